@@ -1,0 +1,1 @@
+// Nothing is compiled here: this package exists so that Cargo fetches its dependencies.

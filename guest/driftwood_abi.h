@@ -1,0 +1,133 @@
+/* The numbers and structs that guests and the host share. Version 1.
+ *
+ * All functions are imports of module "driftwood" over 32-bit pointers into the guest's linear
+ * memory; docs/guest-abi.md describes them one by one. Every function that returns i32 gives a
+ * negative dw status on failure (values below, the same as the host's).
+ * Structs have the same layout in wasm32 and on the host: fixed-width fields, no padding.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef DRIFTWOOD_ABI_H
+#define DRIFTWOOD_ABI_H
+
+#include <stdint.h>
+
+#define DW_ABI_VERSION 1
+
+/* Tensor data, token lists and logits start at a multiple of this: then a view of them is good
+ * on every device there is. */
+#define DW_TENSOR_ALIGN 64
+#define DW_MAX_DIMS 4
+
+/* Element types. The numbers are GGUF's, so that weights can be used as a file holds them. */
+typedef enum dw_type {
+    DW_F32 = 0,
+    DW_F16 = 1,
+    DW_Q4_0 = 2,
+    DW_Q4_1 = 3,
+    DW_Q5_0 = 6,
+    DW_Q5_1 = 7,
+    DW_Q8_0 = 8,
+    DW_Q2_K = 10,
+    DW_Q3_K = 11,
+    DW_Q4_K = 12,
+    DW_Q5_K = 13,
+    DW_Q6_K = 14,
+    DW_I32 = 26,
+    DW_BF16 = 30
+} dw_type;
+
+/* Operations of a tensor graph. Shapes are written [ne0, ne1, ne2, ne3], ne0 varying fastest.
+ * a, b, c are the inputs in order; `p` is dw_op_params. */
+typedef enum dw_op {
+    DW_OP_MATMUL = 1,    /* a [k, m, ..], b [k, n, ..] -> [m, n, ..]; a may be quantised; b F32 */
+    DW_OP_ADD = 2,       /* a + b, b repeated over a where its sizes divide a's */
+    DW_OP_SUB = 3,       /* a - b, likewise */
+    DW_OP_MUL = 4,       /* a * b, elementwise, likewise */
+    DW_OP_DIV = 5,       /* a / b, likewise */
+    DW_OP_SCALE = 6,     /* a * p.f[0] + p.f[1] */
+    DW_OP_SOFTMAX = 7,   /* over ne0 of a * p.f[0] (0 counts as 1) + b; b: mask, F32, optional */
+    DW_OP_RMS_NORM = 8,  /* over ne0, epsilon p.f[0] */
+    DW_OP_NORM = 9,      /* layer norm over ne0, epsilon p.f[0]; scale and shift with MUL, ADD */
+    DW_OP_GELU = 10,
+    DW_OP_SILU = 11,
+    DW_OP_RELU = 12,
+    DW_OP_TANH = 13,
+    DW_OP_SIGMOID = 14,
+    DW_OP_EXP = 15,
+    DW_OP_SQRT = 16,
+    DW_OP_SQR = 17,
+    DW_OP_NEG = 18,
+    DW_OP_SUM = 19,      /* all of a -> [1] */
+    DW_OP_SUM_ROWS = 20, /* over ne0 -> [1, ne1, ..] */
+    DW_OP_MEAN = 21,     /* over ne0 -> [1, ne1, ..] */
+    DW_OP_ARGMAX = 22,   /* a [n, m] -> I32 [m] */
+    DW_OP_TRANSPOSE = 23, /* ne0 and ne1 exchanged; a view */
+    DW_OP_PERMUTE = 24,  /* axis i of a becomes axis p.i[i]; a view */
+    DW_OP_RESHAPE = 25,  /* to p.i[0..3], a must be contiguous; a view */
+    DW_OP_VIEW = 26,     /* p.i[0..3] elements from a, starting at element offsets p.i[4..7] */
+    DW_OP_CONT = 27,     /* a, made contiguous */
+    DW_OP_CONVERT = 28,  /* a as type p.i[0] */
+    DW_OP_GET_ROWS = 29, /* rows of a [n, r] named by b I32 [m] -> F32 [n, m] */
+    DW_OP_ROPE = 30,     /* a [head_dim, heads, tokens], b I32 [tokens]: positions;
+                            p.i[0] dims (even), p.i[1] mode (0 adjacent pairs, 2 halves),
+                            p.f[0] base (0 counts as 10000), p.f[1] scale (0 counts as 1) */
+    DW_OP_ATTENTION = 31, /* a: q [head_dim, q_tokens, heads], b: k [head_dim, kv_tokens, kv_heads],
+                            c: v [head_dim, kv_tokens, kv_heads] -> [head_dim, heads, q_tokens];
+                            d: mask F32 [kv_tokens, q_tokens], optional, added to the scores;
+                            p.f[0] scale (0 counts as 1/sqrt(head_dim)), p.i[0] 1: causal, the last
+                            query being at the last key */
+    DW_OP_CONCAT = 32,   /* a and b along axis p.i[0] */
+    DW_OP_REPEAT = 33    /* a repeated to p.i[0..3], multiples of its sizes */
+} dw_op;
+
+/* Parameters of an operation; those that it does not name must be 0. 64 bytes. */
+typedef struct dw_op_params {
+    int32_t i[8];
+    float f[8];
+} dw_op_params;
+
+/* A tensor's shape as dw_tensor_shape gives it. 24 bytes. */
+typedef struct dw_shape {
+    int32_t type; /* dw_type */
+    int32_t dims; /* 1 to 4: the number of sizes up to the last that is not 1 */
+    uint32_t ne[DW_MAX_DIMS];
+} dw_shape;
+
+/* How a sampler chooses. Zero everywhere means greedy. 48 bytes. */
+typedef struct dw_sampler_params {
+    float temperature;       /* 0: greedy, the others are then ignored */
+    int32_t top_k;           /* 0: off */
+    float top_p;             /* 0 or 1: off */
+    float min_p;             /* 0: off */
+    float repeat_penalty;    /* 0 or 1: off */
+    float frequency_penalty; /* 0: off */
+    float presence_penalty;  /* 0: off */
+    int32_t penalty_tokens;  /* how far back the penalties look; 0: 64; at most 4096 */
+    uint64_t seed;           /* the same seed and logits give the same tokens */
+    uint32_t reserved[2];    /* 0 */
+} dw_sampler_params;
+
+/* What a model is. 64 bytes. */
+typedef struct dw_model_facts {
+    uint32_t vocab_count;
+    uint32_t context_length;
+    uint32_t embedding_length;
+    uint32_t layer_count;
+    int32_t bos_token; /* -1: none, so for all of these */
+    int32_t eos_token;
+    int32_t eot_token;
+    int32_t newline_token;
+    uint32_t adds_bos; /* 1: dw_tokenize with DW_TOKENIZE_SPECIAL puts it in front */
+    uint32_t has_chat_template;
+    uint64_t parameter_count;
+    uint64_t kv_bytes_per_token;
+    uint32_t reserved[2];
+} dw_model_facts;
+
+/* dw_tokenize flags */
+#define DW_TOKENIZE_SPECIAL 1 /* add what the model wants in front and behind (BOS, EOS) */
+#define DW_TOKENIZE_PARSE 2   /* text such as <|im_start|> stands for its special token */
+/* dw_detokenize flags */
+#define DW_DETOKENIZE_SPECIAL 1 /* show special tokens as text */
+
+#endif

@@ -1,0 +1,88 @@
+/* A compiled guest and its instances, as the host functions see them: the linear memory, the
+ * handles, the limits, what was granted. include/driftwood.h has the part for embedders.
+ * Thread: an instance belongs to one at a time. */
+#ifndef DW_ACTOR_GUEST_INSTANCE_H
+#define DW_ACTOR_GUEST_INSTANCE_H
+
+#include <wasmtime.h>
+
+#include "base/counters.h"
+#include "base/handle_table.h"
+#include "base/status.h"
+#include "device/device.h"
+#include "memory/device_view.h"
+#include "memory/region.h"
+#include "model/model.h"
+
+/* One function that guests may import. `signature`: parameters, a colon, results, a letter a
+ * value: i (i32), I (i64), f (f32), F (f64). E.g. "iii:i". */
+typedef struct dw_import {
+    const char *name; /* in module "driftwood" */
+    const char *signature;
+    wasmtime_func_unchecked_callback_t call; /* env is NULL; see dw_instance_of */
+} dw_import;
+
+/* What a handle can stand for. */
+typedef enum dw_handle_kind {
+    DW_HANDLE_MODEL = 1,
+    DW_HANDLE_CONTEXT,
+    DW_HANDLE_SAMPLER,
+    DW_HANDLE_GRAPH,
+    DW_HANDLE_KIND_COUNT
+} dw_handle_kind;
+
+/* The instance that a host function was called by. Counts the call. */
+dw_instance *dw_instance_of(wasmtime_caller_t *caller);
+
+/* Check [pointer, pointer + count * item_bytes) against the linear memory as it is now, and
+ * pointer against `align_bytes` (a power of two); `what` names the argument in messages.
+ * `*out` is NULL when count is 0. Errors: DW_E_RANGE, DW_E_ALIGN. */
+dw_status dw_instance_range(dw_instance *instance, const char *what, uint32_t pointer,
+                            uint64_t count, size_t item_bytes, size_t align_bytes, void **out,
+                            dw_error *err);
+
+/* Where host functions put their failure, for dw_last_error. */
+dw_error *dw_instance_error(dw_instance *instance);
+dw_handle_table *dw_instance_handles(dw_instance *instance);
+dw_counters *dw_instance_counters(dw_instance *instance);
+dw_device *dw_instance_device(const dw_instance *instance);
+dw_region *dw_instance_region(const dw_instance *instance);
+/* The device's buffer on the linear memory, made at the first call and following its growth.
+ * Errors: those of dw_device_view_create and dw_device_view_follow. */
+dw_status dw_instance_view(dw_instance *instance, dw_device_view **out, dw_error *err);
+
+/* Granted model by name (case-sensitive; empty: the first). Borrowed. Errors: DW_E_DENIED. */
+dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **out,
+                            dw_error *err);
+uint32_t dw_instance_context_tokens_max(const dw_instance *instance); /* 0: no limit of ours */
+uint32_t dw_instance_context_count_max(const dw_instance *instance);
+
+bool dw_instance_cancelled(const dw_instance *instance);
+const volatile bool *dw_instance_cancel_flag(const dw_instance *instance);
+void dw_instance_take_cancellation(dw_instance *instance);
+ptrdiff_t dw_instance_input(dw_instance *instance, char *buffer, size_t capacity);
+void dw_instance_progress(dw_instance *instance, uint32_t done, uint32_t total);
+
+/* How an object behind a handle is destroyed when its instance goes. Set once per kind by the
+ * embedding layer. */
+typedef void (*dw_handle_destroy_fn)(void *object);
+
+/* What a host is made of: handed down from the embedding layer, which knows all the parts. */
+typedef struct dw_host_parts {
+    dw_device *device;
+    const dw_import *const *import_tables; /* [import_table_count], each ended by a NULL name */
+    size_t import_table_count;
+    dw_handle_destroy_fn destroy[DW_HANDLE_KIND_COUNT];
+} dw_host_parts;
+
+/* The WebAssembly side of an engine: Wasmtime's engine, the linker with every import, the linear
+ * memories. */
+typedef struct dw_wasm_host dw_wasm_host;
+dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err);
+void dw_wasm_host_destroy(dw_wasm_host *host);
+
+/* Called by the embedding layer's dw_module_create / dw_module_open. */
+dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *wasm,
+                            size_t wasm_bytes, dw_error *err);
+
+#endif

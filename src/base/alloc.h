@@ -1,0 +1,21 @@
+/* The only way to the heap. Tests can make the n-th allocation fail. Thread: any. */
+#ifndef DW_BASE_ALLOC_H
+#define DW_BASE_ALLOC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Zeroed memory for `count` items of `bytes` each; NULL when there is none, when the product
+ * overflows, or when a test asked for it. count or bytes of 0 give a valid empty block. */
+void *dw_alloc(size_t count, size_t bytes);
+/* Resize; new bytes are not zeroed; on NULL the old block stands. */
+void *dw_realloc(void *block, size_t count, size_t bytes);
+void dw_free(void *block);
+char *dw_strdup(const char *text);
+
+/* Test hook: let `countdown` allocations pass, then fail one; a negative value turns it off. */
+void dw_alloc_fail_after(int64_t countdown);
+/* Allocations so far, over all threads: to show that a path makes none. */
+uint64_t dw_alloc_count(void);
+
+#endif

@@ -1,0 +1,53 @@
+/* What Driftwood asks of the operating system, in one place: os_posix.c, os_linux.c and
+ * os_darwin.c hold the differences. Sizes in bytes. Thread: any. Errors carry errno's text. */
+#ifndef DW_BASE_OS_H
+#define DW_BASE_OS_H
+
+#include <stdio.h>
+
+#include "base/status.h"
+
+/* The system's page: 4, 16 or 64 KiB. Cached after the first call. */
+size_t dw_os_page_bytes(void);
+
+/* Reserve address space that faults when touched. `bytes` is a multiple of the page. */
+dw_status dw_os_reserve(void **out, size_t bytes, dw_error *err);
+/* Make [address, address + bytes) of a reservation readable, writable and zero. */
+dw_status dw_os_commit(void *address, size_t bytes, dw_error *err);
+/* The same, backed by `fd` from `offset` on, shared with every other mapping of it. */
+dw_status dw_os_commit_shared(void *address, size_t bytes, int fd, uint64_t offset,
+                              dw_error *err);
+/* Put a private copy-on-write view of a file over committed pages. */
+dw_status dw_os_map_private(void *address, size_t bytes, int fd, uint64_t offset, dw_error *err);
+/* Give the pages back and make them fault again; the address space stays reserved. */
+dw_status dw_os_decommit(void *address, size_t bytes, dw_error *err);
+void dw_os_unreserve(void *address, size_t bytes);
+
+/* A whole file, read-only and shared. An empty file gives *out NULL and *bytes 0.
+ * `*fd` stays open for the caller to close with dw_os_close.
+ * Errors: DW_E_NOT_FOUND, DW_E_IO (also for a folder, a pipe or a device). */
+dw_status dw_os_map_file(const char *path, void **out, size_t *bytes, int *fd, dw_error *err);
+void dw_os_unmap(void *address, size_t bytes);
+
+/* A memory file without a name, `bytes` long. */
+dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err);
+dw_status dw_os_memfd_resize(int fd, uint64_t bytes, dw_error *err);
+void dw_os_close(int fd);
+
+/* A small file read whole: `*out` is the caller's, with a NUL behind the `*bytes` read.
+ * Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_LIMIT (longer than bytes_max), DW_E_MEMORY. */
+dw_status dw_os_read_file(const char *path, size_t bytes_max, char **out, size_t *bytes,
+                          dw_error *err);
+/* The same from an open stream; `name` is for messages. */
+dw_status dw_os_read_stream(FILE *stream, const char *name, size_t bytes_max, char **out,
+                            size_t *bytes, dw_error *err);
+
+/* Resident memory of this process now; 0 where the system does not tell. */
+size_t dw_os_rss_bytes(void);
+/* Page faults of this process so far. */
+uint64_t dw_os_page_faults(void);
+uint64_t dw_os_clock_ns(void);
+/* Real cores, not hardware threads, that this process may use; at least 1. */
+int dw_os_core_count(void);
+
+#endif

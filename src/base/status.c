@@ -1,0 +1,90 @@
+#include "base/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *dw_status_name(dw_status status)
+{
+    switch (status) {
+#define DW_STATUS_NAME(name, value, text, http) \
+    case name:                                  \
+        return #name;
+        DW_STATUS_LIST(DW_STATUS_NAME)
+#undef DW_STATUS_NAME
+    }
+    return "DW_E_?";
+}
+
+const char *dw_status_text(dw_status status)
+{
+    switch (status) {
+#define DW_STATUS_TEXT(name, value, text, http) \
+    case name:                                  \
+        return text;
+        DW_STATUS_LIST(DW_STATUS_TEXT)
+#undef DW_STATUS_TEXT
+    }
+    return "unknown status";
+}
+
+int dw_status_http(dw_status status)
+{
+    switch (status) {
+#define DW_STATUS_HTTP(name, value, text, http) \
+    case name:                                  \
+        return http;
+        DW_STATUS_LIST(DW_STATUS_HTTP)
+#undef DW_STATUS_HTTP
+    }
+    return 500;
+}
+
+/* Messages quote input (file names, module names): one line, whatever that held. */
+static void flatten(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
+            *text = ' ';
+        }
+    }
+}
+
+dw_status dw_fail(dw_error *err, dw_status code, const char *format, ...)
+{
+    DW_ASSERT(code != DW_OK);
+    if (err == NULL) {
+        return code;
+    }
+    /* The message may quote the one that stands in `err`: format aside first. */
+    char message[sizeof err->message];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    flatten(message);
+    memcpy(err->message, message, sizeof message);
+    err->code = code;
+    return code;
+}
+
+dw_status dw_fail_within(dw_error *err, dw_status code, const char *format, ...)
+{
+    DW_ASSERT(code != DW_OK);
+    if (err == NULL) {
+        return code;
+    }
+    char prefix[sizeof err->message];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(prefix, sizeof prefix, format, args);
+    va_end(args);
+    return dw_fail(err, code, "%.120s: %s", prefix, err->message);
+}
+
+void dw__assert_failed(const char *condition, const char *file, int line)
+{
+    (void)fprintf(stderr, "driftwood: bug: %s:%d: %s does not hold\n", file, line, condition);
+    abort();
+}

@@ -1,0 +1,42 @@
+/* Link 3: a device's buffer on a region. Tensors are placed over the region's own bytes, by
+ * pointer. How the device gets the pages:
+ *   imported    ggml's buffer-from-host-pointer (CPU, Metal, Vulkan): the committed range becomes
+ *               a buffer, made anew when the region has grown
+ *   registered  CUDA: each newly committed range is pinned and mapped (cudaHostRegister); the
+ *               device then uses the host's own address
+ * Thread: one at a time, the region's. */
+#ifndef DW_MEMORY_DEVICE_VIEW_H
+#define DW_MEMORY_DEVICE_VIEW_H
+
+#include <ggml-backend.h>
+
+#include "memory/region.h"
+
+typedef struct dw_device_view dw_device_view;
+
+/* Errors: DW_E_UNSUPPORTED (the device cannot use host pages), DW_E_DEVICE, DW_E_MEMORY. */
+dw_status dw_device_view_create(dw_device_view **out, dw_region *region, ggml_backend_dev_t device,
+                                dw_error *err);
+/* Before the region goes. No tensor placed by it may be used afterwards. */
+void dw_device_view_destroy(dw_device_view *view);
+
+/* Follow the region's growth. Cheap when nothing changed. Tensors placed before are stale when
+ * dw_device_view_generation has changed. Errors: DW_E_DEVICE. */
+dw_status dw_device_view_follow(dw_device_view *view, dw_error *err);
+uint64_t dw_device_view_generation(const dw_device_view *view);
+
+/* Point `tensor` at host bytes [address, address + ggml_nbytes) of the region.
+ * Errors: DW_E_RANGE, DW_E_ALIGN (with the multiple that this device needs). */
+dw_status dw_device_view_place(dw_device_view *view, struct ggml_tensor *tensor, void *address,
+                               dw_error *err);
+/* The multiple that addresses must have; a power of two, at most DW_TENSOR_ALIGN on the
+ * devices known. */
+size_t dw_device_view_align_bytes(const dw_device_view *view);
+/* What the device uses as address of the region's first byte: the same as the host's where the
+ * backend shares its address space (`*same` true); where it keeps its own numbers (Vulkan),
+ * `*same` is false and identity is shown by what it reads and writes. */
+void *dw_device_view_base(const dw_device_view *view, bool *same);
+/* "imported" or "registered". */
+const char *dw_device_view_kind(const dw_device_view *view);
+
+#endif
