@@ -1,0 +1,48 @@
+/* A context: a token history and its KV log, and the forward step that extends both.
+ * Thread: one at a time a context; steps on one model wait for each other. */
+#ifndef DW_ENGINE_CONTEXT_H
+#define DW_ENGINE_CONTEXT_H
+
+#include "base/counters.h"
+#include "base/status.h"
+#include "memory/device_view.h"
+#include "model/model.h"
+
+typedef struct dw_context dw_context;
+
+/* An empty context of `model` (counted while it lives). tokens_max 0: the model's own length.
+ * Reserves address space; memory is committed as the context grows.
+ * Errors: DW_E_RANGE (tokens_max beyond the model's length), DW_E_MEMORY. */
+dw_status dw_context_create(dw_context **out, dw_model *model, uint32_t tokens_max,
+                            dw_error *err);
+void dw_context_destroy(dw_context *context);
+
+dw_model *dw_context_model(const dw_context *context);
+uint32_t dw_context_length(const dw_context *context);
+uint32_t dw_context_capacity(const dw_context *context);
+/* [length], until the next step or trim. */
+const int32_t *dw_context_tokens(const dw_context *context);
+/* Forget tokens from `length` on. Errors: DW_E_RANGE (longer than it is). */
+dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err);
+
+/* One step's arguments. `tokens` and `logits` lie in `view`'s region and are read and written by
+ * the device at those addresses. */
+typedef struct dw_step {
+    dw_device_view *view;
+    int32_t *tokens;   /* [token_count] */
+    uint32_t token_count;
+    float *logits;     /* [logits_rows][vocab_count] for the last rows, or NULL with 0 rows */
+    uint32_t logits_rows;
+    dw_counters *counters;        /* not NULL */
+    const volatile bool *cancel;  /* may be NULL */
+    void (*on_progress)(void *user, uint32_t done, uint32_t total); /* may be NULL */
+    void *user;
+} dw_step;
+
+/* Append the step's tokens: long ones in slices. On any error the context is as it was.
+ * Errors: DW_E_RANGE (a token outside the vocabulary, rows > tokens), DW_E_LIMIT (more tokens than
+ * the context can hold), DW_E_ALIGN, DW_E_OVERLAP (logits over tokens), DW_E_CANCELLED,
+ * DW_E_NUMERIC (the model gave NaN), DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw_context_forward(dw_context *context, const dw_step *step, dw_error *err);
+
+#endif

@@ -1,0 +1,47 @@
+/* A model's vocabulary: text to tokens and back, and its chat template. libllama does the work,
+ * on a vocabulary-only load of the same file. Read-only after opening. Thread: any. */
+#ifndef DW_MODEL_VOCAB_H
+#define DW_MODEL_VOCAB_H
+
+#include "base/status.h"
+
+typedef struct dw_vocab dw_vocab;
+
+/* `path`: a GGUF file that dw_gguf_open has accepted. `token_count`: the model's vocab_count,
+ * which the file's list must match.
+ * Errors: DW_E_UNSUPPORTED (no tokenizer in it, or one that libllama lacks), DW_E_FORMAT. */
+dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
+void dw_vocab_close(dw_vocab *vocab);
+
+uint32_t dw_vocab_count(const dw_vocab *vocab);
+int32_t dw_vocab_bos(const dw_vocab *vocab); /* -1: none, so for all of these */
+int32_t dw_vocab_eos(const dw_vocab *vocab);
+int32_t dw_vocab_eot(const dw_vocab *vocab);
+int32_t dw_vocab_newline(const dw_vocab *vocab);
+bool dw_vocab_adds_bos(const dw_vocab *vocab);
+/* Whether generation ends at `token`; false for one outside the vocabulary. */
+bool dw_vocab_is_end(const dw_vocab *vocab, int32_t token);
+
+/* text [text_bytes] -> tokens [capacity]; `*count` is the number there are. `flags`: DW_TOKENIZE_*
+ * of guest/driftwood_abi.h. Errors: DW_E_SPACE (*count tells how many are needed), DW_E_ARG. */
+dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text_bytes,
+                            int32_t *tokens, size_t capacity, uint32_t flags, size_t *count,
+                            dw_error *err);
+/* tokens [count] -> text [capacity], no NUL; `*text_bytes` is its length. `flags`:
+ * DW_DETOKENIZE_*. A token may be part of a UTF-8 character: joining the pieces of a sequence in
+ * order gives the whole text. Errors: DW_E_SPACE (*text_bytes tells the need), DW_E_RANGE
+ * (a token outside the vocabulary). */
+dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size_t count,
+                              char *text, size_t capacity, uint32_t flags, size_t *text_bytes,
+                              dw_error *err);
+
+/* The model's own template text; NULL: it has none. Until the vocabulary goes. */
+const char *dw_vocab_chat_template(const dw_vocab *vocab);
+/* messages [count] -> text [capacity], no NUL. Errors: DW_E_SPACE (*text_bytes tells the need),
+ * DW_E_UNSUPPORTED (no template, or one that libllama does not know), DW_E_ARG. */
+dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *roles,
+                                  const char *const *contents, size_t count, bool open_answer,
+                                  char *text, size_t capacity, size_t *text_bytes,
+                                  dw_error *err);
+
+#endif
