@@ -14,6 +14,9 @@
 
 typedef struct dw_device_view dw_device_view;
 
+/* Whether views are possible on `device` at all. Thread: any. */
+bool dw_device_view_possible(ggml_backend_dev_t device);
+
 /* Errors: DW_E_UNSUPPORTED (the device cannot use host pages), DW_E_DEVICE, DW_E_MEMORY. */
 dw_status dw_device_view_create(dw_device_view **out, dw_region *region, ggml_backend_dev_t device,
                                 dw_error *err);

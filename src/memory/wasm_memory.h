@@ -1,6 +1,8 @@
 /* Link 2: WebAssembly linear memories on regions, through Wasmtime's host memory creator
  * (wasmtime/config.h, wasmtime_memory_creator_t). Wasmtime asks for 4 GiB and a guard a memory;
  * the base never moves, so a pointer into it stays good over memory.grow.
+ * A guest's memory limit is its store's (wasmtime_store_limiter), which answers a grow that goes
+ * beyond it with -1 before this creator is asked.
  * Thread: the creator may be called from any; it keeps a list under a lock. */
 #ifndef DW_MEMORY_WASM_MEMORY_H
 #define DW_MEMORY_WASM_MEMORY_H
@@ -17,10 +19,6 @@ void dw_wasm_memories_destroy(dw_wasm_memories *memories);
 
 /* Make `config` take its linear memories from here. `memories` must outlive the engine. */
 void dw_wasm_memories_install(dw_wasm_memories *memories, wasm_config_t *config);
-
-/* The most that a memory created from now on by this thread may commit; 0: no limit of ours.
- * Wasmtime's creator has no argument for it, so it is set around an instantiation. */
-void dw_wasm_memories_limit(size_t bytes_max);
 
 /* The region that starts at `base`; NULL if it is none of ours. It lives as long as the memory. */
 dw_region *dw_wasm_memories_find(dw_wasm_memories *memories, const void *base);

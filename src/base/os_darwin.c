@@ -1,0 +1,58 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <mach/mach.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysctl.h>
+#include <unistd.h>
+
+#include "base/os.h"
+
+/* macOS has no memfd_create: a POSIX shared memory object, unlinked at once, serves as one. */
+dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err)
+{
+    static _Atomic unsigned serial;
+    char name[32]; /* PSHMNAMLEN is 31 */
+    *fd = -1;
+    (void)snprintf(name, sizeof name, "/dw-%d-%u", (int)getpid(), serial++);
+    int file = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (file < 0) {
+        return dw_fail(err, DW_E_MEMORY, "a memory file for %s: %s", label, strerror(errno));
+    }
+    (void)shm_unlink(name);
+    dw_status status = dw_os_memfd_resize(file, bytes, err);
+    if (status != DW_OK) {
+        dw_os_close(file);
+        return status;
+    }
+    *fd = file;
+    return DW_OK;
+}
+
+size_t dw_os_rss_bytes(void)
+{
+    struct mach_task_basic_info facts;
+    mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
+    if (task_info(mach_task_self(), MACH_TASK_BASIC_INFO, (task_info_t)&facts, &count) !=
+        KERN_SUCCESS) {
+        return 0;
+    }
+    return (size_t)facts.resident_size;
+}
+
+int dw_os_core_count(void)
+{
+    int count = 0;
+    size_t bytes = sizeof count;
+    /* Performance cores where the machine tells them apart: a step waits for its slowest thread. */
+    if (sysctlbyname("hw.perflevel0.physicalcpu", &count, &bytes, NULL, 0) == 0 && count > 0) {
+        return count;
+    }
+    bytes = sizeof count;
+    if (sysctlbyname("hw.physicalcpu", &count, &bytes, NULL, 0) == 0 && count > 0) {
+        return count;
+    }
+    return 1;
+}

@@ -1,0 +1,75 @@
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/os.h"
+
+dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err)
+{
+    *fd = -1;
+    int file = memfd_create(label, MFD_CLOEXEC);
+    if (file < 0) {
+        return dw_fail(err, DW_E_MEMORY, "a memory file for %s: %s", label, strerror(errno));
+    }
+    dw_status status = dw_os_memfd_resize(file, bytes, err);
+    if (status != DW_OK) {
+        dw_os_close(file);
+        return status;
+    }
+    *fd = file;
+    return DW_OK;
+}
+
+size_t dw_os_rss_bytes(void)
+{
+    /* /proc/self/statm: sizes in pages, the second is resident; see proc(5). */
+    FILE *stream = fopen("/proc/self/statm", "r");
+    if (stream == NULL) {
+        return 0;
+    }
+    unsigned long long total = 0;
+    unsigned long long resident = 0;
+    int fields = fscanf(stream, "%llu %llu", &total, &resident);
+    (void)fclose(stream);
+    return fields == 2 ? (size_t)resident * dw_os_page_bytes() : 0;
+}
+
+/* The lowest-numbered hardware thread of the core that `cpu` belongs to; `cpu` if unknown. */
+static size_t first_sibling(size_t cpu)
+{
+    char path[96];
+    (void)snprintf(path, sizeof path,
+                   "/sys/devices/system/cpu/cpu%zu/topology/thread_siblings_list", cpu);
+    FILE *stream = fopen(path, "r");
+    if (stream == NULL) {
+        return cpu;
+    }
+    size_t first = cpu;
+    if (fscanf(stream, "%zu", &first) != 1) {
+        first = cpu;
+    }
+    (void)fclose(stream);
+    return first;
+}
+
+int dw_os_core_count(void)
+{
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+        long online = sysconf(_SC_NPROCESSORS_ONLN);
+        return online > 0 ? (int)online : 1;
+    }
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &allowed)) {
+            size_t core = first_sibling(cpu);
+            CPU_SET(core < CPU_SETSIZE ? core : cpu, &cores);
+        }
+    }
+    int count = CPU_COUNT(&cores);
+    return count > 0 ? count : 1;
+}

@@ -1,0 +1,226 @@
+/* What Linux and macOS have in common. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/os.h"
+
+#if !defined(MAP_NORESERVE)
+#define MAP_NORESERVE 0
+#endif
+
+size_t dw_os_page_bytes(void)
+{
+    static size_t cached; /* every writer stores the same value */
+    size_t bytes = __atomic_load_n(&cached, __ATOMIC_RELAXED);
+    if (bytes == 0) {
+        long answer = sysconf(_SC_PAGESIZE);
+        DW_ASSERT(answer > 0);
+        bytes = (size_t)answer;
+        __atomic_store_n(&cached, bytes, __ATOMIC_RELAXED);
+    }
+    return bytes;
+}
+
+dw_status dw_os_reserve(void **out, size_t bytes, dw_error *err)
+{
+    *out = NULL;
+    void *address =
+        mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (address == MAP_FAILED) {
+        return dw_fail(err, DW_E_MEMORY, "reserving %zu bytes of address space: %s", bytes,
+                       strerror(errno));
+    }
+    *out = address;
+    return DW_OK;
+}
+
+dw_status dw_os_commit(void *address, size_t bytes, dw_error *err)
+{
+    if (mprotect(address, bytes, PROT_READ | PROT_WRITE) != 0) {
+        return dw_fail(err, DW_E_MEMORY, "committing %zu bytes: %s", bytes, strerror(errno));
+    }
+    return DW_OK;
+}
+
+static dw_status map_over(void *address, size_t bytes, int flags, int fd, uint64_t offset,
+                          dw_error *err)
+{
+    void *mapped = mmap(address, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd,
+                        (off_t)offset);
+    if (mapped == MAP_FAILED) {
+        return dw_fail(err, DW_E_MEMORY, "mapping %zu bytes at offset %llu of a file: %s", bytes,
+                       (unsigned long long)offset, strerror(errno));
+    }
+    DW_ASSERT(mapped == address);
+    return DW_OK;
+}
+
+dw_status dw_os_commit_shared(void *address, size_t bytes, int fd, uint64_t offset, dw_error *err)
+{
+    return map_over(address, bytes, MAP_SHARED, fd, offset, err);
+}
+
+dw_status dw_os_map_private(void *address, size_t bytes, int fd, uint64_t offset, dw_error *err)
+{
+    return map_over(address, bytes, MAP_PRIVATE, fd, offset, err);
+}
+
+dw_status dw_os_decommit(void *address, size_t bytes, dw_error *err)
+{
+    void *mapped = mmap(address, bytes, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (mapped == MAP_FAILED) {
+        return dw_fail(err, DW_E_MEMORY, "giving back %zu bytes: %s", bytes, strerror(errno));
+    }
+    return DW_OK;
+}
+
+void dw_os_unreserve(void *address, size_t bytes)
+{
+    if (address != NULL) {
+        DW_ASSERT(munmap(address, bytes) == 0);
+    }
+}
+
+void dw_os_unmap(void *address, size_t bytes)
+{
+    dw_os_unreserve(address, bytes);
+}
+
+static dw_status open_failed(const char *path, dw_error *err)
+{
+    int reason = errno;
+    return dw_fail(err, reason == ENOENT || reason == ENOTDIR ? DW_E_NOT_FOUND : DW_E_IO,
+                   "%.160s: %s", path, strerror(reason));
+}
+
+dw_status dw_os_map_file(const char *path, void **out, size_t *bytes, int *fd, dw_error *err)
+{
+    *out = NULL;
+    *bytes = 0;
+    *fd = -1;
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0) {
+        return open_failed(path, err);
+    }
+    struct stat facts;
+    dw_status status = DW_OK;
+    if (fstat(file, &facts) != 0) {
+        status = open_failed(path, err);
+    } else if (!S_ISREG(facts.st_mode)) {
+        status = dw_fail(err, DW_E_IO, "%.160s: not a regular file", path);
+    } else if (facts.st_size > 0) {
+        void *address = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_SHARED, file, 0);
+        if (address == MAP_FAILED) {
+            status = dw_fail(err, DW_E_IO, "%.160s: mapping %lld bytes: %s", path,
+                             (long long)facts.st_size, strerror(errno));
+        } else {
+            *out = address;
+            *bytes = (size_t)facts.st_size;
+        }
+    }
+    if (status != DW_OK) {
+        (void)close(file);
+        return status;
+    }
+    *fd = file;
+    return DW_OK;
+}
+
+dw_status dw_os_memfd_resize(int fd, uint64_t bytes, dw_error *err)
+{
+    if (ftruncate(fd, (off_t)bytes) != 0) {
+        return dw_fail(err, DW_E_MEMORY, "a memory file of %llu bytes: %s",
+                       (unsigned long long)bytes, strerror(errno));
+    }
+    return DW_OK;
+}
+
+void dw_os_close(int fd)
+{
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
+dw_status dw_os_read_stream(FILE *stream, const char *name, size_t bytes_max, char **out,
+                            size_t *bytes, dw_error *err)
+{
+    dw_status status = DW_OK;
+    char *text = NULL;
+    size_t length = 0;
+    size_t capacity = 0;
+    *out = NULL;
+    *bytes = 0;
+    for (;;) {
+        if (capacity - length < 2) {
+            size_t grown = capacity == 0 ? 4096 : capacity * 2;
+            char *more = dw_realloc(text, grown, 1);
+            if (more == NULL) {
+                status = dw_fail(err, DW_E_MEMORY, "%.160s: no memory for %zu bytes", name, grown);
+                goto out;
+            }
+            text = more;
+            capacity = grown;
+        }
+        size_t got = fread(text + length, 1, capacity - length - 1, stream);
+        length += got;
+        if (length > bytes_max) {
+            status = dw_fail(err, DW_E_LIMIT, "%.160s: longer than %zu bytes", name, bytes_max);
+            goto out;
+        }
+        if (got == 0) {
+            break;
+        }
+    }
+    if (ferror(stream)) {
+        status = dw_fail(err, DW_E_IO, "%.160s: %s", name, strerror(errno));
+        goto out;
+    }
+    text[length] = '\0';
+    *out = text;
+    *bytes = length;
+    text = NULL;
+out:
+    dw_free(text);
+    return status;
+}
+
+dw_status dw_os_read_file(const char *path, size_t bytes_max, char **out, size_t *bytes,
+                          dw_error *err)
+{
+    *out = NULL;
+    *bytes = 0;
+    FILE *stream = fopen(path, "rb");
+    if (stream == NULL) {
+        return open_failed(path, err);
+    }
+    dw_status status = dw_os_read_stream(stream, path, bytes_max, out, bytes, err);
+    (void)fclose(stream);
+    return status;
+}
+
+uint64_t dw_os_page_faults(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) {
+        return 0;
+    }
+    return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
+}
+
+uint64_t dw_os_clock_ns(void)
+{
+    struct timespec now;
+    DW_ASSERT(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}

@@ -1,0 +1,18 @@
+/* Registering host pages with a device that then uses the host's own addresses: CUDA's
+ * cudaHostRegister. host_register_cuda.c in builds with CUDA, host_register_none.c in others.
+ * Thread: any. */
+#ifndef DW_MEMORY_HOST_REGISTER_H
+#define DW_MEMORY_HOST_REGISTER_H
+
+#include <ggml-backend.h>
+
+#include "base/status.h"
+
+/* Whether `device` is one that this build registers pages for. */
+bool dw_host_register_serves(ggml_backend_dev_t device);
+/* Pin and map committed pages [address, address + bytes); the device's address for them must be
+ * the host's. Errors: DW_E_DEVICE with the driver's reason and what to do (locked-memory limit). */
+dw_status dw_host_register(ggml_backend_dev_t device, void *address, size_t bytes, dw_error *err);
+void dw_host_unregister(ggml_backend_dev_t device, void *address);
+
+#endif
