@@ -81,6 +81,9 @@ typedef struct dw_wasm_host dw_wasm_host;
 dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err);
 void dw_wasm_host_destroy(dw_wasm_host *host);
 
+/* Whether the module imports a function of module "driftwood" whose name starts with `prefix`. */
+bool dw_module_imports_any(const dw_module *module, const char *prefix);
+
 /* Called by the embedding layer's dw_module_create / dw_module_open. */
 dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *wasm,
                             size_t wasm_bytes, dw_error *err);

@@ -261,7 +261,7 @@ dw_status dw_device_check_graph(const dw_device *device, struct ggml_cgraph *gra
 static bool asked_to_stop(void *user)
 {
     const volatile bool *cancel = user;
-    return *cancel;
+    return __atomic_load_n(cancel, __ATOMIC_RELAXED);
 }
 
 dw_status dw_device_compute_unless(dw_device *device, struct ggml_cgraph *graph,
