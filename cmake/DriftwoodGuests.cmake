@@ -33,8 +33,14 @@ endif()
 function(driftwood_guest source)
     get_filename_component(name "${source}" NAME_WE)
     set(output "${DRIFTWOOD_GUESTS_DIR}/${name}.wasm")
+    # A guest without a main is called export by export: a WASI reactor.
+    file(STRINGS "${source}" main_lines REGEX "^int main\\(")
+    set(model "")
+    if(NOT main_lines)
+        set(model -mexec-model=reactor)
+    endif()
     add_custom_command(OUTPUT "${output}"
-        COMMAND ${DRIFTWOOD_WASI_CC} --target=wasm32-wasi --sysroot=${DRIFTWOOD_WASI_SYSROOT}
+        COMMAND ${DRIFTWOOD_WASI_CC} --target=wasm32-wasi ${model} --sysroot=${DRIFTWOOD_WASI_SYSROOT}
             -std=c17 -O2 -Wall -Wextra -I${CMAKE_SOURCE_DIR}/guest ${source} -o ${output}
             ${DRIFTWOOD_WASI_FLAGS} -Wl,--strip-debug
         DEPENDS "${source}" ${guest_headers}
