@@ -1,0 +1,191 @@
+/* Errors, sizes, allocation and handles. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/counters.h"
+#include "base/handle_table.h"
+#include "base/os.h"
+
+static void test_status_names_and_texts(void **state)
+{
+    (void)state;
+    assert_string_equal(dw_status_name(DW_E_ALIGN), "DW_E_ALIGN");
+    assert_string_equal(dw_status_text(DW_OK), "ok");
+    assert_int_equal(dw_status_http(DW_E_NOT_FOUND), 404);
+    assert_string_equal(dw_status_name((dw_status)-9999), "DW_E_?");
+    assert_string_equal(dw_status_text((dw_status)-9999), "unknown status");
+}
+
+static void test_fail_formats_one_line(void **state)
+{
+    (void)state;
+    dw_error error;
+    assert_int_equal(dw_fail(&error, DW_E_BUSY, "queue: %d waiting\nlimit %d", 7, 5), DW_E_BUSY);
+    assert_int_equal(error.code, DW_E_BUSY);
+    assert_string_equal(error.message, "queue: 7 waiting limit 5");
+    assert_int_equal(dw_fail(NULL, DW_E_ARG, "nobody listens"), DW_E_ARG);
+    assert_int_equal(dw_fail_within(&error, DW_E_BUSY, "actor %d", 3), DW_E_BUSY);
+    assert_string_equal(error.message, "actor 3: queue: 7 waiting limit 5");
+}
+
+static void test_fail_cuts_long_messages(void **state)
+{
+    (void)state;
+    char text[1000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    dw_error error;
+    (void)dw_fail(&error, DW_E_ARG, "%s", text);
+    assert_int_equal(strlen(error.message), sizeof error.message - 1);
+}
+
+static void test_checked_sizes_overflow(void **state)
+{
+    (void)state;
+    size_t out;
+    assert_true(dw_add_size(&out, 3, 4) && out == 7);
+    assert_false(dw_add_size(&out, SIZE_MAX, 1));
+    assert_false(dw_mul_size(&out, SIZE_MAX / 2, 3));
+    assert_true(dw_round_up(&out, 4097, 4096) && out == 8192);
+    assert_true(dw_round_up(&out, 4096, 4096) && out == 4096);
+    assert_false(dw_round_up(&out, SIZE_MAX - 1, 4096));
+}
+
+static void test_alloc_fails_when_asked(void **state)
+{
+    (void)state;
+    assert_null(dw_alloc(SIZE_MAX / 2, 3));
+    dw_alloc_fail_after(1);
+    void *first = dw_alloc(1, 8);
+    void *second = dw_alloc(1, 8);
+    dw_alloc_fail_after(-1);
+    void *third = dw_alloc(1, 8);
+    assert_non_null(first);
+    assert_null(second);
+    assert_non_null(third);
+    dw_free(first);
+    dw_free(third);
+}
+
+static void test_handles_do_not_outlive_their_object(void **state)
+{
+    (void)state;
+    dw_handle_table table;
+    dw_handle_table_init(&table, 3);
+    int things[4];
+    int32_t handles[4] = {0};
+    dw_error error;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(dw_handle_add(&table, 1, "thing", &things[i], &handles[i], &error), DW_OK);
+        assert_true(handles[i] > 0);
+    }
+    assert_int_equal(dw_handle_add(&table, 1, "thing", &things[3], &handles[3], &error),
+                     DW_E_LIMIT);
+    assert_string_equal(error.message, "thing: 3 are open, limit 3");
+    assert_ptr_equal(dw_handle_get(&table, 1, "thing", handles[1], &error), &things[1]);
+    assert_null(dw_handle_get(&table, 2, "other thing", handles[1], &error));
+    assert_int_equal(error.code, DW_E_HANDLE);
+    assert_ptr_equal(dw_handle_take(&table, 1, "thing", handles[1], &error), &things[1]);
+    assert_null(dw_handle_get(&table, 1, "thing", handles[1], &error));
+    assert_int_equal(dw_handle_add(&table, 1, "thing", &things[3], &handles[3], &error), DW_OK);
+    assert_int_not_equal(handles[3], handles[1]); /* the same slot, another generation */
+    assert_null(dw_handle_get(&table, 1, "thing", handles[1], &error));
+    const int32_t bad[] = {0, -1, INT32_MIN, INT32_MAX, 1, 0x10000 + 3};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_null(dw_handle_get(&table, 1, "thing", bad[i], &error));
+    }
+    dw_handle_table_release(&table);
+}
+
+static void test_handles_keep_positive_over_many_generations(void **state)
+{
+    (void)state;
+    dw_handle_table table;
+    dw_handle_table_init(&table, 1);
+    int thing;
+    for (int i = 0; i < 70000; i++) {
+        int32_t handle = 0;
+        assert_int_equal(dw_handle_add(&table, 1, "thing", &thing, &handle, NULL), DW_OK);
+        assert_true(handle > 0);
+        assert_ptr_equal(dw_handle_take(&table, 1, "thing", handle, NULL), &thing);
+    }
+    dw_handle_table_release(&table);
+}
+
+static void test_counters_count_copies(void **state)
+{
+    (void)state;
+    dw_counters counters = {0};
+    char to[4];
+    dw_copy_payload(&counters, to, "abc", 4);
+    assert_string_equal(to, "abc");
+    assert_int_equal(counters.host_copied_bytes, 4);
+}
+
+static void test_os_reads_files_with_a_limit(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t bytes = 0;
+    dw_error error;
+    char path[] = "/tmp/driftwood-test-XXXXXX";
+    int made = mkstemp(path);
+    assert_true(made >= 0);
+    assert_int_equal(write(made, "twelve bytes", 12), 12);
+    (void)close(made);
+    assert_int_equal(dw_os_read_file("/nonexistent/file", 10, &text, &bytes, &error),
+                     DW_E_NOT_FOUND);
+    assert_non_null(strstr(error.message, "/nonexistent/file"));
+    assert_int_equal(dw_os_read_file(path, 11, &text, &bytes, &error), DW_E_LIMIT);
+    assert_null(text);
+    assert_int_equal(dw_os_read_file(path, 12, &text, &bytes, &error), DW_OK);
+    assert_int_equal(bytes, 12);
+    assert_string_equal(text, "twelve bytes");
+    dw_free(text);
+    void *mapped = NULL;
+    int fd = -1;
+    assert_int_equal(dw_os_map_file("/", &mapped, &bytes, &fd, &error), DW_E_IO);
+    assert_int_equal(dw_os_map_file(path, &mapped, &bytes, &fd, &error), DW_OK);
+    assert_int_equal(bytes, 12);
+    assert_memory_equal(mapped, "twelve", 6);
+    dw_os_unmap(mapped, bytes);
+    dw_os_close(fd);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void test_os_tells_plausible_figures(void **state)
+{
+    (void)state;
+    size_t page = dw_os_page_bytes();
+    assert_true(page == 4096 || page == 16384 || page == 65536);
+    assert_true(dw_os_rss_bytes() > 0);
+    assert_true(dw_os_core_count() >= 1);
+    uint64_t before = dw_os_clock_ns();
+    assert_true(dw_os_clock_ns() >= before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_status_names_and_texts),
+        cmocka_unit_test(test_fail_formats_one_line),
+        cmocka_unit_test(test_fail_cuts_long_messages),
+        cmocka_unit_test(test_checked_sizes_overflow),
+        cmocka_unit_test(test_alloc_fails_when_asked),
+        cmocka_unit_test(test_handles_do_not_outlive_their_object),
+        cmocka_unit_test(test_handles_keep_positive_over_many_generations),
+        cmocka_unit_test(test_counters_count_copies),
+        cmocka_unit_test(test_os_reads_files_with_a_limit),
+        cmocka_unit_test(test_os_tells_plausible_figures),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
