@@ -4,10 +4,30 @@
 
 #include "base/status.h"
 #include "device/device.h"
+#include "model/architecture.h"
+#include "model/vocab.h"
 
 /* dw_model_ref, dw_model_unref, dw_model_describe: include/driftwood.h. */
 
 /* Load the file at `path` for `device`, which must outlive the model. Errors: dw_model_open's. */
 dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_error *err);
+
+/* All borrowed, until the model goes. Thread: any. */
+const dw_vocab *dw_model_vocab(const dw_model *model);
+dw_device *dw_model_device(const dw_model *model);
+const dw_model_shape *dw_model_shape_of(const dw_model *model);
+const dw_model_weights *dw_model_weights_of(const dw_model *model);
+/* Bytes of one token's record in a KV log: [layer][K, V][kv_head][head_dim] F16. */
+size_t dw_model_record_bytes(const dw_model *model);
+
+/* What the engine keeps beside a model (its graphs): made, used and replaced under the lock, ended
+ * by `destroy` when the model goes. Steps on one model wait here for each other. */
+typedef struct dw_model_extra {
+    void *object;
+    void (*destroy)(void *object);
+} dw_model_extra;
+
+dw_model_extra *dw_model_lock(dw_model *model);
+void dw_model_unlock(dw_model *model);
 
 #endif
