@@ -122,6 +122,9 @@ void dw_wasm_memories_install(dw_wasm_memories *memories, wasm_config_t *config)
 {
     wasmtime_memory_creator_t creator = {.env = memories, .new_memory = new_memory};
     wasmtime_config_host_memory_creator_set(config, &creator);
+    /* Wasmtime would map data segments over its own memories; with ours it would abort instead
+     * (runtime/vm/memory.rs takes an image to imply a memory of its own kind). */
+    wasmtime_config_memory_init_cow_set(config, false);
 }
 
 dw_region *dw_wasm_memories_find(dw_wasm_memories *memories, const void *base)

@@ -17,6 +17,7 @@ static const char module_text[] =
     "(module"
     "  (memory (export \"memory\") 1 8)"
     "  (memory (export \"other\") 2)"
+    "  (data (i32.const 64) \"from a data segment\")"
     "  (func (export \"poke\") (param i32 i32)"
     "    (i32.store (local.get 0) (local.get 1)))"
     "  (func (export \"peek\") (param i32) (result i32) (i32.load (local.get 0)))"
@@ -104,6 +105,7 @@ static void test_memory_is_the_region(void **state)
     world *w = *state;
     bool trapped;
     unsigned char *base = dw_region_base(region_of(w, "memory"));
+    assert_memory_equal(base + 64, "from a data segment", 19);
     (void)call(w, "poke", 1000, 0x12345678, 2, &trapped);
     int32_t seen;
     memcpy(&seen, base + 1000, sizeof seen);

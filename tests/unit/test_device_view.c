@@ -1,0 +1,239 @@
+/* Link 3: devices on regions. DW_TEST_DEVICE names another device than the CPU. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/os.h"
+#include "device/device.h"
+#include "memory/device_view.h"
+
+#define SIDE 64
+
+typedef struct world {
+    dw_device *device;
+    dw_region *region;
+    dw_device_view *view;
+} world;
+
+static int set_up(void **state)
+{
+    static world w;
+    dw_error error = {0};
+    const char *wanted = getenv("DW_TEST_DEVICE");
+    if (dw_device_open(&w.device, wanted != NULL ? wanted : "CPU", 2, &error) != DW_OK) {
+        print_error("%s\n", error.message);
+        return -1;
+    }
+    dw_region_options options = {
+        .reserve_bytes = (size_t)1 << 30, .commit_bytes = 1 << 20, .label = "test"};
+    assert_int_equal(dw_region_create(&w.region, &options, &error), DW_OK);
+    if (dw_device_view_create(&w.view, w.region, dw_device_handle(w.device), &error) != DW_OK) {
+        print_error("%s\n", error.message);
+        return -1;
+    }
+    *state = &w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    world *w = *state;
+    dw_device_view_destroy(w->view);
+    dw_region_destroy(w->region);
+    dw_device_close(w->device);
+    return 0;
+}
+
+/* result = a * b for matrices that lie in the region; the status of placing and computing. */
+static dw_status multiply(world *w, float *a, float *b, float *result, dw_error *error)
+{
+    struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
+    struct ggml_context *context = ggml_init(params);
+    struct ggml_tensor *left = ggml_new_tensor_2d(context, GGML_TYPE_F32, SIDE, SIDE);
+    struct ggml_tensor *right = ggml_new_tensor_2d(context, GGML_TYPE_F32, SIDE, SIDE);
+    struct ggml_tensor *product = ggml_mul_mat(context, left, right);
+    struct ggml_cgraph *graph = ggml_new_graph(context);
+    ggml_build_forward_expand(graph, product);
+    dw_status status = dw_device_view_place(w->view, left, a, error);
+    if (status == DW_OK) {
+        status = dw_device_view_place(w->view, right, b, error);
+    }
+    if (status == DW_OK) {
+        status = dw_device_view_place(w->view, product, result, error);
+    }
+    if (status == DW_OK) {
+        status = dw_device_check_graph(w->device, graph, error);
+    }
+    if (status == DW_OK) {
+        status = dw_device_compute(w->device, graph, error);
+    }
+    ggml_free(context);
+    return status;
+}
+
+static size_t count_wrong(const float *a, const float *b, const float *result)
+{
+    size_t wrong = 0;
+    for (size_t n = 0; n < SIDE; n++) {
+        for (size_t m = 0; m < SIDE; m++) {
+            double sum = 0;
+            for (size_t k = 0; k < SIDE; k++) {
+                sum += (double)a[m * SIDE + k] * (double)b[n * SIDE + k];
+            }
+            wrong += (double)result[n * SIDE + m] != sum;
+        }
+    }
+    return wrong;
+}
+
+static void fill(float *values, int seed)
+{
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        values[i] = (float)((i * 31 + seed * 17) % 15 - 7);
+    }
+}
+
+static void product_is_right_at(world *w, size_t offset)
+{
+    float *a = (float *)((unsigned char *)dw_region_base(w->region) + offset);
+    float *b = a + SIDE * SIDE;
+    float *result = b + SIDE * SIDE;
+    fill(a, 1);
+    fill(b, 2);
+    memset(result, 0xff, SIDE * SIDE * sizeof *result);
+    dw_error error = {0};
+    dw_status status = multiply(w, a, b, result, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    assert_int_equal(count_wrong(a, b, result), 0);
+}
+
+static void test_device_view_computes_in_place(void **state)
+{
+    world *w = *state;
+    product_is_right_at(w, 0);
+    product_is_right_at(w, 4096 + 64);
+}
+
+static void test_device_view_has_the_regions_address(void **state)
+{
+    world *w = *state;
+    bool same = false;
+    void *base = dw_device_view_base(w->view, &same);
+    if (strcmp(dw_device_facts(w->device)->backend, "Vulkan") != 0) {
+        assert_true(same);
+    }
+    assert_true(!same || base == dw_region_base(w->region));
+}
+
+static void test_device_view_follows_growth(void **state)
+{
+    world *w = *state;
+    for (size_t bytes = 2 << 20; bytes <= 64 << 20; bytes *= 2) {
+        size_t old = dw_region_committed_bytes(w->region);
+        assert_int_equal(dw_region_commit(w->region, bytes, NULL), DW_OK);
+        product_is_right_at(w, old);
+        product_is_right_at(w, old - 64 * 1024); /* over the seam */
+    }
+    uint64_t generation = dw_device_view_generation(w->view);
+    assert_int_equal(dw_device_view_follow(w->view, NULL), DW_OK);
+    assert_int_equal(dw_device_view_generation(w->view), generation); /* nothing to do */
+}
+
+static void test_device_view_refuses_what_lies_outside(void **state)
+{
+    world *w = *state;
+    struct ggml_init_params params = {.mem_size = 1 << 16, .no_alloc = true};
+    struct ggml_context *context = ggml_init(params);
+    struct ggml_tensor *tensor = ggml_new_tensor_1d(context, GGML_TYPE_F32, 16);
+    unsigned char *base = dw_region_base(w->region);
+    size_t committed = dw_region_committed_bytes(w->region);
+    dw_error error;
+    assert_int_equal(dw_device_view_place(w->view, tensor, base + committed - 64, &error), DW_OK);
+    assert_int_equal(dw_device_view_place(w->view, tensor, base + committed - 60, &error),
+                     DW_E_RANGE);
+    assert_int_equal(dw_device_view_place(w->view, tensor, base - 64, &error), DW_E_RANGE);
+    assert_int_equal(dw_device_view_place(w->view, tensor, base + 2, &error), DW_E_ALIGN);
+    assert_non_null(strstr(error.message, "multiple of"));
+    size_t align = dw_device_view_align_bytes(w->view);
+    assert_true(align >= 4 && (align & (align - 1)) == 0);
+    ggml_free(context);
+}
+
+static void test_device_list_has_a_cpu(void **state)
+{
+    (void)state;
+    size_t count = dw_device_count();
+    bool has_cpu = false;
+    for (size_t i = 0; i < count; i++) {
+        dw_device_info info;
+        assert_int_equal(dw_device_describe(i, &info, NULL), DW_OK);
+        assert_true(info.name[0] != '\0');
+        has_cpu = has_cpu || (info.kind == DW_DEVICE_CPU && info.unified && info.shares_host);
+    }
+    assert_true(has_cpu);
+    dw_device_info info;
+    assert_int_equal(dw_device_describe(count, &info, NULL), DW_E_RANGE);
+}
+
+static void test_device_open_names_what_is_wrong(void **state)
+{
+    (void)state;
+    dw_device *device = NULL;
+    dw_error error;
+    assert_int_equal(dw_device_open(&device, "TPU7", 0, &error), DW_E_NOT_FOUND);
+    assert_null(device);
+    assert_non_null(strstr(error.message, "TPU7"));
+    assert_non_null(strstr(error.message, "CPU"));
+    assert_int_equal(dw_device_open(&device, "CPU", -1, &error), DW_E_ARG);
+    assert_int_equal(dw_device_open(&device, "CPU", 100000, &error), DW_E_ARG);
+    assert_int_equal(dw_device_open(&device, "cpu", 1, &error), DW_OK);
+    assert_int_equal(dw_device_threads(device), 1);
+    dw_device_close(device);
+}
+
+static void test_device_compute_is_cancelled(void **state)
+{
+    world *w = *state;
+    if (dw_device_facts(w->device)->kind != DW_DEVICE_CPU) {
+        return; /* elsewhere a graph runs to its end */
+    }
+    struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
+    struct ggml_context *context = ggml_init(params);
+    struct ggml_tensor *x = ggml_new_tensor_1d(context, GGML_TYPE_F32, 1024);
+    struct ggml_tensor *y = ggml_sqr(context, x);
+    struct ggml_tensor *z = ggml_sqr(context, y);
+    struct ggml_cgraph *graph = ggml_new_graph(context);
+    ggml_build_forward_expand(graph, z);
+    unsigned char *base = dw_region_base(w->region);
+    assert_int_equal(dw_device_view_place(w->view, x, base, NULL), DW_OK);
+    assert_int_equal(dw_device_view_place(w->view, y, base + 8192, NULL), DW_OK);
+    assert_int_equal(dw_device_view_place(w->view, z, base + 16384, NULL), DW_OK);
+    bool cancel = true;
+    dw_error error;
+    assert_int_equal(dw_device_compute_unless(w->device, graph, &cancel, &error), DW_E_CANCELLED);
+    cancel = false;
+    assert_int_equal(dw_device_compute_unless(w->device, graph, &cancel, &error), DW_OK);
+    ggml_free(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_device_view_computes_in_place, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_device_view_has_the_regions_address, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_device_view_follows_growth, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_device_view_refuses_what_lies_outside, set_up,
+                                        tear_down),
+        cmocka_unit_test(test_device_list_has_a_cpu),
+        cmocka_unit_test(test_device_open_names_what_is_wrong),
+        cmocka_unit_test_setup_teardown(test_device_compute_is_cancelled, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
