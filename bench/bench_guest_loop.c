@@ -1,0 +1,207 @@
+/* What a guest's decode loop costs over the same loop in C, on the same engine and device.
+ *
+ *   bench_guest_loop MODEL.gguf [ROUNDS]
+ *
+ * Both sides in one process, turn about: each round rewinds to the same prompt and decodes 64
+ * tokens greedily. Prints a line a round and the median of the ratios guest / C (goal: <= 1.01). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actor/guest_instance.h"
+#include "base/os.h"
+#include "driftwood.h"
+#include "driftwood_abi.h"
+#include "engine/context.h"
+#include "model/sampler.h"
+#include "model/vocab.h"
+
+#define DECODE_TOKENS 64
+#define ROUNDS_MAX 1000
+
+static const char prompt_text[] =
+    "The Mole had been working very hard all the morning, spring-cleaning his little home. "
+    "First with brooms, then with dusters; then on ladders and steps and chairs, with a brush "
+    "and a pail of whitewash; till he had dust in his throat and eyes";
+
+/* The C side: the same buffers as the guest has, in a region of its own. */
+typedef struct c_side {
+    dw_device *device;
+    dw_region *region;
+    dw_device_view *view;
+    dw_model *model;
+    dw_context *context;
+    dw_counters counters;
+    int32_t *token;  /* [1] */
+    int32_t *prompt; /* [prompt_count] */
+    float *logits;   /* [vocab_count] */
+    size_t prompt_count;
+    uint32_t vocab_count;
+    int32_t decoded[DECODE_TOKENS];
+} c_side;
+
+static void must(dw_status status, const dw_error *error)
+{
+    if (status != DW_OK) {
+        (void)fprintf(stderr, "bench_guest_loop: %s\n", error->message);
+        exit(1);
+    }
+}
+
+static void c_forward(c_side *c, int32_t *tokens, size_t count)
+{
+    dw_step step = {.view = c->view,
+                    .tokens = tokens,
+                    .token_count = (uint32_t)count,
+                    .logits = c->logits,
+                    .logits_rows = 1,
+                    .counters = &c->counters};
+    dw_error error;
+    must(dw_context_forward(c->context, &step, &error), &error);
+}
+
+static void c_prepare(c_side *c, const char *path)
+{
+    dw_error error;
+    must(dw_device_open(&c->device, NULL, 0, &error), &error);
+    must(dw_model_load(&c->model, c->device, path, &error), &error);
+    dw_model_info info;
+    dw_model_describe(c->model, &info);
+    c->vocab_count = info.vocab_count;
+    dw_region_options options = {
+        .reserve_bytes = 64 << 20, .commit_bytes = 16 << 20, .label = "bench"};
+    must(dw_region_create(&c->region, &options, &error), &error);
+    must(dw_device_view_create(&c->view, c->region, dw_device_handle(c->device), &error), &error);
+    c->token = dw_region_base(c->region);
+    c->prompt = c->token + 16;
+    c->logits = (float *)(c->token + 4096);
+    must(dw_vocab_tokenize(dw_model_vocab(c->model), prompt_text, strlen(prompt_text), c->prompt,
+                           512, DW_TOKENIZE_SPECIAL, &c->prompt_count, &error),
+         &error);
+    must(dw_context_create(&c->context, c->model, 512, &error), &error);
+    c_forward(c, c->prompt, c->prompt_count);
+}
+
+static void c_rewind(c_side *c)
+{
+    dw_error error;
+    must(dw_context_trim(c->context, (uint32_t)c->prompt_count - 1, &error), &error);
+    c->token[0] = c->prompt[c->prompt_count - 1];
+    c_forward(c, c->token, 1);
+}
+
+static void c_decode(c_side *c)
+{
+    dw_error error;
+    for (int i = 0; i < DECODE_TOKENS; i++) {
+        int32_t chosen = 0;
+        must(dw_greedy_choose(c->logits, c->vocab_count, &chosen, &error), &error);
+        c->decoded[i] = c->token[0] = chosen;
+        c_forward(c, c->token, 1);
+    }
+}
+
+static int32_t c_digest(const c_side *c)
+{
+    uint32_t hash = 2166136261u;
+    for (int i = 0; i < DECODE_TOKENS; i++) {
+        hash = (hash ^ (uint32_t)c->decoded[i]) * 16777619u;
+    }
+    return (int32_t)(hash & 0x7fffffff);
+}
+
+static int32_t guest_call(dw_instance *guest, const char *name)
+{
+    int32_t result = 0;
+    dw_error error;
+    must(dw_instance_call(guest, name, &result, &error), &error);
+    if (result < 0) {
+        (void)fprintf(stderr, "bench_guest_loop: %s: %s\n", name,
+                      dw_instance_error(guest)->message);
+        exit(1);
+    }
+    return result;
+}
+
+static int by_value(const void *left, const void *right)
+{
+    const double *a = left;
+    const double *b = right;
+    return (*a > *b) - (*a < *b);
+}
+
+static double median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+static double timed_guest(dw_instance *guest)
+{
+    (void)guest_call(guest, "rewind");
+    uint64_t start = dw_os_clock_ns();
+    (void)guest_call(guest, "decode");
+    return (double)(dw_os_clock_ns() - start);
+}
+
+static double timed_c(c_side *c)
+{
+    c_rewind(c);
+    uint64_t start = dw_os_clock_ns();
+    c_decode(c);
+    return (double)(dw_os_clock_ns() - start);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        (void)fprintf(stderr, "usage: bench_guest_loop MODEL.gguf [ROUNDS]\n");
+        return 2;
+    }
+    long rounds = argc > 2 ? strtol(argv[2], NULL, 10) : 20;
+    rounds = rounds < 1 ? 1 : rounds > ROUNDS_MAX ? ROUNDS_MAX : rounds;
+    static c_side c;
+    dw_engine *engine = NULL;
+    dw_model *model = NULL;
+    dw_module *module = NULL;
+    dw_instance *guest = NULL;
+    dw_error error;
+    c_prepare(&c, argv[1]);
+    must(dw_engine_create(&engine, NULL, &error), &error);
+    must(dw_model_open(&model, engine, argv[1], &error), &error);
+    must(dw_module_open(&module, engine, DW_TEST_GUESTS_DIR "/decode_loop.wasm", &error), &error);
+    dw_instance_options options = {.models = &model, .model_count = 1};
+    must(dw_instance_create(&guest, module, &options, &error), &error);
+    (void)guest_call(guest, "prepare");
+
+    static double ratios[ROUNDS_MAX];
+    static double guest_ns[ROUNDS_MAX];
+    static double c_ns[ROUNDS_MAX];
+    (void)timed_guest(guest); /* warm both */
+    (void)timed_c(&c);
+    printf("round,guest_us_per_token,c_us_per_token,ratio\n");
+    for (int i = 0; i < rounds; i++) {
+        bool guest_first = i % 2 == 0; /* whoever goes first finds other caches */
+        double first = guest_first ? timed_guest(guest) : timed_c(&c);
+        double second = guest_first ? timed_c(&c) : timed_guest(guest);
+        guest_ns[i] = guest_first ? first : second;
+        c_ns[i] = guest_first ? second : first;
+        ratios[i] = guest_ns[i] / c_ns[i];
+        printf("%d,%.1f,%.1f,%.4f\n", i, guest_ns[i] / DECODE_TOKENS / 1e3,
+               c_ns[i] / DECODE_TOKENS / 1e3, ratios[i]);
+    }
+    bool same = guest_call(guest, "digest") == c_digest(&c);
+    printf("median,%.1f,%.1f,%.4f\n", median(guest_ns, (int)rounds) / DECODE_TOKENS / 1e3,
+           median(c_ns, (int)rounds) / DECODE_TOKENS / 1e3, median(ratios, (int)rounds));
+    printf("same tokens: %s\n", same ? "yes" : "NO");
+    dw_instance_destroy(guest);
+    dw_module_unref(module);
+    dw_model_unref(model);
+    dw_engine_destroy(engine);
+    dw_context_destroy(c.context);
+    dw_model_unref(c.model);
+    dw_device_view_destroy(c.view);
+    dw_region_destroy(c.region);
+    dw_device_close(c.device);
+    return same ? 0 : 1;
+}
