@@ -1,11 +1,14 @@
-/* The host functions that guests import, a table an area, each ended by a NULL name. */
+/* The functions that guests import from module "driftwood", one table an area. Each checks all
+ * that the guest gave before it acts, answers a result or a negative dw_status, and leaves a
+ * failure's message in dw_instance_error for the guest to read. */
 #ifndef DW_GUEST_ABI_GUEST_ABI_H
 #define DW_GUEST_ABI_GUEST_ABI_H
 
 #include "actor/guest_instance.h"
 
-extern const dw_import dw_host_imports[];   /* host_abi.c */
-extern const dw_import dw_tensor_imports[]; /* tensor_abi.c */
-extern const dw_import dw_model_imports[];  /* model_abi.c */
+/* Each ended by a NULL name. docs/guest-abi.md describes them one by one. */
+extern const dw_import dw_host_imports[];
+extern const dw_import dw_model_imports[];
+extern const dw_import dw_tensor_imports[];
 
 #endif

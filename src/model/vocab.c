@@ -1,0 +1,538 @@
+/* libllama's vocabulary behind our own face. libllama asserts on some files that are well-formed
+ * GGUF, and throws on some texts: what it would trip over is refused or replaced here first. */
+#include "model/vocab.h"
+
+#include <gguf.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "driftwood_abi.h"
+#include "model/llama_guard.h"
+
+/* A text longer than this would keep the host busy for seconds in one call. */
+#define TEXT_BYTES_MAX ((size_t)16 << 20)
+/* Pre-tokenizers that libllama lacks hand-written code for run std::regex, which recurses once a
+ * character of a match: a run of one kind of character longer than this could end the stack. */
+#define RUN_BYTES_MAX ((size_t)4 << 10)
+#define MESSAGES_MAX 4096
+#define ROLE_BYTES_MAX 64
+#define TOKEN_TYPE_BYTE 6 /* llama_token_type of the GGUF format */
+
+struct dw_vocab {
+    struct llama_model *model;
+    const struct llama_vocab *vocab;
+    const char *chat_template;
+    uint32_t count;
+    bool runs_bounded; /* texts are held to RUN_BYTES_MAX */
+};
+
+/* ---- libllama's log ----------------------------------------------------------------------- */
+
+/* libllama says why a load failed only in its log. One callback a process; a load happens on one
+ * thread, so its last error line is kept by thread. */
+static _Thread_local char log_error[160];
+
+static void on_log(enum ggml_log_level level, const char *text, void *user)
+{
+    (void)user;
+    static const dw_log_level levels[] = {
+        [GGML_LOG_LEVEL_NONE] = DW_LOG_DEBUG,  [GGML_LOG_LEVEL_DEBUG] = DW_LOG_DEBUG,
+        [GGML_LOG_LEVEL_INFO] = DW_LOG_DEBUG,  [GGML_LOG_LEVEL_WARN] = DW_LOG_INFO,
+        [GGML_LOG_LEVEL_ERROR] = DW_LOG_ERROR, [GGML_LOG_LEVEL_CONT] = DW_LOG_DEBUG,
+    };
+    int length = (int)strcspn(text, "\n");
+    if (level == GGML_LOG_LEVEL_ERROR && log_error[0] == '\0') {
+        /* The first line is the cause, later ones say that the load failed. */
+        const char *cause = strstr(text, "error loading model: ");
+        cause = cause != NULL ? cause + strlen("error loading model: ") : text;
+        (void)snprintf(log_error, sizeof log_error, "%.*s", (int)strcspn(cause, "\n"), cause);
+    }
+    if (length > 0 && (unsigned)level < sizeof levels / sizeof levels[0]) {
+        dw_log(levels[level], "%.*s", length, text);
+    }
+}
+
+static void take_log(void)
+{
+    llama_log_set(on_log, NULL);
+}
+
+/* ---- opening ------------------------------------------------------------------------------ */
+
+static uint64_t text_hash(const char *text)
+{
+    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+    for (; *text != '\0'; text++) {
+        hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    }
+    return hash ^ (hash >> 32);
+}
+
+/* libllama asserts that no two tokens have the same text, and names an empty one itself. */
+static dw_status check_tokens_differ(const struct gguf_context *file, int64_t key, size_t count,
+                                     dw_error *err)
+{
+    size_t slots = 16;
+    while (slots < count * 2) {
+        slots *= 2;
+    }
+    uint32_t *table = dw_alloc(slots, sizeof *table); /* index + 1, 0: free */
+    if (table == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory to check %zu tokens", count);
+    }
+    dw_status status = DW_OK;
+    size_t empty_count = 0;
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        const char *text = gguf_get_arr_str(file, key, i);
+        if (text[0] == '\0' && empty_count++ == 0) {
+            continue;
+        }
+        size_t slot = (size_t)text_hash(text) & (slots - 1);
+        while (table[slot] != 0 && strcmp(gguf_get_arr_str(file, key, table[slot] - 1), text) != 0) {
+            slot = (slot + 1) & (slots - 1);
+        }
+        if (strncmp(text, "[EMPTY_", 7) == 0 || (table[slot] != 0 && text[0] != '\0')) {
+            status = dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.tokens[%zu]: '%.60s' is there twice",
+                             i, text);
+        }
+        table[slot] = (uint32_t)i + 1;
+    }
+    dw_free(table);
+    return status;
+}
+
+static const char *text_value(const struct gguf_context *file, const char *name)
+{
+    int64_t key = gguf_find_key(file, name);
+    return key >= 0 && gguf_get_kv_type(file, key) == GGUF_TYPE_STRING ? gguf_get_val_str(file, key)
+                                                                      : NULL;
+}
+
+static bool listed(const char *const *list, const char *word)
+{
+    for (; *list != NULL; list++) {
+        if (strcmp(*list, word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Byte-level BPE has no token of type "byte"; libllama cuts two digits out of such a token's
+ * text without looking at its length. */
+static dw_status check_byte_tokens(const struct gguf_context *file, int64_t key, size_t count,
+                                   dw_error *err)
+{
+    int64_t types_key = gguf_find_key(file, "tokenizer.ggml.token_type");
+    if (types_key < 0) {
+        return DW_OK;
+    }
+    if (gguf_get_kv_type(file, types_key) != GGUF_TYPE_ARRAY ||
+        gguf_get_arr_type(file, types_key) != GGUF_TYPE_INT32 ||
+        gguf_get_arr_n(file, types_key) < count) {
+        return dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.token_type: not %zu numbers of type i32",
+                       count);
+    }
+    const int32_t *types = gguf_get_arr_data(file, types_key);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = gguf_get_arr_str(file, key, i);
+        if (types[i] == TOKEN_TYPE_BYTE && (strlen(text) != 6 || strncmp(text, "<0x", 3) != 0)) {
+            return dw_fail(err, DW_E_FORMAT,
+                           "tokenizer.ggml.tokens[%zu]: '%.40s' should be a byte such as <0x0A>",
+                           i, text);
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status check_tokenizer(dw_vocab *vocab, const struct gguf_context *file,
+                                 uint32_t token_count, dw_error *err)
+{
+    /* Split by code, not by std::regex (unicode_regex_split_custom in libllama). */
+    static const char *const by_code[] = {
+        "gpt-2",  "smollm",   "starcoder", "refact",    "command-r", "llama3", "llama-v3",
+        "qwen2",  "llama-bpe", "falcon3",  "stablelm2", "olmo",      "mpt",    "phi-2",
+        "jina-es", NULL};
+    /* Raw UTF-8 BPE: libllama asserts about spaces and line ends in its pieces. */
+    static const char *const raw[] = {"gemma4", "sarvam-moe", "mmbert", "whitespace", NULL};
+
+    const char *kind = text_value(file, "tokenizer.ggml.model");
+    if (kind == NULL) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "no tokenizer in the file (tokenizer.ggml.model)");
+    }
+    bool bpe = strcmp(kind, "gpt2") == 0;
+    if (!bpe && strcmp(kind, "llama") != 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "tokenizer '%.40s': only 'gpt2' and 'llama' are known",
+                       kind);
+    }
+    const char *pre = text_value(file, "tokenizer.ggml.pre");
+    if (pre != NULL && listed(raw, pre)) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "pre-tokenizer '%.40s' is not supported", pre);
+    }
+    vocab->runs_bounded = bpe && (pre == NULL || !listed(by_code, pre));
+
+    int64_t key = gguf_find_key(file, "tokenizer.ggml.tokens");
+    if (key < 0 || gguf_get_kv_type(file, key) != GGUF_TYPE_ARRAY ||
+        gguf_get_arr_type(file, key) != GGUF_TYPE_STRING) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "no list of tokens in the file "
+                                              "(tokenizer.ggml.tokens)");
+    }
+    size_t count = gguf_get_arr_n(file, key);
+    if (count != token_count) {
+        return dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.tokens: %zu tokens, the model has %u",
+                       count, token_count);
+    }
+    dw_status status = check_tokens_differ(file, key, count, err);
+    return status == DW_OK ? check_byte_tokens(file, key, count, err) : status;
+}
+
+static dw_status check_file(dw_vocab *vocab, const char *path, uint32_t token_count, dw_error *err)
+{
+    struct gguf_init_params params = {.no_alloc = true, .ctx = NULL};
+    struct gguf_context *file = gguf_init_from_file(path, params);
+    if (file == NULL) {
+        return dw_fail(err, DW_E_FORMAT, "the tokenizer cannot be read: %s",
+                       log_error[0] != '\0' ? log_error : "not a GGUF file");
+    }
+    dw_status status = check_tokenizer(vocab, file, token_count, err);
+    gguf_free(file);
+    return status;
+}
+
+/* SentencePiece falls back to a token a byte, and throws where the byte has none. */
+static dw_status check_fallback(const dw_vocab *vocab, dw_error *err)
+{
+    if (llama_vocab_type(vocab->vocab) != LLAMA_VOCAB_TYPE_SPM) {
+        return DW_OK;
+    }
+    bool found[256] = {0};
+    for (uint32_t i = 0; i < vocab->count; i++) {
+        const char *text = llama_vocab_get_text(vocab->vocab, (llama_token)i);
+        unsigned byte = 0;
+        char end = 0;
+        if (strlen(text) == 1) {
+            found[(unsigned char)text[0]] = true;
+        } else if (strlen(text) == 6 && sscanf(text, "<0x%2X%c", &byte, &end) == 2 && end == '>') {
+            found[byte & 0xff] = true;
+        }
+    }
+    for (unsigned byte = 0; byte < 256; byte++) {
+        if (!found[byte]) {
+            return dw_fail(err, DW_E_FORMAT, "the tokenizer has no token for byte 0x%02X", byte);
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
+{
+    char why[160] = "";
+    vocab->model = dw__llama_load_vocab(path, why, sizeof why);
+    if (vocab->model == NULL) {
+        const char *reason = why[0] != '\0' ? why : log_error;
+        bool unknown = strstr(reason, "unknown") != NULL;
+        return dw_fail(err, unknown ? DW_E_UNSUPPORTED : DW_E_FORMAT, "tokenizer: %.*s",
+                       (int)strcspn(reason, "\n"), reason);
+    }
+    vocab->vocab = llama_model_get_vocab(vocab->model);
+    vocab->count = (uint32_t)llama_vocab_n_tokens(vocab->vocab);
+    vocab->chat_template = llama_model_chat_template(vocab->model, NULL);
+    if (llama_vocab_get_add_bos(vocab->vocab) && llama_vocab_bos(vocab->vocab) < 0) {
+        return dw_fail(err, DW_E_FORMAT, "the tokenizer adds a BOS token but names none");
+    }
+    if (llama_vocab_get_add_eos(vocab->vocab) && llama_vocab_eos(vocab->vocab) < 0) {
+        return dw_fail(err, DW_E_FORMAT, "the tokenizer adds an EOS token but names none");
+    }
+    return check_fallback(vocab, err);
+}
+
+dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    *out = NULL;
+    (void)pthread_once(&once, take_log);
+    log_error[0] = '\0';
+    dw_vocab *vocab = dw_alloc(1, sizeof *vocab);
+    if (vocab == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a vocabulary");
+    }
+    dw_status status = check_file(vocab, path, token_count, err);
+    if (status == DW_OK) {
+        status = load(vocab, path, err);
+    }
+    if (status != DW_OK) {
+        dw_vocab_close(vocab);
+        return status;
+    }
+    *out = vocab;
+    return DW_OK;
+}
+
+void dw_vocab_close(dw_vocab *vocab)
+{
+    if (vocab != NULL) {
+        if (vocab->model != NULL) {
+            llama_model_free(vocab->model);
+        }
+        dw_free(vocab);
+    }
+}
+
+/* ---- facts -------------------------------------------------------------------------------- */
+
+uint32_t dw_vocab_count(const dw_vocab *vocab)
+{
+    return vocab->count;
+}
+
+int32_t dw_vocab_bos(const dw_vocab *vocab)
+{
+    return llama_vocab_bos(vocab->vocab);
+}
+
+int32_t dw_vocab_eos(const dw_vocab *vocab)
+{
+    return llama_vocab_eos(vocab->vocab);
+}
+
+int32_t dw_vocab_eot(const dw_vocab *vocab)
+{
+    return llama_vocab_eot(vocab->vocab);
+}
+
+int32_t dw_vocab_newline(const dw_vocab *vocab)
+{
+    return llama_vocab_nl(vocab->vocab);
+}
+
+bool dw_vocab_adds_bos(const dw_vocab *vocab)
+{
+    return llama_vocab_get_add_bos(vocab->vocab);
+}
+
+static bool is_token(const dw_vocab *vocab, int32_t token)
+{
+    return token >= 0 && (uint32_t)token < vocab->count;
+}
+
+bool dw_vocab_is_end(const dw_vocab *vocab, int32_t token)
+{
+    return is_token(vocab, token) && llama_vocab_is_eog(vocab->vocab, token);
+}
+
+/* ---- text to tokens ----------------------------------------------------------------------- */
+
+/* Kinds of character that pre-tokenizers tell apart, coarsely: a run of one kind is an upper
+ * bound of what one of their patterns matches. */
+static int character_kind(unsigned char byte)
+{
+    if (byte == ' ' || (byte >= '\t' && byte <= '\r')) {
+        return 0;
+    }
+    if (byte >= '0' && byte <= '9') {
+        return 1;
+    }
+    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || byte >= 0x80 ? 2 : 3;
+}
+
+static dw_status check_text(const dw_vocab *vocab, const char *text, size_t text_bytes,
+                            dw_error *err)
+{
+    if (text_bytes > TEXT_BYTES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "text: %zu bytes in one call, limit %zu", text_bytes,
+                       TEXT_BYTES_MAX);
+    }
+    size_t run = 0;
+    for (size_t i = 0; vocab->runs_bounded && i < text_bytes; i++) {
+        bool same = i > 0 && character_kind((unsigned char)text[i]) ==
+                                 character_kind((unsigned char)text[i - 1]);
+        run = same ? run + 1 : 1;
+        if (run > RUN_BYTES_MAX) {
+            return dw_fail(err, DW_E_LIMIT, "text: a word of more than %zu bytes at byte %zu",
+                           RUN_BYTES_MAX, i - run + 1);
+        }
+    }
+    return DW_OK;
+}
+
+/* A four-byte sequence whose number lies beyond Unicode (F4 90.. and above): libllama decodes it
+ * and then throws when it writes it back. Other damage it replaces by U+FFFD itself. */
+static bool beyond_unicode(const unsigned char *bytes, size_t left)
+{
+    return left >= 4 && bytes[0] >= 0xf4 && bytes[0] <= 0xf7 && (bytes[1] & 0xc0) == 0x80 &&
+           (bytes[2] & 0xc0) == 0x80 && (bytes[3] & 0xc0) == 0x80 &&
+           (bytes[0] > 0xf4 || bytes[1] >= 0x90);
+}
+
+/* A copy of the text with such sequences replaced; NULL in *out where there are none. */
+static dw_status mend_text(const char *text, size_t *text_bytes, char **out, dw_error *err)
+{
+    *out = NULL;
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t count = *text_bytes;
+    size_t i = 0;
+    while (i < count && !beyond_unicode(bytes + i, count - i)) {
+        i++;
+    }
+    if (i == count) {
+        return DW_OK;
+    }
+    char *mended = dw_alloc(count, 1);
+    if (mended == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory to mend %zu bytes of text", count);
+    }
+    size_t length = 0;
+    for (i = 0; i < count;) {
+        if (beyond_unicode(bytes + i, count - i)) {
+            memcpy(mended + length, "\xef\xbf\xbd", 3);
+            length += 3;
+            i += 4;
+        } else {
+            mended[length++] = text[i++];
+        }
+    }
+    *text_bytes = length;
+    *out = mended;
+    return DW_OK;
+}
+
+dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text_bytes,
+                            int32_t *tokens, size_t capacity, uint32_t flags, size_t *count,
+                            dw_error *err)
+{
+    *count = 0;
+    if ((flags & ~(uint32_t)(DW_TOKENIZE_SPECIAL | DW_TOKENIZE_PARSE)) != 0) {
+        return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 and 2 are known", flags);
+    }
+    dw_status status = check_text(vocab, text, text_bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    char *mended = NULL;
+    status = mend_text(text, &text_bytes, &mended, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (text_bytes == 0 || text == NULL) {
+        text = "";
+        text_bytes = 0;
+    }
+    char why[120] = "";
+    int32_t room = capacity > INT32_MAX ? INT32_MAX : (int32_t)capacity;
+    int32_t result = dw__llama_tokenize(vocab->vocab, mended != NULL ? mended : text,
+                                        (int32_t)text_bytes, tokens, room, flags, why, sizeof why);
+    dw_free(mended);
+    if (result == DW__LLAMA_THREW) {
+        return dw_fail(err, DW_E_ARG, "text: it cannot be tokenised: %s", why);
+    }
+    *count = (size_t)(result < 0 ? -(int64_t)result : result);
+    if (result < 0) {
+        return dw_fail(err, DW_E_SPACE, "tokens: %zu of them, room for %zu", *count, capacity);
+    }
+    return DW_OK;
+}
+
+/* ---- tokens to text ----------------------------------------------------------------------- */
+
+dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size_t count,
+                              char *text, size_t capacity, uint32_t flags, size_t *text_bytes,
+                              dw_error *err)
+{
+    *text_bytes = 0;
+    if ((flags & ~(uint32_t)DW_DETOKENIZE_SPECIAL) != 0) {
+        return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 is known", flags);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!is_token(vocab, tokens[i])) {
+            return dw_fail(err, DW_E_RANGE, "tokens[%zu]: %d, the vocabulary has %u", i, tokens[i],
+                           vocab->count);
+        }
+    }
+    bool special = (flags & DW_DETOKENIZE_SPECIAL) != 0;
+    size_t length = 0;
+    bool fits = true;
+    for (size_t i = 0; i < count; i++) {
+        /* By pieces, not llama_detokenize: that one strips the first space, so that the pieces of
+         * a sequence would not join to its text. */
+        char none[1];
+        size_t left = fits ? capacity - length : 0;
+        int32_t room = left > INT32_MAX ? INT32_MAX : (int32_t)left;
+        int32_t bytes = dw__llama_token_piece(vocab->vocab, tokens[i],
+                                              room > 0 ? text + length : none, room, special);
+        if (bytes == DW__LLAMA_THREW) {
+            return dw_fail(err, DW_E_ARG, "tokens[%zu]: %d has no text", i, tokens[i]);
+        }
+        fits = fits && bytes >= 0;
+        length += (size_t)(bytes < 0 ? -bytes : bytes);
+    }
+    *text_bytes = length;
+    if (!fits) {
+        return dw_fail(err, DW_E_SPACE, "text: %zu bytes, room for %zu", length, capacity);
+    }
+    return DW_OK;
+}
+
+/* ---- chat template ------------------------------------------------------------------------ */
+
+const char *dw_vocab_chat_template(const dw_vocab *vocab)
+{
+    return vocab->chat_template;
+}
+
+static dw_status check_messages(const char *const *roles, const char *const *contents,
+                                size_t count, dw_error *err)
+{
+    size_t total = 0;
+    if (count > MESSAGES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "messages: %zu, limit %d", count, MESSAGES_MAX);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (strlen(roles[i]) > ROLE_BYTES_MAX) {
+            return dw_fail(err, DW_E_ARG, "messages[%zu]: a role of more than %d bytes", i,
+                           ROLE_BYTES_MAX);
+        }
+        total += strlen(contents[i]);
+    }
+    if (total > TEXT_BYTES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "messages: %zu bytes of text, limit %zu", total,
+                       TEXT_BYTES_MAX);
+    }
+    return DW_OK;
+}
+
+dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *roles,
+                                  const char *const *contents, size_t count, bool open_answer,
+                                  char *text, size_t capacity, size_t *text_bytes, dw_error *err)
+{
+    *text_bytes = 0;
+    if (vocab->chat_template == NULL) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "the model has no chat template");
+    }
+    dw_status status = check_messages(roles, contents, count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    struct llama_chat_message *messages = dw_alloc(count, sizeof *messages);
+    if (messages == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu messages", count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        messages[i] = (struct llama_chat_message){.role = roles[i], .content = contents[i]};
+    }
+    char why[120] = "libllama does not know it";
+    int32_t room = capacity > INT32_MAX ? INT32_MAX : (int32_t)capacity;
+    int32_t result = dw__llama_apply_template(vocab->chat_template, messages, count, open_answer,
+                                              text, room, why, sizeof why);
+    dw_free(messages);
+    if (result < 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "the model's chat template: %s", why);
+    }
+    *text_bytes = (size_t)result;
+    if (*text_bytes > capacity) {
+        return dw_fail(err, DW_E_SPACE, "text: %zu bytes, room for %zu", *text_bytes, capacity);
+    }
+    return DW_OK;
+}
