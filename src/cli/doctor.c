@@ -1,0 +1,130 @@
+/* driftwood doctor: what was checked on this machine, the figure, and ok or FAILED. */
+#include "embed/doctor.h"
+
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const char usage[] =
+    "usage: driftwood doctor [--device NAME] [--json]\n"
+    "\n"
+    "Checks the chain on this machine: a region of memory (link 1), a guest's linear memory on it\n"
+    "(link 2), a device's buffer on it (link 3), and all of them together with a real guest.\n"
+    "\n"
+    "  -d, --device NAME  the device to check (see `driftwood devices`); default: the first GPU\n"
+    "                     that can share host memory, else the CPU\n"
+    "  -j, --json         {\"ok\", \"device\", \"checks\": [{\"name\", \"ok\", \"value\", \"unit\", \"goal\"}]}\n"
+    "  -h, --help         this text\n"
+    "\n"
+    "Exit status: 0 if every check is ok, 1 if one failed, 2 for a wrong command line.\n";
+
+static int print_json(const dw_doctor_report *report)
+{
+    json_t *checks = json_array();
+    for (size_t i = 0; i < report->check_count; i++) {
+        const dw_doctor_check *check = &report->checks[i];
+        json_t *item = json_pack("{s:s, s:s, s:b, s:f, s:s, s:s?, s:s, s:s}", "name", check->name,
+                                 "link", check->link, "ok", check->ok, "value", check->value,
+                                 "unit", check->unit, "goal", check->goal, "what", check->what,
+                                 "note", check->note);
+        (void)json_array_append_new(checks, item);
+    }
+    json_t *root = json_pack("{s:b, s:s, s:s, s:s, s:b, s:b, s:o}", "ok", report->ok, "device",
+                             report->device.name, "description", report->device.description,
+                             "backend", report->device.backend, "unified", report->device.unified,
+                             "gpu_present", report->has_gpu, "checks", checks);
+    if (root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0) {
+        json_decref(root);
+        (void)fprintf(stderr, "driftwood: doctor: the report could not be written\n");
+        return 1;
+    }
+    (void)putchar('\n');
+    json_decref(root);
+    return report->ok ? 0 : 1;
+}
+
+static void print_check(const dw_doctor_check *check)
+{
+    char figure[64];
+    bool whole = check->value == (double)(long long)check->value;
+    (void)snprintf(figure, sizeof figure, whole ? "%.0f %s" : "%.3f %s", check->value, check->unit);
+    printf("  %-6s %-20s %-22s %s", check->ok ? "ok" : "FAILED", check->name, figure, check->what);
+    if (check->goal != NULL) {
+        printf(" (goal %s)", check->goal);
+    }
+    if (check->note[0] != '\0') {
+        printf("\n         %-20s %s", "", check->note);
+    }
+    (void)putchar('\n');
+}
+
+static int print_text(const dw_doctor_report *report)
+{
+    printf("device %s: %s (%s, %s memory)\n", report->device.name, report->device.description,
+           report->device.backend, report->device.unified ? "unified" : "discrete");
+    if (!report->has_gpu) {
+        printf("this machine has no GPU that this build knows: the CPU is checked as the device\n");
+    }
+    const char *link = "";
+    size_t failed = 0;
+    for (size_t i = 0; i < report->check_count; i++) {
+        const dw_doctor_check *check = &report->checks[i];
+        if (strcmp(check->link, link) != 0) {
+            link = check->link;
+            printf("%s\n", link);
+        }
+        print_check(check);
+        failed += !check->ok;
+    }
+    if (report->ok) {
+        printf("all %zu checks are ok\n", report->check_count);
+    } else {
+        printf("%zu of %zu checks FAILED\n", failed, report->check_count);
+    }
+    return report->ok ? 0 : 1;
+}
+
+int dw_cli_doctor(int argc, char **argv)
+{
+    static const struct option options[] = {{"device", required_argument, NULL, 'd'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    const char *device = NULL;
+    bool json = false;
+    int option;
+    while ((option = getopt_long(argc, argv, "d:jh", options, NULL)) != -1) {
+        switch (option) {
+        case 'd':
+            device = optarg;
+            break;
+        case 'j':
+            json = true;
+            break;
+        case 'h':
+            (void)fputs(usage, stdout);
+            return 0;
+        default:
+            return 2;
+        }
+    }
+    if (optind < argc) {
+        (void)fprintf(stderr, "driftwood: doctor takes no argument '%s'\n", argv[optind]);
+        return 2;
+    }
+    char guest[DW_CLI_PATH_MAX];
+    dw_error error;
+    dw_doctor_report report;
+    dw_status status = dw_cli_find_guest(guest, sizeof guest, "doctor_chain", &error);
+    if (status == DW_OK) {
+        status = dw_doctor_examine(&report, device, guest, &error);
+    }
+    if (status != DW_OK) {
+        (void)fprintf(stderr, "driftwood: doctor: %s\n", error.message);
+        return 1;
+    }
+    return json ? print_json(&report) : print_text(&report);
+}
