@@ -1,0 +1,60 @@
+/* A region with a device's view on it, and tensors of random values in it: what the tests of
+ * tensor graphs stand on. The device is DW_TEST_DEVICE, else the CPU. */
+#ifndef DW_TEST_TENSOR_WORLD_H
+#define DW_TEST_TENSOR_WORLD_H
+
+#include "guest_abi/tensor_graph.h"
+
+#define WORLD_VALUES_MAX 65536
+
+typedef struct world {
+    dw_device *device;
+    dw_region *region;
+    dw_device_view *view;
+    dw_tensor_graph *graph;
+    uint64_t next;   /* first free offset */
+    uint64_t random; /* generator's state */
+    dw_error err;
+} world;
+
+/* The values that a tensor stands for, ne0 varying fastest. */
+typedef struct values {
+    int64_t ne[4];
+    double at[WORLD_VALUES_MAX];
+} values;
+
+void world_open(world *w, size_t bytes);
+void world_close(world *w);
+/* A fresh graph, an empty region. */
+void world_restart(world *w, uint64_t seed);
+
+uint32_t world_random(world *w, uint32_t limit); /* 0 to limit - 1 */
+double world_uniform(world *w, double low, double high);
+
+/* Offset of `bytes` fresh bytes, at a multiple of DW_TENSOR_ALIGN. */
+uint64_t world_take(world *w, size_t bytes);
+void *world_bytes(const world *w, uint64_t offset);
+
+/* Bytes of `count` elements of `type`. */
+size_t world_type_bytes(int32_t type, int64_t count);
+double world_load(const void *bytes, int32_t type, int64_t index);
+void world_store(void *bytes, int32_t type, int64_t index, double value);
+
+/* A leaf [ne] of `type` with random values in [low, high], told in `v` as they were rounded. */
+int32_t world_leaf(world *w, int32_t type, const int64_t *ne, double low, double high, values *v);
+/* The same, but perhaps reached through a permuted leaf or a view into a larger one. */
+int32_t world_operand(world *w, int32_t type, const int64_t *ne, double low, double high,
+                      values *v);
+
+/* The operation, asserted to be accepted. */
+int32_t world_op(world *w, int32_t op, int32_t a, int32_t b, int32_t c, const dw_op_params *p);
+/* Give `tensor` a place, fill that with rubbish, build, run, and read the result. */
+void world_result(world *w, int32_t tensor, values *v);
+/* Likewise; then compare. Each element may be off by tolerance[i], or `most` where that is NULL. */
+void world_expect(world *w, int32_t tensor, const values *want, const double *tolerance,
+                  double most);
+
+int64_t values_count(const values *v);
+double *values_at(values *v, int64_t i0, int64_t i1, int64_t i2, int64_t i3);
+
+#endif
