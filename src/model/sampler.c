@@ -192,6 +192,11 @@ void dw_sampler_destroy(dw_sampler *sampler)
     dw_free(sampler);
 }
 
+uint32_t dw_sampler_vocab_count(const dw_sampler *sampler)
+{
+    return sampler->vocab_count;
+}
+
 /* ---- choosing ------------------------------------------------------------------------------- */
 
 /* The candidates that are finite; -inf is a token that the guest has ruled out. */

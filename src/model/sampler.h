@@ -14,6 +14,7 @@ typedef struct dw_sampler dw_sampler;
 dw_status dw_sampler_create(dw_sampler **out, uint32_t vocab_count,
                             const dw_sampler_params *params, dw_error *err);
 void dw_sampler_destroy(dw_sampler *sampler);
+uint32_t dw_sampler_vocab_count(const dw_sampler *sampler);
 
 /* logits [vocab_count], read in place. Errors: DW_E_NUMERIC (NaN among them, or none finite). */
 dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *token,

@@ -1,8 +1,8 @@
-/* libllama's vocabulary behind our own face. libllama asserts on some files that are well-formed
- * GGUF, and throws on some texts: what it would trip over is refused or replaced here first. */
+/* libllama's vocabulary behind our own face. What libllama would assert about in a file,
+ * dw_architecture_vocab has refused before; what it would trip over in a text is refused or
+ * replaced here. */
 #include "model/vocab.h"
 
-#include <gguf.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +19,6 @@
 #define RUN_BYTES_MAX ((size_t)4 << 10)
 #define MESSAGES_MAX 4096
 #define ROLE_BYTES_MAX 64
-#define TOKEN_TYPE_BYTE 6 /* llama_token_type of the GGUF format */
 
 struct dw_vocab {
     struct llama_model *model;
@@ -62,55 +61,6 @@ static void take_log(void)
 
 /* ---- opening ------------------------------------------------------------------------------ */
 
-static uint64_t text_hash(const char *text)
-{
-    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
-    for (; *text != '\0'; text++) {
-        hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
-    }
-    return hash ^ (hash >> 32);
-}
-
-/* libllama asserts that no two tokens have the same text, and names an empty one itself. */
-static dw_status check_tokens_differ(const struct gguf_context *file, int64_t key, size_t count,
-                                     dw_error *err)
-{
-    size_t slots = 16;
-    while (slots < count * 2) {
-        slots *= 2;
-    }
-    uint32_t *table = dw_alloc(slots, sizeof *table); /* index + 1, 0: free */
-    if (table == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory to check %zu tokens", count);
-    }
-    dw_status status = DW_OK;
-    size_t empty_count = 0;
-    for (size_t i = 0; i < count && status == DW_OK; i++) {
-        const char *text = gguf_get_arr_str(file, key, i);
-        if (text[0] == '\0' && empty_count++ == 0) {
-            continue;
-        }
-        size_t slot = (size_t)text_hash(text) & (slots - 1);
-        while (table[slot] != 0 && strcmp(gguf_get_arr_str(file, key, table[slot] - 1), text) != 0) {
-            slot = (slot + 1) & (slots - 1);
-        }
-        if (strncmp(text, "[EMPTY_", 7) == 0 || (table[slot] != 0 && text[0] != '\0')) {
-            status = dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.tokens[%zu]: '%.60s' is there twice",
-                             i, text);
-        }
-        table[slot] = (uint32_t)i + 1;
-    }
-    dw_free(table);
-    return status;
-}
-
-static const char *text_value(const struct gguf_context *file, const char *name)
-{
-    int64_t key = gguf_find_key(file, name);
-    return key >= 0 && gguf_get_kv_type(file, key) == GGUF_TYPE_STRING ? gguf_get_val_str(file, key)
-                                                                      : NULL;
-}
-
 static bool listed(const char *const *list, const char *word)
 {
     for (; *list != NULL; list++) {
@@ -121,113 +71,31 @@ static bool listed(const char *const *list, const char *word)
     return false;
 }
 
-/* Byte-level BPE has no token of type "byte"; libllama cuts two digits out of such a token's
- * text without looking at its length. */
-static dw_status check_byte_tokens(const struct gguf_context *file, int64_t key, size_t count,
-                                   dw_error *err)
-{
-    int64_t types_key = gguf_find_key(file, "tokenizer.ggml.token_type");
-    if (types_key < 0) {
-        return DW_OK;
-    }
-    if (gguf_get_kv_type(file, types_key) != GGUF_TYPE_ARRAY ||
-        gguf_get_arr_type(file, types_key) != GGUF_TYPE_INT32 ||
-        gguf_get_arr_n(file, types_key) < count) {
-        return dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.token_type: not %zu numbers of type i32",
-                       count);
-    }
-    const int32_t *types = gguf_get_arr_data(file, types_key);
-    for (size_t i = 0; i < count; i++) {
-        const char *text = gguf_get_arr_str(file, key, i);
-        if (types[i] == TOKEN_TYPE_BYTE && (strlen(text) != 6 || strncmp(text, "<0x", 3) != 0)) {
-            return dw_fail(err, DW_E_FORMAT,
-                           "tokenizer.ggml.tokens[%zu]: '%.40s' should be a byte such as <0x0A>",
-                           i, text);
-        }
-    }
-    return DW_OK;
-}
-
-static dw_status check_tokenizer(dw_vocab *vocab, const struct gguf_context *file,
-                                 uint32_t token_count, dw_error *err)
+/* Byte-pair tokenizers first split the text by a pattern, which has a name. */
+static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
 {
     /* Split by code, not by std::regex (unicode_regex_split_custom in libllama). */
     static const char *const by_code[] = {
-        "gpt-2",  "smollm",   "starcoder", "refact",    "command-r", "llama3", "llama-v3",
-        "qwen2",  "llama-bpe", "falcon3",  "stablelm2", "olmo",      "mpt",    "phi-2",
-        "jina-es", NULL};
-    /* Raw UTF-8 BPE: libllama asserts about spaces and line ends in its pieces. */
+        "gpt-2",     "smollm",  "starcoder", "refact", "command-r", "llama3", "llama-v3", "qwen2",
+        "llama-bpe", "falcon3", "stablelm2", "olmo",   "mpt",       NULL};
+    /* Raw UTF-8: libllama asserts about spaces and line ends in its pieces. */
     static const char *const raw[] = {"gemma4", "sarvam-moe", "mmbert", "whitespace", NULL};
 
-    const char *kind = text_value(file, "tokenizer.ggml.model");
-    if (kind == NULL) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "no tokenizer in the file (tokenizer.ggml.model)");
-    }
-    bool bpe = strcmp(kind, "gpt2") == 0;
-    if (!bpe && strcmp(kind, "llama") != 0) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "tokenizer '%.40s': only 'gpt2' and 'llama' are known",
-                       kind);
-    }
-    const char *pre = text_value(file, "tokenizer.ggml.pre");
-    if (pre != NULL && listed(raw, pre)) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "pre-tokenizer '%.40s' is not supported", pre);
-    }
-    vocab->runs_bounded = bpe && (pre == NULL || !listed(by_code, pre));
-
-    int64_t key = gguf_find_key(file, "tokenizer.ggml.tokens");
-    if (key < 0 || gguf_get_kv_type(file, key) != GGUF_TYPE_ARRAY ||
-        gguf_get_arr_type(file, key) != GGUF_TYPE_STRING) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "no list of tokens in the file "
-                                              "(tokenizer.ggml.tokens)");
-    }
-    size_t count = gguf_get_arr_n(file, key);
-    if (count != token_count) {
-        return dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.tokens: %zu tokens, the model has %u",
-                       count, token_count);
-    }
-    dw_status status = check_tokens_differ(file, key, count, err);
-    return status == DW_OK ? check_byte_tokens(file, key, count, err) : status;
-}
-
-static dw_status check_file(dw_vocab *vocab, const char *path, uint32_t token_count, dw_error *err)
-{
-    struct gguf_init_params params = {.no_alloc = true, .ctx = NULL};
-    struct gguf_context *file = gguf_init_from_file(path, params);
-    if (file == NULL) {
-        return dw_fail(err, DW_E_FORMAT, "the tokenizer cannot be read: %s",
-                       log_error[0] != '\0' ? log_error : "not a GGUF file");
-    }
-    dw_status status = check_tokenizer(vocab, file, token_count, err);
-    gguf_free(file);
-    return status;
-}
-
-/* SentencePiece falls back to a token a byte, and throws where the byte has none. */
-static dw_status check_fallback(const dw_vocab *vocab, dw_error *err)
-{
-    if (llama_vocab_type(vocab->vocab) != LLAMA_VOCAB_TYPE_SPM) {
+    enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
+    if (type == LLAMA_VOCAB_TYPE_SPM) {
         return DW_OK;
     }
-    bool found[256] = {0};
-    for (uint32_t i = 0; i < vocab->count; i++) {
-        const char *text = llama_vocab_get_text(vocab->vocab, (llama_token)i);
-        unsigned byte = 0;
-        char end = 0;
-        if (strlen(text) == 1) {
-            found[(unsigned char)text[0]] = true;
-        } else if (strlen(text) == 6 && sscanf(text, "<0x%2X%c", &byte, &end) == 2 && end == '>') {
-            found[byte & 0xff] = true;
-        }
+    char name[40] = "";
+    (void)llama_model_meta_val_str(vocab->model, "tokenizer.ggml.pre", name, sizeof name);
+    if (type != LLAMA_VOCAB_TYPE_BPE || listed(raw, name)) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "tokenizer of type %d, '%s': not supported",
+                       (int)type, name);
     }
-    for (unsigned byte = 0; byte < 256; byte++) {
-        if (!found[byte]) {
-            return dw_fail(err, DW_E_FORMAT, "the tokenizer has no token for byte 0x%02X", byte);
-        }
-    }
+    vocab->runs_bounded = !listed(by_code, name);
     return DW_OK;
 }
 
-static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
+static dw_status load(dw_vocab *vocab, const char *path, uint32_t token_count, dw_error *err)
 {
     char why[160] = "";
     vocab->model = dw__llama_load_vocab(path, why, sizeof why);
@@ -239,6 +107,10 @@ static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
     }
     vocab->vocab = llama_model_get_vocab(vocab->model);
     vocab->count = (uint32_t)llama_vocab_n_tokens(vocab->vocab);
+    if (vocab->count != token_count) {
+        return dw_fail(err, DW_E_FORMAT, "tokenizer: %u tokens, the model has %u", vocab->count,
+                       token_count);
+    }
     vocab->chat_template = llama_model_chat_template(vocab->model, NULL);
     if (llama_vocab_get_add_bos(vocab->vocab) && llama_vocab_bos(vocab->vocab) < 0) {
         return dw_fail(err, DW_E_FORMAT, "the tokenizer adds a BOS token but names none");
@@ -246,7 +118,7 @@ static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
     if (llama_vocab_get_add_eos(vocab->vocab) && llama_vocab_eos(vocab->vocab) < 0) {
         return dw_fail(err, DW_E_FORMAT, "the tokenizer adds an EOS token but names none");
     }
-    return check_fallback(vocab, err);
+    return check_pre_tokenizer(vocab, err);
 }
 
 dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
@@ -259,10 +131,7 @@ dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, 
     if (vocab == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a vocabulary");
     }
-    dw_status status = check_file(vocab, path, token_count, err);
-    if (status == DW_OK) {
-        status = load(vocab, path, err);
-    }
+    dw_status status = load(vocab, path, token_count, err);
     if (status != DW_OK) {
         dw_vocab_close(vocab);
         return status;

@@ -7,7 +7,7 @@
 
 typedef struct dw_vocab dw_vocab;
 
-/* `path`: a GGUF file that dw_gguf_open has accepted. `token_count`: the model's vocab_count,
+/* `path`: a GGUF file that dw_architecture_vocab has accepted. `token_count`: the model's vocab_count,
  * which the file's list must match.
  * Errors: DW_E_UNSUPPORTED (no tokenizer in it, or one that libllama lacks), DW_E_FORMAT. */
 dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);

@@ -1,0 +1,625 @@
+/* Models, vocabulary, contexts and samplers for guests. Each function checks in this order:
+ * handles, counts, ranges, overlap; then it acts. A context counts its model by itself, so a guest
+ * may close a model while contexts of it are open. */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "driftwood_abi.h"
+#include "engine/context.h"
+#include "guest_abi/guest_abi.h"
+#include "model/sampler.h"
+
+#define NAME_BYTES_MAX 200
+#define MESSAGES_MAX 4096
+#define MESSAGE_POINTERS_BYTES 8 /* dw_message in wasm32 */
+
+/* Structs that lie in guest memory are read and written where they lie. */
+static_assert(sizeof(dw_sampler_params) == 48, "the layout that guests were compiled with");
+static_assert(sizeof(dw_model_facts) == 64, "the layout that guests were compiled with");
+
+/* A host function of the table: it gets the arguments and answers a result or a status. */
+#define DW_MODEL_CALL(name)                                                                        \
+    static wasm_trap_t *call_##name(void *env, wasmtime_caller_t *caller,                          \
+                                    wasmtime_val_raw_t *args, size_t count)                        \
+    {                                                                                              \
+        (void)env;                                                                                 \
+        (void)count;                                                                               \
+        args[0].i32 = name(dw_instance_of(caller), args);                                          \
+        return NULL;                                                                               \
+    }
+
+static uint32_t u32(const wasmtime_val_raw_t *arg)
+{
+    return (uint32_t)arg->i32;
+}
+
+/* ---- handles ------------------------------------------------------------------------------ */
+
+static dw_model *model_of(dw_instance *instance, int32_t handle)
+{
+    return dw_handle_get(dw_instance_handles(instance), DW_HANDLE_MODEL, "model", handle,
+                         dw_instance_error(instance));
+}
+
+static dw_context *context_of(dw_instance *instance, int32_t handle)
+{
+    return dw_handle_get(dw_instance_handles(instance), DW_HANDLE_CONTEXT, "context", handle,
+                         dw_instance_error(instance));
+}
+
+static dw_sampler *sampler_of(dw_instance *instance, int32_t handle)
+{
+    return dw_handle_get(dw_instance_handles(instance), DW_HANDLE_SAMPLER, "sampler", handle,
+                         dw_instance_error(instance));
+}
+
+static bool overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+{
+    uintptr_t a_start = (uintptr_t)a;
+    uintptr_t b_start = (uintptr_t)b;
+    return a_bytes > 0 && b_bytes > 0 && a_start < b_start + b_bytes && b_start < a_start + a_bytes;
+}
+
+/* ---- models ------------------------------------------------------------------------------- */
+
+static int32_t model_open(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    uint32_t name_bytes = u32(&args[1]);
+    char name[NAME_BYTES_MAX + 1];
+    void *bytes;
+    if (name_bytes > NAME_BYTES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "name: %u bytes, limit %d", name_bytes, NAME_BYTES_MAX);
+    }
+    dw_status status =
+        dw_instance_range(instance, "name", u32(&args[0]), name_bytes, 1, 1, &bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (name_bytes > 0) {
+        memcpy(name, bytes, name_bytes);
+    }
+    name[name_bytes] = '\0';
+    if (strlen(name) != name_bytes) {
+        return dw_fail(err, DW_E_ARG, "name: a zero byte in it");
+    }
+    dw_model *model;
+    int32_t handle;
+    status = dw_instance_model(instance, name, &model, err);
+    if (status == DW_OK) {
+        status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_MODEL, "model", model,
+                               &handle, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    (void)dw_model_ref(model); /* the handle's own */
+    return handle;
+}
+DW_MODEL_CALL(model_open)
+
+static int32_t model_close(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_model *model = dw_handle_take(dw_instance_handles(instance), DW_HANDLE_MODEL, "model",
+                                     args[0].i32, err);
+    if (model == NULL) {
+        return err->code;
+    }
+    dw_model_unref(model);
+    return DW_OK;
+}
+DW_MODEL_CALL(model_close)
+
+static int32_t model_facts(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    const dw_model *model = model_of(instance, args[0].i32);
+    if (model == NULL) {
+        return err->code;
+    }
+    void *place;
+    dw_status status = dw_instance_range(instance, "facts", u32(&args[1]), 1,
+                                         sizeof(dw_model_facts), sizeof(uint64_t), &place, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    const dw_vocab *vocab = dw_model_vocab(model);
+    dw_model_info info;
+    dw_model_describe(model, &info);
+    dw_model_facts *facts = place;
+    *facts = (dw_model_facts){
+        .vocab_count = info.vocab_count,
+        .context_length = info.context_length,
+        .embedding_length = info.embedding_length,
+        .layer_count = info.layer_count,
+        .bos_token = dw_vocab_bos(vocab),
+        .eos_token = dw_vocab_eos(vocab),
+        .eot_token = dw_vocab_eot(vocab),
+        .newline_token = dw_vocab_newline(vocab),
+        .adds_bos = dw_vocab_adds_bos(vocab),
+        .has_chat_template = dw_vocab_chat_template(vocab) != NULL,
+        .parameter_count = info.parameter_count,
+        .kv_bytes_per_token = info.kv_bytes_per_token,
+    };
+    return DW_OK;
+}
+DW_MODEL_CALL(model_facts)
+
+/* ---- vocabulary --------------------------------------------------------------------------- */
+
+/* model, text, text_bytes, tokens, capacity, flags */
+static int32_t tokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    const dw_model *model = model_of(instance, args[0].i32);
+    if (model == NULL) {
+        return err->code;
+    }
+    size_t text_bytes = u32(&args[2]);
+    size_t capacity = u32(&args[4]);
+    void *text;
+    void *tokens;
+    dw_status status =
+        dw_instance_range(instance, "text", u32(&args[1]), text_bytes, 1, 1, &text, err);
+    if (status == DW_OK) {
+        status = dw_instance_range(instance, "tokens", u32(&args[3]), capacity, sizeof(int32_t),
+                                   sizeof(int32_t), &tokens, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    if (overlaps(text, text_bytes, tokens, capacity * sizeof(int32_t))) {
+        return dw_fail(err, DW_E_OVERLAP, "tokens: [%u..] overlaps the text at %u", u32(&args[3]),
+                       u32(&args[1]));
+    }
+    size_t count = 0;
+    status = dw_vocab_tokenize(dw_model_vocab(model), text, text_bytes, tokens, capacity,
+                               u32(&args[5]), &count, err);
+    if (status == DW_E_SPACE && capacity > 0 && count <= INT32_MAX) {
+        *(int32_t *)tokens = (int32_t)count;
+    }
+    return status != DW_OK ? (int32_t)status : (int32_t)count;
+}
+DW_MODEL_CALL(tokenize)
+
+/* model, tokens, count, text, capacity, flags */
+static int32_t detokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    const dw_model *model = model_of(instance, args[0].i32);
+    if (model == NULL) {
+        return err->code;
+    }
+    size_t count = u32(&args[2]);
+    size_t capacity = u32(&args[4]);
+    void *tokens;
+    void *text;
+    dw_status status = dw_instance_range(instance, "tokens", u32(&args[1]), count,
+                                         sizeof(int32_t), sizeof(int32_t), &tokens, err);
+    if (status == DW_OK) {
+        status = dw_instance_range(instance, "text", u32(&args[3]), capacity, 1, 1, &text, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    if (overlaps(tokens, count * sizeof(int32_t), text, capacity)) {
+        return dw_fail(err, DW_E_OVERLAP, "text: [%u..] overlaps the tokens at %u", u32(&args[3]),
+                       u32(&args[1]));
+    }
+    size_t text_bytes = 0;
+    status = dw_vocab_detokenize(dw_model_vocab(model), tokens, count, text, capacity,
+                                 u32(&args[5]), &text_bytes, err);
+    if (status == DW_OK && text_bytes > INT32_MAX) {
+        status = dw_fail(err, DW_E_LIMIT, "text: %zu bytes, limit %d", text_bytes, INT32_MAX);
+    }
+    return status != DW_OK ? (int32_t)status : (int32_t)text_bytes;
+}
+DW_MODEL_CALL(detokenize)
+
+static int32_t token_is_end(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    const dw_model *model = model_of(instance, args[0].i32);
+    if (model == NULL) {
+        return dw_instance_error(instance)->code;
+    }
+    return dw_vocab_is_end(dw_model_vocab(model), args[1].i32);
+}
+DW_MODEL_CALL(token_is_end)
+
+/* The NUL-terminated string at `pointer`, which must end inside the memory. */
+static dw_status guest_string(dw_instance *instance, const char *what, uint32_t pointer,
+                              const char **out, dw_error *err)
+{
+    size_t memory_bytes = dw_region_committed_bytes(dw_instance_region(instance));
+    *out = NULL;
+    if (pointer >= memory_bytes) {
+        return dw_fail(err, DW_E_RANGE, "%s: at %u, memory has %zu bytes", what, pointer,
+                       memory_bytes);
+    }
+    const char *text = (const char *)dw_region_base(dw_instance_region(instance)) + pointer;
+    if (memchr(text, '\0', memory_bytes - pointer) == NULL) {
+        return dw_fail(err, DW_E_RANGE, "%s: the string at %u has no end", what, pointer);
+    }
+    *out = text;
+    return DW_OK;
+}
+
+static dw_status guest_messages(dw_instance *instance, const uint32_t *pointers, size_t count,
+                                const char **texts, dw_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        char what[40];
+        (void)snprintf(what, sizeof what, "messages[%zu].role", i);
+        dw_status status = guest_string(instance, what, pointers[2 * i], &texts[i], err);
+        if (status == DW_OK) {
+            (void)snprintf(what, sizeof what, "messages[%zu].content", i);
+            status = guest_string(instance, what, pointers[2 * i + 1], &texts[count + i], err);
+        }
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    return DW_OK;
+}
+
+/* The text is built by libllama apart from guest memory, so strings inside the buffer are only
+ * refused where they would change under the reader: a buffer over the list or over a string. */
+static dw_status check_messages_apart(const uint32_t *pointers, const char *const *texts,
+                                      size_t count, const char *text, size_t capacity,
+                                      dw_error *err)
+{
+    if (overlaps(pointers, count * MESSAGE_POINTERS_BYTES, text, capacity)) {
+        return dw_fail(err, DW_E_OVERLAP, "text: it overlaps the list of messages");
+    }
+    for (size_t i = 0; i < count * 2; i++) {
+        if (overlaps(texts[i], strlen(texts[i]) + 1, text, capacity)) {
+            return dw_fail(err, DW_E_OVERLAP, "text: it overlaps a string of messages[%zu]",
+                           i % count);
+        }
+    }
+    return DW_OK;
+}
+
+/* model, messages, count, open_answer, text, capacity */
+static int32_t chat_template(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    const dw_model *model = model_of(instance, args[0].i32);
+    size_t count = u32(&args[2]);
+    size_t capacity = u32(&args[5]);
+    void *pointers;
+    void *text;
+    if (model == NULL) {
+        return err->code;
+    }
+    if (count > MESSAGES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "messages: %zu, limit %d", count, MESSAGES_MAX);
+    }
+    if (args[3].i32 != 0 && args[3].i32 != 1) {
+        return dw_fail(err, DW_E_ARG, "open_answer: %d, 0 or 1 is allowed", args[3].i32);
+    }
+    dw_status status = dw_instance_range(instance, "messages", u32(&args[1]), count,
+                                         MESSAGE_POINTERS_BYTES, sizeof(uint32_t), &pointers, err);
+    if (status == DW_OK) {
+        status = dw_instance_range(instance, "text", u32(&args[4]), capacity, 1, 1, &text, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    size_t text_bytes = 0;
+    const char **texts = dw_alloc(count * 2, sizeof *texts); /* roles, then contents */
+    if (texts == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu messages", count);
+    }
+    status = guest_messages(instance, pointers, count, texts, err);
+    if (status == DW_OK) {
+        status = check_messages_apart(pointers, texts, count, text, capacity, err);
+    }
+    if (status == DW_OK) {
+        status = dw_vocab_apply_template(dw_model_vocab(model), texts, texts + count, count,
+                                         args[3].i32 == 1, text, capacity, &text_bytes, err);
+    }
+    dw_free(texts);
+    return status != DW_OK ? (int32_t)status : (int32_t)text_bytes;
+}
+DW_MODEL_CALL(chat_template)
+
+/* ---- contexts ----------------------------------------------------------------------------- */
+
+static uint32_t open_contexts(dw_instance *instance)
+{
+    const dw_handle_table *table = dw_instance_handles(instance);
+    uint32_t count = 0;
+    for (size_t i = 0; i < table->capacity; i++) {
+        count += table->slots[i].object != NULL && table->slots[i].kind == DW_HANDLE_CONTEXT;
+    }
+    return count;
+}
+
+static dw_status context_size(dw_instance *instance, const dw_model *model, uint32_t *tokens_max,
+                              dw_error *err)
+{
+    uint32_t limit = dw_instance_context_tokens_max(instance);
+    if (limit == 0) {
+        return DW_OK;
+    }
+    if (*tokens_max > limit) {
+        return dw_fail(err, DW_E_LIMIT, "tokens_max: %u, this guest's contexts have at most %u",
+                       *tokens_max, limit);
+    }
+    if (*tokens_max == 0) {
+        dw_model_info info;
+        dw_model_describe(model, &info);
+        *tokens_max = limit < info.context_length ? limit : info.context_length;
+    }
+    return DW_OK;
+}
+
+static int32_t context_create(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_model *model = model_of(instance, args[0].i32);
+    uint32_t tokens_max = u32(&args[1]);
+    if (model == NULL) {
+        return err->code;
+    }
+    uint32_t count = open_contexts(instance);
+    uint32_t limit = dw_instance_context_count_max(instance);
+    if (count >= limit) {
+        return dw_fail(err, DW_E_LIMIT, "contexts: %u are open, limit %u", count, limit);
+    }
+    dw_status status = context_size(instance, model, &tokens_max, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_context *context = NULL;
+    int32_t handle;
+    status = dw_context_create(&context, model, tokens_max, err);
+    if (status == DW_OK) {
+        status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_CONTEXT, "context",
+                               context, &handle, err);
+    }
+    if (status != DW_OK) {
+        dw_context_destroy(context);
+        return status;
+    }
+    return handle;
+}
+DW_MODEL_CALL(context_create)
+
+static int32_t context_close(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = dw_handle_take(dw_instance_handles(instance), DW_HANDLE_CONTEXT,
+                                         "context", args[0].i32, err);
+    if (context == NULL) {
+        return err->code;
+    }
+    dw_context_destroy(context);
+    return DW_OK;
+}
+DW_MODEL_CALL(context_close)
+
+static int32_t context_length(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    const dw_context *context = context_of(instance, args[0].i32);
+    return context == NULL ? (int32_t)dw_instance_error(instance)->code
+                           : (int32_t)dw_context_length(context);
+}
+DW_MODEL_CALL(context_length)
+
+static int32_t context_capacity(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    const dw_context *context = context_of(instance, args[0].i32);
+    return context == NULL ? (int32_t)dw_instance_error(instance)->code
+                           : (int32_t)dw_context_capacity(context);
+}
+DW_MODEL_CALL(context_capacity)
+
+static int32_t context_trim(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = context_of(instance, args[0].i32);
+    return context == NULL ? (int32_t)err->code
+                           : (int32_t)dw_context_trim(context, u32(&args[1]), err);
+}
+DW_MODEL_CALL(context_trim)
+
+static void report_progress(void *user, uint32_t done, uint32_t total)
+{
+    dw_instance_progress(user, done, total);
+}
+
+static dw_status forward_ranges(dw_instance *instance, const dw_context *context,
+                                const wasmtime_val_raw_t *args, dw_step *step, dw_error *err)
+{
+    uint32_t count = u32(&args[2]);
+    uint32_t rows = u32(&args[4]);
+    bool wants_logits = args[3].i32 != 0;
+    if (count == 0) {
+        return dw_fail(err, DW_E_ARG, "count: 0 tokens");
+    }
+    if (wants_logits != (rows > 0)) {
+        return dw_fail(err, DW_E_ARG, "rows: %u, logits at %u: both or neither", rows,
+                       u32(&args[3]));
+    }
+    dw_model_info info;
+    dw_model_describe(dw_context_model(context), &info);
+    void *tokens;
+    void *logits;
+    dw_status status = dw_instance_range(instance, "tokens", u32(&args[1]), count, sizeof(int32_t),
+                                         sizeof(int32_t), &tokens, err);
+    if (status == DW_OK) {
+        status = dw_instance_range(instance, "logits", u32(&args[3]),
+                                   (uint64_t)rows * info.vocab_count, sizeof(float), sizeof(float),
+                                   &logits, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    step->tokens = tokens;
+    step->token_count = count;
+    step->logits = logits;
+    step->logits_rows = rows;
+    return DW_OK;
+}
+
+/* context, tokens, count, logits, rows */
+static int32_t forward(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = context_of(instance, args[0].i32);
+    if (context == NULL) {
+        return err->code;
+    }
+    if (dw_instance_cancelled(instance)) {
+        return dw_fail(err, DW_E_CANCELLED, "cancelled");
+    }
+    dw_step step = {
+        .counters = dw_instance_counters(instance),
+        .cancel = dw_instance_cancel_flag(instance),
+        .on_progress = report_progress,
+        .user = instance,
+    };
+    dw_status status = forward_ranges(instance, context, args, &step, err);
+    if (status == DW_OK) {
+        status = dw_instance_view(instance, &step.view, err);
+    }
+    if (status == DW_OK) {
+        status = dw_context_forward(context, &step, err);
+    }
+    return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
+}
+DW_MODEL_CALL(forward)
+
+/* ---- sampling ----------------------------------------------------------------------------- */
+
+static int32_t sampler_create(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    const dw_model *model = model_of(instance, args[0].i32);
+    if (model == NULL) {
+        return err->code;
+    }
+    void *params;
+    dw_status status =
+        dw_instance_range(instance, "params", u32(&args[1]), args[1].i32 != 0,
+                          sizeof(dw_sampler_params), sizeof(uint64_t), &params, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_sampler *sampler = NULL;
+    int32_t handle;
+    status = dw_sampler_create(&sampler, dw_vocab_count(dw_model_vocab(model)), params, err);
+    if (status == DW_OK) {
+        status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_SAMPLER, "sampler",
+                               sampler, &handle, err);
+    }
+    if (status != DW_OK) {
+        dw_sampler_destroy(sampler);
+        return status;
+    }
+    return handle;
+}
+DW_MODEL_CALL(sampler_create)
+
+static int32_t sampler_close(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = dw_handle_take(dw_instance_handles(instance), DW_HANDLE_SAMPLER,
+                                         "sampler", args[0].i32, err);
+    if (sampler == NULL) {
+        return err->code;
+    }
+    dw_sampler_destroy(sampler);
+    return DW_OK;
+}
+DW_MODEL_CALL(sampler_close)
+
+static dw_status logits_range(dw_instance *instance, uint32_t pointer, uint32_t count, void **out,
+                              dw_error *err)
+{
+    return dw_instance_range(instance, "logits", pointer, count, sizeof(float), sizeof(float), out,
+                             err);
+}
+
+static int32_t sample(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = sampler_of(instance, args[0].i32);
+    if (sampler == NULL) {
+        return err->code;
+    }
+    void *logits;
+    int32_t token = 0;
+    dw_status status =
+        logits_range(instance, u32(&args[1]), dw_sampler_vocab_count(sampler), &logits, err);
+    if (status == DW_OK) {
+        status = dw_sampler_choose(sampler, logits, &token, err);
+    }
+    if (status == DW_OK) {
+        status = dw_sampler_remember(sampler, token, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_count(&dw_instance_counters(instance)->sampled_tokens, 1);
+    return token;
+}
+DW_MODEL_CALL(sample)
+
+static int32_t sampler_accept(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = sampler_of(instance, args[0].i32);
+    return sampler == NULL ? (int32_t)err->code
+                           : (int32_t)dw_sampler_remember(sampler, args[1].i32, err);
+}
+DW_MODEL_CALL(sampler_accept)
+
+static int32_t greedy(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    const dw_model *model = model_of(instance, args[0].i32);
+    if (model == NULL) {
+        return err->code;
+    }
+    uint32_t count = dw_vocab_count(dw_model_vocab(model));
+    void *logits;
+    int32_t token = 0;
+    dw_status status = logits_range(instance, u32(&args[1]), count, &logits, err);
+    if (status == DW_OK) {
+        status = dw_greedy_choose(logits, count, &token, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_count(&dw_instance_counters(instance)->sampled_tokens, 1);
+    return token;
+}
+DW_MODEL_CALL(greedy)
+
+const dw_import dw_model_imports[] = {
+    {"model_open", "ii:i", call_model_open},
+    {"model_close", "i:i", call_model_close},
+    {"model_facts", "ii:i", call_model_facts},
+    {"tokenize", "iiiiii:i", call_tokenize},
+    {"detokenize", "iiiiii:i", call_detokenize},
+    {"token_is_end", "ii:i", call_token_is_end},
+    {"chat_template", "iiiiii:i", call_chat_template},
+    {"context_create", "ii:i", call_context_create},
+    {"context_close", "i:i", call_context_close},
+    {"context_length", "i:i", call_context_length},
+    {"context_capacity", "i:i", call_context_capacity},
+    {"context_trim", "ii:i", call_context_trim},
+    {"forward", "iiiii:i", call_forward},
+    {"sampler_create", "ii:i", call_sampler_create},
+    {"sampler_close", "i:i", call_sampler_close},
+    {"sample", "ii:i", call_sample},
+    {"sampler_accept", "ii:i", call_sampler_accept},
+    {"greedy", "ii:i", call_greedy},
+    {NULL, NULL, NULL},
+};
