@@ -1,0 +1,81 @@
+/* The doctor's report on this machine. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "embed/doctor.h"
+
+#define GUEST DW_TEST_GUESTS_DIR "/doctor_chain.wasm"
+
+static const dw_doctor_check *find(const dw_doctor_report *report, const char *name)
+{
+    for (size_t i = 0; i < report->check_count; i++) {
+        if (strcmp(report->checks[i].name, name) == 0) {
+            return &report->checks[i];
+        }
+    }
+    fail_msg("no check '%s'", name);
+    return NULL;
+}
+
+static void test_doctor_finds_the_chain_whole(void **state)
+{
+    (void)state;
+    static dw_doctor_report report;
+    dw_error error = {0};
+    const char *device = getenv("DW_TEST_DEVICE");
+    dw_status status = dw_doctor_examine(&report, device != NULL ? device : "CPU", GUEST, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    const char *const links[] = {"link 1", "link 2", "link 3", "chain"};
+    for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
+        size_t count = 0;
+        for (size_t j = 0; j < report.check_count; j++) {
+            count += strcmp(report.checks[j].link, links[i]) == 0;
+        }
+        assert_true(count >= 2);
+    }
+    for (size_t i = 0; i < report.check_count; i++) {
+        const dw_doctor_check *check = &report.checks[i];
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+        if (strcmp(check->name, "rss_growth_16mib") == 0) {
+            continue; /* the sanitizers' shadow pages count as resident */
+        }
+#endif
+        if (!check->ok) {
+            print_error("%s: %f %s %s\n", check->name, check->value, check->unit, check->note);
+        }
+        assert_true(check->ok);
+    }
+    assert_true(find(&report, "gemm")->value == 0);
+    assert_true(find(&report, "gemm_after_grow")->value == 0);
+    assert_true(find(&report, "host_copied_bytes")->value == 0);
+    assert_true(find(&report, "pointer_identity")->value == 0);
+    assert_true(find(&report, "guest_to_host_call")->value > 0);
+}
+
+static void test_doctor_names_what_keeps_it_from_checking(void **state)
+{
+    (void)state;
+    static dw_doctor_report report;
+    dw_error error;
+    assert_int_equal(dw_doctor_examine(&report, "TPU7", GUEST, &error), DW_E_NOT_FOUND);
+    assert_non_null(strstr(error.message, "TPU7"));
+    assert_int_equal(dw_doctor_examine(&report, "CPU", "/nonexistent.wasm", &error),
+                     DW_E_NOT_FOUND);
+    assert_non_null(strstr(error.message, "/nonexistent.wasm"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_doctor_finds_the_chain_whole),
+        cmocka_unit_test(test_doctor_names_what_keeps_it_from_checking),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
