@@ -110,17 +110,17 @@ void world_store(void *bytes, int32_t type, int64_t index, double value)
     }
 }
 
-int64_t values_count(const values *v)
+int64_t values_count(const world_values *v)
 {
     return v->ne[0] * v->ne[1] * v->ne[2] * v->ne[3];
 }
 
-double *values_at(values *v, int64_t i0, int64_t i1, int64_t i2, int64_t i3)
+double *values_at(world_values *v, int64_t i0, int64_t i1, int64_t i2, int64_t i3)
 {
     return &v->at[i0 + v->ne[0] * (i1 + v->ne[1] * (i2 + v->ne[2] * i3))];
 }
 
-static void fill_quantised(world *w, void *bytes, int32_t type, double low, double high, values *v)
+static void fill_quantised(world *w, void *bytes, int32_t type, double low, double high, world_values *v)
 {
     static float plain[WORLD_VALUES_MAX];
     int64_t count = values_count(v);
@@ -134,7 +134,7 @@ static void fill_quantised(world *w, void *bytes, int32_t type, double low, doub
     }
 }
 
-int32_t world_leaf(world *w, int32_t type, const int64_t *ne, double low, double high, values *v)
+int32_t world_leaf(world *w, int32_t type, const int64_t *ne, double low, double high, world_values *v)
 {
     memcpy(v->ne, ne, sizeof v->ne);
     int64_t count = values_count(v);
@@ -159,9 +159,9 @@ int32_t world_leaf(world *w, int32_t type, const int64_t *ne, double low, double
 
 /* The leaf holds the values under other axes; PERMUTE brings them back. */
 static int32_t permuted_operand(world *w, int32_t type, const int64_t *ne, double low, double high,
-                                values *v)
+                                world_values *v)
 {
-    static values stored;
+    static world_values stored;
     int32_t axes[4] = {0, 1, 2, 3};
     for (uint32_t i = 3; i > 0; i--) {
         uint32_t j = world_random(w, i + 1);
@@ -189,9 +189,9 @@ static int32_t permuted_operand(world *w, int32_t type, const int64_t *ne, doubl
 }
 
 static int32_t cut_operand(world *w, int32_t type, const int64_t *ne, double low, double high,
-                           values *v)
+                           world_values *v)
 {
-    static values stored;
+    static world_values stored;
     int64_t leaf_ne[4];
     dw_op_params p = {0};
     for (int i = 0; i < 4; i++) {
@@ -216,7 +216,7 @@ static int32_t cut_operand(world *w, int32_t type, const int64_t *ne, double low
 }
 
 int32_t world_operand(world *w, int32_t type, const int64_t *ne, double low, double high,
-                      values *v)
+                      world_values *v)
 {
     uint32_t way = ggml_is_quantized((enum ggml_type)type) ? 0 : world_random(w, 3);
     return way == 0   ? world_leaf(w, type, ne, low, high, v)
@@ -234,7 +234,7 @@ int32_t world_op(world *w, int32_t op, int32_t a, int32_t b, int32_t c, const dw
     return tensor;
 }
 
-void world_result(world *w, int32_t tensor, values *v)
+void world_result(world *w, int32_t tensor, world_values *v)
 {
     dw_shape shape;
     assert_int_equal(dw_tensor_graph_shape(w->graph, tensor, &shape, &w->err), DW_OK);
@@ -270,10 +270,10 @@ void world_result(world *w, int32_t tensor, values *v)
     }
 }
 
-void world_expect(world *w, int32_t tensor, const values *want, const double *tolerance,
+void world_expect(world *w, int32_t tensor, const world_values *want, const double *tolerance,
                   double most)
 {
-    static values got;
+    static world_values got;
     world_result(w, tensor, &got);
     assert_memory_equal(got.ne, want->ne, sizeof got.ne);
     for (int64_t i = 0; i < values_count(want); i++) {

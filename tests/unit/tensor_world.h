@@ -18,10 +18,10 @@ typedef struct world {
 } world;
 
 /* The values that a tensor stands for, ne0 varying fastest. */
-typedef struct values {
+typedef struct world_values {
     int64_t ne[4];
     double at[WORLD_VALUES_MAX];
-} values;
+} world_values;
 
 void world_open(world *w, size_t bytes);
 void world_close(world *w);
@@ -41,20 +41,20 @@ double world_load(const void *bytes, int32_t type, int64_t index);
 void world_store(void *bytes, int32_t type, int64_t index, double value);
 
 /* A leaf [ne] of `type` with random values in [low, high], told in `v` as they were rounded. */
-int32_t world_leaf(world *w, int32_t type, const int64_t *ne, double low, double high, values *v);
+int32_t world_leaf(world *w, int32_t type, const int64_t *ne, double low, double high, world_values *v);
 /* The same, but perhaps reached through a permuted leaf or a view into a larger one. */
 int32_t world_operand(world *w, int32_t type, const int64_t *ne, double low, double high,
-                      values *v);
+                      world_values *v);
 
 /* The operation, asserted to be accepted. */
 int32_t world_op(world *w, int32_t op, int32_t a, int32_t b, int32_t c, const dw_op_params *p);
 /* Give `tensor` a place, fill that with rubbish, build, run, and read the result. */
-void world_result(world *w, int32_t tensor, values *v);
+void world_result(world *w, int32_t tensor, world_values *v);
 /* Likewise; then compare. Each element may be off by tolerance[i], or `most` where that is NULL. */
-void world_expect(world *w, int32_t tensor, const values *want, const double *tolerance,
+void world_expect(world *w, int32_t tensor, const world_values *want, const double *tolerance,
                   double most);
 
-int64_t values_count(const values *v);
-double *values_at(values *v, int64_t i0, int64_t i1, int64_t i2, int64_t i3);
+int64_t values_count(const world_values *v);
+double *values_at(world_values *v, int64_t i0, int64_t i1, int64_t i2, int64_t i3);
 
 #endif

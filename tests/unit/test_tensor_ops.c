@@ -12,11 +12,11 @@
 
 #define ROUNDS 60
 
-static values a;
-static values b;
-static values c;
-static values d;
-static values want;
+static world_values a;
+static world_values b;
+static world_values c;
+static world_values d;
+static world_values want;
 static double tolerance[WORLD_VALUES_MAX];
 
 static int open_world(void **state)
@@ -55,7 +55,7 @@ static void want_shape(int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3)
 }
 
 /* Element i of `v` under the sizes of `ne`, of which v's are divisors. */
-static double repeated(values *v, const int64_t *ne, int64_t i)
+static double repeated(world_values *v, const int64_t *ne, int64_t i)
 {
     int64_t at[4];
     for (int k = 0; k < 4; k++) {
