@@ -144,6 +144,10 @@ EXPORT("chain_address_result") int32_t chain_address_result(void)
 EXPORT("chain_big_prepare") int32_t chain_big_prepare(void)
 {
     const uint32_t ne[DW_MAX_DIMS] = {SIDE * SIDE, BIG_ELEMENTS / ELEMENTS, 1, 1};
+    if (big_graph != 0) {
+        (void)dw_graph_destroy(big_graph);
+        big_graph = 0;
+    }
     uint32_t address = grow(BIG_BYTES);
     int32_t made = address == 0 ? DW_E_MEMORY : dw_graph_create();
     if (made < 0) {
