@@ -65,8 +65,9 @@ static int32_t take_input(dw_instance *instance, uint32_t pointer, uint32_t capa
     if (status != DW_OK) {
         return status;
     }
-    dw_instance_take_cancellation(instance);
     ptrdiff_t length = dw_instance_input(instance, buffer, capacity);
+    /* Afterwards: one that came while the host waited for input has nothing to cancel. */
+    dw_instance_take_cancellation(instance);
     if (length < 0) {
         return dw_fail(err, DW_E_END, "input: there is no more");
     }

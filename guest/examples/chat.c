@@ -1,0 +1,238 @@
+/* A chat whose history stays in the KV context: a turn forwards only the tokens that are new.
+ * Lines come through dw_input. /clear begins anew; a cancellation ends the answer, not the chat.
+ * Settings as generate's, without DRIFTWOOD_PROMPT and DRIFTWOOD_RAW. */
+#include "text.h"
+
+#define MAX_TOKENS_DEFAULT 1024
+#define LINE_BYTES_START 4096
+
+typedef struct chat {
+    int32_t model;
+    int32_t context;
+    int32_t sampler;
+    uint32_t capacity;
+    dw_model_facts facts;
+    float *logits;       /* [vocab_count] */
+    int32_t *next;       /* [1]: the token being forwarded */
+    int32_t *held;       /* [capacity]: what the context holds */
+    uint32_t held_count;
+    dw_message *turns;   /* roles are static, contents owned */
+    uint32_t turn_count;
+    uint32_t first_turn; /* 1 where turns[0] is the system prompt */
+    uint64_t tokens_max;
+} chat;
+
+static void *grown(void *memory, size_t bytes)
+{
+    void *larger = realloc(memory, bytes);
+    if (larger == NULL) {
+        fprintf(stderr, "out of memory: %zu bytes\n", bytes);
+        exit(1);
+    }
+    return larger;
+}
+
+static void add_turn(chat *chat, const char *role, const char *content, size_t content_bytes)
+{
+    char *copy = grown(NULL, content_bytes + 1);
+    memcpy(copy, content, content_bytes);
+    copy[content_bytes] = '\0';
+    chat->turns = grown(chat->turns, (chat->turn_count + 1) * sizeof *chat->turns);
+    chat->turns[chat->turn_count++] = (dw_message){role, copy};
+}
+
+static void drop_turns(chat *chat, uint32_t from, uint32_t count)
+{
+    for (uint32_t i = from; i < from + count; i++) {
+        free((void *)chat->turns[i].content);
+    }
+    memmove(&chat->turns[from], &chat->turns[from + count],
+            (chat->turn_count - from - count) * sizeof *chat->turns);
+    chat->turn_count -= count;
+}
+
+static void clear(chat *chat)
+{
+    drop_turns(chat, chat->first_turn, chat->turn_count - chat->first_turn);
+    must(dw_context_trim(chat->context, 0), "context");
+    chat->held_count = 0;
+}
+
+/* The whole conversation's tokens, the assistant's turn opened. */
+static int32_t *conversation(const chat *chat, uint32_t *count)
+{
+    char *text = templated(chat->model, chat->turns, chat->turn_count, 1);
+    if (text == NULL) {
+        die("this model cannot chat");
+    }
+    uint32_t flags = DW_TOKENIZE_PARSE | (chat->facts.adds_bos ? DW_TOKENIZE_SPECIAL : 0);
+    int32_t *tokens = tokens_of(chat->model, text, strlen(text), flags, count);
+    free(text);
+    return tokens;
+}
+
+/* The conversation, its oldest exchanges dropped until an answer has room in the context. */
+static int32_t *fitting_conversation(chat *chat, uint32_t *count)
+{
+    uint32_t dropped = 0;
+    for (;;) {
+        int32_t *tokens = conversation(chat, count);
+        if (*count + 1 < chat->capacity) {
+            if (dropped > 0) {
+                fprintf(stderr, "[the context of %u tokens is full: the oldest %u messages were "
+                                "forgotten]\n",
+                        chat->capacity, dropped);
+            }
+            return tokens;
+        }
+        free(tokens);
+        uint32_t pair = chat->turn_count - chat->first_turn > 2 ? 2 : 0;
+        if (pair == 0) {
+            return NULL;
+        }
+        drop_turns(chat, chat->first_turn, pair);
+        dropped += pair;
+    }
+}
+
+/* Bring the context to hold `tokens`, with logits for what follows: what it holds already is
+ * kept, as far as the two agree. An answer tokenised anew may differ from the tokens it was made
+ * of; then its tail is computed again. */
+static int32_t advance(chat *chat, int32_t *tokens, uint32_t count)
+{
+    uint32_t same = 0;
+    while (same < chat->held_count && same + 1 < count && chat->held[same] == tokens[same]) {
+        same++;
+    }
+    must(dw_context_trim(chat->context, same), "context");
+    chat->held_count = same;
+    /* Tokens must lie aligned, which the middle of a list does not. */
+    uint32_t rest = count - same;
+    int32_t *fresh = aligned(rest, sizeof *fresh);
+    memcpy(fresh, tokens + same, rest * sizeof *fresh);
+    int32_t result = dw_forward(chat->context, fresh, rest, chat->logits);
+    if (result >= 0) {
+        memcpy(chat->held + same, fresh, rest * sizeof *fresh);
+        chat->held_count = count;
+    }
+    free(fresh);
+    return result;
+}
+
+typedef struct answer {
+    char *text;
+    size_t bytes;
+} answer;
+
+static void answer_add(chat *chat, answer *answer)
+{
+    char piece[512];
+    int32_t bytes = dw_detokenize(chat->model, chat->next, 1, piece, sizeof piece, 0);
+    if (bytes > 0) {
+        answer->text = grown(answer->text, answer->bytes + (size_t)bytes);
+        memcpy(answer->text + answer->bytes, piece, (size_t)bytes);
+        answer->bytes += (size_t)bytes;
+    }
+}
+
+/* Stream an answer until it ends, is cancelled, or there is no more room. */
+static void speak(chat *chat, answer *answer)
+{
+    text_stream stream = {.held_count = 0};
+    for (uint64_t i = 0; i < chat->tokens_max; i++) {
+        chat->next[0] = must(dw_sample(chat->sampler, chat->logits), "sampling");
+        if (dw_token_is_end(chat->model, chat->next[0]) == 1) {
+            break;
+        }
+        stream_token(&stream, chat->model, chat->next);
+        answer_add(chat, answer);
+        if (chat->held_count >= chat->capacity) {
+            stream_flush(&stream);
+            fprintf(stderr, "\n[the context of %u tokens is full]", chat->capacity);
+            break;
+        }
+        int32_t length = dw_forward(chat->context, chat->next, 1, chat->logits);
+        if (length == DW_E_CANCELLED) {
+            break;
+        }
+        must(length, "forward");
+        chat->held[chat->held_count++] = chat->next[0];
+    }
+    stream_flush(&stream);
+    putchar('\n');
+    fflush(stdout);
+}
+
+static void take_turn(chat *chat, const char *line, size_t line_bytes)
+{
+    uint32_t count;
+    answer answer = {.text = NULL};
+    add_turn(chat, "user", line, line_bytes);
+    int32_t *tokens = fitting_conversation(chat, &count);
+    if (tokens == NULL) {
+        fprintf(stderr, "[too long for a context of %u tokens; nothing was said]\n",
+                chat->capacity);
+        drop_turns(chat, chat->turn_count - 1, 1);
+        return;
+    }
+    int32_t length = advance(chat, tokens, count);
+    free(tokens);
+    if (length == DW_E_CANCELLED) {
+        drop_turns(chat, chat->turn_count - 1, 1);
+        putchar('\n');
+        return;
+    }
+    must(length, "forward");
+    speak(chat, &answer);
+    add_turn(chat, "assistant", answer.text != NULL ? answer.text : "", answer.bytes);
+    free(answer.text);
+}
+
+static void start(chat *chat)
+{
+    dw_sampler_params params = sampler_params_from_env();
+    const char *system = getenv("DRIFTWOOD_SYSTEM");
+    chat->tokens_max = whole_from("DRIFTWOOD_MAX_TOKENS", MAX_TOKENS_DEFAULT, INT32_MAX);
+    chat->model = must(dw_model_open_named(NULL, 0), "model");
+    must(dw_model_facts_get(chat->model, &chat->facts), "model");
+    if (!chat->facts.has_chat_template) {
+        fprintf(stderr, "this model has no chat template: use `driftwood run --raw`\n");
+        exit(1);
+    }
+    chat->sampler = must(dw_sampler_create(chat->model, &params), "sampling");
+    chat->context = must(dw_context_create(chat->model, 0), "context");
+    chat->capacity = (uint32_t)dw_context_capacity(chat->context);
+    chat->logits = aligned(chat->facts.vocab_count, sizeof *chat->logits);
+    chat->next = aligned(1, sizeof *chat->next);
+    chat->held = aligned(chat->capacity, sizeof *chat->held);
+    if (system != NULL && system[0] != '\0') {
+        add_turn(chat, "system", system, strlen(system));
+        chat->first_turn = 1;
+    }
+}
+
+int main(void)
+{
+    chat chat = {0};
+    size_t capacity = LINE_BYTES_START;
+    char *line = grown(NULL, capacity);
+    start(&chat);
+    for (;;) {
+        int32_t length = dw_input(line, (uint32_t)capacity);
+        if (length == DW_E_SPACE && capacity < (64U << 20)) {
+            capacity *= 2; /* the message waits */
+            line = grown(line, capacity);
+            continue;
+        }
+        if (length == DW_E_END) {
+            return 0;
+        }
+        must(length, "input");
+        if (length == 6 && memcmp(line, "/clear", 6) == 0) {
+            clear(&chat);
+            fprintf(stderr, "[cleared]\n");
+        } else if (length > 0) {
+            take_turn(&chat, line, (size_t)length);
+        }
+    }
+}

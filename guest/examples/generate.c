@@ -1,0 +1,72 @@
+/* Continues or answers a prompt. `driftwood run` without a guest's name runs this one.
+ * Its settings come from the environment: DRIFTWOOD_PROMPT, DRIFTWOOD_SYSTEM, DRIFTWOOD_RAW,
+ * DRIFTWOOD_MAX_TOKENS, DRIFTWOOD_TEMP, DRIFTWOOD_TOP_K, DRIFTWOOD_TOP_P, DRIFTWOOD_MIN_P,
+ * DRIFTWOOD_REPEAT_PENALTY, DRIFTWOOD_SEED. */
+#include "text.h"
+
+#define MAX_TOKENS_DEFAULT 128
+
+/* The prompt's tokens: as a turn of a chat where the model has a template, else as it stands. */
+static int32_t *prompt_tokens(int32_t model, const dw_model_facts *facts, const char *prompt,
+                              uint32_t *count)
+{
+    const char *system = getenv("DRIFTWOOD_SYSTEM");
+    if (whole_from("DRIFTWOOD_RAW", 0, 1) == 0 && facts->has_chat_template) {
+        dw_message messages[2];
+        uint32_t message_count = 0;
+        if (system != NULL && system[0] != '\0') {
+            messages[message_count++] = (dw_message){"system", system};
+        }
+        messages[message_count++] = (dw_message){"user", prompt};
+        char *text = templated(model, messages, message_count, 1);
+        if (text != NULL) {
+            /* Templates write their own opening; one more BOS is only put before plain text. */
+            uint32_t flags = DW_TOKENIZE_PARSE | (facts->adds_bos ? DW_TOKENIZE_SPECIAL : 0);
+            return tokens_of(model, text, strlen(text), flags, count);
+        }
+        fprintf(stderr, "the model's chat template is not known: the prompt is continued as it "
+                        "is\n");
+    }
+    return tokens_of(model, prompt, strlen(prompt), DW_TOKENIZE_SPECIAL, count);
+}
+
+int main(void)
+{
+    const char *prompt = getenv("DRIFTWOOD_PROMPT");
+    uint64_t tokens_max = whole_from("DRIFTWOOD_MAX_TOKENS", MAX_TOKENS_DEFAULT, INT32_MAX);
+    dw_sampler_params params = sampler_params_from_env();
+    dw_model_facts facts;
+    int32_t model = must(dw_model_open_named(NULL, 0), "model");
+    must(dw_model_facts_get(model, &facts), "model");
+    int32_t sampler = must(dw_sampler_create(model, &params), "sampling");
+
+    uint32_t count;
+    int32_t *tokens = prompt_tokens(model, &facts, prompt != NULL ? prompt : "", &count);
+    if (count == 0) {
+        fprintf(stderr, "the prompt is empty: give one with --prompt\n");
+        return 1;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        must(dw_sampler_accept(sampler, tokens[i]), "sampling");
+    }
+    int32_t context = must(dw_context_create(model, 0), "context");
+    int32_t capacity = dw_context_capacity(context);
+    float *logits = aligned(facts.vocab_count, sizeof *logits);
+    int32_t length = must(dw_forward(context, tokens, count, logits), "prompt");
+
+    text_stream stream = {.held_count = 0};
+    for (uint64_t i = 0; i < tokens_max; i++) {
+        tokens[0] = must(dw_sample(sampler, logits), "sampling");
+        if (dw_token_is_end(model, tokens[0]) == 1) {
+            break;
+        }
+        stream_token(&stream, model, tokens);
+        if (length >= capacity || i + 1 == tokens_max) {
+            break;
+        }
+        length = must(dw_forward(context, tokens, 1, logits), "forward");
+    }
+    stream_flush(&stream);
+    putchar('\n');
+    return 0;
+}

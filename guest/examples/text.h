@@ -1,0 +1,177 @@
+/* What the text guests share: numbers from the environment, errors in words, text that streams
+ * in whole UTF-8 characters. Everything is static: a guest is one file. */
+#ifndef GUEST_EXAMPLES_TEXT_H
+#define GUEST_EXAMPLES_TEXT_H
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <driftwood.h>
+
+/* "generate: what: the host's words", and the end. */
+static _Noreturn void die(const char *what)
+{
+    char words[256] = "";
+    dw_last_error(words, sizeof words);
+    fprintf(stderr, "%s%s%s\n", what, words[0] != '\0' ? ": " : "", words);
+    exit(1);
+}
+
+static int32_t must(int32_t result, const char *what)
+{
+    if (result < 0) {
+        die(what);
+    }
+    return result;
+}
+
+/* Memory that tensors, tokens and logits may lie in. */
+static void *aligned(size_t count, size_t bytes)
+{
+    size_t size = (count * bytes + DW_TENSOR_ALIGN - 1) / DW_TENSOR_ALIGN * DW_TENSOR_ALIGN;
+    void *memory = aligned_alloc(DW_TENSOR_ALIGN, size);
+    if (memory == NULL) {
+        fprintf(stderr, "out of memory: %zu bytes\n", size);
+        exit(1);
+    }
+    return memory;
+}
+
+static double number_from(const char *name, double fallback)
+{
+    const char *text = getenv(name);
+    if (text == NULL || text[0] == '\0') {
+        return fallback;
+    }
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !isfinite(value)) {
+        fprintf(stderr, "%s: '%s' is not a number\n", name, text);
+        exit(1);
+    }
+    return value;
+}
+
+static uint64_t whole_from(const char *name, uint64_t fallback, uint64_t max)
+{
+    const char *text = getenv(name);
+    if (text == NULL || text[0] == '\0') {
+        return fallback;
+    }
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (end == text || *end != '\0' || text[0] == '-' || errno != 0 || value > max) {
+        fprintf(stderr, "%s: '%s' is not a number from 0 to %llu\n", name, text,
+                (unsigned long long)max);
+        exit(1);
+    }
+    return value;
+}
+
+static dw_sampler_params sampler_params_from_env(void)
+{
+    return (dw_sampler_params){
+        .temperature = (float)number_from("DRIFTWOOD_TEMP", 0.8),
+        .top_k = (int32_t)whole_from("DRIFTWOOD_TOP_K", 40, INT32_MAX),
+        .top_p = (float)number_from("DRIFTWOOD_TOP_P", 0.95),
+        .min_p = (float)number_from("DRIFTWOOD_MIN_P", 0.05),
+        .repeat_penalty = (float)number_from("DRIFTWOOD_REPEAT_PENALTY", 1.0),
+        .seed = whole_from("DRIFTWOOD_SEED", dw_clock_ns(), UINT64_MAX),
+    };
+}
+
+/* text -> tokens, in memory of their own. */
+static int32_t *tokens_of(int32_t model, const char *text, size_t text_bytes, uint32_t flags,
+                          uint32_t *count)
+{
+    uint32_t capacity = (uint32_t)text_bytes + 16; /* no token is shorter than a byte */
+    int32_t *tokens = aligned(capacity, sizeof *tokens);
+    int32_t result = dw_tokenize(model, text, (uint32_t)text_bytes, tokens, capacity, flags);
+    if (result == DW_E_SPACE) {
+        capacity = (uint32_t)tokens[0];
+        free(tokens);
+        tokens = aligned(capacity, sizeof *tokens);
+        result = dw_tokenize(model, text, (uint32_t)text_bytes, tokens, capacity, flags);
+    }
+    *count = (uint32_t)must(result, "tokenize");
+    return tokens;
+}
+
+/* The model's chat template over `messages`, NUL-terminated; NULL if it has none that works. */
+static char *templated(int32_t model, const dw_message *messages, uint32_t count, int open_answer)
+{
+    size_t capacity = 1024;
+    for (uint32_t i = 0; i < count; i++) {
+        capacity += 2 * strlen(messages[i].content) + 128;
+    }
+    for (;;) {
+        char *text = malloc(capacity);
+        if (text == NULL) {
+            fprintf(stderr, "out of memory: %zu bytes\n", capacity);
+            exit(1);
+        }
+        int32_t length = dw_chat_template(model, messages, count, open_answer, text,
+                                          (uint32_t)capacity - 1);
+        if (length >= 0) {
+            text[length] = '\0';
+            return text;
+        }
+        free(text);
+        if (length == DW_E_UNSUPPORTED) {
+            return NULL;
+        }
+        if (length != DW_E_SPACE) {
+            die("chat template");
+        }
+        capacity *= 2;
+    }
+}
+
+/* Bytes of a character that has begun but not ended. */
+typedef struct text_stream {
+    char held[512];
+    size_t held_count;
+} text_stream;
+
+/* How many bytes at the end of `text` are the start of a longer UTF-8 character. */
+static size_t unfinished(const char *text, size_t count)
+{
+    for (size_t back = 1; back <= 3 && back <= count; back++) {
+        unsigned char byte = (unsigned char)text[count - back];
+        if ((byte & 0xc0) == 0x80) {
+            continue;
+        }
+        size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+        return length > back ? back : 0;
+    }
+    return 0;
+}
+
+static void stream_flush(text_stream *stream)
+{
+    fwrite(stream->held, 1, stream->held_count, stdout);
+    fflush(stdout);
+    stream->held_count = 0;
+}
+
+static void stream_token(text_stream *stream, int32_t model, const int32_t *token)
+{
+    if (stream->held_count > 256) {
+        stream_flush(stream);
+    }
+    char *place = stream->held + stream->held_count;
+    uint32_t room = (uint32_t)(sizeof stream->held - stream->held_count);
+    stream->held_count += (size_t)must(dw_detokenize(model, token, 1, place, room, 0), "detokenize");
+    size_t rest = unfinished(stream->held, stream->held_count);
+    fwrite(stream->held, 1, stream->held_count - rest, stdout);
+    fflush(stdout);
+    memmove(stream->held, stream->held + stream->held_count - rest, rest);
+    stream->held_count = rest;
+}
+
+#endif
