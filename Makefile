@@ -1,0 +1,105 @@
+# Driftwood: `make run` sets up all that is missing, builds, and lets a guest generate text.
+BUILD ?= build
+PREFIX ?= /usr/local
+PROMPT ?= Write two sentences about driftwood on a beach.
+DEV ?=
+GENERATOR ?= Ninja
+
+CONFIGURE = cmake -S . -G $(GENERATOR) -DDEV=$(if $(DEV),ON,OFF) $(CMAKE_FLAGS)
+CTEST = ctest --output-on-failure
+DEPS_PREFIX = $(CURDIR)/build/prefix
+ASAN_BUILD = build/asan
+TSAN_BUILD = build/tsan
+FUZZ_BUILD = build/fuzz-build
+FUZZ_SECONDS ?= 10
+
+.PHONY: all
+all: prepare compile
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install missing system packages
+	@scripts/setup
+
+.PHONY: prepare
+prepare:
+	@scripts/prepare
+
+.PHONY: deps
+deps: prepare ## fetch and build ggml, libllama and Wasmtime into build/prefix
+
+.PHONY: model
+model: ## fetch the default model
+	@scripts/fetch-model
+
+.PHONY: compile
+compile:
+	@mkdir -p $(BUILD)
+	@$(CONFIGURE) -B $(BUILD) -DDRIFTWOOD_PREFIX=$(DEPS_PREFIX) >$(BUILD)/configure.log 2>&1 || \
+	    { tail -20 $(BUILD)/configure.log >&2; exit 1; }
+	@NINJA_STATUS='[%f/%t] ' cmake --build $(BUILD) -j $${JOBS:-$$(getconf _NPROCESSORS_ONLN)}
+
+.PHONY: prepare-all
+prepare-all:
+	@scripts/prepare --model
+
+.PHONY: run
+run: prepare-all ## set up, build, and let a guest generate text
+	@$(MAKE) --no-print-directory compile
+	$(BUILD)/driftwood run --prompt "$(PROMPT)"
+
+.PHONY: test
+test: prepare-all ## set up, build and run every test
+	@$(MAKE) --no-print-directory compile
+	cd $(BUILD) && $(CTEST)
+
+.PHONY: check-asan
+check-asan: prepare-all ## all tests under AddressSanitizer, UBSan and LeakSanitizer
+	@$(MAKE) --no-print-directory compile BUILD=$(ASAN_BUILD) \
+	    CMAKE_FLAGS="-DDRIFTWOOD_SANITIZE=address -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1"
+	cd $(ASAN_BUILD) && $(CTEST)
+
+.PHONY: check-tsan
+check-tsan: prepare-all ## all tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory compile BUILD=$(TSAN_BUILD) \
+	    CMAKE_FLAGS="-DDRIFTWOOD_SANITIZE=thread"
+	cd $(TSAN_BUILD) && $(CTEST)
+
+.PHONY: check-vulkan
+check-vulkan: prepare-all ## build with Vulkan and run the doctor on Mesa's software driver
+	@scripts/check-vulkan
+
+.PHONY: check-cross
+check-cross: prepare ## compile for macOS and Linux on arm64, run arm64 tests under qemu
+	@scripts/check-cross
+
+.PHONY: fuzz-smoke
+fuzz-smoke: prepare-all ## each fuzz target for FUZZ_SECONDS
+	@CC=clang CXX=clang++ $(MAKE) --no-print-directory compile BUILD=$(FUZZ_BUILD) \
+	    CMAKE_FLAGS="-DDRIFTWOOD_FUZZ=ON -DDRIFTWOOD_TESTS=OFF"
+	@scripts/fuzz-smoke $(FUZZ_BUILD) $(FUZZ_SECONDS)
+
+.PHONY: tidy
+tidy: ## the house rules: sizes, banned functions, include order, formatting
+	@python3 scripts/tidy.py
+
+.PHONY: format
+format: ## clang-format over our sources
+	@python3 scripts/tidy.py --format
+
+.PHONY: bench
+bench: prepare-all ## run the benchmarks; CSV on standard output
+	@$(MAKE) --no-print-directory compile >&2
+	@for b in $(BUILD)/bench/bench_*; do [ ! -x $$b ] || $$b || exit 1; done
+
+.PHONY: install
+install: all ## install under PREFIX (and DESTDIR)
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+.PHONY: clean
+clean: ## remove what was built of our own; `rm -rf build` removes the dependencies too
+	@[ ! -f $(BUILD)/build.ninja ] || cmake --build $(BUILD) --target clean
+	@rm -rf $(ASAN_BUILD) $(TSAN_BUILD) $(FUZZ_BUILD)
