@@ -1,52 +1,57 @@
-/* The keys and values of one context: one contiguous append-only range, a record a token,
- * [token][layer][K, V][kv_head][head_dim], F16. On unified devices the range is a region in a
- * memory file, and a device view on it; on discrete ones a device buffer that doubles, its records
- * copied by the device. The records are written by graphs, which place a tensor on the log.
- * Thread: one at a time, the context's. */
+/* One context's keys and values: an append-only range, a record a token,
+ *   [token][layer][K, V][kv_head][head_dim] F16
+ * so that a context is one range: freezing is one write, trimming one number. Records are written
+ * by the device (ggml_set_rows), never by the host.
+ *
+ * On a unified device the range is a region of its own, its pages in a memfd; on a discrete one it
+ * is a device buffer that doubles, its records copied over by the device.
+ * Thread: one at a time, its context's. */
 #ifndef DW_KV_KV_LOG_H
 #define DW_KV_KV_LOG_H
 
 #include "base/status.h"
 #include "device/device.h"
 
-/* Attention reads whole multiples of this many tokens: the rest is masked. */
-#define DW_KV_PAD_TOKENS 256
-
 typedef struct dw_kv_log dw_kv_log;
 
-typedef struct dw_kv_shape {
-    uint32_t layer_count;
-    uint32_t kv_head_count;
-    uint32_t head_dim;
-} dw_kv_shape;
+/* Attention looks at multiples of this many records; as many are always there to be looked at. */
+#define DW_KV_STEP_TOKENS 256u
 
-/* An empty log for at most tokens_max (> 0) tokens; `device` must outlive it. Address space is
- * reserved, memory comes with dw_kv_log_reserve. Errors: DW_E_RANGE (sizes), DW_E_MEMORY. */
-dw_status dw_kv_log_create(dw_kv_log **out, dw_device *device, const dw_kv_shape *shape,
-                           uint32_t tokens_max, dw_error *err);
+typedef struct dw_kv_log_options {
+    size_t record_bytes;
+    uint32_t capacity_tokens;
+    bool in_device_memory; /* not in host pages, even where the device could read them */
+} dw_kv_log_options;
+
+/* Errors: DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw_kv_log_create(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,
+                           dw_error *err);
 void dw_kv_log_destroy(dw_kv_log *log);
 
-/* F16 elements of one record, and where a layer's keys or values lie in it. */
-size_t dw_kv_log_record_elements(const dw_kv_log *log);
-size_t dw_kv_log_key_offset(const dw_kv_log *log, uint32_t layer);
-size_t dw_kv_log_value_offset(const dw_kv_log *log, uint32_t layer);
-size_t dw_kv_log_record_bytes(const dw_kv_log *log);
-
-/* Tokens held. */
+/* Records held; those behind are room. */
 uint32_t dw_kv_log_length(const dw_kv_log *log);
-/* Make room for `tokens` in all, rounded up to whole pads; new records are zero. Placed tensors
- * are stale afterwards if the generation changed. Errors: DW_E_LIMIT (beyond tokens_max),
- * DW_E_MEMORY, DW_E_DEVICE; the log is then as it was. */
+uint32_t dw_kv_log_capacity(const dw_kv_log *log);
+/* Records that are there to be read: at least the length rounded up to DW_KV_STEP_TOKENS. */
+uint32_t dw_kv_log_committed(const dw_kv_log *log);
+size_t dw_kv_log_record_bytes(const dw_kv_log *log);
+/* In host pages, so that the address below is the records' own. */
+bool dw_kv_log_in_host_memory(const dw_kv_log *log);
+/* The first record; NULL in device memory. Never moves. */
+void *dw_kv_log_base(const dw_kv_log *log);
+
+/* Make room for `tokens` records in all. Records held stay as they are.
+ * Errors: DW_E_LIMIT (beyond the capacity), DW_E_MEMORY, DW_E_DEVICE; the log is then as it was. */
 dw_status dw_kv_log_reserve(dw_kv_log *log, uint32_t tokens, dw_error *err);
-/* Tokens that there is room for now: a multiple of DW_KV_PAD_TOKENS. */
-uint32_t dw_kv_log_reserved(const dw_kv_log *log);
-uint64_t dw_kv_log_generation(const dw_kv_log *log);
-/* Point `root`, an F16 tensor [record_elements, tokens <= reserved], at the first record.
- * Errors: DW_E_RANGE, DW_E_DEVICE. */
-dw_status dw_kv_log_place(dw_kv_log *log, struct ggml_tensor *root, dw_error *err);
-/* `count` records behind the last have been written and count from now on. */
-void dw_kv_log_append(dw_kv_log *log, uint32_t count);
-/* Forget the records from `length` on. */
+/* The device has written records up to `length`, which is not beyond what was reserved. */
+void dw_kv_log_extend(dw_kv_log *log, uint32_t length);
+/* Forget records from `length` on, which is not beyond the present length. */
 void dw_kv_log_trim(dw_kv_log *log, uint32_t length);
+/* Zero all records behind the length, after a step that wrote NaN there: attention multiplies
+ * padding by zero, and NaN would come through. */
+dw_status dw_kv_log_clear_rest(dw_kv_log *log, dw_error *err);
+
+/* Point `tensor`, a contiguous one of whole records, at the log's start.
+ * Errors: those of dw_device_view_place. */
+dw_status dw_kv_log_place(dw_kv_log *log, struct ggml_tensor *tensor, dw_error *err);
 
 #endif

@@ -1,0 +1,246 @@
+#include "engine/context.h"
+
+#include <math.h>
+
+#include "base/alloc.h"
+#include "base/os.h"
+#include "engine/step_graph.h"
+#include "kv/kv_log.h"
+
+/* Prompt tokens computed at a time: as many as llama.cpp's default, so that the two compare, and
+ * few enough that work memory stays small and a cancellation is seen soon. */
+#define SLICE_TOKENS_MAX 512u
+
+struct dw_context {
+    dw_model *model; /* counted */
+    dw_kv_log *log;  /* its length is the context's */
+    int32_t *tokens; /* [token_room], of which the length are held */
+    uint32_t token_room;
+};
+
+dw_status dw_context_create(dw_context **out, dw_model *model, uint32_t tokens_max, dw_error *err)
+{
+    *out = NULL;
+    uint32_t length_max = dw_model_shape_of(model)->context_length;
+    if (tokens_max > length_max) {
+        return dw_fail(err, DW_E_RANGE, "context: %u tokens, the model was made for %u", tokens_max,
+                       length_max);
+    }
+    dw_context *context = dw_alloc(1, sizeof *context);
+    if (context == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a context");
+    }
+    context->model = dw_model_ref(model);
+    dw_kv_log_options options = {.record_bytes = dw_model_record_bytes(model),
+                                 .capacity_tokens = tokens_max > 0 ? tokens_max : length_max};
+    dw_status status = dw_kv_log_create(&context->log, dw_model_device(model), &options, err);
+    if (status != DW_OK) {
+        dw_context_destroy(context);
+        return status;
+    }
+    *out = context;
+    return DW_OK;
+}
+
+void dw_context_destroy(dw_context *context)
+{
+    if (context == NULL) {
+        return;
+    }
+    dw_kv_log_destroy(context->log);
+    dw_model_unref(context->model);
+    dw_free(context->tokens);
+    dw_free(context);
+}
+
+dw_model *dw_context_model(const dw_context *context)
+{
+    return context->model;
+}
+
+uint32_t dw_context_length(const dw_context *context)
+{
+    return dw_kv_log_length(context->log);
+}
+
+uint32_t dw_context_capacity(const dw_context *context)
+{
+    return dw_kv_log_capacity(context->log);
+}
+
+const int32_t *dw_context_tokens(const dw_context *context)
+{
+    return context->tokens;
+}
+
+dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err)
+{
+    uint32_t held = dw_kv_log_length(context->log);
+    if (length > held) {
+        return dw_fail(err, DW_E_RANGE, "trim: to %u tokens, the context holds %u", length, held);
+    }
+    dw_kv_log_trim(context->log, length);
+    return DW_OK;
+}
+
+static bool overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+{
+    uintptr_t left = (uintptr_t)a;
+    uintptr_t right = (uintptr_t)b;
+    return left < right + b_bytes && right < left + a_bytes;
+}
+
+static dw_status check_step(const dw_context *context, const dw_step *step, dw_error *err)
+{
+    uint32_t held = dw_kv_log_length(context->log);
+    uint32_t capacity = dw_kv_log_capacity(context->log);
+    uint32_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
+    if (step->token_count == 0 || step->tokens == NULL) {
+        return dw_fail(err, DW_E_ARG, "forward: no tokens");
+    }
+    if ((step->logits == NULL) != (step->logits_rows == 0)) {
+        return dw_fail(err, DW_E_ARG, "forward: %u rows of logits, at %s address",
+                       step->logits_rows, step->logits == NULL ? "no" : "an");
+    }
+    if (step->logits_rows > step->token_count) {
+        return dw_fail(err, DW_E_RANGE, "forward: %u rows of logits for %u tokens",
+                       step->logits_rows, step->token_count);
+    }
+    if (step->token_count > capacity - held) {
+        return dw_fail(err, DW_E_LIMIT, "forward: %u tokens behind %u, the context takes %u",
+                       step->token_count, held, capacity);
+    }
+    size_t tokens_bytes = (size_t)step->token_count * sizeof *step->tokens;
+    size_t logits_bytes = (size_t)step->logits_rows * vocab_count * sizeof *step->logits;
+    if (overlaps(step->tokens, tokens_bytes, step->logits, logits_bytes)) {
+        return dw_fail(err, DW_E_OVERLAP, "forward: %zu bytes of logits lie over the %u tokens",
+                       logits_bytes, step->token_count);
+    }
+    return DW_OK;
+}
+
+static dw_status make_room(dw_context *context, uint32_t tokens, dw_error *err)
+{
+    dw_status status = dw_kv_log_reserve(context->log, tokens, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    uint32_t room = dw_kv_log_committed(context->log);
+    if (context->token_room < room) {
+        int32_t *grown = dw_realloc(context->tokens, room, sizeof *grown);
+        if (grown == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "context: no memory for %u tokens", room);
+        }
+        context->tokens = grown;
+        context->token_room = room;
+    }
+    return DW_OK;
+}
+
+/* Check the tokens where they lie, and note them behind the history: it is the context's own
+ * record, which the guest's memory, changing as it does, cannot be. */
+static dw_status note_tokens(dw_context *context, const dw_step *step, dw_error *err)
+{
+    uint32_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
+    int32_t *history = context->tokens + dw_kv_log_length(context->log);
+    for (uint32_t i = 0; i < step->token_count; i++) {
+        int32_t token = step->tokens[i];
+        if (token < 0 || (uint32_t)token >= vocab_count) {
+            return dw_fail(err, DW_E_RANGE, "forward: token %d at %u, the vocabulary has %u", token,
+                           i, vocab_count);
+        }
+        history[i] = token;
+    }
+    return DW_OK;
+}
+
+/* NaN in one of logits [count]. An infinity may be meant: a model can rule a token out. */
+static bool has_nan(const float *logits, size_t count)
+{
+    unsigned found = 0;
+    for (size_t i = 0; i < count; i++) {
+        found |= (unsigned)(logits[i] != logits[i]);
+    }
+    return found != 0;
+}
+
+static dw_status compute_slice(dw_context *context, const dw_slice *slice, dw_error *err)
+{
+    dw_model_extra *extra = dw_model_lock(context->model);
+    dw_status status = dw__slice_compute(context->model, extra, slice, err);
+    dw_model_unlock(context->model);
+    if (status != DW_OK) {
+        return status;
+    }
+    uint32_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
+    if (has_nan(slice->logits, (size_t)slice->row_count * vocab_count)) {
+        return dw_fail(err, DW_E_NUMERIC, "forward: the model's logits hold NaN");
+    }
+    return DW_OK;
+}
+
+static dw_status compute_all(dw_context *context, const dw_step *step, dw_error *err)
+{
+    size_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
+    uint32_t first_row = step->token_count - step->logits_rows; /* the token of row 0 */
+    for (uint32_t done = 0; done < step->token_count;) {
+        uint32_t count = step->token_count - done;
+        count = count < SLICE_TOKENS_MAX ? count : SLICE_TOKENS_MAX;
+        uint32_t end = done + count;
+        dw_slice slice = {.log = context->log,
+                          .view = step->view,
+                          .tokens = step->tokens + done,
+                          .token_count = count,
+                          .cancel = step->cancel};
+        if (end > first_row) {
+            uint32_t from = done > first_row ? done : first_row;
+            slice.row_count = end - from;
+            slice.logits = step->logits + (size_t)(from - first_row) * vocab_count;
+        }
+        if (step->cancel != NULL && *step->cancel) {
+            return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
+                           step->token_count);
+        }
+        dw_status status = compute_slice(context, &slice, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        done = end;
+        dw_kv_log_extend(context->log, dw_kv_log_length(context->log) + count);
+        if (step->on_progress != NULL && step->token_count > 1) {
+            step->on_progress(step->user, done, step->token_count);
+        }
+    }
+    return DW_OK;
+}
+
+dw_status dw_context_forward(dw_context *context, const dw_step *step, dw_error *err)
+{
+    DW_ASSERT(step->view != NULL && step->counters != NULL);
+    dw_status status = check_step(context, step, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    uint64_t started = dw_os_clock_ns();
+    uint32_t before = dw_kv_log_length(context->log);
+    status = make_room(context, before + step->token_count, err);
+    if (status == DW_OK) {
+        status = note_tokens(context, step, err);
+    }
+    if (status == DW_OK) {
+        status = compute_all(context, step, err);
+    }
+    if (status != DW_OK) {
+        dw_kv_log_trim(context->log, before);
+        if (status == DW_E_NUMERIC) {
+            (void)dw_kv_log_clear_rest(context->log, NULL);
+        }
+        return status;
+    }
+    uint64_t took = dw_os_clock_ns() - started;
+    bool prompt = step->token_count > 1 || before == 0;
+    dw_count(prompt ? &step->counters->prompt_tokens : &step->counters->decoded_tokens,
+             step->token_count);
+    dw_count(prompt ? &step->counters->prompt_ns : &step->counters->decode_ns, took);
+    return DW_OK;
+}

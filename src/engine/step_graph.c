@@ -1,0 +1,286 @@
+#include "engine/step_graph.h"
+
+#include <ggml-alloc.h>
+
+#include "base/alloc.h"
+#include "memory/device_view.h"
+
+/* Enough for two lengths of prompt slices with and without logits and for decoding. */
+#define GRAPHS_MAX 6
+#define HALF_MINUS_INFINITY 0xfc00u
+
+struct dw_step_graph {
+    dw_forward_size size;
+    uint64_t used_at; /* the cache's clock */
+    struct ggml_context *ggml;
+    ggml_gallocr_t allocator; /* NULL until the first run */
+    dw_forward_graph forward;
+    struct ggml_tensor **kv_views; /* [kv_view_count]: what must follow the log */
+    size_t kv_view_count;
+    void *staging; /* [mask bytes], for devices whose inputs are not in host memory; else NULL */
+};
+
+typedef struct graph_cache {
+    dw_step_graph *graphs[GRAPHS_MAX];
+    uint64_t clock;
+} graph_cache;
+
+static void destroy_graph(dw_step_graph *graph)
+{
+    if (graph == NULL) {
+        return;
+    }
+    if (graph->allocator != NULL) {
+        ggml_gallocr_free(graph->allocator);
+    }
+    if (graph->ggml != NULL) {
+        ggml_free(graph->ggml);
+    }
+    dw_free(graph->kv_views);
+    dw_free(graph->staging);
+    dw_free(graph);
+}
+
+static void destroy_cache(void *object)
+{
+    graph_cache *cache = object;
+    for (size_t i = 0; i < GRAPHS_MAX; i++) {
+        destroy_graph(cache->graphs[i]);
+    }
+    dw_free(cache);
+}
+
+/* All views of the log, in a list: there are six a layer. */
+static dw_status list_kv_views(dw_step_graph *graph, dw_error *err)
+{
+    size_t count = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        count = 0;
+        for (struct ggml_tensor *tensor = ggml_get_first_tensor(graph->ggml); tensor != NULL;
+             tensor = ggml_get_next_tensor(graph->ggml, tensor)) {
+            if (tensor->view_src == graph->forward.kv) {
+                if (pass == 1) {
+                    graph->kv_views[count] = tensor;
+                }
+                count++;
+            }
+        }
+        if (pass == 0) {
+            graph->kv_views = dw_alloc(count, sizeof(struct ggml_tensor *));
+            if (graph->kv_views == NULL) {
+                return dw_fail(err, DW_E_MEMORY, "no memory for a graph's views");
+            }
+        }
+    }
+    graph->kv_view_count = count;
+    return DW_OK;
+}
+
+static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_forward_size *size,
+                              dw_error *err)
+{
+    const dw_model_shape *shape = dw_model_shape_of(model);
+    *out = NULL;
+    dw_step_graph *graph = dw_alloc(1, sizeof *graph);
+    if (graph == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a graph");
+    }
+    graph->size = *size;
+    struct ggml_init_params params = {.mem_size = dw_forward_graph_bytes(shape),
+                                      .no_alloc = true};
+    graph->ggml = ggml_init(params);
+    dw_status status = graph->ggml != NULL ? DW_OK
+                                           : dw_fail(err, DW_E_MEMORY, "no memory for a graph");
+    if (status == DW_OK) {
+        status = dw_forward_graph_build(&graph->forward, graph->ggml, shape,
+                                        dw_model_weights_of(model), size, err);
+    }
+    if (status == DW_OK) {
+        status = list_kv_views(graph, err);
+    }
+    if (status == DW_OK) {
+        status = dw_device_check_graph(dw_model_device(model), graph->forward.graph, err);
+    }
+    if (status != DW_OK) {
+        destroy_graph(graph);
+        return status;
+    }
+    *out = graph;
+    return DW_OK;
+}
+
+static bool same_size(const dw_forward_size *a, const dw_forward_size *b)
+{
+    return a->token_count == b->token_count && a->kv_count == b->kv_count &&
+           a->row_count == b->row_count;
+}
+
+/* The graph for `size`: one that is kept, or a new one in the place of the longest unused. */
+static dw_status find_graph(dw_step_graph **out, dw_model *model, graph_cache *cache,
+                            const dw_forward_size *size, dw_error *err)
+{
+    size_t victim = 0;
+    for (size_t i = 0; i < GRAPHS_MAX; i++) {
+        dw_step_graph *graph = cache->graphs[i];
+        if (graph != NULL && same_size(&graph->size, size)) {
+            *out = graph;
+            return DW_OK;
+        }
+        dw_step_graph *worst = cache->graphs[victim];
+        if (worst != NULL && (graph == NULL || graph->used_at < worst->used_at)) {
+            victim = i;
+        }
+    }
+    dw_status status = create_graph(out, model, size, err);
+    if (status == DW_OK) {
+        destroy_graph(cache->graphs[victim]);
+        cache->graphs[victim] = *out;
+    }
+    return status;
+}
+
+/* Point the graph at this slice's memory. */
+static dw_status place(dw_step_graph *graph, const dw_slice *slice, dw_error *err)
+{
+    dw_forward_graph *forward = &graph->forward;
+    dw_status status = dw_kv_log_place(slice->log, forward->kv, err);
+    if (status == DW_OK) {
+        status = dw_device_view_place(slice->view, forward->tokens, slice->tokens, err);
+    }
+    if (status == DW_OK && slice->row_count > 0) {
+        status = dw_device_view_place(slice->view, forward->logits, slice->logits, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < graph->kv_view_count; i++) {
+        struct ggml_tensor *tensor = graph->kv_views[i];
+        tensor->buffer = forward->kv->buffer;
+        tensor->data = (unsigned char *)forward->kv->data + tensor->view_offs;
+    }
+    return DW_OK;
+}
+
+/* Once, after `place`: give work memory to all that has no address yet. */
+static dw_status allocate(dw_step_graph *graph, const dw_device *device, dw_error *err)
+{
+    ggml_backend_buffer_type_t type = dw_device_buffer_type(device);
+    if (!ggml_backend_buft_is_host(type) && graph->staging == NULL) {
+        graph->staging = dw_alloc(1, ggml_nbytes(graph->forward.mask) +
+                                         ggml_nbytes(graph->forward.records));
+        if (graph->staging == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a graph's inputs");
+        }
+    }
+    graph->allocator = ggml_gallocr_new(type);
+    if (graph->allocator != NULL &&
+        ggml_gallocr_alloc_graph(graph->allocator, graph->forward.graph)) {
+        return DW_OK;
+    }
+    if (graph->allocator != NULL) {
+        ggml_gallocr_free(graph->allocator);
+        graph->allocator = NULL;
+    }
+    return dw_fail(err, DW_E_MEMORY, "%s: no work memory for a step of %u tokens over %u",
+                   dw_device_facts(device)->name, graph->size.token_count, graph->size.kv_count);
+}
+
+/* Where to write an input of the host's making; input_done brings it to the device. */
+static void *input_of(dw_step_graph *graph, struct ggml_tensor *tensor)
+{
+    return graph->staging != NULL ? graph->staging : tensor->data;
+}
+
+static void input_done(dw_step_graph *graph, struct ggml_tensor *tensor)
+{
+    if (graph->staging != NULL) {
+        ggml_backend_tensor_set(tensor, graph->staging, 0, ggml_nbytes(tensor));
+    }
+}
+
+/* An input that nothing in the graph uses gets no memory: with no rows there is no last query. */
+static bool is_used(const struct ggml_tensor *tensor)
+{
+    return tensor->data != NULL;
+}
+
+static void fill_positions(dw_step_graph *graph, uint32_t start)
+{
+    struct ggml_tensor *tensor = graph->forward.positions;
+    if (is_used(tensor)) {
+        int32_t *positions = input_of(graph, tensor);
+        for (uint32_t i = 0; i < graph->size.token_count; i++) {
+            positions[i] = (int32_t)(start + i);
+        }
+        input_done(graph, tensor);
+    }
+}
+
+static void fill_records(dw_step_graph *graph, uint32_t start)
+{
+    struct ggml_tensor *tensor = graph->forward.records;
+    int64_t *records = input_of(graph, tensor);
+    for (uint32_t i = 0; i < graph->size.token_count; i++) {
+        records[i] = (int64_t)start + (int64_t)i;
+    }
+    input_done(graph, tensor);
+}
+
+/* Token i sees all records up to its own. */
+static void fill_mask(dw_step_graph *graph, uint32_t start)
+{
+    struct ggml_tensor *tensor = graph->forward.mask;
+    if (!is_used(tensor)) {
+        return;
+    }
+    uint32_t kv_count = graph->size.kv_count;
+    uint16_t *row = input_of(graph, tensor);
+    for (uint32_t i = 0; i < graph->size.token_count; i++, row += kv_count) {
+        uint32_t seen = start + i + 1;
+        for (uint32_t j = 0; j < seen; j++) {
+            row[j] = 0;
+        }
+        for (uint32_t j = seen; j < kv_count; j++) {
+            row[j] = HALF_MINUS_INFINITY;
+        }
+    }
+    input_done(graph, tensor);
+}
+
+dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_slice *slice,
+                            dw_error *err)
+{
+    if (extra->object == NULL) {
+        extra->object = dw_alloc(1, sizeof(graph_cache));
+        extra->destroy = destroy_cache;
+        if (extra->object == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for graphs");
+        }
+    }
+    graph_cache *cache = extra->object;
+    uint32_t start = dw_kv_log_length(slice->log);
+    uint32_t end = start + slice->token_count;
+    dw_forward_size size = {.token_count = slice->token_count,
+                            .kv_count = (end + DW_KV_STEP_TOKENS - 1) / DW_KV_STEP_TOKENS *
+                                        DW_KV_STEP_TOKENS,
+                            .row_count = slice->row_count};
+    DW_ASSERT(size.kv_count <= dw_kv_log_committed(slice->log));
+    dw_step_graph *graph = NULL;
+    dw_status status = find_graph(&graph, model, cache, &size, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    graph->used_at = ++cache->clock;
+    status = place(graph, slice, err);
+    if (status == DW_OK && graph->allocator == NULL) {
+        status = allocate(graph, dw_model_device(model), err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    fill_positions(graph, start);
+    fill_records(graph, start);
+    fill_mask(graph, start);
+    return dw_device_compute_unless(dw_model_device(model), graph->forward.graph, slice->cancel,
+                                    err);
+}

@@ -1,0 +1,31 @@
+/* Graphs of forward steps, kept beside their model: building and planning one costs about as much
+ * as decoding a token of a small model, and a decode loop needs the same one again and again.
+ * Before each run a graph is pointed at its context's KV log and at the guest's memory.
+ * Thread: under the model's lock (dw_model_lock). */
+#ifndef DW_ENGINE_STEP_GRAPH_H
+#define DW_ENGINE_STEP_GRAPH_H
+
+#include "kv/kv_log.h"
+#include "model/forward_graph.h"
+#include "model/model.h"
+
+typedef struct dw_step_graph dw_step_graph;
+
+/* A slice of a step: what one run of a graph reads and writes. */
+typedef struct dw_slice {
+    dw_kv_log *log;              /* with room reserved for all of the slice's tokens */
+    struct dw_device_view *view; /* of the memory that tokens and logits lie in */
+    int32_t *tokens;             /* [token_count] */
+    uint32_t token_count;
+    float *logits;               /* [row_count][vocab_count]; NULL with 0 rows */
+    uint32_t row_count;
+    const volatile bool *cancel; /* may be NULL */
+} dw_slice;
+
+/* Compute a slice's tokens as those that follow the log's length, which stays as it is.
+ * `extra` is what dw_model_lock gave. Errors: those of dw_device_view_place, DW_E_UNSUPPORTED (the
+ * device lacks an operation), DW_E_MEMORY, DW_E_CANCELLED, DW_E_DEVICE. */
+dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_slice *slice,
+                            dw_error *err);
+
+#endif

@@ -1,0 +1,35 @@
+/* The ggml graph of one forward step: tokens in, K and V appended to a KV log, logits out. Built
+ * here, placed and run by src/engine/. */
+#ifndef DW_MODEL_FORWARD_GRAPH_H
+#define DW_MODEL_FORWARD_GRAPH_H
+
+#include "model/architecture.h"
+
+/* What a graph is made for. */
+typedef struct dw_forward_size {
+    uint32_t token_count;
+    uint32_t kv_count;  /* records that attention looks at, padding included */
+    uint32_t row_count; /* of logits, for the last tokens; 0: none */
+} dw_forward_size;
+
+/* A graph and the tensors that its user fills or places before it runs. */
+typedef struct dw_forward_graph {
+    struct ggml_cgraph *graph;
+    struct ggml_tensor *tokens;    /* I32 [tokens] */
+    struct ggml_tensor *positions; /* I32 [tokens] */
+    struct ggml_tensor *records;   /* I64 [tokens]: where each token's record goes */
+    struct ggml_tensor *mask;      /* F16 [kv, tokens]: 0 where seen, -infinity where not */
+    struct ggml_tensor *kv;        /* F16 [layers * 2 * kv_heads * head_dim, kv]: the log */
+    struct ggml_tensor *logits;    /* F32 [vocab, rows]; NULL where no rows are wanted */
+} dw_forward_graph;
+
+/* Room that a ggml context must have for the graph. */
+size_t dw_forward_graph_bytes(const dw_model_shape *shape);
+
+/* Build in `ggml`, which must not allocate. All sizes are the host's own: token_count and kv_count
+ * at least 1, row_count at most token_count. Errors: DW_E_MEMORY. */
+dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggml,
+                                 const dw_model_shape *shape, const dw_model_weights *weights,
+                                 const dw_forward_size *size, dw_error *err);
+
+#endif

@@ -1,0 +1,274 @@
+#include "model/model.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/os.h"
+
+struct dw_model {
+    _Atomic uint32_t references;
+    dw_device *device;
+    dw_gguf *gguf; /* the mapping: the weights lie in it where the device is unified */
+    dw_vocab *vocab;
+    dw_model_shape shape;
+    dw_model_weights weights;
+    struct ggml_context *ggml;            /* the weights' tensors, without their data */
+    ggml_backend_buffer_t mapped_buffer;  /* over the mapping; NULL: all were uploaded */
+    ggml_backend_buffer_t upload_buffer;  /* NULL: none were */
+    size_t uploaded_count;
+    uint64_t parameter_count;
+    uint64_t weights_bytes;
+    char *name;
+    pthread_mutex_t lock; /* guards `extra` and what it holds */
+    dw_model_extra extra;
+};
+
+/* The name shown to people: general.name, else the file's own. */
+static char *name_of(const dw_gguf *gguf, const char *path)
+{
+    dw_gguf_string text;
+    if (dw_gguf_text(gguf, "general.name", &text, NULL) == DW_OK && text.bytes > 0 &&
+        text.bytes < 256 && memchr(text.text, '\0', text.bytes) == NULL) {
+        char *name = dw_alloc(text.bytes + 1, 1);
+        if (name != NULL) {
+            memcpy(name, text.text, text.bytes);
+        }
+        return name;
+    }
+    const char *slash = strrchr(path, '/');
+    return dw_strdup(slash != NULL ? slash + 1 : path);
+}
+
+static dw_status make_tensors(dw_model *model, dw_error *err)
+{
+    size_t count = dw_gguf_tensor_count(model->gguf);
+    struct ggml_init_params params = {.mem_size = (count + 1) * ggml_tensor_overhead(),
+                                      .no_alloc = true};
+    model->ggml = ggml_init(params);
+    model->weights.layers = dw_alloc(model->shape.layer_count, sizeof *model->weights.layers);
+    if (model->ggml == NULL || model->weights.layers == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu tensors", count);
+    }
+    dw_status status = dw_architecture_weights(model->gguf, &model->shape, model->ggml,
+                                               &model->weights, err);
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        const dw_gguf_tensor *entry = dw_gguf_tensor_at(model->gguf, i);
+        model->weights_bytes += entry->bytes;
+        model->parameter_count += (uint64_t)(entry->ne[0] * entry->ne[1]);
+    }
+    return status;
+}
+
+/* Let a unified device read the file's pages themselves. Not being able to is no error: the
+ * weights are then uploaded. */
+static void map_weights(dw_model *model)
+{
+    if (!dw_device_unified(model->device)) {
+        return;
+    }
+    size_t file_bytes = 0;
+    const void *file = dw_gguf_bytes(model->gguf, &file_bytes);
+    size_t bytes = 0;
+    if (!dw_round_up(&bytes, file_bytes, dw_os_page_bytes())) {
+        return;
+    }
+    size_t tensor_bytes_max = 0;
+    for (size_t i = 0; i < dw_gguf_tensor_count(model->gguf); i++) {
+        size_t tensor_bytes = dw_gguf_tensor_at(model->gguf, i)->bytes;
+        tensor_bytes_max = tensor_bytes > tensor_bytes_max ? tensor_bytes : tensor_bytes_max;
+    }
+    model->mapped_buffer = ggml_backend_dev_buffer_from_host_ptr(
+        dw_device_handle(model->device), (void *)(uintptr_t)file, bytes, tensor_bytes_max);
+    if (model->mapped_buffer != NULL) {
+        ggml_backend_buffer_set_usage(model->mapped_buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    }
+}
+
+/* Place a tensor on the mapping; false where the device needs it aligned otherwise. */
+static bool place_mapped(dw_model *model, const dw_gguf_tensor *entry, struct ggml_tensor *tensor)
+{
+    ggml_backend_buffer_t buffer = model->mapped_buffer;
+    if (buffer == NULL || entry->file_offset % ggml_backend_buffer_get_alignment(buffer) != 0 ||
+        ggml_backend_buffer_get_alloc_size(buffer, tensor) > entry->bytes) {
+        return false;
+    }
+    unsigned char *base = ggml_backend_buffer_get_base(buffer);
+    return ggml_backend_tensor_alloc(buffer, tensor, base + entry->file_offset) ==
+           GGML_STATUS_SUCCESS;
+}
+
+static dw_status upload_rest(dw_model *model, dw_error *err)
+{
+    const char *device = dw_device_facts(model->device)->name;
+    model->upload_buffer = ggml_backend_alloc_ctx_tensors_from_buft(
+        model->ggml, dw_device_buffer_type(model->device));
+    if (model->upload_buffer == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "%s: no memory for %llu bytes of weights", device,
+                       (unsigned long long)model->weights_bytes);
+    }
+    ggml_backend_buffer_set_usage(model->upload_buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    size_t file_bytes = 0;
+    const unsigned char *file = dw_gguf_bytes(model->gguf, &file_bytes);
+    for (size_t i = 0; i < dw_gguf_tensor_count(model->gguf); i++) {
+        const dw_gguf_tensor *entry = dw_gguf_tensor_at(model->gguf, i);
+        struct ggml_tensor *tensor = ggml_get_tensor(model->ggml, entry->name);
+        if (tensor->buffer == model->upload_buffer) {
+            ggml_backend_tensor_set(tensor, file + entry->file_offset, 0, entry->bytes);
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status place_weights(dw_model *model, dw_error *err)
+{
+    map_weights(model);
+    for (size_t i = 0; i < dw_gguf_tensor_count(model->gguf); i++) {
+        const dw_gguf_tensor *entry = dw_gguf_tensor_at(model->gguf, i);
+        struct ggml_tensor *tensor = ggml_get_tensor(model->ggml, entry->name);
+        DW_ASSERT(tensor != NULL && ggml_nbytes(tensor) == entry->bytes);
+        if (!place_mapped(model, entry, tensor)) {
+            model->uploaded_count++;
+        }
+    }
+    return model->uploaded_count > 0 ? upload_rest(model, err) : DW_OK;
+}
+
+static dw_status load(dw_model *model, const char *path, dw_error *err)
+{
+    dw_status status = dw_architecture_shape(model->gguf, &model->shape, err);
+    if (status == DW_OK) {
+        status = make_tensors(model, err);
+    }
+    if (status == DW_OK) {
+        status = dw_architecture_vocab(model->gguf, &model->shape, err);
+    }
+    if (status == DW_OK) {
+        status = dw_vocab_open(&model->vocab, path, model->shape.vocab_count, err);
+    }
+    if (status == DW_OK) {
+        status = place_weights(model, err);
+    }
+    if (status == DW_OK) {
+        model->name = name_of(model->gguf, path);
+        if (model->name == NULL) {
+            status = dw_fail(err, DW_E_MEMORY, "no memory for a name");
+        }
+    }
+    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%s", path);
+}
+
+dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_error *err)
+{
+    *out = NULL;
+    dw_gguf *gguf = NULL;
+    dw_status status = dw_gguf_open(&gguf, path, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_model *model = dw_alloc(1, sizeof *model);
+    if (model == NULL) {
+        dw_gguf_close(gguf);
+        return dw_fail(err, DW_E_MEMORY, "no memory for a model");
+    }
+    model->references = 1;
+    model->device = device;
+    model->gguf = gguf;
+    DW_ASSERT(pthread_mutex_init(&model->lock, NULL) == 0);
+    status = load(model, path, err);
+    if (status != DW_OK) {
+        dw_model_unref(model);
+        return status;
+    }
+    *out = model;
+    return DW_OK;
+}
+
+dw_model *dw_model_ref(dw_model *model)
+{
+    atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+    return model;
+}
+
+void dw_model_unref(dw_model *model)
+{
+    if (model == NULL ||
+        atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    if (model->extra.object != NULL) {
+        model->extra.destroy(model->extra.object);
+    }
+    if (model->upload_buffer != NULL) {
+        ggml_backend_buffer_free(model->upload_buffer);
+    }
+    if (model->mapped_buffer != NULL) {
+        ggml_backend_buffer_free(model->mapped_buffer);
+    }
+    if (model->ggml != NULL) {
+        ggml_free(model->ggml);
+    }
+    dw_vocab_close(model->vocab);
+    dw_gguf_close(model->gguf);
+    dw_free(model->weights.layers);
+    dw_free(model->name);
+    (void)pthread_mutex_destroy(&model->lock);
+    dw_free(model);
+}
+
+void dw_model_describe(const dw_model *model, dw_model_info *info)
+{
+    *info = (dw_model_info){
+        .name = model->name,
+        .architecture = model->shape.architecture->name,
+        .parameter_count = model->parameter_count,
+        .weights_bytes = model->weights_bytes,
+        .vocab_count = model->shape.vocab_count,
+        .layer_count = model->shape.layer_count,
+        .embedding_length = model->shape.embedding_length,
+        .context_length = model->shape.context_length,
+        .kv_bytes_per_token = dw_model_record_bytes(model),
+        .weights_mapped = model->uploaded_count == 0,
+    };
+}
+
+const dw_vocab *dw_model_vocab(const dw_model *model)
+{
+    return model->vocab;
+}
+
+dw_device *dw_model_device(const dw_model *model)
+{
+    return model->device;
+}
+
+const dw_model_shape *dw_model_shape_of(const dw_model *model)
+{
+    return &model->shape;
+}
+
+const dw_model_weights *dw_model_weights_of(const dw_model *model)
+{
+    return &model->weights;
+}
+
+size_t dw_model_record_bytes(const dw_model *model)
+{
+    /* The table's limits keep this far below overflow. */
+    const dw_model_shape *shape = &model->shape;
+    return (size_t)shape->layer_count * 2 * shape->kv_head_count * shape->head_dim *
+           sizeof(ggml_fp16_t);
+}
+
+dw_model_extra *dw_model_lock(dw_model *model)
+{
+    DW_ASSERT(pthread_mutex_lock(&model->lock) == 0);
+    return &model->extra;
+}
+
+void dw_model_unlock(dw_model *model)
+{
+    DW_ASSERT(pthread_mutex_unlock(&model->lock) == 0);
+}

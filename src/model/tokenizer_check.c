@@ -1,0 +1,271 @@
+/* libllama reads the tokenizer out of the same file again. It throws away some damage, but aborts
+ * or throws through its C functions over other: what is checked here is what it takes for granted
+ * (llama-vocab.cpp of the pinned version). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "model/architecture.h"
+
+#define TOKEN_TYPE_BYTE 6
+
+typedef struct token_table {
+    dw_gguf_string *tokens; /* [count], as in the file */
+    dw_gguf_string *sorted; /* [count] */
+    size_t count;
+} token_table;
+
+static bool equals(const dw_gguf_string *string, const char *text)
+{
+    return string->bytes == strlen(text) && memcmp(string->text, text, string->bytes) == 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const dw_gguf_string *left = a;
+    const dw_gguf_string *right = b;
+    size_t common = left->bytes < right->bytes ? left->bytes : right->bytes;
+    int order = memcmp(left->text, right->text, common);
+    return order != 0 ? order : (left->bytes > right->bytes) - (left->bytes < right->bytes);
+}
+
+/* libllama's lists are C strings in a map that must hold each once. Empty ones it names itself,
+ * "[EMPTY_n]", so one token may be empty only where nobody else has that name. */
+static dw_status check_tokens(token_table *table, dw_error *err)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        const dw_gguf_string *token = &table->tokens[i];
+        if (token->bytes == 0 || token->bytes > 4096) {
+            return dw_fail(err, DW_E_FORMAT,
+                           "tokenizer.ggml.tokens: token %zu is %zu bytes long, allowed are 1 to "
+                           "4096",
+                           i, token->bytes);
+        }
+        if (memchr(token->text, '\0', token->bytes) != NULL) {
+            return dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.tokens: token %zu holds a zero byte",
+                           i);
+        }
+    }
+    memcpy(table->sorted, table->tokens, table->count * sizeof *table->tokens);
+    qsort(table->sorted, table->count, sizeof *table->sorted, compare);
+    for (size_t i = 1; i < table->count; i++) {
+        if (compare(&table->sorted[i - 1], &table->sorted[i]) == 0) {
+            return dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.tokens: token '%.*s' is there twice",
+                           table->sorted[i].bytes < 64 ? (int)table->sorted[i].bytes : 64,
+                           table->sorted[i].text);
+        }
+    }
+    return DW_OK;
+}
+
+static bool holds(const token_table *table, const char *text, size_t bytes)
+{
+    dw_gguf_string wanted = {.text = text, .bytes = bytes};
+    return bsearch(&wanted, table->sorted, table->count, sizeof *table->sorted, compare) != NULL;
+}
+
+/* Any text must have tokens: each byte's own where nothing longer fits. */
+static dw_status check_bytes(const token_table *table, dw_error *err)
+{
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char name[8];
+        char itself = (char)(unsigned char)byte;
+        (void)snprintf(name, sizeof name, "<0x%02X>", byte);
+        if (!holds(table, name, 6) && (byte == 0 || !holds(table, &itself, 1))) {
+            return dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.tokens: no token for byte '%s'",
+                           name);
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status check_length(const char *key, size_t count, size_t wanted, dw_error *err)
+{
+    if (count != wanted) {
+        return dw_fail(err, DW_E_FORMAT, "%s has %zu items for %zu tokens", key, count, wanted);
+    }
+    return DW_OK;
+}
+
+static dw_status check_types(const dw_gguf *gguf, const token_table *table, dw_error *err)
+{
+    static const char key[] = "tokenizer.ggml.token_type";
+    dw_gguf_array types = {0};
+    dw_status status = dw_gguf_array_of(gguf, key, DW_GGUF_I32, &types, err);
+    if (status == DW_E_NOT_FOUND) {
+        return DW_OK;
+    }
+    if (status == DW_OK) {
+        status = check_length(key, types.count, table->count, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < types.count; i++) {
+        const dw_gguf_string *token = &table->tokens[i];
+        if (dw_gguf_array_i32(&types, i) == TOKEN_TYPE_BYTE &&
+            (token->bytes != 6 || memcmp(token->text, "<0x", 3) != 0)) {
+            return dw_fail(err, DW_E_FORMAT, "%s: token %zu is of type byte but is not <0xNN>", key,
+                           i);
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status check_scores(const dw_gguf *gguf, const token_table *table, dw_error *err)
+{
+    static const char key[] = "tokenizer.ggml.scores";
+    if (!dw_gguf_has(gguf, key)) {
+        return DW_OK;
+    }
+    dw_gguf_type type = dw_gguf_array_type(gguf, key) == DW_GGUF_I32 ? DW_GGUF_I32 : DW_GGUF_F32;
+    dw_gguf_array scores = {0};
+    dw_status status = dw_gguf_array_of(gguf, key, type, &scores, err);
+    return status == DW_OK ? check_length(key, scores.count, table->count, err) : status;
+}
+
+/* A pair of pieces with one space between. */
+static dw_status check_merges(const dw_gguf *gguf, dw_error *err)
+{
+    static const char key[] = "tokenizer.ggml.merges";
+    dw_gguf_string *merges = NULL;
+    size_t count = 0;
+    dw_status status = dw_gguf_strings(gguf, key, &merges, &count, err);
+    if (status == DW_E_NOT_FOUND) {
+        return dw_fail(err, DW_E_FORMAT, "key '%s' is missing", key);
+    }
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        if (merges[i].bytes < 3 ||
+            memchr(merges[i].text + 1, ' ', merges[i].bytes - 2) == NULL ||
+            memchr(merges[i].text, '\0', merges[i].bytes) != NULL) {
+            status = dw_fail(err, DW_E_FORMAT, "%s: item %zu is not two pieces with a space between",
+                             key, i);
+        }
+    }
+    dw_free(merges);
+    return status;
+}
+
+static dw_status check_special(const dw_gguf *gguf, const token_table *table, dw_error *err)
+{
+    static const char *const keys[] = {"bos", "eos", "eot", "eom", "unknown", "seperator",
+                                       "padding", "mask", "fim_pre", "fim_suf", "fim_mid",
+                                       "fim_pad", "fim_rep", "fim_sep", "prefix", "suffix",
+                                       "middle"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        char key[64];
+        uint32_t token = 0;
+        (void)snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", keys[i]);
+        dw_status status = dw_gguf_u32(gguf, key, &token, err);
+        if (status != DW_OK && status != DW_E_NOT_FOUND) {
+            return status;
+        }
+        if (status == DW_OK && token >= table->count) {
+            return dw_fail(err, DW_E_FORMAT, "key '%s' is %u, there are %zu tokens", key, token,
+                           table->count);
+        }
+    }
+    return DW_OK;
+}
+
+/* Asked to put a token in front or behind, libllama aborts where that token does not exist. Its
+ * defaults stand below 12, so any list longer than that has them. */
+static dw_status check_added(const dw_gguf *gguf, const token_table *table, dw_error *err)
+{
+    static const char *const added[] = {"bos", "eos", "sep"};
+    static const char *const tokens[] = {"bos", "eos", "seperator"};
+    for (size_t i = 0; i < 3; i++) {
+        char key[64];
+        bool adds = i == 0;
+        (void)snprintf(key, sizeof key, "tokenizer.ggml.add_%s_token", added[i]);
+        dw_status status = dw_gguf_bool(gguf, key, &adds, err);
+        if (status != DW_OK && status != DW_E_NOT_FOUND) {
+            return status;
+        }
+        char token[64];
+        (void)snprintf(token, sizeof token, "tokenizer.ggml.%s_token_id", tokens[i]);
+        bool has_default = i < 2 && table->count >= 12;
+        if (adds && !has_default && !dw_gguf_has(gguf, token)) {
+            return dw_fail(err, DW_E_FORMAT, "the tokenizer adds a token but key '%s' is missing",
+                           token);
+        }
+    }
+    return DW_OK;
+}
+
+/* The two kinds of tokenizer that the table's architectures come with. */
+static dw_status check_kind(const dw_gguf *gguf, const token_table *table, dw_error *err)
+{
+    dw_gguf_string kind;
+    dw_status status = dw_gguf_text(gguf, "tokenizer.ggml.model", &kind, err);
+    if (status == DW_E_NOT_FOUND) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "no tokenizer: key 'tokenizer.ggml.model' is missing");
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    if (equals(&kind, "llama")) {
+        return check_bytes(table, err);
+    }
+    if (!equals(&kind, "gpt2")) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "tokenizer '%.*s' is not supported; there are: gpt2, "
+                                              "llama",
+                       kind.bytes < 64 ? (int)kind.bytes : 64, kind.text);
+    }
+    dw_gguf_string pre = {.text = "", .bytes = 0};
+    status = dw_gguf_text(gguf, "tokenizer.ggml.pre", &pre, err);
+    if (status != DW_OK && status != DW_E_NOT_FOUND) {
+        return status;
+    }
+    if (equals(&pre, "gemma4")) { /* no byte encoding: spaces would reach an assert */
+        return dw_fail(err, DW_E_UNSUPPORTED, "key 'tokenizer.ggml.pre' is 'gemma4' under 'gpt2'");
+    }
+    return check_merges(gguf, err);
+}
+
+static dw_status check_table(const dw_gguf *gguf, token_table *table, dw_error *err)
+{
+    dw_status status = check_tokens(table, err);
+    if (status == DW_OK) {
+        status = check_scores(gguf, table, err);
+    }
+    if (status == DW_OK) {
+        status = check_types(gguf, table, err);
+    }
+    if (status == DW_OK) {
+        status = check_special(gguf, table, err);
+    }
+    if (status == DW_OK) {
+        status = check_added(gguf, table, err);
+    }
+    return status == DW_OK ? check_kind(gguf, table, err) : status;
+}
+
+dw_status dw_architecture_vocab(const dw_gguf *gguf, const dw_model_shape *shape, dw_error *err)
+{
+    static const char key[] = "tokenizer.ggml.tokens";
+    token_table table = {0};
+    dw_status status = dw_gguf_strings(gguf, key, &table.tokens, &table.count, err);
+    if (status == DW_E_NOT_FOUND) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "no tokenizer: key '%s' is missing", key);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    if (table.count != shape->vocab_count) {
+        status = dw_fail(err, DW_E_FORMAT, "%s has %zu items, token_embd.weight has %u rows", key,
+                         table.count, shape->vocab_count);
+        goto out;
+    }
+    table.sorted = dw_alloc(table.count, sizeof *table.sorted);
+    if (table.sorted == NULL) {
+        status = dw_fail(err, DW_E_MEMORY, "no memory to check %zu tokens", table.count);
+        goto out;
+    }
+    status = check_table(gguf, &table, err);
+out:
+    dw_free(table.sorted);
+    dw_free(table.tokens);
+    return status;
+}
