@@ -21,7 +21,7 @@ typedef struct builder {
     dw_error *err;
 } builder;
 
-/* ---- what is needed ------------------------------------------------------------------------- */
+/* ---- what is needed ---- */
 
 /* Inputs come before their users, so one pass backwards finds all that outputs depend on. */
 static size_t mark_needed(dw_tensor_graph *graph)
@@ -81,7 +81,7 @@ static dw_status take_scratch(builder *at, size_t bytes, const char *what)
     return DW_OK;
 }
 
-/* ---- inputs of operations --------------------------------------------------------------------- */
+/* ---- inputs of operations ---- */
 
 /* The node's values with ordinary strides. Kernels assert strides even of sizes of 1, so a tensor
  * that is contiguous but oddly labelled gets a reshape, which costs nothing. GPUs want vectors
@@ -109,7 +109,7 @@ static struct ggml_tensor *input(builder *at, const dw__node *node, int index)
     return node->inputs[index] != 0 ? dense(at, node->inputs[index]) : NULL;
 }
 
-/* ---- operations ------------------------------------------------------------------------------- */
+/* ---- operations ---- */
 
 static struct ggml_tensor *emit_binary(builder *at, const dw__node *node)
 {
@@ -209,7 +209,7 @@ static struct ggml_tensor *emit_rope(builder *at, const dw__node *node, int32_t 
                          p->i[1], 0, base, scale, 0.0f, 1.0f, 32.0f, 1.0f);
 }
 
-/* ---- attention -------------------------------------------------------------------------------- */
+/* ---- attention ---- */
 
 static dw_status fill_causal_mask(builder *at, struct ggml_tensor *mask)
 {
@@ -270,10 +270,10 @@ static struct ggml_tensor *as_f32(builder *at, struct ggml_tensor *tensor)
 static dw_status emit_attention(builder *at, const dw__node *node, struct ggml_tensor **out)
 {
     struct ggml_context *context = at->context;
-    struct ggml_tensor *q = input(at, node, 0);                      /* [head_dim, queries, heads] */
-    struct ggml_tensor *k = as_f32(at, input(at, node, 1));          /* [head_dim, keys, kv_heads] */
-    struct ggml_tensor *v = as_f32(at, input(at, node, 2));          /* the same */
-    struct ggml_tensor *mask = input(at, node, 3);                   /* [keys, queries] or NULL */
+    struct ggml_tensor *q = input(at, node, 0);             /* [head_dim, queries, heads] */
+    struct ggml_tensor *k = as_f32(at, input(at, node, 1)); /* [head_dim, keys, kv_heads] */
+    struct ggml_tensor *v = as_f32(at, input(at, node, 2)); /* the same */
+    struct ggml_tensor *mask = input(at, node, 3);          /* [keys, queries] or NULL */
     float scale =
         node->params.f[0] != 0.0f ? node->params.f[0] : 1.0f / sqrtf((float)q->ne[0]);
     if (node->params.i[0] == 1) {
@@ -284,15 +284,15 @@ static dw_status emit_attention(builder *at, const dw__node *node, struct ggml_t
         }
         mask = mask != NULL ? ggml_add(context, mask, causal) : causal;
     }
-    struct ggml_tensor *scores = emit_matmul(at, k, q);              /* [keys, queries, heads] */
+    struct ggml_tensor *scores = emit_matmul(at, k, q); /* [keys, queries, heads] */
     struct ggml_tensor *weights = ggml_soft_max_ext(context, scores, mask, scale, 0.0f);
     struct ggml_tensor *turned = ggml_cont(context, ggml_transpose(context, v));
-    struct ggml_tensor *values = emit_matmul(at, turned, weights);   /* [head_dim, queries, heads] */
+    struct ggml_tensor *values = emit_matmul(at, turned, weights); /* [head_dim, queries, heads] */
     *out = ggml_cont(context, ggml_permute(context, values, 0, 2, 1, 3));
     return DW_OK;
 }
 
-/* ---- one node --------------------------------------------------------------------------------- */
+/* ---- one node ---- */
 
 static dw_status emit_op(builder *at, const dw__node *node, int32_t number,
                          struct ggml_tensor **out)
@@ -384,7 +384,7 @@ static dw_status emit_node(builder *at, int32_t number)
     return DW_OK;
 }
 
-/* ---- places ----------------------------------------------------------------------------------- */
+/* ---- places ---- */
 
 dw_status dw__graph_place(dw_tensor_graph *graph, dw_error *err)
 {

@@ -39,11 +39,12 @@ void dw_tensor_graph_destroy(dw_tensor_graph *graph)
     dw_free(graph);
 }
 
-/* ---- describing ---------------------------------------------------------------------------- */
+/* ---- describing ---- */
 
 static dw_status check_open(const dw_tensor_graph *graph, dw_error *err)
 {
-    return graph->is_built ? dw_fail(err, DW_E_STATE, "the graph is built: it cannot change") : DW_OK;
+    return graph->is_built ? dw_fail(err, DW_E_STATE, "the graph is built: it cannot change")
+                           : DW_OK;
 }
 
 static dw_status check_number(const dw_tensor_graph *graph, int32_t tensor, dw_error *err)
@@ -231,7 +232,7 @@ dw_status dw_tensor_graph_shape(const dw_tensor_graph *graph, int32_t tensor, dw
     return DW_OK;
 }
 
-/* ---- building and running ------------------------------------------------------------------ */
+/* ---- building and running ---- */
 
 dw_status dw_tensor_graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max, dw_error *err)
 {

@@ -33,7 +33,7 @@ _Static_assert((int)DW_Q2_K == (int)GGML_TYPE_Q2_K && (int)DW_Q3_K == (int)GGML_
                "K types");
 _Static_assert(sizeof(dw_op_params) == 64 && sizeof(dw_shape) == 24, "ABI structs");
 
-/* ---- nodes ------------------------------------------------------------------------------ */
+/* ---- nodes ---- */
 
 bool dw__type_known(int32_t type)
 {
@@ -135,7 +135,7 @@ bool dw__op_is_view(int32_t op)
            op == DW_OP_VIEW;
 }
 
-/* ---- results, one function a kind of operation ------------------------------------------- */
+/* ---- results, one function a kind of operation ---- */
 
 typedef struct inference {
     const dw_tensor_graph *graph;
@@ -239,7 +239,7 @@ static dw_status infer_argmax(const inference *at)
     return result(at, GGML_TYPE_I32, a[1], 1, 1, 1);
 }
 
-/* ---- views: the input's bytes under other sizes and strides ------------------------------- */
+/* ---- views: the input's bytes under other sizes and strides ---- */
 
 static void become_view(const inference *at, size_t byte_offset)
 {
@@ -353,7 +353,7 @@ static dw_status infer_convert(const inference *at)
     return dw__node_shape(at->node, at->name, to, a->ne, at->err);
 }
 
-/* ---- indices ------------------------------------------------------------------------------ */
+/* ---- indices ---- */
 
 /* Values that stand in the region are looked at before each run. Those that the device computes
  * cannot be, and ggml's kernels do not look: only ARGMAX's are known to be good, and on the CPU
@@ -493,7 +493,7 @@ static dw_status infer_repeat(const inference *at)
     return status;
 }
 
-/* ---- the table ----------------------------------------------------------------------------- */
+/* ---- the table ---- */
 
 typedef struct op_rule {
     const char *name;

@@ -120,7 +120,8 @@ double *values_at(world_values *v, int64_t i0, int64_t i1, int64_t i2, int64_t i
     return &v->at[i0 + v->ne[0] * (i1 + v->ne[1] * (i2 + v->ne[2] * i3))];
 }
 
-static void fill_quantised(world *w, void *bytes, int32_t type, double low, double high, world_values *v)
+static void fill_quantised(world *w, void *bytes, int32_t type, double low, double high,
+                           world_values *v)
 {
     static float plain[WORLD_VALUES_MAX];
     int64_t count = values_count(v);
@@ -134,7 +135,8 @@ static void fill_quantised(world *w, void *bytes, int32_t type, double low, doub
     }
 }
 
-int32_t world_leaf(world *w, int32_t type, const int64_t *ne, double low, double high, world_values *v)
+int32_t world_leaf(world *w, int32_t type, const int64_t *ne, double low, double high,
+                   world_values *v)
 {
     memcpy(v->ne, ne, sizeof v->ne);
     int64_t count = values_count(v);

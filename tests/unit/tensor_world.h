@@ -41,7 +41,8 @@ double world_load(const void *bytes, int32_t type, int64_t index);
 void world_store(void *bytes, int32_t type, int64_t index, double value);
 
 /* A leaf [ne] of `type` with random values in [low, high], told in `v` as they were rounded. */
-int32_t world_leaf(world *w, int32_t type, const int64_t *ne, double low, double high, world_values *v);
+int32_t world_leaf(world *w, int32_t type, const int64_t *ne, double low, double high,
+                   world_values *v);
 /* The same, but perhaps reached through a permuted leaf or a view into a larger one. */
 int32_t world_operand(world *w, int32_t type, const int64_t *ne, double low, double high,
                       world_values *v);

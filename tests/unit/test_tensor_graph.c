@@ -61,7 +61,7 @@ static void refuse(world *w, int32_t op, int32_t a, int32_t b, const dw_op_param
     }
 }
 
-/* ---- places ------------------------------------------------------------------------------ */
+/* ---- places ---- */
 
 /* product [m, n] = a [k, m] * b [k, n] of small whole numbers; how many elements are wrong. */
 static int wrong_products(const float *a, const float *b, const float *product, int k, int m,
@@ -324,7 +324,7 @@ static void test_tensor_graph_takes_argmax_as_index_where_it_is_safe(void **stat
     assert_memory_equal(world_bytes(w, out), world_bytes(w, 128), 16);
 }
 
-/* ---- what is refused -------------------------------------------------------------------------- */
+/* ---- what is refused ---- */
 
 static void test_tensor_graph_refuses_bad_tensors(void **state)
 {

@@ -74,7 +74,7 @@ static int64_t divisor(world *w, int64_t n)
     return pick;
 }
 
-/* ---- matmul ------------------------------------------------------------------------------ */
+/* ---- matmul ---- */
 
 static void matmul_case(world *w, int32_t type, const int64_t *a_ne, const int64_t *b_ne)
 {
@@ -121,7 +121,7 @@ static void test_tensor_ops_matmul(void **state)
     }
 }
 
-/* ---- elementwise ---------------------------------------------------------------------------- */
+/* ---- elementwise ---- */
 
 static void test_tensor_ops_binary_with_broadcast(void **state)
 {
@@ -218,7 +218,7 @@ static void test_tensor_ops_scale(void **state)
     }
 }
 
-/* ---- over rows ------------------------------------------------------------------------------ */
+/* ---- over rows ---- */
 
 static void softmax_row(const double *in, const double *mask, double scale, int64_t count,
                         double *out)
@@ -341,7 +341,7 @@ static void test_tensor_ops_argmax(void **state)
     }
 }
 
-/* ---- shapes and places ------------------------------------------------------------------------ */
+/* ---- shapes and places ---- */
 
 static void test_tensor_ops_views_as_outputs(void **state)
 {
@@ -474,7 +474,7 @@ static void test_tensor_ops_concat_and_repeat(void **state)
     }
 }
 
-/* ---- indices, rope, attention ------------------------------------------------------------------ */
+/* ---- indices, rope, attention ---- */
 
 static void test_tensor_ops_get_rows(void **state)
 {
