@@ -42,6 +42,9 @@ dw_status dw_os_read_file(const char *path, size_t bytes_max, char **out, size_t
 dw_status dw_os_read_stream(FILE *stream, const char *name, size_t bytes_max, char **out,
                             size_t *bytes, dw_error *err);
 
+/* The path of this program's own file. Errors: DW_E_NOT_FOUND, DW_E_LIMIT. */
+dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err);
+
 /* Resident memory of this process now; 0 where the system does not tell. */
 size_t dw_os_rss_bytes(void);
 /* Page faults of this process so far. */

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <mach-o/dyld.h>
 #include <mach/mach.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,15 @@ dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err)
         return status;
     }
     *fd = file;
+    return DW_OK;
+}
+
+dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err)
+{
+    uint32_t bytes = (uint32_t)capacity;
+    if (_NSGetExecutablePath(path, &bytes) != 0) {
+        return dw_fail(err, DW_E_LIMIT, "this program's path is longer than %zu bytes", capacity - 1);
+    }
     return DW_OK;
 }
 

@@ -23,6 +23,19 @@ dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err)
     return DW_OK;
 }
 
+dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err)
+{
+    ssize_t length = readlink("/proc/self/exe", path, capacity);
+    if (length < 0) {
+        return dw_fail(err, DW_E_NOT_FOUND, "/proc/self/exe: %s", strerror(errno));
+    }
+    if ((size_t)length >= capacity) {
+        return dw_fail(err, DW_E_LIMIT, "this program's path is longer than %zu bytes", capacity - 1);
+    }
+    path[length] = '\0';
+    return DW_OK;
+}
+
 size_t dw_os_rss_bytes(void)
 {
     /* /proc/self/statm: sizes in pages, the second is resident; see proc(5). */

@@ -1,0 +1,47 @@
+/* What the commands share. Errors go to standard error as one line, "driftwood: ...".
+ * Exit status: 0 good, 1 it failed, 2 a wrong command line, 130 interrupted; `run` hands the
+ * guest's own on. */
+#ifndef DW_CLI_CLI_H
+#define DW_CLI_CLI_H
+
+#include <stdio.h>
+
+#include "base/status.h"
+
+#define DW_CLI_PATH_MAX 4096
+#define DW_CLI_USAGE 2
+#define DW_CLI_INTERRUPTED 130
+#define DW_CLI_DEFAULT_MODEL "SmolLM2-135M-Instruct.Q4_1"
+
+/* The commands: argv[0] is "driftwood", for getopt's own messages. */
+int dw_cli_run(int argc, char **argv);
+int dw_cli_chat(int argc, char **argv);
+int dw_cli_doctor(int argc, char **argv);
+int dw_cli_devices(int argc, char **argv);
+int dw_cli_models(int argc, char **argv);
+
+/* "driftwood: ..." and a line end to standard error; returns `exit_code`. */
+int dw_cli_fail(int exit_code, const char *format, ...) DW_PRINTF(2, 3);
+/* The same for what `err` says. */
+int dw_cli_fail_with(const dw_error *err);
+
+/* Whole numbers and fractions as typed: all of the text, within [min, max], no NaN.
+ * `what` names the option. Errors: DW_E_ARG, DW_E_RANGE, DW_E_NUMERIC. */
+dw_status dw_cli_whole(const char *what, const char *text, uint64_t min, uint64_t max,
+                       uint64_t *value, dw_error *err);
+dw_status dw_cli_number(const char *what, const char *text, double min, double max, double *value,
+                        dw_error *err);
+/* Bytes: a whole number with K, M or G behind it if wanted. */
+dw_status dw_cli_bytes(const char *what, const char *text, uint64_t min, uint64_t max,
+                       uint64_t *value, dw_error *err);
+
+/* The folder models are kept in: $XDG_CACHE_HOME/driftwood or ~/.cache/driftwood. */
+dw_status dw_cli_model_folder(char *path, size_t capacity, dw_error *err);
+/* The file of a model given by path or by a name in that folder: with or without .gguf, in any
+ * case of letters, or the start of one name only. NULL: the default. Errors: DW_E_NOT_FOUND. */
+dw_status dw_cli_find_model(char *path, size_t capacity, const char *name, dw_error *err);
+/* The file of a guest given by path, or by a bare name beside the program or in
+ * $DRIFTWOOD_GUESTS. Errors: DW_E_NOT_FOUND. */
+dw_status dw_cli_find_guest(char *path, size_t capacity, const char *name, dw_error *err);
+
+#endif

@@ -1,0 +1,100 @@
+/* driftwood devices: what this build finds on this machine. */
+#include <getopt.h>
+#include <jansson.h>
+
+#include "cli/cli.h"
+
+static const char usage[] =
+    "usage: driftwood devices [--json]\n"
+    "\n"
+    "Lists the compute devices: what --device takes, their kind and memory, whether they read host\n"
+    "memory at full speed (unified) and whether guest memory can be their own buffer (shared).\n"
+    "\n"
+    "  -j, --json  [{\"name\", \"description\", \"kind\", \"backend\", \"memory_bytes\",\n"
+    "              \"memory_free_bytes\", \"unified\", \"shares_host\"}]\n"
+    "  -h, --help  this text\n";
+
+static const char *kind_name(dw_device_kind kind)
+{
+    static const char *const names[] = {
+        [DW_DEVICE_CPU] = "cpu",
+        [DW_DEVICE_GPU] = "gpu",
+        [DW_DEVICE_IGPU] = "igpu",
+        [DW_DEVICE_OTHER] = "other",
+    };
+    return names[kind];
+}
+
+static void print_device(const dw_device_info *info)
+{
+    char memory[32] = "?";
+    if (info->memory_bytes > 0) {
+        (void)snprintf(memory, sizeof memory, "%.1f GiB",
+                       (double)info->memory_bytes / (double)(1U << 30));
+    }
+    printf("%-10s %-5s %-8s %10s  %-8s %-7s %s\n", info->name, kind_name(info->kind),
+           info->backend, memory, info->unified ? "yes" : "no", info->shares_host ? "yes" : "no",
+           info->description);
+}
+
+static json_t *device_json(const dw_device_info *info)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b}", "name", info->name,
+                     "description", info->description, "kind", kind_name(info->kind), "backend",
+                     info->backend, "memory_bytes", (json_int_t)info->memory_bytes,
+                     "memory_free_bytes", (json_int_t)info->memory_free_bytes, "unified",
+                     info->unified, "shares_host", info->shares_host);
+}
+
+static int list(bool as_json)
+{
+    dw_error error;
+    json_t *array = as_json ? json_array() : NULL;
+    if (!as_json) {
+        printf("%-10s %-5s %-8s %10s  %-8s %-7s %s\n", "name", "kind", "backend", "memory",
+               "unified", "shared", "description");
+    }
+    for (size_t i = 0; i < dw_device_count(); i++) {
+        dw_device_info info;
+        if (dw_device_describe(i, &info, &error) != DW_OK) {
+            json_decref(array);
+            return dw_cli_fail_with(&error);
+        }
+        if (as_json) {
+            (void)json_array_append_new(array, device_json(&info));
+        } else {
+            print_device(&info);
+        }
+    }
+    if (as_json) {
+        (void)json_dumpf(array, stdout, JSON_INDENT(2));
+        (void)putchar('\n');
+        json_decref(array);
+    }
+    return 0;
+}
+
+int dw_cli_devices(int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    bool as_json = false;
+    int option;
+    while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+        switch (option) {
+        case 'j':
+            as_json = true;
+            break;
+        case 'h':
+            (void)fputs(usage, stdout);
+            return 0;
+        default:
+            return DW_CLI_USAGE;
+        }
+    }
+    if (optind < argc) {
+        return dw_cli_fail(DW_CLI_USAGE, "devices takes no argument '%s'", argv[optind]);
+    }
+    return list(as_json);
+}

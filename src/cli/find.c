@@ -1,0 +1,165 @@
+/* Where models and guests lie. */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "cli/cli.h"
+
+static dw_status join(char *path, size_t capacity, const char *folder, const char *name,
+                      const char *ending, dw_error *err)
+{
+    int length = snprintf(path, capacity, "%s/%s%s", folder, name, ending);
+    if (length < 0 || (size_t)length >= capacity) {
+        return dw_fail(err, DW_E_LIMIT, "'%.60s...': a path of %d bytes, limit %zu", folder, length,
+                       capacity - 1);
+    }
+    return DW_OK;
+}
+
+static dw_status copy_path(char *path, size_t capacity, const char *name, dw_error *err)
+{
+    int length = snprintf(path, capacity, "%s", name);
+    if (length < 0 || (size_t)length >= capacity) {
+        return dw_fail(err, DW_E_LIMIT, "'%.60s...': a path of %d bytes, limit %zu", name, length,
+                       capacity - 1);
+    }
+    return DW_OK;
+}
+
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t length = strlen(text);
+    size_t ending_length = strlen(ending);
+    return length >= ending_length && strcasecmp(text + length - ending_length, ending) == 0;
+}
+
+/* ---- models ------------------------------------------------------------------------------- */
+
+dw_status dw_cli_model_folder(char *path, size_t capacity, dw_error *err)
+{
+    const char *cache = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    if (cache != NULL && cache[0] == '/') { /* the XDG specification has relative ones ignored */
+        return join(path, capacity, cache, "driftwood", "", err);
+    }
+    if (home == NULL || home[0] == '\0') {
+        return dw_fail(err, DW_E_NOT_FOUND, "neither XDG_CACHE_HOME nor HOME is set: name the "
+                                            "model by its path");
+    }
+    return join(path, capacity, home, ".cache/driftwood", "", err);
+}
+
+/* How well a file's name fits what was asked for: 3 exactly, 2 but for .gguf and case, 1 its
+ * start, 0 not at all. */
+static int fit(const char *file, const char *name)
+{
+    size_t length = strlen(name);
+    if (!ends_with(file, ".gguf")) {
+        return 0;
+    }
+    if (strcmp(file, name) == 0) {
+        return 3;
+    }
+    if (strncasecmp(file, name, length) != 0) {
+        return 0;
+    }
+    return strcasecmp(file + length, ".gguf") == 0 || file[length] == '\0' ? 2 : 1;
+}
+
+static dw_status find_in_folder(char *path, size_t capacity, const char *folder, const char *name,
+                                dw_error *err)
+{
+    DIR *directory = opendir(folder);
+    const struct dirent *entry;
+    char best[256] = "";
+    int best_fit = 0;
+    size_t best_count = 0;
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        int entry_fit = fit(entry->d_name, name);
+        if (entry_fit > best_fit) {
+            best_fit = entry_fit;
+            best_count = 0;
+        }
+        if (entry_fit > 0 && entry_fit == best_fit && best_count++ == 0) {
+            (void)snprintf(best, sizeof best, "%s", entry->d_name);
+        }
+    }
+    if (directory != NULL) {
+        (void)closedir(directory);
+    }
+    if (best_count == 0) {
+        return dw_fail(err, DW_E_NOT_FOUND,
+                       "model '%.80s': neither a file nor a name in %.80s; `make setup model` "
+                       "fetches the default, `driftwood models` lists",
+                       name, folder);
+    }
+    if (best_count > 1) {
+        return dw_fail(err, DW_E_ARG, "model '%.80s': %zu in the cache start so, e.g. '%.80s'",
+                       name, best_count, best);
+    }
+    return join(path, capacity, folder, best, "", err);
+}
+
+dw_status dw_cli_find_model(char *path, size_t capacity, const char *name, dw_error *err)
+{
+    char folder[DW_CLI_PATH_MAX];
+    if (name != NULL && (strchr(name, '/') != NULL || access(name, F_OK) == 0)) {
+        return copy_path(path, capacity, name, err);
+    }
+    if (name != NULL && name[0] == '\0') {
+        return dw_fail(err, DW_E_ARG, "model: an empty name");
+    }
+    dw_status status = dw_cli_model_folder(folder, sizeof folder, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    return find_in_folder(path, capacity, folder, name != NULL ? name : DW_CLI_DEFAULT_MODEL, err);
+}
+
+/* ---- guests ------------------------------------------------------------------------------- */
+
+/* True once `path` is a guest that can be read. */
+static bool try_folder(char *path, size_t capacity, const char *folder, const char *name)
+{
+    const char *ending = ends_with(name, ".wasm") ? "" : ".wasm";
+    return join(path, capacity, folder, name, ending, NULL) == DW_OK && access(path, R_OK) == 0;
+}
+
+dw_status dw_cli_find_guest(char *path, size_t capacity, const char *name, dw_error *err)
+{
+    static const char *const beside[] = {"guests", "../share/driftwood/guests"};
+    if (strchr(name, '/') != NULL || (ends_with(name, ".wasm") && access(name, F_OK) == 0)) {
+        return copy_path(path, capacity, name, err);
+    }
+    const char *named = getenv("DRIFTWOOD_GUESTS");
+    if (named != NULL && named[0] != '\0') {
+        if (try_folder(path, capacity, named, name)) {
+            return DW_OK;
+        }
+        return dw_fail(err, DW_E_NOT_FOUND, "guest '%.80s': not in DRIFTWOOD_GUESTS=%.100s", name,
+                       named);
+    }
+    char program[DW_CLI_PATH_MAX];
+    char folder[DW_CLI_PATH_MAX];
+    dw_status status = dw_os_executable_path(program, sizeof program, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    char *slash = strrchr(program, '/');
+    if (slash != NULL) {
+        *slash = '\0';
+    }
+    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
+        if (join(folder, sizeof folder, program, beside[i], "", NULL) == DW_OK &&
+            try_folder(path, capacity, folder, name)) {
+            return DW_OK;
+        }
+    }
+    return dw_fail(err, DW_E_NOT_FOUND,
+                   "guest '%.80s': neither a file nor a guest in %.100s/guests; give a path such "
+                   "as ./guest.wasm",
+                   name, program);
+}

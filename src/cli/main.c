@@ -1,0 +1,75 @@
+/* driftwood: which command was asked for. */
+#include <string.h>
+
+#include "base/log.h"
+#include "cli/cli.h"
+
+typedef struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} command;
+
+static const command commands[] = {
+    {"run", dw_cli_run, "run a guest: by default one that generates text from a prompt"},
+    {"chat", dw_cli_chat, "talk with a model"},
+    {"doctor", dw_cli_doctor, "check the chain from guest memory to the device"},
+    {"devices", dw_cli_devices, "list the devices there are"},
+    {"models", dw_cli_models, "list the models in the cache"},
+};
+#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+
+static int help(void)
+{
+    printf("usage: driftwood COMMAND [OPTION...]\n"
+           "\n"
+           "Runs sandboxed WebAssembly guests that drive language models and tensor work on a\n"
+           "compute device, with no copy between the two.\n\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        printf("  %-9s %s\n", commands[i].name, commands[i].summary);
+    }
+    printf("\n"
+           "  --help, --version\n"
+           "`driftwood COMMAND --help` tells about one. See also driftwood(1).\n");
+    return 0;
+}
+
+static const command *find(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    static char program[] = "driftwood";
+    static char help_option[] = "--help";
+    dw_log_level_from_env();
+    if (argc < 2) {
+        return dw_cli_fail(DW_CLI_USAGE, "no command given; `driftwood --help` lists them");
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        printf("driftwood %s\n", DW_VERSION);
+        return 0;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
+        (strcmp(name, "help") == 0 && argc == 2)) {
+        return help();
+    }
+    if (strcmp(name, "help") == 0 && argc == 3 && find(argv[2]) != NULL) {
+        char *arguments[] = {program, help_option, NULL};
+        return find(argv[2])->run(2, arguments);
+    }
+    const command *chosen = find(name);
+    if (chosen == NULL) {
+        return dw_cli_fail(DW_CLI_USAGE, "no %s '%s'; `driftwood --help` lists those there are",
+                           name[0] == '-' ? "option" : "command", name);
+    }
+    argv[1] = program;
+    return chosen->run(argc - 1, argv + 1);
+}
