@@ -1,0 +1,169 @@
+/* driftwood run: one guest, once. */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/os.h"
+#include "cli/session.h"
+
+#define PROMPT_BYTES_MAX ((size_t)16 << 20)
+#define TIMEOUT_S_MAX 31536000.0
+
+static const char usage[] =
+    "usage: driftwood run [GUEST] [OPTION...] [-- ARGUMENT...]\n"
+    "\n"
+    "Runs a guest: a .wasm file, or the name of one that came along (generate, chat, matrix, ...).\n"
+    "Without GUEST it is `generate`, which answers --prompt and streams the text.\n"
+    "\n"
+    "  --prompt P           the prompt; -: standard input\n"
+    "  --raw                continue the prompt as it is, without the model's chat template\n"
+    DW_CLI_SESSION_HELP
+    "  --dir HOST[::GUEST][:ro]  grant the guest a folder\n"
+    "  --env NAME=VALUE     set a variable of the guest's environment\n"
+    "  --timeout S          end the guest after S seconds\n"
+    "  -h, --help           this text\n"
+    "\n"
+    "The exit status is the guest's; 1 if it failed, 2 for a wrong command line, 130 after Ctrl-C.\n";
+
+enum {
+    OPT_PROMPT = DW_CLI_OPT_OWN,
+    OPT_RAW,
+    OPT_DIR,
+    OPT_ENV,
+    OPT_TIMEOUT,
+};
+
+static dw_status take_env(dw_cli_session *session, const char *text, dw_error *err)
+{
+    const char *equals = strchr(text, '=');
+    if (equals == NULL) {
+        return dw_fail(err, DW_E_ARG, "--env: '%.60s', NAME=VALUE is needed", text);
+    }
+    char *name = dw_alloc((size_t)(equals - text) + 1, 1);
+    if (name == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for --env");
+    }
+    memcpy(name, text, (size_t)(equals - text));
+    dw_status status = dw_cli_session_env(session, name, equals + 1, err);
+    dw_free(name);
+    return status;
+}
+
+static dw_status take_prompt(dw_cli_session *session, const char *text, dw_error *err)
+{
+    if (strcmp(text, "-") != 0) {
+        return dw_cli_session_env(session, "DRIFTWOOD_PROMPT", text, err);
+    }
+    char *bytes = NULL;
+    size_t count = 0;
+    dw_status status =
+        dw_os_read_stream(stdin, "standard input", PROMPT_BYTES_MAX, &bytes, &count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (strlen(bytes) != count) {
+        status = dw_fail(err, DW_E_ARG, "--prompt: standard input has a zero byte at %zu",
+                         strlen(bytes));
+    } else {
+        status = dw_cli_session_env(session, "DRIFTWOOD_PROMPT", bytes, err);
+    }
+    dw_free(bytes);
+    session->inherit_stdin = false;
+    return status;
+}
+
+static dw_status take_option(dw_cli_session *session, int option, const char *value, dw_error *err)
+{
+    double seconds = 0.0;
+    dw_status status;
+    switch (option) {
+    case OPT_RAW:
+        return dw_cli_session_env(session, "DRIFTWOOD_RAW", "1", err);
+    case OPT_DIR:
+        return dw_cli_session_dir(session, value, err);
+    case OPT_ENV:
+        return take_env(session, value, err);
+    case OPT_TIMEOUT:
+        status = dw_cli_number("--timeout", value, 0.001, TIMEOUT_S_MAX, &seconds, err);
+        session->timeout_ms = (uint64_t)(seconds * 1000.0);
+        return status;
+    default:
+        return dw_cli_session_option(session, option, value, err);
+    }
+}
+
+/* Where "--" stands: what is behind it is the guest's. */
+static int own_argument_count(int argc, char **argv)
+{
+    int i = 1;
+    while (i < argc && strcmp(argv[i], "--") != 0) {
+        i++;
+    }
+    return i;
+}
+
+static int run(dw_cli_session *session, const char *prompt)
+{
+    dw_error error;
+    if (prompt == NULL && strcmp(session->guest, "generate") == 0) {
+        return dw_cli_fail(DW_CLI_USAGE, "no prompt: give --prompt TEXT, or --prompt - to read it "
+                                         "from standard input");
+    }
+    if (prompt != NULL && take_prompt(session, prompt, &error) != DW_OK) {
+        return dw_cli_fail_with(&error);
+    }
+    return dw_cli_session_run(session);
+}
+
+int dw_cli_run(int argc, char **argv)
+{
+    static const struct option options[] = {DW_CLI_SESSION_OPTIONS,
+                                            {"prompt", required_argument, NULL, OPT_PROMPT},
+                                            {"raw", no_argument, NULL, OPT_RAW},
+                                            {"dir", required_argument, NULL, OPT_DIR},
+                                            {"env", required_argument, NULL, OPT_ENV},
+                                            {"timeout", required_argument, NULL, OPT_TIMEOUT},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    dw_cli_session session = {
+        .guest = "generate", .inherit_stdin = true, .on_interrupt = dw_instance_interrupt};
+    const char *prompt = NULL;
+    dw_error error;
+    int exit_code = 0;
+    int option;
+    int own_count = own_argument_count(argc, argv);
+    while ((option = getopt_long(own_count, argv, "h", options, NULL)) != -1) {
+        if (option == 'h') {
+            (void)fputs(usage, stdout);
+            goto out;
+        }
+        if (option == '?') {
+            exit_code = DW_CLI_USAGE;
+            goto out;
+        }
+        if (option == OPT_PROMPT) {
+            prompt = optarg;
+        } else if (take_option(&session, option, optarg, &error) != DW_OK) {
+            exit_code = dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
+            goto out;
+        }
+    }
+    if (optind + 1 < own_count) {
+        exit_code = dw_cli_fail(DW_CLI_USAGE,
+                                "run takes one guest, '%s' is one too many; arguments for it stand "
+                                "behind --",
+                                argv[optind + 1]);
+        goto out;
+    }
+    if (optind < own_count) {
+        session.guest = argv[optind];
+    }
+    if (own_count < argc) {
+        session.args = argv + own_count + 1;
+        session.arg_count = (size_t)(argc - own_count - 1);
+    }
+    exit_code = run(&session, prompt);
+out:
+    dw_cli_session_release(&session);
+    return exit_code;
+}

@@ -1,0 +1,366 @@
+#include "cli/session.h"
+
+#include <jansson.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actor/guest_instance.h"
+#include "base/alloc.h"
+#include "base/os.h"
+
+#define PROGRESS_TOKENS_MIN 256
+
+/* ---- options ------------------------------------------------------------------------------ */
+
+void dw_cli_session_release(dw_cli_session *session)
+{
+    for (size_t i = 0; i < session->env_count; i++) {
+        dw_free((void *)(uintptr_t)session->env_names[i]);
+        dw_free((void *)(uintptr_t)session->env_values[i]);
+    }
+    for (size_t i = 0; i < session->dir_count; i++) {
+        dw_free((void *)(uintptr_t)session->dirs[i].host_path);
+        dw_free((void *)(uintptr_t)session->dirs[i].guest_path);
+    }
+    session->env_count = 0;
+    session->dir_count = 0;
+}
+
+dw_status dw_cli_session_env(dw_cli_session *session, const char *name, const char *value,
+                             dw_error *err)
+{
+    if (session->env_count == DW_CLI_ENV_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--env: more than %d", DW_CLI_ENV_MAX);
+    }
+    if (name[0] == '\0' || strchr(name, '=') != NULL) {
+        return dw_fail(err, DW_E_ARG, "--env: '%.60s' is no name, NAME=VALUE is needed", name);
+    }
+    char *own_name = dw_strdup(name);
+    char *own_value = dw_strdup(value);
+    if (own_name == NULL || own_value == NULL) {
+        dw_free(own_name);
+        dw_free(own_value);
+        return dw_fail(err, DW_E_MEMORY, "no memory for the guest's environment");
+    }
+    session->env_names[session->env_count] = own_name;
+    session->env_values[session->env_count++] = own_value;
+    return DW_OK;
+}
+
+dw_status dw_cli_session_dir(dw_cli_session *session, const char *text, dw_error *err)
+{
+    if (session->dir_count == DW_CLI_DIRS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--dir: more than %d", DW_CLI_DIRS_MAX);
+    }
+    size_t length = strlen(text);
+    bool writable = true;
+    if (length > 3 && strcmp(text + length - 3, ":ro") == 0) {
+        writable = false;
+        length -= 3;
+    }
+    char *host = dw_alloc(length + 1, 1);
+    char *guest = dw_alloc(length + 1, 1);
+    if (host == NULL || guest == NULL) {
+        dw_free(host);
+        dw_free(guest);
+        return dw_fail(err, DW_E_MEMORY, "no memory for --dir");
+    }
+    memcpy(host, text, length);
+    char *split = strstr(host, "::");
+    if (split != NULL) {
+        *split = '\0';
+        (void)snprintf(guest, length + 1, "%s", split + 2);
+    } else {
+        memcpy(guest, host, length);
+    }
+    session->dirs[session->dir_count++] =
+        (dw_dir){.host_path = host, .guest_path = guest, .writable = writable};
+    if (host[0] == '\0' || guest[0] == '\0') {
+        return dw_fail(err, DW_E_ARG, "--dir: '%.80s', HOST[::GUEST][:ro] is needed", text);
+    }
+    return DW_OK;
+}
+
+/* A number for the guest: checked here, handed on as it was typed. */
+typedef struct number_option {
+    int option;
+    const char *what;
+    const char *env;
+    double min;
+    double max;
+    bool whole;
+} number_option;
+
+static const number_option number_options[] = {
+    {DW_CLI_OPT_MAX_TOKENS, "--max-tokens", "DRIFTWOOD_MAX_TOKENS", 0, INT32_MAX, true},
+    {DW_CLI_OPT_TEMP, "--temp", "DRIFTWOOD_TEMP", 0, 100, false},
+    {DW_CLI_OPT_TOP_K, "--top-k", "DRIFTWOOD_TOP_K", 0, INT32_MAX, true},
+    {DW_CLI_OPT_TOP_P, "--top-p", "DRIFTWOOD_TOP_P", 0, 1, false},
+    {DW_CLI_OPT_MIN_P, "--min-p", "DRIFTWOOD_MIN_P", 0, 1, false},
+    {DW_CLI_OPT_REPEAT_PENALTY, "--repeat-penalty", "DRIFTWOOD_REPEAT_PENALTY", 0, 10, false},
+};
+
+static dw_status take_number(dw_cli_session *session, const number_option *rule, const char *value,
+                             dw_error *err)
+{
+    uint64_t whole;
+    double number;
+    dw_status status = rule->whole ? dw_cli_whole(rule->what, value, (uint64_t)rule->min,
+                                                  (uint64_t)rule->max, &whole, err)
+                                   : dw_cli_number(rule->what, value, rule->min, rule->max,
+                                                   &number, err);
+    return status == DW_OK ? dw_cli_session_env(session, rule->env, value, err) : status;
+}
+
+static dw_status take_stats(dw_cli_session *session, const char *value, dw_error *err)
+{
+    if (value != NULL && strcmp(value, "json") != 0 && strcmp(value, "text") != 0) {
+        return dw_fail(err, DW_E_ARG, "--stats: '%.40s', json or text is allowed", value);
+    }
+    session->stats =
+        value != NULL && strcmp(value, "json") == 0 ? DW_CLI_STATS_JSON : DW_CLI_STATS_TEXT;
+    return DW_OK;
+}
+
+dw_status dw_cli_session_option(dw_cli_session *session, int option, const char *value,
+                                dw_error *err)
+{
+    uint64_t whole = 0;
+    dw_status status;
+    for (size_t i = 0; i < sizeof number_options / sizeof number_options[0]; i++) {
+        if (number_options[i].option == option) {
+            return take_number(session, &number_options[i], value, err);
+        }
+    }
+    switch (option) {
+    case DW_CLI_OPT_MODEL:
+        session->model = value;
+        return DW_OK;
+    case DW_CLI_OPT_DEVICE:
+        session->device = value;
+        return DW_OK;
+    case DW_CLI_OPT_SYSTEM:
+        return dw_cli_session_env(session, "DRIFTWOOD_SYSTEM", value, err);
+    case DW_CLI_OPT_STATS:
+        return take_stats(session, value, err);
+    case DW_CLI_OPT_SEED:
+        status = dw_cli_whole("--seed", value, 0, UINT64_MAX, &whole, err);
+        return status == DW_OK ? dw_cli_session_env(session, "DRIFTWOOD_SEED", value, err) : status;
+    case DW_CLI_OPT_THREADS:
+        status = dw_cli_whole("--threads", value, 1, 512, &whole, err);
+        session->threads = (int)whole;
+        return status;
+    case DW_CLI_OPT_CONTEXT:
+        status = dw_cli_whole("--context", value, 1, INT32_MAX, &whole, err);
+        session->context_tokens_max = (uint32_t)whole;
+        return status;
+    case DW_CLI_OPT_MEMORY_MAX:
+        return dw_cli_bytes("--memory-max", value, 65536, UINT64_C(4) << 30,
+                            &session->memory_bytes_max, err);
+    default:
+        return DW_E_STATE;
+    }
+}
+
+/* ---- running ------------------------------------------------------------------------------ */
+
+/* The instance that Ctrl-C is meant for. A signal handler has no argument of its own. */
+static dw_instance *volatile interrupted_instance;
+static void (*volatile interrupt)(dw_instance *instance);
+static volatile sig_atomic_t interrupt_count;
+
+static void on_sigint(int number)
+{
+    (void)number;
+    dw_instance *instance = interrupted_instance;
+    if (instance != NULL) {
+        interrupt(instance);
+    }
+    if (++interrupt_count >= 3) {
+        _exit(DW_CLI_INTERRUPTED); /* the guest waits in a call that does not end */
+    }
+}
+
+static void catch_interrupts(dw_instance *instance, void (*on_interrupt)(dw_instance *))
+{
+    struct sigaction action = {.sa_handler = instance != NULL ? on_sigint : SIG_DFL};
+    (void)sigemptyset(&action.sa_mask);
+    interrupt_count = 0;
+    interrupt = on_interrupt;
+    interrupted_instance = instance;
+    (void)sigaction(SIGINT, &action, NULL);
+}
+
+void dw_cli_session_calm(void)
+{
+    interrupt_count = 0;
+}
+
+static void show_progress(void *user, uint32_t done, uint32_t total)
+{
+    (void)user;
+    if (total < PROGRESS_TOKENS_MIN || !isatty(STDERR_FILENO)) {
+        return;
+    }
+    if (done < total) {
+        (void)fprintf(stderr, "\rprompt: %u of %u tokens", done, total);
+    } else {
+        (void)fprintf(stderr, "\r\033[K");
+    }
+    (void)fflush(stderr);
+}
+
+static double per_second(uint64_t count, uint64_t ns)
+{
+    return ns > 0 ? (double)count * 1e9 / (double)ns : 0.0;
+}
+
+static double rounded(double value, double unit)
+{
+    return (double)(long long)(value / unit + 0.5) * unit;
+}
+
+static void print_stats(dw_cli_stats how, const dw_instance *instance, double load_ms)
+{
+    dw_stats stats;
+    dw_instance_stats(instance, &stats);
+    double prompt_speed = per_second(stats.prompt_tokens, stats.prompt_ns);
+    double decode_speed = per_second(stats.decoded_tokens, stats.decode_ns);
+    size_t rss_bytes = dw_os_rss_bytes();
+    if (how == DW_CLI_STATS_JSON) {
+        json_t *line = json_pack(
+            "{s:f, s:I, s:f, s:I, s:f, s:I, s:I}", "load_ms", rounded(load_ms, 0.001),
+            "prompt_tokens", (json_int_t)stats.prompt_tokens, "prompt_tokens_per_s",
+            rounded(prompt_speed, 0.01), "generated_tokens", (json_int_t)stats.generated_tokens,
+            "generated_tokens_per_s", rounded(decode_speed, 0.01), "host_copied_bytes",
+            (json_int_t)stats.host_copied_bytes, "rss_bytes", (json_int_t)rss_bytes);
+        (void)json_dumpf(line, stderr, JSON_COMPACT | JSON_REAL_PRECISION(9));
+        (void)fputc('\n', stderr);
+        json_decref(line);
+        return;
+    }
+    (void)fprintf(stderr,
+                  "load       %.1f ms\n"
+                  "prompt     %llu tokens, %.1f a second\n"
+                  "generated  %llu tokens, %.1f a second\n"
+                  "copied     %llu bytes of payload by the host\n"
+                  "memory     %.1f MB resident\n",
+                  load_ms, (unsigned long long)stats.prompt_tokens, prompt_speed,
+                  (unsigned long long)stats.generated_tokens, decode_speed,
+                  (unsigned long long)stats.host_copied_bytes, (double)rss_bytes / 1e6);
+}
+
+/* The guest's argv: its name, then what stood behind "--". */
+static const char **guest_args(const dw_cli_session *session, const char *path)
+{
+    const char **args = dw_alloc(session->arg_count + 1, sizeof *args);
+    if (args != NULL) {
+        const char *slash = strrchr(path, '/');
+        args[0] = slash != NULL ? slash + 1 : path;
+        for (size_t i = 0; i < session->arg_count; i++) {
+            args[i + 1] = session->args[i];
+        }
+    }
+    return args;
+}
+
+static dw_status create_instance(dw_cli_session *session, dw_module *module, dw_model *model,
+                                 const char *path, dw_instance **instance, dw_error *err)
+{
+    const char **args = guest_args(session, path);
+    if (args == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for the guest's arguments");
+    }
+    dw_instance_options options = {
+        .models = &model,
+        .model_count = model != NULL,
+        .args = args,
+        .arg_count = session->arg_count + 1,
+        .env_names = session->env_names,
+        .env_values = session->env_values,
+        .env_count = session->env_count,
+        .dirs = session->dirs,
+        .dir_count = session->dir_count,
+        .inherit_stdin = session->inherit_stdin,
+        .on_input = session->on_input,
+        .on_progress = show_progress,
+        .user = session->user,
+        .memory_bytes_max = session->memory_bytes_max,
+        .context_tokens_max = session->context_tokens_max,
+        .timeout_ms = session->timeout_ms,
+    };
+    dw_status status = dw_instance_create(instance, module, &options, err);
+    dw_free(args);
+    return status;
+}
+
+/* The model is loaded for guests that use models, and where one was named. */
+static dw_status open_model(const dw_cli_session *session, dw_engine *engine,
+                            const dw_module *module, dw_model **model, dw_error *err)
+{
+    char path[DW_CLI_PATH_MAX];
+    if (session->model == NULL && !dw_module_imports_any(module, "model_open")) {
+        return DW_OK;
+    }
+    dw_status status = dw_cli_find_model(path, sizeof path, session->model, err);
+    if (status == DW_OK) {
+        status = dw_model_open(model, engine, path, err);
+    }
+    return status;
+}
+
+static int run_instance(dw_cli_session *session, dw_instance *instance, double load_ms)
+{
+    dw_error error;
+    int exit_code = 0;
+    catch_interrupts(instance, session->on_interrupt);
+    dw_status status = dw_instance_run(instance, &exit_code, &error);
+    catch_interrupts(NULL, NULL);
+    if (session->stats != DW_CLI_STATS_NONE) {
+        print_stats(session->stats, instance, load_ms);
+    }
+    if (status == DW_E_CANCELLED) {
+        (void)fputc('\n', stderr);
+        return DW_CLI_INTERRUPTED;
+    }
+    return status == DW_OK ? exit_code : dw_cli_fail_with(&error);
+}
+
+int dw_cli_session_run(dw_cli_session *session)
+{
+    dw_error error;
+    dw_engine *engine = NULL;
+    dw_module *module = NULL;
+    dw_model *model = NULL;
+    dw_instance *instance = NULL;
+    char path[DW_CLI_PATH_MAX];
+    uint64_t start_ns = dw_os_clock_ns();
+    dw_engine_options options = {.device = session->device, .threads = session->threads};
+    int exit_code = 1;
+
+    dw_status status = dw_cli_find_guest(path, sizeof path, session->guest, &error);
+    if (status == DW_OK) {
+        status = dw_engine_create(&engine, &options, &error);
+    }
+    if (status == DW_OK) {
+        status = dw_module_open(&module, engine, path, &error);
+    }
+    if (status == DW_OK) {
+        status = open_model(session, engine, module, &model, &error);
+    }
+    if (status == DW_OK) {
+        status = create_instance(session, module, model, path, &instance, &error);
+    }
+    if (status == DW_OK) {
+        exit_code =
+            run_instance(session, instance, (double)(dw_os_clock_ns() - start_ns) / 1e6);
+    } else {
+        (void)dw_cli_fail_with(&error);
+    }
+    dw_instance_destroy(instance);
+    dw_model_unref(model);
+    dw_module_unref(module);
+    dw_engine_destroy(engine);
+    return exit_code;
+}

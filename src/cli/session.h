@@ -1,0 +1,105 @@
+/* What `run` and `chat` have in common: the options that say how a guest shall run, and the run
+ * itself, from the engine to the statistics. */
+#ifndef DW_CLI_SESSION_H
+#define DW_CLI_SESSION_H
+
+#include <getopt.h>
+
+#include "cli/cli.h"
+
+#define DW_CLI_ENV_MAX 128
+#define DW_CLI_DIRS_MAX 32
+
+typedef enum dw_cli_stats {
+    DW_CLI_STATS_NONE,
+    DW_CLI_STATS_TEXT,
+    DW_CLI_STATS_JSON,
+} dw_cli_stats;
+
+typedef struct dw_cli_session {
+    const char *guest; /* a path or a bare name */
+    const char *model; /* NULL: the default, if the guest uses models */
+    const char *device;
+    int threads;
+    dw_cli_stats stats;
+    const char *env_names[DW_CLI_ENV_MAX]; /* [env_count], owned, as their values */
+    const char *env_values[DW_CLI_ENV_MAX];
+    size_t env_count;
+    dw_dir dirs[DW_CLI_DIRS_MAX]; /* [dir_count], strings owned */
+    size_t dir_count;
+    char **args; /* [arg_count], argv of the guest without its name; borrowed */
+    size_t arg_count;
+    uint64_t memory_bytes_max;
+    uint32_t context_tokens_max;
+    uint64_t timeout_ms;
+    bool inherit_stdin;
+    dw_input_fn on_input;
+    void *user;
+    void (*on_interrupt)(dw_instance *instance); /* Ctrl-C; async-signal-safe */
+} dw_cli_session;
+
+/* The long options that both commands take, ended by a zero one; their values start here. */
+enum {
+    DW_CLI_OPT_MODEL = 256,
+    DW_CLI_OPT_MAX_TOKENS,
+    DW_CLI_OPT_TEMP,
+    DW_CLI_OPT_TOP_K,
+    DW_CLI_OPT_TOP_P,
+    DW_CLI_OPT_MIN_P,
+    DW_CLI_OPT_REPEAT_PENALTY,
+    DW_CLI_OPT_SEED,
+    DW_CLI_OPT_SYSTEM,
+    DW_CLI_OPT_DEVICE,
+    DW_CLI_OPT_THREADS,
+    DW_CLI_OPT_CONTEXT,
+    DW_CLI_OPT_MEMORY_MAX,
+    DW_CLI_OPT_STATS,
+    DW_CLI_OPT_OWN, /* a command's own follow */
+};
+#define DW_CLI_SESSION_OPTIONS                                                                     \
+    {"model", required_argument, NULL, DW_CLI_OPT_MODEL},                                          \
+        {"max-tokens", required_argument, NULL, DW_CLI_OPT_MAX_TOKENS},                            \
+        {"temp", required_argument, NULL, DW_CLI_OPT_TEMP},                                        \
+        {"top-k", required_argument, NULL, DW_CLI_OPT_TOP_K},                                      \
+        {"top-p", required_argument, NULL, DW_CLI_OPT_TOP_P},                                      \
+        {"min-p", required_argument, NULL, DW_CLI_OPT_MIN_P},                                      \
+        {"repeat-penalty", required_argument, NULL, DW_CLI_OPT_REPEAT_PENALTY},                    \
+        {"seed", required_argument, NULL, DW_CLI_OPT_SEED},                                        \
+        {"system", required_argument, NULL, DW_CLI_OPT_SYSTEM},                                    \
+        {"device", required_argument, NULL, DW_CLI_OPT_DEVICE},                                    \
+        {"threads", required_argument, NULL, DW_CLI_OPT_THREADS},                                  \
+        {"context", required_argument, NULL, DW_CLI_OPT_CONTEXT},                                  \
+        {"memory-max", required_argument, NULL, DW_CLI_OPT_MEMORY_MAX},                            \
+        {"stats", optional_argument, NULL, DW_CLI_OPT_STATS}
+#define DW_CLI_SESSION_HELP                                                                        \
+    "  --model M            a GGUF file, or a name in the cache (`driftwood models`)\n"            \
+    "  --system TEXT        what the model is told before anything else\n"                         \
+    "  --max-tokens N       end an answer after N tokens\n"                                        \
+    "  --temp T             0: always the likeliest token; default 0.8\n"                          \
+    "  --top-k K            choose among the K likeliest; 0: all; default 40\n"                    \
+    "  --top-p P            choose among the likeliest that make up P; default 0.95\n"             \
+    "  --min-p P            none less likely than P times the likeliest; default 0.05\n"           \
+    "  --repeat-penalty R   make what was said less likely; 1: off, the default\n"                 \
+    "  --seed S             the same seed gives the same text; default: another each time\n"       \
+    "  --device D           see `driftwood devices`; default: the first GPU, else the CPU\n"       \
+    "  --threads N          CPU threads; default: the machine's cores\n"                           \
+    "  --context N          tokens a context may hold; default: the model's own length\n"          \
+    "  --memory-max BYTES   the guest's memory, as 64M or 1G; default 4G\n"                        \
+    "  --stats[=json]       what it took, on standard error\n"
+
+void dw_cli_session_release(dw_cli_session *session);
+
+/* Take one of the common options; any other is DW_E_STATE. Errors: what is wrong with `value`. */
+dw_status dw_cli_session_option(dw_cli_session *session, int option, const char *value,
+                                dw_error *err);
+dw_status dw_cli_session_env(dw_cli_session *session, const char *name, const char *value,
+                             dw_error *err);
+/* HOST[::GUEST][:ro] */
+dw_status dw_cli_session_dir(dw_cli_session *session, const char *text, dw_error *err);
+
+/* Load what is needed and run the guest; the exit code of the command. */
+int dw_cli_session_run(dw_cli_session *session);
+/* Three interrupts in a row end the program, whatever the guest does; this forgets those so far. */
+void dw_cli_session_calm(void);
+
+#endif
