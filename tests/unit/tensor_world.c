@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-void world_open(world *w, size_t bytes)
+void tensor_world_open(world *w, size_t bytes)
 {
     *w = (world){0};
     const char *device = getenv("DW_TEST_DEVICE");
@@ -25,7 +25,7 @@ void world_open(world *w, size_t bytes)
     world_restart(w, 1);
 }
 
-void world_close(world *w)
+void tensor_world_close(world *w)
 {
     dw_tensor_graph_destroy(w->graph);
     dw_device_view_destroy(w->view);

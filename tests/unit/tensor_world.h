@@ -23,8 +23,8 @@ typedef struct world_values {
     double at[WORLD_VALUES_MAX];
 } world_values;
 
-void world_open(world *w, size_t bytes);
-void world_close(world *w);
+void tensor_world_open(world *w, size_t bytes);
+void tensor_world_close(world *w);
 /* A fresh graph, an empty region. */
 void world_restart(world *w, uint64_t seed);
 

@@ -16,14 +16,14 @@
 static int open_world(void **state)
 {
     static world w;
-    world_open(&w, BYTES);
+    tensor_world_open(&w, BYTES);
     *state = &w;
     return 0;
 }
 
 static int close_world(void **state)
 {
-    world_close(*state);
+    tensor_world_close(*state);
     return 0;
 }
 
@@ -162,7 +162,7 @@ static void test_tensor_graph_follows_growth(void **state)
 {
     world w;
     (void)state;
-    world_open(&w, BYTES);
+    tensor_world_open(&w, BYTES);
     product p = describe_product(&w);
     for (int round = 0; round < 5; round++) {
         run_product(&w, &p, 3 + round);
@@ -191,7 +191,7 @@ static void test_tensor_graph_follows_growth(void **state)
         values[0] += 1;
         assert_int_equal(dw_region_commit(w.region, BYTES * more, &w.err), DW_OK);
     }
-    world_close(&w);
+    tensor_world_close(&w);
 }
 
 static void test_tensor_graph_leaves_inputs_and_the_rest_alone(void **state)

@@ -22,14 +22,14 @@ static double tolerance[WORLD_VALUES_MAX];
 static int open_world(void **state)
 {
     static world w;
-    world_open(&w, (size_t)16 << 20);
+    tensor_world_open(&w, (size_t)16 << 20);
     *state = &w;
     return 0;
 }
 
 static int close_world(void **state)
 {
-    world_close(*state);
+    tensor_world_close(*state);
     return 0;
 }
 
