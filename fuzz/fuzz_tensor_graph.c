@@ -45,14 +45,15 @@ static int32_t next_type(reader *in)
     return pick < 240 ? types[pick % 16] : (int32_t)(pick - 245);
 }
 
-/* Mostly small, sometimes whole blocks, now and then absurd. */
+/* Few sizes, so that tensors often fit each other; now and then absurd. */
 static uint32_t next_size(reader *in)
 {
+    static const uint32_t sizes[] = {4, 4, 4, 4, 1, 2, 8, 3};
     uint32_t pick = next_byte(in);
-    if (pick < 180) {
-        return pick % 9;
+    if (pick < 200) {
+        return sizes[pick % 8];
     }
-    return pick < 220 ? 32 : pick < 245 ? 256 : next_word(in);
+    return pick < 230 ? 32 : pick < 250 ? 256 : next_word(in);
 }
 
 static int32_t next_number(reader *in)
@@ -99,31 +100,108 @@ static const place *the_place(void)
     return &here;
 }
 
+/* What the operation would accept of its first input, so that most of them are. */
+static void guide_params(reader *in, int32_t op, const dw_shape *a, dw_op_params *p)
+{
+    uint32_t pick = next_byte(in);
+    switch (op) {
+    case DW_OP_PERMUTE:
+        for (int i = 0; i < 4; i++) {
+            p->i[i] = (int32_t)((uint32_t)i ^ (pick & 3)); /* any xor of the axes permutes them */
+        }
+        break;
+    case DW_OP_RESHAPE:
+    case DW_OP_REPEAT:
+        for (uint32_t i = 0; i < 4; i++) {
+            uint32_t axis = op == DW_OP_RESHAPE ? i ^ (pick & 3) : i;
+            uint32_t times = op == DW_OP_RESHAPE ? 1 : 1 + (pick >> i & 1);
+            p->i[i] = (int32_t)(a->ne[axis] * times);
+        }
+        break;
+    case DW_OP_VIEW:
+        for (uint32_t i = 0; i < 4; i++) {
+            uint32_t cut = pick >> i & 1 ? next_byte(in) % a->ne[i] : 0;
+            p->i[i] = (int32_t)(a->ne[i] - cut);
+            p->i[i + 4] = pick >> 4 & 1 ? (int32_t)cut : 0;
+        }
+        break;
+    case DW_OP_CONVERT:
+        p->i[0] = next_type(in);
+        break;
+    case DW_OP_ROPE:
+        p->i[0] = (int32_t)(a->ne[0] & ~1u);
+        p->i[1] = (int32_t)(pick & 2);
+        break;
+    case DW_OP_ATTENTION:
+        p->i[0] = (int32_t)(pick & 1);
+        break;
+    case DW_OP_CONCAT:
+        p->i[0] = (int32_t)(pick & 3);
+        break;
+    case DW_OP_SCALE:
+    case DW_OP_SOFTMAX:
+    case DW_OP_RMS_NORM:
+    case DW_OP_NORM:
+        p->f[0] = (float)pick / 64;
+        break;
+    default:
+        break;
+    }
+}
+
+static void wild_params(reader *in, dw_op_params *p)
+{
+    for (int i = 0; i < 8; i++) {
+        p->i[i] = next_number(in);
+        uint32_t bits = next_byte(in) < 128 ? 0 : next_word(in);
+        memcpy(&p->f[i], &bits, sizeof bits);
+    }
+}
+
+/* A list of numbers for GET_ROWS or ROPE; the memory's last quarter holds small ones. */
+static int32_t add_indices(reader *in, dw_tensor_graph *graph, uint32_t count, dw_error *err)
+{
+    int32_t tensor = 0;
+    uint64_t offset = MEMORY_BYTES / 4 * 3 + next_byte(in) * 64;
+    (void)dw_tensor_graph_tensor(graph, DW_I32, (uint32_t[]){count, 1, 1, 1}, offset, &tensor, err);
+    return tensor;
+}
+
+static int32_t inputs_of(int32_t op)
+{
+    bool two = (op >= DW_OP_MATMUL && op <= DW_OP_DIV && op != DW_OP_SCALE) || op == DW_OP_CONCAT ||
+               op == DW_OP_GET_ROWS || op == DW_OP_ROPE;
+    return op == DW_OP_ATTENTION ? 3 : two ? 2 : 1;
+}
+
 static void add_op(reader *in, dw_tensor_graph *graph, int32_t *count, dw_error *err)
 {
     int32_t op = (int32_t)(next_byte(in) % 36);
-    uint32_t shape = next_byte(in);
+    uint32_t wild = next_byte(in);
     int32_t inputs[4] = {0};
-    /* Bits say which inputs are named: most operations have one or two. */
-    for (int i = 0; i < 4; i++) {
-        bool named = i == 0 || (shape & (1u << i)) != 0;
-        inputs[i] = named ? next_tensor(in, *count) : 0;
+    for (int i = 0; i < (wild < 240 ? inputs_of(op) : 4); i++) {
+        inputs[i] = next_tensor(in, *count);
+    }
+    if (wild % 8 == 1 && (op == DW_OP_SOFTMAX || op == DW_OP_ATTENTION)) {
+        inputs[inputs_of(op)] = next_tensor(in, *count);
+    }
+    if (wild % 4 == 2) {
+        inputs[1] = inputs[1] != 0 ? inputs[0] : 0;
+        inputs[2] = inputs[2] != 0 ? inputs[0] : 0;
     }
     dw_op_params params = {0};
-    uint32_t ints = shape >> 4 & 3;
-    for (uint32_t i = 0; i < 8 && i < ints * 4; i++) {
-        params.i[i] = next_number(in);
-    }
-    if (op == DW_OP_CONVERT) {
-        params.i[0] = next_type(in);
-    }
-    uint32_t floats = shape >> 6;
-    for (uint32_t i = 0; i < floats; i++) {
-        uint32_t bits = next_byte(in) < 200 ? 0x3f000000 : next_word(in);
-        memcpy(&params.f[i], &bits, sizeof bits);
+    dw_shape a;
+    if (wild < 220 && dw_tensor_graph_shape(graph, inputs[0], &a, err) == DW_OK) {
+        guide_params(in, op, &a, &params);
+        if (op == DW_OP_GET_ROWS || op == DW_OP_ROPE) {
+            inputs[1] = add_indices(in, graph, op == DW_OP_ROPE ? a.ne[2] : 1 + wild % 9, err);
+            *count = inputs[1] != 0 ? inputs[1] : *count;
+        }
+    } else {
+        wild_params(in, &params);
     }
     int32_t tensor;
-    if (dw_tensor_graph_op(graph, op, inputs, ints + floats > 0 ? &params : NULL, &tensor, err) ==
+    if (dw_tensor_graph_op(graph, op, inputs, wild % 16 == 3 ? NULL : &params, &tensor, err) ==
         DW_OK) {
         *count = tensor;
     }
@@ -133,6 +211,9 @@ static void add_tensor(reader *in, dw_tensor_graph *graph, int32_t *count, dw_er
 {
     int32_t type = next_type(in);
     uint32_t ne[4] = {next_size(in), next_size(in), 1, 1};
+    if (type >= DW_Q4_0 && type <= DW_Q6_K && ne[0] < 32) {
+        ne[0] = type >= DW_Q2_K ? 256 : 32;
+    }
     if (next_byte(in) % 3 == 0) {
         ne[2] = next_size(in);
         ne[3] = next_size(in);
@@ -143,17 +224,18 @@ static void add_tensor(reader *in, dw_tensor_graph *graph, int32_t *count, dw_er
     }
 }
 
-/* Rubbish for the weights, with indices in range here and there. */
+/* Rubbish, NaN and infinities among it, and small numbers at the end. */
 static void fill_memory(reader *in, const place *here)
 {
     unsigned char *bytes = dw_region_base(here->region);
     uint32_t seed = next_word(in) | 1;
+    uint32_t indices_below = 1 + (seed >> 8 & 3);
     for (size_t i = 0; i < MEMORY_BYTES; i += 4) {
         seed = seed * 1664525u + 1013904223u;
-        uint32_t word = seed >> 28 == 0 ? seed >> 20 & 3 : seed;
+        uint32_t word = i < MEMORY_BYTES / 4 * 3 ? seed : (seed >> 16) % indices_below;
         memcpy(bytes + i, &word, sizeof word);
     }
-    if ((seed & 0x70) == 0) {
+    if ((seed & 0x70000) == 0) {
         memset(bytes, 0, MEMORY_BYTES);
     }
 }
@@ -182,7 +264,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             (void)dw_tensor_graph_shape(graph, next_tensor(&in, count), &shape, &err);
         }
     }
-    (void)dw_tensor_graph_output(graph, count, next_offset(&in), &err);
+    for (int32_t last = count; last > 0 && last > count - 4; last--) {
+        (void)dw_tensor_graph_output(graph, last, next_offset(&in), &err);
+    }
     size_t scratch = (size_t)(next_byte(&in) < 250 ? 4 : 1) << 20;
     if (dw_tensor_graph_build(graph, scratch, &err) == DW_OK) {
         (void)dw_tensor_graph_run(graph, NULL, &err);

@@ -43,12 +43,13 @@ static int count_wrong(const float *a, const float *b, const float *product, int
 
 static int number(int argc, char **argv, int index, int otherwise, int most)
 {
-    int value = argc > index ? atoi(argv[index]) : otherwise;
-    if (value < 1 || value > most) {
+    char *end = NULL;
+    long value = argc > index ? strtol(argv[index], &end, 10) : otherwise;
+    if (value < 1 || value > most || (end != NULL && *end != '\0')) {
         fprintf(stderr, "matrix: %s: must be 1 to %d\n", argv[index], most);
         exit(2);
     }
-    return value;
+    return (int)value;
 }
 
 int main(int argc, char **argv)
@@ -56,8 +57,8 @@ int main(int argc, char **argv)
     int side = number(argc, argv, 1, 256, SIDE_MAX);
     int runs = number(argc, argv, 2, 20, RUNS_MAX);
     int count = side * side;
-    size_t bytes = ((size_t)count * sizeof(float) + DW_TENSOR_ALIGN - 1) &
-                   ~(size_t)(DW_TENSOR_ALIGN - 1);
+    size_t bytes =
+        ((size_t)count * sizeof(float) + DW_TENSOR_ALIGN - 1) & ~(size_t)(DW_TENSOR_ALIGN - 1);
     float *a = aligned_alloc(DW_TENSOR_ALIGN, bytes);
     float *b = aligned_alloc(DW_TENSOR_ALIGN, bytes);
     float *product = aligned_alloc(DW_TENSOR_ALIGN, bytes);

@@ -79,8 +79,7 @@ static int32_t add_tensor(dw_instance *instance, const wasmtime_val_raw_t *args)
         return status;
     }
     int32_t tensor;
-    status = dw_tensor_graph_tensor(graph, args[1].i32, sizes, (uint32_t)args[3].i32, &tensor,
-                                    err);
+    status = dw_tensor_graph_tensor(graph, args[1].i32, sizes, (uint32_t)args[3].i32, &tensor, err);
     return status != DW_OK ? (int32_t)status : tensor;
 }
 
@@ -214,8 +213,8 @@ static wasm_trap_t *call_destroy(void *env, wasmtime_caller_t *caller, wasmtime_
     (void)count;
     dw_instance *instance = dw_instance_of(caller);
     dw_error *err = dw_instance_error(instance);
-    dw_tensor_graph *graph = dw_handle_take(dw_instance_handles(instance), DW_HANDLE_GRAPH,
-                                            "graph", args[0].i32, err);
+    dw_tensor_graph *graph =
+        dw_handle_take(dw_instance_handles(instance), DW_HANDLE_GRAPH, "graph", args[0].i32, err);
     dw_tensor_graph_destroy(graph);
     args[0].i32 = graph != NULL ? DW_OK : (int32_t)err->code;
     return NULL;

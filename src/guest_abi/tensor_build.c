@@ -74,8 +74,8 @@ static dw_status take_scratch(builder *at, size_t bytes, const char *what)
     size_t sum;
     if (!dw_add_size(&sum, at->built->scratch_bytes, bytes) || sum > at->scratch_bytes_max) {
         return dw_fail(at->err, DW_E_LIMIT,
-                       "graph: %zu bytes for %s and %zu so far, limit %zu of scratch memory",
-                       bytes, what, at->built->scratch_bytes, at->scratch_bytes_max);
+                       "graph: %zu bytes for %s and %zu so far, limit %zu of scratch memory", bytes,
+                       what, at->built->scratch_bytes, at->scratch_bytes_max);
     }
     at->built->scratch_bytes = sum;
     return DW_OK;
@@ -177,8 +177,8 @@ static struct ggml_tensor *emit_view(builder *at, const dw__node *node)
         return ggml_reshape_4d(at->context, a, ne[0], ne[1], ne[2], ne[3]);
     }
     size_t offset = node->root_offset - source->root_offset;
-    struct ggml_tensor *view = ggml_view_4d(at->context, a, ne[0], ne[1], ne[2], ne[3],
-                                            node->nb[1], node->nb[2], node->nb[3], offset);
+    struct ggml_tensor *view = ggml_view_4d(at->context, a, ne[0], ne[1], ne[2], ne[3], node->nb[1],
+                                            node->nb[2], node->nb[3], offset);
     view->nb[0] = node->nb[0]; /* of a transposed source; ggml_view_4d has no argument for it */
     return view;
 }
@@ -194,8 +194,8 @@ static void add_check(builder *at, const dw__node *node, int32_t number, int64_t
 {
     const dw__node *index = dw__node_of(at->graph, node->inputs[1]);
     if (dw__node_of(at->graph, index->root)->op == 0) {
-        at->built->checks[at->built->check_count++] = (dw__index_check){
-            .node = node->inputs[1], .consumer = number, .limit = limit};
+        at->built->checks[at->built->check_count++] =
+            (dw__index_check){.node = node->inputs[1], .consumer = number, .limit = limit};
     }
 }
 
@@ -274,8 +274,7 @@ static dw_status emit_attention(builder *at, const dw__node *node, struct ggml_t
     struct ggml_tensor *k = as_f32(at, input(at, node, 1)); /* [head_dim, keys, kv_heads] */
     struct ggml_tensor *v = as_f32(at, input(at, node, 2)); /* the same */
     struct ggml_tensor *mask = input(at, node, 3);          /* [keys, queries] or NULL */
-    float scale =
-        node->params.f[0] != 0.0f ? node->params.f[0] : 1.0f / sqrtf((float)q->ne[0]);
+    float scale = node->params.f[0] != 0.0f ? node->params.f[0] : 1.0f / sqrtf((float)q->ne[0]);
     if (node->params.i[0] == 1) {
         struct ggml_tensor *causal = NULL;
         dw_status status = causal_mask(at, k->ne[1], q->ne[1], &causal);
@@ -360,8 +359,8 @@ static dw_status emit_node(builder *at, int32_t number)
 {
     dw__node *node = dw__node_of(at->graph, number);
     if (node->op == 0) {
-        node->tensor = ggml_new_tensor(at->context, (enum ggml_type)node->type, DW_MAX_DIMS,
-                                       node->ne);
+        node->tensor =
+            ggml_new_tensor(at->context, (enum ggml_type)node->type, DW_MAX_DIMS, node->ne);
         node->outcome = node->tensor;
         return DW_OK;
     }
@@ -432,8 +431,8 @@ static dw_status check_padding(const builder *at)
             return dw_fail(at->err, DW_E_UNSUPPORTED,
                            "%s: reads tensor %d, %s, with %zu bytes of padding, which guest "
                            "memory has not: use rows of a multiple of 512",
-                           dw_device_facts(at->graph->device)->name, i + 1,
-                           dw__describe(node).text, wanted - ggml_nbytes(node->outcome));
+                           dw_device_facts(at->graph->device)->name, i + 1, dw__describe(node).text,
+                           wanted - ggml_nbytes(node->outcome));
         }
     }
     return DW_OK;
@@ -470,10 +469,8 @@ static dw_status allocate(builder *at)
 
 dw_status dw__graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max, dw_error *err)
 {
-    builder at = {.graph = graph,
-                  .built = &graph->built,
-                  .scratch_bytes_max = scratch_bytes_max,
-                  .err = err};
+    builder at = {
+        .graph = graph, .built = &graph->built, .scratch_bytes_max = scratch_bytes_max, .err = err};
     dw_status status = make_context(&at, mark_needed(graph));
     for (int32_t number = 1; number <= graph->count && status == DW_OK; number++) {
         if (dw__node_of(graph, number)->needed) {

@@ -258,8 +258,8 @@ static dw_status check_index_values(const dw_tensor_graph *graph, const dw__inde
 {
     const dw__node *index = dw__node_of(graph, check->node);
     const dw__node *root = dw__node_of(graph, index->root);
-    const unsigned char *first = (const unsigned char *)dw_region_base(graph->region) +
-                                 root->offset + index->root_offset;
+    const unsigned char *first =
+        (const unsigned char *)dw_region_base(graph->region) + root->offset + index->root_offset;
     for (int64_t i = 0; i < index->ne[0]; i++) {
         int32_t value;
         memcpy(&value, first + (size_t)i * index->nb[0], sizeof value);
@@ -279,8 +279,7 @@ dw_status dw_tensor_graph_run(dw_tensor_graph *graph, const volatile bool *cance
         return dw_fail(err, DW_E_STATE, "the graph is not built");
     }
     dw_status status = dw_device_view_follow(graph->view, err);
-    if (status == DW_OK &&
-        dw_device_view_generation(graph->view) != graph->built.view_generation) {
+    if (status == DW_OK && dw_device_view_generation(graph->view) != graph->built.view_generation) {
         status = dw__graph_place(graph, err);
     }
     for (size_t i = 0; i < graph->built.check_count && status == DW_OK; i++) {

@@ -14,7 +14,7 @@ typedef struct dw__node {
     int32_t op;   /* dw_op; 0: a tensor of the region */
     int32_t type; /* ggml_type, the same numbers as dw_type */
     int64_t ne[DW_MAX_DIMS];
-    size_t nb[DW_MAX_DIMS]; /* strides in bytes, as ggml counts them */
+    size_t nb[DW_MAX_DIMS];     /* strides in bytes, as ggml counts them */
     int32_t inputs[DW__INPUTS]; /* numbers of other nodes, 0: none */
     dw_op_params params;
     int32_t root;       /* whose bytes these are: a view's source, else the node itself */

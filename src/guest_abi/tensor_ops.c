@@ -15,7 +15,7 @@
 #define FLOATS (F32 | HALVES)
 /* Blocks of 32 with a scale each: the device can make them as well as read them. */
 #define SIMPLE_QUANTS (BIT(DW_Q4_0) | BIT(DW_Q4_1) | BIT(DW_Q5_0) | BIT(DW_Q5_1) | BIT(DW_Q8_0))
-#define QUANTS                                                                              \
+#define QUANTS                                                                                     \
     (SIMPLE_QUANTS | BIT(DW_Q2_K) | BIT(DW_Q3_K) | BIT(DW_Q4_K) | BIT(DW_Q5_K) | BIT(DW_Q6_K))
 #define ANY (FLOATS | I32 | QUANTS)
 
@@ -86,8 +86,8 @@ dw_status dw__node_shape(dw__node *node, const char *what, int32_t type, const i
     int64_t elements = 1;
     for (int i = 0; i < DW_MAX_DIMS; i++) {
         if (ne[i] < 1 || ne[i] > INT32_MAX) {
-            return dw_fail(err, DW_E_SHAPE, "%s: size %d is %" PRId64 ", allowed are 1 to %d",
-                           what, i, ne[i], INT32_MAX);
+            return dw_fail(err, DW_E_SHAPE, "%s: size %d is %" PRId64 ", allowed are 1 to %d", what,
+                           i, ne[i], INT32_MAX);
         }
         /* Both below 2^31: the product cannot overflow. */
         elements *= ne[i];
@@ -131,8 +131,7 @@ bool dw__node_contiguous(const dw__node *node)
 
 bool dw__op_is_view(int32_t op)
 {
-    return op == DW_OP_TRANSPOSE || op == DW_OP_PERMUTE || op == DW_OP_RESHAPE ||
-           op == DW_OP_VIEW;
+    return op == DW_OP_TRANSPOSE || op == DW_OP_PERMUTE || op == DW_OP_RESHAPE || op == DW_OP_VIEW;
 }
 
 /* ---- results, one function a kind of operation ---- */
@@ -147,8 +146,8 @@ typedef struct inference {
 
 static dw_status two_shapes(const inference *at, const char *rule)
 {
-    return dw_fail(at->err, DW_E_SHAPE, "%s: %s and %s: %s", at->name,
-                   dw__describe(at->in[0]).text, dw__describe(at->in[1]).text, rule);
+    return dw_fail(at->err, DW_E_SHAPE, "%s: %s and %s: %s", at->name, dw__describe(at->in[0]).text,
+                   dw__describe(at->in[1]).text, rule);
 }
 
 static dw_status result(const inference *at, int32_t type, int64_t ne0, int64_t ne1, int64_t ne2,
@@ -212,8 +211,8 @@ static dw_status infer_norm(const inference *at)
 {
     float epsilon = at->node->params.f[0];
     if (epsilon < 0.0f) {
-        return dw_fail(at->err, DW_E_RANGE, "%s: epsilon (f[0]) is %g, must be 0 or more",
-                       at->name, (double)epsilon);
+        return dw_fail(at->err, DW_E_RANGE, "%s: epsilon (f[0]) is %g, must be 0 or more", at->name,
+                       (double)epsilon);
     }
     return like_a(at);
 }
@@ -295,9 +294,10 @@ static dw_status infer_reshape(const inference *at)
         return status;
     }
     if (dw__node_elements(at->node) != dw__node_elements(a)) {
-        return dw_fail(at->err, DW_E_SHAPE, "%s: %s has %" PRId64 " elements, [%d, %d, %d, %d] %"
-                       PRId64, at->name, dw__describe(a).text, dw__node_elements(a), to[0], to[1],
-                       to[2], to[3], dw__node_elements(at->node));
+        return dw_fail(at->err, DW_E_SHAPE,
+                       "%s: %s has %" PRId64 " elements, [%d, %d, %d, %d] %" PRId64, at->name,
+                       dw__describe(a).text, dw__node_elements(a), to[0], to[1], to[2], to[3],
+                       dw__node_elements(at->node));
     }
     become_view(at, 0);
     return DW_OK;
@@ -390,8 +390,7 @@ static dw_status infer_get_rows(const inference *at)
         return two_shapes(at, "needed are [n, rows] and [count]");
     }
     dw_status status = check_indices(at, at->in[1], a[1]);
-    return status != DW_OK ? status
-                           : result(at, GGML_TYPE_F32, a[0], at->in[1]->ne[0], 1, 1);
+    return status != DW_OK ? status : result(at, GGML_TYPE_F32, a[0], at->in[1]->ne[0], 1, 1);
 }
 
 static dw_status infer_rope(const inference *at)
@@ -406,9 +405,8 @@ static dw_status infer_rope(const inference *at)
                        dw__describe(a).text);
     }
     if (p->i[0] < 2 || p->i[0] % 2 != 0 || p->i[0] > a->ne[0]) {
-        return dw_fail(at->err, DW_E_RANGE,
-                       "%s: dims (i[0]) is %d, must be even and 2 to %" PRId64, at->name, p->i[0],
-                       a->ne[0]);
+        return dw_fail(at->err, DW_E_RANGE, "%s: dims (i[0]) is %d, must be even and 2 to %" PRId64,
+                       at->name, p->i[0], a->ne[0]);
     }
     if (p->i[1] != GGML_ROPE_TYPE_NORMAL && p->i[1] != GGML_ROPE_TYPE_NEOX) {
         return dw_fail(at->err, DW_E_RANGE, "%s: mode (i[1]) is %d, must be 0 or 2", at->name,
@@ -440,10 +438,11 @@ static dw_status infer_attention(const inference *at)
         return dw_fail(at->err, DW_E_SHAPE, "%s: keys are %s, values %s: must be alike", at->name,
                        dw__describe(at->in[1]).text, dw__describe(at->in[2]).text);
     }
-    if (mask != NULL && (mask->ne[0] != k[1] || mask->ne[1] != q[1] || mask->ne[2] != 1 ||
-                         mask->ne[3] != 1)) {
-        return dw_fail(at->err, DW_E_SHAPE, "%s: the mask is %s, must be [%" PRId64 ", %" PRId64
-                       "]", at->name, dw__describe(mask).text, k[1], q[1]);
+    if (mask != NULL &&
+        (mask->ne[0] != k[1] || mask->ne[1] != q[1] || mask->ne[2] != 1 || mask->ne[3] != 1)) {
+        return dw_fail(at->err, DW_E_SHAPE,
+                       "%s: the mask is %s, must be [%" PRId64 ", %" PRId64 "]", at->name,
+                       dw__describe(mask).text, k[1], q[1]);
     }
     if (p->i[0] != 0 && p->i[0] != 1) {
         return dw_fail(at->err, DW_E_RANGE, "%s: causal (i[0]) is %d, must be 0 or 1", at->name,
@@ -497,10 +496,10 @@ static dw_status infer_repeat(const inference *at)
 
 typedef struct op_rule {
     const char *name;
-    int needed;                  /* inputs it must have */
-    uint32_t types[DW__INPUTS];  /* allowed of each input; 0: there is no such input */
-    unsigned ints;               /* how many of params.i it has */
-    unsigned floats;             /* how many of params.f */
+    int needed;                 /* inputs it must have */
+    uint32_t types[DW__INPUTS]; /* allowed of each input; 0: there is no such input */
+    unsigned ints;              /* how many of params.i it has */
+    unsigned floats;            /* how many of params.f */
     dw_status (*infer)(const inference *at);
 } op_rule;
 

@@ -5,9 +5,9 @@
 
 #include "guest_abi/tensor_graph.h"
 
-#define WORLD_VALUES_MAX 65536
+#define TENSOR_VALUES_MAX 65536
 
-typedef struct world {
+typedef struct tensor_world {
     dw_device *device;
     dw_region *region;
     dw_device_view *view;
@@ -15,47 +15,48 @@ typedef struct world {
     uint64_t next;   /* first free offset */
     uint64_t random; /* generator's state */
     dw_error err;
-} world;
+} tensor_world;
 
 /* The values that a tensor stands for, ne0 varying fastest. */
-typedef struct world_values {
+typedef struct tensor_values {
     int64_t ne[4];
-    double at[WORLD_VALUES_MAX];
-} world_values;
+    double at[TENSOR_VALUES_MAX];
+} tensor_values;
 
-void tensor_world_open(world *w, size_t bytes);
-void tensor_world_close(world *w);
+void tensor_world_open(tensor_world *w, size_t bytes);
+void tensor_world_close(tensor_world *w);
 /* A fresh graph, an empty region. */
-void world_restart(world *w, uint64_t seed);
+void tensors_restart(tensor_world *w, uint64_t seed);
 
-uint32_t world_random(world *w, uint32_t limit); /* 0 to limit - 1 */
-double world_uniform(world *w, double low, double high);
+uint32_t tensors_random(tensor_world *w, uint32_t limit); /* 0 to limit - 1 */
+double tensors_uniform(tensor_world *w, double low, double high);
 
 /* Offset of `bytes` fresh bytes, at a multiple of DW_TENSOR_ALIGN. */
-uint64_t world_take(world *w, size_t bytes);
-void *world_bytes(const world *w, uint64_t offset);
+uint64_t tensors_take(tensor_world *w, size_t bytes);
+void *tensors_bytes(const tensor_world *w, uint64_t offset);
 
 /* Bytes of `count` elements of `type`. */
-size_t world_type_bytes(int32_t type, int64_t count);
-double world_load(const void *bytes, int32_t type, int64_t index);
-void world_store(void *bytes, int32_t type, int64_t index, double value);
+size_t tensors_type_bytes(int32_t type, int64_t count);
+double tensors_load(const void *bytes, int32_t type, int64_t index);
+void tensors_store(void *bytes, int32_t type, int64_t index, double value);
 
 /* A leaf [ne] of `type` with random values in [low, high], told in `v` as they were rounded. */
-int32_t world_leaf(world *w, int32_t type, const int64_t *ne, double low, double high,
-                   world_values *v);
+int32_t tensors_leaf(tensor_world *w, int32_t type, const int64_t *ne, double low, double high,
+                     tensor_values *v);
 /* The same, but perhaps reached through a permuted leaf or a view into a larger one. */
-int32_t world_operand(world *w, int32_t type, const int64_t *ne, double low, double high,
-                      world_values *v);
+int32_t tensors_operand(tensor_world *w, int32_t type, const int64_t *ne, double low, double high,
+                        tensor_values *v);
 
 /* The operation, asserted to be accepted. */
-int32_t world_op(world *w, int32_t op, int32_t a, int32_t b, int32_t c, const dw_op_params *p);
+int32_t tensors_op(tensor_world *w, int32_t op, int32_t a, int32_t b, int32_t c,
+                   const dw_op_params *p);
 /* Give `tensor` a place, fill that with rubbish, build, run, and read the result. */
-void world_result(world *w, int32_t tensor, world_values *v);
+void tensors_result(tensor_world *w, int32_t tensor, tensor_values *v);
 /* Likewise; then compare. Each element may be off by tolerance[i], or `most` where that is NULL. */
-void world_expect(world *w, int32_t tensor, const world_values *want, const double *tolerance,
-                  double most);
+void tensors_expect(tensor_world *w, int32_t tensor, const tensor_values *want,
+                    const double *tolerance, double most);
 
-int64_t values_count(const world_values *v);
-double *values_at(world_values *v, int64_t i0, int64_t i1, int64_t i2, int64_t i3);
+int64_t values_count(const tensor_values *v);
+double *values_at(tensor_values *v, int64_t i0, int64_t i1, int64_t i2, int64_t i3);
 
 #endif

@@ -15,7 +15,7 @@
 
 static int open_world(void **state)
 {
-    static world w;
+    static tensor_world w;
     tensor_world_open(&w, BYTES);
     *state = &w;
     return 0;
@@ -27,22 +27,22 @@ static int close_world(void **state)
     return 0;
 }
 
-static dw_status tensor_at(world *w, int32_t type, uint32_t ne0, uint32_t ne1, uint64_t offset,
-                           int32_t *out)
+static dw_status tensor_at(tensor_world *w, int32_t type, uint32_t ne0, uint32_t ne1,
+                           uint64_t offset, int32_t *out)
 {
     return dw_tensor_graph_tensor(w->graph, type, (uint32_t[]){ne0, ne1, 1, 1}, offset, out,
                                   &w->err);
 }
 
-static int32_t leaf(world *w, int32_t type, uint32_t ne0, uint32_t ne1)
+static int32_t leaf(tensor_world *w, int32_t type, uint32_t ne0, uint32_t ne1)
 {
     int32_t out;
-    size_t bytes = world_type_bytes(type, (int64_t)ne0 * ne1);
-    assert_int_equal(tensor_at(w, type, ne0, ne1, world_take(w, bytes), &out), DW_OK);
+    size_t bytes = tensors_type_bytes(type, (int64_t)ne0 * ne1);
+    assert_int_equal(tensor_at(w, type, ne0, ne1, tensors_take(w, bytes), &out), DW_OK);
     return out;
 }
 
-static dw_status op4(world *w, int32_t op, const int32_t *inputs, const dw_op_params *p)
+static dw_status op4(tensor_world *w, int32_t op, const int32_t *inputs, const dw_op_params *p)
 {
     int32_t out;
     dw_status status = dw_tensor_graph_op(w->graph, op, inputs, p, &out, &w->err);
@@ -50,22 +50,28 @@ static dw_status op4(world *w, int32_t op, const int32_t *inputs, const dw_op_pa
     return status;
 }
 
-/* The operation is refused with `code`, and the message has `part` in it. */
-static void refuse(world *w, int32_t op, int32_t a, int32_t b, const dw_op_params *p,
-                   dw_status code, const char *part)
+typedef struct complaint {
+    dw_status code;
+    const char *part; /* of the message */
+} complaint;
+
+static void refused(tensor_world *w, int32_t op, const int32_t *inputs, const dw_op_params *p,
+                    complaint want)
 {
-    dw_status status = op4(w, op, (int32_t[]){a, b, 0, 0}, p);
-    if (status != code || strstr(w->err.message, part) == NULL) {
+    dw_status status = op4(w, op, inputs, p);
+    if (status != want.code || strstr(w->err.message, want.part) == NULL) {
         fail_msg("%s: status %d, '%s', should be %d with '%s'", dw_tensor_op_name(op), status,
-                 status == DW_OK ? "" : w->err.message, code, part);
+                 status == DW_OK ? "" : w->err.message, want.code, want.part);
     }
 }
+
+#define refuse(w, op, a, b, p, code, part)                                                         \
+    refused(w, op, (int32_t[]){a, b, 0, 0}, p, (complaint){code, part})
 
 /* ---- places ---- */
 
 /* product [m, n] = a [k, m] * b [k, n] of small whole numbers; how many elements are wrong. */
-static int wrong_products(const float *a, const float *b, const float *product, int k, int m,
-                          int n)
+static int wrong_products(const float *a, const float *b, const float *product, int k, int m, int n)
 {
     int wrong = 0;
     for (int column = 0; column < n; column++) {
@@ -95,36 +101,36 @@ typedef struct product {
     int32_t ta, tb, tp;
 } product;
 
-static product describe_product(world *w)
+static product describe_product(tensor_world *w)
 {
-    product p = {.a = world_take(w, SIDE * SIDE * 4),
-                 .b = world_take(w, SIDE * SIDE * 4),
-                 .out = world_take(w, SIDE * SIDE * 4)};
+    product p = {.a = tensors_take(w, SIDE * SIDE * 4),
+                 .b = tensors_take(w, SIDE * SIDE * 4),
+                 .out = tensors_take(w, SIDE * SIDE * 4)};
     assert_int_equal(tensor_at(w, DW_F32, SIDE, SIDE, p.a, &p.ta), DW_OK);
     assert_int_equal(tensor_at(w, DW_F32, SIDE, SIDE, p.b, &p.tb), DW_OK);
-    p.tp = world_op(w, DW_OP_MATMUL, p.ta, p.tb, 0, NULL);
+    p.tp = tensors_op(w, DW_OP_MATMUL, p.ta, p.tb, 0, NULL);
     assert_int_equal(dw_tensor_graph_output(w->graph, p.tp, p.out, &w->err), DW_OK);
     assert_int_equal(dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err), DW_OK);
     return p;
 }
 
-static void run_product(world *w, const product *p, int seed)
+static void run_product(tensor_world *w, const product *p, int seed)
 {
-    fill(world_bytes(w, p->a), SIDE * SIDE, seed);
-    fill(world_bytes(w, p->b), SIDE * SIDE, seed + 4);
-    memset(world_bytes(w, p->out), 0xff, SIDE * SIDE * 4);
+    fill(tensors_bytes(w, p->a), SIDE * SIDE, seed);
+    fill(tensors_bytes(w, p->b), SIDE * SIDE, seed + 4);
+    memset(tensors_bytes(w, p->out), 0xff, SIDE * SIDE * 4);
     if (dw_tensor_graph_run(w->graph, NULL, &w->err) != DW_OK) {
         fail_msg("%s", w->err.message);
     }
-    assert_int_equal(wrong_products(world_bytes(w, p->a), world_bytes(w, p->b),
-                                    world_bytes(w, p->out), SIDE, SIDE, SIDE),
+    assert_int_equal(wrong_products(tensors_bytes(w, p->a), tensors_bytes(w, p->b),
+                                    tensors_bytes(w, p->out), SIDE, SIDE, SIDE),
                      0);
 }
 
 static void test_tensor_graph_runs_again_with_new_inputs(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     product p = describe_product(w);
     for (int seed = 3; seed < 13; seed++) {
         run_product(w, &p, seed);
@@ -133,8 +139,8 @@ static void test_tensor_graph_runs_again_with_new_inputs(void **state)
 
 static void test_tensor_graph_uses_the_regions_own_addresses(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     product p = describe_product(w);
     run_product(w, &p, 3);
     bool same;
@@ -142,15 +148,15 @@ static void test_tensor_graph_uses_the_regions_own_addresses(void **state)
     if (!same) {
         skip();
     }
-    assert_ptr_equal(dw_tensor_graph_device_data(w->graph, p.ta), world_bytes(w, p.a));
-    assert_ptr_equal(dw_tensor_graph_device_data(w->graph, p.tb), world_bytes(w, p.b));
-    assert_ptr_equal(dw_tensor_graph_device_data(w->graph, p.tp), world_bytes(w, p.out));
+    assert_ptr_equal(dw_tensor_graph_device_data(w->graph, p.ta), tensors_bytes(w, p.a));
+    assert_ptr_equal(dw_tensor_graph_device_data(w->graph, p.tb), tensors_bytes(w, p.b));
+    assert_ptr_equal(dw_tensor_graph_device_data(w->graph, p.tp), tensors_bytes(w, p.out));
 }
 
 static void test_tensor_graph_allocates_nothing_in_a_run(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     product p = describe_product(w);
     run_product(w, &p, 3);
     uint64_t before = dw_alloc_count();
@@ -160,34 +166,33 @@ static void test_tensor_graph_allocates_nothing_in_a_run(void **state)
 
 static void test_tensor_graph_follows_growth(void **state)
 {
-    world w;
+    tensor_world w;
     (void)state;
     tensor_world_open(&w, BYTES);
     product p = describe_product(&w);
     for (int round = 0; round < 5; round++) {
         run_product(&w, &p, 3 + round);
-        assert_int_equal(
-            dw_region_commit(w.region, BYTES * (size_t)(round + 2), &w.err), DW_OK);
+        assert_int_equal(dw_region_commit(w.region, BYTES * (size_t)(round + 2), &w.err), DW_OK);
         run_product(&w, &p, 4 + round);
     }
     /* The new pages serve as well as the old, views of them included. */
-    world_restart(&w, 2);
+    tensors_restart(&w, 2);
     w.next = BYTES + 64;
     int32_t a = leaf(&w, DW_F32, 8, 4);
-    float *values = world_bytes(&w, BYTES + 64);
+    float *values = tensors_bytes(&w, BYTES + 64);
     fill(values, 32, 3);
-    int32_t sum = world_op(&w, DW_OP_SUM_ROWS,
-                           world_op(&w, DW_OP_TRANSPOSE, a, 0, 0, NULL), 0, 0, NULL);
-    uint64_t out = world_take(&w, 32);
+    int32_t sum =
+        tensors_op(&w, DW_OP_SUM_ROWS, tensors_op(&w, DW_OP_TRANSPOSE, a, 0, 0, NULL), 0, 0, NULL);
+    uint64_t out = tensors_take(&w, 32);
     assert_int_equal(dw_tensor_graph_output(w.graph, sum, out, &w.err), DW_OK);
     assert_int_equal(dw_tensor_graph_build(w.graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w.err), DW_OK);
     for (size_t more = 7; more < 9; more++) {
         assert_int_equal(dw_tensor_graph_run(w.graph, NULL, &w.err), DW_OK);
         for (int i = 0; i < 8; i++) {
             float expected = values[i] + values[8 + i] + values[16 + i] + values[24 + i];
-            assert_true(((float *)world_bytes(&w, out))[i] == expected);
+            assert_true(((float *)tensors_bytes(&w, out))[i] == expected);
         }
-        memset(world_bytes(&w, out), 0xff, 32);
+        memset(tensors_bytes(&w, out), 0xff, 32);
         values[0] += 1;
         assert_int_equal(dw_region_commit(w.region, BYTES * more, &w.err), DW_OK);
     }
@@ -196,16 +201,16 @@ static void test_tensor_graph_follows_growth(void **state)
 
 static void test_tensor_graph_leaves_inputs_and_the_rest_alone(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
-    unsigned char *all = world_bytes(w, 0);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
+    unsigned char *all = tensors_bytes(w, 0);
     memset(all, 0, BYTES);
     int32_t a = leaf(w, DW_F32, 64, 4);
-    fill(world_bytes(w, 0), 256, 3);
-    int32_t x = world_op(w, DW_OP_RELU, a, 0, 0, NULL);
-    x = world_op(w, DW_OP_SCALE, x, 0, 0, &(dw_op_params){.f = {2, 1}});
-    x = world_op(w, DW_OP_ADD, x, a, 0, NULL);
-    uint64_t out = world_take(w, 1024);
+    fill(tensors_bytes(w, 0), 256, 3);
+    int32_t x = tensors_op(w, DW_OP_RELU, a, 0, 0, NULL);
+    x = tensors_op(w, DW_OP_SCALE, x, 0, 0, &(dw_op_params){.f = {2, 1}});
+    x = tensors_op(w, DW_OP_ADD, x, a, 0, NULL);
+    uint64_t out = tensors_take(w, 1024);
     assert_int_equal(dw_tensor_graph_output(w->graph, x, out, &w->err), DW_OK);
     assert_int_equal(dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err), DW_OK);
     static unsigned char before[BYTES];
@@ -218,26 +223,26 @@ static void test_tensor_graph_leaves_inputs_and_the_rest_alone(void **state)
 
 static void test_tensor_graph_gives_intermediate_outputs(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 64, 4);
-    float *values = world_bytes(w, 0);
+    float *values = tensors_bytes(w, 0);
     fill(values, 256, 3);
     /* rms_norm followed by mul is what backends fuse: the first result is wanted all the same. */
     int32_t scale = leaf(w, DW_F32, 64, 1);
-    fill(world_bytes(w, 1024), 64, 5);
-    int32_t normal = world_op(w, DW_OP_RMS_NORM, a, 0, 0, &(dw_op_params){.f = {1e-5f}});
-    int32_t scaled = world_op(w, DW_OP_MUL, normal, scale, 0, NULL);
-    uint64_t out_normal = world_take(w, 1024);
-    uint64_t out_scaled = world_take(w, 1024);
-    memset(world_bytes(w, out_normal), 0xff, 2048);
+    fill(tensors_bytes(w, 1024), 64, 5);
+    int32_t normal = tensors_op(w, DW_OP_RMS_NORM, a, 0, 0, &(dw_op_params){.f = {1e-5f}});
+    int32_t scaled = tensors_op(w, DW_OP_MUL, normal, scale, 0, NULL);
+    uint64_t out_normal = tensors_take(w, 1024);
+    uint64_t out_scaled = tensors_take(w, 1024);
+    memset(tensors_bytes(w, out_normal), 0xff, 2048);
     assert_int_equal(dw_tensor_graph_output(w->graph, scaled, out_scaled, &w->err), DW_OK);
     assert_int_equal(dw_tensor_graph_output(w->graph, normal, out_normal, &w->err), DW_OK);
     assert_int_equal(dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err), DW_OK);
     assert_int_equal(dw_tensor_graph_run(w->graph, NULL, &w->err), DW_OK);
-    const float *got_normal = world_bytes(w, out_normal);
-    const float *got_scaled = world_bytes(w, out_scaled);
-    const float *factors = world_bytes(w, 1024);
+    const float *got_normal = tensors_bytes(w, out_normal);
+    const float *got_scaled = tensors_bytes(w, out_scaled);
+    const float *factors = tensors_bytes(w, 1024);
     for (int i = 0; i < 256; i++) {
         assert_true(isfinite(got_normal[i]));
         assert_true(fabsf(got_scaled[i] - got_normal[i] * factors[i % 64]) < 1e-5f);
@@ -246,30 +251,30 @@ static void test_tensor_graph_gives_intermediate_outputs(void **state)
 
 static void test_tensor_graph_reads_indices_anew_and_checks_them(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t table = leaf(w, DW_F32, 4, 10);
-    fill(world_bytes(w, 0), 40, 3);
-    uint64_t at = world_take(w, 64);
+    fill(tensors_bytes(w, 0), 40, 3);
+    uint64_t at = tensors_take(w, 64);
     int32_t index;
     assert_int_equal(tensor_at(w, DW_I32, 8, 1, at, &index), DW_OK);
     /* Every other index counts: the check must look at the same ones as the device. */
-    int32_t some = world_op(w, DW_OP_RESHAPE, index, 0, 0, &(dw_op_params){.i = {2, 4, 1, 1}});
-    some = world_op(w, DW_OP_VIEW, some, 0, 0, &(dw_op_params){.i = {1, 4, 1, 1, 1, 0, 0, 0}});
-    some = world_op(w, DW_OP_TRANSPOSE, some, 0, 0, NULL);
-    int32_t rows = world_op(w, DW_OP_GET_ROWS, table, some, 0, NULL);
-    uint64_t out = world_take(w, 64);
+    int32_t some = tensors_op(w, DW_OP_RESHAPE, index, 0, 0, &(dw_op_params){.i = {2, 4, 1, 1}});
+    some = tensors_op(w, DW_OP_VIEW, some, 0, 0, &(dw_op_params){.i = {1, 4, 1, 1, 1, 0, 0, 0}});
+    some = tensors_op(w, DW_OP_TRANSPOSE, some, 0, 0, NULL);
+    int32_t rows = tensors_op(w, DW_OP_GET_ROWS, table, some, 0, NULL);
+    uint64_t out = tensors_take(w, 64);
     assert_int_equal(dw_tensor_graph_output(w->graph, rows, out, &w->err), DW_OK);
     assert_int_equal(dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err), DW_OK);
-    int32_t *values = world_bytes(w, at);
+    int32_t *values = tensors_bytes(w, at);
     for (int32_t round = 0; round < 6; round++) {
         for (int32_t i = 0; i < 8; i++) {
             values[i] = i % 2 == 0 ? -1000000 : (round + i) % 10;
         }
         assert_int_equal(dw_tensor_graph_run(w->graph, NULL, &w->err), DW_OK);
         for (int i = 0; i < 4; i++) {
-            assert_memory_equal((float *)world_bytes(w, out) + i * 4,
-                                (float *)world_bytes(w, 0) + values[2 * i + 1] * 4, 16);
+            assert_memory_equal((float *)tensors_bytes(w, out) + i * 4,
+                                (float *)tensors_bytes(w, 0) + values[2 * i + 1] * 4, 16);
         }
     }
     static const int32_t bad[] = {10, -1, INT32_MAX, INT32_MIN};
@@ -284,56 +289,56 @@ static void test_tensor_graph_reads_indices_anew_and_checks_them(void **state)
 
 static void test_tensor_graph_refuses_negative_positions(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 8, 1);
-    uint64_t at = world_take(w, 4);
+    uint64_t at = tensors_take(w, 4);
     int32_t position;
     assert_int_equal(tensor_at(w, DW_I32, 1, 1, at, &position), DW_OK);
-    int32_t rope = world_op(w, DW_OP_ROPE, a, position, 0, &(dw_op_params){.i = {8}});
-    assert_int_equal(dw_tensor_graph_output(w->graph, rope, world_take(w, 32), &w->err), DW_OK);
+    int32_t rope = tensors_op(w, DW_OP_ROPE, a, position, 0, &(dw_op_params){.i = {8}});
+    assert_int_equal(dw_tensor_graph_output(w->graph, rope, tensors_take(w, 32), &w->err), DW_OK);
     assert_int_equal(dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err), DW_OK);
-    *(int32_t *)world_bytes(w, at) = -1;
+    *(int32_t *)tensors_bytes(w, at) = -1;
     assert_int_equal(dw_tensor_graph_run(w->graph, NULL, &w->err), DW_E_RANGE);
-    *(int32_t *)world_bytes(w, at) = INT32_MAX;
+    *(int32_t *)tensors_bytes(w, at) = INT32_MAX;
     assert_int_equal(dw_tensor_graph_run(w->graph, NULL, &w->err), DW_OK);
 }
 
 static void test_tensor_graph_takes_argmax_as_index_where_it_is_safe(void **state)
 {
-    world *w = *state;
+    tensor_world *w = *state;
     if (dw_device_facts(w->device)->kind != DW_DEVICE_CPU) {
         skip();
     }
-    world_restart(w, 1);
+    tensors_restart(w, 1);
     int32_t scores = leaf(w, DW_F32, 10, 3);
-    float *values = world_bytes(w, 0);
+    float *values = tensors_bytes(w, 0);
     int32_t table = leaf(w, DW_F32, 4, 10);
     int32_t short_table = leaf(w, DW_F32, 4, 9);
-    fill(world_bytes(w, 128), 40, 3);
-    int32_t best = world_op(w, DW_OP_ARGMAX, scores, 0, 0, NULL);
+    fill(tensors_bytes(w, 128), 40, 3);
+    int32_t best = tensors_op(w, DW_OP_ARGMAX, scores, 0, 0, NULL);
     refuse(w, DW_OP_GET_ROWS, short_table, best, NULL, DW_E_SHAPE, "beyond 9");
-    int32_t rows = world_op(w, DW_OP_GET_ROWS, table, best, 0, NULL);
-    uint64_t out = world_take(w, 48);
+    int32_t rows = tensors_op(w, DW_OP_GET_ROWS, table, best, 0, NULL);
+    uint64_t out = tensors_take(w, 48);
     assert_int_equal(dw_tensor_graph_output(w->graph, rows, out, &w->err), DW_OK);
     assert_int_equal(dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err), DW_OK);
     for (int i = 0; i < 30; i++) {
         values[i] = i < 20 ? (float)-i : NAN; /* a row of NaN must not lead outside */
     }
     assert_int_equal(dw_tensor_graph_run(w->graph, NULL, &w->err), DW_OK);
-    assert_memory_equal(world_bytes(w, out), world_bytes(w, 128), 16);
+    assert_memory_equal(tensors_bytes(w, out), tensors_bytes(w, 128), 16);
 }
 
 /* ---- what is refused ---- */
 
 static void test_tensor_graph_refuses_bad_tensors(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t out;
     assert_int_equal(tensor_at(w, 99, 4, 4, 0, &out), DW_E_TYPE);
     assert_int_equal(tensor_at(w, -1, 4, 4, 0, &out), DW_E_TYPE);
-    assert_int_equal(tensor_at(w, 4, 4, 4, 0, &out), DW_E_TYPE); /* ggml's old Q4_2 */
+    assert_int_equal(tensor_at(w, 4, 4, 4, 0, &out), DW_E_TYPE);  /* ggml's old Q4_2 */
     assert_int_equal(tensor_at(w, 27, 4, 4, 0, &out), DW_E_TYPE); /* I64 */
     assert_int_equal(tensor_at(w, DW_F32, 0, 4, 0, &out), DW_E_SHAPE);
     assert_int_equal(tensor_at(w, DW_F32, UINT32_MAX, 4, 0, &out), DW_E_SHAPE);
@@ -350,14 +355,14 @@ static void test_tensor_graph_refuses_bad_tensors(void **state)
 
 static void test_tensor_graph_refuses_overlap(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t a;
     int32_t again;
     assert_int_equal(tensor_at(w, DW_F32, 64, 1, 256, &a), DW_OK);
     assert_int_equal(tensor_at(w, DW_F32, 64, 1, 320, &again), DW_OK); /* two inputs may */
-    int32_t x = world_op(w, DW_OP_NEG, a, 0, 0, NULL);
-    int32_t y = world_op(w, DW_OP_SQR, a, 0, 0, NULL);
+    int32_t x = tensors_op(w, DW_OP_NEG, a, 0, 0, NULL);
+    int32_t y = tensors_op(w, DW_OP_SQR, a, 0, 0, NULL);
     assert_int_equal(dw_tensor_graph_output(w->graph, x, 256, &w->err), DW_E_OVERLAP);
     assert_int_equal(dw_tensor_graph_output(w->graph, x, 64, &w->err), DW_E_OVERLAP);
     assert_int_equal(dw_tensor_graph_output(w->graph, x, 512, &w->err), DW_E_OVERLAP);
@@ -372,10 +377,10 @@ static void test_tensor_graph_refuses_overlap(void **state)
 
 static void test_tensor_graph_refuses_bad_outputs(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 64, 1);
-    int32_t x = world_op(w, DW_OP_NEG, a, 0, 0, NULL);
+    int32_t x = tensors_op(w, DW_OP_NEG, a, 0, 0, NULL);
     assert_int_equal(dw_tensor_graph_output(w->graph, a, 4096, &w->err), DW_E_STATE);
     assert_int_equal(dw_tensor_graph_output(w->graph, 0, 4096, &w->err), DW_E_HANDLE);
     assert_int_equal(dw_tensor_graph_output(w->graph, 3, 4096, &w->err), DW_E_HANDLE);
@@ -388,8 +393,8 @@ static void test_tensor_graph_refuses_bad_outputs(void **state)
 
 static void test_tensor_graph_refuses_bad_operations(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t m = leaf(w, DW_F32, 64, 4);
     int32_t n = leaf(w, DW_F32, 32, 4);
     int32_t h = leaf(w, DW_F16, 64, 4);
@@ -425,12 +430,12 @@ static void test_tensor_graph_refuses_bad_operations(void **state)
     refuse(w, DW_OP_RESHAPE, m, 0, &(dw_op_params){.i = {64, 5, 1, 1}}, DW_E_SHAPE, "256");
     refuse(w, DW_OP_RESHAPE, m, 0, &(dw_op_params){.i = {-64, -4, 1, 1}}, DW_E_SHAPE, "-64");
     refuse(w, DW_OP_RESHAPE, q, 0, &(dw_op_params){.i = {16, 16, 1, 1}}, DW_E_SHAPE, "blocks");
-    refuse(w, DW_OP_RESHAPE, world_op(w, DW_OP_TRANSPOSE, m, 0, 0, NULL), 0,
+    refuse(w, DW_OP_RESHAPE, tensors_op(w, DW_OP_TRANSPOSE, m, 0, 0, NULL), 0,
            &(dw_op_params){.i = {256, 1, 1, 1}}, DW_E_SHAPE, "CONT");
     refuse(w, DW_OP_VIEW, m, 0, &(dw_op_params){.i = {64, 4, 1, 1, 1}}, DW_E_RANGE, "axis 0");
     refuse(w, DW_OP_VIEW, m, 0, &(dw_op_params){.i = {8, 4, 1, 1, -1}}, DW_E_RANGE, "axis 0");
-    refuse(w, DW_OP_VIEW, m, 0,
-           &(dw_op_params){.i = {INT32_MAX, 4, 1, 1, INT32_MAX}}, DW_E_RANGE, "axis 0");
+    refuse(w, DW_OP_VIEW, m, 0, &(dw_op_params){.i = {INT32_MAX, 4, 1, 1, INT32_MAX}}, DW_E_RANGE,
+           "axis 0");
     refuse(w, DW_OP_VIEW, q, 0, &(dw_op_params){.i = {32, 4, 1, 1, 16}}, DW_E_SHAPE, "blocks");
     refuse(w, DW_OP_CONVERT, m, 0, &(dw_op_params){.i = {77}}, DW_E_TYPE, "77");
     refuse(w, DW_OP_CONVERT, m, 0, &(dw_op_params){.i = {DW_Q4_K}}, DW_E_TYPE, "cannot become");
@@ -439,8 +444,8 @@ static void test_tensor_graph_refuses_bad_operations(void **state)
     int32_t odd = leaf(w, DW_F32, 33, 1);
     refuse(w, DW_OP_CONVERT, odd, 0, &(dw_op_params){.i = {DW_Q8_0}}, DW_E_SHAPE, "blocks");
     refuse(w, DW_OP_GET_ROWS, m, m, NULL, DW_E_TYPE, "input b");
-    int32_t made = world_op(w, DW_OP_CONVERT, m, 0, 0, &(dw_op_params){.i = {DW_I32}});
-    made = world_op(w, DW_OP_RESHAPE, made, 0, 0, &(dw_op_params){.i = {256, 1, 1, 1}});
+    int32_t made = tensors_op(w, DW_OP_CONVERT, m, 0, 0, &(dw_op_params){.i = {DW_I32}});
+    made = tensors_op(w, DW_OP_RESHAPE, made, 0, 0, &(dw_op_params){.i = {256, 1, 1, 1}});
     refuse(w, DW_OP_GET_ROWS, m, made, NULL, DW_E_UNSUPPORTED, "CONVERT");
     refuse(w, DW_OP_ROPE, m, i, NULL, DW_E_SHAPE, "tokens");
     refuse(w, DW_OP_CONCAT, m, n, &(dw_op_params){.i = {1}}, DW_E_SHAPE, "joined");
@@ -448,14 +453,14 @@ static void test_tensor_graph_refuses_bad_operations(void **state)
     refuse(w, DW_OP_CONCAT, m, m, &(dw_op_params){.i = {4}}, DW_E_RANGE, "axis");
     refuse(w, DW_OP_REPEAT, m, 0, &(dw_op_params){.i = {65, 4, 1, 1}}, DW_E_SHAPE, "multiple");
     refuse(w, DW_OP_REPEAT, m, 0, &(dw_op_params){.i = {64, 4, 1, 0}}, DW_E_SHAPE, "size 3");
-    refuse(w, DW_OP_REPEAT, m, 0, &(dw_op_params){.i = {64 << 10, 4 << 10, 1 << 10, 1}},
-           DW_E_SHAPE, "elements");
+    refuse(w, DW_OP_REPEAT, m, 0, &(dw_op_params){.i = {64 << 10, 4 << 10, 1 << 10, 1}}, DW_E_SHAPE,
+           "elements");
 }
 
 static void test_tensor_graph_refuses_bad_rope_and_attention(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t odd = leaf(w, DW_F32, 7, 1);
     int32_t a = leaf(w, DW_F32, 8, 1);
     int32_t one = leaf(w, DW_I32, 1, 1);
@@ -483,8 +488,8 @@ static void test_tensor_graph_refuses_bad_rope_and_attention(void **state)
 
 static void test_tensor_graph_keeps_its_states_apart(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t out;
     assert_int_equal(dw_tensor_graph_run(w->graph, NULL, &w->err), DW_E_STATE);
     assert_int_equal(dw_tensor_graph_build(w->graph, BYTES, &w->err), DW_E_STATE);
@@ -498,18 +503,18 @@ static void test_tensor_graph_keeps_its_states_apart(void **state)
 
 static void test_tensor_graph_holds_to_its_limits(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 1024, 16);
     int32_t x = a;
     /* As deep as it may be: nothing in building may recurse along it. */
     for (int i = 1; i < DW_GRAPH_TENSORS_MAX; i++) {
-        x = world_op(w, DW_OP_NEG, x, 0, 0, NULL);
+        x = tensors_op(w, DW_OP_NEG, x, 0, 0, NULL);
     }
     refuse(w, DW_OP_NEG, x, 0, NULL, DW_E_LIMIT, "4096");
-    float *values = world_bytes(w, 0);
+    float *values = tensors_bytes(w, 0);
     fill(values, 1024 * 16, 3);
-    uint64_t out = world_take(w, 65536);
+    uint64_t out = tensors_take(w, 65536);
     assert_int_equal(dw_tensor_graph_output(w->graph, x, out, &w->err), DW_OK);
     assert_int_equal(dw_tensor_graph_build(w->graph, 65536, &w->err), DW_E_LIMIT);
     assert_non_null(strstr(w->err.message, "scratch"));
@@ -517,30 +522,30 @@ static void test_tensor_graph_holds_to_its_limits(void **state)
     assert_in_range(dw_tensor_graph_scratch_bytes(w->graph), 65536, (size_t)64 << 20);
     assert_int_equal(dw_tensor_graph_run(w->graph, NULL, &w->err), DW_OK);
     for (int i = 0; i < 1024 * 16; i++) {
-        assert_true(((float *)world_bytes(w, out))[i] == -values[i]);
+        assert_true(((float *)tensors_bytes(w, out))[i] == -values[i]);
     }
 }
 
 static void test_tensor_graph_refuses_too_much_scratch(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 1, 1);
     /* 2 GiB of ones, never made. */
     dw_op_params p = {.i = {1 << 29, 1, 1, 1}};
-    int32_t x = world_op(w, DW_OP_REPEAT, a, 0, 0, &p);
-    int32_t sum = world_op(w, DW_OP_SUM, x, 0, 0, NULL);
-    assert_int_equal(dw_tensor_graph_output(w->graph, sum, world_take(w, 4), &w->err), DW_OK);
+    int32_t x = tensors_op(w, DW_OP_REPEAT, a, 0, 0, &p);
+    int32_t sum = tensors_op(w, DW_OP_SUM, x, 0, 0, NULL);
+    assert_int_equal(dw_tensor_graph_output(w->graph, sum, tensors_take(w, 4), &w->err), DW_OK);
     assert_int_equal(dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err),
                      DW_E_LIMIT);
 }
 
 static void test_tensor_graph_survives_failed_allocations(void **state)
 {
-    world *w = *state;
+    tensor_world *w = *state;
     int failures = 0;
     for (int64_t n = 0; n < 100; n++) {
-        world_restart(w, 1);
+        tensors_restart(w, 1);
         int32_t q = leaf(w, DW_F32, 8, 4);
         int32_t out;
         dw_op_params causal = {.i = {1}};
@@ -548,7 +553,7 @@ static void test_tensor_graph_survives_failed_allocations(void **state)
         dw_status status = dw_tensor_graph_op(w->graph, DW_OP_ATTENTION, (int32_t[]){q, q, q, 0},
                                               &causal, &out, &w->err);
         if (status == DW_OK) {
-            status = dw_tensor_graph_output(w->graph, out, world_take(w, 128), &w->err);
+            status = dw_tensor_graph_output(w->graph, out, tensors_take(w, 128), &w->err);
         }
         if (status == DW_OK) {
             status = dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err);
@@ -566,11 +571,11 @@ static void test_tensor_graph_survives_failed_allocations(void **state)
 
 static void test_tensor_graph_can_be_cancelled(void **state)
 {
-    world *w = *state;
+    tensor_world *w = *state;
     if (dw_device_facts(w->device)->kind != DW_DEVICE_CPU) {
         skip();
     }
-    world_restart(w, 1);
+    tensors_restart(w, 1);
     product p = describe_product(w);
     volatile bool cancel = true;
     assert_int_equal(dw_tensor_graph_run(w->graph, &cancel, &w->err), DW_E_CANCELLED);
@@ -579,11 +584,11 @@ static void test_tensor_graph_can_be_cancelled(void **state)
 
 static void test_tensor_graph_tells_shapes(void **state)
 {
-    world *w = *state;
-    world_restart(w, 1);
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 64, 4);
-    int32_t turned = world_op(w, DW_OP_TRANSPOSE, a, 0, 0, NULL);
-    int32_t sum = world_op(w, DW_OP_SUM, turned, 0, 0, NULL);
+    int32_t turned = tensors_op(w, DW_OP_TRANSPOSE, a, 0, 0, NULL);
+    int32_t sum = tensors_op(w, DW_OP_SUM, turned, 0, 0, NULL);
     dw_shape shape;
     assert_int_equal(dw_tensor_graph_shape(w->graph, turned, &shape, &w->err), DW_OK);
     assert_int_equal(shape.type, DW_F32);
