@@ -50,23 +50,20 @@ static dw_status op4(tensor_world *w, int32_t op, const int32_t *inputs, const d
     return status;
 }
 
-typedef struct complaint {
-    dw_status code;
-    const char *part; /* of the message */
-} complaint;
+typedef struct pair {
+    int32_t a, b;
+} pair;
 
-static void refused(tensor_world *w, int32_t op, const int32_t *inputs, const dw_op_params *p,
-                    complaint want)
+/* The operation is refused with `code`, and the message has `part` in it. */
+static void refuse(tensor_world *w, int32_t op, pair in, const dw_op_params *p, dw_status code,
+                   const char *part)
 {
-    dw_status status = op4(w, op, inputs, p);
-    if (status != want.code || strstr(w->err.message, want.part) == NULL) {
+    dw_status status = op4(w, op, (int32_t[]){in.a, in.b, 0, 0}, p);
+    if (status != code || strstr(w->err.message, part) == NULL) {
         fail_msg("%s: status %d, '%s', should be %d with '%s'", dw_tensor_op_name(op), status,
-                 status == DW_OK ? "" : w->err.message, want.code, want.part);
+                 status == DW_OK ? "" : w->err.message, code, part);
     }
 }
-
-#define refuse(w, op, a, b, p, code, part)                                                         \
-    refused(w, op, (int32_t[]){a, b, 0, 0}, p, (complaint){code, part})
 
 /* ---- places ---- */
 
@@ -317,7 +314,7 @@ static void test_tensor_graph_takes_argmax_as_index_where_it_is_safe(void **stat
     int32_t short_table = leaf(w, DW_F32, 4, 9);
     fill(tensors_bytes(w, 128), 40, 3);
     int32_t best = tensors_op(w, DW_OP_ARGMAX, scores, 0, 0, NULL);
-    refuse(w, DW_OP_GET_ROWS, short_table, best, NULL, DW_E_SHAPE, "beyond 9");
+    refuse(w, DW_OP_GET_ROWS, (pair){short_table, best}, NULL, DW_E_SHAPE, "beyond 9");
     int32_t rows = tensors_op(w, DW_OP_GET_ROWS, table, best, 0, NULL);
     uint64_t out = tensors_take(w, 48);
     assert_int_equal(dw_tensor_graph_output(w->graph, rows, out, &w->err), DW_OK);
@@ -403,58 +400,68 @@ static void test_tensor_graph_refuses_bad_operations(void **state)
     dw_op_params nan = {.f = {NAN}};
     dw_op_params inf = {.f = {0, INFINITY}};
     dw_op_params stray = {.i = {0, 0, 0, 0, 0, 0, 0, 7}};
-    refuse(w, 0, m, 0, NULL, DW_E_ARG, "no operation 0");
-    refuse(w, 34, m, 0, NULL, DW_E_ARG, "no operation 34");
-    refuse(w, -5, m, 0, NULL, DW_E_ARG, "no operation");
-    refuse(w, DW_OP_ADD, m, 0, NULL, DW_E_ARG, "input b is missing");
-    refuse(w, DW_OP_NEG, m, n, NULL, DW_E_ARG, "no input b");
-    refuse(w, DW_OP_NEG, 6, 0, NULL, DW_E_HANDLE, "tensor 6");
-    refuse(w, DW_OP_NEG, -1, 0, NULL, DW_E_HANDLE, "tensor -1");
-    refuse(w, DW_OP_SCALE, m, 0, &nan, DW_E_NUMERIC, "f[0]");
-    refuse(w, DW_OP_SCALE, m, 0, &inf, DW_E_NUMERIC, "f[1]");
-    refuse(w, DW_OP_NEG, m, 0, &nan, DW_E_NUMERIC, "f[0]");
-    refuse(w, DW_OP_NEG, m, 0, &stray, DW_E_ARG, "i[7]");
-    refuse(w, DW_OP_NEG, m, 0, &(dw_op_params){.f = {1}}, DW_E_ARG, "f[0]");
-    refuse(w, DW_OP_NEG, h, 0, NULL, DW_E_TYPE, "F16 [64, 4]");
-    refuse(w, DW_OP_ADD, m, i, NULL, DW_E_TYPE, "I32");
-    refuse(w, DW_OP_ADD, q, m, NULL, DW_E_TYPE, "Q4_0");
-    refuse(w, DW_OP_ADD, n, m, NULL, DW_E_SHAPE, "F32 [32, 4] and F32 [64, 4]");
-    refuse(w, DW_OP_MATMUL, m, n, NULL, DW_E_SHAPE, "first sizes");
-    refuse(w, DW_OP_MATMUL, m, h, NULL, DW_E_TYPE, "input b");
-    refuse(w, DW_OP_SOFTMAX, m, n, NULL, DW_E_SHAPE, "mask");
-    refuse(w, DW_OP_RMS_NORM, m, 0, &(dw_op_params){.f = {-1}}, DW_E_RANGE, "epsilon");
-    refuse(w, DW_OP_PERMUTE, m, 0, &(dw_op_params){.i = {0, 0, 2, 3}}, DW_E_ARG, "axes");
-    refuse(w, DW_OP_PERMUTE, m, 0, &(dw_op_params){.i = {0, 1, 2, 4}}, DW_E_ARG, "axes");
-    refuse(w, DW_OP_PERMUTE, q, 0, &(dw_op_params){.i = {1, 0, 2, 3}}, DW_E_TYPE, "blocks");
-    refuse(w, DW_OP_TRANSPOSE, q, 0, NULL, DW_E_TYPE, "blocks");
-    refuse(w, DW_OP_RESHAPE, m, 0, &(dw_op_params){.i = {64, 5, 1, 1}}, DW_E_SHAPE, "256");
-    refuse(w, DW_OP_RESHAPE, m, 0, &(dw_op_params){.i = {-64, -4, 1, 1}}, DW_E_SHAPE, "-64");
-    refuse(w, DW_OP_RESHAPE, q, 0, &(dw_op_params){.i = {16, 16, 1, 1}}, DW_E_SHAPE, "blocks");
-    refuse(w, DW_OP_RESHAPE, tensors_op(w, DW_OP_TRANSPOSE, m, 0, 0, NULL), 0,
+    refuse(w, 0, (pair){m, 0}, NULL, DW_E_ARG, "no operation 0");
+    refuse(w, 34, (pair){m, 0}, NULL, DW_E_ARG, "no operation 34");
+    refuse(w, -5, (pair){m, 0}, NULL, DW_E_ARG, "no operation");
+    refuse(w, DW_OP_ADD, (pair){m, 0}, NULL, DW_E_ARG, "input b is missing");
+    refuse(w, DW_OP_NEG, (pair){m, n}, NULL, DW_E_ARG, "no input b");
+    refuse(w, DW_OP_NEG, (pair){6, 0}, NULL, DW_E_HANDLE, "tensor 6");
+    refuse(w, DW_OP_NEG, (pair){-1, 0}, NULL, DW_E_HANDLE, "tensor -1");
+    refuse(w, DW_OP_SCALE, (pair){m, 0}, &nan, DW_E_NUMERIC, "f[0]");
+    refuse(w, DW_OP_SCALE, (pair){m, 0}, &inf, DW_E_NUMERIC, "f[1]");
+    refuse(w, DW_OP_NEG, (pair){m, 0}, &nan, DW_E_NUMERIC, "f[0]");
+    refuse(w, DW_OP_NEG, (pair){m, 0}, &stray, DW_E_ARG, "i[7]");
+    refuse(w, DW_OP_NEG, (pair){m, 0}, &(dw_op_params){.f = {1}}, DW_E_ARG, "f[0]");
+    refuse(w, DW_OP_NEG, (pair){h, 0}, NULL, DW_E_TYPE, "F16 [64, 4]");
+    refuse(w, DW_OP_ADD, (pair){m, i}, NULL, DW_E_TYPE, "I32");
+    refuse(w, DW_OP_ADD, (pair){q, m}, NULL, DW_E_TYPE, "Q4_0");
+    refuse(w, DW_OP_ADD, (pair){n, m}, NULL, DW_E_SHAPE, "F32 [32, 4] and F32 [64, 4]");
+    refuse(w, DW_OP_MATMUL, (pair){m, n}, NULL, DW_E_SHAPE, "first sizes");
+    refuse(w, DW_OP_MATMUL, (pair){m, h}, NULL, DW_E_TYPE, "input b");
+    refuse(w, DW_OP_SOFTMAX, (pair){m, n}, NULL, DW_E_SHAPE, "mask");
+    refuse(w, DW_OP_RMS_NORM, (pair){m, 0}, &(dw_op_params){.f = {-1}}, DW_E_RANGE, "epsilon");
+    refuse(w, DW_OP_PERMUTE, (pair){m, 0}, &(dw_op_params){.i = {0, 0, 2, 3}}, DW_E_ARG, "axes");
+    refuse(w, DW_OP_PERMUTE, (pair){m, 0}, &(dw_op_params){.i = {0, 1, 2, 4}}, DW_E_ARG, "axes");
+    refuse(w, DW_OP_PERMUTE, (pair){q, 0}, &(dw_op_params){.i = {1, 0, 2, 3}}, DW_E_TYPE, "blocks");
+    refuse(w, DW_OP_TRANSPOSE, (pair){q, 0}, NULL, DW_E_TYPE, "blocks");
+    refuse(w, DW_OP_RESHAPE, (pair){m, 0}, &(dw_op_params){.i = {64, 5, 1, 1}}, DW_E_SHAPE, "256");
+    refuse(w, DW_OP_RESHAPE, (pair){m, 0}, &(dw_op_params){.i = {-64, -4, 1, 1}}, DW_E_SHAPE,
+           "-64");
+    refuse(w, DW_OP_RESHAPE, (pair){q, 0}, &(dw_op_params){.i = {16, 16, 1, 1}}, DW_E_SHAPE,
+           "blocks");
+    refuse(w, DW_OP_RESHAPE, (pair){tensors_op(w, DW_OP_TRANSPOSE, m, 0, 0, NULL), 0},
            &(dw_op_params){.i = {256, 1, 1, 1}}, DW_E_SHAPE, "CONT");
-    refuse(w, DW_OP_VIEW, m, 0, &(dw_op_params){.i = {64, 4, 1, 1, 1}}, DW_E_RANGE, "axis 0");
-    refuse(w, DW_OP_VIEW, m, 0, &(dw_op_params){.i = {8, 4, 1, 1, -1}}, DW_E_RANGE, "axis 0");
-    refuse(w, DW_OP_VIEW, m, 0, &(dw_op_params){.i = {INT32_MAX, 4, 1, 1, INT32_MAX}}, DW_E_RANGE,
+    refuse(w, DW_OP_VIEW, (pair){m, 0}, &(dw_op_params){.i = {64, 4, 1, 1, 1}}, DW_E_RANGE,
            "axis 0");
-    refuse(w, DW_OP_VIEW, q, 0, &(dw_op_params){.i = {32, 4, 1, 1, 16}}, DW_E_SHAPE, "blocks");
-    refuse(w, DW_OP_CONVERT, m, 0, &(dw_op_params){.i = {77}}, DW_E_TYPE, "77");
-    refuse(w, DW_OP_CONVERT, m, 0, &(dw_op_params){.i = {DW_Q4_K}}, DW_E_TYPE, "cannot become");
-    refuse(w, DW_OP_CONVERT, q, 0, &(dw_op_params){.i = {DW_F16}}, DW_E_TYPE, "cannot become");
-    refuse(w, DW_OP_CONVERT, i, 0, &(dw_op_params){.i = {DW_F16}}, DW_E_TYPE, "cannot become");
+    refuse(w, DW_OP_VIEW, (pair){m, 0}, &(dw_op_params){.i = {8, 4, 1, 1, -1}}, DW_E_RANGE,
+           "axis 0");
+    refuse(w, DW_OP_VIEW, (pair){m, 0}, &(dw_op_params){.i = {INT32_MAX, 4, 1, 1, INT32_MAX}},
+           DW_E_RANGE, "axis 0");
+    refuse(w, DW_OP_VIEW, (pair){q, 0}, &(dw_op_params){.i = {32, 4, 1, 1, 16}}, DW_E_SHAPE,
+           "blocks");
+    refuse(w, DW_OP_CONVERT, (pair){m, 0}, &(dw_op_params){.i = {77}}, DW_E_TYPE, "77");
+    refuse(w, DW_OP_CONVERT, (pair){m, 0}, &(dw_op_params){.i = {DW_Q4_K}}, DW_E_TYPE,
+           "cannot become");
+    refuse(w, DW_OP_CONVERT, (pair){q, 0}, &(dw_op_params){.i = {DW_F16}}, DW_E_TYPE,
+           "cannot become");
+    refuse(w, DW_OP_CONVERT, (pair){i, 0}, &(dw_op_params){.i = {DW_F16}}, DW_E_TYPE,
+           "cannot become");
     int32_t odd = leaf(w, DW_F32, 33, 1);
-    refuse(w, DW_OP_CONVERT, odd, 0, &(dw_op_params){.i = {DW_Q8_0}}, DW_E_SHAPE, "blocks");
-    refuse(w, DW_OP_GET_ROWS, m, m, NULL, DW_E_TYPE, "input b");
+    refuse(w, DW_OP_CONVERT, (pair){odd, 0}, &(dw_op_params){.i = {DW_Q8_0}}, DW_E_SHAPE, "blocks");
+    refuse(w, DW_OP_GET_ROWS, (pair){m, m}, NULL, DW_E_TYPE, "input b");
     int32_t made = tensors_op(w, DW_OP_CONVERT, m, 0, 0, &(dw_op_params){.i = {DW_I32}});
     made = tensors_op(w, DW_OP_RESHAPE, made, 0, 0, &(dw_op_params){.i = {256, 1, 1, 1}});
-    refuse(w, DW_OP_GET_ROWS, m, made, NULL, DW_E_UNSUPPORTED, "CONVERT");
-    refuse(w, DW_OP_ROPE, m, i, NULL, DW_E_SHAPE, "tokens");
-    refuse(w, DW_OP_CONCAT, m, n, &(dw_op_params){.i = {1}}, DW_E_SHAPE, "joined");
-    refuse(w, DW_OP_CONCAT, m, h, NULL, DW_E_TYPE, "one type");
-    refuse(w, DW_OP_CONCAT, m, m, &(dw_op_params){.i = {4}}, DW_E_RANGE, "axis");
-    refuse(w, DW_OP_REPEAT, m, 0, &(dw_op_params){.i = {65, 4, 1, 1}}, DW_E_SHAPE, "multiple");
-    refuse(w, DW_OP_REPEAT, m, 0, &(dw_op_params){.i = {64, 4, 1, 0}}, DW_E_SHAPE, "size 3");
-    refuse(w, DW_OP_REPEAT, m, 0, &(dw_op_params){.i = {64 << 10, 4 << 10, 1 << 10, 1}}, DW_E_SHAPE,
-           "elements");
+    refuse(w, DW_OP_GET_ROWS, (pair){m, made}, NULL, DW_E_UNSUPPORTED, "CONVERT");
+    refuse(w, DW_OP_ROPE, (pair){m, i}, NULL, DW_E_SHAPE, "tokens");
+    refuse(w, DW_OP_CONCAT, (pair){m, n}, &(dw_op_params){.i = {1}}, DW_E_SHAPE, "joined");
+    refuse(w, DW_OP_CONCAT, (pair){m, h}, NULL, DW_E_TYPE, "one type");
+    refuse(w, DW_OP_CONCAT, (pair){m, m}, &(dw_op_params){.i = {4}}, DW_E_RANGE, "axis");
+    refuse(w, DW_OP_REPEAT, (pair){m, 0}, &(dw_op_params){.i = {65, 4, 1, 1}}, DW_E_SHAPE,
+           "multiple");
+    refuse(w, DW_OP_REPEAT, (pair){m, 0}, &(dw_op_params){.i = {64, 4, 1, 0}}, DW_E_SHAPE,
+           "size 3");
+    refuse(w, DW_OP_REPEAT, (pair){m, 0}, &(dw_op_params){.i = {64 << 10, 4 << 10, 1 << 10, 1}},
+           DW_E_SHAPE, "elements");
 }
 
 static void test_tensor_graph_refuses_bad_rope_and_attention(void **state)
@@ -464,13 +471,13 @@ static void test_tensor_graph_refuses_bad_rope_and_attention(void **state)
     int32_t odd = leaf(w, DW_F32, 7, 1);
     int32_t a = leaf(w, DW_F32, 8, 1);
     int32_t one = leaf(w, DW_I32, 1, 1);
-    refuse(w, DW_OP_ROPE, odd, one, &(dw_op_params){.i = {2}}, DW_E_SHAPE, "even");
-    refuse(w, DW_OP_ROPE, a, one, NULL, DW_E_RANGE, "dims");
-    refuse(w, DW_OP_ROPE, a, one, &(dw_op_params){.i = {3}}, DW_E_RANGE, "dims");
-    refuse(w, DW_OP_ROPE, a, one, &(dw_op_params){.i = {10}}, DW_E_RANGE, "dims");
-    refuse(w, DW_OP_ROPE, a, one, &(dw_op_params){.i = {8, 1}}, DW_E_RANGE, "mode");
-    refuse(w, DW_OP_ROPE, a, one, &(dw_op_params){.i = {8, 8}}, DW_E_RANGE, "mode");
-    refuse(w, DW_OP_ROPE, a, one, &(dw_op_params){.i = {8}, .f = {-1}}, DW_E_RANGE, "base");
+    refuse(w, DW_OP_ROPE, (pair){odd, one}, &(dw_op_params){.i = {2}}, DW_E_SHAPE, "even");
+    refuse(w, DW_OP_ROPE, (pair){a, one}, NULL, DW_E_RANGE, "dims");
+    refuse(w, DW_OP_ROPE, (pair){a, one}, &(dw_op_params){.i = {3}}, DW_E_RANGE, "dims");
+    refuse(w, DW_OP_ROPE, (pair){a, one}, &(dw_op_params){.i = {10}}, DW_E_RANGE, "dims");
+    refuse(w, DW_OP_ROPE, (pair){a, one}, &(dw_op_params){.i = {8, 1}}, DW_E_RANGE, "mode");
+    refuse(w, DW_OP_ROPE, (pair){a, one}, &(dw_op_params){.i = {8, 8}}, DW_E_RANGE, "mode");
+    refuse(w, DW_OP_ROPE, (pair){a, one}, &(dw_op_params){.i = {8}, .f = {-1}}, DW_E_RANGE, "base");
     int32_t q = leaf(w, DW_F32, 8, 4);
     int32_t k = leaf(w, DW_F32, 8, 3);
     int32_t v = leaf(w, DW_F32, 8, 2);
@@ -511,7 +518,7 @@ static void test_tensor_graph_holds_to_its_limits(void **state)
     for (int i = 1; i < DW_GRAPH_TENSORS_MAX; i++) {
         x = tensors_op(w, DW_OP_NEG, x, 0, 0, NULL);
     }
-    refuse(w, DW_OP_NEG, x, 0, NULL, DW_E_LIMIT, "4096");
+    refuse(w, DW_OP_NEG, (pair){x, 0}, NULL, DW_E_LIMIT, "4096");
     float *values = tensors_bytes(w, 0);
     fill(values, 1024 * 16, 3);
     uint64_t out = tensors_take(w, 65536);
