@@ -1,0 +1,550 @@
+/* The host and model functions as a guest reaches them: a module that imports all of them and
+ * exports a caller for each, whose arguments the test puts into guest memory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "driftwood_abi.h"
+#include "guest_abi/guest_abi.h"
+#include "tiny_model.h"
+#include "wasm_signals.h"
+
+#define MEMORY_PAGES 64
+#define MEMORY_BYTES (MEMORY_PAGES * 65536u)
+#define CONTEXTS_MAX 2
+#define CONTEXT_TOKENS_MAX 48
+
+/* Places in guest memory. */
+#define AT_TOKENS 4096u
+#define AT_LOGITS 65536u
+#define AT_TEXT 32768u
+#define AT_PARAMS 8192u
+#define AT_FACTS 12288u
+#define AT_WORDS 16384u
+
+static dw_engine *engine;
+static dw_model *model;
+static dw_module *module;
+static dw_instance *instance;
+static unsigned char *memory;
+static const char *input_text; /* what on_input gives; NULL: the end */
+static int32_t model_handle;
+static int32_t context_handle;
+static uint32_t vocab_count;
+
+/* ---- the guest ------------------------------------------------------------------------------ */
+
+static size_t write_import(char *text, size_t room, const dw_import *import)
+{
+    size_t params = strcspn(import->signature, ":");
+    bool wide = import->signature[params + 1] == 'I';
+    size_t at = (size_t)snprintf(text, room, "(import \"driftwood\" \"%s\" (func $%s", import->name,
+                                 import->name);
+    for (size_t i = 0; i < params; i++) {
+        at += (size_t)snprintf(text + at, room - at, " (param i32)");
+    }
+    return at + (size_t)snprintf(text + at, room - at, " (result %s)))\n", wide ? "i64" : "i32");
+}
+
+static size_t write_caller(char *text, size_t room, const dw_import *import)
+{
+    size_t params = strcspn(import->signature, ":");
+    bool wide = import->signature[params + 1] == 'I';
+    size_t at = (size_t)snprintf(text, room, "(func (export \"%s\") (result i32) %s(call $%s",
+                                 import->name, wide ? "(i32.wrap_i64 " : "", import->name);
+    for (size_t i = 0; i < params; i++) {
+        at += (size_t)snprintf(text + at, room - at, " (i32.load (i32.const %zu))", 4 * i);
+    }
+    return at + (size_t)snprintf(text + at, room - at, "))%s\n", wide ? ")" : "");
+}
+
+static dw_module *make_module(void)
+{
+    static const dw_import *const tables[] = {dw_host_imports, dw_model_imports};
+    static char text[16384];
+    size_t at = (size_t)snprintf(text, sizeof text, "(module\n");
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t table = 0; table < 2; table++) {
+            for (const dw_import *import = tables[table]; import->name != NULL; import++) {
+                at += pass == 0 ? write_import(text + at, sizeof text - at, import)
+                                : write_caller(text + at, sizeof text - at, import);
+            }
+        }
+    }
+    (void)snprintf(text + at, sizeof text - at, "(memory (export \"memory\") %d))", MEMORY_PAGES);
+    wasm_byte_vec_t wasm;
+    wasmtime_error_t *failed = wasmtime_wat2wasm(text, strlen(text), &wasm);
+    assert_null(failed);
+    dw_module *made = NULL;
+    dw_error err;
+    if (dw_module_create(&made, engine, wasm.data, wasm.size, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    wasm_byte_vec_delete(&wasm);
+    return made;
+}
+
+/* ---- set-up --------------------------------------------------------------------------------- */
+
+static int open_world(void **state)
+{
+    char path[] = "/tmp/dw-abi-XXXXXX";
+    dw_error err;
+    (void)state;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    tiny_options options = tiny_defaults();
+    vocab_count = options.vocab_count;
+    tiny_model_write(path, &options);
+    dw_engine_options engine_options = {.device = "CPU", .threads = 1};
+    if (dw_engine_create(&engine, &engine_options, &err) != DW_OK ||
+        dw_model_open(&model, engine, path, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    unlink(path);
+    module = make_module();
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    (void)state;
+    dw_module_unref(module);
+    dw_model_unref(model);
+    dw_engine_destroy(engine);
+    return 0;
+}
+
+static ptrdiff_t on_input(void *user, char *buffer, size_t capacity)
+{
+    (void)user;
+    if (input_text == NULL) {
+        return -1;
+    }
+    size_t length = strlen(input_text);
+    if (length <= capacity) {
+        memcpy(buffer, input_text, length);
+    }
+    return (ptrdiff_t)length;
+}
+
+static int32_t call(const char *name, const uint32_t *args, size_t count)
+{
+    int32_t result = 0;
+    dw_error err;
+    memcpy(memory, args, count * sizeof *args);
+    if (dw_instance_call(instance, name, &result, &err) != DW_OK) {
+        fail_msg("%s: %s", name, err.message);
+    }
+    return result;
+}
+
+/* CALL("forward", context, tokens, ...): arguments of any integer type. */
+#define CALL(name, ...)                                                                            \
+    call((name), (const uint32_t[]){__VA_ARGS__},                                                  \
+         sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+#define U(value) ((uint32_t)(value))
+
+static int set_up(void **state)
+{
+    dw_error err;
+    (void)state;
+    wasm_signals_restore();
+    dw_instance_options options = {.models = &model,
+                                   .model_count = 1,
+                                   .on_input = on_input,
+                                   .context_count_max = CONTEXTS_MAX,
+                                   .context_tokens_max = CONTEXT_TOKENS_MAX};
+    if (dw_instance_create(&instance, module, &options, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    memory = dw_instance_memory(instance);
+    model_handle = CALL("model_open", 0, 0);
+    assert_true(model_handle > 0);
+    context_handle = CALL("context_create", U(model_handle), 0);
+    assert_true(context_handle > 0);
+    for (uint32_t i = 0; i < 16; i++) {
+        ((int32_t *)(void *)(memory + AT_TOKENS))[i] = (int32_t)(i + 20);
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    dw_instance_destroy(instance);
+    return 0;
+}
+
+static int32_t *tokens(void)
+{
+    return (int32_t *)(void *)(memory + AT_TOKENS);
+}
+
+static float *logits(void)
+{
+    return (float *)(void *)(memory + AT_LOGITS);
+}
+
+static void expect_message(const char *words)
+{
+    assert_true(CALL("last_error", AT_WORDS, 256) > 0);
+    if (strstr((const char *)memory + AT_WORDS, words) == NULL) {
+        fail_msg("'%s' is not in '%s'", words, (const char *)memory + AT_WORDS);
+    }
+}
+
+/* ---- host functions ------------------------------------------------------------------------- */
+
+static void test_host_abi_facts(void **state)
+{
+    (void)state;
+    assert_int_equal(CALL("abi_version", 0), DW_ABI_VERSION);
+    assert_int_equal(CALL("device_name", AT_TEXT, 64), 3);
+    assert_string_equal((const char *)memory + AT_TEXT, "CPU");
+    assert_int_equal(CALL("device_name", AT_TEXT, 3), DW_E_SPACE);
+    assert_int_equal(CALL("device_name", MEMORY_BYTES - 2, 64), DW_E_RANGE);
+    assert_int_equal(CALL("host_copied_bytes", 0), 0);
+}
+
+static void test_host_abi_last_error_keeps_the_error(void **state)
+{
+    (void)state;
+    assert_int_equal(CALL("model_close", 77), DW_E_HANDLE);
+    assert_int_equal(CALL("last_error", UINT32_MAX, 64), DW_E_RANGE);
+    assert_int_equal(CALL("last_error", AT_WORDS, 2), DW_E_SPACE);
+    expect_message("77");
+}
+
+static void test_host_abi_input(void **state)
+{
+    (void)state;
+    input_text = "a line";
+    assert_int_equal(CALL("input", AT_TEXT, 3), DW_E_SPACE);
+    assert_int_equal(CALL("input", AT_TEXT, 6), 6);
+    assert_memory_equal(memory + AT_TEXT, "a line", 6);
+    assert_int_equal(CALL("input", MEMORY_BYTES - 2, 3), DW_E_RANGE);
+    input_text = NULL;
+    assert_int_equal(CALL("input", AT_TEXT, 6), DW_E_END);
+}
+
+/* ---- models and text ------------------------------------------------------------------------ */
+
+static void test_model_abi_open(void **state)
+{
+    (void)state;
+    memcpy(memory + AT_TEXT, "nobody", 6);
+    assert_int_equal(CALL("model_open", AT_TEXT, 6), DW_E_DENIED);
+    expect_message("nobody");
+    assert_int_equal(CALL("model_open", AT_TEXT, 100000), DW_E_LIMIT);
+    assert_int_equal(CALL("model_open", MEMORY_BYTES, 1), DW_E_RANGE);
+    memcpy(memory + AT_TEXT, "a\0b", 3);
+    assert_int_equal(CALL("model_open", AT_TEXT, 3), DW_E_ARG);
+    int32_t other = CALL("model_open", 0, 0);
+    assert_true(other > 0 && other != model_handle);
+    assert_int_equal(CALL("model_close", U(other)), DW_OK);
+    assert_int_equal(CALL("model_close", U(other)), DW_E_HANDLE);
+    assert_int_equal(CALL("model_close", U(context_handle)), DW_E_HANDLE);
+}
+
+static void test_model_abi_facts(void **state)
+{
+    const dw_model_facts *facts = (const dw_model_facts *)(const void *)(memory + AT_FACTS);
+    (void)state;
+    assert_int_equal(CALL("model_facts", U(model_handle), AT_FACTS), DW_OK);
+    assert_int_equal(facts->vocab_count, vocab_count);
+    assert_true(facts->kv_bytes_per_token > 0 && facts->context_length > 0);
+    assert_int_equal(CALL("model_facts", U(model_handle), AT_FACTS + 4), DW_E_ALIGN);
+    assert_int_equal(CALL("model_facts", U(model_handle), MEMORY_BYTES - 56), DW_E_RANGE);
+    assert_int_equal(CALL("model_facts", 0, AT_FACTS), DW_E_HANDLE);
+    assert_int_equal(CALL("model_facts", UINT32_MAX, AT_FACTS), DW_E_HANDLE);
+}
+
+static void test_model_abi_tokenize(void **state)
+{
+    const uint32_t m = U(model_handle);
+    (void)state;
+    memcpy(memory + AT_TEXT, "tide", 4);
+    int32_t count = CALL("tokenize", m, AT_TEXT, 4, AT_TOKENS, 64, 0);
+    assert_true(count > 0);
+    /* SentencePiece puts a space in front, which this small vocabulary spells in three bytes. */
+    assert_int_equal(CALL("detokenize", m, AT_TOKENS, U(count), AT_WORDS, 64, 0), 7);
+    assert_memory_equal(memory + AT_WORDS + 3, "tide", 4);
+    tokens()[0] = -1;
+    assert_int_equal(CALL("tokenize", m, AT_TEXT, 4, AT_TOKENS, U(count - 1), 0), DW_E_SPACE);
+    assert_int_equal(tokens()[0], count > 1 ? count : -1);
+    assert_int_equal(CALL("tokenize", m, AT_TEXT, UINT32_MAX, AT_TOKENS, 64, 0), DW_E_RANGE);
+    assert_int_equal(CALL("tokenize", m, AT_TEXT, 4, AT_TOKENS, UINT32_MAX, 0), DW_E_RANGE);
+    assert_int_equal(CALL("tokenize", m, AT_TEXT, 4, AT_TOKENS + 2, 64, 0), DW_E_ALIGN);
+    assert_int_equal(CALL("tokenize", m, AT_TOKENS + 8, 4, AT_TOKENS, 64, 0), DW_E_OVERLAP);
+    assert_int_equal(CALL("tokenize", m, AT_TEXT, 4, AT_TOKENS, 64, 8), DW_E_ARG);
+    assert_int_equal(CALL("tokenize", U(context_handle), AT_TEXT, 4, AT_TOKENS, 64, 0),
+                     DW_E_HANDLE);
+    assert_int_equal(CALL("tokenize", m, 0, 0, AT_TOKENS, 64, 0), 0);
+}
+
+static void test_model_abi_detokenize(void **state)
+{
+    const uint32_t m = U(model_handle);
+    (void)state;
+    assert_int_equal(CALL("detokenize", m, AT_TOKENS, 0x40000001, AT_TEXT, 64, 0), DW_E_RANGE);
+    assert_int_equal(CALL("detokenize", m, AT_TOKENS + 1, 4, AT_TEXT, 64, 0), DW_E_ALIGN);
+    assert_int_equal(CALL("detokenize", m, AT_TOKENS, 4, AT_TOKENS + 4, 64, 0), DW_E_OVERLAP);
+    assert_int_equal(CALL("detokenize", m, AT_TOKENS, 4, MEMORY_BYTES - 1, 64, 0), DW_E_RANGE);
+    tokens()[1] = (int32_t)vocab_count;
+    assert_int_equal(CALL("detokenize", m, AT_TOKENS, 2, AT_TEXT, 64, 0), DW_E_RANGE);
+    expect_message("tokens[1]");
+    assert_int_equal(CALL("token_is_end", m, UINT32_MAX), 0);
+    assert_int_equal(CALL("token_is_end", 99, 2), DW_E_HANDLE);
+}
+
+static void test_model_abi_chat_template(void **state)
+{
+    const uint32_t m = U(model_handle);
+    uint32_t *messages = (uint32_t *)(void *)(memory + AT_PARAMS);
+    (void)state;
+    memcpy(memory + AT_TEXT, "user\0hi", 8);
+    messages[0] = AT_TEXT;
+    messages[1] = AT_TEXT + 5;
+    assert_int_equal(CALL("chat_template", m, AT_PARAMS, 1, 1, AT_WORDS, 256), DW_E_UNSUPPORTED);
+    assert_int_equal(CALL("chat_template", m, AT_PARAMS, 1, 2, AT_WORDS, 256), DW_E_ARG);
+    assert_int_equal(CALL("chat_template", m, AT_PARAMS, 5000, 1, AT_WORDS, 256), DW_E_LIMIT);
+    assert_int_equal(CALL("chat_template", m, AT_PARAMS + 2, 1, 1, AT_WORDS, 256), DW_E_ALIGN);
+    assert_int_equal(CALL("chat_template", m, AT_PARAMS, 1, 1, AT_PARAMS + 4, 256), DW_E_OVERLAP);
+    assert_int_equal(CALL("chat_template", m, AT_PARAMS, 1, 1, AT_TEXT + 6, 256), DW_E_OVERLAP);
+    messages[1] = MEMORY_BYTES;
+    assert_int_equal(CALL("chat_template", m, AT_PARAMS, 1, 1, AT_WORDS, 256), DW_E_RANGE);
+    memset(memory + MEMORY_BYTES - 4, 'x', 4);
+    messages[1] = MEMORY_BYTES - 4;
+    assert_int_equal(CALL("chat_template", m, AT_PARAMS, 1, 1, AT_WORDS, 256), DW_E_RANGE);
+    expect_message("messages[0].content");
+}
+
+/* ---- contexts ------------------------------------------------------------------------------- */
+
+static void test_model_abi_context_limits(void **state)
+{
+    const uint32_t m = U(model_handle);
+    (void)state;
+    assert_int_equal(CALL("context_capacity", U(context_handle)), CONTEXT_TOKENS_MAX);
+    assert_int_equal(CALL("context_create", m, CONTEXT_TOKENS_MAX + 1), DW_E_LIMIT);
+    assert_int_equal(CALL("context_create", m, UINT32_MAX), DW_E_LIMIT);
+    int32_t second = CALL("context_create", m, 8);
+    assert_true(second > 0);
+    assert_int_equal(CALL("context_capacity", U(second)), 8);
+    assert_int_equal(CALL("context_create", m, 8), DW_E_LIMIT);
+    expect_message("limit 2");
+    assert_int_equal(CALL("context_close", U(second)), DW_OK);
+    assert_int_equal(CALL("context_length", U(second)), DW_E_HANDLE);
+    assert_true(CALL("context_create", m, 8) > 0);
+}
+
+static void test_model_abi_forward(void **state)
+{
+    const uint32_t c = U(context_handle);
+    static float first[4096];
+    (void)state;
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 8, AT_LOGITS, 1), 8);
+    assert_int_equal(CALL("context_length", c), 8);
+    int32_t token = CALL("greedy", U(model_handle), AT_LOGITS);
+    assert_in_range(token, 0, vocab_count - 1);
+    memcpy(first, logits(), vocab_count * sizeof *first);
+    /* Trimmed and computed again it is the same; without logits it extends as well. */
+    assert_int_equal(CALL("context_trim", c, 0), DW_OK);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 8, AT_LOGITS, 1), 8);
+    assert_memory_equal(first, logits(), vocab_count * sizeof *first);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 4, 0, 0), 12);
+    assert_int_equal(CALL("context_trim", c, 13), DW_E_RANGE);
+    assert_int_equal(CALL("context_length", c), 12);
+    assert_int_equal(CALL("host_copied_bytes", 0), 0);
+}
+
+typedef struct bad_step {
+    uint32_t args[5];
+    int32_t status;
+} bad_step;
+
+static void test_model_abi_forward_refuses(void **state)
+{
+    const uint32_t c = U(context_handle);
+    const bad_step steps[] = {
+        {{0, AT_TOKENS, 4, AT_LOGITS, 1}, DW_E_HANDLE},
+        {{U(model_handle), AT_TOKENS, 4, AT_LOGITS, 1}, DW_E_HANDLE},
+        {{c, AT_TOKENS, 0, AT_LOGITS, 1}, DW_E_ARG},
+        {{c, AT_TOKENS, 4, AT_LOGITS, 0}, DW_E_ARG},
+        {{c, AT_TOKENS, 4, 0, 1}, DW_E_ARG},
+        {{c, AT_TOKENS, 4, AT_LOGITS, 5}, DW_E_RANGE},
+        {{c, AT_TOKENS, UINT32_MAX, 0, 0}, DW_E_RANGE},
+        {{c, MEMORY_BYTES - 8, 4, 0, 0}, DW_E_RANGE},
+        {{c, AT_TOKENS, 4, MEMORY_BYTES - 64, 1}, DW_E_RANGE},
+        {{c, AT_TOKENS, 4, AT_LOGITS, UINT32_MAX}, DW_E_RANGE},
+        {{c, AT_TOKENS + 2, 4, AT_LOGITS, 1}, DW_E_ALIGN},
+        {{c, AT_TOKENS, 4, AT_LOGITS + 1, 1}, DW_E_ALIGN},
+        {{c, AT_TOKENS, 4, AT_TOKENS, 1}, DW_E_OVERLAP},
+        {{c, AT_TOKENS, CONTEXT_TOKENS_MAX + 1, 0, 0}, DW_E_LIMIT},
+    };
+    (void)state;
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 3, 0, 0), 3);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        int32_t status = call("forward", steps[i].args, 5);
+        if (status != steps[i].status) {
+            fail_msg("step %zu: %d, wanted %d", i, status, steps[i].status);
+        }
+        assert_int_equal(CALL("context_length", c), 3);
+        assert_true(CALL("last_error", AT_WORDS, 256) > 0);
+    }
+    tokens()[2] = (int32_t)vocab_count;
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 4, AT_LOGITS, 1), DW_E_RANGE);
+    tokens()[2] = -1;
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 4, AT_LOGITS, 1), DW_E_RANGE);
+    assert_int_equal(CALL("context_length", c), 3);
+}
+
+static void test_model_abi_forward_until_full(void **state)
+{
+    const uint32_t c = U(context_handle);
+    (void)state;
+    for (int32_t i = 1; i <= CONTEXT_TOKENS_MAX; i++) {
+        assert_int_equal(CALL("forward", c, AT_TOKENS, 1, AT_LOGITS, 1), i);
+    }
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 1, AT_LOGITS, 1), DW_E_LIMIT);
+    assert_int_equal(CALL("context_length", c), CONTEXT_TOKENS_MAX);
+}
+
+static void test_model_abi_cancel(void **state)
+{
+    const uint32_t c = U(context_handle);
+    (void)state;
+    input_text = "next";
+    dw_instance_cancel(instance);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 4, AT_LOGITS, 1), DW_E_CANCELLED);
+    assert_int_equal(CALL("context_length", c), 0);
+    assert_int_equal(CALL("input", AT_TEXT, 64), 4);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 4, AT_LOGITS, 1), 4);
+}
+
+static void test_model_abi_model_closed_under_context(void **state)
+{
+    const uint32_t c = U(context_handle);
+    (void)state;
+    assert_int_equal(CALL("model_close", U(model_handle)), DW_OK);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 4, AT_LOGITS, 1), 4);
+    assert_int_equal(CALL("context_create", U(model_handle), 0), DW_E_HANDLE);
+    assert_int_equal(CALL("context_close", c), DW_OK);
+}
+
+/* ---- samplers ------------------------------------------------------------------------------- */
+
+static void test_model_abi_sampler(void **state)
+{
+    const uint32_t m = U(model_handle);
+    dw_sampler_params *params = (dw_sampler_params *)(void *)(memory + AT_PARAMS);
+    dw_stats stats;
+    (void)state;
+    *params = (dw_sampler_params){.temperature = 0.8F, .top_k = 5, .seed = 1};
+    int32_t sampler = CALL("sampler_create", m, AT_PARAMS);
+    int32_t plain = CALL("sampler_create", m, 0);
+    assert_true(sampler > 0 && plain > 0);
+    assert_int_equal(CALL("forward", U(context_handle), AT_TOKENS, 4, AT_LOGITS, 1), 4);
+    assert_int_equal(CALL("sample", U(plain), AT_LOGITS), CALL("greedy", m, AT_LOGITS));
+    assert_in_range(CALL("sample", U(sampler), AT_LOGITS), 0, vocab_count - 1);
+    dw_instance_stats(instance, &stats);
+    assert_int_equal(stats.generated_tokens, 3);
+    assert_int_equal(CALL("sample", U(sampler), AT_LOGITS + 2), DW_E_ALIGN);
+    assert_int_equal(CALL("sample", U(sampler), MEMORY_BYTES - 4), DW_E_RANGE);
+    assert_int_equal(CALL("sample", m, AT_LOGITS), DW_E_HANDLE);
+    assert_int_equal(CALL("greedy", m, MEMORY_BYTES - 4), DW_E_RANGE);
+    assert_int_equal(CALL("sampler_accept", U(sampler), 5), DW_OK);
+    assert_int_equal(CALL("sampler_accept", U(sampler), vocab_count), DW_E_RANGE);
+    logits()[7] = NAN;
+    assert_int_equal(CALL("sample", U(sampler), AT_LOGITS), DW_E_NUMERIC);
+    assert_int_equal(CALL("greedy", m, AT_LOGITS), DW_E_NUMERIC);
+    expect_message("NaN");
+    assert_int_equal(CALL("sampler_close", U(sampler)), DW_OK);
+    assert_int_equal(CALL("sample", U(sampler), AT_LOGITS), DW_E_HANDLE);
+}
+
+static void test_model_abi_sampler_refuses(void **state)
+{
+    const uint32_t m = U(model_handle);
+    dw_sampler_params *params = (dw_sampler_params *)(void *)(memory + AT_PARAMS);
+    (void)state;
+    *params = (dw_sampler_params){.temperature = NAN};
+    assert_int_equal(CALL("sampler_create", m, AT_PARAMS), DW_E_NUMERIC);
+    expect_message("temperature");
+    *params = (dw_sampler_params){.temperature = 1.0F, .top_p = 2.0F};
+    assert_int_equal(CALL("sampler_create", m, AT_PARAMS), DW_E_RANGE);
+    assert_int_equal(CALL("sampler_create", m, AT_PARAMS + 4), DW_E_ALIGN);
+    assert_int_equal(CALL("sampler_create", m, MEMORY_BYTES - 8), DW_E_RANGE);
+    assert_int_equal(CALL("sampler_create", 0, AT_PARAMS), DW_E_HANDLE);
+}
+
+static void test_model_abi_handles_are_bounded(void **state)
+{
+    int32_t last = 0;
+    int created = 0;
+    (void)state;
+    while (created < 100000 && (last = CALL("sampler_create", U(model_handle), 0)) > 0) {
+        created++;
+    }
+    assert_int_equal(last, DW_E_LIMIT);
+    assert_true(created > 1000);
+}
+
+static void test_model_abi_survives_failed_allocations(void **state)
+{
+    (void)state;
+    for (int n = 0; n < 12; n++) {
+        dw_alloc_fail_after(n);
+        int32_t context = CALL("context_create", U(model_handle), 0);
+        dw_alloc_fail_after(-1);
+        assert_true(context > 0 || context == DW_E_MEMORY);
+        if (context > 0) {
+            assert_int_equal(CALL("context_close", U(context)), DW_OK);
+        }
+        dw_alloc_fail_after(n);
+        int32_t length = CALL("forward", U(context_handle), AT_TOKENS, 2, AT_LOGITS, 1);
+        dw_alloc_fail_after(-1);
+        assert_true(length == 2 || length == DW_E_MEMORY);
+        assert_int_equal(CALL("context_trim", U(context_handle), 0), DW_OK);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_host_abi_facts),
+        TEST(test_host_abi_last_error_keeps_the_error),
+        TEST(test_host_abi_input),
+        TEST(test_model_abi_open),
+        TEST(test_model_abi_facts),
+        TEST(test_model_abi_tokenize),
+        TEST(test_model_abi_detokenize),
+        TEST(test_model_abi_chat_template),
+        TEST(test_model_abi_context_limits),
+        TEST(test_model_abi_forward),
+        TEST(test_model_abi_forward_refuses),
+        TEST(test_model_abi_forward_until_full),
+        TEST(test_model_abi_cancel),
+        TEST(test_model_abi_model_closed_under_context),
+        TEST(test_model_abi_sampler),
+        TEST(test_model_abi_sampler_refuses),
+        TEST(test_model_abi_handles_are_bounded),
+        TEST(test_model_abi_survives_failed_allocations),
+    };
+    wasm_signals_save();
+    return cmocka_run_group_tests(tests, open_world, close_world);
+}
