@@ -37,10 +37,15 @@ find_package_handle_standard_args(Wasmtime
 mark_as_advanced(Wasmtime_INCLUDE_DIR Wasmtime_LIBRARY)
 
 if(Wasmtime_FOUND AND NOT TARGET Wasmtime::Wasmtime)
-    add_library(Wasmtime::Wasmtime UNKNOWN IMPORTED)
+    if(Wasmtime_LIBRARY MATCHES "\\.a$")
+        add_library(Wasmtime::Wasmtime STATIC IMPORTED)
+    else()
+        # The wheel's library has no SONAME: CMake must link by name (-lwasmtime), or programs
+        # would record the path that it was linked by.
+        add_library(Wasmtime::Wasmtime SHARED IMPORTED)
+        set_target_properties(Wasmtime::Wasmtime PROPERTIES IMPORTED_NO_SONAME TRUE)
+    endif()
     set_target_properties(Wasmtime::Wasmtime PROPERTIES
         IMPORTED_LOCATION "${Wasmtime_LIBRARY}"
-        INTERFACE_INCLUDE_DIRECTORIES "${Wasmtime_INCLUDE_DIR}"
-        # The wheel's library names no SONAME: link by name, so that no path is recorded.
-        IMPORTED_NO_SONAME TRUE)
+        INTERFACE_INCLUDE_DIRECTORIES "${Wasmtime_INCLUDE_DIR}")
 endif()
