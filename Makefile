@@ -54,7 +54,10 @@ run: prepare-all ## set up, build, and let a guest generate text
 .PHONY: test
 test: prepare-all ## set up, build and run every test
 	@$(MAKE) --no-print-directory compile
-	cd $(BUILD) && $(CTEST)
+	@cd $(BUILD) && mkdir -p Testing/Temporary && rm -f Testing/Temporary/summary && \
+	    { $(CTEST); echo $$? >Testing/Temporary/status; } 2>&1 | tee Testing/Temporary/output && \
+	    { grep -A3 'tests passed' Testing/Temporary/output >Testing/Temporary/summary || true; } && \
+	    exit $$(cat Testing/Temporary/status)
 
 .PHONY: check-asan
 check-asan: prepare-all ## all tests under AddressSanitizer, UBSan and LeakSanitizer
