@@ -1,0 +1,434 @@
+#!/usr/bin/env python3
+"""The command line as people use it: what it prints, what it answers to bad input, its exit codes.
+
+Called by ctest with the source and the build folder; the default model is in DW_TEST_MODEL_DIR.
+"""
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SOURCE, BUILD = sys.argv[1:3]
+PROGRAM = os.path.join(BUILD, "driftwood")
+MODEL_DIR = os.environ.get("DW_TEST_MODEL_DIR", os.path.expanduser("~/.cache/driftwood"))
+MODEL = os.path.join(MODEL_DIR, "SmolLM2-135M-Instruct.Q4_1.gguf")
+STATS_KEYS = ["load_ms", "prompt_tokens", "prompt_tokens_per_s", "generated_tokens",
+              "generated_tokens_per_s", "host_copied_bytes", "rss_bytes"]
+
+
+# ---- modules, written byte by byte (WebAssembly core specification, chapter 5) ----------------
+
+def leb(number):
+    out = bytearray()
+    while True:
+        byte = number & 0x7f
+        number >>= 7
+        out.append(byte | (0x80 if number else 0))
+        if not number:
+            return bytes(out)
+
+
+def name(text):
+    return leb(len(text)) + text.encode()
+
+
+def section(number, items):
+    body = leb(len(items)) + b"".join(items)
+    return bytes([number]) + leb(len(body)) + body
+
+
+TYPE_VOID = section(1, [b"\x60\x00\x00"])
+FUNC_VOID = section(3, [b"\x00"])
+MEMORY = section(5, [b"\x00\x01"])
+EXPORT_START = name("_start") + b"\x00\x00"
+EXPORT_MEMORY = name("memory") + b"\x02\x00"
+
+
+def code(body):
+    function = b"\x00" + body + b"\x0b"
+    return section(10, [leb(len(function)) + function])
+
+
+def module(*sections):
+    return b"\0asm\x01\0\0\0" + b"".join(sections)
+
+
+def command(body, memory=MEMORY, exports=(EXPORT_START, EXPORT_MEMORY), imports=b""):
+    return module(TYPE_VOID, imports, FUNC_VOID, memory, section(7, list(exports)), code(body))
+
+
+NOTHING = command(b"")
+SPIN = command(b"\x03\x40\x0c\x00\x0b")  # loop br 0 end
+TRAP = command(b"\x00")  # unreachable
+
+
+def run(*args, stdin=subprocess.DEVNULL, **environment):
+    env = dict(os.environ, **environment)
+    return subprocess.run([PROGRAM, *args], env=env, text=isinstance(stdin, int) or
+                          isinstance(stdin, str), capture_output=True, timeout=300,
+                          **({"input": stdin} if not isinstance(stdin, int) else
+                             {"stdin": stdin}))
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="dw-cli-")
+
+    def tearDown(self):
+        shutil.rmtree(self.folder)
+
+    def file(self, file_name, content):
+        path = os.path.join(self.folder, file_name)
+        with open(path, "wb") as stream:
+            stream.write(content)
+        return path
+
+    def expect_refused(self, result, words, code=1):
+        """One line on standard error, with the words in it."""
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+        self.assertTrue(result.stderr.startswith("driftwood: "), result.stderr)
+        for word in words if isinstance(words, (list, tuple)) else [words]:
+            self.assertIn(word, result.stderr)
+
+
+class Help(Case):
+    def test_help_and_version(self):
+        for command_name in ["run", "chat", "doctor", "devices", "models"]:
+            self.assertIn(command_name, run("--help").stdout)
+            result = run(command_name, "--help")
+            self.assertEqual(result.returncode, 0)
+            self.assertTrue(result.stdout.startswith("usage: driftwood " + command_name))
+            self.assertEqual(run("help", command_name).stdout, result.stdout)
+        with open(os.path.join(SOURCE, "include/driftwood.h")) as stream:
+            version = re.search(r'DW_VERSION "([^"]+)"', stream.read()).group(1)
+        self.assertEqual(run("--version").stdout, f"driftwood {version}\n")
+
+    def test_wrong_words(self):
+        self.expect_refused(run(), "no command", 2)
+        self.expect_refused(run("fly"), "'fly'", 2)
+        self.expect_refused(run("--fly"), "option '--fly'", 2)
+        self.expect_refused(run("run", "--fly"), "--fly", 2)
+        self.expect_refused(run("run", "--prompt"), "--prompt", 2)
+        self.expect_refused(run("devices", "CPU"), "'CPU'", 2)
+        self.expect_refused(run("models", "CPU"), "'CPU'", 2)
+        self.expect_refused(run("chat", "CPU"), "'CPU'", 2)
+        self.expect_refused(run("run"), "--prompt", 2)
+        self.expect_refused(run("run", "hello", "world"), "'world'", 2)
+
+    def test_wrong_numbers(self):
+        wrong = {
+            "--temp": ["nan", "inf", "-1", "101", "warm", "", "0.5x"],
+            "--top-p": ["nan", "1.01", "-0.1"],
+            "--min-p": ["2"],
+            "--repeat-penalty": ["-1", "nan"],
+            "--top-k": ["-1", "1.5", "99999999999"],
+            "--max-tokens": ["-1", "many", "2147483648"],
+            "--seed": ["-1", "18446744073709551616", "0x10"],
+            "--threads": ["0", "513", "x"],
+            "--context": ["0", "-5"],
+            "--memory-max": ["1", "5G", "64Q", "18446744073709551615G"],
+            "--timeout": ["0", "nan", "-3"],
+            "--stats": [],
+            "--env": ["NAME", "=1"],
+            "--dir": ["", "::x"],
+        }
+        for option, values in wrong.items():
+            for value in values:
+                result = run("run", "--prompt", "x", f"{option}={value}")
+                self.expect_refused(result, [option], 2)
+        self.expect_refused(run("run", "--prompt", "x", "--stats=xml"), "xml", 2)
+
+
+class Lists(Case):
+    def test_devices(self):
+        devices = json.loads(run("devices", "--json").stdout)
+        self.assertTrue(any(device["name"] == "CPU" and device["unified"] and
+                            device["shares_host"] for device in devices))
+        self.assertIn("CPU", run("devices").stdout)
+
+    def test_models(self):
+        cache = os.path.join(self.folder, "driftwood")
+        os.mkdir(cache)
+        os.symlink(MODEL, os.path.join(cache, "Small.gguf"))
+        self.file("driftwood/broken.gguf", b"GGUF")
+        self.file("driftwood/notes.txt", b"")
+        models = json.loads(run("models", "--json", XDG_CACHE_HOME=self.folder).stdout)
+        self.assertEqual([model["name"] for model in models], ["Small.gguf", "broken.gguf"])
+        self.assertEqual(models[0]["architecture"], "llama")
+        self.assertEqual(models[0]["bytes"], os.path.getsize(MODEL))
+        self.assertTrue(models[1]["error"])
+        self.assertIn("Small.gguf", run("models", XDG_CACHE_HOME=self.folder).stdout)
+
+    def test_no_models(self):
+        result = run("models", XDG_CACHE_HOME=self.folder)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("make model", result.stdout)
+
+
+class Guests(Case):
+    def refuse(self, content, words):
+        self.expect_refused(run("run", self.file("guest.wasm", content)), words)
+
+    def test_runs_without_a_model(self):
+        path = self.file("guest.wasm", NOTHING)
+        result = run("run", path, XDG_CACHE_HOME=self.folder)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
+
+    def test_not_a_guest(self):
+        self.refuse(b"", "guest.wasm")
+        self.refuse(b"hello, this is text", "not a WebAssembly module")
+        self.refuse(b"(module)", "text form")
+        self.refuse(b"\0asm\x0d\0\x01\0", "component")
+        self.refuse(NOTHING[:-3], "guest.wasm")
+        self.expect_refused(run("run", "./none.wasm"), "none.wasm")
+        self.expect_refused(run("run", "none"), ["'none'", "./guest.wasm"])
+        self.expect_refused(run("run", self.folder + "/"), self.folder)
+
+    def test_lacks_something(self):
+        self.refuse(module(), "exports nothing")
+        self.refuse(command(b"", exports=[EXPORT_START]), "memory")
+        self.refuse(module(MEMORY, section(7, [EXPORT_MEMORY])), "nothing to run")
+        self.refuse(command(b"", exports=[EXPORT_MEMORY, name("other") + b"\x00\x00"]), "_start")
+        missing = section(2, [name("driftwood") + name("warp") + b"\x00\x00"])
+        exports = [name("_start") + b"\x00\x01", EXPORT_MEMORY]
+        self.refuse(command(b"", imports=missing, exports=exports), ["driftwood", "warp"])
+
+    def test_wants_what_there_is_not(self):
+        self.refuse(command(b"", memory=section(5, [b"\x04\x01"])), "memory64")
+        self.refuse(command(b"", memory=section(5, [b"\x03\x01\x02"])), "thread")
+        huge = command(b"", memory=section(5, [b"\x00" + leb(32)]))
+        path = self.file("huge.wasm", huge)
+        self.expect_refused(run("run", path, "--memory-max", "1M"), "1048576")
+
+    def test_ends_badly(self):
+        self.refuse(TRAP, "unreachable")
+        path = self.file("spin.wasm", SPIN)
+        self.expect_refused(run("run", path, "--timeout", "0.2"), "200 ms")
+
+    def test_interrupted(self):
+        process = subprocess.Popen([PROGRAM, "run", self.file("spin.wasm", SPIN)],
+                                   stderr=subprocess.PIPE)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(30), 130)
+        process.stderr.close()
+
+    def test_devices(self):
+        path = self.file("guest.wasm", NOTHING)
+        self.expect_refused(run("run", path, "--device", "Abacus0"), ["Abacus0", "CPU"])
+        self.assertEqual(run("run", path, "--device", "cpu").returncode, 0)
+
+
+class Models(Case):
+    def refuse(self, model, words, **environment):
+        self.expect_refused(run("run", "--prompt", "x", "--model", model, **environment), words)
+
+    def test_not_a_model(self):
+        self.refuse("/nowhere/x.gguf", "/nowhere/x.gguf")
+        self.refuse("NoSuchModel", ["NoSuchModel", "make setup"])
+        self.refuse("", "empty")
+        self.refuse(self.file("empty.gguf", b""), "empty.gguf")
+        self.refuse(self.file("text.gguf", b"no model at all, just some text"), "text.gguf")
+        with open(MODEL, "rb") as stream:
+            head = stream.read(3_000_000)
+        self.refuse(self.file("head.gguf", head), "head.gguf")
+        self.refuse(self.file("short.gguf", head[:5000]), "short.gguf")
+        counts = b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 1 << 60)
+        self.refuse(self.file("counts.gguf", counts), "counts.gguf")
+        with open(MODEL, "rb") as stream:
+            other = bytearray(stream.read())
+        at = other.index(b"general.architecture") + len("general.architecture") + 4 + 8
+        other[at:at + 5] = b"mamba"
+        self.refuse(self.file("other.gguf", bytes(other)), "mamba")
+
+    def test_no_default_model(self):
+        result = run("run", "--prompt", "x", XDG_CACHE_HOME=self.folder)
+        self.expect_refused(result, ["SmolLM2", "make setup"])
+
+    def test_names(self):
+        cache = os.path.join(self.folder, "driftwood")
+        os.mkdir(cache)
+        os.symlink(MODEL, os.path.join(cache, "Alpha-1.gguf"))
+        os.symlink(MODEL, os.path.join(cache, "Alpine.gguf"))
+        for model in ["Alpha-1.gguf", "alpha-1", "ALPHA", "alpin"]:
+            result = run("run", "--prompt", "x", "--max-tokens", "1", "--model", model,
+                         XDG_CACHE_HOME=self.folder)
+            self.assertEqual(result.returncode, 0, result.stderr)
+        self.refuse("alp", ["'alp'", "2"], XDG_CACHE_HOME=self.folder)
+
+
+class Generate(Case):
+    def generate(self, *args, **kwargs):
+        result = run("run", "--model", MODEL, "--temp", "0", *args, **kwargs)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result
+
+    def test_continues_raw_text(self):
+        result = self.generate("--raw", "--prompt", "The capital of France is", "--max-tokens",
+                               "8", "--stats=json")
+        self.assertIn("Paris", result.stdout)
+        self.assertEqual(result.stderr.count("\n"), 1)
+        stats = json.loads(result.stderr)
+        self.assertEqual(list(stats), STATS_KEYS)
+        self.assertEqual(stats["host_copied_bytes"], 0)
+        self.assertEqual(stats["prompt_tokens"], 5)
+        self.assertEqual(stats["generated_tokens"], 8)
+        self.assertGreater(stats["generated_tokens_per_s"], 0)
+
+    def test_same_seed_same_text(self):
+        def text(*args):
+            result = run("run", "--model", MODEL, "--prompt", "Tell me of the sea.",
+                         "--max-tokens", "12", *args)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return result.stdout
+        self.assertEqual(text("--seed", "7"), text("--seed", "7"))
+        self.assertNotEqual(text("--seed", "7", "--temp", "2"), text("--seed", "8", "--temp", "2"))
+
+    def test_prompt_from_standard_input(self):
+        piped = self.generate("--raw", "--prompt", "-", "--max-tokens", "4",
+                              stdin="The capital of France is")
+        typed = self.generate("--raw", "--prompt", "The capital of France is", "--max-tokens", "4")
+        self.assertEqual(piped.stdout, typed.stdout)
+        result = run("run", "--prompt", "-", stdin="a\0b")
+        self.expect_refused(result, "zero byte")
+
+    def test_template_and_system(self):
+        plain = self.generate("--prompt", "Who are you?", "--max-tokens", "8")
+        raw = self.generate("--raw", "--prompt", "Who are you?", "--max-tokens", "8")
+        pirate = self.generate("--prompt", "Who are you?", "--max-tokens", "8", "--system",
+                               "You are a pirate. Answer every question with Arrr.")
+        self.assertEqual(len({plain.stdout, raw.stdout, pirate.stdout}), 3)
+
+    def test_context_is_limited(self):
+        result = self.generate("--raw", "--prompt", "one two three", "--context", "8",
+                               "--max-tokens", "100", "--stats=json")
+        self.assertLess(json.loads(result.stderr)["generated_tokens"], 9)
+        result = run("run", "--model", MODEL, "--raw", "--prompt", "word " * 50, "--context", "8")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("8", result.stderr)
+
+    def test_stats_text(self):
+        result = self.generate("--prompt", "Hi", "--max-tokens", "2", "--stats")
+        for word in ["load", "prompt", "generated", "copied     0 bytes", "memory"]:
+            self.assertIn(word, result.stderr)
+
+    def test_whole_characters(self):
+        process = subprocess.Popen([PROGRAM, "run", "--model", MODEL, "--temp", "0", "--raw",
+                                    "--prompt", "🌊🌊🌊🌊🌊🌊🌊🌊", "--max-tokens", "24"],
+                                   stdout=subprocess.PIPE)
+        while True:
+            piece = os.read(process.stdout.fileno(), 4096)
+            if not piece:
+                break
+            piece.decode()  # raises at half a character
+        process.stdout.close()
+        self.assertEqual(process.wait(), 0)
+
+    def test_empty_prompt(self):
+        result = run("run", "--model", MODEL, "--raw", "--prompt", "")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("empty", result.stderr)
+
+
+class Grants(Case):
+    def test_embed_example(self):
+        program = os.path.join(BUILD, "examples", "embed")
+        result = subprocess.run([program, MODEL, os.path.join(BUILD, "guests", "generate.wasm"),
+                                 "What is two and two?"], capture_output=True, text=True,
+                                timeout=300)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertGreater(len(result.stdout), 5)
+        self.assertIn(" 0 bytes copied", result.stderr)
+
+
+class Chat(Case):
+    def test_piped(self):
+        result = run("chat", "--model", MODEL, "--temp", "0", "--max-tokens", "12", "--stats=json",
+                     stdin="My name is Ada.\nWhat is my name?\n\n/clear\nWhat is my name?\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertGreaterEqual(result.stdout.count("\n"), 3)
+        self.assertIn("[cleared]", result.stderr)
+        self.assertEqual(json.loads(result.stderr.splitlines()[-1])["host_copied_bytes"], 0)
+
+    def test_history_stays_in_the_context(self):
+        """The second turn forwards its own tokens, not the whole conversation again."""
+        def prompt_tokens(lines):
+            result = run("chat", "--model", MODEL, "--temp", "0", "--max-tokens", "20",
+                         "--stats=json", stdin=lines)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return json.loads(result.stderr.splitlines()[-1])["prompt_tokens"]
+        long_line = "Remember: " + "the tide comes in and goes out again. " * 8 + "\n"
+        once = prompt_tokens(long_line)
+        twice = prompt_tokens(long_line + "Thanks.\n")
+        self.assertGreater(twice, once)
+        self.assertLess(twice, once + 40)
+
+    def test_full_context_forgets(self):
+        lines = "".join(f"Tell me about the number {i} please.\n" for i in range(6))
+        result = run("chat", "--model", MODEL, "--temp", "0", "--max-tokens", "20", "--context",
+                     "100", stdin=lines)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("forgotten", result.stderr)
+        self.assertEqual(result.stderr.count("too long"), 0)
+        result = run("chat", "--model", MODEL, "--context", "16", stdin="word " * 50 + "\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("too long", result.stderr)
+
+    def read_until(self, terminal, pattern, seconds=60):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if re.search(pattern, self.seen):
+                return
+            if select.select([terminal], [], [], 0.2)[0]:
+                try:
+                    self.seen += os.read(terminal, 4096).decode(errors="replace")
+                except OSError:
+                    break
+        self.assertRegex(self.seen, pattern)
+
+    def test_interrupt_ends_the_answer_alone(self):
+        process, terminal = pty.fork()
+        if process == 0:
+            os.environ["TERM"] = "xterm"
+            os.execv(PROGRAM, [PROGRAM, "chat", "--model", MODEL, "--temp", "0", "--max-tokens",
+                               "2000", "--repeat-penalty", "1.1"])
+        self.seen = ""
+        self.read_until(terminal, "> ")
+        os.write(terminal, b"Write a very long story about the sea.\r")
+        self.read_until(terminal, r"story about the sea\.[\s\S]{60,}")
+        os.write(terminal, b"\x03")
+        self.seen = ""
+        self.read_until(terminal, r"\n.*> ")
+        self.seen = ""
+        os.write(terminal, b"Say hi.\r")
+        self.read_until(terminal, r"Say hi\.[\s\S]*\n.*> ")
+        os.write(terminal, b"\x04")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            done, status = os.waitpid(process, os.WNOHANG)
+            if done:
+                break
+            if select.select([terminal], [], [], 0.1)[0]:
+                try:
+                    os.read(terminal, 4096)
+                except OSError:
+                    pass
+        else:
+            os.kill(process, signal.SIGKILL)
+            self.fail("chat did not end at Ctrl-D")
+        os.close(terminal)
+        self.assertEqual(os.waitstatus_to_exitcode(status), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
