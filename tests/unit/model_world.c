@@ -1,0 +1,238 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "model_world.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "driftwood_abi.h"
+
+#define MODEL_FILE "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+const char *world_model_path(void)
+{
+    static char path[1024];
+    const char *given = getenv("DW_TEST_MODEL");
+    const char *folder = getenv("DW_TEST_MODEL_DIR");
+    const char *cache = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    if (given != NULL) {
+        (void)snprintf(path, sizeof path, "%s", given);
+    } else if (folder != NULL) {
+        (void)snprintf(path, sizeof path, "%s/" MODEL_FILE, folder);
+    } else if (cache != NULL && cache[0] != '\0') {
+        (void)snprintf(path, sizeof path, "%s/driftwood/" MODEL_FILE, cache);
+    } else {
+        (void)snprintf(path, sizeof path, "%s/.cache/driftwood/" MODEL_FILE,
+                       home != NULL ? home : "");
+    }
+    if (access(path, R_OK) != 0) {
+        fail_msg("no model at %s: run `make setup`, or set DW_TEST_MODEL", path);
+    }
+    return path;
+}
+
+void world_open(model_world *world, const char *path)
+{
+    dw_error err = {0};
+    memset(world, 0, sizeof *world);
+    /* One thread: on a machine that is busy elsewhere, several spin on each other between nodes. */
+    if (dw_device_open(&world->device, "CPU", 1, &err) != DW_OK ||
+        dw_model_load(&world->model, world->device, path, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    world->vocab_count = dw_model_shape_of(world->model)->vocab_count;
+    size_t tokens_bytes = WORLD_TOKENS * sizeof(int32_t);
+    size_t bytes = tokens_bytes + (size_t)WORLD_ROWS * world->vocab_count * sizeof(float);
+    bytes = (bytes + 65535) / 65536 * 65536;
+    dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "test"};
+    if (dw_region_create(&world->region, &options, &err) != DW_OK ||
+        dw_device_view_create(&world->view, world->region, dw_device_handle(world->device),
+                              &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    world->tokens = dw_region_base(world->region);
+    world->logits = (float *)(void *)(world->tokens + WORLD_TOKENS);
+}
+
+void world_close(model_world *world)
+{
+    dw_device_view_destroy(world->view);
+    dw_region_destroy(world->region);
+    dw_model_unref(world->model);
+    dw_device_close(world->device);
+}
+
+char *world_data(const char *name)
+{
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/%s", DW_TEST_DATA_DIR, name);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        fail_msg("cannot open %s", path);
+    }
+    char *text = calloc(1, 65536);
+    assert_non_null(text);
+    assert_true(fread(text, 1, 65535, file) > 0);
+    (void)fclose(file);
+    return text;
+}
+
+uint32_t world_tokenize(model_world *world, const char *text)
+{
+    size_t count = 0;
+    dw_error err = {0};
+    if (dw_vocab_tokenize(dw_model_vocab(world->model), text, strlen(text), world->tokens,
+                          WORLD_TOKENS, DW_TOKENIZE_SPECIAL, &count, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    return (uint32_t)count;
+}
+
+dw_context *world_context(model_world *world, uint32_t tokens_max)
+{
+    dw_error err = {0};
+    dw_context *context = NULL;
+    if (dw_context_create(&context, world->model, tokens_max, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    return context;
+}
+
+dw_status world_try_forward(model_world *world, dw_context *context, const dw_step *step,
+                            dw_error *err)
+{
+    dw_step filled = *step;
+    filled.view = world->view;
+    filled.counters = &world->counters;
+    return dw_context_forward(context, &filled, err);
+}
+
+void world_forward(model_world *world, dw_context *context, uint32_t offset, uint32_t count,
+                   uint32_t rows)
+{
+    assert_true(offset + count <= WORLD_TOKENS && rows <= WORLD_ROWS);
+    dw_error err = {0};
+    dw_step step = {.tokens = world->tokens + offset,
+                    .token_count = count,
+                    .logits = rows > 0 ? world->logits : NULL,
+                    .logits_rows = rows};
+    if (world_try_forward(world, context, &step, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+}
+
+static void ignore_log(enum ggml_log_level level, const char *text, void *user)
+{
+    (void)level;
+    (void)text;
+    (void)user;
+}
+
+void oracle_open(model_oracle *oracle, const char *path, int threads)
+{
+    llama_log_set(ignore_log, NULL);
+    struct llama_model_params model_params = llama_model_default_params();
+    model_params.n_gpu_layers = 0;
+    /* The plain kernels that we use as well: the repacked ones round otherwise, and the AMX ones trap
+     * on virtual machines that show AMX without allowing it. */
+    model_params.use_extra_bufts = false;
+    oracle->model = llama_model_load_from_file(path, model_params);
+    assert_non_null(oracle->model);
+    struct llama_context_params params = llama_context_default_params();
+    params.n_ctx = WORLD_TOKENS;
+    params.n_batch = WORLD_TOKENS;
+    params.n_ubatch = 512;
+    params.n_seq_max = 1;
+    params.n_threads = threads;
+    params.n_threads_batch = threads;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+    params.type_k = GGML_TYPE_F16;
+    params.type_v = GGML_TYPE_F16;
+    params.no_perf = true;
+    oracle->context = llama_init_from_model(oracle->model, params);
+    assert_non_null(oracle->context);
+    oracle->vocab_count = (uint32_t)llama_vocab_n_tokens(llama_model_get_vocab(oracle->model));
+}
+
+void oracle_close(model_oracle *oracle)
+{
+    llama_free(oracle->context);
+    llama_model_free(oracle->model);
+}
+
+void oracle_forward(model_oracle *oracle, const int32_t *tokens, uint32_t start, uint32_t count,
+                    bool all)
+{
+    (void)llama_memory_seq_rm(llama_get_memory(oracle->context), 0, (int32_t)start, -1);
+    struct llama_batch batch = llama_batch_init((int32_t)count, 0, 1);
+    batch.n_tokens = (int32_t)count;
+    for (uint32_t i = 0; i < count; i++) {
+        batch.token[i] = tokens[i];
+        batch.pos[i] = (int32_t)(start + i);
+        batch.n_seq_id[i] = 1;
+        batch.seq_id[i][0] = 0;
+        batch.logits[i] = all || i + 1 == count;
+    }
+    assert_int_equal(llama_decode(oracle->context, batch), 0);
+    llama_synchronize(oracle->context);
+    llama_batch_free(batch);
+}
+
+const float *oracle_logits(model_oracle *oracle, int32_t row)
+{
+    const float *logits = llama_get_logits_ith(oracle->context, row);
+    assert_non_null(logits);
+    return logits;
+}
+
+int32_t logits_argmax(const float *logits, uint32_t count)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < count; i++) {
+        best = logits[i] > logits[best] ? i : best;
+    }
+    return (int32_t)best;
+}
+
+static double log_sum(const float *logits, uint32_t count)
+{
+    double top = (double)logits[logits_argmax(logits, count)];
+    double sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        sum += exp((double)logits[i] - top);
+    }
+    return top + log(sum);
+}
+
+double logits_divergence(const float *theirs, const float *ours, uint32_t count)
+{
+    double their_sum = log_sum(theirs, count);
+    double our_sum = log_sum(ours, count);
+    double divergence = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        double p = (double)theirs[i] - their_sum;
+        double q = (double)ours[i] - our_sum;
+        divergence += exp(p) * (p - q);
+    }
+    return divergence;
+}
+
+double logits_difference(const float *theirs, const float *ours, uint32_t count)
+{
+    double largest = 0;
+    double difference = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        largest = fmax(largest, fabs((double)theirs[i]));
+        difference = fmax(difference, fabs((double)theirs[i] - (double)ours[i]));
+    }
+    return difference / largest;
+}

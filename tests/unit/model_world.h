@@ -1,0 +1,67 @@
+/* What tests of models share: our engine on the CPU with a region as a guest's memory would be,
+ * and libllama on the same file as the oracle. Needs cmocka included first. */
+#ifndef DW_TESTS_MODEL_WORLD_H
+#define DW_TESTS_MODEL_WORLD_H
+
+#include <llama.h>
+
+#include "base/counters.h"
+#include "engine/context.h"
+#include "memory/device_view.h"
+#include "model/model.h"
+
+/* Tokens that a world has room for, and rows of logits. */
+#define WORLD_TOKENS 2048u
+#define WORLD_ROWS 1024u
+
+typedef struct model_world {
+    dw_device *device;
+    dw_model *model;
+    dw_region *region;
+    dw_device_view *view;
+    int32_t *tokens; /* [WORLD_TOKENS], at the region's start */
+    float *logits;   /* [WORLD_ROWS][vocab_count], behind */
+    uint32_t vocab_count;
+    dw_counters counters;
+} model_world;
+
+/* The default model's path: DW_TEST_MODEL, or its file in DW_TEST_MODEL_DIR or the user's cache.
+ * Fails the test, saying what to do, where there is none. */
+const char *world_model_path(void);
+
+void world_open(model_world *world, const char *path);
+void world_close(model_world *world);
+
+/* A whole file of tests/data, the caller's to free. */
+char *world_data(const char *name);
+/* Tokens of `text` into world->tokens: their number, at most WORLD_TOKENS. */
+uint32_t world_tokenize(model_world *world, const char *text);
+/* A step from tokens + offset, logits from row 0 on; asserts success. */
+void world_forward(model_world *world, dw_context *context, uint32_t offset, uint32_t count,
+                   uint32_t rows);
+dw_status world_try_forward(model_world *world, dw_context *context, const dw_step *step,
+                            dw_error *err);
+dw_context *world_context(model_world *world, uint32_t tokens_max);
+
+typedef struct model_oracle {
+    struct llama_model *model;
+    struct llama_context *context;
+    uint32_t vocab_count;
+} model_oracle;
+
+void oracle_open(model_oracle *oracle, const char *path, int threads);
+void oracle_close(model_oracle *oracle);
+/* Compute tokens [count] behind position `start`, forgetting what followed; logits of all when
+ * `all`, else of the last. */
+void oracle_forward(model_oracle *oracle, const int32_t *tokens, uint32_t start, uint32_t count,
+                    bool all);
+/* [vocab_count], of the step's token `row`; -1: the last. */
+const float *oracle_logits(model_oracle *oracle, int32_t row);
+
+int32_t logits_argmax(const float *logits, uint32_t count);
+/* KL divergence of softmax(ours) from softmax(theirs). */
+double logits_divergence(const float *theirs, const float *ours, uint32_t count);
+/* The largest difference over the largest magnitude. */
+double logits_difference(const float *theirs, const float *ours, uint32_t count);
+
+#endif

@@ -1,0 +1,184 @@
+/* Our graphs against libllama's on the same file. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model_world.h"
+#include "tiny_model.h"
+
+#define PROMPT_TOKENS 200u
+#define CONTINUATION_TOKENS 64u
+
+static void test_parity_logits_of_every_position(void **state)
+{
+    (void)state;
+    model_world world;
+    model_oracle oracle;
+    world_open(&world, world_model_path());
+    oracle_open(&oracle, world_model_path(), dw_device_threads(world.device));
+    assert_int_equal(oracle.vocab_count, world.vocab_count);
+    char *text = world_data("alice.txt");
+    assert_true(world_tokenize(&world, text) >= PROMPT_TOKENS);
+
+    dw_context *context = world_context(&world, 0);
+    world_forward(&world, context, 0, PROMPT_TOKENS, PROMPT_TOKENS);
+    oracle_forward(&oracle, world.tokens, 0, PROMPT_TOKENS, true);
+
+    uint32_t same_top = 0;
+    double divergence = 0;
+    for (uint32_t i = 0; i < PROMPT_TOKENS; i++) {
+        const float *theirs = oracle_logits(&oracle, (int32_t)i);
+        const float *ours = world.logits + (size_t)i * world.vocab_count;
+        same_top += logits_argmax(theirs, world.vocab_count) ==
+                            logits_argmax(ours, world.vocab_count)
+                        ? 1
+                        : 0;
+        divergence += logits_divergence(theirs, ours, world.vocab_count);
+    }
+    divergence /= PROMPT_TOKENS;
+    print_message("top-1 equal on %u of %u positions, mean KL %.3g\n", same_top, PROMPT_TOKENS,
+                  divergence);
+    assert_true(same_top * 100 >= PROMPT_TOKENS * 99);
+    assert_true(divergence < 1e-3 && divergence > -1e-9);
+
+    dw_context_destroy(context);
+    free(text);
+    oracle_close(&oracle);
+    world_close(&world);
+}
+
+/* Both go on from the same prompt by themselves. Where they part, the two candidates must have
+ * been so close that rounding could decide: within 0.1 of each other on both sides. */
+static bool continues_equally(model_world *world, model_oracle *oracle, const char *prompt)
+{
+    uint32_t length = world_tokenize(world, prompt);
+    assert_true(length > 0 && length + CONTINUATION_TOKENS < WORLD_TOKENS);
+    dw_context *context = world_context(world, 0);
+    bool equal = true;
+    uint32_t start = 0;
+    for (uint32_t i = 0; i < CONTINUATION_TOKENS && equal; i++) {
+        uint32_t count = start == 0 ? length : 1;
+        world_forward(world, context, start, count, 1);
+        oracle_forward(oracle, world->tokens + start, start, count, false);
+        start += count;
+        const float *theirs = oracle_logits(oracle, -1);
+        int32_t their_choice = logits_argmax(theirs, world->vocab_count);
+        int32_t our_choice = logits_argmax(world->logits, world->vocab_count);
+        if (their_choice != our_choice) {
+            float their_gap = theirs[their_choice] - theirs[our_choice];
+            float our_gap = world->logits[our_choice] - world->logits[their_choice];
+            print_message("parted at token %u: gaps %g and %g\n", i, (double)their_gap,
+                          (double)our_gap);
+            assert_true(their_gap < 0.1f && our_gap < 0.1f);
+            equal = false;
+        }
+        world->tokens[start] = our_choice;
+    }
+    dw_context_destroy(context);
+    return equal;
+}
+
+static void test_parity_greedy_continuations(void **state)
+{
+    (void)state;
+    model_world world;
+    model_oracle oracle;
+    world_open(&world, world_model_path());
+    oracle_open(&oracle, world_model_path(), dw_device_threads(world.device));
+    char *prompts = world_data("prompts.txt");
+    uint32_t count = 0;
+    uint32_t equal = 0;
+    char *rest = NULL;
+    for (char *prompt = strtok_r(prompts, "\n", &rest); prompt != NULL;
+         prompt = strtok_r(NULL, "\n", &rest)) {
+        equal += continues_equally(&world, &oracle, prompt) ? 1 : 0;
+        count++;
+    }
+    print_message("%u of %u continuations equal\n", equal, count);
+    assert_int_equal(count, 10);
+    assert_true(equal >= 9);
+    free(prompts);
+    oracle_close(&oracle);
+    world_close(&world);
+}
+
+/* A model that has all that the default one lacks: biases, an output matrix of its own, rope
+ * factors, scaled positions, matrices in several types. */
+static void check_tiny(const tiny_options *options)
+{
+    char path[] = "/tmp/dw-tiny-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    tiny_model_write(path, options);
+    model_world world;
+    model_oracle oracle;
+    world_open(&world, path);
+    oracle_open(&oracle, path, dw_device_threads(world.device));
+    uint32_t count = 100;
+    for (uint32_t i = 0; i < count; i++) {
+        world.tokens[i] = (int32_t)((i * 37 + 11) % world.vocab_count);
+    }
+    dw_context *context = world_context(&world, 0);
+    world_forward(&world, context, 0, count, count);
+    oracle_forward(&oracle, world.tokens, 0, count, true);
+    double worst = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        double difference =
+            logits_difference(oracle_logits(&oracle, (int32_t)i),
+                              world.logits + (size_t)i * world.vocab_count, world.vocab_count);
+        worst = fmax(worst, difference);
+    }
+    print_message("tiny model, head_dim %u, %u kv heads: worst relative difference %.3g\n",
+                  options->head_dim, options->kv_head_count, worst);
+    assert_true(worst < 1e-3);
+    dw_context_destroy(context);
+    oracle_close(&oracle);
+    world_close(&world);
+    (void)unlink(path);
+}
+
+static void test_parity_biases_factors_and_own_output(void **state)
+{
+    (void)state;
+    tiny_options options = tiny_defaults();
+    options.biases = true;
+    options.own_output = true;
+    options.rope_factors = true;
+    check_tiny(&options);
+    options.head_dim = 64;
+    options.rope_linear = 4.0f;
+    check_tiny(&options);
+}
+
+static void test_parity_heads_of_their_own(void **state)
+{
+    (void)state;
+    tiny_options options = tiny_defaults();
+    options.kv_head_count = options.head_count;
+    options.matrix_type = GGML_TYPE_Q8_0;
+    check_tiny(&options);
+    options.kv_head_count = 1;
+    options.matrix_type = GGML_TYPE_F16;
+    options.head_dim = 48; /* heads * head_dim is not the embedding's length */
+    check_tiny(&options);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parity_logits_of_every_position),
+        cmocka_unit_test(test_parity_greedy_continuations),
+        cmocka_unit_test(test_parity_biases_factors_and_own_output),
+        cmocka_unit_test(test_parity_heads_of_their_own),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
