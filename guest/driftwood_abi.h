@@ -37,9 +37,11 @@ typedef enum dw_type {
 } dw_type;
 
 /* Operations of a tensor graph. Shapes are written [ne0, ne1, ne2, ne3], ne0 varying fastest.
- * a, b, c are the inputs in order; `p` is dw_op_params. */
+ * a, b, c, d are the inputs in order; `p` is dw_op_params. Inputs and results are F32 where
+ * nothing else is said. docs/guest-abi-tensors.md has the rules in full. */
 typedef enum dw_op {
-    DW_OP_MATMUL = 1,    /* a [k, m, ..], b [k, n, ..] -> [m, n, ..]; a may be quantised; b F32 */
+    DW_OP_MATMUL = 1,    /* a [k, m, ..], b [k, n, ..] -> [m, n, ..]; a of any type but I32, its
+                            outer sizes divide b's */
     DW_OP_ADD = 2,       /* a + b, b repeated over a where its sizes divide a's */
     DW_OP_SUB = 3,       /* a - b, likewise */
     DW_OP_MUL = 4,       /* a * b, elementwise, likewise */
@@ -48,7 +50,7 @@ typedef enum dw_op {
     DW_OP_SOFTMAX = 7,   /* over ne0 of a * p.f[0] (0 counts as 1) + b; b: mask, F32, optional */
     DW_OP_RMS_NORM = 8,  /* over ne0, epsilon p.f[0] */
     DW_OP_NORM = 9,      /* layer norm over ne0, epsilon p.f[0]; scale and shift with MUL, ADD */
-    DW_OP_GELU = 10,
+    DW_OP_GELU = 10,     /* a times the normal distribution's mass below a (erf, not tanh) */
     DW_OP_SILU = 11,
     DW_OP_RELU = 12,
     DW_OP_TANH = 13,
@@ -60,27 +62,31 @@ typedef enum dw_op {
     DW_OP_SUM = 19,      /* all of a -> [1] */
     DW_OP_SUM_ROWS = 20, /* over ne0 -> [1, ne1, ..] */
     DW_OP_MEAN = 21,     /* over ne0 -> [1, ne1, ..] */
-    DW_OP_ARGMAX = 22,   /* a [n, m] -> I32 [m] */
-    DW_OP_TRANSPOSE = 23, /* ne0 and ne1 exchanged; a view */
+    DW_OP_ARGMAX = 22,   /* a [n, m] -> I32 [m]; any of equals */
+    DW_OP_TRANSPOSE = 23, /* ne0 and ne1 exchanged; a view. Views take every type; the rows of
+                             quantised tensors stay whole */
     DW_OP_PERMUTE = 24,  /* axis i of a becomes axis p.i[i]; a view */
     DW_OP_RESHAPE = 25,  /* to p.i[0..3], a must be contiguous; a view */
     DW_OP_VIEW = 26,     /* p.i[0..3] elements from a, starting at element offsets p.i[4..7] */
     DW_OP_CONT = 27,     /* a, made contiguous */
-    DW_OP_CONVERT = 28,  /* a as type p.i[0] */
-    DW_OP_GET_ROWS = 29, /* rows of a [n, r] named by b I32 [m] -> F32 [n, m] */
+    DW_OP_CONVERT = 28,  /* a as type p.i[0]: F32, F16, BF16 to each other and to Q4_0 .. Q8_0;
+                            F32 to I32 and back; quantised to F32 */
+    DW_OP_GET_ROWS = 29, /* rows of a [n, r], any type but I32, named by b I32 [m] -> F32 [n, m];
+                            b stands in memory (or is an ARGMAX, on the CPU): it is checked */
     DW_OP_ROPE = 30,     /* a [head_dim, heads, tokens], b I32 [tokens]: positions;
                             p.i[0] dims (even), p.i[1] mode (0 adjacent pairs, 2 halves),
                             p.f[0] base (0 counts as 10000), p.f[1] scale (0 counts as 1) */
     DW_OP_ATTENTION = 31, /* a: q [head_dim, q_tokens, heads], b: k [head_dim, kv_tokens, kv_heads],
                             c: v [head_dim, kv_tokens, kv_heads] -> [head_dim, heads, q_tokens];
+                            k and v also F16 or BF16; kv_heads divides heads;
                             d: mask F32 [kv_tokens, q_tokens], optional, added to the scores;
                             p.f[0] scale (0 counts as 1/sqrt(head_dim)), p.i[0] 1: causal, the last
                             query being at the last key */
-    DW_OP_CONCAT = 32,   /* a and b along axis p.i[0] */
-    DW_OP_REPEAT = 33    /* a repeated to p.i[0..3], multiples of its sizes */
+    DW_OP_CONCAT = 32,   /* a and b of one type, not quantised, along axis p.i[0] */
+    DW_OP_REPEAT = 33    /* a, not quantised, repeated to p.i[0..3], multiples of its sizes */
 } dw_op;
 
-/* Parameters of an operation; those that it does not name must be 0. 64 bytes. */
+/* Parameters of an operation, all finite; those that it does not name must be 0. 64 bytes. */
 typedef struct dw_op_params {
     int32_t i[8];
     float f[8];

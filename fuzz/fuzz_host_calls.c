@@ -1,0 +1,317 @@
+/* Every function that guests can import, called from a live guest with arguments made by the
+ * fuzzer: real handles and stale ones, pointers inside, at and beyond the edge of memory, lengths
+ * that wrap. The guest is made from the import tables, so that a new function is fuzzed without
+ * a change here: for import k it exports "c<k>", which takes the arguments from memory.
+ * A small random model is granted, so that contexts, samplers and steps are real. */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "driftwood_abi.h"
+#include "guest_abi/guest_abi.h"
+#include "tiny_model.h"
+
+#define IMPORTS_MAX 64
+#define ARGS_MAX 8
+#define ARGS_OFFSET 65024u /* 8 bytes an argument, at the end of the first page */
+#define CALLS_MAX 40
+/* Small: libllama's tokenizers take seconds for a quarter of a mebibyte. */
+#define MEMORY_BYTES_MAX ((uint64_t)256 << 10)
+#define WAT_BYTES_MAX 65536
+#define RESULTS_KEPT 16
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+typedef struct guest {
+    dw_engine *engine;
+    dw_model *model;
+    dw_module *module;
+    const dw_import *imports[IMPORTS_MAX];
+    size_t import_count;
+} guest;
+
+typedef struct reader {
+    const uint8_t *data;
+    size_t left;
+} reader;
+
+static uint32_t next_byte(reader *in)
+{
+    if (in->left == 0) {
+        return 0;
+    }
+    in->left--;
+    return *in->data++;
+}
+
+static uint32_t next_word(reader *in)
+{
+    uint32_t word = 0;
+    for (int i = 0; i < 4; i++) {
+        word = word << 8 | next_byte(in);
+    }
+    return word;
+}
+
+static void die(const char *what, const dw_error *err)
+{
+    (void)fprintf(stderr, "fuzz_host_calls: %s: %s\n", what, err != NULL ? err->message : "");
+    abort();
+}
+
+/* ---- the guest ---- */
+
+typedef struct text {
+    char bytes[WAT_BYTES_MAX];
+    size_t length;
+} text;
+
+static void say(text *to, const char *format, ...) DW_PRINTF(2, 3);
+static void say(text *to, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int length = vsnprintf(to->bytes + to->length, sizeof to->bytes - to->length, format, list);
+    va_end(list);
+    if (length < 0 || (size_t)length >= sizeof to->bytes - to->length) {
+        die("the guest's text is too long", NULL);
+    }
+    to->length += (size_t)length;
+}
+
+static const char *type_name(char letter)
+{
+    switch (letter) {
+    case 'i':
+        return "i32";
+    case 'I':
+        return "i64";
+    case 'f':
+        return "f32";
+    default:
+        return "f64";
+    }
+}
+
+static void say_import(text *to, size_t index, const dw_import *import)
+{
+    say(to, "(import \"driftwood\" \"%s\" (func $f%zu", import->name, index);
+    const char *at = import->signature;
+    for (; *at != ':'; at++) {
+        say(to, " (param %s)", type_name(*at));
+    }
+    for (at++; *at != '\0'; at++) {
+        say(to, " (result %s)", type_name(*at));
+    }
+    say(to, "))\n");
+}
+
+/* Results of all types come back as an i32, which is what dw_instance_call takes. */
+static void say_export(text *to, size_t index, const dw_import *import)
+{
+    const char *colon = strchr(import->signature, ':');
+    char result = colon[1];
+    say(to, "(func (export \"c%zu\") (result i32)", index);
+    const char *after = result == 'I'   ? " i32.wrap_i64"
+                        : result == 'f' ? " i32.trunc_sat_f32_s"
+                        : result == 'F' ? " i32.trunc_sat_f64_s"
+                        : result == 0   ? " i32.const 0"
+                                        : "";
+    for (const char *at = import->signature; at < colon; at++) {
+        say(to, " (%s.load offset=%zu (i32.const %u))", type_name(*at),
+            (size_t)(at - import->signature) * 8, ARGS_OFFSET);
+    }
+    say(to, " call $f%zu%s)\n", index, after);
+}
+
+static void make_module(guest *to)
+{
+    static text wat;
+    say(&wat, "(module\n");
+    for (size_t i = 0; i < to->import_count; i++) {
+        say_import(&wat, i, to->imports[i]);
+    }
+    say(&wat, "(memory (export \"memory\") 2 4)\n"
+              "(func (export \"grow\") (result i32) (memory.grow (i32.const 1)))\n");
+    for (size_t i = 0; i < to->import_count; i++) {
+        say_export(&wat, i, to->imports[i]);
+    }
+    say(&wat, ")\n");
+    wasm_byte_vec_t wasm;
+    wasmtime_error_t *error = wasmtime_wat2wasm(wat.bytes, wat.length, &wasm);
+    if (error != NULL) {
+        die("the guest's text is wrong", NULL);
+    }
+    dw_error err;
+    if (dw_module_create(&to->module, to->engine, wasm.data, wasm.size, &err) != DW_OK) {
+        die("module", &err);
+    }
+    wasm_byte_vec_delete(&wasm);
+}
+
+static void make_model(guest *to)
+{
+    char path[] = "/tmp/fuzz_host_calls.XXXXXX";
+    int fd = mkstemp(path);
+    if (fd < 0) {
+        die("no temporary file", NULL);
+    }
+    (void)close(fd);
+    tiny_options options = tiny_defaults();
+    tiny_model_write(path, &options);
+    dw_error err;
+    if (dw_model_open(&to->model, to->engine, path, &err) != DW_OK) {
+        die("model", &err);
+    }
+    (void)unlink(path);
+}
+
+static const guest *the_guest(void)
+{
+    static guest one;
+    if (one.module != NULL) {
+        return &one;
+    }
+    dw_error err;
+    dw_engine_options options = {.device = "CPU", .threads = 1};
+    if (dw_engine_create(&one.engine, &options, &err) != DW_OK) {
+        die("engine", &err);
+    }
+    const dw_import *const tables[] = {dw_host_imports, dw_tensor_imports, dw_model_imports};
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        for (const dw_import *import = tables[i]; import->name != NULL; import++) {
+            if (one.import_count == IMPORTS_MAX || strchr(import->signature, ':') == NULL) {
+                die("more imports than there is room for", NULL);
+            }
+            one.imports[one.import_count++] = import;
+        }
+    }
+    make_model(&one);
+    make_module(&one);
+    return &one;
+}
+
+/* ---- arguments ---- */
+
+typedef struct session {
+    dw_instance *instance;
+    int32_t results[RESULTS_KEPT]; /* of earlier calls: handles, tensors, lengths, statuses */
+    uint32_t result_count;
+} session;
+
+static int32_t recent(const session *in_use, uint32_t back)
+{
+    uint32_t count = in_use->result_count;
+    uint32_t kept = count < RESULTS_KEPT ? count : RESULTS_KEPT;
+    return count == 0 ? 0 : in_use->results[(count - 1 - back % kept) % RESULTS_KEPT];
+}
+
+static uint32_t next_argument(reader *in, const session *in_use)
+{
+    uint32_t kind = next_byte(in);
+    uint32_t bytes = (uint32_t)dw_instance_memory_bytes(in_use->instance);
+    switch (kind % 8) {
+    case 0:
+    case 1:
+        return next_byte(in) % 40;
+    case 2:
+    case 3:
+        return (uint32_t)recent(in_use, kind >> 3);
+    case 4:
+    case 5:
+        return next_byte(in) * 64; /* where poke writes */
+    case 6:
+        return bytes - next_byte(in) % 65;
+    default:
+        return next_word(in);
+    }
+}
+
+/* Something for a pointer to point at: sizes, tensor numbers, parameters, text, tokens. */
+static void poke(reader *in, const session *in_use)
+{
+    unsigned char *memory = dw_instance_memory(in_use->instance);
+    uint32_t at = next_byte(in) * 64;
+    uint32_t kind = next_byte(in);
+    for (uint32_t i = 0; i < 16; i++) {
+        uint32_t word = kind % 4 == 0   ? next_byte(in) % 5
+                        : kind % 4 == 1 ? (uint32_t)recent(in_use, next_byte(in))
+                        : kind % 4 == 2 ? next_word(in)
+                                        : 0x3f000000u;
+        if (kind >= 128 && i >= 4) {
+            word = kind & 64 ? 0 : 1;
+        }
+        memcpy(memory + at + i * 4, &word, sizeof word);
+    }
+}
+
+static ptrdiff_t input(void *user, char *buffer, size_t capacity)
+{
+    (void)user;
+    static const char message[] = "a message";
+    if (capacity >= sizeof message) {
+        memcpy(buffer, message, sizeof message);
+    }
+    return (ptrdiff_t)sizeof message - 1;
+}
+
+static void one_call(reader *in, const guest *who, session *in_use)
+{
+    size_t index = next_byte(in) % who->import_count;
+    unsigned char *memory = dw_instance_memory(in_use->instance);
+    size_t count =
+        (size_t)(strchr(who->imports[index]->signature, ':') - who->imports[index]->signature);
+    if (count > ARGS_MAX) {
+        die("an import with too many arguments", NULL);
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint64_t argument = next_argument(in, in_use);
+        memcpy(memory + ARGS_OFFSET + i * 8, &argument, sizeof argument);
+    }
+    char name[16];
+    (void)snprintf(name, sizeof name, "c%zu", index);
+    int32_t result = 0;
+    dw_error err;
+    dw_status status = dw_instance_call(in_use->instance, name, &result, &err);
+    if (status == DW_OK && result > 0) {
+        in_use->results[in_use->result_count % RESULTS_KEPT] = result;
+        in_use->result_count++;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const guest *who = the_guest();
+    reader in = {data, size};
+    dw_instance_options options = {.models = &who->model,
+                                   .model_count = 1,
+                                   .on_input = input,
+                                   .memory_bytes_max = MEMORY_BYTES_MAX,
+                                   .context_tokens_max = 64,
+                                   .context_count_max = 4};
+    dw_error err;
+    session in_use = {0};
+    if (dw_instance_create(&in_use.instance, who->module, &options, &err) != DW_OK) {
+        die("instance", &err);
+    }
+    for (int i = 0; i < CALLS_MAX && in.left > 0; i++) {
+        uint32_t what = next_byte(&in) % 16;
+        if (what < 11) {
+            one_call(&in, who, &in_use);
+        } else if (what < 15) {
+            poke(&in, &in_use);
+        } else if (what == 15) {
+            int32_t result;
+            (void)dw_instance_call(in_use.instance, "grow", &result, &err);
+        }
+    }
+    dw_instance_destroy(in_use.instance);
+    return 0;
+}
