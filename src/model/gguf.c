@@ -150,7 +150,8 @@ static dw_status skip_elements(reader *in, gguf_key *key, dw_error *err)
         if (!dw_mul_size(&bytes, key->count, type_table[key->element_type].bytes) ||
             take(in, bytes, "an array", &ignored, NULL) != DW_OK) {
             return dw_fail(err, DW_E_FORMAT,
-                           "byte %zu: key '%.*s': array of %zu %s, %zu bytes are left", in->at,
+                           "truncated at byte %zu: key '%.*s': array of %zu %s, %zu bytes are left",
+                           in->at,
                            shown, key->name.text, key->count,
                            dw_gguf_type_name(key->element_type), in->count - in->at);
         }
