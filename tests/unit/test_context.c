@@ -1,0 +1,345 @@
+/* Contexts: steps in slices, trimming, and steps that fail leave them as they were. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "model_world.h"
+#include "tiny_model.h"
+
+typedef struct fixture {
+    char path[64];
+    model_world world;
+} fixture;
+
+static int open_with(void **state, const tiny_options *options)
+{
+    fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    (void)snprintf(f->path, sizeof f->path, "/tmp/dw-context-XXXXXX");
+    int fd = mkstemp(f->path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    tiny_model_write(f->path, options);
+    world_open(&f->world, f->path);
+    for (uint32_t i = 0; i < WORLD_TOKENS; i++) {
+        f->world.tokens[i] = (int32_t)((i * 31 + i / 7) % f->world.vocab_count);
+    }
+    *state = f;
+    return 0;
+}
+
+static int set_up(void **state)
+{
+    tiny_options options = tiny_defaults();
+    return open_with(state, &options);
+}
+
+static int set_up_nan(void **state)
+{
+    tiny_options options = tiny_defaults();
+    options.nan_weights = true;
+    return open_with(state, &options);
+}
+
+static int tear_down(void **state)
+{
+    fixture *f = *state;
+    world_close(&f->world);
+    (void)unlink(f->path);
+    free(f);
+    return 0;
+}
+
+static float *copy_row(const model_world *world, uint32_t row)
+{
+    size_t bytes = world->vocab_count * sizeof(float);
+    float *copy = malloc(bytes);
+    assert_non_null(copy);
+    memcpy(copy, world->logits + (size_t)row * world->vocab_count, bytes);
+    return copy;
+}
+
+static void assert_close_logits(const float *expected, const float *found, uint32_t count,
+                                double limit)
+{
+    double difference = logits_difference(expected, found, count);
+    if (!(difference < limit)) {
+        fail_msg("logits differ by %g, limit %g", difference, limit);
+    }
+}
+
+static void assert_same_logits(const float *expected, const float *found, uint32_t count)
+{
+    assert_close_logits(expected, found, count, 1e-4);
+}
+
+/* Forward the first 1,300 tokens in calls of these lengths, logits of the last. */
+static void forward_in_parts(model_world *world, const uint32_t *lengths, size_t count)
+{
+    dw_context *context = world_context(world, 0);
+    uint32_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        world_forward(world, context, at, lengths[i], i + 1 == count ? 1 : 0);
+        at += lengths[i];
+        assert_int_equal(dw_context_length(context), at);
+    }
+    assert_int_equal(at, 1300);
+    assert_memory_equal(dw_context_tokens(context), world->tokens, 1300 * sizeof(int32_t));
+    dw_context_destroy(context);
+}
+
+/* 1,300 tokens in one call (slices of 512, growths of the log at 256, 512 and 1,024) against the
+ * same in calls of odd lengths. For few queries ggml's CPU attention sums values in F16, for many
+ * in F32: a last token decoded alone differs by that rounding. */
+static void test_context_slices_equal_one_step(void **state)
+{
+    model_world *world = &((fixture *)*state)->world;
+    const uint32_t whole[] = {1300};
+    const uint32_t parts[] = {100, 411, 600, 189};
+    const uint32_t single[] = {1, 99, 411, 600, 188, 1};
+    forward_in_parts(world, whole, 1);
+    float *expected = copy_row(world, 0);
+    forward_in_parts(world, parts, 4);
+    assert_same_logits(expected, world->logits, world->vocab_count);
+    forward_in_parts(world, single, 6);
+    assert_close_logits(expected, world->logits, world->vocab_count, 2e-3);
+    free(expected);
+}
+
+/* Rows that begin in one slice and end in another stand in one block, each at its place. */
+static void test_context_rows_over_slices(void **state)
+{
+    model_world *world = &((fixture *)*state)->world;
+    dw_context *context = world_context(world, 0);
+    world_forward(world, context, 0, 700, 700);
+    float *early = copy_row(world, 400);
+    float *late = copy_row(world, 699);
+    assert_int_equal(dw_context_trim(context, 0, NULL), DW_OK);
+    memset(world->logits, 0x7f, (size_t)700 * world->vocab_count * sizeof(float));
+    world_forward(world, context, 0, 700, 300);
+    assert_same_logits(early, world->logits, world->vocab_count);
+    assert_same_logits(late, world->logits + (size_t)299 * world->vocab_count,
+                       world->vocab_count);
+    /* and nothing behind the last row was touched */
+    const unsigned char *behind =
+        (const unsigned char *)(world->logits + (size_t)300 * world->vocab_count);
+    assert_int_equal(behind[0], 0x7f);
+    free(early);
+    free(late);
+    dw_context_destroy(context);
+}
+
+static void test_context_trim_and_append_again(void **state)
+{
+    model_world *world = &((fixture *)*state)->world;
+    dw_context *context = world_context(world, 0);
+    world_forward(world, context, 0, 300, 1);
+    float *expected = copy_row(world, 0);
+    dw_error err = {0};
+    assert_int_equal(dw_context_trim(context, 301, &err), DW_E_RANGE);
+    assert_non_null(strstr(err.message, "301"));
+    assert_int_equal(dw_context_trim(context, 200, &err), DW_OK);
+    world_forward(world, context, 1000, 90, 0); /* others in between, to be forgotten */
+    assert_int_equal(dw_context_trim(context, 200, &err), DW_OK);
+    world_forward(world, context, 200, 100, 1);
+    assert_same_logits(expected, world->logits, world->vocab_count);
+    assert_memory_equal(dw_context_tokens(context), world->tokens, 300 * sizeof(int32_t));
+    free(expected);
+    dw_context_destroy(context);
+}
+
+static void test_context_contexts_do_not_mix(void **state)
+{
+    model_world *world = &((fixture *)*state)->world;
+    dw_context *alone = world_context(world, 0);
+    world_forward(world, alone, 0, 50, 0);
+    world_forward(world, alone, 50, 1, 1);
+    float *expected = copy_row(world, 0);
+    dw_context *a = world_context(world, 0);
+    dw_context *b = world_context(world, 0);
+    world_forward(world, a, 0, 50, 0);
+    world_forward(world, b, 700, 50, 0);
+    world_forward(world, b, 750, 1, 1);
+    world_forward(world, a, 50, 1, 1);
+    assert_same_logits(expected, world->logits, world->vocab_count);
+    free(expected);
+    dw_context_destroy(a);
+    dw_context_destroy(b);
+    dw_context_destroy(alone);
+}
+
+static void refuses(model_world *world, dw_context *context, const dw_step *step, dw_status code,
+                    const char *words)
+{
+    uint32_t length = dw_context_length(context);
+    dw_error err = {0};
+    assert_int_equal(world_try_forward(world, context, step, &err), code);
+    if (strstr(err.message, words) == NULL) {
+        fail_msg("'%s' is not in: %s", words, err.message);
+    }
+    assert_int_equal(dw_context_length(context), length);
+}
+
+static void test_context_bad_steps_change_nothing(void **state)
+{
+    model_world *world = &((fixture *)*state)->world;
+    dw_error err = {0};
+    dw_context *context = NULL;
+    assert_int_equal(dw_context_create(&context, world->model, 4000, &err), DW_E_RANGE);
+    assert_non_null(strstr(err.message, "4000"));
+    context = world_context(world, 400);
+    assert_int_equal(dw_context_capacity(context), 400);
+    world_forward(world, context, 0, 20, 1);
+    float *expected = copy_row(world, 0);
+
+    dw_step step = {.tokens = world->tokens, .token_count = 381};
+    refuses(world, context, &step, DW_E_LIMIT, "381 tokens behind 20, the context takes 400");
+    step.token_count = 0;
+    refuses(world, context, &step, DW_E_ARG, "no tokens");
+    step.token_count = 4;
+    step.logits = world->logits;
+    step.logits_rows = 5;
+    refuses(world, context, &step, DW_E_RANGE, "5 rows of logits for 4 tokens");
+    step.logits_rows = 1;
+    step.logits = (float *)(void *)(world->tokens + 3);
+    refuses(world, context, &step, DW_E_OVERLAP, "over the 4 tokens");
+    step.logits = (float *)(void *)((char *)world->logits + 2);
+    refuses(world, context, &step, DW_E_ALIGN, "multiple of");
+    step.logits = world->logits;
+    int32_t kept = world->tokens[2];
+    world->tokens[2] = (int32_t)world->vocab_count;
+    refuses(world, context, &step, DW_E_RANGE, "token 320 at 2, the vocabulary has 320");
+    world->tokens[2] = -1;
+    refuses(world, context, &step, DW_E_RANGE, "token -1 at 2");
+    world->tokens[2] = kept;
+    volatile bool cancel = true;
+    step.cancel = &cancel;
+    refuses(world, context, &step, DW_E_CANCELLED, "cancelled");
+
+    assert_int_equal(dw_context_trim(context, 19, NULL), DW_OK);
+    world_forward(world, context, 19, 1, 1);
+    assert_same_logits(expected, world->logits, world->vocab_count);
+    free(expected);
+    dw_context_destroy(context);
+}
+
+typedef struct progress {
+    uint32_t calls;
+    uint32_t done;
+    volatile bool cancel;
+} progress;
+
+static void on_progress(void *user, uint32_t done, uint32_t total)
+{
+    progress *p = user;
+    assert_true(done > p->done && done <= total);
+    p->calls++;
+    p->done = done;
+    p->cancel = done >= 1024;
+}
+
+static void test_context_cancelled_between_slices(void **state)
+{
+    model_world *world = &((fixture *)*state)->world;
+    dw_context *context = world_context(world, 0);
+    world_forward(world, context, 0, 10, 0);
+    progress p = {0};
+    dw_step step = {.tokens = world->tokens,
+                    .token_count = 1500,
+                    .cancel = &p.cancel,
+                    .on_progress = on_progress,
+                    .user = &p};
+    refuses(world, context, &step, DW_E_CANCELLED, "cancelled at token 1024 of 1500");
+    assert_int_equal(p.calls, 2);
+    dw_context_destroy(context);
+}
+
+static void test_context_counts_prompts_and_decoding(void **state)
+{
+    model_world *world = &((fixture *)*state)->world;
+    dw_context *context = world_context(world, 0);
+    world_forward(world, context, 0, 1, 1);
+    world_forward(world, context, 1, 40, 0);
+    world_forward(world, context, 41, 1, 1);
+    world_forward(world, context, 42, 1, 1);
+    assert_int_equal(world->counters.prompt_tokens, 41);
+    assert_int_equal(world->counters.decoded_tokens, 2);
+    assert_true(world->counters.prompt_ns > 0 && world->counters.decode_ns > 0);
+    assert_int_equal(world->counters.host_copied_bytes, 0);
+    dw_context_destroy(context);
+}
+
+/* After the first, a decoded token asks our heap for nothing. */
+static void test_context_decoding_allocates_nothing(void **state)
+{
+    model_world *world = &((fixture *)*state)->world;
+    dw_context *context = world_context(world, 0);
+    world_forward(world, context, 0, 20, 1);
+    world_forward(world, context, 20, 1, 1);
+    uint64_t before = dw_alloc_count();
+    for (uint32_t i = 21; i < 120; i++) {
+        world_forward(world, context, i, 1, 1);
+    }
+    assert_int_equal(dw_alloc_count(), before);
+    dw_context_destroy(context);
+}
+
+static void test_context_survives_no_memory(void **state)
+{
+    model_world *world = &((fixture *)*state)->world;
+    for (int64_t n = 0; n < 8; n++) {
+        dw_error err = {0};
+        dw_context *context = NULL;
+        dw_alloc_fail_after(n);
+        dw_status status = dw_context_create(&context, world->model, 0, &err);
+        if (status == DW_OK) {
+            dw_step step = {.tokens = world->tokens, .token_count = (uint32_t)(5 + n)};
+            status = world_try_forward(world, context, &step, &err);
+            assert_int_equal(dw_context_length(context), status == DW_OK ? 5 + n : 0);
+        }
+        dw_alloc_fail_after(-1);
+        assert_true(status == DW_OK || status == DW_E_MEMORY);
+        dw_context_destroy(context);
+    }
+}
+
+static void test_context_nan_is_refused(void **state)
+{
+    model_world *world = &((fixture *)*state)->world;
+    dw_context *context = world_context(world, 0);
+    world_forward(world, context, 0, 5, 0); /* no logits are asked for: nothing to refuse */
+    dw_step step = {.tokens = world->tokens,
+                    .token_count = 3,
+                    .logits = world->logits,
+                    .logits_rows = 1};
+    refuses(world, context, &step, DW_E_NUMERIC, "NaN");
+    dw_context_destroy(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_context_slices_equal_one_step, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_context_rows_over_slices, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_context_trim_and_append_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_context_contexts_do_not_mix, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_context_bad_steps_change_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_context_cancelled_between_slices, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_context_counts_prompts_and_decoding, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_context_decoding_allocates_nothing, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_context_survives_no_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_context_nan_is_refused, set_up_nan, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
