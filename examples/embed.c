@@ -15,8 +15,7 @@ static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
     return fflush(stdout) == 0 ? (ptrdiff_t)written : -1;
 }
 
-static dw_status run(dw_engine *engine, dw_model *model, char **argv, int *exit_code,
-                     dw_error *err)
+static dw_status run(dw_engine *engine, dw_model *model, char **argv, int *exit_code, dw_error *err)
 {
     const char *names[] = {"DRIFTWOOD_PROMPT", "DRIFTWOOD_TEMP"};
     const char *values[] = {argv[3], "0"};
@@ -42,8 +41,7 @@ static dw_status run(dw_engine *engine, dw_model *model, char **argv, int *exit_
         status = dw_instance_run(instance, exit_code, err);
         dw_instance_stats(instance, &stats);
         fprintf(stderr, "%llu tokens in, %llu out, %llu bytes copied by the host\n",
-                (unsigned long long)stats.prompt_tokens,
-                (unsigned long long)stats.generated_tokens,
+                (unsigned long long)stats.prompt_tokens, (unsigned long long)stats.generated_tokens,
                 (unsigned long long)stats.host_copied_bytes);
     }
     dw_instance_destroy(instance);

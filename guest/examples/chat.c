@@ -12,11 +12,11 @@ typedef struct chat {
     int32_t sampler;
     uint32_t capacity;
     dw_model_facts facts;
-    float *logits;       /* [vocab_count] */
-    int32_t *next;       /* [1]: the token being forwarded */
-    int32_t *held;       /* [capacity]: what the context holds */
+    float *logits; /* [vocab_count] */
+    int32_t *next; /* [1]: the token being forwarded */
+    int32_t *held; /* [capacity]: what the context holds */
     uint32_t held_count;
-    dw_message *turns;   /* roles are static, contents owned */
+    dw_message *turns; /* roles are static, contents owned */
     uint32_t turn_count;
     uint32_t first_turn; /* 1 where turns[0] is the system prompt */
     uint64_t tokens_max;
@@ -79,8 +79,9 @@ static int32_t *fitting_conversation(chat *chat, uint32_t *count)
         int32_t *tokens = conversation(chat, count);
         if (*count + 1 < chat->capacity) {
             if (dropped > 0) {
-                fprintf(stderr, "[the context of %u tokens is full: the oldest %u messages were "
-                                "forgotten]\n",
+                fprintf(stderr,
+                        "[the context of %u tokens is full: the oldest %u messages were "
+                        "forgotten]\n",
                         chat->capacity, dropped);
             }
             return tokens;

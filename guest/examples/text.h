@@ -115,8 +115,8 @@ static char *templated(int32_t model, const dw_message *messages, uint32_t count
             fprintf(stderr, "out of memory: %zu bytes\n", capacity);
             exit(1);
         }
-        int32_t length = dw_chat_template(model, messages, count, open_answer, text,
-                                          (uint32_t)capacity - 1);
+        int32_t length =
+            dw_chat_template(model, messages, count, open_answer, text, (uint32_t)capacity - 1);
         if (length >= 0) {
             text[length] = '\0';
             return text;
@@ -166,7 +166,8 @@ static void stream_token(text_stream *stream, int32_t model, const int32_t *toke
     }
     char *place = stream->held + stream->held_count;
     uint32_t room = (uint32_t)(sizeof stream->held - stream->held_count);
-    stream->held_count += (size_t)must(dw_detokenize(model, token, 1, place, room, 0), "detokenize");
+    stream->held_count +=
+        (size_t)must(dw_detokenize(model, token, 1, place, room, 0), "detokenize");
     size_t rest = unfinished(stream->held, stream->held_count);
     fwrite(stream->held, 1, stream->held_count - rest, stdout);
     fflush(stdout);

@@ -36,7 +36,8 @@ dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err)
 {
     uint32_t bytes = (uint32_t)capacity;
     if (_NSGetExecutablePath(path, &bytes) != 0) {
-        return dw_fail(err, DW_E_LIMIT, "this program's path is longer than %zu bytes", capacity - 1);
+        return dw_fail(err, DW_E_LIMIT, "this program's path is longer than %zu bytes",
+                       capacity - 1);
     }
     return DW_OK;
 }

@@ -30,7 +30,8 @@ dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err)
         return dw_fail(err, DW_E_NOT_FOUND, "/proc/self/exe: %s", strerror(errno));
     }
     if ((size_t)length >= capacity) {
-        return dw_fail(err, DW_E_LIMIT, "this program's path is longer than %zu bytes", capacity - 1);
+        return dw_fail(err, DW_E_LIMIT, "this program's path is longer than %zu bytes",
+                       capacity - 1);
     }
     path[length] = '\0';
     return DW_OK;

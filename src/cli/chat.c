@@ -12,9 +12,7 @@ static const char usage[] =
     "\n"
     "Talks with a model; what was said stays in its context. Ctrl-C ends an answer, Ctrl-D the\n"
     "chat, /clear forgets what was said.\n"
-    "\n"
-    DW_CLI_SESSION_HELP
-    "  -h, --help           this text\n";
+    "\n" DW_CLI_SESSION_HELP "  -h, --help           this text\n";
 
 /* The line that waits for the guest, who may have to ask twice. */
 typedef struct line_source {
@@ -75,10 +73,8 @@ int dw_cli_chat(int argc, char **argv)
     static const struct option options[] = {
         DW_CLI_SESSION_OPTIONS, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     line_source source = {.interactive = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)};
-    dw_cli_session session = {.guest = "chat",
-                              .on_input = on_input,
-                              .user = &source,
-                              .on_interrupt = dw_instance_cancel};
+    dw_cli_session session = {
+        .guest = "chat", .on_input = on_input, .user = &source, .on_interrupt = dw_instance_cancel};
     dw_error error;
     int exit_code = 0;
     int option;

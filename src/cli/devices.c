@@ -7,8 +7,8 @@
 static const char usage[] =
     "usage: driftwood devices [--json]\n"
     "\n"
-    "Lists the compute devices: what --device takes, their kind and memory, whether they read host\n"
-    "memory at full speed (unified) and whether guest memory can be their own buffer (shared).\n"
+    "Lists the compute devices: what --device takes, their kind and memory, whether they read\n"
+    "host memory at full speed (unified), whether guest memory can be their own (shared).\n"
     "\n"
     "  -j, --json  [{\"name\", \"description\", \"kind\", \"backend\", \"memory_bytes\",\n"
     "              \"memory_free_bytes\", \"unified\", \"shares_host\"}]\n"
@@ -32,18 +32,18 @@ static void print_device(const dw_device_info *info)
         (void)snprintf(memory, sizeof memory, "%.1f GiB",
                        (double)info->memory_bytes / (double)(1U << 30));
     }
-    printf("%-10s %-5s %-8s %10s  %-8s %-7s %s\n", info->name, kind_name(info->kind),
-           info->backend, memory, info->unified ? "yes" : "no", info->shares_host ? "yes" : "no",
+    printf("%-10s %-5s %-8s %10s  %-8s %-7s %s\n", info->name, kind_name(info->kind), info->backend,
+           memory, info->unified ? "yes" : "no", info->shares_host ? "yes" : "no",
            info->description);
 }
 
 static json_t *device_json(const dw_device_info *info)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b}", "name", info->name,
-                     "description", info->description, "kind", kind_name(info->kind), "backend",
-                     info->backend, "memory_bytes", (json_int_t)info->memory_bytes,
-                     "memory_free_bytes", (json_int_t)info->memory_free_bytes, "unified",
-                     info->unified, "shares_host", info->shares_host);
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b}", "name", info->name, "description",
+                     info->description, "kind", kind_name(info->kind), "backend", info->backend,
+                     "memory_bytes", (json_int_t)info->memory_bytes, "memory_free_bytes",
+                     (json_int_t)info->memory_free_bytes, "unified", info->unified, "shares_host",
+                     info->shares_host);
 }
 
 static int list(bool as_json)
@@ -76,9 +76,8 @@ static int list(bool as_json)
 
 int dw_cli_devices(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     bool as_json = false;
     int option;
     while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {

@@ -46,8 +46,9 @@ dw_status dw_cli_model_folder(char *path, size_t capacity, dw_error *err)
         return join(path, capacity, cache, "driftwood", "", err);
     }
     if (home == NULL || home[0] == '\0') {
-        return dw_fail(err, DW_E_NOT_FOUND, "neither XDG_CACHE_HOME nor HOME is set: name the "
-                                            "model by its path");
+        return dw_fail(err, DW_E_NOT_FOUND,
+                       "neither XDG_CACHE_HOME nor HOME is set: name the "
+                       "model by its path");
     }
     return join(path, capacity, home, ".cache/driftwood", "", err);
 }

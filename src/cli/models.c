@@ -109,7 +109,8 @@ static json_t *row_json(const model_row *row, const char *name)
 {
     return json_pack("{s:s, s:s, s:I, s:s, s:b, s:s?}", "name", name, "path", row->path, "bytes",
                      (json_int_t)row->bytes, "architecture", row->architecture, "default",
-                     row->is_default, "error", row->error.code != DW_OK ? row->error.message : NULL);
+                     row->is_default, "error",
+                     row->error.code != DW_OK ? row->error.message : NULL);
 }
 
 static void print_row(const model_row *row, const char *name)
@@ -146,9 +147,8 @@ static int print_list(const model_list *list, bool as_json)
 
 int dw_cli_models(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     bool as_json = false;
     int option;
     while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {

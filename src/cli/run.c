@@ -12,18 +12,19 @@
 static const char usage[] =
     "usage: driftwood run [GUEST] [OPTION...] [-- ARGUMENT...]\n"
     "\n"
-    "Runs a guest: a .wasm file, or the name of one that came along (generate, chat, matrix, ...).\n"
+    "Runs a guest: a .wasm file, or the name of one that came along (generate, chat, matrix, "
+    "...).\n"
     "Without GUEST it is `generate`, which answers --prompt and streams the text.\n"
     "\n"
     "  --prompt P           the prompt; -: standard input\n"
-    "  --raw                continue the prompt as it is, without the model's chat template\n"
-    DW_CLI_SESSION_HELP
-    "  --dir HOST[::GUEST][:ro]  grant the guest a folder\n"
+    "  --raw                continue the prompt as it is, without the model's chat "
+    "template\n" DW_CLI_SESSION_HELP "  --dir HOST[::GUEST][:ro]  grant the guest a folder\n"
     "  --env NAME=VALUE     set a variable of the guest's environment\n"
     "  --timeout S          end the guest after S seconds\n"
     "  -h, --help           this text\n"
     "\n"
-    "The exit status is the guest's; 1 if it failed, 2 for a wrong command line, 130 after Ctrl-C.\n";
+    "The exit status is the guest's; 1 if it failed, 2 for a wrong command line, 130 after "
+    "Ctrl-C.\n";
 
 enum {
     OPT_PROMPT = DW_CLI_OPT_OWN,

@@ -106,10 +106,10 @@ static dw_status take_number(dw_cli_session *session, const number_option *rule,
 {
     uint64_t whole;
     double number;
-    dw_status status = rule->whole ? dw_cli_whole(rule->what, value, (uint64_t)rule->min,
-                                                  (uint64_t)rule->max, &whole, err)
-                                   : dw_cli_number(rule->what, value, rule->min, rule->max,
-                                                   &number, err);
+    dw_status status =
+        rule->whole
+            ? dw_cli_whole(rule->what, value, (uint64_t)rule->min, (uint64_t)rule->max, &whole, err)
+            : dw_cli_number(rule->what, value, rule->min, rule->max, &number, err);
     return status == DW_OK ? dw_cli_session_env(session, rule->env, value, err) : status;
 }
 
@@ -353,8 +353,7 @@ int dw_cli_session_run(dw_cli_session *session)
         status = create_instance(session, module, model, path, &instance, &error);
     }
     if (status == DW_OK) {
-        exit_code =
-            run_instance(session, instance, (double)(dw_os_clock_ns() - start_ns) / 1e6);
+        exit_code = run_instance(session, instance, (double)(dw_os_clock_ns() - start_ns) / 1e6);
     } else {
         (void)dw_cli_fail_with(&error);
     }

@@ -70,7 +70,9 @@ enum {
         {"threads", required_argument, NULL, DW_CLI_OPT_THREADS},                                  \
         {"context", required_argument, NULL, DW_CLI_OPT_CONTEXT},                                  \
         {"memory-max", required_argument, NULL, DW_CLI_OPT_MEMORY_MAX},                            \
-        {"stats", optional_argument, NULL, DW_CLI_OPT_STATS}
+    {                                                                                              \
+        "stats", optional_argument, NULL, DW_CLI_OPT_STATS                                         \
+    }
 #define DW_CLI_SESSION_HELP                                                                        \
     "  --model M            a GGUF file, or a name in the cache (`driftwood models`)\n"            \
     "  --system TEXT        what the model is told before anything else\n"                         \

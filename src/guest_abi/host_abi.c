@@ -5,8 +5,8 @@
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 
-static wasm_trap_t *call_abi_version(void *env, wasmtime_caller_t *caller,
-                                     wasmtime_val_raw_t *args, size_t count)
+static wasm_trap_t *call_abi_version(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
+                                     size_t count)
 {
     (void)env;
     (void)count;
@@ -32,21 +32,21 @@ static int32_t give_text(dw_instance *instance, const char *text, uint32_t point
     return (int32_t)length;
 }
 
-static wasm_trap_t *call_last_error(void *env, wasmtime_caller_t *caller,
-                                    wasmtime_val_raw_t *args, size_t count)
+static wasm_trap_t *call_last_error(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
+                                    size_t count)
 {
     (void)env;
     (void)count;
     dw_instance *instance = dw_instance_of(caller);
     dw_error kept = *dw_instance_error(instance); /* a failure to tell it does not replace it */
     dw_error *none = NULL;
-    args[0].i32 = give_text(instance, kept.message, (uint32_t)args[0].i32,
-                            (uint32_t)args[1].i32, none);
+    args[0].i32 =
+        give_text(instance, kept.message, (uint32_t)args[0].i32, (uint32_t)args[1].i32, none);
     return NULL;
 }
 
-static wasm_trap_t *call_device_name(void *env, wasmtime_caller_t *caller,
-                                     wasmtime_val_raw_t *args, size_t count)
+static wasm_trap_t *call_device_name(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
+                                     size_t count)
 {
     (void)env;
     (void)count;
@@ -82,8 +82,7 @@ static wasm_trap_t *call_input(void *env, wasmtime_caller_t *caller, wasmtime_va
 {
     (void)env;
     (void)count;
-    args[0].i32 =
-        take_input(dw_instance_of(caller), (uint32_t)args[0].i32, (uint32_t)args[1].i32);
+    args[0].i32 = take_input(dw_instance_of(caller), (uint32_t)args[0].i32, (uint32_t)args[1].i32);
     return NULL;
 }
 
@@ -108,8 +107,11 @@ static wasm_trap_t *call_copied(void *env, wasmtime_caller_t *caller, wasmtime_v
 }
 
 const dw_import dw_host_imports[] = {
-    {"abi_version", ":i", call_abi_version},   {"last_error", "ii:i", call_last_error},
-    {"input", "ii:i", call_input},             {"device_name", "ii:i", call_device_name},
-    {"clock_ns", ":I", call_clock},            {"host_copied_bytes", ":I", call_copied},
+    {"abi_version", ":i", call_abi_version},
+    {"last_error", "ii:i", call_last_error},
+    {"input", "ii:i", call_input},
+    {"device_name", "ii:i", call_device_name},
+    {"clock_ns", ":I", call_clock},
+    {"host_copied_bytes", ":I", call_copied},
     {NULL, NULL, NULL},
 };

@@ -103,8 +103,8 @@ DW_MODEL_CALL(model_open)
 static int32_t model_close(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
-    dw_model *model = dw_handle_take(dw_instance_handles(instance), DW_HANDLE_MODEL, "model",
-                                     args[0].i32, err);
+    dw_model *model =
+        dw_handle_take(dw_instance_handles(instance), DW_HANDLE_MODEL, "model", args[0].i32, err);
     if (model == NULL) {
         return err->code;
     }
@@ -197,8 +197,8 @@ static int32_t detokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
     size_t capacity = u32(&args[4]);
     void *tokens;
     void *text;
-    dw_status status = dw_instance_range(instance, "tokens", u32(&args[1]), count,
-                                         sizeof(int32_t), sizeof(int32_t), &tokens, err);
+    dw_status status = dw_instance_range(instance, "tokens", u32(&args[1]), count, sizeof(int32_t),
+                                         sizeof(int32_t), &tokens, err);
     if (status == DW_OK) {
         status = dw_instance_range(instance, "text", u32(&args[3]), capacity, 1, 1, &text, err);
     }
@@ -379,8 +379,8 @@ static int32_t context_create(dw_instance *instance, const wasmtime_val_raw_t *a
     int32_t handle;
     status = dw_context_create(&context, model, tokens_max, err);
     if (status == DW_OK) {
-        status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_CONTEXT, "context",
-                               context, &handle, err);
+        status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_CONTEXT, "context", context,
+                               &handle, err);
     }
     if (status != DW_OK) {
         dw_context_destroy(context);
@@ -453,9 +453,9 @@ static dw_status forward_ranges(dw_instance *instance, const dw_context *context
     dw_status status = dw_instance_range(instance, "tokens", u32(&args[1]), count, sizeof(int32_t),
                                          sizeof(int32_t), &tokens, err);
     if (status == DW_OK) {
-        status = dw_instance_range(instance, "logits", u32(&args[3]),
-                                   (uint64_t)rows * info.vocab_count, sizeof(float), sizeof(float),
-                                   &logits, err);
+        status =
+            dw_instance_range(instance, "logits", u32(&args[3]), (uint64_t)rows * info.vocab_count,
+                              sizeof(float), sizeof(float), &logits, err);
     }
     if (status != DW_OK) {
         return status;
@@ -505,9 +505,8 @@ static int32_t sampler_create(dw_instance *instance, const wasmtime_val_raw_t *a
         return err->code;
     }
     void *params;
-    dw_status status =
-        dw_instance_range(instance, "params", u32(&args[1]), args[1].i32 != 0,
-                          sizeof(dw_sampler_params), sizeof(uint64_t), &params, err);
+    dw_status status = dw_instance_range(instance, "params", u32(&args[1]), args[1].i32 != 0,
+                                         sizeof(dw_sampler_params), sizeof(uint64_t), &params, err);
     if (status != DW_OK) {
         return status;
     }
@@ -515,8 +514,8 @@ static int32_t sampler_create(dw_instance *instance, const wasmtime_val_raw_t *a
     int32_t handle;
     status = dw_sampler_create(&sampler, dw_vocab_count(dw_model_vocab(model)), params, err);
     if (status == DW_OK) {
-        status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_SAMPLER, "sampler",
-                               sampler, &handle, err);
+        status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_SAMPLER, "sampler", sampler,
+                               &handle, err);
     }
     if (status != DW_OK) {
         dw_sampler_destroy(sampler);

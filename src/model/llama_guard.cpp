@@ -6,29 +6,35 @@
 
 #include "driftwood_abi.h"
 
-static void tell(char *why, size_t why_bytes, const char *text)
+static thread_local char why_text[160];
+
+static void tell(const char *text)
 {
-    if (why_bytes > 0) {
-        std::snprintf(why, why_bytes, "%s", text);
-    }
+    (void)std::snprintf(why_text, sizeof why_text, "%s", text);
 }
 
-template <typename Call> static int32_t guarded(char *why, size_t why_bytes, Call call)
+template <typename Call> static int32_t guarded(Call call)
 {
+    why_text[0] = '\0';
     try {
         return call();
     } catch (const std::exception &error) {
-        tell(why, why_bytes, error.what());
+        tell(error.what());
     } catch (...) {
-        tell(why, why_bytes, "an unknown exception");
+        tell("an unknown exception");
     }
     return DW__LLAMA_THREW;
 }
 
-extern "C" struct llama_model *dw__llama_load_vocab(const char *path, char *why, size_t why_bytes)
+extern "C" const char *dw__llama_why(void)
+{
+    return why_text;
+}
+
+extern "C" struct llama_model *dw__llama_load_vocab(const char *path)
 {
     struct llama_model *model = nullptr;
-    (void)guarded(why, why_bytes, [&]() -> int32_t {
+    (void)guarded([&]() -> int32_t {
         ggml_backend_dev_t no_devices[1] = {nullptr};
         struct llama_model_params params = llama_model_default_params();
         params.vocab_only = true;
@@ -41,37 +47,33 @@ extern "C" struct llama_model *dw__llama_load_vocab(const char *path, char *why,
 
 extern "C" int32_t dw__llama_tokenize(const struct llama_vocab *vocab, const char *text,
                                       int32_t text_bytes, int32_t *tokens, int32_t capacity,
-                                      uint32_t flags, char *why, size_t why_bytes)
+                                      uint32_t flags)
 {
-    return guarded(why, why_bytes, [&] {
+    return guarded([&] {
         return llama_tokenize(vocab, text, text_bytes, tokens, capacity,
-                              (flags & DW_TOKENIZE_SPECIAL) != 0,
-                              (flags & DW_TOKENIZE_PARSE) != 0);
+                              (flags & DW_TOKENIZE_SPECIAL) != 0, (flags & DW_TOKENIZE_PARSE) != 0);
     });
 }
 
 extern "C" int32_t dw__llama_apply_template(const char *source,
-                                            const struct llama_chat_message *messages,
-                                            size_t count, bool open_answer, char *text,
-                                            int32_t capacity, char *why, size_t why_bytes)
+                                            const struct llama_chat_message *messages, size_t count,
+                                            bool open_answer, char *text, int32_t capacity)
 {
-    return guarded(why, why_bytes, [&] {
+    return guarded([&] {
         return llama_chat_apply_template(source, messages, count, open_answer, text, capacity);
     });
 }
 
-extern "C" int32_t dw__llama_token_piece(const struct llama_vocab *vocab, int32_t token,
-                                         char *text, int32_t capacity, bool special)
+extern "C" int32_t dw__llama_token_piece(const struct llama_vocab *vocab, int32_t token, char *text,
+                                         int32_t capacity, bool special)
 {
-    return guarded(nullptr, 0, [&] {
-        return llama_token_to_piece(vocab, token, text, capacity, 0, special);
-    });
+    return guarded([&] { return llama_token_to_piece(vocab, token, text, capacity, 0, special); });
 }
 
 extern "C" bool dw__llama_sampler_apply(struct llama_sampler *sampler,
                                         struct llama_token_data_array *list)
 {
-    return guarded(nullptr, 0, [&] {
+    return guarded([&] {
                llama_sampler_apply(sampler, list);
                return 0;
            }) == 0;

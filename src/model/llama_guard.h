@@ -1,6 +1,6 @@
 /* libllama's C functions that can throw, called so that no C++ exception reaches C.
- * Each returns what libllama returns, or DW__LLAMA_THREW with the exception's text in
- * `why` [why_bytes]. Thread: any. */
+ * Each returns what libllama returns, or DW__LLAMA_THREW and keeps the exception's text for
+ * dw__llama_why. Thread: any. */
 #ifndef DW_MODEL_LLAMA_GUARD_H
 #define DW_MODEL_LLAMA_GUARD_H
 
@@ -14,15 +14,15 @@ extern "C" {
 
 #define DW__LLAMA_THREW INT32_MIN
 
-/* Vocabulary only, no device touched. NULL on failure; `why` then holds an exception's text, or
- * nothing where libllama told its log. */
-struct llama_model *dw__llama_load_vocab(const char *path, char *why, size_t why_bytes);
+/* What the last call of this thread threw; empty: it did not. Until the next call. */
+const char *dw__llama_why(void);
+
+/* Vocabulary only, no device touched. NULL on failure: it threw, or told libllama's log. */
+struct llama_model *dw__llama_load_vocab(const char *path);
 int32_t dw__llama_tokenize(const struct llama_vocab *vocab, const char *text, int32_t text_bytes,
-                           int32_t *tokens, int32_t capacity, uint32_t flags, char *why,
-                           size_t why_bytes);
+                           int32_t *tokens, int32_t capacity, uint32_t flags);
 int32_t dw__llama_apply_template(const char *source, const struct llama_chat_message *messages,
-                                 size_t count, bool open_answer, char *text, int32_t capacity,
-                                 char *why, size_t why_bytes);
+                                 size_t count, bool open_answer, char *text, int32_t capacity);
 int32_t dw__llama_token_piece(const struct llama_vocab *vocab, int32_t token, char *text,
                               int32_t capacity, bool special);
 /* False where it threw. */

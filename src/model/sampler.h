@@ -11,8 +11,8 @@ typedef struct dw_sampler dw_sampler;
 
 /* `params` NULL: greedy. Errors: DW_E_NUMERIC (NaN or infinite), DW_E_RANGE, DW_E_MEMORY; the
  * message names the parameter, its value and the range. */
-dw_status dw_sampler_create(dw_sampler **out, uint32_t vocab_count,
-                            const dw_sampler_params *params, dw_error *err);
+dw_status dw_sampler_create(dw_sampler **out, uint32_t vocab_count, const dw_sampler_params *params,
+                            dw_error *err);
 void dw_sampler_destroy(dw_sampler *sampler);
 uint32_t dw_sampler_vocab_count(const dw_sampler *sampler);
 

@@ -76,8 +76,8 @@ static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
 {
     /* Split by code, not by std::regex (unicode_regex_split_custom in libllama). */
     static const char *const by_code[] = {
-        "gpt-2",     "smollm",  "starcoder", "refact", "command-r", "llama3", "llama-v3", "qwen2",
-        "llama-bpe", "falcon3", "stablelm2", "olmo",   "mpt",       NULL};
+        "gpt-2", "smollm",    "starcoder", "refact",    "command-r", "llama3", "llama-v3",
+        "qwen2", "llama-bpe", "falcon3",   "stablelm2", "olmo",      "mpt",    NULL};
     /* Raw UTF-8: libllama asserts about spaces and line ends in its pieces. */
     static const char *const raw[] = {"gemma4", "sarvam-moe", "mmbert", "whitespace", NULL};
 
@@ -97,10 +97,9 @@ static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
 
 static dw_status load(dw_vocab *vocab, const char *path, uint32_t token_count, dw_error *err)
 {
-    char why[160] = "";
-    vocab->model = dw__llama_load_vocab(path, why, sizeof why);
+    vocab->model = dw__llama_load_vocab(path);
     if (vocab->model == NULL) {
-        const char *reason = why[0] != '\0' ? why : log_error;
+        const char *reason = dw__llama_why()[0] != '\0' ? dw__llama_why() : log_error;
         bool unknown = strstr(reason, "unknown") != NULL;
         return dw_fail(err, unknown ? DW_E_UNSUPPORTED : DW_E_FORMAT, "tokenizer: %.*s",
                        (int)strcspn(reason, "\n"), reason);
@@ -289,13 +288,12 @@ dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text
         text = "";
         text_bytes = 0;
     }
-    char why[120] = "";
     int32_t room = capacity > INT32_MAX ? INT32_MAX : (int32_t)capacity;
     int32_t result = dw__llama_tokenize(vocab->vocab, mended != NULL ? mended : text,
-                                        (int32_t)text_bytes, tokens, room, flags, why, sizeof why);
+                                        (int32_t)text_bytes, tokens, room, flags);
     dw_free(mended);
     if (result == DW__LLAMA_THREW) {
-        return dw_fail(err, DW_E_ARG, "text: it cannot be tokenised: %s", why);
+        return dw_fail(err, DW_E_ARG, "text: it cannot be tokenised: %s", dw__llama_why());
     }
     *count = (size_t)(result < 0 ? -(int64_t)result : result);
     if (result < 0) {
@@ -351,8 +349,8 @@ const char *dw_vocab_chat_template(const dw_vocab *vocab)
     return vocab->chat_template;
 }
 
-static dw_status check_messages(const char *const *roles, const char *const *contents,
-                                size_t count, dw_error *err)
+static dw_status check_messages(const char *const *roles, const char *const *contents, size_t count,
+                                dw_error *err)
 {
     size_t total = 0;
     if (count > MESSAGES_MAX) {
@@ -391,13 +389,13 @@ dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *role
     for (size_t i = 0; i < count; i++) {
         messages[i] = (struct llama_chat_message){.role = roles[i], .content = contents[i]};
     }
-    char why[120] = "libllama does not know it";
     int32_t room = capacity > INT32_MAX ? INT32_MAX : (int32_t)capacity;
-    int32_t result = dw__llama_apply_template(vocab->chat_template, messages, count, open_answer,
-                                              text, room, why, sizeof why);
+    int32_t result =
+        dw__llama_apply_template(vocab->chat_template, messages, count, open_answer, text, room);
     dw_free(messages);
     if (result < 0) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "the model's chat template: %s", why);
+        return dw_fail(err, DW_E_UNSUPPORTED, "the model's chat template: %s",
+                       dw__llama_why()[0] != '\0' ? dw__llama_why() : "libllama does not know it");
     }
     *text_bytes = (size_t)result;
     if (*text_bytes > capacity) {

@@ -7,8 +7,8 @@
 
 typedef struct dw_vocab dw_vocab;
 
-/* `path`: a GGUF file that dw_architecture_vocab has accepted. `token_count`: the model's vocab_count,
- * which the file's list must match.
+/* `path`: a GGUF file that dw_architecture_vocab has accepted. `token_count`: the model's
+ * vocab_count, which the file's list must match.
  * Errors: DW_E_UNSUPPORTED (no tokenizer in it, or one that libllama lacks), DW_E_FORMAT. */
 dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
 void dw_vocab_close(dw_vocab *vocab);
@@ -43,7 +43,6 @@ const char *dw_vocab_chat_template(const dw_vocab *vocab);
  * DW_E_UNSUPPORTED (no template, or one that libllama does not know), DW_E_ARG. */
 dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *roles,
                                   const char *const *contents, size_t count, bool open_answer,
-                                  char *text, size_t capacity, size_t *text_bytes,
-                                  dw_error *err);
+                                  char *text, size_t capacity, size_t *text_bytes, dw_error *err);
 
 #endif

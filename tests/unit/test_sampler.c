@@ -133,9 +133,9 @@ static void test_sampler_filters(void **state)
     expect_support(&(dw_sampler_params){.temperature = 1.0F, .min_p = 0.12F},
                    (bool[]){true, true, false, true, true});
     /* The filters come before the temperature, so a high one brings nobody back. */
-    expect_support(&(dw_sampler_params){.temperature = 50.0F, .top_k = 4, .top_p = 0.95F,
-                                        .min_p = 0.5F},
-                   (bool[]){false, true, false, true, true});
+    expect_support(
+        &(dw_sampler_params){.temperature = 50.0F, .top_k = 4, .top_p = 0.95F, .min_p = 0.5F},
+        (bool[]){false, true, false, true, true});
 }
 
 static void test_sampler_filters_large_vocabulary(void **state)
@@ -165,8 +165,10 @@ static void test_sampler_penalties(void **state)
     dw_error err;
     (void)state;
     five_logits(logits);
-    dw_sampler_params params = {.temperature = 1.0F, .presence_penalty = 10.0F,
-                                .frequency_penalty = 10.0F, .penalty_tokens = 2};
+    dw_sampler_params params = {.temperature = 1.0F,
+                                .presence_penalty = 10.0F,
+                                .frequency_penalty = 10.0F,
+                                .penalty_tokens = 2};
     dw_sampler *sampler = make(5, &params);
     assert_int_equal(dw_sampler_remember(sampler, 3, &err), DW_OK);
     assert_int_equal(dw_sampler_remember(sampler, 1, &err), DW_OK);
@@ -277,8 +279,12 @@ static void test_sampler_takes_extreme_logits(void **state)
 {
     const float logits[4] = {3e38F, -3e38F, 0.0F, 1e9F};
     (void)state;
-    dw_sampler_params params = {.temperature = 0.001F, .top_k = 3, .top_p = 0.5F, .min_p = 0.5F,
-                                .repeat_penalty = 0.01F, .seed = 3};
+    dw_sampler_params params = {.temperature = 0.001F,
+                                .top_k = 3,
+                                .top_p = 0.5F,
+                                .min_p = 0.5F,
+                                .repeat_penalty = 0.01F,
+                                .seed = 3};
     dw_sampler *sampler = make(4, &params);
     for (int i = 0; i < 100; i++) {
         dw_error err;

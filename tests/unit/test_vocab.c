@@ -55,9 +55,8 @@ static void expect_round_trip(const char *text, size_t bytes, const char *want, 
     size_t back_bytes = 0;
     dw_error err;
     size_t count = tokenize(text, bytes, 0, tokens, 256);
-    assert_int_equal(dw_vocab_detokenize(vocab, tokens, count, back, sizeof back, 0, &back_bytes,
-                                         &err),
-                     DW_OK);
+    assert_int_equal(
+        dw_vocab_detokenize(vocab, tokens, count, back, sizeof back, 0, &back_bytes, &err), DW_OK);
     assert_int_equal(back_bytes, want_bytes);
     assert_memory_equal(back, want, want_bytes);
 }
@@ -77,9 +76,12 @@ static void test_vocab_facts(void **state)
 
 static void test_vocab_round_trip(void **state)
 {
-    static const char *const texts[] = {
-        "Hello, world!", " leading and  double  spaces ", "naïve café — \xf0\x9f\x8c\x8a waves",
-        "line\nline\r\n\ttab", "数字 12345 и слова", "don't can't they'll"};
+    static const char *const texts[] = {"Hello, world!",
+                                        " leading and  double  spaces ",
+                                        "naïve café — \xf0\x9f\x8c\x8a waves",
+                                        "line\nline\r\n\ttab",
+                                        "数字 12345 и слова",
+                                        "don't can't they'll"};
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         expect_round_trip(texts[i], strlen(texts[i]), texts[i], strlen(texts[i]));
@@ -94,7 +96,12 @@ static void test_vocab_takes_any_bytes(void **state)
     expect_round_trip("x\xff\xfey", 4, "x\xef\xbf\xbd\xef\xbf\xbdy", 8);
     expect_round_trip("\xe2\x82", 2, "\xef\xbf\xbd\xef\xbf\xbd", 6); /* cut short */
     /* Numbers beyond Unicode: libllama would throw on these. */
-    expect_round_trip("a\xf7\xbf\xbf\xbf" "b", 6, "a\xef\xbf\xbd" "b", 5);
+    expect_round_trip("a\xf7\xbf\xbf\xbf"
+                      "b",
+                      6,
+                      "a\xef\xbf\xbd"
+                      "b",
+                      5);
     expect_round_trip("\xf4\x90\x80\x80", 4, "\xef\xbf\xbd", 3);
     expect_round_trip("\xf4\x8f\xbf\xbf", 4, "\xf4\x8f\xbf\xbf", 4); /* the last there is */
     /* Every byte, in front of every other. */
@@ -122,9 +129,9 @@ static void test_vocab_flags(void **state)
     tokens[0] = 2;
     assert_int_equal(dw_vocab_detokenize(vocab, tokens, 1, text, 32, 0, &bytes, &err), DW_OK);
     assert_int_equal(bytes, 0);
-    assert_int_equal(dw_vocab_detokenize(vocab, tokens, 1, text, 32, DW_DETOKENIZE_SPECIAL, &bytes,
-                                         &err),
-                     DW_OK);
+    assert_int_equal(
+        dw_vocab_detokenize(vocab, tokens, 1, text, 32, DW_DETOKENIZE_SPECIAL, &bytes, &err),
+        DW_OK);
     assert_int_equal(bytes, 10);
     assert_int_equal(dw_vocab_tokenize(vocab, "a", 1, tokens, 16, 4, &bytes, &err), DW_E_ARG);
     assert_int_equal(dw_vocab_detokenize(vocab, tokens, 1, text, 32, 2, &bytes, &err), DW_E_ARG);
@@ -139,9 +146,9 @@ static void test_vocab_tells_the_space_needed(void **state)
     dw_error err;
     (void)state;
     size_t whole = tokenize("one two three four", 18, 0, tokens, 16);
-    assert_int_equal(dw_vocab_tokenize(vocab, "one two three four", 18, tokens, whole - 1, 0,
-                                       &count, &err),
-                     DW_E_SPACE);
+    assert_int_equal(
+        dw_vocab_tokenize(vocab, "one two three four", 18, tokens, whole - 1, 0, &count, &err),
+        DW_E_SPACE);
     assert_int_equal(count, whole);
     assert_int_equal(dw_vocab_tokenize(vocab, "one two three four", 18, NULL, 0, 0, &count, &err),
                      DW_E_SPACE);
@@ -192,18 +199,18 @@ static void test_vocab_chat_template(void **state)
     size_t bytes = 0;
     dw_error err;
     (void)state;
-    assert_int_equal(dw_vocab_apply_template(vocab, roles, contents, 2, true, text, sizeof text,
-                                             &bytes, &err),
-                     DW_OK);
+    assert_int_equal(
+        dw_vocab_apply_template(vocab, roles, contents, 2, true, text, sizeof text, &bytes, &err),
+        DW_OK);
     assert_int_equal(bytes, strlen(want));
     assert_memory_equal(text, want, bytes);
-    assert_int_equal(dw_vocab_apply_template(vocab, roles, contents, 2, true, text, 10, &bytes,
-                                             &err),
-                     DW_E_SPACE);
+    assert_int_equal(
+        dw_vocab_apply_template(vocab, roles, contents, 2, true, text, 10, &bytes, &err),
+        DW_E_SPACE);
     assert_int_equal(bytes, strlen(want));
-    assert_int_equal(dw_vocab_apply_template(vocab, roles, contents, 2, true, NULL, 0, &bytes,
-                                             &err),
-                     DW_E_SPACE);
+    assert_int_equal(
+        dw_vocab_apply_template(vocab, roles, contents, 2, true, NULL, 0, &bytes, &err),
+        DW_E_SPACE);
 }
 
 static void test_vocab_needs_a_tokenizer(void **state)
