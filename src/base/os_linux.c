@@ -37,9 +37,28 @@ dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err)
     return DW_OK;
 }
 
+/* smaps_rollup walks the page tables and is exact; statm adds up per-CPU counters that lag behind
+ * by some hundred pages on machines with many cores. See proc(5). */
+static size_t rss_of_rollup(void)
+{
+    FILE *stream = fopen("/proc/self/smaps_rollup", "r");
+    if (stream == NULL) {
+        return 0;
+    }
+    char line[256];
+    unsigned long long kib = 0;
+    while (fgets(line, sizeof line, stream) != NULL && sscanf(line, "Rss: %llu kB", &kib) != 1) {
+    }
+    (void)fclose(stream);
+    return (size_t)kib * 1024;
+}
+
 size_t dw_os_rss_bytes(void)
 {
-    /* /proc/self/statm: sizes in pages, the second is resident; see proc(5). */
+    size_t exact = rss_of_rollup();
+    if (exact != 0) {
+        return exact;
+    }
     FILE *stream = fopen("/proc/self/statm", "r");
     if (stream == NULL) {
         return 0;
