@@ -23,7 +23,7 @@
 #define ARGS_OFFSET 65024u /* 8 bytes an argument, at the end of the first page */
 #define CALLS_MAX 40
 /* Small: libllama's tokenizers take seconds for a quarter of a mebibyte. */
-#define MEMORY_BYTES_MAX ((uint64_t)256 << 10)
+#define MEMORY_BYTES_MAX ((uint64_t)128 << 10)
 #define WAT_BYTES_MAX 65536
 #define RESULTS_KEPT 16
 
@@ -138,7 +138,7 @@ static void make_module(guest *to)
     for (size_t i = 0; i < to->import_count; i++) {
         say_import(&wat, i, to->imports[i]);
     }
-    say(&wat, "(memory (export \"memory\") 2 4)\n"
+    say(&wat, "(memory (export \"memory\") 1 2)\n"
               "(func (export \"grow\") (result i32) (memory.grow (i32.const 1)))\n");
     for (size_t i = 0; i < to->import_count; i++) {
         say_export(&wat, i, to->imports[i]);

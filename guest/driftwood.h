@@ -75,8 +75,8 @@ DW_IMPORT("host_copied_bytes") uint64_t dw_host_copied_bytes(void);
  *   dw_graph_run(graph);          the result now stands at result_pointer
  * Every shape, type and range is checked when it is named. */
 DW_IMPORT("graph_create") int32_t dw_graph_create(void);
-/* A tensor of this guest's memory: contiguous, ne [4], sizes of at least 1; inputs may share bytes.
- * -> tensor (> 0) */
+/* A tensor of this guest's memory: contiguous, ne [4], sizes of at least 1; inputs may share
+ * bytes. -> tensor (> 0) */
 DW_IMPORT("graph_tensor")
 int32_t dw_graph_tensor(int32_t graph, int32_t type, const uint32_t *ne, const void *data);
 /* An operation on tensors of the graph, inputs [4], unused ones 0; params may be NULL. -> tensor */
@@ -89,8 +89,8 @@ DW_IMPORT("graph_output") int32_t dw_graph_output(int32_t graph, int32_t tensor,
 DW_IMPORT("tensor_shape") int32_t dw_tensor_shape(int32_t graph, int32_t tensor, dw_shape *shape);
 /* No more tensors after this; the graph needs at least one output. */
 DW_IMPORT("graph_build") int32_t dw_graph_build(int32_t graph);
-/* Compute all outputs. Returns when they stand in memory. Indices (DW_OP_GET_ROWS, DW_OP_ROPE) are
- * checked at each run: DW_E_RANGE. DW_E_CANCELLED: outputs then hold anything. */
+/* Compute all outputs. Returns when they stand in memory. Indices (DW_OP_GET_ROWS, DW_OP_ROPE)
+ * are checked at each run: DW_E_RANGE. DW_E_CANCELLED: outputs then hold anything. */
 DW_IMPORT("graph_run") int32_t dw_graph_run(int32_t graph);
 DW_IMPORT("graph_destroy") int32_t dw_graph_destroy(int32_t graph);
 

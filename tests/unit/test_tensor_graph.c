@@ -420,6 +420,17 @@ static void test_tensor_graph_refuses_bad_operations(void **state)
     refuse(w, DW_OP_MATMUL, (pair){m, h}, NULL, DW_E_TYPE, "input b");
     refuse(w, DW_OP_SOFTMAX, (pair){m, n}, NULL, DW_E_SHAPE, "mask");
     refuse(w, DW_OP_RMS_NORM, (pair){m, 0}, &(dw_op_params){.f = {-1}}, DW_E_RANGE, "epsilon");
+}
+
+static void test_tensor_graph_refuses_bad_shapes(void **state)
+{
+    tensor_world *w = *state;
+    tensors_restart(w, 1);
+    int32_t m = leaf(w, DW_F32, 64, 4);
+    int32_t n = leaf(w, DW_F32, 32, 4);
+    int32_t h = leaf(w, DW_F16, 64, 4);
+    int32_t q = leaf(w, DW_Q4_0, 64, 4);
+    int32_t i = leaf(w, DW_I32, 4, 1);
     refuse(w, DW_OP_PERMUTE, (pair){m, 0}, &(dw_op_params){.i = {0, 0, 2, 3}}, DW_E_ARG, "axes");
     refuse(w, DW_OP_PERMUTE, (pair){m, 0}, &(dw_op_params){.i = {0, 1, 2, 4}}, DW_E_ARG, "axes");
     refuse(w, DW_OP_PERMUTE, (pair){q, 0}, &(dw_op_params){.i = {1, 0, 2, 3}}, DW_E_TYPE, "blocks");
@@ -625,6 +636,7 @@ int main(void)
         cmocka_unit_test(test_tensor_graph_refuses_overlap),
         cmocka_unit_test(test_tensor_graph_refuses_bad_outputs),
         cmocka_unit_test(test_tensor_graph_refuses_bad_operations),
+        cmocka_unit_test(test_tensor_graph_refuses_bad_shapes),
         cmocka_unit_test(test_tensor_graph_refuses_bad_rope_and_attention),
         cmocka_unit_test(test_tensor_graph_keeps_its_states_apart),
         cmocka_unit_test(test_tensor_graph_holds_to_its_limits),
