@@ -14,9 +14,8 @@ static void read_all(const dw_gguf *gguf)
         return;
     }
     (void)dw_architecture_vocab(gguf, &shape, &err);
-    struct ggml_init_params params = {.mem_size = (dw_gguf_tensor_count(gguf) + 1) *
-                                                  ggml_tensor_overhead(),
-                                      .no_alloc = true};
+    struct ggml_init_params params = {
+        .mem_size = (dw_gguf_tensor_count(gguf) + 1) * ggml_tensor_overhead(), .no_alloc = true};
     struct ggml_context *ggml = ggml_init(params);
     dw_model_weights weights = {.layers = layers};
     (void)dw_architecture_weights(gguf, &shape, ggml, &weights, &err);

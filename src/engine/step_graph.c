@@ -86,11 +86,10 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
         return dw_fail(err, DW_E_MEMORY, "no memory for a graph");
     }
     graph->size = *size;
-    struct ggml_init_params params = {.mem_size = dw_forward_graph_bytes(shape),
-                                      .no_alloc = true};
+    struct ggml_init_params params = {.mem_size = dw_forward_graph_bytes(shape), .no_alloc = true};
     graph->ggml = ggml_init(params);
-    dw_status status = graph->ggml != NULL ? DW_OK
-                                           : dw_fail(err, DW_E_MEMORY, "no memory for a graph");
+    dw_status status =
+        graph->ggml != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a graph");
     if (status == DW_OK) {
         status = dw_forward_graph_build(&graph->forward, graph->ggml, shape,
                                         dw_model_weights_of(model), size, err);
@@ -166,8 +165,8 @@ static dw_status allocate(dw_step_graph *graph, const dw_device *device, dw_erro
 {
     ggml_backend_buffer_type_t type = dw_device_buffer_type(device);
     if (!ggml_backend_buft_is_host(type) && graph->staging == NULL) {
-        graph->staging = dw_alloc(1, ggml_nbytes(graph->forward.mask) +
-                                         ggml_nbytes(graph->forward.records));
+        graph->staging =
+            dw_alloc(1, ggml_nbytes(graph->forward.mask) + ggml_nbytes(graph->forward.records));
         if (graph->staging == NULL) {
             return dw_fail(err, DW_E_MEMORY, "no memory for a graph's inputs");
         }

@@ -11,7 +11,7 @@
 struct dw_kv_log {
     dw_device *device;
     size_t record_bytes;
-    uint32_t capacity;  /* as asked for */
+    uint32_t capacity; /* as asked for */
     uint32_t length;
     uint32_t committed; /* a multiple of DW_KV_STEP_TOKENS */
     dw_region *region;  /* host pages, or: */

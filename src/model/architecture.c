@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 #define LAYER_COUNT_MAX 512u
 #define CONTEXT_LENGTH_MAX (16u << 20)
 #define HEAD_DIM_MAX 1024u
@@ -43,8 +42,8 @@ static void read_u32(key_reader *in, const char *suffix, bool required, uint32_t
     name_key(in, suffix);
     dw_status status = dw_gguf_u32(in->gguf, in->key, value, in->err);
     if (status == DW_E_NOT_FOUND) {
-        in->status = required ? dw_fail(in->err, DW_E_FORMAT, "key '%s' is missing", in->key)
-                              : DW_OK;
+        in->status =
+            required ? dw_fail(in->err, DW_E_FORMAT, "key '%s' is missing", in->key) : DW_OK;
         return;
     }
     if (status == DW_OK && (*value == 0 || *value > most)) {
@@ -62,8 +61,8 @@ static void read_f32(key_reader *in, const char *suffix, bool required, float *v
     name_key(in, suffix);
     dw_status status = dw_gguf_f32(in->gguf, in->key, value, in->err);
     if (status == DW_E_NOT_FOUND) {
-        in->status = required ? dw_fail(in->err, DW_E_FORMAT, "key '%s' is missing", in->key)
-                              : DW_OK;
+        in->status =
+            required ? dw_fail(in->err, DW_E_FORMAT, "key '%s' is missing", in->key) : DW_OK;
         return;
     }
     if (status == DW_OK && *value < 0) {
@@ -152,9 +151,9 @@ static void read_rope(key_reader *in, dw_model_shape *shape)
     bool linear = type.bytes == 6 && memcmp(type.text, "linear", 6) == 0;
     bool none = type.bytes == 4 && memcmp(type.text, "none", 4) == 0;
     if (!linear && !none) {
-        in->status = dw_fail(in->err, DW_E_UNSUPPORTED,
-                             "key '%s' is '%.*s': supported are none and linear", in->key,
-                             type.bytes < 32 ? (int)type.bytes : 32, type.text);
+        in->status =
+            dw_fail(in->err, DW_E_UNSUPPORTED, "key '%s' is '%.*s': supported are none and linear",
+                    in->key, type.bytes < 32 ? (int)type.bytes : 32, type.text);
         return;
     }
     if (linear && factor > 0) {
@@ -287,9 +286,8 @@ static struct ggml_tensor *make(tensor_maker *maker, const char *name, tensor_ne
         maker->status =
             dw_fail(maker->err, DW_E_FORMAT,
                     "tensor '%s' has the sizes %lld x %lld x %lld x %lld, wanted is %u x %lld",
-                    name, (long long)entry->ne[0], (long long)entry->ne[1],
-                    (long long)entry->ne[2], (long long)entry->ne[3], columns,
-                    (long long)wanted_rows);
+                    name, (long long)entry->ne[0], (long long)entry->ne[1], (long long)entry->ne[2],
+                    (long long)entry->ne[3], columns, (long long)wanted_rows);
         return NULL;
     }
     if (rows == 0 ? entry->type != GGML_TYPE_F32 : !multiplies(entry->type)) {
@@ -308,8 +306,8 @@ static struct ggml_tensor *make(tensor_maker *maker, const char *name, tensor_ne
     return tensor;
 }
 
-static struct ggml_tensor *make_in_layer(tensor_maker *maker, const char *suffix,
-                                         tensor_need need, uint32_t columns, uint32_t rows)
+static struct ggml_tensor *make_in_layer(tensor_maker *maker, const char *suffix, tensor_need need,
+                                         uint32_t columns, uint32_t rows)
 {
     char name[GGML_MAX_NAME];
     (void)snprintf(name, sizeof name, "blk.%u.%s", maker->layer, suffix);

@@ -7,11 +7,11 @@
 
 /* What sets one architecture apart from another. */
 typedef struct dw_architecture {
-    const char *name;   /* general.architecture, and the prefix of its keys */
-    int rope_mode;      /* GGML_ROPE_TYPE_NORMAL (pairs side by side) or _NEOX (halves) */
+    const char *name;    /* general.architecture, and the prefix of its keys */
+    int rope_mode;       /* GGML_ROPE_TYPE_NORMAL (pairs side by side) or _NEOX (halves) */
     bool attention_bias; /* q, k, v, o may have biases */
     bool ffn_bias;
-    bool rope_factors;  /* rope_freqs.weight may be there */
+    bool rope_factors; /* rope_freqs.weight may be there */
 } dw_architecture;
 
 /* A model's sizes. Embedding is what each layer takes and gives. */
@@ -35,21 +35,21 @@ typedef struct dw_model_shape {
 
 /* One layer's tensors; those that are optional may be NULL. Sizes as ggml's ne. */
 typedef struct dw_layer_weights {
-    struct ggml_tensor *attn_norm;   /* [embedding] */
-    struct ggml_tensor *q;           /* [embedding, heads * head_dim] */
-    struct ggml_tensor *q_bias;      /* [heads * head_dim], optional */
-    struct ggml_tensor *k;           /* [embedding, kv_heads * head_dim] */
+    struct ggml_tensor *attn_norm; /* [embedding] */
+    struct ggml_tensor *q;         /* [embedding, heads * head_dim] */
+    struct ggml_tensor *q_bias;    /* [heads * head_dim], optional */
+    struct ggml_tensor *k;         /* [embedding, kv_heads * head_dim] */
     struct ggml_tensor *k_bias;
-    struct ggml_tensor *v;           /* [embedding, kv_heads * head_dim] */
+    struct ggml_tensor *v; /* [embedding, kv_heads * head_dim] */
     struct ggml_tensor *v_bias;
-    struct ggml_tensor *attn_out;    /* [heads * head_dim, embedding] */
+    struct ggml_tensor *attn_out; /* [heads * head_dim, embedding] */
     struct ggml_tensor *attn_out_bias;
-    struct ggml_tensor *ffn_norm;    /* [embedding] */
-    struct ggml_tensor *gate;        /* [embedding, ff] */
+    struct ggml_tensor *ffn_norm; /* [embedding] */
+    struct ggml_tensor *gate;     /* [embedding, ff] */
     struct ggml_tensor *gate_bias;
-    struct ggml_tensor *up;          /* [embedding, ff] */
+    struct ggml_tensor *up; /* [embedding, ff] */
     struct ggml_tensor *up_bias;
-    struct ggml_tensor *down;        /* [ff, embedding] */
+    struct ggml_tensor *down; /* [ff, embedding] */
     struct ggml_tensor *down_bias;
 } dw_layer_weights;
 

@@ -8,17 +8,17 @@
 #include "base/checked.h"
 #include "base/os.h"
 
-#define COUNT_MAX 65536u         /* keys, tensors: the largest models have a few thousand */
-#define NAME_BYTES_MAX 1024u     /* of a key */
+#define COUNT_MAX 65536u           /* keys, tensors: the largest models have a few thousand */
+#define NAME_BYTES_MAX 1024u       /* of a key */
 #define ITEM_COUNT_MAX (64u << 20) /* of an array; bytes of a string */
 #define ALIGNMENT_MAX 65536u
 
 typedef struct gguf_key {
     dw_gguf_string name;
     dw_gguf_type type;
-    dw_gguf_type element_type;      /* of an array */
-    const unsigned char *value;     /* of an array, its first element; of a string, its length */
-    size_t count;                   /* of an array */
+    dw_gguf_type element_type;  /* of an array */
+    const unsigned char *value; /* of an array, its first element; of a string, its length */
+    size_t count;               /* of an array */
 } gguf_key;
 
 struct dw_gguf {
@@ -44,10 +44,10 @@ static const struct {
     const char *name;
     size_t bytes; /* 0: its own length */
 } type_table[DW_GGUF_TYPE_COUNT] = {
-    [DW_GGUF_U8] = {"u8", 1},    [DW_GGUF_I8] = {"i8", 1},     [DW_GGUF_U16] = {"u16", 2},
-    [DW_GGUF_I16] = {"i16", 2},  [DW_GGUF_U32] = {"u32", 4},   [DW_GGUF_I32] = {"i32", 4},
-    [DW_GGUF_F32] = {"f32", 4},  [DW_GGUF_BOOL] = {"bool", 1}, [DW_GGUF_STRING] = {"string", 0},
-    [DW_GGUF_ARRAY] = {"array", 0}, [DW_GGUF_U64] = {"u64", 8}, [DW_GGUF_I64] = {"i64", 8},
+    [DW_GGUF_U8] = {"u8", 1},       [DW_GGUF_I8] = {"i8", 1},     [DW_GGUF_U16] = {"u16", 2},
+    [DW_GGUF_I16] = {"i16", 2},     [DW_GGUF_U32] = {"u32", 4},   [DW_GGUF_I32] = {"i32", 4},
+    [DW_GGUF_F32] = {"f32", 4},     [DW_GGUF_BOOL] = {"bool", 1}, [DW_GGUF_STRING] = {"string", 0},
+    [DW_GGUF_ARRAY] = {"array", 0}, [DW_GGUF_U64] = {"u64", 8},   [DW_GGUF_I64] = {"i64", 8},
     [DW_GGUF_F64] = {"f64", 8},
 };
 
@@ -134,8 +134,8 @@ static dw_status take_name(reader *in, const char *what, size_t bytes_max, dw_gg
     for (size_t i = 0; i < name->bytes; i++) {
         unsigned char letter = (unsigned char)name->text[i];
         if (letter <= 0x20 || letter >= 0x7f) {
-            return dw_fail(err, DW_E_FORMAT, "byte %zu: %s holds the character 0x%02x", start,
-                           what, letter);
+            return dw_fail(err, DW_E_FORMAT, "byte %zu: %s holds the character 0x%02x", start, what,
+                           letter);
         }
     }
     return DW_OK;
@@ -151,8 +151,7 @@ static dw_status skip_elements(reader *in, gguf_key *key, dw_error *err)
             take(in, bytes, "an array", &ignored, NULL) != DW_OK) {
             return dw_fail(err, DW_E_FORMAT,
                            "truncated at byte %zu: key '%.*s': array of %zu %s, %zu bytes are left",
-                           in->at,
-                           shown, key->name.text, key->count,
+                           in->at, shown, key->name.text, key->count,
                            dw_gguf_type_name(key->element_type), in->count - in->at);
         }
         return DW_OK;
@@ -210,8 +209,8 @@ static dw_status take_value(reader *in, gguf_key *key, dw_error *err)
         const unsigned char *ignored = NULL;
         status = take(in, type_table[key->type].bytes, "a value", &ignored, err);
         if (status == DW_OK && key->type == DW_GGUF_BOOL && *ignored > 1) {
-            status = dw_fail(err, DW_E_FORMAT, "byte %zu: a bool of value %u", in->at - 1,
-                             *ignored);
+            status =
+                dw_fail(err, DW_E_FORMAT, "byte %zu: a bool of value %u", in->at - 1, *ignored);
         }
     }
     if (status != DW_OK) {
@@ -412,10 +411,9 @@ static dw_status check_layout(dw_gguf *gguf, size_t alignment, dw_error *err)
                            tensor->name, offset, alignment);
         }
         if (offset != expected) {
-            return dw_fail(err, DW_E_FORMAT, "tensor '%s': offset %zu %s, expected %zu",
-                           tensor->name, offset,
-                           offset < expected ? "overlaps the tensors before it" : "leaves a gap",
-                           expected);
+            return dw_fail(
+                err, DW_E_FORMAT, "tensor '%s': offset %zu %s, expected %zu", tensor->name, offset,
+                offset < expected ? "overlaps the tensors before it" : "leaves a gap", expected);
         }
         if (offset > data_bytes || tensor->bytes > data_bytes - offset) {
             return dw_fail(err, DW_E_FORMAT,
@@ -439,8 +437,8 @@ static dw_status find_data(dw_gguf *gguf, const reader *in, dw_error *err)
     }
     if (alignment < 8 || alignment > ALIGNMENT_MAX || (alignment & (alignment - 1)) != 0) {
         return dw_fail(err, DW_E_FORMAT,
-                       "general.alignment is %u, allowed are powers of two from 8 to %u",
-                       alignment, ALIGNMENT_MAX);
+                       "general.alignment is %u, allowed are powers of two from 8 to %u", alignment,
+                       ALIGNMENT_MAX);
     }
     if (!dw_round_up(&gguf->data_offset, in->at, alignment) ||
         (gguf->tensor_count > 0 && gguf->data_offset > gguf->byte_count)) {
@@ -488,8 +486,8 @@ static dw_status read_version(reader *in, dw_error *err)
     }
     if (memcmp(magic, "GGUF", 4) != 0) {
         return dw_fail(err, DW_E_FORMAT,
-                       "not a GGUF file: it starts with 0x%02x%02x%02x%02x, not \"GGUF\"",
-                       magic[0], magic[1], magic[2], magic[3]);
+                       "not a GGUF file: it starts with 0x%02x%02x%02x%02x, not \"GGUF\"", magic[0],
+                       magic[1], magic[2], magic[3]);
     }
     uint32_t version = 0;
     status = take_u32(in, "the version", &version, err);

@@ -15,9 +15,9 @@ struct dw_model {
     dw_vocab *vocab;
     dw_model_shape shape;
     dw_model_weights weights;
-    struct ggml_context *ggml;            /* the weights' tensors, without their data */
-    ggml_backend_buffer_t mapped_buffer;  /* over the mapping; NULL: all were uploaded */
-    ggml_backend_buffer_t upload_buffer;  /* NULL: none were */
+    struct ggml_context *ggml;           /* the weights' tensors, without their data */
+    ggml_backend_buffer_t mapped_buffer; /* over the mapping; NULL: all were uploaded */
+    ggml_backend_buffer_t upload_buffer; /* NULL: none were */
     size_t uploaded_count;
     uint64_t parameter_count;
     uint64_t weights_bytes;
@@ -52,8 +52,8 @@ static dw_status make_tensors(dw_model *model, dw_error *err)
     if (model->ggml == NULL || model->weights.layers == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for %zu tensors", count);
     }
-    dw_status status = dw_architecture_weights(model->gguf, &model->shape, model->ggml,
-                                               &model->weights, err);
+    dw_status status =
+        dw_architecture_weights(model->gguf, &model->shape, model->ggml, &model->weights, err);
     for (size_t i = 0; i < count && status == DW_OK; i++) {
         const dw_gguf_tensor *entry = dw_gguf_tensor_at(model->gguf, i);
         model->weights_bytes += entry->bytes;
@@ -103,8 +103,8 @@ static bool place_mapped(dw_model *model, const dw_gguf_tensor *entry, struct gg
 static dw_status upload_rest(dw_model *model, dw_error *err)
 {
     const char *device = dw_device_facts(model->device)->name;
-    model->upload_buffer = ggml_backend_alloc_ctx_tensors_from_buft(
-        model->ggml, dw_device_buffer_type(model->device));
+    model->upload_buffer =
+        ggml_backend_alloc_ctx_tensors_from_buft(model->ggml, dw_device_buffer_type(model->device));
     if (model->upload_buffer == NULL) {
         return dw_fail(err, DW_E_MEMORY, "%s: no memory for %llu bytes of weights", device,
                        (unsigned long long)model->weights_bytes);

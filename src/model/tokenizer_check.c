@@ -73,8 +73,7 @@ static dw_status check_bytes(const token_table *table, dw_error *err)
         char itself = (char)(unsigned char)byte;
         (void)snprintf(name, sizeof name, "<0x%02X>", byte);
         if (!holds(table, name, 6) && (byte == 0 || !holds(table, &itself, 1))) {
-            return dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.tokens: no token for byte '%s'",
-                           name);
+            return dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.tokens: no token for byte '%s'", name);
         }
     }
     return DW_OK;
@@ -136,11 +135,10 @@ static dw_status check_merges(const dw_gguf *gguf, dw_error *err)
         return dw_fail(err, DW_E_FORMAT, "key '%s' is missing", key);
     }
     for (size_t i = 0; i < count && status == DW_OK; i++) {
-        if (merges[i].bytes < 3 ||
-            memchr(merges[i].text + 1, ' ', merges[i].bytes - 2) == NULL ||
+        if (merges[i].bytes < 3 || memchr(merges[i].text + 1, ' ', merges[i].bytes - 2) == NULL ||
             memchr(merges[i].text, '\0', merges[i].bytes) != NULL) {
-            status = dw_fail(err, DW_E_FORMAT, "%s: item %zu is not two pieces with a space between",
-                             key, i);
+            status = dw_fail(err, DW_E_FORMAT,
+                             "%s: item %zu is not two pieces with a space between", key, i);
         }
     }
     dw_free(merges);
@@ -149,10 +147,10 @@ static dw_status check_merges(const dw_gguf *gguf, dw_error *err)
 
 static dw_status check_special(const dw_gguf *gguf, const token_table *table, dw_error *err)
 {
-    static const char *const keys[] = {"bos", "eos", "eot", "eom", "unknown", "seperator",
-                                       "padding", "mask", "fim_pre", "fim_suf", "fim_mid",
-                                       "fim_pad", "fim_rep", "fim_sep", "prefix", "suffix",
-                                       "middle"};
+    static const char *const keys[] = {"bos",       "eos",     "eot",     "eom",     "unknown",
+                                       "seperator", "padding", "mask",    "fim_pre", "fim_suf",
+                                       "fim_mid",   "fim_pad", "fim_rep", "fim_sep", "prefix",
+                                       "suffix",    "middle"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         char key[64];
         uint32_t token = 0;
@@ -200,7 +198,8 @@ static dw_status check_kind(const dw_gguf *gguf, const token_table *table, dw_er
     dw_gguf_string kind;
     dw_status status = dw_gguf_text(gguf, "tokenizer.ggml.model", &kind, err);
     if (status == DW_E_NOT_FOUND) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "no tokenizer: key 'tokenizer.ggml.model' is missing");
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "no tokenizer: key 'tokenizer.ggml.model' is missing");
     }
     if (status != DW_OK) {
         return status;
@@ -209,8 +208,9 @@ static dw_status check_kind(const dw_gguf *gguf, const token_table *table, dw_er
         return check_bytes(table, err);
     }
     if (!equals(&kind, "gpt2")) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "tokenizer '%.*s' is not supported; there are: gpt2, "
-                                              "llama",
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "tokenizer '%.*s' is not supported; there are: gpt2, "
+                       "llama",
                        kind.bytes < 64 ? (int)kind.bytes : 64, kind.text);
     }
     dw_gguf_string pre = {.text = "", .bytes = 0};

@@ -55,8 +55,8 @@ void world_open(model_world *world, const char *path)
     bytes = (bytes + 65535) / 65536 * 65536;
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "test"};
     if (dw_region_create(&world->region, &options, &err) != DW_OK ||
-        dw_device_view_create(&world->view, world->region, dw_device_handle(world->device),
-                              &err) != DW_OK) {
+        dw_device_view_create(&world->view, world->region, dw_device_handle(world->device), &err) !=
+            DW_OK) {
         fail_msg("%s", err.message);
     }
     world->tokens = dw_region_base(world->region);
@@ -142,7 +142,7 @@ void oracle_open(model_oracle *oracle, const char *path, int threads)
     llama_log_set(ignore_log, NULL);
     struct llama_model_params model_params = llama_model_default_params();
     model_params.n_gpu_layers = 0;
-    /* The plain kernels that we use as well: the repacked ones round otherwise, and the AMX ones trap
+    /* The plain kernels, as we use them: the repacked ones round otherwise, and the AMX ones trap
      * on virtual machines that show AMX without allowing it. */
     model_params.use_extra_bufts = false;
     oracle->model = llama_model_load_from_file(path, model_params);

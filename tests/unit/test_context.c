@@ -127,8 +127,7 @@ static void test_context_rows_over_slices(void **state)
     memset(world->logits, 0x7f, (size_t)700 * world->vocab_count * sizeof(float));
     world_forward(world, context, 0, 700, 300);
     assert_same_logits(early, world->logits, world->vocab_count);
-    assert_same_logits(late, world->logits + (size_t)299 * world->vocab_count,
-                       world->vocab_count);
+    assert_same_logits(late, world->logits + (size_t)299 * world->vocab_count, world->vocab_count);
     /* and nothing behind the last row was touched */
     const unsigned char *behind =
         (const unsigned char *)(world->logits + (size_t)300 * world->vocab_count);
@@ -317,10 +316,8 @@ static void test_context_nan_is_refused(void **state)
     model_world *world = &((fixture *)*state)->world;
     dw_context *context = world_context(world, 0);
     world_forward(world, context, 0, 5, 0); /* no logits are asked for: nothing to refuse */
-    dw_step step = {.tokens = world->tokens,
-                    .token_count = 3,
-                    .logits = world->logits,
-                    .logits_rows = 1};
+    dw_step step = {
+        .tokens = world->tokens, .token_count = 3, .logits = world->logits, .logits_rows = 1};
     refuses(world, context, &step, DW_E_NUMERIC, "NaN");
     dw_context_destroy(context);
 }
@@ -336,8 +333,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_context_cancelled_between_slices, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_counts_prompts_and_decoding, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(test_context_decoding_allocates_nothing, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_context_decoding_allocates_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_survives_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_nan_is_refused, set_up_nan, tear_down),
     };

@@ -407,7 +407,8 @@ static void test_gguf_model_truncated_anywhere(void **state)
         dw_error err = {0};
         dw_model *model = NULL;
         assert_int_equal(dw_model_load(&model, here->device, here->path, &err), DW_E_FORMAT);
-        if (strstr(err.message, "truncated") == NULL && strstr(err.message, " bytes, limit") == NULL) {
+        if (strstr(err.message, "truncated") == NULL &&
+            strstr(err.message, " bytes, limit") == NULL) {
             fail_msg("%zu of %zu bytes: %s", length, count, err.message);
         }
     }
@@ -506,8 +507,7 @@ int main(void)
         cmocka_unit_test(test_gguf_refuses_tensors),
         cmocka_unit_test_setup_teardown(test_gguf_model_describes_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gguf_model_missing_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_gguf_model_refusals_name_the_thing, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_gguf_model_refusals_name_the_thing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gguf_model_hostile_tokenizer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gguf_model_truncated_anywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gguf_model_flipped_bits, set_up, tear_down),

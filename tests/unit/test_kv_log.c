@@ -33,9 +33,8 @@ static void append(dw_device *device, dw_kv_log *log, uint32_t at, float value)
 {
     dw_error err = {0};
     assert_int_equal(dw_kv_log_reserve(log, at + 1, &err), DW_OK);
-    struct ggml_init_params params = {.mem_size = 16 * ggml_tensor_overhead() +
-                                                  ggml_graph_overhead(),
-                                      .no_alloc = true};
+    struct ggml_init_params params = {
+        .mem_size = 16 * ggml_tensor_overhead() + ggml_graph_overhead(), .no_alloc = true};
     struct ggml_context *ggml = ggml_init(params);
     struct ggml_cgraph *graph = ggml_new_graph(ggml);
     struct ggml_tensor *root =

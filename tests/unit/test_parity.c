@@ -37,10 +37,9 @@ static void test_parity_logits_of_every_position(void **state)
     for (uint32_t i = 0; i < PROMPT_TOKENS; i++) {
         const float *theirs = oracle_logits(&oracle, (int32_t)i);
         const float *ours = world.logits + (size_t)i * world.vocab_count;
-        same_top += logits_argmax(theirs, world.vocab_count) ==
-                            logits_argmax(ours, world.vocab_count)
-                        ? 1
-                        : 0;
+        same_top +=
+            logits_argmax(theirs, world.vocab_count) == logits_argmax(ours, world.vocab_count) ? 1
+                                                                                               : 0;
         divergence += logits_divergence(theirs, ours, world.vocab_count);
     }
     divergence /= PROMPT_TOKENS;

@@ -195,8 +195,8 @@ static void set_keys(writer *w)
 void tiny_model_write(const char *path, const tiny_options *options)
 {
     struct ggml_init_params params = {.mem_size = (size_t)64 << 20};
-    writer w = {.ggml = ggml_init(params), .gguf = gguf_init_empty(), .options = options,
-                .random = 1};
+    writer w = {
+        .ggml = ggml_init(params), .gguf = gguf_init_empty(), .options = options, .random = 1};
     assert_true(w.ggml != NULL && w.gguf != NULL);
     set_keys(&w);
     add_tensors(&w);
