@@ -17,8 +17,8 @@ static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
 
 static dw_status run(dw_engine *engine, dw_model *model, char **argv, int *exit_code, dw_error *err)
 {
-    const char *names[] = {"DRIFTWOOD_PROMPT", "DRIFTWOOD_TEMP"};
-    const char *values[] = {argv[3], "0"};
+    const char *names[] = {"DRIFTWOOD_PROMPT", "DRIFTWOOD_TEMP", "DRIFTWOOD_MAX_TOKENS"};
+    const char *values[] = {argv[3], "0", "64"};
     const char *args[] = {"generate"};
     dw_instance_options options = {
         .models = &model,
@@ -27,7 +27,7 @@ static dw_status run(dw_engine *engine, dw_model *model, char **argv, int *exit_
         .arg_count = 1,
         .env_names = names,
         .env_values = values,
-        .env_count = 2,
+        .env_count = 3,
         .on_stdout = on_stdout,
     };
     dw_module *module = NULL;

@@ -21,6 +21,9 @@ SOURCE, BUILD = sys.argv[1:3]
 PROGRAM = os.path.join(BUILD, "driftwood")
 MODEL_DIR = os.environ.get("DW_TEST_MODEL_DIR", os.path.expanduser("~/.cache/driftwood"))
 MODEL = os.path.join(MODEL_DIR, "SmolLM2-135M-Instruct.Q4_1.gguf")
+# One thread: ggml's threads wait for each other by spinning, which on a machine that is busy with
+# other tests makes two of them thirty times slower than one.
+WITH_MODEL = ["--model", MODEL, "--threads", "1"]
 STATS_KEYS = ["load_ms", "prompt_tokens", "prompt_tokens_per_s", "generated_tokens",
               "generated_tokens_per_s", "host_copied_bytes", "rss_bytes"]
 
@@ -262,6 +265,7 @@ class Models(Case):
         os.symlink(MODEL, os.path.join(cache, "Alpine.gguf"))
         for model in ["Alpha-1.gguf", "alpha-1", "ALPHA", "alpin"]:
             result = run("run", "--prompt", "x", "--max-tokens", "1", "--model", model,
+                         "--threads", "1",
                          XDG_CACHE_HOME=self.folder)
             self.assertEqual(result.returncode, 0, result.stderr)
         self.refuse("alp", ["'alp'", "2"], XDG_CACHE_HOME=self.folder)
@@ -269,7 +273,7 @@ class Models(Case):
 
 class Generate(Case):
     def generate(self, *args, **kwargs):
-        result = run("run", "--model", MODEL, "--temp", "0", *args, **kwargs)
+        result = run("run", *WITH_MODEL, "--temp", "0", *args, **kwargs)
         self.assertEqual(result.returncode, 0, result.stderr)
         return result
 
@@ -287,7 +291,7 @@ class Generate(Case):
 
     def test_same_seed_same_text(self):
         def text(*args):
-            result = run("run", "--model", MODEL, "--prompt", "Tell me of the sea.",
+            result = run("run", *WITH_MODEL, "--prompt", "Tell me of the sea.",
                          "--max-tokens", "12", *args)
             self.assertEqual(result.returncode, 0, result.stderr)
             return result.stdout
@@ -313,7 +317,7 @@ class Generate(Case):
         result = self.generate("--raw", "--prompt", "one two three", "--context", "8",
                                "--max-tokens", "100", "--stats=json")
         self.assertLess(json.loads(result.stderr)["generated_tokens"], 9)
-        result = run("run", "--model", MODEL, "--raw", "--prompt", "word " * 50, "--context", "8")
+        result = run("run", *WITH_MODEL, "--raw", "--prompt", "word " * 50, "--context", "8")
         self.assertEqual(result.returncode, 1)
         self.assertIn("8", result.stderr)
 
@@ -323,7 +327,7 @@ class Generate(Case):
             self.assertIn(word, result.stderr)
 
     def test_whole_characters(self):
-        process = subprocess.Popen([PROGRAM, "run", "--model", MODEL, "--temp", "0", "--raw",
+        process = subprocess.Popen([PROGRAM, "run", *WITH_MODEL, "--temp", "0", "--raw",
                                     "--prompt", "🌊🌊🌊🌊🌊🌊🌊🌊", "--max-tokens", "24"],
                                    stdout=subprocess.PIPE)
         while True:
@@ -335,7 +339,7 @@ class Generate(Case):
         self.assertEqual(process.wait(), 0)
 
     def test_empty_prompt(self):
-        result = run("run", "--model", MODEL, "--raw", "--prompt", "")
+        result = run("run", *WITH_MODEL, "--raw", "--prompt", "")
         self.assertEqual(result.returncode, 1)
         self.assertIn("empty", result.stderr)
 
@@ -353,7 +357,7 @@ class Grants(Case):
 
 class Chat(Case):
     def test_piped(self):
-        result = run("chat", "--model", MODEL, "--temp", "0", "--max-tokens", "12", "--stats=json",
+        result = run("chat", *WITH_MODEL, "--temp", "0", "--max-tokens", "12", "--stats=json",
                      stdin="My name is Ada.\nWhat is my name?\n\n/clear\nWhat is my name?\n")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertGreaterEqual(result.stdout.count("\n"), 3)
@@ -363,7 +367,7 @@ class Chat(Case):
     def test_history_stays_in_the_context(self):
         """The second turn forwards its own tokens, not the whole conversation again."""
         def prompt_tokens(lines):
-            result = run("chat", "--model", MODEL, "--temp", "0", "--max-tokens", "20",
+            result = run("chat", *WITH_MODEL, "--temp", "0", "--max-tokens", "20",
                          "--stats=json", stdin=lines)
             self.assertEqual(result.returncode, 0, result.stderr)
             return json.loads(result.stderr.splitlines()[-1])["prompt_tokens"]
@@ -375,12 +379,12 @@ class Chat(Case):
 
     def test_full_context_forgets(self):
         lines = "".join(f"Tell me about the number {i} please.\n" for i in range(6))
-        result = run("chat", "--model", MODEL, "--temp", "0", "--max-tokens", "20", "--context",
+        result = run("chat", *WITH_MODEL, "--temp", "0", "--max-tokens", "20", "--context",
                      "100", stdin=lines)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("forgotten", result.stderr)
         self.assertEqual(result.stderr.count("too long"), 0)
-        result = run("chat", "--model", MODEL, "--context", "16", stdin="word " * 50 + "\n")
+        result = run("chat", *WITH_MODEL, "--context", "16", stdin="word " * 50 + "\n")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("too long", result.stderr)
 
@@ -400,7 +404,7 @@ class Chat(Case):
         process, terminal = pty.fork()
         if process == 0:
             os.environ["TERM"] = "xterm"
-            os.execv(PROGRAM, [PROGRAM, "chat", "--model", MODEL, "--temp", "0", "--max-tokens",
+            os.execv(PROGRAM, [PROGRAM, "chat", *WITH_MODEL, "--temp", "0", "--max-tokens",
                                "2000", "--repeat-penalty", "1.1"])
         self.seen = ""
         self.read_until(terminal, "> ")
