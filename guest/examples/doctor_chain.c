@@ -23,7 +23,7 @@ static DW_ALIGNED float first_result[ELEMENTS];
 static matrices now = {first_a, first_b, first_result};
 static int32_t graph;
 
-static float *big;                 /* [BIG_ELEMENTS], 16 MiB of pages */
+static float *big; /* [BIG_ELEMENTS], 16 MiB of pages */
 static DW_ALIGNED float big_sum[1];
 static int32_t big_graph;
 

@@ -35,8 +35,7 @@ struct dw_module {
 };
 
 /* "what: first line of the error", as `code`; takes `error`. */
-dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what,
-                         wasmtime_error_t *error);
+dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what, wasmtime_error_t *error);
 
 void dw__wasm_host_guest_enters(dw_wasm_host *host);
 void dw__wasm_host_guest_leaves(dw_wasm_host *host);

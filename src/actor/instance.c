@@ -18,7 +18,7 @@ struct dw_instance {
     dw_wasm_host *host;
     wasmtime_store_t *store;
     wasmtime_instance_t instance;
-    dw_region *region; /* of the exported memory; lives in the store */
+    dw_region *region;    /* of the exported memory; lives in the store */
     dw_device_view *view; /* made at the first need */
     dw_handle_table handles;
     dw_counters counters;
@@ -35,11 +35,11 @@ struct dw_instance {
     dw_progress_fn on_progress;
     void *user;
 
-    bool started;          /* _start has run */
-    bool cancelled;        /* atomic; set from signal handlers and other threads */
-    bool interrupted;      /* atomic; likewise */
-    bool over_time;        /* the guest's own thread */
-    uint64_t deadline_ns;  /* 0: none */
+    bool started;         /* _start has run */
+    bool cancelled;       /* atomic; set from signal handlers and other threads */
+    bool interrupted;     /* atomic; likewise */
+    bool over_time;       /* the guest's own thread */
+    uint64_t deadline_ns; /* 0: none */
 };
 
 /* ---- what host functions ask ------------------------------------------------------------ */
@@ -149,8 +149,8 @@ dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **
     if (instance->model_count == 0) {
         return dw_fail(err, DW_E_DENIED, "model '%.60s': this guest was granted no model", name);
     }
-    return dw_fail(err, DW_E_DENIED, "model '%.60s': not among the %zu granted to this guest",
-                   name, instance->model_count);
+    return dw_fail(err, DW_E_DENIED, "model '%.60s': not among the %zu granted to this guest", name,
+                   instance->model_count);
 }
 
 uint32_t dw_instance_context_tokens_max(const dw_instance *instance)
@@ -308,8 +308,8 @@ static dw_status make_store(dw_instance *instance, const dw_instance_options *op
     if (instance->store == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a guest");
     }
-    wasmtime_store_limiter(instance->store, limit == 0 ? -1 : (int64_t)limit, TABLE_ELEMENTS_MAX,
-                           1, TABLES_MAX, MEMORIES_MAX);
+    wasmtime_store_limiter(instance->store, limit == 0 ? -1 : (int64_t)limit, TABLE_ELEMENTS_MAX, 1,
+                           TABLES_MAX, MEMORIES_MAX);
     wasmtime_store_epoch_deadline_callback(instance->store, at_epoch, instance, NULL);
     wasmtime_context_set_epoch_deadline(wasmtime_store_context(instance->store), 1);
     return set_wasi(instance, options, err);
@@ -447,9 +447,8 @@ static dw_status call(dw_instance *instance, const char *name, int32_t *result, 
     wasmtime_val_t value = {.kind = WASMTIME_I32};
     wasm_trap_t *trap = NULL;
     enter(instance);
-    wasmtime_error_t *error =
-        wasmtime_func_call(wasmtime_store_context(instance->store), &function, NULL, 0, &value,
-                           result_count, &trap);
+    wasmtime_error_t *error = wasmtime_func_call(wasmtime_store_context(instance->store), &function,
+                                                 NULL, 0, &value, result_count, &trap);
     leave(instance);
     if (result != NULL) {
         *result = result_count > 0 && error == NULL && trap == NULL ? value.of.i32 : 0;

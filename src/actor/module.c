@@ -103,8 +103,7 @@ dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *was
     }
     module->references = 1;
     module->host = host;
-    wasmtime_error_t *error =
-        wasmtime_module_new(host->engine, wasm, wasm_bytes, &module->module);
+    wasmtime_error_t *error = wasmtime_module_new(host->engine, wasm, wasm_bytes, &module->module);
     if (error != NULL) {
         module->module = NULL;
         status = compile_failed(error, err);

@@ -17,7 +17,8 @@ dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what, wasmti
     /* Wasmtime's texts may have several lines: the context first, the cause last. Both matter. */
     char text[200];
     size_t length = 0;
-    for (size_t i = 0; i < message.size && message.data[i] != '\0' && length < sizeof text - 1; i++) {
+    for (size_t i = 0; i < message.size && message.data[i] != '\0' && length < sizeof text - 1;
+         i++) {
         char c = message.data[i];
         bool space = c == '\n' || c == ' ' || c == '\t';
         if (!space) {
@@ -133,8 +134,8 @@ static dw_status define_imports(wasmtime_linker_t *linker, const dw_import *impo
     for (const dw_import *import = imports; import->name != NULL; import++) {
         wasm_functype_t *type = function_type(import->signature);
         wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
-            linker, DW_IMPORT_MODULE, strlen(DW_IMPORT_MODULE), import->name,
-            strlen(import->name), type, import->call, NULL, NULL);
+            linker, DW_IMPORT_MODULE, strlen(DW_IMPORT_MODULE), import->name, strlen(import->name),
+            type, import->call, NULL, NULL);
         wasm_functype_delete(type);
         if (error != NULL) {
             return dw__wasm_error(err, DW_E_STATE, import->name, error);

@@ -82,7 +82,6 @@ void *dw_handle_take(dw_handle_table *table, uint8_t kind, const char *what, int
     }
     void *object = found->object;
     found->object = NULL;
-    found->generation =
-        (uint16_t)(found->generation == GENERATION_MAX ? 1 : found->generation + 1);
+    found->generation = (uint16_t)(found->generation == GENERATION_MAX ? 1 : found->generation + 1);
     return object;
 }

@@ -15,8 +15,7 @@ dw_status dw_os_reserve(void **out, size_t bytes, dw_error *err);
 /* Make [address, address + bytes) of a reservation readable, writable and zero. */
 dw_status dw_os_commit(void *address, size_t bytes, dw_error *err);
 /* The same, backed by `fd` from `offset` on, shared with every other mapping of it. */
-dw_status dw_os_commit_shared(void *address, size_t bytes, int fd, uint64_t offset,
-                              dw_error *err);
+dw_status dw_os_commit_shared(void *address, size_t bytes, int fd, uint64_t offset, dw_error *err);
 /* Put a private copy-on-write view of a file over committed pages. */
 dw_status dw_os_map_private(void *address, size_t bytes, int fd, uint64_t offset, dw_error *err);
 /* Give the pages back and make them fault again; the address space stays reserved. */

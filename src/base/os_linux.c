@@ -47,8 +47,7 @@ static size_t rss_of_rollup(void)
     }
     char line[256];
     unsigned long long kib = 0;
-    while (fgets(line, sizeof line, stream) != NULL && sscanf(line, "Rss: %llu kB", &kib) != 1) {
-    }
+    while (fgets(line, sizeof line, stream) != NULL && sscanf(line, "Rss: %llu kB", &kib) != 1) {}
     (void)fclose(stream);
     return (size_t)kib * 1024;
 }

@@ -54,8 +54,8 @@ dw_status dw_os_commit(void *address, size_t bytes, dw_error *err)
 static dw_status map_over(void *address, size_t bytes, int flags, int fd, uint64_t offset,
                           dw_error *err)
 {
-    void *mapped = mmap(address, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd,
-                        (off_t)offset);
+    void *mapped =
+        mmap(address, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, (off_t)offset);
     if (mapped == MAP_FAILED) {
         return dw_fail(err, DW_E_MEMORY, "mapping %zu bytes at offset %llu of a file: %s", bytes,
                        (unsigned long long)offset, strerror(errno));

@@ -8,8 +8,8 @@
 const char *dw_status_name(dw_status status)
 {
     switch (status) {
-#define DW_STATUS_NAME(name, value, text, http) \
-    case name:                                  \
+#define DW_STATUS_NAME(name, value, text, http)                                                    \
+    case name:                                                                                     \
         return #name;
         DW_STATUS_LIST(DW_STATUS_NAME)
 #undef DW_STATUS_NAME
@@ -20,8 +20,8 @@ const char *dw_status_name(dw_status status)
 const char *dw_status_text(dw_status status)
 {
     switch (status) {
-#define DW_STATUS_TEXT(name, value, text, http) \
-    case name:                                  \
+#define DW_STATUS_TEXT(name, value, text, http)                                                    \
+    case name:                                                                                     \
         return text;
         DW_STATUS_LIST(DW_STATUS_TEXT)
 #undef DW_STATUS_TEXT
@@ -32,8 +32,8 @@ const char *dw_status_text(dw_status status)
 int dw_status_http(dw_status status)
 {
     switch (status) {
-#define DW_STATUS_HTTP(name, value, text, http) \
-    case name:                                  \
+#define DW_STATUS_HTTP(name, value, text, http)                                                    \
+    case name:                                                                                     \
         return http;
         DW_STATUS_LIST(DW_STATUS_HTTP)
 #undef DW_STATUS_HTTP

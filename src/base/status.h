@@ -13,7 +13,7 @@ dw_status dw_fail(dw_error *err, dw_status code, const char *format, ...) DW_PRI
 dw_status dw_fail_within(dw_error *err, dw_status code, const char *format, ...) DW_PRINTF(3, 4);
 
 /* A host bug, never input: prints the place and aborts. Stays on in release builds. */
-#define DW_ASSERT(condition) \
+#define DW_ASSERT(condition)                                                                       \
     ((condition) ? (void)0 : dw__assert_failed(#condition, __FILE__, __LINE__))
 /* The same where the check is dear; only with DW_DEBUG_CHECKS. */
 #ifdef DW_DEBUG_CHECKS

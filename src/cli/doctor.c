@@ -16,7 +16,8 @@ static const char usage[] =
     "\n"
     "  -d, --device NAME  the device to check (see `driftwood devices`); default: the first GPU\n"
     "                     that can share host memory, else the CPU\n"
-    "  -j, --json         {\"ok\", \"device\", \"checks\": [{\"name\", \"ok\", \"value\", \"unit\", \"goal\"}]}\n"
+    "  -j, --json         {\"ok\", \"device\", \"checks\": [{\"name\", \"ok\", \"value\", "
+    "\"unit\", \"goal\"}]}\n"
     "  -h, --help         this text\n"
     "\n"
     "Exit status: 0 if every check is ok, 1 if one failed, 2 for a wrong command line.\n";
@@ -26,10 +27,10 @@ static int print_json(const dw_doctor_report *report)
     json_t *checks = json_array();
     for (size_t i = 0; i < report->check_count; i++) {
         const dw_doctor_check *check = &report->checks[i];
-        json_t *item = json_pack("{s:s, s:s, s:b, s:f, s:s, s:s?, s:s, s:s}", "name", check->name,
-                                 "link", check->link, "ok", check->ok, "value", check->value,
-                                 "unit", check->unit, "goal", check->goal, "what", check->what,
-                                 "note", check->note);
+        json_t *item =
+            json_pack("{s:s, s:s, s:b, s:f, s:s, s:s?, s:s, s:s}", "name", check->name, "link",
+                      check->link, "ok", check->ok, "value", check->value, "unit", check->unit,
+                      "goal", check->goal, "what", check->what, "note", check->note);
         (void)json_array_append_new(checks, item);
     }
     json_t *root = json_pack("{s:b, s:s, s:s, s:s, s:b, s:b, s:o}", "ok", report->ok, "device",

@@ -283,8 +283,8 @@ dw_status dw_device_compute_unless(dw_device *device, struct ggml_cgraph *graph,
     case GGML_STATUS_ALLOC_FAILED:
         return dw_fail(err, DW_E_MEMORY, "%s: no memory for a graph's work", device->info.name);
     default:
-        return dw_fail(err, DW_E_DEVICE, "%s: a graph failed (ggml status %d)",
-                       device->info.name, (int)result);
+        return dw_fail(err, DW_E_DEVICE, "%s: a graph failed (ggml status %d)", device->info.name,
+                       (int)result);
     }
 }
 

@@ -23,8 +23,7 @@ int dw_device_threads(const dw_device *device);
 
 /* Whether the device can do every node of `graph`; if not, DW_E_UNSUPPORTED names the first that
  * it cannot, with types and shapes. */
-dw_status dw_device_check_graph(const dw_device *device, struct ggml_cgraph *graph,
-                                dw_error *err);
+dw_status dw_device_check_graph(const dw_device *device, struct ggml_cgraph *graph, dw_error *err);
 /* Compute `graph`, all of whose tensors have their data, and wait until it is done.
  * Thread: any; computes one graph at a time, others wait. Errors: DW_E_DEVICE. */
 dw_status dw_device_compute(dw_device *device, struct ggml_cgraph *graph, dw_error *err);

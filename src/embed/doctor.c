@@ -98,8 +98,9 @@ static void check_region(doctor *d)
 static void check_linear_memory(doctor *d, dw_instance *guest)
 {
     static const char link[] = "link 2";
-    dw_doctor_check *identity = add(d, link, "memory_on_region",
-                                    "the guest's offset 0 is the region's base, by Wasmtime's word");
+    dw_doctor_check *identity =
+        add(d, link, "memory_on_region",
+            "the guest's offset 0 is the region's base, by Wasmtime's word");
     double off = distance(dw_instance_memory(guest), dw_region_base(dw_instance_region(guest)));
     settle(d, identity, off == 0, off, "bytes apart", "0");
 
@@ -113,8 +114,9 @@ static void check_linear_memory(doctor *d, dw_instance *guest)
         broken(d, written, "0", &error);
     } else {
         float seen = 0;
-        memcpy(&seen, (unsigned char *)dw_region_base(dw_instance_region(guest)) +
-                          (uint32_t)address, sizeof seen);
+        memcpy(&seen,
+               (unsigned char *)dw_region_base(dw_instance_region(guest)) + (uint32_t)address,
+               sizeof seen);
         int wrong = seen != -12345.0f;
         settle(d, written, wrong == 0, wrong, "values wrong", "0");
     }
@@ -137,8 +139,8 @@ static void check_linear_memory(doctor *d, dw_instance *guest)
 /* ---- link 3: the device's buffer on a region -------------------------------------------- */
 
 /* y = x * 2 + 1 over a whole region, by the device, in place of the host's bytes. */
-static dw_status scale_on_device(doctor *d, dw_device_view *view, float *x, float *y,
-                                 int64_t count, dw_error *err)
+static dw_status scale_on_device(doctor *d, dw_device_view *view, float *x, float *y, int64_t count,
+                                 dw_error *err)
 {
     struct ggml_init_params params = {.mem_size = ggml_tensor_overhead() * 4 +
                                                   ggml_graph_overhead_custom(4, false),
@@ -209,8 +211,8 @@ static void check_device_view(doctor *d, dw_region *region)
         settle(d, in_place, wrong == 0, (double)wrong, "values wrong", "0");
     }
 
-    dw_doctor_check *follows =
-        add(d, link, "device_after_growth", "pages that the region has grown by are the device's too");
+    dw_doctor_check *follows = add(d, link, "device_after_growth",
+                                   "pages that the region has grown by are the device's too");
     if (dw_region_commit(region, BIG_BYTES, &error) != DW_OK ||
         scale_on_device(d, view, x, y + count, (int64_t)count, &error) != DW_OK) {
         broken(d, follows, "0", &error);

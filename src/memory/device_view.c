@@ -167,8 +167,9 @@ size_t dw_device_view_align_bytes(const dw_device_view *view)
 
 void *dw_device_view_base(const dw_device_view *view, bool *same)
 {
-    void *base = view->registered || view->buffer == NULL ? dw_region_base(view->region)
-                                                          : ggml_backend_buffer_get_base(view->buffer);
+    void *base = view->registered || view->buffer == NULL
+                     ? dw_region_base(view->region)
+                     : ggml_backend_buffer_get_base(view->buffer);
     *same = base == dw_region_base(view->region);
     return base;
 }

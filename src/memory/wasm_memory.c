@@ -96,8 +96,7 @@ static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, si
     if (memory == NULL) {
         return wasmtime_error_new(error.message);
     }
-    *memory = (linear_memory){
-        .owner = owner, .size_bytes = minimum, .capacity_bytes = capacity};
+    *memory = (linear_memory){.owner = owner, .size_bytes = minimum, .capacity_bytes = capacity};
     dw_region_options options = {.reserve_bytes = reserve,
                                  .commit_bytes = minimum,
                                  .limit_bytes = capacity,

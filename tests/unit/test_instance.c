@@ -118,8 +118,8 @@ static void test_module_refuses_what_cannot_run(void **state)
         {"(module)", DW_E_UNSUPPORTED, "exports nothing"},
         {"(module (func (export \"_start\")))", DW_E_UNSUPPORTED, "no memory"},
         {"(module (memory (export \"memory\") 1))", DW_E_UNSUPPORTED, "no function"},
-        {"(module (memory (export \"memory\") i64 1) (func (export \"_start\")))",
-         DW_E_UNSUPPORTED, "memory64"},
+        {"(module (memory (export \"memory\") i64 1) (func (export \"_start\")))", DW_E_UNSUPPORTED,
+         "memory64"},
         {"(module (memory (export \"memory\") 1 2 shared) (func (export \"_start\")))",
          DW_E_UNSUPPORTED, "threads"},
         {"(module (import \"env\" \"magic\" (func)) (memory (export \"memory\") 1)"
@@ -143,9 +143,9 @@ static void test_module_refuses_what_cannot_run(void **state)
 
 /* ---- instances -------------------------------------------------------------------------- */
 
-#define GUEST(body)                                                                \
-    "(module (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))" \
-    " (memory (export \"memory\") 1 100)"                                          \
+#define GUEST(body)                                                                                \
+    "(module (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))"           \
+    " (memory (export \"memory\") 1 100)"                                                          \
     " (func (export \"_start\") " body "))"
 
 static void test_instance_ends_as_the_guest_says(void **state)
@@ -302,13 +302,13 @@ static void test_instance_serves_a_start_function(void **state)
 {
     (void)state;
     /* The module's start section calls the host before the instance is there. */
-    dw_instance *instance =
-        start("(module (import \"driftwood\" \"range\" (func $range (param i32 i32 i32)"
-              " (result i32))) (memory (export \"memory\") 1) (global $seen (mut i32) (i32.const 9))"
-              " (func $begin (global.set $seen"
-              "   (call $range (i32.const 16) (i32.const 4) (i32.const 4))))"
-              " (start $begin) (func (export \"seen\") (result i32) (global.get $seen)))",
-              NULL);
+    dw_instance *instance = start(
+        "(module (import \"driftwood\" \"range\" (func $range (param i32 i32 i32)"
+        " (result i32))) (memory (export \"memory\") 1) (global $seen (mut i32) (i32.const 9))"
+        " (func $begin (global.set $seen"
+        "   (call $range (i32.const 16) (i32.const 4) (i32.const 4))))"
+        " (start $begin) (func (export \"seen\") (result i32) (global.get $seen)))",
+        NULL);
     int32_t seen = 1;
     assert_int_equal(dw_instance_call(instance, "seen", &seen, NULL), DW_OK);
     assert_int_equal(seen, DW_OK);
@@ -326,14 +326,14 @@ static void test_instance_writes_where_it_is_told(void **state)
     (void)state;
     char written[64] = "";
     dw_instance_options options = {.on_stdout = collect, .user = written};
-    dw_instance *instance = start(
-        "(module (import \"wasi_snapshot_preview1\" \"fd_write\""
-        "   (func $write (param i32 i32 i32 i32) (result i32)))"
-        " (memory (export \"memory\") 1) (data (i32.const 8) \"ahoy\")"
-        " (func (export \"_start\")"
-        "   (i32.store (i32.const 0) (i32.const 8)) (i32.store (i32.const 4) (i32.const 4))"
-        "   (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 20)))))",
-        &options);
+    dw_instance *instance =
+        start("(module (import \"wasi_snapshot_preview1\" \"fd_write\""
+              "   (func $write (param i32 i32 i32 i32) (result i32)))"
+              " (memory (export \"memory\") 1) (data (i32.const 8) \"ahoy\")"
+              " (func (export \"_start\")"
+              "   (i32.store (i32.const 0) (i32.const 8)) (i32.store (i32.const 4) (i32.const 4))"
+              "   (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 20)))))",
+              &options);
     assert_int_equal(dw_instance_run(instance, NULL, NULL), DW_OK);
     assert_string_equal(written, "ahoy");
     dw_instance_destroy(instance);
