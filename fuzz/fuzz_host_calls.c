@@ -243,7 +243,7 @@ static void poke(reader *in, const session *in_use)
     uint32_t at = next_byte(in) * 64;
     uint32_t kind = next_byte(in);
     for (uint32_t i = 0; i < 16; i++) {
-        uint32_t word = kind % 4 == 0   ? next_byte(in) % 5
+        uint32_t word = kind % 4 == 0   ? 1 + next_byte(in) % 4
                         : kind % 4 == 1 ? (uint32_t)recent(in_use, next_byte(in))
                         : kind % 4 == 2 ? next_word(in)
                                         : 0x3f000000u;
