@@ -101,7 +101,7 @@ DW_IMPORT("model_open") int32_t dw_model_open_named(const char *name, uint32_t n
 DW_IMPORT("model_close") int32_t dw_model_close(int32_t model);
 DW_IMPORT("model_facts") int32_t dw_model_facts_get(int32_t model, dw_model_facts *facts);
 
-/* text [text_bytes] UTF-8 -> tokens [capacity]: how many there are. More than `capacity`: DW_E_SPACE,
+/* text [text_bytes] UTF-8 -> tokens [capacity]: how many there are; over `capacity`: DW_E_SPACE,
  * and the first int32 of tokens (if capacity > 0) holds the number needed. */
 DW_IMPORT("tokenize")
 int32_t dw_tokenize(int32_t model, const char *text, uint32_t text_bytes, int32_t *tokens,

@@ -248,7 +248,7 @@ DW_API size_t dw_instance_memory_bytes(const dw_instance *instance);
 
 /* What an instance has done so far. Times are of the host's monotonic clock. */
 typedef struct dw_stats {
-    uint64_t prompt_tokens;          /* prefilled: steps of several tokens, or on an empty context */
+    uint64_t prompt_tokens;          /* prefilled: steps of several tokens or on an empty context */
     uint64_t prompt_ns;
     uint64_t generated_tokens;       /* chosen by a sampler, or decoded one by one */
     uint64_t decoded_tokens;         /* steps of one token on a context that holds some */
