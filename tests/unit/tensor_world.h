@@ -50,8 +50,10 @@ int32_t tensors_operand(tensor_world *w, int32_t type, const int64_t *ne, double
 /* The operation, asserted to be accepted. */
 int32_t tensors_op(tensor_world *w, int32_t op, int32_t a, int32_t b, int32_t c,
                    const dw_op_params *p);
-/* Give `tensor` a place, fill that with rubbish, build, run, and read the result. */
-void tensors_result(tensor_world *w, int32_t tensor, tensor_values *v);
+bool tensors_on_cpu(const tensor_world *w);
+/* Give `tensor` a place, fill that with rubbish, build, run, and read the result. False where a
+ * device other than the CPU lacks the operation. */
+bool tensors_result(tensor_world *w, int32_t tensor, tensor_values *v);
 /* Likewise; then compare. Each element may be off by tolerance[i], or `most` where that is NULL. */
 void tensors_expect(tensor_world *w, int32_t tensor, const tensor_values *want,
                     const double *tolerance, double most);

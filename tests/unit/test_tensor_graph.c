@@ -262,7 +262,11 @@ static void test_tensor_graph_reads_indices_anew_and_checks_them(void **state)
     int32_t rows = tensors_op(w, DW_OP_GET_ROWS, table, some, 0, NULL);
     uint64_t out = tensors_take(w, 64);
     assert_int_equal(dw_tensor_graph_output(w->graph, rows, out, &w->err), DW_OK);
-    assert_int_equal(dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err), DW_OK);
+    dw_status status = dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err);
+    if (status == DW_E_UNSUPPORTED && !tensors_on_cpu(w)) {
+        skip(); /* the device cannot bring integers in order */
+    }
+    assert_int_equal(status, DW_OK);
     int32_t *values = tensors_bytes(w, at);
     for (int32_t round = 0; round < 6; round++) {
         for (int32_t i = 0; i < 8; i++) {
@@ -304,7 +308,7 @@ static void test_tensor_graph_refuses_negative_positions(void **state)
 static void test_tensor_graph_takes_argmax_as_index_where_it_is_safe(void **state)
 {
     tensor_world *w = *state;
-    if (dw_device_facts(w->device)->kind != DW_DEVICE_CPU) {
+    if (!tensors_on_cpu(w)) {
         skip();
     }
     tensors_restart(w, 1);
@@ -368,7 +372,7 @@ static void test_tensor_graph_refuses_overlap(void **state)
     assert_int_equal(dw_tensor_graph_output(w->graph, y, 768, &w->err), DW_E_OVERLAP);
     assert_non_null(strstr(w->err.message, "output 3"));
     assert_int_equal(dw_tensor_graph_output(w->graph, y, 0, &w->err), DW_OK);
-    assert_int_equal(tensor_at(w, DW_F32, 1, 1, 252, &again), DW_E_OVERLAP);
+    assert_int_equal(tensor_at(w, DW_F32, 1, 1, 192, &again), DW_E_OVERLAP);
     assert_int_equal(tensor_at(w, DW_F32, 1, 1, 832, &again), DW_OK);
 }
 
@@ -590,7 +594,7 @@ static void test_tensor_graph_survives_failed_allocations(void **state)
 static void test_tensor_graph_can_be_cancelled(void **state)
 {
     tensor_world *w = *state;
-    if (dw_device_facts(w->device)->kind != DW_DEVICE_CPU) {
+    if (!tensors_on_cpu(w)) {
         skip();
     }
     tensors_restart(w, 1);
