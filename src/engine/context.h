@@ -13,8 +13,7 @@ typedef struct dw_context dw_context;
 /* An empty context of `model` (counted while it lives). tokens_max 0: the model's own length.
  * Reserves address space; memory is committed as the context grows.
  * Errors: DW_E_RANGE (tokens_max beyond the model's length), DW_E_MEMORY. */
-dw_status dw_context_create(dw_context **out, dw_model *model, uint32_t tokens_max,
-                            dw_error *err);
+dw_status dw_context_create(dw_context **out, dw_model *model, uint32_t tokens_max, dw_error *err);
 void dw_context_destroy(dw_context *context);
 
 dw_model *dw_context_model(const dw_context *context);
@@ -29,12 +28,12 @@ dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err);
  * the device at those addresses. */
 typedef struct dw_step {
     dw_device_view *view;
-    int32_t *tokens;   /* [token_count] */
+    int32_t *tokens; /* [token_count] */
     uint32_t token_count;
-    float *logits;     /* [logits_rows][vocab_count] for the last rows, or NULL with 0 rows */
+    float *logits; /* [logits_rows][vocab_count] for the last rows, or NULL with 0 rows */
     uint32_t logits_rows;
-    dw_counters *counters;        /* not NULL */
-    const volatile bool *cancel;  /* may be NULL */
+    dw_counters *counters;                                          /* not NULL */
+    const volatile bool *cancel;                                    /* may be NULL */
     void (*on_progress)(void *user, uint32_t done, uint32_t total); /* may be NULL */
     void *user;
 } dw_step;

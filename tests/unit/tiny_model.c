@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/gguf.h"
+
 typedef struct writer {
     struct ggml_context *ggml;
     struct gguf_context *gguf;
@@ -42,9 +44,15 @@ static float next_random(writer *w)
     return (float)((double)(w->random >> 33) / 1073741824.0 - 1.0);
 }
 
-/* Values of size `scale` around `centre`, in the type asked for. */
+/* Random values: how large, around what. */
+typedef struct spread {
+    float centre;
+    float size;
+} spread;
+
+/* A matrix, or with no rows a vector, in the type asked for. */
 static void add(writer *w, const char *name, enum ggml_type type, int64_t columns, int64_t rows,
-                float centre, float scale)
+                spread values_in)
 {
     if (w->options->missing_tensor != NULL && strcmp(w->options->missing_tensor, name) == 0) {
         return;
@@ -56,7 +64,7 @@ static void add(writer *w, const char *name, enum ggml_type type, int64_t column
     float *values = calloc(count, sizeof *values);
     assert_non_null(values);
     for (size_t i = 0; i < count; i++) {
-        values[i] = centre + scale * next_random(w);
+        values[i] = values_in.centre + values_in.size * next_random(w);
     }
     if (type == GGML_TYPE_F32) {
         memcpy(tensor->data, values, count * sizeof *values);
@@ -73,13 +81,14 @@ static void add_in_layer(writer *w, uint32_t layer, const char *suffix, int64_t 
     char name[GGML_MAX_NAME];
     (void)snprintf(name, sizeof name, "blk.%u.%s.weight", layer, suffix);
     if (rows == 0) {
-        add(w, name, GGML_TYPE_F32, columns, 0, 1.0f, 0.2f);
+        add(w, name, GGML_TYPE_F32, columns, 0, (spread){1.0f, 0.2f});
         return;
     }
-    add(w, name, w->options->matrix_type, columns, rows, 0.0f, 1.5f / sqrtf((float)columns));
+    add(w, name, w->options->matrix_type, columns, rows,
+        (spread){0.0f, 1.5f / sqrtf((float)columns)});
     if (w->options->biases) {
         (void)snprintf(name, sizeof name, "blk.%u.%s.bias", layer, suffix);
-        add(w, name, GGML_TYPE_F32, rows, 0, 0.0f, 0.3f);
+        add(w, name, GGML_TYPE_F32, rows, 0, (spread){0.0f, 0.3f});
     }
 }
 
@@ -90,13 +99,14 @@ static void add_tensors(writer *w)
     int64_t q = (int64_t)o->head_count * o->head_dim;
     int64_t kv = (int64_t)o->kv_head_count * o->head_dim;
     int64_t ff = o->ff_length;
-    add(w, "token_embd.weight", o->matrix_type, embedding, o->vocab_count, 0.0f, 1.0f);
-    add(w, "output_norm.weight", GGML_TYPE_F32, embedding, 0, o->nan_weights ? NAN : 1.0f, 0.2f);
+    add(w, "token_embd.weight", o->matrix_type, embedding, o->vocab_count, (spread){0.0f, 1.0f});
+    add(w, "output_norm.weight", GGML_TYPE_F32, embedding, 0,
+        (spread){o->nan_weights ? NAN : 1.0f, 0.2f});
     if (o->own_output) {
-        add(w, "output.weight", GGML_TYPE_F16, embedding, o->vocab_count, 0.0f, 0.3f);
+        add(w, "output.weight", GGML_TYPE_F16, embedding, o->vocab_count, (spread){0.0f, 0.3f});
     }
     if (o->rope_factors) {
-        add(w, "rope_freqs.weight", GGML_TYPE_F32, o->head_dim / 2, 0, 3.0f, 1.5f);
+        add(w, "rope_freqs.weight", GGML_TYPE_F32, o->head_dim / 2, 0, (spread){3.0f, 1.5f});
     }
     for (uint32_t i = 0; i < o->layer_count; i++) {
         add_in_layer(w, i, "attn_norm", embedding, 0);
@@ -110,7 +120,7 @@ static void add_tensors(writer *w)
         add_in_layer(w, i, "ffn_down", ff, embedding);
     }
     if (o->extra_tensor != NULL) {
-        add(w, o->extra_tensor, GGML_TYPE_F32, 32, 0, 0.0f, 1.0f);
+        add(w, o->extra_tensor, GGML_TYPE_F32, 32, 0, (spread){0.0f, 1.0f});
     }
 }
 
@@ -167,6 +177,9 @@ static void set_keys(writer *w)
     const tiny_options *o = w->options;
     gguf_set_val_str(w->gguf, "general.architecture", o->architecture);
     gguf_set_val_str(w->gguf, "general.name", "tiny");
+    if (o->misaligned) {
+        gguf_set_val_u32(w->gguf, "general.alignment", 8);
+    }
     set_u32(w, "block_count", o->layer_count);
     set_u32(w, "context_length", o->context_length);
     set_u32(w, "embedding_length", o->embedding_length);
@@ -192,6 +205,30 @@ static void set_keys(writer *w)
     }
 }
 
+/* ggml's writer pads to 32 whatever general.alignment says: take out what is too much, after which
+ * the data start at a multiple of 8 that is none of 32. */
+static void move_data(const char *path)
+{
+    static unsigned char content[1 << 20];
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    size_t count = fread(content, 1, sizeof content, file);
+    (void)fclose(file);
+    assert_true(count < sizeof content);
+    dw_gguf *gguf = NULL;
+    assert_int_equal(dw_gguf_parse(&gguf, content, count, NULL), DW_OK);
+    size_t start = dw_gguf_tensor_at(gguf, 0)->file_offset;
+    dw_gguf_close(gguf);
+    size_t padded = (start + 31) / 32 * 32;
+    assert_true(padded > start);
+    memmove(content + start, content + padded, count - padded);
+    file = fopen(path, "wb");
+    assert_non_null(file);
+    count -= padded - start;
+    assert_int_equal(fwrite(content, 1, count, file), count);
+    assert_int_equal(fclose(file), 0);
+}
+
 void tiny_model_write(const char *path, const tiny_options *options)
 {
     struct ggml_init_params params = {.mem_size = (size_t)64 << 20};
@@ -203,4 +240,7 @@ void tiny_model_write(const char *path, const tiny_options *options)
     assert_true(gguf_write_to_file(w.gguf, path, false));
     gguf_free(w.gguf);
     ggml_free(w.ggml);
+    if (options->misaligned) {
+        move_data(path);
+    }
 }

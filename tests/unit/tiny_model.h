@@ -22,6 +22,7 @@ typedef struct tiny_options {
     bool rope_factors;
     float rope_linear; /* 0: none */
     enum ggml_type matrix_type;
+    bool misaligned; /* the data start at a multiple of 8, not of 32 */
     bool tokenizer;
     bool nan_weights;      /* the output norm holds NaN */
     uint32_t expert_count; /* a key without the tensors */
