@@ -40,7 +40,8 @@ compile:
 	@mkdir -p $(BUILD)
 	@$(CONFIGURE) -B $(BUILD) -DDRIFTWOOD_PREFIX=$(DEPS_PREFIX) >$(BUILD)/configure.log 2>&1 || \
 	    { tail -20 $(BUILD)/configure.log >&2; exit 1; }
-	@NINJA_STATUS='[%f/%t] ' cmake --build $(BUILD) -j $${JOBS:-$$(getconf _NPROCESSORS_ONLN)}
+	@NINJA_STATUS='[%f/%t] ' cmake --build $(BUILD) $(if $(TARGETS),--target $(TARGETS)) \
+	    -j $${JOBS:-$$(getconf _NPROCESSORS_ONLN)}
 
 .PHONY: prepare-all
 prepare-all:
@@ -48,7 +49,7 @@ prepare-all:
 
 .PHONY: run
 run: prepare-all ## set up, build, and let a guest generate text
-	@$(MAKE) --no-print-directory compile
+	@$(MAKE) --no-print-directory compile TARGETS=driftwood
 	$(BUILD)/driftwood run --prompt "$(PROMPT)"
 
 .PHONY: test
