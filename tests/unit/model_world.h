@@ -31,6 +31,9 @@ const char *world_model_path(void);
 
 void world_open(model_world *world, const char *path);
 void world_close(model_world *world);
+/* How far two computations of the same logits may be apart, relative: `cpu_limit` where the kernels
+ * are the same, more on other devices, which choose kernels by the shapes. */
+double world_tolerance(const model_world *world, double cpu_limit);
 
 /* A whole file of tests/data, the caller's to free. */
 char *world_data(const char *name);

@@ -68,18 +68,19 @@ static float *copy_row(const model_world *world, uint32_t row)
     return copy;
 }
 
-static void assert_close_logits(const float *expected, const float *found, uint32_t count,
+static void assert_close_logits(const model_world *world, const float *expected, const float *found,
                                 double limit)
 {
-    double difference = logits_difference(expected, found, count);
+    limit = world_tolerance(world, limit);
+    double difference = logits_difference(expected, found, world->vocab_count);
     if (!(difference < limit)) {
         fail_msg("logits differ by %g, limit %g", difference, limit);
     }
 }
 
-static void assert_same_logits(const float *expected, const float *found, uint32_t count)
+static void assert_same_logits(const model_world *world, const float *expected, const float *found)
 {
-    assert_close_logits(expected, found, count, 1e-4);
+    assert_close_logits(world, expected, found, 1e-4);
 }
 
 /* Forward the first 1,300 tokens in calls of these lengths, logits of the last. */
@@ -109,9 +110,9 @@ static void test_context_slices_equal_one_step(void **state)
     forward_in_parts(world, whole, 1);
     float *expected = copy_row(world, 0);
     forward_in_parts(world, parts, 4);
-    assert_same_logits(expected, world->logits, world->vocab_count);
+    assert_same_logits(world, expected, world->logits);
     forward_in_parts(world, single, 6);
-    assert_close_logits(expected, world->logits, world->vocab_count, 2e-3);
+    assert_close_logits(world, expected, world->logits, 2e-3);
     free(expected);
 }
 
@@ -126,8 +127,8 @@ static void test_context_rows_over_slices(void **state)
     assert_int_equal(dw_context_trim(context, 0, NULL), DW_OK);
     memset(world->logits, 0x7f, (size_t)700 * world->vocab_count * sizeof(float));
     world_forward(world, context, 0, 700, 300);
-    assert_same_logits(early, world->logits, world->vocab_count);
-    assert_same_logits(late, world->logits + (size_t)299 * world->vocab_count, world->vocab_count);
+    assert_same_logits(world, early, world->logits);
+    assert_same_logits(world, late, world->logits + (size_t)299 * world->vocab_count);
     /* and nothing behind the last row was touched */
     const unsigned char *behind =
         (const unsigned char *)(world->logits + (size_t)300 * world->vocab_count);
@@ -150,7 +151,7 @@ static void test_context_trim_and_append_again(void **state)
     world_forward(world, context, 1000, 90, 0); /* others in between, to be forgotten */
     assert_int_equal(dw_context_trim(context, 200, &err), DW_OK);
     world_forward(world, context, 200, 100, 1);
-    assert_same_logits(expected, world->logits, world->vocab_count);
+    assert_same_logits(world, expected, world->logits);
     assert_memory_equal(dw_context_tokens(context), world->tokens, 300 * sizeof(int32_t));
     free(expected);
     dw_context_destroy(context);
@@ -169,7 +170,7 @@ static void test_context_contexts_do_not_mix(void **state)
     world_forward(world, b, 700, 50, 0);
     world_forward(world, b, 750, 1, 1);
     world_forward(world, a, 50, 1, 1);
-    assert_same_logits(expected, world->logits, world->vocab_count);
+    assert_same_logits(world, expected, world->logits);
     free(expected);
     dw_context_destroy(a);
     dw_context_destroy(b);
@@ -226,7 +227,7 @@ static void test_context_bad_steps_change_nothing(void **state)
 
     assert_int_equal(dw_context_trim(context, 19, NULL), DW_OK);
     world_forward(world, context, 19, 1, 1);
-    assert_same_logits(expected, world->logits, world->vocab_count);
+    assert_same_logits(world, expected, world->logits);
     free(expected);
     dw_context_destroy(context);
 }
