@@ -1,6 +1,6 @@
 /* Our engine against libllama on the same file, device, threads and kernels, in one run and taking
  * turns. Prints CSV: test, which, tokens/s of each round's best, and the ratio.
- *   bench_llama_cpp MODEL.gguf [THREADS] [ROUNDS]
+ *   bench_llama_cpp [MODEL.gguf [THREADS [ROUNDS]]]
  * libllama here is built for its vocabulary (-O1); the kernels, ggml's, are the same for both. */
 #include <llama.h>
 #include <stdio.h>
@@ -167,17 +167,25 @@ static void run_test(bench *b, const char *name, uint32_t depth, uint32_t count,
     (void)fflush(stdout);
 }
 
+static const char *default_model(void)
+{
+    static char path[4096];
+    const char *cache = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    (void)snprintf(path, sizeof path, "%s%s/driftwood/SmolLM2-135M-Instruct.Q4_1.gguf",
+                   cache != NULL ? cache : home != NULL ? home : "", cache != NULL ? "" : "/.cache");
+    return path;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        die("usage: bench_llama_cpp MODEL.gguf [THREADS] [ROUNDS]");
-    }
+    const char *path = argc > 1 ? argv[1] : default_model();
     bench b;
     memset(&b, 0, sizeof b);
     int threads = argc > 2 ? (int)strtol(argv[2], NULL, 10) : dw_os_core_count();
     int rounds = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 5;
-    open_ours(&b, argv[1], threads);
-    open_theirs(&b, argv[1], threads);
+    open_ours(&b, path, threads);
+    open_theirs(&b, path, threads);
     (void)printf("test,engine,tokens_per_s\n");
     run_test(&b, "prefill_128", 0, 128, 1, rounds);
     run_test(&b, "prefill_512", 0, 512, 1, rounds);

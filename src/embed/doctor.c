@@ -11,6 +11,7 @@
 #define MIB ((size_t)1 << 20)
 #define BIG_BYTES (16 * MIB)
 #define RSS_SLACK_MB 0.03
+#define RSS_ROUNDS 6
 #define GEMM_RUNS 50
 #define GUEST_CALLS 1000000.0
 
@@ -317,43 +318,54 @@ static void measure_copy(doctor *d, dw_instance *guest)
     settle(d, check, true, megabytes(grown), "MB", NULL);
 }
 
+/* Resident memory beyond 16 MiB of fresh pages that the guest writes and the device reads, in MB;
+ * `*wrong` is 0 if the device's sum of them is right. */
+static dw_status measure_rss(dw_instance *guest, double *beyond, int32_t *wrong, dw_error *err)
+{
+    const char *const steps[] = {"chain_big_prepare", "chain_big_write", "chain_big_wrong"};
+    dw_device_view *view = NULL;
+    size_t before = dw_os_rss_bytes();
+    dw_status status = call_all(guest, steps, 1, wrong, err);
+    if (status == DW_OK) {
+        status = dw_instance_view(guest, &view, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    /* Registering pins pages, which makes them resident before anybody touches them. */
+    bool pinned = strcmp(dw_device_view_kind(view), "registered") == 0;
+    before = pinned ? before : dw_os_rss_bytes();
+    status = call_all(guest, steps + 1, 2, wrong, err);
+    *beyond = megabytes((double)dw_os_rss_bytes() - (double)before - (double)BIG_BYTES);
+    return status;
+}
+
+/* The first round brings in code and bookkeeping, and the kernel may take pages of code away and
+ * give them back at any time; a copy of the payload would show in every round. */
 static void check_rss(doctor *d, dw_instance *guest)
 {
     dw_doctor_check *check =
         add(d, "chain", "rss_growth_16mib",
             "16 MiB written by the guest and read by the device: resident memory beyond them");
-    const char *const steps[] = {"chain_big_prepare", "chain_big_write", "chain_big_wrong"};
-    int32_t wrong = 0;
-    dw_device_view *view = NULL;
+    double least = 1e9;
+    int32_t wrong_sums = 0;
+    int rounds = 0;
     dw_error error;
-    /* Once over other pages, for the code and the bookkeeping that the first time brings in; then
-     * again, measured. */
-    dw_status status = call_all(guest, steps, 3, &wrong, &error);
-    size_t before = dw_os_rss_bytes();
-    if (status == DW_OK) {
-        status = call_all(guest, steps, 1, &wrong, &error);
+    while (rounds < RSS_ROUNDS && (rounds < 2 || least > RSS_SLACK_MB)) {
+        double beyond = 0;
+        int32_t wrong = 0;
+        if (measure_rss(guest, &beyond, &wrong, &error) != DW_OK) {
+            broken(d, check, "<= 0.03", &error);
+            return;
+        }
+        wrong_sums += wrong;
+        least = rounds > 0 && beyond < least ? beyond : least;
+        rounds++;
     }
-    if (status == DW_OK) {
-        status = dw_instance_view(guest, &view, &error);
-    }
-    if (status != DW_OK) {
-        broken(d, check, "<= 0.03", &error);
-        return;
-    }
-    /* Registering pins pages, which makes them resident before anybody touches them. */
-    bool pinned = strcmp(dw_device_view_kind(view), "registered") == 0;
-    before = pinned ? before : dw_os_rss_bytes();
-    status = call_all(guest, steps + 1, 2, &wrong, &error);
-    size_t after = dw_os_rss_bytes();
-    if (status != DW_OK) {
-        broken(d, check, "<= 0.03", &error);
-        return;
-    }
-    double beyond = megabytes((double)after - (double)before - (double)BIG_BYTES);
-    settle(d, check, wrong == 0 && before != 0 && beyond <= RSS_SLACK_MB, beyond, "MB", "<= 0.03");
-    if (wrong != 0) {
-        (void)snprintf(check->note, sizeof check->note, "the device's sum is wrong");
-    }
+    settle(d, check, wrong_sums == 0 && dw_os_rss_bytes() != 0 && least <= RSS_SLACK_MB, least,
+           "MB", "<= 0.03");
+    (void)snprintf(check->note, sizeof check->note, "the least of %d rounds after the first%s",
+                   rounds - 1, wrong_sums == 0 ? "" : "; the device's sum is wrong");
 }
 
 static void measure_times(doctor *d, dw_instance *guest)
