@@ -173,7 +173,10 @@ static const char *default_model(void)
     const char *cache = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
     (void)snprintf(path, sizeof path, "%s%s/driftwood/SmolLM2-135M-Instruct.Q4_1.gguf",
-                   cache != NULL ? cache : home != NULL ? home : "", cache != NULL ? "" : "/.cache");
+                   cache != NULL  ? cache
+                   : home != NULL ? home
+                                  : "",
+                   cache != NULL ? "" : "/.cache");
     return path;
 }
 
