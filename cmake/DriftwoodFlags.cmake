@@ -19,7 +19,7 @@ if(DRIFTWOOD_FUZZ)
     if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
         message(FATAL_ERROR "DRIFTWOOD_FUZZ needs clang: the compiler is ${CMAKE_C_COMPILER_ID}")
     endif()
-    set(DRIFTWOOD_SANITIZE_FLAGS -fsanitize=fuzzer-no-link,address,undefined
+    set(DRIFTWOOD_SANITIZE_FLAGS -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=vptr
         -fno-sanitize-recover=all -fno-omit-frame-pointer)
 endif()
 
