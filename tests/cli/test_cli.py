@@ -416,12 +416,19 @@ class Chat(Case):
         self.seen = ""
         os.write(terminal, b"Say hi.\r")
         self.read_until(terminal, r"Say hi\.[\s\S]*\n.*> ")
-        os.write(terminal, b"\x04")
+        # A key that arrives between two modes of the terminal is lost, so it is pressed again.
         deadline = time.monotonic() + 30
+        presses = 0
         while time.monotonic() < deadline:
             done, status = os.waitpid(process, os.WNOHANG)
             if done:
                 break
+            if time.monotonic() > deadline - 30 + presses:
+                presses += 2
+                try:
+                    os.write(terminal, b"\x04")
+                except OSError:
+                    pass
             if select.select([terminal], [], [], 0.1)[0]:
                 try:
                     os.read(terminal, 4096)
