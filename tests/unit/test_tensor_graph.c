@@ -558,8 +558,9 @@ static void test_tensor_graph_refuses_too_much_scratch(void **state)
     int32_t x = tensors_op(w, DW_OP_REPEAT, a, 0, 0, &p);
     int32_t sum = tensors_op(w, DW_OP_SUM, x, 0, 0, NULL);
     assert_int_equal(dw_tensor_graph_output(w->graph, sum, tensors_take(w, 4), &w->err), DW_OK);
-    assert_int_equal(dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err),
-                     DW_E_LIMIT);
+    dw_status status = dw_tensor_graph_build(w->graph, DW_GRAPH_SCRATCH_BYTES_MAX, &w->err);
+    /* A device may find the tensor too large for itself before we do. */
+    assert_true(status == DW_E_LIMIT || (status == DW_E_UNSUPPORTED && !tensors_on_cpu(w)));
 }
 
 static void test_tensor_graph_survives_failed_allocations(void **state)
