@@ -22,5 +22,5 @@ else()
     file(WRITE "${CMAKE_BINARY_DIR}/driftwood.map"
         "{\n    global:\n        ${symbols};\n    local: *;\n};\n")
     target_link_options(driftwood_shared PRIVATE
-        "LINKER:--version-script,${CMAKE_BINARY_DIR}/driftwood.map" "LINKER:--exclude-libs,ALL")
+        "LINKER:--version-script,${CMAKE_BINARY_DIR}/driftwood.map")
 endif()

@@ -30,7 +30,7 @@ static dw_instance *start(const char *path, const dw_instance_options *options)
 {
     dw_error err;
     dw_module *module;
-    dw_instance *instance;
+    dw_instance *instance = NULL;
     if (dw_module_open(&module, engine, path, &err) != DW_OK ||
         dw_instance_create(&instance, module, options, &err) != DW_OK) {
         fail_msg("%s: %s", path, err.message);
