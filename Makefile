@@ -82,6 +82,7 @@ check-cross: prepare ## compile for macOS and Linux on arm64, run arm64 tests un
 
 .PHONY: fuzz-smoke
 fuzz-smoke: prepare-all ## each fuzz target for FUZZ_SECONDS
+	@scripts/fuzz-smoke --setup
 	@CC=clang CXX=clang++ $(MAKE) --no-print-directory compile BUILD=$(FUZZ_BUILD) \
 	    CMAKE_FLAGS="-DDRIFTWOOD_FUZZ=ON -DDRIFTWOOD_TESTS=OFF"
 	@scripts/fuzz-smoke $(FUZZ_BUILD) $(FUZZ_SECONDS)

@@ -27,9 +27,8 @@ static const char prompt_text[] =
     "First with brooms, then with dusters; then on ladders and steps and chairs, with a brush "
     "and a pail of whitewash; till he had dust in his throat and eyes";
 
-/* The C side: the same buffers as the guest has, in a region of its own. */
+/* The C side: the same engine, model and graphs; buffers as the guest has, in a region of its own. */
 typedef struct c_side {
-    dw_device *device;
     dw_region *region;
     dw_device_view *view;
     dw_model *model;
@@ -63,18 +62,18 @@ static void c_forward(c_side *c, int32_t *tokens, size_t count)
     must(dw_context_forward(c->context, &step, &error), &error);
 }
 
-static void c_prepare(c_side *c, const char *path, int threads)
+static void c_prepare(c_side *c, dw_model *model)
 {
     dw_error error;
-    must(dw_device_open(&c->device, NULL, threads, &error), &error);
-    must(dw_model_load(&c->model, c->device, path, &error), &error);
+    dw_device *device = dw_model_device(model);
+    c->model = model;
     dw_model_info info;
     dw_model_describe(c->model, &info);
     c->vocab_count = info.vocab_count;
     dw_region_options options = {
         .reserve_bytes = 64 << 20, .commit_bytes = 16 << 20, .label = "bench"};
     must(dw_region_create(&c->region, &options, &error), &error);
-    must(dw_device_view_create(&c->view, c->region, dw_device_handle(c->device), &error), &error);
+    must(dw_device_view_create(&c->view, c->region, dw_device_handle(device), &error), &error);
     c->token = dw_region_base(c->region);
     c->prompt = c->token + 16;
     c->logits = (float *)(c->token + 4096);
@@ -212,10 +211,10 @@ int main(int argc, char **argv)
     dw_module *module = NULL;
     dw_instance *guest = NULL;
     dw_error error;
-    c_prepare(&c, path, threads);
     dw_engine_options engine_options = {.threads = threads};
     must(dw_engine_create(&engine, &engine_options, &error), &error);
     must(dw_model_open(&model, engine, path, &error), &error);
+    c_prepare(&c, model);
     must(dw_module_open(&module, engine, DW_TEST_GUESTS_DIR "/decode_loop.wasm", &error), &error);
     dw_instance_options options = {.models = &model, .model_count = 1};
     must(dw_instance_create(&guest, module, &options, &error), &error);
@@ -223,14 +222,12 @@ int main(int argc, char **argv)
     compare(guest, &c, (int)rounds);
     bool same = guest_call(guest, "digest") == c_digest(&c);
     printf("same tokens: %s\n", same ? "yes" : "NO");
+    dw_context_destroy(c.context);
+    dw_device_view_destroy(c.view);
+    dw_region_destroy(c.region);
     dw_instance_destroy(guest);
     dw_module_unref(module);
     dw_model_unref(model);
     dw_engine_destroy(engine);
-    dw_context_destroy(c.context);
-    dw_model_unref(c.model);
-    dw_device_view_destroy(c.view);
-    dw_region_destroy(c.region);
-    dw_device_close(c.device);
     return same ? 0 : 1;
 }

@@ -14,6 +14,9 @@
 
 /* A text longer than this would keep the host busy for seconds in one call. */
 #define TEXT_BYTES_MAX ((size_t)16 << 20)
+/* libllama's SPM tokenizer takes quadratic time over bytes that its vocabulary lacks: 256 KiB of
+ * them kept it busy for a quarter of a minute, and a guest may choose its text. */
+#define SPM_TEXT_BYTES_MAX ((size_t)128 << 10)
 /* Pre-tokenizers that libllama lacks hand-written code for run std::regex, which recurses once a
  * character of a match: a run of one kind of character longer than this could end the stack. */
 #define RUN_BYTES_MAX ((size_t)4 << 10)
@@ -209,9 +212,11 @@ static int character_kind(unsigned char byte)
 static dw_status check_text(const dw_vocab *vocab, const char *text, size_t text_bytes,
                             dw_error *err)
 {
-    if (text_bytes > TEXT_BYTES_MAX) {
+    bool spm = llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_SPM;
+    size_t limit = spm ? SPM_TEXT_BYTES_MAX : TEXT_BYTES_MAX;
+    if (text_bytes > limit) {
         return dw_fail(err, DW_E_LIMIT, "text: %zu bytes in one call, limit %zu", text_bytes,
-                       TEXT_BYTES_MAX);
+                       limit);
     }
     size_t run = 0;
     for (size_t i = 0; vocab->runs_bounded && i < text_bytes; i++) {
