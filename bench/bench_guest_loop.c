@@ -27,7 +27,7 @@ static const char prompt_text[] =
     "First with brooms, then with dusters; then on ladders and steps and chairs, with a brush "
     "and a pail of whitewash; till he had dust in his throat and eyes";
 
-/* The C side: the same engine, model and graphs; buffers as the guest has, in a region of its own. */
+/* The C side: the same engine, model and graphs, and buffers in a region of its own. */
 typedef struct c_side {
     dw_region *region;
     dw_device_view *view;
@@ -195,7 +195,10 @@ static const char *default_model(void)
     const char *cache = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
     (void)snprintf(path, sizeof path, "%s%s/driftwood/SmolLM2-135M-Instruct.Q4_1.gguf",
-                   cache != NULL ? cache : home != NULL ? home : "", cache != NULL ? "" : "/.cache");
+                   cache != NULL  ? cache
+                   : home != NULL ? home
+                                  : "",
+                   cache != NULL ? "" : "/.cache");
     return path;
 }
 
