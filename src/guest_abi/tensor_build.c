@@ -12,6 +12,10 @@
 /* ggml tensors that a node can take: the result, ordinary strides for it, its output. */
 #define TENSORS_PER_NODE 4
 #define TENSORS_PER_ATTENTION 20
+#define TENSORS_PER_SUM 24
+
+/* Elements that one group of a GPU's threads adds up. */
+#define SUM_ROW 4096
 
 typedef struct builder {
     dw_tensor_graph *graph;
@@ -39,7 +43,9 @@ static size_t mark_needed(dw_tensor_graph *graph)
         if (!node->needed) {
             continue;
         }
-        tensors += node->op == DW_OP_ATTENTION ? TENSORS_PER_ATTENTION : TENSORS_PER_NODE;
+        tensors += node->op == DW_OP_ATTENTION ? TENSORS_PER_ATTENTION
+                   : node->op == DW_OP_SUM     ? TENSORS_PER_SUM
+                                               : TENSORS_PER_NODE;
         for (int input = 0; input < DW__INPUTS; input++) {
             if (node->inputs[input] != 0) {
                 dw__node_of(graph, node->inputs[input])->needed = true;
@@ -127,6 +133,26 @@ static struct ggml_tensor *emit_binary(builder *at, const dw__node *node)
     }
 }
 
+/* GPU backends give a whole sum to one group of threads, which is slow, and wrong where a driver
+ * bounds a shader's loops (Mesa's llvmpipe: 65,536 rounds). So: sums of rows, then their sum. */
+static struct ggml_tensor *emit_sum(builder *at, struct ggml_tensor *a)
+{
+    struct ggml_tensor *tails = NULL;
+    while (!at->graph->on_cpu && ggml_nelements(a) > SUM_ROW) {
+        const size_t row_bytes = SUM_ROW * sizeof(float);
+        int64_t rows = ggml_nelements(a) / SUM_ROW;
+        int64_t over = ggml_nelements(a) % SUM_ROW;
+        if (over > 0) {
+            struct ggml_tensor *tail =
+                ggml_sum(at->context, ggml_view_1d(at->context, a, over, (size_t)rows * row_bytes));
+            tails = tails != NULL ? ggml_add(at->context, tails, tail) : tail;
+        }
+        a = ggml_sum_rows(at->context, ggml_view_2d(at->context, a, SUM_ROW, rows, row_bytes, 0));
+    }
+    struct ggml_tensor *sum = ggml_sum(at->context, a);
+    return tails != NULL ? ggml_add(at->context, tails, sum) : sum;
+}
+
 static struct ggml_tensor *emit_unary(builder *at, const dw__node *node)
 {
     struct ggml_tensor *a = input(at, node, 0);
@@ -150,7 +176,7 @@ static struct ggml_tensor *emit_unary(builder *at, const dw__node *node)
     case DW_OP_NEG:
         return ggml_neg(at->context, a);
     case DW_OP_SUM:
-        return ggml_sum(at->context, a);
+        return emit_sum(at, a);
     case DW_OP_SUM_ROWS:
         return ggml_sum_rows(at->context, a);
     case DW_OP_MEAN:
