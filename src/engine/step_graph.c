@@ -111,7 +111,7 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
 static bool same_size(const dw_forward_size *a, const dw_forward_size *b)
 {
     return a->token_count == b->token_count && a->kv_count == b->kv_count &&
-           a->row_count == b->row_count;
+           a->row_count == b->row_count && a->long_context == b->long_context;
 }
 
 /* The graph for `size`: one that is kept, or a new one in the place of the longest unused. */
@@ -225,22 +225,20 @@ static void fill_records(dw_step_graph *graph, uint32_t start)
     input_done(graph, tensor);
 }
 
-/* Token i sees all records up to its own. */
-static void fill_mask(dw_step_graph *graph, uint32_t start)
+/* Token i sees all records up to its own, or the last `window` of them. */
+static void fill_mask(dw_step_graph *graph, struct ggml_tensor *tensor, uint32_t start,
+                      uint32_t window)
 {
-    struct ggml_tensor *tensor = graph->forward.mask;
-    if (!is_used(tensor)) {
+    if (tensor == NULL || !is_used(tensor)) {
         return;
     }
     uint32_t kv_count = graph->size.kv_count;
     uint16_t *row = input_of(graph, tensor);
     for (uint32_t i = 0; i < graph->size.token_count; i++, row += kv_count) {
-        uint32_t seen = start + i + 1;
-        for (uint32_t j = 0; j < seen; j++) {
-            row[j] = 0;
-        }
-        for (uint32_t j = seen; j < kv_count; j++) {
-            row[j] = HALF_MINUS_INFINITY;
+        uint32_t end = start + i + 1;
+        uint32_t first = window > 0 && end > window ? end - window : 0;
+        for (uint32_t j = 0; j < kv_count; j++) {
+            row[j] = j >= first && j < end ? 0 : HALF_MINUS_INFINITY;
         }
     }
     input_done(graph, tensor);
@@ -259,10 +257,11 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
     graph_cache *cache = extra->object;
     uint32_t start = dw_kv_log_length(slice->log);
     uint32_t end = start + slice->token_count;
-    dw_forward_size size = {.token_count = slice->token_count,
-                            .kv_count = (end + DW_KV_STEP_TOKENS - 1) / DW_KV_STEP_TOKENS *
-                                        DW_KV_STEP_TOKENS,
-                            .row_count = slice->row_count};
+    dw_forward_size size = {
+        .token_count = slice->token_count,
+        .kv_count = (end + DW_KV_STEP_TOKENS - 1) / DW_KV_STEP_TOKENS * DW_KV_STEP_TOKENS,
+        .row_count = slice->row_count,
+        .long_context = dw_kv_log_capacity(slice->log) > dw_model_shape_of(model)->rope_context};
     DW_ASSERT(size.kv_count <= dw_kv_log_committed(slice->log));
     dw_step_graph *graph = NULL;
     dw_status status = find_graph(&graph, model, cache, &size, err);
@@ -279,7 +278,8 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
     }
     fill_positions(graph, start);
     fill_records(graph, start);
-    fill_mask(graph, start);
+    fill_mask(graph, graph->forward.mask, start, 0);
+    fill_mask(graph, graph->forward.window_mask, start, dw_model_shape_of(model)->window);
     return dw_device_compute_unless(dw_model_device(model), graph->forward.graph, slice->cancel,
                                     err);
 }

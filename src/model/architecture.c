@@ -4,19 +4,88 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LAYER_COUNT_MAX 512u
 #define CONTEXT_LENGTH_MAX (16u << 20)
 #define HEAD_DIM_MAX 1024u
+#define EXPERT_COUNT_MAX 512u
 #define LENGTH_MAX (1u << 20) /* of an embedding or a feed-forward layer */
 
+/* As libllama's graphs of the same names have it. */
 static const dw_architecture architectures[] = {
-    {.name = "llama",
+    {.name = "llama", /* Mistral, Mixtral, SmolLM and many more too */
      .rope_mode = GGML_ROPE_TYPE_NORMAL,
-     .attention_bias = true,
-     .ffn_bias = true,
-     .rope_factors = true},
+     .experts = DW_EXPERTS_MAYBE,
+     .experts_sum_to_one = true},
+    {.name = "qwen2", .rope_mode = GGML_ROPE_TYPE_NEOX},
+    {.name = "qwen3", .rope_mode = GGML_ROPE_TYPE_NEOX, .qk_norm = DW_QK_EACH_HEAD},
+    {.name = "qwen3moe",
+     .rope_mode = GGML_ROPE_TYPE_NEOX,
+     .qk_norm = DW_QK_EACH_HEAD,
+     .experts = DW_EXPERTS_ALWAYS,
+     .experts_sum_to_one = true},
+    {.name = "gemma",
+     .rope_mode = GGML_ROPE_TYPE_NEOX,
+     .activation = DW_GELU,
+     .scales_queries = true,
+     .embedding_times_root = true},
+    {.name = "gemma2",
+     .rope_mode = GGML_ROPE_TYPE_NEOX,
+     .norm_place = DW_NORM_AROUND,
+     .activation = DW_GELU,
+     .scales_queries = true,
+     .embedding_times_root = true,
+     .attention_cap = 50.0f,
+     .logit_cap = 30.0f,
+     .window_every = 2,
+     .window_default = 4096,
+     .wide_layers = 46},
+    {.name = "gemma3",
+     .rope_mode = GGML_ROPE_TYPE_NEOX,
+     .norm_place = DW_NORM_AROUND,
+     .qk_norm = DW_QK_EACH_HEAD,
+     .activation = DW_GELU,
+     .scales_queries = true,
+     .embedding_times_root = true,
+     .window_every = 6,
+     .window_rope_base = 10000.0f,
+     .window_rope_plain = true,
+     .wide_layers = 62},
+    {.name = "phi3",
+     .rope_mode = GGML_ROPE_TYPE_NEOX,
+     .ffn = DW_FFN_FUSED,
+     .scales_queries = true,
+     .ignores_window = true},
+    {.name = "granite",
+     .rope_mode = GGML_ROPE_TYPE_NORMAL,
+     .experts = DW_EXPERTS_MAYBE,
+     .experts_sum_to_one = true,
+     .scales = true},
+    {.name = "granitemoe",
+     .rope_mode = GGML_ROPE_TYPE_NORMAL,
+     .experts = DW_EXPERTS_ALWAYS,
+     .experts_sum_to_one = true,
+     .scales = true},
+    {.name = "olmo2",
+     .rope_mode = GGML_ROPE_TYPE_NEOX,
+     .norm_place = DW_NORM_AFTER,
+     .qk_norm = DW_QK_WHOLE,
+     .window_every = 4,
+     .window_rope_plain = true},
+    {.name = "olmoe",
+     .rope_mode = GGML_ROPE_TYPE_NEOX,
+     .qk_norm = DW_QK_WHOLE,
+     .experts = DW_EXPERTS_ALWAYS},
+    {.name = "starcoder2",
+     .rope_mode = GGML_ROPE_TYPE_NEOX,
+     .norm = DW_NORM_LAYER,
+     .ffn = DW_FFN_PLAIN,
+     .activation = DW_GELU},
 };
 #define ARCHITECTURE_COUNT (sizeof architectures / sizeof architectures[0])
+
+const char *dw_architecture_name(size_t index)
+{
+    return index < ARCHITECTURE_COUNT ? architectures[index].name : NULL;
+}
 
 /* Reading the keys of one architecture: the first failure stays, the rest is skipped. */
 typedef struct key_reader {
@@ -65,9 +134,9 @@ static void read_f32(key_reader *in, const char *suffix, bool required, float *v
             required ? dw_fail(in->err, DW_E_FORMAT, "key '%s' is missing", in->key) : DW_OK;
         return;
     }
-    if (status == DW_OK && *value < 0) {
-        status = dw_fail(in->err, DW_E_FORMAT, "key '%s' is %g, it must not be negative", in->key,
-                         (double)*value);
+    if (status == DW_OK && !(*value >= 0 && isfinite(*value))) {
+        status = dw_fail(in->err, DW_E_FORMAT, "key '%s' is %g, it must be a number of at least 0",
+                         in->key, (double)*value);
     }
     in->status = status;
 }
@@ -82,7 +151,7 @@ static dw_status find_architecture(const dw_gguf *gguf, const dw_architecture **
     if (status != DW_OK) {
         return status;
     }
-    char known[128] = "";
+    char known[256] = "";
     for (size_t i = 0; i < ARCHITECTURE_COUNT; i++) {
         const char *candidate = architectures[i].name;
         if (name.bytes == strlen(candidate) && memcmp(name.text, candidate, name.bytes) == 0) {
@@ -99,8 +168,7 @@ static dw_status find_architecture(const dw_gguf *gguf, const dw_architecture **
 /* What changes the computation but is not in the table: better refused than wrong. */
 static void refuse_unknown(key_reader *in)
 {
-    static const char *const unknown[] = {"expert_count", "attention.sliding_window",
-                                          "nextn_predict_layers"};
+    static const char *const unknown[] = {"nextn_predict_layers", "expert_group_count"};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0] && in->status == DW_OK; i++) {
         uint32_t value = 0;
         name_key(in, unknown[i]);
@@ -114,59 +182,99 @@ static void refuse_unknown(key_reader *in)
     }
 }
 
-static void read_rope(key_reader *in, dw_model_shape *shape)
+/* ---- rotary positions ---- */
+
+typedef enum rope_scaling { SCALING_NONE, SCALING_LINEAR, SCALING_YARN, SCALING_LONG } rope_scaling;
+
+static rope_scaling read_scaling_type(key_reader *in)
 {
-    shape->rope_base = 10000.0f;
-    shape->rope_scale = 1.0f;
-    shape->rope_dims = shape->head_dim;
-    shape->rope_context = shape->context_length;
-    read_u32(in, "rope.dimension_count", false, HEAD_DIM_MAX, &shape->rope_dims);
-    read_f32(in, "rope.freq_base", false, &shape->rope_base);
-    read_u32(in, "rope.scaling.original_context_length", false, CONTEXT_LENGTH_MAX,
-             &shape->rope_context);
-    float factor = 0;
-    read_f32(in, "rope.scale_linear", false, &factor); /* the older name; the newer one wins */
-    read_f32(in, "rope.scaling.factor", false, &factor);
+    static const char *const names[] = {"none", "linear", "yarn", "longrope"};
     if (in->status != DW_OK) {
-        return;
-    }
-    if (shape->rope_dims != shape->head_dim) {
-        in->status = dw_fail(in->err, DW_E_UNSUPPORTED,
-                             "%s.rope.dimension_count is %u, only the head's own %u is supported",
-                             in->prefix, shape->rope_dims, shape->head_dim);
-        return;
-    }
-    if (shape->rope_base <= 0) {
-        in->status = dw_fail(in->err, DW_E_FORMAT, "%s.rope.freq_base is %g, must be above 0",
-                             in->prefix, (double)shape->rope_base);
-        return;
+        return SCALING_NONE;
     }
     dw_gguf_string type = {.text = "linear", .bytes = 6};
     name_key(in, "rope.scaling.type");
     dw_status status = dw_gguf_text(in->gguf, in->key, &type, in->err);
     if (status != DW_OK && status != DW_E_NOT_FOUND) {
         in->status = status;
-        return;
+        return SCALING_NONE;
     }
-    bool linear = type.bytes == 6 && memcmp(type.text, "linear", 6) == 0;
-    bool none = type.bytes == 4 && memcmp(type.text, "none", 4) == 0;
-    if (!linear && !none) {
-        in->status =
-            dw_fail(in->err, DW_E_UNSUPPORTED, "key '%s' is '%.*s': supported are none and linear",
-                    in->key, type.bytes < 32 ? (int)type.bytes : 32, type.text);
-        return;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (type.bytes == strlen(names[i]) && memcmp(type.text, names[i], type.bytes) == 0) {
+            return (rope_scaling)i;
+        }
     }
-    if (linear && factor > 0) {
+    in->status = dw_fail(in->err, DW_E_UNSUPPORTED,
+                         "key '%s' is '%.*s': supported are none, linear, yarn and longrope",
+                         in->key, type.bytes < 32 ? (int)type.bytes : 32, type.text);
+    return SCALING_NONE;
+}
+
+static void read_rope_scaling(key_reader *in, dw_model_shape *shape)
+{
+    float factor = 0;
+    shape->rope_scale = 1.0f;
+    shape->rope_magnitude = 1.0f;
+    shape->yarn_fast = 32.0f; /* the paper's, for models like LLaMA */
+    shape->yarn_slow = 1.0f;
+    read_u32(in, "rope.scaling.original_context_length", false, CONTEXT_LENGTH_MAX,
+             &shape->rope_context);
+    read_f32(in, "rope.scale_linear", false, &factor); /* the older name; the newer one wins */
+    read_f32(in, "rope.scaling.factor", false, &factor);
+    read_f32(in, "rope.scaling.attn_factor", false, &shape->rope_magnitude);
+    rope_scaling type = read_scaling_type(in);
+    if (type != SCALING_NONE && factor > 0) {
         shape->rope_scale = 1.0f / factor;
     }
+    if (type == SCALING_YARN) {
+        shape->yarn_share = 1.0f;
+    }
 }
+
+/* Granite's key says whether positions are rotated at all. */
+static bool has_rope(key_reader *in, const dw_model_shape *shape)
+{
+    bool finetuned = true;
+    if (in->status == DW_OK && shape->architecture->scales) {
+        name_key(in, "rope.scaling.finetuned");
+        dw_status status = dw_gguf_bool(in->gguf, in->key, &finetuned, in->err);
+        in->status = status == DW_E_NOT_FOUND ? DW_OK : status;
+    }
+    return finetuned;
+}
+
+static void read_rope(key_reader *in, dw_model_shape *shape)
+{
+    shape->rope_base = 10000.0f;
+    shape->rope_dims = shape->head_dim;
+    shape->rope_context = shape->context_length;
+    read_u32(in, "rope.dimension_count", false, HEAD_DIM_MAX, &shape->rope_dims);
+    read_f32(in, "rope.freq_base", false, &shape->rope_base);
+    read_rope_scaling(in, shape);
+    bool rotates = has_rope(in, shape);
+    if (in->status != DW_OK) {
+        return;
+    }
+    if (shape->rope_dims > shape->head_dim || shape->rope_dims % 2 != 0) {
+        in->status =
+            dw_fail(in->err, DW_E_FORMAT,
+                    "%s.rope.dimension_count is %u, must be even and at most the head's %u",
+                    in->prefix, shape->rope_dims, shape->head_dim);
+    } else if (shape->rope_base <= 0) {
+        in->status = dw_fail(in->err, DW_E_FORMAT, "%s.rope.freq_base is %g, must be above 0",
+                             in->prefix, (double)shape->rope_base);
+    } else if (!rotates) {
+        shape->rope_dims = 0;
+    }
+}
+
+/* ---- attention ---- */
 
 static void read_attention(key_reader *in, dw_model_shape *shape)
 {
     read_u32(in, "attention.head_count", true, 4096, &shape->head_count);
     shape->kv_head_count = shape->head_count;
     read_u32(in, "attention.head_count_kv", false, 4096, &shape->kv_head_count);
-    read_f32(in, "attention.layer_norm_rms_epsilon", true, &shape->rms_epsilon);
     if (in->status != DW_OK) {
         return;
     }
@@ -190,10 +298,143 @@ static void read_attention(key_reader *in, dw_model_shape *shape)
                              "%s.attention: keys of %u and values of %u elements; supported are "
                              "equal multiples of 8 up to %u",
                              in->prefix, shape->head_dim, value_dim, HEAD_DIM_MAX);
+        return;
     }
     if (shape->attention_scale <= 0) {
-        shape->attention_scale = 1.0f / sqrtf((float)shape->head_dim);
+        bool wide = shape->layer_count == shape->architecture->wide_layers;
+        uint32_t length = wide ? shape->embedding_length / shape->head_count : shape->head_dim;
+        shape->attention_scale = 1.0f / sqrtf((float)length);
     }
+}
+
+static void set_windowed(dw_model_shape *shape, uint32_t layer, bool windowed)
+{
+    uint64_t bit = (uint64_t)1 << (layer % 64);
+    shape->windowed[layer / 64] =
+        windowed ? shape->windowed[layer / 64] | bit : shape->windowed[layer / 64] & ~bit;
+}
+
+/* Which layers: a list of booleans, or a number as in window_every. */
+static void read_window_pattern(key_reader *in, dw_model_shape *shape)
+{
+    uint32_t every = shape->architecture->window_every;
+    name_key(in, "attention.sliding_window_pattern");
+    if (dw_gguf_array_type(in->gguf, in->key) == DW_GGUF_TYPE_COUNT) {
+        read_u32(in, "attention.sliding_window_pattern", false, DW_LAYER_COUNT_MAX, &every);
+        for (uint32_t i = 0; i < shape->layer_count && in->status == DW_OK; i++) {
+            set_windowed(shape, i, i % every < every - 1);
+        }
+        return;
+    }
+    dw_gguf_array pattern = {0};
+    in->status = dw_gguf_array_of(in->gguf, in->key, DW_GGUF_BOOL, &pattern, in->err);
+    if (in->status == DW_OK && pattern.count < shape->layer_count) {
+        in->status = dw_fail(in->err, DW_E_FORMAT, "key '%s' has %zu items for %u layers", in->key,
+                             pattern.count, shape->layer_count);
+    }
+    for (uint32_t i = 0; i < shape->layer_count && in->status == DW_OK; i++) {
+        set_windowed(shape, i, pattern.elements[i] != 0);
+    }
+}
+
+static void read_window(key_reader *in, dw_model_shape *shape)
+{
+    const dw_architecture *architecture = shape->architecture;
+    uint32_t window = architecture->window_default;
+    if (in->status != DW_OK) {
+        return;
+    }
+    name_key(in, "attention.sliding_window");
+    dw_status status = dw_gguf_u32(in->gguf, in->key, &window, in->err);
+    if (status != DW_OK && status != DW_E_NOT_FOUND) {
+        in->status = status;
+        return;
+    }
+    if (window == 0 || architecture->ignores_window) {
+        return;
+    }
+    if (architecture->window_every == 0) {
+        if (window < shape->context_length) {
+            in->status =
+                dw_fail(in->err, DW_E_UNSUPPORTED,
+                        "key '%s' is %u: '%s' has no windows, only the context's %u is supported",
+                        in->key, window, in->prefix, shape->context_length);
+        }
+        return;
+    }
+    shape->window = window;
+    float base = architecture->window_rope_base;
+    shape->window_rope_base = base > 0 ? base : shape->rope_base;
+    shape->window_rope_scale = architecture->window_rope_plain ? 1.0f : shape->rope_scale;
+    read_f32(in, "rope.freq_base_swa", false, &shape->window_rope_base);
+    if (in->status == DW_OK && shape->window_rope_base <= 0) {
+        in->status = dw_fail(in->err, DW_E_FORMAT, "%s.rope.freq_base_swa is %g, must be above 0",
+                             in->prefix, (double)shape->window_rope_base);
+    }
+    if (in->status == DW_OK) {
+        read_window_pattern(in, shape);
+    }
+}
+
+/* ---- experts and scales ---- */
+
+static void read_experts(key_reader *in, dw_model_shape *shape)
+{
+    dw_experts kind = shape->architecture->experts;
+    if (in->status != DW_OK) {
+        return;
+    }
+    name_key(in, "expert_count");
+    dw_status status = dw_gguf_u32(in->gguf, in->key, &shape->expert_count, in->err);
+    in->status = status == DW_E_NOT_FOUND ? DW_OK : status;
+    if (in->status != DW_OK || (shape->expert_count == 0 && kind != DW_EXPERTS_ALWAYS)) {
+        return;
+    }
+    if (kind == DW_EXPERTS_NONE) {
+        in->status = dw_fail(in->err, DW_E_UNSUPPORTED, "key '%s' is %u: '%s' has no experts",
+                             in->key, shape->expert_count, in->prefix);
+        return;
+    }
+    read_u32(in, "expert_count", true, EXPERT_COUNT_MAX, &shape->expert_count);
+    read_u32(in, "expert_used_count", true, EXPERT_COUNT_MAX, &shape->expert_used_count);
+    shape->expert_ff_length = shape->ff_length;
+    read_u32(in, "expert_feed_forward_length", false, LENGTH_MAX, &shape->expert_ff_length);
+    read_u32(in, "expert_shared_feed_forward_length", false, LENGTH_MAX, &shape->shared_ff_length);
+    if (in->status == DW_OK && shape->expert_used_count > shape->expert_count) {
+        in->status = dw_fail(in->err, DW_E_FORMAT, "%s.expert_used_count is %u, there are %u",
+                             in->prefix, shape->expert_used_count, shape->expert_count);
+    }
+}
+
+static void read_scales(key_reader *in, dw_model_shape *shape)
+{
+    const dw_architecture *architecture = shape->architecture;
+    shape->embedding_scale =
+        architecture->embedding_times_root ? sqrtf((float)shape->embedding_length) : 1.0f;
+    shape->residual_scale = 1.0f;
+    shape->logit_scale = 1.0f;
+    shape->attention_cap = architecture->attention_cap;
+    shape->logit_cap = architecture->logit_cap;
+    if (architecture->attention_cap > 0) {
+        read_f32(in, "attn_logit_softcapping", false, &shape->attention_cap);
+    }
+    read_f32(in, "final_logit_softcapping", false, &shape->logit_cap);
+    if (!architecture->scales) {
+        return;
+    }
+    float logit_divisor = 0;
+    read_f32(in, "logit_scale", true, &logit_divisor);
+    read_f32(in, "residual_scale", false, &shape->residual_scale);
+    read_f32(in, "embedding_scale", false, &shape->embedding_scale);
+    if (in->status == DW_OK && logit_divisor <= 0) {
+        in->status = dw_fail(in->err, DW_E_FORMAT, "%s.logit_scale is %g, must be above 0",
+                             in->prefix, (double)logit_divisor);
+        return;
+    }
+    shape->logit_scale = 1.0f / logit_divisor;
+    /* 0 is how libllama spells "none". */
+    shape->residual_scale = shape->residual_scale > 0 ? shape->residual_scale : 1.0f;
+    shape->embedding_scale = shape->embedding_scale > 0 ? shape->embedding_scale : 1.0f;
 }
 
 dw_status dw_architecture_shape(const dw_gguf *gguf, dw_model_shape *shape, dw_error *err)
@@ -203,14 +444,20 @@ dw_status dw_architecture_shape(const dw_gguf *gguf, dw_model_shape *shape, dw_e
     if (status != DW_OK) {
         return status;
     }
+    bool rms = shape->architecture->norm == DW_NORM_RMS;
     key_reader in = {.gguf = gguf, .prefix = shape->architecture->name, .err = err};
-    read_u32(&in, "block_count", true, LAYER_COUNT_MAX, &shape->layer_count);
+    read_u32(&in, "block_count", true, DW_LAYER_COUNT_MAX, &shape->layer_count);
     read_u32(&in, "embedding_length", true, LENGTH_MAX, &shape->embedding_length);
     read_u32(&in, "feed_forward_length", true, LENGTH_MAX, &shape->ff_length);
     read_u32(&in, "context_length", true, CONTEXT_LENGTH_MAX, &shape->context_length);
+    read_f32(&in, rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon", true,
+             &shape->norm_epsilon);
     refuse_unknown(&in);
     read_attention(&in, shape);
     read_rope(&in, shape);
+    read_window(&in, shape);
+    read_experts(&in, shape);
+    read_scales(&in, shape);
     if (in.status != DW_OK) {
         return in.status;
     }
@@ -220,166 +467,4 @@ dw_status dw_architecture_shape(const dw_gguf *gguf, dw_model_shape *shape, dw_e
     }
     shape->vocab_count = (uint32_t)embedding->ne[1];
     return DW_OK;
-}
-
-/* Types that a matrix of weights may have: those that ggml multiplies with. */
-static bool multiplies(enum ggml_type type)
-{
-    switch (type) {
-    case GGML_TYPE_F32:
-    case GGML_TYPE_F16:
-    case GGML_TYPE_BF16:
-    case GGML_TYPE_Q4_0:
-    case GGML_TYPE_Q4_1:
-    case GGML_TYPE_Q5_0:
-    case GGML_TYPE_Q5_1:
-    case GGML_TYPE_Q8_0:
-    case GGML_TYPE_Q2_K:
-    case GGML_TYPE_Q3_K:
-    case GGML_TYPE_Q4_K:
-    case GGML_TYPE_Q5_K:
-    case GGML_TYPE_Q6_K:
-    case GGML_TYPE_IQ2_XXS:
-    case GGML_TYPE_IQ2_XS:
-    case GGML_TYPE_IQ2_S:
-    case GGML_TYPE_IQ3_XXS:
-    case GGML_TYPE_IQ3_S:
-    case GGML_TYPE_IQ1_S:
-    case GGML_TYPE_IQ1_M:
-    case GGML_TYPE_IQ4_NL:
-    case GGML_TYPE_IQ4_XS:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* Making the tensors: the first failure stays, the rest is skipped. */
-typedef struct tensor_maker {
-    const dw_gguf *gguf;
-    struct ggml_context *ggml;
-    dw_error *err;
-    dw_status status;
-    size_t made;
-    uint32_t layer; /* for names that hold a %u */
-} tensor_maker;
-
-typedef enum tensor_need { REQUIRED, OPTIONAL } tensor_need;
-
-/* [columns] in F32 where rows is 0, else a matrix [columns, rows]. */
-static struct ggml_tensor *make(tensor_maker *maker, const char *name, tensor_need need,
-                                uint32_t columns, uint32_t rows)
-{
-    if (maker->status != DW_OK) {
-        return NULL;
-    }
-    const dw_gguf_tensor *entry = dw_gguf_tensor_find(maker->gguf, name);
-    if (entry == NULL) {
-        if (need == REQUIRED) {
-            maker->status = dw_fail(maker->err, DW_E_FORMAT, "tensor '%s' is missing", name);
-        }
-        return NULL;
-    }
-    int64_t wanted_rows = rows == 0 ? 1 : (int64_t)rows;
-    if (entry->ne[0] != (int64_t)columns || entry->ne[1] != wanted_rows || entry->ne[2] != 1 ||
-        entry->ne[3] != 1) {
-        maker->status =
-            dw_fail(maker->err, DW_E_FORMAT,
-                    "tensor '%s' has the sizes %lld x %lld x %lld x %lld, wanted is %u x %lld",
-                    name, (long long)entry->ne[0], (long long)entry->ne[1], (long long)entry->ne[2],
-                    (long long)entry->ne[3], columns, (long long)wanted_rows);
-        return NULL;
-    }
-    if (rows == 0 ? entry->type != GGML_TYPE_F32 : !multiplies(entry->type)) {
-        maker->status = dw_fail(maker->err, DW_E_UNSUPPORTED,
-                                "tensor '%s' is of type %s, which is not supported there", name,
-                                ggml_type_name(entry->type));
-        return NULL;
-    }
-    struct ggml_tensor *tensor = ggml_new_tensor(maker->ggml, entry->type, 4, entry->ne);
-    if (tensor == NULL) {
-        maker->status = dw_fail(maker->err, DW_E_MEMORY, "no memory for tensor '%s'", name);
-        return NULL;
-    }
-    ggml_set_name(tensor, name);
-    maker->made++;
-    return tensor;
-}
-
-static struct ggml_tensor *make_in_layer(tensor_maker *maker, const char *suffix, tensor_need need,
-                                         uint32_t columns, uint32_t rows)
-{
-    char name[GGML_MAX_NAME];
-    (void)snprintf(name, sizeof name, "blk.%u.%s", maker->layer, suffix);
-    return make(maker, name, need, columns, rows);
-}
-
-static void make_layer(tensor_maker *maker, const dw_model_shape *shape, dw_layer_weights *layer)
-{
-    uint32_t embedding = shape->embedding_length;
-    uint32_t q = shape->head_count * shape->head_dim;
-    uint32_t kv = shape->kv_head_count * shape->head_dim;
-    uint32_t ff = shape->ff_length;
-    layer->attn_norm = make_in_layer(maker, "attn_norm.weight", REQUIRED, embedding, 0);
-    layer->q = make_in_layer(maker, "attn_q.weight", REQUIRED, embedding, q);
-    layer->k = make_in_layer(maker, "attn_k.weight", REQUIRED, embedding, kv);
-    layer->v = make_in_layer(maker, "attn_v.weight", REQUIRED, embedding, kv);
-    layer->attn_out = make_in_layer(maker, "attn_output.weight", REQUIRED, q, embedding);
-    layer->ffn_norm = make_in_layer(maker, "ffn_norm.weight", REQUIRED, embedding, 0);
-    layer->gate = make_in_layer(maker, "ffn_gate.weight", REQUIRED, embedding, ff);
-    layer->up = make_in_layer(maker, "ffn_up.weight", REQUIRED, embedding, ff);
-    layer->down = make_in_layer(maker, "ffn_down.weight", REQUIRED, ff, embedding);
-    if (shape->architecture->attention_bias) {
-        layer->q_bias = make_in_layer(maker, "attn_q.bias", OPTIONAL, q, 0);
-        layer->k_bias = make_in_layer(maker, "attn_k.bias", OPTIONAL, kv, 0);
-        layer->v_bias = make_in_layer(maker, "attn_v.bias", OPTIONAL, kv, 0);
-        layer->attn_out_bias = make_in_layer(maker, "attn_output.bias", OPTIONAL, embedding, 0);
-    }
-    if (shape->architecture->ffn_bias) {
-        layer->gate_bias = make_in_layer(maker, "ffn_gate.bias", OPTIONAL, ff, 0);
-        layer->up_bias = make_in_layer(maker, "ffn_up.bias", OPTIONAL, ff, 0);
-        layer->down_bias = make_in_layer(maker, "ffn_down.bias", OPTIONAL, embedding, 0);
-    }
-}
-
-/* A tensor that nothing uses means a computation that we do not know of. */
-static dw_status refuse_unused(const dw_gguf *gguf, struct ggml_context *ggml,
-                               const dw_model_shape *shape, dw_error *err)
-{
-    for (size_t i = 0; i < dw_gguf_tensor_count(gguf); i++) {
-        const dw_gguf_tensor *entry = dw_gguf_tensor_at(gguf, i);
-        if (ggml_get_tensor(ggml, entry->name) == NULL) {
-            return dw_fail(err, DW_E_UNSUPPORTED,
-                           "tensor '%s' has no place in a model of %u layers of architecture '%s'",
-                           entry->name, shape->layer_count, shape->architecture->name);
-        }
-    }
-    return DW_OK;
-}
-
-dw_status dw_architecture_weights(const dw_gguf *gguf, const dw_model_shape *shape,
-                                  struct ggml_context *ggml, dw_model_weights *weights,
-                                  dw_error *err)
-{
-    tensor_maker maker = {.gguf = gguf, .ggml = ggml, .err = err};
-    uint32_t embedding = shape->embedding_length;
-    uint32_t vocab = shape->vocab_count;
-    weights->token_embedding = make(&maker, "token_embd.weight", REQUIRED, embedding, vocab);
-    weights->output_norm = make(&maker, "output_norm.weight", REQUIRED, embedding, 0);
-    weights->output = make(&maker, "output.weight", OPTIONAL, embedding, vocab);
-    if (weights->output == NULL) {
-        weights->output = weights->token_embedding;
-    }
-    if (shape->architecture->rope_factors) {
-        weights->rope_factors =
-            make(&maker, "rope_freqs.weight", OPTIONAL, shape->rope_dims / 2, 0);
-    }
-    for (uint32_t i = 0; i < shape->layer_count; i++) {
-        maker.layer = i;
-        make_layer(&maker, shape, &weights->layers[i]);
-    }
-    if (maker.status == DW_OK && maker.made != dw_gguf_tensor_count(gguf)) {
-        return refuse_unused(gguf, ggml, shape, err);
-    }
-    return maker.status;
 }

@@ -1,17 +1,64 @@
-/* The architectures that there are, what a file says about its model's shape, and the weights such
- * a model must have. A file whose architecture is outside the table is refused by name. */
+/* The architectures that there are, and what a file says about its model's shape. A file whose
+ * architecture is outside the table is refused by name. */
 #ifndef DW_MODEL_ARCHITECTURE_H
 #define DW_MODEL_ARCHITECTURE_H
 
 #include "model/gguf.h"
 
-/* What sets one architecture apart from another. */
+#define DW_LAYER_COUNT_MAX 512u
+
+typedef enum dw_norm {
+    DW_NORM_RMS,  /* of RMS, with weights (Zhang and Sennrich, 2019) */
+    DW_NORM_LAYER /* of mean and variance, with weights and biases (Ba and others, 2016) */
+} dw_norm;
+
+/* Which side of attention and of the feed-forward part is normed. */
+typedef enum dw_norm_place { DW_NORM_BEFORE, DW_NORM_AFTER, DW_NORM_AROUND } dw_norm_place;
+
+/* How queries and keys are normed before they are rotated. */
+typedef enum dw_qk_norm {
+    DW_QK_PLAIN,     /* not at all */
+    DW_QK_EACH_HEAD, /* each head by itself, with the weights [head_dim] */
+    DW_QK_WHOLE      /* all heads as one row */
+} dw_qk_norm;
+
+typedef enum dw_ffn {
+    DW_FFN_GATED, /* down(act(gate(x)) * up(x)) */
+    DW_FFN_FUSED, /* the same, gate and up in one matrix, gate first */
+    DW_FFN_PLAIN  /* down(act(up(x))) */
+} dw_ffn;
+
+typedef enum dw_activation { DW_SILU, DW_GELU } dw_activation;
+
+typedef enum dw_experts {
+    DW_EXPERTS_NONE,
+    DW_EXPERTS_MAYBE, /* where the file has a count of them */
+    DW_EXPERTS_ALWAYS
+} dw_experts;
+
+/* What sets one architecture apart from another. All may have biases, one matrix for queries, keys
+ * and values, an output matrix of their own, and any scaling of rotary positions. */
 typedef struct dw_architecture {
-    const char *name;    /* general.architecture, and the prefix of its keys */
-    int rope_mode;       /* GGML_ROPE_TYPE_NORMAL (pairs side by side) or _NEOX (halves) */
-    bool attention_bias; /* q, k, v, o may have biases */
-    bool ffn_bias;
-    bool rope_factors; /* rope_freqs.weight may be there */
+    const char *name; /* general.architecture, and the prefix of its keys */
+    int rope_mode;    /* GGML_ROPE_TYPE_NORMAL (pairs side by side) or _NEOX (halves) */
+    dw_norm norm;
+    dw_norm_place norm_place;
+    dw_qk_norm qk_norm;
+    dw_ffn ffn;
+    dw_activation activation;
+    dw_experts experts;
+    bool experts_sum_to_one;   /* the chosen experts' weights are scaled to that */
+    bool embedding_times_root; /* embeddings are multiplied by the root of their length */
+    bool scales_queries;       /* and not scores: it rounds otherwise */
+    bool scales;               /* keys scale embeddings, scores, residuals and logits (Granite) */
+    bool ignores_window;       /* the key is there, and libllama attends to everything */
+    float attention_cap;       /* scores are capped: cap * tanh(score / cap); the key's default */
+    float logit_cap;
+    uint32_t window_every;   /* of so many layers all but the last attend to a window; 0: none */
+    uint32_t window_default; /* where the key is missing; 0: no windows then */
+    float window_rope_base;  /* of layers with a window; 0: that of the others */
+    bool window_rope_plain;  /* there without scaling */
+    uint32_t wide_layers;    /* a model of so many layers scales scores by embedding / heads */
 } dw_architecture;
 
 /* A model's sizes. Embedding is what each layer takes and gives. */
@@ -25,54 +72,49 @@ typedef struct dw_model_shape {
     uint32_t kv_head_count;
     uint32_t head_dim;
     uint32_t ff_length;
-    uint32_t rope_dims;
-    uint32_t rope_context; /* the length that the rope scaling starts from */
-    float rms_epsilon;
+    float norm_epsilon;
+
+    uint32_t expert_count;      /* 0: the feed-forward part is one */
+    uint32_t expert_used_count; /* each token's */
+    uint32_t expert_ff_length;
+    uint32_t shared_ff_length; /* of the expert that all tokens go through; 0: none */
+
+    uint32_t rope_dims;    /* of a head's, the first so many are rotated; 0: none */
+    uint32_t rope_context; /* the length that the scaling starts from */
     float rope_base;
-    float rope_scale;      /* positions are multiplied by it */
+    float rope_scale; /* positions are multiplied by it */
+    /* YaRN (Peng and others, 2023): the share of interpolation, the magnitude, and the turns
+     * within rope_context between which it sets in. 0 and 1 without. */
+    float yarn_share;
+    float rope_magnitude;
+    float yarn_fast;
+    float yarn_slow;
+
+    uint32_t window; /* tokens that layers in `windowed` attend to, their own included; 0: all */
+    float window_rope_base;
+    float window_rope_scale;
+    uint64_t windowed[DW_LAYER_COUNT_MAX / 64]; /* a bit a layer */
+
     float attention_scale; /* scores are multiplied by it */
+    float attention_cap;   /* 0: none */
+    float logit_cap;
+    float embedding_scale; /* 1: none */
+    float residual_scale;
+    float logit_scale; /* logits are multiplied by it */
 } dw_model_shape;
 
-/* One layer's tensors; those that are optional may be NULL. Sizes as ggml's ne. */
-typedef struct dw_layer_weights {
-    struct ggml_tensor *attn_norm; /* [embedding] */
-    struct ggml_tensor *q;         /* [embedding, heads * head_dim] */
-    struct ggml_tensor *q_bias;    /* [heads * head_dim], optional */
-    struct ggml_tensor *k;         /* [embedding, kv_heads * head_dim] */
-    struct ggml_tensor *k_bias;
-    struct ggml_tensor *v; /* [embedding, kv_heads * head_dim] */
-    struct ggml_tensor *v_bias;
-    struct ggml_tensor *attn_out; /* [heads * head_dim, embedding] */
-    struct ggml_tensor *attn_out_bias;
-    struct ggml_tensor *ffn_norm; /* [embedding] */
-    struct ggml_tensor *gate;     /* [embedding, ff] */
-    struct ggml_tensor *gate_bias;
-    struct ggml_tensor *up; /* [embedding, ff] */
-    struct ggml_tensor *up_bias;
-    struct ggml_tensor *down; /* [ff, embedding] */
-    struct ggml_tensor *down_bias;
-} dw_layer_weights;
+static inline bool dw_layer_windowed(const dw_model_shape *shape, uint32_t layer)
+{
+    return shape->window > 0 && (shape->windowed[layer / 64] >> (layer % 64) & 1) != 0;
+}
 
-typedef struct dw_model_weights {
-    struct ggml_tensor *token_embedding; /* [embedding, vocab] */
-    struct ggml_tensor *output_norm;     /* [embedding] */
-    struct ggml_tensor *output;          /* [embedding, vocab]; token_embedding where tied */
-    struct ggml_tensor *rope_factors;    /* [rope_dims / 2], optional */
-    dw_layer_weights *layers;            /* [layer_count] */
-} dw_model_weights;
+/* The table's names, in its order; NULL past its end. */
+const char *dw_architecture_name(size_t index);
 
 /* Fill `shape` from the file's keys. Errors: DW_E_UNSUPPORTED (an architecture, a number of
  * experts, a rope scaling that are not in the table), DW_E_FORMAT (a key missing, of another type,
  * or with a value that cannot be). */
 dw_status dw_architecture_shape(const dw_gguf *gguf, dw_model_shape *shape, dw_error *err);
-
-/* Make a tensor in `ggml` (which must not allocate) for each of the file's, check that all that the
- * architecture needs are there with the right type and sizes and that none is left over, and point
- * `weights` at them. `weights->layers` holds shape->layer_count items.
- * Errors: DW_E_FORMAT, DW_E_UNSUPPORTED (a type that cannot be multiplied with), DW_E_MEMORY. */
-dw_status dw_architecture_weights(const dw_gguf *gguf, const dw_model_shape *shape,
-                                  struct ggml_context *ggml, dw_model_weights *weights,
-                                  dw_error *err);
 
 /* Check the file's tokenizer so that libllama, which parses it again, finds nothing that it would
  * abort over. Errors: DW_E_UNSUPPORTED (no tokenizer, or another kind), DW_E_FORMAT. */

@@ -1,6 +1,9 @@
 #include "model/forward_graph.h"
 
-#define NODES_PER_LAYER 48u /* counted: at most 40, with every bias */
+#include <math.h>
+
+#define NODES_PER_LAYER 72u /* counted: at most 60, with every bias and scale */
+#define NODES_PER_EXPERT 2u /* of those that a token uses */
 #define NODES_BESIDE 32u
 
 /* What the parts of a graph share. */
@@ -12,11 +15,13 @@ typedef struct builder {
     int64_t token_count;
     int64_t kv_count;
     int64_t row_count;
+    struct ggml_tensor *rope_factors; /* NULL: none */
 } builder;
 
 static uint32_t node_count_max(const dw_model_shape *shape)
 {
-    return shape->layer_count * NODES_PER_LAYER + NODES_BESIDE;
+    uint32_t nodes_a_layer = NODES_PER_LAYER + NODES_PER_EXPERT * shape->expert_used_count;
+    return shape->layer_count * nodes_a_layer + NODES_BESIDE;
 }
 
 size_t dw_forward_graph_bytes(const dw_model_shape *shape)
@@ -25,25 +30,49 @@ size_t dw_forward_graph_bytes(const dw_model_shape *shape)
     return nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(nodes, false);
 }
 
-static struct ggml_tensor *linear(builder *b, struct ggml_tensor *weight, struct ggml_tensor *bias,
-                                  struct ggml_tensor *x)
+static struct ggml_tensor *linear(builder *b, const dw_linear *with, struct ggml_tensor *x)
 {
-    struct ggml_tensor *y = ggml_mul_mat(b->ggml, weight, x);
-    return bias != NULL ? ggml_add(b->ggml, y, bias) : y;
+    struct ggml_tensor *y = ggml_mul_mat(b->ggml, with->weight, x);
+    return with->bias != NULL ? ggml_add(b->ggml, y, with->bias) : y;
 }
 
 static struct ggml_tensor *rms_norm(builder *b, struct ggml_tensor *weight, struct ggml_tensor *x)
 {
-    return ggml_mul(b->ggml, ggml_rms_norm(b->ggml, x, b->shape->rms_epsilon), weight);
+    return ggml_mul(b->ggml, ggml_rms_norm(b->ggml, x, b->shape->norm_epsilon), weight);
 }
 
-static struct ggml_tensor *rope(builder *b, struct ggml_tensor *x)
+/* Before a layer's parts and at the end; without weights x stays as it is. */
+static struct ggml_tensor *norm(builder *b, const dw_linear *with, struct ggml_tensor *x)
+{
+    if (with->weight == NULL) {
+        return x;
+    }
+    if (b->shape->architecture->norm == DW_NORM_RMS) {
+        return rms_norm(b, with->weight, x);
+    }
+    x = ggml_mul(b->ggml, ggml_norm(b->ggml, x, b->shape->norm_epsilon), with->weight);
+    return ggml_add(b->ggml, x, with->bias);
+}
+
+static struct ggml_tensor *scaled(builder *b, struct ggml_tensor *x, float scale)
+{
+    return scale == 1.0f ? x : ggml_scale(b->ggml, x, scale);
+}
+
+static struct ggml_tensor *rope(builder *b, struct ggml_tensor *x, uint32_t layer)
 {
     const dw_model_shape *shape = b->shape;
-    return ggml_rope_ext(b->ggml, x, b->out->positions, b->weights->rope_factors,
-                         (int)shape->rope_dims, shape->architecture->rope_mode,
-                         (int)shape->rope_context, shape->rope_base, shape->rope_scale, 0.0f, 1.0f,
-                         32.0f, 1.0f);
+    if (shape->rope_dims == 0) {
+        return x;
+    }
+    bool windowed = dw_layer_windowed(shape, layer);
+    bool plain = windowed && shape->architecture->window_rope_plain;
+    return ggml_rope_ext(b->ggml, x, b->out->positions, b->rope_factors, (int)shape->rope_dims,
+                         shape->architecture->rope_mode, (int)shape->rope_context,
+                         windowed ? shape->window_rope_base : shape->rope_base,
+                         windowed ? shape->window_rope_scale : shape->rope_scale,
+                         plain ? 0.0f : shape->yarn_share, plain ? 1.0f : shape->rope_magnitude,
+                         shape->yarn_fast, shape->yarn_slow);
 }
 
 /* Byte offset in a record of a layer's keys (part 0) or values (part 1). */
@@ -74,44 +103,186 @@ static struct ggml_tensor *recall(builder *b, uint32_t layer, uint32_t part)
                         record_offset(b, layer, part));
 }
 
-static void append_keys_and_values(builder *b, const dw_layer_weights *layer, uint32_t index,
-                                   struct ggml_tensor *x)
+/* Queries, keys and values of one layer, before rope. */
+typedef struct projections {
+    struct ggml_tensor *q; /* [head_dim, heads, tokens] */
+    struct ggml_tensor *k; /* [head_dim, kv_heads, tokens] */
+    struct ggml_tensor *v; /* [kv_heads * head_dim, tokens] */
+} projections;
+
+/* Rows [offset, offset + heads * head_dim) of the one matrix's result. */
+static struct ggml_tensor *cut_heads(builder *b, struct ggml_tensor *qkv, int64_t offset,
+                                     int64_t heads)
 {
-    int64_t head_dim = b->shape->head_dim;
+    size_t head_bytes = b->shape->head_dim * sizeof(float);
+    return ggml_view_3d(b->ggml, qkv, b->shape->head_dim, heads, b->token_count, head_bytes,
+                        qkv->nb[1], (size_t)offset * sizeof(float));
+}
+
+static struct ggml_tensor *as_heads(builder *b, struct ggml_tensor *x, int64_t heads)
+{
+    return ggml_reshape_3d(b->ggml, x, b->shape->head_dim, heads, b->token_count);
+}
+
+/* x as a row or as heads, whichever its norm is over, to heads. */
+static struct ggml_tensor *qk_norm(builder *b, struct ggml_tensor *weight, struct ggml_tensor *x,
+                                   int64_t heads)
+{
+    switch (b->shape->architecture->qk_norm) {
+    case DW_QK_EACH_HEAD:
+        return rms_norm(b, weight, x);
+    case DW_QK_WHOLE:
+        if (x->nb[2] != x->nb[1] * (size_t)heads) {
+            x = ggml_cont(b->ggml, x);
+        }
+        x = ggml_reshape_2d(b->ggml, x, b->shape->head_dim * heads, b->token_count);
+        return as_heads(b, rms_norm(b, weight, x), heads);
+    default:
+        return x;
+    }
+}
+
+static projections project(builder *b, const dw_layer_weights *layer, struct ggml_tensor *x,
+                           bool with_queries)
+{
+    int64_t heads = b->shape->head_count;
     int64_t kv_heads = b->shape->kv_head_count;
-    struct ggml_tensor *k = linear(b, layer->k, layer->k_bias, x);
-    k = rope(b, ggml_reshape_3d(b->ggml, k, head_dim, kv_heads, b->token_count));
-    append(b, ggml_reshape_2d(b->ggml, k, head_dim * kv_heads, b->token_count), index, 0);
-    append(b, linear(b, layer->v, layer->v_bias, x), index, 1);
+    int64_t head_dim = b->shape->head_dim;
+    projections p = {0};
+    if (layer->qkv.weight != NULL) {
+        struct ggml_tensor *qkv = linear(b, &layer->qkv, x);
+        p.q = cut_heads(b, qkv, 0, heads);
+        p.k = cut_heads(b, qkv, heads * head_dim, kv_heads);
+        p.v = ggml_view_2d(b->ggml, qkv, kv_heads * head_dim, b->token_count, qkv->nb[1],
+                           (size_t)((heads + kv_heads) * head_dim) * sizeof(float));
+    } else {
+        p.q = with_queries ? as_heads(b, linear(b, &layer->q, x), heads) : NULL;
+        p.k = as_heads(b, linear(b, &layer->k, x), kv_heads);
+        p.v = linear(b, &layer->v, x);
+    }
+    p.q = with_queries ? qk_norm(b, layer->q_norm, p.q, heads) : NULL;
+    p.k = qk_norm(b, layer->k_norm, p.k, kv_heads);
+    return p;
+}
+
+static void append_keys_and_values(builder *b, const projections *p, uint32_t index)
+{
+    struct ggml_tensor *k = rope(b, p->k, index);
+    if (!ggml_is_contiguous(k)) {
+        k = ggml_cont(b->ggml, k);
+    }
+    k = ggml_reshape_2d(b->ggml, k, (int64_t)b->shape->head_dim * b->shape->kv_head_count,
+                        b->token_count);
+    append(b, k, index, 0);
+    append(b, p->v, index, 1);
 }
 
 /* x [embedding, tokens], normed -> [embedding, tokens] */
 static struct ggml_tensor *attention(builder *b, const dw_layer_weights *layer, uint32_t index,
                                      struct ggml_tensor *x)
 {
-    int64_t head_dim = b->shape->head_dim;
-    int64_t heads = b->shape->head_count;
-    struct ggml_tensor *q = linear(b, layer->q, layer->q_bias, x);
-    q = rope(b, ggml_reshape_3d(b->ggml, q, head_dim, heads, b->token_count));
+    projections p = project(b, layer, x, true);
+    struct ggml_tensor *q = rope(b, p.q, index);
+    float scale = b->shape->attention_scale;
+    if (b->shape->architecture->scales_queries) {
+        q = ggml_scale(b->ggml, q, scale);
+        scale = 1.0f;
+    }
     /* Before K and V, so that q is computed from x while x is still warm. */
     ggml_build_forward_expand(b->out->graph, q);
-    append_keys_and_values(b, layer, index, x);
+    append_keys_and_values(b, &p, index);
     q = ggml_permute(b->ggml, q, 0, 2, 1, 3); /* [head_dim, tokens, heads] */
-    struct ggml_tensor *y =
-        ggml_flash_attn_ext(b->ggml, q, recall(b, index, 0), recall(b, index, 1), b->out->mask,
-                            b->shape->attention_scale, 0.0f, 0.0f);
+    bool windowed = dw_layer_windowed(b->shape, index);
+    struct ggml_tensor *y = ggml_flash_attn_ext(
+        b->ggml, q, recall(b, index, 0), recall(b, index, 1),
+        windowed ? b->out->window_mask : b->out->mask, scale, 0.0f, b->shape->attention_cap);
     (void)ggml_prec_set_acc(y, GGML_PREC_F32); /* as libllama asks for */
-    y = ggml_reshape_2d(b->ggml, y, head_dim * heads, b->token_count);
-    return linear(b, layer->attn_out, layer->attn_out_bias, y);
+    y = ggml_reshape_2d(b->ggml, y, (int64_t)b->shape->head_dim * b->shape->head_count,
+                        b->token_count);
+    return linear(b, &layer->attn_out, y);
+}
+
+static struct ggml_tensor *gated(builder *b, struct ggml_tensor *gate, struct ggml_tensor *up)
+{
+    return b->shape->architecture->activation == DW_SILU ? ggml_swiglu_split(b->ggml, gate, up)
+                                                         : ggml_geglu_split(b->ggml, gate, up);
+}
+
+static struct ggml_tensor *activated(builder *b, struct ggml_tensor *x)
+{
+    return b->shape->architecture->activation == DW_SILU ? ggml_silu(b->ggml, x)
+                                                         : ggml_gelu(b->ggml, x);
+}
+
+/* The chosen experts of each token and their shares: softmax over all, the largest kept.
+ * (Shazeer and others, 2017; Fedus and others, 2021.) */
+static struct ggml_tensor *route(builder *b, const dw_layer_weights *layer, struct ggml_tensor *x,
+                                 struct ggml_tensor **chosen)
+{
+    int64_t used = b->shape->expert_used_count;
+    int64_t count = x->ne[1];
+    struct ggml_tensor *shares =
+        ggml_soft_max(b->ggml, ggml_mul_mat(b->ggml, layer->router, x)); /* [experts, n] */
+    *chosen = ggml_argsort_top_k(b->ggml, shares, (int)used);            /* [used, n] */
+    shares = ggml_reshape_3d(b->ggml, shares, 1, b->shape->expert_count, count);
+    struct ggml_tensor *kept = ggml_get_rows(b->ggml, shares, *chosen); /* [1, used, n] */
+    if (b->shape->architecture->experts_sum_to_one) {
+        kept = ggml_reshape_2d(b->ggml, kept, used, count);
+        /* The least normal half: what libllama keeps from dividing by zero with. */
+        struct ggml_tensor *sum =
+            ggml_clamp(b->ggml, ggml_sum_rows(b->ggml, kept), 6.103515625e-5f, INFINITY);
+        kept = ggml_reshape_3d(b->ggml, ggml_div(b->ggml, kept, sum), 1, used, count);
+    }
+    return kept;
+}
+
+/* x [embedding, n], normed -> [embedding, n] */
+static struct ggml_tensor *experts(builder *b, const dw_layer_weights *layer, struct ggml_tensor *x)
+{
+    struct ggml_tensor *chosen = NULL;
+    struct ggml_tensor *shares = route(b, layer, x, &chosen);
+    ggml_build_forward_expand(b->out->graph, shares);
+    struct ggml_tensor *each = ggml_reshape_3d(b->ggml, x, x->ne[0], 1, x->ne[1]);
+    struct ggml_tensor *up = ggml_mul_mat_id(b->ggml, layer->up_experts, each, chosen);
+    struct ggml_tensor *gate = ggml_mul_mat_id(b->ggml, layer->gate_experts, each, chosen);
+    struct ggml_tensor *y =
+        ggml_mul_mat_id(b->ggml, layer->down_experts, gated(b, gate, up), chosen);
+    y = ggml_mul(b->ggml, y, shares); /* [embedding, used, n] */
+    struct ggml_tensor *sum = NULL;
+    for (uint32_t i = 0; i < b->shape->expert_used_count; i++) {
+        struct ggml_tensor *one =
+            ggml_view_2d(b->ggml, y, y->ne[0], y->ne[2], y->nb[2], i * y->nb[1]);
+        sum = sum == NULL ? one : ggml_add(b->ggml, sum, one);
+    }
+    if (b->shape->expert_used_count == 1) {
+        sum = ggml_cont(b->ggml, sum);
+    }
+    if (layer->up_shared != NULL) {
+        struct ggml_tensor *shared = gated(b, ggml_mul_mat(b->ggml, layer->gate_shared, x),
+                                           ggml_mul_mat(b->ggml, layer->up_shared, x));
+        sum = ggml_add(b->ggml, sum, ggml_mul_mat(b->ggml, layer->down_shared, shared));
+    }
+    return sum;
 }
 
 /* x [embedding, n], normed -> [embedding, n] */
 static struct ggml_tensor *feed_forward(builder *b, const dw_layer_weights *layer,
                                         struct ggml_tensor *x)
 {
-    struct ggml_tensor *up = linear(b, layer->up, layer->up_bias, x);
-    struct ggml_tensor *gate = linear(b, layer->gate, layer->gate_bias, x);
-    return linear(b, layer->down, layer->down_bias, ggml_swiglu_split(b->ggml, gate, up));
+    if (layer->router != NULL) {
+        return experts(b, layer, x);
+    }
+    struct ggml_tensor *up = linear(b, &layer->up, x);
+    switch (b->shape->architecture->ffn) {
+    case DW_FFN_FUSED:
+        return linear(b, &layer->down,
+                      b->shape->architecture->activation == DW_SILU ? ggml_swiglu(b->ggml, up)
+                                                                    : ggml_geglu(b->ggml, up));
+    case DW_FFN_PLAIN:
+        return linear(b, &layer->down, activated(b, up));
+    default:
+        return linear(b, &layer->down, gated(b, linear(b, &layer->gate, x), up));
+    }
 }
 
 /* The last rows of x [embedding, tokens]: a view, since rows are whole and in order. */
@@ -124,16 +295,39 @@ static struct ggml_tensor *last_rows(builder *b, struct ggml_tensor *x)
                         (size_t)(b->token_count - b->row_count) * x->nb[1]);
 }
 
+/* What a part gives, as it is added to what it was given. */
+static struct ggml_tensor *with_residual(builder *b, struct ggml_tensor *post_norm,
+                                         struct ggml_tensor *y, struct ggml_tensor *x)
+{
+    if (post_norm != NULL) {
+        y = rms_norm(b, post_norm, y);
+    }
+    return ggml_add(b->ggml, scaled(b, y, b->shape->residual_scale), x);
+}
+
+static struct ggml_tensor *logits(builder *b, struct ggml_tensor *x)
+{
+    float cap = b->shape->logit_cap;
+    x = linear(b, &b->weights->output, norm(b, &b->weights->output_norm, x));
+    x = scaled(b, x, b->shape->logit_scale);
+    if (cap > 0) {
+        x = ggml_scale(b->ggml, ggml_tanh(b->ggml, ggml_scale(b->ggml, x, 1.0f / cap)), cap);
+    }
+    return x;
+}
+
 static void build_layers(builder *b)
 {
     uint32_t layer_count = b->shape->layer_count;
     struct ggml_tensor *x = ggml_get_rows(b->ggml, b->weights->token_embedding, b->out->tokens);
+    x = scaled(b, x, b->shape->embedding_scale);
     for (uint32_t i = 0; i < layer_count; i++) {
         const dw_layer_weights *layer = &b->weights->layers[i];
         bool last = i + 1 == layer_count;
-        struct ggml_tensor *normed = rms_norm(b, layer->attn_norm, x);
+        struct ggml_tensor *normed = norm(b, &layer->attn_norm, x);
         if (last && b->row_count == 0) {
-            append_keys_and_values(b, layer, i, normed);
+            projections p = project(b, layer, normed, false);
+            append_keys_and_values(b, &p, i);
             return;
         }
         struct ggml_tensor *y = attention(b, layer, i, normed);
@@ -141,11 +335,11 @@ static void build_layers(builder *b)
             y = last_rows(b, y);
             x = last_rows(b, x);
         }
-        x = ggml_add(b->ggml, y, x);
-        x = ggml_add(b->ggml, feed_forward(b, layer, rms_norm(b, layer->ffn_norm, x)), x);
+        x = with_residual(b, layer->attn_post_norm, y, x);
+        y = feed_forward(b, layer, norm(b, &layer->ffn_norm, x));
+        x = with_residual(b, layer->ffn_post_norm, y, x);
     }
-    x = rms_norm(b, b->weights->output_norm, x);
-    b->out->logits = ggml_mul_mat(b->ggml, b->weights->output, x);
+    b->out->logits = logits(b, x);
     ggml_set_output(b->out->logits);
     ggml_build_forward_expand(b->out->graph, b->out->logits);
 }
@@ -173,6 +367,11 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .token_count = size->token_count,
                  .kv_count = size->kv_count,
                  .row_count = size->row_count};
+    b.rope_factors = weights->rope_factors;
+    if (b.rope_factors == NULL) {
+        b.rope_factors =
+            size->long_context ? weights->rope_factors_long : weights->rope_factors_short;
+    }
     int64_t record = (int64_t)shape->layer_count * 2 * shape->kv_head_count * shape->head_dim;
     out->graph = ggml_new_graph_custom(ggml, node_count_max(shape), false);
     if (out->graph == NULL) {
@@ -183,6 +382,9 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
     out->positions = input(&b, GGML_TYPE_I32, "positions", b.token_count, 1);
     out->records = input(&b, GGML_TYPE_I64, "records", b.token_count, 1);
     out->mask = input(&b, GGML_TYPE_F16, "mask", b.kv_count, b.token_count);
+    if (shape->window > 0) {
+        out->window_mask = input(&b, GGML_TYPE_F16, "window_mask", b.kv_count, b.token_count);
+    }
     out->kv = input(&b, GGML_TYPE_F16, "kv", record, b.kv_count);
     build_layers(&b);
     return DW_OK;

@@ -53,11 +53,11 @@ static dw_status make_tensors(dw_model *model, dw_error *err)
         return dw_fail(err, DW_E_MEMORY, "no memory for %zu tensors", count);
     }
     dw_status status =
-        dw_architecture_weights(model->gguf, &model->shape, model->ggml, &model->weights, err);
+        dw_model_weights_make(model->gguf, &model->shape, model->ggml, &model->weights, err);
     for (size_t i = 0; i < count && status == DW_OK; i++) {
         const dw_gguf_tensor *entry = dw_gguf_tensor_at(model->gguf, i);
         model->weights_bytes += entry->bytes;
-        model->parameter_count += (uint64_t)(entry->ne[0] * entry->ne[1]);
+        model->parameter_count += (uint64_t)(entry->ne[0] * entry->ne[1] * entry->ne[2]);
     }
     return status;
 }

@@ -343,8 +343,8 @@ static void test_gguf_model_refusals_name_the_thing(void **state)
     options.tokenizer = false;
     load_refuses(here, &options, DW_E_UNSUPPORTED, "no tokenizer");
     options = tiny_defaults();
-    options.expert_count = 8;
-    load_refuses(here, &options, DW_E_UNSUPPORTED, "expert_count' is 8");
+    options.expert_key = 8;
+    load_refuses(here, &options, DW_E_FORMAT, "expert_used_count' is missing");
     options = tiny_defaults();
     options.split_count = 2;
     load_refuses(here, &options, DW_E_UNSUPPORTED, "split.count is 2");

@@ -50,6 +50,13 @@ typedef struct spread {
     float size;
 } spread;
 
+static const tiny_architecture llama = {.name = "llama"};
+
+static const tiny_architecture *kind_of(const tiny_options *options)
+{
+    return options->kind != NULL ? options->kind : &llama;
+}
+
 /* A matrix, or with no rows a vector, in the type asked for. */
 static void add(writer *w, const char *name, enum ggml_type type, int64_t columns, int64_t rows,
                 spread values_in)
@@ -69,7 +76,14 @@ static void add(writer *w, const char *name, enum ggml_type type, int64_t column
     if (type == GGML_TYPE_F32) {
         memcpy(tensor->data, values, count * sizeof *values);
     } else {
-        (void)ggml_quantize_chunk(type, values, tensor->data, 0, rows, columns, NULL);
+        /* Some types want to know how much each column matters: all the same here. */
+        float *importance = calloc((size_t)columns, sizeof *importance);
+        assert_non_null(importance);
+        for (int64_t i = 0; i < columns; i++) {
+            importance[i] = 1.0f;
+        }
+        (void)ggml_quantize_chunk(type, values, tensor->data, 0, rows, columns, importance);
+        free(importance);
     }
     free(values);
     gguf_add_tensor(w->gguf, tensor);
@@ -86,38 +100,125 @@ static void add_in_layer(writer *w, uint32_t layer, const char *suffix, int64_t 
     }
     add(w, name, w->options->matrix_type, columns, rows,
         (spread){0.0f, 1.5f / sqrtf((float)columns)});
-    if (w->options->biases) {
+    if (w->options->biases || kind_of(w->options)->layer_norm) {
         (void)snprintf(name, sizeof name, "blk.%u.%s.bias", layer, suffix);
         add(w, name, GGML_TYPE_F32, rows, 0, (spread){0.0f, 0.3f});
+    }
+}
+
+static void add_norm_in_layer(writer *w, uint32_t layer, const char *suffix)
+{
+    add_in_layer(w, layer, suffix, w->options->embedding_length, 0);
+    if (kind_of(w->options)->layer_norm) {
+        char name[GGML_MAX_NAME];
+        (void)snprintf(name, sizeof name, "blk.%u.%s.bias", layer, suffix);
+        add(w, name, GGML_TYPE_F32, w->options->embedding_length, 0, (spread){0.0f, 0.2f});
+    }
+}
+
+static void add_experts(writer *w, uint32_t layer, const char *suffix, int64_t columns,
+                        int64_t rows)
+{
+    char name[GGML_MAX_NAME];
+    (void)snprintf(name, sizeof name, "blk.%u.%s.weight", layer, suffix);
+    int64_t count = kind_of(w->options)->expert_count;
+    struct ggml_tensor *tensor = ggml_new_tensor_3d(w->ggml, GGML_TYPE_F32, columns, rows, count);
+    ggml_set_name(tensor, name);
+    float *values = tensor->data;
+    for (int64_t i = 0; i < columns * rows * count; i++) {
+        values[i] = 1.5f / sqrtf((float)columns) * next_random(w);
+    }
+    gguf_add_tensor(w->gguf, tensor);
+}
+
+static void add_attention(writer *w, uint32_t layer)
+{
+    const tiny_options *o = w->options;
+    const tiny_architecture *kind = kind_of(o);
+    int64_t embedding = o->embedding_length;
+    int64_t q = (int64_t)o->head_count * o->head_dim;
+    int64_t kv = (int64_t)o->kv_head_count * o->head_dim;
+    if (kind->fused_qkv) {
+        add_in_layer(w, layer, "attn_qkv", embedding, q + 2 * kv);
+    } else {
+        add_in_layer(w, layer, "attn_q", embedding, q);
+        add_in_layer(w, layer, "attn_k", embedding, kv);
+        add_in_layer(w, layer, "attn_v", embedding, kv);
+    }
+    if (kind->qk_norm != TINY_QK_PLAIN) {
+        bool whole = kind->qk_norm == TINY_QK_WHOLE;
+        add_in_layer(w, layer, "attn_q_norm", whole ? q : o->head_dim, 0);
+        add_in_layer(w, layer, "attn_k_norm", whole ? kv : o->head_dim, 0);
+    }
+    add_in_layer(w, layer, "attn_output", q, embedding);
+}
+
+static void add_feed_forward(writer *w, uint32_t layer)
+{
+    const tiny_options *o = w->options;
+    const tiny_architecture *kind = kind_of(o);
+    int64_t embedding = o->embedding_length;
+    int64_t ff = o->ff_length;
+    if (kind->expert_count > 0) {
+        int64_t expert_ff = kind->expert_ff_length > 0 ? kind->expert_ff_length : ff;
+        add_in_layer(w, layer, "ffn_gate_inp", embedding, kind->expert_count);
+        add_experts(w, layer, "ffn_gate_exps", embedding, expert_ff);
+        add_experts(w, layer, "ffn_up_exps", embedding, expert_ff);
+        add_experts(w, layer, "ffn_down_exps", expert_ff, embedding);
+        if (kind->shared_ff_length > 0) {
+            int64_t shared = kind->shared_ff_length;
+            add_in_layer(w, layer, "ffn_gate_shexp", embedding, shared);
+            add_in_layer(w, layer, "ffn_up_shexp", embedding, shared);
+            add_in_layer(w, layer, "ffn_down_shexp", shared, embedding);
+        }
+        return;
+    }
+    if (!kind->fused_ffn && !kind->plain_ffn) {
+        add_in_layer(w, layer, "ffn_gate", embedding, ff);
+    }
+    add_in_layer(w, layer, "ffn_up", embedding, kind->fused_ffn ? 2 * ff : ff);
+    add_in_layer(w, layer, "ffn_down", ff, embedding);
+}
+
+static void add_rope_factors(writer *w)
+{
+    const tiny_architecture *kind = kind_of(w->options);
+    int64_t half = (kind->rope_dims > 0 ? kind->rope_dims : w->options->head_dim) / 2;
+    if (w->options->rope_factors) {
+        add(w, "rope_freqs.weight", GGML_TYPE_F32, half, 0, (spread){3.0f, 1.5f});
+    }
+    if (kind->long_factors) {
+        add(w, "rope_factors_long.weight", GGML_TYPE_F32, half, 0, (spread){5.0f, 3.0f});
+        add(w, "rope_factors_short.weight", GGML_TYPE_F32, half, 0, (spread){1.5f, 0.5f});
     }
 }
 
 static void add_tensors(writer *w)
 {
     const tiny_options *o = w->options;
+    const tiny_architecture *kind = kind_of(o);
     int64_t embedding = o->embedding_length;
-    int64_t q = (int64_t)o->head_count * o->head_dim;
-    int64_t kv = (int64_t)o->kv_head_count * o->head_dim;
-    int64_t ff = o->ff_length;
     add(w, "token_embd.weight", o->matrix_type, embedding, o->vocab_count, (spread){0.0f, 1.0f});
     add(w, "output_norm.weight", GGML_TYPE_F32, embedding, 0,
         (spread){o->nan_weights ? NAN : 1.0f, 0.2f});
-    if (o->own_output) {
+    if (kind->layer_norm) {
+        add(w, "output_norm.bias", GGML_TYPE_F32, embedding, 0, (spread){0.0f, 0.2f});
+    }
+    if (o->own_output || kind->own_output) {
         add(w, "output.weight", GGML_TYPE_F16, embedding, o->vocab_count, (spread){0.0f, 0.3f});
     }
-    if (o->rope_factors) {
-        add(w, "rope_freqs.weight", GGML_TYPE_F32, o->head_dim / 2, 0, (spread){3.0f, 1.5f});
-    }
+    add_rope_factors(w);
     for (uint32_t i = 0; i < o->layer_count; i++) {
-        add_in_layer(w, i, "attn_norm", embedding, 0);
-        add_in_layer(w, i, "attn_q", embedding, q);
-        add_in_layer(w, i, "attn_k", embedding, kv);
-        add_in_layer(w, i, "attn_v", embedding, kv);
-        add_in_layer(w, i, "attn_output", q, embedding);
-        add_in_layer(w, i, "ffn_norm", embedding, 0);
-        add_in_layer(w, i, "ffn_gate", embedding, ff);
-        add_in_layer(w, i, "ffn_up", embedding, ff);
-        add_in_layer(w, i, "ffn_down", ff, embedding);
+        if (kind->norms != TINY_AFTER) {
+            add_norm_in_layer(w, i, "attn_norm");
+            add_norm_in_layer(w, i, "ffn_norm");
+        }
+        if (kind->norms != TINY_BEFORE) {
+            add_norm_in_layer(w, i, "post_attention_norm");
+            add_norm_in_layer(w, i, "post_ffw_norm");
+        }
+        add_attention(w, i);
+        add_feed_forward(w, i);
     }
     if (o->extra_tensor != NULL) {
         add(w, o->extra_tensor, GGML_TYPE_F32, 32, 0, (spread){0.0f, 1.0f});
@@ -172,9 +273,68 @@ static void set_tokenizer(writer *w)
     free(texts);
 }
 
+static void set_scaling_keys(writer *w, const tiny_architecture *kind)
+{
+    if (kind->rope_scaling != NULL) {
+        char key[128];
+        (void)snprintf(key, sizeof key, "%s.rope.scaling.type", w->options->architecture);
+        gguf_set_val_str(w->gguf, key, kind->rope_scaling);
+    }
+    if (kind->rope_factor > 0) {
+        set_f32(w, "rope.scaling.factor", kind->rope_factor);
+    }
+    if (kind->rope_magnitude > 0) {
+        set_f32(w, "rope.scaling.attn_factor", kind->rope_magnitude);
+    }
+    if (kind->rope_context > 0) {
+        set_u32(w, "rope.scaling.original_context_length", kind->rope_context);
+    }
+    if (kind->scales) {
+        set_f32(w, "logit_scale", 3.0f);
+        set_f32(w, "residual_scale", 0.7f);
+        set_f32(w, "embedding_scale", 2.5f);
+        set_f32(w, "attention.scale", 0.11f);
+    }
+}
+
+static void set_kind_keys(writer *w, const tiny_architecture *kind)
+{
+    set_scaling_keys(w, kind);
+    if (kind->window > 0) {
+        set_u32(w, "attention.sliding_window", kind->window);
+    }
+    if (kind->window_list) {
+        bool windowed[16];
+        char key[128];
+        for (uint32_t i = 0; i < 16; i++) {
+            windowed[i] = i != 1;
+        }
+        (void)snprintf(key, sizeof key, "%s.attention.sliding_window_pattern",
+                       w->options->architecture);
+        gguf_set_arr_data(w->gguf, key, GGUF_TYPE_BOOL, windowed, w->options->layer_count);
+    }
+    if (kind->attention_cap > 0) {
+        set_f32(w, "attn_logit_softcapping", kind->attention_cap);
+    }
+    if (kind->logit_cap > 0) {
+        set_f32(w, "final_logit_softcapping", kind->logit_cap);
+    }
+    if (kind->expert_count > 0) {
+        set_u32(w, "expert_count", kind->expert_count);
+        set_u32(w, "expert_used_count", kind->expert_used_count);
+    }
+    if (kind->expert_ff_length > 0) {
+        set_u32(w, "expert_feed_forward_length", kind->expert_ff_length);
+    }
+    if (kind->shared_ff_length > 0) {
+        set_u32(w, "expert_shared_feed_forward_length", kind->shared_ff_length);
+    }
+}
+
 static void set_keys(writer *w)
 {
     const tiny_options *o = w->options;
+    const tiny_architecture *kind = kind_of(o);
     gguf_set_val_str(w->gguf, "general.architecture", o->architecture);
     gguf_set_val_str(w->gguf, "general.name", "tiny");
     if (o->misaligned) {
@@ -188,14 +348,17 @@ static void set_keys(writer *w)
     set_u32(w, "attention.head_count_kv", o->kv_head_count);
     set_u32(w, "attention.key_length", o->head_dim);
     set_u32(w, "attention.value_length", o->head_dim);
-    set_u32(w, "rope.dimension_count", o->head_dim);
-    set_f32(w, "attention.layer_norm_rms_epsilon", 1e-5f);
+    set_u32(w, "rope.dimension_count", kind->rope_dims > 0 ? kind->rope_dims : o->head_dim);
+    set_f32(w,
+            kind->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+            1e-5f);
     set_f32(w, "rope.freq_base", 50000.0f);
     if (o->rope_linear > 0) {
         set_f32(w, "rope.scaling.factor", o->rope_linear);
     }
-    if (o->expert_count > 0) {
-        set_u32(w, "expert_count", o->expert_count);
+    set_kind_keys(w, kind);
+    if (o->expert_key > 0) {
+        set_u32(w, "expert_count", o->expert_key);
     }
     if (o->split_count > 0) {
         gguf_set_val_u16(w->gguf, "split.count", (uint16_t)o->split_count);

@@ -1,4 +1,4 @@
-/* Small random models of the llama architecture, written with ggml's own GGUF writer: what a test
+/* Small random models of every architecture, written with ggml's own GGUF writer: what a test
  * wants to be in a file, or wrong with it. Needs cmocka included first. */
 #ifndef DW_TESTS_TINY_MODEL_H
 #define DW_TESTS_TINY_MODEL_H
@@ -7,7 +7,39 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+typedef enum tiny_norms { TINY_BEFORE, TINY_AFTER, TINY_AROUND } tiny_norms;
+typedef enum tiny_qk_norm { TINY_QK_PLAIN, TINY_QK_HEADS, TINY_QK_WHOLE } tiny_qk_norm;
+
+/* What libllama wants of a file of this architecture beyond what the llama one has. */
+typedef struct tiny_architecture {
+    const char *name;
+    tiny_norms norms;
+    tiny_qk_norm qk_norm;
+    bool layer_norm; /* with biases everywhere */
+    bool fused_qkv;
+    bool fused_ffn;
+    bool plain_ffn;
+    bool tied; /* must not have an output matrix */
+    bool own_output;
+    uint32_t window;
+    bool window_list; /* the pattern as a list of booleans: all but layer 1 */
+    float attention_cap;
+    float logit_cap;
+    bool scales; /* Granite's */
+    uint32_t expert_count;
+    uint32_t expert_used_count;
+    uint32_t expert_ff_length; /* in a key of its own; 0: ff_length, without one */
+    uint32_t shared_ff_length;
+    uint32_t rope_dims; /* 0: head_dim */
+    const char *rope_scaling;
+    float rope_factor;
+    float rope_magnitude;
+    uint32_t rope_context;
+    bool long_factors;
+} tiny_architecture;
+
 typedef struct tiny_options {
+    const tiny_architecture *kind; /* NULL: llama */
     const char *architecture;
     uint32_t vocab_count; /* at least 300 */
     uint32_t layer_count;
@@ -24,8 +56,8 @@ typedef struct tiny_options {
     enum ggml_type matrix_type;
     bool misaligned; /* the data start at a multiple of 8, not of 32 */
     bool tokenizer;
-    bool nan_weights;      /* the output norm holds NaN */
-    uint32_t expert_count; /* a key without the tensors */
+    bool nan_weights;    /* the output norm holds NaN */
+    uint32_t expert_key; /* an expert_count without the rest */
     uint32_t split_count;
     const char *extra_tensor;   /* one more, of this name */
     const char *missing_tensor; /* one left out */

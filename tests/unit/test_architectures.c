@@ -1,0 +1,212 @@
+/* Every row of the architecture table against libllama on a small random model of it: prefill,
+ * decode, trim, and lengths beyond a sliding window. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model_world.h"
+#include "tiny_model.h"
+
+#define PROMPT 150u
+#define DECODED 20u
+#define TRIMMED_TO 90u
+#define AGAIN 40u
+
+static const tiny_architecture kinds[] = {
+    {.name = "llama"},
+    {.name = "llama", .expert_count = 6, .expert_used_count = 2},
+    {.name = "llama", .rope_scaling = "yarn", .rope_factor = 4.0f, .rope_context = 512},
+    {.name = "llama", .fused_qkv = true},
+    {.name = "qwen2", .own_output = true},
+    {.name = "qwen2", .rope_scaling = "yarn", .rope_factor = 2.0f, .rope_context = 64},
+    {.name = "qwen3", .qk_norm = TINY_QK_HEADS},
+    {.name = "qwen3moe",
+     .qk_norm = TINY_QK_HEADS,
+     .expert_count = 8,
+     .expert_used_count = 3,
+     .expert_ff_length = 64},
+    {.name = "gemma", .tied = true},
+    {.name = "gemma2", .norms = TINY_AROUND, .tied = true, .window = 32},
+    {.name = "gemma2",
+     .norms = TINY_AROUND,
+     .tied = true,
+     .attention_cap = 20.0f,
+     .logit_cap = 10.0f},
+    {.name = "gemma3", .norms = TINY_AROUND, .qk_norm = TINY_QK_HEADS, .window = 48},
+    {.name = "gemma3",
+     .norms = TINY_AROUND,
+     .qk_norm = TINY_QK_HEADS,
+     .window = 32,
+     .rope_factor = 8.0f,
+     .logit_cap = 15.0f},
+    {.name = "phi3", .fused_qkv = true, .fused_ffn = true, .window = 64},
+    {.name = "phi3",
+     .fused_qkv = true,
+     .fused_ffn = true,
+     .rope_dims = 24,
+     .rope_scaling = "longrope",
+     .rope_magnitude = 1.19f,
+     .rope_context = 512,
+     .long_factors = true},
+    {.name = "phi3",
+     .fused_qkv = true,
+     .fused_ffn = true,
+     .rope_scaling = "longrope",
+     .rope_context = 4096,
+     .long_factors = true},
+    {.name = "granite", .scales = true},
+    {.name = "granitemoe",
+     .scales = true,
+     .expert_count = 5,
+     .expert_used_count = 2,
+     .shared_ff_length = 96},
+    {.name = "olmo2", .norms = TINY_AFTER, .qk_norm = TINY_QK_WHOLE, .own_output = true},
+    {.name = "olmo2",
+     .norms = TINY_AFTER,
+     .qk_norm = TINY_QK_WHOLE,
+     .own_output = true,
+     .window = 40,
+     .window_list = true,
+     .rope_scaling = "yarn",
+     .rope_factor = 8.0f,
+     .rope_context = 256},
+    {.name = "olmoe",
+     .qk_norm = TINY_QK_WHOLE,
+     .own_output = true,
+     .expert_count = 4,
+     .expert_used_count = 1},
+    {.name = "starcoder2", .layer_norm = true, .plain_ffn = true},
+};
+#define KIND_COUNT (sizeof kinds / sizeof kinds[0])
+
+typedef struct pair {
+    model_world world;
+    model_oracle oracle;
+    dw_context *context;
+    double worst; /* relative difference so far */
+} pair;
+
+/* One step on both sides, all logits compared. */
+static void step(pair *at, uint32_t start, uint32_t count)
+{
+    world_forward(&at->world, at->context, start, count, count);
+    oracle_forward(&at->oracle, at->world.tokens + start, start, count, true);
+    for (uint32_t i = 0; i < count; i++) {
+        double difference = logits_difference(oracle_logits(&at->oracle, (int32_t)i),
+                                              at->world.logits + (size_t)i * at->world.vocab_count,
+                                              at->world.vocab_count);
+        at->worst = fmax(at->worst, difference);
+    }
+}
+
+static double run_all(const char *path)
+{
+    pair at = {0};
+    world_open(&at.world, path);
+    oracle_open(&at.oracle, path, dw_device_threads(at.world.device));
+    for (uint32_t i = 0; i < PROMPT + DECODED; i++) {
+        at.world.tokens[i] = (int32_t)((i * i * 31 + i * 17 + 5) % at.world.vocab_count);
+    }
+    at.context = world_context(&at.world, 0);
+    step(&at, 0, PROMPT);
+    for (uint32_t i = 0; i < DECODED; i++) {
+        step(&at, PROMPT + i, 1);
+    }
+    assert_int_equal(dw_context_trim(at.context, TRIMMED_TO, NULL), DW_OK);
+    step(&at, TRIMMED_TO, AGAIN);
+    dw_context_destroy(at.context);
+    oracle_close(&at.oracle);
+    double worst = at.worst / world_tolerance(&at.world, 1.0);
+    world_close(&at.world);
+    return worst;
+}
+
+static double compare(const tiny_architecture *kind, enum ggml_type type)
+{
+    tiny_options options = tiny_defaults();
+    options.kind = kind;
+    options.architecture = kind->name;
+    options.layer_count = kind->window > 0 ? 7 : 3;
+    options.head_dim = 64;
+    options.matrix_type = type;
+    bool square = strcmp(kind->name, "olmoe") == 0 || strcmp(kind->name, "olmo2") == 0 ||
+                  strcmp(kind->name, "phi3") == 0 || strcmp(kind->name, "qwen2") == 0 ||
+                  strcmp(kind->name, "starcoder2") == 0;
+    options.embedding_length = square ? options.head_count * options.head_dim : 128;
+    if (type != GGML_TYPE_F32) { /* K and IQ types have blocks of 256 */
+        options.embedding_length = 256;
+        options.ff_length = 256;
+    }
+    if (strcmp(kind->name, "olmoe") == 0) {
+        options.kv_head_count = options.head_count;
+    }
+    char path[] = "/tmp/dw-arch-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    tiny_model_write(path, &options);
+    double worst = run_all(path);
+    (void)unlink(path);
+    return worst;
+}
+
+static void test_architectures_match_libllama(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        double worst = compare(&kinds[i], GGML_TYPE_F32);
+        print_message("%-12s %-2zu worst relative difference %.3g\n", kinds[i].name, i, worst);
+        assert_true(worst < 1e-4);
+    }
+}
+
+/* Each name of the table has been compared. */
+static void test_architectures_are_all_there(void **state)
+{
+    (void)state;
+    for (size_t i = 0; dw_architecture_name(i) != NULL; i++) {
+        bool found = false;
+        for (size_t k = 0; k < KIND_COUNT; k++) {
+            found = found || strcmp(kinds[k].name, dw_architecture_name(i)) == 0;
+        }
+        if (!found) {
+            fail_msg("no model of '%s'", dw_architecture_name(i));
+        }
+    }
+}
+
+/* Every type of matrix that a file may have. */
+static void test_architectures_weight_types(void **state)
+{
+    (void)state;
+    static const enum ggml_type types[] = {
+        GGML_TYPE_F16,    GGML_TYPE_BF16,  GGML_TYPE_Q4_0,    GGML_TYPE_Q4_1,  GGML_TYPE_Q5_0,
+        GGML_TYPE_Q5_1,   GGML_TYPE_Q8_0,  GGML_TYPE_Q2_K,    GGML_TYPE_Q3_K,  GGML_TYPE_Q4_K,
+        GGML_TYPE_Q5_K,   GGML_TYPE_Q6_K,  GGML_TYPE_IQ1_S,   GGML_TYPE_IQ1_M, GGML_TYPE_IQ2_XXS,
+        GGML_TYPE_IQ2_XS, GGML_TYPE_IQ2_S, GGML_TYPE_IQ3_XXS, GGML_TYPE_IQ3_S, GGML_TYPE_IQ4_NL,
+        GGML_TYPE_IQ4_XS};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        double worst = compare(&kinds[0], types[i]);
+        print_message("%-8s worst relative difference %.3g\n", ggml_type_name(types[i]), worst);
+        assert_true(worst < 1e-4);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_architectures_match_libllama),
+        cmocka_unit_test(test_architectures_are_all_there),
+        cmocka_unit_test(test_architectures_weight_types),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
