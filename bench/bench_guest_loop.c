@@ -80,7 +80,8 @@ static void c_prepare(c_side *c, dw_model *model)
     must(dw_vocab_tokenize(dw_model_vocab(c->model), prompt_text, strlen(prompt_text), c->prompt,
                            512, DW_TOKENIZE_SPECIAL, &c->prompt_count, &error),
          &error);
-    must(dw_context_create(&c->context, c->model, 512, &error), &error);
+    must(dw_context_create(&c->context, c->model, &(dw_context_options){.tokens_max = 512}, &error),
+         &error);
     c_forward(c, c->prompt, c->prompt_count);
 }
 

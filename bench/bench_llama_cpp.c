@@ -41,7 +41,8 @@ static void open_ours(bench *b, const char *path, int threads)
     dw_error err = {0};
     if (dw_device_open(&b->device, "CPU", threads, &err) != DW_OK ||
         dw_model_load(&b->model, b->device, path, &err) != DW_OK ||
-        dw_context_create(&b->context, b->model, TOKENS_MAX, &err) != DW_OK) {
+        dw_context_create(&b->context, b->model, &(dw_context_options){.tokens_max = TOKENS_MAX},
+                          &err) != DW_OK) {
         die(err.message);
     }
     size_t vocab_count = dw_model_shape_of(b->model)->vocab_count;

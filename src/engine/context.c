@@ -14,26 +14,40 @@
 struct dw_context {
     dw_model *model; /* counted */
     dw_kv_log *log;  /* its length is the context's */
+    dw_kv_type kv_type;
     int32_t *tokens; /* [token_room], of which the length are held */
     uint32_t token_room;
 };
 
-dw_status dw_context_create(dw_context **out, dw_model *model, uint32_t tokens_max, dw_error *err)
+dw_status dw_context_create(dw_context **out, dw_model *model, const dw_context_options *options,
+                            dw_error *err)
 {
+    static const dw_context_options defaults = {0};
     *out = NULL;
-    uint32_t length_max = dw_model_shape_of(model)->context_length;
-    if (tokens_max > length_max) {
+    options = options != NULL ? options : &defaults;
+    const dw_model_shape *shape = dw_model_shape_of(model);
+    uint32_t tokens_max = options->tokens_max > 0 ? options->tokens_max : shape->context_length;
+    if (tokens_max > shape->context_length) {
         return dw_fail(err, DW_E_RANGE, "context: %u tokens, the model was made for %u", tokens_max,
-                       length_max);
+                       shape->context_length);
+    }
+    size_t record_bytes = dw_kv_record_bytes(shape, options->kv_type);
+    if (record_bytes == 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "context: keys and values in %s want heads of a multiple of %lld, the "
+                       "model's have %u",
+                       ggml_type_name(dw_kv_ggml_type(options->kv_type)),
+                       (long long)ggml_blck_size(dw_kv_ggml_type(options->kv_type)),
+                       shape->head_dim);
     }
     dw_context *context = dw_alloc(1, sizeof *context);
     if (context == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a context");
     }
     context->model = dw_model_ref(model);
-    dw_kv_log_options options = {.record_bytes = dw_model_record_bytes(model),
-                                 .capacity_tokens = tokens_max > 0 ? tokens_max : length_max};
-    dw_status status = dw_kv_log_create(&context->log, dw_model_device(model), &options, err);
+    context->kv_type = options->kv_type;
+    dw_kv_log_options log = {.record_bytes = record_bytes, .capacity_tokens = tokens_max};
+    dw_status status = dw_kv_log_create(&context->log, dw_model_device(model), &log, err);
     if (status != DW_OK) {
         dw_context_destroy(context);
         return status;
@@ -191,6 +205,7 @@ static dw_status compute_all(dw_context *context, const dw_step *step, dw_error 
                           .view = step->view,
                           .tokens = step->tokens + done,
                           .token_count = count,
+                          .kv_type = context->kv_type,
                           .cancel = step->cancel};
         if (end > first_row) {
             uint32_t from = done > first_row ? done : first_row;

@@ -6,14 +6,22 @@
 #include "base/counters.h"
 #include "base/status.h"
 #include "memory/device_view.h"
+#include "model/attention.h"
 #include "model/model.h"
 
 typedef struct dw_context dw_context;
 
-/* An empty context of `model` (counted while it lives). tokens_max 0: the model's own length.
+typedef struct dw_context_options {
+    uint32_t tokens_max; /* 0: the model's own length */
+    dw_kv_type kv_type;
+} dw_context_options;
+
+/* An empty context of `model` (counted while it lives). `options` NULL: all zero.
  * Reserves address space; memory is committed as the context grows.
- * Errors: DW_E_RANGE (tokens_max beyond the model's length), DW_E_MEMORY. */
-dw_status dw_context_create(dw_context **out, dw_model *model, uint32_t tokens_max, dw_error *err);
+ * Errors: DW_E_RANGE (tokens_max beyond the model's length), DW_E_UNSUPPORTED (kv_type does not
+ * suit the model's heads), DW_E_MEMORY. */
+dw_status dw_context_create(dw_context **out, dw_model *model, const dw_context_options *options,
+                            dw_error *err);
 void dw_context_destroy(dw_context *context);
 
 dw_model *dw_context_model(const dw_context *context);

@@ -15,6 +15,7 @@ struct dw_step_graph {
     struct ggml_context *ggml;
     ggml_gallocr_t allocator; /* NULL until the first run */
     dw_forward_graph forward;
+    dw_attention *attention;       /* NULL: ggml's */
     struct ggml_tensor **kv_views; /* [kv_view_count]: what must follow the log */
     size_t kv_view_count;
     void *staging; /* [mask bytes], for devices whose inputs are not in host memory; else NULL */
@@ -36,6 +37,7 @@ static void destroy_graph(dw_step_graph *graph)
     if (graph->ggml != NULL) {
         ggml_free(graph->ggml);
     }
+    dw_attention_destroy(graph->attention);
     dw_free(graph->kv_views);
     dw_free(graph->staging);
     dw_free(graph);
@@ -53,6 +55,9 @@ static void destroy_cache(void *object)
 /* All views of the log, in a list: there are six a layer. */
 static dw_status list_kv_views(dw_step_graph *graph, dw_error *err)
 {
+    if (graph->forward.kv == NULL) {
+        return DW_OK;
+    }
     size_t count = 0;
     for (int pass = 0; pass < 2; pass++) {
         count = 0;
@@ -90,15 +95,21 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
     graph->ggml = ggml_init(params);
     dw_status status =
         graph->ggml != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a graph");
+    dw_device *device = dw_model_device(model);
+    if (status == DW_OK && size->kv_count == 0) {
+        status = dw_attention_create(&graph->attention, shape, size->kv_type,
+                                     dw_device_threads(device), err);
+    }
+    graph->size.attention = graph->attention;
     if (status == DW_OK) {
         status = dw_forward_graph_build(&graph->forward, graph->ggml, shape,
-                                        dw_model_weights_of(model), size, err);
+                                        dw_model_weights_of(model), &graph->size, err);
     }
     if (status == DW_OK) {
         status = list_kv_views(graph, err);
     }
     if (status == DW_OK) {
-        status = dw_device_check_graph(dw_model_device(model), graph->forward.graph, err);
+        status = dw_device_check_graph(device, graph->forward.graph, err);
     }
     if (status != DW_OK) {
         destroy_graph(graph);
@@ -111,7 +122,8 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
 static bool same_size(const dw_forward_size *a, const dw_forward_size *b)
 {
     return a->token_count == b->token_count && a->kv_count == b->kv_count &&
-           a->row_count == b->row_count && a->long_context == b->long_context;
+           a->row_count == b->row_count && a->kv_type == b->kv_type &&
+           a->long_context == b->long_context;
 }
 
 /* The graph for `size`: one that is kept, or a new one in the place of the longest unused. */
@@ -142,7 +154,10 @@ static dw_status find_graph(dw_step_graph **out, dw_model *model, graph_cache *c
 static dw_status place(dw_step_graph *graph, const dw_slice *slice, dw_error *err)
 {
     dw_forward_graph *forward = &graph->forward;
-    dw_status status = dw_kv_log_place(slice->log, forward->kv, err);
+    dw_status status = DW_OK;
+    if (forward->kv != NULL) {
+        status = dw_kv_log_place(slice->log, forward->kv, err);
+    }
     if (status == DW_OK) {
         status = dw_device_view_place(slice->view, forward->tokens, slice->tokens, err);
     }
@@ -165,6 +180,7 @@ static dw_status allocate(dw_step_graph *graph, const dw_device *device, dw_erro
 {
     ggml_backend_buffer_type_t type = dw_device_buffer_type(device);
     if (!ggml_backend_buft_is_host(type) && graph->staging == NULL) {
+        DW_ASSERT(graph->attention == NULL);
         graph->staging =
             dw_alloc(1, ggml_nbytes(graph->forward.mask) + ggml_nbytes(graph->forward.records));
         if (graph->staging == NULL) {
@@ -200,7 +216,7 @@ static void input_done(dw_step_graph *graph, struct ggml_tensor *tensor)
 /* An input that nothing in the graph uses gets no memory: with no rows there is no last query. */
 static bool is_used(const struct ggml_tensor *tensor)
 {
-    return tensor->data != NULL;
+    return tensor != NULL && tensor->data != NULL;
 }
 
 static void fill_positions(dw_step_graph *graph, uint32_t start)
@@ -218,6 +234,9 @@ static void fill_positions(dw_step_graph *graph, uint32_t start)
 static void fill_records(dw_step_graph *graph, uint32_t start)
 {
     struct ggml_tensor *tensor = graph->forward.records;
+    if (!is_used(tensor)) {
+        return;
+    }
     int64_t *records = input_of(graph, tensor);
     for (uint32_t i = 0; i < graph->size.token_count; i++) {
         records[i] = (int64_t)start + (int64_t)i;
@@ -229,7 +248,7 @@ static void fill_records(dw_step_graph *graph, uint32_t start)
 static void fill_mask(dw_step_graph *graph, struct ggml_tensor *tensor, uint32_t start,
                       uint32_t window)
 {
-    if (tensor == NULL || !is_used(tensor)) {
+    if (!is_used(tensor)) {
         return;
     }
     uint32_t kv_count = graph->size.kv_count;
@@ -244,6 +263,24 @@ static void fill_mask(dw_step_graph *graph, struct ggml_tensor *tensor, uint32_t
     input_done(graph, tensor);
 }
 
+/* Records that ggml's attention looks at, in steps, so that a graph serves many lengths; 0: ours
+ * does it, which looks at as many as there are.
+ *
+ * Ours runs on the host's cores, and there for more than one step's worth of records. Below that
+ * ggml's costs hardly more, and its sums are libllama's, bit by bit. That is worth having: weights
+ * of few bits make the last bit of a sum decide how a whole activation is rounded, so that another
+ * order of the same additions shows (libllama differs from itself as much when it takes a prompt in
+ * smaller pieces). */
+static uint32_t kv_count_of(dw_model *model, const dw_slice *slice)
+{
+    uint32_t end = dw_kv_log_length(slice->log) + slice->token_count;
+    bool host = dw_device_facts(dw_model_device(model))->kind == DW_DEVICE_CPU;
+    if (host && end > DW_KV_STEP_TOKENS) {
+        return 0;
+    }
+    return (end + DW_KV_STEP_TOKENS - 1) / DW_KV_STEP_TOKENS * DW_KV_STEP_TOKENS;
+}
+
 dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_slice *slice,
                             dw_error *err)
 {
@@ -256,12 +293,12 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
     }
     graph_cache *cache = extra->object;
     uint32_t start = dw_kv_log_length(slice->log);
-    uint32_t end = start + slice->token_count;
-    dw_forward_size size = {
-        .token_count = slice->token_count,
-        .kv_count = (end + DW_KV_STEP_TOKENS - 1) / DW_KV_STEP_TOKENS * DW_KV_STEP_TOKENS,
-        .row_count = slice->row_count,
-        .long_context = dw_kv_log_capacity(slice->log) > dw_model_shape_of(model)->rope_context};
+    dw_forward_size size = {.token_count = slice->token_count,
+                            .kv_count = kv_count_of(model, slice),
+                            .row_count = slice->row_count,
+                            .kv_type = slice->kv_type,
+                            .long_context = dw_kv_log_capacity(slice->log) >
+                                            dw_model_shape_of(model)->rope_context};
     DW_ASSERT(size.kv_count <= dw_kv_log_committed(slice->log));
     dw_step_graph *graph = NULL;
     dw_status status = find_graph(&graph, model, cache, &size, err);
@@ -275,6 +312,15 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
     }
     if (status != DW_OK) {
         return status;
+    }
+    if (graph->attention != NULL) {
+        dw_attention_sequence sequence = {.records = dw_kv_log_base(slice->log),
+                                          .past = start,
+                                          .token_count = slice->token_count};
+        status = dw_attention_prepare(graph->attention, &sequence, 1, err);
+        if (status != DW_OK) {
+            return status;
+        }
     }
     fill_positions(graph, start);
     fill_records(graph, start);

@@ -17,7 +17,8 @@ typedef struct dw_slice {
     struct dw_device_view *view; /* of the memory that tokens and logits lie in */
     int32_t *tokens;             /* [token_count] */
     uint32_t token_count;
-    float *logits; /* [row_count][vocab_count]; NULL with 0 rows */
+    dw_kv_type kv_type; /* the log's */
+    float *logits;      /* [row_count][vocab_count]; NULL with 0 rows */
     uint32_t row_count;
     const volatile bool *cancel; /* may be NULL */
 } dw_slice;

@@ -16,6 +16,8 @@ typedef struct builder {
     int64_t kv_count;
     int64_t row_count;
     struct ggml_tensor *rope_factors; /* NULL: none */
+    dw_kv_type kv_type;
+    dw_attention *attention; /* NULL: ggml's */
 } builder;
 
 static uint32_t node_count_max(const dw_model_shape *shape)
@@ -78,7 +80,7 @@ static struct ggml_tensor *rope(builder *b, struct ggml_tensor *x, uint32_t laye
 /* Byte offset in a record of a layer's keys (part 0) or values (part 1). */
 static size_t record_offset(const builder *b, uint32_t layer, uint32_t part)
 {
-    size_t part_bytes = (size_t)b->shape->kv_head_count * b->shape->head_dim * sizeof(ggml_fp16_t);
+    size_t part_bytes = b->shape->kv_head_count * dw_kv_head_bytes(b->shape, b->kv_type);
     return ((size_t)layer * 2 + part) * part_bytes;
 }
 
@@ -99,7 +101,7 @@ static struct ggml_tensor *recall(builder *b, uint32_t layer, uint32_t part)
 {
     struct ggml_tensor *kv = b->out->kv;
     return ggml_view_3d(b->ggml, kv, b->shape->head_dim, b->kv_count, b->shape->kv_head_count,
-                        kv->nb[1], b->shape->head_dim * sizeof(ggml_fp16_t),
+                        kv->nb[1], dw_kv_head_bytes(b->shape, b->kv_type),
                         record_offset(b, layer, part));
 }
 
@@ -165,16 +167,41 @@ static projections project(builder *b, const dw_layer_weights *layer, struct ggm
     return p;
 }
 
-static void append_keys_and_values(builder *b, const projections *p, uint32_t index)
+/* The node to attend behind, with our attention. */
+static struct ggml_tensor *append_keys_and_values(builder *b, const projections *p, uint32_t index)
 {
     struct ggml_tensor *k = rope(b, p->k, index);
     if (!ggml_is_contiguous(k)) {
         k = ggml_cont(b->ggml, k);
     }
+    if (b->attention != NULL) {
+        struct ggml_tensor *appended = dw_attention_append(b->attention, b->ggml, index, k, p->v);
+        ggml_build_forward_expand(b->out->graph, appended);
+        return appended;
+    }
     k = ggml_reshape_2d(b->ggml, k, (int64_t)b->shape->head_dim * b->shape->kv_head_count,
                         b->token_count);
     append(b, k, index, 0);
     append(b, p->v, index, 1);
+    return NULL;
+}
+
+/* By ggml: q [head_dim, heads, tokens] -> [heads * head_dim, tokens] */
+static struct ggml_tensor *flash_attention(builder *b, struct ggml_tensor *q, uint32_t index)
+{
+    float scale = b->shape->attention_scale;
+    if (b->shape->architecture->scales_queries) {
+        q = ggml_scale(b->ggml, q, scale);
+        scale = 1.0f;
+    }
+    q = ggml_permute(b->ggml, q, 0, 2, 1, 3); /* [head_dim, tokens, heads] */
+    bool windowed = dw_layer_windowed(b->shape, index);
+    struct ggml_tensor *y = ggml_flash_attn_ext(
+        b->ggml, q, recall(b, index, 0), recall(b, index, 1),
+        windowed ? b->out->window_mask : b->out->mask, scale, 0.0f, b->shape->attention_cap);
+    (void)ggml_prec_set_acc(y, GGML_PREC_F32); /* as libllama asks for */
+    return ggml_reshape_2d(b->ggml, y, (int64_t)b->shape->head_dim * b->shape->head_count,
+                           b->token_count);
 }
 
 /* x [embedding, tokens], normed -> [embedding, tokens] */
@@ -183,22 +210,12 @@ static struct ggml_tensor *attention(builder *b, const dw_layer_weights *layer, 
 {
     projections p = project(b, layer, x, true);
     struct ggml_tensor *q = rope(b, p.q, index);
-    float scale = b->shape->attention_scale;
-    if (b->shape->architecture->scales_queries) {
-        q = ggml_scale(b->ggml, q, scale);
-        scale = 1.0f;
-    }
     /* Before K and V, so that q is computed from x while x is still warm. */
     ggml_build_forward_expand(b->out->graph, q);
-    append_keys_and_values(b, &p, index);
-    q = ggml_permute(b->ggml, q, 0, 2, 1, 3); /* [head_dim, tokens, heads] */
-    bool windowed = dw_layer_windowed(b->shape, index);
-    struct ggml_tensor *y = ggml_flash_attn_ext(
-        b->ggml, q, recall(b, index, 0), recall(b, index, 1),
-        windowed ? b->out->window_mask : b->out->mask, scale, 0.0f, b->shape->attention_cap);
-    (void)ggml_prec_set_acc(y, GGML_PREC_F32); /* as libllama asks for */
-    y = ggml_reshape_2d(b->ggml, y, (int64_t)b->shape->head_dim * b->shape->head_count,
-                        b->token_count);
+    struct ggml_tensor *appended = append_keys_and_values(b, &p, index);
+    struct ggml_tensor *y = b->attention != NULL
+                                ? dw_attention_attend(b->attention, b->ggml, index, q, appended)
+                                : flash_attention(b, q, index);
     return linear(b, &layer->attn_out, y);
 }
 
@@ -327,7 +344,7 @@ static void build_layers(builder *b)
         struct ggml_tensor *normed = norm(b, &layer->attn_norm, x);
         if (last && b->row_count == 0) {
             projections p = project(b, layer, normed, false);
-            append_keys_and_values(b, &p, i);
+            (void)append_keys_and_values(b, &p, i);
             return;
         }
         struct ggml_tensor *y = attention(b, layer, i, normed);
@@ -353,12 +370,24 @@ static struct ggml_tensor *input(builder *b, enum ggml_type type, const char *na
     return tensor;
 }
 
+static void make_flash_inputs(builder *b)
+{
+    const dw_model_shape *shape = b->shape;
+    int64_t record = (int64_t)shape->layer_count * 2 * shape->kv_head_count * shape->head_dim;
+    b->out->records = input(b, GGML_TYPE_I64, "records", b->token_count, 1);
+    b->out->mask = input(b, GGML_TYPE_F16, "mask", b->kv_count, b->token_count);
+    if (shape->window > 0) {
+        b->out->window_mask = input(b, GGML_TYPE_F16, "window_mask", b->kv_count, b->token_count);
+    }
+    b->out->kv = input(b, dw_kv_ggml_type(b->kv_type), "kv", record, b->kv_count);
+}
+
 dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggml,
                                  const dw_model_shape *shape, const dw_model_weights *weights,
                                  const dw_forward_size *size, dw_error *err)
 {
     DW_ASSERT(size->token_count > 0 && size->row_count <= size->token_count);
-    DW_ASSERT(size->kv_count >= size->token_count);
+    DW_ASSERT(size->attention != NULL || size->kv_count >= size->token_count);
     *out = (dw_forward_graph){0};
     builder b = {.ggml = ggml,
                  .shape = shape,
@@ -366,13 +395,14 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .out = out,
                  .token_count = size->token_count,
                  .kv_count = size->kv_count,
-                 .row_count = size->row_count};
+                 .row_count = size->row_count,
+                 .kv_type = size->kv_type,
+                 .attention = size->attention};
     b.rope_factors = weights->rope_factors;
     if (b.rope_factors == NULL) {
         b.rope_factors =
             size->long_context ? weights->rope_factors_long : weights->rope_factors_short;
     }
-    int64_t record = (int64_t)shape->layer_count * 2 * shape->kv_head_count * shape->head_dim;
     out->graph = ggml_new_graph_custom(ggml, node_count_max(shape), false);
     if (out->graph == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a graph of %u nodes",
@@ -380,12 +410,9 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
     }
     out->tokens = input(&b, GGML_TYPE_I32, "tokens", b.token_count, 1);
     out->positions = input(&b, GGML_TYPE_I32, "positions", b.token_count, 1);
-    out->records = input(&b, GGML_TYPE_I64, "records", b.token_count, 1);
-    out->mask = input(&b, GGML_TYPE_F16, "mask", b.kv_count, b.token_count);
-    if (shape->window > 0) {
-        out->window_mask = input(&b, GGML_TYPE_F16, "window_mask", b.kv_count, b.token_count);
+    if (size->attention == NULL) {
+        make_flash_inputs(&b);
     }
-    out->kv = input(&b, GGML_TYPE_F16, "kv", record, b.kv_count);
     build_layers(&b);
     return DW_OK;
 }

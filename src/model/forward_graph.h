@@ -3,26 +3,30 @@
 #ifndef DW_MODEL_FORWARD_GRAPH_H
 #define DW_MODEL_FORWARD_GRAPH_H
 
+#include "model/attention.h"
 #include "model/weights.h"
 
 /* What a graph is made for. */
 typedef struct dw_forward_size {
     uint32_t token_count;
-    uint32_t kv_count;  /* records that attention looks at, padding included */
+    uint32_t kv_count;  /* records that ggml's attention looks at, padding included */
     uint32_t row_count; /* of logits, for the last tokens; 0: none */
-    bool long_context;  /* of more tokens than rope_context: which rope factors are taken */
+    dw_kv_type kv_type;
+    dw_attention *attention; /* ours, prepared before each run; NULL: ggml's flash attention */
+    bool long_context;       /* of more tokens than rope_context: which rope factors are taken */
 } dw_forward_size;
 
 /* A graph and the tensors that its user fills or places before it runs. */
 typedef struct dw_forward_graph {
     struct ggml_cgraph *graph;
-    struct ggml_tensor *tokens;      /* I32 [tokens] */
-    struct ggml_tensor *positions;   /* I32 [tokens] */
+    struct ggml_tensor *tokens;    /* I32 [tokens] */
+    struct ggml_tensor *positions; /* I32 [tokens] */
+    struct ggml_tensor *logits;    /* F32 [vocab, rows]; NULL where no rows are wanted */
+    /* What ggml's attention needs; NULL with ours: */
     struct ggml_tensor *records;     /* I64 [tokens]: where each token's record goes */
     struct ggml_tensor *mask;        /* F16 [kv, tokens]: 0 where seen, -infinity where not */
     struct ggml_tensor *window_mask; /* the same of layers with a window; NULL: there are none */
-    struct ggml_tensor *kv;          /* F16 [layers * 2 * kv_heads * head_dim, kv]: the log */
-    struct ggml_tensor *logits;      /* F32 [vocab, rows]; NULL where no rows are wanted */
+    struct ggml_tensor *kv;          /* [layers * 2 * kv_heads * head_dim, kv]: the log */
 } dw_forward_graph;
 
 /* Room that a ggml context must have for the graph. */

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/os.h"
+#include "model/attention.h"
 
 struct dw_model {
     _Atomic uint32_t references;
@@ -256,10 +257,7 @@ const dw_model_weights *dw_model_weights_of(const dw_model *model)
 
 size_t dw_model_record_bytes(const dw_model *model)
 {
-    /* The table's limits keep this far below overflow. */
-    const dw_model_shape *shape = &model->shape;
-    return (size_t)shape->layer_count * 2 * shape->kv_head_count * shape->head_dim *
-           sizeof(ggml_fp16_t);
+    return dw_kv_record_bytes(&model->shape, DW_KV_F16);
 }
 
 dw_model_extra *dw_model_lock(dw_model *model)

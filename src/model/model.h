@@ -17,7 +17,7 @@ const dw_vocab *dw_model_vocab(const dw_model *model);
 dw_device *dw_model_device(const dw_model *model);
 const dw_model_shape *dw_model_shape_of(const dw_model *model);
 const dw_model_weights *dw_model_weights_of(const dw_model *model);
-/* Bytes of one token's record in a KV log: [layer][K, V][kv_head][head_dim] F16. */
+/* Bytes of one token's record in a KV log of halves. */
 size_t dw_model_record_bytes(const dw_model *model);
 
 /* What the engine keeps beside a model (its graphs): made, used and replaced under the lock, ended

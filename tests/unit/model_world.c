@@ -108,7 +108,8 @@ dw_context *world_context(model_world *world, uint32_t tokens_max)
 {
     dw_error err = {0};
     dw_context *context = NULL;
-    if (dw_context_create(&context, world->model, tokens_max, &err) != DW_OK) {
+    dw_context_options options = {.tokens_max = tokens_max, .kv_type = world->kv_type};
+    if (dw_context_create(&context, world->model, &options, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     return context;
@@ -161,9 +162,11 @@ void oracle_open(model_oracle *oracle, const char *path, int threads)
     params.n_seq_max = 1;
     params.n_threads = threads;
     params.n_threads_batch = threads;
-    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
-    params.type_k = GGML_TYPE_F16;
-    params.type_v = GGML_TYPE_F16;
+    /* Its flash attention turns floats into halves: exact is the other one. */
+    params.flash_attn_type = oracle->kv_type == DW_KV_F32 ? LLAMA_FLASH_ATTN_TYPE_DISABLED
+                                                          : LLAMA_FLASH_ATTN_TYPE_ENABLED;
+    params.type_k = dw_kv_ggml_type(oracle->kv_type);
+    params.type_v = dw_kv_ggml_type(oracle->kv_type);
     params.no_perf = true;
     oracle->context = llama_init_from_model(oracle->model, params);
     assert_non_null(oracle->context);

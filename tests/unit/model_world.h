@@ -22,6 +22,7 @@ typedef struct model_world {
     int32_t *tokens; /* [WORLD_TOKENS], at the region's start */
     float *logits;   /* [WORLD_ROWS][vocab_count], behind */
     uint32_t vocab_count;
+    dw_kv_type kv_type; /* of contexts made from now on */
     dw_counters counters;
 } model_world;
 
@@ -50,6 +51,7 @@ typedef struct model_oracle {
     struct llama_model *model;
     struct llama_context *context;
     uint32_t vocab_count;
+    dw_kv_type kv_type; /* set before opening */
 } model_oracle;
 
 void oracle_open(model_oracle *oracle, const char *path, int threads);

@@ -16,9 +16,10 @@
 #include "model_world.h"
 #include "tiny_model.h"
 
-#define PROMPT 150u
+/* Long enough for our own attention, and for its cutting of long logs when decoding. */
+#define PROMPT 600u
 #define DECODED 20u
-#define TRIMMED_TO 90u
+#define TRIMMED_TO 560u
 #define AGAIN 40u
 
 static const tiny_architecture kinds[] = {
@@ -110,8 +111,9 @@ static void step(pair *at, uint32_t start, uint32_t count)
 
 static double run_all(const char *path)
 {
-    pair at = {0};
+    pair at = {.oracle.kv_type = DW_KV_F32};
     world_open(&at.world, path);
+    at.world.kv_type = DW_KV_F32;
     oracle_open(&at.oracle, path, dw_device_threads(at.world.device));
     for (uint32_t i = 0; i < PROMPT + DECODED; i++) {
         at.world.tokens[i] = (int32_t)((i * i * 31 + i * 17 + 5) % at.world.vocab_count);
@@ -159,13 +161,21 @@ static double compare(const tiny_architecture *kind, enum ggml_type type)
     return worst;
 }
 
+/* In floats throughout, keys and values too: what is left is the order of sums. GELU goes through
+ * ggml's table of halves, where the smallest difference can pick the next entry. */
+static double limit_of(const tiny_architecture *kind)
+{
+    bool table = strncmp(kind->name, "gemma", 5) == 0 || strcmp(kind->name, "starcoder2") == 0;
+    return table ? 1e-3 : 1e-5;
+}
+
 static void test_architectures_match_libllama(void **state)
 {
     (void)state;
     for (size_t i = 0; i < KIND_COUNT; i++) {
         double worst = compare(&kinds[i], GGML_TYPE_F32);
         print_message("%-12s %-2zu worst relative difference %.3g\n", kinds[i].name, i, worst);
-        assert_true(worst < 1e-4);
+        assert_true(worst < limit_of(&kinds[i]));
     }
 }
 
@@ -184,7 +194,8 @@ static void test_architectures_are_all_there(void **state)
     }
 }
 
-/* Every type of matrix that a file may have. */
+/* Every type of matrix that a file may have. Products with them round the other side to halves or
+ * bytes first, and so make small differences larger. */
 static void test_architectures_weight_types(void **state)
 {
     (void)state;
@@ -197,7 +208,7 @@ static void test_architectures_weight_types(void **state)
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         double worst = compare(&kinds[0], types[i]);
         print_message("%-8s worst relative difference %.3g\n", ggml_type_name(types[i]), worst);
-        assert_true(worst < 1e-4);
+        assert_true(worst < 2e-2);
     }
 }
 

@@ -194,7 +194,9 @@ static void test_context_bad_steps_change_nothing(void **state)
     model_world *world = &((fixture *)*state)->world;
     dw_error err = {0};
     dw_context *context = NULL;
-    assert_int_equal(dw_context_create(&context, world->model, 4000, &err), DW_E_RANGE);
+    assert_int_equal(
+        dw_context_create(&context, world->model, &(dw_context_options){.tokens_max = 4000}, &err),
+        DW_E_RANGE);
     assert_non_null(strstr(err.message, "4000"));
     context = world_context(world, 400);
     assert_int_equal(dw_context_capacity(context), 400);
@@ -300,7 +302,7 @@ static void test_context_survives_no_memory(void **state)
         dw_error err = {0};
         dw_context *context = NULL;
         dw_alloc_fail_after(n);
-        dw_status status = dw_context_create(&context, world->model, 0, &err);
+        dw_status status = dw_context_create(&context, world->model, NULL, &err);
         if (status == DW_OK) {
             dw_step step = {.tokens = world->tokens, .token_count = (uint32_t)(5 + n)};
             status = world_try_forward(world, context, &step, &err);

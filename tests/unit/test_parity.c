@@ -21,7 +21,7 @@ static void test_parity_logits_of_every_position(void **state)
 {
     (void)state;
     model_world world;
-    model_oracle oracle;
+    model_oracle oracle = {0};
     world_open(&world, world_model_path());
     oracle_open(&oracle, world_model_path(), dw_device_threads(world.device));
     assert_int_equal(oracle.vocab_count, world.vocab_count);
@@ -89,7 +89,7 @@ static void test_parity_greedy_continuations(void **state)
 {
     (void)state;
     model_world world;
-    model_oracle oracle;
+    model_oracle oracle = {0};
     world_open(&world, world_model_path());
     oracle_open(&oracle, world_model_path(), dw_device_threads(world.device));
     char *prompts = world_data("prompts.txt");
@@ -119,7 +119,7 @@ static void check_tiny(const tiny_options *options)
     (void)close(fd);
     tiny_model_write(path, options);
     model_world world;
-    model_oracle oracle;
+    model_oracle oracle = {0};
     world_open(&world, path);
     oracle_open(&oracle, path, dw_device_threads(world.device));
     uint32_t count = 100;

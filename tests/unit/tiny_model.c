@@ -205,7 +205,8 @@ static void add_tensors(writer *w)
         add(w, "output_norm.bias", GGML_TYPE_F32, embedding, 0, (spread){0.0f, 0.2f});
     }
     if (o->own_output || kind->own_output) {
-        add(w, "output.weight", GGML_TYPE_F16, embedding, o->vocab_count, (spread){0.0f, 0.3f});
+        add(w, "output.weight", kind->own_output ? GGML_TYPE_F32 : GGML_TYPE_F16, embedding,
+            o->vocab_count, (spread){0.0f, 0.3f});
     }
     add_rope_factors(w);
     for (uint32_t i = 0; i < o->layer_count; i++) {

@@ -1,0 +1,535 @@
+#include "model/attention.h"
+
+#include <ggml-cpu.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define TILE_ROWS 64u      /* of queries, where there are many */
+#define FEW_ROWS 8u        /* the kernel's other form */
+#define PART_RECORDS 256u  /* with few rows a long log is cut into parts of so many records */
+#define WHOLE_RECORDS 512u /* up to so many it stays whole */
+#define ALIGN_FLOATS 16u
+
+/* A piece of work: some rows of queries of one sequence and head, over a range of records. Row r is
+ * token r / group, head kv_head * group + r % group, with group = heads / kv_heads. */
+typedef struct unit {
+    uint32_t sequence;
+    uint32_t kv_head;
+    uint32_t row;
+    uint32_t row_count;
+    uint32_t from;
+    uint32_t to;
+    uint32_t part_count; /* of the same rows; above 1 they are merged */
+    uint32_t part;
+    uint32_t first_partial; /* of part 0, in work_list.partials */
+    uint32_t merge;         /* the counter in work_list.waiting */
+} unit;
+
+/* The units of one layer: layers with a window have another list than those without. */
+typedef struct work_list {
+    unit *units;
+    uint32_t count;
+    uint32_t capacity;
+    uint32_t partial_count;
+    uint32_t merge_count;
+} work_list;
+
+typedef struct merge_counter {
+    _Atomic uint32_t done; /* parts, of those to be merged */
+} merge_counter;
+
+typedef struct layer_work {
+    dw_attention *attention;
+    uint32_t index;
+    float scale;
+    bool windowed;
+    _Atomic uint32_t next; /* unit to be taken */
+} layer_work;
+
+struct dw_attention {
+    const dw_model_shape *shape;
+    const dw__attention_kernel *kernel;
+    dw_kv_type type;
+    size_t head_bytes;
+    size_t record_bytes;
+    int threads;
+    layer_work *layers;
+    work_list lists[2]; /* without and with a window */
+    dw_attention_sequence *sequences;
+    uint32_t sequence_count;
+    uint32_t sequence_capacity;
+    /* Shared by all layers, which follow each other: */
+    float *partials; /* [partial_capacity][FEW_ROWS][head_dim + 2] */
+    uint32_t partial_capacity;
+    merge_counter *waiting; /* [merge_capacity] */
+    uint32_t merge_capacity;
+    float *scratch; /* [threads][thread_floats] */
+    size_t thread_floats;
+};
+
+enum ggml_type dw_kv_ggml_type(dw_kv_type type)
+{
+    static const enum ggml_type types[] = {
+        [DW_KV_F16] = GGML_TYPE_F16, [DW_KV_Q8_0] = GGML_TYPE_Q8_0, [DW_KV_F32] = GGML_TYPE_F32};
+    return types[type];
+}
+
+size_t dw_kv_head_bytes(const dw_model_shape *shape, dw_kv_type type)
+{
+    enum ggml_type stored = dw_kv_ggml_type(type);
+    bool whole = shape->head_dim % ggml_blck_size(stored) == 0;
+    return whole ? ggml_row_size(stored, shape->head_dim) : 0;
+}
+
+size_t dw_kv_record_bytes(const dw_model_shape *shape, dw_kv_type type)
+{
+    /* The table's limits keep this far below overflow. */
+    return (size_t)shape->layer_count * 2 * shape->kv_head_count * dw_kv_head_bytes(shape, type);
+}
+
+static uint32_t group_of(const dw_attention *attention)
+{
+    return attention->shape->head_count / attention->shape->kv_head_count;
+}
+
+/* ---- life ---- */
+
+static size_t round_floats(size_t count)
+{
+    return (count + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+}
+
+dw_status dw_attention_create(dw_attention **out, const dw_model_shape *shape, dw_kv_type type,
+                              int threads, dw_error *err)
+{
+    *out = NULL;
+    dw_attention *attention = dw_alloc(1, sizeof *attention);
+    if (attention == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for attention");
+    }
+    attention->shape = shape;
+    attention->kernel = dw__attention_kernel_for(shape->head_dim);
+    attention->type = type;
+    attention->head_bytes = dw_kv_head_bytes(shape, type);
+    attention->record_bytes = dw_kv_record_bytes(shape, type);
+    attention->threads = threads;
+    DW_ASSERT(attention->kernel != NULL && attention->head_bytes > 0 && threads > 0);
+    /* The kernel's own, then queries and output, then four numbers a row. */
+    attention->thread_floats = round_floats(dw__tile_scratch_floats(shape->head_dim) +
+                                            (size_t)TILE_ROWS * (2 * shape->head_dim + 4));
+    attention->layers = dw_alloc(shape->layer_count, sizeof *attention->layers);
+    attention->scratch = dw_alloc((size_t)threads * attention->thread_floats, sizeof(float));
+    if (attention->layers == NULL || attention->scratch == NULL) {
+        dw_attention_destroy(attention);
+        return dw_fail(err, DW_E_MEMORY, "no memory for attention with %d threads", threads);
+    }
+    for (uint32_t i = 0; i < shape->layer_count; i++) {
+        attention->layers[i].attention = attention;
+        attention->layers[i].index = i;
+        attention->layers[i].windowed = dw_layer_windowed(shape, i);
+        attention->layers[i].scale = shape->attention_scale;
+    }
+    *out = attention;
+    return DW_OK;
+}
+
+void dw_attention_destroy(dw_attention *attention)
+{
+    if (attention == NULL) {
+        return;
+    }
+    dw_free(attention->layers);
+    dw_free(attention->lists[0].units);
+    dw_free(attention->lists[1].units);
+    dw_free(attention->sequences);
+    dw_free(attention->partials);
+    dw_free(attention->waiting);
+    dw_free(attention->scratch);
+    dw_free(attention);
+}
+
+/* ---- cutting a step into units ---- */
+
+static dw_status add_unit(work_list *list, const unit *one, dw_error *err)
+{
+    if (list->count == list->capacity) {
+        uint32_t capacity = list->capacity > 0 ? list->capacity * 2 : 64;
+        unit *units = dw_realloc(list->units, capacity, sizeof *units);
+        if (units == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a step of %u parts", capacity);
+        }
+        list->units = units;
+        list->capacity = capacity;
+    }
+    list->units[list->count++] = *one;
+    return DW_OK;
+}
+
+/* The records that the token at `position` sees: [first, position]. */
+static uint32_t first_seen(uint32_t position, uint32_t window)
+{
+    return window > 0 && position >= window ? position - window + 1 : 0;
+}
+
+/* `one` for all heads of keys and values, in parts where its records are many. */
+static dw_status add_tile(const dw_attention *attention, work_list *list, unit *one, dw_error *err)
+{
+    uint32_t from = one->from;
+    uint32_t to = one->to;
+    bool cut = one->row_count <= FEW_ROWS && to - from > WHOLE_RECORDS;
+    one->part_count = cut ? (to - from + PART_RECORDS - 1) / PART_RECORDS : 1;
+    for (uint32_t head = 0; head < attention->shape->kv_head_count; head++) {
+        one->kv_head = head;
+        if (cut) {
+            one->first_partial = list->partial_count;
+            list->partial_count += one->part_count;
+            one->merge = list->merge_count++;
+        }
+        for (uint32_t part = 0; part < one->part_count; part++) {
+            one->part = part;
+            if (cut) {
+                one->from = from + part * PART_RECORDS;
+                one->to = one->from + PART_RECORDS < to ? one->from + PART_RECORDS : to;
+            }
+            dw_status status = add_unit(list, one, err);
+            if (status != DW_OK) {
+                return status;
+            }
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status add_sequence(const dw_attention *attention, work_list *list, uint32_t index,
+                              uint32_t window, dw_error *err)
+{
+    const dw_attention_sequence *sequence = &attention->sequences[index];
+    uint32_t group = group_of(attention);
+    uint32_t rows = sequence->token_count * group;
+    uint32_t step = rows <= FEW_ROWS ? FEW_ROWS : TILE_ROWS;
+    for (uint32_t row = 0; row < rows; row += step) {
+        unit one = {.sequence = index, .row = row};
+        one.row_count = rows - row < step ? rows - row : step;
+        uint32_t last = row + one.row_count - 1;
+        one.from = first_seen(sequence->past + row / group, window);
+        one.to = sequence->past + last / group + 1;
+        dw_status status = add_tile(attention, list, &one, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status reserve(dw_attention *attention, uint32_t partials, uint32_t merges, dw_error *err)
+{
+    if (partials > attention->partial_capacity) {
+        size_t floats = (size_t)FEW_ROWS * (attention->shape->head_dim + 2);
+        float *grown = dw_realloc(attention->partials, 2 * partials * floats, sizeof *grown);
+        if (grown == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for %u parts of attention", partials);
+        }
+        attention->partials = grown;
+        attention->partial_capacity = 2 * partials;
+    }
+    if (merges > attention->merge_capacity) {
+        merge_counter *grown = dw_realloc(attention->waiting, 2 * merges, sizeof *grown);
+        if (grown == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for %u parts of attention", merges);
+        }
+        attention->waiting = grown;
+        attention->merge_capacity = 2 * merges;
+    }
+    return DW_OK;
+}
+
+static dw_status keep_sequences(dw_attention *attention, const dw_attention_sequence *sequences,
+                                uint32_t count, dw_error *err)
+{
+    if (count > attention->sequence_capacity) {
+        dw_attention_sequence *grown =
+            dw_realloc(attention->sequences, count, sizeof *attention->sequences);
+        if (grown == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a step of %u sequences", count);
+        }
+        attention->sequences = grown;
+        attention->sequence_capacity = count;
+    }
+    memcpy(attention->sequences, sequences, count * sizeof *sequences);
+    attention->sequence_count = count;
+    return DW_OK;
+}
+
+dw_status dw_attention_prepare(dw_attention *attention, const dw_attention_sequence *sequences,
+                               uint32_t count, dw_error *err)
+{
+    dw_status status = keep_sequences(attention, sequences, count, err);
+    for (int windowed = 0; windowed < 2; windowed++) {
+        work_list *list = &attention->lists[windowed];
+        uint32_t window = windowed == 1 ? attention->shape->window : 0;
+        list->count = 0;
+        list->partial_count = 0;
+        list->merge_count = 0;
+        if (windowed == 1 && window == 0) {
+            break;
+        }
+        for (uint32_t i = 0; i < count && status == DW_OK; i++) {
+            status = add_sequence(attention, list, i, window, err);
+        }
+        if (status == DW_OK) {
+            status = reserve(attention, list->partial_count, list->merge_count, err);
+        }
+    }
+    for (uint32_t i = 0; i < attention->merge_capacity; i++) {
+        atomic_store_explicit(&attention->waiting[i].done, 0, memory_order_relaxed);
+    }
+    for (uint32_t i = 0; i < attention->shape->layer_count; i++) {
+        atomic_store_explicit(&attention->layers[i].next, 0, memory_order_relaxed);
+    }
+    return status;
+}
+
+/* ---- appending ---- */
+
+static unsigned char *record_part(const dw_attention *attention, unsigned char *records,
+                                  uint32_t layer, uint32_t part)
+{
+    return records +
+           ((size_t)layer * 2 + part) * attention->shape->kv_head_count * attention->head_bytes;
+}
+
+static void store_row(dw_kv_type type, const float *row, int64_t count, unsigned char *to)
+{
+    switch (type) {
+    case DW_KV_F16:
+        ggml_cpu_fp32_to_fp16(row, (ggml_fp16_t *)(void *)to, count);
+        break;
+    case DW_KV_Q8_0:
+        (void)ggml_quantize_chunk(GGML_TYPE_Q8_0, row, to, 0, 1, count, NULL);
+        break;
+    default:
+        memcpy(to, row, (size_t)count * sizeof *row);
+    }
+}
+
+/* Token i's rows of K and V are two pieces of work, shared out one by one. */
+static void append(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    const layer_work *work = user;
+    const dw_attention *attention = work->attention;
+    int64_t row = (int64_t)attention->shape->kv_head_count * attention->shape->head_dim;
+    int64_t piece = 0;
+    for (uint32_t i = 0; i < attention->sequence_count; i++) {
+        const dw_attention_sequence *sequence = &attention->sequences[i];
+        for (uint32_t token = 0; token < sequence->token_count; token++) {
+            unsigned char *record =
+                sequence->records + (size_t)(sequence->past + token) * attention->record_bytes;
+            for (uint32_t part = 0; part < 2; part++, piece++) {
+                if (piece % nth != ith) {
+                    continue;
+                }
+                const struct ggml_tensor *from = dst->src[part];
+                size_t stride = part == 0 ? from->nb[2] : from->nb[1];
+                const unsigned char *numbers = from->data;
+                numbers += (size_t)(sequence->first_token + token) * stride;
+                store_row(attention->type, (const float *)(const void *)numbers, row,
+                          record_part(attention, record, work->index, part));
+            }
+        }
+    }
+}
+
+struct ggml_tensor *dw_attention_append(dw_attention *attention, struct ggml_context *ggml,
+                                        uint32_t layer, struct ggml_tensor *k,
+                                        struct ggml_tensor *v)
+{
+    struct ggml_tensor *args[] = {k, v};
+    return ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, args, 2, append, GGML_N_TASKS_MAX,
+                          &attention->layers[layer]);
+}
+
+/* ---- attending ---- */
+
+/* A thread's own memory. */
+typedef struct workplace {
+    float *kernel;
+    float *queries; /* [TILE_ROWS][head_dim] */
+    float *output;  /* the same */
+    float *maxima;  /* [TILE_ROWS] */
+    float *sums;
+    uint32_t *first;
+    uint32_t *end;
+} workplace;
+
+static workplace workplace_of(const dw_attention *attention, int thread)
+{
+    size_t head_dim = attention->shape->head_dim;
+    workplace place = {.kernel = attention->scratch + (size_t)thread * attention->thread_floats};
+    place.queries = place.kernel + dw__tile_scratch_floats(attention->shape->head_dim);
+    place.output = place.queries + TILE_ROWS * head_dim;
+    place.maxima = place.output + TILE_ROWS * head_dim;
+    place.sums = place.maxima + TILE_ROWS;
+    place.first = (uint32_t *)(void *)(place.sums + TILE_ROWS);
+    place.end = place.first + TILE_ROWS;
+    return place;
+}
+
+/* Byte address of row `row`'s head in a tensor [head_dim, heads, tokens] or [.., tokens]. */
+static float *head_of(const struct ggml_tensor *tensor, size_t head_stride, size_t token_stride,
+                      uint32_t token, uint32_t head)
+{
+    unsigned char *data = tensor->data;
+    return (float *)(void *)(data + token * token_stride + head * head_stride);
+}
+
+static void gather_rows(const layer_work *work, const unit *one, const struct ggml_tensor *queries,
+                        const workplace *place)
+{
+    const dw_attention *attention = work->attention;
+    const dw_attention_sequence *sequence = &attention->sequences[one->sequence];
+    uint32_t head_dim = attention->shape->head_dim;
+    uint32_t group = group_of(attention);
+    uint32_t window = work->windowed ? attention->shape->window : 0;
+    for (uint32_t i = 0; i < one->row_count; i++) {
+        uint32_t token = (one->row + i) / group;
+        uint32_t head = one->kv_head * group + (one->row + i) % group;
+        const float *from =
+            head_of(queries, queries->nb[1], queries->nb[2], sequence->first_token + token, head);
+        for (uint32_t k = 0; k < head_dim; k++) {
+            place->queries[(size_t)i * head_dim + k] = from[k] * work->scale;
+        }
+        place->first[i] = first_seen(sequence->past + token, window);
+        place->end[i] = sequence->past + token + 1;
+    }
+}
+
+/* A unit's own result, not yet divided: what is merged. */
+typedef struct partial {
+    float *maxima; /* [FEW_ROWS] */
+    float *sums;
+    float *output; /* [FEW_ROWS][head_dim] */
+} partial;
+
+static partial partial_at(const dw_attention *attention, uint32_t index)
+{
+    size_t floats = (size_t)FEW_ROWS * (attention->shape->head_dim + 2);
+    partial at = {.maxima = attention->partials + index * floats};
+    at.sums = at.maxima + FEW_ROWS;
+    at.output = at.sums + FEW_ROWS;
+    return at;
+}
+
+static void write_row(const layer_work *work, const unit *one, struct ggml_tensor *dst,
+                      uint32_t row, const float *output, float sum)
+{
+    const dw_attention *attention = work->attention;
+    uint32_t head_dim = attention->shape->head_dim;
+    uint32_t group = group_of(attention);
+    uint32_t token = attention->sequences[one->sequence].first_token + (one->row + row) / group;
+    uint32_t head = one->kv_head * group + (one->row + row) % group;
+    float *to = head_of(dst, head_dim * sizeof *to, dst->nb[1], token, head);
+    for (uint32_t i = 0; i < head_dim; i++) {
+        to[i] = output[i] / sum; /* a sum of 0 comes of NaN, and gives it on */
+    }
+}
+
+/* By whichever thread did the last part, always in the parts' order. */
+static void merge(const layer_work *work, const unit *one, struct ggml_tensor *dst, float *output)
+{
+    const dw_attention *attention = work->attention;
+    uint32_t head_dim = attention->shape->head_dim;
+    for (uint32_t row = 0; row < one->row_count; row++) {
+        float maximum = -INFINITY;
+        float sum = 0.0f;
+        for (uint32_t part = 0; part < one->part_count; part++) {
+            maximum = fmaxf(maximum, partial_at(attention, one->first_partial + part).maxima[row]);
+        }
+        memset(output, 0, head_dim * sizeof *output);
+        for (uint32_t part = 0; part < one->part_count; part++) {
+            partial at = partial_at(attention, one->first_partial + part);
+            float share = at.sums[row] > 0 ? expf(at.maxima[row] - maximum) : 0.0f;
+            const float *from = at.output + (size_t)row * head_dim;
+            sum += share * at.sums[row];
+            for (uint32_t i = 0; i < head_dim; i++) {
+                output[i] += share * from[i];
+            }
+        }
+        write_row(work, one, dst, row, output, sum);
+    }
+}
+
+static void run_unit(layer_work *work, const unit *one, struct ggml_tensor *dst,
+                     const workplace *place)
+{
+    const dw_attention *attention = work->attention;
+    const dw_attention_sequence *sequence = &attention->sequences[one->sequence];
+    uint32_t head_dim = attention->shape->head_dim;
+    size_t head_offset = one->kv_head * attention->head_bytes;
+    bool cut = one->part_count > 1;
+    partial into = {.maxima = place->maxima, .sums = place->sums, .output = place->output};
+    if (cut) {
+        into = partial_at(attention, one->first_partial + one->part);
+    }
+    gather_rows(work, one, dst->src[0], place);
+    dw__tile tile = {
+        .keys = record_part(attention, sequence->records, work->index, 0) + head_offset,
+        .values = record_part(attention, sequence->records, work->index, 1) + head_offset,
+        .stride = attention->record_bytes,
+        .type = attention->type,
+        .head_dim = head_dim,
+        .row_count = one->row_count,
+        .queries = place->queries,
+        .from = one->from,
+        .to = one->to,
+        .first = place->first,
+        .end = place->end,
+        .cap = attention->shape->attention_cap,
+        .maxima = into.maxima,
+        .sums = into.sums,
+        .output = into.output,
+        .scratch = place->kernel};
+    attention->kernel->attend(&tile);
+    if (!cut) {
+        for (uint32_t row = 0; row < one->row_count; row++) {
+            write_row(work, one, dst, row, into.output + (size_t)row * head_dim, into.sums[row]);
+        }
+        return;
+    }
+    uint32_t done = 1 + atomic_fetch_add_explicit(&attention->waiting[one->merge].done, 1,
+                                                  memory_order_acq_rel);
+    if (done == one->part_count) {
+        /* For the next layer, which starts when all threads are through with this one. */
+        atomic_store_explicit(&attention->waiting[one->merge].done, 0, memory_order_relaxed);
+        merge(work, one, dst, place->output);
+    }
+}
+
+static void attend(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    (void)nth;
+    layer_work *work = user;
+    const dw_attention *attention = work->attention;
+    DW_ASSERT(ith < attention->threads);
+    const work_list *list = &attention->lists[work->windowed ? 1 : 0];
+    workplace place = workplace_of(attention, ith);
+    for (;;) {
+        uint32_t index = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed);
+        if (index >= list->count) {
+            return;
+        }
+        run_unit(work, &list->units[index], dst, &place);
+    }
+}
+
+struct ggml_tensor *dw_attention_attend(dw_attention *attention, struct ggml_context *ggml,
+                                        uint32_t layer, struct ggml_tensor *queries,
+                                        struct ggml_tensor *appended)
+{
+    struct ggml_tensor *args[] = {queries, appended};
+    int64_t row = (int64_t)attention->shape->head_count * attention->shape->head_dim;
+    return ggml_custom_4d(ggml, GGML_TYPE_F32, row, queries->ne[2], 1, 1, args, 2, attend,
+                          GGML_N_TASKS_MAX, &attention->layers[layer]);
+}

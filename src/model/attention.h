@@ -1,0 +1,55 @@
+/* Attention on the CPU as two operations of a ggml graph: keys and values are appended to KV logs,
+ * then queries attend to what the logs hold. A step may have tokens of many sequences, each with a
+ * log of its own; nothing is padded, masked or copied together, and a graph serves any length.
+ *
+ * Work is cut by sequence, head of keys and values, rows of queries and, for few rows over many
+ * records, by record; how depends on the sequence's own length alone. A sequence's numbers are
+ * therefore the same whatever else is in the step, and however many threads there are. */
+#ifndef DW_MODEL_ATTENTION_H
+#define DW_MODEL_ATTENTION_H
+
+#include <ggml.h>
+
+#include "model/architecture.h"
+#include "model/attention_kernel.h"
+
+typedef struct dw_attention dw_attention;
+
+/* One sequence's share of a step. */
+typedef struct dw_attention_sequence {
+    unsigned char *records; /* its log's first; room for past + token_count */
+    uint32_t past;          /* records before this step */
+    uint32_t first_token;   /* of the step's tokens */
+    uint32_t token_count;
+} dw_attention_sequence;
+
+/* How numbers of `type` are called in ggml. */
+enum ggml_type dw_kv_ggml_type(dw_kv_type type);
+/* Bytes of one head's keys or values, and of a token's record: [layer][K, V][kv_head][head_dim].
+ * 0: Q8_0 wants heads that are multiples of 32. */
+size_t dw_kv_head_bytes(const dw_model_shape *shape, dw_kv_type type);
+size_t dw_kv_record_bytes(const dw_model_shape *shape, dw_kv_type type);
+
+/* For graphs of a model that run with `threads` threads at most. `shape` must outlive it.
+ * Errors: DW_E_MEMORY. */
+dw_status dw_attention_create(dw_attention **out, const dw_model_shape *shape, dw_kv_type type,
+                              int threads, dw_error *err);
+void dw_attention_destroy(dw_attention *attention);
+
+/* Append a layer's keys [head_dim, kv_heads, tokens] and values, whose rows [head_dim * kv_heads]
+ * may lie apart. F32. The node must be put into the graph. Thread: the graph's builder. */
+struct ggml_tensor *dw_attention_append(dw_attention *attention, struct ggml_context *ggml,
+                                        uint32_t layer, struct ggml_tensor *k,
+                                        struct ggml_tensor *v);
+/* queries [head_dim, heads, tokens], F32, times `scale` -> [heads * head_dim, tokens]. `appended`
+ * is the node above. */
+struct ggml_tensor *dw_attention_attend(dw_attention *attention, struct ggml_context *ggml,
+                                        uint32_t layer, struct ggml_tensor *queries,
+                                        struct ggml_tensor *appended);
+
+/* Before each run: whose tokens the step has, all of them and in order. Allocates only where a
+ * step is larger than any before. Errors: DW_E_MEMORY. */
+dw_status dw_attention_prepare(dw_attention *attention, const dw_attention_sequence *sequences,
+                               uint32_t count, dw_error *err);
+
+#endif

@@ -1,0 +1,233 @@
+/* Attention's kernels, each that this machine can run, against sums in double precision. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <ggml.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/attention_kernel.h"
+
+#define RECORDS 300u
+#define HEAD_DIM_MAX 256u
+
+typedef struct world {
+    uint64_t random;
+    unsigned char records[RECORDS * 2 * HEAD_DIM_MAX * sizeof(float) + 64];
+    float keys[RECORDS][HEAD_DIM_MAX]; /* what the records hold, as floats again */
+    float values[RECORDS][HEAD_DIM_MAX];
+    float queries[DW__TILE_ROWS_MAX * HEAD_DIM_MAX];
+    float output[DW__TILE_ROWS_MAX * HEAD_DIM_MAX];
+    float maxima[DW__TILE_ROWS_MAX];
+    float sums[DW__TILE_ROWS_MAX];
+    uint32_t first[DW__TILE_ROWS_MAX];
+    uint32_t end[DW__TILE_ROWS_MAX];
+    float *scratch;
+} world;
+
+static float next_random(world *w)
+{
+    w->random = w->random * 6364136223846793005u + 1442695040888963407u;
+    return (float)((double)(w->random >> 33) / 1073741824.0 - 1.0);
+}
+
+static uint32_t random_below(world *w, uint32_t count)
+{
+    w->random = w->random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((w->random >> 33) % count);
+}
+
+static size_t stored_bytes(dw_kv_type type, uint32_t head_dim)
+{
+    static const enum ggml_type types[] = {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_F32};
+    return ggml_row_size(types[type], head_dim);
+}
+
+/* Store a row as the log would, and read it back by ggml's own functions. */
+static void store(dw_kv_type type, const float *row, uint32_t head_dim, unsigned char *at,
+                  float *back)
+{
+    static const enum ggml_type types[] = {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_F32};
+    if (type == DW_KV_F32) {
+        memcpy(at, row, head_dim * sizeof *row);
+        memcpy(back, row, head_dim * sizeof *row);
+        return;
+    }
+    (void)ggml_quantize_chunk(types[type], row, at, 0, 1, head_dim, NULL);
+    ggml_get_type_traits(types[type])->to_float(at, back, head_dim);
+}
+
+static void fill(world *w, dw_kv_type type, uint32_t head_dim, size_t stride)
+{
+    float row[HEAD_DIM_MAX];
+    for (uint32_t t = 0; t < RECORDS; t++) {
+        unsigned char *record = w->records + t * stride;
+        for (uint32_t i = 0; i < head_dim; i++) {
+            row[i] = next_random(w) * 2.0f;
+        }
+        store(type, row, head_dim, record, w->keys[t]);
+        for (uint32_t i = 0; i < head_dim; i++) {
+            row[i] = next_random(w);
+        }
+        store(type, row, head_dim, record + stored_bytes(type, head_dim), w->values[t]);
+    }
+}
+
+/* The largest difference of row `row`'s output from the sums in double. */
+static double row_error(const world *w, const dw__tile *tile, uint32_t row)
+{
+    double scores[RECORDS];
+    double top = -INFINITY;
+    uint32_t from = tile->from > w->first[row] ? tile->from : w->first[row];
+    uint32_t to = tile->to < w->end[row] ? tile->to : w->end[row];
+    for (uint32_t t = from; t < to; t++) {
+        double score = 0;
+        for (uint32_t i = 0; i < tile->head_dim; i++) {
+            score += (double)tile->queries[row * tile->head_dim + i] * (double)w->keys[t][i];
+        }
+        if (tile->cap > 0) {
+            score = (double)tile->cap * tanh(score / (double)tile->cap);
+        }
+        scores[t] = score;
+        top = fmax(top, score);
+    }
+    if (from >= to) {
+        assert_true(tile->maxima[row] == -INFINITY && tile->sums[row] == 0.0f);
+        return 0;
+    }
+    assert_true(fabs(top - (double)tile->maxima[row]) < 1e-3);
+    double sum = 0;
+    for (uint32_t t = from; t < to; t++) {
+        scores[t] = exp(scores[t] - top);
+        sum += scores[t];
+    }
+    double worst = 0;
+    for (uint32_t i = 0; i < tile->head_dim; i++) {
+        double wanted = 0;
+        for (uint32_t t = from; t < to; t++) {
+            wanted += scores[t] / sum * (double)w->values[t][i];
+        }
+        double got = (double)tile->output[row * tile->head_dim + i] / (double)tile->sums[row];
+        worst = fmax(worst, fabs(wanted - got));
+    }
+    return worst;
+}
+
+typedef struct plan {
+    dw_kv_type type;
+    uint32_t head_dim;
+    uint32_t rows;
+    float cap;
+    bool windowed;
+} plan;
+
+static void check(world *w, const dw__attention_kernel *kernel, const plan *of)
+{
+    uint32_t head_dim = of->head_dim;
+    size_t bytes = stored_bytes(of->type, head_dim);
+    size_t stride = 2 * bytes;
+    fill(w, of->type, head_dim, stride);
+    for (uint32_t i = 0; i < of->rows * head_dim; i++) {
+        w->queries[i] = next_random(w) * 4.0f / sqrtf((float)head_dim);
+    }
+    uint32_t from = random_below(w, 100);
+    uint32_t to = from + 1 + random_below(w, RECORDS - from);
+    for (uint32_t row = 0; row < of->rows; row++) {
+        w->end[row] = from + random_below(w, RECORDS - from + 1);
+        w->first[row] = of->windowed ? random_below(w, RECORDS) : 0;
+    }
+    dw__tile tile = {.keys = w->records,
+                     .values = w->records + bytes,
+                     .stride = stride,
+                     .type = of->type,
+                     .head_dim = head_dim,
+                     .row_count = of->rows,
+                     .queries = w->queries,
+                     .from = from,
+                     .to = to,
+                     .first = w->first,
+                     .end = w->end,
+                     .cap = of->cap,
+                     .maxima = w->maxima,
+                     .sums = w->sums,
+                     .output = w->output,
+                     .scratch = w->scratch};
+    kernel->attend(&tile);
+    for (uint32_t row = 0; row < of->rows; row++) {
+        double error = row_error(w, &tile, row);
+        if (!(error < 3e-6)) {
+            fail_msg("%s: type %d, head_dim %u, rows %u, cap %g, row %u, records %u to %u: off by "
+                     "%g",
+                     kernel->name, (int)of->type, head_dim, of->rows, (double)of->cap, row, from,
+                     to, error);
+        }
+    }
+}
+
+static void check_kernel(world *w, const dw__attention_kernel *kernel)
+{
+    static const uint32_t head_dims[] = {32, 40, 64, 72, 80, 96, 128, 160, 192, 256};
+    static const uint32_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 33, 48, 96};
+    uint32_t count = 0;
+    for (size_t d = 0; d < sizeof head_dims / sizeof head_dims[0]; d++) {
+        for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+            for (int type = 0; type < 3; type++) {
+                plan one = {.type = (dw_kv_type)type,
+                            .head_dim = head_dims[d],
+                            .rows = rows[r],
+                            .cap = random_below(w, 3) == 0 ? 5.0f : 0.0f,
+                            .windowed = random_below(w, 2) == 0};
+                bool whole = type != DW_KV_Q8_0 || head_dims[d] % 32 == 0;
+                if (head_dims[d] % kernel->head_dim_step == 0 && whole) {
+                    check(w, kernel, &one);
+                    count++;
+                }
+            }
+        }
+    }
+    print_message("%s: %u shapes\n", kernel->name, count);
+    assert_true(count > 200);
+}
+
+static void test_attention_kernels(void **state)
+{
+    (void)state;
+    static world w = {.random = 7};
+    w.scratch =
+        aligned_alloc(64, dw__tile_scratch_floats(HEAD_DIM_MAX) * sizeof(float) / 64 * 64 + 64);
+    assert_non_null(w.scratch);
+    uint32_t run = 0;
+    for (size_t i = 0; dw__attention_kernel_at(i) != NULL; i++) {
+        const dw__attention_kernel *kernel = dw__attention_kernel_at(i);
+        if (kernel->attend != NULL && kernel->runs_here()) {
+            check_kernel(&w, kernel);
+            run++;
+        }
+    }
+    assert_true(run >= 1);
+    free(w.scratch);
+}
+
+static void test_attention_kernel_choice(void **state)
+{
+    (void)state;
+    for (uint32_t head_dim = 8; head_dim <= 1024; head_dim += 8) {
+        const dw__attention_kernel *kernel = dw__attention_kernel_for(head_dim);
+        assert_non_null(kernel);
+        assert_int_equal(head_dim % kernel->head_dim_step, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_attention_kernels),
+        cmocka_unit_test(test_attention_kernel_choice),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
