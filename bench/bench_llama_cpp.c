@@ -2,6 +2,7 @@
  * turns. Prints CSV: test, which, tokens/s of each round's best, and the ratio.
  *   bench_llama_cpp [MODEL.gguf [THREADS [ROUNDS]]]
  * libllama here is built for its vocabulary (-O1); the kernels, ggml's, are the same for both. */
+#include <ggml-cpu.h>
 #include <llama.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +11,13 @@
 #include "base/counters.h"
 #include "base/os.h"
 #include "device/device.h"
-#include "engine/context.h"
+#include "engine/batch.h"
 #include "memory/device_view.h"
 #include "model/model.h"
 
-#define TOKENS_MAX 2048
+#define TOKENS_MAX 4608
+#define SEQUENCES_MAX 32
+#define BATCH_STEPS 8
 #define DECODE_TOKENS 32
 
 typedef struct bench {
@@ -28,6 +31,7 @@ typedef struct bench {
     dw_counters counters;
     struct llama_model *llama;
     struct llama_context *llama_context;
+    struct ggml_threadpool *their_threads; /* as llama.cpp's own tools keep one */
 } bench;
 
 static void die(const char *what)
@@ -46,7 +50,7 @@ static void open_ours(bench *b, const char *path, int threads)
         die(err.message);
     }
     size_t vocab_count = dw_model_shape_of(b->model)->vocab_count;
-    size_t bytes = (TOKENS_MAX + vocab_count) * 4;
+    size_t bytes = (TOKENS_MAX + SEQUENCES_MAX * vocab_count) * 4;
     bytes = (bytes + 65535) / 65536 * 65536;
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "bench"};
     if (dw_region_create(&b->region, &options, &err) != DW_OK ||
@@ -88,6 +92,13 @@ static void open_theirs(bench *b, const char *path, int threads)
     if (b->llama_context == NULL) {
         die("libllama cannot load the model");
     }
+    struct ggml_threadpool_params pool;
+    ggml_threadpool_params_init(&pool, threads);
+    b->their_threads = ggml_threadpool_new(&pool);
+    if (b->their_threads == NULL) {
+        die("no threads");
+    }
+    llama_attach_threadpool(b->llama_context, b->their_threads, b->their_threads);
 }
 
 static void step_ours(bench *b, uint32_t start, uint32_t count)
@@ -168,6 +179,139 @@ static void run_test(bench *b, const char *name, uint32_t depth, uint32_t count,
     (void)fflush(stdout);
 }
 
+/* ---- several sequences ---- */
+
+typedef struct crowd {
+    bench *b;
+    uint32_t count;
+    uint32_t depth;
+    dw_context *contexts[SEQUENCES_MAX];
+    struct llama_context *llama;
+} crowd;
+
+/* One token for each sequence, each at `position`. */
+static void crowd_step_ours(crowd *c, uint32_t position)
+{
+    dw_batch_item items[SEQUENCES_MAX];
+    size_t vocab_count = dw_model_shape_of(c->b->model)->vocab_count;
+    for (uint32_t i = 0; i < c->count; i++) {
+        items[i] = (dw_batch_item){.context = c->contexts[i],
+                                   .step = {.view = c->b->view,
+                                            .tokens = c->b->tokens + position + i,
+                                            .token_count = 1,
+                                            .logits = c->b->logits + i * vocab_count,
+                                            .logits_rows = 1,
+                                            .counters = &c->b->counters}};
+    }
+    dw_error err = {0};
+    if (dw_batch_forward(items, c->count, &err) != DW_OK || items[0].status != DW_OK) {
+        die(err.message);
+    }
+}
+
+static void put_token(struct llama_batch *batch, int32_t token, uint32_t position,
+                      uint32_t sequence)
+{
+    int32_t at = batch->n_tokens++;
+    batch->token[at] = token;
+    batch->pos[at] = (int32_t)position;
+    batch->n_seq_id[at] = 1;
+    batch->seq_id[at][0] = (int32_t)sequence;
+    batch->logits[at] = 1;
+}
+
+static void crowd_step_theirs(crowd *c, uint32_t position)
+{
+    struct llama_batch batch = llama_batch_init((int32_t)c->count, 0, 1);
+    for (uint32_t i = 0; i < c->count; i++) {
+        put_token(&batch, c->b->tokens[position + i], position, i);
+    }
+    if (llama_decode(c->llama, batch) != 0 || llama_get_logits_ith(c->llama, 0) == NULL) {
+        die("libllama cannot compute a batch");
+    }
+    llama_batch_free(batch);
+}
+
+static void crowd_reset(crowd *c)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        (void)dw_context_trim(c->contexts[i], c->depth, NULL);
+        (void)llama_memory_seq_rm(llama_get_memory(c->llama), (int32_t)i, (int32_t)c->depth, -1);
+    }
+}
+
+static void crowd_open(crowd *c, int threads)
+{
+    dw_error err = {0};
+    struct llama_context_params params = llama_context_default_params();
+    params.n_seq_max = c->count;
+    params.n_ctx = c->count * (c->depth + 256);
+    params.n_batch = 2048;
+    params.n_ubatch = 512;
+    params.n_threads = threads;
+    params.n_threads_batch = threads;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+    params.no_perf = true;
+    c->llama = llama_init_from_model(c->b->llama, params);
+    if (c->llama == NULL) {
+        die("libllama cannot make a context");
+    }
+    llama_attach_threadpool(c->llama, c->b->their_threads, c->b->their_threads);
+    for (uint32_t i = 0; i < c->count; i++) {
+        dw_context_options options = {.tokens_max = c->depth + 256};
+        dw_step step = {.view = c->b->view,
+                        .tokens = c->b->tokens,
+                        .token_count = c->depth,
+                        .counters = &c->b->counters};
+        if (dw_context_create(&c->contexts[i], c->b->model, &options, &err) != DW_OK ||
+            dw_context_forward(c->contexts[i], &step, &err) != DW_OK) {
+            die(err.message);
+        }
+        struct llama_batch batch = llama_batch_init((int32_t)c->depth, 0, 1);
+        for (uint32_t k = 0; k < c->depth; k++) {
+            put_token(&batch, c->b->tokens[k], k, i);
+            batch.logits[k] = k + 1 == c->depth;
+        }
+        if (llama_decode(c->llama, batch) != 0) {
+            die("libllama cannot fill a batch");
+        }
+        llama_batch_free(batch);
+    }
+}
+
+static double crowd_measure(crowd *c, void (*step)(crowd *c, uint32_t position))
+{
+    crowd_reset(c);
+    uint64_t started = dw_os_clock_ns();
+    for (uint32_t i = 0; i < BATCH_STEPS; i++) {
+        step(c, c->depth + i);
+    }
+    return (double)(c->count * BATCH_STEPS) * 1e9 / (double)(dw_os_clock_ns() - started);
+}
+
+/* `count` sequences decode together, each `depth` tokens long. */
+static void run_crowd(bench *b, uint32_t count, uint32_t depth, int threads, int rounds)
+{
+    crowd c = {.b = b, .count = count, .depth = depth};
+    char name[64];
+    (void)snprintf(name, sizeof name, "decode_%u_sequences_depth_%u", count, depth);
+    crowd_open(&c, threads);
+    double best[2] = {0, 0};
+    for (int round = 0; round <= rounds; round++) { /* the first warms up */
+        double ours = crowd_measure(&c, crowd_step_ours);
+        double theirs = crowd_measure(&c, crowd_step_theirs);
+        best[0] = round > 0 && ours > best[0] ? ours : best[0];
+        best[1] = round > 0 && theirs > best[1] ? theirs : best[1];
+    }
+    (void)printf("%s,%s,%.1f\n%s,%s,%.1f\n%s,ratio,%.3f\n", name, engines[0].name, best[0], name,
+                 engines[1].name, best[1], name, best[0] / best[1]);
+    (void)fflush(stdout);
+    for (uint32_t i = 0; i < count; i++) {
+        dw_context_destroy(c.contexts[i]);
+    }
+    llama_free(c.llama);
+}
+
 static const char *default_model(void)
 {
     static char path[4096];
@@ -195,8 +339,13 @@ int main(int argc, char **argv)
     run_test(&b, "prefill_512", 0, 512, 1, rounds);
     run_test(&b, "decode_depth_0", 1, 1, DECODE_TOKENS, rounds);
     run_test(&b, "decode_depth_1024", 1024, 1, DECODE_TOKENS, rounds);
+    run_test(&b, "decode_depth_4096", 4096, 1, DECODE_TOKENS, rounds);
+    run_crowd(&b, 8, 128, threads, rounds);
+    run_crowd(&b, 32, 128, threads, rounds);
+    run_crowd(&b, 8, 1024, threads, rounds);
     llama_free(b.llama_context);
     llama_model_free(b.llama);
+    ggml_threadpool_free(b.their_threads);
     dw_context_destroy(b.context);
     dw_device_view_destroy(b.view);
     dw_region_destroy(b.region);

@@ -4,20 +4,8 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
+#include "engine/context_internal.h"
 #include "engine/step_graph.h"
-#include "kv/kv_log.h"
-
-/* Prompt tokens computed at a time: as many as llama.cpp's default, so that the two compare, and
- * few enough that work memory stays small and a cancellation is seen soon. */
-#define SLICE_TOKENS_MAX 512u
-
-struct dw_context {
-    dw_model *model; /* counted */
-    dw_kv_log *log;  /* its length is the context's */
-    dw_kv_type kv_type;
-    int32_t *tokens; /* [token_room], of which the length are held */
-    uint32_t token_room;
-};
 
 dw_status dw_context_create(dw_context **out, dw_model *model, const dw_context_options *options,
                             dw_error *err)
@@ -178,6 +166,13 @@ static bool has_nan(const float *logits, size_t count)
     return found != 0;
 }
 
+dw_status dw__check_logits(const float *logits, size_t count, dw_error *err)
+{
+    return has_nan(logits, count)
+               ? dw_fail(err, DW_E_NUMERIC, "forward: the model's logits hold NaN")
+               : DW_OK;
+}
+
 static dw_status compute_slice(dw_context *context, const dw_slice *slice, dw_error *err)
 {
     dw_model_extra *extra = dw_model_lock(context->model);
@@ -187,10 +182,7 @@ static dw_status compute_slice(dw_context *context, const dw_slice *slice, dw_er
         return status;
     }
     uint32_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
-    if (has_nan(slice->logits, (size_t)slice->row_count * vocab_count)) {
-        return dw_fail(err, DW_E_NUMERIC, "forward: the model's logits hold NaN");
-    }
-    return DW_OK;
+    return dw__check_logits(slice->logits, (size_t)slice->row_count * vocab_count, err);
 }
 
 static dw_status compute_all(dw_context *context, const dw_step *step, dw_error *err)
@@ -229,33 +221,44 @@ static dw_status compute_all(dw_context *context, const dw_step *step, dw_error 
     return DW_OK;
 }
 
+dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *err)
+{
+    dw_status status = check_step(context, step, err);
+    if (status == DW_OK) {
+        status = make_room(context, dw_kv_log_length(context->log) + step->token_count, err);
+    }
+    return status == DW_OK ? note_tokens(context, step, err) : status;
+}
+
+void dw__context_undo(dw_context *context, uint32_t length, dw_status status)
+{
+    dw_kv_log_trim(context->log, length);
+    if (status == DW_E_NUMERIC) {
+        (void)dw_kv_log_clear_rest(context->log, NULL);
+    }
+}
+
+void dw__context_count(const dw_step *step, uint32_t before, uint64_t took_ns)
+{
+    bool prompt = step->token_count > 1 || before == 0;
+    dw_count(prompt ? &step->counters->prompt_tokens : &step->counters->decoded_tokens,
+             step->token_count);
+    dw_count(prompt ? &step->counters->prompt_ns : &step->counters->decode_ns, took_ns);
+}
+
 dw_status dw_context_forward(dw_context *context, const dw_step *step, dw_error *err)
 {
     DW_ASSERT(step->view != NULL && step->counters != NULL);
-    dw_status status = check_step(context, step, err);
-    if (status != DW_OK) {
-        return status;
-    }
     uint64_t started = dw_os_clock_ns();
     uint32_t before = dw_kv_log_length(context->log);
-    status = make_room(context, before + step->token_count, err);
-    if (status == DW_OK) {
-        status = note_tokens(context, step, err);
-    }
+    dw_status status = dw__context_begin(context, step, err);
     if (status == DW_OK) {
         status = compute_all(context, step, err);
     }
     if (status != DW_OK) {
-        dw_kv_log_trim(context->log, before);
-        if (status == DW_E_NUMERIC) {
-            (void)dw_kv_log_clear_rest(context->log, NULL);
-        }
+        dw__context_undo(context, before, status);
         return status;
     }
-    uint64_t took = dw_os_clock_ns() - started;
-    bool prompt = step->token_count > 1 || before == 0;
-    dw_count(prompt ? &step->counters->prompt_tokens : &step->counters->decoded_tokens,
-             step->token_count);
-    dw_count(prompt ? &step->counters->prompt_ns : &step->counters->decode_ns, took);
+    dw__context_count(step, before, dw_os_clock_ns() - started);
     return DW_OK;
 }

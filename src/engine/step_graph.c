@@ -16,6 +16,7 @@ struct dw_step_graph {
     ggml_gallocr_t allocator; /* NULL until the first run */
     dw_forward_graph forward;
     dw_attention *attention;       /* NULL: ggml's */
+    dw_logit_rows logit_rows;      /* of several sequences; its list is the graph's to free */
     struct ggml_tensor **kv_views; /* [kv_view_count]: what must follow the log */
     size_t kv_view_count;
     void *staging; /* [mask bytes], for devices whose inputs are not in host memory; else NULL */
@@ -38,6 +39,7 @@ static void destroy_graph(dw_step_graph *graph)
         ggml_free(graph->ggml);
     }
     dw_attention_destroy(graph->attention);
+    dw_free(graph->logit_rows.rows);
     dw_free(graph->kv_views);
     dw_free(graph->staging);
     dw_free(graph);
@@ -101,6 +103,15 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
                                      dw_device_threads(device), err);
     }
     graph->size.attention = graph->attention;
+    if (status == DW_OK && size->logit_rows != NULL) {
+        graph->logit_rows =
+            (dw_logit_rows){.shape = shape, .output = &dw_model_weights_of(model)->output};
+        graph->logit_rows.rows = dw_alloc(size->row_count + 1, sizeof(float *));
+        graph->size.logit_rows = &graph->logit_rows;
+        if (graph->logit_rows.rows == NULL) {
+            status = dw_fail(err, DW_E_MEMORY, "no memory for %u rows", size->row_count);
+        }
+    }
     if (status == DW_OK) {
         status = dw_forward_graph_build(&graph->forward, graph->ggml, shape,
                                         dw_model_weights_of(model), &graph->size, err);
@@ -123,7 +134,7 @@ static bool same_size(const dw_forward_size *a, const dw_forward_size *b)
 {
     return a->token_count == b->token_count && a->kv_count == b->kv_count &&
            a->row_count == b->row_count && a->kv_type == b->kv_type &&
-           a->long_context == b->long_context;
+           a->long_context == b->long_context && (a->logit_rows != NULL) == (b->logit_rows != NULL);
 }
 
 /* The graph for `size`: one that is kept, or a new one in the place of the longest unused. */
@@ -263,6 +274,19 @@ static void fill_mask(dw_step_graph *graph, struct ggml_tensor *tensor, uint32_t
     input_done(graph, tensor);
 }
 
+static dw_status find_cache(graph_cache **out, dw_model_extra *extra, dw_error *err)
+{
+    if (extra->object == NULL) {
+        extra->object = dw_alloc(1, sizeof(graph_cache));
+        extra->destroy = destroy_cache;
+        if (extra->object == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for graphs");
+        }
+    }
+    *out = extra->object;
+    return DW_OK;
+}
+
 /* Records that ggml's attention looks at, in steps, so that a graph serves many lengths; 0: ours
  * does it, which looks at as many as there are.
  *
@@ -284,14 +308,11 @@ static uint32_t kv_count_of(dw_model *model, const dw_slice *slice)
 dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_slice *slice,
                             dw_error *err)
 {
-    if (extra->object == NULL) {
-        extra->object = dw_alloc(1, sizeof(graph_cache));
-        extra->destroy = destroy_cache;
-        if (extra->object == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "no memory for graphs");
-        }
+    graph_cache *cache = NULL;
+    dw_status status = find_cache(&cache, extra, err);
+    if (status != DW_OK) {
+        return status;
     }
-    graph_cache *cache = extra->object;
     uint32_t start = dw_kv_log_length(slice->log);
     dw_forward_size size = {.token_count = slice->token_count,
                             .kv_count = kv_count_of(model, slice),
@@ -301,7 +322,7 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
                                             dw_model_shape_of(model)->rope_context};
     DW_ASSERT(size.kv_count <= dw_kv_log_committed(slice->log));
     dw_step_graph *graph = NULL;
-    dw_status status = find_graph(&graph, model, cache, &size, err);
+    status = find_graph(&graph, model, cache, &size, err);
     if (status != DW_OK) {
         return status;
     }
@@ -328,4 +349,83 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
     fill_mask(graph, graph->forward.window_mask, start, dw_model_shape_of(model)->window);
     return dw_device_compute_unless(dw_model_device(model), graph->forward.graph, slice->cancel,
                                     err);
+}
+
+/* ---- several sequences ---- */
+
+static void fill_shares(dw_step_graph *graph, const dw_share *shares, uint32_t count)
+{
+    int32_t *tokens = graph->forward.tokens->data;
+    struct ggml_tensor *positions = graph->forward.positions;
+    struct ggml_tensor *wanted = graph->forward.wanted;
+    uint32_t token = 0;
+    uint32_t row = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const dw_share *share = &shares[i];
+        for (uint32_t k = 0; k < share->token_count; k++, token++) {
+            tokens[token] = share->tokens[k];
+            if (is_used(positions)) {
+                ((int32_t *)positions->data)[token] = (int32_t)(dw_kv_log_length(share->log) + k);
+            }
+        }
+        for (uint32_t k = 0; k < share->row_count; k++, row++) {
+            size_t vocab_count = graph->logit_rows.shape->vocab_count;
+            graph->logit_rows.rows[row] = share->logits + k * vocab_count;
+            if (is_used(wanted)) {
+                ((int32_t *)wanted->data)[row] = (int32_t)(token - share->row_count + k);
+            }
+        }
+    }
+}
+
+static dw_status prepare_shares(dw_step_graph *graph, const dw_share *shares, uint32_t count,
+                                dw_error *err)
+{
+    dw_attention_sequence sequences[DW__SHARES_MAX];
+    uint32_t first = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        sequences[i] = (dw_attention_sequence){.records = dw_kv_log_base(shares[i].log),
+                                               .past = dw_kv_log_length(shares[i].log),
+                                               .first_token = first,
+                                               .token_count = shares[i].token_count};
+        first += shares[i].token_count;
+    }
+    return dw_attention_prepare(graph->attention, sequences, count, err);
+}
+
+dw_status dw__shares_compute(dw_model *model, dw_model_extra *extra, dw_kv_type kv_type,
+                             const dw_share *shares, uint32_t count, dw_error *err)
+{
+    DW_ASSERT(count > 0 && count <= DW__SHARES_MAX);
+    graph_cache *cache = NULL;
+    dw_status status = find_cache(&cache, extra, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    static dw_logit_rows several; /* only that there are any */
+    dw_forward_size size = {.kv_type = kv_type, .logit_rows = &several};
+    for (uint32_t i = 0; i < count; i++) {
+        DW_ASSERT(dw_kv_log_in_host_memory(shares[i].log));
+        size.token_count += shares[i].token_count;
+        size.row_count += shares[i].row_count;
+        size.long_context =
+            dw_kv_log_capacity(shares[i].log) > dw_model_shape_of(model)->rope_context;
+    }
+    dw_step_graph *graph = NULL;
+    status = find_graph(&graph, model, cache, &size, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    graph->used_at = ++cache->clock;
+    if (graph->allocator == NULL) {
+        status = allocate(graph, dw_model_device(model), err);
+    }
+    if (status == DW_OK) {
+        status = prepare_shares(graph, shares, count, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    fill_shares(graph, shares, count);
+    return dw_device_compute(dw_model_device(model), graph->forward.graph, err);
 }

@@ -9,6 +9,8 @@
 #include "model/forward_graph.h"
 #include "model/model.h"
 
+#define DW__SHARES_MAX 256u
+
 typedef struct dw_step_graph dw_step_graph;
 
 /* A slice of a step: what one run of a graph reads and writes. */
@@ -28,5 +30,19 @@ typedef struct dw_slice {
  * device lacks an operation), DW_E_MEMORY, DW_E_CANCELLED, DW_E_DEVICE. */
 dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_slice *slice,
                             dw_error *err);
+
+/* One sequence's share of a step of several: tokens that follow its log's length. */
+typedef struct dw_share {
+    dw_kv_log *log;        /* in host memory, with room reserved */
+    const int32_t *tokens; /* [token_count] */
+    uint32_t token_count;
+    float *logits; /* [row_count][vocab_count], of the last tokens; NULL with 0 rows */
+    uint32_t row_count;
+} dw_share;
+
+/* The same for shares [count] at once, on the CPU. All logs hold `kv_type`. Errors: DW_E_MEMORY,
+ * DW_E_CANCELLED, DW_E_DEVICE. */
+dw_status dw__shares_compute(dw_model *model, dw_model_extra *extra, dw_kv_type kv_type,
+                             const dw_share *shares, uint32_t count, dw_error *err);
 
 #endif

@@ -18,6 +18,7 @@ typedef struct builder {
     struct ggml_tensor *rope_factors; /* NULL: none */
     dw_kv_type kv_type;
     dw_attention *attention; /* NULL: ggml's */
+    dw_logit_rows *logit_rows;
 } builder;
 
 static uint32_t node_count_max(const dw_model_shape *shape)
@@ -302,11 +303,15 @@ static struct ggml_tensor *feed_forward(builder *b, const dw_layer_weights *laye
     }
 }
 
-/* The last rows of x [embedding, tokens]: a view, since rows are whole and in order. */
-static struct ggml_tensor *last_rows(builder *b, struct ggml_tensor *x)
+/* The rows of x [embedding, tokens] whose logits are wanted: of one sequence the last, which is a
+ * view, since rows are whole and in order. */
+static struct ggml_tensor *wanted_rows(builder *b, struct ggml_tensor *x)
 {
     if (b->row_count == b->token_count) {
         return x;
+    }
+    if (b->out->wanted != NULL) {
+        return ggml_get_rows(b->ggml, x, b->out->wanted);
     }
     return ggml_view_2d(b->ggml, x, x->ne[0], b->row_count, x->nb[1],
                         (size_t)(b->token_count - b->row_count) * x->nb[1]);
@@ -349,12 +354,17 @@ static void build_layers(builder *b)
         }
         struct ggml_tensor *y = attention(b, layer, i, normed);
         if (last) { /* from here on only the rows that are asked for */
-            y = last_rows(b, y);
-            x = last_rows(b, x);
+            y = wanted_rows(b, y);
+            x = wanted_rows(b, x);
         }
         x = with_residual(b, layer->attn_post_norm, y, x);
         y = feed_forward(b, layer, norm(b, &layer->ffn_norm, x));
         x = with_residual(b, layer->ffn_post_norm, y, x);
+    }
+    if (b->logit_rows != NULL) {
+        x = norm(b, &b->weights->output_norm, x);
+        ggml_build_forward_expand(b->out->graph, dw_logit_rows_node(b->logit_rows, b->ggml, x));
+        return;
     }
     b->out->logits = logits(b, x);
     ggml_set_output(b->out->logits);
@@ -387,6 +397,7 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                                  const dw_forward_size *size, dw_error *err)
 {
     DW_ASSERT(size->token_count > 0 && size->row_count <= size->token_count);
+    DW_ASSERT(size->attention != NULL || size->logit_rows == NULL);
     DW_ASSERT(size->attention != NULL || size->kv_count >= size->token_count);
     *out = (dw_forward_graph){0};
     builder b = {.ggml = ggml,
@@ -397,7 +408,8 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .kv_count = size->kv_count,
                  .row_count = size->row_count,
                  .kv_type = size->kv_type,
-                 .attention = size->attention};
+                 .attention = size->attention,
+                 .logit_rows = size->logit_rows};
     b.rope_factors = weights->rope_factors;
     if (b.rope_factors == NULL) {
         b.rope_factors =
@@ -412,6 +424,9 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
     out->positions = input(&b, GGML_TYPE_I32, "positions", b.token_count, 1);
     if (size->attention == NULL) {
         make_flash_inputs(&b);
+    }
+    if (size->logit_rows != NULL && b.row_count < b.token_count && b.row_count > 0) {
+        out->wanted = input(&b, GGML_TYPE_I32, "wanted", b.row_count, 1);
     }
     build_layers(&b);
     return DW_OK;

@@ -4,6 +4,7 @@
 #define DW_MODEL_FORWARD_GRAPH_H
 
 #include "model/attention.h"
+#include "model/logit_rows.h"
 #include "model/weights.h"
 
 /* What a graph is made for. */
@@ -12,8 +13,9 @@ typedef struct dw_forward_size {
     uint32_t kv_count;  /* records that ggml's attention looks at, padding included */
     uint32_t row_count; /* of logits, for the last tokens; 0: none */
     dw_kv_type kv_type;
-    dw_attention *attention; /* ours, prepared before each run; NULL: ggml's flash attention */
-    bool long_context;       /* of more tokens than rope_context: which rope factors are taken */
+    dw_logit_rows *logit_rows; /* of several sequences, with our attention; NULL: of one */
+    dw_attention *attention;   /* ours, prepared before each run; NULL: ggml's flash attention */
+    bool long_context;         /* of more tokens than rope_context: which rope factors are taken */
 } dw_forward_size;
 
 /* A graph and the tensors that its user fills or places before it runs. */
@@ -22,6 +24,7 @@ typedef struct dw_forward_graph {
     struct ggml_tensor *tokens;    /* I32 [tokens] */
     struct ggml_tensor *positions; /* I32 [tokens] */
     struct ggml_tensor *logits;    /* F32 [vocab, rows]; NULL where no rows are wanted */
+    struct ggml_tensor *wanted;    /* I32 [rows]: tokens whose logits are wanted; of several only */
     /* What ggml's attention needs; NULL with ours: */
     struct ggml_tensor *records;     /* I64 [tokens]: where each token's record goes */
     struct ggml_tensor *mask;        /* F16 [kv, tokens]: 0 where seen, -infinity where not */

@@ -1,0 +1,30 @@
+/* What src/engine's own files know of a context. */
+#ifndef DW_ENGINE_CONTEXT_INTERNAL_H
+#define DW_ENGINE_CONTEXT_INTERNAL_H
+
+#include "engine/context.h"
+#include "kv/kv_log.h"
+
+/* Prompt tokens computed at a time: as many as llama.cpp's default, so that the two compare, and
+ * few enough that work memory stays small and a cancellation is seen soon. */
+#define SLICE_TOKENS_MAX 512u
+
+struct dw_context {
+    dw_model *model; /* counted */
+    dw_kv_log *log;  /* its length is the context's */
+    dw_kv_type kv_type;
+    int32_t *tokens; /* [token_room], of which the length are held */
+    uint32_t token_room;
+};
+
+/* Check a step, make room for it in the log, and note its tokens behind the history. The length
+ * stays as it is. Errors: dw_context_forward's. */
+dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *err);
+/* After `status`, back to `length`. */
+void dw__context_undo(dw_context *context, uint32_t length, dw_status status);
+/* Count a step that is through; `before`: the length when it began. */
+void dw__context_count(const dw_step *step, uint32_t before, uint64_t took_ns);
+/* DW_E_NUMERIC where logits [count] hold NaN. */
+dw_status dw__check_logits(const float *logits, size_t count, dw_error *err);
+
+#endif

@@ -1,0 +1,246 @@
+/* Steps over several contexts: the same results as one by one, whatever else is in the batch. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/batch.h"
+#include "model_world.h"
+#include "tiny_model.h"
+
+#define CONTEXTS 9u
+#define ROUNDS 5u
+
+static char tiny_path[] = "/tmp/dw-batch-XXXXXX";
+
+static void open_tiny(model_world *world, enum ggml_type type)
+{
+    tiny_options options = tiny_defaults();
+    options.matrix_type = type;
+    options.own_output = type != GGML_TYPE_F32; /* its halves round more */
+    (void)snprintf(tiny_path, sizeof tiny_path, "/tmp/dw-batch-XXXXXX");
+    int fd = mkstemp(tiny_path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    tiny_model_write(tiny_path, &options);
+    world_open(world, tiny_path);
+}
+
+static void close_tiny(model_world *world)
+{
+    world_close(world);
+    (void)unlink(tiny_path);
+}
+
+/* Context c's step in round r: prompts of many lengths first, then mostly single tokens. */
+static uint32_t length_of(uint32_t c, uint32_t r)
+{
+    static const uint32_t prompts[CONTEXTS] = {1, 7, 300, 64, 2, 33, 600, 5, 128};
+    return r == 0 ? prompts[c] : (c + r) % 4 == 0 ? 3 : 1;
+}
+
+static void fill_tokens(model_world *world, uint32_t c, uint32_t r, int32_t *tokens)
+{
+    for (uint32_t i = 0; i < length_of(c, r); i++) {
+        tokens[i] = (int32_t)((c * 131 + r * 57 + i * 29 + i * i) % world->vocab_count);
+    }
+}
+
+/* One batch of the contexts that have a bit in `members`. */
+static void step_together(model_world *world, dw_context *const *contexts, uint32_t r,
+                          uint32_t members)
+{
+    dw_batch_item items[CONTEXTS];
+    uint32_t count = 0;
+    int32_t *tokens = world->tokens;
+    for (uint32_t c = 0; c < CONTEXTS; c++) {
+        if ((members >> c & 1) == 0) {
+            continue;
+        }
+        fill_tokens(world, c, r, tokens);
+        items[count++] =
+            (dw_batch_item){.context = contexts[c],
+                            .step = {.view = world->view,
+                                     .tokens = tokens,
+                                     .token_count = length_of(c, r),
+                                     .logits = world->logits + (size_t)c * world->vocab_count,
+                                     .logits_rows = 1,
+                                     .counters = &world->counters}};
+        tokens += length_of(c, r);
+    }
+    dw_error err = {0};
+    if (dw_batch_forward(items, count, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(items[i].status, DW_OK);
+    }
+}
+
+/* The last logits of each context after each round, [ROUNDS][CONTEXTS][vocab_count]; in each round
+ * one batch for each of `batches`, ended by 0. */
+static void run(model_world *world, const uint32_t *batches, float *results)
+{
+    dw_context *contexts[CONTEXTS];
+    for (uint32_t c = 0; c < CONTEXTS; c++) {
+        contexts[c] = world_context(world, 0);
+    }
+    for (uint32_t r = 0; r < ROUNDS; r++) {
+        for (uint32_t i = 0; batches[i] != 0; i++) {
+            step_together(world, contexts, r, batches[i]);
+        }
+        memcpy(results + (size_t)r * CONTEXTS * world->vocab_count, world->logits,
+               (size_t)CONTEXTS * world->vocab_count * sizeof *results);
+    }
+    for (uint32_t c = 0; c < CONTEXTS; c++) {
+        dw_context_destroy(contexts[c]);
+    }
+}
+
+static double worst_difference(const model_world *world, const float *a, const float *b)
+{
+    double worst = 0;
+    for (uint32_t i = 0; i < ROUNDS * CONTEXTS; i++) {
+        size_t at = (size_t)i * world->vocab_count;
+        worst = fmax(worst, logits_difference(a + at, b + at, world->vocab_count));
+    }
+    return worst;
+}
+
+static void compare(enum ggml_type type, dw_kv_type kv_type, double limit_alone, double limit)
+{
+    static const uint32_t each[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 0};
+    static const uint32_t all[] = {(1u << CONTEXTS) - 1, 0};
+    static const uint32_t some[] = {0x49, 0x92, 0x124, 0};
+    model_world world;
+    open_tiny(&world, type);
+    world.kv_type = kv_type;
+    size_t count = (size_t)ROUNDS * CONTEXTS * world.vocab_count;
+    float *results = calloc(3 * count, sizeof *results);
+    assert_non_null(results);
+    run(&world, each, results);
+    run(&world, all, results + count);
+    run(&world, some, results + 2 * count);
+    double with_alone = worst_difference(&world, results, results + count);
+    double among = worst_difference(&world, results + count, results + 2 * count);
+    print_message("weights %s, keys and values %s: batch against alone %.3g, one batch against "
+                  "another %.3g\n",
+                  ggml_type_name(type), ggml_type_name(dw_kv_ggml_type(kv_type)), with_alone,
+                  among);
+    assert_true(with_alone < limit_alone && among < limit);
+    free(results);
+    close_tiny(&world);
+}
+
+static void test_batch_equals_one_by_one(void **state)
+{
+    (void)state;
+    compare(GGML_TYPE_F32, DW_KV_F32, 1e-5, 1e-5);
+    /* Alone and short, attention is ggml's, which sums values in halves. */
+    compare(GGML_TYPE_F32, DW_KV_F16, 1e-3, 1e-5);
+    compare(GGML_TYPE_Q8_0, DW_KV_F16, 5e-2, 5e-2);
+    compare(GGML_TYPE_Q8_0, DW_KV_Q8_0, 5e-2, 5e-2);
+}
+
+/* One item fails, the others do not notice; the failed context is as it was. */
+static void test_batch_items_fail_alone(void **state)
+{
+    (void)state;
+    model_world world;
+    open_tiny(&world, GGML_TYPE_F32);
+    dw_context *contexts[3];
+    dw_batch_item items[3];
+    static const volatile bool cancel = true;
+    for (uint32_t c = 0; c < 3; c++) {
+        contexts[c] = world_context(&world, 0);
+        for (uint32_t i = 0; i < 4; i++) {
+            world.tokens[c * 4 + i] = (int32_t)(c + i);
+        }
+        items[c] = (dw_batch_item){.context = contexts[c],
+                                   .step = {.view = world.view,
+                                            .tokens = world.tokens + c * 4,
+                                            .token_count = 4,
+                                            .counters = &world.counters}};
+    }
+    world.tokens[4] = -3;
+    items[2].step.cancel = &cancel;
+    assert_int_equal(dw_batch_forward(items, 3, NULL), DW_OK);
+    assert_int_equal(items[0].status, DW_OK);
+    assert_int_equal(items[1].status, DW_E_RANGE);
+    assert_non_null(strstr(items[1].error.message, "-3"));
+    assert_int_equal(items[2].status, DW_E_CANCELLED);
+    assert_int_equal(dw_context_length(contexts[0]), 4);
+    assert_int_equal(dw_context_length(contexts[1]), 0);
+    assert_int_equal(dw_context_length(contexts[2]), 0);
+    items[1].context = contexts[0];
+    assert_int_equal(dw_batch_forward(items, 2, NULL), DW_E_ARG);
+    assert_int_equal(dw_batch_forward(items, 0, NULL), DW_E_ARG);
+    for (uint32_t c = 0; c < 3; c++) {
+        dw_context_destroy(contexts[c]);
+    }
+    close_tiny(&world);
+}
+
+/* All rows of a prompt that goes through in several slices beside others. */
+static void test_batch_all_rows(void **state)
+{
+    (void)state;
+    model_world world;
+    open_tiny(&world, GGML_TYPE_F32);
+    const uint32_t count = 700;
+    for (uint32_t i = 0; i < count + 1; i++) {
+        world.tokens[i] = (int32_t)((i * 7 + 3) % world.vocab_count);
+    }
+    dw_context *alone = world_context(&world, 0);
+    world_forward(&world, alone, 0, count, count);
+    size_t bytes = (size_t)count * world.vocab_count * sizeof(float);
+    float *wanted = malloc(bytes);
+    assert_non_null(wanted);
+    memcpy(wanted, world.logits, bytes);
+    dw_context *first = world_context(&world, 0);
+    dw_context *second = world_context(&world, 0);
+    dw_step step = {.view = world.view,
+                    .tokens = world.tokens,
+                    .token_count = count,
+                    .logits = world.logits,
+                    .logits_rows = count,
+                    .counters = &world.counters};
+    dw_batch_item items[2] = {{.context = first, .step = step}, {.context = second, .step = step}};
+    items[1].step.tokens = world.tokens + count;
+    items[1].step.token_count = 1;
+    items[1].step.logits = NULL;
+    items[1].step.logits_rows = 0;
+    assert_int_equal(dw_batch_forward(items, 2, NULL), DW_OK);
+    assert_int_equal(items[0].status, DW_OK);
+    assert_int_equal(items[1].status, DW_OK);
+    double worst = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t at = (size_t)i * world.vocab_count;
+        worst = fmax(worst, logits_difference(wanted + at, world.logits + at, world.vocab_count));
+    }
+    print_message("700 rows: worst relative difference %.3g\n", worst);
+    assert_true(worst < 1e-5);
+    free(wanted);
+    dw_context_destroy(alone);
+    dw_context_destroy(first);
+    dw_context_destroy(second);
+    close_tiny(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_batch_equals_one_by_one),
+        cmocka_unit_test(test_batch_items_fail_alone),
+        cmocka_unit_test(test_batch_all_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
