@@ -46,7 +46,9 @@ void world_open(model_world *world, const char *path)
     memset(world, 0, sizeof *world);
     /* One thread: on a machine that is busy elsewhere, several spin on each other between nodes. */
     const char *name = getenv("DW_TEST_DEVICE");
-    if (dw_device_open(&world->device, name != NULL ? name : "CPU", 1, &err) != DW_OK ||
+    const char *threads = getenv("DW_TEST_THREADS");
+    int thread_count = threads != NULL ? (int)strtol(threads, NULL, 10) : 1;
+    if (dw_device_open(&world->device, name != NULL ? name : "CPU", thread_count, &err) != DW_OK ||
         dw_model_load(&world->model, world->device, path, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }

@@ -150,6 +150,32 @@ static void test_batch_equals_one_by_one(void **state)
     compare(GGML_TYPE_Q8_0, DW_KV_Q8_0, 5e-2, 5e-2);
 }
 
+/* Who does which part of the work cannot be seen in what comes out. */
+static void test_batch_on_any_number_of_threads(void **state)
+{
+    (void)state;
+    static const uint32_t all[] = {(1u << CONTEXTS) - 1, 0};
+    static const char *const threads[] = {"1", "2", "5"};
+    float *results[3];
+    size_t count = 0;
+    for (int i = 0; i < 3; i++) {
+        model_world world;
+        (void)setenv("DW_TEST_THREADS", threads[i], 1);
+        open_tiny(&world, GGML_TYPE_Q8_0);
+        count = (size_t)ROUNDS * CONTEXTS * world.vocab_count;
+        results[i] = calloc(count, sizeof *results[i]);
+        assert_non_null(results[i]);
+        run(&world, all, results[i]);
+        close_tiny(&world);
+    }
+    (void)unsetenv("DW_TEST_THREADS");
+    assert_memory_equal(results[0], results[1], count * sizeof *results[0]);
+    assert_memory_equal(results[0], results[2], count * sizeof *results[0]);
+    for (int i = 0; i < 3; i++) {
+        free(results[i]);
+    }
+}
+
 /* One item fails, the others do not notice; the failed context is as it was. */
 static void test_batch_items_fail_alone(void **state)
 {
@@ -239,6 +265,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_equals_one_by_one),
+        cmocka_unit_test(test_batch_on_any_number_of_threads),
         cmocka_unit_test(test_batch_items_fail_alone),
         cmocka_unit_test(test_batch_all_rows),
     };

@@ -375,7 +375,7 @@ static void test_gguf_model_describes_itself(void **state)
     assert_string_equal(info.architecture, "llama");
     assert_int_equal(info.vocab_count, 320);
     assert_int_equal(info.layer_count, 2);
-    assert_int_equal(info.kv_bytes_per_token, 2 * 2 * 2 * 32 * 2);
+    assert_int_equal(info.kv_bytes_per_token, 2 * 2 * 2 * 64 * 2);
     assert_true(info.weights_mapped);
     dw_model_unref(dw_model_ref(model));
     dw_model_unref(model);

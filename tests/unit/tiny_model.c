@@ -30,7 +30,7 @@ tiny_options tiny_defaults(void)
                           .embedding_length = 128,
                           .head_count = 4,
                           .kv_head_count = 2,
-                          .head_dim = 32,
+                          .head_dim = 64, /* what CUDA's attention has too */
                           .ff_length = 192,
                           .context_length = 2048,
                           .matrix_type = GGML_TYPE_F32,
