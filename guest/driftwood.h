@@ -150,6 +150,14 @@ static inline int32_t dw_forward(int32_t context, const int32_t *tokens, uint32_
 /* params NULL: greedy. -> sampler */
 DW_IMPORT("sampler_create")
 int32_t dw_sampler_create(int32_t model, const dw_sampler_params *params);
+/* Replace the biases [count], at most 1024: they are added to the logits before anything else. */
+DW_IMPORT("sampler_logit_bias")
+int32_t dw_sampler_logit_bias(int32_t sampler, const dw_logit_bias *biases, uint32_t count);
+/* Replace the NUL-terminated strings [count] at which DRY stops looking for repetition, at most 16
+ * of up to 40 bytes; none at first. `model`: the one the sampler was created with. */
+DW_IMPORT("sampler_dry_breakers")
+int32_t dw_sampler_dry_breakers(int32_t sampler, int32_t model, const char *const *breakers,
+                                uint32_t count);
 DW_IMPORT("sampler_close") int32_t dw_sampler_close(int32_t sampler);
 /* Choose the next token from logits [vocab_count] and remember it for the penalties. -> token */
 DW_IMPORT("sample") int32_t dw_sample(int32_t sampler, const float *logits);

@@ -99,7 +99,9 @@ typedef struct dw_shape {
     uint32_t ne[DW_MAX_DIMS];
 } dw_shape;
 
-/* How a sampler chooses. Zero everywhere means greedy. 48 bytes. */
+/* How a sampler chooses. Zero everywhere means greedy. The first 48 bytes are what every host
+ * knows; `struct_bytes` says how many there are, so that fields can be added at the end: a guest
+ * sets it to sizeof(dw_sampler_params), and 0 stands for 48. 96 bytes. */
 typedef struct dw_sampler_params {
     float temperature;       /* 0: greedy, the others are then ignored */
     int32_t top_k;           /* 0: off */
@@ -110,8 +112,28 @@ typedef struct dw_sampler_params {
     float presence_penalty;  /* 0: off */
     int32_t penalty_tokens;  /* how far back the penalties look; 0: 64; at most 4096 */
     uint64_t seed;           /* the same seed and logits give the same tokens */
-    uint32_t reserved[2];    /* 0 */
+    uint32_t struct_bytes;   /* sizeof(dw_sampler_params) */
+    uint32_t reserved;       /* 0 */
+
+    float temperature_range;    /* 0: off, else temperature +- this, by entropy */
+    float temperature_exponent; /* of that; 0: 1 */
+    float typical_p;            /* 0 or 1: off */
+    float top_n_sigma;          /* 0: off */
+    float xtc_probability;      /* 0: off */
+    float xtc_threshold;        /* 0: 0.1; over 0.5 XTC does nothing */
+    float dry_multiplier;       /* 0: off */
+    float dry_base;             /* 0: 1.75 */
+    int32_t dry_allowed_length; /* 0: 2 */
+    int32_t dry_tokens;         /* how far back DRY looks; 0: 4096, the most */
+    float mirostat_tau;         /* 0: off, else mirostat 2 takes the place of the cuts */
+    float mirostat_eta;         /* 0: 0.1 */
 } dw_sampler_params;
+
+/* One of a list: `bias` is added to the token's logit; minus infinity rules it out. 8 bytes. */
+typedef struct dw_logit_bias {
+    int32_t token;
+    float bias;
+} dw_logit_bias;
 
 /* What a model is. 64 bytes. */
 typedef struct dw_model_facts {

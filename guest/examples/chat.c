@@ -191,7 +191,6 @@ static void take_turn(chat *chat, const char *line, size_t line_bytes)
 
 static void start(chat *chat)
 {
-    dw_sampler_params params = sampler_params_from_env();
     const char *system = getenv("DRIFTWOOD_SYSTEM");
     chat->tokens_max = whole_from("DRIFTWOOD_MAX_TOKENS", MAX_TOKENS_DEFAULT, INT32_MAX);
     chat->model = must(dw_model_open_named(NULL, 0), "model");
@@ -200,7 +199,7 @@ static void start(chat *chat)
         fprintf(stderr, "this model has no chat template: use `driftwood run --raw`\n");
         exit(1);
     }
-    chat->sampler = must(dw_sampler_create(chat->model, &params), "sampling");
+    chat->sampler = sampler_from_env(chat->model);
     chat->context = must(dw_context_create(chat->model, 0), "context");
     chat->capacity = (uint32_t)dw_context_capacity(chat->context);
     chat->logits = aligned(chat->facts.vocab_count, sizeof *chat->logits);

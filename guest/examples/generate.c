@@ -1,7 +1,6 @@
 /* Continues or answers a prompt. `driftwood run` without a guest's name runs this one.
  * Its settings come from the environment: DRIFTWOOD_PROMPT, DRIFTWOOD_SYSTEM, DRIFTWOOD_RAW,
- * DRIFTWOOD_MAX_TOKENS, DRIFTWOOD_TEMP, DRIFTWOOD_TOP_K, DRIFTWOOD_TOP_P, DRIFTWOOD_MIN_P,
- * DRIFTWOOD_REPEAT_PENALTY, DRIFTWOOD_SEED. */
+ * DRIFTWOOD_MAX_TOKENS, and those of the sampler in text.h. */
 #include "text.h"
 
 #define MAX_TOKENS_DEFAULT 128
@@ -34,11 +33,10 @@ int main(void)
 {
     const char *prompt = getenv("DRIFTWOOD_PROMPT");
     uint64_t tokens_max = whole_from("DRIFTWOOD_MAX_TOKENS", MAX_TOKENS_DEFAULT, INT32_MAX);
-    dw_sampler_params params = sampler_params_from_env();
     dw_model_facts facts;
     int32_t model = must(dw_model_open_named(NULL, 0), "model");
     must(dw_model_facts_get(model, &facts), "model");
-    int32_t sampler = must(dw_sampler_create(model, &params), "sampling");
+    int32_t sampler = sampler_from_env(model);
 
     uint32_t count;
     int32_t *tokens = prompt_tokens(model, &facts, prompt != NULL ? prompt : "", &count);

@@ -82,7 +82,62 @@ static dw_sampler_params sampler_params_from_env(void)
         .min_p = (float)number_from("DRIFTWOOD_MIN_P", 0.05),
         .repeat_penalty = (float)number_from("DRIFTWOOD_REPEAT_PENALTY", 1.0),
         .seed = whole_from("DRIFTWOOD_SEED", dw_clock_ns(), UINT64_MAX),
+        .frequency_penalty = (float)number_from("DRIFTWOOD_FREQUENCY_PENALTY", 0.0),
+        .presence_penalty = (float)number_from("DRIFTWOOD_PRESENCE_PENALTY", 0.0),
+        .penalty_tokens = (int32_t)whole_from("DRIFTWOOD_REPEAT_LAST_N", 64, 4096),
+        .struct_bytes = sizeof(dw_sampler_params),
+        .temperature_range = (float)number_from("DRIFTWOOD_DYNATEMP_RANGE", 0.0),
+        .temperature_exponent = (float)number_from("DRIFTWOOD_DYNATEMP_EXP", 1.0),
+        .typical_p = (float)number_from("DRIFTWOOD_TYPICAL_P", 1.0),
+        .top_n_sigma = (float)number_from("DRIFTWOOD_TOP_N_SIGMA", 0.0),
+        .xtc_probability = (float)number_from("DRIFTWOOD_XTC_PROBABILITY", 0.0),
+        .xtc_threshold = (float)number_from("DRIFTWOOD_XTC_THRESHOLD", 0.1),
+        .dry_multiplier = (float)number_from("DRIFTWOOD_DRY_MULTIPLIER", 0.0),
+        .dry_base = (float)number_from("DRIFTWOOD_DRY_BASE", 1.75),
+        .dry_allowed_length = (int32_t)whole_from("DRIFTWOOD_DRY_ALLOWED_LENGTH", 2, 4096),
+        .dry_tokens = (int32_t)whole_from("DRIFTWOOD_DRY_PENALTY_LAST_N", 0, 4096),
+        .mirostat_tau = (float)number_from("DRIFTWOOD_MIROSTAT_TAU", 0.0),
+        .mirostat_eta = (float)number_from("DRIFTWOOD_MIROSTAT_ETA", 0.1),
     };
+}
+
+/* DRIFTWOOD_LOGIT_BIAS: TOKEN=BIAS, several separated by commas. */
+static void set_biases(int32_t sampler)
+{
+    dw_logit_bias biases[1024];
+    uint32_t count = 0;
+    const char *text = getenv("DRIFTWOOD_LOGIT_BIAS");
+    while (text != NULL && *text != '\0' && count < 1024) {
+        char *end;
+        long token = strtol(text, &end, 10);
+        float bias = 0.0F;
+        const char *number = end + 1;
+        if (end != text && *end == '=') {
+            bias = strtof(number, &end);
+        }
+        if (end <= number || (*end != '\0' && *end != ',')) {
+            fprintf(stderr, "logit bias: '%s' is not TOKEN=BIAS\n", text);
+            exit(1);
+        }
+        biases[count++] = (dw_logit_bias){token > INT32_MAX ? -1 : (int32_t)token, bias};
+        text = *end == ',' ? end + 1 : end;
+    }
+    must(dw_sampler_logit_bias(sampler, biases, count), "sampling");
+}
+
+static int32_t sampler_from_env(int32_t model)
+{
+    static const char *const breakers[] = {"\n", ":", "\"", "*"}; /* llama.cpp's */
+    dw_sampler_params params = sampler_params_from_env();
+    int32_t sampler = must(dw_sampler_create(model, &params), "sampling");
+    set_biases(sampler);
+    if (params.dry_multiplier > 0.0F) {
+        const char *own = getenv("DRIFTWOOD_DRY_SEQUENCE_BREAKER");
+        const char *const *list = own != NULL ? &own : breakers;
+        uint32_t count = own == NULL ? 4 : strcmp(own, "none") == 0 ? 0 : 1;
+        must(dw_sampler_dry_breakers(sampler, model, list, count), "sampling");
+    }
+    return sampler;
 }
 
 /* text -> tokens, in memory of their own. */

@@ -99,6 +99,25 @@ static const number_option number_options[] = {
     {DW_CLI_OPT_TOP_P, "--top-p", "DRIFTWOOD_TOP_P", 0, 1, false},
     {DW_CLI_OPT_MIN_P, "--min-p", "DRIFTWOOD_MIN_P", 0, 1, false},
     {DW_CLI_OPT_REPEAT_PENALTY, "--repeat-penalty", "DRIFTWOOD_REPEAT_PENALTY", 0, 10, false},
+    {DW_CLI_OPT_FREQUENCY_PENALTY, "--frequency-penalty", "DRIFTWOOD_FREQUENCY_PENALTY", -10, 10,
+     false},
+    {DW_CLI_OPT_PRESENCE_PENALTY, "--presence-penalty", "DRIFTWOOD_PRESENCE_PENALTY", -10, 10,
+     false},
+    {DW_CLI_OPT_REPEAT_LAST_N, "--repeat-last-n", "DRIFTWOOD_REPEAT_LAST_N", 0, 4096, true},
+    {DW_CLI_OPT_DYNATEMP_RANGE, "--dynatemp-range", "DRIFTWOOD_DYNATEMP_RANGE", 0, 100, false},
+    {DW_CLI_OPT_DYNATEMP_EXP, "--dynatemp-exp", "DRIFTWOOD_DYNATEMP_EXP", 0, 10, false},
+    {DW_CLI_OPT_TYPICAL_P, "--typical-p", "DRIFTWOOD_TYPICAL_P", 0, 1, false},
+    {DW_CLI_OPT_TOP_N_SIGMA, "--top-n-sigma", "DRIFTWOOD_TOP_N_SIGMA", 0, 100, false},
+    {DW_CLI_OPT_XTC_PROBABILITY, "--xtc-probability", "DRIFTWOOD_XTC_PROBABILITY", 0, 1, false},
+    {DW_CLI_OPT_XTC_THRESHOLD, "--xtc-threshold", "DRIFTWOOD_XTC_THRESHOLD", 0, 1, false},
+    {DW_CLI_OPT_DRY_MULTIPLIER, "--dry-multiplier", "DRIFTWOOD_DRY_MULTIPLIER", 0, 100, false},
+    {DW_CLI_OPT_DRY_BASE, "--dry-base", "DRIFTWOOD_DRY_BASE", 1, 100, false},
+    {DW_CLI_OPT_DRY_ALLOWED_LENGTH, "--dry-allowed-length", "DRIFTWOOD_DRY_ALLOWED_LENGTH", 1, 4096,
+     true},
+    {DW_CLI_OPT_DRY_PENALTY_LAST_N, "--dry-penalty-last-n", "DRIFTWOOD_DRY_PENALTY_LAST_N", 0, 4096,
+     true},
+    {DW_CLI_OPT_MIROSTAT_TAU, "--mirostat-tau", "DRIFTWOOD_MIROSTAT_TAU", 0, 100, false},
+    {DW_CLI_OPT_MIROSTAT_ETA, "--mirostat-eta", "DRIFTWOOD_MIROSTAT_ETA", 0, 1, false},
 };
 
 static dw_status take_number(dw_cli_session *session, const number_option *rule, const char *value,
@@ -111,6 +130,35 @@ static dw_status take_number(dw_cli_session *session, const number_option *rule,
             ? dw_cli_whole(rule->what, value, (uint64_t)rule->min, (uint64_t)rule->max, &whole, err)
             : dw_cli_number(rule->what, value, rule->min, rule->max, &number, err);
     return status == DW_OK ? dw_cli_session_env(session, rule->env, value, err) : status;
+}
+
+/* TOKEN=BIAS, added to those before: the guest gets one list. */
+static dw_status take_bias(dw_cli_session *session, const char *value, dw_error *err)
+{
+    char token[16] = "";
+    uint64_t whole;
+    double bias;
+    size_t length = strcspn(value, "=");
+    if (value[length] != '=' || length >= sizeof token) {
+        return dw_fail(err, DW_E_ARG, "--logit-bias: '%.40s', TOKEN=BIAS is needed", value);
+    }
+    memcpy(token, value, length);
+    dw_status status = dw_cli_whole("--logit-bias", token, 0, INT32_MAX, &whole, err);
+    if (status == DW_OK && strcmp(value + length + 1, "-inf") != 0) {
+        status = dw_cli_number("--logit-bias", value + length + 1, -10000, 10000, &bias, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    size_t used = strlen(session->biases);
+    int needed = snprintf(session->biases + used, sizeof session->biases - used, "%s%s",
+                          used > 0 ? "," : "", value);
+    if (needed < 0 || (size_t)needed >= sizeof session->biases - used) {
+        session->biases[used] = '\0';
+        return dw_fail(err, DW_E_LIMIT, "--logit-bias: more than %zu characters in all",
+                       sizeof session->biases - 1);
+    }
+    return DW_OK;
 }
 
 static dw_status take_stats(dw_cli_session *session, const char *value, dw_error *err)
@@ -142,6 +190,10 @@ dw_status dw_cli_session_option(dw_cli_session *session, int option, const char 
         return DW_OK;
     case DW_CLI_OPT_SYSTEM:
         return dw_cli_session_env(session, "DRIFTWOOD_SYSTEM", value, err);
+    case DW_CLI_OPT_LOGIT_BIAS:
+        return take_bias(session, value, err);
+    case DW_CLI_OPT_DRY_BREAKER:
+        return dw_cli_session_env(session, "DRIFTWOOD_DRY_SEQUENCE_BREAKER", value, err);
     case DW_CLI_OPT_STATS:
         return take_stats(session, value, err);
     case DW_CLI_OPT_SEED:
@@ -340,6 +392,9 @@ int dw_cli_session_run(dw_cli_session *session)
     int exit_code = 1;
 
     dw_status status = dw_cli_find_guest(path, sizeof path, session->guest, &error);
+    if (status == DW_OK && session->biases[0] != '\0') {
+        status = dw_cli_session_env(session, "DRIFTWOOD_LOGIT_BIAS", session->biases, &error);
+    }
     if (status == DW_OK) {
         status = dw_engine_create(&engine, &options, &error);
     }

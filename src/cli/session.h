@@ -29,6 +29,7 @@ typedef struct dw_cli_session {
     size_t dir_count;
     char **args; /* [arg_count], argv of the guest without its name; borrowed */
     size_t arg_count;
+    char biases[4096]; /* of --logit-bias, comma-separated */
     uint64_t memory_bytes_max;
     uint32_t context_tokens_max;
     uint64_t timeout_ms;
@@ -48,6 +49,23 @@ enum {
     DW_CLI_OPT_MIN_P,
     DW_CLI_OPT_REPEAT_PENALTY,
     DW_CLI_OPT_SEED,
+    DW_CLI_OPT_FREQUENCY_PENALTY,
+    DW_CLI_OPT_PRESENCE_PENALTY,
+    DW_CLI_OPT_REPEAT_LAST_N,
+    DW_CLI_OPT_DYNATEMP_RANGE,
+    DW_CLI_OPT_DYNATEMP_EXP,
+    DW_CLI_OPT_TYPICAL_P,
+    DW_CLI_OPT_TOP_N_SIGMA,
+    DW_CLI_OPT_XTC_PROBABILITY,
+    DW_CLI_OPT_XTC_THRESHOLD,
+    DW_CLI_OPT_DRY_MULTIPLIER,
+    DW_CLI_OPT_DRY_BASE,
+    DW_CLI_OPT_DRY_ALLOWED_LENGTH,
+    DW_CLI_OPT_DRY_PENALTY_LAST_N,
+    DW_CLI_OPT_MIROSTAT_TAU,
+    DW_CLI_OPT_MIROSTAT_ETA,
+    DW_CLI_OPT_LOGIT_BIAS,
+    DW_CLI_OPT_DRY_BREAKER,
     DW_CLI_OPT_SYSTEM,
     DW_CLI_OPT_DEVICE,
     DW_CLI_OPT_THREADS,
@@ -64,6 +82,24 @@ enum {
         {"top-p", required_argument, NULL, DW_CLI_OPT_TOP_P},                                      \
         {"min-p", required_argument, NULL, DW_CLI_OPT_MIN_P},                                      \
         {"repeat-penalty", required_argument, NULL, DW_CLI_OPT_REPEAT_PENALTY},                    \
+        {"temperature", required_argument, NULL, DW_CLI_OPT_TEMP},                                 \
+        {"frequency-penalty", required_argument, NULL, DW_CLI_OPT_FREQUENCY_PENALTY},              \
+        {"presence-penalty", required_argument, NULL, DW_CLI_OPT_PRESENCE_PENALTY},                \
+        {"repeat-last-n", required_argument, NULL, DW_CLI_OPT_REPEAT_LAST_N},                      \
+        {"dynatemp-range", required_argument, NULL, DW_CLI_OPT_DYNATEMP_RANGE},                    \
+        {"dynatemp-exp", required_argument, NULL, DW_CLI_OPT_DYNATEMP_EXP},                        \
+        {"typical-p", required_argument, NULL, DW_CLI_OPT_TYPICAL_P},                              \
+        {"top-n-sigma", required_argument, NULL, DW_CLI_OPT_TOP_N_SIGMA},                          \
+        {"xtc-probability", required_argument, NULL, DW_CLI_OPT_XTC_PROBABILITY},                  \
+        {"xtc-threshold", required_argument, NULL, DW_CLI_OPT_XTC_THRESHOLD},                      \
+        {"dry-multiplier", required_argument, NULL, DW_CLI_OPT_DRY_MULTIPLIER},                    \
+        {"dry-base", required_argument, NULL, DW_CLI_OPT_DRY_BASE},                                \
+        {"dry-allowed-length", required_argument, NULL, DW_CLI_OPT_DRY_ALLOWED_LENGTH},            \
+        {"dry-penalty-last-n", required_argument, NULL, DW_CLI_OPT_DRY_PENALTY_LAST_N},            \
+        {"mirostat-tau", required_argument, NULL, DW_CLI_OPT_MIROSTAT_TAU},                        \
+        {"mirostat-eta", required_argument, NULL, DW_CLI_OPT_MIROSTAT_ETA},                        \
+        {"logit-bias", required_argument, NULL, DW_CLI_OPT_LOGIT_BIAS},                            \
+        {"dry-sequence-breaker", required_argument, NULL, DW_CLI_OPT_DRY_BREAKER},                 \
         {"seed", required_argument, NULL, DW_CLI_OPT_SEED},                                        \
         {"system", required_argument, NULL, DW_CLI_OPT_SYSTEM},                                    \
         {"device", required_argument, NULL, DW_CLI_OPT_DEVICE},                                    \
@@ -77,11 +113,36 @@ enum {
     "  --model M            a GGUF file, or a name in the cache (`driftwood models`)\n"            \
     "  --system TEXT        what the model is told before anything else\n"                         \
     "  --max-tokens N       end an answer after N tokens\n"                                        \
-    "  --temp T             0: always the likeliest token; default 0.8\n"                          \
+    "  --temp, --temperature T\n"                                                                  \
+    "                       0: always the likeliest token; default 0.8\n"                          \
     "  --top-k K            choose among the K likeliest; 0: all; default 40\n"                    \
     "  --top-p P            choose among the likeliest that make up P; default 0.95\n"             \
     "  --min-p P            none less likely than P times the likeliest; default 0.05\n"           \
     "  --repeat-penalty R   make what was said less likely; 1: off, the default\n"                 \
+    "  --repeat-last-n N    how far back penalties look; default 64\n"                             \
+    "  --frequency-penalty F, --presence-penalty F\n"                                              \
+    "                       likewise, by how often it was said, or whether; default 0\n"           \
+    "  --dynatemp-range R   temperature +- R, by how sure the model is; default 0\n"               \
+    "  --dynatemp-exp E     exponent of that; default 1\n"                                         \
+    "  --typical-p P        locally typical sampling; 1: off, the default\n"                       \
+    "  --top-n-sigma N      within N deviations of the likeliest; 0: off, the default\n"           \
+    "  --xtc-probability P  how often XTC leaves out all but the least of the likely;\n"           \
+    "                       default 0: off\n"                                                      \
+    "  --xtc-threshold T    likely, for XTC, is from T on; default 0.1\n"                          \
+    "  --dry-multiplier M   DRY: make longer repetitions less likely; 0: off, the default\n"       \
+    "  --dry-base B         its growth with length; default 1.75\n"                                \
+    "  --dry-allowed-length N\n"                                                                   \
+    "                       repetitions shorter than this are let be; default 2\n"                 \
+    "  --dry-penalty-last-n N\n"                                                                   \
+    "                       how far back DRY looks; 0: 4096, the default\n"                        \
+    "  --dry-sequence-breaker S\n"                                                                 \
+    "                       DRY looks no further back than S; none: no such string;\n"             \
+    "                       default: line end, colon, quote and asterisk\n"                        \
+    "  --mirostat-tau T     Mirostat 2 in place of the cuts above, aiming at T bits;\n"            \
+    "                       0: off, the default\n"                                                 \
+    "  --mirostat-eta E     how fast it learns; default 0.1\n"                                     \
+    "  --logit-bias TOKEN=BIAS\n"                                                                  \
+    "                       add BIAS to a token's logit; -inf: never; may be repeated\n"           \
     "  --seed S             the same seed gives the same text; default: another each time\n"       \
     "  --device D           see `driftwood devices`; default: the first GPU, else the CPU\n"       \
     "  --threads N          CPU threads; default: the machine's cores\n"                           \

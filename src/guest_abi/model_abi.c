@@ -2,6 +2,7 @@
  * handles, counts, ranges, overlap; then it acts. A context counts its model by itself, so a guest
  * may close a model while contexts of it are open. */
 #include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,10 +14,15 @@
 
 #define NAME_BYTES_MAX 200
 #define MESSAGES_MAX 4096
+#define BREAKERS_MAX 16
 #define MESSAGE_POINTERS_BYTES 8 /* dw_message in wasm32 */
 
 /* Structs that lie in guest memory are read and written where they lie. */
-static_assert(sizeof(dw_sampler_params) == 48, "the layout that guests were compiled with");
+static_assert(sizeof(dw_sampler_params) == 96, "the layout that guests were compiled with");
+static_assert(offsetof(dw_sampler_params, struct_bytes) == 40, "the same in every version");
+static_assert(offsetof(dw_sampler_params, temperature_range) == DW_SAMPLER_PARAMS_BYTES_MIN,
+              "what the first guests give");
+static_assert(sizeof(dw_logit_bias) == 8, "the layout that guests were compiled with");
 static_assert(sizeof(dw_model_facts) == 64, "the layout that guests were compiled with");
 
 /* A host function of the table: it gets the arguments and answers a result or a status. */
@@ -498,6 +504,24 @@ DW_MODEL_CALL(forward)
 
 /* ---- sampling ----------------------------------------------------------------------------- */
 
+/* struct_bytes says how much of it there is, and stands where it always stood. */
+static dw_status guest_params(dw_instance *instance, uint32_t pointer, dw_sampler_params *params,
+                              dw_error *err)
+{
+    void *place;
+    uint32_t bytes;
+    dw_status status = dw_instance_range(instance, "params", pointer, DW_SAMPLER_PARAMS_BYTES_MIN,
+                                         1, sizeof(uint64_t), &place, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    memcpy(&bytes, (char *)place + offsetof(dw_sampler_params, struct_bytes), sizeof bytes);
+    bytes = bytes == 0 ? DW_SAMPLER_PARAMS_BYTES_MIN : bytes;
+    status =
+        dw_instance_range(instance, "params", pointer, bytes, 1, sizeof(uint64_t), &place, err);
+    return status == DW_OK ? dw_sampler_params_read(params, place, bytes, err) : status;
+}
+
 static int32_t sampler_create(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
@@ -505,15 +529,17 @@ static int32_t sampler_create(dw_instance *instance, const wasmtime_val_raw_t *a
     if (model == NULL) {
         return err->code;
     }
-    void *params;
-    dw_status status = dw_instance_range(instance, "params", u32(&args[1]), args[1].i32 != 0,
-                                         sizeof(dw_sampler_params), sizeof(uint64_t), &params, err);
+    dw_sampler_params params = {0}; /* greedy */
+    dw_status status = DW_OK;
+    if (args[1].i32 != 0) {
+        status = guest_params(instance, u32(&args[1]), &params, err);
+    }
     if (status != DW_OK) {
         return status;
     }
     dw_sampler *sampler = NULL;
     int32_t handle;
-    status = dw_sampler_create(&sampler, dw_vocab_count(dw_model_vocab(model)), params, err);
+    status = dw_sampler_create(&sampler, dw_vocab_count(dw_model_vocab(model)), &params, err);
     if (status == DW_OK) {
         status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_SAMPLER, "sampler", sampler,
                                &handle, err);
@@ -538,6 +564,54 @@ static int32_t sampler_close(dw_instance *instance, const wasmtime_val_raw_t *ar
     return DW_OK;
 }
 DW_MODEL_CALL(sampler_close)
+
+/* sampler, biases, count */
+static int32_t sampler_logit_bias(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = sampler_of(instance, args[0].i32);
+    if (sampler == NULL) {
+        return err->code;
+    }
+    void *biases;
+    dw_status status = dw_instance_range(instance, "biases", u32(&args[1]), u32(&args[2]),
+                                         sizeof(dw_logit_bias), sizeof(int32_t), &biases, err);
+    return status != DW_OK ? (int32_t)status
+                           : (int32_t)dw_sampler_set_biases(sampler, biases, u32(&args[2]), err);
+}
+DW_MODEL_CALL(sampler_logit_bias)
+
+/* sampler, model, pointers to strings, count */
+static int32_t sampler_dry_breakers(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = sampler_of(instance, args[0].i32);
+    const dw_model *model = sampler != NULL ? model_of(instance, args[1].i32) : NULL;
+    const char *texts[BREAKERS_MAX];
+    size_t count = u32(&args[3]);
+    void *pointers;
+    if (model == NULL) {
+        return err->code;
+    }
+    if (count > BREAKERS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "breakers: %zu, limit %d", count, BREAKERS_MAX);
+    }
+    if (dw_vocab_count(dw_model_vocab(model)) != dw_sampler_vocab_count(sampler)) {
+        return dw_fail(err, DW_E_ARG, "model: not the one of this sampler");
+    }
+    dw_status status = dw_instance_range(instance, "breakers", u32(&args[2]), count,
+                                         sizeof(uint32_t), sizeof(uint32_t), &pointers, err);
+    for (size_t i = 0; status == DW_OK && i < count; i++) {
+        char what[40];
+        (void)snprintf(what, sizeof what, "breakers[%zu]", i);
+        status = guest_string(instance, what, ((const uint32_t *)pointers)[i], &texts[i], err);
+    }
+    if (status == DW_OK) {
+        status = dw_sampler_set_breakers(sampler, dw_model_vocab(model), texts, count, err);
+    }
+    return status;
+}
+DW_MODEL_CALL(sampler_dry_breakers)
 
 static dw_status logits_range(dw_instance *instance, uint32_t pointer, uint32_t count, void **out,
                               dw_error *err)
@@ -618,6 +692,8 @@ const dw_import dw_model_imports[] = {
     {"forward", "iiiii:i", call_forward},
     {"sampler_create", "ii:i", call_sampler_create},
     {"sampler_close", "i:i", call_sampler_close},
+    {"sampler_logit_bias", "iii:i", call_sampler_logit_bias},
+    {"sampler_dry_breakers", "iiii:i", call_sampler_dry_breakers},
     {"sample", "ii:i", call_sample},
     {"sampler_accept", "ii:i", call_sampler_accept},
     {"greedy", "ii:i", call_greedy},

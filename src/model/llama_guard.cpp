@@ -78,3 +78,17 @@ extern "C" bool dw__llama_sampler_apply(struct llama_sampler *sampler,
                return 0;
            }) == 0;
 }
+
+extern "C" struct llama_sampler *dw__llama_dry(const struct llama_vocab *vocab,
+                                               const dw_sampler_params *params,
+                                               const char *const *breakers, size_t count)
+{
+    struct llama_sampler *sampler = nullptr;
+    (void)guarded([&]() -> int32_t {
+        sampler = llama_sampler_init_dry(vocab, params->dry_multiplier, params->dry_base,
+                                         params->dry_allowed_length, params->dry_tokens,
+                                         const_cast<const char **>(breakers), count);
+        return 0;
+    });
+    return sampler;
+}

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "driftwood_abi.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -27,6 +29,10 @@ int32_t dw__llama_token_piece(const struct llama_vocab *vocab, int32_t token, ch
                               int32_t capacity, bool special);
 /* False where it threw. */
 bool dw__llama_sampler_apply(struct llama_sampler *sampler, struct llama_token_data_array *list);
+/* DRY with the parameters of `params`. NULL where it threw. */
+struct llama_sampler *dw__llama_dry(const struct llama_vocab *vocab,
+                                    const dw_sampler_params *params, const char *const *breakers,
+                                    size_t count);
 
 #ifdef __cplusplus
 }

@@ -11,22 +11,43 @@
 
 #define PENALTY_TOKENS_DEFAULT 64
 #define PENALTY_TOKENS_MAX 4096
-#define FILTERS_MAX 4
+#define BIASES_MAX 1024
+#define BIAS_MAX 10000.0F
+#define BREAKERS_MAX 16
+#define BREAKER_BYTES_MAX 40
 /* libllama sorts into buckets by int(6.4 * logit): beyond this the conversion would overflow. */
 #define LOGIT_MAX 1.0e8F
 /* Smaller temperatures would turn logits into infinities; 0 says greedy. */
 #define TEMPERATURE_MIN 0.001F
 #define TEMPERATURE_MAX 100.0F
+/* Below this libllama's typical_p takes the logarithm of a probability that is 0. */
+#define TYPICAL_DEPTH 70.0F
 #define GREEDY_LANES 16
+
+/* In the order in which they are applied: llama.cpp's usual one. */
+typedef enum filter_kind {
+    FILTER_DRY,
+    FILTER_TOP_N_SIGMA,
+    FILTER_TOP_K,
+    FILTER_TYPICAL_P,
+    FILTER_TOP_P,
+    FILTER_MIN_P,
+    FILTER_XTC,
+    FILTER_TEMPERATURE,
+    FILTER_COUNT,
+} filter_kind;
 
 struct dw_sampler {
     dw_sampler_params params;
     uint32_t vocab_count;
     uint64_t draw_count;
+    float mirostat_mu; /* the surprise, in bits, above which tokens are left out */
 
-    llama_token_data *candidates; /* [vocab_count]; NULL when greedy, as all below */
-    struct llama_sampler *filters[FILTERS_MAX];
-    size_t filter_count;
+    llama_token_data *candidates;                /* [vocab_count]; NULL when greedy, as all below */
+    struct llama_sampler *filters[FILTER_COUNT]; /* NULL: off */
+
+    dw_logit_bias *biases; /* [bias_count] */
+    size_t bias_count;
 
     /* The last penalty_tokens tokens, oldest at `recent_first` once the ring is full. */
     int32_t *recent;       /* [params.penalty_tokens] */
@@ -57,7 +78,7 @@ static dw_status check_number(const number_rule *rule, dw_error *err)
     return DW_OK;
 }
 
-static dw_status check_params(const dw_sampler_params *params, dw_error *err)
+static dw_status check_numbers(const dw_sampler_params *params, dw_error *err)
 {
     const number_rule rules[] = {
         {"temperature", params->temperature, 0.0F, TEMPERATURE_MAX},
@@ -66,6 +87,16 @@ static dw_status check_params(const dw_sampler_params *params, dw_error *err)
         {"repeat_penalty", params->repeat_penalty, 0.0F, 10.0F},
         {"frequency_penalty", params->frequency_penalty, -10.0F, 10.0F},
         {"presence_penalty", params->presence_penalty, -10.0F, 10.0F},
+        {"temperature_range", params->temperature_range, 0.0F, TEMPERATURE_MAX},
+        {"temperature_exponent", params->temperature_exponent, 0.0F, 10.0F},
+        {"typical_p", params->typical_p, 0.0F, 1.0F},
+        {"top_n_sigma", params->top_n_sigma, 0.0F, 100.0F},
+        {"xtc_probability", params->xtc_probability, 0.0F, 1.0F},
+        {"xtc_threshold", params->xtc_threshold, 0.0F, 1.0F},
+        {"dry_multiplier", params->dry_multiplier, 0.0F, 100.0F},
+        {"dry_base", params->dry_base, 0.0F, 100.0F},
+        {"mirostat_tau", params->mirostat_tau, 0.0F, 100.0F},
+        {"mirostat_eta", params->mirostat_eta, 0.0F, 1.0F},
     };
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         dw_status status = check_number(&rules[i], err);
@@ -73,25 +104,85 @@ static dw_status check_params(const dw_sampler_params *params, dw_error *err)
             return status;
         }
     }
+    return DW_OK;
+}
+
+static dw_status check_wholes(const dw_sampler_params *params, dw_error *err)
+{
+    const struct {
+        const char *name;
+        int32_t value;
+        int32_t max;
+    } rules[] = {
+        {"top_k", params->top_k, INT32_MAX},
+        {"penalty_tokens", params->penalty_tokens, PENALTY_TOKENS_MAX},
+        {"dry_allowed_length", params->dry_allowed_length, PENALTY_TOKENS_MAX},
+        {"dry_tokens", params->dry_tokens, PENALTY_TOKENS_MAX},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        if (rules[i].value < 0 || rules[i].value > rules[i].max) {
+            return dw_fail(err, DW_E_RANGE, "%s: %d, from 0 to %d is allowed", rules[i].name,
+                           rules[i].value, rules[i].max);
+        }
+    }
+    return DW_OK;
+}
+
+/* Rules with a hole in them: 0 says off, the smallest numbers above it make no sense. */
+static dw_status check_params(const dw_sampler_params *params, dw_error *err)
+{
+    dw_status status = check_numbers(params, err);
+    if (status == DW_OK) {
+        status = check_wholes(params, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
     if (params->temperature > 0.0F && params->temperature < TEMPERATURE_MIN) {
         return dw_fail(err, DW_E_RANGE, "temperature: %g, 0 or from %g to %g is allowed",
                        (double)params->temperature, (double)TEMPERATURE_MIN,
                        (double)TEMPERATURE_MAX);
     }
+    if (params->temperature > 0.0F &&
+        params->temperature - params->temperature_range < TEMPERATURE_MIN) {
+        return dw_fail(err, DW_E_RANGE, "temperature_range: %g, from 0 to %g is allowed (%g less)",
+                       (double)params->temperature_range,
+                       (double)(params->temperature - TEMPERATURE_MIN), (double)TEMPERATURE_MIN);
+    }
     if (params->repeat_penalty > 0.0F && params->repeat_penalty < 0.01F) {
         return dw_fail(err, DW_E_RANGE, "repeat_penalty: %g, 0 or from 0.01 to 10 is allowed",
                        (double)params->repeat_penalty);
     }
-    if (params->top_k < 0) {
-        return dw_fail(err, DW_E_RANGE, "top_k: %d, 0 or more is allowed", params->top_k);
+    if (params->dry_base > 0.0F && params->dry_base < 1.0F) {
+        return dw_fail(err, DW_E_RANGE, "dry_base: %g, 0 or from 1 to 100 is allowed",
+                       (double)params->dry_base);
     }
-    if (params->penalty_tokens < 0 || params->penalty_tokens > PENALTY_TOKENS_MAX) {
-        return dw_fail(err, DW_E_RANGE, "penalty_tokens: %d, from 0 to %d is allowed",
-                       params->penalty_tokens, PENALTY_TOKENS_MAX);
+    if (params->reserved != 0) {
+        return dw_fail(err, DW_E_ARG, "sampler parameters: the reserved field must be 0");
     }
-    if (params->reserved[0] != 0 || params->reserved[1] != 0) {
-        return dw_fail(err, DW_E_ARG, "sampler parameters: the reserved fields must be 0");
+    return DW_OK;
+}
+
+/* Guests of earlier headers give fewer bytes, those of later ones more: what is missing is off,
+ * what we do not know must be. */
+dw_status dw_sampler_params_read(dw_sampler_params *to, const void *from, size_t bytes,
+                                 dw_error *err)
+{
+    const unsigned char *source = from;
+    size_t known = bytes < sizeof *to ? bytes : sizeof *to;
+    memset(to, 0, sizeof *to);
+    if (bytes < DW_SAMPLER_PARAMS_BYTES_MIN || bytes > DW_SAMPLER_PARAMS_BYTES_MAX) {
+        return dw_fail(err, DW_E_RANGE, "struct_bytes: %zu, from %d to %d is allowed", bytes,
+                       DW_SAMPLER_PARAMS_BYTES_MIN, DW_SAMPLER_PARAMS_BYTES_MAX);
     }
+    for (size_t i = known; i < bytes; i++) {
+        if (source[i] != 0) {
+            return dw_fail(err, DW_E_UNSUPPORTED,
+                           "sampler parameters: byte %zu is set, this host knows %zu", i,
+                           sizeof *to);
+        }
+    }
+    memcpy(to, source, known);
     return DW_OK;
 }
 
@@ -108,29 +199,55 @@ static bool penalises(const dw_sampler_params *params)
            params->frequency_penalty != 0.0F || params->presence_penalty != 0.0F;
 }
 
-static bool add_filter(dw_sampler *sampler, struct llama_sampler *filter)
+static struct llama_sampler *make_filter(const dw_sampler_params *params, filter_kind kind)
 {
-    if (filter != NULL) {
-        sampler->filters[sampler->filter_count++] = filter;
+    switch (kind) {
+    case FILTER_DRY:
+        return llama_sampler_init_dry(NULL, params->dry_multiplier, params->dry_base,
+                                      params->dry_allowed_length, params->dry_tokens, NULL, 0);
+    case FILTER_TOP_N_SIGMA:
+        return llama_sampler_init_top_n_sigma(params->top_n_sigma);
+    case FILTER_TOP_K:
+        return llama_sampler_init_top_k(params->top_k);
+    case FILTER_TYPICAL_P:
+        return llama_sampler_init_typical(params->typical_p, 1);
+    case FILTER_TOP_P:
+        return llama_sampler_init_top_p(params->top_p, 1);
+    case FILTER_MIN_P:
+        return llama_sampler_init_min_p(params->min_p, 1);
+    case FILTER_XTC:
+        /* Whether it acts is drawn here, so that libllama's own generator decides nothing. */
+        return llama_sampler_init_xtc(1.0F, params->xtc_threshold, 1, 0);
+    default:
+        return llama_sampler_init_temp_ext(params->temperature, params->temperature_range,
+                                           params->temperature_exponent);
     }
-    return filter != NULL;
 }
 
-/* llama.cpp's usual order. */
 static bool add_filters(dw_sampler *sampler)
 {
     const dw_sampler_params *params = &sampler->params;
-    bool good = true;
-    if (params->top_k > 0) {
-        good = add_filter(sampler, llama_sampler_init_top_k(params->top_k));
+    /* Mirostat sets the cut by itself: the other cuts are off, as in llama.cpp. */
+    bool cuts = params->mirostat_tau == 0.0F;
+    const bool wanted[FILTER_COUNT] = {
+        [FILTER_DRY] = params->dry_multiplier > 0.0F,
+        [FILTER_TOP_N_SIGMA] = cuts && params->top_n_sigma > 0.0F,
+        [FILTER_TOP_K] = cuts && params->top_k > 0,
+        [FILTER_TYPICAL_P] = cuts && params->typical_p > 0.0F && params->typical_p < 1.0F,
+        [FILTER_TOP_P] = cuts && params->top_p > 0.0F && params->top_p < 1.0F,
+        [FILTER_MIN_P] = cuts && params->min_p > 0.0F,
+        [FILTER_XTC] = cuts && params->xtc_probability > 0.0F && params->xtc_threshold <= 0.5F,
+        [FILTER_TEMPERATURE] = true,
+    };
+    for (filter_kind kind = 0; kind < FILTER_COUNT; kind++) {
+        if (wanted[kind]) {
+            sampler->filters[kind] = make_filter(params, kind);
+            if (sampler->filters[kind] == NULL) {
+                return false;
+            }
+        }
     }
-    if (good && params->top_p > 0.0F && params->top_p < 1.0F) {
-        good = add_filter(sampler, llama_sampler_init_top_p(params->top_p, 1));
-    }
-    if (good && params->min_p > 0.0F) {
-        good = add_filter(sampler, llama_sampler_init_min_p(params->min_p, 1));
-    }
-    return good && add_filter(sampler, llama_sampler_init_temp(params->temperature));
+    return true;
 }
 
 static bool allocate(dw_sampler *sampler)
@@ -145,6 +262,19 @@ static bool allocate(dw_sampler *sampler)
     sampler->recent = dw_alloc((size_t)sampler->params.penalty_tokens, sizeof *sampler->recent);
     sampler->seen_counts = dw_alloc(sampler->vocab_count, sizeof *sampler->seen_counts);
     return sampler->recent != NULL && sampler->seen_counts != NULL;
+}
+
+static void set_defaults(dw_sampler_params *params)
+{
+    params->penalty_tokens =
+        params->penalty_tokens == 0 ? PENALTY_TOKENS_DEFAULT : params->penalty_tokens;
+    params->temperature_exponent =
+        params->temperature_exponent == 0.0F ? 1.0F : params->temperature_exponent;
+    params->xtc_threshold = params->xtc_threshold == 0.0F ? 0.1F : params->xtc_threshold;
+    params->dry_base = params->dry_base == 0.0F ? 1.75F : params->dry_base;
+    params->dry_allowed_length = params->dry_allowed_length == 0 ? 2 : params->dry_allowed_length;
+    params->dry_tokens = params->dry_tokens == 0 ? PENALTY_TOKENS_MAX : params->dry_tokens;
+    params->mirostat_eta = params->mirostat_eta == 0.0F ? 0.1F : params->mirostat_eta;
 }
 
 dw_status dw_sampler_create(dw_sampler **out, uint32_t vocab_count, const dw_sampler_params *params,
@@ -167,9 +297,8 @@ dw_status dw_sampler_create(dw_sampler **out, uint32_t vocab_count, const dw_sam
     }
     sampler->params = *params;
     sampler->vocab_count = vocab_count;
-    if (params->penalty_tokens == 0) {
-        sampler->params.penalty_tokens = PENALTY_TOKENS_DEFAULT;
-    }
+    set_defaults(&sampler->params);
+    sampler->mirostat_mu = 2.0F * params->mirostat_tau;
     if (params->temperature > 0.0F && !allocate(sampler)) {
         dw_sampler_destroy(sampler);
         return dw_fail(err, DW_E_MEMORY, "no memory for a sampler of %u tokens", vocab_count);
@@ -183,10 +312,11 @@ void dw_sampler_destroy(dw_sampler *sampler)
     if (sampler == NULL) {
         return;
     }
-    for (size_t i = 0; i < sampler->filter_count; i++) {
-        llama_sampler_free(sampler->filters[i]);
+    for (size_t i = 0; i < FILTER_COUNT; i++) {
+        llama_sampler_free(sampler->filters[i]); /* NULL is fine */
     }
     dw_free(sampler->candidates);
+    dw_free(sampler->biases);
     dw_free(sampler->recent);
     dw_free(sampler->seen_counts);
     dw_free(sampler);
@@ -195,6 +325,69 @@ void dw_sampler_destroy(dw_sampler *sampler)
 uint32_t dw_sampler_vocab_count(const dw_sampler *sampler)
 {
     return sampler->vocab_count;
+}
+
+dw_status dw_sampler_set_biases(dw_sampler *sampler, const dw_logit_bias *biases, size_t count,
+                                dw_error *err)
+{
+    if (count > BIASES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "logit_bias: %zu of them, limit %d", count, BIASES_MAX);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (biases[i].token < 0 || (uint32_t)biases[i].token >= sampler->vocab_count) {
+            return dw_fail(err, DW_E_RANGE, "logit_bias[%zu].token: %d, the vocabulary has %u", i,
+                           biases[i].token, sampler->vocab_count);
+        }
+        if (isnan(biases[i].bias)) {
+            return dw_fail(err, DW_E_NUMERIC, "logit_bias[%zu].bias: NaN", i);
+        }
+        if (biases[i].bias > BIAS_MAX || (biases[i].bias < -BIAS_MAX && isfinite(biases[i].bias))) {
+            return dw_fail(err, DW_E_RANGE,
+                           "logit_bias[%zu].bias: %g, minus infinity or from %g to %g is allowed",
+                           i, (double)biases[i].bias, -(double)BIAS_MAX, (double)BIAS_MAX);
+        }
+    }
+    if (count > 0 && sampler->candidates == NULL) {
+        sampler->candidates = dw_alloc(sampler->vocab_count, sizeof *sampler->candidates);
+    }
+    dw_logit_bias *copy = count > 0 ? dw_alloc(count, sizeof *copy) : NULL;
+    if (count > 0 && (copy == NULL || sampler->candidates == NULL)) {
+        dw_free(copy);
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu biases", count);
+    }
+    if (count > 0) {
+        memcpy(copy, biases, count * sizeof *copy);
+    }
+    dw_free(sampler->biases);
+    sampler->biases = copy;
+    sampler->bias_count = count;
+    return DW_OK;
+}
+
+dw_status dw_sampler_set_breakers(dw_sampler *sampler, const dw_vocab *vocab,
+                                  const char *const *breakers, size_t count, dw_error *err)
+{
+    const dw_sampler_params *params = &sampler->params;
+    if (count > BREAKERS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "dry breakers: %zu, limit %d", count, BREAKERS_MAX);
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes = strlen(breakers[i]);
+        if (bytes == 0 || bytes > BREAKER_BYTES_MAX) {
+            return dw_fail(err, DW_E_RANGE, "dry breakers[%zu]: %zu bytes, from 1 to %d is allowed",
+                           i, bytes, BREAKER_BYTES_MAX);
+        }
+    }
+    if (sampler->filters[FILTER_DRY] == NULL) {
+        return DW_OK;
+    }
+    struct llama_sampler *dry = dw__llama_dry(dw__vocab_llama(vocab), params, breakers, count);
+    if (dry == NULL) {
+        return dw_fail(err, DW_E_ARG, "dry breakers: %s", dw__llama_why());
+    }
+    llama_sampler_free(sampler->filters[FILTER_DRY]);
+    sampler->filters[FILTER_DRY] = dry;
+    return DW_OK;
 }
 
 /* ---- choosing ------------------------------------------------------------------------------- */
@@ -289,6 +482,120 @@ static int32_t draw(dw_sampler *sampler, const llama_token_data_array *list)
     return list->data[last].id;
 }
 
+/* Candidates stand in the order of their ids, some of them missing. */
+static llama_token_data *candidate_of(const dw_sampler *sampler, size_t count, int32_t token)
+{
+    size_t low = 0;
+    size_t high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (sampler->candidates[middle].id < token) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    bool found = low < count && sampler->candidates[low].id == token;
+    return found ? &sampler->candidates[low] : NULL;
+}
+
+static void bias(dw_sampler *sampler, size_t count)
+{
+    for (size_t i = 0; i < sampler->bias_count; i++) {
+        llama_token_data *candidate = candidate_of(sampler, count, sampler->biases[i].token);
+        if (candidate != NULL) {
+            float logit = candidate->logit + sampler->biases[i].bias;
+            candidate->logit = isfinite(logit) ? fminf(logit, LOGIT_MAX) : -INFINITY;
+        }
+    }
+}
+
+/* Leave out what is ruled out, or less likely than the likeliest by a factor of e^depth. */
+static void compact(llama_token_data_array *list, float depth)
+{
+    float largest = -INFINITY;
+    size_t kept = 0;
+    for (size_t i = 0; i < list->size; i++) {
+        largest = fmaxf(largest, list->data[i].logit);
+    }
+    for (size_t i = 0; i < list->size; i++) {
+        if (list->data[i].logit != -INFINITY && list->data[i].logit >= largest - depth) {
+            list->data[kept] = list->data[i];
+            list->data[kept++].logit = fmaxf(list->data[i].logit, -LOGIT_MAX);
+        }
+    }
+    list->size = kept;
+}
+
+static dw_status apply_filters(dw_sampler *sampler, llama_token_data_array *list, dw_error *err)
+{
+    for (filter_kind kind = 0; kind < FILTER_COUNT; kind++) {
+        if (sampler->filters[kind] == NULL ||
+            (kind == FILTER_XTC && uniform(~sampler->params.seed, sampler->draw_count) >=
+                                       (double)sampler->params.xtc_probability)) {
+            continue;
+        }
+        if (kind == FILTER_TYPICAL_P) {
+            compact(list, TYPICAL_DEPTH);
+        }
+        if (!dw__llama_sampler_apply(sampler->filters[kind], list)) {
+            return dw_fail(err, DW_E_MEMORY, "no memory to choose among %zu tokens", list->size);
+        }
+        if (kind == FILTER_DRY) {
+            for (size_t i = 0; i < list->size; i++) { /* its penalty may be infinite */
+                list->data[i].logit = fmaxf(list->data[i].logit, -LOGIT_MAX);
+            }
+        } else if (kind == FILTER_TOP_N_SIGMA) {
+            compact(list, INFINITY);
+        }
+        DW_ASSERT(list->size > 0);
+    }
+    return DW_OK;
+}
+
+/* Mirostat 2 (Basu et al. 2021): leave out what surprises more than mu; mu then follows the
+ * surprise of the token drawn. Ours, since libllama's hides mu and draws by itself. */
+static int32_t draw_mirostat(dw_sampler *sampler, llama_token_data_array *list)
+{
+    float largest = -INFINITY;
+    double total = 0.0;
+    size_t kept = 0;
+    for (size_t i = 0; i < list->size; i++) {
+        largest = fmaxf(largest, list->data[i].logit);
+    }
+    for (size_t i = 0; i < list->size; i++) {
+        total += exp((double)(list->data[i].logit - largest));
+    }
+    double depth = (double)sampler->mirostat_mu * log(2.0) - log(total);
+    for (size_t i = 0; i < list->size; i++) {
+        if (list->data[i].logit == largest || (double)(largest - list->data[i].logit) <= depth) {
+            list->data[kept++] = list->data[i];
+        }
+    }
+    list->size = kept;
+    int32_t token = draw(sampler, list);
+    double left = 0.0;
+    double drawn = 0.0;
+    for (size_t i = 0; i < kept; i++) {
+        double weight = exp((double)(list->data[i].logit - largest));
+        left += weight;
+        drawn = list->data[i].id == token ? weight : drawn;
+    }
+    double surprise = log2(left / drawn);
+    sampler->mirostat_mu -=
+        sampler->params.mirostat_eta * (float)(surprise - (double)sampler->params.mirostat_tau);
+    return token;
+}
+
+static int32_t likeliest(const llama_token_data_array *list)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < list->size; i++) {
+        best = list->data[i].logit > list->data[best].logit ? i : best;
+    }
+    return list->data[best].id;
+}
+
 dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *token, dw_error *err)
 {
     if (greedy(sampler)) {
@@ -299,16 +606,27 @@ dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *t
     if (status != DW_OK) {
         return status;
     }
-    penalise(sampler, count);
     llama_token_data_array list = {
         .data = sampler->candidates, .size = count, .selected = -1, .sorted = false};
-    for (size_t i = 0; i < sampler->filter_count; i++) {
-        if (!dw__llama_sampler_apply(sampler->filters[i], &list)) {
-            return dw_fail(err, DW_E_MEMORY, "no memory to choose among %zu tokens", count);
+    if (sampler->bias_count > 0) {
+        bias(sampler, count);
+        compact(&list, INFINITY);
+        if (list.size == 0) {
+            return dw_fail(err, DW_E_NUMERIC, "logits: biases rule all %u out",
+                           sampler->vocab_count);
         }
-        DW_ASSERT(list.size > 0);
     }
-    *token = draw(sampler, &list);
+    if (sampler->params.temperature == 0.0F) {
+        *token = likeliest(&list);
+        return DW_OK;
+    }
+    penalise(sampler, list.size);
+    status = apply_filters(sampler, &list, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    bool mirostat = sampler->params.mirostat_tau > 0.0F;
+    *token = mirostat ? draw_mirostat(sampler, &list) : draw(sampler, &list);
     return DW_OK;
 }
 
@@ -317,6 +635,9 @@ dw_status dw_sampler_remember(dw_sampler *sampler, int32_t token, dw_error *err)
     if (token < 0 || (uint32_t)token >= sampler->vocab_count) {
         return dw_fail(err, DW_E_RANGE, "token: %d, the vocabulary has %u", token,
                        sampler->vocab_count);
+    }
+    if (sampler->filters[FILTER_DRY] != NULL) {
+        llama_sampler_accept(sampler->filters[FILTER_DRY], token);
     }
     if (sampler->recent == NULL) {
         return DW_OK;

@@ -1,13 +1,19 @@
-/* Choosing a token from logits. The filters are libllama's; the last draw is ours, from a
- * counter-based generator (seed, number of the draw), so that a sampler's state is a few numbers
- * that can be saved and go on elsewhere. Thread: one at a time. */
+/* Choosing a token from logits. The filters are libllama's; the last draw and XTC's are ours, from
+ * a counter-based generator (seed, number of the draw). A sampler's state, beside its parameters,
+ * biases and breakers: the number of the draw, mirostat's mu, and the last tokens (penalty_tokens
+ * or dry_tokens, at most 4,096 each). Nothing else has to be saved for it to go on elsewhere.
+ * Thread: one at a time. */
 #ifndef DW_MODEL_SAMPLER_H
 #define DW_MODEL_SAMPLER_H
 
 #include "base/status.h"
 #include "driftwood_abi.h"
+#include "model/vocab.h"
 
 typedef struct dw_sampler dw_sampler;
+
+#define DW_SAMPLER_PARAMS_BYTES_MIN 48
+#define DW_SAMPLER_PARAMS_BYTES_MAX 4096
 
 /* `params` NULL: greedy. Errors: DW_E_NUMERIC (NaN or infinite), DW_E_RANGE, DW_E_MEMORY; the
  * message names the parameter, its value and the range. */
@@ -15,6 +21,19 @@ dw_status dw_sampler_create(dw_sampler **out, uint32_t vocab_count, const dw_sam
                             dw_error *err);
 void dw_sampler_destroy(dw_sampler *sampler);
 uint32_t dw_sampler_vocab_count(const dw_sampler *sampler);
+
+/* Parameters as a guest gave them, `bytes` of them, in the layout of its header: those that it
+ * lacks are off. Errors: DW_E_RANGE (bytes), DW_E_UNSUPPORTED (one that we lack is set). */
+dw_status dw_sampler_params_read(dw_sampler_params *to, const void *from, size_t bytes,
+                                 dw_error *err);
+/* Replace the biases: added to logits before anything else, minus infinity rules a token out.
+ * Errors: DW_E_LIMIT, DW_E_RANGE, DW_E_NUMERIC, DW_E_MEMORY. On error: as it was. */
+dw_status dw_sampler_set_biases(dw_sampler *sampler, const dw_logit_bias *biases, size_t count,
+                                dw_error *err);
+/* Replace the strings at which DRY stops looking for repetition; DRY forgets what it has seen, and
+ * without DRY this does nothing. Errors: DW_E_LIMIT, DW_E_RANGE, DW_E_ARG. On error: as it was. */
+dw_status dw_sampler_set_breakers(dw_sampler *sampler, const dw_vocab *vocab,
+                                  const char *const *breakers, size_t count, dw_error *err);
 
 /* logits [vocab_count], read in place. Errors: DW_E_NUMERIC (NaN among them, or none finite). */
 dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *token,

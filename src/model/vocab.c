@@ -154,6 +154,11 @@ void dw_vocab_close(dw_vocab *vocab)
 
 /* ---- facts -------------------------------------------------------------------------------- */
 
+const struct llama_vocab *dw__vocab_llama(const dw_vocab *vocab)
+{
+    return vocab->vocab;
+}
+
 uint32_t dw_vocab_count(const dw_vocab *vocab)
 {
     return vocab->count;

@@ -13,6 +13,8 @@ typedef struct dw_vocab dw_vocab;
 dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
 void dw_vocab_close(dw_vocab *vocab);
 
+/* For calls of libllama elsewhere in src/model. Until the vocabulary goes. */
+const struct llama_vocab *dw__vocab_llama(const dw_vocab *vocab);
 uint32_t dw_vocab_count(const dw_vocab *vocab);
 int32_t dw_vocab_bos(const dw_vocab *vocab); /* -1: none, so for all of these */
 int32_t dw_vocab_eos(const dw_vocab *vocab);

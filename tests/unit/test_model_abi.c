@@ -490,6 +490,45 @@ static void test_model_abi_sampler_refuses(void **state)
     assert_int_equal(CALL("sampler_create", 0, AT_PARAMS), DW_E_HANDLE);
 }
 
+static void test_model_abi_sampler_extensions(void **state)
+{
+    const uint32_t m = U(model_handle);
+    dw_sampler_params *params = (dw_sampler_params *)(void *)(memory + AT_PARAMS);
+    dw_logit_bias *biases = (dw_logit_bias *)(void *)(memory + AT_FACTS);
+    uint32_t *words = (uint32_t *)(void *)(memory + AT_WORDS);
+    (void)state;
+    /* Fields behind the first 48 bytes are read where struct_bytes covers them. */
+    *params = (dw_sampler_params){.temperature = 1.0F, .typical_p = 2.0F};
+    int32_t sampler = CALL("sampler_create", m, AT_PARAMS);
+    assert_true(sampler > 0);
+    params->struct_bytes = sizeof *params;
+    assert_int_equal(CALL("sampler_create", m, AT_PARAMS), DW_E_RANGE);
+    expect_message("typical_p");
+    params->struct_bytes = UINT32_MAX;
+    assert_int_equal(CALL("sampler_create", m, AT_PARAMS), DW_E_RANGE);
+    *params = (dw_sampler_params){
+        .temperature = 1.0F, .dry_multiplier = 1.0F, .struct_bytes = sizeof *params};
+    int32_t dry = CALL("sampler_create", m, AT_PARAMS);
+    assert_true(dry > 0);
+    memcpy(memory + AT_TEXT, ":", 2);
+    words[0] = AT_TEXT;
+    words[1] = MEMORY_BYTES;
+    assert_int_equal(CALL("sampler_dry_breakers", U(dry), m, AT_WORDS, 1), DW_OK);
+    assert_int_equal(CALL("sampler_dry_breakers", U(dry), m, AT_WORDS, 2), DW_E_RANGE);
+    assert_int_equal(CALL("sampler_dry_breakers", U(dry), m, AT_WORDS, 17), DW_E_LIMIT);
+    memory[AT_TEXT] = '\0';
+    assert_int_equal(CALL("sampler_dry_breakers", U(dry), m, AT_WORDS, 1), DW_E_RANGE);
+    for (uint32_t i = 0; i < vocab_count; i++) {
+        logits()[i] = 0.0F;
+    }
+    biases[0] = (dw_logit_bias){7, 100.0F};
+    assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_FACTS, 1), DW_OK);
+    assert_int_equal(CALL("sample", U(sampler), AT_LOGITS), 7);
+    assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_FACTS + 1, 1), DW_E_ALIGN);
+    assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_FACTS, UINT32_MAX), DW_E_RANGE);
+    assert_int_equal(CALL("sampler_logit_bias", m, AT_FACTS, 1), DW_E_HANDLE);
+}
+
 static void test_model_abi_handles_are_bounded(void **state)
 {
     int32_t last = 0;
@@ -542,6 +581,7 @@ int main(void)
         TEST(test_model_abi_model_closed_under_context),
         TEST(test_model_abi_sampler),
         TEST(test_model_abi_sampler_refuses),
+        TEST(test_model_abi_sampler_extensions),
         TEST(test_model_abi_handles_are_bounded),
         TEST(test_model_abi_survives_failed_allocations),
     };
