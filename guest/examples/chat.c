@@ -139,14 +139,16 @@ static void answer_add(chat *chat, answer *answer)
 /* Stream an answer until it ends, is cancelled, or there is no more room. */
 static void speak(chat *chat, answer *answer)
 {
-    text_stream stream = {.held_count = 0};
+    text_stream stream = stream_from_env();
     for (uint64_t i = 0; i < chat->tokens_max; i++) {
         chat->next[0] = must(dw_sample(chat->sampler, chat->logits), "sampling");
         if (dw_token_is_end(chat->model, chat->next[0]) == 1) {
             break;
         }
-        stream_token(&stream, chat->model, chat->next);
         answer_add(chat, answer);
+        if (stream_token(&stream, chat->model, chat->next)) {
+            break;
+        }
         if (chat->held_count >= chat->capacity) {
             stream_flush(&stream);
             fprintf(stderr, "\n[the context of %u tokens is full]", chat->capacity);
@@ -160,6 +162,7 @@ static void speak(chat *chat, answer *answer)
         chat->held[chat->held_count++] = chat->next[0];
     }
     stream_flush(&stream);
+    answer->bytes = stream.written; /* what was said, without the stop string */
     putchar('\n');
     fflush(stdout);
 }

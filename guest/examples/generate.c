@@ -1,6 +1,7 @@
 /* Continues or answers a prompt. `driftwood run` without a guest's name runs this one.
  * Its settings come from the environment: DRIFTWOOD_PROMPT, DRIFTWOOD_SYSTEM, DRIFTWOOD_RAW,
- * DRIFTWOOD_MAX_TOKENS, and those of the sampler in text.h. */
+ * DRIFTWOOD_MAX_TOKENS, those of the sampler and the stop
+ * strings as in text.h. */
 #include "text.h"
 
 #define MAX_TOKENS_DEFAULT 128
@@ -52,13 +53,15 @@ int main(void)
     float *logits = aligned(facts.vocab_count, sizeof *logits);
     int32_t length = must(dw_forward(context, tokens, count, logits), "prompt");
 
-    text_stream stream = {.held_count = 0};
+    text_stream stream = stream_from_env();
     for (uint64_t i = 0; i < tokens_max; i++) {
         tokens[0] = must(dw_sample(sampler, logits), "sampling");
         if (dw_token_is_end(model, tokens[0]) == 1) {
             break;
         }
-        stream_token(&stream, model, tokens);
+        if (stream_token(&stream, model, tokens)) {
+            break;
+        }
         if (length >= capacity || i + 1 == tokens_max) {
             break;
         }

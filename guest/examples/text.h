@@ -188,10 +188,36 @@ static char *templated(int32_t model, const dw_message *messages, uint32_t count
 }
 
 /* Bytes of a character that has begun but not ended. */
+#define STOPS_MAX 16
+#define STOP_BYTES_MAX 255
+
 typedef struct text_stream {
-    char held[512];
+    char held[2048]; /* [held_count]: what may be half a character or the start of a stop string */
     size_t held_count;
+    size_t written; /* bytes given out so far */
+    const char *stops[STOPS_MAX];
+    size_t stop_count;
 } text_stream;
+
+/* Stop strings come as DRIFTWOOD_STOP_0, DRIFTWOOD_STOP_1 and so on. */
+static text_stream stream_from_env(void)
+{
+    text_stream stream = {.held_count = 0};
+    while (stream.stop_count < STOPS_MAX) {
+        char name[32];
+        snprintf(name, sizeof name, "DRIFTWOOD_STOP_%zu", stream.stop_count);
+        const char *stop = getenv(name);
+        if (stop == NULL || stop[0] == '\0') {
+            break;
+        }
+        if (strlen(stop) > STOP_BYTES_MAX) {
+            fprintf(stderr, "%s: more than %d bytes\n", name, STOP_BYTES_MAX);
+            exit(1);
+        }
+        stream.stops[stream.stop_count++] = stop;
+    }
+    return stream;
+}
 
 /* How many bytes at the end of `text` are the start of a longer UTF-8 character. */
 static size_t unfinished(const char *text, size_t count)
@@ -207,27 +233,63 @@ static size_t unfinished(const char *text, size_t count)
     return 0;
 }
 
+/* Give out the first `count` bytes held, less what is half a character. */
+static void stream_write(text_stream *stream, size_t count)
+{
+    count -= unfinished(stream->held, count);
+    fwrite(stream->held, 1, count, stdout);
+    fflush(stdout);
+    stream->written += count;
+    stream->held_count -= count;
+    memmove(stream->held, stream->held + count, stream->held_count);
+}
+
+/* The text has ended: what was held back is no start of a stop string after all. */
 static void stream_flush(text_stream *stream)
 {
-    fwrite(stream->held, 1, stream->held_count, stdout);
-    fflush(stdout);
+    stream_write(stream, stream->held_count);
     stream->held_count = 0;
 }
 
-static void stream_token(text_stream *stream, int32_t model, const int32_t *token)
+/* Where the first stop string begins in what is held, or, if none does, where the start of one may
+ * begin. `found` tells which. */
+static size_t stream_stop(const text_stream *stream, int *found)
 {
-    if (stream->held_count > 256) {
-        stream_flush(stream);
+    *found = 0;
+    for (size_t at = 0; at < stream->held_count; at++) {
+        for (size_t i = 0; i < stream->stop_count; i++) {
+            size_t bytes = strlen(stream->stops[i]);
+            size_t left = stream->held_count - at;
+            if (left >= bytes && memcmp(stream->held + at, stream->stops[i], bytes) == 0) {
+                *found = 1;
+                return at;
+            }
+        }
     }
+    for (size_t at = 0; at < stream->held_count; at++) {
+        for (size_t i = 0; i < stream->stop_count; i++) {
+            size_t left = stream->held_count - at;
+            if (left < strlen(stream->stops[i]) &&
+                memcmp(stream->held + at, stream->stops[i], left) == 0) {
+                return at;
+            }
+        }
+    }
+    return stream->held_count;
+}
+
+/* 1: a stop string has appeared, and the text ends before it. */
+static int stream_token(text_stream *stream, int32_t model, const int32_t *token)
+{
+    int found;
     char *place = stream->held + stream->held_count;
     uint32_t room = (uint32_t)(sizeof stream->held - stream->held_count);
     stream->held_count +=
         (size_t)must(dw_detokenize(model, token, 1, place, room, 0), "detokenize");
-    size_t rest = unfinished(stream->held, stream->held_count);
-    fwrite(stream->held, 1, stream->held_count - rest, stdout);
-    fflush(stdout);
-    memmove(stream->held, stream->held + stream->held_count - rest, rest);
-    stream->held_count = rest;
+    size_t count = stream_stop(stream, &found);
+    stream_write(stream, count);
+    stream->held_count = found ? 0 : stream->held_count;
+    return found;
 }
 
 #endif

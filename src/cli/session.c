@@ -132,6 +132,21 @@ static dw_status take_number(dw_cli_session *session, const number_option *rule,
     return status == DW_OK ? dw_cli_session_env(session, rule->env, value, err) : status;
 }
 
+static dw_status take_stop(dw_cli_session *session, const char *value, dw_error *err)
+{
+    char name[32];
+    size_t bytes = strlen(value);
+    if (session->stop_count == DW_CLI_STOPS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--stop: more than %d", DW_CLI_STOPS_MAX);
+    }
+    if (bytes == 0 || bytes > DW_CLI_STOP_BYTES_MAX) {
+        return dw_fail(err, DW_E_RANGE, "--stop: %zu bytes, from 1 to %d is allowed", bytes,
+                       DW_CLI_STOP_BYTES_MAX);
+    }
+    (void)snprintf(name, sizeof name, "DRIFTWOOD_STOP_%zu", session->stop_count++);
+    return dw_cli_session_env(session, name, value, err);
+}
+
 /* TOKEN=BIAS, added to those before: the guest gets one list. */
 static dw_status take_bias(dw_cli_session *session, const char *value, dw_error *err)
 {
@@ -192,6 +207,8 @@ dw_status dw_cli_session_option(dw_cli_session *session, int option, const char 
         return dw_cli_session_env(session, "DRIFTWOOD_SYSTEM", value, err);
     case DW_CLI_OPT_LOGIT_BIAS:
         return take_bias(session, value, err);
+    case DW_CLI_OPT_STOP:
+        return take_stop(session, value, err);
     case DW_CLI_OPT_DRY_BREAKER:
         return dw_cli_session_env(session, "DRIFTWOOD_DRY_SEQUENCE_BREAKER", value, err);
     case DW_CLI_OPT_STATS:

@@ -9,6 +9,8 @@
 
 #define DW_CLI_ENV_MAX 128
 #define DW_CLI_DIRS_MAX 32
+#define DW_CLI_STOPS_MAX 16
+#define DW_CLI_STOP_BYTES_MAX 255
 
 typedef enum dw_cli_stats {
     DW_CLI_STATS_NONE,
@@ -29,6 +31,7 @@ typedef struct dw_cli_session {
     size_t dir_count;
     char **args; /* [arg_count], argv of the guest without its name; borrowed */
     size_t arg_count;
+    size_t stop_count;
     char biases[4096]; /* of --logit-bias, comma-separated */
     uint64_t memory_bytes_max;
     uint32_t context_tokens_max;
@@ -66,6 +69,7 @@ enum {
     DW_CLI_OPT_MIROSTAT_ETA,
     DW_CLI_OPT_LOGIT_BIAS,
     DW_CLI_OPT_DRY_BREAKER,
+    DW_CLI_OPT_STOP,
     DW_CLI_OPT_SYSTEM,
     DW_CLI_OPT_DEVICE,
     DW_CLI_OPT_THREADS,
@@ -100,6 +104,7 @@ enum {
         {"mirostat-eta", required_argument, NULL, DW_CLI_OPT_MIROSTAT_ETA},                        \
         {"logit-bias", required_argument, NULL, DW_CLI_OPT_LOGIT_BIAS},                            \
         {"dry-sequence-breaker", required_argument, NULL, DW_CLI_OPT_DRY_BREAKER},                 \
+        {"stop", required_argument, NULL, DW_CLI_OPT_STOP},                                        \
         {"seed", required_argument, NULL, DW_CLI_OPT_SEED},                                        \
         {"system", required_argument, NULL, DW_CLI_OPT_SYSTEM},                                    \
         {"device", required_argument, NULL, DW_CLI_OPT_DEVICE},                                    \
@@ -143,6 +148,7 @@ enum {
     "  --mirostat-eta E     how fast it learns; default 0.1\n"                                     \
     "  --logit-bias TOKEN=BIAS\n"                                                                  \
     "                       add BIAS to a token's logit; -inf: never; may be repeated\n"           \
+    "  --stop TEXT          end an answer before TEXT; may be repeated\n"                          \
     "  --seed S             the same seed gives the same text; default: another each time\n"       \
     "  --device D           see `driftwood devices`; default: the first GPU, else the CPU\n"       \
     "  --threads N          CPU threads; default: the machine's cores\n"                           \

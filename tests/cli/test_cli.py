@@ -289,6 +289,34 @@ class Generate(Case):
         self.assertEqual(stats["generated_tokens"], 8)
         self.assertGreater(stats["generated_tokens_per_s"], 0)
 
+    def test_stops_before_a_string(self):
+        args = ["--raw", "--prompt", "The capital of France is", "--max-tokens", "12"]
+        whole = self.generate(*args).stdout
+        self.assertIn("Paris", whole)
+        # Inside a token, over a token's border, one that never comes, the earliest of two.
+        for stops in (["aris"], ["s Paris"], ["Parisian", "Paris"], ["Paris", " P"]):
+            options = [word for stop in stops for word in ("--stop", stop)]
+            text = self.generate(*args, *options).stdout
+            end = min(whole.find(stop) for stop in stops if stop in whole) \
+                if any(stop in whole for stop in stops) else len(whole) - 1
+            self.assertEqual(text, whole[:end] + "\n", stops)
+        self.assertEqual(self.generate(*args, "--stop", "Parisian").stdout, whole)
+        result = run("run", *WITH_MODEL, "--prompt", "x", "--stop", "")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("--stop: 0 bytes", result.stderr)
+
+    def test_samplers_that_people_name(self):
+        args = ["--prompt", "Tell me of the sea.", "--max-tokens", "8", "--seed", "3"]
+        for options in (["--typical-p", "0.5"], ["--top-n-sigma", "1"], ["--mirostat-tau", "4"],
+                        ["--xtc-probability", "1", "--xtc-threshold", "0.05"],
+                        ["--dry-multiplier", "1", "--dry-sequence-breaker", "none"],
+                        ["--dynatemp-range", "0.5"], ["--logit-bias", "5=-inf"]):
+            text = [run("run", *WITH_MODEL, *args, *options) for _ in range(2)]
+            self.assertEqual(text[0].returncode, 0, text[0].stderr)
+            self.assertEqual(text[0].stdout, text[1].stdout)
+        for options in (["--typical-p", "2"], ["--logit-bias", "5"], ["--mirostat-eta", "x"]):
+            self.assertEqual(run("run", *WITH_MODEL, *args, *options).returncode, 2)
+
     def test_same_seed_same_text(self):
         def text(*args):
             result = run("run", *WITH_MODEL, "--prompt", "Tell me of the sea.",
