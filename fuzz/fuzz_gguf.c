@@ -1,7 +1,7 @@
 /* The GGUF reader and what the model makes of a file's head, on any bytes. */
 #include <stdint.h>
 
-#include "model/architecture.h"
+#include "model/weights.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,7 +18,7 @@ static void read_all(const dw_gguf *gguf)
         .mem_size = (dw_gguf_tensor_count(gguf) + 1) * ggml_tensor_overhead(), .no_alloc = true};
     struct ggml_context *ggml = ggml_init(params);
     dw_model_weights weights = {.layers = layers};
-    (void)dw_architecture_weights(gguf, &shape, ggml, &weights, &err);
+    (void)dw_model_weights_make(gguf, &shape, ggml, &weights, &err);
     ggml_free(ggml);
 }
 

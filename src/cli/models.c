@@ -32,10 +32,28 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Of a model in parts the first stands for all. */
+static bool is_later_part(const char *name, size_t length)
+{
+    static const char shape[] = "-00000-of-00000.gguf";
+    size_t shape_length = sizeof shape - 1;
+    if (length <= shape_length) {
+        return false;
+    }
+    const char *suffix = name + length - shape_length;
+    for (size_t i = 0; i < shape_length; i++) {
+        bool digit = suffix[i] >= '0' && suffix[i] <= '9';
+        if (shape[i] == '0' ? !digit : suffix[i] != shape[i]) {
+            return false;
+        }
+    }
+    return strncmp(suffix, "-00001-", 7) != 0;
+}
+
 static bool is_model(const char *name)
 {
     size_t length = strlen(name);
-    return length > 5 && strcmp(name + length - 5, ".gguf") == 0;
+    return length > 5 && strcmp(name + length - 5, ".gguf") == 0 && !is_later_part(name, length);
 }
 
 static dw_status read_folder(model_list *list, dw_error *err)
@@ -84,7 +102,7 @@ static void list_release(model_list *list)
 typedef struct model_row {
     char path[DW_CLI_PATH_MAX + 256];
     char architecture[64];
-    size_t bytes;
+    uint64_t bytes;
     bool is_default;
     dw_error error;
 } model_row;
@@ -96,7 +114,7 @@ static void fill_row(model_row *row, const char *folder, const char *name)
     *row = (model_row){.is_default = strcmp(name, DW_CLI_DEFAULT_MODEL ".gguf") == 0};
     (void)snprintf(row->path, sizeof row->path, "%s/%s", folder, name);
     if (dw_gguf_open(&gguf, row->path, &row->error) == DW_OK) {
-        (void)dw_gguf_bytes(gguf, &row->bytes);
+        row->bytes = dw_gguf_bytes(gguf);
         (void)dw_gguf_text(gguf, "general.architecture", &architecture, NULL);
     }
     size_t length = architecture.bytes < sizeof row->architecture ? architecture.bytes

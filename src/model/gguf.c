@@ -7,31 +7,12 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/os.h"
+#include "model/gguf_internal.h"
 
-#define COUNT_MAX 65536u           /* keys, tensors: the largest models have a few thousand */
 #define NAME_BYTES_MAX 1024u       /* of a key */
 #define ITEM_COUNT_MAX (64u << 20) /* of an array; bytes of a string */
 #define ALIGNMENT_MAX 65536u
-
-typedef struct gguf_key {
-    dw_gguf_string name;
-    dw_gguf_type type;
-    dw_gguf_type element_type;  /* of an array */
-    const unsigned char *value; /* of an array, its first element; of a string, its length */
-    size_t count;               /* of an array */
-} gguf_key;
-
-struct dw_gguf {
-    const unsigned char *bytes; /* [byte_count] */
-    size_t byte_count;
-    bool mapped; /* ours to unmap */
-    size_t data_offset;
-    gguf_key *keys; /* [key_count], sorted by name */
-    size_t key_count;
-    dw_gguf_tensor *tensors; /* [tensor_count], as in the file */
-    size_t tensor_count;
-    const dw_gguf_tensor **by_name; /* [tensor_count], sorted */
-};
+#define PART_COUNT_MAX 1024u /* each is a mapping of its own */
 
 /* Where reading has come to; never beyond `count`. */
 typedef struct reader {
@@ -373,18 +354,13 @@ static int compare_tensors(const void *a, const void *b)
     return strcmp((*left)->name, (*right)->name);
 }
 
-static dw_status read_tensors(dw_gguf *gguf, reader *in, dw_error *err)
+dw_status dw__gguf_sort_names(dw_gguf *gguf, dw_error *err)
 {
-    gguf->tensors = dw_alloc(gguf->tensor_count, sizeof *gguf->tensors);
     gguf->by_name = dw_alloc(gguf->tensor_count, sizeof *gguf->by_name);
-    if (gguf->tensors == NULL || gguf->by_name == NULL) {
+    if (gguf->by_name == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for %zu tensors", gguf->tensor_count);
     }
     for (size_t i = 0; i < gguf->tensor_count; i++) {
-        dw_status status = take_tensor(in, &gguf->tensors[i], err);
-        if (status != DW_OK) {
-            return dw_fail_within(err, status, "tensor %zu of %zu", i + 1, gguf->tensor_count);
-        }
         gguf->by_name[i] = &gguf->tensors[i];
     }
     qsort(gguf->by_name, gguf->tensor_count, sizeof *gguf->by_name, compare_tensors);
@@ -394,6 +370,21 @@ static dw_status read_tensors(dw_gguf *gguf, reader *in, dw_error *err)
         }
     }
     return DW_OK;
+}
+
+static dw_status read_tensors(dw_gguf *gguf, reader *in, dw_error *err)
+{
+    gguf->tensors = dw_alloc(gguf->tensor_count, sizeof *gguf->tensors);
+    if (gguf->tensors == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu tensors", gguf->tensor_count);
+    }
+    for (size_t i = 0; i < gguf->tensor_count; i++) {
+        dw_status status = take_tensor(in, &gguf->tensors[i], err);
+        if (status != DW_OK) {
+            return dw_fail_within(err, status, "tensor %zu of %zu", i + 1, gguf->tensor_count);
+        }
+    }
+    return dw__gguf_sort_names(gguf, err);
 }
 
 /* The tensors' data follow each other in the order of their entries, each padded to the alignment:
@@ -464,13 +455,13 @@ static dw_status read_counts(dw_gguf *gguf, reader *in, dw_error *err)
     }
     /* The shortest key takes 14 bytes, the shortest tensor 33. */
     size_t left = in->count - in->at;
-    if (tensors > COUNT_MAX || tensors > left / 33) {
+    if (tensors > DW__GGUF_COUNT_MAX || tensors > left / 33) {
         return dw_fail(err, DW_E_FORMAT, "byte 8: %llu tensors in %zu bytes, limit %u",
-                       (unsigned long long)tensors, left, COUNT_MAX);
+                       (unsigned long long)tensors, left, DW__GGUF_COUNT_MAX);
     }
-    if (keys > COUNT_MAX || keys > left / 14) {
+    if (keys > DW__GGUF_COUNT_MAX || keys > left / 14) {
         return dw_fail(err, DW_E_FORMAT, "byte 16: %llu keys in %zu bytes, limit %u",
-                       (unsigned long long)keys, left, COUNT_MAX);
+                       (unsigned long long)keys, left, DW__GGUF_COUNT_MAX);
     }
     gguf->tensor_count = (size_t)tensors;
     gguf->key_count = (size_t)keys;
@@ -502,23 +493,40 @@ static dw_status read_version(reader *in, dw_error *err)
     return DW_OK;
 }
 
-static dw_status refuse_split(const dw_gguf *gguf, dw_error *err)
+/* Which of how many parts this file says it is. */
+static dw_status read_split(dw_gguf *gguf, bool lone, dw_error *err)
 {
-    uint32_t files = 1;
-    dw_status status = dw_gguf_u32(gguf, "split.count", &files, err);
+    gguf->part_count = 1;
+    dw_status status = dw_gguf_u32(gguf, "split.count", &gguf->part_count, err);
     if (status != DW_OK && status != DW_E_NOT_FOUND) {
         return status;
     }
-    if (files > 1) {
-        return dw_fail(err, DW_E_UNSUPPORTED,
-                       "split.count is %u: one of several files; join them with "
-                       "llama-gguf-split --merge",
-                       files);
+    if (gguf->part_count <= 1) {
+        gguf->part_count = 1;
+        return DW_OK;
     }
-    return DW_OK;
+    if (lone) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "split.count is %u: one of several files, which are opened by path",
+                       gguf->part_count);
+    }
+    if (gguf->part_count > PART_COUNT_MAX) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "split.count is %u, limit %u", gguf->part_count,
+                       PART_COUNT_MAX);
+    }
+    status = dw_gguf_u32(gguf, "split.no", &gguf->part_index, err);
+    if (status == DW_E_NOT_FOUND) {
+        return dw_fail(err, DW_E_FORMAT, "split.count is %u, and key 'split.no' is missing",
+                       gguf->part_count);
+    }
+    if (status == DW_OK && gguf->part_index >= gguf->part_count) {
+        return dw_fail(err, DW_E_FORMAT, "split.no is %u, split.count is %u", gguf->part_index,
+                       gguf->part_count);
+    }
+    return status;
 }
 
-static dw_status read_head(dw_gguf *gguf, dw_error *err)
+static dw_status read_head(dw_gguf *gguf, bool lone, dw_error *err)
 {
     reader in = {.bytes = gguf->bytes, .count = gguf->byte_count};
     dw_status status = read_version(&in, err);
@@ -529,7 +537,7 @@ static dw_status read_head(dw_gguf *gguf, dw_error *err)
         status = read_keys(gguf, &in, err);
     }
     if (status == DW_OK) {
-        status = refuse_split(gguf, err);
+        status = read_split(gguf, lone, err);
     }
     if (status == DW_OK) {
         status = read_tensors(gguf, &in, err);
@@ -540,7 +548,8 @@ static dw_status read_head(dw_gguf *gguf, dw_error *err)
     return status;
 }
 
-dw_status dw_gguf_parse(dw_gguf **out, const void *bytes, size_t count, dw_error *err)
+/* `lone`: a part of several is refused. */
+static dw_status parse(dw_gguf **out, const void *bytes, size_t count, bool lone, dw_error *err)
 {
     *out = NULL;
     dw_gguf *gguf = dw_alloc(1, sizeof *gguf);
@@ -549,7 +558,7 @@ dw_status dw_gguf_parse(dw_gguf **out, const void *bytes, size_t count, dw_error
     }
     gguf->bytes = bytes;
     gguf->byte_count = count;
-    dw_status status = read_head(gguf, err);
+    dw_status status = read_head(gguf, lone, err);
     if (status != DW_OK) {
         dw_gguf_close(gguf);
         return status;
@@ -558,7 +567,12 @@ dw_status dw_gguf_parse(dw_gguf **out, const void *bytes, size_t count, dw_error
     return DW_OK;
 }
 
-dw_status dw_gguf_open(dw_gguf **out, const char *path, dw_error *err)
+dw_status dw_gguf_parse(dw_gguf **out, const void *bytes, size_t count, dw_error *err)
+{
+    return parse(out, bytes, count, true, err);
+}
+
+dw_status dw__gguf_open_file(dw_gguf **out, const char *path, dw_error *err)
 {
     *out = NULL;
     void *bytes = NULL;
@@ -569,7 +583,7 @@ dw_status dw_gguf_open(dw_gguf **out, const char *path, dw_error *err)
         return status;
     }
     dw_os_close(fd); /* the mapping stays */
-    status = dw_gguf_parse(out, bytes, count, err);
+    status = parse(out, bytes, count, false, err);
     if (status != DW_OK) {
         if (bytes != NULL) {
             dw_os_unmap(bytes, count);
@@ -585,6 +599,13 @@ void dw_gguf_close(dw_gguf *gguf)
     if (gguf == NULL) {
         return;
     }
+    if (gguf->rest != NULL) {
+        /* Only a first part has others; these have none. */
+        for (uint32_t i = 1; i < gguf->part_count; i++) {
+            dw_gguf_close(gguf->rest[i - 1]);
+        }
+        dw_free(gguf->rest);
+    }
     if (gguf->mapped) {
         dw_os_unmap((void *)(uintptr_t)gguf->bytes, gguf->byte_count);
     }
@@ -592,12 +613,6 @@ void dw_gguf_close(dw_gguf *gguf)
     dw_free(gguf->tensors);
     dw_free(gguf->by_name);
     dw_free(gguf);
-}
-
-const void *dw_gguf_bytes(const dw_gguf *gguf, size_t *count)
-{
-    *count = gguf->byte_count;
-    return gguf->bytes;
 }
 
 size_t dw_gguf_tensor_count(const dw_gguf *gguf)

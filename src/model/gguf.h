@@ -11,6 +11,10 @@
  * A string is its length, u64, and its bytes. An array is its element type, u32, its count, u64,
  * and its elements. Arrays of arrays are refused: no model has them.
  *
+ * A model may come in parts, PREFIX-00001-of-00003.gguf and so on: split.no counts from 0,
+ * split.count is their number, the first part's split.tensors.count that of all tensors. The first
+ * part's keys are the model's; each part holds the data of its own tensors.
+ *
  * Read-only after opening. Thread: any. Every error is one line that names the place in the file,
  * the key or the tensor, and the value. */
 #ifndef DW_MODEL_GGUF_H
@@ -51,19 +55,27 @@ typedef struct dw_gguf_tensor {
     enum ggml_type type;
     int dims;
     int64_t ne[GGML_MAX_DIMS];
-    size_t file_offset; /* of its data, from the file's start */
+    uint32_t part;      /* which of the files holds its data; 0 where there is one */
+    size_t file_offset; /* of its data, from that file's start */
     size_t bytes;
 } dw_gguf_tensor;
 
-/* Map the file at `path` and read its head. Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT,
- * DW_E_UNSUPPORTED (version, big endian, one of several split files), DW_E_MEMORY. */
+/* Map the file at `path`, and where it is the first of several parts the others beside it, and
+ * read their heads. Errors: DW_E_NOT_FOUND (a part too), DW_E_IO, DW_E_FORMAT (also parts that do
+ * not belong together), DW_E_UNSUPPORTED (version, big endian, a part that is not the first),
+ * DW_E_MEMORY. */
 dw_status dw_gguf_open(dw_gguf **out, const char *path, dw_error *err);
-/* The same over bytes [count] in memory, borrowed until closed. */
+/* The same over bytes [count] in memory, borrowed until closed. One of several parts is refused:
+ * DW_E_UNSUPPORTED. */
 dw_status dw_gguf_parse(dw_gguf **out, const void *bytes, size_t count, dw_error *err);
 void dw_gguf_close(dw_gguf *gguf);
 
-/* The whole file; page-aligned if it was opened by path. */
-const void *dw_gguf_bytes(const dw_gguf *gguf, size_t *count);
+/* How many files it is; at least 1. */
+uint32_t dw_gguf_part_count(const dw_gguf *gguf);
+/* The whole of file `part`; page-aligned if it was opened by path. */
+const void *dw_gguf_part_bytes(const dw_gguf *gguf, uint32_t part, size_t *count);
+/* Of all files together. */
+uint64_t dw_gguf_bytes(const dw_gguf *gguf);
 
 size_t dw_gguf_tensor_count(const dw_gguf *gguf);
 const dw_gguf_tensor *dw_gguf_tensor_at(const dw_gguf *gguf, size_t index);

@@ -12,13 +12,13 @@
 struct dw_model {
     _Atomic uint32_t references;
     dw_device *device;
-    dw_gguf *gguf; /* the mapping: the weights lie in it where the device is unified */
+    dw_gguf *gguf; /* the mappings: the weights lie in them where the device is unified */
     dw_vocab *vocab;
     dw_model_shape shape;
     dw_model_weights weights;
-    struct ggml_context *ggml;           /* the weights' tensors, without their data */
-    ggml_backend_buffer_t mapped_buffer; /* over the mapping; NULL: all were uploaded */
-    ggml_backend_buffer_t upload_buffer; /* NULL: none were */
+    struct ggml_context *ggml;             /* the weights' tensors, without their data */
+    ggml_backend_buffer_t *mapped_buffers; /* one a part, over its mapping; NULL: not mapped */
+    ggml_backend_buffer_t upload_buffer;   /* NULL: none were */
     size_t uploaded_count;
     uint64_t parameter_count;
     uint64_t weights_bytes;
@@ -63,35 +63,49 @@ static dw_status make_tensors(dw_model *model, dw_error *err)
     return status;
 }
 
-/* Let a unified device read the file's pages themselves. Not being able to is no error: the
+/* Let a unified device read a file's pages themselves. Not being able to is no error: the
  * weights are then uploaded. */
-static void map_weights(dw_model *model)
+static void map_part(dw_model *model, uint32_t part)
 {
-    if (!dw_device_unified(model->device)) {
-        return;
-    }
     size_t file_bytes = 0;
-    const void *file = dw_gguf_bytes(model->gguf, &file_bytes);
+    const void *file = dw_gguf_part_bytes(model->gguf, part, &file_bytes);
     size_t bytes = 0;
-    if (!dw_round_up(&bytes, file_bytes, dw_os_page_bytes())) {
-        return;
-    }
     size_t tensor_bytes_max = 0;
     for (size_t i = 0; i < dw_gguf_tensor_count(model->gguf); i++) {
-        size_t tensor_bytes = dw_gguf_tensor_at(model->gguf, i)->bytes;
-        tensor_bytes_max = tensor_bytes > tensor_bytes_max ? tensor_bytes : tensor_bytes_max;
+        const dw_gguf_tensor *tensor = dw_gguf_tensor_at(model->gguf, i);
+        if (tensor->part == part && tensor->bytes > tensor_bytes_max) {
+            tensor_bytes_max = tensor->bytes;
+        }
     }
-    model->mapped_buffer = ggml_backend_dev_buffer_from_host_ptr(
+    /* A first part may hold keys only. */
+    if (tensor_bytes_max == 0 || !dw_round_up(&bytes, file_bytes, dw_os_page_bytes())) {
+        return;
+    }
+    ggml_backend_buffer_t buffer = ggml_backend_dev_buffer_from_host_ptr(
         dw_device_handle(model->device), (void *)(uintptr_t)file, bytes, tensor_bytes_max);
-    if (model->mapped_buffer != NULL) {
-        ggml_backend_buffer_set_usage(model->mapped_buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    if (buffer != NULL) {
+        ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
     }
+    model->mapped_buffers[part] = buffer;
+}
+
+static dw_status map_weights(dw_model *model, dw_error *err)
+{
+    uint32_t parts = dw_gguf_part_count(model->gguf);
+    model->mapped_buffers = dw_alloc(parts, sizeof *model->mapped_buffers);
+    if (model->mapped_buffers == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %u parts", parts);
+    }
+    for (uint32_t i = 0; i < parts && dw_device_unified(model->device); i++) {
+        map_part(model, i);
+    }
+    return DW_OK;
 }
 
 /* Place a tensor on the mapping; false where the device needs it aligned otherwise. */
 static bool place_mapped(dw_model *model, const dw_gguf_tensor *entry, struct ggml_tensor *tensor)
 {
-    ggml_backend_buffer_t buffer = model->mapped_buffer;
+    ggml_backend_buffer_t buffer = model->mapped_buffers[entry->part];
     if (buffer == NULL || entry->file_offset % ggml_backend_buffer_get_alignment(buffer) != 0 ||
         ggml_backend_buffer_get_alloc_size(buffer, tensor) > entry->bytes) {
         return false;
@@ -111,11 +125,11 @@ static dw_status upload_rest(dw_model *model, dw_error *err)
                        (unsigned long long)model->weights_bytes);
     }
     ggml_backend_buffer_set_usage(model->upload_buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-    size_t file_bytes = 0;
-    const unsigned char *file = dw_gguf_bytes(model->gguf, &file_bytes);
     for (size_t i = 0; i < dw_gguf_tensor_count(model->gguf); i++) {
         const dw_gguf_tensor *entry = dw_gguf_tensor_at(model->gguf, i);
         struct ggml_tensor *tensor = ggml_get_tensor(model->ggml, entry->name);
+        size_t file_bytes = 0;
+        const unsigned char *file = dw_gguf_part_bytes(model->gguf, entry->part, &file_bytes);
         if (tensor->buffer == model->upload_buffer) {
             ggml_backend_tensor_set(tensor, file + entry->file_offset, 0, entry->bytes);
         }
@@ -125,7 +139,10 @@ static dw_status upload_rest(dw_model *model, dw_error *err)
 
 static dw_status place_weights(dw_model *model, dw_error *err)
 {
-    map_weights(model);
+    dw_status status = map_weights(model, err);
+    if (status != DW_OK) {
+        return status;
+    }
     for (size_t i = 0; i < dw_gguf_tensor_count(model->gguf); i++) {
         const dw_gguf_tensor *entry = dw_gguf_tensor_at(model->gguf, i);
         struct ggml_tensor *tensor = ggml_get_tensor(model->ggml, entry->name);
@@ -205,14 +222,18 @@ void dw_model_unref(dw_model *model)
     if (model->upload_buffer != NULL) {
         ggml_backend_buffer_free(model->upload_buffer);
     }
-    if (model->mapped_buffer != NULL) {
-        ggml_backend_buffer_free(model->mapped_buffer);
+    for (uint32_t i = 0; model->mapped_buffers != NULL && i < dw_gguf_part_count(model->gguf);
+         i++) {
+        if (model->mapped_buffers[i] != NULL) {
+            ggml_backend_buffer_free(model->mapped_buffers[i]);
+        }
     }
     if (model->ggml != NULL) {
         ggml_free(model->ggml);
     }
     dw_vocab_close(model->vocab);
     dw_gguf_close(model->gguf);
+    dw_free(model->mapped_buffers);
     dw_free(model->weights.layers);
     dw_free(model->name);
     (void)pthread_mutex_destroy(&model->lock);

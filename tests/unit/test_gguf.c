@@ -347,7 +347,7 @@ static void test_gguf_model_refusals_name_the_thing(void **state)
     load_refuses(here, &options, DW_E_FORMAT, "expert_used_count' is missing");
     options = tiny_defaults();
     options.split_count = 2;
-    load_refuses(here, &options, DW_E_UNSUPPORTED, "split.count is 2");
+    load_refuses(here, &options, DW_E_FORMAT, "'split.no' is missing");
     options = tiny_defaults();
     options.missing_tensor = "blk.1.ffn_up.weight";
     load_refuses(here, &options, DW_E_FORMAT, "'blk.1.ffn_up.weight' is missing");

@@ -1,0 +1,207 @@
+/* Models in several files: the same logits as from one, and each way in which parts do not fit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <gguf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model_world.h"
+#include "tiny_model.h"
+
+#define PARTS 3
+#define TOKENS 20u
+
+typedef struct parts {
+    char folder[64];
+    char whole[128];
+    char path[PARTS][128];
+} parts;
+
+/* What a test wants to be wrong with a part. */
+typedef struct flaw {
+    int part;
+    int no; /* 0: as it should be, so for all; else one more than split.no */
+    int count;
+    int tensors; /* added to split.tensors.count */
+    bool twice;  /* the part holds the first tensor too */
+} flaw;
+
+static void write_part(const parts *here, int part, const flaw *wrong)
+{
+    struct ggml_context *ggml = NULL;
+    struct gguf_init_params params = {.no_alloc = false, .ctx = &ggml};
+    struct gguf_context *whole = gguf_init_from_file(here->whole, params);
+    struct gguf_context *out = gguf_init_empty();
+    assert_true(whole != NULL && out != NULL);
+    bool flawed = wrong != NULL && wrong->part == part;
+    int64_t count = gguf_get_n_tensors(whole);
+    if (part == 0) {
+        gguf_set_kv(out, whole);
+    }
+    gguf_set_val_u16(out, "split.no", (uint16_t)(flawed && wrong->no > 0 ? wrong->no - 1 : part));
+    gguf_set_val_u16(out, "split.count",
+                     (uint16_t)(flawed && wrong->count > 0 ? wrong->count : PARTS));
+    gguf_set_val_i32(out, "split.tensors.count", (int32_t)count + (flawed ? wrong->tensors : 0));
+    for (int64_t i = 0; i < count; i++) {
+        if (i * PARTS / count == part || (i == 0 && flawed && wrong->twice)) {
+            gguf_add_tensor(out, ggml_get_tensor(ggml, gguf_get_tensor_name(whole, i)));
+        }
+    }
+    assert_true(gguf_write_to_file(out, here->path[part], false));
+    gguf_free(out);
+    gguf_free(whole);
+    ggml_free(ggml);
+}
+
+static int set_up(void **state)
+{
+    parts *here = calloc(1, sizeof *here);
+    assert_non_null(here);
+    (void)snprintf(here->folder, sizeof here->folder, "/tmp/dw-parts-XXXXXX");
+    assert_non_null(mkdtemp(here->folder));
+    (void)snprintf(here->whole, sizeof here->whole, "%s/whole.gguf", here->folder);
+    tiny_options options = tiny_defaults();
+    tiny_model_write(here->whole, &options);
+    for (int i = 0; i < PARTS; i++) {
+        (void)snprintf(here->path[i], sizeof here->path[i], "%s/tiny-%05d-of-%05d.gguf",
+                       here->folder, i + 1, PARTS);
+        write_part(here, i, NULL);
+    }
+    *state = here;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    parts *here = *state;
+    (void)unlink(here->whole);
+    for (int i = 0; i < PARTS; i++) {
+        (void)unlink(here->path[i]);
+    }
+    (void)rmdir(here->folder);
+    free(here);
+    return 0;
+}
+
+static float *logits_of(const char *path, size_t *count)
+{
+    model_world world;
+    world_open(&world, path);
+    dw_model_info info;
+    dw_model_describe(world.model, &info);
+    assert_int_equal(info.weights_mapped, dw_device_unified(world.device));
+    for (uint32_t i = 0; i < TOKENS; i++) {
+        world.tokens[i] = (int32_t)((i * 37 + 11) % world.vocab_count);
+    }
+    dw_context *context = world_context(&world, 0);
+    world_forward(&world, context, 0, TOKENS, TOKENS);
+    *count = (size_t)TOKENS * world.vocab_count;
+    float *logits = malloc(*count * sizeof *logits);
+    assert_non_null(logits);
+    memcpy(logits, world.logits, *count * sizeof *logits);
+    dw_context_destroy(context);
+    world_close(&world);
+    return logits;
+}
+
+static void test_gguf_parts_give_the_same_logits(void **state)
+{
+    parts *here = *state;
+    size_t count = 0;
+    float *whole = logits_of(here->whole, &count);
+    float *split = logits_of(here->path[0], &count);
+    assert_memory_equal(whole, split, count * sizeof *whole);
+    free(whole);
+    free(split);
+}
+
+static void test_gguf_parts_are_one_list(void **state)
+{
+    parts *here = *state;
+    dw_error err = {0};
+    dw_gguf *whole = NULL;
+    dw_gguf *split = NULL;
+    assert_int_equal(dw_gguf_open(&whole, here->whole, &err), DW_OK);
+    assert_int_equal(dw_gguf_open(&split, here->path[0], &err), DW_OK);
+    assert_int_equal(dw_gguf_part_count(whole), 1);
+    assert_int_equal(dw_gguf_part_count(split), PARTS);
+    assert_int_equal(dw_gguf_tensor_count(split), dw_gguf_tensor_count(whole));
+    for (size_t i = 0; i < dw_gguf_tensor_count(whole); i++) {
+        const dw_gguf_tensor *left = dw_gguf_tensor_at(whole, i);
+        const dw_gguf_tensor *right = dw_gguf_tensor_find(split, left->name);
+        assert_non_null(right);
+        size_t bytes = 0;
+        const unsigned char *left_file = dw_gguf_part_bytes(whole, left->part, &bytes);
+        const unsigned char *right_file = dw_gguf_part_bytes(split, right->part, &bytes);
+        assert_true(right->file_offset + right->bytes <= bytes);
+        assert_memory_equal(left_file + left->file_offset, right_file + right->file_offset,
+                            left->bytes);
+    }
+    dw_gguf_close(whole);
+    dw_gguf_close(split);
+}
+
+static void refuses(const char *path, dw_status code, const char *words)
+{
+    dw_error err = {0};
+    dw_gguf *gguf = NULL;
+    assert_int_equal(dw_gguf_open(&gguf, path, &err), code);
+    assert_null(gguf);
+    if (strstr(err.message, words) == NULL) {
+        fail_msg("'%s' is not in: %s", words, err.message);
+    }
+}
+
+static void test_gguf_parts_that_do_not_fit(void **state)
+{
+    parts *here = *state;
+    static const struct {
+        flaw flaw;
+        const char *words;
+    } cases[] = {
+        {{.part = 1, .no = 3}, "part 3 of 3 by its keys, wanted is part 2 of 3"},
+        {{.part = 2, .count = 4}, "part 3 of 4 by its keys, wanted is part 3 of 3"},
+        {{.part = 2, .no = 4}, "split.no is 3, split.count is 3"},
+        {{.part = 0, .count = 2}, "must end in '-00001-of-00002.gguf'"},
+        {{.part = 0, .tensors = 1}, "split.tensors.count is"},
+        {{.part = 1, .twice = true}, "split.tensors.count is"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        write_part(here, cases[i].flaw.part, &cases[i].flaw);
+        refuses(here->path[0], DW_E_FORMAT, cases[i].words);
+        write_part(here, cases[i].flaw.part, NULL);
+    }
+    flaw more = {.part = 0, .tensors = 1};
+    flaw twice = {.part = 1, .twice = true};
+    write_part(here, 0, &more);
+    write_part(here, 1, &twice);
+    refuses(here->path[0], DW_E_FORMAT, "is there twice");
+}
+
+static void test_gguf_parts_missing_or_not_the_first(void **state)
+{
+    parts *here = *state;
+    refuses(here->path[1], DW_E_UNSUPPORTED, here->path[0]);
+    (void)unlink(here->path[2]);
+    refuses(here->path[0], DW_E_NOT_FOUND, here->path[2]);
+    refuses(here->path[0], DW_E_NOT_FOUND, "part 3 of 3");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_gguf_parts_give_the_same_logits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gguf_parts_are_one_list, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gguf_parts_that_do_not_fit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gguf_parts_missing_or_not_the_first, set_up,
+                                        tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
