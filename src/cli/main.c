@@ -16,6 +16,7 @@ static const command commands[] = {
     {"doctor", dw_cli_doctor, "check the chain from guest memory to the device"},
     {"devices", dw_cli_devices, "list the devices there are"},
     {"models", dw_cli_models, "list the models in the cache"},
+    {"inspect", dw_cli_inspect, "tell what a model file holds and whether it runs here"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 

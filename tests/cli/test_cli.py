@@ -106,7 +106,7 @@ class Case(unittest.TestCase):
 
 class Help(Case):
     def test_help_and_version(self):
-        for command_name in ["run", "chat", "doctor", "devices", "models"]:
+        for command_name in ["run", "chat", "doctor", "devices", "models", "inspect"]:
             self.assertIn(command_name, run("--help").stdout)
             result = run(command_name, "--help")
             self.assertEqual(result.returncode, 0)
@@ -171,6 +171,33 @@ class Lists(Case):
         self.assertEqual(models[0]["bytes"], os.path.getsize(MODEL))
         self.assertTrue(models[1]["error"])
         self.assertIn("Small.gguf", run("models", XDG_CACHE_HOME=self.folder).stdout)
+
+    def test_inspect(self):
+        told = json.loads(run("inspect", MODEL, "--json").stdout)
+        self.assertEqual((told["architecture"], told["layers"], told["heads"], told["kv_heads"],
+                          told["loads"], told["parts"]), ("llama", 30, 9, 3, True, 1))
+        self.assertEqual(told["file_bytes"], os.path.getsize(MODEL))
+        self.assertEqual(sum(kind["bytes"] for kind in told["weight_types"]),
+                         told["weights_bytes"])
+        self.assertEqual(told["kv_bytes_whole_context"],
+                         told["kv_bytes_per_token"] * told["context"])
+        self.assertIn("<|im_start|>", told["chat_template"])
+        self.assertEqual(told["special_tokens"]["eos"]["text"], "<|im_end|>")
+        text = run("inspect", MODEL)
+        self.assertEqual(text.returncode, 0)
+        self.assertIn("chat_template          yes", text.stdout)
+
+    def test_inspect_what_does_not_load(self):
+        key = struct.pack("<Q", 20) + b"general.architecture" + struct.pack("<IQ", 8, 5) + b"mamba"
+        path = self.file("other.gguf", b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key)
+        result = run("inspect", path, "--json")
+        told = json.loads(result.stdout)
+        self.assertEqual((result.returncode, told["loads"], told["architecture"]),
+                         (1, False, "mamba"))
+        self.assertIn("'mamba' is not supported", told["error"])
+        self.expect_refused(run("inspect", self.file("broken.gguf", b"GGUF")), "truncated")
+        self.expect_refused(run("inspect", "no-such-model"), "no-such-model")
+        self.expect_refused(run("inspect"), "one model", 2)
 
     def test_no_models(self):
         result = run("models", XDG_CACHE_HOME=self.folder)

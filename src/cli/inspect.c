@@ -1,0 +1,243 @@
+/* driftwood inspect: what a model file holds, and whether it runs here. */
+#include <getopt.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "cli/cli.h"
+#include "model/model.h"
+
+static const char usage[] =
+    "usage: driftwood inspect MODEL [--json]\n"
+    "\n"
+    "Tells what a GGUF file holds and whether it runs on this machine's CPU. MODEL is a path or a\n"
+    "name in the cache (`driftwood models`). Exit status 1 if it does not load.\n"
+    "\n"
+    "  -j, --json  one object, with the chat template\n"
+    "  -h, --help  this text\n";
+
+/* A file's text that is no UTF-8 becomes null. */
+static json_t *text_of(const dw_gguf *gguf, const char *key)
+{
+    dw_gguf_string text;
+    json_t *value =
+        dw_gguf_text(gguf, key, &text, NULL) == DW_OK ? json_stringn(text.text, text.bytes) : NULL;
+    return value != NULL ? value : json_null();
+}
+
+static void set(json_t *object, const char *key, json_t *value)
+{
+    (void)json_object_set_new(object, key, value);
+}
+
+static void set_count(json_t *object, const char *key, uint64_t count)
+{
+    set(object, key, json_integer((json_int_t)count));
+}
+
+/* The key of that name after the architecture's; null where it is missing or no integer. */
+static void set_key(json_t *root, const dw_gguf *gguf, const char *name, const char *suffix)
+{
+    const char *architecture = json_string_value(json_object_get(root, "architecture"));
+    char key[256];
+    uint32_t value = 0;
+    (void)snprintf(key, sizeof key, "%s.%s", architecture != NULL ? architecture : "", suffix);
+    bool known = dw_gguf_u32(gguf, key, &value, NULL) == DW_OK;
+    set(root, name, known ? json_integer(value) : json_null());
+}
+
+static void describe_keys(json_t *root, const dw_gguf *gguf)
+{
+    set_key(root, gguf, "layers", "block_count");
+    set_key(root, gguf, "embedding", "embedding_length");
+    set_key(root, gguf, "context", "context_length");
+    set_key(root, gguf, "heads", "attention.head_count");
+    set_key(root, gguf, "kv_heads", "attention.head_count_kv");
+    set_key(root, gguf, "head_size", "attention.key_length");
+    set_key(root, gguf, "window", "attention.sliding_window");
+    set_key(root, gguf, "experts", "expert_count");
+    set_key(root, gguf, "experts_used", "expert_used_count");
+}
+
+/* What the engine makes of the keys, defaults and all. */
+static void describe_shape(json_t *root, const dw_model_shape *shape)
+{
+    set_count(root, "layers", shape->layer_count);
+    set_count(root, "embedding", shape->embedding_length);
+    set_count(root, "context", shape->context_length);
+    set_count(root, "heads", shape->head_count);
+    set_count(root, "kv_heads", shape->kv_head_count);
+    set_count(root, "head_size", shape->head_dim);
+    set_count(root, "window", shape->window);
+    set_count(root, "experts", shape->expert_count);
+    set_count(root, "experts_used", shape->expert_used_count);
+}
+
+static void describe_weights(json_t *root, const dw_gguf *gguf)
+{
+    uint64_t counts[GGML_TYPE_COUNT] = {0};
+    uint64_t bytes[GGML_TYPE_COUNT] = {0};
+    uint64_t parameters = 0;
+    uint64_t all_bytes = 0;
+    for (size_t i = 0; i < dw_gguf_tensor_count(gguf); i++) {
+        const dw_gguf_tensor *tensor = dw_gguf_tensor_at(gguf, i);
+        counts[tensor->type]++;
+        bytes[tensor->type] += tensor->bytes;
+        all_bytes += tensor->bytes;
+        parameters += (uint64_t)(tensor->ne[0] * tensor->ne[1] * tensor->ne[2] * tensor->ne[3]);
+    }
+    json_t *types = json_array();
+    for (int i = 0; i < GGML_TYPE_COUNT; i++) {
+        if (counts[i] > 0) {
+            (void)json_array_append_new(
+                types, json_pack("{s:s, s:I, s:I}", "type", ggml_type_name((enum ggml_type)i),
+                                 "tensors", (json_int_t)counts[i], "bytes", (json_int_t)bytes[i]));
+        }
+    }
+    set_count(root, "parameters", parameters);
+    set_count(root, "weights_bytes", all_bytes);
+    set_count(root, "file_bytes", dw_gguf_bytes(gguf));
+    set_count(root, "parts", dw_gguf_part_count(gguf));
+    set(root, "weight_types", types);
+}
+
+static void describe_vocab(json_t *root, const dw_gguf *gguf)
+{
+    static const char *const names[] = {"bos", "eos", "eot", "unknown", "padding"};
+    dw_gguf_string *tokens = NULL;
+    size_t count = 0;
+    bool listed = dw_gguf_strings(gguf, "tokenizer.ggml.tokens", &tokens, &count, NULL) == DW_OK;
+    json_t *special = json_object();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char key[64];
+        uint32_t id = 0;
+        (void)snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", names[i]);
+        if (dw_gguf_u32(gguf, key, &id, NULL) == DW_OK && id < count) {
+            json_t *text = json_stringn(tokens[id].text, tokens[id].bytes);
+            set(special, names[i],
+                json_pack("{s:I, s:o}", "id", (json_int_t)id, "text",
+                          text != NULL ? text : json_null()));
+        }
+    }
+    dw_free(tokens);
+    set(root, "vocabulary", listed ? json_integer((json_int_t)count) : json_null());
+    set(root, "tokenizer", text_of(gguf, "tokenizer.ggml.model"));
+    set(root, "special_tokens", special);
+    set(root, "chat_template", text_of(gguf, "tokenizer.chat_template"));
+}
+
+/* Load it on the CPU, where that maps the file and copies nothing. */
+static void try_load(json_t *root, const char *path)
+{
+    dw_error error = {.code = DW_OK};
+    dw_device *device = NULL;
+    dw_model *model = NULL;
+    dw_status status = dw_device_open(&device, "CPU", 1, &error);
+    if (status == DW_OK) {
+        const dw_device_info *facts = dw_device_facts(device);
+        set_count(root, "memory_bytes", facts->memory_bytes);
+        status = dw_model_load(&model, device, path, &error);
+    }
+    if (status == DW_OK) {
+        dw_model_info info;
+        dw_model_describe(model, &info);
+        uint64_t context_bytes = info.kv_bytes_per_token * info.context_length;
+        set_count(root, "kv_bytes_per_token", info.kv_bytes_per_token);
+        set_count(root, "kv_bytes_whole_context", context_bytes);
+        set_count(root, "memory_needed_bytes", info.weights_bytes + context_bytes);
+        describe_shape(root, dw_model_shape_of(model));
+    }
+    dw_model_unref(model);
+    dw_device_close(device);
+    set(root, "loads", json_boolean(status == DW_OK));
+    set(root, "error", status == DW_OK ? json_null() : json_string(error.message));
+}
+
+/* A value on one line; a file's control characters must not reach the terminal. */
+static void print_value(const char *key, const json_t *value)
+{
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+    printf("%-22s %s\n", key, text != NULL ? text : "?");
+    free(text);
+}
+
+static void print_text(json_t *root)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(root, key, value)
+    {
+        size_t i;
+        json_t *type;
+        if (strcmp(key, "chat_template") == 0) {
+            printf("%-22s %s\n", key, json_is_string(value) ? "yes" : "no");
+        } else if (strcmp(key, "weight_types") == 0) {
+            json_array_foreach(value, i, type)
+            {
+                printf("%-22s %s: %lld tensors, %.1f MB\n", i == 0 ? key : "",
+                       json_string_value(json_object_get(type, "type")),
+                       (long long)json_integer_value(json_object_get(type, "tensors")),
+                       (double)json_integer_value(json_object_get(type, "bytes")) / 1e6);
+            }
+        } else if (!json_is_null(value)) {
+            print_value(key, value);
+        }
+    }
+}
+
+static int inspect(const char *name, bool as_json)
+{
+    char path[DW_CLI_PATH_MAX];
+    dw_error error;
+    dw_gguf *gguf = NULL;
+    dw_status status = dw_cli_find_model(path, sizeof path, name, &error);
+    if (status == DW_OK) {
+        status = dw_gguf_open(&gguf, path, &error);
+    }
+    if (status != DW_OK) {
+        return dw_cli_fail_with(&error);
+    }
+    json_t *root = json_object();
+    set(root, "path", json_string(path));
+    set(root, "name", text_of(gguf, "general.name"));
+    set(root, "architecture", text_of(gguf, "general.architecture"));
+    describe_weights(root, gguf);
+    describe_keys(root, gguf);
+    describe_vocab(root, gguf);
+    dw_gguf_close(gguf);
+    try_load(root, path);
+    if (as_json) {
+        (void)json_dumpf(root, stdout, JSON_INDENT(2));
+        (void)putchar('\n');
+    } else {
+        print_text(root);
+    }
+    int exit_code = json_is_true(json_object_get(root, "loads")) ? 0 : 1;
+    json_decref(root);
+    return exit_code;
+}
+
+int dw_cli_inspect(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    bool as_json = false;
+    int option;
+    while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+        switch (option) {
+        case 'j':
+            as_json = true;
+            break;
+        case 'h':
+            (void)fputs(usage, stdout);
+            return 0;
+        default:
+            return DW_CLI_USAGE;
+        }
+    }
+    if (optind + 1 != argc) {
+        return dw_cli_fail(DW_CLI_USAGE, "inspect takes one model, %d given", argc - optind);
+    }
+    return inspect(argv[optind], as_json);
+}
