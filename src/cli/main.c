@@ -17,6 +17,7 @@ static const command commands[] = {
     {"devices", dw_cli_devices, "list the devices there are"},
     {"models", dw_cli_models, "list the models in the cache"},
     {"inspect", dw_cli_inspect, "tell what a model file holds and whether it runs here"},
+    {"eval", dw_cli_eval, "tell how well a model predicts a text"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 

@@ -106,7 +106,7 @@ class Case(unittest.TestCase):
 
 class Help(Case):
     def test_help_and_version(self):
-        for command_name in ["run", "chat", "doctor", "devices", "models", "inspect"]:
+        for command_name in ["run", "chat", "doctor", "devices", "models", "inspect", "eval"]:
             self.assertIn(command_name, run("--help").stdout)
             result = run(command_name, "--help")
             self.assertEqual(result.returncode, 0)
@@ -203,6 +203,28 @@ class Lists(Case):
         result = run("models", XDG_CACHE_HOME=self.folder)
         self.assertEqual(result.returncode, 0)
         self.assertIn("make model", result.stdout)
+
+
+class Eval(Case):
+    TEXT = os.path.join(SOURCE, "tests/data/alice.txt")
+
+    def test_perplexity(self):
+        result = run("eval", "perplexity", *WITH_MODEL, "--text", self.TEXT, "--context", "64",
+                     "--tokens", "150", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        told = json.loads(result.stdout)
+        self.assertEqual((told["tokens"], told["windows"], told["context"]), (128, 2, 64))
+        self.assertTrue(1 < told["perplexity"] < 200 and told["error"] > 0)
+
+    def test_refusals(self):
+        def refused(words, *arguments, code=1):
+            self.expect_refused(run("eval", "perplexity", *WITH_MODEL, *arguments), words, code)
+        refused("one window takes 512", "--text", self.file("short.txt", b"Too short."))
+        refused("the model was made for 8192", "--text", self.TEXT, "--context", "8193")
+        refused("none.txt", "--text", self.folder + "/none.txt")
+        refused("--text", code=2)
+        refused("--context", "--text", self.TEXT, "--context", "3", code=2)
+        self.expect_refused(run("eval", "beauty"), "perplexity", 2)
 
 
 class Guests(Case):

@@ -1,0 +1,77 @@
+/* Perplexity against the same sum over libllama's logits. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/score.h"
+#include "model_world.h"
+
+#define WINDOW 96u
+#define WINDOWS 2u
+
+static void test_score_agrees_with_libllama(void **state)
+{
+    (void)state;
+    model_world world;
+    model_oracle oracle;
+    world_open(&world, world_model_path());
+    oracle_open(&oracle, world_model_path(), dw_device_threads(world.device));
+    char *text = world_data("alice.txt");
+    uint32_t count = world_tokenize(&world, text);
+    assert_true(count >= WINDOW * WINDOWS);
+    int32_t tokens[WINDOW * WINDOWS];
+    memcpy(tokens, world.tokens, sizeof tokens);
+
+    dw_error err = {0};
+    dw_scorer *scorer = NULL;
+    dw_perplexity result;
+    assert_int_equal(dw_scorer_create(&scorer, world.model, WINDOW, &err), DW_OK);
+    if (dw_scorer_perplexity(scorer, tokens, WINDOW * WINDOWS, &result, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    assert_int_equal(result.windows, WINDOWS);
+    assert_int_equal(result.scored, WINDOWS * (WINDOW / 2 - 1));
+
+    double sum = 0;
+    for (uint32_t start = 0; start < WINDOW * WINDOWS; start += WINDOW) {
+        oracle_forward(&oracle, tokens + start, 0, WINDOW, true);
+        for (uint32_t i = WINDOW / 2; i + 1 < WINDOW; i++) {
+            sum += dw_score_token(oracle_logits(&oracle, (int32_t)i), world.vocab_count,
+                                  tokens[start + i + 1]);
+        }
+    }
+    double theirs = exp(sum / (double)result.scored);
+    print_message("perplexity %.4f, with libllama's logits %.4f\n", result.value, theirs);
+    assert_true(fabs(result.value - theirs) < theirs * world_tolerance(&world, 1e-3));
+    assert_int_equal(dw_scorer_perplexity(scorer, tokens, WINDOW - 1, &result, &err), DW_E_ARG);
+    dw_scorer_destroy(scorer);
+    assert_int_equal(dw_scorer_create(&scorer, world.model, 3, &err), DW_E_RANGE);
+    assert_int_equal(dw_scorer_create(&scorer, world.model, 1u << 30, &err), DW_E_RANGE);
+    free(text);
+    oracle_close(&oracle);
+    world_close(&world);
+}
+
+static void test_score_of_one_token(void **state)
+{
+    (void)state;
+    float logits[] = {1000.0f, 1000.0f, -1000.0f};
+    assert_true(fabs(dw_score_token(logits, 3, 0) - log(2.0)) < 1e-12);
+    assert_true(fabs(dw_score_token(logits, 3, 2) - 2000.0 - log(2.0)) < 1e-9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_score_agrees_with_libllama),
+        cmocka_unit_test(test_score_of_one_token),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
