@@ -51,7 +51,8 @@ dw_status dw_scorer_create(dw_scorer **out, dw_model *model, uint32_t window_tok
     }
     scorer->window_tokens = window_tokens;
     scorer->vocab_count = dw_model_shape_of(model)->vocab_count;
-    dw_status status = dw_context_create(&scorer->context, model, window_tokens, err);
+    dw_status status = dw_context_create(&scorer->context, model,
+                                         &(dw_context_options){.tokens_max = window_tokens}, err);
     if (status == DW_OK) {
         status = make_region(scorer, model, err);
     }

@@ -20,7 +20,7 @@ static void test_score_agrees_with_libllama(void **state)
 {
     (void)state;
     model_world world;
-    model_oracle oracle;
+    model_oracle oracle = {0};
     world_open(&world, world_model_path());
     oracle_open(&oracle, world_model_path(), dw_device_threads(world.device));
     char *text = world_data("alice.txt");
