@@ -7,6 +7,7 @@
 
 /* Enough for two lengths of prompt slices with and without logits and for decoding. */
 #define GRAPHS_MAX 6
+#define PLAIN_RECORDS_MAX 384u
 #define HALF_MINUS_INFINITY 0xfc00u
 
 struct dw_step_graph {
@@ -290,7 +291,7 @@ static dw_status find_cache(graph_cache **out, dw_model_extra *extra, dw_error *
 /* Records that ggml's attention looks at, in steps, so that a graph serves many lengths; 0: ours
  * does it, which looks at as many as there are.
  *
- * Ours runs on the host's cores, and there for more than one step's worth of records. Below that
+ * Ours runs on the host's cores, and there for more than PLAIN_RECORDS_MAX records. Below that
  * ggml's costs hardly more, and its sums are libllama's, bit by bit. That is worth having: weights
  * of few bits make the last bit of a sum decide how a whole activation is rounded, so that another
  * order of the same additions shows (libllama differs from itself as much when it takes a prompt in
@@ -299,7 +300,7 @@ static uint32_t kv_count_of(dw_model *model, const dw_slice *slice)
 {
     uint32_t end = dw_kv_log_length(slice->log) + slice->token_count;
     bool host = dw_device_facts(dw_model_device(model))->kind == DW_DEVICE_CPU;
-    if (host && end > DW_KV_STEP_TOKENS) {
+    if (host && end > PLAIN_RECORDS_MAX) {
         return 0;
     }
     return (end + DW_KV_STEP_TOKENS - 1) / DW_KV_STEP_TOKENS * DW_KV_STEP_TOKENS;

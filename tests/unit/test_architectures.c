@@ -28,7 +28,7 @@ typedef struct lengths {
 static bool on_cpu;
 
 static const lengths few = {40, 3, 20, 5};      /* attention is ggml's */
-static const lengths many = {300, 5, 270, 20};  /* and ours */
+static const lengths many = {400, 5, 390, 10};  /* and ours */
 static const lengths more = {600, 20, 560, 40}; /* cut into parts when decoding */
 
 static const tiny_architecture kinds[] = {
