@@ -482,7 +482,7 @@ class Chat(Case):
         if process == 0:
             os.environ["TERM"] = "xterm"
             os.execv(PROGRAM, [PROGRAM, "chat", *WITH_MODEL, "--temp", "0", "--max-tokens",
-                               "2000", "--repeat-penalty", "1.1"])
+                               "300", "--repeat-penalty", "1.1"])
         self.seen = ""
         self.read_until(terminal, "> ")
         os.write(terminal, b"Write a very long story about the sea.\r")
@@ -494,13 +494,13 @@ class Chat(Case):
         os.write(terminal, b"Say hi.\r")
         self.read_until(terminal, r"Say hi\.[\s\S]*\n.*> ")
         # A key that arrives between two modes of the terminal is lost, so it is pressed again.
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         presses = 0
         while time.monotonic() < deadline:
             done, status = os.waitpid(process, os.WNOHANG)
             if done:
                 break
-            if time.monotonic() > deadline - 30 + presses:
+            if time.monotonic() > deadline - 120 + presses:
                 presses += 2
                 try:
                     os.write(terminal, b"\x04")
