@@ -64,14 +64,15 @@ static int set_up(void **state)
 {
     parts *here = calloc(1, sizeof *here);
     assert_non_null(here);
-    (void)snprintf(here->folder, sizeof here->folder, "/tmp/dw-parts-XXXXXX");
-    assert_non_null(mkdtemp(here->folder));
-    (void)snprintf(here->whole, sizeof here->whole, "%s/whole.gguf", here->folder);
+    char folder[] = "/tmp/dw-parts-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(here->folder, sizeof here->folder, "%s", folder);
+    (void)snprintf(here->whole, sizeof here->whole, "%s/whole.gguf", folder);
     tiny_options options = tiny_defaults();
     tiny_model_write(here->whole, &options);
     for (int i = 0; i < PARTS; i++) {
         (void)snprintf(here->path[i], sizeof here->path[i], "%s/tiny-%05d-of-%05d.gguf",
-                       here->folder, i + 1, PARTS);
+                       folder, i + 1, PARTS);
         write_part(here, i, NULL);
     }
     *state = here;
