@@ -71,8 +71,8 @@ static int set_up(void **state)
     tiny_options options = tiny_defaults();
     tiny_model_write(here->whole, &options);
     for (int i = 0; i < PARTS; i++) {
-        (void)snprintf(here->path[i], sizeof here->path[i], "%s/tiny-%05d-of-%05d.gguf",
-                       folder, i + 1, PARTS);
+        (void)snprintf(here->path[i], sizeof here->path[i], "%s/tiny-%05d-of-%05d.gguf", folder,
+                       i + 1, PARTS);
         write_part(here, i, NULL);
     }
     *state = here;
