@@ -158,10 +158,19 @@ int32_t dw_sampler_logit_bias(int32_t sampler, const dw_logit_bias *biases, uint
 DW_IMPORT("sampler_dry_breakers")
 int32_t dw_sampler_dry_breakers(int32_t sampler, int32_t model, const char *const *breakers,
                                 uint32_t count);
+/* From now on choose only what the grammar allows, from its start: text [bytes] in GBNF, with a
+ * rule `root`; 0 bytes: no grammar any more. Set it behind the prompt: sampler_accept moves it on.
+ * `model`: the one the sampler was created with. */
+DW_IMPORT("sampler_grammar")
+int32_t dw_sampler_grammar(int32_t sampler, int32_t model, const char *text, uint32_t bytes);
+/* Put minus infinity, in logits [vocab_count], where the grammar does not allow the token: for
+ * guests that choose by themselves and tell the sampler with sampler_accept. */
+DW_IMPORT("sampler_mask") int32_t dw_sampler_mask(int32_t sampler, float *logits);
 DW_IMPORT("sampler_close") int32_t dw_sampler_close(int32_t sampler);
 /* Choose the next token from logits [vocab_count] and remember it for the penalties. -> token */
 DW_IMPORT("sample") int32_t dw_sample(int32_t sampler, const float *logits);
-/* Let the sampler know of a token that it did not choose (of the prompt, say). */
+/* Let the sampler know of a token that it did not choose (of the prompt, say). DW_E_ARG: its
+ * grammar does not allow it. */
 DW_IMPORT("sampler_accept") int32_t dw_sampler_accept(int32_t sampler, int32_t token);
 /* The index of the largest logit, the first of equals. -> token */
 DW_IMPORT("greedy") int32_t dw_greedy(int32_t model, const float *logits);

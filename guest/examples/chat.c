@@ -140,6 +140,7 @@ static void answer_add(chat *chat, answer *answer)
 static void speak(chat *chat, answer *answer)
 {
     text_stream stream = stream_from_env();
+    begin_grammar(chat->sampler, chat->model);
     for (uint64_t i = 0; i < chat->tokens_max; i++) {
         chat->next[0] = must(dw_sample(chat->sampler, chat->logits), "sampling");
         if (dw_token_is_end(chat->model, chat->next[0]) == 1) {

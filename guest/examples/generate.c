@@ -1,7 +1,6 @@
 /* Continues or answers a prompt. `driftwood run` without a guest's name runs this one.
  * Its settings come from the environment: DRIFTWOOD_PROMPT, DRIFTWOOD_SYSTEM, DRIFTWOOD_RAW,
- * DRIFTWOOD_MAX_TOKENS, those of the sampler and the stop
- * strings as in text.h. */
+ * DRIFTWOOD_MAX_TOKENS, those of the sampler, the grammar and the stop strings as in text.h. */
 #include "text.h"
 
 #define MAX_TOKENS_DEFAULT 128
@@ -48,6 +47,7 @@ int main(void)
     for (uint32_t i = 0; i < count; i++) {
         must(dw_sampler_accept(sampler, tokens[i]), "sampling");
     }
+    begin_grammar(sampler, model);
     int32_t context = must(dw_context_create(model, 0), "context");
     int32_t capacity = dw_context_capacity(context);
     float *logits = aligned(facts.vocab_count, sizeof *logits);

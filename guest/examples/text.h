@@ -140,6 +140,15 @@ static int32_t sampler_from_env(int32_t model)
     return sampler;
 }
 
+/* What is said from here on keeps to DRIFTWOOD_GRAMMAR. */
+static void begin_grammar(int32_t sampler, int32_t model)
+{
+    const char *text = getenv("DRIFTWOOD_GRAMMAR");
+    if (text != NULL) {
+        must(dw_sampler_grammar(sampler, model, text, (uint32_t)strlen(text)), "sampling");
+    }
+}
+
 /* text -> tokens, in memory of their own. */
 static int32_t *tokens_of(int32_t model, const char *text, size_t text_bytes, uint32_t flags,
                           uint32_t *count)

@@ -1,7 +1,9 @@
 #include "cli/session.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 
+#define GRAMMAR_BYTES_MAX (1 << 20)
 #define PROGRESS_TOKENS_MIN 256
 
 /* ---- options ------------------------------------------------------------------------------ */
@@ -147,6 +150,33 @@ static dw_status take_stop(dw_cli_session *session, const char *value, dw_error 
     return dw_cli_session_env(session, name, value, err);
 }
 
+static dw_status take_grammar_file(dw_cli_session *session, const char *path, dw_error *err)
+{
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        return dw_fail(err, DW_E_IO, "--grammar-file %s: %s", path, strerror(errno));
+    }
+    char *text = dw_alloc(GRAMMAR_BYTES_MAX + 1, 1);
+    size_t bytes = text != NULL ? fread(text, 1, GRAMMAR_BYTES_MAX + 1, file) : 0;
+    dw_status status = DW_OK;
+    if (text == NULL) {
+        status = dw_fail(err, DW_E_MEMORY, "no memory for --grammar-file");
+    } else if (ferror(file)) {
+        status = dw_fail(err, DW_E_IO, "--grammar-file %s: %s", path, strerror(errno));
+    } else if (bytes > GRAMMAR_BYTES_MAX) {
+        status =
+            dw_fail(err, DW_E_LIMIT, "--grammar-file %s: limit %d bytes", path, GRAMMAR_BYTES_MAX);
+    } else if (bytes == 0 || memchr(text, '\0', bytes) != NULL) {
+        status = dw_fail(err, DW_E_ARG, "--grammar-file %s: %s", path,
+                         bytes == 0 ? "it is empty" : "a zero byte in it");
+    } else {
+        status = dw_cli_session_env(session, "DRIFTWOOD_GRAMMAR", text, err);
+    }
+    dw_free(text);
+    (void)fclose(file);
+    return status;
+}
+
 /* TOKEN=BIAS, added to those before: the guest gets one list. */
 static dw_status take_bias(dw_cli_session *session, const char *value, dw_error *err)
 {
@@ -209,6 +239,10 @@ dw_status dw_cli_session_option(dw_cli_session *session, int option, const char 
         return take_bias(session, value, err);
     case DW_CLI_OPT_STOP:
         return take_stop(session, value, err);
+    case DW_CLI_OPT_GRAMMAR:
+        return dw_cli_session_env(session, "DRIFTWOOD_GRAMMAR", value, err);
+    case DW_CLI_OPT_GRAMMAR_FILE:
+        return take_grammar_file(session, value, err);
     case DW_CLI_OPT_DRY_BREAKER:
         return dw_cli_session_env(session, "DRIFTWOOD_DRY_SEQUENCE_BREAKER", value, err);
     case DW_CLI_OPT_STATS:

@@ -70,6 +70,8 @@ enum {
     DW_CLI_OPT_LOGIT_BIAS,
     DW_CLI_OPT_DRY_BREAKER,
     DW_CLI_OPT_STOP,
+    DW_CLI_OPT_GRAMMAR,
+    DW_CLI_OPT_GRAMMAR_FILE,
     DW_CLI_OPT_SYSTEM,
     DW_CLI_OPT_DEVICE,
     DW_CLI_OPT_THREADS,
@@ -105,6 +107,8 @@ enum {
         {"logit-bias", required_argument, NULL, DW_CLI_OPT_LOGIT_BIAS},                            \
         {"dry-sequence-breaker", required_argument, NULL, DW_CLI_OPT_DRY_BREAKER},                 \
         {"stop", required_argument, NULL, DW_CLI_OPT_STOP},                                        \
+        {"grammar", required_argument, NULL, DW_CLI_OPT_GRAMMAR},                                  \
+        {"grammar-file", required_argument, NULL, DW_CLI_OPT_GRAMMAR_FILE},                        \
         {"seed", required_argument, NULL, DW_CLI_OPT_SEED},                                        \
         {"system", required_argument, NULL, DW_CLI_OPT_SYSTEM},                                    \
         {"device", required_argument, NULL, DW_CLI_OPT_DEVICE},                                    \
@@ -149,6 +153,8 @@ enum {
     "  --logit-bias TOKEN=BIAS\n"                                                                  \
     "                       add BIAS to a token's logit; -inf: never; may be repeated\n"           \
     "  --stop TEXT          end an answer before TEXT; may be repeated\n"                          \
+    "  --grammar GBNF, --grammar-file FILE\n"                                                      \
+    "                       answers keep to this grammar, in llama.cpp's notation\n"               \
     "  --seed S             the same seed gives the same text; default: another each time\n"       \
     "  --device D           see `driftwood devices`; default: the first GPU, else the CPU\n"       \
     "  --threads N          CPU threads; default: the machine's cores\n"                           \

@@ -613,6 +613,27 @@ static int32_t sampler_dry_breakers(dw_instance *instance, const wasmtime_val_ra
 }
 DW_MODEL_CALL(sampler_dry_breakers)
 
+/* sampler, model, text, bytes */
+static int32_t sampler_grammar(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = sampler_of(instance, args[0].i32);
+    const dw_model *model = sampler != NULL ? model_of(instance, args[1].i32) : NULL;
+    if (model == NULL) {
+        return err->code;
+    }
+    if (dw_vocab_count(dw_model_vocab(model)) != dw_sampler_vocab_count(sampler)) {
+        return dw_fail(err, DW_E_ARG, "model: not the one of this sampler");
+    }
+    void *text;
+    dw_status status =
+        dw_instance_range(instance, "grammar", u32(&args[2]), u32(&args[3]), 1, 1, &text, err);
+    return status != DW_OK ? (int32_t)status
+                           : (int32_t)dw_sampler_set_grammar(sampler, dw_model_vocab(model), text,
+                                                             u32(&args[3]), err);
+}
+DW_MODEL_CALL(sampler_grammar)
+
 static dw_status logits_range(dw_instance *instance, uint32_t pointer, uint32_t count, void **out,
                               dw_error *err)
 {
@@ -654,6 +675,21 @@ static int32_t sampler_accept(dw_instance *instance, const wasmtime_val_raw_t *a
 }
 DW_MODEL_CALL(sampler_accept)
 
+/* sampler, logits */
+static int32_t sampler_mask(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = sampler_of(instance, args[0].i32);
+    void *logits;
+    if (sampler == NULL) {
+        return err->code;
+    }
+    dw_status status =
+        logits_range(instance, u32(&args[1]), dw_sampler_vocab_count(sampler), &logits, err);
+    return status != DW_OK ? (int32_t)status : (int32_t)dw_sampler_mask(sampler, logits, err);
+}
+DW_MODEL_CALL(sampler_mask)
+
 static int32_t greedy(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
@@ -694,6 +730,8 @@ const dw_import dw_model_imports[] = {
     {"sampler_close", "i:i", call_sampler_close},
     {"sampler_logit_bias", "iii:i", call_sampler_logit_bias},
     {"sampler_dry_breakers", "iiii:i", call_sampler_dry_breakers},
+    {"sampler_grammar", "iiii:i", call_sampler_grammar},
+    {"sampler_mask", "ii:i", call_sampler_mask},
     {"sample", "ii:i", call_sample},
     {"sampler_accept", "ii:i", call_sampler_accept},
     {"greedy", "ii:i", call_greedy},

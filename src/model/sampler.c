@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/grammar.h"
 #include "model/llama_guard.h"
 
 #define PENALTY_TOKENS_DEFAULT 64
@@ -45,6 +46,10 @@ struct dw_sampler {
 
     llama_token_data *candidates;                /* [vocab_count]; NULL when greedy, as all below */
     struct llama_sampler *filters[FILTER_COUNT]; /* NULL: off */
+
+    dw_grammar *grammar;    /* NULL: none */
+    unsigned char *allowed; /* [vocab_count]: by the grammar; looked at where `masked` */
+    bool masked;
 
     dw_logit_bias *biases; /* [bias_count] */
     size_t bias_count;
@@ -190,7 +195,7 @@ dw_status dw_sampler_params_read(dw_sampler_params *to, const void *from, size_t
 
 static bool greedy(const dw_sampler *sampler)
 {
-    return sampler->candidates == NULL;
+    return sampler->params.temperature == 0.0F && sampler->bias_count == 0 && !sampler->masked;
 }
 
 static bool penalises(const dw_sampler_params *params)
@@ -315,6 +320,8 @@ void dw_sampler_destroy(dw_sampler *sampler)
     for (size_t i = 0; i < FILTER_COUNT; i++) {
         llama_sampler_free(sampler->filters[i]); /* NULL is fine */
     }
+    dw_grammar_destroy(sampler->grammar);
+    dw_free(sampler->allowed);
     dw_free(sampler->candidates);
     dw_free(sampler->biases);
     dw_free(sampler->recent);
@@ -390,6 +397,60 @@ dw_status dw_sampler_set_breakers(dw_sampler *sampler, const dw_vocab *vocab,
     return DW_OK;
 }
 
+/* ---- the grammar ---------------------------------------------------------------------------- */
+
+static int32_t find_token(const void *user, const char *text, size_t bytes)
+{
+    return dw_vocab_find(user, text, bytes);
+}
+
+static dw_status make_grammar(dw_sampler *sampler, const dw_vocab *vocab, const char *text,
+                              size_t bytes, dw_grammar **out, dw_error *err)
+{
+    const dw_vocab_pieces *pieces;
+    const dw_grammar_tokens tokens = {sampler->vocab_count, find_token, vocab};
+    if (dw_vocab_count(vocab) != sampler->vocab_count) {
+        return dw_fail(err, DW_E_ARG, "grammar: a vocabulary of %u tokens, the sampler has %u",
+                       dw_vocab_count(vocab), sampler->vocab_count);
+    }
+    if (sampler->candidates == NULL) {
+        sampler->candidates = dw_alloc(sampler->vocab_count, sizeof *sampler->candidates);
+    }
+    if (sampler->allowed == NULL) {
+        sampler->allowed = dw_alloc(sampler->vocab_count, sizeof *sampler->allowed);
+    }
+    if (sampler->candidates == NULL || sampler->allowed == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a grammar over %u tokens",
+                       sampler->vocab_count);
+    }
+    dw_status status = dw_vocab_pieces_of(vocab, &pieces, err);
+    return status == DW_OK ? dw_grammar_create(out, pieces, text, bytes, &tokens, err) : status;
+}
+
+dw_status dw_sampler_set_grammar(dw_sampler *sampler, const dw_vocab *vocab, const char *text,
+                                 size_t bytes, dw_error *err)
+{
+    dw_grammar *grammar = NULL;
+    dw_status status = bytes > 0 ? make_grammar(sampler, vocab, text, bytes, &grammar, err) : DW_OK;
+    if (status == DW_OK) {
+        dw_grammar_destroy(sampler->grammar);
+        sampler->grammar = grammar;
+    }
+    return status;
+}
+
+dw_status dw_sampler_mask(dw_sampler *sampler, float *logits, dw_error *err)
+{
+    if (sampler->grammar == NULL) {
+        return DW_OK;
+    }
+    dw_status status = dw_grammar_mask(sampler->grammar, sampler->allowed, err);
+    for (uint32_t i = 0; status == DW_OK && i < sampler->vocab_count; i++) {
+        logits[i] = sampler->allowed[i] ? logits[i] : -INFINITY;
+    }
+    return status;
+}
+
 /* ---- choosing ------------------------------------------------------------------------------- */
 
 /* The candidates that are finite; -inf is a token that the guest has ruled out. */
@@ -404,12 +465,16 @@ static dw_status gather(dw_sampler *sampler, const float *logits, size_t *count,
             }
             continue;
         }
+        if (sampler->masked && !sampler->allowed[i]) {
+            continue;
+        }
         logit = fminf(fmaxf(logit, -LOGIT_MAX), LOGIT_MAX);
         sampler->candidates[kept++] = (llama_token_data){.id = (int32_t)i, .logit = logit};
     }
     *count = kept;
     if (kept == 0) {
-        return dw_fail(err, DW_E_NUMERIC, "logits: all %u are -inf", sampler->vocab_count);
+        return dw_fail(err, DW_E_NUMERIC, "logits: all %u are -inf%s", sampler->vocab_count,
+                       sampler->masked ? " or against the grammar" : "");
     }
     return DW_OK;
 }
@@ -596,7 +661,7 @@ static int32_t likeliest(const llama_token_data_array *list)
     return list->data[best].id;
 }
 
-dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *token, dw_error *err)
+static dw_status choose(dw_sampler *sampler, const float *logits, int32_t *token, dw_error *err)
 {
     if (greedy(sampler)) {
         return dw_greedy_choose(logits, sampler->vocab_count, token, err);
@@ -630,11 +695,41 @@ dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *t
     return DW_OK;
 }
 
+/* The grammar looks at one token first, at all of them only where it refuses that one: most steps
+ * cost it next to nothing. A refused draw followed by one among the allowed gives each of these the
+ * same odds as a single draw among them. */
+dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *token, dw_error *err)
+{
+    float mu = sampler->mirostat_mu;
+    bool allowed = true;
+    dw_status status = choose(sampler, logits, token, err);
+    if (status == DW_OK && sampler->grammar != NULL) {
+        status = dw_grammar_allows(sampler->grammar, *token, &allowed, err);
+    }
+    if (status != DW_OK || allowed) {
+        return status;
+    }
+    sampler->mirostat_mu = mu;
+    status = dw_grammar_mask(sampler->grammar, sampler->allowed, err);
+    if (status == DW_OK) {
+        sampler->masked = true;
+        status = choose(sampler, logits, token, err);
+        sampler->masked = false;
+    }
+    return status;
+}
+
 dw_status dw_sampler_remember(dw_sampler *sampler, int32_t token, dw_error *err)
 {
     if (token < 0 || (uint32_t)token >= sampler->vocab_count) {
         return dw_fail(err, DW_E_RANGE, "token: %d, the vocabulary has %u", token,
                        sampler->vocab_count);
+    }
+    if (sampler->grammar != NULL) {
+        dw_status status = dw_grammar_accept(sampler->grammar, token, err);
+        if (status != DW_OK) {
+            return status;
+        }
     }
     if (sampler->filters[FILTER_DRY] != NULL) {
         llama_sampler_accept(sampler->filters[FILTER_DRY], token);

@@ -1,7 +1,8 @@
 /* Choosing a token from logits. The filters are libllama's; the last draw and XTC's are ours, from
  * a counter-based generator (seed, number of the draw). A sampler's state, beside its parameters,
- * biases and breakers: the number of the draw, mirostat's mu, and the last tokens (penalty_tokens
- * or dry_tokens, at most 4,096 each). Nothing else has to be saved for it to go on elsewhere.
+ * biases, breakers and grammar: the number of the draw, mirostat's mu, the last tokens
+ * (penalty_tokens or dry_tokens, at most 4,096 each), and the tokens since the grammar was set.
+ * Nothing else has to be saved for it to go on elsewhere.
  * Thread: one at a time. */
 #ifndef DW_MODEL_SAMPLER_H
 #define DW_MODEL_SAMPLER_H
@@ -35,10 +36,21 @@ dw_status dw_sampler_set_biases(dw_sampler *sampler, const dw_logit_bias *biases
 dw_status dw_sampler_set_breakers(dw_sampler *sampler, const dw_vocab *vocab,
                                   const char *const *breakers, size_t count, dw_error *err);
 
-/* logits [vocab_count], read in place. Errors: DW_E_NUMERIC (NaN among them, or none finite). */
+/* From now on only what the grammar allows is chosen, beginning at its start; it moves on with
+ * dw_sampler_remember. text [bytes], GBNF as in grammar_rules.h; 0 bytes: none any more.
+ * `vocab` outlives the sampler. Errors: those of dw_grammar_create. On error: as it was. */
+dw_status dw_sampler_set_grammar(dw_sampler *sampler, const dw_vocab *vocab, const char *text,
+                                 size_t bytes, dw_error *err);
+/* Put minus infinity, in logits [vocab_count], where the grammar does not allow the token; without
+ * a grammar nothing. Errors: DW_E_LIMIT, DW_E_MEMORY. */
+dw_status dw_sampler_mask(dw_sampler *sampler, float *logits, dw_error *err);
+
+/* logits [vocab_count], read in place. Errors: DW_E_NUMERIC (NaN among them, none finite, or none
+ * that the grammar allows), DW_E_LIMIT (the grammar). */
 dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *token,
                             dw_error *err);
-/* Remember a token for the penalties. Errors: DW_E_RANGE. */
+/* Remember a token for the penalties, and go on past it in the grammar. Errors: DW_E_RANGE,
+ * DW_E_ARG (the grammar does not allow it), DW_E_LIMIT. On error: as it was. */
 dw_status dw_sampler_remember(dw_sampler *sampler, int32_t token, dw_error *err);
 /* The index of the largest of logits [count], the first of equals. Errors: DW_E_NUMERIC. */
 dw_status dw_greedy_choose(const float *logits, uint32_t count, int32_t *token, dw_error *err);

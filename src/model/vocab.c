@@ -23,12 +23,20 @@
 #define MESSAGES_MAX 4096
 #define ROLE_BYTES_MAX 64
 
+/* Made when a grammar first asks: it takes milliseconds and a megabyte or two. */
+typedef struct lazy_pieces {
+    pthread_mutex_t lock;
+    bool made;
+    dw_vocab_pieces pieces;
+} lazy_pieces;
+
 struct dw_vocab {
     struct llama_model *model;
     const struct llama_vocab *vocab;
     const char *chat_template;
     uint32_t count;
     bool runs_bounded; /* texts are held to RUN_BYTES_MAX */
+    lazy_pieces *lazy;
 };
 
 /* ---- libllama's log ----------------------------------------------------------------------- */
@@ -133,6 +141,12 @@ dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, 
     if (vocab == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a vocabulary");
     }
+    vocab->lazy = dw_alloc(1, sizeof *vocab->lazy);
+    if (vocab->lazy == NULL) {
+        dw_free(vocab);
+        return dw_fail(err, DW_E_MEMORY, "no memory for a vocabulary");
+    }
+    (void)pthread_mutex_init(&vocab->lazy->lock, NULL);
     dw_status status = load(vocab, path, token_count, err);
     if (status != DW_OK) {
         dw_vocab_close(vocab);
@@ -148,6 +162,9 @@ void dw_vocab_close(dw_vocab *vocab)
         if (vocab->model != NULL) {
             llama_model_free(vocab->model);
         }
+        dw_vocab_pieces_release(&vocab->lazy->pieces);
+        (void)pthread_mutex_destroy(&vocab->lazy->lock);
+        dw_free(vocab->lazy);
         dw_free(vocab);
     }
 }
@@ -350,6 +367,42 @@ dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size
         return dw_fail(err, DW_E_SPACE, "text: %zu bytes, room for %zu", length, capacity);
     }
     return DW_OK;
+}
+
+static int32_t piece_of(const void *user, int32_t token, char *text, int32_t capacity)
+{
+    const dw_vocab *vocab = user;
+    char none[1];
+    int32_t bytes =
+        dw__llama_token_piece(vocab->vocab, token, capacity > 0 ? text : none, capacity, false);
+    return bytes == DW__LLAMA_THREW ? 0 : bytes; /* a token without text */
+}
+
+dw_status dw_vocab_pieces_of(const dw_vocab *vocab, const dw_vocab_pieces **out, dw_error *err)
+{
+    lazy_pieces *lazy = vocab->lazy;
+    dw_status status = DW_OK;
+    (void)pthread_mutex_lock(&lazy->lock);
+    if (!lazy->made) {
+        status = dw_vocab_pieces_make(&lazy->pieces, vocab->count, piece_of, vocab, err);
+        for (uint32_t i = 0; status == DW_OK && i < vocab->count; i++) {
+            lazy->pieces.is_end[i] = dw_vocab_is_end(vocab, (int32_t)i);
+        }
+        lazy->made = status == DW_OK;
+    }
+    (void)pthread_mutex_unlock(&lazy->lock);
+    *out = &lazy->pieces;
+    return status;
+}
+
+int32_t dw_vocab_find(const dw_vocab *vocab, const char *text, size_t bytes)
+{
+    int32_t token;
+    size_t count;
+    dw_error err;
+    dw_status status =
+        dw_vocab_tokenize(vocab, text, bytes, &token, 1, DW_TOKENIZE_PARSE, &count, &err);
+    return status == DW_OK && count == 1 ? token : -1;
 }
 
 /* ---- chat template ------------------------------------------------------------------------ */

@@ -4,6 +4,7 @@
 #define DW_MODEL_VOCAB_H
 
 #include "base/status.h"
+#include "model/vocab_pieces.h"
 
 typedef struct dw_vocab dw_vocab;
 
@@ -39,6 +40,12 @@ dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text
 dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size_t count,
                               char *text, size_t capacity, uint32_t flags, size_t *text_bytes,
                               dw_error *err);
+
+/* The text of all tokens, made at the first call. Until the vocabulary goes.
+ * Errors: DW_E_MEMORY, DW_E_LIMIT. */
+dw_status dw_vocab_pieces_of(const dw_vocab *vocab, const dw_vocab_pieces **out, dw_error *err);
+/* The one token that `text` [bytes] is, special ones among them; -1: it is none, or several. */
+int32_t dw_vocab_find(const dw_vocab *vocab, const char *text, size_t bytes);
 
 /* The model's own template text; NULL: it has none. Until the vocabulary goes. */
 const char *dw_vocab_chat_template(const dw_vocab *vocab);

@@ -366,6 +366,29 @@ class Generate(Case):
         for options in (["--typical-p", "2"], ["--logit-bias", "5"], ["--mirostat-eta", "x"]):
             self.assertEqual(run("run", *WITH_MODEL, *args, *options).returncode, 2)
 
+    def test_answers_keep_to_a_grammar(self):
+        grammar = ('root ::= "{\\"name\\": " string ", \\"age\\": " [1-9] [0-9]? "}"\n'
+                   'string ::= "\\"" [a-zA-Z ]{1,20} "\\""\n')
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "person.gbnf")
+            with open(path, "w") as file:
+                file.write(grammar)
+            for seed in range(5):
+                text = self.generate("--prompt", "Describe a person.", "--temp", "1.5",
+                                     "--seed", str(seed), "--grammar-file", path).stdout
+                person = json.loads(text)
+                self.assertEqual(list(person), ["name", "age"])
+                self.assertTrue(1 <= person["age"] <= 99)
+        args = ["--prompt", "Is the sea wet?"]
+        self.assertIn(self.generate(*args, "--grammar", 'root ::= "Yes." | "No."').stdout,
+                      ("Yes.\n", "No.\n"))
+        result = run("run", *WITH_MODEL, *args, "--grammar", "root ::= (")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("line 1, column 10", result.stderr)
+        result = run("run", *WITH_MODEL, *args, "--grammar-file", "/nowhere")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("/nowhere", result.stderr)
+
     def test_same_seed_same_text(self):
         def text(*args):
             result = run("run", *WITH_MODEL, "--prompt", "Tell me of the sea.",

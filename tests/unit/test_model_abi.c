@@ -527,6 +527,24 @@ static void test_model_abi_sampler_extensions(void **state)
     assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_FACTS + 1, 1), DW_E_ALIGN);
     assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_FACTS, UINT32_MAX), DW_E_RANGE);
     assert_int_equal(CALL("sampler_logit_bias", m, AT_FACTS, 1), DW_E_HANDLE);
+
+    static const char grammar[] = "root ::= <[9]> | <[11]>";
+    uint32_t bytes = sizeof grammar - 1;
+    memcpy(memory + AT_TEXT, grammar, bytes);
+    assert_int_equal(CALL("sampler_grammar", U(sampler), m, AT_TEXT, bytes), DW_OK);
+    assert_int_equal(CALL("sampler_grammar", U(sampler), m, AT_TEXT, 5), DW_E_ARG);
+    expect_message("line 1, column 6");
+    assert_int_equal(CALL("sampler_grammar", U(sampler), m, MEMORY_BYTES, 1), DW_E_RANGE);
+    assert_int_equal(CALL("sampler_grammar", U(sampler), U(sampler), AT_TEXT, 1), DW_E_HANDLE);
+    logits()[11] = 1.0F;
+    assert_int_equal(CALL("sampler_mask", U(sampler), AT_LOGITS + 1), DW_E_ALIGN);
+    assert_int_equal(CALL("sampler_mask", U(sampler), AT_LOGITS), DW_OK);
+    assert_true(logits()[9] == 0.0F && logits()[11] == 1.0F && logits()[7] < -1e30F);
+    assert_int_equal(CALL("sampler_accept", U(sampler), 7), DW_E_ARG);
+    assert_int_equal(CALL("sample", U(dry), AT_LOGITS), 11);
+    assert_true(CALL("sample", U(sampler), AT_LOGITS) % 2 == 1);
+    assert_int_equal(CALL("sampler_grammar", U(sampler), m, 0, 0), DW_OK);
+    assert_int_equal(CALL("sampler_accept", U(sampler), 7), DW_OK);
 }
 
 static void test_model_abi_handles_are_bounded(void **state)

@@ -1,0 +1,78 @@
+/* Grammars of any bytes, and any tokens after them: what the mask allows is accepted, what it does
+ * not is refused, and the text so far stays UTF-8. The input: a grammar, a byte 0xFF, tokens. */
+#include <stdint.h>
+#include <string.h>
+
+#include "model/grammar.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define TOKEN_COUNT 264
+#define STEPS_MAX 24
+
+static const char *const words[] = {"ab", "aba", "\": ", "\xc3\xa9", "\xe2\x82", "  ", "", ""};
+
+static int32_t piece(const void *user, int32_t token, char *text, int32_t capacity)
+{
+    char byte = (char)token;
+    const char *from = token < 256 ? &byte : words[token - 256];
+    int32_t bytes = token < 256 ? 1 : (int32_t)strlen(from);
+    (void)user;
+    if (bytes <= capacity) {
+        memcpy(text, from, (size_t)bytes);
+    }
+    return bytes <= capacity ? bytes : -bytes;
+}
+
+static int32_t find(const void *user, const char *text, size_t bytes)
+{
+    (void)user;
+    (void)text;
+    return bytes == 3 ? TOKEN_COUNT - 1 : -1;
+}
+
+static void walk(dw_grammar *grammar, const uint8_t *choices, size_t count)
+{
+    unsigned char allowed[TOKEN_COUNT];
+    dw_error err;
+    for (size_t i = 0; i < count && i < STEPS_MAX; i++) {
+        if (dw_grammar_mask(grammar, allowed, &err) != DW_OK) {
+            return;
+        }
+        /* The chosen one, and the next that is allowed. */
+        int32_t token = choices[i] + (i % 2) * 8;
+        bool one;
+        if (dw_grammar_allows(grammar, token, &one, &err) == DW_OK) {
+            DW_ASSERT(one == (allowed[token] != 0));
+        }
+        dw_status status = dw_grammar_accept(grammar, token, &err);
+        DW_ASSERT(status == DW_E_LIMIT || status == (allowed[token] ? DW_OK : DW_E_ARG));
+        for (int32_t next = 0; status == DW_E_ARG && next < TOKEN_COUNT; next++) {
+            int32_t other = (token + next) % TOKEN_COUNT;
+            if (allowed[other]) {
+                status = dw_grammar_accept(grammar, other, &err);
+                DW_ASSERT(status == DW_OK || status == DW_E_LIMIT);
+            }
+        }
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static dw_vocab_pieces pieces;
+    static const dw_grammar_tokens tokens = {TOKEN_COUNT, find, NULL};
+    dw_error err;
+    if (pieces.count == 0) {
+        DW_ASSERT(dw_vocab_pieces_make(&pieces, TOKEN_COUNT, piece, NULL, &err) == DW_OK);
+        pieces.is_end[TOKEN_COUNT - 2] = 1;
+    }
+    const uint8_t *split = size > 0 ? memchr(data, 0xff, size) : NULL;
+    size_t bytes = split != NULL ? (size_t)(split - data) : size;
+    dw_grammar *grammar;
+    if (bytes <= 4096 &&
+        dw_grammar_create(&grammar, &pieces, (const char *)data, bytes, &tokens, &err) == DW_OK) {
+        walk(grammar, data + bytes, size - bytes);
+        dw_grammar_destroy(grammar);
+    }
+    return 0;
+}
