@@ -163,6 +163,10 @@ int32_t dw_sampler_dry_breakers(int32_t sampler, int32_t model, const char *cons
  * `model`: the one the sampler was created with. */
 DW_IMPORT("sampler_grammar")
 int32_t dw_sampler_grammar(int32_t sampler, int32_t model, const char *text, uint32_t bytes);
+/* The same for a JSON Schema: what is chosen is JSON, valid against it. DW_E_UNSUPPORTED: a keyword
+ * that a grammar cannot follow. */
+DW_IMPORT("sampler_json_schema")
+int32_t dw_sampler_json_schema(int32_t sampler, int32_t model, const char *schema, uint32_t bytes);
 /* Put minus infinity, in logits [vocab_count], where the grammar does not allow the token: for
  * guests that choose by themselves and tell the sampler with sampler_accept. */
 DW_IMPORT("sampler_mask") int32_t dw_sampler_mask(int32_t sampler, float *logits);

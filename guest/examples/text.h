@@ -140,12 +140,15 @@ static int32_t sampler_from_env(int32_t model)
     return sampler;
 }
 
-/* What is said from here on keeps to DRIFTWOOD_GRAMMAR. */
+/* What is said from here on keeps to DRIFTWOOD_GRAMMAR, or to DRIFTWOOD_JSON_SCHEMA. */
 static void begin_grammar(int32_t sampler, int32_t model)
 {
     const char *text = getenv("DRIFTWOOD_GRAMMAR");
+    const char *schema = getenv("DRIFTWOOD_JSON_SCHEMA");
     if (text != NULL) {
         must(dw_sampler_grammar(sampler, model, text, (uint32_t)strlen(text)), "sampling");
+    } else if (schema != NULL) {
+        must(dw_sampler_json_schema(sampler, model, schema, (uint32_t)strlen(schema)), "sampling");
     }
 }
 

@@ -150,27 +150,28 @@ static dw_status take_stop(dw_cli_session *session, const char *value, dw_error 
     return dw_cli_session_env(session, name, value, err);
 }
 
-static dw_status take_grammar_file(dw_cli_session *session, const char *path, dw_error *err)
+/* A text for the guest, from a file. */
+static dw_status take_file(dw_cli_session *session, const char *what, const char *env,
+                           const char *path, dw_error *err)
 {
     FILE *file = fopen(path, "rb");
     if (file == NULL) {
-        return dw_fail(err, DW_E_IO, "--grammar-file %s: %s", path, strerror(errno));
+        return dw_fail(err, DW_E_IO, "%s %s: %s", what, path, strerror(errno));
     }
     char *text = dw_alloc(GRAMMAR_BYTES_MAX + 1, 1);
     size_t bytes = text != NULL ? fread(text, 1, GRAMMAR_BYTES_MAX + 1, file) : 0;
     dw_status status = DW_OK;
     if (text == NULL) {
-        status = dw_fail(err, DW_E_MEMORY, "no memory for --grammar-file");
+        status = dw_fail(err, DW_E_MEMORY, "no memory for %s", what);
     } else if (ferror(file)) {
-        status = dw_fail(err, DW_E_IO, "--grammar-file %s: %s", path, strerror(errno));
+        status = dw_fail(err, DW_E_IO, "%s %s: %s", what, path, strerror(errno));
     } else if (bytes > GRAMMAR_BYTES_MAX) {
-        status =
-            dw_fail(err, DW_E_LIMIT, "--grammar-file %s: limit %d bytes", path, GRAMMAR_BYTES_MAX);
+        status = dw_fail(err, DW_E_LIMIT, "%s %s: limit %d bytes", what, path, GRAMMAR_BYTES_MAX);
     } else if (bytes == 0 || memchr(text, '\0', bytes) != NULL) {
-        status = dw_fail(err, DW_E_ARG, "--grammar-file %s: %s", path,
+        status = dw_fail(err, DW_E_ARG, "%s %s: %s", what, path,
                          bytes == 0 ? "it is empty" : "a zero byte in it");
     } else {
-        status = dw_cli_session_env(session, "DRIFTWOOD_GRAMMAR", text, err);
+        status = dw_cli_session_env(session, env, text, err);
     }
     dw_free(text);
     (void)fclose(file);
@@ -242,7 +243,11 @@ dw_status dw_cli_session_option(dw_cli_session *session, int option, const char 
     case DW_CLI_OPT_GRAMMAR:
         return dw_cli_session_env(session, "DRIFTWOOD_GRAMMAR", value, err);
     case DW_CLI_OPT_GRAMMAR_FILE:
-        return take_grammar_file(session, value, err);
+        return take_file(session, "--grammar-file", "DRIFTWOOD_GRAMMAR", value, err);
+    case DW_CLI_OPT_JSON_SCHEMA:
+        return dw_cli_session_env(session, "DRIFTWOOD_JSON_SCHEMA", value, err);
+    case DW_CLI_OPT_JSON_SCHEMA_FILE:
+        return take_file(session, "--json-schema-file", "DRIFTWOOD_JSON_SCHEMA", value, err);
     case DW_CLI_OPT_DRY_BREAKER:
         return dw_cli_session_env(session, "DRIFTWOOD_DRY_SEQUENCE_BREAKER", value, err);
     case DW_CLI_OPT_STATS:

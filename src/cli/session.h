@@ -72,6 +72,8 @@ enum {
     DW_CLI_OPT_STOP,
     DW_CLI_OPT_GRAMMAR,
     DW_CLI_OPT_GRAMMAR_FILE,
+    DW_CLI_OPT_JSON_SCHEMA,
+    DW_CLI_OPT_JSON_SCHEMA_FILE,
     DW_CLI_OPT_SYSTEM,
     DW_CLI_OPT_DEVICE,
     DW_CLI_OPT_THREADS,
@@ -109,6 +111,8 @@ enum {
         {"stop", required_argument, NULL, DW_CLI_OPT_STOP},                                        \
         {"grammar", required_argument, NULL, DW_CLI_OPT_GRAMMAR},                                  \
         {"grammar-file", required_argument, NULL, DW_CLI_OPT_GRAMMAR_FILE},                        \
+        {"json-schema", required_argument, NULL, DW_CLI_OPT_JSON_SCHEMA},                          \
+        {"json-schema-file", required_argument, NULL, DW_CLI_OPT_JSON_SCHEMA_FILE},                \
         {"seed", required_argument, NULL, DW_CLI_OPT_SEED},                                        \
         {"system", required_argument, NULL, DW_CLI_OPT_SYSTEM},                                    \
         {"device", required_argument, NULL, DW_CLI_OPT_DEVICE},                                    \
@@ -155,6 +159,8 @@ enum {
     "  --stop TEXT          end an answer before TEXT; may be repeated\n"                          \
     "  --grammar GBNF, --grammar-file FILE\n"                                                      \
     "                       answers keep to this grammar, in llama.cpp's notation\n"               \
+    "  --json-schema SCHEMA, --json-schema-file FILE\n"                                            \
+    "                       answers are JSON, valid against this schema\n"                         \
     "  --seed S             the same seed gives the same text; default: another each time\n"       \
     "  --device D           see `driftwood devices`; default: the first GPU, else the CPU\n"       \
     "  --threads N          CPU threads; default: the machine's cores\n"                           \

@@ -10,6 +10,7 @@
 #include "driftwood_abi.h"
 #include "engine/context.h"
 #include "guest_abi/guest_abi.h"
+#include "model/json_grammar.h"
 #include "model/sampler.h"
 
 #define NAME_BYTES_MAX 200
@@ -613,12 +614,13 @@ static int32_t sampler_dry_breakers(dw_instance *instance, const wasmtime_val_ra
 }
 DW_MODEL_CALL(sampler_dry_breakers)
 
-/* sampler, model, text, bytes */
-static int32_t sampler_grammar(dw_instance *instance, const wasmtime_val_raw_t *args)
+/* sampler, model, text, bytes: a grammar, or a JSON Schema that becomes one. */
+static int32_t set_grammar(dw_instance *instance, const wasmtime_val_raw_t *args, bool is_schema)
 {
     dw_error *err = dw_instance_error(instance);
     dw_sampler *sampler = sampler_of(instance, args[0].i32);
     const dw_model *model = sampler != NULL ? model_of(instance, args[1].i32) : NULL;
+    size_t bytes = u32(&args[3]);
     if (model == NULL) {
         return err->code;
     }
@@ -626,13 +628,32 @@ static int32_t sampler_grammar(dw_instance *instance, const wasmtime_val_raw_t *
         return dw_fail(err, DW_E_ARG, "model: not the one of this sampler");
     }
     void *text;
-    dw_status status =
-        dw_instance_range(instance, "grammar", u32(&args[2]), u32(&args[3]), 1, 1, &text, err);
-    return status != DW_OK ? (int32_t)status
-                           : (int32_t)dw_sampler_set_grammar(sampler, dw_model_vocab(model), text,
-                                                             u32(&args[3]), err);
+    char *grammar = NULL;
+    dw_status status = dw_instance_range(instance, is_schema ? "schema" : "grammar", u32(&args[2]),
+                                         bytes, 1, 1, &text, err);
+    if (status == DW_OK && is_schema && bytes > 0) {
+        status = dw_json_grammar_make(&grammar, text, bytes, err);
+        text = grammar;
+        bytes = grammar != NULL ? strlen(grammar) : 0;
+    }
+    if (status == DW_OK) {
+        status = dw_sampler_set_grammar(sampler, dw_model_vocab(model), text, bytes, err);
+    }
+    dw_free(grammar);
+    return status;
+}
+
+static int32_t sampler_grammar(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return set_grammar(instance, args, false);
 }
 DW_MODEL_CALL(sampler_grammar)
+
+static int32_t sampler_json_schema(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return set_grammar(instance, args, true);
+}
+DW_MODEL_CALL(sampler_json_schema)
 
 static dw_status logits_range(dw_instance *instance, uint32_t pointer, uint32_t count, void **out,
                               dw_error *err)
@@ -731,6 +752,7 @@ const dw_import dw_model_imports[] = {
     {"sampler_logit_bias", "iii:i", call_sampler_logit_bias},
     {"sampler_dry_breakers", "iiii:i", call_sampler_dry_breakers},
     {"sampler_grammar", "iiii:i", call_sampler_grammar},
+    {"sampler_json_schema", "iiii:i", call_sampler_json_schema},
     {"sampler_mask", "ii:i", call_sampler_mask},
     {"sample", "ii:i", call_sample},
     {"sampler_accept", "ii:i", call_sampler_accept},

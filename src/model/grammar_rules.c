@@ -285,12 +285,12 @@ static int by_low(const void *a, const void *b)
 /* Sort the ranges from `first` on and join those that touch. */
 static void join_ranges(dw_grammar_rules *to, uint32_t first)
 {
-    dw_char_range *ranges = to->ranges + first;
     uint32_t count = to->range_count - first;
     uint32_t kept = 0;
     if (count == 0) {
         return;
     }
+    dw_char_range *ranges = to->ranges + first;
     qsort(ranges, count, sizeof *ranges, by_low);
     for (uint32_t i = 1; i < count; i++) {
         if (ranges[i].low <= ranges[kept].high + 1) {
@@ -357,6 +357,9 @@ bool dw_char_set_meets(const dw_grammar_rules *rules, uint32_t set, uint32_t low
     const dw_char_set *chars = &rules->sets[set];
     if (high < 128 && low == high) {
         return (chars->ascii[low / 32] >> low % 32 & 1) != 0;
+    }
+    if (chars->count == 0) {
+        return false;
     }
     const dw_char_range *ranges = rules->ranges + chars->first;
     uint32_t from = 0;
@@ -743,8 +746,9 @@ static dw_status alternatives(parser *p, uint32_t rule, int depth)
     for (;;) {
         uint32_t start = p->pending_count;
         dw_status status = sequence(p, depth);
+        uint32_t count = p->pending_count - start;
         if (status == DW_OK) {
-            status = add_alternative(p, rule, p->pending + start, p->pending_count - start);
+            status = add_alternative(p, rule, count > 0 ? p->pending + start : NULL, count);
         }
         p->pending_count = start;
         if (status != DW_OK || peek(p, 0) != '|') {

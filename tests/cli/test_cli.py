@@ -385,6 +385,13 @@ class Generate(Case):
         result = run("run", *WITH_MODEL, *args, "--grammar", "root ::= (")
         self.assertEqual(result.returncode, 1)
         self.assertIn("line 1, column 10", result.stderr)
+        schema = {"type": "object", "properties": {"wet": {"type": "boolean"}},
+                  "required": ["wet"]}
+        text = self.generate(*args, "--json-schema", json.dumps(schema)).stdout
+        self.assertIn(json.loads(text), ({"wet": True}, {"wet": False}))
+        result = run("run", *WITH_MODEL, *args, "--json-schema", '{"not": {}}')
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("'not' is not supported", result.stderr)
         result = run("run", *WITH_MODEL, *args, "--grammar-file", "/nowhere")
         self.assertEqual(result.returncode, 2)
         self.assertIn("/nowhere", result.stderr)

@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "driftwood_abi.h"
+#include "grammar_world.h"
 #include "model/grammar.h"
 #include "model/sampler.h"
 #include "model/vocab.h"
@@ -34,69 +35,10 @@ static const char json_grammar[] =
 static dw_vocab *vocab;
 static const dw_vocab_pieces *pieces;
 
-/* ---- a vocabulary of bytes, and a few tokens more ------------------------------------------ */
-
-static const char *const words[] = {"ab", "abc", "\xc3\xa9", "\xc3", "<end>", "<x>"};
-enum { TOKEN_AB = 256, TOKEN_ABC, TOKEN_E_ACUTE, TOKEN_HALF, TOKEN_END, TOKEN_X, TOKEN_COUNT };
-
-static int32_t piece(const void *user, int32_t token, char *text, int32_t capacity)
-{
-    char byte = (char)token;
-    const char *from = token < 256 ? &byte : words[token - 256];
-    /* The last two have no text, as control tokens. */
-    int32_t bytes = token < 256 ? 1 : token >= TOKEN_END ? 0 : (int32_t)strlen(from);
-    (void)user;
-    if (bytes > capacity) {
-        return -bytes;
-    }
-    memcpy(text, from, (size_t)bytes);
-    return bytes;
-}
-
-static int32_t find(const void *user, const char *text, size_t bytes)
-{
-    (void)user;
-    return bytes == 3 && memcmp(text, "<x>", 3) == 0     ? TOKEN_X
-           : bytes == 5 && memcmp(text, "<end>", 5) == 0 ? TOKEN_END
-                                                         : -1;
-}
-
-static const dw_grammar_tokens byte_tokens = {TOKEN_COUNT, find, NULL};
-
-static dw_vocab_pieces byte_pieces(void)
-{
-    dw_vocab_pieces out;
-    dw_error err;
-    assert_int_equal(dw_vocab_pieces_make(&out, TOKEN_COUNT, piece, NULL, &err), DW_OK);
-    out.is_end[TOKEN_END] = 1;
-    return out;
-}
-
 static dw_status make(dw_grammar **out, const dw_vocab_pieces *over, const char *text,
                       dw_error *err)
 {
     return dw_grammar_create(out, over, text, strlen(text), &byte_tokens, err);
-}
-
-/* 1: the grammar allows the text's bytes and may end there; 0: it may go on; -1: it does not. */
-static int follows(const char *text, const char *input)
-{
-    dw_vocab_pieces over = byte_pieces();
-    dw_grammar *grammar;
-    dw_error err;
-    bool allowed = true;
-    if (make(&grammar, &over, text, &err) != DW_OK) {
-        fail_msg("%s: %s", text, err.message);
-    }
-    for (const char *byte = input; *byte != '\0' && allowed; byte++) {
-        int32_t token = (unsigned char)*byte;
-        assert_int_equal(dw_grammar_allows(grammar, token, &allowed, &err), DW_OK);
-        assert_int_equal(dw_grammar_accept(grammar, token, &err), allowed ? DW_OK : DW_E_ARG);
-    }
-    int result = !allowed ? -1 : dw_grammar_complete(grammar);
-    dw_grammar_destroy(grammar);
-    dw_vocab_pieces_release(&over);
-    return result;
 }
 
 static void test_grammar_notation(void **state)
@@ -129,12 +71,12 @@ static void test_grammar_notation(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (size_t k = 0; k < 4 && cases[i].yes[k] != NULL; k++) {
-            if (follows(cases[i].grammar, cases[i].yes[k]) != 1) {
+            if (grammar_follows(cases[i].grammar, cases[i].yes[k]) != 1) {
                 fail_msg("%s: not '%s'", cases[i].grammar, cases[i].yes[k]);
             }
         }
         for (size_t k = 0; k < 4 && cases[i].no[k] != NULL; k++) {
-            if (follows(cases[i].grammar, cases[i].no[k]) != -1) {
+            if (grammar_follows(cases[i].grammar, cases[i].no[k]) != -1) {
                 fail_msg("%s: '%s' is allowed", cases[i].grammar, cases[i].no[k]);
             }
         }
@@ -270,7 +212,7 @@ static void test_grammar_tokens(void **state)
 
 static dw_grammar *over_smollm2(const char *text)
 {
-    const dw_grammar_tokens tokens = {SMOLLM2_TOKENS, find, NULL};
+    const dw_grammar_tokens tokens = {SMOLLM2_TOKENS, byte_tokens.find, NULL};
     dw_grammar *grammar;
     dw_error err;
     if (dw_grammar_create(&grammar, pieces, text, strlen(text), &tokens, &err) != DW_OK) {

@@ -543,6 +543,11 @@ static void test_model_abi_sampler_extensions(void **state)
     assert_int_equal(CALL("sampler_accept", U(sampler), 7), DW_E_ARG);
     assert_int_equal(CALL("sample", U(dry), AT_LOGITS), 11);
     assert_true(CALL("sample", U(sampler), AT_LOGITS) % 2 == 1);
+    static const char schema[] = "{\"type\":\"null\"}";
+    memcpy(memory + AT_TEXT, schema, sizeof schema - 1);
+    assert_int_equal(CALL("sampler_json_schema", U(sampler), m, AT_TEXT, sizeof schema - 1), DW_OK);
+    assert_int_equal(CALL("sampler_json_schema", U(sampler), m, AT_TEXT, 4), DW_E_FORMAT);
+    expect_message("schema: line 1");
     assert_int_equal(CALL("sampler_grammar", U(sampler), m, 0, 0), DW_OK);
     assert_int_equal(CALL("sampler_accept", U(sampler), 7), DW_OK);
 }
