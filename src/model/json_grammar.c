@@ -356,7 +356,11 @@ static dw_status array_body(dw__schema_converter *c, json_t *schema, dw__text *t
     if (leading > 0 && items == NULL) {
         most = least > leading ? least : leading;
     }
-    dw__text_add(to, most < least ? " []" : " \"[\" ws");
+    if (most < least) {
+        dw__text_add(to, " []");
+        return status;
+    }
+    dw__text_add(to, " \"[\" ws");
     if (status == DW_OK) {
         status = leading_items(c, list, leading, to);
     }
