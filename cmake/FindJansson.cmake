@@ -1,4 +1,4 @@
-# jansson, for JSON on the command line: target Jansson::Jansson.
+# jansson, for JSON on the command line and for JSON Schemas: target Jansson::Jansson.
 find_path(Jansson_INCLUDE_DIR jansson.h HINTS /opt/homebrew/include /usr/local/include)
 find_library(Jansson_LIBRARY NAMES jansson HINTS /opt/homebrew/lib /usr/local/lib)
 include(FindPackageHandleStandardArgs)

@@ -1,6 +1,8 @@
-/* driftwood eval: how well a model predicts a text. */
+/* driftwood eval: how well a model predicts a text, and what it makes of each position. */
+#include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -9,30 +11,39 @@
 #include "driftwood_abi.h"
 #include "engine/score.h"
 
+#define WINDOW_DEFAULT 512
+#define SLICE_TOKENS 128U /* whose logits are in memory at once */
 #define TEXT_BYTES_MAX ((size_t)16 << 20)
 
 static const char usage[] =
     "usage: driftwood eval perplexity --text FILE [OPTION...]\n"
+    "       driftwood eval logits --text FILE --out FILE [OPTION...]\n"
     "\n"
-    "Tells how well a model predicts a text: exp of the mean loss a token, over the second half "
-    "of\n"
-    "each window.\n"
+    "perplexity tells how well a model predicts a text: exp of the mean loss a token, over the\n"
+    "second half of each window. logits writes what the model makes of each position of a text, "
+    "as\n"
+    "a safetensors file: \"logits\", F32 [positions, vocabulary], and \"tokens\", I32 "
+    "[positions].\n"
     "\n"
     "  --text FILE    the text, at most 16 MiB\n"
+    "  --out FILE     what logits writes\n"
     "  --model M      a GGUF file, or a name in the cache (`driftwood models`)\n"
-    "  --context N    tokens of a window; default 512\n"
+    "  --context N    tokens of a window, each window from an empty context on; default for\n"
+    "                 perplexity 512, for logits the whole text or the model's length\n"
     "  --tokens N     use the text's first N tokens only\n"
     "  --device D     see `driftwood devices`; default: the first GPU, else the CPU\n"
     "  --threads N    CPU threads; default: the machine's cores\n"
-    "  -j, --json     {\"perplexity\", \"error\", \"tokens\", \"windows\", \"context\"}\n"
+    "  -j, --json     {\"perplexity\", \"error\", \"tokens\", \"windows\", \"context\"}, or\n"
+    "                 {\"positions\", \"vocabulary\", \"context\"}\n"
     "  -h, --help     this text\n";
 
 typedef struct eval_options {
     const char *model;
     const char *text;
+    const char *out;
     const char *device;
-    uint64_t context;
-    uint64_t tokens; /* 0: all */
+    uint64_t context; /* 0: the default */
+    uint64_t tokens;  /* 0: all */
     uint64_t threads;
     bool as_json;
 } eval_options;
@@ -62,57 +73,190 @@ static dw_status read_tokens(const eval_options *options, dw_model *model, int32
     return status;
 }
 
-static void print_result(const eval_options *options, const dw_perplexity *result)
+static void print_perplexity(const eval_options *options, uint32_t window,
+                             const dw_perplexity *result)
 {
     if (!options->as_json) {
         printf("perplexity %.4f +- %.4f over %u windows of %u tokens\n", result->value,
-               result->error, result->windows, (unsigned)options->context);
+               result->error, result->windows, window);
         return;
     }
-    json_t *line =
-        json_pack("{s:f, s:f, s:I, s:I, s:I}", "perplexity", result->value, "error", result->error,
-                  "tokens", (json_int_t)result->windows * (json_int_t)options->context, "windows",
-                  (json_int_t)result->windows, "context", (json_int_t)options->context);
+    json_t *line = json_pack("{s:f, s:f, s:I, s:I, s:I}", "perplexity", result->value, "error",
+                             result->error, "tokens", (json_int_t)result->windows * window,
+                             "windows", (json_int_t)result->windows, "context", (json_int_t)window);
     (void)json_dumpf(line, stdout, JSON_COMPACT);
     (void)putchar('\n');
     json_decref(line);
 }
 
-static int perplexity(const eval_options *options)
+typedef struct subject {
+    dw_device *device;
+    dw_model *model;
+    int32_t *tokens; /* [count] */
+    size_t count;
+} subject;
+
+static dw_status open_subject(subject *of, const eval_options *options, dw_error *err)
 {
     char path[DW_CLI_PATH_MAX];
-    dw_error error;
-    dw_device *device = NULL;
-    dw_model *model = NULL;
+    dw_status status = dw_cli_find_model(path, sizeof path, options->model, err);
+    if (status == DW_OK) {
+        status = dw_device_open(&of->device, options->device, (int)options->threads, err);
+    }
+    if (status == DW_OK) {
+        status = dw_model_load(&of->model, of->device, path, err);
+    }
+    return status == DW_OK ? read_tokens(options, of->model, &of->tokens, &of->count, err) : status;
+}
+
+static void close_subject(subject *of)
+{
+    dw_free(of->tokens);
+    dw_model_unref(of->model);
+    dw_device_close(of->device);
+}
+
+static int perplexity(const eval_options *options)
+{
+    subject of = {.count = 0};
     dw_scorer *scorer = NULL;
-    int32_t *tokens = NULL;
-    size_t count = 0;
     dw_perplexity result;
-    dw_status status = dw_cli_find_model(path, sizeof path, options->model, &error);
+    dw_error error;
+    uint32_t window = options->context == 0 ? WINDOW_DEFAULT : (uint32_t)options->context;
+    dw_status status = open_subject(&of, options, &error);
     if (status == DW_OK) {
-        status = dw_device_open(&device, options->device, (int)options->threads, &error);
+        status = dw_scorer_create(&scorer, of.model, window, window, &error);
     }
     if (status == DW_OK) {
-        status = dw_model_load(&model, device, path, &error);
+        status = dw_scorer_perplexity(scorer, of.tokens, of.count, &result, &error);
     }
     if (status == DW_OK) {
-        status = read_tokens(options, model, &tokens, &count, &error);
-    }
-    if (status == DW_OK) {
-        status = dw_scorer_create(&scorer, model, (uint32_t)options->context, &error);
-    }
-    if (status == DW_OK) {
-        status = dw_scorer_perplexity(scorer, tokens, count, &result, &error);
-    }
-    if (status == DW_OK) {
-        print_result(options, &result);
+        print_perplexity(options, window, &result);
     }
     dw_scorer_destroy(scorer);
-    dw_free(tokens);
-    dw_model_unref(model);
-    dw_device_close(device);
+    close_subject(&of);
     return status == DW_OK ? 0 : dw_cli_fail_with(&error);
 }
+
+/* ---- logits ------------------------------------------------------------------------------- */
+
+static dw_status put(FILE *file, const char *path, const void *bytes, size_t count, dw_error *err)
+{
+    if (count > 0 && fwrite(bytes, 1, count, file) != count) {
+        return dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
+    }
+    return DW_OK;
+}
+
+/* The head of a safetensors file (its README, "Format"): the header's length in 8 bytes, little
+ * endian, and the header, JSON, filled up with spaces so that the data begin at a multiple of 8. */
+static dw_status put_head(FILE *file, const char *path, size_t rows, size_t columns, dw_error *err)
+{
+    char head[512];
+    unsigned char length[8];
+    size_t logits_end = rows * columns * sizeof(float);
+    int bytes =
+        snprintf(head, sizeof head,
+                 "{\"logits\":{\"dtype\":\"F32\",\"shape\":[%zu,%zu],\"data_offsets\":[0,%zu]},"
+                 "\"tokens\":{\"dtype\":\"I32\",\"shape\":[%zu],\"data_offsets\":[%zu,%zu]}}",
+                 rows, columns, logits_end, rows, logits_end, logits_end + rows * sizeof(int32_t));
+    DW_ASSERT(bytes > 0 && (size_t)bytes + 8 < sizeof head);
+    while (bytes % 8 != 0) {
+        head[bytes++] = ' ';
+    }
+    for (int i = 0; i < 8; i++) {
+        length[i] = (unsigned char)((uint64_t)bytes >> 8 * i);
+    }
+    dw_status status = put(file, path, length, sizeof length, err);
+    return status == DW_OK ? put(file, path, head, (size_t)bytes, err) : status;
+}
+
+/* A window after another, each from an empty context on, in slices. */
+static dw_status put_logits(FILE *file, const char *path, dw_scorer *scorer, const subject *of,
+                            uint32_t window, dw_error *err)
+{
+    size_t row_bytes = dw_vocab_count(dw_model_vocab(of->model)) * sizeof(float);
+    dw_status status = DW_OK;
+    for (size_t at = 0; status == DW_OK && at < of->count;) {
+        size_t in_window = at % window;
+        size_t left = window - in_window < of->count - at ? window - in_window : of->count - at;
+        uint32_t count = left < SLICE_TOKENS ? (uint32_t)left : SLICE_TOKENS;
+        const float *logits;
+        status = in_window == 0 ? dw_scorer_window(scorer, of->tokens + at, count, &logits, err)
+                                : dw_scorer_append(scorer, of->tokens + at, count, &logits, err);
+        if (status == DW_OK) {
+            status = put(file, path, logits, count * row_bytes, err);
+        }
+        at += count;
+    }
+    return status == DW_OK ? put(file, path, of->tokens, of->count * sizeof(int32_t), err) : status;
+}
+
+/* Written beside the file and moved into its place when it is whole. */
+static dw_status write_logits(const eval_options *options, dw_scorer *scorer, const subject *of,
+                              uint32_t window, dw_error *err)
+{
+    char path[DW_CLI_PATH_MAX];
+    int bytes = snprintf(path, sizeof path, "%s.partial", options->out);
+    if (bytes < 0 || (size_t)bytes >= sizeof path) {
+        return dw_fail(err, DW_E_LIMIT, "--out: a path of more than %zu bytes", sizeof path - 9);
+    }
+    FILE *file = fopen(path, "wb");
+    if (file == NULL) {
+        return dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
+    }
+    dw_status status =
+        put_head(file, path, of->count, dw_vocab_count(dw_model_vocab(of->model)), err);
+    if (status == DW_OK) {
+        status = put_logits(file, path, scorer, of, window, err);
+    }
+    if (fclose(file) != 0 && status == DW_OK) {
+        status = dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
+    }
+    if (status == DW_OK && rename(path, options->out) != 0) {
+        status = dw_fail(err, DW_E_IO, "%s: %s", options->out, strerror(errno));
+    }
+    if (status != DW_OK) {
+        (void)remove(path);
+    }
+    return status;
+}
+
+static int logits(const eval_options *options)
+{
+    subject of = {.count = 0};
+    dw_scorer *scorer = NULL;
+    dw_error error;
+    uint32_t window = (uint32_t)options->context;
+    dw_status status = open_subject(&of, options, &error);
+    if (status == DW_OK && of.count == 0) {
+        status = dw_fail(&error, DW_E_ARG, "%s: the text has no tokens", options->text);
+    }
+    if (status == DW_OK && window == 0) {
+        dw_model_info info;
+        dw_model_describe(of.model, &info);
+        window = of.count < info.context_length ? (uint32_t)of.count : info.context_length;
+    }
+    if (status == DW_OK) {
+        uint32_t rows = window < SLICE_TOKENS ? window : SLICE_TOKENS;
+        status = dw_scorer_create(&scorer, of.model, window, rows, &error);
+    }
+    if (status == DW_OK) {
+        status = write_logits(options, scorer, &of, window, &error);
+    }
+    if (status == DW_OK && options->as_json) {
+        printf("{\"positions\":%zu,\"vocabulary\":%u,\"context\":%u}\n", of.count,
+               dw_vocab_count(dw_model_vocab(of.model)), window);
+    } else if (status == DW_OK) {
+        printf("%s: logits of %zu positions, %u each, in windows of %u\n", options->out, of.count,
+               dw_vocab_count(dw_model_vocab(of.model)), window);
+    }
+    dw_scorer_destroy(scorer);
+    close_subject(&of);
+    return status == DW_OK ? 0 : dw_cli_fail_with(&error);
+}
+
+/* ---- options ------------------------------------------------------------------------------ */
 
 static dw_status take_option(eval_options *options, int option, dw_error *err)
 {
@@ -123,11 +267,14 @@ static dw_status take_option(eval_options *options, int option, dw_error *err)
     case 't':
         options->text = optarg;
         return DW_OK;
+    case 'o':
+        options->out = optarg;
+        return DW_OK;
     case 'd':
         options->device = optarg;
         return DW_OK;
     case 'c':
-        return dw_cli_whole("--context", optarg, 4, INT32_MAX, &options->context, err);
+        return dw_cli_whole("--context", optarg, 1, INT32_MAX, &options->context, err);
     case 'n':
         return dw_cli_whole("--tokens", optarg, 1, INT32_MAX, &options->tokens, err);
     case 'p':
@@ -140,16 +287,13 @@ static dw_status take_option(eval_options *options, int option, dw_error *err)
 
 int dw_cli_eval(int argc, char **argv)
 {
-    static const struct option list[] = {{"model", required_argument, NULL, 'm'},
-                                         {"text", required_argument, NULL, 't'},
-                                         {"device", required_argument, NULL, 'd'},
-                                         {"context", required_argument, NULL, 'c'},
-                                         {"tokens", required_argument, NULL, 'n'},
-                                         {"threads", required_argument, NULL, 'p'},
-                                         {"json", no_argument, NULL, 'j'},
-                                         {"help", no_argument, NULL, 'h'},
-                                         {NULL, 0, NULL, 0}};
-    eval_options options = {.context = 512};
+    static const struct option list[] = {
+        {"model", required_argument, NULL, 'm'},   {"text", required_argument, NULL, 't'},
+        {"out", required_argument, NULL, 'o'},     {"device", required_argument, NULL, 'd'},
+        {"context", required_argument, NULL, 'c'}, {"tokens", required_argument, NULL, 'n'},
+        {"threads", required_argument, NULL, 'p'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    eval_options options = {.context = 0};
     dw_error error;
     int option;
     while ((option = getopt_long(argc, argv, "jh", list, NULL)) != -1) {
@@ -164,11 +308,21 @@ int dw_cli_eval(int argc, char **argv)
             return dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
         }
     }
-    if (optind + 1 != argc || strcmp(argv[optind], "perplexity") != 0) {
-        return dw_cli_fail(DW_CLI_USAGE, "eval takes one thing to do: perplexity");
+    const char *what = optind + 1 == argc ? argv[optind] : "";
+    bool of_logits = strcmp(what, "logits") == 0;
+    if (!of_logits && strcmp(what, "perplexity") != 0) {
+        return dw_cli_fail(DW_CLI_USAGE, "eval takes one thing to do: perplexity or logits");
     }
-    if (options.text == NULL) {
-        return dw_cli_fail(DW_CLI_USAGE, "eval perplexity needs --text FILE");
+    if (options.text == NULL || (of_logits && options.out == NULL)) {
+        return dw_cli_fail(DW_CLI_USAGE, "eval %s needs --text FILE%s", what,
+                           of_logits ? " and --out FILE" : "");
     }
-    return perplexity(&options);
+    if (!of_logits && options.context > 0 && options.context < 4) {
+        return dw_cli_fail(DW_CLI_USAGE, "--context: %u, perplexity needs at least 4",
+                           (unsigned)options.context);
+    }
+    if (!of_logits && options.out != NULL) {
+        return dw_cli_fail(DW_CLI_USAGE, "eval perplexity takes no --out");
+    }
+    return of_logits ? logits(&options) : perplexity(&options);
 }

@@ -14,6 +14,7 @@ struct dw_scorer {
     dw_device_view *view;
     dw_counters counters;
     uint32_t window_tokens;
+    uint32_t rows_max;
     uint32_t vocab_count;
     size_t logits_offset;
 };
@@ -21,12 +22,12 @@ struct dw_scorer {
 static dw_status make_region(dw_scorer *scorer, dw_model *model, dw_error *err)
 {
     size_t bytes = 0;
-    bool fits = dw_round_up(&scorer->logits_offset, (size_t)scorer->window_tokens * sizeof(int32_t),
+    bool fits = dw_round_up(&scorer->logits_offset, (size_t)scorer->rows_max * sizeof(int32_t),
                             TOKENS_ALIGN) &&
-                dw_mul_size(&bytes, scorer->window_tokens, scorer->vocab_count * sizeof(float)) &&
+                dw_mul_size(&bytes, scorer->rows_max, scorer->vocab_count * sizeof(float)) &&
                 bytes <= SIZE_MAX / 2 && dw_round_up(&bytes, bytes, TOKENS_ALIGN);
     if (!fits) {
-        return dw_fail(err, DW_E_MEMORY, "logits of %u tokens do not fit", scorer->window_tokens);
+        return dw_fail(err, DW_E_MEMORY, "logits of %u tokens do not fit", scorer->rows_max);
     }
     bytes += scorer->logits_offset;
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "score"};
@@ -38,18 +39,20 @@ static dw_status make_region(dw_scorer *scorer, dw_model *model, dw_error *err)
     return status;
 }
 
-dw_status dw_scorer_create(dw_scorer **out, dw_model *model, uint32_t window_tokens, dw_error *err)
+dw_status dw_scorer_create(dw_scorer **out, dw_model *model, uint32_t window_tokens,
+                           uint32_t rows_max, dw_error *err)
 {
     *out = NULL;
-    if (window_tokens < 4) {
-        return dw_fail(err, DW_E_RANGE, "a window of %u tokens, at least 4 are needed",
-                       window_tokens);
+    if (window_tokens == 0 || rows_max == 0) {
+        return dw_fail(err, DW_E_RANGE, "a window of %u tokens, %u at a time: at least 1 is needed",
+                       window_tokens, rows_max);
     }
     dw_scorer *scorer = dw_alloc(1, sizeof *scorer);
     if (scorer == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory to score a text");
     }
     scorer->window_tokens = window_tokens;
+    scorer->rows_max = rows_max;
     scorer->vocab_count = dw_model_shape_of(model)->vocab_count;
     dw_status status = dw_context_create(&scorer->context, model,
                                          &(dw_context_options){.tokens_max = window_tokens}, err);
@@ -78,13 +81,16 @@ void dw_scorer_destroy(dw_scorer *scorer)
 dw_status dw_scorer_window(dw_scorer *scorer, const int32_t *tokens, uint32_t count,
                            const float **logits, dw_error *err)
 {
-    DW_ASSERT(count <= scorer->window_tokens);
+    dw_status status = dw_context_trim(scorer->context, 0, err);
+    return status == DW_OK ? dw_scorer_append(scorer, tokens, count, logits, err) : status;
+}
+
+dw_status dw_scorer_append(dw_scorer *scorer, const int32_t *tokens, uint32_t count,
+                           const float **logits, dw_error *err)
+{
+    DW_ASSERT(count <= scorer->rows_max);
     unsigned char *base = dw_region_base(scorer->region);
     memcpy(base, tokens, count * sizeof *tokens);
-    dw_status status = dw_context_trim(scorer->context, 0, err);
-    if (status != DW_OK) {
-        return status;
-    }
     dw_step step = {.view = scorer->view,
                     .tokens = (int32_t *)(void *)base,
                     .token_count = count,
@@ -113,6 +119,9 @@ dw_status dw_scorer_perplexity(dw_scorer *scorer, int32_t *tokens, size_t count,
 {
     const dw_vocab *vocab = dw_model_vocab(dw_context_model(scorer->context));
     uint32_t window = scorer->window_tokens;
+    if (window < 4 || scorer->rows_max < window) {
+        return dw_fail(err, DW_E_ARG, "a window of %u tokens, at least 4 are needed", window);
+    }
     if (count < window) {
         return dw_fail(err, DW_E_ARG, "the text has %zu tokens, one window takes %u", count,
                        window);

@@ -4,6 +4,7 @@
 Called by ctest with the source and the build folder; the default model is in DW_TEST_MODEL_DIR.
 """
 import json
+import math
 import os
 import pty
 import re
@@ -225,6 +226,35 @@ class Eval(Case):
         refused("--text", code=2)
         refused("--context", "--text", self.TEXT, "--context", "3", code=2)
         self.expect_refused(run("eval", "beauty"), "perplexity", 2)
+        self.expect_refused(run("eval", "logits", "--text", self.TEXT), "--out FILE", 2)
+        result = run("eval", "logits", *WITH_MODEL, "--text", self.TEXT, "--tokens", "2", "--out",
+                     self.folder + "/none/x")
+        self.expect_refused(result, "/none/x", 1)
+
+    def test_logits_are_those_of_perplexity(self):
+        out = self.folder + "/logits.safetensors"
+        arguments = [*WITH_MODEL, "--text", self.TEXT, "--context", "8", "--tokens", "19"]
+        told = run("eval", "logits", *arguments, "--out", out, "--json")
+        self.assertEqual(told.returncode, 0, told.stderr)
+        self.assertEqual(json.loads(told.stdout),
+                         {"positions": 19, "vocabulary": 49152, "context": 8})
+        with open(out, "rb") as file:
+            size, = struct.unpack("<Q", file.read(8))
+            head = json.loads(file.read(size))
+            data = file.read()
+        self.assertEqual(size % 8, 0)
+        self.assertEqual((head["logits"]["dtype"], head["logits"]["shape"]), ("F32", [19, 49152]))
+        self.assertEqual((head["tokens"]["dtype"], head["tokens"]["shape"]), ("I32", [19]))
+        start, end = head["tokens"]["data_offsets"]
+        self.assertEqual((head["logits"]["data_offsets"], end), ([0, start], len(data)))
+        tokens = struct.unpack("<19i", data[start:end])
+        losses = []
+        for window in (0, 8):
+            for i in range(window + 4, window + 7):
+                row = struct.unpack("<49152f", data[4 * 49152 * i:4 * 49152 * (i + 1)])
+                losses.append(math.log(sum(map(math.exp, row))) - row[tokens[i + 1]])
+        result = json.loads(run("eval", "perplexity", *arguments, "--json").stdout)
+        self.assertAlmostEqual(math.exp(sum(losses) / 6) / result["perplexity"], 1, places=5)
 
 
 class Guests(Case):
