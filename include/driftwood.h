@@ -191,6 +191,10 @@ typedef struct dw_dir {
     bool writable;
 } dw_dir;
 
+/* How a context keeps its keys and values: halves, blocks of 32 bytes under one scale (half the
+ * memory of halves, nearly as exact), or floats. */
+typedef enum dw_kv_type { DW_KV_F16, DW_KV_Q8_0, DW_KV_F32 } dw_kv_type;
+
 typedef struct dw_instance_options {
     dw_model *const *models;      /* [model_count], granted; the first is the default */
     size_t model_count;
@@ -211,11 +215,13 @@ typedef struct dw_instance_options {
     uint32_t context_tokens_max;  /* of each context; 0: the model's own length */
     uint32_t context_count_max;   /* open at a time; 0: 16 */
     uint64_t timeout_ms;          /* for one run; 0: none */
+    dw_kv_type kv_type;           /* of its contexts */
 } dw_instance_options;
 
 /* A fresh guest with its own linear memory. `options` may be NULL; what it points to is copied
- * or, for models, counted. Errors: DW_E_UNSUPPORTED, DW_E_LIMIT (the module's memory is larger
- * than memory_bytes_max), DW_E_TRAP (its start function), DW_E_MEMORY, DW_E_NOT_FOUND (a dir). */
+ * or, for models, counted. Errors: DW_E_ARG (kv_type), DW_E_UNSUPPORTED, DW_E_LIMIT (the module's
+ * memory is larger than memory_bytes_max), DW_E_TRAP (its start function), DW_E_MEMORY,
+ * DW_E_NOT_FOUND (a dir). */
 DW_API DW_MUST_CHECK dw_status dw_instance_create(dw_instance **out, dw_module *module,
                                                   const dw_instance_options *options,
                                                   dw_error *err);

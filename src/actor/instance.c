@@ -27,6 +27,7 @@ struct dw_instance {
     dw_model **models; /* [model_count], counted */
     size_t model_count;
     uint32_t context_tokens_max;
+    dw_kv_type kv_type;
     uint32_t context_count_max;
     uint64_t timeout_ms;
     dw_write_fn on_stdout;
@@ -151,6 +152,11 @@ dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **
     }
     return dw_fail(err, DW_E_DENIED, "model '%.60s': not among the %zu granted to this guest", name,
                    instance->model_count);
+}
+
+dw_kv_type dw_instance_kv_type(const dw_instance *instance)
+{
+    return instance->kv_type;
 }
 
 uint32_t dw_instance_context_tokens_max(const dw_instance *instance)
@@ -496,6 +502,10 @@ dw_status dw_instance_create(dw_instance **out, dw_module *module,
     static const dw_instance_options defaults = {0};
     *out = NULL;
     options = options != NULL ? options : &defaults;
+    if ((unsigned)options->kv_type > DW_KV_F32) {
+        return dw_fail(err, DW_E_ARG, "kv_type: %d, from %d to %d is allowed",
+                       (int)options->kv_type, (int)DW_KV_F16, (int)DW_KV_F32);
+    }
     dw_instance *instance = dw_alloc(1, sizeof *instance);
     if (instance == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a guest");
@@ -504,6 +514,7 @@ dw_status dw_instance_create(dw_instance **out, dw_module *module,
     instance->host = module->host;
     dw_handle_table_init(&instance->handles, HANDLES_MAX);
     instance->context_tokens_max = options->context_tokens_max;
+    instance->kv_type = options->kv_type;
     instance->context_count_max =
         options->context_count_max != 0 ? options->context_count_max : CONTEXT_COUNT_DEFAULT;
     instance->timeout_ms = options->timeout_ms;

@@ -36,6 +36,8 @@ dw_status dw_cli_number(const char *what, const char *text, double min, double m
 /* Bytes: a whole number with K, M or G behind it if wanted. */
 dw_status dw_cli_bytes(const char *what, const char *text, uint64_t min, uint64_t max,
                        uint64_t *value, dw_error *err);
+/* f16, q8_0 or f32, after --kv-type. Errors: DW_E_ARG. */
+dw_status dw_cli_kv_type(const char *text, dw_kv_type *type, dw_error *err);
 
 /* The folder models are kept in: $XDG_CACHE_HOME/driftwood or ~/.cache/driftwood. */
 dw_status dw_cli_model_folder(char *path, size_t capacity, dw_error *err);

@@ -31,6 +31,7 @@ static const char usage[] =
     "  --context N    tokens of a window, each window from an empty context on; default for\n"
     "                 perplexity 512, for logits the whole text or the model's length\n"
     "  --tokens N     use the text's first N tokens only\n"
+    "  --kv-type T    keys and values in f16, q8_0 or f32; default f16\n"
     "  --device D     see `driftwood devices`; default: the first GPU, else the CPU\n"
     "  --threads N    CPU threads; default: the machine's cores\n"
     "  -j, --json     {\"perplexity\", \"error\", \"tokens\", \"windows\", \"context\"}, or\n"
@@ -45,6 +46,7 @@ typedef struct eval_options {
     uint64_t context; /* 0: the default */
     uint64_t tokens;  /* 0: all */
     uint64_t threads;
+    dw_kv_type kv_type;
     bool as_json;
 } eval_options;
 
@@ -125,7 +127,7 @@ static int perplexity(const eval_options *options)
     uint32_t window = options->context == 0 ? WINDOW_DEFAULT : (uint32_t)options->context;
     dw_status status = open_subject(&of, options, &error);
     if (status == DW_OK) {
-        status = dw_scorer_create(&scorer, of.model, window, window, &error);
+        status = dw_scorer_create(&scorer, of.model, window, window, options->kv_type, &error);
     }
     if (status == DW_OK) {
         status = dw_scorer_perplexity(scorer, of.tokens, of.count, &result, &error);
@@ -239,7 +241,7 @@ static int logits(const eval_options *options)
     }
     if (status == DW_OK) {
         uint32_t rows = window < SLICE_TOKENS ? window : SLICE_TOKENS;
-        status = dw_scorer_create(&scorer, of.model, window, rows, &error);
+        status = dw_scorer_create(&scorer, of.model, window, rows, options->kv_type, &error);
     }
     if (status == DW_OK) {
         status = write_logits(options, scorer, &of, window, &error);
@@ -277,6 +279,8 @@ static dw_status take_option(eval_options *options, int option, dw_error *err)
         return dw_cli_whole("--context", optarg, 1, INT32_MAX, &options->context, err);
     case 'n':
         return dw_cli_whole("--tokens", optarg, 1, INT32_MAX, &options->tokens, err);
+    case 'k':
+        return dw_cli_kv_type(optarg, &options->kv_type, err);
     case 'p':
         return dw_cli_whole("--threads", optarg, 1, 512, &options->threads, err);
     default:
@@ -287,12 +291,17 @@ static dw_status take_option(eval_options *options, int option, dw_error *err)
 
 int dw_cli_eval(int argc, char **argv)
 {
-    static const struct option list[] = {
-        {"model", required_argument, NULL, 'm'},   {"text", required_argument, NULL, 't'},
-        {"out", required_argument, NULL, 'o'},     {"device", required_argument, NULL, 'd'},
-        {"context", required_argument, NULL, 'c'}, {"tokens", required_argument, NULL, 'n'},
-        {"threads", required_argument, NULL, 'p'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option list[] = {{"model", required_argument, NULL, 'm'},
+                                         {"text", required_argument, NULL, 't'},
+                                         {"out", required_argument, NULL, 'o'},
+                                         {"device", required_argument, NULL, 'd'},
+                                         {"context", required_argument, NULL, 'c'},
+                                         {"tokens", required_argument, NULL, 'n'},
+                                         {"kv-type", required_argument, NULL, 'k'},
+                                         {"threads", required_argument, NULL, 'p'},
+                                         {"json", no_argument, NULL, 'j'},
+                                         {"help", no_argument, NULL, 'h'},
+                                         {NULL, 0, NULL, 0}};
     eval_options options = {.context = 0};
     dw_error error;
     int option;

@@ -263,6 +263,8 @@ dw_status dw_cli_session_option(dw_cli_session *session, int option, const char 
         status = dw_cli_whole("--context", value, 1, INT32_MAX, &whole, err);
         session->context_tokens_max = (uint32_t)whole;
         return status;
+    case DW_CLI_OPT_KV_TYPE:
+        return dw_cli_kv_type(value, &session->kv_type, err);
     case DW_CLI_OPT_MEMORY_MAX:
         return dw_cli_bytes("--memory-max", value, 65536, UINT64_C(4) << 30,
                             &session->memory_bytes_max, err);
@@ -396,6 +398,7 @@ static dw_status create_instance(dw_cli_session *session, dw_module *module, dw_
         .user = session->user,
         .memory_bytes_max = session->memory_bytes_max,
         .context_tokens_max = session->context_tokens_max,
+        .kv_type = session->kv_type,
         .timeout_ms = session->timeout_ms,
     };
     dw_status status = dw_instance_create(instance, module, &options, err);

@@ -35,6 +35,7 @@ typedef struct dw_cli_session {
     char biases[4096]; /* of --logit-bias, comma-separated */
     uint64_t memory_bytes_max;
     uint32_t context_tokens_max;
+    dw_kv_type kv_type;
     uint64_t timeout_ms;
     bool inherit_stdin;
     dw_input_fn on_input;
@@ -78,6 +79,7 @@ enum {
     DW_CLI_OPT_DEVICE,
     DW_CLI_OPT_THREADS,
     DW_CLI_OPT_CONTEXT,
+    DW_CLI_OPT_KV_TYPE,
     DW_CLI_OPT_MEMORY_MAX,
     DW_CLI_OPT_STATS,
     DW_CLI_OPT_OWN, /* a command's own follow */
@@ -118,6 +120,7 @@ enum {
         {"device", required_argument, NULL, DW_CLI_OPT_DEVICE},                                    \
         {"threads", required_argument, NULL, DW_CLI_OPT_THREADS},                                  \
         {"context", required_argument, NULL, DW_CLI_OPT_CONTEXT},                                  \
+        {"kv-type", required_argument, NULL, DW_CLI_OPT_KV_TYPE},                                  \
         {"memory-max", required_argument, NULL, DW_CLI_OPT_MEMORY_MAX},                            \
     {                                                                                              \
         "stats", optional_argument, NULL, DW_CLI_OPT_STATS                                         \
@@ -165,6 +168,9 @@ enum {
     "  --device D           see `driftwood devices`; default: the first GPU, else the CPU\n"       \
     "  --threads N          CPU threads; default: the machine's cores\n"                           \
     "  --context N          tokens a context may hold; default: the model's own length\n"          \
+    "  --kv-type T          how contexts keep keys and values: f16, q8_0 (half the memory) or "    \
+    "f32;\n"                                                                                       \
+    "                       default f16\n"                                                         \
     "  --memory-max BYTES   the guest's memory, as 64M or 1G; default 4G\n"                        \
     "  --stats[=json]       what it took, on standard error\n"
 

@@ -87,3 +87,16 @@ dw_status dw_cli_bytes(const char *what, const char *text, uint64_t min, uint64_
     *value <<= shift;
     return check_whole(what, text, *value, min, max, err);
 }
+
+dw_status dw_cli_kv_type(const char *text, dw_kv_type *type, dw_error *err)
+{
+    static const char *const names[] = {
+        [DW_KV_F16] = "f16", [DW_KV_Q8_0] = "q8_0", [DW_KV_F32] = "f32"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *type = (dw_kv_type)i;
+            return DW_OK;
+        }
+    }
+    return dw_fail(err, DW_E_ARG, "--kv-type: '%.40s', f16, q8_0 or f32 is allowed", text);
+}

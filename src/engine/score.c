@@ -40,7 +40,7 @@ static dw_status make_region(dw_scorer *scorer, dw_model *model, dw_error *err)
 }
 
 dw_status dw_scorer_create(dw_scorer **out, dw_model *model, uint32_t window_tokens,
-                           uint32_t rows_max, dw_error *err)
+                           uint32_t rows_max, dw_kv_type kv_type, dw_error *err)
 {
     *out = NULL;
     if (window_tokens == 0 || rows_max == 0) {
@@ -54,8 +54,9 @@ dw_status dw_scorer_create(dw_scorer **out, dw_model *model, uint32_t window_tok
     scorer->window_tokens = window_tokens;
     scorer->rows_max = rows_max;
     scorer->vocab_count = dw_model_shape_of(model)->vocab_count;
-    dw_status status = dw_context_create(&scorer->context, model,
-                                         &(dw_context_options){.tokens_max = window_tokens}, err);
+    dw_status status = dw_context_create(
+        &scorer->context, model,
+        &(dw_context_options){.tokens_max = window_tokens, .kv_type = kv_type}, err);
     if (status == DW_OK) {
         status = make_region(scorer, model, err);
     }

@@ -7,11 +7,11 @@
 
 typedef struct dw_scorer dw_scorer;
 
-/* A context of `window_tokens`, and room for the logits of `rows_max` tokens.
- * Errors: DW_E_RANGE (window_tokens of 0, or beyond the model's length), DW_E_MEMORY, those of
- * dw_device_view_create. */
+/* A context of `window_tokens`, its KV cache in `kv_type`, and room for the logits of `rows_max`
+ * tokens. Errors: DW_E_RANGE (window_tokens of 0, or beyond the model's length), DW_E_UNSUPPORTED
+ * (kv_type does not suit the model), DW_E_MEMORY, those of dw_device_view_create. */
 dw_status dw_scorer_create(dw_scorer **out, dw_model *model, uint32_t window_tokens,
-                           uint32_t rows_max, dw_error *err);
+                           uint32_t rows_max, dw_kv_type kv_type, dw_error *err);
 void dw_scorer_destroy(dw_scorer *scorer);
 
 /* Compute tokens [count] <= rows_max behind those so far. `*logits` is [count][vocab_count], until

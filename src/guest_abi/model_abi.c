@@ -384,8 +384,10 @@ static int32_t context_create(dw_instance *instance, const wasmtime_val_raw_t *a
     }
     dw_context *context = NULL;
     int32_t handle;
-    status =
-        dw_context_create(&context, model, &(dw_context_options){.tokens_max = tokens_max}, err);
+    status = dw_context_create(
+        &context, model,
+        &(dw_context_options){.tokens_max = tokens_max, .kv_type = dw_instance_kv_type(instance)},
+        err);
     if (status == DW_OK) {
         status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_CONTEXT, "context", context,
                                &handle, err);

@@ -12,8 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How a KV log's numbers are stored. */
-typedef enum dw_kv_type { DW_KV_F16, DW_KV_Q8_0, DW_KV_F32 } dw_kv_type;
+#include "driftwood.h"
 
 #define DW__TILE_ROWS_MAX 96u /* a multiple of every vector's length */
 

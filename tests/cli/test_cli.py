@@ -426,6 +426,14 @@ class Generate(Case):
         self.assertEqual(result.returncode, 2)
         self.assertIn("/nowhere", result.stderr)
 
+    def test_kv_type(self):
+        args = ["--raw", "--prompt", "The capital of France is", "--max-tokens", "8", "--temp", "0"]
+        for kind in ("f16", "q8_0", "f32"):
+            self.assertIn("Paris", self.generate(*args, "--kv-type", kind).stdout)
+        result = run("run", *WITH_MODEL, *args, "--kv-type", "q4_0")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("f16, q8_0 or f32", result.stderr)
+
     def test_same_seed_same_text(self):
         def text(*args):
             result = run("run", *WITH_MODEL, "--prompt", "Tell me of the sea.",

@@ -32,7 +32,8 @@ static void test_score_agrees_with_libllama(void **state)
     dw_error err = {0};
     dw_scorer *scorer = NULL;
     dw_perplexity result;
-    assert_int_equal(dw_scorer_create(&scorer, world.model, WINDOW, WINDOW, &err), DW_OK);
+    assert_int_equal(dw_scorer_create(&scorer, world.model, WINDOW, WINDOW, DW_KV_F16, &err),
+                     DW_OK);
     if (dw_scorer_perplexity(scorer, tokens, WINDOW * WINDOWS, &result, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
@@ -52,8 +53,9 @@ static void test_score_agrees_with_libllama(void **state)
     assert_true(fabs(result.value - theirs) < theirs * world_tolerance(&world, 1e-3));
     assert_int_equal(dw_scorer_perplexity(scorer, tokens, WINDOW - 1, &result, &err), DW_E_ARG);
     dw_scorer_destroy(scorer);
-    assert_int_equal(dw_scorer_create(&scorer, world.model, 0, 1, &err), DW_E_RANGE);
-    assert_int_equal(dw_scorer_create(&scorer, world.model, 1u << 30, 1, &err), DW_E_RANGE);
+    assert_int_equal(dw_scorer_create(&scorer, world.model, 0, 1, DW_KV_F16, &err), DW_E_RANGE);
+    assert_int_equal(dw_scorer_create(&scorer, world.model, 1u << 30, 1, DW_KV_F16, &err),
+                     DW_E_RANGE);
     free(text);
     oracle_close(&oracle);
     world_close(&world);
