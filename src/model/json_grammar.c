@@ -193,12 +193,12 @@ static dw_status values(dw__schema_converter *c, json_t *schema, dw__text *to)
     for (size_t i = 0; status == DW_OK && i < count; i++) {
         json_t *value = list != NULL ? json_array_get(list, i) : one;
         if (dw__value_has_type(value, types) && (one == NULL || json_equal(value, one))) {
-            dw__text_add(to, any ? " |" : "");
+            dw__text_add(to, "%s", any ? " |" : "");
             status = dw__schema_literal(c, value, to);
             any = true;
         }
     }
-    dw__text_add(to, any ? "" : " []");
+    dw__text_add(to, "%s", any ? "" : " []");
     return status;
 }
 
@@ -720,12 +720,12 @@ static dw_status typed_body(dw__schema_converter *c, json_t *schema, dw__text *t
     for (uint32_t bit = 1; status == DW_OK && bit <= DW__TYPE_OBJECT; bit <<= 1) {
         bool covered = bit == DW__TYPE_INTEGER && (types & DW__TYPE_NUMBER) != 0;
         if ((types & bit) != 0 && !covered) {
-            dw__text_add(to, any ? " |" : "");
+            dw__text_add(to, "%s", any ? " |" : "");
             status = type_body(c, schema, bit, to);
             any = true;
         }
     }
-    dw__text_add(to, any ? "" : " []");
+    dw__text_add(to, "%s", any ? "" : " []");
     return status;
 }
 

@@ -139,7 +139,11 @@ static dw_status extra_member(dw__schema_converter *c, json_t *schema, const pro
         return status;
     }
     dw__text_add(&body, " \"\\\"\" s%u \"\\\"\" \":\" ws ", key);
-    dw__text_add(&body, value != 0 ? "s%u" : "value", value);
+    if (value != 0) {
+        dw__text_add(&body, "s%u", value);
+    } else {
+        dw__text_add(&body, "value");
+    }
     *rule = ++c->rule_count;
     return dw__schema_rule(c, *rule, &body);
 }
@@ -162,7 +166,11 @@ static dw_status member(dw__schema_converter *c, const property *which, uint32_t
     status = dw__schema_literal(c, name, &body);
     json_decref(name);
     dw__text_add(&body, " \":\" ws ");
-    dw__text_add(&body, value != 0 ? "s%u" : "value", value);
+    if (value != 0) {
+        dw__text_add(&body, "s%u", value);
+    } else {
+        dw__text_add(&body, "value");
+    }
     *rule = ++c->rule_count;
     dw_status written = dw__schema_rule(c, *rule, &body);
     return status != DW_OK ? status : written;
@@ -202,10 +210,14 @@ dw_status dw__schema_object(dw__schema_converter *c, json_t *schema, dw__text *t
         uint32_t next_after = ++c->rule_count;
         uint32_t next_first = ++c->rule_count;
         dw__text_add(&body, " \",\" ws s%u s%u", one, after);
-        dw__text_add(&body, optional ? " | s%u" : "", after);
+        if (optional) {
+            dw__text_add(&body, " | s%u", after);
+        }
         status = status == DW_OK ? dw__schema_rule(c, next_after, &body) : status;
         dw__text_add(&body, " s%u s%u", one, after);
-        dw__text_add(&body, optional ? " | s%u" : "", first);
+        if (optional) {
+            dw__text_add(&body, " | s%u", first);
+        }
         status = status == DW_OK ? dw__schema_rule(c, next_first, &body) : status;
         after = next_after;
         first = next_first;
