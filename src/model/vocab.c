@@ -21,7 +21,6 @@
  * character of a match: a run of one kind of character longer than this could end the stack. */
 #define RUN_BYTES_MAX ((size_t)4 << 10)
 #define MESSAGES_MAX 4096
-#define ROLE_BYTES_MAX 64
 
 /* Made when a grammar first asks: it takes milliseconds and a megabyte or two. */
 typedef struct lazy_pieces {
@@ -415,14 +414,18 @@ const char *dw_vocab_chat_template(const dw_vocab *vocab)
 static dw_status check_messages(const char *const *roles, const char *const *contents, size_t count,
                                 dw_error *err)
 {
+    /* Templates take any other for the assistant's, or put it into the text as it is. */
+    static const char *const known_roles[] = {"system", "user", "assistant", "tool", NULL};
     size_t total = 0;
     if (count > MESSAGES_MAX) {
         return dw_fail(err, DW_E_LIMIT, "messages: %zu, limit %d", count, MESSAGES_MAX);
     }
     for (size_t i = 0; i < count; i++) {
-        if (strlen(roles[i]) > ROLE_BYTES_MAX) {
-            return dw_fail(err, DW_E_ARG, "messages[%zu]: a role of more than %d bytes", i,
-                           ROLE_BYTES_MAX);
+        if (!listed(known_roles, roles[i])) {
+            return dw_fail(
+                err, DW_E_ARG,
+                "messages[%zu].role: '%.40s', system, user, assistant or tool is allowed", i,
+                roles[i]);
         }
         total += strlen(contents[i]);
     }

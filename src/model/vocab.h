@@ -50,7 +50,8 @@ int32_t dw_vocab_find(const dw_vocab *vocab, const char *text, size_t bytes);
 /* The model's own template text; NULL: it has none. Until the vocabulary goes. */
 const char *dw_vocab_chat_template(const dw_vocab *vocab);
 /* messages [count] -> text [capacity], no NUL. Errors: DW_E_SPACE (*text_bytes tells the need),
- * DW_E_UNSUPPORTED (no template, or one that libllama does not know), DW_E_ARG. */
+ * DW_E_UNSUPPORTED (no template, or one that libllama does not know), DW_E_ARG (a role other than
+ * system, user, assistant, tool), DW_E_LIMIT. */
 dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *roles,
                                   const char *const *contents, size_t count, bool open_answer,
                                   char *text, size_t capacity, size_t *text_bytes, dw_error *err);

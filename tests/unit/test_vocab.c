@@ -194,6 +194,7 @@ static void test_vocab_chat_template(void **state)
     static const char want[] = "<|im_start|>system\nBe brief.<|im_end|>\n"
                                "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
     const char *roles[] = {"system", "user"};
+    const char *strange[] = {"system", "wizard"};
     const char *contents[] = {"Be brief.", "Hi"};
     char text[256];
     size_t bytes = 0;
@@ -208,6 +209,10 @@ static void test_vocab_chat_template(void **state)
         dw_vocab_apply_template(vocab, roles, contents, 2, true, text, 10, &bytes, &err),
         DW_E_SPACE);
     assert_int_equal(bytes, strlen(want));
+    assert_int_equal(
+        dw_vocab_apply_template(vocab, strange, contents, 2, true, text, sizeof text, &bytes, &err),
+        DW_E_ARG);
+    assert_non_null(strstr(err.message, "messages[1].role: 'wizard'"));
     assert_int_equal(
         dw_vocab_apply_template(vocab, roles, contents, 2, true, NULL, 0, &bytes, &err),
         DW_E_SPACE);
