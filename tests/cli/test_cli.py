@@ -549,8 +549,9 @@ class Chat(Case):
         process, terminal = pty.fork()
         if process == 0:
             os.environ["TERM"] = "xterm"
+            # One thread and not too many tokens: several threads of ggml's crawl on a busy machine.
             os.execv(PROGRAM, [PROGRAM, "chat", *WITH_MODEL, "--temp", "0", "--max-tokens",
-                               "300", "--repeat-penalty", "1.1"])
+                               "100", "--repeat-penalty", "1.1", "--threads", "1"])
         self.seen = ""
         self.read_until(terminal, "> ")
         os.write(terminal, b"Write a very long story about the sea.\r")
