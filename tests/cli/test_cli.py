@@ -562,7 +562,8 @@ class Chat(Case):
         self.seen = ""
         os.write(terminal, b"Say hi.\r")
         self.read_until(terminal, r"Say hi\.[\s\S]*\n.*> ")
-        # A key that arrives between two modes of the terminal is lost, so it is pressed again.
+        # A key that arrives between two modes of the terminal is lost, or becomes part of the line,
+        # where Ctrl-D only beeps: the line is cleared and the key pressed again.
         deadline = time.monotonic() + 120
         presses = 0
         while time.monotonic() < deadline:
@@ -572,7 +573,7 @@ class Chat(Case):
             if time.monotonic() > deadline - 120 + presses:
                 presses += 2
                 try:
-                    os.write(terminal, b"\x04")
+                    os.write(terminal, b"\x15\x04")
                 except OSError:
                     pass
             if select.select([terminal], [], [], 0.1)[0]:
