@@ -75,6 +75,14 @@ static dw_status read_tokens(const eval_options *options, dw_model *model, int32
     return status;
 }
 
+/* `line` on a line of its own; it is released. */
+static void print_json(json_t *line)
+{
+    (void)json_dumpf(line, stdout, JSON_COMPACT);
+    (void)putchar('\n');
+    json_decref(line);
+}
+
 static void print_perplexity(const eval_options *options, uint32_t window,
                              const dw_perplexity *result)
 {
@@ -86,9 +94,7 @@ static void print_perplexity(const eval_options *options, uint32_t window,
     json_t *line = json_pack("{s:f, s:f, s:I, s:I, s:I}", "perplexity", result->value, "error",
                              result->error, "tokens", (json_int_t)result->windows * window,
                              "windows", (json_int_t)result->windows, "context", (json_int_t)window);
-    (void)json_dumpf(line, stdout, JSON_COMPACT);
-    (void)putchar('\n');
-    json_decref(line);
+    print_json(line);
 }
 
 typedef struct subject {
@@ -247,8 +253,10 @@ static int logits(const eval_options *options)
         status = write_logits(options, scorer, &of, window, &error);
     }
     if (status == DW_OK && options->as_json) {
-        printf("{\"positions\":%zu,\"vocabulary\":%u,\"context\":%u}\n", of.count,
-               dw_vocab_count(dw_model_vocab(of.model)), window);
+        json_t *line = json_pack("{s:I, s:I, s:I}", "positions", (json_int_t)of.count, "vocabulary",
+                                 (json_int_t)dw_vocab_count(dw_model_vocab(of.model)), "context",
+                                 (json_int_t)window);
+        print_json(line);
     } else if (status == DW_OK) {
         printf("%s: logits of %zu positions, %u each, in windows of %u\n", options->out, of.count,
                dw_vocab_count(dw_model_vocab(of.model)), window);

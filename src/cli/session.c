@@ -1,6 +1,5 @@
 #include "cli/session.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,8 +9,8 @@
 #include "actor/guest_instance.h"
 #include "base/alloc.h"
 #include "base/os.h"
+#include "model/grammar_rules.h"
 
-#define GRAMMAR_BYTES_MAX (1 << 20)
 #define PROGRESS_TOKENS_MIN 256
 
 /* ---- options ------------------------------------------------------------------------------ */
@@ -154,27 +153,19 @@ static dw_status take_stop(dw_cli_session *session, const char *value, dw_error 
 static dw_status take_file(dw_cli_session *session, const char *what, const char *env,
                            const char *path, dw_error *err)
 {
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) {
-        return dw_fail(err, DW_E_IO, "%s %s: %s", what, path, strerror(errno));
+    char *text = NULL;
+    size_t bytes = 0;
+    dw_status status = dw_os_read_file(path, DW_GRAMMAR_BYTES_MAX, &text, &bytes, err);
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "%s", what);
     }
-    char *text = dw_alloc(GRAMMAR_BYTES_MAX + 1, 1);
-    size_t bytes = text != NULL ? fread(text, 1, GRAMMAR_BYTES_MAX + 1, file) : 0;
-    dw_status status = DW_OK;
-    if (text == NULL) {
-        status = dw_fail(err, DW_E_MEMORY, "no memory for %s", what);
-    } else if (ferror(file)) {
-        status = dw_fail(err, DW_E_IO, "%s %s: %s", what, path, strerror(errno));
-    } else if (bytes > GRAMMAR_BYTES_MAX) {
-        status = dw_fail(err, DW_E_LIMIT, "%s %s: limit %d bytes", what, path, GRAMMAR_BYTES_MAX);
-    } else if (bytes == 0 || memchr(text, '\0', bytes) != NULL) {
+    if (bytes == 0 || memchr(text, '\0', bytes) != NULL) {
         status = dw_fail(err, DW_E_ARG, "%s %s: %s", what, path,
                          bytes == 0 ? "it is empty" : "a zero byte in it");
     } else {
         status = dw_cli_session_env(session, env, text, err);
     }
     dw_free(text);
-    (void)fclose(file);
     return status;
 }
 

@@ -9,10 +9,8 @@
 
 #include "base/alloc.h"
 
-#define TEXT_BYTES_MAX ((size_t)1 << 20)
 #define SYMBOLS_MAX ((uint32_t)1 << 20)
 #define RULES_MAX ((uint32_t)1 << 18)
-#define REPETITIONS_MAX 10000U
 #define DEPTH_MAX 100
 #define UNBOUNDED UINT32_MAX
 #define CHARACTER_MAX 0x10ffffU
@@ -644,7 +642,7 @@ static dw_status read_counts(parser *p, bool nested, uint32_t *min, uint32_t *ma
 {
     size_t start = p->at++;
     skip_space(p, nested);
-    dw_status status = whole(p, REPETITIONS_MAX, min);
+    dw_status status = whole(p, DW_GRAMMAR_REPETITIONS_MAX, min);
     *max = *min;
     skip_space(p, nested);
     if (status == DW_OK && peek(p, 0) == ',') {
@@ -652,7 +650,7 @@ static dw_status read_counts(parser *p, bool nested, uint32_t *min, uint32_t *ma
         skip_space(p, nested);
         *max = UNBOUNDED;
         if (is_digit(peek(p, 0))) {
-            status = whole(p, REPETITIONS_MAX, max);
+            status = whole(p, DW_GRAMMAR_REPETITIONS_MAX, max);
             skip_space(p, nested);
         }
     }
@@ -848,8 +846,9 @@ dw_status dw_grammar_rules_make(dw_grammar_rules *out, const char *text, size_t 
 {
     parser p = {.to = out, .tokens = tokens, .text = text, .bytes = bytes, .err = err};
     *out = (dw_grammar_rules){.root = 0};
-    if (bytes > TEXT_BYTES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "grammar: %zu bytes, limit %zu", bytes, TEXT_BYTES_MAX);
+    if (bytes > DW_GRAMMAR_BYTES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "grammar: %zu bytes, limit %zu", bytes,
+                       DW_GRAMMAR_BYTES_MAX);
     }
     dw_status status = parse(&p);
     dw_free(p.names);

@@ -7,6 +7,9 @@
 
 #include "base/status.h"
 
+#define DW_GRAMMAR_BYTES_MAX ((size_t)1 << 20)
+#define DW_GRAMMAR_REPETITIONS_MAX 10000 /* that {m,n} may count to */
+
 typedef enum dw_symbol_kind {
     DW_SYMBOL_END, /* of an alternative */
     DW_SYMBOL_SET, /* one character of sets[value] */

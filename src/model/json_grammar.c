@@ -14,7 +14,6 @@
 #define DEPTH_MAX 100
 #define CONVERTED_MAX 10000 /* merging may multiply what a schema says */
 #define RULES_MAX 65536U
-#define COUNT_MAX 10000 /* of repetitions in a grammar */
 
 /* Whole characters, or escapes where JSON asks for them; of \u none that is half a pair, or 0. */
 static const char basics[] =
@@ -38,9 +37,9 @@ static const char basics[] =
 static dw_status told(dw__schema_converter *c, const dw__text *text)
 {
     return !text->failed ? DW_OK
-           : text->capacity > 4 * DW__GRAMMAR_BYTES_MAX
+           : text->capacity > 4 * DW_GRAMMAR_BYTES_MAX
                ? dw_fail(c->err, DW_E_LIMIT, "schema: its grammar has more than %zu bytes",
-                         DW__GRAMMAR_BYTES_MAX)
+                         DW_GRAMMAR_BYTES_MAX)
                : dw_fail(c->err, DW_E_MEMORY, "no memory for a schema's grammar");
 }
 
@@ -120,10 +119,11 @@ static dw_status counts_of(dw__schema_converter *c, json_t *schema, const char *
     if (status == DW_OK) {
         status = count_of(c, schema, keys[1], INT32_MAX, most);
     }
-    if (status == DW_OK && *least > COUNT_MAX) {
+    if (status == DW_OK && *least > DW_GRAMMAR_REPETITIONS_MAX) {
         return dw__schema_refuse(c, keys[0], "above 10000 is not supported");
     }
-    *most = *most<INT32_MAX && * most> COUNT_MAX ? COUNT_MAX : *most;
+    *most =
+        *most<INT32_MAX && * most> DW_GRAMMAR_REPETITIONS_MAX ? DW_GRAMMAR_REPETITIONS_MAX : *most;
     return status;
 }
 
@@ -346,7 +346,8 @@ static dw_status array_body(dw__schema_converter *c, json_t *schema, dw__text *t
     if (status == DW_OK && list != NULL && !json_is_array(list)) {
         return dw__schema_wrong(c, "prefixItems", "a list is needed");
     }
-    int leading = json_array_size(list) > COUNT_MAX ? COUNT_MAX : (int)json_array_size(list);
+    int leading = json_array_size(list) > DW_GRAMMAR_REPETITIONS_MAX ? DW_GRAMMAR_REPETITIONS_MAX
+                                                                     : (int)json_array_size(list);
     leading = leading < most ? leading : most;
     if (status == DW_OK && (json_is_object(items) || json_is_false(items))) {
         status = dw__schema_convert_at(c, "items", items, &rule);
@@ -469,19 +470,12 @@ static json_t *without(json_t *schema, const char *key)
 
 static bool only_notes(json_t *schema)
 {
-    static const char *const notes[] = {"title",    "description", "default", "examples",
-                                        "$comment", "$schema",     "$id",     "deprecated",
-                                        "readOnly", "writeOnly",   "$defs",   "definitions",
-                                        "$anchor",  "nullable",    NULL};
     const char *key;
     json_t *value;
     json_object_foreach(schema, key, value)
     {
-        bool note = false;
-        for (size_t i = 0; notes[i] != NULL; i++) {
-            note = note || strcmp(notes[i], key) == 0;
-        }
-        if (!note) {
+        if (!dw__schema_is_note(key) && strcmp(key, "$anchor") != 0 &&
+            strcmp(key, "nullable") != 0) {
             return false;
         }
     }
@@ -821,9 +815,9 @@ static dw_status make(dw__schema_converter *c)
         dw__text_add(&c->out, "root ::= s%u\n", rule);
         status = told(c, &c->out);
     }
-    if (status == DW_OK && c->out.count > DW__GRAMMAR_BYTES_MAX) {
+    if (status == DW_OK && c->out.count > DW_GRAMMAR_BYTES_MAX) {
         status = dw_fail(c->err, DW_E_LIMIT, "schema: its grammar has more than %zu bytes",
-                         DW__GRAMMAR_BYTES_MAX);
+                         DW_GRAMMAR_BYTES_MAX);
     }
     return status;
 }

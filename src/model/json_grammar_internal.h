@@ -5,9 +5,7 @@
 #include <jansson.h>
 #include <stdarg.h>
 
-#include "base/status.h"
-
-#define DW__GRAMMAR_BYTES_MAX ((size_t)1 << 20)
+#include "model/grammar_rules.h"
 
 /* Text that grows. A failed allocation is remembered, and told at the end. */
 typedef struct dw__text {
@@ -45,6 +43,8 @@ dw_status dw__number_grammar(dw__text *to, const dw__bounds *bounds, dw_error *e
 /* What a schema and another have in common, as one schema: a new reference. NULL: `err` says why.
  * `path` is where they stand. */
 json_t *dw__schema_merge(json_t *a, json_t *b, const char *path, dw_error *err);
+/* Whether a keyword says nothing of which values are valid. */
+bool dw__schema_is_note(const char *key);
 /* Bits of DW__TYPE_*, 0: none of them. Absent: all. */
 enum {
     DW__TYPE_NULL = 1,

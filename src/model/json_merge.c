@@ -157,6 +157,14 @@ static bool listed(const char *const *list, const char *key)
     return false;
 }
 
+bool dw__schema_is_note(const char *key)
+{
+    static const char *const notes[] = {
+        "title",      "description", "default",   "examples", "$comment",    "$schema", "$id",
+        "deprecated", "readOnly",    "writeOnly", "$defs",    "definitions", NULL};
+    return listed(notes, key);
+}
+
 /* The value that `key` has where both hold. A new reference. */
 static json_t *merged_value(const char *key, json_t *a, json_t *b, const char *path, dw_error *err)
 {
@@ -165,10 +173,7 @@ static json_t *merged_value(const char *key, json_t *a, json_t *b, const char *p
     static const char *const smaller[] = {"maximum",  "exclusiveMaximum", "maxLength",
                                           "maxItems", "maxProperties",    NULL};
     static const char *const schemas[] = {"items", "additionalProperties", NULL};
-    static const char *const notes[] = {
-        "title",      "description", "default",   "examples", "$comment",    "$schema", "$id",
-        "deprecated", "readOnly",    "writeOnly", "$defs",    "definitions", NULL};
-    if (json_equal(a, b) || listed(notes, key)) {
+    if (json_equal(a, b) || dw__schema_is_note(key)) {
         return json_incref(a);
     }
     if (strcmp(key, "type") == 0) {

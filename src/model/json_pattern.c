@@ -8,7 +8,6 @@
 
 #define RANGES_MAX 256
 #define DEPTH_MAX 50
-#define COUNT_MAX 10000UL /* of repetitions in a grammar */
 #define CHARACTER_MAX 0x10ffffU
 
 typedef struct range {
@@ -372,7 +371,7 @@ static dw_status read_counts(regex *r)
     bool good = *text >= '0' && *text <= '9';
     if (good && *end == ',') {
         text = end + 1;
-        most = COUNT_MAX;
+        most = DW_GRAMMAR_REPETITIONS_MAX;
         if (*text >= '0' && *text <= '9') {
             most = strtoul(text, &end, 10);
             good = most >= least;
@@ -383,7 +382,7 @@ static dw_status read_counts(regex *r)
     if (!good || *end != '}') {
         return wrong(r, "{m}, {m,} or {m,n} is needed");
     }
-    if (least > COUNT_MAX || most > COUNT_MAX) {
+    if (least > DW_GRAMMAR_REPETITIONS_MAX || most > DW_GRAMMAR_REPETITIONS_MAX) {
         return refuse(r, "a count above 10000");
     }
     dw__text_add(r->to, "{%.*s}", (int)(end - (r->text + r->at + 1)), r->text + r->at + 1);

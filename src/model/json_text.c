@@ -15,7 +15,7 @@ void dw__text_add(dw__text *text, const char *format, ...)
     if (bytes >= 0 && text->count + (size_t)bytes >= text->capacity && !text->failed) {
         size_t capacity = 2 * (text->count + (size_t)bytes) + 256;
         char *larger = dw_realloc(text->bytes, capacity, 1);
-        text->failed = larger == NULL || capacity > 4 * DW__GRAMMAR_BYTES_MAX;
+        text->failed = larger == NULL || capacity > 4 * DW_GRAMMAR_BYTES_MAX;
         text->bytes = larger != NULL ? larger : text->bytes;
         text->capacity = larger != NULL ? capacity : text->capacity;
     }
