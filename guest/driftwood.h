@@ -145,6 +145,18 @@ static inline int32_t dw_forward(int32_t context, const int32_t *tokens, uint32_
     return dw_forward_rows(context, tokens, count, logits, logits != NULL ? 1 : 0);
 }
 
+/* The same, but `hidden` gets hidden states [rows][embedding_length] of the last `rows` of these
+ * tokens: what logits are made of. */
+DW_IMPORT("forward_hidden")
+int32_t dw_forward_hidden(int32_t context, const int32_t *tokens, uint32_t count, float *hidden,
+                          uint32_t rows);
+/* The embedding of tokens [count], a text by itself, at `embedding` [embedding_length], or with
+ * DW_POOLING_NONE [count][embedding_length]. Every model has embeddings; an encoder has nothing
+ * else. -> floats written for each row. */
+DW_IMPORT("embed")
+int32_t dw_embed(int32_t model, const int32_t *tokens, uint32_t count, int32_t pooling,
+                 uint32_t flags, float *embedding);
+
 /* ---- sampling -------------------------------------------------------------------------- */
 
 /* params NULL: greedy. -> sampler */

@@ -148,9 +148,20 @@ typedef struct dw_model_facts {
     uint32_t adds_bos; /* 1: dw_tokenize with DW_TOKENIZE_SPECIAL puts it in front */
     uint32_t has_chat_template;
     uint64_t parameter_count;
-    uint64_t kv_bytes_per_token;
-    uint32_t reserved[2];
+    uint64_t kv_bytes_per_token; /* 0: an encoder */
+    uint32_t is_encoder;         /* 1: a model for dw_embed, without contexts */
+    int32_t pooling;             /* what DW_POOLING_MODEL stands for */
 } dw_model_facts;
+
+/* How dw_embed makes one embedding of the hidden states of all tokens. */
+#define DW_POOLING_MODEL (-1) /* as the model's file says; else the mean with an encoder, the last
+                                 token's with others */
+#define DW_POOLING_NONE 0     /* each token's, [count][embedding_length] */
+#define DW_POOLING_MEAN 1
+#define DW_POOLING_FIRST 2 /* the first token's: BERT's CLS */
+#define DW_POOLING_LAST 3
+/* dw_embed flags */
+#define DW_EMBED_NORMALIZE 1 /* each embedding to a length of 1 */
 
 /* dw_tokenize flags */
 #define DW_TOKENIZE_SPECIAL 1 /* add what the model wants in front and behind (BOS, EOS) */

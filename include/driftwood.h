@@ -143,8 +143,9 @@ typedef struct dw_model_info {
     uint32_t layer_count;
     uint32_t embedding_length;
     uint32_t context_length;      /* tokens the model was trained for */
-    uint64_t kv_bytes_per_token;
+    uint64_t kv_bytes_per_token;  /* 0: an encoder */
     bool weights_mapped;       /* the device reads the mapped file; false: they were uploaded */
+    bool encoder;              /* gives embeddings of texts, and has no contexts (BERT) */
 } dw_model_info;
 
 /* Load the GGUF file at `path` for `engine`: maps it read-only, checks every range in it, and

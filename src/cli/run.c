@@ -12,7 +12,7 @@
 static const char usage[] =
     "usage: driftwood run [GUEST] [OPTION...] [-- ARGUMENT...]\n"
     "\n"
-    "Runs a guest: a .wasm file, or the name of one that came along (generate, chat, matrix, "
+    "Runs a guest: a .wasm file, or the name of one that came along (generate, chat, embed, "
     "...).\n"
     "Without GUEST it is `generate`, which answers --prompt and streams the text.\n"
     "\n"

@@ -50,6 +50,16 @@ static dw_status check_items(const dw_batch_item *items, uint32_t count, dw_erro
     return DW_OK;
 }
 
+/* Rows of several sequences are logits. */
+static bool wants_other_results(const dw_batch_item *items, uint32_t count)
+{
+    bool other = false;
+    for (uint32_t i = 0; i < count; i++) {
+        other = other || items[i].step.result != DW_RESULT_LOGITS;
+    }
+    return other;
+}
+
 /* Devices without our attention take them one by one. */
 static void run_one_by_one(dw_batch_item *items, uint32_t count)
 {
@@ -176,7 +186,8 @@ dw_status dw_batch_forward(dw_batch_item *items, uint32_t count, dw_error *err)
         return status;
     }
     dw_device *device = dw_model_device(items[0].context->model);
-    if (count == 1 || dw_device_facts(device)->kind != DW_DEVICE_CPU) {
+    if (count == 1 || dw_device_facts(device)->kind != DW_DEVICE_CPU ||
+        wants_other_results(items, count)) {
         run_one_by_one(items, count);
         return DW_OK;
     }

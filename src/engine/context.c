@@ -1,6 +1,6 @@
 #include "engine/context.h"
 
-#include <math.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/os.h"
@@ -14,6 +14,12 @@ dw_status dw_context_create(dw_context **out, dw_model *model, const dw_context_
     *out = NULL;
     options = options != NULL ? options : &defaults;
     const dw_model_shape *shape = dw_model_shape_of(model);
+    if (shape->architecture->encoder) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "context: a model of architecture '%s' has none: it gives embeddings of "
+                       "whole texts",
+                       shape->architecture->name);
+    }
     uint32_t tokens_max = options->tokens_max > 0 ? options->tokens_max : shape->context_length;
     if (tokens_max > shape->context_length) {
         return dw_fail(err, DW_E_RANGE, "context: %u tokens, the model was made for %u", tokens_max,
@@ -96,13 +102,17 @@ static dw_status check_step(const dw_context *context, const dw_step *step, dw_e
 {
     uint32_t held = dw_kv_log_length(context->log);
     uint32_t capacity = dw_kv_log_capacity(context->log);
-    uint32_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
+    const dw_model_shape *shape = dw_model_shape_of(context->model);
     if (step->token_count == 0 || step->tokens == NULL) {
         return dw_fail(err, DW_E_ARG, "forward: no tokens");
     }
     if ((step->logits == NULL) != (step->logits_rows == 0)) {
         return dw_fail(err, DW_E_ARG, "forward: %u rows of logits, at %s address",
                        step->logits_rows, step->logits == NULL ? "no" : "an");
+    }
+    if (step->result == DW_RESULT_POOLED && step->logits_rows != 1) {
+        return dw_fail(err, DW_E_ARG, "forward: %u rows for one pooled embedding",
+                       step->logits_rows);
     }
     if (step->logits_rows > step->token_count) {
         return dw_fail(err, DW_E_RANGE, "forward: %u rows of logits for %u tokens",
@@ -113,9 +123,10 @@ static dw_status check_step(const dw_context *context, const dw_step *step, dw_e
                        step->token_count, held, capacity);
     }
     size_t tokens_bytes = (size_t)step->token_count * sizeof *step->tokens;
-    size_t logits_bytes = (size_t)step->logits_rows * vocab_count * sizeof *step->logits;
+    size_t logits_bytes =
+        (size_t)step->logits_rows * dw_result_length(shape, step->result) * sizeof *step->logits;
     if (overlaps(step->tokens, tokens_bytes, step->logits, logits_bytes)) {
-        return dw_fail(err, DW_E_OVERLAP, "forward: %zu bytes of logits lie over the %u tokens",
+        return dw_fail(err, DW_E_OVERLAP, "forward: %zu bytes of results lie over the %u tokens",
                        logits_bytes, step->token_count);
     }
     return DW_OK;
@@ -169,7 +180,7 @@ static bool has_nan(const float *logits, size_t count)
 dw_status dw__check_logits(const float *logits, size_t count, dw_error *err)
 {
     return has_nan(logits, count)
-               ? dw_fail(err, DW_E_NUMERIC, "forward: the model's logits hold NaN")
+               ? dw_fail(err, DW_E_NUMERIC, "forward: the model's results hold NaN")
                : DW_OK;
 }
 
@@ -181,14 +192,37 @@ static dw_status compute_slice(dw_context *context, const dw_slice *slice, dw_er
     if (status != DW_OK) {
         return status;
     }
-    uint32_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
-    return dw__check_logits(slice->logits, (size_t)slice->row_count * vocab_count, err);
+    size_t length = dw_result_length(dw_model_shape_of(context->model), slice->result);
+    bool one_row = slice->result == DW_RESULT_POOLED && slice->row_count > 0;
+    return dw__check_logits(slice->rows, (one_row ? 1 : slice->row_count) * length, err);
+}
+
+/* Which rows of the step's result come of the slice's tokens [done, done + token_count). */
+static void place_rows(const dw_context *context, const dw_step *step, uint32_t done,
+                       dw_slice *slice)
+{
+    size_t length = dw_result_length(dw_model_shape_of(context->model), step->result);
+    uint32_t end = done + slice->token_count;
+    uint32_t first_row = step->token_count - step->logits_rows; /* the token of row 0 */
+    slice->result = step->result;
+    if (step->result == DW_RESULT_POOLED) {
+        slice->row_count = slice->token_count;
+        slice->rows = step->logits;
+        slice->share = 1.0f / (float)step->token_count;
+        slice->share_count = slice->token_count;
+    } else if (end > first_row) {
+        uint32_t from = done > first_row ? done : first_row;
+        slice->row_count = end - from;
+        slice->rows = step->logits + (size_t)(from - first_row) * length;
+    }
 }
 
 static dw_status compute_all(dw_context *context, const dw_step *step, dw_error *err)
 {
-    size_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
-    uint32_t first_row = step->token_count - step->logits_rows; /* the token of row 0 */
+    if (step->result == DW_RESULT_POOLED) {
+        memset(step->logits, 0,
+               dw_model_shape_of(context->model)->embedding_length * sizeof *step->logits);
+    }
     for (uint32_t done = 0; done < step->token_count;) {
         uint32_t count = step->token_count - done;
         count = count < SLICE_TOKENS_MAX ? count : SLICE_TOKENS_MAX;
@@ -199,11 +233,7 @@ static dw_status compute_all(dw_context *context, const dw_step *step, dw_error 
                           .token_count = count,
                           .kv_type = context->kv_type,
                           .cancel = step->cancel};
-        if (end > first_row) {
-            uint32_t from = done > first_row ? done : first_row;
-            slice.row_count = end - from;
-            slice.logits = step->logits + (size_t)(from - first_row) * vocab_count;
-        }
+        place_rows(context, step, done, &slice);
         if (step->cancel != NULL && *step->cancel) {
             return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
                            step->token_count);

@@ -6,7 +6,7 @@
 #include "base/counters.h"
 #include "base/status.h"
 #include "memory/device_view.h"
-#include "model/attention.h"
+#include "model/forward_graph.h"
 #include "model/model.h"
 
 typedef struct dw_context dw_context;
@@ -19,7 +19,7 @@ typedef struct dw_context_options {
 /* An empty context of `model` (counted while it lives). `options` NULL: all zero.
  * Reserves address space; memory is committed as the context grows.
  * Errors: DW_E_RANGE (tokens_max beyond the model's length), DW_E_UNSUPPORTED (kv_type does not
- * suit the model's heads), DW_E_MEMORY. */
+ * suit the model's heads; an encoder, which has no log), DW_E_MEMORY. */
 dw_status dw_context_create(dw_context **out, dw_model *model, const dw_context_options *options,
                             dw_error *err);
 void dw_context_destroy(dw_context *context);
@@ -40,6 +40,9 @@ typedef struct dw_step {
     uint32_t token_count;
     float *logits; /* [logits_rows][vocab_count] for the last rows, or NULL with 0 rows */
     uint32_t logits_rows;
+    /* What `logits` gets instead: hidden states [logits_rows][embedding_length], or with
+     * DW_RESULT_POOLED one row, the mean of all tokens'. */
+    dw_forward_result result;
     dw_counters *counters;                                          /* not NULL */
     const volatile bool *cancel;                                    /* may be NULL */
     void (*on_progress)(void *user, uint32_t done, uint32_t total); /* may be NULL */

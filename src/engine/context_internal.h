@@ -24,7 +24,7 @@ dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *
 void dw__context_undo(dw_context *context, uint32_t length, dw_status status);
 /* Count a step that is through; `before`: the length when it began. */
 void dw__context_count(const dw_step *step, uint32_t before, uint64_t took_ns);
-/* DW_E_NUMERIC where logits [count] hold NaN. */
+/* DW_E_NUMERIC where a result's numbers [count] hold NaN. */
 dw_status dw__check_logits(const float *logits, size_t count, dw_error *err);
 
 #endif

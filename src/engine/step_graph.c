@@ -99,7 +99,8 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
     dw_status status =
         graph->ggml != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a graph");
     dw_device *device = dw_model_device(model);
-    if (status == DW_OK && size->kv_count == 0) {
+    bool host = dw_device_facts(device)->kind == DW_DEVICE_CPU;
+    if (status == DW_OK && size->kv_count == 0 && host) {
         status = dw_attention_create(&graph->attention, shape, size->kv_type,
                                      dw_device_threads(device), err);
     }
@@ -134,7 +135,7 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
 static bool same_size(const dw_forward_size *a, const dw_forward_size *b)
 {
     return a->token_count == b->token_count && a->kv_count == b->kv_count &&
-           a->row_count == b->row_count && a->kv_type == b->kv_type &&
+           a->row_count == b->row_count && a->kv_type == b->kv_type && a->result == b->result &&
            a->long_context == b->long_context && (a->logit_rows != NULL) == (b->logit_rows != NULL);
 }
 
@@ -173,11 +174,16 @@ static dw_status place(dw_step_graph *graph, const dw_slice *slice, dw_error *er
     if (status == DW_OK) {
         status = dw_device_view_place(slice->view, forward->tokens, slice->tokens, err);
     }
+    struct ggml_tensor *result = forward->pooled != NULL ? forward->pooled : forward->result;
     if (status == DW_OK && slice->row_count > 0) {
-        status = dw_device_view_place(slice->view, forward->logits, slice->logits, err);
+        status = dw_device_view_place(slice->view, result, slice->rows, err);
     }
     if (status != DW_OK) {
         return status;
+    }
+    if (forward->pooled != NULL) { /* the result is a view of it */
+        forward->result->buffer = forward->pooled->buffer;
+        forward->result->data = forward->pooled->data;
     }
     for (size_t i = 0; i < graph->kv_view_count; i++) {
         struct ggml_tensor *tensor = graph->kv_views[i];
@@ -187,14 +193,22 @@ static dw_status place(dw_step_graph *graph, const dw_slice *slice, dw_error *er
     return DW_OK;
 }
 
+/* The largest input of the host's making, or more. */
+static size_t staging_bytes(const dw_forward_graph *forward)
+{
+    size_t bytes = ggml_nbytes(forward->positions);
+    bytes += forward->mask != NULL ? ggml_nbytes(forward->mask) : 0;
+    bytes += forward->records != NULL ? ggml_nbytes(forward->records) : 0;
+    return bytes;
+}
+
 /* Once, after `place`: give work memory to all that has no address yet. */
 static dw_status allocate(dw_step_graph *graph, const dw_device *device, dw_error *err)
 {
     ggml_backend_buffer_type_t type = dw_device_buffer_type(device);
     if (!ggml_backend_buft_is_host(type) && graph->staging == NULL) {
         DW_ASSERT(graph->attention == NULL);
-        graph->staging =
-            dw_alloc(1, ggml_nbytes(graph->forward.mask) + ggml_nbytes(graph->forward.records));
+        graph->staging = dw_alloc(1, staging_bytes(&graph->forward));
         if (graph->staging == NULL) {
             return dw_fail(err, DW_E_MEMORY, "no memory for a graph's inputs");
         }
@@ -238,6 +252,18 @@ static void fill_positions(dw_step_graph *graph, uint32_t start)
         int32_t *positions = input_of(graph, tensor);
         for (uint32_t i = 0; i < graph->size.token_count; i++) {
             positions[i] = (int32_t)(start + i);
+        }
+        input_done(graph, tensor);
+    }
+}
+
+static void fill_token_shares(dw_step_graph *graph, const dw_slice *slice)
+{
+    struct ggml_tensor *tensor = graph->forward.shares;
+    if (is_used(tensor)) {
+        float *shares = input_of(graph, tensor);
+        for (uint32_t i = 0; i < graph->size.token_count; i++) {
+            shares[i] = i < slice->share_count ? slice->share : 0.0f;
         }
         input_done(graph, tensor);
     }
@@ -298,12 +324,20 @@ static dw_status find_cache(graph_cache **out, dw_model_extra *extra, dw_error *
  * smaller pieces). */
 static uint32_t kv_count_of(dw_model *model, const dw_slice *slice)
 {
+    if (slice->log == NULL) {
+        return 0;
+    }
     uint32_t end = dw_kv_log_length(slice->log) + slice->token_count;
     bool host = dw_device_facts(dw_model_device(model))->kind == DW_DEVICE_CPU;
     if (host && end > PLAIN_RECORDS_MAX) {
         return 0;
     }
     return (end + DW_KV_STEP_TOKENS - 1) / DW_KV_STEP_TOKENS * DW_KV_STEP_TOKENS;
+}
+
+uint32_t dw_result_length(const dw_model_shape *shape, dw_forward_result result)
+{
+    return result == DW_RESULT_LOGITS ? shape->vocab_count : shape->embedding_length;
 }
 
 dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_slice *slice,
@@ -314,14 +348,16 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
     if (status != DW_OK) {
         return status;
     }
-    uint32_t start = dw_kv_log_length(slice->log);
+    uint32_t start = slice->log != NULL ? dw_kv_log_length(slice->log) : 0;
     dw_forward_size size = {.token_count = slice->token_count,
                             .kv_count = kv_count_of(model, slice),
                             .row_count = slice->row_count,
                             .kv_type = slice->kv_type,
-                            .long_context = dw_kv_log_capacity(slice->log) >
-                                            dw_model_shape_of(model)->rope_context};
-    DW_ASSERT(size.kv_count <= dw_kv_log_committed(slice->log));
+                            .result = slice->result};
+    if (slice->log != NULL) {
+        DW_ASSERT(size.kv_count <= dw_kv_log_committed(slice->log));
+        size.long_context = dw_kv_log_capacity(slice->log) > dw_model_shape_of(model)->rope_context;
+    }
     dw_step_graph *graph = NULL;
     status = find_graph(&graph, model, cache, &size, err);
     if (status != DW_OK) {
@@ -336,15 +372,17 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
         return status;
     }
     if (graph->attention != NULL) {
-        dw_attention_sequence sequence = {.records = dw_kv_log_base(slice->log),
-                                          .past = start,
-                                          .token_count = slice->token_count};
+        dw_attention_sequence sequence = {.past = start, .token_count = slice->token_count};
+        if (slice->log != NULL) {
+            sequence.records = dw_kv_log_base(slice->log);
+        }
         status = dw_attention_prepare(graph->attention, &sequence, 1, err);
         if (status != DW_OK) {
             return status;
         }
     }
     fill_positions(graph, start);
+    fill_token_shares(graph, slice);
     fill_records(graph, start);
     fill_mask(graph, graph->forward.mask, start, 0);
     fill_mask(graph, graph->forward.window_mask, start, dw_model_shape_of(model)->window);

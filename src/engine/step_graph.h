@@ -15,15 +15,23 @@ typedef struct dw_step_graph dw_step_graph;
 
 /* A slice of a step: what one run of a graph reads and writes. */
 typedef struct dw_slice {
-    dw_kv_log *log;              /* with room reserved for all of the slice's tokens */
+    dw_kv_log *log;              /* with room for all of the slice's tokens; NULL: an encoder */
     struct dw_device_view *view; /* of the memory that tokens and logits lie in */
     int32_t *tokens;             /* [token_count] */
     uint32_t token_count;
     dw_kv_type kv_type; /* the log's */
-    float *logits;      /* [row_count][vocab_count]; NULL with 0 rows */
+    dw_forward_result result;
+    float *rows; /* the result, [row_count][dw_result_length]; NULL with 0 rows */
     uint32_t row_count;
+    /* With DW_RESULT_POOLED `rows` is one row, added to what stands there: the hidden states of
+     * the first share_count tokens, each times `share`. */
+    float share;
+    uint32_t share_count;
     const volatile bool *cancel; /* may be NULL */
 } dw_slice;
+
+/* Floats in a row of a result. */
+uint32_t dw_result_length(const dw_model_shape *shape, dw_forward_result result);
 
 /* Compute a slice's tokens as those that follow the log's length, which stays as it is.
  * `extra` is what dw_model_lock gave. Errors: those of dw_device_view_place, DW_E_UNSUPPORTED (the

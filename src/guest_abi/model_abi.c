@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "driftwood_abi.h"
 #include "engine/context.h"
+#include "engine/embed.h"
 #include "guest_abi/guest_abi.h"
 #include "model/json_grammar.h"
 #include "model/sampler.h"
@@ -25,6 +26,8 @@ static_assert(offsetof(dw_sampler_params, temperature_range) == DW_SAMPLER_PARAM
               "what the first guests give");
 static_assert(sizeof(dw_logit_bias) == 8, "the layout that guests were compiled with");
 static_assert(sizeof(dw_model_facts) == 64, "the layout that guests were compiled with");
+static_assert(DW_POOLING_NONE == (int)DW_POOL_NONE && DW_POOLING_LAST == (int)DW_POOL_LAST,
+              "the numbers that guests were compiled with");
 
 /* A host function of the table: it gets the arguments and answers a result or a status. */
 #define DW_MODEL_CALL(name)                                                                        \
@@ -150,6 +153,8 @@ static int32_t model_facts(dw_instance *instance, const wasmtime_val_raw_t *args
         .has_chat_template = dw_vocab_chat_template(vocab) != NULL,
         .parameter_count = info.parameter_count,
         .kv_bytes_per_token = info.kv_bytes_per_token,
+        .is_encoder = info.encoder,
+        .pooling = (int32_t)dw_model_shape_of(model)->pooling,
     };
     return DW_OK;
 }
@@ -448,24 +453,26 @@ static dw_status forward_ranges(dw_instance *instance, const dw_context *context
 {
     uint32_t count = u32(&args[2]);
     uint32_t rows = u32(&args[4]);
-    bool wants_logits = args[3].i32 != 0;
+    bool wants_rows = args[3].i32 != 0;
+    bool hidden = step->result == DW_RESULT_HIDDEN;
     if (count == 0) {
         return dw_fail(err, DW_E_ARG, "count: 0 tokens");
     }
-    if (wants_logits != (rows > 0)) {
-        return dw_fail(err, DW_E_ARG, "rows: %u, logits at %u: both or neither", rows,
-                       u32(&args[3]));
+    if (wants_rows != (rows > 0)) {
+        return dw_fail(err, DW_E_ARG, "rows: %u, %s at %u: both or neither", rows,
+                       hidden ? "hidden" : "logits", u32(&args[3]));
     }
     dw_model_info info;
     dw_model_describe(dw_context_model(context), &info);
+    uint32_t row_length = hidden ? info.embedding_length : info.vocab_count;
     void *tokens;
     void *logits;
     dw_status status = dw_instance_range(instance, "tokens", u32(&args[1]), count, sizeof(int32_t),
                                          sizeof(int32_t), &tokens, err);
     if (status == DW_OK) {
-        status =
-            dw_instance_range(instance, "logits", u32(&args[3]), (uint64_t)rows * info.vocab_count,
-                              sizeof(float), sizeof(float), &logits, err);
+        status = dw_instance_range(instance, hidden ? "hidden" : "logits", u32(&args[3]),
+                                   (uint64_t)rows * row_length, sizeof(float), sizeof(float),
+                                   &logits, err);
     }
     if (status != DW_OK) {
         return status;
@@ -477,8 +484,9 @@ static dw_status forward_ranges(dw_instance *instance, const dw_context *context
     return DW_OK;
 }
 
-/* context, tokens, count, logits, rows */
-static int32_t forward(dw_instance *instance, const wasmtime_val_raw_t *args)
+/* context, tokens, count, logits or hidden states, rows */
+static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args,
+                           dw_forward_result result)
 {
     dw_error *err = dw_instance_error(instance);
     dw_context *context = context_of(instance, args[0].i32);
@@ -493,6 +501,7 @@ static int32_t forward(dw_instance *instance, const wasmtime_val_raw_t *args)
         .cancel = dw_instance_cancel_flag(instance),
         .on_progress = report_progress,
         .user = instance,
+        .result = result,
     };
     dw_status status = forward_ranges(instance, context, args, &step, err);
     if (status == DW_OK) {
@@ -503,7 +512,88 @@ static int32_t forward(dw_instance *instance, const wasmtime_val_raw_t *args)
     }
     return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
 }
+
+static int32_t forward(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return forward_for(instance, args, DW_RESULT_LOGITS);
+}
 DW_MODEL_CALL(forward)
+
+static int32_t forward_hidden(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return forward_for(instance, args, DW_RESULT_HIDDEN);
+}
+DW_MODEL_CALL(forward_hidden)
+
+/* ---- embeddings --------------------------------------------------------------------------- */
+
+static dw_status embed_ranges(dw_instance *instance, const wasmtime_val_raw_t *args,
+                              uint32_t row_length, dw_embed_step *step, dw_error *err)
+{
+    uint32_t count = u32(&args[2]);
+    uint32_t rows = step->pooling == DW_POOL_NONE ? count : 1;
+    void *tokens;
+    void *embedding;
+    uint32_t limit = dw_instance_context_tokens_max(instance);
+    if (count == 0) {
+        return dw_fail(err, DW_E_ARG, "count: 0 tokens");
+    }
+    if (limit > 0 && count > limit) {
+        return dw_fail(err, DW_E_LIMIT, "count: %u tokens, this guest may use %u at a time", count,
+                       limit);
+    }
+    dw_status status = dw_instance_range(instance, "tokens", u32(&args[1]), count, sizeof(int32_t),
+                                         sizeof(int32_t), &tokens, err);
+    if (status == DW_OK) {
+        status =
+            dw_instance_range(instance, "embedding", u32(&args[5]), (uint64_t)rows * row_length,
+                              sizeof(float), sizeof(float), &embedding, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    step->tokens = tokens;
+    step->token_count = count;
+    step->rows = embedding;
+    return DW_OK;
+}
+
+/* model, tokens, count, pooling, flags, embedding */
+static int32_t embed(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_model *model = model_of(instance, args[0].i32);
+    int32_t pooling = args[3].i32;
+    if (model == NULL) {
+        return err->code;
+    }
+    if (pooling < DW_POOLING_MODEL || pooling > DW_POOLING_LAST) {
+        return dw_fail(err, DW_E_ARG, "pooling: %d, allowed are %d to %d", pooling,
+                       DW_POOLING_MODEL, DW_POOLING_LAST);
+    }
+    if ((u32(&args[4]) & ~(uint32_t)DW_EMBED_NORMALIZE) != 0) {
+        return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 is known", u32(&args[4]));
+    }
+    if (dw_instance_cancelled(instance)) {
+        return dw_fail(err, DW_E_CANCELLED, "cancelled");
+    }
+    const dw_model_shape *shape = dw_model_shape_of(model);
+    dw_embed_step step = {
+        .pooling = pooling == DW_POOLING_MODEL ? shape->pooling : (dw_pooling)pooling,
+        .normalize = u32(&args[4]) == DW_EMBED_NORMALIZE,
+        .counters = dw_instance_counters(instance),
+        .cancel = dw_instance_cancel_flag(instance),
+    };
+    dw_status status = embed_ranges(instance, args, shape->embedding_length, &step, err);
+    if (status == DW_OK) {
+        status = dw_instance_view(instance, &step.view, err);
+    }
+    if (status == DW_OK) {
+        status = dw_embed(model, &step, err);
+    }
+    return status != DW_OK ? (int32_t)status : (int32_t)shape->embedding_length;
+}
+DW_MODEL_CALL(embed)
 
 /* ---- sampling ----------------------------------------------------------------------------- */
 
@@ -749,6 +839,8 @@ const dw_import dw_model_imports[] = {
     {"context_capacity", "i:i", call_context_capacity},
     {"context_trim", "ii:i", call_context_trim},
     {"forward", "iiiii:i", call_forward},
+    {"forward_hidden", "iiiii:i", call_forward_hidden},
+    {"embed", "iiiiii:i", call_embed},
     {"sampler_create", "ii:i", call_sampler_create},
     {"sampler_close", "i:i", call_sampler_close},
     {"sampler_logit_bias", "iii:i", call_sampler_logit_bias},

@@ -79,6 +79,19 @@ static const dw_architecture architectures[] = {
      .norm = DW_NORM_LAYER,
      .ffn = DW_FFN_PLAIN,
      .activation = DW_GELU},
+    {.name = "bert",
+     .rope_mode = GGML_ROPE_TYPE_NEOX,
+     .norm = DW_NORM_LAYER,
+     .norm_place = DW_NORM_SUM,
+     .ffn = DW_FFN_PLAIN,
+     .activation = DW_GELU,
+     .encoder = true,
+     .learned_positions = true},
+    {.name = "nomic-bert",
+     .rope_mode = GGML_ROPE_TYPE_NEOX,
+     .norm = DW_NORM_LAYER,
+     .norm_place = DW_NORM_SUM,
+     .encoder = true},
 };
 #define ARCHITECTURE_COUNT (sizeof architectures / sizeof architectures[0])
 
@@ -168,7 +181,8 @@ static dw_status find_architecture(const dw_gguf *gguf, const dw_architecture **
 /* What changes the computation but is not in the table: better refused than wrong. */
 static void refuse_unknown(key_reader *in)
 {
-    static const char *const unknown[] = {"nextn_predict_layers", "expert_group_count"};
+    static const char *const unknown[] = {"nextn_predict_layers", "expert_group_count",
+                                          "moe_every_n_layers"};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0] && in->status == DW_OK; i++) {
         uint32_t value = 0;
         name_key(in, unknown[i]);
@@ -263,7 +277,7 @@ static void read_rope(key_reader *in, dw_model_shape *shape)
     } else if (shape->rope_base <= 0) {
         in->status = dw_fail(in->err, DW_E_FORMAT, "%s.rope.freq_base is %g, must be above 0",
                              in->prefix, (double)shape->rope_base);
-    } else if (!rotates) {
+    } else if (!rotates || shape->architecture->learned_positions) {
         shape->rope_dims = 0;
     }
 }
@@ -437,6 +451,48 @@ static void read_scales(key_reader *in, dw_model_shape *shape)
     shape->embedding_scale = shape->embedding_scale > 0 ? shape->embedding_scale : 1.0f;
 }
 
+/* Whether tokens see those behind them is the architecture's affair: a file that says otherwise is
+ * another model under its name. */
+static void read_causal(key_reader *in, const dw_model_shape *shape)
+{
+    bool encoder = shape->architecture->encoder;
+    bool causal = !encoder;
+    if (in->status != DW_OK) {
+        return;
+    }
+    name_key(in, "attention.causal");
+    dw_status status = dw_gguf_bool(in->gguf, in->key, &causal, in->err);
+    in->status = status == DW_E_NOT_FOUND ? DW_OK : status;
+    if (in->status == DW_OK && causal == encoder) {
+        in->status =
+            dw_fail(in->err, DW_E_UNSUPPORTED, "key '%s' is %s: with '%s' only %s is supported",
+                    in->key, causal ? "true" : "false", in->prefix, encoder ? "false" : "true");
+    }
+}
+
+static void read_embedding(key_reader *in, dw_model_shape *shape)
+{
+    bool encoder = shape->architecture->encoder;
+    uint32_t pooling = encoder ? DW_POOL_MEAN : DW_POOL_LAST;
+    if (in->status != DW_OK) {
+        return;
+    }
+    name_key(in, "pooling_type");
+    dw_status status = dw_gguf_u32(in->gguf, in->key, &pooling, in->err);
+    in->status = status == DW_E_NOT_FOUND ? DW_OK : status;
+    if (in->status == DW_OK && pooling > DW_POOL_LAST) {
+        in->status = dw_fail(in->err, DW_E_UNSUPPORTED,
+                             "key '%s' is %u: supported are 0 (none), 1 (mean), 2 (first) and 3 "
+                             "(last)",
+                             in->key, pooling);
+    }
+    shape->pooling = (dw_pooling)pooling;
+    const dw_gguf_tensor *types = dw_gguf_tensor_find(in->gguf, "token_types.weight");
+    if (encoder && types != NULL && types->ne[1] > 0 && types->ne[1] <= UINT16_MAX) {
+        shape->token_type_count = (uint32_t)types->ne[1];
+    }
+}
+
 dw_status dw_architecture_shape(const dw_gguf *gguf, dw_model_shape *shape, dw_error *err)
 {
     *shape = (dw_model_shape){0};
@@ -458,6 +514,8 @@ dw_status dw_architecture_shape(const dw_gguf *gguf, dw_model_shape *shape, dw_e
     read_window(&in, shape);
     read_experts(&in, shape);
     read_scales(&in, shape);
+    read_causal(&in, shape);
+    read_embedding(&in, shape);
     if (in.status != DW_OK) {
         return in.status;
     }

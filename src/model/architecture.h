@@ -12,8 +12,14 @@ typedef enum dw_norm {
     DW_NORM_LAYER /* of mean and variance, with weights and biases (Ba and others, 2016) */
 } dw_norm;
 
-/* Which side of attention and of the feed-forward part is normed. */
-typedef enum dw_norm_place { DW_NORM_BEFORE, DW_NORM_AFTER, DW_NORM_AROUND } dw_norm_place;
+/* Which side of attention and of the feed-forward part is normed; or what comes of adding their
+ * results to what they were given (Vaswani and others, 2017). */
+typedef enum dw_norm_place {
+    DW_NORM_BEFORE,
+    DW_NORM_AFTER,
+    DW_NORM_AROUND,
+    DW_NORM_SUM
+} dw_norm_place;
 
 /* How queries and keys are normed before they are rotated. */
 typedef enum dw_qk_norm {
@@ -29,6 +35,14 @@ typedef enum dw_ffn {
 } dw_ffn;
 
 typedef enum dw_activation { DW_SILU, DW_GELU } dw_activation;
+
+/* How the hidden states of a text's tokens become one embedding: the numbers are GGUF's. */
+typedef enum dw_pooling {
+    DW_POOL_NONE = 0, /* not at all: each token's */
+    DW_POOL_MEAN = 1,
+    DW_POOL_FIRST = 2, /* the first token's, CLS in BERT's words */
+    DW_POOL_LAST = 3
+} dw_pooling;
 
 typedef enum dw_experts {
     DW_EXPERTS_NONE,
@@ -47,6 +61,8 @@ typedef struct dw_architecture {
     dw_ffn ffn;
     dw_activation activation;
     dw_experts experts;
+    bool encoder;              /* tokens attend to all others; embeddings come of it, no logits */
+    bool learned_positions;    /* a row a position is added to the embeddings */
     bool experts_sum_to_one;   /* the chosen experts' weights are scaled to that */
     bool embedding_times_root; /* embeddings are multiplied by the root of their length */
     bool scales_queries;       /* and not scores: it rounds otherwise */
@@ -73,6 +89,8 @@ typedef struct dw_model_shape {
     uint32_t head_dim;
     uint32_t ff_length;
     float norm_epsilon;
+    dw_pooling pooling;        /* the file's, else the last token's, or the mean with an encoder */
+    uint32_t token_type_count; /* an encoder's; 0: it tells no types of token apart */
 
     uint32_t expert_count;      /* 0: the feed-forward part is one */
     uint32_t expert_used_count; /* each token's */

@@ -174,6 +174,13 @@ static uint32_t first_seen(uint32_t position, uint32_t window)
     return window > 0 && position >= window ? position - window + 1 : 0;
 }
 
+/* Of the step's own tokens, the last that `token` sees. */
+static uint32_t last_seen_token(const dw_attention_sequence *sequence, uint32_t token)
+{
+    bool encoder = sequence->records == NULL;
+    return encoder ? sequence->token_count - 1 : token;
+}
+
 /* `one` for all heads of keys and values, in parts where its records are many. */
 static dw_status add_tile(const dw_attention *attention, work_list *list, unit *one, dw_error *err)
 {
@@ -215,7 +222,7 @@ static dw_status add_sequence(const dw_attention *attention, work_list *list, ui
         one.row_count = rows - row < step ? rows - row : step;
         uint32_t last = row + one.row_count - 1;
         one.from = first_seen(sequence->past + row / group, window);
-        one.to = sequence->past + last / group + 1;
+        one.to = sequence->past + last_seen_token(sequence, last / group) + 1;
         dw_status status = add_tile(attention, list, &one, err);
         if (status != DW_OK) {
             return status;
@@ -402,7 +409,7 @@ static void gather_rows(const layer_work *work, const unit *one, const struct gg
             place->queries[(size_t)i * head_dim + k] = from[k] * work->scale;
         }
         place->first[i] = first_seen(sequence->past + token, window);
-        place->end[i] = sequence->past + token + 1;
+        place->end[i] = sequence->past + last_seen_token(sequence, token) + 1;
     }
 }
 
@@ -461,36 +468,48 @@ static void merge(const layer_work *work, const unit *one, struct ggml_tensor *d
     }
 }
 
+/* The keys or values of a unit's head: in the log, or with an encoder in the graph's tensors. */
+static const unsigned char *head_base(const layer_work *work, const unit *one,
+                                      const struct ggml_tensor *dst, uint32_t part)
+{
+    const dw_attention *attention = work->attention;
+    const dw_attention_sequence *sequence = &attention->sequences[one->sequence];
+    size_t head_offset = one->kv_head * attention->head_bytes;
+    if (sequence->records != NULL) {
+        return record_part(attention, sequence->records, work->index, part) + head_offset;
+    }
+    const unsigned char *rows = dst->src[1 + part]->data;
+    return rows + sequence->first_token * dst->src[1]->nb[2] + head_offset;
+}
+
 static void run_unit(layer_work *work, const unit *one, struct ggml_tensor *dst,
                      const workplace *place)
 {
     const dw_attention *attention = work->attention;
-    const dw_attention_sequence *sequence = &attention->sequences[one->sequence];
     uint32_t head_dim = attention->shape->head_dim;
-    size_t head_offset = one->kv_head * attention->head_bytes;
     bool cut = one->part_count > 1;
     partial into = {.maxima = place->maxima, .sums = place->sums, .output = place->output};
     if (cut) {
         into = partial_at(attention, one->first_partial + one->part);
     }
     gather_rows(work, one, dst->src[0], place);
-    dw__tile tile = {
-        .keys = record_part(attention, sequence->records, work->index, 0) + head_offset,
-        .values = record_part(attention, sequence->records, work->index, 1) + head_offset,
-        .stride = attention->record_bytes,
-        .type = attention->type,
-        .head_dim = head_dim,
-        .row_count = one->row_count,
-        .queries = place->queries,
-        .from = one->from,
-        .to = one->to,
-        .first = place->first,
-        .end = place->end,
-        .cap = attention->shape->attention_cap,
-        .maxima = into.maxima,
-        .sums = into.sums,
-        .output = into.output,
-        .scratch = place->kernel};
+    bool encoder = attention->sequences[one->sequence].records == NULL;
+    dw__tile tile = {.keys = head_base(work, one, dst, 0),
+                     .values = head_base(work, one, dst, 1),
+                     .stride = encoder ? dst->src[1]->nb[2] : attention->record_bytes,
+                     .type = attention->type,
+                     .head_dim = head_dim,
+                     .row_count = one->row_count,
+                     .queries = place->queries,
+                     .from = one->from,
+                     .to = one->to,
+                     .first = place->first,
+                     .end = place->end,
+                     .cap = attention->shape->attention_cap,
+                     .maxima = into.maxima,
+                     .sums = into.sums,
+                     .output = into.output,
+                     .scratch = place->kernel};
     attention->kernel->attend(&tile);
     if (!cut) {
         for (uint32_t row = 0; row < one->row_count; row++) {
@@ -531,5 +550,14 @@ struct ggml_tensor *dw_attention_attend(dw_attention *attention, struct ggml_con
     struct ggml_tensor *args[] = {queries, appended};
     int64_t row = (int64_t)attention->shape->head_count * attention->shape->head_dim;
     return ggml_custom_4d(ggml, GGML_TYPE_F32, row, queries->ne[2], 1, 1, args, 2, attend,
+                          GGML_N_TASKS_MAX, &attention->layers[layer]);
+}
+
+struct ggml_tensor *dw_attention_encode(dw_attention *attention, struct ggml_context *ggml,
+                                        uint32_t layer, struct ggml_tensor **qkv)
+{
+    DW_ASSERT(attention->type == DW_KV_F32 && qkv[1]->nb[2] == qkv[2]->nb[1]);
+    int64_t row = (int64_t)attention->shape->head_count * attention->shape->head_dim;
+    return ggml_custom_4d(ggml, GGML_TYPE_F32, row, qkv[0]->ne[2], 1, 1, qkv, 3, attend,
                           GGML_N_TASKS_MAX, &attention->layers[layer]);
 }

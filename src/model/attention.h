@@ -4,7 +4,9 @@
  *
  * Work is cut by sequence, head of keys and values, rows of queries and, for few rows over many
  * records, by record; how depends on the sequence's own length alone. A sequence's numbers are
- * therefore the same whatever else is in the step, and however many threads there are. */
+ * therefore the same whatever else is in the step, and however many threads there are.
+ *
+ * An encoder's tokens attend to all of their text, in floats and without a log. */
 #ifndef DW_MODEL_ATTENTION_H
 #define DW_MODEL_ATTENTION_H
 
@@ -17,7 +19,7 @@ typedef struct dw_attention dw_attention;
 
 /* One sequence's share of a step. */
 typedef struct dw_attention_sequence {
-    unsigned char *records; /* its log's first; room for past + token_count */
+    unsigned char *records; /* its log's first; room for past + token_count. NULL: an encoder's */
     uint32_t past;          /* records before this step */
     uint32_t first_token;   /* of the step's tokens */
     uint32_t token_count;
@@ -46,6 +48,12 @@ struct ggml_tensor *dw_attention_append(dw_attention *attention, struct ggml_con
 struct ggml_tensor *dw_attention_attend(dw_attention *attention, struct ggml_context *ggml,
                                         uint32_t layer, struct ggml_tensor *queries,
                                         struct ggml_tensor *appended);
+
+/* An encoder's, instead of the two above: qkv[0] queries [head_dim, heads, tokens], [1] keys
+ * [head_dim, kv_heads, tokens] and [2] values [head_dim * kv_heads, tokens], F32 ->
+ * [heads * head_dim, tokens]. */
+struct ggml_tensor *dw_attention_encode(dw_attention *attention, struct ggml_context *ggml,
+                                        uint32_t layer, struct ggml_tensor **qkv);
 
 /* Before each run: whose tokens the step has, all of them and in order. Allocates only where a
  * step is larger than any before. Errors: DW_E_MEMORY. */

@@ -17,6 +17,7 @@ typedef struct builder {
     int64_t row_count;
     struct ggml_tensor *rope_factors; /* NULL: none */
     dw_kv_type kv_type;
+    dw_forward_result result;
     dw_attention *attention; /* NULL: ggml's */
     dw_logit_rows *logit_rows;
 } builder;
@@ -205,12 +206,48 @@ static struct ggml_tensor *flash_attention(builder *b, struct ggml_tensor *q, ui
                            b->token_count);
 }
 
+/* An encoder's by ggml, for devices that our attention does not run on. Each token attends to all:
+ * q, k [head_dim, heads, tokens], v [head_dim * heads, tokens] -> [heads * head_dim, tokens] */
+static struct ggml_tensor *full_attention(builder *b, struct ggml_tensor *q, struct ggml_tensor *k,
+                                          struct ggml_tensor *v)
+{
+    int64_t head_dim = b->shape->head_dim;
+    int64_t kv_heads = b->shape->kv_head_count;
+    q = ggml_permute(b->ggml, q, 0, 2, 1, 3);
+    k = ggml_permute(b->ggml, k, 0, 2, 1, 3);
+    struct ggml_tensor *scores = ggml_mul_mat(b->ggml, k, q); /* [tokens, tokens, heads] */
+    (void)ggml_prec_set_acc(scores, GGML_PREC_F32);
+    scores = ggml_soft_max_ext(b->ggml, scores, NULL, b->shape->attention_scale, 0.0f);
+    v = ggml_view_3d(b->ggml, v, head_dim, kv_heads, b->token_count,
+                     (size_t)head_dim * sizeof(float), v->nb[1], 0);
+    v = ggml_cont(b->ggml, ggml_permute(b->ggml, v, 1, 2, 0, 3)); /* [tokens, head_dim, heads] */
+    struct ggml_tensor *y = ggml_mul_mat(b->ggml, v, scores);     /* [head_dim, tokens, heads] */
+    y = ggml_permute(b->ggml, y, 0, 2, 1, 3);
+    return ggml_cont_2d(b->ggml, y, head_dim * b->shape->head_count, b->token_count);
+}
+
+static struct ggml_tensor *encode(builder *b, const projections *p, struct ggml_tensor *q,
+                                  uint32_t index)
+{
+    struct ggml_tensor *k = rope(b, p->k, index);
+    struct ggml_tensor *v = p->v;
+    if (k->nb[2] != v->nb[1]) { /* cut from the one matrix's result, and k rotated since */
+        v = ggml_cont(b->ggml, v);
+    }
+    return b->attention != NULL ? dw_attention_encode(b->attention, b->ggml, index,
+                                                      (struct ggml_tensor *[]){q, k, v})
+                                : full_attention(b, q, k, v);
+}
+
 /* x [embedding, tokens], normed -> [embedding, tokens] */
 static struct ggml_tensor *attention(builder *b, const dw_layer_weights *layer, uint32_t index,
                                      struct ggml_tensor *x)
 {
     projections p = project(b, layer, x, true);
     struct ggml_tensor *q = rope(b, p.q, index);
+    if (b->shape->architecture->encoder) {
+        return linear(b, &layer->attn_out, encode(b, &p, q, index));
+    }
     /* Before K and V, so that q is computed from x while x is still warm. */
     ggml_build_forward_expand(b->out->graph, q);
     struct ggml_tensor *appended = append_keys_and_values(b, &p, index);
@@ -318,13 +355,13 @@ static struct ggml_tensor *wanted_rows(builder *b, struct ggml_tensor *x)
 }
 
 /* What a part gives, as it is added to what it was given. */
-static struct ggml_tensor *with_residual(builder *b, struct ggml_tensor *post_norm,
+static struct ggml_tensor *with_residual(builder *b, const dw_linear *post_norm,
                                          struct ggml_tensor *y, struct ggml_tensor *x)
 {
-    if (post_norm != NULL) {
-        y = rms_norm(b, post_norm, y);
-    }
-    return ggml_add(b->ggml, scaled(b, y, b->shape->residual_scale), x);
+    bool of_sum = b->shape->architecture->norm_place == DW_NORM_SUM;
+    y = of_sum ? y : norm(b, post_norm, y);
+    y = ggml_add(b->ggml, scaled(b, y, b->shape->residual_scale), x);
+    return of_sum ? norm(b, post_norm, y) : y;
 }
 
 static struct ggml_tensor *logits(builder *b, struct ggml_tensor *x)
@@ -338,11 +375,53 @@ static struct ggml_tensor *logits(builder *b, struct ggml_tensor *x)
     return x;
 }
 
+/* Hidden states x [embedding, tokens] times their shares, added to what stands in `pooled`: over
+ * several slices of a text that makes one embedding. */
+static struct ggml_tensor *pool(builder *b, struct ggml_tensor *x)
+{
+    struct ggml_tensor *by_element = ggml_cont(b->ggml, ggml_transpose(b->ggml, x));
+    struct ggml_tensor *sum = ggml_mul_mat(b->ggml, by_element, b->out->shares);
+    return ggml_add_inplace(b->ggml, b->out->pooled, sum);
+}
+
+/* Token embeddings; with an encoder also those of positions and of the first type, all normed. */
+static struct ggml_tensor *embeddings(builder *b)
+{
+    const dw_model_weights *weights = b->weights;
+    struct ggml_tensor *x = ggml_get_rows(b->ggml, weights->token_embedding, b->out->tokens);
+    x = scaled(b, x, b->shape->embedding_scale);
+    if (weights->type_embedding != NULL) {
+        int64_t length = b->shape->embedding_length;
+        x = ggml_add(b->ggml, x, ggml_view_1d(b->ggml, weights->type_embedding, length, 0));
+    }
+    if (weights->position_embedding != NULL) {
+        x = ggml_add(b->ggml,
+                     ggml_get_rows(b->ggml, weights->position_embedding, b->out->positions), x);
+    }
+    return norm(b, &weights->embedding_norm, x);
+}
+
+static void build_result(builder *b, struct ggml_tensor *x)
+{
+    switch (b->result) {
+    case DW_RESULT_LOGITS:
+        b->out->result = logits(b, x);
+        break;
+    case DW_RESULT_HIDDEN:
+        b->out->result = norm(b, &b->weights->output_norm, x);
+        break;
+    case DW_RESULT_POOLED:
+        b->out->result = pool(b, norm(b, &b->weights->output_norm, x));
+        break;
+    }
+    ggml_set_output(b->out->result);
+    ggml_build_forward_expand(b->out->graph, b->out->result);
+}
+
 static void build_layers(builder *b)
 {
     uint32_t layer_count = b->shape->layer_count;
-    struct ggml_tensor *x = ggml_get_rows(b->ggml, b->weights->token_embedding, b->out->tokens);
-    x = scaled(b, x, b->shape->embedding_scale);
+    struct ggml_tensor *x = embeddings(b);
     for (uint32_t i = 0; i < layer_count; i++) {
         const dw_layer_weights *layer = &b->weights->layers[i];
         bool last = i + 1 == layer_count;
@@ -357,18 +436,16 @@ static void build_layers(builder *b)
             y = wanted_rows(b, y);
             x = wanted_rows(b, x);
         }
-        x = with_residual(b, layer->attn_post_norm, y, x);
+        x = with_residual(b, &layer->attn_post_norm, y, x);
         y = feed_forward(b, layer, norm(b, &layer->ffn_norm, x));
-        x = with_residual(b, layer->ffn_post_norm, y, x);
+        x = with_residual(b, &layer->ffn_post_norm, y, x);
     }
     if (b->logit_rows != NULL) {
         x = norm(b, &b->weights->output_norm, x);
         ggml_build_forward_expand(b->out->graph, dw_logit_rows_node(b->logit_rows, b->ggml, x));
         return;
     }
-    b->out->logits = logits(b, x);
-    ggml_set_output(b->out->logits);
-    ggml_build_forward_expand(b->out->graph, b->out->logits);
+    build_result(b, x);
 }
 
 static struct ggml_tensor *input(builder *b, enum ggml_type type, const char *name, int64_t ne0,
@@ -398,7 +475,9 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
 {
     DW_ASSERT(size->token_count > 0 && size->row_count <= size->token_count);
     DW_ASSERT(size->attention != NULL || size->logit_rows == NULL);
-    DW_ASSERT(size->attention != NULL || size->kv_count >= size->token_count);
+    bool encoder = shape->architecture->encoder;
+    DW_ASSERT(encoder || size->attention != NULL || size->kv_count >= size->token_count);
+    DW_ASSERT(!encoder || (size->row_count > 0 && size->result != DW_RESULT_LOGITS));
     *out = (dw_forward_graph){0};
     builder b = {.ggml = ggml,
                  .shape = shape,
@@ -408,6 +487,7 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .kv_count = size->kv_count,
                  .row_count = size->row_count,
                  .kv_type = size->kv_type,
+                 .result = size->result,
                  .attention = size->attention,
                  .logit_rows = size->logit_rows};
     b.rope_factors = weights->rope_factors;
@@ -422,8 +502,12 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
     }
     out->tokens = input(&b, GGML_TYPE_I32, "tokens", b.token_count, 1);
     out->positions = input(&b, GGML_TYPE_I32, "positions", b.token_count, 1);
-    if (size->attention == NULL) {
+    if (size->attention == NULL && !encoder) {
         make_flash_inputs(&b);
+    }
+    if (size->result == DW_RESULT_POOLED) {
+        out->pooled = input(&b, GGML_TYPE_F32, "pooled", shape->embedding_length, 1);
+        out->shares = input(&b, GGML_TYPE_F32, "shares", b.token_count, 1);
     }
     if (size->logit_rows != NULL && b.row_count < b.token_count && b.row_count > 0) {
         out->wanted = input(&b, GGML_TYPE_I32, "wanted", b.row_count, 1);

@@ -1,5 +1,6 @@
-/* The ggml graph of one forward step: tokens in, K and V appended to a KV log, logits out. Built
- * here, placed and run by src/engine/. */
+/* The ggml graph of one forward step: tokens in, K and V appended to a KV log, logits or hidden
+ * states out. An encoder has no log: all of a text goes through at once. Built here, placed and run
+ * by src/engine/. */
 #ifndef DW_MODEL_FORWARD_GRAPH_H
 #define DW_MODEL_FORWARD_GRAPH_H
 
@@ -7,11 +8,20 @@
 #include "model/logit_rows.h"
 #include "model/weights.h"
 
+/* What a graph gives for tokens. The hidden state is what the last layer leaves, normed: logits are
+ * its product with the output matrix. */
+typedef enum dw_forward_result {
+    DW_RESULT_LOGITS, /* [vocab] */
+    DW_RESULT_HIDDEN, /* [embedding] */
+    DW_RESULT_POOLED  /* one row [embedding]: hidden states times shares, added up */
+} dw_forward_result;
+
 /* What a graph is made for. */
 typedef struct dw_forward_size {
     uint32_t token_count;
-    uint32_t kv_count;  /* records that ggml's attention looks at, padding included */
-    uint32_t row_count; /* of logits, for the last tokens; 0: none */
+    uint32_t kv_count;  /* records that ggml's attention looks at, padding included; of a log */
+    uint32_t row_count; /* of the result, for the last tokens; 0: none; all of them with POOLED */
+    dw_forward_result result; /* an encoder gives no logits */
     dw_kv_type kv_type;
     dw_logit_rows *logit_rows; /* of several sequences, with our attention; NULL: of one */
     dw_attention *attention;   /* ours, prepared before each run; NULL: ggml's flash attention */
@@ -23,7 +33,9 @@ typedef struct dw_forward_graph {
     struct ggml_cgraph *graph;
     struct ggml_tensor *tokens;    /* I32 [tokens] */
     struct ggml_tensor *positions; /* I32 [tokens] */
-    struct ggml_tensor *logits;    /* F32 [vocab, rows]; NULL where no rows are wanted */
+    struct ggml_tensor *result;    /* F32 [vocab or embedding, rows]; NULL: no rows are wanted */
+    struct ggml_tensor *pooled;    /* F32 [embedding], what the result is added to, in place */
+    struct ggml_tensor *shares;    /* F32 [tokens], of each in it. Both with DW_RESULT_POOLED */
     struct ggml_tensor *wanted;    /* I32 [rows]: tokens whose logits are wanted; of several only */
     /* What ggml's attention needs; NULL with ours: */
     struct ggml_tensor *records;     /* I64 [tokens]: where each token's record goes */

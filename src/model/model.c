@@ -253,6 +253,7 @@ void dw_model_describe(const dw_model *model, dw_model_info *info)
         .context_length = model->shape.context_length,
         .kv_bytes_per_token = dw_model_record_bytes(model),
         .weights_mapped = model->uploaded_count == 0,
+        .encoder = model->shape.architecture->encoder,
     };
 }
 
@@ -278,7 +279,8 @@ const dw_model_weights *dw_model_weights_of(const dw_model *model)
 
 size_t dw_model_record_bytes(const dw_model *model)
 {
-    return dw_kv_record_bytes(&model->shape, DW_KV_F16);
+    bool encoder = model->shape.architecture->encoder;
+    return encoder ? 0 : dw_kv_record_bytes(&model->shape, DW_KV_F16);
 }
 
 dw_model_extra *dw_model_lock(dw_model *model)

@@ -9,6 +9,7 @@
 #include "model/architecture.h"
 
 #define TOKEN_TYPE_BYTE 6
+#define WORD_PIECE_BYTES_MAX 256
 
 typedef struct token_table {
     dw_gguf_string *tokens; /* [count], as in the file */
@@ -167,15 +168,84 @@ static dw_status check_special(const dw_gguf *gguf, const token_table *table, dw
     return DW_OK;
 }
 
+/* WordPiece always has use for three tokens, adds two of them, and tries all lengths of piece that
+ * there are at each byte. libllama's own numbers for them are those of BERT's list. */
+static dw_status check_word_pieces(const dw_gguf *gguf, const token_table *table, dw_error *err)
+{
+    static const char *const names[] = {"bos", "unknown", "seperator"};
+    static const uint32_t defaults[] = {101, 100, 102};
+    for (size_t i = 0; i < 3; i++) {
+        char key[64];
+        (void)snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", names[i]);
+        if (!dw_gguf_has(gguf, key) && defaults[i] >= table->count) {
+            return dw_fail(err, DW_E_FORMAT, "key '%s' is missing, and %u is none of %zu tokens",
+                           key, defaults[i], table->count);
+        }
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->tokens[i].bytes > WORD_PIECE_BYTES_MAX) {
+            return dw_fail(err, DW_E_FORMAT,
+                           "tokenizer.ggml.tokens: token %zu is %zu bytes long, with 'bert' at "
+                           "most %d are allowed",
+                           i, table->tokens[i].bytes, WORD_PIECE_BYTES_MAX);
+        }
+    }
+    dw_gguf_array types = {0};
+    bool typed =
+        dw_gguf_array_of(gguf, "tokenizer.ggml.token_type", DW_GGUF_I32, &types, NULL) == DW_OK;
+    for (size_t i = 0; typed && i < types.count; i++) {
+        if (dw_gguf_array_i32(&types, i) == TOKEN_TYPE_BYTE) {
+            return dw_fail(err, DW_E_FORMAT,
+                           "tokenizer.ggml.token_type: token %zu is of type byte, 'bert' has none",
+                           i);
+        }
+    }
+    return DW_OK;
+}
+
+/* The unigram model's normaliser: a double array, its length in front, and texts behind. What they
+ * say is checked by libllama whenever it reads them. */
+static dw_status check_unigrams(const dw_gguf *gguf, const token_table *table, dw_error *err)
+{
+    static const char key[] = "tokenizer.ggml.precompiled_charsmap";
+    if (!dw_gguf_has(gguf, "tokenizer.ggml.unknown_token_id") && table->count <= 2) {
+        return dw_fail(err, DW_E_FORMAT, "key 'tokenizer.ggml.unknown_token_id' is missing");
+    }
+    if (!dw_gguf_has(gguf, "tokenizer.ggml.scores")) {
+        return dw_fail(err, DW_E_FORMAT, "key 'tokenizer.ggml.scores' is missing");
+    }
+    if (!dw_gguf_has(gguf, key)) {
+        return DW_OK;
+    }
+    dw_gguf_type type = dw_gguf_array_type(gguf, key) == DW_GGUF_I8 ? DW_GGUF_I8 : DW_GGUF_U8;
+    dw_gguf_array map = {0};
+    dw_status status = dw_gguf_array_of(gguf, key, type, &map, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    uint32_t array_bytes = 0;
+    if (map.count > sizeof array_bytes) {
+        memcpy(&array_bytes, map.elements, sizeof array_bytes);
+    }
+    if (map.count <= sizeof array_bytes || array_bytes >= map.count - sizeof array_bytes) {
+        return dw_fail(err, DW_E_FORMAT, "key '%s': an array of %u bytes in %zu", key, array_bytes,
+                       map.count);
+    }
+    return DW_OK;
+}
+
 /* Asked to put a token in front or behind, libllama aborts where that token does not exist. Its
  * defaults stand below 12, so any list longer than that has them. */
 static dw_status check_added(const dw_gguf *gguf, const token_table *table, dw_error *err)
 {
     static const char *const added[] = {"bos", "eos", "sep"};
     static const char *const tokens[] = {"bos", "eos", "seperator"};
+    dw_gguf_string kind = {.text = ""};
+    bool unigrams = dw_gguf_text(gguf, "tokenizer.ggml.model", &kind, NULL) == DW_OK &&
+                    equals(&kind, "t5"); /* adds an EOS and no BOS if nothing else is said */
     for (size_t i = 0; i < 3; i++) {
         char key[64];
-        bool adds = i == 0;
+        bool adds = i == (unigrams ? 1 : 0);
         (void)snprintf(key, sizeof key, "tokenizer.ggml.add_%s_token", added[i]);
         dw_status status = dw_gguf_bool(gguf, key, &adds, err);
         if (status != DW_OK && status != DW_E_NOT_FOUND) {
@@ -183,7 +253,7 @@ static dw_status check_added(const dw_gguf *gguf, const token_table *table, dw_e
         }
         char token[64];
         (void)snprintf(token, sizeof token, "tokenizer.ggml.%s_token_id", tokens[i]);
-        bool has_default = i < 2 && table->count >= 12;
+        bool has_default = (unigrams ? i == 1 : i < 2) && table->count >= 12;
         if (adds && !has_default && !dw_gguf_has(gguf, token)) {
             return dw_fail(err, DW_E_FORMAT, "the tokenizer adds a token but key '%s' is missing",
                            token);
@@ -192,7 +262,7 @@ static dw_status check_added(const dw_gguf *gguf, const token_table *table, dw_e
     return DW_OK;
 }
 
-/* The two kinds of tokenizer that the table's architectures come with. */
+/* The kinds of tokenizer that the table's architectures come with. */
 static dw_status check_kind(const dw_gguf *gguf, const token_table *table, dw_error *err)
 {
     dw_gguf_string kind;
@@ -207,10 +277,15 @@ static dw_status check_kind(const dw_gguf *gguf, const token_table *table, dw_er
     if (equals(&kind, "llama")) {
         return check_bytes(table, err);
     }
+    if (equals(&kind, "bert")) {
+        return check_word_pieces(gguf, table, err);
+    }
+    if (equals(&kind, "t5")) {
+        return check_unigrams(gguf, table, err);
+    }
     if (!equals(&kind, "gpt2")) {
         return dw_fail(err, DW_E_UNSUPPORTED,
-                       "tokenizer '%.*s' is not supported; there are: gpt2, "
-                       "llama",
+                       "tokenizer '%.*s' is not supported; there are: bert, gpt2, llama, t5",
                        kind.bytes < 64 ? (int)kind.bytes : 64, kind.text);
     }
     dw_gguf_string pre = {.text = "", .bytes = 0};

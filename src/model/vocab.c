@@ -15,8 +15,9 @@
 /* A text longer than this would keep the host busy for seconds in one call. */
 #define TEXT_BYTES_MAX ((size_t)16 << 20)
 /* libllama's SPM tokenizer takes quadratic time over bytes that its vocabulary lacks: 256 KiB of
- * them kept it busy for a quarter of a minute, and a guest may choose its text. */
-#define SPM_TEXT_BYTES_MAX ((size_t)128 << 10)
+ * them kept it busy for a quarter of a minute, and a guest may choose its text. WordPiece and the
+ * unigram model try all lengths of piece at each byte; their models take short texts. */
+#define SLOW_TEXT_BYTES_MAX ((size_t)128 << 10)
 /* Pre-tokenizers that libllama lacks hand-written code for run std::regex, which recurses once a
  * character of a match: a run of one kind of character longer than this could end the stack. */
 #define RUN_BYTES_MAX ((size_t)4 << 10)
@@ -92,7 +93,8 @@ static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
     static const char *const raw[] = {"gemma4", "sarvam-moe", "mmbert", "whitespace", NULL};
 
     enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
-    if (type == LLAMA_VOCAB_TYPE_SPM) {
+    if (type == LLAMA_VOCAB_TYPE_SPM || type == LLAMA_VOCAB_TYPE_WPM ||
+        type == LLAMA_VOCAB_TYPE_UGM) {
         return DW_OK;
     }
     char name[40] = "";
@@ -233,8 +235,8 @@ static int character_kind(unsigned char byte)
 static dw_status check_text(const dw_vocab *vocab, const char *text, size_t text_bytes,
                             dw_error *err)
 {
-    bool spm = llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_SPM;
-    size_t limit = spm ? SPM_TEXT_BYTES_MAX : TEXT_BYTES_MAX;
+    bool bpe = llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_BPE;
+    size_t limit = bpe ? TEXT_BYTES_MAX : SLOW_TEXT_BYTES_MAX;
     if (text_bytes > limit) {
         return dw_fail(err, DW_E_LIMIT, "text: %zu bytes in one call, limit %zu", text_bytes,
                        limit);

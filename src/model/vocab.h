@@ -27,9 +27,9 @@ bool dw_vocab_is_end(const dw_vocab *vocab, int32_t token);
 
 /* text [text_bytes] -> tokens [capacity]; `*count` is the number there are. `flags`: DW_TOKENIZE_*
  * of guest/driftwood_abi.h. Bytes that are not UTF-8 count as U+FFFD.
- * Errors: DW_E_SPACE (*count tells how many are needed), DW_E_ARG, DW_E_LIMIT (over
- * 16 MiB, with SPM 128 KiB; for
- * some pre-tokenizers a word of over 4 KiB), DW_E_MEMORY. */
+ * Errors: DW_E_SPACE (*count tells how many are needed), DW_E_ARG, DW_E_LIMIT (over 16 MiB, or
+ * 128 KiB with a tokenizer other than BPE; for some pre-tokenizers a word of over 4 KiB),
+ * DW_E_MEMORY. */
 dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text_bytes,
                             int32_t *tokens, size_t capacity, uint32_t flags, size_t *count,
                             dw_error *err);

@@ -213,14 +213,17 @@ static void make_feed_forward(tensor_maker *maker, dw_layer_weights *layer)
 static void make_layer(tensor_maker *maker, dw_layer_weights *layer)
 {
     dw_norm_place place = maker->shape->architecture->norm_place;
-    if (place != DW_NORM_AFTER) {
+    if (place == DW_NORM_BEFORE || place == DW_NORM_AROUND) {
         layer->attn_norm = make_norm(maker, "attn_norm");
         layer->ffn_norm = make_norm(maker, "ffn_norm");
     }
-    if (place != DW_NORM_BEFORE) {
-        uint32_t embedding = maker->shape->embedding_length;
-        layer->attn_post_norm = make_vector(maker, "post_attention_norm", embedding);
-        layer->ffn_post_norm = make_vector(maker, "post_ffw_norm", embedding);
+    if (place == DW_NORM_AFTER || place == DW_NORM_AROUND) {
+        layer->attn_post_norm = make_norm(maker, "post_attention_norm");
+        layer->ffn_post_norm = make_norm(maker, "post_ffw_norm");
+    }
+    if (place == DW_NORM_SUM) {
+        layer->attn_post_norm = make_norm(maker, "attn_output_norm");
+        layer->ffn_post_norm = make_norm(maker, "layer_output_norm");
     }
     make_attention(maker, layer);
     if (maker->shape->expert_count > 0) {
@@ -230,6 +233,29 @@ static void make_layer(tensor_maker *maker, dw_layer_weights *layer)
     }
 }
 
+/* What an encoder has round its layers. */
+static void make_encoder(tensor_maker *maker, dw_model_weights *weights)
+{
+    const dw_model_shape *shape = maker->shape;
+    tensor_sizes norm = {.columns = shape->embedding_length};
+    tensor_sizes positions = {.columns = shape->embedding_length, .rows = shape->context_length};
+    tensor_sizes types = {.columns = shape->embedding_length, .rows = shape->token_type_count};
+    if (shape->architecture->learned_positions) {
+        weights->position_embedding = make(maker, "position_embd.weight", REQUIRED, positions);
+    }
+    if (shape->token_type_count > 0) {
+        weights->type_embedding = make(maker, "token_types.weight", REQUIRED, types);
+        if (maker->status == DW_OK && weights->type_embedding->type != GGML_TYPE_F32) {
+            maker->status = dw_fail(maker->err, DW_E_UNSUPPORTED,
+                                    "tensor 'token_types.weight' is of type %s, only f32 is "
+                                    "supported there",
+                                    ggml_type_name(weights->type_embedding->type));
+        }
+    }
+    weights->embedding_norm.weight = make(maker, "token_embd_norm.weight", REQUIRED, norm);
+    weights->embedding_norm.bias = make(maker, "token_embd_norm.bias", REQUIRED, norm);
+}
+
 static void make_outer(tensor_maker *maker, dw_model_weights *weights)
 {
     const dw_model_shape *shape = maker->shape;
@@ -237,6 +263,10 @@ static void make_outer(tensor_maker *maker, dw_model_weights *weights)
     tensor_sizes norm = {.columns = shape->embedding_length};
     tensor_sizes factors = {.columns = shape->rope_dims / 2};
     weights->token_embedding = make(maker, "token_embd.weight", REQUIRED, matrix);
+    if (shape->architecture->encoder) {
+        make_encoder(maker, weights);
+        return;
+    }
     weights->output_norm.weight = make(maker, "output_norm.weight", REQUIRED, norm);
     if (norm_bias_need(maker) == REQUIRED) {
         weights->output_norm.bias = make(maker, "output_norm.bias", REQUIRED, norm);

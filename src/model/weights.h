@@ -20,12 +20,12 @@ typedef struct dw_layer_weights {
     struct ggml_tensor *q_norm; /* [head_dim], or of the whole row */
     struct ggml_tensor *k_norm;
     dw_linear attn_out; /* [heads * head_dim, embedding] */
-    struct ggml_tensor *attn_post_norm;
+    dw_linear attn_post_norm;
     dw_linear ffn_norm;
     dw_linear gate; /* [embedding, ff] */
     dw_linear up;   /* [embedding, ff], or twice that with DW_FFN_FUSED */
     dw_linear down; /* [ff, embedding] */
-    struct ggml_tensor *ffn_post_norm;
+    dw_linear ffn_post_norm;
     struct ggml_tensor *router;       /* [embedding, experts] */
     struct ggml_tensor *gate_experts; /* [embedding, expert_ff, experts] */
     struct ggml_tensor *up_experts;
@@ -37,7 +37,10 @@ typedef struct dw_layer_weights {
 
 typedef struct dw_model_weights {
     struct ggml_tensor *token_embedding;    /* [embedding, vocab] */
-    dw_linear output_norm;                  /* [embedding] */
+    struct ggml_tensor *position_embedding; /* [embedding, context], where they are learned */
+    struct ggml_tensor *type_embedding;     /* [embedding, token types] of an encoder; F32 */
+    dw_linear embedding_norm;               /* [embedding], an encoder's */
+    dw_linear output_norm;                  /* [embedding], not an encoder's; nor has it: */
     dw_linear output;                       /* [embedding, vocab]; token_embedding where tied */
     struct ggml_tensor *rope_factors;       /* [rope_dims / 2], optional; or the next two: */
     struct ggml_tensor *rope_factors_long;  /* of contexts longer than rope_context */

@@ -368,6 +368,19 @@ class Generate(Case):
         self.assertEqual(stats["generated_tokens"], 8)
         self.assertGreater(stats["generated_tokens_per_s"], 0)
 
+    def test_embeds_lines(self):
+        result = run("run", "embed", *WITH_MODEL, "--prompt", "A cat.\n\nA kitten.\nTaxes.")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        rows = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual([len(row) for row in rows], [576] * 3)
+        for row in rows:
+            self.assertAlmostEqual(sum(x * x for x in row), 1.0, 4)
+        closeness = [sum(x * y for x, y in zip(rows[0], row)) for row in rows]
+        self.assertGreater(closeness[1], closeness[2])
+        refused = run("run", "embed", *WITH_MODEL, "--prompt", "x", "--env",
+                      "DRIFTWOOD_POOLING=sum")
+        self.assertNotEqual(refused.returncode, 0)
+
     def test_stops_before_a_string(self):
         args = ["--raw", "--prompt", "The capital of France is", "--max-tokens", "12"]
         whole = self.generate(*args).stdout

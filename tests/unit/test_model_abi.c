@@ -411,6 +411,76 @@ static void test_model_abi_forward_refuses(void **state)
     assert_int_equal(CALL("context_length", c), 3);
 }
 
+/* Kernels sum otherwise for another number of rows. */
+static void expect_near(const float *found, const float *expected, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        assert_true(fabsf(found[i] - expected[i]) < 1e-4f);
+    }
+}
+
+static void test_model_abi_hidden_states_and_embeddings(void **state)
+{
+    const uint32_t c = U(context_handle);
+    const uint32_t m = U(model_handle);
+    static float last[128];
+    (void)state;
+    assert_int_equal(CALL("forward_hidden", c, AT_TOKENS, 8, AT_LOGITS, 2), 8);
+    memcpy(last, logits() + 128, sizeof last);
+    assert_true(last[0] != 0.0f);
+    /* The last hidden state is the embedding of the last token: the file names no other pooling. */
+    for (int pooling = DW_POOLING_MODEL; pooling <= DW_POOLING_LAST; pooling += 4) {
+        memset(logits(), 0, sizeof last);
+        assert_int_equal(CALL("embed", m, AT_TOKENS, 8, U(pooling), 0, AT_LOGITS), 128);
+        expect_near(logits(), last, 128);
+    }
+    assert_int_equal(CALL("embed", m, AT_TOKENS, 8, DW_POOLING_NONE, 0, AT_LOGITS), 128);
+    expect_near(logits() + (size_t)7 * 128, last, 128);
+    assert_int_equal(CALL("embed", m, AT_TOKENS, 8, DW_POOLING_MEAN, 1, AT_LOGITS), 128);
+    double squares = 0;
+    for (size_t i = 0; i < 128; i++) {
+        squares += (double)logits()[i] * (double)logits()[i];
+    }
+    assert_true(fabs(squares - 1.0) < 1e-5);
+    assert_int_equal(CALL("context_length", c), 8);
+    assert_int_equal(CALL("host_copied_bytes", 0), 0);
+}
+
+typedef struct bad_embedding {
+    uint32_t args[6];
+    dw_status status;
+} bad_embedding;
+
+static void test_model_abi_embed_refuses(void **state)
+{
+    const uint32_t m = U(model_handle);
+    const bad_embedding calls[] = {
+        {{0, AT_TOKENS, 4, 1, 0, AT_LOGITS}, DW_E_HANDLE},
+        {{m, AT_TOKENS, 0, 1, 0, AT_LOGITS}, DW_E_ARG},
+        {{m, AT_TOKENS, 4, 4, 0, AT_LOGITS}, DW_E_ARG},
+        {{m, AT_TOKENS, 4, U(-2), 0, AT_LOGITS}, DW_E_ARG},
+        {{m, AT_TOKENS, 4, 1, 2, AT_LOGITS}, DW_E_ARG},
+        {{m, AT_TOKENS, CONTEXT_TOKENS_MAX + 1, 1, 0, AT_LOGITS}, DW_E_LIMIT},
+        {{m, AT_TOKENS, UINT32_MAX, 1, 0, AT_LOGITS}, DW_E_LIMIT},
+        {{m, MEMORY_BYTES - 8, 4, 1, 0, AT_LOGITS}, DW_E_RANGE},
+        {{m, AT_TOKENS, 4, 1, 0, MEMORY_BYTES - 64}, DW_E_RANGE},
+        {{m, AT_TOKENS, 40, 0, 0, MEMORY_BYTES - 512}, DW_E_RANGE},
+        {{m, AT_TOKENS + 2, 4, 1, 0, AT_LOGITS}, DW_E_ALIGN},
+        {{m, AT_TOKENS, 4, 1, 0, AT_LOGITS + 1}, DW_E_ALIGN},
+        {{m, AT_TOKENS, 4, 1, 0, AT_TOKENS + 8}, DW_E_OVERLAP},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        int32_t status = call("embed", calls[i].args, 6);
+        if (status != calls[i].status) {
+            fail_msg("call %zu: %d, wanted %d", i, status, calls[i].status);
+        }
+        assert_true(CALL("last_error", AT_WORDS, 256) > 0);
+    }
+    tokens()[2] = (int32_t)vocab_count;
+    assert_int_equal(CALL("embed", m, AT_TOKENS, 4, 1, 0, AT_LOGITS), DW_E_RANGE);
+}
+
 static void test_model_abi_forward_until_full(void **state)
 {
     const uint32_t c = U(context_handle);
@@ -599,6 +669,8 @@ int main(void)
         TEST(test_model_abi_context_limits),
         TEST(test_model_abi_forward),
         TEST(test_model_abi_forward_refuses),
+        TEST(test_model_abi_hidden_states_and_embeddings),
+        TEST(test_model_abi_embed_refuses),
         TEST(test_model_abi_forward_until_full),
         TEST(test_model_abi_cancel),
         TEST(test_model_abi_model_closed_under_context),

@@ -100,7 +100,9 @@ static void add_in_layer(writer *w, uint32_t layer, const char *suffix, int64_t 
     }
     add(w, name, w->options->matrix_type, columns, rows,
         (spread){0.0f, 1.5f / sqrtf((float)columns)});
-    if (w->options->biases || kind_of(w->options)->layer_norm) {
+    const tiny_architecture *kind = kind_of(w->options);
+    bool plain_encoder = kind->encoder && !kind->learned_positions; /* nomic-bert has no biases */
+    if (w->options->biases || (kind->layer_norm && !plain_encoder)) {
         (void)snprintf(name, sizeof name, "blk.%u.%s.bias", layer, suffix);
         add(w, name, GGML_TYPE_F32, rows, 0, (spread){0.0f, 0.3f});
     }
@@ -193,12 +195,35 @@ static void add_rope_factors(writer *w)
     }
 }
 
+static void add_encoder(writer *w)
+{
+    const tiny_options *o = w->options;
+    int64_t embedding = o->embedding_length;
+    add(w, "token_types.weight", GGML_TYPE_F32, embedding, 2, (spread){0.0f, 0.5f});
+    if (kind_of(o)->learned_positions) {
+        add(w, "position_embd.weight", GGML_TYPE_F32, embedding, o->context_length,
+            (spread){0.0f, 0.5f});
+    }
+    add(w, "token_embd_norm.weight", GGML_TYPE_F32, embedding, 0, (spread){1.0f, 0.2f});
+    add(w, "token_embd_norm.bias", GGML_TYPE_F32, embedding, 0, (spread){0.0f, 0.2f});
+    for (uint32_t i = 0; i < o->layer_count; i++) {
+        add_attention(w, i);
+        add_norm_in_layer(w, i, "attn_output_norm");
+        add_feed_forward(w, i);
+        add_norm_in_layer(w, i, "layer_output_norm");
+    }
+}
+
 static void add_tensors(writer *w)
 {
     const tiny_options *o = w->options;
     const tiny_architecture *kind = kind_of(o);
     int64_t embedding = o->embedding_length;
     add(w, "token_embd.weight", o->matrix_type, embedding, o->vocab_count, (spread){0.0f, 1.0f});
+    if (kind->encoder) {
+        add_encoder(w);
+        return;
+    }
     add(w, "output_norm.weight", GGML_TYPE_F32, embedding, 0,
         (spread){o->nan_weights ? NAN : 1.0f, 0.2f});
     if (kind->layer_norm) {
@@ -274,6 +299,74 @@ static void set_tokenizer(writer *w)
     free(texts);
 }
 
+static void set_lists(writer *w, const char *kind, char (*texts)[16], const int32_t *types)
+{
+    uint32_t count = w->options->vocab_count;
+    const char **tokens = calloc(count, sizeof *tokens);
+    float *scores = calloc(count, sizeof *scores);
+    assert_true(tokens != NULL && scores != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        tokens[i] = texts[i];
+        scores[i] = -1.0f - 0.01f * (float)i;
+    }
+    gguf_set_val_str(w->gguf, "tokenizer.ggml.model", kind);
+    gguf_set_arr_str(w->gguf, "tokenizer.ggml.tokens", tokens, count);
+    gguf_set_arr_data(w->gguf, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores, count);
+    gguf_set_arr_data(w->gguf, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types, count);
+    free(scores);
+    free(tokens);
+}
+
+/* Special tokens, letters at and within words, then words of two letters. "\xe2\x96\x81" stands for
+ * the space before a word. */
+static void set_pieces(writer *w, const char *kind, const char *const *special, uint32_t specials)
+{
+    uint32_t count = w->options->vocab_count;
+    char(*texts)[16] = calloc(count, sizeof *texts);
+    int32_t *types = calloc(count, sizeof *types);
+    assert_true(texts != NULL && types != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t letter = i - specials;
+        if (i < specials) {
+            (void)snprintf(texts[i], sizeof texts[i], "%s", special[i]);
+        } else if (letter < 52) {
+            (void)snprintf(texts[i], sizeof texts[i], "%s%c", letter < 26 ? "\xe2\x96\x81" : "",
+                           (char)('a' + letter % 26));
+        } else {
+            (void)snprintf(texts[i], sizeof texts[i], "\xe2\x96\x81%c%c", (char)('a' + letter % 26),
+                           (char)('a' + letter / 26));
+        }
+        types[i] = i < specials ? 3 : 1;
+    }
+    set_lists(w, kind, texts, types);
+    free(types);
+    free(texts);
+}
+
+static void set_word_pieces(writer *w)
+{
+    static const char *const special[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+    set_pieces(w, "bert", special, 5);
+    gguf_set_val_u32(w->gguf, "tokenizer.ggml.unknown_token_id", 1);
+    gguf_set_val_u32(w->gguf, "tokenizer.ggml.bos_token_id", 2);
+    gguf_set_val_u32(w->gguf, "tokenizer.ggml.seperator_token_id", 3);
+    gguf_set_val_u32(w->gguf, "tokenizer.ggml.mask_token_id", 4);
+}
+
+static void set_unigrams(writer *w)
+{
+    static const char *const special[] = {"<s>", "<pad>", "</s>", "<unk>"};
+    set_pieces(w, "t5", special, 4);
+    gguf_set_val_u32(w->gguf, "tokenizer.ggml.bos_token_id", 0);
+    gguf_set_val_u32(w->gguf, "tokenizer.ggml.padding_token_id", 1);
+    gguf_set_val_u32(w->gguf, "tokenizer.ggml.eos_token_id", 2);
+    gguf_set_val_u32(w->gguf, "tokenizer.ggml.unknown_token_id", 3);
+    gguf_set_val_bool(w->gguf, "tokenizer.ggml.add_bos_token", true);
+    gguf_set_val_bool(w->gguf, "tokenizer.ggml.add_eos_token", true);
+    gguf_set_val_bool(w->gguf, "tokenizer.ggml.add_space_prefix", true);
+    gguf_set_val_bool(w->gguf, "tokenizer.ggml.remove_extra_whitespaces", true);
+}
+
 static void set_scaling_keys(writer *w, const tiny_architecture *kind)
 {
     if (kind->rope_scaling != NULL) {
@@ -330,6 +423,15 @@ static void set_kind_keys(writer *w, const tiny_architecture *kind)
     if (kind->shared_ff_length > 0) {
         set_u32(w, "expert_shared_feed_forward_length", kind->shared_ff_length);
     }
+    if (kind->encoder) {
+        char key[128];
+        (void)snprintf(key, sizeof key, "%s.attention.causal", w->options->architecture);
+        gguf_set_val_bool(w->gguf, key, false);
+        gguf_set_val_u32(w->gguf, "tokenizer.ggml.token_type_count", 2);
+        if (w->options->pooling > 0) {
+            set_u32(w, "pooling_type", w->options->pooling);
+        }
+    }
 }
 
 static void set_keys(writer *w)
@@ -364,7 +466,12 @@ static void set_keys(writer *w)
     if (o->split_count > 0) {
         gguf_set_val_u16(w->gguf, "split.count", (uint16_t)o->split_count);
     }
-    if (o->tokenizer) {
+    const char *tokenizer = kind->tokenizer;
+    if (o->tokenizer && tokenizer != NULL && strcmp(tokenizer, "bert") == 0) {
+        set_word_pieces(w);
+    } else if (o->tokenizer && tokenizer != NULL) {
+        set_unigrams(w);
+    } else if (o->tokenizer) {
         set_tokenizer(w);
     }
 }

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum tiny_norms { TINY_BEFORE, TINY_AFTER, TINY_AROUND } tiny_norms;
+typedef enum tiny_norms { TINY_BEFORE, TINY_AFTER, TINY_AROUND, TINY_SUM } tiny_norms;
 typedef enum tiny_qk_norm { TINY_QK_PLAIN, TINY_QK_HEADS, TINY_QK_WHOLE } tiny_qk_norm;
 
 /* What libllama wants of a file of this architecture beyond what the llama one has. */
@@ -36,6 +36,9 @@ typedef struct tiny_architecture {
     float rope_magnitude;
     uint32_t rope_context;
     bool long_factors;
+    bool encoder; /* with token types and a norm behind the embeddings */
+    bool learned_positions;
+    const char *tokenizer; /* "bert" or "t5"; NULL: "llama" */
 } tiny_architecture;
 
 typedef struct tiny_options {
@@ -59,6 +62,7 @@ typedef struct tiny_options {
     bool nan_weights;    /* the output norm holds NaN */
     uint32_t expert_key; /* an expert_count without the rest */
     uint32_t split_count;
+    uint32_t pooling;           /* an encoder's pooling_type; 0: no key */
     const char *extra_tensor;   /* one more, of this name */
     const char *missing_tensor; /* one left out */
 } tiny_options;

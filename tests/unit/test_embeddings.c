@@ -1,0 +1,457 @@
+/* Embeddings and hidden states against libllama, on small random models: encoders with both of
+ * their tokenizers, and models that generate. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "driftwood_abi.h"
+#include "engine/embed.h"
+#include "model_world.h"
+#include "tiny_model.h"
+
+#define CONTEXT_TOKENS 1024u
+
+static const tiny_architecture encoders[] = {
+    {.name = "bert",
+     .norms = TINY_SUM,
+     .layer_norm = true,
+     .plain_ffn = true,
+     .encoder = true,
+     .learned_positions = true,
+     .tokenizer = "bert"},
+    {.name = "bert",
+     .norms = TINY_SUM,
+     .layer_norm = true,
+     .plain_ffn = true,
+     .fused_qkv = true,
+     .encoder = true,
+     .learned_positions = true,
+     .tokenizer = "t5"},
+    {.name = "nomic-bert",
+     .norms = TINY_SUM,
+     .layer_norm = true,
+     .fused_qkv = true,
+     .encoder = true,
+     .tokenizer = "bert"},
+    {.name = "nomic-bert",
+     .norms = TINY_SUM,
+     .layer_norm = true,
+     .encoder = true,
+     .tokenizer = "bert"},
+};
+#define ENCODER_COUNT (sizeof encoders / sizeof encoders[0])
+
+/* GPUs round otherwise, and choose other kernels. */
+static double limit(const model_world *world, double on_cpu)
+{
+    return dw_device_facts(dw_model_device(world->model))->kind == DW_DEVICE_CPU ? on_cpu : 5e-2;
+}
+
+static void write_model(char *path, const tiny_architecture *kind, uint32_t pooling)
+{
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    tiny_options options = tiny_defaults();
+    options.kind = kind;
+    options.architecture = kind->name;
+    options.layer_count = 3;
+    options.head_dim = 32;
+    options.context_length = CONTEXT_TOKENS;
+    options.pooling = pooling;
+    if (kind->encoder) {
+        options.kv_head_count = options.head_count;
+    }
+    tiny_model_write(path, &options);
+}
+
+typedef struct llama {
+    struct llama_model *model;
+    struct llama_context *context;
+    bool encodes;
+} llama;
+
+static void llama_start(llama *with, const char *path, enum llama_pooling_type pooling,
+                        enum ggml_type kv_type)
+{
+    struct llama_model_params model_params = llama_model_default_params();
+    model_params.n_gpu_layers = 0;
+    model_params.use_extra_bufts = false;
+    with->model = llama_model_load_from_file(path, model_params);
+    assert_non_null(with->model);
+    struct llama_context_params params = llama_context_default_params();
+    params.n_ctx = CONTEXT_TOKENS;
+    params.n_batch = CONTEXT_TOKENS;
+    params.n_ubatch = CONTEXT_TOKENS; /* an encoder's text, or what is pooled, is one batch */
+    params.n_threads = 1;
+    params.n_threads_batch = 1;
+    params.embeddings = true;
+    params.pooling_type = pooling;
+    params.flash_attn_type =
+        kv_type == GGML_TYPE_F32 ? LLAMA_FLASH_ATTN_TYPE_DISABLED : LLAMA_FLASH_ATTN_TYPE_ENABLED;
+    params.type_k = kv_type;
+    params.type_v = kv_type;
+    params.no_perf = true;
+    with->context = llama_init_from_model(with->model, params);
+    assert_non_null(with->context);
+}
+
+static void llama_stop(llama *with)
+{
+    llama_free(with->context);
+    llama_model_free(with->model);
+}
+
+static void llama_run(llama *with, const int32_t *tokens, uint32_t count)
+{
+    llama_memory_t memory = llama_get_memory(with->context);
+    if (memory != NULL) {
+        llama_memory_clear(memory, true);
+    }
+    struct llama_batch batch = llama_batch_init((int32_t)count, 0, 1);
+    batch.n_tokens = (int32_t)count;
+    for (uint32_t i = 0; i < count; i++) {
+        batch.token[i] = tokens[i];
+        batch.pos[i] = (int32_t)i;
+        batch.n_seq_id[i] = 1;
+        batch.seq_id[i][0] = 0;
+        batch.logits[i] = 1;
+    }
+    int result =
+        with->encodes ? llama_encode(with->context, batch) : llama_decode(with->context, batch);
+    assert_int_equal(result, 0);
+    llama_synchronize(with->context);
+    llama_batch_free(batch);
+}
+
+static void fill_tokens(model_world *world, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        world->tokens[i] = (int32_t)((i * i * 31 + i * 17 + 7) % world->vocab_count);
+    }
+}
+
+static dw_embed_step step_of(model_world *world, uint32_t count, dw_pooling pooling)
+{
+    return (dw_embed_step){.view = world->view,
+                           .tokens = world->tokens,
+                           .token_count = count,
+                           .pooling = pooling,
+                           .rows = world->logits,
+                           .counters = &world->counters};
+}
+
+static void embed(model_world *world, uint32_t count, dw_pooling pooling)
+{
+    dw_error err = {0};
+    dw_embed_step step = step_of(world, count, pooling);
+    if (dw_embed(world->model, &step, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+}
+
+/* The worst relative difference over all kinds of pooling and lengths. */
+static double compare_embeddings(const char *path, bool encodes, const uint32_t *counts,
+                                 size_t count_count)
+{
+    static const enum llama_pooling_type theirs[] = {
+        LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_MEAN, LLAMA_POOLING_TYPE_CLS,
+        LLAMA_POOLING_TYPE_LAST};
+    double worst = 0;
+    model_world world;
+    world_open(&world, path);
+    uint32_t length = dw_model_shape_of(world.model)->embedding_length;
+    for (int pooling = DW_POOL_NONE; pooling <= DW_POOL_LAST; pooling++) {
+        llama with = {.encodes = encodes};
+        llama_start(&with, path, theirs[pooling], encodes ? GGML_TYPE_F32 : GGML_TYPE_F16);
+        for (size_t i = 0; i < count_count; i++) {
+            fill_tokens(&world, counts[i]);
+            embed(&world, counts[i], (dw_pooling)pooling);
+            llama_run(&with, world.tokens, counts[i]);
+            uint32_t rows = pooling == DW_POOL_NONE ? counts[i] : 1;
+            for (uint32_t row = 0; row < rows; row++) {
+                const float *expected = pooling == DW_POOL_NONE
+                                            ? llama_get_embeddings_ith(with.context, (int32_t)row)
+                                            : llama_get_embeddings_seq(with.context, 0);
+                assert_non_null(expected);
+                worst = fmax(worst, logits_difference(expected, world.logits + (size_t)row * length,
+                                                      length));
+            }
+        }
+        llama_stop(&with);
+    }
+    assert_true(worst < limit(&world, encodes ? 1e-3 : 3e-3));
+    world_close(&world);
+    return worst;
+}
+
+static void test_embeddings_of_encoders_match_libllama(void **state)
+{
+    (void)state;
+    static const uint32_t counts[] = {1, 2, 7, 33, 100, 600, 1024};
+    for (size_t i = 0; i < ENCODER_COUNT; i++) {
+        char path[] = "/tmp/dw-embed-XXXXXX";
+        write_model(path, &encoders[i], 0);
+        double worst = compare_embeddings(path, true, counts, sizeof counts / sizeof counts[0]);
+        print_message("%s %zu: worst relative difference %.3g\n", encoders[i].name, i, worst);
+        (void)unlink(path);
+    }
+}
+
+static void test_embeddings_of_decoders_match_libllama(void **state)
+{
+    (void)state;
+    static const tiny_architecture kinds[] = {{.name = "llama"},
+                                              {.name = "qwen3", .qk_norm = TINY_QK_HEADS}};
+    static const uint32_t counts[] = {1, 5, 100, 380, 1000}; /* the last in two slices */
+    for (size_t i = 0; i < 2; i++) {
+        char path[] = "/tmp/dw-embed-XXXXXX";
+        write_model(path, &kinds[i], 0);
+        double worst = compare_embeddings(path, false, counts, sizeof counts / sizeof counts[0]);
+        print_message("%s: worst relative difference %.3g\n", kinds[i].name, worst);
+        (void)unlink(path);
+    }
+}
+
+static void test_embeddings_hidden_states_match_libllama(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dw-embed-XXXXXX";
+    write_model(path, &(tiny_architecture){.name = "llama"}, 0);
+    model_world world;
+    world_open(&world, path);
+    bool cpu = limit(&world, 0.0) == 0.0;
+    world.kv_type = cpu ? DW_KV_F32 : DW_KV_F16;
+    uint32_t length = dw_model_shape_of(world.model)->embedding_length;
+    fill_tokens(&world, 700);
+    llama with = {0};
+    llama_start(&with, path, LLAMA_POOLING_TYPE_NONE, GGML_TYPE_F32);
+    llama_run(&with, world.tokens, 700);
+    dw_context *context = world_context(&world, CONTEXT_TOKENS);
+    dw_error err = {0};
+    dw_step step = {.tokens = world.tokens,
+                    .token_count = 699,
+                    .logits = world.logits,
+                    .logits_rows = 300,
+                    .result = DW_RESULT_HIDDEN};
+    assert_int_equal(world_try_forward(&world, context, &step, &err), DW_OK);
+    step = (dw_step){.tokens = world.tokens + 699,
+                     .token_count = 1,
+                     .logits = world.logits + (size_t)300 * length,
+                     .logits_rows = 1,
+                     .result = DW_RESULT_HIDDEN};
+    assert_int_equal(world_try_forward(&world, context, &step, &err), DW_OK);
+    assert_int_equal(dw_context_length(context), 700);
+    for (uint32_t row = 0; row < 301; row++) {
+        const float *expected = llama_get_embeddings_ith(with.context, (int32_t)(399 + row));
+        double difference =
+            logits_difference(expected, world.logits + (size_t)row * length, length);
+        assert_true(difference < limit(&world, 1e-5));
+    }
+    dw_context_destroy(context);
+    llama_stop(&with);
+    world_close(&world);
+    (void)unlink(path);
+}
+
+static void test_embeddings_are_normalized(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dw-embed-XXXXXX";
+    write_model(path, &encoders[0], DW_POOL_FIRST);
+    model_world world;
+    world_open(&world, path);
+    assert_int_equal(dw_model_shape_of(world.model)->pooling, DW_POOL_FIRST);
+    uint32_t length = dw_model_shape_of(world.model)->embedding_length;
+    fill_tokens(&world, 9);
+    embed(&world, 9, DW_POOL_NONE);
+    float *plain = calloc((size_t)9 * length, sizeof *plain);
+    assert_non_null(plain);
+    memcpy(plain, world.logits, (size_t)9 * length * sizeof *plain);
+    dw_embed_step step = step_of(&world, 9, DW_POOL_NONE);
+    step.normalize = true;
+    assert_int_equal(dw_embed(world.model, &step, NULL), DW_OK);
+    for (uint32_t row = 0; row < 9; row++) {
+        double squares = 0;
+        double product = 0;
+        double plain_squares = 0;
+        for (uint32_t i = 0; i < length; i++) {
+            double one = (double)world.logits[row * length + i];
+            double other = (double)plain[row * length + i];
+            squares += one * one;
+            product += one * other;
+            plain_squares += other * other;
+        }
+        assert_true(fabs(squares - 1.0) < 1e-6);
+        assert_true(fabs(product - sqrt(plain_squares)) < 1e-5 * sqrt(plain_squares));
+    }
+    free(plain);
+    world_close(&world);
+    (void)unlink(path);
+}
+
+static void assert_fails(model_world *world, const dw_embed_step *step, dw_status status,
+                         const char *words)
+{
+    dw_error err = {0};
+    assert_int_equal(dw_embed(world->model, step, &err), status);
+    if (strstr(err.message, words) == NULL) {
+        fail_msg("'%s' lacks '%s'", err.message, words);
+    }
+}
+
+static void test_embeddings_refuse_what_cannot_be(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dw-embed-XXXXXX";
+    write_model(path, &encoders[0], 0);
+    model_world world;
+    world_open(&world, path);
+    fill_tokens(&world, CONTEXT_TOKENS + 1);
+    dw_embed_step step = step_of(&world, CONTEXT_TOKENS + 1, DW_POOL_MEAN);
+    assert_fails(&world, &step, DW_E_LIMIT, "1025 tokens, the model was made for 1024");
+    step = step_of(&world, 0, DW_POOL_MEAN);
+    assert_fails(&world, &step, DW_E_ARG, "no tokens");
+    world.tokens[3] = (int32_t)world.vocab_count;
+    step = step_of(&world, 5, DW_POOL_MEAN);
+    assert_fails(&world, &step, DW_E_RANGE, "token 320 at 3");
+    world.tokens[3] = 3;
+    step.rows = (float *)(void *)(world.tokens + 4);
+    assert_fails(&world, &step, DW_E_OVERLAP, "over the 5 tokens");
+    volatile bool cancel = true;
+    step = step_of(&world, 5, DW_POOL_MEAN);
+    step.cancel = &cancel;
+    assert_fails(&world, &step, DW_E_CANCELLED, "cancelled");
+    dw_error err = {0};
+    dw_context *context = NULL;
+    assert_int_equal(dw_context_create(&context, world.model, NULL, &err), DW_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "architecture 'bert' has none"));
+    world_close(&world);
+    (void)unlink(path);
+}
+
+static void test_embeddings_wrong_files(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dw-embed-XXXXXX";
+    write_model(path, &encoders[0], 4);
+    dw_device *device = NULL;
+    dw_model *model = NULL;
+    dw_error err = {0};
+    assert_int_equal(dw_device_open(&device, "CPU", 1, &err), DW_OK);
+    assert_int_equal(dw_model_load(&model, device, path, &err), DW_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "'bert.pooling_type' is 4"));
+    dw_device_close(device);
+    (void)unlink(path);
+}
+
+/* Words are cut into the longest pieces there are, and put together again. */
+static void check_text(const tiny_architecture *kind, const char *text, const int32_t *expected,
+                       size_t expected_count)
+{
+    char path[] = "/tmp/dw-embed-XXXXXX";
+    write_model(path, kind, 0);
+    model_world world;
+    world_open(&world, path);
+    size_t count = 0;
+    int32_t tokens[64];
+    dw_error err = {0};
+    if (dw_vocab_tokenize(dw_model_vocab(world.model), text, strlen(text), tokens, 64,
+                          DW_TOKENIZE_SPECIAL, &count, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    for (size_t i = 0; i < count && i < expected_count; i++) {
+        assert_int_equal(tokens[i], expected[i]);
+    }
+    assert_int_equal(count, expected_count);
+    world_close(&world);
+    (void)unlink(path);
+}
+
+static void test_embeddings_tokenizers(void **state)
+{
+    (void)state;
+    /* Letters start at 5, in words at 31; "_ac" is 5 + 52 and so on. */
+    static const int32_t pieces[] = {2, 5 + 52, 31 + 25, 5 + 1, 1, 3};
+    check_text(&encoders[0], "ACz b \xe2\x82\xac", pieces, 6); /* the euro sign is unknown */
+    static const int32_t unigrams[] = {0, 4 + 52, 30 + 25, 4 + 1, 2};
+    check_text(&encoders[1], "acz b", unigrams, 5);
+}
+
+static double cosine(const float *a, const float *b, uint32_t length)
+{
+    double product = 0;
+    for (uint32_t i = 0; i < length; i++) {
+        product += (double)a[i] * (double)b[i];
+    }
+    return product; /* of rows at a length of 1 */
+}
+
+/* all-MiniLM-L6-v2 (`make check-models`): what its makers' documentation of semantic search prints
+ * for these sentences, and libllama's embeddings. */
+static void test_embeddings_of_a_real_encoder(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        double score;
+    } cases[] = {{"A man is eating pasta.", 1.0},
+                 {"A man is eating food.", 0.7035},
+                 {"A man is eating a piece of bread.", 0.5272},
+                 {"A man is riding a horse.", 0.1889},
+                 {"A man is riding a white horse on an enclosed ground.", 0.1047},
+                 {"A cheetah is running behind its prey.", 0.0980}};
+    const char *path = getenv("DW_TEST_ENCODER");
+    if (path == NULL) {
+        print_message("DW_TEST_ENCODER is not set\n");
+        skip();
+    }
+    float first[384] = {0};
+    model_world world;
+    llama with = {.encodes = true};
+    world_open(&world, path);
+    llama_start(&with, path, LLAMA_POOLING_TYPE_MEAN, GGML_TYPE_F32);
+    assert_int_equal(dw_model_shape_of(world.model)->embedding_length, 384);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint32_t count = world_tokenize(&world, cases[i].text);
+        dw_embed_step step = step_of(&world, count, dw_model_shape_of(world.model)->pooling);
+        assert_int_equal(dw_embed(world.model, &step, NULL), DW_OK);
+        llama_run(&with, world.tokens, count);
+        const float *expected = llama_get_embeddings_seq(with.context, 0);
+        assert_true(logits_difference(expected, world.logits, 384) < limit(&world, 1e-3));
+        step.normalize = true;
+        assert_int_equal(dw_embed(world.model, &step, NULL), DW_OK);
+        if (i == 0) {
+            memcpy(first, world.logits, sizeof first);
+        }
+        double score = cosine(first, world.logits, 384);
+        print_message("%.4f, published %.4f: %s\n", score, cases[i].score, cases[i].text);
+        assert_true(fabs(score - cases[i].score) < limit(&world, 1e-3));
+    }
+    llama_stop(&with);
+    world_close(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_embeddings_of_encoders_match_libllama),
+        cmocka_unit_test(test_embeddings_of_decoders_match_libllama),
+        cmocka_unit_test(test_embeddings_hidden_states_match_libllama),
+        cmocka_unit_test(test_embeddings_are_normalized),
+        cmocka_unit_test(test_embeddings_refuse_what_cannot_be),
+        cmocka_unit_test(test_embeddings_wrong_files),
+        cmocka_unit_test(test_embeddings_tokenizers),
+        cmocka_unit_test(test_embeddings_of_a_real_encoder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
