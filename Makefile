@@ -72,6 +72,12 @@ check-tsan: prepare-all ## all tests under ThreadSanitizer
 	    CMAKE_FLAGS="-DDRIFTWOOD_SANITIZE=thread"
 	cd $(TSAN_BUILD) && $(CTEST)
 
+.PHONY: check-models
+check-models: prepare-all compile ## tests on two more real models, which are fetched (330 MB)
+	@scripts/fetch-test-models build/models
+	DW_TEST_MODEL=build/models/gemma-3-270m-q4_k_m.gguf $(BUILD)/tests/test_parity
+	DW_TEST_ENCODER=build/models/all-MiniLM-L6-v2.gguf $(BUILD)/tests/test_embeddings
+
 .PHONY: check-vulkan
 check-vulkan: prepare-all ## build with Vulkan and run the doctor on Mesa's software driver
 	@scripts/check-vulkan
