@@ -41,21 +41,6 @@ static void *aligned(size_t count, size_t bytes)
     return memory;
 }
 
-static double number_from(const char *name, double fallback)
-{
-    const char *text = getenv(name);
-    if (text == NULL || text[0] == '\0') {
-        return fallback;
-    }
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end != '\0' || !isfinite(value)) {
-        fprintf(stderr, "%s: '%s' is not a number\n", name, text);
-        exit(1);
-    }
-    return value;
-}
-
 static uint64_t whole_from(const char *name, uint64_t fallback, uint64_t max)
 {
     const char *text = getenv(name);

@@ -5,6 +5,21 @@
 
 #include "settings.h"
 
+static double number_from(const char *name, double fallback)
+{
+    const char *text = getenv(name);
+    if (text == NULL || text[0] == '\0') {
+        return fallback;
+    }
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !isfinite(value)) {
+        fprintf(stderr, "%s: '%s' is not a number\n", name, text);
+        exit(1);
+    }
+    return value;
+}
+
 static dw_sampler_params sampler_params_from_env(void)
 {
     return (dw_sampler_params){
