@@ -17,6 +17,7 @@ struct dw_step_graph {
     ggml_gallocr_t allocator; /* NULL until the first run */
     dw_forward_graph forward;
     dw_attention *attention;       /* NULL: ggml's */
+    dw_matmul *matmul;             /* NULL: ggml's */
     dw_logit_rows logit_rows;      /* of several sequences; its list is the graph's to free */
     struct ggml_tensor **kv_views; /* [kv_view_count]: what must follow the log */
     size_t kv_view_count;
@@ -40,6 +41,7 @@ static void destroy_graph(dw_step_graph *graph)
         ggml_free(graph->ggml);
     }
     dw_attention_destroy(graph->attention);
+    dw_matmul_destroy(graph->matmul);
     dw_free(graph->logit_rows.rows);
     dw_free(graph->kv_views);
     dw_free(graph->staging);
@@ -105,6 +107,11 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
                                      dw_device_threads(device), err);
     }
     graph->size.attention = graph->attention;
+    if (status == DW_OK && dw_device_facts(device)->kind == DW_DEVICE_CPU) {
+        status = dw_matmul_create(&graph->matmul, dw_forward_product_count(shape),
+                                  dw_device_threads(device), err);
+    }
+    graph->size.matmul = graph->matmul;
     if (status == DW_OK && size->logit_rows != NULL) {
         graph->logit_rows =
             (dw_logit_rows){.shape = shape, .output = &dw_model_weights_of(model)->output};

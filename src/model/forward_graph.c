@@ -5,6 +5,7 @@
 #define NODES_PER_LAYER 72u /* counted: at most 60, with every bias and scale */
 #define NODES_PER_EXPERT 2u /* of those that a token uses */
 #define NODES_BESIDE 32u
+#define PRODUCTS_PER_LAYER 8u /* counted: at most 7 */
 
 /* What the parts of a graph share. */
 typedef struct builder {
@@ -20,12 +21,18 @@ typedef struct builder {
     dw_forward_result result;
     dw_attention *attention; /* NULL: ggml's */
     dw_logit_rows *logit_rows;
+    dw_matmul *matmul; /* NULL: ggml's products */
 } builder;
 
 static uint32_t node_count_max(const dw_model_shape *shape)
 {
     uint32_t nodes_a_layer = NODES_PER_LAYER + NODES_PER_EXPERT * shape->expert_used_count;
     return shape->layer_count * nodes_a_layer + NODES_BESIDE;
+}
+
+uint32_t dw_forward_product_count(const dw_model_shape *shape)
+{
+    return shape->layer_count * PRODUCTS_PER_LAYER + 1;
 }
 
 size_t dw_forward_graph_bytes(const dw_model_shape *shape)
@@ -36,7 +43,11 @@ size_t dw_forward_graph_bytes(const dw_model_shape *shape)
 
 static struct ggml_tensor *linear(builder *b, const dw_linear *with, struct ggml_tensor *x)
 {
-    struct ggml_tensor *y = ggml_mul_mat(b->ggml, with->weight, x);
+    struct ggml_tensor *y = dw_matmul_node(b->matmul, b->ggml, with, 1, x);
+    if (y != NULL) {
+        return y;
+    }
+    y = ggml_mul_mat(b->ggml, with->weight, x);
     return with->bias != NULL ? ggml_add(b->ggml, y, with->bias) : y;
 }
 
@@ -146,6 +157,17 @@ static struct ggml_tensor *qk_norm(builder *b, struct ggml_tensor *weight, struc
     }
 }
 
+/* Queries, keys and values in one matrix: the file's, or one product with three; NULL: apart. */
+static struct ggml_tensor *project_together(builder *b, const dw_layer_weights *layer,
+                                            struct ggml_tensor *x)
+{
+    if (layer->qkv.weight != NULL) {
+        return linear(b, &layer->qkv, x);
+    }
+    const dw_linear three[] = {layer->q, layer->k, layer->v};
+    return dw_matmul_node(b->matmul, b->ggml, three, 3, x);
+}
+
 static projections project(builder *b, const dw_layer_weights *layer, struct ggml_tensor *x,
                            bool with_queries)
 {
@@ -153,8 +175,9 @@ static projections project(builder *b, const dw_layer_weights *layer, struct ggm
     int64_t kv_heads = b->shape->kv_head_count;
     int64_t head_dim = b->shape->head_dim;
     projections p = {0};
-    if (layer->qkv.weight != NULL) {
-        struct ggml_tensor *qkv = linear(b, &layer->qkv, x);
+    struct ggml_tensor *qkv =
+        with_queries || layer->qkv.weight != NULL ? project_together(b, layer, x) : NULL;
+    if (qkv != NULL) {
         p.q = cut_heads(b, qkv, 0, heads);
         p.k = cut_heads(b, qkv, heads * head_dim, kv_heads);
         p.v = ggml_view_2d(b->ggml, qkv, kv_heads * head_dim, b->token_count, qkv->nb[1],
@@ -320,6 +343,12 @@ static struct ggml_tensor *experts(builder *b, const dw_layer_weights *layer, st
     return sum;
 }
 
+static struct ggml_tensor *gated_halves(builder *b, struct ggml_tensor *gate_and_up)
+{
+    return b->shape->architecture->activation == DW_SILU ? ggml_swiglu(b->ggml, gate_and_up)
+                                                         : ggml_geglu(b->ggml, gate_and_up);
+}
+
 /* x [embedding, n], normed -> [embedding, n] */
 static struct ggml_tensor *feed_forward(builder *b, const dw_layer_weights *layer,
                                         struct ggml_tensor *x)
@@ -327,17 +356,26 @@ static struct ggml_tensor *feed_forward(builder *b, const dw_layer_weights *laye
     if (layer->router != NULL) {
         return experts(b, layer, x);
     }
-    struct ggml_tensor *up = linear(b, &layer->up, x);
     switch (b->shape->architecture->ffn) {
     case DW_FFN_FUSED:
-        return linear(b, &layer->down,
-                      b->shape->architecture->activation == DW_SILU ? ggml_swiglu(b->ggml, up)
-                                                                    : ggml_geglu(b->ggml, up));
+        x = gated_halves(b, linear(b, &layer->up, x));
+        break;
     case DW_FFN_PLAIN:
-        return linear(b, &layer->down, activated(b, up));
-    default:
-        return linear(b, &layer->down, gated(b, linear(b, &layer->gate, x), up));
+        x = activated(b, linear(b, &layer->up, x));
+        break;
+    case DW_FFN_GATED: {
+        const dw_linear two[] = {layer->gate, layer->up};
+        struct ggml_tensor *both = dw_matmul_node(b->matmul, b->ggml, two, 2, x);
+        if (both != NULL) {
+            x = gated_halves(b, both);
+        } else {
+            struct ggml_tensor *up = linear(b, &layer->up, x);
+            x = gated(b, linear(b, &layer->gate, x), up);
+        }
+        break;
     }
+    }
+    return linear(b, &layer->down, x);
 }
 
 /* The rows of x [embedding, tokens] whose logits are wanted: of one sequence the last, which is a
@@ -442,7 +480,8 @@ static void build_layers(builder *b)
     }
     if (b->logit_rows != NULL) {
         x = norm(b, &b->weights->output_norm, x);
-        ggml_build_forward_expand(b->out->graph, dw_logit_rows_node(b->logit_rows, b->ggml, x));
+        ggml_build_forward_expand(b->out->graph,
+                                  dw_logit_rows_node(b->logit_rows, b->matmul, b->ggml, x));
         return;
     }
     build_result(b, x);
@@ -489,7 +528,8 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .kv_type = size->kv_type,
                  .result = size->result,
                  .attention = size->attention,
-                 .logit_rows = size->logit_rows};
+                 .logit_rows = size->logit_rows,
+                 .matmul = size->matmul};
     b.rope_factors = weights->rope_factors;
     if (b.rope_factors == NULL) {
         b.rope_factors =

@@ -6,6 +6,7 @@
 
 #include "model/attention.h"
 #include "model/logit_rows.h"
+#include "model/matmul.h"
 #include "model/weights.h"
 
 /* What a graph gives for tokens. The hidden state is what the last layer leaves, normed: logits are
@@ -25,6 +26,7 @@ typedef struct dw_forward_size {
     dw_kv_type kv_type;
     dw_logit_rows *logit_rows; /* of several sequences, with our attention; NULL: of one */
     dw_attention *attention;   /* ours, prepared before each run; NULL: ggml's flash attention */
+    dw_matmul *matmul;         /* our products, on the CPU; NULL: ggml's */
     bool long_context;         /* of more tokens than rope_context: which rope factors are taken */
 } dw_forward_size;
 
@@ -44,6 +46,8 @@ typedef struct dw_forward_graph {
     struct ggml_tensor *kv;          /* [layers * 2 * kv_heads * head_dim, kv]: the log */
 } dw_forward_graph;
 
+/* Products of a graph at most, for dw_matmul_create. */
+uint32_t dw_forward_product_count(const dw_model_shape *shape);
 /* Room that a ggml context must have for the graph. */
 size_t dw_forward_graph_bytes(const dw_model_shape *shape);
 

@@ -52,9 +52,22 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
     }
 }
 
-struct ggml_tensor *dw_logit_rows_node(dw_logit_rows *into, struct ggml_context *ggml,
-                                       struct ggml_tensor *x)
+static void store(void *user, int64_t column, int64_t row, uint32_t count, const float *values)
 {
+    const dw_logit_rows *into = user;
+    for (uint32_t i = 0; i < count; i++) {
+        into->rows[column][row + i] = finish(into, row + i, values[i]);
+    }
+}
+
+struct ggml_tensor *dw_logit_rows_node(dw_logit_rows *into, dw_matmul *matmul,
+                                       struct ggml_context *ggml, struct ggml_tensor *x)
+{
+    struct ggml_tensor *node =
+        dw_matmul_store_node(matmul, ggml, into->output->weight, x, store, into);
+    if (node != NULL) {
+        return node;
+    }
     enum ggml_type wanted = ggml_get_type_traits_cpu(into->output->weight->type)->vec_dot_type;
     int64_t row_bytes = (int64_t)ggml_row_size(wanted, x->ne[0]);
     struct ggml_tensor *converted = ggml_custom_4d(ggml, GGML_TYPE_I8, row_bytes, x->ne[1], 1, 1,

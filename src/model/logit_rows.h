@@ -3,7 +3,7 @@
 #ifndef DW_MODEL_LOGIT_ROWS_H
 #define DW_MODEL_LOGIT_ROWS_H
 
-#include "model/weights.h"
+#include "model/matmul.h"
 
 /* Filled before each run; at a fixed address while the graph lives. */
 typedef struct dw_logit_rows {
@@ -12,9 +12,9 @@ typedef struct dw_logit_rows {
     float **rows; /* [rows of the graph][vocab_count] */
 } dw_logit_rows;
 
-/* x [embedding, rows], F32, normed. The node must be put into the graph; it has no result of its
- * own. Thread: the graph's builder. */
-struct ggml_tensor *dw_logit_rows_node(dw_logit_rows *into, struct ggml_context *ggml,
-                                       struct ggml_tensor *x);
+/* x [embedding, rows], F32, normed; `matmul`: our product, NULL: ggml's vec_dot. The node must be
+ * put into the graph; it has no result of its own. Thread: the graph's builder. */
+struct ggml_tensor *dw_logit_rows_node(dw_logit_rows *into, dw_matmul *matmul,
+                                       struct ggml_context *ggml, struct ggml_tensor *x);
 
 #endif

@@ -1,0 +1,285 @@
+#include "model/matmul.h"
+
+#include <ggml-cpu.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "model/matmul_kernel.h"
+
+#define SEGMENT_BYTES_MAX 640u /* of DW__SEGMENT elements as ggml quantises them */
+#define FEW_COLUMNS 8u         /* up to so many, a unit of work is several panels */
+#define FEW_PANELS 4u
+#define ALIGN_BYTES 64u
+
+typedef struct product {
+    dw_matmul *matmul;
+    dw__column_layout layout;
+    dw_linear with[DW_MATMUL_GROUP_MAX];
+    uint32_t count;
+    uint32_t panels[DW_MATMUL_GROUP_MAX]; /* of each matrix; its last may reach back into another */
+    uint32_t panel_count;
+    dw_matmul_store store; /* NULL: into the node's own result */
+    void *user;
+    _Atomic uint32_t next; /* unit to be taken */
+} product;
+
+struct dw_matmul {
+    const dw__matmul_kernel *kernel;
+    bool fused_sums;
+    product *products;
+    uint32_t product_count;
+    uint32_t product_capacity;
+    unsigned char *places; /* [threads][PLACE_BYTES] and what aligns it */
+};
+
+/* A thread's own memory: the kernel's, then its output. */
+#define OUT_BYTES (DW__TILE_COLUMNS_MAX * DW__PANEL_ROWS_MAX * sizeof(float))
+#define PLACE_BYTES (DW__MATMUL_SCRATCH_BYTES + OUT_BYTES)
+
+dw_status dw_matmul_create(dw_matmul **out, uint32_t product_count, int threads, dw_error *err)
+{
+    *out = NULL;
+    const dw__matmul_kernel *kernel = dw__matmul_kernel_best();
+    if (kernel == NULL) {
+        return DW_OK;
+    }
+    DW_ASSERT(threads > 0);
+    dw_matmul *matmul = dw_alloc(1, sizeof *matmul);
+    if (matmul != NULL) {
+        matmul->kernel = kernel;
+        matmul->fused_sums = dw__ggml_fuses_sums();
+        matmul->product_capacity = product_count;
+        matmul->products = dw_alloc(product_count, sizeof *matmul->products);
+        matmul->places = dw_alloc((size_t)threads * PLACE_BYTES + ALIGN_BYTES, 1);
+    }
+    if (matmul == NULL || matmul->products == NULL || matmul->places == NULL) {
+        dw_matmul_destroy(matmul);
+        return dw_fail(err, DW_E_MEMORY, "no memory for products with %d threads", threads);
+    }
+    *out = matmul;
+    return DW_OK;
+}
+
+void dw_matmul_destroy(dw_matmul *matmul)
+{
+    if (matmul == NULL) {
+        return;
+    }
+    dw_free(matmul->products);
+    dw_free(matmul->places);
+    dw_free(matmul);
+}
+
+/* ---- columns ---- */
+
+/* A segment of a row of x: quantised as ggml does it, then laid out for the kernel. */
+static void convert_segment(const product *of, const float *row, uint32_t from,
+                            unsigned char *column)
+{
+    uint32_t count = of->layout.length - from;
+    count = count < DW__SEGMENT ? count : DW__SEGMENT;
+    _Alignas(16) unsigned char blocks[SEGMENT_BYTES_MAX];
+    DW_ASSERT(ggml_row_size(of->layout.type, count) <= sizeof blocks);
+    ggml_get_type_traits_cpu(of->layout.type)->from_float(row + from, blocks, count);
+    of->matmul->kernel->lay_out(&of->layout, blocks, from, count / of->layout.per_block, column);
+}
+
+static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    product *of = user;
+    const struct ggml_tensor *x = dst->src[0];
+    if (ith == 0) { /* the product's node comes behind a barrier */
+        atomic_store_explicit(&of->next, 0, memory_order_relaxed);
+    }
+    int64_t per_row = (of->layout.length + DW__SEGMENT - 1) / DW__SEGMENT;
+    int64_t all = per_row * x->ne[1];
+    for (int64_t i = all * ith / nth; i < all * (ith + 1) / nth; i++) {
+        const unsigned char *row = x->data;
+        unsigned char *column = dst->data;
+        row += (size_t)(i / per_row) * x->nb[1];
+        column += (size_t)(i / per_row) * dst->nb[1];
+        convert_segment(of, (const float *)(const void *)row, (uint32_t)(i % per_row) * DW__SEGMENT,
+                        column);
+    }
+}
+
+/* ---- products ---- */
+
+/* One panel of one matrix, with a bias. */
+typedef struct panel {
+    const struct ggml_tensor *weight;
+    const struct ggml_tensor *bias;
+    int64_t first_row; /* among all matrices' */
+    int64_t row;       /* the kernel's first; before `first` where the last panel reaches back */
+    int64_t first;     /* whose results are wanted: [first, end) */
+    int64_t end;
+} panel;
+
+static panel panel_at(const product *of, uint32_t index)
+{
+    panel at = {0};
+    uint32_t i = 0;
+    while (index >= of->panels[i]) {
+        at.first_row += of->with[i].weight->ne[1];
+        index -= of->panels[i++];
+    }
+    int64_t rows = of->matmul->kernel->rows;
+    at.weight = of->with[i].weight;
+    at.bias = of->with[i].bias;
+    at.first = index * rows;
+    at.end = at.first + rows < at.weight->ne[1] ? at.first + rows : at.weight->ne[1];
+    at.row = at.end - rows;
+    return at;
+}
+
+/* The panel's results for a tile of columns to where they belong. */
+static void put(const product *of, struct ggml_tensor *dst, const panel *at, int64_t first_column,
+                const dw__matmul_tile *tile)
+{
+    uint32_t rows = of->matmul->kernel->rows;
+    uint32_t count = (uint32_t)(at->end - at->first);
+    for (uint32_t c = 0; c < tile->column_count; c++) {
+        const float *values = tile->out + c * rows + (at->first - at->row);
+        int64_t column = first_column + c;
+        if (of->store != NULL) {
+            of->store(of->user, column, at->first, count, values);
+            continue;
+        }
+        float *to = (float *)dst->data + column * dst->ne[0] + at->first_row + at->first;
+        if (at->bias == NULL) {
+            memcpy(to, values, count * sizeof *to);
+            continue;
+        }
+        const float *bias = (const float *)at->bias->data + at->first;
+        for (uint32_t i = 0; i < count; i++) {
+            to[i] = values[i] + bias[i];
+        }
+    }
+}
+
+static dw__matmul_tile tile_for(const product *of, int thread)
+{
+    const dw_matmul *matmul = of->matmul;
+    uintptr_t base = (uintptr_t)matmul->places;
+    size_t aside = (ALIGN_BYTES - base % ALIGN_BYTES) % ALIGN_BYTES;
+    unsigned char *place = matmul->places + aside + (size_t)thread * PLACE_BYTES;
+    return (dw__matmul_tile){.layout = &of->layout,
+                             .fused_sums = matmul->fused_sums,
+                             .scratch = place,
+                             .out = (float *)(void *)(place + DW__MATMUL_SCRATCH_BYTES)};
+}
+
+/* Units are taken one after the other: tiles of columns, and in each tile panels of rows. */
+static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    (void)nth;
+    product *of = user;
+    const struct ggml_tensor *columns = dst->src[0];
+    uint32_t n = (uint32_t)columns->ne[1];
+    uint32_t tiles = (n + DW__TILE_COLUMNS_MAX - 1) / DW__TILE_COLUMNS_MAX;
+    uint32_t width = ((n + tiles - 1) / tiles + 1) / 2 * 2;
+    uint32_t per_unit = n <= FEW_COLUMNS ? FEW_PANELS : 1;
+    uint32_t units = (of->panel_count + per_unit - 1) / per_unit;
+    dw__matmul_tile tile = tile_for(of, ith);
+    for (;;) {
+        uint32_t unit = atomic_fetch_add_explicit(&of->next, 1, memory_order_relaxed);
+        if (unit >= units * tiles) {
+            return;
+        }
+        uint32_t first_column = unit / units * width;
+        tile.column_count = n - first_column < width ? n - first_column : width;
+        tile.columns = columns->data;
+        tile.columns += first_column * of->layout.bytes;
+        uint32_t from = unit % units * per_unit;
+        for (uint32_t i = from; i < from + per_unit && i < of->panel_count; i++) {
+            panel at = panel_at(of, i);
+            tile.type = at.weight->type;
+            tile.row_stride = at.weight->nb[1];
+            tile.weights = at.weight->data;
+            tile.weights += (size_t)at.row * tile.row_stride;
+            of->matmul->kernel->multiply(&tile);
+            put(of, dst, &at, first_column, &tile);
+        }
+    }
+}
+
+/* ---- building ---- */
+
+/* Whether a matrix goes with columns laid out as in `layout`. */
+static bool fits(const dw_matmul *matmul, const struct ggml_tensor *weight,
+                 const dw__column_layout *layout, int64_t n)
+{
+    dw__column_layout own;
+    bool single = n == 1 && (matmul->kernel->slow_alone >> weight->type & 1) != 0;
+    return !single && weight->ne[1] >= matmul->kernel->rows && weight->ne[2] == 1 &&
+           weight->ne[1] < INT32_MAX && dw__column_layout_for(weight->type, weight->ne[0], &own) &&
+           own.type == layout->type;
+}
+
+/* NULL where the kernel does not take them. */
+static product *add_product(dw_matmul *matmul, const dw_linear *with, uint32_t count,
+                            const struct ggml_tensor *x)
+{
+    DW_ASSERT(count > 0 && count <= DW_MATMUL_GROUP_MAX);
+    dw__column_layout layout;
+    if (matmul == NULL || x->type != GGML_TYPE_F32 || x->nb[0] != sizeof(float) || x->ne[2] != 1 ||
+        x->ne[1] > UINT16_MAX || !dw__column_layout_for(with[0].weight->type, x->ne[0], &layout)) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!fits(matmul, with[i].weight, &layout, x->ne[1])) {
+            return NULL;
+        }
+    }
+    DW_ASSERT(matmul->product_count < matmul->product_capacity);
+    product *made = &matmul->products[matmul->product_count++];
+    made->matmul = matmul;
+    made->layout = layout;
+    made->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        made->with[i] = with[i];
+        int64_t rows = matmul->kernel->rows;
+        made->panels[i] = (uint32_t)((with[i].weight->ne[1] + rows - 1) / rows);
+        made->panel_count += made->panels[i];
+    }
+    return made;
+}
+
+static struct ggml_tensor *columns_node(product *of, struct ggml_context *ggml,
+                                        struct ggml_tensor *x)
+{
+    return ggml_custom_4d(ggml, GGML_TYPE_I8, (int64_t)of->layout.bytes, x->ne[1], 1, 1, &x, 1,
+                          convert, GGML_N_TASKS_MAX, of);
+}
+
+struct ggml_tensor *dw_matmul_node(dw_matmul *matmul, struct ggml_context *ggml,
+                                   const dw_linear *with, uint32_t count, struct ggml_tensor *x)
+{
+    product *made = add_product(matmul, with, count, x);
+    if (made == NULL) {
+        return NULL;
+    }
+    int64_t rows = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        rows += with[i].weight->ne[1];
+    }
+    struct ggml_tensor *columns = columns_node(made, ggml, x);
+    return ggml_custom_4d(ggml, GGML_TYPE_F32, rows, x->ne[1], 1, 1, &columns, 1, multiply,
+                          GGML_N_TASKS_MAX, made);
+}
+
+struct ggml_tensor *dw_matmul_store_node(dw_matmul *matmul, struct ggml_context *ggml,
+                                         struct ggml_tensor *weight, struct ggml_tensor *x,
+                                         dw_matmul_store store, void *user)
+{
+    product *made = add_product(matmul, &(dw_linear){.weight = weight}, 1, x);
+    if (made == NULL) {
+        return NULL;
+    }
+    made->store = store;
+    made->user = user;
+    struct ggml_tensor *columns = columns_node(made, ggml, x);
+    return ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &columns, 1, multiply, GGML_N_TASKS_MAX,
+                          made);
+}

@@ -1,0 +1,35 @@
+/* Products with quantised weights on the CPU as operations of a ggml graph, instead of ggml's
+ * mul_mat: x is quantised once for all matrices that share it, and a panel of rows is unpacked once
+ * for all columns. What comes out is what ggml's vec_dot gives, bit by bit, whatever the number of
+ * threads and of columns. */
+#ifndef DW_MODEL_MATMUL_H
+#define DW_MODEL_MATMUL_H
+
+#include "model/weights.h"
+
+#define DW_MATMUL_GROUP_MAX 3u
+
+typedef struct dw_matmul dw_matmul;
+
+/* Takes results: `count` rows from `row` on of column `column`. Thread: any of the graph's. */
+typedef void (*dw_matmul_store)(void *user, int64_t column, int64_t row, uint32_t count,
+                                const float *values);
+
+/* For a graph of at most `product_count` products that runs with `threads` threads at most; must
+ * live as long as the graph. *out stays NULL where the machine lacks the instructions.
+ * Errors: DW_E_MEMORY. */
+dw_status dw_matmul_create(dw_matmul **out, uint32_t product_count, int threads, dw_error *err);
+void dw_matmul_destroy(dw_matmul *matmul);
+
+/* x [columns, n], F32, times `count` matrices, biases added -> [all their rows, n], in order.
+ * NULL: there is no kernel for them, or ggml's is better; `matmul` may be NULL. Thread: the graph's
+ * builder. */
+struct ggml_tensor *dw_matmul_node(dw_matmul *matmul, struct ggml_context *ggml,
+                                   const dw_linear *with, uint32_t count, struct ggml_tensor *x);
+/* The same with one matrix, without its bias, whose results `store` takes, which is called with
+ * `user` while the graph runs. The node must be put into the graph; it has no result of its own. */
+struct ggml_tensor *dw_matmul_store_node(dw_matmul *matmul, struct ggml_context *ggml,
+                                         struct ggml_tensor *weight, struct ggml_tensor *x,
+                                         dw_matmul_store store, void *user);
+
+#endif

@@ -1,0 +1,583 @@
+/* The kernel itself, for whatever vectors the including file defines:
+ *   W                    rows of a panel: the 32-bit lanes of a vector
+ *   VF VI VU VB          a vector of float, int32, uint32, int8, with operators by the
+ *                        compiler
+ *   V_STORE V_ZERO V_SET1 V_SET1_I V_FMA(a, b, c) (a * b + c)
+ *   V_DOT4 V_DOT2 V_PAIRS, V_ZIP4 V_ZIP8 and _HIGH, V_HALVES, load_lanes, load_fours
+ *   WEIGHTS_UNSIGNED     whether signed weights are kept plus 128, for which V_DOT4 starts from the
+ *                        column's sums; else with V_ABS_BYTES and V_SIGN_BYTES
+ *   COLUMNS              at a time, what fits the registers
+ *   SLOW_ALONE           types whose unpacking costs more than one column saves
+ *   KERNEL KERNEL_NAME
+ * Element i of a row lies in byte i % 4 of vector i % 32 / 4, which is where ggml's kernels have
+ * it: in 32-bit lane i % 32 / 4. */
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define CHUNK 1024u /* elements that are unpacked at once: they stay in the first cache */
+#define STATE 12    /* vectors of sums that a column has at most */
+#define NIBBLES 0x0f0f0f0fu
+#define ONE_BITS 0x01010101u
+
+/* 32 elements of each row; types whose blocks are of 32 */
+typedef struct small_block {
+    VU w[8];
+    VF scale;
+    VF min;
+} small_block;
+
+/* 256 elements of each row, in eight groups of 32 */
+typedef struct super_block {
+    VU w[8][8];   /* [vector][group] */
+    VU scale[16]; /* int16 twice: of each group, or with Q6_K of each half of one */
+    VU pair[8];   /* two int16: what goes with the column's sums; the minima, or with Q6_K -32 *
+                   * the scales */
+    VF d;
+    VF d_min;
+} super_block;
+
+#define STATE_BYTES (STATE * DW__TILE_COLUMNS_MAX * sizeof(VF))
+#define PANEL_BYTES (CHUNK / 256 * sizeof(super_block))
+_Static_assert(CHUNK / 32 * sizeof(small_block) <= PANEL_BYTES, "the larger");
+_Static_assert(PANEL_BYTES + STATE_BYTES <= DW__MATMUL_SCRATCH_BYTES, "scratch");
+
+INLINE uint32_t block_bytes(enum ggml_type type)
+{
+    switch (type) {
+    case GGML_TYPE_Q4_0:
+        return 18;
+    case GGML_TYPE_Q4_1:
+        return 20;
+    case GGML_TYPE_Q5_0:
+        return 22;
+    case GGML_TYPE_Q5_1:
+        return 24;
+    case GGML_TYPE_Q8_0:
+        return 34;
+    case GGML_TYPE_Q4_K:
+        return 144;
+    case GGML_TYPE_Q5_K:
+        return 176;
+    default: /* Q6_K */
+        return 210;
+    }
+}
+
+/* Vectors of sums: eight, and those of minima. */
+INLINE int state_count(enum ggml_type type)
+{
+    switch (type) {
+    case GGML_TYPE_Q4_1:
+    case GGML_TYPE_Q5_1:
+    case GGML_TYPE_Q5_K:
+        return 9;
+    case GGML_TYPE_Q4_K:
+        return 12;
+    default:
+        return 8;
+    }
+}
+
+INLINE bool is_super(enum ggml_type type)
+{
+    return type == GGML_TYPE_Q4_K || type == GGML_TYPE_Q5_K || type == GGML_TYPE_Q6_K;
+}
+
+/* Blocks [from, from + count) of a tile's panel. */
+typedef struct part {
+    const dw__matmul_tile *tile;
+    const void *panel; /* [count] small_block or super_block */
+    uint32_t from;
+    uint32_t count;
+    VF *states; /* [columns][STATE]: sums between one part and the next */
+} part;
+
+/* ---- unpacking ---- */
+
+/* 16 bytes of each row: t[k] has the rows' k-th four. */
+INLINE void load_sixteens(const unsigned char *at, size_t stride, VU t[4])
+{
+    VU a = load_lanes(at, stride);
+    VU b = load_lanes(at + stride, stride);
+    VU c = load_lanes(at + 2 * stride, stride);
+    VU d = load_lanes(at + 3 * stride, stride);
+    VU ab = V_ZIP4(a, b);
+    VU cd = V_ZIP4(c, d);
+    VU ab_high = V_ZIP4_HIGH(a, b);
+    VU cd_high = V_ZIP4_HIGH(c, d);
+    t[0] = V_ZIP8(ab, cd);
+    t[1] = V_ZIP8_HIGH(ab, cd);
+    t[2] = V_ZIP8(ab_high, cd_high);
+    t[3] = V_ZIP8_HIGH(ab_high, cd_high);
+}
+
+/* The rows of the next panel lie behind these: bring what corresponds to these bytes. */
+INLINE void prefetch_next(const unsigned char *weights, size_t stride, uint32_t from,
+                          uint32_t bytes)
+{
+    const unsigned char *next = weights + W * (stride + from);
+    for (uint32_t i = 0; i < W * bytes; i += 64) {
+        __builtin_prefetch(next + i);
+    }
+}
+
+/* Bytes `zero` above what they mean. */
+INLINE VU as_signed(VU bytes, int zero)
+{
+    return (VU)((VB)bytes + (int8_t)(WEIGHTS_UNSIGNED ? 128 - zero : -zero));
+}
+
+/* Four bits to bit 4 of four bytes. */
+INLINE VU fifth_bits(VU high, int vector)
+{
+    VU four = (high >> (unsigned)(4 * vector)) & 15u;
+    VU two = (four | four << 14) & 0x00030003u;
+    return ((two | two << 7) & ONE_BITS) << 4;
+}
+
+INLINE void unpack_small(const enum ggml_type type, const unsigned char *at, size_t stride,
+                         small_block *to)
+{
+    const bool fives = type == GGML_TYPE_Q5_0 || type == GGML_TYPE_Q5_1;
+    const bool minima = type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q5_1;
+    VU head = load_fours(at, stride);
+    to->scale = V_HALVES(head);
+    at += 2;
+    if (minima) {
+        to->min = V_HALVES(head >> 16);
+        at += 2;
+    }
+    VU t[4];
+    if (type == GGML_TYPE_Q8_0) {
+        for (int half = 0; half < 2; half++) {
+            load_sixteens(at + half * 16, stride, t);
+            for (int k = 0; k < 4; k++) {
+                to->w[half * 4 + k] = as_signed(t[k], 0);
+            }
+        }
+        return;
+    }
+    VU high = {0};
+    if (fives) {
+        high = load_fours(at, stride);
+        at += 4;
+    }
+    load_sixteens(at, stride, t);
+    for (int k = 0; k < 8; k++) {
+        VU w = (k < 4 ? t[k % 4] : t[k % 4] >> 4) & NIBBLES;
+        w |= fives ? fifth_bits(high, k) : (VU){0};
+        to->w[k] = minima ? w : as_signed(w, fives ? 16 : 8);
+    }
+}
+
+INLINE VU twice(VU shorts)
+{
+    return (shorts & 0xffffu) | shorts << 16;
+}
+
+/* Six bits each: eight scales, then eight minima. */
+INLINE void unpack_k_scales(const VU head[4], super_block *to)
+{
+    VU packed[4]; /* bytes: scales 0 to 3, 4 to 7, minima likewise */
+    packed[0] = head[1] & 0x3f3f3f3fu;
+    packed[1] = (head[3] & NIBBLES) | (head[1] >> 6 & 0x03030303u) << 4;
+    packed[2] = head[2] & 0x3f3f3f3fu;
+    packed[3] = (head[3] >> 4 & NIBBLES) | (head[2] >> 6 & 0x03030303u) << 4;
+    for (unsigned i = 0; i < 8; i++) {
+        to->scale[i] = twice(packed[i / 4] >> (8 * (i % 4)) & 0xffu);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        VU two = packed[2 + i / 2] >> (16 * (i % 2));
+        to->pair[i] = (two & 0xffu) | (two & 0xff00u) << 8;
+    }
+    to->d = V_HALVES(head[0]);
+    to->d_min = V_HALVES(head[0] >> 16);
+}
+
+INLINE void unpack_q45_k(const enum ggml_type type, const unsigned char *at, size_t stride,
+                         super_block *to)
+{
+    VU head[4];
+    load_sixteens(at, stride, head);
+    unpack_k_scales(head, to);
+    at += 16;
+    const unsigned char *high_at = at;
+    at += type == GGML_TYPE_Q5_K ? 32 : 0;
+    for (int half = 0; half < 2; half++) {
+        VU high[4];
+        if (type == GGML_TYPE_Q5_K) {
+            load_sixteens(high_at + half * 16, stride, high);
+        }
+        for (unsigned j = 0; j < 4; j++) {
+            VU t[4];
+            load_sixteens(at + j * 32 + (unsigned)half * 16, stride, t);
+            for (int k = 0; k < 4; k++) {
+                VU low_four = t[k] & NIBBLES;
+                VU high_four = t[k] >> 4 & NIBBLES;
+                if (type == GGML_TYPE_Q5_K) {
+                    low_four |= (high[k] >> (2 * j) & ONE_BITS) << 4;
+                    high_four |= (high[k] >> (2 * j + 1) & ONE_BITS) << 4;
+                }
+                to->w[half * 4 + k][2 * j] = low_four;
+                to->w[half * 4 + k][2 * j + 1] = high_four;
+            }
+        }
+    }
+}
+
+INLINE void unpack_q6_k(const unsigned char *at, size_t stride, super_block *to)
+{
+    for (int piece = 0; piece < 4; piece++) { /* a half of the block, a half of the vectors */
+        int j = piece / 2;
+        int first = piece % 2 * 4;
+        VU a[4];
+        VU b[4];
+        VU high[4];
+        load_sixteens(at + j * 64 + first * 4, stride, a);
+        load_sixteens(at + j * 64 + 32 + first * 4, stride, b);
+        load_sixteens(at + 128 + j * 32 + first * 4, stride, high);
+        for (int k = 0; k < 4; k++) {
+            VU *w = to->w[first + k] + j * 4;
+            w[0] = (a[k] & NIBBLES) | (high[k] & 0x03030303u) << 4;
+            w[1] = (b[k] & NIBBLES) | (high[k] & 0x0c0c0c0cu) << 2;
+            w[2] = (a[k] >> 4 & NIBBLES) | (high[k] & 0x30303030u);
+            w[3] = (b[k] >> 4 & NIBBLES) | (high[k] & 0xc0c0c0c0u) >> 2;
+        }
+    }
+    VU scales[4];
+    load_sixteens(at + 192, stride, scales);
+    for (unsigned i = 0; i < 8; i++) {
+        unsigned shift = 16 * (i % 2);
+        VU even = (VU)((VI)(scales[i / 2] << (24 - shift)) >> 24);
+        VU odd = (VU)((VI)(scales[i / 2] << (16 - shift)) >> 24);
+        to->scale[2 * i] = twice(even);
+        to->scale[2 * i + 1] = twice(odd);
+        to->pair[i] = (-(even << 5) & 0xffffu) | -(odd << 5) << 16;
+    }
+    to->d = V_HALVES(load_fours(at + 206, stride) >> 16);
+}
+
+/* Blocks [from, from + count) of the panel. */
+INLINE void unpack(const enum ggml_type type, const dw__matmul_tile *tile, uint32_t from,
+                   uint32_t count, void *panel)
+{
+    const uint32_t bytes = block_bytes(type);
+    for (uint32_t i = 0; i < count; i++) {
+        const unsigned char *at = tile->weights + (size_t)(from + i) * bytes;
+        prefetch_next(tile->weights, tile->row_stride, (from + i) * bytes, bytes);
+        if (type == GGML_TYPE_Q6_K) {
+            unpack_q6_k(at, tile->row_stride, (super_block *)panel + i);
+        } else if (is_super(type)) {
+            unpack_q45_k(type, at, tile->row_stride, (super_block *)panel + i);
+        } else {
+            unpack_small(type, at, tile->row_stride, (small_block *)panel + i);
+        }
+    }
+}
+
+/* ---- multiplying ---- */
+
+/* Four bytes of a column, for all rows. */
+INLINE VI spread(const unsigned char *at)
+{
+    int32_t four;
+    memcpy(&four, at, sizeof four);
+    return V_SET1_I(four);
+}
+
+INLINE VF spread_float(const unsigned char *at)
+{
+    float one;
+    memcpy(&one, at, sizeof one);
+    return V_SET1(one);
+}
+
+/* Products of signed weights: `sums` are the column's, of fours. */
+INLINE VI dot_signed(VU w, const unsigned char *x, const unsigned char *sums)
+{
+#if WEIGHTS_UNSIGNED
+    return V_DOT4(spread(sums), w, spread(x));
+#else
+    (void)sums;
+    return V_DOT4((VI){0}, V_ABS_BYTES(w), V_SIGN_BYTES(spread(x), w));
+#endif
+}
+
+INLINE void add_small_blocks(const enum ggml_type type, const int columns, const part *of,
+                             const unsigned char *column, VF sums[COLUMNS][STATE])
+{
+    const dw__column_layout *layout = of->tile->layout;
+    const small_block *panel = of->panel;
+    const bool minima = type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q5_1;
+    for (uint32_t i = of->from; i < of->from + of->count; i++, panel++) {
+        const unsigned char *x = column + (size_t)i * 32;
+        const unsigned char *scale = column + layout->scales + (size_t)i * 4;
+        const unsigned char *sum = column + layout->sums + (size_t)i * (minima ? 4 : 32);
+        VF d[COLUMNS];
+#pragma GCC unroll 2
+        for (int c = 0; c < columns; c++) {
+            d[c] = panel->scale * spread_float(scale + (size_t)c * layout->bytes);
+        }
+#pragma GCC unroll 8
+        for (int k = 0; k < 8; k++) {
+            VU w = panel->w[k];
+#pragma GCC unroll 2
+            for (int c = 0; c < columns; c++) {
+                const unsigned char *four = x + (size_t)c * layout->bytes + k * 4;
+                VI dot = minima ? V_DOT4(V_ZERO(), w, spread(four))
+                                : dot_signed(w, four, sum + (size_t)c * layout->bytes + k * 4);
+                sums[c][k] = V_FMA(d[c], __builtin_convertvector(dot, VF), sums[c][k]);
+            }
+        }
+        if (minima) { /* a product of halves is exact: fused or not is the same */
+#pragma GCC unroll 2
+            for (int c = 0; c < columns; c++) {
+                sums[c][8] =
+                    V_FMA(panel->min, spread_float(sum + (size_t)c * layout->bytes), sums[c][8]);
+            }
+        }
+    }
+}
+
+/* What the minima of a block subtract, with Q4_K in four sums, with Q5_K in one. */
+INLINE void add_minima(const enum ggml_type type, const super_block *panel, VF column_scale,
+                       const unsigned char *pair_sums, bool fused, VF sums[STATE])
+{
+    VF d = -column_scale * panel->d_min;
+    if (type == GGML_TYPE_Q4_K) {
+        for (int k = 0; k < 4; k++) {
+            VI dot = V_DOT2(V_ZERO(), panel->pair[k], spread(pair_sums + k * 4));
+            sums[8 + k] = V_FMA(d, __builtin_convertvector(dot, VF), sums[8 + k]);
+        }
+        return;
+    }
+    VI dot = V_ZERO();
+    for (int k = 0; k < 4; k++) {
+        dot = V_DOT2(dot, panel->pair[k], spread(pair_sums + k * 4));
+    }
+    VF whole = __builtin_convertvector(dot, VF);
+    if (fused) {
+        sums[8] = V_FMA(d, whole, sums[8]);
+    } else {
+        VF product = d * whole;
+        sums[8] += product;
+    }
+}
+
+INLINE void add_super_blocks(const enum ggml_type type, const int columns, const part *of,
+                             const unsigned char *column, VF sums[COLUMNS][STATE])
+{
+    const dw__column_layout *layout = of->tile->layout;
+    const super_block *panel = of->panel;
+    for (uint32_t i = of->from; i < of->from + of->count; i++, panel++) {
+        const unsigned char *x = column + (size_t)i * 256;
+        const unsigned char *scale = column + layout->scales + (size_t)i * 4;
+        const unsigned char *sum = column + layout->sums + (size_t)i * 32;
+        const unsigned char *pair_sum = column + layout->pair_sums + (size_t)i * 16;
+        VF d[COLUMNS];
+#pragma GCC unroll 2
+        for (int c = 0; c < columns; c++) {
+            VF column_scale = spread_float(scale + (size_t)c * layout->bytes);
+            d[c] = column_scale * panel->d;
+            if (type != GGML_TYPE_Q6_K) {
+                add_minima(type, panel, column_scale, pair_sum + (size_t)c * layout->bytes,
+                           of->tile->fused_sums, sums[c]);
+            }
+        }
+#pragma GCC unroll 8
+        for (int k = 0; k < 8; k++) {
+            VI dot[COLUMNS];
+#pragma GCC unroll 2
+            for (int c = 0; c < columns; c++) {
+                dot[c] = V_ZERO();
+                if (type == GGML_TYPE_Q6_K) {
+                    dot[c] = V_DOT2(dot[c], panel->pair[k],
+                                    spread(sum + (size_t)c * layout->bytes + k * 4));
+                }
+            }
+#pragma GCC unroll 8
+            for (int group = 0; group < 8; group++) {
+                VU w = panel->w[k][group];
+                VU s = panel->scale[type == GGML_TYPE_Q6_K ? 2 * group + k / 4 : group];
+#pragma GCC unroll 2
+                for (int c = 0; c < columns; c++) {
+                    VI four = spread(x + (size_t)c * layout->bytes + group * 32 + k * 4);
+                    dot[c] = V_DOT2(dot[c], V_PAIRS(w, four), s);
+                }
+            }
+#pragma GCC unroll 2
+            for (int c = 0; c < columns; c++) {
+                sums[c][k] = V_FMA(d[c], __builtin_convertvector(dot[c], VF), sums[c][k]);
+            }
+        }
+    }
+}
+
+/* In the order in which ggml sums the lanes of a vector. */
+INLINE VF whole_sum(const enum ggml_type type, const VF sums[STATE])
+{
+    VF a = (sums[4] + sums[0]) + (sums[6] + sums[2]);
+    VF b = (sums[5] + sums[1]) + (sums[7] + sums[3]);
+    VF all = a + b;
+    if (type == GGML_TYPE_Q4_K) {
+        all += (sums[8] + sums[10]) + (sums[9] + sums[11]);
+    } else if (type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q5_1 || type == GGML_TYPE_Q5_K) {
+        all += sums[8];
+    }
+    return all;
+}
+
+/* A part of the panel times `columns` columns from `first` on. */
+INLINE void add_part(const enum ggml_type type, const int columns, const part *of, uint32_t first)
+{
+    const dw__matmul_tile *tile = of->tile;
+    const uint32_t all = tile->layout->length / tile->layout->per_block;
+    const int per_column = state_count(type);
+    VF sums[COLUMNS][STATE];
+    VF *state = of->states + (size_t)first * STATE;
+#pragma GCC unroll 24
+    for (int i = 0; i < columns * per_column; i++) {
+        sums[i / per_column][i % per_column] = of->from > 0 ? state[i] : (VF){0};
+    }
+    const unsigned char *column = tile->columns + first * tile->layout->bytes;
+    if (is_super(type)) {
+        add_super_blocks(type, columns, of, column, sums);
+    } else {
+        add_small_blocks(type, columns, of, column, sums);
+    }
+    if (of->from + of->count < all) {
+#pragma GCC unroll 24
+        for (int i = 0; i < columns * per_column; i++) {
+            state[i] = sums[i / per_column][i % per_column];
+        }
+        return;
+    }
+#pragma GCC unroll 2
+    for (int c = 0; c < columns; c++) {
+        V_STORE(tile->out + (first + (uint32_t)c) * W, whole_sum(type, sums[c]));
+    }
+}
+
+INLINE void multiply_type(const enum ggml_type type, const dw__matmul_tile *tile)
+{
+    void *panel = tile->scratch;
+    const uint32_t all = tile->layout->length / tile->layout->per_block;
+    const uint32_t step = CHUNK / (is_super(type) ? 256u : 32u);
+    for (uint32_t from = 0; from < all; from += step) {
+        uint32_t count = all - from < step ? all - from : step;
+        unpack(type, tile, from, count, panel);
+        part one = {.tile = tile, .panel = panel, .from = from, .count = count};
+        one.states = (VF *)(void *)(tile->scratch + PANEL_BYTES);
+        uint32_t c = 0;
+        for (; c + COLUMNS <= tile->column_count; c += COLUMNS) {
+            add_part(type, COLUMNS, &one, c);
+        }
+        if (c < tile->column_count) {
+            add_part(type, 1, &one, c);
+        }
+    }
+}
+
+#define ONE_TYPE(name, type)                                                                       \
+    static __attribute__((noinline)) void name(const dw__matmul_tile *tile)                        \
+    {                                                                                              \
+        multiply_type(type, tile);                                                                 \
+    }
+ONE_TYPE(multiply_q4_0, GGML_TYPE_Q4_0)
+ONE_TYPE(multiply_q4_1, GGML_TYPE_Q4_1)
+ONE_TYPE(multiply_q5_0, GGML_TYPE_Q5_0)
+ONE_TYPE(multiply_q5_1, GGML_TYPE_Q5_1)
+ONE_TYPE(multiply_q8_0, GGML_TYPE_Q8_0)
+ONE_TYPE(multiply_q4_k, GGML_TYPE_Q4_K)
+ONE_TYPE(multiply_q5_k, GGML_TYPE_Q5_K)
+ONE_TYPE(multiply_q6_k, GGML_TYPE_Q6_K)
+
+static void multiply(const dw__matmul_tile *tile)
+{
+    switch (tile->type) {
+    case GGML_TYPE_Q4_0:
+        multiply_q4_0(tile);
+        break;
+    case GGML_TYPE_Q4_1:
+        multiply_q4_1(tile);
+        break;
+    case GGML_TYPE_Q5_0:
+        multiply_q5_0(tile);
+        break;
+    case GGML_TYPE_Q5_1:
+        multiply_q5_1(tile);
+        break;
+    case GGML_TYPE_Q8_0:
+        multiply_q8_0(tile);
+        break;
+    case GGML_TYPE_Q4_K:
+        multiply_q4_k(tile);
+        break;
+    case GGML_TYPE_Q5_K:
+        multiply_q5_k(tile);
+        break;
+    default:
+        multiply_q6_k(tile);
+    }
+}
+
+/* ---- columns ---- */
+
+static inline float half_at(const unsigned char *p)
+{
+    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(p[0] | p[1] << 8)));
+}
+
+/* Blocks of a half, with Q8_1 another, and 32 bytes. */
+static void lay_out_small(const dw__column_layout *layout, const unsigned char *from,
+                          uint32_t first, uint32_t count, unsigned char *column)
+{
+    const bool minima = layout->type == GGML_TYPE_Q8_1;
+    const __m256i ones = _mm256_set1_epi8(1);
+    for (uint32_t i = first; i < first + count; i++, from += minima ? 36 : 34) {
+        __m256i bytes = _mm256_loadu_si256((const void *)(from + (minima ? 4 : 2)));
+        _mm256_storeu_si256((void *)(column + (size_t)i * 32), bytes);
+        float scale = half_at(from);
+        memcpy(column + layout->scales + (size_t)i * 4, &scale, 4);
+        if (minima) {
+            float sum = half_at(from + 2);
+            memcpy(column + layout->sums + (size_t)i * 4, &sum, 4);
+        } else {
+            __m256i fours =
+                _mm256_madd_epi16(_mm256_maddubs_epi16(ones, bytes), _mm256_set1_epi16(-128));
+            _mm256_storeu_si256((void *)(column + layout->sums + (size_t)i * 32), fours);
+        }
+    }
+}
+
+/* Blocks of a float, 256 bytes, and 16 sums. */
+static void lay_out_super(const dw__column_layout *layout, const unsigned char *from,
+                          uint32_t first, uint32_t count, unsigned char *column)
+{
+    for (uint32_t i = first; i < first + count; i++, from += 292) {
+        memcpy(column + layout->scales + (size_t)i * 4, from, 4);
+        memcpy(column + (size_t)i * 256, from + 4, 256);
+        memcpy(column + layout->sums + (size_t)i * 32, from + 260, 32);
+        __m128i pairs = _mm_hadd_epi16(_mm_loadu_si128((const void *)(from + 260)),
+                                       _mm_loadu_si128((const void *)(from + 276)));
+        _mm_storeu_si128((void *)(column + layout->pair_sums + (size_t)i * 16), pairs);
+    }
+}
+
+static void lay_out(const dw__column_layout *layout, const void *blocks, uint32_t from,
+                    uint32_t count, unsigned char *column)
+{
+    uint32_t first = from / layout->per_block;
+    if (layout->type == GGML_TYPE_Q8_K) {
+        lay_out_super(layout, blocks, first, count, column);
+    } else {
+        lay_out_small(layout, blocks, first, count, column);
+    }
+}
+
+const dw__matmul_kernel KERNEL = {.name = KERNEL_NAME,
+                                  .rows = W,
+                                  .slow_alone = SLOW_ALONE,
+                                  .runs_here = runs_here,
+                                  .lay_out = lay_out,
+                                  .multiply = multiply};

@@ -1,0 +1,203 @@
+/* Products with quantised matrices: each kernel that this machine can run gives the very bits that
+ * ggml's vec_dot gives. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <ggml-cpu.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/matmul_kernel.h"
+
+#define COLUMNS_MAX 64u
+#define ROWS DW__PANEL_ROWS_MAX
+
+static uint64_t random_state = 7;
+
+static uint32_t random_below(uint32_t count)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((random_state >> 33) % count);
+}
+
+static float next_random(void)
+{
+    return (float)random_below(1u << 24) / (float)(1u << 23) - 1.0f;
+}
+
+static void *must_alloc(size_t bytes)
+{
+    void *block = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    assert_non_null(block);
+    return block;
+}
+
+/* Halves that stand in a block: any bits but those of infinities and what is no number. */
+static void tame_half(unsigned char *at)
+{
+    at[1] &= 0xbf;
+}
+
+static void tame_block(enum ggml_type type, unsigned char *block)
+{
+    tame_half(block + (type == GGML_TYPE_Q6_K ? 208 : 0));
+    if (type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q5_1 || type == GGML_TYPE_Q4_K ||
+        type == GGML_TYPE_Q5_K) {
+        tame_half(block + 2);
+    }
+}
+
+/* What a quantiser makes, or any bits. */
+static unsigned char *make_weights(enum ggml_type type, uint32_t length, bool wild)
+{
+    size_t bytes = ggml_row_size(type, length);
+    unsigned char *weights = must_alloc(bytes * ROWS);
+    if (!wild) {
+        float *row = must_alloc(length * sizeof *row);
+        for (uint32_t r = 0; r < ROWS; r++) {
+            for (uint32_t i = 0; i < length; i++) {
+                row[i] = next_random();
+            }
+            (void)ggml_quantize_chunk(type, row, weights + r * bytes, 0, 1, length, NULL);
+        }
+        free(row);
+        return weights;
+    }
+    for (size_t i = 0; i < bytes * ROWS; i++) {
+        weights[i] = (unsigned char)random_below(256);
+    }
+    for (size_t i = 0; i < bytes * ROWS; i += ggml_type_size(type)) {
+        tame_block(type, weights + i);
+    }
+    return weights;
+}
+
+typedef struct columns {
+    dw__column_layout layout;
+    size_t theirs_bytes;
+    unsigned char *theirs; /* as ggml quantises them */
+    unsigned char *ours;
+} columns;
+
+static columns make_columns(enum ggml_type type, uint32_t length, const dw__matmul_kernel *kernel)
+{
+    columns made = {0};
+    assert_true(dw__column_layout_for(type, length, &made.layout));
+    made.theirs_bytes = ggml_row_size(made.layout.type, length);
+    made.theirs = must_alloc(made.theirs_bytes * COLUMNS_MAX);
+    made.ours = must_alloc(made.layout.bytes * COLUMNS_MAX);
+    float *x = must_alloc(length * sizeof *x);
+    for (uint32_t c = 0; c < COLUMNS_MAX; c++) {
+        for (uint32_t i = 0; i < length; i++) {
+            x[i] = random_below(50) == 0 ? 8.0f * next_random() : next_random();
+        }
+        unsigned char *at = made.theirs + c * made.theirs_bytes;
+        ggml_get_type_traits_cpu(made.layout.type)->from_float(x, at, length);
+        for (uint32_t from = 0; from < length; from += DW__SEGMENT) {
+            uint32_t count = length - from < DW__SEGMENT ? length - from : DW__SEGMENT;
+            kernel->lay_out(&made.layout, at + ggml_row_size(made.layout.type, from), from,
+                            count / made.layout.per_block, made.ours + c * made.layout.bytes);
+        }
+    }
+    free(x);
+    return made;
+}
+
+static void check(const dw__matmul_kernel *kernel, enum ggml_type type, uint32_t length, bool wild)
+{
+    static const uint32_t counts[] = {1, 2, 3, 4, 5, 8, 13, 33, 64};
+    size_t row_bytes = ggml_row_size(type, length);
+    unsigned char *weights = make_weights(type, length, wild);
+    columns x = make_columns(type, length, kernel);
+    float *out = must_alloc(COLUMNS_MAX * ROWS * sizeof *out);
+    unsigned char *scratch = must_alloc(DW__MATMUL_SCRATCH_BYTES);
+    for (size_t n = 0; n < sizeof counts / sizeof counts[0]; n++) {
+        dw__matmul_tile tile = {.type = type,
+                                .weights = weights,
+                                .row_stride = row_bytes,
+                                .layout = &x.layout,
+                                .columns = x.ours,
+                                .column_count = counts[n],
+                                .fused_sums = dw__ggml_fuses_sums(),
+                                .out = out,
+                                .scratch = scratch};
+        memset(out, 0xff, COLUMNS_MAX * ROWS * sizeof *out);
+        kernel->multiply(&tile);
+        for (uint32_t c = 0; c < counts[n]; c++) {
+            for (uint32_t r = 0; r < kernel->rows; r++) {
+                float wanted = 0;
+                ggml_get_type_traits_cpu(type)->vec_dot((int)length, &wanted, 0,
+                                                        weights + r * row_bytes, 0,
+                                                        x.theirs + c * x.theirs_bytes, 0, 1);
+                float got = out[c * kernel->rows + r];
+                if (memcmp(&got, &wanted, sizeof got) != 0) {
+                    fail_msg("%s: %s, length %u, %u columns, row %u, column %u: %.9g, not %.9g",
+                             kernel->name, ggml_type_name(type), length, counts[n], r, c,
+                             (double)got, (double)wanted);
+                }
+            }
+        }
+    }
+    free(weights);
+    free(x.theirs);
+    free(x.ours);
+    free(out);
+    free(scratch);
+}
+
+static const enum ggml_type types[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0,
+                                       GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K,
+                                       GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
+
+static void test_matmul_kernels(void **state)
+{
+    (void)state;
+    ggml_cpu_init();
+    static const uint32_t blocks[] = {1, 2, 3, 5, 18, 31, 32, 33, 48, 64, 70};
+    for (size_t k = 0; dw__matmul_kernel_at(k) != NULL; k++) {
+        const dw__matmul_kernel *kernel = dw__matmul_kernel_at(k);
+        if (kernel->multiply == NULL || !kernel->runs_here()) {
+            continue;
+        }
+        print_message("%s\n", kernel->name);
+        for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
+            for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+                uint32_t per_block = (uint32_t)ggml_blck_size(types[t]);
+                if (per_block > 32 && blocks[i] > 20) {
+                    break;
+                }
+                check(kernel, types[t], blocks[i] * per_block, false);
+                check(kernel, types[t], blocks[i] * per_block, true);
+            }
+        }
+    }
+}
+
+static void test_matmul_column_layouts(void **state)
+{
+    (void)state;
+    dw__column_layout layout;
+    assert_false(dw__column_layout_for(GGML_TYPE_F16, 64, &layout));
+    assert_false(dw__column_layout_for(GGML_TYPE_IQ4_XS, 256, &layout));
+    assert_false(dw__column_layout_for(GGML_TYPE_Q4_1, 48, &layout));
+    assert_false(dw__column_layout_for(GGML_TYPE_Q4_K, 128, &layout));
+    assert_false(dw__column_layout_for(GGML_TYPE_Q8_0, (int64_t)1 << 40, &layout));
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
+        assert_true(dw__column_layout_for(types[t], 4096, &layout));
+        assert_true(layout.scales >= 4096 && layout.sums > layout.scales);
+        assert_int_equal(layout.bytes % 64, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_matmul_kernels),
+        cmocka_unit_test(test_matmul_column_layouts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
