@@ -46,6 +46,8 @@ dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err);
 
 /* Resident memory of this process now; 0 where the system does not tell. */
 size_t dw_os_rss_bytes(void);
+/* Memory that programs can still have without others losing theirs; 0: the system does not say. */
+size_t dw_os_available_bytes(void);
 /* Page faults of this process so far. */
 uint64_t dw_os_page_faults(void);
 uint64_t dw_os_clock_ns(void);

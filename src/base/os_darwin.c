@@ -53,6 +53,17 @@ size_t dw_os_rss_bytes(void)
     return (size_t)facts.resident_size;
 }
 
+size_t dw_os_available_bytes(void)
+{
+    vm_statistics64_data_t facts;
+    mach_msg_type_number_t count = HOST_VM_INFO64_COUNT;
+    if (host_statistics64(mach_host_self(), HOST_VM_INFO64, (host_info64_t)&facts, &count) !=
+        KERN_SUCCESS) {
+        return 0;
+    }
+    return ((size_t)facts.free_count + facts.inactive_count) * dw_os_page_bytes();
+}
+
 int dw_os_core_count(void)
 {
     int count = 0;

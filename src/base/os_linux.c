@@ -69,6 +69,20 @@ size_t dw_os_rss_bytes(void)
     return fields == 2 ? (size_t)resident * dw_os_page_bytes() : 0;
 }
 
+size_t dw_os_available_bytes(void)
+{
+    FILE *stream = fopen("/proc/meminfo", "r");
+    unsigned long long kib = 0;
+    char line[128];
+    while (stream != NULL && kib == 0 && fgets(line, sizeof line, stream) != NULL) {
+        (void)sscanf(line, "MemAvailable: %llu kB", &kib);
+    }
+    if (stream != NULL) {
+        (void)fclose(stream);
+    }
+    return (size_t)kib * 1024;
+}
+
 /* The lowest-numbered hardware thread of the core that `cpu` belongs to; `cpu` if unknown. */
 static size_t first_sibling(size_t cpu)
 {

@@ -11,8 +11,10 @@
 static const char usage[] =
     "usage: driftwood inspect MODEL [--json]\n"
     "\n"
-    "Tells what a GGUF file holds and whether it runs on this machine's CPU. MODEL is a path or a\n"
-    "name in the cache (`driftwood models`). Exit status 1 if it does not load.\n"
+    "Tells what a GGUF file holds and whether it runs on this machine's CPU: it loads, and it "
+    "fits\n"
+    "(weights and a whole context) into the memory that is free. MODEL is a path or a name in the\n"
+    "cache (`driftwood models`). Exit status 1 if it does not load.\n"
     "\n"
     "  -j, --json  one object, with the chat template\n"
     "  -h, --help  this text\n";
@@ -133,10 +135,13 @@ static void try_load(json_t *root, const char *path)
     dw_error error = {.code = DW_OK};
     dw_device *device = NULL;
     dw_model *model = NULL;
+    size_t free_bytes = 0;
     dw_status status = dw_device_open(&device, "CPU", 1, &error);
     if (status == DW_OK) {
         const dw_device_info *facts = dw_device_facts(device);
         set_count(root, "memory_bytes", facts->memory_bytes);
+        set_count(root, "memory_free_bytes", facts->memory_free_bytes);
+        free_bytes = facts->memory_free_bytes;
         status = dw_model_load(&model, device, path, &error);
     }
     if (status == DW_OK) {
@@ -146,6 +151,8 @@ static void try_load(json_t *root, const char *path)
         set_count(root, "kv_bytes_per_token", info.kv_bytes_per_token);
         set_count(root, "kv_bytes_whole_context", context_bytes);
         set_count(root, "memory_needed_bytes", info.weights_bytes + context_bytes);
+        set(root, "fits", json_boolean(info.weights_bytes + context_bytes <= free_bytes));
+        set(root, "encoder", json_boolean(info.encoder));
         describe_shape(root, dw_model_shape_of(model));
     }
     dw_model_unref(model);

@@ -53,6 +53,7 @@ static void fill_info(ggml_backend_dev_t device, dw_device_info *info)
     switch (props.type) {
     case GGML_BACKEND_DEVICE_TYPE_CPU:
         info->kind = DW_DEVICE_CPU;
+        info->memory_free_bytes = dw_os_available_bytes(); /* ggml says: all there is */
         break;
     case GGML_BACKEND_DEVICE_TYPE_GPU:
         info->kind = DW_DEVICE_GPU;

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "driftwood_abi.h"
+#include "model/chat_template.h"
 #include "model/llama_guard.h"
 
 /* A text longer than this would keep the host busy for seconds in one call. */
@@ -21,7 +22,6 @@
 /* Pre-tokenizers that libllama lacks hand-written code for run std::regex, which recurses once a
  * character of a match: a run of one kind of character longer than this could end the stack. */
 #define RUN_BYTES_MAX ((size_t)4 << 10)
-#define MESSAGES_MAX 4096
 
 /* Made when a grammar first asks: it takes milliseconds and a megabyte or two. */
 typedef struct lazy_pieces {
@@ -413,31 +413,6 @@ const char *dw_vocab_chat_template(const dw_vocab *vocab)
     return vocab->chat_template;
 }
 
-static dw_status check_messages(const char *const *roles, const char *const *contents, size_t count,
-                                dw_error *err)
-{
-    /* Templates take any other for the assistant's, or put it into the text as it is. */
-    static const char *const known_roles[] = {"system", "user", "assistant", "tool", NULL};
-    size_t total = 0;
-    if (count > MESSAGES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "messages: %zu, limit %d", count, MESSAGES_MAX);
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!listed(known_roles, roles[i])) {
-            return dw_fail(
-                err, DW_E_ARG,
-                "messages[%zu].role: '%.40s', system, user, assistant or tool is allowed", i,
-                roles[i]);
-        }
-        total += strlen(contents[i]);
-    }
-    if (total > TEXT_BYTES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "messages: %zu bytes of text, limit %zu", total,
-                       TEXT_BYTES_MAX);
-    }
-    return DW_OK;
-}
-
 dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *roles,
                                   const char *const *contents, size_t count, bool open_answer,
                                   char *text, size_t capacity, size_t *text_bytes, dw_error *err)
@@ -446,28 +421,7 @@ dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *role
     if (vocab->chat_template == NULL) {
         return dw_fail(err, DW_E_UNSUPPORTED, "the model has no chat template");
     }
-    dw_status status = check_messages(roles, contents, count, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    struct llama_chat_message *messages = dw_alloc(count, sizeof *messages);
-    if (messages == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for %zu messages", count);
-    }
-    for (size_t i = 0; i < count; i++) {
-        messages[i] = (struct llama_chat_message){.role = roles[i], .content = contents[i]};
-    }
-    int32_t room = capacity > INT32_MAX ? INT32_MAX : (int32_t)capacity;
-    int32_t result =
-        dw__llama_apply_template(vocab->chat_template, messages, count, open_answer, text, room);
-    dw_free(messages);
-    if (result < 0) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "the model's chat template: %s",
-                       dw__llama_why()[0] != '\0' ? dw__llama_why() : "libllama does not know it");
-    }
-    *text_bytes = (size_t)result;
-    if (*text_bytes > capacity) {
-        return dw_fail(err, DW_E_SPACE, "text: %zu bytes, room for %zu", *text_bytes, capacity);
-    }
-    return DW_OK;
+    dw_chat chat = {
+        .roles = roles, .contents = contents, .count = count, .open_answer = open_answer};
+    return dw_chat_template_apply(vocab->chat_template, &chat, text, capacity, text_bytes, err);
 }

@@ -184,6 +184,8 @@ class Lists(Case):
                          told["kv_bytes_per_token"] * told["context"])
         self.assertIn("<|im_start|>", told["chat_template"])
         self.assertEqual(told["special_tokens"]["eos"]["text"], "<|im_end|>")
+        self.assertGreater(told["memory_free_bytes"], 0)
+        self.assertEqual(told["fits"], told["memory_needed_bytes"] <= told["memory_free_bytes"])
         text = run("inspect", MODEL)
         self.assertEqual(text.returncode, 0)
         self.assertIn("chat_template          yes", text.stdout)
