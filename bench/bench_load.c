@@ -1,0 +1,125 @@
+/* From a file in the page cache to the first logits: opening the device or the threads, loading
+ * the model, making a context and one step of one token; what follows is not timed. Both sides
+ * take turns, the best round counts. Milliseconds; less is better. */
+#include <ggml-cpu.h>
+#include <stdio.h>
+
+#include "base/counters.h"
+#include "base/os.h"
+#include "common.h"
+#include "device/device.h"
+#include "engine/context.h"
+
+#define LLAMA_DEFAULT_CONTEXT 512 /* llama_context_default_params */
+
+static double ms_since(uint64_t started)
+{
+    return (double)(dw_os_clock_ns() - started) / 1e6;
+}
+
+/* Where the guest's memory would be: made beforehand, as a guest makes it once. */
+typedef struct memory {
+    dw_region *region;
+    size_t bytes;
+} memory;
+
+static void open_memory(memory *m, const char *path)
+{
+    dw_error err = {0};
+    dw_gguf *gguf = NULL;
+    if (dw_gguf_open(&gguf, path, &err) != DW_OK) {
+        bench_die(err.message);
+    }
+    const dw_gguf_tensor *embedding = dw_gguf_tensor_find(gguf, "token_embd.weight");
+    m->bytes = (size_t)(embedding != NULL ? embedding->ne[1] : 0) * 4 + 65536;
+    m->bytes = (m->bytes + 65535) / 65536 * 65536;
+    dw_gguf_close(gguf);
+    dw_region_options options = {
+        .reserve_bytes = m->bytes, .commit_bytes = m->bytes, .label = "bench"};
+    if (dw_region_create(&m->region, &options, &err) != DW_OK) {
+        bench_die(err.message);
+    }
+}
+
+static double load_ours(const bench_options *o, const memory *m, uint32_t tokens_max)
+{
+    dw_error err = {0};
+    dw_device *device = NULL;
+    dw_model *model = NULL;
+    dw_context *context = NULL;
+    dw_device_view *view = NULL;
+    dw_counters counters = {0};
+    uint64_t started = dw_os_clock_ns();
+    int32_t *tokens = dw_region_base(m->region);
+    dw_context_options options = {.tokens_max = tokens_max};
+    dw_step step = {.tokens = tokens,
+                    .token_count = 1,
+                    .logits = (float *)(void *)(tokens + 16384),
+                    .logits_rows = 1,
+                    .counters = &counters};
+    tokens[0] = 1;
+    bool opened = dw_device_open(&device, "CPU", o->threads, &err) == DW_OK &&
+                  dw_model_load(&model, device, o->model, &err) == DW_OK &&
+                  dw_context_create(&context, model, &options, &err) == DW_OK &&
+                  dw_device_view_create(&view, m->region, dw_device_handle(device), &err) == DW_OK;
+    step.view = view;
+    if (!opened || dw_context_forward(context, &step, &err) != DW_OK) {
+        bench_die(err.message);
+    }
+    double took = ms_since(started);
+    dw_context_destroy(context);
+    dw_device_view_destroy(view);
+    dw_model_unref(model);
+    dw_device_close(device);
+    return took;
+}
+
+static double load_theirs(const bench_options *o, uint32_t tokens_max)
+{
+    uint64_t started = dw_os_clock_ns();
+    struct ggml_threadpool *pool = NULL;
+    struct llama_model *model = bench_their_model(o->model, o->extra);
+    struct llama_context *context = bench_their_context(model, tokens_max, o->threads, &pool);
+    int32_t token = 1;
+    if (llama_decode(context, llama_batch_get_one(&token, 1)) != 0 ||
+        llama_get_logits_ith(context, -1) == NULL) {
+        bench_die("libllama cannot compute");
+    }
+    double took = ms_since(started);
+    llama_free(context);
+    llama_model_free(model);
+    ggml_threadpool_free(pool);
+    return took;
+}
+
+static void run(const bench_options *o, const memory *m, uint32_t tokens_max)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "load_context_%u", tokens_max);
+    if (!bench_wants(o, name)) {
+        return;
+    }
+    double ours_best = 0;
+    double theirs_best = 0;
+    for (int round = 0; round <= o->rounds; round++) { /* the first warms up */
+        double ours = load_ours(o, m, tokens_max);
+        double theirs = load_theirs(o, tokens_max);
+        ours_best = round <= 1 || ours < ours_best ? ours : ours_best;
+        theirs_best = round <= 1 || theirs < theirs_best ? theirs : theirs_best;
+    }
+    bench_row(name, "ms", ours_best, theirs_best);
+}
+
+int main(int argc, char **argv)
+{
+    bench_options options = {.rounds = 7, .context = 4096};
+    bench_read_options(&options, argc, argv,
+                       "From a file in the page cache to the first logits, both sides.");
+    memory m = {0};
+    open_memory(&m, options.model);
+    bench_header();
+    run(&options, &m, LLAMA_DEFAULT_CONTEXT);
+    run(&options, &m, options.context);
+    dw_region_destroy(m.region);
+    return 0;
+}
