@@ -1,8 +1,10 @@
 /* From a file in the page cache to the first logits: opening the device or the threads, loading
- * the model, making a context and one step of one token; what follows is not timed. Both sides
- * take turns, the best round counts. Milliseconds; less is better. */
+ * the model, making a context and one step; what follows is not timed. The step is of one token, or
+ * in the rows with `text` of a word's tokens, for which the vocabulary must be there: ours is loaded
+ * beside all else. Both sides take turns, the best round counts. Milliseconds; less is better. */
 #include <ggml-cpu.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/counters.h"
 #include "base/os.h"
@@ -11,6 +13,10 @@
 #include "engine/context.h"
 
 #define LLAMA_DEFAULT_CONTEXT 512 /* llama_context_default_params */
+#define TOKENS_MAX 64
+#define LOGITS_AT 16384 /* in floats: behind the tokens, aligned as any device wants it */
+
+static const char word[] = "driftwood";
 
 static double ms_since(uint64_t started)
 {
@@ -31,7 +37,7 @@ static void open_memory(memory *m, const char *path)
         bench_die(err.message);
     }
     const dw_gguf_tensor *embedding = dw_gguf_tensor_find(gguf, "token_embd.weight");
-    m->bytes = (size_t)(embedding != NULL ? embedding->ne[1] : 0) * 4 + 65536;
+    m->bytes = (size_t)(embedding != NULL ? embedding->ne[1] : 0) * 4 + LOGITS_AT * 4;
     m->bytes = (m->bytes + 65535) / 65536 * 65536;
     dw_gguf_close(gguf);
     dw_region_options options = {
@@ -41,7 +47,24 @@ static void open_memory(memory *m, const char *path)
     }
 }
 
-static double load_ours(const bench_options *o, const memory *m, uint32_t tokens_max)
+/* How one round goes. */
+typedef struct way {
+    uint32_t tokens_max;
+    bool text;
+} way;
+
+static uint32_t tokenize_ours(const dw_model *model, int32_t *tokens)
+{
+    dw_error err = {0};
+    size_t count = 0;
+    if (dw_vocab_tokenize(dw_model_vocab(model), word, strlen(word), tokens, TOKENS_MAX, 0, &count,
+                          &err) != DW_OK) {
+        bench_die(err.message);
+    }
+    return (uint32_t)count;
+}
+
+static double load_ours(const bench_options *o, const memory *m, way how)
 {
     dw_error err = {0};
     dw_device *device = NULL;
@@ -51,10 +74,10 @@ static double load_ours(const bench_options *o, const memory *m, uint32_t tokens
     dw_counters counters = {0};
     uint64_t started = dw_os_clock_ns();
     int32_t *tokens = dw_region_base(m->region);
-    dw_context_options options = {.tokens_max = tokens_max};
+    dw_context_options options = {.tokens_max = how.tokens_max};
     dw_step step = {.tokens = tokens,
                     .token_count = 1,
-                    .logits = (float *)(void *)(tokens + 16384),
+                    .logits = (float *)(void *)(tokens + LOGITS_AT),
                     .logits_rows = 1,
                     .counters = &counters};
     tokens[0] = 1;
@@ -63,6 +86,9 @@ static double load_ours(const bench_options *o, const memory *m, uint32_t tokens
                   dw_context_create(&context, model, &options, &err) == DW_OK &&
                   dw_device_view_create(&view, m->region, dw_device_handle(device), &err) == DW_OK;
     step.view = view;
+    if (opened && how.text) {
+        step.token_count = tokenize_ours(model, tokens);
+    }
     if (!opened || dw_context_forward(context, &step, &err) != DW_OK) {
         bench_die(err.message);
     }
@@ -74,14 +100,19 @@ static double load_ours(const bench_options *o, const memory *m, uint32_t tokens
     return took;
 }
 
-static double load_theirs(const bench_options *o, uint32_t tokens_max)
+static double load_theirs(const bench_options *o, way how)
 {
     uint64_t started = dw_os_clock_ns();
     struct ggml_threadpool *pool = NULL;
     struct llama_model *model = bench_their_model(o->model, o->extra);
-    struct llama_context *context = bench_their_context(model, tokens_max, o->threads, &pool);
-    int32_t token = 1;
-    if (llama_decode(context, llama_batch_get_one(&token, 1)) != 0 ||
+    struct llama_context *context = bench_their_context(model, how.tokens_max, o->threads, &pool);
+    int32_t tokens[TOKENS_MAX] = {1};
+    int32_t count = 1;
+    if (how.text) {
+        count = llama_tokenize(llama_model_get_vocab(model), word, (int32_t)strlen(word), tokens,
+                               TOKENS_MAX, false, false);
+    }
+    if (llama_decode(context, llama_batch_get_one(tokens, count)) != 0 ||
         llama_get_logits_ith(context, -1) == NULL) {
         bench_die("libllama cannot compute");
     }
@@ -92,18 +123,18 @@ static double load_theirs(const bench_options *o, uint32_t tokens_max)
     return took;
 }
 
-static void run(const bench_options *o, const memory *m, uint32_t tokens_max)
+static void run(const bench_options *o, const memory *m, way how)
 {
     char name[64];
-    (void)snprintf(name, sizeof name, "load_context_%u", tokens_max);
+    (void)snprintf(name, sizeof name, "load%s_context_%u", how.text ? "_text" : "", how.tokens_max);
     if (!bench_wants(o, name)) {
         return;
     }
     double ours_best = 0;
     double theirs_best = 0;
     for (int round = 0; round <= o->rounds; round++) { /* the first warms up */
-        double ours = load_ours(o, m, tokens_max);
-        double theirs = load_theirs(o, tokens_max);
+        double ours = load_ours(o, m, how);
+        double theirs = load_theirs(o, how);
         ours_best = round <= 1 || ours < ours_best ? ours : ours_best;
         theirs_best = round <= 1 || theirs < theirs_best ? theirs : theirs_best;
     }
@@ -118,8 +149,10 @@ int main(int argc, char **argv)
     memory m = {0};
     open_memory(&m, options.model);
     bench_header();
-    run(&options, &m, LLAMA_DEFAULT_CONTEXT);
-    run(&options, &m, options.context);
+    for (int text = 0; text < 2; text++) {
+        run(&options, &m, (way){.tokens_max = LLAMA_DEFAULT_CONTEXT, .text = text == 1});
+        run(&options, &m, (way){.tokens_max = options.context, .text = text == 1});
+    }
     dw_region_destroy(m.region);
     return 0;
 }

@@ -33,16 +33,17 @@ static const char *default_model(void)
 
 static void show_help(const char *program, const char *about)
 {
-    (void)printf("usage: %s [OPTION...]\n\n%s\n\n"
-                 "  -m, --model FILE    a GGUF file (default: the model of `make model`)\n"
-                 "  -t, --threads N     threads of each side (default: the real cores)\n"
-                 "  -n, --rounds N      rounds, of which the best counts\n"
-                 "  -r, --rows A,B      only these rows; a name's beginning will do\n"
-                 "  -c, --context N     tokens that contexts are made for\n"
-                 "  -e, --extra KIND    what libllama may copy weights into: none, repack (all\n"
-                 "                      but AMX), all (its default; traps where AMX is only shown)\n"
-                 "  -h, --help          this text\n",
-                 program, about);
+    (void)printf(
+        "usage: %s [OPTION...]\n\n%s\n\n"
+        "  -m, --model FILE    a GGUF file (default: the model of `make model`)\n"
+        "  -t, --threads N     threads of each side (default: the real cores)\n"
+        "  -n, --rounds N      rounds, of which the best counts\n"
+        "  -r, --rows A,B      only these rows; a name's beginning will do\n"
+        "  -c, --context N     tokens that contexts are made for\n"
+        "  -e, --extra KIND    what libllama may copy weights into: none, repack (all\n"
+        "                      but AMX), all (its default; traps where AMX is only shown)\n"
+        "  -h, --help          this text\n",
+        program, about);
 }
 
 static long number_of(const char *option, const char *text, long most)
