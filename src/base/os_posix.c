@@ -145,6 +145,21 @@ dw_status dw_os_memfd_resize(int fd, uint64_t bytes, dw_error *err)
     return DW_OK;
 }
 
+dw_status dw_os_lasting_name(const char *path, int *fd, char *name, size_t capacity, dw_error *err)
+{
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0) {
+        return dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
+    }
+    (void)snprintf(name, capacity, "/dev/fd/%d", *fd);
+    if (access(name, R_OK) != 0) {
+        dw_os_close(*fd);
+        *fd = -1;
+        return dw_fail(err, DW_E_UNSUPPORTED, "%s: %s", name, strerror(errno));
+    }
+    return DW_OK;
+}
+
 void dw_os_close(int fd)
 {
     if (fd >= 0) {

@@ -670,6 +670,12 @@ bool dw_gguf_has(const dw_gguf *gguf, const char *key)
     return find_key(gguf, key) != NULL;
 }
 
+dw_gguf_type dw_gguf_type_of(const dw_gguf *gguf, const char *name)
+{
+    const gguf_key *key = find_key(gguf, name);
+    return key != NULL ? key->type : DW_GGUF_TYPE_COUNT;
+}
+
 static dw_status wrong_type(const char *name, const gguf_key *key, const char *wanted,
                             dw_error *err)
 {

@@ -83,6 +83,8 @@ const dw_gguf_tensor *dw_gguf_tensor_at(const dw_gguf *gguf, size_t index);
 const dw_gguf_tensor *dw_gguf_tensor_find(const dw_gguf *gguf, const char *name);
 
 bool dw_gguf_has(const dw_gguf *gguf, const char *key);
+/* The type in the file; DW_GGUF_TYPE_COUNT where there is no such key. */
+dw_gguf_type dw_gguf_type_of(const dw_gguf *gguf, const char *key);
 /* Values by key. Where the key is missing: DW_E_NOT_FOUND, `*value` and `err` untouched, so that a
  * caller with a default need do nothing. Where it has another type or does not fit: DW_E_FORMAT.
  * u32 takes any integer type that holds a value in range; f32 takes f64 too. */

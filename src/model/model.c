@@ -164,7 +164,11 @@ static dw_status load(dw_model *model, const char *path, dw_error *err)
         status = dw_architecture_vocab(model->gguf, &model->shape, err);
     }
     if (status == DW_OK) {
-        status = dw_vocab_open(&model->vocab, path, model->shape.vocab_count, err);
+        /* On a thread of its own where it cannot fail: half a load's time and more. */
+        bool certain = dw_architecture_vocab_certain(model->gguf);
+        uint32_t count = model->shape.vocab_count;
+        status = certain ? dw_vocab_start(&model->vocab, path, count, err)
+                         : dw_vocab_open(&model->vocab, path, count, err);
     }
     if (status == DW_OK) {
         status = place_weights(model, err);

@@ -388,6 +388,9 @@ dw_status dw_sampler_set_breakers(dw_sampler *sampler, const dw_vocab *vocab,
     if (sampler->filters[FILTER_DRY] == NULL) {
         return DW_OK;
     }
+    if (dw__vocab_llama(vocab) == NULL) {
+        return dw_vocab_wait(vocab, err);
+    }
     struct llama_sampler *dry = dw__llama_dry(dw__vocab_llama(vocab), params, breakers, count);
     if (dry == NULL) {
         return dw_fail(err, DW_E_ARG, "dry breakers: %s", dw__llama_why());

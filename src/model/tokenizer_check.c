@@ -2,19 +2,29 @@
  * or throws through its C functions over other: what is checked here is what it takes for granted
  * (llama-vocab.cpp of the pinned version). */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "model/architecture.h"
 
 #define TOKEN_TYPE_BYTE 6
 #define WORD_PIECE_BYTES_MAX 256
+#define SPECIAL_COUNT 17
 
+/* tokenizer.ggml.NAME_token_id */
+static const char *const special_names[SPECIAL_COUNT] = {
+    "bos",     "eos",     "eot",     "eom",     "unknown", "seperator",
+    "padding", "mask",    "fim_pre", "fim_suf", "fim_mid", "fim_pad",
+    "fim_rep", "fim_sep", "prefix",  "suffix",  "middle"};
+
+/* The tokens and where to find one by its text: sorting them took most of a small model's load. */
 typedef struct token_table {
     dw_gguf_string *tokens; /* [count], as in the file */
-    dw_gguf_string *sorted; /* [count] */
     size_t count;
+    uint32_t *slots; /* [slot_mask + 1]: 1 + a token's index, or 0; at its hash or soon behind */
+    uint64_t slot_mask;
+    uint64_t seed; /* of the hash: a file cannot know where its tokens will fall */
 } token_table;
 
 static bool equals(const dw_gguf_string *string, const char *text)
@@ -22,13 +32,53 @@ static bool equals(const dw_gguf_string *string, const char *text)
     return string->bytes == strlen(text) && memcmp(string->text, text, string->bytes) == 0;
 }
 
-static int compare(const void *a, const void *b)
+/* Eight bytes at a time, each mixed in by a multiplication and its upper half. */
+static uint64_t hash(const token_table *table, const char *text, size_t bytes)
 {
-    const dw_gguf_string *left = a;
-    const dw_gguf_string *right = b;
-    size_t common = left->bytes < right->bytes ? left->bytes : right->bytes;
-    int order = memcmp(left->text, right->text, common);
-    return order != 0 ? order : (left->bytes > right->bytes) - (left->bytes < right->bytes);
+    uint64_t state = table->seed ^ (bytes * 0x9e3779b97f4a7c15u);
+    while (bytes > 0) {
+        uint64_t word = 0;
+        size_t part = bytes < sizeof word ? bytes : sizeof word;
+        memcpy(&word, text, part);
+        state = (state ^ word) * 0xd6e8feb86659fd93u;
+        state ^= state >> 32;
+        text += part;
+        bytes -= part;
+    }
+    state *= 0xd6e8feb86659fd93u;
+    return state ^ state >> 29;
+}
+
+/* The slot that holds this text, or the empty one where it belongs. At most half of them are
+ * taken, so there is one. */
+static uint32_t *find_slot(const token_table *table, const char *text, size_t bytes)
+{
+    for (uint64_t at = hash(table, text, bytes);; at++) {
+        uint32_t *slot = &table->slots[at & table->slot_mask];
+        if (*slot == 0) {
+            return slot;
+        }
+        const dw_gguf_string *token = &table->tokens[*slot - 1];
+        if (token->bytes == bytes && memcmp(token->text, text, bytes) == 0) {
+            return slot;
+        }
+    }
+}
+
+static dw_status make_slots(token_table *table, dw_error *err)
+{
+    uint64_t slot_count = 64;
+    while (slot_count < 2 * (uint64_t)table->count) {
+        slot_count *= 2;
+    }
+    table->slots = dw_alloc((size_t)slot_count, sizeof *table->slots);
+    if (table->slots == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory to check %zu tokens", table->count);
+    }
+    table->slot_mask = slot_count - 1;
+    /* Where the system put the table: another place at each start. */
+    table->seed = (uint64_t)(uintptr_t)table->slots ^ dw_os_clock_ns();
+    return DW_OK;
 }
 
 /* libllama's lists are C strings in a map that must hold each once. Empty ones it names itself,
@@ -48,22 +98,21 @@ static dw_status check_tokens(token_table *table, dw_error *err)
                            i);
         }
     }
-    memcpy(table->sorted, table->tokens, table->count * sizeof *table->tokens);
-    qsort(table->sorted, table->count, sizeof *table->sorted, compare);
-    for (size_t i = 1; i < table->count; i++) {
-        if (compare(&table->sorted[i - 1], &table->sorted[i]) == 0) {
+    for (size_t i = 0; i < table->count; i++) {
+        const dw_gguf_string *token = &table->tokens[i];
+        uint32_t *slot = find_slot(table, token->text, token->bytes);
+        if (*slot != 0) {
             return dw_fail(err, DW_E_FORMAT, "tokenizer.ggml.tokens: token '%.*s' is there twice",
-                           table->sorted[i].bytes < 64 ? (int)table->sorted[i].bytes : 64,
-                           table->sorted[i].text);
+                           token->bytes < 64 ? (int)token->bytes : 64, token->text);
         }
+        *slot = (uint32_t)i + 1;
     }
     return DW_OK;
 }
 
 static bool holds(const token_table *table, const char *text, size_t bytes)
 {
-    dw_gguf_string wanted = {.text = text, .bytes = bytes};
-    return bsearch(&wanted, table->sorted, table->count, sizeof *table->sorted, compare) != NULL;
+    return *find_slot(table, text, bytes) != 0;
 }
 
 /* Any text must have tokens: each byte's own where nothing longer fits. */
@@ -148,14 +197,10 @@ static dw_status check_merges(const dw_gguf *gguf, dw_error *err)
 
 static dw_status check_special(const dw_gguf *gguf, const token_table *table, dw_error *err)
 {
-    static const char *const keys[] = {"bos",       "eos",     "eot",     "eom",     "unknown",
-                                       "seperator", "padding", "mask",    "fim_pre", "fim_suf",
-                                       "fim_mid",   "fim_pad", "fim_rep", "fim_sep", "prefix",
-                                       "suffix",    "middle"};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+    for (size_t i = 0; i < SPECIAL_COUNT; i++) {
         char key[64];
         uint32_t token = 0;
-        (void)snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", keys[i]);
+        (void)snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", special_names[i]);
         dw_status status = dw_gguf_u32(gguf, key, &token, err);
         if (status != DW_OK && status != DW_E_NOT_FOUND) {
             return status;
@@ -333,14 +378,73 @@ dw_status dw_architecture_vocab(const dw_gguf *gguf, const dw_model_shape *shape
                          table.count, shape->vocab_count);
         goto out;
     }
-    table.sorted = dw_alloc(table.count, sizeof *table.sorted);
-    if (table.sorted == NULL) {
-        status = dw_fail(err, DW_E_MEMORY, "no memory to check %zu tokens", table.count);
-        goto out;
+    status = make_slots(&table, err);
+    if (status == DW_OK) {
+        status = check_table(gguf, &table, err);
     }
-    status = check_table(gguf, &table, err);
 out:
-    dw_free(table.sorted);
+    dw_free(table.slots);
     dw_free(table.tokens);
     return status;
+}
+
+/* ---- what libllama will take without doubt ---- */
+
+static bool missing_or(const dw_gguf *gguf, const char *key, dw_gguf_type type)
+{
+    dw_gguf_type found = dw_gguf_type_of(gguf, key);
+    return found == type || found == DW_GGUF_TYPE_COUNT;
+}
+
+/* libllama throws over a key of another type than it expects, where ours take any that will do. */
+static bool types_are_plain(const dw_gguf *gguf)
+{
+    static const struct {
+        const char *key;
+        dw_gguf_type type;
+    } known[] = {{"general.architecture", DW_GGUF_STRING},
+                 {"general.name", DW_GGUF_STRING},
+                 {"general.file_type", DW_GGUF_U32},
+                 {"tokenizer.ggml.pre", DW_GGUF_STRING},
+                 {"tokenizer.ggml.token_type_count", DW_GGUF_U32},
+                 {"tokenizer.ggml.add_bos_token", DW_GGUF_BOOL},
+                 {"tokenizer.ggml.add_eos_token", DW_GGUF_BOOL},
+                 {"tokenizer.ggml.add_sep_token", DW_GGUF_BOOL},
+                 {"tokenizer.ggml.add_space_prefix", DW_GGUF_BOOL},
+                 {"tokenizer.ggml.remove_extra_whitespaces", DW_GGUF_BOOL},
+                 {"tokenizer.ggml.normalizer.lowercase", DW_GGUF_BOOL},
+                 {"tokenizer.ggml.normalizer.strip_accents", DW_GGUF_BOOL}};
+    bool plain = !dw_gguf_has(gguf, "tokenizer.ggml.suppress_tokens");
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        plain = plain && missing_or(gguf, known[i].key, known[i].type);
+    }
+    for (size_t i = 0; i < SPECIAL_COUNT; i++) {
+        char key[64];
+        (void)snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", special_names[i]);
+        plain = plain && missing_or(gguf, key, DW_GGUF_U32);
+    }
+    return plain;
+}
+
+bool dw_architecture_vocab_certain(const dw_gguf *gguf)
+{
+    /* Pre-tokenizers that the pinned libllama is known to have. */
+    static const char *const known[] = {"default", "gpt-2", "smollm",    "starcoder",
+                                        "llama3",  "qwen2", "llama-bpe", "falcon3"};
+    dw_gguf_string kind = {.text = "", .bytes = 0};
+    dw_gguf_string pre = {.text = "", .bytes = 0};
+    if (dw_gguf_part_count(gguf) > 1 || !types_are_plain(gguf) ||
+        dw_gguf_text(gguf, "tokenizer.ggml.model", &kind, NULL) != DW_OK) {
+        return false;
+    }
+    bool has_pre = dw_gguf_text(gguf, "tokenizer.ggml.pre", &pre, NULL) == DW_OK;
+    if (equals(&kind, "llama")) {
+        return !has_pre || equals(&pre, "default");
+    }
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (equals(&kind, "gpt2") && equals(&pre, known[i])) {
+            return true;
+        }
+    }
+    return false;
 }

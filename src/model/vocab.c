@@ -4,11 +4,13 @@
 #include "model/vocab.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/os.h"
 #include "driftwood_abi.h"
 #include "model/chat_template.h"
 #include "model/llama_guard.h"
@@ -30,7 +32,19 @@ typedef struct lazy_pieces {
     dw_vocab_pieces pieces;
 } lazy_pieces;
 
+/* A load on a thread of its own: it takes longer than all else of a model's load together. */
+typedef struct background {
+    pthread_mutex_t lock; /* of the waiting */
+    _Atomic bool done;    /* read before the lock is taken: all below and the vocabulary are set */
+    pthread_t thread;
+    int fd;        /* keeps the file: its path may come to name another, or none */
+    char path[32]; /* of the fd */
+    dw_status status;
+    dw_error err;
+} background;
+
 struct dw_vocab {
+    background *loading; /* NULL: loaded when opened */
     struct llama_model *model;
     const struct llama_vocab *vocab;
     const char *chat_template;
@@ -107,8 +121,9 @@ static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
     return DW_OK;
 }
 
-static dw_status load(dw_vocab *vocab, const char *path, uint32_t token_count, dw_error *err)
+static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
 {
+    log_error[0] = '\0';
     vocab->model = dw__llama_load_vocab(path);
     if (vocab->model == NULL) {
         const char *reason = dw__llama_why()[0] != '\0' ? dw__llama_why() : log_error;
@@ -117,10 +132,10 @@ static dw_status load(dw_vocab *vocab, const char *path, uint32_t token_count, d
                        (int)strcspn(reason, "\n"), reason);
     }
     vocab->vocab = llama_model_get_vocab(vocab->model);
-    vocab->count = (uint32_t)llama_vocab_n_tokens(vocab->vocab);
-    if (vocab->count != token_count) {
-        return dw_fail(err, DW_E_FORMAT, "tokenizer: %u tokens, the model has %u", vocab->count,
-                       token_count);
+    uint32_t count = (uint32_t)llama_vocab_n_tokens(vocab->vocab);
+    if (count != vocab->count) {
+        return dw_fail(err, DW_E_FORMAT, "tokenizer: %u tokens, the model has %u", count,
+                       vocab->count);
     }
     vocab->chat_template = llama_model_chat_template(vocab->model, NULL);
     if (llama_vocab_get_add_bos(vocab->vocab) && llama_vocab_bos(vocab->vocab) < 0) {
@@ -132,23 +147,33 @@ static dw_status load(dw_vocab *vocab, const char *path, uint32_t token_count, d
     return check_pre_tokenizer(vocab, err);
 }
 
-dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
+static dw_status create(dw_vocab **out, uint32_t token_count, dw_error *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    *out = NULL;
     (void)pthread_once(&once, take_log);
-    log_error[0] = '\0';
+    *out = NULL;
     dw_vocab *vocab = dw_alloc(1, sizeof *vocab);
-    if (vocab == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a vocabulary");
-    }
-    vocab->lazy = dw_alloc(1, sizeof *vocab->lazy);
-    if (vocab->lazy == NULL) {
+    lazy_pieces *lazy = dw_alloc(1, sizeof *lazy);
+    if (vocab == NULL || lazy == NULL) {
         dw_free(vocab);
+        dw_free(lazy);
         return dw_fail(err, DW_E_MEMORY, "no memory for a vocabulary");
     }
-    (void)pthread_mutex_init(&vocab->lazy->lock, NULL);
-    dw_status status = load(vocab, path, token_count, err);
+    (void)pthread_mutex_init(&lazy->lock, NULL);
+    vocab->lazy = lazy;
+    vocab->count = token_count;
+    *out = vocab;
+    return DW_OK;
+}
+
+dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
+{
+    dw_vocab *vocab = NULL;
+    *out = NULL;
+    dw_status status = create(&vocab, token_count, err);
+    if (status == DW_OK) {
+        status = load(vocab, path, err);
+    }
     if (status != DW_OK) {
         dw_vocab_close(vocab);
         return status;
@@ -157,24 +182,98 @@ dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, 
     return DW_OK;
 }
 
+/* ---- on a thread of its own ---- */
+
+static void *load_beside(void *user)
+{
+    dw_vocab *vocab = user;
+    background *loading = vocab->loading;
+    loading->status = load(vocab, loading->path, &loading->err);
+    return NULL;
+}
+
+dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
+{
+    dw_vocab *vocab = NULL;
+    *out = NULL;
+    dw_status status = create(&vocab, token_count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    background *loading = dw_alloc(1, sizeof *loading);
+    if (loading == NULL) {
+        dw_vocab_close(vocab);
+        return dw_fail(err, DW_E_MEMORY, "no memory for a vocabulary");
+    }
+    if (dw_os_lasting_name(path, &loading->fd, loading->path, sizeof loading->path, NULL) !=
+        DW_OK) {
+        dw_free(loading);
+        dw_vocab_close(vocab);
+        return dw_vocab_open(out, path, token_count, err);
+    }
+    (void)pthread_mutex_init(&loading->lock, NULL);
+    vocab->loading = loading;
+    if (pthread_create(&loading->thread, NULL, load_beside, vocab) != 0) {
+        (void)load_beside(vocab); /* no thread to be had: then here */
+        atomic_store_explicit(&loading->done, true, memory_order_release);
+        status = dw_vocab_wait(vocab, err);
+        if (status != DW_OK) {
+            dw_vocab_close(vocab);
+            return status;
+        }
+    }
+    *out = vocab;
+    return DW_OK;
+}
+
+dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err)
+{
+    background *loading = vocab->loading;
+    if (loading == NULL) {
+        return DW_OK;
+    }
+    if (!atomic_load_explicit(&loading->done, memory_order_acquire)) {
+        (void)pthread_mutex_lock(&loading->lock);
+        if (!atomic_load_explicit(&loading->done, memory_order_relaxed)) {
+            DW_ASSERT(pthread_join(loading->thread, NULL) == 0);
+            atomic_store_explicit(&loading->done, true, memory_order_release);
+        }
+        (void)pthread_mutex_unlock(&loading->lock);
+    }
+    return loading->status == DW_OK ? DW_OK
+                                    : dw_fail(err, loading->status, "%s", loading->err.message);
+}
+
+static bool is_there(const dw_vocab *vocab)
+{
+    return dw_vocab_wait(vocab, NULL) == DW_OK;
+}
+
 void dw_vocab_close(dw_vocab *vocab)
 {
-    if (vocab != NULL) {
-        if (vocab->model != NULL) {
-            llama_model_free(vocab->model);
-        }
-        dw_vocab_pieces_release(&vocab->lazy->pieces);
-        (void)pthread_mutex_destroy(&vocab->lazy->lock);
-        dw_free(vocab->lazy);
-        dw_free(vocab);
+    if (vocab == NULL) {
+        return;
     }
+    if (vocab->loading != NULL) {
+        (void)dw_vocab_wait(vocab, NULL);
+        (void)pthread_mutex_destroy(&vocab->loading->lock);
+        dw_os_close(vocab->loading->fd);
+        dw_free(vocab->loading);
+    }
+    if (vocab->model != NULL) {
+        llama_model_free(vocab->model);
+    }
+    dw_vocab_pieces_release(&vocab->lazy->pieces);
+    (void)pthread_mutex_destroy(&vocab->lazy->lock);
+    dw_free(vocab->lazy);
+    dw_free(vocab);
 }
 
 /* ---- facts -------------------------------------------------------------------------------- */
 
 const struct llama_vocab *dw__vocab_llama(const dw_vocab *vocab)
 {
-    return vocab->vocab;
+    return is_there(vocab) ? vocab->vocab : NULL;
 }
 
 uint32_t dw_vocab_count(const dw_vocab *vocab)
@@ -184,27 +283,27 @@ uint32_t dw_vocab_count(const dw_vocab *vocab)
 
 int32_t dw_vocab_bos(const dw_vocab *vocab)
 {
-    return llama_vocab_bos(vocab->vocab);
+    return is_there(vocab) ? llama_vocab_bos(vocab->vocab) : -1;
 }
 
 int32_t dw_vocab_eos(const dw_vocab *vocab)
 {
-    return llama_vocab_eos(vocab->vocab);
+    return is_there(vocab) ? llama_vocab_eos(vocab->vocab) : -1;
 }
 
 int32_t dw_vocab_eot(const dw_vocab *vocab)
 {
-    return llama_vocab_eot(vocab->vocab);
+    return is_there(vocab) ? llama_vocab_eot(vocab->vocab) : -1;
 }
 
 int32_t dw_vocab_newline(const dw_vocab *vocab)
 {
-    return llama_vocab_nl(vocab->vocab);
+    return is_there(vocab) ? llama_vocab_nl(vocab->vocab) : -1;
 }
 
 bool dw_vocab_adds_bos(const dw_vocab *vocab)
 {
-    return llama_vocab_get_add_bos(vocab->vocab);
+    return is_there(vocab) && llama_vocab_get_add_bos(vocab->vocab);
 }
 
 static bool is_token(const dw_vocab *vocab, int32_t token)
@@ -214,7 +313,7 @@ static bool is_token(const dw_vocab *vocab, int32_t token)
 
 bool dw_vocab_is_end(const dw_vocab *vocab, int32_t token)
 {
-    return is_token(vocab, token) && llama_vocab_is_eog(vocab->vocab, token);
+    return is_token(vocab, token) && is_there(vocab) && llama_vocab_is_eog(vocab->vocab, token);
 }
 
 /* ---- text to tokens ----------------------------------------------------------------------- */
@@ -303,7 +402,10 @@ dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text
     if ((flags & ~(uint32_t)(DW_TOKENIZE_SPECIAL | DW_TOKENIZE_PARSE)) != 0) {
         return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 and 2 are known", flags);
     }
-    dw_status status = check_text(vocab, text, text_bytes, err);
+    dw_status status = dw_vocab_wait(vocab, err);
+    if (status == DW_OK) {
+        status = check_text(vocab, text, text_bytes, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -346,6 +448,10 @@ dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size
                            vocab->count);
         }
     }
+    dw_status status = dw_vocab_wait(vocab, err);
+    if (status != DW_OK) {
+        return status;
+    }
     bool special = (flags & DW_DETOKENIZE_SPECIAL) != 0;
     size_t length = 0;
     bool fits = true;
@@ -382,7 +488,10 @@ static int32_t piece_of(const void *user, int32_t token, char *text, int32_t cap
 dw_status dw_vocab_pieces_of(const dw_vocab *vocab, const dw_vocab_pieces **out, dw_error *err)
 {
     lazy_pieces *lazy = vocab->lazy;
-    dw_status status = DW_OK;
+    dw_status status = dw_vocab_wait(vocab, err);
+    if (status != DW_OK) {
+        return status;
+    }
     (void)pthread_mutex_lock(&lazy->lock);
     if (!lazy->made) {
         status = dw_vocab_pieces_make(&lazy->pieces, vocab->count, piece_of, vocab, err);
@@ -410,7 +519,7 @@ int32_t dw_vocab_find(const dw_vocab *vocab, const char *text, size_t bytes)
 
 const char *dw_vocab_chat_template(const dw_vocab *vocab)
 {
-    return vocab->chat_template;
+    return is_there(vocab) ? vocab->chat_template : NULL;
 }
 
 dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *roles,
@@ -418,6 +527,10 @@ dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *role
                                   char *text, size_t capacity, size_t *text_bytes, dw_error *err)
 {
     *text_bytes = 0;
+    dw_status status = dw_vocab_wait(vocab, err);
+    if (status != DW_OK) {
+        return status;
+    }
     if (vocab->chat_template == NULL) {
         return dw_fail(err, DW_E_UNSUPPORTED, "the model has no chat template");
     }

@@ -12,9 +12,16 @@ typedef struct dw_vocab dw_vocab;
  * vocab_count, which the file's list must match.
  * Errors: DW_E_UNSUPPORTED (no tokenizer in it, or one that libllama lacks), DW_E_FORMAT. */
 dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
+/* The same on a thread of its own: whoever needs the vocabulary first waits for it. For files of
+ * which dw_architecture_vocab_certain is true; where such a one fails all the same (no memory),
+ * functions below that can tell do so, and the others know no token.
+ * Errors: DW_E_MEMORY. */
+dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
+/* Wait until it is there; what dw_vocab_open would have returned. */
+dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err);
 void dw_vocab_close(dw_vocab *vocab);
 
-/* For calls of libllama elsewhere in src/model. Until the vocabulary goes. */
+/* For calls of libllama elsewhere in src/model. Until the vocabulary goes. NULL: it failed. */
 const struct llama_vocab *dw__vocab_llama(const dw_vocab *vocab);
 uint32_t dw_vocab_count(const dw_vocab *vocab);
 int32_t dw_vocab_bos(const dw_vocab *vocab); /* -1: none, so for all of these */

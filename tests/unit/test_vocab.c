@@ -6,12 +6,14 @@
 
 #include <cmocka.h>
 
+#include <gguf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "driftwood_abi.h"
+#include "model/architecture.h"
 #include "model/vocab.h"
 #include "model_world.h"
 #include "tiny_model.h"
@@ -246,6 +248,121 @@ static void test_vocab_needs_a_tokenizer(void **state)
     assert_true(dw_vocab_open(&none, path, options.vocab_count, &err) != DW_OK);
 }
 
+static void test_vocab_loads_beside(void **state)
+{
+    dw_vocab *other = NULL;
+    dw_error err;
+    (void)state;
+    assert_int_equal(dw_vocab_start(&other, world_model_path(), SMOLLM2_TOKENS, &err), DW_OK);
+    assert_int_equal(dw_vocab_count(other), SMOLLM2_TOKENS);
+    int32_t tokens[2][16];
+    size_t counts[2] = {0, 0};
+    static const char text[] = "driftwood on a beach";
+    for (int i = 0; i < 2; i++) {
+        const dw_vocab *from = i == 0 ? vocab : other;
+        assert_int_equal(dw_vocab_tokenize(from, text, strlen(text), tokens[i], 16,
+                                           DW_TOKENIZE_SPECIAL, &counts[i], &err),
+                         DW_OK);
+    }
+    assert_int_equal(counts[0], counts[1]);
+    assert_memory_equal(tokens[0], tokens[1], counts[0] * sizeof tokens[0][0]);
+    assert_int_equal(dw_vocab_eos(other), dw_vocab_eos(vocab));
+    assert_string_equal(dw_vocab_chat_template(other), dw_vocab_chat_template(vocab));
+    dw_vocab_close(other);
+    /* Closing does not need it to be there. */
+    assert_int_equal(dw_vocab_start(&other, world_model_path(), SMOLLM2_TOKENS, &err), DW_OK);
+    dw_vocab_close(other);
+}
+
+static void test_vocab_tells_late_failures(void **state)
+{
+    dw_vocab *none = NULL;
+    dw_error err;
+    dw_error same;
+    size_t count = 0;
+    const dw_vocab_pieces *pieces;
+    (void)state;
+    assert_int_equal(dw_vocab_start(&none, DW_TEST_DATA_DIR "/alice.txt", 12, &err), DW_OK);
+    assert_int_equal(dw_vocab_tokenize(none, "a", 1, NULL, 0, 0, &count, &err), DW_E_FORMAT);
+    assert_int_equal(dw_vocab_wait(none, &same), DW_E_FORMAT);
+    assert_string_equal(err.message, same.message);
+    assert_int_equal(dw_vocab_detokenize(none, NULL, 0, NULL, 0, 0, &count, &err), DW_E_FORMAT);
+    assert_int_equal(dw_vocab_pieces_of(none, &pieces, &err), DW_E_FORMAT);
+    assert_int_equal(dw_vocab_apply_template(none, NULL, NULL, 0, true, NULL, 0, &count, &err),
+                     DW_E_FORMAT);
+    assert_int_equal(dw_vocab_bos(none), -1);
+    assert_int_equal(dw_vocab_eos(none), -1);
+    assert_int_equal(dw_vocab_eot(none), -1);
+    assert_int_equal(dw_vocab_newline(none), -1);
+    assert_int_equal(dw_vocab_find(none, "a", 1), -1);
+    assert_false(dw_vocab_adds_bos(none));
+    assert_false(dw_vocab_is_end(none, 2));
+    assert_null(dw_vocab_chat_template(none));
+    assert_null(dw__vocab_llama(none));
+    dw_vocab_close(none);
+}
+
+/* A file of a few byte-pair tokens; `pre` NULL: it names no pre-tokenizer. */
+static void write_byte_pairs(const char *path, const char *pre, enum gguf_type id_type)
+{
+    static const char *tokens[] = {"a", "b", "ab", "<|end|>"};
+    static const char *merges[] = {"a b"};
+    struct gguf_context *gguf = gguf_init_empty();
+    gguf_set_val_str(gguf, "general.architecture", "llama");
+    gguf_set_val_str(gguf, "tokenizer.ggml.model", "gpt2");
+    if (pre != NULL) {
+        gguf_set_val_str(gguf, "tokenizer.ggml.pre", pre);
+    }
+    gguf_set_arr_str(gguf, "tokenizer.ggml.tokens", tokens, 4);
+    gguf_set_arr_str(gguf, "tokenizer.ggml.merges", merges, 1);
+    if (id_type == GGUF_TYPE_UINT32) {
+        gguf_set_val_u32(gguf, "tokenizer.ggml.bos_token_id", 3);
+        gguf_set_val_u32(gguf, "tokenizer.ggml.eos_token_id", 3);
+    } else {
+        gguf_set_val_i32(gguf, "tokenizer.ggml.bos_token_id", 3);
+        gguf_set_val_i32(gguf, "tokenizer.ggml.eos_token_id", 3);
+    }
+    assert_true(gguf_write_to_file(gguf, path, true));
+    gguf_free(gguf);
+}
+
+/* What dw_architecture_vocab and dw_architecture_vocab_certain say, and libllama then does. */
+static void try_byte_pairs(const char *path, bool certain, bool loads)
+{
+    dw_gguf *gguf = NULL;
+    dw_vocab *pairs = NULL;
+    dw_error err = {0};
+    dw_model_shape shape = {.vocab_count = 4};
+    assert_int_equal(dw_gguf_open(&gguf, path, &err), DW_OK);
+    assert_int_equal(dw_architecture_vocab(gguf, &shape, &err), DW_OK);
+    assert_int_equal(dw_architecture_vocab_certain(gguf), certain);
+    assert_int_equal(dw_vocab_open(&pairs, path, 4, &err) == DW_OK, loads);
+    dw_vocab_close(pairs);
+    dw_gguf_close(gguf);
+}
+
+static void test_vocab_certain_ones_load(void **state)
+{
+    static const char *const known[] = {"default", "gpt-2", "smollm",    "starcoder",
+                                        "llama3",  "qwen2", "llama-bpe", "falcon3"};
+    char path[] = "/tmp/dw-vocab-XXXXXX";
+    (void)state;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        write_byte_pairs(path, known[i], GGUF_TYPE_UINT32);
+        try_byte_pairs(path, true, true);
+    }
+    write_byte_pairs(path, "deepseek-llm", GGUF_TYPE_UINT32);
+    try_byte_pairs(path, false, true);
+    write_byte_pairs(path, "nobody-knows-this", GGUF_TYPE_UINT32);
+    try_byte_pairs(path, false, false);
+    write_byte_pairs(path, "gpt-2", GGUF_TYPE_INT32); /* libllama wants it unsigned */
+    try_byte_pairs(path, false, false);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +375,9 @@ int main(void)
         cmocka_unit_test(test_vocab_limits_text),
         cmocka_unit_test(test_vocab_chat_template),
         cmocka_unit_test(test_vocab_needs_a_tokenizer),
+        cmocka_unit_test(test_vocab_loads_beside),
+        cmocka_unit_test(test_vocab_tells_late_failures),
+        cmocka_unit_test(test_vocab_certain_ones_load),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

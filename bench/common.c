@@ -1,0 +1,220 @@
+#include "common.h"
+
+#include <getopt.h>
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/os.h"
+
+void bench_die(const char *what)
+{
+    (void)fprintf(stderr, "bench: %s\n", what);
+    exit(1);
+}
+
+/* ---- options ---- */
+
+static const char *default_model(void)
+{
+    static char path[4096];
+    const char *cache = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    bool has_cache = cache != NULL && cache[0] != '\0';
+    (void)snprintf(path, sizeof path, "%s%s/driftwood/SmolLM2-135M-Instruct.Q4_1.gguf",
+                   has_cache      ? cache
+                   : home != NULL ? home
+                                  : "",
+                   has_cache ? "" : "/.cache");
+    return path;
+}
+
+static void show_help(const char *program, const char *about)
+{
+    (void)printf(
+        "usage: %s [OPTION...]\n\n%s\n\n"
+        "  -m, --model FILE    a GGUF file (default: the model of `make model`)\n"
+        "  -t, --threads N     threads of each side (default: the real cores)\n"
+        "  -n, --rounds N      rounds, of which the best counts\n"
+        "  -r, --rows A,B      only these rows; a name's beginning will do\n"
+        "  -c, --context N     tokens that contexts are made for\n"
+        "  -e, --extra KIND    what libllama may copy weights into: none, repack (all\n"
+        "                      but AMX), all (its default; traps where AMX is only shown)\n"
+        "  -h, --help          this text\n",
+        program, about);
+}
+
+static long number_of(const char *option, const char *text, long most)
+{
+    char *end = NULL;
+    long value = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || value < 1 || value > most) {
+        (void)fprintf(stderr, "bench: --%s: '%s', a number from 1 to %ld is needed\n", option, text,
+                      most);
+        exit(2);
+    }
+    return value;
+}
+
+static bench_extra extra_of(const char *text)
+{
+    static const char *const names[] = {"none", "repack", "all"};
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return (bench_extra)i;
+        }
+    }
+    (void)fprintf(stderr, "bench: --extra: '%s', there are none, repack, all\n", text);
+    exit(2);
+}
+
+void bench_read_options(bench_options *options, int argc, char **argv, const char *about)
+{
+    static const struct option known[] = {
+        {"model", required_argument, NULL, 'm'},   {"threads", required_argument, NULL, 't'},
+        {"rounds", required_argument, NULL, 'n'},  {"rows", required_argument, NULL, 'r'},
+        {"context", required_argument, NULL, 'c'}, {"extra", required_argument, NULL, 'e'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    /* The environment's word for `all`, which came before the option. */
+    options->extra = getenv("BENCH_REPACK") != NULL ? BENCH_EXTRA_ALL : options->extra;
+    for (int option; (option = getopt_long(argc, argv, "m:t:n:r:c:e:h", known, NULL)) != -1;) {
+        switch (option) {
+        case 'm':
+            options->model = optarg;
+            break;
+        case 't':
+            options->threads = (int)number_of("threads", optarg, 512);
+            break;
+        case 'n':
+            options->rounds = (int)number_of("rounds", optarg, 1000);
+            break;
+        case 'r':
+            options->rows = optarg;
+            break;
+        case 'c':
+            options->context = (uint32_t)number_of("context", optarg, 1 << 20);
+            break;
+        case 'e':
+            options->extra = extra_of(optarg);
+            break;
+        case 'h':
+            show_help(argv[0], about);
+            exit(0);
+        default:
+            exit(2);
+        }
+    }
+    if (optind < argc) {
+        (void)fprintf(stderr, "bench: unknown argument '%s'; see --help\n", argv[optind]);
+        exit(2);
+    }
+    options->model = options->model != NULL ? options->model : default_model();
+    options->threads = options->threads > 0 ? options->threads : dw_os_core_count();
+}
+
+bool bench_wants(const bench_options *options, const char *row)
+{
+    const char *at = options->rows;
+    if (at == NULL) {
+        return true;
+    }
+    while (*at != '\0') {
+        size_t length = strcspn(at, ",");
+        if (length > 0 && strncmp(at, row, length) == 0) {
+            return true;
+        }
+        at += length + (at[length] == ',');
+    }
+    return false;
+}
+
+/* ---- results ---- */
+
+void bench_header(void)
+{
+    (void)printf("row,unit,driftwood,llama.cpp,ratio\n");
+    (void)fflush(stdout);
+}
+
+void bench_row(const char *row, const char *unit, double ours, double theirs)
+{
+    (void)printf("%s,%s,%.4g,%.4g,%.3f\n", row, unit, ours, theirs, ours / theirs);
+    (void)fflush(stdout);
+}
+
+void bench_figure(const char *name, const char *unit, double value)
+{
+    (void)printf("%s,%s,%.9g,,\n", name, unit, value);
+    (void)fflush(stdout);
+}
+
+/* ---- the other side ---- */
+
+static void quiet(enum ggml_log_level level, const char *text, void *user)
+{
+    (void)level;
+    (void)text;
+    (void)user;
+}
+
+/* The list that libllama goes through when it looks for a place for weights is the backend's own
+ * array with a NULL at its end; what is taken out of it before the first load is not seen. */
+static void take_out_amx(void)
+{
+    ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    void *address = ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu),
+                                                      "ggml_backend_dev_get_extra_bufts");
+    ggml_backend_dev_get_extra_bufts_t list = NULL;
+    memcpy(&list, &address, sizeof list); /* ISO C has no cast from one to the other */
+    ggml_backend_buffer_type_t *from = list != NULL ? list(cpu) : NULL;
+    ggml_backend_buffer_type_t *to = from;
+    for (; from != NULL && *from != NULL; from++) {
+        if (strcmp(ggml_backend_buft_name(*from), "AMX") != 0) {
+            *to++ = *from;
+        }
+    }
+    if (to != NULL) {
+        *to = NULL;
+    }
+}
+
+struct llama_model *bench_their_model(const char *path, bench_extra extra)
+{
+    llama_log_set(quiet, NULL);
+    struct llama_model_params params = llama_model_default_params();
+    params.n_gpu_layers = 0;
+    params.load_mode = LLAMA_LOAD_MODE_MMAP;
+    params.use_extra_bufts = extra != BENCH_EXTRA_NONE;
+    if (extra == BENCH_EXTRA_REPACK) {
+        take_out_amx();
+    }
+    struct llama_model *model = llama_model_load_from_file(path, params);
+    if (model == NULL) {
+        bench_die("libllama cannot load the model");
+    }
+    return model;
+}
+
+struct llama_context *bench_their_context(struct llama_model *model, uint32_t tokens_max,
+                                          int threads, struct ggml_threadpool **pool)
+{
+    struct llama_context_params params = llama_context_default_params();
+    params.n_ctx = tokens_max;
+    params.n_batch = tokens_max;
+    params.n_ubatch = 512;
+    params.n_threads = threads;
+    params.n_threads_batch = threads;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+    params.no_perf = true;
+    struct llama_context *context = llama_init_from_model(model, params);
+    struct ggml_threadpool_params wanted;
+    ggml_threadpool_params_init(&wanted, threads);
+    *pool = ggml_threadpool_new(&wanted); /* as llama.cpp's own tools keep one */
+    if (context == NULL || *pool == NULL) {
+        bench_die("libllama cannot make a context");
+    }
+    llama_attach_threadpool(context, *pool, *pool);
+    return context;
+}

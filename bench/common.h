@@ -1,0 +1,49 @@
+/* What the benchmarks share: their options, the other side's model, and rows of CSV. */
+#ifndef BENCH_COMMON_H
+#define BENCH_COMMON_H
+
+#include <llama.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ggml_threadpool;
+
+/* Which of ggml's buffer types with kernels of their own libllama may copy weights into. */
+typedef enum bench_extra {
+    BENCH_EXTRA_NONE,   /* the mapped file as it is, as for us */
+    BENCH_EXTRA_REPACK, /* all but AMX, which traps on some virtual machines that show it */
+    BENCH_EXTRA_ALL     /* llama.cpp's own default */
+} bench_extra;
+
+typedef struct bench_options {
+    const char *model;
+    const char *rows; /* a list with commas; NULL: all */
+    int threads;
+    int rounds;
+    uint32_t context; /* tokens that a context is made for */
+    bench_extra extra;
+} bench_options;
+
+/* Read the command line over `options`, which holds the defaults (model NULL and threads 0: the
+ * default model, the real cores). Prints and ends the program for --help and mistakes. */
+void bench_read_options(bench_options *options, int argc, char **argv, const char *about);
+/* Whether --rows asks for this one: by its name, or by a beginning of it. */
+bool bench_wants(const bench_options *options, const char *row);
+
+/* Print why and end the program. */
+void bench_die(const char *what);
+
+/* One row of results: both values in `unit`, and what ours is by theirs. */
+void bench_row(const char *row, const char *unit, double ours, double theirs);
+/* A figure that only one value belongs to, as the row itself: "name,unit,value,,". */
+void bench_figure(const char *name, const char *unit, double value);
+/* The columns' names of the above. */
+void bench_header(void);
+
+/* libllama quiet, its model mapped. Ends the program where that fails. */
+struct llama_model *bench_their_model(const char *path, bench_extra extra);
+/* A context of one sequence with `threads` of a pool of its own, which goes to `*pool`. */
+struct llama_context *bench_their_context(struct llama_model *model, uint32_t tokens_max,
+                                          int threads, struct ggml_threadpool **pool);
+
+#endif
