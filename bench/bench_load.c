@@ -1,5 +1,5 @@
 /* From a file in the page cache to the first logits: opening the device or the threads, loading
- * the model, making a context and one step; what follows is not timed. The step is of one token, or
+ * the model, making a context and one step; what follows is not timed. The step takes one token, or
  * in the rows with `text` of a word's tokens, for which the vocabulary must be there: ours is loaded
  * beside all else. Both sides take turns, the best round counts. Milliseconds; less is better. */
 #include <ggml-cpu.h>
