@@ -93,8 +93,7 @@ static void add_tensors(maker *m)
     add(m, "token_embd.weight", m->mixed ? GGML_TYPE_Q6_K : m->type, s->embedding, s->vocab);
     add(m, "output_norm.weight", GGML_TYPE_F32, s->embedding, 0);
     for (uint32_t i = 0; i < s->layers; i++) {
-        enum ggml_type better =
-            m->mixed && has_more_bits(i, s->layers) ? GGML_TYPE_Q6_K : m->type;
+        enum ggml_type better = m->mixed && has_more_bits(i, s->layers) ? GGML_TYPE_Q6_K : m->type;
         add_in_layer(m, i, "attn_norm", GGML_TYPE_F32, norm);
         add_in_layer(m, i, "attn_q", m->type, square);
         add_in_layer(m, i, "attn_k", m->type, narrow);
@@ -282,11 +281,11 @@ static void set_type(maker *m, const char *name)
 static const char *read_options(maker *m, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"layers", required_argument, NULL, 0}, {"embedding", required_argument, NULL, 1},
-        {"heads", required_argument, NULL, 2},  {"kv-heads", required_argument, NULL, 3},
-        {"ff", required_argument, NULL, 4},     {"vocab", required_argument, NULL, 5},
+        {"layers", required_argument, NULL, 0},  {"embedding", required_argument, NULL, 1},
+        {"heads", required_argument, NULL, 2},   {"kv-heads", required_argument, NULL, 3},
+        {"ff", required_argument, NULL, 4},      {"vocab", required_argument, NULL, 5},
         {"context", required_argument, NULL, 6}, {"type", required_argument, NULL, 't'},
-        {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0}};
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
     uint32_t *const sizes[] = {&m->shape.layers,   &m->shape.embedding, &m->shape.heads,
                                &m->shape.kv_heads, &m->shape.ff,        &m->shape.vocab,
                                &m->shape.context};
@@ -333,8 +332,8 @@ int main(int argc, char **argv)
                .random = 20};
     const char *path = read_options(&m, argc, argv);
     size_t tensors = (size_t)m.shape.layers * 9 + 2;
-    m.ggml = ggml_init((struct ggml_init_params){
-        .mem_size = (tensors + 1) * ggml_tensor_overhead(), .no_alloc = true});
+    m.ggml = ggml_init((struct ggml_init_params){.mem_size = (tensors + 1) * ggml_tensor_overhead(),
+                                                 .no_alloc = true});
     m.gguf = gguf_init_empty();
     if (m.ggml == NULL || m.gguf == NULL) {
         die("no memory", "");

@@ -27,6 +27,9 @@ void dw_os_unreserve(void *address, size_t bytes);
  * Errors: DW_E_NOT_FOUND, DW_E_IO (also for a folder, a pipe or a device). */
 dw_status dw_os_map_file(const char *path, void **out, size_t *bytes, int *fd, dw_error *err);
 void dw_os_unmap(void *address, size_t bytes);
+/* Map a part of such a file's pages now, all at once, which is cheaper than at the first touch of
+ * each. `address` is a multiple of the page. Waits for the disk; true: they are there. */
+bool dw_os_prefault(const void *address, size_t bytes);
 
 /* A memory file without a name, `bytes` long. */
 dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err);

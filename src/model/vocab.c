@@ -35,6 +35,7 @@ typedef struct background {
     pthread_mutex_t lock; /* of the waiting */
     _Atomic bool done;    /* read before the lock is taken: all below and the vocabulary are set */
     pthread_t thread;
+    _Atomic bool finished; /* only that waiting would be short */
     char *path;
     dw_status status;
     dw_error err;
@@ -185,6 +186,7 @@ static void *load_beside(void *user)
     dw_vocab *vocab = user;
     background *loading = vocab->loading;
     loading->status = load(vocab, loading->path, &loading->err);
+    atomic_store_explicit(&loading->finished, true, memory_order_relaxed);
     return NULL;
 }
 
@@ -236,6 +238,12 @@ dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err)
     }
     return loading->status == DW_OK ? DW_OK
                                     : dw_fail(err, loading->status, "%s", loading->err.message);
+}
+
+bool dw_vocab_loaded(const dw_vocab *vocab)
+{
+    return vocab->loading == NULL ||
+           atomic_load_explicit(&vocab->loading->finished, memory_order_relaxed);
 }
 
 static bool is_there(const dw_vocab *vocab)
