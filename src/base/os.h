@@ -31,6 +31,9 @@ void dw_os_unmap(void *address, size_t bytes);
  * `*fd` is open, which is the caller's to close. Errors: DW_E_IO, DW_E_UNSUPPORTED (the system has
  * no such names here). */
 dw_status dw_os_lasting_name(const char *path, int *fd, char *name, size_t capacity, dw_error *err);
+/* Map a part of such a file's pages now, all at once, which is cheaper than at the first touch of
+ * each. `address` is a multiple of the page. Waits for the disk; true: they are there. */
+bool dw_os_prefault(const void *address, size_t bytes);
 
 /* A memory file without a name, `bytes` long. */
 dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err);

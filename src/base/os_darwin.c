@@ -78,3 +78,11 @@ int dw_os_core_count(void)
     }
     return 1;
 }
+
+/* macOS has no call for it. */
+bool dw_os_prefault(const void *address, size_t bytes)
+{
+    (void)address;
+    (void)bytes;
+    return false;
+}

@@ -119,3 +119,14 @@ int dw_os_core_count(void)
     int count = CPU_COUNT(&cores);
     return count > 0 ? count : 1;
 }
+
+bool dw_os_prefault(const void *address, size_t bytes)
+{
+#ifdef MADV_POPULATE_READ
+    return madvise((void *)(uintptr_t)address, bytes, MADV_POPULATE_READ) == 0;
+#else
+    (void)address;
+    (void)bytes;
+    return false;
+#endif
+}

@@ -9,6 +9,8 @@
 #include "base/os.h"
 #include "model/attention.h"
 
+#define PREFAULT_BYTES ((size_t)16 << 20)
+
 struct dw_model {
     _Atomic uint32_t references;
     dw_device *device;
@@ -154,6 +156,25 @@ static dw_status place_weights(dw_model *model, dw_error *err)
     return model->uploaded_count > 0 ? upload_rest(model, err) : DW_OK;
 }
 
+/* While the vocabulary is loaded, which takes one core: map the weights' pages, which the first
+ * step would fault in one after the other. Ends with the vocabulary, so that a file that is not in
+ * memory yet, or does not fit, keeps nobody waiting for all of it. */
+static void prefault_weights(const dw_model *model)
+{
+    for (uint32_t part = 0; part < dw_gguf_part_count(model->gguf); part++) {
+        size_t bytes = 0;
+        const unsigned char *file = dw_gguf_part_bytes(model->gguf, part, &bytes);
+        for (size_t at = 0; model->mapped_buffers[part] != NULL && at < bytes;
+             at += PREFAULT_BYTES) {
+            size_t left = bytes - at;
+            if (dw_vocab_loaded(model->vocab) ||
+                !dw_os_prefault(file + at, left < PREFAULT_BYTES ? left : PREFAULT_BYTES)) {
+                return;
+            }
+        }
+    }
+}
+
 static dw_status load(dw_model *model, const char *path, dw_error *err)
 {
     dw_status status = dw_architecture_shape(model->gguf, &model->shape, err);
@@ -172,6 +193,9 @@ static dw_status load(dw_model *model, const char *path, dw_error *err)
     }
     if (status == DW_OK) {
         status = place_weights(model, err);
+    }
+    if (status == DW_OK) {
+        prefault_weights(model);
     }
     if (status == DW_OK) {
         model->name = name_of(model->gguf, path);

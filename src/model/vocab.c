@@ -37,8 +37,9 @@ typedef struct background {
     pthread_mutex_t lock; /* of the waiting */
     _Atomic bool done;    /* read before the lock is taken: all below and the vocabulary are set */
     pthread_t thread;
-    int fd;        /* keeps the file: its path may come to name another, or none */
-    char path[32]; /* of the fd */
+    int fd;                /* keeps the file: its path may come to name another, or none */
+    char path[32];         /* of the fd */
+    _Atomic bool finished; /* only that waiting would be short */
     dw_status status;
     dw_error err;
 } background;
@@ -189,6 +190,7 @@ static void *load_beside(void *user)
     dw_vocab *vocab = user;
     background *loading = vocab->loading;
     loading->status = load(vocab, loading->path, &loading->err);
+    atomic_store_explicit(&loading->finished, true, memory_order_relaxed);
     return NULL;
 }
 
@@ -242,6 +244,12 @@ dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err)
     }
     return loading->status == DW_OK ? DW_OK
                                     : dw_fail(err, loading->status, "%s", loading->err.message);
+}
+
+bool dw_vocab_loaded(const dw_vocab *vocab)
+{
+    return vocab->loading == NULL ||
+           atomic_load_explicit(&vocab->loading->finished, memory_order_relaxed);
 }
 
 static bool is_there(const dw_vocab *vocab)

@@ -19,6 +19,8 @@ dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, 
 dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
 /* Wait until it is there; what dw_vocab_open would have returned. */
 dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err);
+/* Whether it is, without waiting. */
+bool dw_vocab_loaded(const dw_vocab *vocab);
 void dw_vocab_close(dw_vocab *vocab);
 
 /* For calls of libllama elsewhere in src/model. Until the vocabulary goes. NULL: it failed. */
