@@ -17,7 +17,7 @@ typedef struct progress {
 static bool is_long(const dw_context *context)
 {
     return dw_model_weights_of(context->model)->rope_factors_long != NULL &&
-           dw_kv_log_capacity(context->log) > dw_model_shape_of(context->model)->rope_context;
+           dw__context_is_long(context);
 }
 
 static dw_status check_items(const dw_batch_item *items, uint32_t count, dw_error *err)

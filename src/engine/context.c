@@ -71,6 +71,11 @@ uint32_t dw_context_length(const dw_context *context)
     return dw_kv_log_length(context->log);
 }
 
+bool dw__context_is_long(const dw_context *context)
+{
+    return dw_kv_log_capacity(context->log) > dw_model_shape_of(context->model)->rope_context;
+}
+
 uint32_t dw_context_capacity(const dw_context *context)
 {
     return dw_kv_log_capacity(context->log);

@@ -20,6 +20,8 @@ struct dw_context {
 /* Check a step, make room for it in the log, and note its tokens behind the history. The length
  * stays as it is. Errors: dw_context_forward's. */
 dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *err);
+/* Made for more tokens than the model's rope factors change at. */
+bool dw__context_is_long(const dw_context *context);
 /* After `status`, back to `length`. */
 void dw__context_undo(dw_context *context, uint32_t length, dw_status status);
 /* Count a step that is through; `before`: the length when it began. */

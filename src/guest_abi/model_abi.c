@@ -443,6 +443,19 @@ static int32_t context_trim(dw_instance *instance, const wasmtime_val_raw_t *arg
 }
 DW_MODEL_CALL(context_trim)
 
+/* context, keep, drop */
+static int32_t context_shift(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = context_of(instance, args[0].i32);
+    if (context == NULL) {
+        return err->code;
+    }
+    dw_status status = dw_context_shift(context, u32(&args[1]), u32(&args[2]), err);
+    return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
+}
+DW_MODEL_CALL(context_shift)
+
 static void report_progress(void *user, uint32_t done, uint32_t total)
 {
     dw_instance_progress(user, done, total);
@@ -838,6 +851,7 @@ const dw_import dw_model_imports[] = {
     {"context_length", "i:i", call_context_length},
     {"context_capacity", "i:i", call_context_capacity},
     {"context_trim", "ii:i", call_context_trim},
+    {"context_shift", "iii:i", call_context_shift},
     {"forward", "iiiii:i", call_forward},
     {"forward_hidden", "iiiii:i", call_forward_hidden},
     {"embed", "iiiiii:i", call_embed},

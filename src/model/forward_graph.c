@@ -16,7 +16,7 @@ typedef struct builder {
     int64_t token_count;
     int64_t kv_count;
     int64_t row_count;
-    struct ggml_tensor *rope_factors; /* NULL: none */
+    bool long_context;
     dw_kv_type kv_type;
     dw_forward_result result;
     dw_attention *attention; /* NULL: ggml's */
@@ -74,20 +74,45 @@ static struct ggml_tensor *scaled(builder *b, struct ggml_tensor *x, float scale
     return scale == 1.0f ? x : ggml_scale(b->ggml, x, scale);
 }
 
-static struct ggml_tensor *rope(builder *b, struct ggml_tensor *x, uint32_t layer)
+/* Of a magnitude of 1: YaRN scales by its own factor and by the file's. */
+static float plain_magnitude(float share, float scale)
 {
-    const dw_model_shape *shape = b->shape;
+    return share != 0.0f ? 1.0f / (1.0f + 0.1f * logf(1.0f / scale)) : 1.0f;
+}
+
+struct ggml_tensor *dw_forward_rope(const dw_rope_source *source, struct ggml_context *ggml,
+                                    struct ggml_tensor *x, uint32_t layer)
+{
+    const dw_model_shape *shape = source->shape;
+    const dw_model_weights *weights = source->weights;
     if (shape->rope_dims == 0) {
         return x;
     }
+    struct ggml_tensor *factors = weights->rope_factors;
+    if (factors == NULL) {
+        factors = source->long_context ? weights->rope_factors_long : weights->rope_factors_short;
+    }
     bool windowed = dw_layer_windowed(shape, layer);
     bool plain = windowed && shape->architecture->window_rope_plain;
-    return ggml_rope_ext(b->ggml, x, b->out->positions, b->rope_factors, (int)shape->rope_dims,
+    float scale = windowed ? shape->window_rope_scale : shape->rope_scale;
+    float share = plain ? 0.0f : shape->yarn_share;
+    float magnitude = plain ? 1.0f : shape->rope_magnitude;
+    if (source->again) {
+        magnitude = plain_magnitude(share, scale);
+    }
+    return ggml_rope_ext(ggml, x, source->positions, factors, (int)shape->rope_dims,
                          shape->architecture->rope_mode, (int)shape->rope_context,
-                         windowed ? shape->window_rope_base : shape->rope_base,
-                         windowed ? shape->window_rope_scale : shape->rope_scale,
-                         plain ? 0.0f : shape->yarn_share, plain ? 1.0f : shape->rope_magnitude,
-                         shape->yarn_fast, shape->yarn_slow);
+                         windowed ? shape->window_rope_base : shape->rope_base, scale, share,
+                         magnitude, shape->yarn_fast, shape->yarn_slow);
+}
+
+static struct ggml_tensor *rope(builder *b, struct ggml_tensor *x, uint32_t layer)
+{
+    dw_rope_source source = {.shape = b->shape,
+                             .weights = b->weights,
+                             .positions = b->out->positions,
+                             .long_context = b->long_context};
+    return dw_forward_rope(&source, b->ggml, x, layer);
 }
 
 /* Byte offset in a record of a layer's keys (part 0) or values (part 1). */
@@ -527,14 +552,10 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .row_count = size->row_count,
                  .kv_type = size->kv_type,
                  .result = size->result,
+                 .long_context = size->long_context,
                  .attention = size->attention,
                  .logit_rows = size->logit_rows,
                  .matmul = size->matmul};
-    b.rope_factors = weights->rope_factors;
-    if (b.rope_factors == NULL) {
-        b.rope_factors =
-            size->long_context ? weights->rope_factors_long : weights->rope_factors_short;
-    }
     out->graph = ggml_new_graph_custom(ggml, node_count_max(shape), false);
     if (out->graph == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a graph of %u nodes",

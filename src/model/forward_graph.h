@@ -48,6 +48,19 @@ typedef struct dw_forward_graph {
 
 /* Products of a graph at most, for dw_matmul_create. */
 uint32_t dw_forward_product_count(const dw_model_shape *shape);
+/* How positions are rotated in. */
+typedef struct dw_rope_source {
+    const dw_model_shape *shape;
+    const dw_model_weights *weights;
+    struct ggml_tensor *positions; /* I32 [tokens] */
+    bool long_context;
+    bool again; /* what has been rotated before, whose magnitude is scaled already */
+} dw_rope_source;
+
+/* x [head_dim, heads, tokens], F32, of a layer -> the same; x itself where nothing is rotated. */
+struct ggml_tensor *dw_forward_rope(const dw_rope_source *source, struct ggml_context *ggml,
+                                    struct ggml_tensor *x, uint32_t layer);
+
 /* Room that a ggml context must have for the graph. */
 size_t dw_forward_graph_bytes(const dw_model_shape *shape);
 

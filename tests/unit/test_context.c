@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -325,6 +326,49 @@ static void test_context_nan_is_refused(void **state)
     dw_context_destroy(context);
 }
 
+static double cpu_ms(void)
+{
+    struct timespec now;
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now), 0);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* Between steps nobody computes: the cores are the guests'. Spinning threads would use up as much
+ * of the processor as time goes by. */
+static void test_context_threads_sleep_between_steps(void **state)
+{
+    char path[] = "/tmp/dw-idle-XXXXXX";
+    (void)state;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    tiny_options options = tiny_defaults();
+    tiny_model_write(path, &options);
+    const char *threads = getenv("DW_TEST_THREADS");
+    char *before = threads != NULL ? strdup(threads) : NULL;
+    assert_int_equal(setenv("DW_TEST_THREADS", "2", 1), 0);
+    model_world world;
+    world_open(&world, path);
+    dw_context *context = world_context(&world, 0);
+    for (int32_t i = 0; i < 8; i++) {
+        world.tokens[i] = i;
+    }
+    world_forward(&world, context, 0, 8, 1);
+    double used = cpu_ms();
+    struct timespec pause = {0, 300000000};
+    (void)nanosleep(&pause, NULL);
+    assert_true(cpu_ms() - used < 60.0);
+    dw_context_destroy(context);
+    world_close(&world);
+    if (before != NULL) {
+        assert_int_equal(setenv("DW_TEST_THREADS", before, 1), 0);
+    } else {
+        assert_int_equal(unsetenv("DW_TEST_THREADS"), 0);
+    }
+    free(before);
+    (void)unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +382,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_context_decoding_allocates_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_survives_no_memory, set_up, tear_down),
+        cmocka_unit_test(test_context_threads_sleep_between_steps),
         cmocka_unit_test_setup_teardown(test_context_nan_is_refused, set_up_nan, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

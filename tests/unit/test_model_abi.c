@@ -481,6 +481,24 @@ static void test_model_abi_embed_refuses(void **state)
     assert_int_equal(CALL("embed", m, AT_TOKENS, 4, 1, 0, AT_LOGITS), DW_E_RANGE);
 }
 
+static void test_model_abi_context_shift(void **state)
+{
+    const uint32_t c = U(context_handle);
+    (void)state;
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 12, AT_LOGITS, 1), 12);
+    assert_int_equal(CALL("context_shift", c, 2, 11), DW_E_RANGE);
+    assert_int_equal(CALL("context_shift", c, 13, 0), DW_E_RANGE);
+    assert_int_equal(CALL("context_shift", c, UINT32_MAX, 2), DW_E_RANGE);
+    assert_int_equal(CALL("context_shift", c, 2, UINT32_MAX), DW_E_RANGE);
+    assert_int_equal(CALL("context_shift", 0, 2, 3), DW_E_HANDLE);
+    assert_int_equal(CALL("context_length", c), 12);
+    assert_int_equal(CALL("context_shift", c, 2, 0), 12);
+    assert_int_equal(CALL("context_shift", c, 2, 5), 7);
+    assert_int_equal(CALL("context_shift", c, 7, 0), 7);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 1, AT_LOGITS, 1), 8);
+    assert_int_equal(CALL("context_shift", c, 0, 8), 0);
+}
+
 static void test_model_abi_forward_until_full(void **state)
 {
     const uint32_t c = U(context_handle);
@@ -671,6 +689,7 @@ int main(void)
         TEST(test_model_abi_forward_refuses),
         TEST(test_model_abi_hidden_states_and_embeddings),
         TEST(test_model_abi_embed_refuses),
+        TEST(test_model_abi_context_shift),
         TEST(test_model_abi_forward_until_full),
         TEST(test_model_abi_cancel),
         TEST(test_model_abi_model_closed_under_context),

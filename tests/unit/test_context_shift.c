@@ -1,0 +1,162 @@
+/* Tokens forgotten in the middle of a context, against libllama's way of doing it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model_world.h"
+#include "tiny_model.h"
+
+static const tiny_architecture kinds[] = {
+    {.name = "llama"},
+    {.name = "qwen3", .qk_norm = TINY_QK_HEADS},
+    {.name = "gemma3", .norms = TINY_AROUND, .qk_norm = TINY_QK_HEADS, .window = 48},
+    {.name = "phi3",
+     .fused_qkv = true,
+     .fused_ffn = true,
+     .rope_dims = 24,
+     .rope_scaling = "longrope",
+     .rope_context = 4096,
+     .long_factors = true},
+    {.name = "starcoder2", .layer_norm = true, .plain_ffn = true},
+};
+#define KIND_COUNT (sizeof kinds / sizeof kinds[0])
+
+typedef struct shift {
+    uint32_t prompt;
+    uint32_t keep;
+    uint32_t drop;
+    uint32_t more; /* tokens behind */
+} shift;
+
+static void write_model(char *path, const tiny_architecture *kind)
+{
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    tiny_options options = tiny_defaults();
+    options.kind = kind;
+    options.architecture = kind->name;
+    options.layer_count = kind->window > 0 ? 7 : 3;
+    options.embedding_length = options.head_count * options.head_dim;
+    tiny_model_write(path, &options);
+}
+
+static void shift_oracle(model_oracle *oracle, const shift *how)
+{
+    llama_memory_t memory = llama_get_memory(oracle->context);
+    int32_t from = (int32_t)(how->keep + how->drop);
+    assert_true(llama_memory_can_shift(memory));
+    assert_true(llama_memory_seq_rm(memory, 0, (int32_t)how->keep, from));
+    llama_memory_seq_add(memory, 0, from, -1, -(int32_t)how->drop);
+}
+
+/* The worst relative difference of the logits of what follows the shift. */
+static double compare(const tiny_architecture *kind, dw_kv_type type, const shift *how)
+{
+    char path[] = "/tmp/dw-shift-XXXXXX";
+    write_model(path, kind);
+    model_world world;
+    model_oracle oracle = {.kv_type = type};
+    world_open(&world, path);
+    world.kv_type = type;
+    oracle_open(&oracle, path, 1);
+    uint32_t length = how->prompt - how->drop;
+    for (uint32_t i = 0; i < how->prompt + how->more; i++) {
+        world.tokens[i] = (int32_t)((i * i * 31 + i * 17 + 5) % world.vocab_count);
+    }
+    dw_context *context = world_context(&world, 0);
+    dw_error err = {0};
+    world_forward(&world, context, 0, how->prompt, 1);
+    oracle_forward(&oracle, world.tokens, 0, how->prompt, false);
+    if (dw_context_shift(context, how->keep, how->drop, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    shift_oracle(&oracle, how);
+    assert_int_equal(dw_context_length(context), length);
+    for (uint32_t i = 0; i < length; i++) {
+        uint32_t source = i < how->keep ? i : i + how->drop;
+        assert_int_equal(dw_context_tokens(context)[i], world.tokens[source]);
+    }
+    double worst = 0;
+    for (uint32_t i = 0; i < how->more; i++) {
+        world_forward(&world, context, how->prompt + i, 1, 1);
+        oracle_forward(&oracle, world.tokens + how->prompt + i, length + i, 1, false);
+        worst = fmax(
+            worst, logits_difference(oracle_logits(&oracle, -1), world.logits, world.vocab_count));
+    }
+    dw_context_destroy(context);
+    oracle_close(&oracle);
+    world_close(&world);
+    (void)unlink(path);
+    return worst;
+}
+
+static void test_context_shift_matches_libllama(void **state)
+{
+    (void)state;
+    static const shift ways[] = {{100, 4, 30, 5}, {100, 0, 50, 3}, {300, 10, 289, 3}};
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        for (size_t k = 0; k < 3; k++) {
+            double worst = compare(&kinds[i], DW_KV_F32, &ways[k]);
+            print_message("%s, %zu: worst relative difference %.3g\n", kinds[i].name, k, worst);
+            assert_true(worst < 1e-3);
+        }
+    }
+    double halves = compare(&kinds[0], DW_KV_F16, &ways[0]);
+    double bytes = compare(&kinds[0], DW_KV_Q8_0, &ways[0]);
+    print_message("F16 %.3g, Q8_0 %.3g\n", halves, bytes);
+    assert_true(halves < 1e-2 && bytes < 1e-1);
+}
+
+/* Shifted by all that is there, in several parts, and with YaRN, whose keys are scaled as well: a
+ * context of one repeated token looks the same wherever it begins. */
+static void test_context_shift_keeps_what_repeats(void **state)
+{
+    (void)state;
+    static const tiny_architecture yarn = {
+        .name = "llama", .rope_scaling = "yarn", .rope_factor = 4.0f, .rope_context = 512};
+    char path[] = "/tmp/dw-shift-XXXXXX";
+    write_model(path, &yarn);
+    model_world world;
+    world_open(&world, path);
+    world.kv_type = DW_KV_F32;
+    for (uint32_t i = 0; i < WORLD_TOKENS; i++) {
+        world.tokens[i] = 7;
+    }
+    dw_context *long_one = world_context(&world, 0);
+    dw_context *short_one = world_context(&world, 0);
+    world_forward(&world, long_one, 0, 1900, 0);
+    assert_int_equal(dw_context_shift(long_one, 100, 500, NULL), DW_OK);
+    world_forward(&world, long_one, 0, 1, 1);
+    float *first = malloc(world.vocab_count * sizeof *first);
+    assert_non_null(first);
+    memcpy(first, world.logits, world.vocab_count * sizeof *first);
+    world_forward(&world, short_one, 0, 1400, 0);
+    world_forward(&world, short_one, 0, 1, 1);
+    double difference = logits_difference(first, world.logits, world.vocab_count);
+    print_message("difference %.3g\n", difference);
+    assert_true(difference < 1e-4);
+    free(first);
+    dw_context_destroy(long_one);
+    dw_context_destroy(short_one);
+    world_close(&world);
+    (void)unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_context_shift_matches_libllama),
+        cmocka_unit_test(test_context_shift_keeps_what_repeats),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
