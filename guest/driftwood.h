@@ -134,8 +134,8 @@ DW_IMPORT("context_length") int32_t dw_context_length(int32_t context);
 DW_IMPORT("context_capacity") int32_t dw_context_capacity(int32_t context);
 /* Forget all tokens from `length` on. */
 DW_IMPORT("context_trim") int32_t dw_context_trim(int32_t context, uint32_t length);
-/* Forget tokens [keep, keep + drop) and move those behind forward, without computing them again: what
- * they took in from the forgotten ones stays in them. -> the new length. */
+/* Forget tokens [keep, keep + drop) and move those behind forward, without computing them again:
+ * what they took in from the forgotten ones stays in them. -> the new length. */
 DW_IMPORT("context_shift")
 int32_t dw_context_shift(int32_t context, uint32_t keep, uint32_t drop);
 /* Append tokens [count] and compute them. `logits` NULL, or [rows][vocab_count] float for the last

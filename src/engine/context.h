@@ -31,8 +31,8 @@ uint32_t dw_context_capacity(const dw_context *context);
 const int32_t *dw_context_tokens(const dw_context *context);
 /* Forget tokens from `length` on. Errors: DW_E_RANGE (longer than it is). */
 dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err);
-/* Forget tokens [keep, keep + drop) and move those behind forward: their keys are rotated to the new
- * positions, their values stay as they were computed. Errors: DW_E_RANGE (more than it holds),
+/* Forget tokens [keep, keep + drop) and move those behind forward: their keys are rotated to the
+ * new positions, their values stay as they were computed. Errors: DW_E_RANGE (more than it holds),
  * DW_E_UNSUPPORTED, DW_E_MEMORY: the context is as it was; DW_E_DEVICE: it holds `keep` tokens. */
 dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_error *err);
 

@@ -1,7 +1,7 @@
-/* Tokens forgotten in the middle of a context. Those behind move forward, and their keys are rotated
- * back by as many positions (Su and others, 2021: rotations add up), so that nothing is computed
- * again. Their values still know of what was forgotten: it is not the context that the remaining
- * tokens alone would have made. */
+/* Tokens forgotten in the middle of a context. Those behind move forward, and their keys are
+ * rotated back by as many positions (Su and others, 2021: rotations add up), so that nothing is
+ * computed again. Their values still know of what was forgotten: it is not the context that the
+ * remaining tokens alone would have made. */
 #include <ggml-alloc.h>
 
 #include "base/alloc.h"
