@@ -15,7 +15,7 @@
 typedef float VF __attribute__((vector_size(32)));
 typedef int32_t VI __attribute__((vector_size(32)));
 typedef uint32_t VU __attribute__((vector_size(32)));
-typedef int8_t VB __attribute__((vector_size(32)));
+typedef uint8_t VB __attribute__((vector_size(32)));
 
 #define V_STORE(p, v) _mm256_storeu_ps(p, (__m256)(v))
 #define V_ZERO() ((VI){0})

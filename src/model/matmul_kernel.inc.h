@@ -1,6 +1,6 @@
 /* The kernel itself, for whatever vectors the including file defines:
  *   W                    rows of a panel: the 32-bit lanes of a vector
- *   VF VI VU VB          a vector of float, int32, uint32, int8, with operators by the
+ *   VF VI VU VB          a vector of float, int32, uint32, uint8, with operators by the
  *                        compiler
  *   V_STORE V_ZERO V_SET1 V_SET1_I V_FMA(a, b, c) (a * b + c)
  *   V_DOT4 V_DOT2 V_PAIRS, V_ZIP4 V_ZIP8 and _HIGH, V_HALVES, load_lanes, load_fours
@@ -124,7 +124,7 @@ INLINE void prefetch_next(const unsigned char *weights, size_t stride, uint32_t 
 /* Bytes `zero` above what they mean. */
 INLINE VU as_signed(VU bytes, int zero)
 {
-    return (VU)((VB)bytes + (int8_t)(WEIGHTS_UNSIGNED ? 128 - zero : -zero));
+    return (VU)((VB)bytes + (uint8_t)(WEIGHTS_UNSIGNED ? 128 - zero : 256 - zero));
 }
 
 /* Four bits to bit 4 of four bytes. */

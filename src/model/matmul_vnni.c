@@ -13,7 +13,7 @@
 typedef float VF __attribute__((vector_size(64)));
 typedef int32_t VI __attribute__((vector_size(64)));
 typedef uint32_t VU __attribute__((vector_size(64)));
-typedef int8_t VB __attribute__((vector_size(64)));
+typedef uint8_t VB __attribute__((vector_size(64)));
 
 #define V_STORE(p, v) _mm512_storeu_ps(p, (__m512)(v))
 #define V_SET1(x) ((VF)_mm512_set1_ps(x))
