@@ -72,6 +72,10 @@ check-tsan: prepare-all ## all tests under ThreadSanitizer
 	    CMAKE_FLAGS="-DDRIFTWOOD_SANITIZE=thread"
 	cd $(TSAN_BUILD) && $(CTEST)
 
+.PHONY: bench
+bench: prepare-all compile ## measure against llama.cpp, into bench/results
+	@python3 bench/table.py $(BUILD) build/bench-models bench/results/cpu.md
+
 .PHONY: check-models
 check-models: prepare-all compile ## tests on two more real models, which are fetched (330 MB)
 	@scripts/fetch-test-models build/models

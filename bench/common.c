@@ -140,7 +140,8 @@ void bench_header(void)
 
 void bench_row(const char *row, const char *unit, double ours, double theirs)
 {
-    (void)printf("%s,%s,%.4g,%.4g,%.3f\n", row, unit, ours, theirs, ours / theirs);
+    (void)printf("%s,%s,%.5g,%.5g,", row, unit, ours, theirs);
+    (void)(theirs > 0 ? printf("%.3f\n", ours / theirs) : printf("\n"));
     (void)fflush(stdout);
 }
 
@@ -155,7 +156,9 @@ void bench_figure(const char *name, const char *unit, double value)
 static void quiet(enum ggml_log_level level, const char *text, void *user)
 {
     (void)level;
-    (void)text;
+    if (getenv("BENCH_LOG") != NULL) {
+        (void)fputs(text, stderr);
+    }
     (void)user;
 }
 
@@ -197,8 +200,7 @@ struct llama_model *bench_their_model(const char *path, bench_extra extra)
     return model;
 }
 
-struct llama_context *bench_their_context(struct llama_model *model, uint32_t tokens_max,
-                                          int threads, struct ggml_threadpool **pool)
+struct llama_context_params bench_their_params(uint32_t tokens_max, int threads)
 {
     struct llama_context_params params = llama_context_default_params();
     params.n_ctx = tokens_max;
@@ -208,10 +210,19 @@ struct llama_context *bench_their_context(struct llama_model *model, uint32_t to
     params.n_threads_batch = threads;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
     params.no_perf = true;
-    struct llama_context *context = llama_init_from_model(model, params);
-    struct ggml_threadpool_params wanted;
-    ggml_threadpool_params_init(&wanted, threads);
-    *pool = ggml_threadpool_new(&wanted); /* as llama.cpp's own tools keep one */
+    return params;
+}
+
+struct llama_context *bench_their_context(struct llama_model *model,
+                                          const struct llama_context_params *params,
+                                          struct ggml_threadpool **pool)
+{
+    struct llama_context *context = llama_init_from_model(model, *params);
+    if (*pool == NULL) {
+        struct ggml_threadpool_params wanted;
+        ggml_threadpool_params_init(&wanted, params->n_threads);
+        *pool = ggml_threadpool_new(&wanted);
+    }
     if (context == NULL || *pool == NULL) {
         bench_die("libllama cannot make a context");
     }

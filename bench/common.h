@@ -42,8 +42,11 @@ void bench_header(void);
 
 /* libllama quiet, its model mapped. Ends the program where that fails. */
 struct llama_model *bench_their_model(const char *path, bench_extra extra);
-/* A context of one sequence with `threads` of a pool of its own, which goes to `*pool`. */
-struct llama_context *bench_their_context(struct llama_model *model, uint32_t tokens_max,
-                                          int threads, struct ggml_threadpool **pool);
+/* What a context of ours is like: for `tokens_max` tokens, flash attention, no measuring. */
+struct llama_context_params bench_their_params(uint32_t tokens_max, int threads);
+/* A context with a pool of threads, as llama.cpp's own tools keep one: new where *pool is NULL. */
+struct llama_context *bench_their_context(struct llama_model *model,
+                                          const struct llama_context_params *params,
+                                          struct ggml_threadpool **pool);
 
 #endif

@@ -1,0 +1,48 @@
+/* One model opened by both engines on the same number of threads, and steps of either. */
+#ifndef BENCH_SIDES_H
+#define BENCH_SIDES_H
+
+#include "base/counters.h"
+#include "common.h"
+#include "device/device.h"
+#include "engine/context.h"
+
+#define SIDES_SEQUENCES_MAX 32
+
+typedef struct sides {
+    const bench_options *options;
+    dw_device *device;
+    dw_model *model;
+    dw_region *region;
+    dw_device_view *view;
+    dw_context *context;
+    int32_t *tokens; /* [options->context], any there are */
+    float *logits;   /* [SIDES_SEQUENCES_MAX][vocab_count] */
+    size_t vocab_count;
+    dw_counters counters;
+    struct llama_model *llama;
+    struct llama_context *llama_context;
+    struct ggml_threadpool *pool; /* libllama's */
+    uint32_t their_length;        /* tokens in its context */
+} sides;
+
+/* Ends the program where something fails; so do all of these. */
+void sides_open(sides *s, const bench_options *options,
+                void (*change)(struct llama_context_params *params));
+void sides_close(sides *s);
+
+/* One way to compute, ours or theirs. `step` takes the tokens from `start` on, where the context
+ * must end; `trim` forgets what is behind `length`. */
+typedef struct side {
+    const char *name;
+    void (*step)(sides *s, uint32_t start, uint32_t count);
+    void (*trim)(sides *s, uint32_t length);
+    uint32_t (*length)(const sides *s);
+} side;
+
+extern const side sides_both[2];
+
+/* Bring the context to `depth` tokens. */
+void sides_fill(sides *s, const side *which, uint32_t depth);
+
+#endif

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""table.py BUILD MODELS RESULT.md: runs the benchmarks of BUILD against llama.cpp, on the default
+model and on two of random weights (made in MODELS where they are missing), and writes a table."""
+import csv
+import io
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+
+GOALS = {  # at least so many times theirs; of loading at most
+    "prefill_128": 1.0, "prefill_512": 1.0, "decode_depth_0": 1.05, "decode_depth_1024": 1.5,
+    "decode_depth_4096": 2.0, "decode_8_sequences_depth_128": 1.2,
+    "decode_32_sequences_depth_128": 1.3, "decode_8_sequences_depth_1024": 2.0,
+    "load_context_512": 0.8, "load_context_4096": 0.8,
+}
+MADE = [("1b-q8_0", "Llama 3.2 1B shape, Q8_0, random", "q8_0"),
+        ("1b-q4_k", "Llama 3.2 1B shape, Q4_K_M, random", "q4_k")]
+NEEDED_BYTES = 4 << 30  # of disk, for both
+
+
+def rows_of(text):
+    return {row["row"]: row for row in csv.DictReader(io.StringIO(text))}
+
+
+def is_met(name, ratio):
+    """Whether the goal is; None: there is none."""
+    if name not in GOALS:
+        return None
+    return ratio <= GOALS[name] if name.startswith("load") else ratio >= GOALS[name]
+
+
+def share_of_memory(name, row, figures, bandwidth):
+    """Of the memory's speed, what a single sequence's decoding reads; None: not bound by it."""
+    if not name.startswith("decode_depth_") or not bandwidth:
+        return None
+    depth = int(name.rsplit("_", 1)[1])
+    read = float(figures["weights_read"]["driftwood"])
+    read += depth * float(figures["kv_record"]["driftwood"])
+    return read * float(row["driftwood"]) / bandwidth
+
+
+def table(title, rows, bandwidth):
+    lines = [f"## {title}", "", "| test | unit | Driftwood | llama.cpp | ratio | goal | | of memory |",
+             "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |"]
+    for name, row in rows.items():
+        if not row["ratio"]:
+            continue
+        met = is_met(name, float(row["ratio"]))
+        goal = "" if met is None else ("<= " if name.startswith("load") else ">= ") + \
+            f"{GOALS[name]:g}"
+        share = share_of_memory(name, row, rows, bandwidth)
+        lines.append(f"| {name} | {row['unit']} | {row['driftwood']} | {row['llama.cpp']} | "
+                     f"{row['ratio']} | {goal} | {'' if met is None else 'met' if met else 'MISSED'}"
+                     f" | {'' if share is None else f'{share:.0%}'} |")
+    return lines + [""]
+
+
+def cpu():
+    """The instruction sets that matter here; names of machines have no place in a table."""
+    wanted = ["avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd"]
+    try:
+        flags = pathlib.Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        flags = []
+    return f"{platform.machine()}, {os.cpu_count()} cores, " + \
+        ", ".join(flag for flag in wanted if flag in flags)
+
+
+def run(build, program, *args):
+    print(f"==> {program} {' '.join(args)}", file=sys.stderr, flush=True)
+    done = subprocess.run([f"{build}/bench/{program}", *args], stdout=subprocess.PIPE, text=True,
+                          check=True)
+    return rows_of(done.stdout)
+
+
+def models(build, folder):
+    """Paths and titles; those that there is no room for are left out, with a word."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for name, title, kind in MADE:
+        path = folder / f"{name}.gguf"
+        if not path.exists():
+            if shutil.disk_usage(folder).free < NEEDED_BYTES:
+                print(f"==> no room for {path}: left out", file=sys.stderr)
+                continue
+            subprocess.run([f"{build}/bench/make_model", "--type", kind, f"{path}.part"],
+                           check=True)
+            os.replace(f"{path}.part", path)
+        found.append((title, ["--model", str(path), "--rounds", "2"]))
+    return found
+
+
+def main():
+    build, folder, result = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+    memory = run(build, "bench_memory")
+    bandwidth = max(float(row["driftwood"]) for row in memory.values())
+    lines = ["# Driftwood and llama.cpp, in one run", "",
+             f"{cpu()}. Both sides: the same file, threads and ggml, taking turns, the best round of",
+             "each. libllama uses the weights as they are mapped (`--extra none`, see bench/README.md).",
+             "`of memory`: what decoding reads, of what the cores can read at most.", ""]
+    lines += [f"- {name}: {float(row['driftwood']) / 1e9:.1f} GB/s" for name, row in memory.items()]
+    lines.append("")
+    for title, args in [("SmolLM2-135M, Q4_1", [])] + models(build, folder):
+        rows = run(build, "bench_llama_cpp", *args)
+        rows.update(run(build, "bench_load", *args))
+        lines += table(title, rows, bandwidth)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.write_text("\n".join(lines))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

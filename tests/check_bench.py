@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""check_bench.py SOURCE BUILD: the benchmarks' table, and that the models they make are read."""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE, BUILD = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+sys.path.insert(0, str(SOURCE / "bench"))
+import table  # noqa: E402  (from the folder above)
+
+CSV = """row,unit,driftwood,llama.cpp,ratio
+weights_read,bytes,1000,,
+kv_record,bytes,2,,
+decode_depth_0,tokens/s,10,10,1.000
+decode_depth_1024,tokens/s,10,5,2.000
+load_context_512,ms,90,100,0.900
+load_text_context_512,ms,90,100,0.900
+"""
+
+
+class Table(unittest.TestCase):
+    def test_goals(self):
+        self.assertTrue(table.is_met("prefill_128", 1.0))
+        self.assertFalse(table.is_met("decode_depth_0", 1.049))
+        self.assertTrue(table.is_met("load_context_512", 0.8))
+        self.assertFalse(table.is_met("load_context_512", 0.81))
+        self.assertIsNone(table.is_met("load_text_context_512", 0.5))
+
+    def test_rows(self):
+        lines = "\n".join(table.table("T", table.rows_of(CSV), 100000.0)).splitlines()
+        cells = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
+                 for line in lines[4:] if line}
+        self.assertEqual(set(cells), {"decode_depth_0", "decode_depth_1024", "load_context_512",
+                                      "load_text_context_512"})
+        self.assertEqual(cells["decode_depth_0"][4:], [">= 1.05", "MISSED", "10%"])
+        self.assertEqual(cells["decode_depth_1024"][4:], [">= 1.5", "met", "30%"])
+        self.assertEqual(cells["load_context_512"][4:], ["<= 0.8", "MISSED", ""])
+        self.assertEqual(cells["load_text_context_512"][4:], ["", "", ""])
+
+
+class Models(unittest.TestCase):
+    def test_made_models_load(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for kind in ("q8_0", "q4_k", "q4_1"):
+                path = f"{folder}/{kind}.gguf"
+                subprocess.run([BUILD / "bench/make_model", "--type", kind, "--layers", "2",
+                                "--embedding", "256", "--heads", "4", "--kv-heads", "2", "--ff",
+                                "512", "--vocab", "600", "--context", "128", path], check=True)
+                told = json.loads(subprocess.run([BUILD / "driftwood", "inspect", path, "--json"],
+                                                 check=True, capture_output=True).stdout)
+                self.assertTrue(told["loads"], told["error"])
+                self.assertEqual(told["layers"], 2)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
