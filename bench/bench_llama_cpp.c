@@ -138,21 +138,22 @@ static void crowd_open(crowd *c)
     params.n_seq_max = c->count;
     params.n_batch = 2048;
     c->llama = bench_their_context(s->llama, &params, &s->pool);
-    for (int e = 0; e < 2; e++) {
-        sides_fill(s, &sides_both[e], c->depth);
+    sides_fill(s, &sides_both[0], c->depth);
+    struct llama_batch batch = llama_batch_init((int32_t)c->depth, 0, 1);
+    for (uint32_t k = 0; k < c->depth; k++) {
+        put_token(&batch, s->tokens[k], k, 0);
+        batch.logits[k] = k + 1 == c->depth;
     }
-    size_t bytes = llama_state_seq_get_size(s->llama_context, 0);
-    uint8_t *state = calloc(bytes, 1);
-    if (state == NULL || llama_state_seq_get_data(s->llama_context, state, bytes, 0) != bytes) {
-        bench_die("libllama does not give out a sequence");
+    if (llama_decode(c->llama, batch) != 0) {
+        bench_die("libllama cannot fill a sequence");
     }
+    llama_batch_free(batch);
     for (uint32_t i = 0; i < c->count; i++) {
         c->contexts[i] = copy_ours(s, c->depth);
-        if (llama_state_seq_set_data(c->llama, state, bytes, (int32_t)i) == 0) {
-            bench_die("libllama does not take a sequence");
+        if (i > 0) {
+            llama_memory_seq_cp(llama_get_memory(c->llama), 0, (int32_t)i, -1, -1);
         }
     }
-    free(state);
 }
 
 static double crowd_measure(crowd *c, void (*step)(crowd *c, uint32_t position))

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """table.py BUILD MODELS RESULT.md: runs the benchmarks of BUILD against llama.cpp, on the default
-model and on two of random weights (made in MODELS where they are missing), and writes a table."""
+model and on two of random weights (made in MODELS where they are missing), and writes a table.
+BENCH_ROWS: only these rows of the two, whose long prompts take llama.cpp many minutes."""
 import csv
 import io
 import os
@@ -104,8 +105,9 @@ def main():
     lines += [f"- {name}: {float(row['driftwood']) / 1e9:.1f} GB/s" for name, row in memory.items()]
     lines.append("")
     for title, args in [("SmolLM2-135M, Q4_1", [])] + models(build, folder):
-        rows = run(build, "bench_llama_cpp", *args)
-        rows.update(run(build, "bench_load", *args))
+        only = ["--rows", os.environ["BENCH_ROWS"]] if args and "BENCH_ROWS" in os.environ else []
+        rows = run(build, "bench_llama_cpp", *args, *only)
+        rows.update(run(build, "bench_load", *args, *only))
         lines += table(title, rows, bandwidth)
     result.parent.mkdir(parents=True, exist_ok=True)
     result.write_text("\n".join(lines))
