@@ -26,7 +26,6 @@ typedef struct product {
 
 struct dw_matmul {
     const dw__matmul_kernel *kernel;
-    bool fused_sums;
     product *products;
     uint32_t product_count;
     uint32_t product_capacity;
@@ -48,7 +47,6 @@ dw_status dw_matmul_create(dw_matmul **out, uint32_t product_count, int threads,
     dw_matmul *matmul = dw_alloc(1, sizeof *matmul);
     if (matmul != NULL) {
         matmul->kernel = kernel;
-        matmul->fused_sums = dw__ggml_fuses_sums();
         matmul->product_capacity = product_count;
         matmul->products = dw_alloc(product_count, sizeof *matmul->products);
         matmul->places = dw_alloc((size_t)threads * PLACE_BYTES + ALIGN_BYTES, 1);
@@ -165,7 +163,6 @@ static dw__matmul_tile tile_for(const product *of, int thread)
     size_t aside = (ALIGN_BYTES - base % ALIGN_BYTES) % ALIGN_BYTES;
     unsigned char *place = matmul->places + aside + (size_t)thread * PLACE_BYTES;
     return (dw__matmul_tile){.layout = &of->layout,
-                             .fused_sums = matmul->fused_sums,
                              .scratch = place,
                              .out = (float *)(void *)(place + DW__MATMUL_SCRATCH_BYTES)};
 }

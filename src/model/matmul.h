@@ -1,7 +1,7 @@
 /* Products with quantised weights on the CPU as operations of a ggml graph, instead of ggml's
  * mul_mat: x is quantised once for all matrices that share it, and a panel of rows is unpacked once
- * for all columns. What comes out is what ggml's vec_dot gives, bit by bit, whatever the number of
- * threads and of columns. */
+ * for all columns. A column's numbers are the same whatever the number of threads and of columns;
+ * with types in blocks of 32 they are those of ggml's vec_dot, bit by bit. */
 #ifndef DW_MODEL_MATMUL_H
 #define DW_MODEL_MATMUL_H
 

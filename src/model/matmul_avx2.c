@@ -7,6 +7,7 @@
 
 #define W 8u
 #define COLUMNS 1
+#define SUPER_COLUMNS 4
 #define WEIGHTS_UNSIGNED 0
 #define SLOW_ALONE                                                                                 \
     (1ull << GGML_TYPE_Q4_0 | 1ull << GGML_TYPE_Q5_0 | 1ull << GGML_TYPE_Q8_0 |                    \
@@ -25,6 +26,12 @@ typedef uint8_t VB __attribute__((vector_size(32)));
 #define V_PAIRS(w, x) ((VI)_mm256_maddubs_epi16((__m256i)(w), (__m256i)(x)))
 #define V_DOT2(sum, a, b) ((sum) + (VI)_mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
 #define V_DOT4(sum, w, x) V_DOT2(sum, V_PAIRS(w, x), _mm256_set1_epi16(1))
+/* Sums of two products stay in 16 bits: of weights below 16 eight of them, below 32 four, below 64
+ * two. */
+#define V_ADD_RAW(sum, w, x) ((VI)_mm256_add_epi16((__m256i)(sum), (__m256i)V_PAIRS(w, x)))
+#define V_RAW_VECTORS(type) ((type) == GGML_TYPE_Q6_K ? 2 : (type) == GGML_TYPE_Q5_K ? 4 : 8)
+#define V_SCALE(v) (((v)&0xffffu) | (v) << 16)
+#define V_ADD_SCALED(sum, raw, scale) V_DOT2(sum, raw, scale)
 #define V_ABS_BYTES(v) ((VU)_mm256_abs_epi8((__m256i)(v)))
 #define V_SIGN_BYTES(v, by) ((VI)_mm256_sign_epi8((__m256i)(v), (__m256i)(by)))
 #define V_ZIP4(a, b) ((VU)_mm256_unpacklo_epi32((__m256i)(a), (__m256i)(b)))

@@ -1,7 +1,6 @@
 #include "model/matmul_kernel.h"
 
 #include <ggml-cpu.h>
-#include <string.h>
 
 extern const dw__matmul_kernel dw__matmul_vnni;
 extern const dw__matmul_kernel dw__matmul_avx2;
@@ -71,24 +70,4 @@ bool dw__column_layout_for(enum ggml_type type, int64_t length, dw__column_layou
         layout->bytes = layout->pair_sums + round_bytes(elements / 32 * sizeof(int16_t));
     }
     return true;
-}
-
-/* Two blocks of Q5_K, all zeros but for one minimum: 3 - 3 * (1 + 2^-23). The product's last bit is
- * there only where it is not rounded before the sum. */
-bool dw__ggml_fuses_sums(void)
-{
-    struct {
-        uint16_t scale, min;
-        uint8_t scales[12];
-        uint8_t bytes[160];
-    } weights[2] = {{.min = 0x3c00, .scales = {[4] = 1}}, {.min = 0x3c00, .scales = {[4] = 1}}};
-    struct {
-        float scale;
-        int8_t bytes[256];
-        int16_t sums[16];
-    } column[2] = {{.scale = -1.0f, .sums = {3}}, {.scale = 1.0f + 0x1p-23f, .sums = {3}}};
-    float got = 0;
-    ggml_cpu_init(); /* once is enough; it makes the table of halves */
-    ggml_get_type_traits_cpu(GGML_TYPE_Q5_K)->vec_dot(512, &got, 0, weights, 0, column, 0, 1);
-    return got == -0x3p-23f;
 }

@@ -3,9 +3,12 @@
  * this one unpacks a panel of rows once, transposed, so that what belongs to a row lies in the same
  * lane of each vector, and sums need no shuffles.
  *
- * Each number that comes out is the same, bit by bit, as from ggml's AVX2 vec_dot of the type: the
- * eight partial sums that it has in the lanes of a vector are eight vectors here, added to in the
- * same order and in the end summed in the same order. Low-bit models are sensitive to that.
+ * Types with blocks of 32: each number that comes out is the same, bit by bit, as from ggml's AVX2
+ * vec_dot of the type. The eight partial sums that it has in the lanes of a vector are eight
+ * vectors here, added to in the same order and in the end summed in the same order. Low-bit models
+ * are sensitive to that. Types with blocks of 256 (Q4_K, Q5_K, Q6_K): a block's products are summed
+ * as whole numbers, exactly, and then the blocks as floats; vec_dot rounds more often, and ggml's
+ * own products of matrices with those types are not summed as in vec_dot either.
  *
  * One source, matmul_kernel.inc.h, is compiled once for each instruction set. Thread: any. */
 #ifndef DW_MODEL_MATMUL_KERNEL_H
@@ -43,7 +46,6 @@ typedef struct dw__matmul_tile {
     const dw__column_layout *layout;
     const unsigned char *columns; /* layout->bytes apart */
     uint32_t column_count;        /* 1 to DW__TILE_COLUMNS_MAX */
-    bool fused_sums;              /* dw__ggml_fuses_sums() */
     float *out;                   /* [columns][kernel->rows] */
     unsigned char *scratch;       /* [DW__MATMUL_SCRATCH_BYTES], 64-byte aligned */
 } dw__matmul_tile;
@@ -60,7 +62,7 @@ typedef struct dw__matmul_kernel {
 } dw__matmul_kernel;
 
 /* A panel's part of 1,024 elements unpacked, and the sums of 64 columns. */
-#define DW__MATMUL_SCRATCH_BYTES ((size_t)(4 * 92 + 12 * DW__TILE_COLUMNS_MAX) * 64)
+#define DW__MATMUL_SCRATCH_BYTES ((size_t)(4 * 92 + 9 * DW__TILE_COLUMNS_MAX) * 64)
 
 /* NULL past the end; the best first. */
 const dw__matmul_kernel *dw__matmul_kernel_at(size_t index);
@@ -70,9 +72,5 @@ const dw__matmul_kernel *dw__matmul_kernel_best(void);
 /* Whether kernels multiply with weights of `type`, in rows of `length`; if so, how columns are laid
  * out. */
 bool dw__column_layout_for(enum ggml_type type, int64_t length, dw__column_layout *layout);
-
-/* Whether ggml's compiler made one instruction, which rounds once, of `sum += a * b` where Q5_K's
- * minima are summed. (Elsewhere the product of two halves is exact, and nothing can differ.) */
-bool dw__ggml_fuses_sums(void);
 
 #endif

@@ -3,10 +3,12 @@
  *   VF VI VU VB          a vector of float, int32, uint32, uint8, with operators by the
  *                        compiler
  *   V_STORE V_ZERO V_SET1 V_SET1_I V_FMA(a, b, c) (a * b + c)
- *   V_DOT4 V_DOT2 V_PAIRS, V_ZIP4 V_ZIP8 and _HIGH, V_HALVES, load_lanes, load_fours
+ *   V_DOT4 V_DOT2, V_ZIP4 V_ZIP8 and _HIGH, V_HALVES, load_lanes, load_fours
  *   WEIGHTS_UNSIGNED     whether signed weights are kept plus 128, for which V_DOT4 starts from the
  *                        column's sums; else with V_ABS_BYTES and V_SIGN_BYTES
- *   COLUMNS              at a time, what fits the registers
+ *   V_ADD_RAW            products of unsigned weights are added up for as many vectors as
+ *   V_RAW_VECTORS(type)  before V_ADD_SCALED multiplies them with a V_SCALE (of int32) and adds
+ *   COLUMNS SUPER_COLUMNS at a time, what fits the registers
  *   SLOW_ALONE           types whose unpacking costs more than one column saves
  *   KERNEL KERNEL_NAME
  * Element i of a row lies in byte i % 4 of vector i % 32 / 4, which is where ggml's kernels have
@@ -15,7 +17,8 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define CHUNK 1024u /* elements that are unpacked at once: they stay in the first cache */
-#define STATE 12    /* vectors of sums that a column has at most */
+#define STATE 9     /* vectors of sums that a column has at most */
+#define COLUMNS_MAX (SUPER_COLUMNS > COLUMNS ? SUPER_COLUMNS : COLUMNS)
 #define NIBBLES 0x0f0f0f0fu
 #define ONE_BITS 0x01010101u
 
@@ -28,8 +31,8 @@ typedef struct small_block {
 
 /* 256 elements of each row, in eight groups of 32 */
 typedef struct super_block {
-    VU w[8][8];   /* [vector][group] */
-    VU scale[16]; /* int16 twice: of each group, or with Q6_K of each half of one */
+    VU w[8][8];   /* [group][vector] */
+    VU scale[16]; /* as V_ADD_SCALED wants it: of each group, or with Q6_K of each half of one */
     VU pair[8];   /* two int16: what goes with the column's sums; the minima, or with Q6_K -32 *
                    * the scales */
     VF d;
@@ -63,24 +66,26 @@ INLINE uint32_t block_bytes(enum ggml_type type)
     }
 }
 
-/* Vectors of sums: eight, and those of minima. */
-INLINE int state_count(enum ggml_type type)
+INLINE bool has_minima(enum ggml_type type)
 {
-    switch (type) {
-    case GGML_TYPE_Q4_1:
-    case GGML_TYPE_Q5_1:
-    case GGML_TYPE_Q5_K:
-        return 9;
-    case GGML_TYPE_Q4_K:
-        return 12;
-    default:
-        return 8;
-    }
+    return type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q5_1;
 }
 
 INLINE bool is_super(enum ggml_type type)
 {
     return type == GGML_TYPE_Q4_K || type == GGML_TYPE_Q5_K || type == GGML_TYPE_Q6_K;
+}
+
+/* Vectors of sums that a column has. */
+INLINE int state_count(enum ggml_type type)
+{
+    return is_super(type) ? 1 : has_minima(type) ? 9 : 8;
+}
+
+/* Columns at a time. */
+INLINE int column_step(enum ggml_type type)
+{
+    return is_super(type) ? SUPER_COLUMNS : COLUMNS;
 }
 
 /* Blocks [from, from + count) of a tile's panel. */
@@ -139,7 +144,7 @@ INLINE void unpack_small(const enum ggml_type type, const unsigned char *at, siz
                          small_block *to)
 {
     const bool fives = type == GGML_TYPE_Q5_0 || type == GGML_TYPE_Q5_1;
-    const bool minima = type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q5_1;
+    const bool minima = has_minima(type);
     VU head = load_fours(at, stride);
     to->scale = V_HALVES(head);
     at += 2;
@@ -170,11 +175,6 @@ INLINE void unpack_small(const enum ggml_type type, const unsigned char *at, siz
     }
 }
 
-INLINE VU twice(VU shorts)
-{
-    return (shorts & 0xffffu) | shorts << 16;
-}
-
 /* Six bits each: eight scales, then eight minima. */
 INLINE void unpack_k_scales(const VU head[4], super_block *to)
 {
@@ -184,7 +184,7 @@ INLINE void unpack_k_scales(const VU head[4], super_block *to)
     packed[2] = head[2] & 0x3f3f3f3fu;
     packed[3] = (head[3] >> 4 & NIBBLES) | (head[2] >> 6 & 0x03030303u) << 4;
     for (unsigned i = 0; i < 8; i++) {
-        to->scale[i] = twice(packed[i / 4] >> (8 * (i % 4)) & 0xffu);
+        to->scale[i] = V_SCALE(packed[i / 4] >> (8 * (i % 4)) & 0xffu);
     }
     for (unsigned i = 0; i < 4; i++) {
         VU two = packed[2 + i / 2] >> (16 * (i % 2));
@@ -218,8 +218,8 @@ INLINE void unpack_q45_k(const enum ggml_type type, const unsigned char *at, siz
                     low_four |= (high[k] >> (2 * j) & ONE_BITS) << 4;
                     high_four |= (high[k] >> (2 * j + 1) & ONE_BITS) << 4;
                 }
-                to->w[half * 4 + k][2 * j] = low_four;
-                to->w[half * 4 + k][2 * j + 1] = high_four;
+                to->w[2 * j][half * 4 + k] = low_four;
+                to->w[2 * j + 1][half * 4 + k] = high_four;
             }
         }
     }
@@ -237,11 +237,11 @@ INLINE void unpack_q6_k(const unsigned char *at, size_t stride, super_block *to)
         load_sixteens(at + j * 64 + 32 + first * 4, stride, b);
         load_sixteens(at + 128 + j * 32 + first * 4, stride, high);
         for (int k = 0; k < 4; k++) {
-            VU *w = to->w[first + k] + j * 4;
-            w[0] = (a[k] & NIBBLES) | (high[k] & 0x03030303u) << 4;
-            w[1] = (b[k] & NIBBLES) | (high[k] & 0x0c0c0c0cu) << 2;
-            w[2] = (a[k] >> 4 & NIBBLES) | (high[k] & 0x30303030u);
-            w[3] = (b[k] >> 4 & NIBBLES) | (high[k] & 0xc0c0c0c0u) >> 2;
+            VU(*w)[8] = to->w + j * 4;
+            w[0][first + k] = (a[k] & NIBBLES) | (high[k] & 0x03030303u) << 4;
+            w[1][first + k] = (b[k] & NIBBLES) | (high[k] & 0x0c0c0c0cu) << 2;
+            w[2][first + k] = (a[k] >> 4 & NIBBLES) | (high[k] & 0x30303030u);
+            w[3][first + k] = (b[k] >> 4 & NIBBLES) | (high[k] & 0xc0c0c0c0u) >> 2;
         }
     }
     VU scales[4];
@@ -250,8 +250,8 @@ INLINE void unpack_q6_k(const unsigned char *at, size_t stride, super_block *to)
         unsigned shift = 16 * (i % 2);
         VU even = (VU)((VI)(scales[i / 2] << (24 - shift)) >> 24);
         VU odd = (VU)((VI)(scales[i / 2] << (16 - shift)) >> 24);
-        to->scale[2 * i] = twice(even);
-        to->scale[2 * i + 1] = twice(odd);
+        to->scale[2 * i] = V_SCALE(even);
+        to->scale[2 * i + 1] = V_SCALE(odd);
         to->pair[i] = (-(even << 5) & 0xffffu) | -(odd << 5) << 16;
     }
     to->d = V_HALVES(load_fours(at + 206, stride) >> 16);
@@ -304,16 +304,16 @@ INLINE VI dot_signed(VU w, const unsigned char *x, const unsigned char *sums)
 }
 
 INLINE void add_small_blocks(const enum ggml_type type, const int columns, const part *of,
-                             const unsigned char *column, VF sums[COLUMNS][STATE])
+                             const unsigned char *column, VF sums[COLUMNS_MAX][STATE])
 {
     const dw__column_layout *layout = of->tile->layout;
     const small_block *panel = of->panel;
-    const bool minima = type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q5_1;
+    const bool minima = has_minima(type);
     for (uint32_t i = of->from; i < of->from + of->count; i++, panel++) {
         const unsigned char *x = column + (size_t)i * 32;
         const unsigned char *scale = column + layout->scales + (size_t)i * 4;
         const unsigned char *sum = column + layout->sums + (size_t)i * (minima ? 4 : 32);
-        VF d[COLUMNS];
+        VF d[COLUMNS_MAX];
 #pragma GCC unroll 2
         for (int c = 0; c < columns; c++) {
             d[c] = panel->scale * spread_float(scale + (size_t)c * layout->bytes);
@@ -339,76 +339,70 @@ INLINE void add_small_blocks(const enum ggml_type type, const int columns, const
     }
 }
 
-/* What the minima of a block subtract, with Q4_K in four sums, with Q5_K in one. */
-INLINE void add_minima(const enum ggml_type type, const super_block *panel, VF column_scale,
-                       const unsigned char *pair_sums, bool fused, VF sums[STATE])
+/* The sum over a block's groups of scale * products, whole numbers, for each column. */
+INLINE void sum_groups(const enum ggml_type type, const int columns, const super_block *panel,
+                       const unsigned char *x, size_t stride, VI sums[COLUMNS_MAX])
 {
-    VF d = -column_scale * panel->d_min;
-    if (type == GGML_TYPE_Q4_K) {
-        for (int k = 0; k < 4; k++) {
-            VI dot = V_DOT2(V_ZERO(), panel->pair[k], spread(pair_sums + k * 4));
-            sums[8 + k] = V_FMA(d, __builtin_convertvector(dot, VF), sums[8 + k]);
+    const int flush = V_RAW_VECTORS(type);
+#pragma GCC unroll 8
+    for (int group = 0; group < 8; group++) {
+#pragma GCC unroll 4
+        for (int first = 0; first < 8; first += flush) {
+            VI raw[COLUMNS_MAX];
+#pragma GCC unroll 8
+            for (int c = 0; c < columns; c++) {
+                raw[c] = V_ZERO();
+            }
+#pragma GCC unroll 8
+            for (int k = first; k < first + flush; k++) {
+                VU w = panel->w[group][k];
+#pragma GCC unroll 8
+                for (int c = 0; c < columns; c++) {
+                    VI four = spread(x + (size_t)c * stride + group * 32 + k * 4);
+                    raw[c] = V_ADD_RAW(raw[c], w, four);
+                }
+            }
+            VU scale = panel->scale[type == GGML_TYPE_Q6_K ? 2 * group + first / 4 : group];
+#pragma GCC unroll 8
+            for (int c = 0; c < columns; c++) {
+                sums[c] = V_ADD_SCALED(sums[c], raw[c], scale);
+            }
         }
-        return;
-    }
-    VI dot = V_ZERO();
-    for (int k = 0; k < 4; k++) {
-        dot = V_DOT2(dot, panel->pair[k], spread(pair_sums + k * 4));
-    }
-    VF whole = __builtin_convertvector(dot, VF);
-    if (fused) {
-        sums[8] = V_FMA(d, whole, sums[8]);
-    } else {
-        VF product = d * whole;
-        sums[8] += product;
     }
 }
 
+/* Here ggml's vec_dot has eight sums of floats where one is enough: within a block all numbers are
+ * whole. What is done with them is what ggml's own product of matrices does. */
 INLINE void add_super_blocks(const enum ggml_type type, const int columns, const part *of,
-                             const unsigned char *column, VF sums[COLUMNS][STATE])
+                             const unsigned char *column, VF sums[COLUMNS_MAX][STATE])
 {
     const dw__column_layout *layout = of->tile->layout;
+    const bool six = type == GGML_TYPE_Q6_K;
+    const int pairs = six ? 8 : 4;
     const super_block *panel = of->panel;
     for (uint32_t i = of->from; i < of->from + of->count; i++, panel++) {
-        const unsigned char *x = column + (size_t)i * 256;
         const unsigned char *scale = column + layout->scales + (size_t)i * 4;
-        const unsigned char *sum = column + layout->sums + (size_t)i * 32;
-        const unsigned char *pair_sum = column + layout->pair_sums + (size_t)i * 16;
-        VF d[COLUMNS];
-#pragma GCC unroll 2
+        const unsigned char *pair = column + (six ? layout->sums : layout->pair_sums);
+        pair += (size_t)i * (unsigned)pairs * 4;
+        VI whole[COLUMNS_MAX];
+        VI minima[COLUMNS_MAX];
+#pragma GCC unroll 8
         for (int c = 0; c < columns; c++) {
-            VF column_scale = spread_float(scale + (size_t)c * layout->bytes);
-            d[c] = column_scale * panel->d;
-            if (type != GGML_TYPE_Q6_K) {
-                add_minima(type, panel, column_scale, pair_sum + (size_t)c * layout->bytes,
-                           of->tile->fused_sums, sums[c]);
+            minima[c] = V_ZERO();
+            for (int k = 0; k < pairs; k++) {
+                VI two = spread(pair + (size_t)c * layout->bytes + k * 4);
+                minima[c] = V_DOT2(minima[c], panel->pair[k], two);
             }
+            whole[c] = six ? minima[c] : V_ZERO();
         }
+        sum_groups(type, columns, panel, column + (size_t)i * 256, layout->bytes, whole);
 #pragma GCC unroll 8
-        for (int k = 0; k < 8; k++) {
-            VI dot[COLUMNS];
-#pragma GCC unroll 2
-            for (int c = 0; c < columns; c++) {
-                dot[c] = V_ZERO();
-                if (type == GGML_TYPE_Q6_K) {
-                    dot[c] = V_DOT2(dot[c], panel->pair[k],
-                                    spread(sum + (size_t)c * layout->bytes + k * 4));
-                }
+        for (int c = 0; c < columns; c++) {
+            VF all = panel->d * __builtin_convertvector(whole[c], VF);
+            if (!six) {
+                all = V_FMA(-panel->d_min, __builtin_convertvector(minima[c], VF), all);
             }
-#pragma GCC unroll 8
-            for (int group = 0; group < 8; group++) {
-                VU w = panel->w[k][group];
-                VU s = panel->scale[type == GGML_TYPE_Q6_K ? 2 * group + k / 4 : group];
-#pragma GCC unroll 2
-                for (int c = 0; c < columns; c++) {
-                    VI four = spread(x + (size_t)c * layout->bytes + group * 32 + k * 4);
-                    dot[c] = V_DOT2(dot[c], V_PAIRS(w, four), s);
-                }
-            }
-#pragma GCC unroll 2
-            for (int c = 0; c < columns; c++) {
-                sums[c][k] = V_FMA(d[c], __builtin_convertvector(dot[c], VF), sums[c][k]);
-            }
+            sums[c][0] = V_FMA(all, spread_float(scale + (size_t)c * layout->bytes), sums[c][0]);
         }
     }
 }
@@ -416,15 +410,13 @@ INLINE void add_super_blocks(const enum ggml_type type, const int columns, const
 /* In the order in which ggml sums the lanes of a vector. */
 INLINE VF whole_sum(const enum ggml_type type, const VF sums[STATE])
 {
+    if (is_super(type)) {
+        return sums[0];
+    }
     VF a = (sums[4] + sums[0]) + (sums[6] + sums[2]);
     VF b = (sums[5] + sums[1]) + (sums[7] + sums[3]);
     VF all = a + b;
-    if (type == GGML_TYPE_Q4_K) {
-        all += (sums[8] + sums[10]) + (sums[9] + sums[11]);
-    } else if (type == GGML_TYPE_Q4_1 || type == GGML_TYPE_Q5_1 || type == GGML_TYPE_Q5_K) {
-        all += sums[8];
-    }
-    return all;
+    return has_minima(type) ? all + sums[8] : all;
 }
 
 /* A part of the panel times `columns` columns from `first` on. */
@@ -433,9 +425,9 @@ INLINE void add_part(const enum ggml_type type, const int columns, const part *o
     const dw__matmul_tile *tile = of->tile;
     const uint32_t all = tile->layout->length / tile->layout->per_block;
     const int per_column = state_count(type);
-    VF sums[COLUMNS][STATE];
+    VF sums[COLUMNS_MAX][STATE];
     VF *state = of->states + (size_t)first * STATE;
-#pragma GCC unroll 24
+#pragma GCC unroll 18
     for (int i = 0; i < columns * per_column; i++) {
         sums[i / per_column][i % per_column] = of->from > 0 ? state[i] : (VF){0};
     }
@@ -446,13 +438,13 @@ INLINE void add_part(const enum ggml_type type, const int columns, const part *o
         add_small_blocks(type, columns, of, column, sums);
     }
     if (of->from + of->count < all) {
-#pragma GCC unroll 24
+#pragma GCC unroll 18
         for (int i = 0; i < columns * per_column; i++) {
             state[i] = sums[i / per_column][i % per_column];
         }
         return;
     }
-#pragma GCC unroll 2
+#pragma GCC unroll 8
     for (int c = 0; c < columns; c++) {
         V_STORE(tile->out + (first + (uint32_t)c) * W, whole_sum(type, sums[c]));
     }
@@ -469,8 +461,12 @@ INLINE void multiply_type(const enum ggml_type type, const dw__matmul_tile *tile
         part one = {.tile = tile, .panel = panel, .from = from, .count = count};
         one.states = (VF *)(void *)(tile->scratch + PANEL_BYTES);
         uint32_t c = 0;
-        for (; c + COLUMNS <= tile->column_count; c += COLUMNS) {
-            add_part(type, COLUMNS, &one, c);
+        const uint32_t at_once = (uint32_t)column_step(type);
+        for (; c + at_once <= tile->column_count; c += at_once) {
+            add_part(type, column_step(type), &one, c);
+        }
+        for (; column_step(type) > 2 && c + 2 <= tile->column_count; c += 2) {
+            add_part(type, 2, &one, c);
         }
         if (c < tile->column_count) {
             add_part(type, 1, &one, c);

@@ -7,6 +7,7 @@
 
 #define W 16u
 #define COLUMNS 2
+#define SUPER_COLUMNS 8
 #define WEIGHTS_UNSIGNED 1
 #define SLOW_ALONE 0
 
@@ -21,7 +22,10 @@ typedef uint8_t VB __attribute__((vector_size(64)));
 #define V_FMA(a, b, c) ((VF)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
 /* sum + of each four bytes, w unsigned and x signed */
 #define V_DOT4(sum, w, x) ((VI)_mm512_dpbusd_epi32((__m512i)(sum), (__m512i)(w), (__m512i)(x)))
-#define V_PAIRS(w, x) ((VI)_mm512_maddubs_epi16((__m512i)(w), (__m512i)(x)))
+#define V_ADD_RAW(sum, w, x) V_DOT4(sum, w, x)
+#define V_RAW_VECTORS(type) ((type) == GGML_TYPE_Q6_K ? 4 : 8) /* those of a scale */
+#define V_SCALE(v) (v)
+#define V_ADD_SCALED(sum, raw, scale) ((sum) + (VI)((VU)(raw) * (scale)))
 /* sum + of each two int16 */
 #define V_DOT2(sum, a, b) ((VI)_mm512_dpwssd_epi32((__m512i)(sum), (__m512i)(a), (__m512i)(b)))
 #define V_ZIP4(a, b) ((VU)_mm512_unpacklo_epi32((__m512i)(a), (__m512i)(b)))
