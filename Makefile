@@ -105,11 +105,6 @@ tidy: ## the house rules: sizes, banned functions, include order, formatting
 format: ## clang-format over our sources
 	@python3 scripts/tidy.py --format
 
-.PHONY: bench
-bench: prepare-all ## run the benchmarks; CSV on standard output
-	@$(MAKE) --no-print-directory compile >&2
-	@for b in $(BUILD)/bench/bench_*; do [ ! -x $$b ] || $$b || exit 1; done
-
 .PHONY: install
 install: all ## install under PREFIX (and DESTDIR)
 	@cmake --install $(BUILD) --prefix $(PREFIX)

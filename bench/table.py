@@ -19,6 +19,9 @@ GOALS = {  # at least so many times theirs; of loading at most
 }
 MADE = [("1b-q8_0", "Llama 3.2 1B shape, Q8_0, random", "q8_0"),
         ("1b-q4_k", "Llama 3.2 1B shape, Q4_K_M, random", "q4_k")]
+REPACKED = "1b-q4_k"  # Q4_K is what ggml repacks on x86: Q8_0, Q4_1 and Q6_K it does not
+REPACKED_ROWS = "prefill_128,decode_depth_0,decode_8_sequences_depth_128,load_context_512"
+PROFILED = "prefill_128,decode_depth_0,decode_depth_1024"
 NEEDED_BYTES = 4 << 30  # of disk, for both
 
 
@@ -59,6 +62,28 @@ def table(title, rows, bandwidth):
     return lines + [""]
 
 
+def profile(rows):
+    """A table a step: the operations that take a hundredth of it or more, the dearest first."""
+    steps = {}
+    for name, row in rows.items():
+        _, step, operation = name.split("/", 2)
+        times = float(row["driftwood"]), float(row["llama.cpp"])
+        steps.setdefault(step, []).append((operation, times))
+    lines = []
+    for step, kinds in steps.items():
+        totals = [sum(times[side] for _, times in kinds) or 1.0 for side in (0, 1)]
+        lines += [f"### Where {step} goes, in milliseconds", "",
+                  "| operation | Driftwood | share | llama.cpp | share |",
+                  "| --- | ---: | ---: | ---: | ---: |"]
+        for operation, times in sorted(kinds, key=lambda kind: -max(kind[1])):
+            shares = [times[side] / totals[side] for side in (0, 1)]
+            if max(shares) >= 0.01:
+                lines.append(f"| {operation} | {times[0]:.2f} | {shares[0]:.0%} | {times[1]:.2f} | "
+                             f"{shares[1]:.0%} |")
+        lines.append("")
+    return lines
+
+
 def cpu():
     """The instruction sets that matter here; names of machines have no place in a table."""
     wanted = ["avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd"]
@@ -91,7 +116,22 @@ def models(build, folder):
                            check=True)
             os.replace(f"{path}.part", path)
         found.append((title, ["--model", str(path), "--rounds", "2"]))
+        if name == REPACKED:
+            found.append((f"{title}, llama.cpp with repacked weights",
+                          ["--model", str(path), "--rounds", "2", "--extra", "repack"]))
     return found
+
+
+def run_model(build, args):
+    """The rows of one model, and the profile of one whose rows are all run."""
+    rows = args and os.environ.get("BENCH_ROWS")
+    if "--extra" in args:
+        rows = REPACKED_ROWS
+    only = ["--rows", rows] if rows else []
+    found = run(build, "bench_llama_cpp", *args, *only)
+    found.update(run(build, "bench_load", *args, *only))
+    has_profile = "--extra" not in args and pathlib.Path(build, "bench/bench_profile").exists()
+    return found, run(build, "bench_profile", *args, "--rows", PROFILED) if has_profile else {}
 
 
 def main():
@@ -105,10 +145,8 @@ def main():
     lines += [f"- {name}: {float(row['driftwood']) / 1e9:.1f} GB/s" for name, row in memory.items()]
     lines.append("")
     for title, args in [("SmolLM2-135M, Q4_1", [])] + models(build, folder):
-        only = ["--rows", os.environ["BENCH_ROWS"]] if args and "BENCH_ROWS" in os.environ else []
-        rows = run(build, "bench_llama_cpp", *args, *only)
-        rows.update(run(build, "bench_load", *args, *only))
-        lines += table(title, rows, bandwidth)
+        rows, parts = run_model(build, args)
+        lines += table(title, rows, bandwidth) + profile(parts)
     result.parent.mkdir(parents=True, exist_ok=True)
     result.write_text("\n".join(lines))
     print("\n".join(lines))

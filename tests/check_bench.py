@@ -40,6 +40,15 @@ class Table(unittest.TestCase):
         self.assertEqual(cells["load_context_512"][4:], ["<= 0.8", "MISSED", ""])
         self.assertEqual(cells["load_text_context_512"][4:], ["", "", ""])
 
+    def test_profile(self):
+        lines = table.profile(table.rows_of("row,unit,driftwood,llama.cpp,ratio\n"
+                                            "profile/decode_depth_0/MUL_MAT q4_1,ms,3,4,0.750\n"
+                                            "profile/decode_depth_0/our attend,ms,1,0,\n"
+                                            "profile/decode_depth_0/ROPE,ms,0.001,0.001,1\n"))
+        self.assertIn("decode_depth_0", lines[0])
+        self.assertEqual(lines[4], "| MUL_MAT q4_1 | 3.00 | 75% | 4.00 | 100% |")
+        self.assertEqual(lines[5:], ["| our attend | 1.00 | 25% | 0.00 | 0% |", ""])
+
 
 class Models(unittest.TestCase):
     def test_made_models_load(self):

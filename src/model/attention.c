@@ -354,8 +354,9 @@ struct ggml_tensor *dw_attention_append(dw_attention *attention, struct ggml_con
                                         struct ggml_tensor *v)
 {
     struct ggml_tensor *args[] = {k, v};
-    return ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, args, 2, append, GGML_N_TASKS_MAX,
-                          &attention->layers[layer]);
+    return ggml_set_name(ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, args, 2, append,
+                                        GGML_N_TASKS_MAX, &attention->layers[layer]),
+                         "append");
 }
 
 /* ---- attending ---- */
@@ -549,8 +550,9 @@ struct ggml_tensor *dw_attention_attend(dw_attention *attention, struct ggml_con
 {
     struct ggml_tensor *args[] = {queries, appended};
     int64_t row = (int64_t)attention->shape->head_count * attention->shape->head_dim;
-    return ggml_custom_4d(ggml, GGML_TYPE_F32, row, queries->ne[2], 1, 1, args, 2, attend,
-                          GGML_N_TASKS_MAX, &attention->layers[layer]);
+    return ggml_set_name(ggml_custom_4d(ggml, GGML_TYPE_F32, row, queries->ne[2], 1, 1, args, 2,
+                                        attend, GGML_N_TASKS_MAX, &attention->layers[layer]),
+                         "attend");
 }
 
 struct ggml_tensor *dw_attention_encode(dw_attention *attention, struct ggml_context *ggml,

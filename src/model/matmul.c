@@ -246,8 +246,9 @@ static product *add_product(dw_matmul *matmul, const dw_linear *with, uint32_t c
 static struct ggml_tensor *columns_node(product *of, struct ggml_context *ggml,
                                         struct ggml_tensor *x)
 {
-    return ggml_custom_4d(ggml, GGML_TYPE_I8, (int64_t)of->layout.bytes, x->ne[1], 1, 1, &x, 1,
-                          convert, GGML_N_TASKS_MAX, of);
+    return ggml_set_name(ggml_custom_4d(ggml, GGML_TYPE_I8, (int64_t)of->layout.bytes, x->ne[1], 1,
+                                        1, &x, 1, convert, GGML_N_TASKS_MAX, of),
+                         "columns");
 }
 
 struct ggml_tensor *dw_matmul_node(dw_matmul *matmul, struct ggml_context *ggml,
@@ -262,8 +263,9 @@ struct ggml_tensor *dw_matmul_node(dw_matmul *matmul, struct ggml_context *ggml,
         rows += with[i].weight->ne[1];
     }
     struct ggml_tensor *columns = columns_node(made, ggml, x);
-    return ggml_custom_4d(ggml, GGML_TYPE_F32, rows, x->ne[1], 1, 1, &columns, 1, multiply,
-                          GGML_N_TASKS_MAX, made);
+    struct ggml_tensor *node = ggml_custom_4d(ggml, GGML_TYPE_F32, rows, x->ne[1], 1, 1, &columns,
+                                              1, multiply, GGML_N_TASKS_MAX, made);
+    return ggml_format_name(node, "product %s", ggml_type_name(with[0].weight->type));
 }
 
 struct ggml_tensor *dw_matmul_store_node(dw_matmul *matmul, struct ggml_context *ggml,
@@ -277,6 +279,7 @@ struct ggml_tensor *dw_matmul_store_node(dw_matmul *matmul, struct ggml_context 
     made->store = store;
     made->user = user;
     struct ggml_tensor *columns = columns_node(made, ggml, x);
-    return ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &columns, 1, multiply, GGML_N_TASKS_MAX,
-                          made);
+    return ggml_set_name(ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &columns, 1, multiply,
+                                        GGML_N_TASKS_MAX, made),
+                         "product to rows");
 }
