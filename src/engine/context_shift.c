@@ -18,11 +18,13 @@ typedef struct mover {
     struct ggml_context *ggml;
     ggml_gallocr_t allocator;
     struct ggml_cgraph *graph;
-    struct ggml_tensor *kv;        /* the log, up to the last record moved */
+    struct ggml_tensor *kv;        /* the log, up to the last record */
     struct ggml_tensor *from;      /* I32 [count], records */
     struct ggml_tensor *to;        /* I64 [count] */
     struct ggml_tensor *positions; /* I32 [count], all the same */
     uint32_t count;
+    int32_t *numbers; /* [count] */
+    int64_t *targets; /* [count] */
 } mover;
 
 static void release(mover *m)
@@ -33,6 +35,8 @@ static void release(mover *m)
     if (m->ggml != NULL) {
         ggml_free(m->ggml);
     }
+    dw_free(m->targets);
+    dw_free(m->numbers);
 }
 
 /* A layer's keys (part 0) or values (part 1): [kv_heads * head_dim, records] */
@@ -100,52 +104,87 @@ static dw_status build(mover *m, uint32_t record_count, dw_error *err)
     return status;
 }
 
-/* Move records [from, from + count) forward by `distance`. */
-static dw_status move(const dw_context *context, uint32_t from, uint32_t count, uint32_t distance,
-                      dw_error *err)
+/* Make a mover of `count` records, of those up to `record_count`. */
+static dw_status prepare(mover *m, const dw_context *context, uint32_t count, uint32_t record_count,
+                         dw_error *err)
 {
-    mover m = {.context = context, .count = count};
-    int32_t *numbers = dw_alloc(count, 2 * sizeof *numbers);
-    int64_t *targets = dw_alloc(count, sizeof *targets);
-    dw_status status = numbers != NULL && targets != NULL
-                           ? build(&m, from + count, err)
-                           : dw_fail(err, DW_E_MEMORY, "shift: no memory for %u tokens", count);
-    if (status == DW_OK) {
-        for (uint32_t i = 0; i < count; i++) {
-            numbers[i] = (int32_t)(from + i);
-            numbers[count + i] = -(int32_t)distance;
-            targets[i] = (int64_t)from + i - distance;
-        }
-        ggml_backend_tensor_set(m.from, numbers, 0, count * sizeof *numbers);
-        ggml_backend_tensor_set(m.to, targets, 0, count * sizeof *targets);
-        if (m.positions->data != NULL) { /* no rope, no use for it */
-            ggml_backend_tensor_set(m.positions, numbers + count, 0, count * sizeof *numbers);
-        }
-        status = dw_device_compute(dw_model_device(context->model), m.graph, err);
+    *m = (mover){.context = context, .count = count};
+    if (count == 0) {
+        return DW_OK;
     }
-    release(&m);
-    dw_free(targets);
-    dw_free(numbers);
+    m->numbers = dw_alloc(count, sizeof *m->numbers);
+    m->targets = dw_alloc(count, sizeof *m->targets);
+    return m->numbers != NULL && m->targets != NULL
+               ? build(m, record_count, err)
+               : dw_fail(err, DW_E_MEMORY, "shift: no memory for %u tokens", count);
+}
+
+/* Move records from `from` on forward by `distance`. */
+static dw_status move(const mover *m, uint32_t from, uint32_t distance, dw_error *err)
+{
+    for (uint32_t i = 0; i < m->count; i++) {
+        m->numbers[i] = -(int32_t)distance;
+        m->targets[i] = (int64_t)from + i - distance;
+    }
+    ggml_backend_tensor_set(m->to, m->targets, 0, m->count * sizeof *m->targets);
+    if (m->positions->data != NULL) { /* no rope, no use for it */
+        ggml_backend_tensor_set(m->positions, m->numbers, 0, m->count * sizeof *m->numbers);
+    }
+    for (uint32_t i = 0; i < m->count; i++) {
+        m->numbers[i] = (int32_t)(from + i);
+    }
+    ggml_backend_tensor_set(m->from, m->numbers, 0, m->count * sizeof *m->numbers);
+    return dw_device_compute(dw_model_device(m->context->model), m->graph, err);
+}
+
+/* Records [first, length) forward by `distance`: parts of MOVED_AT_ONCE and what is left. Forward,
+ * and each part is read before it is written: no record is lost under another. All memory is there
+ * before the first is moved; *begun tells whether one may have been. */
+static dw_status move_all(const dw_context *context, uint32_t first, uint32_t distance, bool *begun,
+                          dw_error *err)
+{
+    uint32_t length = dw_kv_log_length(context->log);
+    uint32_t count = length - first;
+    mover whole = {.context = NULL};
+    mover rest = {.context = NULL};
+    dw_status status =
+        prepare(&whole, context, count < MOVED_AT_ONCE ? 0 : MOVED_AT_ONCE, length, err);
+    if (status == DW_OK) {
+        status = prepare(&rest, context, count % MOVED_AT_ONCE, length, err);
+    }
+    *begun = status == DW_OK;
+    for (uint32_t done = first; status == DW_OK && done < length;) {
+        const mover *part = length - done >= MOVED_AT_ONCE ? &whole : &rest;
+        status = move(part, done, distance, err);
+        done += part->count;
+    }
+    release(&whole);
+    release(&rest);
     return status;
 }
 
 dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_error *err)
 {
     uint32_t length = dw_kv_log_length(context->log);
+    bool begun = false;
     if (keep > length || drop > length - keep) {
         return dw_fail(err, DW_E_RANGE, "shift: %u tokens behind %u, the context holds %u", drop,
                        keep, length);
     }
-    /* Forward, and each part is read before it is written: no record is lost under another. */
-    for (uint32_t done = keep + drop; drop > 0 && done < length;) {
-        uint32_t count = length - done < MOVED_AT_ONCE ? length - done : MOVED_AT_ONCE;
-        dw_status status = move(context, done, count, drop, err);
-        if (status != DW_OK) {
-            bool untouched = done == keep + drop && status != DW_E_DEVICE;
-            dw_kv_log_trim(context->log, untouched ? length : keep);
-            return status;
+    if (drop == 0) {
+        return DW_OK;
+    }
+    dw_status status = move_all(context, keep + drop, drop, &begun, err);
+    if (begun && status != DW_OK) { /* records stand at two places now, or half way */
+        dw_kv_log_trim(context->log, keep);
+        (void)dw_kv_log_clear_rest(context->log, NULL);
+        if (err != NULL) {
+            err->code = DW_E_DEVICE;
         }
-        done += count;
+        return DW_E_DEVICE;
+    }
+    if (status != DW_OK) {
+        return status;
     }
     for (uint32_t i = keep; i < length - drop; i++) {
         context->tokens[i] = context->tokens[i + drop];

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "model_world.h"
 #include "tiny_model.h"
 
@@ -152,11 +153,43 @@ static void test_context_shift_keeps_what_repeats(void **state)
     (void)unlink(path);
 }
 
+/* In several parts too: either all is moved or nothing is. */
+static void test_context_shift_survives_no_memory(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dw-shift-XXXXXX";
+    write_model(path, &kinds[0]);
+    model_world world;
+    world_open(&world, path);
+    for (uint32_t i = 0; i < WORLD_TOKENS; i++) {
+        world.tokens[i] = (int32_t)((i * 31 + 5) % world.vocab_count);
+    }
+    dw_context *context = world_context(&world, 0);
+    world_forward(&world, context, 0, 1900, 0);
+    dw_status status = DW_E_MEMORY;
+    int64_t failed = 0;
+    for (; status == DW_E_MEMORY; failed++) {
+        dw_error err = {0};
+        assert_int_equal(dw_context_length(context), 1900);
+        assert_memory_equal(dw_context_tokens(context), world.tokens, 1900 * sizeof(int32_t));
+        dw_alloc_fail_after(failed);
+        status = dw_context_shift(context, 100, 500, &err);
+        dw_alloc_fail_after(-1);
+    }
+    assert_int_equal(status, DW_OK);
+    assert_true(failed > 4); /* two parts, two lists each */
+    assert_int_equal(dw_context_length(context), 1400);
+    dw_context_destroy(context);
+    world_close(&world);
+    (void)unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_context_shift_matches_libllama),
         cmocka_unit_test(test_context_shift_keeps_what_repeats),
+        cmocka_unit_test(test_context_shift_survives_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
