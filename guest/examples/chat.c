@@ -20,6 +20,7 @@ typedef struct chat {
     uint32_t turn_count;
     uint32_t first_turn; /* 1 where turns[0] is the system prompt */
     uint64_t tokens_max;
+    int forgot; /* turns were dropped that the context still holds */
 } chat;
 
 static void *grown(void *memory, size_t bytes)
@@ -93,17 +94,53 @@ static int32_t *fitting_conversation(chat *chat, uint32_t *count)
         }
         drop_turns(chat, chat->first_turn, pair);
         dropped += pair;
+        chat->forgot = 1;
     }
+}
+
+/* Where messages were dropped behind the first `same` tokens, what the context holds of later ones
+ * moves forward instead of being computed again. */
+static void close_gap(chat *chat, const int32_t *tokens, uint32_t count, uint32_t same)
+{
+    uint32_t best = 0; /* tokens that go on as the conversation does */
+    uint32_t drop = 0;
+    for (uint32_t gap = 1; same + gap + best < chat->held_count; gap++) {
+        uint32_t run = 0;
+        while (same + gap + run < chat->held_count && same + run + 1 < count &&
+               chat->held[same + gap + run] == tokens[same + run]) {
+            run++;
+        }
+        if (run > best) {
+            best = run;
+            drop = gap;
+        }
+    }
+    if (drop > 0 && dw_context_shift(chat->context, same, drop) >= 0) {
+        chat->held_count -= drop;
+        memmove(chat->held + same, chat->held + same + drop,
+                (chat->held_count - same) * sizeof *chat->held);
+    }
+}
+
+static uint32_t held_in_common(const chat *chat, const int32_t *tokens, uint32_t count)
+{
+    uint32_t same = 0;
+    while (same < chat->held_count && same + 1 < count && chat->held[same] == tokens[same]) {
+        same++;
+    }
+    return same;
 }
 
 /* Bring the context to hold `tokens`, with logits for what follows: what it holds already is
  * kept, as far as the two agree. An answer tokenised anew may differ from the tokens it was made
  * of; then its tail is computed again. */
-static int32_t advance(chat *chat, int32_t *tokens, uint32_t count)
+static int32_t advance(chat *chat, const int32_t *tokens, uint32_t count)
 {
-    uint32_t same = 0;
-    while (same < chat->held_count && same + 1 < count && chat->held[same] == tokens[same]) {
-        same++;
+    uint32_t same = held_in_common(chat, tokens, count);
+    if (chat->forgot) {
+        close_gap(chat, tokens, count, same);
+        same = held_in_common(chat, tokens, count);
+        chat->forgot = 0;
     }
     must(dw_context_trim(chat->context, same), "context");
     chat->held_count = same;

@@ -544,6 +544,16 @@ class Chat(Case):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("forgotten", result.stderr)
         self.assertEqual(result.stderr.count("too long"), 0)
+        # Messages that stay are moved forward, not computed again: a line's own tokens are new, and
+        # the end of an answer that reads otherwise anew; not the 100 of the context each time.
+        def prompt_tokens(count):
+            chat = run("chat", *WITH_MODEL, "--temp", "0", "--max-tokens", "4", "--context", "100",
+                       "--system", "You help.", "--stats=json",
+                       stdin="".join(f"Is {i} a number?\n" for i in range(count)))
+            self.assertEqual(chat.returncode, 0, chat.stderr)
+            return json.loads(chat.stderr.splitlines()[-1])["prompt_tokens"]
+        few, many = prompt_tokens(4), prompt_tokens(24)
+        self.assertLess((many - few) / 20, 35)
         result = run("chat", *WITH_MODEL, "--context", "16", stdin="word " * 50 + "\n")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("too long", result.stderr)
