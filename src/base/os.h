@@ -39,6 +39,14 @@ bool dw_os_prefault(const void *address, size_t bytes);
 dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err);
 dw_status dw_os_memfd_resize(int fd, uint64_t bytes, dw_error *err);
 void dw_os_close(int fd);
+/* Another descriptor for the same file, the caller's to close. Errors: DW_E_IO. */
+dw_status dw_os_duplicate(int *out, int fd, dw_error *err);
+/* How long a file is. Errors: DW_E_IO. */
+dw_status dw_os_file_bytes(int fd, uint64_t *bytes, dw_error *err);
+/* Read exactly file bytes [offset, offset + bytes). Errors: DW_E_IO (also where the file ends). */
+dw_status dw_os_read_at(int fd, uint64_t offset, void *to, size_t bytes, dw_error *err);
+/* A touch of committed pages there is to take one page, not a huge one. A hint. */
+void dw_os_small_pages(void *address, size_t bytes);
 
 /* A small file read whole: `*out` is the caller's, with a NUL behind the `*bytes` read.
  * Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_LIMIT (longer than bytes_max), DW_E_MEMORY. */

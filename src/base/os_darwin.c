@@ -86,3 +86,10 @@ bool dw_os_prefault(const void *address, size_t bytes)
     (void)bytes;
     return false;
 }
+
+/* Huge pages are asked for there, never given unasked. */
+void dw_os_small_pages(void *address, size_t bytes)
+{
+    (void)address;
+    (void)bytes;
+}

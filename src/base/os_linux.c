@@ -130,3 +130,8 @@ bool dw_os_prefault(const void *address, size_t bytes)
     return false;
 #endif
 }
+
+void dw_os_small_pages(void *address, size_t bytes)
+{
+    (void)madvise(address, bytes, MADV_NOHUGEPAGE);
+}

@@ -167,6 +167,41 @@ void dw_os_close(int fd)
     }
 }
 
+dw_status dw_os_duplicate(int *out, int fd, dw_error *err)
+{
+    *out = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return *out >= 0 ? DW_OK
+                     : dw_fail(err, DW_E_IO, "another descriptor for %d: %s", fd, strerror(errno));
+}
+
+dw_status dw_os_file_bytes(int fd, uint64_t *bytes, dw_error *err)
+{
+    struct stat facts;
+    *bytes = 0;
+    if (fstat(fd, &facts) != 0) {
+        return dw_fail(err, DW_E_IO, "descriptor %d: %s", fd, strerror(errno));
+    }
+    *bytes = facts.st_size > 0 ? (uint64_t)facts.st_size : 0;
+    return DW_OK;
+}
+
+dw_status dw_os_read_at(int fd, uint64_t offset, void *to, size_t bytes, dw_error *err)
+{
+    for (size_t done = 0; done < bytes;) {
+        ssize_t got = pread(fd, (char *)to + done, bytes - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            return dw_fail(err, DW_E_IO, "reading %zu bytes at %llu of a file: %s", bytes,
+                           (unsigned long long)offset,
+                           got < 0 ? strerror(errno) : "it ends before");
+        }
+        done += (size_t)got;
+    }
+    return DW_OK;
+}
+
 dw_status dw_os_read_stream(FILE *stream, const char *name, size_t bytes_max, char **out,
                             size_t *bytes, dw_error *err)
 {

@@ -5,8 +5,11 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/os.h"
+#include "kv/kv_pieces.h"
 #include "memory/device_view.h"
 #include "memory/region.h"
+
+#define UPLOAD_BYTES ((size_t)1 << 20) /* read at a time on their way to device memory */
 
 struct dw_kv_log {
     dw_device *device;
@@ -14,14 +17,25 @@ struct dw_kv_log {
     uint32_t capacity; /* as asked for */
     uint32_t length;
     uint32_t committed; /* a multiple of DW_KV_STEP_TOKENS */
-    dw_region *region;  /* host pages, or: */
-    dw_device_view *view;
-    ggml_backend_buffer_t buffer; /* device memory */
+    uint64_t saved_bytes;
+    dw_region *region; /* host pages, or: */
+    ggml_backend_buffer_t buffer;
+    dw_device_view *view; /* of the region */
+    /* The region's first pages, which nobody writes to. Behind them lies `own` from own_offset on,
+     * shared; where there is none yet, anonymous pages with less than a page of records. */
+    dw__kv_pieces pieces;
+    dw__kv_file *own;
+    uint64_t own_offset;
 };
 
 static uint32_t round_to_step(uint32_t tokens)
 {
     return (tokens + DW_KV_STEP_TOKENS - 1) / DW_KV_STEP_TOKENS * DW_KV_STEP_TOKENS;
+}
+
+static size_t held_bytes(const dw_kv_log *log)
+{
+    return log->length * log->record_bytes;
 }
 
 static dw_status reserve_host_pages(dw_kv_log *log, dw_error *err)
@@ -32,7 +46,7 @@ static dw_status reserve_host_pages(dw_kv_log *log, dw_error *err)
         return dw_fail(err, DW_E_MEMORY, "kv log: %u tokens of %zu bytes are too many",
                        log->capacity, log->record_bytes);
     }
-    dw_region_options options = {.reserve_bytes = bytes, .label = "kv log", .shared = true};
+    dw_region_options options = {.reserve_bytes = bytes, .label = "kv log"};
     dw_status status = dw_region_create(&log->region, &options, err);
     if (status != DW_OK) {
         return status;
@@ -70,9 +84,9 @@ void dw_kv_log_destroy(dw_kv_log *log)
         return;
     }
     dw_device_view_destroy(log->view);
-    if (log->region != NULL) {
-        dw_region_destroy(log->region);
-    }
+    dw_region_destroy(log->region);
+    dw__kv_file_retire(log->own, log->own_offset);
+    dw__kv_pieces_release(&log->pieces);
     if (log->buffer != NULL) {
         ggml_backend_buffer_free(log->buffer);
     }
@@ -129,6 +143,36 @@ static struct ggml_context *small_ggml(dw_error *err)
     return ggml;
 }
 
+/* ---- device memory ---- */
+
+/* The device copies the first `bytes`. */
+static dw_status copy_buffer(ggml_backend_buffer_t from, ggml_backend_buffer_t to, size_t bytes,
+                             dw_error *err)
+{
+    if (bytes == 0) {
+        return DW_OK;
+    }
+    struct ggml_context *ggml = small_ggml(err);
+    if (ggml == NULL) {
+        return DW_E_MEMORY;
+    }
+    ggml_backend_tensor_copy(bytes_of(ggml, from, 0, bytes), bytes_of(ggml, to, 0, bytes));
+    ggml_free(ggml);
+    return DW_OK;
+}
+
+static dw_status write_buffer(dw_kv_log *log, size_t offset, const void *from, size_t bytes,
+                              dw_error *err)
+{
+    struct ggml_context *ggml = small_ggml(err);
+    if (ggml == NULL) {
+        return DW_E_MEMORY;
+    }
+    ggml_backend_tensor_set(bytes_of(ggml, log->buffer, offset, bytes), from, 0, bytes);
+    ggml_free(ggml);
+    return DW_OK;
+}
+
 static dw_status grow_buffer(dw_kv_log *log, uint32_t tokens, dw_error *err)
 {
     size_t bytes = 0;
@@ -141,30 +185,261 @@ static dw_status grow_buffer(dw_kv_log *log, uint32_t tokens, dw_error *err)
                        dw_device_facts(log->device)->name, tokens, log->record_bytes);
     }
     ggml_backend_buffer_clear(buffer, 0);
-    if (log->length > 0) {
-        struct ggml_context *ggml = small_ggml(err);
-        if (ggml == NULL) {
-            ggml_backend_buffer_free(buffer);
-            return DW_E_MEMORY;
-        }
-        size_t held = (size_t)log->length * log->record_bytes;
-        ggml_backend_tensor_copy(bytes_of(ggml, log->buffer, 0, held),
-                                 bytes_of(ggml, buffer, 0, held));
-        ggml_free(ggml);
+    dw_status status = copy_buffer(log->buffer, buffer, held_bytes(log), err);
+    if (status != DW_OK) {
+        ggml_backend_buffer_free(buffer);
+        return status;
     }
     if (log->buffer != NULL) {
         ggml_backend_buffer_free(log->buffer);
     }
     log->buffer = buffer;
+    log->committed = tokens;
     return DW_OK;
 }
+
+/* ---- host pages ---- */
+
+static size_t page_below(size_t bytes)
+{
+    return bytes & ~(dw_os_page_bytes() - 1);
+}
+
+/* Where the pages with `tokens` records end; creation has made sure that it is a number. */
+static size_t page_end(const dw_kv_log *log, uint32_t tokens)
+{
+    size_t end;
+    DW_ASSERT(dw_round_up(&end, tokens * log->record_bytes, dw_os_page_bytes()));
+    return end;
+}
+
+static unsigned char *host_byte(const dw_kv_log *log, size_t offset)
+{
+    return (unsigned char *)dw_region_base(log->region) + offset;
+}
+
+static dw_status map_own(const dw_kv_log *log, const dw__kv_file *own, uint64_t own_offset,
+                         size_t from, size_t end, dw_error *err)
+{
+    return from < end ? dw_region_map_shared(log->region, from, dw__kv_file_fd(own), own_offset,
+                                             end - from, err)
+                      : DW_OK;
+}
+
+/* A file of the log's own for its bytes from `start` on, with what is held there; mapped up to
+ * `end`. Pieces end at `start` then. */
+static dw_status renew_own(dw_kv_log *log, size_t start, size_t end, dw_error *err)
+{
+    DW_ASSERT(start <= log->pieces.bytes && start <= end);
+    size_t held = held_bytes(log);
+    dw__kv_file *own = NULL;
+    void *view = NULL;
+    size_t copied = held > start ? page_end(log, log->length) - start : 0;
+    dw_status status = dw__kv_file_create(&own, dw_region_reserved_bytes(log->region) - start, err);
+    if (status == DW_OK && copied > 0) {
+        status = dw__kv_file_map(own, 0, copied, &view, err);
+    }
+    if (status == DW_OK && copied > 0) {
+        memcpy(view, host_byte(log, start), held - start);
+        dw_os_unmap(view, copied);
+    }
+    if (status == DW_OK) {
+        status = map_own(log, own, 0, start, end, err);
+    }
+    if (status != DW_OK) {
+        dw__kv_file_unref(own);
+        return status;
+    }
+    dw__kv_pieces_cut(&log->pieces, start);
+    dw__kv_file_retire(log->own, log->own_offset);
+    log->own = own;
+    log->own_offset = 0;
+    return DW_OK;
+}
+
+/* Make records from `first` on, at most the length, the log's own and have `committed` of them. */
+static dw_status own_from(dw_kv_log *log, uint32_t first, uint32_t committed, dw_error *err)
+{
+    size_t start = page_below(first * log->record_bytes);
+    size_t end = page_end(log, committed);
+    dw_status status = dw_region_commit(log->region, end, err);
+    if (status == DW_OK && (log->own == NULL || start < log->pieces.bytes)) {
+        start = start < log->pieces.bytes ? start : log->pieces.bytes;
+        status = renew_own(log, start, end, err);
+    } else if (status == DW_OK && committed > log->committed) {
+        size_t mapped = page_end(log, log->committed);
+        status = map_own(log, log->own, log->own_offset + (mapped - log->pieces.bytes), mapped, end,
+                         err);
+    }
+    if (status == DW_OK) {
+        status = dw_device_view_follow(log->view, err);
+    }
+    if (status == DW_OK) {
+        log->committed = committed;
+    }
+    return status;
+}
+
+/* Commit what `length` records need and map the pieces, which hold all but a part of a page: that
+ * is the caller's to fill. */
+static dw_status map_pieces(dw_kv_log *log, uint32_t length, dw_error *err)
+{
+    uint32_t committed = round_to_step(length);
+    size_t tail = length * log->record_bytes - log->pieces.bytes;
+    DW_ASSERT(tail < dw_os_page_bytes());
+    if (length == 0) {
+        return DW_OK;
+    }
+    dw_status status = dw_region_commit(log->region, page_end(log, committed), err);
+    if (status == DW_OK) {
+        status = dw__kv_pieces_map(&log->pieces, log->region, err);
+    }
+    if (status == DW_OK && tail > 0) {
+        dw_os_small_pages(host_byte(log, log->pieces.bytes), dw_os_page_bytes());
+    }
+    if (status == DW_OK) {
+        status = dw_device_view_follow(log->view, err);
+    }
+    if (status == DW_OK) {
+        log->committed = committed;
+    }
+    return status;
+}
+
+/* ---- forks ---- */
+
+static dw_status fork_pages(dw_kv_log *log, dw_kv_log *parent, dw_error *err)
+{
+    size_t held = held_bytes(parent);
+    size_t full = page_below(held);
+    dw_status status = DW_OK;
+    if (full > parent->pieces.bytes) { /* its own full pages; they stay mapped as they are */
+        DW_ASSERT(parent->own != NULL);
+        size_t more = full - parent->pieces.bytes;
+        status = dw__kv_pieces_add(&parent->pieces, parent->own, parent->own_offset, more, err);
+        parent->own_offset += status == DW_OK ? more : 0;
+    }
+    if (status == DW_OK) {
+        status = dw__kv_pieces_copy(&log->pieces, &parent->pieces, full, err);
+    }
+    if (status == DW_OK) {
+        status = map_pieces(log, parent->length, err);
+    }
+    if (status == DW_OK && held > full) {
+        memcpy(host_byte(log, full), host_byte(parent, full), held - full);
+    }
+    return status;
+}
+
+static dw_status fork_buffer(dw_kv_log *log, const dw_kv_log *parent, dw_error *err)
+{
+    if (parent->length == 0) {
+        return DW_OK;
+    }
+    dw_status status = grow_buffer(log, round_to_step(parent->length), err);
+    return status == DW_OK ? copy_buffer(parent->buffer, log->buffer, held_bytes(parent), err)
+                           : status;
+}
+
+dw_status dw_kv_log_fork(dw_kv_log **out, dw_kv_log *parent, dw_error *err)
+{
+    dw_kv_log *log = NULL;
+    dw_kv_log_options options = {.record_bytes = parent->record_bytes,
+                                 .capacity_tokens = parent->capacity,
+                                 .in_device_memory = parent->region == NULL};
+    *out = NULL;
+    dw_status status = dw_kv_log_create(&log, parent->device, &options, err);
+    if (status == DW_OK) {
+        status =
+            parent->region != NULL ? fork_pages(log, parent, err) : fork_buffer(log, parent, err);
+    }
+    if (status != DW_OK) {
+        dw_kv_log_destroy(log);
+        return status;
+    }
+    log->length = parent->length;
+    log->saved_bytes = parent->saved_bytes;
+    *out = log;
+    return DW_OK;
+}
+
+/* ---- thawing ---- */
+
+static dw_status thaw_pages(dw_kv_log *log, const dw_kv_frozen *frozen, dw_error *err)
+{
+    size_t held = frozen->length * log->record_bytes;
+    size_t full = page_below(held);
+    dw_status status =
+        dw__kv_segments_adopt(frozen->segments, frozen->segment_count, full, &log->pieces, err);
+    if (status == DW_OK) {
+        status = map_pieces(log, frozen->length, err);
+    }
+    return status == DW_OK && held > full
+               ? dw_kv_segments_read(frozen->segments, frozen->segment_count, full,
+                                     host_byte(log, full), held - full, err)
+               : status;
+}
+
+static dw_status thaw_buffer(dw_kv_log *log, const dw_kv_frozen *frozen, dw_error *err)
+{
+    size_t held = frozen->length * log->record_bytes;
+    if (frozen->length == 0) {
+        return DW_OK;
+    }
+    unsigned char *staging = dw_alloc(1, UPLOAD_BYTES);
+    if (staging == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "kv log: no memory for %zu bytes", UPLOAD_BYTES);
+    }
+    dw_status status = grow_buffer(log, round_to_step(frozen->length), err);
+    for (size_t done = 0; status == DW_OK && done < held;) {
+        size_t part = held - done < UPLOAD_BYTES ? held - done : UPLOAD_BYTES;
+        status =
+            dw_kv_segments_read(frozen->segments, frozen->segment_count, done, staging, part, err);
+        if (status == DW_OK) {
+            status = write_buffer(log, done, staging, part, err);
+        }
+        done += part;
+    }
+    dw_free(staging);
+    return status;
+}
+
+dw_status dw_kv_log_thaw(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,
+                         const dw_kv_frozen *frozen, dw_error *err)
+{
+    dw_kv_log *log = NULL;
+    size_t held;
+    *out = NULL;
+    if (frozen->length > options->capacity_tokens ||
+        !dw_mul_size(&held, frozen->length, options->record_bytes)) {
+        return dw_fail(err, DW_E_LIMIT, "kv log: %u tokens, limit %u", frozen->length,
+                       options->capacity_tokens);
+    }
+    dw_status status = dw_kv_segments_check(frozen->segments, frozen->segment_count, held, err);
+    if (status == DW_OK) {
+        status = dw_kv_log_create(&log, device, options, err);
+    }
+    if (status == DW_OK) {
+        status = log->region != NULL ? thaw_pages(log, frozen, err) : thaw_buffer(log, frozen, err);
+    }
+    if (status != DW_OK) {
+        dw_kv_log_destroy(log);
+        return status;
+    }
+    log->length = frozen->length;
+    log->saved_bytes = held;
+    *out = log;
+    return DW_OK;
+}
+
+/* ---- as it grows and shrinks ---- */
 
 dw_status dw_kv_log_reserve(dw_kv_log *log, uint32_t tokens, dw_error *err)
 {
     if (tokens > log->capacity) {
         return dw_fail(err, DW_E_LIMIT, "kv log: %u tokens, limit %u", tokens, log->capacity);
     }
-    if (tokens <= log->committed) {
+    if (tokens <= log->length) {
         return DW_OK;
     }
     /* Doubling: a context of n tokens grows log2(n) times, and wastes at most half. */
@@ -173,19 +448,10 @@ dw_status dw_kv_log_reserve(dw_kv_log *log, uint32_t tokens, dw_error *err)
     while (wanted < tokens) {
         wanted = wanted > limit / 2 ? limit : wanted * 2;
     }
-    dw_status status = DW_OK;
-    if (log->region == NULL) {
-        status = grow_buffer(log, wanted, err);
-    } else {
-        status = dw_region_commit(log->region, (size_t)wanted * log->record_bytes, err);
+    if (log->region != NULL) {
+        return own_from(log, log->length, wanted, err);
     }
-    if (status == DW_OK && log->region != NULL) {
-        status = dw_device_view_follow(log->view, err);
-    }
-    if (status == DW_OK) {
-        log->committed = wanted;
-    }
-    return status;
+    return wanted > log->committed ? grow_buffer(log, wanted, err) : DW_OK;
 }
 
 void dw_kv_log_extend(dw_kv_log *log, uint32_t length)
@@ -194,22 +460,32 @@ void dw_kv_log_extend(dw_kv_log *log, uint32_t length)
     log->length = length;
 }
 
+static void forget_saved(dw_kv_log *log, uint32_t from)
+{
+    uint64_t bytes = (uint64_t)from * log->record_bytes;
+    log->saved_bytes = log->saved_bytes < bytes ? log->saved_bytes : bytes;
+}
+
 void dw_kv_log_trim(dw_kv_log *log, uint32_t length)
 {
     DW_ASSERT(length <= log->length);
     log->length = length;
+    forget_saved(log, length);
 }
 
 dw_status dw_kv_log_clear_rest(dw_kv_log *log, dw_error *err)
 {
-    size_t held = (size_t)log->length * log->record_bytes;
+    size_t held = held_bytes(log);
     size_t rest = (size_t)(log->committed - log->length) * log->record_bytes;
     if (rest == 0) {
         return DW_OK;
     }
     if (log->region != NULL) {
-        memset((unsigned char *)dw_region_base(log->region) + held, 0, rest);
-        return DW_OK;
+        dw_status status = own_from(log, log->length, log->committed, err);
+        if (status == DW_OK) {
+            memset(host_byte(log, held), 0, rest);
+        }
+        return status;
     }
     struct ggml_context *ggml = small_ggml(err);
     if (ggml == NULL) {
@@ -218,6 +494,75 @@ dw_status dw_kv_log_clear_rest(dw_kv_log *log, dw_error *err)
     ggml_backend_tensor_memset(bytes_of(ggml, log->buffer, 0, held + rest), 0, held, rest);
     ggml_free(ggml);
     return DW_OK;
+}
+
+dw_status dw_kv_log_rewrite(dw_kv_log *log, uint32_t first, dw_error *err)
+{
+    DW_ASSERT(first <= log->length);
+    if (first == log->length) {
+        return DW_OK;
+    }
+    dw_status status = log->region != NULL ? own_from(log, first, log->committed, err) : DW_OK;
+    if (status == DW_OK) {
+        forget_saved(log, first);
+    }
+    return status;
+}
+
+dw_status dw_kv_log_append(dw_kv_log *log, const void *records, uint32_t count, dw_error *err)
+{
+    size_t held = held_bytes(log);
+    size_t bytes = count * log->record_bytes;
+    if (count > log->capacity - log->length) {
+        return dw_fail(err, DW_E_LIMIT, "kv log: %u tokens behind %u, limit %u", count, log->length,
+                       log->capacity);
+    }
+    dw_status status = dw_kv_log_reserve(log, log->length + count, err);
+    if (status == DW_OK && log->region != NULL) {
+        memcpy(host_byte(log, held), records, bytes);
+    } else if (status == DW_OK && count > 0) {
+        status = write_buffer(log, held, records, bytes, err);
+    }
+    if (status == DW_OK) {
+        log->length += count;
+    }
+    return status;
+}
+
+/* ---- saving ---- */
+
+dw_status dw_kv_log_read(const dw_kv_log *log, uint64_t offset, size_t bytes, void *to,
+                         dw_error *err)
+{
+    size_t held = held_bytes(log);
+    if (offset > held || bytes > held - offset) {
+        return dw_fail(err, DW_E_RANGE, "kv log: %zu bytes at %llu, it holds %zu", bytes,
+                       (unsigned long long)offset, held);
+    }
+    if (bytes == 0) {
+        return DW_OK;
+    }
+    if (log->region != NULL) {
+        memcpy(to, host_byte(log, (size_t)offset), bytes);
+        return DW_OK;
+    }
+    struct ggml_context *ggml = small_ggml(err);
+    if (ggml == NULL) {
+        return DW_E_MEMORY;
+    }
+    ggml_backend_tensor_get(bytes_of(ggml, log->buffer, (size_t)offset, bytes), to, 0, bytes);
+    ggml_free(ggml);
+    return DW_OK;
+}
+
+uint64_t dw_kv_log_saved_bytes(const dw_kv_log *log)
+{
+    return log->saved_bytes;
+}
+
+void dw_kv_log_mark_saved(dw_kv_log *log)
+{
+    log->saved_bytes = held_bytes(log);
 }
 
 dw_status dw_kv_log_place(dw_kv_log *log, struct ggml_tensor *tensor, dw_error *err)

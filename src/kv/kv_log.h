@@ -1,11 +1,13 @@
 /* One context's keys and values: an append-only range, a record a token,
- *   [token][layer][K, V][kv_head][head_dim] F16
- * so that a context is one range: freezing is one write, trimming one number. Records are written
- * by the device (ggml_set_rows), never by the host.
+ *   [token][layer][K, V][kv_head][head_dim] F16, or another type
+ * so that a context is one range: freezing is one write, thawing one mapping, trimming one number,
+ * forking a mapping of the full pages again. Steps' records are written by the device.
  *
- * On a unified device the range is a region of its own, its pages in a memfd; on a discrete one it
- * is a device buffer that doubles, its records copied over by the device.
- * Thread: one at a time, its context's. */
+ * On a unified device the range is a region of its own: first pages that never change, shared with
+ * the logs that were forked from this one or with the file it was thawed from, then its own, in a
+ * memory file. On a discrete device it is a device buffer that doubles, its records copied over by
+ * the device; a fork copies them too.
+ * Thread: one at a time, its context's; relatives may be used by others meanwhile. */
 #ifndef DW_KV_KV_LOG_H
 #define DW_KV_KV_LOG_H
 
@@ -23,9 +25,44 @@ typedef struct dw_kv_log_options {
     bool in_device_memory; /* not in host pages, even where the device could read them */
 } dw_kv_log_options;
 
+/* A log's bytes [log_offset, log_offset + bytes) in a file. */
+typedef struct dw_kv_segment {
+    int fd; /* the caller's */
+    uint64_t file_offset;
+    uint64_t log_offset;
+    uint64_t bytes;
+} dw_kv_segment;
+
+/* What a log was frozen as. */
+typedef struct dw_kv_frozen {
+    const dw_kv_segment *segments; /* [segment_count] */
+    size_t segment_count;
+    uint32_t length; /* records */
+} dw_kv_frozen;
+
+/* Whether segments follow one another from byte 0 on, hold `bytes`, and lie within their files.
+ * Errors: DW_E_FORMAT, DW_E_IO. */
+dw_status dw_kv_segments_check(const dw_kv_segment *segments, size_t count, uint64_t bytes,
+                               dw_error *err);
+/* Copy out [offset, offset + bytes) of the log that checked segments hold. Errors: DW_E_IO. */
+dw_status dw_kv_segments_read(const dw_kv_segment *segments, size_t count, uint64_t offset,
+                              void *to, size_t bytes, dw_error *err);
+
 /* Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_kv_log_create(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,
                            dw_error *err);
+/* A log that holds what `parent` holds. Both go on by themselves and may be freed in any order. In
+ * host memory full pages are shared, and less than a page is copied. The parent's records and
+ * address stay as they are. Errors: DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw_kv_log_fork(dw_kv_log **out, dw_kv_log *parent, dw_error *err);
+/* A log of records that are in files: segments follow one another from log offset 0 on and hold all
+ * records; there may be more. In host memory full pages are mapped, not
+ * read, where they begin at a page of their file, others are read. What was mapped must stay as it
+ * is in the file, which may be renamed or removed, while the log or a fork of it lives.
+ * Errors: DW_E_FORMAT (segments not so), DW_E_LIMIT (longer than the capacity), DW_E_IO,
+ * DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw_kv_log_thaw(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,
+                         const dw_kv_frozen *frozen, dw_error *err);
 void dw_kv_log_destroy(dw_kv_log *log);
 
 /* Records held; those behind are room. */
@@ -39,7 +76,8 @@ bool dw_kv_log_in_host_memory(const dw_kv_log *log);
 /* The first record; NULL in device memory. Never moves. */
 void *dw_kv_log_base(const dw_kv_log *log);
 
-/* Make room for `tokens` records in all. Records held stay as they are.
+/* Make room for `tokens` records in all, those behind the length to be written. Records held stay
+ * as they are, and where they are.
  * Errors: DW_E_LIMIT (beyond the capacity), DW_E_MEMORY, DW_E_DEVICE; the log is then as it was. */
 dw_status dw_kv_log_reserve(dw_kv_log *log, uint32_t tokens, dw_error *err);
 /* The device has written records up to `length`, which is not beyond what was reserved. */
@@ -47,8 +85,25 @@ void dw_kv_log_extend(dw_kv_log *log, uint32_t length);
 /* Forget records from `length` on, which is not beyond the present length. */
 void dw_kv_log_trim(dw_kv_log *log, uint32_t length);
 /* Zero all records behind the length, after a step that wrote NaN there: attention multiplies
- * padding by zero, and NaN would come through. */
+ * padding by zero, and NaN would come through. Cannot fail in host memory after a reserve or a
+ * rewrite that began at the length or before. Errors: DW_E_MEMORY. */
 dw_status dw_kv_log_clear_rest(dw_kv_log *log, dw_error *err);
+/* Records from `first` on, at most the length, are about to be changed by the device: they are made
+ * this log's own, and count as not saved. Tensors placed before are stale.
+ * Errors: DW_E_MEMORY, DW_E_DEVICE; the log is then as it was. */
+dw_status dw_kv_log_rewrite(dw_kv_log *log, uint32_t first, dw_error *err);
+/* Append `records` [count][record_bytes] that were computed elsewhere.
+ * Errors: dw_kv_log_reserve's. */
+dw_status dw_kv_log_append(dw_kv_log *log, const void *records, uint32_t count, dw_error *err);
+
+/* Copy out [offset, offset + bytes) of the records held. Errors: DW_E_RANGE, DW_E_MEMORY. */
+dw_status dw_kv_log_read(const dw_kv_log *log, uint64_t offset, size_t bytes, void *to,
+                         dw_error *err);
+/* Bytes from the front that are as they were when last marked as saved: appending leaves them,
+ * trimming and rewriting make them fewer. A thawed log is saved, a fork as much as its parent. */
+uint64_t dw_kv_log_saved_bytes(const dw_kv_log *log);
+/* All records held have been saved. */
+void dw_kv_log_mark_saved(dw_kv_log *log);
 
 /* Point `tensor`, a contiguous one of whole records, at the log's start.
  * Errors: those of dw_device_view_place. */

@@ -96,8 +96,9 @@ dw_status dw_region_commit(dw_region *region, size_t bytes, dw_error *err)
     return status;
 }
 
-dw_status dw_region_map_file(dw_region *region, size_t offset, int fd, uint64_t file_offset,
-                             size_t bytes, dw_error *err)
+/* What a mapping over committed pages must be. */
+static dw_status check_mapping(const dw_region *region, size_t offset, uint64_t file_offset,
+                               size_t bytes, dw_error *err)
 {
     size_t page_mask = dw_os_page_bytes() - 1;
     if ((offset & page_mask) != 0 || (file_offset & page_mask) != 0 || (bytes & page_mask) != 0 ||
@@ -114,10 +115,28 @@ dw_status dw_region_map_file(dw_region *region, size_t offset, int fd, uint64_t 
     if (atomic_load(&region->pins) > 0) {
         return dw_fail(err, DW_E_STATE, "region %s: a device is at work in it", region->label);
     }
-    dw_status status = dw_os_map_private(region->base + offset, bytes, fd, file_offset, err);
+    return DW_OK;
+}
+
+dw_status dw_region_map_file(dw_region *region, size_t offset, int fd, uint64_t file_offset,
+                             size_t bytes, dw_error *err)
+{
+    dw_status status = check_mapping(region, offset, file_offset, bytes, err);
     if (status == DW_OK) {
-        region->generation++;
+        status = dw_os_map_private(region->base + offset, bytes, fd, file_offset, err);
     }
+    region->generation += status == DW_OK;
+    return status;
+}
+
+dw_status dw_region_map_shared(dw_region *region, size_t offset, int fd, uint64_t file_offset,
+                               size_t bytes, dw_error *err)
+{
+    dw_status status = check_mapping(region, offset, file_offset, bytes, err);
+    if (status == DW_OK) {
+        status = dw_os_commit_shared(region->base + offset, bytes, fd, file_offset, err);
+    }
+    region->generation += status == DW_OK;
     return status;
 }
 

@@ -29,6 +29,9 @@ dw_status dw_region_commit(dw_region *region, size_t bytes, dw_error *err);
  * DW_E_STATE (pinned), DW_E_IO. */
 dw_status dw_region_map_file(dw_region *region, size_t offset, int fd, uint64_t file_offset,
                              size_t bytes, dw_error *err);
+/* The same, writable and shared with every other mapping of `fd`. */
+dw_status dw_region_map_shared(dw_region *region, size_t offset, int fd, uint64_t file_offset,
+                               size_t bytes, dw_error *err);
 
 void *dw_region_base(const dw_region *region);
 size_t dw_region_committed_bytes(const dw_region *region);

@@ -1,0 +1,145 @@
+/* Segments of files, turned into the immutable part of a log. */
+#include "base/checked.h"
+#include "base/os.h"
+#include "kv/kv_pieces.h"
+
+dw_status dw_kv_segments_check(const dw_kv_segment *segments, size_t count, uint64_t bytes,
+                               dw_error *err)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < count; i++) {
+        const dw_kv_segment *segment = &segments[i];
+        uint64_t file_bytes;
+        uint64_t file_end;
+        dw_status status = dw_os_file_bytes(segment->fd, &file_bytes, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        if (segment->log_offset != end || !dw_add_u64(&end, end, segment->bytes)) {
+            return dw_fail(err, DW_E_FORMAT, "kv log: segment %zu is for byte %llu, not %llu", i,
+                           (unsigned long long)segment->log_offset, (unsigned long long)end);
+        }
+        if (!dw_add_u64(&file_end, segment->file_offset, segment->bytes) || file_end > file_bytes) {
+            return dw_fail(
+                err, DW_E_FORMAT, "kv log: segment %zu has %llu bytes at %llu, its file %llu", i,
+                (unsigned long long)segment->bytes, (unsigned long long)segment->file_offset,
+                (unsigned long long)file_bytes);
+        }
+    }
+    return end >= bytes ? DW_OK
+                        : dw_fail(err, DW_E_FORMAT, "kv log: %llu bytes wanted, segments hold %llu",
+                                  (unsigned long long)bytes, (unsigned long long)end);
+}
+
+dw_status dw_kv_segments_read(const dw_kv_segment *segments, size_t count, uint64_t offset,
+                              void *to, size_t bytes, dw_error *err)
+{
+    unsigned char *at = to;
+    dw_status status = DW_OK;
+    for (size_t i = 0; status == DW_OK && bytes > 0 && i < count; i++) {
+        const dw_kv_segment *segment = &segments[i];
+        if (offset < segment->log_offset || offset - segment->log_offset >= segment->bytes) {
+            continue;
+        }
+        uint64_t skipped = offset - segment->log_offset;
+        uint64_t there = segment->bytes - skipped;
+        size_t part = there < bytes ? (size_t)there : bytes;
+        status = dw_os_read_at(segment->fd, segment->file_offset + skipped, at, part, err);
+        at += part;
+        offset += part;
+        bytes -= part;
+    }
+    DW_ASSERT(status != DW_OK || bytes == 0);
+    return status;
+}
+
+/* What is being put together. */
+typedef struct adoption {
+    const dw_kv_segment *segments;
+    size_t count;
+    size_t bytes;
+    dw__kv_pieces *pieces;
+    dw__kv_file *file; /* of the segment last mapped, `fd` */
+    int fd;
+    dw__kv_file *patches; /* pages that were read, each where it is in the log; NULL: none yet */
+} adoption;
+
+/* The segment with the log's byte `at`. */
+static const dw_kv_segment *segment_with(const adoption *a, uint64_t at)
+{
+    const dw_kv_segment *segment = a->segments;
+    while (at - segment->log_offset >= segment->bytes) {
+        segment++;
+    }
+    return segment;
+}
+
+/* Bytes from `at` on that can be mapped: whole pages of one segment, at a page of its file. */
+static size_t mappable(const adoption *a, const dw_kv_segment *segment, size_t at)
+{
+    uint64_t page = dw_os_page_bytes();
+    uint64_t skipped = at - segment->log_offset;
+    uint64_t left = segment->bytes - skipped;
+    left = left < a->bytes - at ? left : a->bytes - at;
+    return (segment->file_offset + skipped) % page == 0 ? (size_t)(left - left % page) : 0;
+}
+
+static dw_status map_part(adoption *a, const dw_kv_segment *segment, size_t bytes, dw_error *err)
+{
+    dw_status status = DW_OK;
+    if (a->file == NULL || a->fd != segment->fd) {
+        dw__kv_file_unref(a->file);
+        a->fd = segment->fd;
+        status = dw__kv_file_open(&a->file, segment->fd, err);
+    }
+    uint64_t skipped = a->pieces->bytes - segment->log_offset;
+    return status != DW_OK
+               ? status
+               : dw__kv_pieces_add(a->pieces, a->file, segment->file_offset + skipped, bytes, err);
+}
+
+static dw_status read_part(adoption *a, size_t bytes, dw_error *err)
+{
+    size_t at = a->pieces->bytes;
+    void *view = NULL;
+    dw_status status = DW_OK;
+    if (a->patches == NULL) {
+        status = dw__kv_file_create(&a->patches, a->bytes, err);
+    }
+    if (status == DW_OK) {
+        status = dw__kv_file_map(a->patches, at, bytes, &view, err);
+    }
+    if (status == DW_OK) {
+        status = dw_kv_segments_read(a->segments, a->count, at, view, bytes, err);
+        dw_os_unmap(view, bytes);
+    }
+    return status != DW_OK ? status : dw__kv_pieces_add(a->pieces, a->patches, at, bytes, err);
+}
+
+/* Pages from `at` on until the next that can be mapped. */
+static size_t unmappable(const adoption *a, size_t at)
+{
+    size_t page = dw_os_page_bytes();
+    size_t end = at;
+    do {
+        end += page;
+    } while (end < a->bytes && mappable(a, segment_with(a, end), end) == 0);
+    return end - at;
+}
+
+dw_status dw__kv_segments_adopt(const dw_kv_segment *segments, size_t count, size_t bytes,
+                                dw__kv_pieces *pieces, dw_error *err)
+{
+    DW_ASSERT(pieces->bytes == 0 && bytes % dw_os_page_bytes() == 0);
+    adoption a = {.segments = segments, .count = count, .bytes = bytes, .pieces = pieces};
+    dw_status status = DW_OK;
+    while (status == DW_OK && pieces->bytes < bytes) {
+        const dw_kv_segment *segment = segment_with(&a, pieces->bytes);
+        size_t part = mappable(&a, segment, pieces->bytes);
+        status = part > 0 ? map_part(&a, segment, part, err)
+                          : read_part(&a, unmappable(&a, pieces->bytes), err);
+    }
+    dw__kv_file_unref(a.file);
+    dw__kv_file_unref(a.patches);
+    return status;
+}
