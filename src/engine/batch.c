@@ -79,7 +79,7 @@ static dw_share share_of(const dw_batch_item *item, const progress *at, uint32_t
     const dw_step *step = &item->step;
     uint32_t left = step->token_count - at->done;
     dw_share share = {.log = item->context->log,
-                      .tokens = item->context->tokens + at->before + at->done,
+                      .tokens = item->context->history.tokens + at->before + at->done,
                       .token_count = left < room ? left : room};
     uint32_t first_row = step->token_count - step->logits_rows; /* the token of row 0 */
     uint32_t end = at->done + share.token_count;

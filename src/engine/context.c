@@ -7,8 +7,8 @@
 #include "engine/context_internal.h"
 #include "engine/step_graph.h"
 
-dw_status dw_context_create(dw_context **out, dw_model *model, const dw_context_options *options,
-                            dw_error *err)
+dw_status dw__context_make(dw_context **out, dw_model *model, const dw_context_options *options,
+                           dw_kv_log_options *log, dw_error *err)
 {
     static const dw_context_options defaults = {0};
     *out = NULL;
@@ -40,12 +40,44 @@ dw_status dw_context_create(dw_context **out, dw_model *model, const dw_context_
     }
     context->model = dw_model_ref(model);
     context->kv_type = options->kv_type;
-    dw_kv_log_options log = {.record_bytes = record_bytes, .capacity_tokens = tokens_max};
-    dw_status status = dw_kv_log_create(&context->log, dw_model_device(model), &log, err);
+    *log = (dw_kv_log_options){.record_bytes = record_bytes, .capacity_tokens = tokens_max};
+    *out = context;
+    return DW_OK;
+}
+
+dw_status dw_context_create(dw_context **out, dw_model *model, const dw_context_options *options,
+                            dw_error *err)
+{
+    dw_context *context = NULL;
+    dw_kv_log_options log;
+    *out = NULL;
+    dw_status status = dw__context_make(&context, model, options, &log, err);
+    if (status == DW_OK) {
+        status = dw_kv_log_create(&context->log, dw_model_device(model), &log, err);
+    }
     if (status != DW_OK) {
         dw_context_destroy(context);
         return status;
     }
+    *out = context;
+    return DW_OK;
+}
+
+dw_status dw_context_fork(dw_context **out, dw_context *parent, dw_error *err)
+{
+    *out = NULL;
+    dw_context *context = dw_alloc(1, sizeof *context);
+    if (context == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a context");
+    }
+    context->model = dw_model_ref(parent->model);
+    context->kv_type = parent->kv_type;
+    dw_status status = dw_kv_log_fork(&context->log, parent->log, err);
+    if (status != DW_OK) {
+        dw_context_destroy(context);
+        return status;
+    }
+    dw__token_history_fork(&context->history, &parent->history, dw_kv_log_length(parent->log));
     *out = context;
     return DW_OK;
 }
@@ -57,7 +89,7 @@ void dw_context_destroy(dw_context *context)
     }
     dw_kv_log_destroy(context->log);
     dw_model_unref(context->model);
-    dw_free(context->tokens);
+    dw__token_history_release(&context->history);
     dw_free(context);
 }
 
@@ -83,7 +115,17 @@ uint32_t dw_context_capacity(const dw_context *context)
 
 const int32_t *dw_context_tokens(const dw_context *context)
 {
-    return context->tokens;
+    return context->history.tokens;
+}
+
+dw_kv_log *dw_context_log(dw_context *context)
+{
+    return context->log;
+}
+
+dw_kv_type dw_context_kv_type(const dw_context *context)
+{
+    return context->kv_type;
 }
 
 dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err)
@@ -143,16 +185,9 @@ static dw_status make_room(dw_context *context, uint32_t tokens, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    uint32_t room = dw_kv_log_committed(context->log);
-    if (context->token_room < room) {
-        int32_t *grown = dw_realloc(context->tokens, room, sizeof *grown);
-        if (grown == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "context: no memory for %u tokens", room);
-        }
-        context->tokens = grown;
-        context->token_room = room;
-    }
-    return DW_OK;
+    uint32_t length = dw_kv_log_length(context->log);
+    return dw__token_history_reserve(&context->history, length, length,
+                                     dw_kv_log_committed(context->log), err);
 }
 
 /* Check the tokens where they lie, and note them behind the history: it is the context's own
@@ -160,7 +195,7 @@ static dw_status make_room(dw_context *context, uint32_t tokens, dw_error *err)
 static dw_status note_tokens(dw_context *context, const dw_step *step, dw_error *err)
 {
     uint32_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
-    int32_t *history = context->tokens + dw_kv_log_length(context->log);
+    int32_t *history = context->history.tokens + dw_kv_log_length(context->log);
     for (uint32_t i = 0; i < step->token_count; i++) {
         int32_t token = step->tokens[i];
         if (token < 0 || (uint32_t)token >= vocab_count) {

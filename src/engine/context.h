@@ -5,6 +5,7 @@
 
 #include "base/counters.h"
 #include "base/status.h"
+#include "kv/kv_log.h"
 #include "memory/device_view.h"
 #include "model/forward_graph.h"
 #include "model/model.h"
@@ -22,11 +23,34 @@ typedef struct dw_context_options {
  * suit the model's heads; an encoder, which has no log), DW_E_MEMORY. */
 dw_status dw_context_create(dw_context **out, dw_model *model, const dw_context_options *options,
                             dw_error *err);
+/* A context that holds what `parent` holds, without computing or copying it (src/kv/kv_log.h says
+ * what that costs). Neither sees what the other does from now on. Counts the model.
+ * Errors: DW_E_MEMORY, DW_E_DEVICE; the parent is as it was in any case. */
+dw_status dw_context_fork(dw_context **out, dw_context *parent, dw_error *err);
+
+/* What a context was frozen as. */
+typedef struct dw_context_thaw_options {
+    uint32_t tokens_max;       /* 0: the model's own length */
+    dw_kv_type kv_type;        /* wanted */
+    dw_kv_type stored_kv_type; /* of the segments' records */
+    const int32_t *tokens;     /* [frozen.length], copied */
+    dw_kv_frozen frozen;
+} dw_context_thaw_options;
+
+/* A context as it was frozen. Where the stored type is the wanted one, records are mapped; else
+ * `*converted` (may be NULL) becomes true: all are read, and each head's row is converted by way of
+ * float. Errors: dw_context_create's, dw_kv_log_thaw's, DW_E_RANGE (a token outside the
+ * vocabulary). */
+dw_status dw_context_thaw(dw_context **out, dw_model *model, const dw_context_thaw_options *options,
+                          bool *converted, dw_error *err);
 void dw_context_destroy(dw_context *context);
 
 dw_model *dw_context_model(const dw_context *context);
 uint32_t dw_context_length(const dw_context *context);
 uint32_t dw_context_capacity(const dw_context *context);
+/* The context's own, while it lives: to be read and marked as saved, not to be changed. */
+dw_kv_log *dw_context_log(dw_context *context);
+dw_kv_type dw_context_kv_type(const dw_context *context);
 /* [length], until the next step or trim. */
 const int32_t *dw_context_tokens(const dw_context *context);
 /* Forget tokens from `length` on. Errors: DW_E_RANGE (longer than it is). */

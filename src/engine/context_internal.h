@@ -3,6 +3,7 @@
 #define DW_ENGINE_CONTEXT_INTERNAL_H
 
 #include "engine/context.h"
+#include "engine/token_history.h"
 #include "kv/kv_log.h"
 
 /* Prompt tokens computed at a time: as many as llama.cpp's default, so that the two compare, and
@@ -13,10 +14,13 @@ struct dw_context {
     dw_model *model; /* counted */
     dw_kv_log *log;  /* its length is the context's */
     dw_kv_type kv_type;
-    int32_t *tokens; /* [token_room], of which the length are held */
-    uint32_t token_room;
+    dw__token_history history; /* its length is the log's */
 };
 
+/* What the making of a context begins with: its own record, no log yet.
+ * Errors: dw_context_create's; also where `tokens_max` is no length for the model. */
+dw_status dw__context_make(dw_context **out, dw_model *model, const dw_context_options *options,
+                           dw_kv_log_options *log, dw_error *err);
 /* Check a step, make room for it in the log, and note its tokens behind the history. The length
  * stays as it is. Errors: dw_context_forward's. */
 dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *err);

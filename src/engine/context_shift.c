@@ -174,7 +174,13 @@ dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw
     if (drop == 0) {
         return DW_OK;
     }
-    dw_status status = move_all(context, keep + drop, drop, &begun, err);
+    dw_status status = dw__token_history_reserve(&context->history, length, keep, length, err);
+    if (status == DW_OK) {
+        status = dw_kv_log_rewrite(context->log, keep, err);
+    }
+    if (status == DW_OK) {
+        status = move_all(context, keep + drop, drop, &begun, err);
+    }
     if (begun && status != DW_OK) { /* records stand at two places now, or half way */
         dw_kv_log_trim(context->log, keep);
         (void)dw_kv_log_clear_rest(context->log, NULL);
@@ -187,7 +193,7 @@ dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw
         return status;
     }
     for (uint32_t i = keep; i < length - drop; i++) {
-        context->tokens[i] = context->tokens[i + drop];
+        context->history.tokens[i] = context->history.tokens[i + drop];
     }
     dw_kv_log_trim(context->log, length - drop);
     return DW_OK;
