@@ -127,6 +127,9 @@ int32_t dw_chat_template(int32_t model, const dw_message *messages, uint32_t cou
 
 /* An empty context; tokens_max 0: as long as the model and this guest's limits allow. -> context */
 DW_IMPORT("context_create") int32_t dw_context_create(int32_t model, uint32_t tokens_max);
+/* A context that holds what this one holds; each goes on by itself. Full pages of its cache are
+ * shared, not copied or computed again. -> context */
+DW_IMPORT("context_fork") int32_t dw_context_fork(int32_t context);
 DW_IMPORT("context_close") int32_t dw_context_close(int32_t context);
 /* Tokens held. */
 DW_IMPORT("context_length") int32_t dw_context_length(int32_t context);

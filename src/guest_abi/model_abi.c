@@ -351,6 +351,28 @@ static uint32_t open_contexts(dw_instance *instance)
     return count;
 }
 
+static dw_status may_open_context(dw_instance *instance, dw_error *err)
+{
+    uint32_t count = open_contexts(instance);
+    uint32_t limit = dw_instance_context_count_max(instance);
+    return count < limit
+               ? DW_OK
+               : dw_fail(err, DW_E_LIMIT, "contexts: %u are open, limit %u", count, limit);
+}
+
+/* Its handle, or a status; `context` is the guest's or gone. */
+static int32_t add_context(dw_instance *instance, dw_context *context, dw_error *err)
+{
+    int32_t handle = 0;
+    dw_status status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_CONTEXT, "context",
+                                     context, &handle, err);
+    if (status != DW_OK) {
+        dw_context_destroy(context);
+        return status;
+    }
+    return handle;
+}
+
 static dw_status context_size(dw_instance *instance, const dw_model *model, uint32_t *tokens_max,
                               dw_error *err)
 {
@@ -378,32 +400,37 @@ static int32_t context_create(dw_instance *instance, const wasmtime_val_raw_t *a
     if (model == NULL) {
         return err->code;
     }
-    uint32_t count = open_contexts(instance);
-    uint32_t limit = dw_instance_context_count_max(instance);
-    if (count >= limit) {
-        return dw_fail(err, DW_E_LIMIT, "contexts: %u are open, limit %u", count, limit);
+    dw_status status = may_open_context(instance, err);
+    if (status == DW_OK) {
+        status = context_size(instance, model, &tokens_max, err);
     }
-    dw_status status = context_size(instance, model, &tokens_max, err);
     if (status != DW_OK) {
         return status;
     }
     dw_context *context = NULL;
-    int32_t handle;
     status = dw_context_create(
         &context, model,
         &(dw_context_options){.tokens_max = tokens_max, .kv_type = dw_instance_kv_type(instance)},
         err);
-    if (status == DW_OK) {
-        status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_CONTEXT, "context", context,
-                               &handle, err);
-    }
-    if (status != DW_OK) {
-        dw_context_destroy(context);
-        return status;
-    }
-    return handle;
+    return status != DW_OK ? (int32_t)status : add_context(instance, context, err);
 }
 DW_MODEL_CALL(context_create)
+
+static int32_t context_fork(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *parent = context_of(instance, args[0].i32);
+    dw_context *context = NULL;
+    if (parent == NULL) {
+        return err->code;
+    }
+    dw_status status = may_open_context(instance, err);
+    if (status == DW_OK) {
+        status = dw_context_fork(&context, parent, err);
+    }
+    return status != DW_OK ? (int32_t)status : add_context(instance, context, err);
+}
+DW_MODEL_CALL(context_fork)
 
 static int32_t context_close(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -847,6 +874,7 @@ const dw_import dw_model_imports[] = {
     {"token_is_end", "ii:i", call_token_is_end},
     {"chat_template", "iiiiii:i", call_chat_template},
     {"context_create", "ii:i", call_context_create},
+    {"context_fork", "i:i", call_context_fork},
     {"context_close", "i:i", call_context_close},
     {"context_length", "i:i", call_context_length},
     {"context_capacity", "i:i", call_context_capacity},

@@ -499,6 +499,29 @@ static void test_model_abi_context_shift(void **state)
     assert_int_equal(CALL("context_shift", c, 0, 8), 0);
 }
 
+static void test_model_abi_context_fork(void **state)
+{
+    const uint32_t c = U(context_handle);
+    static float next[4096];
+    (void)state;
+    assert_int_equal(CALL("context_fork", 0), DW_E_HANDLE);
+    assert_int_equal(CALL("context_fork", U(model_handle)), DW_E_HANDLE);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 8, AT_LOGITS, 1), 8);
+    int32_t fork = CALL("context_fork", c);
+    assert_true(fork > 0 && fork != context_handle);
+    assert_int_equal(CALL("context_fork", c), DW_E_LIMIT);
+    expect_message("limit 2");
+    assert_int_equal(CALL("context_length", U(fork)), 8);
+    assert_int_equal(CALL("context_capacity", U(fork)), CONTEXT_TOKENS_MAX);
+    assert_int_equal(CALL("forward", U(fork), AT_TOKENS, 1, AT_LOGITS, 1), 9);
+    memcpy(next, logits(), vocab_count * sizeof *next);
+    assert_int_equal(CALL("context_length", c), 8);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 1, AT_LOGITS, 1), 9);
+    assert_memory_equal(next, logits(), vocab_count * sizeof *next);
+    assert_int_equal(CALL("context_close", c), DW_OK);
+    assert_int_equal(CALL("forward", U(fork), AT_TOKENS, 1, AT_LOGITS, 1), 10);
+}
+
 static void test_model_abi_forward_until_full(void **state)
 {
     const uint32_t c = U(context_handle);
@@ -690,6 +713,7 @@ int main(void)
         TEST(test_model_abi_hidden_states_and_embeddings),
         TEST(test_model_abi_embed_refuses),
         TEST(test_model_abi_context_shift),
+        TEST(test_model_abi_context_fork),
         TEST(test_model_abi_forward_until_full),
         TEST(test_model_abi_cancel),
         TEST(test_model_abi_model_closed_under_context),
