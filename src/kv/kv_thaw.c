@@ -19,7 +19,8 @@ dw_status dw_kv_segments_check(const dw_kv_segment *segments, size_t count, uint
             return dw_fail(err, DW_E_FORMAT, "kv log: segment %zu is for byte %llu, not %llu", i,
                            (unsigned long long)segment->log_offset, (unsigned long long)end);
         }
-        if (!dw_add_u64(&file_end, segment->file_offset, segment->bytes) || file_end > file_bytes) {
+        if (segment->bytes > 0 && (!dw_add_u64(&file_end, segment->file_offset, segment->bytes) ||
+                                   file_end > file_bytes)) {
             return dw_fail(
                 err, DW_E_FORMAT, "kv log: segment %zu has %llu bytes at %llu, its file %llu", i,
                 (unsigned long long)segment->bytes, (unsigned long long)segment->file_offset,

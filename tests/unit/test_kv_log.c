@@ -6,10 +6,16 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <ggml-alloc.h>
 
+#include "base/alloc.h"
+#include "base/os.h"
 #include "kv/kv_log.h"
 
 #define RECORD_ELEMENTS 64
@@ -152,6 +158,501 @@ static void test_kv_log_trims_and_clears(void **state)
     check_trim_and_clear(true);
 }
 
+/* ---- forks, thawing, and all of it against plain arrays ---- */
+
+#define LOGS_MAX 10
+#define RECORDS_MAX 700u
+
+/* What a log ought to hold, and held when it was last marked as saved. */
+typedef struct reference {
+    dw_kv_log *log;
+    unsigned char *bytes; /* [RECORDS_MAX][record_bytes] */
+    unsigned char *saved;
+    uint32_t length;
+    uint64_t saved_bytes;
+} reference;
+
+typedef struct trial {
+    dw_device *device;
+    size_t record_bytes;
+    bool in_device_memory;
+    reference logs[LOGS_MAX];
+    uint32_t count;
+    uint64_t random;
+} trial;
+
+static uint32_t pick(trial *t, uint32_t below)
+{
+    t->random = t->random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(t->random >> 33) % below;
+}
+
+/* Never 255: in bytes of 255 any of ggml's types is NaN, which must not stay in a log. */
+static void fill(trial *t, unsigned char *to, size_t bytes)
+{
+    unsigned char seed = (unsigned char)(1 + pick(t, 200));
+    for (size_t i = 0; i < bytes; i++) {
+        to[i] = (unsigned char)(1 + (seed + i * 7) % 199);
+    }
+}
+
+/* As a device writes. */
+static void write_records(trial *t, dw_kv_log *log, uint32_t first, const void *from, size_t bytes)
+{
+    struct ggml_init_params params = {.mem_size = 4 * ggml_tensor_overhead(), .no_alloc = true};
+    struct ggml_context *ggml = ggml_init(params);
+    struct ggml_tensor *root = ggml_new_tensor_1d(
+        ggml, GGML_TYPE_I8, (int64_t)(dw_kv_log_committed(log) * t->record_bytes));
+    assert_int_equal(dw_kv_log_place(log, root, NULL), DW_OK);
+    ggml_backend_tensor_set(root, from, first * t->record_bytes, bytes);
+    ggml_free(ggml);
+}
+
+/* What lies behind the length, up to what attention reads, is finite. */
+static void check_padding(const trial *t, dw_kv_log *log)
+{
+    struct ggml_init_params params = {.mem_size = 4 * ggml_tensor_overhead(), .no_alloc = true};
+    size_t held = dw_kv_log_length(log) * t->record_bytes;
+    size_t bytes = dw_kv_log_committed(log) * t->record_bytes - held;
+    if (bytes == 0) {
+        return;
+    }
+    unsigned char *rest = malloc(bytes);
+    assert_non_null(rest);
+    struct ggml_context *ggml = ggml_init(params);
+    struct ggml_tensor *root = ggml_new_tensor_1d(ggml, GGML_TYPE_I8, (int64_t)(held + bytes));
+    assert_int_equal(dw_kv_log_place(log, root, NULL), DW_OK);
+    ggml_backend_tensor_get(root, rest, held, bytes);
+    assert_null(memchr(rest, 255, bytes));
+    ggml_free(ggml);
+    free(rest);
+}
+
+static void check_log(trial *t, const reference *r)
+{
+    size_t held = r->length * t->record_bytes;
+    unsigned char *there = malloc(held + 1);
+    assert_non_null(there);
+    assert_int_equal(dw_kv_log_length(r->log), r->length);
+    assert_int_equal(dw_kv_log_committed(r->log) % DW_KV_STEP_TOKENS, 0);
+    assert_true(dw_kv_log_committed(r->log) >= r->length);
+    assert_int_equal(dw_kv_log_read(r->log, 0, held, there, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_read(r->log, 1, held, there, NULL), DW_E_RANGE);
+    assert_memory_equal(there, r->bytes, held);
+    assert_int_equal(dw_kv_log_saved_bytes(r->log), r->saved_bytes);
+    assert_true(r->saved_bytes <= held);
+    assert_memory_equal(there, r->saved, r->saved_bytes);
+    check_padding(t, r->log);
+    free(there);
+}
+
+static reference *add(trial *t)
+{
+    reference *r = &t->logs[t->count++];
+    size_t bytes = RECORDS_MAX * t->record_bytes;
+    *r = (reference){.bytes = calloc(1, bytes), .saved = calloc(1, bytes)};
+    assert_non_null(r->bytes);
+    assert_non_null(r->saved);
+    return r;
+}
+
+static dw_kv_log_options options_of(const trial *t)
+{
+    return (dw_kv_log_options){.record_bytes = t->record_bytes,
+                               .capacity_tokens = RECORDS_MAX,
+                               .in_device_memory = t->in_device_memory};
+}
+
+static void do_create(trial *t)
+{
+    dw_kv_log_options options = options_of(t);
+    if (t->count < LOGS_MAX) {
+        assert_int_equal(dw_kv_log_create(&add(t)->log, t->device, &options, NULL), DW_OK);
+    }
+}
+
+static void do_free(trial *t, reference *r)
+{
+    dw_kv_log_destroy(r->log);
+    free(r->bytes);
+    free(r->saved);
+    *r = t->logs[--t->count];
+}
+
+static void do_append(trial *t, reference *r)
+{
+    uint32_t most = RECORDS_MAX - r->length;
+    uint32_t count = pick(t, 4) == 0 ? pick(t, most + 1) : pick(t, 9);
+    count = count < most ? count : most;
+    unsigned char *to = r->bytes + r->length * t->record_bytes;
+    fill(t, to, count * t->record_bytes);
+    if (pick(t, 2) == 0) {
+        assert_int_equal(dw_kv_log_append(r->log, to, count, NULL), DW_OK);
+    } else if (count > 0) {
+        assert_int_equal(dw_kv_log_reserve(r->log, r->length + count, NULL), DW_OK);
+        write_records(t, r->log, r->length, to, count * t->record_bytes);
+        dw_kv_log_extend(r->log, r->length + count);
+    }
+    r->length += count;
+}
+
+static void note_change(const trial *t, reference *r, uint32_t from)
+{
+    uint64_t bytes = (uint64_t)from * t->record_bytes;
+    r->saved_bytes = r->saved_bytes < bytes ? r->saved_bytes : bytes;
+}
+
+static void do_trim(trial *t, reference *r)
+{
+    uint32_t length = pick(t, r->length + 1);
+    dw_kv_log_trim(r->log, length);
+    r->length = length;
+    note_change(t, r, length);
+}
+
+/* A step that wrote NaN and was undone. */
+static void do_fail(trial *t, reference *r)
+{
+    uint32_t most = RECORDS_MAX - r->length;
+    uint32_t count = most < 5 ? most : 5;
+    if (count > 0) {
+        unsigned char *wrong = malloc(count * t->record_bytes);
+        assert_non_null(wrong);
+        memset(wrong, 255, count * t->record_bytes);
+        assert_int_equal(dw_kv_log_reserve(r->log, r->length + count, NULL), DW_OK);
+        write_records(t, r->log, r->length, wrong, count * t->record_bytes);
+        free(wrong);
+    }
+    assert_int_equal(dw_kv_log_clear_rest(r->log, NULL), DW_OK);
+}
+
+/* A shift: records move forward, changed on the way. */
+static void do_shift(trial *t, reference *r)
+{
+    uint32_t keep = pick(t, r->length + 1);
+    uint32_t drop = pick(t, r->length - keep + 1);
+    uint32_t moved = r->length - keep - drop;
+    assert_int_equal(dw_kv_log_rewrite(r->log, keep, NULL), DW_OK);
+    if (drop == 0) {
+        if (keep < r->length) {
+            note_change(t, r, keep);
+        }
+        return;
+    }
+    unsigned char *to = r->bytes + keep * t->record_bytes;
+    memmove(to, to + drop * t->record_bytes, moved * t->record_bytes);
+    for (size_t i = 0; i < moved * t->record_bytes; i += 5) {
+        to[i] ^= 1;
+    }
+    write_records(t, r->log, keep, to, moved * t->record_bytes);
+    r->length -= drop;
+    dw_kv_log_trim(r->log, r->length);
+    note_change(t, r, keep);
+}
+
+static void do_fork(trial *t, const reference *parent)
+{
+    if (t->count < LOGS_MAX) {
+        reference *r = add(t);
+        size_t held = parent->length * t->record_bytes;
+        memcpy(r->bytes, parent->bytes, held);
+        memcpy(r->saved, parent->saved, held);
+        r->length = parent->length;
+        r->saved_bytes = parent->saved_bytes;
+        assert_int_equal(dw_kv_log_fork(&r->log, parent->log, NULL), DW_OK);
+        assert_true(dw_kv_log_base(r->log) != dw_kv_log_base(parent->log) || t->in_device_memory);
+    }
+}
+
+/* A file that holds the log in up to three parts, with gaps between of whole pages or not. */
+static void do_thaw(trial *t, const reference *from)
+{
+    if (t->count == LOGS_MAX) {
+        return;
+    }
+    dw_kv_segment segments[3];
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    size_t held = from->length * t->record_bytes;
+    size_t done = 0;
+    long at = (long)pick(t, 3) * 4096 + (pick(t, 2) == 0 ? 0 : 100);
+    for (size_t i = 0; i < 3; i++) {
+        size_t part = i == 2 ? held - done : pick(t, (uint32_t)(held - done) + 1);
+        part = pick(t, 2) == 0 && i < 2 ? part / 4096 * 4096 : part;
+        assert_int_equal(fseek(file, at, SEEK_SET), 0);
+        assert_int_equal(fwrite(from->bytes + done, 1, part, file), part);
+        segments[i] = (dw_kv_segment){fileno(file), (uint64_t)at, done, part};
+        done += part;
+        at += (long)part + 1 + (long)pick(t, 5000);
+        at = pick(t, 2) == 0 ? (at + 4095) / 4096 * 4096 : at;
+    }
+    assert_int_equal(fflush(file), 0);
+    reference *r = add(t);
+    memcpy(r->bytes, from->bytes, held);
+    memcpy(r->saved, from->bytes, held);
+    r->length = from->length;
+    r->saved_bytes = held;
+    dw_kv_log_options options = options_of(t);
+    dw_kv_frozen frozen = {segments, 3, from->length};
+    dw_error err = {0};
+    if (dw_kv_log_thaw(&r->log, t->device, &options, &frozen, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    (void)fclose(file);
+}
+
+static void do_save(const trial *t, reference *r)
+{
+    dw_kv_log_mark_saved(r->log);
+    r->saved_bytes = r->length * t->record_bytes;
+    memcpy(r->saved, r->bytes, r->saved_bytes);
+}
+
+static void one_step(trial *t)
+{
+    if (t->count == 0) {
+        do_create(t);
+    }
+    reference *r = &t->logs[pick(t, t->count)];
+    uint32_t what = pick(t, 20);
+    if (what < 6) {
+        do_append(t, r);
+    } else if (what < 8) {
+        do_trim(t, r);
+    } else if (what < 10) {
+        do_shift(t, r);
+    } else if (what < 14) {
+        do_fork(t, r);
+    } else if (what < 15) {
+        do_thaw(t, r);
+    } else if (what < 16) {
+        do_fail(t, r);
+    } else if (what < 17) {
+        do_save(t, r);
+    } else if (what < 18) {
+        do_create(t);
+    } else {
+        do_free(t, r);
+    }
+}
+
+static void run_trial(size_t record_bytes, bool in_device_memory, uint64_t seed)
+{
+    trial t = {.record_bytes = record_bytes, .in_device_memory = in_device_memory, .random = seed};
+    assert_int_equal(dw_device_open(&t.device, "CPU", 1, NULL), DW_OK);
+    for (int step = 0; step < 400; step++) {
+        one_step(&t);
+        for (uint32_t i = 0; step % 4 == 3 && i < t.count; i++) {
+            check_log(&t, &t.logs[i]);
+        }
+    }
+    while (t.count > 0) {
+        do_free(&t, &t.logs[0]);
+    }
+    dw_device_close(t.device);
+}
+
+static void test_kv_log_any_sequence_matches_plain_arrays(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {40, 96, 1024, 1500, 4096, 5000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        run_trial(sizes[i], false, 11 + i);
+        run_trial(sizes[i], false, 1011 + i);
+        run_trial(sizes[i], true, 2011 + i);
+    }
+}
+
+/* Every allocation on the way of a fork and of a thaw fails once. */
+static void test_kv_log_fork_and_thaw_survive_no_memory(void **state)
+{
+    (void)state;
+    trial t = {.record_bytes = 1500, .random = 5};
+    assert_int_equal(dw_device_open(&t.device, "CPU", 1, NULL), DW_OK);
+    do_create(&t);
+    reference *r = &t.logs[0];
+    r->length = 300;
+    fill(&t, r->bytes, 300 * t.record_bytes);
+    assert_int_equal(dw_kv_log_append(r->log, r->bytes, 300, NULL), DW_OK);
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    assert_int_equal(fwrite(r->bytes, t.record_bytes, 300, file), 300);
+    assert_int_equal(fflush(file), 0);
+    dw_kv_segment segment = {fileno(file), 0, 0, 300 * t.record_bytes};
+    dw_kv_log_options options = options_of(&t);
+    dw_kv_frozen frozen = {&segment, 1, 300};
+    for (int thaw = 0; thaw < 2; thaw++) {
+        dw_status status = DW_E_MEMORY;
+        dw_kv_log *log = NULL;
+        int64_t failed = 0;
+        for (; status == DW_E_MEMORY; failed++) {
+            assert_null(log);
+            dw_alloc_fail_after(failed);
+            status = thaw ? dw_kv_log_thaw(&log, t.device, &options, &frozen, NULL)
+                          : dw_kv_log_fork(&log, r->log, NULL);
+            dw_alloc_fail_after(-1);
+            check_log(&t, r);
+        }
+        assert_int_equal(status, DW_OK);
+        assert_true(failed > 3);
+        dw_kv_log_destroy(log);
+    }
+    (void)fclose(file);
+    do_free(&t, r);
+    dw_device_close(t.device);
+}
+
+/* Lines of /proc/self/maps with `text`; 0 where there is no such file. */
+static size_t mappings(const char *text)
+{
+    char line[512];
+    size_t count = 0;
+    FILE *stream = fopen("/proc/self/maps", "r");
+    while (stream != NULL && fgets(line, sizeof line, stream) != NULL) {
+        count += strstr(line, text) != NULL;
+    }
+    if (stream != NULL) {
+        (void)fclose(stream);
+    }
+    return count;
+}
+
+/* What this process's logs have in memory files, in bytes; 0 where /proc does not tell. */
+static uint64_t memory_file_bytes(void)
+{
+    uint64_t bytes = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        char name[64];
+        char target[256] = {0};
+        struct stat facts;
+        (void)snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        if (readlink(name, target, sizeof target - 1) > 0 &&
+            strncmp(target, "/memfd:kv log", 13) == 0 && fstat(fd, &facts) == 0) {
+            bytes += (uint64_t)facts.st_blocks * 512;
+        }
+    }
+    return bytes;
+}
+
+/* 100 MiB: mapped, not read, and nothing of it in memory until it is looked at. */
+static void test_kv_log_thaw_maps(void **state)
+{
+    (void)state;
+    enum { BYTES = 40960, RECORDS = 2560 };
+    char path[] = "/tmp/dw-kv-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    const uint64_t start = 65536;
+    const char mark[] = "a record";
+    assert_int_equal(ftruncate(fd, (off_t)(start + (uint64_t)BYTES * RECORDS)), 0);
+    assert_true(pwrite(fd, mark, sizeof mark, (off_t)(start + 2000ull * BYTES)) > 0);
+    dw_device *device = NULL;
+    assert_int_equal(dw_device_open(&device, "CPU", 1, NULL), DW_OK);
+    dw_kv_log_options options = {.record_bytes = BYTES, .capacity_tokens = 4096};
+    dw_kv_segment segment = {fd, start, 0, (uint64_t)BYTES * RECORDS};
+    dw_kv_frozen frozen = {&segment, 1, RECORDS};
+    dw_kv_log *log = NULL;
+    uint64_t allocations = dw_alloc_count();
+    size_t rss = dw_os_rss_bytes();
+    uint64_t faults = dw_os_page_faults();
+    assert_int_equal(dw_kv_log_thaw(&log, device, &options, &frozen, NULL), DW_OK);
+    faults = dw_os_page_faults() - faults;
+    size_t grown = dw_os_rss_bytes();
+    grown = grown > rss ? grown - rss : 0;
+    print_message("%llu faults, %zu bytes more in memory, %llu allocations\n",
+                  (unsigned long long)faults, grown,
+                  (unsigned long long)(dw_alloc_count() - allocations));
+    assert_true(faults < 100);
+    assert_true(grown < 256 * 1024);
+    dw_os_close(fd);
+    char there[sizeof mark];
+    assert_int_equal(dw_kv_log_read(log, 2000ull * BYTES, sizeof there, there, NULL), DW_OK);
+    assert_string_equal(there, mark);
+    assert_int_equal(dw_kv_log_reserve(log, RECORDS + 1, NULL), DW_OK);
+    assert_true(mappings("/tmp/dw-kv-") <= 1); /* one mapping for all of it */
+    dw_kv_log_destroy(log);
+    assert_int_equal(mappings("/tmp/dw-kv-"), 0);
+    dw_device_close(device);
+    (void)unlink(path);
+}
+
+static void test_kv_log_thaw_refuses(void **state)
+{
+    (void)state;
+    dw_device *device = NULL;
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    assert_int_equal(ftruncate(fileno(file), 8192), 0);
+    int fd = fileno(file);
+    assert_int_equal(dw_device_open(&device, "CPU", 1, NULL), DW_OK);
+    dw_kv_log_options options = {.record_bytes = 1024, .capacity_tokens = 100};
+    const struct {
+        dw_kv_segment segments[2];
+        uint32_t length;
+        dw_status status;
+    } cases[] = {
+        {{{fd, 0, 0, 4096}, {fd, 4096, 4096, 4096}}, 8, DW_OK},
+        {{{fd, 0, 0, 4096}, {fd, 4096, 4096, 4096}}, 5, DW_OK},
+        {{{fd, 0, 0, 0}, {fd, 0, 0, 0}}, 0, DW_OK},
+        {{{fd, 0, 0, 4096}, {fd, 4096, 4096, 4096}}, 9, DW_E_FORMAT}, /* not enough */
+        {{{fd, 0, 0, 4096}, {fd, 4096, 4095, 4096}}, 7, DW_E_FORMAT}, /* over each other */
+        {{{fd, 0, 0, 2048}, {fd, 4096, 4096, 4096}}, 7, DW_E_FORMAT}, /* a hole */
+        {{{fd, 0, 1024, 4096}, {fd, 0, 5120, 1024}}, 1, DW_E_FORMAT}, /* not from the start */
+        {{{fd, 0, 0, 4096}, {fd, 4097, 4096, 4096}}, 4, DW_E_FORMAT}, /* beyond the file */
+        {{{fd, 0, 0, 4096}, {fd, UINT64_MAX, 4096, 4096}}, 4, DW_E_FORMAT},
+        {{{fd, 0, 0, 4096}, {fd, 0, 4096, UINT64_MAX}}, 4, DW_E_FORMAT},
+        {{{fd, 0, 0, 4096}, {-1, 0, 4096, 4096}}, 4, DW_E_IO},
+        {{{fd, 0, 0, 4096}, {fd, 4096, 4096, 4096}}, 101, DW_E_LIMIT},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int in_device_memory = 0; in_device_memory < 2; in_device_memory++) {
+            dw_kv_frozen frozen = {cases[i].segments, 2, cases[i].length};
+            dw_kv_log *log = NULL;
+            options.in_device_memory = in_device_memory;
+            dw_status status = dw_kv_log_thaw(&log, device, &options, &frozen, NULL);
+            if (status != cases[i].status) {
+                fail_msg("case %zu: %d, wanted %d", i, status, cases[i].status);
+            }
+            assert_int_equal(log != NULL, status == DW_OK);
+            dw_kv_log_destroy(log);
+        }
+    }
+    (void)fclose(file);
+    dw_device_close(device);
+}
+
+/* The pages that a parent grew behind what it shared go when it goes, not with the last fork. */
+static void test_kv_log_gives_back_what_nobody_shares(void **state)
+{
+    (void)state;
+    enum { RECORDS = 600 };
+    trial t = {.record_bytes = 4096, .random = 7};
+    assert_int_equal(dw_device_open(&t.device, "CPU", 1, NULL), DW_OK);
+    do_create(&t);
+    reference *r = &t.logs[0];
+    fill(&t, r->bytes, RECORDS * t.record_bytes);
+    assert_int_equal(dw_kv_log_append(r->log, r->bytes, 8, NULL), DW_OK);
+    dw_kv_log *fork = NULL;
+    assert_int_equal(dw_kv_log_fork(&fork, r->log, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_append(r->log, r->bytes + 8 * t.record_bytes, RECORDS - 8, NULL),
+                     DW_OK);
+    const unsigned char *base = dw_kv_log_base(fork);
+    bool told = memory_file_bytes() > 0;
+    assert_true(!told || memory_file_bytes() == RECORDS * t.record_bytes);
+    do_free(&t, r);
+    assert_true(!told || memory_file_bytes() == 8 * t.record_bytes);
+    trial kept = {.record_bytes = 4096, .random = 7};
+    unsigned char *same = malloc(RECORDS * kept.record_bytes);
+    assert_non_null(same);
+    fill(&kept, same, RECORDS * kept.record_bytes);
+    assert_memory_equal(base, same, 8 * kept.record_bytes);
+    free(same);
+    dw_kv_log_destroy(fork);
+    assert_int_equal(mappings("memfd:kv log"), 0);
+    assert_int_equal(memory_file_bytes(), 0);
+    dw_device_close(t.device);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +660,11 @@ int main(void)
         cmocka_unit_test(test_kv_log_grows_in_device_memory),
         cmocka_unit_test(test_kv_log_refuses_more_than_its_capacity),
         cmocka_unit_test(test_kv_log_trims_and_clears),
+        cmocka_unit_test(test_kv_log_any_sequence_matches_plain_arrays),
+        cmocka_unit_test(test_kv_log_fork_and_thaw_survive_no_memory),
+        cmocka_unit_test(test_kv_log_thaw_maps),
+        cmocka_unit_test(test_kv_log_thaw_refuses),
+        cmocka_unit_test(test_kv_log_gives_back_what_nobody_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
