@@ -584,6 +584,13 @@ static dw_status verify_entry(const dw_snapshot_file *file, const dw_snapshot_en
     return DW_OK;
 }
 
+/* Room for a piece of any tensor. */
+static uint8_t *new_piece(const dw_snapshot_file *file)
+{
+    bool small = file->bytes < DW__SNAPSHOT_PIECE_BYTES;
+    return dw_alloc(small ? (size_t)file->bytes : DW__SNAPSHOT_PIECE_BYTES, 1);
+}
+
 static dw_status verify_filler(const dw_snapshot_file *file, const filler *zeros, uint8_t *piece,
                                dw_error *err)
 {
@@ -600,7 +607,7 @@ static dw_status verify_all(const dw_snapshot_file *file, dw_error *err)
 {
     dw_status status = DW_OK;
     dw_hash128 *hash = dw_hash128_create();
-    uint8_t *piece = dw_alloc(1, DW__SNAPSHOT_PIECE_BYTES);
+    uint8_t *piece = new_piece(file);
     if (hash == NULL || piece == NULL) {
         status = dw_fail(err, DW_E_MEMORY, "checksums: no memory");
     }
@@ -737,7 +744,7 @@ dw_status dw_snapshot_file_verify_tensor(const dw_snapshot_file *file,
                                          const dw_snapshot_entry *tensor, dw_error *err)
 {
     dw_hash128 *hash = dw_hash128_create();
-    uint8_t *piece = dw_alloc(1, DW__SNAPSHOT_PIECE_BYTES);
+    uint8_t *piece = new_piece(file);
     dw_status status = hash != NULL && piece != NULL
                            ? verify_entry(file, tensor, hash, piece, err)
                            : dw_fail(err, DW_E_MEMORY, "%s: no memory", tensor->name);

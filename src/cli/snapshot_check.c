@@ -42,7 +42,7 @@ typedef struct check {
     uint64_t data_bytes; /* promised so far */
     size_t filler_count;
     dw_hash128 *hash;
-    uint8_t *piece; /* [PIECE] */
+    uint8_t *piece; /* [PIECE], or all the data */
 } check;
 
 static bool fault(check *c, uint64_t byte, const char *format, ...) DW_PRINTF(3, 4);
@@ -463,7 +463,7 @@ static bool check_digest(check *c, const promise *p, uint64_t start)
 static bool check_data(check *c)
 {
     c->hash = dw_hash128_create();
-    c->piece = dw_alloc(1, PIECE);
+    c->piece = dw_alloc(c->data_bytes < PIECE ? (size_t)c->data_bytes : PIECE, 1);
     if (c->hash == NULL || c->piece == NULL) {
         return fault(c, c->position, "no memory");
     }
