@@ -18,9 +18,9 @@
 #include "base/os.h"
 
 /* What a header within the limits can need; more would only make the JSON parser take memory. A
- * tensor has 3 members, at most 8 dimensions and 2 offsets; 4,096 keys of metadata beside them. */
+ * tensor opens 3 brackets and has up to 11 commas; 4,096 keys of metadata have one each. */
 #define NESTING_MAX 4u
-#define VALUES_MAX (DW_SNAPSHOT_TENSORS_MAX * 12u + 4096u)
+#define VALUES_MAX (DW_SNAPSHOT_TENSORS_MAX * 16u + DW_SNAPSHOT_META_MAX)
 
 typedef struct filler {
     uint64_t offset; /* from the file's start */

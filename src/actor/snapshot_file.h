@@ -22,6 +22,7 @@
 #define DW_SNAPSHOT_NAME_BYTES_MAX 64u
 #define DW_SNAPSHOT_DIMENSIONS_MAX 8u
 #define DW_SNAPSHOT_TENSORS_MAX 65536u           /* with fillers and seal */
+#define DW_SNAPSHOT_META_MAX 4096u               /* lines of metadata that a writer takes */
 #define DW_SNAPSHOT_HEADER_BYTES_MAX (16u << 20) /* with the 8 bytes of its length */
 #define DW_SNAPSHOT_FILE_BYTES_MAX (UINT64_C(1) << 40)
 #define DW_SNAPSHOT_IDENTITY DW_HASH128_TEXT
@@ -52,7 +53,7 @@ void dw_snapshot_writer_destroy(dw_snapshot_writer *writer);
 /* A line of metadata, UTF-8; both are copied. Keys as tensor names; "format", "version" and
  * "checksums" are the writer's own. "kind" is "full" (as it is without one) or "delta", and a delta
  * needs a "base", the identity of the file that it builds upon.
- * Errors: DW_E_ARG (key, value, given twice), DW_E_MEMORY. */
+ * Errors: DW_E_ARG (key, value, given twice), DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw_snapshot_writer_meta(dw_snapshot_writer *writer, const char *key, const char *value,
                                   dw_error *err);
 /* The next tensor. `tensor` itself is not needed any longer.

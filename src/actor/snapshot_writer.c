@@ -134,6 +134,10 @@ static dw_status check_meta(const dw_snapshot_writer *writer, const char *key, c
             return dw_fail(err, DW_E_ARG, "metadata '%s': it is the writer's own", key);
         }
     }
+    if (writer->pair_count >= DW_SNAPSHOT_META_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "metadata '%s': %zu lines are there, limit %u", key,
+                       writer->pair_count, DW_SNAPSHOT_META_MAX);
+    }
     if (find_meta(writer, key) != NULL) {
         return dw_fail(err, DW_E_ARG, "metadata '%s' is given twice", key);
     }

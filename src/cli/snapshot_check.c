@@ -17,7 +17,7 @@
 #define NAME_MAX_BYTES 64u
 #define RANK_MAX 8u
 #define DEPTH_MAX 4
-#define JSON_VALUES_MAX (COUNT_MAX * 12u + 4096u)
+#define JSON_VALUES_MAX (COUNT_MAX * 16u + 4096u)
 #define PIECE ((size_t)1 << 20)
 
 typedef enum role { ROLE_TENSOR, ROLE_FILLER, ROLE_SEAL } role;

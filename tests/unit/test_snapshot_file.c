@@ -420,7 +420,10 @@ static void test_snapshot_writer_holds_its_limits(void **state)
     dw_snapshot_writer_destroy(writer);
 
     writer = new_writer();
-    tensor.shape[0] = 1;
+    tensor.dimension_count = DW_SNAPSHOT_DIMENSIONS_MAX;
+    for (uint32_t i = 0; i < DW_SNAPSHOT_DIMENSIONS_MAX; i++) {
+        tensor.shape[i] = 1;
+    }
     for (uint32_t i = 0; i < 65535; i++) {
         char name[65];
         (void)snprintf(name, sizeof name, "%064u", i);
@@ -428,7 +431,8 @@ static void test_snapshot_writer_holds_its_limits(void **state)
         must(dw_snapshot_writer_tensor(writer, &tensor, &err), &err);
     }
     assert_int_equal(dw_snapshot_writer_tensor(writer, &tensor, &err), DW_E_LIMIT);
-    /* As many as there may be, with the longest names, fit into the longest header. */
+    /* As many as there may be, with the longest names, fit into the longest header, and
+     * are within what a reader takes. */
     must(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), &err);
     dw_snapshot_file_close(open_whole(world->path));
     dw_snapshot_writer_destroy(writer);
@@ -440,6 +444,12 @@ static void test_snapshot_writer_holds_its_limits(void **state)
     dw_free(text);
     assert_int_equal(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), DW_E_LIMIT);
     assert_non_null(strstr(err.message, "a header of"));
+    for (uint32_t i = 1; i < DW_SNAPSHOT_META_MAX; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "%u", i);
+        must(dw_snapshot_writer_meta(writer, key, "", &err), &err);
+    }
+    assert_int_equal(dw_snapshot_writer_meta(writer, "more", "", &err), DW_E_LIMIT);
     dw_snapshot_writer_destroy(writer);
 }
 
