@@ -430,6 +430,7 @@ static void test_snapshot_writer_holds_its_limits(void **state)
         tensor.name = name;
         must(dw_snapshot_writer_tensor(writer, &tensor, &err), &err);
     }
+    tensor.name = "one.more";
     assert_int_equal(dw_snapshot_writer_tensor(writer, &tensor, &err), DW_E_LIMIT);
     /* As many as there may be, with the longest names, fit into the longest header, and
      * are within what a reader takes. */
