@@ -56,6 +56,12 @@ dw_status dw_os_read_file(const char *path, size_t bytes_max, char **out, size_t
 dw_status dw_os_read_stream(FILE *stream, const char *name, size_t bytes_max, char **out,
                             size_t *bytes, dw_error *err);
 
+/* Wait until what was written to a file, or a folder's names, are on the disk. 0, or errno. */
+int dw_os_sync(int fd);
+/* Let the disk begin with what was written there, without waiting: a hint, so that dw_os_sync has
+ * less to wait for. */
+void dw_os_begin_sync(int fd, uint64_t offset, uint64_t bytes);
+
 /* The path of this program's own file. Errors: DW_E_NOT_FOUND, DW_E_LIMIT. */
 dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err);
 

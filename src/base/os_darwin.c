@@ -32,6 +32,19 @@ dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err)
     return DW_OK;
 }
 
+/* fsync leaves it in the drive's cache; file systems that cannot do more say so. */
+int dw_os_sync(int fd)
+{
+    return fcntl(fd, F_FULLFSYNC) == 0 || fsync(fd) == 0 ? 0 : errno;
+}
+
+void dw_os_begin_sync(int fd, uint64_t offset, uint64_t bytes)
+{
+    (void)fd;
+    (void)offset;
+    (void)bytes;
+}
+
 dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err)
 {
     uint32_t bytes = (uint32_t)capacity;

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,16 @@ dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err)
     }
     *fd = file;
     return DW_OK;
+}
+
+int dw_os_sync(int fd)
+{
+    return fsync(fd) == 0 ? 0 : errno;
+}
+
+void dw_os_begin_sync(int fd, uint64_t offset, uint64_t bytes)
+{
+    (void)sync_file_range(fd, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
 }
 
 dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err)

@@ -107,7 +107,8 @@ class Case(unittest.TestCase):
 
 class Help(Case):
     def test_help_and_version(self):
-        for command_name in ["run", "chat", "doctor", "devices", "models", "inspect", "eval"]:
+        for command_name in ["run", "chat", "doctor", "devices", "models", "inspect", "eval",
+                             "check"]:
             self.assertIn(command_name, run("--help").stdout)
             result = run(command_name, "--help")
             self.assertEqual(result.returncode, 0)
@@ -257,6 +258,71 @@ class Eval(Case):
                 losses.append(math.log(sum(map(math.exp, row))) - row[tokens[i + 1]])
         result = json.loads(run("eval", "perplexity", *arguments, "--json").stdout)
         self.assertAlmostEqual(math.exp(sum(losses) / 6) / result["perplexity"], 1, places=5)
+
+
+class Check(Case):
+    """Snapshot files, as the unit tests' example writes them."""
+    def setUp(self):
+        super().setUp()
+        self.path = os.path.join(self.folder, "example.dws")
+        writer = os.path.join(BUILD, "tests", "test_snapshot_file")
+        subprocess.run([writer, "--write", self.path], check=True)
+        with open(self.path, "rb") as stream:
+            self.content = stream.read()
+
+    def changed(self, byte):
+        content = bytearray(self.content)
+        content[byte] ^= 4
+        return self.file("changed.dws", content)
+
+    def test_whole_file(self):
+        result = run("check", self.path)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(result.stdout,
+                         f"{self.path}: ok, 8 tensors, {len(self.content)} bytes\n")
+        piped = run("check", "-", stdin=self.content)
+        self.assertEqual((piped.returncode, piped.stdout),
+                         (0, f"-: ok, 8 tensors, {len(self.content)} bytes\n".encode()))
+        told = json.loads(run("check", self.path, "--json").stdout)
+        self.assertEqual((told["ok"], told["path"], told["bytes"], told["tensor_count"]),
+                         (True, self.path, len(self.content), 8))
+        self.assertEqual(told["identity"], self.content[-16:].hex())
+        self.assertEqual(told["metadata"]["kind"], "full")
+        tensors = {tensor["name"]: tensor for tensor in told["tensors"]}
+        self.assertEqual(tensors["memory"], {
+            "name": "memory", "dtype": "U8", "shape": [2, 65536], "offset": 65536,
+            "bytes": 131072, "known": True})
+        self.assertFalse(tensors["weights"]["known"])
+
+    def test_damage_is_named_by_its_byte(self):
+        tensors = json.loads(run("check", self.path, "--json").stdout)["tensors"]
+        kv = next(tensor["offset"] for tensor in tensors if tensor["name"] == "kv.0")
+        for byte, words in [(65536 + 100, "byte 65536: memory: checksum"),
+                            (kv + 3, f"byte {kv}: kv.0: checksum"),
+                            (kv - 1, f"byte {kv - 1}: pad.0: a filler"),
+                            (len(self.content) - 1, f"byte {len(self.content) - 16}: seal:"),
+                            (7, "byte 0: header:"), (8, "byte 8: header:")]:
+            self.expect_refused(run("check", self.changed(byte)), words)
+        told = run("check", self.changed(kv), "--json")
+        self.assertEqual(told.returncode, 1)
+        told = json.loads(told.stdout)
+        self.assertEqual((told["ok"], told["byte"]), (False, kv))
+        self.assertIn("kv.0", told["error"])
+
+    def test_cut_and_other_files(self):
+        cut = self.file("cut.dws", self.content[:70000])
+        self.expect_refused(run("check", cut), "byte 70000: memory: the file ends")
+        self.expect_refused(run("check", self.file("longer.dws", self.content + b"x")),
+                            f"byte {len(self.content)}: more behind the seal")
+        self.expect_refused(run("check", self.file("empty.dws", b"")), "byte 0: header:")
+        self.expect_refused(run("check", self.file("text.dws", b"Once upon a time")), "limit")
+        self.expect_refused(run("check", os.path.join(self.folder, "none")), "No such file")
+        self.expect_refused(run("check", self.folder), "folder")
+
+    def test_wrong_words(self):
+        self.expect_refused(run("check"), "one file, 0 given", 2)
+        self.expect_refused(run("check", "a", "b"), "one file, 2 given", 2)
+        self.assertEqual(run("check", "--fly", "a").returncode, 2)
 
 
 class Guests(Case):

@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/counters.h"
 #include "base/handle_table.h"
+#include "base/hash.h"
 #include "base/os.h"
 
 static void test_status_names_and_texts(void **state)
@@ -173,6 +174,61 @@ static void test_os_tells_plausible_figures(void **state)
     assert_true(dw_os_clock_ns() >= before);
 }
 
+/* Vectors of the xxHash repository (XXH3, seed 0) and of FIPS 180-4. */
+static void test_hashes_are_the_known_ones(void **state)
+{
+    (void)state;
+    char text[DW_SHA256_TEXT];
+    dw_hash128_text(text, NULL, 0);
+    assert_string_equal(text, "99aa06d3014798d86001c324468d497f");
+    dw_hash128_text(text, "abc", 3);
+    assert_string_equal(text, "06b05ab6733a618578af5f94892f3950");
+    dw_sha256_text(text, NULL, 0);
+    assert_string_equal(text, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    dw_sha256_text(text, "abc", 3);
+    assert_string_equal(text, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+static void test_hashes_in_pieces_are_those_of_the_whole(void **state)
+{
+    (void)state;
+    static uint8_t data[5000];
+    uint8_t whole[DW_HASH128_BYTES];
+    uint8_t pieces[DW_HASH128_BYTES];
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (uint8_t)(i * 131 >> 3);
+    }
+    dw_hash128 *hash = dw_hash128_create();
+    assert_non_null(hash);
+    for (size_t piece = 1; piece < sizeof data; piece = piece * 3 + 1) {
+        dw_hash128_reset(hash);
+        for (size_t i = 0; i < sizeof data; i += piece) {
+            dw_hash128_add(hash, data + i, i + piece > sizeof data ? sizeof data - i : piece);
+        }
+        dw_hash128_finish(hash, pieces);
+        dw_hash128_of(whole, data, sizeof data);
+        assert_memory_equal(whole, pieces, sizeof whole);
+    }
+    dw_hash128_destroy(hash);
+    dw_hash128_destroy(NULL);
+}
+
+static void test_hex_reads_what_it_writes_and_nothing_else(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"", "00ff7", "00ff7fa", "00FF7f", "00ff7g", "00ff7f "};
+    const uint8_t digest[3] = {0, 255, 127};
+    uint8_t back[3];
+    char text[7];
+    dw_hex(text, digest, sizeof digest);
+    assert_string_equal(text, "00ff7f");
+    assert_true(dw_hex_parse(back, sizeof back, text));
+    assert_memory_equal(back, digest, sizeof digest);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_false(dw_hex_parse(back, sizeof back, wrong[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +242,9 @@ int main(void)
         cmocka_unit_test(test_counters_count_copies),
         cmocka_unit_test(test_os_reads_files_with_a_limit),
         cmocka_unit_test(test_os_tells_plausible_figures),
+        cmocka_unit_test(test_hashes_are_the_known_ones),
+        cmocka_unit_test(test_hashes_in_pieces_are_those_of_the_whole),
+        cmocka_unit_test(test_hex_reads_what_it_writes_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
