@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "actor/guest_instance.h"
+#include "actor/wasm_binary.h"
 #include "memory/wasm_memory.h"
 
 #define DW_IMPORT_MODULE "driftwood"
@@ -32,6 +33,11 @@ struct dw_module {
     wasmtime_module_t *module;
     wasmtime_instance_pre_t *linked; /* imports resolved and type-checked */
     uint64_t memory_bytes_min;       /* of the exported memory */
+
+    /* Of modules that export DW_ACTOR_EXPORT, else NULL: */
+    dw_wasm_layout *layout; /* `module` is compiled with the exports that it names */
+    unsigned char *wasm;    /* [wasm_bytes] as given, for snapshots */
+    size_t wasm_bytes;
 };
 
 /* "what: first line of the error", as `code`; takes `error`. */

@@ -89,6 +89,49 @@ static dw_status check_exports(dw_module *module, dw_error *err)
     return DW_OK;
 }
 
+/* An actor's state must be reachable from outside, and its module kept for its snapshots.
+ * `*wasm` becomes what is to be compiled, `*rewritten` the caller's to free. */
+static dw_status prepare_actor(dw_module *module, const void **wasm, size_t *wasm_bytes,
+                               unsigned char **rewritten, dw_error *err)
+{
+    size_t bytes = 0;
+    dw_status status =
+        dw_wasm_layout_read(&module->layout, *wasm, *wasm_bytes, rewritten, &bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    module->wasm = dw_alloc(*wasm_bytes, 1);
+    if (module->wasm == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a module's %zu bytes", *wasm_bytes);
+    }
+    memcpy(module->wasm, *wasm, *wasm_bytes);
+    module->wasm_bytes = *wasm_bytes;
+    if (*rewritten != NULL) {
+        *wasm = *rewritten;
+        *wasm_bytes = bytes;
+    }
+    return DW_OK;
+}
+
+static dw_status compile(dw_module *module, const void *wasm, size_t wasm_bytes, dw_error *err)
+{
+    unsigned char *rewritten = NULL;
+    dw_status status = DW_OK;
+    if (dw_wasm_exports_function(wasm, wasm_bytes, DW_ACTOR_EXPORT)) {
+        status = prepare_actor(module, &wasm, &wasm_bytes, &rewritten, err);
+    }
+    if (status == DW_OK) {
+        wasmtime_error_t *error =
+            wasmtime_module_new(module->host->engine, wasm, wasm_bytes, &module->module);
+        if (error != NULL) {
+            module->module = NULL;
+            status = compile_failed(error, err);
+        }
+    }
+    dw_free(rewritten);
+    return status;
+}
+
 dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *wasm,
                             size_t wasm_bytes, dw_error *err)
 {
@@ -103,13 +146,12 @@ dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *was
     }
     module->references = 1;
     module->host = host;
-    wasmtime_error_t *error = wasmtime_module_new(host->engine, wasm, wasm_bytes, &module->module);
-    if (error != NULL) {
-        module->module = NULL;
-        status = compile_failed(error, err);
+    status = compile(module, wasm, wasm_bytes, err);
+    if (status != DW_OK) {
         goto out;
     }
-    error = wasmtime_linker_instantiate_pre(host->linker, module->module, &module->linked);
+    wasmtime_error_t *error =
+        wasmtime_linker_instantiate_pre(host->linker, module->module, &module->linked);
     if (error != NULL) {
         module->linked = NULL;
         status = dw__wasm_error(err, DW_E_UNSUPPORTED, "the module cannot be linked", error);
@@ -143,6 +185,8 @@ void dw_module_unref(dw_module *module)
     if (module->module != NULL) {
         wasmtime_module_delete(module->module);
     }
+    dw_wasm_layout_destroy(module->layout);
+    dw_free(module->wasm);
     dw_free(module);
 }
 
