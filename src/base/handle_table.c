@@ -16,9 +16,32 @@ void dw_handle_table_release(dw_handle_table *table)
     *table = (dw_handle_table){0};
 }
 
-static int32_t handle_of(size_t slot, uint16_t generation)
+int32_t dw_handle_number(size_t slot, uint16_t generation)
 {
     return (int32_t)(((uint32_t)generation << 16) | (uint32_t)slot);
+}
+
+static dw_status grow(dw_handle_table *table, size_t capacity)
+{
+    dw_handle_slot *slots = dw_realloc(table->slots, capacity, sizeof *slots);
+    if (slots == NULL) {
+        return DW_E_MEMORY;
+    }
+    for (size_t i = table->capacity; i < capacity; i++) {
+        slots[i] = (dw_handle_slot){.generation = 1};
+    }
+    table->slots = slots;
+    table->capacity = capacity;
+    return DW_OK;
+}
+
+dw_status dw_handle_table_size(dw_handle_table *table, size_t capacity, dw_error *err)
+{
+    DW_ASSERT(table->capacity == 0 && capacity <= table->limit);
+    if (capacity > 0 && grow(table, capacity) != DW_OK) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu handles", capacity);
+    }
+    return DW_OK;
 }
 
 dw_status dw_handle_add(dw_handle_table *table, uint8_t kind, const char *what, void *object,
@@ -35,19 +58,14 @@ dw_status dw_handle_add(dw_handle_table *table, uint8_t kind, const char *what, 
     if (slot == table->capacity) {
         size_t capacity = table->capacity == 0 ? 8 : table->capacity * 2;
         capacity = capacity < table->limit ? capacity : table->limit;
-        dw_handle_slot *slots = dw_realloc(table->slots, capacity, sizeof *slots);
-        if (slots == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "%s: no memory for %zu handles", what, capacity);
+        dw_status status = grow(table, capacity);
+        if (status != DW_OK) {
+            return dw_fail(err, status, "%s: no memory for %zu handles", what, capacity);
         }
-        for (size_t i = table->capacity; i < capacity; i++) {
-            slots[i] = (dw_handle_slot){.generation = 1};
-        }
-        table->slots = slots;
-        table->capacity = capacity;
     }
     table->slots[slot].object = object;
     table->slots[slot].kind = kind;
-    *handle = handle_of(slot, table->slots[slot].generation);
+    *handle = dw_handle_number(slot, table->slots[slot].generation);
     return DW_OK;
 }
 

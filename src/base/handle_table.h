@@ -26,6 +26,11 @@ void dw_handle_table_release(dw_handle_table *table);
  * Errors: DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw_handle_add(dw_handle_table *table, uint8_t kind, const char *what, void *object,
                         int32_t *handle, dw_error *err);
+/* The handle of a slot's tenant. */
+int32_t dw_handle_number(size_t slot, uint16_t generation);
+/* Make `table`, which is empty, have `capacity` free slots, at most its limit: for copies of other
+ * tables, whose slots are then filled in by the caller, generations too. Errors: DW_E_MEMORY. */
+dw_status dw_handle_table_size(dw_handle_table *table, size_t capacity, dw_error *err);
 /* The object behind `handle`; NULL with `err` filled (DW_E_HANDLE) where it is none of `kind`. */
 void *dw_handle_get(const dw_handle_table *table, uint8_t kind, const char *what, int32_t handle,
                     dw_error *err);

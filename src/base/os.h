@@ -18,6 +18,12 @@ dw_status dw_os_commit(void *address, size_t bytes, dw_error *err);
 dw_status dw_os_commit_shared(void *address, size_t bytes, int fd, uint64_t offset, dw_error *err);
 /* Put a private copy-on-write view of a file over committed pages. */
 dw_status dw_os_map_private(void *address, size_t bytes, int fd, uint64_t offset, dw_error *err);
+/* Whether each page of [address, address + bytes), a private mapping, has a copy of its own:
+ * written since it was mapped. One byte a page, 0 or 1; some that were not written may be 1.
+ * `address` and `bytes` are multiples of the page. Errors: DW_E_UNSUPPORTED (the system does not
+ * tell), DW_E_IO. */
+dw_status dw_os_private_pages(const void *address, size_t bytes, unsigned char *flags,
+                              dw_error *err);
 /* Give the pages back and make them fault again; the address space stays reserved. */
 dw_status dw_os_decommit(void *address, size_t bytes, dw_error *err);
 void dw_os_unreserve(void *address, size_t bytes);
@@ -43,6 +49,8 @@ void dw_os_close(int fd);
 dw_status dw_os_duplicate(int *out, int fd, dw_error *err);
 /* How long a file is. Errors: DW_E_IO. */
 dw_status dw_os_file_bytes(int fd, uint64_t *bytes, dw_error *err);
+/* Write exactly `bytes` at `offset`. Errors: DW_E_IO. */
+dw_status dw_os_write_at(int fd, uint64_t offset, const void *from, size_t bytes, dw_error *err);
 /* Read exactly file bytes [offset, offset + bytes). Errors: DW_E_IO (also where the file ends). */
 dw_status dw_os_read_at(int fd, uint64_t offset, void *to, size_t bytes, dw_error *err);
 /* A touch of committed pages there is to take one page, not a huge one. A hint. */
@@ -72,6 +80,10 @@ size_t dw_os_available_bytes(void);
 /* Page faults of this process so far. */
 uint64_t dw_os_page_faults(void);
 uint64_t dw_os_clock_ns(void);
+/* Milliseconds since 1970, by a clock that may be set. */
+uint64_t dw_os_wall_ms(void);
+/* Random bytes [bytes], at most 256, for names that nobody guesses. */
+void dw_os_random(void *to, size_t bytes);
 /* Real cores, not hardware threads, that this process may use; at least 1. */
 int dw_os_core_count(void);
 

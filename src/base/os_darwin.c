@@ -100,6 +100,16 @@ bool dw_os_prefault(const void *address, size_t bytes)
     return false;
 }
 
+/* vm_page_query would tell page by page; comparing is what callers do instead. */
+dw_status dw_os_private_pages(const void *address, size_t bytes, unsigned char *flags,
+                              dw_error *err)
+{
+    (void)address;
+    (void)bytes;
+    (void)flags;
+    return dw_fail(err, DW_E_UNSUPPORTED, "the system does not tell which pages were written");
+}
+
 /* Huge pages are asked for there, never given unasked. */
 void dw_os_small_pages(void *address, size_t bytes)
 {

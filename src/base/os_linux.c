@@ -142,6 +142,38 @@ bool dw_os_prefault(const void *address, size_t bytes)
 #endif
 }
 
+#define PAGEMAP_ENTRIES 512
+/* proc_pid_pagemap(5) */
+#define PAGEMAP_PRESENT (UINT64_C(1) << 63)
+#define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
+#define PAGEMAP_OF_FILE (UINT64_C(1) << 61)
+
+dw_status dw_os_private_pages(const void *address, size_t bytes, unsigned char *flags,
+                              dw_error *err)
+{
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "/proc/self/pagemap: %s", strerror(errno));
+    }
+    uint64_t entries[PAGEMAP_ENTRIES];
+    size_t first = (uintptr_t)address / dw_os_page_bytes();
+    size_t count = bytes / dw_os_page_bytes();
+    dw_status status = DW_OK;
+    for (size_t done = 0; done < count && status == DW_OK;) {
+        size_t some = count - done < PAGEMAP_ENTRIES ? count - done : PAGEMAP_ENTRIES;
+        status = dw_os_read_at(fd, (first + done) * sizeof entries[0], entries,
+                               some * sizeof entries[0], err);
+        for (size_t i = 0; status == DW_OK && i < some; i++) {
+            bool anonymous =
+                (entries[i] & PAGEMAP_PRESENT) != 0 && (entries[i] & PAGEMAP_OF_FILE) == 0;
+            flags[done + i] = anonymous || (entries[i] & PAGEMAP_SWAPPED) != 0;
+        }
+        done += some;
+    }
+    dw_os_close(fd);
+    return status;
+}
+
 void dw_os_small_pages(void *address, size_t bytes)
 {
     (void)madvise(address, bytes, MADV_NOHUGEPAGE);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -160,6 +161,25 @@ dw_status dw_os_lasting_name(const char *path, int *fd, char *name, size_t capac
     return DW_OK;
 }
 
+dw_status dw_os_write_at(int fd, uint64_t offset, const void *from, size_t bytes, dw_error *err)
+{
+    const unsigned char *next = from;
+    while (bytes > 0) {
+        ssize_t done = pwrite(fd, next, bytes, (off_t)offset);
+        if (done < 0 && errno == EINTR) {
+            continue;
+        }
+        if (done <= 0) {
+            return dw_fail(err, DW_E_IO, "writing %zu bytes at %llu: %s", bytes,
+                           (unsigned long long)offset, done < 0 ? strerror(errno) : "no room");
+        }
+        next += done;
+        bytes -= (size_t)done;
+        offset += (uint64_t)done;
+    }
+    return DW_OK;
+}
+
 void dw_os_close(int fd)
 {
     if (fd >= 0) {
@@ -273,4 +293,16 @@ uint64_t dw_os_clock_ns(void)
     struct timespec now;
     DW_ASSERT(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+uint64_t dw_os_wall_ms(void)
+{
+    struct timespec now;
+    DW_ASSERT(clock_gettime(CLOCK_REALTIME, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void dw_os_random(void *to, size_t bytes)
+{
+    DW_ASSERT(bytes <= 256 && getentropy(to, bytes) == 0);
 }

@@ -80,6 +80,12 @@ static dw_status register_growth(dw_device_view *view, size_t bytes, dw_error *e
     return status;
 }
 
+void dw_device_view_let_go(dw_device_view *view)
+{
+    unregister_all(view);
+    view->region_generation = dw_region_generation(view->region) - 1;
+}
+
 dw_status dw_device_view_follow(dw_device_view *view, dw_error *err)
 {
     uint64_t region_generation = dw_region_generation(view->region);

@@ -26,6 +26,9 @@ void dw_device_view_destroy(dw_device_view *view);
 /* Follow the region's growth. Cheap when nothing changed. Tensors placed before are stale when
  * dw_device_view_generation has changed. Errors: DW_E_DEVICE. */
 dw_status dw_device_view_follow(dw_device_view *view, dw_error *err);
+/* Before other pages are put in the region's place: what is registered is given back. The next
+ * dw_device_view_follow takes them anew. */
+void dw_device_view_let_go(dw_device_view *view);
 uint64_t dw_device_view_generation(const dw_device_view *view);
 
 /* Point `tensor` at host bytes [address, address + ggml_nbytes) of the region.

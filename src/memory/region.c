@@ -140,6 +140,22 @@ dw_status dw_region_map_shared(dw_region *region, size_t offset, int fd, uint64_
     return status;
 }
 
+dw_status dw_region_clear(dw_region *region, size_t offset, size_t bytes, dw_error *err)
+{
+    size_t page_mask = dw_os_page_bytes() - 1;
+    DW_ASSERT(region->fd < 0 && ((offset | bytes) & page_mask) == 0);
+    DW_ASSERT(offset <= region->committed_bytes && bytes <= region->committed_bytes - offset);
+    if (dw_region_pinned(region)) {
+        return dw_fail(err, DW_E_STATE, "region %s: a device is at work in it", region->label);
+    }
+    dw_status status = dw_os_decommit(region->base + offset, bytes, err);
+    if (status == DW_OK) {
+        status = dw_os_commit(region->base + offset, bytes, err);
+    }
+    region->generation++;
+    return status;
+}
+
 void *dw_region_base(const dw_region *region)
 {
     return region->base;
@@ -171,6 +187,11 @@ void dw_region_pin(dw_region *region)
 void dw_region_unpin(dw_region *region)
 {
     DW_ASSERT(atomic_fetch_sub(&region->pins, 1) > 0);
+}
+
+bool dw_region_pinned(const dw_region *region)
+{
+    return atomic_load(&region->pins) > 0;
 }
 
 uint64_t dw_region_generation(const dw_region *region)

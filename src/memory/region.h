@@ -33,6 +33,10 @@ dw_status dw_region_map_file(dw_region *region, size_t offset, int fd, uint64_t 
 dw_status dw_region_map_shared(dw_region *region, size_t offset, int fd, uint64_t file_offset,
                                size_t bytes, dw_error *err);
 
+/* Make committed pages [offset, offset + bytes) zero again, without touching them: what was mapped
+ * there goes. Not for shared regions. Errors: DW_E_STATE (pinned), DW_E_MEMORY. */
+dw_status dw_region_clear(dw_region *region, size_t offset, size_t bytes, dw_error *err);
+
 void *dw_region_base(const dw_region *region);
 size_t dw_region_committed_bytes(const dw_region *region);
 size_t dw_region_reserved_bytes(const dw_region *region);
@@ -42,6 +46,7 @@ bool dw_region_holds(const dw_region *region, const void *address, size_t bytes)
 /* Work in flight on the pages: map_file and destroy are refused meanwhile. Growing is not. */
 void dw_region_pin(dw_region *region);
 void dw_region_unpin(dw_region *region);
+bool dw_region_pinned(const dw_region *region);
 
 /* Counts commits and mappings: a device view compares it to know that it must follow. */
 uint64_t dw_region_generation(const dw_region *region);

@@ -1,0 +1,54 @@
+/* A picture of a linear memory that never changes: what was in its pages at one moment. Regions map
+ * it privately, so that any number of them share the pages that none has written. It is a list of
+ * extents, each a run of pages in a file; what no extent covers is zero.
+ *
+ * A picture of a region that maps another picture has extents of its own only for the pages written
+ * since: in private mappings the system knows them (proc_pid_pagemap(5)); where it does not tell,
+ * bytes are compared. Past a number of extents the picture is written anew in one piece, since each
+ * is a mapping of its own in every region.
+ * Thread: an image may be shared by threads; a region is one's at a time. */
+#ifndef DW_MEMORY_MEMORY_IMAGE_H
+#define DW_MEMORY_MEMORY_IMAGE_H
+
+#include "memory/region.h"
+
+typedef struct dw_memory_image dw_memory_image;
+
+/* The unit of pictures, in files and in lists of changes; the page may be larger. */
+#define DW_IMAGE_BLOCK_BYTES 4096u
+
+/* A picture whose bytes are [offset, offset + bytes) of `fd`, which is duplicated and must not
+ * change. `bytes` is a multiple of 65,536; an `offset` that is no multiple of the page is fine, the
+ * bytes are read then. Errors: DW_E_ARG, DW_E_IO, DW_E_MEMORY. */
+dw_status dw_memory_image_of_file(dw_memory_image **out, int fd, uint64_t offset, size_t bytes,
+                                  dw_error *err);
+/* Take a picture of the region's committed pages. `base` is the image it maps, or NULL where its
+ * pages are of no image; when nothing was written since, the result is `base` once more. The region
+ * maps the result afterwards, at the same contents: pages it had to itself are shared from now on.
+ * `*written_bytes`, if not NULL: how many had to be copied.
+ * Errors: DW_E_STATE (a device is at work in it), DW_E_MEMORY, DW_E_IO: contents are as before. */
+dw_status dw_memory_image_take(dw_memory_image **out, dw_region *region, dw_memory_image *base,
+                               size_t *written_bytes, dw_error *err);
+dw_memory_image *dw_memory_image_ref(dw_memory_image *image);
+void dw_memory_image_unref(dw_memory_image *image);
+size_t dw_memory_image_bytes(const dw_memory_image *image);
+size_t dw_memory_image_extent_count(const dw_memory_image *image);
+
+/* Let the region, which has committed at least as much, show the image: privately, nothing is
+ * read. Errors: DW_E_RANGE, DW_E_STATE, DW_E_MEMORY, DW_E_IO; the region's contents are then
+ * undefined. */
+dw_status dw_memory_image_map(const dw_memory_image *image, dw_region *region, dw_error *err);
+/* Read bytes of the picture, which lie in it. Errors: DW_E_IO. */
+dw_status dw_memory_image_read(const dw_memory_image *image, size_t offset, size_t bytes, void *to,
+                               dw_error *err);
+
+/* Which blocks of `image` differ from `base` (NULL: from zero): ascending numbers, the caller's to
+ * dw_free; blocks whose extents are the same are not looked at. Blocks beyond base's end differ
+ * where they are not zero. Errors: DW_E_IO, DW_E_MEMORY. */
+dw_status dw_memory_image_changes(const dw_memory_image *image, const dw_memory_image *base,
+                                  uint32_t **blocks, size_t *count, dw_error *err);
+
+/* Tests only: compare bytes even where the system could tell. */
+extern bool dw__memory_image_compares;
+
+#endif

@@ -1,0 +1,257 @@
+/* Pictures of linear memories: what regions share, and that nobody sees another's writes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/os.h"
+#include "memory/memory_image.h"
+
+#define WASM_PAGE ((size_t)65536)
+#define PAGES_MAX 64
+#define TWINS 12
+
+static dw_region *make(size_t bytes)
+{
+    dw_region *region = NULL;
+    dw_region_options options = {
+        .reserve_bytes = PAGES_MAX * WASM_PAGE, .commit_bytes = bytes, .label = "test"};
+    assert_int_equal(dw_region_create(&region, &options, NULL), DW_OK);
+    return region;
+}
+
+static uint64_t next(uint64_t *state)
+{
+    *state = *state * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    return *state >> 33;
+}
+
+static dw_memory_image *take(dw_region *region, dw_memory_image *base, size_t *written)
+{
+    dw_memory_image *image = NULL;
+    dw_error error = {.message = ""};
+    dw_status status = dw_memory_image_take(&image, region, base, written, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    return image;
+}
+
+static void test_memory_image_shares_what_is_unwritten(void **state)
+{
+    (void)state;
+    dw_region *parent = make(16 * WASM_PAGE);
+    dw_region *child = make(16 * WASM_PAGE);
+    unsigned char *bytes = dw_region_base(parent);
+    size_t page = dw_os_page_bytes();
+    size_t written = 0;
+    memset(bytes + 3 * page, 1, 2 * page);
+    bytes[15 * WASM_PAGE] = 9;
+    assert_int_equal(bytes[100 * page], 0); /* reading makes no page of its own */
+    dw_memory_image *first = take(parent, NULL, &written);
+    assert_int_equal(written, 3 * page);
+    assert_int_equal(dw_memory_image_map(first, child, NULL), DW_OK);
+    assert_memory_equal(dw_region_base(child), bytes, 16 * WASM_PAGE);
+    /* Nothing written: the same image once more, although everything was read. */
+    dw_memory_image *again = take(parent, first, &written);
+    assert_ptr_equal(again, first);
+    assert_int_equal(written, 0);
+    /* One byte: one page. */
+    bytes[4 * page + 5] = 77;
+    ((unsigned char *)dw_region_base(child))[0] = 33;
+    dw_memory_image *second = take(parent, first, &written);
+    assert_int_equal(written, page);
+    assert_int_equal(((unsigned char *)dw_region_base(child))[4 * page + 5], 1);
+    assert_int_equal(bytes[0], 0);
+    uint32_t *blocks = NULL;
+    size_t count = 0;
+    assert_int_equal(dw_memory_image_changes(second, first, &blocks, &count, NULL), DW_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(blocks[0], (4 * page + 5) / DW_IMAGE_BLOCK_BYTES);
+    dw_free(blocks);
+    dw_memory_image_unref(again);
+    dw_memory_image_unref(first);
+    assert_int_equal(bytes[4 * page + 5], 77); /* the mapping holds its file */
+    dw_memory_image_unref(second);
+    dw_region_destroy(parent);
+    dw_region_destroy(child);
+}
+
+typedef struct twin {
+    dw_region *region;
+    dw_memory_image *image;
+    unsigned char *expected; /* [PAGES_MAX * WASM_PAGE] */
+} twin;
+
+static void write_some(twin *t, uint64_t *seed)
+{
+    size_t committed = dw_region_committed_bytes(t->region);
+    size_t count = 1 + next(seed) % 40;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = next(seed) % committed;
+        size_t bytes = 1 + next(seed) % (next(seed) % 8 == 0 ? 60000 : 9);
+        bytes = bytes < committed - at ? bytes : committed - at;
+        int value = (int)(next(seed) % 3 == 0 ? 0 : next(seed) % 256);
+        memset((unsigned char *)dw_region_base(t->region) + at, value, bytes);
+        memset(t->expected + at, value, bytes);
+    }
+}
+
+static void fork_twin(twin *parent, twin *child)
+{
+    dw_memory_image *image = take(parent->region, parent->image, NULL);
+    dw_memory_image_unref(parent->image);
+    parent->image = image;
+    if (child->region != NULL) {
+        dw_region_destroy(child->region);
+        dw_memory_image_unref(child->image);
+    } else {
+        child->expected = dw_alloc(PAGES_MAX, WASM_PAGE);
+    }
+    child->region = make(dw_memory_image_bytes(image));
+    child->image = dw_memory_image_ref(image);
+    assert_int_equal(dw_memory_image_map(image, child->region, NULL), DW_OK);
+    memcpy(child->expected, parent->expected, PAGES_MAX * WASM_PAGE);
+}
+
+static void check_twin(const twin *t)
+{
+    assert_memory_equal(dw_region_base(t->region), t->expected,
+                        dw_region_committed_bytes(t->region));
+}
+
+static void random_forks(uint64_t seed)
+{
+    twin twins[TWINS] = {{NULL}};
+    twins[0].region = make(2 * WASM_PAGE);
+    twins[0].expected = dw_alloc(PAGES_MAX, WASM_PAGE);
+    for (size_t step = 0; step < 300; step++) {
+        twin *t = &twins[next(&seed) % TWINS];
+        if (t->region == NULL) {
+            continue;
+        }
+        size_t committed = dw_region_committed_bytes(t->region);
+        switch (next(&seed) % 8) {
+        case 0:
+            if (committed < PAGES_MAX * WASM_PAGE) {
+                assert_int_equal(dw_region_commit(t->region, committed + WASM_PAGE, NULL), DW_OK);
+            }
+            break;
+        case 1:
+        case 2: {
+            twin *child = &twins[next(&seed) % TWINS];
+            if (child != t) {
+                fork_twin(t, child);
+            }
+            break;
+        }
+        default:
+            write_some(t, &seed);
+        }
+        check_twin(t);
+    }
+    for (size_t i = 0; i < TWINS; i++) {
+        if (twins[i].region != NULL) {
+            check_twin(&twins[i]);
+            dw_region_destroy(twins[i].region);
+            dw_memory_image_unref(twins[i].image);
+            dw_free(twins[i].expected);
+        }
+    }
+}
+
+static void test_memory_image_random_forks(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        dw__memory_image_compares = seed % 3 == 0;
+        random_forks(seed);
+    }
+    dw__memory_image_compares = false;
+}
+
+static void test_memory_image_scattered_writes_stay_few_mappings(void **state)
+{
+    (void)state;
+    dw_region *region = make(PAGES_MAX * WASM_PAGE);
+    unsigned char *bytes = dw_region_base(region);
+    unsigned char *expected = dw_alloc(PAGES_MAX, WASM_PAGE);
+    dw_memory_image *image = NULL;
+    size_t page = dw_os_page_bytes();
+    for (size_t round = 0; round < 10; round++) {
+        for (size_t at = round * page; at < PAGES_MAX * WASM_PAGE; at += 16 * page) {
+            bytes[at] = (unsigned char)(round + 1);
+            expected[at] = (unsigned char)(round + 1);
+        }
+        dw_memory_image *taken = take(region, image, NULL);
+        dw_memory_image_unref(image);
+        image = taken;
+        assert_true(dw_memory_image_extent_count(image) <= 64);
+        assert_memory_equal(bytes, expected, PAGES_MAX * WASM_PAGE);
+    }
+    dw_region *copy = make(PAGES_MAX * WASM_PAGE);
+    memset(dw_region_base(copy), 5, PAGES_MAX * WASM_PAGE); /* what was there goes */
+    assert_int_equal(dw_memory_image_map(image, copy, NULL), DW_OK);
+    assert_memory_equal(dw_region_base(copy), expected, PAGES_MAX * WASM_PAGE);
+    dw_memory_image_unref(image);
+    dw_region_destroy(copy);
+    dw_region_destroy(region);
+    dw_free(expected);
+}
+
+static void test_memory_image_of_a_file(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dw-image-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(unlink(path), 0);
+    unsigned char *bytes = dw_alloc(3, WASM_PAGE);
+    for (size_t i = 0; i < 3 * WASM_PAGE; i++) {
+        bytes[i] = (unsigned char)(i * 7 >> 3);
+    }
+    dw_region *region = make(4 * WASM_PAGE);
+    const uint64_t offsets[] = {0, 65536, 100}; /* the last is read, not mapped */
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(dw_os_write_at(fd, offsets[i], bytes, 3 * WASM_PAGE, NULL), DW_OK);
+        dw_memory_image *image = NULL;
+        assert_int_equal(dw_memory_image_of_file(&image, fd, offsets[i], 3 * WASM_PAGE, NULL),
+                         DW_OK);
+        assert_int_equal(dw_memory_image_map(image, region, NULL), DW_OK);
+        assert_memory_equal(dw_region_base(region), bytes, 3 * WASM_PAGE);
+        memset(dw_region_base(region), 0xee, 4 * WASM_PAGE); /* private: the file stays */
+        unsigned char first;
+        assert_int_equal(dw_memory_image_read(image, 1, 1, &first, NULL), DW_OK);
+        assert_int_equal(first, bytes[1]);
+        dw_memory_image_unref(image);
+    }
+    dw_memory_image *image = NULL;
+    dw_error error;
+    assert_int_equal(dw_memory_image_of_file(&image, fd, 0, 100, &error), DW_E_ARG);
+    /* A file that ends too soon is an error, no signal later. */
+    assert_int_equal(dw_memory_image_of_file(&image, fd, 3 * WASM_PAGE + 100, WASM_PAGE, &error),
+                     DW_E_IO);
+    dw_region_pin(region);
+    assert_int_equal(dw_memory_image_take(&image, region, NULL, NULL, &error), DW_E_STATE);
+    dw_region_unpin(region);
+    dw_region_destroy(region);
+    dw_free(bytes);
+    (void)close(fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_memory_image_shares_what_is_unwritten),
+        cmocka_unit_test(test_memory_image_random_forks),
+        cmocka_unit_test(test_memory_image_scattered_writes_stay_few_mappings),
+        cmocka_unit_test(test_memory_image_of_a_file),
+    };
+    return cmocka_run_group_tests_name("memory_image", tests, NULL, NULL);
+}
