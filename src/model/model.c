@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/os.h"
 #include "model/attention.h"
+#include "model/fingerprint.h"
 
 #define PREFAULT_BYTES ((size_t)16 << 20)
 
@@ -25,7 +26,8 @@ struct dw_model {
     uint64_t parameter_count;
     uint64_t weights_bytes;
     char *name;
-    pthread_mutex_t lock; /* guards `extra` and what it holds */
+    char fingerprint[DW_FINGERPRINT_BYTES]; /* guarded by lock; "": not computed yet */
+    pthread_mutex_t lock;                   /* guards `extra` and what it holds */
     dw_model_extra extra;
 };
 
@@ -266,6 +268,18 @@ void dw_model_unref(dw_model *model)
     dw_free(model->name);
     (void)pthread_mutex_destroy(&model->lock);
     dw_free(model);
+}
+
+dw_status dw_model_fingerprint(dw_model *model, char text[DW_FINGERPRINT_BYTES], dw_error *err)
+{
+    dw_status status = DW_OK;
+    (void)pthread_mutex_lock(&model->lock);
+    if (model->fingerprint[0] == '\0') {
+        status = dw_gguf_fingerprint(model->gguf, model->fingerprint, err);
+    }
+    memcpy(text, model->fingerprint, DW_FINGERPRINT_BYTES);
+    (void)pthread_mutex_unlock(&model->lock);
+    return status;
 }
 
 void dw_model_describe(const dw_model *model, dw_model_info *info)

@@ -7,15 +7,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "model/grammar.h"
 #include "model/llama_guard.h"
+#include "model/sampler_internal.h"
 
 #define PENALTY_TOKENS_DEFAULT 64
 #define PENALTY_TOKENS_MAX 4096
 #define BIASES_MAX 1024
 #define BIAS_MAX 10000.0F
-#define BREAKERS_MAX 16
-#define BREAKER_BYTES_MAX 40
 /* libllama sorts into buckets by int(6.4 * logit): beyond this the conversion would overflow. */
 #define LOGIT_MAX 1.0e8F
 /* Smaller temperatures would turn logits into infinities; 0 says greedy. */
@@ -24,42 +22,6 @@
 /* Below this libllama's typical_p takes the logarithm of a probability that is 0. */
 #define TYPICAL_DEPTH 70.0F
 #define GREEDY_LANES 16
-
-/* In the order in which they are applied: llama.cpp's usual one. */
-typedef enum filter_kind {
-    FILTER_DRY,
-    FILTER_TOP_N_SIGMA,
-    FILTER_TOP_K,
-    FILTER_TYPICAL_P,
-    FILTER_TOP_P,
-    FILTER_MIN_P,
-    FILTER_XTC,
-    FILTER_TEMPERATURE,
-    FILTER_COUNT,
-} filter_kind;
-
-struct dw_sampler {
-    dw_sampler_params params;
-    uint32_t vocab_count;
-    uint64_t draw_count;
-    float mirostat_mu; /* the surprise, in bits, above which tokens are left out */
-
-    llama_token_data *candidates;                /* [vocab_count]; NULL when greedy, as all below */
-    struct llama_sampler *filters[FILTER_COUNT]; /* NULL: off */
-
-    dw_grammar *grammar;    /* NULL: none */
-    unsigned char *allowed; /* [vocab_count]: by the grammar; looked at where `masked` */
-    bool masked;
-
-    dw_logit_bias *biases; /* [bias_count] */
-    size_t bias_count;
-
-    /* The last penalty_tokens tokens, oldest at `recent_first` once the ring is full. */
-    int32_t *recent;       /* [params.penalty_tokens] */
-    uint16_t *seen_counts; /* [vocab_count]: how often a token stands in `recent` */
-    uint32_t recent_count;
-    uint32_t recent_first;
-};
 
 /* ---- parameters ----------------------------------------------------------------------------- */
 
@@ -261,6 +223,12 @@ static bool allocate(dw_sampler *sampler)
     if (sampler->candidates == NULL || !add_filters(sampler)) {
         return false;
     }
+    if (sampler->filters[FILTER_DRY] != NULL) {
+        sampler->dry_recent = dw_alloc((size_t)sampler->params.dry_tokens, sizeof(int32_t));
+        if (sampler->dry_recent == NULL) {
+            return false;
+        }
+    }
     if (!penalises(&sampler->params)) {
         return true;
     }
@@ -321,6 +289,9 @@ void dw_sampler_destroy(dw_sampler *sampler)
         llama_sampler_free(sampler->filters[i]); /* NULL is fine */
     }
     dw_grammar_destroy(sampler->grammar);
+    dw_free(sampler->grammar_text);
+    dw_free(sampler->grammar_tokens);
+    dw_free(sampler->dry_recent);
     dw_free(sampler->allowed);
     dw_free(sampler->candidates);
     dw_free(sampler->biases);
@@ -375,14 +346,14 @@ dw_status dw_sampler_set_breakers(dw_sampler *sampler, const dw_vocab *vocab,
                                   const char *const *breakers, size_t count, dw_error *err)
 {
     const dw_sampler_params *params = &sampler->params;
-    if (count > BREAKERS_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "dry breakers: %zu, limit %d", count, BREAKERS_MAX);
+    if (count > SAMPLER_BREAKERS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "dry breakers: %zu, limit %d", count, SAMPLER_BREAKERS_MAX);
     }
     for (size_t i = 0; i < count; i++) {
         size_t bytes = strlen(breakers[i]);
-        if (bytes == 0 || bytes > BREAKER_BYTES_MAX) {
+        if (bytes == 0 || bytes > SAMPLER_BREAKER_BYTES_MAX) {
             return dw_fail(err, DW_E_RANGE, "dry breakers[%zu]: %zu bytes, from 1 to %d is allowed",
-                           i, bytes, BREAKER_BYTES_MAX);
+                           i, bytes, SAMPLER_BREAKER_BYTES_MAX);
         }
     }
     if (sampler->filters[FILTER_DRY] == NULL) {
@@ -397,6 +368,13 @@ dw_status dw_sampler_set_breakers(dw_sampler *sampler, const dw_vocab *vocab,
     }
     llama_sampler_free(sampler->filters[FILTER_DRY]);
     sampler->filters[FILTER_DRY] = dry;
+    for (size_t i = 0; i < count; i++) {
+        memcpy(sampler->breakers[i], breakers[i], strlen(breakers[i]) + 1);
+    }
+    sampler->breaker_count = count;
+    sampler->breakers_set = true;
+    sampler->dry_count = 0;
+    sampler->dry_first = 0;
     return DW_OK;
 }
 
@@ -435,11 +413,24 @@ dw_status dw_sampler_set_grammar(dw_sampler *sampler, const dw_vocab *vocab, con
 {
     dw_grammar *grammar = NULL;
     dw_status status = bytes > 0 ? make_grammar(sampler, vocab, text, bytes, &grammar, err) : DW_OK;
-    if (status == DW_OK) {
-        dw_grammar_destroy(sampler->grammar);
-        sampler->grammar = grammar;
+    char *copy = status == DW_OK ? dw_alloc(bytes + 1, 1) : NULL;
+    if (status == DW_OK && copy == NULL) {
+        dw_grammar_destroy(grammar);
+        status = dw_fail(err, DW_E_MEMORY, "no memory for a grammar of %zu bytes", bytes);
     }
-    return status;
+    if (status != DW_OK) {
+        return status;
+    }
+    if (bytes > 0) {
+        memcpy(copy, text, bytes);
+    }
+    dw_grammar_destroy(sampler->grammar);
+    dw_free(sampler->grammar_text);
+    sampler->grammar = grammar;
+    sampler->grammar_text = copy;
+    sampler->grammar_bytes = bytes;
+    sampler->grammar_count = 0;
+    return DW_OK;
 }
 
 dw_status dw_sampler_mask(dw_sampler *sampler, float *logits, dw_error *err)
@@ -722,23 +713,44 @@ dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *t
     return status;
 }
 
-dw_status dw_sampler_remember(dw_sampler *sampler, int32_t token, dw_error *err)
+/* The tokens are kept, since a copy of the grammar gets to where it is by them. */
+dw_status dw__sampler_accept_in_grammar(dw_sampler *sampler, int32_t token, dw_error *err)
 {
-    if (token < 0 || (uint32_t)token >= sampler->vocab_count) {
-        return dw_fail(err, DW_E_RANGE, "token: %d, the vocabulary has %u", token,
-                       sampler->vocab_count);
-    }
-    if (sampler->grammar != NULL) {
-        dw_status status = dw_grammar_accept(sampler->grammar, token, err);
-        if (status != DW_OK) {
-            return status;
+    if (sampler->grammar_count == sampler->grammar_capacity) {
+        size_t capacity = sampler->grammar_capacity == 0 ? 64 : sampler->grammar_capacity * 2;
+        int32_t *grown = dw_realloc(sampler->grammar_tokens, capacity, sizeof *grown);
+        if (grown == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory to remember %zu tokens", capacity);
         }
+        sampler->grammar_tokens = grown;
+        sampler->grammar_capacity = capacity;
     }
-    if (sampler->filters[FILTER_DRY] != NULL) {
-        llama_sampler_accept(sampler->filters[FILTER_DRY], token);
+    dw_status status = dw_grammar_accept(sampler->grammar, token, err);
+    if (status == DW_OK) {
+        sampler->grammar_tokens[sampler->grammar_count++] = token;
     }
+    return status;
+}
+
+void dw__sampler_remember_dry(dw_sampler *sampler, int32_t token)
+{
+    if (sampler->filters[FILTER_DRY] == NULL) {
+        return;
+    }
+    llama_sampler_accept(sampler->filters[FILTER_DRY], token);
+    uint32_t capacity = (uint32_t)sampler->params.dry_tokens;
+    sampler->dry_recent[(sampler->dry_first + sampler->dry_count) % capacity] = token;
+    if (sampler->dry_count == capacity) {
+        sampler->dry_first = (sampler->dry_first + 1) % capacity;
+    } else {
+        sampler->dry_count++;
+    }
+}
+
+void dw__sampler_remember_recent(dw_sampler *sampler, int32_t token)
+{
     if (sampler->recent == NULL) {
-        return DW_OK;
+        return;
     }
     uint32_t capacity = (uint32_t)sampler->params.penalty_tokens;
     uint32_t place = (sampler->recent_first + sampler->recent_count) % capacity;
@@ -750,6 +762,22 @@ dw_status dw_sampler_remember(dw_sampler *sampler, int32_t token, dw_error *err)
     }
     sampler->recent[place] = token;
     sampler->seen_counts[token]++;
+}
+
+dw_status dw_sampler_remember(dw_sampler *sampler, int32_t token, dw_error *err)
+{
+    if (token < 0 || (uint32_t)token >= sampler->vocab_count) {
+        return dw_fail(err, DW_E_RANGE, "token: %d, the vocabulary has %u", token,
+                       sampler->vocab_count);
+    }
+    if (sampler->grammar != NULL) {
+        dw_status status = dw__sampler_accept_in_grammar(sampler, token, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    dw__sampler_remember_dry(sampler, token);
+    dw__sampler_remember_recent(sampler, token);
     return DW_OK;
 }
 

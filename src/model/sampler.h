@@ -7,6 +7,8 @@
 #ifndef DW_MODEL_SAMPLER_H
 #define DW_MODEL_SAMPLER_H
 
+#include <jansson.h>
+
 #include "base/status.h"
 #include "driftwood_abi.h"
 #include "model/vocab.h"
@@ -35,6 +37,17 @@ dw_status dw_sampler_set_biases(dw_sampler *sampler, const dw_logit_bias *biases
  * without DRY this does nothing. Errors: DW_E_LIMIT, DW_E_RANGE, DW_E_ARG. On error: as it was. */
 dw_status dw_sampler_set_breakers(dw_sampler *sampler, const dw_vocab *vocab,
                                   const char *const *breakers, size_t count, dw_error *err);
+
+/* A sampler that is where `parent` is; the two go on independently. `vocab` is the one of the
+ * parent's breakers and grammar. Errors: DW_E_MEMORY, those of making it. */
+dw_status dw_sampler_fork(dw_sampler **out, const dw_sampler *parent, const dw_vocab *vocab,
+                          dw_error *err);
+/* All of it as a JSON object, docs/snapshot.md; the caller's. NULL: no memory. */
+json_t *dw_sampler_save(const dw_sampler *sampler);
+/* The sampler of such an object, which is untrusted. Errors: DW_E_FORMAT (naming the key), and
+ * those of the calls above. */
+dw_status dw_sampler_load(dw_sampler **out, const dw_vocab *vocab, const json_t *saved,
+                          dw_error *err);
 
 /* From now on only what the grammar allows is chosen, beginning at its start; it moves on with
  * dw_sampler_remember. text [bytes], GBNF as in grammar_rules.h; 0 bytes: none any more.
