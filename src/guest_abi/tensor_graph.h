@@ -15,6 +15,8 @@
 #ifndef DW_GUEST_ABI_TENSOR_GRAPH_H
 #define DW_GUEST_ABI_TENSOR_GRAPH_H
 
+#include <jansson.h>
+
 #include "base/status.h"
 #include "device/device.h"
 #include "driftwood_abi.h"
@@ -66,6 +68,18 @@ dw_status dw_tensor_graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max
  * Errors: DW_E_STATE (not built), DW_E_RANGE (an index: which and its limit), DW_E_CANCELLED
  * (outputs then hold anything), DW_E_DEVICE, DW_E_MEMORY. */
 dw_status dw_tensor_graph_run(dw_tensor_graph *graph, const volatile bool *cancel, dw_error *err);
+
+/* The description as JSON (docs/snapshot.md), the caller's. NULL: no memory. */
+json_t *dw_tensor_graph_save(const dw_tensor_graph *graph);
+/* A graph of such a description, which is untrusted: made by the calls above, and built where the
+ * saved one was. Errors: DW_E_FORMAT, and those of the calls above. */
+typedef struct dw_tensor_graph_place {
+    dw_device *device;
+    dw_region *region;
+} dw_tensor_graph_place;
+dw_status dw_tensor_graph_load(dw_tensor_graph **out, dw_device_view *view,
+                               const dw_tensor_graph_place *place, const json_t *saved,
+                               dw_error *err);
 
 /* What a built graph holds beside the region; 0 before. */
 size_t dw_tensor_graph_scratch_bytes(const dw_tensor_graph *graph);
