@@ -141,6 +141,8 @@ DW_IMPORT("context_trim") int32_t dw_context_trim(int32_t context, uint32_t leng
  * what they took in from the forgotten ones stays in them. -> the new length. */
 DW_IMPORT("context_shift")
 int32_t dw_context_shift(int32_t context, uint32_t keep, uint32_t drop);
+/* A context that holds the same tokens; the two go on independently. -> context */
+DW_IMPORT("context_fork") int32_t dw_context_fork(int32_t context);
 /* Append tokens [count] and compute them. `logits` NULL, or [rows][vocab_count] float for the last
  * `rows` of these tokens. -> the new length. On failure the context is as it was. */
 DW_IMPORT("forward")
@@ -197,5 +199,45 @@ DW_IMPORT("sample") int32_t dw_sample(int32_t sampler, const float *logits);
 DW_IMPORT("sampler_accept") int32_t dw_sampler_accept(int32_t sampler, int32_t token);
 /* The index of the largest logit, the first of equals. -> token */
 DW_IMPORT("greedy") int32_t dw_greedy(int32_t model, const float *logits);
+
+/* ---- actors ---------------------------------------------------------------------------- */
+
+/* An actor is a guest that exports, beside its memory,
+ *
+ *     DW_ACTOR_RECEIVE { ...; return 0; }
+ *
+ * which the host calls once a message: dw_input gives the message, and what is printed to standard
+ * output or given to dw_reply is the answer. Between messages memory, globals, contexts, samplers
+ * and tensor graphs stay, also when the host saves the actor, moves it, or ends. A negative result
+ * is an error that the sender is told. A guest without `main` runs its constructors when it is
+ * spawned.
+ * What an actor asks for below happens when driftwood_receive has returned, and not at all if it
+ * traps. All of it answers DW_E_STATE in a guest that is no actor. */
+#define DW_ACTOR_RECEIVE \
+    __attribute__((export_name("driftwood_receive"))) int32_t driftwood_receive(void)
+#define DW_ACTOR_ID_BYTES 17 /* 16 digits and a NUL */
+
+/* This actor's id, a NUL behind it; its length. */
+DW_IMPORT("actor_id") int32_t dw_actor_id(char *id, uint32_t capacity);
+/* Who sent the message: an actor's id, this one's own for timers, "" for outside; its length. */
+DW_IMPORT("message_from") int32_t dw_message_from(char *id, uint32_t capacity);
+/* The next piece of the answer. */
+DW_IMPORT("reply") int32_t dw_reply(const void *bytes, uint32_t count);
+/* Send message [bytes] to another actor, or to itself. */
+DW_IMPORT("actor_send")
+int32_t dw_actor_send(const char *id, uint32_t id_bytes, const void *message, uint32_t bytes);
+/* A new actor of the guest `name`, or with 0 bytes of this one's own module, that gets `message`
+ * first. Its id is written to `id`. */
+DW_IMPORT("actor_spawn")
+int32_t dw_actor_spawn(const char *name, uint32_t name_bytes, const void *message, uint32_t bytes,
+                       char *id, uint32_t id_capacity);
+/* A copy of this actor as it is when this message is done, that gets `message` first. */
+DW_IMPORT("actor_fork")
+int32_t dw_actor_fork(const void *message, uint32_t bytes, char *id, uint32_t id_capacity);
+/* Send this actor `message` in wait_ms milliseconds. */
+DW_IMPORT("actor_timer")
+int32_t dw_actor_timer(uint64_t wait_ms, const void *message, uint32_t bytes);
+/* End this actor for good. */
+DW_IMPORT("actor_stop") int32_t dw_actor_stop(void);
 
 #endif

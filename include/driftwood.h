@@ -6,6 +6,7 @@
  *   dw_model      one GGUF file, loaded for an engine: weights, vocabulary, chat template
  *   dw_module     one compiled guest
  *   dw_instance   a guest with its own linear memory, and what it was granted
+ *   dw_actor      a guest that lives between messages, and can be forked and saved
  *
  * A guest's linear memory is also the device's buffer: what the guest writes is what the
  * device reads, at the same address, and the other way round.
@@ -267,6 +268,229 @@ typedef struct dw_stats {
 } dw_stats;
 
 DW_API void dw_instance_stats(const dw_instance *instance, dw_stats *stats);
+
+/* ---- actors ---------------------------------------------------------------------------- */
+
+/* A guest that exports `driftwood_receive`, () -> i32, and lives between messages: its memory,
+ * globals, contexts, samplers, tensor graphs and mailbox stay. The host calls driftwood_receive
+ * once a message; the guest takes the message with dw_input, and what it prints or gives to
+ * dw_reply meanwhile is its answer. */
+typedef struct dw_actor dw_actor;
+
+#define DW_ACTOR_ID_CHARS 16 /* lower-case hexadecimal digits */
+
+typedef struct dw_actor_options {
+    /* Of its guest. Folders and standard input cannot be granted, since neither could be saved;
+     * on_input is not used, and on_stdout only for what is printed outside of a message. */
+    dw_instance_options instance;
+    uint32_t message_count_max; /* waiting at a time; 0: 1,024 */
+    size_t message_bytes_max;   /* of each; 0: 1 MiB */
+} dw_actor_options;
+
+/* A fresh actor: the guest's `_initialize` has run. `options` may be NULL; what it points to is
+ * copied or counted. Errors: those of dw_instance_create; DW_E_UNSUPPORTED (no driftwood_receive;
+ * state that cannot be saved: the message says which; folders or standard input). */
+DW_API DW_MUST_CHECK dw_status dw_actor_spawn(dw_actor **out, dw_module *module,
+                                              const dw_actor_options *options, dw_error *err);
+DW_API void dw_actor_destroy(dw_actor *actor);
+/* [DW_ACTOR_ID_CHARS] and a NUL; as long as the actor lives. */
+DW_API const char *dw_actor_id(const dw_actor *actor);
+/* Its instance, borrowed: for dw_instance_stats, _memory, _cancel and _interrupt. */
+DW_API dw_instance *dw_actor_instance(dw_actor *actor);
+
+/* Put a message [bytes] into the mailbox; `from` is an actor's id, or NULL: from outside.
+ * Errors: DW_E_LIMIT (a message too long), DW_E_BUSY (the mailbox is full), DW_E_ARG,
+ * DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_actor_send(dw_actor *actor, const char *from,
+                                             const void *message, size_t bytes, dw_error *err);
+/* Messages waiting. */
+DW_API size_t dw_actor_waiting(const dw_actor *actor);
+/* Let the actor work on its next message. `on_answer` (may be NULL) gets the answer piece by piece,
+ * as it is made. Blocks: for as long as the guest works.
+ * Errors: DW_E_END (no message waits); what driftwood_receive returned, if negative, and the actor
+ * lives on; DW_E_TRAP, DW_E_LIMIT (timeout_ms), DW_E_CANCELLED: it broke off in the middle, and
+ * from then on every call answers DW_E_STATE: thaw it as it was, or destroy it. */
+DW_API DW_MUST_CHECK dw_status dw_actor_receive(dw_actor *actor, dw_write_fn on_answer, void *user,
+                                                dw_error *err);
+
+/* A child that is what the parent is now, but for its id and an empty mailbox without timers. They
+ * share what neither writes, and go on independently. `id` is one that the parent was told in a
+ * DW_EFFECT_FORK, or NULL. Errors: DW_E_STATE (a call is under way, or it broke off), DW_E_ARG,
+ * DW_E_MEMORY, DW_E_UNSUPPORTED. The parent is as it was. */
+DW_API DW_MUST_CHECK dw_status dw_actor_fork(dw_actor **out, dw_actor *parent, const char *id,
+                                             dw_error *err);
+
+/* What an actor asked its host for while it worked on messages that ended well. The host carries
+ * effects out in order and then drops them; until then they are part of the actor's state. */
+typedef enum dw_effect_kind {
+    DW_EFFECT_SEND = 1,  /* `message` to `actor` */
+    DW_EFFECT_SPAWN = 2, /* a new actor `actor` of `guest`; `message` is its first */
+    DW_EFFECT_FORK = 3,  /* a fork of this one, `actor`; `message` is its first */
+    DW_EFFECT_STOP = 4,  /* the end of this one */
+} dw_effect_kind;
+
+typedef struct dw_actor_effect {
+    dw_effect_kind kind;
+    uint64_t number;     /* of the actor's effects, from 1 on */
+    const char *actor;   /* an id; "" for STOP */
+    const char *guest;   /* SPAWN: a name; "": a guest of the same module */
+    const void *message; /* [message_bytes] */
+    size_t message_bytes;
+} dw_actor_effect;
+
+DW_API size_t dw_actor_effect_count(const dw_actor *actor);
+/* Effect `index`, borrowed until effects are dropped. Errors: DW_E_RANGE. */
+DW_API DW_MUST_CHECK dw_status dw_actor_effect_at(const dw_actor *actor, size_t index,
+                                                  dw_actor_effect *effect, dw_error *err);
+/* Drop the first `count` effects, or all there are. */
+DW_API void dw_actor_drop_effects(dw_actor *actor, size_t count);
+
+/* When the next timer is due, in milliseconds since 1970; 0: none is set. */
+DW_API uint64_t dw_actor_timer_ms(const dw_actor *actor);
+/* Put the messages of timers due at `now_ms` into the mailbox. Errors: DW_E_BUSY (it is full; the
+ * rest stay). */
+DW_API DW_MUST_CHECK dw_status dw_actor_ring_timers(dw_actor *actor, uint64_t now_ms,
+                                                    dw_error *err);
+
+/* ---- snapshots ------------------------------------------------------------------------- */
+
+/* An actor in one file: docs/snapshot.md. A full snapshot holds all of it; a delta what changed
+ * since another file, its base, was written, and is of use only with that and the base's own. */
+
+typedef struct dw_freeze_options {
+    bool delta;          /* if the actor was frozen or thawed before, as a delta upon that */
+    bool without_module; /* name the module by its hash only */
+} dw_freeze_options;
+
+typedef struct dw_freeze_stats {
+    char identity[33];     /* of the file: the hash of its header, which holds those of its data */
+    bool delta;
+    uint64_t file_bytes;
+    uint64_t kv_bytes;     /* of it, keys and values */
+    uint64_t memory_bytes; /* of it, linear memory */
+} dw_freeze_stats;
+
+/* Write the actor to the file at `path`, which is there whole and on the disk afterwards, or as it
+ * was before. `options` and `stats` may be NULL. The actor goes on. Errors: DW_E_STATE (a call is
+ * under way, or it broke off), DW_E_IO (with the system's reason), DW_E_UNSUPPORTED,
+ * DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_actor_freeze(dw_actor *actor, const char *path,
+                                               const dw_freeze_options *options,
+                                               dw_freeze_stats *stats, dw_error *err);
+/* Write a full snapshot to an open pipe, socket or file. Errors: likewise. */
+DW_API DW_MUST_CHECK dw_status dw_actor_export(dw_actor *actor, int fd,
+                                               const dw_freeze_options *options,
+                                               dw_freeze_stats *stats, dw_error *err);
+
+typedef struct dw_thaw_options {
+    const char *const *paths; /* [path_count]: a full snapshot, then deltas, each upon the last */
+    size_t path_count;
+    dw_model *const *models;  /* [model_count]: found by fingerprint among these */
+    size_t model_count;
+    /* Asked for a model that is none of these, and for a module that is not in the file; may be
+     * NULL. What they give is borrowed until dw_actor_thaw returns. */
+    dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err);
+    dw_status (*find_module)(void *user, const char *sha256, dw_module **module, dw_error *err);
+    void *find_user;
+    dw_module *module;        /* NULL: the snapshot's own, compiled anew */
+    const char *id;           /* NULL: the one it had */
+    bool trusted;             /* the file is ours: its data are mapped without being read */
+    const dw_kv_type *kv_type; /* NULL: as saved; another one is converted to */
+    dw_write_fn on_stdout;    /* as in dw_instance_options */
+    dw_write_fn on_stderr;
+    dw_progress_fn on_progress;
+    void *user;
+} dw_thaw_options;
+
+typedef struct dw_thaw_stats {
+    uint64_t kv_mapped_bytes;    /* of files, read when they are touched */
+    uint64_t kv_converted_bytes; /* read, and written in another type or to another memory */
+    uint64_t memory_bytes;
+} dw_thaw_stats;
+
+/* The actor of options->paths. These files must not be changed while it lives; they may be removed.
+ * `stats` may be NULL. Errors: DW_E_NOT_FOUND (a file; a model: the message names it), DW_E_IO,
+ * DW_E_FORMAT (damaged, or no snapshot: what and where), DW_E_UNSUPPORTED (another version; a guest
+ * that this host does not serve), DW_E_LIMIT, DW_E_MEMORY, DW_E_ARG. */
+DW_API DW_MUST_CHECK dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine,
+                                             const dw_thaw_options *options, dw_thaw_stats *stats,
+                                             dw_error *err);
+
+/* ---- actors in a folder ---------------------------------------------------------------- */
+
+/* A folder that actors live in, on the disk but for while they work: what was accepted and what was
+ * done survive the process. One process at a time. */
+typedef struct dw_store dw_store;
+
+typedef struct dw_store_options {
+    const char *path; /* made if it is not there */
+    /* For actors' models and for guests that they spawn by name; may be NULL: there are none. What
+     * they give is borrowed, until the store is closed. */
+    dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err);
+    dw_status (*find_guest)(void *user, const char *name, dw_module **module, dw_error *err);
+    /* What went wrong in an actor that nobody waits for; may be NULL. */
+    void (*on_problem)(void *user, const char *id, const dw_error *problem);
+    dw_write_fn on_stderr;
+    void *user; /* given to all of the above */
+} dw_store_options;
+
+/* Errors: DW_E_BUSY (another process works in the folder: which), DW_E_IO, DW_E_LIMIT. */
+DW_API DW_MUST_CHECK dw_status dw_store_open(dw_store **out, dw_engine *engine,
+                                             const dw_store_options *options, dw_error *err);
+DW_API void dw_store_close(dw_store *store);
+
+/* The whole id of the actor whose id begins with `start`. Errors: DW_E_NOT_FOUND, DW_E_ARG. */
+DW_API DW_MUST_CHECK dw_status dw_store_find(dw_store *store, const char *start,
+                                             char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* Call `take` for each actor's id, in order. */
+DW_API DW_MUST_CHECK dw_status dw_store_list(dw_store *store,
+                                             void (*take)(void *user, const char *id), void *user,
+                                             dw_error *err);
+typedef struct dw_store_facts {
+    uint64_t snapshot_count; /* a full one and deltas */
+    uint64_t bytes;          /* of all */
+    uint64_t waiting;        /* messages accepted and not worked on */
+    uint64_t done;           /* messages worked on here */
+} dw_store_facts;
+DW_API DW_MUST_CHECK dw_status dw_store_describe(dw_store *store, const char *id,
+                                                 dw_store_facts *facts, dw_error *err);
+
+/* Its snapshot files [*count], a full one and deltas upon it; until the next call. */
+DW_API DW_MUST_CHECK dw_status dw_store_paths(dw_store *store, const char *id,
+                                              const char *const **paths, size_t *count,
+                                              dw_error *err);
+
+/* A new actor; its id. Errors: dw_actor_spawn's, DW_E_IO. */
+DW_API DW_MUST_CHECK dw_status dw_store_spawn(dw_store *store, dw_module *module,
+                                              const dw_actor_options *options,
+                                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* Accept a message, and work until nothing waits any more: this message, and what came of it. The
+ * message is on the disk before it is worked on. `on_answer` gets the answer to this one.
+ * Errors: DW_E_NOT_FOUND; dw_actor_receive's for this message: if the actor broke off, it is as it
+ * was before, and the message is gone. */
+DW_API DW_MUST_CHECK dw_status dw_store_send(dw_store *store, const char *id,
+                                             const dw_actor_effect *message, dw_write_fn on_answer,
+                                             void *user, dw_error *err);
+/* Work on all that waits: messages, timers that are due, effects that a killed process left. */
+DW_API DW_MUST_CHECK dw_status dw_store_run(dw_store *store, dw_error *err);
+/* A fork of the actor, as its snapshot is. Messages that wait stay the parent's. */
+DW_API DW_MUST_CHECK dw_status dw_store_fork(dw_store *store, const char *id,
+                                             char child[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* Write the actor as one full snapshot in the place of all it has. `stats` may be NULL. */
+DW_API DW_MUST_CHECK dw_status dw_store_freeze(dw_store *store, const char *id,
+                                               dw_freeze_stats *stats, dw_error *err);
+/* The actor itself, a copy of what the folder has: to be looked at, exported or run apart; the
+ * caller's to destroy. `kv_type` NULL: as it is. */
+DW_API DW_MUST_CHECK dw_status dw_store_thaw(dw_store *store, const char *id,
+                                             const dw_kv_type *kv_type, dw_actor **actor,
+                                             dw_thaw_stats *stats, dw_error *err);
+/* Take in an actor under a new id. `actor` is left as it is. */
+DW_API DW_MUST_CHECK dw_status dw_store_add(dw_store *store, dw_actor *actor,
+                                            char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* The end of an actor: its files go. Errors: DW_E_NOT_FOUND, DW_E_IO. */
+DW_API DW_MUST_CHECK dw_status dw_store_stop(dw_store *store, const char *id, dw_error *err);
 
 #ifdef __cplusplus
 }

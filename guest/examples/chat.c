@@ -1,5 +1,6 @@
 /* A chat whose history stays in the KV context: a turn forwards only the tokens that are new.
- * Lines come through dw_input. /clear begins anew; a cancellation ends the answer, not the chat.
+ * Lines come through dw_input: all of them to `main`, or as an actor's messages, one at a time.
+ * /clear begins anew; a cancellation ends the answer, not the chat.
  * Settings as generate's, without DRIFTWOOD_PROMPT and DRIFTWOOD_RAW. */
 #include "text.h"
 
@@ -252,28 +253,44 @@ static void start(chat *chat)
     }
 }
 
-int main(void)
+/* 0: there are no more lines. */
+static int take_line(chat *chat)
 {
-    chat chat = {0};
     size_t capacity = LINE_BYTES_START;
     char *line = grown(NULL, capacity);
-    start(&chat);
-    for (;;) {
-        int32_t length = dw_input(line, (uint32_t)capacity);
-        if (length == DW_E_SPACE && capacity < (64U << 20)) {
-            capacity *= 2; /* the message waits */
-            line = grown(line, capacity);
-            continue;
-        }
-        if (length == DW_E_END) {
-            return 0;
-        }
-        must(length, "input");
-        if (length == 6 && memcmp(line, "/clear", 6) == 0) {
-            clear(&chat);
-            fprintf(stderr, "[cleared]\n");
-        } else if (length > 0) {
-            take_turn(&chat, line, (size_t)length);
-        }
+    int32_t length = dw_input(line, (uint32_t)capacity);
+    while (length == DW_E_SPACE && capacity < (64U << 20)) {
+        capacity *= 2; /* the message waits */
+        line = grown(line, capacity);
+        length = dw_input(line, (uint32_t)capacity);
     }
+    if (length != DW_E_END) {
+        must(length, "input");
+    }
+    if (length == 6 && memcmp(line, "/clear", 6) == 0) {
+        clear(chat);
+        fprintf(stderr, "[cleared]\n");
+    } else if (length > 0) {
+        take_turn(chat, line, (size_t)length);
+    }
+    free(line);
+    return length != DW_E_END;
+}
+
+static chat own;
+
+int main(void)
+{
+    start(&own);
+    while (take_line(&own)) {}
+    return 0;
+}
+
+DW_ACTOR_RECEIVE
+{
+    if (own.model == 0) {
+        start(&own);
+    }
+    (void)take_line(&own);
+    return 0;
 }

@@ -40,8 +40,55 @@ struct dw_module {
     size_t wasm_bytes;
 };
 
+/* A function that tables and globals can hold. */
+typedef struct dw__function {
+    wasmtime_func_t function;
+    uint32_t index; /* in the module */
+} dw__function;
+
+struct dw_instance {
+    dw_module *module; /* counted */
+    dw_wasm_host *host;
+    wasmtime_store_t *store;
+    wasmtime_instance_t instance;
+    dw_region *region;    /* of the exported memory; lives in the store */
+    dw_device_view *view; /* made at the first need */
+    dw_handle_table handles;
+    dw_counters counters;
+    dw_error error; /* the guest's last failure */
+
+    dw_model **models; /* [model_count], counted */
+    size_t model_count;
+    uint32_t context_tokens_max;
+    dw_kv_type kv_type;
+    uint32_t context_count_max;
+    uint64_t timeout_ms;
+    dw_write_fn on_stdout;
+    dw_write_fn on_stderr;
+    dw_input_fn on_input;
+    dw_progress_fn on_progress;
+    void *user;
+
+    dw__function *functions; /* [2 * the layout's count], made at the first need */
+    dw_actor *actor;         /* whose instance it is; NULL: of none */
+
+    bool started;         /* _start has run */
+    bool calling;         /* a call into the guest is under way */
+    bool cancelled;       /* atomic; set from signal handlers and other threads */
+    bool interrupted;     /* atomic; likewise */
+    bool over_time;       /* the guest's own thread */
+    uint64_t deadline_ns; /* 0: none */
+};
+
 /* "what: first line of the error", as `code`; takes `error`. */
 dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what, wasmtime_error_t *error);
+
+/* As dw_instance_create, but its state will be put in: nothing of the guest runs. */
+dw_status dw__instance_create_bare(dw_instance **out, dw_module *module,
+                                   const dw_instance_options *options, dw_error *err);
+/* Call an exported function of type () -> i32 or () -> (); `exit_code` is that of proc_exit. */
+dw_status dw__instance_call(dw_instance *instance, const char *name, int32_t *result,
+                            int *exit_code, dw_error *err);
 
 void dw__wasm_host_guest_enters(dw_wasm_host *host);
 void dw__wasm_host_guest_leaves(dw_wasm_host *host);

@@ -4,6 +4,7 @@
 #ifndef DW_ACTOR_GUEST_INSTANCE_H
 #define DW_ACTOR_GUEST_INSTANCE_H
 
+#include <jansson.h>
 #include <wasmtime.h>
 
 #include "base/counters.h"
@@ -13,6 +14,7 @@
 #include "memory/device_view.h"
 #include "memory/region.h"
 #include "model/model.h"
+#include "model/sampler.h"
 
 /* One function that guests may import. `signature`: parameters, a colon, results, a letter a
  * value: i (i32), I (i64), f (f32), F (f64). E.g. "iii:i". */
@@ -31,6 +33,16 @@ typedef enum dw_handle_kind {
     DW_HANDLE_KIND_COUNT
 } dw_handle_kind;
 
+/* What stands behind a sampler's handle. */
+typedef struct dw_guest_sampler {
+    dw_sampler *sampler;
+    dw_model *model; /* the one it was made for; counted */
+} dw_guest_sampler;
+/* Takes `sampler`, also on failure; counts `model`. Errors: DW_E_MEMORY. */
+dw_status dw_guest_sampler_create(dw_guest_sampler **out, dw_sampler *sampler, dw_model *model,
+                                  dw_error *err);
+void dw_guest_sampler_destroy(dw_guest_sampler *object);
+
 /* The instance that a host function was called by. Counts the call. */
 dw_instance *dw_instance_of(wasmtime_caller_t *caller);
 
@@ -43,6 +55,8 @@ dw_status dw_instance_range(dw_instance *instance, const char *what, uint32_t po
 
 /* Where host functions put their failure, for dw_last_error. */
 dw_error *dw_instance_error(dw_instance *instance);
+/* NULL: the instance is no actor's. */
+dw_actor *dw_instance_actor(const dw_instance *instance);
 dw_handle_table *dw_instance_handles(dw_instance *instance);
 dw_counters *dw_instance_counters(dw_instance *instance);
 dw_device *dw_instance_device(const dw_instance *instance);
@@ -67,12 +81,25 @@ void dw_instance_progress(dw_instance *instance, uint32_t done, uint32_t total);
  * embedding layer. */
 typedef void (*dw_handle_destroy_fn)(void *object);
 
+/* A copy of an object for a fork of its instance, which has the parent's memory already: it and its
+ * relative go on independently. Errors: the object's own. */
+typedef dw_status (*dw_handle_fork_fn)(void **out, void *object, dw_instance *child, dw_error *err);
+
+/* An object's description as JSON (NULL: no memory), and the object of an untrusted description,
+ * for an instance that has its memory already. Errors: DW_E_FORMAT, the object's own. */
+typedef json_t *(*dw_handle_save_fn)(const void *object);
+typedef dw_status (*dw_handle_load_fn)(void **out, const json_t *saved, dw_instance *instance,
+                                       dw_error *err);
+
 /* What a host is made of: handed down from the embedding layer, which knows all the parts. */
 typedef struct dw_host_parts {
     dw_device *device;
     const dw_import *const *import_tables; /* [import_table_count], each ended by a NULL name */
     size_t import_table_count;
     dw_handle_destroy_fn destroy[DW_HANDLE_KIND_COUNT];
+    dw_handle_fork_fn fork[DW_HANDLE_KIND_COUNT];
+    dw_handle_save_fn save_graph;
+    dw_handle_load_fn load_graph;
 } dw_host_parts;
 
 /* The WebAssembly side of an engine: Wasmtime's engine, the linker with every import, the linear

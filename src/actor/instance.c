@@ -13,36 +13,6 @@
 #define TABLES_MAX 16
 #define MEMORIES_MAX 16
 
-struct dw_instance {
-    dw_module *module; /* counted */
-    dw_wasm_host *host;
-    wasmtime_store_t *store;
-    wasmtime_instance_t instance;
-    dw_region *region;    /* of the exported memory; lives in the store */
-    dw_device_view *view; /* made at the first need */
-    dw_handle_table handles;
-    dw_counters counters;
-    dw_error error; /* the guest's last failure */
-
-    dw_model **models; /* [model_count], counted */
-    size_t model_count;
-    uint32_t context_tokens_max;
-    dw_kv_type kv_type;
-    uint32_t context_count_max;
-    uint64_t timeout_ms;
-    dw_write_fn on_stdout;
-    dw_write_fn on_stderr;
-    dw_input_fn on_input;
-    dw_progress_fn on_progress;
-    void *user;
-
-    bool started;         /* _start has run */
-    bool cancelled;       /* atomic; set from signal handlers and other threads */
-    bool interrupted;     /* atomic; likewise */
-    bool over_time;       /* the guest's own thread */
-    uint64_t deadline_ns; /* 0: none */
-};
-
 /* ---- what host functions ask ------------------------------------------------------------ */
 
 static void find_memory(dw_instance *instance, wasmtime_caller_t *caller)
@@ -97,6 +67,11 @@ dw_status dw_instance_range(dw_instance *instance, const char *what, uint32_t po
 dw_error *dw_instance_error(dw_instance *instance)
 {
     return &instance->error;
+}
+
+dw_actor *dw_instance_actor(const dw_instance *instance)
+{
+    return instance->actor;
 }
 
 dw_handle_table *dw_instance_handles(dw_instance *instance)
@@ -405,12 +380,14 @@ static void enter(dw_instance *instance)
         instance->deadline_ns = dw_os_clock_ns() + instance->timeout_ms * UINT64_C(1000000);
     }
     wasmtime_context_set_epoch_deadline(wasmtime_store_context(instance->store), 1);
+    instance->calling = true;
     dw__wasm_host_guest_enters(instance->host);
 }
 
 static void leave(dw_instance *instance)
 {
     dw__wasm_host_guest_leaves(instance->host);
+    instance->calling = false;
 }
 
 static dw_status find_function(dw_instance *instance, const char *name, wasmtime_func_t *function,
@@ -441,8 +418,8 @@ static dw_status find_function(dw_instance *instance, const char *name, wasmtime
     return DW_OK;
 }
 
-static dw_status call(dw_instance *instance, const char *name, int32_t *result, int *exit_code,
-                      dw_error *err)
+dw_status dw__instance_call(dw_instance *instance, const char *name, int32_t *result,
+                            int *exit_code, dw_error *err)
 {
     wasmtime_func_t function;
     size_t result_count = 0;
@@ -488,16 +465,24 @@ static dw_status instantiate(dw_instance *instance, dw_error *err)
         wasmtime_extern_delete(&item);
     }
     DW_ASSERT(instance->region != NULL);
-    if (wasmtime_instance_export_get(context, &instance->instance, "_initialize",
-                                     strlen("_initialize"), &item)) {
-        wasmtime_extern_delete(&item);
-        return call(instance, "_initialize", NULL, &exit_code, err); /* a WASI reactor */
-    }
     return DW_OK;
 }
 
-dw_status dw_instance_create(dw_instance **out, dw_module *module,
-                             const dw_instance_options *options, dw_error *err)
+/* A WASI reactor begins with `_initialize`. */
+static dw_status initialize(dw_instance *instance, dw_error *err)
+{
+    wasmtime_extern_t item;
+    int exit_code = 0;
+    if (!wasmtime_instance_export_get(wasmtime_store_context(instance->store), &instance->instance,
+                                      "_initialize", strlen("_initialize"), &item)) {
+        return DW_OK;
+    }
+    wasmtime_extern_delete(&item);
+    return dw__instance_call(instance, "_initialize", NULL, &exit_code, err);
+}
+
+dw_status dw__instance_create_bare(dw_instance **out, dw_module *module,
+                                   const dw_instance_options *options, dw_error *err)
 {
     static const dw_instance_options defaults = {0};
     *out = NULL;
@@ -538,6 +523,23 @@ dw_status dw_instance_create(dw_instance **out, dw_module *module,
     return DW_OK;
 }
 
+dw_status dw_instance_create(dw_instance **out, dw_module *module,
+                             const dw_instance_options *options, dw_error *err)
+{
+    dw_instance *instance = NULL;
+    *out = NULL;
+    dw_status status = dw__instance_create_bare(&instance, module, options, err);
+    if (status == DW_OK) {
+        status = initialize(instance, err);
+    }
+    if (status != DW_OK) {
+        dw_instance_destroy(instance);
+        return status;
+    }
+    *out = instance;
+    return DW_OK;
+}
+
 void dw_instance_destroy(dw_instance *instance)
 {
     if (instance == NULL) {
@@ -552,6 +554,7 @@ void dw_instance_destroy(dw_instance *instance)
         }
     }
     dw_handle_table_release(&instance->handles);
+    dw_free(instance->functions);
     dw_device_view_destroy(instance->view); /* before the pages go with the store */
     if (instance->store != NULL) {
         wasmtime_store_delete(instance->store);
@@ -570,7 +573,7 @@ dw_status dw_instance_run(dw_instance *instance, int *exit_code, dw_error *err)
     if (instance->started) {
         return dw_fail(err, DW_E_STATE, "the guest has run already: a command runs once");
     }
-    dw_status status = call(instance, "_start", NULL, &code, err);
+    dw_status status = dw__instance_call(instance, "_start", NULL, &code, err);
     instance->started = status != DW_E_NOT_FOUND && status != DW_E_TYPE;
     if (exit_code != NULL) {
         *exit_code = code;
@@ -582,7 +585,7 @@ dw_status dw_instance_call(dw_instance *instance, const char *function, int32_t 
                            dw_error *err)
 {
     int code = 0;
-    dw_status status = call(instance, function, result, &code, err);
+    dw_status status = dw__instance_call(instance, function, result, &code, err);
     if (status == DW_OK && code != 0) {
         return dw_fail(err, DW_E_TRAP, "the guest left with code %d in '%.80s'", code, function);
     }

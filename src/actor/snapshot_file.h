@@ -74,6 +74,9 @@ dw_status dw_snapshot_writer_write_file(dw_snapshot_writer *writer, const char *
  * go first. Errors: as above, and DW_E_STATE (the two times differ). SIGPIPE is the caller's. */
 dw_status dw_snapshot_writer_write_stream(dw_snapshot_writer *writer, int fd, dw_error *err);
 
+/* How long the file is that was written last. */
+uint64_t dw_snapshot_writer_bytes(const dw_snapshot_writer *writer);
+
 /* ---- reading ------------------------------------------------------------------------------- */
 
 typedef struct dw_snapshot_file dw_snapshot_file;

@@ -42,6 +42,7 @@ struct dw_snapshot_writer {
     item *items;
     size_t item_count;
     size_t item_capacity;
+    uint64_t file_bytes; /* of the last write */
 };
 
 /* One thing in the file: a tensor, a filler (item NULL, zeros) or the seal (item NULL, last). */
@@ -685,6 +686,7 @@ dw_status dw_snapshot_writer_write_stream(dw_snapshot_writer *writer, int fd, dw
     if (status == DW_OK) {
         status = put_stream(&to, err);
     }
+    writer->file_bytes = to.header.count + to.data_bytes;
     release_output(&to);
     return status;
 }
@@ -770,6 +772,12 @@ dw_status dw_snapshot_writer_write_file(dw_snapshot_writer *writer, const char *
     if (made && status != DW_OK) {
         (void)unlink(temporary);
     }
+    writer->file_bytes = to.header.count + to.data_bytes;
     release_output(&to);
     return status == DW_OK ? sync_folder(path, err) : status;
+}
+
+uint64_t dw_snapshot_writer_bytes(const dw_snapshot_writer *writer)
+{
+    return writer->file_bytes;
 }

@@ -20,6 +20,7 @@ enum {
     SECTION_MEMORY = 5,
     SECTION_GLOBAL = 6,
     SECTION_EXPORT = 7,
+    SECTION_START = 8,
     SECTION_ELEMENT = 9,
     SECTION_CODE = 10,
     SECTION_DATA = 11,
@@ -27,13 +28,7 @@ enum {
 };
 
 /* What an import or export is of. */
-enum {
-    KIND_FUNCTION,
-    KIND_TABLE,
-    KIND_MEMORY,
-    KIND_GLOBAL,
-    KIND_TAG
-};
+enum { KIND_FUNCTION, KIND_TABLE, KIND_MEMORY, KIND_GLOBAL, KIND_TAG };
 
 typedef struct parser {
     const unsigned char *bytes;
@@ -306,8 +301,8 @@ static bool read_element(parser *p, dw__wasm_reader *r)
     }
     if ((flags & (NOT_ACTIVE | HAS_TABLE)) != 0) {
         start = r->at;
-        bool fine = (flags & EXPRESSIONS) != 0 ? dw__wasm_value_type(r, &type)
-                                               : dw__wasm_byte(r, &number);
+        bool fine =
+            (flags & EXPRESSIONS) != 0 ? dw__wasm_value_type(r, &type) : dw__wasm_byte(r, &number);
         if (!fine) {
             return false;
         }
@@ -343,11 +338,7 @@ static bool read_body(parser *p, dw__wasm_reader *r)
 /* 5.5.14 */
 static bool read_data(parser *p, dw__wasm_reader *r)
 {
-    enum {
-        ACTIVE,
-        PASSIVE,
-        WITH_MEMORY
-    };
+    enum { ACTIVE, PASSIVE, WITH_MEMORY };
     size_t start = r->at;
     uint32_t kind;
     uint32_t number;
@@ -368,10 +359,10 @@ static bool read_data(parser *p, dw__wasm_reader *r)
 typedef bool (*read_entry)(parser *p, dw__wasm_reader *r);
 
 static const read_entry entry_readers[SECTION_COUNT] = {
-    [SECTION_IMPORT] = read_import,   [SECTION_TABLE] = read_table,
-    [SECTION_MEMORY] = read_memory,   [SECTION_GLOBAL] = read_global,
-    [SECTION_EXPORT] = read_export,   [SECTION_ELEMENT] = read_element,
-    [SECTION_CODE] = read_body,       [SECTION_DATA] = read_data,
+    [SECTION_IMPORT] = read_import, [SECTION_TABLE] = read_table,
+    [SECTION_MEMORY] = read_memory, [SECTION_GLOBAL] = read_global,
+    [SECTION_EXPORT] = read_export, [SECTION_ELEMENT] = read_element,
+    [SECTION_CODE] = read_body,     [SECTION_DATA] = read_data,
 };
 
 /* 5.5.16: the order in which sections stand, by their numbers; 12 is the data count, 13 tags. */
@@ -431,6 +422,10 @@ static bool read_section(parser *p, dw__wasm_reader *r, uint32_t *place)
         return false;
     }
     inside.end = r->at;
+    if (section == SECTION_START) {
+        return refuse(p, "it has a start function, which would run again at each thaw: "
+                         "_initialize runs once");
+    }
     if (section == SECTION_CUSTOM) {
         return true;
     }

@@ -23,20 +23,20 @@ typedef struct dw__wasm_reader {
 typedef enum dw__wasm_shape {
     DW__SHAPE_UNKNOWN,
     DW__SHAPE_NONE,
-    DW__SHAPE_INDEX,     /* one index or label */
-    DW__SHAPE_TWO,       /* two of them */
-    DW__SHAPE_NUMBER,    /* a signed number */
+    DW__SHAPE_INDEX,  /* one index or label */
+    DW__SHAPE_TWO,    /* two of them */
+    DW__SHAPE_NUMBER, /* a signed number */
     DW__SHAPE_BYTES_4,
     DW__SHAPE_BYTES_8,
     DW__SHAPE_MEMARG,    /* alignment, perhaps a memory, offset */
     DW__SHAPE_BLOCK,     /* a block's type */
     DW__SHAPE_TRY_TABLE, /* a block's type and catch clauses */
     DW__SHAPE_BR_TABLE,
-    DW__SHAPE_TYPES,     /* select's */
+    DW__SHAPE_TYPES, /* select's */
     DW__SHAPE_HEAP_TYPE,
-    DW__SHAPE_FUNCTION,  /* ref.func's */
+    DW__SHAPE_FUNCTION, /* ref.func's */
     DW__SHAPE_TABLE_SET,
-    DW__SHAPE_PREFIX,    /* another opcode follows */
+    DW__SHAPE_PREFIX, /* another opcode follows */
 } dw__wasm_shape;
 
 /* What instructions do that matters to saving. */

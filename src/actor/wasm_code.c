@@ -233,8 +233,7 @@ static bool memory_argument(dw__wasm_reader *reader)
 {
     uint32_t align;
     uint32_t memory;
-    return dw__wasm_u32(reader, &align) &&
-           ((align & 0x40) == 0 || dw__wasm_u32(reader, &memory)) &&
+    return dw__wasm_u32(reader, &align) && ((align & 0x40) == 0 || dw__wasm_u32(reader, &memory)) &&
            dw__wasm_skip_number(reader, 10);
 }
 

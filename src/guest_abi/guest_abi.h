@@ -10,5 +10,6 @@
 extern const dw_import dw_host_imports[];
 extern const dw_import dw_model_imports[];
 extern const dw_import dw_tensor_imports[];
+extern const dw_import dw_actor_imports[];
 
 #endif

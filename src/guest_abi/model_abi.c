@@ -61,8 +61,9 @@ static dw_context *context_of(dw_instance *instance, int32_t handle)
 
 static dw_sampler *sampler_of(dw_instance *instance, int32_t handle)
 {
-    return dw_handle_get(dw_instance_handles(instance), DW_HANDLE_SAMPLER, "sampler", handle,
-                         dw_instance_error(instance));
+    dw_guest_sampler *found = dw_handle_get(dw_instance_handles(instance), DW_HANDLE_SAMPLER,
+                                            "sampler", handle, dw_instance_error(instance));
+    return found != NULL ? found->sampler : NULL;
 }
 
 static bool overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
@@ -658,7 +659,7 @@ static dw_status guest_params(dw_instance *instance, uint32_t pointer, dw_sample
 static int32_t sampler_create(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
-    const dw_model *model = model_of(instance, args[0].i32);
+    dw_model *model = model_of(instance, args[0].i32);
     if (model == NULL) {
         return err->code;
     }
@@ -671,14 +672,18 @@ static int32_t sampler_create(dw_instance *instance, const wasmtime_val_raw_t *a
         return status;
     }
     dw_sampler *sampler = NULL;
+    dw_guest_sampler *object = NULL;
     int32_t handle;
     status = dw_sampler_create(&sampler, dw_vocab_count(dw_model_vocab(model)), &params, err);
     if (status == DW_OK) {
-        status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_SAMPLER, "sampler", sampler,
+        status = dw_guest_sampler_create(&object, sampler, model, err);
+    }
+    if (status == DW_OK) {
+        status = dw_handle_add(dw_instance_handles(instance), DW_HANDLE_SAMPLER, "sampler", object,
                                &handle, err);
     }
     if (status != DW_OK) {
-        dw_sampler_destroy(sampler);
+        dw_guest_sampler_destroy(object);
         return status;
     }
     return handle;
@@ -688,12 +693,12 @@ DW_MODEL_CALL(sampler_create)
 static int32_t sampler_close(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
-    dw_sampler *sampler = dw_handle_take(dw_instance_handles(instance), DW_HANDLE_SAMPLER,
-                                         "sampler", args[0].i32, err);
-    if (sampler == NULL) {
+    dw_guest_sampler *object = dw_handle_take(dw_instance_handles(instance), DW_HANDLE_SAMPLER,
+                                              "sampler", args[0].i32, err);
+    if (object == NULL) {
         return err->code;
     }
-    dw_sampler_destroy(sampler);
+    dw_guest_sampler_destroy(object);
     return DW_OK;
 }
 DW_MODEL_CALL(sampler_close)

@@ -6,7 +6,6 @@
 
 #include <cmocka.h>
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -464,52 +463,6 @@ static void test_kv_log_any_sequence_matches_plain_arrays(void **state)
     }
 }
 
-/* Relatives in threads of their own: each thread works on its logs and checks them. */
-static void *work(void *user)
-{
-    trial *t = user;
-    for (int step = 0; step < 150; step++) {
-        one_step(t);
-        for (uint32_t i = 0; step % 10 == 9 && i < t->count; i++) {
-            check_log(t, &t->logs[i]);
-        }
-    }
-    while (t->count > 0) {
-        do_free(t, &t->logs[0]);
-    }
-    return NULL;
-}
-
-static void test_kv_log_relatives_in_threads(void **state)
-{
-    (void)state;
-    enum { THREADS = 4 };
-    static trial trials[THREADS];
-    pthread_t threads[THREADS];
-    trial root = {.record_bytes = 1500, .random = 3};
-    assert_int_equal(dw_device_open(&root.device, "CPU", 1, NULL), DW_OK);
-    do_create(&root);
-    reference *r = &root.logs[0];
-    fill(&root, r->bytes, 333 * root.record_bytes);
-    assert_int_equal(dw_kv_log_append(r->log, r->bytes, 333, NULL), DW_OK);
-    r->length = 333;
-    for (int i = 0; i < THREADS; i++) {
-        do_fork(&root, r);
-        trials[i] =
-            (trial){.device = root.device, .record_bytes = 1500, .random = 40u + (unsigned)i};
-        trials[i].logs[trials[i].count++] = root.logs[--root.count];
-    }
-    for (int i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, work, &trials[i]), 0);
-    }
-    (void)work(&root);
-    for (int i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    }
-    assert_int_equal(root.count, 0);
-    dw_device_close(root.device);
-}
-
 /* Every allocation on the way of a fork and of a thaw fails once. */
 static void test_kv_log_fork_and_thaw_survive_no_memory(void **state)
 {
@@ -708,7 +661,6 @@ int main(void)
         cmocka_unit_test(test_kv_log_refuses_more_than_its_capacity),
         cmocka_unit_test(test_kv_log_trims_and_clears),
         cmocka_unit_test(test_kv_log_any_sequence_matches_plain_arrays),
-        cmocka_unit_test(test_kv_log_relatives_in_threads),
         cmocka_unit_test(test_kv_log_fork_and_thaw_survive_no_memory),
         cmocka_unit_test(test_kv_log_thaw_maps),
         cmocka_unit_test(test_kv_log_thaw_refuses),

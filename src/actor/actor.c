@@ -1,0 +1,521 @@
+/* An actor's life: spawned, given messages, forked. */
+#include "actor/actor.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/actor_internal.h"
+#include "actor/instance_state.h"
+#include "base/alloc.h"
+#include "base/os.h"
+#include "engine/context.h"
+
+#define EFFECTS_MAX 256 /* of one message */
+#define TIMERS_MAX 256
+
+/* ---- what the guest reaches -------------------------------------------------------------- */
+
+/* What is printed is the answer, while there is a message to answer. */
+static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
+{
+    dw_actor *actor = user;
+    const dw_instance_options *options = &actor->settings->options.instance;
+    if (actor->current != NULL) {
+        return actor->on_answer != NULL ? actor->on_answer(actor->user, bytes, count)
+                                        : (ptrdiff_t)count;
+    }
+    return options->on_stdout != NULL ? options->on_stdout(options->user, bytes, count)
+                                      : (ptrdiff_t)count;
+}
+
+static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
+{
+    const dw_instance_options *options = &((dw_actor *)user)->settings->options.instance;
+    return options->on_stderr != NULL ? options->on_stderr(options->user, bytes, count)
+                                      : (ptrdiff_t)count;
+}
+
+static void on_progress(void *user, uint32_t done, uint32_t total)
+{
+    const dw_instance_options *options = &((dw_actor *)user)->settings->options.instance;
+    if (options->on_progress != NULL) {
+        options->on_progress(options->user, done, total);
+    }
+}
+
+static ptrdiff_t on_input(void *user, char *buffer, size_t capacity)
+{
+    dw_actor *actor = user;
+    if (actor->current == NULL || actor->taken) {
+        return -1;
+    }
+    size_t bytes = actor->current->bytes;
+    if (bytes <= capacity) {
+        if (bytes > 0) {
+            memcpy(buffer, actor->current->message, bytes);
+        }
+        actor->taken = true;
+    }
+    return (ptrdiff_t)bytes;
+}
+
+const char *dw_actor_sender(const dw_actor *actor)
+{
+    return actor->current != NULL ? actor->current->actor : "";
+}
+
+dw_status dw_actor_reply(dw_actor *actor, const void *bytes, size_t count, dw_error *err)
+{
+    if (actor->current == NULL) {
+        return dw_fail(err, DW_E_STATE, "reply: there is no message to answer");
+    }
+    if (count > 0 && on_stdout(actor, bytes, count) < 0) {
+        return dw_fail(err, DW_E_IO, "reply: who asked takes no more");
+    }
+    return DW_OK;
+}
+
+static dw_status check_letter(const dw_actor *actor, const dw_letter *letter, dw_error *err)
+{
+    if (actor->current == NULL) {
+        return dw_fail(err, DW_E_STATE, "only possible while a message is worked on");
+    }
+    size_t limit = actor->settings->options.message_bytes_max;
+    if (letter->bytes > limit) {
+        return dw_fail(err, DW_E_LIMIT, "message: %zu bytes, limit %zu", letter->bytes, limit);
+    }
+    return DW_OK;
+}
+
+dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_letter *letter,
+                              dw_error *err)
+{
+    dw_status status = check_letter(actor, letter, err);
+    if (status == DW_OK && actor->new_effects.count >= EFFECTS_MAX) {
+        status =
+            dw_fail(err, DW_E_LIMIT, "effects: %d of one message, which is the limit", EFFECTS_MAX);
+    }
+    if (status != DW_OK) {
+        dw_free(letter);
+        return status;
+    }
+    letter->kind = (int32_t)kind;
+    dw_mailbox_put(&actor->new_effects, letter);
+    return DW_OK;
+}
+
+dw_status dw_actor_add_timer(dw_actor *actor, dw_letter *letter, dw_error *err)
+{
+    dw_status status = check_letter(actor, letter, err);
+    if (status == DW_OK && actor->timers.count + actor->new_timers.count >= TIMERS_MAX) {
+        status = dw_fail(err, DW_E_LIMIT, "timers: %d are set, which is the limit", TIMERS_MAX);
+    }
+    if (status != DW_OK) {
+        dw_free(letter);
+        return status;
+    }
+    dw_mailbox_put(&actor->new_timers, letter);
+    return DW_OK;
+}
+
+/* ---- life ------------------------------------------------------------------------------- */
+
+void dw_actor_new_id(char id[DW_ACTOR_ID_CHARS + 1])
+{
+    uint64_t random;
+    dw_os_random(&random, sizeof random);
+    (void)snprintf(id, DW_ACTOR_ID_CHARS + 1, "%016llx", (unsigned long long)random);
+}
+
+/* The instance's options: the settings', with the actor itself between it and the embedder. */
+static dw_instance_options options_of(dw_actor *actor)
+{
+    dw_instance_options options = actor->settings->options.instance;
+    options.on_stdout = on_stdout;
+    options.on_stderr = options.on_stderr != NULL ? on_stderr : NULL;
+    options.on_input = on_input;
+    options.on_progress = on_progress;
+    options.user = actor;
+    return options;
+}
+
+static dw_status check_module(const dw_module *module, dw_error *err)
+{
+    if (module->layout == NULL) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "actor: the module exports no function '" DW_ACTOR_EXPORT "'");
+    }
+    if (module->layout->refused[0] != '\0') {
+        return dw_fail(err, DW_E_UNSUPPORTED, "actor: its state could not be saved: %s",
+                       module->layout->refused);
+    }
+    if (1 + module->layout->memory_count > DW_ACTOR_MEMORIES_MAX) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "actor: %zu memories, limit %d",
+                       1 + module->layout->memory_count, DW_ACTOR_MEMORIES_MAX);
+    }
+    return DW_OK;
+}
+
+static dw_status create(dw_actor **out, dw_module *module, dw_actor_settings *settings,
+                        const char *id, bool bare, dw_error *err)
+{
+    *out = NULL;
+    dw_status status = check_module(module, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_actor *actor = dw_alloc(1, sizeof *actor);
+    if (actor == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    }
+    actor->module = dw_module_ref(module);
+    actor->settings = dw_actor_settings_ref(settings);
+    if (id != NULL) {
+        (void)snprintf(actor->id, sizeof actor->id, "%s", id);
+    } else {
+        dw_actor_new_id(actor->id);
+    }
+    dw_instance_options options = options_of(actor);
+    status = bare ? dw__instance_create_bare(&actor->instance, module, &options, err)
+                  : dw_instance_create(&actor->instance, module, &options, err);
+    if (status != DW_OK) {
+        dw_actor_destroy(actor);
+        return status;
+    }
+    actor->instance->actor = actor;
+    *out = actor;
+    return DW_OK;
+}
+
+dw_status dw__actor_create_bare(dw_actor **out, dw_module *module, dw_actor_settings *settings,
+                                const char *id, dw_error *err)
+{
+    return create(out, module, settings, id, true, err);
+}
+
+dw_status dw_actor_spawn(dw_actor **out, dw_module *module, const dw_actor_options *options,
+                         dw_error *err)
+{
+    dw_actor_settings *settings = NULL;
+    *out = NULL;
+    dw_status status = dw_actor_settings_create(&settings, options, err);
+    if (status == DW_OK) {
+        status = create(out, module, settings, NULL, false, err);
+    }
+    dw_actor_settings_unref(settings);
+    return status;
+}
+
+void dw_actor_destroy(dw_actor *actor)
+{
+    if (actor == NULL) {
+        return;
+    }
+    dw_instance_destroy(actor->instance);
+    for (size_t i = 0; i < DW_ACTOR_MEMORIES_MAX; i++) {
+        dw_memory_image_unref(actor->images[i]);
+    }
+    dw__frozen_release(&actor->frozen);
+    dw_mailbox_release(&actor->mailbox);
+    dw_mailbox_release(&actor->timers);
+    dw_mailbox_release(&actor->effects);
+    dw_mailbox_release(&actor->new_timers);
+    dw_mailbox_release(&actor->new_effects);
+    dw_free(actor->current);
+    dw_actor_settings_unref(actor->settings);
+    dw_module_unref(actor->module);
+    dw_free(actor);
+}
+
+const char *dw_actor_id(const dw_actor *actor)
+{
+    return actor->id;
+}
+
+dw_instance *dw_actor_instance(dw_actor *actor)
+{
+    return actor->instance;
+}
+
+/* ---- messages --------------------------------------------------------------------------- */
+
+dw_status dw_actor_send(dw_actor *actor, const char *from, const void *message, size_t bytes,
+                        dw_error *err)
+{
+    const dw_actor_options *options = &actor->settings->options;
+    dw_letter *letter = NULL;
+    if (from != NULL && from[0] != '\0' && !dw_actor_id_good(from)) {
+        return dw_fail(err, DW_E_ARG, "from: '%.40s' is no actor's id", from);
+    }
+    if (bytes > options->message_bytes_max) {
+        return dw_fail(err, DW_E_LIMIT, "message: %zu bytes, limit %zu", bytes,
+                       options->message_bytes_max);
+    }
+    if (actor->mailbox.count >= options->message_count_max) {
+        return dw_fail(err, DW_E_BUSY, "mailbox: %zu messages wait, limit %u", actor->mailbox.count,
+                       options->message_count_max);
+    }
+    dw_status status = dw_letter_create(&letter, from, message, bytes, err);
+    if (status == DW_OK) {
+        dw_mailbox_put(&actor->mailbox, letter);
+    }
+    return status;
+}
+
+size_t dw_actor_waiting(const dw_actor *actor)
+{
+    return actor->mailbox.count;
+}
+
+dw_status dw__actor_rests(const dw_actor *actor, dw_error *err)
+{
+    if (actor->broken[0] != '\0') {
+        return dw_fail(err, DW_E_STATE, "actor %s: it broke off: %s", actor->id, actor->broken);
+    }
+    if (actor->instance->calling) {
+        return dw_fail(err, DW_E_STATE, "actor %s: it is at work on a message", actor->id);
+    }
+    return DW_OK;
+}
+
+/* The message ended well: what the guest asked for counts. */
+static void keep_wishes(dw_actor *actor)
+{
+    for (dw_letter *letter = dw_mailbox_take(&actor->new_effects); letter != NULL;
+         letter = dw_mailbox_take(&actor->new_effects)) {
+        letter->number = ++actor->effect_number;
+        dw_mailbox_put(&actor->effects, letter);
+    }
+    for (dw_letter *letter = dw_mailbox_take(&actor->new_timers); letter != NULL;
+         letter = dw_mailbox_take(&actor->new_timers)) {
+        dw_mailbox_put_sorted(&actor->timers, letter);
+    }
+    actor->received++;
+}
+
+static dw_status call_receive(dw_actor *actor, dw_error *err)
+{
+    dw_error local = {.message = ""};
+    int32_t result = 0;
+    int exit_code = -1;
+    dw_status status =
+        dw__instance_call(actor->instance, DW_ACTOR_EXPORT, &result, &exit_code, &local);
+    if (status == DW_OK && exit_code >= 0) {
+        status = dw_fail(&local, DW_E_TRAP, "the guest left with code %d", exit_code);
+    }
+    if (status != DW_OK) {
+        (void)snprintf(actor->broken, sizeof actor->broken, "%.190s", local.message);
+        return dw_fail(err, status, "%s", local.message);
+    }
+    keep_wishes(actor);
+    if (result < 0) {
+        const dw_error *last = dw_instance_error(actor->instance);
+        dw_status code =
+            dw_status_name((dw_status)result)[5] == '?' ? DW_E_TRAP : (dw_status)result;
+        return dw_fail(err, code, "the actor answered %d (%s)%s%s", (int)result,
+                       dw_status_text((dw_status)result), last->code == code ? ": " : "",
+                       last->code == code ? last->message : "");
+    }
+    return DW_OK;
+}
+
+dw_status dw_actor_receive(dw_actor *actor, dw_write_fn on_answer, void *user, dw_error *err)
+{
+    dw_status status = dw__actor_rests(actor, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    actor->current = dw_mailbox_take(&actor->mailbox);
+    if (actor->current == NULL) {
+        return dw_fail(err, DW_E_END, "actor %s: no message waits", actor->id);
+    }
+    actor->taken = false;
+    actor->on_answer = on_answer;
+    actor->user = user;
+    status = call_receive(actor, err);
+    dw_mailbox_release(&actor->new_effects);
+    dw_mailbox_release(&actor->new_timers);
+    dw_free(actor->current);
+    actor->current = NULL;
+    return status;
+}
+
+size_t dw_actor_effect_count(const dw_actor *actor)
+{
+    return actor->effects.count;
+}
+
+dw_status dw_actor_effect_at(const dw_actor *actor, size_t index, dw_actor_effect *effect,
+                             dw_error *err)
+{
+    if (index >= actor->effects.count) {
+        return dw_fail(err, DW_E_RANGE, "effect %zu: there are %zu", index, actor->effects.count);
+    }
+    const dw_letter *letter = actor->effects.first;
+    for (size_t i = 0; i < index; i++) {
+        letter = letter->next;
+    }
+    *effect = (dw_actor_effect){.kind = (dw_effect_kind)letter->kind,
+                                .number = letter->number,
+                                .actor = letter->actor,
+                                .guest = letter->guest,
+                                .message = letter->message,
+                                .message_bytes = letter->bytes};
+    return DW_OK;
+}
+
+void dw_actor_drop_effects(dw_actor *actor, size_t count)
+{
+    for (size_t i = 0; i < count && actor->effects.count > 0; i++) {
+        dw_free(dw_mailbox_take(&actor->effects));
+    }
+}
+
+uint64_t dw_actor_timer_ms(const dw_actor *actor)
+{
+    return actor->timers.first != NULL ? actor->timers.first->number : 0;
+}
+
+dw_status dw_actor_ring_timers(dw_actor *actor, uint64_t now_ms, dw_error *err)
+{
+    while (actor->timers.first != NULL && actor->timers.first->number <= now_ms) {
+        if (actor->mailbox.count >= actor->settings->options.message_count_max) {
+            return dw_fail(err, DW_E_BUSY, "mailbox: %zu messages wait, which is the limit",
+                           actor->mailbox.count);
+        }
+        dw_letter *letter = dw_mailbox_take(&actor->timers);
+        letter->number = 0;
+        dw_mailbox_put(&actor->mailbox, letter);
+    }
+    return DW_OK;
+}
+
+/* ---- forking ---------------------------------------------------------------------------- */
+
+dw_status dw__actor_take_images(dw_actor *actor, dw_error *err)
+{
+    dw_status status = DW_OK;
+    dw_state_let_go(actor->instance);
+    for (size_t i = 0; i < dw_state_memory_count(actor->instance) && status == DW_OK; i++) {
+        dw_memory_image *image = NULL;
+        status = dw_memory_image_take(&image, dw_state_memory(actor->instance, i), actor->images[i],
+                                      NULL, err);
+        if (status == DW_OK) {
+            dw_memory_image_unref(actor->images[i]);
+            actor->images[i] = image;
+        }
+    }
+    return status;
+}
+
+dw_status dw__actor_map_images(dw_actor *actor, dw_memory_image *const *images, dw_error *err)
+{
+    dw_status status = DW_OK;
+    dw_state_let_go(actor->instance);
+    for (size_t i = 0; i < dw_state_memory_count(actor->instance) && status == DW_OK; i++) {
+        size_t bytes = dw_memory_image_bytes(images[i]);
+        status = dw_state_memory_grow(actor->instance, i, bytes, err);
+        if (status == DW_OK) {
+            status = dw_memory_image_map(images[i], dw_state_memory(actor->instance, i), err);
+        }
+        if (status == DW_OK) {
+            dw_memory_image_unref(actor->images[i]);
+            actor->images[i] = dw_memory_image_ref(images[i]);
+        }
+    }
+    return status;
+}
+
+static dw_status copy_globals(dw_instance *child, dw_instance *parent, dw_error *err)
+{
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < dw_state_global_count(parent) && status == DW_OK; i++) {
+        dw_global_value value;
+        status = dw_state_global(parent, i, &value, err);
+        if (status == DW_OK) {
+            status = dw_state_set_global(child, i, &value, err);
+        }
+    }
+    return status;
+}
+
+static dw_status copy_tables(dw_instance *child, dw_instance *parent, dw_error *err)
+{
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < dw_state_table_count(parent) && status == DW_OK; i++) {
+        uint32_t *entries = NULL;
+        size_t count;
+        status = dw_state_table(parent, i, &entries, &count, err);
+        if (status == DW_OK) {
+            status = dw_state_set_table(child, i, entries, count, err);
+        }
+        dw_free(entries);
+    }
+    return status;
+}
+
+/* What stands behind a handle, once more. */
+static dw_status fork_object(dw_instance *child, const dw_handle_slot *slot, void **out,
+                             dw_error *err)
+{
+    dw_handle_fork_fn fork = child->host->parts.fork[slot->kind];
+    *out = NULL;
+    if (fork == NULL) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "fork: handles of kind %d", (int)slot->kind);
+    }
+    return fork(out, slot->object, child, err);
+}
+
+/* The same handles stand for copies of the same objects, and closed ones stay closed. */
+static dw_status copy_handles(dw_instance *child, dw_instance *parent, dw_error *err)
+{
+    dw_status status = dw_handle_table_size(&child->handles, parent->handles.capacity, err);
+    for (size_t i = 0; i < parent->handles.capacity && status == DW_OK; i++) {
+        const dw_handle_slot *from = &parent->handles.slots[i];
+        dw_handle_slot *to = &child->handles.slots[i];
+        to->generation = from->generation;
+        if (from->object != NULL) {
+            to->kind = from->kind;
+            status = fork_object(child, from, &to->object, err);
+        }
+    }
+    return status;
+}
+
+dw_status dw_actor_fork(dw_actor **out, dw_actor *parent, const char *id, dw_error *err)
+{
+    dw_actor *child = NULL;
+    *out = NULL;
+    if (id != NULL && !dw_actor_id_good(id)) {
+        return dw_fail(err, DW_E_ARG, "id: '%.40s', %d hexadecimal digits are needed", id,
+                       DW_ACTOR_ID_CHARS);
+    }
+    dw_status status = dw__actor_rests(parent, err);
+    if (status == DW_OK) {
+        status = dw__actor_take_images(parent, err);
+    }
+    if (status == DW_OK) {
+        status = dw__actor_create_bare(&child, parent->module, parent->settings, id, err);
+    }
+    if (status == DW_OK) {
+        status = dw__actor_map_images(child, parent->images, err);
+    }
+    if (status == DW_OK) {
+        status = copy_globals(child->instance, parent->instance, err);
+    }
+    if (status == DW_OK) {
+        status = copy_tables(child->instance, parent->instance, err);
+    }
+    if (status == DW_OK) {
+        status = copy_handles(child->instance, parent->instance, err);
+    }
+    if (status == DW_OK) {
+        status = dw__actor_inherit_frozen(child, parent, err);
+    }
+    if (status != DW_OK) {
+        dw_actor_destroy(child);
+        return status;
+    }
+    *out = child;
+    return DW_OK;
+}

@@ -1,0 +1,120 @@
+#include "actor/actor_settings.h"
+
+#include <stdatomic.h>
+
+#include "base/alloc.h"
+
+#define MESSAGE_COUNT_DEFAULT 1024
+#define MESSAGE_BYTES_DEFAULT ((size_t)1 << 20)
+
+static void free_texts(const char *const *texts, size_t count)
+{
+    for (size_t i = 0; texts != NULL && i < count; i++) {
+        dw_free((void *)(uintptr_t)texts[i]);
+    }
+    dw_free((void *)(uintptr_t)texts);
+}
+
+static bool copy_texts(const char *const **out, const char *const *texts, size_t count)
+{
+    *out = NULL;
+    if (count == 0) {
+        return true;
+    }
+    const char **copies = dw_alloc(count, sizeof *copies);
+    bool good = copies != NULL;
+    for (size_t i = 0; i < count && good; i++) {
+        copies[i] = dw_strdup(texts[i]);
+        good = copies[i] != NULL;
+    }
+    *out = copies; /* freed by the caller, as far as it got */
+    return good;
+}
+
+static bool copy_models(dw_actor_settings *settings, const dw_instance_options *from)
+{
+    dw_instance_options *to = &settings->options.instance;
+    dw_model **models = dw_alloc(from->model_count + 1, sizeof *models);
+    if (models == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < from->model_count; i++) {
+        models[i] = dw_model_ref(from->models[i]);
+    }
+    to->models = models;
+    to->model_count = from->model_count;
+    return true;
+}
+
+static bool copy(dw_actor_settings *settings, const dw_actor_options *options)
+{
+    const dw_instance_options *from = &options->instance;
+    dw_instance_options *to = &settings->options.instance;
+    settings->options = *options;
+    to->models = NULL;
+    to->args = to->env_names = to->env_values = NULL;
+    to->model_count = to->arg_count = to->env_count = 0;
+    if (!copy_models(settings, from)) {
+        return false;
+    }
+    to->arg_count = from->arg_count;
+    to->env_count = from->env_count;
+    return copy_texts(&to->args, from->args, from->arg_count) &&
+           copy_texts(&to->env_names, from->env_names, from->env_count) &&
+           copy_texts(&to->env_values, from->env_values, from->env_count);
+}
+
+dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_options *options,
+                                   dw_error *err)
+{
+    static const dw_actor_options defaults = {0};
+    *out = NULL;
+    options = options != NULL ? options : &defaults;
+    if (options->instance.dir_count > 0 || options->instance.inherit_stdin) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "actor: folders and standard input cannot be granted, since what an actor "
+                       "has open there could not be saved with it");
+    }
+    if (options->message_bytes_max > UINT32_MAX) {
+        return dw_fail(err, DW_E_ARG, "message_bytes_max: %zu, at most %u",
+                       options->message_bytes_max, UINT32_MAX);
+    }
+    dw_actor_settings *settings = dw_alloc(1, sizeof *settings);
+    if (settings == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    }
+    settings->references = 1;
+    if (!copy(settings, options)) {
+        dw_actor_settings_unref(settings);
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor's settings");
+    }
+    dw_actor_options *own = &settings->options;
+    own->message_count_max =
+        own->message_count_max != 0 ? own->message_count_max : MESSAGE_COUNT_DEFAULT;
+    own->message_bytes_max =
+        own->message_bytes_max != 0 ? own->message_bytes_max : MESSAGE_BYTES_DEFAULT;
+    *out = settings;
+    return DW_OK;
+}
+
+dw_actor_settings *dw_actor_settings_ref(dw_actor_settings *settings)
+{
+    atomic_fetch_add(&settings->references, 1);
+    return settings;
+}
+
+void dw_actor_settings_unref(dw_actor_settings *settings)
+{
+    if (settings == NULL || atomic_fetch_sub(&settings->references, 1) > 1) {
+        return;
+    }
+    dw_instance_options *own = &settings->options.instance;
+    for (size_t i = 0; i < own->model_count; i++) {
+        dw_model_unref(own->models[i]);
+    }
+    dw_free((void *)(uintptr_t)own->models);
+    free_texts(own->args, own->arg_count);
+    free_texts(own->env_names, own->env_count);
+    free_texts(own->env_values, own->env_count);
+    dw_free(settings);
+}

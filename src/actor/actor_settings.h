@@ -1,0 +1,19 @@
+/* What an actor was granted and is limited to: copied from the options it was spawned with, shared
+ * by its forks, and saved with it. */
+#ifndef DW_ACTOR_ACTOR_SETTINGS_H
+#define DW_ACTOR_ACTOR_SETTINGS_H
+
+#include "base/status.h"
+
+typedef struct dw_actor_settings {
+    _Atomic size_t references;
+    dw_actor_options options; /* every pointer in it is owned; models are counted */
+} dw_actor_settings;
+
+/* Errors: DW_E_UNSUPPORTED (folders, standard input), DW_E_MEMORY, DW_E_ARG. */
+dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_options *options,
+                                   dw_error *err);
+dw_actor_settings *dw_actor_settings_ref(dw_actor_settings *settings);
+void dw_actor_settings_unref(dw_actor_settings *settings);
+
+#endif

@@ -1,0 +1,87 @@
+/* What of an actor its files hold, so that the next freeze writes only the rest. */
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/actor.h"
+#include "actor/actor_internal.h"
+#include "actor/instance_state.h"
+#include "base/alloc.h"
+#include "engine/context.h"
+#include "kv/kv_log.h"
+
+void dw__frozen_release(dw__frozen *frozen)
+{
+    for (size_t i = 0; i < DW_ACTOR_MEMORIES_MAX; i++) {
+        dw_memory_image_unref(frozen->images[i]);
+    }
+    dw_free(frozen->contexts);
+    *frozen = (dw__frozen){.identity = ""};
+}
+
+bool dw__frozen_holds(const dw__frozen *frozen, int32_t handle)
+{
+    for (size_t i = 0; i < frozen->context_count; i++) {
+        if (frozen->contexts[i] == handle) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static dw_status list_contexts(dw_actor *actor, dw_error *err)
+{
+    const dw_handle_table *table = &actor->instance->handles;
+    dw__frozen *frozen = &actor->frozen;
+    frozen->contexts = dw_alloc(table->capacity + 1, sizeof *frozen->contexts);
+    if (frozen->contexts == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of contexts");
+    }
+    for (size_t i = 0; i < table->capacity; i++) {
+        const dw_handle_slot *slot = &table->slots[i];
+        if (slot->object != NULL && slot->kind == DW_HANDLE_CONTEXT) {
+            frozen->contexts[frozen->context_count++] = dw_handle_number(i, slot->generation);
+            dw_kv_log_mark_saved(dw_context_log(slot->object));
+        }
+    }
+    return DW_OK;
+}
+
+static void keep_images(dw__frozen *frozen, dw_memory_image *const *images)
+{
+    for (size_t i = 0; i < DW_ACTOR_MEMORIES_MAX; i++) {
+        frozen->images[i] = images[i] != NULL ? dw_memory_image_ref(images[i]) : NULL;
+    }
+}
+
+dw_status dw__actor_note_frozen(dw_actor *actor, const char *identity, dw_error *err)
+{
+    dw__frozen_release(&actor->frozen);
+    dw_status status = list_contexts(actor, err);
+    if (status == DW_OK) {
+        keep_images(&actor->frozen, actor->images);
+        (void)snprintf(actor->frozen.identity, sizeof actor->frozen.identity, "%s", identity);
+    } else {
+        dw__frozen_release(&actor->frozen);
+    }
+    return status;
+}
+
+dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_error *err)
+{
+    const dw__frozen *from = &parent->frozen;
+    dw__frozen *to = &child->frozen;
+    if (from->identity[0] == '\0') {
+        return DW_OK;
+    }
+    to->contexts = dw_alloc(from->context_count + 1, sizeof *to->contexts);
+    if (to->contexts == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of contexts");
+    }
+    if (from->context_count > 0) {
+        memcpy(to->contexts, from->contexts, from->context_count * sizeof *to->contexts);
+    }
+    to->context_count = from->context_count;
+    keep_images(to, from->images);
+    memcpy(to->identity, from->identity, sizeof to->identity);
+    return DW_OK;
+}

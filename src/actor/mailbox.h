@@ -1,0 +1,42 @@
+/* Lists of messages: what waits for an actor, what its timers will bring, what it asked for.
+ * Thread: the actor's. */
+#ifndef DW_ACTOR_MAILBOX_H
+#define DW_ACTOR_MAILBOX_H
+
+#include "base/status.h"
+
+#define DW_GUEST_NAME_MAX 200
+
+typedef struct dw_letter {
+    struct dw_letter *next;
+    char actor[DW_ACTOR_ID_CHARS + 1]; /* from, or to; "" for outside and none */
+    char guest[DW_GUEST_NAME_MAX + 1]; /* of a DW_EFFECT_SPAWN */
+    int32_t kind;                      /* dw_effect_kind; 0 in mailboxes */
+    uint64_t number;                   /* of an effect; of a timer, when it is due in ms */
+    size_t bytes;
+    unsigned char message[]; /* [bytes] */
+} dw_letter;
+
+typedef struct dw_mailbox {
+    dw_letter *first;
+    dw_letter *last;
+    size_t count;
+} dw_mailbox;
+
+/* 16 lower-case hexadecimal digits and nothing behind them. */
+bool dw_actor_id_good(const char *id);
+
+/* A letter with a copy of the message; `actor` NULL: "". Errors: DW_E_MEMORY. */
+dw_status dw_letter_create(dw_letter **out, const char *actor, const void *message, size_t bytes,
+                           dw_error *err);
+/* Takes the letter. */
+void dw_mailbox_put(dw_mailbox *mailbox, dw_letter *letter);
+/* The same, before the first whose number is larger. */
+void dw_mailbox_put_sorted(dw_mailbox *mailbox, dw_letter *letter);
+/* The first, the caller's to dw_free; NULL: there is none. */
+dw_letter *dw_mailbox_take(dw_mailbox *mailbox);
+/* All of `more` behind what is there. */
+void dw_mailbox_join(dw_mailbox *mailbox, dw_mailbox *more);
+void dw_mailbox_release(dw_mailbox *mailbox);
+
+#endif

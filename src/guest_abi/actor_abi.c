@@ -1,0 +1,197 @@
+/* What actors ask for beside the answer to a message: other actors, forks, timers. Effects are only
+ * noted here; the host carries them out when the message has ended well. */
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/actor.h"
+#include "base/alloc.h"
+#include "base/os.h"
+#include "guest_abi/guest_abi.h"
+
+/* A year: longer waits are mistakes in the unit. */
+#define TIMER_MS_MAX (UINT64_C(366) * 86400 * 1000)
+
+#define DW_ACTOR_CALL(name)                                                                        \
+    static wasm_trap_t *call_##name(void *env, wasmtime_caller_t *caller,                          \
+                                    wasmtime_val_raw_t *args, size_t count)                        \
+    {                                                                                              \
+        (void)env;                                                                                 \
+        (void)count;                                                                               \
+        dw_instance *instance = dw_instance_of(caller);                                            \
+        dw_actor *actor = dw_instance_actor(instance);                                             \
+        args[0].i32 = actor != NULL ? name(instance, actor, args)                                  \
+                                    : (int32_t)dw_fail(dw_instance_error(instance), DW_E_STATE,    \
+                                                       "this guest is no actor, or not yet");      \
+        return NULL;                                                                               \
+    }
+
+static int32_t give_id(dw_instance *instance, const char *id, uint32_t pointer, uint32_t capacity)
+{
+    dw_error *err = dw_instance_error(instance);
+    size_t length = strlen(id);
+    void *buffer;
+    dw_status status = dw_instance_range(instance, "id", pointer, capacity, 1, 1, &buffer, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (capacity <= length) {
+        return dw_fail(err, DW_E_SPACE, "id: %u bytes, %zu are needed", capacity, length + 1);
+    }
+    memcpy(buffer, id, length + 1);
+    return (int32_t)length;
+}
+
+/* buffer, capacity */
+static int32_t actor_id(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+{
+    return give_id(instance, actor->id, (uint32_t)args[0].i32, (uint32_t)args[1].i32);
+}
+DW_ACTOR_CALL(actor_id)
+
+/* buffer, capacity */
+static int32_t message_from(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+{
+    return give_id(instance, dw_actor_sender(actor), (uint32_t)args[0].i32, (uint32_t)args[1].i32);
+}
+DW_ACTOR_CALL(message_from)
+
+/* bytes, count */
+static int32_t reply(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    void *bytes;
+    dw_status status = dw_instance_range(instance, "reply", (uint32_t)args[0].i32,
+                                         (uint32_t)args[1].i32, 1, 1, &bytes, err);
+    return status == DW_OK ? dw_actor_reply(actor, bytes, (uint32_t)args[1].i32, err) : status;
+}
+DW_ACTOR_CALL(reply)
+
+/* A letter of the message at [pointer, pointer + bytes). */
+static dw_status letter_of(dw_instance *instance, const char *actor, uint32_t pointer,
+                           uint32_t bytes, dw_letter **letter)
+{
+    dw_error *err = dw_instance_error(instance);
+    void *message;
+    *letter = NULL;
+    dw_status status = dw_instance_range(instance, "message", pointer, bytes, 1, 1, &message, err);
+    return status == DW_OK ? dw_letter_create(letter, actor, message, bytes, err) : status;
+}
+
+/* id, id_bytes, message, bytes */
+static int32_t actor_send(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    char id[DW_ACTOR_ID_CHARS + 1] = "";
+    uint32_t id_bytes = (uint32_t)args[1].i32;
+    void *given;
+    dw_letter *letter;
+    dw_status status =
+        dw_instance_range(instance, "id", (uint32_t)args[0].i32, id_bytes, 1, 1, &given, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (id_bytes == DW_ACTOR_ID_CHARS) {
+        memcpy(id, given, DW_ACTOR_ID_CHARS);
+    }
+    if (!dw_actor_id_good(id)) {
+        return dw_fail(err, DW_E_ARG, "id: %u bytes that are no actor's id, which has %d digits",
+                       id_bytes, DW_ACTOR_ID_CHARS);
+    }
+    status = letter_of(instance, id, (uint32_t)args[2].i32, (uint32_t)args[3].i32, &letter);
+    return status == DW_OK ? dw_actor_add_effect(actor, DW_EFFECT_SEND, letter, err) : status;
+}
+DW_ACTOR_CALL(actor_send)
+
+/* A new actor's first letter as an effect; its id to the guest. */
+static int32_t make_actor(dw_instance *instance, dw_actor *actor, dw_effect_kind kind,
+                          dw_letter *letter, uint32_t id_pointer, uint32_t id_capacity)
+{
+    dw_actor_new_id(letter->actor);
+    int32_t given = give_id(instance, letter->actor, id_pointer, id_capacity);
+    if (given < 0) {
+        dw_free(letter);
+        return given;
+    }
+    return dw_actor_add_effect(actor, kind, letter, dw_instance_error(instance));
+}
+
+/* name, name_bytes, message, bytes, id, id_capacity */
+static int32_t actor_spawn(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    uint32_t name_bytes = (uint32_t)args[1].i32;
+    void *name;
+    dw_letter *letter;
+    if (name_bytes > DW_GUEST_NAME_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "name: %u bytes, limit %d", name_bytes, DW_GUEST_NAME_MAX);
+    }
+    dw_status status =
+        dw_instance_range(instance, "name", (uint32_t)args[0].i32, name_bytes, 1, 1, &name, err);
+    if (status == DW_OK) {
+        status = letter_of(instance, NULL, (uint32_t)args[2].i32, (uint32_t)args[3].i32, &letter);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    if (name_bytes > 0) {
+        memcpy(letter->guest, name, name_bytes);
+    }
+    return make_actor(instance, actor, DW_EFFECT_SPAWN, letter, (uint32_t)args[4].i32,
+                      (uint32_t)args[5].i32);
+}
+DW_ACTOR_CALL(actor_spawn)
+
+/* message, bytes, id, id_capacity */
+static int32_t actor_fork(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+{
+    dw_letter *letter;
+    dw_status status =
+        letter_of(instance, NULL, (uint32_t)args[0].i32, (uint32_t)args[1].i32, &letter);
+    return status == DW_OK ? make_actor(instance, actor, DW_EFFECT_FORK, letter,
+                                        (uint32_t)args[2].i32, (uint32_t)args[3].i32)
+                           : status;
+}
+DW_ACTOR_CALL(actor_fork)
+
+/* wait_ms (i64), message, bytes */
+static int32_t actor_timer(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    uint64_t wait_ms = (uint64_t)args[0].i64;
+    dw_letter *letter;
+    if (wait_ms > TIMER_MS_MAX) {
+        return dw_fail(err, DW_E_RANGE, "wait_ms: %llu, at most %llu are allowed",
+                       (unsigned long long)wait_ms, (unsigned long long)TIMER_MS_MAX);
+    }
+    dw_status status =
+        letter_of(instance, actor->id, (uint32_t)args[1].i32, (uint32_t)args[2].i32, &letter);
+    if (status != DW_OK) {
+        return status;
+    }
+    letter->number = dw_os_wall_ms() + wait_ms;
+    return dw_actor_add_timer(actor, letter, err);
+}
+DW_ACTOR_CALL(actor_timer)
+
+static int32_t actor_stop(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+{
+    dw_letter *letter;
+    (void)args;
+    dw_status status = letter_of(instance, NULL, 0, 0, &letter);
+    return status == DW_OK
+               ? dw_actor_add_effect(actor, DW_EFFECT_STOP, letter, dw_instance_error(instance))
+               : status;
+}
+DW_ACTOR_CALL(actor_stop)
+
+const dw_import dw_actor_imports[] = {
+    {"actor_id", "ii:i", call_actor_id},
+    {"message_from", "ii:i", call_message_from},
+    {"reply", "ii:i", call_reply},
+    {"actor_send", "iiii:i", call_actor_send},
+    {"actor_spawn", "iiiiii:i", call_actor_spawn},
+    {"actor_fork", "iiii:i", call_actor_fork},
+    {"actor_timer", "Iii:i", call_actor_timer},
+    {"actor_stop", ":i", call_actor_stop},
+    {NULL, NULL, NULL},
+};

@@ -1,0 +1,188 @@
+/* An actor that tests talk to, without libc. The first letter of a message says what to do, a
+ * number or text follows. Answers are bytes: of each decoded token the token and a digest of the
+ * logits it was chosen from, so that two actors are equal when their answers are. */
+#include "driftwood.h"
+
+#define MESSAGE_MAX 65536
+#define VOCAB_MAX 262144
+#define TOKENS_MAX 8192
+
+static DW_ALIGNED float logits[VOCAB_MAX];
+static DW_ALIGNED int32_t tokens[TOKENS_MAX];
+static char message[MESSAGE_MAX];
+static int32_t model;
+static int32_t context;
+static int32_t sampler;
+static uint32_t vocab_count;
+static uint32_t counter;
+static char id[DW_ACTOR_ID_BYTES];
+
+static uint32_t number(const char *text, int32_t bytes)
+{
+    uint32_t value = 0;
+    for (int32_t i = 0; i < bytes && text[i] >= '0' && text[i] <= '9'; i++) {
+        value = value * 10 + (uint32_t)(text[i] - '0');
+    }
+    return value;
+}
+
+static uint32_t digest_of(const float *values, uint32_t count)
+{
+    const uint32_t *words = (const uint32_t *)values;
+    uint32_t hash = 2166136261u;
+    for (uint32_t i = 0; i < count; i++) {
+        hash = (hash ^ words[i]) * 16777619u;
+    }
+    return hash;
+}
+
+static int32_t open_model(void)
+{
+    dw_model_facts facts;
+    if (model != 0) {
+        return 0;
+    }
+    int32_t opened = dw_model_open_named(NULL, 0);
+    int32_t status = opened < 0 ? opened : dw_model_facts_get(opened, &facts);
+    if (status < 0) {
+        return status;
+    }
+    vocab_count = facts.vocab_count;
+    if (vocab_count > VOCAB_MAX) {
+        return DW_E_SPACE;
+    }
+    context = dw_context_create(opened, 0);
+    if (context < 0) {
+        return context;
+    }
+    sampler = dw_sampler_create(opened, NULL);
+    model = opened;
+    return sampler < 0 ? sampler : 0;
+}
+
+/* N tokens that depend on their place. */
+static int32_t fill(uint32_t count)
+{
+    int32_t length = dw_context_length(context);
+    if (count > TOKENS_MAX) {
+        return DW_E_LIMIT;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        tokens[i] = (int32_t)((((uint32_t)length + i) * 7919u + 13u) % vocab_count);
+    }
+    return count == 0 ? 0 : dw_forward(context, tokens, count, logits);
+}
+
+static int32_t prompt(const char *text, int32_t bytes)
+{
+    int32_t count =
+        dw_tokenize(model, text, (uint32_t)bytes, tokens, TOKENS_MAX, DW_TOKENIZE_SPECIAL);
+    return count <= 0 ? count : dw_forward(context, tokens, (uint32_t)count, logits);
+}
+
+static int32_t decode(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t answer[2];
+        answer[1] = digest_of(logits, vocab_count);
+        tokens[0] = dw_sample(sampler, logits);
+        if (tokens[0] < 0) {
+            return tokens[0];
+        }
+        answer[0] = (uint32_t)tokens[0];
+        int32_t status = dw_reply(answer, sizeof answer);
+        if (status >= 0) {
+            status = dw_forward(context, tokens, 1, logits);
+        }
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+static int32_t seeded(uint32_t seed)
+{
+    static const char *const breakers[] = {"\n", ":"};
+    dw_sampler_params params = {.temperature = 0.9f,
+                                .top_k = 60,
+                                .top_p = 0.97f,
+                                .repeat_penalty = 1.1f,
+                                .frequency_penalty = 0.1f,
+                                .penalty_tokens = 48,
+                                .seed = seed,
+                                .struct_bytes = sizeof(dw_sampler_params),
+                                .xtc_probability = 0.2f,
+                                .dry_multiplier = 0.5f};
+    dw_sampler_close(sampler);
+    sampler = dw_sampler_create(model, &params);
+    return sampler < 0 ? sampler : dw_sampler_dry_breakers(sampler, model, breakers, 2);
+}
+
+static int32_t act(char what, const char *text, int32_t bytes)
+{
+    uint32_t value = number(text, bytes);
+    switch (what) {
+    case 'm':
+        return open_model();
+    case 'p':
+        return prompt(text, bytes);
+    case 'n':
+        return fill(value);
+    case 'g':
+        return decode(value);
+    case 's':
+        return seeded(value);
+    case 't':
+        return dw_context_trim(context, value);
+    case 'k': /* drop `value` tokens behind the first 4 */
+        return dw_context_shift(context, 4, value);
+    case 'f': { /* on in a fork of the context; the other is closed */
+        int32_t branch = dw_context_fork(context);
+        int32_t status = branch < 0 ? branch : dw_context_close(context);
+        context = branch < 0 ? context : branch;
+        return status;
+    }
+    case '+':
+        counter += value;
+        return dw_reply(&counter, sizeof counter);
+    case 'F': /* an own fork that adds the number */
+        message[0] = '+';
+        return dw_actor_fork(message, (uint32_t)bytes + 1, id, sizeof id);
+    case 'S':
+        message[0] = '+';
+        return dw_actor_spawn(NULL, 0, message, (uint32_t)bytes + 1, id, sizeof id);
+    case 'T': /* at once, add the number */
+        message[0] = '+';
+        return dw_actor_timer(0, message, (uint32_t)bytes + 1);
+    case 'M': /* the number to the one forked or spawned last */
+        message[0] = '+';
+        return dw_actor_send(id, sizeof id - 1, message, (uint32_t)bytes + 1);
+    case 'X':
+        return dw_actor_stop();
+    case 'i': {
+        int32_t length = dw_actor_id(message, sizeof message);
+        return length < 0 ? length : dw_reply(message, (uint32_t)length);
+    }
+    case 'w': {
+        int32_t length = dw_message_from(message, sizeof message);
+        return length < 0 ? length : dw_reply(message, (uint32_t)length);
+    }
+    case 'e': /* an error that it lives on after */
+        return DW_E_HANDLE;
+    case '!':
+        __builtin_trap();
+    default:
+        return DW_E_ARG;
+    }
+}
+
+DW_ACTOR_RECEIVE
+{
+    int32_t bytes = dw_input(message, sizeof message);
+    if (bytes < 1) {
+        return bytes < 0 ? bytes : DW_E_ARG;
+    }
+    int32_t status = act(message[0], message + 1, bytes - 1);
+    return status < 0 ? status : 0;
+}

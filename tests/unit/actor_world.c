@@ -1,0 +1,115 @@
+#include "actor_world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "tiny_model.h"
+
+dw_module *actor_module(actor_world *world, const char *name)
+{
+    char path[512];
+    dw_module *module = NULL;
+    dw_error error = {.message = ""};
+    (void)snprintf(path, sizeof path, "%s/%s", DW_TEST_GUESTS_DIR, name);
+    dw_status status = dw_module_open(&module, world->engine, path, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    return module;
+}
+
+static const char *make_model(actor_world *world)
+{
+    const char *given = getenv("DW_TEST_MODEL");
+    if (given != NULL) {
+        return given;
+    }
+    tiny_options options = tiny_defaults();
+    options.context_length = 1024;
+    (void)snprintf(world->path, sizeof world->path, "/tmp/dw-actor-%d.gguf", (int)getpid());
+    tiny_model_write(world->path, &options);
+    return world->path;
+}
+
+int actor_world_open(void **state)
+{
+    actor_world *world = dw_alloc(1, sizeof *world);
+    dw_error error = {.message = ""};
+    dw_engine_options options = {.device = getenv("DW_TEST_DEVICE"), .threads = 2};
+    options.device = options.device != NULL ? options.device : "CPU";
+    dw_status status = dw_engine_create(&world->engine, &options, &error);
+    if (status == DW_OK) {
+        status = dw_model_open(&world->model, world->engine, make_model(world), &error);
+    }
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    world->module = actor_module(world, "actor_talker.wasm");
+    *state = world;
+    return 0;
+}
+
+int actor_world_close(void **state)
+{
+    actor_world *world = *state;
+    dw_module_unref(world->module);
+    dw_model_unref(world->model);
+    dw_engine_destroy(world->engine);
+    if (world->path[0] != '\0') {
+        (void)unlink(world->path);
+    }
+    dw_free(world);
+    return 0;
+}
+
+dw_actor *actor_spawned(actor_world *world, const dw_actor_options *options)
+{
+    dw_actor *actor = NULL;
+    dw_error error = {.message = ""};
+    dw_actor_options own = options != NULL ? *options : (dw_actor_options){.message_count_max = 0};
+    own.instance.models = &world->model;
+    own.instance.model_count = 1;
+    dw_status status = dw_actor_spawn(&actor, world->module, &own, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    return actor;
+}
+
+static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
+{
+    actor_answer *answer = user;
+    assert_true(count <= sizeof answer->data - answer->bytes);
+    memcpy(answer->data + answer->bytes, bytes, count);
+    answer->bytes += count;
+    return (ptrdiff_t)count;
+}
+
+dw_status actor_received(dw_actor *actor, actor_answer *answer)
+{
+    dw_error error = {.message = ""};
+    answer->bytes = 0;
+    dw_status status = dw_actor_receive(actor, on_answer, answer, &error);
+    assert_string_equal(error.message, "");
+    return status;
+}
+
+dw_status actor_told(dw_actor *actor, actor_answer *answer, const char *format, ...)
+{
+    char message[1024];
+    dw_error error = {.message = ""};
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    assert_true(length >= 0 && (size_t)length < sizeof message);
+    dw_status status = dw_actor_send(actor, NULL, message, (size_t)length, &error);
+    assert_string_equal(error.message, "");
+    return status == DW_OK ? actor_received(actor, answer) : status;
+}
