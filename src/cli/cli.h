@@ -21,6 +21,7 @@ int dw_cli_devices(int argc, char **argv);
 int dw_cli_models(int argc, char **argv);
 int dw_cli_inspect(int argc, char **argv);
 int dw_cli_eval(int argc, char **argv);
+int dw_cli_actor(int argc, char **argv);
 int dw_cli_check(int argc, char **argv);
 
 /* "driftwood: ..." and a line end to standard error; returns `exit_code`. */

@@ -13,6 +13,7 @@ typedef struct command {
 static const command commands[] = {
     {"run", dw_cli_run, "run a guest: by default one that generates text from a prompt"},
     {"chat", dw_cli_chat, "talk with a model"},
+    {"actor", dw_cli_actor, "guests that live between messages, and their snapshots"},
     {"doctor", dw_cli_doctor, "check the chain from guest memory to the device"},
     {"devices", dw_cli_devices, "list the devices there are"},
     {"models", dw_cli_models, "list the models in the cache"},

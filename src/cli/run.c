@@ -34,22 +34,6 @@ enum {
     OPT_TIMEOUT,
 };
 
-static dw_status take_env(dw_cli_session *session, const char *text, dw_error *err)
-{
-    const char *equals = strchr(text, '=');
-    if (equals == NULL) {
-        return dw_fail(err, DW_E_ARG, "--env: '%.60s', NAME=VALUE is needed", text);
-    }
-    char *name = dw_alloc((size_t)(equals - text) + 1, 1);
-    if (name == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for --env");
-    }
-    memcpy(name, text, (size_t)(equals - text));
-    dw_status status = dw_cli_session_env(session, name, equals + 1, err);
-    dw_free(name);
-    return status;
-}
-
 static dw_status take_prompt(dw_cli_session *session, const char *text, dw_error *err)
 {
     if (strcmp(text, "-") != 0) {
@@ -83,7 +67,7 @@ static dw_status take_option(dw_cli_session *session, int option, const char *va
     case OPT_DIR:
         return dw_cli_session_dir(session, value, err);
     case OPT_ENV:
-        return take_env(session, value, err);
+        return dw_cli_session_env_text(session, value, err);
     case OPT_TIMEOUT:
         status = dw_cli_number("--timeout", value, 0.001, TIMEOUT_S_MAX, &seconds, err);
         session->timeout_ms = (uint64_t)(seconds * 1000.0);

@@ -50,6 +50,22 @@ dw_status dw_cli_session_env(dw_cli_session *session, const char *name, const ch
     return DW_OK;
 }
 
+dw_status dw_cli_session_env_text(dw_cli_session *session, const char *text, dw_error *err)
+{
+    const char *equals = strchr(text, '=');
+    if (equals == NULL) {
+        return dw_fail(err, DW_E_ARG, "--env: '%.60s', NAME=VALUE is needed", text);
+    }
+    char *name = dw_alloc((size_t)(equals - text) + 1, 1);
+    if (name == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for --env");
+    }
+    memcpy(name, text, (size_t)(equals - text));
+    dw_status status = dw_cli_session_env(session, name, equals + 1, err);
+    dw_free(name);
+    return status;
+}
+
 dw_status dw_cli_session_dir(dw_cli_session *session, const char *text, dw_error *err)
 {
     if (session->dir_count == DW_CLI_DIRS_MAX) {
@@ -255,6 +271,7 @@ dw_status dw_cli_session_option(dw_cli_session *session, int option, const char 
         session->context_tokens_max = (uint32_t)whole;
         return status;
     case DW_CLI_OPT_KV_TYPE:
+        session->kv_type_given = true;
         return dw_cli_kv_type(value, &session->kv_type, err);
     case DW_CLI_OPT_MEMORY_MAX:
         return dw_cli_bytes("--memory-max", value, 65536, UINT64_C(4) << 30,

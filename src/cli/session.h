@@ -36,6 +36,7 @@ typedef struct dw_cli_session {
     uint64_t memory_bytes_max;
     uint32_t context_tokens_max;
     dw_kv_type kv_type;
+    bool kv_type_given;
     uint64_t timeout_ms;
     bool inherit_stdin;
     dw_input_fn on_input;
@@ -181,6 +182,8 @@ dw_status dw_cli_session_option(dw_cli_session *session, int option, const char 
                                 dw_error *err);
 dw_status dw_cli_session_env(dw_cli_session *session, const char *name, const char *value,
                              dw_error *err);
+/* NAME=VALUE */
+dw_status dw_cli_session_env_text(dw_cli_session *session, const char *text, dw_error *err);
 /* HOST[::GUEST][:ro] */
 dw_status dw_cli_session_dir(dw_cli_session *session, const char *text, dw_error *err);
 

@@ -337,21 +337,25 @@ static bool take_promise(check *c, const char *name, const json_t *value)
     return true;
 }
 
-/* Names that snapshots of this program's actors have: alone, or with a number behind a point. */
+/* Names that snapshots of this program's actors have; `#` stands for a number. */
 static bool is_known(const char *name)
 {
-    static const char *const alone[] = {"memory", "globals", "tables", "mailbox"};
-    static const char *const numbered[] = {"memory", "kv", "tokens", "sampler", "table"};
-    for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++) {
-        if (strcmp(name, alone[i]) == 0) {
-            return true;
+    static const char *const known[] = {
+        "module", "messages",        "memory",        "memory.#", "memory.blocks", "memory.data",
+        "kv.#",   "memory.#.blocks", "memory.#.data", "kv.#.#",   "tokens.#",      "table.#"};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        const char *pattern = known[i];
+        const char *at = name;
+        while (*pattern != '\0' && (*pattern == *at || *pattern == '#')) {
+            size_t digits = *pattern == '#' ? strspn(at, "0123456789") : 1;
+            if (digits == 0) {
+                break;
+            }
+            at += digits;
+            pattern++;
         }
-    }
-    for (size_t i = 0; i < sizeof numbered / sizeof numbered[0]; i++) {
-        size_t length = strlen(numbered[i]);
-        if (strncmp(name, numbered[i], length) == 0 && name[length] == '.' &&
-            name[length + 1] != '\0') {
-            return name[length + 1 + strspn(name + length + 1, "0123456789")] == '\0';
+        if (*pattern == '\0' && *at == '\0') {
+            return true;
         }
     }
     return false;

@@ -1,0 +1,505 @@
+/* driftwood actor: guests that live between messages, in a state folder. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actor/guest_instance.h"
+#include "base/alloc.h"
+#include "base/os.h"
+#include "cli/actor_state.h"
+#include "cli/session.h"
+
+#define MESSAGE_BYTES_MAX ((size_t)64 << 20)
+
+static const char usage[] =
+    "usage: driftwood actor COMMAND [ARGUMENT...] [OPTION...]\n"
+    "\n"
+    "Actors are guests that live between messages: memory, globals, contexts (KV caches), "
+    "samplers\n"
+    "and mailbox are kept in a state folder. ID may be the first digits of an id.\n"
+    "\n"
+    "  spawn --guest G      a new actor of guest G, a .wasm file or the name of one that came\n"
+    "                       along; prints its id. Takes the options of `driftwood run`\n"
+    "  send ID TEXT         send it a message and print its answer; TEXT -: standard input\n"
+    "  list                 the actors there are\n"
+    "  show ID              what one consists of\n"
+    "  run                  work on all that waits: messages, timers that are due\n"
+    "  freeze ID            write it as one full snapshot in the place of its deltas\n"
+    "  thaw ID              load it, and tell how long that took\n"
+    "  fork ID              a copy that goes on by itself; prints its id\n"
+    "  export ID FILE       write it to FILE, -: standard output\n"
+    "  import FILE          take in an exported actor, -: standard input; prints its new id\n"
+    "  verify ID            run it and a frozen and thawed copy side by side on a message\n"
+    "                       (--message TEXT), and compare every answer and all state\n"
+    "  diff ID ID           which memory blocks and tokens of two actors differ\n"
+    "  stop ID              end it; its files go\n"
+    "\n"
+    "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
+    "                       ~/.local/state/driftwood\n"
+    "  --guest G            for spawn\n"
+    "  --by-hash            export: name the module by its hash only\n"
+    "  --message TEXT       for verify\n"
+    "  -j, --json           one object in place of text\n";
+/* A string may have 4,095 characters. */
+static const char usage_of_guests[] =
+    DW_CLI_SESSION_HELP "  --env NAME=VALUE     set a variable of the guest's environment\n"
+                        "  -h, --help           this text\n"
+                        "\n"
+                        "Exit status: 0 good, 1 it failed, 2 a wrong command line.\n";
+
+enum { OPT_STATE = DW_CLI_OPT_OWN, OPT_GUEST, OPT_BY_HASH, OPT_MESSAGE, OPT_ENV };
+
+typedef struct request {
+    dw_cli_session session; /* of spawn, and which device */
+    dw_cli_actors actors;
+    const char *state;
+    const char *message;
+    char spooled[64]; /* standard input of `import -`, as a file; "": none */
+    bool by_hash;
+    bool json;
+    char **args; /* [arg_count]: what stands behind the command */
+    int arg_count;
+} request;
+
+/* ---- output ------------------------------------------------------------------------------ */
+
+static int print_json(json_t *object)
+{
+    if (object == NULL) {
+        return dw_cli_fail(1, "no memory for the answer");
+    }
+    (void)json_dumpf(object, stdout, JSON_INDENT(2));
+    (void)putchar('\n');
+    json_decref(object);
+    return 0;
+}
+
+static int print_id(const request *r, const char *id)
+{
+    if (r->json) {
+        return print_json(json_pack("{s:s}", "id", id));
+    }
+    printf("%s\n", id);
+    return 0;
+}
+
+static int fail(const dw_error *error)
+{
+    return dw_cli_fail_with(error);
+}
+
+/* ---- commands ---------------------------------------------------------------------------- */
+
+static int spawn(request *r)
+{
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw_error error;
+    if (r->session.guest == NULL) {
+        return dw_cli_fail(DW_CLI_USAGE, "actor spawn: --guest is needed");
+    }
+    dw_status status = dw_cli_actors_spawn(&r->actors, &r->session, id, &error);
+    return status == DW_OK ? print_id(r, id) : fail(&error);
+}
+
+typedef struct answer {
+    bool json;
+    char last;
+    char *text; /* [bytes], with --json */
+    size_t bytes;
+} answer;
+
+static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
+{
+    answer *to = user;
+    if (count == 0) {
+        return 0;
+    }
+    to->last = (char)bytes[count - 1];
+    if (!to->json) {
+        size_t written = fwrite(bytes, 1, count, stdout);
+        (void)fflush(stdout);
+        return written == count ? (ptrdiff_t)count : -1;
+    }
+    char *grown = dw_realloc(to->text, to->bytes + count, 1);
+    if (grown == NULL) {
+        return -1;
+    }
+    memcpy(grown + to->bytes, bytes, count);
+    to->text = grown;
+    to->bytes += count;
+    return (ptrdiff_t)count;
+}
+
+static int send_message(request *r, const char *id, const char *text, size_t bytes)
+{
+    dw_error error;
+    answer to = {.json = r->json, .last = '\n'};
+    dw_actor_effect message = {.message = text, .message_bytes = bytes};
+    dw_status status = dw_store_send(r->actors.store, id, &message, on_answer, &to, &error);
+    if (!r->json && to.last != '\n') {
+        (void)putchar('\n');
+    }
+    int exit_code = status == DW_OK ? 0 : fail(&error);
+    if (r->json && status == DW_OK) {
+        json_t *said = json_stringn(to.text != NULL ? to.text : "", to.bytes);
+        exit_code =
+            print_json(json_pack("{s:s, s:o, s:I}", "id", id, "answer",
+                                 said != NULL ? said : json_null(), "bytes", (json_int_t)to.bytes));
+    }
+    dw_free(to.text);
+    return exit_code;
+}
+
+static int send_to(request *r, const char *id)
+{
+    dw_error error;
+    char *text = NULL;
+    size_t bytes = 0;
+    if (strcmp(r->args[1], "-") != 0) {
+        return send_message(r, id, r->args[1], strlen(r->args[1]));
+    }
+    if (dw_os_read_stream(stdin, "standard input", MESSAGE_BYTES_MAX, &text, &bytes, &error) !=
+        DW_OK) {
+        return fail(&error);
+    }
+    int exit_code = send_message(r, id, text, bytes);
+    dw_free(text);
+    return exit_code;
+}
+
+typedef struct listing {
+    request *r;
+    json_t *list;
+    int exit_code;
+} listing;
+
+static void list_one(void *user, const char *id)
+{
+    listing *to = user;
+    dw_store_facts facts;
+    dw_error error;
+    if (dw_store_describe(to->r->actors.store, id, &facts, &error) != DW_OK) {
+        to->exit_code = fail(&error);
+    } else if (to->list != NULL) {
+        (void)json_array_append_new(
+            to->list,
+            json_pack("{s:s, s:I, s:I, s:I, s:I}", "id", id, "snapshots",
+                      (json_int_t)facts.snapshot_count, "bytes", (json_int_t)facts.bytes, "waiting",
+                      (json_int_t)facts.waiting, "done", (json_int_t)facts.done));
+    } else {
+        printf("%s  %llu snapshots, %.1f MB, %llu messages done, %llu waiting\n", id,
+               (unsigned long long)facts.snapshot_count, (double)facts.bytes / 1e6,
+               (unsigned long long)facts.done, (unsigned long long)facts.waiting);
+    }
+}
+
+static int list(request *r)
+{
+    dw_error error;
+    listing to = {.r = r, .list = r->json ? json_array() : NULL};
+    if (dw_store_list(r->actors.store, list_one, &to, &error) != DW_OK) {
+        json_decref(to.list);
+        return fail(&error);
+    }
+    return r->json ? print_json(to.list) : to.exit_code;
+}
+
+static int show(request *r, const char *id)
+{
+    dw_error error;
+    json_t *about = NULL;
+    if (dw_cli_actors_show(&r->actors, id, &about, &error) != DW_OK) {
+        return fail(&error);
+    }
+    if (r->json) {
+        return print_json(about);
+    }
+    dw_cli_actors_print(about);
+    json_decref(about);
+    return 0;
+}
+
+static int run_all(request *r, const char *id)
+{
+    dw_error error;
+    (void)id;
+    return dw_store_run(r->actors.store, &error) == DW_OK ? 0 : fail(&error);
+}
+
+static int freeze(request *r, const char *id)
+{
+    dw_error error;
+    dw_freeze_stats stats;
+    uint64_t started = dw_os_clock_ns();
+    if (dw_store_freeze(r->actors.store, id, &stats, &error) != DW_OK) {
+        return fail(&error);
+    }
+    double took_ms = (double)(dw_os_clock_ns() - started) / 1e6;
+    if (r->json) {
+        return print_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:f}", "id", id, "identity",
+                                    stats.identity, "file_bytes", (json_int_t)stats.file_bytes,
+                                    "kv_bytes", (json_int_t)stats.kv_bytes, "memory_bytes",
+                                    (json_int_t)stats.memory_bytes, "ms", took_ms));
+    }
+    printf("%s  %llu bytes in %.1f ms\n", stats.identity, (unsigned long long)stats.file_bytes,
+           took_ms);
+    return 0;
+}
+
+static int thaw(request *r, const char *id)
+{
+    dw_error error;
+    dw_actor *actor = NULL;
+    dw_thaw_stats stats;
+    /* Once before: the module and the model are loaded then, as in a process that goes on. */
+    dw_status status = dw_store_thaw(r->actors.store, id, NULL, &actor, NULL, &error);
+    dw_actor_destroy(actor);
+    uint64_t started = dw_os_clock_ns();
+    if (status == DW_OK) {
+        status = dw_store_thaw(r->actors.store, id, NULL, &actor, &stats, &error);
+    }
+    double took_us = (double)(dw_os_clock_ns() - started) / 1e3;
+    dw_actor_destroy(status == DW_OK ? actor : NULL);
+    if (status != DW_OK) {
+        return fail(&error);
+    }
+    if (r->json) {
+        return print_json(json_pack("{s:s, s:f, s:I, s:I, s:I}", "id", id, "us", took_us,
+                                    "kv_mapped_bytes", (json_int_t)stats.kv_mapped_bytes,
+                                    "kv_converted_bytes", (json_int_t)stats.kv_converted_bytes,
+                                    "memory_bytes", (json_int_t)stats.memory_bytes));
+    }
+    printf("thawed in %.0f us: %llu bytes of KV cache mapped, %llu converted, %llu of memory\n",
+           took_us, (unsigned long long)stats.kv_mapped_bytes,
+           (unsigned long long)stats.kv_converted_bytes, (unsigned long long)stats.memory_bytes);
+    return 0;
+}
+
+static int fork_one(request *r, const char *id)
+{
+    char child[DW_ACTOR_ID_CHARS + 1];
+    dw_error error;
+    return dw_store_fork(r->actors.store, id, child, &error) == DW_OK ? print_id(r, child)
+                                                                      : fail(&error);
+}
+
+static int export_one(request *r, const char *id)
+{
+    dw_error error;
+    dw_freeze_stats stats;
+    dw_freeze_options options = {.without_module = r->by_hash};
+    const dw_kv_type *kv_type = r->session.kv_type_given ? &r->session.kv_type : NULL;
+    const char *path = r->args[1];
+    bool pipe = strcmp(path, "-") == 0;
+    dw_actor *actor = NULL;
+    dw_status status = dw_store_thaw(r->actors.store, id, kv_type, &actor, NULL, &error);
+    /* What reads the other end of a pipe may be another that works in this folder. */
+    dw_store_close(r->actors.store);
+    r->actors.store = NULL;
+    if (status == DW_OK && pipe) {
+        status = dw_actor_export(actor, STDOUT_FILENO, &options, &stats, &error);
+    } else if (status == DW_OK) {
+        status = dw_actor_freeze(actor, path, &options, &stats, &error);
+    }
+    dw_actor_destroy(actor);
+    if (status != DW_OK) {
+        return fail(&error);
+    }
+    return r->json && !pipe
+               ? print_json(json_pack("{s:s, s:s, s:s, s:I}", "id", id, "path", path, "identity",
+                                      stats.identity, "file_bytes", (json_int_t)stats.file_bytes))
+               : 0;
+}
+
+static int import_one(request *r, const char *none)
+{
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw_error error;
+    (void)none;
+    const dw_kv_type *kv_type = r->session.kv_type_given ? &r->session.kv_type : NULL;
+    const char *path = r->spooled[0] != '\0' ? r->spooled : r->args[0];
+    dw_status status = dw_cli_actors_import(&r->actors, path, kv_type, id, &error);
+    return status == DW_OK ? print_id(r, id) : fail(&error);
+}
+
+static int verify(request *r, const char *id)
+{
+    dw_error error;
+    dw_cli_verdict verdict;
+    const char *message = r->message != NULL ? r->message : "";
+    if (dw_cli_actors_verify(&r->actors, id, message, &verdict, &error) != DW_OK) {
+        return fail(&error);
+    }
+    if (r->json) {
+        (void)print_json(json_pack("{s:s, s:b, s:I, s:I, s:s}", "id", id, "equal", verdict.equal,
+                                   "answer_bytes", (json_int_t)verdict.answer_bytes, "state_bytes",
+                                   (json_int_t)verdict.state_bytes, "difference", verdict.where));
+    } else if (verdict.equal) {
+        printf("equal: %llu bytes of answer, %llu bytes of state (KV cache, memory, samplers)\n",
+               (unsigned long long)verdict.answer_bytes, (unsigned long long)verdict.state_bytes);
+    } else {
+        printf("they differ: %s\n", verdict.where);
+    }
+    return verdict.equal ? 0 : 1;
+}
+
+static int diff(request *r, const char *id)
+{
+    dw_error error;
+    json_t *about = NULL;
+    char other[DW_ACTOR_ID_CHARS + 1];
+    dw_status status = dw_store_find(r->actors.store, r->args[1], other, &error);
+    if (status == DW_OK) {
+        status = dw_cli_actors_diff(&r->actors, id, other, &about, &error);
+    }
+    return status == DW_OK ? print_json(about) : fail(&error);
+}
+
+static int stop(request *r, const char *id)
+{
+    dw_error error;
+    return dw_store_stop(r->actors.store, id, &error) == DW_OK ? 0 : fail(&error);
+}
+
+static int spawn_without_id(request *r, const char *none)
+{
+    (void)none;
+    return spawn(r);
+}
+
+static int list_without_id(request *r, const char *none)
+{
+    (void)none;
+    return list(r);
+}
+
+typedef struct subcommand {
+    const char *name;
+    int (*run)(request *r, const char *id);
+    int arg_count;
+    bool takes_id; /* its first argument */
+} subcommand;
+
+static const subcommand subcommands[] = {
+    {"spawn", spawn_without_id, 0, false},
+    {"send", send_to, 2, true},
+    {"list", list_without_id, 0, false},
+    {"show", show, 1, true},
+    {"run", run_all, 0, false},
+    {"freeze", freeze, 1, true},
+    {"thaw", thaw, 1, true},
+    {"fork", fork_one, 1, true},
+    {"export", export_one, 2, true},
+    {"import", import_one, 1, false},
+    {"verify", verify, 1, true},
+    {"diff", diff, 2, true},
+    {"stop", stop, 1, true},
+};
+
+/* ---- the command line -------------------------------------------------------------------- */
+
+static dw_status take_option(request *r, int option, const char *value, dw_error *err)
+{
+    switch (option) {
+    case OPT_STATE:
+        r->state = value;
+        return DW_OK;
+    case OPT_GUEST:
+        r->session.guest = value;
+        return DW_OK;
+    case OPT_BY_HASH:
+        r->by_hash = true;
+        return DW_OK;
+    case OPT_MESSAGE:
+        r->message = value;
+        return DW_OK;
+    case OPT_ENV:
+        return dw_cli_session_env_text(&r->session, value, err);
+    case 'j':
+        r->json = true;
+        return DW_OK;
+    default:
+        return dw_cli_session_option(&r->session, option, value, err);
+    }
+}
+
+static int perform(request *r, const char *name)
+{
+    char id[DW_ACTOR_ID_CHARS + 1] = "";
+    dw_error error;
+    const subcommand *chosen = NULL;
+    for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++) {
+        chosen = strcmp(subcommands[i].name, name) == 0 ? &subcommands[i] : chosen;
+    }
+    if (chosen == NULL) {
+        return dw_cli_fail(DW_CLI_USAGE, "actor: no command '%s'; `driftwood actor --help`", name);
+    }
+    if (r->arg_count != chosen->arg_count) {
+        return dw_cli_fail(DW_CLI_USAGE, "actor %s takes %d arguments, %d were given", name,
+                           chosen->arg_count, r->arg_count);
+    }
+    dw_status status = DW_OK;
+    if (chosen->run == import_one && strcmp(r->args[0], "-") == 0) {
+        /* Before the folder is locked: what writes the pipe may work in it. */
+        status = dw_cli_spool(r->spooled, sizeof r->spooled, &error);
+    }
+    if (status == DW_OK) {
+        status = dw_cli_actors_open(&r->actors, r->state, &r->session, &error);
+    }
+    if (status == DW_OK && chosen->takes_id) {
+        status = dw_store_find(r->actors.store, r->args[0], id, &error);
+    }
+    int exit_code = status == DW_OK ? chosen->run(r, id) : fail(&error);
+    dw_cli_actors_close(&r->actors);
+    if (r->spooled[0] != '\0') {
+        (void)unlink(r->spooled);
+    }
+    return exit_code;
+}
+
+int dw_cli_actor(int argc, char **argv)
+{
+    static const struct option options[] = {DW_CLI_SESSION_OPTIONS,
+                                            {"state", required_argument, NULL, OPT_STATE},
+                                            {"guest", required_argument, NULL, OPT_GUEST},
+                                            {"by-hash", no_argument, NULL, OPT_BY_HASH},
+                                            {"message", required_argument, NULL, OPT_MESSAGE},
+                                            {"env", required_argument, NULL, OPT_ENV},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    request *r = dw_alloc(1, sizeof *r);
+    dw_error error;
+    int exit_code = 0;
+    int option;
+    if (r == NULL) {
+        return dw_cli_fail(1, "no memory");
+    }
+    while ((option = getopt_long(argc, argv, "hj", options, NULL)) != -1) {
+        if (option == 'h') {
+            (void)fputs(usage, stdout);
+            (void)fputs(usage_of_guests, stdout);
+            goto out;
+        }
+        if (option == '?') {
+            exit_code = DW_CLI_USAGE;
+            goto out;
+        }
+        if (take_option(r, option, optarg, &error) != DW_OK) {
+            exit_code = dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
+            goto out;
+        }
+    }
+    if (optind == argc) {
+        exit_code = dw_cli_fail(DW_CLI_USAGE, "actor: no command; `driftwood actor --help`");
+        goto out;
+    }
+    r->args = argv + optind + 1;
+    r->arg_count = argc - optind - 1;
+    exit_code = perform(r, argv[optind]);
+out:
+    dw_cli_session_release(&r->session);
+    dw_free(r);
+    return exit_code;
+}

@@ -1,0 +1,287 @@
+/* Looking at actors: what one consists of, how two differ, whether a thawed one goes on alike. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actor/actor.h"
+#include "actor/instance_state.h"
+#include "actor/snapshot_file.h"
+#include "base/alloc.h"
+#include "cli/actor_state.h"
+#include "engine/context.h"
+
+#define BLOCKS_LISTED 64
+
+static void put(json_t *object, const char *key, json_t *value)
+{
+    (void)json_object_set_new(object, key, value);
+}
+
+/* ---- show -------------------------------------------------------------------------------- */
+
+static dw_status add_file(json_t *files, const char *path, bool last, json_t **actor, dw_error *err)
+{
+    dw_snapshot_file *file = NULL;
+    dw_status status = dw_snapshot_file_open(&file, path, 0, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    const char *name = strrchr(path, '/');
+    const char *kind = dw_snapshot_file_meta(file, "kind");
+    const char *about = dw_snapshot_file_meta(file, "actor");
+    (void)json_array_append_new(
+        files, json_pack("{s:s, s:s, s:s, s:I}", "file", name != NULL ? name + 1 : path, "kind",
+                         kind != NULL ? kind : "full", "identity", dw_snapshot_file_identity(file),
+                         "bytes", (json_int_t)dw_snapshot_file_bytes(file)));
+    if (last && about != NULL) {
+        *actor = json_loads(about, JSON_REJECT_DUPLICATES, NULL);
+        const char *module = dw_snapshot_file_meta(file, "module");
+        put(*actor, "module", json_string(module != NULL ? module : ""));
+    }
+    dw_snapshot_file_close(file);
+    return DW_OK;
+}
+
+dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **about, dw_error *err)
+{
+    const char *const *paths;
+    size_t count;
+    json_t *files = json_array();
+    json_t *actor = NULL;
+    dw_store_facts facts;
+    *about = NULL;
+    dw_status status = dw_store_describe(actors->store, id, &facts, err);
+    if (status == DW_OK) {
+        status = dw_store_paths(actors->store, id, &paths, &count, err);
+    }
+    for (size_t i = 0; status == DW_OK && i < count; i++) {
+        status = add_file(files, paths[i], i + 1 == count, &actor, err);
+    }
+    if (status == DW_OK && actor == NULL) {
+        status = dw_fail(err, DW_E_FORMAT, "actor %s: its snapshot tells nothing of it", id);
+    }
+    if (status != DW_OK) {
+        json_decref(files);
+        json_decref(actor);
+        return status;
+    }
+    put(actor, "id", json_string(id));
+    put(actor, "files", files);
+    put(actor, "waiting", json_integer((json_int_t)facts.waiting));
+    put(actor, "done", json_integer((json_int_t)facts.done));
+    *about = actor;
+    return DW_OK;
+}
+
+static const char *text_in(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text != NULL ? text : "?";
+}
+
+static long long number_in(const json_t *object, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(object, key));
+}
+
+void dw_cli_actors_print(const json_t *about)
+{
+    size_t i;
+    const json_t *item;
+    printf("id        %s\nmodule    %s\n", text_in(about, "id"), text_in(about, "module"));
+    json_array_foreach(json_object_get(about, "models"), i, item)
+    {
+        printf("model     %s, %s\n", text_in(item, "name"), text_in(item, "fingerprint"));
+    }
+    json_array_foreach(json_object_get(about, "memories"), i, item)
+    {
+        printf("memory    %lld pages of 64 KiB\n", (long long)json_integer_value(item));
+    }
+    json_array_foreach(json_object_get(about, "open"), i, item)
+    {
+        if (strcmp(text_in(item, "kind"), "context") == 0) {
+            printf("context   %lld of %lld tokens, %s\n", number_in(item, "length"),
+                   number_in(item, "tokens_max"), text_in(item, "kv_type"));
+        }
+    }
+    printf("messages  %lld done, %lld waiting\n", number_in(about, "done"),
+           number_in(about, "waiting"));
+    json_array_foreach(json_object_get(about, "files"), i, item)
+    {
+        printf("file      %s, %s, %lld bytes\n", text_in(item, "file"), text_in(item, "identity"),
+               number_in(item, "bytes"));
+    }
+}
+
+/* ---- diff -------------------------------------------------------------------------------- */
+
+static json_t *compare_memory(dw_actor *left, dw_actor *right)
+{
+    dw_region *regions[] = {dw_state_memory(left->instance, 0),
+                            dw_state_memory(right->instance, 0)};
+    size_t bytes[] = {dw_region_committed_bytes(regions[0]), dw_region_committed_bytes(regions[1])};
+    size_t both = bytes[0] < bytes[1] ? bytes[0] : bytes[1];
+    const unsigned char *a = dw_region_base(regions[0]);
+    const unsigned char *b = dw_region_base(regions[1]);
+    json_t *list = json_array();
+    size_t differ = 0;
+    for (size_t at = 0; at < both; at += DW_IMAGE_BLOCK_BYTES) {
+        if (memcmp(a + at, b + at, DW_IMAGE_BLOCK_BYTES) != 0 && differ++ < BLOCKS_LISTED) {
+            (void)json_array_append_new(list, json_integer((json_int_t)at));
+        }
+    }
+    return json_pack("{s:[I, I], s:i, s:I, s:o}", "bytes", (json_int_t)bytes[0],
+                     (json_int_t)bytes[1], "block_bytes", (int)DW_IMAGE_BLOCK_BYTES,
+                     "blocks_that_differ", (json_int_t)differ, "first_at", list);
+}
+
+static const dw_context *context_at(const dw_handle_table *table, size_t slot, uint16_t generation)
+{
+    const dw_handle_slot *found = slot < table->capacity ? &table->slots[slot] : NULL;
+    return found != NULL && found->object != NULL && found->kind == DW_HANDLE_CONTEXT &&
+                   found->generation == generation
+               ? found->object
+               : NULL;
+}
+
+static json_t *compare_contexts(dw_actor *left, dw_actor *right)
+{
+    const dw_handle_table *a = dw_instance_handles(left->instance);
+    const dw_handle_table *b = dw_instance_handles(right->instance);
+    json_t *list = json_array();
+    for (size_t i = 0; i < a->capacity; i++) {
+        const dw_context *ours = context_at(a, i, a->slots[i].generation);
+        const dw_context *theirs = ours != NULL ? context_at(b, i, a->slots[i].generation) : NULL;
+        if (ours == NULL) {
+            continue;
+        }
+        uint32_t lengths[] = {dw_context_length(ours),
+                              theirs != NULL ? dw_context_length(theirs) : 0};
+        uint32_t same = 0;
+        while (same < lengths[0] && same < lengths[1] &&
+               dw_context_tokens(ours)[same] == dw_context_tokens(theirs)[same]) {
+            same++;
+        }
+        (void)json_array_append_new(
+            list, json_pack("{s:I, s:[I, I], s:I}", "context",
+                            (json_int_t)dw_handle_number(i, a->slots[i].generation), "tokens",
+                            (json_int_t)lengths[0], (json_int_t)lengths[1], "tokens_in_common",
+                            (json_int_t)same));
+    }
+    return list;
+}
+
+dw_status dw_cli_actors_diff(dw_cli_actors *actors, const char *left, const char *right,
+                             json_t **about, dw_error *err)
+{
+    dw_actor *both[] = {NULL, NULL};
+    *about = NULL;
+    dw_status status = dw_store_thaw(actors->store, left, NULL, &both[0], NULL, err);
+    if (status == DW_OK) {
+        status = dw_store_thaw(actors->store, right, NULL, &both[1], NULL, err);
+    }
+    if (status == DW_OK) {
+        *about = json_pack("{s:[s, s], s:o, s:o}", "actors", left, right, "memory",
+                           compare_memory(both[0], both[1]), "contexts",
+                           compare_contexts(both[0], both[1]));
+    }
+    dw_actor_destroy(both[0]);
+    dw_actor_destroy(both[1]);
+    return status;
+}
+
+/* ---- verify ------------------------------------------------------------------------------ */
+
+typedef struct said {
+    unsigned char *bytes; /* [count] */
+    size_t count;
+} said;
+
+static ptrdiff_t collect(void *user, const unsigned char *bytes, size_t count)
+{
+    said *to = user;
+    unsigned char *grown = dw_realloc(to->bytes, to->count + count, 1);
+    if (grown == NULL) {
+        return -1;
+    }
+    memcpy(grown + to->count, bytes, count);
+    to->bytes = grown;
+    to->count += count;
+    return (ptrdiff_t)count;
+}
+
+/* All of an actor's state, by its snapshot's identity: the hash of everything in it. */
+static dw_status identity_of(dw_actor *actor, const char *path, dw_freeze_stats *stats,
+                             dw_error *err)
+{
+    return dw_actor_freeze(actor, path, NULL, stats, err);
+}
+
+static dw_status ask(dw_actor *actor, const char *message, said *answer, dw_error *err)
+{
+    dw_status status = dw_actor_send(actor, NULL, message, strlen(message), err);
+    while (status == DW_OK && dw_actor_waiting(actor) > 0) {
+        status = dw_actor_receive(actor, collect, answer, err);
+    }
+    return status;
+}
+
+static dw_status compare(dw_actor *const *pair, const char *message, const char *path,
+                         dw_cli_verdict *verdict, dw_error *err)
+{
+    said answers[2] = {{NULL, 0}, {NULL, 0}};
+    dw_freeze_stats stats[2];
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < 2 && status == DW_OK; i++) {
+        status = ask(pair[i], message, &answers[i], err);
+        if (status == DW_OK) {
+            status = identity_of(pair[i], path, &stats[i], err);
+        }
+    }
+    if (status == DW_OK) {
+        bool answer = answers[0].count == answers[1].count &&
+                      (answers[0].count == 0 ||
+                       memcmp(answers[0].bytes, answers[1].bytes, answers[0].count) == 0);
+        bool state = strcmp(stats[0].identity, stats[1].identity) == 0;
+        *verdict = (dw_cli_verdict){.equal = answer && state,
+                                    .answer_bytes = answers[0].count,
+                                    .state_bytes = stats[0].kv_bytes + stats[0].memory_bytes};
+        (void)snprintf(verdict->where, sizeof verdict->where, "%s",
+                       !answer  ? "the answers"
+                       : !state ? "the state behind equal answers (a guest that reads the clock, "
+                                  "say)"
+                                : "");
+    }
+    dw_free(answers[0].bytes);
+    dw_free(answers[1].bytes);
+    return status;
+}
+
+dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const char *message,
+                               dw_cli_verdict *verdict, dw_error *err)
+{
+    char path[DW_CLI_PATH_MAX];
+    const char *list[] = {path};
+    dw_actor *pair[] = {NULL, NULL};
+    *verdict = (dw_cli_verdict){.equal = false};
+    (void)snprintf(path, sizeof path, "%s/.verify-%ld", actors->path, (long)getpid());
+    dw_status status = dw_store_thaw(actors->store, id, NULL, &pair[0], NULL, err);
+    if (status == DW_OK) {
+        status = dw_actor_freeze(pair[0], path, NULL, NULL, err);
+    }
+    if (status == DW_OK) {
+        dw_thaw_options options = {.paths = list,
+                                   .path_count = 1,
+                                   .models = actors->models,
+                                   .model_count = actors->model_count};
+        status = dw_actor_thaw(&pair[1], actors->engine, &options, NULL, err);
+    }
+    if (status == DW_OK) {
+        status = compare(pair, message, path, verdict, err);
+    }
+    dw_actor_destroy(pair[0]);
+    dw_actor_destroy(pair[1]);
+    (void)unlink(path);
+    return status;
+}

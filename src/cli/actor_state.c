@@ -1,0 +1,251 @@
+#include "cli/actor_state.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actor/guest_instance.h"
+#include "base/alloc.h"
+#include "base/os.h"
+#include "model/fingerprint.h"
+
+#define IMPORT_PIECE ((size_t)1 << 20)
+
+/* ---- models and guests ------------------------------------------------------------------- */
+
+static dw_status keep_model(dw_cli_actors *actors, const char *path, dw_model **model,
+                            dw_error *err)
+{
+    if (actors->model_count == DW_CLI_MODELS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "more than %d models at a time", DW_CLI_MODELS_MAX);
+    }
+    dw_status status = dw_model_open(model, actors->engine, path, err);
+    if (status == DW_OK) {
+        actors->models[actors->model_count++] = *model;
+    }
+    return status;
+}
+
+/* The file in the cache with this fingerprint; false: there is none. */
+static bool find_in_cache(const char *fingerprint, char *path, size_t capacity)
+{
+    char folder[DW_CLI_PATH_MAX];
+    DIR *list = dw_cli_model_folder(folder, sizeof folder, NULL) == DW_OK ? opendir(folder) : NULL;
+    bool found = false;
+    for (struct dirent *entry = NULL; list != NULL && !found && (entry = readdir(list)) != NULL;) {
+        const char *end = strstr(entry->d_name, ".gguf");
+        char own[DW_FINGERPRINT_BYTES];
+        dw_gguf *gguf = NULL;
+        if (end == NULL || end[5] != '\0' ||
+            (size_t)snprintf(path, capacity, "%s/%s", folder, entry->d_name) >= capacity ||
+            dw_gguf_open(&gguf, path, NULL) != DW_OK) {
+            continue;
+        }
+        found = dw_gguf_fingerprint(gguf, own, NULL) == DW_OK && strcmp(own, fingerprint) == 0;
+        dw_gguf_close(gguf);
+    }
+    if (list != NULL) {
+        (void)closedir(list);
+    }
+    return found;
+}
+
+static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err)
+{
+    dw_cli_actors *actors = user;
+    char path[DW_CLI_PATH_MAX];
+    char own[DW_FINGERPRINT_BYTES] = "";
+    dw_status status = DW_OK;
+    if (actors->named != NULL && actors->model_count == 0) {
+        status = dw_cli_find_model(path, sizeof path, actors->named, err);
+        if (status == DW_OK) {
+            status = keep_model(actors, path, model, err);
+        }
+    }
+    for (size_t i = 0; i < actors->model_count && status == DW_OK; i++) {
+        status = dw_model_fingerprint(actors->models[i], own, err);
+        if (status == DW_OK && strcmp(own, fingerprint) == 0) {
+            *model = actors->models[i];
+            return DW_OK;
+        }
+    }
+    if (status == DW_OK && find_in_cache(fingerprint, path, sizeof path)) {
+        return keep_model(actors, path, model, err);
+    }
+    return status != DW_OK ? status
+                           : dw_fail(err, DW_E_NOT_FOUND,
+                                     "the actor's model '%.80s' (%.60s) is neither in the cache "
+                                     "nor given by --model",
+                                     name, fingerprint);
+}
+
+static dw_status open_guest(dw_cli_actors *actors, const char *name, dw_module **module,
+                            dw_error *err)
+{
+    char path[DW_CLI_PATH_MAX];
+    if (actors->module_count == DW_CLI_MODELS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "more than %d guests at a time", DW_CLI_MODELS_MAX);
+    }
+    dw_status status = dw_cli_find_guest(path, sizeof path, name, err);
+    if (status == DW_OK) {
+        status = dw_module_open(module, actors->engine, path, err);
+    }
+    if (status == DW_OK) {
+        actors->modules[actors->module_count++] = *module;
+    }
+    return status;
+}
+
+/* For actors that spawn others: guests that came along, no files. */
+static dw_status find_guest(void *user, const char *name, dw_module **module, dw_error *err)
+{
+    if (strchr(name, '/') != NULL) {
+        return dw_fail(err, DW_E_DENIED, "guest '%.80s': actors spawn guests by bare names", name);
+    }
+    return open_guest(user, name, module, err);
+}
+
+static void tell_problem(void *user, const char *id, const dw_error *problem)
+{
+    (void)user;
+    (void)fprintf(stderr, "driftwood: actor %s: %s\n", id, problem->message);
+}
+
+static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
+{
+    (void)user;
+    return fwrite(bytes, 1, count, stderr) == count ? (ptrdiff_t)count : -1;
+}
+
+/* ---- opening ---------------------------------------------------------------------------- */
+
+static dw_status state_folder(const char *state, char **path, dw_error *err)
+{
+    char text[DW_CLI_PATH_MAX];
+    const char *home = getenv("HOME");
+    const char *given = getenv("XDG_STATE_HOME");
+    int length;
+    if (state != NULL) {
+        length = snprintf(text, sizeof text, "%s", state);
+    } else if (given != NULL && given[0] == '/') {
+        length = snprintf(text, sizeof text, "%s/driftwood", given);
+    } else if (home != NULL && home[0] != '\0') {
+        length = snprintf(text, sizeof text, "%s/.local/state/driftwood", home);
+    } else {
+        return dw_fail(err, DW_E_NOT_FOUND, "no state folder: give --state, or set HOME");
+    }
+    if (length < 0 || (size_t)length >= sizeof text) {
+        return dw_fail(err, DW_E_LIMIT, "the state folder's path is too long");
+    }
+    *path = dw_strdup(text);
+    return *path != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a path");
+}
+
+dw_status dw_cli_actors_open(dw_cli_actors *actors, const char *state,
+                             const dw_cli_session *session, dw_error *err)
+{
+    dw_engine_options engine = {.device = session->device, .threads = session->threads};
+    *actors = (dw_cli_actors){.named = session->model};
+    dw_status status = state_folder(state, &actors->path, err);
+    if (status == DW_OK) {
+        status = dw_engine_create(&actors->engine, &engine, err);
+    }
+    if (status == DW_OK) {
+        dw_store_options options = {.path = actors->path,
+                                    .find_model = find_model,
+                                    .find_guest = find_guest,
+                                    .on_problem = tell_problem,
+                                    .on_stderr = on_stderr,
+                                    .user = actors};
+        status = dw_store_open(&actors->store, actors->engine, &options, err);
+    }
+    return status;
+}
+
+void dw_cli_actors_close(dw_cli_actors *actors)
+{
+    dw_store_close(actors->store);
+    for (size_t i = 0; i < actors->module_count; i++) {
+        dw_module_unref(actors->modules[i]);
+    }
+    for (size_t i = 0; i < actors->model_count; i++) {
+        dw_model_unref(actors->models[i]);
+    }
+    dw_engine_destroy(actors->engine);
+    dw_free(actors->path);
+}
+
+/* ---- new actors -------------------------------------------------------------------------- */
+
+dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
+                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
+{
+    dw_module *module = NULL;
+    dw_model *model = NULL;
+    char path[DW_CLI_PATH_MAX];
+    const char *args[] = {session->guest};
+    dw_status status = open_guest(actors, session->guest, &module, err);
+    if (status == DW_OK && (session->model != NULL || dw_module_imports_any(module, "model_"))) {
+        status = dw_cli_find_model(path, sizeof path, session->model, err);
+        if (status == DW_OK) {
+            status = keep_model(actors, path, &model, err);
+        }
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_actor_options options = {.instance = {.models = &model,
+                                             .model_count = model != NULL,
+                                             .args = args,
+                                             .arg_count = 1,
+                                             .env_names = session->env_names,
+                                             .env_values = session->env_values,
+                                             .env_count = session->env_count,
+                                             .memory_bytes_max = session->memory_bytes_max,
+                                             .context_tokens_max = session->context_tokens_max,
+                                             .kv_type = session->kv_type,
+                                             .timeout_ms = session->timeout_ms}};
+    return dw_store_spawn(actors->store, module, &options, id, err);
+}
+
+dw_status dw_cli_spool(char *path, size_t capacity, dw_error *err)
+{
+    dw_status status = DW_OK;
+    uint64_t at = 0;
+    size_t got = 0;
+    (void)snprintf(path, capacity, "/tmp/driftwood-import-XXXXXX");
+    int fd = mkstemp(path);
+    unsigned char *piece = dw_alloc(IMPORT_PIECE, 1);
+    if (fd < 0 || piece == NULL) {
+        path[0] = '\0';
+        status = dw_fail(err, fd < 0 ? DW_E_IO : DW_E_MEMORY,
+                         "standard input cannot be kept in a file of /tmp");
+    }
+    while (status == DW_OK && (got = fread(piece, 1, IMPORT_PIECE, stdin)) > 0) {
+        status = dw_os_write_at(fd, at, piece, got, err);
+        at += got;
+    }
+    dw_free(piece);
+    dw_os_close(fd);
+    return status;
+}
+
+dw_status dw_cli_actors_import(dw_cli_actors *actors, const char *path, const dw_kv_type *kv_type,
+                               char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
+{
+    dw_actor *actor = NULL;
+    dw_thaw_options options = {.paths = &path,
+                               .path_count = 1,
+                               .find_model = find_model,
+                               .find_user = actors,
+                               .kv_type = kv_type};
+    dw_status status = dw_actor_thaw(&actor, actors->engine, &options, NULL, err);
+    if (status == DW_OK) {
+        status = dw_store_add(actors->store, actor, id, err);
+    }
+    dw_actor_destroy(actor);
+    return status;
+}

@@ -1,0 +1,52 @@
+/* What `driftwood actor` works with: an engine, a store, and the models it has found. */
+#ifndef DW_CLI_ACTOR_STATE_H
+#define DW_CLI_ACTOR_STATE_H
+
+#include <jansson.h>
+
+#include "cli/session.h"
+
+#define DW_CLI_MODELS_MAX 16
+
+typedef struct dw_cli_actors {
+    dw_engine *engine;
+    dw_store *store;
+    const char *named; /* --model; NULL: found by fingerprint among those in the cache */
+    char *path;        /* of the state folder */
+    dw_model *models[DW_CLI_MODELS_MAX]; /* [model_count], loaded so far */
+    size_t model_count;
+    dw_module *modules[DW_CLI_MODELS_MAX]; /* [module_count], of guests by name */
+    size_t module_count;
+} dw_cli_actors;
+
+/* `state` NULL: the default folder. */
+dw_status dw_cli_actors_open(dw_cli_actors *actors, const char *state,
+                             const dw_cli_session *session, dw_error *err);
+void dw_cli_actors_close(dw_cli_actors *actors);
+
+dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
+                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* Standard input as a file, its name in `path`: snapshots are read out of order. */
+dw_status dw_cli_spool(char *path, size_t capacity, dw_error *err);
+dw_status dw_cli_actors_import(dw_cli_actors *actors, const char *path, const dw_kv_type *kv_type,
+                               char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+
+/* What an actor consists of; `*about` is the caller's. */
+dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **about, dw_error *err);
+void dw_cli_actors_print(const json_t *about);
+/* How two actors differ. */
+dw_status dw_cli_actors_diff(dw_cli_actors *actors, const char *left, const char *right,
+                             json_t **about, dw_error *err);
+
+typedef struct dw_cli_verdict {
+    bool equal;
+    uint64_t answer_bytes;
+    uint64_t state_bytes;
+    char where[160]; /* they differ; "" */
+} dw_cli_verdict;
+/* Run two copies of the actor on the same message, one of them frozen to a file and thawed from it
+ * before, and compare answers and state. The actor in the folder stays as it is. */
+dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const char *message,
+                               dw_cli_verdict *verdict, dw_error *err);
+
+#endif

@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""`driftwood actor` as people use it: actors in a state folder, across processes, pipes and kills.
+
+Called by ctest with the source and the build folder; the default model is in DW_TEST_MODEL_DIR.
+"""
+import json
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SOURCE, BUILD = sys.argv[1:3]
+PROGRAM = os.path.join(BUILD, "driftwood")
+MODEL_DIR = os.environ.get("DW_TEST_MODEL_DIR", os.path.expanduser("~/.cache/driftwood"))
+MODEL = os.path.join(MODEL_DIR, "SmolLM2-135M-Instruct.Q4_1.gguf")
+TALKER = os.path.join(BUILD, "guests", "actor_talker.wasm")
+CHAT = ["--guest", "chat", "--model", MODEL, "--max-tokens", "16", "--temp", "0"]
+KILLS = int(os.environ.get("DW_TEST_KILLS", "40"))  # 200 of them take a minute
+
+
+class Actors(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.state = os.path.join(self.folder.name, "state")
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def run_raw(self, *args, state=None, **more):
+        return subprocess.run([PROGRAM, "actor", *args, "--state", state or self.state,
+                               "--threads", "1"], capture_output=True, timeout=120, check=False,
+                              **more)
+
+    def run_good(self, *args, **more):
+        done = self.run_raw(*args, **more)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        return done.stdout
+
+    def talker(self):
+        return self.run_good("spawn", "--guest", TALKER, "--model", MODEL).decode().strip()
+
+    def add(self, actor, number, **more):
+        answer = self.run_good("send", actor, f"+{number}", **more)
+        return struct.unpack("<I", answer[:4])[0]
+
+    def assert_fails(self, text, *args, code=1, **more):
+        done = self.run_raw(*args, **more)
+        self.assertEqual(done.returncode, code, done.stdout)
+        self.assertRegex(done.stderr.decode(), text)
+        self.assertEqual(done.stderr.count(b"\n"), 1)
+
+    def test_life(self):
+        actor = self.talker()
+        self.assertRegex(actor, "^[0-9a-f]{16}$")
+        self.assertEqual([self.add(actor, n) for n in (1, 2, 3)], [1, 3, 6])
+        self.assertEqual(self.add(actor[:6], 4), 10)
+        child = self.run_good("fork", actor).decode().strip()
+        self.assertEqual(self.add(child, 5), 15)
+        self.assertEqual(self.add(actor, 1), 11)
+        listed = json.loads(self.run_good("list", "--json"))
+        self.assertEqual(sorted(item["id"] for item in listed), sorted([actor, child]))
+        self.assertEqual({item["done"] for item in listed}, {5, 1})
+        self.run_good("freeze", actor)
+        shown = json.loads(self.run_good("show", actor, "--json"))
+        self.assertEqual([file["kind"] for file in shown["files"]], ["full"])
+        self.assertEqual(shown["id"], actor)
+        self.assertEqual(self.add(actor, 1), 12)
+        self.run_good("stop", child)
+        self.assert_fails("no actor", "send", child, "+1")
+        self.assertEqual(self.add(actor, 1), 13)
+
+    def test_chat_goes_on_in_other_processes(self):
+        actor = self.run_good("spawn", *CHAT).decode().strip()
+        first = self.run_good("send", actor, "What is the capital of France?").decode()
+        self.assertIn("Paris", first)
+        moved = os.path.join(self.folder.name, "moved.snapshot")
+        self.run_good("export", actor, moved)
+        other = os.path.join(self.folder.name, "elsewhere")
+        copy = self.run_good("import", moved, "--model", MODEL, state=other).decode().strip()
+        question = "And of Italy?"
+        here = self.run_good("send", actor, question)
+        there = self.run_good("send", copy, question, "--model", MODEL, state=other)
+        self.assertEqual(here, there)
+        self.assertIn(b"Rome", here)
+        answer = json.loads(self.run_good("verify", actor, "--message", "And of Spain?", "--json"))
+        self.assertTrue(answer["equal"], answer)
+        checked = subprocess.run([PROGRAM, "check", moved], capture_output=True, check=False)
+        self.assertEqual(checked.returncode, 0, checked.stdout)
+        differs = json.loads(self.run_good("diff", actor, actor))
+        self.assertEqual(differs["memory"]["blocks_that_differ"], 0)
+
+    def test_pipes(self):
+        actor = self.talker()
+        self.add(actor, 7)
+        out = self.run_good("export", actor, "-")
+        copy = self.run_good("import", "-", input=out).decode().strip()
+        self.assertNotEqual(copy, actor)
+        self.assertEqual(self.add(copy, 1), 8)
+        bare = self.run_good("export", actor, "-", "--by-hash")
+        self.assertLess(len(bare), len(out))
+        elsewhere = os.path.join(self.folder.name, "elsewhere")
+        self.assert_fails("by hash only", "import", "-", input=bare, state=elsewhere)
+
+    def test_effects(self):
+        actor = self.talker()
+        self.add(actor, 100)
+        self.run_good("send", actor, "F5")
+        self.run_good("send", actor, "M20")
+        self.run_good("send", actor, "S3")
+        self.run_good("send", actor, "T9")
+        listed = json.loads(self.run_good("list", "--json"))
+        self.assertEqual(len(listed), 3)
+        self.assertEqual({item["waiting"] for item in listed}, {0})
+        self.run_good("run")
+        values = sorted(self.add(item["id"], 0) for item in listed)
+        self.assertEqual(values, [3, 109, 125])
+        self.run_good("send", actor, "X")
+        self.assertEqual(len(json.loads(self.run_good("list", "--json"))), 2)
+
+    def test_bad_input(self):
+        actor = self.talker()
+        self.assertEqual(self.add(actor, 1), 1)
+        self.assert_fails("unreachable", "send", actor, "!")
+        self.assertEqual(self.add(actor, 1), 2)  # as it was before
+        self.assert_fails("no such handle", "send", actor, "e")
+        self.assertEqual(self.add(actor, 1), 3)
+        self.assert_fails("no actor's id", "send", "xyz", "hello")
+        self.assert_fails("driftwood_receive", "spawn", "--guest", "hello")
+        self.assert_fails("--guest is needed", "spawn", code=2)
+        self.assert_fails("takes 2 arguments", "send", actor, code=2)
+        self.assert_fails("no command", "dance", code=2)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(os.urandom(100000))
+            file.flush()
+            self.assert_fails("byte", "import", file.name)
+        self.assert_fails("No such file", "import", "/nonexistent/file")
+
+    def test_another_model_is_named(self):
+        actor = self.run_good("spawn", *CHAT).decode().strip()
+        self.run_good("send", actor, "Hello!")
+        moved = os.path.join(self.folder.name, "moved.snapshot")
+        self.run_good("export", actor, moved)
+        empty = dict(os.environ, XDG_CACHE_HOME=self.folder.name)
+        self.assert_fails("gguf1:", "import", moved, env=empty,
+                          state=os.path.join(self.folder.name, "elsewhere"))
+
+    def test_one_process_at_a_time(self):
+        actor = self.talker()
+        self.run_good("send", actor, "m")
+        with subprocess.Popen([PROGRAM, "actor", "send", actor, "n3000", "--state", self.state,
+                               "--threads", "1"], stdout=subprocess.DEVNULL) as busy:
+            lock = os.path.join(self.state, "lock")
+            until = time.monotonic() + 20
+            while time.monotonic() < until:
+                with open(lock) as file:
+                    if file.read().strip() == str(busy.pid):
+                        break
+                time.sleep(0.005)
+            self.assert_fails("another process.*" + str(busy.pid), "list")
+            busy.send_signal(signal.SIGKILL)
+        self.run_good("list")  # the lock went with its holder
+
+    def test_read_only_folder(self):
+        actor = self.talker()
+        if os.geteuid() == 0:
+            full = ["bash", "-c", "ulimit -f 64; trap '' XFSZ; exec \"$@\"", "-"]
+            done = subprocess.run([*full, PROGRAM, "actor", "freeze", actor, "--state", self.state],
+                                  capture_output=True, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"File too large", done.stderr)
+        else:
+            os.chmod(os.path.join(self.state, "actors", actor), 0o500)
+            self.assert_fails("Permission denied", "freeze", actor)
+            os.chmod(os.path.join(self.state, "actors", actor), 0o700)
+        self.assertEqual(self.add(actor, 1), 1)
+
+    def test_kills(self):
+        """kill -9 at random moments: each message is done wholly or waits, none is lost."""
+        actor = self.talker()
+        for number in (12, 1):
+            started = time.monotonic()
+            self.add(actor, number)
+            usual = time.monotonic() - started
+        total = 13
+        rng = random.Random(1)
+        cut = 0
+        for _ in range(KILLS):
+            with subprocess.Popen([PROGRAM, "actor", "send", actor, "+1", "--state", self.state,
+                                   "--threads", "1"], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL) as process:
+                time.sleep(rng.random() * usual * 1.2)
+                process.kill()
+            cut += process.returncode != 0
+            # Accepted or not; worked on or waiting: after `run` the count says which.
+            self.run_good("run")
+            now = self.add(actor, 0)
+            self.assertIn(now - total, (0, 1))
+            total = now
+        print(f"{cut} of {KILLS} were killed before their end")
+        self.assertGreater(cut, KILLS // 4)
+        leftovers = [name for name in os.listdir(os.path.join(self.state, "actors", actor))
+                     if not re.fullmatch(r"\d{8}-\d{12}\.(full|delta)\.snapshot|mail", name)]
+        self.assertEqual(leftovers, [])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
