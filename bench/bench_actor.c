@@ -1,0 +1,215 @@
+/* What whole actors cost, program and KV cache together: spawned, forked, frozen, thawed. The other
+ * side of thawing is computing the tokens again; of the rest there is none, since nobody else has
+ * them. The guest is tests/guest/actor_talker.c. Files are in the page cache but for what a freeze
+ * brings to the disk; the best of the rounds counts. Microseconds, less is better. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "common.h"
+#include "driftwood.h"
+#include "memory/memory_image.h"
+
+#define ROOM 256u /* tokens behind the depth */
+#define NAME_BYTES 4096
+#define MEMORY_BYTES ((size_t)1 << 20)
+
+typedef struct bench {
+    const bench_options *options;
+    dw_engine *engine;
+    dw_model *model;
+    dw_module *module;
+    char full[64];
+    char delta[64];
+} bench;
+
+static void must(dw_status status, const dw_error *err)
+{
+    if (status != DW_OK) {
+        bench_die(err->message);
+    }
+}
+
+static double us_since(uint64_t started)
+{
+    return (double)(dw_os_clock_ns() - started) / 1e3;
+}
+
+static void tell(dw_actor *actor, const char *format, ...) DW_PRINTF(2, 3);
+static void tell(dw_actor *actor, const char *format, ...)
+{
+    char text[64];
+    dw_error err = {.message = ""};
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    must(dw_actor_send(actor, NULL, text, (size_t)length, &err), &err);
+    must(dw_actor_receive(actor, NULL, NULL, &err), &err);
+}
+
+static dw_actor *spawn(const bench *b)
+{
+    dw_actor *actor = NULL;
+    dw_error err = {.message = ""};
+    dw_actor_options options = {.instance = {.models = (dw_model *const *)&b->model,
+                                             .model_count = 1,
+                                             .context_tokens_max = b->options->context}};
+    must(dw_actor_spawn(&actor, b->module, &options, &err), &err);
+    return actor;
+}
+
+static double time_spawn(const bench *b)
+{
+    uint64_t started = dw_os_clock_ns();
+    dw_actor *actor = spawn(b);
+    double took = us_since(started);
+    dw_actor_destroy(actor);
+    return took;
+}
+
+/* The first fork after work takes a picture of the memory; the next finds it. */
+static double time_fork(dw_actor *actor)
+{
+    dw_actor *child = NULL;
+    dw_error err = {.message = ""};
+    uint64_t started = dw_os_clock_ns();
+    must(dw_actor_fork(&child, actor, NULL, &err), &err);
+    double took = us_since(started);
+    dw_actor_destroy(child);
+    return took;
+}
+
+static double time_freeze(dw_actor *actor, const char *path, bool delta, dw_freeze_stats *stats)
+{
+    dw_error err = {.message = ""};
+    dw_freeze_options options = {.delta = delta};
+    uint64_t started = dw_os_clock_ns();
+    must(dw_actor_freeze(actor, path, &options, stats, &err), &err);
+    return us_since(started);
+}
+
+static dw_actor *thaw(const bench *b, const char *const *paths, size_t count, double *took)
+{
+    dw_actor *actor = NULL;
+    dw_error err = {.message = ""};
+    dw_thaw_options options = {.paths = paths,
+                               .path_count = count,
+                               .models = (dw_model *const *)&b->model,
+                               .model_count = 1,
+                               .module = b->module,
+                               .trusted = true};
+    uint64_t started = dw_os_clock_ns();
+    must(dw_actor_thaw(&actor, b->engine, &options, NULL, &err), &err);
+    *took = us_since(started);
+    return actor;
+}
+
+static double least(double a, double b)
+{
+    return a == 0.0 || b < a ? b : a;
+}
+
+static void at_depth(const bench *b, uint32_t depth)
+{
+    const char *const paths[] = {b->full, b->delta};
+    char row[64];
+    double took[6] = {0}; /* fork, fork again, freeze, delta, thaw, with the next token */
+    double once;
+    dw_freeze_stats stats[2];
+    dw_actor *actor = spawn(b);
+    tell(actor, "m");
+    uint64_t started = dw_os_clock_ns();
+    tell(actor, "n%u", depth);
+    double prefill = us_since(started);
+    for (int i = 0; i < b->options->rounds; i++) {
+        tell(actor, "+1"); /* its memory has changed */
+        took[0] = least(took[0], time_fork(actor));
+        took[1] = least(took[1], time_fork(actor));
+        took[2] = least(took[2], time_freeze(actor, b->full, false, &stats[0]));
+        dw_actor *thawed = thaw(b, paths, 1, &once);
+        took[4] = least(took[4], once);
+        dw_actor_destroy(thawed);
+        started = dw_os_clock_ns();
+        thawed = thaw(b, paths, 1, &once);
+        tell(thawed, "n1");
+        took[5] = least(took[5], us_since(started));
+        tell(thawed, "n63");
+        took[3] = least(took[3], time_freeze(thawed, b->delta, true, &stats[1]));
+        dw_actor_destroy(thawed);
+    }
+    static const char *const names[] = {"fork_after_work", "fork", "freeze",
+                                        "freeze_64_more",  "thaw", "thaw_and_next_token"};
+    for (size_t i = 0; i < 6; i++) {
+        (void)snprintf(row, sizeof row, "actor_%u_tokens_%s", depth, names[i]);
+        bench_row(row, "us", took[i], i >= 4 ? prefill : 0.0);
+    }
+    (void)snprintf(row, sizeof row, "actor_%u_tokens_file", depth);
+    bench_figure(row, "bytes", (double)stats[0].file_bytes);
+    (void)snprintf(row, sizeof row, "actor_%u_tokens_delta_file", depth);
+    bench_figure(row, "bytes", (double)stats[1].file_bytes);
+    dw_actor_destroy(actor);
+}
+
+/* A guest's memory alone: mapped from a file over fresh pages. */
+static void memory_alone(const bench *b)
+{
+    double took = 0.0;
+    int fd = -1;
+    dw_error err = {.message = ""};
+    dw_memory_image *image = NULL;
+    must(dw_os_memfd(&fd, "bench", MEMORY_BYTES, &err), &err);
+    must(dw_memory_image_of_file(&image, fd, 0, MEMORY_BYTES, &err), &err);
+    for (int i = 0; i < b->options->rounds * 10; i++) {
+        dw_region *region = NULL;
+        dw_region_options options = {
+            .reserve_bytes = MEMORY_BYTES, .commit_bytes = MEMORY_BYTES, .label = "bench"};
+        must(dw_region_create(&region, &options, &err), &err);
+        uint64_t started = dw_os_clock_ns();
+        must(dw_memory_image_map(image, region, &err), &err);
+        took = least(took, us_since(started));
+        dw_region_destroy(region);
+    }
+    bench_figure("memory_thaw_1_mib", "us", took);
+    dw_memory_image_unref(image);
+    dw_os_close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    bench_options options = {.rounds = 5, .context = 4096 + ROOM};
+    dw_error err = {.message = ""};
+    bench_read_options(&options, argc, argv, "Spawning, forking, freezing and thawing actors.");
+    if (options.context <= ROOM + 24) {
+        bench_die("--context: more than 280 is needed here");
+    }
+    bench b = {.options = &options};
+    dw_engine_options engine = {.device = "CPU", .threads = options.threads};
+    must(dw_engine_create(&b.engine, &engine, &err), &err);
+    must(dw_model_open(&b.model, b.engine, options.model, &err), &err);
+    must(dw_module_open(&b.module, b.engine, DW_TEST_GUESTS_DIR "/actor_talker.wasm", &err), &err);
+    (void)snprintf(b.full, sizeof b.full, "bench-actor-%ld.snapshot", (long)getpid());
+    (void)snprintf(b.delta, sizeof b.delta, "bench-actor-%ld.delta", (long)getpid());
+    bench_header();
+    double spawned = 0.0;
+    for (int i = 0; i < options.rounds * 10; i++) {
+        spawned = least(spawned, time_spawn(&b));
+    }
+    bench_figure("actor_spawn", "us", spawned);
+    memory_alone(&b);
+    if (bench_wants(&options, "actor_24_tokens")) {
+        at_depth(&b, 24);
+    }
+    if (bench_wants(&options, "actor_4096_tokens")) {
+        at_depth(&b, options.context - ROOM);
+    }
+    (void)unlink(b.full);
+    (void)unlink(b.delta);
+    dw_module_unref(b.module);
+    dw_model_unref(b.model);
+    dw_engine_destroy(b.engine);
+    return 0;
+}

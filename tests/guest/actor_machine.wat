@@ -1,0 +1,80 @@
+;; An actor that keeps state wherever WebAssembly has it. A message is 4 numbers of 32 bits: what to do,
+;; and three that say how. It answers a digest of all that it can reach. For test_actor_state.
+(module
+ (import "driftwood" "input" (func $input (param i32 i32) (result i32)))
+ (import "driftwood" "reply" (func $reply (param i32 i32) (result i32)))
+ (memory (export "memory") 2 40)
+ (memory $second 1 8)
+ (global $i (mut i32) (i32.const 1))
+ (global $l (mut i64) (i64.const 2))
+ (global $f (mut f32) (f32.const 3))
+ (global $d (export "d") (mut f64) (f64.const 4))
+ (global $v (mut v128) (v128.const i64x2 5 6))
+ (global $r (mut funcref) (ref.func $one))
+ (type $number (func (result i32)))
+ (func $one (type $number) (i32.const 11))
+ (func $two (type $number) (i32.const 22))
+ (func $three (type $number) (i32.add (global.get $i) (i32.const 33)))
+ (table $t 4 64 funcref)
+ (elem (table $t) (i32.const 0) func $one $two $three $one)
+ (func $mix (param $hash i32) (param $value i32) (result i32)
+  (i32.mul (i32.xor (local.get $hash) (local.get $value)) (i32.const 16777619)))
+ (func (export "driftwood_receive") (result i32)
+  (local $what i32) (local $a i32) (local $b i32) (local $c i32) (local $h i32) (local $k i32)
+  (drop (call $input (i32.const 0) (i32.const 16)))
+  (local.set $what (i32.load (i32.const 0))) (local.set $a (i32.load (i32.const 4)))
+  (local.set $b (i32.load (i32.const 8))) (local.set $c (i32.load (i32.const 12)))
+  (if (i32.eq (local.get $what) (i32.const 0)) (then
+   (memory.fill (i32.add (i32.const 64) (i32.rem_u (local.get $a) (i32.const 100000)))
+    (local.get $b) (i32.rem_u (local.get $c) (i32.const 30000)))))
+  (if (i32.eq (local.get $what) (i32.const 1)) (then
+   (drop (memory.grow (i32.rem_u (local.get $a) (i32.const 3))))))
+  (if (i32.eq (local.get $what) (i32.const 2)) (then
+   (global.set $i (i32.add (global.get $i) (local.get $a)))
+   (global.set $l (i64.add (global.get $l) (i64.extend_i32_u (local.get $b))))
+   (global.set $f (f32.add (global.get $f) (f32.convert_i32_s (local.get $c))))
+   (global.set $d (f64.mul (global.get $d) (f64.const 1.25)))
+   (global.set $v (i32x4.add (global.get $v) (i32x4.splat (local.get $a))))))
+  (if (i32.eq (local.get $what) (i32.const 3)) (then
+   (table.set $t (i32.rem_u (local.get $a) (table.size $t))
+    (table.get $t (i32.rem_u (local.get $b) (table.size $t))))))
+  (if (i32.eq (local.get $what) (i32.const 4)) (then
+   (drop (table.grow $t (ref.func $two) (i32.rem_u (local.get $a) (i32.const 2))))))
+  (if (i32.eq (local.get $what) (i32.const 5)) (then
+   (memory.fill $second (i32.rem_u (local.get $a) (i32.const 60000)) (local.get $b)
+    (i32.rem_u (local.get $c) (i32.const 5000)))
+   (drop (memory.grow $second (i32.rem_u (local.get $a) (i32.const 2))))))
+  (if (i32.eq (local.get $what) (i32.const 6)) (then
+   (global.set $r (table.get $t (i32.rem_u (local.get $a) (table.size $t))))
+   (table.set $t (i32.const 1) (global.get $r))))
+  (if (i32.eq (local.get $what) (i32.const 7)) (then
+   (table.set $t (i32.rem_u (local.get $a) (table.size $t)) (ref.null func))
+   (table.set $t (i32.const 0) (ref.func $three))))
+  (local.set $h (i32.const -2128831035))
+  (local.set $h (call $mix (local.get $h) (memory.size)))
+  (local.set $h (call $mix (local.get $h) (memory.size $second)))
+  (local.set $h (call $mix (local.get $h) (global.get $i)))
+  (local.set $h (call $mix (local.get $h) (i32.wrap_i64 (global.get $l))))
+  (local.set $h (call $mix (local.get $h) (i32.reinterpret_f32 (global.get $f))))
+  (local.set $h (call $mix (local.get $h) (i32.wrap_i64
+   (i64.shr_u (i64.reinterpret_f64 (global.get $d)) (i64.const 20)))))
+  (local.set $h (call $mix (local.get $h) (i32x4.extract_lane 2 (global.get $v))))
+  (local.set $h (call $mix (local.get $h) (table.size $t)))
+  (block $done (loop $next
+   (br_if $done (i32.ge_u (local.get $k) (table.size $t)))
+   (local.set $h (call $mix (local.get $h) (if (result i32)
+    (ref.is_null (table.get $t (local.get $k))) (then (i32.const 7))
+    (else (call_indirect $t (type $number) (local.get $k))))))
+   (local.set $k (i32.add (local.get $k) (i32.const 1))) (br $next)))
+  (local.set $k (i32.const 64))
+  (block $done (loop $next
+   (br_if $done (i32.ge_u (local.get $k) (i32.mul (memory.size) (i32.const 65536))))
+   (local.set $h (call $mix (local.get $h) (i32.load (local.get $k))))
+   (local.set $k (i32.add (local.get $k) (i32.const 4))) (br $next)))
+  (local.set $k (i32.const 0))
+  (block $done (loop $next
+   (br_if $done (i32.ge_u (local.get $k) (i32.mul (memory.size $second) (i32.const 65536))))
+   (local.set $h (call $mix (local.get $h) (i32.load $second (local.get $k))))
+   (local.set $k (i32.add (local.get $k) (i32.const 4))) (br $next)))
+  (i32.store (i32.const 0) (local.get $h))
+  (call $reply (i32.const 0) (i32.const 4))))
