@@ -7,6 +7,7 @@
 
 #include "actor/guest_instance.h"
 #include "actor/wasm_binary.h"
+#include "base/hash.h"
 #include "memory/wasm_memory.h"
 
 #define DW_IMPORT_MODULE "driftwood"
@@ -38,6 +39,7 @@ struct dw_module {
     dw_wasm_layout *layout; /* `module` is compiled with the exports that it names */
     unsigned char *wasm;    /* [wasm_bytes] as given, for snapshots */
     size_t wasm_bytes;
+    char wasm_hash[DW_SHA256_TEXT]; /* of those */
 };
 
 /* A function that tables and globals can hold. */

@@ -106,6 +106,7 @@ static dw_status prepare_actor(dw_module *module, const void **wasm, size_t *was
     }
     memcpy(module->wasm, *wasm, *wasm_bytes);
     module->wasm_bytes = *wasm_bytes;
+    dw_sha256_text(module->wasm_hash, module->wasm, module->wasm_bytes);
     if (*rewritten != NULL) {
         *wasm = *rewritten;
         *wasm_bytes = bytes;

@@ -520,14 +520,12 @@ static dw_status fill(freeze *f, json_t *about, dw_error *err)
 static dw_status add_module(freeze *f, bool without, dw_error *err)
 {
     const dw_module *module = f->actor->module;
-    char hash[65];
     dw_snapshot_tensor tensor = {.name = DW__TENSOR_MODULE,
                                  .dtype = "U8",
                                  .dimension_count = 1,
                                  .shape = {module->wasm_bytes},
                                  .bytes = module->wasm};
-    dw_sha256_text(hash, module->wasm, module->wasm_bytes);
-    dw_status status = dw_snapshot_writer_meta(f->writer, DW__META_MODULE, hash, err);
+    dw_status status = dw_snapshot_writer_meta(f->writer, DW__META_MODULE, module->wasm_hash, err);
     return status == DW_OK && !without && !f->delta ? add_tensor(f, &tensor, err) : status;
 }
 

@@ -211,11 +211,24 @@ static uint64_t place_of(const dw_snapshot_file *file, const char *key)
     return 8;
 }
 
+/* Most of a header is the spaces behind its text: they are passed eight at a time. */
+static size_t without_spaces(const char *text, size_t bytes)
+{
+    static const char spaces[] = "        ";
+    while (bytes >= 8 && memcmp(text + bytes - 8, spaces, 8) == 0) {
+        bytes -= 8;
+    }
+    while (bytes > 0 && text[bytes - 1] == ' ') {
+        bytes--;
+    }
+    return bytes;
+}
+
 static dw_status parse_header(dw_snapshot_file *file, json_t **root, dw_error *err)
 {
     size_t used = 0;
     const char *text = file->header + 8;
-    size_t bytes = file->header_bytes - 8;
+    size_t bytes = without_spaces(text, file->header_bytes - 8);
     dw_status status = parse_object(root, text, bytes, &used, 8, err);
     for (size_t i = used; status == DW_OK && i < bytes; i++) {
         if (text[i] != ' ') {

@@ -296,17 +296,15 @@ static dw_status compile_saved(thaw *t, const char *hash, dw_error *err)
 static dw_status find_module(thaw *t, dw_error *err)
 {
     const char *hash = dw_snapshot_file_meta(last_file(t), DW__META_MODULE);
-    char own[65] = "";
     if (hash == NULL || strlen(hash) != 64) {
         return dw_fail(err, DW_E_FORMAT, "metadata 'module' is no SHA-256 hash");
     }
     if (t->options->module == NULL) {
         return compile_saved(t, hash, err);
     }
-    dw_sha256_text(own, t->options->module->wasm, t->options->module->wasm_bytes);
-    if (strcmp(own, hash) != 0) {
+    if (strcmp(t->options->module->wasm_hash, hash) != 0) {
         return dw_fail(err, DW_E_FORMAT, "the snapshot is of module %.64s, the one given is %s",
-                       hash, own);
+                       hash, t->options->module->wasm_hash);
     }
     t->module = dw_module_ref(t->options->module);
     return DW_OK;
@@ -412,7 +410,9 @@ static dw_status read_memory(thaw *t, size_t number, uint64_t pages, dw_error *e
     for (size_t i = 1; i < t->file_count && status == DW_OK; i++) {
         status = put_blocks(t, t->files[i], number, err);
     }
-    if (status == DW_OK) {
+    if (status == DW_OK && t->file_count == 1) {
+        t->actor->images[number] = dw_memory_image_ref(image);
+    } else if (status == DW_OK) {
         status = dw_memory_image_take(&t->actor->images[number], dw_state_memory(instance, number),
                                       image, NULL, err);
     }

@@ -79,7 +79,6 @@ void dw_store_close(dw_store *store)
 /* Counts the module, and keeps it in memory and in the folder. */
 static dw_status keep_module(dw_store *store, dw_module *module, dw_error *err)
 {
-    char hash[DW_SHA256_TEXT];
     for (size_t i = 0; i < store->module_count; i++) {
         if (store->modules[i] == module) {
             return DW_OK;
@@ -90,9 +89,8 @@ static dw_status keep_module(dw_store *store, dw_module *module, dw_error *err)
         return dw_fail(err, DW_E_MEMORY, "no memory for a list of modules");
     }
     store->modules = grown;
-    dw_sha256_text(hash, module->wasm, module->wasm_bytes);
-    dw_status status =
-        dw_actor_folder_keep_module(store->folder, hash, module->wasm, module->wasm_bytes, err);
+    dw_status status = dw_actor_folder_keep_module(store->folder, module->wasm_hash, module->wasm,
+                                                   module->wasm_bytes, err);
     if (status == DW_OK) {
         store->modules[store->module_count++] = dw_module_ref(module);
     }
@@ -106,8 +104,7 @@ static dw_status find_module(void *user, const char *sha256, dw_module **module,
     size_t bytes = 0;
     char hash[DW_SHA256_TEXT];
     for (size_t i = 0; i < store->module_count; i++) {
-        dw_sha256_text(hash, store->modules[i]->wasm, store->modules[i]->wasm_bytes);
-        if (strcmp(hash, sha256) == 0) {
+        if (strcmp(store->modules[i]->wasm_hash, sha256) == 0) {
             *module = store->modules[i];
             return DW_OK;
         }
