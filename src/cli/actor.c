@@ -1,4 +1,6 @@
 /* driftwood actor: guests that live between messages, in a state folder. */
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +40,7 @@ static const char usage[] =
     "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
     "                       ~/.local/state/driftwood\n"
     "  --guest G            for spawn\n"
+    "  --zstd               export: compressed; import sees by itself that a file is\n"
     "  --by-hash            export: name the module by its hash only\n"
     "  --message TEXT       for verify\n"
     "  -j, --json           one object in place of text\n";
@@ -48,7 +51,7 @@ static const char usage_of_guests[] =
                         "\n"
                         "Exit status: 0 good, 1 it failed, 2 a wrong command line.\n";
 
-enum { OPT_STATE = DW_CLI_OPT_OWN, OPT_GUEST, OPT_BY_HASH, OPT_MESSAGE, OPT_ENV };
+enum { OPT_STATE = DW_CLI_OPT_OWN, OPT_GUEST, OPT_BY_HASH, OPT_MESSAGE, OPT_ENV, OPT_ZSTD };
 
 typedef struct request {
     dw_cli_session session; /* of spawn, and which device */
@@ -57,6 +60,7 @@ typedef struct request {
     const char *message;
     char spooled[64]; /* standard input of `import -`, as a file; "": none */
     bool by_hash;
+    bool zstd;
     bool json;
     char **args; /* [arg_count]: what stands behind the command */
     int arg_count;
@@ -284,6 +288,30 @@ static int fork_one(request *r, const char *id)
                                                                       : fail(&error);
 }
 
+/* Compressed: by way of a file beside the actors, which is packed then. */
+static dw_status export_packed(request *r, dw_actor *actor, const char *path,
+                               const dw_freeze_options *options, dw_freeze_stats *stats,
+                               dw_error *err)
+{
+    char plain[DW_CLI_PATH_MAX];
+    bool pipe = strcmp(path, "-") == 0;
+    (void)snprintf(plain, sizeof plain, "%s/.export-%ld", r->actors.path, (long)getpid());
+    dw_status status = dw_actor_freeze(actor, plain, options, stats, err);
+    int from = status == DW_OK ? open(plain, O_RDONLY | O_CLOEXEC) : -1;
+    int to = pipe ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (status == DW_OK) {
+        status = from >= 0 && to >= 0 ? dw_cli_compress(from, to, err)
+                                      : dw_fail(err, DW_E_IO, "%.150s: %s", path, strerror(errno));
+    }
+    if (status == DW_OK && !pipe && fsync(to) != 0) {
+        status = dw_fail(err, DW_E_IO, "%.150s: %s", path, strerror(errno));
+    }
+    dw_os_close(from);
+    dw_os_close(pipe ? -1 : to);
+    (void)unlink(plain);
+    return status;
+}
+
 static int export_one(request *r, const char *id)
 {
     dw_error error;
@@ -297,7 +325,9 @@ static int export_one(request *r, const char *id)
     /* What reads the other end of a pipe may be another that works in this folder. */
     dw_store_close(r->actors.store);
     r->actors.store = NULL;
-    if (status == DW_OK && pipe) {
+    if (status == DW_OK && r->zstd) {
+        status = export_packed(r, actor, path, &options, &stats, &error);
+    } else if (status == DW_OK && pipe) {
         status = dw_actor_export(actor, STDOUT_FILENO, &options, &stats, &error);
     } else if (status == DW_OK) {
         status = dw_actor_freeze(actor, path, &options, &stats, &error);
@@ -411,6 +441,9 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
     case OPT_BY_HASH:
         r->by_hash = true;
         return DW_OK;
+    case OPT_ZSTD:
+        r->zstd = true;
+        return DW_OK;
     case OPT_MESSAGE:
         r->message = value;
         return DW_OK;
@@ -464,6 +497,7 @@ int dw_cli_actor(int argc, char **argv)
                                             {"state", required_argument, NULL, OPT_STATE},
                                             {"guest", required_argument, NULL, OPT_GUEST},
                                             {"by-hash", no_argument, NULL, OPT_BY_HASH},
+                                            {"zstd", no_argument, NULL, OPT_ZSTD},
                                             {"message", required_argument, NULL, OPT_MESSAGE},
                                             {"env", required_argument, NULL, OPT_ENV},
                                             {"json", no_argument, NULL, 'j'},

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "cli/actor_state.h"
 #include "engine/context.h"
+#include "model/model.h"
 
 #define BLOCKS_LISTED 64
 
@@ -103,6 +104,9 @@ void dw_cli_actors_print(const json_t *about)
         if (strcmp(text_in(item, "kind"), "context") == 0) {
             printf("context   %lld of %lld tokens, %s\n", number_in(item, "length"),
                    number_in(item, "tokens_max"), text_in(item, "kv_type"));
+            if (json_object_get(item, "text") != NULL) {
+                printf("text      %.1000s\n", text_in(item, "text"));
+            }
         }
     }
     printf("messages  %lld done, %lld waiting\n", number_in(about, "done"),
@@ -112,6 +116,107 @@ void dw_cli_actors_print(const json_t *about)
         printf("file      %s, %s, %lld bytes\n", text_in(item, "file"), text_in(item, "identity"),
                number_in(item, "bytes"));
     }
+}
+
+/* ---- one file ---------------------------------------------------------------------------- */
+
+/* The texts of contexts, with the vocabulary of their models. */
+static dw_status add_text(const dw_snapshot_file *file, json_t *context, const dw_vocab *vocab,
+                          dw_error *err)
+{
+    char name[48];
+    (void)snprintf(name, sizeof name, "tokens.%lld", number_in(context, "handle"));
+    const dw_snapshot_entry *tensor = dw_snapshot_file_tensor(file, name);
+    if (tensor == NULL || strcmp(tensor->dtype, "I32") != 0 || tensor->bytes > (64u << 20)) {
+        return DW_OK;
+    }
+    size_t count = (size_t)tensor->bytes / sizeof(int32_t);
+    size_t room = count * 64 + 1;
+    size_t bytes = 0;
+    int32_t *tokens = dw_alloc(count + 1, sizeof *tokens);
+    char *text = dw_alloc(room, 1);
+    dw_status status =
+        tokens != NULL && text != NULL
+            ? dw_snapshot_file_read(file, tensor, 0, (size_t)tensor->bytes, tokens, err)
+            : dw_fail(err, DW_E_MEMORY, "no memory for %zu tokens", count);
+    if (status == DW_OK &&
+        dw_vocab_detokenize(vocab, tokens, count, text, room, 1, &bytes, NULL) == DW_OK) {
+        json_t *value = json_stringn(text, bytes);
+        put(context, "text", value != NULL ? value : json_null());
+    }
+    dw_free(tokens);
+    dw_free(text);
+    return status;
+}
+
+static dw_status add_texts(const dw_snapshot_file *file, json_t *about, size_t which,
+                           const char *fingerprint, dw_error *err)
+{
+    char path[DW_CLI_PATH_MAX];
+    dw_engine *engine = NULL;
+    dw_model *model = NULL;
+    size_t i;
+    json_t *item;
+    dw_engine_options options = {.device = "CPU"};
+    if (!dw_cli_find_fingerprint(fingerprint, path, sizeof path)) {
+        return DW_OK;
+    }
+    dw_status status = dw_engine_create(&engine, &options, err);
+    if (status == DW_OK) {
+        status = dw_model_open(&model, engine, path, err);
+    }
+    json_array_foreach(json_object_get(about, "open"), i, item)
+    {
+        if (status == DW_OK && strcmp(text_in(item, "kind"), "context") == 0 &&
+            number_in(item, "model") == (long long)which) {
+            status = add_text(file, item, dw_model_vocab(model), err);
+        }
+    }
+    dw_model_unref(model);
+    dw_engine_destroy(engine);
+    return status;
+}
+
+dw_status dw_cli_snapshot_about(const char *path, json_t **about, dw_error *err)
+{
+    json_t *files = json_array();
+    json_t *actor = NULL;
+    dw_snapshot_file *file = NULL;
+    size_t i;
+    json_t *item;
+    *about = NULL;
+    dw_status status = add_file(files, path, true, &actor, err);
+    if (status == DW_OK && !json_is_object(actor)) {
+        status = dw_fail(err, DW_E_UNSUPPORTED, "%.150s: a snapshot of no actor", path);
+    }
+    if (status == DW_OK) {
+        status = dw_snapshot_file_open(&file, path, 0, err);
+    }
+    json_array_foreach(json_object_get(actor, "open"), i, item)
+    {
+        size_t slot = (size_t)number_in(item, "slot");
+        const json_t *generation = json_array_get(json_object_get(actor, "generations"), slot);
+        put(item, "handle",
+            json_integer(json_integer_value(generation) * 65536 + (json_int_t)slot));
+    }
+    json_array_foreach(json_object_get(actor, "models"), i, item)
+    {
+        if (status == DW_OK) {
+            status = add_texts(file, actor, i, text_in(item, "fingerprint"), err);
+        }
+    }
+    dw_snapshot_file_close(file);
+    if (status != DW_OK) {
+        json_decref(files);
+        json_decref(actor);
+        return status;
+    }
+    put(actor, "waiting",
+        json_integer((json_int_t)json_array_size(json_object_get(actor, "mailbox"))));
+    put(actor, "done", json_integer(number_in(actor, "received")));
+    put(actor, "files", files);
+    *about = actor;
+    return DW_OK;
 }
 
 /* ---- diff -------------------------------------------------------------------------------- */

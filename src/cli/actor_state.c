@@ -1,6 +1,7 @@
 #include "cli/actor_state.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +29,7 @@ static dw_status keep_model(dw_cli_actors *actors, const char *path, dw_model **
     return status;
 }
 
-/* The file in the cache with this fingerprint; false: there is none. */
-static bool find_in_cache(const char *fingerprint, char *path, size_t capacity)
+bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacity)
 {
     char folder[DW_CLI_PATH_MAX];
     DIR *list = dw_cli_model_folder(folder, sizeof folder, NULL) == DW_OK ? opendir(folder) : NULL;
@@ -72,7 +72,7 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
             return DW_OK;
         }
     }
-    if (status == DW_OK && find_in_cache(fingerprint, path, sizeof path)) {
+    if (status == DW_OK && dw_cli_find_fingerprint(fingerprint, path, sizeof path)) {
         return keep_model(actors, path, model, err);
     }
     return status != DW_OK ? status
@@ -233,19 +233,44 @@ dw_status dw_cli_spool(char *path, size_t capacity, dw_error *err)
     return status;
 }
 
+/* What is inside a compressed file, as a file of its own. */
+static dw_status unpack(const char *path, char *own, size_t capacity, dw_error *err)
+{
+    (void)snprintf(own, capacity, "/tmp/driftwood-import-XXXXXX");
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    int to = mkstemp(own);
+    dw_status status = from >= 0 && to >= 0
+                           ? dw_cli_decompress(from, to, err)
+                           : dw_fail(err, DW_E_IO, "%.150s: cannot be unpacked into /tmp", path);
+    dw_os_close(from);
+    dw_os_close(to);
+    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%.100s", path);
+}
+
 dw_status dw_cli_actors_import(dw_cli_actors *actors, const char *path, const dw_kv_type *kv_type,
                                char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
 {
+    char own[64] = "";
     dw_actor *actor = NULL;
-    dw_thaw_options options = {.paths = &path,
-                               .path_count = 1,
-                               .find_model = find_model,
-                               .find_user = actors,
-                               .kv_type = kv_type};
-    dw_status status = dw_actor_thaw(&actor, actors->engine, &options, NULL, err);
+    dw_status status = DW_OK;
+    if (dw_cli_is_compressed(path)) {
+        status = unpack(path, own, sizeof own, err);
+        path = own;
+    }
+    if (status == DW_OK) {
+        dw_thaw_options options = {.paths = &path,
+                                   .path_count = 1,
+                                   .find_model = find_model,
+                                   .find_user = actors,
+                                   .kv_type = kv_type};
+        status = dw_actor_thaw(&actor, actors->engine, &options, NULL, err);
+    }
     if (status == DW_OK) {
         status = dw_store_add(actors->store, actor, id, err);
     }
     dw_actor_destroy(actor);
+    if (own[0] != '\0') {
+        (void)unlink(own);
+    }
     return status;
 }

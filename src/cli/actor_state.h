@@ -31,9 +31,20 @@ dw_status dw_cli_spool(char *path, size_t capacity, dw_error *err);
 dw_status dw_cli_actors_import(dw_cli_actors *actors, const char *path, const dw_kv_type *kv_type,
                                char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
 
+/* zstd (RFC 8878) from one open file to another, in pieces. Errors: DW_E_IO, DW_E_MEMORY,
+ * DW_E_FORMAT (what comes is not zstd, or it ends too soon). */
+dw_status dw_cli_compress(int from, int to, dw_error *err);
+dw_status dw_cli_decompress(int from, int to, dw_error *err);
+/* Whether the file begins like zstd. */
+bool dw_cli_is_compressed(const char *path);
+
 /* What an actor consists of; `*about` is the caller's. */
 dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **about, dw_error *err);
+/* The same of one snapshot file, contexts with their text where the model is in the cache. */
+dw_status dw_cli_snapshot_about(const char *path, json_t **about, dw_error *err);
 void dw_cli_actors_print(const json_t *about);
+/* The model in the cache that has this fingerprint; false: there is none. */
+bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacity);
 /* How two actors differ. */
 dw_status dw_cli_actors_diff(dw_cli_actors *actors, const char *left, const char *right,
                              json_t **about, dw_error *err);

@@ -5,12 +5,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "cli/cli.h"
+#include "cli/actor_state.h"
 #include "model/model.h"
 
 static const char usage[] =
-    "usage: driftwood inspect MODEL [--json]\n"
+    "usage: driftwood inspect MODEL|SNAPSHOT [--json]\n"
     "\n"
+    "Of a snapshot file it tells what the actor in it consists of, contexts with their text.\n"
     "Tells what a GGUF file holds and whether it runs on this machine's CPU: it loads, and it "
     "fits\n"
     "(weights and a whole context) into the memory that is free. MODEL is a path or a name in the\n"
@@ -193,6 +194,36 @@ static void print_text(json_t *root)
     }
 }
 
+/* A snapshot begins with its header's length in 8 bytes and JSON, a GGUF file with its name. */
+static bool is_snapshot(const char *path)
+{
+    char start[9] = "";
+    FILE *file = fopen(path, "rb");
+    bool found = file != NULL && fread(start, 1, sizeof start, file) == sizeof start &&
+                 start[8] == '{' && memcmp(start, "GGUF", 4) != 0;
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return found;
+}
+
+static int inspect_snapshot(const char *path, bool as_json)
+{
+    dw_error error;
+    json_t *about = NULL;
+    if (dw_cli_snapshot_about(path, &about, &error) != DW_OK) {
+        return dw_cli_fail_with(&error);
+    }
+    if (as_json) {
+        (void)json_dumpf(about, stdout, JSON_INDENT(2));
+        (void)putchar('\n');
+    } else {
+        dw_cli_actors_print(about);
+    }
+    json_decref(about);
+    return 0;
+}
+
 static int inspect(const char *name, bool as_json)
 {
     char path[DW_CLI_PATH_MAX];
@@ -246,5 +277,6 @@ int dw_cli_inspect(int argc, char **argv)
     if (optind + 1 != argc) {
         return dw_cli_fail(DW_CLI_USAGE, "inspect takes one model, %d given", argc - optind);
     }
-    return inspect(argv[optind], as_json);
+    return is_snapshot(argv[optind]) ? inspect_snapshot(argv[optind], as_json)
+                                     : inspect(argv[optind], as_json);
 }

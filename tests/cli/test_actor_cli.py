@@ -92,6 +92,13 @@ class Actors(unittest.TestCase):
         self.assertTrue(answer["equal"], answer)
         checked = subprocess.run([PROGRAM, "check", moved], capture_output=True, check=False)
         self.assertEqual(checked.returncode, 0, checked.stdout)
+        told = subprocess.run([PROGRAM, "inspect", moved, "--json"], capture_output=True,
+                              check=False, env=dict(os.environ, XDG_CACHE_HOME=os.path.dirname(
+                                  MODEL_DIR)))
+        self.assertEqual(told.returncode, 0, told.stderr)
+        contexts = [item for item in json.loads(told.stdout)["open"] if item["kind"] == "context"]
+        if os.path.basename(MODEL_DIR) == "driftwood":
+            self.assertIn("What is the capital of France?", contexts[0]["text"])
         differs = json.loads(self.run_good("diff", actor, actor))
         self.assertEqual(differs["memory"]["blocks_that_differ"], 0)
 
@@ -102,6 +109,13 @@ class Actors(unittest.TestCase):
         copy = self.run_good("import", "-", input=out).decode().strip()
         self.assertNotEqual(copy, actor)
         self.assertEqual(self.add(copy, 1), 8)
+        packed = self.run_good("export", actor, "-", "--zstd")
+        self.assertEqual(packed[:4], bytes.fromhex("28b52ffd"))
+        self.assertLess(len(packed), len(out) // 2)
+        copy = self.run_good("import", "-", input=packed).decode().strip()
+        self.assertEqual(self.add(copy, 1), 8)
+        self.assert_fails("zstd", "import", "-", input=packed[:-20])
+        self.assert_fails("zstd", "import", "-", input=packed[:200] + b"x" + packed[201:])
         bare = self.run_good("export", actor, "-", "--by-hash")
         self.assertLess(len(bare), len(out))
         elsewhere = os.path.join(self.folder.name, "elsewhere")
