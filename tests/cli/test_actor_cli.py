@@ -121,6 +121,17 @@ class Actors(unittest.TestCase):
         elsewhere = os.path.join(self.folder.name, "elsewhere")
         self.assert_fails("by hash only", "import", "-", input=bare, state=elsewhere)
 
+    def test_golden(self):
+        """A snapshot as the first version wrote it."""
+        golden = os.path.join(SOURCE, "tests", "golden", "snapshot-v1.zst")
+        actor = self.run_good("import", golden, "--model", MODEL).decode().strip()
+        shown = json.loads(self.run_good("show", actor, "--json"))
+        kinds = [item["kind"] for item in shown["open"]]
+        self.assertEqual(kinds, ["model", "context", "sampler"])
+        self.assertEqual(shown["open"][1]["length"], 2)
+        self.assertEqual(self.add(actor, 1), 42)
+        self.assertEqual(len(self.run_good("send", actor, "g8", "--model", MODEL)), 8 * 8 + 1)
+
     def test_effects(self):
         actor = self.talker()
         self.add(actor, 100)
