@@ -128,7 +128,7 @@ static void check_twin(const twin *t)
 
 static void random_forks(uint64_t seed)
 {
-    twin twins[TWINS] = {{NULL}};
+    twin twins[TWINS] = {{.region = NULL}};
     twins[0].region = make(2 * WASM_PAGE);
     twins[0].expected = dw_alloc(PAGES_MAX, WASM_PAGE);
     for (size_t step = 0; step < 300; step++) {
