@@ -420,8 +420,8 @@ static void test_wasm_binary_adds_a_missing_export_section(void **state)
         "(module (global (mut i32) (i32.const 1)))",
         "(module (global $g (mut i32) (i32.const 1)) (func $f (global.set $g (i32.const 1))))",
         "(module (global (mut i32) (i32.const 1)) (memory 1) (data (i32.const 0) \"a\"))",
-        "(module (global (mut i32) (i32.const 1)) (table 1 funcref) (func $f)"
-        " (elem (i32.const 0) $f) (@custom \"end\" (after last) \"bytes\"))",
+        ("(module (global (mut i32) (i32.const 1)) (table 1 funcref) (func $f)"
+         " (elem (i32.const 0) $f) (@custom \"end\" (after last) \"bytes\"))"),
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         world w;
