@@ -1,17 +1,86 @@
 #include "engine/batch.h"
 
-#include <string.h>
-
-#include "base/alloc.h"
 #include "base/os.h"
 #include "engine/context_internal.h"
 #include "engine/step_graph.h"
 
-/* How far an item is. */
-typedef struct progress {
-    uint32_t before; /* the context's length when it began */
-    uint32_t done;   /* of the step's tokens */
-} progress;
+/* Who takes part in a run, and with what. */
+typedef struct run {
+    dw_batch_item *owners[DW__SHARES_MAX];
+    dw_share shares[DW__SHARES_MAX];
+    uint32_t count;
+    uint32_t tokens; /* of all, those that go alone as well */
+    uint32_t sequences;
+} run;
+
+static uint32_t limit_of(uint32_t wanted, uint32_t most)
+{
+    return wanted == 0 || wanted > most ? most : wanted;
+}
+
+void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits)
+{
+    static const dw_batch_limits none;
+    limits = limits != NULL ? limits : &none;
+    uint32_t tokens_max = limit_of(limits->tokens_max, SLICE_TOKENS_MAX);
+    *batch = (dw_batch){
+        .limits = {.sequences_max = limit_of(limits->sequences_max, DW__SHARES_MAX),
+                   .tokens_max = tokens_max,
+                   .prompt_tokens_max = limit_of(limits->prompt_tokens_max, tokens_max)},
+    };
+}
+
+/* ---- who waits ---------------------------------------------------------------------------- */
+
+static void put(dw_batch_queue *queue, dw_batch_item *item)
+{
+    item->next = NULL;
+    if (queue->first == NULL) {
+        queue->first = item;
+    } else {
+        queue->last->next = item;
+    }
+    queue->last = item;
+}
+
+static dw_batch_item *take(dw_batch_queue *queue)
+{
+    dw_batch_item *item = queue->first;
+    if (item != NULL) {
+        queue->first = item->next;
+        item->next = NULL;
+    }
+    return item;
+}
+
+static uint32_t left_of(const dw_batch_item *item)
+{
+    return item->step.token_count - item->done;
+}
+
+static void wait_on(dw_batch *batch, dw_batch_item *item)
+{
+    put(left_of(item) == 1 ? &batch->decoding : &batch->prompts, item);
+    batch->waiting_count++;
+}
+
+static dw_batch_item *next_of(dw_batch *batch, dw_batch_queue *queue)
+{
+    dw_batch_item *item = take(queue);
+    if (item != NULL) {
+        DW_ASSERT(batch->waiting_count > 0);
+        batch->waiting_count--;
+    }
+    return item;
+}
+
+static void fail_item(dw_batch *batch, dw_batch_item *item, dw_status status, const dw_error *error)
+{
+    item->status = status;
+    item->error = *error;
+    dw__context_undo(item->context, item->before, status);
+    put(&batch->finished, item);
+}
 
 /* Rope factors are chosen for a whole graph. */
 static bool is_long(const dw_context *context)
@@ -20,71 +89,72 @@ static bool is_long(const dw_context *context)
            dw__context_is_long(context);
 }
 
-static dw_status check_items(const dw_batch_item *items, uint32_t count, dw_error *err)
+static dw_status check_alike(const dw_context *context, const dw_context *other, dw_error *err)
 {
-    if (count == 0) {
-        return dw_fail(err, DW_E_ARG, "batch: no items");
+    if (context->model != other->model) {
+        return dw_fail(err, DW_E_ARG, "batch: another model");
     }
-    for (uint32_t i = 0; i < count; i++) {
-        const dw_context *context = items[i].context;
-        DW_ASSERT(items[i].step.counters != NULL);
-        if (context->model != items[0].context->model) {
-            return dw_fail(err, DW_E_ARG, "batch: item %u has another model than the first", i);
-        }
-        if (context->kv_type != items[0].context->kv_type) {
-            return dw_fail(err, DW_E_ARG, "batch: item %u keeps another type of keys and values",
-                           i);
-        }
-        if (is_long(context) != is_long(items[0].context)) {
-            return dw_fail(err, DW_E_ARG,
-                           "batch: item %u is on the other side of %u tokens, from which this "
-                           "model rotates otherwise",
-                           i, dw_model_shape_of(context->model)->rope_context);
-        }
-        for (uint32_t k = 0; k < i; k++) {
-            if (items[k].context == context) {
-                return dw_fail(err, DW_E_ARG, "batch: items %u and %u have the same context", k, i);
-            }
-        }
+    if (context->kv_type != other->kv_type) {
+        return dw_fail(err, DW_E_ARG, "batch: another type of keys and values");
+    }
+    if (is_long(context) != is_long(other)) {
+        return dw_fail(err, DW_E_ARG,
+                       "batch: on the other side of %u tokens, from which this model rotates "
+                       "otherwise",
+                       dw_model_shape_of(context->model)->rope_context);
     }
     return DW_OK;
 }
 
-/* Rows of several sequences are logits. */
-static bool wants_other_results(const dw_batch_item *items, uint32_t count)
+dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_error *err)
 {
-    bool other = false;
-    for (uint32_t i = 0; i < count; i++) {
-        other = other || items[i].step.result != DW_RESULT_LOGITS;
+    const dw_batch_item *other =
+        batch->decoding.first != NULL ? batch->decoding.first : batch->prompts.first;
+    return other == NULL ? DW_OK : check_alike(context, other->context, err);
+}
+
+void dw_batch_add(dw_batch *batch, dw_batch_item *item)
+{
+    DW_ASSERT(item->step.counters != NULL);
+    item->error = (dw_error){0};
+    item->done = 0;
+    item->started_ns = dw_os_clock_ns();
+    item->before = dw_context_length(item->context);
+    item->status = dw__context_begin(item->context, &item->step, &item->error);
+    if (item->status != DW_OK) {
+        put(&batch->finished, item);
+        return;
     }
-    return other;
+    wait_on(batch, item);
 }
 
-/* Devices without our attention take them one by one. */
-static void run_one_by_one(dw_batch_item *items, uint32_t count)
+dw_batch_item *dw_batch_take(dw_batch *batch)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        items[i].status = dw_context_forward(items[i].context, &items[i].step, &items[i].error);
-    }
+    return take(&batch->finished);
 }
 
-static bool is_open(const dw_batch_item *item, const progress *at)
+/* ---- one run ------------------------------------------------------------------------------ */
+
+/* Whether an item's tokens can go through the device with others'. Those that cannot take their
+ * turns alone: on devices without our attention, and where the result is other than logits, which
+ * rows of several sequences are. */
+static bool can_share(const dw_batch_item *item)
 {
-    return item->status == DW_OK && at->done < item->step.token_count;
+    const dw_device *device = dw_model_device(item->context->model);
+    return dw_device_facts(device)->kind == DW_DEVICE_CPU &&
+           item->step.result == DW_RESULT_LOGITS;
 }
 
-/* What an item does in the next run, of `room` tokens. */
-static dw_share share_of(const dw_batch_item *item, const progress *at, uint32_t room)
+static dw_share share_of(const dw_batch_item *item, uint32_t token_count)
 {
     const dw_step *step = &item->step;
-    uint32_t left = step->token_count - at->done;
     dw_share share = {.log = item->context->log,
-                      .tokens = item->context->history.tokens + at->before + at->done,
-                      .token_count = left < room ? left : room};
+                      .tokens = item->context->history.tokens + item->before + item->done,
+                      .token_count = token_count};
     uint32_t first_row = step->token_count - step->logits_rows; /* the token of row 0 */
-    uint32_t end = at->done + share.token_count;
+    uint32_t end = item->done + share.token_count;
     if (end > first_row && step->logits_rows > 0) {
-        uint32_t from = at->done > first_row ? at->done : first_row;
+        uint32_t from = item->done > first_row ? item->done : first_row;
         size_t vocab_count = dw_model_shape_of(item->context->model)->vocab_count;
         share.row_count = end - from;
         share.logits = step->logits + (size_t)(from - first_row) * vocab_count;
@@ -92,91 +162,148 @@ static dw_share share_of(const dw_batch_item *item, const progress *at, uint32_t
     return share;
 }
 
-/* Shares of the next run: whoever has one token left first, then slices of the others in order.
- * shares and owners [DW__SHARES_MAX]; returns how many. */
-static uint32_t compose(const dw_batch_item *items, const progress *at, uint32_t count,
-                        dw_share *shares, uint32_t *owners)
+/* The item's next `token_count` tokens are through. */
+static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
 {
-    uint32_t made = 0;
-    uint32_t room = SLICE_TOKENS_MAX;
-    for (int decoding = 1; decoding >= 0; decoding--) {
-        for (uint32_t i = 0; i < count && room > 0 && made < DW__SHARES_MAX; i++) {
-            bool single = items[i].step.token_count - at[i].done == 1;
-            if (is_open(&items[i], &at[i]) && single == (decoding == 1)) {
-                shares[made] = share_of(&items[i], &at[i], room);
-                room -= shares[made].token_count;
-                owners[made++] = i;
-            }
-        }
+    item->done += token_count;
+    dw_kv_log_extend(item->context->log, item->before + item->done);
+    if (item->step.on_progress != NULL && item->step.token_count > 1) {
+        item->step.on_progress(item->step.user, item->done, item->step.token_count);
     }
-    return made;
+    if (left_of(item) > 0) {
+        wait_on(batch, item);
+        return;
+    }
+    dw__context_count(&item->step, item->before, dw_os_clock_ns() - item->started_ns);
+    put(&batch->finished, item);
 }
 
-static void fail_item(dw_batch_item *item, const progress *at, dw_status status,
-                      const dw_error *error)
+static void run_alone(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
 {
-    item->status = status;
-    item->error = *error;
-    dw__context_undo(item->context, at->before, status);
+    dw_error error = {0};
+    dw_status status =
+        dw__context_slice(item->context, &item->step, item->done, token_count, &error);
+    if (status != DW_OK) {
+        fail_item(batch, item, status, &error);
+    } else {
+        advance(batch, item, token_count);
+    }
+}
+
+static bool drop_cancelled(dw_batch *batch, dw_batch_item *item)
+{
+    const volatile bool *cancel = item->step.cancel;
+    if (cancel == NULL || !__atomic_load_n(cancel, __ATOMIC_RELAXED)) {
+        return false;
+    }
+    dw_error error = {0};
+    dw_status status = dw_fail(&error, DW_E_CANCELLED, "forward: cancelled at token %u of %u",
+                               item->done, item->step.token_count);
+    fail_item(batch, item, status, &error);
+    return true;
+}
+
+/* Let items of the queue take part, in order, each that was in it at most once. */
+static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max, run *now)
+{
+    const dw_batch_item *last = queue->first != NULL ? queue->last : NULL;
+    uint32_t room = tokens_max;
+    while (room > 0 && now->sequences < batch->limits.sequences_max && last != NULL) {
+        dw_batch_item *item = next_of(batch, queue);
+        last = item == last ? NULL : last;
+        if (drop_cancelled(batch, item)) {
+            continue;
+        }
+        uint32_t count = left_of(item) < room ? left_of(item) : room;
+        room -= count;
+        now->tokens += count;
+        now->sequences++;
+        if (can_share(item)) {
+            now->shares[now->count] = share_of(item, count);
+            now->owners[now->count++] = item;
+        } else {
+            run_alone(batch, item, count);
+        }
+    }
 }
 
 /* One run's result, for one of its shares. */
-static void conclude(dw_batch_item *item, progress *at, const dw_share *share)
+static void conclude(dw_batch *batch, dw_batch_item *item, const dw_share *share)
 {
     size_t vocab_count = dw_model_shape_of(item->context->model)->vocab_count;
     dw_error error = {0};
     dw_status status = dw__check_logits(share->logits, share->row_count * vocab_count, &error);
     if (status != DW_OK) {
-        fail_item(item, at, status, &error);
+        fail_item(batch, item, status, &error);
+    } else {
+        advance(batch, item, share->token_count);
+    }
+}
+
+static void run_shares(dw_batch *batch, const run *now)
+{
+    const dw_context *first = now->owners[0]->context;
+    dw_error error = {0};
+    dw_model_extra *extra = dw_model_lock(first->model);
+    dw_status status = dw__shares_compute(first->model, extra, first->kv_type, now->shares,
+                                          now->count, &error);
+    dw_model_unlock(first->model);
+    for (uint32_t i = 0; i < now->count; i++) {
+        if (status != DW_OK) {
+            fail_item(batch, now->owners[i], status, &error);
+        } else {
+            conclude(batch, now->owners[i], &now->shares[i]);
+        }
+    }
+}
+
+void dw_batch_run(dw_batch *batch)
+{
+    if (batch->waiting_count == 0) {
         return;
     }
-    at->done += share->token_count;
-    dw_kv_log_extend(share->log, at->before + at->done);
-    if (item->step.on_progress != NULL && item->step.token_count > 1) {
-        item->step.on_progress(item->step.user, at->done, item->step.token_count);
+    run now; /* its lists are filled up to its counts */
+    now.count = now.tokens = now.sequences = 0;
+    uint64_t started = dw_os_clock_ns();
+    compose(batch, &batch->decoding, batch->limits.tokens_max, &now);
+    uint32_t room = batch->limits.tokens_max - now.tokens;
+    if (now.tokens > 0 && room > batch->limits.prompt_tokens_max) {
+        room = batch->limits.prompt_tokens_max;
+    }
+    compose(batch, &batch->prompts, room, &now);
+    if (now.count > 0) {
+        run_shares(batch, &now);
+    }
+    if (now.sequences > 0) {
+        dw_batch_counts *counts = &batch->counts;
+        counts->runs++;
+        counts->tokens += now.tokens;
+        counts->sequences += now.sequences;
+        counts->most_sequences =
+            now.sequences > counts->most_sequences ? now.sequences : counts->most_sequences;
+        counts->device_ns += dw_os_clock_ns() - started;
     }
 }
 
-static void drop_cancelled(dw_batch_item *items, const progress *at, uint32_t count)
+/* ---- all at once -------------------------------------------------------------------------- */
+
+static dw_status check_items(const dw_batch_item *items, uint32_t count, dw_error *err)
 {
+    if (count == 0) {
+        return dw_fail(err, DW_E_ARG, "batch: no items");
+    }
     for (uint32_t i = 0; i < count; i++) {
-        const volatile bool *cancel = items[i].step.cancel;
-        if (is_open(&items[i], &at[i]) && cancel != NULL &&
-            __atomic_load_n(cancel, __ATOMIC_RELAXED)) {
-            dw_error error = {0};
-            dw_status status =
-                dw_fail(&error, DW_E_CANCELLED, "forward: cancelled at token %u of %u", at[i].done,
-                        items[i].step.token_count);
-            fail_item(&items[i], &at[i], status, &error);
+        dw_status status = check_alike(items[i].context, items[0].context, err);
+        if (status != DW_OK) {
+            return dw_fail_within(err, status, "item %u", i);
         }
-    }
-}
-
-static void run_all(dw_batch_item *items, progress *at, uint32_t count)
-{
-    dw_model *model = items[0].context->model;
-    dw_share shares[DW__SHARES_MAX];
-    uint32_t owners[DW__SHARES_MAX];
-    for (;;) {
-        drop_cancelled(items, at, count);
-        uint32_t made = compose(items, at, count, shares, owners);
-        if (made == 0) {
-            return;
-        }
-        dw_error error = {0};
-        dw_model_extra *extra = dw_model_lock(model);
-        dw_status status =
-            dw__shares_compute(model, extra, items[0].context->kv_type, shares, made, &error);
-        dw_model_unlock(model);
-        for (uint32_t i = 0; i < made; i++) {
-            uint32_t owner = owners[i];
-            if (status != DW_OK) {
-                fail_item(&items[owner], &at[owner], status, &error);
-            } else {
-                conclude(&items[owner], &at[owner], &shares[i]);
+        for (uint32_t k = 0; k < i; k++) {
+            if (items[k].context == items[i].context) {
+                return dw_fail(err, DW_E_ARG, "batch: items %u and %u have the same context", k, i);
             }
         }
     }
+    return DW_OK;
 }
 
 dw_status dw_batch_forward(dw_batch_item *items, uint32_t count, dw_error *err)
@@ -185,29 +312,17 @@ dw_status dw_batch_forward(dw_batch_item *items, uint32_t count, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    dw_device *device = dw_model_device(items[0].context->model);
-    if (count == 1 || dw_device_facts(device)->kind != DW_DEVICE_CPU ||
-        wants_other_results(items, count)) {
-        run_one_by_one(items, count);
+    if (count == 1) {
+        items[0].status = dw_context_forward(items[0].context, &items[0].step, &items[0].error);
         return DW_OK;
     }
-    progress *at = dw_alloc(count, sizeof *at);
-    if (at == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a batch of %u", count);
-    }
-    uint64_t started = dw_os_clock_ns();
+    dw_batch batch;
+    dw_batch_init(&batch, NULL);
     for (uint32_t i = 0; i < count; i++) {
-        at[i].before = dw_context_length(items[i].context);
-        memset(&items[i].error, 0, sizeof items[i].error);
-        items[i].status = dw__context_begin(items[i].context, &items[i].step, &items[i].error);
+        dw_batch_add(&batch, &items[i]);
     }
-    run_all(items, at, count);
-    uint64_t took = dw_os_clock_ns() - started;
-    for (uint32_t i = 0; i < count; i++) {
-        if (items[i].status == DW_OK) {
-            dw__context_count(&items[i].step, at[i].before, took);
-        }
+    while (batch.waiting_count > 0) {
+        dw_batch_run(&batch);
     }
-    dw_free(at);
     return DW_OK;
 }

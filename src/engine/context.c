@@ -257,32 +257,37 @@ static void place_rows(const dw_context *context, const dw_step *step, uint32_t 
     }
 }
 
-static dw_status compute_all(dw_context *context, const dw_step *step, dw_error *err)
+dw_status dw__context_slice(dw_context *context, const dw_step *step, uint32_t done, uint32_t count,
+                            dw_error *err)
 {
-    if (step->result == DW_RESULT_POOLED) {
+    if (step->result == DW_RESULT_POOLED && done == 0) {
         memset(step->logits, 0,
                dw_model_shape_of(context->model)->embedding_length * sizeof *step->logits);
     }
+    dw_slice slice = {.log = context->log,
+                      .view = step->view,
+                      .tokens = step->tokens + done,
+                      .token_count = count,
+                      .kv_type = context->kv_type,
+                      .cancel = step->cancel};
+    place_rows(context, step, done, &slice);
+    return compute_slice(context, &slice, err);
+}
+
+static dw_status compute_all(dw_context *context, const dw_step *step, dw_error *err)
+{
     for (uint32_t done = 0; done < step->token_count;) {
         uint32_t count = step->token_count - done;
         count = count < SLICE_TOKENS_MAX ? count : SLICE_TOKENS_MAX;
-        uint32_t end = done + count;
-        dw_slice slice = {.log = context->log,
-                          .view = step->view,
-                          .tokens = step->tokens + done,
-                          .token_count = count,
-                          .kv_type = context->kv_type,
-                          .cancel = step->cancel};
-        place_rows(context, step, done, &slice);
         if (step->cancel != NULL && *step->cancel) {
             return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
                            step->token_count);
         }
-        dw_status status = compute_slice(context, &slice, err);
+        dw_status status = dw__context_slice(context, step, done, count, err);
         if (status != DW_OK) {
             return status;
         }
-        done = end;
+        done += count;
         dw_kv_log_extend(context->log, dw_kv_log_length(context->log) + count);
         if (step->on_progress != NULL && step->token_count > 1) {
             step->on_progress(step->user, done, step->token_count);

@@ -24,6 +24,10 @@ dw_status dw__context_make(dw_context **out, dw_model *model, const dw_context_o
 /* Check a step, make room for it in the log, and note its tokens behind the history. The length
  * stays as it is. Errors: dw_context_forward's. */
 dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *err);
+/* Compute tokens [done, done + count) of a step that has begun, the log holding those before; its
+ * length stays as it is. Errors: those of computing in dw_context_forward. */
+dw_status dw__context_slice(dw_context *context, const dw_step *step, uint32_t done, uint32_t count,
+                            dw_error *err);
 /* Made for more tokens than the model's rope factors change at. */
 bool dw__context_is_long(const dw_context *context);
 /* After `status`, back to `length`. */

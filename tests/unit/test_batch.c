@@ -261,9 +261,112 @@ static void test_batch_all_rows(void **state)
     close_tiny(&world);
 }
 
+static dw_batch_item item_of(model_world *world, dw_context *context, uint32_t row, uint32_t count)
+{
+    return (dw_batch_item){.context = context,
+                           .step = {.view = world->view,
+                                    .tokens = world->tokens,
+                                    .token_count = count,
+                                    .logits = world->logits + (size_t)row * world->vocab_count,
+                                    .logits_rows = 1,
+                                    .counters = &world->counters}};
+}
+
+/* One run at a time: who is alone goes first, prompts take turns at what the limits leave them. */
+static void test_batch_runs_in_slices(void **state)
+{
+    (void)state;
+    model_world world;
+    open_tiny(&world, GGML_TYPE_F32);
+    for (uint32_t i = 0; i < 300; i++) {
+        world.tokens[i] = (int32_t)(i % world.vocab_count);
+    }
+    dw_context *contexts[4];
+    for (uint32_t c = 0; c < 4; c++) {
+        contexts[c] = world_context(&world, 0);
+    }
+    dw_batch batch;
+    dw_batch_init(&batch, &(dw_batch_limits){.tokens_max = 100, .prompt_tokens_max = 40});
+    dw_batch_item items[4] = {
+        item_of(&world, contexts[0], 0, 130), item_of(&world, contexts[1], 1, 50),
+        item_of(&world, contexts[2], 2, 1), item_of(&world, contexts[3], 3, 1)};
+    for (uint32_t i = 0; i < 3; i++) {
+        dw_batch_add(&batch, &items[i]);
+    }
+    assert_null(dw_batch_take(&batch));
+    dw_batch_run(&batch); /* 1 + 40 of the first prompt */
+    assert_ptr_equal(dw_batch_take(&batch), &items[2]);
+    assert_int_equal(items[2].status, DW_OK);
+    assert_int_equal(dw_context_length(contexts[0]), 40);
+    assert_int_equal(dw_context_length(contexts[1]), 0);
+    dw_batch_add(&batch, &items[3]);
+    dw_batch_run(&batch); /* 1 + 40 of the second, whose turn it is */
+    assert_ptr_equal(dw_batch_take(&batch), &items[3]);
+    assert_int_equal(dw_context_length(contexts[1]), 40);
+    dw_batch_run(&batch); /* none decodes: 90 of the first and 10 of the second */
+    assert_ptr_equal(dw_batch_take(&batch), &items[0]);
+    assert_ptr_equal(dw_batch_take(&batch), &items[1]);
+    assert_null(dw_batch_take(&batch));
+    assert_int_equal(batch.waiting_count, 0);
+    assert_int_equal(batch.counts.runs, 3);
+    assert_int_equal(batch.counts.tokens, 182);
+    assert_int_equal(batch.counts.most_sequences, 2);
+    dw_batch_run(&batch); /* nothing to do */
+    assert_int_equal(batch.counts.runs, 3);
+    for (uint32_t c = 0; c < 4; c++) {
+        assert_int_equal(dw_context_length(contexts[c]), items[c].step.token_count);
+        dw_context_destroy(contexts[c]);
+    }
+    close_tiny(&world);
+}
+
+/* Hidden states go alone, beside logits that go together; a bad step is through at once. */
+static void test_batch_mixes_results(void **state)
+{
+    (void)state;
+    model_world world;
+    open_tiny(&world, GGML_TYPE_F32);
+    for (uint32_t i = 0; i < 9; i++) {
+        world.tokens[i] = (int32_t)i;
+    }
+    dw_context *contexts[3];
+    dw_batch_item items[3];
+    dw_batch batch;
+    dw_batch_init(&batch, NULL);
+    for (uint32_t c = 0; c < 3; c++) {
+        contexts[c] = world_context(&world, 0);
+        items[c] = item_of(&world, contexts[c], c, c == 2 ? 0 : 9);
+        items[c].step.result = c == 0 ? DW_RESULT_HIDDEN : DW_RESULT_LOGITS;
+        dw_batch_add(&batch, &items[c]);
+    }
+    assert_ptr_equal(dw_batch_take(&batch), &items[2]);
+    assert_int_equal(items[2].status, DW_E_ARG);
+    dw_batch_run(&batch);
+    assert_ptr_equal(dw_batch_take(&batch), &items[0]);
+    assert_ptr_equal(dw_batch_take(&batch), &items[1]);
+    assert_int_equal(items[0].status, DW_OK);
+    assert_int_equal(items[1].status, DW_OK);
+    world.kv_type = DW_KV_F32;
+    dw_context *other = world_context(&world, 0);
+    dw_error err;
+    assert_int_equal(dw_batch_admits(&batch, other, &err), DW_OK);
+    dw_batch_add(&batch, &items[1]);
+    assert_int_equal(dw_batch_admits(&batch, other, &err), DW_E_ARG);
+    assert_non_null(strstr(err.message, "keys and values"));
+    dw_batch_run(&batch);
+    assert_ptr_equal(dw_batch_take(&batch), &items[1]);
+    dw_context_destroy(other);
+    for (uint32_t c = 0; c < 3; c++) {
+        dw_context_destroy(contexts[c]);
+    }
+    close_tiny(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_batch_runs_in_slices),
+        cmocka_unit_test(test_batch_mixes_results),
         cmocka_unit_test(test_batch_equals_one_by_one),
         cmocka_unit_test(test_batch_on_any_number_of_threads),
         cmocka_unit_test(test_batch_items_fail_alone),
