@@ -28,10 +28,11 @@ function(driftwood_flags target)
     if(APPLE)
         target_compile_definitions(${target} PRIVATE _DARWIN_C_SOURCE)
     endif()
-    target_compile_options(${target} PRIVATE ${DRIFTWOOD_WARNINGS} ${DRIFTWOOD_SANITIZE_FLAGS}
+    target_compile_options(${target} PRIVATE
+        $<$<COMPILE_LANGUAGE:C,CXX>:${DRIFTWOOD_WARNINGS};${DRIFTWOOD_SANITIZE_FLAGS}>
         $<$<COMPILE_LANGUAGE:C>:${DRIFTWOOD_C_WARNINGS}>)
     if(DEV)
-        target_compile_options(${target} PRIVATE -Werror)
+        target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:C,CXX>:-Werror>)
     endif()
     target_link_options(${target} PRIVATE ${DRIFTWOOD_SANITIZE_FLAGS})
 endfunction()

@@ -22,6 +22,11 @@ dw_status dw_fail_within(dw_error *err, dw_status code, const char *format, ...)
 #define DW_DCHECK(condition) ((void)0)
 #endif
 
-_Noreturn void dw__assert_failed(const char *condition, const char *file, int line);
+#ifdef __cplusplus
+[[noreturn]]
+#else
+_Noreturn
+#endif
+void dw__assert_failed(const char *condition, const char *file, int line);
 
 #endif

@@ -185,21 +185,38 @@ const char *dw_device_view_kind(const dw_device_view *view)
     return view->registered ? "registered" : "imported";
 }
 
+/* Offset in the region of bytes that the device is about to be shown. */
+static dw_status find(dw_device_view *view, const void *address, size_t bytes, size_t *offset,
+                      dw_error *err)
+{
+    const unsigned char *base = dw_region_base(view->region);
+    if (!dw_region_holds(view->region, address, bytes)) {
+        return dw_fail(err, DW_E_RANGE, "%zu bytes at offset %td: the region has %zu", bytes,
+                       (const unsigned char *)address - base,
+                       dw_region_committed_bytes(view->region));
+    }
+    *offset = (size_t)((const unsigned char *)address - base);
+    return dw_device_view_follow(view, err);
+}
+
+dw_status dw_device_view_address(dw_device_view *view, const void *address, size_t bytes,
+                                 uint64_t *out, dw_error *err)
+{
+    size_t offset = 0;
+    bool same;
+    dw_status status = find(view, address, bytes, &offset, err);
+    *out = status == DW_OK ? (uint64_t)(uintptr_t)dw_device_view_base(view, &same) + offset : 0;
+    return status;
+}
+
 dw_status dw_device_view_place(dw_device_view *view, struct ggml_tensor *tensor, void *address,
                                dw_error *err)
 {
-    size_t bytes = ggml_nbytes(tensor);
-    if (!dw_region_holds(view->region, address, bytes)) {
-        return dw_fail(err, DW_E_RANGE, "%zu bytes at offset %td: the region has %zu", bytes,
-                       (unsigned char *)address - (unsigned char *)dw_region_base(view->region),
-                       dw_region_committed_bytes(view->region));
-    }
-    dw_status status = dw_device_view_follow(view, err);
+    size_t offset = 0;
+    dw_status status = find(view, address, ggml_nbytes(tensor), &offset, err);
     if (status != DW_OK) {
         return status;
     }
-    size_t offset =
-        (size_t)((unsigned char *)address - (unsigned char *)dw_region_base(view->region));
     if ((offset & (view->align_bytes - 1)) != 0) {
         return dw_fail(err, DW_E_ALIGN, "offset %zu: %s needs a multiple of %zu", offset,
                        ggml_backend_dev_name(view->device), view->align_bytes);

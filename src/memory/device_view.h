@@ -35,6 +35,10 @@ uint64_t dw_device_view_generation(const dw_device_view *view);
  * Errors: DW_E_RANGE, DW_E_ALIGN (with the multiple that this device needs). */
 dw_status dw_device_view_place(dw_device_view *view, struct ggml_tensor *tensor, void *address,
                                dw_error *err);
+/* The device's address of host bytes [address, address + bytes) of the region, for kernels of ours.
+ * Errors: DW_E_RANGE, those of dw_device_view_follow. */
+dw_status dw_device_view_address(dw_device_view *view, const void *address, size_t bytes,
+                                 uint64_t *out, dw_error *err);
 /* The multiple that addresses must have; a power of two, at most DW_TENSOR_ALIGN on the
  * devices known. */
 size_t dw_device_view_align_bytes(const dw_device_view *view);

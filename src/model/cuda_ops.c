@@ -1,0 +1,164 @@
+#include "model/cuda_ops.h"
+
+#include <assert.h>
+
+#include "model/cuda_launch.h"
+
+/* ---- the table ---- */
+
+/* Bytes [offset, ...) of a node's result as a row of `type`. */
+static struct ggml_tensor *part_of(struct ggml_context *ggml, struct ggml_tensor *from,
+                                   enum ggml_type type, int64_t count, size_t offset)
+{
+    struct ggml_tensor *part = ggml_view_1d(ggml, from, 0, 0);
+    part->view_offs = offset;
+    part->type = type;
+    part->ne[0] = count;
+    part->nb[0] = ggml_type_size(type);
+    for (int i = 1; i < GGML_MAX_DIMS; i++) {
+        part->nb[i] = part->nb[0] * (size_t)count;
+    }
+    return part;
+}
+
+static_assert(sizeof(dw_cuda_token) == 4 * sizeof(int64_t), "a row of the table is four I64");
+
+void dw_cuda_table_make(dw_cuda_table *out, struct ggml_context *ggml, struct ggml_tensor *input)
+{
+    int64_t count = input->ne[1];
+    size_t n = (size_t)count;
+    struct ggml_tensor *all = ggml_new_tensor_1d(ggml, GGML_TYPE_I64, count * 6);
+    (void)dw_cuda_node_make(all, dw__cuda_launch_table, &input, 1, &count, sizeof count);
+    *out = (dw_cuda_table){
+        .rows = all,
+        .records = part_of(ggml, all, GGML_TYPE_I64, count, n * 32),
+        .tokens = part_of(ggml, all, GGML_TYPE_I32, count, n * 40),
+        .positions = part_of(ggml, all, GGML_TYPE_I32, count, n * 44),
+    };
+}
+
+/* ---- attention ---- */
+
+static uint32_t group_blocks(const dw_model_shape *shape)
+{
+    uint32_t group = shape->head_count / shape->kv_head_count;
+    return (group + DW__CUDA_GROUP_MAX - 1) / DW__CUDA_GROUP_MAX;
+}
+
+/* Parts that a sequence's records may be cut into: enough blocks to fill a large device when few
+ * sequences are there, and some for the one that is longer than the others when there are many. */
+static uint32_t part_count_max(const dw_model_shape *shape, uint32_t token_count)
+{
+    uint32_t blocks = token_count * shape->kv_head_count * group_blocks(shape);
+    uint32_t parts = (DW__CUDA_BLOCKS + blocks - 1) / blocks;
+    return parts < DW__CUDA_PARTS_MIN   ? DW__CUDA_PARTS_MIN
+           : parts > DW__CUDA_PARTS_MAX ? DW__CUDA_PARTS_MAX
+                                        : parts;
+}
+
+size_t dw_cuda_attention_bytes(const dw_model_shape *shape, uint32_t token_count)
+{
+    size_t rows = (size_t)token_count * shape->kv_head_count * group_blocks(shape);
+    size_t partial = (size_t)DW__CUDA_GROUP_MAX * (shape->head_dim + 2) * sizeof(float);
+    size_t counters = (rows * sizeof(uint32_t) + 255) / 256 * 256;
+    return counters + rows * part_count_max(shape, token_count) * partial;
+}
+
+struct ggml_tensor *dw_cuda_rope(struct ggml_context *ggml, const dw_cuda_table *table,
+                                 const dw_rope_numbers *numbers)
+{
+    float range[2];
+    ggml_rope_yarn_corr_dims((int)numbers->dims, (int)numbers->context, numbers->base,
+                             numbers->fast, numbers->slow, range);
+    dw__cuda_rope_params params = {.base = numbers->base,
+                                   .scale = numbers->scale,
+                                   .share = numbers->share,
+                                   .magnitude = numbers->magnitude,
+                                   .low = range[0],
+                                   .high = range[1],
+                                   .dims = numbers->dims};
+    struct ggml_tensor *sources[] = {table->rows, numbers->factors};
+    struct ggml_tensor *turns =
+        ggml_new_tensor_3d(ggml, GGML_TYPE_F32, 2, numbers->dims / 2, table->tokens->ne[0]);
+    return dw_cuda_node_make(turns, dw__cuda_launch_rope, sources, numbers->factors != NULL ? 2 : 1,
+                             &params, sizeof params);
+}
+
+static dw__cuda_attention_params params_of(const dw_cuda_attention *with,
+                                           const dw_cuda_layer *layer)
+{
+    const dw_model_shape *shape = with->shape;
+    uint32_t token_count = (uint32_t)with->table->tokens->ne[0];
+    size_t head_bytes = dw_kv_head_bytes(shape, with->kv_type);
+    return (dw__cuda_attention_params){
+        .part_bytes = (uint32_t)(shape->kv_head_count * head_bytes),
+        .layer = (uint16_t)layer->index,
+        .layer_count = (uint16_t)shape->layer_count,
+        .window = dw_layer_windowed(shape, layer->index) ? shape->window : 0,
+        .scale = shape->attention_scale,
+        .cap = shape->attention_cap,
+        .head_dim = (uint16_t)shape->head_dim,
+        .head_count = (uint16_t)shape->head_count,
+        .kv_head_count = (uint16_t)shape->kv_head_count,
+        .part_count_max = (uint16_t)part_count_max(shape, token_count),
+        .rope_dims = (uint16_t)(layer->rope != NULL ? layer->rope_dims : 0),
+        .rope_halves = layer->rope_mode == GGML_ROPE_TYPE_NEOX,
+        .kv_type = (uint8_t)with->kv_type,
+        .append = with->alone,
+    };
+}
+
+struct ggml_tensor *dw_cuda_append(const dw_cuda_attention *with, struct ggml_context *ggml,
+                                   const dw_cuda_layer *layer)
+{
+    dw__cuda_attention_params params = params_of(with, layer);
+    struct ggml_tensor *sources[] = {layer->k, layer->v, with->table->rows, layer->rope};
+    return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw__cuda_launch_append,
+                             sources, layer->rope != NULL ? 4 : 3, &params, sizeof params);
+}
+
+struct ggml_tensor *dw_cuda_attend(const dw_cuda_attention *with, struct ggml_context *ggml,
+                                   const dw_cuda_layer *layer)
+{
+    const dw_model_shape *shape = with->shape;
+    dw__cuda_attention_params params = params_of(with, layer);
+    struct ggml_tensor *sources[] = {layer->q, with->table->rows, with->scratch,
+                                     layer->k, layer->v,          layer->rope};
+    struct ggml_tensor *y =
+        ggml_new_tensor_2d(ggml, GGML_TYPE_F32, (int64_t)shape->head_dim * shape->head_count,
+                           with->table->tokens->ne[0]);
+    return dw_cuda_node_make(y, dw__cuda_launch_attend, sources, layer->rope != NULL ? 6 : 5,
+                             &params, sizeof params);
+}
+
+/* ---- the rest ---- */
+
+struct ggml_tensor *dw_cuda_mask(struct ggml_context *ggml, const dw_cuda_table *table,
+                                 uint32_t kv_count, uint32_t token_count, uint32_t window)
+{
+    struct ggml_tensor *mask = ggml_new_tensor_2d(ggml, GGML_TYPE_F16, kv_count, token_count);
+    struct ggml_tensor *sources[] = {table->rows};
+    return dw_cuda_node_make(mask, dw__cuda_launch_mask, sources, 1, &window, sizeof window);
+}
+
+struct ggml_tensor *dw_cuda_place_rows(struct ggml_context *ggml, const dw_cuda_table *table,
+                                       struct ggml_tensor *logits)
+{
+    struct ggml_tensor *sources[] = {logits, table->rows};
+    return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw__cuda_launch_place_rows,
+                             sources, 2, NULL, 0);
+}
+
+struct ggml_tensor *dw_cuda_candidates(struct ggml_context *ggml, struct ggml_tensor *logits,
+                                       struct ggml_tensor *to, uint32_t count)
+{
+    DW_ASSERT(count > 0 && count <= DW_CANDIDATES_MAX);
+    /* The best of each piece of a row, then of all pieces. */
+    int64_t pieces = (logits->ne[0] + DW__CUDA_PIECE - 1) / DW__CUDA_PIECE;
+    struct ggml_tensor *best = ggml_new_tensor_3d(
+        ggml, GGML_TYPE_I64, DW_CANDIDATES_MAX + DW__CUDA_PIECE_FACTS, pieces, logits->ne[1]);
+    (void)dw_cuda_node_make(best, dw__cuda_launch_pieces, &logits, 1, &count, sizeof count);
+    struct ggml_tensor *sources[] = {best, to, logits};
+    return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw__cuda_launch_candidates,
+                             sources, 3, &count, sizeof count);
+}

@@ -1,0 +1,106 @@
+/* What steps on a CUDA device are made of beside ggml's operations: nodes for its graphs (see
+ * device/cuda_node.h). A step may have tokens of many sequences, each with a KV log of its own at
+ * any length: a token's row of the step's table says where. A graph therefore serves every length
+ * and every set of sequences, and what ggml records of it as a CUDA graph stays good.
+ * Thread: a graph's builder. */
+#ifndef DW_MODEL_CUDA_OPS_H
+#define DW_MODEL_CUDA_OPS_H
+
+#include "device/cuda_node.h"
+#include "model/architecture.h"
+#include "model/candidates.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A token of a step, in page-locked memory that the device reads. Addresses are the device's. */
+typedef struct dw_cuda_token {
+    uint64_t records;  /* its log's first record; 0: padding, nothing is read or written for it */
+    uint64_t token;    /* where its number stands, int32 */
+    uint64_t logits;   /* where its logits go, float [vocab]; 0: nowhere */
+    uint32_t position; /* records of its sequence before it */
+    uint32_t unused;
+} dw_cuda_token;
+
+/* A step's table on the device, and what stands in it. */
+typedef struct dw_cuda_table {
+    struct ggml_tensor *rows;      /* the table as it is, dw_cuda_token [tokens] */
+    struct ggml_tensor *tokens;    /* I32 [tokens]; of padding 0 */
+    struct ggml_tensor *positions; /* I32 [tokens]; of padding 0 */
+    struct ggml_tensor *records;   /* I64 [tokens]: positions */
+} dw_cuda_table;
+
+/* `input`: I64 [4, tokens], a table in page-locked memory. The first node of a graph. */
+void dw_cuda_table_make(dw_cuda_table *out, struct ggml_context *ggml, struct ggml_tensor *input);
+
+/* How positions are rotated in (Su and others, 2021; YaRN: Peng and others, 2023), as ggml does. */
+typedef struct dw_rope_numbers {
+    uint32_t dims; /* 0: nothing is rotated */
+    int mode;      /* GGML_ROPE_TYPE_NORMAL or _NEOX */
+    uint32_t context;
+    float base;
+    float scale;
+    float share;
+    float magnitude;
+    float fast;
+    float slow;
+    struct ggml_tensor *factors; /* F32 [dims / 2]; NULL: all 1 */
+} dw_rope_numbers;
+
+/* Cosines and sines of each token's position, F32 [2, dims / 2, tokens], for all layers that rotate
+ * alike. */
+struct ggml_tensor *dw_cuda_rope(struct ggml_context *ggml, const dw_cuda_table *table,
+                                 const dw_rope_numbers *numbers);
+
+/* What attention over logs is made for. */
+typedef struct dw_cuda_attention {
+    const dw_model_shape *shape;
+    dw_kv_type kv_type;
+    const dw_cuda_table *table;
+    struct ggml_tensor *scratch; /* I8 [dw_cuda_attention_bytes], zero before the first run */
+    /* Keys and values of at most one token of each log in the step are appended by the attention
+     * itself; else dw_cuda_append comes before. */
+    bool alone;
+} dw_cuda_attention;
+
+/* Work memory that all attention nodes of a graph may share, in bytes. */
+size_t dw_cuda_attention_bytes(const dw_model_shape *shape, uint32_t token_count);
+/* What a layer brings to its attention, not rotated yet; F32, rows may lie apart. */
+typedef struct dw_cuda_layer {
+    uint32_t index;
+    struct ggml_tensor *q;    /* [head_dim, heads, tokens] */
+    struct ggml_tensor *k;    /* [head_dim, kv_heads, tokens] */
+    struct ggml_tensor *v;    /* [head_dim * kv_heads, tokens] */
+    struct ggml_tensor *rope; /* dw_cuda_rope's; NULL: nothing is rotated */
+    uint32_t rope_dims;
+    int rope_mode;
+} dw_cuda_layer;
+
+/* Append keys, rotated, and values to the tokens' logs. The node must be put into the graph before
+ * others read. */
+struct ggml_tensor *dw_cuda_append(const dw_cuda_attention *with, struct ggml_context *ggml,
+                                   const dw_cuda_layer *layer);
+/* -> [heads * head_dim, tokens]: each token's queries, rotated, attend to the records of its log up
+ * to its own, or the last `window` of them. Where not `alone`, dw_cuda_append comes before.
+ * Sums are of floats, in an order that depends on the log's length and the graph alone. */
+struct ggml_tensor *dw_cuda_attend(const dw_cuda_attention *with, struct ggml_context *ggml,
+                                   const dw_cuda_layer *layer);
+
+/* F16 [kv, tokens] for ggml's attention over one log: 0 where a token sees a record, minus infinity
+ * where not. `window` 0: all up to its own. */
+struct ggml_tensor *dw_cuda_mask(struct ggml_context *ggml, const dw_cuda_table *table,
+                                 uint32_t kv_count, uint32_t token_count, uint32_t window);
+
+/* Write each row of logits F32 [vocab, rows] to where the table's row says. */
+struct ggml_tensor *dw_cuda_place_rows(struct ggml_context *ggml, const dw_cuda_table *table,
+                                       struct ggml_tensor *logits);
+/* The `count` largest of each row of logits, and the rest in two numbers: into `to`, an I8 tensor
+ * that holds dw_candidates [rows], in page-locked memory. */
+struct ggml_tensor *dw_cuda_candidates(struct ggml_context *ggml, struct ggml_tensor *logits,
+                                       struct ggml_tensor *to, uint32_t count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
