@@ -22,6 +22,9 @@ typedef struct builder {
     dw_attention *attention; /* NULL: ggml's */
     dw_logit_rows *logit_rows;
     dw_matmul *matmul; /* NULL: ggml's products */
+    dw_cuda_table table;
+    dw_cuda_attention cuda; /* its shape NULL: not on a device that runs nodes of ours, or ggml's */
+    struct ggml_tensor *cuda_turns[2]; /* of layers without and with a window; NULL: none yet */
 } builder;
 
 static uint32_t node_count_max(const dw_model_shape *shape)
@@ -80,38 +83,54 @@ static float plain_magnitude(float share, float scale)
     return share != 0.0f ? 1.0f / (1.0f + 0.1f * logf(1.0f / scale)) : 1.0f;
 }
 
-struct ggml_tensor *dw_forward_rope(const dw_rope_source *source, struct ggml_context *ggml,
-                                    struct ggml_tensor *x, uint32_t layer)
+dw_rope_numbers dw_forward_rope_numbers(const dw_rope_source *source, uint32_t layer)
 {
     const dw_model_shape *shape = source->shape;
     const dw_model_weights *weights = source->weights;
-    if (shape->rope_dims == 0) {
-        return x;
-    }
     struct ggml_tensor *factors = weights->rope_factors;
     if (factors == NULL) {
         factors = source->long_context ? weights->rope_factors_long : weights->rope_factors_short;
     }
     bool windowed = dw_layer_windowed(shape, layer);
     bool plain = windowed && shape->architecture->window_rope_plain;
-    float scale = windowed ? shape->window_rope_scale : shape->rope_scale;
-    float share = plain ? 0.0f : shape->yarn_share;
-    float magnitude = plain ? 1.0f : shape->rope_magnitude;
+    dw_rope_numbers numbers = {.dims = shape->rope_dims,
+                               .mode = shape->architecture->rope_mode,
+                               .context = shape->rope_context,
+                               .base = windowed ? shape->window_rope_base : shape->rope_base,
+                               .scale = windowed ? shape->window_rope_scale : shape->rope_scale,
+                               .share = plain ? 0.0f : shape->yarn_share,
+                               .magnitude = plain ? 1.0f : shape->rope_magnitude,
+                               .fast = shape->yarn_fast,
+                               .slow = shape->yarn_slow,
+                               .factors = factors};
     if (source->again) {
-        magnitude = plain_magnitude(share, scale);
+        numbers.magnitude = plain_magnitude(numbers.share, numbers.scale);
     }
-    return ggml_rope_ext(ggml, x, source->positions, factors, (int)shape->rope_dims,
-                         shape->architecture->rope_mode, (int)shape->rope_context,
-                         windowed ? shape->window_rope_base : shape->rope_base, scale, share,
-                         magnitude, shape->yarn_fast, shape->yarn_slow);
+    return numbers;
+}
+
+struct ggml_tensor *dw_forward_rope(const dw_rope_source *source, struct ggml_context *ggml,
+                                    struct ggml_tensor *x, uint32_t layer)
+{
+    dw_rope_numbers n = dw_forward_rope_numbers(source, layer);
+    if (n.dims == 0) {
+        return x;
+    }
+    return ggml_rope_ext(ggml, x, source->positions, n.factors, (int)n.dims, n.mode, (int)n.context,
+                         n.base, n.scale, n.share, n.magnitude, n.fast, n.slow);
+}
+
+static dw_rope_source rope_source(const builder *b)
+{
+    return (dw_rope_source){.shape = b->shape,
+                            .weights = b->weights,
+                            .positions = b->out->positions,
+                            .long_context = b->long_context};
 }
 
 static struct ggml_tensor *rope(builder *b, struct ggml_tensor *x, uint32_t layer)
 {
-    dw_rope_source source = {.shape = b->shape,
-                             .weights = b->weights,
-                             .positions = b->out->positions,
-                             .long_context = b->long_context};
+    dw_rope_source source = rope_source(b);
     return dw_forward_rope(&source, b->ggml, x, layer);
 }
 
@@ -287,11 +306,43 @@ static struct ggml_tensor *encode(builder *b, const projections *p, struct ggml_
                                 : full_attention(b, q, k, v);
 }
 
+/* The cosines and sines of a layer, which all that rotate alike share. */
+static struct ggml_tensor *cuda_rope(builder *b, const dw_rope_numbers *numbers, uint32_t index)
+{
+    struct ggml_tensor **turns = &b->cuda_turns[dw_layer_windowed(b->shape, index)];
+    if (*turns == NULL && numbers->dims > 0) {
+        *turns = dw_cuda_rope(b->ggml, &b->table, numbers);
+    }
+    return *turns;
+}
+
+/* Keys and values into the logs, on a device that runs nodes of ours; with queries attention too,
+ * which appends tokens that are alone by itself. */
+static struct ggml_tensor *cuda_attention(builder *b, const projections *p, uint32_t index)
+{
+    dw_rope_source source = rope_source(b);
+    dw_rope_numbers numbers = dw_forward_rope_numbers(&source, index);
+    dw_cuda_layer layer = {.index = index,
+                           .q = p->q,
+                           .k = p->k,
+                           .v = p->v,
+                           .rope = cuda_rope(b, &numbers, index),
+                           .rope_dims = numbers.dims,
+                           .rope_mode = numbers.mode};
+    if (p->q == NULL || !b->cuda.alone) {
+        ggml_build_forward_expand(b->out->graph, dw_cuda_append(&b->cuda, b->ggml, &layer));
+    }
+    return p->q != NULL ? dw_cuda_attend(&b->cuda, b->ggml, &layer) : NULL;
+}
+
 /* x [embedding, tokens], normed -> [embedding, tokens] */
 static struct ggml_tensor *attention(builder *b, const dw_layer_weights *layer, uint32_t index,
                                      struct ggml_tensor *x)
 {
     projections p = project(b, layer, x, true);
+    if (b->cuda.shape != NULL) {
+        return linear(b, &layer->attn_out, cuda_attention(b, &p, index));
+    }
     struct ggml_tensor *q = rope(b, p.q, index);
     if (b->shape->architecture->encoder) {
         return linear(b, &layer->attn_out, encode(b, &p, q, index));
@@ -481,6 +532,31 @@ static void build_result(builder *b, struct ggml_tensor *x)
     ggml_build_forward_expand(b->out->graph, b->out->result);
 }
 
+static struct ggml_tensor *input(builder *b, enum ggml_type type, const char *name, int64_t ne0,
+                                 int64_t ne1)
+{
+    struct ggml_tensor *tensor = ggml_new_tensor_2d(b->ggml, type, ne0, ne1);
+    ggml_set_name(tensor, name);
+    ggml_set_input(tensor);
+    return tensor;
+}
+
+/* What else becomes of the rows of logits. */
+static void build_deliveries(builder *b, const dw_forward_size *size)
+{
+    struct ggml_tensor *rows = b->out->result;
+    if (size->place_rows) {
+        ggml_build_forward_expand(b->out->graph, dw_cuda_place_rows(b->ggml, &b->table, rows));
+    }
+    if (size->candidate_count > 0) {
+        b->out->candidates =
+            input(b, GGML_TYPE_I8, "candidates", (int64_t)sizeof(dw_candidates), rows->ne[1]);
+        ggml_build_forward_expand(
+            b->out->graph,
+            dw_cuda_candidates(b->ggml, rows, b->out->candidates, size->candidate_count));
+    }
+}
+
 static void build_layers(builder *b)
 {
     uint32_t layer_count = b->shape->layer_count;
@@ -491,7 +567,11 @@ static void build_layers(builder *b)
         struct ggml_tensor *normed = norm(b, &layer->attn_norm, x);
         if (last && b->row_count == 0) {
             projections p = project(b, layer, normed, false);
-            (void)append_keys_and_values(b, &p, i);
+            if (b->cuda.shape != NULL) {
+                (void)cuda_attention(b, &p, i);
+            } else {
+                (void)append_keys_and_values(b, &p, i);
+            }
             return;
         }
         struct ggml_tensor *y = attention(b, layer, i, normed);
@@ -512,15 +592,6 @@ static void build_layers(builder *b)
     build_result(b, x);
 }
 
-static struct ggml_tensor *input(builder *b, enum ggml_type type, const char *name, int64_t ne0,
-                                 int64_t ne1)
-{
-    struct ggml_tensor *tensor = ggml_new_tensor_2d(b->ggml, type, ne0, ne1);
-    ggml_set_name(tensor, name);
-    ggml_set_input(tensor);
-    return tensor;
-}
-
 static void make_flash_inputs(builder *b)
 {
     const dw_model_shape *shape = b->shape;
@@ -533,6 +604,35 @@ static void make_flash_inputs(builder *b)
     b->out->kv = input(b, dw_kv_ggml_type(b->kv_type), "kv", record, b->kv_count);
 }
 
+/* The same, and tokens and positions, from the table of a device that runs nodes of ours. */
+static void make_cuda_inputs(builder *b, const dw_forward_size *size)
+{
+    const dw_model_shape *shape = b->shape;
+    dw_forward_graph *out = b->out;
+    out->table = input(b, GGML_TYPE_I64, "table", 4, b->token_count);
+    dw_cuda_table_make(&b->table, b->ggml, out->table);
+    out->tokens = b->table.tokens;
+    out->positions = b->table.positions;
+    if (b->kv_count == 0) {
+        size_t bytes = dw_cuda_attention_bytes(shape, size->token_count);
+        out->scratch = input(b, GGML_TYPE_I8, "scratch", (int64_t)bytes, 1);
+        b->cuda = (dw_cuda_attention){.shape = shape,
+                                      .kv_type = b->kv_type,
+                                      .table = &b->table,
+                                      .scratch = out->scratch,
+                                      .alone = size->alone};
+        return;
+    }
+    int64_t record = (int64_t)shape->layer_count * 2 * shape->kv_head_count * shape->head_dim;
+    out->records = b->table.records;
+    out->mask = dw_cuda_mask(b->ggml, &b->table, size->kv_count, size->token_count, 0);
+    if (shape->window > 0) {
+        out->window_mask =
+            dw_cuda_mask(b->ggml, &b->table, size->kv_count, size->token_count, shape->window);
+    }
+    out->kv = input(b, dw_kv_ggml_type(b->kv_type), "kv", record, b->kv_count);
+}
+
 dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggml,
                                  const dw_model_shape *shape, const dw_model_weights *weights,
                                  const dw_forward_size *size, dw_error *err)
@@ -540,7 +640,10 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
     DW_ASSERT(size->token_count > 0 && size->row_count <= size->token_count);
     DW_ASSERT(size->attention != NULL || size->logit_rows == NULL);
     bool encoder = shape->architecture->encoder;
-    DW_ASSERT(encoder || size->attention != NULL || size->kv_count >= size->token_count);
+    DW_ASSERT(encoder || size->attention != NULL || size->cuda ||
+              size->kv_count >= size->token_count);
+    DW_ASSERT(size->cuda || (!size->place_rows && size->candidate_count == 0));
+    DW_ASSERT(!size->alone || size->row_count == 0 || size->row_count == size->token_count);
     DW_ASSERT(!encoder || (size->row_count > 0 && size->result != DW_RESULT_LOGITS));
     *out = (dw_forward_graph){0};
     builder b = {.ggml = ggml,
@@ -561,9 +664,13 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
         return dw_fail(err, DW_E_MEMORY, "no memory for a graph of %u nodes",
                        node_count_max(shape));
     }
-    out->tokens = input(&b, GGML_TYPE_I32, "tokens", b.token_count, 1);
-    out->positions = input(&b, GGML_TYPE_I32, "positions", b.token_count, 1);
-    if (size->attention == NULL && !encoder) {
+    if (size->cuda) {
+        make_cuda_inputs(&b, size);
+    } else {
+        out->tokens = input(&b, GGML_TYPE_I32, "tokens", b.token_count, 1);
+        out->positions = input(&b, GGML_TYPE_I32, "positions", b.token_count, 1);
+    }
+    if (size->attention == NULL && !encoder && !size->cuda) {
         make_flash_inputs(&b);
     }
     if (size->result == DW_RESULT_POOLED) {
@@ -574,5 +681,8 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
         out->wanted = input(&b, GGML_TYPE_I32, "wanted", b.row_count, 1);
     }
     build_layers(&b);
+    if (size->cuda && out->result != NULL) {
+        build_deliveries(&b, size);
+    }
     return DW_OK;
 }

@@ -5,6 +5,7 @@
 #define DW_MODEL_FORWARD_GRAPH_H
 
 #include "model/attention.h"
+#include "model/cuda_ops.h"
 #include "model/logit_rows.h"
 #include "model/matmul.h"
 #include "model/weights.h"
@@ -28,6 +29,13 @@ typedef struct dw_forward_size {
     dw_attention *attention;   /* ours, prepared before each run; NULL: ggml's flash attention */
     dw_matmul *matmul;         /* our products, on the CPU; NULL: ggml's */
     bool long_context;         /* of more tokens than rope_context: which rope factors are taken */
+    /* On a device that runs nodes of ours, but for encoders: a table says of each token where it
+     * comes from and goes. Attention is ours too with a kv_count of 0. */
+    bool cuda;
+    bool alone;               /* each token is of another log */
+    bool place_rows;          /* rows of logits go where the table says */
+    bool keeps_rows;          /* they stay in work memory until the next run */
+    uint32_t candidate_count; /* so many of each row's likeliest are wanted too; 0: none */
 } dw_forward_size;
 
 /* A graph and the tensors that its user fills or places before it runs. */
@@ -44,6 +52,10 @@ typedef struct dw_forward_graph {
     struct ggml_tensor *mask;        /* F16 [kv, tokens]: 0 where seen, -infinity where not */
     struct ggml_tensor *window_mask; /* the same of layers with a window; NULL: there are none */
     struct ggml_tensor *kv;          /* [layers * 2 * kv_heads * head_dim, kv]: the log */
+    /* What nodes of ours need; NULL without. Tokens, positions, records and masks come of it. */
+    struct ggml_tensor *table;      /* dw_cuda_token [tokens] as I64, in page-locked memory */
+    struct ggml_tensor *scratch;    /* of attention; zero before the first run */
+    struct ggml_tensor *candidates; /* dw_candidates [rows], in page-locked memory */
 } dw_forward_graph;
 
 /* Products of a graph at most, for dw_matmul_create. */
@@ -57,6 +69,8 @@ typedef struct dw_rope_source {
     bool again; /* what has been rotated before, whose magnitude is scaled already */
 } dw_rope_source;
 
+/* In numbers, for a layer. */
+dw_rope_numbers dw_forward_rope_numbers(const dw_rope_source *source, uint32_t layer);
 /* x [head_dim, heads, tokens], F32, of a layer -> the same; x itself where nothing is rotated. */
 struct ggml_tensor *dw_forward_rope(const dw_rope_source *source, struct ggml_context *ggml,
                                     struct ggml_tensor *x, uint32_t layer);

@@ -586,9 +586,10 @@ static void compact(llama_token_data_array *list, float depth)
     list->size = kept;
 }
 
-static dw_status apply_filters(dw_sampler *sampler, llama_token_data_array *list, dw_error *err)
+static dw_status apply_filters_from(dw_sampler *sampler, filter_kind kind,
+                                    llama_token_data_array *list, dw_error *err)
 {
-    for (filter_kind kind = 0; kind < FILTER_COUNT; kind++) {
+    for (; kind < FILTER_COUNT; kind++) {
         if (sampler->filters[kind] == NULL ||
             (kind == FILTER_XTC && uniform(~sampler->params.seed, sampler->draw_count) >=
                                        (double)sampler->params.xtc_probability)) {
@@ -680,7 +681,7 @@ static dw_status choose(dw_sampler *sampler, const float *logits, int32_t *token
         return DW_OK;
     }
     penalise(sampler, list.size);
-    status = apply_filters(sampler, &list, err);
+    status = apply_filters_from(sampler, 0, &list, err);
     if (status != DW_OK) {
         return status;
     }
@@ -709,6 +710,106 @@ dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *t
         sampler->masked = true;
         status = choose(sampler, logits, token, err);
         sampler->masked = false;
+    }
+    return status;
+}
+
+/* ---- choosing among the likeliest ---- */
+
+/* Whether anything that is asked for looks at logits that are not among the largest. */
+static bool looks_at_all(const dw_sampler *sampler)
+{
+    return sampler->bias_count > 0 || sampler->recent_count > 0 ||
+           sampler->params.mirostat_tau > 0.0F || sampler->filters[FILTER_DRY] != NULL ||
+           sampler->filters[FILTER_TOP_N_SIGMA] != NULL ||
+           sampler->filters[FILTER_TYPICAL_P] != NULL;
+}
+
+uint32_t dw_sampler_candidate_count(const dw_sampler *sampler)
+{
+    return greedy(sampler) || looks_at_all(sampler) ? 1 : DW_CANDIDATES_MAX;
+}
+
+/* How many of the candidates the first cut leaves, and the filter that comes next; 0: it leaves
+ * more than there are. */
+static size_t first_cut(const dw_sampler *sampler, const dw_candidates *from, filter_kind *next)
+{
+    const dw_sampler_params *params = &sampler->params;
+    bool all = from->count == sampler->vocab_count;
+    *next = FILTER_TOP_K;
+    if (sampler->filters[FILTER_TOP_K] != NULL && (uint32_t)params->top_k <= from->count) {
+        return from->count;
+    }
+    if (all) {
+        return from->count;
+    }
+    if (sampler->filters[FILTER_TOP_K] != NULL) {
+        return 0;
+    }
+    if (sampler->filters[FILTER_TOP_P] != NULL) { /* of all tokens' odds, which `total` knows */
+        double sum = 0.0;
+        *next = FILTER_MIN_P;
+        for (uint32_t i = 0; i < from->count; i++) {
+            sum += exp((double)(from->list[i].logit - from->largest)) / from->total;
+            if (sum >= (double)params->top_p) {
+                return i + 1;
+            }
+        }
+        return 0;
+    }
+    bool below = sampler->filters[FILTER_MIN_P] != NULL &&
+                 from->list[from->count - 1].logit < from->largest + logf(params->min_p);
+    return below ? from->count : 0;
+}
+
+static dw_status choose_among(dw_sampler *sampler, const dw_candidates *from, bool *decided,
+                              int32_t *token, dw_error *err)
+{
+    filter_kind next = FILTER_TOP_K;
+    size_t count = greedy(sampler) ? 1 : first_cut(sampler, from, &next);
+    *decided = count > 0;
+    if (count == 0) {
+        return DW_OK;
+    }
+    *token = from->list[0].token;
+    if (greedy(sampler)) {
+        return DW_OK;
+    }
+    llama_token_data_array list = {
+        .data = sampler->candidates, .size = 0, .selected = -1, .sorted = true};
+    for (size_t i = 0; i < count && from->list[i].logit > -INFINITY; i++) {
+        float logit = fminf(fmaxf(from->list[i].logit, -LOGIT_MAX), LOGIT_MAX);
+        list.data[list.size++] = (llama_token_data){.id = from->list[i].token, .logit = logit};
+    }
+    dw_status status = apply_filters_from(sampler, next, &list, err);
+    if (status == DW_OK) {
+        *token = draw(sampler, &list);
+    }
+    return status;
+}
+
+dw_status dw_sampler_choose_among(dw_sampler *sampler, const dw_candidates *candidates,
+                                  bool *decided, int32_t *token, dw_error *err)
+{
+    *decided = false;
+    if (candidates->nan_count > 0) {
+        return dw_fail(err, DW_E_NUMERIC, "logits: NaN among the %u", sampler->vocab_count);
+    }
+    if (candidates->count == 0 || !isfinite(candidates->largest)) {
+        return dw_fail(err, DW_E_NUMERIC, "logits: %s among the %u",
+                       candidates->largest > 0.0F ? "infinity" : "nothing finite",
+                       sampler->vocab_count);
+    }
+    if (looks_at_all(sampler)) {
+        return DW_OK;
+    }
+    uint64_t draw_count = sampler->draw_count;
+    dw_status status = choose_among(sampler, candidates, decided, token, err);
+    if (status == DW_OK && *decided && sampler->grammar != NULL) {
+        status = dw_grammar_allows(sampler->grammar, *token, decided, err);
+    }
+    if (status != DW_OK || !*decided) {
+        sampler->draw_count = draw_count; /* it is drawn again, from all */
     }
     return status;
 }
