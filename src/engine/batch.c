@@ -135,14 +135,13 @@ dw_batch_item *dw_batch_take(dw_batch *batch)
 
 /* ---- one run ------------------------------------------------------------------------------ */
 
-/* Whether an item's tokens can go through the device with others'. Those that cannot take their
- * turns alone: on devices without our attention, and where the result is other than logits, which
- * rows of several sequences are. */
-static bool can_share(const dw_batch_item *item)
+/* Whether an item's next tokens can go through the device with others'. Those that cannot take
+ * their turns alone: on devices without our attention, or where it serves decoding only, and where
+ * the result is other than logits, which rows of several sequences are. */
+static bool can_share(const dw_batch_item *item, uint32_t token_count)
 {
     const dw_device *device = dw_model_device(item->context->model);
-    return dw_device_facts(device)->kind == DW_DEVICE_CPU &&
-           item->step.result == DW_RESULT_LOGITS;
+    return dw__shares_served(device, token_count > 1) && item->step.result == DW_RESULT_LOGITS;
 }
 
 static dw_share share_of(const dw_batch_item *item, uint32_t token_count)
@@ -150,7 +149,9 @@ static dw_share share_of(const dw_batch_item *item, uint32_t token_count)
     const dw_step *step = &item->step;
     dw_share share = {.log = item->context->log,
                       .tokens = item->context->history.tokens + item->before + item->done,
-                      .token_count = token_count};
+                      .token_count = token_count,
+                      .view = step->view,
+                      .given = step->tokens + item->done};
     uint32_t first_row = step->token_count - step->logits_rows; /* the token of row 0 */
     uint32_t end = item->done + share.token_count;
     if (end > first_row && step->logits_rows > 0) {
@@ -158,6 +159,10 @@ static dw_share share_of(const dw_batch_item *item, uint32_t token_count)
         size_t vocab_count = dw_model_shape_of(item->context->model)->vocab_count;
         share.row_count = end - from;
         share.logits = step->logits + (size_t)(from - first_row) * vocab_count;
+    }
+    if (step->choice != NULL && end == step->token_count) {
+        share.row_count = 1;
+        share.choice = step->choice;
     }
     return share;
 }
@@ -218,7 +223,7 @@ static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
         room -= count;
         now->tokens += count;
         now->sequences++;
-        if (can_share(item)) {
+        if (can_share(item, count)) {
             now->shares[now->count] = share_of(item, count);
             now->owners[now->count++] = item;
         } else {
@@ -230,23 +235,22 @@ static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
 /* One run's result, for one of its shares. */
 static void conclude(dw_batch *batch, dw_batch_item *item, const dw_share *share)
 {
-    size_t vocab_count = dw_model_shape_of(item->context->model)->vocab_count;
-    dw_error error = {0};
-    dw_status status = dw__check_logits(share->logits, share->row_count * vocab_count, &error);
-    if (status != DW_OK) {
+    if (share->nan) {
+        dw_error error = {0};
+        dw_status status = dw__nan_found(&error);
         fail_item(batch, item, status, &error);
     } else {
         advance(batch, item, share->token_count);
     }
 }
 
-static void run_shares(dw_batch *batch, const run *now)
+static void run_shares(dw_batch *batch, run *now)
 {
     const dw_context *first = now->owners[0]->context;
     dw_error error = {0};
     dw_model_extra *extra = dw_model_lock(first->model);
-    dw_status status = dw__shares_compute(first->model, extra, first->kv_type, now->shares,
-                                          now->count, &error);
+    dw_status status =
+        dw__shares_compute(first->model, extra, first->kv_type, now->shares, now->count, &error);
     dw_model_unlock(first->model);
     for (uint32_t i = 0; i < now->count; i++) {
         if (status != DW_OK) {

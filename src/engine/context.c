@@ -219,9 +219,12 @@ static bool has_nan(const float *logits, size_t count)
 
 dw_status dw__check_logits(const float *logits, size_t count, dw_error *err)
 {
-    return has_nan(logits, count)
-               ? dw_fail(err, DW_E_NUMERIC, "forward: the model's results hold NaN")
-               : DW_OK;
+    return has_nan(logits, count) ? dw__nan_found(err) : DW_OK;
+}
+
+dw_status dw__nan_found(dw_error *err)
+{
+    return dw_fail(err, DW_E_NUMERIC, "forward: the model's results hold NaN");
 }
 
 static dw_status compute_slice(dw_context *context, const dw_slice *slice, dw_error *err)
@@ -229,7 +232,7 @@ static dw_status compute_slice(dw_context *context, const dw_slice *slice, dw_er
     dw_model_extra *extra = dw_model_lock(context->model);
     dw_status status = dw__slice_compute(context->model, extra, slice, err);
     dw_model_unlock(context->model);
-    if (status != DW_OK) {
+    if (status != DW_OK || slice->choice != NULL || dw__logits_checked(context->model, slice)) {
         return status;
     }
     size_t length = dw_result_length(dw_model_shape_of(context->model), slice->result);
@@ -255,6 +258,10 @@ static void place_rows(const dw_context *context, const dw_step *step, uint32_t 
         slice->row_count = end - from;
         slice->rows = step->logits + (size_t)(from - first_row) * length;
     }
+    if (step->choice != NULL && end == step->token_count) {
+        slice->row_count = 1;
+        slice->choice = step->choice;
+    }
 }
 
 dw_status dw__context_slice(dw_context *context, const dw_step *step, uint32_t done, uint32_t count,
@@ -278,7 +285,8 @@ static dw_status compute_all(dw_context *context, const dw_step *step, dw_error 
 {
     for (uint32_t done = 0; done < step->token_count;) {
         uint32_t count = step->token_count - done;
-        count = count < SLICE_TOKENS_MAX ? count : SLICE_TOKENS_MAX;
+        uint32_t most = dw__slice_tokens_max(context->model);
+        count = count < most ? count : most;
         if (step->cancel != NULL && *step->cancel) {
             return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
                            step->token_count);

@@ -9,6 +9,7 @@
 #include "memory/device_view.h"
 #include "model/forward_graph.h"
 #include "model/model.h"
+#include "model/sampler.h"
 
 typedef struct dw_context dw_context;
 
@@ -60,6 +61,15 @@ dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err);
  * DW_E_UNSUPPORTED, DW_E_MEMORY: the context is as it was; DW_E_DEVICE: it holds `keep` tokens. */
 dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_error *err);
 
+/* A choice from the logits of a step's last token, made where these are: the row is not brought to
+ * anybody's memory. `status` is DW_OK or what the sampler said. */
+typedef struct dw_choice {
+    dw_sampler *sampler;
+    int32_t token;
+    dw_status status;
+    dw_error error;
+} dw_choice;
+
 /* One step's arguments. `tokens` and `logits` lie in `view`'s region and are read and written by
  * the device at those addresses. */
 typedef struct dw_step {
@@ -71,8 +81,9 @@ typedef struct dw_step {
     /* What `logits` gets instead: hidden states [logits_rows][embedding_length], or with
      * DW_RESULT_POOLED one row, the mean of all tokens'. */
     dw_forward_result result;
-    dw_counters *counters;                                          /* not NULL */
-    const volatile bool *cancel;                                    /* may be NULL */
+    dw_choice *choice;           /* from the last token's logits; then no rows. NULL: none */
+    dw_counters *counters;       /* not NULL */
+    const volatile bool *cancel; /* may be NULL */
     void (*on_progress)(void *user, uint32_t done, uint32_t total); /* may be NULL */
     void *user;
 } dw_step;

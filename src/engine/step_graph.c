@@ -1,33 +1,9 @@
-#include "engine/step_graph.h"
-
-#include <ggml-alloc.h>
-
 #include "base/alloc.h"
-#include "memory/device_view.h"
+#include "engine/context_internal.h"
+#include "engine/step_graph_internal.h"
 
-/* Enough for two lengths of prompt slices with and without logits and for decoding. */
-#define GRAPHS_MAX 6
 #define PLAIN_RECORDS_MAX 384u
 #define HALF_MINUS_INFINITY 0xfc00u
-
-struct dw_step_graph {
-    dw_forward_size size;
-    uint64_t used_at; /* the cache's clock */
-    struct ggml_context *ggml;
-    ggml_gallocr_t allocator; /* NULL until the first run */
-    dw_forward_graph forward;
-    dw_attention *attention;       /* NULL: ggml's */
-    dw_matmul *matmul;             /* NULL: ggml's */
-    dw_logit_rows logit_rows;      /* of several sequences; its list is the graph's to free */
-    struct ggml_tensor **kv_views; /* [kv_view_count]: what must follow the log */
-    size_t kv_view_count;
-    void *staging; /* [mask bytes], for devices whose inputs are not in host memory; else NULL */
-};
-
-typedef struct graph_cache {
-    dw_step_graph *graphs[GRAPHS_MAX];
-    uint64_t clock;
-} graph_cache;
 
 static void destroy_graph(dw_step_graph *graph)
 {
@@ -45,13 +21,16 @@ static void destroy_graph(dw_step_graph *graph)
     dw_free(graph->logit_rows.rows);
     dw_free(graph->kv_views);
     dw_free(graph->staging);
+    dw__cuda_graph_release(graph);
     dw_free(graph);
 }
 
 static void destroy_cache(void *object)
 {
-    graph_cache *cache = object;
-    for (size_t i = 0; i < GRAPHS_MAX; i++) {
+    dw_graph_cache *cache = object;
+    dw_device_view_destroy(cache->rows_view);
+    dw_region_destroy(cache->rows);
+    for (size_t i = 0; i < DW__GRAPHS_MAX; i++) {
         destroy_graph(cache->graphs[i]);
     }
     dw_free(cache);
@@ -128,6 +107,9 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
     if (status == DW_OK) {
         status = list_kv_views(graph, err);
     }
+    if (status == DW_OK && size->cuda) {
+        status = dw__cuda_graph_init(graph, device, err);
+    }
     if (status == DW_OK) {
         status = dw_device_check_graph(device, graph->forward.graph, err);
     }
@@ -143,15 +125,25 @@ static bool same_size(const dw_forward_size *a, const dw_forward_size *b)
 {
     return a->token_count == b->token_count && a->kv_count == b->kv_count &&
            a->row_count == b->row_count && a->kv_type == b->kv_type && a->result == b->result &&
-           a->long_context == b->long_context && (a->logit_rows != NULL) == (b->logit_rows != NULL);
+           a->long_context == b->long_context && a->cuda == b->cuda && a->alone == b->alone &&
+           a->place_rows == b->place_rows && a->keeps_rows == b->keeps_rows &&
+           a->candidate_count == b->candidate_count &&
+           (a->logit_rows != NULL) == (b->logit_rows != NULL);
 }
 
+/* Graphs of many tokens have much work memory: few are kept, in places of their own. */
+#define MANY_TOKENS 16u
+#define MANY_PLACES 6u
+
 /* The graph for `size`: one that is kept, or a new one in the place of the longest unused. */
-static dw_status find_graph(dw_step_graph **out, dw_model *model, graph_cache *cache,
-                            const dw_forward_size *size, dw_error *err)
+dw_status dw__step_graph_find(dw_step_graph **out, dw_model *model, dw_graph_cache *cache,
+                              const dw_forward_size *size, dw_error *err)
 {
-    size_t victim = 0;
-    for (size_t i = 0; i < GRAPHS_MAX; i++) {
+    bool many = size->token_count > MANY_TOKENS;
+    size_t first = many ? 0 : MANY_PLACES;
+    size_t end = many ? MANY_PLACES : DW__GRAPHS_MAX;
+    size_t victim = first;
+    for (size_t i = first; i < end; i++) {
         dw_step_graph *graph = cache->graphs[i];
         if (graph != NULL && same_size(&graph->size, size)) {
             *out = graph;
@@ -171,19 +163,23 @@ static dw_status find_graph(dw_step_graph **out, dw_model *model, graph_cache *c
 }
 
 /* Point the graph at this slice's memory. */
-static dw_status place(dw_step_graph *graph, const dw_slice *slice, dw_error *err)
+static dw_status place(dw_step_graph *graph, const dw_slice *slice, dw_device_view *rows_view,
+                       dw_error *err)
 {
     dw_forward_graph *forward = &graph->forward;
     dw_status status = DW_OK;
     if (forward->kv != NULL) {
         status = dw_kv_log_place(slice->log, forward->kv, err);
     }
-    if (status == DW_OK) {
+    if (status == DW_OK && graph->size.cuda) {
+        status = dw__cuda_table_fill(graph, slice, err);
+    } else if (status == DW_OK) {
         status = dw_device_view_place(slice->view, forward->tokens, slice->tokens, err);
     }
     struct ggml_tensor *result = forward->pooled != NULL ? forward->pooled : forward->result;
-    if (status == DW_OK && slice->row_count > 0) {
-        status = dw_device_view_place(slice->view, result, slice->rows, err);
+    if (status == DW_OK && slice->row_count > 0 && !graph->size.keeps_rows) {
+        dw_device_view *view = slice->choice != NULL ? rows_view : slice->view;
+        status = dw_device_view_place(view, result, slice->rows, err);
     }
     if (status != DW_OK) {
         return status;
@@ -204,13 +200,14 @@ static dw_status place(dw_step_graph *graph, const dw_slice *slice, dw_error *er
 static size_t staging_bytes(const dw_forward_graph *forward)
 {
     size_t bytes = ggml_nbytes(forward->positions);
+    bytes += forward->shares != NULL ? ggml_nbytes(forward->shares) : 0;
     bytes += forward->mask != NULL ? ggml_nbytes(forward->mask) : 0;
     bytes += forward->records != NULL ? ggml_nbytes(forward->records) : 0;
     return bytes;
 }
 
 /* Once, after `place`: give work memory to all that has no address yet. */
-static dw_status allocate(dw_step_graph *graph, const dw_device *device, dw_error *err)
+dw_status dw__step_graph_allocate(dw_step_graph *graph, const dw_device *device, dw_error *err)
 {
     ggml_backend_buffer_type_t type = dw_device_buffer_type(device);
     if (!ggml_backend_buft_is_host(type) && graph->staging == NULL) {
@@ -308,10 +305,10 @@ static void fill_mask(dw_step_graph *graph, struct ggml_tensor *tensor, uint32_t
     input_done(graph, tensor);
 }
 
-static dw_status find_cache(graph_cache **out, dw_model_extra *extra, dw_error *err)
+dw_status dw__graph_cache_find(dw_graph_cache **out, dw_model_extra *extra, dw_error *err)
 {
     if (extra->object == NULL) {
-        extra->object = dw_alloc(1, sizeof(graph_cache));
+        extra->object = dw_alloc(1, sizeof(dw_graph_cache));
         extra->destroy = destroy_cache;
         if (extra->object == NULL) {
             return dw_fail(err, DW_E_MEMORY, "no memory for graphs");
@@ -320,6 +317,10 @@ static dw_status find_cache(graph_cache **out, dw_model_extra *extra, dw_error *
     *out = extra->object;
     return DW_OK;
 }
+
+/* Steps of so few tokens go through our attention on CUDA too: ggml's wants another graph for each
+ * 256 records. And all do with heads that ggml's kernels there do not have. */
+#define CUDA_FEW_TOKENS 16u
 
 /* Records that ggml's attention looks at, in steps, so that a graph serves many lengths; 0: ours
  * does it, which looks at as many as there are.
@@ -339,7 +340,37 @@ static uint32_t kv_count_of(dw_model *model, const dw_slice *slice)
     if (host && end > PLAIN_RECORDS_MAX) {
         return 0;
     }
+    if (dw_cuda_node_served(dw_model_device(model)) &&
+        (slice->token_count <= CUDA_FEW_TOKENS || !dw__cuda_flash_serves(model, slice->kv_type))) {
+        return 0;
+    }
     return (end + DW_KV_STEP_TOKENS - 1) / DW_KV_STEP_TOKENS * DW_KV_STEP_TOKENS;
+}
+
+/* A region of its own, since only such can be a device's buffer everywhere. */
+dw_status dw__scratch_rows(dw_graph_cache *cache, dw_model *model, uint32_t count,
+                           dw_device_view **view, float **rows, dw_error *err)
+{
+    size_t unit = 65536;
+    size_t bytes = (size_t)count * dw_model_shape_of(model)->vocab_count * sizeof(float);
+    bytes = (bytes + unit - 1) / unit * unit;
+    dw_status status = DW_OK;
+    if (cache->rows == NULL || dw_region_committed_bytes(cache->rows) < bytes) {
+        dw_region_options options = {
+            .reserve_bytes = bytes, .commit_bytes = bytes, .label = "logits"};
+        dw_device_view_destroy(cache->rows_view);
+        dw_region_destroy(cache->rows);
+        cache->rows_view = NULL;
+        cache->rows = NULL;
+        status = dw_region_create(&cache->rows, &options, err);
+        if (status == DW_OK) {
+            status = dw_device_view_create(&cache->rows_view, cache->rows,
+                                           dw_device_handle(dw_model_device(model)), err);
+        }
+    }
+    *view = cache->rows_view;
+    *rows = status == DW_OK ? dw_region_base(cache->rows) : NULL;
+    return status;
 }
 
 uint32_t dw_result_length(const dw_model_shape *shape, dw_forward_result result)
@@ -347,54 +378,113 @@ uint32_t dw_result_length(const dw_model_shape *shape, dw_forward_result result)
     return result == DW_RESULT_LOGITS ? shape->vocab_count : shape->embedding_length;
 }
 
-dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_slice *slice,
-                            dw_error *err)
+static dw_forward_size slice_size(dw_model *model, const dw_slice *slice)
 {
-    graph_cache *cache = NULL;
-    dw_status status = find_cache(&cache, extra, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    uint32_t start = slice->log != NULL ? dw_kv_log_length(slice->log) : 0;
     dw_forward_size size = {.token_count = slice->token_count,
                             .kv_count = kv_count_of(model, slice),
                             .row_count = slice->row_count,
                             .kv_type = slice->kv_type,
                             .result = slice->result};
+    if (slice->log == NULL) {
+        return size;
+    }
+    size.long_context = dw_kv_log_capacity(slice->log) > dw_model_shape_of(model)->rope_context;
+    size.cuda = dw_cuda_node_served(dw_model_device(model));
+    if (size.cuda) {
+        bool logits = size.row_count > 0 && size.result == DW_RESULT_LOGITS;
+        size.alone = size.token_count == 1;
+        size.keeps_rows = slice->choice != NULL;
+        size.candidate_count = logits ? dw__cuda_candidate_count(slice->choice) : 0;
+    }
+    return size;
+}
+
+bool dw__logits_checked(dw_model *model, const dw_slice *slice)
+{
+    return slice->log != NULL && slice->result == DW_RESULT_LOGITS &&
+           dw_cuda_node_served(dw_model_device(model));
+}
+
+uint32_t dw__slice_tokens_max(dw_model *model)
+{
+    return dw_cuda_node_served(dw_model_device(model)) ? SLICE_TOKENS_MAX_CUDA : SLICE_TOKENS_MAX;
+}
+
+static dw_status prepare_attention(dw_step_graph *graph, const dw_slice *slice, uint32_t start,
+                                   dw_error *err)
+{
+    dw_attention_sequence sequence = {.past = start, .token_count = slice->token_count};
     if (slice->log != NULL) {
-        DW_ASSERT(size.kv_count <= dw_kv_log_committed(slice->log));
-        size.long_context = dw_kv_log_capacity(slice->log) > dw_model_shape_of(model)->rope_context;
+        sequence.records = dw_kv_log_base(slice->log);
+    }
+    return dw_attention_prepare(graph->attention, &sequence, 1, err);
+}
+
+/* What is known of a slice's rows where they are. */
+static dw_status look_at_rows(dw_step_graph *graph, dw_graph_cache *cache, dw_model *model,
+                              const dw_slice *slice, dw_error *err)
+{
+    bool nan = false;
+    for (uint32_t i = 0; graph->size.candidate_count > 0 && i < slice->row_count; i++) {
+        nan = nan || dw__cuda_row_is_nan(graph, i);
+    }
+    if (nan) {
+        return dw__nan_found(err);
+    }
+    if (slice->choice != NULL && graph->size.cuda) {
+        dw__cuda_choose(graph, cache, model, 0, slice->choice);
+    } else if (slice->choice != NULL) {
+        slice->choice->status = dw_sampler_choose(slice->choice->sampler, slice->rows,
+                                                  &slice->choice->token, &slice->choice->error);
+    }
+    return DW_OK;
+}
+
+dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_slice *given,
+                            dw_error *err)
+{
+    dw_slice slice = *given;
+    dw_graph_cache *cache = NULL;
+    dw_device_view *rows_view = NULL;
+    dw_status status = dw__graph_cache_find(&cache, extra, err);
+    DW_ASSERT(slice.choice == NULL || slice.row_count == 1);
+    if (status != DW_OK) {
+        return status;
+    }
+    uint32_t start = slice.log != NULL ? dw_kv_log_length(slice.log) : 0;
+    dw_forward_size size = slice_size(model, &slice);
+    DW_ASSERT(slice.log == NULL || size.kv_count <= dw_kv_log_committed(slice.log));
+    if (slice.choice != NULL && !size.keeps_rows) {
+        status = dw__scratch_rows(cache, model, 1, &rows_view, &slice.rows, err);
     }
     dw_step_graph *graph = NULL;
-    status = find_graph(&graph, model, cache, &size, err);
+    if (status == DW_OK) {
+        status = dw__step_graph_find(&graph, model, cache, &size, err);
+    }
     if (status != DW_OK) {
         return status;
     }
     graph->used_at = ++cache->clock;
-    status = place(graph, slice, err);
+    status = place(graph, &slice, rows_view, err);
     if (status == DW_OK && graph->allocator == NULL) {
-        status = allocate(graph, dw_model_device(model), err);
+        status = dw__step_graph_allocate(graph, dw_model_device(model), err);
+    }
+    if (status == DW_OK && graph->attention != NULL) {
+        status = prepare_attention(graph, &slice, start, err);
     }
     if (status != DW_OK) {
         return status;
     }
-    if (graph->attention != NULL) {
-        dw_attention_sequence sequence = {.past = start, .token_count = slice->token_count};
-        if (slice->log != NULL) {
-            sequence.records = dw_kv_log_base(slice->log);
-        }
-        status = dw_attention_prepare(graph->attention, &sequence, 1, err);
-        if (status != DW_OK) {
-            return status;
-        }
+    fill_token_shares(graph, &slice);
+    if (!graph->size.cuda) { /* else they come of the table */
+        fill_positions(graph, start);
+        fill_records(graph, start);
+        fill_mask(graph, graph->forward.mask, start, 0);
+        fill_mask(graph, graph->forward.window_mask, start, dw_model_shape_of(model)->window);
     }
-    fill_positions(graph, start);
-    fill_token_shares(graph, slice);
-    fill_records(graph, start);
-    fill_mask(graph, graph->forward.mask, start, 0);
-    fill_mask(graph, graph->forward.window_mask, start, dw_model_shape_of(model)->window);
-    return dw_device_compute_unless(dw_model_device(model), graph->forward.graph, slice->cancel,
-                                    err);
+    status =
+        dw_device_compute_unless(dw_model_device(model), graph->forward.graph, slice.cancel, err);
+    return status == DW_OK ? look_at_rows(graph, cache, model, &slice, err) : status;
 }
 
 /* ---- several sequences ---- */
@@ -439,12 +529,60 @@ static dw_status prepare_shares(dw_step_graph *graph, const dw_share *shares, ui
     return dw_attention_prepare(graph->attention, sequences, count, err);
 }
 
+/* Logits that a choice is made from get rows of scratch. */
+static dw_status give_scratch(dw_graph_cache *cache, dw_model *model, dw_share *shares,
+                              uint32_t count, dw_error *err)
+{
+    uint32_t chosen = 0;
+    float *rows = NULL;
+    dw_device_view *view;
+    for (uint32_t i = 0; i < count; i++) {
+        chosen += shares[i].choice != NULL;
+    }
+    dw_status status =
+        chosen > 0 ? dw__scratch_rows(cache, model, chosen, &view, &rows, err) : DW_OK;
+    for (uint32_t i = 0; status == DW_OK && i < count; i++) {
+        if (shares[i].choice != NULL) {
+            DW_ASSERT(shares[i].row_count == 1);
+            shares[i].logits = rows;
+            rows += dw_model_shape_of(model)->vocab_count;
+        }
+    }
+    return status;
+}
+
+static void look_at_shares(dw_model *model, dw_share *shares, uint32_t count)
+{
+    size_t vocab_count = dw_model_shape_of(model)->vocab_count;
+    for (uint32_t i = 0; i < count; i++) {
+        dw_choice *choice = shares[i].choice;
+        shares[i].nan =
+            dw__check_logits(shares[i].logits, shares[i].row_count * vocab_count, NULL) != DW_OK;
+        if (choice != NULL && !shares[i].nan) {
+            choice->status = dw_sampler_choose(choice->sampler, shares[i].logits, &choice->token,
+                                               &choice->error);
+        }
+    }
+}
+
+bool dw__shares_served(const dw_device *device, bool several_tokens)
+{
+    return dw_device_facts(device)->kind == DW_DEVICE_CPU ||
+           (!several_tokens && dw_cuda_node_served(device));
+}
+
 dw_status dw__shares_compute(dw_model *model, dw_model_extra *extra, dw_kv_type kv_type,
-                             const dw_share *shares, uint32_t count, dw_error *err)
+                             dw_share *shares, uint32_t count, dw_error *err)
 {
     DW_ASSERT(count > 0 && count <= DW__SHARES_MAX);
-    graph_cache *cache = NULL;
-    dw_status status = find_cache(&cache, extra, err);
+    dw_graph_cache *cache = NULL;
+    dw_status status = dw__graph_cache_find(&cache, extra, err);
+    if (status == DW_OK && dw_cuda_node_served(dw_model_device(model))) {
+        return dw__cuda_shares_compute(model, cache, kv_type, shares, count, err);
+    }
+    if (status == DW_OK) {
+        status = give_scratch(cache, model, shares, count, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -458,13 +596,13 @@ dw_status dw__shares_compute(dw_model *model, dw_model_extra *extra, dw_kv_type 
             dw_kv_log_capacity(shares[i].log) > dw_model_shape_of(model)->rope_context;
     }
     dw_step_graph *graph = NULL;
-    status = find_graph(&graph, model, cache, &size, err);
+    status = dw__step_graph_find(&graph, model, cache, &size, err);
     if (status != DW_OK) {
         return status;
     }
     graph->used_at = ++cache->clock;
     if (graph->allocator == NULL) {
-        status = allocate(graph, dw_model_device(model), err);
+        status = dw__step_graph_allocate(graph, dw_model_device(model), err);
     }
     if (status == DW_OK) {
         status = prepare_shares(graph, shares, count, err);
@@ -473,5 +611,9 @@ dw_status dw__shares_compute(dw_model *model, dw_model_extra *extra, dw_kv_type 
         return status;
     }
     fill_shares(graph, shares, count);
-    return dw_device_compute(dw_model_device(model), graph->forward.graph, err);
+    status = dw_device_compute(dw_model_device(model), graph->forward.graph, err);
+    if (status == DW_OK) {
+        look_at_shares(model, shares, count);
+    }
+    return status;
 }

@@ -5,9 +5,7 @@
 #ifndef DW_ENGINE_STEP_GRAPH_H
 #define DW_ENGINE_STEP_GRAPH_H
 
-#include "kv/kv_log.h"
-#include "model/forward_graph.h"
-#include "model/model.h"
+#include "engine/context.h"
 
 #define DW__SHARES_MAX 256u
 
@@ -28,6 +26,7 @@ typedef struct dw_slice {
     float share;
     uint32_t share_count;
     const volatile bool *cancel; /* may be NULL */
+    dw_choice *choice;           /* instead of rows: of one row's logits; NULL: none */
 } dw_slice;
 
 /* Floats in a row of a result. */
@@ -35,22 +34,31 @@ uint32_t dw_result_length(const dw_model_shape *shape, dw_forward_result result)
 
 /* Compute a slice's tokens as those that follow the log's length, which stays as it is.
  * `extra` is what dw_model_lock gave. Errors: those of dw_device_view_place, DW_E_UNSUPPORTED (the
- * device lacks an operation), DW_E_MEMORY, DW_E_CANCELLED, DW_E_DEVICE. */
+ * device lacks an operation), DW_E_MEMORY, DW_E_CANCELLED, DW_E_DEVICE, DW_E_NUMERIC (NaN). */
 dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_slice *slice,
                             dw_error *err);
 
+/* Whether NaN in the slice's rows has been looked for by dw__slice_compute. */
+bool dw__logits_checked(dw_model *model, const dw_slice *slice);
+
 /* One sequence's share of a step of several: tokens that follow its log's length. */
 typedef struct dw_share {
-    dw_kv_log *log;        /* in host memory, with room reserved */
-    const int32_t *tokens; /* [token_count] */
+    dw_kv_log *log;        /* with room reserved */
+    const int32_t *tokens; /* [token_count], the context's own */
     uint32_t token_count;
+    struct dw_device_view *view; /* of the memory that `given` and logits lie in */
+    const int32_t *given;        /* the same tokens, for devices that read them there */
     float *logits; /* [row_count][vocab_count], of the last tokens; NULL with 0 rows */
     uint32_t row_count;
+    dw_choice *choice; /* from the last token's logits, which are then one row, of none; or NULL */
+    bool nan;          /* out: among its logits */
 } dw_share;
 
-/* The same for shares [count] at once, on the CPU. All logs hold `kv_type`. Errors: DW_E_MEMORY,
- * DW_E_CANCELLED, DW_E_DEVICE. */
+/* Whether a device takes many contexts' tokens in one run, and of each context more than one. */
+bool dw__shares_served(const dw_device *device, bool several_tokens);
+/* The same for shares [count] at once. All logs hold `kv_type`. Errors: those of
+ * dw_device_view_place, DW_E_MEMORY, DW_E_CANCELLED, DW_E_DEVICE. */
 dw_status dw__shares_compute(dw_model *model, dw_model_extra *extra, dw_kv_type kv_type,
-                             const dw_share *shares, uint32_t count, dw_error *err);
+                             dw_share *shares, uint32_t count, dw_error *err);
 
 #endif

@@ -120,7 +120,10 @@ bool dw_kv_log_in_host_memory(const dw_kv_log *log)
 
 void *dw_kv_log_base(const dw_kv_log *log)
 {
-    return log->region != NULL ? dw_region_base(log->region) : NULL;
+    if (log->region != NULL) {
+        return dw_region_base(log->region);
+    }
+    return log->buffer != NULL ? ggml_backend_buffer_get_base(log->buffer) : NULL;
 }
 
 /* A tensor over bytes [offset, offset + bytes) of `buffer`, in the caller's storage. */
