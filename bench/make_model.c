@@ -253,7 +253,7 @@ static void write_model(maker *m, const char *path)
 static const char help[] =
     "usage: make_model [OPTION...] FILE\n\n"
     "Writes a GGUF file of random weights, in the shape of Llama 3.2 1B.\n\n"
-    "  --type T       q8_0 (default), q4_0, q4_1, q4_k (mixed with q6_k, as Q4_K_M is), f16\n"
+    "  --type T       q8_0 (default), q4_0, q4_1, q4_k (mixed with q6_k, as Q4_K_M is), f16, bf16\n"
     "  --layers N     16\n"
     "  --embedding N  2048\n"
     "  --heads N      32\n"
@@ -266,8 +266,8 @@ static const char help[] =
 static void set_type(maker *m, const char *name)
 {
     static const enum ggml_type types[] = {GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
-                                           GGML_TYPE_Q4_K, GGML_TYPE_F16};
-    static const char *const names[] = {"q8_0", "q4_0", "q4_1", "q4_k", "f16"};
+                                           GGML_TYPE_Q4_K, GGML_TYPE_F16,  GGML_TYPE_BF16};
+    static const char *const names[] = {"q8_0", "q4_0", "q4_1", "q4_k", "f16", "bf16"};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (strcmp(name, names[i]) == 0) {
             m->type = types[i];
@@ -275,7 +275,7 @@ static void set_type(maker *m, const char *name)
             return;
         }
     }
-    die("--type: there are q8_0, q4_0, q4_1, q4_k, f16, not ", name);
+    die("--type: there are q8_0, q4_0, q4_1, q4_k, f16, bf16, not ", name);
 }
 
 static const char *read_options(maker *m, int argc, char **argv)

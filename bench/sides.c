@@ -8,13 +8,16 @@ static void open_ours(sides *s)
     const bench_options *o = s->options;
     dw_error err = {0};
     dw_context_options wanted = {.tokens_max = o->context};
-    if (dw_device_open(&s->device, "CPU", o->threads, &err) != DW_OK ||
+    if (dw_device_open(&s->device, o->device, o->threads, &err) != DW_OK ||
         dw_model_load(&s->model, s->device, o->model, &err) != DW_OK ||
         dw_vocab_wait(dw_model_vocab(s->model), &err) != DW_OK ||
         dw_context_create(&s->context, s->model, &wanted, &err) != DW_OK) {
         bench_die(err.message);
     }
     s->vocab_count = dw_model_shape_of(s->model)->vocab_count;
+    if (dw_sampler_create(&s->greedy, (uint32_t)s->vocab_count, NULL, &err) != DW_OK) {
+        bench_die(err.message);
+    }
     size_t bytes = (o->context + SIDES_SEQUENCES_MAX * s->vocab_count) * 4;
     bytes = (bytes + 65535) / 65536 * 65536;
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "bench"};
@@ -35,7 +38,7 @@ void sides_open(sides *s, const bench_options *options,
     memset(s, 0, sizeof *s);
     s->options = options;
     open_ours(s);
-    s->llama = bench_their_model(options->model, options->extra);
+    s->llama = bench_their_model(options->model, options->device, options->extra);
     struct llama_context_params params = bench_their_params(options->context, options->threads);
     if (change != NULL) {
         change(&params);
@@ -49,10 +52,32 @@ void sides_close(sides *s)
     llama_model_free(s->llama);
     ggml_threadpool_free(s->pool);
     dw_context_destroy(s->context);
+    dw_sampler_destroy(s->greedy);
     dw_device_view_destroy(s->view);
     dw_region_destroy(s->region);
     dw_model_unref(s->model);
     dw_device_close(s->device);
+}
+
+void sides_end_step(sides *s, dw_step *step, uint32_t sequence)
+{
+    if (s->options->choose) {
+        s->choices[sequence] = (dw_choice){.sampler = s->greedy};
+        step->choice = &s->choices[sequence];
+    } else {
+        step->logits = s->logits + sequence * s->vocab_count;
+        step->logits_rows = 1;
+    }
+}
+
+void sides_end_their_step(sides *s, struct llama_context *context, int32_t row)
+{
+    const float *logits = llama_get_logits_ith(context, row);
+    int32_t token = 0;
+    if (logits == NULL || (s->options->choose && dw_greedy_choose(logits, (uint32_t)s->vocab_count,
+                                                                  &token, NULL) != DW_OK)) {
+        bench_die("libllama cannot compute");
+    }
 }
 
 static void step_ours(sides *s, uint32_t start, uint32_t count)
@@ -61,9 +86,8 @@ static void step_ours(sides *s, uint32_t start, uint32_t count)
     dw_step step = {.view = s->view,
                     .tokens = s->tokens + start,
                     .token_count = count,
-                    .logits = s->logits,
-                    .logits_rows = 1,
                     .counters = &s->counters};
+    sides_end_step(s, &step, 0);
     if (dw_context_forward(s->context, &step, &err) != DW_OK) {
         bench_die(err.message);
     }
@@ -84,10 +108,10 @@ static uint32_t length_ours(const sides *s)
 static void step_theirs(sides *s, uint32_t start, uint32_t count)
 {
     struct llama_batch batch = llama_batch_get_one(s->tokens + start, (int32_t)count);
-    if (llama_decode(s->llama_context, batch) != 0 ||
-        llama_get_logits_ith(s->llama_context, -1) == NULL) {
+    if (llama_decode(s->llama_context, batch) != 0) {
         bench_die("libllama cannot compute");
     }
+    sides_end_their_step(s, s->llama_context, -1);
     s->their_length = start + count;
 }
 

@@ -7,7 +7,7 @@
 #include "device/device.h"
 #include "engine/context.h"
 
-#define SIDES_SEQUENCES_MAX 32
+#define SIDES_SEQUENCES_MAX 256
 
 typedef struct sides {
     const bench_options *options;
@@ -20,6 +20,8 @@ typedef struct sides {
     float *logits;   /* [SIDES_SEQUENCES_MAX][vocab_count] */
     size_t vocab_count;
     dw_counters counters;
+    dw_sampler *greedy;
+    dw_choice choices[SIDES_SEQUENCES_MAX];
     struct llama_model *llama;
     struct llama_context *llama_context;
     struct ggml_threadpool *pool; /* libllama's */
@@ -30,6 +32,11 @@ typedef struct sides {
 void sides_open(sides *s, const bench_options *options,
                 void (*change)(struct llama_context_params *params));
 void sides_close(sides *s);
+
+/* Let a step of ours end as the options ask: with logits at `logits`, or a choice. */
+void sides_end_step(sides *s, dw_step *step, uint32_t sequence);
+/* The same of libllama's last step, its output `row`. */
+void sides_end_their_step(sides *s, struct llama_context *context, int32_t row);
 
 /* One way to compute, ours or theirs. `step` takes the tokens from `start` on, where the context
  * must end; `trim` forgets what is behind `length`. */
