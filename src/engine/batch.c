@@ -141,8 +141,7 @@ dw_batch_item *dw_batch_take(dw_batch *batch)
 static bool can_share(const dw_batch_item *item)
 {
     const dw_device *device = dw_model_device(item->context->model);
-    return dw_device_facts(device)->kind == DW_DEVICE_CPU &&
-           item->step.result == DW_RESULT_LOGITS;
+    return dw_device_facts(device)->kind == DW_DEVICE_CPU && item->step.result == DW_RESULT_LOGITS;
 }
 
 static dw_share share_of(const dw_batch_item *item, uint32_t token_count)
@@ -245,8 +244,8 @@ static void run_shares(dw_batch *batch, const run *now)
     const dw_context *first = now->owners[0]->context;
     dw_error error = {0};
     dw_model_extra *extra = dw_model_lock(first->model);
-    dw_status status = dw__shares_compute(first->model, extra, first->kv_type, now->shares,
-                                          now->count, &error);
+    dw_status status =
+        dw__shares_compute(first->model, extra, first->kv_type, now->shares, now->count, &error);
     dw_model_unlock(first->model);
     for (uint32_t i = 0; i < now->count; i++) {
         if (status != DW_OK) {
