@@ -7,6 +7,7 @@
  *   dw_module     one compiled guest
  *   dw_instance   a guest with its own linear memory, and what it was granted
  *   dw_actor      a guest that lives between messages, and can be forked and saved
+ *   dw_scheduler  many guests at once, whose steps go through the device together
  *
  * A guest's linear memory is also the device's buffer: what the guest writes is what the
  * device reads, at the same address, and the other way round.
@@ -416,6 +417,97 @@ typedef struct dw_thaw_stats {
 DW_API DW_MUST_CHECK dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine,
                                              const dw_thaw_options *options, dw_thaw_stats *stats,
                                              dw_error *err);
+
+/* ---- many guests at once --------------------------------------------------------------- */
+
+/* Runs guests of one engine by turns on one thread, each on a fiber of its own. One that asks for a
+ * forward step waits for it while others run; the steps of all that wait go through the device
+ * together, each model's weights being read once for all of them. Prompts go in slices next to
+ * tokens that are decoded. A guest that only computes is left after 10 ms for others to run. One
+ * that traps, exits, is cancelled or reaches a limit ends alone.
+ *
+ * Thread: dw_scheduler_run and dw_scheduler_destroy belong to one thread, the same as long as any
+ * guest has not ended; callbacks are called on it, from under them. The other functions are for any
+ * thread, callbacks included. An instance or actor is the scheduler's from its start until its
+ * callback is called, in which it may be used again, or destroyed; meanwhile only its _cancel and
+ * _interrupt may be called. */
+typedef struct dw_scheduler dw_scheduler;
+
+typedef struct dw_scheduler_options {
+    uint32_t guest_count_max;    /* started and not ended; 0: 4,096 */
+    uint32_t step_sequences_max; /* guests in one run of the device; 0: 256, which is the most */
+    uint32_t step_tokens_max;    /* tokens in one run; 0: 512, which is the most */
+    /* Of prompts in a run that decodes as well: the longer such slices, the sooner a prompt is
+     * through and the longer the others wait for their next token. 0: 64 on a CPU, else as many as
+     * step_tokens_max leaves. */
+    uint32_t prompt_tokens_max;
+} dw_scheduler_options;
+
+/* `options` may be NULL. The engine outlives it. Errors: DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_scheduler_create(dw_scheduler **out, dw_engine *engine,
+                                                   const dw_scheduler_options *options,
+                                                   dw_error *err);
+/* Guests that have not ended are interrupted and run to their ends first: their callbacks get
+ * DW_E_CANCELLED. Not from inside a callback. */
+DW_API void dw_scheduler_destroy(dw_scheduler *scheduler);
+
+/* How a guest's call ended. */
+typedef struct dw_call_end {
+    dw_status status; /* that of dw_instance_run or dw_actor_receive */
+    int exit_code;
+    const dw_error *error; /* where status is not DW_OK; until the callback returns */
+} dw_call_end;
+typedef void (*dw_call_end_fn)(void *user, const dw_call_end *end);
+
+/* Run a command guest's `_start` as dw_instance_run does. `on_end` (may be NULL) is called once
+ * when it is through. The instance's timeout runs from its first turn.
+ * Errors: DW_E_BUSY (guest_count_max), DW_E_ARG (another engine's), DW_E_STATE (the scheduler is
+ * being destroyed), DW_E_MEMORY: then `on_end` is not called. */
+DW_API DW_MUST_CHECK dw_status dw_scheduler_start(dw_scheduler *scheduler, dw_instance *instance,
+                                                  dw_call_end_fn on_end, void *user,
+                                                  dw_error *err);
+/* Let an actor work on its next message as dw_actor_receive does. `user` is for both callbacks.
+ * Errors: those of dw_scheduler_start. */
+DW_API DW_MUST_CHECK dw_status dw_scheduler_receive(dw_scheduler *scheduler, dw_actor *actor,
+                                                    dw_write_fn on_answer, dw_call_end_fn on_end,
+                                                    void *user, dw_error *err);
+/* Call `on_turn` once on the scheduler's thread, between rounds; wakes it if it waits.
+ * Errors: DW_E_STATE, DW_E_MEMORY: then it is not called. */
+DW_API DW_MUST_CHECK dw_status dw_scheduler_submit(dw_scheduler *scheduler,
+                                                   void (*on_turn)(void *user), void *user,
+                                                   dw_error *err);
+
+typedef enum dw_run_until {
+    DW_RUN_UNTIL_IDLE,    /* all guests have ended, or dw_scheduler_stop */
+    DW_RUN_UNTIL_STOPPED, /* dw_scheduler_stop; waits for more to come */
+} dw_run_until;
+
+/* Run guests. Blocks: until what `until` says. Where it was stopped, guests stay where they are,
+ * and the next run goes on with them. Errors: DW_E_STATE (from inside a callback). */
+DW_API DW_MUST_CHECK dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until,
+                                                dw_error *err);
+/* Let dw_scheduler_run return after the present round; if none is under way, the next at once. */
+DW_API void dw_scheduler_stop(dw_scheduler *scheduler);
+
+/* What a scheduler has done so far. */
+typedef struct dw_scheduler_counts {
+    uint64_t started;             /* guests' calls */
+    uint64_t ended;
+    uint64_t guests;              /* started and not ended: each has a fiber from its first turn */
+    uint64_t most_guests;         /* at a time */
+    uint64_t rounds;              /* all that could had their turn */
+    uint64_t resumes;             /* turns of guests */
+    uint64_t preemptions;         /* turns that ended because of their length */
+    uint64_t steps;               /* runs of the device for forward steps */
+    uint64_t step_tokens;         /* in all of them */
+    uint64_t step_sequences;      /* guests taking part, summed over the runs */
+    uint64_t most_step_sequences; /* in one run */
+    uint64_t jobs;                /* embeddings, tensor graphs, context shifts: one at a time */
+    uint64_t device_ns;           /* spent in runs and jobs */
+    uint64_t guest_ns;            /* spent in guests and in going from one to the next */
+} dw_scheduler_counts;
+
+DW_API void dw_scheduler_stats(dw_scheduler *scheduler, dw_scheduler_counts *counts);
 
 /* ---- actors in a folder ---------------------------------------------------------------- */
 

@@ -293,33 +293,30 @@ static void keep_wishes(dw_actor *actor)
     actor->received++;
 }
 
-static dw_status call_receive(dw_actor *actor, dw_error *err)
+/* What driftwood_receive came to; `local` has the message of a `status` that is a failure. */
+static dw_status judge(dw_actor *actor, dw_status status, int32_t result, int exit_code,
+                       dw_error *local)
 {
-    dw_error local = {.message = ""};
-    int32_t result = 0;
-    int exit_code = -1;
-    dw_status status =
-        dw__instance_call(actor->instance, DW_ACTOR_EXPORT, &result, &exit_code, &local);
     if (status == DW_OK && exit_code >= 0) {
-        status = dw_fail(&local, DW_E_TRAP, "the guest left with code %d", exit_code);
+        status = dw_fail(local, DW_E_TRAP, "the guest left with code %d", exit_code);
     }
     if (status != DW_OK) {
-        (void)snprintf(actor->broken, sizeof actor->broken, "%.190s", local.message);
-        return dw_fail(err, status, "%s", local.message);
+        (void)snprintf(actor->broken, sizeof actor->broken, "%.190s", local->message);
+        return status;
     }
     keep_wishes(actor);
     if (result < 0) {
         const dw_error *last = dw_instance_error(actor->instance);
         dw_status code =
             dw_status_name((dw_status)result)[5] == '?' ? DW_E_TRAP : (dw_status)result;
-        return dw_fail(err, code, "the actor answered %d (%s)%s%s", (int)result,
+        return dw_fail(local, code, "the actor answered %d (%s)%s%s", (int)result,
                        dw_status_text((dw_status)result), last->code == code ? ": " : "",
                        last->code == code ? last->message : "");
     }
     return DW_OK;
 }
 
-dw_status dw_actor_receive(dw_actor *actor, dw_write_fn on_answer, void *user, dw_error *err)
+dw_status dw__actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *user, dw_error *err)
 {
     dw_status status = dw__actor_rests(actor, err);
     if (status != DW_OK) {
@@ -332,12 +329,32 @@ dw_status dw_actor_receive(dw_actor *actor, dw_write_fn on_answer, void *user, d
     actor->taken = false;
     actor->on_answer = on_answer;
     actor->user = user;
-    status = call_receive(actor, err);
+    return DW_OK;
+}
+
+dw_status dw__actor_receive_end(dw_actor *actor, dw_status status, int32_t result, int exit_code,
+                                dw_error *local)
+{
+    status = judge(actor, status, result, exit_code, local);
     dw_mailbox_release(&actor->new_effects);
     dw_mailbox_release(&actor->new_timers);
     dw_free(actor->current);
     actor->current = NULL;
     return status;
+}
+
+dw_status dw_actor_receive(dw_actor *actor, dw_write_fn on_answer, void *user, dw_error *err)
+{
+    dw_status status = dw__actor_receive_begin(actor, on_answer, user, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_error local = {.message = ""};
+    int32_t result = 0;
+    int exit_code = -1;
+    status = dw__instance_call(actor->instance, DW_ACTOR_EXPORT, &result, &exit_code, &local);
+    status = dw__actor_receive_end(actor, status, result, exit_code, &local);
+    return status != DW_OK ? dw_fail(err, status, "%s", local.message) : DW_OK;
 }
 
 size_t dw_actor_effect_count(const dw_actor *actor)

@@ -17,6 +17,7 @@ struct dw_wasm_host {
     dw_wasm_memories *memories;
     wasm_engine_t *engine;
     wasmtime_linker_t *linker; /* every import that guests may have; read-only once made */
+    wasmtime_module_t *yield;  /* what fibers are left through; set once, under lock */
 
     /* The ticker advances the epoch while guests run, so that those that only loop can be
      * stopped. It sleeps while none does. */
@@ -48,6 +49,20 @@ typedef struct dw__function {
     uint32_t index; /* in the module */
 } dw__function;
 
+/* A call on a fiber; one at a time, so it lives in its instance. */
+typedef struct dw__fiber {
+    wasmtime_call_future_t *future; /* NULL: none is under way. It refers to what follows */
+    wasmtime_func_t function;
+    wasmtime_val_t value;
+    size_t result_count;
+    wasm_trap_t *trap;
+    wasmtime_error_t *error;
+
+    wasmtime_func_t yield; /* of host->yield, in this store */
+    bool can_yield;        /* `yield` is there */
+    bool suspending;       /* the next epoch check is there to leave the fiber */
+} dw__fiber;
+
 struct dw_instance {
     dw_module *module; /* counted */
     dw_wasm_host *host;
@@ -73,6 +88,9 @@ struct dw_instance {
 
     dw__function *functions; /* [2 * the layout's count], made at the first need */
     dw_actor *actor;         /* whose instance it is; NULL: of none */
+    dw__fiber fiber;
+    const dw_step_runner *runner; /* of the call under way; NULL: work is done on the spot */
+    void *runner_user;
 
     bool started;         /* _start has run */
     bool calling;         /* a call into the guest is under way */
@@ -91,6 +109,19 @@ dw_status dw__instance_create_bare(dw_instance **out, dw_module *module,
 /* Call an exported function of type () -> i32 or () -> (); `exit_code` is that of proc_exit. */
 dw_status dw__instance_call(dw_instance *instance, const char *name, int32_t *result,
                             int *exit_code, dw_error *err);
+
+/* The exported function `name`, of type () -> i32 or () -> ().
+ * Errors: DW_E_NOT_FOUND, DW_E_TYPE. */
+dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_func_t *function,
+                            size_t *result_count, dw_error *err);
+/* Before and after a call into the guest. */
+void dw__instance_enter(dw_instance *instance);
+void dw__instance_leave(dw_instance *instance);
+/* What came back from Wasmtime, as a status; takes `error` and `trap`. */
+dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, wasm_trap_t *trap,
+                               int *exit_code, dw_error *err);
+/* Whether the guest must end: interrupted, or beyond its time, which is noted. */
+bool dw__instance_must_end(dw_instance *instance);
 
 void dw__wasm_host_guest_enters(dw_wasm_host *host);
 void dw__wasm_host_guest_leaves(dw_wasm_host *host);

@@ -11,10 +11,15 @@
 #include "base/handle_table.h"
 #include "base/status.h"
 #include "device/device.h"
+#include "engine/context.h"
 #include "memory/device_view.h"
 #include "memory/region.h"
 #include "model/model.h"
 #include "model/sampler.h"
+
+/* The WebAssembly side of an engine: Wasmtime's engine, the linker with every import, the linear
+ * memories. */
+typedef struct dw_wasm_host dw_wasm_host;
 
 /* One function that guests may import. `signature`: parameters, a colon, results, a letter a
  * value: i (i32), I (i64), f (f32), F (f64). E.g. "iii:i". */
@@ -60,6 +65,7 @@ dw_actor *dw_instance_actor(const dw_instance *instance);
 dw_handle_table *dw_instance_handles(dw_instance *instance);
 dw_counters *dw_instance_counters(dw_instance *instance);
 dw_device *dw_instance_device(const dw_instance *instance);
+dw_wasm_host *dw_instance_host(const dw_instance *instance);
 dw_region *dw_instance_region(const dw_instance *instance);
 /* The device's buffer on the linear memory, made at the first call and following its growth.
  * Errors: those of dw_device_view_create and dw_device_view_follow. */
@@ -76,6 +82,43 @@ const volatile bool *dw_instance_cancel_flag(const dw_instance *instance);
 void dw_instance_take_cancellation(dw_instance *instance);
 ptrdiff_t dw_instance_input(dw_instance *instance, char *buffer, size_t capacity);
 void dw_instance_progress(dw_instance *instance, uint32_t done, uint32_t total);
+
+/* ---- work of the device ---- */
+
+typedef dw_status (*dw_work_fn)(void *arg, dw_error *err);
+
+/* Who carries out what guests ask of the device, where that is not done on the spot. Both functions
+ * return when it is done, with its status; meanwhile they may let the guest's fiber wait
+ * (dw_fiber_suspend) and others run. */
+typedef struct dw_step_runner {
+    dw_status (*forward)(void *user, dw_context *context, const dw_step *step, dw_error *err);
+    dw_status (*compute)(void *user, dw_work_fn work, void *arg, dw_error *err);
+} dw_step_runner;
+
+/* dw_context_forward for a guest: at once, or by the runner of the call under way. */
+dw_status dw_instance_forward(dw_instance *instance, dw_context *context, const dw_step *step,
+                              dw_error *err);
+/* The same for work of any other kind: what `work` returns. */
+dw_status dw_instance_compute(dw_instance *instance, dw_work_fn work, void *arg, dw_error *err);
+
+/* ---- calls on fibers ---- */
+
+/* A call whose frames are on a stack of their own, so that it can be left and gone on with.
+ * Thread: all of one call on one. */
+
+/* Once a host, before the first of the calls below. Errors: DW_E_MEMORY. Thread: any. */
+dw_status dw_fibers_prepare(dw_wasm_host *host, dw_error *err);
+/* Begin a call of an exported function of type () -> i32 or () -> (); nothing of it runs yet. Until
+ * dw_fiber_end, `runner` carries out its work. Errors: DW_E_NOT_FOUND, DW_E_TYPE, DW_E_STATE (a
+ * call is under way; `_start` has run). */
+dw_status dw_fiber_begin(dw_instance *instance, const char *function, const dw_step_runner *runner,
+                         void *user, dw_error *err);
+/* Let it run until it waits, has used up its time slice (false), or is through (true). */
+bool dw_fiber_resume(dw_instance *instance);
+/* What came of a call that is through, as dw_instance_run has it. `result` is 0 if it gave none. */
+dw_status dw_fiber_end(dw_instance *instance, int32_t *result, int *exit_code, dw_error *err);
+/* From under a host function: leave the fiber; returns when it is resumed. */
+void dw_fiber_suspend(dw_instance *instance);
 
 /* How an object behind a handle is destroyed when its instance goes. Set once per kind by the
  * embedding layer. */
@@ -102,9 +145,6 @@ typedef struct dw_host_parts {
     dw_handle_load_fn load_graph;
 } dw_host_parts;
 
-/* The WebAssembly side of an engine: Wasmtime's engine, the linker with every import, the linear
- * memories. */
-typedef struct dw_wasm_host dw_wasm_host;
 dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err);
 void dw_wasm_host_destroy(dw_wasm_host *host);
 

@@ -12,6 +12,7 @@
 #define TABLE_ELEMENTS_MAX 1000000
 #define TABLES_MAX 16
 #define MEMORIES_MAX 16
+#define INSTANCES_MAX 2 /* the guest, and what fibers are left through */
 
 /* ---- what host functions ask ------------------------------------------------------------ */
 
@@ -87,6 +88,11 @@ dw_counters *dw_instance_counters(dw_instance *instance)
 dw_device *dw_instance_device(const dw_instance *instance)
 {
     return instance->host->parts.device;
+}
+
+dw_wasm_host *dw_instance_host(const dw_instance *instance)
+{
+    return instance->host;
 }
 
 dw_region *dw_instance_region(const dw_instance *instance)
@@ -241,21 +247,30 @@ static dw_status set_wasi(dw_instance *instance, const dw_instance_options *opti
     return error == NULL ? DW_OK : dw__wasm_error(err, DW_E_STATE, "WASI", error);
 }
 
-/* Called by Wasmtime when the epoch has moved on: go on, or end the guest. */
+bool dw__instance_must_end(dw_instance *instance)
+{
+    if (__atomic_load_n(&instance->interrupted, __ATOMIC_RELAXED)) {
+        return true;
+    }
+    if (instance->deadline_ns != 0 && dw_os_clock_ns() > instance->deadline_ns) {
+        instance->over_time = true;
+    }
+    return instance->over_time;
+}
+
+/* Called by Wasmtime when the epoch has moved on: go on, end the guest, or, where it runs on a
+ * fiber, let others run. Also called on the way out of a fiber (dw_fiber_suspend). */
 static wasmtime_error_t *at_epoch(const wasmtime_context_t *context, void *user, uint64_t *delta,
                                   wasmtime_update_deadline_kind_t *kind)
 {
     (void)context;
     dw_instance *instance = user;
-    if (__atomic_load_n(&instance->interrupted, __ATOMIC_RELAXED)) {
-        return wasmtime_error_new("interrupted");
-    }
-    if (instance->deadline_ns != 0 && dw_os_clock_ns() > instance->deadline_ns) {
-        instance->over_time = true;
-        return wasmtime_error_new("over its time");
+    if (!instance->fiber.suspending && dw__instance_must_end(instance)) {
+        return wasmtime_error_new(instance->over_time ? "over its time" : "interrupted");
     }
     *delta = 1;
-    *kind = WASMTIME_UPDATE_DEADLINE_CONTINUE;
+    *kind = instance->fiber.future != NULL ? WASMTIME_UPDATE_DEADLINE_YIELD
+                                           : WASMTIME_UPDATE_DEADLINE_CONTINUE;
     return NULL;
 }
 
@@ -289,8 +304,8 @@ static dw_status make_store(dw_instance *instance, const dw_instance_options *op
     if (instance->store == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a guest");
     }
-    wasmtime_store_limiter(instance->store, limit == 0 ? -1 : (int64_t)limit, TABLE_ELEMENTS_MAX, 1,
-                           TABLES_MAX, MEMORIES_MAX);
+    wasmtime_store_limiter(instance->store, limit == 0 ? -1 : (int64_t)limit, TABLE_ELEMENTS_MAX,
+                           INSTANCES_MAX, TABLES_MAX, MEMORIES_MAX);
     wasmtime_store_epoch_deadline_callback(instance->store, at_epoch, instance, NULL);
     wasmtime_context_set_epoch_deadline(wasmtime_store_context(instance->store), 1);
     return set_wasi(instance, options, err);
@@ -362,9 +377,8 @@ static dw_status call_failed(dw_instance *instance, wasmtime_error_t *error, int
     return dw__wasm_error(err, DW_E_TRAP, "the guest failed", error);
 }
 
-/* What came back from Wasmtime, as a status. */
-static dw_status outcome(dw_instance *instance, wasmtime_error_t *error, wasm_trap_t *trap,
-                         int *exit_code, dw_error *err)
+dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, wasm_trap_t *trap,
+                               int *exit_code, dw_error *err)
 {
     if (error != NULL) {
         return call_failed(instance, error, exit_code, err);
@@ -372,7 +386,7 @@ static dw_status outcome(dw_instance *instance, wasmtime_error_t *error, wasm_tr
     return trap != NULL ? trapped(trap, err) : DW_OK;
 }
 
-static void enter(dw_instance *instance)
+void dw__instance_enter(dw_instance *instance)
 {
     instance->over_time = false;
     instance->deadline_ns = 0;
@@ -384,14 +398,14 @@ static void enter(dw_instance *instance)
     dw__wasm_host_guest_enters(instance->host);
 }
 
-static void leave(dw_instance *instance)
+void dw__instance_leave(dw_instance *instance)
 {
     dw__wasm_host_guest_leaves(instance->host);
     instance->calling = false;
 }
 
-static dw_status find_function(dw_instance *instance, const char *name, wasmtime_func_t *function,
-                               size_t *result_count, dw_error *err)
+dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_func_t *function,
+                            size_t *result_count, dw_error *err)
 {
     wasmtime_context_t *context = wasmtime_store_context(instance->store);
     wasmtime_extern_t item;
@@ -423,20 +437,23 @@ dw_status dw__instance_call(dw_instance *instance, const char *name, int32_t *re
 {
     wasmtime_func_t function;
     size_t result_count = 0;
-    dw_status status = find_function(instance, name, &function, &result_count, err);
+    if (instance->calling) {
+        return dw_fail(err, DW_E_STATE, "a call into the guest is under way");
+    }
+    dw_status status = dw__instance_find(instance, name, &function, &result_count, err);
     if (status != DW_OK) {
         return status;
     }
     wasmtime_val_t value = {.kind = WASMTIME_I32};
     wasm_trap_t *trap = NULL;
-    enter(instance);
+    dw__instance_enter(instance);
     wasmtime_error_t *error = wasmtime_func_call(wasmtime_store_context(instance->store), &function,
                                                  NULL, 0, &value, result_count, &trap);
-    leave(instance);
+    dw__instance_leave(instance);
     if (result != NULL) {
         *result = result_count > 0 && error == NULL && trap == NULL ? value.of.i32 : 0;
     }
-    return outcome(instance, error, trap, exit_code, err);
+    return dw__instance_outcome(instance, error, trap, exit_code, err);
 }
 
 static dw_status instantiate(dw_instance *instance, dw_error *err)
@@ -444,12 +461,12 @@ static dw_status instantiate(dw_instance *instance, dw_error *err)
     wasmtime_context_t *context = wasmtime_store_context(instance->store);
     wasm_trap_t *trap = NULL;
     int exit_code = 0;
-    enter(instance);
+    dw__instance_enter(instance);
     wasmtime_error_t *error = wasmtime_instance_pre_instantiate(instance->module->linked, context,
                                                                 &instance->instance, &trap);
-    leave(instance);
+    dw__instance_leave(instance);
     bool failed = error != NULL || trap != NULL;
-    dw_status status = outcome(instance, error, trap, &exit_code, err);
+    dw_status status = dw__instance_outcome(instance, error, trap, &exit_code, err);
     if (status == DW_OK && failed) {
         status = dw_fail(err, DW_E_TRAP, "the guest left with code %d before it began", exit_code);
     }
@@ -545,6 +562,7 @@ void dw_instance_destroy(dw_instance *instance)
     if (instance == NULL) {
         return;
     }
+    DW_ASSERT(!instance->calling); /* its fiber would be torn from under the device */
     for (size_t i = 0; i < instance->handles.capacity; i++) {
         dw_handle_slot *slot = &instance->handles.slots[i];
         if (slot->object != NULL) {

@@ -8,6 +8,9 @@
 
 /* How often a running guest looks whether it should stop. */
 #define EPOCH_MS 10
+/* Of fibers: as much as a thread has, since host functions run there as well. Only what is touched
+ * takes memory. */
+#define FIBER_STACK_BYTES ((size_t)8 << 20)
 
 dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what, wasmtime_error_t *error)
 {
@@ -81,6 +84,7 @@ static wasm_config_t *make_config(dw_wasm_memories *memories)
     }
     dw_wasm_memories_install(memories, config);
     wasmtime_config_epoch_interruption_set(config, true);
+    wasmtime_config_async_stack_size_set(config, FIBER_STACK_BYTES);
     /* Pointers in the ABI have 32 bits; one guest is one thread; components copy their lists. */
     wasmtime_config_wasm_memory64_set(config, false);
     wasmtime_config_wasm_threads_set(config, false);
@@ -206,6 +210,9 @@ void dw_wasm_host_destroy(dw_wasm_host *host)
         (void)pthread_cond_signal(&host->changed);
         (void)pthread_mutex_unlock(&host->lock);
         (void)pthread_join(host->ticker, NULL);
+    }
+    if (host->yield != NULL) {
+        wasmtime_module_delete(host->yield);
     }
     if (host->linker != NULL) {
         wasmtime_linker_delete(host->linker);

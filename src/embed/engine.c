@@ -6,6 +6,7 @@
 #include "engine/context.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/tensor_graph.h"
+#include "scheduler/scheduler.h"
 
 /* A guest is a program: larger files are something else. */
 #define WASM_FILE_BYTES_MAX ((size_t)256 << 20)
@@ -181,4 +182,10 @@ dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine, const dw_thaw_options
                         dw_thaw_stats *stats, dw_error *err)
 {
     return dw__actor_thaw(out, engine->wasm, options, stats, err);
+}
+
+dw_status dw_scheduler_create(dw_scheduler **out, dw_engine *engine,
+                              const dw_scheduler_options *options, dw_error *err)
+{
+    return dw__scheduler_create(out, engine->wasm, engine->device, options, err);
 }

@@ -471,6 +471,18 @@ static int32_t context_trim(dw_instance *instance, const wasmtime_val_raw_t *arg
 }
 DW_MODEL_CALL(context_trim)
 
+typedef struct shift_work {
+    dw_context *context;
+    uint32_t keep;
+    uint32_t drop;
+} shift_work;
+
+static dw_status do_shift(void *arg, dw_error *err)
+{
+    const shift_work *work = arg;
+    return dw_context_shift(work->context, work->keep, work->drop, err);
+}
+
 /* context, keep, drop */
 static int32_t context_shift(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -479,7 +491,8 @@ static int32_t context_shift(dw_instance *instance, const wasmtime_val_raw_t *ar
     if (context == NULL) {
         return err->code;
     }
-    dw_status status = dw_context_shift(context, u32(&args[1]), u32(&args[2]), err);
+    shift_work work = {.context = context, .keep = u32(&args[1]), .drop = u32(&args[2])};
+    dw_status status = dw_instance_compute(instance, do_shift, &work, err);
     return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
 }
 DW_MODEL_CALL(context_shift)
@@ -549,7 +562,7 @@ static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args
         status = dw_instance_view(instance, &step.view, err);
     }
     if (status == DW_OK) {
-        status = dw_context_forward(context, &step, err);
+        status = dw_instance_forward(instance, context, &step, err);
     }
     return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
 }
@@ -599,6 +612,17 @@ static dw_status embed_ranges(dw_instance *instance, const wasmtime_val_raw_t *a
     return DW_OK;
 }
 
+typedef struct embed_work {
+    dw_model *model;
+    dw_embed_step step;
+} embed_work;
+
+static dw_status do_embed(void *arg, dw_error *err)
+{
+    const embed_work *work = arg;
+    return dw_embed(work->model, &work->step, err);
+}
+
 /* model, tokens, count, pooling, flags, embedding */
 static int32_t embed(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -619,18 +643,19 @@ static int32_t embed(dw_instance *instance, const wasmtime_val_raw_t *args)
         return dw_fail(err, DW_E_CANCELLED, "cancelled");
     }
     const dw_model_shape *shape = dw_model_shape_of(model);
-    dw_embed_step step = {
-        .pooling = pooling == DW_POOLING_MODEL ? shape->pooling : (dw_pooling)pooling,
-        .normalize = u32(&args[4]) == DW_EMBED_NORMALIZE,
-        .counters = dw_instance_counters(instance),
-        .cancel = dw_instance_cancel_flag(instance),
+    embed_work work = {
+        .model = model,
+        .step = {.pooling = pooling == DW_POOLING_MODEL ? shape->pooling : (dw_pooling)pooling,
+                 .normalize = u32(&args[4]) == DW_EMBED_NORMALIZE,
+                 .counters = dw_instance_counters(instance),
+                 .cancel = dw_instance_cancel_flag(instance)},
     };
-    dw_status status = embed_ranges(instance, args, shape->embedding_length, &step, err);
+    dw_status status = embed_ranges(instance, args, shape->embedding_length, &work.step, err);
     if (status == DW_OK) {
-        status = dw_instance_view(instance, &step.view, err);
+        status = dw_instance_view(instance, &work.step.view, err);
     }
     if (status == DW_OK) {
-        status = dw_embed(model, &step, err);
+        status = dw_instance_compute(instance, do_embed, &work, err);
     }
     return status != DW_OK ? (int32_t)status : (int32_t)shape->embedding_length;
 }

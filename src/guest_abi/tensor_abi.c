@@ -183,6 +183,17 @@ static wasm_trap_t *call_build(void *env, wasmtime_caller_t *caller, wasmtime_va
     return NULL;
 }
 
+typedef struct run_work {
+    dw_tensor_graph *graph;
+    const volatile bool *cancel;
+} run_work;
+
+static dw_status do_run(void *arg, dw_error *err)
+{
+    const run_work *work = arg;
+    return dw_tensor_graph_run(work->graph, work->cancel, err);
+}
+
 static int32_t run(dw_instance *instance, int32_t handle)
 {
     dw_error *err = dw_instance_error(instance);
@@ -190,7 +201,8 @@ static int32_t run(dw_instance *instance, int32_t handle)
     if (graph == NULL) {
         return err->code;
     }
-    dw_status status = dw_tensor_graph_run(graph, dw_instance_cancel_flag(instance), err);
+    run_work work = {.graph = graph, .cancel = dw_instance_cancel_flag(instance)};
+    dw_status status = dw_instance_compute(instance, do_run, &work, err);
     if (status == DW_OK) {
         dw_count(&dw_instance_counters(instance)->graph_runs, 1);
     }

@@ -1,0 +1,252 @@
+/* One round: guests run until each waits for the device, then the device runs. Nothing here takes a
+ * lock or allocates per step, and nothing looks at guests that have nothing to do in the round. */
+#include "actor/wasm_binary.h"
+#include "base/alloc.h"
+#include "base/os.h"
+#include "scheduler/scheduler_internal.h"
+
+/* ---- what guests ask of the device -------------------------------------------------------- */
+
+static dw__task *task_of(dw_batch_item *item)
+{
+    return (dw__task *)(void *)((char *)item - offsetof(dw__task, item));
+}
+
+/* Where steps of `context` wait: with others like it, in a batch that is empty, or in a new one.
+ * There are as many as kinds of steps have waited at once: few. */
+static dw_status batch_for(dw_scheduler *scheduler, const dw_context *context, dw_batch **out,
+                           dw_error *err)
+{
+    *out = NULL;
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        dw_batch *batch = scheduler->batches[i];
+        if (dw_batch_admits(batch, context, NULL) == DW_OK) {
+            *out = batch;
+            if (batch->waiting_count > 0) {
+                return DW_OK;
+            }
+        }
+    }
+    if (*out != NULL) {
+        return DW_OK;
+    }
+    size_t count = scheduler->batch_count;
+    dw_batch **batches = dw_realloc(scheduler->batches, count + 1, sizeof *batches);
+    if (batches == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a batch");
+    }
+    scheduler->batches = batches;
+    batches[count] = dw_alloc(1, sizeof **batches);
+    if (batches[count] == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a batch");
+    }
+    dw_batch_init(batches[count], &scheduler->limits);
+    *out = batches[count];
+    scheduler->batch_count++;
+    return DW_OK;
+}
+
+/* The guest cannot run while it waits; the pin says so to whoever would take its pages away. */
+static void wait_for_device(dw__task *task, dw__task_state state)
+{
+    dw_region *region = dw_instance_region(task->instance);
+    task->state = state;
+    dw_region_pin(region);
+    dw_fiber_suspend(task->instance);
+    dw_region_unpin(region);
+    DW_ASSERT(task->state == DW__TASK_RUNS);
+}
+
+static dw_status forward(void *user, dw_context *context, const dw_step *step, dw_error *err)
+{
+    dw__task *task = user;
+    dw_batch *batch;
+    dw_status status = batch_for(task->scheduler, context, &batch, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    task->item.context = context;
+    task->item.step = *step;
+    dw_batch_add(batch, &task->item);
+    wait_for_device(task, DW__TASK_STEPS);
+    if (task->item.status != DW_OK) {
+        *err = task->item.error;
+    }
+    return task->item.status;
+}
+
+static dw_status compute(void *user, dw_work_fn work, void *arg, dw_error *err)
+{
+    dw__task *task = user;
+    task->work = work;
+    task->work_arg = arg;
+    task->work_error = err;
+    dw__put(&task->scheduler->jobs, task);
+    wait_for_device(task, DW__TASK_COMPUTES);
+    return task->work_status;
+}
+
+const dw_step_runner dw__scheduler_runner = {.forward = forward, .compute = compute};
+
+/* ---- guests ------------------------------------------------------------------------------- */
+
+static bool begin(dw__task *task)
+{
+    dw_error error = {.message = ""};
+    dw_status status = DW_OK;
+    const char *function = task->actor != NULL ? DW_ACTOR_EXPORT : "_start";
+    if (task->scheduler->closing) {
+        status = dw_fail(&error, DW_E_CANCELLED, "the scheduler is going");
+    } else if (task->actor != NULL) {
+        status = dw__actor_receive_begin(task->actor, task->on_answer, task->user, &error);
+    }
+    if (status == DW_OK) {
+        status = dw_fiber_begin(task->instance, function, &dw__scheduler_runner, task, &error);
+        if (status != DW_OK && task->actor != NULL) {
+            status = dw__actor_receive_end(task->actor, status, 0, -1, &error);
+        }
+    }
+    if (status != DW_OK) {
+        dw__task_end(task, status, 0, &error);
+        return false;
+    }
+    task->begun = true;
+    return true;
+}
+
+static void end(dw__task *task)
+{
+    dw_error error = {.message = ""};
+    int32_t result = 0;
+    int exit_code = task->actor != NULL ? -1 : 0;
+    dw_status status = dw_fiber_end(task->instance, &result, &exit_code, &error);
+    if (task->actor != NULL) {
+        status = dw__actor_receive_end(task->actor, status, result, exit_code, &error);
+        exit_code = 0;
+    }
+    dw__task_end(task, status, exit_code, &error);
+}
+
+/* Let a guest run until it waits, has used up its time slice, or is through. */
+static void go_on(dw_scheduler *scheduler, dw__task *task)
+{
+    DW_ASSERT(task->state == DW__TASK_RUNS);
+    if (!task->begun && !begin(task)) {
+        return;
+    }
+    dw__bump(&scheduler->counts.resumes, 1);
+    if (dw_fiber_resume(task->instance)) {
+        end(task);
+    } else if (task->state == DW__TASK_RUNS) {
+        dw__bump(&scheduler->counts.preemptions, 1);
+        dw__put(&scheduler->preempted, task);
+    }
+}
+
+/* Those that are in the queue now, each once. */
+static void run_queue(dw_scheduler *scheduler, dw__task_queue *queue)
+{
+    const dw__task *last = queue->first != NULL ? queue->last : NULL;
+    while (last != NULL) {
+        dw__task *task = dw__take(queue);
+        last = task == last ? NULL : last;
+        go_on(scheduler, task);
+    }
+}
+
+static bool device_is_wanted(const dw_scheduler *scheduler)
+{
+    bool wanted = scheduler->jobs.first != NULL;
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        const dw_batch *batch = scheduler->batches[i];
+        wanted = wanted || batch->waiting_count > 0 || batch->finished.first != NULL;
+    }
+    return wanted;
+}
+
+/* Guests that only compute take turns with the device: one of them a round, while any other waits
+ * for it, so that however many there are, a step comes at most a time slice later. */
+static void run_guests(dw_scheduler *scheduler)
+{
+    run_queue(scheduler, &scheduler->ready);
+    if (!device_is_wanted(scheduler) && scheduler->ready.first == NULL) {
+        run_queue(scheduler, &scheduler->preempted);
+    } else if (scheduler->preempted.first != NULL) {
+        go_on(scheduler, dw__take(&scheduler->preempted));
+    }
+}
+
+/* ---- the device --------------------------------------------------------------------------- */
+
+static void count_run(dw__scheduler_counts *counts, const dw_batch_counts *before,
+                      const dw_batch_counts *after)
+{
+    dw__bump(&counts->steps, after->runs - before->runs);
+    dw__bump(&counts->step_tokens, after->tokens - before->tokens);
+    dw__bump(&counts->step_sequences, after->sequences - before->sequences);
+    if (after->most_sequences >
+        atomic_load_explicit(&counts->most_step_sequences, memory_order_relaxed)) {
+        atomic_store_explicit(&counts->most_step_sequences, after->most_sequences,
+                              memory_order_relaxed);
+    }
+}
+
+/* One run for each kind of step that waits; whether there was any. */
+static bool run_steps(dw_scheduler *scheduler)
+{
+    bool any = false;
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        dw_batch *batch = scheduler->batches[i];
+        dw_batch_counts before = batch->counts;
+        any = any || batch->waiting_count > 0;
+        dw_batch_run(batch);
+        count_run(&scheduler->counts, &before, &batch->counts);
+        for (dw_batch_item *item = dw_batch_take(batch); item != NULL;
+             item = dw_batch_take(batch)) {
+            dw__task *task = task_of(item);
+            task->state = DW__TASK_RUNS;
+            dw__put(&scheduler->ready, task);
+        }
+    }
+    return any;
+}
+
+/* Work that goes alone: at least one, then as long as the steps took, or a time slice where there
+ * were none. Whoever asked goes on at once, so that short work is not held up by long steps. */
+static void run_jobs(dw_scheduler *scheduler, uint64_t started, uint64_t budget_ns)
+{
+    uint64_t spent = 0;
+    do {
+        dw__task *task = dw__take(&scheduler->jobs);
+        if (task == NULL) {
+            return;
+        }
+        uint64_t before = dw_os_clock_ns();
+        task->work_status = task->work(task->work_arg, task->work_error);
+        uint64_t now = dw_os_clock_ns();
+        dw__bump(&scheduler->counts.jobs, 1);
+        dw__bump(&scheduler->counts.device_ns, now - before);
+        task->state = DW__TASK_RUNS;
+        go_on(scheduler, task);
+        spent = now - started;
+    } while (spent < budget_ns);
+}
+
+bool dw__scheduler_has_work(const dw_scheduler *scheduler)
+{
+    return scheduler->ready.first != NULL || scheduler->preempted.first != NULL ||
+           device_is_wanted(scheduler);
+}
+
+void dw__scheduler_round(dw_scheduler *scheduler)
+{
+    uint64_t started = dw_os_clock_ns();
+    run_guests(scheduler);
+    uint64_t computed = dw_os_clock_ns();
+    bool stepped = run_steps(scheduler);
+    uint64_t now = dw_os_clock_ns();
+    dw__bump(&scheduler->counts.rounds, 1);
+    dw__bump(&scheduler->counts.guest_ns, computed - started);
+    dw__bump(&scheduler->counts.device_ns, now - computed);
+    run_jobs(scheduler, now, stepped ? now - computed : DW__TIME_SLICE_NS);
+}

@@ -1,0 +1,266 @@
+/* The scheduler's life, what other threads reach, and its loop. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "scheduler/scheduler_internal.h"
+
+#define GUEST_COUNT_DEFAULT 4096u
+/* A prompt's tokens next to decoding on a CPU: as many as its matrix products take at once
+ * (src/model/matmul.c), so that a token waits for little more. */
+#define CPU_PROMPT_TOKENS 64u
+
+dw_status dw__scheduler_create(dw_scheduler **out, dw_wasm_host *host, dw_device *device,
+                               const dw_scheduler_options *options, dw_error *err)
+{
+    static const dw_scheduler_options defaults;
+    *out = NULL;
+    options = options != NULL ? options : &defaults;
+    dw_status status = dw_fibers_prepare(host, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_scheduler *scheduler = dw_alloc(1, sizeof *scheduler);
+    if (scheduler == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a scheduler");
+    }
+    bool on_cpu = dw_device_facts(device)->kind == DW_DEVICE_CPU;
+    scheduler->host = host;
+    scheduler->limits = (dw_batch_limits){
+        .sequences_max = options->step_sequences_max,
+        .tokens_max = options->step_tokens_max,
+        .prompt_tokens_max = options->prompt_tokens_max == 0 && on_cpu ? CPU_PROMPT_TOKENS
+                                                                       : options->prompt_tokens_max,
+    };
+    scheduler->guest_count_max =
+        options->guest_count_max > 0 ? options->guest_count_max : GUEST_COUNT_DEFAULT;
+    DW_ASSERT(pthread_mutex_init(&scheduler->lock, NULL) == 0);
+    DW_ASSERT(pthread_cond_init(&scheduler->changed, NULL) == 0);
+    *out = scheduler;
+    return DW_OK;
+}
+
+/* ---- from any thread ---------------------------------------------------------------------- */
+
+/* `task` is taken on success. */
+static dw_status post(dw_scheduler *scheduler, dw__task *task, dw_error *err)
+{
+    dw_status status = DW_OK;
+    (void)pthread_mutex_lock(&scheduler->lock);
+    if (scheduler->refusing) {
+        status = dw_fail(err, DW_E_STATE, "the scheduler is going");
+    } else if (task->instance != NULL && scheduler->guest_count >= scheduler->guest_count_max) {
+        status = dw_fail(err, DW_E_BUSY, "scheduler: %zu guests run, which is the limit",
+                         scheduler->guest_count);
+    } else {
+        if (task->instance != NULL) {
+            scheduler->started++;
+            scheduler->guest_count++;
+            if (scheduler->guest_count > scheduler->most_guests) {
+                scheduler->most_guests = scheduler->guest_count;
+            }
+        }
+        dw__put(&scheduler->inbox, task);
+        atomic_store(&scheduler->has_inbox, true);
+        (void)pthread_cond_signal(&scheduler->changed);
+    }
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    return status;
+}
+
+static dw_status post_copy(dw_scheduler *scheduler, const dw__task *wanted, dw_error *err)
+{
+    dw__task *task = dw_alloc(1, sizeof *task);
+    if (task == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a call");
+    }
+    *task = *wanted;
+    task->scheduler = scheduler;
+    dw_status status = post(scheduler, task, err);
+    if (status != DW_OK) {
+        dw_free(task);
+    }
+    return status;
+}
+
+dw_status dw_scheduler_start(dw_scheduler *scheduler, dw_instance *instance, dw_call_end_fn on_end,
+                             void *user, dw_error *err)
+{
+    if (dw_instance_host(instance) != scheduler->host) {
+        return dw_fail(err, DW_E_ARG, "scheduler: the instance is of another engine");
+    }
+    dw__task task = {.instance = instance, .on_end = on_end, .user = user};
+    return post_copy(scheduler, &task, err);
+}
+
+dw_status dw_scheduler_receive(dw_scheduler *scheduler, dw_actor *actor, dw_write_fn on_answer,
+                               dw_call_end_fn on_end, void *user, dw_error *err)
+{
+    if (dw_instance_host(actor->instance) != scheduler->host) {
+        return dw_fail(err, DW_E_ARG, "scheduler: the actor is of another engine");
+    }
+    dw__task task = {.instance = actor->instance,
+                     .actor = actor,
+                     .on_answer = on_answer,
+                     .on_end = on_end,
+                     .user = user};
+    return post_copy(scheduler, &task, err);
+}
+
+dw_status dw_scheduler_submit(dw_scheduler *scheduler, void (*on_turn)(void *user), void *user,
+                              dw_error *err)
+{
+    dw__task task = {.on_turn = on_turn, .user = user};
+    return post_copy(scheduler, &task, err);
+}
+
+void dw_scheduler_stop(dw_scheduler *scheduler)
+{
+    (void)pthread_mutex_lock(&scheduler->lock);
+    atomic_store(&scheduler->is_stopping, true);
+    (void)pthread_cond_signal(&scheduler->changed);
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+static uint64_t read_count(const _Atomic uint64_t *count)
+{
+    return atomic_load_explicit(count, memory_order_relaxed);
+}
+
+void dw_scheduler_stats(dw_scheduler *scheduler, dw_scheduler_counts *counts)
+{
+    const dw__scheduler_counts *own = &scheduler->counts;
+    *counts = (dw_scheduler_counts){
+        .ended = read_count(&own->ended),
+        .rounds = read_count(&own->rounds),
+        .resumes = read_count(&own->resumes),
+        .preemptions = read_count(&own->preemptions),
+        .steps = read_count(&own->steps),
+        .step_tokens = read_count(&own->step_tokens),
+        .step_sequences = read_count(&own->step_sequences),
+        .most_step_sequences = read_count(&own->most_step_sequences),
+        .jobs = read_count(&own->jobs),
+        .device_ns = read_count(&own->device_ns),
+        .guest_ns = read_count(&own->guest_ns),
+    };
+    (void)pthread_mutex_lock(&scheduler->lock);
+    counts->started = scheduler->started;
+    counts->guests = scheduler->guest_count;
+    counts->most_guests = scheduler->most_guests;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+/* ---- the loop ----------------------------------------------------------------------------- */
+
+/* Guests become ready; functions are called. */
+static void take_in(dw_scheduler *scheduler)
+{
+    if (!atomic_load_explicit(&scheduler->has_inbox, memory_order_acquire)) {
+        return;
+    }
+    (void)pthread_mutex_lock(&scheduler->lock);
+    dw__task_queue inbox = scheduler->inbox;
+    scheduler->inbox = (dw__task_queue){NULL, NULL};
+    atomic_store(&scheduler->has_inbox, false);
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    for (dw__task *task = dw__take(&inbox); task != NULL; task = dw__take(&inbox)) {
+        if (task->instance == NULL) {
+            task->on_turn(task->user);
+            dw_free(task);
+            continue;
+        }
+        task->after = scheduler->tasks;
+        if (task->after != NULL) {
+            task->after->before = task;
+        }
+        scheduler->tasks = task;
+        dw__put(&scheduler->ready, task);
+    }
+}
+
+void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_error *error)
+{
+    dw_scheduler *scheduler = task->scheduler;
+    if (task->before != NULL) {
+        task->before->after = task->after;
+    } else {
+        scheduler->tasks = task->after;
+    }
+    if (task->after != NULL) {
+        task->after->before = task->before;
+    }
+    (void)pthread_mutex_lock(&scheduler->lock);
+    scheduler->guest_count--;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    dw__bump(&scheduler->counts.ended, 1);
+    dw_call_end call_end = {.status = status, .exit_code = exit_code, .error = error};
+    dw_call_end_fn on_end = task->on_end;
+    void *user = task->user;
+    dw_free(task);
+    if (on_end != NULL) {
+        on_end(user, &call_end);
+    }
+}
+
+/* Until something comes in or it is told to stop. */
+static void wait_for_news(dw_scheduler *scheduler)
+{
+    (void)pthread_mutex_lock(&scheduler->lock);
+    while (scheduler->inbox.first == NULL && !atomic_load(&scheduler->is_stopping)) {
+        (void)pthread_cond_wait(&scheduler->changed, &scheduler->lock);
+    }
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until, dw_error *err)
+{
+    if (scheduler->running) {
+        return dw_fail(err, DW_E_STATE, "scheduler: it runs already");
+    }
+    DW_ASSERT(scheduler->tasks == NULL || pthread_equal(scheduler->thread, pthread_self()));
+    scheduler->thread = pthread_self();
+    scheduler->running = true;
+    while (!atomic_load_explicit(&scheduler->is_stopping, memory_order_relaxed)) {
+        take_in(scheduler);
+        if (dw__scheduler_has_work(scheduler)) {
+            dw__scheduler_round(scheduler);
+        } else if (until == DW_RUN_UNTIL_STOPPED) {
+            wait_for_news(scheduler);
+        } else if (!atomic_load(&scheduler->has_inbox)) {
+            break;
+        }
+    }
+    atomic_store(&scheduler->is_stopping, false);
+    scheduler->running = false;
+    return DW_OK;
+}
+
+void dw_scheduler_destroy(dw_scheduler *scheduler)
+{
+    if (scheduler == NULL) {
+        return;
+    }
+    DW_ASSERT(!scheduler->running);
+    DW_ASSERT(scheduler->tasks == NULL || pthread_equal(scheduler->thread, pthread_self()));
+    (void)pthread_mutex_lock(&scheduler->lock);
+    scheduler->refusing = true;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    scheduler->closing = true;
+    scheduler->running = true;
+    take_in(scheduler);
+    for (const dw__task *task = scheduler->tasks; task != NULL; task = task->after) {
+        if (task->begun) {
+            dw_instance_interrupt(task->instance);
+        }
+    }
+    while (scheduler->tasks != NULL) {
+        dw__scheduler_round(scheduler);
+    }
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        DW_ASSERT(scheduler->batches[i]->waiting_count == 0);
+        dw_free(scheduler->batches[i]);
+    }
+    dw_free(scheduler->batches);
+    (void)pthread_cond_destroy(&scheduler->changed);
+    (void)pthread_mutex_destroy(&scheduler->lock);
+    dw_free(scheduler);
+}

@@ -1,0 +1,130 @@
+/* What src/scheduler's files share. */
+#ifndef DW_SCHEDULER_INTERNAL_H
+#define DW_SCHEDULER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "actor/actor.h"
+#include "engine/batch.h"
+#include "scheduler/scheduler.h"
+
+/* How long guests run before others do: an epoch (src/actor/wasm_host.c). */
+#define DW__TIME_SLICE_NS UINT64_C(10000000)
+
+typedef enum dw__task_state {
+    DW__TASK_RUNS,     /* or can: it is in `ready` or `preempted`, or just resumed */
+    DW__TASK_STEPS,    /* its step is in a batch */
+    DW__TASK_COMPUTES, /* its work is in `jobs` */
+} dw__task_state;
+
+/* A call of a guest, from its start to its end; or, without an instance, a function to be called on
+ * the scheduler's thread. */
+typedef struct dw__task {
+    struct dw__task *next;   /* in the one queue that it is in */
+    struct dw__task *before; /* of all that were taken in and have not ended */
+    struct dw__task *after;
+    dw_scheduler *scheduler;
+    dw_instance *instance;
+    dw_actor *actor; /* NULL: `instance` is a command */
+    dw_write_fn on_answer;
+    dw_call_end_fn on_end;
+    void (*on_turn)(void *user); /* without an instance */
+    void *user;
+    bool begun;
+    dw__task_state state;
+    dw_batch_item item; /* while it steps */
+    dw_work_fn work;    /* while it computes, to the next three */
+    void *work_arg;
+    dw_error *work_error;
+    dw_status work_status;
+} dw__task;
+
+/* First in, first out. */
+typedef struct dw__task_queue {
+    dw__task *first;
+    dw__task *last;
+} dw__task_queue;
+
+/* Written by the scheduler's thread alone, read by any. */
+typedef struct dw__scheduler_counts {
+    _Atomic uint64_t ended;
+    _Atomic uint64_t rounds;
+    _Atomic uint64_t resumes;
+    _Atomic uint64_t preemptions;
+    _Atomic uint64_t steps;
+    _Atomic uint64_t step_tokens;
+    _Atomic uint64_t step_sequences;
+    _Atomic uint64_t most_step_sequences;
+    _Atomic uint64_t jobs;
+    _Atomic uint64_t device_ns;
+    _Atomic uint64_t guest_ns;
+} dw__scheduler_counts;
+
+struct dw_scheduler {
+    dw_wasm_host *host;
+    dw_batch_limits limits;
+    size_t guest_count_max;
+
+    /* The scheduler's thread alone. */
+    dw__task *tasks;          /* all that were taken in and have not ended */
+    dw__task_queue ready;     /* can go on */
+    dw__task_queue preempted; /* used up their time slices */
+    dw__task_queue jobs;      /* wait for work that goes alone */
+    dw_batch **batches;       /* [batch_count], made as kinds of steps come up */
+    size_t batch_count;
+    bool running;     /* dw_scheduler_run is on the stack */
+    pthread_t thread; /* which the fibers are on, while there are any */
+    bool closing;
+    dw__scheduler_counts counts;
+
+    /* Of any thread. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    dw__task_queue inbox;     /* guarded by lock */
+    size_t guest_count;       /* started and not ended; guarded by lock */
+    size_t most_guests;       /* guarded by lock */
+    uint64_t started;         /* guarded by lock */
+    bool refusing;            /* guarded by lock: it is being destroyed */
+    _Atomic bool has_inbox;   /* a look without the lock */
+    _Atomic bool is_stopping; /* dw_scheduler_stop */
+};
+
+static inline void dw__bump(_Atomic uint64_t *count, uint64_t amount)
+{
+    /* One writer: no locked instruction is needed. */
+    uint64_t now = atomic_load_explicit(count, memory_order_relaxed);
+    atomic_store_explicit(count, now + amount, memory_order_relaxed);
+}
+
+static inline void dw__put(dw__task_queue *queue, dw__task *task)
+{
+    task->next = NULL;
+    if (queue->first == NULL) {
+        queue->first = task;
+    } else {
+        queue->last->next = task;
+    }
+    queue->last = task;
+}
+
+static inline dw__task *dw__take(dw__task_queue *queue)
+{
+    dw__task *task = queue->first;
+    if (task != NULL) {
+        queue->first = task->next;
+        task->next = NULL;
+    }
+    return task;
+}
+
+/* What the guests that run on the scheduler's fibers compute with. */
+extern const dw_step_runner dw__scheduler_runner;
+/* Whether any task can go on, or waits for the device. */
+bool dw__scheduler_has_work(const dw_scheduler *scheduler);
+/* Let all that can go on do so until they wait, then the device run once for each kind of step. */
+void dw__scheduler_round(dw_scheduler *scheduler);
+/* The task is through, or never began: tell, and let go of it. */
+void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_error *error);
+
+#endif
