@@ -106,6 +106,7 @@ typedef struct dw_device_info {
     bool shares_host;      /* can take guest memory as its own buffer (link 3) */
     size_t memory_bytes;   /* 0: the backend does not say */
     size_t memory_free_bytes;
+    char problem[192];     /* why it cannot be used; empty: as far as known it can */
 } dw_device_info;
 
 /* How many devices this build and machine have; at least the CPU. Thread: any. */
@@ -113,6 +114,10 @@ DW_API size_t dw_device_count(void);
 /* Fills `info` for device `index` < dw_device_count(). Errors: DW_E_RANGE. */
 DW_API DW_MUST_CHECK dw_status dw_device_describe(size_t index, dw_device_info *info,
                                                   dw_error *err);
+#define DW_DEVICE_NOTE_BYTES 192
+/* One line on why devices that this build could use are not there (a driver that is missing or too
+ * old). Errors: DW_E_END (there is nothing to be said). Thread: any. */
+DW_API DW_MUST_CHECK dw_status dw_device_note(char *text, size_t capacity, dw_error *err);
 
 /* ---- engine ---------------------------------------------------------------------------- */
 

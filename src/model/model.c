@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/os.h"
+#include "device/device_memory.h"
 #include "model/attention.h"
 #include "model/fingerprint.h"
 
@@ -121,24 +122,24 @@ static bool place_mapped(dw_model *model, const dw_gguf_tensor *entry, struct gg
 
 static dw_status upload_rest(dw_model *model, dw_error *err)
 {
-    const char *device = dw_device_facts(model->device)->name;
-    model->upload_buffer =
-        ggml_backend_alloc_ctx_tensors_from_buft(model->ggml, dw_device_buffer_type(model->device));
-    if (model->upload_buffer == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "%s: no memory for %llu bytes of weights", device,
-                       (unsigned long long)model->weights_bytes);
+    dw_status status = dw_device_buffer_for_tensors(&model->upload_buffer, model->device,
+                                                    DW_USE_WEIGHTS, model->ggml, err);
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "%llu bytes of weights",
+                              (unsigned long long)model->weights_bytes);
     }
     ggml_backend_buffer_set_usage(model->upload_buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-    for (size_t i = 0; i < dw_gguf_tensor_count(model->gguf); i++) {
+    for (size_t i = 0; i < dw_gguf_tensor_count(model->gguf) && status == DW_OK; i++) {
         const dw_gguf_tensor *entry = dw_gguf_tensor_at(model->gguf, i);
         struct ggml_tensor *tensor = ggml_get_tensor(model->ggml, entry->name);
         size_t file_bytes = 0;
         const unsigned char *file = dw_gguf_part_bytes(model->gguf, entry->part, &file_bytes);
         if (tensor->buffer == model->upload_buffer) {
-            ggml_backend_tensor_set(tensor, file + entry->file_offset, 0, entry->bytes);
+            status = dw_device_tensor_set(model->device, tensor, file + entry->file_offset, 0,
+                                          entry->bytes, err);
         }
     }
-    return DW_OK;
+    return status;
 }
 
 static dw_status place_weights(dw_model *model, dw_error *err)
@@ -249,9 +250,7 @@ void dw_model_unref(dw_model *model)
     if (model->extra.object != NULL) {
         model->extra.destroy(model->extra.object);
     }
-    if (model->upload_buffer != NULL) {
-        ggml_backend_buffer_free(model->upload_buffer);
-    }
+    dw_device_buffer_destroy(model->device, DW_USE_WEIGHTS, model->upload_buffer);
     for (uint32_t i = 0; model->mapped_buffers != NULL && i < dw_gguf_part_count(model->gguf);
          i++) {
         if (model->mapped_buffers[i] != NULL) {
