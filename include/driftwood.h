@@ -126,6 +126,8 @@ typedef struct dw_engine dw_engine;
 typedef struct dw_engine_options {
     const char *device;  /* a name from dw_device_describe; NULL: the first GPU, else the CPU */
     int threads;         /* CPU threads for device work; 0: the machine's real cores */
+    bool stage_memory;   /* copy guest memory to the device and back, even where it is shared: to
+                            compare with */
 } dw_engine_options;
 
 /* `options` may be NULL. Errors: DW_E_NOT_FOUND (no such device; the message lists those there
@@ -135,6 +137,24 @@ DW_API DW_MUST_CHECK dw_status dw_engine_create(dw_engine **out, const dw_engine
 /* Every model, module and instance of it must be gone. */
 DW_API void dw_engine_destroy(dw_engine *engine);
 DW_API void dw_engine_device(const dw_engine *engine, dw_device_info *info);
+
+/* What uses the device in this engine, now. Bytes of its own memory unless said otherwise. */
+typedef struct dw_usage {
+    uint64_t memory_bytes;         /* it has; 0: it does not say */
+    uint64_t memory_free_bytes;    /* whoever uses the rest, other processes too */
+    uint64_t models;
+    uint64_t weights_bytes;
+    uint64_t weights_mapped_bytes; /* of files, read where they are mapped */
+    uint64_t contexts;
+    uint64_t kv_bytes;
+    uint64_t kv_host_bytes;        /* in host pages; those that forks share count for each */
+    uint64_t work_bytes;           /* between graphs' inputs and outputs */
+    uint64_t view_bytes;           /* for guest memory that the device could not be given */
+    uint64_t registered_bytes;     /* of host memory, locked for the device */
+    uint64_t staged_bytes;         /* so far: copied to and from view_bytes */
+} dw_usage;
+/* Thread: any. */
+DW_API void dw_engine_usage(dw_engine *engine, dw_usage *usage);
 
 /* ---- models ---------------------------------------------------------------------------- */
 
@@ -268,11 +288,16 @@ typedef struct dw_stats {
     uint64_t decode_ns;
     uint64_t host_copied_bytes;      /* payload that the host copied; 0 on the zero-copy path */
     uint64_t device_placed_bytes;    /* payload that the device wrote once more to place it */
+    uint64_t device_staged_bytes;    /* payload copied for a device that could not be given the
+                                        guest's pages (dw_instance_staging) */
     uint64_t host_calls;             /* calls from the guest into the host */
     uint64_t graph_runs;             /* tensor graphs run by the guest */
 } dw_stats;
 
 DW_API void dw_instance_stats(const dw_instance *instance, dw_stats *stats);
+/* Why the guest's memory is copied to the device and back, where it is; NULL: it is not. Until the
+ * guest runs again. */
+DW_API const char *dw_instance_staging(const dw_instance *instance);
 
 /* ---- actors ---------------------------------------------------------------------------- */
 

@@ -12,7 +12,6 @@
 #include "base/os.h"
 #include "device/cuda_facts.h"
 #include "device/device_internal.h"
-#include "memory/device_view.h"
 
 #define THREADS_MAX 512 /* GGML_MAX_N_THREADS */
 #define DEVICES_MAX 64
@@ -443,6 +442,29 @@ dw_device_counters *dw_device_counters_of(dw_device *device)
     return &device->counters;
 }
 
+typedef struct memory_facts {
+    ggml_backend_dev_t handle;
+    size_t bytes;
+    size_t free_bytes;
+} memory_facts;
+
+static void ask_memory(void *user)
+{
+    memory_facts *facts = user;
+    ggml_backend_dev_memory(facts->handle, &facts->free_bytes, &facts->bytes);
+}
+
+void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes)
+{
+    memory_facts facts = {.handle = device->handle};
+    bool told = dw_device_guarded(device, ask_memory, &facts, NULL) == DW_OK;
+    *bytes = told ? facts.bytes : 0;
+    *free_bytes = told ? facts.free_bytes : 0;
+    if (told && device->info.kind == DW_DEVICE_CPU) {
+        *free_bytes = dw_os_available_bytes(); /* ggml says: all there is */
+    }
+}
+
 typedef struct graph_call {
     ggml_backend_dev_t handle;
     ggml_backend_t backend;
@@ -529,4 +551,45 @@ dw_status dw_device_compute_unless(dw_device *device, struct ggml_cgraph *graph,
 dw_status dw_device_compute(dw_device *device, struct ggml_cgraph *graph, dw_error *err)
 {
     return dw_device_compute_unless(device, graph, NULL, err);
+}
+
+dw_status dw_device_compute_on(dw_device *device, dw_device_view *view, struct ggml_cgraph *graph,
+                               const volatile bool *cancel, dw_error *err)
+{
+    dw_error own;
+    dw_error *error = err != NULL ? err : &own;
+    dw_status status = dw_device_check(device, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_device_view_bring(view, graph, error);
+    if (status == DW_OK) {
+        status = dw_device_compute_unless(device, graph, cancel, error);
+        if (status != DW_OK) {
+            return status;
+        }
+        status = dw_device_view_fetch(view, graph, error);
+    }
+    if (status != DW_OK) {
+        dw__device_look(device, error, false);
+        (void)dw_fail_within(error, status, "%s", device->info.name);
+    }
+    return status;
+}
+
+void dw_device_set_staging(dw_device *device)
+{
+    device->stages = true;
+}
+
+dw_status dw_device_open_view(dw_device *device, dw_device_view **out, dw_region *region,
+                              dw_error *err)
+{
+    dw_device_view_options options = {.region = region,
+                                      .device = device->handle,
+                                      .counters = &device->counters,
+                                      .staged = device->stages};
+    dw_status status = dw_device_check(device, err);
+    *out = NULL;
+    return status == DW_OK ? dw_device_view_open(out, &options, err) : status;
 }

@@ -6,6 +6,7 @@
 
 #include "base/counters.h"
 #include "base/status.h"
+#include "memory/device_view.h"
 
 typedef struct dw_device dw_device;
 
@@ -17,6 +18,13 @@ typedef struct dw_device dw_device;
 dw_status dw_device_open(dw_device **out, const char *name, int threads, dw_error *err);
 void dw_device_close(dw_device *device);
 
+/* Views for guests on this device are to be staged even where it could share their pages: to
+ * compare with, and for tests. */
+void dw_device_set_staging(dw_device *device);
+/* A view of `region`, counted with the device. Errors: dw_device_view_open's. */
+dw_status dw_device_open_view(dw_device *device, dw_device_view **out, dw_region *region,
+                              dw_error *err);
+
 const dw_device_info *dw_device_facts(const dw_device *device);
 ggml_backend_dev_t dw_device_handle(const dw_device *device);
 ggml_backend_buffer_type_t dw_device_buffer_type(const dw_device *device);
@@ -24,6 +32,8 @@ ggml_backend_buffer_type_t dw_device_buffer_type(const dw_device *device);
 bool dw_device_unified(const dw_device *device);
 int dw_device_threads(const dw_device *device);
 
+/* How much memory it has, and how much is free now; 0 where it does not tell, or is lost. */
+void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes);
 /* What uses it; counted by who takes and gives back. */
 dw_device_counters *dw_device_counters_of(dw_device *device);
 
@@ -48,6 +58,10 @@ dw_status dw_device_check_graph(dw_device *device, struct ggml_cgraph *graph, dw
  * Thread: any; computes one graph at a time, others wait. Errors: DW_E_MEMORY (the next graph may
  * find some), DW_E_DEVICE. What the graph writes is unspecified then. */
 dw_status dw_device_compute(dw_device *device, struct ggml_cgraph *graph, dw_error *err);
+/* The same for a graph with tensors in `view` (memory/device_view.h), which is brought and fetched
+ * around it; `cancel` as below. */
+dw_status dw_device_compute_on(dw_device *device, dw_device_view *view, struct ggml_cgraph *graph,
+                               const volatile bool *cancel, dw_error *err);
 /* The same, given up between nodes once `*cancel` is true (CPU only; elsewhere it runs to its
  * end). Errors: also DW_E_CANCELLED. */
 dw_status dw_device_compute_unless(dw_device *device, struct ggml_cgraph *graph,

@@ -15,6 +15,7 @@ struct dw_device {
     struct ggml_threadpool *pool; /* CPU only; one for all graphs, instead of one a graph */
     dw_device_info info;
     int threads;
+    bool stages;          /* views of guest memory */
     pthread_mutex_t lock; /* one graph at a time */
     dw_device_counters counters;
     _Atomic bool lost;  /* once true, it stays */

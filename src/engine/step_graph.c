@@ -405,8 +405,8 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
     if (status != DW_OK) {
         return status;
     }
-    return dw_device_compute_unless(dw_model_device(model), graph->forward.graph, slice->cancel,
-                                    err);
+    return dw_device_compute_on(graph->device, slice->view, graph->forward.graph, slice->cancel,
+                                err);
 }
 
 /* ---- several sequences ---- */

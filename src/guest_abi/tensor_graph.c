@@ -289,7 +289,7 @@ dw_status dw_tensor_graph_run(dw_tensor_graph *graph, const volatile bool *cance
         return status;
     }
     dw_region_pin(graph->region);
-    status = dw_device_compute_unless(graph->device, graph->built.cgraph, cancel, err);
+    status = dw_device_compute_on(graph->device, graph->view, graph->built.cgraph, cancel, err);
     dw_region_unpin(graph->region);
     return status;
 }

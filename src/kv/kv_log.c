@@ -19,7 +19,8 @@ struct dw_kv_log {
     uint32_t length;
     uint32_t committed; /* a multiple of DW_KV_STEP_TOKENS */
     uint64_t saved_bytes;
-    dw_region *region; /* host pages, or: */
+    size_t counted_bytes; /* of the region's committed pages, in the device's counters */
+    dw_region *region;    /* host pages, or: */
     ggml_backend_buffer_t buffer;
     dw_device_view *view; /* of the region */
     /* The region's first pages, which nobody writes to. Behind them lies `own` from own_offset on,
@@ -37,6 +38,15 @@ static uint32_t round_to_step(uint32_t tokens)
 static size_t held_bytes(const dw_kv_log *log)
 {
     return log->length * log->record_bytes;
+}
+
+/* Tell the device's counters how many host pages there are. */
+static void count_pages(dw_kv_log *log, size_t bytes)
+{
+    dw_device_counters *counters = dw_device_counters_of(log->device);
+    dw_count(&counters->host_kv_bytes, bytes);
+    dw_uncount(&counters->host_kv_bytes, log->counted_bytes);
+    log->counted_bytes = bytes;
 }
 
 static dw_status reserve_host_pages(dw_kv_log *log, dw_error *err)
@@ -66,6 +76,7 @@ dw_status dw_kv_log_create(dw_kv_log **out, dw_device *device, const dw_kv_log_o
         return dw_fail(err, DW_E_MEMORY, "no memory for a kv log");
     }
     log->device = device;
+    dw_count(&dw_device_counters_of(device)->contexts, 1);
     log->record_bytes = options->record_bytes;
     log->capacity = options->capacity_tokens;
     if (dw_device_unified(device) && !options->in_device_memory) {
@@ -84,6 +95,8 @@ void dw_kv_log_destroy(dw_kv_log *log)
     if (log == NULL) {
         return;
     }
+    count_pages(log, 0);
+    dw_uncount(&dw_device_counters_of(log->device)->contexts, 1);
     dw_device_view_destroy(log->view);
     dw_region_destroy(log->region);
     dw__kv_file_retire(log->own, log->own_offset);
@@ -278,6 +291,7 @@ static dw_status own_from(dw_kv_log *log, uint32_t first, uint32_t committed, dw
     }
     if (status == DW_OK) {
         log->committed = committed;
+        count_pages(log, dw_region_committed_bytes(log->region));
     }
     return status;
 }
@@ -304,6 +318,7 @@ static dw_status map_pieces(dw_kv_log *log, uint32_t length, dw_error *err)
     }
     if (status == DW_OK) {
         log->committed = committed;
+        count_pages(log, dw_region_committed_bytes(log->region));
     }
     return status;
 }

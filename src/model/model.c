@@ -24,6 +24,7 @@ struct dw_model {
     ggml_backend_buffer_t *mapped_buffers; /* one a part, over its mapping; NULL: not mapped */
     ggml_backend_buffer_t upload_buffer;   /* NULL: none were */
     size_t uploaded_count;
+    uint64_t mapped_bytes; /* of tensors that lie in the files' own pages */
     uint64_t parameter_count;
     uint64_t weights_bytes;
     char *name;
@@ -116,8 +117,13 @@ static bool place_mapped(dw_model *model, const dw_gguf_tensor *entry, struct gg
         return false;
     }
     unsigned char *base = ggml_backend_buffer_get_base(buffer);
-    return ggml_backend_tensor_alloc(buffer, tensor, base + entry->file_offset) ==
-           GGML_STATUS_SUCCESS;
+    if (ggml_backend_tensor_alloc(buffer, tensor, base + entry->file_offset) !=
+        GGML_STATUS_SUCCESS) {
+        return false;
+    }
+    dw_count(&dw_device_counters_of(model->device)->mapped_weights_bytes, entry->bytes);
+    model->mapped_bytes += entry->bytes;
+    return true;
 }
 
 static dw_status upload_rest(dw_model *model, dw_error *err)
@@ -224,6 +230,7 @@ dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_
     }
     model->references = 1;
     model->device = device;
+    dw_count(&dw_device_counters_of(device)->models, 1);
     model->gguf = gguf;
     DW_ASSERT(pthread_mutex_init(&model->lock, NULL) == 0);
     status = load(model, path, err);
@@ -251,6 +258,8 @@ void dw_model_unref(dw_model *model)
         model->extra.destroy(model->extra.object);
     }
     dw_device_buffer_destroy(model->device, DW_USE_WEIGHTS, model->upload_buffer);
+    dw_uncount(&dw_device_counters_of(model->device)->mapped_weights_bytes, model->mapped_bytes);
+    dw_uncount(&dw_device_counters_of(model->device)->models, 1);
     for (uint32_t i = 0; model->mapped_buffers != NULL && i < dw_gguf_part_count(model->gguf);
          i++) {
         if (model->mapped_buffers[i] != NULL) {

@@ -58,9 +58,11 @@ void world_open(model_world *world, const char *path)
     size_t bytes = tokens_bytes + (size_t)WORLD_ROWS * world->vocab_count * sizeof(float);
     bytes = (bytes + 65535) / 65536 * 65536;
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "test"};
+    if (getenv("DW_TEST_STAGED") != NULL) {
+        dw_device_set_staging(world->device);
+    }
     if (dw_region_create(&world->region, &options, &err) != DW_OK ||
-        dw_device_view_create(&world->view, world->region, dw_device_handle(world->device), &err) !=
-            DW_OK) {
+        dw_device_open_view(world->device, &world->view, world->region, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     world->tokens = dw_region_base(world->region);
