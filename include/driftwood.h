@@ -177,9 +177,22 @@ typedef struct dw_model_info {
 /* Load the GGUF file at `path` for `engine`: maps it read-only, checks every range in it, and
  * uploads the weights only where the device is discrete.
  * Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (damaged file: what and where),
- * DW_E_UNSUPPORTED (an architecture, tensor type or tokenizer outside the table), DW_E_MEMORY. */
+ * DW_E_UNSUPPORTED (an architecture, tensor type or tokenizer outside the table), DW_E_MEMORY
+ * (the device has too little for the weights: how much is missing, and what would fit). */
 DW_API DW_MUST_CHECK dw_status dw_model_open(dw_model **out, dw_engine *engine, const char *path,
                                              dw_error *err);
+
+typedef struct dw_model_options {
+    /* While weights are uploaded, on the opening thread: `done` of `total` bytes are there, from 0
+     * on. false: give up. May be NULL. */
+    bool (*on_upload)(void *user, uint64_t done, uint64_t total);
+    void *user;
+} dw_model_options;
+
+/* The same with options, which may be NULL. Errors: also DW_E_CANCELLED. */
+DW_API DW_MUST_CHECK dw_status dw_model_open_with(dw_model **out, dw_engine *engine,
+                                                  const char *path,
+                                                  const dw_model_options *options, dw_error *err);
 DW_API dw_model *dw_model_ref(dw_model *model);
 DW_API void dw_model_unref(dw_model *model);
 DW_API void dw_model_describe(const dw_model *model, dw_model_info *info);

@@ -447,7 +447,7 @@ static dw_status open_model(const dw_cli_session *session, dw_engine *engine,
     }
     dw_status status = dw_cli_find_model(path, sizeof path, session->model, err);
     if (status == DW_OK) {
-        status = dw_model_open(model, engine, path, err);
+        status = dw_cli_open_model(model, engine, path, err);
     }
     return status;
 }
@@ -503,6 +503,7 @@ int dw_cli_session_run(dw_cli_session *session)
         exit_code = run_instance(session, engine, instance, load_ms);
     } else {
         (void)dw_cli_fail_with(&error);
+        exit_code = status == DW_E_CANCELLED ? DW_CLI_INTERRUPTED : 1;
     }
     dw_instance_destroy(instance);
     dw_model_unref(model);

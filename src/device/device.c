@@ -457,12 +457,28 @@ static void ask_memory(void *user)
 void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes)
 {
     memory_facts facts = {.handle = device->handle};
+    if (device->pretends) {
+        uint64_t used = 0;
+        for (int i = 0; i < DW_USE_COUNT; i++) {
+            used += atomic_load(&device->counters.used_bytes[i]);
+        }
+        *bytes = device->pretended_bytes;
+        *free_bytes = used < *bytes ? *bytes - (size_t)used : 0;
+        return;
+    }
     bool told = dw_device_guarded(device, ask_memory, &facts, NULL) == DW_OK;
     *bytes = told ? facts.bytes : 0;
     *free_bytes = told ? facts.free_bytes : 0;
     if (told && device->info.kind == DW_DEVICE_CPU) {
         *free_bytes = dw_os_available_bytes(); /* ggml says: all there is */
     }
+}
+
+void dw_device_pretend_discrete(dw_device *device, size_t bytes)
+{
+    device->pretends = true;
+    device->pretended_bytes = bytes;
+    device->info.unified = false;
 }
 
 typedef struct graph_call {

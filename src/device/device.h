@@ -34,6 +34,9 @@ int dw_device_threads(const dw_device *device);
 
 /* How much memory it has, and how much is free now; 0 where it does not tell, or is lost. */
 void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes);
+/* Test hook: a device of unified memory is to have `bytes` of memory of its own, so that weights
+ * and keys are kept there and too little of it is noticed. Before anything is made for it. */
+void dw_device_pretend_discrete(dw_device *device, size_t bytes);
 /* What uses it; counted by who takes and gives back. */
 dw_device_counters *dw_device_counters_of(dw_device *device);
 

@@ -126,13 +126,18 @@ static void free_backend(void *user)
     ggml_backend_free(user);
 }
 
-void dw__device_end(dw_device *device)
+void dw__device_free_backend(dw_device *device, ggml_backend_t backend)
 {
     bool cpu = device->info.kind == DW_DEVICE_CPU;
-    bool lost = dw_device_lost(device);
-    if (device->backend != NULL && (cpu || !(lost || atomic_load(&backends_stay)))) {
-        (void)dw_ggml_let_go(free_backend, device->backend, NULL);
+    if (backend != NULL && (cpu || !(dw_device_lost(device) || atomic_load(&backends_stay)))) {
+        (void)dw_ggml_let_go(free_backend, backend, NULL);
     }
+}
+
+void dw__device_end(dw_device *device)
+{
+    bool lost = dw_device_lost(device);
+    dw__device_free_backend(device, device->backend);
     if (device->pool != NULL && !(lost && device->threads > 1)) {
         ggml_threadpool_free(device->pool);
     } /* else its threads wait for ever: they cannot be told to end, only the process can */

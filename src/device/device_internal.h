@@ -15,8 +15,10 @@ struct dw_device {
     struct ggml_threadpool *pool; /* CPU only; one for all graphs, instead of one a graph */
     dw_device_info info;
     int threads;
-    bool stages;          /* views of guest memory */
-    pthread_mutex_t lock; /* one graph at a time */
+    bool stages;            /* views of guest memory */
+    bool pretends;          /* the test hook */
+    size_t pretended_bytes; /* of memory */
+    pthread_mutex_t lock;   /* one graph at a time */
     dw_device_counters counters;
     _Atomic bool lost;  /* once true, it stays */
     char why_lost[160]; /* written before `lost` is set, under fail_lock */
@@ -26,7 +28,9 @@ struct dw_device {
 /* After a guarded call has failed: find out what is left of the device. `computing`: it was a
  * graph, so that the backend may be in the middle of something; `lock` is held then. */
 void dw__device_look(dw_device *device, const dw_error *failure, bool computing);
-/* The end of the backend and the thread pool, if there is any safe one. */
+/* The end of a backend of this device's, if there is any safe one. NULL is fine. */
+void dw__device_free_backend(dw_device *device, ggml_backend_t backend);
+/* The end of its own backend and the thread pool, if there is any safe one. */
 void dw__device_end(dw_device *device);
 
 #endif

@@ -179,6 +179,12 @@ dw_status dw_model_open(dw_model **out, dw_engine *engine, const char *path, dw_
     return dw_model_load(out, engine->device, path, err);
 }
 
+dw_status dw_model_open_with(dw_model **out, dw_engine *engine, const char *path,
+                             const dw_model_options *options, dw_error *err)
+{
+    return dw_model_load_with(out, engine->device, path, options, err);
+}
+
 dw_status dw_module_create(dw_module **out, dw_engine *engine, const void *wasm, size_t wasm_bytes,
                            dw_error *err)
 {
