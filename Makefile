@@ -87,6 +87,19 @@ check-models: prepare-all compile ## tests on two more real models, which are fe
 	DW_TEST_MODEL=build/models/gemma-3-270m-q4_k_m.gguf $(BUILD)/tests/test_parity
 	DW_TEST_ENCODER=build/models/all-MiniLM-L6-v2.gguf $(BUILD)/tests/test_embeddings
 
+# Everything again beside the build without CUDA, which stays as it is.
+CUDA_BUILD ?= build/cuda
+.PHONY: cuda
+cuda: prepare ## build with CUDA (12 or 13) into build/cuda
+	@scripts/build-deps --prefix $(CURDIR)/build/prefix-cuda --build $(CURDIR)/build/deps-cuda \
+	    --llama-from $(DEPS_PREFIX) -DDRIFTWOOD_CUDA=ON \
+	    $(if $(CUDA_ARCHITECTURES),"-DCMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)")
+	@cp $(DEPS_PREFIX)/lib/*wasmtime* build/prefix-cuda/lib/
+	@cp -R $(DEPS_PREFIX)/include/*wasm* $(DEPS_PREFIX)/include/*wasi* build/prefix-cuda/include/
+	@$(MAKE) --no-print-directory compile BUILD=$(CUDA_BUILD) \
+	    DEPS_PREFIX=$(CURDIR)/build/prefix-cuda CMAKE_FLAGS="-DDRIFTWOOD_CUDA=ON $(CMAKE_FLAGS) \
+	    $(if $(CUDA_ARCHITECTURES),-DCMAKE_CUDA_ARCHITECTURES='$(CUDA_ARCHITECTURES)')"
+
 .PHONY: check-vulkan
 check-vulkan: prepare-all ## build with Vulkan and run the doctor on Mesa's software driver
 	@scripts/check-vulkan

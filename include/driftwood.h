@@ -107,6 +107,7 @@ typedef struct dw_device_info {
     bool shares_host;      /* can take guest memory as its own buffer (link 3) */
     size_t memory_bytes;   /* 0: the backend does not say */
     size_t memory_free_bytes;
+    char problem[192];     /* why it cannot be used; empty: as far as known it can */
 } dw_device_info;
 
 /* How many devices this build and machine have; at least the CPU. Thread: any. */
@@ -114,6 +115,10 @@ DW_API size_t dw_device_count(void);
 /* Fills `info` for device `index` < dw_device_count(). Errors: DW_E_RANGE. */
 DW_API DW_MUST_CHECK dw_status dw_device_describe(size_t index, dw_device_info *info,
                                                   dw_error *err);
+#define DW_DEVICE_NOTE_BYTES 192
+/* One line on why devices that this build could use are not there (a driver that is missing or too
+ * old). Errors: DW_E_END (there is nothing to be said). Thread: any. */
+DW_API DW_MUST_CHECK dw_status dw_device_note(char *text, size_t capacity, dw_error *err);
 
 /* ---- engine ---------------------------------------------------------------------------- */
 
@@ -122,6 +127,8 @@ typedef struct dw_engine dw_engine;
 typedef struct dw_engine_options {
     const char *device;  /* a name from dw_device_describe; NULL: the first GPU, else the CPU */
     int threads;         /* CPU threads for device work; 0: the machine's real cores */
+    bool stage_memory;   /* copy guest memory to the device and back, even where it is shared: to
+                            compare with */
 } dw_engine_options;
 
 /* `options` may be NULL. Errors: DW_E_NOT_FOUND (no such device; the message lists those there
@@ -131,6 +138,24 @@ DW_API DW_MUST_CHECK dw_status dw_engine_create(dw_engine **out, const dw_engine
 /* Every model, module and instance of it must be gone. */
 DW_API void dw_engine_destroy(dw_engine *engine);
 DW_API void dw_engine_device(const dw_engine *engine, dw_device_info *info);
+
+/* What uses the device in this engine, now. Bytes of its own memory unless said otherwise. */
+typedef struct dw_usage {
+    uint64_t memory_bytes;         /* it has; 0: it does not say */
+    uint64_t memory_free_bytes;    /* whoever uses the rest, other processes too */
+    uint64_t models;
+    uint64_t weights_bytes;
+    uint64_t weights_mapped_bytes; /* of files, read where they are mapped */
+    uint64_t contexts;
+    uint64_t kv_bytes;
+    uint64_t kv_host_bytes;        /* in host pages; those that forks share count for each */
+    uint64_t work_bytes;           /* between graphs' inputs and outputs */
+    uint64_t view_bytes;           /* for guest memory that the device could not be given */
+    uint64_t registered_bytes;     /* of host memory, locked for the device */
+    uint64_t staged_bytes;         /* so far: copied to and from view_bytes */
+} dw_usage;
+/* Thread: any. */
+DW_API void dw_engine_usage(dw_engine *engine, dw_usage *usage);
 
 /* ---- models ---------------------------------------------------------------------------- */
 
@@ -153,9 +178,22 @@ typedef struct dw_model_info {
 /* Load the GGUF file at `path` for `engine`: maps it read-only, checks every range in it, and
  * uploads the weights only where the device is discrete.
  * Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (damaged file: what and where),
- * DW_E_UNSUPPORTED (an architecture, tensor type or tokenizer outside the table), DW_E_MEMORY. */
+ * DW_E_UNSUPPORTED (an architecture, tensor type or tokenizer outside the table), DW_E_MEMORY
+ * (the device has too little for the weights: how much is missing, and what would fit). */
 DW_API DW_MUST_CHECK dw_status dw_model_open(dw_model **out, dw_engine *engine, const char *path,
                                              dw_error *err);
+
+typedef struct dw_model_options {
+    /* While weights are uploaded, on the opening thread: `done` of `total` bytes are there, from 0
+     * on. false: give up. May be NULL. */
+    bool (*on_upload)(void *user, uint64_t done, uint64_t total);
+    void *user;
+} dw_model_options;
+
+/* The same with options, which may be NULL. Errors: also DW_E_CANCELLED. */
+DW_API DW_MUST_CHECK dw_status dw_model_open_with(dw_model **out, dw_engine *engine,
+                                                  const char *path,
+                                                  const dw_model_options *options, dw_error *err);
 DW_API dw_model *dw_model_ref(dw_model *model);
 DW_API void dw_model_unref(dw_model *model);
 DW_API void dw_model_describe(const dw_model *model, dw_model_info *info);
@@ -264,11 +302,16 @@ typedef struct dw_stats {
     uint64_t decode_ns;
     uint64_t host_copied_bytes;      /* payload that the host copied; 0 on the zero-copy path */
     uint64_t device_placed_bytes;    /* payload that the device wrote once more to place it */
+    uint64_t device_staged_bytes;    /* payload copied for a device that could not be given the
+                                        guest's pages (dw_instance_staging) */
     uint64_t host_calls;             /* calls from the guest into the host */
     uint64_t graph_runs;             /* tensor graphs run by the guest */
 } dw_stats;
 
 DW_API void dw_instance_stats(const dw_instance *instance, dw_stats *stats);
+/* Why the guest's memory is copied to the device and back, where it is; NULL: it is not. Until the
+ * guest runs again. */
+DW_API const char *dw_instance_staging(const dw_instance *instance);
 
 /* ---- actors ---------------------------------------------------------------------------- */
 

@@ -108,8 +108,8 @@ dw_status dw_instance_view(dw_instance *instance, dw_device_view **out, dw_error
     }
     dw_status status = DW_OK;
     if (instance->view == NULL) {
-        status = dw_device_view_create(&instance->view, instance->region,
-                                       dw_device_handle(instance->host->parts.device), err);
+        status = dw_device_open_view(instance->host->parts.device, &instance->view,
+                                     instance->region, err);
     } else {
         status = dw_device_view_follow(instance->view, err);
     }
@@ -648,4 +648,16 @@ void dw_instance_stats(const dw_instance *instance, dw_stats *stats)
         .host_calls = atomic_load(&counters->host_calls),
         .graph_runs = atomic_load(&counters->graph_runs),
     };
+    if (instance->view != NULL) {
+        stats->device_staged_bytes = dw_device_view_staged_bytes(instance->view);
+    }
+}
+
+const char *dw_instance_staging(const dw_instance *instance)
+{
+    if (instance->view == NULL || strcmp(dw_device_view_kind(instance->view), "staged") != 0) {
+        return NULL;
+    }
+    const char *why = dw_device_view_why_staged(instance->view);
+    return why[0] != '\0' ? why : "it was asked for";
 }

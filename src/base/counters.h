@@ -1,5 +1,6 @@
-/* What is counted, per instance. Every host copy of payload (tokens, logits, tensors) goes through
- * dw_copy_payload, so that the figure shown to users is the truth; tests count again without it.
+/* What is counted, per instance and per device. Every host copy of payload (tokens, logits,
+ * tensors) goes through dw_copy_payload, so that the figure shown to users is the truth; tests
+ * count again without it.
  * Thread: any. */
 #ifndef DW_BASE_COUNTERS_H
 #define DW_BASE_COUNTERS_H
@@ -20,9 +21,35 @@ typedef struct dw_counters {
     _Atomic uint64_t graph_runs;
 } dw_counters;
 
+/* What a device's memory is used for. */
+typedef enum dw_device_use {
+    DW_USE_WEIGHTS,
+    DW_USE_KV,
+    DW_USE_WORK, /* between a graph's inputs and outputs; masks */
+    DW_USE_VIEW, /* views' own: guest memory that could not be registered, and small change */
+    DW_USE_COUNT,
+} dw_device_use;
+
+/* What uses a device now, counted where it is taken and given back; and what it has been given to
+ * carry so far. */
+typedef struct dw_device_counters {
+    _Atomic uint64_t used_bytes[DW_USE_COUNT]; /* of its memory */
+    _Atomic uint64_t mapped_weights_bytes;     /* of files that it reads in place */
+    _Atomic uint64_t host_kv_bytes;            /* keys and values in host pages, committed */
+    _Atomic uint64_t registered_bytes;         /* host pages pinned for it */
+    _Atomic uint64_t staged_bytes;             /* so far: copied for views that are staged */
+    _Atomic uint64_t models;
+    _Atomic uint64_t contexts;
+} dw_device_counters;
+
 static inline void dw_count(_Atomic uint64_t *counter, uint64_t amount)
 {
     atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
+}
+
+static inline void dw_uncount(_Atomic uint64_t *counter, uint64_t amount)
+{
+    atomic_fetch_sub_explicit(counter, amount, memory_order_relaxed);
 }
 
 /* memcpy, and say so. */

@@ -75,6 +75,10 @@ dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err);
 
 /* Resident memory of this process now; 0 where the system does not tell. */
 size_t dw_os_rss_bytes(void);
+/* Bytes that this process may lock into memory (`ulimit -l`); UINT64_MAX: no limit. */
+uint64_t dw_os_locked_limit_bytes(void);
+/* Whether this is Linux inside of Windows (WSL), where drivers do less. */
+bool dw_os_is_wsl(void);
 /* Memory that programs can still have without others losing theirs; 0: the system does not say. */
 size_t dw_os_available_bytes(void);
 /* Page faults of this process so far. */

@@ -116,3 +116,8 @@ void dw_os_small_pages(void *address, size_t bytes)
     (void)address;
     (void)bytes;
 }
+
+bool dw_os_is_wsl(void)
+{
+    return false;
+}

@@ -94,6 +94,17 @@ size_t dw_os_available_bytes(void)
     return (size_t)kib * 1024;
 }
 
+bool dw_os_is_wsl(void)
+{
+    FILE *stream = fopen("/proc/sys/kernel/osrelease", "r");
+    char line[128] = "";
+    if (stream != NULL) {
+        (void)fgets(line, sizeof line, stream);
+        (void)fclose(stream);
+    }
+    return strstr(line, "microsoft") != NULL || strstr(line, "WSL") != NULL;
+}
+
 /* The lowest-numbered hardware thread of the core that `cpu` belongs to; `cpu` if unknown. */
 static size_t first_sibling(size_t cpu)
 {

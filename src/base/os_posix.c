@@ -306,3 +306,12 @@ void dw_os_random(void *to, size_t bytes)
 {
     DW_ASSERT(bytes <= 256 && getentropy(to, bytes) == 0);
 }
+
+uint64_t dw_os_locked_limit_bytes(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return UINT64_MAX;
+    }
+    return limit.rlim_cur;
+}

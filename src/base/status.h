@@ -4,6 +4,10 @@
 
 #include "driftwood.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Fill `err` (may be NULL) with `code` and a formatted message, and return `code`.
  * The message says what, with which value, against which limit; longer ones are cut. */
 dw_status dw_fail(dw_error *err, dw_status code, const char *format, ...) DW_PRINTF(3, 4);
@@ -22,11 +26,10 @@ dw_status dw_fail_within(dw_error *err, dw_status code, const char *format, ...)
 #define DW_DCHECK(condition) ((void)0)
 #endif
 
+__attribute__((noreturn)) void dw__assert_failed(const char *condition, const char *file, int line);
+
 #ifdef __cplusplus
-[[noreturn]]
-#else
-_Noreturn
+}
 #endif
-void dw__assert_failed(const char *condition, const char *file, int line);
 
 #endif

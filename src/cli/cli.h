@@ -4,6 +4,7 @@
 #ifndef DW_CLI_CLI_H
 #define DW_CLI_CLI_H
 
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/status.h"
@@ -23,6 +24,21 @@ int dw_cli_inspect(int argc, char **argv);
 int dw_cli_eval(int argc, char **argv);
 int dw_cli_actor(int argc, char **argv);
 int dw_cli_check(int argc, char **argv);
+
+/* Loading a model: options that show how an upload goes, once it takes longer than a second on a
+ * terminal, and let Ctrl-C end it (DW_E_CANCELLED). From _begin to _end one at a time. */
+typedef struct dw_cli_load {
+    dw_model_options options;
+    bool began;
+    bool caught;
+    bool shown;
+    uint64_t shown_ns;
+    struct sigaction before;
+} dw_cli_load;
+const dw_model_options *dw_cli_load_begin(dw_cli_load *load);
+void dw_cli_load_end(dw_cli_load *load);
+/* dw_model_open so. */
+dw_status dw_cli_open_model(dw_model **model, dw_engine *engine, const char *path, dw_error *err);
 
 /* "driftwood: ..." and a line end to standard error; returns `exit_code`. */
 int dw_cli_fail(int exit_code, const char *format, ...) DW_PRINTF(2, 3);

@@ -8,10 +8,11 @@ static const char usage[] =
     "usage: driftwood devices [--json]\n"
     "\n"
     "Lists the compute devices: what --device takes, their kind and memory, whether they read\n"
-    "host memory at full speed (unified), whether guest memory can be their own (shared).\n"
+    "host memory at full speed (unified), whether guest memory can be their own (shared). A line\n"
+    "below says why a device cannot be used, or why one that this build knows of is not there.\n"
     "\n"
     "  -j, --json  [{\"name\", \"description\", \"kind\", \"backend\", \"memory_bytes\",\n"
-    "              \"memory_free_bytes\", \"unified\", \"shares_host\"}]\n"
+    "              \"memory_free_bytes\", \"unified\", \"shares_host\", \"problem\"}]\n"
     "  -h, --help  this text\n";
 
 static const char *kind_name(dw_device_kind kind)
@@ -25,25 +26,36 @@ static const char *kind_name(dw_device_kind kind)
     return names[kind];
 }
 
+#define ROW "%-10s %-5s %-8s %10s %10s  %-8s %-7s %s\n"
+
+static void write_gib(char *text, size_t capacity, size_t bytes)
+{
+    (void)snprintf(text, capacity, "?");
+    if (bytes > 0) {
+        (void)snprintf(text, capacity, "%.1f GiB", (double)bytes / (double)(1U << 30));
+    }
+}
+
 static void print_device(const dw_device_info *info)
 {
-    char memory[32] = "?";
-    if (info->memory_bytes > 0) {
-        (void)snprintf(memory, sizeof memory, "%.1f GiB",
-                       (double)info->memory_bytes / (double)(1U << 30));
+    char memory[32];
+    char unused[32];
+    write_gib(memory, sizeof memory, info->memory_bytes);
+    write_gib(unused, sizeof unused, info->memory_free_bytes);
+    printf(ROW, info->name, kind_name(info->kind), info->backend, memory, unused,
+           info->unified ? "yes" : "no", info->shares_host ? "yes" : "no", info->description);
+    if (info->problem[0] != '\0') {
+        printf("%-10s cannot be used: %s\n", "", info->problem);
     }
-    printf("%-10s %-5s %-8s %10s  %-8s %-7s %s\n", info->name, kind_name(info->kind), info->backend,
-           memory, info->unified ? "yes" : "no", info->shares_host ? "yes" : "no",
-           info->description);
 }
 
 static json_t *device_json(const dw_device_info *info)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b}", "name", info->name, "description",
-                     info->description, "kind", kind_name(info->kind), "backend", info->backend,
-                     "memory_bytes", (json_int_t)info->memory_bytes, "memory_free_bytes",
-                     (json_int_t)info->memory_free_bytes, "unified", info->unified, "shares_host",
-                     info->shares_host);
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:s}", "name", info->name,
+                     "description", info->description, "kind", kind_name(info->kind), "backend",
+                     info->backend, "memory_bytes", (json_int_t)info->memory_bytes,
+                     "memory_free_bytes", (json_int_t)info->memory_free_bytes, "unified",
+                     info->unified, "shares_host", info->shares_host, "problem", info->problem);
 }
 
 static int list(bool as_json)
@@ -51,8 +63,8 @@ static int list(bool as_json)
     dw_error error;
     json_t *array = as_json ? json_array() : NULL;
     if (!as_json) {
-        printf("%-10s %-5s %-8s %10s  %-8s %-7s %s\n", "name", "kind", "backend", "memory",
-               "unified", "shared", "description");
+        printf(ROW, "name", "kind", "backend", "memory", "free", "unified", "shared",
+               "description");
     }
     for (size_t i = 0; i < dw_device_count(); i++) {
         dw_device_info info;
@@ -65,6 +77,10 @@ static int list(bool as_json)
         } else {
             print_device(&info);
         }
+    }
+    char note[DW_DEVICE_NOTE_BYTES];
+    if (dw_device_note(note, sizeof note, NULL) == DW_OK) {
+        (void)fprintf(as_json ? stderr : stdout, "%s\n", note);
     }
     if (as_json) {
         (void)json_dumpf(array, stdout, JSON_INDENT(2));

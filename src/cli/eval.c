@@ -112,7 +112,9 @@ static dw_status open_subject(subject *of, const eval_options *options, dw_error
         status = dw_device_open(&of->device, options->device, (int)options->threads, err);
     }
     if (status == DW_OK) {
-        status = dw_model_load(&of->model, of->device, path, err);
+        dw_cli_load load;
+        status = dw_model_load_with(&of->model, of->device, path, dw_cli_load_begin(&load), err);
+        dw_cli_load_end(&load);
     }
     return status == DW_OK ? read_tokens(options, of->model, &of->tokens, &of->count, err) : status;
 }

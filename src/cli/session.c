@@ -339,7 +339,28 @@ static double rounded(double value, double unit)
     return (double)(long long)(value / unit + 0.5) * unit;
 }
 
-static void print_stats(dw_cli_stats how, const dw_instance *instance, double load_ms)
+static void print_usage(const dw_instance *instance, const dw_stats *stats, dw_engine *engine)
+{
+    dw_usage usage;
+    dw_engine_usage(engine, &usage);
+    double kv_bytes = (double)usage.kv_bytes + (double)usage.kv_host_bytes;
+    (void)fprintf(stderr, "device     %.1f MB weights%s, %.1f MB keys and values, %.1f MB work\n",
+                  (double)(usage.weights_bytes + usage.weights_mapped_bytes) / 1e6,
+                  usage.weights_mapped_bytes > 0 ? " (mapped)" : "", kv_bytes / 1e6,
+                  (double)usage.work_bytes / 1e6);
+    if (usage.registered_bytes > 0) {
+        (void)fprintf(stderr, "registered %.1f MB of guest memory\n",
+                      (double)usage.registered_bytes / 1e6);
+    }
+    const char *why = dw_instance_staging(instance);
+    if (why != NULL) {
+        (void)fprintf(stderr, "staged     %llu bytes copied to the device and back: %s\n",
+                      (unsigned long long)stats->device_staged_bytes, why);
+    }
+}
+
+static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine *engine,
+                        double load_ms)
 {
     dw_stats stats;
     dw_instance_stats(instance, &stats);
@@ -348,11 +369,12 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, double lo
     size_t rss_bytes = dw_os_rss_bytes();
     if (how == DW_CLI_STATS_JSON) {
         json_t *line = json_pack(
-            "{s:f, s:I, s:f, s:I, s:f, s:I, s:I}", "load_ms", rounded(load_ms, 0.001),
+            "{s:f, s:I, s:f, s:I, s:f, s:I, s:I, s:I}", "load_ms", rounded(load_ms, 0.001),
             "prompt_tokens", (json_int_t)stats.prompt_tokens, "prompt_tokens_per_s",
             rounded(prompt_speed, 0.01), "generated_tokens", (json_int_t)stats.generated_tokens,
             "generated_tokens_per_s", rounded(decode_speed, 0.01), "host_copied_bytes",
-            (json_int_t)stats.host_copied_bytes, "rss_bytes", (json_int_t)rss_bytes);
+            (json_int_t)stats.host_copied_bytes, "device_staged_bytes",
+            (json_int_t)stats.device_staged_bytes, "rss_bytes", (json_int_t)rss_bytes);
         (void)json_dumpf(line, stderr, JSON_COMPACT | JSON_REAL_PRECISION(9));
         (void)fputc('\n', stderr);
         json_decref(line);
@@ -367,6 +389,7 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, double lo
                   load_ms, (unsigned long long)stats.prompt_tokens, prompt_speed,
                   (unsigned long long)stats.generated_tokens, decode_speed,
                   (unsigned long long)stats.host_copied_bytes, (double)rss_bytes / 1e6);
+    print_usage(instance, &stats, engine);
 }
 
 /* The guest's argv: its name, then what stood behind "--". */
@@ -424,12 +447,13 @@ static dw_status open_model(const dw_cli_session *session, dw_engine *engine,
     }
     dw_status status = dw_cli_find_model(path, sizeof path, session->model, err);
     if (status == DW_OK) {
-        status = dw_model_open(model, engine, path, err);
+        status = dw_cli_open_model(model, engine, path, err);
     }
     return status;
 }
 
-static int run_instance(dw_cli_session *session, dw_instance *instance, double load_ms)
+static int run_instance(dw_cli_session *session, dw_engine *engine, dw_instance *instance,
+                        double load_ms)
 {
     dw_error error;
     int exit_code = 0;
@@ -437,7 +461,7 @@ static int run_instance(dw_cli_session *session, dw_instance *instance, double l
     dw_status status = dw_instance_run(instance, &exit_code, &error);
     catch_interrupts(NULL, NULL);
     if (session->stats != DW_CLI_STATS_NONE) {
-        print_stats(session->stats, instance, load_ms);
+        print_stats(session->stats, instance, engine, load_ms);
     }
     if (status == DW_E_CANCELLED) {
         (void)fputc('\n', stderr);
@@ -475,9 +499,11 @@ int dw_cli_session_run(dw_cli_session *session)
         status = create_instance(session, module, model, path, &instance, &error);
     }
     if (status == DW_OK) {
-        exit_code = run_instance(session, instance, (double)(dw_os_clock_ns() - start_ns) / 1e6);
+        double load_ms = (double)(dw_os_clock_ns() - start_ns) / 1e6;
+        exit_code = run_instance(session, engine, instance, load_ms);
     } else {
         (void)dw_cli_fail_with(&error);
+        exit_code = status == DW_E_CANCELLED ? DW_CLI_INTERRUPTED : 1;
     }
     dw_instance_destroy(instance);
     dw_model_unref(model);

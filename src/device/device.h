@@ -4,15 +4,26 @@
 
 #include <ggml-backend.h>
 
+#include "base/counters.h"
 #include "base/status.h"
+#include "memory/device_view.h"
 
 typedef struct dw_device dw_device;
 
 /* Open a device by name, in any case of letters; NULL: the first GPU that can share host memory,
  * else the CPU. `threads` for the CPU device, 0: the machine's real cores.
- * Errors: DW_E_NOT_FOUND (the message lists the names there are), DW_E_ARG, DW_E_DEVICE. */
+ * A GPU computes something small first.
+ * Errors: DW_E_NOT_FOUND (the message lists the names there are, and says why others are missing),
+ * DW_E_ARG, DW_E_MEMORY, DW_E_DEVICE (with what is known of the reason). */
 dw_status dw_device_open(dw_device **out, const char *name, int threads, dw_error *err);
 void dw_device_close(dw_device *device);
+
+/* Views for guests on this device are to be staged even where it could share their pages: to
+ * compare with, and for tests. */
+void dw_device_set_staging(dw_device *device);
+/* A view of `region`, counted with the device. Errors: dw_device_view_open's. */
+dw_status dw_device_open_view(dw_device *device, dw_device_view **out, dw_region *region,
+                              dw_error *err);
 
 const dw_device_info *dw_device_facts(const dw_device *device);
 ggml_backend_dev_t dw_device_handle(const dw_device *device);
@@ -21,12 +32,39 @@ ggml_backend_buffer_type_t dw_device_buffer_type(const dw_device *device);
 bool dw_device_unified(const dw_device *device);
 int dw_device_threads(const dw_device *device);
 
+/* How much memory it has, and how much is free now; 0 where it does not tell, or is lost. */
+void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes);
+/* Test hook: a device of unified memory is to have `bytes` of memory of its own, so that weights
+ * and keys are kept there and too little of it is noticed. Before anything is made for it. */
+void dw_device_pretend_discrete(dw_device *device, size_t bytes);
+/* What uses it; counted by who takes and gives back. */
+dw_device_counters *dw_device_counters_of(dw_device *device);
+
+/* Call `work(user)`, which calls ggml on this device: its aborts and exceptions become a status
+ * (base/ggml_guard.h), whose message begins with the device's name. device_memory.h has the usual
+ * calls. Errors: DW_E_MEMORY, DW_E_DEVICE (also at once, without calling, when it is lost). */
+dw_status dw_device_guarded(dw_device *device, void (*work)(void *user), void *user, dw_error *err);
+/* The same for freeing what is the device's; on a lost one nothing is called. */
+void dw_device_let_go(dw_device *device, void (*work)(void *user), void *user);
+/* Whether it failed so that nothing on it can be used any more: a fault on CUDA, whose driver then
+ * answers nothing else for the rest of the process. Its objects can be destroyed as always. */
+bool dw_device_lost(const dw_device *device);
+/* DW_E_DEVICE with the first failure, when it is lost. */
+dw_status dw_device_check(const dw_device *device, dw_error *err);
+/* Count it as lost from now on: for calls to a device that do not go through ggml, and tests. */
+void dw_device_lose(dw_device *device, const char *why);
+
 /* Whether the device can do every node of `graph`; if not, DW_E_UNSUPPORTED names the first that
  * it cannot, with types and shapes. */
-dw_status dw_device_check_graph(const dw_device *device, struct ggml_cgraph *graph, dw_error *err);
+dw_status dw_device_check_graph(dw_device *device, struct ggml_cgraph *graph, dw_error *err);
 /* Compute `graph`, all of whose tensors have their data, and wait until it is done.
- * Thread: any; computes one graph at a time, others wait. Errors: DW_E_DEVICE. */
+ * Thread: any; computes one graph at a time, others wait. Errors: DW_E_MEMORY (the next graph may
+ * find some), DW_E_DEVICE. What the graph writes is unspecified then. */
 dw_status dw_device_compute(dw_device *device, struct ggml_cgraph *graph, dw_error *err);
+/* The same for a graph with tensors in `view` (memory/device_view.h), which is brought and fetched
+ * around it; `cancel` as below. */
+dw_status dw_device_compute_on(dw_device *device, dw_device_view *view, struct ggml_cgraph *graph,
+                               const volatile bool *cancel, dw_error *err);
 /* The same, given up between nodes once `*cancel` is true (CPU only; elsewhere it runs to its
  * end). Errors: also DW_E_CANCELLED. */
 dw_status dw_device_compute_unless(dw_device *device, struct ggml_cgraph *graph,

@@ -162,7 +162,7 @@ static dw_status scale_on_device(doctor *d, dw_device_view *view, float *x, floa
         status = dw_device_check_graph(d->device, graph, err);
     }
     if (status == DW_OK) {
-        status = dw_device_compute(d->device, graph, err);
+        status = dw_device_compute_on(d->device, view, graph, NULL, err);
     }
     ggml_free(context);
     return status;
@@ -404,6 +404,20 @@ static void check_copied(doctor *d, dw_instance *guest)
     settle(d, check, stats.host_copied_bytes == 0, (double)stats.host_copied_bytes, "bytes", "0");
 }
 
+/* What cannot be registered is copied: that works, and is not what Driftwood is for. */
+static void check_staged(doctor *d, dw_instance *guest)
+{
+    dw_doctor_check *check =
+        add(d, "chain", "device_staged_bytes",
+            "bytes copied because the device could not be given the guest's pages");
+    dw_stats stats;
+    dw_instance_stats(guest, &stats);
+    const char *why = dw_instance_staging(guest);
+    settle(d, check, stats.device_staged_bytes == 0 && why == NULL,
+           (double)stats.device_staged_bytes, "bytes", "0");
+    (void)snprintf(check->note, sizeof check->note, "%s", why != NULL ? why : "");
+}
+
 static void check_chain(doctor *d, dw_instance *guest)
 {
     check_gemm(d, guest, "gemm",
@@ -417,6 +431,7 @@ static void check_chain(doctor *d, dw_instance *guest)
     measure_copy(d, guest);
     measure_times(d, guest);
     check_copied(d, guest);
+    check_staged(d, guest);
 }
 
 static dw_status examine(doctor *d, dw_error *err)

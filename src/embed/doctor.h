@@ -15,7 +15,7 @@ typedef struct dw_doctor_check {
     double value;
     const char *unit;
     const char *goal; /* "0", "<= 0.03"; NULL: a figure without one */
-    char note[128];   /* why it failed, or what else there is to say; may be empty */
+    char note[208];   /* why it failed, or what else there is to say; may be empty */
 } dw_doctor_check;
 
 typedef struct dw_doctor_report {

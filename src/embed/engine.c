@@ -109,6 +109,9 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
         return dw_fail(err, DW_E_MEMORY, "no memory for an engine");
     }
     dw_status status = dw_device_open(&engine->device, options->device, options->threads, err);
+    if (status == DW_OK && options->stage_memory) {
+        dw_device_set_staging(engine->device);
+    }
     if (status == DW_OK) {
         dw_host_parts parts = {
             .device = engine->device,
@@ -150,9 +153,37 @@ void dw_engine_device(const dw_engine *engine, dw_device_info *info)
     *info = *dw_device_facts(engine->device);
 }
 
+void dw_engine_usage(dw_engine *engine, dw_usage *usage)
+{
+    dw_device_counters *counters = dw_device_counters_of(engine->device);
+    size_t bytes;
+    size_t free_bytes;
+    dw_device_memory(engine->device, &bytes, &free_bytes);
+    *usage = (dw_usage){
+        .memory_bytes = bytes,
+        .memory_free_bytes = free_bytes,
+        .models = atomic_load(&counters->models),
+        .weights_bytes = atomic_load(&counters->used_bytes[DW_USE_WEIGHTS]),
+        .weights_mapped_bytes = atomic_load(&counters->mapped_weights_bytes),
+        .contexts = atomic_load(&counters->contexts),
+        .kv_bytes = atomic_load(&counters->used_bytes[DW_USE_KV]),
+        .kv_host_bytes = atomic_load(&counters->host_kv_bytes),
+        .work_bytes = atomic_load(&counters->used_bytes[DW_USE_WORK]),
+        .view_bytes = atomic_load(&counters->used_bytes[DW_USE_VIEW]),
+        .registered_bytes = atomic_load(&counters->registered_bytes),
+        .staged_bytes = atomic_load(&counters->staged_bytes),
+    };
+}
+
 dw_status dw_model_open(dw_model **out, dw_engine *engine, const char *path, dw_error *err)
 {
     return dw_model_load(out, engine->device, path, err);
+}
+
+dw_status dw_model_open_with(dw_model **out, dw_engine *engine, const char *path,
+                             const dw_model_options *options, dw_error *err)
+{
+    return dw_model_load_with(out, engine->device, path, options, err);
 }
 
 dw_status dw_module_create(dw_module **out, dw_engine *engine, const void *wasm, size_t wasm_bytes,

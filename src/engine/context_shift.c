@@ -2,9 +2,8 @@
  * rotated back by as many positions (Su and others, 2021: rotations add up), so that nothing is
  * computed again. Their values still know of what was forgotten: it is not the context that the
  * remaining tokens alone would have made. */
-#include <ggml-alloc.h>
-
 #include "base/alloc.h"
+#include "device/device_memory.h"
 #include "engine/context_internal.h"
 #include "model/forward_graph.h"
 
@@ -30,7 +29,7 @@ typedef struct mover {
 static void release(mover *m)
 {
     if (m->allocator != NULL) {
-        ggml_gallocr_free(m->allocator);
+        dw_device_graph_free(dw_model_device(m->context->model), m->allocator);
     }
     if (m->ggml != NULL) {
         ggml_free(m->ggml);
@@ -77,8 +76,7 @@ static dw_status build(mover *m, uint32_t record_count, dw_error *err)
                                       .no_alloc = true};
     m->ggml = ggml_init(params);
     m->graph = m->ggml != NULL ? ggml_new_graph_custom(m->ggml, nodes, false) : NULL;
-    m->allocator = ggml_gallocr_new(dw_device_buffer_type(dw_model_device(model)));
-    if (m->graph == NULL || m->allocator == NULL) {
+    if (m->graph == NULL) {
         return dw_fail(err, DW_E_MEMORY, "shift: no memory for a graph");
     }
     int64_t record = (int64_t)shape->layer_count * 2 * shape->kv_head_count * shape->head_dim;
@@ -98,8 +96,11 @@ static dw_status build(mover *m, uint32_t record_count, dw_error *err)
         move_part(m, layer, 1);
     }
     status = dw_device_check_graph(dw_model_device(model), m->graph, err);
-    if (status == DW_OK && !ggml_gallocr_alloc_graph(m->allocator, m->graph)) {
-        status = dw_fail(err, DW_E_MEMORY, "shift: no work memory for %u tokens", m->count);
+    if (status == DW_OK) {
+        status = dw_device_graph_allocate(&m->allocator, dw_model_device(model), m->graph, err);
+        if (status != DW_OK) {
+            (void)dw_fail_within(err, status, "shift of %u tokens", m->count);
+        }
     }
     return status;
 }
@@ -126,15 +127,21 @@ static dw_status move(const mover *m, uint32_t from, uint32_t distance, dw_error
         m->numbers[i] = -(int32_t)distance;
         m->targets[i] = (int64_t)from + i - distance;
     }
-    ggml_backend_tensor_set(m->to, m->targets, 0, m->count * sizeof *m->targets);
-    if (m->positions->data != NULL) { /* no rope, no use for it */
-        ggml_backend_tensor_set(m->positions, m->numbers, 0, m->count * sizeof *m->numbers);
+    dw_device *device = dw_model_device(m->context->model);
+    dw_status status =
+        dw_device_tensor_set(device, m->to, m->targets, 0, m->count * sizeof *m->targets, err);
+    if (status == DW_OK && m->positions->data != NULL) { /* no rope, no use for it */
+        status = dw_device_tensor_set(device, m->positions, m->numbers, 0,
+                                      m->count * sizeof *m->numbers, err);
     }
     for (uint32_t i = 0; i < m->count; i++) {
         m->numbers[i] = (int32_t)(from + i);
     }
-    ggml_backend_tensor_set(m->from, m->numbers, 0, m->count * sizeof *m->numbers);
-    return dw_device_compute(dw_model_device(m->context->model), m->graph, err);
+    if (status == DW_OK) {
+        status = dw_device_tensor_set(device, m->from, m->numbers, 0, m->count * sizeof *m->numbers,
+                                      err);
+    }
+    return status == DW_OK ? dw_device_compute(device, m->graph, err) : status;
 }
 
 /* Records [first, length) forward by `distance`: parts of MOVED_AT_ONCE and what is left. Forward,

@@ -2,7 +2,7 @@
  * token of each of many contexts in one run. */
 #include <string.h>
 
-#include "base/alloc.h"
+#include "device/device_memory.h"
 #include "engine/step_graph_internal.h"
 
 #define ALIGN_BYTES 256u
@@ -50,39 +50,39 @@ static void place_input(struct ggml_tensor *tensor, ggml_backend_buffer_t buffer
     }
 }
 
-dw_status dw__cuda_graph_init(dw_step_graph *graph, const dw_device *device, dw_error *err)
+dw_status dw__cuda_graph_init(dw_step_graph *graph, dw_error *err)
 {
     dw_forward_graph *forward = &graph->forward;
     size_t table = rounded(ggml_nbytes(forward->table));
+    size_t ids = rounded(graph->size.token_count * sizeof *graph->ids);
     size_t candidates = forward->candidates != NULL ? ggml_nbytes(forward->candidates) : 0;
     size_t scratch = forward->scratch != NULL ? ggml_nbytes(forward->scratch) : ALIGN_BYTES;
-    ggml_backend_buffer_type_t host = ggml_backend_dev_host_buffer_type(dw_device_handle(device));
-    graph->locked = ggml_backend_buft_alloc_buffer(host, table + candidates);
-    graph->scratch = ggml_backend_buft_alloc_buffer(dw_device_buffer_type(device), scratch);
-    if (graph->locked == NULL || graph->scratch == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "%s: no memory for a step of %u tokens: %zu bytes",
-                       dw_device_facts(device)->name, graph->size.token_count,
-                       table + candidates + scratch);
+    dw_status status = dw_device_locked_create(&graph->locked, graph->device,
+                                               table + ids + candidates, err);
+    if (status == DW_OK) {
+        status = dw_device_buffer_create(&graph->scratch, graph->device, DW_USE_WORK, scratch, err);
     }
-    ggml_backend_buffer_clear(graph->scratch, 0);
+    if (status == DW_OK) {
+        status = dw_device_buffer_fill(graph->device, graph->scratch, 0, err);
+    }
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "a step of %u tokens", graph->size.token_count);
+    }
     unsigned char *base = ggml_backend_buffer_get_base(graph->locked);
-    memset(base, 0, table + candidates);
+    memset(base, 0, table + ids + candidates);
     graph->table = (void *)base;
-    graph->candidates = candidates > 0 ? (void *)(base + table) : NULL;
+    graph->ids = (void *)(base + table);
+    graph->candidates = candidates > 0 ? (void *)(base + table + ids) : NULL;
     place_input(forward->table, graph->scratch, base);
-    place_input(forward->candidates, graph->scratch, base + table);
+    place_input(forward->candidates, graph->scratch, base + table + ids);
     place_input(forward->scratch, graph->scratch, ggml_backend_buffer_get_base(graph->scratch));
     return DW_OK;
 }
 
 void dw__cuda_graph_release(dw_step_graph *graph)
 {
-    if (graph->locked != NULL) {
-        ggml_backend_buffer_free(graph->locked);
-    }
-    if (graph->scratch != NULL) {
-        ggml_backend_buffer_free(graph->scratch);
-    }
+    dw_device_locked_destroy(graph->device, graph->locked);
+    dw_device_buffer_destroy(graph->device, DW_USE_WORK, graph->scratch);
 }
 
 /* ---- the table ---- */
@@ -93,11 +93,24 @@ static uint64_t records_of(const dw_kv_log *log)
     return (uint64_t)(uintptr_t)dw_kv_log_base(log);
 }
 
+/* The device's address of tokens [count] of the step's, which begin at its `from`-th. */
+static dw_status tokens_of(dw_step_graph *graph, uint32_t from, dw_device_view *view,
+                           const int32_t *tokens, uint32_t count, uint64_t *address, dw_error *err)
+{
+    if (!dw_device_view_is_staged(view)) {
+        return dw_device_view_address(view, tokens, count * sizeof *tokens, address, err);
+    }
+    memcpy(graph->ids + from, tokens, count * sizeof *tokens);
+    dw_device_view_note_staged(view, count * sizeof *tokens);
+    *address = (uint64_t)(uintptr_t)(graph->ids + from);
+    return DW_OK;
+}
+
 dw_status dw__cuda_table_fill(dw_step_graph *graph, const dw_slice *slice, dw_error *err)
 {
-    uint64_t tokens;
-    dw_status status = dw_device_view_address(
-        slice->view, slice->tokens, slice->token_count * sizeof *slice->tokens, &tokens, err);
+    uint64_t tokens = 0;
+    dw_status status =
+        tokens_of(graph, 0, slice->view, slice->tokens, slice->token_count, &tokens, err);
     uint32_t past = dw_kv_log_length(slice->log);
     for (uint32_t i = 0; status == DW_OK && i < slice->token_count; i++) {
         graph->table[i] = (dw_cuda_token){.records = records_of(slice->log),
@@ -107,14 +120,14 @@ dw_status dw__cuda_table_fill(dw_step_graph *graph, const dw_slice *slice, dw_er
     return status;
 }
 
-static dw_status fill_share(dw_cuda_token *row, const dw_share *share, size_t vocab_count,
-                            dw_error *err)
+static dw_status fill_share(dw_step_graph *graph, uint32_t index, const dw_share *share,
+                            size_t vocab_count, dw_error *err)
 {
+    dw_cuda_token *row = &graph->table[index];
     *row = (dw_cuda_token){.records = records_of(share->log),
                            .position = dw_kv_log_length(share->log)};
-    dw_status status =
-        dw_device_view_address(share->view, share->given, sizeof *share->given, &row->token, err);
-    if (status == DW_OK && share->logits != NULL) {
+    dw_status status = tokens_of(graph, index, share->view, share->given, 1, &row->token, err);
+    if (status == DW_OK && share->logits != NULL && !dw_device_view_is_staged(share->view)) {
         status = dw_device_view_address(share->view, share->logits,
                                         vocab_count * sizeof *share->logits, &row->logits, err);
     }
@@ -132,6 +145,14 @@ uint32_t dw__cuda_candidate_count(const dw_choice *choice)
 {
     uint32_t wanted = choice != NULL ? dw_sampler_candidate_count(choice->sampler) : 1;
     return wanted > 1 ? DW_CANDIDATES_MAX : 1; /* two kinds of graphs are enough */
+}
+
+static dw_status fetch_row(const dw_step_graph *graph, uint32_t row, size_t vocab_count,
+                           float *logits, dw_error *err)
+{
+    size_t bytes = vocab_count * sizeof *logits;
+    return dw_device_tensor_get(graph->device, graph->forward.result, logits, row * bytes, bytes,
+                                err);
 }
 
 /* Where the likeliest do not decide, the whole row is fetched. */
@@ -190,6 +211,39 @@ static dw_forward_size shares_size(dw_model *model, dw_kv_type kv_type, const dw
     return size;
 }
 
+static dw_status prepare(dw_step_graph *graph, const dw_share *shares, uint32_t count,
+                         size_t vocab_count, dw_error *err)
+{
+    dw_status status = DW_OK;
+    if (graph->allocator == NULL) {
+        status = dw__step_graph_allocate(graph, err);
+    }
+    for (uint32_t i = 0; status == DW_OK && i < count; i++) {
+        status = fill_share(graph, i, &shares[i], vocab_count, err);
+    }
+    for (uint32_t i = count; i < graph->size.token_count; i++) {
+        graph->table[i] = (dw_cuda_token){0};
+    }
+    return status;
+}
+
+/* What the device could not bring to one of the shares, and what is chosen from its logits. */
+static dw_status finish(dw_step_graph *graph, dw_graph_cache *cache, dw_model *model,
+                        dw_share *share, uint32_t row, dw_error *err)
+{
+    size_t vocab_count = dw_model_shape_of(model)->vocab_count;
+    dw_status status = DW_OK;
+    share->nan = share->row_count > 0 && dw__cuda_row_is_nan(graph, row);
+    if (share->logits != NULL && dw_device_view_is_staged(share->view)) {
+        status = fetch_row(graph, row, vocab_count, share->logits, err);
+        dw_device_view_note_staged(share->view, vocab_count * sizeof *share->logits);
+    }
+    if (status == DW_OK && share->choice != NULL && !share->nan) {
+        dw__cuda_choose(graph, cache, model, row, share->choice);
+    }
+    return status;
+}
+
 dw_status dw__cuda_shares_compute(dw_model *model, dw_graph_cache *cache, dw_kv_type kv_type,
                                   dw_share *shares, uint32_t count, dw_error *err)
 {
@@ -201,21 +255,12 @@ dw_status dw__cuda_shares_compute(dw_model *model, dw_graph_cache *cache, dw_kv_
         return status;
     }
     graph->used_at = ++cache->clock;
-    if (graph->allocator == NULL) {
-        status = dw__step_graph_allocate(graph, dw_model_device(model), err);
-    }
-    for (uint32_t i = 0; status == DW_OK && i < size.token_count; i++) {
-        graph->table[i] = (dw_cuda_token){0};
-        status = i < count ? fill_share(&graph->table[i], &shares[i], vocab_count, err) : DW_OK;
-    }
+    status = prepare(graph, shares, count, vocab_count, err);
     if (status == DW_OK) {
-        status = dw_device_compute(dw_model_device(model), graph->forward.graph, err);
+        status = dw_device_compute(graph->device, graph->forward.graph, err);
     }
     for (uint32_t i = 0; status == DW_OK && i < count; i++) {
-        shares[i].nan = shares[i].row_count > 0 && dw__cuda_row_is_nan(graph, i);
-        if (shares[i].choice != NULL && !shares[i].nan) {
-            dw__cuda_choose(graph, cache, model, i, shares[i].choice);
-        }
+        status = finish(graph, cache, model, &shares[i], i, err);
     }
     return status;
 }

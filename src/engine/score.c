@@ -33,8 +33,7 @@ static dw_status make_region(dw_scorer *scorer, dw_model *model, dw_error *err)
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "score"};
     dw_status status = dw_region_create(&scorer->region, &options, err);
     if (status == DW_OK) {
-        ggml_backend_dev_t device = dw_device_handle(dw_model_device(model));
-        status = dw_device_view_create(&scorer->view, scorer->region, device, err);
+        status = dw_device_open_view(dw_model_device(model), &scorer->view, scorer->region, err);
     }
     return status;
 }

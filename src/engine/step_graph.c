@@ -1,4 +1,5 @@
 #include "base/alloc.h"
+#include "device/device_memory.h"
 #include "engine/context_internal.h"
 #include "engine/step_graph_internal.h"
 
@@ -10,9 +11,7 @@ static void destroy_graph(dw_step_graph *graph)
     if (graph == NULL) {
         return;
     }
-    if (graph->allocator != NULL) {
-        ggml_gallocr_free(graph->allocator);
-    }
+    dw_device_graph_free(graph->device, graph->allocator);
     if (graph->ggml != NULL) {
         ggml_free(graph->ggml);
     }
@@ -80,6 +79,7 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
     dw_status status =
         graph->ggml != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a graph");
     dw_device *device = dw_model_device(model);
+    graph->device = device;
     bool host = dw_device_facts(device)->kind == DW_DEVICE_CPU;
     if (status == DW_OK && size->kv_count == 0 && host) {
         status = dw_attention_create(&graph->attention, shape, size->kv_type,
@@ -108,7 +108,7 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
         status = list_kv_views(graph, err);
     }
     if (status == DW_OK && size->cuda) {
-        status = dw__cuda_graph_init(graph, device, err);
+        status = dw__cuda_graph_init(graph, err);
     }
     if (status == DW_OK) {
         status = dw_device_check_graph(device, graph->forward.graph, err);
@@ -207,27 +207,21 @@ static size_t staging_bytes(const dw_forward_graph *forward)
 }
 
 /* Once, after `place`: give work memory to all that has no address yet. */
-dw_status dw__step_graph_allocate(dw_step_graph *graph, const dw_device *device, dw_error *err)
+dw_status dw__step_graph_allocate(dw_step_graph *graph, dw_error *err)
 {
-    ggml_backend_buffer_type_t type = dw_device_buffer_type(device);
-    if (!ggml_backend_buft_is_host(type) && graph->staging == NULL) {
+    bool host = ggml_backend_buft_is_host(dw_device_buffer_type(graph->device));
+    if (!host && graph->staging == NULL) {
         DW_ASSERT(graph->attention == NULL);
         graph->staging = dw_alloc(1, staging_bytes(&graph->forward));
         if (graph->staging == NULL) {
             return dw_fail(err, DW_E_MEMORY, "no memory for a graph's inputs");
         }
     }
-    graph->allocator = ggml_gallocr_new(type);
-    if (graph->allocator != NULL &&
-        ggml_gallocr_alloc_graph(graph->allocator, graph->forward.graph)) {
-        return DW_OK;
-    }
-    if (graph->allocator != NULL) {
-        ggml_gallocr_free(graph->allocator);
-        graph->allocator = NULL;
-    }
-    return dw_fail(err, DW_E_MEMORY, "%s: no work memory for a step of %u tokens over %u",
-                   dw_device_facts(device)->name, graph->size.token_count, graph->size.kv_count);
+    dw_status status =
+        dw_device_graph_allocate(&graph->allocator, graph->device, graph->forward.graph, err);
+    return status == DW_OK ? DW_OK
+                           : dw_fail_within(err, status, "a step of %u tokens over %u",
+                                            graph->size.token_count, graph->size.kv_count);
 }
 
 /* Where to write an input of the host's making; input_done brings it to the device. */
@@ -236,11 +230,11 @@ static void *input_of(dw_step_graph *graph, struct ggml_tensor *tensor)
     return graph->staging != NULL ? graph->staging : tensor->data;
 }
 
-static void input_done(dw_step_graph *graph, struct ggml_tensor *tensor)
+static dw_status input_done(dw_step_graph *graph, struct ggml_tensor *tensor, dw_error *err)
 {
-    if (graph->staging != NULL) {
-        ggml_backend_tensor_set(tensor, graph->staging, 0, ggml_nbytes(tensor));
-    }
+    return graph->staging == NULL ? DW_OK
+                                  : dw_device_tensor_set(graph->device, tensor, graph->staging, 0,
+                                                         ggml_nbytes(tensor), err);
 }
 
 /* An input that nothing in the graph uses gets no memory: with no rows there is no last query. */
@@ -249,49 +243,51 @@ static bool is_used(const struct ggml_tensor *tensor)
     return tensor != NULL && tensor->data != NULL;
 }
 
-static void fill_positions(dw_step_graph *graph, uint32_t start)
+static dw_status fill_positions(dw_step_graph *graph, uint32_t start, dw_error *err)
 {
     struct ggml_tensor *tensor = graph->forward.positions;
-    if (is_used(tensor)) {
-        int32_t *positions = input_of(graph, tensor);
-        for (uint32_t i = 0; i < graph->size.token_count; i++) {
-            positions[i] = (int32_t)(start + i);
-        }
-        input_done(graph, tensor);
+    if (!is_used(tensor)) {
+        return DW_OK;
     }
+    int32_t *positions = input_of(graph, tensor);
+    for (uint32_t i = 0; i < graph->size.token_count; i++) {
+        positions[i] = (int32_t)(start + i);
+    }
+    return input_done(graph, tensor, err);
 }
 
-static void fill_token_shares(dw_step_graph *graph, const dw_slice *slice)
+static dw_status fill_token_shares(dw_step_graph *graph, const dw_slice *slice, dw_error *err)
 {
     struct ggml_tensor *tensor = graph->forward.shares;
-    if (is_used(tensor)) {
-        float *shares = input_of(graph, tensor);
-        for (uint32_t i = 0; i < graph->size.token_count; i++) {
-            shares[i] = i < slice->share_count ? slice->share : 0.0f;
-        }
-        input_done(graph, tensor);
+    if (!is_used(tensor)) {
+        return DW_OK;
     }
+    float *shares = input_of(graph, tensor);
+    for (uint32_t i = 0; i < graph->size.token_count; i++) {
+        shares[i] = i < slice->share_count ? slice->share : 0.0f;
+    }
+    return input_done(graph, tensor, err);
 }
 
-static void fill_records(dw_step_graph *graph, uint32_t start)
+static dw_status fill_records(dw_step_graph *graph, uint32_t start, dw_error *err)
 {
     struct ggml_tensor *tensor = graph->forward.records;
     if (!is_used(tensor)) {
-        return;
+        return DW_OK;
     }
     int64_t *records = input_of(graph, tensor);
     for (uint32_t i = 0; i < graph->size.token_count; i++) {
         records[i] = (int64_t)start + (int64_t)i;
     }
-    input_done(graph, tensor);
+    return input_done(graph, tensor, err);
 }
 
 /* Token i sees all records up to its own, or the last `window` of them. */
-static void fill_mask(dw_step_graph *graph, struct ggml_tensor *tensor, uint32_t start,
-                      uint32_t window)
+static dw_status fill_mask(dw_step_graph *graph, struct ggml_tensor *tensor, uint32_t start,
+                           uint32_t window, dw_error *err)
 {
     if (!is_used(tensor)) {
-        return;
+        return DW_OK;
     }
     uint32_t kv_count = graph->size.kv_count;
     uint16_t *row = input_of(graph, tensor);
@@ -302,7 +298,28 @@ static void fill_mask(dw_step_graph *graph, struct ggml_tensor *tensor, uint32_t
             row[j] = j >= first && j < end ? 0 : HALF_MINUS_INFINITY;
         }
     }
-    input_done(graph, tensor);
+    return input_done(graph, tensor, err);
+}
+
+/* The inputs of the host's making. */
+static dw_status fill_inputs(dw_step_graph *graph, const dw_slice *slice, uint32_t start,
+                             uint32_t window, dw_error *err)
+{
+    dw_status status = fill_token_shares(graph, slice, err);
+    if (graph->size.cuda) { /* the others come of the table */
+        return status;
+    }
+    if (status == DW_OK) {
+        status = fill_positions(graph, start, err);
+    }
+    if (status == DW_OK) {
+        status = fill_records(graph, start, err);
+    }
+    if (status == DW_OK) {
+        status = fill_mask(graph, graph->forward.mask, start, 0, err);
+    }
+    return status == DW_OK ? fill_mask(graph, graph->forward.window_mask, start, window, err)
+                           : status;
 }
 
 dw_status dw__graph_cache_find(dw_graph_cache **out, dw_model_extra *extra, dw_error *err)
@@ -467,7 +484,7 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
     graph->used_at = ++cache->clock;
     status = place(graph, &slice, rows_view, err);
     if (status == DW_OK && graph->allocator == NULL) {
-        status = dw__step_graph_allocate(graph, dw_model_device(model), err);
+        status = dw__step_graph_allocate(graph, err);
     }
     if (status == DW_OK && graph->attention != NULL) {
         status = prepare_attention(graph, &slice, start, err);
@@ -475,15 +492,11 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
     if (status != DW_OK) {
         return status;
     }
-    fill_token_shares(graph, &slice);
-    if (!graph->size.cuda) { /* else they come of the table */
-        fill_positions(graph, start);
-        fill_records(graph, start);
-        fill_mask(graph, graph->forward.mask, start, 0);
-        fill_mask(graph, graph->forward.window_mask, start, dw_model_shape_of(model)->window);
+    status = fill_inputs(graph, &slice, start, dw_model_shape_of(model)->window, err);
+    if (status == DW_OK) {
+        status = dw_device_compute_on(graph->device, slice.view, graph->forward.graph, slice.cancel,
+                                      err);
     }
-    status =
-        dw_device_compute_unless(dw_model_device(model), graph->forward.graph, slice.cancel, err);
     return status == DW_OK ? look_at_rows(graph, cache, model, &slice, err) : status;
 }
 
@@ -602,7 +615,7 @@ dw_status dw__shares_compute(dw_model *model, dw_model_extra *extra, dw_kv_type 
     }
     graph->used_at = ++cache->clock;
     if (graph->allocator == NULL) {
-        status = dw__step_graph_allocate(graph, dw_model_device(model), err);
+        status = dw__step_graph_allocate(graph, err);
     }
     if (status == DW_OK) {
         status = prepare_shares(graph, shares, count, err);

@@ -14,6 +14,7 @@
 struct dw_step_graph {
     dw_forward_size size;
     uint64_t used_at; /* the cache's clock */
+    dw_device *device;
     struct ggml_context *ggml;
     ggml_gallocr_t allocator; /* NULL until the first run */
     dw_forward_graph forward;
@@ -27,6 +28,7 @@ struct dw_step_graph {
     ggml_backend_buffer_t locked;  /* page-locked: the table, then the candidates */
     ggml_backend_buffer_t scratch; /* attention's */
     dw_cuda_token *table;          /* [tokens], in `locked` */
+    int32_t *ids;                  /* [tokens], there too: of tokens that the device cannot reach */
     dw_candidates *candidates;     /* [rows], in `locked`; NULL: none */
 };
 
@@ -49,14 +51,14 @@ dw_status dw__step_graph_find(dw_step_graph **out, dw_model *model, dw_graph_cac
                               const dw_forward_size *size, dw_error *err);
 /* Once, when all is placed that has an address of its own: give work memory to the rest.
  * Errors: DW_E_MEMORY. */
-dw_status dw__step_graph_allocate(dw_step_graph *graph, const dw_device *device, dw_error *err);
+dw_status dw__step_graph_allocate(dw_step_graph *graph, dw_error *err);
 
 /* ---- cuda_step.c: on a device that runs nodes of ours ---- */
 
 /* Whether ggml's attention there has kernels for the model's heads. */
 bool dw__cuda_flash_serves(dw_model *model, dw_kv_type type);
 /* Page-locked and device memory of a graph. Errors: DW_E_MEMORY. */
-dw_status dw__cuda_graph_init(dw_step_graph *graph, const dw_device *device, dw_error *err);
+dw_status dw__cuda_graph_init(dw_step_graph *graph, dw_error *err);
 void dw__cuda_graph_release(dw_step_graph *graph);
 /* The table's rows, one for each of a slice's tokens. Errors: DW_E_RANGE, DW_E_DEVICE. */
 dw_status dw__cuda_table_fill(dw_step_graph *graph, const dw_slice *slice, dw_error *err);

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "device/device_memory.h"
 #include "guest_abi/tensor_graph_internal.h"
 
 /* ggml tensors that a node can take: the result, ordinary strides for it, its output. */
@@ -245,14 +246,16 @@ static dw_status fill_causal_mask(builder *at, struct ggml_tensor *mask)
     if (row == NULL) {
         return dw_fail(at->err, DW_E_MEMORY, "no memory for a mask of %lld keys", (long long)keys);
     }
-    for (int64_t query = 0; query < queries; query++) {
+    dw_status status = DW_OK;
+    for (int64_t query = 0; query < queries && status == DW_OK; query++) {
         for (int64_t key = 0; key < keys; key++) {
             row[key] = key <= query + keys - queries ? 0.0f : -INFINITY;
         }
-        ggml_backend_tensor_set(mask, row, (size_t)query * mask->nb[1], mask->nb[1]);
+        status = dw_device_tensor_set(at->graph->device, mask, row, (size_t)query * mask->nb[1],
+                                      mask->nb[1], at->err);
     }
     dw_free(row);
-    return DW_OK;
+    return status;
 }
 
 /* A mask as a tensor of its own rather than ggml's DIAG_MASK_INF: not every device has that. It
@@ -273,9 +276,10 @@ static dw_status causal_mask(builder *at, int64_t keys, int64_t queries, struct 
     if (status != DW_OK) {
         return status;
     }
-    ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(type, bytes);
-    if (buffer == NULL) {
-        return dw_fail(at->err, DW_E_MEMORY, "no device memory for a mask of %zu bytes", bytes);
+    ggml_backend_buffer_t buffer = NULL;
+    status = dw_device_buffer_create(&buffer, at->graph->device, DW_USE_WORK, bytes, at->err);
+    if (status != DW_OK) {
+        return dw_fail_within(at->err, status, "a mask of %lld keys", (long long)keys);
     }
     built->masks[built->mask_count++] = (dw__causal_mask){.tensor = mask, .buffer = buffer};
     if (ggml_backend_tensor_alloc(buffer, mask, ggml_backend_buffer_get_base(buffer)) !=
@@ -477,20 +481,17 @@ static dw_status allocate(builder *at)
     }
     ggml_backend_buffer_type_t type = dw_device_buffer_type(device);
     size_t bytes = 0;
-    ggml_gallocr_t measure = ggml_gallocr_new(type);
+    ggml_gallocr_t measure = ggml_gallocr_new(type); /* it counts, and takes nothing */
     ggml_gallocr_reserve_n_size(measure, built->cgraph, NULL, NULL, &bytes);
     ggml_gallocr_free(measure);
     dw_status status = take_scratch(at, bytes, "intermediate results");
     if (status != DW_OK) {
         return status;
     }
-    built->allocator = ggml_gallocr_new(type);
-    if (!ggml_gallocr_reserve(built->allocator, built->cgraph) ||
-        !ggml_gallocr_alloc_graph(built->allocator, built->cgraph)) {
-        return dw_fail(at->err, DW_E_MEMORY, "%s: no %zu bytes for intermediate results",
-                       dw_device_facts(device)->name, bytes);
-    }
-    return DW_OK;
+    status = dw_device_graph_allocate(&built->allocator, device, built->cgraph, at->err);
+    return status == DW_OK
+               ? DW_OK
+               : dw_fail_within(at->err, status, "%zu bytes of intermediate results", bytes);
 }
 
 dw_status dw__graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max, dw_error *err)
@@ -515,11 +516,11 @@ dw_status dw__graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max, dw_e
     return status != DW_OK ? status : allocate(&at);
 }
 
-void dw__built_release(dw__built *built)
+void dw__built_release(dw__built *built, dw_device *device)
 {
-    ggml_gallocr_free(built->allocator);
+    dw_device_graph_free(device, built->allocator);
     for (size_t i = 0; i < built->mask_count; i++) {
-        ggml_backend_buffer_free(built->masks[i].buffer);
+        dw_device_buffer_destroy(device, DW_USE_WORK, built->masks[i].buffer);
     }
     if (built->context != NULL) {
         ggml_free(built->context);

@@ -34,7 +34,7 @@ void dw_tensor_graph_destroy(dw_tensor_graph *graph)
     if (graph == NULL) {
         return;
     }
-    dw__built_release(&graph->built);
+    dw__built_release(&graph->built, graph->device);
     dw_free(graph->nodes);
     dw_free(graph);
 }
@@ -245,7 +245,7 @@ dw_status dw_tensor_graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max
     }
     status = dw__graph_build(graph, scratch_bytes_max, err);
     if (status != DW_OK) {
-        dw__built_release(&graph->built);
+        dw__built_release(&graph->built, graph->device);
         return status;
     }
     graph->is_built = true;
@@ -289,7 +289,7 @@ dw_status dw_tensor_graph_run(dw_tensor_graph *graph, const volatile bool *cance
         return status;
     }
     dw_region_pin(graph->region);
-    status = dw_device_compute_unless(graph->device, graph->built.cgraph, cancel, err);
+    status = dw_device_compute_on(graph->device, graph->view, graph->built.cgraph, cancel, err);
     dw_region_unpin(graph->region);
     return status;
 }

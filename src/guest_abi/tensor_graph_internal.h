@@ -100,7 +100,7 @@ bool dw__op_is_view(int32_t op);
 dw_status dw__op_infer(const dw_tensor_graph *graph, dw__node *node, dw_error *err);
 
 dw_status dw__graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max, dw_error *err);
-void dw__built_release(dw__built *built);
+void dw__built_release(dw__built *built, dw_device *device);
 /* Put inputs, outputs and the views of them over the device's present buffer. */
 dw_status dw__graph_place(dw_tensor_graph *graph, dw_error *err);
 

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/os.h"
+#include "device/device_memory.h"
 #include "kv/kv_pieces.h"
 #include "memory/device_view.h"
 #include "memory/region.h"
@@ -18,7 +19,8 @@ struct dw_kv_log {
     uint32_t length;
     uint32_t committed; /* a multiple of DW_KV_STEP_TOKENS */
     uint64_t saved_bytes;
-    dw_region *region; /* host pages, or: */
+    size_t counted_bytes; /* of the region's committed pages, in the device's counters */
+    dw_region *region;    /* host pages, or: */
     ggml_backend_buffer_t buffer;
     dw_device_view *view; /* of the region */
     /* The region's first pages, which nobody writes to. Behind them lies `own` from own_offset on,
@@ -36,6 +38,15 @@ static uint32_t round_to_step(uint32_t tokens)
 static size_t held_bytes(const dw_kv_log *log)
 {
     return log->length * log->record_bytes;
+}
+
+/* Tell the device's counters how many host pages there are. */
+static void count_pages(dw_kv_log *log, size_t bytes)
+{
+    dw_device_counters *counters = dw_device_counters_of(log->device);
+    dw_count(&counters->host_kv_bytes, bytes);
+    dw_uncount(&counters->host_kv_bytes, log->counted_bytes);
+    log->counted_bytes = bytes;
 }
 
 static dw_status reserve_host_pages(dw_kv_log *log, dw_error *err)
@@ -65,6 +76,7 @@ dw_status dw_kv_log_create(dw_kv_log **out, dw_device *device, const dw_kv_log_o
         return dw_fail(err, DW_E_MEMORY, "no memory for a kv log");
     }
     log->device = device;
+    dw_count(&dw_device_counters_of(device)->contexts, 1);
     log->record_bytes = options->record_bytes;
     log->capacity = options->capacity_tokens;
     if (dw_device_unified(device) && !options->in_device_memory) {
@@ -83,13 +95,13 @@ void dw_kv_log_destroy(dw_kv_log *log)
     if (log == NULL) {
         return;
     }
+    count_pages(log, 0);
+    dw_uncount(&dw_device_counters_of(log->device)->contexts, 1);
     dw_device_view_destroy(log->view);
     dw_region_destroy(log->region);
     dw__kv_file_retire(log->own, log->own_offset);
     dw__kv_pieces_release(&log->pieces);
-    if (log->buffer != NULL) {
-        ggml_backend_buffer_free(log->buffer);
-    }
+    dw_device_buffer_destroy(log->device, DW_USE_KV, log->buffer);
     dw_free(log);
 }
 
@@ -149,8 +161,8 @@ static struct ggml_context *small_ggml(dw_error *err)
 /* ---- device memory ---- */
 
 /* The device copies the first `bytes`. */
-static dw_status copy_buffer(ggml_backend_buffer_t from, ggml_backend_buffer_t to, size_t bytes,
-                             dw_error *err)
+static dw_status copy_buffer(dw_kv_log *log, ggml_backend_buffer_t from, ggml_backend_buffer_t to,
+                             size_t bytes, dw_error *err)
 {
     if (bytes == 0) {
         return DW_OK;
@@ -159,9 +171,10 @@ static dw_status copy_buffer(ggml_backend_buffer_t from, ggml_backend_buffer_t t
     if (ggml == NULL) {
         return DW_E_MEMORY;
     }
-    ggml_backend_tensor_copy(bytes_of(ggml, from, 0, bytes), bytes_of(ggml, to, 0, bytes));
+    dw_status status = dw_device_tensor_copy(log->device, bytes_of(ggml, from, 0, bytes),
+                                             bytes_of(ggml, to, 0, bytes), err);
     ggml_free(ggml);
-    return DW_OK;
+    return status;
 }
 
 static dw_status write_buffer(dw_kv_log *log, size_t offset, const void *from, size_t bytes,
@@ -171,31 +184,33 @@ static dw_status write_buffer(dw_kv_log *log, size_t offset, const void *from, s
     if (ggml == NULL) {
         return DW_E_MEMORY;
     }
-    ggml_backend_tensor_set(bytes_of(ggml, log->buffer, offset, bytes), from, 0, bytes);
+    dw_status status = dw_device_tensor_set(log->device, bytes_of(ggml, log->buffer, offset, bytes),
+                                            from, 0, bytes, err);
     ggml_free(ggml);
-    return DW_OK;
+    return status;
 }
 
 static dw_status grow_buffer(dw_kv_log *log, uint32_t tokens, dw_error *err)
 {
     size_t bytes = 0;
     ggml_backend_buffer_t buffer = NULL;
-    if (dw_mul_size(&bytes, tokens, log->record_bytes)) {
-        buffer = ggml_backend_buft_alloc_buffer(dw_device_buffer_type(log->device), bytes);
+    if (!dw_mul_size(&bytes, tokens, log->record_bytes)) {
+        return dw_fail(err, DW_E_MEMORY, "kv log: %u tokens of %zu bytes are too many", tokens,
+                       log->record_bytes);
     }
-    if (buffer == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "kv log: %s has no %u tokens of %zu bytes",
-                       dw_device_facts(log->device)->name, tokens, log->record_bytes);
-    }
-    ggml_backend_buffer_clear(buffer, 0);
-    dw_status status = copy_buffer(log->buffer, buffer, held_bytes(log), err);
+    dw_status status = dw_device_buffer_create(&buffer, log->device, DW_USE_KV, bytes, err);
     if (status != DW_OK) {
-        ggml_backend_buffer_free(buffer);
+        return dw_fail_within(err, status, "kv log of %u tokens", tokens);
+    }
+    status = dw_device_buffer_fill(log->device, buffer, 0, err);
+    if (status == DW_OK) {
+        status = copy_buffer(log, log->buffer, buffer, held_bytes(log), err);
+    }
+    if (status != DW_OK) {
+        dw_device_buffer_destroy(log->device, DW_USE_KV, buffer);
         return status;
     }
-    if (log->buffer != NULL) {
-        ggml_backend_buffer_free(log->buffer);
-    }
+    dw_device_buffer_destroy(log->device, DW_USE_KV, log->buffer);
     log->buffer = buffer;
     log->committed = tokens;
     return DW_OK;
@@ -279,6 +294,7 @@ static dw_status own_from(dw_kv_log *log, uint32_t first, uint32_t committed, dw
     }
     if (status == DW_OK) {
         log->committed = committed;
+        count_pages(log, dw_region_committed_bytes(log->region));
     }
     return status;
 }
@@ -305,6 +321,7 @@ static dw_status map_pieces(dw_kv_log *log, uint32_t length, dw_error *err)
     }
     if (status == DW_OK) {
         log->committed = committed;
+        count_pages(log, dw_region_committed_bytes(log->region));
     }
     return status;
 }
@@ -340,7 +357,7 @@ static dw_status fork_buffer(dw_kv_log *log, const dw_kv_log *parent, dw_error *
         return DW_OK;
     }
     dw_status status = grow_buffer(log, round_to_step(parent->length), err);
-    return status == DW_OK ? copy_buffer(parent->buffer, log->buffer, held_bytes(parent), err)
+    return status == DW_OK ? copy_buffer(log, parent->buffer, log->buffer, held_bytes(parent), err)
                            : status;
 }
 
@@ -494,9 +511,10 @@ dw_status dw_kv_log_clear_rest(dw_kv_log *log, dw_error *err)
     if (ggml == NULL) {
         return DW_E_MEMORY;
     }
-    ggml_backend_tensor_memset(bytes_of(ggml, log->buffer, 0, held + rest), 0, held, rest);
+    dw_status status = dw_device_tensor_fill(
+        log->device, bytes_of(ggml, log->buffer, 0, held + rest), 0, held, rest, err);
     ggml_free(ggml);
-    return DW_OK;
+    return status;
 }
 
 dw_status dw_kv_log_rewrite(dw_kv_log *log, uint32_t first, dw_error *err)
@@ -553,9 +571,10 @@ dw_status dw_kv_log_read(const dw_kv_log *log, uint64_t offset, size_t bytes, vo
     if (ggml == NULL) {
         return DW_E_MEMORY;
     }
-    ggml_backend_tensor_get(bytes_of(ggml, log->buffer, (size_t)offset, bytes), to, 0, bytes);
+    dw_status status = dw_device_tensor_get(
+        log->device, bytes_of(ggml, log->buffer, (size_t)offset, bytes), to, 0, bytes, err);
     ggml_free(ggml);
-    return DW_OK;
+    return status;
 }
 
 uint64_t dw_kv_log_saved_bytes(const dw_kv_log *log)

@@ -1,26 +1,37 @@
 #include "memory/device_view.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/ggml_guard.h"
+#include "base/log.h"
 #include "memory/host_register.h"
+#include "memory/staged_pages.h"
 
 /* Growths that a registered region can see: memory.grow doubles in every allocator there is, so
  * this is far more than 4 GiB needs; beyond it the pages are registered anew as one range. */
 #define REGISTERED_RANGES_MAX 64
 
+typedef enum view_kind { IMPORTED, REGISTERED, STAGED } view_kind;
+
 struct dw_device_view {
     dw_region *region;
     ggml_backend_dev_t device;
+    dw_device_counters *counters;
+    view_kind kind;
     ggml_backend_buffer_t buffer; /* imported: over the region. registered: a small one in VRAM,
-                                     which only tells ggml whose tensor it is */
-    bool registered;
+                                     which only tells ggml whose tensor it is. staged: the pages' */
+    dw_staged_pages *staged;
+    uint64_t staged_bytes;      /* copied so far */
+    char why_staged[200];       /* "" where nobody wanted it otherwise */
     size_t covered_bytes;       /* of the region, from its base */
     uint64_t region_generation; /* when it was last followed */
     uint64_t generation;        /* counts changes of `buffer` */
     size_t align_bytes;
     void *ranges[REGISTERED_RANGES_MAX]; /* start of each registered range, in order */
     size_t range_count;
+    uint64_t registered_bytes;
 };
 
 /* ggml's call goes through a pointer that a backend may leave NULL, and its capability flag says
@@ -39,18 +50,58 @@ bool dw_device_view_possible(ggml_backend_dev_t device)
     return dw_host_register_serves(device) || imports_host_pages(device);
 }
 
+/* ggml's calls, guarded. */
+typedef struct buffer_call {
+    ggml_backend_dev_t device;
+    void *base;
+    size_t bytes;
+    ggml_backend_buffer_t buffer;
+} buffer_call;
+
+static void import_buffer(void *user)
+{
+    buffer_call *call = user;
+    call->buffer =
+        ggml_backend_dev_buffer_from_host_ptr(call->device, call->base, call->bytes, call->bytes);
+}
+
+static void create_small_buffer(void *user)
+{
+    buffer_call *call = user;
+    call->buffer =
+        ggml_backend_buft_alloc_buffer(ggml_backend_dev_buffer_type(call->device), call->bytes);
+}
+
+static void free_buffer(void *user)
+{
+    ggml_backend_buffer_free(user);
+}
+
+static void drop_buffer(dw_device_view *view)
+{
+    if (view->buffer != NULL && view->staged == NULL) {
+        (void)dw_ggml_let_go(free_buffer, view->buffer, NULL);
+    }
+    dw_staged_pages_destroy(view->staged); /* has the buffer with it */
+    view->staged = NULL;
+    view->buffer = NULL;
+}
+
 static dw_status import_region(dw_device_view *view, size_t bytes, dw_error *err)
 {
-    ggml_backend_buffer_t buffer = ggml_backend_dev_buffer_from_host_ptr(
-        view->device, dw_region_base(view->region), bytes, bytes);
-    if (buffer == NULL) {
-        return dw_fail(err, DW_E_DEVICE, "%s: refused %zu host bytes at %p as its buffer",
-                       ggml_backend_dev_name(view->device), bytes, dw_region_base(view->region));
+    buffer_call call = {
+        .device = view->device, .base = dw_region_base(view->region), .bytes = bytes};
+    const char *name = ggml_backend_dev_name(view->device);
+    dw_status status = dw_ggml_guarded(import_buffer, &call, err);
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "%s: %zu host bytes at %p", name, bytes, call.base);
     }
-    if (view->buffer != NULL) {
-        ggml_backend_buffer_free(view->buffer);
+    if (call.buffer == NULL) {
+        return dw_fail(err, DW_E_DEVICE, "%s: refused %zu host bytes at %p as its buffer", name,
+                       bytes, call.base);
     }
-    view->buffer = buffer;
+    drop_buffer(view);
+    view->buffer = call.buffer;
     view->covered_bytes = bytes;
     view->generation++;
     return DW_OK;
@@ -62,7 +113,26 @@ static void unregister_all(dw_device_view *view)
         view->range_count--;
         dw_host_unregister(view->device, view->ranges[view->range_count]);
     }
+    if (view->counters != NULL) {
+        dw_uncount(&view->counters->registered_bytes, view->registered_bytes);
+    }
+    view->registered_bytes = 0;
     view->covered_bytes = 0;
+}
+
+/* A copy of the region's size on the device, the old one away first: both may be too much. */
+static dw_status stage_region(dw_device_view *view, size_t bytes, dw_error *err)
+{
+    drop_buffer(view);
+    view->covered_bytes = 0;
+    view->generation++;
+    dw_status status = dw_staged_pages_create(&view->staged, view->region, bytes, view->device,
+                                              view->counters, err);
+    if (status == DW_OK) {
+        view->buffer = dw_staged_pages_buffer(view->staged);
+        view->covered_bytes = bytes;
+    }
+    return status;
 }
 
 /* PROT_NONE pages cannot be registered, adjacent ranges can: only what is new is added. */
@@ -72,12 +142,31 @@ static dw_status register_growth(dw_device_view *view, size_t bytes, dw_error *e
         unregister_all(view);
     }
     unsigned char *from = (unsigned char *)dw_region_base(view->region) + view->covered_bytes;
-    dw_status status = dw_host_register(view->device, from, bytes - view->covered_bytes, err);
+    size_t more = bytes - view->covered_bytes;
+    dw_status status = dw_host_register(view->device, from, more, err);
     if (status == DW_OK) {
         view->ranges[view->range_count++] = from;
         view->covered_bytes = bytes;
+        view->registered_bytes += more;
+        if (view->counters != NULL) {
+            dw_count(&view->counters->registered_bytes, more);
+        }
     }
     return status;
+}
+
+/* Registered, or else copied from now on, which is slower and is told: never silently. */
+static dw_status register_or_stage(dw_device_view *view, size_t bytes, dw_error *err)
+{
+    dw_error why;
+    if (register_growth(view, bytes, &why) == DW_OK) {
+        return DW_OK;
+    }
+    dw_log(DW_LOG_WARN, "%s; guest memory is copied to the device and back instead", why.message);
+    (void)snprintf(view->why_staged, sizeof view->why_staged, "%.199s", why.message);
+    unregister_all(view);
+    view->kind = STAGED;
+    return stage_region(view, bytes, err);
 }
 
 void dw_device_view_let_go(dw_device_view *view)
@@ -94,10 +183,11 @@ dw_status dw_device_view_follow(dw_device_view *view, dw_error *err)
         return DW_OK;
     }
     dw_status status = DW_OK;
-    if (!view->registered) {
+    if (view->kind == IMPORTED) {
         status = import_region(view, bytes, err);
     } else if (bytes > view->covered_bytes) {
-        status = register_growth(view, bytes, err);
+        status = view->kind == REGISTERED ? register_or_stage(view, bytes, err)
+                                          : stage_region(view, bytes, err);
     }
     if (status == DW_OK) {
         view->region_generation = region_generation;
@@ -105,11 +195,33 @@ dw_status dw_device_view_follow(dw_device_view *view, dw_error *err)
     return status;
 }
 
-dw_status dw_device_view_create(dw_device_view **out, dw_region *region, ggml_backend_dev_t device,
-                                dw_error *err)
+static dw_status prepare(dw_device_view *view, dw_error *err)
+{
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(view->device);
+    ggml_backend_buffer_type_t type = ggml_backend_dev_buffer_type(view->device);
+    /* The device's address is the host's, or the CPU and Metal read any address that suits the
+     * element: what that needs is enough. Vulkan binds storage buffers at whole multiples. */
+    bool binds_multiples = strcmp(ggml_backend_reg_name(reg), "Vulkan") == 0;
+    view->align_bytes = binds_multiples ? ggml_backend_buft_get_alignment(type) : sizeof(float);
+    if (view->kind == REGISTERED) {
+        buffer_call call = {.device = view->device, .bytes = 256};
+        dw_status status = dw_ggml_guarded(create_small_buffer, &call, err);
+        if (status != DW_OK || call.buffer == NULL) {
+            return dw_fail(err, status != DW_OK ? status : DW_E_MEMORY,
+                           "%s: no memory for a buffer of 256 bytes",
+                           ggml_backend_dev_name(view->device));
+        }
+        view->buffer = call.buffer;
+    }
+    return dw_region_committed_bytes(view->region) > 0 ? dw_device_view_follow(view, err) : DW_OK;
+}
+
+dw_status dw_device_view_open(dw_device_view **out, const dw_device_view_options *options,
+                              dw_error *err)
 {
     *out = NULL;
-    if (!dw_device_view_possible(device)) {
+    ggml_backend_dev_t device = options->device;
+    if (!options->staged && !dw_device_view_possible(device)) {
         return dw_fail(err, DW_E_UNSUPPORTED, "%s: cannot use host memory as its buffer",
                        ggml_backend_dev_name(device));
     }
@@ -117,30 +229,13 @@ dw_status dw_device_view_create(dw_device_view **out, dw_region *region, ggml_ba
     if (view == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a device view");
     }
-    ggml_backend_buffer_type_t type = ggml_backend_dev_buffer_type(device);
-    *view = (dw_device_view){.region = region,
+    view_kind shared = dw_host_register_serves(device) ? REGISTERED : IMPORTED;
+    *view = (dw_device_view){.region = options->region,
                              .device = device,
-                             .registered = dw_host_register_serves(device),
-                             .region_generation = dw_region_generation(region) - 1};
-    dw_status status = DW_OK;
-    if (view->registered) {
-        /* The device's address is the host's: what the elements need is enough. */
-        view->align_bytes = sizeof(float);
-        view->buffer = ggml_backend_buft_alloc_buffer(type, 256);
-        if (view->buffer == NULL) {
-            status = dw_fail(err, DW_E_DEVICE, "%s: no memory for a buffer of 256 bytes",
-                             ggml_backend_dev_name(device));
-        }
-    } else {
-        ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
-        /* Vulkan binds storage buffers at whole multiples; the CPU and Metal read any address
-         * that suits the element. */
-        bool binds_multiples = strcmp(ggml_backend_reg_name(reg), "Vulkan") == 0;
-        view->align_bytes = binds_multiples ? ggml_backend_buft_get_alignment(type) : sizeof(float);
-    }
-    if (status == DW_OK && dw_region_committed_bytes(region) > 0) {
-        status = dw_device_view_follow(view, err);
-    }
+                             .counters = options->counters,
+                             .kind = options->staged ? STAGED : shared,
+                             .region_generation = dw_region_generation(options->region) - 1};
+    dw_status status = prepare(view, err);
     if (status != DW_OK) {
         dw_device_view_destroy(view);
         return status;
@@ -149,16 +244,58 @@ dw_status dw_device_view_create(dw_device_view **out, dw_region *region, ggml_ba
     return DW_OK;
 }
 
+dw_status dw_device_view_create(dw_device_view **out, dw_region *region, ggml_backend_dev_t device,
+                                dw_error *err)
+{
+    dw_device_view_options options = {.region = region, .device = device};
+    return dw_device_view_open(out, &options, err);
+}
+
 void dw_device_view_destroy(dw_device_view *view)
 {
     if (view == NULL) {
         return;
     }
     unregister_all(view);
-    if (view->buffer != NULL) {
-        ggml_backend_buffer_free(view->buffer);
-    }
+    drop_buffer(view);
     dw_free(view);
+}
+
+dw_status dw_device_view_bring(dw_device_view *view, struct ggml_cgraph *graph, dw_error *err)
+{
+    return view->staged != NULL
+               ? dw_staged_pages_bring(view->staged, graph, &view->staged_bytes, err)
+               : DW_OK;
+}
+
+dw_status dw_device_view_fetch(dw_device_view *view, struct ggml_cgraph *graph, dw_error *err)
+{
+    return view->staged != NULL
+               ? dw_staged_pages_fetch(view->staged, graph, &view->staged_bytes, err)
+               : DW_OK;
+}
+
+bool dw_device_view_is_staged(const dw_device_view *view)
+{
+    return view->staged != NULL;
+}
+
+void dw_device_view_note_staged(dw_device_view *view, uint64_t bytes)
+{
+    view->staged_bytes += bytes;
+    if (view->counters != NULL) {
+        dw_count(&view->counters->staged_bytes, bytes);
+    }
+}
+
+uint64_t dw_device_view_staged_bytes(const dw_device_view *view)
+{
+    return view->staged_bytes;
+}
+
+const char *dw_device_view_why_staged(const dw_device_view *view)
+{
+    return view->why_staged;
 }
 
 uint64_t dw_device_view_generation(const dw_device_view *view)
@@ -173,7 +310,7 @@ size_t dw_device_view_align_bytes(const dw_device_view *view)
 
 void *dw_device_view_base(const dw_device_view *view, bool *same)
 {
-    void *base = view->registered || view->buffer == NULL
+    void *base = view->kind == REGISTERED || view->buffer == NULL
                      ? dw_region_base(view->region)
                      : ggml_backend_buffer_get_base(view->buffer);
     *same = base == dw_region_base(view->region);
@@ -182,7 +319,8 @@ void *dw_device_view_base(const dw_device_view *view, bool *same)
 
 const char *dw_device_view_kind(const dw_device_view *view)
 {
-    return view->registered ? "registered" : "imported";
+    static const char *const names[] = {"imported", "registered", "staged"};
+    return names[view->kind];
 }
 
 /* Offset in the region of bytes that the device is about to be shown. */

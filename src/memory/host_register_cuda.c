@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/os.h"
 #include "memory/host_register.h"
 
 bool dw_host_register_serves(ggml_backend_dev_t device)
@@ -10,15 +11,17 @@ bool dw_host_register_serves(ggml_backend_dev_t device)
     return reg != NULL && strcmp(ggml_backend_reg_name(reg), "CUDA") == 0;
 }
 
-static dw_status cuda_failed(ggml_backend_dev_t device, const char *what, size_t bytes,
-                             cudaError_t reason, dw_error *err)
+static dw_status cuda_failed(ggml_backend_dev_t device, size_t bytes, cudaError_t reason,
+                             dw_error *err)
 {
     (void)cudaGetLastError(); /* the error must not surface in ggml's next call */
-    return dw_fail(err, DW_E_DEVICE, "%s: %s of %zu host bytes: %s%s",
-                   ggml_backend_dev_name(device), what, bytes, cudaGetErrorString(reason),
-                   reason == cudaErrorMemoryAllocation
-                       ? " (see `ulimit -l`: locked memory may be limited)"
-                       : "");
+    char text[192];
+    dw_host_register_facts facts = {.driver = cudaGetErrorString(reason),
+                                    .bytes = bytes,
+                                    .locked_max_bytes = dw_os_locked_limit_bytes(),
+                                    .wsl = dw_os_is_wsl()};
+    dw_host_register_reason(&facts, text, sizeof text);
+    return dw_fail(err, DW_E_DEVICE, "%s: %s", ggml_backend_dev_name(device), text);
 }
 
 dw_status dw_host_register(ggml_backend_dev_t device, void *address, size_t bytes, dw_error *err)
@@ -26,7 +29,7 @@ dw_status dw_host_register(ggml_backend_dev_t device, void *address, size_t byte
     cudaError_t result =
         cudaHostRegister(address, bytes, cudaHostRegisterPortable | cudaHostRegisterMapped);
     if (result != cudaSuccess) {
-        return cuda_failed(device, "registration", bytes, result, err);
+        return cuda_failed(device, bytes, result, err);
     }
     /* Under unified virtual addressing the device's pointer is the host's; views rely on it. */
     void *seen = NULL;
@@ -36,7 +39,7 @@ dw_status dw_host_register(ggml_backend_dev_t device, void *address, size_t byte
     }
     (void)cudaHostUnregister(address);
     if (result != cudaSuccess) {
-        return cuda_failed(device, "device address", bytes, result, err);
+        return cuda_failed(device, bytes, result, err);
     }
     return dw_fail(err, DW_E_UNSUPPORTED, "%s: maps host address %p at %p; views need the same",
                    ggml_backend_dev_name(device), address, seen);

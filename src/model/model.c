@@ -7,10 +7,15 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/os.h"
+#include "device/device_memory.h"
 #include "model/attention.h"
 #include "model/fingerprint.h"
+#include "model/fit.h"
+#include "model/upload.h"
 
 #define PREFAULT_BYTES ((size_t)16 << 20)
+#define FIRST_CONTEXT_TOKENS 4096u
+#define WORK_ROOM_BYTES ((uint64_t)256 << 20)
 
 struct dw_model {
     _Atomic uint32_t references;
@@ -23,6 +28,7 @@ struct dw_model {
     ggml_backend_buffer_t *mapped_buffers; /* one a part, over its mapping; NULL: not mapped */
     ggml_backend_buffer_t upload_buffer;   /* NULL: none were */
     size_t uploaded_count;
+    uint64_t mapped_bytes; /* of tensors that lie in the files' own pages */
     uint64_t parameter_count;
     uint64_t weights_bytes;
     char *name;
@@ -115,33 +121,77 @@ static bool place_mapped(dw_model *model, const dw_gguf_tensor *entry, struct gg
         return false;
     }
     unsigned char *base = ggml_backend_buffer_get_base(buffer);
-    return ggml_backend_tensor_alloc(buffer, tensor, base + entry->file_offset) ==
-           GGML_STATUS_SUCCESS;
+    if (ggml_backend_tensor_alloc(buffer, tensor, base + entry->file_offset) !=
+        GGML_STATUS_SUCCESS) {
+        return false;
+    }
+    dw_count(&dw_device_counters_of(model->device)->mapped_weights_bytes, entry->bytes);
+    model->mapped_bytes += entry->bytes;
+    return true;
 }
 
-static dw_status upload_rest(dw_model *model, dw_error *err)
+/* Beside the weights there must be room for a first context, and for what lies between. */
+static dw_status check_fit(const dw_model *model, dw_error *err)
 {
-    const char *device = dw_device_facts(model->device)->name;
-    model->upload_buffer =
-        ggml_backend_alloc_ctx_tensors_from_buft(model->ggml, dw_device_buffer_type(model->device));
-    if (model->upload_buffer == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "%s: no memory for %llu bytes of weights", device,
-                       (unsigned long long)model->weights_bytes);
+    size_t bytes;
+    size_t free_bytes;
+    dw_device_memory(model->device, &bytes, &free_bytes);
+    if (bytes == 0) {
+        return DW_OK; /* it does not say */
     }
-    ggml_backend_buffer_set_usage(model->upload_buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    uint32_t tokens = model->shape.context_length < FIRST_CONTEXT_TOKENS
+                          ? model->shape.context_length
+                          : FIRST_CONTEXT_TOKENS;
+    dw_fit fit = {.device = dw_device_facts(model->device)->name,
+                  .needed_bytes = ggml_backend_alloc_ctx_tensors_from_buft_size(
+                      model->ggml, dw_device_buffer_type(model->device)),
+                  .free_bytes = free_bytes,
+                  .parameter_count = model->parameter_count,
+                  .room_bytes = tokens * (uint64_t)dw_model_record_bytes(model) + WORK_ROOM_BYTES};
+    return dw_fit_check(&fit, err);
+}
+
+static dw_status upload_parts(const dw_model *model, const dw_model_options *options,
+                              dw_upload_part *parts, dw_error *err)
+{
+    dw_upload_options upload = {.parts = parts};
+    if (options != NULL) {
+        upload.on_progress = options->on_upload;
+        upload.user = options->user;
+    }
     for (size_t i = 0; i < dw_gguf_tensor_count(model->gguf); i++) {
         const dw_gguf_tensor *entry = dw_gguf_tensor_at(model->gguf, i);
         struct ggml_tensor *tensor = ggml_get_tensor(model->ggml, entry->name);
         size_t file_bytes = 0;
         const unsigned char *file = dw_gguf_part_bytes(model->gguf, entry->part, &file_bytes);
         if (tensor->buffer == model->upload_buffer) {
-            ggml_backend_tensor_set(tensor, file + entry->file_offset, 0, entry->bytes);
+            parts[upload.part_count++] =
+                (dw_upload_part){tensor, file + entry->file_offset, entry->bytes};
         }
     }
-    return DW_OK;
+    return dw_upload(model->device, &upload, err);
 }
 
-static dw_status place_weights(dw_model *model, dw_error *err)
+static dw_status upload_rest(dw_model *model, const dw_model_options *options, dw_error *err)
+{
+    dw_upload_part *parts = dw_alloc(dw_gguf_tensor_count(model->gguf), sizeof *parts);
+    if (parts == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of tensors");
+    }
+    dw_status status = check_fit(model, err);
+    if (status == DW_OK) {
+        status = dw_device_buffer_for_tensors(&model->upload_buffer, model->device, DW_USE_WEIGHTS,
+                                              model->ggml, err);
+    }
+    if (status == DW_OK) {
+        ggml_backend_buffer_set_usage(model->upload_buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+        status = upload_parts(model, options, parts, err);
+    }
+    dw_free(parts);
+    return status;
+}
+
+static dw_status place_weights(dw_model *model, const dw_model_options *options, dw_error *err)
 {
     dw_status status = map_weights(model, err);
     if (status != DW_OK) {
@@ -155,7 +205,7 @@ static dw_status place_weights(dw_model *model, dw_error *err)
             model->uploaded_count++;
         }
     }
-    return model->uploaded_count > 0 ? upload_rest(model, err) : DW_OK;
+    return model->uploaded_count > 0 ? upload_rest(model, options, err) : DW_OK;
 }
 
 /* While the vocabulary is loaded, which takes one core: map the weights' pages, which the first
@@ -177,7 +227,8 @@ static void prefault_weights(const dw_model *model)
     }
 }
 
-static dw_status load(dw_model *model, const char *path, dw_error *err)
+static dw_status load(dw_model *model, const char *path, const dw_model_options *options,
+                      dw_error *err)
 {
     dw_status status = dw_architecture_shape(model->gguf, &model->shape, err);
     if (status == DW_OK) {
@@ -194,7 +245,7 @@ static dw_status load(dw_model *model, const char *path, dw_error *err)
                          : dw_vocab_open(&model->vocab, path, count, err);
     }
     if (status == DW_OK) {
-        status = place_weights(model, err);
+        status = place_weights(model, options, err);
     }
     if (status == DW_OK) {
         prefault_weights(model);
@@ -208,7 +259,8 @@ static dw_status load(dw_model *model, const char *path, dw_error *err)
     return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%s", path);
 }
 
-dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_error *err)
+dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path,
+                             const dw_model_options *options, dw_error *err)
 {
     *out = NULL;
     dw_gguf *gguf = NULL;
@@ -223,15 +275,21 @@ dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_
     }
     model->references = 1;
     model->device = device;
+    dw_count(&dw_device_counters_of(device)->models, 1);
     model->gguf = gguf;
     DW_ASSERT(pthread_mutex_init(&model->lock, NULL) == 0);
-    status = load(model, path, err);
+    status = load(model, path, options, err);
     if (status != DW_OK) {
         dw_model_unref(model);
         return status;
     }
     *out = model;
     return DW_OK;
+}
+
+dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_error *err)
+{
+    return dw_model_load_with(out, device, path, NULL, err);
 }
 
 dw_model *dw_model_ref(dw_model *model)
@@ -249,9 +307,9 @@ void dw_model_unref(dw_model *model)
     if (model->extra.object != NULL) {
         model->extra.destroy(model->extra.object);
     }
-    if (model->upload_buffer != NULL) {
-        ggml_backend_buffer_free(model->upload_buffer);
-    }
+    dw_device_buffer_destroy(model->device, DW_USE_WEIGHTS, model->upload_buffer);
+    dw_uncount(&dw_device_counters_of(model->device)->mapped_weights_bytes, model->mapped_bytes);
+    dw_uncount(&dw_device_counters_of(model->device)->models, 1);
     for (uint32_t i = 0; model->mapped_buffers != NULL && i < dw_gguf_part_count(model->gguf);
          i++) {
         if (model->mapped_buffers[i] != NULL) {

@@ -11,6 +11,9 @@
 
 /* Load the file at `path` for `device`, which must outlive the model. Errors: dw_model_open's. */
 dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_error *err);
+/* The same with options, which may be NULL. Errors: also DW_E_CANCELLED. */
+dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path,
+                             const dw_model_options *options, dw_error *err);
 
 /* All borrowed, until the model goes. Thread: any. */
 const dw_vocab *dw_model_vocab(const dw_model *model);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/ggml_guard.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "driftwood_abi.h"
@@ -69,6 +70,7 @@ static void on_log(enum ggml_log_level level, const char *text, void *user)
         [GGML_LOG_LEVEL_ERROR] = DW_LOG_ERROR, [GGML_LOG_LEVEL_CONT] = DW_LOG_DEBUG,
     };
     int length = (int)strcspn(text, "\n");
+    dw_ggml_heard(level, text); /* it is ggml's callback too */
     if (level == GGML_LOG_LEVEL_ERROR && log_error[0] == '\0') {
         /* The first line is the cause, later ones say that the load failed. */
         const char *cause = strstr(text, "error loading model: ");

@@ -20,8 +20,10 @@ void tensor_world_open(tensor_world *w, size_t bytes)
     dw_region_options options = {
         .reserve_bytes = (size_t)256 << 20, .commit_bytes = bytes, .label = "tensors"};
     assert_int_equal(dw_region_create(&w->region, &options, &w->err), DW_OK);
-    assert_int_equal(
-        dw_device_view_create(&w->view, w->region, dw_device_handle(w->device), &w->err), DW_OK);
+    if (getenv("DW_TEST_STAGED") != NULL) {
+        dw_device_set_staging(w->device);
+    }
+    assert_int_equal(dw_device_open_view(w->device, &w->view, w->region, &w->err), DW_OK);
     tensors_restart(w, 1);
 }
 

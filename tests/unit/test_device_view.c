@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "device/device.h"
 #include "memory/device_view.h"
+#include "memory/host_register.h"
 
 #define SIDE 64
 
@@ -32,7 +33,10 @@ static int set_up(void **state)
     dw_region_options options = {
         .reserve_bytes = (size_t)1 << 30, .commit_bytes = 1 << 20, .label = "test"};
     assert_int_equal(dw_region_create(&w.region, &options, &error), DW_OK);
-    if (dw_device_view_create(&w.view, w.region, dw_device_handle(w.device), &error) != DW_OK) {
+    if (getenv("DW_TEST_STAGED") != NULL) {
+        dw_device_set_staging(w.device);
+    }
+    if (dw_device_open_view(w.device, &w.view, w.region, &error) != DW_OK) {
         print_error("%s\n", error.message);
         return -1;
     }
@@ -70,7 +74,7 @@ static dw_status multiply(world *w, float *a, float *b, float *result, dw_error 
         status = dw_device_check_graph(w->device, graph, error);
     }
     if (status == DW_OK) {
-        status = dw_device_compute(w->device, graph, error);
+        status = dw_device_compute_on(w->device, w->view, graph, NULL, error);
     }
     ggml_free(context);
     return status;
@@ -125,6 +129,10 @@ static void test_device_view_has_the_regions_address(void **state)
     world *w = *state;
     bool same = false;
     void *base = dw_device_view_base(w->view, &same);
+    if (strcmp(dw_device_view_kind(w->view), "staged") == 0) {
+        assert_false(same);
+        return;
+    }
     if (strcmp(dw_device_facts(w->device)->backend, "Vulkan") != 0) {
         assert_true(same);
     }
@@ -163,6 +171,119 @@ static void test_device_view_refuses_what_lies_outside(void **state)
     size_t align = dw_device_view_align_bytes(w->view);
     assert_true(align >= 4 && (align & (align - 1)) == 0);
     ggml_free(context);
+}
+
+/* ---- staged views ---- */
+
+static dw_device_view *open_staged(world *w, dw_device_counters *counters)
+{
+    dw_device_view *view = NULL;
+    dw_error error = {0};
+    dw_device_view_options options = {.region = w->region,
+                                      .device = dw_device_handle(w->device),
+                                      .counters = counters,
+                                      .staged = true};
+    if (dw_device_view_open(&view, &options, &error) != DW_OK) {
+        fail_msg("%s", error.message);
+    }
+    return view;
+}
+
+/* What is copied is what the graph reads and writes, each byte once: two matrices in, one out. */
+static void test_device_view_staged_counts_what_it_copies(void **state)
+{
+    world *w = *state;
+    dw_device_counters counters = {0};
+    dw_device_view *shared = w->view;
+    w->view = open_staged(w, &counters);
+    assert_string_equal(dw_device_view_kind(w->view), "staged");
+    assert_string_equal(dw_device_view_why_staged(w->view), "");
+    assert_int_equal(atomic_load(&counters.used_bytes[DW_USE_VIEW]),
+                     dw_region_committed_bytes(w->region));
+    uint64_t matrix = SIDE * SIDE * sizeof(float);
+    product_is_right_at(w, 0);
+    assert_int_equal(dw_device_view_staged_bytes(w->view), 3 * matrix);
+    product_is_right_at(w, 12288);
+    assert_int_equal(dw_device_view_staged_bytes(w->view), 6 * matrix);
+    assert_int_equal(atomic_load(&counters.staged_bytes), 6 * matrix);
+
+    /* The same matrix twice is one. */
+    float *a = dw_region_base(w->region);
+    dw_error error = {0};
+    fill(a, 3);
+    assert_int_equal(multiply(w, a, a, a + SIDE * SIDE, &error), DW_OK);
+    assert_int_equal(count_wrong(a, a, a + SIDE * SIDE), 0);
+    assert_int_equal(dw_device_view_staged_bytes(w->view), 8 * matrix);
+
+    uint64_t generation = dw_device_view_generation(w->view);
+    assert_int_equal(dw_region_commit(w->region, 4 << 20, NULL), DW_OK);
+    product_is_right_at(w, 3 << 20);
+    assert_true(dw_device_view_generation(w->view) != generation);
+    assert_int_equal(atomic_load(&counters.used_bytes[DW_USE_VIEW]),
+                     dw_region_committed_bytes(w->region));
+    dw_device_view_destroy(w->view);
+    assert_int_equal(atomic_load(&counters.used_bytes[DW_USE_VIEW]), 0);
+    w->view = shared;
+}
+
+/* A node that writes into a part of a tensor leaves the rest as it was, and so does the copy. */
+static void test_device_view_staged_keeps_what_is_not_written(void **state)
+{
+    world *w = *state;
+    dw_device_view *view = open_staged(w, NULL);
+    struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
+    struct ggml_context *context = ggml_init(params);
+    float *all = dw_region_base(w->region);
+    float *part = all + 1024;
+    dw_error error = {0};
+    struct ggml_tensor *target = ggml_new_tensor_2d(context, GGML_TYPE_F32, 8, 16);
+    struct ggml_tensor *source = ggml_new_tensor_2d(context, GGML_TYPE_F32, 4, 8);
+    struct ggml_tensor *into =
+        ggml_view_2d(context, target, 4, 8, target->nb[1], 2 * target->nb[1] + 8);
+    struct ggml_tensor *copied = ggml_cpy(context, source, into);
+    struct ggml_cgraph *graph = ggml_new_graph(context);
+    ggml_build_forward_expand(graph, copied);
+    for (int i = 0; i < 8 * 16; i++) {
+        all[i] = (float)i;
+    }
+    for (int i = 0; i < 32; i++) {
+        part[i] = (float)(1000 + i);
+    }
+    assert_int_equal(dw_device_view_place(view, target, all, &error), DW_OK);
+    assert_int_equal(dw_device_view_place(view, source, part, &error), DW_OK);
+    assert_int_equal(ggml_backend_view_init(into), GGML_STATUS_SUCCESS);
+    assert_int_equal(ggml_backend_view_init(copied), GGML_STATUS_SUCCESS);
+    assert_int_equal(dw_device_compute_on(w->device, view, graph, NULL, &error), DW_OK);
+    for (int row = 0; row < 16; row++) {
+        for (int i = 0; i < 8; i++) {
+            bool written = row >= 2 && row < 10 && i >= 2 && i < 6;
+            float wanted = written ? (float)(1000 + (row - 2) * 4 + i - 2) : (float)(row * 8 + i);
+            assert_true(all[row * 8 + i] == wanted);
+        }
+    }
+    ggml_free(context);
+    dw_device_view_destroy(view);
+}
+
+static void test_host_register_names_the_reason(void **state)
+{
+    (void)state;
+    char text[200];
+    dw_host_register_facts facts = {
+        .driver = "out of memory", .bytes = 1 << 20, .locked_max_bytes = 65536};
+    dw_host_register_reason(&facts, text, sizeof text);
+    assert_string_equal(text, "1048576 host bytes cannot be registered: out of memory (`ulimit -l` "
+                              "allows 64 KiB of locked memory: raise it)");
+    facts.locked_max_bytes = UINT64_MAX;
+    dw_host_register_reason(&facts, text, sizeof text);
+    assert_string_equal(text, "1048576 host bytes cannot be registered: out of memory");
+    facts.wsl = true;
+    dw_host_register_reason(&facts, text, sizeof text);
+    assert_non_null(strstr(text, "WSL"));
+    facts = (dw_host_register_facts){
+        .driver = "operation not permitted", .bytes = 4096, .locked_max_bytes = UINT64_MAX};
+    dw_host_register_reason(&facts, text, sizeof text);
+    assert_non_null(strstr(text, "this process may not"));
 }
 
 static void test_device_list_has_a_cpu(void **state)
@@ -231,6 +352,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_device_view_follows_growth, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_device_view_refuses_what_lies_outside, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_device_view_staged_counts_what_it_copies, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_device_view_staged_keeps_what_is_not_written, set_up,
+                                        tear_down),
+        cmocka_unit_test(test_host_register_names_the_reason),
         cmocka_unit_test(test_device_list_has_a_cpu),
         cmocka_unit_test(test_device_open_names_what_is_wrong),
         cmocka_unit_test_setup_teardown(test_device_compute_is_cancelled, set_up, tear_down),

@@ -1,0 +1,150 @@
+/* How a guarded call is left. The abort callback throws, and the guard catches: frames of ggml's C
+ * have unwind tables (deps/CMakeLists.txt sees to it), those of its C++ have destructors, which
+ * open locks and give pool memory back. Where throwing would end the process all the same, in a
+ * destructor or while another abort is being unwound, the callback jumps. */
+#include "base/ggml_guard.h"
+
+#include <csetjmp>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <new>
+
+namespace
+{
+
+struct aborted {
+};
+
+struct guard {
+    guard *outer;
+    bool jumps;
+    int uncaught; /* exceptions under way when it was set */
+    bool no_memory;
+    char said[160];   /* the abort's message, or the exception's */
+    char reason[160]; /* the last line of the log before it */
+    char place[96];   /* the function that ggml's CUDA part names */
+    jmp_buf back;
+};
+
+thread_local guard *innermost = nullptr;
+
+void keep(char *to, size_t capacity, const char *text)
+{
+    (void)std::snprintf(to, capacity, "%.*s", (int)std::strcspn(text, "\n"), text);
+}
+
+/* "/some/where/ggml.c:12: GGML_ASSERT(...) failed" without the folder that ggml was built in. */
+const char *without_folder(const char *message)
+{
+    const char *colon = std::strchr(message, ':');
+    const char *from = message;
+    for (const char *at = message; colon != nullptr && at < colon; at++) {
+        from = *at == '/' ? at + 1 : from;
+    }
+    return from;
+}
+
+extern "C" void on_abort(const char *message)
+{
+    guard *here = innermost;
+    if (here == nullptr) {
+        (void)std::fprintf(stderr, "driftwood: bug: ggml: %s\n", message);
+        return; /* and ggml aborts */
+    }
+    keep(here->said, sizeof here->said, without_folder(message));
+    if (here->jumps || std::uncaught_exceptions() > here->uncaught) {
+        std::longjmp(here->back, 1);
+    }
+    throw aborted();
+}
+
+void attempt(guard *here, void (*work)(void *user), void *user, bool *failed)
+{
+    try {
+        work(user);
+        *failed = false;
+    } catch (const aborted &) {
+    } catch (const std::bad_alloc &) {
+        here->no_memory = true;
+        keep(here->said, sizeof here->said, "no memory on the host");
+    } catch (const std::exception &error) {
+        keep(here->said, sizeof here->said, error.what());
+    } catch (...) {
+        keep(here->said, sizeof here->said, "an unknown exception");
+    }
+}
+
+/* CUDA, cuBLAS, Vulkan */
+bool tells_of_memory(const char *text)
+{
+    static const char *const words[] = {"out of memory", "ALLOC_FAILED", "OutOfDeviceMemory",
+                                        "OutOfHostMemory"};
+    for (const char *word : words) {
+        if (std::strstr(text, word) != nullptr) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "CUDA error: out of memory (in alloc)", or "ggml.c:12: GGML_ASSERT(...) failed". */
+dw_status tell(const guard *here, dw_error *err)
+{
+    bool memory = here->no_memory || tells_of_memory(here->reason) || tells_of_memory(here->said);
+    dw_status code = memory ? DW_E_MEMORY : DW_E_DEVICE;
+    if (here->reason[0] != '\0' && here->place[0] != '\0') {
+        return dw_fail(err, code, "%s (in %s)", here->reason, here->place);
+    }
+    return dw_fail(err, code, "%s", here->said);
+}
+
+dw_status run(bool jumps, void (*work)(void *user), void *user, dw_error *err)
+{
+    /* Once a process, by the first guard. */
+    static const bool installed = (ggml_set_abort_callback(on_abort), true);
+    (void)installed;
+    guard here;
+    bool failed = true; /* its address is taken: a jump finds it as it is in memory */
+    here.outer = innermost;
+    here.jumps = jumps;
+    here.uncaught = std::uncaught_exceptions();
+    here.no_memory = false;
+    here.said[0] = here.reason[0] = here.place[0] = '\0';
+    innermost = &here;
+    if (_setjmp(here.back) == 0) {
+        attempt(&here, work, user, &failed);
+    }
+    innermost = here.outer;
+    return failed ? tell(&here, err) : DW_OK;
+}
+
+} // namespace
+
+extern "C" dw_status dw_ggml_guarded(void (*work)(void *user), void *user, dw_error *err)
+{
+    return run(false, work, user, err);
+}
+
+extern "C" dw_status dw_ggml_let_go(void (*work)(void *user), void *user, dw_error *err)
+{
+    return run(true, work, user, err);
+}
+
+extern "C" void dw_ggml_heard(enum ggml_log_level level, const char *text)
+{
+    guard *here = innermost;
+    if (here == nullptr || level != GGML_LOG_LEVEL_ERROR) {
+        return;
+    }
+    /* Three lines: what, "  current device: 0, in function NAME at FILE:LINE", "  the call". */
+    const char *function = std::strstr(text, "in function ");
+    if (text[0] != ' ') {
+        keep(here->reason, sizeof here->reason, text);
+        here->place[0] = '\0';
+    } else if (function != nullptr) {
+        function += std::strlen("in function ");
+        (void)std::snprintf(here->place, sizeof here->place, "%.*s",
+                            (int)std::strcspn(function, " \n"), function);
+    }
+}

@@ -1,0 +1,66 @@
+/* Loading a model with a line on the terminal, where it takes long, and an end by Ctrl-C. */
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "cli/cli.h"
+
+#define SHOWN_AFTER_NS UINT64_C(1000000000)
+#define SHOWN_EVERY_NS UINT64_C(100000000)
+
+/* A signal handler has no argument of its own. */
+static volatile sig_atomic_t interrupted;
+
+static void on_sigint(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static bool on_upload(void *user, uint64_t done, uint64_t total)
+{
+    dw_cli_load *load = user;
+    uint64_t now_ns = dw_os_clock_ns();
+    if (!load->began) { /* only now: a load without an upload ends by Ctrl-C as it always did */
+        struct sigaction action = {.sa_handler = on_sigint};
+        (void)sigemptyset(&action.sa_mask);
+        interrupted = 0;
+        load->caught = sigaction(SIGINT, &action, &load->before) == 0;
+        load->began = true;
+        load->shown_ns = now_ns + SHOWN_AFTER_NS - SHOWN_EVERY_NS;
+    }
+    if (now_ns >= load->shown_ns + SHOWN_EVERY_NS && isatty(STDERR_FILENO)) {
+        (void)fprintf(stderr, "\rweights: %.1f of %.1f GB on the device", (double)done / 1e9,
+                      (double)total / 1e9);
+        (void)fflush(stderr);
+        load->shown_ns = now_ns;
+        load->shown = true;
+    }
+    return interrupted == 0;
+}
+
+const dw_model_options *dw_cli_load_begin(dw_cli_load *load)
+{
+    *load = (dw_cli_load){.options = {.on_upload = on_upload, .user = load}};
+    return &load->options;
+}
+
+void dw_cli_load_end(dw_cli_load *load)
+{
+    if (load->caught) {
+        (void)sigaction(SIGINT, &load->before, NULL);
+    }
+    if (load->shown) {
+        (void)fprintf(stderr, "\r\033[K");
+        (void)fflush(stderr);
+    }
+}
+
+dw_status dw_cli_open_model(dw_model **model, dw_engine *engine, const char *path, dw_error *err)
+{
+    dw_cli_load load;
+    dw_status status = dw_model_open_with(model, engine, path, dw_cli_load_begin(&load), err);
+    dw_cli_load_end(&load);
+    return status;
+}

@@ -1,0 +1,36 @@
+/* Shared by device.c (finding, opening, running graphs), device_guard.c (failures) and
+ * device_memory.c (buffers and what is in them). */
+#ifndef DW_DEVICE_DEVICE_INTERNAL_H
+#define DW_DEVICE_DEVICE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "device/device.h"
+#include "device/device_memory.h"
+
+struct dw_device {
+    ggml_backend_dev_t handle;
+    ggml_backend_t backend;
+    struct ggml_threadpool *pool; /* CPU only; one for all graphs, instead of one a graph */
+    dw_device_info info;
+    int threads;
+    bool stages;            /* views of guest memory */
+    bool pretends;          /* the test hook */
+    size_t pretended_bytes; /* of memory */
+    pthread_mutex_t lock;   /* one graph at a time */
+    dw_device_counters counters;
+    _Atomic bool lost;  /* once true, it stays */
+    char why_lost[160]; /* written before `lost` is set, under fail_lock */
+    pthread_mutex_t fail_lock;
+};
+
+/* After a guarded call has failed: find out what is left of the device. `computing`: it was a
+ * graph, so that the backend may be in the middle of something; `lock` is held then. */
+void dw__device_look(dw_device *device, const dw_error *failure, bool computing);
+/* The end of a backend of this device's, if there is any safe one. NULL is fine. */
+void dw__device_free_backend(dw_device *device, ggml_backend_t backend);
+/* The end of its own backend and the thread pool, if there is any safe one. */
+void dw__device_end(dw_device *device);
+
+#endif
