@@ -20,6 +20,8 @@ struct dw_device {
     dw_device_info info;
     int threads;
     pthread_mutex_t lock; /* one graph at a time */
+    pthread_mutex_t extra_lock;
+    dw_device_extra extra; /* guarded by extra_lock */
 };
 
 static void log_from_ggml(enum ggml_log_level level, const char *text, void *user)
@@ -188,6 +190,7 @@ dw_status dw_device_open(dw_device **out, const char *name, int threads, dw_erro
     device->handle = handle;
     device->threads = threads > 0 ? threads : dw_os_core_count();
     DW_ASSERT(pthread_mutex_init(&device->lock, NULL) == 0);
+    DW_ASSERT(pthread_mutex_init(&device->extra_lock, NULL) == 0);
     fill_info(handle, &device->info);
     device->backend = ggml_backend_dev_init(handle, NULL);
     if (device->backend == NULL) {
@@ -209,12 +212,16 @@ void dw_device_close(dw_device *device)
     if (device == NULL) {
         return;
     }
+    if (device->extra.object != NULL) {
+        device->extra.destroy(device->extra.object);
+    }
     if (device->backend != NULL) {
         ggml_backend_free(device->backend);
     }
     if (device->pool != NULL) {
         ggml_threadpool_free(device->pool);
     }
+    (void)pthread_mutex_destroy(&device->extra_lock);
     (void)pthread_mutex_destroy(&device->lock);
     dw_free(device);
 }
@@ -242,6 +249,17 @@ bool dw_device_unified(const dw_device *device)
 int dw_device_threads(const dw_device *device)
 {
     return device->threads;
+}
+
+dw_device_extra *dw_device_lock_extra(dw_device *device)
+{
+    (void)pthread_mutex_lock(&device->extra_lock);
+    return &device->extra;
+}
+
+void dw_device_unlock_extra(dw_device *device)
+{
+    (void)pthread_mutex_unlock(&device->extra_lock);
 }
 
 dw_status dw_device_check_graph(const dw_device *device, struct ggml_cgraph *graph, dw_error *err)

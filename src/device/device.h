@@ -21,6 +21,15 @@ ggml_backend_buffer_type_t dw_device_buffer_type(const dw_device *device);
 bool dw_device_unified(const dw_device *device);
 int dw_device_threads(const dw_device *device);
 
+/* One object that goes with the device, for a folder that comes after this one. */
+typedef struct dw_device_extra {
+    void *object;                  /* NULL: none yet */
+    void (*destroy)(void *object); /* before the device goes */
+} dw_device_extra;
+/* Thread: any; the others wait until it is unlocked. */
+dw_device_extra *dw_device_lock_extra(dw_device *device);
+void dw_device_unlock_extra(dw_device *device);
+
 /* Whether the device can do every node of `graph`; if not, DW_E_UNSUPPORTED names the first that
  * it cannot, with types and shapes. */
 dw_status dw_device_check_graph(const dw_device *device, struct ggml_cgraph *graph, dw_error *err);
