@@ -290,8 +290,9 @@ static dw_status append_block(dw__kv_range *range, size_t bytes, const unsigned 
     return DW_OK;
 }
 
-/* Take over what was made ready, else make it now, which the step has to wait for. */
-static dw_status grow(dw__kv_range *range, size_t needed, dw_error *err)
+/* Take over what was made ready, else make it now, which the step has to wait for. Pieces are made
+ * to be full with the first `filled` bytes, as far as can be. */
+static dw_status grow(dw__kv_range *range, size_t filled, size_t needed, dw_error *err)
 {
     dw__kv_pool *pool = range->pool;
     dw_status status = DW_OK;
@@ -306,7 +307,8 @@ static dw_status grow(dw__kv_range *range, size_t needed, dw_error *err)
                 range->ahead = AHEAD_NONE;
             }
         } else {
-            size_t bytes = dw__kv_range_next_bytes(range, needed - range->mapped);
+            size_t end = filled > range->mapped ? filled : needed;
+            size_t bytes = dw__kv_range_next_bytes(range, end - range->mapped);
             status = append_block(range, bytes, NULL, 0, err);
         }
         pool->stats.growth_count += status == DW_OK;
@@ -559,7 +561,8 @@ ggml_backend_buffer_t dw__kv_range_buffer(const dw__kv_range *range)
 
 /* ---- use ---- */
 
-dw_status dw__kv_range_begin(dw__kv_range *range, size_t from, size_t bytes, dw_error *err)
+dw_status dw__kv_range_begin(dw__kv_range *range, size_t from, size_t filled, size_t needed,
+                             dw_error *err)
 {
     dw__kv_pool *pool = range->pool;
     dw__kv_pool_lock(pool);
@@ -571,7 +574,7 @@ dw_status dw__kv_range_begin(dw__kv_range *range, size_t from, size_t bytes, dw_
         status = own_from(range, from, err);
     }
     if (status == DW_OK) {
-        status = grow(range, bytes, err);
+        status = grow(range, filled, needed, err);
     }
     range->in_step = status == DW_OK || was_in_step;
     dw__kv_pool_unlock(pool);

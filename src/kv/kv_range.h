@@ -31,10 +31,12 @@ size_t dw__kv_range_mapped(const dw__kv_range *range);
 dw_status dw__kv_range_fork(dw__kv_range *range, dw__kv_range *parent, size_t held, size_t bytes,
                             dw_error *err);
 
-/* A step begins, which writes from byte `from` on, at most what is held: bring the range to the
- * device, make what lies behind `from` its own and have `bytes` mapped at least. It stays until the
- * step ends. Errors: DW_E_MEMORY (wanted, free, limit), DW_E_DEVICE; what it holds is as it was. */
-dw_status dw__kv_range_begin(dw__kv_range *range, size_t from, size_t bytes, dw_error *err);
+/* A step begins, which writes from byte `from` on, at most what is held, and up to `filled`: bring
+ * the range to the device, make what lies behind `from` its own and have `needed` bytes mapped at
+ * least. It stays until the step ends.
+ * Errors: DW_E_MEMORY (wanted, free, limit), DW_E_DEVICE; what it holds is as it was. */
+dw_status dw__kv_range_begin(dw__kv_range *range, size_t from, size_t filled, size_t needed,
+                             dw_error *err);
 /* It holds its first `held` bytes now; with `done` the step is over. */
 void dw__kv_range_hold(dw__kv_range *range, size_t held, bool done);
 /* It holds only `held` bytes, the step is over, and blocks that begin at `needed` or behind go. */

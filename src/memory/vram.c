@@ -37,7 +37,8 @@ void dw_vram_count(dw_vram *vram, dw_vram_counts *counts)
     *counts = (dw_vram_counts){.range_count = vram->range_count,
                                .piece_count = vram->piece_count,
                                .piece_bytes = vram->piece_bytes,
-                               .mapping_count = vram->mapping_count};
+                               .mapping_count = vram->mapping_count,
+                               .failed_count = vram->failed_count};
 }
 
 /* Whether a test wants this call to fail. */
@@ -46,6 +47,7 @@ static dw_status fails(dw_vram *vram, unsigned kind, const char *what, dw_error 
     if ((atomic_load(&vram->failing) & kind) == 0 || atomic_fetch_sub(&vram->countdown, 1) != 0) {
         return DW_OK;
     }
+    vram->failed_count++;
     dw_status status = (kind & (DW_VRAM_COPY | DW_VRAM_WAIT)) != 0 ? DW_E_DEVICE : DW_E_MEMORY;
     return dw_fail(err, status, "device memory: %s failed, as asked for", what);
 }

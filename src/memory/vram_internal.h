@@ -38,6 +38,7 @@ struct dw_vram {
     _Atomic size_t piece_count;
     _Atomic size_t piece_bytes;
     _Atomic size_t mapping_count;
+    _Atomic size_t failed_count;
     _Atomic unsigned failing; /* kinds of calls that count down */
     _Atomic int64_t countdown;
 };
