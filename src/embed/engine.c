@@ -6,6 +6,7 @@
 #include "engine/context.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/tensor_graph.h"
+#include "kv/kv_pool.h"
 
 /* A guest is a program: larger files are something else. */
 #define WASM_FILE_BYTES_MAX ((size_t)256 << 20)
@@ -108,6 +109,9 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
         return dw_fail(err, DW_E_MEMORY, "no memory for an engine");
     }
     dw_status status = dw_device_open(&engine->device, options->device, options->threads, err);
+    if (status == DW_OK && options->kv_bytes_max > 0) {
+        status = dw_kv_pool_limit(engine->device, options->kv_bytes_max, err);
+    }
     if (status == DW_OK) {
         dw_host_parts parts = {
             .device = engine->device,
@@ -147,6 +151,11 @@ void dw_engine_destroy(dw_engine *engine)
 void dw_engine_device(const dw_engine *engine, dw_device_info *info)
 {
     *info = *dw_device_facts(engine->device);
+}
+
+bool dw_engine_kv_memory(const dw_engine *engine, dw_kv_memory *memory)
+{
+    return dw_kv_pool_describe(engine->device, memory);
 }
 
 dw_status dw_model_open(dw_model **out, dw_engine *engine, const char *path, dw_error *err)

@@ -68,7 +68,8 @@ static dw_status reserve_place(dw_kv_log *log, const dw_kv_log_options *options,
     if (!dw_mul_size(&bytes, round_to_step(log->capacity), log->record_bytes)) {
         return too_many(log, err);
     }
-    if (unified && !options->in_device_memory && !options->in_buffer) {
+    if (unified && !options->in_device_memory && !options->in_buffer &&
+        !dw_kv_pool_takes_all(log->device)) {
         return reserve_host_pages(log, bytes, err);
     }
     if (options->in_buffer) {

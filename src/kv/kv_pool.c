@@ -522,17 +522,17 @@ dw_status dw_kv_pool_limit(dw_device *device, uint64_t bytes, dw_error *err)
     return status;
 }
 
-bool dw_kv_pool_describe(dw_device *device, dw_kv_pool_stats *stats)
+bool dw_kv_pool_describe(dw_device *device, dw_kv_memory *stats)
 {
     dw__kv_pool *pool = find_pool(device);
-    *stats = (dw_kv_pool_stats){.limit_bytes = 0};
+    *stats = (dw_kv_memory){.limit_bytes = 0};
     if (pool == NULL) {
         return false;
     }
     dw__kv_pool_lock(pool);
     *stats = pool->stats;
     for (const dw__kv_range *range = pool->most; range != NULL; range = range->less) {
-        stats->log_count++;
+        stats->context_count++;
         stats->resident_count += range->resident;
     }
     dw__kv_pool_unlock(pool);
@@ -569,6 +569,12 @@ dw_status dw_kv_pool_evict(dw_device *device, dw_error *err)
         *err = why;
     }
     return status;
+}
+
+bool dw_kv_pool_takes_all(dw_device *device)
+{
+    dw__kv_pool *pool = find_pool(device);
+    return pool != NULL && pool->options.takes_all;
 }
 
 dw_vram *dw_kv_pool_vram(dw_device *device)

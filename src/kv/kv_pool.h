@@ -8,27 +8,11 @@
 #include "device/device.h"
 #include "memory/vram.h"
 
-typedef struct dw_kv_pool_stats {
-    uint64_t limit_bytes;  /* 0: as much as there is */
-    uint64_t device_bytes; /* of device memory now, what is kept ready with it */
-    uint64_t ready_bytes;  /* no log's, kept for the next */
-    uint64_t host_bytes;   /* of host memory, for what was evicted */
-    uint64_t log_count;
-    uint64_t resident_count;
-    uint64_t eviction_count; /* of logs, as all that follow since the pool was made */
-    uint64_t evicted_bytes;  /* that crossed the bus for it */
-    uint64_t return_count;
-    uint64_t returned_bytes;
-    uint64_t growth_count; /* pieces that logs grew by */
-    uint64_t wait_count;   /* of these, those that a step had to wait for */
-    uint64_t copied_bytes; /* within the device, for forks and rewriting */
-} dw_kv_pool_stats;
-
 /* Logs may have `bytes` of the device's memory; 0: as much as there is. Those in use are not cut
  * short. Errors: DW_E_UNSUPPORTED (keys and values lie in host pages there, or in buffers). */
 dw_status dw_kv_pool_limit(dw_device *device, uint64_t bytes, dw_error *err);
 /* false: logs have no such memory there, or none has been made yet. */
-bool dw_kv_pool_describe(dw_device *device, dw_kv_pool_stats *stats);
+bool dw_kv_pool_describe(dw_device *device, dw_kv_memory *stats);
 
 /* How the pool of a device is made, for tests and benchmarks; zeros: as it is without. */
 typedef struct dw_kv_pool_options {
@@ -38,6 +22,7 @@ typedef struct dw_kv_pool_options {
     int threads;                 /* of the ring */
     uint64_t limit_bytes;
     bool grows_in_step; /* nothing is made ready ahead */
+    bool takes_all;     /* logs that would lie in host pages too */
 } dw_kv_pool_options;
 /* Before there is one. Errors: DW_E_STATE, dw_vram_open's. */
 dw_status dw_kv_pool_open(dw_device *device, const dw_kv_pool_options *options, dw_error *err);
@@ -45,6 +30,8 @@ dw_status dw_kv_pool_open(dw_device *device, const dw_kv_pool_options *options, 
 void dw_kv_pool_settle(dw_device *device);
 /* Let every log that is not in use leave the device. Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_kv_pool_evict(dw_device *device, dw_error *err);
+/* Whether it was made to take all logs. */
+bool dw_kv_pool_takes_all(dw_device *device);
 /* Its device memory, for tests; NULL: none. */
 dw_vram *dw_kv_pool_vram(dw_device *device);
 

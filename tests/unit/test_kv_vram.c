@@ -71,7 +71,7 @@ static dw_device *open_device(const dw_kv_pool_options *options)
 static void close_device(dw_device *device)
 {
     dw_vram_counts counts;
-    dw_kv_pool_stats stats;
+    dw_kv_memory stats;
     dw_kv_pool_settle(device);
     dw_vram_count(dw_kv_pool_vram(device), &counts);
     assert_true(dw_kv_pool_describe(device, &stats));
@@ -79,15 +79,15 @@ static void close_device(dw_device *device)
     assert_int_equal(counts.piece_count, 0);
     assert_int_equal(counts.piece_bytes, 0);
     assert_int_equal(counts.mapping_count, 0);
-    assert_int_equal(stats.log_count, 0);
+    assert_int_equal(stats.context_count, 0);
     assert_int_equal(stats.device_bytes, 0);
     assert_int_equal(stats.host_bytes, 0);
     dw_device_close(device);
 }
 
-static dw_kv_pool_stats stats_of(dw_device *device)
+static dw_kv_memory stats_of(dw_device *device)
 {
-    dw_kv_pool_stats stats;
+    dw_kv_memory stats;
     assert_true(dw_kv_pool_describe(device, &stats));
     return stats;
 }
@@ -418,11 +418,11 @@ static void run_trial(size_t record_bytes, uint64_t limit_bytes, bool failing, u
         for (uint32_t k = 0; i % 4 == 3 && k < t.count; k++) {
             check_log(&t, &t.logs[k]);
         }
-        dw_kv_pool_stats stats = stats_of(t.device);
+        dw_kv_memory stats = stats_of(t.device);
         assert_true(limit_bytes == 0 || stats.device_bytes <= limit_bytes);
         assert_true(stats.ready_bytes <= stats.device_bytes);
     }
-    dw_kv_pool_stats stats = stats_of(t.device);
+    dw_kv_memory stats = stats_of(t.device);
     print_message("%zu bytes a record, limit %llu: %zu failed, %llu evictions, %llu returns\n",
                   record_bytes, (unsigned long long)limit_bytes, t.failed,
                   (unsigned long long)stats.eviction_count, (unsigned long long)stats.return_count);
@@ -529,7 +529,7 @@ static void test_kv_vram_grows_ahead_of_need(void **state)
         }
     }
     check_log(&t, r);
-    dw_kv_pool_stats stats = stats_of(t.device);
+    dw_kv_memory stats = stats_of(t.device);
     assert_true(stats.growth_count >= 4);
     assert_int_equal(stats.wait_count, waits + 1); /* the first piece of all */
     end(&t);
@@ -546,7 +546,7 @@ static void test_kv_vram_forks_share_full_pieces(void **state)
     uint64_t before = stats_of(t.device).device_bytes; /* 8, 4 and 4 pieces for 512 records */
     assert_int_equal(before, 16 * unit);
     do_fork(&t, r);
-    dw_kv_pool_stats stats = stats_of(t.device);
+    dw_kv_memory stats = stats_of(t.device);
     assert_int_equal(t.count, 2);
     assert_int_equal(stats.copied_bytes, (300 - 256) * record); /* what is behind 8 pieces */
     assert_int_equal(stats.device_bytes, before + 8 * unit);
@@ -628,7 +628,7 @@ static void test_kv_vram_the_longest_unused_leaves_first(void **state)
     assert_false(dw_kv_log_resident(t.logs[1].log));
     assert_true(dw_kv_log_resident(t.logs[2].log));
     assert_true(dw_kv_log_resident(t.logs[3].log));
-    dw_kv_pool_stats stats = stats_of(t.device);
+    dw_kv_memory stats = stats_of(t.device);
     assert_int_equal(stats.eviction_count, 1);
     assert_int_equal(stats.resident_count, 4);
     /* It is read where it is, and comes back to where it was when it is used; another leaves. */
@@ -694,7 +694,7 @@ static void test_kv_vram_shared_pieces_leave_with_the_last(void **state)
     check_log(&t, &t.logs[0]); /* read through a window */
     dw_kv_log_trim(t.logs[2].log, 256);
     assert_int_equal(dw_kv_pool_evict(t.device, NULL), DW_OK);
-    dw_kv_pool_stats stats = stats_of(t.device);
+    dw_kv_memory stats = stats_of(t.device);
     assert_int_equal(stats.evicted_bytes, 8 * unit);
     assert_int_equal(stats.host_bytes, 8 * unit);
     assert_int_equal(stats.device_bytes, 0);
