@@ -129,10 +129,12 @@ typedef struct dw_engine_options {
     int threads;         /* CPU threads for device work; 0: the machine's real cores */
     bool stage_memory;   /* copy guest memory to the device and back, even where it is shared: to
                             compare with */
+    uint64_t kv_bytes_max; /* of the device's own memory for contexts; 0: what there is */
 } dw_engine_options;
 
 /* `options` may be NULL. Errors: DW_E_NOT_FOUND (no such device; the message lists those there
- * are), DW_E_ARG (threads), DW_E_DEVICE, DW_E_MEMORY. */
+ * are), DW_E_ARG (threads), DW_E_UNSUPPORTED (kv_bytes_max, where contexts lie in host memory),
+ * DW_E_DEVICE, DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options,
                                                 dw_error *err);
 /* Every model, module and instance of it must be gone. */
@@ -156,6 +158,28 @@ typedef struct dw_usage {
 } dw_usage;
 /* Thread: any. */
 DW_API void dw_engine_usage(dw_engine *engine, dw_usage *usage);
+
+/* What contexts have of the memory of a device that has its own (CUDA). Where it is short, contexts
+ * that are not in use leave it for host memory, the longest unused first, and come back when they
+ * are used. Counts are of all since the engine was made. */
+typedef struct dw_kv_memory {
+    uint64_t limit_bytes;     /* kv_bytes_max; 0: as much as there is */
+    uint64_t device_bytes;    /* had of the device now, what is kept ready with it */
+    uint64_t ready_bytes;     /* no context's, kept for the next */
+    uint64_t host_bytes;      /* of host memory, for what has left */
+    uint64_t context_count;
+    uint64_t resident_count;  /* of them, those that are on the device with all they hold */
+    uint64_t eviction_count;  /* contexts that left */
+    uint64_t evicted_bytes;   /* that crossed the bus for it */
+    uint64_t return_count;
+    uint64_t returned_bytes;
+    uint64_t growth_count;    /* pieces that contexts grew by */
+    uint64_t wait_count;      /* of these, those that a step had to wait for */
+    uint64_t copied_bytes;    /* within the device, for forks and for rewriting what is shared */
+} dw_kv_memory;
+
+/* false, and zeros: no context has been in such memory. */
+DW_API bool dw_engine_kv_memory(const dw_engine *engine, dw_kv_memory *memory);
 
 /* ---- models ---------------------------------------------------------------------------- */
 

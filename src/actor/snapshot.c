@@ -282,23 +282,25 @@ static json_int_t model_index(const dw_actor *actor, const dw_model *model)
 typedef struct log_part {
     dw_kv_log *log;
     uint64_t from;
+    uint64_t bytes;
 } log_part;
 
-static dw_status read_log(void *user, uint64_t offset, size_t bytes, void *to, dw_error *err)
+static dw_status stream_log(void *user, const dw_sink *sink, dw_error *err)
 {
     const log_part *part = user;
-    return dw_kv_log_read(part->log, part->from + offset, bytes, to, err);
+    return dw_kv_log_stream(part->log, part->from, (size_t)part->bytes, sink, err);
 }
 
-static dw_status read_from_device(freeze *f, dw_kv_log *log, uint64_t from,
-                                  dw_snapshot_tensor *tensor, dw_error *err)
+static dw_status stream_from_device(freeze *f, dw_kv_log *log, uint64_t from,
+                                    dw_snapshot_tensor *tensor, dw_error *err)
 {
+    uint64_t held = (uint64_t)dw_kv_log_length(log) * dw_kv_log_record_bytes(log);
     log_part *part = dw_alloc(1, sizeof *part);
     if (part == NULL) {
         return no_memory(err);
     }
-    *part = (log_part){.log = log, .from = from};
-    tensor->read = read_log;
+    *part = (log_part){.log = log, .from = from, .bytes = held - from};
+    tensor->stream = stream_log;
     tensor->user = part;
     return keep(f, part, err);
 }
@@ -352,7 +354,7 @@ static dw_status add_log(freeze *f, int32_t handle, dw_context *context, dw_erro
     if (dw_kv_log_in_host_memory(log)) {
         tensor.bytes = (const unsigned char *)dw_kv_log_base(log) + from;
     } else {
-        dw_status status = read_from_device(f, log, from, &tensor, err);
+        dw_status status = stream_from_device(f, log, from, &tensor, err);
         if (status != DW_OK) {
             return status;
         }

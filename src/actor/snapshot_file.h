@@ -14,7 +14,7 @@
 #define DW_ACTOR_SNAPSHOT_FILE_H
 
 #include "base/hash.h"
-#include "base/status.h"
+#include "base/sink.h"
 
 #define DW_SNAPSHOT_VERSION "1"
 /* Where aligned tensors begin, from the file's start: a whole number of pages everywhere. */
@@ -36,14 +36,19 @@ typedef struct dw_snapshot_writer dw_snapshot_writer;
 typedef dw_status (*dw_snapshot_read)(void *user, uint64_t offset, size_t bytes, void *to,
                                       dw_error *err);
 
+/* All of the tensor's bytes, for a sink: for what can give them to several threads at once. Called
+ * from the writing thread; for a stream twice over, as above. */
+typedef dw_status (*dw_snapshot_stream)(void *user, const dw_sink *sink, dw_error *err);
+
 typedef struct dw_snapshot_tensor {
     const char *name;  /* 1 to 64 of [a-z0-9._-], but not "seal" nor "pad." and more; copied */
     const char *dtype; /* "U8", "I32", "U32", "I64", "F16" or "F32"; little-endian */
     uint64_t shape[DW_SNAPSHOT_DIMENSIONS_MAX]; /* the slowest first */
     uint32_t dimension_count;                   /* 0: one number */
     bool aligned;                               /* begins at a multiple of DW_SNAPSHOT_ALIGNMENT */
-    const void *bytes;     /* all of it, borrowed until the write is done; or NULL and: */
-    dw_snapshot_read read; /* with */
+    const void *bytes;         /* all of it, borrowed until the write is done; or NULL and: */
+    dw_snapshot_read read;     /* with user; or NULL and: */
+    dw_snapshot_stream stream; /* with */
     void *user;
 } dw_snapshot_tensor;
 

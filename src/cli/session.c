@@ -273,6 +273,9 @@ dw_status dw_cli_session_option(dw_cli_session *session, int option, const char 
     case DW_CLI_OPT_KV_TYPE:
         session->kv_type_given = true;
         return dw_cli_kv_type(value, &session->kv_type, err);
+    case DW_CLI_OPT_KV_MEMORY:
+        return dw_cli_bytes("--kv-memory", value, 1 << 20, UINT64_C(1) << 50,
+                            &session->kv_bytes_max, err);
     case DW_CLI_OPT_MEMORY_MAX:
         return dw_cli_bytes("--memory-max", value, 65536, UINT64_C(4) << 30,
                             &session->memory_bytes_max, err);
@@ -359,10 +362,34 @@ static void print_usage(const dw_instance *instance, const dw_stats *stats, dw_e
     }
 }
 
+static json_t *kv_memory_json(const dw_kv_memory *kv)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "limit_bytes",
+                     (json_int_t)kv->limit_bytes, "device_bytes", (json_int_t)kv->device_bytes,
+                     "host_bytes", (json_int_t)kv->host_bytes, "eviction_count",
+                     (json_int_t)kv->eviction_count, "evicted_bytes", (json_int_t)kv->evicted_bytes,
+                     "return_count", (json_int_t)kv->return_count, "returned_bytes",
+                     (json_int_t)kv->returned_bytes, "growth_count", (json_int_t)kv->growth_count,
+                     "wait_count", (json_int_t)kv->wait_count);
+}
+
+static void print_kv_memory(const dw_kv_memory *kv)
+{
+    (void)fprintf(stderr,
+                  "contexts   %.1f MB of the device's memory, %.1f MB evicted; %llu left it, %llu "
+                  "came back\n"
+                  "growth     %llu pieces, %llu of them waited for\n",
+                  (double)kv->device_bytes / 1e6, (double)kv->host_bytes / 1e6,
+                  (unsigned long long)kv->eviction_count, (unsigned long long)kv->return_count,
+                  (unsigned long long)kv->growth_count, (unsigned long long)kv->wait_count);
+}
+
 static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine *engine,
                         double load_ms)
 {
     dw_stats stats;
+    dw_kv_memory kv;
+    bool has_kv = dw_engine_kv_memory(engine, &kv);
     dw_instance_stats(instance, &stats);
     double prompt_speed = per_second(stats.prompt_tokens, stats.prompt_ns);
     double decode_speed = per_second(stats.decoded_tokens, stats.decode_ns);
@@ -375,6 +402,9 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
             "generated_tokens_per_s", rounded(decode_speed, 0.01), "host_copied_bytes",
             (json_int_t)stats.host_copied_bytes, "device_staged_bytes",
             (json_int_t)stats.device_staged_bytes, "rss_bytes", (json_int_t)rss_bytes);
+        if (has_kv) {
+            (void)json_object_set_new(line, "kv_memory", kv_memory_json(&kv));
+        }
         (void)json_dumpf(line, stderr, JSON_COMPACT | JSON_REAL_PRECISION(9));
         (void)fputc('\n', stderr);
         json_decref(line);
@@ -390,6 +420,9 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
                   (unsigned long long)stats.generated_tokens, decode_speed,
                   (unsigned long long)stats.host_copied_bytes, (double)rss_bytes / 1e6);
     print_usage(instance, &stats, engine);
+    if (has_kv) {
+        print_kv_memory(&kv);
+    }
 }
 
 /* The guest's argv: its name, then what stood behind "--". */
@@ -479,7 +512,9 @@ int dw_cli_session_run(dw_cli_session *session)
     dw_instance *instance = NULL;
     char path[DW_CLI_PATH_MAX];
     uint64_t start_ns = dw_os_clock_ns();
-    dw_engine_options options = {.device = session->device, .threads = session->threads};
+    dw_engine_options options = {.device = session->device,
+                                 .threads = session->threads,
+                                 .kv_bytes_max = session->kv_bytes_max};
     int exit_code = 1;
 
     dw_status status = dw_cli_find_guest(path, sizeof path, session->guest, &error);

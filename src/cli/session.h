@@ -37,6 +37,7 @@ typedef struct dw_cli_session {
     uint32_t context_tokens_max;
     dw_kv_type kv_type;
     bool kv_type_given;
+    uint64_t kv_bytes_max;
     uint64_t timeout_ms;
     bool inherit_stdin;
     dw_input_fn on_input;
@@ -81,6 +82,7 @@ enum {
     DW_CLI_OPT_THREADS,
     DW_CLI_OPT_CONTEXT,
     DW_CLI_OPT_KV_TYPE,
+    DW_CLI_OPT_KV_MEMORY,
     DW_CLI_OPT_MEMORY_MAX,
     DW_CLI_OPT_STATS,
     DW_CLI_OPT_OWN, /* a command's own follow */
@@ -122,6 +124,7 @@ enum {
         {"threads", required_argument, NULL, DW_CLI_OPT_THREADS},                                  \
         {"context", required_argument, NULL, DW_CLI_OPT_CONTEXT},                                  \
         {"kv-type", required_argument, NULL, DW_CLI_OPT_KV_TYPE},                                  \
+        {"kv-memory", required_argument, NULL, DW_CLI_OPT_KV_MEMORY},                              \
         {"memory-max", required_argument, NULL, DW_CLI_OPT_MEMORY_MAX},                            \
     {                                                                                              \
         "stats", optional_argument, NULL, DW_CLI_OPT_STATS                                         \
@@ -172,6 +175,7 @@ enum {
     "  --kv-type T          how contexts keep keys and values: f16, q8_0 (half the memory) or "    \
     "f32;\n"                                                                                       \
     "                       default f16\n"                                                         \
+    "  --kv-memory BYTES    of the device's own memory for contexts, as 512M or 8G; default all\n" \
     "  --memory-max BYTES   the guest's memory, as 64M or 1G; default 4G\n"                        \
     "  --stats[=json]       what it took, on standard error\n"
 

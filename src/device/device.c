@@ -387,6 +387,7 @@ dw_status dw_device_open(dw_device **out, const char *name, int threads, dw_erro
     device->threads = threads > 0 ? threads : dw_os_core_count();
     DW_ASSERT(pthread_mutex_init(&device->lock, NULL) == 0);
     DW_ASSERT(pthread_mutex_init(&device->fail_lock, NULL) == 0);
+    DW_ASSERT(pthread_mutex_init(&device->extra_lock, NULL) == 0);
     fill_info(handle, &device->info);
     if (device->info.problem[0] != '\0') {
         status = dw_fail(err, DW_E_DEVICE, "%s: %s", device->info.name, device->info.problem);
@@ -406,8 +407,12 @@ void dw_device_close(dw_device *device)
     if (device == NULL) {
         return;
     }
+    if (device->extra.object != NULL) {
+        device->extra.destroy(device->extra.object);
+    }
     dw__device_end(device);
     (void)pthread_mutex_destroy(&device->fail_lock);
+    (void)pthread_mutex_destroy(&device->extra_lock);
     (void)pthread_mutex_destroy(&device->lock);
     dw_free(device);
 }
@@ -435,6 +440,17 @@ bool dw_device_unified(const dw_device *device)
 int dw_device_threads(const dw_device *device)
 {
     return device->threads;
+}
+
+dw_device_extra *dw_device_lock_extra(dw_device *device)
+{
+    (void)pthread_mutex_lock(&device->extra_lock);
+    return &device->extra;
+}
+
+void dw_device_unlock_extra(dw_device *device)
+{
+    (void)pthread_mutex_unlock(&device->extra_lock);
 }
 
 dw_device_counters *dw_device_counters_of(dw_device *device)

@@ -53,6 +53,14 @@ bool dw_device_lost(const dw_device *device);
 dw_status dw_device_check(const dw_device *device, dw_error *err);
 /* Count it as lost from now on: for calls to a device that do not go through ggml, and tests. */
 void dw_device_lose(dw_device *device, const char *why);
+/* One object that goes with the device, for a folder that comes after this one. */
+typedef struct dw_device_extra {
+    void *object;                  /* NULL: none yet */
+    void (*destroy)(void *object); /* before the device goes */
+} dw_device_extra;
+/* Thread: any; the others wait until it is unlocked. */
+dw_device_extra *dw_device_lock_extra(dw_device *device);
+void dw_device_unlock_extra(dw_device *device);
 
 /* Whether the device can do every node of `graph`; if not, DW_E_UNSUPPORTED names the first that
  * it cannot, with types and shapes. */

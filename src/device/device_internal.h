@@ -23,6 +23,8 @@ struct dw_device {
     _Atomic bool lost;  /* once true, it stays */
     char why_lost[160]; /* written before `lost` is set, under fail_lock */
     pthread_mutex_t fail_lock;
+    pthread_mutex_t extra_lock;
+    dw_device_extra extra; /* guarded by extra_lock */
 };
 
 /* After a guarded call has failed: find out what is left of the device. `computing`: it was a

@@ -6,6 +6,7 @@
 #include "engine/context.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/tensor_graph.h"
+#include "kv/kv_pool.h"
 #include "scheduler/scheduler.h"
 
 /* A guest is a program: larger files are something else. */
@@ -112,6 +113,9 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
     if (status == DW_OK && options->stage_memory) {
         dw_device_set_staging(engine->device);
     }
+    if (status == DW_OK && options->kv_bytes_max > 0) {
+        status = dw_kv_pool_limit(engine->device, options->kv_bytes_max, err);
+    }
     if (status == DW_OK) {
         dw_host_parts parts = {
             .device = engine->device,
@@ -173,6 +177,11 @@ void dw_engine_usage(dw_engine *engine, dw_usage *usage)
         .registered_bytes = atomic_load(&counters->registered_bytes),
         .staged_bytes = atomic_load(&counters->staged_bytes),
     };
+}
+
+bool dw_engine_kv_memory(const dw_engine *engine, dw_kv_memory *memory)
+{
+    return dw_kv_pool_describe(engine->device, memory);
 }
 
 dw_status dw_model_open(dw_model **out, dw_engine *engine, const char *path, dw_error *err)

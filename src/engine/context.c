@@ -310,7 +310,13 @@ dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *
     if (status == DW_OK) {
         status = make_room(context, dw_kv_log_length(context->log) + step->token_count, err);
     }
-    return status == DW_OK ? note_tokens(context, step, err) : status;
+    if (status == DW_OK) {
+        status = note_tokens(context, step, err);
+        if (status != DW_OK) { /* the step that was begun does not come */
+            dw_kv_log_trim(context->log, dw_kv_log_length(context->log));
+        }
+    }
+    return status;
 }
 
 void dw__context_undo(dw_context *context, uint32_t length, dw_status status)

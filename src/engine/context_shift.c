@@ -197,6 +197,7 @@ dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw
         return DW_E_DEVICE;
     }
     if (status != DW_OK) {
+        dw_kv_log_trim(context->log, length); /* nothing is rewritten after all */
         return status;
     }
     for (uint32_t i = keep; i < length - drop; i++) {

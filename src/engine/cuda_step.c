@@ -57,8 +57,8 @@ dw_status dw__cuda_graph_init(dw_step_graph *graph, dw_error *err)
     size_t ids = rounded(graph->size.token_count * sizeof *graph->ids);
     size_t candidates = forward->candidates != NULL ? ggml_nbytes(forward->candidates) : 0;
     size_t scratch = forward->scratch != NULL ? ggml_nbytes(forward->scratch) : ALIGN_BYTES;
-    dw_status status = dw_device_locked_create(&graph->locked, graph->device,
-                                               table + ids + candidates, err);
+    dw_status status =
+        dw_device_locked_create(&graph->locked, graph->device, table + ids + candidates, err);
     if (status == DW_OK) {
         status = dw_device_buffer_create(&graph->scratch, graph->device, DW_USE_WORK, scratch, err);
     }

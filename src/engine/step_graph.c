@@ -602,7 +602,7 @@ dw_status dw__shares_compute(dw_model *model, dw_model_extra *extra, dw_kv_type 
     static dw_logit_rows several; /* only that there are any */
     dw_forward_size size = {.kv_type = kv_type, .logit_rows = &several};
     for (uint32_t i = 0; i < count; i++) {
-        DW_ASSERT(dw_kv_log_in_host_memory(shares[i].log));
+        DW_ASSERT(dw_kv_log_base(shares[i].log) != NULL);
         size.token_count += shares[i].token_count;
         size.row_count += shares[i].row_count;
         size.long_context =

@@ -6,11 +6,13 @@
 #include "base/checked.h"
 #include "base/os.h"
 #include "device/device_memory.h"
+#include "kv/kv_buffer.h"
 #include "kv/kv_pieces.h"
+#include "kv/kv_range.h"
 #include "memory/device_view.h"
 #include "memory/region.h"
 
-#define UPLOAD_BYTES ((size_t)1 << 20) /* read at a time on their way to device memory */
+#define AT_ONCE_BYTES ((size_t)1 << 20) /* on their way to a buffer, or out of it */
 
 struct dw_kv_log {
     dw_device *device;
@@ -19,10 +21,12 @@ struct dw_kv_log {
     uint32_t length;
     uint32_t committed; /* a multiple of DW_KV_STEP_TOKENS */
     uint64_t saved_bytes;
-    size_t counted_bytes; /* of the region's committed pages, in the device's counters */
-    dw_region *region;    /* host pages, or: */
-    ggml_backend_buffer_t buffer;
-    dw_device_view *view; /* of the region */
+    size_t counted_bytes;         /* of the region's committed pages, in the device's counters */
+    uint32_t step_tokens;         /* in an address range: what was reserved, until it is there */
+    dw_region *region;            /* host pages, or: */
+    dw__kv_range *range;          /* device memory by address ranges, or: */
+    ggml_backend_buffer_t buffer; /* NULL too before the first append */
+    dw_device_view *view;         /* of the region */
     /* The region's first pages, which nobody writes to. Behind them lies `own` from own_offset on,
      * shared; where there is none yet, anonymous pages with less than a page of records. */
     dw__kv_pieces pieces;
@@ -49,13 +53,16 @@ static void count_pages(dw_kv_log *log, size_t bytes)
     log->counted_bytes = bytes;
 }
 
-static dw_status reserve_host_pages(dw_kv_log *log, dw_error *err)
+static dw_status too_many(const dw_kv_log *log, dw_error *err)
 {
-    size_t bytes = 0;
-    if (!dw_mul_size(&bytes, round_to_step(log->capacity), log->record_bytes) ||
-        !dw_round_up(&bytes, bytes, dw_os_page_bytes())) {
-        return dw_fail(err, DW_E_MEMORY, "kv log: %u tokens of %zu bytes are too many",
-                       log->capacity, log->record_bytes);
+    return dw_fail(err, DW_E_MEMORY, "kv log: %u tokens of %zu bytes are too many", log->capacity,
+                   log->record_bytes);
+}
+
+static dw_status reserve_host_pages(dw_kv_log *log, size_t bytes, dw_error *err)
+{
+    if (!dw_round_up(&bytes, bytes, dw_os_page_bytes())) {
+        return too_many(log, err);
     }
     dw_region_options options = {.reserve_bytes = bytes, .label = "kv log"};
     dw_status status = dw_region_create(&log->region, &options, err);
@@ -63,6 +70,24 @@ static dw_status reserve_host_pages(dw_kv_log *log, dw_error *err)
         return status;
     }
     return dw_device_view_create(&log->view, log->region, dw_device_handle(log->device), err);
+}
+
+static dw_status reserve_place(dw_kv_log *log, const dw_kv_log_options *options, dw_error *err)
+{
+    bool unified = dw_device_unified(log->device);
+    size_t bytes;
+    if (!dw_mul_size(&bytes, round_to_step(log->capacity), log->record_bytes)) {
+        return too_many(log, err);
+    }
+    if (unified && !options->in_device_memory && !options->in_buffer &&
+        !dw_kv_pool_takes_all(log->device)) {
+        return reserve_host_pages(log, bytes, err);
+    }
+    if (options->in_buffer) {
+        return DW_OK;
+    }
+    dw_status status = dw__kv_range_create(&log->range, log->device, unified, bytes, err);
+    return status == DW_E_UNSUPPORTED ? DW_OK : status; /* a buffer, then */
 }
 
 dw_status dw_kv_log_create(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,
@@ -79,12 +104,10 @@ dw_status dw_kv_log_create(dw_kv_log **out, dw_device *device, const dw_kv_log_o
     dw_count(&dw_device_counters_of(device)->contexts, 1);
     log->record_bytes = options->record_bytes;
     log->capacity = options->capacity_tokens;
-    if (dw_device_unified(device) && !options->in_device_memory) {
-        dw_status status = reserve_host_pages(log, err);
-        if (status != DW_OK) {
-            dw_kv_log_destroy(log);
-            return status;
-        }
+    dw_status status = reserve_place(log, options, err);
+    if (status != DW_OK) {
+        dw_kv_log_destroy(log);
+        return status;
     }
     *out = log;
     return DW_OK;
@@ -99,6 +122,7 @@ void dw_kv_log_destroy(dw_kv_log *log)
     dw_uncount(&dw_device_counters_of(log->device)->contexts, 1);
     dw_device_view_destroy(log->view);
     dw_region_destroy(log->region);
+    dw__kv_range_destroy(log->range);
     dw__kv_file_retire(log->own, log->own_offset);
     dw__kv_pieces_release(&log->pieces);
     dw_device_buffer_destroy(log->device, DW_USE_KV, log->buffer);
@@ -132,88 +156,59 @@ bool dw_kv_log_in_host_memory(const dw_kv_log *log)
 
 void *dw_kv_log_base(const dw_kv_log *log)
 {
-    if (log->region != NULL) {
-        return dw_region_base(log->region);
-    }
-    return log->buffer != NULL ? ggml_backend_buffer_get_base(log->buffer) : NULL;
-}
-
-/* A tensor over bytes [offset, offset + bytes) of `buffer`, in the caller's storage. */
-static struct ggml_tensor *bytes_of(struct ggml_context *ggml, ggml_backend_buffer_t buffer,
-                                    size_t offset, size_t bytes)
-{
-    struct ggml_tensor *tensor = ggml_new_tensor_1d(ggml, GGML_TYPE_I8, (int64_t)bytes);
-    unsigned char *base = ggml_backend_buffer_get_base(buffer);
-    DW_ASSERT(ggml_backend_tensor_alloc(buffer, tensor, base + offset) == GGML_STATUS_SUCCESS);
-    return tensor;
-}
-
-static struct ggml_context *small_ggml(dw_error *err)
-{
-    struct ggml_init_params params = {.mem_size = 4 * ggml_tensor_overhead(), .no_alloc = true};
-    struct ggml_context *ggml = ggml_init(params);
-    if (ggml == NULL) {
-        (void)dw_fail(err, DW_E_MEMORY, "kv log: no memory for a tensor");
-    }
-    return ggml;
+    return log->region != NULL  ? dw_region_base(log->region)
+           : log->range != NULL ? dw__kv_range_base(log->range)
+                                : NULL;
 }
 
 /* ---- device memory ---- */
 
-/* The device copies the first `bytes`. */
-static dw_status copy_buffer(dw_kv_log *log, ggml_backend_buffer_t from, ggml_backend_buffer_t to,
-                             size_t bytes, dw_error *err)
-{
-    if (bytes == 0) {
-        return DW_OK;
-    }
-    struct ggml_context *ggml = small_ggml(err);
-    if (ggml == NULL) {
-        return DW_E_MEMORY;
-    }
-    dw_status status = dw_device_tensor_copy(log->device, bytes_of(ggml, from, 0, bytes),
-                                             bytes_of(ggml, to, 0, bytes), err);
-    ggml_free(ggml);
-    return status;
-}
-
-static dw_status write_buffer(dw_kv_log *log, size_t offset, const void *from, size_t bytes,
-                              dw_error *err)
-{
-    struct ggml_context *ggml = small_ggml(err);
-    if (ggml == NULL) {
-        return DW_E_MEMORY;
-    }
-    dw_status status = dw_device_tensor_set(log->device, bytes_of(ggml, log->buffer, offset, bytes),
-                                            from, 0, bytes, err);
-    ggml_free(ggml);
-    return status;
-}
-
 static dw_status grow_buffer(dw_kv_log *log, uint32_t tokens, dw_error *err)
 {
-    size_t bytes = 0;
-    ggml_backend_buffer_t buffer = NULL;
-    if (!dw_mul_size(&bytes, tokens, log->record_bytes)) {
-        return dw_fail(err, DW_E_MEMORY, "kv log: %u tokens of %zu bytes are too many", tokens,
-                       log->record_bytes);
-    }
-    dw_status status = dw_device_buffer_create(&buffer, log->device, DW_USE_KV, bytes, err);
-    if (status != DW_OK) {
-        return dw_fail_within(err, status, "kv log of %u tokens", tokens);
-    }
-    status = dw_device_buffer_fill(log->device, buffer, 0, err);
+    dw_status status = dw__kv_buffer_grow(&log->buffer, log->device, tokens * log->record_bytes,
+                                          held_bytes(log), err);
     if (status == DW_OK) {
-        status = copy_buffer(log, log->buffer, buffer, held_bytes(log), err);
+        log->committed = tokens;
     }
+    return status;
+}
+
+/* In an address range: whole steps of what is mapped. */
+static void count_committed(dw_kv_log *log)
+{
+    size_t records = dw__kv_range_mapped(log->range) / log->record_bytes;
+    size_t limit = round_to_step(log->capacity);
+    records = records < limit ? records : limit;
+    log->committed = (uint32_t)(records - records % DW_KV_STEP_TOKENS);
+}
+
+/* A step begins that writes records from `first` on, or writes there again, up to `tokens`. */
+static dw_status begin_step(dw_kv_log *log, uint32_t first, uint32_t tokens, dw_error *err)
+{
+    dw_status status =
+        dw__kv_range_begin(log->range, first * log->record_bytes, tokens * log->record_bytes,
+                           round_to_step(tokens) * log->record_bytes, err);
+    if (status == DW_OK) {
+        log->step_tokens = tokens;
+    }
+    count_committed(log);
+    return status;
+}
+
+/* Bring `bytes` that `fill` gives into a range, behind what is held there. */
+static dw_status fill_range(dw_kv_log *log, uint32_t count, dw__kv_fill fill, void *user,
+                            dw_error *err)
+{
+    uint32_t length = log->length + count;
+    dw_status status = begin_step(log, log->length, length, err);
     if (status != DW_OK) {
-        dw_device_buffer_destroy(log->device, DW_USE_KV, buffer);
         return status;
     }
-    dw_device_buffer_destroy(log->device, DW_USE_KV, log->buffer);
-    log->buffer = buffer;
-    log->committed = tokens;
-    return DW_OK;
+    status = dw__kv_range_upload(log->range, held_bytes(log), count * log->record_bytes, fill, user,
+                                 err);
+    log->length = status == DW_OK ? length : log->length;
+    dw__kv_range_hold(log->range, held_bytes(log), true);
+    return status;
 }
 
 /* ---- host pages ---- */
@@ -357,8 +352,17 @@ static dw_status fork_buffer(dw_kv_log *log, const dw_kv_log *parent, dw_error *
         return DW_OK;
     }
     dw_status status = grow_buffer(log, round_to_step(parent->length), err);
-    return status == DW_OK ? copy_buffer(log, parent->buffer, log->buffer, held_bytes(parent), err)
+    return status == DW_OK ? dw__kv_buffer_copy(log->device, parent->buffer, log->buffer,
+                                                held_bytes(parent), err)
                            : status;
+}
+
+static dw_status fork_range(dw_kv_log *log, dw_kv_log *parent, dw_error *err)
+{
+    dw_status status = dw__kv_range_fork(log->range, parent->range, held_bytes(parent),
+                                         round_to_step(parent->length) * log->record_bytes, err);
+    count_committed(log);
+    return status;
 }
 
 dw_status dw_kv_log_fork(dw_kv_log **out, dw_kv_log *parent, dw_error *err)
@@ -366,12 +370,14 @@ dw_status dw_kv_log_fork(dw_kv_log **out, dw_kv_log *parent, dw_error *err)
     dw_kv_log *log = NULL;
     dw_kv_log_options options = {.record_bytes = parent->record_bytes,
                                  .capacity_tokens = parent->capacity,
-                                 .in_device_memory = parent->region == NULL};
+                                 .in_device_memory = parent->range != NULL,
+                                 .in_buffer = parent->region == NULL && parent->range == NULL};
     *out = NULL;
     dw_status status = dw_kv_log_create(&log, parent->device, &options, err);
     if (status == DW_OK) {
-        status =
-            parent->region != NULL ? fork_pages(log, parent, err) : fork_buffer(log, parent, err);
+        status = parent->region != NULL  ? fork_pages(log, parent, err)
+                 : parent->range != NULL ? fork_range(log, parent, err)
+                                         : fork_buffer(log, parent, err);
     }
     if (status != DW_OK) {
         dw_kv_log_destroy(log);
@@ -406,22 +412,36 @@ static dw_status thaw_buffer(dw_kv_log *log, const dw_kv_frozen *frozen, dw_erro
     if (frozen->length == 0) {
         return DW_OK;
     }
-    unsigned char *staging = dw_alloc(1, UPLOAD_BYTES);
+    unsigned char *staging = dw_alloc(1, AT_ONCE_BYTES);
     if (staging == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "kv log: no memory for %zu bytes", UPLOAD_BYTES);
+        return dw_fail(err, DW_E_MEMORY, "kv log: no memory for %zu bytes", AT_ONCE_BYTES);
     }
     dw_status status = grow_buffer(log, round_to_step(frozen->length), err);
     for (size_t done = 0; status == DW_OK && done < held;) {
-        size_t part = held - done < UPLOAD_BYTES ? held - done : UPLOAD_BYTES;
+        size_t part = held - done < AT_ONCE_BYTES ? held - done : AT_ONCE_BYTES;
         status =
             dw_kv_segments_read(frozen->segments, frozen->segment_count, done, staging, part, err);
         if (status == DW_OK) {
-            status = write_buffer(log, done, staging, part, err);
+            status = dw__kv_buffer_write(log->device, log->buffer, done, staging, part, err);
         }
         done += part;
     }
     dw_free(staging);
     return status;
+}
+
+static dw_status fill_from_segments(void *user, uint64_t offset, size_t bytes, void *to,
+                                    dw_error *err)
+{
+    const dw_kv_frozen *frozen = user;
+    return dw_kv_segments_read(frozen->segments, frozen->segment_count, offset, to, bytes, err);
+}
+
+static dw_status thaw_range(dw_kv_log *log, const dw_kv_frozen *frozen, dw_error *err)
+{
+    dw_kv_frozen source = *frozen;
+    return frozen->length > 0 ? fill_range(log, frozen->length, fill_from_segments, &source, err)
+                              : DW_OK;
 }
 
 dw_status dw_kv_log_thaw(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,
@@ -440,7 +460,9 @@ dw_status dw_kv_log_thaw(dw_kv_log **out, dw_device *device, const dw_kv_log_opt
         status = dw_kv_log_create(&log, device, options, err);
     }
     if (status == DW_OK) {
-        status = log->region != NULL ? thaw_pages(log, frozen, err) : thaw_buffer(log, frozen, err);
+        status = log->region != NULL  ? thaw_pages(log, frozen, err)
+                 : log->range != NULL ? thaw_range(log, frozen, err)
+                                      : thaw_buffer(log, frozen, err);
     }
     if (status != DW_OK) {
         dw_kv_log_destroy(log);
@@ -462,6 +484,9 @@ dw_status dw_kv_log_reserve(dw_kv_log *log, uint32_t tokens, dw_error *err)
     if (tokens <= log->length) {
         return DW_OK;
     }
+    if (log->range != NULL) {
+        return begin_step(log, log->length, tokens, err);
+    }
     /* Doubling: a context of n tokens grows log2(n) times, and wastes at most half. */
     uint32_t limit = round_to_step(log->capacity);
     uint32_t wanted = log->committed > 0 ? log->committed : DW_KV_STEP_TOKENS;
@@ -478,6 +503,9 @@ void dw_kv_log_extend(dw_kv_log *log, uint32_t length)
 {
     DW_ASSERT(length >= log->length && length <= log->committed && length <= log->capacity);
     log->length = length;
+    if (log->range != NULL) {
+        dw__kv_range_hold(log->range, held_bytes(log), length >= log->step_tokens);
+    }
 }
 
 static void forget_saved(dw_kv_log *log, uint32_t from)
@@ -491,6 +519,31 @@ void dw_kv_log_trim(dw_kv_log *log, uint32_t length)
     DW_ASSERT(length <= log->length);
     log->length = length;
     forget_saved(log, length);
+    if (log->range != NULL) {
+        dw__kv_range_trim(log->range, held_bytes(log), round_to_step(length) * log->record_bytes);
+        count_committed(log);
+    }
+}
+
+dw_status dw_kv_log_make_resident(dw_kv_log *log, dw_error *err)
+{
+    return log->range != NULL ? dw__kv_range_return(log->range, err) : DW_OK;
+}
+
+bool dw_kv_log_resident(dw_kv_log *log)
+{
+    return log->range == NULL || dw__kv_range_resident(log->range);
+}
+
+static dw_status clear_range(dw_kv_log *log, size_t held, dw_error *err)
+{
+    dw_status status = begin_step(log, log->length, log->committed, err);
+    if (status == DW_OK) {
+        status =
+            dw__kv_range_clear(log->range, held, log->committed * log->record_bytes - held, err);
+        dw__kv_range_hold(log->range, held, true);
+    }
+    return status;
 }
 
 dw_status dw_kv_log_clear_rest(dw_kv_log *log, dw_error *err)
@@ -507,14 +560,8 @@ dw_status dw_kv_log_clear_rest(dw_kv_log *log, dw_error *err)
         }
         return status;
     }
-    struct ggml_context *ggml = small_ggml(err);
-    if (ggml == NULL) {
-        return DW_E_MEMORY;
-    }
-    dw_status status = dw_device_tensor_fill(
-        log->device, bytes_of(ggml, log->buffer, 0, held + rest), 0, held, rest, err);
-    ggml_free(ggml);
-    return status;
+    return log->range != NULL ? clear_range(log, held, err)
+                              : dw__kv_buffer_clear(log->device, log->buffer, held, rest, err);
 }
 
 dw_status dw_kv_log_rewrite(dw_kv_log *log, uint32_t first, dw_error *err)
@@ -523,11 +570,21 @@ dw_status dw_kv_log_rewrite(dw_kv_log *log, uint32_t first, dw_error *err)
     if (first == log->length) {
         return DW_OK;
     }
-    dw_status status = log->region != NULL ? own_from(log, first, log->committed, err) : DW_OK;
+    dw_status status = log->region != NULL  ? own_from(log, first, log->committed, err)
+                       : log->range != NULL ? begin_step(log, first, log->length, err)
+                                            : DW_OK;
     if (status == DW_OK) {
         forget_saved(log, first);
     }
     return status;
+}
+
+static dw_status fill_from_memory(void *user, uint64_t offset, size_t bytes, void *to,
+                                  dw_error *err)
+{
+    (void)err;
+    memcpy(to, (const unsigned char *)user + offset, bytes);
+    return DW_OK;
 }
 
 dw_status dw_kv_log_append(dw_kv_log *log, const void *records, uint32_t count, dw_error *err)
@@ -538,11 +595,17 @@ dw_status dw_kv_log_append(dw_kv_log *log, const void *records, uint32_t count, 
         return dw_fail(err, DW_E_LIMIT, "kv log: %u tokens behind %u, limit %u", count, log->length,
                        log->capacity);
     }
+    if (count == 0) {
+        return DW_OK;
+    }
+    if (log->range != NULL) {
+        return fill_range(log, count, fill_from_memory, (void *)(uintptr_t)records, err);
+    }
     dw_status status = dw_kv_log_reserve(log, log->length + count, err);
     if (status == DW_OK && log->region != NULL) {
         memcpy(host_byte(log, held), records, bytes);
-    } else if (status == DW_OK && count > 0) {
-        status = write_buffer(log, held, records, bytes, err);
+    } else if (status == DW_OK) {
+        status = dw__kv_buffer_write(log->device, log->buffer, held, records, bytes, err);
     }
     if (status == DW_OK) {
         log->length += count;
@@ -552,29 +615,87 @@ dw_status dw_kv_log_append(dw_kv_log *log, const void *records, uint32_t count, 
 
 /* ---- saving ---- */
 
-dw_status dw_kv_log_read(const dw_kv_log *log, uint64_t offset, size_t bytes, void *to,
-                         dw_error *err)
+static dw_status check_part(const dw_kv_log *log, uint64_t offset, size_t bytes, dw_error *err)
 {
     size_t held = held_bytes(log);
     if (offset > held || bytes > held - offset) {
         return dw_fail(err, DW_E_RANGE, "kv log: %zu bytes at %llu, it holds %zu", bytes,
                        (unsigned long long)offset, held);
     }
-    if (bytes == 0) {
-        return DW_OK;
+    return DW_OK;
+}
+
+static dw_status copy_out(void *user, uint64_t offset, const void *from, size_t bytes,
+                          dw_error *err)
+{
+    (void)err;
+    memcpy((unsigned char *)user + offset, from, bytes);
+    return DW_OK;
+}
+
+dw_status dw_kv_log_read(const dw_kv_log *log, uint64_t offset, size_t bytes, void *to,
+                         dw_error *err)
+{
+    dw_status status = check_part(log, offset, bytes, err);
+    if (status != DW_OK || bytes == 0) {
+        return status;
     }
     if (log->region != NULL) {
         memcpy(to, host_byte(log, (size_t)offset), bytes);
         return DW_OK;
     }
-    struct ggml_context *ggml = small_ggml(err);
-    if (ggml == NULL) {
-        return DW_E_MEMORY;
+    if (log->range != NULL) {
+        dw_sink sink = {.anywhere = copy_out, .user = to};
+        return dw__kv_range_read(log->range, (size_t)offset, bytes, &sink, err);
     }
-    dw_status status = dw_device_tensor_get(
-        log->device, bytes_of(ggml, log->buffer, (size_t)offset, bytes), to, 0, bytes, err);
-    ggml_free(ggml);
+    return dw__kv_buffer_read(log->device, log->buffer, (size_t)offset, to, bytes, err);
+}
+
+/* In order, a part at a time: what a sink can do with any of them. */
+static dw_status pass_part(const dw_sink *sink, uint64_t at, const void *from, size_t bytes,
+                           dw_error *err)
+{
+    dw_status status = DW_OK;
+    if (sink->in_order != NULL) {
+        status = sink->in_order(sink->user, from, bytes, err);
+    }
+    return status == DW_OK && sink->anywhere != NULL
+               ? sink->anywhere(sink->user, at, from, bytes, err)
+               : status;
+}
+
+static dw_status stream_parts(const dw_kv_log *log, uint64_t offset, size_t bytes,
+                              const dw_sink *sink, dw_error *err)
+{
+    unsigned char *staging = log->region == NULL ? dw_alloc(1, AT_ONCE_BYTES) : NULL;
+    dw_status status = log->region == NULL && staging == NULL
+                           ? dw_fail(err, DW_E_MEMORY, "kv log: no memory to read it")
+                           : DW_OK;
+    for (size_t done = 0; status == DW_OK && done < bytes;) {
+        size_t part = bytes - done < AT_ONCE_BYTES ? bytes - done : AT_ONCE_BYTES;
+        size_t at = (size_t)offset + done;
+        if (log->region == NULL) {
+            status = dw__kv_buffer_read(log->device, log->buffer, at, staging, part, err);
+        }
+        if (status == DW_OK) {
+            status =
+                pass_part(sink, done, staging != NULL ? staging : host_byte(log, at), part, err);
+        }
+        done += part;
+    }
+    dw_free(staging);
     return status;
+}
+
+dw_status dw_kv_log_stream(const dw_kv_log *log, uint64_t offset, size_t bytes, const dw_sink *sink,
+                           dw_error *err)
+{
+    dw_status status = check_part(log, offset, bytes, err);
+    if (status != DW_OK || bytes == 0) {
+        return status;
+    }
+    return log->range != NULL ? dw__kv_range_read(log->range, (size_t)offset, bytes, sink, err)
+                              : stream_parts(log, offset, bytes, sink, err);
 }
 
 uint64_t dw_kv_log_saved_bytes(const dw_kv_log *log)
@@ -592,6 +713,12 @@ dw_status dw_kv_log_place(dw_kv_log *log, struct ggml_tensor *tensor, dw_error *
     DW_ASSERT(ggml_nbytes(tensor) <= (size_t)log->committed * log->record_bytes);
     if (log->region != NULL) {
         return dw_device_view_place(log->view, tensor, dw_region_base(log->region), err);
+    }
+    if (log->range != NULL) {
+        dw_status status = dw__kv_range_return(log->range, err);
+        tensor->buffer = dw__kv_range_buffer(log->range);
+        tensor->data = dw__kv_range_base(log->range);
+        return status;
     }
     tensor->buffer = log->buffer;
     tensor->data = ggml_backend_buffer_get_base(log->buffer);

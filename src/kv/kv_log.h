@@ -5,13 +5,18 @@
  *
  * On a unified device the range is a region of its own: first pages that never change, shared with
  * the logs that were forked from this one or with the file it was thawed from, then its own, in a
- * memory file. On a discrete device it is a device buffer that doubles, its records copied over by
- * the device; a fork copies them too.
+ * memory file. On a device with memory by address ranges (CUDA) it is such a range, of pieces, of
+ * which forks share the full ones; a log that is not in use may be evicted to host memory for
+ * others (kv_pool.h), and comes back when it is used. On other discrete devices it is a device
+ * buffer that doubles, its records copied over by the device; a fork copies them too.
+ *
+ * A step is begun by reserving or rewriting, and ends when the length has come to what was
+ * reserved, or by a trim. Meanwhile the log stays on its device.
  * Thread: one at a time, its context's; relatives may be used by others meanwhile. */
 #ifndef DW_KV_KV_LOG_H
 #define DW_KV_KV_LOG_H
 
-#include "base/status.h"
+#include "base/sink.h"
 #include "device/device.h"
 
 typedef struct dw_kv_log dw_kv_log;
@@ -22,7 +27,10 @@ typedef struct dw_kv_log dw_kv_log;
 typedef struct dw_kv_log_options {
     size_t record_bytes;
     uint32_t capacity_tokens;
-    bool in_device_memory; /* not in host pages, even where the device could read them */
+    /* Not in host pages, even where the device could read them, for tests: in an address range,
+     * emulated where need be, or in a buffer, as on devices that have none. */
+    bool in_device_memory;
+    bool in_buffer;
 } dw_kv_log_options;
 
 /* A log's bytes [log_offset, log_offset + bytes) in a file. */
@@ -51,9 +59,10 @@ dw_status dw_kv_segments_read(const dw_kv_segment *segments, size_t count, uint6
 /* Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_kv_log_create(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,
                            dw_error *err);
-/* A log that holds what `parent` holds. Both go on by themselves and may be freed in any order. In
- * host memory full pages are shared, and less than a page is copied. The parent's records and
- * address stay as they are. Errors: DW_E_MEMORY, DW_E_DEVICE. */
+/* A log that holds what `parent` holds. Both go on by themselves and may be freed in any order.
+ * In host memory full pages are shared, and less than a page is copied; in an address range full
+ * pieces are, and what is used of the last is copied. The parent's records and address stay as
+ * they are. Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_kv_log_fork(dw_kv_log **out, dw_kv_log *parent, dw_error *err);
 /* A log of records that are in files: segments follow one another from log offset 0 on and hold all
  * records; there may be more. In host memory full pages are mapped, not
@@ -73,24 +82,33 @@ uint32_t dw_kv_log_committed(const dw_kv_log *log);
 size_t dw_kv_log_record_bytes(const dw_kv_log *log);
 /* In host pages, so that the address below is the records' own. */
 bool dw_kv_log_in_host_memory(const dw_kv_log *log);
-/* The first record; NULL in device memory. Never moves. */
+/* The first record's address, the device's own for what is in its memory: it never moves,
+ * whatever the log does. NULL in a buffer. Records are there while a step is under way, or
+ * dw_kv_log_resident. */
 void *dw_kv_log_base(const dw_kv_log *log);
 
-/* Make room for `tokens` records in all, those behind the length to be written. Records held stay
- * as they are, and where they are.
- * Errors: DW_E_LIMIT (beyond the capacity), DW_E_MEMORY, DW_E_DEVICE; the log is then as it was. */
+/* Make room for `tokens` records in all, those behind the length to be written: a step begins, for
+ * which an evicted log comes back, and others may have to leave. Records held stay as they are.
+ * Errors: DW_E_LIMIT (beyond the capacity), DW_E_MEMORY (with what is wanted, free, and the limit),
+ * DW_E_DEVICE; the log then holds what it held. */
 dw_status dw_kv_log_reserve(dw_kv_log *log, uint32_t tokens, dw_error *err);
 /* The device has written records up to `length`, which is not beyond what was reserved. */
 void dw_kv_log_extend(dw_kv_log *log, uint32_t length);
-/* Forget records from `length` on, which is not beyond the present length. */
+/* Forget records from `length` on, which is not beyond the present length; a step that was begun
+ * does not come. */
 void dw_kv_log_trim(dw_kv_log *log, uint32_t length);
+/* Bring an evicted log back to its device. Outside of a step it may leave again for another.
+ * Errors: DW_E_MEMORY, DW_E_DEVICE; it then stays evicted. */
+dw_status dw_kv_log_make_resident(dw_kv_log *log, dw_error *err);
+/* Whether it is where its device computes on it; always, but for evicted ones. */
+bool dw_kv_log_resident(dw_kv_log *log);
 /* Zero all records behind the length, after a step that wrote NaN there: attention multiplies
  * padding by zero, and NaN would come through. Cannot fail in host memory after a reserve or a
  * rewrite that began at the length or before. Errors: DW_E_MEMORY. */
 dw_status dw_kv_log_clear_rest(dw_kv_log *log, dw_error *err);
-/* Records from `first` on, at most the length, are about to be changed by the device: they are made
- * this log's own, and count as not saved. Tensors placed before are stale.
- * Errors: DW_E_MEMORY, DW_E_DEVICE; the log is then as it was. */
+/* Records from `first` on, at most the length, are about to be changed by the device: a step
+ * begins (where there are any), they are made this log's own, and count as not saved. Tensors
+ * placed before are stale. Errors: DW_E_MEMORY, DW_E_DEVICE; the log is then as it was. */
 dw_status dw_kv_log_rewrite(dw_kv_log *log, uint32_t first, dw_error *err);
 /* Append `records` [count][record_bytes] that were computed elsewhere.
  * Errors: dw_kv_log_reserve's. */
@@ -99,14 +117,20 @@ dw_status dw_kv_log_append(dw_kv_log *log, const void *records, uint32_t count, 
 /* Copy out [offset, offset + bytes) of the records held. Errors: DW_E_RANGE, DW_E_MEMORY. */
 dw_status dw_kv_log_read(const dw_kv_log *log, uint64_t offset, size_t bytes, void *to,
                          dw_error *err);
+/* Hand the same to a sink: from device memory each byte crosses the bus once, several threads
+ * take them where no order is wanted, and the checksum's thread goes along. Errors: also the
+ * sink's. */
+dw_status dw_kv_log_stream(const dw_kv_log *log, uint64_t offset, size_t bytes, const dw_sink *sink,
+                           dw_error *err);
 /* Bytes from the front that are as they were when last marked as saved: appending leaves them,
  * trimming and rewriting make them fewer. A thawed log is saved, a fork as much as its parent. */
 uint64_t dw_kv_log_saved_bytes(const dw_kv_log *log);
 /* All records held have been saved. */
 void dw_kv_log_mark_saved(dw_kv_log *log);
 
-/* Point `tensor`, a contiguous one of whole records, at the log's start.
- * Errors: those of dw_device_view_place. */
+/* Point `tensor`, a contiguous one of whole records, at the log's start. In a buffer it is stale
+ * after the next reserve. An evicted log comes back. Errors: those of dw_device_view_place, of
+ * dw_kv_log_make_resident. */
 dw_status dw_kv_log_place(dw_kv_log *log, struct ggml_tensor *tensor, dw_error *err);
 
 #endif

@@ -515,6 +515,15 @@ class Generate(Case):
         self.assertEqual(result.returncode, 2)
         self.assertIn("f16, q8_0 or f32", result.stderr)
 
+    def test_kv_memory(self):
+        args = ["run", *WITH_MODEL, "--device", "CPU", "--prompt", "Hello", "--kv-memory"]
+        result = run(*args, "64M")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("CPU: keys and values have no memory of its own", result.stderr)
+        result = run(*args, "none")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("--kv-memory", result.stderr)
+
     def test_same_seed_same_text(self):
         def text(*args):
             result = run("run", *WITH_MODEL, "--prompt", "Tell me of the sea.",

@@ -12,6 +12,8 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "kv_world.h"
+#include "model/model.h"
 #include "tiny_model.h"
 
 dw_module *actor_module(actor_world *world, const char *name)
@@ -51,6 +53,7 @@ int actor_world_open(void **state)
     }
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
+    kv_world_open(dw_model_device(world->model), (uint64_t)1 << 20);
     world->module = actor_module(world, "actor_talker.wasm");
     *state = world;
     return 0;

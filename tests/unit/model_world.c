@@ -15,6 +15,7 @@
 
 #include "base/ggml_guard.h"
 #include "driftwood_abi.h"
+#include "kv_world.h"
 
 #define MODEL_FILE "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -53,6 +54,7 @@ void world_open(model_world *world, const char *path)
         dw_model_load(&world->model, world->device, path, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
+    kv_world_open(world->device, 0);
     world->vocab_count = dw_model_shape_of(world->model)->vocab_count;
     size_t tokens_bytes = WORLD_TOKENS * sizeof(int32_t);
     size_t bytes = tokens_bytes + (size_t)WORLD_ROWS * world->vocab_count * sizeof(float);

@@ -176,6 +176,7 @@ typedef struct trial {
     dw_device *device;
     size_t record_bytes;
     bool in_device_memory;
+    bool in_buffer;
     reference logs[LOGS_MAX];
     uint32_t count;
     uint64_t random;
@@ -260,7 +261,8 @@ static dw_kv_log_options options_of(const trial *t)
 {
     return (dw_kv_log_options){.record_bytes = t->record_bytes,
                                .capacity_tokens = RECORDS_MAX,
-                               .in_device_memory = t->in_device_memory};
+                               .in_device_memory = t->in_device_memory,
+                               .in_buffer = t->in_buffer};
 }
 
 static void do_create(trial *t)
@@ -360,7 +362,7 @@ static void do_fork(trial *t, const reference *parent)
         r->length = parent->length;
         r->saved_bytes = parent->saved_bytes;
         assert_int_equal(dw_kv_log_fork(&r->log, parent->log, NULL), DW_OK);
-        assert_true(dw_kv_log_base(r->log) != dw_kv_log_base(parent->log) || t->in_device_memory);
+        assert_true(dw_kv_log_base(r->log) != dw_kv_log_base(parent->log) || t->in_buffer);
     }
 }
 
@@ -436,9 +438,15 @@ static void one_step(trial *t)
     }
 }
 
-static void run_trial(size_t record_bytes, bool in_device_memory, uint64_t seed)
+/* Where the logs of a trial lie. */
+typedef enum lie { IN_HOST_PAGES, IN_DEVICE_MEMORY, IN_BUFFER } lie;
+
+static void run_trial(size_t record_bytes, lie where, uint64_t seed)
 {
-    trial t = {.record_bytes = record_bytes, .in_device_memory = in_device_memory, .random = seed};
+    trial t = {.record_bytes = record_bytes,
+               .in_device_memory = where == IN_DEVICE_MEMORY,
+               .in_buffer = where == IN_BUFFER,
+               .random = seed};
     assert_int_equal(dw_device_open(&t.device, "CPU", 1, NULL), DW_OK);
     for (int step = 0; step < 400; step++) {
         one_step(&t);
@@ -457,9 +465,10 @@ static void test_kv_log_any_sequence_matches_plain_arrays(void **state)
     (void)state;
     static const size_t sizes[] = {40, 96, 1024, 1500, 4096, 5000};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        run_trial(sizes[i], false, 11 + i);
-        run_trial(sizes[i], false, 1011 + i);
-        run_trial(sizes[i], true, 2011 + i);
+        run_trial(sizes[i], IN_HOST_PAGES, 11 + i);
+        run_trial(sizes[i], IN_HOST_PAGES, 1011 + i);
+        run_trial(sizes[i], IN_DEVICE_MEMORY, 2011 + i);
+        run_trial(sizes[i], IN_BUFFER, 3011 + i);
     }
 }
 

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,6 +161,51 @@ static dw_status read_source(void *user, uint64_t offset, size_t bytes, void *to
     return DW_OK;
 }
 
+/* The bytes in order for one, and backwards, from another thread, for the other. */
+typedef struct backwards {
+    const source *from;
+    const dw_sink *sink;
+    dw_status status;
+} backwards;
+
+#define STREAM_PART ((size_t)77777)
+
+static void *hand_backwards(void *user)
+{
+    backwards *b = user;
+    size_t left = LARGE_BYTES;
+    while (left > 0 && b->status == DW_OK) {
+        size_t now = left < STREAM_PART ? left : STREAM_PART;
+        left -= now;
+        b->status =
+            b->sink->anywhere(b->sink->user, left, b->from->bytes + left, now, &(dw_error){0});
+    }
+    return NULL;
+}
+
+static dw_status stream_source(void *user, const dw_sink *sink, dw_error *err)
+{
+    source *from = user;
+    backwards other = {.from = from, .sink = sink};
+    pthread_t thread;
+    dw_status status = DW_OK;
+    from->passes++;
+    assert_non_null(sink->in_order);
+    if (sink->anywhere != NULL) {
+        assert_int_equal(pthread_create(&thread, NULL, hand_backwards, &other), 0);
+    }
+    for (size_t done = 0; done < LARGE_BYTES && status == DW_OK; done += STREAM_PART) {
+        size_t now = LARGE_BYTES - done < STREAM_PART ? LARGE_BYTES - done : STREAM_PART;
+        status = sink->in_order(sink->user, from->bytes + done, now, err);
+    }
+    if (sink->anywhere != NULL) {
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        status = status == DW_OK ? other.status : status;
+    }
+    return status == DW_OK && from->fail_at != 0 ? dw_fail(err, DW_E_DEVICE, "the device is gone")
+                                                 : status;
+}
+
 static const dw_snapshot_tensor small_tensor = {
     .name = "small", .dtype = "U8", .shape = {7}, .dimension_count = 1, .bytes = "seven!"};
 
@@ -219,6 +265,56 @@ static void test_snapshot_takes_memory_and_callbacks(void **state)
     assert_int_equal(from.passes, 1);
     expect_mixed(world->path);
     dw_snapshot_writer_destroy(writer);
+}
+
+/* The same file, byte for byte, and the same stream, from a tensor that comes through a sink. */
+static void test_snapshot_takes_streams(void **state)
+{
+    const snapshot_world *world = *state;
+    dw_error err;
+    size_t counts[2];
+    uint8_t *files[2];
+    fill_large(4);
+    for (int streamed = 0; streamed < 2; streamed++) {
+        source from = {.bytes = large};
+        dw_snapshot_writer *writer = new_writer();
+        const dw_snapshot_tensor kv = {.name = "kv.0",
+                                       .dtype = "U8",
+                                       .shape = {LARGE_BYTES},
+                                       .dimension_count = 1,
+                                       .aligned = true,
+                                       .bytes = streamed ? NULL : large,
+                                       .stream = streamed ? stream_source : NULL,
+                                       .user = &from};
+        must(dw_snapshot_writer_tensor(writer, &small_tensor, &err), &err);
+        must(dw_snapshot_writer_tensor(writer, &kv, &err), &err);
+        must(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), &err);
+        assert_int_equal(from.passes, streamed);
+        files[streamed] = snapshot_world_read(world->path, &counts[streamed]);
+        dw_snapshot_file_close(open_whole(world->path));
+        if (streamed) {
+            from.passes = 0;
+            FILE *to = tmpfile();
+            assert_non_null(to);
+            must(dw_snapshot_writer_write_stream(writer, fileno(to), &err), &err);
+            assert_int_equal(from.passes, 2);
+            uint8_t *back = dw_alloc(counts[1], 1);
+            must(dw_os_read_at(fileno(to), 0, back, counts[1], &err), &err);
+            assert_memory_equal(back, files[1], counts[1]);
+            dw_free(back);
+            (void)fclose(to);
+            from.fail_at = 1;
+            assert_int_equal(dw_snapshot_writer_write_file(writer, world->path, NULL, &err),
+                             DW_E_DEVICE);
+            assert_non_null(strstr(err.message, "kv.0: the device is gone"));
+            dw_snapshot_file_close(open_whole(world->path)); /* the one from before */
+        }
+        dw_snapshot_writer_destroy(writer);
+    }
+    assert_int_equal(counts[0], counts[1]);
+    assert_memory_equal(files[0], files[1], counts[0]);
+    dw_free(files[0]);
+    dw_free(files[1]);
 }
 
 /* What a child writes into a pipe, in a file. Returns the child's status. */
@@ -663,6 +759,7 @@ int main(int argc, char **argv)
         TEST(test_snapshot_example_is_read_as_written),
         TEST(test_snapshot_without_tensors_is_a_snapshot),
         TEST(test_snapshot_takes_memory_and_callbacks),
+        TEST(test_snapshot_takes_streams),
         TEST(test_snapshot_stream_is_the_file),
         TEST(test_snapshot_many_tensors),
         TEST(test_snapshot_opens_without_its_data),

@@ -1,0 +1,31 @@
+#include "kv_world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/os.h"
+#include "kv/kv_pool.h"
+
+void kv_world_open(dw_device *device, uint64_t limit_bytes)
+{
+    const char *wanted = getenv("DW_TEST_KV");
+    dw_error err = {0};
+    if (wanted == NULL || strcmp(wanted, "ranges") != 0) {
+        return;
+    }
+    dw_kv_pool_options options = {.emulation = {.granularity_bytes = dw_os_page_bytes()},
+                                  .piece_bytes_max = 16 * dw_os_page_bytes(),
+                                  .buffer_bytes = (size_t)64 << 10,
+                                  .threads = 3,
+                                  .limit_bytes = limit_bytes,
+                                  .takes_all = true};
+    if (dw_kv_pool_open(device, &options, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+}
