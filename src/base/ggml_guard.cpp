@@ -93,8 +93,10 @@ dw_status tell(const guard *here, dw_error *err)
 {
     bool memory = here->no_memory || tells_of_memory(here->reason) || tells_of_memory(here->said);
     dw_status code = memory ? DW_E_MEMORY : DW_E_DEVICE;
-    if (here->reason[0] != '\0' && here->place[0] != '\0') {
-        return dw_fail(err, code, "%s (in %s)", here->reason, here->place);
+    if (here->reason[0] != '\0') {
+        bool placed = here->place[0] != '\0';
+        return dw_fail(err, code, placed ? "%s (in %s)" : "%s (%s)", here->reason,
+                       placed ? here->place : here->said);
     }
     return dw_fail(err, code, "%s", here->said);
 }
