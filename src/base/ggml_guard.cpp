@@ -1,11 +1,12 @@
 /* How a guarded call is left. The abort callback throws, and the guard catches: frames of ggml's C
  * have unwind tables (deps/CMakeLists.txt sees to it), those of its C++ have destructors, which
- * open locks and give pool memory back. Where throwing would end the process all the same, in a
- * destructor or while another abort is being unwound, the callback jumps. */
+ * open locks and give pool memory back. Where throwing would end the process all the same it jumps:
+ * while another abort is being unwound, and, by the terminate handler, out of a destructor. */
 #include "base/ggml_guard.h"
 
 #include <csetjmp>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <new>
@@ -59,6 +60,33 @@ extern "C" void on_abort(const char *message)
     throw aborted();
 }
 
+std::terminate_handler terminate_before()
+{
+    static const std::terminate_handler before = std::get_terminate();
+    return before;
+}
+
+[[noreturn]] void on_terminate()
+{
+    guard *here = innermost;
+    if (here != nullptr) {
+        if (here->said[0] == '\0') {
+            keep(here->said, sizeof here->said, "an exception out of a destructor");
+        }
+        std::longjmp(here->back, 1);
+    }
+    terminate_before()();
+    std::abort();
+}
+
+bool install()
+{
+    (void)terminate_before();
+    (void)std::set_terminate(on_terminate);
+    (void)ggml_set_abort_callback(on_abort);
+    return true;
+}
+
 void attempt(guard *here, void (*work)(void *user), void *user, bool *failed)
 {
     try {
@@ -93,8 +121,10 @@ dw_status tell(const guard *here, dw_error *err)
 {
     bool memory = here->no_memory || tells_of_memory(here->reason) || tells_of_memory(here->said);
     dw_status code = memory ? DW_E_MEMORY : DW_E_DEVICE;
-    if (here->reason[0] != '\0' && here->place[0] != '\0') {
-        return dw_fail(err, code, "%s (in %s)", here->reason, here->place);
+    if (here->reason[0] != '\0') {
+        bool placed = here->place[0] != '\0';
+        return dw_fail(err, code, placed ? "%s (in %s)" : "%s (%s)", here->reason,
+                       placed ? here->place : here->said);
     }
     return dw_fail(err, code, "%s", here->said);
 }
@@ -102,7 +132,7 @@ dw_status tell(const guard *here, dw_error *err)
 dw_status run(bool jumps, void (*work)(void *user), void *user, dw_error *err)
 {
     /* Once a process, by the first guard. */
-    static const bool installed = (ggml_set_abort_callback(on_abort), true);
+    static const bool installed = install();
     (void)installed;
     guard here;
     bool failed = true; /* its address is taken: a jump finds it as it is in memory */

@@ -21,7 +21,8 @@ extern "C" {
 dw_status dw_ggml_guarded(void (*work)(void *user), void *user, dw_error *err);
 
 /* The same for calls that free something. ggml does that in destructors, which nothing may be
- * thrown out of: such a call is left without being unwound, and what it had not freed yet stays.
+ * thrown out of: such a call is left without being unwound, and what it had not freed yet stays,
+ * locked locks too.
  * Errors: likewise. */
 dw_status dw_ggml_let_go(void (*work)(void *user), void *user, dw_error *err);
 

@@ -497,11 +497,19 @@ void dw_device_pretend_discrete(dw_device *device, size_t bytes)
     device->info.unified = false;
 }
 
+void dw_device_fail_after(dw_device *device, uint32_t graphs)
+{
+    (void)pthread_mutex_lock(&device->lock);
+    device->fails_in = graphs;
+    (void)pthread_mutex_unlock(&device->lock);
+}
+
 typedef struct graph_call {
     ggml_backend_dev_t handle;
     ggml_backend_t backend;
     struct ggml_cgraph *graph;
     const struct ggml_tensor *refused;
+    bool fails;
     enum ggml_status result;
 } graph_call;
 
@@ -538,6 +546,10 @@ static bool asked_to_stop(void *user)
 static void compute_graph(void *user)
 {
     graph_call *call = user;
+    if (call->fails) {
+        dw_ggml_heard(GGML_LOG_LEVEL_ERROR, "CUDA error: out of memory");
+        GGML_ABORT("made to fail by a test");
+    }
     call->result = ggml_backend_graph_compute(call->backend, call->graph);
 }
 
@@ -558,6 +570,9 @@ dw_status dw_device_compute_unless(dw_device *device, struct ggml_cgraph *graph,
                                             (void *)(uintptr_t)cancel);
     }
     graph_call call = {.backend = device->backend, .graph = graph};
+    if (device->fails_in > 0) {
+        call.fails = --device->fails_in == 0;
+    }
     status = dw_ggml_guarded(compute_graph, &call, error);
     if (status != DW_OK) {
         dw__device_look(device, error, true);

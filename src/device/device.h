@@ -37,6 +37,8 @@ void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes);
 /* Test hook: a device of unified memory is to have `bytes` of memory of its own, so that weights
  * and keys are kept there and too little of it is noticed. Before anything is made for it. */
 void dw_device_pretend_discrete(dw_device *device, size_t bytes);
+/* Test hook: the `graphs`-th graph from now on runs out of memory, as on CUDA; 0: none does. */
+void dw_device_fail_after(dw_device *device, uint32_t graphs);
 /* What uses it; counted by who takes and gives back. */
 dw_device_counters *dw_device_counters_of(dw_device *device);
 

@@ -18,6 +18,7 @@ struct dw_device {
     bool stages;            /* views of guest memory */
     bool pretends;          /* the test hook */
     size_t pretended_bytes; /* of memory */
+    uint32_t fails_in;      /* the other: graphs until one fails; 0: none. Guarded by lock */
     pthread_mutex_t lock;   /* one graph at a time */
     dw_device_counters counters;
     _Atomic bool lost;  /* once true, it stays */

@@ -73,6 +73,26 @@ static dw_status make_tensors(dw_model *model, dw_error *err)
     return status;
 }
 
+typedef struct import_call {
+    ggml_backend_dev_t device;
+    void *base;
+    size_t bytes;
+    size_t tensor_bytes_max;
+    ggml_backend_buffer_t buffer;
+} import_call;
+
+static void import_part(void *user)
+{
+    import_call *call = user;
+    call->buffer = ggml_backend_dev_buffer_from_host_ptr(call->device, call->base, call->bytes,
+                                                         call->tensor_bytes_max);
+}
+
+static void free_part(void *user)
+{
+    ggml_backend_buffer_free(user);
+}
+
 /* Let a unified device read a file's pages themselves. Not being able to is no error: the
  * weights are then uploaded. */
 static void map_part(dw_model *model, uint32_t part)
@@ -91,12 +111,15 @@ static void map_part(dw_model *model, uint32_t part)
     if (tensor_bytes_max == 0 || !dw_round_up(&bytes, file_bytes, dw_os_page_bytes())) {
         return;
     }
-    ggml_backend_buffer_t buffer = ggml_backend_dev_buffer_from_host_ptr(
-        dw_device_handle(model->device), (void *)(uintptr_t)file, bytes, tensor_bytes_max);
-    if (buffer != NULL) {
-        ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    import_call call = {.device = dw_device_handle(model->device),
+                        .base = (void *)(uintptr_t)file,
+                        .bytes = bytes,
+                        .tensor_bytes_max = tensor_bytes_max};
+    if (dw_device_guarded(model->device, import_part, &call, NULL) == DW_OK &&
+        call.buffer != NULL) {
+        ggml_backend_buffer_set_usage(call.buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+        model->mapped_buffers[part] = call.buffer;
     }
-    model->mapped_buffers[part] = buffer;
 }
 
 static dw_status map_weights(dw_model *model, dw_error *err)
@@ -313,7 +336,7 @@ void dw_model_unref(dw_model *model)
     for (uint32_t i = 0; model->mapped_buffers != NULL && i < dw_gguf_part_count(model->gguf);
          i++) {
         if (model->mapped_buffers[i] != NULL) {
-            ggml_backend_buffer_free(model->mapped_buffers[i]);
+            dw_device_let_go(model->device, free_part, model->mapped_buffers[i]);
         }
     }
     if (model->ggml != NULL) {

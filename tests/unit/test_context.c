@@ -319,6 +319,46 @@ static void test_context_survives_no_memory(void **state)
     }
 }
 
+/* The device's memory runs out in the first, second, ... graph of a step of several slices: the
+ * context holds what it held, the step again gives the same. */
+static void test_context_survives_a_device_without_memory(void **state)
+{
+    model_world *world = &((fixture *)*state)->world;
+    bool cpu = dw_device_facts(world->device)->kind == DW_DEVICE_CPU;
+    if (cpu && dw_device_threads(world->device) > 1) {
+        skip(); /* its threads would be left waiting for each other */
+    }
+    dw_context *context = world_context(world, 2000);
+    dw_error err = {0};
+    world_forward(world, context, 0, 20, 1);
+    world_forward(world, context, 20, 1200, 1);
+    float *wanted = copy_row(world, 0);
+    uint32_t failures = 0;
+    dw_step step = {.tokens = world->tokens + 20,
+                    .token_count = 1200,
+                    .logits = world->logits,
+                    .logits_rows = 1};
+    for (uint32_t graph = 1;; graph++) {
+        assert_int_equal(dw_context_trim(context, 20, &err), DW_OK);
+        dw_device_fail_after(world->device, graph);
+        dw_status status = world_try_forward(world, context, &step, &err);
+        dw_device_fail_after(world->device, 0);
+        if (status == DW_OK) {
+            break;
+        }
+        failures++;
+        assert_int_equal(status, DW_E_MEMORY);
+        assert_non_null(strstr(err.message, "out of memory"));
+        assert_int_equal(dw_context_length(context), 20);
+        assert_false(dw_device_lost(world->device));
+        world_forward(world, context, 20, 1200, 1);
+        assert_same_logits(world, wanted, world->logits);
+    }
+    assert_true(failures >= 2);
+    free(wanted);
+    dw_context_destroy(context);
+}
+
 static void test_context_nan_is_refused(void **state)
 {
     model_world *world = &((fixture *)*state)->world;
@@ -387,6 +427,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_context_decoding_allocates_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_survives_no_memory, set_up, tear_down),
         cmocka_unit_test(test_context_threads_sleep_between_steps),
+        cmocka_unit_test_setup_teardown(test_context_survives_a_device_without_memory, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_context_nan_is_refused, set_up_nan, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

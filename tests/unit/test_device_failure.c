@@ -1,12 +1,15 @@
 /* A device that fails: ggml would end the process; here it is a status, and the rest goes on. On
  * the CPU a failing operation is made by hand; with DW_TEST_DEVICE=CUDA0 memory really runs out. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -134,6 +137,25 @@ static void test_ggml_guard_turns_an_abort_into_a_status(void **state)
     assert_non_null(strstr(error.message, "three"));
     assert_int_equal(dw_ggml_guarded(nest, "outer", &error), DW_E_DEVICE);
     assert_non_null(strstr(error.message, "outer"));
+}
+
+/* Outside of a guard nothing knows how to go on. */
+static void test_ggml_guard_leaves_other_aborts_alone(void **state)
+{
+    (void)state;
+    int status = 0;
+    assert_int_equal(dw_ggml_guarded(abort_now, "one", NULL), DW_E_DEVICE);
+    (void)fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)signal(SIGABRT, SIG_DFL);
+        (void)freopen("/dev/null", "w", stderr);
+        abort_now("outside");
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
 static void test_ggml_guard_catches_ggmls_own_asserts(void **state)
@@ -402,6 +424,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ggml_guard_turns_an_abort_into_a_status),
+        cmocka_unit_test(test_ggml_guard_leaves_other_aborts_alone),
         cmocka_unit_test(test_ggml_guard_catches_ggmls_own_asserts),
         cmocka_unit_test(test_device_goes_on_after_a_graph_gave_up),
         cmocka_unit_test(test_device_with_threads_is_lost_and_others_go_on),
