@@ -1,8 +1,6 @@
 # What is for CUDA alone: files *_cuda.c and *_cuda.cu, each with a *_none.c for builds without.
 if(DRIFTWOOD_CUDA)
-    if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-        set(CMAKE_CUDA_ARCHITECTURES 80;86;89;90)
-    endif()
+    include(CudaArchitectures)
     enable_language(CUDA)
     set(CMAKE_CUDA_STANDARD 17)
     set(CMAKE_CUDA_STANDARD_REQUIRED ON)

@@ -177,6 +177,11 @@ void dw_engine_usage(dw_engine *engine, dw_usage *usage)
         .registered_bytes = atomic_load(&counters->registered_bytes),
         .staged_bytes = atomic_load(&counters->staged_bytes),
     };
+    dw_kv_memory ranges; /* what contexts have there by address ranges has a count of its own */
+    if (dw_kv_pool_describe(engine->device, &ranges)) {
+        usage->kv_bytes += ranges.device_bytes;
+        usage->kv_host_bytes += ranges.host_bytes;
+    }
 }
 
 bool dw_engine_kv_memory(const dw_engine *engine, dw_kv_memory *memory)

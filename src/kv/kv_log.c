@@ -185,9 +185,12 @@ static void count_committed(dw_kv_log *log)
 /* A step begins that writes records from `first` on, or writes there again, up to `tokens`. */
 static dw_status begin_step(dw_kv_log *log, uint32_t first, uint32_t tokens, dw_error *err)
 {
-    dw_status status =
-        dw__kv_range_begin(log->range, first * log->record_bytes, tokens * log->record_bytes,
-                           round_to_step(tokens) * log->record_bytes, err);
+    dw_status status = dw_device_check(log->device, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__kv_range_begin(log->range, first * log->record_bytes, tokens * log->record_bytes,
+                                round_to_step(tokens) * log->record_bytes, err);
     if (status == DW_OK) {
         log->step_tokens = tokens;
     }
