@@ -105,7 +105,7 @@ static double load_theirs(const bench_options *o, way how)
 {
     uint64_t started = dw_os_clock_ns();
     struct ggml_threadpool *pool = NULL;
-    struct llama_model *model = bench_their_model(o->model, o->extra);
+    struct llama_model *model = bench_their_model(o->model, o->device, o->extra);
     struct llama_context_params params = bench_their_params(how.tokens_max, o->threads);
     struct llama_context *context = bench_their_context(model, &params, &pool);
     int32_t tokens[TOKENS_MAX] = {1};

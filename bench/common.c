@@ -36,6 +36,7 @@ static void show_help(const char *program, const char *about)
     (void)printf(
         "usage: %s [OPTION...]\n\n%s\n\n"
         "  -m, --model FILE    a GGUF file (default: the model of `make model`)\n"
+        "  -d, --device NAME   what both sides compute on (default: CPU)\n"
         "  -t, --threads N     threads of each side (default: the real cores)\n"
         "  -n, --rounds N      rounds, of which the best counts\n"
         "  -r, --rows A,B      only these rows; a name's beginning will do\n"
@@ -72,17 +73,24 @@ static bench_extra extra_of(const char *text)
 
 void bench_read_options(bench_options *options, int argc, char **argv, const char *about)
 {
-    static const struct option known[] = {
-        {"model", required_argument, NULL, 'm'},   {"threads", required_argument, NULL, 't'},
-        {"rounds", required_argument, NULL, 'n'},  {"rows", required_argument, NULL, 'r'},
-        {"context", required_argument, NULL, 'c'}, {"extra", required_argument, NULL, 'e'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"model", required_argument, NULL, 'm'},
+                                          {"threads", required_argument, NULL, 't'},
+                                          {"rounds", required_argument, NULL, 'n'},
+                                          {"rows", required_argument, NULL, 'r'},
+                                          {"context", required_argument, NULL, 'c'},
+                                          {"extra", required_argument, NULL, 'e'},
+                                          {"device", required_argument, NULL, 'd'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
     /* The environment's word for `all`, which came before the option. */
     options->extra = getenv("BENCH_REPACK") != NULL ? BENCH_EXTRA_ALL : options->extra;
-    for (int option; (option = getopt_long(argc, argv, "m:t:n:r:c:e:h", known, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, "m:d:t:n:r:c:e:h", known, NULL)) != -1;) {
         switch (option) {
         case 'm':
             options->model = optarg;
+            break;
+        case 'd':
+            options->device = optarg;
             break;
         case 't':
             options->threads = (int)number_of("threads", optarg, 512);
@@ -111,6 +119,7 @@ void bench_read_options(bench_options *options, int argc, char **argv, const cha
         exit(2);
     }
     options->model = options->model != NULL ? options->model : default_model();
+    options->device = options->device != NULL ? options->device : "CPU";
     options->threads = options->threads > 0 ? options->threads : dw_os_core_count();
 }
 
@@ -183,11 +192,16 @@ static void take_out_amx(void)
     }
 }
 
-struct llama_model *bench_their_model(const char *path, bench_extra extra)
+struct llama_model *bench_their_model(const char *path, const char *device, bench_extra extra)
 {
+    ggml_backend_dev_t devices[2] = {ggml_backend_dev_by_name(device), NULL};
     llama_log_set(quiet, NULL);
     struct llama_model_params params = llama_model_default_params();
     params.n_gpu_layers = 0;
+    if (devices[0] != NULL && ggml_backend_dev_type(devices[0]) != GGML_BACKEND_DEVICE_TYPE_CPU) {
+        params.devices = devices;
+        params.n_gpu_layers = 1000; /* all of them */
+    }
     params.load_mode = LLAMA_LOAD_MODE_MMAP;
     params.use_extra_bufts = extra != BENCH_EXTRA_NONE;
     if (extra == BENCH_EXTRA_REPACK) {

@@ -17,7 +17,8 @@ typedef enum bench_extra {
 
 typedef struct bench_options {
     const char *model;
-    const char *rows; /* a list with commas; NULL: all */
+    const char *device; /* a name as of `driftwood devices`; CPU, where none is given */
+    const char *rows;   /* a list with commas; NULL: all */
     int threads;
     int rounds;
     uint32_t context; /* tokens that a context is made for */
@@ -40,8 +41,8 @@ void bench_figure(const char *name, const char *unit, double value);
 /* The columns' names of the above. */
 void bench_header(void);
 
-/* libllama quiet, its model mapped. Ends the program where that fails. */
-struct llama_model *bench_their_model(const char *path, bench_extra extra);
+/* libllama quiet, its model mapped, all of it on `device`. Ends the program where that fails. */
+struct llama_model *bench_their_model(const char *path, const char *device, bench_extra extra);
 /* What a context of ours is like: for `tokens_max` tokens, flash attention, no measuring. */
 struct llama_context_params bench_their_params(uint32_t tokens_max, int threads);
 /* A context with a pool of threads, as llama.cpp's own tools keep one: new where *pool is NULL. */

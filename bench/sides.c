@@ -8,7 +8,7 @@ static void open_ours(sides *s)
     const bench_options *o = s->options;
     dw_error err = {0};
     dw_context_options wanted = {.tokens_max = o->context};
-    if (dw_device_open(&s->device, "CPU", o->threads, &err) != DW_OK ||
+    if (dw_device_open(&s->device, o->device, o->threads, &err) != DW_OK ||
         dw_model_load(&s->model, s->device, o->model, &err) != DW_OK ||
         dw_vocab_wait(dw_model_vocab(s->model), &err) != DW_OK ||
         dw_context_create(&s->context, s->model, &wanted, &err) != DW_OK) {
@@ -35,7 +35,7 @@ void sides_open(sides *s, const bench_options *options,
     memset(s, 0, sizeof *s);
     s->options = options;
     open_ours(s);
-    s->llama = bench_their_model(options->model, options->extra);
+    s->llama = bench_their_model(options->model, options->device, options->extra);
     struct llama_context_params params = bench_their_params(options->context, options->threads);
     if (change != NULL) {
         change(&params);
