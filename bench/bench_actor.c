@@ -187,7 +187,7 @@ int main(int argc, char **argv)
         bench_die("--context: more than 280 is needed here");
     }
     bench b = {.options = &options};
-    dw_engine_options engine = {.device = "CPU", .threads = options.threads};
+    dw_engine_options engine = {.device = options.device, .threads = options.threads};
     must(dw_engine_create(&b.engine, &engine, &err), &err);
     must(dw_model_open(&b.model, b.engine, options.model, &err), &err);
     must(dw_module_open(&b.module, b.engine, DW_TEST_GUESTS_DIR "/actor_talker.wasm", &err), &err);

@@ -50,6 +50,20 @@ class Table(unittest.TestCase):
         self.assertEqual(lines[5:], ["| our attend | 1.00 | 25% | 0.00 | 0% |", ""])
 
 
+class DeviceMemory(unittest.TestCase):
+    def test_rows(self):
+        done = subprocess.run([BUILD / "bench/bench_vram", "--records", "512", "--record-bytes",
+                               "8192", "--rounds", "1"], check=True, capture_output=True, text=True)
+        self.assertIn("this is the emulation", done.stderr)
+        rows = {line.split(",")[0]: float(line.split(",")[2])
+                for line in done.stdout.splitlines()[1:]}
+        self.assertEqual(rows["state"], 512 * 8192)
+        self.assertEqual(rows["fork_copies"], 0)
+        self.assertEqual(rows["fork_behind_64_more_copies"], 64 * 8192)
+        for row in ("thaw", "freeze", "freeze_fsync", "delta", "fork", "evict", "return"):
+            self.assertGreater(rows[row], 0)
+
+
 class Models(unittest.TestCase):
     def test_made_models_load(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -82,6 +82,10 @@ static void cuda_memory(dw_vram *vram, size_t *free_bytes, size_t *total_bytes)
 static dw_status cuda_reserve(dw_vram *vram, void **base, size_t bytes, dw_error *err)
 {
     CUdeviceptr address = 0;
+    dw_status status = enter(of(vram), err);
+    if (status != DW_OK) {
+        return status;
+    }
     CUresult result = cuMemAddressReserve(&address, bytes, 0, 0, 0);
     *base = (void *)(uintptr_t)address;
     return result == CUDA_SUCCESS
@@ -108,6 +112,10 @@ static dw_status cuda_create(dw_vram *vram, dw_vram_piece *piece, size_t bytes, 
 {
     CUmemAllocationProp wanted = properties(of(vram));
     CUmemGenericAllocationHandle handle = 0;
+    dw_status status = enter(of(vram), err);
+    if (status != DW_OK) {
+        return status;
+    }
     CUresult result = cuMemCreate(&handle, bytes, &wanted, 0);
     if (result != CUDA_SUCCESS) {
         return driver_failed(of(vram), "device memory", bytes, result, err);
@@ -126,6 +134,10 @@ static dw_status cuda_map(dw_vram *vram, void *address, const dw_vram_piece *pie
     CUdeviceptr at = (CUdeviceptr)(uintptr_t)address;
     CUmemAccessDesc access = {.location = properties(of(vram)).location,
                               .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+    dw_status status = enter(of(vram), err);
+    if (status != DW_OK) {
+        return status;
+    }
     CUresult result = cuMemMap(at, piece->bytes, 0, piece->handle, 0);
     if (result != CUDA_SUCCESS) {
         return driver_failed(of(vram), "mapping", piece->bytes, result, err);
@@ -140,6 +152,7 @@ static dw_status cuda_map(dw_vram *vram, void *address, const dw_vram_piece *pie
 
 static void cuda_unmap(dw_vram *vram, void *address, size_t bytes)
 {
+    (void)enter(of(vram), NULL);
     note(of(vram), "unmapping", cuMemUnmap((CUdeviceptr)(uintptr_t)address, bytes));
 }
 
