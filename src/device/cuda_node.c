@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "device/device.h"
+
 /* In op_params: no model's WKV7 node has any. */
 #define MAGIC 0x64776375646eull
 
@@ -49,4 +51,9 @@ dw_cuda_launch dw_cuda_node_launch(const struct ggml_tensor *node)
     node_params all;
     memcpy(&all, node->op_params, sizeof all);
     return all.launch;
+}
+
+bool dw_cuda_node_served(const dw_device *device)
+{
+    return dw_cuda_node_built && strcmp(dw_device_facts(device)->backend, "CUDA") == 0;
 }

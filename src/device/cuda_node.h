@@ -8,7 +8,7 @@
 
 #include <ggml.h>
 
-#include "device/device.h"
+#include "base/status.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -21,8 +21,12 @@ extern "C" {
  * launch may be recorded once and repeated many times. */
 typedef void (*dw_cuda_launch)(const struct ggml_tensor *node, void *stream);
 
+struct dw_device;
+
 /* Whether graphs of `device` may hold such nodes. */
-bool dw_cuda_node_served(const dw_device *device);
+bool dw_cuda_node_served(const struct dw_device *device);
+/* Whether this build has them at all: with CUDA. */
+extern const bool dw_cuda_node_built;
 /* Make `result`, a fresh tensor of its own memory, the result of `launch` over sources [count], at
  * most GGML_MAX_SRC, with `params` [param_bytes], at most DW_CUDA_PARAM_BYTES. Returns `result`. */
 struct ggml_tensor *dw_cuda_node_make(struct ggml_tensor *result, dw_cuda_launch launch,

@@ -1,8 +1,4 @@
 /* Builds without CUDA. */
 #include "device/cuda_node.h"
 
-bool dw_cuda_node_served(const dw_device *device)
-{
-    (void)device;
-    return false;
-}
+const bool dw_cuda_node_built = false;
