@@ -80,6 +80,7 @@ check-tsan: test-packages ## all tests under ThreadSanitizer
 .PHONY: bench
 bench: prepare-all compile ## measure against llama.cpp, into bench/results
 	@python3 bench/table.py $(BUILD) build/bench-models bench/results/cpu.md
+	@python3 bench/state.py $(BUILD) build/bench-models bench/results/state.md
 
 .PHONY: check-models
 check-models: prepare-all compile ## tests on two more real models, which are fetched (330 MB)

@@ -2,6 +2,7 @@
  * side of thawing is computing the tokens again; of the rest there is none, since nobody else has
  * them. The guest is tests/guest/actor_talker.c. Files are in the page cache but for what a freeze
  * brings to the disk; the best of the rounds counts. Microseconds, less is better. */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "driftwood.h"
 #include "memory/memory_image.h"
 
+#define FORKS 64  /* at a time, for what one takes of memory */
 #define ROOM 256u /* tokens behind the depth */
 #define NAME_BYTES 4096
 #define MEMORY_BYTES ((size_t)1 << 20)
@@ -24,6 +26,7 @@ typedef struct bench {
     dw_module *module;
     char full[64];
     char delta[64];
+    char plain[64];
 } bench;
 
 static void must(dw_status status, const dw_error *err)
@@ -83,6 +86,23 @@ static double time_fork(dw_actor *actor)
     return took;
 }
 
+/* Pages of its own that a fork takes until one side writes: its instance, and what it knows of what
+ * it shares. */
+static double fork_memory(dw_actor *actor)
+{
+    dw_actor *children[FORKS];
+    dw_error err = {.message = ""};
+    size_t before = dw_os_rss_bytes();
+    for (size_t i = 0; i < FORKS; i++) {
+        must(dw_actor_fork(&children[i], actor, NULL, &err), &err);
+    }
+    size_t after = dw_os_rss_bytes();
+    for (size_t i = 0; i < FORKS; i++) {
+        dw_actor_destroy(children[i]);
+    }
+    return (double)(after > before ? after - before : 0) / FORKS;
+}
+
 static double time_freeze(dw_actor *actor, const char *path, bool delta, dw_freeze_stats *stats)
 {
     dw_error err = {.message = ""};
@@ -90,6 +110,30 @@ static double time_freeze(dw_actor *actor, const char *path, bool delta, dw_free
     uint64_t started = dw_os_clock_ns();
     must(dw_actor_freeze(actor, path, &options, stats, &err), &err);
     return us_since(started);
+}
+
+/* As many bytes to a new file and onto the disk, and nothing else: what dd does with conv=fsync. */
+static double time_plain_write(const char *path, uint64_t bytes)
+{
+    dw_error err = {.message = ""};
+    static unsigned char piece[(size_t)1 << 20];
+    for (size_t i = 0; i < sizeof piece; i++) { /* nothing that a disk could leave out */
+        piece[i] = (unsigned char)((i * 2654435761u) >> 13);
+    }
+    (void)unlink(path);
+    uint64_t started = dw_os_clock_ns();
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    for (uint64_t at = 0; fd >= 0 && at < bytes; at += sizeof piece) {
+        size_t count = bytes - at < sizeof piece ? (size_t)(bytes - at) : sizeof piece;
+        must(dw_os_write_at(fd, at, piece, count, &err), &err);
+    }
+    if (fd < 0 || dw_os_sync(fd) != 0) {
+        bench_die("cannot write a file beside the snapshots");
+    }
+    double took = us_since(started);
+    dw_os_close(fd);
+    (void)unlink(path);
+    return took;
 }
 
 static dw_actor *thaw(const bench *b, const char *const *paths, size_t count, double *took)
@@ -117,6 +161,7 @@ static void at_depth(const bench *b, uint32_t depth)
 {
     const char *const paths[] = {b->full, b->delta};
     char row[64];
+    double plain = 0.0;
     double took[6] = {0}; /* fork, fork again, freeze, delta, thaw, with the next token */
     double once;
     dw_freeze_stats stats[2];
@@ -130,6 +175,7 @@ static void at_depth(const bench *b, uint32_t depth)
         took[0] = least(took[0], time_fork(actor));
         took[1] = least(took[1], time_fork(actor));
         took[2] = least(took[2], time_freeze(actor, b->full, false, &stats[0]));
+        plain = least(plain, time_plain_write(b->plain, stats[0].file_bytes));
         dw_actor *thawed = thaw(b, paths, 1, &once);
         took[4] = least(took[4], once);
         dw_actor_destroy(thawed);
@@ -147,10 +193,14 @@ static void at_depth(const bench *b, uint32_t depth)
         (void)snprintf(row, sizeof row, "actor_%u_tokens_%s", depth, names[i]);
         bench_row(row, "us", took[i], i >= 4 ? prefill : 0.0);
     }
+    (void)snprintf(row, sizeof row, "actor_%u_tokens_plain_write", depth);
+    bench_figure(row, "us", plain);
     (void)snprintf(row, sizeof row, "actor_%u_tokens_file", depth);
     bench_figure(row, "bytes", (double)stats[0].file_bytes);
     (void)snprintf(row, sizeof row, "actor_%u_tokens_delta_file", depth);
     bench_figure(row, "bytes", (double)stats[1].file_bytes);
+    (void)snprintf(row, sizeof row, "actor_%u_tokens_fork_memory", depth);
+    bench_figure(row, "bytes", fork_memory(actor));
     dw_actor_destroy(actor);
 }
 
@@ -193,6 +243,7 @@ int main(int argc, char **argv)
     must(dw_module_open(&b.module, b.engine, DW_TEST_GUESTS_DIR "/actor_talker.wasm", &err), &err);
     (void)snprintf(b.full, sizeof b.full, "bench-actor-%ld.snapshot", (long)getpid());
     (void)snprintf(b.delta, sizeof b.delta, "bench-actor-%ld.delta", (long)getpid());
+    (void)snprintf(b.plain, sizeof b.plain, "bench-actor-%ld.plain", (long)getpid());
     bench_header();
     double spawned = 0.0;
     for (int i = 0; i < options.rounds * 10; i++) {

@@ -12,6 +12,7 @@
 #include "sides.h"
 
 #define ROOM 64u /* tokens that contexts have room for behind the depth */
+#define FORKS 64 /* at a time, for what one takes of memory */
 #define NAME_BYTES 4096
 
 typedef struct bench {
@@ -22,6 +23,7 @@ typedef struct bench {
     unsigned char *their_state; /* [their_bytes], of llama_state_seq_get_data */
     size_t their_bytes;
     float *logits; /* [vocab_count], ours of the token behind, computed without thawing */
+    int identical; /* thawed contexts whose logits of the token behind were these, bit by bit */
 } bench;
 
 static double us_since(uint64_t started)
@@ -69,9 +71,10 @@ static dw_status write_part(void *user, uint64_t offset, const void *from, size_
     return dw_os_write_at(*(const int *)user, offset, from, bytes, err);
 }
 
-/* The file: records, then tokens. */
+/* The file: records, then tokens. A new one each time: emptying the old one is no part of it. */
 static double freeze_ours(bench *b)
 {
+    (void)unlink(b->our_path);
     uint64_t started = dw_os_clock_ns();
     dw_kv_log *log = dw_context_log(b->s.context);
     int fd = open(b->our_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -130,9 +133,53 @@ static double thaw_next_ours(bench *b)
     if (memcmp(b->logits, b->s.logits, b->s.vocab_count * sizeof *b->logits) != 0) {
         bench_die("the thawed context's logits differ");
     }
+    b->identical++;
     dw_context_destroy(b->s.context);
     b->s.context = kept;
     return took;
+}
+
+static double next_of(bench *b, int which)
+{
+    uint64_t started = dw_os_clock_ns();
+    sides_both[which].step(&b->s, b->depth, 1);
+    double took = us_since(started);
+    sides_both[which].trim(&b->s, b->depth);
+    return took;
+}
+
+/* The token behind without a thaw: what thaw_next cannot be faster than. */
+static double next_ours(bench *b)
+{
+    return next_of(b, 0);
+}
+
+static double next_theirs(bench *b)
+{
+    return next_of(b, 1);
+}
+
+/* Pages of its own that a fork takes until one side writes. */
+static void fork_memory(bench *b)
+{
+    dw_context *forks[FORKS];
+    char name[64];
+    dw_error err = {0};
+    (void)snprintf(name, sizeof name, "fork_%u_memory", b->depth);
+    if (!bench_wants(b->s.options, name)) {
+        return;
+    }
+    size_t before = dw_os_rss_bytes();
+    for (size_t i = 0; i < FORKS; i++) {
+        if (dw_context_fork(&forks[i], b->s.context, &err) != DW_OK) {
+            bench_die(err.message);
+        }
+    }
+    size_t after = dw_os_rss_bytes();
+    bench_figure(name, "bytes", (double)(after > before ? after - before : 0) / FORKS);
+    for (size_t i = 0; i < FORKS; i++) {
+        dw_context_destroy(forks[i]);
+    }
 }
 
 /* ---- theirs ---- */
@@ -168,6 +215,7 @@ static double share_theirs(bench *b)
 
 static double freeze_theirs(bench *b)
 {
+    (void)unlink(b->their_path);
     uint64_t started = dw_os_clock_ns();
     if (llama_state_seq_save_file(b->s.llama_context, b->their_path, 0, b->s.tokens, b->depth) ==
         0) {
@@ -221,6 +269,7 @@ static const row rows[] = {
     {"freeze", "", freeze_ours, freeze_theirs},
     {"thaw", "", thaw_ours, thaw_theirs},
     {"thaw_next", "", thaw_next_ours, thaw_next_theirs},
+    {"next", "", next_ours, next_theirs},
 };
 
 static void run(bench *b, const row *which)
@@ -307,6 +356,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         run(&b, &rows[i]);
     }
+    fork_memory(&b);
+    bench_figure("thaw_identical", "times", (double)b.identical);
     size_t record_bytes = dw_kv_log_record_bytes(dw_context_log(b.s.context));
     bench_figure("kv_state", "bytes", (double)(b.depth * record_bytes));
     bench_figure("their_state", "bytes", (double)b.their_bytes);

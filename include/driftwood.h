@@ -628,11 +628,13 @@ DW_API DW_MUST_CHECK dw_status dw_store_spawn(dw_store *store, dw_module *module
 /* Accept a message, and work until nothing waits any more: this message, and what came of it. The
  * message is on the disk before it is worked on. `on_answer` gets the answer to this one.
  * Errors: DW_E_NOT_FOUND; dw_actor_receive's for this message: if the actor broke off, it is as it
- * was before, and the message is gone. */
+ * was before, and the message is gone. Likewise where the actor could not be loaded or written
+ * (DW_E_IO). What goes wrong in other actors is told to on_problem. */
 DW_API DW_MUST_CHECK dw_status dw_store_send(dw_store *store, const char *id,
                                              const dw_actor_effect *message, dw_write_fn on_answer,
                                              void *user, dw_error *err);
-/* Work on all that waits: messages, timers that are due, effects that a killed process left. */
+/* Work on all that waits: messages, timers that are due, effects that a killed process left.
+ * Errors: DW_E_STATE (actors that could not work, which are told of one by one; the others did). */
 DW_API DW_MUST_CHECK dw_status dw_store_run(dw_store *store, dw_error *err);
 /* A fork of the actor, as its snapshot is. Messages that wait stay the parent's. */
 DW_API DW_MUST_CHECK dw_status dw_store_fork(dw_store *store, const char *id,

@@ -68,6 +68,23 @@ static dw_status sync_folder(const char *path, dw_error *err)
     return status;
 }
 
+/* Call `take` for each name in the folder at `path`, but "." and "..". */
+static dw_status each(const char *path, dw_status (*take)(void *user, const char *name), void *user,
+                      dw_error *err)
+{
+    DIR *list = opendir(path);
+    dw_status status = list != NULL ? DW_OK : failed("reading", path, err);
+    for (struct dirent *entry = NULL; status == DW_OK && (entry = readdir(list)) != NULL;) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            status = take(user, entry->d_name);
+        }
+    }
+    if (list != NULL) {
+        (void)closedir(list);
+    }
+    return status;
+}
+
 /* ---- the lock ---------------------------------------------------------------------------- */
 
 static dw_status locked_by(int fd, const char *path, dw_error *err)
@@ -100,6 +117,32 @@ static dw_status take_lock(dw_actor_folder *folder, dw_error *err)
     return dw_os_write_at(folder->lock, 0, text, (size_t)length, err);
 }
 
+static dw_status remove_tree(const char *path, dw_error *err);
+
+/* What killed processes left: actors half made or half removed, files for the time being. None is
+ * in use, since the lock is ours. */
+static dw_status remove_left_over(void *user, const char *name)
+{
+    const dw_actor_folder *folder = user;
+    char path[DW_FOLDER_PATH_MAX];
+    if (strncmp(name, ".new-", 5) == 0 && dw_actor_id_good(name + 5)) {
+        join(folder, path, "actors", name, NULL);
+        (void)remove_tree(path, NULL);
+    } else if (strncmp(name, DW_FOLDER_PASSING, sizeof DW_FOLDER_PASSING - 1) == 0) {
+        join(folder, path, name, NULL, NULL);
+        (void)unlink(path);
+    }
+    return DW_OK;
+}
+
+static dw_status clean(dw_actor_folder *folder, dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    join(folder, path, "actors", NULL, NULL);
+    dw_status status = each(path, remove_left_over, folder, err);
+    return status == DW_OK ? each(folder->path, remove_left_over, folder, err) : status;
+}
+
 dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, dw_error *err)
 {
     char part[DW_FOLDER_PATH_MAX];
@@ -123,6 +166,9 @@ dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, dw_error
     if (status == DW_OK) {
         status = take_lock(folder, err);
     }
+    if (status == DW_OK) {
+        status = clean(folder, err);
+    }
     if (status != DW_OK) {
         dw_actor_folder_close(folder);
         return status;
@@ -140,23 +186,6 @@ void dw_actor_folder_close(dw_actor_folder *folder)
 }
 
 /* ---- listing ---------------------------------------------------------------------------- */
-
-/* Call `take` for each name in the folder at `path`, but "." and "..". */
-static dw_status each(const char *path, dw_status (*take)(void *user, const char *name), void *user,
-                      dw_error *err)
-{
-    DIR *list = opendir(path);
-    dw_status status = list != NULL ? DW_OK : failed("reading", path, err);
-    for (struct dirent *entry = NULL; status == DW_OK && (entry = readdir(list)) != NULL;) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            status = take(user, entry->d_name);
-        }
-    }
-    if (list != NULL) {
-        (void)closedir(list);
-    }
-    return status;
-}
 
 typedef struct name_list {
     dw_actor_name *names; /* [count] */
@@ -362,8 +391,6 @@ static void new_name(char name[32], const char *id)
 {
     (void)snprintf(name, 32, ".new-%s", id);
 }
-
-static dw_status remove_tree(const char *path, dw_error *err);
 
 typedef struct tree {
     const char *path;

@@ -20,8 +20,12 @@
 
 typedef struct dw_actor_folder dw_actor_folder;
 
-/* Open or make the folder, and lock it. Errors: DW_E_BUSY (another process has it: which), DW_E_IO,
- * DW_E_LIMIT (the path is too long), DW_E_MEMORY. */
+/* A file for the time being in the folder begins so; one that a killed process left is removed by
+ * the next that opens the folder. */
+#define DW_FOLDER_PASSING ".passing-"
+
+/* Open or make the folder, lock it, and remove what killed processes left. Errors: DW_E_BUSY
+ * (another process has it: which), DW_E_IO, DW_E_LIMIT (the path is too long), DW_E_MEMORY. */
 dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, dw_error *err);
 void dw_actor_folder_close(dw_actor_folder *folder);
 

@@ -68,11 +68,13 @@ dw_status dw_snapshot_writer_tensor(dw_snapshot_writer *writer, const dw_snapsho
                                     dw_error *err);
 /* Write the file at `path`, or put it in the place of the one there, whole or not at all: it grows
  * as PATH.tmp-PID-RANDOM beside it, goes to the disk, and is renamed. Mode 0600. Each byte is read
- * once. A process killed meanwhile leaves that file behind.
+ * once. A process killed meanwhile leaves that file behind. Of a link, what it leads to is
+ * replaced.
  *   identity [DW_SNAPSHOT_IDENTITY], or NULL
  * Errors: DW_E_IO (path, bytes, errno's text), DW_E_ARG (two tensors of one name, delta without
- * base), DW_E_LIMIT (header, tensors, file), DW_E_MEMORY, and those of `read`. After one there is
- * what was there before; if only the folder did not reach the disk, the new file. */
+ * base, a pipe, device or folder at `path`), DW_E_LIMIT (header, tensors, file), DW_E_MEMORY, and
+ * those of `read`. After one there is what was there before; if only the folder did not reach the
+ * disk, the new file. */
 dw_status dw_snapshot_writer_write_file(dw_snapshot_writer *writer, const char *path,
                                         char *identity, dw_error *err);
 /* The same bytes into a pipe or socket, which must block. Each byte is read twice, since checksums

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "actor/snapshot_internal.h"
@@ -753,6 +754,26 @@ dw_status dw_snapshot_writer_write_stream(dw_snapshot_writer *writer, int fd, dw
 
 /* ---- a file, whole or not at all ------------------------------------------------------------ */
 
+/* What is to be replaced: the file that a link leads to, not the link. Pipes, devices and folders
+ * are not: a rename would put a file in the place of /dev/null. */
+static dw_status find_place(char place[PATH_MAX], const char *path, dw_error *err)
+{
+    const char *shown = dw__snapshot_path_end(path);
+    struct stat facts;
+    if (stat(path, &facts) == 0) {
+        return !S_ISREG(facts.st_mode)
+                   ? dw_fail(err, DW_E_ARG, "%s: it is no regular file, and is left alone", shown)
+               : realpath(path, place) == NULL
+                   ? dw_fail(err, DW_E_IO, "%s: %s", shown, strerror(errno))
+                   : DW_OK;
+    }
+    int length = snprintf(place, PATH_MAX, "%s", path);
+    return length >= 0 && length < PATH_MAX
+               ? DW_OK
+               : dw_fail(err, DW_E_LIMIT, "%s: a path of %zu bytes is too long", shown,
+                         strlen(path));
+}
+
 /* A new file beside `path`; its name in `temporary` [PATH_MAX]. */
 static dw_status open_temporary(int *fd, char *temporary, const char *path, dw_error *err)
 {
@@ -815,18 +836,22 @@ static dw_status finish_file(const output *to, const char *temporary, const char
 dw_status dw_snapshot_writer_write_file(dw_snapshot_writer *writer, const char *path,
                                         char *identity, dw_error *err)
 {
+    char place[PATH_MAX];
     char temporary[PATH_MAX];
     output to = {.fd = -1, .is_file = true, .shown = dw__snapshot_path_end(path)};
     dw_status status = init_output(&to, writer, err);
     if (status == DW_OK) {
-        status = open_temporary(&to.fd, temporary, path, err);
+        status = find_place(place, path, err);
+    }
+    if (status == DW_OK) {
+        status = open_temporary(&to.fd, temporary, place, err);
     }
     bool made = status == DW_OK;
     if (status == DW_OK) {
         status = put_file(&to, identity, err);
     }
     if (status == DW_OK) {
-        status = finish_file(&to, temporary, path, err);
+        status = finish_file(&to, temporary, place, err);
     }
     dw_os_close(to.fd);
     if (made && status != DW_OK) {
@@ -834,7 +859,7 @@ dw_status dw_snapshot_writer_write_file(dw_snapshot_writer *writer, const char *
     }
     writer->file_bytes = to.header.count + to.data_bytes;
     release_output(&to);
-    return status == DW_OK ? sync_folder(path, err) : status;
+    return status == DW_OK ? sync_folder(place, err) : status;
 }
 
 uint64_t dw_snapshot_writer_bytes(const dw_snapshot_writer *writer)

@@ -1,7 +1,6 @@
 /* driftwood actor: guests that live between messages, in a state folder. */
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
+#include <nettle/base64.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include "cli/session.h"
 
 #define MESSAGE_BYTES_MAX ((size_t)64 << 20)
+#define VERIFY_TOKENS 64
 
 static const char usage[] =
     "usage: driftwood actor COMMAND [ARGUMENT...] [OPTION...]\n"
@@ -32,8 +32,9 @@ static const char usage[] =
     "  fork ID              a copy that goes on by itself; prints its id\n"
     "  export ID FILE       write it to FILE, -: standard output\n"
     "  import FILE          take in an exported actor, -: standard input; prints its new id\n"
-    "  verify ID            run it and a frozen and thawed copy side by side on a message\n"
-    "                       (--message TEXT), and compare every answer and all state\n"
+    "  verify ID            run it and a frozen and thawed copy side by side: on a message\n"
+    "                       (--message TEXT), then each context for N tokens (--tokens N), and\n"
+    "                       compare answers, every logit and all state\n"
     "  diff ID ID           which memory blocks and tokens of two actors differ\n"
     "  stop ID              end it; its files go\n"
     "\n"
@@ -42,7 +43,8 @@ static const char usage[] =
     "  --guest G            for spawn\n"
     "  --zstd               export: compressed; import sees by itself that a file is\n"
     "  --by-hash            export: name the module by its hash only\n"
-    "  --message TEXT       for verify\n"
+    "  --message TEXT       verify: a message to both; default: none\n"
+    "  --tokens N           verify: tokens that each context goes on for; default 64\n"
     "  -j, --json           one object in place of text\n";
 /* A string may have 4,095 characters. */
 static const char usage_of_guests[] =
@@ -51,14 +53,23 @@ static const char usage_of_guests[] =
                         "\n"
                         "Exit status: 0 good, 1 it failed, 2 a wrong command line.\n";
 
-enum { OPT_STATE = DW_CLI_OPT_OWN, OPT_GUEST, OPT_BY_HASH, OPT_MESSAGE, OPT_ENV, OPT_ZSTD };
+enum {
+    OPT_STATE = DW_CLI_OPT_OWN,
+    OPT_GUEST,
+    OPT_BY_HASH,
+    OPT_MESSAGE,
+    OPT_TOKENS,
+    OPT_ENV,
+    OPT_ZSTD
+};
 
 typedef struct request {
     dw_cli_session session; /* of spawn, and which device */
     dw_cli_actors actors;
     const char *state;
     const char *message;
-    char spooled[64]; /* standard input of `import -`, as a file; "": none */
+    uint64_t tokens;
+    char spooled[DW_CLI_PATH_MAX]; /* standard input of `import -`, as a file; "": none */
     bool by_hash;
     bool zstd;
     bool json;
@@ -77,6 +88,13 @@ static int print_json(json_t *object)
     (void)putchar('\n');
     json_decref(object);
     return 0;
+}
+
+/* null for text that is no UTF-8. */
+static json_t *text_json(const char *text)
+{
+    json_t *value = json_string(text);
+    return value != NULL ? value : json_null();
 }
 
 static int print_id(const request *r, const char *id)
@@ -135,6 +153,26 @@ static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
     return (ptrdiff_t)count;
 }
 
+/* {"id", "answer", "bytes"}; an answer that is no text is null, and stands in "answer_base64". */
+static int print_answer(const char *id, const answer *to)
+{
+    json_t *said = json_stringn(to->text != NULL ? to->text : "", to->bytes);
+    json_t *object = json_pack("{s:s, s:o, s:I}", "id", id, "answer",
+                               said != NULL ? said : json_null(), "bytes", (json_int_t)to->bytes);
+    if (said == NULL) {
+        char *digits = dw_alloc(BASE64_ENCODE_RAW_LENGTH(to->bytes), 1);
+        if (digits == NULL) {
+            json_decref(object);
+            return print_json(NULL);
+        }
+        base64_encode_raw(digits, to->bytes, (const uint8_t *)to->text);
+        (void)json_object_set_new(object, "answer_base64",
+                                  json_stringn(digits, BASE64_ENCODE_RAW_LENGTH(to->bytes)));
+        dw_free(digits);
+    }
+    return print_json(object);
+}
+
 static int send_message(request *r, const char *id, const char *text, size_t bytes)
 {
     dw_error error;
@@ -146,10 +184,7 @@ static int send_message(request *r, const char *id, const char *text, size_t byt
     }
     int exit_code = status == DW_OK ? 0 : fail(&error);
     if (r->json && status == DW_OK) {
-        json_t *said = json_stringn(to.text != NULL ? to.text : "", to.bytes);
-        exit_code =
-            print_json(json_pack("{s:s, s:o, s:I}", "id", id, "answer",
-                                 said != NULL ? said : json_null(), "bytes", (json_int_t)to.bytes));
+        exit_code = print_answer(id, &to);
     }
     dw_free(to.text);
     return exit_code;
@@ -206,7 +241,10 @@ static int list(request *r)
         json_decref(to.list);
         return fail(&error);
     }
-    return r->json ? print_json(to.list) : to.exit_code;
+    if (r->json) {
+        (void)print_json(to.list);
+    }
+    return to.exit_code;
 }
 
 static int show(request *r, const char *id)
@@ -288,57 +326,21 @@ static int fork_one(request *r, const char *id)
                                                                       : fail(&error);
 }
 
-/* Compressed: by way of a file beside the actors, which is packed then. */
-static dw_status export_packed(request *r, dw_actor *actor, const char *path,
-                               const dw_freeze_options *options, dw_freeze_stats *stats,
-                               dw_error *err)
-{
-    char plain[DW_CLI_PATH_MAX];
-    bool pipe = strcmp(path, "-") == 0;
-    (void)snprintf(plain, sizeof plain, "%s/.export-%ld", r->actors.path, (long)getpid());
-    dw_status status = dw_actor_freeze(actor, plain, options, stats, err);
-    int from = status == DW_OK ? open(plain, O_RDONLY | O_CLOEXEC) : -1;
-    int to = pipe ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (status == DW_OK) {
-        status = from >= 0 && to >= 0 ? dw_cli_compress(from, to, err)
-                                      : dw_fail(err, DW_E_IO, "%.150s: %s", path, strerror(errno));
-    }
-    if (status == DW_OK && !pipe && fsync(to) != 0) {
-        status = dw_fail(err, DW_E_IO, "%.150s: %s", path, strerror(errno));
-    }
-    dw_os_close(from);
-    dw_os_close(pipe ? -1 : to);
-    (void)unlink(plain);
-    return status;
-}
-
 static int export_one(request *r, const char *id)
 {
     dw_error error;
     dw_freeze_stats stats;
-    dw_freeze_options options = {.without_module = r->by_hash};
-    const dw_kv_type *kv_type = r->session.kv_type_given ? &r->session.kv_type : NULL;
-    const char *path = r->args[1];
-    bool pipe = strcmp(path, "-") == 0;
-    dw_actor *actor = NULL;
-    dw_status status = dw_store_thaw(r->actors.store, id, kv_type, &actor, NULL, &error);
-    /* What reads the other end of a pipe may be another that works in this folder. */
-    dw_store_close(r->actors.store);
-    r->actors.store = NULL;
-    if (status == DW_OK && r->zstd) {
-        status = export_packed(r, actor, path, &options, &stats, &error);
-    } else if (status == DW_OK && pipe) {
-        status = dw_actor_export(actor, STDOUT_FILENO, &options, &stats, &error);
-    } else if (status == DW_OK) {
-        status = dw_actor_freeze(actor, path, &options, &stats, &error);
-    }
-    dw_actor_destroy(actor);
-    if (status != DW_OK) {
+    const dw_cli_export how = {.path = r->args[1],
+                               .kv_type = r->session.kv_type_given ? &r->session.kv_type : NULL,
+                               .by_hash = r->by_hash,
+                               .compressed = r->zstd};
+    if (dw_cli_actors_export(&r->actors, id, &how, &stats, &error) != DW_OK) {
         return fail(&error);
     }
-    return r->json && !pipe
-               ? print_json(json_pack("{s:s, s:s, s:s, s:I}", "id", id, "path", path, "identity",
-                                      stats.identity, "file_bytes", (json_int_t)stats.file_bytes))
+    return r->json && strcmp(how.path, "-") != 0
+               ? print_json(json_pack("{s:s, s:o, s:s, s:I}", "id", id, "path", text_json(how.path),
+                                      "identity", stats.identity, "file_bytes",
+                                      (json_int_t)stats.file_bytes))
                : 0;
 }
 
@@ -348,8 +350,10 @@ static int import_one(request *r, const char *none)
     dw_error error;
     (void)none;
     const dw_kv_type *kv_type = r->session.kv_type_given ? &r->session.kv_type : NULL;
-    const char *path = r->spooled[0] != '\0' ? r->spooled : r->args[0];
-    dw_status status = dw_cli_actors_import(&r->actors, path, kv_type, id, &error);
+    bool spooled = r->spooled[0] != '\0';
+    dw_status status =
+        dw_cli_actors_import(&r->actors, spooled ? r->spooled : r->args[0],
+                             spooled ? "standard input" : r->args[0], kv_type, id, &error);
     return status == DW_OK ? print_id(r, id) : fail(&error);
 }
 
@@ -357,17 +361,21 @@ static int verify(request *r, const char *id)
 {
     dw_error error;
     dw_cli_verdict verdict;
-    const char *message = r->message != NULL ? r->message : "";
-    if (dw_cli_actors_verify(&r->actors, id, message, &verdict, &error) != DW_OK) {
+    const dw_cli_trial trial = {.message = r->message, .token_count = (uint32_t)r->tokens};
+    if (dw_cli_actors_verify(&r->actors, id, &trial, &verdict, &error) != DW_OK) {
         return fail(&error);
     }
     if (r->json) {
-        (void)print_json(json_pack("{s:s, s:b, s:I, s:I, s:s}", "id", id, "equal", verdict.equal,
-                                   "answer_bytes", (json_int_t)verdict.answer_bytes, "state_bytes",
+        (void)print_json(json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:s}", "id", id, "equal",
+                                   verdict.equal, "answer_bytes", (json_int_t)verdict.answer_bytes,
+                                   "tokens", (json_int_t)verdict.tokens, "logits",
+                                   (json_int_t)verdict.logits, "state_bytes",
                                    (json_int_t)verdict.state_bytes, "difference", verdict.where));
     } else if (verdict.equal) {
-        printf("equal: %llu bytes of answer, %llu bytes of state (KV cache, memory, samplers)\n",
-               (unsigned long long)verdict.answer_bytes, (unsigned long long)verdict.state_bytes);
+        printf("equal: %llu bytes of answer, %llu logits of %llu tokens, %llu bytes of state "
+               "(KV cache, memory, samplers)\n",
+               (unsigned long long)verdict.answer_bytes, (unsigned long long)verdict.logits,
+               (unsigned long long)verdict.tokens, (unsigned long long)verdict.state_bytes);
     } else {
         printf("they differ: %s\n", verdict.where);
     }
@@ -447,6 +455,8 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
     case OPT_MESSAGE:
         r->message = value;
         return DW_OK;
+    case OPT_TOKENS:
+        return dw_cli_whole("--tokens", value, 0, INT32_MAX, &r->tokens, err);
     case OPT_ENV:
         return dw_cli_session_env_text(&r->session, value, err);
     case 'j':
@@ -475,7 +485,7 @@ static int perform(request *r, const char *name)
     dw_status status = DW_OK;
     if (chosen->run == import_one && strcmp(r->args[0], "-") == 0) {
         /* Before the folder is locked: what writes the pipe may work in it. */
-        status = dw_cli_spool(r->spooled, sizeof r->spooled, &error);
+        status = dw_cli_spool(stdin, r->spooled, sizeof r->spooled, &error);
     }
     if (status == DW_OK) {
         status = dw_cli_actors_open(&r->actors, r->state, &r->session, &error);
@@ -499,6 +509,7 @@ int dw_cli_actor(int argc, char **argv)
                                             {"by-hash", no_argument, NULL, OPT_BY_HASH},
                                             {"zstd", no_argument, NULL, OPT_ZSTD},
                                             {"message", required_argument, NULL, OPT_MESSAGE},
+                                            {"tokens", required_argument, NULL, OPT_TOKENS},
                                             {"env", required_argument, NULL, OPT_ENV},
                                             {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
@@ -510,6 +521,7 @@ int dw_cli_actor(int argc, char **argv)
     if (r == NULL) {
         return dw_cli_fail(1, "no memory");
     }
+    r->tokens = VERIFY_TOKENS;
     while ((option = getopt_long(argc, argv, "hj", options, NULL)) != -1) {
         if (option == 'h') {
             (void)fputs(usage, stdout);

@@ -1,8 +1,7 @@
-/* Looking at actors: what one consists of, how two differ, whether a thawed one goes on alike. */
+/* Looking at actors: what one consists of, how two differ. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "actor/actor.h"
 #include "actor/instance_state.h"
@@ -293,100 +292,5 @@ dw_status dw_cli_actors_diff(dw_cli_actors *actors, const char *left, const char
     }
     dw_actor_destroy(both[0]);
     dw_actor_destroy(both[1]);
-    return status;
-}
-
-/* ---- verify ------------------------------------------------------------------------------ */
-
-typedef struct said {
-    unsigned char *bytes; /* [count] */
-    size_t count;
-} said;
-
-static ptrdiff_t collect(void *user, const unsigned char *bytes, size_t count)
-{
-    said *to = user;
-    unsigned char *grown = dw_realloc(to->bytes, to->count + count, 1);
-    if (grown == NULL) {
-        return -1;
-    }
-    memcpy(grown + to->count, bytes, count);
-    to->bytes = grown;
-    to->count += count;
-    return (ptrdiff_t)count;
-}
-
-/* All of an actor's state, by its snapshot's identity: the hash of everything in it. */
-static dw_status identity_of(dw_actor *actor, const char *path, dw_freeze_stats *stats,
-                             dw_error *err)
-{
-    return dw_actor_freeze(actor, path, NULL, stats, err);
-}
-
-static dw_status ask(dw_actor *actor, const char *message, said *answer, dw_error *err)
-{
-    dw_status status = dw_actor_send(actor, NULL, message, strlen(message), err);
-    while (status == DW_OK && dw_actor_waiting(actor) > 0) {
-        status = dw_actor_receive(actor, collect, answer, err);
-    }
-    return status;
-}
-
-static dw_status compare(dw_actor *const *pair, const char *message, const char *path,
-                         dw_cli_verdict *verdict, dw_error *err)
-{
-    said answers[2] = {{NULL, 0}, {NULL, 0}};
-    dw_freeze_stats stats[2];
-    dw_status status = DW_OK;
-    for (size_t i = 0; i < 2 && status == DW_OK; i++) {
-        status = ask(pair[i], message, &answers[i], err);
-        if (status == DW_OK) {
-            status = identity_of(pair[i], path, &stats[i], err);
-        }
-    }
-    if (status == DW_OK) {
-        bool answer = answers[0].count == answers[1].count &&
-                      (answers[0].count == 0 ||
-                       memcmp(answers[0].bytes, answers[1].bytes, answers[0].count) == 0);
-        bool state = strcmp(stats[0].identity, stats[1].identity) == 0;
-        *verdict = (dw_cli_verdict){.equal = answer && state,
-                                    .answer_bytes = answers[0].count,
-                                    .state_bytes = stats[0].kv_bytes + stats[0].memory_bytes};
-        (void)snprintf(verdict->where, sizeof verdict->where, "%s",
-                       !answer  ? "the answers"
-                       : !state ? "the state behind equal answers (a guest that reads the clock, "
-                                  "say)"
-                                : "");
-    }
-    dw_free(answers[0].bytes);
-    dw_free(answers[1].bytes);
-    return status;
-}
-
-dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const char *message,
-                               dw_cli_verdict *verdict, dw_error *err)
-{
-    char path[DW_CLI_PATH_MAX];
-    const char *list[] = {path};
-    dw_actor *pair[] = {NULL, NULL};
-    *verdict = (dw_cli_verdict){.equal = false};
-    (void)snprintf(path, sizeof path, "%s/.verify-%ld", actors->path, (long)getpid());
-    dw_status status = dw_store_thaw(actors->store, id, NULL, &pair[0], NULL, err);
-    if (status == DW_OK) {
-        status = dw_actor_freeze(pair[0], path, NULL, NULL, err);
-    }
-    if (status == DW_OK) {
-        dw_thaw_options options = {.paths = list,
-                                   .path_count = 1,
-                                   .models = actors->models,
-                                   .model_count = actors->model_count};
-        status = dw_actor_thaw(&pair[1], actors->engine, &options, NULL, err);
-    }
-    if (status == DW_OK) {
-        status = compare(pair, message, path, verdict, err);
-    }
-    dw_actor_destroy(pair[0]);
-    dw_actor_destroy(pair[1]);
-    (void)unlink(path);
     return status;
 }

@@ -1,7 +1,7 @@
 #include "cli/actor_state.h"
 
 #include <dirent.h>
-#include <fcntl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,59 +211,62 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     return dw_store_spawn(actors->store, module, &options, id, err);
 }
 
-dw_status dw_cli_spool(char *path, size_t capacity, dw_error *err)
+dw_status dw_cli_spool(FILE *stream, char *path, size_t capacity, dw_error *err)
 {
-    dw_status status = DW_OK;
     uint64_t at = 0;
     size_t got = 0;
-    (void)snprintf(path, capacity, "/tmp/driftwood-import-XXXXXX");
-    int fd = mkstemp(path);
+    int fd;
+    dw_status status = dw_cli_temporary(path, capacity, &fd, err);
     unsigned char *piece = dw_alloc(IMPORT_PIECE, 1);
-    if (fd < 0 || piece == NULL) {
-        path[0] = '\0';
-        status = dw_fail(err, fd < 0 ? DW_E_IO : DW_E_MEMORY,
-                         "standard input cannot be kept in a file of /tmp");
+    if (status == DW_OK && piece == NULL) {
+        status = dw_fail(err, DW_E_MEMORY, "no memory to read a stream");
     }
-    while (status == DW_OK && (got = fread(piece, 1, IMPORT_PIECE, stdin)) > 0) {
+    while (status == DW_OK && (got = fread(piece, 1, IMPORT_PIECE, stream)) > 0) {
         status = dw_os_write_at(fd, at, piece, got, err);
         at += got;
+    }
+    if (status == DW_OK && ferror(stream)) {
+        status = dw_fail(err, DW_E_IO, "a stream cannot be read: %s", strerror(errno));
     }
     dw_free(piece);
     dw_os_close(fd);
     return status;
 }
 
-/* What is inside a compressed file, as a file of its own. */
-static dw_status unpack(const char *path, char *own, size_t capacity, dw_error *err)
+/* Messages name the file that was given, not what stands for it. */
+static dw_status name_given(dw_error *err, dw_status status, const char *own, const char *given)
 {
-    (void)snprintf(own, capacity, "/tmp/driftwood-import-XXXXXX");
-    int from = open(path, O_RDONLY | O_CLOEXEC);
-    int to = mkstemp(own);
-    dw_status status = from >= 0 && to >= 0
-                           ? dw_cli_decompress(from, to, err)
-                           : dw_fail(err, DW_E_IO, "%.150s: cannot be unpacked into /tmp", path);
-    dw_os_close(from);
-    dw_os_close(to);
-    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%.100s", path);
+    size_t length = strlen(own);
+    if (length > 0 && strncmp(err->message, own, length) == 0) {
+        dw_error was = *err;
+        return dw_fail(err, status, "%.100s%s", given, was.message + length);
+    }
+    return status;
 }
 
-dw_status dw_cli_actors_import(dw_cli_actors *actors, const char *path, const dw_kv_type *kv_type,
-                               char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
+dw_status dw_cli_actors_import(dw_cli_actors *actors, const char *path, const char *given,
+                               const dw_kv_type *kv_type, char id[DW_ACTOR_ID_CHARS + 1],
+                               dw_error *err)
 {
-    char own[64] = "";
+    char own[DW_CLI_PATH_MAX] = "";
     dw_actor *actor = NULL;
     dw_status status = DW_OK;
     if (dw_cli_is_compressed(path)) {
-        status = unpack(path, own, sizeof own, err);
-        path = own;
+        status = dw_cli_unpack(path, own, sizeof own, err);
     }
     if (status == DW_OK) {
-        dw_thaw_options options = {.paths = &path,
+        const char *opened = own[0] != '\0' ? own : path;
+        dw_thaw_options options = {.paths = &opened,
                                    .path_count = 1,
                                    .find_model = find_model,
                                    .find_user = actors,
                                    .kv_type = kv_type};
         status = dw_actor_thaw(&actor, actors->engine, &options, NULL, err);
+        if (status != DW_OK) {
+            status = name_given(err, status, opened, given);
+        }
+    } else {
+        status = name_given(err, status, path, given);
     }
     if (status == DW_OK) {
         status = dw_store_add(actors->store, actor, id, err);

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "actor/actor_folder.h"
 #include "cli/session.h"
 
 #define DW_CLI_MODELS_MAX 16
@@ -26,17 +27,34 @@ void dw_cli_actors_close(dw_cli_actors *actors);
 
 dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
                               char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
-/* Standard input as a file, its name in `path`: snapshots are read out of order. */
-dw_status dw_cli_spool(char *path, size_t capacity, dw_error *err);
-dw_status dw_cli_actors_import(dw_cli_actors *actors, const char *path, const dw_kv_type *kv_type,
-                               char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* What comes through a pipe as a file, its name in `path`, the caller's to unlink ("": there is
+ * none): snapshots are read out of order. */
+dw_status dw_cli_spool(FILE *stream, char *path, size_t capacity, dw_error *err);
+/* The actor in the file at `path`, compressed or not, under a new id. Messages call it `given`. */
+dw_status dw_cli_actors_import(dw_cli_actors *actors, const char *path, const char *given,
+                               const dw_kv_type *kv_type, char id[DW_ACTOR_ID_CHARS + 1],
+                               dw_error *err);
+
+typedef struct dw_cli_export {
+    const char *path;          /* -: standard output */
+    const dw_kv_type *kv_type; /* NULL: as it is */
+    bool by_hash;
+    bool compressed;
+} dw_cli_export;
+/* Write the actor to a file, which is there whole or as it was, or into a pipe or device. The store
+ * is closed before: what reads the other end of a pipe may be another that works in its folder. */
+dw_status dw_cli_actors_export(dw_cli_actors *actors, const char *id, const dw_cli_export *how,
+                               dw_freeze_stats *stats, dw_error *err);
 
 /* zstd (RFC 8878) from one open file to another, in pieces. Errors: DW_E_IO, DW_E_MEMORY,
  * DW_E_FORMAT (what comes is not zstd, or it ends too soon). */
 dw_status dw_cli_compress(int from, int to, dw_error *err);
 dw_status dw_cli_decompress(int from, int to, dw_error *err);
-/* Whether the file begins like zstd. */
+/* Whether the file begins like zstd, whose first byte is this one. */
+#define DW_CLI_ZSTD_FIRST 0x28
 bool dw_cli_is_compressed(const char *path);
+/* What is inside such a file, as a file of its own, the caller's to unlink ("": there is none). */
+dw_status dw_cli_unpack(const char *path, char *own, size_t capacity, dw_error *err);
 
 /* What an actor consists of; `*about` is the caller's. */
 dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **about, dw_error *err);
@@ -49,15 +67,23 @@ bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacit
 dw_status dw_cli_actors_diff(dw_cli_actors *actors, const char *left, const char *right,
                              json_t **about, dw_error *err);
 
+typedef struct dw_cli_trial {
+    const char *message;  /* NULL: none is sent */
+    uint32_t token_count; /* that each context goes on for */
+} dw_cli_trial;
+
 typedef struct dw_cli_verdict {
     bool equal;
     uint64_t answer_bytes;
+    uint64_t tokens; /* computed in both */
+    uint64_t logits; /* of them, compared bit by bit */
     uint64_t state_bytes;
     char where[160]; /* they differ; "" */
 } dw_cli_verdict;
-/* Run two copies of the actor on the same message, one of them frozen to a file and thawed from it
- * before, and compare answers and state. The actor in the folder stays as it is. */
-dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const char *message,
+/* Run two copies of the actor, one of them frozen to a file and thawed from it before: they answer
+ * the message, their contexts go on, and answers, logits and then all state are compared. The actor
+ * in the folder stays as it is. */
+dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const dw_cli_trial *trial,
                                dw_cli_verdict *verdict, dw_error *err);
 
 #endif

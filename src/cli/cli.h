@@ -66,4 +66,11 @@ dw_status dw_cli_find_model(char *path, size_t capacity, const char *name, dw_er
  * $DRIFTWOOD_GUESTS. Errors: DW_E_NOT_FOUND. */
 dw_status dw_cli_find_guest(char *path, size_t capacity, const char *name, dw_error *err);
 
+/* Where what is written to `path` goes. `*stream`: into what is there, standard output for -, or a
+ * pipe or device; else a file at `place`, which is `path` behind all links, to be written beside it
+ * and renamed. Errors: DW_E_ARG (a folder), DW_E_LIMIT, DW_E_IO. */
+dw_status dw_cli_place(const char *path, char place[DW_CLI_PATH_MAX], bool *stream, dw_error *err);
+/* An empty file of a name nobody has, in $TMPDIR or /tmp; open for reading and writing. */
+dw_status dw_cli_temporary(char *path, size_t capacity, int *fd, dw_error *err);
+
 #endif

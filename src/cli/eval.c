@@ -26,7 +26,7 @@ static const char usage[] =
     "[positions].\n"
     "\n"
     "  --text FILE    the text, at most 16 MiB\n"
-    "  --out FILE     what logits writes\n"
+    "  --out FILE     what logits writes; -: to standard output, and nothing else there\n"
     "  --model M      a GGUF file, or a name in the cache (`driftwood models`)\n"
     "  --context N    tokens of a window, each window from an empty context on; default for\n"
     "                 perplexity 512, for logits the whole text or the model's length\n"
@@ -202,31 +202,44 @@ static dw_status put_logits(FILE *file, const char *path, dw_scorer *scorer, con
     return status == DW_OK ? put(file, path, of->tokens, of->count * sizeof(int32_t), err) : status;
 }
 
-/* Written beside the file and moved into its place when it is whole. */
-static dw_status write_logits(const eval_options *options, dw_scorer *scorer, const subject *of,
-                              uint32_t window, dw_error *err)
+static dw_status put_all(FILE *file, const char *path, dw_scorer *scorer, const subject *of,
+                         uint32_t window, dw_error *err)
 {
-    char path[DW_CLI_PATH_MAX];
-    int bytes = snprintf(path, sizeof path, "%s.partial", options->out);
-    if (bytes < 0 || (size_t)bytes >= sizeof path) {
-        return dw_fail(err, DW_E_LIMIT, "--out: a path of more than %zu bytes", sizeof path - 9);
-    }
-    FILE *file = fopen(path, "wb");
-    if (file == NULL) {
-        return dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
-    }
     dw_status status =
         put_head(file, path, of->count, dw_vocab_count(dw_model_vocab(of->model)), err);
     if (status == DW_OK) {
         status = put_logits(file, path, scorer, of, window, err);
     }
-    if (fclose(file) != 0 && status == DW_OK) {
+    if ((file == stdout ? fflush(file) : fclose(file)) != 0 && status == DW_OK) {
         status = dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
     }
-    if (status == DW_OK && rename(path, options->out) != 0) {
+    return status;
+}
+
+/* A file is written beside its place and moved there when it is whole. */
+static dw_status write_logits(const eval_options *options, dw_scorer *scorer, const subject *of,
+                              uint32_t window, dw_error *err)
+{
+    char place[DW_CLI_PATH_MAX];
+    char path[DW_CLI_PATH_MAX];
+    bool stream = false;
+    dw_status status = dw_cli_place(options->out, place, &stream, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    int bytes = snprintf(path, sizeof path, "%s%s", place, stream ? "" : ".partial");
+    if (bytes < 0 || (size_t)bytes >= sizeof path) {
+        return dw_fail(err, DW_E_LIMIT, "--out: a path of more than %zu bytes", sizeof path - 9);
+    }
+    FILE *file = strcmp(options->out, "-") == 0 ? stdout : fopen(path, "wb");
+    if (file == NULL) {
+        return dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
+    }
+    status = put_all(file, path, scorer, of, window, err);
+    if (status == DW_OK && !stream && rename(path, place) != 0) {
         status = dw_fail(err, DW_E_IO, "%s: %s", options->out, strerror(errno));
     }
-    if (status != DW_OK) {
+    if (status != DW_OK && !stream) {
         (void)remove(path);
     }
     return status;
@@ -254,12 +267,13 @@ static int logits(const eval_options *options)
     if (status == DW_OK) {
         status = write_logits(options, scorer, &of, window, &error);
     }
-    if (status == DW_OK && options->as_json) {
+    bool told = status == DW_OK && strcmp(options->out, "-") != 0;
+    if (told && options->as_json) {
         json_t *line = json_pack("{s:I, s:I, s:I}", "positions", (json_int_t)of.count, "vocabulary",
                                  (json_int_t)dw_vocab_count(dw_model_vocab(of.model)), "context",
                                  (json_int_t)window);
         print_json(line);
-    } else if (status == DW_OK) {
+    } else if (told) {
         printf("%s: logits of %zu positions, %u each, in windows of %u\n", options->out, of.count,
                dw_vocab_count(dw_model_vocab(of.model)), window);
     }

@@ -1,8 +1,12 @@
-/* Where models and guests lie. */
+/* Where models and guests lie, and where output goes. */
+#include <assert.h>
 #include <dirent.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/os.h"
@@ -163,4 +167,39 @@ dw_status dw_cli_find_guest(char *path, size_t capacity, const char *name, dw_er
                    "guest '%.80s': neither a file nor a guest in %.100s/guests; give a path such "
                    "as ./guest.wasm",
                    name, program);
+}
+
+/* ---- output ------------------------------------------------------------------------------- */
+
+dw_status dw_cli_place(const char *path, char place[DW_CLI_PATH_MAX], bool *stream, dw_error *err)
+{
+    struct stat facts;
+    bool there = strcmp(path, "-") != 0 && stat(path, &facts) == 0;
+    *stream = strcmp(path, "-") == 0 || (there && !S_ISREG(facts.st_mode));
+    if (there && S_ISDIR(facts.st_mode)) {
+        return dw_fail(err, DW_E_ARG, "%.150s: it is a folder", path);
+    }
+    if (*stream || !there) {
+        return copy_path(place, DW_CLI_PATH_MAX, path, err);
+    }
+    static_assert(DW_CLI_PATH_MAX >= PATH_MAX, "what realpath writes");
+    return realpath(path, place) != NULL
+               ? DW_OK
+               : dw_fail(err, DW_E_IO, "%.150s: %s", path, strerror(errno));
+}
+
+dw_status dw_cli_temporary(char *path, size_t capacity, int *fd, dw_error *err)
+{
+    const char *folder = getenv("TMPDIR");
+    folder = folder != NULL && folder[0] == '/' ? folder : "/tmp";
+    dw_status status = join(path, capacity, folder, "driftwood-XXXXXX", "", err);
+    *fd = status == DW_OK ? mkstemp(path) : -1;
+    if (status == DW_OK && *fd < 0) {
+        status =
+            dw_fail(err, DW_E_IO, "%.150s: a file for the time being: %s", folder, strerror(errno));
+    }
+    if (status != DW_OK) {
+        path[0] = '\0';
+    }
+    return status;
 }

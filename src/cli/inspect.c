@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "cli/actor_state.h"
@@ -11,7 +12,8 @@
 static const char usage[] =
     "usage: driftwood inspect MODEL|SNAPSHOT [--json]\n"
     "\n"
-    "Of a snapshot file it tells what the actor in it consists of, contexts with their text.\n"
+    "Of a snapshot file, compressed or not, it tells what the actor in it consists of, contexts\n"
+    "with their text.\n"
     "Tells what a GGUF file holds and whether it runs on this machine's CPU: it loads, and it "
     "fits\n"
     "(weights and a whole context) into the memory that is free. MODEL is a path or a name in the\n"
@@ -224,6 +226,19 @@ static int inspect_snapshot(const char *path, bool as_json)
     return 0;
 }
 
+static int inspect_packed(const char *path, bool as_json)
+{
+    char plain[DW_CLI_PATH_MAX] = "";
+    dw_error error;
+    if (dw_cli_unpack(path, plain, sizeof plain, &error) != DW_OK) {
+        return dw_cli_fail_with(&error);
+    }
+    int exit_code = is_snapshot(plain) ? inspect_snapshot(plain, as_json)
+                                       : dw_cli_fail(1, "%s: no snapshot inside", path);
+    (void)unlink(plain);
+    return exit_code;
+}
+
 static int inspect(const char *name, bool as_json)
 {
     char path[DW_CLI_PATH_MAX];
@@ -277,6 +292,7 @@ int dw_cli_inspect(int argc, char **argv)
     if (optind + 1 != argc) {
         return dw_cli_fail(DW_CLI_USAGE, "inspect takes one model, %d given", argc - optind);
     }
-    return is_snapshot(argv[optind]) ? inspect_snapshot(argv[optind], as_json)
-                                     : inspect(argv[optind], as_json);
+    return dw_cli_is_compressed(argv[optind]) ? inspect_packed(argv[optind], as_json)
+           : is_snapshot(argv[optind])        ? inspect_snapshot(argv[optind], as_json)
+                                              : inspect(argv[optind], as_json);
 }

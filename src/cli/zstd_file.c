@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <zstd.h>
@@ -144,11 +145,34 @@ dw_status dw_cli_decompress(int from, int to, dw_error *err)
 
 bool dw_cli_is_compressed(const char *path)
 {
-    static const unsigned char magic[4] = {0x28, 0xb5, 0x2f, 0xfd};
+    static const unsigned char magic[4] = {DW_CLI_ZSTD_FIRST, 0xb5, 0x2f, 0xfd};
     unsigned char start[4] = {0};
+    struct stat facts;
+    if (stat(path, &facts) != 0 || !S_ISREG(facts.st_mode)) { /* a pipe loses what is read */
+        return false;
+    }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     bool found = fd >= 0 && read(fd, start, sizeof start) == (ssize_t)sizeof start &&
                  memcmp(start, magic, sizeof magic) == 0;
     dw_os_close(fd);
     return found;
+}
+
+dw_status dw_cli_unpack(const char *path, char *own, size_t capacity, dw_error *err)
+{
+    int to = -1;
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    dw_status status = from >= 0 ? dw_cli_temporary(own, capacity, &to, err)
+                                 : dw_fail(err, DW_E_IO, "%.150s: %s", path, strerror(errno));
+    if (status == DW_OK) {
+        status = dw_cli_decompress(from, to, err);
+        status = status == DW_OK ? DW_OK : dw_fail_within(err, status, "%.100s", path);
+    }
+    if (status != DW_OK && to >= 0) {
+        (void)unlink(own);
+        own[0] = '\0';
+    }
+    dw_os_close(from);
+    dw_os_close(to);
+    return status;
 }

@@ -258,11 +258,15 @@ static dw_status settle(dw_store *store, dw_actor *actor, const dw_folder_chain 
     if (status == DW_OK) {
         status = dw_actor_folder_make(store->folder, actor->id, chain, path, err);
     }
-    if (status == DW_OK) {
-        status = dw_actor_freeze(actor, path, &options, NULL, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = dw_actor_freeze(actor, path, &options, NULL, err);
     if (status == DW_OK) {
         status = dw_actor_folder_show(store->folder, actor->id, err);
+    }
+    if (status != DW_OK) { /* a full disk is not to be filled with halves of actors */
+        (void)dw_actor_folder_remove(store->folder, actor->id, NULL);
     }
     return status;
 }
@@ -397,6 +401,9 @@ static dw_status spawn_for(dw_store *store, const dw_actor *parent, const dw_act
         status = store->options.find_guest != NULL
                      ? store->options.find_guest(store->options.user, effect->guest, &module, err)
                      : dw_fail(err, DW_E_NOT_FOUND, "no guest '%.80s'", effect->guest);
+        if (status != DW_OK) { /* whatever the reason: it will be no other the next time */
+            return dw_fail_within(err, DW_E_NOT_FOUND, "spawn");
+        }
     }
     if (status == DW_OK) {
         status = dw_actor_spawn(&actor, module, &parent->settings->options, err);
@@ -431,8 +438,15 @@ static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effe
     return status == DW_OK ? deliver(store, actor, effect, err) : status;
 }
 
+/* The folder's failure, not the effect's: it may be carried out another time. */
+static bool may_pass(dw_status status)
+{
+    return status == DW_E_IO || status == DW_E_MEMORY;
+}
+
 /* All effects of an actor that was just frozen with them. One that cannot be carried out is told of
- * and dropped: it would fail again. `*stop`: the actor is to end. */
+ * and dropped, since it would fail again; but where the disk is full, say, all are kept for the
+ * next time, when those carried out already change nothing. `*stop`: the actor is to end. */
 static dw_status carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, bool *stop,
                                dw_error *err)
 {
@@ -445,6 +459,10 @@ static dw_status carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, 
             return status;
         }
         status = carry_out(store, actor, &effect, stop, &problem);
+        if (may_pass(status)) {
+            *stop = false;
+            return dw_fail(err, status, "what the actor asked for waits: %s", problem.message);
+        }
         if (status != DW_OK) {
             tell_problem(store, actor->id, &problem);
         }
@@ -580,15 +598,26 @@ static dw_status reside(dw_store *store, const char *id, awaited *waits, bool *a
     return status;
 }
 
-static dw_status work_on_all(dw_store *store, awaited *waits, dw_error *err)
+/* One actor's failure (its model is not here, say) holds up no other: it is told of and counted,
+ * and what waits for that actor goes on waiting. The awaited one's is the result. */
+static dw_status work_on_all(dw_store *store, awaited *waits, size_t *failed, dw_error *err)
 {
     dw_status status = DW_OK;
+    *failed = 0;
     for (size_t i = 0; i < store->todo_count && status == DW_OK; i++) {
         char id[DW_ACTOR_ID_CHARS + 1]; /* the list may move */
+        dw_error problem;
         bool again = true;
         memcpy(id, store->todo[i].id, sizeof id);
         while (again && status == DW_OK && dw_actor_folder_has(store->folder, id)) {
-            status = reside(store, id, waits, &again, err);
+            status = reside(store, id, waits, &again, &problem);
+        }
+        if (status != DW_OK && waits != NULL && strcmp(waits->id, id) == 0) {
+            (void)dw_fail(err, status, "%s", problem.message);
+        } else if (status != DW_OK) {
+            tell_problem(store, id, &problem);
+            (*failed)++;
+            status = DW_OK;
         }
     }
     store->todo_count = 0;
@@ -600,6 +629,7 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
 {
     dw_folder_mail mail = {.effect = 0};
     dw_error answer = {.code = DW_OK};
+    size_t failed = 0;
     awaited waits = {.id = id, .on_answer = on_answer, .user = user, .err = &answer};
     if (!dw_actor_folder_has(store->folder, id)) {
         return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
@@ -613,7 +643,12 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
         status = add_todo(store, id, err);
     }
     if (status == DW_OK) {
-        status = work_on_all(store, &waits, err);
+        status = work_on_all(store, &waits, &failed, err);
+    }
+    if (status != DW_OK && waits.number > 0) {
+        /* Who is told that it failed sends it again: it must not be worked on twice. */
+        mail.number = waits.number;
+        dw_actor_folder_delivered(store->folder, id, &mail);
     }
     return status != DW_OK         ? status
            : waits.status == DW_OK ? DW_OK
@@ -624,10 +659,16 @@ dw_status dw_store_run(dw_store *store, dw_error *err)
 {
     dw_actor_name *names = NULL;
     size_t count = 0;
+    size_t failed = 0;
     dw_status status = dw_actor_folder_list(store->folder, &names, &count, err);
     for (size_t i = 0; i < count && status == DW_OK; i++) {
         status = add_todo(store, names[i].id, err);
     }
     dw_free(names);
-    return status == DW_OK ? work_on_all(store, NULL, err) : status;
+    if (status == DW_OK) {
+        status = work_on_all(store, NULL, &failed, err);
+    }
+    return status == DW_OK && failed > 0
+               ? dw_fail(err, DW_E_STATE, "%zu of %zu actors could not work", failed, count)
+               : status;
 }

@@ -3,11 +3,13 @@
 
 Called by ctest with the source and the build folder; the default model is in DW_TEST_MODEL_DIR.
 """
+import base64
 import json
 import os
 import random
 import re
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -121,6 +123,87 @@ class Actors(unittest.TestCase):
         elsewhere = os.path.join(self.folder.name, "elsewhere")
         self.assert_fails("by hash only", "import", "-", input=bare, state=elsewhere)
 
+    def test_exports_replace_files_only(self):
+        actor = self.talker()
+        self.add(actor, 7)
+        place = lambda name: os.path.join(self.folder.name, name)
+        self.assert_fails("it is a folder", "export", actor, self.folder.name)
+        # A device is written to, not replaced: as root that would be the end of /dev/full.
+        for more in ([], ["--zstd"]):
+            self.assert_fails("No space left", "export", actor, "/dev/full", *more)
+            self.assertTrue(stat.S_ISCHR(os.stat("/dev/full").st_mode))
+        os.mkfifo(place("pipe"))
+        with subprocess.Popen([PROGRAM, "check", place("pipe")], stdout=subprocess.PIPE) as reader:
+            self.run_good("export", actor, place("pipe"))
+            self.assertIn(b": ok, ", reader.communicate(timeout=60)[0])
+        self.assertTrue(stat.S_ISFIFO(os.stat(place("pipe")).st_mode))
+        # Of a link, the file behind it.
+        os.symlink("file", place("link"))
+        with open(place("file"), "w") as file:
+            file.write("old")
+        for more in ([], ["--zstd"]):
+            self.run_good("export", actor, place("link"), *more)
+            self.assertTrue(os.path.islink(place("link")))
+            copy = self.run_good("import", place("file")).decode().strip()
+            self.assertEqual(self.add(copy, 1), 8)
+            # A failure leaves what was there.
+            with open(place("file"), "rb") as file:
+                before = file.read()
+            done = subprocess.run(["bash", "-c", "ulimit -f 64; trap '' XFSZ; exec \"$@\"", "-",
+                                   PROGRAM, "actor", "export", actor, place("file"), "--state",
+                                   self.state, *more], capture_output=True, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"File too large", done.stderr)
+            with open(place("file"), "rb") as file:
+                self.assertEqual(file.read(), before)
+        self.assertEqual(sorted(os.listdir(self.folder.name)), ["file", "link", "pipe", "state"])
+
+    def test_compressed_files_are_looked_into(self):
+        actor = self.talker()
+        packed = os.path.join(self.folder.name, "packed")
+        self.run_good("export", actor, packed, "--zstd")
+        run = lambda *args, **more: subprocess.run([PROGRAM, *args], capture_output=True,
+                                                   check=False, **more)
+        self.assertRegex(run("check", packed).stdout, b"^[^ ]*packed: ok, ")
+        self.assertEqual(json.loads(run("inspect", packed, "--json").stdout)["id"], actor)
+        with open(packed, "rb") as file:
+            content = file.read()
+        self.assertRegex(run("check", "-", input=content).stdout, b"^-: ok, ")
+        for command in ("check", "inspect"):
+            with open(packed, "wb") as file:
+                file.write(content[:-20])
+            done = run(command, packed)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, b"packed: zstd")
+
+    def test_binary_answers(self):
+        actor = self.talker()
+        self.run_good("send", actor, "m")
+        said = json.loads(self.run_good("send", actor, "g3", "--json"))
+        self.assertIsNone(said["answer"])
+        self.assertEqual(len(base64.b64decode(said["answer_base64"])), said["bytes"])
+        said = json.loads(self.run_good("send", actor, "-", "--json", input=b"+65\0\xff"))
+        self.assertEqual(said["answer"], "A\0\0\0")
+        self.assertNotIn("answer_base64", said)
+
+    def test_verify(self):
+        actor = self.talker()
+        self.run_good("send", actor, "m")
+        self.run_good("send", actor, "n300")
+        shown = json.loads(self.run_good("verify", actor, "--json"))
+        self.assertTrue(shown["equal"])
+        self.assertEqual(shown["tokens"], 64)
+        self.assertEqual(shown["logits"] % 64, 0)
+        self.assertGreater(shown["logits"], 64 * 1000)
+        shown = json.loads(self.run_good("verify", actor, "--message", "g4", "--tokens", "5",
+                                         "--json"))
+        self.assertEqual((shown["equal"], shown["tokens"], shown["answer_bytes"]), (True, 5, 32))
+        # Its answer is the clock's: the two cannot be equal.
+        done = self.run_raw("verify", actor, "--message", "c")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"they differ: the answers", done.stdout)
+        self.assertEqual(json.loads(self.run_good("list", "--json"))[0]["waiting"], 0)
+
     def test_golden(self):
         """A snapshot as the first version wrote it."""
         golden = os.path.join(SOURCE, "tests", "golden", "snapshot-v1.zst")
@@ -166,6 +249,37 @@ class Actors(unittest.TestCase):
             self.assert_fails("byte", "import", file.name)
         self.assert_fails("No such file", "import", "/nonexistent/file")
 
+    def test_an_id_that_begins_several(self):
+        first = self.talker()
+        while True:
+            other = self.run_good("fork", first).decode().strip()
+            if other[0] == first[0]:
+                break
+        self.assert_fails(f"'{first[0]}' is the start of [2-9] actors' ids", "stop", first[0])
+        self.assertEqual(self.add(first, 1), 1)
+
+    def test_a_failed_send_leaves_nothing(self):
+        """Nor does an actor that cannot be loaded hold up the others."""
+        actor = self.talker()
+        other = self.run_good("fork", actor).decode().strip()
+        self.assertEqual(self.add(actor, 1), 1)
+        self.run_good("send", other, "T5")
+        place = os.path.join(self.state, "actors", actor)
+        path = os.path.join(place, max(name for name in os.listdir(place) if "snap" in name))
+        with open(path, "rb") as file:
+            content = file.read()
+        with open(path, "wb") as file:
+            file.write(content[:1000])
+        self.assert_fails("the file ends", "send", actor, "+10")
+        done = self.run_raw("run")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(done.stderr.splitlines()), 2)
+        self.assertRegex(done.stderr.decode(), f"actor {actor}: .*\n.*1 of 2 actors")
+        self.assertEqual(self.add(other, 0), 5)
+        with open(path, "wb") as file:
+            file.write(content)
+        self.assertEqual(self.add(actor, 0), 1)  # +10 did not wait
+
     def test_another_model_is_named(self):
         actor = self.run_good("spawn", *CHAT).decode().strip()
         self.run_good("send", actor, "Hello!")
@@ -204,6 +318,65 @@ class Actors(unittest.TestCase):
             self.assert_fails("Permission denied", "freeze", actor)
             os.chmod(os.path.join(self.state, "actors", actor), 0o700)
         self.assertEqual(self.add(actor, 1), 1)
+
+    def in_a_small_folder(self, script):
+        """Runs it as root of a namespace of its own, in a file system of 8 MB at $1."""
+        place = os.path.join(self.folder.name, "small")
+        os.makedirs(place, exist_ok=True)
+        head = "set -e; mount -t tmpfs -o size=8m none \"$1\"; S=\"$1/state\"; P=$2; T=$3; M=$4; "
+        done = subprocess.run(["unshare", "-rm", "bash", "-c", head + script, "-", place, PROGRAM,
+                               TALKER, MODEL], capture_output=True, timeout=120, check=False)
+        if b"unshare" in done.stderr or b"mount:" in done.stderr:
+            self.skipTest("no namespaces here: " + done.stderr.decode())
+        return done
+
+    def test_full_disk(self):
+        """Every command that does not fit fails with a word, and what was there goes on."""
+        done = self.in_a_small_folder("""
+            A=$($P actor spawn --state $S --guest $T --model $M)
+            $P actor send --state $S $A m
+            $P actor send --state $S $A +40 >/dev/null
+            head -c 100000000 /dev/zero >$S/filler || true
+            for command in "send $A n50" "send $A +1" "send $A F5" "fork $A" "freeze $A" \
+                    "spawn --guest $T --model $M" "export $A $S/out"; do
+                $P actor $command --state $S 2>&1 >/dev/null && echo "went well: $command"
+            done
+            rm $S/filler
+            echo "left over: $(find $S -name '*.tmp-*' -o -name '.new-*' | wc -l)"
+            $P actor send --state $S $A +2 | od -An -tu4
+            $P actor list --state $S | wc -l""")
+        text = done.stdout.decode() + done.stderr.decode()
+        self.assertNotIn("went well", text)
+        self.assertEqual(text.count("No space left on device"), 8, text)  # head says so, too
+        self.assertIn("left over: 0", text)
+        self.assertRegex(text, r"\n +42 +10\n1\n")
+
+    def test_read_only_disk(self):
+        done = self.in_a_small_folder("""
+            A=$($P actor spawn --state $S --guest $T --model $M)
+            $P actor send --state $S $A +40 >/dev/null
+            mount -o remount,ro "$1"
+            for command in "send $A +1" list "spawn --guest $T --model $M" "stop $A"; do
+                $P actor $command --state $S 2>&1 && echo "went well: $command"
+            done
+            mount -o remount,rw "$1"
+            $P actor send --state $S $A +2 | od -An -tu4""")
+        text = done.stdout.decode() + done.stderr.decode()
+        self.assertNotIn("went well", text)
+        self.assertEqual(text.count("Read-only file system"), 4, text)
+        self.assertRegex(text, r"\n +42 +10\n")
+
+    def test_what_killed_processes_left_is_removed(self):
+        actor = self.talker()
+        half = os.path.join(self.state, "actors", ".new-0123456789abcdef")
+        os.makedirs(os.path.join(half, "mail"))
+        for path in (os.path.join(half, "00000001-000000000000.full.snapshot"),
+                     os.path.join(self.state, ".passing-verify")):
+            with open(path, "wb") as file:
+                file.write(b"x" * 1000)
+        self.run_good("list")
+        self.assertEqual(os.listdir(os.path.join(self.state, "actors")), [actor])
+        self.assertEqual(sorted(os.listdir(self.state)), ["actors", "lock", "modules"])
 
     def test_kills(self):
         """kill -9 at random moments: each message is done wholly or waits, none is lost."""

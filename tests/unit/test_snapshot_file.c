@@ -636,16 +636,30 @@ static void test_snapshot_bad_places_are_refused(void **state)
     dw_snapshot_writer *writer = new_writer();
     (void)snprintf(path, sizeof path, "%s/no/such/folder.dws", world->folder);
     assert_int_equal(dw_snapshot_writer_write_file(writer, path, NULL, &err), DW_E_IO);
-    /* A folder's name: the temporary file beside it goes again. */
+    /* A folder's name, a pipe's: not replaced. */
     (void)snprintf(path, sizeof path, "%s/folder", world->folder);
     assert_int_equal(mkdir(path, 0755), 0);
-    assert_int_equal(dw_snapshot_writer_write_file(writer, path, NULL, &err), DW_E_IO);
+    assert_int_equal(dw_snapshot_writer_write_file(writer, path, NULL, &err), DW_E_ARG);
     assert_int_equal(dw_snapshot_file_open(&file, path, 0, &err), DW_E_IO);
     assert_null(file);
     assert_int_equal(rmdir(path), 0);
     assert_int_equal(dw_snapshot_file_open(&file, world->path, 0, &err), DW_E_NOT_FOUND);
     assert_int_equal(mkfifo(world->path, 0600), 0);
     assert_int_equal(dw_snapshot_file_open(&file, world->path, 0, &err), DW_E_IO);
+    struct stat facts;
+    assert_int_equal(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), DW_E_ARG);
+    assert_int_equal(lstat(world->path, &facts), 0);
+    assert_true(S_ISFIFO(facts.st_mode));
+    /* Of a link, what it leads to is replaced. */
+    assert_int_equal(unlink(world->path), 0);
+    snapshot_world_put(world->path, (const uint8_t *)"old", 3);
+    assert_int_equal(symlink(world->path, path), 0);
+    assert_int_equal(dw_snapshot_writer_write_file(writer, path, NULL, &err), DW_OK);
+    assert_int_equal(lstat(path, &facts), 0);
+    assert_true(S_ISLNK(facts.st_mode));
+    assert_int_equal(dw_snapshot_file_open(&file, world->path, DW_SNAPSHOT_VERIFY, &err), DW_OK);
+    dw_snapshot_file_close(file);
+    assert_int_equal(unlink(path), 0);
     dw_snapshot_writer_destroy(writer);
 }
 

@@ -1,0 +1,239 @@
+/* A state folder whose process is killed while it freezes: the actor in it is as it was before a
+ * message or after it, whatever the moment. 200 kills, by SIGKILL, some within the first snapshot,
+ * most within deltas and the full snapshots that take their place.
+ *
+ * The process that is killed is this program with --work MODEL FOLDER ID. It writes a byte when it
+ * begins and one for each +1 that its actor has worked on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "actor_world.h"
+#include "base/alloc.h"
+#include "base/os.h"
+#include "tiny_model.h"
+#include "wasm_signals.h"
+
+static char folder[] = "/tmp/dw-store-XXXXXX";
+static char model[96];
+
+static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **found,
+                            dw_error *err)
+{
+    actor_world *world = user;
+    (void)name;
+    (void)fingerprint;
+    (void)err;
+    *found = world->model;
+    return DW_OK;
+}
+
+static dw_store *opened(actor_world *world, const char *path)
+{
+    dw_store *store = NULL;
+    dw_error error = {.message = ""};
+    dw_store_options options = {.path = path, .find_model = find_model, .user = world};
+    dw_status status = dw_store_open(&store, world->engine, &options, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    return store;
+}
+
+static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
+{
+    memcpy(user, bytes, count < sizeof(uint32_t) ? count : sizeof(uint32_t));
+    return (ptrdiff_t)count;
+}
+
+/* What the guest answers; its counter, to a message of + and a number. */
+static uint32_t told(dw_store *store, const char *id, const char *text)
+{
+    uint32_t answer[1] = {0};
+    dw_error error = {.message = ""};
+    dw_actor_effect message = {.message = text, .message_bytes = strlen(text)};
+    dw_status status = dw_store_send(store, id, &message, keep, answer, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    return answer[0];
+}
+
+/* ---- the process that is killed ---------------------------------------------------------- */
+
+static int work(char **args)
+{
+    void *world = NULL;
+    dw_error error;
+    if (setenv("DW_TEST_MODEL", args[0], 1) != 0 || actor_world_open(&world) != 0) {
+        return 1;
+    }
+    dw_store *store = opened(world, args[1]);
+    for (int i = 0; write(STDOUT_FILENO, "+", 1) == 1; i++) {
+        (void)told(store, args[2], i % 8 == 7 ? "t40" : "n3"); /* its context changes, too */
+        if (i % 5 == 4 && dw_store_freeze(store, args[2], NULL, &error) != DW_OK) {
+            return 1;
+        }
+        (void)told(store, args[2], "+1");
+    }
+    return 1;
+}
+
+/* ---- the one that kills ------------------------------------------------------------------ */
+
+typedef struct victim {
+    pid_t process;
+    int output;
+} victim;
+
+static victim started(const char *path, const char *id)
+{
+    char program[512];
+    int ends[2];
+    dw_error error;
+    victim v;
+    assert_int_equal(dw_os_executable_path(program, sizeof program, &error), DW_OK);
+    assert_int_equal(pipe(ends), 0);
+    v.process = fork();
+    if (v.process == 0) {
+        (void)dup2(ends[1], STDOUT_FILENO);
+        (void)close(ends[0]);
+        (void)close(ends[1]);
+        (void)execl(program, program, "--work", model, path, id, (char *)NULL);
+        _exit(126);
+    }
+    assert_true(v.process > 0);
+    (void)close(ends[1]);
+    v.output = ends[0];
+    return v;
+}
+
+static void read_bytes(const victim *v, size_t count)
+{
+    char byte;
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(read(v->output, &byte, 1), 1);
+    }
+}
+
+/* Messages that it has done from now on, until it is killed. */
+static size_t killed_after(const victim *v, uint64_t wait_ns)
+{
+    char bytes[4096];
+    size_t count = 0;
+    ssize_t got = 0;
+    int status = 0;
+    struct timespec wait = {.tv_sec = (time_t)(wait_ns / 1000000000),
+                            .tv_nsec = (long)(wait_ns % 1000000000)};
+    (void)nanosleep(&wait, NULL);
+    assert_int_equal(kill(v->process, SIGKILL), 0);
+    assert_int_equal(waitpid(v->process, &status, 0), v->process);
+    assert_true(WIFSIGNALED(status)); /* it had not ended by itself */
+    while ((got = read(v->output, bytes, sizeof bytes)) > 0) {
+        count += (size_t)got;
+    }
+    (void)close(v->output);
+    return count;
+}
+
+/* Work on what the killed process had accepted, and say what the counter is then. */
+static uint32_t counted(actor_world *world, const char *path, const char *id)
+{
+    dw_error error = {.message = ""};
+    dw_store *store = opened(world, path);
+    assert_int_equal(dw_store_run(store, &error), DW_OK);
+    uint32_t now = told(store, id, "+0");
+    dw_store_close(store);
+    return now;
+}
+
+/* How long a round of work() takes here, with all that goes to the disk. */
+static uint64_t usual_ns(const char *path, const char *id)
+{
+    enum { ROUNDS = 6 };
+    victim v = started(path, id);
+    read_bytes(&v, 1);
+    uint64_t begun = dw_os_clock_ns();
+    read_bytes(&v, ROUNDS);
+    uint64_t took = dw_os_clock_ns() - begun;
+    (void)killed_after(&v, 0);
+    return took / ROUNDS;
+}
+
+static void test_store_survives_kills(void **state)
+{
+    actor_world *world = *state;
+    char path[96];
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw_error error = {.message = ""};
+    uint32_t kills = getenv("DW_TEST_EMULATED") != NULL ? 5 : 200;
+    uint32_t done = 0;
+    uint32_t between = 0;
+    uint64_t random = 5;
+    (void)snprintf(path, sizeof path, "%s/state", folder);
+    dw_actor_options options = {.instance = {.models = &world->model, .model_count = 1}};
+    dw_store *store = opened(world, path);
+    assert_int_equal(dw_store_spawn(store, world->module, &options, id, &error), DW_OK);
+    (void)told(store, id, "m");
+    (void)told(store, id, "n40");
+    dw_store_close(store);
+    uint64_t usual = usual_ns(path, id);
+    uint32_t before = counted(world, path, id);
+    for (uint32_t i = 0; i < kills; i++) {
+        random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        victim v = started(path, id);
+        read_bytes(&v, 1);
+        uint32_t told_of = (uint32_t)killed_after(&v, (random >> 33) % (3 * usual));
+        uint32_t now = counted(world, path, id);
+        if (now - before < told_of || now - before > told_of + 1) {
+            fail_msg("kill %u: %u messages were done, %u came of it", i, told_of, now - before);
+        }
+        done += told_of;
+        between += now - before - told_of;
+        before = now;
+    }
+    print_message("%u kills: %u messages told of as done, %u done or accepted and not told of\n",
+                  kills, done, between);
+    assert_true(kills < 200 || (done > kills / 10 && between > 0));
+    store = opened(world, path);
+    assert_int_equal(dw_store_stop(store, id, &error), DW_OK);
+    dw_store_close(store);
+}
+
+static int open_world(void **state)
+{
+    tiny_options options = tiny_defaults();
+    options.context_length = 1024;
+    if (mkdtemp(folder) == NULL) {
+        return 1;
+    }
+    (void)snprintf(model, sizeof model, "%s/tiny.gguf", folder);
+    tiny_model_write(model, &options);
+    return setenv("DW_TEST_MODEL", model, 1) == 0 ? actor_world_open(state) : 1;
+}
+
+static int close_world(void **state)
+{
+    char command[128];
+    (void)snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return actor_world_close(state) == 0 && system(command) == 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_store_survives_kills)};
+    if (argc == 5 && strcmp(argv[1], "--work") == 0) {
+        return work(argv + 2);
+    }
+    wasm_signals_save();
+    return cmocka_run_group_tests_name("store", tests, open_world, close_world);
+}
