@@ -4,6 +4,12 @@
 #include "engine/context_internal.h"
 #include "engine/step_graph.h"
 
+/* Prompts are cut where our attention's tiles end (src/model/attention.c), and no rest is left that
+ * it would take in its form for few rows: so a prompt's results do not depend, to the bit, on how
+ * much of a run others left for it. Where that is less than a cut, they are cut as it comes. */
+#define CUT_TOKENS 64u
+#define REST_TOKENS_MIN 8u
+
 /* Who takes part in a run, and with what. */
 typedef struct run {
     dw_batch_item *owners[DW__SHARES_MAX];
@@ -208,19 +214,37 @@ static bool drop_cancelled(dw_batch *batch, dw_batch_item *item)
     return true;
 }
 
+/* How many of the item's tokens take part in a run with room for `room`; 0: it waits for more. */
+static uint32_t cut(const dw_batch_item *item, uint32_t room, bool any_cut)
+{
+    uint32_t left = left_of(item);
+    if (left <= room) {
+        return left;
+    }
+    if (any_cut) {
+        return room;
+    }
+    uint32_t count = room / CUT_TOKENS * CUT_TOKENS;
+    return count > 0 && left - count < REST_TOKENS_MIN ? left : count;
+}
+
 /* Let items of the queue take part, in order, each that was in it at most once. */
 static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max, run *now)
 {
     const dw_batch_item *last = queue->first != NULL ? queue->last : NULL;
     uint32_t room = tokens_max;
     while (room > 0 && now->sequences < batch->limits.sequences_max && last != NULL) {
-        dw_batch_item *item = next_of(batch, queue);
+        dw_batch_item *item = queue->first;
+        uint32_t count = cut(item, room, tokens_max < CUT_TOKENS);
+        if (count == 0) {
+            break; /* its turn is the next run's first */
+        }
+        (void)next_of(batch, queue);
         last = item == last ? NULL : last;
         if (drop_cancelled(batch, item)) {
             continue;
         }
-        uint32_t count = left_of(item) < room ? left_of(item) : room;
-        room -= count;
+        room -= count < room ? count : room;
         now->tokens += count;
         now->sequences++;
         if (can_share(item, count)) {

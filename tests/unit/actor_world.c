@@ -45,7 +45,9 @@ int actor_world_open(void **state)
 {
     actor_world *world = dw_alloc(1, sizeof *world);
     dw_error error = {.message = ""};
-    dw_engine_options options = {.device = getenv("DW_TEST_DEVICE"), .threads = 2};
+    const char *threads = getenv("DW_TEST_THREADS");
+    dw_engine_options options = {.device = getenv("DW_TEST_DEVICE"),
+                                 .threads = threads != NULL ? (int)strtol(threads, NULL, 10) : 2};
     options.device = options.device != NULL ? options.device : "CPU";
     dw_status status = dw_engine_create(&world->engine, &options, &error);
     if (status == DW_OK) {

@@ -173,6 +173,7 @@ static void test_scheduler_actors_end_as_alone(void **state)
 int main(void)
 {
     wasm_signals_save();
+    (void)setenv("DW_TEST_THREADS", "1", 0); /* as in test_scheduler.c */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scheduler_actors_answer_as_alone),
         cmocka_unit_test(test_scheduler_actors_end_as_alone),
