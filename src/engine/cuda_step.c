@@ -93,24 +93,33 @@ static uint64_t records_of(const dw_kv_log *log)
     return (uint64_t)(uintptr_t)dw_kv_log_base(log);
 }
 
-/* The device's address of tokens [count] of the step's, which begin at its `from`-th. */
-static dw_status tokens_of(dw_step_graph *graph, uint32_t from, dw_device_view *view,
-                           const int32_t *tokens, uint32_t count, uint64_t *address, dw_error *err)
+/* Tokens of a step, of which the first is the graph's `from`-th. */
+typedef struct token_source {
+    dw_device_view *view;
+    const int32_t *tokens; /* [count] */
+    uint32_t count;
+    uint32_t from;
+} token_source;
+
+/* The device's address of them. */
+static dw_status tokens_of(dw_step_graph *graph, const token_source *of, uint64_t *address,
+                           dw_error *err)
 {
-    if (!dw_device_view_is_staged(view)) {
-        return dw_device_view_address(view, tokens, count * sizeof *tokens, address, err);
+    size_t bytes = of->count * sizeof *of->tokens;
+    if (!dw_device_view_is_staged(of->view)) {
+        return dw_device_view_address(of->view, of->tokens, bytes, address, err);
     }
-    memcpy(graph->ids + from, tokens, count * sizeof *tokens);
-    dw_device_view_note_staged(view, count * sizeof *tokens);
-    *address = (uint64_t)(uintptr_t)(graph->ids + from);
+    memcpy(graph->ids + of->from, of->tokens, bytes);
+    dw_device_view_note_staged(of->view, bytes);
+    *address = (uint64_t)(uintptr_t)(graph->ids + of->from);
     return DW_OK;
 }
 
 dw_status dw__cuda_table_fill(dw_step_graph *graph, const dw_slice *slice, dw_error *err)
 {
     uint64_t tokens = 0;
-    dw_status status =
-        tokens_of(graph, 0, slice->view, slice->tokens, slice->token_count, &tokens, err);
+    token_source source = {slice->view, slice->tokens, slice->token_count, 0};
+    dw_status status = tokens_of(graph, &source, &tokens, err);
     uint32_t past = dw_kv_log_length(slice->log);
     for (uint32_t i = 0; status == DW_OK && i < slice->token_count; i++) {
         graph->table[i] = (dw_cuda_token){.records = records_of(slice->log),
@@ -126,7 +135,8 @@ static dw_status fill_share(dw_step_graph *graph, uint32_t index, const dw_share
     dw_cuda_token *row = &graph->table[index];
     *row = (dw_cuda_token){.records = records_of(share->log),
                            .position = dw_kv_log_length(share->log)};
-    dw_status status = tokens_of(graph, index, share->view, share->given, 1, &row->token, err);
+    token_source source = {share->view, share->given, 1, index};
+    dw_status status = tokens_of(graph, &source, &row->token, err);
     if (status == DW_OK && share->logits != NULL && !dw_device_view_is_staged(share->view)) {
         status = dw_device_view_address(share->view, share->logits,
                                         vocab_count * sizeof *share->logits, &row->logits, err);

@@ -11,7 +11,7 @@
  * (NULL: none yet). Errors: DW_E_MEMORY, DW_E_DEVICE; *buffer is then as it was. */
 dw_status dw__kv_buffer_grow(ggml_backend_buffer_t *buffer, dw_device *device, size_t bytes,
                              size_t held, dw_error *err);
-/* Copy the first `bytes` from one to another. Errors: DW_E_MEMORY, DW_E_DEVICE, as of the others. */
+/* Copy the first `bytes` from one to another. Errors: DW_E_MEMORY, DW_E_DEVICE; as the others. */
 dw_status dw__kv_buffer_copy(dw_device *device, ggml_backend_buffer_t from,
                              ggml_backend_buffer_t to, size_t bytes, dw_error *err);
 dw_status dw__kv_buffer_write(dw_device *device, ggml_backend_buffer_t buffer, size_t offset,
