@@ -543,8 +543,8 @@ static void test_kv_vram_lost_device_is_left_alone(void **state)
     dw_vram_count(dw_kv_pool_vram(t.device), &counts);
     size_t pieces = counts.piece_count;
     dw_vram_piece piece;
-    assert_int_equal(
-        dw_vram_create(dw_kv_pool_vram(t.device), &piece, trial_granularity(), &err), DW_E_DEVICE);
+    assert_int_equal(dw_vram_create(dw_kv_pool_vram(t.device), &piece, trial_granularity(), &err),
+                     DW_E_DEVICE);
     assert_int_equal(piece.bytes, 0);
     dw_vram_count(dw_kv_pool_vram(t.device), &counts);
     assert_true(counts.piece_count <= pieces);
