@@ -17,7 +17,7 @@ void bench_die(const char *what)
 
 /* ---- options ---- */
 
-static const char *default_model(void)
+const char *bench_default_model(void)
 {
     static char path[4096];
     const char *cache = getenv("XDG_CACHE_HOME");
@@ -120,7 +120,7 @@ void bench_read_options(bench_options *options, int argc, char **argv, const cha
         (void)fprintf(stderr, "bench: unknown argument '%s'; see --help\n", argv[optind]);
         exit(2);
     }
-    options->model = options->model != NULL ? options->model : default_model();
+    options->model = options->model != NULL ? options->model : bench_default_model();
     options->device = options->device != NULL ? options->device : "CPU";
     options->threads = options->threads > 0 ? options->threads : dw_os_core_count();
 }

@@ -29,6 +29,8 @@ typedef struct bench_options {
 /* Read the command line over `options`, which holds the defaults (model NULL and threads 0: the
  * default model, the real cores). Prints and ends the program for --help and mistakes. */
 void bench_read_options(bench_options *options, int argc, char **argv, const char *about);
+/* The file that `make model` brings. */
+const char *bench_default_model(void);
 /* Whether --rows asks for this one: by its name, or by a beginning of it. */
 bool bench_wants(const bench_options *options, const char *row);
 

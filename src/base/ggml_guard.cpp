@@ -103,11 +103,11 @@ void attempt(guard *here, void (*work)(void *user), void *user, bool *failed)
     }
 }
 
-/* CUDA, cuBLAS, Vulkan */
+/* CUDA, cuBLAS (its newer versions say it in words), Vulkan */
 bool tells_of_memory(const char *text)
 {
-    static const char *const words[] = {"out of memory", "ALLOC_FAILED", "OutOfDeviceMemory",
-                                        "OutOfHostMemory"};
+    static const char *const words[] = {"out of memory", "the resource allocation failed",
+                                        "ALLOC_FAILED", "OutOfDeviceMemory", "OutOfHostMemory"};
     for (const char *word : words) {
         if (std::strstr(text, word) != nullptr) {
             return true;

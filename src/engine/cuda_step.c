@@ -180,8 +180,9 @@ void dw__cuda_choose(dw_step_graph *graph, dw_graph_cache *cache, dw_model *mode
     float *logits;
     choice->status = dw__scratch_rows(cache, model, 1, &view, &logits, &choice->error);
     if (choice->status == DW_OK) {
-        ggml_backend_tensor_get(graph->forward.result, logits, row * vocab_count * sizeof *logits,
-                                vocab_count * sizeof *logits);
+        choice->status = fetch_row(graph, row, vocab_count, logits, &choice->error);
+    }
+    if (choice->status == DW_OK) {
         choice->status = dw_sampler_choose(choice->sampler, logits, &choice->token, &choice->error);
     }
 }

@@ -393,6 +393,27 @@ void dw__kv_pool_await(dw__kv_pool *pool, dw__kv_range *range)
 
 /* ---- the pool of a device ---- */
 
+static void create_buffer(void *user)
+{
+    dw__kv_pool *pool = user;
+    pool->buffer = ggml_backend_buft_alloc_buffer(dw_device_buffer_type(pool->device), 256);
+}
+
+static void free_buffer(void *user)
+{
+    ggml_backend_buffer_free(((dw__kv_pool *)user)->buffer);
+}
+
+static bool is_lost(void *user)
+{
+    return dw_device_lost(user);
+}
+
+static void lose(void *user, const char *why)
+{
+    dw_device_lose(user, why);
+}
+
 static void destroy_pool(void *object)
 {
     dw__kv_pool *pool = object;
@@ -410,7 +431,7 @@ static void destroy_pool(void *object)
     dw_vram_stream_destroy(pool->stream);
     DW_ASSERT(pool->stats.device_bytes == 0 && pool->stats.host_bytes == 0);
     if (pool->buffer != NULL) {
-        ggml_backend_buffer_free(pool->buffer);
+        dw_device_let_go(pool->device, free_buffer, pool);
     }
     dw_vram_close(pool->vram);
     (void)pthread_cond_destroy(&pool->changed);
@@ -421,10 +442,17 @@ static void destroy_pool(void *object)
 /* What the device has; emulated where it computes on host memory and a caller wants that. */
 static dw_status open_vram(dw__kv_pool *pool, bool emulated, dw_error *err)
 {
-    dw_status status = dw_vram_open(&pool->vram, dw_device_handle(pool->device), err);
+    dw_status status = dw_device_check(pool->device, err);
+    if (status == DW_OK) {
+        status = dw_vram_open(&pool->vram, dw_device_handle(pool->device), err);
+    }
     if (status == DW_E_UNSUPPORTED && emulated &&
         dw_device_facts(pool->device)->kind == DW_DEVICE_CPU) {
-        return dw_vram_emulate(&pool->vram, &pool->options.emulation, err);
+        status = dw_vram_emulate(&pool->vram, &pool->options.emulation, err);
+    }
+    if (status == DW_OK) {
+        dw_vram_watch watch = {is_lost, lose, pool->device};
+        dw_vram_set_watch(pool->vram, &watch);
     }
     return status;
 }
@@ -451,8 +479,8 @@ static dw_status make_pool(dw__kv_pool **out, dw_device *device, const dw_kv_poo
         status = dw_vram_stream_create(&pool->stream, pool->vram, err);
     }
     if (status == DW_OK) {
-        pool->buffer = ggml_backend_buft_alloc_buffer(dw_device_buffer_type(device), 256);
-        if (pool->buffer == NULL) {
+        status = dw_device_guarded(device, create_buffer, pool, err);
+        if (status == DW_OK && pool->buffer == NULL) {
             status = dw_fail(err, DW_E_MEMORY, "%s: no memory for a buffer of 256 bytes",
                              dw_device_facts(device)->name);
         }

@@ -16,6 +16,23 @@ void dw_vram_close(dw_vram *vram)
     }
 }
 
+void dw_vram_set_watch(dw_vram *vram, const dw_vram_watch *watch)
+{
+    vram->watch = *watch;
+}
+
+bool dw__vram_is_lost(const dw_vram *vram)
+{
+    return vram->watch.is_lost != NULL && vram->watch.is_lost(vram->watch.user);
+}
+
+void dw__vram_lose(dw_vram *vram, const char *why)
+{
+    if (vram->watch.lose != NULL) {
+        vram->watch.lose(vram->watch.user, why);
+    }
+}
+
 size_t dw_vram_granularity(const dw_vram *vram)
 {
     return vram->granularity_bytes;
@@ -41,9 +58,12 @@ void dw_vram_count(dw_vram *vram, dw_vram_counts *counts)
                                .failed_count = vram->failed_count};
 }
 
-/* Whether a test wants this call to fail. */
+/* Whether the device was lost, or a test wants this call to fail. */
 static dw_status fails(dw_vram *vram, unsigned kind, const char *what, dw_error *err)
 {
+    if (dw__vram_is_lost(vram)) {
+        return dw_fail(err, DW_E_DEVICE, "device memory: no %s, the device was lost", what);
+    }
     if ((atomic_load(&vram->failing) & kind) == 0 || atomic_fetch_sub(&vram->countdown, 1) != 0) {
         return DW_OK;
     }

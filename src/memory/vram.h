@@ -38,6 +38,16 @@ typedef struct dw_vram_emulation {
 dw_status dw_vram_open(dw_vram **out, ggml_backend_dev_t device, dw_error *err);
 /* For a device that computes on host memory. */
 dw_status dw_vram_emulate(dw_vram **out, const dw_vram_emulation *options, dw_error *err);
+/* Who knows whether the device was lost (device/device.h). On a lost one nothing is asked for any
+ * more: calls fail with DW_E_DEVICE, and what gives back leaves the driver alone. A driver's call
+ * that answers with a fault tells so: CUDA answers nothing else from then on. */
+typedef struct dw_vram_watch {
+    bool (*is_lost)(void *user);
+    void (*lose)(void *user, const char *why);
+    void *user;
+} dw_vram_watch;
+/* Before anything else is done with it. */
+void dw_vram_set_watch(dw_vram *vram, const dw_vram_watch *watch);
 /* Ranges, pieces, streams and events must be gone. */
 void dw_vram_close(dw_vram *vram);
 size_t dw_vram_granularity(const dw_vram *vram);

@@ -1,5 +1,6 @@
 /* CUDA's virtual memory management, in the primary context of the device: the one that ggml's calls
  * of the runtime use, so that addresses mean the same to both. */
+#include <assert.h>
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 #include <string.h>
@@ -30,26 +31,63 @@ static cuda_vram *of(dw_vram *vram)
     return (cuda_vram *)vram;
 }
 
-static dw_status driver_failed(const cuda_vram *vram, const char *what, size_t bytes,
-                               CUresult reason, dw_error *err)
+/* Faults that end the context: no call in this process is answered with anything else any more. */
+static bool is_fault(cudaError_t reason)
+{
+    switch (reason) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorContextIsDestroyed:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The driver's numbers are the runtime's. */
+static_assert((int)CUDA_ERROR_ILLEGAL_ADDRESS == (int)cudaErrorIllegalAddress &&
+                  (int)CUDA_ERROR_LAUNCH_FAILED == (int)cudaErrorLaunchFailure &&
+                  (int)CUDA_ERROR_ECC_UNCORRECTABLE == (int)cudaErrorECCUncorrectable,
+              "errors of driver and runtime");
+
+static void note_fault(cuda_vram *vram, cudaError_t reason, const char *text)
+{
+    if (is_fault(reason)) {
+        dw__vram_lose(&vram->base, text);
+    }
+}
+
+static dw_status driver_failed(cuda_vram *vram, const char *what, size_t bytes, CUresult reason,
+                               dw_error *err)
 {
     const char *text = NULL;
     (void)cuGetErrorString(reason, &text);
+    note_fault(vram, (cudaError_t)reason, text != NULL ? text : "a fault");
     return dw_fail(err, reason == CUDA_ERROR_OUT_OF_MEMORY ? DW_E_MEMORY : DW_E_DEVICE,
                    "%s: %s of %zu bytes: %s", vram->name, what, bytes,
                    text != NULL ? text : "the driver does not say why");
 }
 
-static dw_status runtime_failed(const cuda_vram *vram, const char *what, size_t bytes,
-                                cudaError_t reason, dw_error *err)
+static dw_status runtime_failed(cuda_vram *vram, const char *what, size_t bytes, cudaError_t reason,
+                                dw_error *err)
 {
     (void)cudaGetLastError(); /* the error must not surface in ggml's next call */
+    note_fault(vram, reason, cudaGetErrorString(reason));
     return dw_fail(err, reason == cudaErrorMemoryAllocation ? DW_E_MEMORY : DW_E_DEVICE,
                    "%s: %s of %zu bytes: %s", vram->name, what, bytes, cudaGetErrorString(reason));
 }
 
 /* A thread's calls go to its current device. */
-static dw_status enter(const cuda_vram *vram, dw_error *err)
+static dw_status enter(cuda_vram *vram, dw_error *err)
 {
     cudaError_t result = cudaSetDevice(vram->ordinal);
     return result == cudaSuccess ? DW_OK
@@ -72,8 +110,12 @@ static void cuda_memory(dw_vram *vram, size_t *free_bytes, size_t *total_bytes)
 {
     *free_bytes = 0;
     *total_bytes = 0;
-    if (enter(of(vram), NULL) != DW_OK || cudaMemGetInfo(free_bytes, total_bytes) != cudaSuccess) {
-        (void)cudaGetLastError();
+    if (dw__vram_is_lost(vram) || enter(of(vram), NULL) != DW_OK) {
+        return;
+    }
+    cudaError_t result = cudaMemGetInfo(free_bytes, total_bytes);
+    if (result != cudaSuccess) {
+        (void)runtime_failed(of(vram), "asking for memory", 0, result, NULL);
     }
 }
 
@@ -94,7 +136,7 @@ static dw_status cuda_reserve(dw_vram *vram, void **base, size_t bytes, dw_error
 }
 
 /* What gives back can hardly fail, and nobody could do anything about it: it is told. */
-static void note(const cuda_vram *vram, const char *what, CUresult result)
+static void note(cuda_vram *vram, const char *what, CUresult result)
 {
     if (result != CUDA_SUCCESS) {
         dw_error error = {0};
@@ -105,7 +147,10 @@ static void note(const cuda_vram *vram, const char *what, CUresult result)
 
 static void cuda_unreserve(dw_vram *vram, void *base, size_t bytes)
 {
-    note(of(vram), "giving back addresses", cuMemAddressFree((CUdeviceptr)(uintptr_t)base, bytes));
+    if (!dw__vram_is_lost(vram)) {
+        note(of(vram), "giving back addresses",
+             cuMemAddressFree((CUdeviceptr)(uintptr_t)base, bytes));
+    }
 }
 
 static dw_status cuda_create(dw_vram *vram, dw_vram_piece *piece, size_t bytes, dw_error *err)
@@ -126,7 +171,9 @@ static dw_status cuda_create(dw_vram *vram, dw_vram_piece *piece, size_t bytes, 
 
 static void cuda_release(dw_vram *vram, const dw_vram_piece *piece)
 {
-    note(of(vram), "giving back memory", cuMemRelease(piece->handle));
+    if (!dw__vram_is_lost(vram)) {
+        note(of(vram), "giving back memory", cuMemRelease(piece->handle));
+    }
 }
 
 static dw_status cuda_map(dw_vram *vram, void *address, const dw_vram_piece *piece, dw_error *err)
@@ -152,8 +199,10 @@ static dw_status cuda_map(dw_vram *vram, void *address, const dw_vram_piece *pie
 
 static void cuda_unmap(dw_vram *vram, void *address, size_t bytes)
 {
-    (void)enter(of(vram), NULL);
-    note(of(vram), "unmapping", cuMemUnmap((CUdeviceptr)(uintptr_t)address, bytes));
+    if (!dw__vram_is_lost(vram)) {
+        (void)enter(of(vram), NULL);
+        note(of(vram), "unmapping", cuMemUnmap((CUdeviceptr)(uintptr_t)address, bytes));
+    }
 }
 
 static dw_status cuda_host_create(dw_vram *vram, void **out, size_t bytes, dw_error *err)
@@ -170,6 +219,9 @@ static dw_status cuda_host_create(dw_vram *vram, void **out, size_t bytes, dw_er
 
 static void cuda_host_destroy(dw_vram *vram, void *memory, size_t bytes)
 {
+    if (dw__vram_is_lost(vram)) {
+        return; /* a copy may still be on its way there */
+    }
     cudaError_t result = cudaFreeHost(memory);
     if (result != cudaSuccess) {
         dw_error error = {0};
@@ -204,7 +256,7 @@ static dw_status cuda_stream_create(dw_vram_stream **out, dw_vram *vram, dw_erro
 static void cuda_stream_destroy(dw_vram_stream *base)
 {
     cuda_stream *stream = (cuda_stream *)base;
-    if (enter(of(base->vram), NULL) == DW_OK) {
+    if (!dw__vram_is_lost(base->vram) && enter(of(base->vram), NULL) == DW_OK) {
         (void)cudaStreamSynchronize(stream->stream);
         (void)cudaStreamDestroy(stream->stream);
         (void)cudaGetLastError();
@@ -271,7 +323,7 @@ static dw_status cuda_event_create(dw_vram_event **out, dw_vram *vram, dw_error 
 
 static void cuda_event_destroy(dw_vram_event *base)
 {
-    if (enter(of(base->vram), NULL) == DW_OK) {
+    if (!dw__vram_is_lost(base->vram) && enter(of(base->vram), NULL) == DW_OK) {
         (void)cudaEventDestroy(((cuda_event *)base)->event);
         (void)cudaGetLastError();
     }

@@ -34,6 +34,7 @@ typedef struct dw__vram_kind {
 struct dw_vram {
     const dw__vram_kind *kind;
     size_t granularity_bytes;
+    dw_vram_watch watch; /* all NULL: nobody watches */
     _Atomic size_t range_count;
     _Atomic size_t piece_count;
     _Atomic size_t piece_bytes;
@@ -50,6 +51,11 @@ struct dw_vram_stream {
 struct dw_vram_event {
     dw_vram *vram;
 };
+
+/* Whether its device was lost: nothing of the driver's may be touched. */
+bool dw__vram_is_lost(const dw_vram *vram);
+/* A call was answered with a fault that the device does not recover from. */
+void dw__vram_lose(dw_vram *vram, const char *why);
 
 /* Errors: DW_E_UNSUPPORTED also where this build has no such kind. */
 dw_status dw__vram_cuda_open(dw_vram **out, ggml_backend_dev_t device, dw_error *err);

@@ -25,6 +25,7 @@ struct dw_model {
     dw_model_shape shape;
     dw_model_weights weights;
     struct ggml_context *ggml;             /* the weights' tensors, without their data */
+    struct ggml_context *joined;           /* tensors over several of them; NULL: none */
     ggml_backend_buffer_t *mapped_buffers; /* one a part, over its mapping; NULL: not mapped */
     ggml_backend_buffer_t upload_buffer;   /* NULL: none were */
     size_t uploaded_count;
@@ -214,6 +215,43 @@ static dw_status upload_rest(dw_model *model, const dw_model_options *options, d
     return status;
 }
 
+/* Whether `next` lies right behind `tensor` in the device's memory, and has rows like its. */
+static bool goes_on(const dw_model *model, const struct ggml_tensor *tensor,
+                    const struct ggml_tensor *next)
+{
+    return tensor->buffer == model->upload_buffer && next->buffer == model->upload_buffer &&
+           tensor->type == next->type && tensor->ne[0] == next->ne[0] &&
+           (const unsigned char *)tensor->data + ggml_nbytes(tensor) == next->data;
+}
+
+/* Queries, keys and values of a layer by one product where their matrices happen to lie one behind
+ * the other, as they do when they were uploaded in order: on a GPU two launches fewer a layer. */
+static dw_status join_projections(dw_model *model, dw_error *err)
+{
+    struct ggml_init_params params = {.mem_size = model->shape.layer_count * ggml_tensor_overhead(),
+                                      .no_alloc = true};
+    model->joined = ggml_init(params);
+    if (model->joined == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %u layers", model->shape.layer_count);
+    }
+    for (uint32_t i = 0; i < model->shape.layer_count; i++) {
+        dw_layer_weights *layer = &model->weights.layers[i];
+        struct ggml_tensor *q = layer->q.weight;
+        const struct ggml_tensor *k = layer->k.weight;
+        const struct ggml_tensor *v = layer->v.weight;
+        if (q == NULL || layer->q.bias != NULL || layer->k.bias != NULL || layer->v.bias != NULL ||
+            !goes_on(model, q, k) || !goes_on(model, k, v)) {
+            continue;
+        }
+        struct ggml_tensor *all =
+            ggml_new_tensor_2d(model->joined, q->type, q->ne[0], q->ne[1] + k->ne[1] + v->ne[1]);
+        all->buffer = q->buffer;
+        all->data = q->data;
+        layer->qkv.weight = all;
+    }
+    return DW_OK;
+}
+
 static dw_status place_weights(dw_model *model, const dw_model_options *options, dw_error *err)
 {
     dw_status status = map_weights(model, err);
@@ -228,7 +266,11 @@ static dw_status place_weights(dw_model *model, const dw_model_options *options,
             model->uploaded_count++;
         }
     }
-    return model->uploaded_count > 0 ? upload_rest(model, options, err) : DW_OK;
+    if (model->uploaded_count == 0) {
+        return DW_OK;
+    }
+    status = upload_rest(model, options, err);
+    return status == DW_OK ? join_projections(model, err) : status;
 }
 
 /* While the vocabulary is loaded, which takes one core: map the weights' pages, which the first
@@ -338,6 +380,9 @@ void dw_model_unref(dw_model *model)
         if (model->mapped_buffers[i] != NULL) {
             dw_device_let_go(model->device, free_part, model->mapped_buffers[i]);
         }
+    }
+    if (model->joined != NULL) {
+        ggml_free(model->joined);
     }
     if (model->ggml != NULL) {
         ggml_free(model->ggml);

@@ -12,6 +12,7 @@
 #include "actor_world.h"
 #include "base/alloc.h"
 #include "base/os.h"
+#include "emulated.h"
 #include "wasm_signals.h"
 
 /* ---- life and messages ------------------------------------------------------------------- */
@@ -210,8 +211,7 @@ static void test_actor_forks_go_on_alike_and_apart(void **state)
 static void test_actor_forks_by_the_thousand(void **state)
 {
     enum { COUNT = 1000 };
-    size_t count =
-        getenv("DW_TEST_EMULATED") != NULL ? 100 : COUNT; /* both without a factor of 77 */
+    size_t count = emulated() ? 100 : COUNT; /* both without a factor of 77 */
     actor_world *world = *state;
     static dw_actor *actors[COUNT];
     actor_answer answer;

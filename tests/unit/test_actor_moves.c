@@ -20,6 +20,7 @@
 #include "actor_world.h"
 #include "base/alloc.h"
 #include "base/os.h"
+#include "emulated.h"
 #include "tiny_model.h"
 #include "wasm_signals.h"
 
@@ -183,8 +184,7 @@ static void go_through(const char *model, const char *prose)
     assert_int_equal(setenv("DW_TEST_MODEL", model, 1), 0);
     assert_int_equal(actor_world_open(&opened), 0);
     actor_world *world = opened;
-    size_t count =
-        SANITIZED || getenv("DW_TEST_EMULATED") != NULL ? 8 : PROMPTS; /* they are slow */
+    size_t count = SANITIZED || emulated() ? 8 : PROMPTS; /* they are slow */
     for (size_t i = 0; i < count; i++) {
         dw_error error;
         dw_actor *others[2] = {NULL, NULL};
@@ -252,7 +252,7 @@ static void test_actor_moves_smollm2(void **state)
     const char *models = getenv("DW_TEST_MODEL_DIR");
     (void)snprintf(model, sizeof model, "%s/SmolLM2-135M-Instruct.Q4_1.gguf",
                    models != NULL ? models : "");
-    if (access(model, R_OK) != 0 || getenv("DW_TEST_EMULATED") != NULL) {
+    if (access(model, R_OK) != 0 || emulated()) {
         skip();
     }
     assert_int_equal(

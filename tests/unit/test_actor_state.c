@@ -17,6 +17,7 @@
 #include "actor_world.h"
 #include "base/alloc.h"
 #include "base/os.h"
+#include "emulated.h"
 #include "wasm_signals.h"
 
 #define CHAIN_MAX 6
@@ -142,7 +143,7 @@ static void test_actor_state_random_lives(void **state)
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     wasm_byte_vec_delete(&wasm);
-    int lives = getenv("DW_TEST_EMULATED") != NULL ? 2 : 25;
+    int lives = emulated() ? 2 : 25;
     for (int seed = 1; seed <= lives; seed++) {
         go_through(world, module, (uint64_t)seed);
     }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "emulated.h"
 #include "model_world.h"
 #include "tiny_model.h"
 
@@ -26,6 +27,7 @@ typedef struct lengths {
 
 /* GPUs choose kernels by shapes, and keep keys and values in halves. */
 static bool on_cpu;
+static double far_share; /* of the rows last compared */
 
 static const lengths few = {40, 3, 20, 5};      /* attention is ggml's */
 static const lengths many = {400, 5, 390, 10};  /* and ours */
@@ -103,7 +105,11 @@ typedef struct pair {
     model_oracle oracle;
     dw_context *context;
     double worst; /* relative difference so far */
+    uint32_t rows;
+    uint32_t far_rows; /* beyond FAR */
 } pair;
+
+#define FAR 5e-2
 
 /* One step on both sides, all logits compared. */
 static void step(pair *at, uint32_t start, uint32_t count)
@@ -115,6 +121,8 @@ static void step(pair *at, uint32_t start, uint32_t count)
                                               at->world.logits + (size_t)i * at->world.vocab_count,
                                               at->world.vocab_count);
         at->worst = fmax(at->worst, difference);
+        at->far_rows += difference > FAR;
+        at->rows++;
     }
 }
 
@@ -138,6 +146,7 @@ static double run_all(const char *path, const lengths *run)
     dw_context_destroy(at.context);
     oracle_close(&at.oracle);
     world_close(&at.world);
+    far_share = (double)at.far_rows / at.rows;
     return at.worst;
 }
 
@@ -175,9 +184,8 @@ static double compare(const tiny_architecture *kind, enum ggml_type type, const 
 static double limit_of(const tiny_architecture *kind)
 {
     bool table = strncmp(kind->name, "gemma", 5) == 0 || strcmp(kind->name, "starcoder2") == 0;
-    if (!on_cpu) {
-        return kind->expert_count > 0 ? 1.0
-                                      : 5e-2; /* a close choice of experts can fall otherwise */
+    if (!on_cpu) { /* a close choice of experts can fall otherwise: few rows then are far off */
+        return kind->expert_count > 0 ? 1.0 : FAR;
     }
     return table ? 1e-3 : 1e-5;
 }
@@ -186,9 +194,13 @@ static void test_architectures_match_libllama(void **state)
 {
     (void)state;
     for (size_t i = 0; i < KIND_COUNT; i++) {
+        if (emulated() && i % 4 != 0) {
+            continue; /* what differs between processors is the kernels, which all share */
+        }
         double worst = compare(&kinds[i], GGML_TYPE_F32, i == 0 ? &more : &many);
         print_message("%-12s %-2zu worst relative difference %.3g\n", kinds[i].name, i, worst);
         assert_true(worst < limit_of(&kinds[i]));
+        assert_true(far_share <= (on_cpu ? 0.0 : 0.05));
     }
 }
 
@@ -223,7 +235,7 @@ static void test_architectures_weight_types(void **state)
         bool slow = ggml_quantize_requires_imatrix(types[i]) || types[i] == GGML_TYPE_IQ1_M ||
                     types[i] == GGML_TYPE_IQ2_S || types[i] == GGML_TYPE_IQ3_XXS ||
                     types[i] == GGML_TYPE_IQ3_S;
-        if (slow && getenv("DW_TEST_EMULATED") != NULL) {
+        if (slow && emulated()) {
             continue;
         }
         double worst = compare(&kinds[0], types[i], &few);

@@ -201,6 +201,16 @@ static void test_device_goes_on_after_a_graph_gave_up(void **state)
     end_world(&w);
     check_computes(device);
 
+    /* cuBLAS, as old and as new versions say it. */
+    static const char *const blas[] = {"CUDA error: CUBLAS_STATUS_ALLOC_FAILED\n",
+                                       "CUDA error: the resource allocation failed\n"};
+    for (size_t i = 0; i < sizeof blas / sizeof blas[0]; i++) {
+        make_world(&w, device, true, blas[i]);
+        assert_int_equal(dw_device_compute(device, w.graph, NULL), DW_E_MEMORY);
+        end_world(&w);
+        check_computes(device);
+    }
+
     make_world(&w, device, true, "CUDA error: an illegal memory access was encountered\n");
     assert_int_equal(dw_device_compute(device, w.graph, &error), DW_E_DEVICE);
     end_world(&w);

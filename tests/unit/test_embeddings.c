@@ -15,6 +15,7 @@
 
 #include "driftwood_abi.h"
 #include "engine/embed.h"
+#include "emulated.h"
 #include "model_world.h"
 #include "tiny_model.h"
 
@@ -175,7 +176,7 @@ static double compare_embeddings(const char *path, bool encodes, const uint32_t 
         llama_start(&with, path, theirs[pooling], encodes ? GGML_TYPE_F32 : GGML_TYPE_F16);
         for (size_t i = 0; i < count_count; i++) {
             /* Long texts take minutes under an emulator. */
-            if (counts[i] > 100 && getenv("DW_TEST_EMULATED") != NULL) {
+            if (counts[i] > 100 && emulated()) {
                 break;
             }
             fill_tokens(&world, counts[i]);

@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "kv/kv_log.h"
+#include "emulated.h"
 
 #define RECORD_ELEMENTS 64
 #define RECORD_BYTES (RECORD_ELEMENTS * sizeof(ggml_fp16_t))
@@ -571,7 +572,7 @@ static void test_kv_log_thaw_maps(void **state)
     print_message("%llu faults, %zu bytes more in memory, %llu allocations\n",
                   (unsigned long long)faults, grown,
                   (unsigned long long)(dw_alloc_count() - allocations));
-    assert_true(faults < 100);
+    assert_true(emulated() || faults < 100);
     assert_true(grown < 256 * 1024);
     dw_os_close(fd);
     char there[sizeof mark];

@@ -500,6 +500,57 @@ static void test_kv_vram_survives_every_failure(void **state)
     }
 }
 
+static dw_status drop_bytes(void *user, uint64_t offset, const void *from, size_t bytes,
+                            dw_error *err)
+{
+    (void)user;
+    (void)offset;
+    (void)from;
+    (void)bytes;
+    (void)err;
+    return DW_OK;
+}
+
+/* After a fault nothing is asked of the device: steps, forks and reading are refused, and logs
+ * that are there, evicted or shared go as always, with a piece on its way to one of them. */
+static void test_kv_vram_lost_device_is_left_alone(void **state)
+{
+    (void)state;
+    dw_kv_pool_options options = trial_pool(0, false);
+    trial t = trial_with_log(&options, trial_scaled(48), 500, true);
+    dw_error err = {0};
+    dw_kv_log *made = NULL;
+    trial_fork(&t, &t.logs[0]);
+    evict_second(&t);
+    assert_false(dw_kv_log_resident(t.logs[1].log));
+    size_t held = t.logs[1].length * t.record_bytes;
+    dw_kv_log_options log = trial_log_options(&t, false);
+    reference *r = trial_add(&t);
+    assert_int_equal(dw_kv_log_create(&r->log, t.device, &log, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_reserve(r->log, 300, NULL), DW_OK); /* in a step */
+    dw_device_lose(t.device, "a fault, for a test");
+
+    assert_int_equal(dw_kv_log_reserve(r->log, 700, &err), DW_E_DEVICE);
+    assert_non_null(strstr(err.message, "was lost"));
+    assert_int_equal(try_fork(&t, &made, &err), DW_E_DEVICE);
+    assert_null(made);
+    assert_int_equal(dw_kv_log_make_resident(t.logs[1].log, &err), DW_E_DEVICE);
+    assert_non_null(strstr(err.message, "was lost"));
+    dw_sink sink = {.anywhere = drop_bytes};
+    assert_int_equal(dw_kv_log_stream(t.logs[0].log, 0, held, &sink, &err), DW_E_DEVICE);
+    assert_int_equal(dw_kv_log_stream(t.logs[1].log, 0, held, &sink, &err), DW_E_DEVICE);
+    dw_vram_counts counts;
+    dw_vram_count(dw_kv_pool_vram(t.device), &counts);
+    size_t pieces = counts.piece_count;
+    dw_vram_piece piece;
+    assert_int_equal(
+        dw_vram_create(dw_kv_pool_vram(t.device), &piece, trial_granularity(), &err), DW_E_DEVICE);
+    assert_int_equal(piece.bytes, 0);
+    dw_vram_count(dw_kv_pool_vram(t.device), &counts);
+    assert_true(counts.piece_count <= pieces);
+    trial_end(&t);
+}
+
 /* ---- threads ---- */
 
 typedef struct worker {
@@ -568,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_kv_vram_says_what_is_missing),
         cmocka_unit_test(test_kv_vram_shared_pieces_leave_with_the_last),
         cmocka_unit_test(test_kv_vram_survives_every_failure),
+        cmocka_unit_test(test_kv_vram_lost_device_is_left_alone),
         cmocka_unit_test(test_kv_vram_any_sequence_matches_plain_arrays),
         cmocka_unit_test(test_kv_vram_relatives_are_used_by_threads),
     };

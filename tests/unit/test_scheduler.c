@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
+#include "model_world.h"
 #include "scheduler/scheduler_internal.h"
 #include "tiny_model.h"
 #include "wasm_signals.h"
@@ -208,14 +209,23 @@ static const float *logits_of(const guest *g)
     return (const float *)(const void *)((const unsigned char *)g->words + AT_LOGITS);
 }
 
-/* Two guests saw and chose the same, bit by bit. */
+/* On the CPU nobody's numbers depend on who else is in a step; GPUs choose kernels by its size. */
+static bool same_logits(const float *a, const float *b)
+{
+    const char *device = getenv("DW_TEST_DEVICE");
+    bool cpu = device == NULL || strcmp(device, "CPU") == 0;
+    return cpu ? memcmp(a, b, vocab_count * sizeof *a) == 0
+               : logits_difference(a, b, vocab_count) < 2e-2;
+}
+
+/* Two guests saw and chose the same. */
 static void assert_alike(const guest *a, const guest *b)
 {
     assert_int_equal(a->words->done, b->words->done);
     assert_int_equal(a->words->status, b->words->status);
     assert_memory_equal(a->words->tokens, b->words->tokens,
                         a->words->done * sizeof a->words->tokens[0]);
-    assert_memory_equal(logits_of(a), logits_of(b), vocab_count * sizeof(float));
+    assert_true(same_logits(logits_of(a), logits_of(b)));
 }
 
 static void assert_went_well(const guest *g)

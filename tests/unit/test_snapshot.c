@@ -14,6 +14,7 @@
 #include "actor_world.h"
 #include "base/alloc.h"
 #include "base/os.h"
+#include "emulated.h"
 #include "wasm_signals.h"
 
 #define FILES_MAX 8
@@ -352,7 +353,7 @@ static void test_snapshot_damaged(void **state)
     FILE *file = fopen(files.list[0], "r+b");
     assert_non_null(file);
     uint64_t seed = 88172645463325252u;
-    int flips = getenv("DW_TEST_EMULATED") != NULL ? 200 : 10000;
+    int flips = emulated() ? 200 : 10000;
     dw_thaw_options options = {.paths = files.list,
                                .path_count = 1,
                                .models = &world->model,

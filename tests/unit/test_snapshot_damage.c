@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "emulated.h"
 #include "snapshot_world.h"
 
 #define HEADER 65536u
@@ -31,7 +32,7 @@ static uint8_t flip(int fd, uint64_t byte, uint8_t old, uint8_t bits)
 /* Emulated processors are slow. */
 static uint64_t stride(void)
 {
-    return getenv("DW_TEST_EMULATED") != NULL ? 37 : 1;
+    return emulated() ? 37 : 1;
 }
 
 static void test_snapshot_each_flipped_byte_is_refused(void **state)

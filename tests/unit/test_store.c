@@ -22,6 +22,7 @@
 #include "actor_world.h"
 #include "base/alloc.h"
 #include "base/os.h"
+#include "emulated.h"
 #include "tiny_model.h"
 #include "wasm_signals.h"
 
@@ -175,7 +176,7 @@ static void test_store_survives_kills(void **state)
     char path[96];
     char id[DW_ACTOR_ID_CHARS + 1];
     dw_error error = {.message = ""};
-    uint32_t kills = getenv("DW_TEST_EMULATED") != NULL ? 5 : 200;
+    uint32_t kills = emulated() ? 5 : 200;
     uint32_t done = 0;
     uint32_t between = 0;
     uint64_t random = 5;
