@@ -194,6 +194,12 @@ DW_IMPORT("sampler_mask") int32_t dw_sampler_mask(int32_t sampler, float *logits
 DW_IMPORT("sampler_close") int32_t dw_sampler_close(int32_t sampler);
 /* Choose the next token from logits [vocab_count] and remember it for the penalties. -> token */
 DW_IMPORT("sample") int32_t dw_sample(int32_t sampler, const float *logits);
+/* dw_forward and dw_sample in one: append tokens [count], compute them, choose the token that comes
+ * behind, which is not appended, and remember it. The logits are not brought to the guest, nor on
+ * GPUs, as a rule, to the host. `sampler`: one for as many tokens as the context's model has.
+ * -> token. On failure, also of the choice, the context is as it was. */
+DW_IMPORT("forward_sample")
+int32_t dw_forward_sample(int32_t context, const int32_t *tokens, uint32_t count, int32_t sampler);
 /* Let the sampler know of a token that it did not choose (of the prompt, say). DW_E_ARG: its
  * grammar does not allow it. */
 DW_IMPORT("sampler_accept") int32_t dw_sampler_accept(int32_t sampler, int32_t token);

@@ -13,8 +13,7 @@ typedef struct chat {
     int32_t sampler;
     uint32_t capacity;
     dw_model_facts facts;
-    float *logits; /* [vocab_count] */
-    int32_t *next; /* [1]: the token being forwarded */
+    int32_t *next; /* [1]: the token chosen last */
     int32_t *held; /* [capacity]: what the context holds */
     uint32_t held_count;
     dw_message *turns; /* roles are static, contents owned */
@@ -132,8 +131,8 @@ static uint32_t held_in_common(const chat *chat, const int32_t *tokens, uint32_t
     return same;
 }
 
-/* Bring the context to hold `tokens`, with logits for what follows: what it holds already is
- * kept, as far as the two agree. An answer tokenised anew may differ from the tokens it was made
+/* Bring the context to hold `tokens`, and choose what follows: what it holds already is kept, as
+ * far as the two agree. An answer tokenised anew may differ from the tokens it was made
  * of; then its tail is computed again. */
 static int32_t advance(chat *chat, const int32_t *tokens, uint32_t count)
 {
@@ -149,8 +148,9 @@ static int32_t advance(chat *chat, const int32_t *tokens, uint32_t count)
     uint32_t rest = count - same;
     int32_t *fresh = aligned(rest, sizeof *fresh);
     memcpy(fresh, tokens + same, rest * sizeof *fresh);
-    int32_t result = dw_forward(chat->context, fresh, rest, chat->logits);
+    int32_t result = dw_forward_sample(chat->context, fresh, rest, chat->sampler);
     if (result >= 0) {
+        chat->next[0] = result;
         memcpy(chat->held + same, fresh, rest * sizeof *fresh);
         chat->held_count = count;
     }
@@ -174,13 +174,13 @@ static void answer_add(chat *chat, answer *answer)
     }
 }
 
-/* Stream an answer until it ends, is cancelled, or there is no more room. */
+/* Stream an answer, whose first token is chosen, until it ends, is cancelled, or there is no more
+ * room. */
 static void speak(chat *chat, answer *answer)
 {
     text_stream stream = stream_from_env();
-    begin_grammar(chat->sampler, chat->model);
     for (uint64_t i = 0; i < chat->tokens_max; i++) {
-        chat->next[0] = must(dw_sample(chat->sampler, chat->logits), "sampling");
+        int last = i + 1 == chat->tokens_max;
         if (dw_token_is_end(chat->model, chat->next[0]) == 1) {
             break;
         }
@@ -193,12 +193,14 @@ static void speak(chat *chat, answer *answer)
             fprintf(stderr, "\n[the context of %u tokens is full]", chat->capacity);
             break;
         }
-        int32_t length = dw_forward(chat->context, chat->next, 1, chat->logits);
-        if (length == DW_E_CANCELLED) {
+        int32_t result = last ? dw_forward(chat->context, chat->next, 1, NULL)
+                              : dw_forward_sample(chat->context, chat->next, 1, chat->sampler);
+        if (result == DW_E_CANCELLED) {
             break;
         }
-        must(length, "forward");
+        must(result, "forward");
         chat->held[chat->held_count++] = chat->next[0];
+        chat->next[0] = result; /* behind the last it is not looked at */
     }
     stream_flush(&stream);
     answer->bytes = stream.written; /* what was said, without the stop string */
@@ -218,14 +220,15 @@ static void take_turn(chat *chat, const char *line, size_t line_bytes)
         drop_turns(chat, chat->turn_count - 1, 1);
         return;
     }
-    int32_t length = advance(chat, tokens, count);
+    begin_grammar(chat->sampler, chat->model);
+    int32_t chosen = advance(chat, tokens, count);
     free(tokens);
-    if (length == DW_E_CANCELLED) {
+    if (chosen == DW_E_CANCELLED) {
         drop_turns(chat, chat->turn_count - 1, 1);
         putchar('\n');
         return;
     }
-    must(length, "forward");
+    must(chosen, "forward");
     speak(chat, &answer);
     add_turn(chat, "assistant", answer.text != NULL ? answer.text : "", answer.bytes);
     free(answer.text);
@@ -244,7 +247,6 @@ static void start(chat *chat)
     chat->sampler = sampler_from_env(chat->model);
     chat->context = must(dw_context_create(chat->model, 0), "context");
     chat->capacity = (uint32_t)dw_context_capacity(chat->context);
-    chat->logits = aligned(chat->facts.vocab_count, sizeof *chat->logits);
     chat->next = aligned(1, sizeof *chat->next);
     chat->held = aligned(chat->capacity, sizeof *chat->held);
     if (system != NULL && system[0] != '\0') {

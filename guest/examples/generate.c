@@ -50,22 +50,22 @@ int main(void)
     begin_grammar(sampler, model);
     int32_t context = must(dw_context_create(model, 0), "context");
     int32_t capacity = dw_context_capacity(context);
-    float *logits = aligned(facts.vocab_count, sizeof *logits);
-    int32_t length = must(dw_forward(context, tokens, count, logits), "prompt");
-
+    if (tokens_max == 0) {
+        must(dw_forward(context, tokens, count, NULL), "prompt");
+    }
     text_stream stream = stream_from_env();
     for (uint64_t i = 0; i < tokens_max; i++) {
-        tokens[0] = must(dw_sample(sampler, logits), "sampling");
+        tokens[0] = i == 0 ? must(dw_forward_sample(context, tokens, count, sampler), "prompt")
+                           : must(dw_forward_sample(context, tokens, 1, sampler), "forward");
         if (dw_token_is_end(model, tokens[0]) == 1) {
             break;
         }
         if (stream_token(&stream, model, tokens)) {
             break;
         }
-        if (length >= capacity || i + 1 == tokens_max) {
+        if (dw_context_length(context) >= capacity) {
             break;
         }
-        length = must(dw_forward(context, tokens, 1, logits), "forward");
     }
     stream_flush(&stream);
     putchar('\n');

@@ -451,6 +451,11 @@ static dw_status look_at_rows(dw_step_graph *graph, dw_graph_cache *cache, dw_mo
     if (slice->choice != NULL && graph->size.cuda) {
         dw__cuda_choose(graph, cache, model, 0, slice->choice);
     } else if (slice->choice != NULL) {
+        size_t vocab_count = dw_model_shape_of(model)->vocab_count;
+        dw_status status = dw__check_logits(slice->rows, vocab_count, err);
+        if (status != DW_OK) {
+            return status;
+        }
         slice->choice->status = dw_sampler_choose(slice->choice->sampler, slice->rows,
                                                   &slice->choice->token, &slice->choice->error);
     }

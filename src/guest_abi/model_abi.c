@@ -502,16 +502,30 @@ static void report_progress(void *user, uint32_t done, uint32_t total)
     dw_instance_progress(user, done, total);
 }
 
-static dw_status forward_ranges(dw_instance *instance, const dw_context *context,
-                                const wasmtime_val_raw_t *args, dw_step *step, dw_error *err)
+/* context, tokens, count, ... */
+static dw_status step_tokens(dw_instance *instance, const wasmtime_val_raw_t *args, dw_step *step,
+                             dw_error *err)
 {
+    void *tokens;
     uint32_t count = u32(&args[2]);
-    uint32_t rows = u32(&args[4]);
-    bool wants_rows = args[3].i32 != 0;
-    bool hidden = step->result == DW_RESULT_HIDDEN;
     if (count == 0) {
         return dw_fail(err, DW_E_ARG, "count: 0 tokens");
     }
+    dw_status status = dw_instance_range(instance, "tokens", u32(&args[1]), count, sizeof(int32_t),
+                                         sizeof(int32_t), &tokens, err);
+    if (status == DW_OK) {
+        step->tokens = tokens;
+        step->token_count = count;
+    }
+    return status;
+}
+
+static dw_status forward_ranges(dw_instance *instance, const dw_context *context,
+                                const wasmtime_val_raw_t *args, dw_step *step, dw_error *err)
+{
+    uint32_t rows = u32(&args[4]);
+    bool wants_rows = args[3].i32 != 0;
+    bool hidden = step->result == DW_RESULT_HIDDEN;
     if (wants_rows != (rows > 0)) {
         return dw_fail(err, DW_E_ARG, "rows: %u, %s at %u: both or neither", rows,
                        hidden ? "hidden" : "logits", u32(&args[3]));
@@ -519,10 +533,8 @@ static dw_status forward_ranges(dw_instance *instance, const dw_context *context
     dw_model_info info;
     dw_model_describe(dw_context_model(context), &info);
     uint32_t row_length = hidden ? info.embedding_length : info.vocab_count;
-    void *tokens;
     void *logits;
-    dw_status status = dw_instance_range(instance, "tokens", u32(&args[1]), count, sizeof(int32_t),
-                                         sizeof(int32_t), &tokens, err);
+    dw_status status = step_tokens(instance, args, step, err);
     if (status == DW_OK) {
         status = dw_instance_range(instance, hidden ? "hidden" : "logits", u32(&args[3]),
                                    (uint64_t)rows * row_length, sizeof(float), sizeof(float),
@@ -531,11 +543,23 @@ static dw_status forward_ranges(dw_instance *instance, const dw_context *context
     if (status != DW_OK) {
         return status;
     }
-    step->tokens = tokens;
-    step->token_count = count;
     step->logits = logits;
     step->logits_rows = rows;
     return DW_OK;
+}
+
+static dw_step step_of(dw_instance *instance)
+{
+    return (dw_step){.counters = dw_instance_counters(instance),
+                     .cancel = dw_instance_cancel_flag(instance),
+                     .on_progress = report_progress,
+                     .user = instance};
+}
+
+static dw_status run_step(dw_instance *instance, dw_context *context, dw_step *step, dw_error *err)
+{
+    dw_status status = dw_instance_view(instance, &step->view, err);
+    return status == DW_OK ? dw_instance_forward(instance, context, step, err) : status;
 }
 
 /* context, tokens, count, logits or hidden states, rows */
@@ -550,19 +574,11 @@ static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args
     if (dw_instance_cancelled(instance)) {
         return dw_fail(err, DW_E_CANCELLED, "cancelled");
     }
-    dw_step step = {
-        .counters = dw_instance_counters(instance),
-        .cancel = dw_instance_cancel_flag(instance),
-        .on_progress = report_progress,
-        .user = instance,
-        .result = result,
-    };
+    dw_step step = step_of(instance);
+    step.result = result;
     dw_status status = forward_ranges(instance, context, args, &step, err);
     if (status == DW_OK) {
-        status = dw_instance_view(instance, &step.view, err);
-    }
-    if (status == DW_OK) {
-        status = dw_instance_forward(instance, context, &step, err);
+        status = run_step(instance, context, &step, err);
     }
     return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
 }
@@ -849,6 +865,61 @@ static int32_t sample(dw_instance *instance, const wasmtime_val_raw_t *args)
 }
 DW_MODEL_CALL(sample)
 
+static dw_status check_sampler_fits(const dw_sampler *sampler, const dw_context *context,
+                                    dw_error *err)
+{
+    uint32_t found = dw_sampler_vocab_count(sampler);
+    dw_model_info info;
+    dw_model_describe(dw_context_model(context), &info);
+    return found == info.vocab_count
+               ? DW_OK
+               : dw_fail(err, DW_E_ARG,
+                         "sampler: it chooses among %u tokens, the context's model "
+                         "has %u",
+                         found, info.vocab_count);
+}
+
+/* context, tokens, count, sampler */
+static int32_t forward_sample(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = context_of(instance, args[0].i32);
+    dw_sampler *sampler = context != NULL ? sampler_of(instance, args[3].i32) : NULL;
+    if (sampler == NULL) {
+        return err->code;
+    }
+    if (dw_instance_cancelled(instance)) {
+        return dw_fail(err, DW_E_CANCELLED, "cancelled");
+    }
+    dw_choice choice = {.sampler = sampler, .status = DW_OK};
+    dw_step step = step_of(instance);
+    step.choice = &choice;
+    uint32_t before = dw_context_length(context);
+    dw_status status = check_sampler_fits(sampler, context, err);
+    if (status == DW_OK) {
+        status = step_tokens(instance, args, &step, err);
+    }
+    if (status == DW_OK) {
+        status = run_step(instance, context, &step, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    status = choice.status;
+    if (status != DW_OK) {
+        *err = choice.error;
+    } else {
+        status = dw_sampler_remember(sampler, choice.token, err);
+    }
+    if (status != DW_OK) { /* the step went through, what it was for did not */
+        (void)dw_context_trim(context, before, NULL);
+        return status;
+    }
+    dw_count(&dw_instance_counters(instance)->sampled_tokens, 1);
+    return choice.token;
+}
+DW_MODEL_CALL(forward_sample)
+
 static int32_t sampler_accept(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
@@ -923,5 +994,6 @@ const dw_import dw_model_imports[] = {
     {"sample", "ii:i", call_sample},
     {"sampler_accept", "ii:i", call_sampler_accept},
     {"greedy", "ii:i", call_greedy},
+    {"forward_sample", "iiii:i", call_forward_sample},
     {NULL, NULL, NULL},
 };

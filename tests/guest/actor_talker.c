@@ -9,6 +9,7 @@
 
 static DW_ALIGNED float logits[VOCAB_MAX];
 static DW_ALIGNED int32_t tokens[TOKENS_MAX];
+static DW_ALIGNED int32_t chosen[1]; /* what the last step that ended with a choice chose */
 static char message[MESSAGE_MAX];
 static int32_t model;
 static int32_t context;
@@ -60,8 +61,9 @@ static int32_t open_model(void)
     return sampler < 0 ? sampler : 0;
 }
 
-/* N tokens that depend on their place. */
-static int32_t fill(uint32_t count)
+/* N tokens that depend on their place. With `choosing` the step ends with a token instead of
+ * logits. */
+static int32_t fill(uint32_t count, int choosing)
 {
     int32_t length = dw_context_length(context);
     if (count > TOKENS_MAX) {
@@ -69,6 +71,10 @@ static int32_t fill(uint32_t count)
     }
     for (uint32_t i = 0; i < count; i++) {
         tokens[i] = (int32_t)((((uint32_t)length + i) * 7919u + 13u) % vocab_count);
+    }
+    if (choosing) {
+        chosen[0] = dw_forward_sample(context, tokens, count, sampler);
+        return chosen[0];
     }
     return count == 0 ? 0 : dw_forward(context, tokens, count, logits);
 }
@@ -101,6 +107,20 @@ static int32_t decode(uint32_t count)
     return 0;
 }
 
+/* The tokens of `decode`, which they are without logits to digest: 0 stands for the digest. */
+static int32_t decode_choosing(uint32_t count)
+{
+    for (uint32_t i = 0; i < count && chosen[0] >= 0; i++) {
+        uint32_t answer[2] = {(uint32_t)chosen[0], 0};
+        int32_t status = dw_reply(answer, sizeof answer);
+        if (status < 0) {
+            return status;
+        }
+        chosen[0] = dw_forward_sample(context, chosen, 1, sampler);
+    }
+    return chosen[0];
+}
+
 static int32_t seeded(uint32_t seed)
 {
     static const char *const breakers[] = {"\n", ":"};
@@ -128,7 +148,11 @@ static int32_t act(char what, const char *text, int32_t bytes)
     case 'p':
         return prompt(text, bytes);
     case 'n':
-        return fill(value);
+        return fill(value, 0);
+    case 'q':
+        return fill(value, 1);
+    case 'G': /* behind a 'q' */
+        return decode_choosing(value);
     case 'g':
         return decode(value);
     case 's':

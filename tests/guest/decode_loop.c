@@ -1,5 +1,6 @@
 /* A greedy decode loop, for bench/bench_guest_loop.c and tests: the host calls `prepare` once, then
- * `rewind` and `decode` in turn. No libc. */
+ * `rewind` and `decode` in turn, or `rewind_to_choose` and `decode_choosing`, whose steps end with
+ * a token instead of logits. No libc. */
 #include "driftwood.h"
 
 #define EXPORT(name) __attribute__((export_name(name)))
@@ -13,6 +14,7 @@ static DW_ALIGNED int32_t token[1];
 static int32_t decoded[DECODE_TOKENS];
 static int32_t model;
 static int32_t context;
+static int32_t sampler;
 static int32_t prompt_count;
 
 /* Tokens in the prompt, or a negative status. */
@@ -36,6 +38,10 @@ EXPORT("prepare") int32_t prepare(void)
     context = prompt_count < 0 ? prompt_count : dw_context_create(model, PROMPT_MAX);
     if (context < 0) {
         return context;
+    }
+    sampler = dw_sampler_create(model, NULL);
+    if (sampler < 0) {
+        return sampler;
     }
     status = dw_forward(context, prompt, (uint32_t)prompt_count, logits);
     return status < 0 ? status : prompt_count;
@@ -62,6 +68,26 @@ EXPORT("decode") int32_t decode(void)
         if (status < 0) {
             return status;
         }
+    }
+    return DECODE_TOKENS;
+}
+
+/* Back to before the prompt's last token, which the first step of `decode_choosing` takes. */
+EXPORT("rewind_to_choose") int32_t rewind_to_choose(void)
+{
+    token[0] = prompt[prompt_count - 1];
+    return dw_context_trim(context, (uint32_t)prompt_count - 1);
+}
+
+/* The tokens of `decode`; how many, or a negative status. */
+EXPORT("decode_choosing") int32_t decode_choosing(void)
+{
+    for (int32_t i = 0; i < DECODE_TOKENS; i++) {
+        int32_t chosen = dw_forward_sample(context, token, 1, sampler);
+        if (chosen < 0) {
+            return chosen;
+        }
+        decoded[i] = token[0] = chosen;
     }
     return DECODE_TOKENS;
 }

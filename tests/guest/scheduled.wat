@@ -1,6 +1,7 @@
 ;; A guest for tests of the scheduler: it decodes greedily, and at one step does something else.
 ;; Memory: 0 tokens of the prompt, 4 steps, 8 what else, 12 at which step; then what it found:
-;; 16 steps done, 20 the last status. From 64 the tokens chosen, from 8192 the prompt, from 65536
+;; 16 steps done, 20 the last status, 24 of what else it did. 28: 1 where its steps end with a token
+;; instead of logits. From 64 the tokens chosen, from 8192 the prompt, from 65536
 ;; the last logits.
 (module
   (import "driftwood" "model_open" (func $model (param i32 i32) (result i32)))
@@ -8,11 +9,15 @@
   (import "driftwood" "context_shift" (func $shift (param i32 i32 i32) (result i32)))
   (import "driftwood" "forward" (func $forward (param i32 i32 i32 i32 i32) (result i32)))
   (import "driftwood" "embed" (func $embed (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "driftwood" "sampler_create" (func $sampler (param i32 i32) (result i32)))
+  (import "driftwood" "forward_sample"
+    (func $forward_sample (param i32 i32 i32 i32) (result i32)))
   (import "driftwood" "greedy" (func $greedy (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 16)
   (global $m (mut i32) (i32.const 0))
   (global $c (mut i32) (i32.const 0))
+  (global $s (mut i32) (i32.const 0))
 
   (func $deeper (param i32) (result i32)
     (i32.add (i32.const 1) (call $deeper (i32.add (local.get 0) (i32.const 1)))))
@@ -33,23 +38,39 @@
       (then (i32.store (i32.const 24)
         (call $shift (global.get $c) (i32.const 1) (i32.const 2))))))
 
-  (func (export "_start") (local $i i32) (local $n i32)
+  ;; The next token, with the status at 20; negative: the step failed.
+  (func $step (param $n i32) (result i32) (local $token i32)
+    (if (i32.load (i32.const 28))
+      (then
+        (local.set $token (call $forward_sample (global.get $c) (i32.const 8192) (local.get $n)
+                                                (global.get $s)))
+        (i32.store (i32.const 20) (select (i32.const 1) (local.get $token)
+                                          (i32.ge_s (local.get $token) (i32.const 0))))
+        (return (local.get $token))))
+    (i32.store (i32.const 20)
+      (call $forward (global.get $c) (i32.const 8192) (local.get $n) (i32.const 65536)
+                     (i32.const 1)))
+    (if (i32.lt_s (i32.load (i32.const 20)) (i32.const 0))
+      (then (return (i32.load (i32.const 20)))))
+    (call $greedy (global.get $m) (i32.const 65536)))
+
+  (func (export "_start") (local $i i32) (local $n i32) (local $token i32)
     (global.set $m (call $model (i32.const 0) (i32.const 0)))
     (i32.store (i32.const 20) (global.get $m))
     (if (i32.lt_s (global.get $m) (i32.const 0)) (then (return)))
     (global.set $c (call $context (global.get $m) (i32.const 0)))
     (i32.store (i32.const 20) (global.get $c))
     (if (i32.lt_s (global.get $c) (i32.const 0)) (then (return)))
+    (if (i32.load (i32.const 28))
+      (then (global.set $s (call $sampler (global.get $m) (i32.const 0)))))
     (local.set $n (i32.load (i32.const 0)))
     (loop $next
       (if (i32.eq (local.get $i) (i32.load (i32.const 12)))
         (then (call $act (i32.load (i32.const 8)))))
-      (i32.store (i32.const 20)
-        (call $forward (global.get $c) (i32.const 8192) (local.get $n) (i32.const 65536)
-                       (i32.const 1)))
-      (if (i32.lt_s (i32.load (i32.const 20)) (i32.const 0)) (then (return)))
+      (local.set $token (call $step (local.get $n)))
+      (if (i32.lt_s (local.get $token) (i32.const 0)) (then (return)))
       (local.set $n (i32.const 1))
-      (i32.store (i32.const 8192) (call $greedy (global.get $m) (i32.const 65536)))
+      (i32.store (i32.const 8192) (local.get $token))
       (i32.store (i32.add (i32.const 64) (i32.shl (local.get $i) (i32.const 2)))
                  (i32.load (i32.const 8192)))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))

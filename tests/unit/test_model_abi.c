@@ -663,6 +663,251 @@ static void test_model_abi_sampler_extensions(void **state)
     assert_int_equal(CALL("sampler_accept", U(sampler), 7), DW_OK);
 }
 
+/* ---- steps that end with a token ------------------------------------------------------------ */
+
+#define CHOSEN_TOKENS 40
+
+typedef struct sampling {
+    const char *name;
+    dw_sampler_params params;
+    bool biased;
+    const char *grammar;
+} sampling;
+
+static const sampling samplings[] = {
+    {.name = "greedy"},
+    {.name = "greedy, biased", .biased = true},
+    {.name = "temperature", .params = {.temperature = 1.0F, .seed = 3}},
+    {.name = "top-k, top-p",
+     .params = {.temperature = 0.8F, .top_k = 40, .top_p = 0.95F, .min_p = 0.05F, .seed = 4}},
+    {.name = "penalties",
+     .params = {.temperature = 0.9F,
+                .top_k = 20,
+                .repeat_penalty = 1.3F,
+                .frequency_penalty = 0.2F,
+                .presence_penalty = 0.1F,
+                .penalty_tokens = 16,
+                .seed = 5}},
+    {.name = "mirostat", .params = {.temperature = 1.0F, .mirostat_tau = 4.0F, .seed = 6}},
+    {.name = "dry, xtc",
+     .params = {.temperature = 1.0F,
+                .top_k = 30,
+                .dry_multiplier = 1.0F,
+                .xtc_probability = 0.5F,
+                .xtc_threshold = 0.05F,
+                .seed = 7}},
+    {.name = "grammar",
+     .params = {.temperature = 1.0F, .top_k = 50, .seed = 8},
+     .grammar = "root ::= (<[9]> <[11]> | <[40]> <[41]>?)*"},
+};
+
+/* A sampler that knows the prompt, as a guest makes one. */
+static int32_t make_sampler(const sampling *how, uint32_t prompt_count)
+{
+    const uint32_t m = U(model_handle);
+    dw_sampler_params *params = (dw_sampler_params *)(void *)(memory + AT_PARAMS);
+    *params = how->params;
+    params->struct_bytes = sizeof *params;
+    int32_t sampler = CALL("sampler_create", m, AT_PARAMS);
+    assert_true(sampler > 0);
+    if (how->biased) {
+        const dw_logit_bias biases[] = {{7, -INFINITY}, {8, -INFINITY}, {21, 2.5F}};
+        memcpy(memory + AT_FACTS, biases, sizeof biases);
+        assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_FACTS, 3), DW_OK);
+    }
+    for (uint32_t i = 0; i < prompt_count; i++) {
+        assert_int_equal(CALL("sampler_accept", U(sampler), U(tokens()[i])), DW_OK);
+    }
+    if (how->grammar != NULL) {
+        uint32_t bytes = (uint32_t)strlen(how->grammar);
+        memcpy(memory + AT_TEXT, how->grammar, bytes);
+        assert_int_equal(CALL("sampler_grammar", U(sampler), m, AT_TEXT, bytes), DW_OK);
+    }
+    return sampler;
+}
+
+/* What forward and sample choose, and what forward_sample does: tokens and memory alike. */
+static void test_model_abi_forward_sample(void **state)
+{
+    int32_t expected[CHOSEN_TOKENS];
+    const uint32_t c = U(context_handle);
+    const uint32_t next = AT_TOKENS + 1024;
+    int32_t *const token = (int32_t *)(void *)(memory + next);
+    (void)state;
+    for (size_t i = 0; i < sizeof samplings / sizeof samplings[0]; i++) {
+        uint32_t other = U(make_sampler(&samplings[i], 6));
+        assert_int_equal(CALL("forward", c, AT_TOKENS, 6, AT_LOGITS, 1), 6);
+        for (int k = 0; k < CHOSEN_TOKENS; k++) {
+            expected[k] = *token = CALL("sample", other, AT_LOGITS);
+            assert_int_equal(CALL("forward", c, next, 1, AT_LOGITS, 1), 7 + k);
+        }
+        assert_int_equal(CALL("context_trim", c, 0), DW_OK);
+        uint32_t sampler = U(make_sampler(&samplings[i], 6));
+        memset(logits(), 0, vocab_count * sizeof(float));
+        for (int k = 0; k < CHOSEN_TOKENS; k++) {
+            *token = k == 0 ? CALL("forward_sample", c, AT_TOKENS, 6, sampler)
+                            : CALL("forward_sample", c, next, 1, sampler);
+            if (*token != expected[k]) {
+                fail_msg("%s: token %d is %d, not %d", samplings[i].name, k, *token, expected[k]);
+            }
+            assert_int_equal(CALL("context_length", c), 6 + k);
+        }
+        /* The logits stayed where they were, and the samplers go on alike. */
+        assert_true(logits()[0] == 0.0F && logits()[vocab_count - 1] == 0.0F);
+        assert_int_equal(CALL("forward", c, next, 1, AT_LOGITS, 1), 6 + CHOSEN_TOKENS);
+        assert_int_equal(CALL("sample", other, AT_LOGITS), CALL("sample", sampler, AT_LOGITS));
+        assert_int_equal(CALL("context_trim", c, 0), DW_OK);
+        assert_int_equal(CALL("sampler_close", other), DW_OK);
+        assert_int_equal(CALL("sampler_close", sampler), DW_OK);
+    }
+    assert_int_equal(CALL("host_copied_bytes", 0), 0);
+}
+
+static void test_model_abi_forward_sample_refuses(void **state)
+{
+    const uint32_t c = U(context_handle);
+    const uint32_t m = U(model_handle);
+    const uint32_t s = U(CALL("sampler_create", m, 0));
+    const uint32_t closed = U(CALL("sampler_create", m, 0));
+    const uint32_t gone = U(CALL("context_create", m, 8));
+    const bad_step steps[] = {
+        {{0, AT_TOKENS, 4, s}, DW_E_HANDLE},
+        {{s, AT_TOKENS, 4, s}, DW_E_HANDLE},
+        {{gone, AT_TOKENS, 4, s}, DW_E_HANDLE},
+        {{c, AT_TOKENS, 4, 0}, DW_E_HANDLE},
+        {{c, AT_TOKENS, 4, c}, DW_E_HANDLE},
+        {{c, AT_TOKENS, 4, closed}, DW_E_HANDLE},
+        {{c, AT_TOKENS, 0, s}, DW_E_ARG},
+        {{c, AT_TOKENS, UINT32_MAX, s}, DW_E_RANGE},
+        {{c, MEMORY_BYTES - 8, 4, s}, DW_E_RANGE},
+        {{c, UINT32_MAX - 3, 1, s}, DW_E_RANGE},
+        {{c, AT_TOKENS + 2, 4, s}, DW_E_ALIGN},
+        {{c, AT_TOKENS, CONTEXT_TOKENS_MAX - 2, s}, DW_E_LIMIT},
+    };
+    dw_stats stats;
+    (void)state;
+    assert_int_equal(CALL("sampler_close", closed), DW_OK);
+    assert_int_equal(CALL("context_close", gone), DW_OK);
+    assert_int_equal(CALL("forward", c, AT_TOKENS, 3, 0, 0), 3);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        int32_t status = call("forward_sample", steps[i].args, 4);
+        if (status != steps[i].status) {
+            fail_msg("step %zu: %d, not %d", i, status, steps[i].status);
+        }
+        assert_int_equal(CALL("context_length", c), 3);
+    }
+    tokens()[2] = (int32_t)vocab_count;
+    assert_int_equal(CALL("forward_sample", c, AT_TOKENS, 4, s), DW_E_RANGE);
+    tokens()[2] = -1;
+    assert_int_equal(CALL("forward_sample", c, AT_TOKENS, 4, s), DW_E_RANGE);
+    input_text = "next";
+    dw_instance_cancel(instance);
+    assert_int_equal(CALL("forward_sample", c, AT_TOKENS, 1, s), DW_E_CANCELLED);
+    assert_int_equal(CALL("context_length", c), 3);
+    dw_instance_stats(instance, &stats);
+    assert_int_equal(stats.generated_tokens, 0);
+    assert_int_equal(CALL("input", AT_TEXT, 64), 4);
+    tokens()[2] = 22;
+    assert_true(CALL("forward_sample", c, AT_TOKENS, 3, s) >= 0); /* not decoded, but chosen */
+    dw_instance_stats(instance, &stats);
+    assert_int_equal(stats.generated_tokens, 1);
+}
+
+/* Where the sampler finds nothing to choose, the context is as before the step, and what it goes
+ * on to is what it would have gone on to. */
+static void test_model_abi_forward_sample_without_a_choice(void **state)
+{
+    const uint32_t c = U(context_handle);
+    const uint32_t m = U(model_handle);
+    static const char grammar[] = "root ::= <[9]>";
+    const uint32_t s = U(CALL("sampler_create", m, 0));
+    const uint32_t plain = U(CALL("sampler_create", m, 0));
+    dw_logit_bias *biases = (dw_logit_bias *)(void *)(memory + AT_FACTS);
+    (void)state;
+    int32_t first = CALL("forward_sample", c, AT_TOKENS, 5, plain);
+    int32_t second = CALL("forward_sample", c, AT_TOKENS, 3, plain);
+    assert_int_equal(CALL("context_trim", c, 0), DW_OK);
+    memcpy(memory + AT_TEXT, grammar, sizeof grammar - 1);
+    assert_int_equal(CALL("sampler_grammar", s, m, AT_TEXT, sizeof grammar - 1), DW_OK);
+    biases[0] = (dw_logit_bias){9, -INFINITY};
+    assert_int_equal(CALL("sampler_logit_bias", s, AT_FACTS, 1), DW_OK);
+    assert_int_equal(CALL("forward_sample", c, AT_TOKENS, 5, s), DW_E_NUMERIC);
+    expect_message("logits");
+    assert_int_equal(CALL("context_length", c), 0);
+    assert_int_equal(CALL("forward_sample", c, AT_TOKENS, 5, plain), first);
+    assert_int_equal(CALL("forward_sample", c, AT_TOKENS, 3, s), DW_E_NUMERIC);
+    assert_int_equal(CALL("context_length", c), 5);
+    assert_int_equal(CALL("forward_sample", c, AT_TOKENS, 3, plain), second);
+}
+
+/* A guest with two models, of which `other` is a second one. */
+static dw_instance *instance_of_two(dw_model **other, const tiny_options *options)
+{
+    char path[] = "/tmp/dw-abi-XXXXXX";
+    dw_error err;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    tiny_model_write(path, options);
+    if (dw_model_open(other, engine, path, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    unlink(path);
+    dw_model *models[] = {model, *other};
+    dw_instance_options with = {.models = models, .model_count = 2};
+    dw_instance *made = NULL;
+    if (dw_instance_create(&made, module, &with, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    return made;
+}
+
+static uint32_t open_model(const dw_model *which)
+{
+    dw_model_info info;
+    dw_model_describe(which, &info);
+    size_t bytes = strlen(info.name);
+    memcpy(memory + AT_TEXT, info.name, bytes);
+    return U(CALL("model_open", AT_TEXT, U(bytes)));
+}
+
+/* A sampler of another vocabulary is refused, one of a model that has as many tokens is not; and a
+ * model that gives NaN leaves the context as it was, which is empty. */
+static void test_model_abi_forward_sample_of_other_models(void **state)
+{
+    dw_instance *own = instance;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        tiny_options options = tiny_defaults();
+        dw_model *other = NULL;
+        options.vocab_count += i == 0 ? 32 : 0;
+        options.nan_weights = i == 1;
+        options.name = "other";
+        instance = instance_of_two(&other, &options);
+        memory = dw_instance_memory(instance);
+        tokens()[0] = 20;
+        tokens()[1] = 21;
+        uint32_t first = open_model(model);
+        uint32_t second = open_model(other);
+        uint32_t c = U(CALL("context_create", first, 16));
+        uint32_t strange = U(CALL("context_create", second, 16));
+        uint32_t s = U(CALL("sampler_create", second, 0));
+        int32_t token = CALL("forward_sample", c, AT_TOKENS, 2, s);
+        assert_true(i == 0 ? token == DW_E_ARG : token >= 0);
+        assert_int_equal(CALL("context_length", c), i == 0 ? 0 : 2);
+        if (i == 0) {
+            expect_message("352 tokens");
+        }
+        token = CALL("forward_sample", strange, AT_TOKENS, 2, s);
+        assert_true(i == 0 ? token >= 0 : token == DW_E_NUMERIC);
+        assert_int_equal(CALL("context_length", strange), i == 0 ? 2 : 0);
+        dw_instance_destroy(instance);
+        dw_model_unref(other);
+    }
+    instance = own;
+    memory = dw_instance_memory(instance);
+}
+
 static void test_model_abi_handles_are_bounded(void **state)
 {
     int32_t last = 0;
@@ -678,6 +923,7 @@ static void test_model_abi_handles_are_bounded(void **state)
 static void test_model_abi_survives_failed_allocations(void **state)
 {
     (void)state;
+    int32_t sampler = CALL("sampler_create", U(model_handle), 0);
     for (int n = 0; n < 12; n++) {
         dw_alloc_fail_after(n);
         int32_t context = CALL("context_create", U(model_handle), 0);
@@ -690,6 +936,12 @@ static void test_model_abi_survives_failed_allocations(void **state)
         int32_t length = CALL("forward", U(context_handle), AT_TOKENS, 2, AT_LOGITS, 1);
         dw_alloc_fail_after(-1);
         assert_true(length == 2 || length == DW_E_MEMORY);
+        assert_int_equal(CALL("context_trim", U(context_handle), 0), DW_OK);
+        dw_alloc_fail_after(n);
+        int32_t token = CALL("forward_sample", U(context_handle), AT_TOKENS, 2, U(sampler));
+        dw_alloc_fail_after(-1);
+        assert_true(token >= 0 || token == DW_E_MEMORY);
+        assert_int_equal(CALL("context_length", U(context_handle)), token >= 0 ? 2 : 0);
         assert_int_equal(CALL("context_trim", U(context_handle), 0), DW_OK);
     }
 }
@@ -720,6 +972,10 @@ int main(void)
         TEST(test_model_abi_sampler),
         TEST(test_model_abi_sampler_refuses),
         TEST(test_model_abi_sampler_extensions),
+        TEST(test_model_abi_forward_sample),
+        TEST(test_model_abi_forward_sample_refuses),
+        TEST(test_model_abi_forward_sample_without_a_choice),
+        TEST(test_model_abi_forward_sample_of_other_models),
         TEST(test_model_abi_handles_are_bounded),
         TEST(test_model_abi_survives_failed_allocations),
     };

@@ -37,8 +37,9 @@ typedef struct guest_words {
     uint32_t at_step;
     uint32_t done;
     int32_t status;
-    int32_t result; /* of what it did */
-    uint32_t unused[9];
+    int32_t result;   /* of what it did */
+    uint32_t chooses; /* 1: its steps end with a token instead of logits */
+    uint32_t unused[8];
     int32_t tokens[STEPS_MAX];
 } guest_words;
 
@@ -304,6 +305,38 @@ static void test_scheduler_together_as_alone(void **state)
     dw_scheduler_destroy(scheduler);
 }
 
+/* Steps that end with a token, next to some that end with logits: the tokens are the same. */
+static void test_scheduler_choosing(void **state)
+{
+    (void)state;
+    guest alone[24];
+    guest together[24];
+    dw_scheduler *scheduler = make_scheduler(NULL);
+    for (uint32_t k = 0; k < 24; k++) {
+        run_reference(&alone[k], k, NULL);
+        make_guest(&together[k], k, NULL);
+        together[k].words->chooses = k % 4 != 3;
+        start(scheduler, &together[k]);
+    }
+    run_all(scheduler);
+    for (uint32_t k = 0; k < 24; k++) {
+        const guest_words *words = together[k].words;
+        dw_stats stats;
+        assert_went_well(&together[k]);
+        assert_memory_equal(alone[k].words->tokens, words->tokens,
+                            words->done * sizeof words->tokens[0]);
+        dw_instance_stats(together[k].instance, &stats);
+        assert_int_equal(stats.host_copied_bytes, 0);
+        assert_int_equal(stats.generated_tokens, words->steps);
+        drop_guest(&alone[k]);
+        drop_guest(&together[k]);
+    }
+    dw_scheduler_counts counts;
+    dw_scheduler_stats(scheduler, &counts);
+    assert_true(getenv("DW_TEST_DEVICE") != NULL || counts.most_step_sequences > 2);
+    dw_scheduler_destroy(scheduler);
+}
+
 /* On a fiber a guest comes to what it comes to when it is called directly. Alone and short,
  * attention is ggml's, so the bits differ and the tokens do not. */
 static void test_scheduler_as_without_one(void **state)
@@ -506,14 +539,14 @@ static void test_scheduler_ends_are_each_guests_own(void **state)
 }
 
 /* While their steps wait: both are answered, and the second's guest ends. */
-static void test_scheduler_cancels_waiting_steps(void **state)
+static void cancel_waiting_steps(bool choosing)
 {
-    (void)state;
     guest g[3];
     dw_scheduler *scheduler =
         make_scheduler(&(dw_scheduler_options){.step_tokens_max = 8, .prompt_tokens_max = 8});
     for (uint32_t k = 0; k < 3; k++) {
         make_guest(&g[k], k + 2, NULL);
+        g[k].words->chooses = choosing;
         start(scheduler, &g[k]);
     }
     run_one_round(scheduler);
@@ -529,6 +562,13 @@ static void test_scheduler_cancels_waiting_steps(void **state)
         drop_guest(&g[k]);
     }
     dw_scheduler_destroy(scheduler);
+}
+
+static void test_scheduler_cancels_waiting_steps(void **state)
+{
+    (void)state;
+    cancel_waiting_steps(false);
+    cancel_waiting_steps(true);
 }
 
 /* A long prompt goes in slices: guests that decode are through before it is. */
@@ -645,6 +685,7 @@ static void test_scheduler_destroyed_while_guests_run(void **state)
         g[k].words->what = k == 0 ? SPIN : NOTHING;
         g[k].words->at_step = 0;
         g[k].words->steps = 1000;
+        g[k].words->chooses = k % 2;
         if (k < 4) {
             start(scheduler, &g[k]);
         }
@@ -756,6 +797,7 @@ int main(void)
     wasm_signals_save();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scheduler_together_as_alone),
+        cmocka_unit_test(test_scheduler_choosing),
         cmocka_unit_test(test_scheduler_as_without_one),
         cmocka_unit_test(test_scheduler_several_models),
         cmocka_unit_test(test_scheduler_embeds_and_shifts),

@@ -24,19 +24,26 @@ typedef struct talk {
     char message[248];
 } talk;
 
-/* What each is told, in order: tests/guest/actor_talker.c. The number of 'n' is the actor's own. */
-static const struct {
+typedef struct spoken {
     char what;
     uint32_t number;
-} lines[] = {{'m', 0}, {'n', 0}, {'s', 77}, {'g', 6}, {'+', 5}, {'k', 2}, {'g', 4}, {'i', 0}};
-#define LINES (sizeof lines / sizeof lines[0])
+} spoken;
 
-static void say(dw_actor *actor, uint32_t line, uint32_t k)
+/* What each is told, in order: tests/guest/actor_talker.c. The number of 'n' and 'q' is the actor's
+ * own. */
+#define LINES 8
+static const spoken lines[LINES] = {{'m', 0}, {'n', 0}, {'s', 77}, {'g', 6},
+                                    {'+', 5}, {'k', 2}, {'g', 4},  {'i', 0}};
+/* The same with steps that end with a token instead of logits. */
+static const spoken choosing[LINES] = {{'m', 0}, {'s', 77}, {'q', 0}, {'G', 6},
+                                       {'+', 5}, {'k', 2},  {'G', 4}, {'i', 0}};
+
+static void say(dw_actor *actor, const spoken *line, uint32_t k)
 {
     char text[32];
     dw_error err;
-    uint32_t number = lines[line].what == 'n' ? 10 + 40 * k : lines[line].number;
-    int bytes = snprintf(text, sizeof text, "%c%u", lines[line].what, number);
+    uint32_t number = line->what == 'n' || line->what == 'q' ? 10 + 40 * k : line->number;
+    int bytes = snprintf(text, sizeof text, "%c%u", line->what, number);
     assert_int_equal(dw_actor_send(actor, NULL, text, (size_t)bytes, &err), DW_OK);
 }
 
@@ -92,19 +99,18 @@ static void assert_same_talk(const talk *a, const talk *b)
     }
 }
 
-static void test_scheduler_actors_answer_as_alone(void **state)
+static void answer_as_alone(actor_world *world, const spoken *told)
 {
-    actor_world *world = *state;
     static talk alone[ACTORS];
     static talk together[ACTORS];
     dw_actor_options options = {.instance = {.kv_type = DW_KV_F32}};
     dw_scheduler *scheduler = make_scheduler(world);
     for (uint32_t k = 0; k < ACTORS; k++) {
-        alone[k].actor = actor_spawned(world, &options);
-        together[k].actor = actor_spawned(world, &options);
+        alone[k] = (talk){.actor = actor_spawned(world, &options)};
+        together[k] = (talk){.actor = actor_spawned(world, &options)};
         for (uint32_t line = 0; line < LINES; line++) {
-            say(alone[k].actor, line, k);
-            say(together[k].actor, line, k);
+            say(alone[k].actor, &lines[line], k);
+            say(together[k].actor, &told[line], k);
             dw_error err = {.message = ""};
             dw_status status = dw_actor_receive(alone[k].actor, on_answer, &alone[k], &err);
             assert_string_equal(err.message, "");
@@ -126,6 +132,16 @@ static void test_scheduler_actors_answer_as_alone(void **state)
         dw_actor_destroy(together[k].actor);
     }
     dw_scheduler_destroy(scheduler);
+}
+
+static void test_scheduler_actors_answer_as_alone(void **state)
+{
+    answer_as_alone(*state, lines);
+}
+
+static void test_scheduler_actors_choose_as_alone(void **state)
+{
+    answer_as_alone(*state, choosing);
 }
 
 /* One that traps is left alone, one with nothing to do is told so, one that answers an error lives
@@ -157,7 +173,7 @@ static void test_scheduler_actors_end_as_alone(void **state)
         dw_actor_destroy(child);
     }
     /* Called while it is at work: refused, and the work goes on. */
-    say(talks[2].actor, 4, 0);
+    say(talks[2].actor, &lines[4], 0);
     listen(scheduler, &talks[2]);
     assert_int_equal(
         dw_scheduler_receive(scheduler, talks[2].actor, on_answer, on_end, &talks[3], &err), DW_OK);
@@ -176,6 +192,7 @@ int main(void)
     (void)setenv("DW_TEST_THREADS", "1", 0); /* as in test_scheduler.c */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scheduler_actors_answer_as_alone),
+        cmocka_unit_test(test_scheduler_actors_choose_as_alone),
         cmocka_unit_test(test_scheduler_actors_end_as_alone),
     };
     return cmocka_run_group_tests(tests, actor_world_open, actor_world_close);

@@ -116,6 +116,42 @@ static void test_snapshot_goes_on_where_it_was(void **state)
     }
 }
 
+/* Steps that end with a token, before the file and behind it: they choose what those choose that
+ * end with logits, also after prompts of several slices. */
+static void test_snapshot_goes_on_choosing(void **state)
+{
+    actor_world *world = *state;
+    static const uint32_t lengths[] = {1, 64, 600, 900};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        actor_answer *answers = dw_alloc(3, sizeof *answers);
+        chain files = {.count = 0};
+        dw_actor *with_logits = talker(world, (uint32_t)i * 3, lengths[i]);
+        dw_actor *actor = actor_spawned(world, NULL);
+        assert_int_equal(actor_told(actor, &answers[0], "m"), DW_OK);
+        if (i > 0) {
+            assert_int_equal(actor_told(actor, &answers[0], "s%zu", i * 3), DW_OK);
+        }
+        assert_int_equal(actor_told(actor, &answers[0], "q%u", lengths[i]), DW_OK);
+        assert_int_equal(actor_told(actor, &answers[0], "G17"), DW_OK);
+        (void)freeze(actor, &files, "choosing", false);
+        dw_actor_destroy(actor);
+        actor = thaw(world, &files, false, NULL);
+        forget(&files);
+        assert_int_equal(actor_told(actor, &answers[1], "G23"), DW_OK);
+        assert_int_equal(actor_told(with_logits, &answers[2], "g40"), DW_OK);
+        assert_int_equal(answers[0].bytes + answers[1].bytes, answers[2].bytes);
+        for (size_t at = 0; at < answers[2].bytes; at += 2 * sizeof(int32_t)) {
+            const unsigned char *piece = at < answers[0].bytes
+                                             ? answers[0].data + at
+                                             : answers[1].data + at - answers[0].bytes;
+            assert_memory_equal(piece, answers[2].data + at, sizeof(int32_t));
+        }
+        dw_actor_destroy(actor);
+        dw_actor_destroy(with_logits);
+        dw_free(answers);
+    }
+}
+
 static void test_snapshot_deltas_hold_what_changed(void **state)
 {
     actor_world *world = *state;
@@ -376,6 +412,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_snapshot_goes_on_where_it_was),
+        cmocka_unit_test(test_snapshot_goes_on_choosing),
         cmocka_unit_test(test_snapshot_deltas_hold_what_changed),
         cmocka_unit_test(test_snapshot_of_forks),
         cmocka_unit_test(test_snapshot_keeps_messages_and_wishes),

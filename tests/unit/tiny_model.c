@@ -439,7 +439,7 @@ static void set_keys(writer *w)
     const tiny_options *o = w->options;
     const tiny_architecture *kind = kind_of(o);
     gguf_set_val_str(w->gguf, "general.architecture", o->architecture);
-    gguf_set_val_str(w->gguf, "general.name", "tiny");
+    gguf_set_val_str(w->gguf, "general.name", o->name != NULL ? o->name : "tiny");
     if (o->misaligned) {
         gguf_set_val_u32(w->gguf, "general.alignment", 8);
     }

@@ -43,6 +43,7 @@ typedef struct tiny_architecture {
 
 typedef struct tiny_options {
     const tiny_architecture *kind; /* NULL: llama */
+    const char *name;              /* NULL: tiny */
     const char *architecture;
     uint32_t vocab_count; /* at least 300 */
     uint32_t layer_count;
