@@ -3,6 +3,7 @@
 #ifndef DW_MODEL_CANDIDATES_H
 #define DW_MODEL_CANDIDATES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* More than the top-k that people use; what needs more takes the whole row. */
@@ -21,5 +22,10 @@ typedef struct dw_candidates {
     uint32_t unused;
     dw_candidate list[DW_CANDIDATES_MAX]; /* the largest first, of equals the lower token first */
 } dw_candidates;
+
+/* The DW_CANDIDATES_MAX likeliest of logits [vocab_count]; without the total where it is not
+ * needed. What a device finds is the same, but for the rounding of its total. */
+void dw_candidates_find(dw_candidates *out, const float *logits, uint32_t vocab_count,
+                        bool with_total);
 
 #endif

@@ -118,10 +118,10 @@ extern "C" void dw__cuda_launch_place_rows(const struct ggml_tensor *node, void 
 /* ---- the likeliest ---- */
 
 /* A logit and its token as a number that is larger where the logit is, or the token lower; 0 is
- * less than any, and NaN's. */
+ * less than any, and NaN's. Zeros are equal, whatever their sign. */
 static __device__ unsigned long long key_of(float logit, unsigned token)
 {
-    unsigned bits = __float_as_uint(logit);
+    unsigned bits = logit == 0.0f ? 0u : __float_as_uint(logit);
     bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
     return logit != logit ? 0ull : (unsigned long long)bits << 32 | (0xffffffffu - token);
 }

@@ -4,6 +4,7 @@
 
 #include <llama.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -656,13 +657,141 @@ static int32_t likeliest(const llama_token_data_array *list)
     return list->data[best].id;
 }
 
+/* ---- choosing among the likeliest ---- */
+
+/* A device's total is of floats: nearer to a limit than this, it does not say on which side. */
+#define TOTAL_MARGIN 1.0e-5
+
+/* Whether anything that is asked for looks at logits that are not among the largest. */
+static bool looks_at_all(const dw_sampler *sampler)
+{
+    return sampler->bias_count > 0 || sampler->recent_count > 0 ||
+           sampler->params.mirostat_tau > 0.0F || sampler->filters[FILTER_DRY] != NULL ||
+           sampler->filters[FILTER_TOP_N_SIGMA] != NULL ||
+           sampler->filters[FILTER_TYPICAL_P] != NULL;
+}
+
+/* Whether the likeliest can decide at all, whatever the row is. */
+static bool decides_among(const dw_sampler *sampler)
+{
+    if (looks_at_all(sampler) || sampler->params.temperature == 0.0F) {
+        return false;
+    }
+    return sampler->vocab_count <= DW_CANDIDATES_MAX ||
+           (sampler->filters[FILTER_TOP_K] != NULL
+                ? (uint32_t)sampler->params.top_k <= DW_CANDIDATES_MAX
+                : sampler->filters[FILTER_TOP_P] != NULL || sampler->filters[FILTER_MIN_P] != NULL);
+}
+
+uint32_t dw_sampler_candidate_count(const dw_sampler *sampler)
+{
+    return decides_among(sampler) ? DW_CANDIDATES_MAX : 1;
+}
+
+/* The candidates that make up `top_p` of all tokens' odds; 0: not known. */
+static size_t cut_by_mass(const dw_candidates *from, double top_p, double margin)
+{
+    double sum = 0.0;
+    for (uint32_t i = 0; i < from->count; i++) {
+        sum += (double)expf(from->list[i].logit - from->largest) / from->total;
+        if (fabs(sum - top_p) < margin) {
+            return 0;
+        }
+        if (sum >= top_p) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+/* How many of the candidates the first cut leaves, and the filter that comes next; 0: it leaves
+ * more than there are. */
+static size_t first_cut(const dw_sampler *sampler, const dw_candidates *from, double margin,
+                        filter_kind *next)
+{
+    const dw_sampler_params *params = &sampler->params;
+    bool all = from->count == sampler->vocab_count;
+    *next = FILTER_TOP_K;
+    if (sampler->filters[FILTER_TOP_K] != NULL) {
+        return all || (uint32_t)params->top_k <= from->count ? from->count : 0;
+    }
+    if (all) {
+        return from->count;
+    }
+    if (sampler->filters[FILTER_TOP_P] != NULL) {
+        *next = FILTER_MIN_P;
+        return cut_by_mass(from, (double)params->top_p, margin);
+    }
+    bool below = sampler->filters[FILTER_MIN_P] != NULL &&
+                 from->list[from->count - 1].logit < from->largest + logf(params->min_p);
+    return below ? from->count : 0;
+}
+
+static int by_token(const void *a, const void *b)
+{
+    llama_token first = ((const llama_token_data *)a)->id;
+    llama_token second = ((const llama_token_data *)b)->id;
+    return (first > second) - (first < second);
+}
+
+/* The same candidates decide whether a device has found them or we in a row: where a token stands
+ * in the list says which draws it is for, so that order among equals must not be left to chance. */
+static dw_status choose_among(dw_sampler *sampler, const dw_candidates *from, double margin,
+                              bool *decided, int32_t *token, dw_error *err)
+{
+    filter_kind next = FILTER_TOP_K;
+    size_t count = first_cut(sampler, from, margin, &next);
+    /* What is beyond is made as large as what is not, and no longer told apart. */
+    *decided = count > 0 && fabsf(from->largest) <= LOGIT_MAX;
+    if (!*decided) {
+        return DW_OK;
+    }
+    llama_token_data_array list = {
+        .data = sampler->candidates, .size = 0, .selected = -1, .sorted = true};
+    for (size_t i = 0; i < count && from->list[i].logit > -INFINITY; i++) {
+        float logit = fmaxf(from->list[i].logit, -LOGIT_MAX);
+        list.data[list.size++] = (llama_token_data){.id = from->list[i].token, .logit = logit};
+    }
+    if (sampler->filters[FILTER_TOP_K] == NULL && sampler->filters[FILTER_TOP_P] == NULL) {
+        qsort(list.data, list.size, sizeof *list.data, by_token); /* as without a cut by rank */
+        list.sorted = false;
+    }
+    dw_status status = apply_filters_from(sampler, next, &list, err);
+    if (status == DW_OK) {
+        *token = draw(sampler, &list);
+    }
+    return status;
+}
+
+/* In a row by its likeliest alone, where these decide. */
+static dw_status choose_by_likeliest(dw_sampler *sampler, const float *logits, bool *decided,
+                                     int32_t *token, dw_error *err)
+{
+    dw_candidates likeliest;
+    bool of_mass = sampler->filters[FILTER_TOP_K] == NULL && sampler->filters[FILTER_TOP_P] != NULL;
+    dw_candidates_find(&likeliest, logits, sampler->vocab_count, of_mass);
+    *decided = false;
+    if (likeliest.nan_count > 0 || !isfinite(likeliest.largest)) {
+        return DW_OK; /* the whole row tells where */
+    }
+    return choose_among(sampler, &likeliest, 0.0, decided, token, err);
+}
+
 static dw_status choose(dw_sampler *sampler, const float *logits, int32_t *token, dw_error *err)
 {
     if (greedy(sampler)) {
         return dw_greedy_choose(logits, sampler->vocab_count, token, err);
     }
+    bool decided = false;
+    dw_status status = DW_OK;
+    if (!sampler->masked && decides_among(sampler)) {
+        status = choose_by_likeliest(sampler, logits, &decided, token, err);
+    }
+    if (status != DW_OK || decided) {
+        return status;
+    }
     size_t count = 0;
-    dw_status status = gather(sampler, logits, &count, err);
+    status = gather(sampler, logits, &count, err);
     if (status != DW_OK) {
         return status;
     }
@@ -714,80 +843,6 @@ dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *t
     return status;
 }
 
-/* ---- choosing among the likeliest ---- */
-
-/* Whether anything that is asked for looks at logits that are not among the largest. */
-static bool looks_at_all(const dw_sampler *sampler)
-{
-    return sampler->bias_count > 0 || sampler->recent_count > 0 ||
-           sampler->params.mirostat_tau > 0.0F || sampler->filters[FILTER_DRY] != NULL ||
-           sampler->filters[FILTER_TOP_N_SIGMA] != NULL ||
-           sampler->filters[FILTER_TYPICAL_P] != NULL;
-}
-
-uint32_t dw_sampler_candidate_count(const dw_sampler *sampler)
-{
-    return greedy(sampler) || looks_at_all(sampler) ? 1 : DW_CANDIDATES_MAX;
-}
-
-/* How many of the candidates the first cut leaves, and the filter that comes next; 0: it leaves
- * more than there are. */
-static size_t first_cut(const dw_sampler *sampler, const dw_candidates *from, filter_kind *next)
-{
-    const dw_sampler_params *params = &sampler->params;
-    bool all = from->count == sampler->vocab_count;
-    *next = FILTER_TOP_K;
-    if (sampler->filters[FILTER_TOP_K] != NULL && (uint32_t)params->top_k <= from->count) {
-        return from->count;
-    }
-    if (all) {
-        return from->count;
-    }
-    if (sampler->filters[FILTER_TOP_K] != NULL) {
-        return 0;
-    }
-    if (sampler->filters[FILTER_TOP_P] != NULL) { /* of all tokens' odds, which `total` knows */
-        double sum = 0.0;
-        *next = FILTER_MIN_P;
-        for (uint32_t i = 0; i < from->count; i++) {
-            sum += exp((double)(from->list[i].logit - from->largest)) / from->total;
-            if (sum >= (double)params->top_p) {
-                return i + 1;
-            }
-        }
-        return 0;
-    }
-    bool below = sampler->filters[FILTER_MIN_P] != NULL &&
-                 from->list[from->count - 1].logit < from->largest + logf(params->min_p);
-    return below ? from->count : 0;
-}
-
-static dw_status choose_among(dw_sampler *sampler, const dw_candidates *from, bool *decided,
-                              int32_t *token, dw_error *err)
-{
-    filter_kind next = FILTER_TOP_K;
-    size_t count = greedy(sampler) ? 1 : first_cut(sampler, from, &next);
-    *decided = count > 0;
-    if (count == 0) {
-        return DW_OK;
-    }
-    *token = from->list[0].token;
-    if (greedy(sampler)) {
-        return DW_OK;
-    }
-    llama_token_data_array list = {
-        .data = sampler->candidates, .size = 0, .selected = -1, .sorted = true};
-    for (size_t i = 0; i < count && from->list[i].logit > -INFINITY; i++) {
-        float logit = fminf(fmaxf(from->list[i].logit, -LOGIT_MAX), LOGIT_MAX);
-        list.data[list.size++] = (llama_token_data){.id = from->list[i].token, .logit = logit};
-    }
-    dw_status status = apply_filters_from(sampler, next, &list, err);
-    if (status == DW_OK) {
-        *token = draw(sampler, &list);
-    }
-    return status;
-}
-
 dw_status dw_sampler_choose_among(dw_sampler *sampler, const dw_candidates *candidates,
                                   bool *decided, int32_t *token, dw_error *err)
 {
@@ -804,7 +859,13 @@ dw_status dw_sampler_choose_among(dw_sampler *sampler, const dw_candidates *cand
         return DW_OK;
     }
     uint64_t draw_count = sampler->draw_count;
-    dw_status status = choose_among(sampler, candidates, decided, token, err);
+    dw_status status = DW_OK;
+    if (greedy(sampler)) {
+        *token = candidates->list[0].token;
+        *decided = true;
+    } else {
+        status = choose_among(sampler, candidates, TOTAL_MARGIN, decided, token, err);
+    }
     if (status == DW_OK && *decided && sampler->grammar != NULL) {
         status = dw_grammar_allows(sampler->grammar, *token, decided, err);
     }

@@ -1,8 +1,9 @@
-/* Choosing a token from logits. The filters are libllama's; the last draw and XTC's are ours, from
- * a counter-based generator (seed, number of the draw). A sampler's state, beside its parameters,
- * biases, breakers and grammar: the number of the draw, mirostat's mu, the last tokens
- * (penalty_tokens or dry_tokens, at most 4,096 each), and the tokens since the grammar was set.
- * Nothing else has to be saved for it to go on elsewhere.
+/* Choosing a token from logits. The filters are libllama's, but for a first cut that the row's
+ * likeliest decide (candidates.h); the last draw and XTC's are ours, from a counter-based generator
+ * (seed, number of the draw). A sampler's state, beside its parameters, biases, breakers and
+ * grammar: the number of the draw, mirostat's mu, the last tokens (penalty_tokens or dry_tokens, at
+ * most 4,096 each), and the tokens since the grammar was set. Nothing else has to be saved for it
+ * to go on elsewhere.
  * Thread: one at a time. */
 #ifndef DW_MODEL_SAMPLER_H
 #define DW_MODEL_SAMPLER_H
