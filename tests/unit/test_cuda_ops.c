@@ -1,5 +1,5 @@
-/* Nodes of our own in CUDA's graphs. Without a device: how graphs are built of them. With
- * DW_TEST_DEVICE=CUDA0: each alone, against plain computing in doubles. */
+/* Nodes of our own in CUDA's graphs (model/cuda_ops.h), with DW_TEST_DEVICE=CUDA0: each alone,
+ * against plain computing in doubles. Elsewhere all are skipped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,18 +7,14 @@
 
 #include <cmocka.h>
 
+#include <assert.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "device/device_memory.h"
-#include "model/forward_graph.h"
-#include "model/model.h"
-#include "tiny_model.h"
-
-/* ---- graphs, without a device ---- */
+#include "model/attention.h"
+#include "model/cuda_ops.h"
 
 static struct ggml_context *new_context(size_t bytes)
 {
@@ -27,170 +23,6 @@ static struct ggml_context *new_context(size_t bytes)
     assert_non_null(ggml);
     return ggml;
 }
-
-/* What the nodes of a graph of `size` must come to. Layers whose queries nobody wants attend not. */
-static int expected_nodes(const dw_model_shape *shape, const dw_forward_size *size)
-{
-    bool seen[2] = {false, false};   /* layers without and with a window, that attend */
-    bool turned[2] = {false, false}; /* that append */
-    uint32_t attending = shape->layer_count - (size->row_count == 0);
-    for (uint32_t i = 0; i < shape->layer_count; i++) {
-        bool windowed = dw_layer_windowed(shape, i);
-        turned[windowed] = true;
-        seen[windowed] = seen[windowed] || i < attending;
-    }
-    bool deliveries = size->row_count > 0 && size->result == DW_RESULT_LOGITS;
-    int nodes = 1; /* the table */
-    nodes += deliveries && size->place_rows;
-    nodes += deliveries && size->candidate_count > 0 ? 2 : 0;
-    if (size->kv_count > 0) {
-        return nodes + seen[0] + seen[1];
-    }
-    nodes += shape->rope_dims > 0 ? turned[0] + turned[1] : 0;
-    nodes += (int)attending;
-    return nodes + (int)(size->alone ? shape->layer_count - attending : shape->layer_count);
-}
-
-static void expect_table(const dw_forward_graph *forward, uint32_t token_count)
-{
-    const struct ggml_tensor *all = forward->tokens->view_src;
-    const struct ggml_tensor *parts[] = {forward->tokens, forward->positions, forward->records};
-    assert_int_equal(ggml_nbytes(forward->table), token_count * sizeof(dw_cuda_token));
-    for (int i = 0; i < 3; i++) {
-        if (parts[i] == NULL) {
-            continue;
-        }
-        size_t first = parts[i]->view_offs;
-        size_t end = first + ggml_nbytes(parts[i]);
-        assert_ptr_equal(parts[i]->view_src, all);
-        assert_int_equal(ggml_nelements(parts[i]), token_count);
-        assert_true(first >= token_count * sizeof(dw_cuda_token) && end <= ggml_nbytes(all));
-        assert_int_equal(first % ggml_type_size(parts[i]->type), 0);
-        for (int k = 0; k < i; k++) {
-            assert_true(parts[k] == NULL || end <= parts[k]->view_offs ||
-                        first >= parts[k]->view_offs + ggml_nbytes(parts[k]));
-        }
-    }
-}
-
-static void build(const dw_model_shape *shape, const dw_model_weights *weights,
-                  const dw_forward_size *size)
-{
-    dw_forward_graph forward;
-    dw_error err = {0};
-    size_t bytes = dw_forward_graph_bytes(shape);
-    struct ggml_context *ggml = new_context(bytes);
-    if (dw_forward_graph_build(&forward, ggml, shape, weights, size, &err) != DW_OK) {
-        fail_msg("%s", err.message);
-    }
-    int ours = 0;
-    for (int i = 0; i < ggml_graph_n_nodes(forward.graph); i++) {
-        ours += dw_cuda_node_is(ggml_graph_node(forward.graph, i));
-    }
-    assert_int_equal(ours, expected_nodes(shape, size));
-    assert_true(ggml_graph_n_nodes(forward.graph) < ggml_graph_size(forward.graph));
-    assert_true(ggml_used_mem(ggml) <= bytes);
-    expect_table(&forward, size->token_count);
-    bool deliveries = size->row_count > 0 && size->result == DW_RESULT_LOGITS;
-    assert_int_equal(forward.candidates != NULL, deliveries && size->candidate_count > 0);
-    if (forward.candidates != NULL) {
-        assert_int_equal(ggml_nbytes(forward.candidates), size->row_count * sizeof(dw_candidates));
-    }
-    assert_int_equal(forward.scratch != NULL, size->kv_count == 0);
-    if (forward.scratch != NULL) {
-        assert_int_equal(ggml_nbytes(forward.scratch),
-                         dw_cuda_attention_bytes(shape, size->token_count));
-    }
-    ggml_free(ggml);
-}
-
-static void build_with_deliveries(const dw_model_shape *shape, const dw_model_weights *weights,
-                                  dw_forward_size size)
-{
-    static const uint32_t counts[] = {0, 1, 128};
-    for (int place = 0; place < 2; place++) {
-        for (int i = 0; i < 3; i++) {
-            size.place_rows = place != 0;
-            size.candidate_count = counts[i];
-            build(shape, weights, &size);
-        }
-    }
-    size.place_rows = false;
-    size.candidate_count = 0;
-    size.result = DW_RESULT_HIDDEN;
-    build(shape, weights, &size);
-    if (size.row_count > 0 && size.row_count == size.token_count) {
-        size.result = DW_RESULT_POOLED;
-        build(shape, weights, &size);
-    }
-}
-
-static void build_forms(const dw_model_shape *shape, const dw_model_weights *weights)
-{
-    static const uint32_t counts[] = {1, 2, 5, 64};
-    static const dw_kv_type types[] = {DW_KV_F16, DW_KV_Q8_0, DW_KV_F32};
-    for (int form = 0; form < 24; form++) {
-        dw_forward_size size = {.token_count = counts[form % 4],
-                                .kv_type = types[form % 3],
-                                .long_context = form % 2 == 0,
-                                .alone = form / 4 % 2 == 0,
-                                .kv_count = form >= 16 ? 256 : 0,
-                                .cuda = true};
-        size.alone = size.alone && size.kv_count == 0;
-        build_with_deliveries(shape, weights, size);
-        size.row_count = size.token_count;
-        build_with_deliveries(shape, weights, size);
-        size.row_count = 1;
-        if (!size.alone) {
-            build_with_deliveries(shape, weights, size);
-        }
-    }
-}
-
-static void test_cuda_graphs_of_every_architecture(void **state)
-{
-    dw_device *device = NULL;
-    dw_error err = {0};
-    (void)state;
-    assert_int_equal(dw_device_open(&device, "CPU", 1, &err), DW_OK);
-    for (size_t i = 0; i < tiny_kind_count; i++) {
-        dw_model *model = NULL;
-        char path[] = "/tmp/dw-cuda-ops-XXXXXX";
-        int fd = mkstemp(path);
-        assert_true(fd >= 0);
-        (void)close(fd);
-        tiny_options options = tiny_options_of(&tiny_kinds[i], GGML_TYPE_F32);
-        options.biases = i % 2 == 0;
-        options.rope_factors = i == 0;
-        tiny_model_write(path, &options);
-        if (dw_model_load(&model, device, path, &err) != DW_OK) {
-            fail_msg("%s: %s", tiny_kinds[i].name, err.message);
-        }
-        (void)unlink(path);
-        build_forms(dw_model_shape_of(model), dw_model_weights_of(model));
-        dw_model_unref(model);
-    }
-    dw_device_close(device);
-}
-
-/* Enough for the counters and the fewest parts of all rows; twice the tokens never need less. */
-static void test_cuda_attention_bytes_grow(void **state)
-{
-    (void)state;
-    for (uint32_t ratio = 1; ratio <= 8; ratio++) {
-        dw_model_shape shape = {
-            .head_dim = 64, .kv_head_count = 2, .head_count = 2 * ratio, .layer_count = 1};
-        for (uint32_t tokens = 1; tokens <= 512; tokens++) {
-            size_t bytes = dw_cuda_attention_bytes(&shape, tokens);
-            size_t rows = (size_t)tokens * 2 * ((ratio + 3) / 4);
-            assert_true(bytes >= rows * (4 + 4 * (size_t)4 * 66 * sizeof(float)));
-            assert_true(dw_cuda_attention_bytes(&shape, 2 * tokens) >= bytes);
-        }
-        assert_true(dw_cuda_attention_bytes(&shape, 512) > 2 * dw_cuda_attention_bytes(&shape, 1));
-    }
-}
-
-/* ---- on a device ---- */
 
 static dw_device *cuda; /* NULL: none */
 
@@ -906,15 +738,203 @@ static void test_cuda_attention_of_all_kinds(void **state)
     }
 }
 
+/* ---- masks, and rows to their owners ---- */
+
+static void test_cuda_masks(void **state)
+{
+    static const uint32_t windows[] = {0, 1, 100};
+    static const uint32_t positions[] = {0, 1, 63, 99, 100, 101, 299};
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    for (int i = 0; i < 3; i++) {
+        bench b;
+        bench_open(&b, 7);
+        struct ggml_tensor *mask = dw_cuda_mask(b.ggml, &b.table, 300, 7, windows[i]);
+        ggml_build_forward_expand(b.graph, mask);
+        bench_allocate(&b);
+        for (int t = 0; t < 7; t++) {
+            b.rows[t].position = positions[t];
+        }
+        bench_run(&b);
+        uint16_t *got = get(mask);
+        for (uint32_t at = 0; at < 7 * 300; at++) {
+            uint32_t record = at % 300;
+            uint32_t own = positions[at / 300];
+            bool seen = record <= own && (windows[i] == 0 || own - record < windows[i]);
+            assert_int_equal(got[at], seen ? 0 : 0xfc00);
+        }
+        free(got);
+        bench_close(&b);
+    }
+}
+
+/* The middle row of three goes nowhere; what is beside the others' places stays. */
+static void test_cuda_place_rows(void **state)
+{
+    static const uint32_t counts[] = {1, 255, 4097, 49152};
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    for (int i = 0; i < 4; i++) {
+        bench b;
+        uint32_t vocab = counts[i];
+        bench_open(&b, 3);
+        struct ggml_tensor *logits = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, vocab, 3);
+        struct ggml_tensor *to = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, vocab + 2, 3);
+        ggml_build_forward_expand(b.graph, dw_cuda_place_rows(b.ggml, &b.table, logits));
+        bench_allocate(&b);
+        float *from = random_floats((size_t)vocab * 3, 10.0F);
+        float *before = random_floats((size_t)(vocab + 2) * 3, 1.0F);
+        set(logits, from);
+        set(to, before);
+        float *base = to->data;
+        b.rows[0].logits = address(base + 1);
+        b.rows[2].logits = address(base + 2 * (size_t)(vocab + 2) + 1);
+        bench_run(&b);
+        memcpy(before + 1, from, vocab * sizeof *from);
+        memcpy(before + 2 * (size_t)(vocab + 2) + 1, from + 2 * (size_t)vocab,
+               vocab * sizeof *from);
+        float *after = get(to);
+        assert_memory_equal(after, before, ggml_nbytes(to));
+        free(after);
+        free(before);
+        free(from);
+        bench_close(&b);
+    }
+}
+
+/* ---- the likeliest ---- */
+
+enum {
+    ROW_RANDOM,
+    ROW_SHARP,
+    ROW_TIES,
+    ROW_EQUAL,
+    ROW_RULED_OUT,
+    ROW_NAN,
+    ROW_NOTHING,
+    ROW_INFINITE
+};
+#define ROW_KINDS 8u
+static_assert(ROW_KINDS <= LOCKED_CANDIDATES, "a row of each kind");
+
+static float logit_of_kind(uint32_t kind, uint32_t token)
+{
+    float u = random_between(0.0F, 1.0F);
+    switch (kind) {
+    case ROW_SHARP:
+        return 40.0F * u - 30.0F;
+    case ROW_TIES: /* zeros of either sign are the largest */
+        return u < 0.1F ? (token % 2 == 0 ? 0.0F : -0.0F) : -floorf(8.0F * u);
+    case ROW_EQUAL:
+        return -3.5F;
+    case ROW_RULED_OUT:
+        return u < 0.95F && token > 0 ? -INFINITY : u;
+    case ROW_NAN:
+        return u < 0.01F || token == 0 ? NAN : u;
+    case ROW_NOTHING:
+        return -INFINITY;
+    case ROW_INFINITE:
+        return u < 0.01F || token == 0 ? INFINITY : u;
+    default:
+        return 4.0F * u - 2.0F;
+    }
+}
+
+static int likelier_first(const void *a, const void *b)
+{
+    const dw_candidate *first = a;
+    const dw_candidate *second = b;
+    if (first->logit != second->logit) {
+        return first->logit > second->logit ? -1 : 1;
+    }
+    return first->token < second->token ? -1 : 1;
+}
+
+static void expect_candidates(const dw_candidates *got, const float *row, uint32_t vocab,
+                              uint32_t count)
+{
+    uint32_t kept = 0;
+    double total = 0.0;
+    dw_candidate *sorted = malloc(vocab * sizeof *sorted);
+    assert_non_null(sorted);
+    for (uint32_t i = 0; i < vocab; i++) {
+        if (!isnan(row[i])) {
+            sorted[kept++] = (dw_candidate){row[i], (int32_t)i};
+        }
+    }
+    qsort(sorted, kept, sizeof *sorted, likelier_first);
+    assert_int_equal(got->nan_count, vocab - kept);
+    assert_int_equal(got->count, kept < count ? kept : count);
+    for (uint32_t i = 0; i < got->count; i++) {
+        assert_int_equal(got->list[i].token, sorted[i].token);
+        assert_true(got->list[i].logit == sorted[i].logit);
+    }
+    float largest = kept > 0 ? sorted[0].logit : -INFINITY;
+    assert_true(got->largest == largest);
+    for (uint32_t i = 0; i < kept && isfinite(largest); i++) {
+        total += exp((double)sorted[i].logit - (double)largest);
+    }
+    if (kept == vocab && isfinite(largest)) { /* nearer than the sampler needs */
+        assert_true(fabs(got->total - total) < 5e-6 * total);
+    }
+    free(sorted);
+}
+
+static void candidates_trial(uint32_t vocab, uint32_t count)
+{
+    bench b;
+    bench_open(&b, 1);
+    struct ggml_tensor *logits = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, vocab, ROW_KINDS);
+    struct ggml_tensor *to =
+        placed(&b, ggml_new_tensor_2d(b.ggml, GGML_TYPE_I8, sizeof(dw_candidates), ROW_KINDS),
+               b.candidates);
+    ggml_build_forward_expand(b.graph, dw_cuda_candidates(b.ggml, logits, to, count));
+    bench_allocate(&b);
+    float *rows = malloc(ggml_nbytes(logits));
+    assert_non_null(rows);
+    for (int run = 0; run < 2; run++) {
+        for (size_t i = 0; i < (size_t)vocab * ROW_KINDS; i++) {
+            rows[i] = logit_of_kind((uint32_t)(i / vocab), (uint32_t)(i % vocab));
+        }
+        set(logits, rows);
+        memset(b.candidates, 0xff, ROW_KINDS * sizeof *b.candidates);
+        bench_run(&b);
+        for (size_t kind = 0; kind < ROW_KINDS; kind++) {
+            expect_candidates(&b.candidates[kind], rows + kind * vocab, vocab, count);
+        }
+    }
+    free(rows);
+    bench_close(&b);
+}
+
+static void test_cuda_candidates(void **state)
+{
+    static const uint32_t counts[] = {1, 2, 100, 4095, 4096, 4097, 49152, 262144};
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    for (int i = 0; i < 8; i++) {
+        candidates_trial(counts[i], 1);
+        candidates_trial(counts[i], 40);
+        candidates_trial(counts[i], DW_CANDIDATES_MAX);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cuda_graphs_of_every_architecture),
-        cmocka_unit_test(test_cuda_attention_bytes_grow),
         cmocka_unit_test(test_cuda_table),
         cmocka_unit_test(test_cuda_rope_as_ggml),
         cmocka_unit_test(test_cuda_attention_of_all_sizes),
         cmocka_unit_test(test_cuda_attention_of_all_kinds),
+        cmocka_unit_test(test_cuda_masks),
+        cmocka_unit_test(test_cuda_place_rows),
+        cmocka_unit_test(test_cuda_candidates),
     };
     return cmocka_run_group_tests(tests, open_cuda, close_cuda);
 }
