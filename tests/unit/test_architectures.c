@@ -31,73 +31,6 @@ static const lengths few = {40, 3, 20, 5};      /* attention is ggml's */
 static const lengths many = {400, 5, 390, 10};  /* and ours */
 static const lengths more = {600, 20, 560, 40}; /* cut into parts when decoding */
 
-static const tiny_architecture kinds[] = {
-    {.name = "llama"},
-    {.name = "llama", .expert_count = 6, .expert_used_count = 2},
-    {.name = "llama", .rope_scaling = "yarn", .rope_factor = 4.0f, .rope_context = 512},
-    {.name = "llama", .fused_qkv = true},
-    {.name = "qwen2", .own_output = true},
-    {.name = "qwen2", .rope_scaling = "yarn", .rope_factor = 2.0f, .rope_context = 64},
-    {.name = "qwen3", .qk_norm = TINY_QK_HEADS},
-    {.name = "qwen3moe",
-     .qk_norm = TINY_QK_HEADS,
-     .expert_count = 8,
-     .expert_used_count = 3,
-     .expert_ff_length = 64},
-    {.name = "gemma", .tied = true},
-    {.name = "gemma2", .norms = TINY_AROUND, .tied = true, .window = 32},
-    {.name = "gemma2",
-     .norms = TINY_AROUND,
-     .tied = true,
-     .attention_cap = 20.0f,
-     .logit_cap = 10.0f},
-    {.name = "gemma3", .norms = TINY_AROUND, .qk_norm = TINY_QK_HEADS, .window = 48},
-    {.name = "gemma3",
-     .norms = TINY_AROUND,
-     .qk_norm = TINY_QK_HEADS,
-     .window = 32,
-     .rope_factor = 8.0f,
-     .logit_cap = 15.0f},
-    {.name = "phi3", .fused_qkv = true, .fused_ffn = true, .window = 64},
-    {.name = "phi3",
-     .fused_qkv = true,
-     .fused_ffn = true,
-     .rope_dims = 24,
-     .rope_scaling = "longrope",
-     .rope_magnitude = 1.19f,
-     .rope_context = 512,
-     .long_factors = true},
-    {.name = "phi3",
-     .fused_qkv = true,
-     .fused_ffn = true,
-     .rope_scaling = "longrope",
-     .rope_context = 4096,
-     .long_factors = true},
-    {.name = "granite", .scales = true},
-    {.name = "granitemoe",
-     .scales = true,
-     .expert_count = 5,
-     .expert_used_count = 2,
-     .shared_ff_length = 96},
-    {.name = "olmo2", .norms = TINY_AFTER, .qk_norm = TINY_QK_WHOLE, .own_output = true},
-    {.name = "olmo2",
-     .norms = TINY_AFTER,
-     .qk_norm = TINY_QK_WHOLE,
-     .own_output = true,
-     .window = 40,
-     .window_list = true,
-     .rope_scaling = "yarn",
-     .rope_factor = 8.0f,
-     .rope_context = 256},
-    {.name = "olmoe",
-     .qk_norm = TINY_QK_WHOLE,
-     .own_output = true,
-     .expert_count = 4,
-     .expert_used_count = 1},
-    {.name = "starcoder2", .layer_norm = true, .plain_ffn = true},
-};
-#define KIND_COUNT (sizeof kinds / sizeof kinds[0])
-
 typedef struct pair {
     model_world world;
     model_oracle oracle;
@@ -143,23 +76,7 @@ static double run_all(const char *path, const lengths *run)
 
 static double compare(const tiny_architecture *kind, enum ggml_type type, const lengths *run)
 {
-    tiny_options options = tiny_defaults();
-    options.kind = kind;
-    options.architecture = kind->name;
-    options.layer_count = kind->window > 0 ? 7 : 3;
-    options.head_dim = 64;
-    options.matrix_type = type;
-    bool square = strcmp(kind->name, "olmoe") == 0 || strcmp(kind->name, "olmo2") == 0 ||
-                  strcmp(kind->name, "phi3") == 0 || strcmp(kind->name, "qwen2") == 0 ||
-                  strcmp(kind->name, "starcoder2") == 0;
-    options.embedding_length = square ? options.head_count * options.head_dim : 128;
-    if (type != GGML_TYPE_F32) { /* K and IQ types have blocks of 256 */
-        options.embedding_length = 256;
-        options.ff_length = 256;
-    }
-    if (strcmp(kind->name, "olmoe") == 0) {
-        options.kv_head_count = options.head_count;
-    }
+    tiny_options options = tiny_options_of(kind, type);
     char path[] = "/tmp/dw-arch-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -185,10 +102,10 @@ static double limit_of(const tiny_architecture *kind)
 static void test_architectures_match_libllama(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < KIND_COUNT; i++) {
-        double worst = compare(&kinds[i], GGML_TYPE_F32, i == 0 ? &more : &many);
-        print_message("%-12s %-2zu worst relative difference %.3g\n", kinds[i].name, i, worst);
-        assert_true(worst < limit_of(&kinds[i]));
+    for (size_t i = 0; i < tiny_kind_count; i++) {
+        double worst = compare(&tiny_kinds[i], GGML_TYPE_F32, i == 0 ? &more : &many);
+        print_message("%-12s %-2zu worst relative difference %.3g\n", tiny_kinds[i].name, i, worst);
+        assert_true(worst < limit_of(&tiny_kinds[i]));
     }
 }
 
@@ -198,8 +115,8 @@ static void test_architectures_are_all_there(void **state)
     (void)state;
     for (size_t i = 0; dw_architecture_name(i) != NULL; i++) {
         bool found = strstr(dw_architecture_name(i), "bert") != NULL; /* test_embeddings has them */
-        for (size_t k = 0; k < KIND_COUNT; k++) {
-            found = found || strcmp(kinds[k].name, dw_architecture_name(i)) == 0;
+        for (size_t k = 0; k < tiny_kind_count; k++) {
+            found = found || strcmp(tiny_kinds[k].name, dw_architecture_name(i)) == 0;
         }
         if (!found) {
             fail_msg("no model of '%s'", dw_architecture_name(i));
@@ -226,7 +143,7 @@ static void test_architectures_weight_types(void **state)
         if (slow && getenv("DW_TEST_EMULATED") != NULL) {
             continue;
         }
-        double worst = compare(&kinds[0], types[i], &few);
+        double worst = compare(&tiny_kinds[0], types[i], &few);
         print_message("%-8s worst relative difference %.3g\n", ggml_type_name(types[i]), worst);
         assert_true(worst < (on_cpu ? 2e-2 : 1e-1));
     }

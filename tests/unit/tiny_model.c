@@ -37,6 +37,96 @@ tiny_options tiny_defaults(void)
                           .tokenizer = true};
 }
 
+const tiny_architecture tiny_kinds[] = {
+    {.name = "llama"},
+    {.name = "llama", .expert_count = 6, .expert_used_count = 2},
+    {.name = "llama", .rope_scaling = "yarn", .rope_factor = 4.0f, .rope_context = 512},
+    {.name = "llama", .fused_qkv = true},
+    {.name = "qwen2", .own_output = true},
+    {.name = "qwen2", .rope_scaling = "yarn", .rope_factor = 2.0f, .rope_context = 64},
+    {.name = "qwen3", .qk_norm = TINY_QK_HEADS},
+    {.name = "qwen3moe",
+     .qk_norm = TINY_QK_HEADS,
+     .expert_count = 8,
+     .expert_used_count = 3,
+     .expert_ff_length = 64},
+    {.name = "gemma", .tied = true},
+    {.name = "gemma2", .norms = TINY_AROUND, .tied = true, .window = 32},
+    {.name = "gemma2",
+     .norms = TINY_AROUND,
+     .tied = true,
+     .attention_cap = 20.0f,
+     .logit_cap = 10.0f},
+    {.name = "gemma3", .norms = TINY_AROUND, .qk_norm = TINY_QK_HEADS, .window = 48},
+    {.name = "gemma3",
+     .norms = TINY_AROUND,
+     .qk_norm = TINY_QK_HEADS,
+     .window = 32,
+     .rope_factor = 8.0f,
+     .logit_cap = 15.0f},
+    {.name = "phi3", .fused_qkv = true, .fused_ffn = true, .window = 64},
+    {.name = "phi3",
+     .fused_qkv = true,
+     .fused_ffn = true,
+     .rope_dims = 24,
+     .rope_scaling = "longrope",
+     .rope_magnitude = 1.19f,
+     .rope_context = 512,
+     .long_factors = true},
+    {.name = "phi3",
+     .fused_qkv = true,
+     .fused_ffn = true,
+     .rope_scaling = "longrope",
+     .rope_context = 4096,
+     .long_factors = true},
+    {.name = "granite", .scales = true},
+    {.name = "granitemoe",
+     .scales = true,
+     .expert_count = 5,
+     .expert_used_count = 2,
+     .shared_ff_length = 96},
+    {.name = "olmo2", .norms = TINY_AFTER, .qk_norm = TINY_QK_WHOLE, .own_output = true},
+    {.name = "olmo2",
+     .norms = TINY_AFTER,
+     .qk_norm = TINY_QK_WHOLE,
+     .own_output = true,
+     .window = 40,
+     .window_list = true,
+     .rope_scaling = "yarn",
+     .rope_factor = 8.0f,
+     .rope_context = 256},
+    {.name = "olmoe",
+     .qk_norm = TINY_QK_WHOLE,
+     .own_output = true,
+     .expert_count = 4,
+     .expert_used_count = 1},
+    {.name = "starcoder2", .layer_norm = true, .plain_ffn = true},
+};
+
+const size_t tiny_kind_count = sizeof tiny_kinds / sizeof tiny_kinds[0];
+
+tiny_options tiny_options_of(const tiny_architecture *kind, enum ggml_type type)
+{
+    tiny_options options = tiny_defaults();
+    options.kind = kind;
+    options.architecture = kind->name;
+    options.layer_count = kind->window > 0 ? 7 : 3;
+    options.head_dim = 64;
+    options.matrix_type = type;
+    bool square = strcmp(kind->name, "olmoe") == 0 || strcmp(kind->name, "olmo2") == 0 ||
+                  strcmp(kind->name, "phi3") == 0 || strcmp(kind->name, "qwen2") == 0 ||
+                  strcmp(kind->name, "starcoder2") == 0;
+    options.embedding_length = square ? options.head_count * options.head_dim : 128;
+    if (type != GGML_TYPE_F32) { /* K and IQ types have blocks of 256 */
+        options.embedding_length = 256;
+        options.ff_length = 256;
+    }
+    if (strcmp(kind->name, "olmoe") == 0) {
+        options.kv_head_count = options.head_count;
+    }
+    return options;
+}
+
 /* In (-1, 1), the same at each run. */
 static float next_random(writer *w)
 {

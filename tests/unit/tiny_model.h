@@ -5,6 +5,7 @@
 
 #include <ggml.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum tiny_norms { TINY_BEFORE, TINY_AFTER, TINY_AROUND, TINY_SUM } tiny_norms;
@@ -68,6 +69,10 @@ typedef struct tiny_options {
 } tiny_options;
 
 tiny_options tiny_defaults(void);
+/* At least one of each architecture that has logits, and sizes that suit it. */
+extern const tiny_architecture tiny_kinds[];
+extern const size_t tiny_kind_count;
+tiny_options tiny_options_of(const tiny_architecture *kind, enum ggml_type type);
 void tiny_model_write(const char *path, const tiny_options *options);
 
 #endif

@@ -1,0 +1,940 @@
+/* Nodes of our own in CUDA's graphs (model/cuda_ops.h), with DW_TEST_DEVICE=CUDA0: each alone,
+ * against plain computing in doubles. Elsewhere all are skipped. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/device_memory.h"
+#include "model/attention.h"
+#include "model/cuda_ops.h"
+
+static struct ggml_context *new_context(size_t bytes)
+{
+    struct ggml_init_params params = {.mem_size = bytes, .no_alloc = true};
+    struct ggml_context *ggml = ggml_init(params);
+    assert_non_null(ggml);
+    return ggml;
+}
+
+static dw_device *cuda; /* NULL: none */
+
+static int open_cuda(void **state)
+{
+    const char *name = getenv("DW_TEST_DEVICE");
+    dw_error err = {0};
+    (void)state;
+    if (name == NULL) {
+        return 0;
+    }
+    if (dw_device_open(&cuda, name, 1, &err) != DW_OK) {
+        print_error("%s\n", err.message);
+        return -1;
+    }
+    if (!dw_cuda_node_served(cuda)) {
+        dw_device_close(cuda);
+        cuda = NULL;
+    }
+    return 0;
+}
+
+static int close_cuda(void **state)
+{
+    (void)state;
+    if (cuda != NULL) {
+        dw_device_close(cuda);
+    }
+    return 0;
+}
+
+static void check(dw_status status, const dw_error *err)
+{
+    if (status != DW_OK) {
+        fail_msg("%s", err->message);
+    }
+}
+
+#define BENCH_TOKENS 64u
+#define SCRATCH_BYTES ((size_t)64 << 20)
+#define LOCKED_CANDIDATES 8u
+
+/* A small graph and what its tensors lie in. */
+typedef struct bench {
+    struct ggml_context *ggml;
+    struct ggml_cgraph *graph;
+    ggml_backend_buffer_t data;
+    ggml_backend_buffer_t own;    /* attention's scratch, zero; also tells whose inputs are */
+    ggml_backend_buffer_t locked; /* rows, then ids, then candidates */
+    dw_cuda_token *rows;          /* [BENCH_TOKENS] */
+    int32_t *ids;                 /* [BENCH_TOKENS] */
+    dw_candidates *candidates;    /* [LOCKED_CANDIDATES] */
+    dw_cuda_table table;
+} bench;
+
+static struct ggml_tensor *placed(bench *b, struct ggml_tensor *tensor, void *data)
+{
+    tensor->buffer = b->own;
+    tensor->data = data;
+    return tensor;
+}
+
+static void bench_open(bench *b, uint32_t token_count)
+{
+    dw_error err = {0};
+    size_t rows = BENCH_TOKENS * sizeof *b->rows;
+    size_t ids = BENCH_TOKENS * sizeof *b->ids;
+    size_t bytes = rows + ids + LOCKED_CANDIDATES * sizeof *b->candidates;
+    *b = (bench){.ggml = new_context((size_t)1 << 20)};
+    assert_true(token_count <= BENCH_TOKENS);
+    b->graph = ggml_new_graph(b->ggml);
+    check(dw_device_buffer_create(&b->own, cuda, DW_USE_WORK, SCRATCH_BYTES, &err), &err);
+    check(dw_device_buffer_fill(cuda, b->own, 0, &err), &err);
+    check(dw_device_locked_create(&b->locked, cuda, bytes, &err), &err);
+    unsigned char *base = ggml_backend_buffer_get_base(b->locked);
+    memset(base, 0, bytes);
+    b->rows = (void *)base;
+    b->ids = (void *)(base + rows);
+    b->candidates = (void *)(base + rows + ids);
+    struct ggml_tensor *input = ggml_new_tensor_2d(b->ggml, GGML_TYPE_I64, 4, token_count);
+    dw_cuda_table_make(&b->table, b->ggml, placed(b, input, base));
+    ggml_build_forward_expand(b->graph, b->table.rows);
+}
+
+/* Nothing is made of the context any more; what an input holds follows. */
+static void bench_allocate(bench *b)
+{
+    dw_error err = {0};
+    check(dw_device_buffer_for_tensors(&b->data, cuda, DW_USE_WORK, b->ggml, &err), &err);
+}
+
+static void bench_run(bench *b)
+{
+    dw_error err = {0};
+    check(dw_device_compute(cuda, b->graph, &err), &err);
+}
+
+static void bench_close(bench *b)
+{
+    dw_device_buffer_destroy(cuda, DW_USE_WORK, b->data);
+    dw_device_locked_destroy(cuda, b->locked);
+    dw_device_buffer_destroy(cuda, DW_USE_WORK, b->own);
+    ggml_free(b->ggml);
+}
+
+static void set(struct ggml_tensor *tensor, const void *from)
+{
+    dw_error err = {0};
+    check(dw_device_tensor_set(cuda, tensor, from, 0, ggml_nbytes(tensor), &err), &err);
+}
+
+/* The caller's to free. */
+static void *get(const struct ggml_tensor *tensor)
+{
+    dw_error err = {0};
+    void *to = malloc(ggml_nbytes(tensor));
+    assert_non_null(to);
+    check(dw_device_tensor_get(cuda, tensor, to, 0, ggml_nbytes(tensor), &err), &err);
+    return to;
+}
+
+static uint64_t address(const void *pointer)
+{
+    return (uint64_t)(uintptr_t)pointer;
+}
+
+static uint64_t random_state = 1;
+
+static float random_between(float low, float high)
+{
+    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return low + (high - low) * (float)(random_state >> 40) * 0x1p-24F;
+}
+
+/* The caller's to free. */
+static float *random_floats(size_t count, float largest)
+{
+    float *values = malloc(count * sizeof *values);
+    assert_non_null(values);
+    for (size_t i = 0; i < count; i++) {
+        values[i] = random_between(-largest, largest);
+    }
+    return values;
+}
+
+static void test_cuda_table(void **state)
+{
+    bench b;
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    bench_open(&b, 5);
+    bench_allocate(&b);
+    for (uint32_t i = 0; i < 5; i++) { /* token 3 is padding */
+        b.ids[i] = 100 + (int32_t)i;
+        b.rows[i] = (dw_cuda_token){.token = i == 3 ? 0 : address(&b.ids[i]),
+                                    .position = i == 3 ? 0 : 7 * i};
+    }
+    bench_run(&b);
+    int32_t *tokens = get(b.table.tokens);
+    int32_t *positions = get(b.table.positions);
+    int64_t *records = get(b.table.records);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(tokens[i], i == 3 ? 0 : 100 + i);
+        assert_int_equal(positions[i], i == 3 ? 0 : 7 * i);
+        assert_int_equal(records[i], i == 3 ? 0 : 7 * i);
+    }
+    free(tokens);
+    free(positions);
+    free(records);
+    bench_close(&b);
+}
+
+/* ---- rope ---- */
+
+static const uint32_t rope_positions[] = {0, 1, 2, 63, 500, 4100, 100000};
+#define ROPE_TOKENS 7
+
+static struct ggml_tensor *ggml_turns(bench *b, struct ggml_tensor *x, const dw_rope_numbers *n)
+{
+    return ggml_rope_ext(b->ggml, x, b->table.positions, n->factors, (int)n->dims, n->mode,
+                         (int)n->context, n->base, n->scale, n->share, n->magnitude, n->fast,
+                         n->slow);
+}
+
+/* Rows of ones and zeros by turns come back as cosines and sines. */
+static void expect_turns(dw_rope_numbers n, bool with_factors)
+{
+    bench b;
+    bench_open(&b, ROPE_TOKENS);
+    struct ggml_tensor *x = ggml_new_tensor_3d(b.ggml, GGML_TYPE_F32, n.dims, 1, ROPE_TOKENS);
+    n.factors = with_factors ? ggml_new_tensor_1d(b.ggml, GGML_TYPE_F32, n.dims / 2) : NULL;
+    struct ggml_tensor *ours = dw_cuda_rope(b.ggml, &b.table, &n);
+    struct ggml_tensor *theirs = ggml_turns(&b, x, &n);
+    ggml_build_forward_expand(b.graph, ours);
+    ggml_build_forward_expand(b.graph, theirs);
+    bench_allocate(&b);
+    float *ones = calloc((size_t)n.dims * ROPE_TOKENS, sizeof *ones);
+    assert_non_null(ones);
+    for (uint32_t i = 0; i < n.dims * ROPE_TOKENS; i += 2) {
+        ones[i] = 1.0F;
+    }
+    set(x, ones);
+    if (with_factors) {
+        for (uint32_t i = 0; i < n.dims / 2; i++) {
+            ones[i] = 1.0F + 0.25F * (float)(i % 7);
+        }
+        set(n.factors, ones);
+    }
+    for (int i = 0; i < ROPE_TOKENS; i++) {
+        b.rows[i].position = rope_positions[i];
+    }
+    bench_run(&b);
+    float *got = get(ours);
+    float *wanted = get(theirs);
+    for (uint32_t i = 0; i < n.dims * ROPE_TOKENS; i++) {
+        double limit = 1e-5 + 1e-6 * rope_positions[i / n.dims];
+        assert_true(fabs((double)got[i] - (double)wanted[i]) < limit);
+    }
+    free(got);
+    free(wanted);
+    free(ones);
+    bench_close(&b);
+}
+
+static void test_cuda_rope_as_ggml(void **state)
+{
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    static const uint32_t dims[] = {2, 24, 64, 128, 256};
+    for (int i = 0; i < 5; i++) {
+        dw_rope_numbers plain = {.dims = dims[i],
+                                 .mode = GGML_ROPE_TYPE_NORMAL,
+                                 .context = 512,
+                                 .base = i % 2 == 0 ? 10000.0F : 500000.0F,
+                                 .scale = 1.0F,
+                                 .magnitude = 1.0F,
+                                 .fast = 32.0F,
+                                 .slow = 1.0F};
+        expect_turns(plain, false);
+        expect_turns(plain, true);
+        dw_rope_numbers other = plain;
+        other.scale = 0.25F;
+        expect_turns(other, false);
+        other.share = 1.0F; /* YaRN */
+        expect_turns(other, false);
+        other.magnitude = 1.19F;
+        other.share = 0.5F;
+        expect_turns(other, true);
+    }
+}
+
+/* ---- attention ---- */
+
+#define KV_HEADS 2u
+#define LAYERS 2u
+#define LAYER 1u
+#define PADDING UINT32_MAX
+
+enum { ROPE_NONE, ROPE_NORMAL, ROPE_NEOX, ROPE_PARTIAL, ROPE_FACTORS, ROPES };
+
+/* Which log each token is of, and how many records are before it. */
+typedef struct token_plan {
+    uint32_t token_count;
+    uint32_t log[BENCH_TOKENS]; /* PADDING: of none */
+    uint32_t position[BENCH_TOKENS];
+    bool alone;
+} token_plan;
+
+typedef struct attention_case {
+    uint32_t head_dim;
+    uint32_t ratio; /* heads of queries a head of keys */
+    dw_kv_type type;
+    uint32_t window;
+    float cap;
+    int rope;
+    const token_plan *plan;
+} attention_case;
+
+typedef struct attention_world {
+    bench b;
+    attention_case of;
+    dw_model_shape shape;
+    struct ggml_tensor *qkv; /* as one product gives them */
+    struct ggml_tensor *turns;
+    struct ggml_tensor *log; /* all of them */
+    struct ggml_tensor *y;
+    size_t head_bytes;
+    size_t record_bytes;
+    size_t log_starts[BENCH_TOKENS];
+    float *inputs;        /* what is in qkv */
+    unsigned char *image; /* what is in the logs */
+} attention_world;
+
+static void to_stored(const attention_world *w, const float *from, unsigned char *to)
+{
+    enum ggml_type type = dw_kv_ggml_type(w->of.type);
+    (void)ggml_quantize_chunk(type, from, to, 0, 1, w->of.head_dim, NULL);
+}
+
+static void from_stored(const attention_world *w, const unsigned char *from, float *to)
+{
+    if (w->of.type == DW_KV_F32) {
+        memcpy(to, from, w->of.head_dim * sizeof *to);
+    } else {
+        ggml_get_type_traits(dw_kv_ggml_type(w->of.type))->to_float(from, to, w->of.head_dim);
+    }
+}
+
+/* Where a head's keys (part 0) or values (1) stand. */
+static size_t place_of(const attention_world *w, uint32_t token, uint32_t record, uint32_t part,
+                       uint32_t kv_head)
+{
+    return w->log_starts[w->of.plan->log[token]] + record * w->record_bytes +
+           ((LAYER * 2 + part) * KV_HEADS + kv_head) * w->head_bytes;
+}
+
+static float *input_of(const attention_world *w, uint32_t token, uint32_t head)
+{
+    size_t row = (size_t)w->of.head_dim * KV_HEADS * (w->of.ratio + 2);
+    return w->inputs + token * row + (size_t)head * w->of.head_dim;
+}
+
+/* Logs behind each other, of as many records as their last token has before it and itself. Whatever
+ * must not be read is NaN. */
+static size_t make_logs(attention_world *w)
+{
+    const token_plan *plan = w->of.plan;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < plan->token_count; i++) {
+        bool last = plan->log[i] != PADDING;
+        for (uint32_t k = i + 1; k < plan->token_count; k++) {
+            last = last && plan->log[k] != plan->log[i];
+        }
+        if (last) {
+            w->log_starts[plan->log[i]] = bytes;
+            bytes += (plan->position[i] + 1) * w->record_bytes;
+            bytes = (bytes + 255) / 256 * 256;
+        }
+    }
+    w->image = malloc(bytes);
+    assert_non_null(w->image);
+    memset(w->image, 0xff, bytes);
+    return bytes;
+}
+
+static void fill_logs(attention_world *w)
+{
+    const token_plan *plan = w->of.plan;
+    float row[256];
+    bool filled[BENCH_TOKENS] = {false};
+    for (uint32_t i = 0; i < plan->token_count; i++) {
+        if (plan->log[i] == PADDING || filled[plan->log[i]]) {
+            continue;
+        }
+        filled[plan->log[i]] = true;
+        for (uint32_t at = 0; at < plan->position[i] * 2 * KV_HEADS; at++) {
+            for (uint32_t d = 0; d < w->of.head_dim; d++) {
+                row[d] = random_between(-1.0F, 1.0F);
+            }
+            uint32_t record = at / (2 * KV_HEADS);
+            to_stored(w, row, w->image + place_of(w, i, record, at / KV_HEADS % 2, at % KV_HEADS));
+        }
+    }
+}
+
+static uint32_t rope_dims(const attention_case *of)
+{
+    return of->rope == ROPE_NONE      ? 0
+           : of->rope == ROPE_PARTIAL ? of->head_dim / 4 * 2
+                                      : of->head_dim;
+}
+
+static dw_cuda_layer make_layer(attention_world *w)
+{
+    struct ggml_context *ggml = w->b.ggml;
+    int64_t dim = w->of.head_dim;
+    int64_t heads = KV_HEADS * w->of.ratio;
+    int64_t tokens = w->of.plan->token_count;
+    size_t head = (size_t)dim * sizeof(float);
+    dw_rope_numbers n = {.dims = rope_dims(&w->of),
+                         .mode = w->of.rope == ROPE_NORMAL ? GGML_ROPE_TYPE_NORMAL
+                                                           : GGML_ROPE_TYPE_NEOX,
+                         .context = 512,
+                         .base = 10000.0F,
+                         .scale = 1.0F,
+                         .magnitude = w->of.rope == ROPE_FACTORS ? 1.19F : 1.0F,
+                         .fast = 32.0F,
+                         .slow = 1.0F};
+    w->qkv = ggml_new_tensor_2d(ggml, GGML_TYPE_F32, dim * (heads + 2 * KV_HEADS), tokens);
+    size_t row = w->qkv->nb[1];
+    if (w->of.rope == ROPE_FACTORS) {
+        n.factors = ggml_new_tensor_1d(ggml, GGML_TYPE_F32, n.dims / 2);
+    }
+    w->turns = n.dims > 0 ? dw_cuda_rope(ggml, &w->b.table, &n) : NULL;
+    return (dw_cuda_layer){
+        .index = LAYER,
+        .q = ggml_view_3d(ggml, w->qkv, dim, heads, tokens, head, row, 0),
+        .k = ggml_view_3d(ggml, w->qkv, dim, KV_HEADS, tokens, head, row, (size_t)heads * head),
+        .v = ggml_view_2d(ggml, w->qkv, dim * KV_HEADS, tokens, row,
+                          (size_t)(heads + KV_HEADS) * head),
+        .rope = w->turns,
+        .rope_dims = n.dims,
+        .rope_mode = n.mode};
+}
+
+static void point_rows(attention_world *w)
+{
+    const token_plan *plan = w->of.plan;
+    for (uint32_t i = 0; i < plan->token_count; i++) {
+        w->b.rows[i] = (dw_cuda_token){0};
+        if (plan->log[i] != PADDING) {
+            w->b.rows[i].records = address(w->log->data) + w->log_starts[plan->log[i]];
+            w->b.rows[i].position = plan->position[i];
+        }
+    }
+}
+
+static void attention_open(attention_world *w, const attention_case *of)
+{
+    uint32_t heads = KV_HEADS * of->ratio;
+    *w = (attention_world){.of = *of};
+    w->shape = (dw_model_shape){.layer_count = LAYERS,
+                                .head_count = heads,
+                                .kv_head_count = KV_HEADS,
+                                .head_dim = of->head_dim,
+                                .window = of->window,
+                                .windowed = {UINT64_C(1) << LAYER},
+                                .attention_scale = 4.0F / sqrtf((float)of->head_dim),
+                                .attention_cap = of->cap};
+    w->head_bytes = dw_kv_head_bytes(&w->shape, of->type);
+    w->record_bytes = dw_kv_record_bytes(&w->shape, of->type);
+    bench_open(&w->b, of->plan->token_count);
+    dw_cuda_layer layer = make_layer(w);
+    size_t scratch = dw_cuda_attention_bytes(&w->shape, of->plan->token_count);
+    assert_true(scratch <= SCRATCH_BYTES);
+    dw_cuda_attention with = {
+        .shape = &w->shape,
+        .kv_type = of->type,
+        .table = &w->b.table,
+        .scratch = placed(&w->b, ggml_new_tensor_1d(w->b.ggml, GGML_TYPE_I8, (int64_t)scratch),
+                          ggml_backend_buffer_get_base(w->b.own)),
+        .alone = of->plan->alone};
+    if (!of->plan->alone) {
+        ggml_build_forward_expand(w->b.graph, dw_cuda_append(&with, w->b.ggml, &layer));
+    }
+    w->y = dw_cuda_attend(&with, w->b.ggml, &layer);
+    ggml_build_forward_expand(w->b.graph, w->y);
+    w->log = ggml_new_tensor_1d(w->b.ggml, GGML_TYPE_I8, (int64_t)make_logs(w));
+    fill_logs(w);
+    bench_allocate(&w->b);
+    w->inputs = random_floats((size_t)ggml_nelements(w->qkv), 1.0F);
+    set(w->qkv, w->inputs);
+    set(w->log, w->image);
+    if (of->rope == ROPE_FACTORS) {
+        float *factors = random_floats(of->head_dim / 2, 0.5F);
+        for (uint32_t i = 0; i < of->head_dim / 2; i++) {
+            factors[i] += 1.5F;
+        }
+        set(w->turns->src[1], factors);
+        free(factors);
+    }
+    point_rows(w);
+}
+
+static void attention_close(attention_world *w)
+{
+    free(w->inputs);
+    free(w->image);
+    bench_close(&w->b);
+}
+
+/* A head's row turned as `turns`, the rope node's result, say: what that holds is tested above. */
+static void rotate(const attention_world *w, const float *turns, uint32_t token, const float *from,
+                   double *to)
+{
+    uint32_t dims = rope_dims(&w->of);
+    for (uint32_t d = 0; d < w->of.head_dim; d++) {
+        to[d] = (double)from[d];
+    }
+    for (uint32_t i = 0; i < dims / 2; i++) {
+        bool normal = w->of.rope == ROPE_NORMAL;
+        uint32_t a = normal ? 2 * i : i;
+        uint32_t b = normal ? 2 * i + 1 : i + dims / 2;
+        const float *turn = turns + 2 * ((size_t)token * (dims / 2) + i);
+        to[a] = (double)from[a] * (double)turn[0] - (double)from[b] * (double)turn[1];
+        to[b] = (double)from[a] * (double)turn[1] + (double)from[b] * (double)turn[0];
+    }
+}
+
+/* A token's keys and values are in `got`, as ggml would have stored them; keys that were rotated
+ * may be one step away. Copied into the image too. */
+static void expect_appended(attention_world *w, const unsigned char *got, const float *turns,
+                            uint32_t token)
+{
+    unsigned char wanted[1024];
+    float stored[256];
+    double rotated[256];
+    uint32_t heads = KV_HEADS * w->of.ratio;
+    for (uint32_t i = 0; i < 2 * KV_HEADS; i++) {
+        uint32_t part = i / KV_HEADS;
+        size_t place = place_of(w, token, w->of.plan->position[token], part, i % KV_HEADS);
+        const float *from = input_of(w, token, heads + i);
+        if (part == 1 || w->of.rope == ROPE_NONE) {
+            to_stored(w, from, wanted);
+            assert_memory_equal(got + place, wanted, w->head_bytes);
+        } else {
+            rotate(w, turns, token, from, rotated);
+            from_stored(w, got + place, stored);
+            double limit = w->of.type == DW_KV_F32 ? 1e-6
+                           : w->of.type == DW_KV_F16
+                               ? 1.1e-3
+                               : 8.5e-3; /* half of 2 / 127, and the scale's */
+            for (uint32_t d = 0; d < w->of.head_dim; d++) {
+                assert_true(fabs((double)stored[d] - rotated[d]) <= limit);
+            }
+        }
+        memcpy(w->image + place, got + place, w->head_bytes);
+    }
+}
+
+/* One head's attention in doubles, over what the image holds -> sum [head_dim]. */
+static void attend_plainly(const attention_world *w, const double *q, uint32_t token, uint32_t head,
+                           double *sum)
+{
+    uint32_t end = w->of.plan->position[token] + 1;
+    uint32_t first = w->of.window > 0 && end > w->of.window ? end - w->of.window : 0;
+    uint32_t kv_head = head / w->of.ratio;
+    float row[256];
+    double total = 0.0;
+    double largest = -INFINITY;
+    memset(sum, 0, w->of.head_dim * sizeof *sum);
+    for (uint32_t r = first; r < end; r++) {
+        double score = 0.0;
+        from_stored(w, w->image + place_of(w, token, r, 0, kv_head), row);
+        for (uint32_t d = 0; d < w->of.head_dim; d++) {
+            score += q[d] * (double)row[d];
+        }
+        score *= (double)w->shape.attention_scale;
+        score = w->of.cap > 0.0F ? (double)w->of.cap * tanh(score / (double)w->of.cap) : score;
+        double shrink = score > largest ? exp(largest - score) : 1.0;
+        largest = fmax(largest, score);
+        double weight = exp(score - largest);
+        total = total * shrink + weight;
+        from_stored(w, w->image + place_of(w, token, r, 1, kv_head), row);
+        for (uint32_t d = 0; d < w->of.head_dim; d++) {
+            sum[d] = sum[d] * shrink + weight * (double)row[d];
+        }
+    }
+    for (uint32_t d = 0; d < w->of.head_dim; d++) {
+        sum[d] /= total;
+    }
+}
+
+static void expect_attended(const attention_world *w, const float *y, const float *turns,
+                            uint32_t token)
+{
+    double q[256];
+    double sum[256];
+    uint32_t heads = KV_HEADS * w->of.ratio;
+    for (uint32_t head = 0; head < heads; head++) {
+        const float *got = y + ((size_t)token * heads + head) * w->of.head_dim;
+        double largest = 0.0;
+        double worst = 0.0;
+        rotate(w, turns, token, input_of(w, token, head), q);
+        attend_plainly(w, q, token, head, sum);
+        for (uint32_t d = 0; d < w->of.head_dim; d++) {
+            assert_true(isfinite(got[d]));
+            largest = fmax(largest, fabs(sum[d]));
+            worst = fmax(worst, fabs((double)got[d] - sum[d]));
+        }
+        if (worst > 2e-4 * largest) {
+            fail_msg("head_dim %u, ratio %u, type %d, window %u, cap %g, rope %d, token %u at %u, "
+                     "head %u: %g away, relative",
+                     w->of.head_dim, w->of.ratio, (int)w->of.type, w->of.window, (double)w->of.cap,
+                     w->of.rope, token, w->of.plan->position[token], head, worst / largest);
+        }
+    }
+}
+
+/* Everything a run has left is right, and nothing else has changed. */
+static void expect_run(attention_world *w)
+{
+    const token_plan *plan = w->of.plan;
+    uint32_t width = w->of.head_dim * KV_HEADS * w->of.ratio;
+    unsigned char *got = get(w->log);
+    float *turns = w->turns != NULL ? get(w->turns) : NULL;
+    float *y = get(w->y);
+    for (uint32_t i = 0; i < plan->token_count; i++) {
+        if (plan->log[i] != PADDING) {
+            expect_appended(w, got, turns, i);
+        }
+    }
+    assert_memory_equal(got, w->image, ggml_nbytes(w->log));
+    for (uint32_t i = 0; i < plan->token_count; i++) {
+        if (plan->log[i] != PADDING) {
+            expect_attended(w, y, turns, i);
+            continue;
+        }
+        for (uint32_t d = 0; d < width; d++) {
+            assert_true(y[(size_t)i * width + d] == 0.0F);
+        }
+    }
+    free(y);
+    free(turns);
+    free(got);
+}
+
+/* Run again, with other lengths in between, it gives the same bits: the counters are at zero. */
+static void expect_same_again(attention_world *w)
+{
+    size_t bytes = ggml_nbytes(w->y);
+    size_t counters = (size_t)w->of.plan->token_count * KV_HEADS * ((w->of.ratio + 3) / 4);
+    float *first = get(w->y);
+    for (int i = 0; i < 4; i++) {
+        for (uint32_t t = 0; t < w->of.plan->token_count && i == 1; t++) {
+            w->b.rows[t].position /= 3; /* overwrites the record there: put back below */
+        }
+        bench_run(&w->b);
+        uint32_t *left = get(w->y->src[2]);
+        for (size_t k = 0; k < counters; k++) {
+            assert_int_equal(left[k], 0);
+        }
+        free(left);
+        if (i == 1) {
+            point_rows(w);
+            set(w->log, w->image);
+            continue;
+        }
+        float *again = get(w->y);
+        assert_memory_equal(first, again, bytes);
+        free(again);
+    }
+    free(first);
+}
+
+static void attention_trial(const attention_case *of)
+{
+    attention_world w;
+    if (of->type == DW_KV_Q8_0 && of->head_dim % 32 != 0) {
+        return; /* its blocks are of 32 */
+    }
+    attention_open(&w, of);
+    bench_run(&w.b);
+    expect_run(&w);
+    expect_same_again(&w);
+    attention_close(&w);
+}
+
+/* Each of a log of its own, padding between; one alone, which is cut into the most parts; and some
+ * of one log beside others. */
+static const token_plan plans[] = {
+    {.token_count = 11,
+     .log = {0, 1, PADDING, 2, 3, 4, 5, PADDING, 6, 7, 8},
+     .position = {0, 1, 0, 62, 63, 126, 127, 0, 128, 499, 4099},
+     .alone = true},
+    {.token_count = 1, .log = {0}, .position = {4099}, .alone = true},
+    {.token_count = 1, .log = {0}, .position = {0}, .alone = true},
+    {.token_count = 10,
+     .log = {0, 0, 0, 0, 0, PADDING, 1, 2, 2, 3},
+     .position = {125, 126, 127, 128, 129, 0, 0, 0, 1, 700}},
+};
+#define PLANS 4
+
+static const uint32_t head_dims[] = {32, 40, 64, 80, 96, 128, 192, 256};
+static const uint32_t ratios[] = {1, 2, 3, 4, 7, 8};
+
+/* All sizes, with the rest taken by turns. */
+static void test_cuda_attention_of_all_sizes(void **state)
+{
+    static const uint32_t windows[] = {0, 100, 0, 1, 0};
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    uint32_t turn = 0;
+    for (int d = 0; d < 8; d++) {
+        for (int r = 0; r < 6; r++) {
+            for (int type = DW_KV_F16; type <= DW_KV_F32; type++, turn++) {
+                attention_case of = {.head_dim = head_dims[d],
+                                     .ratio = ratios[r],
+                                     .type = (dw_kv_type)type,
+                                     .window = windows[turn % 5],
+                                     .cap = turn % 3 == 1 ? 30.0F : 0.0F,
+                                     .rope = (int)(turn / 2 % ROPES),
+                                     .plan = &plans[turn / 3 % PLANS]};
+                attention_trial(&of);
+            }
+        }
+    }
+}
+
+/* All else, with a few sizes. */
+static void test_cuda_attention_of_all_kinds(void **state)
+{
+    static const uint32_t windows[] = {0, 1, 100};
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    for (int i = 0; i < 3 * 2 * ROPES * PLANS; i++) {
+        attention_case of = {.head_dim = i % 2 == 0 ? 64 : 96,
+                             .ratio = ratios[i % 6],
+                             .type = (dw_kv_type)(i % 3),
+                             .window = windows[i / (2 * ROPES * PLANS)],
+                             .cap = i / (ROPES * PLANS) % 2 == 0 ? 0.0F : 30.0F,
+                             .rope = i / PLANS % ROPES,
+                             .plan = &plans[i % PLANS]};
+        attention_trial(&of);
+    }
+}
+
+/* ---- masks, and rows to their owners ---- */
+
+static void test_cuda_masks(void **state)
+{
+    static const uint32_t windows[] = {0, 1, 100};
+    static const uint32_t positions[] = {0, 1, 63, 99, 100, 101, 299};
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    for (int i = 0; i < 3; i++) {
+        bench b;
+        bench_open(&b, 7);
+        struct ggml_tensor *mask = dw_cuda_mask(b.ggml, &b.table, 300, 7, windows[i]);
+        ggml_build_forward_expand(b.graph, mask);
+        bench_allocate(&b);
+        for (int t = 0; t < 7; t++) {
+            b.rows[t].position = positions[t];
+        }
+        bench_run(&b);
+        uint16_t *got = get(mask);
+        for (uint32_t at = 0; at < 7 * 300; at++) {
+            uint32_t record = at % 300;
+            uint32_t own = positions[at / 300];
+            bool seen = record <= own && (windows[i] == 0 || own - record < windows[i]);
+            assert_int_equal(got[at], seen ? 0 : 0xfc00);
+        }
+        free(got);
+        bench_close(&b);
+    }
+}
+
+/* The middle row of three goes nowhere; what is beside the others' places stays. */
+static void test_cuda_place_rows(void **state)
+{
+    static const uint32_t counts[] = {1, 255, 4097, 49152};
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    for (int i = 0; i < 4; i++) {
+        bench b;
+        uint32_t vocab = counts[i];
+        bench_open(&b, 3);
+        struct ggml_tensor *logits = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, vocab, 3);
+        struct ggml_tensor *to = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, vocab + 2, 3);
+        ggml_build_forward_expand(b.graph, dw_cuda_place_rows(b.ggml, &b.table, logits));
+        bench_allocate(&b);
+        float *from = random_floats((size_t)vocab * 3, 10.0F);
+        float *before = random_floats((size_t)(vocab + 2) * 3, 1.0F);
+        set(logits, from);
+        set(to, before);
+        float *base = to->data;
+        b.rows[0].logits = address(base + 1);
+        b.rows[2].logits = address(base + 2 * (size_t)(vocab + 2) + 1);
+        bench_run(&b);
+        memcpy(before + 1, from, vocab * sizeof *from);
+        memcpy(before + 2 * (size_t)(vocab + 2) + 1, from + 2 * (size_t)vocab,
+               vocab * sizeof *from);
+        float *after = get(to);
+        assert_memory_equal(after, before, ggml_nbytes(to));
+        free(after);
+        free(before);
+        free(from);
+        bench_close(&b);
+    }
+}
+
+/* ---- the likeliest ---- */
+
+enum {
+    ROW_RANDOM,
+    ROW_SHARP,
+    ROW_TIES,
+    ROW_EQUAL,
+    ROW_RULED_OUT,
+    ROW_NAN,
+    ROW_NOTHING,
+    ROW_INFINITE
+};
+#define ROW_KINDS 8u
+static_assert(ROW_KINDS <= LOCKED_CANDIDATES, "a row of each kind");
+
+static float logit_of_kind(uint32_t kind, uint32_t token)
+{
+    float u = random_between(0.0F, 1.0F);
+    switch (kind) {
+    case ROW_SHARP:
+        return 40.0F * u - 30.0F;
+    case ROW_TIES: /* zeros of either sign are the largest */
+        return u < 0.1F ? (token % 2 == 0 ? 0.0F : -0.0F) : -floorf(8.0F * u);
+    case ROW_EQUAL:
+        return -3.5F;
+    case ROW_RULED_OUT:
+        return u < 0.95F && token > 0 ? -INFINITY : u;
+    case ROW_NAN:
+        return u < 0.01F || token == 0 ? NAN : u;
+    case ROW_NOTHING:
+        return -INFINITY;
+    case ROW_INFINITE:
+        return u < 0.01F || token == 0 ? INFINITY : u;
+    default:
+        return 4.0F * u - 2.0F;
+    }
+}
+
+static int likelier_first(const void *a, const void *b)
+{
+    const dw_candidate *first = a;
+    const dw_candidate *second = b;
+    if (first->logit != second->logit) {
+        return first->logit > second->logit ? -1 : 1;
+    }
+    return first->token < second->token ? -1 : 1;
+}
+
+static void expect_candidates(const dw_candidates *got, const float *row, uint32_t vocab,
+                              uint32_t count)
+{
+    uint32_t kept = 0;
+    double total = 0.0;
+    dw_candidate *sorted = malloc(vocab * sizeof *sorted);
+    assert_non_null(sorted);
+    for (uint32_t i = 0; i < vocab; i++) {
+        if (!isnan(row[i])) {
+            sorted[kept++] = (dw_candidate){row[i], (int32_t)i};
+        }
+    }
+    qsort(sorted, kept, sizeof *sorted, likelier_first);
+    assert_int_equal(got->nan_count, vocab - kept);
+    assert_int_equal(got->count, kept < count ? kept : count);
+    for (uint32_t i = 0; i < got->count; i++) {
+        assert_int_equal(got->list[i].token, sorted[i].token);
+        assert_true(got->list[i].logit == sorted[i].logit);
+    }
+    float largest = kept > 0 ? sorted[0].logit : -INFINITY;
+    assert_true(got->largest == largest);
+    for (uint32_t i = 0; i < kept && isfinite(largest); i++) {
+        total += exp((double)sorted[i].logit - (double)largest);
+    }
+    if (kept == vocab && isfinite(largest)) { /* nearer than the sampler needs */
+        assert_true(fabs(got->total - total) < 5e-6 * total);
+    }
+    free(sorted);
+}
+
+static void candidates_trial(uint32_t vocab, uint32_t count)
+{
+    bench b;
+    bench_open(&b, 1);
+    struct ggml_tensor *logits = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, vocab, ROW_KINDS);
+    struct ggml_tensor *to =
+        placed(&b, ggml_new_tensor_2d(b.ggml, GGML_TYPE_I8, sizeof(dw_candidates), ROW_KINDS),
+               b.candidates);
+    ggml_build_forward_expand(b.graph, dw_cuda_candidates(b.ggml, logits, to, count));
+    bench_allocate(&b);
+    float *rows = malloc(ggml_nbytes(logits));
+    assert_non_null(rows);
+    for (int run = 0; run < 2; run++) {
+        for (size_t i = 0; i < (size_t)vocab * ROW_KINDS; i++) {
+            rows[i] = logit_of_kind((uint32_t)(i / vocab), (uint32_t)(i % vocab));
+        }
+        set(logits, rows);
+        memset(b.candidates, 0xff, ROW_KINDS * sizeof *b.candidates);
+        bench_run(&b);
+        for (size_t kind = 0; kind < ROW_KINDS; kind++) {
+            expect_candidates(&b.candidates[kind], rows + kind * vocab, vocab, count);
+        }
+    }
+    free(rows);
+    bench_close(&b);
+}
+
+static void test_cuda_candidates(void **state)
+{
+    static const uint32_t counts[] = {1, 2, 100, 4095, 4096, 4097, 49152, 262144};
+    (void)state;
+    if (cuda == NULL) {
+        skip();
+    }
+    for (int i = 0; i < 8; i++) {
+        candidates_trial(counts[i], 1);
+        candidates_trial(counts[i], 40);
+        candidates_trial(counts[i], DW_CANDIDATES_MAX);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cuda_table),
+        cmocka_unit_test(test_cuda_rope_as_ggml),
+        cmocka_unit_test(test_cuda_attention_of_all_sizes),
+        cmocka_unit_test(test_cuda_attention_of_all_kinds),
+        cmocka_unit_test(test_cuda_masks),
+        cmocka_unit_test(test_cuda_place_rows),
+        cmocka_unit_test(test_cuda_candidates),
+    };
+    return cmocka_run_group_tests(tests, open_cuda, close_cuda);
+}
