@@ -1,11 +1,13 @@
 /* What a guest's decode loop costs over the same loop in C, on the same engine and device.
  *
- *   bench_guest_loop [MODEL.gguf [ROUNDS [THREADS]]]
+ *   bench_guest_loop [--device NAME] [MODEL.gguf [ROUNDS [THREADS]]]
  *
  * Both sides in one process, turn about: each round rewinds to the same prompt and decodes 64
- * tokens greedily. Prints a line a round, and the medians of the ratios guest / C in wall-clock and
- * in processor time (goal: <= 1.01). One thread (the default) keeps ggml's waiting for its workers,
- * which swamps a percent on a busy machine, out of the comparison. */
+ * tokens greedily; first by steps that end with logits, then by steps that end with a token
+ * (forward_sample, dw_step.choice). Prints a line a round, and the medians of the ratios guest / C
+ * in wall-clock and in processor time (goal: <= 1.01). One thread (the default) keeps ggml's
+ * waiting for its workers, which swamps a percent on a busy machine, out of the comparison. */
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +35,7 @@ typedef struct c_side {
     dw_device_view *view;
     dw_model *model;
     dw_context *context;
+    dw_sampler *sampler; /* greedy */
     dw_counters counters;
     int32_t *token;  /* [1] */
     int32_t *prompt; /* [prompt_count] */
@@ -62,6 +65,21 @@ static void c_forward(c_side *c, int32_t *tokens, size_t count)
     must(dw_context_forward(c->context, &step, &error), &error);
 }
 
+static int32_t c_forward_choosing(c_side *c)
+{
+    dw_choice choice = {.sampler = c->sampler};
+    dw_step step = {.view = c->view,
+                    .tokens = c->token,
+                    .token_count = 1,
+                    .choice = &choice,
+                    .counters = &c->counters};
+    dw_error error;
+    must(dw_context_forward(c->context, &step, &error), &error);
+    must(choice.status, &choice.error);
+    must(dw_sampler_remember(c->sampler, choice.token, &error), &error);
+    return choice.token;
+}
+
 static void c_prepare(c_side *c, dw_model *model)
 {
     dw_error error;
@@ -80,17 +98,20 @@ static void c_prepare(c_side *c, dw_model *model)
     must(dw_vocab_tokenize(dw_model_vocab(c->model), prompt_text, strlen(prompt_text), c->prompt,
                            512, DW_TOKENIZE_SPECIAL, &c->prompt_count, &error),
          &error);
+    must(dw_sampler_create(&c->sampler, c->vocab_count, NULL, &error), &error);
     must(dw_context_create(&c->context, c->model, &(dw_context_options){.tokens_max = 512}, &error),
          &error);
     c_forward(c, c->prompt, c->prompt_count);
 }
 
-static void c_rewind(c_side *c)
+static void c_rewind(c_side *c, bool choosing)
 {
     dw_error error;
     must(dw_context_trim(c->context, (uint32_t)c->prompt_count - 1, &error), &error);
     c->token[0] = c->prompt[c->prompt_count - 1];
-    c_forward(c, c->token, 1);
+    if (!choosing) {
+        c_forward(c, c->token, 1);
+    }
 }
 
 static void c_decode(c_side *c)
@@ -101,6 +122,13 @@ static void c_decode(c_side *c)
         must(dw_greedy_choose(c->logits, c->vocab_count, &chosen, &error), &error);
         c->decoded[i] = c->token[0] = chosen;
         c_forward(c, c->token, 1);
+    }
+}
+
+static void c_decode_choosing(c_side *c)
+{
+    for (int i = 0; i < DECODE_TOKENS; i++) {
+        c->decoded[i] = c->token[0] = c_forward_choosing(c);
     }
 }
 
@@ -152,42 +180,48 @@ static double cpu_now_ns(void)
     return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
 
-static timing timed(dw_instance *guest, c_side *c, bool in_guest)
+static timing timed(dw_instance *guest, c_side *c, bool in_guest, bool choosing)
 {
     if (in_guest) {
-        (void)guest_call(guest, "rewind");
+        (void)guest_call(guest, choosing ? "rewind_to_choose" : "rewind");
     } else {
-        c_rewind(c);
+        c_rewind(c, choosing);
     }
     double cpu = cpu_now_ns();
     uint64_t start = dw_os_clock_ns();
     if (in_guest) {
-        (void)guest_call(guest, "decode");
+        (void)guest_call(guest, choosing ? "decode_choosing" : "decode");
+    } else if (choosing) {
+        c_decode_choosing(c);
     } else {
         c_decode(c);
     }
     return (timing){.wall_ns = (double)(dw_os_clock_ns() - start), .cpu_ns = cpu_now_ns() - cpu};
 }
 
-static void compare(dw_instance *guest, c_side *c, int rounds)
+/* Whether both sides decoded the same tokens. */
+static bool compare(dw_instance *guest, c_side *c, int rounds, bool choosing)
 {
+    const char *loop = choosing ? "token" : "logits";
     static double wall[ROUNDS_MAX];
     static double cpu[ROUNDS_MAX];
-    (void)timed(guest, c, true); /* warm both */
-    (void)timed(guest, c, false);
-    printf("round,guest_us_per_token,c_us_per_token,wall_ratio,cpu_ratio\n");
+    (void)timed(guest, c, true, choosing); /* warm both */
+    (void)timed(guest, c, false, choosing);
     for (int i = 0; i < rounds; i++) {
         bool guest_first = i % 2 == 0; /* whoever goes first finds other caches */
-        timing first = timed(guest, c, guest_first);
-        timing second = timed(guest, c, !guest_first);
+        timing first = timed(guest, c, guest_first, choosing);
+        timing second = timed(guest, c, !guest_first, choosing);
         timing g = guest_first ? first : second;
         timing h = guest_first ? second : first;
         wall[i] = g.wall_ns / h.wall_ns;
         cpu[i] = g.cpu_ns / h.cpu_ns;
-        printf("%d,%.1f,%.1f,%.4f,%.4f\n", i, g.wall_ns / DECODE_TOKENS / 1e3,
+        printf("%s,%d,%.1f,%.1f,%.4f,%.4f\n", loop, i, g.wall_ns / DECODE_TOKENS / 1e3,
                h.wall_ns / DECODE_TOKENS / 1e3, wall[i], cpu[i]);
     }
-    printf("median,,,%.4f,%.4f\n", median(wall, rounds), median(cpu, rounds));
+    printf("%s,median,,,%.4f,%.4f\n", loop, median(wall, rounds), median(cpu, rounds));
+    bool same = guest_call(guest, "digest") == c_digest(c);
+    printf("same tokens: %s\n", same ? "yes" : "NO");
+    return same;
 }
 
 static const char *default_model(void)
@@ -203,19 +237,40 @@ static const char *default_model(void)
     return path;
 }
 
+/* NULL: as dw_engine_create chooses. */
+static const char *take_device(int argc, char **argv)
+{
+    static const struct option known[] = {{"device", required_argument, NULL, 'd'},
+                                          {NULL, 0, NULL, 0}};
+    const char *device = NULL;
+    int option;
+    while ((option = getopt_long(argc, argv, "d:", known, NULL)) != -1) {
+        if (option != 'd') {
+            (void)fprintf(stderr, "usage: %s [--device NAME] [MODEL.gguf [ROUNDS [THREADS]]]\n",
+                          argv[0]);
+            exit(2);
+        }
+        device = optarg;
+    }
+    return device;
+}
+
 int main(int argc, char **argv)
 {
-    const char *path = argc > 1 ? argv[1] : default_model();
-    long rounds = argc > 2 ? strtol(argv[2], NULL, 10) : 20;
+    const char *device = take_device(argc, argv);
+    char **rest = argv + optind;
+    int rest_count = argc - optind;
+    const char *path = rest_count > 0 ? rest[0] : default_model();
+    long rounds = rest_count > 1 ? strtol(rest[1], NULL, 10) : 20;
     rounds = rounds < 1 ? 1 : rounds > ROUNDS_MAX ? ROUNDS_MAX : rounds;
-    int threads = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 1;
+    int threads = rest_count > 2 ? (int)strtol(rest[2], NULL, 10) : 1;
     static c_side c;
     dw_engine *engine = NULL;
     dw_model *model = NULL;
     dw_module *module = NULL;
     dw_instance *guest = NULL;
     dw_error error;
-    dw_engine_options engine_options = {.threads = threads};
+    dw_engine_options engine_options = {.device = device, .threads = threads};
     must(dw_engine_create(&engine, &engine_options, &error), &error);
     must(dw_model_open(&model, engine, path, &error), &error);
     c_prepare(&c, model);
@@ -223,9 +278,10 @@ int main(int argc, char **argv)
     dw_instance_options options = {.models = &model, .model_count = 1};
     must(dw_instance_create(&guest, module, &options, &error), &error);
     (void)guest_call(guest, "prepare");
-    compare(guest, &c, (int)rounds);
-    bool same = guest_call(guest, "digest") == c_digest(&c);
-    printf("same tokens: %s\n", same ? "yes" : "NO");
+    printf("ends_with,round,guest_us_per_token,c_us_per_token,wall_ratio,cpu_ratio\n");
+    bool same = compare(guest, &c, (int)rounds, false);
+    same = compare(guest, &c, (int)rounds, true) && same;
+    dw_sampler_destroy(c.sampler);
     dw_context_destroy(c.context);
     dw_device_view_destroy(c.view);
     dw_region_destroy(c.region);

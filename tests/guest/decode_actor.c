@@ -9,6 +9,7 @@ static DW_ALIGNED float logits[VOCAB_MAX];
 static DW_ALIGNED int32_t tokens[DEPTH_MAX];
 static int32_t model;
 static int32_t context;
+static int32_t sampler;
 
 /* A context with `depth` tokens. */
 static int32_t prepare(uint32_t depth)
@@ -25,6 +26,10 @@ static int32_t prepare(uint32_t depth)
     for (uint32_t i = 0; i < depth; i++) {
         tokens[i] = (int32_t)((i * 7919u + 13u) % facts.vocab_count);
     }
+    sampler = dw_sampler_create(model, NULL);
+    if (sampler < 0) {
+        return sampler;
+    }
     context = dw_context_create(model, 0);
     return context < 0 ? context : dw_forward(context, tokens, depth, logits);
 }
@@ -39,6 +44,18 @@ static int32_t decode(uint32_t count, uint32_t depth)
         status = dw_forward(context, tokens + 1, 1, logits);
         token = status < 0 ? status : dw_greedy(model, logits);
         status = token < 0 ? token : status;
+    }
+    return status;
+}
+
+/* The same tokens from steps that end with a token instead of logits. */
+static int32_t decode_choosing(uint32_t count, uint32_t depth)
+{
+    int32_t status = dw_context_trim(context, depth);
+    int32_t token = tokens[0];
+    for (uint32_t i = 0; i < count && status >= 0; i++) {
+        tokens[1] = token;
+        status = token = dw_forward_sample(context, tokens + 1, 1, sampler);
     }
     return status;
 }
@@ -74,7 +91,8 @@ DW_ACTOR_RECEIVE
     int32_t status = bytes != (int32_t)sizeof message ? DW_E_ARG
                      : message.what == 'p'            ? prepare(message.depth)
                      : message.what == 'd'            ? decode(message.number, message.depth)
-                     : message.what == 's'            ? step(message.number, message.depth)
-                                                      : wait(message.number);
+                     : message.what == 'c' ? decode_choosing(message.number, message.depth)
+                     : message.what == 's' ? step(message.number, message.depth)
+                                           : wait(message.number);
     return status < 0 ? status : 0;
 }
