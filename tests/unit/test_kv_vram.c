@@ -20,7 +20,8 @@ static void run_trial(size_t record_bytes, uint64_t limit_bytes, bool failing, u
     dw_kv_pool_options options = trial_pool(limit_bytes, seed % 2 == 0);
     trial t = {.device = trial_open_device(&options), .record_bytes = record_bytes, .random = seed};
     dw_vram *vram = dw_kv_pool_vram(t.device);
-    for (int i = 0; i < 300; i++) {
+    int rounds = trial_rounds(300);
+    for (int i = 0; i < rounds; i++) {
         t.failing = failing && trial_pick(&t, 2) == 0;
         if (t.failing) {
             unsigned kinds = trial_pick(&t, 3) == 0 ? 1u << trial_pick(&t, 6) : DW_VRAM_ANY;
@@ -176,7 +177,8 @@ static void test_kv_vram_chains_of_forks_stay_short(void **state)
     options.piece_bytes_max = trial_granularity();
     trial t = trial_with_log(&options, trial_granularity() / 4, 4, true);
     t.random = 9;
-    for (int i = 0; i < 200; i++) {
+    int rounds = trial_rounds(200);
+    for (int i = 0; i < rounds; i++) {
         trial_fill(&t, t.logs[0].bytes + t.logs[0].length * t.record_bytes, 4 * t.record_bytes);
         assert_int_equal(dw_kv_log_append(t.logs[0].log,
                                           t.logs[0].bytes + t.logs[0].length * t.record_bytes, 4,
@@ -543,8 +545,8 @@ static void test_kv_vram_lost_device_is_left_alone(void **state)
     dw_vram_count(dw_kv_pool_vram(t.device), &counts);
     size_t pieces = counts.piece_count;
     dw_vram_piece piece;
-    assert_int_equal(
-        dw_vram_create(dw_kv_pool_vram(t.device), &piece, trial_granularity(), &err), DW_E_DEVICE);
+    assert_int_equal(dw_vram_create(dw_kv_pool_vram(t.device), &piece, trial_granularity(), &err),
+                     DW_E_DEVICE);
     assert_int_equal(piece.bytes, 0);
     dw_vram_count(dw_kv_pool_vram(t.device), &counts);
     assert_true(counts.piece_count <= pieces);
@@ -561,7 +563,8 @@ typedef struct worker {
 static void *work(void *user)
 {
     trial *t = user;
-    for (int i = 0; i < 150; i++) {
+    int rounds = trial_rounds(150);
+    for (int i = 0; i < rounds; i++) {
         trial_step(t);
         for (uint32_t k = 0; i % 8 == 7 && k < t->count; k++) {
             trial_check(t, &t->logs[k]);
