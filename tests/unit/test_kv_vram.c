@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "kv_trial.h"
@@ -127,6 +128,30 @@ static void test_kv_vram_grows_ahead_of_need(void **state)
     assert_true(stats.growth_count >= 4);
     assert_int_equal(stats.wait_count, waits + 1); /* the first piece of all */
     trial_end(&t);
+}
+
+/* A token a millisecond never waits, whatever a record's size: pieces end anywhere in a step. */
+static void test_kv_vram_decoding_never_waits(void **state)
+{
+    (void)state;
+    static const size_t shares[] = {64, 170, 256, 700}; /* records to a piece */
+    for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++) {
+        dw_kv_pool_options options = trial_pool(0, false);
+        size_t record = trial_granularity() / shares[i] / 4 * 4;
+        trial t = trial_with_log(&options, record, 1, true);
+        reference *r = &t.logs[0];
+        uint64_t waits = trial_stats(t.device).wait_count;
+        const struct timespec pause = {.tv_nsec = 1000000};
+        for (; r->length < 600; r->length++) {
+            (void)nanosleep(&pause, NULL);
+            unsigned char *next = r->bytes + r->length * record;
+            trial_fill(&t, next, record);
+            assert_int_equal(dw_kv_log_append(r->log, next, 1, NULL), DW_OK);
+        }
+        assert_int_equal(trial_stats(t.device).wait_count, waits);
+        trial_check(&t, r);
+        trial_end(&t);
+    }
 }
 
 static void test_kv_vram_forks_share_full_pieces(void **state)
@@ -616,6 +641,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kv_vram_pieces_grow_with_the_log),
         cmocka_unit_test(test_kv_vram_grows_ahead_of_need),
+        cmocka_unit_test(test_kv_vram_decoding_never_waits),
         cmocka_unit_test(test_kv_vram_forks_share_full_pieces),
         cmocka_unit_test(test_kv_vram_chains_of_forks_stay_short),
         cmocka_unit_test(test_kv_vram_the_longest_unused_leaves_first),
