@@ -46,7 +46,7 @@ struct dw__kv_range {
     size_t held;
     size_t step_bytes; /* what is needed grows by as much at a time */
     size_t needed;     /* by the last step */
-    bool resident; /* all is mapped */
+    bool resident;     /* all is mapped */
     bool in_step;
     uint32_t pins; /* it stays where it is */
     dw__kv_ahead ahead;

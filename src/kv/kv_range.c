@@ -331,8 +331,8 @@ static void look_ahead(dw__kv_range *range)
 {
     if (range->resident && range->place_count > 0 && range->mapped < range->reserved_bytes) {
         size_t last = range->places[range->place_count - 1].block->bytes;
-        bool short_soon = dw__kv_range_missing(range) > 0 &&
-                          range->held + range->step_bytes / 2 > range->needed;
+        bool short_soon =
+            dw__kv_range_missing(range) > 0 && range->held + range->step_bytes / 2 > range->needed;
         if (short_soon || range->held > range->mapped - last / 2) {
             dw__kv_pool_queue(range->pool, range);
         }
