@@ -16,7 +16,8 @@
 
 typedef struct dw__kv_range dw__kv_range;
 
-/* For up to `bytes`; steps need whole multiples of `step_bytes`. Errors: DW_E_UNSUPPORTED (the device has no such memory), DW_E_MEMORY,
+/* For up to `bytes`; steps need whole multiples of `step_bytes`.
+ * Errors: DW_E_UNSUPPORTED (the device has no such memory), DW_E_MEMORY,
  * DW_E_DEVICE. */
 dw_status dw__kv_range_create(dw__kv_range **out, dw_device *device, bool emulated, size_t bytes,
                               size_t step_bytes, dw_error *err);
