@@ -86,7 +86,8 @@ static dw_status reserve_place(dw_kv_log *log, const dw_kv_log_options *options,
     if (options->in_buffer) {
         return DW_OK;
     }
-    dw_status status = dw__kv_range_create(&log->range, log->device, unified, bytes, err);
+    dw_status status = dw__kv_range_create(&log->range, log->device, unified, bytes,
+                                           DW_KV_STEP_TOKENS * log->record_bytes, err);
     return status == DW_E_UNSUPPORTED ? DW_OK : status; /* a buffer, then */
 }
 

@@ -290,6 +290,10 @@ dw_status dw__kv_pool_ring(dw__kv_pool *pool, dw__kv_ring **out, dw_error *err)
 static void make_ahead(dw__kv_pool *pool, dw__kv_range *range)
 {
     size_t bytes = dw__kv_range_next_bytes(range, 0);
+    size_t rest = range->reserved_bytes - range->mapped;
+    while (bytes > 0 && bytes < dw__kv_range_missing(range)) { /* one piece has to do */
+        bytes = bytes <= rest / 2 ? bytes * 2 : rest;
+    }
     unsigned char *at = range->base + range->mapped;
     dw_vram_piece piece = {.bytes = 0};
     dw__kv_block *block = bytes > 0 ? dw_alloc(1, sizeof *block) : NULL;

@@ -44,7 +44,9 @@ struct dw__kv_range {
     uint32_t place_room;
     size_t mapped; /* bytes of all blocks; written by its log's thread only, under the lock */
     size_t held;
-    bool resident; /* all is mapped */
+    size_t step_bytes; /* what is needed grows by as much at a time */
+    size_t needed;     /* by the last step */
+    bool resident;     /* all is mapped */
     bool in_step;
     uint32_t pins; /* it stays where it is */
     dw__kv_ahead ahead;
@@ -109,6 +111,8 @@ void dw__kv_pool_await(dw__kv_pool *pool, dw__kv_range *range);
 
 /* How large the next block is, of a range that has `wanted` bytes to grow by at least. */
 size_t dw__kv_range_next_bytes(const dw__kv_range *range, size_t wanted);
+/* Bytes to map until the steps behind the last one's have what they need. */
+size_t dw__kv_range_missing(const dw__kv_range *range);
 /* Unmap it all. */
 void dw__kv_range_leave(dw__kv_range *range);
 /* What was made ready ahead is given back. */

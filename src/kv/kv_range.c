@@ -317,12 +317,23 @@ static dw_status grow(dw__kv_range *range, size_t filled, size_t needed, dw_erro
     return status;
 }
 
-/* Past half of the last piece the next one is made. */
+/* Bytes that are missing for the steps behind those that what is mapped serves; 0: none. */
+size_t dw__kv_range_missing(const dw__kv_range *range)
+{
+    size_t needed = range->needed + range->step_bytes;
+    needed = smaller(needed, range->reserved_bytes);
+    return needed > range->mapped ? needed - range->mapped : 0;
+}
+
+/* The next piece is made past half of the last one, or past half of a step behind which what is
+ * mapped does not suffice: what is needed grows by whole steps, and pieces end anywhere in them. */
 static void look_ahead(dw__kv_range *range)
 {
     if (range->resident && range->place_count > 0 && range->mapped < range->reserved_bytes) {
         size_t last = range->places[range->place_count - 1].block->bytes;
-        if (range->held > range->mapped - last / 2) {
+        bool short_soon =
+            dw__kv_range_missing(range) > 0 && range->held + range->step_bytes / 2 > range->needed;
+        if (short_soon || range->held > range->mapped - last / 2) {
             dw__kv_pool_queue(range->pool, range);
         }
     }
@@ -480,6 +491,7 @@ dw_status dw__kv_range_fork(dw__kv_range *range, dw__kv_range *parent, size_t he
         status = fork_places(range, parent, held, bytes, err);
     }
     range->held = held;
+    range->needed = bytes;
     range->pins--;
     parent->pins--;
     if (status == DW_OK) {
@@ -492,7 +504,7 @@ dw_status dw__kv_range_fork(dw__kv_range *range, dw__kv_range *parent, size_t he
 /* ---- life ---- */
 
 dw_status dw__kv_range_create(dw__kv_range **out, dw_device *device, bool emulated, size_t bytes,
-                              dw_error *err)
+                              size_t step_bytes, dw_error *err)
 {
     dw__kv_pool *pool;
     void *base = NULL;
@@ -507,6 +519,7 @@ dw_status dw__kv_range_create(dw__kv_range **out, dw_device *device, bool emulat
     }
     range->pool = pool;
     range->resident = true;
+    range->step_bytes = step_bytes;
     if (!dw_round_up(&range->reserved_bytes, bytes, pool->granularity)) {
         status = dw_fail(err, DW_E_MEMORY, "kv log: %zu bytes are too many", bytes);
     } else {
@@ -576,6 +589,7 @@ dw_status dw__kv_range_begin(dw__kv_range *range, size_t from, size_t filled, si
     if (status == DW_OK) {
         status = grow(range, filled, needed, err);
     }
+    range->needed = status == DW_OK ? needed : range->needed;
     range->in_step = status == DW_OK || was_in_step;
     dw__kv_pool_unlock(pool);
     return status;
@@ -603,6 +617,7 @@ void dw__kv_range_trim(dw__kv_range *range, size_t held, size_t needed)
         drop_last_place(range);
     }
     range->held = held;
+    range->needed = needed;
     range->in_step = false;
     range->resident = range->resident || range->place_count == 0;
     dw__kv_pool_unlock(pool);

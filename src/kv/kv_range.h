@@ -16,10 +16,11 @@
 
 typedef struct dw__kv_range dw__kv_range;
 
-/* For up to `bytes`. Errors: DW_E_UNSUPPORTED (the device has no such memory), DW_E_MEMORY,
+/* For up to `bytes`; steps need whole multiples of `step_bytes`.
+ * Errors: DW_E_UNSUPPORTED (the device has no such memory), DW_E_MEMORY,
  * DW_E_DEVICE. */
 dw_status dw__kv_range_create(dw__kv_range **out, dw_device *device, bool emulated, size_t bytes,
-                              dw_error *err);
+                              size_t step_bytes, dw_error *err);
 void dw__kv_range_destroy(dw__kv_range *range); /* NULL is fine */
 /* The device's address of the first byte; never moves. */
 void *dw__kv_range_base(const dw__kv_range *range);

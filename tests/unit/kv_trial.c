@@ -33,6 +33,11 @@ size_t trial_scaled(size_t bytes)
     return bytes * (unit_bytes / PIECE) / 4 * 4;
 }
 
+int trial_rounds(int count)
+{
+    return unit_bytes <= (size_t)64 << 10 ? count : (count + 3) / 4;
+}
+
 dw_kv_pool_options trial_pool(uint64_t limit_bytes, bool grows_in_step)
 {
     return (dw_kv_pool_options){.emulation = {.granularity_bytes = unit_bytes},

@@ -38,6 +38,10 @@ size_t trial_granularity(void);
 /* As many bytes as would be `bytes` where a piece has 4,096. */
 size_t trial_scaled(size_t bytes);
 
+/* Of `count` rounds those that are run: where pieces are large, as on a card (2 MiB), each round
+ * moves hundreds of megabytes, and a quarter of them has to do. */
+int trial_rounds(int count);
+
 /* Pieces of one to four units. */
 dw_kv_pool_options trial_pool(uint64_t limit_bytes, bool grows_in_step);
 dw_device *trial_open_device(const dw_kv_pool_options *options);

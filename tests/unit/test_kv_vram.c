@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "kv_trial.h"
@@ -20,7 +21,8 @@ static void run_trial(size_t record_bytes, uint64_t limit_bytes, bool failing, u
     dw_kv_pool_options options = trial_pool(limit_bytes, seed % 2 == 0);
     trial t = {.device = trial_open_device(&options), .record_bytes = record_bytes, .random = seed};
     dw_vram *vram = dw_kv_pool_vram(t.device);
-    for (int i = 0; i < 300; i++) {
+    int rounds = trial_rounds(300);
+    for (int i = 0; i < rounds; i++) {
         t.failing = failing && trial_pick(&t, 2) == 0;
         if (t.failing) {
             unsigned kinds = trial_pick(&t, 3) == 0 ? 1u << trial_pick(&t, 6) : DW_VRAM_ANY;
@@ -128,6 +130,30 @@ static void test_kv_vram_grows_ahead_of_need(void **state)
     trial_end(&t);
 }
 
+/* A token a millisecond never waits, whatever a record's size: pieces end anywhere in a step. */
+static void test_kv_vram_decoding_never_waits(void **state)
+{
+    (void)state;
+    static const size_t shares[] = {64, 170, 256, 700}; /* records to a piece */
+    for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++) {
+        dw_kv_pool_options options = trial_pool(0, false);
+        size_t record = trial_granularity() / shares[i] / 4 * 4;
+        trial t = trial_with_log(&options, record, 1, true);
+        reference *r = &t.logs[0];
+        uint64_t waits = trial_stats(t.device).wait_count;
+        const struct timespec pause = {.tv_nsec = 1000000};
+        for (; r->length < 600; r->length++) {
+            (void)nanosleep(&pause, NULL);
+            unsigned char *next = r->bytes + r->length * record;
+            trial_fill(&t, next, record);
+            assert_int_equal(dw_kv_log_append(r->log, next, 1, NULL), DW_OK);
+        }
+        assert_int_equal(trial_stats(t.device).wait_count, waits);
+        trial_check(&t, r);
+        trial_end(&t);
+    }
+}
+
 static void test_kv_vram_forks_share_full_pieces(void **state)
 {
     (void)state;
@@ -176,7 +202,8 @@ static void test_kv_vram_chains_of_forks_stay_short(void **state)
     options.piece_bytes_max = trial_granularity();
     trial t = trial_with_log(&options, trial_granularity() / 4, 4, true);
     t.random = 9;
-    for (int i = 0; i < 200; i++) {
+    int rounds = trial_rounds(200);
+    for (int i = 0; i < rounds; i++) {
         trial_fill(&t, t.logs[0].bytes + t.logs[0].length * t.record_bytes, 4 * t.record_bytes);
         assert_int_equal(dw_kv_log_append(t.logs[0].log,
                                           t.logs[0].bytes + t.logs[0].length * t.record_bytes, 4,
@@ -561,7 +588,8 @@ typedef struct worker {
 static void *work(void *user)
 {
     trial *t = user;
-    for (int i = 0; i < 150; i++) {
+    int rounds = trial_rounds(150);
+    for (int i = 0; i < rounds; i++) {
         trial_step(t);
         for (uint32_t k = 0; i % 8 == 7 && k < t->count; k++) {
             trial_check(t, &t->logs[k]);
@@ -613,6 +641,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kv_vram_pieces_grow_with_the_log),
         cmocka_unit_test(test_kv_vram_grows_ahead_of_need),
+        cmocka_unit_test(test_kv_vram_decoding_never_waits),
         cmocka_unit_test(test_kv_vram_forks_share_full_pieces),
         cmocka_unit_test(test_kv_vram_chains_of_forks_stay_short),
         cmocka_unit_test(test_kv_vram_the_longest_unused_leaves_first),
