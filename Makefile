@@ -6,7 +6,7 @@ DEV ?=
 GENERATOR ?= Ninja
 
 CONFIGURE = cmake -S . -G $(GENERATOR) -DDEV=$(if $(DEV),ON,OFF) $(CMAKE_FLAGS)
-CTEST = ctest --output-on-failure
+CTEST = ctest --output-on-failure -j $${JOBS:-$$(getconf _NPROCESSORS_ONLN)}
 DEPS_PREFIX = $(CURDIR)/build/prefix
 ASAN_BUILD = build/asan
 TSAN_BUILD = build/tsan
