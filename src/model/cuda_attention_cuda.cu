@@ -6,11 +6,15 @@
  * of the block. Softmax is online (Milakov and Gimelshein, 2018); where a log is cut into parts, the
  * block that is done last merges them (flash decoding, Dao and others, 2023), so that a layer is one
  * launch. Nothing in a launch depends on a log's length: how many parts there are, is found out by
- * the blocks, of which a graph has always the same number. */
+ * the blocks, of which a graph has always the same number.
+ *
+ * What a launch takes is latency above all: so records are on their way before the queries are, and
+ * the next while these are computed with, and a merge reads all that it needs in one trip. */
 #include <cfloat>
 #include <cuda_fp16.h>
 #include <ggml-backend.h>
 #include <math_constants.h>
+#include <type_traits>
 
 extern "C" {
 #include "model/cuda_launch.h"
@@ -19,9 +23,11 @@ extern "C" {
 #define THREADS 128
 #define WARP 32
 #define WARPS (THREADS / WARP)
-#define LANE_DIMS 8    /* dimensions of a row that a lane holds */
-#define ROWS_AHEAD 4   /* records that a lane reads before it computes with the first */
-#define PART_RECORDS 128u /* at least */
+#define LANE_DIMS 8      /* dimensions of a row that a lane holds */
+#define ROWS_AHEAD 2     /* records of a turn: read while those before are computed with */
+#define PART_RECORDS 64u /* at least */
+#define PARTS_AHEAD 8    /* parts that a thread reads before it merges the first */
+#define HEAD_FACTS (2 * DW__CUDA_GROUP_MAX) /* floats of a part before its values */
 
 static_assert(sizeof(dw__cuda_attention_params) <= DW_CUDA_PARAM_BYTES, "kept with the node");
 
@@ -47,46 +53,76 @@ struct attend_args {
 
 /* ---- rows of keys and values ---- */
 
+/* A lane's eight dimensions of a row, as they lie in a log. */
+template <int TYPE>
+struct row_dims;
+
+template <>
+struct row_dims<DW_KV_F16> {
+    uint4 halves;
+};
+
+template <>
+struct row_dims<DW_KV_F32> {
+    float4 low, high;
+};
+
+template <>
+struct row_dims<DW_KV_Q8_0> {
+    unsigned short pairs[LANE_DIMS / 2];
+    __half scale;
+};
+
 /* Dimensions [8 * chunk, 8 * chunk + 8) of a row; zeros behind its end. */
 template <int TYPE>
 static __device__ __forceinline__ void load_dims(const unsigned char *row, int chunk, int head_dim,
-                                                 float out[LANE_DIMS])
+                                                 row_dims<TYPE> &out)
 {
     int first = chunk * LANE_DIMS;
-    if (head_dim % LANE_DIMS != 0 || first >= head_dim) {
+    if constexpr (TYPE == DW_KV_Q8_0) { /* a half and 32 bytes; its heads are multiples of 32 */
+        const unsigned char *block = row + (first / 32) * 34;
+        bool there = first < head_dim;
+        const unsigned short *pairs = (const unsigned short *)(block + 2 + first % 32);
+        out.scale = there ? *(const __half *)block : __float2half(0.0f);
+#pragma unroll
+        for (int i = 0; i < LANE_DIMS / 2; i++) { /* two bytes are aligned, no more */
+            out.pairs[i] = there ? pairs[i] : (unsigned short)0;
+        }
+    } else if (head_dim % LANE_DIMS != 0 || first >= head_dim) {
+        typedef typename std::conditional<TYPE == DW_KV_F16, __half, float>::type element;
+        element *to = (element *)&out;
 #pragma unroll
         for (int i = 0; i < LANE_DIMS; i++) {
-            bool there = first + i < head_dim;
-            if (TYPE == DW_KV_F16) {
-                out[i] = there ? __half2float(((const __half *)row)[first + i]) : 0.0f;
-            } else if (TYPE == DW_KV_F32) {
-                out[i] = there ? ((const float *)row)[first + i] : 0.0f;
-            } else {
-                out[i] = 0.0f; /* its heads are multiples of 32 */
-            }
+            to[i] = first + i < head_dim ? ((const element *)row)[first + i] : element(0.0f);
         }
-    } else if (TYPE == DW_KV_F16) {
-        uint4 raw = *(const uint4 *)(row + first * sizeof(__half));
-        const __half2 *pairs = (const __half2 *)&raw;
+    } else if constexpr (TYPE == DW_KV_F16) {
+        out.halves = *(const uint4 *)(row + first * sizeof(__half));
+    } else {
+        out.low = ((const float4 *)row)[chunk * 2];
+        out.high = ((const float4 *)row)[chunk * 2 + 1];
+    }
+}
+
+template <int TYPE>
+static __device__ __forceinline__ void widen(const row_dims<TYPE> &from, float out[LANE_DIMS])
+{
+    if constexpr (TYPE == DW_KV_F16) {
+        const __half2 *pairs = (const __half2 *)&from.halves;
 #pragma unroll
         for (int i = 0; i < LANE_DIMS / 2; i++) {
             float2 two = __half22float2(pairs[i]);
             out[2 * i] = two.x;
             out[2 * i + 1] = two.y;
         }
-    } else if (TYPE == DW_KV_F32) {
-        float4 low = ((const float4 *)row)[chunk * 2];
-        float4 high = ((const float4 *)row)[chunk * 2 + 1];
-        out[0] = low.x, out[1] = low.y, out[2] = low.z, out[3] = low.w;
-        out[4] = high.x, out[5] = high.y, out[6] = high.z, out[7] = high.w;
-    } else { /* blocks of a half and 32 bytes; two bytes are aligned, no more */
-        const unsigned char *block = row + (first / 32) * 34;
-        float scale = __half2float(*(const __half *)block);
-        const unsigned short *pairs = (const unsigned short *)(block + 2 + first % 32);
+    } else if constexpr (TYPE == DW_KV_F32) {
+        out[0] = from.low.x, out[1] = from.low.y, out[2] = from.low.z, out[3] = from.low.w;
+        out[4] = from.high.x, out[5] = from.high.y, out[6] = from.high.z, out[7] = from.high.w;
+    } else {
+        float scale = __half2float(from.scale);
 #pragma unroll
         for (int i = 0; i < LANE_DIMS / 2; i++) {
-            out[2 * i] = scale * (float)(signed char)(pairs[i] & 0xff);
-            out[2 * i + 1] = scale * (float)(signed char)(pairs[i] >> 8);
+            out[2 * i] = scale * (float)(signed char)(from.pairs[i] & 0xff);
+            out[2 * i + 1] = scale * (float)(signed char)(from.pairs[i] >> 8);
         }
     }
 }
@@ -108,25 +144,35 @@ static __device__ __forceinline__ float turned(const attend_args &a, const float
                         : row[first] * turn.y + row[second] * turn.x;
 }
 
-/* Write a head's row of a token as the log keeps it; by all threads of the block. */
-template <bool TURNED>
-static __device__ void store_row(const attend_args &a, unsigned char *row, const float *from,
-                                 int token)
+/* Element `at` of what a token appends for a head: its keys, turned, then its values. */
+static __device__ __forceinline__ float new_element(const attend_args &a, int token, int kv_head,
+                                                    int at)
 {
-    int type = a.p.kv_type;
     int head_dim = a.p.head_dim;
-    if (type == DW_KV_Q8_0) {
+    return at < head_dim
+               ? turned(a, a.k + token * a.k_token_stride + kv_head * a.k_head_stride, token, at)
+               : a.v[token * a.v_token_stride + (size_t)kv_head * head_dim + at - head_dim];
+}
+
+/* Write a head's keys and values of a token as the log keeps them; by all threads of the block. */
+static __device__ void append_token(const attend_args &a, int token, int kv_head)
+{
+    const dw_cuda_token &at = a.table[token];
+    const int head_dim = a.p.head_dim;
+    unsigned char *keys = (unsigned char *)at.records + at.position * a.record_bytes +
+                          a.layer_offset + kv_head * a.head_bytes;
+    if (a.p.kv_type == DW_KV_Q8_0) {
         int lane = threadIdx.x % WARP;
-        for (int block = threadIdx.x / WARP; block < head_dim / 32; block += blockDim.x / WARP) {
-            int dim = block * 32 + lane;
-            float value = TURNED ? turned(a, from, token, dim) : from[dim];
+        for (int block = threadIdx.x / WARP; block < head_dim / 16; block += blockDim.x / WARP) {
+            float value = new_element(a, token, kv_head, block * 32 + lane);
             float largest = fabsf(value);
             for (int mask = 16; mask > 0; mask /= 2) {
                 largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, mask));
             }
             float scale = largest / 127.0f;
             float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
-            unsigned char *to = row + block * 34;
+            int of_row = block % (head_dim / 32);
+            unsigned char *to = keys + (block == of_row ? 0 : a.p.part_bytes) + of_row * 34;
             ((signed char *)to)[2 + lane] = (signed char)roundf(value * inverse);
             if (lane == 0) {
                 *(__half *)to = __float2half(scale);
@@ -134,24 +180,15 @@ static __device__ void store_row(const attend_args &a, unsigned char *row, const
         }
         return;
     }
-    for (int i = threadIdx.x; i < head_dim; i += blockDim.x) {
-        float value = TURNED ? turned(a, from, token, i) : from[i];
-        if (type == DW_KV_F16) {
-            ((__half *)row)[i] = __float2half(value);
+    for (int i = threadIdx.x; i < 2 * head_dim; i += blockDim.x) {
+        float value = new_element(a, token, kv_head, i);
+        unsigned char *row = keys + (i < head_dim ? 0 : a.p.part_bytes);
+        if (a.p.kv_type == DW_KV_F16) {
+            ((__half *)row)[i % head_dim] = __float2half(value);
         } else {
-            ((float *)row)[i] = value;
+            ((float *)row)[i % head_dim] = value;
         }
     }
-}
-
-static __device__ void append_token(const attend_args &a, int token, int kv_head)
-{
-    const dw_cuda_token &at = a.table[token];
-    unsigned char *keys = (unsigned char *)at.records + at.position * a.record_bytes +
-                          a.layer_offset + kv_head * a.head_bytes;
-    store_row<true>(a, keys, a.k + token * a.k_token_stride + kv_head * a.k_head_stride, token);
-    store_row<false>(a, keys + a.p.part_bytes,
-                     a.v + token * a.v_token_stride + (size_t)kv_head * a.p.head_dim, token);
 }
 
 static __global__ void append_kernel(attend_args a)
@@ -183,38 +220,77 @@ static __device__ __forceinline__ void rescale(sums<GROUP> &s, int g, float larg
     }
 }
 
-/* Records [from, to), each lane group its own. */
+/* Keys and values of the next records of each lane group, on their way from memory. */
+template <int TYPE>
+struct rows {
+    row_dims<TYPE> k[ROWS_AHEAD];
+    row_dims<TYPE> v[ROWS_AHEAD];
+};
+
+/* The first of the records that this lane has in a turn which begins at `base`: each lane group has
+ * its own, THREADS / LANES apart. */
+template <int LANES>
+static __device__ __forceinline__ uint32_t first_record(uint32_t base)
+{
+    return base + threadIdx.x / WARP * (WARP / LANES) + threadIdx.x % WARP / LANES;
+}
+
+/* Records from `first` on; instead of what is not below `to` the last one. */
+template <int TYPE, int LANES>
+static __device__ __forceinline__ void read_rows(const attend_args &a, const unsigned char *keys,
+                                                 uint32_t first, uint32_t to, rows<TYPE> &out)
+{
+    const int chunk = threadIdx.x % LANES;
+#pragma unroll
+    for (int r = 0; r < ROWS_AHEAD; r++) {
+        uint32_t record = min(first + r * (THREADS / LANES), to - 1);
+        const unsigned char *row = keys + record * a.record_bytes;
+        load_dims<TYPE>(row, chunk, a.p.head_dim, out.k[r]);
+        load_dims<TYPE>(row + a.p.part_bytes, chunk, a.p.head_dim, out.v[r]);
+    }
+}
+
+/* Read the record before `to` again, wherever it stands in these. */
+template <int TYPE, int LANES>
+static __device__ __forceinline__ void reread_last(const attend_args &a, const unsigned char *keys,
+                                                   uint32_t first, uint32_t to, rows<TYPE> &out)
+{
+    const int chunk = threadIdx.x % LANES;
+    const unsigned char *row = keys + (to - 1) * a.record_bytes;
+#pragma unroll
+    for (int r = 0; r < ROWS_AHEAD; r++) {
+        if (first + r * (THREADS / LANES) >= to - 1) {
+            load_dims<TYPE>(row, chunk, a.p.head_dim, out.k[r]);
+            load_dims<TYPE>(row + a.p.part_bytes, chunk, a.p.head_dim, out.v[r]);
+        }
+    }
+}
+
+/* Records [from, to), of which `ahead` has the first turn's. */
 template <int TYPE, int LANES, int GROUP>
 static __device__ __forceinline__ void walk(const attend_args &a, const unsigned char *keys,
-                                            uint32_t from, uint32_t to,
+                                            uint32_t from, uint32_t to, rows<TYPE> &ahead,
                                             const float q[GROUP][LANE_DIMS], sums<GROUP> &s)
 {
-    const int groups = THREADS / LANES;
-    const int chunk = threadIdx.x % LANES;
-    const uint32_t warp_first = threadIdx.x / WARP * (WARP / LANES);
-    const uint32_t own = threadIdx.x % WARP / LANES;
-    for (uint32_t base = from + warp_first; base < to; base += groups * ROWS_AHEAD) {
-        float k[ROWS_AHEAD][LANE_DIMS];
-        float v[ROWS_AHEAD][LANE_DIMS];
-        bool there[ROWS_AHEAD];
+    const uint32_t turn = THREADS / LANES * ROWS_AHEAD;
+    for (uint32_t base = from; base < to; base += turn) {
+        const uint32_t first = first_record<LANES>(base);
+        const rows<TYPE> now = ahead;
+        if (base + turn < to) {
+            read_rows<TYPE, LANES>(a, keys, first + turn, to, ahead);
+        }
+        float score[GROUP][ROWS_AHEAD];
 #pragma unroll
         for (int r = 0; r < ROWS_AHEAD; r++) {
-            uint32_t record = base + own + r * groups;
-            there[r] = record < to;
-            const unsigned char *row = keys + (there[r] ? record : from) * a.record_bytes;
-            load_dims<TYPE>(row, chunk, a.p.head_dim, k[r]);
-            load_dims<TYPE>(row + a.p.part_bytes, chunk, a.p.head_dim, v[r]);
-        }
+            const bool there = first + r * (THREADS / LANES) < to;
+            float k[LANE_DIMS];
+            widen<TYPE>(now.k[r], k);
 #pragma unroll
-        for (int g = 0; g < GROUP; g++) {
-            float score[ROWS_AHEAD];
-            float largest = s.largest[g];
-#pragma unroll
-            for (int r = 0; r < ROWS_AHEAD; r++) {
+            for (int g = 0; g < GROUP; g++) {
                 float dot = 0.0f;
 #pragma unroll
                 for (int i = 0; i < LANE_DIMS; i++) {
-                    dot += q[g][i] * k[r][i];
+                    dot += q[g][i] * k[i];
                 }
 #pragma unroll
                 for (int mask = LANES / 2; mask > 0; mask /= 2) {
@@ -223,18 +299,33 @@ static __device__ __forceinline__ void walk(const attend_args &a, const unsigned
                 if (a.p.cap > 0.0f) {
                     dot = a.p.cap * tanhf(dot / a.p.cap);
                 }
-                score[r] = there[r] ? dot : -CUDART_INF_F;
-                largest = fmaxf(largest, score[r]);
+                score[g][r] = there ? dot : -CUDART_INF_F;
+            }
+        }
+#pragma unroll
+        for (int g = 0; g < GROUP; g++) {
+            float largest = s.largest[g];
+#pragma unroll
+            for (int r = 0; r < ROWS_AHEAD; r++) {
+                largest = fmaxf(largest, score[g][r]);
             }
             float against = fmaxf(largest, -FLT_MAX); /* none of this lane group's yet: no NaN */
             rescale(s, g, largest, against);
 #pragma unroll
             for (int r = 0; r < ROWS_AHEAD; r++) {
-                float weight = __expf(score[r] - against);
-                s.total[g] += weight;
+                score[g][r] = __expf(score[g][r] - against);
+                s.total[g] += score[g][r];
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < ROWS_AHEAD; r++) {
+            float v[LANE_DIMS];
+            widen<TYPE>(now.v[r], v);
+#pragma unroll
+            for (int g = 0; g < GROUP; g++) {
 #pragma unroll
                 for (int i = 0; i < LANE_DIMS; i++) {
-                    s.value[g][i] += weight * v[r][i];
+                    s.value[g][i] += score[g][r] * v[i];
                 }
             }
         }
@@ -261,8 +352,9 @@ static __device__ __forceinline__ void reduce_warp(sums<GROUP> &s)
     }
 }
 
-/* The block's sums, of all its warps: as a part [GROUP][largest, total, head_dim values], or, where
- * that is all there is, divided, as the result's rows of `heads` heads. */
+/* The block's sums, of all its warps: as a part, [GROUP][largest, total] and then at HEAD_FACTS
+ * [GROUP][head_dim], or, where that is all there is, divided, as the result's rows of `heads`
+ * heads. */
 template <int LANES, int GROUP>
 static __device__ void reduce_block(sums<GROUP> &s, float *shared, int head_dim, float *part,
                                     float *y, int heads)
@@ -309,57 +401,105 @@ static __device__ void reduce_block(sums<GROUP> &s, float *shared, int head_dim,
             }
             continue;
         }
-        float *to = part + g * (2 + head_dim);
         if (dim == 0) {
-            to[0] = largest;
-            to[1] = total;
+            part[2 * g] = largest;
+            part[2 * g + 1] = total;
         }
-        to[2 + dim] = value;
+        part[HEAD_FACTS + at] = value;
     }
 }
 
-/* Parts [part_count][GROUP][2 + head_dim] into the result's rows of heads. `shared` has room for
- * [GROUP][part_count] weights. */
-template <int GROUP>
-static __device__ void merge_parts(const attend_args &a, const float *parts, int part_count,
-                                   size_t part_floats, float *y, int heads, float *shared)
+/* WIDE values of a row of sums, with the row's largest score and total. */
+template <int WIDE>
+struct merged {
+    float largest;
+    float total;
+    float value[WIDE];
+};
+
+template <int WIDE, int COUNT>
+static __device__ __forceinline__ void merge(merged<WIDE> &s, const merged<WIDE> from[COUNT])
 {
-    const int head_dim = a.p.head_dim;
-    const int lane = threadIdx.x % WARP;
-    const int warp = threadIdx.x / WARP;
-    for (int g = warp; g < GROUP; g += WARPS) {
-        const float *of_head = parts + g * (2 + head_dim);
-        float *weights = shared + g * part_count;
-        float largest = -CUDART_INF_F;
-        for (int i = lane; i < part_count; i += WARP) {
-            largest = fmaxf(largest, __ldcg(of_head + i * part_floats));
-        }
-        for (int mask = 16; mask > 0; mask /= 2) {
-            largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, mask));
-        }
-        float total = 0.0f;
-        for (int i = lane; i < part_count; i += WARP) {
-            float weight = __expf(__ldcg(of_head + i * part_floats) - largest);
-            weights[i] = weight;
-            total += weight * __ldcg(of_head + i * part_floats + 1);
-        }
-        for (int mask = 16; mask > 0; mask /= 2) {
-            total += __shfl_xor_sync(0xffffffffu, total, mask);
-        }
-        for (int i = lane; i < part_count; i += WARP) {
-            weights[i] /= total;
+    float largest = s.largest;
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+        largest = fmaxf(largest, from[i].largest);
+    }
+    float shrink = __expf(s.largest - largest);
+    s.largest = largest;
+    s.total *= shrink;
+#pragma unroll
+    for (int w = 0; w < WIDE; w++) {
+        s.value[w] *= shrink;
+    }
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+        float weight = __expf(from[i].largest - largest);
+        s.total += weight * from[i].total;
+#pragma unroll
+        for (int w = 0; w < WIDE; w++) {
+            s.value[w] += weight * from[i].value[w];
         }
     }
-    __syncthreads();
-    for (int at = threadIdx.x; at < heads * head_dim; at += THREADS) {
-        int g = at / head_dim;
-        const float *values = parts + g * (2 + head_dim) + 2 + at % head_dim;
-        float value = 0.0f;
-#pragma unroll 8
-        for (int i = 0; i < part_count; i++) {
-            value += shared[g * part_count + i] * __ldcg(values + i * part_floats);
+}
+
+/* Parts [part_count] into the result's rows of heads. Threads take WIDE values each, and where
+ * there are more threads than that, a share of the parts, of which they read several at once:
+ * nothing waits for the parts' weights. `shared` has room for a merged<WIDE> of each thread. */
+template <int WIDE>
+static __device__ void merge_parts(const float *parts, int part_count, size_t part_floats,
+                                   int head_dim, float *y, int heads, float *shared)
+{
+    const int quads = heads * head_dim / WIDE;
+    const int shares = max(1, min(THREADS / quads, part_count));
+    const int share = threadIdx.x / quads;
+    merged<WIDE> *of_shares = (merged<WIDE> *)shared;
+    for (int quad = threadIdx.x % quads; quad < quads && share < shares; quad += THREADS) {
+        const float *facts = parts + quad * WIDE / head_dim * 2;
+        const float *values = parts + HEAD_FACTS + quad * WIDE;
+        merged<WIDE> s = {-FLT_MAX, 0.0f, {}};
+        for (int first = share; first < part_count; first += PARTS_AHEAD * shares) {
+            merged<WIDE> its[PARTS_AHEAD];
+#pragma unroll
+            for (int i = 0; i < PARTS_AHEAD; i++) {
+                const int part = first + i * shares;
+                const bool there = part < part_count;
+                const size_t offset = (there ? part : first) * part_floats;
+                float2 fact = __ldcg((const float2 *)(facts + offset));
+                its[i].largest = there ? fact.x : -CUDART_INF_F;
+                its[i].total = fact.y;
+                if constexpr (WIDE == 4) {
+                    float4 four = __ldcg((const float4 *)(values + offset));
+                    its[i].value[0] = four.x, its[i].value[1] = four.y;
+                    its[i].value[2] = four.z, its[i].value[3] = four.w;
+                } else {
+                    its[i].value[0] = __ldcg(values + offset);
+                }
+            }
+            merge<WIDE, PARTS_AHEAD>(s, its);
         }
-        y[at] = value;
+        if (shares > 1) {
+            of_shares[threadIdx.x] = s;
+            continue;
+        }
+#pragma unroll
+        for (int w = 0; w < WIDE; w++) {
+            y[quad * WIDE + w] = s.value[w] / s.total;
+        }
+    }
+    if (shares == 1) {
+        return;
+    }
+    __syncthreads();
+    if (threadIdx.x < quads) {
+        merged<WIDE> s = of_shares[threadIdx.x];
+        for (int i = 1; i < shares; i++) {
+            merge<WIDE, 1>(s, of_shares + i * quads + threadIdx.x);
+        }
+#pragma unroll
+        for (int w = 0; w < WIDE; w++) {
+            y[threadIdx.x * WIDE + w] = s.value[w] / s.total;
+        }
     }
 }
 
@@ -391,8 +531,15 @@ static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
     if (blockIdx.x >= part_count) {
         return;
     }
-    /* Blocks of one head's queries may all append it: they write the same, and each reads its own. */
-    if (a.p.append && blockIdx.x == part_count - 1) {
+    const unsigned char *keys =
+        (const unsigned char *)at.records + a.layer_offset + kv_head * a.head_bytes;
+    const uint32_t from = first + blockIdx.x * part;
+    const uint32_t to = min(from + part, end);
+    rows<TYPE> ahead;
+    read_rows<TYPE, LANES>(a, keys, first_record<LANES>(from), to, ahead);
+    /* Blocks of one head's queries may all append it: they write the same, each reads its own. */
+    const bool appends = a.p.append && blockIdx.x == part_count - 1;
+    if (appends) {
         append_token(a, token, kv_head);
     }
     for (int i = threadIdx.x; i < heads * a.p.head_dim; i += THREADS) {
@@ -415,13 +562,13 @@ static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
             s.value[g][i] = 0.0f;
         }
     }
+    if (appends) { /* what was read of the new record was not there yet */
+        reread_last<TYPE, LANES>(a, keys, first_record<LANES>(from), to, ahead);
+    }
     __syncthreads(); /* the same memory is used again */
-    const unsigned char *keys =
-        (const unsigned char *)at.records + a.layer_offset + kv_head * a.head_bytes;
-    const uint32_t from = first + blockIdx.x * part;
-    walk<TYPE, LANES, GROUP>(a, keys, from, min(from + part, end), q, s);
+    walk<TYPE, LANES, GROUP>(a, keys, from, to, ahead, q, s);
 
-    const size_t part_floats = (size_t)GROUP * (2 + a.p.head_dim);
+    const size_t part_floats = DW__CUDA_PART_FLOATS(a.p.head_dim);
     const size_t row = (size_t)token * gridDim.y + blockIdx.y;
     float *parts = (float *)(a.scratch + a.counter_bytes) + row * gridDim.x * part_floats;
     reduce_block<LANES, GROUP>(s, shared, a.p.head_dim, parts + blockIdx.x * part_floats,
@@ -429,19 +576,23 @@ static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
     if (part_count == 1) {
         return;
     }
-    __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0) {
+    if (threadIdx.x == 0) { /* its fences stand for the block's, which the barriers order with it */
         unsigned *counter = (unsigned *)a.scratch + row;
+        __threadfence();
         last = atomicAdd(counter, 1u) == part_count - 1;
+        __threadfence();
         if (last) {
             *counter = 0; /* as the next layer and the next run must find it */
         }
     }
     __syncthreads();
     if (last) {
-        __threadfence();
-        merge_parts<GROUP>(a, parts, part_count, part_floats, y, heads, shared);
+        if (a.p.head_dim % 4 == 0) {
+            merge_parts<4>(parts, part_count, part_floats, a.p.head_dim, y, heads, shared);
+        } else {
+            merge_parts<1>(parts, part_count, part_floats, a.p.head_dim, y, heads, shared);
+        }
     }
 }
 
@@ -481,6 +632,8 @@ template <int TYPE, int LANES, int GROUP>
 static void launch(const attend_args &a, dim3 grid, cudaStream_t stream)
 {
     size_t shared = (size_t)WARPS * GROUP * (2 + LANES * LANE_DIMS) * sizeof(float);
+    size_t merging = THREADS * sizeof(merged<4>);
+    shared = shared < merging ? merging : shared;
     attend_kernel<TYPE, LANES, GROUP><<<grid, THREADS, shared, stream>>>(a);
 }
 

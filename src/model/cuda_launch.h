@@ -10,9 +10,11 @@ extern "C" {
 #endif
 
 #define DW__CUDA_GROUP_MAX 4u /* heads of queries that a block takes for one of keys and values */
-#define DW__CUDA_BLOCKS 512u  /* wanted, for devices of some 100 multiprocessors */
+#define DW__CUDA_BLOCKS 264u  /* wanted, for devices of some 100 multiprocessors: two each */
 #define DW__CUDA_PARTS_MIN 4u
 #define DW__CUDA_PARTS_MAX 64u
+/* What a part leaves of its records, for each of a block's heads: [2] facts, [head_dim] values. */
+#define DW__CUDA_PART_FLOATS(head_dim) ((size_t)DW__CUDA_GROUP_MAX * (2u + (head_dim)))
 #define DW__CUDA_PIECE 4096    /* logits that a block sorts */
 #define DW__CUDA_PIECE_FACTS 2 /* beside the best: largest and NaNs, then the sum */
 

@@ -59,7 +59,7 @@ static uint32_t part_count_max(const dw_model_shape *shape, uint32_t token_count
 size_t dw_cuda_attention_bytes(const dw_model_shape *shape, uint32_t token_count)
 {
     size_t rows = (size_t)token_count * shape->kv_head_count * group_blocks(shape);
-    size_t partial = (size_t)DW__CUDA_GROUP_MAX * (shape->head_dim + 2) * sizeof(float);
+    size_t partial = DW__CUDA_PART_FLOATS(shape->head_dim) * sizeof(float);
     size_t counters = (rows * sizeof(uint32_t) + 255) / 256 * 256;
     return counters + rows * part_count_max(shape, token_count) * partial;
 }
