@@ -7,6 +7,11 @@ if(DRIFTWOOD_CUDA)
     list(FILTER core_sources EXCLUDE REGEX "_none\\.c$")
     file(GLOB cuda_sources CONFIGURE_DEPENDS src/*/*_cuda.cu)
     list(APPEND core_sources ${cuda_sources})
+    # The driver and cuBLAS are looked for when the program runs (src/device/cuda_late_cuda.c), so
+    # that it starts without them.
+    get_target_property(libraries ggml::ggml-cuda INTERFACE_LINK_LIBRARIES)
+    list(FILTER libraries EXCLUDE REGEX "CUDA::")
+    set_target_properties(ggml::ggml-cuda PROPERTIES INTERFACE_LINK_LIBRARIES "${libraries}")
 else()
     list(FILTER core_sources EXCLUDE REGEX "_cuda\\.c$")
 endif()
@@ -18,7 +23,8 @@ set(DRIFTWOOD_CUDA_WRAPPED
 
 function(driftwood_cuda target)
     if(DRIFTWOOD_CUDA)
-        target_link_libraries(${target} PUBLIC CUDA::cudart CUDA::cublas CUDA::cuda_driver)
+        target_link_libraries(${target} PUBLIC CUDA::cudart_static)
+        target_compile_definitions(${target} PRIVATE DW_CUDA_LIBRARY_DIR="${CUDAToolkit_LIBRARY_DIR}")
         # Asked for by name as well: the library with the call comes after ours in a link.
         target_link_options(${target} INTERFACE "LINKER:--wrap=${DRIFTWOOD_CUDA_WRAPPED}"
             "LINKER:--undefined=__wrap_${DRIFTWOOD_CUDA_WRAPPED}")

@@ -10,7 +10,7 @@
 bool dw_cuda_trouble(const dw_cuda_state *state, char *text, size_t capacity)
 {
     text[0] = '\0';
-    if (!state->built || state->device_count > 0) {
+    if (!state->built || (state->device_count > 0 && state->missing == NULL)) {
         return false;
     }
     if (state->driver_version == 0) {
@@ -23,6 +23,12 @@ bool dw_cuda_trouble(const dw_cuda_state *state, char *text, size_t capacity)
                        "newer driver, or build with CUDA %d",
                        MAJOR(state->driver_version), MINOR(state->driver_version),
                        MAJOR(state->runtime_version), MAJOR(state->driver_version));
+    } else if (state->missing != NULL) {
+        (void)snprintf(
+            text, capacity,
+            "CUDA: %.60s was not found, so no device is used: install cuBLAS of CUDA %d, "
+            "or name its folder in LD_LIBRARY_PATH",
+            state->missing, MAJOR(state->runtime_version));
     } else {
         (void)snprintf(text, capacity,
                        "CUDA: the driver shows no device: %.100s (CUDA_VISIBLE_DEVICES may hide "

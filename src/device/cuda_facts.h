@@ -1,6 +1,6 @@
 /* What CUDA says about itself, to explain why there is no device, or why one cannot be used.
- * cuda_facts_cuda.c asks it, in builds with CUDA; cuda_facts_none.c stands in others. cuda_facts.c
- * makes sentences of the answers. Thread: any. */
+ * cuda_facts_cuda.c asks it, in builds with CUDA, whose libraries cuda_late_cuda.c has found;
+ * cuda_facts_none.c stands in others. cuda_facts.c makes sentences of the answers. Thread: any. */
 #ifndef DW_DEVICE_CUDA_FACTS_H
 #define DW_DEVICE_CUDA_FACTS_H
 
@@ -14,6 +14,7 @@ typedef struct dw_cuda_state {
     int runtime_version; /* that this build was made with */
     int device_count;    /* that the driver lets this process see */
     const char *error;   /* why it sees none; NULL: it was not an error */
+    const char *missing; /* dw_cuda_missing_library */
 } dw_cuda_state;
 
 /* What is known of one device. */
@@ -22,6 +23,9 @@ typedef struct dw_cuda_device_state {
     const char *error; /* why it gives no memory; NULL: it does */
 } dw_cuda_device_state;
 
+/* The library, by its file's name, without which devices that are there cannot be used, and which
+ * was not found; NULL: none. A driver does not count: without one there are no devices. */
+const char *dw_cuda_missing_library(void);
 void dw_cuda_state_ask(dw_cuda_state *state);
 /* `ordinal` as in "CUDA0". */
 void dw_cuda_device_ask(int ordinal, dw_cuda_device_state *state);

@@ -4,7 +4,7 @@
 
 void dw_cuda_state_ask(dw_cuda_state *state)
 {
-    *state = (dw_cuda_state){.built = true};
+    *state = (dw_cuda_state){.built = true, .missing = dw_cuda_missing_library()};
     (void)cudaDriverGetVersion(&state->driver_version);
     (void)cudaRuntimeGetVersion(&state->runtime_version);
     cudaError_t result = cudaGetDeviceCount(&state->device_count);

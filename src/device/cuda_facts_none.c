@@ -5,6 +5,11 @@ void dw_cuda_state_ask(dw_cuda_state *state)
     *state = (dw_cuda_state){.built = false};
 }
 
+const char *dw_cuda_missing_library(void)
+{
+    return NULL;
+}
+
 void dw_cuda_device_ask(int ordinal, dw_cuda_device_state *state)
 {
     (void)ordinal;

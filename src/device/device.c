@@ -28,10 +28,18 @@ static void log_from_ggml(enum ggml_log_level level, const char *text, void *use
     }
 }
 
-/* ggml's accelerators for parts of the CPU's work (BLAS, AMX) are not devices to run on. */
+static const char *backend_name(ggml_backend_dev_t device)
+{
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
+    return reg != NULL ? ggml_backend_reg_name(reg) : "?";
+}
+
+/* ggml's accelerators for parts of the CPU's work (BLAS, AMX) are not devices to run on, nor are
+ * those without what their products are made by. */
 static bool counts_as_device(ggml_backend_dev_t device)
 {
-    return ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_ACCEL;
+    return ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_ACCEL &&
+           (dw_cuda_missing_library() == NULL || strcmp(backend_name(device), "CUDA") != 0);
 }
 
 typedef struct device_list {
@@ -75,12 +83,6 @@ static void get_props(void *user)
     props_call *call = user;
     ggml_backend_dev_get_props(call->device, &call->props);
     call->shares_host = dw_device_view_possible(call->device);
-}
-
-static const char *backend_name(ggml_backend_dev_t device)
-{
-    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
-    return reg != NULL ? ggml_backend_reg_name(reg) : "?";
 }
 
 /* Why a device cannot be used: `failure`, and what is behind it. */

@@ -313,6 +313,14 @@ static void test_cuda_trouble_names_its_reason(void **state)
     dw_cuda_state old = {.built = true, .driver_version = 12040, .runtime_version = 13000};
     assert_true(dw_cuda_trouble(&old, text, sizeof text));
     assert_non_null(strstr(text, "up to 12.4, this build needs 13"));
+    dw_cuda_state lacking = {.built = true,
+                             .driver_version = 13000,
+                             .runtime_version = 13000,
+                             .device_count = 1,
+                             .missing = "libcublas.so.13"};
+    assert_true(dw_cuda_trouble(&lacking, text, sizeof text));
+    assert_non_null(strstr(text, "libcublas.so.13 was not found"));
+    assert_non_null(strstr(text, "cuBLAS of CUDA 13"));
     dw_cuda_state empty = {.built = true,
                            .driver_version = 13000,
                            .runtime_version = 12080,
