@@ -259,6 +259,7 @@ static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
 /* One run's result, for one of its shares. */
 static void conclude(dw_batch *batch, dw_batch_item *item, const dw_share *share)
 {
+    dw_count(&item->step.counters->device_placed_bytes, share->placed_bytes);
     if (share->nan) {
         dw_error error = {0};
         dw_status status = dw__nan_found(&error);

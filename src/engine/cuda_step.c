@@ -245,9 +245,12 @@ static dw_status finish(dw_step_graph *graph, dw_graph_cache *cache, dw_model *m
     size_t vocab_count = dw_model_shape_of(model)->vocab_count;
     dw_status status = DW_OK;
     share->nan = share->row_count > 0 && dw__cuda_row_is_nan(graph, row);
-    if (share->logits != NULL && dw_device_view_is_staged(share->view)) {
+    size_t bytes = share->logits != NULL ? vocab_count * sizeof *share->logits : 0;
+    if (bytes > 0 && dw_device_view_is_staged(share->view)) {
         status = fetch_row(graph, row, vocab_count, share->logits, err);
-        dw_device_view_note_staged(share->view, vocab_count * sizeof *share->logits);
+        dw_device_view_note_staged(share->view, bytes);
+    } else {
+        share->placed_bytes = bytes;
     }
     if (status == DW_OK && share->choice != NULL && !share->nan) {
         dw__cuda_choose(graph, cache, model, row, share->choice);

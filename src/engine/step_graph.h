@@ -52,6 +52,8 @@ typedef struct dw_share {
     uint32_t row_count;
     dw_choice *choice; /* from the last token's logits, which are then one row, of none; or NULL */
     bool nan;          /* out: among its logits */
+    /* out: of logits that the device computed elsewhere and wrote to their place itself */
+    uint64_t placed_bytes;
 } dw_share;
 
 /* Whether a device takes many contexts' tokens in one run, and of each context more than one. */

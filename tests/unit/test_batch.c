@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "engine/batch.h"
+#include "engine/step_graph.h"
 #include "model_world.h"
 #include "tiny_model.h"
 
@@ -273,6 +274,38 @@ static dw_batch_item item_of(model_world *world, dw_context *context, uint32_t r
                                     .counters = &world->counters}};
 }
 
+/* Rows of logits that a device computes in one place and brings to each guest's are counted: on
+ * CUDA, where several sequences decode. Others write them where they belong. */
+static void test_batch_counts_placed_rows(void **state)
+{
+    (void)state;
+    model_world world;
+    dw_context *contexts[3];
+    dw_batch_item items[3];
+    open_tiny(&world, GGML_TYPE_F32);
+    const dw_device *device = dw_model_device(world.model);
+    bool places = dw__shares_served(device, false) && !dw__shares_served(device, true) &&
+                  !dw_device_view_is_staged(world.view);
+    for (uint32_t c = 0; c < 3; c++) {
+        contexts[c] = world_context(&world, 0);
+        world_forward(&world, contexts[c], 0, 4, 1);
+    }
+    assert_int_equal(world.counters.device_placed_bytes, 0);
+    for (uint32_t c = 0; c < 3; c++) {
+        items[c] = item_of(&world, contexts[c], c, 1);
+    }
+    items[2].step.logits = NULL;
+    items[2].step.logits_rows = 0;
+    assert_int_equal(dw_batch_forward(items, 3, NULL), DW_OK);
+    size_t rows = places ? 2 : 0;
+    assert_int_equal(world.counters.device_placed_bytes,
+                     rows * world.vocab_count * sizeof *world.logits);
+    for (uint32_t c = 0; c < 3; c++) {
+        dw_context_destroy(contexts[c]);
+    }
+    close_tiny(&world);
+}
+
 /* One run at a time: who is alone goes first, prompts take turns at what the limits leave them. */
 static void test_batch_runs_in_slices(void **state)
 {
@@ -366,6 +399,7 @@ static void test_batch_mixes_results(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_batch_counts_placed_rows),
         cmocka_unit_test(test_batch_runs_in_slices),
         cmocka_unit_test(test_batch_mixes_results),
         cmocka_unit_test(test_batch_equals_one_by_one),
