@@ -107,6 +107,15 @@ static int32_t decode(uint32_t count)
     return 0;
 }
 
+/* What would have been chosen, and on with `token` instead. */
+static int32_t decode_given(uint32_t token)
+{
+    tokens[0] = dw_sample(sampler, logits);
+    int32_t status = tokens[0] < 0 ? tokens[0] : dw_reply(tokens, sizeof tokens[0]);
+    tokens[0] = (int32_t)token;
+    return status < 0 ? status : dw_forward(context, tokens, 1, logits);
+}
+
 /* The tokens of `decode`, which they are without logits to digest: 0 stands for the digest. */
 static int32_t decode_choosing(uint32_t count)
 {
@@ -155,6 +164,8 @@ static int32_t act(char what, const char *text, int32_t bytes)
         return decode_choosing(value);
     case 'g':
         return decode(value);
+    case 'h':
+        return decode_given(value);
     case 's':
         return seeded(value);
     case 't':
