@@ -149,7 +149,7 @@ typedef struct dw_usage {
     uint64_t weights_bytes;
     uint64_t weights_mapped_bytes; /* of files, read where they are mapped */
     uint64_t contexts;
-    uint64_t kv_bytes;
+    uint64_t kv_bytes;             /* with what is kept ready: dw_kv_memory.ready_bytes */
     uint64_t kv_host_bytes;        /* in host pages; those that forks share count for each */
     uint64_t work_bytes;           /* between graphs' inputs and outputs */
     uint64_t view_bytes;           /* for guest memory that the device could not be given */

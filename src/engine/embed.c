@@ -41,6 +41,11 @@ static dw_status check(const dw_model_shape *shape, const dw_embed_step *step, d
 static dw_status encode(dw_model *model, const dw_embed_step *step, dw_error *err)
 {
     uint32_t length = dw_model_shape_of(model)->embedding_length;
+    /* On the CPU it is asked for while the graph runs as well; a GPU is not interrupted. */
+    if (step->cancel != NULL && __atomic_load_n(step->cancel, __ATOMIC_RELAXED)) {
+        return dw_fail(err, DW_E_CANCELLED, "embed: cancelled before the first of %u tokens",
+                       step->token_count);
+    }
     dw_slice slice = {.view = step->view,
                       .tokens = step->tokens,
                       .token_count = step->token_count,
