@@ -65,9 +65,10 @@ test: test-packages ## set up, build and run every test
 	    { grep -A3 'tests passed' Testing/Temporary/output >Testing/Temporary/summary || true; } && \
 	    exit $$(cat Testing/Temporary/status)
 
-# Numbers over whole models and vocabularies, again and again: other tests, and fuzzing, go through
-# the same code.
-SANITIZERS_LEAVE_OUT ?= ^(test_(parity|score|actor_moves|actor_rounds|architectures|device_moves|grammar)|check_json_schema)$$|_staged$$
+# What takes minutes there: numbers over whole models and vocabularies, and a program started a
+# hundred times. Other tests, and fuzzing, go through the same code. SANITIZERS_LEAVE_OUT='^$$': all.
+WHOLE_MODELS = test_(parity|score|actor_moves|actor_rounds|architectures|device_moves|grammar)
+SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|test_actor_cli|check_docs|check_json_schema)$$|_staged$$
 .PHONY: check-asan
 check-asan: test-packages ## tests under AddressSanitizer, UBSan and LeakSanitizer
 	@$(MAKE) --no-print-directory compile BUILD=$(ASAN_BUILD) \
