@@ -539,12 +539,13 @@ bool dw_kv_log_resident(dw_kv_log *log)
     return log->range == NULL || dw__kv_range_resident(log->range);
 }
 
+/* To the end of what is mapped, which may be behind the last whole record: a trim keeps the piece
+ * that its end lies in, and what a step wrote there counts again when the log grows. */
 static dw_status clear_range(dw_kv_log *log, size_t held, dw_error *err)
 {
     dw_status status = begin_step(log, log->length, log->committed, err);
     if (status == DW_OK) {
-        status =
-            dw__kv_range_clear(log->range, held, log->committed * log->record_bytes - held, err);
+        status = dw__kv_range_clear(log->range, held, dw__kv_range_mapped(log->range) - held, err);
         dw__kv_range_hold(log->range, held, true);
     }
     return status;
@@ -554,6 +555,9 @@ dw_status dw_kv_log_clear_rest(dw_kv_log *log, dw_error *err)
 {
     size_t held = held_bytes(log);
     size_t rest = (size_t)(log->committed - log->length) * log->record_bytes;
+    if (log->range != NULL) {
+        return dw__kv_range_mapped(log->range) > held ? clear_range(log, held, err) : DW_OK;
+    }
     if (rest == 0) {
         return DW_OK;
     }
@@ -564,8 +568,7 @@ dw_status dw_kv_log_clear_rest(dw_kv_log *log, dw_error *err)
         }
         return status;
     }
-    return log->range != NULL ? clear_range(log, held, err)
-                              : dw__kv_buffer_clear(log->device, log->buffer, held, rest, err);
+    return dw__kv_buffer_clear(log->device, log->buffer, held, rest, err);
 }
 
 dw_status dw_kv_log_rewrite(dw_kv_log *log, uint32_t first, dw_error *err)

@@ -105,6 +105,34 @@ static void test_kv_vram_pieces_grow_with_the_log(void **state)
     trial_end(&t);
 }
 
+/* A step that wrote NaN is undone: nothing of it is left behind the last whole record either, in
+ * the piece where a trim's end lies, which the log has when it grows again. */
+static void test_kv_vram_clears_to_the_last_piece(void **state)
+{
+    (void)state;
+    enum { BEFORE = 250, AFTER = 300 };
+    dw_kv_pool_options options = trial_pool(0, true);
+    size_t record = trial_scaled(40);
+    trial t = trial_with_log(&options, record, BEFORE, true);
+    reference *r = &t.logs[0];
+    unsigned char *bytes = malloc((AFTER - BEFORE) * record);
+    assert_non_null(bytes);
+    memset(bytes, 0xff, (AFTER - BEFORE) * record);
+    assert_int_equal(dw_kv_log_reserve(r->log, AFTER, NULL), DW_OK);
+    trial_at_log(r->log, BEFORE * record, NULL, bytes, (AFTER - BEFORE) * record);
+    dw_kv_log_trim(r->log, BEFORE);
+    assert_int_equal(dw_kv_log_clear_rest(r->log, NULL), DW_OK);
+    trial_check(&t, r);
+    assert_int_equal(dw_kv_log_reserve(r->log, AFTER, NULL), DW_OK);
+    trial_at_log(r->log, BEFORE * record, bytes, NULL, (AFTER - BEFORE) * record);
+    for (size_t i = 0; i < (AFTER - BEFORE) * record; i++) {
+        assert_int_equal(bytes[i], 0);
+    }
+    dw_kv_log_trim(r->log, BEFORE);
+    free(bytes);
+    trial_end(&t);
+}
+
 /* Past half of the last piece the next one is mapped by another thread: the step finds it. */
 static void test_kv_vram_grows_ahead_of_need(void **state)
 {
@@ -640,6 +668,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kv_vram_pieces_grow_with_the_log),
+        cmocka_unit_test(test_kv_vram_clears_to_the_last_piece),
         cmocka_unit_test(test_kv_vram_grows_ahead_of_need),
         cmocka_unit_test(test_kv_vram_decoding_never_waits),
         cmocka_unit_test(test_kv_vram_forks_share_full_pieces),
