@@ -11,13 +11,13 @@
 #include "engine/context.h"
 #include "engine/embed.h"
 #include "guest_abi/guest_abi.h"
+#include "guest_abi/guest_strings.h"
 #include "model/json_grammar.h"
 #include "model/sampler.h"
 
 #define NAME_BYTES_MAX 200
-#define MESSAGES_MAX 4096
 #define BREAKERS_MAX 16
-#define MESSAGE_POINTERS_BYTES 8 /* dw_message in wasm32 */
+#define BREAKER_BYTES_MAX 4096
 
 /* Structs that lie in guest memory are read and written where they lie. */
 static_assert(sizeof(dw_sampler_params) == 96, "the layout that guests were compiled with");
@@ -64,13 +64,6 @@ static dw_sampler *sampler_of(dw_instance *instance, int32_t handle)
     dw_guest_sampler *found = dw_handle_get(dw_instance_handles(instance), DW_HANDLE_SAMPLER,
                                             "sampler", handle, dw_instance_error(instance));
     return found != NULL ? found->sampler : NULL;
-}
-
-static bool overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
-{
-    uintptr_t a_start = (uintptr_t)a;
-    uintptr_t b_start = (uintptr_t)b;
-    return a_bytes > 0 && b_bytes > 0 && a_start < b_start + b_bytes && b_start < a_start + a_bytes;
 }
 
 /* ---- models ------------------------------------------------------------------------------- */
@@ -184,7 +177,7 @@ static int32_t tokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
     if (status != DW_OK) {
         return status;
     }
-    if (overlaps(text, text_bytes, tokens, capacity * sizeof(int32_t))) {
+    if (dw__overlaps(text, text_bytes, tokens, capacity * sizeof(int32_t))) {
         return dw_fail(err, DW_E_OVERLAP, "tokens: [%u..] overlaps the text at %u", u32(&args[3]),
                        u32(&args[1]));
     }
@@ -218,7 +211,7 @@ static int32_t detokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
     if (status != DW_OK) {
         return status;
     }
-    if (overlaps(tokens, count * sizeof(int32_t), text, capacity)) {
+    if (dw__overlaps(tokens, count * sizeof(int32_t), text, capacity)) {
         return dw_fail(err, DW_E_OVERLAP, "text: [%u..] overlaps the tokens at %u", u32(&args[3]),
                        u32(&args[1]));
     }
@@ -242,60 +235,6 @@ static int32_t token_is_end(dw_instance *instance, const wasmtime_val_raw_t *arg
 }
 DW_MODEL_CALL(token_is_end)
 
-/* The NUL-terminated string at `pointer`, which must end inside the memory. */
-static dw_status guest_string(dw_instance *instance, const char *what, uint32_t pointer,
-                              const char **out, dw_error *err)
-{
-    size_t memory_bytes = dw_region_committed_bytes(dw_instance_region(instance));
-    *out = NULL;
-    if (pointer >= memory_bytes) {
-        return dw_fail(err, DW_E_RANGE, "%s: at %u, memory has %zu bytes", what, pointer,
-                       memory_bytes);
-    }
-    const char *text = (const char *)dw_region_base(dw_instance_region(instance)) + pointer;
-    if (memchr(text, '\0', memory_bytes - pointer) == NULL) {
-        return dw_fail(err, DW_E_RANGE, "%s: the string at %u has no end", what, pointer);
-    }
-    *out = text;
-    return DW_OK;
-}
-
-static dw_status guest_messages(dw_instance *instance, const uint32_t *pointers, size_t count,
-                                const char **texts, dw_error *err)
-{
-    for (size_t i = 0; i < count; i++) {
-        char what[40];
-        (void)snprintf(what, sizeof what, "messages[%zu].role", i);
-        dw_status status = guest_string(instance, what, pointers[2 * i], &texts[i], err);
-        if (status == DW_OK) {
-            (void)snprintf(what, sizeof what, "messages[%zu].content", i);
-            status = guest_string(instance, what, pointers[2 * i + 1], &texts[count + i], err);
-        }
-        if (status != DW_OK) {
-            return status;
-        }
-    }
-    return DW_OK;
-}
-
-/* The text is built by libllama apart from guest memory, so strings inside the buffer are only
- * refused where they would change under the reader: a buffer over the list or over a string. */
-static dw_status check_messages_apart(const uint32_t *pointers, const char *const *texts,
-                                      size_t count, const char *text, size_t capacity,
-                                      dw_error *err)
-{
-    if (overlaps(pointers, count * MESSAGE_POINTERS_BYTES, text, capacity)) {
-        return dw_fail(err, DW_E_OVERLAP, "text: it overlaps the list of messages");
-    }
-    for (size_t i = 0; i < count * 2; i++) {
-        if (overlaps(texts[i], strlen(texts[i]) + 1, text, capacity)) {
-            return dw_fail(err, DW_E_OVERLAP, "text: it overlaps a string of messages[%zu]",
-                           i % count);
-        }
-    }
-    return DW_OK;
-}
-
 /* model, messages, count, open_answer, text, capacity */
 static int32_t chat_template(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -308,14 +247,14 @@ static int32_t chat_template(dw_instance *instance, const wasmtime_val_raw_t *ar
     if (model == NULL) {
         return err->code;
     }
-    if (count > MESSAGES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "messages: %zu, limit %d", count, MESSAGES_MAX);
+    if (count > DW__MESSAGES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "messages: %zu, limit %d", count, DW__MESSAGES_MAX);
     }
     if (args[3].i32 != 0 && args[3].i32 != 1) {
         return dw_fail(err, DW_E_ARG, "open_answer: %d, 0 or 1 is allowed", args[3].i32);
     }
     dw_status status = dw_instance_range(instance, "messages", u32(&args[1]), count,
-                                         MESSAGE_POINTERS_BYTES, sizeof(uint32_t), &pointers, err);
+                                         DW__MESSAGE_BYTES, sizeof(uint32_t), &pointers, err);
     if (status == DW_OK) {
         status = dw_instance_range(instance, "text", u32(&args[4]), capacity, 1, 1, &text, err);
     }
@@ -327,10 +266,8 @@ static int32_t chat_template(dw_instance *instance, const wasmtime_val_raw_t *ar
     if (texts == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for %zu messages", count);
     }
-    status = guest_messages(instance, pointers, count, texts, err);
-    if (status == DW_OK) {
-        status = check_messages_apart(pointers, texts, count, text, capacity, err);
-    }
+    dw__guest_chat chat = {pointers, count, texts, text, capacity};
+    status = dw__guest_messages(instance, &chat, err);
     if (status == DW_OK) {
         status = dw_vocab_apply_template(dw_model_vocab(model), texts, texts + count, count,
                                          args[3].i32 == 1, text, capacity, &text_bytes, err);
@@ -783,7 +720,8 @@ static int32_t sampler_dry_breakers(dw_instance *instance, const wasmtime_val_ra
     for (size_t i = 0; status == DW_OK && i < count; i++) {
         char what[40];
         (void)snprintf(what, sizeof what, "breakers[%zu]", i);
-        status = guest_string(instance, what, ((const uint32_t *)pointers)[i], &texts[i], err);
+        status = dw__guest_string(instance, what, ((const uint32_t *)pointers)[i],
+                                  BREAKER_BYTES_MAX, &texts[i], err);
     }
     if (status == DW_OK) {
         status = dw_sampler_set_breakers(sampler, dw_model_vocab(model), texts, count, err);

@@ -329,6 +329,18 @@ static void test_model_abi_chat_template(void **state)
     messages[1] = MEMORY_BYTES - 4;
     assert_int_equal(CALL("chat_template", m, AT_PARAMS, 1, 1, AT_WORDS, 256), DW_E_RANGE);
     expect_message("messages[0].content");
+    /* One long string as the content of many, and as a role: neither is read to its end. */
+    memset(memory + AT_LOGITS, 'x', MEMORY_BYTES - AT_LOGITS - 1);
+    memory[MEMORY_BYTES - 1] = '\0';
+    for (uint32_t i = 0; i < 8; i++) {
+        messages[2 * i] = AT_TEXT;
+        messages[2 * i + 1] = AT_LOGITS;
+    }
+    assert_int_equal(CALL("chat_template", m, AT_PARAMS, 8, 1, AT_WORDS, 256), DW_E_LIMIT);
+    expect_message("up to messages[4] more than 16777216 bytes");
+    messages[0] = AT_LOGITS;
+    assert_int_equal(CALL("chat_template", m, AT_PARAMS, 1, 1, AT_WORDS, 256), DW_E_LIMIT);
+    expect_message("messages[0].role");
 }
 
 /* ---- contexts ------------------------------------------------------------------------------- */
