@@ -70,6 +70,21 @@ static void wait_on(dw_batch *batch, dw_batch_item *item)
     batch->waiting_count++;
 }
 
+/* Let it wait for its turn: with what it needs, or, where others' steps hold that, until some of
+ * them are through. So `parked` is empty when nobody else waits. */
+static void begin_item(dw_batch *batch, dw_batch_item *item)
+{
+    item->error = (dw_error){0};
+    item->status = dw__context_begin(item->context, &item->step, &item->error);
+    if (item->status == DW_OK) {
+        wait_on(batch, item);
+    } else if (item->status == DW_E_MEMORY && batch->waiting_count > 0) {
+        put(&batch->parked, item);
+    } else {
+        put(&batch->finished, item);
+    }
+}
+
 static dw_batch_item *next_of(dw_batch *batch, dw_batch_queue *queue)
 {
     dw_batch_item *item = take(queue);
@@ -126,12 +141,7 @@ void dw_batch_add(dw_batch *batch, dw_batch_item *item)
     item->done = 0;
     item->started_ns = dw_os_clock_ns();
     item->before = dw_context_length(item->context);
-    item->status = dw__context_begin(item->context, &item->step, &item->error);
-    if (item->status != DW_OK) {
-        put(&batch->finished, item);
-        return;
-    }
-    wait_on(batch, item);
+    begin_item(batch, item);
 }
 
 dw_batch_item *dw_batch_take(dw_batch *batch)
@@ -228,12 +238,14 @@ static uint32_t cut(const dw_batch_item *item, uint32_t room, bool any_cut)
     return count > 0 && left - count < REST_TOKENS_MIN ? left : count;
 }
 
-/* Let items of the queue take part, in order, each that was in it at most once. */
-static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max, run *now)
+/* Let items of the queue take part, in order, each that was in it at most once, until the run has
+ * `sequences_max`. */
+static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
+                    uint32_t sequences_max, run *now)
 {
     const dw_batch_item *last = queue->first != NULL ? queue->last : NULL;
     uint32_t room = tokens_max;
-    while (room > 0 && now->sequences < batch->limits.sequences_max && last != NULL) {
+    while (room > 0 && now->sequences < sequences_max && last != NULL) {
         dw_batch_item *item = queue->first;
         uint32_t count = cut(item, room, tokens_max < CUT_TOKENS);
         if (count == 0) {
@@ -286,22 +298,65 @@ static void run_shares(dw_batch *batch, run *now)
     }
 }
 
+/* Decoding first; prompts that wait get a slice however many decode. */
+static void compose_both(dw_batch *batch, run *now)
+{
+    const dw_batch_limits *limits = &batch->limits;
+    uint32_t tokens_max = limits->tokens_max;
+    uint32_t sequences_max = limits->sequences_max;
+    if (batch->decoding.first != NULL && batch->prompts.first != NULL) {
+        if (tokens_max == 1 || sequences_max == 1) { /* no room for two: they take turns */
+            batch->prompts_turn = !batch->prompts_turn;
+            compose(batch, batch->prompts_turn ? &batch->prompts : &batch->decoding, tokens_max,
+                    sequences_max, now);
+            return;
+        }
+        uint32_t kept = tokens_max / 2 < CUT_TOKENS ? tokens_max / 2 : CUT_TOKENS;
+        tokens_max -= kept < limits->prompt_tokens_max ? kept : limits->prompt_tokens_max;
+        sequences_max--;
+    }
+    compose(batch, &batch->decoding, tokens_max, sequences_max, now);
+    uint32_t room = limits->tokens_max - now->tokens;
+    if (now->tokens > 0 && room > limits->prompt_tokens_max) {
+        room = limits->prompt_tokens_max;
+    }
+    compose(batch, &batch->prompts, room, limits->sequences_max, now);
+}
+
+/* Those that waited for memory, in order, until one has to go on waiting. */
+static void begin_parked(dw_batch *batch)
+{
+    for (dw_batch_item *item = take(&batch->parked); item != NULL; item = take(&batch->parked)) {
+        dw_batch_queue behind = batch->parked;
+        if (drop_cancelled(batch, item)) {
+            continue;
+        }
+        batch->parked = (dw_batch_queue){NULL, NULL};
+        begin_item(batch, item);
+        if (batch->parked.first != NULL) { /* again: it stays the first */
+            item->next = behind.first;
+            batch->parked.last = behind.first != NULL ? behind.last : item;
+            return;
+        }
+        batch->parked = behind;
+    }
+}
+
 void dw_batch_run(dw_batch *batch)
 {
-    if (batch->waiting_count == 0) {
+    uint32_t waiting = batch->waiting_count;
+    if (waiting == 0) {
         return;
     }
     run now; /* its lists are filled up to its counts */
     now.count = now.tokens = now.sequences = 0;
     uint64_t started = dw_os_clock_ns();
-    compose(batch, &batch->decoding, batch->limits.tokens_max, &now);
-    uint32_t room = batch->limits.tokens_max - now.tokens;
-    if (now.tokens > 0 && room > batch->limits.prompt_tokens_max) {
-        room = batch->limits.prompt_tokens_max;
-    }
-    compose(batch, &batch->prompts, room, &now);
+    compose_both(batch, &now);
     if (now.count > 0) {
         run_shares(batch, &now);
+    }
+    if (batch->waiting_count < waiting) { /* some are through, and hold nothing now */
+        begin_parked(batch);
     }
     if (now.sequences > 0) {
         dw_batch_counts *counts = &batch->counts;

@@ -53,8 +53,10 @@ typedef struct dw_batch {
     dw_batch_limits limits;
     dw_batch_queue decoding; /* with one token left */
     dw_batch_queue prompts;  /* with more; each goes to the end after a slice */
+    dw_batch_queue parked;   /* until there is memory for them, which others' steps hold */
     dw_batch_queue finished;
-    uint32_t waiting_count; /* in `decoding` and `prompts` */
+    uint32_t waiting_count; /* in `decoding` and `prompts`; with none there, nobody is parked */
+    bool prompts_turn;      /* where a run has room for one: prompts' or decoding's */
     dw_batch_counts counts;
 } dw_batch;
 
@@ -65,7 +67,8 @@ void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits);
  * and values, and their rope factors. Anything goes with none. Errors: DW_E_ARG (what differs). */
 dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_error *err);
 /* Let the item's step wait, which dw_batch_admits has admitted: context and step are set. One that
- * cannot be run is finished at once. Allocates nothing but for the context's growth. */
+ * cannot be run is finished at once; one that lacks memory while others wait begins when some of
+ * them are through. Allocates nothing but for the context's growth. */
 void dw_batch_add(dw_batch *batch, dw_batch_item *item);
 /* Let the device run once, for as many of those that wait as the limits allow. One that fails
  * leaves the others alone; if the device fails, all that took part do. With none waiting: nothing.

@@ -287,7 +287,7 @@ static dw_status compute_all(dw_context *context, const dw_step *step, dw_error 
         uint32_t count = step->token_count - done;
         uint32_t most = dw__slice_tokens_max(context->model);
         count = count < most ? count : most;
-        if (step->cancel != NULL && *step->cancel) {
+        if (step->cancel != NULL && __atomic_load_n(step->cancel, __ATOMIC_RELAXED)) {
             return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
                            step->token_count);
         }
@@ -307,14 +307,15 @@ static dw_status compute_all(dw_context *context, const dw_step *step, dw_error 
 dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *err)
 {
     dw_status status = check_step(context, step, err);
-    if (status == DW_OK) {
-        status = make_room(context, dw_kv_log_length(context->log) + step->token_count, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = make_room(context, dw_kv_log_length(context->log) + step->token_count, err);
     if (status == DW_OK) {
         status = note_tokens(context, step, err);
-        if (status != DW_OK) { /* the step that was begun does not come */
-            dw_kv_log_trim(context->log, dw_kv_log_length(context->log));
-        }
+    }
+    if (status != DW_OK) { /* the step that was begun does not come */
+        dw_kv_log_trim(context->log, dw_kv_log_length(context->log));
     }
     return status;
 }

@@ -19,7 +19,7 @@ bool dw__cuda_flash_serves(dw_model *model, dw_kv_type type)
     if (shape->attention_cap > 0 && shape->head_dim != 128 && shape->head_dim != 256) {
         return false;
     }
-    unsigned char room[16 * 512];
+    _Alignas(16) unsigned char room[16 * 512];
     struct ggml_init_params params = {
         .mem_size = sizeof room, .mem_buffer = room, .no_alloc = true};
     struct ggml_context *ggml = ggml_init(params);

@@ -381,8 +381,12 @@ dw_status dw__scratch_rows(dw_graph_cache *cache, dw_model *model, uint32_t coun
         cache->rows = NULL;
         status = dw_region_create(&cache->rows, &options, err);
         if (status == DW_OK) {
-            status = dw_device_view_create(&cache->rows_view, cache->rows,
-                                           dw_device_handle(dw_model_device(model)), err);
+            status =
+                dw_device_open_view(dw_model_device(model), &cache->rows_view, cache->rows, err);
+        }
+        if (status != DW_OK) { /* the next to ask tries again */
+            dw_region_destroy(cache->rows);
+            cache->rows = NULL;
         }
     }
     *view = cache->rows_view;

@@ -12,8 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/os.h"
 #include "engine/batch.h"
 #include "engine/step_graph.h"
+#include "kv/kv_pool.h"
 #include "model_world.h"
 #include "tiny_model.h"
 
@@ -306,6 +308,122 @@ static void test_batch_counts_placed_rows(void **state)
     close_tiny(&world);
 }
 
+/* However many decode, a prompt gets its slices; also where a run has room for one of them. */
+static void check_prompts_get_on(uint32_t sequences_max, uint32_t tokens_max)
+{
+    model_world world;
+    enum { DECODING = 4, PROMPT = 130, RUNS = 400 };
+    dw_context *contexts[DECODING + 1];
+    dw_batch_item items[DECODING + 1];
+    dw_batch batch;
+    uint32_t runs = 0;
+    open_tiny(&world, GGML_TYPE_F32);
+    for (uint32_t i = 0; i < PROMPT; i++) {
+        world.tokens[i] = (int32_t)(i % world.vocab_count);
+    }
+    dw_batch_init(&batch,
+                  &(dw_batch_limits){.sequences_max = sequences_max, .tokens_max = tokens_max});
+    for (uint32_t c = 0; c <= DECODING; c++) {
+        contexts[c] = world_context(&world, 0);
+        items[c] = item_of(&world, contexts[c], c, c < DECODING ? 1 : PROMPT);
+        dw_batch_add(&batch, &items[c]);
+    }
+    uint32_t decoded = 0;
+    for (bool over = false; !over; runs++) {
+        assert_true(runs < RUNS);
+        dw_batch_run(&batch);
+        for (dw_batch_item *item = dw_batch_take(&batch); item != NULL;
+             item = dw_batch_take(&batch)) {
+            assert_int_equal(item->status, DW_OK);
+            over = over || item == &items[DECODING];
+            if (item != &items[DECODING]) { /* the next token at once */
+                decoded++;
+                dw_batch_add(&batch, item);
+            }
+        }
+    }
+    assert_true(decoded >= runs / 2);
+    assert_int_equal(dw_context_length(contexts[DECODING]), PROMPT);
+    while (batch.waiting_count > 0) {
+        dw_batch_run(&batch);
+    }
+    for (uint32_t c = 0; c <= DECODING; c++) {
+        dw_context_destroy(contexts[c]);
+    }
+    close_tiny(&world);
+}
+
+static void test_batch_prompts_get_on(void **state)
+{
+    (void)state;
+    check_prompts_get_on(4, 0);
+    check_prompts_get_on(1, 0);
+    check_prompts_get_on(0, 4);
+    check_prompts_get_on(0, 1);
+}
+
+/* Contexts that do not fit into the device's memory together: one is worked on after the other,
+ * instead of a failure for those that came when others' steps held it. */
+static void test_batch_waits_for_memory(void **state)
+{
+    (void)state;
+    enum { COUNT = 5, TOKENS = 300 };
+    model_world world;
+    dw_context *contexts[COUNT];
+    dw_batch_item items[COUNT];
+    dw_batch batch;
+    dw_error err = {0};
+    open_tiny(&world, GGML_TYPE_F32);
+    dw_device *device = dw_model_device(world.model);
+    size_t unit = dw_os_page_bytes();
+    dw_kv_pool_options options = {.emulation = {.granularity_bytes = unit},
+                                  .piece_bytes_max = 16 * unit,
+                                  .buffer_bytes = (size_t)64 << 10,
+                                  .threads = 1,
+                                  .grows_in_step = true,
+                                  .takes_all = true};
+    if (dw_device_facts(device)->kind != DW_DEVICE_CPU) {
+        close_tiny(&world);
+        skip();
+    }
+    assert_int_equal(dw_kv_pool_open(device, &options, &err), DW_OK);
+    contexts[0] = world_context(&world, 0);
+    for (uint32_t i = 0; i < TOKENS; i++) {
+        world.tokens[i] = (int32_t)(i % world.vocab_count);
+    }
+    world_forward(&world, contexts[0], 0, TOKENS, 0);
+    dw_kv_memory memory;
+    assert_true(dw_kv_pool_describe(device, &memory));
+    dw_context_destroy(contexts[0]);
+    uint64_t one = memory.device_bytes;
+    assert_int_equal(dw_kv_pool_limit(device, 2 * one + unit, &err), DW_OK); /* of COUNT */
+    dw_batch_init(&batch, &(dw_batch_limits){.tokens_max = 64});
+    for (uint32_t c = 0; c < COUNT; c++) {
+        contexts[c] = world_context(&world, 0);
+        items[c] = item_of(&world, contexts[c], c, TOKENS);
+        dw_batch_add(&batch, &items[c]);
+    }
+    volatile bool cancel = true; /* of one that has not begun */
+    assert_true(batch.parked.first != NULL);
+    items[COUNT - 1].step.cancel = &cancel;
+    while (batch.waiting_count > 0) {
+        dw_batch_run(&batch);
+    }
+    assert_null(batch.parked.first);
+    for (uint32_t c = 0; c + 1 < COUNT; c++) {
+        if (items[c].status != DW_OK) {
+            fail_msg("item %u: %s", c, items[c].error.message);
+        }
+        assert_int_equal(dw_context_length(contexts[c]), TOKENS);
+    }
+    assert_int_equal(items[COUNT - 1].status, DW_E_CANCELLED);
+    assert_int_equal(dw_context_length(contexts[COUNT - 1]), 0);
+    for (uint32_t c = 0; c < COUNT; c++) {
+        dw_context_destroy(contexts[c]);
+    }
+    close_tiny(&world);
+}
+
 /* One run at a time: who is alone goes first, prompts take turns at what the limits leave them. */
 static void test_batch_runs_in_slices(void **state)
 {
@@ -400,6 +518,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_counts_placed_rows),
+        cmocka_unit_test(test_batch_prompts_get_on),
+        cmocka_unit_test(test_batch_waits_for_memory),
         cmocka_unit_test(test_batch_runs_in_slices),
         cmocka_unit_test(test_batch_mixes_results),
         cmocka_unit_test(test_batch_equals_one_by_one),
