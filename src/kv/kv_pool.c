@@ -99,9 +99,9 @@ static dw_status save(dw__kv_pool *pool, dw__kv_block *block, dw_error *err)
     }
     dw_sink sink = {.anywhere = keep_part, .user = to};
     dw__kv_ring *ring;
-    dw_status status = dw__kv_pool_ring(pool, &ring, err);
+    dw_status status = dw__kv_pool_ring(pool, DW__KV_RING_MOVES, &ring, err);
     if (status == DW_OK) {
-        status = dw__kv_block_read(pool, block, 0, block->filled, &sink, err);
+        status = dw__kv_block_read(ring, block, 0, block->filled, &sink, err);
     }
     if (status != DW_OK) {
         dw_free(to);
@@ -266,20 +266,20 @@ dw_status dw__kv_pool_take(dw__kv_pool *pool, size_t bytes, dw_vram_piece *piece
     }
 }
 
-dw_status dw__kv_pool_ring(dw__kv_pool *pool, dw__kv_ring **out, dw_error *err)
+dw_status dw__kv_pool_ring(dw__kv_pool *pool, dw__kv_ring_use use, dw__kv_ring **out, dw_error *err)
 {
     const dw_kv_pool_options *options = &pool->options;
     dw_status status = DW_OK;
-    if (pool->ring == NULL) {
+    if (pool->rings[use] == NULL) {
         int cores = dw_os_core_count();
         int threads = options->threads > 0   ? options->threads
                       : cores < RING_THREADS ? cores
                                              : RING_THREADS;
         status = dw__kv_ring_create(
-            &pool->ring, pool->vram,
+            &pool->rings[use], pool->vram,
             options->buffer_bytes > 0 ? options->buffer_bytes : RING_BUFFER_BYTES, threads, err);
     }
-    *out = pool->ring;
+    *out = pool->rings[use];
     return status;
 }
 
@@ -430,7 +430,9 @@ static void destroy_pool(void *object)
         (void)pthread_join(pool->thread, NULL);
         dw_vram_stream_destroy(pool->thread_stream);
     }
-    dw__kv_ring_destroy(pool->ring);
+    for (int i = 0; i < DW__KV_RING_COUNT; i++) {
+        dw__kv_ring_destroy(pool->rings[i]);
+    }
     while (pool->vram != NULL && release_ready(pool)) {}
     dw_vram_stream_destroy(pool->stream);
     DW_ASSERT(pool->stats.device_bytes == 0 && pool->stats.host_bytes == 0);

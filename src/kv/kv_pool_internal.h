@@ -56,6 +56,14 @@ struct dw__kv_range {
     struct dw__kv_range *less;
 };
 
+/* A transfer has its ring alone, and one to a file or pipe may wait for that as long as it likes.
+ * Nothing under the pool's lock waits for such: logs that leave and come back have another ring. */
+typedef enum dw__kv_ring_use {
+    DW__KV_RING_FILES, /* used without the lock */
+    DW__KV_RING_MOVES, /* used under it */
+    DW__KV_RING_COUNT
+} dw__kv_ring_use;
+
 typedef struct dw__kv_pool {
     dw_device *device;
     dw_vram *vram; /* NULL: the device has none */
@@ -64,8 +72,8 @@ typedef struct dw__kv_pool {
     size_t granularity;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    dw_vram_stream *stream; /* copies under the lock */
-    dw__kv_ring *ring;      /* NULL: not needed yet; has locks of its own, taken after this one */
+    dw_vram_stream *stream;                /* copies under the lock */
+    dw__kv_ring *rings[DW__KV_RING_COUNT]; /* NULL: not needed yet; with locks of their own */
     dw_vram_piece ready[DW__KV_READY_MAX];
     uint32_t ready_count;
     dw__kv_block *stranded; /* the one that was longest unused first */
@@ -100,8 +108,9 @@ void dw__kv_pool_unstrand(dw__kv_pool *pool, dw__kv_block *block);
 /* Last used now. */
 void dw__kv_pool_touch(dw__kv_pool *pool, dw__kv_range *range);
 void dw__kv_pool_remove(dw__kv_pool *pool, dw__kv_range *range);
-/* The ring, made where there is none; it stays. Errors: DW_E_MEMORY, DW_E_DEVICE. */
-dw_status dw__kv_pool_ring(dw__kv_pool *pool, dw__kv_ring **out, dw_error *err);
+/* A ring, made where there is none; it stays. Errors: DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw__kv_pool_ring(dw__kv_pool *pool, dw__kv_ring_use use, dw__kv_ring **out,
+                           dw_error *err);
 /* Have the thread make a block ready behind the range's end. It may not come to it. */
 void dw__kv_pool_queue(dw__kv_pool *pool, dw__kv_range *range);
 /* Until nothing is under way for the range: READY or NONE. The lock is given up meanwhile. */
@@ -118,8 +127,8 @@ void dw__kv_range_leave(dw__kv_range *range);
 /* What was made ready ahead is given back. */
 void dw__kv_range_drop_ahead(dw__kv_range *range);
 /* Hand bytes [offset, offset + bytes) of a block in device memory, that stays there, to a sink,
- * mapped or not. There is a ring. Without the lock too. */
-dw_status dw__kv_block_read(dw__kv_pool *pool, const dw__kv_block *block, size_t offset,
+ * mapped or not. Without the lock too, where the ring is that for files. */
+dw_status dw__kv_block_read(dw__kv_ring *ring, const dw__kv_block *block, size_t offset,
                             size_t bytes, const dw_sink *sink, dw_error *err);
 
 #endif

@@ -144,7 +144,7 @@ static dw_status restore(dw__kv_range *range, dw__kv_place *place, dw_vram_piece
     dw__kv_block *block = place->block;
     unsigned char *at = range->base + place->offset;
     dw__kv_ring *ring;
-    dw_status status = dw__kv_pool_ring(pool, &ring, err);
+    dw_status status = dw__kv_pool_ring(pool, DW__KV_RING_MOVES, &ring, err);
     if (status == DW_OK) {
         status = dw_vram_map(pool->vram, at, piece, err);
     }
@@ -646,7 +646,7 @@ dw_status dw__kv_range_upload(dw__kv_range *range, size_t offset, size_t bytes, 
     dw__kv_ring *ring;
     DW_ASSERT(range->in_step && offset <= range->mapped && bytes <= range->mapped - offset);
     dw__kv_pool_lock(range->pool);
-    dw_status status = dw__kv_pool_ring(range->pool, &ring, err);
+    dw_status status = dw__kv_pool_ring(range->pool, DW__KV_RING_FILES, &ring, err);
     dw__kv_pool_unlock(range->pool);
     return status == DW_OK ? dw__kv_ring_upload(ring, range->base + offset, bytes, fill, user, err)
                            : status;
@@ -663,25 +663,25 @@ dw_status dw__kv_range_clear(dw__kv_range *range, size_t offset, size_t bytes, d
 
 /* ---- reading, wherever it is ---- */
 
-dw_status dw__kv_block_read(dw__kv_pool *pool, const dw__kv_block *block, size_t offset,
+dw_status dw__kv_block_read(dw__kv_ring *ring, const dw__kv_block *block, size_t offset,
                             size_t bytes, const dw_sink *sink, dw_error *err)
 {
+    dw_vram *vram = dw__kv_ring_vram(ring);
     void *window = NULL;
     if (bytes == 0) {
         return DW_OK;
     }
-    dw_status status = dw_vram_reserve(pool->vram, &window, block->bytes, err);
+    dw_status status = dw_vram_reserve(vram, &window, block->bytes, err);
     bool mapped = false;
     if (status == DW_OK) {
-        status = dw_vram_map(pool->vram, window, &block->memory, err);
+        status = dw_vram_map(vram, window, &block->memory, err);
         mapped = status == DW_OK;
     }
     if (mapped) {
-        status =
-            dw__kv_ring_download(pool->ring, (unsigned char *)window + offset, bytes, sink, err);
-        dw_vram_unmap(pool->vram, window, block->bytes);
+        status = dw__kv_ring_download(ring, (unsigned char *)window + offset, bytes, sink, err);
+        dw_vram_unmap(vram, window, block->bytes);
     }
-    dw_vram_unreserve(pool->vram, window, block->bytes);
+    dw_vram_unreserve(vram, window, block->bytes);
     return status;
 }
 
@@ -739,7 +739,8 @@ static dw_status read_place(dw__kv_range *range, const dw__kv_place *place, size
     block->readers++;
     dw__kv_pool_unlock(pool);
     dw_status status = saved != NULL ? hand_on(part, saved + skipped, bytes, err)
-                                     : dw__kv_block_read(pool, block, skipped, bytes, &sink, err);
+                                     : dw__kv_block_read(pool->rings[DW__KV_RING_FILES], block,
+                                                         skipped, bytes, &sink, err);
     dw__kv_pool_lock(pool);
     block->readers--;
     drop_saved(pool, block);
@@ -773,7 +774,7 @@ dw_status dw__kv_range_read(dw__kv_range *range, size_t offset, size_t bytes, co
     dw__kv_ring *ring;
     DW_ASSERT(offset <= range->held && bytes <= range->held - offset);
     dw__kv_pool_lock(pool);
-    dw_status status = dw__kv_pool_ring(pool, &ring, err);
+    dw_status status = dw__kv_pool_ring(pool, DW__KV_RING_FILES, &ring, err);
     bool resident = range->resident;
     range->pins++; /* it neither leaves nor comes meanwhile */
     dw__kv_pool_unlock(pool);

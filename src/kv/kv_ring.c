@@ -302,6 +302,11 @@ void dw__kv_ring_destroy(dw__kv_ring *ring)
     dw_free(ring);
 }
 
+dw_vram *dw__kv_ring_vram(const dw__kv_ring *ring)
+{
+    return ring->vram;
+}
+
 /* ---- transfers ---- */
 
 /* Parts so large that every buffer has one, as far as that is worth it. */

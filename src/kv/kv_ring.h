@@ -22,6 +22,8 @@ dw_status dw__kv_ring_create(dw__kv_ring **out, dw_vram *vram, size_t buffer_byt
                              dw_error *err);
 void dw__kv_ring_destroy(dw__kv_ring *ring); /* NULL is fine */
 
+dw_vram *dw__kv_ring_vram(const dw__kv_ring *ring);
+
 /* Fill device memory [bytes] at `to`. Errors: fill's, DW_E_DEVICE. */
 dw_status dw__kv_ring_upload(dw__kv_ring *ring, void *to, size_t bytes, dw__kv_fill fill,
                              void *user, dw_error *err);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -664,6 +665,77 @@ static void test_kv_vram_relatives_are_used_by_threads(void **state)
     trial_end(&t);
 }
 
+/* A reader that goes on when it is told to. */
+typedef struct slow_reader {
+    dw_kv_log *log;
+    size_t bytes;
+    _Atomic bool inside;
+    _Atomic bool may_go_on;
+    dw_status status;
+} slow_reader;
+
+static void wait_until(const _Atomic bool *flag)
+{
+    while (!atomic_load(flag)) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+}
+
+static dw_status read_slowly(void *user, const void *from, size_t bytes, dw_error *err)
+{
+    slow_reader *reader = user;
+    (void)from;
+    (void)bytes;
+    (void)err;
+    atomic_store(&reader->inside, true);
+    wait_until(&reader->may_go_on);
+    return DW_OK;
+}
+
+static void *stream(void *user)
+{
+    slow_reader *reader = user;
+    dw_sink sink = {.in_order = read_slowly, .user = reader};
+    reader->status = dw_kv_log_stream(reader->log, 0, reader->bytes, &sink, NULL);
+    return NULL;
+}
+
+/* Whoever exports into a pipe that nobody empties holds up nobody but itself: other logs leave the
+ * device and come back meanwhile. */
+static void test_kv_vram_slow_readers_hold_up_nobody(void **state)
+{
+    (void)state;
+    size_t unit = trial_granularity();
+    dw_kv_pool_options options = trial_pool(8 * unit, true);
+    trial t = trial_with_log(&options, unit / DW_KV_STEP_TOKENS, 500, true); /* 2 pieces */
+    for (uint32_t i = 1; i < 4; i++) {
+        dw_kv_log_options log = trial_log_options(&t, false);
+        reference *r = trial_add(&t);
+        assert_int_equal(dw_kv_log_create(&r->log, t.device, &log, NULL), DW_OK);
+        trial_fill(&t, r->bytes, 500 * t.record_bytes);
+        assert_int_equal(dw_kv_log_append(r->log, r->bytes, 500, NULL), DW_OK);
+        r->length = 500;
+    }
+    slow_reader reader = {.log = t.logs[0].log, .bytes = 500 * t.record_bytes};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, stream, &reader), 0);
+    wait_until(&reader.inside);
+    assert_int_equal(dw_kv_log_reserve(t.logs[3].log, 600, NULL), DW_OK); /* logs[1] leaves, */
+    dw_kv_log_trim(t.logs[3].log, 500);
+    assert_false(dw_kv_log_resident(t.logs[1].log));
+    assert_int_equal(dw_kv_log_make_resident(t.logs[1].log, NULL), DW_OK); /* and comes back */
+    assert_true(dw_kv_log_resident(t.logs[0].log));
+    assert_true(trial_stats(t.device).eviction_count >= 1);
+    assert_int_equal(trial_stats(t.device).return_count, 1);
+    atomic_store(&reader.may_go_on, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(reader.status, DW_OK);
+    for (uint32_t i = 0; i < t.count; i++) {
+        trial_check(&t, &t.logs[i]);
+    }
+    trial_end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -680,6 +752,7 @@ int main(void)
         cmocka_unit_test(test_kv_vram_lost_device_is_left_alone),
         cmocka_unit_test(test_kv_vram_any_sequence_matches_plain_arrays),
         cmocka_unit_test(test_kv_vram_relatives_are_used_by_threads),
+        cmocka_unit_test(test_kv_vram_slow_readers_hold_up_nobody),
     };
     return trial_find_unit() ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
 }
