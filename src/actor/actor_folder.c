@@ -685,7 +685,7 @@ dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_
         if (list.mails[i].number > done) {
             list.mails[kept++] = list.mails[i];
         } else {
-            dw_actor_folder_delivered(folder, id, &list.mails[i]);
+            (void)dw_actor_folder_delivered(folder, id, &list.mails[i], NULL);
         }
     }
     *mails = list.mails;
@@ -701,11 +701,12 @@ dw_status dw_actor_folder_read(dw_actor_folder *folder, const char *id, const dw
     return dw_os_read_file(path, MESSAGE_BYTES_MAX, message, bytes, err);
 }
 
-void dw_actor_folder_delivered(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail)
+dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
+                                    const dw_folder_mail *mail, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
     mail_path(folder, id, mail, path);
-    (void)unlink(path);
+    return unlink(path) == 0 || errno == ENOENT ? DW_OK : failed("removing", path, err);
 }
 
 /* ---- modules ---------------------------------------------------------------------------- */

@@ -98,7 +98,9 @@ dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_
                                 dw_folder_mail **mails, size_t *count, dw_error *err);
 dw_status dw_actor_folder_read(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail,
                                char **message, size_t *bytes, dw_error *err);
-void dw_actor_folder_delivered(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail);
+/* It was worked on, or never will be: its file goes. Errors: DW_E_IO; it may still be there. */
+dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
+                                    const dw_folder_mail *mail, dw_error *err);
 
 /* Keep a guest's module; `hash` is its SHA-256. */
 dw_status dw_actor_folder_keep_module(dw_actor_folder *folder, const char *hash, const void *wasm,

@@ -476,13 +476,15 @@ static dw_status carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, 
 
 /* ---- work ------------------------------------------------------------------------------- */
 
-/* An actor in memory, from its thawing until nothing waits for it. */
+/* An actor in memory, from its thawing until nothing waits for it; again if it breaks off. */
 typedef struct residence {
     dw_store *store;
     dw_actor *actor;
-    awaited *waits; /* NULL: nobody does */
-    bool broke;     /* it broke off: the folder has it as it was before the message */
-    bool stop;      /* it asked for its end */
+    awaited *waits;  /* NULL: nobody does */
+    uint64_t now_ms; /* when its timers were last looked at */
+    bool broke;      /* it broke off: the folder has it as it was before the message */
+    bool inside;     /* the message last worked on was in the actor itself */
+    bool stop;       /* it asked for its end */
 } residence;
 
 static bool is_awaited(const residence *r, const dw_folder_mail *mail)
@@ -502,6 +504,7 @@ static dw_status work(residence *r, const dw_folder_mail *mail, dw_error *err)
     dw_status answer = dw_actor_receive(r->actor, waits != NULL ? waits->on_answer : NULL,
                                         waits != NULL ? waits->user : NULL, &problem);
     r->broke = r->actor->broken[0] != '\0';
+    r->inside = mail == NULL;
     if (answer != DW_OK && waits != NULL) {
         waits->status = dw_fail(waits->err, answer, "%s", problem.message);
     } else if (answer != DW_OK) {
@@ -512,7 +515,7 @@ static dw_status work(residence *r, const dw_folder_mail *mail, dw_error *err)
         status = freeze(store, r->actor, done, wants_full(&store->chain), NULL, err);
     }
     if (status == DW_OK && mail != NULL) {
-        dw_actor_folder_delivered(store->folder, r->actor->id, mail);
+        status = dw_actor_folder_delivered(store->folder, r->actor->id, mail, err);
     }
     if (status == DW_OK && !r->broke) {
         status = carry_out_all(store, r->actor, done, &r->stop, err);
@@ -520,11 +523,20 @@ static dw_status work(residence *r, const dw_folder_mail *mail, dw_error *err)
     return status;
 }
 
-/* What waits in the actor itself: timers that are due, messages that came with it. */
-static dw_status work_inside(residence *r, dw_error *err)
+/* What waits in the actor itself: timers that are due, messages that came with it. `drop`: it broke
+ * off at the first of them, which no file holds that could be removed, so it goes from the
+ * snapshot; else it would be worked on for ever. */
+static dw_status work_inside(residence *r, bool drop, dw_error *err)
 {
-    dw_status status = dw_actor_ring_timers(r->actor, dw_os_wall_ms(), err);
+    uint64_t now_ms = dw_os_wall_ms();
+    r->now_ms = now_ms > r->now_ms ? now_ms : r->now_ms; /* what was due stays due */
+    dw_status status = dw_actor_ring_timers(r->actor, r->now_ms, err);
     status = status == DW_E_BUSY ? DW_OK : status;
+    if (status == DW_OK && drop) {
+        dw_folder_chain *chain = &r->store->chain;
+        dw_free(dw_mailbox_take(&r->actor->mailbox));
+        status = freeze(r->store, r->actor, chain->done, wants_full(chain), NULL, err);
+    }
     while (status == DW_OK && dw_actor_waiting(r->actor) > 0 && !r->broke && !r->stop) {
         status = work(r, NULL, err);
     }
@@ -554,8 +566,7 @@ static dw_status work_on(residence *r, const dw_folder_mail *mail, dw_error *err
     } else {
         tell_problem(store, r->actor->id, &problem);
     }
-    dw_actor_folder_delivered(store->folder, r->actor->id, mail);
-    return DW_OK;
+    return dw_actor_folder_delivered(store->folder, r->actor->id, mail, err);
 }
 
 static dw_status work_on_mails(residence *r, dw_error *err)
@@ -576,25 +587,38 @@ static dw_status work_on_mails(residence *r, dw_error *err)
     return status;
 }
 
-/* `*again`: the actor broke off, and more may wait for it. */
-static dw_status reside(dw_store *store, const char *id, awaited *waits, bool *again, dw_error *err)
+static dw_status reside(residence *r, const char *id, dw_error *err)
 {
-    residence r = {.store = store, .waits = waits};
-    dw_status status = thaw(store, id, NULL, &r.actor, NULL, err);
+    dw_store *store = r->store;
+    bool drop = r->broke && r->inside;
+    r->broke = false;
+    dw_status status = thaw(store, id, NULL, &r->actor, NULL, err);
     if (status == DW_OK && store->chain.pending) {
-        status = carry_out_all(store, r.actor, store->chain.done, &r.stop, err);
+        status = carry_out_all(store, r->actor, store->chain.done, &r->stop, err);
     }
-    if (status == DW_OK && !r.stop) {
-        status = work_inside(&r, err);
+    if (status == DW_OK && !r->stop) {
+        status = work_inside(r, drop, err);
     }
-    if (status == DW_OK && !r.broke) {
-        status = work_on_mails(&r, err);
+    if (status == DW_OK && !r->broke) {
+        status = work_on_mails(r, err);
     }
-    dw_actor_destroy(r.actor);
-    if (status == DW_OK && r.stop) {
+    dw_actor_destroy(r->actor);
+    if (status == DW_OK && r->stop) {
         status = dw_actor_folder_remove(store->folder, id, err);
     }
-    *again = status == DW_OK && r.broke;
+    return status;
+}
+
+/* One that breaks off is thawed again: more may wait for it. */
+static dw_status reside_until_done(dw_store *store, const char *id, awaited *waits, dw_error *err)
+{
+    residence r = {.store = store, .waits = waits};
+    dw_status status = DW_OK;
+    bool again = true;
+    while (again && status == DW_OK && dw_actor_folder_has(store->folder, id)) {
+        status = reside(&r, id, err);
+        again = r.broke;
+    }
     return status;
 }
 
@@ -607,11 +631,8 @@ static dw_status work_on_all(dw_store *store, awaited *waits, size_t *failed, dw
     for (size_t i = 0; i < store->todo_count && status == DW_OK; i++) {
         char id[DW_ACTOR_ID_CHARS + 1]; /* the list may move */
         dw_error problem;
-        bool again = true;
         memcpy(id, store->todo[i].id, sizeof id);
-        while (again && status == DW_OK && dw_actor_folder_has(store->folder, id)) {
-            status = reside(store, id, waits, &again, &problem);
-        }
+        status = reside_until_done(store, id, waits, &problem);
         if (status != DW_OK && waits != NULL && strcmp(waits->id, id) == 0) {
             (void)dw_fail(err, status, "%s", problem.message);
         } else if (status != DW_OK) {
@@ -648,7 +669,7 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
     if (status != DW_OK && waits.number > 0) {
         /* Who is told that it failed sends it again: it must not be worked on twice. */
         mail.number = waits.number;
-        dw_actor_folder_delivered(store->folder, id, &mail);
+        (void)dw_actor_folder_delivered(store->folder, id, &mail, NULL);
     }
     return status != DW_OK         ? status
            : waits.status == DW_OK ? DW_OK

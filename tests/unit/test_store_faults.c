@@ -1,0 +1,240 @@
+/* A state folder when something fails: messages that actors break off at, files that cannot be
+ * written or removed, no memory. Nothing is worked on for ever, twice or not at all.
+ *
+ * This program's own rename, unlink and fsync take the place of the C library's and fail when a
+ * test says so; a process that is killed at a point is one for which all fails from there on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "actor_world.h"
+#include "base/alloc.h"
+#include "wasm_signals.h"
+
+#define PROBLEMS_MAX 8 /* more of one call would never end */
+
+static char folder[] = "/tmp/dw-faults-XXXXXX";
+
+/* ---- failing files ----------------------------------------------------------------------- */
+
+typedef enum fault_kind { FAULT_NONE, FAULT_RENAME, FAULT_UNLINK, FAULT_FSYNC } fault_kind;
+
+static struct fault {
+    fault_kind kind;
+    const char *with; /* in the path, for those that have one */
+    int after;        /* so many pass */
+    bool on;          /* has failed, and does from now on */
+} fault;
+
+static void fail_from(fault_kind kind, const char *with, int after)
+{
+    fault = (struct fault){.kind = kind, .with = with, .after = after};
+}
+
+static void mend(void)
+{
+    fail_from(FAULT_NONE, "", 0);
+}
+
+static bool fails(fault_kind kind, const char *path)
+{
+    if (fault.kind == kind && strstr(path, fault.with) != NULL) {
+        fault.on = fault.on || fault.after-- == 0;
+        errno = ENOSPC;
+        return fault.on;
+    }
+    return false;
+}
+
+int rename(const char *from, const char *to)
+{
+    return fails(FAULT_RENAME, to) ? -1 : renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+int unlink(const char *path)
+{
+    return fails(FAULT_UNLINK, path) ? -1 : unlinkat(AT_FDCWD, path, 0);
+}
+
+int fsync(int file)
+{
+    (void)file;
+    return fails(FAULT_FSYNC, "") ? -1 : 0;
+}
+
+/* ---- a store ----------------------------------------------------------------------------- */
+
+typedef struct told_of {
+    size_t count;
+    char last[256];
+} told_of;
+
+static told_of problems;
+
+static void on_problem(void *user, const char *id, const dw_error *problem)
+{
+    (void)user;
+    (void)id;
+    (void)snprintf(problems.last, sizeof problems.last, "%s", problem->message);
+    if (++problems.count > PROBLEMS_MAX) {
+        fail_msg("it goes on and on: %s", problems.last);
+    }
+}
+
+static dw_store *opened(actor_world *world)
+{
+    dw_store *store = NULL;
+    dw_error error = {.message = ""};
+    dw_store_options options = {.path = folder, .on_problem = on_problem};
+    dw_status status = dw_store_open(&store, world->engine, &options, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    problems = (told_of){.count = 0};
+    wasm_signals_restore(); /* guests trap here */
+    return store;
+}
+
+typedef struct actor_name {
+    char id[DW_ACTOR_ID_CHARS + 1];
+} actor_name;
+
+static actor_name spawned(actor_world *world, dw_store *store)
+{
+    actor_name name;
+    dw_error error = {.message = ""};
+    dw_actor_options options = {.instance = {.models = NULL}};
+    dw_status status = dw_store_spawn(store, world->module, &options, name.id, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    return name;
+}
+
+typedef struct heard {
+    uint32_t words[8];
+    size_t bytes;
+} heard;
+
+static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
+{
+    heard *answer = user;
+    assert_true(count <= sizeof answer->words - answer->bytes);
+    memcpy((char *)answer->words + answer->bytes, bytes, count);
+    answer->bytes += count;
+    return (ptrdiff_t)count;
+}
+
+static dw_status tell(dw_store *store, const char *id, const char *text, heard *answer,
+                      dw_error *error)
+{
+    dw_actor_effect message = {.message = text, .message_bytes = strlen(text)};
+    *answer = (heard){.bytes = 0};
+    *error = (dw_error){.message = ""};
+    return dw_store_send(store, id, &message, keep, answer, error);
+}
+
+/* One that must end well; the first word of the answer. */
+static uint32_t told(dw_store *store, const char *id, const char *text)
+{
+    heard answer;
+    dw_error error;
+    dw_status status = tell(store, id, text, &answer, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    return answer.words[0];
+}
+
+static void run(dw_store *store)
+{
+    dw_error error = {.message = ""};
+    dw_status status = dw_store_run(store, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+}
+
+static void stop(dw_store *store, const char *id)
+{
+    dw_error error = {.message = ""};
+    dw_status status = dw_store_stop(store, id, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+}
+
+/* ---- messages that are broken off at ----------------------------------------------------- */
+
+static void test_faults_timer_that_traps_rings_once(void **state)
+{
+    actor_world *world = *state;
+    dw_store *store = opened(world);
+    actor_name actor = spawned(world, store);
+    (void)told(store, actor.id, "A!");
+    (void)told(store, actor.id, "A+2");
+    (void)told(store, actor.id, "A!");
+    run(store);
+    assert_int_equal(told(store, actor.id, "+40"), 42);
+    run(store);
+    assert_int_equal(problems.count, 2);
+    assert_int_equal(told(store, actor.id, "+0"), 42);
+    stop(store, actor.id);
+    dw_store_close(store);
+}
+
+static void test_faults_mail_that_stays_ends_the_work(void **state)
+{
+    actor_world *world = *state;
+    heard answer;
+    dw_error error;
+    dw_store *store = opened(world);
+    actor_name actor = spawned(world, store);
+    fail_from(FAULT_UNLINK, "/mail/", 0);
+    assert_int_equal(tell(store, actor.id, "!", &answer, &error), DW_E_IO);
+    assert_int_equal(dw_store_run(store, &error), DW_E_STATE);
+    mend();
+    run(store);
+    assert_int_equal(told(store, actor.id, "+1"), 1);
+    stop(store, actor.id);
+    dw_store_close(store);
+}
+
+/* ---- all --------------------------------------------------------------------------------- */
+
+static int open_world(void **state)
+{
+    return mkdtemp(folder) != NULL ? actor_world_open(state) : 1;
+}
+
+static int close_world(void **state)
+{
+    char command[128];
+    (void)snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return actor_world_close(state) == 0 && system(command) == 0 ? 0 : 1;
+}
+
+static int mend_all(void **state)
+{
+    (void)state;
+    mend();
+    dw_alloc_fail_after(-1);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_teardown(test_faults_##name, mend_all)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(timer_that_traps_rings_once),
+        TEST(mail_that_stays_ends_the_work),
+    };
+    wasm_signals_save();
+    return cmocka_run_group_tests_name("store faults", tests, open_world, close_world);
+}
