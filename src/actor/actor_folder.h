@@ -5,6 +5,11 @@
  *   actors/ID/SEQUENCE-DONE.KIND.snapshot    `full`, or `delta` upon the one before; with
  *                                            `pending-` before it, effects are to be carried out
  *   actors/ID/mail/NUMBER-FROM-EFFECT        a message that was accepted
+ *   actors/.had-ID-0-FROM-EFFECT             one that an actor had which has ended since
+ *
+ * An actor whose process is killed while its effects are carried out delivers its messages again.
+ * So one that was worked on stays as long as its sender's newest snapshot is `pending`, with 0 for
+ * NUMBER, and outlasts the actor that had it: it is not accepted a second time.
  *
  * SEQUENCE has 8 digits, DONE and NUMBER 12: messages up to DONE are worked into the snapshot.
  * Files and folders appear under their names when they are whole and on the disk. A process that is
@@ -98,9 +103,11 @@ dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_
                                 dw_folder_mail **mails, size_t *count, dw_error *err);
 dw_status dw_actor_folder_read(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail,
                                char **message, size_t *bytes, dw_error *err);
-/* It was worked on, or never will be: its file goes. Errors: DW_E_IO; it may still be there. */
+/* It was worked on, or never will be: it waits no more. Errors: DW_E_IO; it may still wait. */
 dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
                                     const dw_folder_mail *mail, dw_error *err);
+/* Whether the actor had that message, and has ended since. */
+bool dw_actor_folder_had(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail);
 
 /* Keep a guest's module; `hash` is its SHA-256. */
 dw_status dw_actor_folder_keep_module(dw_actor_folder *folder, const char *hash, const void *wasm,

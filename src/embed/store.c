@@ -381,12 +381,10 @@ static void tell_problem(dw_store *store, const char *id, const dw_error *proble
     }
 }
 
-static dw_status deliver(dw_store *store, const dw_actor *from, const dw_actor_effect *effect,
+static dw_status deliver(dw_store *store, const dw_folder_mail *mail, const dw_actor_effect *effect,
                          dw_error *err)
 {
-    dw_folder_mail mail = {.effect = effect->number};
-    (void)snprintf(mail.from, sizeof mail.from, "%s", from->id);
-    dw_status status = dw_actor_folder_accept(store->folder, effect->actor, &mail, effect->message,
+    dw_status status = dw_actor_folder_accept(store->folder, effect->actor, mail, effect->message,
                                               effect->message_bytes, err);
     return status == DW_OK ? add_todo(store, effect->actor, err) : status;
 }
@@ -420,10 +418,16 @@ static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effe
                            bool *stop, dw_error *err)
 {
     dw_status status = DW_OK;
-    switch (effect->kind) {
-    case DW_EFFECT_STOP:
+    dw_folder_mail mail = {.effect = effect->number};
+    (void)snprintf(mail.from, sizeof mail.from, "%s", actor->id);
+    if (effect->kind == DW_EFFECT_STOP) {
         *stop = true;
         return DW_OK;
+    }
+    if (dw_actor_folder_had(store->folder, effect->actor, &mail)) {
+        return DW_OK; /* carried out before; who was made or told has ended since */
+    }
+    switch (effect->kind) {
     case DW_EFFECT_SPAWN:
     case DW_EFFECT_FORK:
         if (!dw_actor_folder_has(store->folder, effect->actor)) {
@@ -435,7 +439,7 @@ static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effe
     default:
         break;
     }
-    return status == DW_OK ? deliver(store, actor, effect, err) : status;
+    return status == DW_OK ? deliver(store, &mail, effect, err) : status;
 }
 
 /* The folder's failure, not the effect's: it may be carried out another time. */
@@ -515,7 +519,8 @@ static dw_status work(residence *r, const dw_folder_mail *mail, dw_error *err)
         status = freeze(store, r->actor, done, wants_full(&store->chain), NULL, err);
     }
     if (status == DW_OK && mail != NULL) {
-        status = dw_actor_folder_delivered(store->folder, r->actor->id, mail, err);
+        dw_status removed = dw_actor_folder_delivered(store->folder, r->actor->id, mail, err);
+        status = r->broke ? removed : DW_OK; /* else the snapshot's name says that it is done */
     }
     if (status == DW_OK && !r->broke) {
         status = carry_out_all(store, r->actor, done, &r->stop, err);

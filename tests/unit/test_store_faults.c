@@ -205,6 +205,108 @@ static void test_faults_mail_that_stays_ends_the_work(void **state)
     dw_store_close(store);
 }
 
+/* ---- effects that are carried out twice --------------------------------------------------- */
+
+/* Two actors, the first of which can name the second, and writes no snapshot behind the one with
+ * its effects. */
+typedef struct pair {
+    actor_world *world;
+    dw_store *store;
+    actor_name sender;
+    actor_name other;
+    char sender_path[32];
+} pair;
+
+static pair paired(actor_world *world)
+{
+    char text[32];
+    pair p = {.world = world, .store = opened(world)};
+    p.sender = spawned(world, p.store);
+    p.other = spawned(world, p.store);
+    (void)snprintf(text, sizeof text, "I%s", p.other.id);
+    (void)told(p.store, p.sender.id, text);
+    (void)snprintf(p.sender_path, sizeof p.sender_path, "/%s/0", p.sender.id);
+    return p;
+}
+
+/* The sender's effects are carried out, and it is left as a process killed behind them leaves it;
+ * whoever got messages works on them. */
+static void ask_and_break_off(pair *p, const char *text, heard *answer)
+{
+    dw_error error;
+    fail_from(FAULT_RENAME, p->sender_path, 1);
+    (void)tell(p->store, p->sender.id, text, answer, &error);
+    dw_store_close(p->store);
+    p->store = opened(p->world);
+    assert_int_equal(dw_store_run(p->store, &error), DW_E_STATE);
+    mend();
+    problems = (told_of){.count = 0};
+}
+
+static bool any_had(void)
+{
+    char command[96];
+    (void)snprintf(command, sizeof command, "ls -A '%s/actors' | grep -q had", folder);
+    return system(command) == 0;
+}
+
+static void done_with(pair *p)
+{
+    stop(p->store, p->sender.id);
+    stop(p->store, p->other.id);
+    dw_store_close(p->store);
+    p->store = opened(p->world);
+    assert_false(any_had());
+    dw_store_close(p->store);
+}
+
+static void test_faults_messages_are_worked_on_once(void **state)
+{
+    pair p = paired(*state);
+    heard answer;
+    dw_store_facts facts;
+    dw_error error;
+    ask_and_break_off(&p, "D+1", &answer);
+    assert_int_equal(told(p.store, p.other.id, "+10"), 11);
+    run(p.store); /* the sender delivers again */
+    assert_int_equal(told(p.store, p.other.id, "+100"), 111);
+    assert_int_equal(dw_store_describe(p.store, p.other.id, &facts, &error), DW_OK);
+    assert_int_equal(facts.waiting, 0);
+    (void)told(p.store, p.sender.id, "D+1"); /* another one */
+    assert_int_equal(told(p.store, p.other.id, "+0"), 112);
+    done_with(&p);
+}
+
+static void test_faults_messages_are_broken_off_at_once(void **state)
+{
+    pair p = paired(*state);
+    heard answer;
+    ask_and_break_off(&p, "D!", &answer);
+    run(p.store);
+    assert_int_equal(problems.count, 0);
+    assert_int_equal(told(p.store, p.other.id, "+1"), 1);
+    done_with(&p);
+}
+
+static void test_faults_ended_actors_are_not_made_again(void **state)
+{
+    pair p = paired(*state);
+    heard answer;
+    char id[DW_ACTOR_ID_CHARS + 1] = "";
+    dw_error error;
+    ask_and_break_off(&p, "N+7", &answer);
+    assert_int_equal(answer.bytes, DW_ACTOR_ID_CHARS);
+    memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
+    assert_int_equal(told(p.store, id, "+0"), 7);
+    stop(p.store, id);
+    assert_true(any_had());
+    run(p.store);
+    assert_int_equal(problems.count, 0);
+    char found[DW_ACTOR_ID_CHARS + 1];
+    assert_int_equal(dw_store_find(p.store, id, found, &error), DW_E_NOT_FOUND);
+    done_with(&p);
+}
+
 /* ---- all --------------------------------------------------------------------------------- */
 
 static int open_world(void **state)
@@ -232,8 +334,9 @@ static int mend_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(timer_that_traps_rings_once),
-        TEST(mail_that_stays_ends_the_work),
+        TEST(timer_that_traps_rings_once),     TEST(mail_that_stays_ends_the_work),
+        TEST(messages_are_worked_on_once),     TEST(messages_are_broken_off_at_once),
+        TEST(ended_actors_are_not_made_again),
     };
     wasm_signals_save();
     return cmocka_run_group_tests_name("store faults", tests, open_world, close_world);
