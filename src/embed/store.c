@@ -37,6 +37,7 @@ typedef struct awaited {
     uint64_t number;
     dw_write_fn on_answer;
     void *user;
+    bool settled; /* `status` stands, whatever fails from here on */
     dw_status status;
     dw_error *err;
 } awaited;
@@ -522,6 +523,9 @@ static dw_status work(residence *r, const dw_folder_mail *mail, dw_error *err)
         dw_status removed = dw_actor_folder_delivered(store->folder, r->actor->id, mail, err);
         status = r->broke ? removed : DW_OK; /* else the snapshot's name says that it is done */
     }
+    if (status == DW_OK && waits != NULL) {
+        waits->settled = true;
+    }
     if (status == DW_OK && !r->broke) {
         status = carry_out_all(store, r->actor, done, &r->stop, err);
     }
@@ -566,12 +570,17 @@ static dw_status work_on(residence *r, const dw_folder_mail *mail, dw_error *err
         return work(r, mail, err);
     }
     /* One that it does not take, being too long, would never be taken. */
-    if (is_awaited(r, mail)) {
+    bool awaits = is_awaited(r, mail);
+    if (awaits) {
         r->waits->status = dw_fail(r->waits->err, status, "%s", problem.message);
     } else {
         tell_problem(store, r->actor->id, &problem);
     }
-    return dw_actor_folder_delivered(store->folder, r->actor->id, mail, err);
+    status = dw_actor_folder_delivered(store->folder, r->actor->id, mail, err);
+    if (status == DW_OK && awaits) {
+        r->waits->settled = true;
+    }
+    return status;
 }
 
 static dw_status work_on_mails(residence *r, dw_error *err)
@@ -628,7 +637,8 @@ static dw_status reside_until_done(dw_store *store, const char *id, awaited *wai
 }
 
 /* One actor's failure (its model is not here, say) holds up no other: it is told of and counted,
- * and what waits for that actor goes on waiting. The awaited one's is the result. */
+ * and what waits for that actor goes on waiting. The awaited one's is the result, unless its
+ * message is settled: what came of it waits, too. */
 static dw_status work_on_all(dw_store *store, awaited *waits, size_t *failed, dw_error *err)
 {
     dw_status status = DW_OK;
@@ -638,7 +648,8 @@ static dw_status work_on_all(dw_store *store, awaited *waits, size_t *failed, dw
         dw_error problem;
         memcpy(id, store->todo[i].id, sizeof id);
         status = reside_until_done(store, id, waits, &problem);
-        if (status != DW_OK && waits != NULL && strcmp(waits->id, id) == 0) {
+        bool awaits = waits != NULL && !waits->settled && strcmp(waits->id, id) == 0;
+        if (status != DW_OK && awaits) {
             (void)dw_fail(err, status, "%s", problem.message);
         } else if (status != DW_OK) {
             tell_problem(store, id, &problem);
@@ -676,9 +687,12 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
         mail.number = waits.number;
         (void)dw_actor_folder_delivered(store->folder, id, &mail, NULL);
     }
-    return status != DW_OK         ? status
-           : waits.status == DW_OK ? DW_OK
-                                   : dw_fail(err, waits.status, "%s", answer.message);
+    if (status == DW_OK && !waits.settled) {
+        return dw_fail(err, DW_E_NOT_FOUND, "actor %.40s ended before this message", id);
+    }
+    return status == DW_OK && waits.status != DW_OK
+               ? dw_fail(err, waits.status, "%s", answer.message)
+               : status;
 }
 
 dw_status dw_store_run(dw_store *store, dw_error *err)

@@ -307,6 +307,49 @@ static void test_faults_ended_actors_are_not_made_again(void **state)
     done_with(&p);
 }
 
+/* ---- the message that somebody waits for --------------------------------------------------- */
+
+static void test_faults_actor_that_ends_before_a_message(void **state)
+{
+    actor_world *world = *state;
+    heard answer;
+    dw_error error;
+    char found[DW_ACTOR_ID_CHARS + 1];
+    dw_store *store = opened(world);
+    actor_name actor = spawned(world, store);
+    (void)told(store, actor.id, "AX");
+    assert_int_equal(tell(store, actor.id, "+1", &answer, &error), DW_E_NOT_FOUND);
+    assert_non_null(strstr(error.message, "ended before"));
+    assert_int_equal(answer.bytes, 0);
+    assert_int_equal(dw_store_find(store, actor.id, found, &error), DW_E_NOT_FOUND);
+    actor = spawned(world, store);
+    (void)told(store, actor.id, "X"); /* its last one, which it has worked on */
+    assert_int_equal(dw_store_find(store, actor.id, found, &error), DW_E_NOT_FOUND);
+    dw_store_close(store);
+}
+
+static void test_faults_effects_wait_behind_an_answer(void **state)
+{
+    pair p = paired(*state);
+    char id[DW_ACTOR_ID_CHARS + 1] = "";
+    heard answer;
+    dw_error error;
+    fail_from(FAULT_RENAME, p.sender_path, 1);
+    assert_int_equal(tell(p.store, p.sender.id, "N+7", &answer, &error), DW_OK);
+    assert_int_equal(answer.bytes, DW_ACTOR_ID_CHARS);
+    memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
+    assert_int_equal(problems.count, 1);
+    assert_int_equal(told(p.store, id, "+0"), 7);
+    /* A message that cannot be worked on, though, is gone. */
+    assert_int_equal(tell(p.store, p.sender.id, "+1", &answer, &error), DW_E_IO);
+    mend();
+    run(p.store);
+    assert_int_equal(told(p.store, p.sender.id, "+0"), 0);
+    assert_int_equal(told(p.store, id, "+0"), 7);
+    stop(p.store, id);
+    done_with(&p);
+}
+
 /* ---- all --------------------------------------------------------------------------------- */
 
 static int open_world(void **state)
@@ -336,7 +379,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(timer_that_traps_rings_once),     TEST(mail_that_stays_ends_the_work),
         TEST(messages_are_worked_on_once),     TEST(messages_are_broken_off_at_once),
-        TEST(ended_actors_are_not_made_again),
+        TEST(ended_actors_are_not_made_again), TEST(actor_that_ends_before_a_message),
+        TEST(effects_wait_behind_an_answer),
     };
     wasm_signals_save();
     return cmocka_run_group_tests_name("store faults", tests, open_world, close_world);
