@@ -569,6 +569,9 @@ static dw_status work_on(residence *r, const dw_folder_mail *mail, dw_error *err
     if (status == DW_OK) {
         return work(r, mail, err);
     }
+    if (may_pass(status)) {
+        return dw_fail(err, status, "%s", problem.message);
+    }
     /* One that it does not take, being too long, would never be taken. */
     bool awaits = is_awaited(r, mail);
     if (awaits) {

@@ -350,6 +350,43 @@ static void test_faults_effects_wait_behind_an_answer(void **state)
     done_with(&p);
 }
 
+/* ---- no memory ------------------------------------------------------------------------------ */
+
+/* A message that was accepted outlasts every allocation that may fail while it is worked on. */
+static void test_faults_no_memory_loses_no_message(void **state)
+{
+    pair p = paired(*state);
+    char path[32];
+    dw_error error;
+    bool failed = true;
+    uint32_t n = 0;
+    (void)snprintf(path, sizeof path, "/%s/0", p.other.id);
+    for (n = 0; failed; n++) {
+        problems = (told_of){.count = 0};
+        fail_from(FAULT_RENAME, path, 0);
+        (void)told(p.store, p.sender.id,
+                   "D+1"); /* which waits, since the other cannot be written */
+        mend();
+        /* One file each, so that the allocations are the same each time. */
+        assert_int_equal(dw_store_freeze(p.store, p.sender.id, NULL, &error), DW_OK);
+        assert_int_equal(dw_store_freeze(p.store, p.other.id, NULL, &error), DW_OK);
+        uint64_t before = dw_alloc_count();
+        dw_alloc_fail_after(n);
+        dw_status status = dw_store_run(p.store, &error);
+        dw_alloc_fail_after(-1);
+        assert_true(status == DW_OK || status == DW_E_STATE || status == DW_E_MEMORY);
+        failed = dw_alloc_count() - before > n;
+        run(p.store);
+        uint32_t count = told(p.store, p.other.id, "+0");
+        if (count != n + 1) {
+            fail_msg("allocation %u failed: %u messages were worked on", n, count);
+        }
+    }
+    print_message("%u allocations failed, one each time\n", n - 1);
+    assert_true(n > 50);
+    done_with(&p);
+}
+
 /* ---- all --------------------------------------------------------------------------------- */
 
 static int open_world(void **state)
@@ -380,7 +417,7 @@ int main(void)
         TEST(timer_that_traps_rings_once),     TEST(mail_that_stays_ends_the_work),
         TEST(messages_are_worked_on_once),     TEST(messages_are_broken_off_at_once),
         TEST(ended_actors_are_not_made_again), TEST(actor_that_ends_before_a_message),
-        TEST(effects_wait_behind_an_answer),
+        TEST(effects_wait_behind_an_answer),   TEST(no_memory_loses_no_message),
     };
     wasm_signals_save();
     return cmocka_run_group_tests_name("store faults", tests, open_world, close_world);
