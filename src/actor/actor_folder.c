@@ -629,30 +629,33 @@ static dw_status write_file(const char *folder, const char *path, const void *by
         (void)unlink(part);
         return status;
     }
-    return sync_folder(folder, err);
+    status = sync_folder(folder, err);
+    if (status != DW_OK) { /* who is told that it failed will not look for it */
+        (void)unlink(path);
+    }
+    return status;
 }
 
-dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id,
-                                 const dw_folder_mail *mail, const void *message, size_t bytes,
-                                 dw_error *err)
+dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_folder_mail *mail,
+                                 const void *message, size_t bytes, dw_error *err)
 {
     char box[DW_FOLDER_PATH_MAX];
     char path[DW_FOLDER_PATH_MAX];
     mail_list list = {.count = 0};
-    dw_folder_mail own = *mail;
+    uint64_t number = 0;
     dw_folder_chain *chain = dw_alloc(1, sizeof *chain);
     dw_status status = chain != NULL
                            ? dw_actor_folder_chain(folder, id, chain, err)
                            : dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
     if (status == DW_OK) {
-        own.number = chain->done + 1;
+        number = chain->done + 1;
         status = list_mails(folder, id, &list, err);
     }
     dw_free(chain);
     bool there = false;
     for (size_t i = 0; status == DW_OK && i < list.count; i++) {
         const dw_folder_mail *other = &list.mails[i];
-        own.number = other->number >= own.number ? other->number + 1 : own.number;
+        number = other->number >= number ? other->number + 1 : number;
         there = there || (mail->effect != 0 && other->effect == mail->effect &&
                           strcmp(other->from, mail->from) == 0);
     }
@@ -661,18 +664,9 @@ dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id,
         return status;
     }
     join(folder, box, "actors", id, "mail");
-    mail_path(folder, id, &own, path);
+    mail->number = number;
+    mail_path(folder, id, mail, path);
     return write_file(box, path, message, bytes, err);
-}
-
-dw_status dw_actor_folder_last(dw_actor_folder *folder, const char *id, uint64_t *number,
-                               dw_error *err)
-{
-    mail_list list = {.count = 0};
-    dw_status status = list_mails(folder, id, &list, err);
-    *number = list.count > 0 ? list.mails[list.count - 1].number : 0;
-    dw_free(list.mails);
-    return status;
 }
 
 dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_t done,

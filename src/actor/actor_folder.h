@@ -90,14 +90,11 @@ typedef struct dw_folder_mail {
     char from[DW_ACTOR_ID_CHARS + 1]; /* "": from outside */
     uint64_t effect;                  /* of the sender's effects; 0: from outside */
 } dw_folder_mail;
-/* Accept a message: it is on the disk afterwards. One with a sender's effect that waits already is
- * not accepted twice. Errors: DW_E_NOT_FOUND (no such actor), DW_E_IO. */
-dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id,
-                                 const dw_folder_mail *mail, const void *message, size_t bytes,
-                                 dw_error *err);
-/* The number of the message accepted last; 0: none waits. */
-dw_status dw_actor_folder_last(dw_actor_folder *folder, const char *id, uint64_t *number,
-                               dw_error *err);
+/* Accept a message: it is on the disk afterwards, under the number that `mail` gets. One with a
+ * sender's effect that is there already is not accepted twice: no number.
+ * Errors: DW_E_NOT_FOUND (no such actor), DW_E_IO, DW_E_MEMORY. */
+dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_folder_mail *mail,
+                                 const void *message, size_t bytes, dw_error *err);
 /* Those beyond `done`, in order; the caller's to dw_free. Others are removed. */
 dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_t done,
                                 dw_folder_mail **mails, size_t *count, dw_error *err);

@@ -382,7 +382,7 @@ static void tell_problem(dw_store *store, const char *id, const dw_error *proble
     }
 }
 
-static dw_status deliver(dw_store *store, const dw_folder_mail *mail, const dw_actor_effect *effect,
+static dw_status deliver(dw_store *store, dw_folder_mail *mail, const dw_actor_effect *effect,
                          dw_error *err)
 {
     dw_status status = dw_actor_folder_accept(store->folder, effect->actor, mail, effect->message,
@@ -677,17 +677,14 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
     dw_status status = dw_actor_folder_accept(store->folder, id, &mail, message->message,
                                               message->message_bytes, err);
     if (status == DW_OK) {
-        status = dw_actor_folder_last(store->folder, id, &waits.number, err);
-    }
-    if (status == DW_OK) {
+        waits.number = mail.number;
         status = add_todo(store, id, err);
     }
     if (status == DW_OK) {
         status = work_on_all(store, &waits, &failed, err);
     }
-    if (status != DW_OK && waits.number > 0) {
+    if (status != DW_OK && mail.number > 0) {
         /* Who is told that it failed sends it again: it must not be worked on twice. */
-        mail.number = waits.number;
         (void)dw_actor_folder_delivered(store->folder, id, &mail, NULL);
     }
     if (status == DW_OK && !waits.settled) {

@@ -350,6 +350,25 @@ static void test_faults_effects_wait_behind_an_answer(void **state)
     done_with(&p);
 }
 
+/* One that could not be brought to the disk, and is told of as such, is not worked on. */
+static void test_faults_message_that_is_not_accepted(void **state)
+{
+    actor_world *world = *state;
+    heard answer;
+    dw_error error;
+    dw_store *store = opened(world);
+    actor_name actor = spawned(world, store);
+    for (int syncs = 0; syncs < 2; syncs++) { /* the file's, then its folder's */
+        fail_from(FAULT_FSYNC, "", syncs);
+        assert_int_equal(tell(store, actor.id, "+1", &answer, &error), DW_E_IO);
+        mend();
+        run(store);
+        assert_int_equal(told(store, actor.id, "+0"), 0);
+    }
+    stop(store, actor.id);
+    dw_store_close(store);
+}
+
 /* ---- no memory ------------------------------------------------------------------------------ */
 
 /* A message that was accepted outlasts every allocation that may fail while it is worked on. */
@@ -387,6 +406,42 @@ static void test_faults_no_memory_loses_no_message(void **state)
     done_with(&p);
 }
 
+/* A message that was told of as failed is gone, one that was not is worked on; others that wait,
+ * more than a list holds at first, stay. */
+static void test_faults_no_memory_mixes_up_no_messages(void **state)
+{
+    enum { WAITING = 20 };
+    pair p = paired(*state);
+    char path[32];
+    heard answer;
+    dw_error error;
+    bool failed = true;
+    uint32_t expected = 0;
+    (void)snprintf(path, sizeof path, "/%s/0", p.other.id);
+    for (uint32_t n = 0; failed; n++) {
+        fail_from(FAULT_RENAME, path, 0);
+        for (uint32_t i = 0; i < WAITING; i++) {
+            problems = (told_of){.count = 0};
+            (void)told(p.store, p.sender.id, "D+1");
+        }
+        mend();
+        assert_int_equal(dw_store_freeze(p.store, p.other.id, NULL, &error), DW_OK);
+        uint64_t before = dw_alloc_count();
+        problems = (told_of){.count = 0};
+        dw_alloc_fail_after(n);
+        dw_status status = tell(p.store, p.other.id, "+1000", &answer, &error);
+        dw_alloc_fail_after(-1);
+        failed = dw_alloc_count() - before > n && n < 24; /* all that come before the work */
+        expected += WAITING + (status == DW_OK ? 1000U : 0U);
+        run(p.store);
+        uint32_t count = told(p.store, p.other.id, "+0");
+        if (count != expected) {
+            fail_msg("allocation %u failed: %u instead of %u", n, count, expected);
+        }
+    }
+    done_with(&p);
+}
+
 /* ---- all --------------------------------------------------------------------------------- */
 
 static int open_world(void **state)
@@ -417,7 +472,8 @@ int main(void)
         TEST(timer_that_traps_rings_once),     TEST(mail_that_stays_ends_the_work),
         TEST(messages_are_worked_on_once),     TEST(messages_are_broken_off_at_once),
         TEST(ended_actors_are_not_made_again), TEST(actor_that_ends_before_a_message),
-        TEST(effects_wait_behind_an_answer),   TEST(no_memory_loses_no_message),
+        TEST(effects_wait_behind_an_answer),   TEST(message_that_is_not_accepted),
+        TEST(no_memory_loses_no_message),      TEST(no_memory_mixes_up_no_messages),
     };
     wasm_signals_save();
     return cmocka_run_group_tests_name("store faults", tests, open_world, close_world);
