@@ -167,6 +167,8 @@ static int32_t ask(char what, const char *text, int32_t bytes)
         int32_t made = dw_actor_spawn(NULL, 0, text, (uint32_t)bytes, id, sizeof id);
         return made < 0 ? made : dw_reply(id, sizeof id - 1);
     }
+    case 'U': /* a new one of the guest that the rest of this message names */
+        return dw_actor_spawn(text, (uint32_t)bytes, text, 0, id, sizeof id);
     case 'I': /* the one that the next 'D' is for */
         if (bytes != (int32_t)sizeof id - 1) {
             return DW_E_ARG;

@@ -235,7 +235,7 @@ static void ask_and_break_off(pair *p, const char *text, heard *answer)
 {
     dw_error error;
     fail_from(FAULT_RENAME, p->sender_path, 1);
-    (void)tell(p->store, p->sender.id, text, answer, &error);
+    assert_int_equal(tell(p->store, p->sender.id, text, answer, &error), DW_OK);
     dw_store_close(p->store);
     p->store = opened(p->world);
     assert_int_equal(dw_store_run(p->store, &error), DW_E_STATE);
@@ -305,6 +305,26 @@ static void test_faults_ended_actors_are_not_made_again(void **state)
     char found[DW_ACTOR_ID_CHARS + 1];
     assert_int_equal(dw_store_find(p.store, id, found, &error), DW_E_NOT_FOUND);
     done_with(&p);
+}
+
+/* ---- names -------------------------------------------------------------------------------- */
+
+/* A name that no snapshot could hold is refused, and the actor goes on. */
+static void test_faults_guest_names_are_utf8(void **state)
+{
+    actor_world *world = *state;
+    heard answer;
+    dw_error error;
+    dw_store *store = opened(world);
+    actor_name actor = spawned(world, store);
+    assert_int_equal(tell(store, actor.id, "U\xff\xfe", &answer, &error), DW_E_ARG);
+    assert_non_null(strstr(error.message, "UTF-8"));
+    assert_int_equal(problems.count, 0);
+    (void)told(store, actor.id, "U\xc3\xa4"); /* a good one that nobody has */
+    assert_int_equal(problems.count, 1);
+    assert_int_equal(told(store, actor.id, "+1"), 1);
+    stop(store, actor.id);
+    dw_store_close(store);
 }
 
 /* ---- the message that somebody waits for --------------------------------------------------- */
@@ -472,8 +492,9 @@ int main(void)
         TEST(timer_that_traps_rings_once),     TEST(mail_that_stays_ends_the_work),
         TEST(messages_are_worked_on_once),     TEST(messages_are_broken_off_at_once),
         TEST(ended_actors_are_not_made_again), TEST(actor_that_ends_before_a_message),
-        TEST(effects_wait_behind_an_answer),   TEST(message_that_is_not_accepted),
-        TEST(no_memory_loses_no_message),      TEST(no_memory_mixes_up_no_messages),
+        TEST(effects_wait_behind_an_answer),   TEST(guest_names_are_utf8),
+        TEST(message_that_is_not_accepted),    TEST(no_memory_loses_no_message),
+        TEST(no_memory_mixes_up_no_messages),
     };
     wasm_signals_save();
     return cmocka_run_group_tests_name("store faults", tests, open_world, close_world);
