@@ -516,6 +516,9 @@ dw_status dw_actor_folder_make(dw_actor_folder *folder, const char *id,
     const dw_folder_kind kind = {.full = chain == NULL};
     snapshot_file(file, sizeof file, (chain != NULL ? chain->count : 0) + 1, &kind);
     join(folder, path, "actors", name, file);
+    if (status != DW_OK) { /* a full disk is not to be filled with halves of actors */
+        (void)remove_tree(place, NULL);
+    }
     return status;
 }
 
@@ -675,6 +678,12 @@ dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_
     mail_list list = {.count = 0};
     size_t kept = 0;
     dw_status status = list_mails(folder, id, &list, err);
+    *mails = NULL;
+    *count = 0;
+    if (status != DW_OK) {
+        dw_free(list.mails);
+        return status;
+    }
     for (size_t i = 0; i < list.count; i++) {
         if (list.mails[i].number > done) {
             list.mails[kept++] = list.mails[i];
@@ -684,7 +693,7 @@ dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_
     }
     *mails = list.mails;
     *count = kept;
-    return status;
+    return DW_OK;
 }
 
 dw_status dw_actor_folder_read(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail,
