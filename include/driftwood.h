@@ -627,9 +627,11 @@ DW_API DW_MUST_CHECK dw_status dw_store_spawn(dw_store *store, dw_module *module
                                               char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
 /* Accept a message, and work until nothing waits any more: this message, and what came of it. The
  * message is on the disk before it is worked on. `on_answer` gets the answer to this one.
- * Errors: DW_E_NOT_FOUND; dw_actor_receive's for this message: if the actor broke off, it is as it
- * was before, and the message is gone. Likewise where the actor could not be loaded or written
- * (DW_E_IO). What goes wrong in other actors is told to on_problem. */
+ * Errors: DW_E_NOT_FOUND (no such actor, or it ended at what it had to do before this message);
+ * dw_actor_receive's for this message: if the actor broke off, it is as it was before, and the
+ * message is gone. Likewise where the actor could not be loaded or written (DW_E_IO). What goes
+ * wrong in other actors is told to on_problem; so is what goes wrong in this one once it is written
+ * as it is behind the message: what it asked for waits then. */
 DW_API DW_MUST_CHECK dw_status dw_store_send(dw_store *store, const char *id,
                                              const dw_actor_effect *message, dw_write_fn on_answer,
                                              void *user, dw_error *err);

@@ -332,6 +332,12 @@ dw_status dw__actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *
     return DW_OK;
 }
 
+void dw__actor_receive_undo(dw_actor *actor)
+{
+    dw_mailbox_put_first(&actor->mailbox, actor->current);
+    actor->current = NULL;
+}
+
 dw_status dw__actor_receive_end(dw_actor *actor, dw_status status, int32_t result, int exit_code,
                                 dw_error *local)
 {

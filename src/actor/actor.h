@@ -58,11 +58,13 @@ void dw_actor_new_id(char id[DW_ACTOR_ID_CHARS + 1]);
 /* dw_actor_receive in two: before and after the call of driftwood_receive. Errors of the first:
  * DW_E_STATE, DW_E_END: nothing has begun. The second takes what the call gave (exit_code -1: the
  * guest did not leave; `local` has a message if `status` is a failure) and returns what
- * dw_actor_receive does, its message in `local`. */
+ * dw_actor_receive does, its message in `local`. In its place, where the guest was never called:
+ * the message waits again. */
 dw_status dw__actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *user,
                                   dw_error *err);
 dw_status dw__actor_receive_end(dw_actor *actor, dw_status status, int32_t result, int exit_code,
                                 dw_error *local);
+void dw__actor_receive_undo(dw_actor *actor);
 
 /* An actor of settings and module (both counted) whose instance nothing has run in, and whose state
  * the caller puts in. Errors: those of dw_instance_create. */

@@ -18,6 +18,7 @@
 #define MODULE_BYTES_MAX ((size_t)256 << 20)
 #define MESSAGE_BYTES_MAX ((size_t)UINT32_MAX)
 #define OUTSIDE "0000000000000000"
+#define HAD ".had-"
 
 struct dw_actor_folder {
     char path[DW_FOLDER_PATH_MAX / 2];
@@ -118,18 +119,32 @@ static dw_status take_lock(dw_actor_folder *folder, dw_error *err)
 }
 
 static dw_status remove_tree(const char *path, dw_error *err);
+static bool parse_mail(const char *name, dw_folder_mail *mail);
+static bool may_deliver_again(dw_actor_folder *folder, const char *from);
+
+/* ".had-ID-NUMBER-FROM-EFFECT" */
+static bool parse_had(const char *name, dw_folder_mail *mail)
+{
+    size_t start = sizeof HAD - 1 + DW_ACTOR_ID_CHARS + 1;
+    return strncmp(name, HAD, sizeof HAD - 1) == 0 && strlen(name) > start &&
+           parse_mail(name + start, mail);
+}
 
 /* What killed processes left: actors half made or half removed, files for the time being. None is
  * in use, since the lock is ours. */
 static dw_status remove_left_over(void *user, const char *name)
 {
-    const dw_actor_folder *folder = user;
+    dw_actor_folder *folder = user;
+    dw_folder_mail mail;
     char path[DW_FOLDER_PATH_MAX];
     if (strncmp(name, ".new-", 5) == 0 && dw_actor_id_good(name + 5)) {
         join(folder, path, "actors", name, NULL);
         (void)remove_tree(path, NULL);
     } else if (strncmp(name, DW_FOLDER_PASSING, sizeof DW_FOLDER_PASSING - 1) == 0) {
         join(folder, path, name, NULL, NULL);
+        (void)unlink(path);
+    } else if (parse_had(name, &mail) && !may_deliver_again(folder, mail.from)) {
+        join(folder, path, "actors", name, NULL);
         (void)unlink(path);
     }
     return DW_OK;
@@ -501,6 +516,9 @@ dw_status dw_actor_folder_make(dw_actor_folder *folder, const char *id,
     const dw_folder_kind kind = {.full = chain == NULL};
     snapshot_file(file, sizeof file, (chain != NULL ? chain->count : 0) + 1, &kind);
     join(folder, path, "actors", name, file);
+    if (status != DW_OK) { /* a full disk is not to be filled with halves of actors */
+        (void)remove_tree(place, NULL);
+    }
     return status;
 }
 
@@ -518,21 +536,6 @@ dw_status dw_actor_folder_show(dw_actor_folder *folder, const char *id, dw_error
     }
     join(folder, to, "actors", NULL, NULL);
     return status == DW_OK ? sync_folder(to, err) : status;
-}
-
-dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err)
-{
-    char name[32];
-    char from[DW_FOLDER_PATH_MAX];
-    char to[DW_FOLDER_PATH_MAX];
-    new_name(name, id);
-    join(folder, to, "actors", name, NULL);
-    join(folder, from, "actors", id, NULL);
-    /* Gone at once, then removed in peace. */
-    if (access(to, F_OK) != 0 && rename(from, to) != 0) {
-        return failed("removing", from, err);
-    }
-    return remove_tree(to, err);
 }
 
 /* ---- messages --------------------------------------------------------------------------- */
@@ -629,30 +632,33 @@ static dw_status write_file(const char *folder, const char *path, const void *by
         (void)unlink(part);
         return status;
     }
-    return sync_folder(folder, err);
+    status = sync_folder(folder, err);
+    if (status != DW_OK) { /* who is told that it failed will not look for it */
+        (void)unlink(path);
+    }
+    return status;
 }
 
-dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id,
-                                 const dw_folder_mail *mail, const void *message, size_t bytes,
-                                 dw_error *err)
+dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_folder_mail *mail,
+                                 const void *message, size_t bytes, dw_error *err)
 {
     char box[DW_FOLDER_PATH_MAX];
     char path[DW_FOLDER_PATH_MAX];
     mail_list list = {.count = 0};
-    dw_folder_mail own = *mail;
+    uint64_t number = 0;
     dw_folder_chain *chain = dw_alloc(1, sizeof *chain);
     dw_status status = chain != NULL
                            ? dw_actor_folder_chain(folder, id, chain, err)
                            : dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
     if (status == DW_OK) {
-        own.number = chain->done + 1;
+        number = chain->done + 1;
         status = list_mails(folder, id, &list, err);
     }
     dw_free(chain);
     bool there = false;
     for (size_t i = 0; status == DW_OK && i < list.count; i++) {
         const dw_folder_mail *other = &list.mails[i];
-        own.number = other->number >= own.number ? other->number + 1 : own.number;
+        number = other->number >= number ? other->number + 1 : number;
         there = there || (mail->effect != 0 && other->effect == mail->effect &&
                           strcmp(other->from, mail->from) == 0);
     }
@@ -661,18 +667,9 @@ dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id,
         return status;
     }
     join(folder, box, "actors", id, "mail");
-    mail_path(folder, id, &own, path);
+    mail->number = number;
+    mail_path(folder, id, mail, path);
     return write_file(box, path, message, bytes, err);
-}
-
-dw_status dw_actor_folder_last(dw_actor_folder *folder, const char *id, uint64_t *number,
-                               dw_error *err)
-{
-    mail_list list = {.count = 0};
-    dw_status status = list_mails(folder, id, &list, err);
-    *number = list.count > 0 ? list.mails[list.count - 1].number : 0;
-    dw_free(list.mails);
-    return status;
 }
 
 dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_t done,
@@ -681,16 +678,22 @@ dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_
     mail_list list = {.count = 0};
     size_t kept = 0;
     dw_status status = list_mails(folder, id, &list, err);
+    *mails = NULL;
+    *count = 0;
+    if (status != DW_OK) {
+        dw_free(list.mails);
+        return status;
+    }
     for (size_t i = 0; i < list.count; i++) {
         if (list.mails[i].number > done) {
             list.mails[kept++] = list.mails[i];
         } else {
-            dw_actor_folder_delivered(folder, id, &list.mails[i]);
+            (void)dw_actor_folder_delivered(folder, id, &list.mails[i], NULL);
         }
     }
     *mails = list.mails;
     *count = kept;
-    return status;
+    return DW_OK;
 }
 
 dw_status dw_actor_folder_read(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail,
@@ -701,11 +704,100 @@ dw_status dw_actor_folder_read(dw_actor_folder *folder, const char *id, const dw
     return dw_os_read_file(path, MESSAGE_BYTES_MAX, message, bytes, err);
 }
 
-void dw_actor_folder_delivered(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail)
+/* Its newest snapshot says that effects are to be carried out, those that were already as well. */
+static bool may_deliver_again(dw_actor_folder *folder, const char *from)
+{
+    dw_folder_chain *chain = dw_alloc(1, sizeof *chain);
+    dw_status status =
+        chain != NULL ? dw_actor_folder_chain(folder, from, chain, NULL) : DW_E_MEMORY;
+    bool may = status == DW_OK ? chain->pending : status != DW_E_NOT_FOUND;
+    dw_free(chain);
+    return may;
+}
+
+/* From another actor that may deliver it a second time. An actor's own are no such: it works on
+ * nothing before its effects are carried out. */
+static bool may_come_again(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail)
+{
+    return mail->from[0] != '\0' && strcmp(mail->from, id) != 0 &&
+           may_deliver_again(folder, mail->from);
+}
+
+dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
+                                    const dw_folder_mail *mail, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
+    char kept_path[DW_FOLDER_PATH_MAX];
+    dw_folder_mail kept = *mail;
+    kept.number = 0;
     mail_path(folder, id, mail, path);
-    (void)unlink(path);
+    mail_path(folder, id, &kept, kept_path);
+    int result = may_come_again(folder, id, mail) ? rename(path, kept_path) : unlink(path);
+    return result == 0 || errno == ENOENT ? DW_OK : failed("removing", path, err);
+}
+
+static void had_path(const dw_actor_folder *folder, const char *id, const dw_folder_mail *mail,
+                     char path[DW_FOLDER_PATH_MAX])
+{
+    char name[64];
+    char whole[128];
+    dw_folder_mail kept = *mail;
+    kept.number = 0;
+    mail_name(name, &kept);
+    (void)snprintf(whole, sizeof whole, HAD "%s-%s", id, name);
+    join(folder, path, "actors", whole, NULL);
+}
+
+bool dw_actor_folder_had(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    had_path(folder, id, mail, path);
+    return access(path, F_OK) == 0;
+}
+
+/* Files that say what an actor had, which is about to go with its mail. */
+static dw_status note_had(dw_actor_folder *folder, const char *id, dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    char had[DW_FOLDER_PATH_MAX];
+    mail_list list = {.count = 0};
+    bool any = false;
+    dw_status status = list_mails(folder, id, &list, err);
+    if (status == DW_E_NOT_FOUND) { /* it was never shown, or is no more */
+        return DW_OK;
+    }
+    for (size_t i = 0; i < list.count && status == DW_OK; i++) {
+        if (may_come_again(folder, id, &list.mails[i])) {
+            mail_path(folder, id, &list.mails[i], path);
+            had_path(folder, id, &list.mails[i], had);
+            any = true;
+            if (link(path, had) != 0 && errno != EEXIST && rename(path, had) != 0) {
+                status = failed("renaming", path, err);
+            }
+        }
+    }
+    dw_free(list.mails);
+    join(folder, path, "actors", NULL, NULL);
+    return status == DW_OK && any ? sync_folder(path, err) : status;
+}
+
+dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err)
+{
+    char name[32];
+    char from[DW_FOLDER_PATH_MAX];
+    char to[DW_FOLDER_PATH_MAX];
+    new_name(name, id);
+    join(folder, to, "actors", name, NULL);
+    join(folder, from, "actors", id, NULL);
+    dw_status status = note_had(folder, id, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    /* Gone at once, then removed in peace. */
+    if (access(to, F_OK) != 0 && rename(from, to) != 0) {
+        return failed("removing", from, err);
+    }
+    return remove_tree(to, err);
 }
 
 /* ---- modules ---------------------------------------------------------------------------- */

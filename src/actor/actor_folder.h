@@ -5,6 +5,11 @@
  *   actors/ID/SEQUENCE-DONE.KIND.snapshot    `full`, or `delta` upon the one before; with
  *                                            `pending-` before it, effects are to be carried out
  *   actors/ID/mail/NUMBER-FROM-EFFECT        a message that was accepted
+ *   actors/.had-ID-0-FROM-EFFECT             one that an actor had which has ended since
+ *
+ * An actor whose process is killed while its effects are carried out delivers its messages again.
+ * So one that was worked on stays as long as its sender's newest snapshot is `pending`, with 0 for
+ * NUMBER, and outlasts the actor that had it: it is not accepted a second time.
  *
  * SEQUENCE has 8 digits, DONE and NUMBER 12: messages up to DONE are worked into the snapshot.
  * Files and folders appear under their names when they are whole and on the disk. A process that is
@@ -85,20 +90,21 @@ typedef struct dw_folder_mail {
     char from[DW_ACTOR_ID_CHARS + 1]; /* "": from outside */
     uint64_t effect;                  /* of the sender's effects; 0: from outside */
 } dw_folder_mail;
-/* Accept a message: it is on the disk afterwards. One with a sender's effect that waits already is
- * not accepted twice. Errors: DW_E_NOT_FOUND (no such actor), DW_E_IO. */
-dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id,
-                                 const dw_folder_mail *mail, const void *message, size_t bytes,
-                                 dw_error *err);
-/* The number of the message accepted last; 0: none waits. */
-dw_status dw_actor_folder_last(dw_actor_folder *folder, const char *id, uint64_t *number,
-                               dw_error *err);
+/* Accept a message: it is on the disk afterwards, under the number that `mail` gets. One with a
+ * sender's effect that is there already is not accepted twice: no number.
+ * Errors: DW_E_NOT_FOUND (no such actor), DW_E_IO, DW_E_MEMORY. */
+dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_folder_mail *mail,
+                                 const void *message, size_t bytes, dw_error *err);
 /* Those beyond `done`, in order; the caller's to dw_free. Others are removed. */
 dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_t done,
                                 dw_folder_mail **mails, size_t *count, dw_error *err);
 dw_status dw_actor_folder_read(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail,
                                char **message, size_t *bytes, dw_error *err);
-void dw_actor_folder_delivered(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail);
+/* It was worked on, or never will be: it waits no more. Errors: DW_E_IO; it may still wait. */
+dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
+                                    const dw_folder_mail *mail, dw_error *err);
+/* Whether the actor had that message, and has ended since. */
+bool dw_actor_folder_had(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail);
 
 /* Keep a guest's module; `hash` is its SHA-256. */
 dw_status dw_actor_folder_keep_module(dw_actor_folder *folder, const char *hash, const void *wasm,

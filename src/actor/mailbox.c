@@ -38,6 +38,14 @@ void dw_mailbox_put(dw_mailbox *mailbox, dw_letter *letter)
     mailbox->count++;
 }
 
+void dw_mailbox_put_first(dw_mailbox *mailbox, dw_letter *letter)
+{
+    letter->next = mailbox->first;
+    mailbox->first = letter;
+    mailbox->last = mailbox->last != NULL ? mailbox->last : letter;
+    mailbox->count++;
+}
+
 void dw_mailbox_put_sorted(dw_mailbox *mailbox, dw_letter *letter)
 {
     dw_letter **link = &mailbox->first;

@@ -31,6 +31,8 @@ dw_status dw_letter_create(dw_letter **out, const char *actor, const void *messa
                            dw_error *err);
 /* Takes the letter. */
 void dw_mailbox_put(dw_mailbox *mailbox, dw_letter *letter);
+/* The same, before all others. */
+void dw_mailbox_put_first(dw_mailbox *mailbox, dw_letter *letter);
 /* The same, before the first whose number is larger. */
 void dw_mailbox_put_sorted(dw_mailbox *mailbox, dw_letter *letter);
 /* The first, the caller's to dw_free; NULL: there is none. */

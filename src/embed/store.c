@@ -37,6 +37,7 @@ typedef struct awaited {
     uint64_t number;
     dw_write_fn on_answer;
     void *user;
+    bool settled; /* `status` stands, whatever fails from here on */
     dw_status status;
     dw_error *err;
 } awaited;
@@ -381,12 +382,10 @@ static void tell_problem(dw_store *store, const char *id, const dw_error *proble
     }
 }
 
-static dw_status deliver(dw_store *store, const dw_actor *from, const dw_actor_effect *effect,
+static dw_status deliver(dw_store *store, dw_folder_mail *mail, const dw_actor_effect *effect,
                          dw_error *err)
 {
-    dw_folder_mail mail = {.effect = effect->number};
-    (void)snprintf(mail.from, sizeof mail.from, "%s", from->id);
-    dw_status status = dw_actor_folder_accept(store->folder, effect->actor, &mail, effect->message,
+    dw_status status = dw_actor_folder_accept(store->folder, effect->actor, mail, effect->message,
                                               effect->message_bytes, err);
     return status == DW_OK ? add_todo(store, effect->actor, err) : status;
 }
@@ -420,10 +419,16 @@ static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effe
                            bool *stop, dw_error *err)
 {
     dw_status status = DW_OK;
-    switch (effect->kind) {
-    case DW_EFFECT_STOP:
+    dw_folder_mail mail = {.effect = effect->number};
+    (void)snprintf(mail.from, sizeof mail.from, "%s", actor->id);
+    if (effect->kind == DW_EFFECT_STOP) {
         *stop = true;
         return DW_OK;
+    }
+    if (dw_actor_folder_had(store->folder, effect->actor, &mail)) {
+        return DW_OK; /* carried out before; who was made or told has ended since */
+    }
+    switch (effect->kind) {
     case DW_EFFECT_SPAWN:
     case DW_EFFECT_FORK:
         if (!dw_actor_folder_has(store->folder, effect->actor)) {
@@ -435,7 +440,7 @@ static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effe
     default:
         break;
     }
-    return status == DW_OK ? deliver(store, actor, effect, err) : status;
+    return status == DW_OK ? deliver(store, &mail, effect, err) : status;
 }
 
 /* The folder's failure, not the effect's: it may be carried out another time. */
@@ -476,13 +481,15 @@ static dw_status carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, 
 
 /* ---- work ------------------------------------------------------------------------------- */
 
-/* An actor in memory, from its thawing until nothing waits for it. */
+/* An actor in memory, from its thawing until nothing waits for it; again if it breaks off. */
 typedef struct residence {
     dw_store *store;
     dw_actor *actor;
-    awaited *waits; /* NULL: nobody does */
-    bool broke;     /* it broke off: the folder has it as it was before the message */
-    bool stop;      /* it asked for its end */
+    awaited *waits;  /* NULL: nobody does */
+    uint64_t now_ms; /* when its timers were last looked at */
+    bool broke;      /* it broke off: the folder has it as it was before the message */
+    bool inside;     /* the message last worked on was in the actor itself */
+    bool stop;       /* it asked for its end */
 } residence;
 
 static bool is_awaited(const residence *r, const dw_folder_mail *mail)
@@ -502,6 +509,7 @@ static dw_status work(residence *r, const dw_folder_mail *mail, dw_error *err)
     dw_status answer = dw_actor_receive(r->actor, waits != NULL ? waits->on_answer : NULL,
                                         waits != NULL ? waits->user : NULL, &problem);
     r->broke = r->actor->broken[0] != '\0';
+    r->inside = mail == NULL;
     if (answer != DW_OK && waits != NULL) {
         waits->status = dw_fail(waits->err, answer, "%s", problem.message);
     } else if (answer != DW_OK) {
@@ -512,7 +520,11 @@ static dw_status work(residence *r, const dw_folder_mail *mail, dw_error *err)
         status = freeze(store, r->actor, done, wants_full(&store->chain), NULL, err);
     }
     if (status == DW_OK && mail != NULL) {
-        dw_actor_folder_delivered(store->folder, r->actor->id, mail);
+        dw_status removed = dw_actor_folder_delivered(store->folder, r->actor->id, mail, err);
+        status = r->broke ? removed : DW_OK; /* else the snapshot's name says that it is done */
+    }
+    if (status == DW_OK && waits != NULL) {
+        waits->settled = true;
     }
     if (status == DW_OK && !r->broke) {
         status = carry_out_all(store, r->actor, done, &r->stop, err);
@@ -520,11 +532,20 @@ static dw_status work(residence *r, const dw_folder_mail *mail, dw_error *err)
     return status;
 }
 
-/* What waits in the actor itself: timers that are due, messages that came with it. */
-static dw_status work_inside(residence *r, dw_error *err)
+/* What waits in the actor itself: timers that are due, messages that came with it. `drop`: it broke
+ * off at the first of them, which no file holds that could be removed, so it goes from the
+ * snapshot; else it would be worked on for ever. */
+static dw_status work_inside(residence *r, bool drop, dw_error *err)
 {
-    dw_status status = dw_actor_ring_timers(r->actor, dw_os_wall_ms(), err);
+    uint64_t now_ms = dw_os_wall_ms();
+    r->now_ms = now_ms > r->now_ms ? now_ms : r->now_ms; /* what was due stays due */
+    dw_status status = dw_actor_ring_timers(r->actor, r->now_ms, err);
     status = status == DW_E_BUSY ? DW_OK : status;
+    if (status == DW_OK && drop) {
+        dw_folder_chain *chain = &r->store->chain;
+        dw_free(dw_mailbox_take(&r->actor->mailbox));
+        status = freeze(r->store, r->actor, chain->done, wants_full(chain), NULL, err);
+    }
     while (status == DW_OK && dw_actor_waiting(r->actor) > 0 && !r->broke && !r->stop) {
         status = work(r, NULL, err);
     }
@@ -548,14 +569,21 @@ static dw_status work_on(residence *r, const dw_folder_mail *mail, dw_error *err
     if (status == DW_OK) {
         return work(r, mail, err);
     }
+    if (may_pass(status)) {
+        return dw_fail(err, status, "%s", problem.message);
+    }
     /* One that it does not take, being too long, would never be taken. */
-    if (is_awaited(r, mail)) {
+    bool awaits = is_awaited(r, mail);
+    if (awaits) {
         r->waits->status = dw_fail(r->waits->err, status, "%s", problem.message);
     } else {
         tell_problem(store, r->actor->id, &problem);
     }
-    dw_actor_folder_delivered(store->folder, r->actor->id, mail);
-    return DW_OK;
+    status = dw_actor_folder_delivered(store->folder, r->actor->id, mail, err);
+    if (status == DW_OK && awaits) {
+        r->waits->settled = true;
+    }
+    return status;
 }
 
 static dw_status work_on_mails(residence *r, dw_error *err)
@@ -576,30 +604,44 @@ static dw_status work_on_mails(residence *r, dw_error *err)
     return status;
 }
 
-/* `*again`: the actor broke off, and more may wait for it. */
-static dw_status reside(dw_store *store, const char *id, awaited *waits, bool *again, dw_error *err)
+static dw_status reside(residence *r, const char *id, dw_error *err)
 {
-    residence r = {.store = store, .waits = waits};
-    dw_status status = thaw(store, id, NULL, &r.actor, NULL, err);
+    dw_store *store = r->store;
+    bool drop = r->broke && r->inside;
+    r->broke = false;
+    dw_status status = thaw(store, id, NULL, &r->actor, NULL, err);
     if (status == DW_OK && store->chain.pending) {
-        status = carry_out_all(store, r.actor, store->chain.done, &r.stop, err);
+        status = carry_out_all(store, r->actor, store->chain.done, &r->stop, err);
     }
-    if (status == DW_OK && !r.stop) {
-        status = work_inside(&r, err);
+    if (status == DW_OK && !r->stop) {
+        status = work_inside(r, drop, err);
     }
-    if (status == DW_OK && !r.broke) {
-        status = work_on_mails(&r, err);
+    if (status == DW_OK && !r->broke) {
+        status = work_on_mails(r, err);
     }
-    dw_actor_destroy(r.actor);
-    if (status == DW_OK && r.stop) {
+    dw_actor_destroy(r->actor);
+    if (status == DW_OK && r->stop) {
         status = dw_actor_folder_remove(store->folder, id, err);
     }
-    *again = status == DW_OK && r.broke;
+    return status;
+}
+
+/* One that breaks off is thawed again: more may wait for it. */
+static dw_status reside_until_done(dw_store *store, const char *id, awaited *waits, dw_error *err)
+{
+    residence r = {.store = store, .waits = waits};
+    dw_status status = DW_OK;
+    bool again = true;
+    while (again && status == DW_OK && dw_actor_folder_has(store->folder, id)) {
+        status = reside(&r, id, err);
+        again = r.broke;
+    }
     return status;
 }
 
 /* One actor's failure (its model is not here, say) holds up no other: it is told of and counted,
- * and what waits for that actor goes on waiting. The awaited one's is the result. */
+ * and what waits for that actor goes on waiting. The awaited one's is the result, unless its
+ * message is settled: what came of it waits, too. */
 static dw_status work_on_all(dw_store *store, awaited *waits, size_t *failed, dw_error *err)
 {
     dw_status status = DW_OK;
@@ -607,12 +649,10 @@ static dw_status work_on_all(dw_store *store, awaited *waits, size_t *failed, dw
     for (size_t i = 0; i < store->todo_count && status == DW_OK; i++) {
         char id[DW_ACTOR_ID_CHARS + 1]; /* the list may move */
         dw_error problem;
-        bool again = true;
         memcpy(id, store->todo[i].id, sizeof id);
-        while (again && status == DW_OK && dw_actor_folder_has(store->folder, id)) {
-            status = reside(store, id, waits, &again, &problem);
-        }
-        if (status != DW_OK && waits != NULL && strcmp(waits->id, id) == 0) {
+        status = reside_until_done(store, id, waits, &problem);
+        bool awaits = waits != NULL && !waits->settled && strcmp(waits->id, id) == 0;
+        if (status != DW_OK && awaits) {
             (void)dw_fail(err, status, "%s", problem.message);
         } else if (status != DW_OK) {
             tell_problem(store, id, &problem);
@@ -637,22 +677,22 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
     dw_status status = dw_actor_folder_accept(store->folder, id, &mail, message->message,
                                               message->message_bytes, err);
     if (status == DW_OK) {
-        status = dw_actor_folder_last(store->folder, id, &waits.number, err);
-    }
-    if (status == DW_OK) {
+        waits.number = mail.number;
         status = add_todo(store, id, err);
     }
     if (status == DW_OK) {
         status = work_on_all(store, &waits, &failed, err);
     }
-    if (status != DW_OK && waits.number > 0) {
+    if (status != DW_OK && mail.number > 0) {
         /* Who is told that it failed sends it again: it must not be worked on twice. */
-        mail.number = waits.number;
-        dw_actor_folder_delivered(store->folder, id, &mail);
+        (void)dw_actor_folder_delivered(store->folder, id, &mail, NULL);
     }
-    return status != DW_OK         ? status
-           : waits.status == DW_OK ? DW_OK
-                                   : dw_fail(err, waits.status, "%s", answer.message);
+    if (status == DW_OK && !waits.settled) {
+        return dw_fail(err, DW_E_NOT_FOUND, "actor %.40s ended before this message", id);
+    }
+    return status == DW_OK && waits.status != DW_OK
+               ? dw_fail(err, waits.status, "%s", answer.message)
+               : status;
 }
 
 dw_status dw_store_run(dw_store *store, dw_error *err)

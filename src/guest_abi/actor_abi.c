@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "actor/actor.h"
 #include "base/alloc.h"
 #include "base/os.h"
@@ -115,6 +117,14 @@ static int32_t make_actor(dw_instance *instance, dw_actor *actor, dw_effect_kind
     return dw_actor_add_effect(actor, kind, letter, dw_instance_error(instance));
 }
 
+/* The name stands in snapshots, whose texts are JSON's. */
+static bool is_utf8(const char *text, size_t bytes)
+{
+    json_t *string = json_stringn(text, bytes);
+    json_decref(string);
+    return string != NULL;
+}
+
 /* name, name_bytes, message, bytes, id, id_capacity */
 static int32_t actor_spawn(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
 {
@@ -127,6 +137,9 @@ static int32_t actor_spawn(dw_instance *instance, dw_actor *actor, const wasmtim
     }
     dw_status status =
         dw_instance_range(instance, "name", (uint32_t)args[0].i32, name_bytes, 1, 1, &name, err);
+    if (status == DW_OK && name_bytes > 0 && !is_utf8(name, name_bytes)) {
+        status = dw_fail(err, DW_E_ARG, "name: %u bytes that are no UTF-8", name_bytes);
+    }
     if (status == DW_OK) {
         status = letter_of(instance, NULL, (uint32_t)args[2].i32, (uint32_t)args[3].i32, &letter);
     }

@@ -102,8 +102,10 @@ static bool begin(dw__task *task)
     }
     if (status == DW_OK) {
         status = dw_fiber_begin(task->instance, function, &dw__scheduler_runner, task, &error);
-        if (status != DW_OK && task->actor != NULL) {
+        if (task->actor != NULL && (status == DW_E_NOT_FOUND || status == DW_E_TYPE)) {
             status = dw__actor_receive_end(task->actor, status, 0, -1, &error);
+        } else if (task->actor != NULL && status != DW_OK) {
+            dw__actor_receive_undo(task->actor); /* no memory, say: another time it may begin */
         }
     }
     if (status != DW_OK) {

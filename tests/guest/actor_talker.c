@@ -148,6 +148,45 @@ static int32_t seeded(uint32_t seed)
     return sampler < 0 ? sampler : dw_sampler_dry_breakers(sampler, model, breakers, 2);
 }
 
+/* What it asks of its host: others like it, messages to them, timers, its end. */
+static int32_t ask(char what, const char *text, int32_t bytes)
+{
+    switch (what) {
+    case 'F': /* an own fork that adds the number */
+        message[0] = '+';
+        return dw_actor_fork(message, (uint32_t)bytes + 1, id, sizeof id);
+    case 'S':
+        message[0] = '+';
+        return dw_actor_spawn(NULL, 0, message, (uint32_t)bytes + 1, id, sizeof id);
+    case 'T': /* at once, add the number */
+        message[0] = '+';
+        return dw_actor_timer(0, message, (uint32_t)bytes + 1);
+    case 'A': /* at once, the rest of this message */
+        return dw_actor_timer(0, text, (uint32_t)bytes);
+    case 'N': { /* a new one with the rest of this message */
+        int32_t made = dw_actor_spawn(NULL, 0, text, (uint32_t)bytes, id, sizeof id);
+        return made < 0 ? made : dw_reply(id, sizeof id - 1);
+    }
+    case 'U': /* a new one of the guest that the rest of this message names */
+        return dw_actor_spawn(text, (uint32_t)bytes, text, 0, id, sizeof id);
+    case 'I': /* the one that the next 'D' is for */
+        if (bytes != (int32_t)sizeof id - 1) {
+            return DW_E_ARG;
+        }
+        __builtin_memcpy(id, text, sizeof id - 1);
+        return 0;
+    case 'D': /* the rest of this message to the one named, forked or spawned last */
+        return dw_actor_send(id, sizeof id - 1, text, (uint32_t)bytes);
+    case 'M': /* the number to the one forked or spawned last */
+        message[0] = '+';
+        return dw_actor_send(id, sizeof id - 1, message, (uint32_t)bytes + 1);
+    case 'X':
+        return dw_actor_stop();
+    default:
+        return DW_E_ARG;
+    }
+}
+
 static int32_t act(char what, const char *text, int32_t bytes)
 {
     uint32_t value = number(text, bytes);
@@ -181,20 +220,6 @@ static int32_t act(char what, const char *text, int32_t bytes)
     case '+':
         counter += value;
         return dw_reply(&counter, sizeof counter);
-    case 'F': /* an own fork that adds the number */
-        message[0] = '+';
-        return dw_actor_fork(message, (uint32_t)bytes + 1, id, sizeof id);
-    case 'S':
-        message[0] = '+';
-        return dw_actor_spawn(NULL, 0, message, (uint32_t)bytes + 1, id, sizeof id);
-    case 'T': /* at once, add the number */
-        message[0] = '+';
-        return dw_actor_timer(0, message, (uint32_t)bytes + 1);
-    case 'M': /* the number to the one forked or spawned last */
-        message[0] = '+';
-        return dw_actor_send(id, sizeof id - 1, message, (uint32_t)bytes + 1);
-    case 'X':
-        return dw_actor_stop();
     case 'i': {
         int32_t length = dw_actor_id(message, sizeof message);
         return length < 0 ? length : dw_reply(message, (uint32_t)length);
@@ -212,7 +237,7 @@ static int32_t act(char what, const char *text, int32_t bytes)
     case '!':
         __builtin_trap();
     default:
-        return DW_E_ARG;
+        return ask(what, text, bytes);
     }
 }
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "actor/actor_internal.h"
 #include "actor_world.h"
 #include "wasm_signals.h"
 
@@ -186,6 +187,39 @@ static void test_scheduler_actors_end_as_alone(void **state)
     dw_scheduler_destroy(scheduler);
 }
 
+/* A call that could not be begun has not been one: the message waits, and the actor is sound. */
+static void test_scheduler_actors_begin_another_time(void **state)
+{
+    actor_world *world = *state;
+    static talk t;
+    dw_error err;
+    dw_scheduler *scheduler = make_scheduler(world);
+    t = (talk){.actor = actor_spawned(world, NULL)};
+    dw_wasm_host *host = dw_instance_host(dw_actor_instance(t.actor));
+    wasmtime_module_t *yield = host->yield;
+    for (uint32_t k = 1; k <= 2; k++) {
+        char text[4];
+        int bytes = snprintf(text, sizeof text, "+%u", k);
+        assert_int_equal(dw_actor_send(t.actor, NULL, text, (size_t)bytes, &err), DW_OK);
+    }
+    host->yield = world->module->module; /* which wants imports, so that no instance is made */
+    listen(scheduler, &t);
+    assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, NULL), DW_OK);
+    host->yield = yield;
+    assert_int_equal(t.told, 1);
+    assert_int_not_equal(t.status, DW_OK);
+    assert_int_equal(dw_actor_waiting(t.actor), 2);
+    t.told = 0;
+    listen(scheduler, &t);
+    assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, NULL), DW_OK);
+    assert_string_equal(t.message, "");
+    assert_int_equal(t.told, 2);
+    assert_int_equal(((const uint32_t *)(const void *)t.answer.data)[0], 1);
+    assert_int_equal(((const uint32_t *)(const void *)t.answer.data)[1], 3);
+    dw_actor_destroy(t.actor);
+    dw_scheduler_destroy(scheduler);
+}
+
 int main(void)
 {
     wasm_signals_save();
@@ -194,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_scheduler_actors_answer_as_alone),
         cmocka_unit_test(test_scheduler_actors_choose_as_alone),
         cmocka_unit_test(test_scheduler_actors_end_as_alone),
+        cmocka_unit_test(test_scheduler_actors_begin_another_time),
     };
     return cmocka_run_group_tests(tests, actor_world_open, actor_world_close);
 }

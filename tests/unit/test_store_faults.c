@@ -1,0 +1,527 @@
+/* A state folder when something fails: messages that actors break off at, files that cannot be
+ * written or removed, no memory. Nothing is worked on for ever, twice or not at all.
+ *
+ * This program's own rename, link, unlink and fsync take the place of the C library's and fail when
+ * a test says so; a process that is killed at a point is one for which all fails from there on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "actor_world.h"
+#include "base/alloc.h"
+#include "wasm_signals.h"
+
+#define PROBLEMS_MAX 8 /* more of one call would never end */
+
+static char folder[] = "/tmp/dw-faults-XXXXXX";
+
+/* ---- failing files ----------------------------------------------------------------------- */
+
+/* Bits. */
+enum { FAULT_NONE = 0, FAULT_RENAME = 1, FAULT_UNLINK = 2, FAULT_FSYNC = 4, FAULT_LINK = 8 };
+
+static struct fault {
+    unsigned kinds;
+    const char *with; /* in the path, for those that have one */
+    int after;        /* so many pass */
+    bool on;          /* has failed, and does from now on */
+} fault;
+
+static void fail_from(unsigned kinds, const char *with, int after)
+{
+    fault = (struct fault){.kinds = kinds, .with = with, .after = after};
+}
+
+static void mend(void)
+{
+    fail_from(FAULT_NONE, "", 0);
+}
+
+static bool fails(unsigned kind, const char *path)
+{
+    if ((fault.kinds & kind) != 0 && strstr(path, fault.with) != NULL) {
+        fault.on = fault.on || fault.after-- == 0;
+        errno = ENOSPC;
+        return fault.on;
+    }
+    return false;
+}
+
+int rename(const char *from, const char *to)
+{
+    return fails(FAULT_RENAME, to) ? -1 : renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+int link(const char *from, const char *to)
+{
+    return fails(FAULT_LINK, to) ? -1 : linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int unlink(const char *path)
+{
+    return fails(FAULT_UNLINK, path) ? -1 : unlinkat(AT_FDCWD, path, 0);
+}
+
+int fsync(int file)
+{
+    (void)file;
+    return fails(FAULT_FSYNC, "") ? -1 : 0;
+}
+
+/* ---- a store ----------------------------------------------------------------------------- */
+
+typedef struct told_of {
+    size_t count;
+    char last[256];
+} told_of;
+
+static told_of problems;
+
+static void on_problem(void *user, const char *id, const dw_error *problem)
+{
+    (void)user;
+    (void)id;
+    (void)snprintf(problems.last, sizeof problems.last, "%s", problem->message);
+    if (++problems.count > PROBLEMS_MAX) {
+        fail_msg("it goes on and on: %s", problems.last);
+    }
+}
+
+static dw_store *opened(actor_world *world)
+{
+    dw_store *store = NULL;
+    dw_error error = {.message = ""};
+    dw_store_options options = {.path = folder, .on_problem = on_problem};
+    dw_status status = dw_store_open(&store, world->engine, &options, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    problems = (told_of){.count = 0};
+    wasm_signals_restore(); /* guests trap here */
+    return store;
+}
+
+typedef struct actor_name {
+    char id[DW_ACTOR_ID_CHARS + 1];
+} actor_name;
+
+static actor_name spawned(actor_world *world, dw_store *store)
+{
+    actor_name name;
+    dw_error error = {.message = ""};
+    dw_actor_options options = {.instance = {.models = NULL}};
+    dw_status status = dw_store_spawn(store, world->module, &options, name.id, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    return name;
+}
+
+typedef struct heard {
+    uint32_t words[8];
+    size_t bytes;
+} heard;
+
+static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
+{
+    heard *answer = user;
+    assert_true(count <= sizeof answer->words - answer->bytes);
+    memcpy((char *)answer->words + answer->bytes, bytes, count);
+    answer->bytes += count;
+    return (ptrdiff_t)count;
+}
+
+static dw_status tell(dw_store *store, const char *id, const char *text, heard *answer,
+                      dw_error *error)
+{
+    dw_actor_effect message = {.message = text, .message_bytes = strlen(text)};
+    *answer = (heard){.bytes = 0};
+    *error = (dw_error){.message = ""};
+    return dw_store_send(store, id, &message, keep, answer, error);
+}
+
+/* One that must end well; the first word of the answer. */
+static uint32_t told(dw_store *store, const char *id, const char *text)
+{
+    heard answer;
+    dw_error error;
+    dw_status status = tell(store, id, text, &answer, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    return answer.words[0];
+}
+
+static void run(dw_store *store)
+{
+    dw_error error = {.message = ""};
+    dw_status status = dw_store_run(store, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+}
+
+static void stop(dw_store *store, const char *id)
+{
+    dw_error error = {.message = ""};
+    dw_status status = dw_store_stop(store, id, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+}
+
+/* ---- messages that are broken off at ----------------------------------------------------- */
+
+static void test_faults_timer_that_traps_rings_once(void **state)
+{
+    actor_world *world = *state;
+    dw_store *store = opened(world);
+    actor_name actor = spawned(world, store);
+    (void)told(store, actor.id, "A!");
+    (void)told(store, actor.id, "A+2");
+    (void)told(store, actor.id, "A!");
+    run(store);
+    assert_int_equal(told(store, actor.id, "+40"), 42);
+    run(store);
+    assert_int_equal(problems.count, 2);
+    assert_int_equal(told(store, actor.id, "+0"), 42);
+    stop(store, actor.id);
+    dw_store_close(store);
+}
+
+static void test_faults_mail_that_stays_ends_the_work(void **state)
+{
+    actor_world *world = *state;
+    heard answer;
+    dw_error error;
+    dw_store *store = opened(world);
+    actor_name actor = spawned(world, store);
+    fail_from(FAULT_UNLINK, "/mail/", 0);
+    assert_int_equal(tell(store, actor.id, "!", &answer, &error), DW_E_IO);
+    assert_int_equal(dw_store_run(store, &error), DW_E_STATE);
+    mend();
+    run(store);
+    assert_int_equal(told(store, actor.id, "+1"), 1);
+    stop(store, actor.id);
+    dw_store_close(store);
+}
+
+/* ---- effects that are carried out twice --------------------------------------------------- */
+
+/* Two actors, the first of which can name the second, and writes no snapshot behind the one with
+ * its effects. */
+typedef struct pair {
+    actor_world *world;
+    dw_store *store;
+    actor_name sender;
+    actor_name other;
+    char sender_path[32];
+} pair;
+
+static pair paired(actor_world *world)
+{
+    char text[32];
+    pair p = {.world = world, .store = opened(world)};
+    p.sender = spawned(world, p.store);
+    p.other = spawned(world, p.store);
+    (void)snprintf(text, sizeof text, "I%s", p.other.id);
+    (void)told(p.store, p.sender.id, text);
+    (void)snprintf(p.sender_path, sizeof p.sender_path, "/%s/0", p.sender.id);
+    return p;
+}
+
+/* The sender's effects are carried out, and it is left as a process killed behind them leaves it;
+ * whoever got messages works on them. */
+static void ask_and_break_off(pair *p, const char *text, heard *answer)
+{
+    dw_error error;
+    fail_from(FAULT_RENAME, p->sender_path, 1);
+    assert_int_equal(tell(p->store, p->sender.id, text, answer, &error), DW_OK);
+    dw_store_close(p->store);
+    p->store = opened(p->world);
+    assert_int_equal(dw_store_run(p->store, &error), DW_E_STATE);
+    mend();
+    problems = (told_of){.count = 0};
+}
+
+static bool any_named(const char *part)
+{
+    char command[96];
+    (void)snprintf(command, sizeof command, "ls -A '%s/actors' | grep -q '%s'", folder, part);
+    return system(command) == 0;
+}
+
+static void done_with(pair *p)
+{
+    stop(p->store, p->sender.id);
+    stop(p->store, p->other.id);
+    dw_store_close(p->store);
+    p->store = opened(p->world);
+    assert_false(any_named("had"));
+    dw_store_close(p->store);
+}
+
+static void test_faults_messages_are_worked_on_once(void **state)
+{
+    pair p = paired(*state);
+    heard answer;
+    dw_store_facts facts;
+    dw_error error;
+    ask_and_break_off(&p, "D+1", &answer);
+    assert_int_equal(told(p.store, p.other.id, "+10"), 11);
+    run(p.store); /* the sender delivers again */
+    assert_int_equal(told(p.store, p.other.id, "+100"), 111);
+    assert_int_equal(dw_store_describe(p.store, p.other.id, &facts, &error), DW_OK);
+    assert_int_equal(facts.waiting, 0);
+    (void)told(p.store, p.sender.id, "D+1"); /* another one */
+    assert_int_equal(told(p.store, p.other.id, "+0"), 112);
+    done_with(&p);
+}
+
+static void test_faults_messages_are_broken_off_at_once(void **state)
+{
+    pair p = paired(*state);
+    heard answer;
+    ask_and_break_off(&p, "D!", &answer);
+    run(p.store);
+    assert_int_equal(problems.count, 0);
+    assert_int_equal(told(p.store, p.other.id, "+1"), 1);
+    done_with(&p);
+}
+
+static void test_faults_ended_actors_are_not_made_again(void **state)
+{
+    pair p = paired(*state);
+    heard answer;
+    char id[DW_ACTOR_ID_CHARS + 1] = "";
+    dw_error error;
+    ask_and_break_off(&p, "N+7", &answer);
+    assert_int_equal(answer.bytes, DW_ACTOR_ID_CHARS);
+    memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
+    assert_int_equal(told(p.store, id, "+0"), 7);
+    stop(p.store, id);
+    assert_true(any_named("had"));
+    run(p.store);
+    assert_int_equal(problems.count, 0);
+    char found[DW_ACTOR_ID_CHARS + 1];
+    assert_int_equal(dw_store_find(p.store, id, found, &error), DW_E_NOT_FOUND);
+    done_with(&p);
+}
+
+/* ---- names -------------------------------------------------------------------------------- */
+
+/* A name that no snapshot could hold is refused, and the actor goes on. */
+static void test_faults_guest_names_are_utf8(void **state)
+{
+    actor_world *world = *state;
+    heard answer;
+    dw_error error;
+    dw_store *store = opened(world);
+    actor_name actor = spawned(world, store);
+    assert_int_equal(tell(store, actor.id, "U\xff\xfe", &answer, &error), DW_E_ARG);
+    assert_non_null(strstr(error.message, "UTF-8"));
+    assert_int_equal(problems.count, 0);
+    (void)told(store, actor.id, "U\xc3\xa4"); /* a good one that nobody has */
+    assert_int_equal(problems.count, 1);
+    assert_int_equal(told(store, actor.id, "+1"), 1);
+    stop(store, actor.id);
+    dw_store_close(store);
+}
+
+/* ---- the message that somebody waits for --------------------------------------------------- */
+
+static void test_faults_actor_that_ends_before_a_message(void **state)
+{
+    actor_world *world = *state;
+    heard answer;
+    dw_error error;
+    char found[DW_ACTOR_ID_CHARS + 1];
+    dw_store *store = opened(world);
+    actor_name actor = spawned(world, store);
+    (void)told(store, actor.id, "AX");
+    assert_int_equal(tell(store, actor.id, "+1", &answer, &error), DW_E_NOT_FOUND);
+    assert_non_null(strstr(error.message, "ended before"));
+    assert_int_equal(answer.bytes, 0);
+    assert_int_equal(dw_store_find(store, actor.id, found, &error), DW_E_NOT_FOUND);
+    actor = spawned(world, store);
+    (void)told(store, actor.id, "X"); /* its last one, which it has worked on */
+    assert_int_equal(dw_store_find(store, actor.id, found, &error), DW_E_NOT_FOUND);
+    dw_store_close(store);
+}
+
+static void test_faults_effects_wait_behind_an_answer(void **state)
+{
+    pair p = paired(*state);
+    char id[DW_ACTOR_ID_CHARS + 1] = "";
+    heard answer;
+    dw_error error;
+    fail_from(FAULT_RENAME, p.sender_path, 1);
+    assert_int_equal(tell(p.store, p.sender.id, "N+7", &answer, &error), DW_OK);
+    assert_int_equal(answer.bytes, DW_ACTOR_ID_CHARS);
+    memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
+    assert_int_equal(problems.count, 1);
+    assert_int_equal(told(p.store, id, "+0"), 7);
+    /* A message that cannot be worked on, though, is gone. */
+    assert_int_equal(tell(p.store, p.sender.id, "+1", &answer, &error), DW_E_IO);
+    mend();
+    run(p.store);
+    assert_int_equal(told(p.store, p.sender.id, "+0"), 0);
+    assert_int_equal(told(p.store, id, "+0"), 7);
+    stop(p.store, id);
+    done_with(&p);
+}
+
+/* One that could not be brought to the disk, and is told of as such, is not worked on. */
+static void test_faults_message_that_is_not_accepted(void **state)
+{
+    actor_world *world = *state;
+    heard answer;
+    dw_error error;
+    dw_store *store = opened(world);
+    actor_name actor = spawned(world, store);
+    for (int syncs = 0; syncs < 2; syncs++) { /* the file's, then its folder's */
+        fail_from(FAULT_FSYNC, "", syncs);
+        assert_int_equal(tell(store, actor.id, "+1", &answer, &error), DW_E_IO);
+        mend();
+        run(store);
+        assert_int_equal(told(store, actor.id, "+0"), 0);
+    }
+    stop(store, actor.id);
+    dw_store_close(store);
+}
+
+/* A fork whose files can be neither linked nor copied leaves nothing behind. */
+static void test_faults_no_halves_of_actors(void **state)
+{
+    actor_world *world = *state;
+    char child[DW_ACTOR_ID_CHARS + 1];
+    dw_error error;
+    dw_store *store = opened(world);
+    actor_name actor = spawned(world, store);
+    fail_from(FAULT_LINK | FAULT_FSYNC, "", 0);
+    assert_int_equal(dw_store_fork(store, actor.id, child, &error), DW_E_IO);
+    mend();
+    assert_false(any_named("new"));
+    stop(store, actor.id);
+    dw_store_close(store);
+}
+
+/* ---- no memory ------------------------------------------------------------------------------ */
+
+/* A message that was accepted outlasts every allocation that may fail while it is worked on. */
+static void test_faults_no_memory_loses_no_message(void **state)
+{
+    pair p = paired(*state);
+    char path[32];
+    dw_error error;
+    bool failed = true;
+    uint32_t n = 0;
+    (void)snprintf(path, sizeof path, "/%s/0", p.other.id);
+    for (n = 0; failed; n++) {
+        problems = (told_of){.count = 0};
+        fail_from(FAULT_RENAME, path, 0);
+        (void)told(p.store, p.sender.id,
+                   "D+1"); /* which waits, since the other cannot be written */
+        mend();
+        /* One file each, so that the allocations are the same each time. */
+        assert_int_equal(dw_store_freeze(p.store, p.sender.id, NULL, &error), DW_OK);
+        assert_int_equal(dw_store_freeze(p.store, p.other.id, NULL, &error), DW_OK);
+        uint64_t before = dw_alloc_count();
+        dw_alloc_fail_after(n);
+        dw_status status = dw_store_run(p.store, &error);
+        dw_alloc_fail_after(-1);
+        assert_true(status == DW_OK || status == DW_E_STATE || status == DW_E_MEMORY);
+        failed = dw_alloc_count() - before > n;
+        run(p.store);
+        uint32_t count = told(p.store, p.other.id, "+0");
+        if (count != n + 1) {
+            fail_msg("allocation %u failed: %u messages were worked on", n, count);
+        }
+    }
+    print_message("%u allocations failed, one each time\n", n - 1);
+    assert_true(n > 50);
+    done_with(&p);
+}
+
+/* A message that was told of as failed is gone, one that was not is worked on; others that wait,
+ * more than a list holds at first, stay. */
+static void test_faults_no_memory_mixes_up_no_messages(void **state)
+{
+    enum { WAITING = 20 };
+    pair p = paired(*state);
+    char path[32];
+    heard answer;
+    dw_error error;
+    dw_store_facts facts;
+    bool failed = true;
+    uint32_t expected = 0;
+    (void)snprintf(path, sizeof path, "/%s/0", p.other.id);
+    for (uint32_t n = 0; failed; n++) {
+        fail_from(FAULT_RENAME, path, 0);
+        for (uint32_t i = 0; i < WAITING; i++) {
+            problems = (told_of){.count = 0};
+            (void)told(p.store, p.sender.id, "D+1");
+        }
+        mend();
+        assert_int_equal(dw_store_freeze(p.store, p.other.id, NULL, &error), DW_OK);
+        dw_alloc_fail_after(1); /* the longer list; the leak checker sees to the shorter one */
+        assert_int_equal(dw_store_describe(p.store, p.other.id, &facts, &error), DW_E_MEMORY);
+        dw_alloc_fail_after(-1);
+        uint64_t before = dw_alloc_count();
+        problems = (told_of){.count = 0};
+        dw_alloc_fail_after(n);
+        dw_status status = tell(p.store, p.other.id, "+1000", &answer, &error);
+        dw_alloc_fail_after(-1);
+        failed = dw_alloc_count() - before > n && n < 24; /* all that come before the work */
+        expected += WAITING + (status == DW_OK ? 1000U : 0U);
+        run(p.store);
+        uint32_t count = told(p.store, p.other.id, "+0");
+        if (count != expected) {
+            fail_msg("allocation %u failed: %u instead of %u", n, count, expected);
+        }
+    }
+    done_with(&p);
+}
+
+/* ---- all --------------------------------------------------------------------------------- */
+
+static int open_world(void **state)
+{
+    return mkdtemp(folder) != NULL ? actor_world_open(state) : 1;
+}
+
+static int close_world(void **state)
+{
+    char command[128];
+    (void)snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return actor_world_close(state) == 0 && system(command) == 0 ? 0 : 1;
+}
+
+static int mend_all(void **state)
+{
+    (void)state;
+    mend();
+    dw_alloc_fail_after(-1);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_teardown(test_faults_##name, mend_all)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(timer_that_traps_rings_once),     TEST(mail_that_stays_ends_the_work),
+        TEST(messages_are_worked_on_once),     TEST(messages_are_broken_off_at_once),
+        TEST(ended_actors_are_not_made_again), TEST(actor_that_ends_before_a_message),
+        TEST(effects_wait_behind_an_answer),   TEST(guest_names_are_utf8),
+        TEST(message_that_is_not_accepted),    TEST(no_halves_of_actors),
+        TEST(no_memory_loses_no_message),      TEST(no_memory_mixes_up_no_messages),
+    };
+    wasm_signals_save();
+    return cmocka_run_group_tests_name("store faults", tests, open_world, close_world);
+}
