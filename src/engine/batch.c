@@ -213,8 +213,7 @@ static void run_alone(dw_batch *batch, dw_batch_item *item, uint32_t token_count
 
 static bool drop_cancelled(dw_batch *batch, dw_batch_item *item)
 {
-    const volatile bool *cancel = item->step.cancel;
-    if (cancel == NULL || !__atomic_load_n(cancel, __ATOMIC_RELAXED)) {
+    if (!dw_step_is_cancelled(item->step.cancel)) {
         return false;
     }
     dw_error error = {0};

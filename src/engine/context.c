@@ -287,7 +287,7 @@ static dw_status compute_all(dw_context *context, const dw_step *step, dw_error 
         uint32_t count = step->token_count - done;
         uint32_t most = dw__slice_tokens_max(context->model);
         count = count < most ? count : most;
-        if (step->cancel != NULL && __atomic_load_n(step->cancel, __ATOMIC_RELAXED)) {
+        if (dw_step_is_cancelled(step->cancel)) {
             return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
                            step->token_count);
         }

@@ -88,6 +88,12 @@ typedef struct dw_step {
     void *user;
 } dw_step;
 
+/* `cancel` of a step, which another thread may set; NULL: nobody does. */
+static inline bool dw_step_is_cancelled(const volatile bool *cancel)
+{
+    return cancel != NULL && __atomic_load_n(cancel, __ATOMIC_RELAXED);
+}
+
 /* Append the step's tokens: long ones in slices. On any error the context is as it was.
  * Errors: DW_E_RANGE (a token outside the vocabulary, rows > tokens), DW_E_LIMIT (more tokens than
  * the context can hold), DW_E_ALIGN, DW_E_OVERLAP (logits over tokens), DW_E_CANCELLED,

@@ -42,7 +42,7 @@ static dw_status encode(dw_model *model, const dw_embed_step *step, dw_error *er
 {
     uint32_t length = dw_model_shape_of(model)->embedding_length;
     /* On the CPU it is asked for while the graph runs as well; a GPU is not interrupted. */
-    if (step->cancel != NULL && __atomic_load_n(step->cancel, __ATOMIC_RELAXED)) {
+    if (dw_step_is_cancelled(step->cancel)) {
         return dw_fail(err, DW_E_CANCELLED, "embed: cancelled before the first of %u tokens",
                        step->token_count);
     }

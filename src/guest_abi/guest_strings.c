@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/chat_template.h"
+
 #define ROLE_BYTES_MAX 64
-#define MESSAGES_BYTES_MAX ((size_t)16 << 20)
 
 bool dw__overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
 {
@@ -39,7 +40,7 @@ dw_status dw__guest_string(dw_instance *instance, const char *what, uint32_t poi
 dw_status dw__guest_messages(dw_instance *instance, const dw__guest_chat *chat, dw_error *err)
 {
     static const char *const parts[2] = {"role", "content"};
-    size_t room = MESSAGES_BYTES_MAX;
+    size_t room = DW_CHAT_BYTES_MAX;
     if (dw__overlaps(chat->pointers, chat->count * DW__MESSAGE_BYTES, chat->text, chat->capacity)) {
         return dw_fail(err, DW_E_OVERLAP, "text: it overlaps the list of messages");
     }
@@ -51,7 +52,7 @@ dw_status dw__guest_messages(dw_instance *instance, const dw__guest_chat *chat, 
         dw_status status = dw__guest_string(instance, what, chat->pointers[i], most, text, err);
         if (status == DW_E_LIMIT && most == room) {
             return dw_fail(err, DW_E_LIMIT, "messages: up to messages[%zu] more than %zu bytes",
-                           i / 2, MESSAGES_BYTES_MAX);
+                           i / 2, DW_CHAT_BYTES_MAX);
         }
         if (status != DW_OK) {
             return status;

@@ -6,7 +6,6 @@
 
 #include "actor/guest_instance.h"
 
-#define DW__MESSAGES_MAX 4096
 #define DW__MESSAGE_BYTES 8 /* dw_message in wasm32: two pointers */
 
 bool dw__overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes);

@@ -12,6 +12,7 @@
 #include "engine/embed.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_strings.h"
+#include "model/chat_template.h"
 #include "model/json_grammar.h"
 #include "model/sampler.h"
 
@@ -247,8 +248,8 @@ static int32_t chat_template(dw_instance *instance, const wasmtime_val_raw_t *ar
     if (model == NULL) {
         return err->code;
     }
-    if (count > DW__MESSAGES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "messages: %zu, limit %d", count, DW__MESSAGES_MAX);
+    if (count > DW_CHAT_MESSAGES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "messages: %zu, limit %d", count, DW_CHAT_MESSAGES_MAX);
     }
     if (args[3].i32 != 0 && args[3].i32 != 1) {
         return dw_fail(err, DW_E_ARG, "open_answer: %d, 0 or 1 is allowed", args[3].i32);

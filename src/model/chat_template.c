@@ -5,9 +5,6 @@
 #include "base/alloc.h"
 #include "model/llama_guard.h"
 
-#define MESSAGES_MAX 4096
-#define TEXT_BYTES_MAX ((size_t)16 << 20)
-
 /* Templates take any other role for the assistant's, or put it into the text as it is. */
 static bool is_known(const char *role)
 {
@@ -22,8 +19,9 @@ static bool is_known(const char *role)
 static dw_status check_messages(const dw_chat *chat, dw_error *err)
 {
     size_t total = 0;
-    if (chat->count > MESSAGES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "messages: %zu, limit %d", chat->count, MESSAGES_MAX);
+    if (chat->count > DW_CHAT_MESSAGES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "messages: %zu, limit %d", chat->count,
+                       DW_CHAT_MESSAGES_MAX);
     }
     for (size_t i = 0; i < chat->count; i++) {
         if (!is_known(chat->roles[i])) {
@@ -34,9 +32,9 @@ static dw_status check_messages(const dw_chat *chat, dw_error *err)
         }
         total += strlen(chat->contents[i]);
     }
-    if (total > TEXT_BYTES_MAX) {
+    if (total > DW_CHAT_BYTES_MAX) {
         return dw_fail(err, DW_E_LIMIT, "messages: %zu bytes of text, limit %zu", total,
-                       TEXT_BYTES_MAX);
+                       DW_CHAT_BYTES_MAX);
     }
     return DW_OK;
 }

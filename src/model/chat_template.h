@@ -5,6 +5,9 @@
 
 #include "base/status.h"
 
+#define DW_CHAT_MESSAGES_MAX 4096
+#define DW_CHAT_BYTES_MAX ((size_t)16 << 20) /* of all contents */
+
 typedef struct dw_chat {
     const char *const *roles;    /* [count]: system, user, assistant or tool */
     const char *const *contents; /* [count] */

@@ -68,6 +68,18 @@ static void test_kv_vram_any_sequence_matches_plain_arrays(void **state)
 
 /* ---- one thing at a time ---- */
 
+/* Another log, with that many records. */
+static reference *add_log(trial *t, uint32_t records)
+{
+    dw_kv_log_options log = trial_log_options(t, false);
+    reference *r = trial_add(t);
+    assert_int_equal(dw_kv_log_create(&r->log, t->device, &log, NULL), DW_OK);
+    trial_fill(t, r->bytes, records * t->record_bytes);
+    assert_int_equal(dw_kv_log_append(r->log, r->bytes, records, NULL), DW_OK);
+    r->length = records;
+    return r;
+}
+
 /* Pieces double up to the limit of 4; attention's padding is there as well. */
 static void test_kv_vram_pieces_grow_with_the_log(void **state)
 {
@@ -261,13 +273,7 @@ static void test_kv_vram_the_longest_unused_leaves_first(void **state)
     unsigned char *bases[5];
     bases[0] = dw_kv_log_base(t.logs[0].log);
     for (uint32_t i = 1; i < 4; i++) {
-        dw_kv_log_options log = trial_log_options(&t, false);
-        reference *r = trial_add(&t);
-        assert_int_equal(dw_kv_log_create(&r->log, t.device, &log, NULL), DW_OK);
-        trial_fill(&t, r->bytes, 500 * t.record_bytes);
-        assert_int_equal(dw_kv_log_append(r->log, r->bytes, 500, NULL), DW_OK);
-        r->length = 500;
-        bases[i] = dw_kv_log_base(r->log);
+        bases[i] = dw_kv_log_base(add_log(&t, 500)->log);
     }
     assert_int_equal(trial_stats(t.device).eviction_count, 0);
     assert_int_equal(dw_kv_log_reserve(t.logs[0].log, 501, NULL), DW_OK); /* used, and in a step */
@@ -709,12 +715,7 @@ static void test_kv_vram_slow_readers_hold_up_nobody(void **state)
     dw_kv_pool_options options = trial_pool(8 * unit, true);
     trial t = trial_with_log(&options, unit / DW_KV_STEP_TOKENS, 500, true); /* 2 pieces */
     for (uint32_t i = 1; i < 4; i++) {
-        dw_kv_log_options log = trial_log_options(&t, false);
-        reference *r = trial_add(&t);
-        assert_int_equal(dw_kv_log_create(&r->log, t.device, &log, NULL), DW_OK);
-        trial_fill(&t, r->bytes, 500 * t.record_bytes);
-        assert_int_equal(dw_kv_log_append(r->log, r->bytes, 500, NULL), DW_OK);
-        r->length = 500;
+        (void)add_log(&t, 500);
     }
     slow_reader reader = {.log = t.logs[0].log, .bytes = 500 * t.record_bytes};
     pthread_t thread;
