@@ -13,13 +13,13 @@
 #include <string.h>
 #include <time.h>
 
-#include "actor/guest_instance.h"
 #include "base/os.h"
 #include "driftwood.h"
 #include "driftwood_abi.h"
-#include "engine/context.h"
-#include "model/sampler.h"
-#include "model/vocab.h"
+#include "inference/context.h"
+#include "sampling/sampler.h"
+#include "text/vocab.h"
+#include "wasm/guest_instance.h"
 
 #define DECODE_TOKENS 64
 #define ROUNDS_MAX 1000

@@ -9,7 +9,7 @@
 #include "actor/actor.h"
 #include "base/os.h"
 #include "common.h"
-#include "model/sampler.h"
+#include "sampling/sampler.h"
 
 #define GUESTS_MAX 256
 #define WAITS 2000u

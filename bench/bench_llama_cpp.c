@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/os.h"
-#include "engine/batch.h"
+#include "inference/batch.h"
 #include "sides.h"
 
 #define BATCH_STEPS 8

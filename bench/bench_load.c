@@ -11,7 +11,7 @@
 #include "base/os.h"
 #include "common.h"
 #include "device/device.h"
-#include "engine/context.h"
+#include "inference/context.h"
 
 #define LLAMA_DEFAULT_CONTEXT 512 /* llama_context_default_params */
 #define TOKENS_MAX 64

@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "driftwood_abi.h"
-#include "engine/score.h"
+#include "inference/score.h"
 
 #define TEXT_BYTES_MAX ((size_t)16 << 20)
 

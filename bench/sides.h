@@ -5,7 +5,7 @@
 #include "base/counters.h"
 #include "common.h"
 #include "device/device.h"
-#include "engine/context.h"
+#include "inference/context.h"
 
 #define SIDES_SEQUENCES_MAX 256
 

@@ -7,7 +7,7 @@ if(DRIFTWOOD_CUDA)
     list(FILTER core_sources EXCLUDE REGEX "_none\\.c$")
     file(GLOB cuda_sources CONFIGURE_DEPENDS src/*/*_cuda.cu)
     list(APPEND core_sources ${cuda_sources})
-    # The driver and cuBLAS are looked for when the program runs (src/device/cuda_late_cuda.c), so
+    # The driver and cuBLAS are looked for when the program runs (src/device/cuda_loader_cuda.c), so
     # that it starts without them.
     get_target_property(libraries ggml::ggml-cuda INTERFACE_LINK_LIBRARIES)
     list(FILTER libraries EXCLUDE REGEX "CUDA::")

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/chat_template.h"
+#include "text/chat_template.h"
 
 #define TEMPLATES_MAX 256
 #define MESSAGES_MAX 16

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "model/grammar_rules.h"
-#include "model/json_grammar.h"
+#include "text/grammar_rules.h"
+#include "text/json_grammar.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

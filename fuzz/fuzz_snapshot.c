@@ -7,10 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "actor/snapshot_file.h"
 #include "base/alloc.h"
 #include "base/os.h"
 #include "cli/snapshot_check.h"
+#include "snapshot/snapshot_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guest_abi/tensor_graph.h"
+#include "tensor/tensor_graph.h"
 
 #define MEMORY_BYTES ((size_t)256 << 10)
 #define STEPS_MAX 64

@@ -5,8 +5,8 @@
 
 #include <wasmtime.h>
 
-#include "actor/wasm_binary.h"
 #include "base/alloc.h"
+#include "wasm/wasm_binary.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

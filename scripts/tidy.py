@@ -18,8 +18,9 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 1000
 COLUMNS_MAX = 100
 PARAMETERS_MAX = 6
-FOLDERS = ["base", "memory", "device", "model", "kv", "engine", "actor", "guest_abi", "scheduler",
-           "embed", "server", "cluster", "cli"]
+FOLDERS = ["base", "memory", "device", "kernels", "gguf", "text", "sampling", "kv", "model",
+           "inference", "tensor", "wasm", "actor", "snapshot", "guest_abi", "scheduler", "store",
+           "runtime", "server", "api", "cli"]
 PATTERNS = ["src/*/*.[ch]", "include/*.h", "guest/*.h", "guest/examples/*.c", "tests/unit/*.[ch]",
             "tests/guest/*.c", "bench/*.[ch]", "fuzz/*.[ch]", "examples/*.c"]
 TEXTS = ["*.md", "docs/*.md", "src/*/README.md"]

@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actor/actor_internal.h"
-#include "actor/instance_state.h"
 #include "base/alloc.h"
 #include "base/os.h"
-#include "engine/context.h"
+#include "inference/context.h"
+#include "wasm/instance_internal.h"
+#include "wasm/instance_state.h"
 
 #define EFFECTS_MAX 256 /* of one message */
 #define TIMERS_MAX 256

@@ -4,9 +4,9 @@
 #define DW_ACTOR_ACTOR_H
 
 #include "actor/actor_settings.h"
-#include "actor/guest_instance.h"
 #include "actor/mailbox.h"
 #include "memory/memory_image.h"
+#include "wasm/guest_instance.h"
 
 /* Most linear memories of a guest (the store's limiter holds it to that). */
 #define DW_ACTOR_MEMORIES_MAX 16

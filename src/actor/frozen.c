@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "actor/actor.h"
-#include "actor/actor_internal.h"
-#include "actor/instance_state.h"
 #include "base/alloc.h"
-#include "engine/context.h"
+#include "inference/context.h"
 #include "kv/kv_log.h"
+#include "wasm/instance_internal.h"
+#include "wasm/instance_state.h"
 
 void dw__frozen_release(dw__frozen *frozen)
 {

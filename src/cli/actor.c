@@ -5,11 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "actor/guest_instance.h"
 #include "base/alloc.h"
 #include "base/os.h"
 #include "cli/actor_state.h"
 #include "cli/session.h"
+#include "wasm/guest_instance.h"
 
 #define MESSAGE_BYTES_MAX ((size_t)64 << 20)
 #define VERIFY_TOKENS 64

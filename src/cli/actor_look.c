@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "actor/actor.h"
-#include "actor/instance_state.h"
-#include "actor/snapshot_file.h"
 #include "base/alloc.h"
 #include "cli/actor_state.h"
-#include "engine/context.h"
+#include "inference/context.h"
 #include "model/model.h"
+#include "snapshot/snapshot_file.h"
+#include "wasm/instance_state.h"
 
 #define BLOCKS_LISTED 64
 

@@ -7,10 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "actor/guest_instance.h"
 #include "base/alloc.h"
 #include "base/os.h"
-#include "model/fingerprint.h"
+#include "gguf/fingerprint.h"
+#include "wasm/guest_instance.h"
 
 #define IMPORT_PIECE ((size_t)1 << 20)
 

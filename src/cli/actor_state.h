@@ -4,8 +4,8 @@
 
 #include <jansson.h>
 
-#include "actor/actor_folder.h"
 #include "cli/session.h"
+#include "store/actor_folder.h"
 
 #define DW_CLI_MODELS_MAX 16
 

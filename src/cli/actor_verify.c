@@ -5,12 +5,12 @@
 #include <unistd.h>
 
 #include "actor/actor.h"
-#include "actor/instance_state.h"
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "cli/actor_state.h"
-#include "engine/context.h"
+#include "inference/context.h"
 #include "model/model.h"
+#include "wasm/instance_state.h"
 
 #define PLACE_BYTES ((size_t)65536) /* a multiple that every device takes */
 

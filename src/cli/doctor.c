@@ -1,5 +1,5 @@
 /* driftwood doctor: what was checked on this machine, the figure, and ok or FAILED. */
-#include "embed/doctor.h"
+#include "api/doctor.h"
 
 #include <getopt.h>
 #include <jansson.h>

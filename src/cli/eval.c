@@ -9,7 +9,7 @@
 #include "base/os.h"
 #include "cli/cli.h"
 #include "driftwood_abi.h"
-#include "engine/score.h"
+#include "inference/score.h"
 
 #define WINDOW_DEFAULT 512
 #define SLICE_TOKENS 128U /* whose logits are in memory at once */

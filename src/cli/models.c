@@ -8,7 +8,7 @@
 
 #include "base/alloc.h"
 #include "cli/cli.h"
-#include "model/gguf.h"
+#include "gguf/gguf.h"
 
 #define MODELS_MAX 4096
 

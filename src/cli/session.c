@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "actor/guest_instance.h"
 #include "base/alloc.h"
 #include "base/os.h"
-#include "model/grammar_rules.h"
+#include "text/grammar_rules.h"
+#include "wasm/guest_instance.h"
 
 #define PROGRESS_TOKENS_MIN 256
 

@@ -10,7 +10,7 @@
 #include "base/ggml_guard.h"
 #include "base/log.h"
 #include "base/os.h"
-#include "device/cuda_facts.h"
+#include "device/cuda_probe.h"
 #include "device/device_internal.h"
 
 #define THREADS_MAX 512 /* GGML_MAX_N_THREADS */

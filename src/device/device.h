@@ -6,7 +6,7 @@
 
 #include "base/counters.h"
 #include "base/status.h"
-#include "memory/device_view.h"
+#include "device/device_view.h"
 
 typedef struct dw_device dw_device;
 
@@ -71,7 +71,7 @@ dw_status dw_device_check_graph(dw_device *device, struct ggml_cgraph *graph, dw
  * Thread: any; computes one graph at a time, others wait. Errors: DW_E_MEMORY (the next graph may
  * find some), DW_E_DEVICE. What the graph writes is unspecified then. */
 dw_status dw_device_compute(dw_device *device, struct ggml_cgraph *graph, dw_error *err);
-/* The same for a graph with tensors in `view` (memory/device_view.h), which is brought and fetched
+/* The same for a graph with tensors in `view` (device/device_view.h), which is brought and fetched
  * around it; `cancel` as below. */
 dw_status dw_device_compute_on(dw_device *device, dw_device_view *view, struct ggml_cgraph *graph,
                                const volatile bool *cancel, dw_error *err);

@@ -6,7 +6,7 @@
 
 #include "base/ggml_guard.h"
 #include "base/log.h"
-#include "device/cuda_facts.h"
+#include "device/cuda_probe.h"
 #include "device/device_internal.h"
 
 /* A backend that was left while it captured a CUDA graph counts as capturing for ever, and ggml

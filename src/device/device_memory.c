@@ -1,6 +1,6 @@
 #include "device/device_memory.h"
 
-#include "device/cuda_facts.h"
+#include "device/cuda_probe.h"
 #include "device/device_internal.h"
 
 typedef struct memory_call {

@@ -4,7 +4,7 @@
 #ifndef DW_GUEST_ABI_GUEST_ABI_H
 #define DW_GUEST_ABI_GUEST_ABI_H
 
-#include "actor/guest_instance.h"
+#include "wasm/guest_instance.h"
 
 /* Each ended by a NULL name. docs/guest-abi.md describes them one by one. */
 extern const dw_import dw_host_imports[];

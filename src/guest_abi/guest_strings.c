@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/chat_template.h"
+#include "text/chat_template.h"
 
 #define ROLE_BYTES_MAX 64
 

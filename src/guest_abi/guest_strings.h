@@ -4,7 +4,7 @@
 #ifndef DW_GUEST_ABI_GUEST_STRINGS_H
 #define DW_GUEST_ABI_GUEST_STRINGS_H
 
-#include "actor/guest_instance.h"
+#include "wasm/guest_instance.h"
 
 #define DW__MESSAGE_BYTES 8 /* dw_message in wasm32: two pointers */
 

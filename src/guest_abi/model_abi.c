@@ -8,13 +8,13 @@
 
 #include "base/alloc.h"
 #include "driftwood_abi.h"
-#include "engine/context.h"
-#include "engine/embed.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_strings.h"
-#include "model/chat_template.h"
-#include "model/json_grammar.h"
-#include "model/sampler.h"
+#include "inference/context.h"
+#include "inference/embed.h"
+#include "sampling/sampler.h"
+#include "text/chat_template.h"
+#include "text/json_grammar.h"
 
 #define NAME_BYTES_MAX 200
 #define BREAKERS_MAX 16

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "guest_abi/guest_abi.h"
-#include "guest_abi/tensor_graph.h"
+#include "tensor/tensor_graph.h"
 
 /* Open at a time, in one guest. */
 #define GRAPHS_MAX 256

@@ -6,10 +6,10 @@
 #include "base/checked.h"
 #include "base/os.h"
 #include "device/device_memory.h"
+#include "device/device_view.h"
 #include "kv/kv_buffer.h"
 #include "kv/kv_pieces.h"
 #include "kv/kv_range.h"
-#include "memory/device_view.h"
 #include "memory/region.h"
 
 #define AT_ONCE_BYTES ((size_t)1 << 20) /* on their way to a buffer, or out of it */

@@ -1,4 +1,4 @@
-/* A device's memory for KV logs, where it is had by address ranges (memory/vram.h): how much logs
+/* A device's memory for KV logs, where it is had by address ranges (device/vram.h): how much logs
  * may have of it, who has to leave when it is short, and what happened so far. One for a device,
  * made at first use; it goes with the device.
  * Thread: any. */
@@ -6,7 +6,7 @@
 #define DW_KV_KV_POOL_H
 
 #include "device/device.h"
-#include "memory/vram.h"
+#include "device/vram.h"
 
 /* Logs may have `bytes` of the device's memory; 0: as much as there is. Those in use are not cut
  * short. Errors: DW_E_UNSUPPORTED (keys and values lie in host pages there, or in buffers). */

@@ -7,7 +7,7 @@
 #define DW_KV_KV_RING_H
 
 #include "base/sink.h"
-#include "memory/vram.h"
+#include "device/vram.h"
 
 typedef struct dw__kv_ring dw__kv_ring;
 

@@ -3,7 +3,7 @@
 #ifndef DW_MODEL_ARCHITECTURE_H
 #define DW_MODEL_ARCHITECTURE_H
 
-#include "model/gguf.h"
+#include "gguf/gguf.h"
 
 #define DW_LAYER_COUNT_MAX 512u
 

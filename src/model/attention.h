@@ -12,8 +12,8 @@
 
 #include <ggml.h>
 
+#include "kernels/attention_kernel.h"
 #include "model/architecture.h"
-#include "model/attention_kernel.h"
 
 typedef struct dw_attention dw_attention;
 

@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-#include "model/cuda_launch.h"
+#include "kernels/cuda_launch.h"
 
 /* ---- the table ---- */
 

@@ -7,8 +7,8 @@
 #define DW_MODEL_CUDA_OPS_H
 
 #include "device/cuda_node.h"
+#include "kernels/top_k.h"
 #include "model/architecture.h"
-#include "model/candidates.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,12 +1,12 @@
 /* The ggml graph of one forward step: tokens in, K and V appended to a KV log, logits or hidden
  * states out. An encoder has no log: all of a text goes through at once. Built here, placed and run
- * by src/engine/. */
+ * by src/inference/. */
 #ifndef DW_MODEL_FORWARD_GRAPH_H
 #define DW_MODEL_FORWARD_GRAPH_H
 
 #include "model/attention.h"
 #include "model/cuda_ops.h"
-#include "model/logit_rows.h"
+#include "model/logits_scatter.h"
 #include "model/matmul.h"
 #include "model/weights.h"
 

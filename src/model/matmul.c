@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "model/matmul_kernel.h"
+#include "kernels/matmul_kernel.h"
 
 #define SEGMENT_BYTES_MAX 640u /* of DW__SEGMENT elements as ggml quantises them */
 #define FEW_COLUMNS 8u         /* up to so many, a unit of work is several panels */

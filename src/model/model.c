@@ -8,9 +8,9 @@
 #include "base/checked.h"
 #include "base/os.h"
 #include "device/device_memory.h"
+#include "gguf/fingerprint.h"
 #include "model/attention.h"
-#include "model/fingerprint.h"
-#include "model/fit.h"
+#include "model/memory_estimate.h"
 #include "model/upload.h"
 
 #define PREFAULT_BYTES ((size_t)16 << 20)

@@ -4,8 +4,8 @@
 
 #include "base/status.h"
 #include "device/device.h"
-#include "model/vocab.h"
 #include "model/weights.h"
+#include "text/vocab.h"
 
 /* dw_model_ref, dw_model_unref, dw_model_describe: include/driftwood.h. */
 

@@ -1,9 +1,9 @@
 /* One round: guests run until each waits for the device, then the device runs. Nothing here takes a
  * lock or allocates per step, and nothing looks at guests that have nothing to do in the round. */
-#include "actor/wasm_binary.h"
 #include "base/alloc.h"
 #include "base/os.h"
 #include "scheduler/scheduler_internal.h"
+#include "wasm/wasm_binary.h"
 
 /* ---- what guests ask of the device -------------------------------------------------------- */
 

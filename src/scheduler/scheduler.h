@@ -3,7 +3,7 @@
 #ifndef DW_SCHEDULER_SCHEDULER_H
 #define DW_SCHEDULER_SCHEDULER_H
 
-#include "actor/guest_instance.h"
+#include "wasm/guest_instance.h"
 
 /* dw_scheduler_create for guests of `host`, whose device is `device`; both outlive it. */
 dw_status dw__scheduler_create(dw_scheduler **out, dw_wasm_host *host, dw_device *device,

@@ -1,15 +1,15 @@
 /* What src/scheduler's files share. */
-#ifndef DW_SCHEDULER_INTERNAL_H
-#define DW_SCHEDULER_INTERNAL_H
+#ifndef DW_SCHEDULER_SCHEDULER_INTERNAL_H
+#define DW_SCHEDULER_SCHEDULER_INTERNAL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "actor/actor.h"
-#include "engine/batch.h"
+#include "inference/batch.h"
 #include "scheduler/scheduler.h"
 
-/* How long guests run before others do: an epoch (src/actor/wasm_host.c). */
+/* How long guests run before others do: an epoch (src/wasm/wasm_host.c). */
 #define DW__TIME_SLICE_NS UINT64_C(10000000)
 
 typedef enum dw__task_state {

@@ -3,7 +3,7 @@
 #ifndef DW_TESTS_GRAMMAR_WORLD_H
 #define DW_TESTS_GRAMMAR_WORLD_H
 
-#include "model/grammar.h"
+#include "text/grammar.h"
 
 enum {
     TOKEN_AB = 256,

@@ -6,8 +6,8 @@
 #include <llama.h>
 
 #include "base/counters.h"
-#include "engine/context.h"
-#include "memory/device_view.h"
+#include "device/device_view.h"
+#include "inference/context.h"
 #include "model/model.h"
 
 /* Tokens that a world has room for, and rows of logits. */

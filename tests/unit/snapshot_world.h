@@ -2,7 +2,7 @@
 #ifndef DW_TESTS_SNAPSHOT_WORLD_H
 #define DW_TESTS_SNAPSHOT_WORLD_H
 
-#include "actor/snapshot_file.h"
+#include "snapshot/snapshot_file.h"
 
 typedef struct snapshot_world {
     char folder[128];

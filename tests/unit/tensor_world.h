@@ -3,7 +3,7 @@
 #ifndef DW_TEST_TENSOR_WORLD_H
 #define DW_TEST_TENSOR_WORLD_H
 
-#include "guest_abi/tensor_graph.h"
+#include "tensor/tensor_graph.h"
 
 #define TENSOR_VALUES_MAX 65536
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/attention_kernel.h"
+#include "kernels/attention_kernel.h"
 
 #define RECORDS 300u
 #define HEAD_DIM_MAX 256u

@@ -12,9 +12,9 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/counters.h"
-#include "base/handle_table.h"
 #include "base/hash.h"
 #include "base/os.h"
+#include "wasm/handle_table.h"
 
 static void test_status_names_and_texts(void **state)
 {

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "base/os.h"
-#include "engine/batch.h"
-#include "engine/step_graph.h"
+#include "inference/batch.h"
+#include "inference/step_graph.h"
 #include "kv/kv_pool.h"
 #include "model_world.h"
 #include "tiny_model.h"

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "engine/context_internal.h"
+#include "inference/context_internal.h"
 #include "kv/kv_pool.h"
 #include "model_world.h"
 #include "tiny_model.h"

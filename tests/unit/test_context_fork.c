@@ -14,8 +14,8 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
-#include "engine/batch.h"
 #include "emulated.h"
+#include "inference/batch.h"
 #include "model_world.h"
 #include "tiny_model.h"
 

@@ -16,7 +16,7 @@
 #include <ggml.h>
 
 #include "base/ggml_guard.h"
-#include "device/cuda_facts.h"
+#include "device/cuda_probe.h"
 #include "device/device.h"
 #include "device/device_memory.h"
 #include "kv/kv_log.h"

@@ -10,8 +10,8 @@
 
 #include "base/os.h"
 #include "device/device.h"
-#include "memory/device_view.h"
-#include "memory/host_register.h"
+#include "device/device_view.h"
+#include "device/host_register.h"
 
 #define SIDE 64
 

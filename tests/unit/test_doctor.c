@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "embed/doctor.h"
+#include "api/doctor.h"
 
 #define GUEST DW_TEST_GUESTS_DIR "/doctor_chain.wasm"
 

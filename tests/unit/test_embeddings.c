@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "driftwood_abi.h"
-#include "engine/embed.h"
 #include "emulated.h"
+#include "inference/embed.h"
 #include "model_world.h"
 #include "tiny_model.h"
 

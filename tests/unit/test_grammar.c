@@ -14,10 +14,10 @@
 #include "base/alloc.h"
 #include "driftwood_abi.h"
 #include "grammar_world.h"
-#include "model/grammar.h"
-#include "model/sampler.h"
-#include "model/vocab.h"
 #include "model_world.h"
+#include "sampling/sampler.h"
+#include "text/grammar.h"
+#include "text/vocab.h"
 
 #define SMOLLM2_TOKENS 49152
 #define STEPS_MAX 60

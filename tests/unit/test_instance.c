@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actor/guest_instance.h"
+#include "wasm/guest_instance.h"
 #include "wasm_signals.h"
 
 /* ---- a host with one function: check a range ---------------------------------------------- */

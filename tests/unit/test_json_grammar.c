@@ -13,7 +13,7 @@
 
 #include "base/alloc.h"
 #include "grammar_world.h"
-#include "model/json_grammar.h"
+#include "text/json_grammar.h"
 
 static char *grammar_of(const char *schema)
 {

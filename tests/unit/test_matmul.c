@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/matmul_kernel.h"
+#include "kernels/matmul_kernel.h"
 
 #define COLUMNS_MAX 64u
 #define ROWS DW__PANEL_ROWS_MAX

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "actor/actor_internal.h"
+#include "wasm/instance_internal.h"
 #include "wasm_signals.h"
 
 static dw_device *device;

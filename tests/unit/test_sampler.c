@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "model/sampler.h"
+#include "sampling/sampler.h"
 
 #define DRAWS 20000
 

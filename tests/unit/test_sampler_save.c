@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
-#include "model/sampler.h"
 #include "model_world.h"
+#include "sampling/sampler.h"
 
 #define STEPS 40
 #define FURTHER 60

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "actor/actor_internal.h"
 #include "actor_world.h"
+#include "wasm/instance_internal.h"
 #include "wasm_signals.h"
 
 #define ACTORS 8

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/score.h"
+#include "inference/score.h"
 #include "model_world.h"
 
 #define WINDOW 96u

@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "device/device_memory.h"
-#include "model/fit.h"
-#include "model/gguf.h"
+#include "gguf/gguf.h"
+#include "model/memory_estimate.h"
 #include "model/model.h"
 #include "model/upload.h"
 #include "tiny_model.h"

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "driftwood.h"
-#include "engine/score.h"
+#include "inference/score.h"
 #include "tiny_model.h"
 
 #define GUEST DW_TEST_GUESTS_DIR "/doctor_chain.wasm"

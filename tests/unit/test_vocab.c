@@ -14,8 +14,8 @@
 
 #include "driftwood_abi.h"
 #include "model/architecture.h"
-#include "model/vocab.h"
 #include "model_world.h"
+#include "text/vocab.h"
 #include "tiny_model.h"
 
 #define SMOLLM2_TOKENS 49152

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "actor/wasm_binary.h"
 #include "base/alloc.h"
+#include "wasm/wasm_binary.h"
 #include "wasm_signals.h"
 
 static wasm_engine_t *engine; /* with more proposals than guests may use */

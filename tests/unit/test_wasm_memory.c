@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "memory/wasm_memory.h"
+#include "wasm/wasm_memory.h"
 #include "wasm_signals.h"
 
 #define PAGE ((size_t)65536)

@@ -1,0 +1,79 @@
+#include "device/cuda_probe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAJOR(version) ((version) / 1000)
+#define MINOR(version) ((version) % 1000 / 10)
+
+bool dw_cuda_trouble(const dw_cuda_state *state, char *text, size_t capacity)
+{
+    text[0] = '\0';
+    if (!state->built || (state->device_count > 0 && state->missing == NULL)) {
+        return false;
+    }
+    if (state->driver_version == 0) {
+        (void)snprintf(text, capacity,
+                       "CUDA: no driver of NVIDIA's is running (see `nvidia-smi`), so this build's "
+                       "CUDA part has no device");
+    } else if (MAJOR(state->driver_version) < MAJOR(state->runtime_version)) {
+        (void)snprintf(text, capacity,
+                       "CUDA: the driver serves CUDA up to %d.%d, this build needs %d: install a "
+                       "newer driver, or build with CUDA %d",
+                       MAJOR(state->driver_version), MINOR(state->driver_version),
+                       MAJOR(state->runtime_version), MAJOR(state->driver_version));
+    } else if (state->missing != NULL) {
+        (void)snprintf(
+            text, capacity,
+            "CUDA: %.60s was not found, so no device is used: install cuBLAS of CUDA %d, "
+            "or name its folder in LD_LIBRARY_PATH",
+            state->missing, MAJOR(state->runtime_version));
+    } else {
+        (void)snprintf(text, capacity,
+                       "CUDA: the driver shows no device: %.100s (CUDA_VISIBLE_DEVICES may hide "
+                       "them)",
+                       state->error != NULL ? state->error : "there is none");
+    }
+    return true;
+}
+
+/* "800,900" as "8.0, 9.0". */
+static void write_architectures(const char *list, char *text, size_t capacity)
+{
+    size_t length = 0;
+    text[0] = '\0';
+    while (*list != '\0' && length < capacity) {
+        char *end;
+        long number = strtol(list, &end, 10);
+        if (end == list) {
+            return;
+        }
+        int written = snprintf(text + length, capacity - length, "%s%ld.%ld",
+                               length > 0 ? ", " : "", number / 100, number % 100 / 10);
+        length += written > 0 ? (size_t)written : 0;
+        list = *end == ',' ? end + 1 : end;
+    }
+}
+
+void dw_cuda_hint(const char *failure, const dw_cuda_device_state *state, const char *architectures,
+                  char *text, size_t capacity)
+{
+    char list[80];
+    text[0] = '\0';
+    if (strstr(failure, "busy or unavailable") != NULL || strstr(failure, "exclusive") != NULL) {
+        (void)snprintf(text, capacity,
+                       " (another process has it for itself, or its compute mode forbids it: see "
+                       "`nvidia-smi -q -d COMPUTE`)");
+    } else if (strstr(failure, "out of memory") != NULL) {
+        (void)snprintf(text, capacity, " (other processes use its memory: see `nvidia-smi`)");
+    } else if (strstr(failure, "no kernel image") != NULL ||
+               strstr(failure, "unsupported toolchain") != NULL) {
+        write_architectures(architectures, list, sizeof list);
+        (void)snprintf(text, capacity,
+                       " (it has compute capability %d.%d, this build has code for %s: build with "
+                       "CMAKE_CUDA_ARCHITECTURES=%d)",
+                       state->capability / 10, state->capability % 10,
+                       list[0] != '\0' ? list : "others", state->capability);
+    }
+}

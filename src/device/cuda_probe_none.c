@@ -1,0 +1,21 @@
+#include "device/cuda_probe.h"
+
+void dw_cuda_state_ask(dw_cuda_state *state)
+{
+    *state = (dw_cuda_state){.built = false};
+}
+
+const char *dw_cuda_missing_library(void)
+{
+    return NULL;
+}
+
+void dw_cuda_device_ask(int ordinal, dw_cuda_device_state *state)
+{
+    (void)ordinal;
+    *state = (dw_cuda_device_state){0};
+}
+
+void dw_cuda_forget_error(void)
+{
+}

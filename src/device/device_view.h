@@ -1,0 +1,79 @@
+/* Link 3: a device's buffer on a region. Tensors are placed over the region's own bytes, by
+ * pointer. How the device gets the pages:
+ *   imported    ggml's buffer-from-host-pointer (CPU, Metal, Vulkan): the committed range becomes
+ *               a buffer, made anew when the region has grown
+ *   registered  CUDA: each newly committed range is pinned and mapped (cudaHostRegister); the
+ *               device then uses the host's own address
+ *   staged      where that failed (and where it is asked for): device memory of the region's size;
+ *               what a graph reads is copied there before it runs, what it wrote back afterwards.
+ *               Slower, counted, and told; whoever runs graphs need not know which it is, if they
+ *               call dw_device_view_bring and _fetch around each run
+ * Thread: one at a time, the region's. */
+#ifndef DW_DEVICE_DEVICE_VIEW_H
+#define DW_DEVICE_DEVICE_VIEW_H
+
+#include <ggml-backend.h>
+
+#include "base/counters.h"
+#include "memory/region.h"
+
+typedef struct dw_device_view dw_device_view;
+
+/* Whether views are possible on `device` at all. Thread: any. */
+bool dw_device_view_possible(ggml_backend_dev_t device);
+
+/* Errors: DW_E_UNSUPPORTED (the device cannot use host pages), DW_E_DEVICE, DW_E_MEMORY. */
+dw_status dw_device_view_create(dw_device_view **out, dw_region *region, ggml_backend_dev_t device,
+                                dw_error *err);
+typedef struct dw_device_view_options {
+    dw_region *region;
+    ggml_backend_dev_t device;
+    dw_device_counters *counters; /* may be NULL; outlives the view */
+    bool staged;                  /* even where the device could have the pages */
+} dw_device_view_options;
+/* The same. Errors: also DW_E_MEMORY (of the device, for a staged one). */
+dw_status dw_device_view_open(dw_device_view **out, const dw_device_view_options *options,
+                              dw_error *err);
+/* Before the region goes. No tensor placed by it may be used afterwards. */
+void dw_device_view_destroy(dw_device_view *view);
+
+/* Follow the region's growth. Cheap when nothing changed. Tensors placed before are stale when
+ * dw_device_view_generation has changed. Errors: DW_E_DEVICE. */
+dw_status dw_device_view_follow(dw_device_view *view, dw_error *err);
+/* Before other pages are put in the region's place: what is registered is given back. The next
+ * dw_device_view_follow takes them anew. */
+void dw_device_view_let_go(dw_device_view *view);
+uint64_t dw_device_view_generation(const dw_device_view *view);
+
+/* Point `tensor` at host bytes [address, address + ggml_nbytes) of the region.
+ * Errors: DW_E_RANGE, DW_E_ALIGN (with the multiple that this device needs). */
+dw_status dw_device_view_place(dw_device_view *view, struct ggml_tensor *tensor, void *address,
+                               dw_error *err);
+/* The device's address of host bytes [address, address + bytes) of the region, for kernels of ours.
+ * Errors: DW_E_RANGE, those of dw_device_view_follow. */
+dw_status dw_device_view_address(dw_device_view *view, const void *address, size_t bytes,
+                                 uint64_t *out, dw_error *err);
+/* The multiple that addresses must have; a power of two, at most DW_TENSOR_ALIGN on the
+ * devices known. */
+size_t dw_device_view_align_bytes(const dw_device_view *view);
+/* What the device uses as address of the region's first byte: the same as the host's where the
+ * backend shares its address space (`*same` true); where it keeps its own numbers (Vulkan),
+ * `*same` is false and identity is shown by what it reads and writes. */
+void *dw_device_view_base(const dw_device_view *view, bool *same);
+/* "imported", "registered" or "staged". */
+const char *dw_device_view_kind(const dw_device_view *view);
+
+/* Around each run of a graph that has tensors in the view, after they were placed: bring what it
+ * reads, fetch what it wrote. Nothing where the device works in the region itself.
+ * Errors: DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw_device_view_bring(dw_device_view *view, struct ggml_cgraph *graph, dw_error *err);
+dw_status dw_device_view_fetch(dw_device_view *view, struct ggml_cgraph *graph, dw_error *err);
+bool dw_device_view_is_staged(const dw_device_view *view);
+/* `bytes` have been copied for a staged one otherwise. */
+void dw_device_view_note_staged(dw_device_view *view, uint64_t bytes);
+/* Bytes that were copied for it so far. */
+uint64_t dw_device_view_staged_bytes(const dw_device_view *view);
+/* Why it is staged where it should have been registered; else "". */
+const char *dw_device_view_why_staged(const dw_device_view *view);
+
+#endif

@@ -1,0 +1,8 @@
+#include "device/vram_internal.h"
+
+dw_status dw__vram_cuda_open(dw_vram **out, ggml_backend_dev_t device, dw_error *err)
+{
+    (void)out;
+    return dw_fail(err, DW_E_UNSUPPORTED, "%s: no memory by address ranges in this build",
+                   ggml_backend_dev_name(device));
+}

@@ -1,0 +1,411 @@
+#include "inference/batch.h"
+
+#include "base/os.h"
+#include "inference/context_internal.h"
+#include "inference/step_graph.h"
+
+/* Prompts are cut where our attention's tiles end (src/model/attention.c), and no rest is left that
+ * it would take in its form for few rows: so a prompt's results do not depend, to the bit, on how
+ * much of a run others left for it. Where that is less than a cut, they are cut as it comes. */
+#define CUT_TOKENS 64u
+#define REST_TOKENS_MIN 8u
+
+/* Who takes part in a run, and with what. */
+typedef struct run {
+    dw_batch_item *owners[DW__SHARES_MAX];
+    dw_share shares[DW__SHARES_MAX];
+    uint32_t count;
+    uint32_t tokens; /* of all, those that go alone as well */
+    uint32_t sequences;
+} run;
+
+static uint32_t limit_of(uint32_t wanted, uint32_t most)
+{
+    return wanted == 0 || wanted > most ? most : wanted;
+}
+
+void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits)
+{
+    static const dw_batch_limits none;
+    limits = limits != NULL ? limits : &none;
+    uint32_t tokens_max = limit_of(limits->tokens_max, SLICE_TOKENS_MAX);
+    *batch = (dw_batch){
+        .limits = {.sequences_max = limit_of(limits->sequences_max, DW__SHARES_MAX),
+                   .tokens_max = tokens_max,
+                   .prompt_tokens_max = limit_of(limits->prompt_tokens_max, tokens_max)},
+    };
+}
+
+/* ---- who waits ---------------------------------------------------------------------------- */
+
+static void put(dw_batch_queue *queue, dw_batch_item *item)
+{
+    item->next = NULL;
+    if (queue->first == NULL) {
+        queue->first = item;
+    } else {
+        queue->last->next = item;
+    }
+    queue->last = item;
+}
+
+static dw_batch_item *take(dw_batch_queue *queue)
+{
+    dw_batch_item *item = queue->first;
+    if (item != NULL) {
+        queue->first = item->next;
+        item->next = NULL;
+    }
+    return item;
+}
+
+static uint32_t left_of(const dw_batch_item *item)
+{
+    return item->step.token_count - item->done;
+}
+
+static void wait_on(dw_batch *batch, dw_batch_item *item)
+{
+    put(left_of(item) == 1 ? &batch->decoding : &batch->prompts, item);
+    batch->waiting_count++;
+}
+
+/* Let it wait for its turn: with what it needs, or, where others' steps hold that, until some of
+ * them are through. So `parked` is empty when nobody else waits. */
+static void begin_item(dw_batch *batch, dw_batch_item *item)
+{
+    item->error = (dw_error){0};
+    item->status = dw__context_begin(item->context, &item->step, &item->error);
+    if (item->status == DW_OK) {
+        wait_on(batch, item);
+    } else if (item->status == DW_E_MEMORY && batch->waiting_count > 0) {
+        put(&batch->parked, item);
+    } else {
+        put(&batch->finished, item);
+    }
+}
+
+static dw_batch_item *next_of(dw_batch *batch, dw_batch_queue *queue)
+{
+    dw_batch_item *item = take(queue);
+    if (item != NULL) {
+        DW_ASSERT(batch->waiting_count > 0);
+        batch->waiting_count--;
+    }
+    return item;
+}
+
+static void fail_item(dw_batch *batch, dw_batch_item *item, dw_status status, const dw_error *error)
+{
+    item->status = status;
+    item->error = *error;
+    dw__context_undo(item->context, item->before, status);
+    put(&batch->finished, item);
+}
+
+/* Rope factors are chosen for a whole graph. */
+static bool is_long(const dw_context *context)
+{
+    return dw_model_weights_of(context->model)->rope_factors_long != NULL &&
+           dw__context_is_long(context);
+}
+
+static dw_status check_alike(const dw_context *context, const dw_context *other, dw_error *err)
+{
+    if (context->model != other->model) {
+        return dw_fail(err, DW_E_ARG, "batch: another model");
+    }
+    if (context->kv_type != other->kv_type) {
+        return dw_fail(err, DW_E_ARG, "batch: another type of keys and values");
+    }
+    if (is_long(context) != is_long(other)) {
+        return dw_fail(err, DW_E_ARG,
+                       "batch: on the other side of %u tokens, from which this model rotates "
+                       "otherwise",
+                       dw_model_shape_of(context->model)->rope_context);
+    }
+    return DW_OK;
+}
+
+dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_error *err)
+{
+    const dw_batch_item *other =
+        batch->decoding.first != NULL ? batch->decoding.first : batch->prompts.first;
+    return other == NULL ? DW_OK : check_alike(context, other->context, err);
+}
+
+void dw_batch_add(dw_batch *batch, dw_batch_item *item)
+{
+    DW_ASSERT(item->step.counters != NULL);
+    item->error = (dw_error){0};
+    item->done = 0;
+    item->started_ns = dw_os_clock_ns();
+    item->before = dw_context_length(item->context);
+    begin_item(batch, item);
+}
+
+dw_batch_item *dw_batch_take(dw_batch *batch)
+{
+    return take(&batch->finished);
+}
+
+/* ---- one run ------------------------------------------------------------------------------ */
+
+/* Whether an item's next tokens can go through the device with others'. Those that cannot take
+ * their turns alone: on devices without our attention, or where it serves decoding only, and where
+ * the result is other than logits, which rows of several sequences are. */
+static bool can_share(const dw_batch_item *item, uint32_t token_count)
+{
+    const dw_device *device = dw_model_device(item->context->model);
+    return dw__shares_served(device, token_count > 1) && item->step.result == DW_RESULT_LOGITS;
+}
+
+static dw_share share_of(const dw_batch_item *item, uint32_t token_count)
+{
+    const dw_step *step = &item->step;
+    dw_share share = {.log = item->context->log,
+                      .tokens = item->context->history.tokens + item->before + item->done,
+                      .token_count = token_count,
+                      .view = step->view,
+                      .given = step->tokens + item->done};
+    uint32_t first_row = step->token_count - step->logits_rows; /* the token of row 0 */
+    uint32_t end = item->done + share.token_count;
+    if (end > first_row && step->logits_rows > 0) {
+        uint32_t from = item->done > first_row ? item->done : first_row;
+        size_t vocab_count = dw_model_shape_of(item->context->model)->vocab_count;
+        share.row_count = end - from;
+        share.logits = step->logits + (size_t)(from - first_row) * vocab_count;
+    }
+    if (step->choice != NULL && end == step->token_count) {
+        share.row_count = 1;
+        share.choice = step->choice;
+    }
+    return share;
+}
+
+/* The item's next `token_count` tokens are through. */
+static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
+{
+    item->done += token_count;
+    dw_kv_log_extend(item->context->log, item->before + item->done);
+    if (item->step.on_progress != NULL && item->step.token_count > 1) {
+        item->step.on_progress(item->step.user, item->done, item->step.token_count);
+    }
+    if (left_of(item) > 0) {
+        wait_on(batch, item);
+        return;
+    }
+    dw__context_count(&item->step, item->before, dw_os_clock_ns() - item->started_ns);
+    put(&batch->finished, item);
+}
+
+static void run_alone(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
+{
+    dw_error error = {0};
+    dw_status status =
+        dw__context_slice(item->context, &item->step, item->done, token_count, &error);
+    if (status != DW_OK) {
+        fail_item(batch, item, status, &error);
+    } else {
+        advance(batch, item, token_count);
+    }
+}
+
+static bool drop_cancelled(dw_batch *batch, dw_batch_item *item)
+{
+    if (!dw_step_is_cancelled(item->step.cancel)) {
+        return false;
+    }
+    dw_error error = {0};
+    dw_status status = dw_fail(&error, DW_E_CANCELLED, "forward: cancelled at token %u of %u",
+                               item->done, item->step.token_count);
+    fail_item(batch, item, status, &error);
+    return true;
+}
+
+/* How many of the item's tokens take part in a run with room for `room`; 0: it waits for more. */
+static uint32_t cut(const dw_batch_item *item, uint32_t room, bool any_cut)
+{
+    uint32_t left = left_of(item);
+    if (left <= room) {
+        return left;
+    }
+    if (any_cut) {
+        return room;
+    }
+    uint32_t count = room / CUT_TOKENS * CUT_TOKENS;
+    return count > 0 && left - count < REST_TOKENS_MIN ? left : count;
+}
+
+/* Let items of the queue take part, in order, each that was in it at most once, until the run has
+ * `sequences_max`. */
+static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
+                    uint32_t sequences_max, run *now)
+{
+    const dw_batch_item *last = queue->first != NULL ? queue->last : NULL;
+    uint32_t room = tokens_max;
+    while (room > 0 && now->sequences < sequences_max && last != NULL) {
+        dw_batch_item *item = queue->first;
+        uint32_t count = cut(item, room, tokens_max < CUT_TOKENS);
+        if (count == 0) {
+            break; /* its turn is the next run's first */
+        }
+        (void)next_of(batch, queue);
+        last = item == last ? NULL : last;
+        if (drop_cancelled(batch, item)) {
+            continue;
+        }
+        room -= count < room ? count : room;
+        now->tokens += count;
+        now->sequences++;
+        if (can_share(item, count)) {
+            now->shares[now->count] = share_of(item, count);
+            now->owners[now->count++] = item;
+        } else {
+            run_alone(batch, item, count);
+        }
+    }
+}
+
+/* One run's result, for one of its shares. */
+static void conclude(dw_batch *batch, dw_batch_item *item, const dw_share *share)
+{
+    dw_count(&item->step.counters->device_placed_bytes, share->placed_bytes);
+    if (share->nan) {
+        dw_error error = {0};
+        dw_status status = dw__nan_found(&error);
+        fail_item(batch, item, status, &error);
+    } else {
+        advance(batch, item, share->token_count);
+    }
+}
+
+static void run_shares(dw_batch *batch, run *now)
+{
+    const dw_context *first = now->owners[0]->context;
+    dw_error error = {0};
+    dw_model_extra *extra = dw_model_lock(first->model);
+    dw_status status =
+        dw__shares_compute(first->model, extra, first->kv_type, now->shares, now->count, &error);
+    dw_model_unlock(first->model);
+    for (uint32_t i = 0; i < now->count; i++) {
+        if (status != DW_OK) {
+            fail_item(batch, now->owners[i], status, &error);
+        } else {
+            conclude(batch, now->owners[i], &now->shares[i]);
+        }
+    }
+}
+
+/* Decoding first; prompts that wait get a slice however many decode. */
+static void compose_both(dw_batch *batch, run *now)
+{
+    const dw_batch_limits *limits = &batch->limits;
+    uint32_t tokens_max = limits->tokens_max;
+    uint32_t sequences_max = limits->sequences_max;
+    if (batch->decoding.first != NULL && batch->prompts.first != NULL) {
+        if (tokens_max == 1 || sequences_max == 1) { /* no room for two: they take turns */
+            batch->prompts_turn = !batch->prompts_turn;
+            compose(batch, batch->prompts_turn ? &batch->prompts : &batch->decoding, tokens_max,
+                    sequences_max, now);
+            return;
+        }
+        uint32_t kept = tokens_max / 2 < CUT_TOKENS ? tokens_max / 2 : CUT_TOKENS;
+        tokens_max -= kept < limits->prompt_tokens_max ? kept : limits->prompt_tokens_max;
+        sequences_max--;
+    }
+    compose(batch, &batch->decoding, tokens_max, sequences_max, now);
+    uint32_t room = limits->tokens_max - now->tokens;
+    if (now->tokens > 0 && room > limits->prompt_tokens_max) {
+        room = limits->prompt_tokens_max;
+    }
+    compose(batch, &batch->prompts, room, limits->sequences_max, now);
+}
+
+/* Those that waited for memory, in order, until one has to go on waiting. */
+static void begin_parked(dw_batch *batch)
+{
+    for (dw_batch_item *item = take(&batch->parked); item != NULL; item = take(&batch->parked)) {
+        dw_batch_queue behind = batch->parked;
+        if (drop_cancelled(batch, item)) {
+            continue;
+        }
+        batch->parked = (dw_batch_queue){NULL, NULL};
+        begin_item(batch, item);
+        if (batch->parked.first != NULL) { /* again: it stays the first */
+            item->next = behind.first;
+            batch->parked.last = behind.first != NULL ? behind.last : item;
+            return;
+        }
+        batch->parked = behind;
+    }
+}
+
+void dw_batch_run(dw_batch *batch)
+{
+    uint32_t waiting = batch->waiting_count;
+    if (waiting == 0) {
+        return;
+    }
+    run now; /* its lists are filled up to its counts */
+    now.count = now.tokens = now.sequences = 0;
+    uint64_t started = dw_os_clock_ns();
+    compose_both(batch, &now);
+    if (now.count > 0) {
+        run_shares(batch, &now);
+    }
+    if (batch->waiting_count < waiting) { /* some are through, and hold nothing now */
+        begin_parked(batch);
+    }
+    if (now.sequences > 0) {
+        dw_batch_counts *counts = &batch->counts;
+        counts->runs++;
+        counts->tokens += now.tokens;
+        counts->sequences += now.sequences;
+        counts->most_sequences =
+            now.sequences > counts->most_sequences ? now.sequences : counts->most_sequences;
+        counts->device_ns += dw_os_clock_ns() - started;
+    }
+}
+
+/* ---- all at once -------------------------------------------------------------------------- */
+
+static dw_status check_items(const dw_batch_item *items, uint32_t count, dw_error *err)
+{
+    if (count == 0) {
+        return dw_fail(err, DW_E_ARG, "batch: no items");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        dw_status status = check_alike(items[i].context, items[0].context, err);
+        if (status != DW_OK) {
+            return dw_fail_within(err, status, "item %u", i);
+        }
+        for (uint32_t k = 0; k < i; k++) {
+            if (items[k].context == items[i].context) {
+                return dw_fail(err, DW_E_ARG, "batch: items %u and %u have the same context", k, i);
+            }
+        }
+    }
+    return DW_OK;
+}
+
+dw_status dw_batch_forward(dw_batch_item *items, uint32_t count, dw_error *err)
+{
+    dw_status status = check_items(items, count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (count == 1) {
+        items[0].status = dw_context_forward(items[0].context, &items[0].step, &items[0].error);
+        return DW_OK;
+    }
+    dw_batch batch;
+    dw_batch_init(&batch, NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        dw_batch_add(&batch, &items[i]);
+    }
+    while (batch.waiting_count > 0) {
+        dw_batch_run(&batch);
+    }
+    return DW_OK;
+}

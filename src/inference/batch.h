@@ -1,0 +1,86 @@
+/* Forward steps of many contexts of one model, at whatever lengths they are: continuous batching. A
+ * model's weights are read once for all of them.
+ *
+ * A batch holds steps that wait. Each run of the device takes tokens that are alone (decoding) and
+ * slices of longer prompts, up to a budget of tokens; steps may be added between runs, and are
+ * taken out as they finish. What a context gets depends on its own tokens: attention to others' is
+ * none, and matrix products round row by row. To which tolerance: docs/operations.md.
+ * Thread: a batch and its items one at a time; steps on one model wait for each other. */
+#ifndef DW_INFERENCE_BATCH_H
+#define DW_INFERENCE_BATCH_H
+
+#include "inference/context.h"
+
+typedef struct dw_batch_item {
+    dw_context *context; /* in one batch at a time, once */
+    dw_step step;        /* its cancel stops this item alone, between runs */
+    dw_status status;    /* out */
+    dw_error error;      /* out, where status is not DW_OK: the context is then as it was */
+
+    /* The batch's, from dw_batch_add to dw_batch_take. */
+    struct dw_batch_item *next;
+    uint32_t before; /* the context's length when the step began */
+    uint32_t done;   /* of the step's tokens */
+    uint64_t started_ns;
+} dw_batch_item;
+
+/* First in, first out. */
+typedef struct dw_batch_queue {
+    dw_batch_item *first;
+    dw_batch_item *last;
+} dw_batch_queue;
+
+typedef struct dw_batch_limits {
+    uint32_t sequences_max; /* in a run; 0, or more than can be: as many as can be */
+    uint32_t tokens_max;    /* in a run; 0, or more than can be: as many as can be */
+    /* Of prompts in a run that decodes as well, so that decoding goes on while they are computed;
+     * 0: tokens_max. */
+    uint32_t prompt_tokens_max;
+} dw_batch_limits;
+
+/* What the runs so far have been. */
+typedef struct dw_batch_counts {
+    uint64_t runs;
+    uint64_t tokens;
+    uint64_t sequences; /* summed over the runs */
+    uint64_t most_sequences;
+    uint64_t device_ns; /* taken by the runs */
+} dw_batch_counts;
+
+/* Plain data that holds nothing of its own: items are the caller's, and stay where they are while
+ * they are in it. */
+typedef struct dw_batch {
+    dw_batch_limits limits;
+    dw_batch_queue decoding; /* with one token left */
+    dw_batch_queue prompts;  /* with more; each goes to the end after a slice */
+    dw_batch_queue parked;   /* until there is memory for them, which others' steps hold */
+    dw_batch_queue finished;
+    uint32_t waiting_count; /* in `decoding` and `prompts`; with none there, nobody is parked */
+    bool prompts_turn;      /* where a run has room for one: prompts' or decoding's */
+    dw_batch_counts counts;
+} dw_batch;
+
+/* `limits` may be NULL: all zero. */
+void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits);
+
+/* Whether a step of `context` can go with those that wait: it has their model, their type of keys
+ * and values, and their rope factors. Anything goes with none. Errors: DW_E_ARG (what differs). */
+dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_error *err);
+/* Let the item's step wait, which dw_batch_admits has admitted: context and step are set. One that
+ * cannot be run is finished at once; one that lacks memory while others wait begins when some of
+ * them are through. Allocates nothing but for the context's growth. */
+void dw_batch_add(dw_batch *batch, dw_batch_item *item);
+/* Let the device run once, for as many of those that wait as the limits allow. One that fails
+ * leaves the others alone; if the device fails, all that took part do. With none waiting: nothing.
+ * Allocates nothing once there is a graph of the shape. */
+void dw_batch_run(dw_batch *batch);
+/* Take out one whose step is through, or failed: item->status says so, with the errors of
+ * dw_context_forward. NULL: there is none. */
+dw_batch_item *dw_batch_take(dw_batch *batch);
+
+/* Run all items' steps to their ends. Contexts must be of one model and one kv_type. An item that
+ * fails leaves the others alone. Errors: DW_E_ARG (no items, another model or kv_type, a context
+ * twice); else DW_OK, and each item has its own status, those of dw_context_forward. */
+dw_status dw_batch_forward(dw_batch_item *items, uint32_t count, dw_error *err);
+
+#endif

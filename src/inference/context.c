@@ -1,0 +1,354 @@
+#include "inference/context.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/os.h"
+#include "inference/context_internal.h"
+#include "inference/step_graph.h"
+
+dw_status dw__context_make(dw_context **out, dw_model *model, const dw_context_options *options,
+                           dw_kv_log_options *log, dw_error *err)
+{
+    static const dw_context_options defaults = {0};
+    *out = NULL;
+    options = options != NULL ? options : &defaults;
+    const dw_model_shape *shape = dw_model_shape_of(model);
+    if (shape->architecture->encoder) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "context: a model of architecture '%s' has none: it gives embeddings of "
+                       "whole texts",
+                       shape->architecture->name);
+    }
+    uint32_t tokens_max = options->tokens_max > 0 ? options->tokens_max : shape->context_length;
+    if (tokens_max > shape->context_length) {
+        return dw_fail(err, DW_E_RANGE, "context: %u tokens, the model was made for %u", tokens_max,
+                       shape->context_length);
+    }
+    size_t record_bytes = dw_kv_record_bytes(shape, options->kv_type);
+    if (record_bytes == 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "context: keys and values in %s want heads of a multiple of %lld, the "
+                       "model's have %u",
+                       ggml_type_name(dw_kv_ggml_type(options->kv_type)),
+                       (long long)ggml_blck_size(dw_kv_ggml_type(options->kv_type)),
+                       shape->head_dim);
+    }
+    dw_context *context = dw_alloc(1, sizeof *context);
+    if (context == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a context");
+    }
+    context->model = dw_model_ref(model);
+    context->kv_type = options->kv_type;
+    *log = (dw_kv_log_options){.record_bytes = record_bytes, .capacity_tokens = tokens_max};
+    *out = context;
+    return DW_OK;
+}
+
+dw_status dw_context_create(dw_context **out, dw_model *model, const dw_context_options *options,
+                            dw_error *err)
+{
+    dw_context *context = NULL;
+    dw_kv_log_options log;
+    *out = NULL;
+    dw_status status = dw__context_make(&context, model, options, &log, err);
+    if (status == DW_OK) {
+        status = dw_kv_log_create(&context->log, dw_model_device(model), &log, err);
+    }
+    if (status != DW_OK) {
+        dw_context_destroy(context);
+        return status;
+    }
+    *out = context;
+    return DW_OK;
+}
+
+dw_status dw_context_fork(dw_context **out, dw_context *parent, dw_error *err)
+{
+    *out = NULL;
+    dw_context *context = dw_alloc(1, sizeof *context);
+    if (context == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a context");
+    }
+    context->model = dw_model_ref(parent->model);
+    context->kv_type = parent->kv_type;
+    dw_status status = dw_kv_log_fork(&context->log, parent->log, err);
+    if (status != DW_OK) {
+        dw_context_destroy(context);
+        return status;
+    }
+    dw__token_history_fork(&context->history, &parent->history, dw_kv_log_length(parent->log));
+    *out = context;
+    return DW_OK;
+}
+
+void dw_context_destroy(dw_context *context)
+{
+    if (context == NULL) {
+        return;
+    }
+    dw_kv_log_destroy(context->log);
+    dw_model_unref(context->model);
+    dw__token_history_release(&context->history);
+    dw_free(context);
+}
+
+dw_model *dw_context_model(const dw_context *context)
+{
+    return context->model;
+}
+
+uint32_t dw_context_length(const dw_context *context)
+{
+    return dw_kv_log_length(context->log);
+}
+
+bool dw__context_is_long(const dw_context *context)
+{
+    return dw_kv_log_capacity(context->log) > dw_model_shape_of(context->model)->rope_context;
+}
+
+uint32_t dw_context_capacity(const dw_context *context)
+{
+    return dw_kv_log_capacity(context->log);
+}
+
+const int32_t *dw_context_tokens(const dw_context *context)
+{
+    return context->history.tokens;
+}
+
+dw_kv_log *dw_context_log(dw_context *context)
+{
+    return context->log;
+}
+
+dw_kv_type dw_context_kv_type(const dw_context *context)
+{
+    return context->kv_type;
+}
+
+dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err)
+{
+    uint32_t held = dw_kv_log_length(context->log);
+    if (length > held) {
+        return dw_fail(err, DW_E_RANGE, "trim: to %u tokens, the context holds %u", length, held);
+    }
+    dw_kv_log_trim(context->log, length);
+    return DW_OK;
+}
+
+static bool overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+{
+    uintptr_t left = (uintptr_t)a;
+    uintptr_t right = (uintptr_t)b;
+    return left < right + b_bytes && right < left + a_bytes;
+}
+
+static dw_status check_step(const dw_context *context, const dw_step *step, dw_error *err)
+{
+    uint32_t held = dw_kv_log_length(context->log);
+    uint32_t capacity = dw_kv_log_capacity(context->log);
+    const dw_model_shape *shape = dw_model_shape_of(context->model);
+    if (step->token_count == 0 || step->tokens == NULL) {
+        return dw_fail(err, DW_E_ARG, "forward: no tokens");
+    }
+    if ((step->logits == NULL) != (step->logits_rows == 0)) {
+        return dw_fail(err, DW_E_ARG, "forward: %u rows of logits, at %s address",
+                       step->logits_rows, step->logits == NULL ? "no" : "an");
+    }
+    if (step->result == DW_RESULT_POOLED && step->logits_rows != 1) {
+        return dw_fail(err, DW_E_ARG, "forward: %u rows for one pooled embedding",
+                       step->logits_rows);
+    }
+    if (step->logits_rows > step->token_count) {
+        return dw_fail(err, DW_E_RANGE, "forward: %u rows of logits for %u tokens",
+                       step->logits_rows, step->token_count);
+    }
+    if (step->token_count > capacity - held) {
+        return dw_fail(err, DW_E_LIMIT, "forward: %u tokens behind %u, the context takes %u",
+                       step->token_count, held, capacity);
+    }
+    size_t tokens_bytes = (size_t)step->token_count * sizeof *step->tokens;
+    size_t logits_bytes =
+        (size_t)step->logits_rows * dw_result_length(shape, step->result) * sizeof *step->logits;
+    if (overlaps(step->tokens, tokens_bytes, step->logits, logits_bytes)) {
+        return dw_fail(err, DW_E_OVERLAP, "forward: %zu bytes of results lie over the %u tokens",
+                       logits_bytes, step->token_count);
+    }
+    return DW_OK;
+}
+
+static dw_status make_room(dw_context *context, uint32_t tokens, dw_error *err)
+{
+    dw_status status = dw_kv_log_reserve(context->log, tokens, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    uint32_t length = dw_kv_log_length(context->log);
+    return dw__token_history_reserve(&context->history, length, length,
+                                     dw_kv_log_committed(context->log), err);
+}
+
+/* Check the tokens where they lie, and note them behind the history: it is the context's own
+ * record, which the guest's memory, changing as it does, cannot be. */
+static dw_status note_tokens(dw_context *context, const dw_step *step, dw_error *err)
+{
+    uint32_t vocab_count = dw_model_shape_of(context->model)->vocab_count;
+    int32_t *history = context->history.tokens + dw_kv_log_length(context->log);
+    for (uint32_t i = 0; i < step->token_count; i++) {
+        int32_t token = step->tokens[i];
+        if (token < 0 || (uint32_t)token >= vocab_count) {
+            return dw_fail(err, DW_E_RANGE, "forward: token %d at %u, the vocabulary has %u", token,
+                           i, vocab_count);
+        }
+        history[i] = token;
+    }
+    return DW_OK;
+}
+
+/* NaN in one of logits [count]. An infinity may be meant: a model can rule a token out. */
+static bool has_nan(const float *logits, size_t count)
+{
+    unsigned found = 0;
+    for (size_t i = 0; i < count; i++) {
+        found |= (unsigned)(logits[i] != logits[i]);
+    }
+    return found != 0;
+}
+
+dw_status dw__check_logits(const float *logits, size_t count, dw_error *err)
+{
+    return has_nan(logits, count) ? dw__nan_found(err) : DW_OK;
+}
+
+dw_status dw__nan_found(dw_error *err)
+{
+    return dw_fail(err, DW_E_NUMERIC, "forward: the model's results hold NaN");
+}
+
+static dw_status compute_slice(dw_context *context, const dw_slice *slice, dw_error *err)
+{
+    dw_model_extra *extra = dw_model_lock(context->model);
+    dw_status status = dw__slice_compute(context->model, extra, slice, err);
+    dw_model_unlock(context->model);
+    if (status != DW_OK || slice->choice != NULL || dw__logits_checked(context->model, slice)) {
+        return status;
+    }
+    size_t length = dw_result_length(dw_model_shape_of(context->model), slice->result);
+    bool one_row = slice->result == DW_RESULT_POOLED && slice->row_count > 0;
+    return dw__check_logits(slice->rows, (one_row ? 1 : slice->row_count) * length, err);
+}
+
+/* Which rows of the step's result come of the slice's tokens [done, done + token_count). */
+static void place_rows(const dw_context *context, const dw_step *step, uint32_t done,
+                       dw_slice *slice)
+{
+    size_t length = dw_result_length(dw_model_shape_of(context->model), step->result);
+    uint32_t end = done + slice->token_count;
+    uint32_t first_row = step->token_count - step->logits_rows; /* the token of row 0 */
+    slice->result = step->result;
+    if (step->result == DW_RESULT_POOLED) {
+        slice->row_count = slice->token_count;
+        slice->rows = step->logits;
+        slice->share = 1.0f / (float)step->token_count;
+        slice->share_count = slice->token_count;
+    } else if (end > first_row) {
+        uint32_t from = done > first_row ? done : first_row;
+        slice->row_count = end - from;
+        slice->rows = step->logits + (size_t)(from - first_row) * length;
+    }
+    if (step->choice != NULL && end == step->token_count) {
+        slice->row_count = 1;
+        slice->choice = step->choice;
+    }
+}
+
+dw_status dw__context_slice(dw_context *context, const dw_step *step, uint32_t done, uint32_t count,
+                            dw_error *err)
+{
+    if (step->result == DW_RESULT_POOLED && done == 0) {
+        memset(step->logits, 0,
+               dw_model_shape_of(context->model)->embedding_length * sizeof *step->logits);
+    }
+    dw_slice slice = {.log = context->log,
+                      .view = step->view,
+                      .tokens = step->tokens + done,
+                      .token_count = count,
+                      .kv_type = context->kv_type,
+                      .cancel = step->cancel};
+    place_rows(context, step, done, &slice);
+    return compute_slice(context, &slice, err);
+}
+
+static dw_status compute_all(dw_context *context, const dw_step *step, dw_error *err)
+{
+    for (uint32_t done = 0; done < step->token_count;) {
+        uint32_t count = step->token_count - done;
+        uint32_t most = dw__slice_tokens_max(context->model);
+        count = count < most ? count : most;
+        if (dw_step_is_cancelled(step->cancel)) {
+            return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
+                           step->token_count);
+        }
+        dw_status status = dw__context_slice(context, step, done, count, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        done += count;
+        dw_kv_log_extend(context->log, dw_kv_log_length(context->log) + count);
+        if (step->on_progress != NULL && step->token_count > 1) {
+            step->on_progress(step->user, done, step->token_count);
+        }
+    }
+    return DW_OK;
+}
+
+dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *err)
+{
+    dw_status status = check_step(context, step, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = make_room(context, dw_kv_log_length(context->log) + step->token_count, err);
+    if (status == DW_OK) {
+        status = note_tokens(context, step, err);
+    }
+    if (status != DW_OK) { /* the step that was begun does not come */
+        dw_kv_log_trim(context->log, dw_kv_log_length(context->log));
+    }
+    return status;
+}
+
+void dw__context_undo(dw_context *context, uint32_t length, dw_status status)
+{
+    dw_kv_log_trim(context->log, length);
+    if (status == DW_E_NUMERIC) {
+        (void)dw_kv_log_clear_rest(context->log, NULL);
+    }
+}
+
+void dw__context_count(const dw_step *step, uint32_t before, uint64_t took_ns)
+{
+    bool prompt = step->token_count > 1 || before == 0;
+    dw_count(prompt ? &step->counters->prompt_tokens : &step->counters->decoded_tokens,
+             step->token_count);
+    dw_count(prompt ? &step->counters->prompt_ns : &step->counters->decode_ns, took_ns);
+}
+
+dw_status dw_context_forward(dw_context *context, const dw_step *step, dw_error *err)
+{
+    DW_ASSERT(step->view != NULL && step->counters != NULL);
+    uint64_t started = dw_os_clock_ns();
+    uint32_t before = dw_kv_log_length(context->log);
+    dw_status status = dw__context_begin(context, step, err);
+    if (status == DW_OK) {
+        status = compute_all(context, step, err);
+    }
+    if (status != DW_OK) {
+        dw__context_undo(context, before, status);
+        return status;
+    }
+    dw__context_count(step, before, dw_os_clock_ns() - started);
+    return DW_OK;
+}

@@ -1,0 +1,103 @@
+/* A context: a token history and its KV log, and the forward step that extends both.
+ * Thread: one at a time a context; steps on one model wait for each other. */
+#ifndef DW_INFERENCE_CONTEXT_H
+#define DW_INFERENCE_CONTEXT_H
+
+#include "base/counters.h"
+#include "base/status.h"
+#include "device/device_view.h"
+#include "kv/kv_log.h"
+#include "model/forward_graph.h"
+#include "model/model.h"
+#include "sampling/sampler.h"
+
+typedef struct dw_context dw_context;
+
+typedef struct dw_context_options {
+    uint32_t tokens_max; /* 0: the model's own length */
+    dw_kv_type kv_type;
+} dw_context_options;
+
+/* An empty context of `model` (counted while it lives). `options` NULL: all zero.
+ * Reserves address space; memory is committed as the context grows.
+ * Errors: DW_E_RANGE (tokens_max beyond the model's length), DW_E_UNSUPPORTED (kv_type does not
+ * suit the model's heads; an encoder, which has no log), DW_E_MEMORY. */
+dw_status dw_context_create(dw_context **out, dw_model *model, const dw_context_options *options,
+                            dw_error *err);
+/* A context that holds what `parent` holds, without computing or copying it (src/kv/kv_log.h says
+ * what that costs). Neither sees what the other does from now on. Counts the model.
+ * Errors: DW_E_MEMORY, DW_E_DEVICE; the parent is as it was in any case. */
+dw_status dw_context_fork(dw_context **out, dw_context *parent, dw_error *err);
+
+/* What a context was frozen as. */
+typedef struct dw_context_thaw_options {
+    uint32_t tokens_max;       /* 0: the model's own length */
+    dw_kv_type kv_type;        /* wanted */
+    dw_kv_type stored_kv_type; /* of the segments' records */
+    const int32_t *tokens;     /* [frozen.length], copied */
+    dw_kv_frozen frozen;
+} dw_context_thaw_options;
+
+/* A context as it was frozen. Where the stored type is the wanted one, records are mapped; else
+ * `*converted` (may be NULL) becomes true: all are read, and each head's row is converted by way of
+ * float. Errors: dw_context_create's, dw_kv_log_thaw's, DW_E_RANGE (a token outside the
+ * vocabulary). */
+dw_status dw_context_thaw(dw_context **out, dw_model *model, const dw_context_thaw_options *options,
+                          bool *converted, dw_error *err);
+void dw_context_destroy(dw_context *context);
+
+dw_model *dw_context_model(const dw_context *context);
+uint32_t dw_context_length(const dw_context *context);
+uint32_t dw_context_capacity(const dw_context *context);
+/* The context's own, while it lives: to be read and marked as saved, not to be changed. */
+dw_kv_log *dw_context_log(dw_context *context);
+dw_kv_type dw_context_kv_type(const dw_context *context);
+/* [length], until the next step or trim. */
+const int32_t *dw_context_tokens(const dw_context *context);
+/* Forget tokens from `length` on. Errors: DW_E_RANGE (longer than it is). */
+dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err);
+/* Forget tokens [keep, keep + drop) and move those behind forward: their keys are rotated to the
+ * new positions, their values stay as they were computed. Errors: DW_E_RANGE (more than it holds),
+ * DW_E_UNSUPPORTED, DW_E_MEMORY: the context is as it was; DW_E_DEVICE: it holds `keep` tokens. */
+dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_error *err);
+
+/* A choice from the logits of a step's last token, made where these are: the row is not brought to
+ * anybody's memory. `status` is DW_OK or what the sampler said. */
+typedef struct dw_choice {
+    dw_sampler *sampler;
+    int32_t token;
+    dw_status status;
+    dw_error error;
+} dw_choice;
+
+/* One step's arguments. `tokens` and `logits` lie in `view`'s region and are read and written by
+ * the device at those addresses. */
+typedef struct dw_step {
+    dw_device_view *view;
+    int32_t *tokens; /* [token_count] */
+    uint32_t token_count;
+    float *logits; /* [logits_rows][vocab_count] for the last rows, or NULL with 0 rows */
+    uint32_t logits_rows;
+    /* What `logits` gets instead: hidden states [logits_rows][embedding_length], or with
+     * DW_RESULT_POOLED one row, the mean of all tokens'. */
+    dw_forward_result result;
+    dw_choice *choice;           /* from the last token's logits; then no rows. NULL: none */
+    dw_counters *counters;       /* not NULL */
+    const volatile bool *cancel; /* may be NULL */
+    void (*on_progress)(void *user, uint32_t done, uint32_t total); /* may be NULL */
+    void *user;
+} dw_step;
+
+/* `cancel` of a step, which another thread may set; NULL: nobody does. */
+static inline bool dw_step_is_cancelled(const volatile bool *cancel)
+{
+    return cancel != NULL && __atomic_load_n(cancel, __ATOMIC_RELAXED);
+}
+
+/* Append the step's tokens: long ones in slices. On any error the context is as it was.
+ * Errors: DW_E_RANGE (a token outside the vocabulary, rows > tokens), DW_E_LIMIT (more tokens than
+ * the context can hold), DW_E_ALIGN, DW_E_OVERLAP (logits over tokens), DW_E_CANCELLED,
+ * DW_E_NUMERIC (the model gave NaN), DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw_context_forward(dw_context *context, const dw_step *step, dw_error *err);
+
+#endif

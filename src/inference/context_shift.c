@@ -1,0 +1,208 @@
+/* Tokens forgotten in the middle of a context. Those behind move forward, and their keys are
+ * rotated back by as many positions (Su and others, 2021: rotations add up), so that nothing is
+ * computed again. Their values still know of what was forgotten: it is not the context that the
+ * remaining tokens alone would have made. */
+#include "base/alloc.h"
+#include "device/device_memory.h"
+#include "inference/context_internal.h"
+#include "model/forward_graph.h"
+
+#define MOVED_AT_ONCE 1024u /* bounds work memory */
+#define NODES_PER_LAYER 16u
+#define NODES_BESIDE 16u
+
+/* A graph that moves `count` records, rotating their keys. */
+typedef struct mover {
+    const dw_context *context;
+    struct ggml_context *ggml;
+    ggml_gallocr_t allocator;
+    struct ggml_cgraph *graph;
+    struct ggml_tensor *kv;        /* the log, up to the last record */
+    struct ggml_tensor *from;      /* I32 [count], records */
+    struct ggml_tensor *to;        /* I64 [count] */
+    struct ggml_tensor *positions; /* I32 [count], all the same */
+    uint32_t count;
+    int32_t *numbers; /* [count] */
+    int64_t *targets; /* [count] */
+} mover;
+
+static void release(mover *m)
+{
+    if (m->allocator != NULL) {
+        dw_device_graph_free(dw_model_device(m->context->model), m->allocator);
+    }
+    if (m->ggml != NULL) {
+        ggml_free(m->ggml);
+    }
+    dw_free(m->targets);
+    dw_free(m->numbers);
+}
+
+/* A layer's keys (part 0) or values (part 1): [kv_heads * head_dim, records] */
+static struct ggml_tensor *part_of(const mover *m, uint32_t layer, uint32_t part)
+{
+    const dw_model_shape *shape = dw_model_shape_of(m->context->model);
+    size_t part_bytes = shape->kv_head_count * dw_kv_head_bytes(shape, m->context->kv_type);
+    return ggml_view_2d(m->ggml, m->kv, (int64_t)shape->kv_head_count * shape->head_dim,
+                        m->kv->ne[1], m->kv->nb[1], ((size_t)layer * 2 + part) * part_bytes);
+}
+
+static void move_part(const mover *m, uint32_t layer, uint32_t part)
+{
+    const dw_model_shape *shape = dw_model_shape_of(m->context->model);
+    struct ggml_tensor *rows = ggml_get_rows(m->ggml, part_of(m, layer, part), m->from);
+    if (part == 0) {
+        rows = ggml_reshape_3d(m->ggml, rows, shape->head_dim, shape->kv_head_count, m->count);
+        dw_rope_source source = {.shape = shape,
+                                 .weights = dw_model_weights_of(m->context->model),
+                                 .positions = m->positions,
+                                 .long_context = dw__context_is_long(m->context),
+                                 .again = true};
+        rows = dw_forward_rope(&source, m->ggml, rows, layer);
+        rows = ggml_reshape_2d(m->ggml, rows, (int64_t)shape->head_dim * shape->kv_head_count,
+                               m->count);
+    }
+    ggml_build_forward_expand(m->graph,
+                              ggml_set_rows(m->ggml, part_of(m, layer, part), rows, m->to));
+}
+
+static dw_status build(mover *m, uint32_t record_count, dw_error *err)
+{
+    dw_model *model = m->context->model;
+    const dw_model_shape *shape = dw_model_shape_of(model);
+    size_t nodes = shape->layer_count * NODES_PER_LAYER + NODES_BESIDE;
+    struct ggml_init_params params = {.mem_size = nodes * ggml_tensor_overhead() +
+                                                  ggml_graph_overhead_custom(nodes, false),
+                                      .no_alloc = true};
+    m->ggml = ggml_init(params);
+    m->graph = m->ggml != NULL ? ggml_new_graph_custom(m->ggml, nodes, false) : NULL;
+    if (m->graph == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "shift: no memory for a graph");
+    }
+    int64_t record = (int64_t)shape->layer_count * 2 * shape->kv_head_count * shape->head_dim;
+    m->kv = ggml_new_tensor_2d(m->ggml, dw_kv_ggml_type(m->context->kv_type), record, record_count);
+    dw_status status = dw_kv_log_place(m->context->log, m->kv, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    m->from = ggml_new_tensor_1d(m->ggml, GGML_TYPE_I32, m->count);
+    m->to = ggml_new_tensor_1d(m->ggml, GGML_TYPE_I64, m->count);
+    m->positions = ggml_new_tensor_1d(m->ggml, GGML_TYPE_I32, m->count);
+    ggml_set_input(m->from);
+    ggml_set_input(m->to);
+    ggml_set_input(m->positions);
+    for (uint32_t layer = 0; layer < shape->layer_count; layer++) {
+        move_part(m, layer, 0);
+        move_part(m, layer, 1);
+    }
+    status = dw_device_check_graph(dw_model_device(model), m->graph, err);
+    if (status == DW_OK) {
+        status = dw_device_graph_allocate(&m->allocator, dw_model_device(model), m->graph, err);
+        if (status != DW_OK) {
+            (void)dw_fail_within(err, status, "shift of %u tokens", m->count);
+        }
+    }
+    return status;
+}
+
+/* Make a mover of `count` records, of those up to `record_count`. */
+static dw_status prepare(mover *m, const dw_context *context, uint32_t count, uint32_t record_count,
+                         dw_error *err)
+{
+    *m = (mover){.context = context, .count = count};
+    if (count == 0) {
+        return DW_OK;
+    }
+    m->numbers = dw_alloc(count, sizeof *m->numbers);
+    m->targets = dw_alloc(count, sizeof *m->targets);
+    return m->numbers != NULL && m->targets != NULL
+               ? build(m, record_count, err)
+               : dw_fail(err, DW_E_MEMORY, "shift: no memory for %u tokens", count);
+}
+
+/* Move records from `from` on forward by `distance`. */
+static dw_status move(const mover *m, uint32_t from, uint32_t distance, dw_error *err)
+{
+    for (uint32_t i = 0; i < m->count; i++) {
+        m->numbers[i] = -(int32_t)distance;
+        m->targets[i] = (int64_t)from + i - distance;
+    }
+    dw_device *device = dw_model_device(m->context->model);
+    dw_status status =
+        dw_device_tensor_set(device, m->to, m->targets, 0, m->count * sizeof *m->targets, err);
+    if (status == DW_OK && m->positions->data != NULL) { /* no rope, no use for it */
+        status = dw_device_tensor_set(device, m->positions, m->numbers, 0,
+                                      m->count * sizeof *m->numbers, err);
+    }
+    for (uint32_t i = 0; i < m->count; i++) {
+        m->numbers[i] = (int32_t)(from + i);
+    }
+    if (status == DW_OK) {
+        status = dw_device_tensor_set(device, m->from, m->numbers, 0, m->count * sizeof *m->numbers,
+                                      err);
+    }
+    return status == DW_OK ? dw_device_compute(device, m->graph, err) : status;
+}
+
+/* Records [first, length) forward by `distance`: parts of MOVED_AT_ONCE and what is left. Forward,
+ * and each part is read before it is written: no record is lost under another. All memory is there
+ * before the first is moved; *begun tells whether one may have been. */
+static dw_status move_all(const dw_context *context, uint32_t first, uint32_t distance, bool *begun,
+                          dw_error *err)
+{
+    uint32_t length = dw_kv_log_length(context->log);
+    uint32_t count = length - first;
+    mover whole = {.context = NULL};
+    mover rest = {.context = NULL};
+    dw_status status =
+        prepare(&whole, context, count < MOVED_AT_ONCE ? 0 : MOVED_AT_ONCE, length, err);
+    if (status == DW_OK) {
+        status = prepare(&rest, context, count % MOVED_AT_ONCE, length, err);
+    }
+    *begun = status == DW_OK;
+    for (uint32_t done = first; status == DW_OK && done < length;) {
+        const mover *part = length - done >= MOVED_AT_ONCE ? &whole : &rest;
+        status = move(part, done, distance, err);
+        done += part->count;
+    }
+    release(&whole);
+    release(&rest);
+    return status;
+}
+
+dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_error *err)
+{
+    uint32_t length = dw_kv_log_length(context->log);
+    bool begun = false;
+    if (keep > length || drop > length - keep) {
+        return dw_fail(err, DW_E_RANGE, "shift: %u tokens behind %u, the context holds %u", drop,
+                       keep, length);
+    }
+    if (drop == 0) {
+        return DW_OK;
+    }
+    dw_status status = dw__token_history_reserve(&context->history, length, keep, length, err);
+    if (status == DW_OK) {
+        status = dw_kv_log_rewrite(context->log, keep, err);
+    }
+    if (status == DW_OK) {
+        status = move_all(context, keep + drop, drop, &begun, err);
+    }
+    if (begun && status != DW_OK) { /* records stand at two places now, or half way */
+        dw_kv_log_trim(context->log, keep);
+        (void)dw_kv_log_clear_rest(context->log, NULL);
+        if (err != NULL) {
+            err->code = DW_E_DEVICE;
+        }
+        return DW_E_DEVICE;
+    }
+    if (status != DW_OK) {
+        dw_kv_log_trim(context->log, length); /* nothing is rewritten after all */
+        return status;
+    }
+    for (uint32_t i = keep; i < length - drop; i++) {
+        context->history.tokens[i] = context->history.tokens[i + drop];
+    }
+    dw_kv_log_trim(context->log, length - drop);
+    return DW_OK;
+}

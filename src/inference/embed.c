@@ -1,0 +1,128 @@
+#include "inference/embed.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "inference/context_internal.h"
+#include "inference/step_graph.h"
+
+static uint32_t row_count_of(const dw_embed_step *step)
+{
+    return step->pooling == DW_POOL_NONE ? step->token_count : 1;
+}
+
+static dw_status check(const dw_model_shape *shape, const dw_embed_step *step, dw_error *err)
+{
+    if (step->token_count == 0 || step->tokens == NULL || step->rows == NULL) {
+        return dw_fail(err, DW_E_ARG, "embed: no tokens, or no place for the embedding");
+    }
+    if (step->token_count > shape->context_length) {
+        return dw_fail(err, DW_E_LIMIT, "embed: %u tokens, the model was made for %u",
+                       step->token_count, shape->context_length);
+    }
+    for (uint32_t i = 0; i < step->token_count; i++) {
+        if (step->tokens[i] < 0 || (uint32_t)step->tokens[i] >= shape->vocab_count) {
+            return dw_fail(err, DW_E_RANGE, "embed: token %d at %u, the vocabulary has %u",
+                           step->tokens[i], i, shape->vocab_count);
+        }
+    }
+    uintptr_t tokens = (uintptr_t)step->tokens;
+    uintptr_t rows = (uintptr_t)step->rows;
+    size_t rows_bytes = (size_t)row_count_of(step) * shape->embedding_length * sizeof(float);
+    if (tokens < rows + rows_bytes && rows < tokens + step->token_count * sizeof(int32_t)) {
+        return dw_fail(err, DW_E_OVERLAP, "embed: %zu bytes of embedding lie over the %u tokens",
+                       rows_bytes, step->token_count);
+    }
+    return DW_OK;
+}
+
+/* All of the text at once, since each token attends to each. */
+static dw_status encode(dw_model *model, const dw_embed_step *step, dw_error *err)
+{
+    uint32_t length = dw_model_shape_of(model)->embedding_length;
+    /* On the CPU it is asked for while the graph runs as well; a GPU is not interrupted. */
+    if (dw_step_is_cancelled(step->cancel)) {
+        return dw_fail(err, DW_E_CANCELLED, "embed: cancelled before the first of %u tokens",
+                       step->token_count);
+    }
+    dw_slice slice = {.view = step->view,
+                      .tokens = step->tokens,
+                      .token_count = step->token_count,
+                      .kv_type = DW_KV_F32,
+                      .result = DW_RESULT_HIDDEN,
+                      .rows = step->rows,
+                      .row_count = row_count_of(step),
+                      .cancel = step->cancel};
+    if (step->pooling == DW_POOL_MEAN || step->pooling == DW_POOL_FIRST) {
+        bool first = step->pooling == DW_POOL_FIRST;
+        slice.result = DW_RESULT_POOLED;
+        slice.row_count = step->token_count;
+        slice.share = first ? 1.0f : 1.0f / (float)step->token_count;
+        slice.share_count = first ? 1 : step->token_count;
+        memset(step->rows, 0, length * sizeof *step->rows);
+    }
+    dw_model_extra *extra = dw_model_lock(model);
+    dw_status status = dw__slice_compute(model, extra, &slice, err);
+    dw_model_unlock(model);
+    return status == DW_OK ? dw__check_logits(step->rows, (size_t)row_count_of(step) * length, err)
+                           : status;
+}
+
+/* In a context of its own. The first token sees itself only, so nothing else is needed for it. */
+static dw_status decode(dw_model *model, const dw_embed_step *step, dw_error *err)
+{
+    bool first = step->pooling == DW_POOL_FIRST;
+    dw_context *context = NULL;
+    dw_step forward = {.view = step->view,
+                       .tokens = step->tokens,
+                       .token_count = first ? 1 : step->token_count,
+                       .logits = step->rows,
+                       .logits_rows = row_count_of(step),
+                       .result =
+                           step->pooling == DW_POOL_MEAN ? DW_RESULT_POOLED : DW_RESULT_HIDDEN,
+                       .counters = step->counters,
+                       .cancel = step->cancel};
+    dw_context_options options = {.tokens_max = step->token_count};
+    dw_status status = dw_context_create(&context, model, &options, err);
+    if (status == DW_OK) {
+        status = dw_context_forward(context, &forward, err);
+    }
+    dw_context_destroy(context);
+    return status;
+}
+
+static void normalize(float *row, uint32_t length)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < length; i++) {
+        sum += (double)row[i] * (double)row[i];
+    }
+    double scale = sum > 0 ? 1.0 / sqrt(sum) : 0.0;
+    for (uint32_t i = 0; i < length; i++) {
+        row[i] = (float)((double)row[i] * scale);
+    }
+}
+
+dw_status dw_embed(dw_model *model, const dw_embed_step *step, dw_error *err)
+{
+    const dw_model_shape *shape = dw_model_shape_of(model);
+    dw_status status = check(shape, step, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    uint64_t started = dw_os_clock_ns();
+    if (shape->architecture->encoder) {
+        status = encode(model, step, err);
+        if (status == DW_OK) {
+            dw_count(&step->counters->prompt_tokens, step->token_count);
+            dw_count(&step->counters->prompt_ns, dw_os_clock_ns() - started);
+        }
+    } else {
+        status = decode(model, step, err);
+    }
+    for (uint32_t i = 0; status == DW_OK && step->normalize && i < row_count_of(step); i++) {
+        normalize(step->rows + (size_t)i * shape->embedding_length, shape->embedding_length);
+    }
+    return status;
+}

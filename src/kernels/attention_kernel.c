@@ -1,0 +1,34 @@
+#include "kernels/attention_kernel.h"
+
+#include "base/status.h"
+
+extern const dw__attention_kernel dw__attention_avx512;
+extern const dw__attention_kernel dw__attention_avx2;
+extern const dw__attention_kernel dw__attention_neon;
+extern const dw__attention_kernel dw__attention_plain;
+
+const dw__attention_kernel *dw__attention_kernel_at(size_t index)
+{
+    static const dw__attention_kernel *const kernels[] = {
+        &dw__attention_avx512, &dw__attention_avx2, &dw__attention_neon, &dw__attention_plain};
+    return index < sizeof kernels / sizeof kernels[0] ? kernels[index] : NULL;
+}
+
+const dw__attention_kernel *dw__attention_kernel_for(uint32_t head_dim)
+{
+    for (size_t i = 0; dw__attention_kernel_at(i) != NULL; i++) {
+        const dw__attention_kernel *kernel = dw__attention_kernel_at(i);
+        /* Those of other machines were compiled to nothing. */
+        if (kernel->attend != NULL && kernel->runs_here() &&
+            head_dim % kernel->head_dim_step == 0) {
+            return kernel;
+        }
+    }
+    return NULL;
+}
+
+size_t dw__tile_scratch_floats(uint32_t head_dim)
+{
+    /* Queries, a block of keys or values, its scores, three numbers a row. */
+    return (size_t)head_dim * (DW__TILE_ROWS_MAX + 64) + (size_t)(64 + 3) * DW__TILE_ROWS_MAX;
+}

@@ -1,0 +1,691 @@
+/* Attention over KV logs on CUDA devices: for steps of few tokens a log, above all decoding.
+ *
+ * A block takes one token, one head of keys and values with up to four of the heads of queries that
+ * share it, and a part of the log's records. Each of its lanes holds eight dimensions of a row; as
+ * many lanes as make a row take a record, so that a warp reads whole rows, each once for all queries
+ * of the block. Softmax is online (Milakov and Gimelshein, 2018); where a log is cut into parts, the
+ * block that is done last merges them (flash decoding, Dao and others, 2023), so that a layer is one
+ * launch. Nothing in a launch depends on a log's length: how many parts there are, is found out by
+ * the blocks, of which a graph has always the same number.
+ *
+ * What a launch takes is latency above all: so records are on their way before the queries are, and
+ * the next while these are computed with, and a merge reads all that it needs in one trip. */
+#include <cfloat>
+#include <cuda_fp16.h>
+#include <ggml-backend.h>
+#include <math_constants.h>
+#include <type_traits>
+
+extern "C" {
+#include "kernels/cuda_launch.h"
+}
+
+#define THREADS 128
+#define WARP 32
+#define WARPS (THREADS / WARP)
+#define LANE_DIMS 8      /* dimensions of a row that a lane holds */
+#define ROWS_AHEAD 2     /* records of a turn: read while those before are computed with */
+#define PART_RECORDS 64u /* at least */
+#define PARTS_AHEAD 8    /* parts that a thread reads before it merges the first */
+#define HEAD_FACTS (2 * DW__CUDA_GROUP_MAX) /* floats of a part before its values */
+
+static_assert(sizeof(dw__cuda_attention_params) <= DW_CUDA_PARAM_BYTES, "kept with the node");
+
+struct attend_args {
+    const float *q;
+    const float *k;
+    const float *v;
+    const dw_cuda_token *table;
+    unsigned char *scratch;
+    const float *rope; /* [tokens][rope_dims / 2][cosine, sine] */
+    float *y;
+    size_t q_head_stride; /* in floats, as all strides */
+    size_t q_token_stride;
+    size_t k_head_stride;
+    size_t k_token_stride;
+    size_t v_token_stride;
+    size_t record_bytes;
+    size_t layer_offset;
+    uint32_t head_bytes;
+    uint32_t counter_bytes;
+    dw__cuda_attention_params p;
+};
+
+/* ---- rows of keys and values ---- */
+
+/* A lane's eight dimensions of a row, as they lie in a log. */
+template <int TYPE>
+struct row_dims;
+
+template <>
+struct row_dims<DW_KV_F16> {
+    uint4 halves;
+};
+
+template <>
+struct row_dims<DW_KV_F32> {
+    float4 low, high;
+};
+
+template <>
+struct row_dims<DW_KV_Q8_0> {
+    unsigned short pairs[LANE_DIMS / 2];
+    __half scale;
+};
+
+/* Dimensions [8 * chunk, 8 * chunk + 8) of a row; zeros behind its end. */
+template <int TYPE>
+static __device__ __forceinline__ void load_dims(const unsigned char *row, int chunk, int head_dim,
+                                                 row_dims<TYPE> &out)
+{
+    int first = chunk * LANE_DIMS;
+    if constexpr (TYPE == DW_KV_Q8_0) { /* a half and 32 bytes; its heads are multiples of 32 */
+        const unsigned char *block = row + (first / 32) * 34;
+        bool there = first < head_dim;
+        const unsigned short *pairs = (const unsigned short *)(block + 2 + first % 32);
+        out.scale = there ? *(const __half *)block : __float2half(0.0f);
+#pragma unroll
+        for (int i = 0; i < LANE_DIMS / 2; i++) { /* two bytes are aligned, no more */
+            out.pairs[i] = there ? pairs[i] : (unsigned short)0;
+        }
+    } else if (head_dim % LANE_DIMS != 0 || first >= head_dim) {
+        typedef typename std::conditional<TYPE == DW_KV_F16, __half, float>::type element;
+        element *to = (element *)&out;
+#pragma unroll
+        for (int i = 0; i < LANE_DIMS; i++) {
+            to[i] = first + i < head_dim ? ((const element *)row)[first + i] : element(0.0f);
+        }
+    } else if constexpr (TYPE == DW_KV_F16) {
+        out.halves = *(const uint4 *)(row + first * sizeof(__half));
+    } else {
+        out.low = ((const float4 *)row)[chunk * 2];
+        out.high = ((const float4 *)row)[chunk * 2 + 1];
+    }
+}
+
+template <int TYPE>
+static __device__ __forceinline__ void widen(const row_dims<TYPE> &from, float out[LANE_DIMS])
+{
+    if constexpr (TYPE == DW_KV_F16) {
+        const __half2 *pairs = (const __half2 *)&from.halves;
+#pragma unroll
+        for (int i = 0; i < LANE_DIMS / 2; i++) {
+            float2 two = __half22float2(pairs[i]);
+            out[2 * i] = two.x;
+            out[2 * i + 1] = two.y;
+        }
+    } else if constexpr (TYPE == DW_KV_F32) {
+        out[0] = from.low.x, out[1] = from.low.y, out[2] = from.low.z, out[3] = from.low.w;
+        out[4] = from.high.x, out[5] = from.high.y, out[6] = from.high.z, out[7] = from.high.w;
+    } else {
+        float scale = __half2float(from.scale);
+#pragma unroll
+        for (int i = 0; i < LANE_DIMS / 2; i++) {
+            out[2 * i] = scale * (float)(signed char)(from.pairs[i] & 0xff);
+            out[2 * i + 1] = scale * (float)(signed char)(from.pairs[i] >> 8);
+        }
+    }
+}
+
+/* Dimension `dim` of a head's row, turned by its token's position. */
+static __device__ __forceinline__ float turned(const attend_args &a, const float *row, int token,
+                                               int dim)
+{
+    int dims = a.p.rope_dims;
+    if (dim >= dims) {
+        return row[dim];
+    }
+    int half = dims / 2;
+    int pair = a.p.rope_halves ? (dim < half ? dim : dim - half) : dim / 2;
+    int first = a.p.rope_halves ? pair : 2 * pair;
+    int second = a.p.rope_halves ? pair + half : 2 * pair + 1;
+    float2 turn = ((const float2 *)a.rope)[(size_t)token * half + pair];
+    return dim == first ? row[first] * turn.x - row[second] * turn.y
+                        : row[first] * turn.y + row[second] * turn.x;
+}
+
+/* Element `at` of what a token appends for a head: its keys, turned, then its values. */
+static __device__ __forceinline__ float new_element(const attend_args &a, int token, int kv_head,
+                                                    int at)
+{
+    int head_dim = a.p.head_dim;
+    return at < head_dim
+               ? turned(a, a.k + token * a.k_token_stride + kv_head * a.k_head_stride, token, at)
+               : a.v[token * a.v_token_stride + (size_t)kv_head * head_dim + at - head_dim];
+}
+
+/* Write a head's keys and values of a token as the log keeps them; by all threads of the block. */
+static __device__ void append_token(const attend_args &a, int token, int kv_head)
+{
+    const dw_cuda_token &at = a.table[token];
+    const int head_dim = a.p.head_dim;
+    unsigned char *keys = (unsigned char *)at.records + at.position * a.record_bytes +
+                          a.layer_offset + kv_head * a.head_bytes;
+    if (a.p.kv_type == DW_KV_Q8_0) {
+        int lane = threadIdx.x % WARP;
+        for (int block = threadIdx.x / WARP; block < head_dim / 16; block += blockDim.x / WARP) {
+            float value = new_element(a, token, kv_head, block * 32 + lane);
+            float largest = fabsf(value);
+            for (int mask = 16; mask > 0; mask /= 2) {
+                largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, mask));
+            }
+            float scale = largest / 127.0f;
+            float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
+            int of_row = block % (head_dim / 32);
+            unsigned char *to = keys + (block == of_row ? 0 : a.p.part_bytes) + of_row * 34;
+            ((signed char *)to)[2 + lane] = (signed char)roundf(value * inverse);
+            if (lane == 0) {
+                *(__half *)to = __float2half(scale);
+            }
+        }
+        return;
+    }
+    for (int i = threadIdx.x; i < 2 * head_dim; i += blockDim.x) {
+        float value = new_element(a, token, kv_head, i);
+        unsigned char *row = keys + (i < head_dim ? 0 : a.p.part_bytes);
+        if (a.p.kv_type == DW_KV_F16) {
+            ((__half *)row)[i % head_dim] = __float2half(value);
+        } else {
+            ((float *)row)[i % head_dim] = value;
+        }
+    }
+}
+
+static __global__ void append_kernel(attend_args a)
+{
+    if (a.table[blockIdx.y].records != 0) {
+        append_token(a, blockIdx.y, blockIdx.x);
+    }
+}
+
+/* ---- attention ---- */
+
+/* What a block has of its queries: in each lane its own share of eight dimensions. */
+template <int GROUP>
+struct sums {
+    float largest[GROUP];
+    float total[GROUP];
+    float value[GROUP][LANE_DIMS];
+};
+
+template <int GROUP>
+static __device__ __forceinline__ void rescale(sums<GROUP> &s, int g, float largest, float against)
+{
+    float shrink = __expf(s.largest[g] - against);
+    s.largest[g] = largest;
+    s.total[g] *= shrink;
+#pragma unroll
+    for (int i = 0; i < LANE_DIMS; i++) {
+        s.value[g][i] *= shrink;
+    }
+}
+
+/* Keys and values of the next records of each lane group, on their way from memory. */
+template <int TYPE>
+struct rows {
+    row_dims<TYPE> k[ROWS_AHEAD];
+    row_dims<TYPE> v[ROWS_AHEAD];
+};
+
+/* The first of the records that this lane has in a turn which begins at `base`: each lane group has
+ * its own, THREADS / LANES apart. */
+template <int LANES>
+static __device__ __forceinline__ uint32_t first_record(uint32_t base)
+{
+    return base + threadIdx.x / WARP * (WARP / LANES) + threadIdx.x % WARP / LANES;
+}
+
+/* Records from `first` on; instead of what is not below `to` the last one. */
+template <int TYPE, int LANES>
+static __device__ __forceinline__ void read_rows(const attend_args &a, const unsigned char *keys,
+                                                 uint32_t first, uint32_t to, rows<TYPE> &out)
+{
+    const int chunk = threadIdx.x % LANES;
+#pragma unroll
+    for (int r = 0; r < ROWS_AHEAD; r++) {
+        uint32_t record = min(first + r * (THREADS / LANES), to - 1);
+        const unsigned char *row = keys + record * a.record_bytes;
+        load_dims<TYPE>(row, chunk, a.p.head_dim, out.k[r]);
+        load_dims<TYPE>(row + a.p.part_bytes, chunk, a.p.head_dim, out.v[r]);
+    }
+}
+
+/* Read the record before `to` again, wherever it stands in these. */
+template <int TYPE, int LANES>
+static __device__ __forceinline__ void reread_last(const attend_args &a, const unsigned char *keys,
+                                                   uint32_t first, uint32_t to, rows<TYPE> &out)
+{
+    const int chunk = threadIdx.x % LANES;
+    const unsigned char *row = keys + (to - 1) * a.record_bytes;
+#pragma unroll
+    for (int r = 0; r < ROWS_AHEAD; r++) {
+        if (first + r * (THREADS / LANES) >= to - 1) {
+            load_dims<TYPE>(row, chunk, a.p.head_dim, out.k[r]);
+            load_dims<TYPE>(row + a.p.part_bytes, chunk, a.p.head_dim, out.v[r]);
+        }
+    }
+}
+
+/* Records [from, to), of which `ahead` has the first turn's. */
+template <int TYPE, int LANES, int GROUP>
+static __device__ __forceinline__ void walk(const attend_args &a, const unsigned char *keys,
+                                            uint32_t from, uint32_t to, rows<TYPE> &ahead,
+                                            const float q[GROUP][LANE_DIMS], sums<GROUP> &s)
+{
+    const uint32_t turn = THREADS / LANES * ROWS_AHEAD;
+    for (uint32_t base = from; base < to; base += turn) {
+        const uint32_t first = first_record<LANES>(base);
+        const rows<TYPE> now = ahead;
+        if (base + turn < to) {
+            read_rows<TYPE, LANES>(a, keys, first + turn, to, ahead);
+        }
+        float score[GROUP][ROWS_AHEAD];
+#pragma unroll
+        for (int r = 0; r < ROWS_AHEAD; r++) {
+            const bool there = first + r * (THREADS / LANES) < to;
+            float k[LANE_DIMS];
+            widen<TYPE>(now.k[r], k);
+#pragma unroll
+            for (int g = 0; g < GROUP; g++) {
+                float dot = 0.0f;
+#pragma unroll
+                for (int i = 0; i < LANE_DIMS; i++) {
+                    dot += q[g][i] * k[i];
+                }
+#pragma unroll
+                for (int mask = LANES / 2; mask > 0; mask /= 2) {
+                    dot += __shfl_xor_sync(0xffffffffu, dot, mask);
+                }
+                if (a.p.cap > 0.0f) {
+                    dot = a.p.cap * tanhf(dot / a.p.cap);
+                }
+                score[g][r] = there ? dot : -CUDART_INF_F;
+            }
+        }
+#pragma unroll
+        for (int g = 0; g < GROUP; g++) {
+            float largest = s.largest[g];
+#pragma unroll
+            for (int r = 0; r < ROWS_AHEAD; r++) {
+                largest = fmaxf(largest, score[g][r]);
+            }
+            float against = fmaxf(largest, -FLT_MAX); /* none of this lane group's yet: no NaN */
+            rescale(s, g, largest, against);
+#pragma unroll
+            for (int r = 0; r < ROWS_AHEAD; r++) {
+                score[g][r] = __expf(score[g][r] - against);
+                s.total[g] += score[g][r];
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < ROWS_AHEAD; r++) {
+            float v[LANE_DIMS];
+            widen<TYPE>(now.v[r], v);
+#pragma unroll
+            for (int g = 0; g < GROUP; g++) {
+#pragma unroll
+                for (int i = 0; i < LANE_DIMS; i++) {
+                    s.value[g][i] += score[g][r] * v[i];
+                }
+            }
+        }
+    }
+}
+
+/* Add up what the lane groups of a warp have; each then has the warp's. */
+template <int LANES, int GROUP>
+static __device__ __forceinline__ void reduce_warp(sums<GROUP> &s)
+{
+#pragma unroll
+    for (int mask = LANES; mask < WARP; mask *= 2) {
+#pragma unroll
+        for (int g = 0; g < GROUP; g++) {
+            float other = __shfl_xor_sync(0xffffffffu, s.largest[g], mask);
+            float largest = fmaxf(s.largest[g], other);
+            rescale(s, g, largest, fmaxf(largest, -FLT_MAX));
+            s.total[g] += __shfl_xor_sync(0xffffffffu, s.total[g], mask);
+#pragma unroll
+            for (int i = 0; i < LANE_DIMS; i++) {
+                s.value[g][i] += __shfl_xor_sync(0xffffffffu, s.value[g][i], mask);
+            }
+        }
+    }
+}
+
+/* The block's sums, of all its warps: as a part, [GROUP][largest, total] and then at HEAD_FACTS
+ * [GROUP][head_dim], or, where that is all there is, divided, as the result's rows of `heads`
+ * heads. */
+template <int LANES, int GROUP>
+static __device__ void reduce_block(sums<GROUP> &s, float *shared, int head_dim, float *part,
+                                    float *y, int heads)
+{
+    const int row = 2 + LANES * LANE_DIMS;
+    const int warp = threadIdx.x / WARP;
+    const int lane = threadIdx.x % WARP;
+    reduce_warp<LANES, GROUP>(s);
+    if (lane < LANES) {
+#pragma unroll
+        for (int g = 0; g < GROUP; g++) {
+            float *to = shared + (warp * GROUP + g) * row;
+            if (lane == 0) {
+                to[0] = s.largest[g];
+                to[1] = s.total[g];
+            }
+#pragma unroll
+            for (int i = 0; i < LANE_DIMS; i++) {
+                to[2 + lane * LANE_DIMS + i] = s.value[g][i];
+            }
+        }
+    }
+    __syncthreads();
+    for (int at = threadIdx.x; at < GROUP * head_dim; at += THREADS) {
+        int g = at / head_dim;
+        int dim = at % head_dim;
+        float largest = -FLT_MAX;
+#pragma unroll
+        for (int i = 0; i < WARPS; i++) {
+            largest = fmaxf(largest, shared[(i * GROUP + g) * row]);
+        }
+        float total = 0.0f;
+        float value = 0.0f;
+#pragma unroll
+        for (int i = 0; i < WARPS; i++) {
+            const float *from = shared + (i * GROUP + g) * row;
+            float weight = __expf(from[0] - largest);
+            total += weight * from[1];
+            value += weight * from[2 + dim];
+        }
+        if (y != nullptr) {
+            if (g < heads) {
+                y[at] = value / total;
+            }
+            continue;
+        }
+        if (dim == 0) {
+            part[2 * g] = largest;
+            part[2 * g + 1] = total;
+        }
+        part[HEAD_FACTS + at] = value;
+    }
+}
+
+/* WIDE values of a row of sums, with the row's largest score and total. */
+template <int WIDE>
+struct merged {
+    float largest;
+    float total;
+    float value[WIDE];
+};
+
+template <int WIDE, int COUNT>
+static __device__ __forceinline__ void merge(merged<WIDE> &s, const merged<WIDE> from[COUNT])
+{
+    float largest = s.largest;
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+        largest = fmaxf(largest, from[i].largest);
+    }
+    float shrink = __expf(s.largest - largest);
+    s.largest = largest;
+    s.total *= shrink;
+#pragma unroll
+    for (int w = 0; w < WIDE; w++) {
+        s.value[w] *= shrink;
+    }
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+        float weight = __expf(from[i].largest - largest);
+        s.total += weight * from[i].total;
+#pragma unroll
+        for (int w = 0; w < WIDE; w++) {
+            s.value[w] += weight * from[i].value[w];
+        }
+    }
+}
+
+/* Parts [part_count] into the result's rows of heads. Threads take WIDE values each, and where
+ * there are more threads than that, a share of the parts, of which they read several at once:
+ * nothing waits for the parts' weights. `shared` has room for a merged<WIDE> of each thread. */
+template <int WIDE>
+static __device__ void merge_parts(const float *parts, int part_count, size_t part_floats,
+                                   int head_dim, float *y, int heads, float *shared)
+{
+    const int quads = heads * head_dim / WIDE;
+    const int shares = max(1, min(THREADS / quads, part_count));
+    const int share = threadIdx.x / quads;
+    merged<WIDE> *of_shares = (merged<WIDE> *)shared;
+    for (int quad = threadIdx.x % quads; quad < quads && share < shares; quad += THREADS) {
+        const float *facts = parts + quad * WIDE / head_dim * 2;
+        const float *values = parts + HEAD_FACTS + quad * WIDE;
+        merged<WIDE> s = {-FLT_MAX, 0.0f, {}};
+        for (int first = share; first < part_count; first += PARTS_AHEAD * shares) {
+            merged<WIDE> its[PARTS_AHEAD];
+#pragma unroll
+            for (int i = 0; i < PARTS_AHEAD; i++) {
+                const int part = first + i * shares;
+                const bool there = part < part_count;
+                const size_t offset = (there ? part : first) * part_floats;
+                float2 fact = __ldcg((const float2 *)(facts + offset));
+                its[i].largest = there ? fact.x : -CUDART_INF_F;
+                its[i].total = fact.y;
+                if constexpr (WIDE == 4) {
+                    float4 four = __ldcg((const float4 *)(values + offset));
+                    its[i].value[0] = four.x, its[i].value[1] = four.y;
+                    its[i].value[2] = four.z, its[i].value[3] = four.w;
+                } else {
+                    its[i].value[0] = __ldcg(values + offset);
+                }
+            }
+            merge<WIDE, PARTS_AHEAD>(s, its);
+        }
+        if (shares > 1) {
+            of_shares[threadIdx.x] = s;
+            continue;
+        }
+#pragma unroll
+        for (int w = 0; w < WIDE; w++) {
+            y[quad * WIDE + w] = s.value[w] / s.total;
+        }
+    }
+    if (shares == 1) {
+        return;
+    }
+    __syncthreads();
+    if (threadIdx.x < quads) {
+        merged<WIDE> s = of_shares[threadIdx.x];
+        for (int i = 1; i < shares; i++) {
+            merge<WIDE, 1>(s, of_shares + i * quads + threadIdx.x);
+        }
+#pragma unroll
+        for (int w = 0; w < WIDE; w++) {
+            y[threadIdx.x * WIDE + w] = s.value[w] / s.total;
+        }
+    }
+}
+
+template <int TYPE, int LANES, int GROUP>
+static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
+{
+    extern __shared__ float shared[];
+    __shared__ bool last;
+    const int token = blockIdx.z;
+    const int group_size = a.p.head_count / a.p.kv_head_count;
+    const int group_blocks = gridDim.y / a.p.kv_head_count;
+    const int kv_head = blockIdx.y / group_blocks;
+    const int first_in_group = blockIdx.y % group_blocks * GROUP;
+    const int heads = min(GROUP, group_size - first_in_group);
+    const int first_head = kv_head * group_size + first_in_group;
+    const dw_cuda_token at = a.table[token];
+    float *y = a.y + ((size_t)token * a.p.head_count + first_head) * a.p.head_dim;
+    if (at.records == 0) { /* padding: zeros, which the layers behind can bear */
+        for (int i = threadIdx.x; blockIdx.x == 0 && i < heads * a.p.head_dim; i += THREADS) {
+            y[i] = 0.0f;
+        }
+        return;
+    }
+    const uint32_t end = at.position + 1;
+    const uint32_t first = a.p.window > 0 && end > a.p.window ? end - a.p.window : 0;
+    uint32_t part = (end - first + gridDim.x - 1) / gridDim.x;
+    part = max(part, PART_RECORDS);
+    const uint32_t part_count = (end - first + part - 1) / part;
+    if (blockIdx.x >= part_count) {
+        return;
+    }
+    const unsigned char *keys =
+        (const unsigned char *)at.records + a.layer_offset + kv_head * a.head_bytes;
+    const uint32_t from = first + blockIdx.x * part;
+    const uint32_t to = min(from + part, end);
+    rows<TYPE> ahead;
+    read_rows<TYPE, LANES>(a, keys, first_record<LANES>(from), to, ahead);
+    /* Blocks of one head's queries may all append it: they write the same, each reads its own. */
+    const bool appends = a.p.append && blockIdx.x == part_count - 1;
+    if (appends) {
+        append_token(a, token, kv_head);
+    }
+    for (int i = threadIdx.x; i < heads * a.p.head_dim; i += THREADS) {
+        int head = i / a.p.head_dim;
+        const float *row = a.q + token * a.q_token_stride + (first_head + head) * a.q_head_stride;
+        shared[i] = turned(a, row, token, i % a.p.head_dim) * a.p.scale;
+    }
+    __syncthreads();
+    const int chunk = threadIdx.x % LANES;
+    float q[GROUP][LANE_DIMS];
+    sums<GROUP> s;
+#pragma unroll
+    for (int g = 0; g < GROUP; g++) {
+        s.largest[g] = -CUDART_INF_F;
+        s.total[g] = 0.0f;
+#pragma unroll
+        for (int i = 0; i < LANE_DIMS; i++) {
+            int dim = chunk * LANE_DIMS + i;
+            q[g][i] = g < heads && dim < a.p.head_dim ? shared[g * a.p.head_dim + dim] : 0.0f;
+            s.value[g][i] = 0.0f;
+        }
+    }
+    if (appends) { /* what was read of the new record was not there yet */
+        reread_last<TYPE, LANES>(a, keys, first_record<LANES>(from), to, ahead);
+    }
+    __syncthreads(); /* the same memory is used again */
+    walk<TYPE, LANES, GROUP>(a, keys, from, to, ahead, q, s);
+
+    const size_t part_floats = DW__CUDA_PART_FLOATS(a.p.head_dim);
+    const size_t row = (size_t)token * gridDim.y + blockIdx.y;
+    float *parts = (float *)(a.scratch + a.counter_bytes) + row * gridDim.x * part_floats;
+    reduce_block<LANES, GROUP>(s, shared, a.p.head_dim, parts + blockIdx.x * part_floats,
+                               part_count == 1 ? y : nullptr, heads);
+    if (part_count == 1) {
+        return;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) { /* its fences stand for the block's, which the barriers order with it */
+        unsigned *counter = (unsigned *)a.scratch + row;
+        __threadfence();
+        last = atomicAdd(counter, 1u) == part_count - 1;
+        __threadfence();
+        if (last) {
+            *counter = 0; /* as the next layer and the next run must find it */
+        }
+    }
+    __syncthreads();
+    if (last) {
+        if (a.p.head_dim % 4 == 0) {
+            merge_parts<4>(parts, part_count, part_floats, a.p.head_dim, y, heads, shared);
+        } else {
+            merge_parts<1>(parts, part_count, part_floats, a.p.head_dim, y, heads, shared);
+        }
+    }
+}
+
+/* ---- launches ---- */
+
+static attend_args args_of(const struct ggml_tensor *node)
+{
+    attend_args a = {};
+    a.p = *(const dw__cuda_attention_params *)dw_cuda_node_params(node);
+    a.head_bytes = a.p.part_bytes / a.p.kv_head_count;
+    a.record_bytes = (size_t)a.p.part_bytes * 2 * a.p.layer_count;
+    a.layer_offset = (size_t)a.p.part_bytes * 2 * a.p.layer;
+    return a;
+}
+
+static void take_new(attend_args *a, const struct ggml_tensor *k, const struct ggml_tensor *v)
+{
+    a->k = (const float *)k->data;
+    a->k_head_stride = k->nb[1] / sizeof(float);
+    a->k_token_stride = k->nb[2] / sizeof(float);
+    a->v = (const float *)v->data;
+    a->v_token_stride = v->nb[1] / sizeof(float);
+}
+
+extern "C" void dw__cuda_launch_append(const struct ggml_tensor *node, void *stream)
+{
+    attend_args a = args_of(node);
+    const struct ggml_tensor *k = node->src[0];
+    take_new(&a, k, node->src[1]);
+    a.table = (const dw_cuda_token *)node->src[2]->data;
+    a.rope = node->src[3] != nullptr ? (const float *)node->src[3]->data : nullptr;
+    dim3 grid(a.p.kv_head_count, (unsigned)k->ne[2]);
+    append_kernel<<<grid, THREADS, 0, (cudaStream_t)stream>>>(a);
+}
+
+template <int TYPE, int LANES, int GROUP>
+static void launch(const attend_args &a, dim3 grid, cudaStream_t stream)
+{
+    size_t shared = (size_t)WARPS * GROUP * (2 + LANES * LANE_DIMS) * sizeof(float);
+    size_t merging = THREADS * sizeof(merged<4>);
+    shared = shared < merging ? merging : shared;
+    attend_kernel<TYPE, LANES, GROUP><<<grid, THREADS, shared, stream>>>(a);
+}
+
+template <int TYPE, int LANES>
+static void launch_group(const attend_args &a, unsigned tokens, cudaStream_t stream)
+{
+    unsigned group = a.p.head_count / a.p.kv_head_count;
+    unsigned blocks = (group + DW__CUDA_GROUP_MAX - 1) / DW__CUDA_GROUP_MAX;
+    dim3 grid(a.p.part_count_max, a.p.kv_head_count * blocks, tokens);
+    switch (group) {
+    case 1: launch<TYPE, LANES, 1>(a, grid, stream); break;
+    case 2: launch<TYPE, LANES, 2>(a, grid, stream); break;
+    case 3: launch<TYPE, LANES, 3>(a, grid, stream); break;
+    default: launch<TYPE, LANES, DW__CUDA_GROUP_MAX>(a, grid, stream); break;
+    }
+}
+
+template <int TYPE>
+static void launch_lanes(const attend_args &a, unsigned tokens, cudaStream_t stream)
+{
+    int chunks = (a.p.head_dim + LANE_DIMS - 1) / LANE_DIMS;
+    if (chunks <= 4) {
+        launch_group<TYPE, 4>(a, tokens, stream);
+    } else if (chunks <= 8) {
+        launch_group<TYPE, 8>(a, tokens, stream);
+    } else if (chunks <= 16) {
+        launch_group<TYPE, 16>(a, tokens, stream);
+    } else {
+        launch_group<TYPE, 32>(a, tokens, stream);
+    }
+}
+
+extern "C" void dw__cuda_launch_attend(const struct ggml_tensor *node, void *stream)
+{
+    attend_args a = args_of(node);
+    const struct ggml_tensor *q = node->src[0];
+    unsigned tokens = (unsigned)q->ne[2];
+    unsigned group = a.p.head_count / a.p.kv_head_count;
+    unsigned blocks = (group + DW__CUDA_GROUP_MAX - 1) / DW__CUDA_GROUP_MAX;
+    a.q = (const float *)q->data;
+    a.q_head_stride = q->nb[1] / sizeof(float);
+    a.q_token_stride = q->nb[2] / sizeof(float);
+    a.table = (const dw_cuda_token *)node->src[1]->data;
+    a.scratch = (unsigned char *)node->src[2]->data;
+    a.counter_bytes =
+        (uint32_t)((tokens * a.p.kv_head_count * blocks * sizeof(unsigned) + 255) / 256 * 256);
+    a.y = (float *)node->data;
+    take_new(&a, node->src[3], node->src[4]);
+    a.rope = node->src[5] != nullptr ? (const float *)node->src[5]->data : nullptr;
+    switch (a.p.kv_type) {
+    case DW_KV_F16: launch_lanes<DW_KV_F16>(a, tokens, (cudaStream_t)stream); break;
+    case DW_KV_Q8_0: launch_lanes<DW_KV_Q8_0>(a, tokens, (cudaStream_t)stream); break;
+    default: launch_lanes<DW_KV_F32>(a, tokens, (cudaStream_t)stream); break;
+    }
+}

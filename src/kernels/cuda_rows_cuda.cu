@@ -1,0 +1,326 @@
+/* A step's table, masks, and what becomes of logits, on CUDA devices. */
+#include <cuda_fp16.h>
+#include <ggml-backend.h>
+#include <math_constants.h>
+
+extern "C" {
+#include "kernels/cuda_launch.h"
+}
+
+#define THREADS 256
+#define SORT_THREADS 512
+#define PLACE_BLOCKS 32
+
+/* ---- the table ---- */
+
+static __global__ void table_kernel(const dw_cuda_token *from, int count, unsigned char *to)
+{
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= count) {
+        return;
+    }
+    dw_cuda_token row = from[i];
+    size_t n = (size_t)count;
+    ((dw_cuda_token *)to)[i] = row;
+    ((long long *)(to + n * 32))[i] = row.position;
+    ((int *)(to + n * 40))[i] = row.token != 0 ? *(const int *)row.token : 0;
+    ((int *)(to + n * 44))[i] = (int)row.position;
+}
+
+extern "C" void dw__cuda_launch_table(const struct ggml_tensor *node, void *stream)
+{
+    int count = (int)node->src[0]->ne[1];
+    int blocks = (count + THREADS - 1) / THREADS;
+    table_kernel<<<blocks, THREADS, 0, (cudaStream_t)stream>>>(
+        (const dw_cuda_token *)node->src[0]->data, count, (unsigned char *)node->data);
+}
+
+/* ---- turns by position ---- */
+
+/* As ggml computes them, so that steps through either's attention agree. */
+static __global__ void rope_kernel(const dw_cuda_token *table, const float *factors,
+                                   dw__cuda_rope_params p, float *turns)
+{
+    unsigned pair = blockIdx.x * blockDim.x + threadIdx.x;
+    if (pair >= p.dims / 2) {
+        return;
+    }
+    float step = powf(p.base, -2.0f / (float)p.dims);
+    float plain = (float)table[blockIdx.y].position * powf(step, (float)pair);
+    plain /= factors != nullptr ? factors[pair] : 1.0f;
+    float angle = p.scale * plain;
+    float magnitude = p.magnitude;
+    if (p.share != 0.0f) {
+        float at = ((float)pair - p.low) / fmaxf(0.001f, p.high - p.low);
+        float mix = (1.0f - fminf(1.0f, fmaxf(0.0f, at))) * p.share;
+        angle = angle * (1.0f - mix) + plain * mix;
+        magnitude *= 1.0f + 0.1f * logf(1.0f / p.scale);
+    }
+    float *to = turns + 2 * ((size_t)blockIdx.y * (p.dims / 2) + pair);
+    to[0] = cosf(angle) * magnitude;
+    to[1] = sinf(angle) * magnitude;
+}
+
+extern "C" void dw__cuda_launch_rope(const struct ggml_tensor *node, void *stream)
+{
+    const dw__cuda_rope_params *p = (const dw__cuda_rope_params *)dw_cuda_node_params(node);
+    dim3 grid((p->dims / 2 + 63) / 64, (unsigned)node->ne[2]);
+    rope_kernel<<<grid, 64, 0, (cudaStream_t)stream>>>(
+        (const dw_cuda_token *)node->src[0]->data,
+        node->src[1] != nullptr ? (const float *)node->src[1]->data : nullptr, *p,
+        (float *)node->data);
+}
+
+/* ---- the mask ---- */
+
+static __global__ void mask_kernel(const dw_cuda_token *table, unsigned kv_count, unsigned window,
+                                   __half *mask)
+{
+    unsigned end = table[blockIdx.y].position + 1;
+    unsigned first = window > 0 && end > window ? end - window : 0;
+    unsigned record = blockIdx.x * blockDim.x + threadIdx.x;
+    if (record < kv_count) {
+        bool seen = record >= first && record < end;
+        mask[(size_t)blockIdx.y * kv_count + record] =
+            seen ? __float2half(0.0f) : __float2half(-CUDART_INF_F);
+    }
+}
+
+extern "C" void dw__cuda_launch_mask(const struct ggml_tensor *node, void *stream)
+{
+    unsigned kv_count = (unsigned)node->ne[0];
+    dim3 grid((kv_count + THREADS - 1) / THREADS, (unsigned)node->ne[1]);
+    mask_kernel<<<grid, THREADS, 0, (cudaStream_t)stream>>>(
+        (const dw_cuda_token *)node->src[0]->data, kv_count,
+        *(const uint32_t *)dw_cuda_node_params(node), (__half *)node->data);
+}
+
+/* ---- rows of logits to their owners ---- */
+
+static __global__ void place_kernel(const float *logits, long long vocab_count,
+                                    const dw_cuda_token *table)
+{
+    float *to = (float *)table[blockIdx.y].logits;
+    const float *from = logits + blockIdx.y * vocab_count;
+    long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    for (; to != nullptr && i < vocab_count; i += (long long)gridDim.x * blockDim.x) {
+        to[i] = from[i];
+    }
+}
+
+extern "C" void dw__cuda_launch_place_rows(const struct ggml_tensor *node, void *stream)
+{
+    const struct ggml_tensor *logits = node->src[0];
+    place_kernel<<<dim3(PLACE_BLOCKS, (unsigned)logits->ne[1]), THREADS, 0, (cudaStream_t)stream>>>(
+        (const float *)logits->data, logits->ne[0], (const dw_cuda_token *)node->src[1]->data);
+}
+
+/* ---- the likeliest ---- */
+
+/* A logit and its token as a number that is larger where the logit is, or the token lower; 0 is
+ * less than any, and NaN's. Zeros are equal, whatever their sign. */
+static __device__ unsigned long long key_of(float logit, unsigned token)
+{
+    unsigned bits = logit == 0.0f ? 0u : __float_as_uint(logit);
+    bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+    return logit != logit ? 0ull : (unsigned long long)bits << 32 | (0xffffffffu - token);
+}
+
+static __device__ float logit_of(unsigned long long key)
+{
+    unsigned bits = (unsigned)(key >> 32);
+    return __uint_as_float(bits & 0x80000000u ? bits & 0x7fffffffu : ~bits);
+}
+
+/* Bitonic (Batcher, 1968): keys [DW__CUDA_PIECE], the largest first. */
+static __device__ void sort_piece(unsigned long long *keys)
+{
+    for (unsigned size = 2; size <= DW__CUDA_PIECE; size *= 2) {
+        for (unsigned stride = size / 2; stride > 0; stride /= 2) {
+            __syncthreads();
+            for (unsigned i = threadIdx.x; i < DW__CUDA_PIECE / 2; i += blockDim.x) {
+                unsigned low = 2 * i - (i & (stride - 1));
+                unsigned long long a = keys[low];
+                unsigned long long b = keys[low + stride];
+                if ((a < b) == ((low & size) == 0)) {
+                    keys[low] = b;
+                    keys[low + stride] = a;
+                }
+            }
+        }
+    }
+    __syncthreads();
+}
+
+template <typename T>
+static __device__ T sum_of_block(T value, T *shared)
+{
+    for (int mask = 16; mask > 0; mask /= 2) {
+        value += __shfl_xor_sync(0xffffffffu, value, mask);
+    }
+    if (threadIdx.x % 32 == 0) {
+        shared[threadIdx.x / 32] = value;
+    }
+    __syncthreads();
+    T sum = 0;
+    for (unsigned i = 0; i < blockDim.x / 32; i++) {
+        sum += shared[i];
+    }
+    __syncthreads();
+    return sum;
+}
+
+static __device__ unsigned long long largest_of_block(unsigned long long key,
+                                                      unsigned long long *shared)
+{
+    for (int mask = 16; mask > 0; mask /= 2) {
+        unsigned long long other = __shfl_xor_sync(0xffffffffu, key, mask);
+        key = other > key ? other : key;
+    }
+    if (threadIdx.x % 32 == 0) {
+        shared[threadIdx.x / 32] = key;
+    }
+    __syncthreads();
+    for (unsigned i = 0; i < blockDim.x / 32; i++) {
+        key = shared[i] > key ? shared[i] : key;
+    }
+    __syncthreads();
+    return key;
+}
+
+/* A piece's facts: [0] its largest key, [1] the sum of exp(logit - largest) and the count of NaN. */
+struct piece_facts {
+    unsigned long long largest;
+    float total;
+    unsigned nan_count;
+};
+
+static_assert(sizeof(piece_facts) == DW__CUDA_PIECE_FACTS * sizeof(long long), "in front of keys");
+#define PIECE_ROW (DW_CANDIDATES_MAX + DW__CUDA_PIECE_FACTS)
+
+/* One piece of one row: the `count` largest, in order. Without sorting where one is enough. */
+static __global__ void __launch_bounds__(SORT_THREADS)
+    pieces_kernel(const float *logits, long long vocab_count, unsigned count,
+                  unsigned long long *best)
+{
+    __shared__ unsigned long long keys[DW__CUDA_PIECE];
+    __shared__ unsigned long long wide[SORT_THREADS / 32];
+    __shared__ float narrow[SORT_THREADS / 32];
+    __shared__ unsigned counts[SORT_THREADS / 32];
+    const float *row = logits + blockIdx.y * vocab_count;
+    const long long first = (long long)blockIdx.x * DW__CUDA_PIECE;
+    unsigned long long largest = 0;
+    unsigned nan_count = 0;
+    for (unsigned i = threadIdx.x; i < DW__CUDA_PIECE; i += blockDim.x) {
+        bool there = first + i < vocab_count;
+        float logit = there ? row[first + i] : -CUDART_INF_F;
+        unsigned long long key = there ? key_of(logit, (unsigned)(first + i)) : 0ull;
+        nan_count += there && logit != logit;
+        keys[i] = key;
+        largest = key > largest ? key : largest;
+    }
+    largest = largest_of_block(largest, wide);
+    nan_count = sum_of_block(nan_count, counts);
+    float top = logit_of(largest);
+    float total = 0.0f;
+    for (unsigned i = threadIdx.x; i < DW__CUDA_PIECE; i += blockDim.x) {
+        float logit = logit_of(keys[i]);
+        bool finite = keys[i] != 0 && logit > -CUDART_INF_F && top < CUDART_INF_F;
+        total += finite ? expf(logit - top) : 0.0f;
+    }
+    total = sum_of_block(total, narrow);
+    unsigned long long *out = best + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * PIECE_ROW;
+    if (threadIdx.x == 0) {
+        piece_facts facts = {largest, total, nan_count};
+        *(piece_facts *)out = facts;
+    }
+    out += DW__CUDA_PIECE_FACTS;
+    if (count == 1) {
+        if (threadIdx.x == 0) {
+            out[0] = largest;
+        }
+        return;
+    }
+    sort_piece(keys);
+    for (unsigned i = threadIdx.x; i < count; i += blockDim.x) {
+        out[i] = keys[i];
+    }
+}
+
+/* All pieces of one row: the best so far stay in front while further pieces' are sorted in. */
+static __global__ void __launch_bounds__(SORT_THREADS)
+    candidates_kernel(const unsigned long long *best, unsigned piece_count, unsigned count,
+                      long long vocab_count, dw_candidates *to)
+{
+    __shared__ unsigned long long keys[DW__CUDA_PIECE];
+    const unsigned long long *pieces = best + (size_t)blockIdx.x * piece_count * PIECE_ROW;
+    dw_candidates *out = to + blockIdx.x;
+    unsigned taken = 0; /* of count * piece_count keys */
+    unsigned all = count * piece_count;
+    unsigned kept = 0;
+    if (count == 1) { /* the largest of all needs no order */
+        __shared__ unsigned long long wide[SORT_THREADS / 32];
+        unsigned long long largest = 0;
+        for (; taken + threadIdx.x < all; taken += blockDim.x) {
+            unsigned long long key =
+                pieces[(size_t)(taken + threadIdx.x) * PIECE_ROW + DW__CUDA_PIECE_FACTS];
+            largest = key > largest ? key : largest;
+        }
+        taken = all;
+        largest = largest_of_block(largest, wide);
+        if (threadIdx.x == 0) {
+            keys[0] = largest;
+        }
+        __syncthreads();
+    }
+    while (taken < all) {
+        unsigned more = min(all - taken, DW__CUDA_PIECE - kept);
+        for (unsigned i = threadIdx.x; i < DW__CUDA_PIECE - kept; i += blockDim.x) {
+            unsigned at = taken + i;
+            keys[kept + i] = i < more ? pieces[(size_t)(at / count) * PIECE_ROW +
+                                               DW__CUDA_PIECE_FACTS + at % count]
+                                      : 0ull;
+        }
+        sort_piece(keys);
+        taken += more;
+        kept = count;
+    }
+    for (unsigned i = threadIdx.x; i < count; i += blockDim.x) {
+        dw_candidate one = {logit_of(keys[i]), (int)(0xffffffffu - (unsigned)keys[i])};
+        out->list[i] = one;
+    }
+    if (threadIdx.x == 0) {
+        float top = keys[0] != 0 ? logit_of(keys[0]) : -CUDART_INF_F;
+        double total = 0.0;
+        unsigned nan_count = 0;
+        for (unsigned i = 0; i < piece_count; i++) {
+            const piece_facts *facts = (const piece_facts *)(pieces + (size_t)i * PIECE_ROW);
+            float largest = logit_of(facts->largest);
+            bool counts = facts->largest != 0 && largest > -CUDART_INF_F;
+            total += counts ? (double)facts->total * exp((double)(largest - top)) : 0.0;
+            nan_count += facts->nan_count;
+        }
+        out->total = total;
+        out->largest = top;
+        out->nan_count = nan_count;
+        out->count = (unsigned)min((long long)count, vocab_count - nan_count);
+    }
+}
+
+extern "C" void dw__cuda_launch_pieces(const struct ggml_tensor *node, void *stream)
+{
+    const struct ggml_tensor *logits = node->src[0];
+    dim3 grid((unsigned)node->ne[1], (unsigned)node->ne[2]);
+    pieces_kernel<<<grid, SORT_THREADS, 0, (cudaStream_t)stream>>>(
+        (const float *)logits->data, logits->ne[0], *(const uint32_t *)dw_cuda_node_params(node),
+        (unsigned long long *)node->data);
+}
+
+extern "C" void dw__cuda_launch_candidates(const struct ggml_tensor *node, void *stream)
+{
+    const struct ggml_tensor *best = node->src[0];
+    candidates_kernel<<<(unsigned)best->ne[2], SORT_THREADS, 0, (cudaStream_t)stream>>>(
+        (const unsigned long long *)best->data, (unsigned)best->ne[1],
+        *(const uint32_t *)dw_cuda_node_params(node), node->src[2]->ne[0],
+        (dw_candidates *)node->src[1]->data);
+}

@@ -1,0 +1,73 @@
+#include "kernels/matmul_kernel.h"
+
+#include <ggml-cpu.h>
+
+extern const dw__matmul_kernel dw__matmul_vnni;
+extern const dw__matmul_kernel dw__matmul_avx2;
+
+const dw__matmul_kernel *dw__matmul_kernel_at(size_t index)
+{
+    static const dw__matmul_kernel *const kernels[] = {&dw__matmul_vnni, &dw__matmul_avx2};
+    return index < sizeof kernels / sizeof kernels[0] ? kernels[index] : NULL;
+}
+
+const dw__matmul_kernel *dw__matmul_kernel_best(void)
+{
+    for (size_t i = 0; dw__matmul_kernel_at(i) != NULL; i++) {
+        const dw__matmul_kernel *kernel = dw__matmul_kernel_at(i);
+        /* Those of other machines were compiled to nothing. */
+        if (kernel->multiply != NULL && kernel->runs_here()) {
+            return kernel;
+        }
+    }
+    return NULL;
+}
+
+static size_t round_bytes(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static enum ggml_type column_type(enum ggml_type type)
+{
+    switch (type) {
+    case GGML_TYPE_Q4_0:
+    case GGML_TYPE_Q5_0:
+    case GGML_TYPE_Q8_0:
+        return GGML_TYPE_Q8_0;
+    case GGML_TYPE_Q4_1:
+    case GGML_TYPE_Q5_1:
+        return GGML_TYPE_Q8_1;
+    case GGML_TYPE_Q4_K:
+    case GGML_TYPE_Q5_K:
+    case GGML_TYPE_Q6_K:
+        return GGML_TYPE_Q8_K;
+    default:
+        return GGML_TYPE_COUNT;
+    }
+}
+
+bool dw__column_layout_for(enum ggml_type type, int64_t length, dw__column_layout *layout)
+{
+    enum ggml_type wanted = column_type(type);
+    if (wanted == GGML_TYPE_COUNT || length <= 0 || length > INT32_MAX / 64 ||
+        length % ggml_blck_size(wanted) != 0 ||
+        ggml_get_type_traits_cpu(type)->vec_dot_type != wanted) {
+        return false;
+    }
+    *layout = (dw__column_layout){.type = wanted, .length = (uint32_t)length};
+    layout->per_block = (uint32_t)ggml_blck_size(wanted);
+    size_t elements = (size_t)length;
+    size_t scale_bytes = round_bytes(elements / layout->per_block * sizeof(float));
+    layout->scales = round_bytes(elements);
+    layout->sums = layout->scales + scale_bytes;
+    if (wanted == GGML_TYPE_Q8_0) {
+        layout->bytes = layout->sums + round_bytes(elements);
+    } else if (wanted == GGML_TYPE_Q8_1) {
+        layout->bytes = layout->sums + scale_bytes;
+    } else {
+        layout->pair_sums = layout->sums + round_bytes(elements / 16 * sizeof(int16_t));
+        layout->bytes = layout->pair_sums + round_bytes(elements / 32 * sizeof(int16_t));
+    }
+    return true;
+}

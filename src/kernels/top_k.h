@@ -1,0 +1,31 @@
+/* The likeliest tokens of a row of logits, found where the logits are, so that the row itself need
+ * not be brought to where the choice is made. */
+#ifndef DW_KERNELS_TOP_K_H
+#define DW_KERNELS_TOP_K_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* More than the top-k that people use; what needs more takes the whole row. */
+#define DW_CANDIDATES_MAX 128u
+
+typedef struct dw_candidate {
+    float logit;
+    int32_t token;
+} dw_candidate;
+
+typedef struct dw_candidates {
+    double total;       /* sum over the row of exp(logit - largest) */
+    float largest;      /* of the row; minus infinity where nothing is finite or above */
+    uint32_t nan_count; /* NaN among the row's logits: the rest is then of no use */
+    uint32_t count;     /* of the list: what was asked for, or the row's length */
+    uint32_t unused;
+    dw_candidate list[DW_CANDIDATES_MAX]; /* the largest first, of equals the lower token first */
+} dw_candidates;
+
+/* The DW_CANDIDATES_MAX likeliest of logits [vocab_count]; without the total where it is not
+ * needed. What a device finds is the same, but for the rounding of its total. */
+void dw_candidates_find(dw_candidates *out, const float *logits, uint32_t vocab_count,
+                        bool with_total);
+
+#endif

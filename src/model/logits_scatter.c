@@ -1,0 +1,77 @@
+#include "model/logits_scatter.h"
+
+#include <ggml-cpu.h>
+#include <math.h>
+#include <string.h>
+
+/* x's rows in the type that the weights' kernel wants them in. */
+static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    const dw_logit_rows *into = user;
+    const struct ggml_tensor *x = dst->src[0];
+    enum ggml_type wanted = ggml_get_type_traits_cpu(into->output->weight->type)->vec_dot_type;
+    for (int64_t row = ith; row < x->ne[1]; row += nth) {
+        const float *from =
+            (const float *)(const void *)((const char *)x->data + row * (int64_t)x->nb[1]);
+        char *to = (char *)dst->data + row * (int64_t)dst->nb[1];
+        if (wanted == GGML_TYPE_F32) {
+            memcpy(to, from, (size_t)x->ne[0] * sizeof *from);
+        } else {
+            ggml_get_type_traits_cpu(wanted)->from_float(from, to, x->ne[0]);
+        }
+    }
+}
+
+static float finish(const dw_logit_rows *into, int64_t token, float logit)
+{
+    const dw_model_shape *shape = into->shape;
+    if (into->output->bias != NULL) {
+        logit += ((const float *)into->output->bias->data)[token];
+    }
+    logit *= shape->logit_scale;
+    return shape->logit_cap > 0 ? shape->logit_cap * tanhf(logit / shape->logit_cap) : logit;
+}
+
+/* Each thread takes a share of the vocabulary, and reads a token's weights once for all rows. */
+static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    const dw_logit_rows *into = user;
+    const struct ggml_tensor *weight = into->output->weight;
+    const struct ggml_tensor *x = dst->src[0];
+    const struct ggml_type_traits_cpu *traits = ggml_get_type_traits_cpu(weight->type);
+    int64_t vocab_count = weight->ne[1];
+    int64_t end = vocab_count * (ith + 1) / nth;
+    for (int64_t token = vocab_count * ith / nth; token < end; token++) {
+        const char *of_token = (const char *)weight->data + token * (int64_t)weight->nb[1];
+        for (int64_t row = 0; row < x->ne[1]; row++) {
+            float logit = 0.0f;
+            traits->vec_dot((int)weight->ne[0], &logit, 0, of_token, 0,
+                            (const char *)x->data + row * (int64_t)x->nb[1], 0, 1);
+            into->rows[row][token] = finish(into, token, logit);
+        }
+    }
+}
+
+static void store(void *user, int64_t column, int64_t row, uint32_t count, const float *values)
+{
+    const dw_logit_rows *into = user;
+    for (uint32_t i = 0; i < count; i++) {
+        into->rows[column][row + i] = finish(into, row + i, values[i]);
+    }
+}
+
+struct ggml_tensor *dw_logit_rows_node(dw_logit_rows *into, dw_matmul *matmul,
+                                       struct ggml_context *ggml, struct ggml_tensor *x)
+{
+    struct ggml_tensor *node =
+        dw_matmul_store_node(matmul, ggml, into->output->weight, x, store, into);
+    if (node != NULL) {
+        return node;
+    }
+    enum ggml_type wanted = ggml_get_type_traits_cpu(into->output->weight->type)->vec_dot_type;
+    int64_t row_bytes = (int64_t)ggml_row_size(wanted, x->ne[0]);
+    struct ggml_tensor *converted = ggml_custom_4d(ggml, GGML_TYPE_I8, row_bytes, x->ne[1], 1, 1,
+                                                   &x, 1, convert, GGML_N_TASKS_MAX, into);
+    return ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &converted, 1, multiply,
+                          GGML_N_TASKS_MAX, into);
+}

@@ -1,0 +1,540 @@
+/* Stacks share what lies beneath: a stack is a node, the symbol to match next over the node to go
+ * on with after it, and equal nodes are one (hash consing), so that comparing stacks is comparing
+ * numbers. A rule's last symbol leaves nothing behind it on the stack, so lists of any length take
+ * no depth. Nodes that no stack needs are cleared away between tokens. */
+#include "text/grammar.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define NODES_MAX ((uint32_t)1 << 20)
+#define NODES_TIDY ((uint32_t)1 << 16) /* above this many, look for those not needed */
+#define STACKS_MAX 8192U               /* at once: more is a grammar that guesses without end */
+#define BOTTOM 0U
+#define CHARACTER_MAX 0x10ffffU
+
+typedef struct node {
+    uint32_t symbol;
+    uint32_t below;
+} node;
+
+/* The pool's [first, first + count) are the stacks; a character may have begun. */
+typedef struct state {
+    uint32_t first;
+    uint32_t count;
+    uint32_t pool_count; /* what to go back to when this is the last state */
+    uint32_t value;      /* of the character that has begun */
+    unsigned char length;
+    unsigned char left; /* bytes that it lacks; 0: none has begun */
+    bool complete;
+} state;
+
+struct dw_grammar {
+    dw_grammar_rules rules;
+    const dw_vocab_pieces *pieces;
+    dw_status trouble; /* of the walk in progress */
+
+    node *nodes;     /* [node_count]; 0 is the bottom of all stacks */
+    uint32_t *marks; /* [node_capacity]: the round in which a node was last seen */
+    uint32_t node_count;
+    uint32_t node_capacity;
+    uint32_t round;
+    uint32_t *slots; /* open addressing over nodes; 0: free; [slot_count], a power of two */
+    uint32_t slot_count;
+
+    uint32_t *pool; /* [pool_count]: nodes that are stacks, the present state's first */
+    uint32_t pool_count;
+    uint32_t pool_capacity;
+    uint32_t *todo; /* [todo_count]: nodes to be followed to their first symbols */
+    uint32_t todo_count;
+    uint32_t todo_capacity;
+
+    state now;
+    state *walk; /* [pieces->longest + 1]: after so many bytes of a piece */
+};
+
+/* ---- room --------------------------------------------------------------------------------- */
+
+static bool fits(dw_grammar *g, uint32_t **block, uint32_t count, uint32_t *capacity)
+{
+    if (count < *capacity) {
+        return true;
+    }
+    uint32_t larger = *capacity == 0 ? 64 : *capacity * 2;
+    uint32_t *moved = dw_realloc(*block, larger, sizeof *moved);
+    if (moved == NULL) {
+        g->trouble = DW_E_MEMORY;
+        return false;
+    }
+    *block = moved;
+    *capacity = larger;
+    return true;
+}
+
+static uint32_t slot_of(const dw_grammar *g, uint32_t symbol, uint32_t below)
+{
+    uint64_t key = ((uint64_t)symbol << 32 | below) * UINT64_C(0x9e3779b97f4a7c15);
+    uint32_t slot = (uint32_t)(key >> 32) & (g->slot_count - 1);
+    while (g->slots[slot] != 0 &&
+           (g->nodes[g->slots[slot]].symbol != symbol || g->nodes[g->slots[slot]].below != below)) {
+        slot = (slot + 1) & (g->slot_count - 1);
+    }
+    return slot;
+}
+
+static void fill_slots(dw_grammar *g)
+{
+    memset(g->slots, 0, g->slot_count * sizeof *g->slots);
+    for (uint32_t i = 1; i < g->node_count; i++) {
+        g->slots[slot_of(g, g->nodes[i].symbol, g->nodes[i].below)] = i;
+    }
+}
+
+static bool more_nodes(dw_grammar *g)
+{
+    uint32_t capacity = g->node_capacity == 0 ? 256 : g->node_capacity * 2;
+    if (capacity > NODES_MAX) {
+        g->trouble = DW_E_LIMIT;
+        return false;
+    }
+    /* Each block that was had is kept: the next try takes it from there. */
+    node *nodes = dw_realloc(g->nodes, capacity, sizeof *nodes);
+    g->nodes = nodes != NULL ? nodes : g->nodes;
+    uint32_t *marks = dw_realloc(g->marks, capacity, sizeof *marks);
+    g->marks = marks != NULL ? marks : g->marks;
+    uint32_t *slots = dw_alloc((size_t)capacity * 2, sizeof *slots);
+    if (nodes == NULL || marks == NULL || slots == NULL) {
+        dw_free(slots);
+        g->trouble = DW_E_MEMORY;
+        return false;
+    }
+    memset(g->marks + g->node_capacity, 0, (capacity - g->node_capacity) * sizeof *marks);
+    dw_free(g->slots);
+    g->slots = slots;
+    g->slot_count = capacity * 2;
+    g->node_capacity = capacity;
+    fill_slots(g);
+    return true;
+}
+
+/* The node of `symbol` over `below`; BOTTOM where there is trouble. */
+static uint32_t intern(dw_grammar *g, uint32_t symbol, uint32_t below)
+{
+    uint32_t slot = slot_of(g, symbol, below);
+    if (g->slots[slot] != 0) {
+        return g->slots[slot];
+    }
+    if (g->node_count == g->node_capacity) {
+        if (!more_nodes(g)) {
+            return BOTTOM;
+        }
+        slot = slot_of(g, symbol, below);
+    }
+    g->nodes[g->node_count] = (node){symbol, below};
+    g->slots[slot] = g->node_count;
+    return g->node_count++;
+}
+
+/* Keep the nodes that stacks of the pool stand on, and the bottom. */
+static void tidy(dw_grammar *g)
+{
+    uint32_t kept = 1;
+    if (g->node_count <= NODES_TIDY) {
+        return;
+    }
+    memset(g->marks, 0, g->node_count * sizeof *g->marks);
+    for (uint32_t i = 0; i < g->pool_count; i++) {
+        for (uint32_t n = g->pool[i]; n != BOTTOM && g->marks[n] == 0; n = g->nodes[n].below) {
+            g->marks[n] = 1;
+        }
+    }
+    /* A node is made after the one below it, so what it stands on has its new place already. */
+    for (uint32_t n = 1; n < g->node_count; n++) {
+        if (g->marks[n] != 0) {
+            node moved = {g->nodes[n].symbol,
+                          g->nodes[n].below == BOTTOM ? BOTTOM : g->marks[g->nodes[n].below]};
+            g->marks[n] = kept;
+            g->nodes[kept++] = moved;
+        }
+    }
+    for (uint32_t i = 0; i < g->pool_count; i++) {
+        g->pool[i] = g->marks[g->pool[i]];
+    }
+    g->node_count = kept;
+    memset(g->marks, 0, g->node_capacity * sizeof *g->marks);
+    g->round = 0;
+    fill_slots(g);
+}
+
+/* ---- steps -------------------------------------------------------------------------------- */
+
+static void new_round(dw_grammar *g)
+{
+    if (g->round == UINT32_MAX) {
+        memset(g->marks, 0, g->node_capacity * sizeof *g->marks);
+        g->round = 0;
+    }
+    g->round++;
+}
+
+/* `symbol` over `below` is to be matched next; an END goes on with what lies below. */
+static void visit(dw_grammar *g, uint32_t symbol, uint32_t below, state *to)
+{
+    if (g->rules.symbols[symbol].kind == DW_SYMBOL_END) {
+        if (below == BOTTOM) {
+            to->complete = true;
+            return;
+        }
+        symbol = g->nodes[below].symbol;
+        below = g->nodes[below].below;
+    }
+    uint32_t n = intern(g, symbol, below);
+    if (n == BOTTOM || g->marks[n] == g->round) {
+        return;
+    }
+    g->marks[n] = g->round;
+    if (fits(g, &g->todo, g->todo_count, &g->todo_capacity)) {
+        g->todo[g->todo_count++] = n;
+    }
+}
+
+/* Replace rules by what they begin with, until sets and tokens are left: these join `to`. */
+static void follow(dw_grammar *g, state *to)
+{
+    while (g->todo_count > 0 && g->trouble == DW_OK) {
+        uint32_t n = g->todo[--g->todo_count];
+        node top = g->nodes[n];
+        dw_symbol symbol = g->rules.symbols[top.symbol];
+        if (symbol.kind != DW_SYMBOL_RULE) {
+            if (to->count == STACKS_MAX) {
+                g->trouble = DW_E_LIMIT;
+            } else if (fits(g, &g->pool, g->pool_count, &g->pool_capacity)) {
+                g->pool[g->pool_count++] = n;
+                to->count++;
+            }
+            continue;
+        }
+        bool last = g->rules.symbols[top.symbol + 1].kind == DW_SYMBOL_END;
+        uint32_t below = last ? top.below : intern(g, top.symbol + 1, top.below);
+        for (uint32_t a = g->rules.rules[symbol.value];
+             a != DW_NO_ALTERNATIVE && g->trouble == DW_OK; a = g->rules.alternatives[a].next) {
+            visit(g, g->rules.alternatives[a].first, below, to);
+        }
+    }
+    g->todo_count = 0;
+    to->pool_count = g->pool_count;
+}
+
+static bool alive(const state *at)
+{
+    return at->count > 0 || at->complete;
+}
+
+static bool any_meets(const dw_grammar *g, const state *at, uint32_t low, uint32_t high)
+{
+    for (uint32_t i = at->first; i < at->first + at->count; i++) {
+        dw_symbol symbol = g->rules.symbols[g->nodes[g->pool[i]].symbol];
+        if (symbol.kind == DW_SYMBOL_SET && dw_char_set_meets(&g->rules, symbol.value, low, high)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool match(dw_grammar *g, const state *from, uint32_t character, state *to)
+{
+    *to = (state){.first = g->pool_count};
+    new_round(g);
+    for (uint32_t i = from->first; i < from->first + from->count && g->trouble == DW_OK; i++) {
+        node top = g->nodes[g->pool[i]];
+        dw_symbol symbol = g->rules.symbols[top.symbol];
+        if (symbol.kind == DW_SYMBOL_SET &&
+            dw_char_set_meets(&g->rules, symbol.value, character, character)) {
+            visit(g, top.symbol + 1, top.below, to);
+        }
+    }
+    follow(g, to);
+    return g->trouble == DW_OK && alive(to);
+}
+
+/* One byte further; false: the grammar ends here, or there is trouble. */
+static bool feed(dw_grammar *g, const state *from, unsigned char byte, state *to)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    state next = *from;
+    if (from->left == 0) {
+        if (byte < 0x80) {
+            /* A set such as [^a] holds U+0000 too, but nobody wants it in a text. */
+            return byte != 0 && match(g, from, byte, to);
+        }
+        if (byte < 0xc2 || byte > 0xf4) {
+            return false;
+        }
+        next.length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+        next.left = (unsigned char)(next.length - 1);
+        next.value = byte & (0x7fU >> next.length);
+    } else if ((byte & 0xc0) == 0x80) {
+        next.left--;
+        next.value = next.value << 6 | (byte & 0x3fU);
+    } else {
+        return false;
+    }
+    uint32_t low = next.value << 6 * next.left;
+    uint32_t high = low | (((uint32_t)1 << 6 * next.left) - 1);
+    low = low < least[next.length] ? least[next.length] : low;
+    high = high > CHARACTER_MAX ? CHARACTER_MAX : high;
+    if (low > high || (low >= 0xd800 && high <= 0xdfff)) {
+        return false;
+    }
+    if (next.left == 0) {
+        return match(g, from, next.value, to);
+    }
+    next.complete = false;
+    next.pool_count = g->pool_count;
+    *to = next;
+    return any_meets(g, from, low, high);
+}
+
+static dw_status trouble(const dw_grammar *g, dw_error *err)
+{
+    return g->trouble == DW_OK ? DW_OK
+           : g->trouble == DW_E_MEMORY
+               ? dw_fail(err, DW_E_MEMORY, "grammar: no memory to follow it")
+               : dw_fail(err, DW_E_LIMIT,
+                         "grammar: it leaves open more than %u ways at once, or %u in all",
+                         STACKS_MAX, NODES_MAX);
+}
+
+static void start_walk(dw_grammar *g)
+{
+    g->trouble = DW_OK;
+    g->pool_count = g->now.pool_count;
+    tidy(g);
+    g->walk[0] = g->now;
+}
+
+/* ---- masks -------------------------------------------------------------------------------- */
+
+static bool token_matches(dw_symbol symbol, uint32_t token)
+{
+    return (symbol.kind == DW_SYMBOL_TOKEN && symbol.value == token) ||
+           (symbol.kind == DW_SYMBOL_OTHER_TOKEN && symbol.value != token);
+}
+
+static bool allowed_as_token(const dw_grammar *g, uint32_t token)
+{
+    const dw_vocab_pieces *pieces = g->pieces;
+    if (g->now.left != 0) {
+        return false;
+    }
+    if (pieces->is_end[token] && g->now.complete) {
+        return true;
+    }
+    for (uint32_t i = 0; i < g->now.count; i++) {
+        dw_symbol symbol = g->rules.symbols[g->nodes[g->pool[i]].symbol];
+        bool has_text = pieces->starts[token + 1] > pieces->starts[token];
+        if (token_matches(symbol, token) &&
+            (symbol.kind == DW_SYMBOL_TOKEN || (has_text && !pieces->is_end[token]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Walk a piece from the state after `depth` of its bytes; the bytes that could be walked. */
+static uint32_t walk_piece(dw_grammar *g, const unsigned char *piece, uint32_t bytes,
+                           uint32_t depth)
+{
+    g->pool_count = g->walk[depth].pool_count;
+    while (depth < bytes && feed(g, &g->walk[depth], piece[depth], &g->walk[depth + 1])) {
+        depth++;
+    }
+    return depth;
+}
+
+static bool has_token_symbols(const dw_grammar *g)
+{
+    for (uint32_t i = 0; i < g->now.count; i++) {
+        uint32_t kind = g->rules.symbols[g->nodes[g->pool[i]].symbol].kind;
+        if (kind == DW_SYMBOL_TOKEN || kind == DW_SYMBOL_OTHER_TOKEN) {
+            return true;
+        }
+    }
+    return false;
+}
+
+dw_status dw_grammar_mask(dw_grammar *g, unsigned char *allowed, dw_error *err)
+{
+    const dw_vocab_pieces *pieces = g->pieces;
+    const unsigned char *path = (const unsigned char *)pieces->bytes; /* walked last */
+    uint32_t path_bytes = 0;
+    uint32_t depth = 0; /* bytes of it that could be walked */
+    start_walk(g);
+    /* Pieces stand in order: each shares the walk of the bytes that it has in common with the one
+     * before, and the failure, where the walk ended among these. */
+    for (uint32_t i = 0; i < pieces->count && g->trouble == DW_OK; i++) {
+        uint32_t token = pieces->order[i];
+        const unsigned char *piece = (const unsigned char *)pieces->bytes + pieces->starts[token];
+        uint32_t bytes = pieces->starts[token + 1] - pieces->starts[token];
+        uint32_t common = 0;
+        while (common < bytes && common < path_bytes && piece[common] == path[common]) {
+            common++;
+        }
+        if (common <= depth) {
+            depth = walk_piece(g, piece, bytes, common);
+            path = piece;
+            path_bytes = bytes;
+            allowed[token] = bytes > 0 && depth == bytes && !pieces->is_end[token];
+        } else {
+            allowed[token] = 0;
+        }
+    }
+    bool symbols = has_token_symbols(g);
+    for (uint32_t i = 0; i < pieces->count; i++) {
+        if (pieces->is_end[i] || symbols) {
+            allowed[i] = allowed[i] || allowed_as_token(g, i);
+        }
+    }
+    return trouble(g, err);
+}
+
+dw_status dw_grammar_allows(dw_grammar *g, int32_t token, bool *allowed, dw_error *err)
+{
+    uint32_t start = g->pieces->starts[token];
+    uint32_t bytes = g->pieces->starts[token + 1] - start;
+    start_walk(g);
+    *allowed = allowed_as_token(g, (uint32_t)token);
+    if (!*allowed && bytes > 0 && !g->pieces->is_end[token]) {
+        const unsigned char *piece = (const unsigned char *)g->pieces->bytes + start;
+        *allowed = walk_piece(g, piece, bytes, 0) == bytes;
+    }
+    return trouble(g, err);
+}
+
+/* ---- accepting ---------------------------------------------------------------------------- */
+
+/* The stacks from `to` become the only ones. */
+static void settle(dw_grammar *g, state to)
+{
+    if (to.count > 0) {
+        memmove(g->pool, g->pool + to.first, to.count * sizeof *g->pool);
+    }
+    to.first = 0;
+    to.pool_count = to.count;
+    g->pool_count = to.count;
+    g->now = to;
+}
+
+/* What follows where the grammar names the token; beside that, what followed by its text. Where
+ * the text ends inside a character, only that is kept: the two cannot go on together. */
+static bool join_token(dw_grammar *g, uint32_t token, const state *by_text, state *to)
+{
+    *to = (state){.first = g->pool_count, .complete = by_text != NULL && by_text->complete};
+    new_round(g);
+    for (uint32_t i = 0; i < g->now.count && g->trouble == DW_OK; i++) {
+        node top = g->nodes[g->pool[i]];
+        if (token_matches(g->rules.symbols[top.symbol], token)) {
+            visit(g, top.symbol + 1, top.below, to);
+        }
+    }
+    for (uint32_t i = 0; by_text != NULL && i < by_text->count && g->trouble == DW_OK; i++) {
+        node top = g->nodes[g->pool[by_text->first + i]];
+        visit(g, top.symbol, top.below, to);
+    }
+    follow(g, to);
+    return g->trouble == DW_OK && alive(to);
+}
+
+dw_status dw_grammar_accept(dw_grammar *g, int32_t token, dw_error *err)
+{
+    const dw_vocab_pieces *pieces = g->pieces;
+    uint32_t start = pieces->starts[token];
+    uint32_t bytes = pieces->starts[token + 1] - start;
+    const unsigned char *piece = (const unsigned char *)pieces->bytes + start;
+    start_walk(g);
+    bool named = allowed_as_token(g, (uint32_t)token);
+    bool spelled = bytes > 0 && !pieces->is_end[token] && walk_piece(g, piece, bytes, 0) == bytes;
+    state to = {.complete = true};
+    bool done = named && pieces->is_end[token] && g->now.complete; /* nothing can follow */
+    if (g->trouble == DW_OK && !done && spelled) {
+        to = g->walk[bytes];
+        done = true;
+    }
+    if (g->trouble == DW_OK && named && to.left == 0 && has_token_symbols(g) &&
+        !(pieces->is_end[token] && g->now.complete)) {
+        state by_text = to;
+        done = join_token(g, (uint32_t)token, spelled ? &by_text : NULL, &to);
+    }
+    if (g->trouble != DW_OK || !done) {
+        dw_status status = trouble(g, err);
+        g->pool_count = g->now.pool_count;
+        return status != DW_OK
+                   ? status
+                   : dw_fail(err, DW_E_ARG, "token %d: the grammar does not allow it here", token);
+    }
+    settle(g, to);
+    return DW_OK;
+}
+
+bool dw_grammar_complete(const dw_grammar *g)
+{
+    return g->now.complete && g->now.left == 0;
+}
+
+/* ---- creation ----------------------------------------------------------------------------- */
+
+static dw_status begin(dw_grammar *g, dw_error *err)
+{
+    g->walk = dw_alloc((size_t)g->pieces->longest + 1, sizeof *g->walk);
+    g->trouble = g->walk == NULL ? DW_E_MEMORY : DW_OK;
+    if (g->trouble == DW_OK && more_nodes(g)) {
+        g->nodes[BOTTOM] = (node){0, BOTTOM};
+        g->node_count = 1;
+        new_round(g);
+        state first = {.first = 0};
+        for (uint32_t a = g->rules.rules[g->rules.root]; a != DW_NO_ALTERNATIVE;
+             a = g->rules.alternatives[a].next) {
+            visit(g, g->rules.alternatives[a].first, BOTTOM, &first);
+        }
+        follow(g, &first);
+        g->now = first;
+    }
+    return trouble(g, err);
+}
+
+dw_status dw_grammar_create(dw_grammar **out, const dw_vocab_pieces *pieces, const char *text,
+                            size_t bytes, const dw_grammar_tokens *tokens, dw_error *err)
+{
+    *out = NULL;
+    dw_grammar *grammar = dw_alloc(1, sizeof *grammar);
+    if (grammar == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a grammar");
+    }
+    grammar->pieces = pieces;
+    dw_status status = dw_grammar_rules_make(&grammar->rules, text, bytes, tokens, err);
+    if (status == DW_OK) {
+        status = begin(grammar, err);
+    }
+    if (status != DW_OK) {
+        dw_grammar_destroy(grammar);
+        return status;
+    }
+    *out = grammar;
+    return DW_OK;
+}
+
+void dw_grammar_destroy(dw_grammar *grammar)
+{
+    if (grammar == NULL) {
+        return;
+    }
+    dw_grammar_rules_release(&grammar->rules);
+    dw_free(grammar->nodes);
+    dw_free(grammar->marks);
+    dw_free(grammar->slots);
+    dw_free(grammar->pool);
+    dw_free(grammar->todo);
+    dw_free(grammar->walk);
+    dw_free(grammar);
+}

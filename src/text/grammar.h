@@ -1,0 +1,32 @@
+/* Which tokens may come next, by a grammar: a pushdown automaton over the characters of the tokens'
+ * text. It holds the set of all stacks that what was accepted may have led to. Text that is not
+ * UTF-8 (RFC 3629), or holds U+0000, is never allowed, whatever the grammar says; a token may end
+ * inside a character.
+ * A control token has no text: only `<...>` in the grammar allows it, and the tokens that end a
+ * generation are allowed where the grammar has been matched to its end.
+ * Thread: one at a time. */
+#ifndef DW_TEXT_GRAMMAR_H
+#define DW_TEXT_GRAMMAR_H
+
+#include "text/grammar_rules.h"
+#include "text/vocab_pieces.h"
+
+typedef struct dw_grammar dw_grammar;
+
+/* text [bytes]; `pieces` outlives the grammar, `find` is called until this returns.
+ * Errors: those of dw_grammar_rules_make; DW_E_LIMIT (too many stacks). */
+dw_status dw_grammar_create(dw_grammar **out, const dw_vocab_pieces *pieces, const char *text,
+                            size_t bytes, const dw_grammar_tokens *tokens, dw_error *err);
+void dw_grammar_destroy(dw_grammar *grammar);
+
+/* allowed [vocab_count]: 1 or 0 each. Errors: DW_E_LIMIT, DW_E_MEMORY. */
+dw_status dw_grammar_mask(dw_grammar *grammar, unsigned char *allowed, dw_error *err);
+/* The same for one token of the vocabulary. */
+dw_status dw_grammar_allows(dw_grammar *grammar, int32_t token, bool *allowed, dw_error *err);
+/* Go on past a token. Errors: DW_E_ARG (it is not allowed), DW_E_LIMIT, DW_E_MEMORY; on error the
+ * grammar is where it was. */
+dw_status dw_grammar_accept(dw_grammar *grammar, int32_t token, dw_error *err);
+/* Whether what was accepted is a whole text of the grammar. */
+bool dw_grammar_complete(const dw_grammar *grammar);
+
+#endif

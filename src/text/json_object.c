@@ -1,0 +1,229 @@
+/* Objects of a schema: properties in its order, each with its comma, as chains of rules. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "text/json_grammar_internal.h"
+
+#define NAME_BYTES_MAX 1000
+
+typedef struct property {
+    const char *name;
+    json_t *schema; /* NULL: any value */
+    bool required;
+} property;
+
+bool dw__schema_requires(json_t *schema, const char *name)
+{
+    json_t *list = json_object_get(schema, "required");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *other = json_string_value(json_array_get(list, i));
+        if (other != NULL && strcmp(other, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Those of `properties`, then those that are required without being there. */
+static dw_status gather_properties(dw__schema_converter *c, json_t *schema, property **out,
+                                   size_t *count)
+{
+    json_t *given = json_object_get(schema, "properties");
+    json_t *required = json_object_get(schema, "required");
+    json_t *additional = json_object_get(schema, "additionalProperties");
+    const char *name;
+    json_t *value;
+    if (given != NULL && !json_is_object(given)) {
+        return dw__schema_wrong(c, "properties", "an object is needed");
+    }
+    if (required != NULL && !json_is_array(required)) {
+        return dw__schema_wrong(c, "required", "a list of names is needed");
+    }
+    *out = dw_alloc(json_object_size(given) + json_array_size(required) + 1, sizeof **out);
+    if (*out == NULL) {
+        return dw_fail(c->err, DW_E_MEMORY, "no memory for a schema");
+    }
+    json_object_foreach(given, name, value)
+    {
+        (*out)[(*count)++] = (property){name, value, dw__schema_requires(schema, name)};
+    }
+    for (size_t i = 0; i < json_array_size(required); i++) {
+        name = json_string_value(json_array_get(required, i));
+        bool known = name == NULL || json_object_get(given, name) != NULL;
+        for (size_t k = 0; !known && k < *count; k++) {
+            known = strcmp((*out)[k].name, name) == 0;
+        }
+        if (name == NULL) {
+            return dw__schema_wrong(c, "required", "a list of names is needed");
+        }
+        if (!known) {
+            (*out)[(*count)++] = (property){name, additional, true};
+        }
+    }
+    return DW_OK;
+}
+
+/* Rules for keys that are none of names [count], which agree in their first `depth` bytes; from
+ * there on. A trie, a rule a node. Such keys are printable ASCII without escapes. */
+static dw_status other_keys(dw__schema_converter *c, const char *const *names, size_t count,
+                            size_t depth, uint32_t *rule)
+{
+    dw__text body = {.bytes = NULL};
+    const char **next = dw_alloc(count + 1, sizeof *next);
+    bool ends = false;
+    dw_status status = next == NULL ? dw_fail(c->err, DW_E_MEMORY, "no memory for a schema")
+                       : depth >= NAME_BYTES_MAX
+                           ? dw_fail(c->err, DW_E_LIMIT, "schema: %s: a name of over %d bytes",
+                                     c->path, NAME_BYTES_MAX)
+                           : DW_OK;
+    for (size_t i = 0; i < count; i++) {
+        ends = ends || names[i][depth] == '\0';
+    }
+    dw__text_add(&body, "%s [^\\x00-\\x1F\\x22\\x5C\\x7F-\\U0010FFFF", ends ? "" : " |");
+    for (size_t i = 0; i < count; i++) {
+        unsigned char byte = (unsigned char)names[i][depth];
+        if (byte >= ' ' && byte < 0x7f) {
+            dw__text_character(&body, byte);
+        }
+    }
+    dw__text_add(&body, "] keychar*");
+    for (int byte = ' '; status == DW_OK && byte < 0x7f; byte++) {
+        size_t kept = 0;
+        uint32_t below;
+        for (size_t i = 0; i < count; i++) {
+            next[kept] = names[i];
+            kept += (unsigned char)names[i][depth] == byte;
+        }
+        /* A quote or a backslash is written as an escape, which keys of this kind never hold. */
+        if (kept > 0 && byte != '"' && byte != '\\') {
+            status = other_keys(c, next, kept, depth + 1, &below);
+            dw__text_add(&body, " | [");
+            dw__text_character(&body, (uint32_t)byte);
+            dw__text_add(&body, "] s%u", below);
+        }
+    }
+    dw_free(next);
+    *rule = ++c->rule_count;
+    if (status != DW_OK) {
+        dw__text_release(&body);
+        return status;
+    }
+    return dw__schema_rule(c, *rule, &body);
+}
+
+/* The rule of a property that the schema does not name; 0: there are none. */
+static dw_status extra_member(dw__schema_converter *c, json_t *schema, const property *list,
+                              size_t count, uint32_t *rule)
+{
+    json_t *additional = json_object_get(schema, "additionalProperties");
+    dw__text body = {.bytes = NULL};
+    uint32_t value = 0;
+    uint32_t key = 0;
+    *rule = 0;
+    if (json_is_false(additional) || (additional == NULL && count > 0)) {
+        return DW_OK;
+    }
+    const char **names = dw_alloc(count + 1, sizeof *names);
+    if (names == NULL) {
+        return dw_fail(c->err, DW_E_MEMORY, "no memory for a schema");
+    }
+    for (size_t i = 0; i < count; i++) {
+        names[i] = list[i].name;
+    }
+    dw_status status = other_keys(c, names, count, 0, &key);
+    dw_free(names);
+    if (status == DW_OK && additional != NULL && !json_is_true(additional)) {
+        status = dw__schema_convert_at(c, "additionalProperties", additional, &value);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__text_add(&body, " \"\\\"\" s%u \"\\\"\" \":\" ws ", key);
+    if (value != 0) {
+        dw__text_add(&body, "s%u", value);
+    } else {
+        dw__text_add(&body, "value");
+    }
+    *rule = ++c->rule_count;
+    return dw__schema_rule(c, *rule, &body);
+}
+
+/* "name": value */
+static dw_status member(dw__schema_converter *c, const property *which, uint32_t *rule)
+{
+    dw__text body = {.bytes = NULL};
+    uint32_t value = 0;
+    dw_status status = DW_OK;
+    size_t before = dw__schema_enter(c, "properties");
+    if (which->schema != NULL) {
+        status = dw__schema_convert_at(c, which->name, which->schema, &value);
+    }
+    dw__schema_leave(c, before);
+    if (status != DW_OK) {
+        return status;
+    }
+    json_t *name = json_string(which->name);
+    status = dw__schema_literal(c, name, &body);
+    json_decref(name);
+    dw__text_add(&body, " \":\" ws ");
+    if (value != 0) {
+        dw__text_add(&body, "s%u", value);
+    } else {
+        dw__text_add(&body, "value");
+    }
+    *rule = ++c->rule_count;
+    dw_status written = dw__schema_rule(c, *rule, &body);
+    return status != DW_OK ? status : written;
+}
+
+/* Two chains of rules from the last property to the first: what may follow a member (`after`), and
+ * what may come where there has been none yet (`first`). Their size is linear in the properties. */
+dw_status dw__schema_object(dw__schema_converter *c, json_t *schema, dw__text *to)
+{
+    property *list = NULL;
+    size_t count = 0;
+    uint32_t extra = 0;
+    dw_status status = gather_properties(c, schema, &list, &count);
+    if (status == DW_OK) {
+        status = extra_member(c, schema, list, count, &extra);
+    }
+    uint32_t after = c->rule_count + 1;
+    uint32_t first = c->rule_count + 2;
+    c->rule_count += 2;
+    dw__text body = {.bytes = NULL};
+    if (extra != 0) {
+        dw__text_add(&body, " (\",\" ws s%u)*", extra);
+    }
+    if (status == DW_OK) {
+        status = dw__schema_rule(c, after, &body);
+    }
+    if (extra != 0) {
+        dw__text_add(&body, " (s%u s%u)?", extra, after);
+    }
+    if (status == DW_OK) {
+        status = dw__schema_rule(c, first, &body);
+    }
+    for (size_t i = count; status == DW_OK && i-- > 0;) {
+        uint32_t one = 0;
+        bool optional = !list[i].required;
+        status = member(c, &list[i], &one);
+        uint32_t next_after = ++c->rule_count;
+        uint32_t next_first = ++c->rule_count;
+        dw__text_add(&body, " \",\" ws s%u s%u", one, after);
+        if (optional) {
+            dw__text_add(&body, " | s%u", after);
+        }
+        status = status == DW_OK ? dw__schema_rule(c, next_after, &body) : status;
+        dw__text_add(&body, " s%u s%u", one, after);
+        if (optional) {
+            dw__text_add(&body, " | s%u", first);
+        }
+        status = status == DW_OK ? dw__schema_rule(c, next_first, &body) : status;
+        after = next_after;
+        first = next_first;
+    }
+    dw__text_release(&body);
+    dw_free(list);
+    dw__text_add(to, " \"{\" ws s%u ws \"}\"", first);
+    return status;
+}

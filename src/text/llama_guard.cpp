@@ -1,0 +1,94 @@
+/* The one place where C++ exceptions of libllama end. */
+#include "text/llama_guard.h"
+
+#include <cstdio>
+#include <exception>
+
+#include "driftwood_abi.h"
+
+static thread_local char why_text[160];
+
+static void tell(const char *text)
+{
+    (void)std::snprintf(why_text, sizeof why_text, "%s", text);
+}
+
+template <typename Call> static int32_t guarded(Call call)
+{
+    why_text[0] = '\0';
+    try {
+        return call();
+    } catch (const std::exception &error) {
+        tell(error.what());
+    } catch (...) {
+        tell("an unknown exception");
+    }
+    return DW__LLAMA_THREW;
+}
+
+extern "C" const char *dw__llama_why(void)
+{
+    return why_text;
+}
+
+extern "C" struct llama_model *dw__llama_load_vocab(const char *path)
+{
+    struct llama_model *model = nullptr;
+    (void)guarded([&]() -> int32_t {
+        ggml_backend_dev_t no_devices[1] = {nullptr};
+        struct llama_model_params params = llama_model_default_params();
+        params.vocab_only = true;
+        params.devices = no_devices; /* else every GPU would be looked at */
+        model = llama_model_load_from_file(path, params);
+        return 0;
+    });
+    return model;
+}
+
+extern "C" int32_t dw__llama_tokenize(const struct llama_vocab *vocab, const char *text,
+                                      int32_t text_bytes, int32_t *tokens, int32_t capacity,
+                                      uint32_t flags)
+{
+    return guarded([&] {
+        return llama_tokenize(vocab, text, text_bytes, tokens, capacity,
+                              (flags & DW_TOKENIZE_SPECIAL) != 0, (flags & DW_TOKENIZE_PARSE) != 0);
+    });
+}
+
+extern "C" int32_t dw__llama_apply_template(const char *source,
+                                            const struct llama_chat_message *messages, size_t count,
+                                            bool open_answer, char *text, int32_t capacity)
+{
+    return guarded([&] {
+        return llama_chat_apply_template(source, messages, count, open_answer, text, capacity);
+    });
+}
+
+extern "C" int32_t dw__llama_token_piece(const struct llama_vocab *vocab, int32_t token, char *text,
+                                         int32_t capacity, bool special)
+{
+    return guarded([&] { return llama_token_to_piece(vocab, token, text, capacity, 0, special); });
+}
+
+extern "C" bool dw__llama_sampler_apply(struct llama_sampler *sampler,
+                                        struct llama_token_data_array *list)
+{
+    return guarded([&] {
+               llama_sampler_apply(sampler, list);
+               return 0;
+           }) == 0;
+}
+
+extern "C" struct llama_sampler *dw__llama_dry(const struct llama_vocab *vocab,
+                                               const dw_sampler_params *params,
+                                               const char *const *breakers, size_t count)
+{
+    struct llama_sampler *sampler = nullptr;
+    (void)guarded([&]() -> int32_t {
+        sampler = llama_sampler_init_dry(vocab, params->dry_multiplier, params->dry_base,
+                                         params->dry_allowed_length, params->dry_tokens,
+                                         const_cast<const char **>(breakers), count);
+        return 0;
+    });
+    return sampler;
+}

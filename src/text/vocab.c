@@ -1,0 +1,550 @@
+/* libllama's vocabulary behind our own face. What libllama would assert about in a file,
+ * dw_architecture_vocab has refused before; what it would trip over in a text is refused or
+ * replaced here. */
+#include "text/vocab.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/ggml_guard.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "driftwood_abi.h"
+#include "text/chat_template.h"
+#include "text/llama_guard.h"
+
+/* A text longer than this would keep the host busy for seconds in one call. */
+#define TEXT_BYTES_MAX ((size_t)16 << 20)
+/* libllama's SPM tokenizer takes quadratic time over bytes that its vocabulary lacks: 256 KiB of
+ * them kept it busy for a quarter of a minute, and a guest may choose its text. WordPiece and the
+ * unigram model try all lengths of piece at each byte; their models take short texts. */
+#define SLOW_TEXT_BYTES_MAX ((size_t)128 << 10)
+/* Pre-tokenizers that libllama lacks hand-written code for run std::regex, which recurses once a
+ * character of a match: a run of one kind of character longer than this could end the stack. */
+#define RUN_BYTES_MAX ((size_t)4 << 10)
+
+/* Made when a grammar first asks: it takes milliseconds and a megabyte or two. */
+typedef struct lazy_pieces {
+    pthread_mutex_t lock;
+    bool made;
+    dw_vocab_pieces pieces;
+} lazy_pieces;
+
+/* A load on a thread of its own: it takes longer than all else of a model's load together. */
+typedef struct background {
+    pthread_mutex_t lock; /* of the waiting */
+    _Atomic bool done;    /* read before the lock is taken: all below and the vocabulary are set */
+    pthread_t thread;
+    int fd;                /* keeps the file: its path may come to name another, or none */
+    char path[32];         /* of the fd */
+    _Atomic bool finished; /* only that waiting would be short */
+    dw_status status;
+    dw_error err;
+} background;
+
+struct dw_vocab {
+    background *loading; /* NULL: loaded when opened */
+    struct llama_model *model;
+    const struct llama_vocab *vocab;
+    const char *chat_template;
+    uint32_t count;
+    bool runs_bounded; /* texts are held to RUN_BYTES_MAX */
+    lazy_pieces *lazy;
+};
+
+/* ---- libllama's log ----------------------------------------------------------------------- */
+
+/* libllama says why a load failed only in its log. One callback a process; a load happens on one
+ * thread, so its last error line is kept by thread. */
+static _Thread_local char log_error[160];
+
+static void on_log(enum ggml_log_level level, const char *text, void *user)
+{
+    (void)user;
+    static const dw_log_level levels[] = {
+        [GGML_LOG_LEVEL_NONE] = DW_LOG_DEBUG,  [GGML_LOG_LEVEL_DEBUG] = DW_LOG_DEBUG,
+        [GGML_LOG_LEVEL_INFO] = DW_LOG_DEBUG,  [GGML_LOG_LEVEL_WARN] = DW_LOG_INFO,
+        [GGML_LOG_LEVEL_ERROR] = DW_LOG_ERROR, [GGML_LOG_LEVEL_CONT] = DW_LOG_DEBUG,
+    };
+    int length = (int)strcspn(text, "\n");
+    dw_ggml_heard(level, text); /* it is ggml's callback too */
+    if (level == GGML_LOG_LEVEL_ERROR && log_error[0] == '\0') {
+        /* The first line is the cause, later ones say that the load failed. */
+        const char *cause = strstr(text, "error loading model: ");
+        cause = cause != NULL ? cause + strlen("error loading model: ") : text;
+        (void)snprintf(log_error, sizeof log_error, "%.*s", (int)strcspn(cause, "\n"), cause);
+    }
+    if (length > 0 && (unsigned)level < sizeof levels / sizeof levels[0]) {
+        dw_log(levels[level], "%.*s", length, text);
+    }
+}
+
+static void take_log(void)
+{
+    llama_log_set(on_log, NULL);
+}
+
+/* ---- opening ------------------------------------------------------------------------------ */
+
+static bool listed(const char *const *list, const char *word)
+{
+    for (; *list != NULL; list++) {
+        if (strcmp(*list, word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Byte-pair tokenizers first split the text by a pattern, which has a name. */
+static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
+{
+    /* Split by code, not by std::regex (unicode_regex_split_custom in libllama). */
+    static const char *const by_code[] = {
+        "gpt-2", "smollm",    "starcoder", "refact",    "command-r", "llama3", "llama-v3",
+        "qwen2", "llama-bpe", "falcon3",   "stablelm2", "olmo",      "mpt",    NULL};
+    /* Raw UTF-8: libllama asserts about spaces and line ends in its pieces. */
+    static const char *const raw[] = {"gemma4", "sarvam-moe", "mmbert", "whitespace", NULL};
+
+    enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
+    if (type == LLAMA_VOCAB_TYPE_SPM || type == LLAMA_VOCAB_TYPE_WPM ||
+        type == LLAMA_VOCAB_TYPE_UGM) {
+        return DW_OK;
+    }
+    char name[40] = "";
+    (void)llama_model_meta_val_str(vocab->model, "tokenizer.ggml.pre", name, sizeof name);
+    if (type != LLAMA_VOCAB_TYPE_BPE || listed(raw, name)) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "tokenizer of type %d, '%s': not supported",
+                       (int)type, name);
+    }
+    vocab->runs_bounded = !listed(by_code, name);
+    return DW_OK;
+}
+
+static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
+{
+    log_error[0] = '\0';
+    vocab->model = dw__llama_load_vocab(path);
+    if (vocab->model == NULL) {
+        const char *reason = dw__llama_why()[0] != '\0' ? dw__llama_why() : log_error;
+        bool unknown = strstr(reason, "unknown") != NULL;
+        return dw_fail(err, unknown ? DW_E_UNSUPPORTED : DW_E_FORMAT, "tokenizer: %.*s",
+                       (int)strcspn(reason, "\n"), reason);
+    }
+    vocab->vocab = llama_model_get_vocab(vocab->model);
+    uint32_t count = (uint32_t)llama_vocab_n_tokens(vocab->vocab);
+    if (count != vocab->count) {
+        return dw_fail(err, DW_E_FORMAT, "tokenizer: %u tokens, the model has %u", count,
+                       vocab->count);
+    }
+    vocab->chat_template = llama_model_chat_template(vocab->model, NULL);
+    if (llama_vocab_get_add_bos(vocab->vocab) && llama_vocab_bos(vocab->vocab) < 0) {
+        return dw_fail(err, DW_E_FORMAT, "the tokenizer adds a BOS token but names none");
+    }
+    if (llama_vocab_get_add_eos(vocab->vocab) && llama_vocab_eos(vocab->vocab) < 0) {
+        return dw_fail(err, DW_E_FORMAT, "the tokenizer adds an EOS token but names none");
+    }
+    return check_pre_tokenizer(vocab, err);
+}
+
+static dw_status create(dw_vocab **out, uint32_t token_count, dw_error *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, take_log);
+    *out = NULL;
+    dw_vocab *vocab = dw_alloc(1, sizeof *vocab);
+    lazy_pieces *lazy = dw_alloc(1, sizeof *lazy);
+    if (vocab == NULL || lazy == NULL) {
+        dw_free(vocab);
+        dw_free(lazy);
+        return dw_fail(err, DW_E_MEMORY, "no memory for a vocabulary");
+    }
+    (void)pthread_mutex_init(&lazy->lock, NULL);
+    vocab->lazy = lazy;
+    vocab->count = token_count;
+    *out = vocab;
+    return DW_OK;
+}
+
+dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
+{
+    dw_vocab *vocab = NULL;
+    *out = NULL;
+    dw_status status = create(&vocab, token_count, err);
+    if (status == DW_OK) {
+        status = load(vocab, path, err);
+    }
+    if (status != DW_OK) {
+        dw_vocab_close(vocab);
+        return status;
+    }
+    *out = vocab;
+    return DW_OK;
+}
+
+/* ---- on a thread of its own ---- */
+
+static void *load_beside(void *user)
+{
+    dw_vocab *vocab = user;
+    background *loading = vocab->loading;
+    loading->status = load(vocab, loading->path, &loading->err);
+    atomic_store_explicit(&loading->finished, true, memory_order_relaxed);
+    return NULL;
+}
+
+dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
+{
+    dw_vocab *vocab = NULL;
+    *out = NULL;
+    dw_status status = create(&vocab, token_count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    background *loading = dw_alloc(1, sizeof *loading);
+    if (loading == NULL) {
+        dw_vocab_close(vocab);
+        return dw_fail(err, DW_E_MEMORY, "no memory for a vocabulary");
+    }
+    if (dw_os_lasting_name(path, &loading->fd, loading->path, sizeof loading->path, NULL) !=
+        DW_OK) {
+        dw_free(loading);
+        dw_vocab_close(vocab);
+        return dw_vocab_open(out, path, token_count, err);
+    }
+    (void)pthread_mutex_init(&loading->lock, NULL);
+    vocab->loading = loading;
+    if (pthread_create(&loading->thread, NULL, load_beside, vocab) != 0) {
+        (void)load_beside(vocab); /* no thread to be had: then here */
+        atomic_store_explicit(&loading->done, true, memory_order_release);
+        status = dw_vocab_wait(vocab, err);
+        if (status != DW_OK) {
+            dw_vocab_close(vocab);
+            return status;
+        }
+    }
+    *out = vocab;
+    return DW_OK;
+}
+
+dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err)
+{
+    background *loading = vocab->loading;
+    if (loading == NULL) {
+        return DW_OK;
+    }
+    if (!atomic_load_explicit(&loading->done, memory_order_acquire)) {
+        (void)pthread_mutex_lock(&loading->lock);
+        if (!atomic_load_explicit(&loading->done, memory_order_relaxed)) {
+            DW_ASSERT(pthread_join(loading->thread, NULL) == 0);
+            atomic_store_explicit(&loading->done, true, memory_order_release);
+        }
+        (void)pthread_mutex_unlock(&loading->lock);
+    }
+    return loading->status == DW_OK ? DW_OK
+                                    : dw_fail(err, loading->status, "%s", loading->err.message);
+}
+
+bool dw_vocab_loaded(const dw_vocab *vocab)
+{
+    return vocab->loading == NULL ||
+           atomic_load_explicit(&vocab->loading->finished, memory_order_relaxed);
+}
+
+static bool is_there(const dw_vocab *vocab)
+{
+    return dw_vocab_wait(vocab, NULL) == DW_OK;
+}
+
+void dw_vocab_close(dw_vocab *vocab)
+{
+    if (vocab == NULL) {
+        return;
+    }
+    if (vocab->loading != NULL) {
+        (void)dw_vocab_wait(vocab, NULL);
+        (void)pthread_mutex_destroy(&vocab->loading->lock);
+        dw_os_close(vocab->loading->fd);
+        dw_free(vocab->loading);
+    }
+    if (vocab->model != NULL) {
+        llama_model_free(vocab->model);
+    }
+    dw_vocab_pieces_release(&vocab->lazy->pieces);
+    (void)pthread_mutex_destroy(&vocab->lazy->lock);
+    dw_free(vocab->lazy);
+    dw_free(vocab);
+}
+
+/* ---- facts -------------------------------------------------------------------------------- */
+
+const struct llama_vocab *dw__vocab_llama(const dw_vocab *vocab)
+{
+    return is_there(vocab) ? vocab->vocab : NULL;
+}
+
+uint32_t dw_vocab_count(const dw_vocab *vocab)
+{
+    return vocab->count;
+}
+
+int32_t dw_vocab_bos(const dw_vocab *vocab)
+{
+    return is_there(vocab) ? llama_vocab_bos(vocab->vocab) : -1;
+}
+
+int32_t dw_vocab_eos(const dw_vocab *vocab)
+{
+    return is_there(vocab) ? llama_vocab_eos(vocab->vocab) : -1;
+}
+
+int32_t dw_vocab_eot(const dw_vocab *vocab)
+{
+    return is_there(vocab) ? llama_vocab_eot(vocab->vocab) : -1;
+}
+
+int32_t dw_vocab_newline(const dw_vocab *vocab)
+{
+    return is_there(vocab) ? llama_vocab_nl(vocab->vocab) : -1;
+}
+
+bool dw_vocab_adds_bos(const dw_vocab *vocab)
+{
+    return is_there(vocab) && llama_vocab_get_add_bos(vocab->vocab);
+}
+
+static bool is_token(const dw_vocab *vocab, int32_t token)
+{
+    return token >= 0 && (uint32_t)token < vocab->count;
+}
+
+bool dw_vocab_is_end(const dw_vocab *vocab, int32_t token)
+{
+    return is_token(vocab, token) && is_there(vocab) && llama_vocab_is_eog(vocab->vocab, token);
+}
+
+/* ---- text to tokens ----------------------------------------------------------------------- */
+
+/* Kinds of character that pre-tokenizers tell apart, coarsely: a run of one kind is an upper
+ * bound of what one of their patterns matches. */
+static int character_kind(unsigned char byte)
+{
+    if (byte == ' ' || (byte >= '\t' && byte <= '\r')) {
+        return 0;
+    }
+    if (byte >= '0' && byte <= '9') {
+        return 1;
+    }
+    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || byte >= 0x80 ? 2 : 3;
+}
+
+static dw_status check_text(const dw_vocab *vocab, const char *text, size_t text_bytes,
+                            dw_error *err)
+{
+    bool bpe = llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_BPE;
+    size_t limit = bpe ? TEXT_BYTES_MAX : SLOW_TEXT_BYTES_MAX;
+    if (text_bytes > limit) {
+        return dw_fail(err, DW_E_LIMIT, "text: %zu bytes in one call, limit %zu", text_bytes,
+                       limit);
+    }
+    size_t run = 0;
+    for (size_t i = 0; vocab->runs_bounded && i < text_bytes; i++) {
+        bool same = i > 0 && character_kind((unsigned char)text[i]) ==
+                                 character_kind((unsigned char)text[i - 1]);
+        run = same ? run + 1 : 1;
+        if (run > RUN_BYTES_MAX) {
+            return dw_fail(err, DW_E_LIMIT, "text: a word of more than %zu bytes at byte %zu",
+                           RUN_BYTES_MAX, i - run + 1);
+        }
+    }
+    return DW_OK;
+}
+
+/* A four-byte sequence whose number lies beyond Unicode (F4 90.. and above): libllama decodes it
+ * and then throws when it writes it back. Other damage it replaces by U+FFFD itself. */
+static bool beyond_unicode(const unsigned char *bytes, size_t left)
+{
+    return left >= 4 && bytes[0] >= 0xf4 && bytes[0] <= 0xf7 && (bytes[1] & 0xc0) == 0x80 &&
+           (bytes[2] & 0xc0) == 0x80 && (bytes[3] & 0xc0) == 0x80 &&
+           (bytes[0] > 0xf4 || bytes[1] >= 0x90);
+}
+
+/* A copy of the text with such sequences replaced; NULL in *out where there are none. */
+static dw_status mend_text(const char *text, size_t *text_bytes, char **out, dw_error *err)
+{
+    *out = NULL;
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t count = *text_bytes;
+    size_t i = 0;
+    while (i < count && !beyond_unicode(bytes + i, count - i)) {
+        i++;
+    }
+    if (i == count) {
+        return DW_OK;
+    }
+    char *mended = dw_alloc(count, 1);
+    if (mended == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory to mend %zu bytes of text", count);
+    }
+    size_t length = 0;
+    for (i = 0; i < count;) {
+        if (beyond_unicode(bytes + i, count - i)) {
+            memcpy(mended + length, "\xef\xbf\xbd", 3);
+            length += 3;
+            i += 4;
+        } else {
+            mended[length++] = text[i++];
+        }
+    }
+    *text_bytes = length;
+    *out = mended;
+    return DW_OK;
+}
+
+dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text_bytes,
+                            int32_t *tokens, size_t capacity, uint32_t flags, size_t *count,
+                            dw_error *err)
+{
+    *count = 0;
+    if ((flags & ~(uint32_t)(DW_TOKENIZE_SPECIAL | DW_TOKENIZE_PARSE)) != 0) {
+        return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 and 2 are known", flags);
+    }
+    dw_status status = dw_vocab_wait(vocab, err);
+    if (status == DW_OK) {
+        status = check_text(vocab, text, text_bytes, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    char *mended = NULL;
+    status = mend_text(text, &text_bytes, &mended, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (text_bytes == 0 || text == NULL) {
+        text = "";
+        text_bytes = 0;
+    }
+    int32_t room = capacity > INT32_MAX ? INT32_MAX : (int32_t)capacity;
+    int32_t result = dw__llama_tokenize(vocab->vocab, mended != NULL ? mended : text,
+                                        (int32_t)text_bytes, tokens, room, flags);
+    dw_free(mended);
+    if (result == DW__LLAMA_THREW) {
+        return dw_fail(err, DW_E_ARG, "text: it cannot be tokenised: %s", dw__llama_why());
+    }
+    *count = (size_t)(result < 0 ? -(int64_t)result : result);
+    if (result < 0) {
+        return dw_fail(err, DW_E_SPACE, "tokens: %zu of them, room for %zu", *count, capacity);
+    }
+    return DW_OK;
+}
+
+/* ---- tokens to text ----------------------------------------------------------------------- */
+
+dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size_t count,
+                              char *text, size_t capacity, uint32_t flags, size_t *text_bytes,
+                              dw_error *err)
+{
+    *text_bytes = 0;
+    if ((flags & ~(uint32_t)DW_DETOKENIZE_SPECIAL) != 0) {
+        return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 is known", flags);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!is_token(vocab, tokens[i])) {
+            return dw_fail(err, DW_E_RANGE, "tokens[%zu]: %d, the vocabulary has %u", i, tokens[i],
+                           vocab->count);
+        }
+    }
+    dw_status status = dw_vocab_wait(vocab, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    bool special = (flags & DW_DETOKENIZE_SPECIAL) != 0;
+    size_t length = 0;
+    bool fits = true;
+    for (size_t i = 0; i < count; i++) {
+        /* By pieces, not llama_detokenize: that one strips the first space, so that the pieces of
+         * a sequence would not join to its text. */
+        char none[1];
+        size_t left = fits ? capacity - length : 0;
+        int32_t room = left > INT32_MAX ? INT32_MAX : (int32_t)left;
+        int32_t bytes = dw__llama_token_piece(vocab->vocab, tokens[i],
+                                              room > 0 ? text + length : none, room, special);
+        if (bytes == DW__LLAMA_THREW) {
+            return dw_fail(err, DW_E_ARG, "tokens[%zu]: %d has no text", i, tokens[i]);
+        }
+        fits = fits && bytes >= 0;
+        length += (size_t)(bytes < 0 ? -bytes : bytes);
+    }
+    *text_bytes = length;
+    if (!fits) {
+        return dw_fail(err, DW_E_SPACE, "text: %zu bytes, room for %zu", length, capacity);
+    }
+    return DW_OK;
+}
+
+static int32_t piece_of(const void *user, int32_t token, char *text, int32_t capacity)
+{
+    const dw_vocab *vocab = user;
+    char none[1];
+    int32_t bytes =
+        dw__llama_token_piece(vocab->vocab, token, capacity > 0 ? text : none, capacity, false);
+    return bytes == DW__LLAMA_THREW ? 0 : bytes; /* a token without text */
+}
+
+dw_status dw_vocab_pieces_of(const dw_vocab *vocab, const dw_vocab_pieces **out, dw_error *err)
+{
+    lazy_pieces *lazy = vocab->lazy;
+    dw_status status = dw_vocab_wait(vocab, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    (void)pthread_mutex_lock(&lazy->lock);
+    if (!lazy->made) {
+        status = dw_vocab_pieces_make(&lazy->pieces, vocab->count, piece_of, vocab, err);
+        for (uint32_t i = 0; status == DW_OK && i < vocab->count; i++) {
+            lazy->pieces.is_end[i] = dw_vocab_is_end(vocab, (int32_t)i);
+        }
+        lazy->made = status == DW_OK;
+    }
+    (void)pthread_mutex_unlock(&lazy->lock);
+    *out = &lazy->pieces;
+    return status;
+}
+
+int32_t dw_vocab_find(const dw_vocab *vocab, const char *text, size_t bytes)
+{
+    int32_t token;
+    size_t count;
+    dw_error err;
+    dw_status status =
+        dw_vocab_tokenize(vocab, text, bytes, &token, 1, DW_TOKENIZE_PARSE, &count, &err);
+    return status == DW_OK && count == 1 ? token : -1;
+}
+
+/* ---- chat template ------------------------------------------------------------------------ */
+
+const char *dw_vocab_chat_template(const dw_vocab *vocab)
+{
+    return is_there(vocab) ? vocab->chat_template : NULL;
+}
+
+dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *roles,
+                                  const char *const *contents, size_t count, bool open_answer,
+                                  char *text, size_t capacity, size_t *text_bytes, dw_error *err)
+{
+    *text_bytes = 0;
+    dw_status status = dw_vocab_wait(vocab, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (vocab->chat_template == NULL) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "the model has no chat template");
+    }
+    dw_chat chat = {
+        .roles = roles, .contents = contents, .count = count, .open_answer = open_answer};
+    return dw_chat_template_apply(vocab->chat_template, &chat, text, capacity, text_bytes, err);
+}

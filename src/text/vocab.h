@@ -1,0 +1,68 @@
+/* A model's vocabulary: text to tokens and back, and its chat template. libllama does the work,
+ * on a vocabulary-only load of the same file. Read-only after opening. Thread: any. */
+#ifndef DW_TEXT_VOCAB_H
+#define DW_TEXT_VOCAB_H
+
+#include "base/status.h"
+#include "text/vocab_pieces.h"
+
+typedef struct dw_vocab dw_vocab;
+
+/* `path`: a GGUF file that dw_architecture_vocab has accepted. `token_count`: the model's
+ * vocab_count, which the file's list must match.
+ * Errors: DW_E_UNSUPPORTED (no tokenizer in it, or one that libllama lacks), DW_E_FORMAT. */
+dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
+/* The same on a thread of its own: whoever needs the vocabulary first waits for it. For files of
+ * which dw_architecture_vocab_certain is true; where such a one fails all the same (no memory),
+ * functions below that can tell do so, and the others know no token.
+ * Errors: DW_E_MEMORY. */
+dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
+/* Wait until it is there; what dw_vocab_open would have returned. */
+dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err);
+/* Whether it is, without waiting. */
+bool dw_vocab_loaded(const dw_vocab *vocab);
+void dw_vocab_close(dw_vocab *vocab);
+
+/* For calls of libllama elsewhere in src/model. Until the vocabulary goes. NULL: it failed. */
+const struct llama_vocab *dw__vocab_llama(const dw_vocab *vocab);
+uint32_t dw_vocab_count(const dw_vocab *vocab);
+int32_t dw_vocab_bos(const dw_vocab *vocab); /* -1: none, so for all of these */
+int32_t dw_vocab_eos(const dw_vocab *vocab);
+int32_t dw_vocab_eot(const dw_vocab *vocab);
+int32_t dw_vocab_newline(const dw_vocab *vocab);
+bool dw_vocab_adds_bos(const dw_vocab *vocab);
+/* Whether generation ends at `token`; false for one outside the vocabulary. */
+bool dw_vocab_is_end(const dw_vocab *vocab, int32_t token);
+
+/* text [text_bytes] -> tokens [capacity]; `*count` is the number there are. `flags`: DW_TOKENIZE_*
+ * of guest/driftwood_abi.h. Bytes that are not UTF-8 count as U+FFFD.
+ * Errors: DW_E_SPACE (*count tells how many are needed), DW_E_ARG, DW_E_LIMIT (over 16 MiB, or
+ * 128 KiB with a tokenizer other than BPE; for some pre-tokenizers a word of over 4 KiB),
+ * DW_E_MEMORY. */
+dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text_bytes,
+                            int32_t *tokens, size_t capacity, uint32_t flags, size_t *count,
+                            dw_error *err);
+/* tokens [count] -> text [capacity], no NUL; `*text_bytes` is its length. `flags`:
+ * DW_DETOKENIZE_*. A token may be part of a UTF-8 character: joining the pieces of a sequence in
+ * order gives the whole text. Errors: DW_E_SPACE (*text_bytes tells the need), DW_E_RANGE
+ * (a token outside the vocabulary). */
+dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size_t count,
+                              char *text, size_t capacity, uint32_t flags, size_t *text_bytes,
+                              dw_error *err);
+
+/* The text of all tokens, made at the first call. Until the vocabulary goes.
+ * Errors: DW_E_MEMORY, DW_E_LIMIT. */
+dw_status dw_vocab_pieces_of(const dw_vocab *vocab, const dw_vocab_pieces **out, dw_error *err);
+/* The one token that `text` [bytes] is, special ones among them; -1: it is none, or several. */
+int32_t dw_vocab_find(const dw_vocab *vocab, const char *text, size_t bytes);
+
+/* The model's own template text; NULL: it has none. Until the vocabulary goes. */
+const char *dw_vocab_chat_template(const dw_vocab *vocab);
+/* messages [count] -> text [capacity], no NUL. Errors: DW_E_SPACE (*text_bytes tells the need),
+ * DW_E_UNSUPPORTED (no template, or one that libllama does not know), DW_E_ARG (a role other than
+ * system, user, assistant, tool), DW_E_LIMIT. */
+dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *roles,
+                                  const char *const *contents, size_t count, bool open_answer,
+                                  char *text, size_t capacity, size_t *text_bytes, dw_error *err);
+
+#endif

@@ -1,0 +1,129 @@
+/* What src/actor's files share. */
+#ifndef DW_WASM_INSTANCE_INTERNAL_H
+#define DW_WASM_INSTANCE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/hash.h"
+#include "wasm/guest_instance.h"
+#include "wasm/wasm_binary.h"
+#include "wasm/wasm_memory.h"
+
+#define DW_IMPORT_MODULE "driftwood"
+
+struct dw_wasm_host {
+    dw_host_parts parts;
+    dw_wasm_memories *memories;
+    wasm_engine_t *engine;
+    wasmtime_linker_t *linker; /* every import that guests may have; read-only once made */
+    wasmtime_module_t *yield;  /* what fibers are left through; set once, under lock */
+
+    /* The ticker advances the epoch while guests run, so that those that only loop can be
+     * stopped. It sleeps while none does. */
+    pthread_t ticker;
+    bool ticker_started;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    size_t running; /* guests in a call; guarded by lock */
+    bool closing;   /* guarded by lock */
+};
+
+struct dw_module {
+    _Atomic size_t references;
+    dw_wasm_host *host;
+    wasmtime_module_t *module;
+    wasmtime_instance_pre_t *linked; /* imports resolved and type-checked */
+    uint64_t memory_bytes_min;       /* of the exported memory */
+
+    /* Of modules that export DW_ACTOR_EXPORT, else NULL: */
+    dw_wasm_layout *layout; /* `module` is compiled with the exports that it names */
+    unsigned char *wasm;    /* [wasm_bytes] as given, for snapshots */
+    size_t wasm_bytes;
+    char wasm_hash[DW_SHA256_TEXT]; /* of those */
+};
+
+/* A function that tables and globals can hold. */
+typedef struct dw__function {
+    wasmtime_func_t function;
+    uint32_t index; /* in the module */
+} dw__function;
+
+/* A call on a fiber; one at a time, so it lives in its instance. */
+typedef struct dw__fiber {
+    wasmtime_call_future_t *future; /* NULL: none is under way. It refers to what follows */
+    wasmtime_func_t function;
+    wasmtime_val_t value;
+    size_t result_count;
+    wasm_trap_t *trap;
+    wasmtime_error_t *error;
+
+    wasmtime_func_t yield; /* of host->yield, in this store */
+    bool can_yield;        /* `yield` is there */
+    bool suspending;       /* the next epoch check is there to leave the fiber */
+} dw__fiber;
+
+struct dw_instance {
+    dw_module *module; /* counted */
+    dw_wasm_host *host;
+    wasmtime_store_t *store;
+    wasmtime_instance_t instance;
+    dw_region *region;    /* of the exported memory; lives in the store */
+    dw_device_view *view; /* made at the first need */
+    dw_handle_table handles;
+    dw_counters counters;
+    dw_error error; /* the guest's last failure */
+
+    dw_model **models; /* [model_count], counted */
+    size_t model_count;
+    uint32_t context_tokens_max;
+    dw_kv_type kv_type;
+    uint32_t context_count_max;
+    uint64_t timeout_ms;
+    dw_write_fn on_stdout;
+    dw_write_fn on_stderr;
+    dw_input_fn on_input;
+    dw_progress_fn on_progress;
+    void *user;
+
+    dw__function *functions; /* [2 * the layout's count], made at the first need */
+    dw_actor *actor;         /* whose instance it is; NULL: of none */
+    dw__fiber fiber;
+    const dw_step_runner *runner; /* of the call under way; NULL: work is done on the spot */
+    void *runner_user;
+
+    bool started;         /* _start has run */
+    bool calling;         /* a call into the guest is under way */
+    bool cancelled;       /* atomic; set from signal handlers and other threads */
+    bool interrupted;     /* atomic; likewise */
+    bool over_time;       /* the guest's own thread */
+    uint64_t deadline_ns; /* 0: none */
+};
+
+/* "what: first line of the error", as `code`; takes `error`. */
+dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what, wasmtime_error_t *error);
+
+/* As dw_instance_create, but its state will be put in: nothing of the guest runs. */
+dw_status dw__instance_create_bare(dw_instance **out, dw_module *module,
+                                   const dw_instance_options *options, dw_error *err);
+/* Call an exported function of type () -> i32 or () -> (); `exit_code` is that of proc_exit. */
+dw_status dw__instance_call(dw_instance *instance, const char *name, int32_t *result,
+                            int *exit_code, dw_error *err);
+
+/* The exported function `name`, of type () -> i32 or () -> ().
+ * Errors: DW_E_NOT_FOUND, DW_E_TYPE. */
+dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_func_t *function,
+                            size_t *result_count, dw_error *err);
+/* Before and after a call into the guest. */
+void dw__instance_enter(dw_instance *instance);
+void dw__instance_leave(dw_instance *instance);
+/* What came back from Wasmtime, as a status; takes `error` and `trap`. */
+dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, wasm_trap_t *trap,
+                               int *exit_code, dw_error *err);
+/* Whether the guest must end: interrupted, or beyond its time, which is noted. */
+bool dw__instance_must_end(dw_instance *instance);
+
+void dw__wasm_host_guest_enters(dw_wasm_host *host);
+void dw__wasm_host_guest_leaves(dw_wasm_host *host);
+
+#endif

@@ -1,0 +1,207 @@
+/* Compiling a guest, and refusing what is none. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "wasm/instance_internal.h"
+
+#define WASM_PAGE_BYTES 65536u
+
+/* WebAssembly core specification, 5.5.16: magic "\0asm", then version 1 in four bytes. A component
+ * has 13 there, and a 1 where its layer stands. */
+static dw_status check_header(const unsigned char *bytes, size_t count, dw_error *err)
+{
+    static const unsigned char magic[4] = {0x00, 0x61, 0x73, 0x6d};
+    if (count >= 7 && memcmp(bytes, "(module", 7) == 0) {
+        return dw_fail(err, DW_E_FORMAT,
+                       "not WebAssembly but its text form: assemble it first (wat2wasm)");
+    }
+    if (count < 8 || memcmp(bytes, magic, sizeof magic) != 0) {
+        return dw_fail(err, DW_E_FORMAT, "not a WebAssembly module: %zu bytes, no \\0asm in front",
+                       count);
+    }
+    if (bytes[6] != 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "a WebAssembly component: only core modules run here "
+                       "(compile for wasm32-wasi, preview 1)");
+    }
+    return DW_OK;
+}
+
+static dw_status compile_failed(wasmtime_error_t *error, dw_error *err)
+{
+    dw_error local;
+    dw_status status = dw__wasm_error(&local, DW_E_FORMAT, "the module does not compile", error);
+    /* The validator's words for a proposal that is switched off. */
+    if (strstr(local.message, "memory64") != NULL || strstr(local.message, "64-bit mem") != NULL ||
+        strstr(local.message, "i64 index") != NULL) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "the module uses memory64: pointers here have 32 bits (wasm32)");
+    }
+    if (strstr(local.message, "threads") != NULL || strstr(local.message, "shared") != NULL) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "the module uses threads or shared memory: a guest is one thread");
+    }
+    if (strstr(local.message, "must be enabled") != NULL ||
+        strstr(local.message, "not enabled") != NULL ||
+        strstr(local.message, "support is not") != NULL) {
+        status = DW_E_UNSUPPORTED;
+    }
+    return dw_fail(err, status, "%s", local.message);
+}
+
+static bool name_is(const wasm_name_t *name, const char *text)
+{
+    return name->size == strlen(text) && memcmp(name->data, text, name->size) == 0;
+}
+
+/* A guest must have a memory for the host to share, and something to call. */
+static dw_status check_exports(dw_module *module, dw_error *err)
+{
+    wasm_exporttype_vec_t exports;
+    wasmtime_module_exports(module->module, &exports);
+    bool has_memory = false;
+    bool has_function = false;
+    for (size_t i = 0; i < exports.size; i++) {
+        const wasm_externtype_t *type = wasm_exporttype_type(exports.data[i]);
+        if (wasm_externtype_kind(type) == WASM_EXTERN_FUNC) {
+            has_function = true;
+        } else if (wasm_externtype_kind(type) == WASM_EXTERN_MEMORY &&
+                   name_is(wasm_exporttype_name(exports.data[i]), "memory")) {
+            has_memory = true;
+            const wasm_memorytype_t *memory = wasm_externtype_as_memorytype_const(type);
+            module->memory_bytes_min = wasmtime_memorytype_minimum(memory) * WASM_PAGE_BYTES;
+        }
+    }
+    size_t count = exports.size;
+    wasm_exporttype_vec_delete(&exports);
+    if (count == 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "the module exports nothing: a guest exports its memory and _start");
+    }
+    if (!has_memory) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "the module exports no memory under the name 'memory'");
+    }
+    if (!has_function) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "the module exports no function: there is nothing to run");
+    }
+    return DW_OK;
+}
+
+/* An actor's state must be reachable from outside, and its module kept for its snapshots.
+ * `*wasm` becomes what is to be compiled, `*rewritten` the caller's to free. */
+static dw_status prepare_actor(dw_module *module, const void **wasm, size_t *wasm_bytes,
+                               unsigned char **rewritten, dw_error *err)
+{
+    size_t bytes = 0;
+    dw_status status =
+        dw_wasm_layout_read(&module->layout, *wasm, *wasm_bytes, rewritten, &bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    module->wasm = dw_alloc(*wasm_bytes, 1);
+    if (module->wasm == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a module's %zu bytes", *wasm_bytes);
+    }
+    memcpy(module->wasm, *wasm, *wasm_bytes);
+    module->wasm_bytes = *wasm_bytes;
+    dw_sha256_text(module->wasm_hash, module->wasm, module->wasm_bytes);
+    if (*rewritten != NULL) {
+        *wasm = *rewritten;
+        *wasm_bytes = bytes;
+    }
+    return DW_OK;
+}
+
+static dw_status compile(dw_module *module, const void *wasm, size_t wasm_bytes, dw_error *err)
+{
+    unsigned char *rewritten = NULL;
+    dw_status status = DW_OK;
+    if (dw_wasm_exports_function(wasm, wasm_bytes, DW_ACTOR_EXPORT)) {
+        status = prepare_actor(module, &wasm, &wasm_bytes, &rewritten, err);
+    }
+    if (status == DW_OK) {
+        wasmtime_error_t *error =
+            wasmtime_module_new(module->host->engine, wasm, wasm_bytes, &module->module);
+        if (error != NULL) {
+            module->module = NULL;
+            status = compile_failed(error, err);
+        }
+    }
+    dw_free(rewritten);
+    return status;
+}
+
+dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *wasm,
+                            size_t wasm_bytes, dw_error *err)
+{
+    *out = NULL;
+    dw_status status = check_header(wasm, wasm_bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_module *module = dw_alloc(1, sizeof *module);
+    if (module == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a module");
+    }
+    module->references = 1;
+    module->host = host;
+    status = compile(module, wasm, wasm_bytes, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    wasmtime_error_t *error =
+        wasmtime_linker_instantiate_pre(host->linker, module->module, &module->linked);
+    if (error != NULL) {
+        module->linked = NULL;
+        status = dw__wasm_error(err, DW_E_UNSUPPORTED, "the module cannot be linked", error);
+        goto out;
+    }
+    status = check_exports(module, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    *out = module;
+    module = NULL;
+out:
+    dw_module_unref(module);
+    return status;
+}
+
+dw_module *dw_module_ref(dw_module *module)
+{
+    atomic_fetch_add(&module->references, 1);
+    return module;
+}
+
+void dw_module_unref(dw_module *module)
+{
+    if (module == NULL || atomic_fetch_sub(&module->references, 1) > 1) {
+        return;
+    }
+    if (module->linked != NULL) {
+        wasmtime_instance_pre_delete(module->linked);
+    }
+    if (module->module != NULL) {
+        wasmtime_module_delete(module->module);
+    }
+    dw_wasm_layout_destroy(module->layout);
+    dw_free(module->wasm);
+    dw_free(module);
+}
+
+bool dw_module_imports_any(const dw_module *module, const char *prefix)
+{
+    wasm_importtype_vec_t imports;
+    wasmtime_module_imports(module->module, &imports);
+    bool found = false;
+    size_t length = strlen(prefix);
+    for (size_t i = 0; i < imports.size && !found; i++) {
+        const wasm_name_t *name = wasm_importtype_name(imports.data[i]);
+        found = name_is(wasm_importtype_module(imports.data[i]), DW_IMPORT_MODULE) &&
+                name->size >= length && memcmp(name->data, prefix, length) == 0;
+    }
+    wasm_importtype_vec_delete(&imports);
+    return found;
+}

@@ -1,0 +1,73 @@
+/* Shared by wasm_binary.c (sections, the layout, rewriting) and wasm_code.c (numbers, types,
+ * instructions). */
+#ifndef DW_WASM_WASM_BINARY_INTERNAL_H
+#define DW_WASM_WASM_BINARY_INTERNAL_H
+
+#include "wasm/wasm_binary.h"
+
+/* Beside dw_wasm_type: types of which no value can be saved. */
+#define DW__WASM_FUNC_OTHER 7 /* functions that cannot be null, or are always */
+#define DW__WASM_OTHER 8
+
+/* A place in the bytes. The first failure stays; after one, `at` is of no use. */
+typedef struct dw__wasm_reader {
+    const unsigned char *bytes;
+    size_t at;
+    size_t end;          /* at <= end <= what there is */
+    const char *problem; /* NULL: none */
+    size_t problem_at;
+    bool unknown; /* the problem is one of ours: well-formed perhaps, but not known here */
+} dw__wasm_reader;
+
+/* How an opcode goes on. */
+typedef enum dw__wasm_shape {
+    DW__SHAPE_UNKNOWN,
+    DW__SHAPE_NONE,
+    DW__SHAPE_INDEX,  /* one index or label */
+    DW__SHAPE_TWO,    /* two of them */
+    DW__SHAPE_NUMBER, /* a signed number */
+    DW__SHAPE_BYTES_4,
+    DW__SHAPE_BYTES_8,
+    DW__SHAPE_MEMARG,    /* alignment, perhaps a memory, offset */
+    DW__SHAPE_BLOCK,     /* a block's type */
+    DW__SHAPE_TRY_TABLE, /* a block's type and catch clauses */
+    DW__SHAPE_BR_TABLE,
+    DW__SHAPE_TYPES, /* select's */
+    DW__SHAPE_HEAP_TYPE,
+    DW__SHAPE_FUNCTION, /* ref.func's */
+    DW__SHAPE_TABLE_SET,
+    DW__SHAPE_PREFIX, /* another opcode follows */
+} dw__wasm_shape;
+
+/* What instructions do that matters to saving. */
+typedef struct dw__wasm_code {
+    unsigned char shapes[256]; /* dw__wasm_shape of each opcode */
+    unsigned char *held;       /* [function_count] 1: a reference to it can be made */
+    uint32_t function_count;   /* imports counted */
+    bool tables_change;
+    bool drops_data;
+    bool drops_elements;
+    bool undecoded;
+    size_t undecoded_at; /* the first such byte */
+} dw__wasm_code;
+
+/* Each answers false once the reader has a problem. */
+bool dw__wasm_fail(dw__wasm_reader *reader, size_t at, const char *problem);
+bool dw__wasm_unknown(dw__wasm_reader *reader, size_t at, const char *what);
+bool dw__wasm_byte(dw__wasm_reader *reader, uint32_t *value);
+bool dw__wasm_u32(dw__wasm_reader *reader, uint32_t *value);
+bool dw__wasm_skip_number(dw__wasm_reader *reader, size_t bytes_max);
+bool dw__wasm_skip_bytes(dw__wasm_reader *reader, size_t count);
+/* `*type`: dw_wasm_type or one of the two above. */
+bool dw__wasm_value_type(dw__wasm_reader *reader, uint32_t *type);
+
+void dw__wasm_code_init(dw__wasm_code *code);
+/* A constant expression, its end included. */
+bool dw__wasm_expression(dw__wasm_reader *reader, dw__wasm_code *code);
+/* A function's locals and instructions, up to the reader's end. Unknown instructions are no
+ * problem: they are noted, and what follows them in the body is passed over. */
+bool dw__wasm_body(dw__wasm_reader *reader, dw__wasm_code *code);
+/* A reference to function `index` can be made. */
+bool dw__wasm_hold(dw__wasm_reader *reader, dw__wasm_code *code, uint32_t index);
+
+#endif

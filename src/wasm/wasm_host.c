@@ -1,0 +1,227 @@
+/* The WebAssembly side of an engine: Wasmtime's engine on our memories, and the linker. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "wasm/instance_internal.h"
+
+/* How often a running guest looks whether it should stop. */
+#define EPOCH_MS 10
+/* Of fibers: as much as a thread has, since host functions run there as well. Only what is touched
+ * takes memory. */
+#define FIBER_STACK_BYTES ((size_t)8 << 20)
+
+dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what, wasmtime_error_t *error)
+{
+    wasm_byte_vec_t message;
+    wasmtime_error_message(error, &message);
+    wasmtime_error_delete(error);
+    /* Wasmtime's texts may have several lines: the context first, the cause last. Both matter. */
+    char text[200];
+    size_t length = 0;
+    for (size_t i = 0; i < message.size && message.data[i] != '\0' && length < sizeof text - 1;
+         i++) {
+        char c = message.data[i];
+        bool space = c == '\n' || c == ' ' || c == '\t';
+        if (!space) {
+            text[length++] = c;
+        } else if (length > 0 && text[length - 1] != ' ') {
+            text[length++] = ' ';
+        }
+    }
+    text[length] = '\0';
+    wasm_byte_vec_delete(&message);
+    return dw_fail(err, code, "%s: %s", what, text);
+}
+
+static void *tick(void *user)
+{
+    dw_wasm_host *host = user;
+    (void)pthread_mutex_lock(&host->lock);
+    while (!host->closing) {
+        if (host->running == 0) {
+            (void)pthread_cond_wait(&host->changed, &host->lock);
+            continue;
+        }
+        struct timespec until;
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += EPOCH_MS * 1000000L;
+        if (until.tv_nsec >= 1000000000L) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000L;
+        }
+        if (pthread_cond_timedwait(&host->changed, &host->lock, &until) == ETIMEDOUT) {
+            wasmtime_engine_increment_epoch(host->engine);
+        }
+    }
+    (void)pthread_mutex_unlock(&host->lock);
+    return NULL;
+}
+
+void dw__wasm_host_guest_enters(dw_wasm_host *host)
+{
+    (void)pthread_mutex_lock(&host->lock);
+    if (host->running++ == 0) {
+        (void)pthread_cond_signal(&host->changed);
+    }
+    (void)pthread_mutex_unlock(&host->lock);
+}
+
+void dw__wasm_host_guest_leaves(dw_wasm_host *host)
+{
+    (void)pthread_mutex_lock(&host->lock);
+    DW_ASSERT(host->running > 0);
+    host->running--;
+    (void)pthread_mutex_unlock(&host->lock);
+}
+
+static wasm_config_t *make_config(dw_wasm_memories *memories)
+{
+    wasm_config_t *config = wasm_config_new();
+    if (config == NULL) {
+        return NULL;
+    }
+    dw_wasm_memories_install(memories, config);
+    wasmtime_config_epoch_interruption_set(config, true);
+    wasmtime_config_async_stack_size_set(config, FIBER_STACK_BYTES);
+    /* Pointers in the ABI have 32 bits; one guest is one thread; components copy their lists. */
+    wasmtime_config_wasm_memory64_set(config, false);
+    wasmtime_config_wasm_threads_set(config, false);
+    wasmtime_config_shared_memory_set(config, false);
+    wasmtime_config_wasm_component_model_set(config, false);
+    wasmtime_config_wasm_custom_page_sizes_set(config, false);
+    wasmtime_config_cranelift_opt_level_set(config, WASMTIME_OPT_LEVEL_SPEED);
+    return config;
+}
+
+static wasm_valtype_t *value_type(char letter)
+{
+    switch (letter) {
+    case 'i':
+        return wasm_valtype_new_i32();
+    case 'I':
+        return wasm_valtype_new_i64();
+    case 'f':
+        return wasm_valtype_new_f32();
+    default:
+        DW_ASSERT(letter == 'F');
+        return wasm_valtype_new_f64();
+    }
+}
+
+#define SIGNATURE_VALUES_MAX 16
+
+static wasm_functype_t *function_type(const char *signature)
+{
+    const char *colon = strchr(signature, ':');
+    DW_ASSERT(colon != NULL);
+    size_t parameter_count = (size_t)(colon - signature);
+    size_t result_count = strlen(colon + 1);
+    DW_ASSERT(parameter_count <= SIGNATURE_VALUES_MAX && result_count <= 1);
+    wasm_valtype_t *values[SIGNATURE_VALUES_MAX];
+    wasm_valtype_vec_t parameters;
+    wasm_valtype_vec_t results;
+    for (size_t i = 0; i < parameter_count; i++) {
+        values[i] = value_type(signature[i]);
+    }
+    wasm_valtype_vec_new(&parameters, parameter_count, values);
+    for (size_t i = 0; i < result_count; i++) {
+        values[i] = value_type(colon[1 + i]);
+    }
+    wasm_valtype_vec_new(&results, result_count, values);
+    return wasm_functype_new(&parameters, &results);
+}
+
+static dw_status define_imports(wasmtime_linker_t *linker, const dw_import *imports, dw_error *err)
+{
+    for (const dw_import *import = imports; import->name != NULL; import++) {
+        wasm_functype_t *type = function_type(import->signature);
+        wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
+            linker, DW_IMPORT_MODULE, strlen(DW_IMPORT_MODULE), import->name, strlen(import->name),
+            type, import->call, NULL, NULL);
+        wasm_functype_delete(type);
+        if (error != NULL) {
+            return dw__wasm_error(err, DW_E_STATE, import->name, error);
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status make_linker(dw_wasm_host *host, dw_error *err)
+{
+    host->linker = wasmtime_linker_new(host->engine);
+    wasmtime_error_t *error = wasmtime_linker_define_wasi(host->linker);
+    if (error != NULL) {
+        return dw__wasm_error(err, DW_E_STATE, "WASI", error);
+    }
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < host->parts.import_table_count && status == DW_OK; i++) {
+        status = define_imports(host->linker, host->parts.import_tables[i], err);
+    }
+    return status;
+}
+
+dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err)
+{
+    *out = NULL;
+    dw_wasm_host *host = dw_alloc(1, sizeof *host);
+    if (host == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for the WebAssembly host");
+    }
+    host->parts = *parts;
+    DW_ASSERT(pthread_mutex_init(&host->lock, NULL) == 0);
+    DW_ASSERT(pthread_cond_init(&host->changed, NULL) == 0);
+    dw_status status = dw_wasm_memories_create(&host->memories, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    wasm_config_t *config = make_config(host->memories);
+    host->engine = config != NULL ? wasm_engine_new_with_config(config) : NULL;
+    if (host->engine == NULL) {
+        status = dw_fail(err, DW_E_MEMORY, "Wasmtime's engine could not be made");
+        goto out;
+    }
+    status = make_linker(host, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    if (pthread_create(&host->ticker, NULL, tick, host) != 0) {
+        status = dw_fail(err, DW_E_MEMORY, "no thread for the epoch ticker");
+        goto out;
+    }
+    host->ticker_started = true;
+    *out = host;
+    host = NULL;
+out:
+    dw_wasm_host_destroy(host);
+    return status;
+}
+
+void dw_wasm_host_destroy(dw_wasm_host *host)
+{
+    if (host == NULL) {
+        return;
+    }
+    if (host->ticker_started) {
+        (void)pthread_mutex_lock(&host->lock);
+        DW_ASSERT(host->running == 0);
+        host->closing = true;
+        (void)pthread_cond_signal(&host->changed);
+        (void)pthread_mutex_unlock(&host->lock);
+        (void)pthread_join(host->ticker, NULL);
+    }
+    if (host->yield != NULL) {
+        wasmtime_module_delete(host->yield);
+    }
+    if (host->linker != NULL) {
+        wasmtime_linker_delete(host->linker);
+    }
+    if (host->engine != NULL) {
+        wasm_engine_delete(host->engine);
+    }
+    dw_wasm_memories_destroy(host->memories);
+    (void)pthread_cond_destroy(&host->changed);
+    (void)pthread_mutex_destroy(&host->lock);
+    dw_free(host);
+}
