@@ -13,7 +13,7 @@ static void read_all(const dw_gguf *gguf)
     if (dw_architecture_shape(gguf, &shape, &err) != DW_OK) {
         return;
     }
-    (void)dw_architecture_vocab(gguf, &shape, &err);
+    (void)dw_tokenizer_check(gguf, shape.vocab_count, &err);
     struct ggml_init_params params = {
         .mem_size = (dw_gguf_tensor_count(gguf) + 1) * ggml_tensor_overhead(), .no_alloc = true};
     struct ggml_context *ggml = ggml_init(params);

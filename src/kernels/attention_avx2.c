@@ -54,5 +54,5 @@ static bool runs_here(void)
 #define KERNEL_NAME "avx2"
 #include "kernels/attention_kernel.inc.h"
 #else
-const dw__attention_kernel dw__attention_avx2 = {.name = "avx2"};
+const dw_attention_kernel dw__attention_avx2 = {.name = "avx2"};
 #endif

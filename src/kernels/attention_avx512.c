@@ -52,5 +52,5 @@ static bool runs_here(void)
 #define KERNEL_NAME "avx512"
 #include "kernels/attention_kernel.inc.h"
 #else
-const dw__attention_kernel dw__attention_avx512 = {.name = "avx512"};
+const dw_attention_kernel dw__attention_avx512 = {.name = "avx512"};
 #endif

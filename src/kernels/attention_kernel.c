@@ -2,22 +2,22 @@
 
 #include "base/status.h"
 
-extern const dw__attention_kernel dw__attention_avx512;
-extern const dw__attention_kernel dw__attention_avx2;
-extern const dw__attention_kernel dw__attention_neon;
-extern const dw__attention_kernel dw__attention_plain;
+extern const dw_attention_kernel dw__attention_avx512;
+extern const dw_attention_kernel dw__attention_avx2;
+extern const dw_attention_kernel dw__attention_neon;
+extern const dw_attention_kernel dw__attention_plain;
 
-const dw__attention_kernel *dw__attention_kernel_at(size_t index)
+const dw_attention_kernel *dw_attention_kernel_at(size_t index)
 {
-    static const dw__attention_kernel *const kernels[] = {
-        &dw__attention_avx512, &dw__attention_avx2, &dw__attention_neon, &dw__attention_plain};
+    static const dw_attention_kernel *const kernels[] = {&dw__attention_avx512, &dw__attention_avx2,
+                                                         &dw__attention_neon, &dw__attention_plain};
     return index < sizeof kernels / sizeof kernels[0] ? kernels[index] : NULL;
 }
 
-const dw__attention_kernel *dw__attention_kernel_for(uint32_t head_dim)
+const dw_attention_kernel *dw_attention_kernel_for(uint32_t head_dim)
 {
-    for (size_t i = 0; dw__attention_kernel_at(i) != NULL; i++) {
-        const dw__attention_kernel *kernel = dw__attention_kernel_at(i);
+    for (size_t i = 0; dw_attention_kernel_at(i) != NULL; i++) {
+        const dw_attention_kernel *kernel = dw_attention_kernel_at(i);
         /* Those of other machines were compiled to nothing. */
         if (kernel->attend != NULL && kernel->runs_here() &&
             head_dim % kernel->head_dim_step == 0) {
@@ -27,8 +27,8 @@ const dw__attention_kernel *dw__attention_kernel_for(uint32_t head_dim)
     return NULL;
 }
 
-size_t dw__tile_scratch_floats(uint32_t head_dim)
+size_t dw_attention_scratch_floats(uint32_t head_dim)
 {
     /* Queries, a block of keys or values, its scores, three numbers a row. */
-    return (size_t)head_dim * (DW__TILE_ROWS_MAX + 64) + (size_t)(64 + 3) * DW__TILE_ROWS_MAX;
+    return (size_t)head_dim * (DW_TILE_ROWS_MAX + 64) + (size_t)(64 + 3) * DW_TILE_ROWS_MAX;
 }

@@ -14,15 +14,15 @@
 
 #include "driftwood.h"
 
-#define DW__TILE_ROWS_MAX 96u /* a multiple of every vector's length */
+#define DW_TILE_ROWS_MAX 96u /* a multiple of every vector's length */
 
-typedef struct dw__tile {
+typedef struct dw_attention_tile {
     const unsigned char *keys;   /* of record 0; record t's stand t * stride behind */
     const unsigned char *values; /* the same */
     size_t stride;
     dw_kv_type type;
     uint32_t head_dim;
-    uint32_t row_count;   /* 1 to DW__TILE_ROWS_MAX */
+    uint32_t row_count;   /* 1 to DW_TILE_ROWS_MAX */
     const float *queries; /* [rows][head_dim], times the scale */
     uint32_t from;        /* the records that are looked at: [from, to) */
     uint32_t to;
@@ -32,21 +32,21 @@ typedef struct dw__tile {
     float *maxima;  /* out, [rows]: the largest score; -infinity where none is seen */
     float *sums;    /* out, [rows]: of exp(score - maximum) */
     float *output;  /* out, [rows][head_dim]: sums of exp(score - maximum) * value */
-    float *scratch; /* [dw__tile_scratch_floats(head_dim)], 64-byte aligned */
-} dw__tile;
+    float *scratch; /* [dw_attention_scratch_floats(head_dim)], 64-byte aligned */
+} dw_attention_tile;
 
-typedef struct dw__attention_kernel {
+typedef struct dw_attention_kernel {
     const char *name;
     uint32_t head_dim_step;  /* it takes multiples of this */
     bool (*runs_here)(void); /* the machine has the instructions */
-    void (*attend)(const dw__tile *tile);
-} dw__attention_kernel;
+    void (*attend)(const dw_attention_tile *tile);
+} dw_attention_kernel;
 
 /* NULL past the end; the best first, the plain one last. */
-const dw__attention_kernel *dw__attention_kernel_at(size_t index);
+const dw_attention_kernel *dw_attention_kernel_at(size_t index);
 /* The best for this machine; never NULL for multiples of 8. */
-const dw__attention_kernel *dw__attention_kernel_for(uint32_t head_dim);
+const dw_attention_kernel *dw_attention_kernel_for(uint32_t head_dim);
 
-size_t dw__tile_scratch_floats(uint32_t head_dim);
+size_t dw_attention_scratch_floats(uint32_t head_dim);
 
 #endif

@@ -4,7 +4,7 @@
  *   V_LOAD V_STORE V_SET1 V_FMA(a, b, c) (a * b + c) V_MAX V_HSUM V_HSUM4(to, a, b, c, d)
  *   V_LOAD_F16(p) V_LOAD_I8(p), F16_TO_F32(p) for one
  *   SCORE_ROWS SUM_VECTORS what fits the registers
- *   KERNEL                 the name of the dw__attention_kernel
+ *   KERNEL                 the name of the dw_attention_kernel
  * Two forms. Few rows (decode): each record's numbers are read once, straight from the log, for
  * all rows. Many rows (prefill): a block of records is turned into floats once, then two small
  * matrix products, in which the rows lie side by side in a vector, so that the softmax between
@@ -62,7 +62,7 @@ INLINE VF load_row(dw_kv_type type, const unsigned char *row, uint32_t i)
     return V_LOAD_I8(block + 2 + i % 32) * V_SET1(F16_TO_F32(block));
 }
 
-static size_t row_bytes(const dw__tile *tile)
+static size_t row_bytes(const dw_attention_tile *tile)
 {
     switch (tile->type) {
     case DW_KV_F16:
@@ -85,8 +85,8 @@ INLINE void prefetch_row(const unsigned char *row, size_t bytes)
 /* ---- few rows ---- */
 
 /* scores[row][t] of `rows` rows and the four records from `at` on. */
-INLINE void score_four(const int rows, dw_kv_type type, const dw__tile *tile, const float *queries,
-                       const unsigned char *const *at, float *scores)
+INLINE void score_four(const int rows, dw_kv_type type, const dw_attention_tile *tile,
+                       const float *queries, const unsigned char *const *at, float *scores)
 {
     const uint32_t head_dim = tile->head_dim;
     VF sum[SCORE_ROWS][4];
@@ -112,8 +112,8 @@ INLINE void score_four(const int rows, dw_kv_type type, const dw__tile *tile, co
     }
 }
 
-INLINE void score_block(dw_kv_type type, const dw__tile *tile, uint32_t from, uint32_t count,
-                        float *scores)
+INLINE void score_block(dw_kv_type type, const dw_attention_tile *tile, uint32_t from,
+                        uint32_t count, float *scores)
 {
     const size_t bytes = row_bytes(tile);
     for (uint32_t t = 0; t < count; t += 4) {
@@ -191,7 +191,7 @@ INLINE void sum_rows(const int rows, const value_sum *of)
     }
 }
 
-INLINE void sum_block(dw_kv_type type, const dw__tile *tile, uint32_t from, uint32_t count,
+INLINE void sum_block(dw_kv_type type, const dw_attention_tile *tile, uint32_t from, uint32_t count,
                       const float *weights)
 {
     uint32_t rows = 0;
@@ -222,7 +222,7 @@ INLINE void sum_block(dw_kv_type type, const dw__tile *tile, uint32_t from, uint
 
 /* Scores of one row to weights: exp(score - maximum); what was summed before is scaled to the new
  * maximum. */
-static void weigh_row(const dw__tile *tile, uint32_t row, uint32_t from, uint32_t count,
+static void weigh_row(const dw_attention_tile *tile, uint32_t row, uint32_t from, uint32_t count,
                       float *scores)
 {
     uint32_t first = tile->first[row] > from ? tile->first[row] - from : 0;
@@ -273,7 +273,7 @@ static void weigh_row(const dw__tile *tile, uint32_t row, uint32_t from, uint32_
     tile->sums[row] += V_HSUM(sum);
 }
 
-INLINE void attend_few(dw_kv_type type, const dw__tile *tile)
+INLINE void attend_few(dw_kv_type type, const dw_attention_tile *tile)
 {
     float *scores = tile->scratch; /* [rows][BLOCK] */
     for (uint32_t from = tile->from; from < tile->to; from += BLOCK) {
@@ -371,7 +371,7 @@ typedef struct many {
     uint32_t width; /* rows, rounded up to whole vectors */
 } many;
 
-INLINE void to_floats(dw_kv_type type, const dw__tile *tile, const unsigned char *row,
+INLINE void to_floats(dw_kv_type type, const dw_attention_tile *tile, const unsigned char *row,
                       uint32_t count, float *to)
 {
     for (uint32_t t = 0; t < count; t++, row += tile->stride) {
@@ -381,7 +381,7 @@ INLINE void to_floats(dw_kv_type type, const dw__tile *tile, const unsigned char
     }
 }
 
-static void mask_block(const dw__tile *tile, const many *at, uint32_t from, uint32_t count)
+static void mask_block(const dw_attention_tile *tile, const many *at, uint32_t from, uint32_t count)
 {
     for (uint32_t row = 0; row < tile->row_count; row++) {
         uint32_t first = tile->first[row];
@@ -429,7 +429,7 @@ INLINE void weigh_columns(const many *at, uint32_t row, uint32_t count, float ca
     V_STORE(at->sums + row, V_FMA(V_LOAD(at->sums + row), scale, sum));
 }
 
-static void scale_outputs(const dw__tile *tile, const many *at)
+static void scale_outputs(const dw_attention_tile *tile, const many *at)
 {
     for (uint32_t row = 0; row < tile->row_count; row++) {
         float *output = tile->output + (size_t)row * tile->head_dim;
@@ -442,16 +442,16 @@ static void scale_outputs(const dw__tile *tile, const many *at)
     }
 }
 
-static many lay_out(const dw__tile *tile)
+static many lay_out(const dw_attention_tile *tile)
 {
     const uint32_t head_dim = tile->head_dim;
     many at = {.width = (tile->row_count + W - 1) / W * W};
     at.queries = tile->scratch;
-    at.numbers = at.queries + (size_t)head_dim * DW__TILE_ROWS_MAX;
+    at.numbers = at.queries + (size_t)head_dim * DW_TILE_ROWS_MAX;
     at.scores = at.numbers + (size_t)head_dim * BLOCK;
-    at.maxima = at.scores + (size_t)BLOCK * DW__TILE_ROWS_MAX;
-    at.sums = at.maxima + DW__TILE_ROWS_MAX;
-    at.scales = at.sums + DW__TILE_ROWS_MAX;
+    at.maxima = at.scores + (size_t)BLOCK * DW_TILE_ROWS_MAX;
+    at.sums = at.maxima + DW_TILE_ROWS_MAX;
+    at.scales = at.sums + DW_TILE_ROWS_MAX;
     for (uint32_t i = 0; i < head_dim; i++) {
         for (uint32_t row = 0; row < at.width; row++) {
             at.queries[(size_t)i * at.width + row] =
@@ -465,7 +465,7 @@ static many lay_out(const dw__tile *tile)
     return at;
 }
 
-INLINE void attend_many(dw_kv_type type, const dw__tile *tile)
+INLINE void attend_many(dw_kv_type type, const dw_attention_tile *tile)
 {
     const uint32_t head_dim = tile->head_dim;
     many at = lay_out(tile);
@@ -500,7 +500,7 @@ INLINE void attend_many(dw_kv_type type, const dw__tile *tile)
     memcpy(tile->sums, at.sums, tile->row_count * sizeof *tile->sums);
 }
 
-INLINE void attend_as(dw_kv_type type, const dw__tile *tile)
+INLINE void attend_as(dw_kv_type type, const dw_attention_tile *tile)
 {
     if (tile->row_count <= FEW_ROWS) {
         attend_few(type, tile);
@@ -509,7 +509,7 @@ INLINE void attend_as(dw_kv_type type, const dw__tile *tile)
     }
 }
 
-static void attend(const dw__tile *tile)
+static void attend(const dw_attention_tile *tile)
 {
     for (uint32_t row = 0; row < tile->row_count; row++) {
         tile->maxima[row] = -INFINITY;
@@ -528,5 +528,5 @@ static void attend(const dw__tile *tile)
     }
 }
 
-const dw__attention_kernel KERNEL = {
+const dw_attention_kernel KERNEL = {
     .name = KERNEL_NAME, .head_dim_step = W, .runs_here = runs_here, .attend = attend};

@@ -56,5 +56,5 @@ static bool runs_here(void)
 #define KERNEL_NAME "neon"
 #include "kernels/attention_kernel.inc.h"
 #else
-const dw__attention_kernel dw__attention_neon = {.name = "neon"};
+const dw_attention_kernel dw__attention_neon = {.name = "neon"};
 #endif

@@ -27,9 +27,9 @@ extern "C" {
 #define ROWS_AHEAD 2     /* records of a turn: read while those before are computed with */
 #define PART_RECORDS 64u /* at least */
 #define PARTS_AHEAD 8    /* parts that a thread reads before it merges the first */
-#define HEAD_FACTS (2 * DW__CUDA_GROUP_MAX) /* floats of a part before its values */
+#define HEAD_FACTS (2 * DW_CUDA_GROUP_MAX) /* floats of a part before its values */
 
-static_assert(sizeof(dw__cuda_attention_params) <= DW_CUDA_PARAM_BYTES, "kept with the node");
+static_assert(sizeof(dw_cuda_attention_params) <= DW_CUDA_PARAM_BYTES, "kept with the node");
 
 struct attend_args {
     const float *q;
@@ -48,7 +48,7 @@ struct attend_args {
     size_t layer_offset;
     uint32_t head_bytes;
     uint32_t counter_bytes;
-    dw__cuda_attention_params p;
+    dw_cuda_attention_params p;
 };
 
 /* ---- rows of keys and values ---- */
@@ -568,7 +568,7 @@ static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
     __syncthreads(); /* the same memory is used again */
     walk<TYPE, LANES, GROUP>(a, keys, from, to, ahead, q, s);
 
-    const size_t part_floats = DW__CUDA_PART_FLOATS(a.p.head_dim);
+    const size_t part_floats = DW_CUDA_PART_FLOATS(a.p.head_dim);
     const size_t row = (size_t)token * gridDim.y + blockIdx.y;
     float *parts = (float *)(a.scratch + a.counter_bytes) + row * gridDim.x * part_floats;
     reduce_block<LANES, GROUP>(s, shared, a.p.head_dim, parts + blockIdx.x * part_floats,
@@ -601,7 +601,7 @@ static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
 static attend_args args_of(const struct ggml_tensor *node)
 {
     attend_args a = {};
-    a.p = *(const dw__cuda_attention_params *)dw_cuda_node_params(node);
+    a.p = *(const dw_cuda_attention_params *)dw_cuda_node_params(node);
     a.head_bytes = a.p.part_bytes / a.p.kv_head_count;
     a.record_bytes = (size_t)a.p.part_bytes * 2 * a.p.layer_count;
     a.layer_offset = (size_t)a.p.part_bytes * 2 * a.p.layer;
@@ -617,7 +617,7 @@ static void take_new(attend_args *a, const struct ggml_tensor *k, const struct g
     a->v_token_stride = v->nb[1] / sizeof(float);
 }
 
-extern "C" void dw__cuda_launch_append(const struct ggml_tensor *node, void *stream)
+extern "C" void dw_cuda_launch_append(const struct ggml_tensor *node, void *stream)
 {
     attend_args a = args_of(node);
     const struct ggml_tensor *k = node->src[0];
@@ -641,13 +641,13 @@ template <int TYPE, int LANES>
 static void launch_group(const attend_args &a, unsigned tokens, cudaStream_t stream)
 {
     unsigned group = a.p.head_count / a.p.kv_head_count;
-    unsigned blocks = (group + DW__CUDA_GROUP_MAX - 1) / DW__CUDA_GROUP_MAX;
+    unsigned blocks = (group + DW_CUDA_GROUP_MAX - 1) / DW_CUDA_GROUP_MAX;
     dim3 grid(a.p.part_count_max, a.p.kv_head_count * blocks, tokens);
     switch (group) {
     case 1: launch<TYPE, LANES, 1>(a, grid, stream); break;
     case 2: launch<TYPE, LANES, 2>(a, grid, stream); break;
     case 3: launch<TYPE, LANES, 3>(a, grid, stream); break;
-    default: launch<TYPE, LANES, DW__CUDA_GROUP_MAX>(a, grid, stream); break;
+    default: launch<TYPE, LANES, DW_CUDA_GROUP_MAX>(a, grid, stream); break;
     }
 }
 
@@ -666,13 +666,13 @@ static void launch_lanes(const attend_args &a, unsigned tokens, cudaStream_t str
     }
 }
 
-extern "C" void dw__cuda_launch_attend(const struct ggml_tensor *node, void *stream)
+extern "C" void dw_cuda_launch_attend(const struct ggml_tensor *node, void *stream)
 {
     attend_args a = args_of(node);
     const struct ggml_tensor *q = node->src[0];
     unsigned tokens = (unsigned)q->ne[2];
     unsigned group = a.p.head_count / a.p.kv_head_count;
-    unsigned blocks = (group + DW__CUDA_GROUP_MAX - 1) / DW__CUDA_GROUP_MAX;
+    unsigned blocks = (group + DW_CUDA_GROUP_MAX - 1) / DW_CUDA_GROUP_MAX;
     a.q = (const float *)q->data;
     a.q_head_stride = q->nb[1] / sizeof(float);
     a.q_token_stride = q->nb[2] / sizeof(float);

@@ -1,24 +1,34 @@
-/* What the nodes of cuda_ops.c and their kernels know of each other. Private to src/model. */
+/* The CUDA kernels of our nodes: what each is launched with. src/model/cuda_ops.c makes the nodes.
+ * Thread: the one that computes the graph. */
 #ifndef DW_KERNELS_CUDA_LAUNCH_H
 #define DW_KERNELS_CUDA_LAUNCH_H
 
-#include "model/attention.h"
-#include "model/cuda_ops.h"
+#include "device/cuda_node.h"
+#include "kernels/top_k.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define DW__CUDA_GROUP_MAX 4u /* heads of queries that a block takes for one of keys and values */
-#define DW__CUDA_BLOCKS 264u  /* wanted, for devices of some 100 multiprocessors: two each */
-#define DW__CUDA_PARTS_MIN 4u
-#define DW__CUDA_PARTS_MAX 64u
+#define DW_CUDA_GROUP_MAX 4u /* heads of queries that a block takes for one of keys and values */
+#define DW_CUDA_BLOCKS 264u  /* wanted, for devices of some 100 multiprocessors: two each */
+#define DW_CUDA_PARTS_MIN 4u
+#define DW_CUDA_PARTS_MAX 64u
 /* What a part leaves of its records, for each of a block's heads: [2] facts, [head_dim] values. */
-#define DW__CUDA_PART_FLOATS(head_dim) ((size_t)DW__CUDA_GROUP_MAX * (2u + (head_dim)))
-#define DW__CUDA_PIECE 4096    /* logits that a block sorts */
-#define DW__CUDA_PIECE_FACTS 2 /* beside the best: largest and NaNs, then the sum */
+#define DW_CUDA_PART_FLOATS(head_dim) ((size_t)DW_CUDA_GROUP_MAX * (2u + (head_dim)))
+#define DW_CUDA_PIECE 4096    /* logits that a block sorts */
+#define DW_CUDA_PIECE_FACTS 2 /* beside the best: largest and NaNs, then the sum */
 
-typedef struct dw__cuda_attention_params {
+/* A token of a step, in page-locked memory that the device reads. Addresses are the device's. */
+typedef struct dw_cuda_token {
+    uint64_t records;  /* its log's first record; 0: padding, nothing is read or written for it */
+    uint64_t token;    /* where its number stands, int32 */
+    uint64_t logits;   /* where its logits go, float [vocab]; 0: nowhere */
+    uint32_t position; /* records of its sequence before it */
+    uint32_t unused;
+} dw_cuda_token;
+
+typedef struct dw_cuda_attention_params {
     uint32_t part_bytes; /* a layer's keys, or its values, in a record */
     uint32_t window;
     float scale;
@@ -33,9 +43,9 @@ typedef struct dw__cuda_attention_params {
     uint8_t rope_halves; /* pairs are half of these apart, else neighbours */
     uint8_t kv_type;
     uint8_t append;
-} dw__cuda_attention_params;
+} dw_cuda_attention_params;
 
-typedef struct dw__cuda_rope_params {
+typedef struct dw_cuda_rope_params {
     float base;
     float scale;
     float share; /* YaRN's, as all that follows */
@@ -43,16 +53,16 @@ typedef struct dw__cuda_rope_params {
     float low;
     float high;
     uint32_t dims;
-} dw__cuda_rope_params;
+} dw_cuda_rope_params;
 
-void dw__cuda_launch_table(const struct ggml_tensor *node, void *stream);
-void dw__cuda_launch_rope(const struct ggml_tensor *node, void *stream);
-void dw__cuda_launch_append(const struct ggml_tensor *node, void *stream);
-void dw__cuda_launch_attend(const struct ggml_tensor *node, void *stream);
-void dw__cuda_launch_mask(const struct ggml_tensor *node, void *stream);
-void dw__cuda_launch_place_rows(const struct ggml_tensor *node, void *stream);
-void dw__cuda_launch_pieces(const struct ggml_tensor *node, void *stream);
-void dw__cuda_launch_candidates(const struct ggml_tensor *node, void *stream);
+void dw_cuda_launch_table(const struct ggml_tensor *node, void *stream);
+void dw_cuda_launch_rope(const struct ggml_tensor *node, void *stream);
+void dw_cuda_launch_append(const struct ggml_tensor *node, void *stream);
+void dw_cuda_launch_attend(const struct ggml_tensor *node, void *stream);
+void dw_cuda_launch_mask(const struct ggml_tensor *node, void *stream);
+void dw_cuda_launch_place_rows(const struct ggml_tensor *node, void *stream);
+void dw_cuda_launch_pieces(const struct ggml_tensor *node, void *stream);
+void dw_cuda_launch_candidates(const struct ggml_tensor *node, void *stream);
 
 #ifdef __cplusplus
 }

@@ -7,11 +7,11 @@
         DW_ASSERT(node == NULL && stream == NULL);                                                 \
     }
 
-NONE(dw__cuda_launch_table)
-NONE(dw__cuda_launch_rope)
-NONE(dw__cuda_launch_append)
-NONE(dw__cuda_launch_attend)
-NONE(dw__cuda_launch_mask)
-NONE(dw__cuda_launch_place_rows)
-NONE(dw__cuda_launch_pieces)
-NONE(dw__cuda_launch_candidates)
+NONE(dw_cuda_launch_table)
+NONE(dw_cuda_launch_rope)
+NONE(dw_cuda_launch_append)
+NONE(dw_cuda_launch_attend)
+NONE(dw_cuda_launch_mask)
+NONE(dw_cuda_launch_place_rows)
+NONE(dw_cuda_launch_pieces)
+NONE(dw_cuda_launch_candidates)

@@ -27,7 +27,7 @@ static __global__ void table_kernel(const dw_cuda_token *from, int count, unsign
     ((int *)(to + n * 44))[i] = (int)row.position;
 }
 
-extern "C" void dw__cuda_launch_table(const struct ggml_tensor *node, void *stream)
+extern "C" void dw_cuda_launch_table(const struct ggml_tensor *node, void *stream)
 {
     int count = (int)node->src[0]->ne[1];
     int blocks = (count + THREADS - 1) / THREADS;
@@ -39,7 +39,7 @@ extern "C" void dw__cuda_launch_table(const struct ggml_tensor *node, void *stre
 
 /* As ggml computes them, so that steps through either's attention agree. */
 static __global__ void rope_kernel(const dw_cuda_token *table, const float *factors,
-                                   dw__cuda_rope_params p, float *turns)
+                                   dw_cuda_rope_params p, float *turns)
 {
     unsigned pair = blockIdx.x * blockDim.x + threadIdx.x;
     if (pair >= p.dims / 2) {
@@ -61,9 +61,9 @@ static __global__ void rope_kernel(const dw_cuda_token *table, const float *fact
     to[1] = sinf(angle) * magnitude;
 }
 
-extern "C" void dw__cuda_launch_rope(const struct ggml_tensor *node, void *stream)
+extern "C" void dw_cuda_launch_rope(const struct ggml_tensor *node, void *stream)
 {
-    const dw__cuda_rope_params *p = (const dw__cuda_rope_params *)dw_cuda_node_params(node);
+    const dw_cuda_rope_params *p = (const dw_cuda_rope_params *)dw_cuda_node_params(node);
     dim3 grid((p->dims / 2 + 63) / 64, (unsigned)node->ne[2]);
     rope_kernel<<<grid, 64, 0, (cudaStream_t)stream>>>(
         (const dw_cuda_token *)node->src[0]->data,
@@ -86,7 +86,7 @@ static __global__ void mask_kernel(const dw_cuda_token *table, unsigned kv_count
     }
 }
 
-extern "C" void dw__cuda_launch_mask(const struct ggml_tensor *node, void *stream)
+extern "C" void dw_cuda_launch_mask(const struct ggml_tensor *node, void *stream)
 {
     unsigned kv_count = (unsigned)node->ne[0];
     dim3 grid((kv_count + THREADS - 1) / THREADS, (unsigned)node->ne[1]);
@@ -108,7 +108,7 @@ static __global__ void place_kernel(const float *logits, long long vocab_count,
     }
 }
 
-extern "C" void dw__cuda_launch_place_rows(const struct ggml_tensor *node, void *stream)
+extern "C" void dw_cuda_launch_place_rows(const struct ggml_tensor *node, void *stream)
 {
     const struct ggml_tensor *logits = node->src[0];
     place_kernel<<<dim3(PLACE_BLOCKS, (unsigned)logits->ne[1]), THREADS, 0, (cudaStream_t)stream>>>(
@@ -132,13 +132,13 @@ static __device__ float logit_of(unsigned long long key)
     return __uint_as_float(bits & 0x80000000u ? bits & 0x7fffffffu : ~bits);
 }
 
-/* Bitonic (Batcher, 1968): keys [DW__CUDA_PIECE], the largest first. */
+/* Bitonic (Batcher, 1968): keys [DW_CUDA_PIECE], the largest first. */
 static __device__ void sort_piece(unsigned long long *keys)
 {
-    for (unsigned size = 2; size <= DW__CUDA_PIECE; size *= 2) {
+    for (unsigned size = 2; size <= DW_CUDA_PIECE; size *= 2) {
         for (unsigned stride = size / 2; stride > 0; stride /= 2) {
             __syncthreads();
-            for (unsigned i = threadIdx.x; i < DW__CUDA_PIECE / 2; i += blockDim.x) {
+            for (unsigned i = threadIdx.x; i < DW_CUDA_PIECE / 2; i += blockDim.x) {
                 unsigned low = 2 * i - (i & (stride - 1));
                 unsigned long long a = keys[low];
                 unsigned long long b = keys[low + stride];
@@ -195,23 +195,23 @@ struct piece_facts {
     unsigned nan_count;
 };
 
-static_assert(sizeof(piece_facts) == DW__CUDA_PIECE_FACTS * sizeof(long long), "in front of keys");
-#define PIECE_ROW (DW_CANDIDATES_MAX + DW__CUDA_PIECE_FACTS)
+static_assert(sizeof(piece_facts) == DW_CUDA_PIECE_FACTS * sizeof(long long), "in front of keys");
+#define PIECE_ROW (DW_CANDIDATES_MAX + DW_CUDA_PIECE_FACTS)
 
 /* One piece of one row: the `count` largest, in order. Without sorting where one is enough. */
 static __global__ void __launch_bounds__(SORT_THREADS)
     pieces_kernel(const float *logits, long long vocab_count, unsigned count,
                   unsigned long long *best)
 {
-    __shared__ unsigned long long keys[DW__CUDA_PIECE];
+    __shared__ unsigned long long keys[DW_CUDA_PIECE];
     __shared__ unsigned long long wide[SORT_THREADS / 32];
     __shared__ float narrow[SORT_THREADS / 32];
     __shared__ unsigned counts[SORT_THREADS / 32];
     const float *row = logits + blockIdx.y * vocab_count;
-    const long long first = (long long)blockIdx.x * DW__CUDA_PIECE;
+    const long long first = (long long)blockIdx.x * DW_CUDA_PIECE;
     unsigned long long largest = 0;
     unsigned nan_count = 0;
-    for (unsigned i = threadIdx.x; i < DW__CUDA_PIECE; i += blockDim.x) {
+    for (unsigned i = threadIdx.x; i < DW_CUDA_PIECE; i += blockDim.x) {
         bool there = first + i < vocab_count;
         float logit = there ? row[first + i] : -CUDART_INF_F;
         unsigned long long key = there ? key_of(logit, (unsigned)(first + i)) : 0ull;
@@ -223,7 +223,7 @@ static __global__ void __launch_bounds__(SORT_THREADS)
     nan_count = sum_of_block(nan_count, counts);
     float top = logit_of(largest);
     float total = 0.0f;
-    for (unsigned i = threadIdx.x; i < DW__CUDA_PIECE; i += blockDim.x) {
+    for (unsigned i = threadIdx.x; i < DW_CUDA_PIECE; i += blockDim.x) {
         float logit = logit_of(keys[i]);
         bool finite = keys[i] != 0 && logit > -CUDART_INF_F && top < CUDART_INF_F;
         total += finite ? expf(logit - top) : 0.0f;
@@ -234,7 +234,7 @@ static __global__ void __launch_bounds__(SORT_THREADS)
         piece_facts facts = {largest, total, nan_count};
         *(piece_facts *)out = facts;
     }
-    out += DW__CUDA_PIECE_FACTS;
+    out += DW_CUDA_PIECE_FACTS;
     if (count == 1) {
         if (threadIdx.x == 0) {
             out[0] = largest;
@@ -252,7 +252,7 @@ static __global__ void __launch_bounds__(SORT_THREADS)
     candidates_kernel(const unsigned long long *best, unsigned piece_count, unsigned count,
                       long long vocab_count, dw_candidates *to)
 {
-    __shared__ unsigned long long keys[DW__CUDA_PIECE];
+    __shared__ unsigned long long keys[DW_CUDA_PIECE];
     const unsigned long long *pieces = best + (size_t)blockIdx.x * piece_count * PIECE_ROW;
     dw_candidates *out = to + blockIdx.x;
     unsigned taken = 0; /* of count * piece_count keys */
@@ -263,7 +263,7 @@ static __global__ void __launch_bounds__(SORT_THREADS)
         unsigned long long largest = 0;
         for (; taken + threadIdx.x < all; taken += blockDim.x) {
             unsigned long long key =
-                pieces[(size_t)(taken + threadIdx.x) * PIECE_ROW + DW__CUDA_PIECE_FACTS];
+                pieces[(size_t)(taken + threadIdx.x) * PIECE_ROW + DW_CUDA_PIECE_FACTS];
             largest = key > largest ? key : largest;
         }
         taken = all;
@@ -274,11 +274,11 @@ static __global__ void __launch_bounds__(SORT_THREADS)
         __syncthreads();
     }
     while (taken < all) {
-        unsigned more = min(all - taken, DW__CUDA_PIECE - kept);
-        for (unsigned i = threadIdx.x; i < DW__CUDA_PIECE - kept; i += blockDim.x) {
+        unsigned more = min(all - taken, DW_CUDA_PIECE - kept);
+        for (unsigned i = threadIdx.x; i < DW_CUDA_PIECE - kept; i += blockDim.x) {
             unsigned at = taken + i;
             keys[kept + i] = i < more ? pieces[(size_t)(at / count) * PIECE_ROW +
-                                               DW__CUDA_PIECE_FACTS + at % count]
+                                               DW_CUDA_PIECE_FACTS + at % count]
                                       : 0ull;
         }
         sort_piece(keys);
@@ -307,7 +307,7 @@ static __global__ void __launch_bounds__(SORT_THREADS)
     }
 }
 
-extern "C" void dw__cuda_launch_pieces(const struct ggml_tensor *node, void *stream)
+extern "C" void dw_cuda_launch_pieces(const struct ggml_tensor *node, void *stream)
 {
     const struct ggml_tensor *logits = node->src[0];
     dim3 grid((unsigned)node->ne[1], (unsigned)node->ne[2]);
@@ -316,7 +316,7 @@ extern "C" void dw__cuda_launch_pieces(const struct ggml_tensor *node, void *str
         (unsigned long long *)node->data);
 }
 
-extern "C" void dw__cuda_launch_candidates(const struct ggml_tensor *node, void *stream)
+extern "C" void dw_cuda_launch_candidates(const struct ggml_tensor *node, void *stream)
 {
     const struct ggml_tensor *best = node->src[0];
     candidates_kernel<<<(unsigned)best->ne[2], SORT_THREADS, 0, (cudaStream_t)stream>>>(

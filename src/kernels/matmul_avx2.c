@@ -73,9 +73,9 @@ static bool runs_here(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-#define KERNEL dw__matmul_avx2
+#define KERNEL dw_matmul_avx2
 #define KERNEL_NAME "avx2"
 #include "kernels/matmul_kernel.inc.h"
 #else
-const dw__matmul_kernel dw__matmul_avx2 = {.name = "avx2"};
+const dw_matmul_kernel dw_matmul_avx2 = {.name = "avx2"};
 #endif

@@ -2,19 +2,19 @@
 
 #include <ggml-cpu.h>
 
-extern const dw__matmul_kernel dw__matmul_vnni;
-extern const dw__matmul_kernel dw__matmul_avx2;
+extern const dw_matmul_kernel dw_matmul_vnni;
+extern const dw_matmul_kernel dw_matmul_avx2;
 
-const dw__matmul_kernel *dw__matmul_kernel_at(size_t index)
+const dw_matmul_kernel *dw_matmul_kernel_at(size_t index)
 {
-    static const dw__matmul_kernel *const kernels[] = {&dw__matmul_vnni, &dw__matmul_avx2};
+    static const dw_matmul_kernel *const kernels[] = {&dw_matmul_vnni, &dw_matmul_avx2};
     return index < sizeof kernels / sizeof kernels[0] ? kernels[index] : NULL;
 }
 
-const dw__matmul_kernel *dw__matmul_kernel_best(void)
+const dw_matmul_kernel *dw_matmul_kernel_best(void)
 {
-    for (size_t i = 0; dw__matmul_kernel_at(i) != NULL; i++) {
-        const dw__matmul_kernel *kernel = dw__matmul_kernel_at(i);
+    for (size_t i = 0; dw_matmul_kernel_at(i) != NULL; i++) {
+        const dw_matmul_kernel *kernel = dw_matmul_kernel_at(i);
         /* Those of other machines were compiled to nothing. */
         if (kernel->multiply != NULL && kernel->runs_here()) {
             return kernel;
@@ -47,7 +47,7 @@ static enum ggml_type column_type(enum ggml_type type)
     }
 }
 
-bool dw__column_layout_for(enum ggml_type type, int64_t length, dw__column_layout *layout)
+bool dw_column_layout_for(enum ggml_type type, int64_t length, dw_column_layout *layout)
 {
     enum ggml_type wanted = column_type(type);
     if (wanted == GGML_TYPE_COUNT || length <= 0 || length > INT32_MAX / 64 ||
@@ -55,7 +55,7 @@ bool dw__column_layout_for(enum ggml_type type, int64_t length, dw__column_layou
         ggml_get_type_traits_cpu(type)->vec_dot_type != wanted) {
         return false;
     }
-    *layout = (dw__column_layout){.type = wanted, .length = (uint32_t)length};
+    *layout = (dw_column_layout){.type = wanted, .length = (uint32_t)length};
     layout->per_block = (uint32_t)ggml_blck_size(wanted);
     size_t elements = (size_t)length;
     size_t scale_bytes = round_bytes(elements / layout->per_block * sizeof(float));

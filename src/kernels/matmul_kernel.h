@@ -19,16 +19,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DW__PANEL_ROWS_MAX 16u
-#define DW__TILE_COLUMNS_MAX 64u
-#define DW__SEGMENT 512u /* elements of a column that are made at once; of the last maybe fewer */
+#define DW_PANEL_ROWS_MAX 16u
+#define DW_TILE_COLUMNS_MAX 64u
+#define DW_SEGMENT 512u /* elements of a column that are made at once; of the last maybe fewer */
 
 /* What a column, an input row of the product, is quantised to: the type that ggml wants with the
  * weights, laid out anew. First all of its bytes, then behind each other, from `scales` on:
  *   Q8_0: float scale [blocks], int32 -128 * sum of each four bytes [length / 4]
  *   Q8_1: float scale [blocks], float scale * sum of the block [blocks]
  *   Q8_K: float scale [blocks], int16 sums of 16 bytes [length / 16], int16 of 32 [length / 32] */
-typedef struct dw__column_layout {
+typedef struct dw_column_layout {
     enum ggml_type type;
     uint32_t length; /* elements */
     uint32_t per_block;
@@ -36,41 +36,41 @@ typedef struct dw__column_layout {
     size_t sums;
     size_t pair_sums; /* Q8_K: those of 32 */
     size_t bytes;
-} dw__column_layout;
+} dw_column_layout;
 
 /* A panel of rows times some columns. */
-typedef struct dw__matmul_tile {
+typedef struct dw_matmul_tile {
     enum ggml_type type;
     const unsigned char *weights; /* kernel->rows rows, row_stride bytes apart */
     size_t row_stride;
-    const dw__column_layout *layout;
+    const dw_column_layout *layout;
     const unsigned char *columns; /* layout->bytes apart */
-    uint32_t column_count;        /* 1 to DW__TILE_COLUMNS_MAX */
+    uint32_t column_count;        /* 1 to DW_TILE_COLUMNS_MAX */
     float *out;                   /* [columns][kernel->rows] */
-    unsigned char *scratch;       /* [DW__MATMUL_SCRATCH_BYTES], 64-byte aligned */
-} dw__matmul_tile;
+    unsigned char *scratch;       /* [DW_MATMUL_SCRATCH_BYTES], 64-byte aligned */
+} dw_matmul_tile;
 
-typedef struct dw__matmul_kernel {
+typedef struct dw_matmul_kernel {
     const char *name;
     uint32_t rows;           /* of a panel */
     uint64_t slow_alone;     /* a bit a ggml_type: with one column vec_dot is faster */
     bool (*runs_here)(void); /* the machine has the instructions */
     /* Lay out `blocks`, ggml's, which start at element `from` of a column. */
-    void (*lay_out)(const dw__column_layout *layout, const void *blocks, uint32_t from,
+    void (*lay_out)(const dw_column_layout *layout, const void *blocks, uint32_t from,
                     uint32_t count, unsigned char *column);
-    void (*multiply)(const dw__matmul_tile *tile);
-} dw__matmul_kernel;
+    void (*multiply)(const dw_matmul_tile *tile);
+} dw_matmul_kernel;
 
 /* A panel's part of 1,024 elements unpacked, and the sums of 64 columns. */
-#define DW__MATMUL_SCRATCH_BYTES ((size_t)(4 * 92 + 9 * DW__TILE_COLUMNS_MAX) * 64)
+#define DW_MATMUL_SCRATCH_BYTES ((size_t)(4 * 92 + 9 * DW_TILE_COLUMNS_MAX) * 64)
 
 /* NULL past the end; the best first. */
-const dw__matmul_kernel *dw__matmul_kernel_at(size_t index);
+const dw_matmul_kernel *dw_matmul_kernel_at(size_t index);
 /* The best for this machine; NULL: it has none. */
-const dw__matmul_kernel *dw__matmul_kernel_best(void);
+const dw_matmul_kernel *dw_matmul_kernel_best(void);
 
 /* Whether kernels multiply with weights of `type`, in rows of `length`; if so, how columns are laid
  * out. */
-bool dw__column_layout_for(enum ggml_type type, int64_t length, dw__column_layout *layout);
+bool dw_column_layout_for(enum ggml_type type, int64_t length, dw_column_layout *layout);
 
 #endif

@@ -39,10 +39,10 @@ typedef struct super_block {
     VF d_min;
 } super_block;
 
-#define STATE_BYTES (STATE * DW__TILE_COLUMNS_MAX * sizeof(VF))
+#define STATE_BYTES (STATE * DW_TILE_COLUMNS_MAX * sizeof(VF))
 #define PANEL_BYTES (CHUNK / 256 * sizeof(super_block))
 _Static_assert(CHUNK / 32 * sizeof(small_block) <= PANEL_BYTES, "the larger");
-_Static_assert(PANEL_BYTES + STATE_BYTES <= DW__MATMUL_SCRATCH_BYTES, "scratch");
+_Static_assert(PANEL_BYTES + STATE_BYTES <= DW_MATMUL_SCRATCH_BYTES, "scratch");
 
 INLINE uint32_t block_bytes(enum ggml_type type)
 {
@@ -90,7 +90,7 @@ INLINE int column_step(enum ggml_type type)
 
 /* Blocks [from, from + count) of a tile's panel. */
 typedef struct part {
-    const dw__matmul_tile *tile;
+    const dw_matmul_tile *tile;
     const void *panel; /* [count] small_block or super_block */
     uint32_t from;
     uint32_t count;
@@ -258,7 +258,7 @@ INLINE void unpack_q6_k(const unsigned char *at, size_t stride, super_block *to)
 }
 
 /* Blocks [from, from + count) of the panel. */
-INLINE void unpack(const enum ggml_type type, const dw__matmul_tile *tile, uint32_t from,
+INLINE void unpack(const enum ggml_type type, const dw_matmul_tile *tile, uint32_t from,
                    uint32_t count, void *panel)
 {
     const uint32_t bytes = block_bytes(type);
@@ -306,7 +306,7 @@ INLINE VI dot_signed(VU w, const unsigned char *x, const unsigned char *sums)
 INLINE void add_small_blocks(const enum ggml_type type, const int columns, const part *of,
                              const unsigned char *column, VF sums[COLUMNS_MAX][STATE])
 {
-    const dw__column_layout *layout = of->tile->layout;
+    const dw_column_layout *layout = of->tile->layout;
     const small_block *panel = of->panel;
     const bool minima = has_minima(type);
     for (uint32_t i = of->from; i < of->from + of->count; i++, panel++) {
@@ -376,7 +376,7 @@ INLINE void sum_groups(const enum ggml_type type, const int columns, const super
 INLINE void add_super_blocks(const enum ggml_type type, const int columns, const part *of,
                              const unsigned char *column, VF sums[COLUMNS_MAX][STATE])
 {
-    const dw__column_layout *layout = of->tile->layout;
+    const dw_column_layout *layout = of->tile->layout;
     const bool six = type == GGML_TYPE_Q6_K;
     const int pairs = six ? 8 : 4;
     const super_block *panel = of->panel;
@@ -422,7 +422,7 @@ INLINE VF whole_sum(const enum ggml_type type, const VF sums[STATE])
 /* A part of the panel times `columns` columns from `first` on. */
 INLINE void add_part(const enum ggml_type type, const int columns, const part *of, uint32_t first)
 {
-    const dw__matmul_tile *tile = of->tile;
+    const dw_matmul_tile *tile = of->tile;
     const uint32_t all = tile->layout->length / tile->layout->per_block;
     const int per_column = state_count(type);
     VF sums[COLUMNS_MAX][STATE];
@@ -450,7 +450,7 @@ INLINE void add_part(const enum ggml_type type, const int columns, const part *o
     }
 }
 
-INLINE void multiply_type(const enum ggml_type type, const dw__matmul_tile *tile)
+INLINE void multiply_type(const enum ggml_type type, const dw_matmul_tile *tile)
 {
     void *panel = tile->scratch;
     const uint32_t all = tile->layout->length / tile->layout->per_block;
@@ -475,7 +475,7 @@ INLINE void multiply_type(const enum ggml_type type, const dw__matmul_tile *tile
 }
 
 #define ONE_TYPE(name, type)                                                                       \
-    static __attribute__((noinline)) void name(const dw__matmul_tile *tile)                        \
+    static __attribute__((noinline)) void name(const dw_matmul_tile *tile)                         \
     {                                                                                              \
         multiply_type(type, tile);                                                                 \
     }
@@ -488,7 +488,7 @@ ONE_TYPE(multiply_q4_k, GGML_TYPE_Q4_K)
 ONE_TYPE(multiply_q5_k, GGML_TYPE_Q5_K)
 ONE_TYPE(multiply_q6_k, GGML_TYPE_Q6_K)
 
-static void multiply(const dw__matmul_tile *tile)
+static void multiply(const dw_matmul_tile *tile)
 {
     switch (tile->type) {
     case GGML_TYPE_Q4_0:
@@ -525,8 +525,8 @@ static inline float half_at(const unsigned char *p)
 }
 
 /* Blocks of a half, with Q8_1 another, and 32 bytes. */
-static void lay_out_small(const dw__column_layout *layout, const unsigned char *from,
-                          uint32_t first, uint32_t count, unsigned char *column)
+static void lay_out_small(const dw_column_layout *layout, const unsigned char *from, uint32_t first,
+                          uint32_t count, unsigned char *column)
 {
     const bool minima = layout->type == GGML_TYPE_Q8_1;
     const __m256i ones = _mm256_set1_epi8(1);
@@ -547,8 +547,8 @@ static void lay_out_small(const dw__column_layout *layout, const unsigned char *
 }
 
 /* Blocks of a float, 256 bytes, and 16 sums. */
-static void lay_out_super(const dw__column_layout *layout, const unsigned char *from,
-                          uint32_t first, uint32_t count, unsigned char *column)
+static void lay_out_super(const dw_column_layout *layout, const unsigned char *from, uint32_t first,
+                          uint32_t count, unsigned char *column)
 {
     for (uint32_t i = first; i < first + count; i++, from += 292) {
         memcpy(column + layout->scales + (size_t)i * 4, from, 4);
@@ -560,7 +560,7 @@ static void lay_out_super(const dw__column_layout *layout, const unsigned char *
     }
 }
 
-static void lay_out(const dw__column_layout *layout, const void *blocks, uint32_t from,
+static void lay_out(const dw_column_layout *layout, const void *blocks, uint32_t from,
                     uint32_t count, unsigned char *column)
 {
     uint32_t first = from / layout->per_block;
@@ -571,9 +571,9 @@ static void lay_out(const dw__column_layout *layout, const void *blocks, uint32_
     }
 }
 
-const dw__matmul_kernel KERNEL = {.name = KERNEL_NAME,
-                                  .rows = W,
-                                  .slow_alone = SLOW_ALONE,
-                                  .runs_here = runs_here,
-                                  .lay_out = lay_out,
-                                  .multiply = multiply};
+const dw_matmul_kernel KERNEL = {.name = KERNEL_NAME,
+                                 .rows = W,
+                                 .slow_alone = SLOW_ALONE,
+                                 .runs_here = runs_here,
+                                 .lay_out = lay_out,
+                                 .multiply = multiply};

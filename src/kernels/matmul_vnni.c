@@ -67,9 +67,9 @@ static bool runs_here(void)
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
 }
 
-#define KERNEL dw__matmul_vnni
+#define KERNEL dw_matmul_vnni
 #define KERNEL_NAME "avx512vnni"
 #include "kernels/matmul_kernel.inc.h"
 #else
-const dw__matmul_kernel dw__matmul_vnni = {.name = "avx512vnni"};
+const dw_matmul_kernel dw_matmul_vnni = {.name = "avx512vnni"};
 #endif

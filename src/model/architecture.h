@@ -134,12 +134,4 @@ const char *dw_architecture_name(size_t index);
  * or with a value that cannot be). */
 dw_status dw_architecture_shape(const dw_gguf *gguf, dw_model_shape *shape, dw_error *err);
 
-/* Check the file's tokenizer so that libllama, which parses it again, finds nothing that it would
- * abort over. Errors: DW_E_UNSUPPORTED (no tokenizer, or another kind), DW_E_FORMAT. */
-dw_status dw_architecture_vocab(const dw_gguf *gguf, const dw_model_shape *shape, dw_error *err);
-/* Whether a tokenizer that the above has accepted is one that libllama will certainly load (out of
- * memory apart): its pre-tokenizer known, every key of the very type that libllama expects. Others
- * may load as well. */
-bool dw_architecture_vocab_certain(const dw_gguf *gguf);
-
 #endif

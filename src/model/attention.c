@@ -51,7 +51,7 @@ typedef struct layer_work {
 
 struct dw_attention {
     const dw_model_shape *shape;
-    const dw__attention_kernel *kernel;
+    const dw_attention_kernel *kernel;
     dw_kv_type type;
     size_t head_bytes;
     size_t record_bytes;
@@ -111,14 +111,14 @@ dw_status dw_attention_create(dw_attention **out, const dw_model_shape *shape, d
         return dw_fail(err, DW_E_MEMORY, "no memory for attention");
     }
     attention->shape = shape;
-    attention->kernel = dw__attention_kernel_for(shape->head_dim);
+    attention->kernel = dw_attention_kernel_for(shape->head_dim);
     attention->type = type;
     attention->head_bytes = dw_kv_head_bytes(shape, type);
     attention->record_bytes = dw_kv_record_bytes(shape, type);
     attention->threads = threads;
     DW_ASSERT(attention->kernel != NULL && attention->head_bytes > 0 && threads > 0);
     /* The kernel's own, then queries and output, then four numbers a row. */
-    attention->thread_floats = round_floats(dw__tile_scratch_floats(shape->head_dim) +
+    attention->thread_floats = round_floats(dw_attention_scratch_floats(shape->head_dim) +
                                             (size_t)TILE_ROWS * (2 * shape->head_dim + 4));
     attention->layers = dw_alloc(shape->layer_count, sizeof *attention->layers);
     attention->scratch = dw_alloc((size_t)threads * attention->thread_floats, sizeof(float));
@@ -376,7 +376,7 @@ static workplace workplace_of(const dw_attention *attention, int thread)
 {
     size_t head_dim = attention->shape->head_dim;
     workplace place = {.kernel = attention->scratch + (size_t)thread * attention->thread_floats};
-    place.queries = place.kernel + dw__tile_scratch_floats(attention->shape->head_dim);
+    place.queries = place.kernel + dw_attention_scratch_floats(attention->shape->head_dim);
     place.output = place.queries + TILE_ROWS * head_dim;
     place.maxima = place.output + TILE_ROWS * head_dim;
     place.sums = place.maxima + TILE_ROWS;
@@ -495,22 +495,22 @@ static void run_unit(layer_work *work, const unit *one, struct ggml_tensor *dst,
     }
     gather_rows(work, one, dst->src[0], place);
     bool encoder = attention->sequences[one->sequence].records == NULL;
-    dw__tile tile = {.keys = head_base(work, one, dst, 0),
-                     .values = head_base(work, one, dst, 1),
-                     .stride = encoder ? dst->src[1]->nb[2] : attention->record_bytes,
-                     .type = attention->type,
-                     .head_dim = head_dim,
-                     .row_count = one->row_count,
-                     .queries = place->queries,
-                     .from = one->from,
-                     .to = one->to,
-                     .first = place->first,
-                     .end = place->end,
-                     .cap = attention->shape->attention_cap,
-                     .maxima = into.maxima,
-                     .sums = into.sums,
-                     .output = into.output,
-                     .scratch = place->kernel};
+    dw_attention_tile tile = {.keys = head_base(work, one, dst, 0),
+                              .values = head_base(work, one, dst, 1),
+                              .stride = encoder ? dst->src[1]->nb[2] : attention->record_bytes,
+                              .type = attention->type,
+                              .head_dim = head_dim,
+                              .row_count = one->row_count,
+                              .queries = place->queries,
+                              .from = one->from,
+                              .to = one->to,
+                              .first = place->first,
+                              .end = place->end,
+                              .cap = attention->shape->attention_cap,
+                              .maxima = into.maxima,
+                              .sums = into.sums,
+                              .output = into.output,
+                              .scratch = place->kernel};
     attention->kernel->attend(&tile);
     if (!cut) {
         for (uint32_t row = 0; row < one->row_count; row++) {

@@ -28,7 +28,7 @@ void dw_cuda_table_make(dw_cuda_table *out, struct ggml_context *ggml, struct gg
     int64_t count = input->ne[1];
     size_t n = (size_t)count;
     struct ggml_tensor *all = ggml_new_tensor_1d(ggml, GGML_TYPE_I64, count * 6);
-    (void)dw_cuda_node_make(all, dw__cuda_launch_table, &input, 1, &count, sizeof count);
+    (void)dw_cuda_node_make(all, dw_cuda_launch_table, &input, 1, &count, sizeof count);
     *out = (dw_cuda_table){
         .rows = all,
         .records = part_of(ggml, all, GGML_TYPE_I64, count, n * 32),
@@ -42,7 +42,7 @@ void dw_cuda_table_make(dw_cuda_table *out, struct ggml_context *ggml, struct gg
 static uint32_t group_blocks(const dw_model_shape *shape)
 {
     uint32_t group = shape->head_count / shape->kv_head_count;
-    return (group + DW__CUDA_GROUP_MAX - 1) / DW__CUDA_GROUP_MAX;
+    return (group + DW_CUDA_GROUP_MAX - 1) / DW_CUDA_GROUP_MAX;
 }
 
 /* Parts that a sequence's records may be cut into: enough blocks to fill a large device when few
@@ -50,16 +50,16 @@ static uint32_t group_blocks(const dw_model_shape *shape)
 static uint32_t part_count_max(const dw_model_shape *shape, uint32_t token_count)
 {
     uint32_t blocks = token_count * shape->kv_head_count * group_blocks(shape);
-    uint32_t parts = (DW__CUDA_BLOCKS + blocks - 1) / blocks;
-    return parts < DW__CUDA_PARTS_MIN   ? DW__CUDA_PARTS_MIN
-           : parts > DW__CUDA_PARTS_MAX ? DW__CUDA_PARTS_MAX
-                                        : parts;
+    uint32_t parts = (DW_CUDA_BLOCKS + blocks - 1) / blocks;
+    return parts < DW_CUDA_PARTS_MIN   ? DW_CUDA_PARTS_MIN
+           : parts > DW_CUDA_PARTS_MAX ? DW_CUDA_PARTS_MAX
+                                       : parts;
 }
 
 size_t dw_cuda_attention_bytes(const dw_model_shape *shape, uint32_t token_count)
 {
     size_t rows = (size_t)token_count * shape->kv_head_count * group_blocks(shape);
-    size_t partial = DW__CUDA_PART_FLOATS(shape->head_dim) * sizeof(float);
+    size_t partial = DW_CUDA_PART_FLOATS(shape->head_dim) * sizeof(float);
     size_t counters = (rows * sizeof(uint32_t) + 255) / 256 * 256;
     return counters + rows * part_count_max(shape, token_count) * partial;
 }
@@ -70,27 +70,26 @@ struct ggml_tensor *dw_cuda_rope(struct ggml_context *ggml, const dw_cuda_table 
     float range[2];
     ggml_rope_yarn_corr_dims((int)numbers->dims, (int)numbers->context, numbers->base,
                              numbers->fast, numbers->slow, range);
-    dw__cuda_rope_params params = {.base = numbers->base,
-                                   .scale = numbers->scale,
-                                   .share = numbers->share,
-                                   .magnitude = numbers->magnitude,
-                                   .low = range[0],
-                                   .high = range[1],
-                                   .dims = numbers->dims};
+    dw_cuda_rope_params params = {.base = numbers->base,
+                                  .scale = numbers->scale,
+                                  .share = numbers->share,
+                                  .magnitude = numbers->magnitude,
+                                  .low = range[0],
+                                  .high = range[1],
+                                  .dims = numbers->dims};
     struct ggml_tensor *sources[] = {table->rows, numbers->factors};
     struct ggml_tensor *turns =
         ggml_new_tensor_3d(ggml, GGML_TYPE_F32, 2, numbers->dims / 2, table->tokens->ne[0]);
-    return dw_cuda_node_make(turns, dw__cuda_launch_rope, sources, numbers->factors != NULL ? 2 : 1,
+    return dw_cuda_node_make(turns, dw_cuda_launch_rope, sources, numbers->factors != NULL ? 2 : 1,
                              &params, sizeof params);
 }
 
-static dw__cuda_attention_params params_of(const dw_cuda_attention *with,
-                                           const dw_cuda_layer *layer)
+static dw_cuda_attention_params params_of(const dw_cuda_attention *with, const dw_cuda_layer *layer)
 {
     const dw_model_shape *shape = with->shape;
     uint32_t token_count = (uint32_t)with->table->tokens->ne[0];
     size_t head_bytes = dw_kv_head_bytes(shape, with->kv_type);
-    return (dw__cuda_attention_params){
+    return (dw_cuda_attention_params){
         .part_bytes = (uint32_t)(shape->kv_head_count * head_bytes),
         .layer = (uint16_t)layer->index,
         .layer_count = (uint16_t)shape->layer_count,
@@ -111,9 +110,9 @@ static dw__cuda_attention_params params_of(const dw_cuda_attention *with,
 struct ggml_tensor *dw_cuda_append(const dw_cuda_attention *with, struct ggml_context *ggml,
                                    const dw_cuda_layer *layer)
 {
-    dw__cuda_attention_params params = params_of(with, layer);
+    dw_cuda_attention_params params = params_of(with, layer);
     struct ggml_tensor *sources[] = {layer->k, layer->v, with->table->rows, layer->rope};
-    return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw__cuda_launch_append,
+    return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw_cuda_launch_append,
                              sources, layer->rope != NULL ? 4 : 3, &params, sizeof params);
 }
 
@@ -121,13 +120,13 @@ struct ggml_tensor *dw_cuda_attend(const dw_cuda_attention *with, struct ggml_co
                                    const dw_cuda_layer *layer)
 {
     const dw_model_shape *shape = with->shape;
-    dw__cuda_attention_params params = params_of(with, layer);
+    dw_cuda_attention_params params = params_of(with, layer);
     struct ggml_tensor *sources[] = {layer->q, with->table->rows, with->scratch,
                                      layer->k, layer->v,          layer->rope};
     struct ggml_tensor *y =
         ggml_new_tensor_2d(ggml, GGML_TYPE_F32, (int64_t)shape->head_dim * shape->head_count,
                            with->table->tokens->ne[0]);
-    return dw_cuda_node_make(y, dw__cuda_launch_attend, sources, layer->rope != NULL ? 6 : 5,
+    return dw_cuda_node_make(y, dw_cuda_launch_attend, sources, layer->rope != NULL ? 6 : 5,
                              &params, sizeof params);
 }
 
@@ -138,14 +137,14 @@ struct ggml_tensor *dw_cuda_mask(struct ggml_context *ggml, const dw_cuda_table 
 {
     struct ggml_tensor *mask = ggml_new_tensor_2d(ggml, GGML_TYPE_F16, kv_count, token_count);
     struct ggml_tensor *sources[] = {table->rows};
-    return dw_cuda_node_make(mask, dw__cuda_launch_mask, sources, 1, &window, sizeof window);
+    return dw_cuda_node_make(mask, dw_cuda_launch_mask, sources, 1, &window, sizeof window);
 }
 
 struct ggml_tensor *dw_cuda_place_rows(struct ggml_context *ggml, const dw_cuda_table *table,
                                        struct ggml_tensor *logits)
 {
     struct ggml_tensor *sources[] = {logits, table->rows};
-    return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw__cuda_launch_place_rows,
+    return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw_cuda_launch_place_rows,
                              sources, 2, NULL, 0);
 }
 
@@ -154,11 +153,11 @@ struct ggml_tensor *dw_cuda_candidates(struct ggml_context *ggml, struct ggml_te
 {
     DW_ASSERT(count > 0 && count <= DW_CANDIDATES_MAX);
     /* The best of each piece of a row, then of all pieces. */
-    int64_t pieces = (logits->ne[0] + DW__CUDA_PIECE - 1) / DW__CUDA_PIECE;
+    int64_t pieces = (logits->ne[0] + DW_CUDA_PIECE - 1) / DW_CUDA_PIECE;
     struct ggml_tensor *best = ggml_new_tensor_3d(
-        ggml, GGML_TYPE_I64, DW_CANDIDATES_MAX + DW__CUDA_PIECE_FACTS, pieces, logits->ne[1]);
-    (void)dw_cuda_node_make(best, dw__cuda_launch_pieces, &logits, 1, &count, sizeof count);
+        ggml, GGML_TYPE_I64, DW_CANDIDATES_MAX + DW_CUDA_PIECE_FACTS, pieces, logits->ne[1]);
+    (void)dw_cuda_node_make(best, dw_cuda_launch_pieces, &logits, 1, &count, sizeof count);
     struct ggml_tensor *sources[] = {best, to, logits};
-    return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw__cuda_launch_candidates,
+    return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw_cuda_launch_candidates,
                              sources, 3, &count, sizeof count);
 }

@@ -6,22 +6,12 @@
 #ifndef DW_MODEL_CUDA_OPS_H
 #define DW_MODEL_CUDA_OPS_H
 
-#include "device/cuda_node.h"
-#include "kernels/top_k.h"
+#include "kernels/cuda_launch.h"
 #include "model/architecture.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* A token of a step, in page-locked memory that the device reads. Addresses are the device's. */
-typedef struct dw_cuda_token {
-    uint64_t records;  /* its log's first record; 0: padding, nothing is read or written for it */
-    uint64_t token;    /* where its number stands, int32 */
-    uint64_t logits;   /* where its logits go, float [vocab]; 0: nowhere */
-    uint32_t position; /* records of its sequence before it */
-    uint32_t unused;
-} dw_cuda_token;
 
 /* A step's table on the device, and what stands in it. */
 typedef struct dw_cuda_table {

@@ -7,14 +7,14 @@
 #include "base/alloc.h"
 #include "kernels/matmul_kernel.h"
 
-#define SEGMENT_BYTES_MAX 640u /* of DW__SEGMENT elements as ggml quantises them */
+#define SEGMENT_BYTES_MAX 640u /* of DW_SEGMENT elements as ggml quantises them */
 #define FEW_COLUMNS 8u         /* up to so many, a unit of work is several panels */
 #define FEW_PANELS 4u
 #define ALIGN_BYTES 64u
 
 typedef struct product {
     dw_matmul *matmul;
-    dw__column_layout layout;
+    dw_column_layout layout;
     dw_linear with[DW_MATMUL_GROUP_MAX];
     uint32_t count;
     uint32_t panels[DW_MATMUL_GROUP_MAX]; /* of each matrix; its last may reach back into another */
@@ -25,7 +25,7 @@ typedef struct product {
 } product;
 
 struct dw_matmul {
-    const dw__matmul_kernel *kernel;
+    const dw_matmul_kernel *kernel;
     product *products;
     uint32_t product_count;
     uint32_t product_capacity;
@@ -33,13 +33,13 @@ struct dw_matmul {
 };
 
 /* A thread's own memory: the kernel's, then its output. */
-#define OUT_BYTES (DW__TILE_COLUMNS_MAX * DW__PANEL_ROWS_MAX * sizeof(float))
-#define PLACE_BYTES (DW__MATMUL_SCRATCH_BYTES + OUT_BYTES)
+#define OUT_BYTES (DW_TILE_COLUMNS_MAX * DW_PANEL_ROWS_MAX * sizeof(float))
+#define PLACE_BYTES (DW_MATMUL_SCRATCH_BYTES + OUT_BYTES)
 
 dw_status dw_matmul_create(dw_matmul **out, uint32_t product_count, int threads, dw_error *err)
 {
     *out = NULL;
-    const dw__matmul_kernel *kernel = dw__matmul_kernel_best();
+    const dw_matmul_kernel *kernel = dw_matmul_kernel_best();
     if (kernel == NULL) {
         return DW_OK;
     }
@@ -76,7 +76,7 @@ static void convert_segment(const product *of, const float *row, uint32_t from,
                             unsigned char *column)
 {
     uint32_t count = of->layout.length - from;
-    count = count < DW__SEGMENT ? count : DW__SEGMENT;
+    count = count < DW_SEGMENT ? count : DW_SEGMENT;
     _Alignas(16) unsigned char blocks[SEGMENT_BYTES_MAX];
     DW_ASSERT(ggml_row_size(of->layout.type, count) <= sizeof blocks);
     ggml_get_type_traits_cpu(of->layout.type)->from_float(row + from, blocks, count);
@@ -90,14 +90,14 @@ static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
     if (ith == 0) { /* the product's node comes behind a barrier */
         atomic_store_explicit(&of->next, 0, memory_order_relaxed);
     }
-    int64_t per_row = (of->layout.length + DW__SEGMENT - 1) / DW__SEGMENT;
+    int64_t per_row = (of->layout.length + DW_SEGMENT - 1) / DW_SEGMENT;
     int64_t all = per_row * x->ne[1];
     for (int64_t i = all * ith / nth; i < all * (ith + 1) / nth; i++) {
         const unsigned char *row = x->data;
         unsigned char *column = dst->data;
         row += (size_t)(i / per_row) * x->nb[1];
         column += (size_t)(i / per_row) * dst->nb[1];
-        convert_segment(of, (const float *)(const void *)row, (uint32_t)(i % per_row) * DW__SEGMENT,
+        convert_segment(of, (const float *)(const void *)row, (uint32_t)(i % per_row) * DW_SEGMENT,
                         column);
     }
 }
@@ -133,7 +133,7 @@ static panel panel_at(const product *of, uint32_t index)
 
 /* The panel's results for a tile of columns to where they belong. */
 static void put(const product *of, struct ggml_tensor *dst, const panel *at, int64_t first_column,
-                const dw__matmul_tile *tile)
+                const dw_matmul_tile *tile)
 {
     uint32_t rows = of->matmul->kernel->rows;
     uint32_t count = (uint32_t)(at->end - at->first);
@@ -156,15 +156,15 @@ static void put(const product *of, struct ggml_tensor *dst, const panel *at, int
     }
 }
 
-static dw__matmul_tile tile_for(const product *of, int thread)
+static dw_matmul_tile tile_for(const product *of, int thread)
 {
     const dw_matmul *matmul = of->matmul;
     uintptr_t base = (uintptr_t)matmul->places;
     size_t aside = (ALIGN_BYTES - base % ALIGN_BYTES) % ALIGN_BYTES;
     unsigned char *place = matmul->places + aside + (size_t)thread * PLACE_BYTES;
-    return (dw__matmul_tile){.layout = &of->layout,
-                             .scratch = place,
-                             .out = (float *)(void *)(place + DW__MATMUL_SCRATCH_BYTES)};
+    return (dw_matmul_tile){.layout = &of->layout,
+                            .scratch = place,
+                            .out = (float *)(void *)(place + DW_MATMUL_SCRATCH_BYTES)};
 }
 
 /* Units are taken one after the other: tiles of columns, and in each tile panels of rows. */
@@ -174,11 +174,11 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
     product *of = user;
     const struct ggml_tensor *columns = dst->src[0];
     uint32_t n = (uint32_t)columns->ne[1];
-    uint32_t tiles = (n + DW__TILE_COLUMNS_MAX - 1) / DW__TILE_COLUMNS_MAX;
+    uint32_t tiles = (n + DW_TILE_COLUMNS_MAX - 1) / DW_TILE_COLUMNS_MAX;
     uint32_t width = ((n + tiles - 1) / tiles + 1) / 2 * 2;
     uint32_t per_unit = n <= FEW_COLUMNS ? FEW_PANELS : 1;
     uint32_t units = (of->panel_count + per_unit - 1) / per_unit;
-    dw__matmul_tile tile = tile_for(of, ith);
+    dw_matmul_tile tile = tile_for(of, ith);
     for (;;) {
         uint32_t unit = atomic_fetch_add_explicit(&of->next, 1, memory_order_relaxed);
         if (unit >= units * tiles) {
@@ -205,12 +205,12 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
 
 /* Whether a matrix goes with columns laid out as in `layout`. */
 static bool fits(const dw_matmul *matmul, const struct ggml_tensor *weight,
-                 const dw__column_layout *layout, int64_t n)
+                 const dw_column_layout *layout, int64_t n)
 {
-    dw__column_layout own;
+    dw_column_layout own;
     bool single = n == 1 && (matmul->kernel->slow_alone >> weight->type & 1) != 0;
     return !single && weight->ne[1] >= matmul->kernel->rows && weight->ne[2] == 1 &&
-           weight->ne[1] < INT32_MAX && dw__column_layout_for(weight->type, weight->ne[0], &own) &&
+           weight->ne[1] < INT32_MAX && dw_column_layout_for(weight->type, weight->ne[0], &own) &&
            own.type == layout->type;
 }
 
@@ -219,9 +219,9 @@ static product *add_product(dw_matmul *matmul, const dw_linear *with, uint32_t c
                             const struct ggml_tensor *x)
 {
     DW_ASSERT(count > 0 && count <= DW_MATMUL_GROUP_MAX);
-    dw__column_layout layout;
+    dw_column_layout layout;
     if (matmul == NULL || x->type != GGML_TYPE_F32 || x->nb[0] != sizeof(float) || x->ne[2] != 1 ||
-        x->ne[1] > UINT16_MAX || !dw__column_layout_for(with[0].weight->type, x->ne[0], &layout)) {
+        x->ne[1] > UINT16_MAX || !dw_column_layout_for(with[0].weight->type, x->ne[0], &layout)) {
         return NULL;
     }
     for (uint32_t i = 0; i < count; i++) {

@@ -300,11 +300,11 @@ static dw_status load(dw_model *model, const char *path, const dw_model_options 
         status = make_tensors(model, err);
     }
     if (status == DW_OK) {
-        status = dw_architecture_vocab(model->gguf, &model->shape, err);
+        status = dw_tokenizer_check(model->gguf, model->shape.vocab_count, err);
     }
     if (status == DW_OK) {
         /* On a thread of its own where it cannot fail: half a load's time and more. */
-        bool certain = dw_architecture_vocab_certain(model->gguf);
+        bool certain = dw_tokenizer_is_certain(model->gguf);
         uint32_t count = model->shape.vocab_count;
         status = certain ? dw_vocab_start(&model->vocab, path, count, err)
                          : dw_vocab_open(&model->vocab, path, count, err);

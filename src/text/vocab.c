@@ -1,5 +1,5 @@
 /* libllama's vocabulary behind our own face. What libllama would assert about in a file,
- * dw_architecture_vocab has refused before; what it would trip over in a text is refused or
+ * dw_tokenizer_check has refused before; what it would trip over in a text is refused or
  * replaced here. */
 #include "text/vocab.h"
 

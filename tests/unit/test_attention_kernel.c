@@ -21,12 +21,12 @@ typedef struct world {
     unsigned char records[RECORDS * 2 * HEAD_DIM_MAX * sizeof(float) + 64];
     float keys[RECORDS][HEAD_DIM_MAX]; /* what the records hold, as floats again */
     float values[RECORDS][HEAD_DIM_MAX];
-    float queries[DW__TILE_ROWS_MAX * HEAD_DIM_MAX];
-    float output[DW__TILE_ROWS_MAX * HEAD_DIM_MAX];
-    float maxima[DW__TILE_ROWS_MAX];
-    float sums[DW__TILE_ROWS_MAX];
-    uint32_t first[DW__TILE_ROWS_MAX];
-    uint32_t end[DW__TILE_ROWS_MAX];
+    float queries[DW_TILE_ROWS_MAX * HEAD_DIM_MAX];
+    float output[DW_TILE_ROWS_MAX * HEAD_DIM_MAX];
+    float maxima[DW_TILE_ROWS_MAX];
+    float sums[DW_TILE_ROWS_MAX];
+    uint32_t first[DW_TILE_ROWS_MAX];
+    uint32_t end[DW_TILE_ROWS_MAX];
     float *scratch;
 } world;
 
@@ -79,7 +79,7 @@ static void fill(world *w, dw_kv_type type, uint32_t head_dim, size_t stride)
 }
 
 /* The largest difference of row `row`'s output from the sums in double. */
-static double row_error(const world *w, const dw__tile *tile, uint32_t row)
+static double row_error(const world *w, const dw_attention_tile *tile, uint32_t row)
 {
     double scores[RECORDS];
     double top = -INFINITY;
@@ -126,7 +126,7 @@ typedef struct plan {
     bool windowed;
 } plan;
 
-static void check(world *w, const dw__attention_kernel *kernel, const plan *of)
+static void check(world *w, const dw_attention_kernel *kernel, const plan *of)
 {
     uint32_t head_dim = of->head_dim;
     size_t bytes = stored_bytes(of->type, head_dim);
@@ -141,22 +141,22 @@ static void check(world *w, const dw__attention_kernel *kernel, const plan *of)
         w->end[row] = from + random_below(w, RECORDS - from + 1);
         w->first[row] = of->windowed ? random_below(w, RECORDS) : 0;
     }
-    dw__tile tile = {.keys = w->records,
-                     .values = w->records + bytes,
-                     .stride = stride,
-                     .type = of->type,
-                     .head_dim = head_dim,
-                     .row_count = of->rows,
-                     .queries = w->queries,
-                     .from = from,
-                     .to = to,
-                     .first = w->first,
-                     .end = w->end,
-                     .cap = of->cap,
-                     .maxima = w->maxima,
-                     .sums = w->sums,
-                     .output = w->output,
-                     .scratch = w->scratch};
+    dw_attention_tile tile = {.keys = w->records,
+                              .values = w->records + bytes,
+                              .stride = stride,
+                              .type = of->type,
+                              .head_dim = head_dim,
+                              .row_count = of->rows,
+                              .queries = w->queries,
+                              .from = from,
+                              .to = to,
+                              .first = w->first,
+                              .end = w->end,
+                              .cap = of->cap,
+                              .maxima = w->maxima,
+                              .sums = w->sums,
+                              .output = w->output,
+                              .scratch = w->scratch};
     kernel->attend(&tile);
     for (uint32_t row = 0; row < of->rows; row++) {
         double error = row_error(w, &tile, row);
@@ -169,7 +169,7 @@ static void check(world *w, const dw__attention_kernel *kernel, const plan *of)
     }
 }
 
-static void check_kernel(world *w, const dw__attention_kernel *kernel)
+static void check_kernel(world *w, const dw_attention_kernel *kernel)
 {
     static const uint32_t head_dims[] = {32, 40, 64, 72, 80, 96, 128, 160, 192, 256};
     static const uint32_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 33, 48, 96};
@@ -199,11 +199,11 @@ static void test_attention_kernels(void **state)
     (void)state;
     static world w = {.random = 7};
     w.scratch =
-        aligned_alloc(64, dw__tile_scratch_floats(HEAD_DIM_MAX) * sizeof(float) / 64 * 64 + 64);
+        aligned_alloc(64, dw_attention_scratch_floats(HEAD_DIM_MAX) * sizeof(float) / 64 * 64 + 64);
     assert_non_null(w.scratch);
     uint32_t run = 0;
-    for (size_t i = 0; dw__attention_kernel_at(i) != NULL; i++) {
-        const dw__attention_kernel *kernel = dw__attention_kernel_at(i);
+    for (size_t i = 0; dw_attention_kernel_at(i) != NULL; i++) {
+        const dw_attention_kernel *kernel = dw_attention_kernel_at(i);
         if (kernel->attend != NULL && kernel->runs_here()) {
             check_kernel(&w, kernel);
             run++;
@@ -217,7 +217,7 @@ static void test_attention_kernel_choice(void **state)
 {
     (void)state;
     for (uint32_t head_dim = 8; head_dim <= 1024; head_dim += 8) {
-        const dw__attention_kernel *kernel = dw__attention_kernel_for(head_dim);
+        const dw_attention_kernel *kernel = dw_attention_kernel_for(head_dim);
         assert_non_null(kernel);
         assert_int_equal(head_dim % kernel->head_dim_step, 0);
     }

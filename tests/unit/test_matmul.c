@@ -15,7 +15,7 @@
 #include "kernels/matmul_kernel.h"
 
 #define COLUMNS_MAX 64u
-#define ROWS DW__PANEL_ROWS_MAX
+#define ROWS DW_PANEL_ROWS_MAX
 
 static uint64_t random_state = 7;
 
@@ -78,16 +78,16 @@ static unsigned char *make_weights(enum ggml_type type, uint32_t length, bool wi
 }
 
 typedef struct columns {
-    dw__column_layout layout;
+    dw_column_layout layout;
     size_t theirs_bytes;
     unsigned char *theirs; /* as ggml quantises them */
     unsigned char *ours;
 } columns;
 
-static columns make_columns(enum ggml_type type, uint32_t length, const dw__matmul_kernel *kernel)
+static columns make_columns(enum ggml_type type, uint32_t length, const dw_matmul_kernel *kernel)
 {
     columns made = {0};
-    assert_true(dw__column_layout_for(type, length, &made.layout));
+    assert_true(dw_column_layout_for(type, length, &made.layout));
     made.theirs_bytes = ggml_row_size(made.layout.type, length);
     made.theirs = must_alloc(made.theirs_bytes * COLUMNS_MAX);
     made.ours = must_alloc(made.layout.bytes * COLUMNS_MAX);
@@ -98,8 +98,8 @@ static columns make_columns(enum ggml_type type, uint32_t length, const dw__matm
         }
         unsigned char *at = made.theirs + c * made.theirs_bytes;
         ggml_get_type_traits_cpu(made.layout.type)->from_float(x, at, length);
-        for (uint32_t from = 0; from < length; from += DW__SEGMENT) {
-            uint32_t count = length - from < DW__SEGMENT ? length - from : DW__SEGMENT;
+        for (uint32_t from = 0; from < length; from += DW_SEGMENT) {
+            uint32_t count = length - from < DW_SEGMENT ? length - from : DW_SEGMENT;
             kernel->lay_out(&made.layout, at + ggml_row_size(made.layout.type, from), from,
                             count / made.layout.per_block, made.ours + c * made.layout.bytes);
         }
@@ -137,7 +137,7 @@ static void check_number(enum ggml_type type, const void *row, const columns *x,
     }
 }
 
-static void check(const dw__matmul_kernel *kernel, enum ggml_type type, uint32_t length, bool wild)
+static void check(const dw_matmul_kernel *kernel, enum ggml_type type, uint32_t length, bool wild)
 {
     static const uint32_t counts[] = {64, 1, 2, 3, 4, 5, 8, 13, 33};
     size_t row_bytes = ggml_row_size(type, length);
@@ -146,13 +146,13 @@ static void check(const dw__matmul_kernel *kernel, enum ggml_type type, uint32_t
     size_t out_bytes = COLUMNS_MAX * ROWS * sizeof(float);
     float *first = must_alloc(out_bytes);
     float *out = must_alloc(out_bytes);
-    unsigned char *scratch = must_alloc(DW__MATMUL_SCRATCH_BYTES);
-    dw__matmul_tile tile = {.type = type,
-                            .weights = weights,
-                            .row_stride = row_bytes,
-                            .layout = &x.layout,
-                            .columns = x.ours,
-                            .scratch = scratch};
+    unsigned char *scratch = must_alloc(DW_MATMUL_SCRATCH_BYTES);
+    dw_matmul_tile tile = {.type = type,
+                           .weights = weights,
+                           .row_stride = row_bytes,
+                           .layout = &x.layout,
+                           .columns = x.ours,
+                           .scratch = scratch};
     for (size_t n = 0; n < sizeof counts / sizeof counts[0]; n++) {
         tile.column_count = counts[n];
         tile.out = n == 0 ? first : out;
@@ -183,8 +183,8 @@ static void test_matmul_kernels(void **state)
     (void)state;
     ggml_cpu_init();
     static const uint32_t blocks[] = {1, 2, 3, 5, 18, 31, 32, 33, 48, 64, 70};
-    for (size_t k = 0; dw__matmul_kernel_at(k) != NULL; k++) {
-        const dw__matmul_kernel *kernel = dw__matmul_kernel_at(k);
+    for (size_t k = 0; dw_matmul_kernel_at(k) != NULL; k++) {
+        const dw_matmul_kernel *kernel = dw_matmul_kernel_at(k);
         if (kernel->multiply == NULL || !kernel->runs_here()) {
             continue;
         }
@@ -205,14 +205,14 @@ static void test_matmul_kernels(void **state)
 static void test_matmul_column_layouts(void **state)
 {
     (void)state;
-    dw__column_layout layout;
-    assert_false(dw__column_layout_for(GGML_TYPE_F16, 64, &layout));
-    assert_false(dw__column_layout_for(GGML_TYPE_IQ4_XS, 256, &layout));
-    assert_false(dw__column_layout_for(GGML_TYPE_Q4_1, 48, &layout));
-    assert_false(dw__column_layout_for(GGML_TYPE_Q4_K, 128, &layout));
-    assert_false(dw__column_layout_for(GGML_TYPE_Q8_0, (int64_t)1 << 40, &layout));
+    dw_column_layout layout;
+    assert_false(dw_column_layout_for(GGML_TYPE_F16, 64, &layout));
+    assert_false(dw_column_layout_for(GGML_TYPE_IQ4_XS, 256, &layout));
+    assert_false(dw_column_layout_for(GGML_TYPE_Q4_1, 48, &layout));
+    assert_false(dw_column_layout_for(GGML_TYPE_Q4_K, 128, &layout));
+    assert_false(dw_column_layout_for(GGML_TYPE_Q8_0, (int64_t)1 << 40, &layout));
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
-        assert_true(dw__column_layout_for(types[t], 4096, &layout));
+        assert_true(dw_column_layout_for(types[t], 4096, &layout));
         assert_true(layout.scales >= 4096 && layout.sums > layout.scales);
         assert_int_equal(layout.bytes % 64, 0);
     }

@@ -15,6 +15,7 @@
 #include "driftwood_abi.h"
 #include "model/architecture.h"
 #include "model_world.h"
+#include "text/tokenizer_check.h"
 #include "text/vocab.h"
 #include "tiny_model.h"
 
@@ -326,7 +327,7 @@ static void write_byte_pairs(const char *path, const char *pre, enum gguf_type i
     gguf_free(gguf);
 }
 
-/* What dw_architecture_vocab and dw_architecture_vocab_certain say, and libllama then does. */
+/* What dw_tokenizer_check and dw_tokenizer_is_certain say, and libllama then does. */
 static void try_byte_pairs(const char *path, bool certain, bool loads)
 {
     dw_gguf *gguf = NULL;
@@ -334,8 +335,8 @@ static void try_byte_pairs(const char *path, bool certain, bool loads)
     dw_error err = {0};
     dw_model_shape shape = {.vocab_count = 4};
     assert_int_equal(dw_gguf_open(&gguf, path, &err), DW_OK);
-    assert_int_equal(dw_architecture_vocab(gguf, &shape, &err), DW_OK);
-    assert_int_equal(dw_architecture_vocab_certain(gguf), certain);
+    assert_int_equal(dw_tokenizer_check(gguf, shape.vocab_count, &err), DW_OK);
+    assert_int_equal(dw_tokenizer_is_certain(gguf), certain);
     assert_int_equal(dw_vocab_open(&pairs, path, 4, &err) == DW_OK, loads);
     dw_vocab_close(pairs);
     dw_gguf_close(gguf);

@@ -1,12 +1,13 @@
 /* libllama reads the tokenizer out of the same file again. It throws away some damage, but aborts
  * or throws through its C functions over other: what is checked here is what it takes for granted
  * (llama-vocab.cpp of the pinned version). */
+#include "text/tokenizer_check.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/os.h"
-#include "model/architecture.h"
 
 #define TOKEN_TYPE_BYTE 6
 #define WORD_PIECE_BYTES_MAX 256
@@ -362,7 +363,7 @@ static dw_status check_table(const dw_gguf *gguf, token_table *table, dw_error *
     return status == DW_OK ? check_kind(gguf, table, err) : status;
 }
 
-dw_status dw_architecture_vocab(const dw_gguf *gguf, const dw_model_shape *shape, dw_error *err)
+dw_status dw_tokenizer_check(const dw_gguf *gguf, uint32_t vocab_count, dw_error *err)
 {
     static const char key[] = "tokenizer.ggml.tokens";
     token_table table = {0};
@@ -373,9 +374,9 @@ dw_status dw_architecture_vocab(const dw_gguf *gguf, const dw_model_shape *shape
     if (status != DW_OK) {
         return status;
     }
-    if (table.count != shape->vocab_count) {
+    if (table.count != vocab_count) {
         status = dw_fail(err, DW_E_FORMAT, "%s has %zu items, token_embd.weight has %u rows", key,
-                         table.count, shape->vocab_count);
+                         table.count, vocab_count);
         goto out;
     }
     status = make_slots(&table, err);
@@ -426,7 +427,7 @@ static bool types_are_plain(const dw_gguf *gguf)
     return plain;
 }
 
-bool dw_architecture_vocab_certain(const dw_gguf *gguf)
+bool dw_tokenizer_is_certain(const dw_gguf *gguf)
 {
     /* Pre-tokenizers that the pinned libllama is known to have. */
     static const char *const known[] = {"default", "gpt-2", "smollm",    "starcoder",
