@@ -86,7 +86,7 @@ static void c_prepare(c_side *c, dw_model *model)
     dw_device *device = dw_model_device(model);
     c->model = model;
     dw_model_info info;
-    dw_model_describe(c->model, &info);
+    dw_model_get_info(c->model, &info);
     c->vocab_count = info.vocab_count;
     dw_region_options options = {
         .reserve_bytes = 64 << 20, .commit_bytes = 16 << 20, .label = "bench"};

@@ -151,11 +151,11 @@ static void run_crowd(crowd *c)
     double best[2] = {0, 0};
     double guest_ns = 0;
     for (int round = 0; round <= s->rounds; round++) { /* the first warms up */
-        dw_scheduler_counts before;
-        dw_scheduler_counts after;
-        dw_scheduler_stats(c->scheduler, &before);
+        dw_scheduler_stats before;
+        dw_scheduler_stats after;
+        dw_scheduler_get_stats(c->scheduler, &before);
         double ours = tokens * 1e9 / (double)tell_all(c, s->choose ? 'c' : 'd');
-        dw_scheduler_stats(c->scheduler, &after);
+        dw_scheduler_get_stats(c->scheduler, &after);
         double theirs = tokens * 1e9 / (double)decode_theirs(c);
         if (round > 0 && ours > best[0]) {
             best[0] = ours;
@@ -167,12 +167,12 @@ static void run_crowd(crowd *c)
     bench_row(name, "tokens/s", best[0], best[1]);
     (void)snprintf(name, sizeof name, "guests_%u_choosing_and_switching", c->count);
     bench_figure(name, "ns/token", guest_ns);
-    dw_scheduler_counts before;
-    dw_scheduler_counts after;
+    dw_scheduler_stats before;
+    dw_scheduler_stats after;
     (void)tell_all(c, 's');
-    dw_scheduler_stats(c->scheduler, &before);
+    dw_scheduler_get_stats(c->scheduler, &before);
     (void)tell_all(c, 's');
-    dw_scheduler_stats(c->scheduler, &after);
+    dw_scheduler_get_stats(c->scheduler, &after);
     (void)snprintf(name, sizeof name, "guests_%u_switching", c->count);
     bench_figure(name, "ns/token", (double)(after.guest_ns - before.guest_ns) / tokens);
 }
@@ -236,7 +236,7 @@ static void run(const settings *s)
     must(dw_module_open(&module, engine, DW_TEST_GUESTS_DIR "/decode_actor.wasm", &error), &error);
     struct llama_model *theirs = bench_their_model(s->model, s->device, BENCH_EXTRA_NONE);
     dw_model_info info;
-    dw_model_describe(model, &info);
+    dw_model_get_info(model, &info);
     static crowd c;
     bench_header();
     for (uint32_t k = 0; k < s->sequence_count; k++) {

@@ -190,7 +190,7 @@ static void run_crowd(sides *s, uint32_t count, uint32_t depth)
 static void tell_bytes(const sides *s)
 {
     dw_model_info info;
-    dw_model_describe(s->model, &info);
+    dw_model_get_info(s->model, &info);
     const dw_model_weights *weights = dw_model_weights_of(s->model);
     uint64_t read = info.weights_bytes;
     if (weights->output.weight != weights->token_embedding) {
@@ -218,7 +218,7 @@ int main(int argc, char **argv)
     sides_open(&s, &options, NULL);
     bench_header();
     tell_bytes(&s);
-    bool gpu = dw_device_facts(s.device)->kind != DW_DEVICE_CPU;
+    bool gpu = dw_device_info_of(s.device)->kind != DW_DEVICE_CPU;
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
         if (gpu || tests[i].count <= PROMPT_TOKENS_CPU) {
             run_test(&s, &tests[i]);

@@ -88,9 +88,9 @@ static void append(bench *b, dw_kv_log *log, uint32_t count)
     }
 }
 
-static dw_kv_memory memory_of(bench *b)
+static dw_kv_stats memory_of(bench *b)
 {
-    dw_kv_memory memory;
+    dw_kv_stats memory;
     (void)dw_kv_pool_describe(b->device, &memory);
     return memory;
 }
@@ -115,7 +115,7 @@ static void grow(bench *b)
 {
     dw_error err = {0};
     dw_kv_log *log = new_log(b);
-    dw_kv_memory before = memory_of(b);
+    dw_kv_stats before = memory_of(b);
     double most = 0;
     uint64_t started = dw_os_clock_ns();
     for (uint32_t i = 0; i < b->records; i++) {
@@ -126,7 +126,7 @@ static void grow(bench *b)
         dw_kv_log_extend(log, i + 1);
         (void)usleep(i % 8 == 0 ? 100 : 0); /* what a step computes, about, for a few */
     }
-    dw_kv_memory after = memory_of(b);
+    dw_kv_stats after = memory_of(b);
     bench_figure("grow_all_steps", "us", us_since(started));
     bench_figure("grow_longest_step", "us", most);
     bench_figure("grow_pieces", "count", (double)(after.growth_count - before.growth_count));
@@ -318,7 +318,7 @@ static void open_bench(bench *b, const char *device)
     must(dw_kv_pool_open(b->device, &pool, &err), &err);
     if (dw_device_unified(b->device)) {
         (void)fprintf(stderr, "bench_vram: %s has no memory of its own; this is the emulation\n",
-                      dw_device_facts(b->device)->name);
+                      dw_device_info_of(b->device)->name);
     }
     (void)snprintf(b->path, sizeof b->path, "%s/dw-bench-vram-%ld",
                    folder != NULL ? folder : "/tmp", (long)getpid());

@@ -136,7 +136,7 @@ typedef struct dw_logit_bias {
 } dw_logit_bias;
 
 /* What a model is. 64 bytes. */
-typedef struct dw_model_facts {
+typedef struct dw_abi_model_info {
     uint32_t vocab_count;
     uint32_t context_length;
     uint32_t embedding_length;
@@ -151,7 +151,7 @@ typedef struct dw_model_facts {
     uint64_t kv_bytes_per_token; /* 0: an encoder */
     uint32_t is_encoder;         /* 1: a model for dw_embed, without contexts */
     int32_t pooling;             /* what DW_POOLING_MODEL stands for */
-} dw_model_facts;
+} dw_abi_model_info;
 
 /* How dw_embed makes one embedding of the hidden states of all tokens. */
 #define DW_POOLING_MODEL (-1) /* as the model's file says; else the mean with an encoder, the last

@@ -113,7 +113,7 @@ typedef struct dw_device_info {
 /* How many devices this build and machine have; at least the CPU. Thread: any. */
 DW_API size_t dw_device_count(void);
 /* Fills `info` for device `index` < dw_device_count(). Errors: DW_E_RANGE. */
-DW_API DW_MUST_CHECK dw_status dw_device_describe(size_t index, dw_device_info *info,
+DW_API DW_MUST_CHECK dw_status dw_device_get_info(size_t index, dw_device_info *info,
                                                   dw_error *err);
 #define DW_DEVICE_NOTE_BYTES 192
 /* One line on why devices that this build could use are not there (a driver that is missing or too
@@ -125,7 +125,7 @@ DW_API DW_MUST_CHECK dw_status dw_device_note(char *text, size_t capacity, dw_er
 typedef struct dw_engine dw_engine;
 
 typedef struct dw_engine_options {
-    const char *device;  /* a name from dw_device_describe; NULL: the first GPU, else the CPU */
+    const char *device;  /* a name from dw_device_get_info; NULL: the first GPU, else the CPU */
     int threads;         /* CPU threads for device work; 0: the machine's real cores */
     bool stage_memory;   /* copy guest memory to the device and back, even where it is shared: to
                             compare with */
@@ -139,30 +139,30 @@ DW_API DW_MUST_CHECK dw_status dw_engine_create(dw_engine **out, const dw_engine
                                                 dw_error *err);
 /* Every model, module and instance of it must be gone. */
 DW_API void dw_engine_destroy(dw_engine *engine);
-DW_API void dw_engine_device(const dw_engine *engine, dw_device_info *info);
+DW_API void dw_engine_get_device_info(const dw_engine *engine, dw_device_info *info);
 
 /* What uses the device in this engine, now. Bytes of its own memory unless said otherwise. */
-typedef struct dw_usage {
+typedef struct dw_engine_stats {
     uint64_t memory_bytes;         /* it has; 0: it does not say */
     uint64_t memory_free_bytes;    /* whoever uses the rest, other processes too */
     uint64_t models;
     uint64_t weights_bytes;
     uint64_t weights_mapped_bytes; /* of files, read where they are mapped */
     uint64_t contexts;
-    uint64_t kv_bytes;             /* with what is kept ready: dw_kv_memory.ready_bytes */
+    uint64_t kv_bytes;             /* with what is kept ready: dw_kv_stats.ready_bytes */
     uint64_t kv_host_bytes;        /* in host pages; those that forks share count for each */
     uint64_t work_bytes;           /* between graphs' inputs and outputs */
     uint64_t view_bytes;           /* for guest memory that the device could not be given */
     uint64_t registered_bytes;     /* of host memory, locked for the device */
     uint64_t staged_bytes;         /* so far: copied to and from view_bytes */
-} dw_usage;
+} dw_engine_stats;
 /* Thread: any. */
-DW_API void dw_engine_usage(dw_engine *engine, dw_usage *usage);
+DW_API void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage);
 
 /* What contexts have of the memory of a device that has its own (CUDA). Where it is short, contexts
  * that are not in use leave it for host memory, the longest unused first, and come back when they
  * are used. Counts are of all since the engine was made. */
-typedef struct dw_kv_memory {
+typedef struct dw_kv_stats {
     uint64_t limit_bytes;     /* kv_bytes_max; 0: as much as there is */
     uint64_t device_bytes;    /* had of the device now, what is kept ready with it */
     uint64_t ready_bytes;     /* no context's, kept for the next */
@@ -171,15 +171,15 @@ typedef struct dw_kv_memory {
     uint64_t resident_count;  /* of them, those that are on the device with all they hold */
     uint64_t eviction_count;  /* contexts that left */
     uint64_t evicted_bytes;   /* that crossed the bus for it */
-    uint64_t return_count;
-    uint64_t returned_bytes;
+    uint64_t restore_count;
+    uint64_t restored_bytes;
     uint64_t growth_count;    /* pieces that contexts grew by */
     uint64_t wait_count;      /* of these, those that a step had to wait for */
     uint64_t copied_bytes;    /* within the device, for forks and for rewriting what is shared */
-} dw_kv_memory;
+} dw_kv_stats;
 
 /* false, and zeros: no context has been in such memory. */
-DW_API bool dw_engine_kv_memory(const dw_engine *engine, dw_kv_memory *memory);
+DW_API bool dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *memory);
 
 /* ---- models ---------------------------------------------------------------------------- */
 
@@ -220,7 +220,7 @@ DW_API DW_MUST_CHECK dw_status dw_model_open_with(dw_model **out, dw_engine *eng
                                                   const dw_model_options *options, dw_error *err);
 DW_API dw_model *dw_model_ref(dw_model *model);
 DW_API void dw_model_unref(dw_model *model);
-DW_API void dw_model_describe(const dw_model *model, dw_model_info *info);
+DW_API void dw_model_get_info(const dw_model *model, dw_model_info *info);
 
 /* ---- guests ---------------------------------------------------------------------------- */
 
@@ -318,7 +318,7 @@ DW_API void *dw_instance_memory(dw_instance *instance);
 DW_API size_t dw_instance_memory_bytes(const dw_instance *instance);
 
 /* What an instance has done so far. Times are of the host's monotonic clock. */
-typedef struct dw_stats {
+typedef struct dw_instance_stats {
     uint64_t prompt_tokens;          /* prefilled: steps of several tokens or on an empty context */
     uint64_t prompt_ns;
     uint64_t generated_tokens;       /* chosen by a sampler, or decoded one by one */
@@ -330,9 +330,9 @@ typedef struct dw_stats {
                                         guest's pages (dw_instance_staging) */
     uint64_t host_calls;             /* calls from the guest into the host */
     uint64_t graph_runs;             /* tensor graphs run by the guest */
-} dw_stats;
+} dw_instance_stats;
 
-DW_API void dw_instance_stats(const dw_instance *instance, dw_stats *stats);
+DW_API void dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats);
 /* Why the guest's memory is copied to the device and back, where it is; NULL: it is not. Until the
  * guest runs again. */
 DW_API const char *dw_instance_staging(const dw_instance *instance);
@@ -363,7 +363,7 @@ DW_API DW_MUST_CHECK dw_status dw_actor_spawn(dw_actor **out, dw_module *module,
 DW_API void dw_actor_destroy(dw_actor *actor);
 /* [DW_ACTOR_ID_CHARS] and a NUL; as long as the actor lives. */
 DW_API const char *dw_actor_id(const dw_actor *actor);
-/* Its instance, borrowed: for dw_instance_stats, _memory, _cancel and _interrupt. */
+/* Its instance, borrowed: for dw_instance_get_stats, _memory, _cancel and _interrupt. */
 DW_API dw_instance *dw_actor_instance(dw_actor *actor);
 
 /* Put a message [bytes] into the mailbox; `from` is an actor's id, or NULL: from outside.
@@ -417,7 +417,7 @@ DW_API void dw_actor_drop_effects(dw_actor *actor, size_t count);
 DW_API uint64_t dw_actor_timer_ms(const dw_actor *actor);
 /* Put the messages of timers due at `now_ms` into the mailbox. Errors: DW_E_BUSY (it is full; the
  * rest stay). */
-DW_API DW_MUST_CHECK dw_status dw_actor_ring_timers(dw_actor *actor, uint64_t now_ms,
+DW_API DW_MUST_CHECK dw_status dw_actor_fire_timers(dw_actor *actor, uint64_t now_ms,
                                                     dw_error *err);
 
 /* ---- snapshots ------------------------------------------------------------------------- */
@@ -557,7 +557,7 @@ DW_API DW_MUST_CHECK dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_
 DW_API void dw_scheduler_stop(dw_scheduler *scheduler);
 
 /* What a scheduler has done so far. */
-typedef struct dw_scheduler_counts {
+typedef struct dw_scheduler_stats {
     uint64_t started;             /* guests' calls */
     uint64_t ended;
     uint64_t guests;              /* started and not ended: each has a fiber from its first turn */
@@ -572,9 +572,9 @@ typedef struct dw_scheduler_counts {
     uint64_t jobs;                /* embeddings, tensor graphs, context shifts: one at a time */
     uint64_t device_ns;           /* spent in runs and jobs */
     uint64_t guest_ns;            /* spent in guests and in going from one to the next */
-} dw_scheduler_counts;
+} dw_scheduler_stats;
 
-DW_API void dw_scheduler_stats(dw_scheduler *scheduler, dw_scheduler_counts *counts);
+DW_API void dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *counts);
 
 /* ---- actors in a folder ---------------------------------------------------------------- */
 
@@ -607,14 +607,14 @@ DW_API DW_MUST_CHECK dw_status dw_store_find(dw_store *store, const char *start,
 DW_API DW_MUST_CHECK dw_status dw_store_list(dw_store *store,
                                              void (*take)(void *user, const char *id), void *user,
                                              dw_error *err);
-typedef struct dw_store_facts {
+typedef struct dw_store_info {
     uint64_t snapshot_count; /* a full one and deltas */
     uint64_t bytes;          /* of all */
     uint64_t waiting;        /* messages accepted and not worked on */
     uint64_t done;           /* messages worked on here */
-} dw_store_facts;
-DW_API DW_MUST_CHECK dw_status dw_store_describe(dw_store *store, const char *id,
-                                                 dw_store_facts *facts, dw_error *err);
+} dw_store_info;
+DW_API DW_MUST_CHECK dw_status dw_store_get_info(dw_store *store, const char *id,
+                                                 dw_store_info *info, dw_error *err);
 
 /* Its snapshot files [*count], a full one and deltas upon it; until the next call. */
 DW_API DW_MUST_CHECK dw_status dw_store_paths(dw_store *store, const char *id,

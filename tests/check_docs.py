@@ -4,7 +4,7 @@
 usage: check_docs.py SOURCE_DIR BUILD_DIR
 
 In README.md and docs/*.md, each line of a block marked `sh` is a command that must succeed, with
-the build's driftwood first in PATH. A block marked `c` whose code includes <driftwood.h> and calls
+the build's driftwood first in PATH. A block marked `c` whose code includes <driftwood_guest.h> and calls
 guest functions is compiled as a guest and run; other `c` blocks with a main are compiled against
 include/driftwood.h. Blocks marked `console` or `text` show what people type or saw, and are left
 alone.
@@ -41,7 +41,7 @@ def check_shell(code, where, env):
 def check_c(code, where, env, source):
     file = pathlib.Path(where) / "example.c"
     file.write_text(code)
-    guest = "#include <driftwood.h>" in code
+    guest = "#include <driftwood_guest.h>" in code
     if guest:
         compiler = env.get("DRIFTWOOD_WASI_CC", "clang")
         sysroot = env.get("DRIFTWOOD_WASI_SYSROOT", "/usr")

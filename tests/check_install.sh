@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# check_install.sh SOURCE BUILD: installs into a fresh prefix, then builds examples/embed.c against
+# check_install.sh SOURCE BUILD: installs into a fresh prefix, then builds examples/host.c against
 # that copy through pkg-config and through find_package, in folders that know nothing of ours.
 set -euo pipefail
 source=$1 build=$2
 fail() { echo "check_install: $*" >&2; exit 1; }
-[ -f "$source/examples/embed.c" ] || { echo "check_install: no examples/embed.c yet"; exit 77; }
+[ -f "$source/examples/host.c" ] || { echo "check_install: no examples/host.c yet"; exit 77; }
 # A library with a sanitizer inside cannot be linked by a program without it.
 if grep -q '^DRIFTWOOD_SANITIZE:STRING=.' "$build/CMakeCache.txt"; then
     echo "check_install: not in a sanitized build"
@@ -32,29 +32,29 @@ fi
 export PKG_CONFIG_PATH=$libdir/pkgconfig
 flags=$(pkg-config --cflags --libs driftwood) || fail "pkg-config does not find driftwood"
 # shellcheck disable=SC2086
-cc -std=c17 -Wall -Wextra -Werror "$source/examples/embed.c" -o "$work/by-pkg-config" $flags \
-    -Wl,-rpath,"$libdir" || fail "examples/embed.c does not build through pkg-config"
+cc -std=c17 -Wall -Wextra -Werror "$source/examples/host.c" -o "$work/by-pkg-config" $flags \
+    -Wl,-rpath,"$libdir" || fail "examples/host.c does not build through pkg-config"
 
 mkdir "$work/project"
-cp "$source/examples/embed.c" "$work/project/"
+cp "$source/examples/host.c" "$work/project/"
 cat >"$work/project/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.22)
 project(embedding C)
 find_package(driftwood 0.1 CONFIG REQUIRED)
-add_executable(embed embed.c)
-target_link_libraries(embed PRIVATE driftwood::driftwood)
+add_executable(host host.c)
+target_link_libraries(host PRIVATE driftwood::driftwood)
 CMAKE
 cmake -S "$work/project" -B "$work/project/build" -DCMAKE_PREFIX_PATH="$prefix" \
     >"$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; fail "find_package(driftwood) failed"; }
 cmake --build "$work/project/build" >>"$work/cmake.log" 2>&1 ||
-    { cat "$work/cmake.log"; fail "examples/embed.c does not build through find_package"; }
+    { cat "$work/cmake.log"; fail "examples/host.c does not build through find_package"; }
 
 model=$DW_TEST_MODEL_DIR/SmolLM2-135M-Instruct.Q4_1.gguf
 guest=$prefix/share/driftwood/guests/generate.wasm
 [ -f "$model" ] || fail "the default model is missing: run \`make model\`"
-for program in "$work/by-pkg-config" "$work/project/build/embed"; do
+for program in "$work/by-pkg-config" "$work/project/build/host"; do
     "$program" "$model" "$guest" "Say hello." >"$work/out" 2>"$work/err" ||
         { cat "$work/err"; fail "${program##*/} failed"; }
     [ -s "$work/out" ] || fail "${program##*/} printed nothing"
 done
-echo "check_install: installed, moved, embedded twice"
+echo "check_install: installed, moved, a host program built twice"

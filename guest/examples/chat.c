@@ -12,7 +12,7 @@ typedef struct chat {
     int32_t context;
     int32_t sampler;
     uint32_t capacity;
-    dw_model_facts facts;
+    dw_abi_model_info info;
     int32_t *next; /* [1]: the token chosen last */
     int32_t *held; /* [capacity]: what the context holds */
     uint32_t held_count;
@@ -66,7 +66,7 @@ static int32_t *conversation(const chat *chat, uint32_t *count)
     if (text == NULL) {
         die("this model cannot chat");
     }
-    uint32_t flags = DW_TOKENIZE_PARSE | (chat->facts.adds_bos ? DW_TOKENIZE_SPECIAL : 0);
+    uint32_t flags = DW_TOKENIZE_PARSE | (chat->info.adds_bos ? DW_TOKENIZE_SPECIAL : 0);
     int32_t *tokens = tokens_of(chat->model, text, strlen(text), flags, count);
     free(text);
     return tokens;
@@ -238,9 +238,9 @@ static void start(chat *chat)
 {
     const char *system = getenv("DRIFTWOOD_SYSTEM");
     chat->tokens_max = whole_from("DRIFTWOOD_MAX_TOKENS", MAX_TOKENS_DEFAULT, INT32_MAX);
-    chat->model = must(dw_model_open_named(NULL, 0), "model");
-    must(dw_model_facts_get(chat->model, &chat->facts), "model");
-    if (!chat->facts.has_chat_template) {
+    chat->model = must(dw_model_open(NULL, 0), "model");
+    must(dw_model_info(chat->model, &chat->info), "model");
+    if (!chat->info.has_chat_template) {
         fprintf(stderr, "this model has no chat template: use `driftwood run --raw`\n");
         exit(1);
     }

@@ -1,7 +1,7 @@
 /* The guest of `driftwood doctor`: it fills matrices in its own memory, has the device multiply
  * them there, and checks the result itself. No libc; the host calls its exports one by one.
  * Every function answers 0 or a count, or a negative status. */
-#include "driftwood.h"
+#include "driftwood_guest.h"
 
 #define EXPORT(name) __attribute__((export_name(name)))
 #define SIDE 128

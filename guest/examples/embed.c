@@ -30,19 +30,19 @@ static void print_row(const float *row, uint32_t length)
     putchar(']');
 }
 
-static void embed_line(int32_t model, const dw_model_facts *facts, const char *text, size_t bytes)
+static void embed_line(int32_t model, const dw_abi_model_info *info, const char *text, size_t bytes)
 {
     uint32_t count;
     int32_t pooling = pooling_from_env();
     uint32_t flags = whole_from("DRIFTWOOD_RAW", 0, 1) == 1 ? 0 : DW_EMBED_NORMALIZE;
     int32_t *tokens = tokens_of(model, text, bytes, DW_TOKENIZE_SPECIAL, &count);
-    bool each = (pooling == DW_POOLING_MODEL ? facts->pooling : pooling) == DW_POOLING_NONE;
+    bool each = (pooling == DW_POOLING_MODEL ? info->pooling : pooling) == DW_POOLING_NONE;
     uint32_t rows = each ? count : 1;
-    float *embedding = aligned((size_t)rows * facts->embedding_length, sizeof *embedding);
+    float *embedding = aligned((size_t)rows * info->embedding_length, sizeof *embedding);
     must(dw_embed(model, tokens, count, pooling, flags, embedding), "embedding");
     for (uint32_t row = 0; row < rows; row++) {
         fputs(row > 0 ? ", " : each ? "[" : "", stdout);
-        print_row(embedding + (size_t)row * facts->embedding_length, facts->embedding_length);
+        print_row(embedding + (size_t)row * info->embedding_length, info->embedding_length);
     }
     puts(each ? "]" : "");
     free(embedding);
@@ -52,9 +52,9 @@ static void embed_line(int32_t model, const dw_model_facts *facts, const char *t
 int main(void)
 {
     const char *text = getenv("DRIFTWOOD_PROMPT");
-    dw_model_facts facts;
-    int32_t model = must(dw_model_open_named(NULL, 0), "model");
-    must(dw_model_facts_get(model, &facts), "model");
+    dw_abi_model_info info;
+    int32_t model = must(dw_model_open(NULL, 0), "model");
+    must(dw_model_info(model, &info), "model");
     if (text == NULL || text[0] == '\0') {
         fprintf(stderr, "no text: give one with --prompt, a line each\n");
         return 1;
@@ -62,7 +62,7 @@ int main(void)
     while (*text != '\0') {
         size_t bytes = strcspn(text, "\n");
         if (bytes > 0) {
-            embed_line(model, &facts, text, bytes);
+            embed_line(model, &info, text, bytes);
         }
         text += bytes + (text[bytes] == '\n' ? 1 : 0);
     }

@@ -6,11 +6,11 @@
 #define MAX_TOKENS_DEFAULT 128
 
 /* The prompt's tokens: as a turn of a chat where the model has a template, else as it stands. */
-static int32_t *prompt_tokens(int32_t model, const dw_model_facts *facts, const char *prompt,
+static int32_t *prompt_tokens(int32_t model, const dw_abi_model_info *info, const char *prompt,
                               uint32_t *count)
 {
     const char *system = getenv("DRIFTWOOD_SYSTEM");
-    if (whole_from("DRIFTWOOD_RAW", 0, 1) == 0 && facts->has_chat_template) {
+    if (whole_from("DRIFTWOOD_RAW", 0, 1) == 0 && info->has_chat_template) {
         dw_message messages[2];
         uint32_t message_count = 0;
         if (system != NULL && system[0] != '\0') {
@@ -20,7 +20,7 @@ static int32_t *prompt_tokens(int32_t model, const dw_model_facts *facts, const 
         char *text = templated(model, messages, message_count, 1);
         if (text != NULL) {
             /* Templates write their own opening; one more BOS is only put before plain text. */
-            uint32_t flags = DW_TOKENIZE_PARSE | (facts->adds_bos ? DW_TOKENIZE_SPECIAL : 0);
+            uint32_t flags = DW_TOKENIZE_PARSE | (info->adds_bos ? DW_TOKENIZE_SPECIAL : 0);
             return tokens_of(model, text, strlen(text), flags, count);
         }
         fprintf(stderr, "the model's chat template is not known: the prompt is continued as it "
@@ -33,13 +33,13 @@ int main(void)
 {
     const char *prompt = getenv("DRIFTWOOD_PROMPT");
     uint64_t tokens_max = whole_from("DRIFTWOOD_MAX_TOKENS", MAX_TOKENS_DEFAULT, INT32_MAX);
-    dw_model_facts facts;
-    int32_t model = must(dw_model_open_named(NULL, 0), "model");
-    must(dw_model_facts_get(model, &facts), "model");
+    dw_abi_model_info info;
+    int32_t model = must(dw_model_open(NULL, 0), "model");
+    must(dw_model_info(model, &info), "model");
     int32_t sampler = sampler_from_env(model);
 
     uint32_t count;
-    int32_t *tokens = prompt_tokens(model, &facts, prompt != NULL ? prompt : "", &count);
+    int32_t *tokens = prompt_tokens(model, &info, prompt != NULL ? prompt : "", &count);
     if (count == 0) {
         fprintf(stderr, "the prompt is empty: give one with --prompt\n");
         return 1;

@@ -1,6 +1,6 @@
 /* Two matrices in the guest's memory, multiplied there by the device, and checked by the guest.
  * Arguments: the side (default 256, at most 1024) and how many runs to time (default 20). */
-#include <driftwood.h>
+#include <driftwood_guest.h>
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -6,7 +6,7 @@
  *   answer = argmax(scores)                                    [images]
  *
  * Weights are halves, which the device takes as they are. guest/train/train_mlp.py made them. */
-#include <driftwood.h>
+#include <driftwood_guest.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <driftwood.h>
+#include <driftwood_guest.h>
 
 /* "generate: what: the host's words", and the end. */
 static _Noreturn void die(const char *what)

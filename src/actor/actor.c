@@ -52,7 +52,7 @@ static ptrdiff_t on_input(void *user, char *buffer, size_t capacity)
     size_t bytes = actor->current->bytes;
     if (bytes <= capacity) {
         if (bytes > 0) {
-            memcpy(buffer, actor->current->message, bytes);
+            memcpy(buffer, actor->current->content, bytes);
         }
         actor->taken = true;
     }
@@ -75,46 +75,46 @@ dw_status dw_actor_reply(dw_actor *actor, const void *bytes, size_t count, dw_er
     return DW_OK;
 }
 
-static dw_status check_letter(const dw_actor *actor, const dw_letter *letter, dw_error *err)
+static dw_status check_message(const dw_actor *actor, const dw_message *message, dw_error *err)
 {
     if (actor->current == NULL) {
         return dw_fail(err, DW_E_STATE, "only possible while a message is worked on");
     }
     size_t limit = actor->settings->options.message_bytes_max;
-    if (letter->bytes > limit) {
-        return dw_fail(err, DW_E_LIMIT, "message: %zu bytes, limit %zu", letter->bytes, limit);
+    if (message->bytes > limit) {
+        return dw_fail(err, DW_E_LIMIT, "message: %zu bytes, limit %zu", message->bytes, limit);
     }
     return DW_OK;
 }
 
-dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_letter *letter,
+dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_message *message,
                               dw_error *err)
 {
-    dw_status status = check_letter(actor, letter, err);
+    dw_status status = check_message(actor, message, err);
     if (status == DW_OK && actor->new_effects.count >= EFFECTS_MAX) {
         status =
             dw_fail(err, DW_E_LIMIT, "effects: %d of one message, which is the limit", EFFECTS_MAX);
     }
     if (status != DW_OK) {
-        dw_free(letter);
+        dw_free(message);
         return status;
     }
-    letter->kind = (int32_t)kind;
-    dw_mailbox_put(&actor->new_effects, letter);
+    message->kind = (int32_t)kind;
+    dw_mailbox_put(&actor->new_effects, message);
     return DW_OK;
 }
 
-dw_status dw_actor_add_timer(dw_actor *actor, dw_letter *letter, dw_error *err)
+dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, dw_error *err)
 {
-    dw_status status = check_letter(actor, letter, err);
+    dw_status status = check_message(actor, message, err);
     if (status == DW_OK && actor->timers.count + actor->new_timers.count >= TIMERS_MAX) {
         status = dw_fail(err, DW_E_LIMIT, "timers: %d are set, which is the limit", TIMERS_MAX);
     }
     if (status != DW_OK) {
-        dw_free(letter);
+        dw_free(message);
         return status;
     }
-    dw_mailbox_put(&actor->new_timers, letter);
+    dw_mailbox_put(&actor->new_timers, message);
     return DW_OK;
 }
 
@@ -239,11 +239,11 @@ dw_instance *dw_actor_instance(dw_actor *actor)
 
 /* ---- messages --------------------------------------------------------------------------- */
 
-dw_status dw_actor_send(dw_actor *actor, const char *from, const void *message, size_t bytes,
+dw_status dw_actor_send(dw_actor *actor, const char *from, const void *content, size_t bytes,
                         dw_error *err)
 {
     const dw_actor_options *options = &actor->settings->options;
-    dw_letter *letter = NULL;
+    dw_message *message = NULL;
     if (from != NULL && from[0] != '\0' && !dw_actor_id_good(from)) {
         return dw_fail(err, DW_E_ARG, "from: '%.40s' is no actor's id", from);
     }
@@ -255,9 +255,9 @@ dw_status dw_actor_send(dw_actor *actor, const char *from, const void *message, 
         return dw_fail(err, DW_E_BUSY, "mailbox: %zu messages wait, limit %u", actor->mailbox.count,
                        options->message_count_max);
     }
-    dw_status status = dw_letter_create(&letter, from, message, bytes, err);
+    dw_status status = dw_message_create(&message, from, content, bytes, err);
     if (status == DW_OK) {
-        dw_mailbox_put(&actor->mailbox, letter);
+        dw_mailbox_put(&actor->mailbox, message);
     }
     return status;
 }
@@ -281,14 +281,14 @@ dw_status dw__actor_rests(const dw_actor *actor, dw_error *err)
 /* The message ended well: what the guest asked for counts. */
 static void keep_wishes(dw_actor *actor)
 {
-    for (dw_letter *letter = dw_mailbox_take(&actor->new_effects); letter != NULL;
-         letter = dw_mailbox_take(&actor->new_effects)) {
-        letter->number = ++actor->effect_number;
-        dw_mailbox_put(&actor->effects, letter);
+    for (dw_message *message = dw_mailbox_take(&actor->new_effects); message != NULL;
+         message = dw_mailbox_take(&actor->new_effects)) {
+        message->number = ++actor->effect_number;
+        dw_mailbox_put(&actor->effects, message);
     }
-    for (dw_letter *letter = dw_mailbox_take(&actor->new_timers); letter != NULL;
-         letter = dw_mailbox_take(&actor->new_timers)) {
-        dw_mailbox_put_sorted(&actor->timers, letter);
+    for (dw_message *message = dw_mailbox_take(&actor->new_timers); message != NULL;
+         message = dw_mailbox_take(&actor->new_timers)) {
+        dw_mailbox_put_sorted(&actor->timers, message);
     }
     actor->received++;
 }
@@ -374,16 +374,16 @@ dw_status dw_actor_effect_at(const dw_actor *actor, size_t index, dw_actor_effec
     if (index >= actor->effects.count) {
         return dw_fail(err, DW_E_RANGE, "effect %zu: there are %zu", index, actor->effects.count);
     }
-    const dw_letter *letter = actor->effects.first;
+    const dw_message *message = actor->effects.first;
     for (size_t i = 0; i < index; i++) {
-        letter = letter->next;
+        message = message->next;
     }
-    *effect = (dw_actor_effect){.kind = (dw_effect_kind)letter->kind,
-                                .number = letter->number,
-                                .actor = letter->actor,
-                                .guest = letter->guest,
-                                .message = letter->message,
-                                .message_bytes = letter->bytes};
+    *effect = (dw_actor_effect){.kind = (dw_effect_kind)message->kind,
+                                .number = message->number,
+                                .actor = message->actor,
+                                .guest = message->guest,
+                                .message = message->content,
+                                .message_bytes = message->bytes};
     return DW_OK;
 }
 
@@ -399,16 +399,16 @@ uint64_t dw_actor_timer_ms(const dw_actor *actor)
     return actor->timers.first != NULL ? actor->timers.first->number : 0;
 }
 
-dw_status dw_actor_ring_timers(dw_actor *actor, uint64_t now_ms, dw_error *err)
+dw_status dw_actor_fire_timers(dw_actor *actor, uint64_t now_ms, dw_error *err)
 {
     while (actor->timers.first != NULL && actor->timers.first->number <= now_ms) {
         if (actor->mailbox.count >= actor->settings->options.message_count_max) {
             return dw_fail(err, DW_E_BUSY, "mailbox: %zu messages wait, which is the limit",
                            actor->mailbox.count);
         }
-        dw_letter *letter = dw_mailbox_take(&actor->timers);
-        letter->number = 0;
-        dw_mailbox_put(&actor->mailbox, letter);
+        dw_message *message = dw_mailbox_take(&actor->timers);
+        message->number = 0;
+        dw_mailbox_put(&actor->mailbox, message);
     }
     return DW_OK;
 }

@@ -33,7 +33,7 @@ struct dw_actor {
     uint64_t received; /* messages worked on */
 
     /* While it works on a message. */
-    dw_letter *current;
+    dw_message *current;
     bool taken; /* the guest has read `current` */
     dw_mailbox new_effects;
     dw_mailbox new_timers;
@@ -48,11 +48,11 @@ struct dw_actor {
  * DW_E_MEMORY. */
 const char *dw_actor_sender(const dw_actor *actor); /* "": outside */
 dw_status dw_actor_reply(dw_actor *actor, const void *bytes, size_t count, dw_error *err);
-/* An effect, to be carried out if the message ends well. `letter` is taken. */
-dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_letter *letter,
+/* An effect, to be carried out if the message ends well. `message` is taken. */
+dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_message *message,
                               dw_error *err);
-/* A timer; letter->number is when it is due. `letter` is taken. */
-dw_status dw_actor_add_timer(dw_actor *actor, dw_letter *letter, dw_error *err);
+/* A timer; message->number is when it is due. `message` is taken. */
+dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, dw_error *err);
 void dw_actor_new_id(char id[DW_ACTOR_ID_CHARS + 1]);
 
 /* dw_actor_receive in two: before and after the call of driftwood_receive. Errors of the first:

@@ -10,83 +10,83 @@ bool dw_actor_id_good(const char *id)
     return strspn(id, "0123456789abcdef") == DW_ACTOR_ID_CHARS && id[DW_ACTOR_ID_CHARS] == '\0';
 }
 
-dw_status dw_letter_create(dw_letter **out, const char *actor, const void *message, size_t bytes,
-                           dw_error *err)
+dw_status dw_message_create(dw_message **out, const char *actor, const void *content, size_t bytes,
+                            dw_error *err)
 {
-    dw_letter *letter = bytes <= SIZE_MAX / 2 ? dw_alloc(1, sizeof *letter + bytes) : NULL;
-    *out = letter;
-    if (letter == NULL) {
+    dw_message *message = bytes <= SIZE_MAX / 2 ? dw_alloc(1, sizeof *message + bytes) : NULL;
+    *out = message;
+    if (message == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a message of %zu bytes", bytes);
     }
-    (void)snprintf(letter->actor, sizeof letter->actor, "%s", actor != NULL ? actor : "");
-    letter->bytes = bytes;
+    (void)snprintf(message->actor, sizeof message->actor, "%s", actor != NULL ? actor : "");
+    message->bytes = bytes;
     if (bytes > 0) {
-        memcpy(letter->message, message, bytes);
+        memcpy(message->content, content, bytes);
     }
     return DW_OK;
 }
 
-void dw_mailbox_put(dw_mailbox *mailbox, dw_letter *letter)
+void dw_mailbox_put(dw_mailbox *mailbox, dw_message *message)
 {
-    letter->next = NULL;
+    message->next = NULL;
     if (mailbox->last != NULL) {
-        mailbox->last->next = letter;
+        mailbox->last->next = message;
     } else {
-        mailbox->first = letter;
+        mailbox->first = message;
     }
-    mailbox->last = letter;
+    mailbox->last = message;
     mailbox->count++;
 }
 
-void dw_mailbox_put_first(dw_mailbox *mailbox, dw_letter *letter)
+void dw_mailbox_put_first(dw_mailbox *mailbox, dw_message *message)
 {
-    letter->next = mailbox->first;
-    mailbox->first = letter;
-    mailbox->last = mailbox->last != NULL ? mailbox->last : letter;
+    message->next = mailbox->first;
+    mailbox->first = message;
+    mailbox->last = mailbox->last != NULL ? mailbox->last : message;
     mailbox->count++;
 }
 
-void dw_mailbox_put_sorted(dw_mailbox *mailbox, dw_letter *letter)
+void dw_mailbox_put_sorted(dw_mailbox *mailbox, dw_message *message)
 {
-    dw_letter **link = &mailbox->first;
-    while (*link != NULL && (*link)->number <= letter->number) {
+    dw_message **link = &mailbox->first;
+    while (*link != NULL && (*link)->number <= message->number) {
         link = &(*link)->next;
     }
-    letter->next = *link;
-    *link = letter;
-    if (letter->next == NULL) {
-        mailbox->last = letter;
+    message->next = *link;
+    *link = message;
+    if (message->next == NULL) {
+        mailbox->last = message;
     }
     mailbox->count++;
 }
 
-dw_letter *dw_mailbox_take(dw_mailbox *mailbox)
+dw_message *dw_mailbox_take(dw_mailbox *mailbox)
 {
-    dw_letter *letter = mailbox->first;
-    if (letter == NULL) {
+    dw_message *message = mailbox->first;
+    if (message == NULL) {
         return NULL;
     }
-    mailbox->first = letter->next;
+    mailbox->first = message->next;
     if (mailbox->first == NULL) {
         mailbox->last = NULL;
     }
     mailbox->count--;
-    letter->next = NULL;
-    return letter;
+    message->next = NULL;
+    return message;
 }
 
 void dw_mailbox_join(dw_mailbox *mailbox, dw_mailbox *more)
 {
-    for (dw_letter *letter = dw_mailbox_take(more); letter != NULL;
-         letter = dw_mailbox_take(more)) {
-        dw_mailbox_put(mailbox, letter);
+    for (dw_message *message = dw_mailbox_take(more); message != NULL;
+         message = dw_mailbox_take(more)) {
+        dw_mailbox_put(mailbox, message);
     }
 }
 
 void dw_mailbox_release(dw_mailbox *mailbox)
 {
-    for (dw_letter *letter = dw_mailbox_take(mailbox); letter != NULL;
-         letter = dw_mailbox_take(mailbox)) {
-        dw_free(letter);
+    for (dw_message *message = dw_mailbox_take(mailbox); message != NULL;
+         message = dw_mailbox_take(mailbox)) {
+        dw_free(message);
     }
 }

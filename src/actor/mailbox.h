@@ -7,36 +7,36 @@
 
 #define DW_GUEST_NAME_MAX 200
 
-typedef struct dw_letter {
-    struct dw_letter *next;
+typedef struct dw_message {
+    struct dw_message *next;
     char actor[DW_ACTOR_ID_CHARS + 1]; /* from, or to; "" for outside and none */
     char guest[DW_GUEST_NAME_MAX + 1]; /* of a DW_EFFECT_SPAWN */
     int32_t kind;                      /* dw_effect_kind; 0 in mailboxes */
     uint64_t number;                   /* of an effect; of a timer, when it is due in ms */
     size_t bytes;
-    unsigned char message[]; /* [bytes] */
-} dw_letter;
+    unsigned char content[]; /* [bytes] */
+} dw_message;
 
 typedef struct dw_mailbox {
-    dw_letter *first;
-    dw_letter *last;
+    dw_message *first;
+    dw_message *last;
     size_t count;
 } dw_mailbox;
 
 /* 16 lower-case hexadecimal digits and nothing behind them. */
 bool dw_actor_id_good(const char *id);
 
-/* A letter with a copy of the message; `actor` NULL: "". Errors: DW_E_MEMORY. */
-dw_status dw_letter_create(dw_letter **out, const char *actor, const void *message, size_t bytes,
-                           dw_error *err);
-/* Takes the letter. */
-void dw_mailbox_put(dw_mailbox *mailbox, dw_letter *letter);
+/* A message with a copy of `content` [bytes]; `actor` NULL: "". Errors: DW_E_MEMORY. */
+dw_status dw_message_create(dw_message **out, const char *actor, const void *content, size_t bytes,
+                            dw_error *err);
+/* Takes the message. */
+void dw_mailbox_put(dw_mailbox *mailbox, dw_message *message);
 /* The same, before all others. */
-void dw_mailbox_put_first(dw_mailbox *mailbox, dw_letter *letter);
+void dw_mailbox_put_first(dw_mailbox *mailbox, dw_message *message);
 /* The same, before the first whose number is larger. */
-void dw_mailbox_put_sorted(dw_mailbox *mailbox, dw_letter *letter);
+void dw_mailbox_put_sorted(dw_mailbox *mailbox, dw_message *message);
 /* The first, the caller's to dw_free; NULL: there is none. */
-dw_letter *dw_mailbox_take(dw_mailbox *mailbox);
+dw_message *dw_mailbox_take(dw_mailbox *mailbox);
 /* All of `more` behind what is there. */
 void dw_mailbox_join(dw_mailbox *mailbox, dw_mailbox *more);
 void dw_mailbox_release(dw_mailbox *mailbox);

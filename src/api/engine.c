@@ -152,18 +152,18 @@ void dw_engine_destroy(dw_engine *engine)
     dw_free(engine);
 }
 
-void dw_engine_device(const dw_engine *engine, dw_device_info *info)
+void dw_engine_get_device_info(const dw_engine *engine, dw_device_info *info)
 {
-    *info = *dw_device_facts(engine->device);
+    *info = *dw_device_info_of(engine->device);
 }
 
-void dw_engine_usage(dw_engine *engine, dw_usage *usage)
+void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage)
 {
     dw_device_counters *counters = dw_device_counters_of(engine->device);
     size_t bytes;
     size_t free_bytes;
     dw_device_memory(engine->device, &bytes, &free_bytes);
-    *usage = (dw_usage){
+    *usage = (dw_engine_stats){
         .memory_bytes = bytes,
         .memory_free_bytes = free_bytes,
         .models = atomic_load(&counters->models),
@@ -177,14 +177,14 @@ void dw_engine_usage(dw_engine *engine, dw_usage *usage)
         .registered_bytes = atomic_load(&counters->registered_bytes),
         .staged_bytes = atomic_load(&counters->staged_bytes),
     };
-    dw_kv_memory ranges; /* what contexts have there by address ranges has a count of its own */
+    dw_kv_stats ranges; /* what contexts have there by address ranges has a count of its own */
     if (dw_kv_pool_describe(engine->device, &ranges)) {
         usage->kv_bytes += ranges.device_bytes;
         usage->kv_host_bytes += ranges.host_bytes;
     }
 }
 
-bool dw_engine_kv_memory(const dw_engine *engine, dw_kv_memory *memory)
+bool dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *memory)
 {
     return dw_kv_pool_describe(engine->device, memory);
 }

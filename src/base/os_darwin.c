@@ -57,24 +57,24 @@ dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err)
 
 size_t dw_os_rss_bytes(void)
 {
-    struct mach_task_basic_info facts;
+    struct mach_task_basic_info info;
     mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
-    if (task_info(mach_task_self(), MACH_TASK_BASIC_INFO, (task_info_t)&facts, &count) !=
+    if (task_info(mach_task_self(), MACH_TASK_BASIC_INFO, (task_info_t)&info, &count) !=
         KERN_SUCCESS) {
         return 0;
     }
-    return (size_t)facts.resident_size;
+    return (size_t)info.resident_size;
 }
 
 size_t dw_os_available_bytes(void)
 {
-    vm_statistics64_data_t facts;
+    vm_statistics64_data_t info;
     mach_msg_type_number_t count = HOST_VM_INFO64_COUNT;
-    if (host_statistics64(mach_host_self(), HOST_VM_INFO64, (host_info64_t)&facts, &count) !=
+    if (host_statistics64(mach_host_self(), HOST_VM_INFO64, (host_info64_t)&info, &count) !=
         KERN_SUCCESS) {
         return 0;
     }
-    return ((size_t)facts.free_count + facts.inactive_count) * dw_os_page_bytes();
+    return ((size_t)info.free_count + info.inactive_count) * dw_os_page_bytes();
 }
 
 int dw_os_core_count(void)

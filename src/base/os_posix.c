@@ -113,20 +113,20 @@ dw_status dw_os_map_file(const char *path, void **out, size_t *bytes, int *fd, d
     if (file < 0) {
         return open_failed(path, err);
     }
-    struct stat facts;
+    struct stat info;
     dw_status status = DW_OK;
-    if (fstat(file, &facts) != 0) {
+    if (fstat(file, &info) != 0) {
         status = open_failed(path, err);
-    } else if (!S_ISREG(facts.st_mode)) {
+    } else if (!S_ISREG(info.st_mode)) {
         status = dw_fail(err, DW_E_IO, "%.160s: not a regular file", path);
-    } else if (facts.st_size > 0) {
-        void *address = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_SHARED, file, 0);
+    } else if (info.st_size > 0) {
+        void *address = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, file, 0);
         if (address == MAP_FAILED) {
             status = dw_fail(err, DW_E_IO, "%.160s: mapping %lld bytes: %s", path,
-                             (long long)facts.st_size, strerror(errno));
+                             (long long)info.st_size, strerror(errno));
         } else {
             *out = address;
-            *bytes = (size_t)facts.st_size;
+            *bytes = (size_t)info.st_size;
         }
     }
     if (status != DW_OK) {
@@ -196,12 +196,12 @@ dw_status dw_os_duplicate(int *out, int fd, dw_error *err)
 
 dw_status dw_os_file_bytes(int fd, uint64_t *bytes, dw_error *err)
 {
-    struct stat facts;
+    struct stat info;
     *bytes = 0;
-    if (fstat(fd, &facts) != 0) {
+    if (fstat(fd, &info) != 0) {
         return dw_fail(err, DW_E_IO, "descriptor %d: %s", fd, strerror(errno));
     }
-    *bytes = facts.st_size > 0 ? (uint64_t)facts.st_size : 0;
+    *bytes = info.st_size > 0 ? (uint64_t)info.st_size : 0;
     return DW_OK;
 }
 

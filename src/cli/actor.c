@@ -216,20 +216,20 @@ typedef struct listing {
 static void list_one(void *user, const char *id)
 {
     listing *to = user;
-    dw_store_facts facts;
+    dw_store_info info;
     dw_error error;
-    if (dw_store_describe(to->r->actors.store, id, &facts, &error) != DW_OK) {
+    if (dw_store_get_info(to->r->actors.store, id, &info, &error) != DW_OK) {
         to->exit_code = fail(&error);
     } else if (to->list != NULL) {
         (void)json_array_append_new(
             to->list,
             json_pack("{s:s, s:I, s:I, s:I, s:I}", "id", id, "snapshots",
-                      (json_int_t)facts.snapshot_count, "bytes", (json_int_t)facts.bytes, "waiting",
-                      (json_int_t)facts.waiting, "done", (json_int_t)facts.done));
+                      (json_int_t)info.snapshot_count, "bytes", (json_int_t)info.bytes, "waiting",
+                      (json_int_t)info.waiting, "done", (json_int_t)info.done));
     } else {
         printf("%s  %llu snapshots, %.1f MB, %llu messages done, %llu waiting\n", id,
-               (unsigned long long)facts.snapshot_count, (double)facts.bytes / 1e6,
-               (unsigned long long)facts.done, (unsigned long long)facts.waiting);
+               (unsigned long long)info.snapshot_count, (double)info.bytes / 1e6,
+               (unsigned long long)info.done, (unsigned long long)info.waiting);
     }
 }
 

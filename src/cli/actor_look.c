@@ -49,9 +49,9 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
     size_t count;
     json_t *files = json_array();
     json_t *actor = NULL;
-    dw_store_facts facts;
+    dw_store_info info;
     *about = NULL;
-    dw_status status = dw_store_describe(actors->store, id, &facts, err);
+    dw_status status = dw_store_get_info(actors->store, id, &info, err);
     if (status == DW_OK) {
         status = dw_store_paths(actors->store, id, &paths, &count, err);
     }
@@ -68,8 +68,8 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
     }
     put(actor, "id", json_string(id));
     put(actor, "files", files);
-    put(actor, "waiting", json_integer((json_int_t)facts.waiting));
-    put(actor, "done", json_integer((json_int_t)facts.done));
+    put(actor, "waiting", json_integer((json_int_t)info.waiting));
+    put(actor, "done", json_integer((json_int_t)info.done));
     *about = actor;
     return DW_OK;
 }

@@ -204,7 +204,7 @@ dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const dw_c
     const char *list[] = {path};
     dw_actor *pair[] = {NULL, NULL};
     *verdict = (dw_cli_verdict){.equal = false};
-    (void)snprintf(path, sizeof path, "%s/%sverify", actors->path, DW_FOLDER_PASSING);
+    (void)snprintf(path, sizeof path, "%s/%sverify", actors->path, DW_FOLDER_TMP);
     dw_status status = dw_store_thaw(actors->store, id, NULL, &pair[0], NULL, err);
     if (status == DW_OK) {
         status = dw_actor_freeze(pair[0], path, NULL, NULL, err);

@@ -91,14 +91,14 @@ static int check_packed_stream(const char *path, FILE *stream, bool as_json)
 
 static int check(const char *path, bool as_json)
 {
-    struct stat facts;
+    struct stat info;
     bool input = strcmp(path, "-") == 0;
     FILE *stream = input ? stdin : fopen(path, "rb");
     int exit_code;
-    if (stream == NULL || fstat(fileno(stream), &facts) != 0) {
+    if (stream == NULL || fstat(fileno(stream), &info) != 0) {
         return dw_cli_fail(1, "%s: %s", path, strerror(errno));
     }
-    if (S_ISDIR(facts.st_mode)) {
+    if (S_ISDIR(info.st_mode)) {
         (void)fclose(stream);
         return dw_cli_fail(1, "%s: it is a folder", path);
     }
@@ -108,7 +108,7 @@ static int check(const char *path, bool as_json)
     (void)ungetc(first, stream);
     if (first != DW_CLI_ZSTD_FIRST) {
         exit_code = check_stream(path, stream, as_json);
-    } else if (S_ISREG(facts.st_mode) && !input) {
+    } else if (S_ISREG(info.st_mode) && !input) {
         exit_code = check_packed(path, path, as_json);
     } else {
         exit_code = check_packed_stream(path, stream, as_json);

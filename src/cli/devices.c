@@ -68,7 +68,7 @@ static int list(bool as_json)
     }
     for (size_t i = 0; i < dw_device_count(); i++) {
         dw_device_info info;
-        if (dw_device_describe(i, &info, &error) != DW_OK) {
+        if (dw_device_get_info(i, &info, &error) != DW_OK) {
             json_decref(array);
             return dw_cli_fail_with(&error);
         }

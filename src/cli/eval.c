@@ -257,7 +257,7 @@ static int logits(const eval_options *options)
     }
     if (status == DW_OK && window == 0) {
         dw_model_info info;
-        dw_model_describe(of.model, &info);
+        dw_model_get_info(of.model, &info);
         window = of.count < info.context_length ? (uint32_t)of.count : info.context_length;
     }
     if (status == DW_OK) {

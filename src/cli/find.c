@@ -173,10 +173,10 @@ dw_status dw_cli_find_guest(char *path, size_t capacity, const char *name, dw_er
 
 dw_status dw_cli_place(const char *path, char place[DW_CLI_PATH_MAX], bool *stream, dw_error *err)
 {
-    struct stat facts;
-    bool there = strcmp(path, "-") != 0 && stat(path, &facts) == 0;
-    *stream = strcmp(path, "-") == 0 || (there && !S_ISREG(facts.st_mode));
-    if (there && S_ISDIR(facts.st_mode)) {
+    struct stat info;
+    bool there = strcmp(path, "-") != 0 && stat(path, &info) == 0;
+    *stream = strcmp(path, "-") == 0 || (there && !S_ISREG(info.st_mode));
+    if (there && S_ISDIR(info.st_mode)) {
         return dw_fail(err, DW_E_ARG, "%.150s: it is a folder", path);
     }
     if (*stream || !there) {

@@ -141,15 +141,15 @@ static void try_load(json_t *root, const char *path)
     size_t free_bytes = 0;
     dw_status status = dw_device_open(&device, "CPU", 1, &error);
     if (status == DW_OK) {
-        const dw_device_info *facts = dw_device_facts(device);
-        set_count(root, "memory_bytes", facts->memory_bytes);
-        set_count(root, "memory_free_bytes", facts->memory_free_bytes);
-        free_bytes = facts->memory_free_bytes;
+        const dw_device_info *info = dw_device_info_of(device);
+        set_count(root, "memory_bytes", info->memory_bytes);
+        set_count(root, "memory_free_bytes", info->memory_free_bytes);
+        free_bytes = info->memory_free_bytes;
         status = dw_model_load(&model, device, path, &error);
     }
     if (status == DW_OK) {
         dw_model_info info;
-        dw_model_describe(model, &info);
+        dw_model_get_info(model, &info);
         uint64_t context_bytes = info.kv_bytes_per_token * info.context_length;
         set_count(root, "kv_bytes_per_token", info.kv_bytes_per_token);
         set_count(root, "kv_bytes_whole_context", context_bytes);

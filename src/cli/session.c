@@ -342,10 +342,11 @@ static double rounded(double value, double unit)
     return (double)(long long)(value / unit + 0.5) * unit;
 }
 
-static void print_usage(const dw_instance *instance, const dw_stats *stats, dw_engine *engine)
+static void print_usage(const dw_instance *instance, const dw_instance_stats *stats,
+                        dw_engine *engine)
 {
-    dw_usage usage;
-    dw_engine_usage(engine, &usage);
+    dw_engine_stats usage;
+    dw_engine_get_stats(engine, &usage);
     double kv_bytes = (double)usage.kv_bytes + (double)usage.kv_host_bytes;
     (void)fprintf(stderr, "device     %.1f MB weights%s, %.1f MB keys and values, %.1f MB work\n",
                   (double)(usage.weights_bytes + usage.weights_mapped_bytes) / 1e6,
@@ -362,35 +363,35 @@ static void print_usage(const dw_instance *instance, const dw_stats *stats, dw_e
     }
 }
 
-static json_t *kv_memory_json(const dw_kv_memory *kv)
+static json_t *kv_memory_json(const dw_kv_stats *kv)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "limit_bytes",
                      (json_int_t)kv->limit_bytes, "device_bytes", (json_int_t)kv->device_bytes,
                      "host_bytes", (json_int_t)kv->host_bytes, "eviction_count",
                      (json_int_t)kv->eviction_count, "evicted_bytes", (json_int_t)kv->evicted_bytes,
-                     "return_count", (json_int_t)kv->return_count, "returned_bytes",
-                     (json_int_t)kv->returned_bytes, "growth_count", (json_int_t)kv->growth_count,
+                     "restore_count", (json_int_t)kv->restore_count, "restored_bytes",
+                     (json_int_t)kv->restored_bytes, "growth_count", (json_int_t)kv->growth_count,
                      "wait_count", (json_int_t)kv->wait_count);
 }
 
-static void print_kv_memory(const dw_kv_memory *kv)
+static void print_kv_memory(const dw_kv_stats *kv)
 {
     (void)fprintf(stderr,
                   "contexts   %.1f MB of the device's memory, %.1f MB evicted; %llu left it, %llu "
                   "came back\n"
                   "growth     %llu pieces, %llu of them waited for\n",
                   (double)kv->device_bytes / 1e6, (double)kv->host_bytes / 1e6,
-                  (unsigned long long)kv->eviction_count, (unsigned long long)kv->return_count,
+                  (unsigned long long)kv->eviction_count, (unsigned long long)kv->restore_count,
                   (unsigned long long)kv->growth_count, (unsigned long long)kv->wait_count);
 }
 
 static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine *engine,
                         double load_ms)
 {
-    dw_stats stats;
-    dw_kv_memory kv;
-    bool has_kv = dw_engine_kv_memory(engine, &kv);
-    dw_instance_stats(instance, &stats);
+    dw_instance_stats stats;
+    dw_kv_stats kv;
+    bool has_kv = dw_engine_get_kv_stats(engine, &kv);
+    dw_instance_get_stats(instance, &stats);
     double prompt_speed = per_second(stats.prompt_tokens, stats.prompt_ns);
     double decode_speed = per_second(stats.decoded_tokens, stats.decode_ns);
     size_t rss_bytes = dw_os_rss_bytes();

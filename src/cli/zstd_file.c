@@ -147,8 +147,8 @@ bool dw_cli_is_compressed(const char *path)
 {
     static const unsigned char magic[4] = {DW_CLI_ZSTD_FIRST, 0xb5, 0x2f, 0xfd};
     unsigned char start[4] = {0};
-    struct stat facts;
-    if (stat(path, &facts) != 0 || !S_ISREG(facts.st_mode)) { /* a pipe loses what is read */
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode)) { /* a pipe loses what is read */
         return false;
     }
     int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -45,18 +45,18 @@
 
 /* They take any arguments, in the registers and on the stack that a jump leaves as they are. */
 #if defined(__x86_64__)
-#define JUMP(name) "endbr64\n jmp *dw__late_" #name "(%rip)\n"
+#define JUMP(name) "endbr64\n jmp *dw__cuda_fn_" #name "(%rip)\n"
 #elif defined(__aarch64__)
 #define JUMP(name)                                                                                 \
-    "adrp x16, dw__late_" #name "\n ldr x16, [x16, :lo12:dw__late_" #name "]\n br x16\n"
+    "adrp x16, dw__cuda_fn_" #name "\n ldr x16, [x16, :lo12:dw__cuda_fn_" #name "]\n br x16\n"
 #else
 #error "CUDA has libraries for x86-64 and arm64"
 #endif
 typedef void (*any_function)(void);
 
 #define FUNCTION(name, otherwise)                                                                  \
-    extern any_function dw__late_##name;                                                           \
-    any_function dw__late_##name = (any_function)(otherwise);                                      \
+    extern any_function dw__cuda_fn_##name;                                                        \
+    any_function dw__cuda_fn_##name = (any_function)(otherwise);                                   \
     __asm__(".pushsection .text\n .globl " #name "\n .hidden " #name "\n .type " #name             \
             ", %function\n" #name ":\n" JUMP(name) ".size " #name ", .-" #name "\n .popsection");
 
@@ -119,12 +119,12 @@ __attribute__((constructor)) static void find_libraries(void)
     if (driver == NULL) {
         return; /* nor is there a use for cuBLAS */
     }
-#define FIND_DRIVER(name) (void)find(driver, #name, &dw__late_##name);
+#define FIND_DRIVER(name) (void)find(driver, #name, &dw__cuda_fn_##name);
     DRIVER_FUNCTIONS(FIND_DRIVER)
     (void)open_library(CUBLAS_LT_NAME); /* which the other asks for by its name alone */
     void *cublas = open_library(CUBLAS_NAME);
     bool whole = cublas != NULL;
-#define FIND_CUBLAS(name) whole = whole && find(cublas, #name, &dw__late_##name);
+#define FIND_CUBLAS(name) whole = whole && find(cublas, #name, &dw__cuda_fn_##name);
     CUBLAS_FUNCTIONS(FIND_CUBLAS)
     FIND_CUBLAS(cublasGetStatusString)
     missing = whole ? NULL : CUBLAS_NAME;

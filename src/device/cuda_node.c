@@ -55,5 +55,5 @@ dw_cuda_launch dw_cuda_node_launch(const struct ggml_tensor *node)
 
 bool dw_cuda_node_served(const dw_device *device)
 {
-    return dw_cuda_node_built && strcmp(dw_device_facts(device)->backend, "CUDA") == 0;
+    return dw_cuda_node_built && strcmp(dw_device_info_of(device)->backend, "CUDA") == 0;
 }

@@ -7,7 +7,7 @@
 #define MAJOR(version) ((version) / 1000)
 #define MINOR(version) ((version) % 1000 / 10)
 
-bool dw_cuda_trouble(const dw_cuda_state *state, char *text, size_t capacity)
+bool dw_cuda_describe_absence(const dw_cuda_state *state, char *text, size_t capacity)
 {
     text[0] = '\0';
     if (!state->built || (state->device_count > 0 && state->missing == NULL)) {
@@ -56,8 +56,8 @@ static void write_architectures(const char *list, char *text, size_t capacity)
     }
 }
 
-void dw_cuda_hint(const char *failure, const dw_cuda_device_state *state, const char *architectures,
-                  char *text, size_t capacity)
+void dw_cuda_describe_problem(const char *failure, const dw_cuda_device_state *state,
+                              const char *architectures, char *text, size_t capacity)
 {
     char list[80];
     text[0] = '\0';

@@ -1,6 +1,6 @@
 /* What CUDA says about itself, to explain why there is no device, or why one cannot be used.
- * cuda_facts_cuda.c asks it, in builds with CUDA, whose libraries cuda_late_cuda.c has found;
- * cuda_facts_none.c stands in others. cuda_facts.c makes sentences of the answers. Thread: any. */
+ * cuda_probe_cuda.c asks it, in builds with CUDA, whose libraries cuda_loader_cuda.c has found;
+ * cuda_probe_none.c stands in others. cuda_probe.c makes sentences of the answers. Thread: any. */
 #ifndef DW_DEVICE_CUDA_PROBE_H
 #define DW_DEVICE_CUDA_PROBE_H
 
@@ -26,18 +26,18 @@ typedef struct dw_cuda_device_state {
 /* The library, by its file's name, without which devices that are there cannot be used, and which
  * was not found; NULL: none. A driver does not count: without one there are no devices. */
 const char *dw_cuda_missing_library(void);
-void dw_cuda_state_ask(dw_cuda_state *state);
+void dw_cuda_probe(dw_cuda_state *state);
 /* `ordinal` as in "CUDA0". */
-void dw_cuda_device_ask(int ordinal, dw_cuda_device_state *state);
+void dw_cuda_probe_device(int ordinal, dw_cuda_device_state *state);
 /* CUDA keeps the last error of a thread until it is asked for, and ggml asks after every launch: a
  * failure that was dealt with must not come up there. */
 void dw_cuda_forget_error(void);
 
 /* One line on why there are no CUDA devices; false: there are some, or nobody would expect any. */
-bool dw_cuda_trouble(const dw_cuda_state *state, char *text, size_t capacity);
+bool dw_cuda_describe_absence(const dw_cuda_state *state, char *text, size_t capacity);
 /* What to add to `failure`, the message of a device that could not be used: "" or
  * " (another process ...)". `architectures` is what the build has code for, as "800,900". */
-void dw_cuda_hint(const char *failure, const dw_cuda_device_state *state, const char *architectures,
-                  char *text, size_t capacity);
+void dw_cuda_describe_problem(const char *failure, const dw_cuda_device_state *state,
+                              const char *architectures, char *text, size_t capacity);
 
 #endif

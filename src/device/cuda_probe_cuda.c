@@ -2,7 +2,7 @@
 
 #include "device/cuda_probe.h"
 
-void dw_cuda_state_ask(dw_cuda_state *state)
+void dw_cuda_probe(dw_cuda_state *state)
 {
     *state = (dw_cuda_state){.built = true, .missing = dw_cuda_missing_library()};
     (void)cudaDriverGetVersion(&state->driver_version);
@@ -15,7 +15,7 @@ void dw_cuda_state_ask(dw_cuda_state *state)
     (void)cudaGetLastError();
 }
 
-void dw_cuda_device_ask(int ordinal, dw_cuda_device_state *state)
+void dw_cuda_probe_device(int ordinal, dw_cuda_device_state *state)
 {
     *state = (dw_cuda_device_state){0};
     int before = 0;

@@ -1,6 +1,6 @@
 #include "device/cuda_probe.h"
 
-void dw_cuda_state_ask(dw_cuda_state *state)
+void dw_cuda_probe(dw_cuda_state *state)
 {
     *state = (dw_cuda_state){.built = false};
 }
@@ -10,7 +10,7 @@ const char *dw_cuda_missing_library(void)
     return NULL;
 }
 
-void dw_cuda_device_ask(int ordinal, dw_cuda_device_state *state)
+void dw_cuda_probe_device(int ordinal, dw_cuda_device_state *state)
 {
     (void)ordinal;
     *state = (dw_cuda_device_state){0};

@@ -98,13 +98,14 @@ static void tell_problem(ggml_backend_dev_t device, const char *failure, char *t
         ggml_backend_get_features_t get_features =
             (ggml_backend_get_features_t)(uintptr_t)ggml_backend_reg_get_proc_address(
                 reg, "ggml_backend_get_features");
-        dw_cuda_device_ask((int)strtol(name + 4, NULL, 10), &state);
+        dw_cuda_probe_device((int)strtol(name + 4, NULL, 10), &state);
         struct ggml_backend_feature *feature = get_features != NULL ? get_features(reg) : NULL;
         for (; feature != NULL && feature->name != NULL; feature++) {
             architectures = strcmp(feature->name, "ARCHS") == 0 ? feature->value : architectures;
         }
         failure = failure != NULL ? failure : state.error;
-        dw_cuda_hint(failure != NULL ? failure : "", &state, architectures, hint, sizeof hint);
+        dw_cuda_describe_problem(failure != NULL ? failure : "", &state, architectures, hint,
+                                 sizeof hint);
     }
     (void)snprintf(text, capacity, "%.120s%s",
                    failure != NULL ? failure : "the driver tells nothing of its memory", hint);
@@ -165,7 +166,7 @@ size_t dw_device_count(void)
     return list.count;
 }
 
-dw_status dw_device_describe(size_t index, dw_device_info *info, dw_error *err)
+dw_status dw_device_get_info(size_t index, dw_device_info *info, dw_error *err)
 {
     device_list list;
     dw_error why;
@@ -188,8 +189,8 @@ dw_status dw_device_note(char *text, size_t capacity, dw_error *err)
                        why.message);
         return DW_OK;
     }
-    dw_cuda_state_ask(&cuda);
-    return dw_cuda_trouble(&cuda, text, capacity)
+    dw_cuda_probe(&cuda);
+    return dw_cuda_describe_absence(&cuda, text, capacity)
                ? DW_OK
                : dw_fail(err, DW_E_END, "there is nothing to be said of devices");
 }
@@ -419,7 +420,7 @@ void dw_device_close(dw_device *device)
     dw_free(device);
 }
 
-const dw_device_info *dw_device_facts(const dw_device *device)
+const dw_device_info *dw_device_info_of(const dw_device *device)
 {
     return &device->info;
 }
@@ -460,21 +461,21 @@ dw_device_counters *dw_device_counters_of(dw_device *device)
     return &device->counters;
 }
 
-typedef struct memory_facts {
+typedef struct memory_query {
     ggml_backend_dev_t handle;
     size_t bytes;
     size_t free_bytes;
-} memory_facts;
+} memory_query;
 
 static void ask_memory(void *user)
 {
-    memory_facts *facts = user;
-    ggml_backend_dev_memory(facts->handle, &facts->free_bytes, &facts->bytes);
+    memory_query *info = user;
+    ggml_backend_dev_memory(info->handle, &info->free_bytes, &info->bytes);
 }
 
 void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes)
 {
-    memory_facts facts = {.handle = device->handle};
+    memory_query info = {.handle = device->handle};
     if (device->pretends) {
         uint64_t used = 0;
         for (int i = 0; i < DW_USE_COUNT; i++) {
@@ -484,9 +485,9 @@ void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes)
         *free_bytes = used < *bytes ? *bytes - (size_t)used : 0;
         return;
     }
-    bool told = dw_device_guarded(device, ask_memory, &facts, NULL) == DW_OK;
-    *bytes = told ? facts.bytes : 0;
-    *free_bytes = told ? facts.free_bytes : 0;
+    bool told = dw_device_guarded(device, ask_memory, &info, NULL) == DW_OK;
+    *bytes = told ? info.bytes : 0;
+    *free_bytes = told ? info.free_bytes : 0;
     if (told && device->info.kind == DW_DEVICE_CPU) {
         *free_bytes = dw_os_available_bytes(); /* ggml says: all there is */
     }

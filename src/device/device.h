@@ -25,7 +25,7 @@ void dw_device_set_staging(dw_device *device);
 dw_status dw_device_open_view(dw_device *device, dw_device_view **out, dw_region *region,
                               dw_error *err);
 
-const dw_device_info *dw_device_facts(const dw_device *device);
+const dw_device_info *dw_device_info_of(const dw_device *device);
 ggml_backend_dev_t dw_device_handle(const dw_device *device);
 ggml_backend_buffer_type_t dw_device_buffer_type(const dw_device *device);
 /* Whether weights and KV stay in host pages: the device reads those at full speed. */

@@ -16,13 +16,13 @@ bool dw_host_register_serves(ggml_backend_dev_t device);
 dw_status dw_host_register(ggml_backend_dev_t device, void *address, size_t bytes, dw_error *err);
 /* Why pages could not be registered, as dw_host_register tells it: the driver's words, and what is
  * likely behind them on a system like this. */
-typedef struct dw_host_register_facts {
+typedef struct dw_host_register_failure {
     const char *driver;        /* "out of memory" */
     size_t bytes;              /* that were to be registered */
     uint64_t locked_max_bytes; /* dw_os_locked_limit_bytes */
     bool wsl;
-} dw_host_register_facts;
-void dw_host_register_reason(const dw_host_register_facts *facts, char *text, size_t capacity);
+} dw_host_register_failure;
+void dw_host_register_reason(const dw_host_register_failure *failure, char *text, size_t capacity);
 void dw_host_unregister(ggml_backend_dev_t device, void *address);
 
 #endif

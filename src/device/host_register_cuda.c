@@ -16,11 +16,11 @@ static dw_status cuda_failed(ggml_backend_dev_t device, size_t bytes, cudaError_
 {
     (void)cudaGetLastError(); /* the error must not surface in ggml's next call */
     char text[192];
-    dw_host_register_facts facts = {.driver = cudaGetErrorString(reason),
-                                    .bytes = bytes,
-                                    .locked_max_bytes = dw_os_locked_limit_bytes(),
-                                    .wsl = dw_os_is_wsl()};
-    dw_host_register_reason(&facts, text, sizeof text);
+    dw_host_register_failure failure = {.driver = cudaGetErrorString(reason),
+                                        .bytes = bytes,
+                                        .locked_max_bytes = dw_os_locked_limit_bytes(),
+                                        .wsl = dw_os_is_wsl()};
+    dw_host_register_reason(&failure, text, sizeof text);
     return dw_fail(err, DW_E_DEVICE, "%s: %s", ggml_backend_dev_name(device), text);
 }
 

@@ -49,13 +49,13 @@ void dw_vram_fail_after(dw_vram *vram, unsigned kinds, int64_t countdown)
     atomic_store(&vram->failing, countdown < 0 ? 0 : kinds);
 }
 
-void dw_vram_count(dw_vram *vram, dw_vram_counts *counts)
+void dw_vram_get_stats(dw_vram *vram, dw_vram_stats *counts)
 {
-    *counts = (dw_vram_counts){.range_count = vram->range_count,
-                               .piece_count = vram->piece_count,
-                               .piece_bytes = vram->piece_bytes,
-                               .mapping_count = vram->mapping_count,
-                               .failed_count = vram->failed_count};
+    *counts = (dw_vram_stats){.range_count = vram->range_count,
+                              .piece_count = vram->piece_count,
+                              .piece_bytes = vram->piece_bytes,
+                              .mapping_count = vram->mapping_count,
+                              .failed_count = vram->failed_count};
 }
 
 /* Whether the device was lost, or a test wants this call to fail. */

@@ -97,13 +97,13 @@ dw_status dw_vram_event_wait(dw_vram_event *event, dw_error *err);
 #define DW_VRAM_ANY 63u
 void dw_vram_fail_after(dw_vram *vram, unsigned kinds, int64_t countdown);
 /* What there is now of each, for tests. */
-typedef struct dw_vram_counts {
+typedef struct dw_vram_stats {
     size_t range_count;
     size_t piece_count;
     size_t piece_bytes;
     size_t mapping_count;
     size_t failed_count; /* calls, as was asked for */
-} dw_vram_counts;
-void dw_vram_count(dw_vram *vram, dw_vram_counts *counts);
+} dw_vram_stats;
+void dw_vram_get_stats(dw_vram *vram, dw_vram_stats *counts);
 
 #endif

@@ -68,15 +68,15 @@ static int32_t reply(dw_instance *instance, dw_actor *actor, const wasmtime_val_
 }
 DW_ACTOR_CALL(reply)
 
-/* A letter of the message at [pointer, pointer + bytes). */
-static dw_status letter_of(dw_instance *instance, const char *actor, uint32_t pointer,
-                           uint32_t bytes, dw_letter **letter)
+/* A message whose content lies at [pointer, pointer + bytes). */
+static dw_status message_of(dw_instance *instance, const char *actor, uint32_t pointer,
+                            uint32_t bytes, dw_message **message)
 {
     dw_error *err = dw_instance_error(instance);
-    void *message;
-    *letter = NULL;
-    dw_status status = dw_instance_range(instance, "message", pointer, bytes, 1, 1, &message, err);
-    return status == DW_OK ? dw_letter_create(letter, actor, message, bytes, err) : status;
+    void *content;
+    *message = NULL;
+    dw_status status = dw_instance_range(instance, "message", pointer, bytes, 1, 1, &content, err);
+    return status == DW_OK ? dw_message_create(message, actor, content, bytes, err) : status;
 }
 
 /* id, id_bytes, message, bytes */
@@ -86,7 +86,7 @@ static int32_t actor_send(dw_instance *instance, dw_actor *actor, const wasmtime
     char id[DW_ACTOR_ID_CHARS + 1] = "";
     uint32_t id_bytes = (uint32_t)args[1].i32;
     void *given;
-    dw_letter *letter;
+    dw_message *message;
     dw_status status =
         dw_instance_range(instance, "id", (uint32_t)args[0].i32, id_bytes, 1, 1, &given, err);
     if (status != DW_OK) {
@@ -99,22 +99,22 @@ static int32_t actor_send(dw_instance *instance, dw_actor *actor, const wasmtime
         return dw_fail(err, DW_E_ARG, "id: %u bytes that are no actor's id, which has %d digits",
                        id_bytes, DW_ACTOR_ID_CHARS);
     }
-    status = letter_of(instance, id, (uint32_t)args[2].i32, (uint32_t)args[3].i32, &letter);
-    return status == DW_OK ? dw_actor_add_effect(actor, DW_EFFECT_SEND, letter, err) : status;
+    status = message_of(instance, id, (uint32_t)args[2].i32, (uint32_t)args[3].i32, &message);
+    return status == DW_OK ? dw_actor_add_effect(actor, DW_EFFECT_SEND, message, err) : status;
 }
 DW_ACTOR_CALL(actor_send)
 
-/* A new actor's first letter as an effect; its id to the guest. */
+/* A new actor's first message as an effect; its id to the guest. */
 static int32_t make_actor(dw_instance *instance, dw_actor *actor, dw_effect_kind kind,
-                          dw_letter *letter, uint32_t id_pointer, uint32_t id_capacity)
+                          dw_message *message, uint32_t id_pointer, uint32_t id_capacity)
 {
-    dw_actor_new_id(letter->actor);
-    int32_t given = give_id(instance, letter->actor, id_pointer, id_capacity);
+    dw_actor_new_id(message->actor);
+    int32_t given = give_id(instance, message->actor, id_pointer, id_capacity);
     if (given < 0) {
-        dw_free(letter);
+        dw_free(message);
         return given;
     }
-    return dw_actor_add_effect(actor, kind, letter, dw_instance_error(instance));
+    return dw_actor_add_effect(actor, kind, message, dw_instance_error(instance));
 }
 
 /* The name stands in snapshots, whose texts are JSON's. */
@@ -131,7 +131,7 @@ static int32_t actor_spawn(dw_instance *instance, dw_actor *actor, const wasmtim
     dw_error *err = dw_instance_error(instance);
     uint32_t name_bytes = (uint32_t)args[1].i32;
     void *name;
-    dw_letter *letter;
+    dw_message *message;
     if (name_bytes > DW_GUEST_NAME_MAX) {
         return dw_fail(err, DW_E_LIMIT, "name: %u bytes, limit %d", name_bytes, DW_GUEST_NAME_MAX);
     }
@@ -141,15 +141,15 @@ static int32_t actor_spawn(dw_instance *instance, dw_actor *actor, const wasmtim
         status = dw_fail(err, DW_E_ARG, "name: %u bytes that are no UTF-8", name_bytes);
     }
     if (status == DW_OK) {
-        status = letter_of(instance, NULL, (uint32_t)args[2].i32, (uint32_t)args[3].i32, &letter);
+        status = message_of(instance, NULL, (uint32_t)args[2].i32, (uint32_t)args[3].i32, &message);
     }
     if (status != DW_OK) {
         return status;
     }
     if (name_bytes > 0) {
-        memcpy(letter->guest, name, name_bytes);
+        memcpy(message->guest, name, name_bytes);
     }
-    return make_actor(instance, actor, DW_EFFECT_SPAWN, letter, (uint32_t)args[4].i32,
+    return make_actor(instance, actor, DW_EFFECT_SPAWN, message, (uint32_t)args[4].i32,
                       (uint32_t)args[5].i32);
 }
 DW_ACTOR_CALL(actor_spawn)
@@ -157,10 +157,10 @@ DW_ACTOR_CALL(actor_spawn)
 /* message, bytes, id, id_capacity */
 static int32_t actor_fork(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
 {
-    dw_letter *letter;
+    dw_message *message;
     dw_status status =
-        letter_of(instance, NULL, (uint32_t)args[0].i32, (uint32_t)args[1].i32, &letter);
-    return status == DW_OK ? make_actor(instance, actor, DW_EFFECT_FORK, letter,
+        message_of(instance, NULL, (uint32_t)args[0].i32, (uint32_t)args[1].i32, &message);
+    return status == DW_OK ? make_actor(instance, actor, DW_EFFECT_FORK, message,
                                         (uint32_t)args[2].i32, (uint32_t)args[3].i32)
                            : status;
 }
@@ -171,28 +171,28 @@ static int32_t actor_timer(dw_instance *instance, dw_actor *actor, const wasmtim
 {
     dw_error *err = dw_instance_error(instance);
     uint64_t wait_ms = (uint64_t)args[0].i64;
-    dw_letter *letter;
+    dw_message *message;
     if (wait_ms > TIMER_MS_MAX) {
         return dw_fail(err, DW_E_RANGE, "wait_ms: %llu, at most %llu are allowed",
                        (unsigned long long)wait_ms, (unsigned long long)TIMER_MS_MAX);
     }
     dw_status status =
-        letter_of(instance, actor->id, (uint32_t)args[1].i32, (uint32_t)args[2].i32, &letter);
+        message_of(instance, actor->id, (uint32_t)args[1].i32, (uint32_t)args[2].i32, &message);
     if (status != DW_OK) {
         return status;
     }
-    letter->number = dw_os_wall_ms() + wait_ms;
-    return dw_actor_add_timer(actor, letter, err);
+    message->number = dw_os_wall_ms() + wait_ms;
+    return dw_actor_add_timer(actor, message, err);
 }
 DW_ACTOR_CALL(actor_timer)
 
 static int32_t actor_stop(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
 {
-    dw_letter *letter;
+    dw_message *message;
     (void)args;
-    dw_status status = letter_of(instance, NULL, 0, 0, &letter);
+    dw_status status = message_of(instance, NULL, 0, 0, &message);
     return status == DW_OK
-               ? dw_actor_add_effect(actor, DW_EFFECT_STOP, letter, dw_instance_error(instance))
+               ? dw_actor_add_effect(actor, DW_EFFECT_STOP, message, dw_instance_error(instance))
                : status;
 }
 DW_ACTOR_CALL(actor_stop)

@@ -51,8 +51,8 @@ static wasm_trap_t *call_device_name(void *env, wasmtime_caller_t *caller, wasmt
     (void)env;
     (void)count;
     dw_instance *instance = dw_instance_of(caller);
-    const dw_device_info *facts = dw_device_facts(dw_instance_device(instance));
-    args[0].i32 = give_text(instance, facts->name, (uint32_t)args[0].i32, (uint32_t)args[1].i32,
+    const dw_device_info *info = dw_device_info_of(dw_instance_device(instance));
+    args[0].i32 = give_text(instance, info->name, (uint32_t)args[0].i32, (uint32_t)args[1].i32,
                             dw_instance_error(instance));
     return NULL;
 }

@@ -11,7 +11,7 @@
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_strings.h"
 #include "inference/context.h"
-#include "inference/embed.h"
+#include "inference/embeddings.h"
 #include "sampling/sampler.h"
 #include "text/chat_template.h"
 #include "text/json_grammar.h"
@@ -26,7 +26,7 @@ static_assert(offsetof(dw_sampler_params, struct_bytes) == 40, "the same in ever
 static_assert(offsetof(dw_sampler_params, temperature_range) == DW_SAMPLER_PARAMS_BYTES_MIN,
               "what the first guests give");
 static_assert(sizeof(dw_logit_bias) == 8, "the layout that guests were compiled with");
-static_assert(sizeof(dw_model_facts) == 64, "the layout that guests were compiled with");
+static_assert(sizeof(dw_abi_model_info) == 64, "the layout that guests were compiled with");
 static_assert(DW_POOLING_NONE == (int)DW_POOL_NONE && DW_POOLING_LAST == (int)DW_POOL_LAST,
               "the numbers that guests were compiled with");
 
@@ -118,7 +118,7 @@ static int32_t model_close(dw_instance *instance, const wasmtime_val_raw_t *args
 }
 DW_MODEL_CALL(model_close)
 
-static int32_t model_facts(dw_instance *instance, const wasmtime_val_raw_t *args)
+static int32_t model_info(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
     const dw_model *model = model_of(instance, args[0].i32);
@@ -126,16 +126,15 @@ static int32_t model_facts(dw_instance *instance, const wasmtime_val_raw_t *args
         return err->code;
     }
     void *place;
-    dw_status status = dw_instance_range(instance, "facts", u32(&args[1]), 1,
-                                         sizeof(dw_model_facts), sizeof(uint64_t), &place, err);
+    dw_status status = dw_instance_range(instance, "info", u32(&args[1]), 1,
+                                         sizeof(dw_abi_model_info), sizeof(uint64_t), &place, err);
     if (status != DW_OK) {
         return status;
     }
     const dw_vocab *vocab = dw_model_vocab(model);
     dw_model_info info;
-    dw_model_describe(model, &info);
-    dw_model_facts *facts = place;
-    *facts = (dw_model_facts){
+    dw_model_get_info(model, &info);
+    *(dw_abi_model_info *)place = (dw_abi_model_info){
         .vocab_count = info.vocab_count,
         .context_length = info.context_length,
         .embedding_length = info.embedding_length,
@@ -153,7 +152,7 @@ static int32_t model_facts(dw_instance *instance, const wasmtime_val_raw_t *args
     };
     return DW_OK;
 }
-DW_MODEL_CALL(model_facts)
+DW_MODEL_CALL(model_info)
 
 /* ---- vocabulary --------------------------------------------------------------------------- */
 
@@ -325,7 +324,7 @@ static dw_status context_size(dw_instance *instance, const dw_model *model, uint
     }
     if (*tokens_max == 0) {
         dw_model_info info;
-        dw_model_describe(model, &info);
+        dw_model_get_info(model, &info);
         *tokens_max = limit < info.context_length ? limit : info.context_length;
     }
     return DW_OK;
@@ -469,7 +468,7 @@ static dw_status forward_ranges(dw_instance *instance, const dw_context *context
                        hidden ? "hidden" : "logits", u32(&args[3]));
     }
     dw_model_info info;
-    dw_model_describe(dw_context_model(context), &info);
+    dw_model_get_info(dw_context_model(context), &info);
     uint32_t row_length = hidden ? info.embedding_length : info.vocab_count;
     void *logits;
     dw_status status = step_tokens(instance, args, step, err);
@@ -809,7 +808,7 @@ static dw_status check_sampler_fits(const dw_sampler *sampler, const dw_context 
 {
     uint32_t found = dw_sampler_vocab_count(sampler);
     dw_model_info info;
-    dw_model_describe(dw_context_model(context), &info);
+    dw_model_get_info(dw_context_model(context), &info);
     return found == info.vocab_count
                ? DW_OK
                : dw_fail(err, DW_E_ARG,
@@ -908,7 +907,8 @@ DW_MODEL_CALL(greedy)
 const dw_import dw_model_imports[] = {
     {"model_open", "ii:i", call_model_open},
     {"model_close", "i:i", call_model_close},
-    {"model_facts", "ii:i", call_model_facts},
+    {"model_info", "ii:i", call_model_info},
+    {"model_facts", "ii:i", call_model_info}, /* its name in guests compiled before 0.2 */
     {"tokenize", "iiiiii:i", call_tokenize},
     {"detokenize", "iiiiii:i", call_detokenize},
     {"token_is_end", "ii:i", call_token_is_end},

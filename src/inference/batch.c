@@ -358,7 +358,7 @@ void dw_batch_run(dw_batch *batch)
         begin_parked(batch);
     }
     if (now.sequences > 0) {
-        dw_batch_counts *counts = &batch->counts;
+        dw_batch_stats *counts = &batch->counts;
         counts->runs++;
         counts->tokens += now.tokens;
         counts->sequences += now.sequences;

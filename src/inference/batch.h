@@ -39,13 +39,13 @@ typedef struct dw_batch_limits {
 } dw_batch_limits;
 
 /* What the runs so far have been. */
-typedef struct dw_batch_counts {
+typedef struct dw_batch_stats {
     uint64_t runs;
     uint64_t tokens;
     uint64_t sequences; /* summed over the runs */
     uint64_t most_sequences;
     uint64_t device_ns; /* taken by the runs */
-} dw_batch_counts;
+} dw_batch_stats;
 
 /* Plain data that holds nothing of its own: items are the caller's, and stay where they are while
  * they are in it. */
@@ -57,7 +57,7 @@ typedef struct dw_batch {
     dw_batch_queue finished;
     uint32_t waiting_count; /* in `decoding` and `prompts`; with none there, nobody is parked */
     bool prompts_turn;      /* where a run has room for one: prompts' or decoding's */
-    dw_batch_counts counts;
+    dw_batch_stats counts;
 } dw_batch;
 
 /* `limits` may be NULL: all zero. */

@@ -16,7 +16,7 @@ bool dw__cuda_flash_serves(dw_model *model, dw_kv_type type)
 {
     const dw_model_shape *shape = dw_model_shape_of(model);
     /* Its kernels cap scores for heads of these only, and stop the program at others. */
-    if (shape->attention_cap > 0 && shape->head_dim != 128 && shape->head_dim != 256) {
+    if (shape->attn_logit_softcap > 0 && shape->head_dim != 128 && shape->head_dim != 256) {
         return false;
     }
     _Alignas(16) unsigned char room[16 * 512];
@@ -33,7 +33,7 @@ bool dw__cuda_flash_serves(dw_model *model, dw_kv_type type)
     struct ggml_tensor *v = ggml_new_tensor_3d(ggml, stored, dim, 512, shape->kv_head_count);
     struct ggml_tensor *mask = ggml_new_tensor_2d(ggml, GGML_TYPE_F16, 512, 512);
     struct ggml_tensor *y =
-        ggml_flash_attn_ext(ggml, q, k, v, mask, 1.0f, 0.0f, shape->attention_cap);
+        ggml_flash_attn_ext(ggml, q, k, v, mask, 1.0f, 0.0f, shape->attn_logit_softcap);
     bool serves = ggml_backend_dev_supports_op(dw_device_handle(dw_model_device(model)), y);
     ggml_free(ggml);
     return serves;
@@ -151,10 +151,10 @@ bool dw__cuda_row_is_nan(const dw_step_graph *graph, uint32_t row)
     return graph->candidates[row].nan_count > 0;
 }
 
-uint32_t dw__cuda_candidate_count(const dw_choice *choice)
+uint32_t dw__cuda_top_k_count(const dw_choice *choice)
 {
-    uint32_t wanted = choice != NULL ? dw_sampler_candidate_count(choice->sampler) : 1;
-    return wanted > 1 ? DW_CANDIDATES_MAX : 1; /* two kinds of graphs are enough */
+    uint32_t wanted = choice != NULL ? dw_sampler_top_k_count(choice->sampler) : 1;
+    return wanted > 1 ? DW_TOP_K_MAX : 1; /* two kinds of graphs are enough */
 }
 
 static dw_status fetch_row(const dw_step_graph *graph, uint32_t row, size_t vocab_count,
@@ -171,8 +171,8 @@ void dw__cuda_choose(dw_step_graph *graph, dw_graph_cache *cache, dw_model *mode
 {
     size_t vocab_count = dw_model_shape_of(model)->vocab_count;
     bool decided = false;
-    choice->status = dw_sampler_choose_among(choice->sampler, &graph->candidates[row], &decided,
-                                             &choice->token, &choice->error);
+    choice->status = dw_sampler_choose_from_top_k(choice->sampler, &graph->candidates[row],
+                                                  &decided, &choice->token, &choice->error);
     if (choice->status != DW_OK || decided) {
         return;
     }
@@ -213,10 +213,9 @@ static dw_forward_size shares_size(dw_model *model, dw_kv_type kv_type, const dw
         size.long_context = dw_kv_log_capacity(share->log) > dw_model_shape_of(model)->rope_context;
         size.place_rows = size.place_rows || share->logits != NULL;
         if (share->row_count > 0) {
-            uint32_t candidates = dw__cuda_candidate_count(share->choice);
+            uint32_t candidates = dw__cuda_top_k_count(share->choice);
             size.row_count = size.token_count;
-            size.candidate_count =
-                candidates > size.candidate_count ? candidates : size.candidate_count;
+            size.top_k_count = candidates > size.top_k_count ? candidates : size.top_k_count;
         }
     }
     return size;

@@ -17,7 +17,7 @@ static void destroy_graph(dw_step_graph *graph)
     }
     dw_attention_destroy(graph->attention);
     dw_matmul_destroy(graph->matmul);
-    dw_free(graph->logit_rows.rows);
+    dw_free(graph->logits_scatter.rows);
     dw_free(graph->kv_views);
     dw_free(graph->staging);
     dw__cuda_graph_release(graph);
@@ -80,23 +80,23 @@ static dw_status create_graph(dw_step_graph **out, dw_model *model, const dw_for
         graph->ggml != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a graph");
     dw_device *device = dw_model_device(model);
     graph->device = device;
-    bool host = dw_device_facts(device)->kind == DW_DEVICE_CPU;
+    bool host = dw_device_info_of(device)->kind == DW_DEVICE_CPU;
     if (status == DW_OK && size->kv_count == 0 && host) {
         status = dw_attention_create(&graph->attention, shape, size->kv_type,
                                      dw_device_threads(device), err);
     }
     graph->size.attention = graph->attention;
-    if (status == DW_OK && dw_device_facts(device)->kind == DW_DEVICE_CPU) {
+    if (status == DW_OK && dw_device_info_of(device)->kind == DW_DEVICE_CPU) {
         status = dw_matmul_create(&graph->matmul, dw_forward_product_count(shape),
                                   dw_device_threads(device), err);
     }
     graph->size.matmul = graph->matmul;
-    if (status == DW_OK && size->logit_rows != NULL) {
-        graph->logit_rows =
-            (dw_logit_rows){.shape = shape, .output = &dw_model_weights_of(model)->output};
-        graph->logit_rows.rows = dw_alloc(size->row_count + 1, sizeof(float *));
-        graph->size.logit_rows = &graph->logit_rows;
-        if (graph->logit_rows.rows == NULL) {
+    if (status == DW_OK && size->logits_scatter != NULL) {
+        graph->logits_scatter =
+            (dw_logits_scatter){.shape = shape, .output = &dw_model_weights_of(model)->output};
+        graph->logits_scatter.rows = dw_alloc(size->row_count + 1, sizeof(float *));
+        graph->size.logits_scatter = &graph->logits_scatter;
+        if (graph->logits_scatter.rows == NULL) {
             status = dw_fail(err, DW_E_MEMORY, "no memory for %u rows", size->row_count);
         }
     }
@@ -127,8 +127,8 @@ static bool same_size(const dw_forward_size *a, const dw_forward_size *b)
            a->row_count == b->row_count && a->kv_type == b->kv_type && a->result == b->result &&
            a->long_context == b->long_context && a->cuda == b->cuda && a->alone == b->alone &&
            a->place_rows == b->place_rows && a->keeps_rows == b->keeps_rows &&
-           a->candidate_count == b->candidate_count &&
-           (a->logit_rows != NULL) == (b->logit_rows != NULL);
+           a->top_k_count == b->top_k_count &&
+           (a->logits_scatter != NULL) == (b->logits_scatter != NULL);
 }
 
 /* Graphs of many tokens have much work memory: few are kept, in places of their own. */
@@ -353,7 +353,7 @@ static uint32_t kv_count_of(dw_model *model, const dw_slice *slice)
         return 0;
     }
     uint32_t end = dw_kv_log_length(slice->log) + slice->token_count;
-    bool host = dw_device_facts(dw_model_device(model))->kind == DW_DEVICE_CPU;
+    bool host = dw_device_info_of(dw_model_device(model))->kind == DW_DEVICE_CPU;
     if (host && end > PLAIN_RECORDS_MAX) {
         return 0;
     }
@@ -415,7 +415,7 @@ static dw_forward_size slice_size(dw_model *model, const dw_slice *slice)
         bool logits = size.row_count > 0 && size.result == DW_RESULT_LOGITS;
         size.alone = size.token_count == 1;
         size.keeps_rows = slice->choice != NULL;
-        size.candidate_count = logits ? dw__cuda_candidate_count(slice->choice) : 0;
+        size.top_k_count = logits ? dw__cuda_top_k_count(slice->choice) : 0;
     }
     return size;
 }
@@ -446,7 +446,7 @@ static dw_status look_at_rows(dw_step_graph *graph, dw_graph_cache *cache, dw_mo
                               const dw_slice *slice, dw_error *err)
 {
     bool nan = false;
-    for (uint32_t i = 0; graph->size.candidate_count > 0 && i < slice->row_count; i++) {
+    for (uint32_t i = 0; graph->size.top_k_count > 0 && i < slice->row_count; i++) {
         nan = nan || dw__cuda_row_is_nan(graph, i);
     }
     if (nan) {
@@ -527,8 +527,8 @@ static void fill_shares(dw_step_graph *graph, const dw_share *shares, uint32_t c
             }
         }
         for (uint32_t k = 0; k < share->row_count; k++, row++) {
-            size_t vocab_count = graph->logit_rows.shape->vocab_count;
-            graph->logit_rows.rows[row] = share->logits + k * vocab_count;
+            size_t vocab_count = graph->logits_scatter.shape->vocab_count;
+            graph->logits_scatter.rows[row] = share->logits + k * vocab_count;
             if (is_used(wanted)) {
                 ((int32_t *)wanted->data)[row] = (int32_t)(token - share->row_count + k);
             }
@@ -589,7 +589,7 @@ static void look_at_shares(dw_model *model, dw_share *shares, uint32_t count)
 
 bool dw__shares_served(const dw_device *device, bool several_tokens)
 {
-    return dw_device_facts(device)->kind == DW_DEVICE_CPU ||
+    return dw_device_info_of(device)->kind == DW_DEVICE_CPU ||
            (!several_tokens && dw_cuda_node_served(device));
 }
 
@@ -608,8 +608,8 @@ dw_status dw__shares_compute(dw_model *model, dw_model_extra *extra, dw_kv_type 
     if (status != DW_OK) {
         return status;
     }
-    static dw_logit_rows several; /* only that there are any */
-    dw_forward_size size = {.kv_type = kv_type, .logit_rows = &several};
+    static dw_logits_scatter several; /* only that there are any */
+    dw_forward_size size = {.kv_type = kv_type, .logits_scatter = &several};
     for (uint32_t i = 0; i < count; i++) {
         DW_ASSERT(dw_kv_log_base(shares[i].log) != NULL);
         size.token_count += shares[i].token_count;

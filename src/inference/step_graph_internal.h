@@ -18,10 +18,10 @@ struct dw_step_graph {
     struct ggml_context *ggml;
     ggml_gallocr_t allocator; /* NULL until the first run */
     dw_forward_graph forward;
-    dw_attention *attention;       /* NULL: ggml's */
-    dw_matmul *matmul;             /* NULL: ggml's */
-    dw_logit_rows logit_rows;      /* of several sequences; its list is the graph's to free */
-    struct ggml_tensor **kv_views; /* [kv_view_count]: what must follow the log */
+    dw_attention *attention;          /* NULL: ggml's */
+    dw_matmul *matmul;                /* NULL: ggml's */
+    dw_logits_scatter logits_scatter; /* of several sequences; its list is the graph's to free */
+    struct ggml_tensor **kv_views;    /* [kv_view_count]: what must follow the log */
     size_t kv_view_count;
     void *staging; /* [mask bytes], for devices whose inputs are not in host memory; else NULL */
     /* On a device that runs nodes of ours: */
@@ -29,7 +29,7 @@ struct dw_step_graph {
     ggml_backend_buffer_t scratch; /* attention's */
     dw_cuda_token *table;          /* [tokens], in `locked` */
     int32_t *ids;                  /* [tokens], there too: of tokens that the device cannot reach */
-    dw_candidates *candidates;     /* [rows], in `locked`; NULL: none */
+    dw_top_k *candidates;          /* [rows], in `locked`; NULL: none */
 };
 
 typedef struct dw_graph_cache {
@@ -67,7 +67,7 @@ bool dw__cuda_row_is_nan(const dw_step_graph *graph, uint32_t row);
 void dw__cuda_choose(dw_step_graph *graph, dw_graph_cache *cache, dw_model *model, uint32_t row,
                      dw_choice *choice);
 /* How many of the likeliest a choice is made from. */
-uint32_t dw__cuda_candidate_count(const dw_choice *choice);
+uint32_t dw__cuda_top_k_count(const dw_choice *choice);
 /* dw__shares_compute there: one token a share. */
 dw_status dw__cuda_shares_compute(dw_model *model, dw_graph_cache *cache, dw_kv_type kv_type,
                                   dw_share *shares, uint32_t count, dw_error *err);

@@ -455,7 +455,7 @@ static __device__ void merge_parts(const float *parts, int part_count, size_t pa
     const int share = threadIdx.x / quads;
     merged<WIDE> *of_shares = (merged<WIDE> *)shared;
     for (int quad = threadIdx.x % quads; quad < quads && share < shares; quad += THREADS) {
-        const float *facts = parts + quad * WIDE / head_dim * 2;
+        const float *heads = parts + quad * WIDE / head_dim * 2;
         const float *values = parts + HEAD_FACTS + quad * WIDE;
         merged<WIDE> s = {-FLT_MAX, 0.0f, {}};
         for (int first = share; first < part_count; first += PARTS_AHEAD * shares) {
@@ -465,9 +465,9 @@ static __device__ void merge_parts(const float *parts, int part_count, size_t pa
                 const int part = first + i * shares;
                 const bool there = part < part_count;
                 const size_t offset = (there ? part : first) * part_floats;
-                float2 fact = __ldcg((const float2 *)(facts + offset));
-                its[i].largest = there ? fact.x : -CUDART_INF_F;
-                its[i].total = fact.y;
+                float2 pair = __ldcg((const float2 *)(heads + offset));
+                its[i].largest = there ? pair.x : -CUDART_INF_F;
+                its[i].total = pair.y;
                 if constexpr (WIDE == 4) {
                     float4 four = __ldcg((const float4 *)(values + offset));
                     its[i].value[0] = four.x, its[i].value[1] = four.y;

@@ -14,10 +14,11 @@ extern "C" {
 #define DW_CUDA_BLOCKS 264u  /* wanted, for devices of some 100 multiprocessors: two each */
 #define DW_CUDA_PARTS_MIN 4u
 #define DW_CUDA_PARTS_MAX 64u
-/* What a part leaves of its records, for each of a block's heads: [2] facts, [head_dim] values. */
+/* What a part leaves of its records, for each of a block's heads: maximum and sum, then values
+ * [head_dim]. */
 #define DW_CUDA_PART_FLOATS(head_dim) ((size_t)DW_CUDA_GROUP_MAX * (2u + (head_dim)))
-#define DW_CUDA_PIECE 4096    /* logits that a block sorts */
-#define DW_CUDA_PIECE_FACTS 2 /* beside the best: largest and NaNs, then the sum */
+#define DW_CUDA_PIECE 4096      /* logits that a block sorts */
+#define DW_CUDA_PIECE_SUMMARY 2 /* beside the best: largest and NaNs, then the sum */
 
 /* A token of a step, in page-locked memory that the device reads. Addresses are the device's. */
 typedef struct dw_cuda_token {
@@ -62,7 +63,7 @@ void dw_cuda_launch_attend(const struct ggml_tensor *node, void *stream);
 void dw_cuda_launch_mask(const struct ggml_tensor *node, void *stream);
 void dw_cuda_launch_place_rows(const struct ggml_tensor *node, void *stream);
 void dw_cuda_launch_pieces(const struct ggml_tensor *node, void *stream);
-void dw_cuda_launch_candidates(const struct ggml_tensor *node, void *stream);
+void dw_cuda_launch_top_k(const struct ggml_tensor *node, void *stream);
 
 #ifdef __cplusplus
 }

@@ -188,15 +188,15 @@ static __device__ unsigned long long largest_of_block(unsigned long long key,
     return key;
 }
 
-/* A piece's facts: [0] its largest key, [1] the sum of exp(logit - largest) and the count of NaN. */
-struct piece_facts {
+/* What a piece amounts to: [0] its largest key, [1] the sum of exp(logit - largest) and the count of NaN. */
+struct piece_summary {
     unsigned long long largest;
     float total;
     unsigned nan_count;
 };
 
-static_assert(sizeof(piece_facts) == DW_CUDA_PIECE_FACTS * sizeof(long long), "in front of keys");
-#define PIECE_ROW (DW_CANDIDATES_MAX + DW_CUDA_PIECE_FACTS)
+static_assert(sizeof(piece_summary) == DW_CUDA_PIECE_SUMMARY * sizeof(long long), "in front of keys");
+#define PIECE_ROW (DW_TOP_K_MAX + DW_CUDA_PIECE_SUMMARY)
 
 /* One piece of one row: the `count` largest, in order. Without sorting where one is enough. */
 static __global__ void __launch_bounds__(SORT_THREADS)
@@ -231,10 +231,10 @@ static __global__ void __launch_bounds__(SORT_THREADS)
     total = sum_of_block(total, narrow);
     unsigned long long *out = best + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * PIECE_ROW;
     if (threadIdx.x == 0) {
-        piece_facts facts = {largest, total, nan_count};
-        *(piece_facts *)out = facts;
+        piece_summary summary = {largest, total, nan_count};
+        *(piece_summary *)out = summary;
     }
-    out += DW_CUDA_PIECE_FACTS;
+    out += DW_CUDA_PIECE_SUMMARY;
     if (count == 1) {
         if (threadIdx.x == 0) {
             out[0] = largest;
@@ -250,11 +250,11 @@ static __global__ void __launch_bounds__(SORT_THREADS)
 /* All pieces of one row: the best so far stay in front while further pieces' are sorted in. */
 static __global__ void __launch_bounds__(SORT_THREADS)
     candidates_kernel(const unsigned long long *best, unsigned piece_count, unsigned count,
-                      long long vocab_count, dw_candidates *to)
+                      long long vocab_count, dw_top_k *to)
 {
     __shared__ unsigned long long keys[DW_CUDA_PIECE];
     const unsigned long long *pieces = best + (size_t)blockIdx.x * piece_count * PIECE_ROW;
-    dw_candidates *out = to + blockIdx.x;
+    dw_top_k *out = to + blockIdx.x;
     unsigned taken = 0; /* of count * piece_count keys */
     unsigned all = count * piece_count;
     unsigned kept = 0;
@@ -263,7 +263,7 @@ static __global__ void __launch_bounds__(SORT_THREADS)
         unsigned long long largest = 0;
         for (; taken + threadIdx.x < all; taken += blockDim.x) {
             unsigned long long key =
-                pieces[(size_t)(taken + threadIdx.x) * PIECE_ROW + DW_CUDA_PIECE_FACTS];
+                pieces[(size_t)(taken + threadIdx.x) * PIECE_ROW + DW_CUDA_PIECE_SUMMARY];
             largest = key > largest ? key : largest;
         }
         taken = all;
@@ -278,7 +278,7 @@ static __global__ void __launch_bounds__(SORT_THREADS)
         for (unsigned i = threadIdx.x; i < DW_CUDA_PIECE - kept; i += blockDim.x) {
             unsigned at = taken + i;
             keys[kept + i] = i < more ? pieces[(size_t)(at / count) * PIECE_ROW +
-                                               DW_CUDA_PIECE_FACTS + at % count]
+                                               DW_CUDA_PIECE_SUMMARY + at % count]
                                       : 0ull;
         }
         sort_piece(keys);
@@ -286,7 +286,7 @@ static __global__ void __launch_bounds__(SORT_THREADS)
         kept = count;
     }
     for (unsigned i = threadIdx.x; i < count; i += blockDim.x) {
-        dw_candidate one = {logit_of(keys[i]), (int)(0xffffffffu - (unsigned)keys[i])};
+        dw_top_k_entry one = {logit_of(keys[i]), (int)(0xffffffffu - (unsigned)keys[i])};
         out->list[i] = one;
     }
     if (threadIdx.x == 0) {
@@ -294,11 +294,11 @@ static __global__ void __launch_bounds__(SORT_THREADS)
         double total = 0.0;
         unsigned nan_count = 0;
         for (unsigned i = 0; i < piece_count; i++) {
-            const piece_facts *facts = (const piece_facts *)(pieces + (size_t)i * PIECE_ROW);
-            float largest = logit_of(facts->largest);
-            bool counts = facts->largest != 0 && largest > -CUDART_INF_F;
-            total += counts ? (double)facts->total * exp((double)(largest - top)) : 0.0;
-            nan_count += facts->nan_count;
+            const piece_summary *summary = (const piece_summary *)(pieces + (size_t)i * PIECE_ROW);
+            float largest = logit_of(summary->largest);
+            bool counts = summary->largest != 0 && largest > -CUDART_INF_F;
+            total += counts ? (double)summary->total * exp((double)(largest - top)) : 0.0;
+            nan_count += summary->nan_count;
         }
         out->total = total;
         out->largest = top;
@@ -316,11 +316,11 @@ extern "C" void dw_cuda_launch_pieces(const struct ggml_tensor *node, void *stre
         (unsigned long long *)node->data);
 }
 
-extern "C" void dw_cuda_launch_candidates(const struct ggml_tensor *node, void *stream)
+extern "C" void dw_cuda_launch_top_k(const struct ggml_tensor *node, void *stream)
 {
     const struct ggml_tensor *best = node->src[0];
     candidates_kernel<<<(unsigned)best->ne[2], SORT_THREADS, 0, (cudaStream_t)stream>>>(
         (const unsigned long long *)best->data, (unsigned)best->ne[1],
         *(const uint32_t *)dw_cuda_node_params(node), node->src[2]->ne[0],
-        (dw_candidates *)node->src[1]->data);
+        (dw_top_k *)node->src[1]->data);
 }

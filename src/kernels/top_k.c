@@ -3,13 +3,13 @@
 #include <math.h>
 
 /* Whether `a` comes behind `b`: of equals the lower token is the better. */
-static bool worse(dw_candidate a, dw_candidate b)
+static bool worse(dw_top_k_entry a, dw_top_k_entry b)
 {
     return a.logit < b.logit || (a.logit == b.logit && a.token > b.token);
 }
 
 /* A heap (Williams, 1964) with the worst on top: put `one` in at `place`, below which order is. */
-static void sift(dw_candidate *heap, uint32_t count, uint32_t place, dw_candidate one)
+static void sift(dw_top_k_entry *heap, uint32_t count, uint32_t place, dw_top_k_entry one)
 {
     for (uint32_t child = 2 * place + 1; child < count; child = 2 * place + 1) {
         if (child + 1 < count && worse(heap[child + 1], heap[child])) {
@@ -24,17 +24,17 @@ static void sift(dw_candidate *heap, uint32_t count, uint32_t place, dw_candidat
     heap[place] = one;
 }
 
-static void make_heap(dw_candidate *heap, uint32_t count)
+static void make_heap(dw_top_k_entry *heap, uint32_t count)
 {
     for (uint32_t place = count / 2; place-- > 0;) {
         sift(heap, count, place, heap[place]);
     }
 }
 
-static void sort_heap(dw_candidate *heap, uint32_t count)
+static void sort_heap(dw_top_k_entry *heap, uint32_t count)
 {
     for (uint32_t left = count; left > 1; left--) {
-        dw_candidate best = heap[left - 1];
+        dw_top_k_entry best = heap[left - 1];
         heap[left - 1] = heap[0];
         sift(heap, left - 1, 0, best);
     }
@@ -50,26 +50,25 @@ static double total_of(const float *logits, uint32_t vocab_count, float largest)
 }
 
 /* Tokens come in their order, so that one as likely as the worst kept never takes its place. */
-void dw_candidates_find(dw_candidates *out, const float *logits, uint32_t vocab_count,
-                        bool with_total)
+void dw_top_k_find(dw_top_k *out, const float *logits, uint32_t vocab_count, bool with_total)
 {
-    dw_candidate *heap = out->list;
+    dw_top_k_entry *heap = out->list;
     uint32_t count = 0;
     uint32_t nan_count = 0;
     for (uint32_t i = 0; i < vocab_count; i++) {
-        dw_candidate one = {logits[i], (int32_t)i};
+        dw_top_k_entry one = {logits[i], (int32_t)i};
         if (isnan(one.logit)) {
             nan_count++;
-        } else if (count < DW_CANDIDATES_MAX) {
+        } else if (count < DW_TOP_K_MAX) {
             heap[count++] = one;
-            if (count == DW_CANDIDATES_MAX) {
+            if (count == DW_TOP_K_MAX) {
                 make_heap(heap, count);
             }
         } else if (one.logit > heap[0].logit) {
             sift(heap, count, 0, one);
         }
     }
-    if (count < DW_CANDIDATES_MAX) {
+    if (count < DW_TOP_K_MAX) {
         make_heap(heap, count);
     }
     sort_heap(heap, count);

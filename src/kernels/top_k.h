@@ -7,25 +7,24 @@
 #include <stdint.h>
 
 /* More than the top-k that people use; what needs more takes the whole row. */
-#define DW_CANDIDATES_MAX 128u
+#define DW_TOP_K_MAX 128u
 
-typedef struct dw_candidate {
+typedef struct dw_top_k_entry {
     float logit;
     int32_t token;
-} dw_candidate;
+} dw_top_k_entry;
 
-typedef struct dw_candidates {
+typedef struct dw_top_k {
     double total;       /* sum over the row of exp(logit - largest) */
     float largest;      /* of the row; minus infinity where nothing is finite or above */
     uint32_t nan_count; /* NaN among the row's logits: the rest is then of no use */
     uint32_t count;     /* of the list: what was asked for, or the row's length */
     uint32_t unused;
-    dw_candidate list[DW_CANDIDATES_MAX]; /* the largest first, of equals the lower token first */
-} dw_candidates;
+    dw_top_k_entry list[DW_TOP_K_MAX]; /* the largest first, of equals the lower token first */
+} dw_top_k;
 
-/* The DW_CANDIDATES_MAX likeliest of logits [vocab_count]; without the total where it is not
+/* The DW_TOP_K_MAX likeliest of logits [vocab_count]; without the total where it is not
  * needed. What a device finds is the same, but for the rounding of its total. */
-void dw_candidates_find(dw_candidates *out, const float *logits, uint32_t vocab_count,
-                        bool with_total);
+void dw_top_k_find(dw_top_k *out, const float *logits, uint32_t vocab_count, bool with_total);
 
 #endif

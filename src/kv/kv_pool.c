@@ -236,7 +236,7 @@ static dw_status none_left(dw__kv_pool *pool, size_t bytes, const dw_error *why,
         err, DW_E_MEMORY,
         "kv log: %zu bytes wanted on %s, %zu are free; logs in use have %llu, limit "
         "%llu%s%.80s",
-        bytes, dw_device_facts(pool->device)->name, free_bytes,
+        bytes, dw_device_info_of(pool->device)->name, free_bytes,
         (unsigned long long)pool->stats.device_bytes,
         (unsigned long long)(pool->stats.limit_bytes > 0 ? pool->stats.limit_bytes : total_bytes),
         why->message[0] != '\0' ? ": " : "", why->message);
@@ -453,7 +453,7 @@ static dw_status open_vram(dw__kv_pool *pool, bool emulated, dw_error *err)
         status = dw_vram_open(&pool->vram, dw_device_handle(pool->device), err);
     }
     if (status == DW_E_UNSUPPORTED && emulated &&
-        dw_device_facts(pool->device)->kind == DW_DEVICE_CPU) {
+        dw_device_info_of(pool->device)->kind == DW_DEVICE_CPU) {
         status = dw_vram_emulate(&pool->vram, &pool->options.emulation, err);
     }
     if (status == DW_OK) {
@@ -488,7 +488,7 @@ static dw_status make_pool(dw__kv_pool **out, dw_device *device, const dw_kv_poo
         status = dw_device_guarded(device, create_buffer, pool, err);
         if (status == DW_OK && pool->buffer == NULL) {
             status = dw_fail(err, DW_E_MEMORY, "%s: no memory for a buffer of 256 bytes",
-                             dw_device_facts(device)->name);
+                             dw_device_info_of(device)->name);
         }
     }
     if (status != DW_OK) {
@@ -520,7 +520,7 @@ dw_status dw_kv_pool_open(dw_device *device, const dw_kv_pool_options *options, 
     dw_device_extra *extra = dw_device_lock_extra(device);
     dw_status status = extra->object == NULL ? make_pool(&pool, device, options, true, err)
                                              : dw_fail(err, DW_E_STATE, "%s: has a pool of kv logs",
-                                                       dw_device_facts(device)->name);
+                                                       dw_device_info_of(device)->name);
     if (status == DW_OK) {
         extra->object = pool;
         extra->destroy = destroy_pool;
@@ -544,7 +544,7 @@ dw_status dw_kv_pool_limit(dw_device *device, uint64_t bytes, dw_error *err)
     if (status == DW_E_UNSUPPORTED) {
         return dw_fail(err, status,
                        "%s: keys and values have no memory of its own there that could be limited",
-                       dw_device_facts(device)->name);
+                       dw_device_info_of(device)->name);
     }
     if (status == DW_OK) {
         dw_error why = {0};
@@ -556,10 +556,10 @@ dw_status dw_kv_pool_limit(dw_device *device, uint64_t bytes, dw_error *err)
     return status;
 }
 
-bool dw_kv_pool_describe(dw_device *device, dw_kv_memory *stats)
+bool dw_kv_pool_describe(dw_device *device, dw_kv_stats *stats)
 {
     dw__kv_pool *pool = find_pool(device);
-    *stats = (dw_kv_memory){.limit_bytes = 0};
+    *stats = (dw_kv_stats){.limit_bytes = 0};
     if (pool == NULL) {
         return false;
     }

@@ -12,7 +12,7 @@
  * short. Errors: DW_E_UNSUPPORTED (keys and values lie in host pages there, or in buffers). */
 dw_status dw_kv_pool_limit(dw_device *device, uint64_t bytes, dw_error *err);
 /* false: logs have no such memory there, or none has been made yet. */
-bool dw_kv_pool_describe(dw_device *device, dw_kv_memory *stats);
+bool dw_kv_pool_describe(dw_device *device, dw_kv_stats *stats);
 
 /* How the pool of a device is made, for tests and benchmarks; zeros: as it is without. */
 typedef struct dw_kv_pool_options {

@@ -85,7 +85,7 @@ typedef struct dw__kv_pool {
     bool has_thread;
     bool ending;
     dw_vram_stream *thread_stream; /* the thread's own */
-    dw_kv_memory stats;
+    dw_kv_stats stats;
 } dw__kv_pool;
 
 /* The device's, made where there is none. Errors: DW_E_UNSUPPORTED, DW_E_MEMORY, DW_E_DEVICE. */

@@ -160,7 +160,7 @@ static dw_status restore(dw__kv_range *range, dw__kv_place *place, dw_vram_piece
         dw_vram_unmap(pool->vram, at, block->bytes);
         return status;
     }
-    pool->stats.returned_bytes += filled;
+    pool->stats.restored_bytes += filled;
     block->memory = *piece;
     block->mappings = 1;
     place->mapped = true;
@@ -221,7 +221,7 @@ static dw_status bring_back(dw__kv_range *range, dw_error *err)
     }
     range->pins--;
     range->resident = status == DW_OK;
-    range->pool->stats.return_count += status == DW_OK;
+    range->pool->stats.restore_count += status == DW_OK;
     if (status != DW_OK) {
         dw__kv_range_leave(range);
     }

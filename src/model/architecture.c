@@ -33,8 +33,8 @@ static const dw_architecture architectures[] = {
      .activation = DW_GELU,
      .scales_queries = true,
      .embedding_times_root = true,
-     .attention_cap = 50.0f,
-     .logit_cap = 30.0f,
+     .attn_logit_softcap = 50.0f,
+     .final_logit_softcap = 30.0f,
      .window_every = 2,
      .window_default = 4096,
      .wide_layers = 46},
@@ -228,20 +228,20 @@ static void read_rope_scaling(key_reader *in, dw_model_shape *shape)
 {
     float factor = 0;
     shape->rope_scale = 1.0f;
-    shape->rope_magnitude = 1.0f;
-    shape->yarn_fast = 32.0f; /* the paper's, for models like LLaMA */
-    shape->yarn_slow = 1.0f;
+    shape->yarn_attn_factor = 1.0f;
+    shape->yarn_beta_fast = 32.0f; /* the paper's, for models like LLaMA */
+    shape->yarn_beta_slow = 1.0f;
     read_u32(in, "rope.scaling.original_context_length", false, CONTEXT_LENGTH_MAX,
              &shape->rope_context);
     read_f32(in, "rope.scale_linear", false, &factor); /* the older name; the newer one wins */
     read_f32(in, "rope.scaling.factor", false, &factor);
-    read_f32(in, "rope.scaling.attn_factor", false, &shape->rope_magnitude);
+    read_f32(in, "rope.scaling.attn_factor", false, &shape->yarn_attn_factor);
     rope_scaling type = read_scaling_type(in);
     if (type != SCALING_NONE && factor > 0) {
         shape->rope_scale = 1.0f / factor;
     }
     if (type == SCALING_YARN) {
-        shape->yarn_share = 1.0f;
+        shape->yarn_ext_factor = 1.0f;
     }
 }
 
@@ -427,12 +427,12 @@ static void read_scales(key_reader *in, dw_model_shape *shape)
         architecture->embedding_times_root ? sqrtf((float)shape->embedding_length) : 1.0f;
     shape->residual_scale = 1.0f;
     shape->logit_scale = 1.0f;
-    shape->attention_cap = architecture->attention_cap;
-    shape->logit_cap = architecture->logit_cap;
-    if (architecture->attention_cap > 0) {
-        read_f32(in, "attn_logit_softcapping", false, &shape->attention_cap);
+    shape->attn_logit_softcap = architecture->attn_logit_softcap;
+    shape->final_logit_softcap = architecture->final_logit_softcap;
+    if (architecture->attn_logit_softcap > 0) {
+        read_f32(in, "attn_logit_softcapping", false, &shape->attn_logit_softcap);
     }
-    read_f32(in, "final_logit_softcapping", false, &shape->logit_cap);
+    read_f32(in, "final_logit_softcapping", false, &shape->final_logit_softcap);
     if (!architecture->scales) {
         return;
     }

@@ -68,8 +68,8 @@ typedef struct dw_architecture {
     bool scales_queries;       /* and not scores: it rounds otherwise */
     bool scales;               /* keys scale embeddings, scores, residuals and logits (Granite) */
     bool ignores_window;       /* the key is there, and libllama attends to everything */
-    float attention_cap;       /* scores are capped: cap * tanh(score / cap); the key's default */
-    float logit_cap;
+    float attn_logit_softcap;  /* scores are capped: cap * tanh(score / cap); the key's default */
+    float final_logit_softcap;
     uint32_t window_every;   /* of so many layers all but the last attend to a window; 0: none */
     uint32_t window_default; /* where the key is missing; 0: no windows then */
     float window_rope_base;  /* of layers with a window; 0: that of the others */
@@ -103,19 +103,19 @@ typedef struct dw_model_shape {
     float rope_scale; /* positions are multiplied by it */
     /* YaRN (Peng and others, 2023): the share of interpolation, the magnitude, and the turns
      * within rope_context between which it sets in. 0 and 1 without. */
-    float yarn_share;
-    float rope_magnitude;
-    float yarn_fast;
-    float yarn_slow;
+    float yarn_ext_factor;
+    float yarn_attn_factor;
+    float yarn_beta_fast;
+    float yarn_beta_slow;
 
     uint32_t window; /* tokens that layers in `windowed` attend to, their own included; 0: all */
     float window_rope_base;
     float window_rope_scale;
     uint64_t windowed[DW_LAYER_COUNT_MAX / 64]; /* a bit a layer */
 
-    float attention_scale; /* scores are multiplied by it */
-    float attention_cap;   /* 0: none */
-    float logit_cap;
+    float attention_scale;    /* scores are multiplied by it */
+    float attn_logit_softcap; /* 0: none */
+    float final_logit_softcap;
     float embedding_scale; /* 1: none */
     float residual_scale;
     float logit_scale; /* logits are multiplied by it */

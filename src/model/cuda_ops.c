@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "kernels/cuda_launch.h"
+#include "model/attention.h"
 
 /* ---- the table ---- */
 
@@ -95,7 +96,7 @@ static dw_cuda_attention_params params_of(const dw_cuda_attention *with, const d
         .layer_count = (uint16_t)shape->layer_count,
         .window = dw_layer_windowed(shape, layer->index) ? shape->window : 0,
         .scale = shape->attention_scale,
-        .cap = shape->attention_cap,
+        .cap = shape->attn_logit_softcap,
         .head_dim = (uint16_t)shape->head_dim,
         .head_count = (uint16_t)shape->head_count,
         .kv_head_count = (uint16_t)shape->kv_head_count,
@@ -148,16 +149,16 @@ struct ggml_tensor *dw_cuda_place_rows(struct ggml_context *ggml, const dw_cuda_
                              sources, 2, NULL, 0);
 }
 
-struct ggml_tensor *dw_cuda_candidates(struct ggml_context *ggml, struct ggml_tensor *logits,
-                                       struct ggml_tensor *to, uint32_t count)
+struct ggml_tensor *dw_cuda_top_k(struct ggml_context *ggml, struct ggml_tensor *logits,
+                                  struct ggml_tensor *to, uint32_t count)
 {
-    DW_ASSERT(count > 0 && count <= DW_CANDIDATES_MAX);
+    DW_ASSERT(count > 0 && count <= DW_TOP_K_MAX);
     /* The best of each piece of a row, then of all pieces. */
     int64_t pieces = (logits->ne[0] + DW_CUDA_PIECE - 1) / DW_CUDA_PIECE;
     struct ggml_tensor *best = ggml_new_tensor_3d(
-        ggml, GGML_TYPE_I64, DW_CANDIDATES_MAX + DW_CUDA_PIECE_FACTS, pieces, logits->ne[1]);
+        ggml, GGML_TYPE_I64, DW_TOP_K_MAX + DW_CUDA_PIECE_SUMMARY, pieces, logits->ne[1]);
     (void)dw_cuda_node_make(best, dw_cuda_launch_pieces, &logits, 1, &count, sizeof count);
     struct ggml_tensor *sources[] = {best, to, logits};
-    return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw_cuda_launch_candidates,
+    return dw_cuda_node_make(ggml_new_tensor_1d(ggml, GGML_TYPE_I32, 1), dw_cuda_launch_top_k,
                              sources, 3, &count, sizeof count);
 }

@@ -20,7 +20,7 @@ typedef struct builder {
     dw_kv_type kv_type;
     dw_forward_result result;
     dw_attention *attention; /* NULL: ggml's */
-    dw_logit_rows *logit_rows;
+    dw_logits_scatter *logits_scatter;
     dw_matmul *matmul; /* NULL: ggml's products */
     dw_cuda_table table;
     dw_cuda_attention cuda; /* its shape NULL: not on a device that runs nodes of ours, or ggml's */
@@ -98,10 +98,10 @@ dw_rope_numbers dw_forward_rope_numbers(const dw_rope_source *source, uint32_t l
                                .context = shape->rope_context,
                                .base = windowed ? shape->window_rope_base : shape->rope_base,
                                .scale = windowed ? shape->window_rope_scale : shape->rope_scale,
-                               .share = plain ? 0.0f : shape->yarn_share,
-                               .magnitude = plain ? 1.0f : shape->rope_magnitude,
-                               .fast = shape->yarn_fast,
-                               .slow = shape->yarn_slow,
+                               .share = plain ? 0.0f : shape->yarn_ext_factor,
+                               .magnitude = plain ? 1.0f : shape->yarn_attn_factor,
+                               .fast = shape->yarn_beta_fast,
+                               .slow = shape->yarn_beta_slow,
                                .factors = factors};
     if (source->again) {
         numbers.magnitude = plain_magnitude(numbers.share, numbers.scale);
@@ -267,7 +267,7 @@ static struct ggml_tensor *flash_attention(builder *b, struct ggml_tensor *q, ui
     bool windowed = dw_layer_windowed(b->shape, index);
     struct ggml_tensor *y = ggml_flash_attn_ext(
         b->ggml, q, recall(b, index, 0), recall(b, index, 1),
-        windowed ? b->out->window_mask : b->out->mask, scale, 0.0f, b->shape->attention_cap);
+        windowed ? b->out->window_mask : b->out->mask, scale, 0.0f, b->shape->attn_logit_softcap);
     (void)ggml_prec_set_acc(y, GGML_PREC_F32); /* as libllama asks for */
     return ggml_reshape_2d(b->ggml, y, (int64_t)b->shape->head_dim * b->shape->head_count,
                            b->token_count);
@@ -480,7 +480,7 @@ static struct ggml_tensor *with_residual(builder *b, const dw_linear *post_norm,
 
 static struct ggml_tensor *logits(builder *b, struct ggml_tensor *x)
 {
-    float cap = b->shape->logit_cap;
+    float cap = b->shape->final_logit_softcap;
     x = linear(b, &b->weights->output, norm(b, &b->weights->output_norm, x));
     x = scaled(b, x, b->shape->logit_scale);
     if (cap > 0) {
@@ -548,12 +548,11 @@ static void build_deliveries(builder *b, const dw_forward_size *size)
     if (size->place_rows) {
         ggml_build_forward_expand(b->out->graph, dw_cuda_place_rows(b->ggml, &b->table, rows));
     }
-    if (size->candidate_count > 0) {
+    if (size->top_k_count > 0) {
         b->out->candidates =
-            input(b, GGML_TYPE_I8, "candidates", (int64_t)sizeof(dw_candidates), rows->ne[1]);
+            input(b, GGML_TYPE_I8, "candidates", (int64_t)sizeof(dw_top_k), rows->ne[1]);
         ggml_build_forward_expand(
-            b->out->graph,
-            dw_cuda_candidates(b->ggml, rows, b->out->candidates, size->candidate_count));
+            b->out->graph, dw_cuda_top_k(b->ggml, rows, b->out->candidates, size->top_k_count));
     }
 }
 
@@ -583,10 +582,10 @@ static void build_layers(builder *b)
         y = feed_forward(b, layer, norm(b, &layer->ffn_norm, x));
         x = with_residual(b, &layer->ffn_post_norm, y, x);
     }
-    if (b->logit_rows != NULL) {
+    if (b->logits_scatter != NULL) {
         x = norm(b, &b->weights->output_norm, x);
         ggml_build_forward_expand(b->out->graph,
-                                  dw_logit_rows_node(b->logit_rows, b->matmul, b->ggml, x));
+                                  dw_logits_scatter_node(b->logits_scatter, b->matmul, b->ggml, x));
         return;
     }
     build_result(b, x);
@@ -638,11 +637,11 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                                  const dw_forward_size *size, dw_error *err)
 {
     DW_ASSERT(size->token_count > 0 && size->row_count <= size->token_count);
-    DW_ASSERT(size->attention != NULL || size->logit_rows == NULL);
+    DW_ASSERT(size->attention != NULL || size->logits_scatter == NULL);
     bool encoder = shape->architecture->encoder;
     DW_ASSERT(encoder || size->attention != NULL || size->cuda ||
               size->kv_count >= size->token_count);
-    DW_ASSERT(size->cuda || (!size->place_rows && size->candidate_count == 0));
+    DW_ASSERT(size->cuda || (!size->place_rows && size->top_k_count == 0));
     DW_ASSERT(!size->alone || size->row_count == 0 || size->row_count == size->token_count);
     DW_ASSERT(!encoder || (size->row_count > 0 && size->result != DW_RESULT_LOGITS));
     *out = (dw_forward_graph){0};
@@ -657,7 +656,7 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .result = size->result,
                  .long_context = size->long_context,
                  .attention = size->attention,
-                 .logit_rows = size->logit_rows,
+                 .logits_scatter = size->logits_scatter,
                  .matmul = size->matmul};
     out->graph = ggml_new_graph_custom(ggml, node_count_max(shape), false);
     if (out->graph == NULL) {
@@ -677,7 +676,7 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
         out->pooled = input(&b, GGML_TYPE_F32, "pooled", shape->embedding_length, 1);
         out->shares = input(&b, GGML_TYPE_F32, "shares", b.token_count, 1);
     }
-    if (size->logit_rows != NULL && b.row_count < b.token_count && b.row_count > 0) {
+    if (size->logits_scatter != NULL && b.row_count < b.token_count && b.row_count > 0) {
         out->wanted = input(&b, GGML_TYPE_I32, "wanted", b.row_count, 1);
     }
     build_layers(&b);

@@ -25,17 +25,17 @@ typedef struct dw_forward_size {
     uint32_t row_count; /* of the result, for the last tokens; 0: none; all of them with POOLED */
     dw_forward_result result; /* an encoder gives no logits */
     dw_kv_type kv_type;
-    dw_logit_rows *logit_rows; /* of several sequences, with our attention; NULL: of one */
-    dw_attention *attention;   /* ours, prepared before each run; NULL: ggml's flash attention */
-    dw_matmul *matmul;         /* our products, on the CPU; NULL: ggml's */
-    bool long_context;         /* of more tokens than rope_context: which rope factors are taken */
+    dw_logits_scatter *logits_scatter; /* of several sequences, with our attention; NULL: of one */
+    dw_attention *attention; /* ours, prepared before each run; NULL: ggml's flash attention */
+    dw_matmul *matmul;       /* our products, on the CPU; NULL: ggml's */
+    bool long_context;       /* of more tokens than rope_context: which rope factors are taken */
     /* On a device that runs nodes of ours, but for encoders: a table says of each token where it
      * comes from and goes. Attention is ours too with a kv_count of 0. */
     bool cuda;
-    bool alone;               /* each token is of another log */
-    bool place_rows;          /* rows of logits go where the table says */
-    bool keeps_rows;          /* they stay in work memory until the next run */
-    uint32_t candidate_count; /* so many of each row's likeliest are wanted too; 0: none */
+    bool alone;           /* each token is of another log */
+    bool place_rows;      /* rows of logits go where the table says */
+    bool keeps_rows;      /* they stay in work memory until the next run */
+    uint32_t top_k_count; /* so many of each row's likeliest are wanted too; 0: none */
 } dw_forward_size;
 
 /* A graph and the tensors that its user fills or places before it runs. */
@@ -55,7 +55,7 @@ typedef struct dw_forward_graph {
     /* What nodes of ours need; NULL without. Tokens, positions, records and masks come of it. */
     struct ggml_tensor *table;      /* dw_cuda_token [tokens] as I64, in page-locked memory */
     struct ggml_tensor *scratch;    /* of attention; zero before the first run */
-    struct ggml_tensor *candidates; /* dw_candidates [rows], in page-locked memory */
+    struct ggml_tensor *candidates; /* dw_top_k [rows], in page-locked memory */
 } dw_forward_graph;
 
 /* Products of a graph at most, for dw_matmul_create. */

@@ -7,7 +7,7 @@
 /* x's rows in the type that the weights' kernel wants them in. */
 static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
-    const dw_logit_rows *into = user;
+    const dw_logits_scatter *into = user;
     const struct ggml_tensor *x = dst->src[0];
     enum ggml_type wanted = ggml_get_type_traits_cpu(into->output->weight->type)->vec_dot_type;
     for (int64_t row = ith; row < x->ne[1]; row += nth) {
@@ -22,20 +22,22 @@ static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
     }
 }
 
-static float finish(const dw_logit_rows *into, int64_t token, float logit)
+static float finish(const dw_logits_scatter *into, int64_t token, float logit)
 {
     const dw_model_shape *shape = into->shape;
     if (into->output->bias != NULL) {
         logit += ((const float *)into->output->bias->data)[token];
     }
     logit *= shape->logit_scale;
-    return shape->logit_cap > 0 ? shape->logit_cap * tanhf(logit / shape->logit_cap) : logit;
+    return shape->final_logit_softcap > 0
+               ? shape->final_logit_softcap * tanhf(logit / shape->final_logit_softcap)
+               : logit;
 }
 
 /* Each thread takes a share of the vocabulary, and reads a token's weights once for all rows. */
 static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
-    const dw_logit_rows *into = user;
+    const dw_logits_scatter *into = user;
     const struct ggml_tensor *weight = into->output->weight;
     const struct ggml_tensor *x = dst->src[0];
     const struct ggml_type_traits_cpu *traits = ggml_get_type_traits_cpu(weight->type);
@@ -54,14 +56,14 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
 
 static void store(void *user, int64_t column, int64_t row, uint32_t count, const float *values)
 {
-    const dw_logit_rows *into = user;
+    const dw_logits_scatter *into = user;
     for (uint32_t i = 0; i < count; i++) {
         into->rows[column][row + i] = finish(into, row + i, values[i]);
     }
 }
 
-struct ggml_tensor *dw_logit_rows_node(dw_logit_rows *into, dw_matmul *matmul,
-                                       struct ggml_context *ggml, struct ggml_tensor *x)
+struct ggml_tensor *dw_logits_scatter_node(dw_logits_scatter *into, dw_matmul *matmul,
+                                           struct ggml_context *ggml, struct ggml_tensor *x)
 {
     struct ggml_tensor *node =
         dw_matmul_store_node(matmul, ggml, into->output->weight, x, store, into);

@@ -14,7 +14,7 @@ static const quantisation quantisations[] = {
     {"Q4_K_M", 4.9}, {"Q4_0", 4.6}, {"Q3_K_M", 4.0}, {"Q2_K", 3.2},
 };
 
-const char *dw_fit_quantisation(const dw_fit *fit, uint64_t *bytes)
+const char *dw_memory_estimate_quantisation(const dw_memory_estimate *fit, uint64_t *bytes)
 {
     for (size_t i = 0; i < sizeof quantisations / sizeof quantisations[0]; i++) {
         double wanted = (double)fit->parameter_count * quantisations[i].bits / 8.0;
@@ -41,7 +41,7 @@ static void write_bytes(char *text, size_t capacity, uint64_t bytes)
     (void)snprintf(text, capacity, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
 }
 
-dw_status dw_fit_check(const dw_fit *fit, dw_error *err)
+dw_status dw_memory_estimate_check(const dw_memory_estimate *fit, dw_error *err)
 {
     if (fit->needed_bytes <= fit->free_bytes) {
         return DW_OK;
@@ -51,7 +51,7 @@ dw_status dw_fit_check(const dw_fit *fit, dw_error *err)
     char missing[24];
     char other[24];
     uint64_t other_bytes;
-    const char *name = dw_fit_quantisation(fit, &other_bytes);
+    const char *name = dw_memory_estimate_quantisation(fit, &other_bytes);
     write_bytes(needed, sizeof needed, fit->needed_bytes);
     write_bytes(unused, sizeof unused, fit->free_bytes);
     write_bytes(missing, sizeof missing, fit->needed_bytes - fit->free_bytes);

@@ -12,6 +12,7 @@
 #include "model/attention.h"
 #include "model/memory_estimate.h"
 #include "model/upload.h"
+#include "text/tokenizer_check.h"
 
 #define PREFAULT_BYTES ((size_t)16 << 20)
 #define FIRST_CONTEXT_TOKENS 4096u
@@ -166,13 +167,14 @@ static dw_status check_fit(const dw_model *model, dw_error *err)
     uint32_t tokens = model->shape.context_length < FIRST_CONTEXT_TOKENS
                           ? model->shape.context_length
                           : FIRST_CONTEXT_TOKENS;
-    dw_fit fit = {.device = dw_device_facts(model->device)->name,
-                  .needed_bytes = ggml_backend_alloc_ctx_tensors_from_buft_size(
-                      model->ggml, dw_device_buffer_type(model->device)),
-                  .free_bytes = free_bytes,
-                  .parameter_count = model->parameter_count,
-                  .room_bytes = tokens * (uint64_t)dw_model_record_bytes(model) + WORK_ROOM_BYTES};
-    return dw_fit_check(&fit, err);
+    dw_memory_estimate fit = {.device = dw_device_info_of(model->device)->name,
+                              .needed_bytes = ggml_backend_alloc_ctx_tensors_from_buft_size(
+                                  model->ggml, dw_device_buffer_type(model->device)),
+                              .free_bytes = free_bytes,
+                              .parameter_count = model->parameter_count,
+                              .room_bytes = tokens * (uint64_t)dw_model_record_bytes(model) +
+                                            WORK_ROOM_BYTES};
+    return dw_memory_estimate_check(&fit, err);
 }
 
 static dw_status upload_parts(const dw_model *model, const dw_model_options *options,
@@ -408,7 +410,7 @@ dw_status dw_model_fingerprint(dw_model *model, char text[DW_FINGERPRINT_BYTES],
     return status;
 }
 
-void dw_model_describe(const dw_model *model, dw_model_info *info)
+void dw_model_get_info(const dw_model *model, dw_model_info *info)
 {
     *info = (dw_model_info){
         .name = model->name,

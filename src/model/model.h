@@ -7,7 +7,7 @@
 #include "model/weights.h"
 #include "text/vocab.h"
 
-/* dw_model_ref, dw_model_unref, dw_model_describe: include/driftwood.h. */
+/* dw_model_ref, dw_model_unref, dw_model_get_info: include/driftwood.h. */
 
 /* Load the file at `path` for `device`, which must outlive the model. Errors: dw_model_open's. */
 dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_error *err);

@@ -677,19 +677,19 @@ static bool decides_among(const dw_sampler *sampler)
     if (looks_at_all(sampler) || sampler->params.temperature == 0.0F) {
         return false;
     }
-    return sampler->vocab_count <= DW_CANDIDATES_MAX ||
+    return sampler->vocab_count <= DW_TOP_K_MAX ||
            (sampler->filters[FILTER_TOP_K] != NULL
-                ? (uint32_t)sampler->params.top_k <= DW_CANDIDATES_MAX
+                ? (uint32_t)sampler->params.top_k <= DW_TOP_K_MAX
                 : sampler->filters[FILTER_TOP_P] != NULL || sampler->filters[FILTER_MIN_P] != NULL);
 }
 
-uint32_t dw_sampler_candidate_count(const dw_sampler *sampler)
+uint32_t dw_sampler_top_k_count(const dw_sampler *sampler)
 {
-    return decides_among(sampler) ? DW_CANDIDATES_MAX : 1;
+    return decides_among(sampler) ? DW_TOP_K_MAX : 1;
 }
 
 /* The candidates that make up `top_p` of all tokens' odds; 0: not known. */
-static size_t cut_by_mass(const dw_candidates *from, double top_p, double margin)
+static size_t cut_by_mass(const dw_top_k *from, double top_p, double margin)
 {
     double sum = 0.0;
     for (uint32_t i = 0; i < from->count; i++) {
@@ -706,7 +706,7 @@ static size_t cut_by_mass(const dw_candidates *from, double top_p, double margin
 
 /* How many of the candidates the first cut leaves, and the filter that comes next; 0: it leaves
  * more than there are. */
-static size_t first_cut(const dw_sampler *sampler, const dw_candidates *from, double margin,
+static size_t first_cut(const dw_sampler *sampler, const dw_top_k *from, double margin,
                         filter_kind *next)
 {
     const dw_sampler_params *params = &sampler->params;
@@ -736,7 +736,7 @@ static int by_token(const void *a, const void *b)
 
 /* The same candidates decide whether a device has found them or we in a row: where a token stands
  * in the list says which draws it is for, so that order among equals must not be left to chance. */
-static dw_status choose_among(dw_sampler *sampler, const dw_candidates *from, double margin,
+static dw_status choose_among(dw_sampler *sampler, const dw_top_k *from, double margin,
                               bool *decided, int32_t *token, dw_error *err)
 {
     filter_kind next = FILTER_TOP_K;
@@ -767,9 +767,9 @@ static dw_status choose_among(dw_sampler *sampler, const dw_candidates *from, do
 static dw_status choose_by_likeliest(dw_sampler *sampler, const float *logits, bool *decided,
                                      int32_t *token, dw_error *err)
 {
-    dw_candidates likeliest;
+    dw_top_k likeliest;
     bool of_mass = sampler->filters[FILTER_TOP_K] == NULL && sampler->filters[FILTER_TOP_P] != NULL;
-    dw_candidates_find(&likeliest, logits, sampler->vocab_count, of_mass);
+    dw_top_k_find(&likeliest, logits, sampler->vocab_count, of_mass);
     *decided = false;
     if (likeliest.nan_count > 0 || !isfinite(likeliest.largest)) {
         return DW_OK; /* the whole row tells where */
@@ -843,8 +843,8 @@ dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *t
     return status;
 }
 
-dw_status dw_sampler_choose_among(dw_sampler *sampler, const dw_candidates *candidates,
-                                  bool *decided, int32_t *token, dw_error *err)
+dw_status dw_sampler_choose_from_top_k(dw_sampler *sampler, const dw_top_k *candidates,
+                                       bool *decided, int32_t *token, dw_error *err)
 {
     *decided = false;
     if (candidates->nan_count > 0) {

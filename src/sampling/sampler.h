@@ -64,14 +64,14 @@ dw_status dw_sampler_mask(dw_sampler *sampler, float *logits, dw_error *err);
  * that the grammar allows), DW_E_LIMIT (the grammar). */
 dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *token,
                             dw_error *err);
-/* How many of a row's likeliest dw_sampler_choose_among may decide by: 1 where the largest is
- * chosen whatever the others are, or where they never decide. At most DW_CANDIDATES_MAX. */
-uint32_t dw_sampler_candidate_count(const dw_sampler *sampler);
+/* How many of a row's likeliest dw_sampler_choose_from_top_k may decide by: 1 where the largest is
+ * chosen whatever the others are, or where they never decide. At most DW_TOP_K_MAX. */
+uint32_t dw_sampler_top_k_count(const dw_sampler *sampler);
 /* The same choice from the row's likeliest alone. `*decided` is false where they do not decide it
  * (what is asked for looks at all logits, or further down); nothing has changed then.
  * Errors: DW_E_NUMERIC, DW_E_LIMIT. */
-dw_status dw_sampler_choose_among(dw_sampler *sampler, const dw_candidates *candidates,
-                                  bool *decided, int32_t *token, dw_error *err);
+dw_status dw_sampler_choose_from_top_k(dw_sampler *sampler, const dw_top_k *candidates,
+                                       bool *decided, int32_t *token, dw_error *err);
 /* Remember a token for the penalties, and go on past it in the grammar. Errors: DW_E_RANGE,
  * DW_E_ARG (the grammar does not allow it), DW_E_LIMIT. On error: as it was. */
 dw_status dw_sampler_remember(dw_sampler *sampler, int32_t token, dw_error *err);

@@ -180,8 +180,8 @@ static void run_guests(dw_scheduler *scheduler)
 
 /* ---- the device --------------------------------------------------------------------------- */
 
-static void count_run(dw__scheduler_counts *counts, const dw_batch_counts *before,
-                      const dw_batch_counts *after)
+static void count_run(dw__scheduler_counts *counts, const dw_batch_stats *before,
+                      const dw_batch_stats *after)
 {
     dw__bump(&counts->steps, after->runs - before->runs);
     dw__bump(&counts->step_tokens, after->tokens - before->tokens);
@@ -199,7 +199,7 @@ static bool run_steps(dw_scheduler *scheduler)
     bool any = false;
     for (size_t i = 0; i < scheduler->batch_count; i++) {
         dw_batch *batch = scheduler->batches[i];
-        dw_batch_counts before = batch->counts;
+        dw_batch_stats before = batch->counts;
         any = any || batch->waiting_count > 0;
         dw_batch_run(batch);
         count_run(&scheduler->counts, &before, &batch->counts);

@@ -23,7 +23,7 @@ dw_status dw__scheduler_create(dw_scheduler **out, dw_wasm_host *host, dw_device
     if (scheduler == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a scheduler");
     }
-    bool on_cpu = dw_device_facts(device)->kind == DW_DEVICE_CPU;
+    bool on_cpu = dw_device_info_of(device)->kind == DW_DEVICE_CPU;
     scheduler->host = host;
     scheduler->limits = (dw_batch_limits){
         .sequences_max = options->step_sequences_max,
@@ -126,10 +126,10 @@ static uint64_t read_count(const _Atomic uint64_t *count)
     return atomic_load_explicit(count, memory_order_relaxed);
 }
 
-void dw_scheduler_stats(dw_scheduler *scheduler, dw_scheduler_counts *counts)
+void dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *counts)
 {
     const dw__scheduler_counts *own = &scheduler->counts;
-    *counts = (dw_scheduler_counts){
+    *counts = (dw_scheduler_stats){
         .ended = read_count(&own->ended),
         .rounds = read_count(&own->rounds),
         .resumes = read_count(&own->resumes),

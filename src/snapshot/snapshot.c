@@ -117,7 +117,7 @@ static dw_status describe_models(const dw_actor *actor, json_t *to, dw_error *er
         if (status != DW_OK) {
             return status;
         }
-        dw_model_describe(options->models[i], &info);
+        dw_model_get_info(options->models[i], &info);
         if (!append(to, json_pack("{s:s%, s:s}", "name", info.name, strlen(info.name),
                                   "fingerprint", fingerprint))) {
             return dw_fail(err, DW_E_UNSUPPORTED, "freeze: the model's name is no UTF-8");
@@ -436,13 +436,13 @@ static dw_status add_handles(freeze *f, json_t *open, json_t *generations, dw_er
 
 /* ---- messages --------------------------------------------------------------------------- */
 
-static bool describe_letters(const dw_mailbox *mailbox, json_t *to)
+static bool describe_messages(const dw_mailbox *mailbox, json_t *to)
 {
-    for (const dw_letter *letter = mailbox->first; letter != NULL; letter = letter->next) {
-        if (!append(to, json_pack("{s:s, s:s%, s:i, s:I, s:I}", "actor", letter->actor, "guest",
-                                  letter->guest, strlen(letter->guest), "kind", (int)letter->kind,
-                                  "number", (json_int_t)letter->number, "bytes",
-                                  (json_int_t)letter->bytes))) {
+    for (const dw_message *message = mailbox->first; message != NULL; message = message->next) {
+        if (!append(to, json_pack("{s:s, s:s%, s:i, s:I, s:I}", "actor", message->actor, "guest",
+                                  message->guest, strlen(message->guest), "kind",
+                                  (int)message->kind, "number", (json_int_t)message->number,
+                                  "bytes", (json_int_t)message->bytes))) {
             return false;
         }
     }
@@ -456,8 +456,9 @@ static dw_status add_messages(freeze *f, dw_error *err)
     dw_snapshot_tensor tensor = {.name = DW__TENSOR_MESSAGES, .dtype = "U8", .dimension_count = 1};
     size_t at = 0;
     for (size_t i = 0; i < 3; i++) {
-        for (const dw_letter *letter = lists[i]->first; letter != NULL; letter = letter->next) {
-            f->message_bytes += letter->bytes;
+        for (const dw_message *message = lists[i]->first; message != NULL;
+             message = message->next) {
+            f->message_bytes += message->bytes;
         }
     }
     if (f->message_bytes == 0) {
@@ -468,11 +469,12 @@ static dw_status add_messages(freeze *f, dw_error *err)
         return no_memory(err);
     }
     for (size_t i = 0; i < 3; i++) {
-        for (const dw_letter *letter = lists[i]->first; letter != NULL; letter = letter->next) {
-            if (letter->bytes > 0) {
-                memcpy(f->messages + at, letter->message, letter->bytes);
+        for (const dw_message *message = lists[i]->first; message != NULL;
+             message = message->next) {
+            if (message->bytes > 0) {
+                memcpy(f->messages + at, message->content, message->bytes);
             }
-            at += letter->bytes;
+            at += message->bytes;
         }
     }
     tensor.shape[0] = f->message_bytes;
@@ -499,8 +501,9 @@ static dw_status fill(freeze *f, json_t *about, dw_error *err)
         !put(about, "tables", whole(dw_state_table_count(actor->instance))) ||
         !put(about, "effect_number", whole(actor->effect_number)) ||
         !put(about, "received", whole(actor->received)) ||
-        !describe_letters(&actor->mailbox, made[5]) || !describe_letters(&actor->timers, made[6]) ||
-        !describe_letters(&actor->effects, made[7])) {
+        !describe_messages(&actor->mailbox, made[5]) ||
+        !describe_messages(&actor->timers, made[6]) ||
+        !describe_messages(&actor->effects, made[7])) {
         return no_memory(err);
     }
     dw_status status = describe_models(actor, made[0], err);

@@ -92,14 +92,14 @@ static dw_status open_file(dw_snapshot_file *file, dw_error *err)
     if (file->fd < 0) {
         return dw_fail(err, errno == ENOENT ? DW_E_NOT_FOUND : DW_E_IO, "%s", strerror(errno));
     }
-    struct stat facts;
-    if (fstat(file->fd, &facts) != 0) {
+    struct stat info;
+    if (fstat(file->fd, &info) != 0) {
         return dw_fail(err, DW_E_IO, "%s", strerror(errno));
     }
-    if (!S_ISREG(facts.st_mode)) {
+    if (!S_ISREG(info.st_mode)) {
         return dw_fail(err, DW_E_IO, "it is no regular file");
     }
-    file->bytes = (uint64_t)facts.st_size;
+    file->bytes = (uint64_t)info.st_size;
     if (file->bytes > DW_SNAPSHOT_FILE_BYTES_MAX) {
         return dw_fail(err, DW_E_LIMIT, "%llu bytes, limit %llu", (unsigned long long)file->bytes,
                        (unsigned long long)DW_SNAPSHOT_FILE_BYTES_MAX);

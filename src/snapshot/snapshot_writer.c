@@ -764,9 +764,9 @@ dw_status dw_snapshot_writer_write_stream(dw_snapshot_writer *writer, int fd, dw
 static dw_status find_place(char place[PATH_MAX], const char *path, dw_error *err)
 {
     const char *shown = dw__snapshot_path_end(path);
-    struct stat facts;
-    if (stat(path, &facts) == 0) {
-        return !S_ISREG(facts.st_mode)
+    struct stat info;
+    if (stat(path, &info) == 0) {
+        return !S_ISREG(info.st_mode)
                    ? dw_fail(err, DW_E_ARG, "%s: it is no regular file, and is left alone", shown)
                : realpath(path, place) == NULL
                    ? dw_fail(err, DW_E_IO, "%s: %s", shown, strerror(errno))

@@ -813,14 +813,14 @@ static dw_status read_handles(thaw *t, dw_error *err)
 /* ---- messages --------------------------------------------------------------------------- */
 
 /* A cursor over the messages' bytes. */
-typedef struct letters {
+typedef struct messages {
     const unsigned char *bytes; /* [count] */
     size_t count;
     size_t used;
-} letters;
+} messages;
 
-static dw_status read_letter(const json_t *entry, letters *from, size_t bytes_max,
-                             dw_letter **letter, dw_error *err)
+static dw_status read_message(const json_t *entry, messages *from, size_t bytes_max,
+                              dw_message **message, dw_error *err)
 {
     const char *actor;
     const char *guest;
@@ -847,27 +847,27 @@ static dw_status read_letter(const json_t *entry, letters *from, size_t bytes_ma
         strlen(guest) > DW_GUEST_NAME_MAX) {
         return dw_fail(err, DW_E_FORMAT, "messages: more bytes than there are, or no actor's id");
     }
-    status = dw_letter_create(letter, actor, from->bytes + from->used, (size_t)bytes, err);
+    status = dw_message_create(message, actor, from->bytes + from->used, (size_t)bytes, err);
     if (status == DW_OK) {
-        (void)snprintf((*letter)->guest, sizeof(*letter)->guest, "%s", guest);
-        (*letter)->kind = (int32_t)kind;
-        (*letter)->number = number;
+        (void)snprintf((*message)->guest, sizeof(*message)->guest, "%s", guest);
+        (*message)->kind = (int32_t)kind;
+        (*message)->number = number;
         from->used += (size_t)bytes;
     }
     return status;
 }
 
-static dw_status read_list(const thaw *t, const char *key, letters *from, dw_mailbox *to,
+static dw_status read_list(const thaw *t, const char *key, messages *from, dw_mailbox *to,
                            dw_error *err)
 {
     const json_t *list;
     dw_status status = dw__json_array(t->about, "actor", key, 1000000, &list, err);
     for (size_t i = 0; status == DW_OK && i < json_array_size(list); i++) {
-        dw_letter *letter;
-        status = read_letter(json_array_get(list, i), from, t->settings->options.message_bytes_max,
-                             &letter, err);
+        dw_message *message;
+        status = read_message(json_array_get(list, i), from, t->settings->options.message_bytes_max,
+                              &message, err);
         if (status == DW_OK) {
-            dw_mailbox_put(to, letter);
+            dw_mailbox_put(to, message);
         }
     }
     return status;
@@ -877,7 +877,7 @@ static dw_status read_messages(const thaw *t, dw_error *err)
 {
     const dw_snapshot_entry *tensor;
     dw_actor *actor = t->actor;
-    letters from = {.count = 0};
+    messages from = {.count = 0};
     unsigned char *bytes = NULL;
     dw_status status = find_tensor(last_file(t), DW__TENSOR_MESSAGES, "U8", 1, &tensor, err);
     if (status == DW_OK && tensor != NULL) {

@@ -18,7 +18,7 @@
 #define MODULE_BYTES_MAX ((size_t)256 << 20)
 #define MESSAGE_BYTES_MAX ((size_t)UINT32_MAX)
 #define OUTSIDE "0000000000000000"
-#define HAD ".had-"
+#define DELIVERED ".delivered-"
 
 struct dw_actor_folder {
     char path[DW_FOLDER_PATH_MAX / 2];
@@ -119,15 +119,15 @@ static dw_status take_lock(dw_actor_folder *folder, dw_error *err)
 }
 
 static dw_status remove_tree(const char *path, dw_error *err);
-static bool parse_mail(const char *name, dw_folder_mail *mail);
+static bool parse_file(const char *name, dw_message_file *file);
 static bool may_deliver_again(dw_actor_folder *folder, const char *from);
 
-/* ".had-ID-NUMBER-FROM-EFFECT" */
-static bool parse_had(const char *name, dw_folder_mail *mail)
+/* ".delivered-ID-NUMBER-FROM-EFFECT" */
+static bool parse_delivered(const char *name, dw_message_file *file)
 {
-    size_t start = sizeof HAD - 1 + DW_ACTOR_ID_CHARS + 1;
-    return strncmp(name, HAD, sizeof HAD - 1) == 0 && strlen(name) > start &&
-           parse_mail(name + start, mail);
+    size_t start = sizeof DELIVERED - 1 + DW_ACTOR_ID_CHARS + 1;
+    return strncmp(name, DELIVERED, sizeof DELIVERED - 1) == 0 && strlen(name) > start &&
+           parse_file(name + start, file);
 }
 
 /* What killed processes left: actors half made or half removed, files for the time being. None is
@@ -135,15 +135,15 @@ static bool parse_had(const char *name, dw_folder_mail *mail)
 static dw_status remove_left_over(void *user, const char *name)
 {
     dw_actor_folder *folder = user;
-    dw_folder_mail mail;
+    dw_message_file file;
     char path[DW_FOLDER_PATH_MAX];
     if (strncmp(name, ".new-", 5) == 0 && dw_actor_id_good(name + 5)) {
         join(folder, path, "actors", name, NULL);
         (void)remove_tree(path, NULL);
-    } else if (strncmp(name, DW_FOLDER_PASSING, sizeof DW_FOLDER_PASSING - 1) == 0) {
+    } else if (strncmp(name, DW_FOLDER_TMP, sizeof DW_FOLDER_TMP - 1) == 0) {
         join(folder, path, name, NULL, NULL);
         (void)unlink(path);
-    } else if (parse_had(name, &mail) && !may_deliver_again(folder, mail.from)) {
+    } else if (parse_delivered(name, &file) && !may_deliver_again(folder, file.from)) {
         join(folder, path, "actors", name, NULL);
         (void)unlink(path);
     }
@@ -360,7 +360,7 @@ dw_status dw_actor_folder_chain(dw_actor_folder *folder, const char *id, dw_fold
         first--;
     }
     for (size_t i = 0; i < list.count; i++) {
-        struct stat facts;
+        struct stat info;
         join(folder, path, "actors", id, list.items[i].name);
         if (i < first) { /* a full one came later, and its writer was killed before this */
             (void)unlink(path);
@@ -369,7 +369,7 @@ dw_status dw_actor_folder_chain(dw_actor_folder *folder, const char *id, dw_fold
         size_t place = chain->count++;
         memcpy(chain->paths[place], path, sizeof path);
         chain->list[place] = chain->paths[place];
-        chain->bytes[place] = stat(path, &facts) == 0 ? (uint64_t)facts.st_size : 0;
+        chain->bytes[place] = stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
     }
     chain->sequence = list.items[list.count - 1].sequence;
     chain->done = list.items[list.count - 1].kind.done;
@@ -416,12 +416,12 @@ static dw_status remove_one(void *user, const char *name)
 {
     const tree *t = user;
     char path[DW_FOLDER_PATH_MAX];
-    struct stat facts;
+    struct stat info;
     if ((size_t)snprintf(path, sizeof path, "%s/%s", t->path, name) >= sizeof path) {
         return dw_fail(t->err, DW_E_LIMIT, "%.150s: a longer path than %zu bytes", t->path,
                        sizeof path - 1);
     }
-    if (lstat(path, &facts) == 0 && S_ISDIR(facts.st_mode)) {
+    if (lstat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
         return strcmp(name, "mail") == 0 ? remove_tree(path, t->err)
                                          : dw_fail(t->err, DW_E_IO, "%.150s: not ours", path);
     }
@@ -540,77 +540,78 @@ dw_status dw_actor_folder_show(dw_actor_folder *folder, const char *id, dw_error
 
 /* ---- messages --------------------------------------------------------------------------- */
 
-static void mail_name(char name[64], const dw_folder_mail *mail)
+static void message_file_name(char name[64], const dw_message_file *file)
 {
-    (void)snprintf(name, 64, "%012" PRIu64 "-%s-%016" PRIx64, mail->number,
-                   mail->from[0] != '\0' ? mail->from : OUTSIDE, mail->effect);
+    (void)snprintf(name, 64, "%012" PRIu64 "-%s-%016" PRIx64, file->number,
+                   file->from[0] != '\0' ? file->from : OUTSIDE, file->effect);
 }
 
-static bool parse_mail(const char *name, dw_folder_mail *mail)
+static bool parse_file(const char *name, dw_message_file *file)
 {
     char rest;
-    if (sscanf(name, "%12" SCNu64 "-%16[0-9a-f]-%16" SCNx64 "%c", &mail->number, mail->from,
-               &mail->effect, &rest) != 3 ||
-        !dw_actor_id_good(mail->from)) {
+    if (sscanf(name, "%12" SCNu64 "-%16[0-9a-f]-%16" SCNx64 "%c", &file->number, file->from,
+               &file->effect, &rest) != 3 ||
+        !dw_actor_id_good(file->from)) {
         return false;
     }
-    if (strcmp(mail->from, OUTSIDE) == 0) {
-        mail->from[0] = '\0';
+    if (strcmp(file->from, OUTSIDE) == 0) {
+        file->from[0] = '\0';
     }
     return true;
 }
 
-typedef struct mail_list {
-    dw_folder_mail *mails; /* [count] */
+typedef struct message_file_list {
+    dw_message_file *files; /* [count] */
     size_t count;
     size_t capacity;
-} mail_list;
+} message_file_list;
 
-static dw_status take_mail(void *user, const char *name)
+static dw_status take_file(void *user, const char *name)
 {
-    mail_list *list = user;
-    dw_folder_mail mail;
-    if (!parse_mail(name, &mail)) {
+    message_file_list *list = user;
+    dw_message_file file;
+    if (!parse_file(name, &file)) {
         return DW_OK;
     }
     if (list->count == list->capacity) {
         size_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
-        dw_folder_mail *grown = dw_realloc(list->mails, capacity, sizeof *grown);
+        dw_message_file *grown = dw_realloc(list->files, capacity, sizeof *grown);
         if (grown == NULL) {
             return DW_E_MEMORY;
         }
-        list->mails = grown;
+        list->files = grown;
         list->capacity = capacity;
     }
-    list->mails[list->count++] = mail;
+    list->files[list->count++] = file;
     return DW_OK;
 }
 
-static int compare_mails(const void *left, const void *right)
+static int compare_files(const void *left, const void *right)
 {
-    uint64_t a = ((const dw_folder_mail *)left)->number;
-    uint64_t b = ((const dw_folder_mail *)right)->number;
+    uint64_t a = ((const dw_message_file *)left)->number;
+    uint64_t b = ((const dw_message_file *)right)->number;
     return a < b ? -1 : a > b;
 }
 
-static dw_status list_mails(dw_actor_folder *folder, const char *id, mail_list *list, dw_error *err)
+static dw_status list_files(dw_actor_folder *folder, const char *id, message_file_list *list,
+                            dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
     join(folder, path, "actors", id, "mail");
-    dw_status status = each(path, take_mail, list, err);
+    dw_status status = each(path, take_file, list, err);
     if (status == DW_OK && list->count > 0) {
-        qsort(list->mails, list->count, sizeof *list->mails, compare_mails);
+        qsort(list->files, list->count, sizeof *list->files, compare_files);
     }
     return status == DW_E_MEMORY ? dw_fail(err, status, "no memory for a list of messages")
                                  : status;
 }
 
-static void mail_path(const dw_actor_folder *folder, const char *id, const dw_folder_mail *mail,
-                      char path[DW_FOLDER_PATH_MAX])
+static void message_file_path(const dw_actor_folder *folder, const char *id,
+                              const dw_message_file *file, char path[DW_FOLDER_PATH_MAX])
 {
     char name[64];
     char box[64];
-    mail_name(name, mail);
+    message_file_name(name, file);
     (void)snprintf(box, sizeof box, "%s/mail", id);
     join(folder, path, "actors", box, name);
 }
@@ -639,12 +640,12 @@ static dw_status write_file(const char *folder, const char *path, const void *by
     return status;
 }
 
-dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_folder_mail *mail,
+dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_message_file *file,
                                  const void *message, size_t bytes, dw_error *err)
 {
     char box[DW_FOLDER_PATH_MAX];
     char path[DW_FOLDER_PATH_MAX];
-    mail_list list = {.count = 0};
+    message_file_list list = {.count = 0};
     uint64_t number = 0;
     dw_folder_chain *chain = dw_alloc(1, sizeof *chain);
     dw_status status = chain != NULL
@@ -652,55 +653,55 @@ dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_fol
                            : dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
     if (status == DW_OK) {
         number = chain->done + 1;
-        status = list_mails(folder, id, &list, err);
+        status = list_files(folder, id, &list, err);
     }
     dw_free(chain);
     bool there = false;
     for (size_t i = 0; status == DW_OK && i < list.count; i++) {
-        const dw_folder_mail *other = &list.mails[i];
+        const dw_message_file *other = &list.files[i];
         number = other->number >= number ? other->number + 1 : number;
-        there = there || (mail->effect != 0 && other->effect == mail->effect &&
-                          strcmp(other->from, mail->from) == 0);
+        there = there || (file->effect != 0 && other->effect == file->effect &&
+                          strcmp(other->from, file->from) == 0);
     }
-    dw_free(list.mails);
+    dw_free(list.files);
     if (status != DW_OK || there) {
         return status;
     }
     join(folder, box, "actors", id, "mail");
-    mail->number = number;
-    mail_path(folder, id, mail, path);
+    file->number = number;
+    message_file_path(folder, id, file, path);
     return write_file(box, path, message, bytes, err);
 }
 
-dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_t done,
-                                dw_folder_mail **mails, size_t *count, dw_error *err)
+dw_status dw_actor_folder_files(dw_actor_folder *folder, const char *id, uint64_t done,
+                                dw_message_file **files, size_t *count, dw_error *err)
 {
-    mail_list list = {.count = 0};
+    message_file_list list = {.count = 0};
     size_t kept = 0;
-    dw_status status = list_mails(folder, id, &list, err);
-    *mails = NULL;
+    dw_status status = list_files(folder, id, &list, err);
+    *files = NULL;
     *count = 0;
     if (status != DW_OK) {
-        dw_free(list.mails);
+        dw_free(list.files);
         return status;
     }
     for (size_t i = 0; i < list.count; i++) {
-        if (list.mails[i].number > done) {
-            list.mails[kept++] = list.mails[i];
+        if (list.files[i].number > done) {
+            list.files[kept++] = list.files[i];
         } else {
-            (void)dw_actor_folder_delivered(folder, id, &list.mails[i], NULL);
+            (void)dw_actor_folder_delivered(folder, id, &list.files[i], NULL);
         }
     }
-    *mails = list.mails;
+    *files = list.files;
     *count = kept;
     return DW_OK;
 }
 
-dw_status dw_actor_folder_read(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail,
+dw_status dw_actor_folder_read(dw_actor_folder *folder, const char *id, const dw_message_file *file,
                                char **message, size_t *bytes, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
-    mail_path(folder, id, mail, path);
+    message_file_path(folder, id, file, path);
     return dw_os_read_file(path, MESSAGE_BYTES_MAX, message, bytes, err);
 }
 
@@ -717,41 +718,42 @@ static bool may_deliver_again(dw_actor_folder *folder, const char *from)
 
 /* From another actor that may deliver it a second time. An actor's own are no such: it works on
  * nothing before its effects are carried out. */
-static bool may_come_again(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail)
+static bool may_come_again(dw_actor_folder *folder, const char *id, const dw_message_file *file)
 {
-    return mail->from[0] != '\0' && strcmp(mail->from, id) != 0 &&
-           may_deliver_again(folder, mail->from);
+    return file->from[0] != '\0' && strcmp(file->from, id) != 0 &&
+           may_deliver_again(folder, file->from);
 }
 
 dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
-                                    const dw_folder_mail *mail, dw_error *err)
+                                    const dw_message_file *file, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
     char kept_path[DW_FOLDER_PATH_MAX];
-    dw_folder_mail kept = *mail;
+    dw_message_file kept = *file;
     kept.number = 0;
-    mail_path(folder, id, mail, path);
-    mail_path(folder, id, &kept, kept_path);
-    int result = may_come_again(folder, id, mail) ? rename(path, kept_path) : unlink(path);
+    message_file_path(folder, id, file, path);
+    message_file_path(folder, id, &kept, kept_path);
+    int result = may_come_again(folder, id, file) ? rename(path, kept_path) : unlink(path);
     return result == 0 || errno == ENOENT ? DW_OK : failed("removing", path, err);
 }
 
-static void had_path(const dw_actor_folder *folder, const char *id, const dw_folder_mail *mail,
-                     char path[DW_FOLDER_PATH_MAX])
+static void delivered_path(const dw_actor_folder *folder, const char *id,
+                           const dw_message_file *file, char path[DW_FOLDER_PATH_MAX])
 {
     char name[64];
     char whole[128];
-    dw_folder_mail kept = *mail;
+    dw_message_file kept = *file;
     kept.number = 0;
-    mail_name(name, &kept);
-    (void)snprintf(whole, sizeof whole, HAD "%s-%s", id, name);
+    message_file_name(name, &kept);
+    (void)snprintf(whole, sizeof whole, DELIVERED "%s-%s", id, name);
     join(folder, path, "actors", whole, NULL);
 }
 
-bool dw_actor_folder_had(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail)
+bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const char *id,
+                                   const dw_message_file *file)
 {
     char path[DW_FOLDER_PATH_MAX];
-    had_path(folder, id, mail, path);
+    delivered_path(folder, id, file, path);
     return access(path, F_OK) == 0;
 }
 
@@ -760,23 +762,23 @@ static dw_status note_had(dw_actor_folder *folder, const char *id, dw_error *err
 {
     char path[DW_FOLDER_PATH_MAX];
     char had[DW_FOLDER_PATH_MAX];
-    mail_list list = {.count = 0};
+    message_file_list list = {.count = 0};
     bool any = false;
-    dw_status status = list_mails(folder, id, &list, err);
+    dw_status status = list_files(folder, id, &list, err);
     if (status == DW_E_NOT_FOUND) { /* it was never shown, or is no more */
         return DW_OK;
     }
     for (size_t i = 0; i < list.count && status == DW_OK; i++) {
-        if (may_come_again(folder, id, &list.mails[i])) {
-            mail_path(folder, id, &list.mails[i], path);
-            had_path(folder, id, &list.mails[i], had);
+        if (may_come_again(folder, id, &list.files[i])) {
+            message_file_path(folder, id, &list.files[i], path);
+            delivered_path(folder, id, &list.files[i], had);
             any = true;
             if (link(path, had) != 0 && errno != EEXIST && rename(path, had) != 0) {
                 status = failed("renaming", path, err);
             }
         }
     }
-    dw_free(list.mails);
+    dw_free(list.files);
     join(folder, path, "actors", NULL, NULL);
     return status == DW_OK && any ? sync_folder(path, err) : status;
 }

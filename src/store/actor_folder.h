@@ -5,7 +5,7 @@
  *   actors/ID/SEQUENCE-DONE.KIND.snapshot    `full`, or `delta` upon the one before; with
  *                                            `pending-` before it, effects are to be carried out
  *   actors/ID/mail/NUMBER-FROM-EFFECT        a message that was accepted
- *   actors/.had-ID-0-FROM-EFFECT             one that an actor had which has ended since
+ *   actors/.delivered-ID-0-FROM-EFFECT       one that an actor had which has ended since
  *
  * An actor whose process is killed while its effects are carried out delivers its messages again.
  * So one that was worked on stays as long as its sender's newest snapshot is `pending`, with 0 for
@@ -27,7 +27,7 @@ typedef struct dw_actor_folder dw_actor_folder;
 
 /* A file for the time being in the folder begins so; one that a killed process left is removed by
  * the next that opens the folder. */
-#define DW_FOLDER_PASSING ".passing-"
+#define DW_FOLDER_TMP ".tmp-"
 
 /* Open or make the folder, lock it, and remove what killed processes left. Errors: DW_E_BUSY
  * (another process has it: which), DW_E_IO, DW_E_LIMIT (the path is too long), DW_E_MEMORY. */
@@ -85,26 +85,27 @@ dw_status dw_actor_folder_show(dw_actor_folder *folder, const char *id, dw_error
 dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err);
 
 /* Messages. */
-typedef struct dw_folder_mail {
+typedef struct dw_message_file {
     uint64_t number;
     char from[DW_ACTOR_ID_CHARS + 1]; /* "": from outside */
     uint64_t effect;                  /* of the sender's effects; 0: from outside */
-} dw_folder_mail;
-/* Accept a message: it is on the disk afterwards, under the number that `mail` gets. One with a
+} dw_message_file;
+/* Accept a message: it is on the disk afterwards, under the number that `file` gets. One with a
  * sender's effect that is there already is not accepted twice: no number.
  * Errors: DW_E_NOT_FOUND (no such actor), DW_E_IO, DW_E_MEMORY. */
-dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_folder_mail *mail,
+dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_message_file *file,
                                  const void *message, size_t bytes, dw_error *err);
 /* Those beyond `done`, in order; the caller's to dw_free. Others are removed. */
-dw_status dw_actor_folder_mails(dw_actor_folder *folder, const char *id, uint64_t done,
-                                dw_folder_mail **mails, size_t *count, dw_error *err);
-dw_status dw_actor_folder_read(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail,
+dw_status dw_actor_folder_files(dw_actor_folder *folder, const char *id, uint64_t done,
+                                dw_message_file **files, size_t *count, dw_error *err);
+dw_status dw_actor_folder_read(dw_actor_folder *folder, const char *id, const dw_message_file *file,
                                char **message, size_t *bytes, dw_error *err);
 /* It was worked on, or never will be: it waits no more. Errors: DW_E_IO; it may still wait. */
 dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
-                                    const dw_folder_mail *mail, dw_error *err);
+                                    const dw_message_file *file, dw_error *err);
 /* Whether the actor had that message, and has ended since. */
-bool dw_actor_folder_had(dw_actor_folder *folder, const char *id, const dw_folder_mail *mail);
+bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const char *id,
+                                   const dw_message_file *file);
 
 /* Keep a guest's module; `hash` is its SHA-256. */
 dw_status dw_actor_folder_keep_module(dw_actor_folder *folder, const char *hash, const void *wasm,

@@ -164,24 +164,24 @@ dw_status dw_store_list(dw_store *store, void (*take)(void *user, const char *id
     return status;
 }
 
-dw_status dw_store_describe(dw_store *store, const char *id, dw_store_facts *facts, dw_error *err)
+dw_status dw_store_get_info(dw_store *store, const char *id, dw_store_info *info, dw_error *err)
 {
-    dw_folder_mail *mails = NULL;
+    dw_message_file *files = NULL;
     size_t waiting = 0;
-    *facts = (dw_store_facts){0};
+    *info = (dw_store_info){0};
     dw_status status = dw_actor_folder_chain(store->folder, id, &store->chain, err);
     if (status == DW_OK) {
-        status = dw_actor_folder_mails(store->folder, id, store->chain.done, &mails, &waiting, err);
+        status = dw_actor_folder_files(store->folder, id, store->chain.done, &files, &waiting, err);
     }
     if (status != DW_OK) {
         return status;
     }
-    dw_free(mails);
-    facts->snapshot_count = store->chain.count;
-    facts->waiting = waiting;
-    facts->done = store->chain.done;
+    dw_free(files);
+    info->snapshot_count = store->chain.count;
+    info->waiting = waiting;
+    info->done = store->chain.done;
     for (size_t i = 0; i < store->chain.count; i++) {
-        facts->bytes += store->chain.bytes[i];
+        info->bytes += store->chain.bytes[i];
     }
     return DW_OK;
 }
@@ -250,8 +250,8 @@ static dw_status freeze(dw_store *store, dw_actor *actor, uint64_t done, bool fu
 }
 
 /* A new actor's folder: upon the chain of another, or all of it. */
-static dw_status settle(dw_store *store, dw_actor *actor, const dw_folder_chain *chain,
-                        dw_error *err)
+static dw_status write_new_actor(dw_store *store, dw_actor *actor, const dw_folder_chain *chain,
+                                 dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
     dw_freeze_options options = {.delta = chain != NULL, .without_module = true};
@@ -278,7 +278,7 @@ dw_status dw_store_spawn(dw_store *store, dw_module *module, const dw_actor_opti
     dw_actor *actor = NULL;
     dw_status status = dw_actor_spawn(&actor, module, options, err);
     if (status == DW_OK) {
-        status = settle(store, actor, NULL, err);
+        status = write_new_actor(store, actor, NULL, err);
     }
     if (status == DW_OK) {
         memcpy(id, actor->id, sizeof actor->id);
@@ -299,7 +299,7 @@ static dw_status settle_fork(dw_store *store, dw_actor *parent, const char *id, 
     bool room =
         store->parent.count + 1 < DELTAS_MAX && child != NULL && child->frozen.identity[0] != '\0';
     if (status == DW_OK) {
-        status = settle(store, child, room ? &store->parent : NULL, err);
+        status = write_new_actor(store, child, room ? &store->parent : NULL, err);
     }
     dw_actor_destroy(child);
     return status;
@@ -328,7 +328,7 @@ dw_status dw_store_add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHA
     char before[DW_ACTOR_ID_CHARS + 1];
     memcpy(before, actor->id, sizeof before);
     dw_actor_new_id(actor->id);
-    dw_status status = settle(store, actor, NULL, err);
+    dw_status status = write_new_actor(store, actor, NULL, err);
     if (status == DW_OK) {
         memcpy(id, actor->id, sizeof actor->id);
     }
@@ -382,10 +382,10 @@ static void tell_problem(dw_store *store, const char *id, const dw_error *proble
     }
 }
 
-static dw_status deliver(dw_store *store, dw_folder_mail *mail, const dw_actor_effect *effect,
+static dw_status deliver(dw_store *store, dw_message_file *file, const dw_actor_effect *effect,
                          dw_error *err)
 {
-    dw_status status = dw_actor_folder_accept(store->folder, effect->actor, mail, effect->message,
+    dw_status status = dw_actor_folder_accept(store->folder, effect->actor, file, effect->message,
                                               effect->message_bytes, err);
     return status == DW_OK ? add_todo(store, effect->actor, err) : status;
 }
@@ -409,7 +409,7 @@ static dw_status spawn_for(dw_store *store, const dw_actor *parent, const dw_act
     }
     if (status == DW_OK) {
         (void)snprintf(actor->id, sizeof actor->id, "%s", effect->actor);
-        status = settle(store, actor, NULL, err);
+        status = write_new_actor(store, actor, NULL, err);
     }
     dw_actor_destroy(actor);
     return status;
@@ -419,13 +419,13 @@ static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effe
                            bool *stop, dw_error *err)
 {
     dw_status status = DW_OK;
-    dw_folder_mail mail = {.effect = effect->number};
-    (void)snprintf(mail.from, sizeof mail.from, "%s", actor->id);
+    dw_message_file file = {.effect = effect->number};
+    (void)snprintf(file.from, sizeof file.from, "%s", actor->id);
     if (effect->kind == DW_EFFECT_STOP) {
         *stop = true;
         return DW_OK;
     }
-    if (dw_actor_folder_had(store->folder, effect->actor, &mail)) {
+    if (dw_actor_folder_was_delivered(store->folder, effect->actor, &file)) {
         return DW_OK; /* carried out before; who was made or told has ended since */
     }
     switch (effect->kind) {
@@ -440,11 +440,11 @@ static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effe
     default:
         break;
     }
-    return status == DW_OK ? deliver(store, &mail, effect, err) : status;
+    return status == DW_OK ? deliver(store, &file, effect, err) : status;
 }
 
 /* The folder's failure, not the effect's: it may be carried out another time. */
-static bool may_pass(dw_status status)
+static bool is_transient(dw_status status)
 {
     return status == DW_E_IO || status == DW_E_MEMORY;
 }
@@ -464,7 +464,7 @@ static dw_status carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, 
             return status;
         }
         status = carry_out(store, actor, &effect, stop, &problem);
-        if (may_pass(status)) {
+        if (is_transient(status)) {
             *stop = false;
             return dw_fail(err, status, "what the actor asked for waits: %s", problem.message);
         }
@@ -482,7 +482,7 @@ static dw_status carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, 
 /* ---- work ------------------------------------------------------------------------------- */
 
 /* An actor in memory, from its thawing until nothing waits for it; again if it breaks off. */
-typedef struct residence {
+typedef struct session {
     dw_store *store;
     dw_actor *actor;
     awaited *waits;  /* NULL: nobody does */
@@ -490,26 +490,26 @@ typedef struct residence {
     bool broke;      /* it broke off: the folder has it as it was before the message */
     bool inside;     /* the message last worked on was in the actor itself */
     bool stop;       /* it asked for its end */
-} residence;
+} session;
 
-static bool is_awaited(const residence *r, const dw_folder_mail *mail)
+static bool is_awaited(const session *r, const dw_message_file *file)
 {
-    return r->waits != NULL && mail != NULL && r->waits->number == mail->number &&
+    return r->waits != NULL && file != NULL && r->waits->number == file->number &&
            strcmp(r->waits->id, r->actor->id) == 0;
 }
 
 /* Work on the actor's next message, write what came of it, and carry out what it asked for.
- * `mail`: the file that it came in, NULL for one that was in the actor. */
-static dw_status work(residence *r, const dw_folder_mail *mail, dw_error *err)
+ * `file`: the file that it came in, NULL for one that was in the actor. */
+static dw_status receive_message(session *r, const dw_message_file *file, dw_error *err)
 {
     dw_store *store = r->store;
     dw_error problem = {.code = DW_OK};
-    awaited *waits = is_awaited(r, mail) ? r->waits : NULL;
-    uint64_t done = mail != NULL ? mail->number : store->chain.done;
+    awaited *waits = is_awaited(r, file) ? r->waits : NULL;
+    uint64_t done = file != NULL ? file->number : store->chain.done;
     dw_status answer = dw_actor_receive(r->actor, waits != NULL ? waits->on_answer : NULL,
                                         waits != NULL ? waits->user : NULL, &problem);
     r->broke = r->actor->broken[0] != '\0';
-    r->inside = mail == NULL;
+    r->inside = file == NULL;
     if (answer != DW_OK && waits != NULL) {
         waits->status = dw_fail(waits->err, answer, "%s", problem.message);
     } else if (answer != DW_OK) {
@@ -519,8 +519,8 @@ static dw_status work(residence *r, const dw_folder_mail *mail, dw_error *err)
     if (!r->broke) {
         status = freeze(store, r->actor, done, wants_full(&store->chain), NULL, err);
     }
-    if (status == DW_OK && mail != NULL) {
-        dw_status removed = dw_actor_folder_delivered(store->folder, r->actor->id, mail, err);
+    if (status == DW_OK && file != NULL) {
+        dw_status removed = dw_actor_folder_delivered(store->folder, r->actor->id, file, err);
         status = r->broke ? removed : DW_OK; /* else the snapshot's name says that it is done */
     }
     if (status == DW_OK && waits != NULL) {
@@ -535,11 +535,11 @@ static dw_status work(residence *r, const dw_folder_mail *mail, dw_error *err)
 /* What waits in the actor itself: timers that are due, messages that came with it. `drop`: it broke
  * off at the first of them, which no file holds that could be removed, so it goes from the
  * snapshot; else it would be worked on for ever. */
-static dw_status work_inside(residence *r, bool drop, dw_error *err)
+static dw_status process_pending(session *r, bool drop, dw_error *err)
 {
     uint64_t now_ms = dw_os_wall_ms();
     r->now_ms = now_ms > r->now_ms ? now_ms : r->now_ms; /* what was due stays due */
-    dw_status status = dw_actor_ring_timers(r->actor, r->now_ms, err);
+    dw_status status = dw_actor_fire_timers(r->actor, r->now_ms, err);
     status = status == DW_E_BUSY ? DW_OK : status;
     if (status == DW_OK && drop) {
         dw_folder_chain *chain = &r->store->chain;
@@ -547,64 +547,64 @@ static dw_status work_inside(residence *r, bool drop, dw_error *err)
         status = freeze(r->store, r->actor, chain->done, wants_full(chain), NULL, err);
     }
     while (status == DW_OK && dw_actor_waiting(r->actor) > 0 && !r->broke && !r->stop) {
-        status = work(r, NULL, err);
+        status = receive_message(r, NULL, err);
     }
     return status;
 }
 
 /* One message that waits in the folder. */
-static dw_status work_on(residence *r, const dw_folder_mail *mail, dw_error *err)
+static dw_status process_message(session *r, const dw_message_file *file, dw_error *err)
 {
     dw_store *store = r->store;
     char *message = NULL;
     size_t bytes = 0;
     dw_error problem;
     dw_status status =
-        dw_actor_folder_read(store->folder, r->actor->id, mail, &message, &bytes, err);
+        dw_actor_folder_read(store->folder, r->actor->id, file, &message, &bytes, err);
     if (status != DW_OK) {
         return status;
     }
-    status = dw_actor_send(r->actor, mail->from, message, bytes, &problem);
+    status = dw_actor_send(r->actor, file->from, message, bytes, &problem);
     dw_free(message);
     if (status == DW_OK) {
-        return work(r, mail, err);
+        return receive_message(r, file, err);
     }
-    if (may_pass(status)) {
+    if (is_transient(status)) {
         return dw_fail(err, status, "%s", problem.message);
     }
     /* One that it does not take, being too long, would never be taken. */
-    bool awaits = is_awaited(r, mail);
+    bool awaits = is_awaited(r, file);
     if (awaits) {
         r->waits->status = dw_fail(r->waits->err, status, "%s", problem.message);
     } else {
         tell_problem(store, r->actor->id, &problem);
     }
-    status = dw_actor_folder_delivered(store->folder, r->actor->id, mail, err);
+    status = dw_actor_folder_delivered(store->folder, r->actor->id, file, err);
     if (status == DW_OK && awaits) {
         r->waits->settled = true;
     }
     return status;
 }
 
-static dw_status work_on_mails(residence *r, dw_error *err)
+static dw_status process_messages(session *r, dw_error *err)
 {
     dw_status status = DW_OK;
     bool more = true;
     while (status == DW_OK && more && !r->broke && !r->stop) {
-        dw_folder_mail *mails = NULL;
+        dw_message_file *files = NULL;
         size_t count = 0;
-        status = dw_actor_folder_mails(r->store->folder, r->actor->id, r->store->chain.done, &mails,
+        status = dw_actor_folder_files(r->store->folder, r->actor->id, r->store->chain.done, &files,
                                        &count, err);
         more = count > 0;
         for (size_t i = 0; status == DW_OK && i < count && !r->broke && !r->stop; i++) {
-            status = work_on(r, &mails[i], err);
+            status = process_message(r, &files[i], err);
         }
-        dw_free(mails);
+        dw_free(files);
     }
     return status;
 }
 
-static dw_status reside(residence *r, const char *id, dw_error *err)
+static dw_status process_actor(session *r, const char *id, dw_error *err)
 {
     dw_store *store = r->store;
     bool drop = r->broke && r->inside;
@@ -614,10 +614,10 @@ static dw_status reside(residence *r, const char *id, dw_error *err)
         status = carry_out_all(store, r->actor, store->chain.done, &r->stop, err);
     }
     if (status == DW_OK && !r->stop) {
-        status = work_inside(r, drop, err);
+        status = process_pending(r, drop, err);
     }
     if (status == DW_OK && !r->broke) {
-        status = work_on_mails(r, err);
+        status = process_messages(r, err);
     }
     dw_actor_destroy(r->actor);
     if (status == DW_OK && r->stop) {
@@ -627,13 +627,14 @@ static dw_status reside(residence *r, const char *id, dw_error *err)
 }
 
 /* One that breaks off is thawed again: more may wait for it. */
-static dw_status reside_until_done(dw_store *store, const char *id, awaited *waits, dw_error *err)
+static dw_status process_actor_until_done(dw_store *store, const char *id, awaited *waits,
+                                          dw_error *err)
 {
-    residence r = {.store = store, .waits = waits};
+    session r = {.store = store, .waits = waits};
     dw_status status = DW_OK;
     bool again = true;
     while (again && status == DW_OK && dw_actor_folder_has(store->folder, id)) {
-        status = reside(&r, id, err);
+        status = process_actor(&r, id, err);
         again = r.broke;
     }
     return status;
@@ -642,7 +643,7 @@ static dw_status reside_until_done(dw_store *store, const char *id, awaited *wai
 /* One actor's failure (its model is not here, say) holds up no other: it is told of and counted,
  * and what waits for that actor goes on waiting. The awaited one's is the result, unless its
  * message is settled: what came of it waits, too. */
-static dw_status work_on_all(dw_store *store, awaited *waits, size_t *failed, dw_error *err)
+static dw_status process_all(dw_store *store, awaited *waits, size_t *failed, dw_error *err)
 {
     dw_status status = DW_OK;
     *failed = 0;
@@ -650,7 +651,7 @@ static dw_status work_on_all(dw_store *store, awaited *waits, size_t *failed, dw
         char id[DW_ACTOR_ID_CHARS + 1]; /* the list may move */
         dw_error problem;
         memcpy(id, store->todo[i].id, sizeof id);
-        status = reside_until_done(store, id, waits, &problem);
+        status = process_actor_until_done(store, id, waits, &problem);
         bool awaits = waits != NULL && !waits->settled && strcmp(waits->id, id) == 0;
         if (status != DW_OK && awaits) {
             (void)dw_fail(err, status, "%s", problem.message);
@@ -667,25 +668,25 @@ static dw_status work_on_all(dw_store *store, awaited *waits, size_t *failed, dw
 dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *message,
                         dw_write_fn on_answer, void *user, dw_error *err)
 {
-    dw_folder_mail mail = {.effect = 0};
+    dw_message_file file = {.effect = 0};
     dw_error answer = {.code = DW_OK};
     size_t failed = 0;
     awaited waits = {.id = id, .on_answer = on_answer, .user = user, .err = &answer};
     if (!dw_actor_folder_has(store->folder, id)) {
         return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
     }
-    dw_status status = dw_actor_folder_accept(store->folder, id, &mail, message->message,
+    dw_status status = dw_actor_folder_accept(store->folder, id, &file, message->message,
                                               message->message_bytes, err);
     if (status == DW_OK) {
-        waits.number = mail.number;
+        waits.number = file.number;
         status = add_todo(store, id, err);
     }
     if (status == DW_OK) {
-        status = work_on_all(store, &waits, &failed, err);
+        status = process_all(store, &waits, &failed, err);
     }
-    if (status != DW_OK && mail.number > 0) {
+    if (status != DW_OK && file.number > 0) {
         /* Who is told that it failed sends it again: it must not be worked on twice. */
-        (void)dw_actor_folder_delivered(store->folder, id, &mail, NULL);
+        (void)dw_actor_folder_delivered(store->folder, id, &file, NULL);
     }
     if (status == DW_OK && !waits.settled) {
         return dw_fail(err, DW_E_NOT_FOUND, "actor %.40s ended before this message", id);
@@ -706,7 +707,7 @@ dw_status dw_store_run(dw_store *store, dw_error *err)
     }
     dw_free(names);
     if (status == DW_OK) {
-        status = work_on_all(store, NULL, &failed, err);
+        status = process_all(store, NULL, &failed, err);
     }
     return status == DW_OK && failed > 0
                ? dw_fail(err, DW_E_STATE, "%zu of %zu actors could not work", failed, count)

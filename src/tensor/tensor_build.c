@@ -461,8 +461,8 @@ static dw_status check_padding(const builder *at)
             return dw_fail(at->err, DW_E_UNSUPPORTED,
                            "%s: reads tensor %d, %s, with %zu bytes of padding, which guest "
                            "memory has not: use rows of a multiple of 512",
-                           dw_device_facts(at->graph->device)->name, i + 1, dw__describe(node).text,
-                           wanted - ggml_nbytes(node->outcome));
+                           dw_device_info_of(at->graph->device)->name, i + 1,
+                           dw__describe(node).text, wanted - ggml_nbytes(node->outcome));
         }
     }
     return DW_OK;

@@ -19,7 +19,7 @@ dw_status dw_tensor_graph_create(dw_tensor_graph **out, dw_device *device, dw_re
     graph->device = device;
     graph->region = region;
     graph->view = view;
-    graph->on_cpu = dw_device_facts(device)->kind == DW_DEVICE_CPU;
+    graph->on_cpu = dw_device_info_of(device)->kind == DW_DEVICE_CPU;
     graph->align_bytes = dw_device_view_align_bytes(view);
     /* GPU kernels read rows in vectors: a float's own alignment is not enough for them. */
     if (!graph->on_cpu && graph->align_bytes < DW_TENSOR_ALIGN) {

@@ -33,7 +33,7 @@ typedef struct state {
 struct dw_grammar {
     dw_grammar_rules rules;
     const dw_vocab_pieces *pieces;
-    dw_status trouble; /* of the walk in progress */
+    dw_status failure; /* of the walk in progress */
 
     node *nodes;     /* [node_count]; 0 is the bottom of all stacks */
     uint32_t *marks; /* [node_capacity]: the round in which a node was last seen */
@@ -64,7 +64,7 @@ static bool fits(dw_grammar *g, uint32_t **block, uint32_t count, uint32_t *capa
     uint32_t larger = *capacity == 0 ? 64 : *capacity * 2;
     uint32_t *moved = dw_realloc(*block, larger, sizeof *moved);
     if (moved == NULL) {
-        g->trouble = DW_E_MEMORY;
+        g->failure = DW_E_MEMORY;
         return false;
     }
     *block = moved;
@@ -95,7 +95,7 @@ static bool more_nodes(dw_grammar *g)
 {
     uint32_t capacity = g->node_capacity == 0 ? 256 : g->node_capacity * 2;
     if (capacity > NODES_MAX) {
-        g->trouble = DW_E_LIMIT;
+        g->failure = DW_E_LIMIT;
         return false;
     }
     /* Each block that was had is kept: the next try takes it from there. */
@@ -106,7 +106,7 @@ static bool more_nodes(dw_grammar *g)
     uint32_t *slots = dw_alloc((size_t)capacity * 2, sizeof *slots);
     if (nodes == NULL || marks == NULL || slots == NULL) {
         dw_free(slots);
-        g->trouble = DW_E_MEMORY;
+        g->failure = DW_E_MEMORY;
         return false;
     }
     memset(g->marks + g->node_capacity, 0, (capacity - g->node_capacity) * sizeof *marks);
@@ -118,7 +118,7 @@ static bool more_nodes(dw_grammar *g)
     return true;
 }
 
-/* The node of `symbol` over `below`; BOTTOM where there is trouble. */
+/* The node of `symbol` over `below`; BOTTOM where there is failure. */
 static uint32_t intern(dw_grammar *g, uint32_t symbol, uint32_t below)
 {
     uint32_t slot = slot_of(g, symbol, below);
@@ -202,13 +202,13 @@ static void visit(dw_grammar *g, uint32_t symbol, uint32_t below, state *to)
 /* Replace rules by what they begin with, until sets and tokens are left: these join `to`. */
 static void follow(dw_grammar *g, state *to)
 {
-    while (g->todo_count > 0 && g->trouble == DW_OK) {
+    while (g->todo_count > 0 && g->failure == DW_OK) {
         uint32_t n = g->todo[--g->todo_count];
         node top = g->nodes[n];
         dw_symbol symbol = g->rules.symbols[top.symbol];
         if (symbol.kind != DW_SYMBOL_RULE) {
             if (to->count == STACKS_MAX) {
-                g->trouble = DW_E_LIMIT;
+                g->failure = DW_E_LIMIT;
             } else if (fits(g, &g->pool, g->pool_count, &g->pool_capacity)) {
                 g->pool[g->pool_count++] = n;
                 to->count++;
@@ -218,7 +218,7 @@ static void follow(dw_grammar *g, state *to)
         bool last = g->rules.symbols[top.symbol + 1].kind == DW_SYMBOL_END;
         uint32_t below = last ? top.below : intern(g, top.symbol + 1, top.below);
         for (uint32_t a = g->rules.rules[symbol.value];
-             a != DW_NO_ALTERNATIVE && g->trouble == DW_OK; a = g->rules.alternatives[a].next) {
+             a != DW_NO_ALTERNATIVE && g->failure == DW_OK; a = g->rules.alternatives[a].next) {
             visit(g, g->rules.alternatives[a].first, below, to);
         }
     }
@@ -246,7 +246,7 @@ static bool match(dw_grammar *g, const state *from, uint32_t character, state *t
 {
     *to = (state){.first = g->pool_count};
     new_round(g);
-    for (uint32_t i = from->first; i < from->first + from->count && g->trouble == DW_OK; i++) {
+    for (uint32_t i = from->first; i < from->first + from->count && g->failure == DW_OK; i++) {
         node top = g->nodes[g->pool[i]];
         dw_symbol symbol = g->rules.symbols[top.symbol];
         if (symbol.kind == DW_SYMBOL_SET &&
@@ -255,10 +255,10 @@ static bool match(dw_grammar *g, const state *from, uint32_t character, state *t
         }
     }
     follow(g, to);
-    return g->trouble == DW_OK && alive(to);
+    return g->failure == DW_OK && alive(to);
 }
 
-/* One byte further; false: the grammar ends here, or there is trouble. */
+/* One byte further; false: the grammar ends here, or there is failure. */
 static bool feed(dw_grammar *g, const state *from, unsigned char byte, state *to)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -296,10 +296,10 @@ static bool feed(dw_grammar *g, const state *from, unsigned char byte, state *to
     return any_meets(g, from, low, high);
 }
 
-static dw_status trouble(const dw_grammar *g, dw_error *err)
+static dw_status failure(const dw_grammar *g, dw_error *err)
 {
-    return g->trouble == DW_OK ? DW_OK
-           : g->trouble == DW_E_MEMORY
+    return g->failure == DW_OK ? DW_OK
+           : g->failure == DW_E_MEMORY
                ? dw_fail(err, DW_E_MEMORY, "grammar: no memory to follow it")
                : dw_fail(err, DW_E_LIMIT,
                          "grammar: it leaves open more than %u ways at once, or %u in all",
@@ -308,7 +308,7 @@ static dw_status trouble(const dw_grammar *g, dw_error *err)
 
 static void start_walk(dw_grammar *g)
 {
-    g->trouble = DW_OK;
+    g->failure = DW_OK;
     g->pool_count = g->now.pool_count;
     tidy(g);
     g->walk[0] = g->now;
@@ -373,7 +373,7 @@ dw_status dw_grammar_mask(dw_grammar *g, unsigned char *allowed, dw_error *err)
     start_walk(g);
     /* Pieces stand in order: each shares the walk of the bytes that it has in common with the one
      * before, and the failure, where the walk ended among these. */
-    for (uint32_t i = 0; i < pieces->count && g->trouble == DW_OK; i++) {
+    for (uint32_t i = 0; i < pieces->count && g->failure == DW_OK; i++) {
         uint32_t token = pieces->order[i];
         const unsigned char *piece = (const unsigned char *)pieces->bytes + pieces->starts[token];
         uint32_t bytes = pieces->starts[token + 1] - pieces->starts[token];
@@ -396,7 +396,7 @@ dw_status dw_grammar_mask(dw_grammar *g, unsigned char *allowed, dw_error *err)
             allowed[i] = allowed[i] || allowed_as_token(g, i);
         }
     }
-    return trouble(g, err);
+    return failure(g, err);
 }
 
 dw_status dw_grammar_allows(dw_grammar *g, int32_t token, bool *allowed, dw_error *err)
@@ -409,7 +409,7 @@ dw_status dw_grammar_allows(dw_grammar *g, int32_t token, bool *allowed, dw_erro
         const unsigned char *piece = (const unsigned char *)g->pieces->bytes + start;
         *allowed = walk_piece(g, piece, bytes, 0) == bytes;
     }
-    return trouble(g, err);
+    return failure(g, err);
 }
 
 /* ---- accepting ---------------------------------------------------------------------------- */
@@ -432,18 +432,18 @@ static bool join_token(dw_grammar *g, uint32_t token, const state *by_text, stat
 {
     *to = (state){.first = g->pool_count, .complete = by_text != NULL && by_text->complete};
     new_round(g);
-    for (uint32_t i = 0; i < g->now.count && g->trouble == DW_OK; i++) {
+    for (uint32_t i = 0; i < g->now.count && g->failure == DW_OK; i++) {
         node top = g->nodes[g->pool[i]];
         if (token_matches(g->rules.symbols[top.symbol], token)) {
             visit(g, top.symbol + 1, top.below, to);
         }
     }
-    for (uint32_t i = 0; by_text != NULL && i < by_text->count && g->trouble == DW_OK; i++) {
+    for (uint32_t i = 0; by_text != NULL && i < by_text->count && g->failure == DW_OK; i++) {
         node top = g->nodes[g->pool[by_text->first + i]];
         visit(g, top.symbol, top.below, to);
     }
     follow(g, to);
-    return g->trouble == DW_OK && alive(to);
+    return g->failure == DW_OK && alive(to);
 }
 
 dw_status dw_grammar_accept(dw_grammar *g, int32_t token, dw_error *err)
@@ -457,17 +457,17 @@ dw_status dw_grammar_accept(dw_grammar *g, int32_t token, dw_error *err)
     bool spelled = bytes > 0 && !pieces->is_end[token] && walk_piece(g, piece, bytes, 0) == bytes;
     state to = {.complete = true};
     bool done = named && pieces->is_end[token] && g->now.complete; /* nothing can follow */
-    if (g->trouble == DW_OK && !done && spelled) {
+    if (g->failure == DW_OK && !done && spelled) {
         to = g->walk[bytes];
         done = true;
     }
-    if (g->trouble == DW_OK && named && to.left == 0 && has_token_symbols(g) &&
+    if (g->failure == DW_OK && named && to.left == 0 && has_token_symbols(g) &&
         !(pieces->is_end[token] && g->now.complete)) {
         state by_text = to;
         done = join_token(g, (uint32_t)token, spelled ? &by_text : NULL, &to);
     }
-    if (g->trouble != DW_OK || !done) {
-        dw_status status = trouble(g, err);
+    if (g->failure != DW_OK || !done) {
+        dw_status status = failure(g, err);
         g->pool_count = g->now.pool_count;
         return status != DW_OK
                    ? status
@@ -487,8 +487,8 @@ bool dw_grammar_complete(const dw_grammar *g)
 static dw_status begin(dw_grammar *g, dw_error *err)
 {
     g->walk = dw_alloc((size_t)g->pieces->longest + 1, sizeof *g->walk);
-    g->trouble = g->walk == NULL ? DW_E_MEMORY : DW_OK;
-    if (g->trouble == DW_OK && more_nodes(g)) {
+    g->failure = g->walk == NULL ? DW_E_MEMORY : DW_OK;
+    if (g->failure == DW_OK && more_nodes(g)) {
         g->nodes[BOTTOM] = (node){0, BOTTOM};
         g->node_count = 1;
         new_round(g);
@@ -500,7 +500,7 @@ static dw_status begin(dw_grammar *g, dw_error *err)
         follow(g, &first);
         g->now = first;
     }
-    return trouble(g, err);
+    return failure(g, err);
 }
 
 dw_status dw_grammar_create(dw_grammar **out, const dw_vocab_pieces *pieces, const char *text,

@@ -279,7 +279,7 @@ void dw_vocab_close(dw_vocab *vocab)
     dw_free(vocab);
 }
 
-/* ---- facts -------------------------------------------------------------------------------- */
+/* ---- what it says of itself ---------------------------------------------------------------- */
 
 const struct llama_vocab *dw__vocab_llama(const dw_vocab *vocab)
 {

@@ -122,7 +122,7 @@ dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **
     *out = NULL;
     for (size_t i = 0; i < instance->model_count; i++) {
         dw_model_info info;
-        dw_model_describe(instance->models[i], &info);
+        dw_model_get_info(instance->models[i], &info);
         if (name[0] == '\0' || strcmp(info.name, name) == 0) {
             *out = instance->models[i];
             return DW_OK;
@@ -631,12 +631,12 @@ size_t dw_instance_memory_bytes(const dw_instance *instance)
     return dw_region_committed_bytes(instance->region);
 }
 
-void dw_instance_stats(const dw_instance *instance, dw_stats *stats)
+void dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats)
 {
     const dw_counters *counters = &instance->counters;
     uint64_t sampled = atomic_load(&counters->sampled_tokens);
     uint64_t decoded = atomic_load(&counters->decoded_tokens);
-    *stats = (dw_stats){
+    *stats = (dw_instance_stats){
         .prompt_tokens = atomic_load(&counters->prompt_tokens),
         .prompt_ns = atomic_load(&counters->prompt_ns),
         /* A guest that samples for itself is known by its steps of one token. */

@@ -371,7 +371,7 @@ class Actors(unittest.TestCase):
         half = os.path.join(self.state, "actors", ".new-0123456789abcdef")
         os.makedirs(os.path.join(half, "mail"))
         for path in (os.path.join(half, "00000001-000000000000.full.snapshot"),
-                     os.path.join(self.state, ".passing-verify")):
+                     os.path.join(self.state, ".tmp-verify")):
             with open(path, "wb") as file:
                 file.write(b"x" * 1000)
         self.run_good("list")

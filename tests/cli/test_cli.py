@@ -581,8 +581,8 @@ class Generate(Case):
 
 
 class Grants(Case):
-    def test_embed_example(self):
-        program = os.path.join(BUILD, "examples", "embed")
+    def test_host_example(self):
+        program = os.path.join(BUILD, "examples", "host")
         result = subprocess.run([program, MODEL, os.path.join(BUILD, "guests", "generate.wasm"),
                                  "What is two and two?"], capture_output=True, text=True,
                                 timeout=300)

@@ -1,7 +1,7 @@
 /* An actor that tests talk to, without libc. The first letter of a message says what to do, a
  * number or text follows. Answers are bytes: of each decoded token the token and a digest of the
  * logits it was chosen from, so that two actors are equal when their answers are. */
-#include "driftwood.h"
+#include "driftwood_guest.h"
 
 #define MESSAGE_MAX 65536
 #define VOCAB_MAX 262144
@@ -39,16 +39,16 @@ static uint32_t digest_of(const float *values, uint32_t count)
 
 static int32_t open_model(void)
 {
-    dw_model_facts facts;
+    dw_abi_model_info info;
     if (model != 0) {
         return 0;
     }
-    int32_t opened = dw_model_open_named(NULL, 0);
-    int32_t status = opened < 0 ? opened : dw_model_facts_get(opened, &facts);
+    int32_t opened = dw_model_open(NULL, 0);
+    int32_t status = opened < 0 ? opened : dw_model_info(opened, &info);
     if (status < 0) {
         return status;
     }
-    vocab_count = facts.vocab_count;
+    vocab_count = info.vocab_count;
     if (vocab_count > VOCAB_MAX) {
         return DW_E_SPACE;
     }

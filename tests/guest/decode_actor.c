@@ -1,6 +1,6 @@
 /* A decode loop that is told what to do, for bench/bench_guests.c: a message is a letter and a
  * number. No libc. */
-#include "driftwood.h"
+#include "driftwood_guest.h"
 
 #define VOCAB_MAX 262144
 #define DEPTH_MAX 65536
@@ -14,17 +14,17 @@ static int32_t sampler;
 /* A context with `depth` tokens. */
 static int32_t prepare(uint32_t depth)
 {
-    dw_model_facts facts;
-    model = dw_model_open_named(NULL, 0);
-    int32_t status = model < 0 ? model : dw_model_facts_get(model, &facts);
+    dw_abi_model_info info;
+    model = dw_model_open(NULL, 0);
+    int32_t status = model < 0 ? model : dw_model_info(model, &info);
     if (status < 0) {
         return status;
     }
-    if (facts.vocab_count > VOCAB_MAX || depth > DEPTH_MAX) {
+    if (info.vocab_count > VOCAB_MAX || depth > DEPTH_MAX) {
         return DW_E_SPACE;
     }
     for (uint32_t i = 0; i < depth; i++) {
-        tokens[i] = (int32_t)((i * 7919u + 13u) % facts.vocab_count);
+        tokens[i] = (int32_t)((i * 7919u + 13u) % info.vocab_count);
     }
     sampler = dw_sampler_create(model, NULL);
     if (sampler < 0) {

@@ -1,7 +1,7 @@
 /* A greedy decode loop, for bench/bench_guest_loop.c and tests: the host calls `prepare` once, then
  * `rewind` and `decode` in turn, or `rewind_to_choose` and `decode_choosing`, whose steps end with
  * a token instead of logits. No libc. */
-#include "driftwood.h"
+#include "driftwood_guest.h"
 
 #define EXPORT(name) __attribute__((export_name(name)))
 #define VOCAB_MAX 262144
@@ -24,13 +24,13 @@ EXPORT("prepare") int32_t prepare(void)
         "The Mole had been working very hard all the morning, spring-cleaning his little home. "
         "First with brooms, then with dusters; then on ladders and steps and chairs, with a brush "
         "and a pail of whitewash; till he had dust in his throat and eyes";
-    model = dw_model_open_named(NULL, 0);
-    dw_model_facts facts;
-    int32_t status = model < 0 ? model : dw_model_facts_get(model, &facts);
+    model = dw_model_open(NULL, 0);
+    dw_abi_model_info info;
+    int32_t status = model < 0 ? model : dw_model_info(model, &info);
     if (status < 0) {
         return status;
     }
-    if (facts.vocab_count > VOCAB_MAX) {
+    if (info.vocab_count > VOCAB_MAX) {
         return DW_E_SPACE;
     }
     prompt_count =

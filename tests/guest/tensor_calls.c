@@ -1,6 +1,6 @@
 /* Calls of the tensor functions as only a careless or hostile guest makes them. Each export
  * answers 0, or the line of the first call that was not answered as it should be. */
-#include <driftwood.h>
+#include <driftwood_guest.h>
 
 #define EXPORT(name) __attribute__((export_name(name)))
 #define CHECK(condition)                                                                           \

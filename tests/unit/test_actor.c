@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actor_world.h"
+#include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
 #include "emulated.h"
@@ -19,8 +19,8 @@
 
 static void test_actor_lives_between_messages(void **state)
 {
-    actor_world *world = *state;
-    dw_actor *actor = actor_spawned(world, NULL);
+    actor_fixture *fixture = *state;
+    dw_actor *actor = actor_spawned(fixture, NULL);
     actor_answer answer = {.bytes = 0};
     uint32_t sum = 0;
     for (uint32_t i = 1; i <= 10; i++) {
@@ -44,8 +44,8 @@ static void test_actor_lives_between_messages(void **state)
 
 static void test_actor_that_traps_is_left_alone(void **state)
 {
-    actor_world *world = *state;
-    dw_actor *actor = actor_spawned(world, NULL);
+    actor_fixture *fixture = *state;
+    dw_actor *actor = actor_spawned(fixture, NULL);
     dw_actor *child = NULL;
     dw_error error;
     wasm_signals_restore();
@@ -61,9 +61,9 @@ static void test_actor_that_traps_is_left_alone(void **state)
 
 static void test_actor_mailbox_has_limits(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     dw_actor_options options = {.message_count_max = 3, .message_bytes_max = 10};
-    dw_actor *actor = actor_spawned(world, &options);
+    dw_actor *actor = actor_spawned(fixture, &options);
     dw_error error;
     assert_int_equal(dw_actor_send(actor, NULL, "12345678901", 11, &error), DW_E_LIMIT);
     assert_non_null(strstr(error.message, "11 bytes, limit 10"));
@@ -82,8 +82,8 @@ static void test_actor_mailbox_has_limits(void **state)
 
 static void test_actor_effects_count_when_a_message_ends_well(void **state)
 {
-    actor_world *world = *state;
-    dw_actor *actor = actor_spawned(world, NULL);
+    actor_fixture *fixture = *state;
+    dw_actor *actor = actor_spawned(fixture, NULL);
     dw_actor_effect effect;
     actor_answer answer;
     dw_error error;
@@ -126,9 +126,9 @@ static void test_actor_effects_count_when_a_message_ends_well(void **state)
     assert_int_equal(dw_actor_effect_count(actor), 0);
     /* The timer's message comes from the actor itself. */
     assert_true(dw_actor_timer_ms(actor) > 0);
-    assert_int_equal(dw_actor_ring_timers(actor, dw_actor_timer_ms(actor) - 1, &error), DW_OK);
+    assert_int_equal(dw_actor_fire_timers(actor, dw_actor_timer_ms(actor) - 1, &error), DW_OK);
     assert_int_equal(dw_actor_waiting(actor), 0);
-    assert_int_equal(dw_actor_ring_timers(actor, dw_os_wall_ms() + 1, &error), DW_OK);
+    assert_int_equal(dw_actor_fire_timers(actor, dw_os_wall_ms() + 1, &error), DW_OK);
     assert_int_equal(dw_actor_waiting(actor), 1);
     assert_int_equal(actor_received(actor, &answer), DW_OK);
     assert_int_equal(*(uint32_t *)answer.data, 8);
@@ -137,15 +137,15 @@ static void test_actor_effects_count_when_a_message_ends_well(void **state)
 
 static void test_actor_refuses_what_cannot_be_saved(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     dw_actor *actor = NULL;
     dw_error error;
     dw_actor_options options = {.instance.inherit_stdin = true};
-    assert_int_equal(dw_actor_spawn(&actor, world->module, &options, &error), DW_E_UNSUPPORTED);
+    assert_int_equal(dw_actor_spawn(&actor, fixture->module, &options, &error), DW_E_UNSUPPORTED);
     dw_dir dir = {"/tmp", "/tmp", true};
     options = (dw_actor_options){.instance = {.dirs = &dir, .dir_count = 1}};
-    assert_int_equal(dw_actor_spawn(&actor, world->module, &options, &error), DW_E_UNSUPPORTED);
-    dw_module *command = actor_module(world, "hello.wasm");
+    assert_int_equal(dw_actor_spawn(&actor, fixture->module, &options, &error), DW_E_UNSUPPORTED);
+    dw_module *command = actor_module(fixture, "hello.wasm");
     assert_int_equal(dw_actor_spawn(&actor, command, NULL, &error), DW_E_UNSUPPORTED);
     assert_non_null(strstr(error.message, "driftwood_receive"));
     dw_module_unref(command);
@@ -179,11 +179,11 @@ static dw_actor *forked(dw_actor *parent)
 
 static void test_actor_forks_go_on_alike_and_apart(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     static const uint32_t lengths[] = {1, 2, 45, 255, 256, 300};
     actor_answer answer;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        dw_actor *parent = actor_spawned(world, NULL);
+        dw_actor *parent = actor_spawned(fixture, NULL);
         assert_int_equal(actor_told(parent, &answer, "m"), DW_OK);
         assert_int_equal(actor_told(parent, &answer, "s%u", 7 + (unsigned)i), DW_OK);
         assert_int_equal(actor_told(parent, &answer, "n%u", lengths[i]), DW_OK);
@@ -212,10 +212,10 @@ static void test_actor_forks_by_the_thousand(void **state)
 {
     enum { COUNT = 1000 };
     size_t count = emulated() ? 100 : COUNT; /* both without a factor of 77 */
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     static dw_actor *actors[COUNT];
     actor_answer answer;
-    actors[0] = actor_spawned(world, NULL);
+    actors[0] = actor_spawned(fixture, NULL);
     assert_int_equal(actor_told(actors[0], &answer, "m"), DW_OK);
     assert_int_equal(actor_told(actors[0], &answer, "n200"), DW_OK);
     assert_int_equal(actor_told(actors[0], &answer, "+100"), DW_OK);

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "actor_world.h"
+#include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
 #include "emulated.h"
@@ -48,13 +48,13 @@ static void in_folder(char path[96], const char *name)
     (void)snprintf(path, 96, "%s/%s", folder, name);
 }
 
-static dw_actor *thawed(actor_world *world, const char *path)
+static dw_actor *thawed(actor_fixture *fixture, const char *path)
 {
     dw_actor *actor = NULL;
     dw_error error = {.message = ""};
     dw_thaw_options options = {
-        .paths = &path, .path_count = 1, .models = &world->model, .model_count = 1};
-    dw_status status = dw_actor_thaw(&actor, world->engine, &options, NULL, &error);
+        .paths = &path, .path_count = 1, .models = &fixture->model, .model_count = 1};
+    dw_status status = dw_actor_thaw(&actor, fixture->engine, &options, NULL, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     return actor;
@@ -70,19 +70,19 @@ static void go_on(dw_actor *actor, actor_answer *answer)
 
 static int continue_here(char **args)
 {
-    void *world = NULL;
+    void *fixture = NULL;
     actor_answer *answer = dw_alloc(1, sizeof *answer);
-    if (setenv("DW_TEST_MODEL", args[0], 1) != 0 || actor_world_open(&world) != 0) {
+    if (setenv("DW_TEST_MODEL", args[0], 1) != 0 || actor_world_open(&fixture) != 0) {
         return 1;
     }
-    dw_actor *actor = thawed(world, args[1]);
+    dw_actor *actor = thawed(fixture, args[1]);
     go_on(actor, answer);
     dw_actor_destroy(actor);
     FILE *file = fopen(args[2], "wb");
     bool good = file != NULL && fwrite(answer->data, 1, answer->bytes, file) == answer->bytes;
     good = file != NULL && fclose(file) == 0 && good;
     dw_free(answer);
-    return actor_world_close(&world) == 0 && good ? 0 : 1;
+    return actor_world_close(&fixture) == 0 && good ? 0 : 1;
 }
 
 static void continue_elsewhere(const char *model, const char *snapshot, actor_answer *answer)
@@ -126,13 +126,13 @@ static size_t make_prompt(char *message, const char *prose, size_t number, uint3
 
 /* An actor whose context holds `length` tokens of prose, or what stands for it in a vocabulary
  * without text, the last of them by its own choice where there is room for that. */
-static dw_actor *at_length(actor_world *world, size_t number, const char *prose)
+static dw_actor *at_length(actor_fixture *fixture, size_t number, const char *prose)
 {
     actor_answer answer;
     dw_error error;
     uint32_t length = lengths[number];
     uint32_t own = (uint32_t)number % 7 < length ? (uint32_t)number % 7 : 0;
-    dw_actor *actor = actor_spawned(world, NULL);
+    dw_actor *actor = actor_spawned(fixture, NULL);
     assert_int_equal(actor_told(actor, &answer, "m"), DW_OK);
     if (number % 2 == 1) {
         assert_int_equal(actor_told(actor, &answer, "s%zu", number), DW_OK);
@@ -183,14 +183,14 @@ static void go_through(const char *model, const char *prose)
     in_folder(exported, "exported");
     assert_int_equal(setenv("DW_TEST_MODEL", model, 1), 0);
     assert_int_equal(actor_world_open(&opened), 0);
-    actor_world *world = opened;
+    actor_fixture *fixture = opened;
     size_t count = SANITIZED || emulated() ? 8 : PROMPTS; /* they are slow */
     for (size_t i = 0; i < count; i++) {
         dw_error error;
         dw_actor *others[2] = {NULL, NULL};
-        dw_actor *actor = at_length(world, i, prose);
+        dw_actor *actor = at_length(fixture, i, prose);
         write_snapshots(actor, frozen, exported);
-        others[0] = thawed(world, frozen);
+        others[0] = thawed(fixture, frozen);
         assert_int_equal(dw_actor_fork(&others[1], actor, NULL, &error), DW_OK);
         go_on(actor, &answers[0]);
         dw_actor_destroy(actor);

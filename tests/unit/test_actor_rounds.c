@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "actor_world.h"
+#include "actor_fixture.h"
 #include "base/os.h"
 #include "emulated.h"
 
@@ -19,45 +19,45 @@
 
 static char path[] = "/tmp/dw-rounds-XXXXXX";
 
-static void live(actor_world *world, uint32_t round)
+static void live(actor_fixture *fixture, uint32_t round)
 {
     static actor_answer answer;
     dw_error error = {.message = ""};
     const char *paths[] = {path};
     dw_thaw_options options = {.paths = paths,
                                .path_count = 1,
-                               .models = &world->model,
+                               .models = &fixture->model,
                                .model_count = 1,
-                               .module = world->module,
+                               .module = fixture->module,
                                .trusted = round % 2 == 0};
-    dw_actor *actor = actor_spawned(world, NULL);
+    dw_actor *actor = actor_spawned(fixture, NULL);
     assert_int_equal(actor_told(actor, &answer, "m"), DW_OK);
     assert_int_equal(actor_told(actor, &answer, "n%u", 1 + round % 40), DW_OK);
     assert_int_equal(dw_actor_freeze(actor, path, NULL, NULL, &error), DW_OK);
     dw_actor_destroy(actor);
-    assert_int_equal(dw_actor_thaw(&actor, world->engine, &options, NULL, &error), DW_OK);
+    assert_int_equal(dw_actor_thaw(&actor, fixture->engine, &options, NULL, &error), DW_OK);
     assert_int_equal(actor_told(actor, &answer, "g1"), DW_OK);
     dw_actor_destroy(actor);
 }
 
 static void test_actor_rounds_leave_nothing(void **state)
 {
-    actor_world *world = *state;
-    dw_usage before;
-    dw_usage after;
+    actor_fixture *fixture = *state;
+    dw_engine_stats before;
+    dw_engine_stats after;
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     dw_os_close(fd);
     for (uint32_t i = 0; i < WARM_ROUNDS; i++) {
-        live(world, i);
+        live(fixture, i);
     }
-    dw_engine_usage(world->engine, &before);
+    dw_engine_get_stats(fixture->engine, &before);
     size_t rss = dw_os_rss_bytes();
     uint32_t rounds = emulated() ? 40 : ROUNDS;
     for (uint32_t i = 0; i < rounds; i++) {
-        live(world, i);
+        live(fixture, i);
     }
-    dw_engine_usage(world->engine, &after);
+    dw_engine_get_stats(fixture->engine, &after);
     size_t more = dw_os_rss_bytes();
     more = more > rss ? more - rss : 0;
     print_message("%u rounds: %zu KiB more resident, device memory free %llu -> %llu\n", rounds,
@@ -70,7 +70,7 @@ static void test_actor_rounds_leave_nothing(void **state)
     assert_int_equal(after.view_bytes, before.view_bytes);
     assert_int_equal(after.registered_bytes, before.registered_bytes);
     dw_device_info device;
-    dw_engine_device(world->engine, &device);
+    dw_engine_get_device_info(fixture->engine, &device);
     /* A device's own memory is this process's alone in a test; a host's is everybody's. */
     assert_true(device.unified ||
                 after.memory_free_bytes + ((uint64_t)4 << 20) >= before.memory_free_bytes);

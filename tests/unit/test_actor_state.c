@@ -14,7 +14,7 @@
 
 #include <wasmtime.h>
 
-#include "actor_world.h"
+#include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
 #include "emulated.h"
@@ -67,17 +67,17 @@ static void freeze(subject *s, unsigned serial)
     s->count++;
 }
 
-static void thaw(actor_world *world, subject *s)
+static void thaw(actor_fixture *fixture, subject *s)
 {
     dw_error error = {.message = ""};
     dw_thaw_options options = {.paths = s->list, .path_count = s->count};
     dw_actor_destroy(s->actor);
-    dw_status status = dw_actor_thaw(&s->actor, world->engine, &options, NULL, &error);
+    dw_status status = dw_actor_thaw(&s->actor, fixture->engine, &options, NULL, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
 }
 
-static void go_through(actor_world *world, dw_module *module, uint64_t seed)
+static void go_through(actor_fixture *fixture, dw_module *module, uint64_t seed)
 {
     dw_error error = {.message = ""};
     dw_actor *twin = NULL; /* left alone */
@@ -107,7 +107,7 @@ static void go_through(actor_world *world, dw_module *module, uint64_t seed)
         case 2:
             freeze(&s, step);
             if (next(&seed) % 2 == 0) {
-                thaw(world, &s);
+                thaw(fixture, &s);
             }
             break;
         default:
@@ -123,7 +123,7 @@ static void go_through(actor_world *world, dw_module *module, uint64_t seed)
 
 static void test_actor_state_random_lives(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     dw_error error = {.message = ""};
     dw_module *module = NULL;
     wasm_byte_vec_t wasm;
@@ -139,13 +139,13 @@ static void test_actor_state_random_lives(void **state)
         wasmtime_error_message(failed, &why);
         fail_msg("%.*s", (int)why.size, why.data);
     }
-    dw_status status = dw_module_create(&module, world->engine, wasm.data, wasm.size, &error);
+    dw_status status = dw_module_create(&module, fixture->engine, wasm.data, wasm.size, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     wasm_byte_vec_delete(&wasm);
     int lives = emulated() ? 2 : 25;
     for (int seed = 1; seed <= lives; seed++) {
-        go_through(world, module, (uint64_t)seed);
+        go_through(fixture, module, (uint64_t)seed);
     }
     dw_module_unref(module);
 }

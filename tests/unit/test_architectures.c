@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "emulated.h"
-#include "model_world.h"
+#include "model_fixture.h"
 #include "tiny_model.h"
 
 /* What is run: a prompt, tokens one by one, a part of it again. */
@@ -34,7 +34,7 @@ static const lengths many = {400, 5, 390, 10};  /* and ours */
 static const lengths more = {600, 20, 560, 40}; /* cut into parts when decoding */
 
 typedef struct pair {
-    model_world world;
+    model_fixture fixture;
     model_oracle oracle;
     dw_context *context;
     double worst; /* relative difference so far */
@@ -47,12 +47,12 @@ typedef struct pair {
 /* One step on both sides, all logits compared. */
 static void step(pair *at, uint32_t start, uint32_t count)
 {
-    world_forward(&at->world, at->context, start, count, count);
-    oracle_forward(&at->oracle, at->world.tokens + start, start, count, true);
+    world_forward(&at->fixture, at->context, start, count, count);
+    oracle_forward(&at->oracle, at->fixture.tokens + start, start, count, true);
     for (uint32_t i = 0; i < count; i++) {
-        double difference = logits_difference(oracle_logits(&at->oracle, (int32_t)i),
-                                              at->world.logits + (size_t)i * at->world.vocab_count,
-                                              at->world.vocab_count);
+        double difference = logits_difference(
+            oracle_logits(&at->oracle, (int32_t)i),
+            at->fixture.logits + (size_t)i * at->fixture.vocab_count, at->fixture.vocab_count);
         at->worst = fmax(at->worst, difference);
         at->far_rows += difference > FAR;
         at->rows++;
@@ -62,14 +62,14 @@ static void step(pair *at, uint32_t start, uint32_t count)
 static double run_all(const char *path, const lengths *run)
 {
     pair at = {.oracle.kv_type = DW_KV_F32};
-    world_open(&at.world, path);
-    on_cpu = dw_device_facts(at.world.device)->kind == DW_DEVICE_CPU;
-    at.world.kv_type = on_cpu ? DW_KV_F32 : DW_KV_F16;
-    oracle_open(&at.oracle, path, dw_device_threads(at.world.device));
+    world_open(&at.fixture, path);
+    on_cpu = dw_device_info_of(at.fixture.device)->kind == DW_DEVICE_CPU;
+    at.fixture.kv_type = on_cpu ? DW_KV_F32 : DW_KV_F16;
+    oracle_open(&at.oracle, path, dw_device_threads(at.fixture.device));
     for (uint32_t i = 0; i < run->prompt + run->decoded; i++) {
-        at.world.tokens[i] = (int32_t)((i * i * 31 + i * 17 + 5) % at.world.vocab_count);
+        at.fixture.tokens[i] = (int32_t)((i * i * 31 + i * 17 + 5) % at.fixture.vocab_count);
     }
-    at.context = world_context(&at.world, 0);
+    at.context = world_context(&at.fixture, 0);
     step(&at, 0, run->prompt);
     for (uint32_t i = 0; i < run->decoded; i++) {
         step(&at, run->prompt + i, 1);
@@ -78,7 +78,7 @@ static double run_all(const char *path, const lengths *run)
     step(&at, run->trimmed_to, run->again);
     dw_context_destroy(at.context);
     oracle_close(&at.oracle);
-    world_close(&at.world);
+    world_close(&at.fixture);
     far_share = (double)at.far_rows / at.rows;
     return at.worst;
 }

@@ -16,7 +16,7 @@
 #define RECORDS 300u
 #define HEAD_DIM_MAX 256u
 
-typedef struct world {
+typedef struct fixture {
     uint64_t random;
     unsigned char records[RECORDS * 2 * HEAD_DIM_MAX * sizeof(float) + 64];
     float keys[RECORDS][HEAD_DIM_MAX]; /* what the records hold, as floats again */
@@ -28,15 +28,15 @@ typedef struct world {
     uint32_t first[DW_TILE_ROWS_MAX];
     uint32_t end[DW_TILE_ROWS_MAX];
     float *scratch;
-} world;
+} fixture;
 
-static float next_random(world *w)
+static float next_random(fixture *w)
 {
     w->random = w->random * 6364136223846793005u + 1442695040888963407u;
     return (float)((double)(w->random >> 33) / 1073741824.0 - 1.0);
 }
 
-static uint32_t random_below(world *w, uint32_t count)
+static uint32_t random_below(fixture *w, uint32_t count)
 {
     w->random = w->random * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)((w->random >> 33) % count);
@@ -62,7 +62,7 @@ static void store(dw_kv_type type, const float *row, uint32_t head_dim, unsigned
     ggml_get_type_traits(types[type])->to_float(at, back, head_dim);
 }
 
-static void fill(world *w, dw_kv_type type, uint32_t head_dim, size_t stride)
+static void fill(fixture *w, dw_kv_type type, uint32_t head_dim, size_t stride)
 {
     float row[HEAD_DIM_MAX];
     for (uint32_t t = 0; t < RECORDS; t++) {
@@ -79,7 +79,7 @@ static void fill(world *w, dw_kv_type type, uint32_t head_dim, size_t stride)
 }
 
 /* The largest difference of row `row`'s output from the sums in double. */
-static double row_error(const world *w, const dw_attention_tile *tile, uint32_t row)
+static double row_error(const fixture *w, const dw_attention_tile *tile, uint32_t row)
 {
     double scores[RECORDS];
     double top = -INFINITY;
@@ -126,7 +126,7 @@ typedef struct plan {
     bool windowed;
 } plan;
 
-static void check(world *w, const dw_attention_kernel *kernel, const plan *of)
+static void check(fixture *w, const dw_attention_kernel *kernel, const plan *of)
 {
     uint32_t head_dim = of->head_dim;
     size_t bytes = stored_bytes(of->type, head_dim);
@@ -169,7 +169,7 @@ static void check(world *w, const dw_attention_kernel *kernel, const plan *of)
     }
 }
 
-static void check_kernel(world *w, const dw_attention_kernel *kernel)
+static void check_kernel(fixture *w, const dw_attention_kernel *kernel)
 {
     static const uint32_t head_dims[] = {32, 40, 64, 72, 80, 96, 128, 160, 192, 256};
     static const uint32_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 33, 48, 96};
@@ -197,7 +197,7 @@ static void check_kernel(world *w, const dw_attention_kernel *kernel)
 static void test_attention_kernels(void **state)
 {
     (void)state;
-    static world w = {.random = 7};
+    static fixture w = {.random = 7};
     w.scratch =
         aligned_alloc(64, dw_attention_scratch_floats(HEAD_DIM_MAX) * sizeof(float) / 64 * 64 + 64);
     assert_non_null(w.scratch);

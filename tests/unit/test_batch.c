@@ -16,7 +16,7 @@
 #include "inference/batch.h"
 #include "inference/step_graph.h"
 #include "kv/kv_pool.h"
-#include "model_world.h"
+#include "model_fixture.h"
 #include "tiny_model.h"
 
 #define CONTEXTS 9u
@@ -24,7 +24,7 @@
 
 static char tiny_path[] = "/tmp/dw-batch-XXXXXX";
 
-static void open_tiny(model_world *world, enum ggml_type type)
+static void open_tiny(model_fixture *fixture, enum ggml_type type)
 {
     tiny_options options = tiny_defaults();
     options.matrix_type = type;
@@ -34,12 +34,12 @@ static void open_tiny(model_world *world, enum ggml_type type)
     assert_true(fd >= 0);
     (void)close(fd);
     tiny_model_write(tiny_path, &options);
-    world_open(world, tiny_path);
+    world_open(fixture, tiny_path);
 }
 
-static void close_tiny(model_world *world)
+static void close_tiny(model_fixture *fixture)
 {
-    world_close(world);
+    world_close(fixture);
     (void)unlink(tiny_path);
 }
 
@@ -50,33 +50,33 @@ static uint32_t length_of(uint32_t c, uint32_t r)
     return r == 0 ? prompts[c] : (c + r) % 4 == 0 ? 3 : 1;
 }
 
-static void fill_tokens(model_world *world, uint32_t c, uint32_t r, int32_t *tokens)
+static void fill_tokens(model_fixture *fixture, uint32_t c, uint32_t r, int32_t *tokens)
 {
     for (uint32_t i = 0; i < length_of(c, r); i++) {
-        tokens[i] = (int32_t)((c * 131 + r * 57 + i * 29 + i * i) % world->vocab_count);
+        tokens[i] = (int32_t)((c * 131 + r * 57 + i * 29 + i * i) % fixture->vocab_count);
     }
 }
 
 /* One batch of the contexts that have a bit in `members`. */
-static void step_together(model_world *world, dw_context *const *contexts, uint32_t r,
+static void step_together(model_fixture *fixture, dw_context *const *contexts, uint32_t r,
                           uint32_t members)
 {
     dw_batch_item items[CONTEXTS];
     uint32_t count = 0;
-    int32_t *tokens = world->tokens;
+    int32_t *tokens = fixture->tokens;
     for (uint32_t c = 0; c < CONTEXTS; c++) {
         if ((members >> c & 1) == 0) {
             continue;
         }
-        fill_tokens(world, c, r, tokens);
+        fill_tokens(fixture, c, r, tokens);
         items[count++] =
             (dw_batch_item){.context = contexts[c],
-                            .step = {.view = world->view,
+                            .step = {.view = fixture->view,
                                      .tokens = tokens,
                                      .token_count = length_of(c, r),
-                                     .logits = world->logits + (size_t)c * world->vocab_count,
+                                     .logits = fixture->logits + (size_t)c * fixture->vocab_count,
                                      .logits_rows = 1,
-                                     .counters = &world->counters}};
+                                     .counters = &fixture->counters}};
         tokens += length_of(c, r);
     }
     dw_error err = {0};
@@ -90,30 +90,30 @@ static void step_together(model_world *world, dw_context *const *contexts, uint3
 
 /* The last logits of each context after each round, [ROUNDS][CONTEXTS][vocab_count]; in each round
  * one batch for each of `batches`, ended by 0. */
-static void run(model_world *world, const uint32_t *batches, float *results)
+static void run(model_fixture *fixture, const uint32_t *batches, float *results)
 {
     dw_context *contexts[CONTEXTS];
     for (uint32_t c = 0; c < CONTEXTS; c++) {
-        contexts[c] = world_context(world, 0);
+        contexts[c] = world_context(fixture, 0);
     }
     for (uint32_t r = 0; r < ROUNDS; r++) {
         for (uint32_t i = 0; batches[i] != 0; i++) {
-            step_together(world, contexts, r, batches[i]);
+            step_together(fixture, contexts, r, batches[i]);
         }
-        memcpy(results + (size_t)r * CONTEXTS * world->vocab_count, world->logits,
-               (size_t)CONTEXTS * world->vocab_count * sizeof *results);
+        memcpy(results + (size_t)r * CONTEXTS * fixture->vocab_count, fixture->logits,
+               (size_t)CONTEXTS * fixture->vocab_count * sizeof *results);
     }
     for (uint32_t c = 0; c < CONTEXTS; c++) {
         dw_context_destroy(contexts[c]);
     }
 }
 
-static double worst_difference(const model_world *world, const float *a, const float *b)
+static double worst_difference(const model_fixture *fixture, const float *a, const float *b)
 {
     double worst = 0;
     for (uint32_t i = 0; i < ROUNDS * CONTEXTS; i++) {
-        size_t at = (size_t)i * world->vocab_count;
-        worst = fmax(worst, logits_difference(a + at, b + at, world->vocab_count));
+        size_t at = (size_t)i * fixture->vocab_count;
+        worst = fmax(worst, logits_difference(a + at, b + at, fixture->vocab_count));
     }
     return worst;
 }
@@ -123,25 +123,25 @@ static void compare(enum ggml_type type, dw_kv_type kv_type, double limit_alone,
     static const uint32_t each[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 0};
     static const uint32_t all[] = {(1u << CONTEXTS) - 1, 0};
     static const uint32_t some[] = {0x49, 0x92, 0x124, 0};
-    model_world world;
-    open_tiny(&world, type);
-    world.kv_type = kv_type;
-    size_t count = (size_t)ROUNDS * CONTEXTS * world.vocab_count;
+    model_fixture fixture;
+    open_tiny(&fixture, type);
+    fixture.kv_type = kv_type;
+    size_t count = (size_t)ROUNDS * CONTEXTS * fixture.vocab_count;
     float *results = calloc(3 * count, sizeof *results);
     assert_non_null(results);
-    run(&world, each, results);
-    run(&world, all, results + count);
-    run(&world, some, results + 2 * count);
-    double with_alone = worst_difference(&world, results, results + count);
-    double among = worst_difference(&world, results + count, results + 2 * count);
+    run(&fixture, each, results);
+    run(&fixture, all, results + count);
+    run(&fixture, some, results + 2 * count);
+    double with_alone = worst_difference(&fixture, results, results + count);
+    double among = worst_difference(&fixture, results + count, results + 2 * count);
     print_message("weights %s, keys and values %s: batch against alone %.3g, one batch against "
                   "another %.3g\n",
                   ggml_type_name(type), ggml_type_name(dw_kv_ggml_type(kv_type)), with_alone,
                   among);
-    assert_true(with_alone < world_tolerance(&world, limit_alone));
-    assert_true(among < world_tolerance(&world, limit));
+    assert_true(with_alone < world_tolerance(&fixture, limit_alone));
+    assert_true(among < world_tolerance(&fixture, limit));
     free(results);
-    close_tiny(&world);
+    close_tiny(&fixture);
 }
 
 static void test_batch_equals_one_by_one(void **state)
@@ -166,14 +166,14 @@ static void test_batch_on_any_number_of_threads(void **state)
     float *results[3];
     size_t count = 0;
     for (int i = 0; i < 3; i++) {
-        model_world world;
+        model_fixture fixture;
         (void)setenv("DW_TEST_THREADS", threads[i], 1);
-        open_tiny(&world, GGML_TYPE_Q8_0);
-        count = (size_t)ROUNDS * CONTEXTS * world.vocab_count;
+        open_tiny(&fixture, GGML_TYPE_Q8_0);
+        count = (size_t)ROUNDS * CONTEXTS * fixture.vocab_count;
         results[i] = calloc(count, sizeof *results[i]);
         assert_non_null(results[i]);
-        run(&world, all, results[i]);
-        close_tiny(&world);
+        run(&fixture, all, results[i]);
+        close_tiny(&fixture);
     }
     (void)unsetenv("DW_TEST_THREADS");
     assert_memory_equal(results[0], results[1], count * sizeof *results[0]);
@@ -187,23 +187,23 @@ static void test_batch_on_any_number_of_threads(void **state)
 static void test_batch_items_fail_alone(void **state)
 {
     (void)state;
-    model_world world;
-    open_tiny(&world, GGML_TYPE_F32);
+    model_fixture fixture;
+    open_tiny(&fixture, GGML_TYPE_F32);
     dw_context *contexts[3];
     dw_batch_item items[3];
     static const volatile bool cancel = true;
     for (uint32_t c = 0; c < 3; c++) {
-        contexts[c] = world_context(&world, 0);
+        contexts[c] = world_context(&fixture, 0);
         for (uint32_t i = 0; i < 4; i++) {
-            world.tokens[c * 4 + i] = (int32_t)(c + i);
+            fixture.tokens[c * 4 + i] = (int32_t)(c + i);
         }
         items[c] = (dw_batch_item){.context = contexts[c],
-                                   .step = {.view = world.view,
-                                            .tokens = world.tokens + c * 4,
+                                   .step = {.view = fixture.view,
+                                            .tokens = fixture.tokens + c * 4,
                                             .token_count = 4,
-                                            .counters = &world.counters}};
+                                            .counters = &fixture.counters}};
     }
-    world.tokens[4] = -3;
+    fixture.tokens[4] = -3;
     items[2].step.cancel = &cancel;
     assert_int_equal(dw_batch_forward(items, 3, NULL), DW_OK);
     assert_int_equal(items[0].status, DW_OK);
@@ -219,35 +219,35 @@ static void test_batch_items_fail_alone(void **state)
     for (uint32_t c = 0; c < 3; c++) {
         dw_context_destroy(contexts[c]);
     }
-    close_tiny(&world);
+    close_tiny(&fixture);
 }
 
 /* All rows of a prompt that goes through in several slices beside others. */
 static void test_batch_all_rows(void **state)
 {
     (void)state;
-    model_world world;
-    open_tiny(&world, GGML_TYPE_F32);
+    model_fixture fixture;
+    open_tiny(&fixture, GGML_TYPE_F32);
     const uint32_t count = 700;
     for (uint32_t i = 0; i < count + 1; i++) {
-        world.tokens[i] = (int32_t)((i * 7 + 3) % world.vocab_count);
+        fixture.tokens[i] = (int32_t)((i * 7 + 3) % fixture.vocab_count);
     }
-    dw_context *alone = world_context(&world, 0);
-    world_forward(&world, alone, 0, count, count);
-    size_t bytes = (size_t)count * world.vocab_count * sizeof(float);
+    dw_context *alone = world_context(&fixture, 0);
+    world_forward(&fixture, alone, 0, count, count);
+    size_t bytes = (size_t)count * fixture.vocab_count * sizeof(float);
     float *wanted = malloc(bytes);
     assert_non_null(wanted);
-    memcpy(wanted, world.logits, bytes);
-    dw_context *first = world_context(&world, 0);
-    dw_context *second = world_context(&world, 0);
-    dw_step step = {.view = world.view,
-                    .tokens = world.tokens,
+    memcpy(wanted, fixture.logits, bytes);
+    dw_context *first = world_context(&fixture, 0);
+    dw_context *second = world_context(&fixture, 0);
+    dw_step step = {.view = fixture.view,
+                    .tokens = fixture.tokens,
                     .token_count = count,
-                    .logits = world.logits,
+                    .logits = fixture.logits,
                     .logits_rows = count,
-                    .counters = &world.counters};
+                    .counters = &fixture.counters};
     dw_batch_item items[2] = {{.context = first, .step = step}, {.context = second, .step = step}};
-    items[1].step.tokens = world.tokens + count;
+    items[1].step.tokens = fixture.tokens + count;
     items[1].step.token_count = 1;
     items[1].step.logits = NULL;
     items[1].step.logits_rows = 0;
@@ -256,27 +256,29 @@ static void test_batch_all_rows(void **state)
     assert_int_equal(items[1].status, DW_OK);
     double worst = 0;
     for (uint32_t i = 0; i < count; i++) {
-        size_t at = (size_t)i * world.vocab_count;
-        worst = fmax(worst, logits_difference(wanted + at, world.logits + at, world.vocab_count));
+        size_t at = (size_t)i * fixture.vocab_count;
+        worst =
+            fmax(worst, logits_difference(wanted + at, fixture.logits + at, fixture.vocab_count));
     }
     print_message("700 rows: worst relative difference %.3g\n", worst);
-    assert_true(worst < world_tolerance(&world, 1e-5));
+    assert_true(worst < world_tolerance(&fixture, 1e-5));
     free(wanted);
     dw_context_destroy(alone);
     dw_context_destroy(first);
     dw_context_destroy(second);
-    close_tiny(&world);
+    close_tiny(&fixture);
 }
 
-static dw_batch_item item_of(model_world *world, dw_context *context, uint32_t row, uint32_t count)
+static dw_batch_item item_of(model_fixture *fixture, dw_context *context, uint32_t row,
+                             uint32_t count)
 {
     return (dw_batch_item){.context = context,
-                           .step = {.view = world->view,
-                                    .tokens = world->tokens,
+                           .step = {.view = fixture->view,
+                                    .tokens = fixture->tokens,
                                     .token_count = count,
-                                    .logits = world->logits + (size_t)row * world->vocab_count,
+                                    .logits = fixture->logits + (size_t)row * fixture->vocab_count,
                                     .logits_rows = 1,
-                                    .counters = &world->counters}};
+                                    .counters = &fixture->counters}};
 }
 
 /* Rows of logits that a device computes in one place and brings to each guest's are counted: on
@@ -284,51 +286,51 @@ static dw_batch_item item_of(model_world *world, dw_context *context, uint32_t r
 static void test_batch_counts_placed_rows(void **state)
 {
     (void)state;
-    model_world world;
+    model_fixture fixture;
     dw_context *contexts[3];
     dw_batch_item items[3];
-    open_tiny(&world, GGML_TYPE_F32);
-    const dw_device *device = dw_model_device(world.model);
+    open_tiny(&fixture, GGML_TYPE_F32);
+    const dw_device *device = dw_model_device(fixture.model);
     bool places = dw__shares_served(device, false) && !dw__shares_served(device, true) &&
-                  !dw_device_view_is_staged(world.view);
+                  !dw_device_view_is_staged(fixture.view);
     for (uint32_t c = 0; c < 3; c++) {
-        contexts[c] = world_context(&world, 0);
-        world_forward(&world, contexts[c], 0, 4, 1);
+        contexts[c] = world_context(&fixture, 0);
+        world_forward(&fixture, contexts[c], 0, 4, 1);
     }
-    assert_int_equal(world.counters.device_placed_bytes, 0);
+    assert_int_equal(fixture.counters.device_placed_bytes, 0);
     for (uint32_t c = 0; c < 3; c++) {
-        items[c] = item_of(&world, contexts[c], c, 1);
+        items[c] = item_of(&fixture, contexts[c], c, 1);
     }
     items[2].step.logits = NULL;
     items[2].step.logits_rows = 0;
     assert_int_equal(dw_batch_forward(items, 3, NULL), DW_OK);
     size_t rows = places ? 2 : 0;
-    assert_int_equal(world.counters.device_placed_bytes,
-                     rows * world.vocab_count * sizeof *world.logits);
+    assert_int_equal(fixture.counters.device_placed_bytes,
+                     rows * fixture.vocab_count * sizeof *fixture.logits);
     for (uint32_t c = 0; c < 3; c++) {
         dw_context_destroy(contexts[c]);
     }
-    close_tiny(&world);
+    close_tiny(&fixture);
 }
 
 /* However many decode, a prompt gets its slices; also where a run has room for one of them. */
 static void check_prompts_get_on(uint32_t sequences_max, uint32_t tokens_max)
 {
-    model_world world;
+    model_fixture fixture;
     enum { DECODING = 4, PROMPT = 130, RUNS = 400 };
     dw_context *contexts[DECODING + 1];
     dw_batch_item items[DECODING + 1];
     dw_batch batch;
     uint32_t runs = 0;
-    open_tiny(&world, GGML_TYPE_F32);
+    open_tiny(&fixture, GGML_TYPE_F32);
     for (uint32_t i = 0; i < PROMPT; i++) {
-        world.tokens[i] = (int32_t)(i % world.vocab_count);
+        fixture.tokens[i] = (int32_t)(i % fixture.vocab_count);
     }
     dw_batch_init(&batch,
                   &(dw_batch_limits){.sequences_max = sequences_max, .tokens_max = tokens_max});
     for (uint32_t c = 0; c <= DECODING; c++) {
-        contexts[c] = world_context(&world, 0);
-        items[c] = item_of(&world, contexts[c], c, c < DECODING ? 1 : PROMPT);
+        contexts[c] = world_context(&fixture, 0);
+        items[c] = item_of(&fixture, contexts[c], c, c < DECODING ? 1 : PROMPT);
         dw_batch_add(&batch, &items[c]);
     }
     uint32_t decoded = 0;
@@ -353,7 +355,7 @@ static void check_prompts_get_on(uint32_t sequences_max, uint32_t tokens_max)
     for (uint32_t c = 0; c <= DECODING; c++) {
         dw_context_destroy(contexts[c]);
     }
-    close_tiny(&world);
+    close_tiny(&fixture);
 }
 
 static void test_batch_prompts_get_on(void **state)
@@ -371,13 +373,13 @@ static void test_batch_waits_for_memory(void **state)
 {
     (void)state;
     enum { COUNT = 5, TOKENS = 300 };
-    model_world world;
+    model_fixture fixture;
     dw_context *contexts[COUNT];
     dw_batch_item items[COUNT];
     dw_batch batch;
     dw_error err = {0};
-    open_tiny(&world, GGML_TYPE_F32);
-    dw_device *device = dw_model_device(world.model);
+    open_tiny(&fixture, GGML_TYPE_F32);
+    dw_device *device = dw_model_device(fixture.model);
     size_t unit = dw_os_page_bytes();
     dw_kv_pool_options options = {.emulation = {.granularity_bytes = unit},
                                   .piece_bytes_max = 16 * unit,
@@ -385,25 +387,25 @@ static void test_batch_waits_for_memory(void **state)
                                   .threads = 1,
                                   .grows_in_step = true,
                                   .takes_all = true};
-    if (dw_device_facts(device)->kind != DW_DEVICE_CPU) {
-        close_tiny(&world);
+    if (dw_device_info_of(device)->kind != DW_DEVICE_CPU) {
+        close_tiny(&fixture);
         skip();
     }
     assert_int_equal(dw_kv_pool_open(device, &options, &err), DW_OK);
-    contexts[0] = world_context(&world, 0);
+    contexts[0] = world_context(&fixture, 0);
     for (uint32_t i = 0; i < TOKENS; i++) {
-        world.tokens[i] = (int32_t)(i % world.vocab_count);
+        fixture.tokens[i] = (int32_t)(i % fixture.vocab_count);
     }
-    world_forward(&world, contexts[0], 0, TOKENS, 0);
-    dw_kv_memory memory;
+    world_forward(&fixture, contexts[0], 0, TOKENS, 0);
+    dw_kv_stats memory;
     assert_true(dw_kv_pool_describe(device, &memory));
     dw_context_destroy(contexts[0]);
     uint64_t one = memory.device_bytes;
     assert_int_equal(dw_kv_pool_limit(device, 2 * one + unit, &err), DW_OK); /* of COUNT */
     dw_batch_init(&batch, &(dw_batch_limits){.tokens_max = 64});
     for (uint32_t c = 0; c < COUNT; c++) {
-        contexts[c] = world_context(&world, 0);
-        items[c] = item_of(&world, contexts[c], c, TOKENS);
+        contexts[c] = world_context(&fixture, 0);
+        items[c] = item_of(&fixture, contexts[c], c, TOKENS);
         dw_batch_add(&batch, &items[c]);
     }
     volatile bool cancel = true; /* of one that has not begun */
@@ -424,27 +426,27 @@ static void test_batch_waits_for_memory(void **state)
     for (uint32_t c = 0; c < COUNT; c++) {
         dw_context_destroy(contexts[c]);
     }
-    close_tiny(&world);
+    close_tiny(&fixture);
 }
 
 /* One run at a time: who is alone goes first, prompts take turns at what the limits leave them. */
 static void test_batch_runs_in_slices(void **state)
 {
     (void)state;
-    model_world world;
-    open_tiny(&world, GGML_TYPE_F32);
+    model_fixture fixture;
+    open_tiny(&fixture, GGML_TYPE_F32);
     for (uint32_t i = 0; i < 300; i++) {
-        world.tokens[i] = (int32_t)(i % world.vocab_count);
+        fixture.tokens[i] = (int32_t)(i % fixture.vocab_count);
     }
     dw_context *contexts[4];
     for (uint32_t c = 0; c < 4; c++) {
-        contexts[c] = world_context(&world, 0);
+        contexts[c] = world_context(&fixture, 0);
     }
     dw_batch batch;
     dw_batch_init(&batch, &(dw_batch_limits){.tokens_max = 100, .prompt_tokens_max = 40});
     dw_batch_item items[4] = {
-        item_of(&world, contexts[0], 0, 130), item_of(&world, contexts[1], 1, 50),
-        item_of(&world, contexts[2], 2, 1), item_of(&world, contexts[3], 3, 1)};
+        item_of(&fixture, contexts[0], 0, 130), item_of(&fixture, contexts[1], 1, 50),
+        item_of(&fixture, contexts[2], 2, 1), item_of(&fixture, contexts[3], 3, 1)};
     for (uint32_t i = 0; i < 3; i++) {
         dw_batch_add(&batch, &items[i]);
     }
@@ -472,25 +474,25 @@ static void test_batch_runs_in_slices(void **state)
         assert_int_equal(dw_context_length(contexts[c]), items[c].step.token_count);
         dw_context_destroy(contexts[c]);
     }
-    close_tiny(&world);
+    close_tiny(&fixture);
 }
 
 /* Hidden states go alone, beside logits that go together; a bad step is through at once. */
 static void test_batch_mixes_results(void **state)
 {
     (void)state;
-    model_world world;
-    open_tiny(&world, GGML_TYPE_F32);
+    model_fixture fixture;
+    open_tiny(&fixture, GGML_TYPE_F32);
     for (uint32_t i = 0; i < 9; i++) {
-        world.tokens[i] = (int32_t)i;
+        fixture.tokens[i] = (int32_t)i;
     }
     dw_context *contexts[3];
     dw_batch_item items[3];
     dw_batch batch;
     dw_batch_init(&batch, NULL);
     for (uint32_t c = 0; c < 3; c++) {
-        contexts[c] = world_context(&world, 0);
-        items[c] = item_of(&world, contexts[c], c, c == 2 ? 0 : 9);
+        contexts[c] = world_context(&fixture, 0);
+        items[c] = item_of(&fixture, contexts[c], c, c == 2 ? 0 : 9);
         items[c].step.result = c == 0 ? DW_RESULT_HIDDEN : DW_RESULT_LOGITS;
         dw_batch_add(&batch, &items[c]);
     }
@@ -501,8 +503,8 @@ static void test_batch_mixes_results(void **state)
     assert_ptr_equal(dw_batch_take(&batch), &items[1]);
     assert_int_equal(items[0].status, DW_OK);
     assert_int_equal(items[1].status, DW_OK);
-    world.kv_type = DW_KV_F32;
-    dw_context *other = world_context(&world, 0);
+    fixture.kv_type = DW_KV_F32;
+    dw_context *other = world_context(&fixture, 0);
     dw_error err;
     assert_int_equal(dw_batch_admits(&batch, other, &err), DW_OK);
     dw_batch_add(&batch, &items[1]);
@@ -514,7 +516,7 @@ static void test_batch_mixes_results(void **state)
     for (uint32_t c = 0; c < 3; c++) {
         dw_context_destroy(contexts[c]);
     }
-    close_tiny(&world);
+    close_tiny(&fixture);
 }
 
 int main(void)

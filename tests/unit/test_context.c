@@ -15,12 +15,12 @@
 #include "base/alloc.h"
 #include "inference/context_internal.h"
 #include "kv/kv_pool.h"
-#include "model_world.h"
+#include "model_fixture.h"
 #include "tiny_model.h"
 
 typedef struct fixture {
     char path[64];
-    model_world world;
+    model_fixture test_state;
 } fixture;
 
 static int open_with(void **state, const tiny_options *options)
@@ -32,9 +32,9 @@ static int open_with(void **state, const tiny_options *options)
     assert_true(fd >= 0);
     (void)close(fd);
     tiny_model_write(f->path, options);
-    world_open(&f->world, f->path);
+    world_open(&f->test_state, f->path);
     for (uint32_t i = 0; i < WORLD_TOKENS; i++) {
-        f->world.tokens[i] = (int32_t)((i * 31 + i / 7) % f->world.vocab_count);
+        f->test_state.tokens[i] = (int32_t)((i * 31 + i / 7) % f->test_state.vocab_count);
     }
     *state = f;
     return 0;
@@ -56,48 +56,49 @@ static int set_up_nan(void **state)
 static int tear_down(void **state)
 {
     fixture *f = *state;
-    world_close(&f->world);
+    world_close(&f->test_state);
     (void)unlink(f->path);
     free(f);
     return 0;
 }
 
-static float *copy_row(const model_world *world, uint32_t row)
+static float *copy_row(const model_fixture *test_state, uint32_t row)
 {
-    size_t bytes = world->vocab_count * sizeof(float);
+    size_t bytes = test_state->vocab_count * sizeof(float);
     float *copy = malloc(bytes);
     assert_non_null(copy);
-    memcpy(copy, world->logits + (size_t)row * world->vocab_count, bytes);
+    memcpy(copy, test_state->logits + (size_t)row * test_state->vocab_count, bytes);
     return copy;
 }
 
-static void assert_close_logits(const model_world *world, const float *expected, const float *found,
-                                double limit)
+static void assert_close_logits(const model_fixture *test_state, const float *expected,
+                                const float *found, double limit)
 {
-    limit = world_tolerance(world, limit);
-    double difference = logits_difference(expected, found, world->vocab_count);
+    limit = world_tolerance(test_state, limit);
+    double difference = logits_difference(expected, found, test_state->vocab_count);
     if (!(difference < limit)) {
         fail_msg("logits differ by %g, limit %g", difference, limit);
     }
 }
 
-static void assert_same_logits(const model_world *world, const float *expected, const float *found)
+static void assert_same_logits(const model_fixture *test_state, const float *expected,
+                               const float *found)
 {
-    assert_close_logits(world, expected, found, 1e-4);
+    assert_close_logits(test_state, expected, found, 1e-4);
 }
 
 /* Forward the first 1,300 tokens in calls of these lengths, logits of the last. */
-static void forward_in_parts(model_world *world, const uint32_t *lengths, size_t count)
+static void forward_in_parts(model_fixture *test_state, const uint32_t *lengths, size_t count)
 {
-    dw_context *context = world_context(world, 0);
+    dw_context *context = world_context(test_state, 0);
     uint32_t at = 0;
     for (size_t i = 0; i < count; i++) {
-        world_forward(world, context, at, lengths[i], i + 1 == count ? 1 : 0);
+        world_forward(test_state, context, at, lengths[i], i + 1 == count ? 1 : 0);
         at += lengths[i];
         assert_int_equal(dw_context_length(context), at);
     }
     assert_int_equal(at, 1300);
-    assert_memory_equal(dw_context_tokens(context), world->tokens, 1300 * sizeof(int32_t));
+    assert_memory_equal(dw_context_tokens(context), test_state->tokens, 1300 * sizeof(int32_t));
     dw_context_destroy(context);
 }
 
@@ -106,35 +107,36 @@ static void forward_in_parts(model_world *world, const uint32_t *lengths, size_t
  * in F32: a last token decoded alone differs by that rounding. */
 static void test_context_slices_equal_one_step(void **state)
 {
-    model_world *world = &((fixture *)*state)->world;
+    model_fixture *test_state = &((fixture *)*state)->test_state;
     const uint32_t whole[] = {1300};
     const uint32_t parts[] = {100, 411, 600, 189};
     const uint32_t single[] = {1, 99, 411, 600, 188, 1};
-    forward_in_parts(world, whole, 1);
-    float *expected = copy_row(world, 0);
-    forward_in_parts(world, parts, 4);
-    assert_same_logits(world, expected, world->logits);
-    forward_in_parts(world, single, 6);
-    assert_close_logits(world, expected, world->logits, 2e-3);
+    forward_in_parts(test_state, whole, 1);
+    float *expected = copy_row(test_state, 0);
+    forward_in_parts(test_state, parts, 4);
+    assert_same_logits(test_state, expected, test_state->logits);
+    forward_in_parts(test_state, single, 6);
+    assert_close_logits(test_state, expected, test_state->logits, 2e-3);
     free(expected);
 }
 
 /* Rows that begin in one slice and end in another stand in one block, each at its place. */
 static void test_context_rows_over_slices(void **state)
 {
-    model_world *world = &((fixture *)*state)->world;
-    dw_context *context = world_context(world, 0);
-    world_forward(world, context, 0, 700, 700);
-    float *early = copy_row(world, 400);
-    float *late = copy_row(world, 699);
+    model_fixture *test_state = &((fixture *)*state)->test_state;
+    dw_context *context = world_context(test_state, 0);
+    world_forward(test_state, context, 0, 700, 700);
+    float *early = copy_row(test_state, 400);
+    float *late = copy_row(test_state, 699);
     assert_int_equal(dw_context_trim(context, 0, NULL), DW_OK);
-    memset(world->logits, 0x7f, (size_t)700 * world->vocab_count * sizeof(float));
-    world_forward(world, context, 0, 700, 300);
-    assert_same_logits(world, early, world->logits);
-    assert_same_logits(world, late, world->logits + (size_t)299 * world->vocab_count);
+    memset(test_state->logits, 0x7f, (size_t)700 * test_state->vocab_count * sizeof(float));
+    world_forward(test_state, context, 0, 700, 300);
+    assert_same_logits(test_state, early, test_state->logits);
+    assert_same_logits(test_state, late,
+                       test_state->logits + (size_t)299 * test_state->vocab_count);
     /* and nothing behind the last row was touched */
     const unsigned char *behind =
-        (const unsigned char *)(world->logits + (size_t)300 * world->vocab_count);
+        (const unsigned char *)(test_state->logits + (size_t)300 * test_state->vocab_count);
     assert_int_equal(behind[0], 0x7f);
     free(early);
     free(late);
@@ -143,49 +145,49 @@ static void test_context_rows_over_slices(void **state)
 
 static void test_context_trim_and_append_again(void **state)
 {
-    model_world *world = &((fixture *)*state)->world;
-    dw_context *context = world_context(world, 0);
-    world_forward(world, context, 0, 300, 1);
-    float *expected = copy_row(world, 0);
+    model_fixture *test_state = &((fixture *)*state)->test_state;
+    dw_context *context = world_context(test_state, 0);
+    world_forward(test_state, context, 0, 300, 1);
+    float *expected = copy_row(test_state, 0);
     dw_error err = {0};
     assert_int_equal(dw_context_trim(context, 301, &err), DW_E_RANGE);
     assert_non_null(strstr(err.message, "301"));
     assert_int_equal(dw_context_trim(context, 200, &err), DW_OK);
-    world_forward(world, context, 1000, 90, 0); /* others in between, to be forgotten */
+    world_forward(test_state, context, 1000, 90, 0); /* others in between, to be forgotten */
     assert_int_equal(dw_context_trim(context, 200, &err), DW_OK);
-    world_forward(world, context, 200, 100, 1);
-    assert_same_logits(world, expected, world->logits);
-    assert_memory_equal(dw_context_tokens(context), world->tokens, 300 * sizeof(int32_t));
+    world_forward(test_state, context, 200, 100, 1);
+    assert_same_logits(test_state, expected, test_state->logits);
+    assert_memory_equal(dw_context_tokens(context), test_state->tokens, 300 * sizeof(int32_t));
     free(expected);
     dw_context_destroy(context);
 }
 
 static void test_context_contexts_do_not_mix(void **state)
 {
-    model_world *world = &((fixture *)*state)->world;
-    dw_context *alone = world_context(world, 0);
-    world_forward(world, alone, 0, 50, 0);
-    world_forward(world, alone, 50, 1, 1);
-    float *expected = copy_row(world, 0);
-    dw_context *a = world_context(world, 0);
-    dw_context *b = world_context(world, 0);
-    world_forward(world, a, 0, 50, 0);
-    world_forward(world, b, 700, 50, 0);
-    world_forward(world, b, 750, 1, 1);
-    world_forward(world, a, 50, 1, 1);
-    assert_same_logits(world, expected, world->logits);
+    model_fixture *test_state = &((fixture *)*state)->test_state;
+    dw_context *alone = world_context(test_state, 0);
+    world_forward(test_state, alone, 0, 50, 0);
+    world_forward(test_state, alone, 50, 1, 1);
+    float *expected = copy_row(test_state, 0);
+    dw_context *a = world_context(test_state, 0);
+    dw_context *b = world_context(test_state, 0);
+    world_forward(test_state, a, 0, 50, 0);
+    world_forward(test_state, b, 700, 50, 0);
+    world_forward(test_state, b, 750, 1, 1);
+    world_forward(test_state, a, 50, 1, 1);
+    assert_same_logits(test_state, expected, test_state->logits);
     free(expected);
     dw_context_destroy(a);
     dw_context_destroy(b);
     dw_context_destroy(alone);
 }
 
-static void refuses(model_world *world, dw_context *context, const dw_step *step, dw_status code,
-                    const char *words)
+static void refuses(model_fixture *test_state, dw_context *context, const dw_step *step,
+                    dw_status code, const char *words)
 {
     uint32_t length = dw_context_length(context);
     dw_error err = {0};
-    assert_int_equal(world_try_forward(world, context, step, &err), code);
+    assert_int_equal(world_try_forward(test_state, context, step, &err), code);
     if (strstr(err.message, words) == NULL) {
         fail_msg("'%s' is not in: %s", words, err.message);
     }
@@ -194,45 +196,45 @@ static void refuses(model_world *world, dw_context *context, const dw_step *step
 
 static void test_context_bad_steps_change_nothing(void **state)
 {
-    model_world *world = &((fixture *)*state)->world;
+    model_fixture *test_state = &((fixture *)*state)->test_state;
     dw_error err = {0};
     dw_context *context = NULL;
-    assert_int_equal(
-        dw_context_create(&context, world->model, &(dw_context_options){.tokens_max = 4000}, &err),
-        DW_E_RANGE);
+    assert_int_equal(dw_context_create(&context, test_state->model,
+                                       &(dw_context_options){.tokens_max = 4000}, &err),
+                     DW_E_RANGE);
     assert_non_null(strstr(err.message, "4000"));
-    context = world_context(world, 400);
+    context = world_context(test_state, 400);
     assert_int_equal(dw_context_capacity(context), 400);
-    world_forward(world, context, 0, 20, 1);
-    float *expected = copy_row(world, 0);
+    world_forward(test_state, context, 0, 20, 1);
+    float *expected = copy_row(test_state, 0);
 
-    dw_step step = {.tokens = world->tokens, .token_count = 381};
-    refuses(world, context, &step, DW_E_LIMIT, "381 tokens behind 20, the context takes 400");
+    dw_step step = {.tokens = test_state->tokens, .token_count = 381};
+    refuses(test_state, context, &step, DW_E_LIMIT, "381 tokens behind 20, the context takes 400");
     step.token_count = 0;
-    refuses(world, context, &step, DW_E_ARG, "no tokens");
+    refuses(test_state, context, &step, DW_E_ARG, "no tokens");
     step.token_count = 4;
-    step.logits = world->logits;
+    step.logits = test_state->logits;
     step.logits_rows = 5;
-    refuses(world, context, &step, DW_E_RANGE, "5 rows of logits for 4 tokens");
+    refuses(test_state, context, &step, DW_E_RANGE, "5 rows of logits for 4 tokens");
     step.logits_rows = 1;
-    step.logits = (float *)(void *)(world->tokens + 3);
-    refuses(world, context, &step, DW_E_OVERLAP, "over the 4 tokens");
-    step.logits = (float *)(void *)((char *)world->logits + 2);
-    refuses(world, context, &step, DW_E_ALIGN, "multiple of");
-    step.logits = world->logits;
-    int32_t kept = world->tokens[2];
-    world->tokens[2] = (int32_t)world->vocab_count;
-    refuses(world, context, &step, DW_E_RANGE, "token 320 at 2, the vocabulary has 320");
-    world->tokens[2] = -1;
-    refuses(world, context, &step, DW_E_RANGE, "token -1 at 2");
-    world->tokens[2] = kept;
+    step.logits = (float *)(void *)(test_state->tokens + 3);
+    refuses(test_state, context, &step, DW_E_OVERLAP, "over the 4 tokens");
+    step.logits = (float *)(void *)((char *)test_state->logits + 2);
+    refuses(test_state, context, &step, DW_E_ALIGN, "multiple of");
+    step.logits = test_state->logits;
+    int32_t kept = test_state->tokens[2];
+    test_state->tokens[2] = (int32_t)test_state->vocab_count;
+    refuses(test_state, context, &step, DW_E_RANGE, "token 320 at 2, the vocabulary has 320");
+    test_state->tokens[2] = -1;
+    refuses(test_state, context, &step, DW_E_RANGE, "token -1 at 2");
+    test_state->tokens[2] = kept;
     volatile bool cancel = true;
     step.cancel = &cancel;
-    refuses(world, context, &step, DW_E_CANCELLED, "cancelled");
+    refuses(test_state, context, &step, DW_E_CANCELLED, "cancelled");
 
     assert_int_equal(dw_context_trim(context, 19, NULL), DW_OK);
-    world_forward(world, context, 19, 1, 1);
-    assert_same_logits(world, expected, world->logits);
+    world_forward(test_state, context, 19, 1, 1);
+    assert_same_logits(test_state, expected, test_state->logits);
     free(expected);
     dw_context_destroy(context);
 }
@@ -254,48 +256,48 @@ static void on_progress(void *user, uint32_t done, uint32_t total)
 
 static void test_context_cancelled_between_slices(void **state)
 {
-    model_world *world = &((fixture *)*state)->world;
-    if (dw__slice_tokens_max(world->model) != 512) {
+    model_fixture *test_state = &((fixture *)*state)->test_state;
+    if (dw__slice_tokens_max(test_state->model) != 512) {
         skip(); /* one slice is all of it */
     }
-    dw_context *context = world_context(world, 0);
-    world_forward(world, context, 0, 10, 0);
+    dw_context *context = world_context(test_state, 0);
+    world_forward(test_state, context, 0, 10, 0);
     progress p = {0};
-    dw_step step = {.tokens = world->tokens,
+    dw_step step = {.tokens = test_state->tokens,
                     .token_count = 1500,
                     .cancel = &p.cancel,
                     .on_progress = on_progress,
                     .user = &p};
-    refuses(world, context, &step, DW_E_CANCELLED, "cancelled at token 1024 of 1500");
+    refuses(test_state, context, &step, DW_E_CANCELLED, "cancelled at token 1024 of 1500");
     assert_int_equal(p.calls, 2);
     dw_context_destroy(context);
 }
 
 static void test_context_counts_prompts_and_decoding(void **state)
 {
-    model_world *world = &((fixture *)*state)->world;
-    dw_context *context = world_context(world, 0);
-    world_forward(world, context, 0, 1, 1);
-    world_forward(world, context, 1, 40, 0);
-    world_forward(world, context, 41, 1, 1);
-    world_forward(world, context, 42, 1, 1);
-    assert_int_equal(world->counters.prompt_tokens, 41);
-    assert_int_equal(world->counters.decoded_tokens, 2);
-    assert_true(world->counters.prompt_ns > 0 && world->counters.decode_ns > 0);
-    assert_int_equal(world->counters.host_copied_bytes, 0);
+    model_fixture *test_state = &((fixture *)*state)->test_state;
+    dw_context *context = world_context(test_state, 0);
+    world_forward(test_state, context, 0, 1, 1);
+    world_forward(test_state, context, 1, 40, 0);
+    world_forward(test_state, context, 41, 1, 1);
+    world_forward(test_state, context, 42, 1, 1);
+    assert_int_equal(test_state->counters.prompt_tokens, 41);
+    assert_int_equal(test_state->counters.decoded_tokens, 2);
+    assert_true(test_state->counters.prompt_ns > 0 && test_state->counters.decode_ns > 0);
+    assert_int_equal(test_state->counters.host_copied_bytes, 0);
     dw_context_destroy(context);
 }
 
 /* After the first, a decoded token asks our heap for nothing. */
 static void test_context_decoding_allocates_nothing(void **state)
 {
-    model_world *world = &((fixture *)*state)->world;
-    dw_context *context = world_context(world, 0);
-    world_forward(world, context, 0, 20, 1);
-    world_forward(world, context, 20, 1, 1);
+    model_fixture *test_state = &((fixture *)*state)->test_state;
+    dw_context *context = world_context(test_state, 0);
+    world_forward(test_state, context, 0, 20, 1);
+    world_forward(test_state, context, 20, 1, 1);
     uint64_t before = dw_alloc_count();
     for (uint32_t i = 21; i < 120; i++) {
-        world_forward(world, context, i, 1, 1);
+        world_forward(test_state, context, i, 1, 1);
     }
     assert_int_equal(dw_alloc_count(), before);
     dw_context_destroy(context);
@@ -303,15 +305,15 @@ static void test_context_decoding_allocates_nothing(void **state)
 
 static void test_context_survives_no_memory(void **state)
 {
-    model_world *world = &((fixture *)*state)->world;
+    model_fixture *test_state = &((fixture *)*state)->test_state;
     for (int64_t n = 0; n < 8; n++) {
         dw_error err = {0};
         dw_context *context = NULL;
         dw_alloc_fail_after(n);
-        dw_status status = dw_context_create(&context, world->model, NULL, &err);
+        dw_status status = dw_context_create(&context, test_state->model, NULL, &err);
         if (status == DW_OK) {
-            dw_step step = {.tokens = world->tokens, .token_count = (uint32_t)(5 + n)};
-            status = world_try_forward(world, context, &step, &err);
+            dw_step step = {.tokens = test_state->tokens, .token_count = (uint32_t)(5 + n)};
+            status = world_try_forward(test_state, context, &step, &err);
             assert_int_equal(dw_context_length(context), status == DW_OK ? 5 + n : 0);
         }
         dw_alloc_fail_after(-1);
@@ -325,7 +327,7 @@ static void test_context_survives_no_memory(void **state)
 /* All contexts are gone: no step that failed has left anything in the device's memory for logs. */
 static void assert_no_logs(dw_device *device)
 {
-    dw_kv_memory stats;
+    dw_kv_stats stats;
     dw_kv_pool_settle(device);
     if (dw_kv_pool_describe(device, &stats)) {
         assert_int_equal(stats.context_count, 0);
@@ -336,28 +338,28 @@ static void assert_no_logs(dw_device *device)
 
 static void test_context_survives_a_device_without_memory(void **state)
 {
-    model_world *world = &((fixture *)*state)->world;
-    bool cpu = dw_device_facts(world->device)->kind == DW_DEVICE_CPU;
-    if (cpu && dw_device_threads(world->device) > 1) {
+    model_fixture *test_state = &((fixture *)*state)->test_state;
+    bool cpu = dw_device_info_of(test_state->device)->kind == DW_DEVICE_CPU;
+    if (cpu && dw_device_threads(test_state->device) > 1) {
         skip(); /* its threads would be left waiting for each other */
     }
-    dw_context *context = world_context(world, 2000);
+    dw_context *context = world_context(test_state, 2000);
     dw_error err = {0};
-    world_forward(world, context, 0, 20, 1);
-    world_forward(world, context, 20, 1200, 1);
-    float *wanted = copy_row(world, 0);
+    world_forward(test_state, context, 0, 20, 1);
+    world_forward(test_state, context, 20, 1200, 1);
+    float *wanted = copy_row(test_state, 0);
     uint32_t failures = 0;
     /* A slice is a graph. */
-    uint32_t slices = 1 + (1200 - 1) / dw__slice_tokens_max(world->model);
-    dw_step step = {.tokens = world->tokens + 20,
+    uint32_t slices = 1 + (1200 - 1) / dw__slice_tokens_max(test_state->model);
+    dw_step step = {.tokens = test_state->tokens + 20,
                     .token_count = 1200,
-                    .logits = world->logits,
+                    .logits = test_state->logits,
                     .logits_rows = 1};
     for (uint32_t graph = 1;; graph++) {
         assert_int_equal(dw_context_trim(context, 20, &err), DW_OK);
-        dw_device_fail_after(world->device, graph);
-        dw_status status = world_try_forward(world, context, &step, &err);
-        dw_device_fail_after(world->device, 0);
+        dw_device_fail_after(test_state->device, graph);
+        dw_status status = world_try_forward(test_state, context, &step, &err);
+        dw_device_fail_after(test_state->device, 0);
         if (status == DW_OK) {
             break;
         }
@@ -365,24 +367,26 @@ static void test_context_survives_a_device_without_memory(void **state)
         assert_int_equal(status, DW_E_MEMORY);
         assert_non_null(strstr(err.message, "out of memory"));
         assert_int_equal(dw_context_length(context), 20);
-        assert_false(dw_device_lost(world->device));
-        world_forward(world, context, 20, 1200, 1);
-        assert_same_logits(world, wanted, world->logits);
+        assert_false(dw_device_lost(test_state->device));
+        world_forward(test_state, context, 20, 1200, 1);
+        assert_same_logits(test_state, wanted, test_state->logits);
     }
     free(wanted);
     dw_context_destroy(context);
     assert_true(failures >= slices);
-    assert_no_logs(world->device);
+    assert_no_logs(test_state->device);
 }
 
 static void test_context_nan_is_refused(void **state)
 {
-    model_world *world = &((fixture *)*state)->world;
-    dw_context *context = world_context(world, 0);
-    world_forward(world, context, 0, 5, 0); /* no logits are asked for: nothing to refuse */
-    dw_step step = {
-        .tokens = world->tokens, .token_count = 3, .logits = world->logits, .logits_rows = 1};
-    refuses(world, context, &step, DW_E_NUMERIC, "NaN");
+    model_fixture *test_state = &((fixture *)*state)->test_state;
+    dw_context *context = world_context(test_state, 0);
+    world_forward(test_state, context, 0, 5, 0); /* no logits are asked for: nothing to refuse */
+    dw_step step = {.tokens = test_state->tokens,
+                    .token_count = 3,
+                    .logits = test_state->logits,
+                    .logits_rows = 1};
+    refuses(test_state, context, &step, DW_E_NUMERIC, "NaN");
     dw_context_destroy(context);
 }
 
@@ -407,19 +411,19 @@ static void test_context_threads_sleep_between_steps(void **state)
     const char *threads = getenv("DW_TEST_THREADS");
     char *before = threads != NULL ? strdup(threads) : NULL;
     assert_int_equal(setenv("DW_TEST_THREADS", "2", 1), 0);
-    model_world world;
-    world_open(&world, path);
-    dw_context *context = world_context(&world, 0);
+    model_fixture test_state;
+    world_open(&test_state, path);
+    dw_context *context = world_context(&test_state, 0);
     for (int32_t i = 0; i < 8; i++) {
-        world.tokens[i] = i;
+        test_state.tokens[i] = i;
     }
-    world_forward(&world, context, 0, 8, 1);
+    world_forward(&test_state, context, 0, 8, 1);
     double used = cpu_ms();
     struct timespec pause = {0, 300000000};
     (void)nanosleep(&pause, NULL);
     assert_true(cpu_ms() - used < 60.0);
     dw_context_destroy(context);
-    world_close(&world);
+    world_close(&test_state);
     if (before != NULL) {
         assert_int_equal(setenv("DW_TEST_THREADS", before, 1), 0);
     } else {

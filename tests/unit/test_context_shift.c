@@ -14,7 +14,7 @@
 
 #include "base/alloc.h"
 #include "emulated.h"
-#include "model_world.h"
+#include "model_fixture.h"
 #include "tiny_model.h"
 
 static const tiny_architecture kinds[] = {
@@ -66,19 +66,19 @@ static double compare(const tiny_architecture *kind, dw_kv_type type, const shif
 {
     char path[] = "/tmp/dw-shift-XXXXXX";
     write_model(path, kind);
-    model_world world;
+    model_fixture fixture;
     model_oracle oracle = {.kv_type = type};
-    world_open(&world, path);
-    world.kv_type = type;
+    world_open(&fixture, path);
+    fixture.kv_type = type;
     oracle_open(&oracle, path, 1);
     uint32_t length = how->prompt - how->drop;
     for (uint32_t i = 0; i < how->prompt + how->more; i++) {
-        world.tokens[i] = (int32_t)((i * i * 31 + i * 17 + 5) % world.vocab_count);
+        fixture.tokens[i] = (int32_t)((i * i * 31 + i * 17 + 5) % fixture.vocab_count);
     }
-    dw_context *context = world_context(&world, 0);
+    dw_context *context = world_context(&fixture, 0);
     dw_error err = {0};
-    world_forward(&world, context, 0, how->prompt, 1);
-    oracle_forward(&oracle, world.tokens, 0, how->prompt, false);
+    world_forward(&fixture, context, 0, how->prompt, 1);
+    oracle_forward(&oracle, fixture.tokens, 0, how->prompt, false);
     if (dw_context_shift(context, how->keep, how->drop, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
@@ -86,18 +86,18 @@ static double compare(const tiny_architecture *kind, dw_kv_type type, const shif
     assert_int_equal(dw_context_length(context), length);
     for (uint32_t i = 0; i < length; i++) {
         uint32_t source = i < how->keep ? i : i + how->drop;
-        assert_int_equal(dw_context_tokens(context)[i], world.tokens[source]);
+        assert_int_equal(dw_context_tokens(context)[i], fixture.tokens[source]);
     }
     double worst = 0;
     for (uint32_t i = 0; i < how->more; i++) {
-        world_forward(&world, context, how->prompt + i, 1, 1);
-        oracle_forward(&oracle, world.tokens + how->prompt + i, length + i, 1, false);
-        worst = fmax(
-            worst, logits_difference(oracle_logits(&oracle, -1), world.logits, world.vocab_count));
+        world_forward(&fixture, context, how->prompt + i, 1, 1);
+        oracle_forward(&oracle, fixture.tokens + how->prompt + i, length + i, 1, false);
+        worst = fmax(worst, logits_difference(oracle_logits(&oracle, -1), fixture.logits,
+                                              fixture.vocab_count));
     }
     dw_context_destroy(context);
     oracle_close(&oracle);
-    world_close(&world);
+    world_close(&fixture);
     (void)unlink(path);
     return worst;
 }
@@ -128,29 +128,29 @@ static void test_context_shift_keeps_what_repeats(void **state)
         .name = "llama", .rope_scaling = "yarn", .rope_factor = 4.0f, .rope_context = 512};
     char path[] = "/tmp/dw-shift-XXXXXX";
     write_model(path, &yarn);
-    model_world world;
-    world_open(&world, path);
-    world.kv_type = DW_KV_F32;
+    model_fixture fixture;
+    world_open(&fixture, path);
+    fixture.kv_type = DW_KV_F32;
     for (uint32_t i = 0; i < WORLD_TOKENS; i++) {
-        world.tokens[i] = 7;
+        fixture.tokens[i] = 7;
     }
-    dw_context *long_one = world_context(&world, 0);
-    dw_context *short_one = world_context(&world, 0);
-    world_forward(&world, long_one, 0, 1900, 0);
+    dw_context *long_one = world_context(&fixture, 0);
+    dw_context *short_one = world_context(&fixture, 0);
+    world_forward(&fixture, long_one, 0, 1900, 0);
     assert_int_equal(dw_context_shift(long_one, 100, 500, NULL), DW_OK);
-    world_forward(&world, long_one, 0, 1, 1);
-    float *first = malloc(world.vocab_count * sizeof *first);
+    world_forward(&fixture, long_one, 0, 1, 1);
+    float *first = malloc(fixture.vocab_count * sizeof *first);
     assert_non_null(first);
-    memcpy(first, world.logits, world.vocab_count * sizeof *first);
-    world_forward(&world, short_one, 0, 1400, 0);
-    world_forward(&world, short_one, 0, 1, 1);
-    double difference = logits_difference(first, world.logits, world.vocab_count);
+    memcpy(first, fixture.logits, fixture.vocab_count * sizeof *first);
+    world_forward(&fixture, short_one, 0, 1400, 0);
+    world_forward(&fixture, short_one, 0, 1, 1);
+    double difference = logits_difference(first, fixture.logits, fixture.vocab_count);
     print_message("difference %.3g\n", difference);
     assert_true(difference < 1e-4);
     free(first);
     dw_context_destroy(long_one);
     dw_context_destroy(short_one);
-    world_close(&world);
+    world_close(&fixture);
     (void)unlink(path);
 }
 
@@ -160,19 +160,19 @@ static void test_context_shift_survives_no_memory(void **state)
     (void)state;
     char path[] = "/tmp/dw-shift-XXXXXX";
     write_model(path, &kinds[0]);
-    model_world world;
-    world_open(&world, path);
+    model_fixture fixture;
+    world_open(&fixture, path);
     for (uint32_t i = 0; i < WORLD_TOKENS; i++) {
-        world.tokens[i] = (int32_t)((i * 31 + 5) % world.vocab_count);
+        fixture.tokens[i] = (int32_t)((i * 31 + 5) % fixture.vocab_count);
     }
-    dw_context *context = world_context(&world, 0);
-    world_forward(&world, context, 0, 1900, 0);
+    dw_context *context = world_context(&fixture, 0);
+    world_forward(&fixture, context, 0, 1900, 0);
     dw_status status = DW_E_MEMORY;
     int64_t failed = 0;
     for (; status == DW_E_MEMORY; failed++) {
         dw_error err = {0};
         assert_int_equal(dw_context_length(context), 1900);
-        assert_memory_equal(dw_context_tokens(context), world.tokens, 1900 * sizeof(int32_t));
+        assert_memory_equal(dw_context_tokens(context), fixture.tokens, 1900 * sizeof(int32_t));
         dw_alloc_fail_after(failed);
         status = dw_context_shift(context, 100, 500, &err);
         dw_alloc_fail_after(-1);
@@ -181,7 +181,7 @@ static void test_context_shift_survives_no_memory(void **state)
     assert_true(failed > 4); /* two parts, two lists each */
     assert_int_equal(dw_context_length(context), 1400);
     dw_context_destroy(context);
-    world_close(&world);
+    world_close(&fixture);
     (void)unlink(path);
 }
 

@@ -38,7 +38,7 @@ static int expected_nodes(const dw_model_shape *shape, const dw_forward_size *si
     bool deliveries = size->row_count > 0 && size->result == DW_RESULT_LOGITS;
     int nodes = 1; /* the table */
     nodes += deliveries && size->place_rows;
-    nodes += deliveries && size->candidate_count > 0 ? 2 : 0;
+    nodes += deliveries && size->top_k_count > 0 ? 2 : 0;
     if (size->kv_count > 0) {
         return nodes + seen[0] + seen[1];
     }
@@ -88,9 +88,9 @@ static void build(const dw_model_shape *shape, const dw_model_weights *weights,
     assert_true(ggml_used_mem(ggml) <= bytes);
     expect_table(&forward, size->token_count);
     bool deliveries = size->row_count > 0 && size->result == DW_RESULT_LOGITS;
-    assert_int_equal(forward.candidates != NULL, deliveries && size->candidate_count > 0);
+    assert_int_equal(forward.candidates != NULL, deliveries && size->top_k_count > 0);
     if (forward.candidates != NULL) {
-        assert_int_equal(ggml_nbytes(forward.candidates), size->row_count * sizeof(dw_candidates));
+        assert_int_equal(ggml_nbytes(forward.candidates), size->row_count * sizeof(dw_top_k));
     }
     assert_int_equal(forward.scratch != NULL, size->kv_count == 0);
     if (forward.scratch != NULL) {
@@ -107,12 +107,12 @@ static void build_with_deliveries(const dw_model_shape *shape, const dw_model_we
     for (int place = 0; place < 2; place++) {
         for (int i = 0; i < 3; i++) {
             size.place_rows = place != 0;
-            size.candidate_count = counts[i];
+            size.top_k_count = counts[i];
             build(shape, weights, &size);
         }
     }
     size.place_rows = false;
-    size.candidate_count = 0;
+    size.top_k_count = 0;
     size.result = DW_RESULT_HIDDEN;
     build(shape, weights, &size);
     if (size.row_count > 0 && size.row_count == size.token_count) {

@@ -74,7 +74,7 @@ typedef struct bench {
     ggml_backend_buffer_t locked; /* rows, then ids, then candidates */
     dw_cuda_token *rows;          /* [BENCH_TOKENS] */
     int32_t *ids;                 /* [BENCH_TOKENS] */
-    dw_candidates *candidates;    /* [LOCKED_CANDIDATES] */
+    dw_top_k *candidates;         /* [LOCKED_CANDIDATES] */
     dw_cuda_table table;
 } bench;
 
@@ -455,7 +455,7 @@ static void attention_open(attention_world *w, const attention_case *of)
                                 .window = of->window,
                                 .windowed = {UINT64_C(1) << LAYER},
                                 .attention_scale = 4.0F / sqrtf((float)of->head_dim),
-                                .attention_cap = of->cap};
+                                .attn_logit_softcap = of->cap};
     w->head_bytes = dw_kv_head_bytes(&w->shape, of->type);
     w->record_bytes = dw_kv_record_bytes(&w->shape, of->type);
     bench_open(&w->b, of->plan->token_count);
@@ -846,24 +846,23 @@ static float logit_of_kind(uint32_t kind, uint32_t token)
 
 static int likelier_first(const void *a, const void *b)
 {
-    const dw_candidate *first = a;
-    const dw_candidate *second = b;
+    const dw_top_k_entry *first = a;
+    const dw_top_k_entry *second = b;
     if (first->logit != second->logit) {
         return first->logit > second->logit ? -1 : 1;
     }
     return first->token < second->token ? -1 : 1;
 }
 
-static void expect_candidates(const dw_candidates *got, const float *row, uint32_t vocab,
-                              uint32_t count)
+static void expect_candidates(const dw_top_k *got, const float *row, uint32_t vocab, uint32_t count)
 {
     uint32_t kept = 0;
     double total = 0.0;
-    dw_candidate *sorted = malloc(vocab * sizeof *sorted);
+    dw_top_k_entry *sorted = malloc(vocab * sizeof *sorted);
     assert_non_null(sorted);
     for (uint32_t i = 0; i < vocab; i++) {
         if (!isnan(row[i])) {
-            sorted[kept++] = (dw_candidate){row[i], (int32_t)i};
+            sorted[kept++] = (dw_top_k_entry){row[i], (int32_t)i};
         }
     }
     qsort(sorted, kept, sizeof *sorted, likelier_first);
@@ -889,10 +888,9 @@ static void candidates_trial(uint32_t vocab, uint32_t count)
     bench b;
     bench_open(&b, 1);
     struct ggml_tensor *logits = ggml_new_tensor_2d(b.ggml, GGML_TYPE_F32, vocab, ROW_KINDS);
-    struct ggml_tensor *to =
-        placed(&b, ggml_new_tensor_2d(b.ggml, GGML_TYPE_I8, sizeof(dw_candidates), ROW_KINDS),
-               b.candidates);
-    ggml_build_forward_expand(b.graph, dw_cuda_candidates(b.ggml, logits, to, count));
+    struct ggml_tensor *to = placed(
+        &b, ggml_new_tensor_2d(b.ggml, GGML_TYPE_I8, sizeof(dw_top_k), ROW_KINDS), b.candidates);
+    ggml_build_forward_expand(b.graph, dw_cuda_top_k(b.ggml, logits, to, count));
     bench_allocate(&b);
     float *rows = malloc(ggml_nbytes(logits));
     assert_non_null(rows);
@@ -921,7 +919,7 @@ static void test_cuda_candidates(void **state)
     for (int i = 0; i < 8; i++) {
         candidates_trial(counts[i], 1);
         candidates_trial(counts[i], 40);
-        candidates_trial(counts[i], DW_CANDIDATES_MAX);
+        candidates_trial(counts[i], DW_TOP_K_MAX);
     }
 }
 

@@ -24,14 +24,14 @@
 #define COUNT 64
 
 /* A graph y = f(x) over COUNT floats, in host memory. */
-typedef struct world {
+typedef struct fixture {
     dw_device *device;
     struct ggml_context *ggml;
     struct ggml_cgraph *graph;
     struct ggml_tensor *x;
     struct ggml_tensor *y;
     ggml_gallocr_t allocator;
-} world;
+} fixture;
 
 static void give_up(struct ggml_tensor *to, const struct ggml_tensor *from, int thread, int threads,
                     void *user)
@@ -50,11 +50,11 @@ static void give_up(struct ggml_tensor *to, const struct ggml_tensor *from, int 
     GGML_ABORT("stopped on purpose");
 }
 
-static void make_world(world *w, dw_device *device, bool gives_up, const char *why)
+static void make_world(fixture *w, dw_device *device, bool gives_up, const char *why)
 {
     dw_error error;
     struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
-    *w = (world){.device = device, .ggml = ggml_init(params)};
+    *w = (fixture){.device = device, .ggml = ggml_init(params)};
     w->x = ggml_new_tensor_1d(w->ggml, GGML_TYPE_F32, COUNT);
     ggml_set_input(w->x);
     w->y = gives_up ? ggml_map_custom1(w->ggml, w->x, give_up, 1, (void *)(uintptr_t)why)
@@ -65,7 +65,7 @@ static void make_world(world *w, dw_device *device, bool gives_up, const char *w
     assert_int_equal(dw_device_graph_allocate(&w->allocator, device, w->graph, &error), DW_OK);
 }
 
-static void end_world(world *w)
+static void end_world(fixture *w)
 {
     dw_device_graph_free(w->device, w->allocator);
     ggml_free(w->ggml);
@@ -83,7 +83,7 @@ static dw_device *open_device(const char *name, int threads)
 
 static void check_computes(dw_device *device)
 {
-    world w;
+    fixture w;
     float x[COUNT];
     float y[COUNT] = {0};
     dw_error error = {0};
@@ -163,7 +163,7 @@ static void test_ggml_guard_catches_ggmls_own_asserts(void **state)
     (void)state;
     dw_error error = {0};
     dw_device *device = open_device("CPU", 1);
-    world w;
+    fixture w;
     make_world(&w, device, false, NULL);
     float value = 0;
     /* Beyond the tensor's end: a bug of ours, which ggml's C code asserts against. */
@@ -185,7 +185,7 @@ static void test_device_goes_on_after_a_graph_gave_up(void **state)
     (void)state;
     dw_error error = {0};
     dw_device *device = open_device("CPU", 1);
-    world w;
+    fixture w;
     make_world(&w, device, true, NULL);
     assert_int_equal(dw_device_compute(device, w.graph, &error), DW_E_DEVICE);
     assert_non_null(strstr(error.message, "CPU: "));
@@ -223,7 +223,7 @@ static void test_device_with_threads_is_lost_and_others_go_on(void **state)
     dw_error error = {0};
     dw_device *other = open_device("CPU", 2);
     dw_device *device = open_device("CPU", 2);
-    world w;
+    fixture w;
     make_world(&w, device, true, NULL);
     assert_int_equal(dw_device_compute(device, w.graph, &error), DW_E_DEVICE);
     assert_true(dw_device_lost(device));
@@ -245,7 +245,7 @@ static void test_device_that_was_lost_refuses_all_and_frees_nothing(void **state
     ggml_backend_buffer_t buffer = NULL;
     dw_kv_log_options options = {
         .record_bytes = 64, .capacity_tokens = 1024, .in_device_memory = true};
-    world w;
+    fixture w;
     make_world(&w, device, false, NULL);
     assert_int_equal(dw_kv_log_create(&log, device, &options, &error), DW_OK);
     assert_int_equal(dw_kv_log_reserve(log, 10, &error), DW_OK);
@@ -284,7 +284,7 @@ static void test_device_memory_is_counted(void **state)
     dw_device *device = open_device("CPU", 1);
     dw_device_counters *counters = dw_device_counters_of(device);
     ggml_backend_buffer_t buffer = NULL;
-    world w;
+    fixture w;
     assert_int_equal(dw_device_buffer_create(&buffer, device, DW_USE_KV, 4096, &error), DW_OK);
     assert_int_equal(atomic_load(&counters->used_bytes[DW_USE_KV]), 4096);
     make_world(&w, device, false, NULL);
@@ -304,28 +304,28 @@ static void test_cuda_trouble_names_its_reason(void **state)
     (void)state;
     char text[192];
     dw_cuda_state none = {.built = false};
-    assert_false(dw_cuda_trouble(&none, text, sizeof text));
+    assert_false(dw_cuda_describe_absence(&none, text, sizeof text));
     dw_cuda_state fine = {.built = true, .device_count = 1};
-    assert_false(dw_cuda_trouble(&fine, text, sizeof text));
+    assert_false(dw_cuda_describe_absence(&fine, text, sizeof text));
     dw_cuda_state no_driver = {.built = true, .runtime_version = 13000, .error = "no driver"};
-    assert_true(dw_cuda_trouble(&no_driver, text, sizeof text));
+    assert_true(dw_cuda_describe_absence(&no_driver, text, sizeof text));
     assert_non_null(strstr(text, "no driver"));
     dw_cuda_state old = {.built = true, .driver_version = 12040, .runtime_version = 13000};
-    assert_true(dw_cuda_trouble(&old, text, sizeof text));
+    assert_true(dw_cuda_describe_absence(&old, text, sizeof text));
     assert_non_null(strstr(text, "up to 12.4, this build needs 13"));
     dw_cuda_state lacking = {.built = true,
                              .driver_version = 13000,
                              .runtime_version = 13000,
                              .device_count = 1,
                              .missing = "libcublas.so.13"};
-    assert_true(dw_cuda_trouble(&lacking, text, sizeof text));
+    assert_true(dw_cuda_describe_absence(&lacking, text, sizeof text));
     assert_non_null(strstr(text, "libcublas.so.13 was not found"));
     assert_non_null(strstr(text, "cuBLAS of CUDA 13"));
     dw_cuda_state empty = {.built = true,
                            .driver_version = 13000,
                            .runtime_version = 12080,
                            .error = "no CUDA-capable device is detected"};
-    assert_true(dw_cuda_trouble(&empty, text, sizeof text));
+    assert_true(dw_cuda_describe_absence(&empty, text, sizeof text));
     assert_non_null(strstr(text, "no CUDA-capable device is detected"));
 }
 
@@ -334,17 +334,18 @@ static void test_cuda_hints_explain_failures(void **state)
     (void)state;
     char text[160];
     dw_cuda_device_state pascal = {.capability = 61};
-    dw_cuda_hint("CUDA error: no kernel image is available for execution on the device", &pascal,
-                 "800,860,900,1200", text, sizeof text);
+    dw_cuda_describe_problem("CUDA error: no kernel image is available for execution on the device",
+                             &pascal, "800,860,900,1200", text, sizeof text);
     assert_non_null(strstr(text, "capability 6.1, this build has code for 8.0, 8.6, 9.0, 12.0"));
-    dw_cuda_hint("CUDA error: no kernel image is available", &pascal, "", text, sizeof text);
+    dw_cuda_describe_problem("CUDA error: no kernel image is available", &pascal, "", text,
+                             sizeof text);
     assert_non_null(strstr(text, "CMAKE_CUDA_ARCHITECTURES=61"));
-    dw_cuda_hint("CUDA-capable device(s) is/are busy or unavailable", &pascal, "", text,
-                 sizeof text);
+    dw_cuda_describe_problem("CUDA-capable device(s) is/are busy or unavailable", &pascal, "", text,
+                             sizeof text);
     assert_non_null(strstr(text, "another process"));
-    dw_cuda_hint("CUDA error: out of memory", &pascal, "", text, sizeof text);
+    dw_cuda_describe_problem("CUDA error: out of memory", &pascal, "", text, sizeof text);
     assert_non_null(strstr(text, "nvidia-smi"));
-    dw_cuda_hint("something else", &pascal, "", text, sizeof text);
+    dw_cuda_describe_problem("something else", &pascal, "", text, sizeof text);
     assert_string_equal(text, "");
 }
 
@@ -358,7 +359,7 @@ static void test_device_that_is_not_there_is_named_with_the_reason(void **state)
     assert_non_null(strstr(error.message, "CPU"));
     assert_int_equal(dw_device_open(&device, "CUDA77", 1, &error), DW_E_NOT_FOUND);
     dw_cuda_state cuda;
-    dw_cuda_state_ask(&cuda);
+    dw_cuda_probe(&cuda);
     if (!cuda.built) {
         assert_non_null(strstr(error.message, "this build has no CUDA part"));
     }
@@ -383,7 +384,7 @@ static void test_cuda_out_of_memory_ends_the_allocation_only(void **state)
     dw_kv_log *log = NULL;
     size_t record = (size_t)1 << 20;
     /* Four times the card's memory. */
-    uint32_t tokens = (uint32_t)(dw_device_facts(device)->memory_bytes / record * 4);
+    uint32_t tokens = (uint32_t)(dw_device_info_of(device)->memory_bytes / record * 4);
     dw_kv_log_options options = {.record_bytes = record, .capacity_tokens = tokens};
     assert_int_equal(dw_kv_log_create(&log, device, &options, &error), DW_OK);
     assert_int_equal(dw_kv_log_reserve(log, tokens, &error), DW_E_MEMORY);

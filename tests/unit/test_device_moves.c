@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "actor_world.h"
+#include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
 #include "emulated.h"
@@ -26,7 +26,7 @@
 
 static char folder[] = "/tmp/dw-device-moves-XXXXXX";
 
-static dw_actor *moved(dw_actor *actor, actor_world *to)
+static dw_actor *moved(dw_actor *actor, actor_fixture *to)
 {
     char path[96];
     const char *paths = path;
@@ -46,12 +46,12 @@ static dw_actor *moved(dw_actor *actor, actor_world *to)
     return arrived;
 }
 
-static dw_actor *prompted(actor_world *world, const char *prose, size_t number)
+static dw_actor *prompted(actor_fixture *fixture, const char *prose, size_t number)
 {
     char message[PROMPT_BYTES + 1] = "p";
     actor_answer answer;
     dw_error error = {.message = ""};
-    dw_actor *actor = actor_spawned(world, NULL);
+    dw_actor *actor = actor_spawned(fixture, NULL);
     assert_int_equal(actor_told(actor, &answer, "m"), DW_OK);
     memcpy(message + 1, prose + number * 250, PROMPT_BYTES);
     assert_int_equal(dw_actor_send(actor, NULL, message, sizeof message, &error), DW_OK);
@@ -68,7 +68,8 @@ static uint32_t token_at(const actor_answer *answer, size_t offset)
 }
 
 /* Of TOKENS, how many the traveller would have chosen as well. */
-static uint32_t count_alike(actor_world *cpu, actor_world *device, const char *prose, size_t number)
+static uint32_t count_alike(actor_fixture *cpu, actor_fixture *device, const char *prose,
+                            size_t number)
 {
     actor_answer stayed;
     actor_answer answer;

@@ -15,15 +15,15 @@
 
 #define SIDE 64
 
-typedef struct world {
+typedef struct fixture {
     dw_device *device;
     dw_region *region;
     dw_device_view *view;
-} world;
+} fixture;
 
 static int set_up(void **state)
 {
-    static world w;
+    static fixture w;
     dw_error error = {0};
     const char *wanted = getenv("DW_TEST_DEVICE");
     if (dw_device_open(&w.device, wanted != NULL ? wanted : "CPU", 2, &error) != DW_OK) {
@@ -46,7 +46,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     dw_device_view_destroy(w->view);
     dw_region_destroy(w->region);
     dw_device_close(w->device);
@@ -54,7 +54,7 @@ static int tear_down(void **state)
 }
 
 /* result = a * b for matrices that lie in the region; the status of placing and computing. */
-static dw_status multiply(world *w, float *a, float *b, float *result, dw_error *error)
+static dw_status multiply(fixture *w, float *a, float *b, float *result, dw_error *error)
 {
     struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
     struct ggml_context *context = ggml_init(params);
@@ -102,7 +102,7 @@ static void fill(float *values, int seed)
     }
 }
 
-static void product_is_right_at(world *w, size_t offset)
+static void product_is_right_at(fixture *w, size_t offset)
 {
     float *a = (float *)((unsigned char *)dw_region_base(w->region) + offset);
     float *b = a + SIDE * SIDE;
@@ -119,21 +119,21 @@ static void product_is_right_at(world *w, size_t offset)
 
 static void test_device_view_computes_in_place(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     product_is_right_at(w, 0);
     product_is_right_at(w, 4096 + 64);
 }
 
 static void test_device_view_has_the_regions_address(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     bool same = false;
     void *base = dw_device_view_base(w->view, &same);
     if (strcmp(dw_device_view_kind(w->view), "staged") == 0) {
         assert_false(same);
         return;
     }
-    if (strcmp(dw_device_facts(w->device)->backend, "Vulkan") != 0) {
+    if (strcmp(dw_device_info_of(w->device)->backend, "Vulkan") != 0) {
         assert_true(same);
     }
     assert_true(!same || base == dw_region_base(w->region));
@@ -141,7 +141,7 @@ static void test_device_view_has_the_regions_address(void **state)
 
 static void test_device_view_follows_growth(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     for (size_t bytes = 2 << 20; bytes <= 64 << 20; bytes *= 2) {
         size_t old = dw_region_committed_bytes(w->region);
         assert_int_equal(dw_region_commit(w->region, bytes, NULL), DW_OK);
@@ -155,7 +155,7 @@ static void test_device_view_follows_growth(void **state)
 
 static void test_device_view_refuses_what_lies_outside(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     struct ggml_init_params params = {.mem_size = 1 << 16, .no_alloc = true};
     struct ggml_context *context = ggml_init(params);
     struct ggml_tensor *tensor = ggml_new_tensor_1d(context, GGML_TYPE_F32, 16);
@@ -175,7 +175,7 @@ static void test_device_view_refuses_what_lies_outside(void **state)
 
 /* ---- staged views ---- */
 
-static dw_device_view *open_staged(world *w, dw_device_counters *counters)
+static dw_device_view *open_staged(fixture *w, dw_device_counters *counters)
 {
     dw_device_view *view = NULL;
     dw_error error = {0};
@@ -192,7 +192,7 @@ static dw_device_view *open_staged(world *w, dw_device_counters *counters)
 /* What is copied is what the graph reads and writes, each byte once: two matrices in, one out. */
 static void test_device_view_staged_counts_what_it_copies(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     dw_device_counters counters = {0};
     dw_device_view *shared = w->view;
     w->view = open_staged(w, &counters);
@@ -229,7 +229,7 @@ static void test_device_view_staged_counts_what_it_copies(void **state)
 /* A node that writes into a part of a tensor leaves the rest as it was, and so does the copy. */
 static void test_device_view_staged_keeps_what_is_not_written(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     dw_device_view *view = open_staged(w, NULL);
     struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
     struct ggml_context *context = ggml_init(params);
@@ -269,20 +269,20 @@ static void test_host_register_names_the_reason(void **state)
 {
     (void)state;
     char text[200];
-    dw_host_register_facts facts = {
+    dw_host_register_failure info = {
         .driver = "out of memory", .bytes = 1 << 20, .locked_max_bytes = 65536};
-    dw_host_register_reason(&facts, text, sizeof text);
+    dw_host_register_reason(&info, text, sizeof text);
     assert_string_equal(text, "1048576 host bytes cannot be registered: out of memory (`ulimit -l` "
                               "allows 64 KiB of locked memory: raise it)");
-    facts.locked_max_bytes = UINT64_MAX;
-    dw_host_register_reason(&facts, text, sizeof text);
+    info.locked_max_bytes = UINT64_MAX;
+    dw_host_register_reason(&info, text, sizeof text);
     assert_string_equal(text, "1048576 host bytes cannot be registered: out of memory");
-    facts.wsl = true;
-    dw_host_register_reason(&facts, text, sizeof text);
+    info.wsl = true;
+    dw_host_register_reason(&info, text, sizeof text);
     assert_non_null(strstr(text, "WSL"));
-    facts = (dw_host_register_facts){
+    info = (dw_host_register_failure){
         .driver = "operation not permitted", .bytes = 4096, .locked_max_bytes = UINT64_MAX};
-    dw_host_register_reason(&facts, text, sizeof text);
+    dw_host_register_reason(&info, text, sizeof text);
     assert_non_null(strstr(text, "this process may not"));
 }
 
@@ -293,13 +293,13 @@ static void test_device_list_has_a_cpu(void **state)
     bool has_cpu = false;
     for (size_t i = 0; i < count; i++) {
         dw_device_info info;
-        assert_int_equal(dw_device_describe(i, &info, NULL), DW_OK);
+        assert_int_equal(dw_device_get_info(i, &info, NULL), DW_OK);
         assert_true(info.name[0] != '\0');
         has_cpu = has_cpu || (info.kind == DW_DEVICE_CPU && info.unified && info.shares_host);
     }
     assert_true(has_cpu);
     dw_device_info info;
-    assert_int_equal(dw_device_describe(count, &info, NULL), DW_E_RANGE);
+    assert_int_equal(dw_device_get_info(count, &info, NULL), DW_E_RANGE);
 }
 
 static void test_device_open_names_what_is_wrong(void **state)
@@ -320,8 +320,8 @@ static void test_device_open_names_what_is_wrong(void **state)
 
 static void test_device_compute_is_cancelled(void **state)
 {
-    world *w = *state;
-    if (dw_device_facts(w->device)->kind != DW_DEVICE_CPU) {
+    fixture *w = *state;
+    if (dw_device_info_of(w->device)->kind != DW_DEVICE_CPU) {
         return; /* elsewhere a graph runs to its end */
     }
     struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};

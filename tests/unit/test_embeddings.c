@@ -15,8 +15,8 @@
 
 #include "driftwood_abi.h"
 #include "emulated.h"
-#include "inference/embed.h"
-#include "model_world.h"
+#include "inference/embeddings.h"
+#include "model_fixture.h"
 #include "tiny_model.h"
 
 #define CONTEXT_TOKENS 1024u
@@ -52,9 +52,10 @@ static const tiny_architecture encoders[] = {
 #define ENCODER_COUNT (sizeof encoders / sizeof encoders[0])
 
 /* GPUs round otherwise, and choose other kernels. */
-static double limit(const model_world *world, double on_cpu)
+static double limit(const model_fixture *fixture, double on_cpu)
 {
-    return dw_device_facts(dw_model_device(world->model))->kind == DW_DEVICE_CPU ? on_cpu : 5e-2;
+    return dw_device_info_of(dw_model_device(fixture->model))->kind == DW_DEVICE_CPU ? on_cpu
+                                                                                     : 5e-2;
 }
 
 static void write_model(char *path, const tiny_architecture *kind, uint32_t pooling)
@@ -134,28 +135,28 @@ static void llama_run(llama *with, const int32_t *tokens, uint32_t count)
     llama_batch_free(batch);
 }
 
-static void fill_tokens(model_world *world, uint32_t count)
+static void fill_tokens(model_fixture *fixture, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        world->tokens[i] = (int32_t)((i * i * 31 + i * 17 + 7) % world->vocab_count);
+        fixture->tokens[i] = (int32_t)((i * i * 31 + i * 17 + 7) % fixture->vocab_count);
     }
 }
 
-static dw_embed_step step_of(model_world *world, uint32_t count, dw_pooling pooling)
+static dw_embed_step step_of(model_fixture *fixture, uint32_t count, dw_pooling pooling)
 {
-    return (dw_embed_step){.view = world->view,
-                           .tokens = world->tokens,
+    return (dw_embed_step){.view = fixture->view,
+                           .tokens = fixture->tokens,
                            .token_count = count,
                            .pooling = pooling,
-                           .rows = world->logits,
-                           .counters = &world->counters};
+                           .rows = fixture->logits,
+                           .counters = &fixture->counters};
 }
 
-static void embed(model_world *world, uint32_t count, dw_pooling pooling)
+static void embed(model_fixture *fixture, uint32_t count, dw_pooling pooling)
 {
     dw_error err = {0};
-    dw_embed_step step = step_of(world, count, pooling);
-    if (dw_embed(world->model, &step, &err) != DW_OK) {
+    dw_embed_step step = step_of(fixture, count, pooling);
+    if (dw_embed(fixture->model, &step, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
 }
@@ -168,9 +169,9 @@ static double compare_embeddings(const char *path, bool encodes, const uint32_t 
         LLAMA_POOLING_TYPE_NONE, LLAMA_POOLING_TYPE_MEAN, LLAMA_POOLING_TYPE_CLS,
         LLAMA_POOLING_TYPE_LAST};
     double worst = 0;
-    model_world world;
-    world_open(&world, path);
-    uint32_t length = dw_model_shape_of(world.model)->embedding_length;
+    model_fixture fixture;
+    world_open(&fixture, path);
+    uint32_t length = dw_model_shape_of(fixture.model)->embedding_length;
     for (int pooling = DW_POOL_NONE; pooling <= DW_POOL_LAST; pooling++) {
         llama with = {.encodes = encodes};
         llama_start(&with, path, theirs[pooling], encodes ? GGML_TYPE_F32 : GGML_TYPE_F16);
@@ -179,23 +180,23 @@ static double compare_embeddings(const char *path, bool encodes, const uint32_t 
             if (counts[i] > 100 && emulated()) {
                 break;
             }
-            fill_tokens(&world, counts[i]);
-            embed(&world, counts[i], (dw_pooling)pooling);
-            llama_run(&with, world.tokens, counts[i]);
+            fill_tokens(&fixture, counts[i]);
+            embed(&fixture, counts[i], (dw_pooling)pooling);
+            llama_run(&with, fixture.tokens, counts[i]);
             uint32_t rows = pooling == DW_POOL_NONE ? counts[i] : 1;
             for (uint32_t row = 0; row < rows; row++) {
                 const float *expected = pooling == DW_POOL_NONE
                                             ? llama_get_embeddings_ith(with.context, (int32_t)row)
                                             : llama_get_embeddings_seq(with.context, 0);
                 assert_non_null(expected);
-                worst = fmax(worst, logits_difference(expected, world.logits + (size_t)row * length,
-                                                      length));
+                worst = fmax(worst, logits_difference(
+                                        expected, fixture.logits + (size_t)row * length, length));
             }
         }
         llama_stop(&with);
     }
-    assert_true(worst < limit(&world, encodes ? 1e-3 : 3e-3));
-    world_close(&world);
+    assert_true(worst < limit(&fixture, encodes ? 1e-3 : 3e-3));
+    world_close(&fixture);
     return worst;
 }
 
@@ -232,39 +233,39 @@ static void test_embeddings_hidden_states_match_libllama(void **state)
     (void)state;
     char path[] = "/tmp/dw-embed-XXXXXX";
     write_model(path, &(tiny_architecture){.name = "llama"}, 0);
-    model_world world;
-    world_open(&world, path);
-    bool cpu = limit(&world, 0.0) == 0.0;
-    world.kv_type = cpu ? DW_KV_F32 : DW_KV_F16;
-    uint32_t length = dw_model_shape_of(world.model)->embedding_length;
-    fill_tokens(&world, 700);
+    model_fixture fixture;
+    world_open(&fixture, path);
+    bool cpu = limit(&fixture, 0.0) == 0.0;
+    fixture.kv_type = cpu ? DW_KV_F32 : DW_KV_F16;
+    uint32_t length = dw_model_shape_of(fixture.model)->embedding_length;
+    fill_tokens(&fixture, 700);
     llama with = {0};
     llama_start(&with, path, LLAMA_POOLING_TYPE_NONE, GGML_TYPE_F32);
-    llama_run(&with, world.tokens, 700);
-    dw_context *context = world_context(&world, CONTEXT_TOKENS);
+    llama_run(&with, fixture.tokens, 700);
+    dw_context *context = world_context(&fixture, CONTEXT_TOKENS);
     dw_error err = {0};
-    dw_step step = {.tokens = world.tokens,
+    dw_step step = {.tokens = fixture.tokens,
                     .token_count = 699,
-                    .logits = world.logits,
+                    .logits = fixture.logits,
                     .logits_rows = 300,
                     .result = DW_RESULT_HIDDEN};
-    assert_int_equal(world_try_forward(&world, context, &step, &err), DW_OK);
-    step = (dw_step){.tokens = world.tokens + 699,
+    assert_int_equal(world_try_forward(&fixture, context, &step, &err), DW_OK);
+    step = (dw_step){.tokens = fixture.tokens + 699,
                      .token_count = 1,
-                     .logits = world.logits + (size_t)300 * length,
+                     .logits = fixture.logits + (size_t)300 * length,
                      .logits_rows = 1,
                      .result = DW_RESULT_HIDDEN};
-    assert_int_equal(world_try_forward(&world, context, &step, &err), DW_OK);
+    assert_int_equal(world_try_forward(&fixture, context, &step, &err), DW_OK);
     assert_int_equal(dw_context_length(context), 700);
     for (uint32_t row = 0; row < 301; row++) {
         const float *expected = llama_get_embeddings_ith(with.context, (int32_t)(399 + row));
         double difference =
-            logits_difference(expected, world.logits + (size_t)row * length, length);
-        assert_true(difference < limit(&world, 1e-5));
+            logits_difference(expected, fixture.logits + (size_t)row * length, length);
+        assert_true(difference < limit(&fixture, 1e-5));
     }
     dw_context_destroy(context);
     llama_stop(&with);
-    world_close(&world);
+    world_close(&fixture);
     (void)unlink(path);
 }
 
@@ -273,24 +274,24 @@ static void test_embeddings_are_normalized(void **state)
     (void)state;
     char path[] = "/tmp/dw-embed-XXXXXX";
     write_model(path, &encoders[0], DW_POOL_FIRST);
-    model_world world;
-    world_open(&world, path);
-    assert_int_equal(dw_model_shape_of(world.model)->pooling, DW_POOL_FIRST);
-    uint32_t length = dw_model_shape_of(world.model)->embedding_length;
-    fill_tokens(&world, 9);
-    embed(&world, 9, DW_POOL_NONE);
+    model_fixture fixture;
+    world_open(&fixture, path);
+    assert_int_equal(dw_model_shape_of(fixture.model)->pooling, DW_POOL_FIRST);
+    uint32_t length = dw_model_shape_of(fixture.model)->embedding_length;
+    fill_tokens(&fixture, 9);
+    embed(&fixture, 9, DW_POOL_NONE);
     float *plain = calloc((size_t)9 * length, sizeof *plain);
     assert_non_null(plain);
-    memcpy(plain, world.logits, (size_t)9 * length * sizeof *plain);
-    dw_embed_step step = step_of(&world, 9, DW_POOL_NONE);
+    memcpy(plain, fixture.logits, (size_t)9 * length * sizeof *plain);
+    dw_embed_step step = step_of(&fixture, 9, DW_POOL_NONE);
     step.normalize = true;
-    assert_int_equal(dw_embed(world.model, &step, NULL), DW_OK);
+    assert_int_equal(dw_embed(fixture.model, &step, NULL), DW_OK);
     for (uint32_t row = 0; row < 9; row++) {
         double squares = 0;
         double product = 0;
         double plain_squares = 0;
         for (uint32_t i = 0; i < length; i++) {
-            double one = (double)world.logits[row * length + i];
+            double one = (double)fixture.logits[row * length + i];
             double other = (double)plain[row * length + i];
             squares += one * one;
             product += one * other;
@@ -300,15 +301,15 @@ static void test_embeddings_are_normalized(void **state)
         assert_true(fabs(product - sqrt(plain_squares)) < 1e-5 * sqrt(plain_squares));
     }
     free(plain);
-    world_close(&world);
+    world_close(&fixture);
     (void)unlink(path);
 }
 
-static void assert_fails(model_world *world, const dw_embed_step *step, dw_status status,
+static void assert_fails(model_fixture *fixture, const dw_embed_step *step, dw_status status,
                          const char *words)
 {
     dw_error err = {0};
-    assert_int_equal(dw_embed(world->model, step, &err), status);
+    assert_int_equal(dw_embed(fixture->model, step, &err), status);
     if (strstr(err.message, words) == NULL) {
         fail_msg("'%s' lacks '%s'", err.message, words);
     }
@@ -319,28 +320,28 @@ static void test_embeddings_refuse_what_cannot_be(void **state)
     (void)state;
     char path[] = "/tmp/dw-embed-XXXXXX";
     write_model(path, &encoders[0], 0);
-    model_world world;
-    world_open(&world, path);
-    fill_tokens(&world, CONTEXT_TOKENS + 1);
-    dw_embed_step step = step_of(&world, CONTEXT_TOKENS + 1, DW_POOL_MEAN);
-    assert_fails(&world, &step, DW_E_LIMIT, "1025 tokens, the model was made for 1024");
-    step = step_of(&world, 0, DW_POOL_MEAN);
-    assert_fails(&world, &step, DW_E_ARG, "no tokens");
-    world.tokens[3] = (int32_t)world.vocab_count;
-    step = step_of(&world, 5, DW_POOL_MEAN);
-    assert_fails(&world, &step, DW_E_RANGE, "token 320 at 3");
-    world.tokens[3] = 3;
-    step.rows = (float *)(void *)(world.tokens + 4);
-    assert_fails(&world, &step, DW_E_OVERLAP, "over the 5 tokens");
+    model_fixture fixture;
+    world_open(&fixture, path);
+    fill_tokens(&fixture, CONTEXT_TOKENS + 1);
+    dw_embed_step step = step_of(&fixture, CONTEXT_TOKENS + 1, DW_POOL_MEAN);
+    assert_fails(&fixture, &step, DW_E_LIMIT, "1025 tokens, the model was made for 1024");
+    step = step_of(&fixture, 0, DW_POOL_MEAN);
+    assert_fails(&fixture, &step, DW_E_ARG, "no tokens");
+    fixture.tokens[3] = (int32_t)fixture.vocab_count;
+    step = step_of(&fixture, 5, DW_POOL_MEAN);
+    assert_fails(&fixture, &step, DW_E_RANGE, "token 320 at 3");
+    fixture.tokens[3] = 3;
+    step.rows = (float *)(void *)(fixture.tokens + 4);
+    assert_fails(&fixture, &step, DW_E_OVERLAP, "over the 5 tokens");
     volatile bool cancel = true;
-    step = step_of(&world, 5, DW_POOL_MEAN);
+    step = step_of(&fixture, 5, DW_POOL_MEAN);
     step.cancel = &cancel;
-    assert_fails(&world, &step, DW_E_CANCELLED, "cancelled");
+    assert_fails(&fixture, &step, DW_E_CANCELLED, "cancelled");
     dw_error err = {0};
     dw_context *context = NULL;
-    assert_int_equal(dw_context_create(&context, world.model, NULL, &err), DW_E_UNSUPPORTED);
+    assert_int_equal(dw_context_create(&context, fixture.model, NULL, &err), DW_E_UNSUPPORTED);
     assert_non_null(strstr(err.message, "architecture 'bert' has none"));
-    world_close(&world);
+    world_close(&fixture);
     (void)unlink(path);
 }
 
@@ -365,12 +366,12 @@ static void check_text(const tiny_architecture *kind, const char *text, const in
 {
     char path[] = "/tmp/dw-embed-XXXXXX";
     write_model(path, kind, 0);
-    model_world world;
-    world_open(&world, path);
+    model_fixture fixture;
+    world_open(&fixture, path);
     size_t count = 0;
     int32_t tokens[64];
     dw_error err = {0};
-    if (dw_vocab_tokenize(dw_model_vocab(world.model), text, strlen(text), tokens, 64,
+    if (dw_vocab_tokenize(dw_model_vocab(fixture.model), text, strlen(text), tokens, 64,
                           DW_TOKENIZE_SPECIAL, &count, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
@@ -378,7 +379,7 @@ static void check_text(const tiny_architecture *kind, const char *text, const in
         assert_int_equal(tokens[i], expected[i]);
     }
     assert_int_equal(count, expected_count);
-    world_close(&world);
+    world_close(&fixture);
     (void)unlink(path);
 }
 
@@ -421,29 +422,29 @@ static void test_embeddings_of_a_real_encoder(void **state)
         skip();
     }
     float first[384] = {0};
-    model_world world;
+    model_fixture fixture;
     llama with = {.encodes = true};
-    world_open(&world, path);
+    world_open(&fixture, path);
     llama_start(&with, path, LLAMA_POOLING_TYPE_MEAN, GGML_TYPE_F32);
-    assert_int_equal(dw_model_shape_of(world.model)->embedding_length, 384);
+    assert_int_equal(dw_model_shape_of(fixture.model)->embedding_length, 384);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        uint32_t count = world_tokenize(&world, cases[i].text);
-        dw_embed_step step = step_of(&world, count, dw_model_shape_of(world.model)->pooling);
-        assert_int_equal(dw_embed(world.model, &step, NULL), DW_OK);
-        llama_run(&with, world.tokens, count);
+        uint32_t count = world_tokenize(&fixture, cases[i].text);
+        dw_embed_step step = step_of(&fixture, count, dw_model_shape_of(fixture.model)->pooling);
+        assert_int_equal(dw_embed(fixture.model, &step, NULL), DW_OK);
+        llama_run(&with, fixture.tokens, count);
         const float *expected = llama_get_embeddings_seq(with.context, 0);
-        assert_true(logits_difference(expected, world.logits, 384) < limit(&world, 1e-3));
+        assert_true(logits_difference(expected, fixture.logits, 384) < limit(&fixture, 1e-3));
         step.normalize = true;
-        assert_int_equal(dw_embed(world.model, &step, NULL), DW_OK);
+        assert_int_equal(dw_embed(fixture.model, &step, NULL), DW_OK);
         if (i == 0) {
-            memcpy(first, world.logits, sizeof first);
+            memcpy(first, fixture.logits, sizeof first);
         }
-        double score = cosine(first, world.logits, 384);
+        double score = cosine(first, fixture.logits, 384);
         print_message("%.4f, published %.4f: %s\n", score, cases[i].score, cases[i].text);
-        assert_true(fabs(score - cases[i].score) < limit(&world, 1e-3));
+        assert_true(fabs(score - cases[i].score) < limit(&fixture, 1e-3));
     }
     llama_stop(&with);
-    world_close(&world);
+    world_close(&fixture);
 }
 
 int main(void)

@@ -370,7 +370,7 @@ static void test_gguf_model_describes_itself(void **state)
         fail_msg("%s", err.message);
     }
     dw_model_info info;
-    dw_model_describe(model, &info);
+    dw_model_get_info(model, &info);
     assert_string_equal(info.name, "tiny");
     assert_string_equal(info.architecture, "llama");
     assert_int_equal(info.vocab_count, 320);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "model_world.h"
+#include "model_fixture.h"
 #include "tiny_model.h"
 
 #define PARTS 3
@@ -93,22 +93,22 @@ static int tear_down(void **state)
 
 static float *logits_of(const char *path, size_t *count)
 {
-    model_world world;
-    world_open(&world, path);
+    model_fixture fixture;
+    world_open(&fixture, path);
     dw_model_info info;
-    dw_model_describe(world.model, &info);
-    assert_int_equal(info.weights_mapped, dw_device_unified(world.device));
+    dw_model_get_info(fixture.model, &info);
+    assert_int_equal(info.weights_mapped, dw_device_unified(fixture.device));
     for (uint32_t i = 0; i < TOKENS; i++) {
-        world.tokens[i] = (int32_t)((i * 37 + 11) % world.vocab_count);
+        fixture.tokens[i] = (int32_t)((i * 37 + 11) % fixture.vocab_count);
     }
-    dw_context *context = world_context(&world, 0);
-    world_forward(&world, context, 0, TOKENS, TOKENS);
-    *count = (size_t)TOKENS * world.vocab_count;
+    dw_context *context = world_context(&fixture, 0);
+    world_forward(&fixture, context, 0, TOKENS, TOKENS);
+    *count = (size_t)TOKENS * fixture.vocab_count;
     float *logits = malloc(*count * sizeof *logits);
     assert_non_null(logits);
-    memcpy(logits, world.logits, *count * sizeof *logits);
+    memcpy(logits, fixture.logits, *count * sizeof *logits);
     dw_context_destroy(context);
-    world_close(&world);
+    world_close(&fixture);
     return logits;
 }
 

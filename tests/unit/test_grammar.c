@@ -13,8 +13,8 @@
 
 #include "base/alloc.h"
 #include "driftwood_abi.h"
-#include "grammar_world.h"
-#include "model_world.h"
+#include "grammar_fixture.h"
+#include "model_fixture.h"
 #include "sampling/sampler.h"
 #include "text/grammar.h"
 #include "text/vocab.h"

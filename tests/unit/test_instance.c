@@ -291,8 +291,8 @@ static void test_instance_checks_ranges(void **state)
         int32_t status = 1;
         assert_int_equal(dw_instance_call(instance, "ask", &status, NULL), DW_OK);
         assert_int_equal(status, cases[i].status);
-        dw_stats stats;
-        dw_instance_stats(instance, &stats);
+        dw_instance_stats stats;
+        dw_instance_get_stats(instance, &stats);
         assert_int_equal(stats.host_calls, 1);
         dw_instance_destroy(instance);
     }

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "grammar_world.h"
+#include "grammar_fixture.h"
 #include "text/json_grammar.h"
 
 static char *grammar_of(const char *schema)

@@ -16,8 +16,8 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
-#include "kv/kv_log.h"
 #include "emulated.h"
+#include "kv/kv_log.h"
 
 #define RECORD_ELEMENTS 64
 #define RECORD_BYTES (RECORD_ELEMENTS * sizeof(ggml_fp16_t))
@@ -173,7 +173,7 @@ typedef struct reference {
     uint64_t saved_bytes;
 } reference;
 
-typedef struct trial {
+typedef struct kv_check {
     dw_device *device;
     size_t record_bytes;
     bool in_device_memory;
@@ -181,16 +181,16 @@ typedef struct trial {
     reference logs[LOGS_MAX];
     uint32_t count;
     uint64_t random;
-} trial;
+} kv_check;
 
-static uint32_t pick(trial *t, uint32_t below)
+static uint32_t pick(kv_check *t, uint32_t below)
 {
     t->random = t->random * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(t->random >> 33) % below;
 }
 
 /* Never 255: in bytes of 255 any of ggml's types is NaN, which must not stay in a log. */
-static void fill(trial *t, unsigned char *to, size_t bytes)
+static void fill(kv_check *t, unsigned char *to, size_t bytes)
 {
     unsigned char seed = (unsigned char)(1 + pick(t, 200));
     for (size_t i = 0; i < bytes; i++) {
@@ -199,7 +199,8 @@ static void fill(trial *t, unsigned char *to, size_t bytes)
 }
 
 /* As a device writes. */
-static void write_records(trial *t, dw_kv_log *log, uint32_t first, const void *from, size_t bytes)
+static void write_records(kv_check *t, dw_kv_log *log, uint32_t first, const void *from,
+                          size_t bytes)
 {
     struct ggml_init_params params = {.mem_size = 4 * ggml_tensor_overhead(), .no_alloc = true};
     struct ggml_context *ggml = ggml_init(params);
@@ -211,7 +212,7 @@ static void write_records(trial *t, dw_kv_log *log, uint32_t first, const void *
 }
 
 /* What lies behind the length, up to what attention reads, is finite. */
-static void check_padding(const trial *t, dw_kv_log *log)
+static void check_padding(const kv_check *t, dw_kv_log *log)
 {
     struct ggml_init_params params = {.mem_size = 4 * ggml_tensor_overhead(), .no_alloc = true};
     size_t held = dw_kv_log_length(log) * t->record_bytes;
@@ -230,7 +231,7 @@ static void check_padding(const trial *t, dw_kv_log *log)
     free(rest);
 }
 
-static void check_log(trial *t, const reference *r)
+static void check_log(kv_check *t, const reference *r)
 {
     size_t held = r->length * t->record_bytes;
     unsigned char *there = malloc(held + 1);
@@ -248,7 +249,7 @@ static void check_log(trial *t, const reference *r)
     free(there);
 }
 
-static reference *add(trial *t)
+static reference *add(kv_check *t)
 {
     reference *r = &t->logs[t->count++];
     size_t bytes = RECORDS_MAX * t->record_bytes;
@@ -258,7 +259,7 @@ static reference *add(trial *t)
     return r;
 }
 
-static dw_kv_log_options options_of(const trial *t)
+static dw_kv_log_options options_of(const kv_check *t)
 {
     return (dw_kv_log_options){.record_bytes = t->record_bytes,
                                .capacity_tokens = RECORDS_MAX,
@@ -266,7 +267,7 @@ static dw_kv_log_options options_of(const trial *t)
                                .in_buffer = t->in_buffer};
 }
 
-static void do_create(trial *t)
+static void do_create(kv_check *t)
 {
     dw_kv_log_options options = options_of(t);
     if (t->count < LOGS_MAX) {
@@ -274,7 +275,7 @@ static void do_create(trial *t)
     }
 }
 
-static void do_free(trial *t, reference *r)
+static void do_free(kv_check *t, reference *r)
 {
     dw_kv_log_destroy(r->log);
     free(r->bytes);
@@ -282,7 +283,7 @@ static void do_free(trial *t, reference *r)
     *r = t->logs[--t->count];
 }
 
-static void do_append(trial *t, reference *r)
+static void do_append(kv_check *t, reference *r)
 {
     uint32_t most = RECORDS_MAX - r->length;
     uint32_t count = pick(t, 4) == 0 ? pick(t, most + 1) : pick(t, 9);
@@ -299,13 +300,13 @@ static void do_append(trial *t, reference *r)
     r->length += count;
 }
 
-static void note_change(const trial *t, reference *r, uint32_t from)
+static void note_change(const kv_check *t, reference *r, uint32_t from)
 {
     uint64_t bytes = (uint64_t)from * t->record_bytes;
     r->saved_bytes = r->saved_bytes < bytes ? r->saved_bytes : bytes;
 }
 
-static void do_trim(trial *t, reference *r)
+static void do_trim(kv_check *t, reference *r)
 {
     uint32_t length = pick(t, r->length + 1);
     dw_kv_log_trim(r->log, length);
@@ -314,7 +315,7 @@ static void do_trim(trial *t, reference *r)
 }
 
 /* A step that wrote NaN and was undone. */
-static void do_fail(trial *t, reference *r)
+static void do_fail(kv_check *t, reference *r)
 {
     uint32_t most = RECORDS_MAX - r->length;
     uint32_t count = most < 5 ? most : 5;
@@ -330,7 +331,7 @@ static void do_fail(trial *t, reference *r)
 }
 
 /* A shift: records move forward, changed on the way. */
-static void do_shift(trial *t, reference *r)
+static void do_shift(kv_check *t, reference *r)
 {
     uint32_t keep = pick(t, r->length + 1);
     uint32_t drop = pick(t, r->length - keep + 1);
@@ -353,7 +354,7 @@ static void do_shift(trial *t, reference *r)
     note_change(t, r, keep);
 }
 
-static void do_fork(trial *t, const reference *parent)
+static void do_fork(kv_check *t, const reference *parent)
 {
     if (t->count < LOGS_MAX) {
         reference *r = add(t);
@@ -368,7 +369,7 @@ static void do_fork(trial *t, const reference *parent)
 }
 
 /* A file that holds the log in up to three parts, with gaps between of whole pages or not. */
-static void do_thaw(trial *t, const reference *from)
+static void do_thaw(kv_check *t, const reference *from)
 {
     if (t->count == LOGS_MAX) {
         return;
@@ -404,14 +405,14 @@ static void do_thaw(trial *t, const reference *from)
     (void)fclose(file);
 }
 
-static void do_save(const trial *t, reference *r)
+static void do_save(const kv_check *t, reference *r)
 {
     dw_kv_log_mark_saved(r->log);
     r->saved_bytes = r->length * t->record_bytes;
     memcpy(r->saved, r->bytes, r->saved_bytes);
 }
 
-static void one_step(trial *t)
+static void one_step(kv_check *t)
 {
     if (t->count == 0) {
         do_create(t);
@@ -439,15 +440,15 @@ static void one_step(trial *t)
     }
 }
 
-/* Where the logs of a trial lie. */
+/* Where the logs of a kv_check lie. */
 typedef enum lie { IN_HOST_PAGES, IN_DEVICE_MEMORY, IN_BUFFER } lie;
 
 static void run_trial(size_t record_bytes, lie where, uint64_t seed)
 {
-    trial t = {.record_bytes = record_bytes,
-               .in_device_memory = where == IN_DEVICE_MEMORY,
-               .in_buffer = where == IN_BUFFER,
-               .random = seed};
+    kv_check t = {.record_bytes = record_bytes,
+                  .in_device_memory = where == IN_DEVICE_MEMORY,
+                  .in_buffer = where == IN_BUFFER,
+                  .random = seed};
     assert_int_equal(dw_device_open(&t.device, "CPU", 1, NULL), DW_OK);
     for (int step = 0; step < 400; step++) {
         one_step(&t);
@@ -477,7 +478,7 @@ static void test_kv_log_any_sequence_matches_plain_arrays(void **state)
 static void test_kv_log_fork_and_thaw_survive_no_memory(void **state)
 {
     (void)state;
-    trial t = {.record_bytes = 1500, .random = 5};
+    kv_check t = {.record_bytes = 1500, .random = 5};
     assert_int_equal(dw_device_open(&t.device, "CPU", 1, NULL), DW_OK);
     do_create(&t);
     reference *r = &t.logs[0];
@@ -534,11 +535,11 @@ static uint64_t memory_file_bytes(void)
     for (int fd = 0; fd < 256; fd++) {
         char name[64];
         char target[256] = {0};
-        struct stat facts;
+        struct stat info;
         (void)snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
         if (readlink(name, target, sizeof target - 1) > 0 &&
-            strncmp(target, "/memfd:kv log", 13) == 0 && fstat(fd, &facts) == 0) {
-            bytes += (uint64_t)facts.st_blocks * 512;
+            strncmp(target, "/memfd:kv log", 13) == 0 && fstat(fd, &info) == 0) {
+            bytes += (uint64_t)info.st_blocks * 512;
         }
     }
     return bytes;
@@ -636,7 +637,7 @@ static void test_kv_log_gives_back_what_nobody_shares(void **state)
 {
     (void)state;
     enum { RECORDS = 600 };
-    trial t = {.record_bytes = 4096, .random = 7};
+    kv_check t = {.record_bytes = 4096, .random = 7};
     assert_int_equal(dw_device_open(&t.device, "CPU", 1, NULL), DW_OK);
     do_create(&t);
     reference *r = &t.logs[0];
@@ -651,7 +652,7 @@ static void test_kv_log_gives_back_what_nobody_shares(void **state)
     assert_true(!told || memory_file_bytes() == RECORDS * t.record_bytes);
     do_free(&t, r);
     assert_true(!told || memory_file_bytes() == 8 * t.record_bytes);
-    trial kept = {.record_bytes = 4096, .random = 7};
+    kv_check kept = {.record_bytes = 4096, .random = 7};
     unsigned char *same = malloc(RECORDS * kept.record_bytes);
     assert_non_null(same);
     fill(&kept, same, RECORDS * kept.record_bytes);

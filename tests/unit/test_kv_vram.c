@@ -15,39 +15,41 @@
 #include <time.h>
 
 #include "base/alloc.h"
-#include "kv_trial.h"
+#include "kv_model_check.h"
 
 static void run_trial(size_t record_bytes, uint64_t limit_bytes, bool failing, uint64_t seed)
 {
-    dw_kv_pool_options options = trial_pool(limit_bytes, seed % 2 == 0);
-    trial t = {.device = trial_open_device(&options), .record_bytes = record_bytes, .random = seed};
+    dw_kv_pool_options options = kv_check_pool(limit_bytes, seed % 2 == 0);
+    kv_check t = {
+        .device = kv_check_open_device(&options), .record_bytes = record_bytes, .random = seed};
     dw_vram *vram = dw_kv_pool_vram(t.device);
-    int rounds = trial_rounds(300);
+    int rounds = kv_check_rounds(300);
     for (int i = 0; i < rounds; i++) {
-        t.failing = failing && trial_pick(&t, 2) == 0;
+        t.failing = failing && kv_check_pick(&t, 2) == 0;
         if (t.failing) {
-            unsigned kinds = trial_pick(&t, 3) == 0 ? 1u << trial_pick(&t, 6) : DW_VRAM_ANY;
-            dw_vram_fail_after(vram, kinds, trial_pick(&t, 12));
+            unsigned kinds = kv_check_pick(&t, 3) == 0 ? 1u << kv_check_pick(&t, 6) : DW_VRAM_ANY;
+            dw_vram_fail_after(vram, kinds, kv_check_pick(&t, 12));
         }
-        trial_step(&t);
+        kv_check_step(&t);
         dw_vram_fail_after(vram, 0, -1);
         for (uint32_t k = 0; i % 4 == 3 && k < t.count; k++) {
-            trial_check(&t, &t.logs[k]);
+            kv_check_check(&t, &t.logs[k]);
         }
-        dw_kv_memory stats = trial_stats(t.device);
+        dw_kv_stats stats = kv_check_stats(t.device);
         assert_true(limit_bytes == 0 || stats.device_bytes <= limit_bytes);
         assert_true(stats.ready_bytes <= stats.device_bytes);
     }
-    dw_kv_memory stats = trial_stats(t.device);
+    dw_kv_stats stats = kv_check_stats(t.device);
     print_message("%zu bytes a record, limit %llu: %zu failed, %llu evictions, %llu returns\n",
                   record_bytes, (unsigned long long)limit_bytes, t.failed,
-                  (unsigned long long)stats.eviction_count, (unsigned long long)stats.return_count);
+                  (unsigned long long)stats.eviction_count,
+                  (unsigned long long)stats.restore_count);
     assert_true(limit_bytes == 0 || stats.eviction_count > 0);
     assert_true(!failing || t.failed > 0);
     while (t.count > 0) {
-        trial_drop(&t, &t.logs[0]);
+        kv_check_drop(&t, &t.logs[0]);
     }
-    trial_close_device(t.device);
+    kv_check_close_device(t.device);
 }
 
 static void test_kv_vram_any_sequence_matches_plain_arrays(void **state)
@@ -55,8 +57,8 @@ static void test_kv_vram_any_sequence_matches_plain_arrays(void **state)
     (void)state;
     static const size_t sizes[] = {40, 96, 500, 1024, 1500};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        size_t record = trial_scaled(sizes[i]);
-        uint64_t limit = RECORDS_MAX * record * 3 + 8 * trial_granularity();
+        size_t record = kv_check_scaled(sizes[i]);
+        uint64_t limit = RECORDS_MAX * record * 3 + 8 * kv_check_granularity();
         if (record <= (size_t)24 << 10) { /* arrays of more take long, on large pages */
             run_trial(record, 0, false, 11 + i);
             run_trial(record, limit, false, 1011 + i);
@@ -69,12 +71,12 @@ static void test_kv_vram_any_sequence_matches_plain_arrays(void **state)
 /* ---- one thing at a time ---- */
 
 /* Another log, with that many records. */
-static reference *add_log(trial *t, uint32_t records)
+static reference *add_log(kv_check *t, uint32_t records)
 {
-    dw_kv_log_options log = trial_log_options(t, false);
-    reference *r = trial_add(t);
+    dw_kv_log_options log = kv_check_log_options(t, false);
+    reference *r = kv_check_add(t);
     assert_int_equal(dw_kv_log_create(&r->log, t->device, &log, NULL), DW_OK);
-    trial_fill(t, r->bytes, records * t->record_bytes);
+    kv_check_fill(t, r->bytes, records * t->record_bytes);
     assert_int_equal(dw_kv_log_append(r->log, r->bytes, records, NULL), DW_OK);
     r->length = records;
     return r;
@@ -84,16 +86,16 @@ static reference *add_log(trial *t, uint32_t records)
 static void test_kv_vram_pieces_grow_with_the_log(void **state)
 {
     (void)state;
-    dw_kv_pool_options options = trial_pool(0, true);
-    size_t unit = trial_granularity();
+    dw_kv_pool_options options = kv_check_pool(0, true);
+    size_t unit = kv_check_granularity();
     size_t record = unit / DW_KV_STEP_TOKENS; /* so that a step is one piece */
-    trial t = trial_with_log(&options, record, 1, true);
+    kv_check t = kv_check_with_log(&options, record, 1, true);
     reference *r = &t.logs[0];
     const unsigned char *base = dw_kv_log_base(r->log);
     static const size_t ends[] = {1, 2, 4}; /* in pieces of `unit`; capacity 900 needs 4 */
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-        dw_vram_counts counts;
-        dw_vram_count(dw_kv_pool_vram(t.device), &counts);
+        dw_vram_stats counts;
+        dw_vram_get_stats(dw_kv_pool_vram(t.device), &counts);
         assert_int_equal(counts.piece_count, i + 1);
         assert_int_equal(counts.piece_bytes, ends[i] * unit);
         assert_int_equal(dw_kv_log_committed(r->log), ends[i] * DW_KV_STEP_TOKENS);
@@ -101,21 +103,21 @@ static void test_kv_vram_pieces_grow_with_the_log(void **state)
         if (wanted < RECORDS_MAX) {
             assert_int_equal(dw_kv_log_reserve(r->log, wanted, NULL), DW_OK);
             memset(r->bytes, 1, wanted * record);
-            trial_at_log(r->log, 0, NULL, r->bytes, wanted * record);
+            kv_check_at_log(r->log, 0, NULL, r->bytes, wanted * record);
             dw_kv_log_extend(r->log, wanted);
         }
         assert_ptr_equal(dw_kv_log_base(r->log), base);
     }
-    assert_int_equal(trial_stats(t.device).wait_count, trial_stats(t.device).growth_count);
+    assert_int_equal(kv_check_stats(t.device).wait_count, kv_check_stats(t.device).growth_count);
     dw_kv_log_trim(r->log, 300); /* two steps: the piece of two goes, and is kept ready */
     dw_kv_pool_settle(t.device);
-    assert_int_equal(trial_stats(t.device).device_bytes, 2 * unit);
+    assert_int_equal(kv_check_stats(t.device).device_bytes, 2 * unit);
     dw_kv_log_trim(r->log, 0);
     dw_kv_pool_settle(t.device);
-    assert_int_equal(trial_stats(t.device).device_bytes, 0);
+    assert_int_equal(kv_check_stats(t.device).device_bytes, 0);
     r->length = 0;
-    trial_check(&t, r);
-    trial_end(&t);
+    kv_check_check(&t, r);
+    kv_check_end(&t);
 }
 
 /* A step that wrote NaN is undone: nothing of it is left behind the last whole record either, in
@@ -124,39 +126,39 @@ static void test_kv_vram_clears_to_the_last_piece(void **state)
 {
     (void)state;
     enum { BEFORE = 250, AFTER = 300 };
-    dw_kv_pool_options options = trial_pool(0, true);
-    size_t record = trial_scaled(40);
-    trial t = trial_with_log(&options, record, BEFORE, true);
+    dw_kv_pool_options options = kv_check_pool(0, true);
+    size_t record = kv_check_scaled(40);
+    kv_check t = kv_check_with_log(&options, record, BEFORE, true);
     reference *r = &t.logs[0];
     unsigned char *bytes = malloc((AFTER - BEFORE) * record);
     assert_non_null(bytes);
     memset(bytes, 0xff, (AFTER - BEFORE) * record);
     assert_int_equal(dw_kv_log_reserve(r->log, AFTER, NULL), DW_OK);
-    trial_at_log(r->log, BEFORE * record, NULL, bytes, (AFTER - BEFORE) * record);
+    kv_check_at_log(r->log, BEFORE * record, NULL, bytes, (AFTER - BEFORE) * record);
     dw_kv_log_trim(r->log, BEFORE);
     assert_int_equal(dw_kv_log_clear_rest(r->log, NULL), DW_OK);
-    trial_check(&t, r);
+    kv_check_check(&t, r);
     assert_int_equal(dw_kv_log_reserve(r->log, AFTER, NULL), DW_OK);
-    trial_at_log(r->log, BEFORE * record, bytes, NULL, (AFTER - BEFORE) * record);
+    kv_check_at_log(r->log, BEFORE * record, bytes, NULL, (AFTER - BEFORE) * record);
     for (size_t i = 0; i < (AFTER - BEFORE) * record; i++) {
         assert_int_equal(bytes[i], 0);
     }
     dw_kv_log_trim(r->log, BEFORE);
     free(bytes);
-    trial_end(&t);
+    kv_check_end(&t);
 }
 
 /* Past half of the last piece the next one is mapped by another thread: the step finds it. */
 static void test_kv_vram_grows_ahead_of_need(void **state)
 {
     (void)state;
-    dw_kv_pool_options options = trial_pool(0, false);
-    trial t = trial_with_log(&options, trial_granularity() / DW_KV_STEP_TOKENS, 1, true);
+    dw_kv_pool_options options = kv_check_pool(0, false);
+    kv_check t = kv_check_with_log(&options, kv_check_granularity() / DW_KV_STEP_TOKENS, 1, true);
     reference *r = &t.logs[0];
-    trial_fill(&t, r->bytes, RECORDS_MAX * t.record_bytes);
+    kv_check_fill(&t, r->bytes, RECORDS_MAX * t.record_bytes);
     dw_kv_log_trim(r->log, 0);
     r->length = 0;
-    uint64_t waits = trial_stats(t.device).wait_count;
+    uint64_t waits = kv_check_stats(t.device).wait_count;
     for (uint32_t i = 0; i < RECORDS_MAX; i++) {
         assert_int_equal(dw_kv_log_append(r->log, r->bytes + i * t.record_bytes, 1, NULL), DW_OK);
         r->length++;
@@ -164,11 +166,11 @@ static void test_kv_vram_grows_ahead_of_need(void **state)
             dw_kv_pool_settle(t.device);
         }
     }
-    trial_check(&t, r);
-    dw_kv_memory stats = trial_stats(t.device);
+    kv_check_check(&t, r);
+    dw_kv_stats stats = kv_check_stats(t.device);
     assert_true(stats.growth_count >= 4);
     assert_int_equal(stats.wait_count, waits + 1); /* the first piece of all */
-    trial_end(&t);
+    kv_check_end(&t);
 }
 
 /* A token a millisecond never waits, whatever a record's size: pieces end anywhere in a step. */
@@ -177,89 +179,89 @@ static void test_kv_vram_decoding_never_waits(void **state)
     (void)state;
     static const size_t shares[] = {64, 170, 256, 700}; /* records to a piece */
     for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++) {
-        dw_kv_pool_options options = trial_pool(0, false);
-        size_t record = trial_granularity() / shares[i] / 4 * 4;
-        trial t = trial_with_log(&options, record, 1, true);
+        dw_kv_pool_options options = kv_check_pool(0, false);
+        size_t record = kv_check_granularity() / shares[i] / 4 * 4;
+        kv_check t = kv_check_with_log(&options, record, 1, true);
         reference *r = &t.logs[0];
-        uint64_t waits = trial_stats(t.device).wait_count;
+        uint64_t waits = kv_check_stats(t.device).wait_count;
         const struct timespec pause = {.tv_nsec = 1000000};
         for (; r->length < 600; r->length++) {
             (void)nanosleep(&pause, NULL);
             unsigned char *next = r->bytes + r->length * record;
-            trial_fill(&t, next, record);
+            kv_check_fill(&t, next, record);
             assert_int_equal(dw_kv_log_append(r->log, next, 1, NULL), DW_OK);
         }
-        assert_int_equal(trial_stats(t.device).wait_count, waits);
-        trial_check(&t, r);
-        trial_end(&t);
+        assert_int_equal(kv_check_stats(t.device).wait_count, waits);
+        kv_check_check(&t, r);
+        kv_check_end(&t);
     }
 }
 
 static void test_kv_vram_forks_share_full_pieces(void **state)
 {
     (void)state;
-    dw_kv_pool_options options = trial_pool(0, true);
-    size_t unit = trial_granularity();
+    dw_kv_pool_options options = kv_check_pool(0, true);
+    size_t unit = kv_check_granularity();
     size_t record = unit / 32; /* 32 to a piece; a step is 8 */
-    trial t = trial_with_log(&options, record, 300, true);
+    kv_check t = kv_check_with_log(&options, record, 300, true);
     reference *r = &t.logs[0];
-    uint64_t before = trial_stats(t.device).device_bytes; /* 8, 4 and 4 pieces for 512 records */
+    uint64_t before = kv_check_stats(t.device).device_bytes; /* 8, 4 and 4 pieces for 512 records */
     assert_int_equal(before, 16 * unit);
-    trial_fork(&t, r);
-    dw_kv_memory stats = trial_stats(t.device);
+    kv_check_fork(&t, r);
+    dw_kv_stats stats = kv_check_stats(t.device);
     assert_int_equal(t.count, 2);
     assert_int_equal(stats.copied_bytes, (300 - 256) * record); /* what is behind 8 pieces */
     assert_int_equal(stats.device_bytes, before + 8 * unit);
-    trial_check(&t, &t.logs[1]);
+    kv_check_check(&t, &t.logs[1]);
 
     /* Either side appends without copying, as what it appends to is its own. */
-    trial_append(&t, &t.logs[0]);
-    trial_append(&t, &t.logs[1]);
-    assert_int_equal(trial_stats(t.device).copied_bytes, stats.copied_bytes);
+    kv_check_append(&t, &t.logs[0]);
+    kv_check_append(&t, &t.logs[1]);
+    assert_int_equal(kv_check_stats(t.device).copied_bytes, stats.copied_bytes);
     /* Trimmed into what is shared, the next step copies that piece's rest, and only that. */
     dw_kv_log_trim(t.logs[1].log, 100);
     t.logs[1].length = 100;
-    assert_int_equal(trial_stats(t.device).copied_bytes, stats.copied_bytes);
+    assert_int_equal(kv_check_stats(t.device).copied_bytes, stats.copied_bytes);
     dw_kv_log_append(t.logs[1].log, t.logs[0].bytes, 1, NULL);
     memcpy(t.logs[1].bytes + 100 * record, t.logs[0].bytes, record);
     t.logs[1].length = 101;
-    assert_int_equal(trial_stats(t.device).copied_bytes, stats.copied_bytes + 100 * record);
-    trial_check(&t, &t.logs[0]);
-    trial_check(&t, &t.logs[1]);
+    assert_int_equal(kv_check_stats(t.device).copied_bytes, stats.copied_bytes + 100 * record);
+    kv_check_check(&t, &t.logs[0]);
+    kv_check_check(&t, &t.logs[1]);
     /* The last one that holds a piece may write to it. */
-    trial_drop(&t, &t.logs[0]);
-    uint64_t copied = trial_stats(t.device).copied_bytes;
+    kv_check_drop(&t, &t.logs[0]);
+    uint64_t copied = kv_check_stats(t.device).copied_bytes;
     assert_int_equal(dw_kv_log_rewrite(t.logs[0].log, 0, NULL), DW_OK);
     dw_kv_log_trim(t.logs[0].log, t.logs[0].length);
-    assert_int_equal(trial_stats(t.device).copied_bytes, copied);
-    trial_end(&t);
+    assert_int_equal(kv_check_stats(t.device).copied_bytes, copied);
+    kv_check_end(&t);
 }
 
 /* A chain of forks, each a little longer, does not pile up small pieces. */
 static void test_kv_vram_chains_of_forks_stay_short(void **state)
 {
     (void)state;
-    dw_kv_pool_options options = trial_pool(0, true);
-    options.piece_bytes_max = trial_granularity();
-    trial t = trial_with_log(&options, trial_granularity() / 4, 4, true);
+    dw_kv_pool_options options = kv_check_pool(0, true);
+    options.piece_bytes_max = kv_check_granularity();
+    kv_check t = kv_check_with_log(&options, kv_check_granularity() / 4, 4, true);
     t.random = 9;
-    int rounds = trial_rounds(200);
+    int rounds = kv_check_rounds(200);
     for (int i = 0; i < rounds; i++) {
-        trial_fill(&t, t.logs[0].bytes + t.logs[0].length * t.record_bytes, 4 * t.record_bytes);
+        kv_check_fill(&t, t.logs[0].bytes + t.logs[0].length * t.record_bytes, 4 * t.record_bytes);
         assert_int_equal(dw_kv_log_append(t.logs[0].log,
                                           t.logs[0].bytes + t.logs[0].length * t.record_bytes, 4,
                                           NULL),
                          DW_OK);
         t.logs[0].length += 4;
-        trial_fork(&t, &t.logs[0]);
-        trial_check(&t, &t.logs[1]);
-        trial_drop(&t, &t.logs[0]);
+        kv_check_fork(&t, &t.logs[0]);
+        kv_check_check(&t, &t.logs[1]);
+        kv_check_drop(&t, &t.logs[0]);
     }
-    dw_vram_counts counts;
+    dw_vram_stats counts;
     dw_kv_pool_settle(t.device);
-    dw_vram_count(dw_kv_pool_vram(t.device), &counts);
+    dw_vram_get_stats(dw_kv_pool_vram(t.device), &counts);
     assert_true(counts.piece_count < 64 + 32);
-    trial_end(&t);
+    kv_check_end(&t);
 }
 
 /* ---- leaving and coming back ---- */
@@ -267,52 +269,52 @@ static void test_kv_vram_chains_of_forks_stay_short(void **state)
 static void test_kv_vram_the_longest_unused_leaves_first(void **state)
 {
     (void)state;
-    size_t unit = trial_granularity();
-    dw_kv_pool_options options = trial_pool(8 * unit, true);
-    trial t = trial_with_log(&options, unit / DW_KV_STEP_TOKENS, 500, true); /* 2 pieces */
+    size_t unit = kv_check_granularity();
+    dw_kv_pool_options options = kv_check_pool(8 * unit, true);
+    kv_check t = kv_check_with_log(&options, unit / DW_KV_STEP_TOKENS, 500, true); /* 2 pieces */
     unsigned char *bases[5];
     bases[0] = dw_kv_log_base(t.logs[0].log);
     for (uint32_t i = 1; i < 4; i++) {
         bases[i] = dw_kv_log_base(add_log(&t, 500)->log);
     }
-    assert_int_equal(trial_stats(t.device).eviction_count, 0);
+    assert_int_equal(kv_check_stats(t.device).eviction_count, 0);
     assert_int_equal(dw_kv_log_reserve(t.logs[0].log, 501, NULL), DW_OK); /* used, and in a step */
-    trial_fork(&t, &t.logs[2]); /* 1 full piece shared, 1 copied */
+    kv_check_fork(&t, &t.logs[2]); /* 1 full piece shared, 1 copied */
     assert_int_equal(t.count, 5);
     assert_true(dw_kv_log_resident(t.logs[0].log));
     assert_false(dw_kv_log_resident(t.logs[1].log));
     assert_true(dw_kv_log_resident(t.logs[2].log));
     assert_true(dw_kv_log_resident(t.logs[3].log));
-    dw_kv_memory stats = trial_stats(t.device);
+    dw_kv_stats stats = kv_check_stats(t.device);
     assert_int_equal(stats.eviction_count, 1);
     assert_int_equal(stats.resident_count, 4);
     /* It is read where it is, and comes back to where it was when it is used; another leaves. */
-    trial_check(&t, &t.logs[1]);
+    kv_check_check(&t, &t.logs[1]);
     assert_false(dw_kv_log_resident(t.logs[1].log));
     assert_int_equal(dw_kv_log_make_resident(t.logs[1].log, NULL), DW_OK);
     assert_ptr_equal(dw_kv_log_base(t.logs[1].log), bases[1]);
     assert_true(dw_kv_log_resident(t.logs[0].log));
-    assert_int_equal(trial_stats(t.device).return_count, 1);
+    assert_int_equal(kv_check_stats(t.device).restore_count, 1);
     for (uint32_t i = 0; i < t.count; i++) {
-        trial_check(&t, &t.logs[i]);
+        kv_check_check(&t, &t.logs[i]);
     }
-    trial_end(&t);
+    kv_check_end(&t);
 }
 
 static void test_kv_vram_says_what_is_missing(void **state)
 {
     (void)state;
-    size_t unit = trial_granularity();
-    dw_kv_pool_options options = trial_pool(4 * unit, true);
-    trial t = trial_with_log(&options, unit / DW_KV_STEP_TOKENS, 1, true);
+    size_t unit = kv_check_granularity();
+    dw_kv_pool_options options = kv_check_pool(4 * unit, true);
+    kv_check t = kv_check_with_log(&options, unit / DW_KV_STEP_TOKENS, 1, true);
     char wanted[128];
     dw_error err = {0};
-    dw_kv_log_options log = trial_log_options(&t, false);
+    dw_kv_log_options log = kv_check_log_options(&t, false);
     assert_int_equal(dw_kv_log_reserve(t.logs[0].log, 700, NULL), DW_OK); /* 3 pieces, in a step */
-    reference *r = trial_add(&t);
+    reference *r = kv_check_add(&t);
     assert_int_equal(dw_kv_log_create(&r->log, t.device, &log, NULL), DW_OK);
     assert_int_equal(dw_kv_log_reserve(r->log, 300, &err), DW_E_MEMORY);
-    (void)snprintf(wanted, sizeof wanted, "%zu bytes wanted on %s", unit, trial_device_name());
+    (void)snprintf(wanted, sizeof wanted, "%zu bytes wanted on %s", unit, kv_check_device_name());
     assert_non_null(strstr(err.message, wanted));
     (void)snprintf(wanted, sizeof wanted, "logs in use have %zu, limit %zu", 4 * unit, 4 * unit);
     assert_non_null(strstr(err.message, wanted));
@@ -320,14 +322,14 @@ static void test_kv_vram_says_what_is_missing(void **state)
     dw_kv_log_trim(t.logs[0].log, 1); /* the step does not come */
     assert_int_equal(dw_kv_log_reserve(r->log, 700, &err), DW_OK);
     assert_false(dw_kv_log_resident(t.logs[0].log));
-    trial_check(&t, &t.logs[0]);
+    kv_check_check(&t, &t.logs[0]);
     /* A lower limit lets go of what is not in use, and not of what is. */
     assert_int_equal(dw_kv_pool_limit(t.device, unit, NULL), DW_OK);
     assert_true(dw_kv_log_resident(r->log));
     dw_kv_log_trim(r->log, 0);
     assert_int_equal(dw_kv_log_make_resident(t.logs[0].log, &err), DW_OK);
     assert_int_equal(dw_kv_pool_limit(t.device, 0, NULL), DW_OK);
-    trial_end(&t);
+    kv_check_end(&t);
 }
 
 /* What relatives on the device still map is not copied out; when the last one leaves it is,
@@ -335,59 +337,59 @@ static void test_kv_vram_says_what_is_missing(void **state)
 static void test_kv_vram_shared_pieces_leave_with_the_last(void **state)
 {
     (void)state;
-    size_t unit = trial_granularity();
-    dw_kv_pool_options options = trial_pool(0, true);
-    trial t = trial_with_log(&options, unit / 32, 256, true); /* 8 pieces, one block */
-    trial_fork(&t, &t.logs[0]);
-    trial_fork(&t, &t.logs[1]);
-    assert_int_equal(trial_stats(t.device).copied_bytes, 0);
+    size_t unit = kv_check_granularity();
+    dw_kv_pool_options options = kv_check_pool(0, true);
+    kv_check t = kv_check_with_log(&options, unit / 32, 256, true); /* 8 pieces, one block */
+    kv_check_fork(&t, &t.logs[0]);
+    kv_check_fork(&t, &t.logs[1]);
+    assert_int_equal(kv_check_stats(t.device).copied_bytes, 0);
     assert_int_equal(dw_kv_log_reserve(t.logs[2].log, 257, NULL), DW_OK); /* in a step */
     assert_int_equal(dw_kv_pool_evict(t.device, NULL), DW_OK);
     assert_false(dw_kv_log_resident(t.logs[0].log));
     assert_false(dw_kv_log_resident(t.logs[1].log));
-    assert_int_equal(trial_stats(t.device).evicted_bytes, 0);
-    trial_check(&t, &t.logs[0]); /* read through a window */
+    assert_int_equal(kv_check_stats(t.device).evicted_bytes, 0);
+    kv_check_check(&t, &t.logs[0]); /* read through a window */
     dw_kv_log_trim(t.logs[2].log, 256);
     assert_int_equal(dw_kv_pool_evict(t.device, NULL), DW_OK);
-    dw_kv_memory stats = trial_stats(t.device);
+    dw_kv_stats stats = kv_check_stats(t.device);
     assert_int_equal(stats.evicted_bytes, 8 * unit);
     assert_int_equal(stats.host_bytes, 8 * unit);
     assert_int_equal(stats.device_bytes, 0);
     assert_int_equal(dw_kv_log_make_resident(t.logs[1].log, NULL), DW_OK);
     assert_int_equal(dw_kv_log_make_resident(t.logs[0].log, NULL), DW_OK);
-    stats = trial_stats(t.device);
-    assert_int_equal(stats.returned_bytes, 8 * unit); /* for both */
+    stats = kv_check_stats(t.device);
+    assert_int_equal(stats.restored_bytes, 8 * unit); /* for both */
     assert_int_equal(stats.host_bytes, 0);
     /* Whoever has it mapped goes; the one that is evicted keeps it. */
-    trial_drop(&t, &t.logs[0]);
-    trial_drop(&t, &t.logs[1]);
-    trial_check(&t, &t.logs[0]);
+    kv_check_drop(&t, &t.logs[0]);
+    kv_check_drop(&t, &t.logs[1]);
+    kv_check_check(&t, &t.logs[0]);
     assert_int_equal(dw_kv_pool_evict(t.device, NULL), DW_OK);
-    trial_check(&t, &t.logs[0]);
-    trial_end(&t);
+    kv_check_check(&t, &t.logs[0]);
+    kv_check_end(&t);
 }
 
 /* ---- failures ---- */
 
 typedef struct attempt {
     const char *name;
-    void (*prepare)(trial *t);
-    dw_status (*run)(trial *t, dw_kv_log **made, dw_error *err);
+    void (*prepare)(kv_check *t);
+    dw_status (*run)(kv_check *t, dw_kv_log **made, dw_error *err);
 } attempt;
 
-static void evict_all(trial *t)
+static void evict_all(kv_check *t)
 {
     assert_int_equal(dw_kv_pool_evict(t->device, NULL), DW_OK);
 }
 
-static void bring_all(trial *t)
+static void bring_all(kv_check *t)
 {
     for (uint32_t i = 0; i < t->count; i++) {
         assert_int_equal(dw_kv_log_make_resident(t->logs[i].log, NULL), DW_OK);
     }
 }
 
-static void trim_first(trial *t)
+static void trim_first(kv_check *t)
 {
     dw_kv_log_trim(t->logs[0].log, 500);
     t->logs[0].length = 500;
@@ -395,13 +397,13 @@ static void trim_first(trial *t)
     dw_kv_pool_settle(t->device);
 }
 
-static void trim_and_evict(trial *t)
+static void trim_and_evict(kv_check *t)
 {
     trim_first(t);
     evict_all(t);
 }
 
-static dw_status try_append(trial *t, dw_kv_log **made, dw_error *err)
+static dw_status try_append(kv_check *t, dw_kv_log **made, dw_error *err)
 {
     (void)made;
     reference *r = &t->logs[0];
@@ -410,21 +412,21 @@ static dw_status try_append(trial *t, dw_kv_log **made, dw_error *err)
     return status;
 }
 
-static dw_status try_fork(trial *t, dw_kv_log **made, dw_error *err)
+static dw_status try_fork(kv_check *t, dw_kv_log **made, dw_error *err)
 {
     return dw_kv_log_fork(made, t->logs[0].log, err);
 }
 
 /* The last log is a new fork, whose pieces are shared. */
-static void renew_fork(trial *t)
+static void renew_fork(kv_check *t)
 {
-    trial_drop(t, &t->logs[1]);
+    kv_check_drop(t, &t->logs[1]);
     trim_first(t);
-    trial_fork(t, &t->logs[0]);
+    kv_check_fork(t, &t->logs[0]);
     dw_kv_pool_settle(t->device);
 }
 
-static dw_status try_rewrite(trial *t, dw_kv_log **made, dw_error *err)
+static dw_status try_rewrite(kv_check *t, dw_kv_log **made, dw_error *err)
 {
     (void)made;
     dw_status status = dw_kv_log_rewrite(t->logs[1].log, 10, err);
@@ -432,19 +434,19 @@ static dw_status try_rewrite(trial *t, dw_kv_log **made, dw_error *err)
     return status;
 }
 
-static dw_status try_leave(trial *t, dw_kv_log **made, dw_error *err)
+static dw_status try_leave(kv_check *t, dw_kv_log **made, dw_error *err)
 {
     (void)made;
     return dw_kv_pool_evict(t->device, err);
 }
 
-static dw_status try_return(trial *t, dw_kv_log **made, dw_error *err)
+static dw_status try_return(kv_check *t, dw_kv_log **made, dw_error *err)
 {
     (void)made;
     return dw_kv_log_make_resident(t->logs[0].log, err);
 }
 
-static dw_status read_all(trial *t, dw_error *err)
+static dw_status read_all(kv_check *t, dw_error *err)
 {
     reference *r = &t->logs[1];
     size_t held = r->length * t->record_bytes;
@@ -458,21 +460,21 @@ static dw_status read_all(trial *t, dw_error *err)
     return status;
 }
 
-static dw_status try_read(trial *t, dw_kv_log **made, dw_error *err)
+static dw_status try_read(kv_check *t, dw_kv_log **made, dw_error *err)
 {
     (void)made;
     return read_all(t, err);
 }
 
 /* Log 1 is evicted, and of what it holds some is mapped by log 0 and some is saved. */
-static void evict_second(trial *t)
+static void evict_second(kv_check *t)
 {
     renew_fork(t);
     evict_all(t);
     assert_int_equal(dw_kv_log_make_resident(t->logs[0].log, NULL), DW_OK);
 }
 
-static dw_status try_thaw(trial *t, dw_kv_log **made, dw_error *err)
+static dw_status try_thaw(kv_check *t, dw_kv_log **made, dw_error *err)
 {
     FILE *file = tmpfile();
     assert_non_null(file);
@@ -481,22 +483,22 @@ static dw_status try_thaw(trial *t, dw_kv_log **made, dw_error *err)
     assert_int_equal(fflush(file), 0);
     dw_kv_segment segment = {fileno(file), 0, 0, held};
     dw_kv_frozen frozen = {&segment, 1, t->logs[0].length};
-    dw_kv_log_options options = trial_log_options(t, false);
+    dw_kv_log_options options = kv_check_log_options(t, false);
     dw_status status = dw_kv_log_thaw(made, t->device, &options, &frozen, err);
     (void)fclose(file);
     return status;
 }
 
-static size_t failed_calls(trial *t)
+static size_t failed_calls(kv_check *t)
 {
-    dw_vram_counts counts;
-    dw_vram_count(dw_kv_pool_vram(t->device), &counts);
+    dw_vram_stats counts;
+    dw_vram_get_stats(dw_kv_pool_vram(t->device), &counts);
     return counts.failed_count;
 }
 
 /* The n-th call fails, for n from 0 on until there is none any more; each time all is as it was.
  * Some failures are got over: memory may be made room for, a mapping put back. */
-static void fail_each(trial *t, const attempt *what, bool allocations)
+static void fail_each(kv_check *t, const attempt *what, bool allocations)
 {
     size_t errors = 0;
     bool reached = true;
@@ -523,7 +525,7 @@ static void fail_each(trial *t, const attempt *what, bool allocations)
         }
         assert_true(status == DW_OK || made == NULL);
         for (uint32_t i = 0; i < t->count; i++) {
-            trial_check(t, &t->logs[i]);
+            kv_check_check(t, &t->logs[i]);
         }
         dw_kv_log_destroy(made);
         assert_true(count < 500);
@@ -549,16 +551,16 @@ static void test_kv_vram_survives_every_failure(void **state)
         {"append to evicted", trim_and_evict, try_append},
     };
     for (int allocations = 0; allocations < 2; allocations++) {
-        dw_kv_pool_options options = trial_pool(0, true);
-        trial t = trial_with_log(&options, trial_scaled(48), 500, true);
-        trial_fill(&t, t.logs[0].bytes + 500 * t.record_bytes, 300 * t.record_bytes);
-        trial_fork(&t, &t.logs[0]);
+        dw_kv_pool_options options = kv_check_pool(0, true);
+        kv_check t = kv_check_with_log(&options, kv_check_scaled(48), 500, true);
+        kv_check_fill(&t, t.logs[0].bytes + 500 * t.record_bytes, 300 * t.record_bytes);
+        kv_check_fork(&t, &t.logs[0]);
         assert_int_equal(t.count, 2);
         for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++) {
             trim_first(&t);
             fail_each(&t, &attempts[i], allocations != 0);
         }
-        trial_end(&t);
+        kv_check_end(&t);
     }
 }
 
@@ -578,16 +580,16 @@ static dw_status drop_bytes(void *user, uint64_t offset, const void *from, size_
 static void test_kv_vram_lost_device_is_left_alone(void **state)
 {
     (void)state;
-    dw_kv_pool_options options = trial_pool(0, false);
-    trial t = trial_with_log(&options, trial_scaled(48), 500, true);
+    dw_kv_pool_options options = kv_check_pool(0, false);
+    kv_check t = kv_check_with_log(&options, kv_check_scaled(48), 500, true);
     dw_error err = {0};
     dw_kv_log *made = NULL;
-    trial_fork(&t, &t.logs[0]);
+    kv_check_fork(&t, &t.logs[0]);
     evict_second(&t);
     assert_false(dw_kv_log_resident(t.logs[1].log));
     size_t held = t.logs[1].length * t.record_bytes;
-    dw_kv_log_options log = trial_log_options(&t, false);
-    reference *r = trial_add(&t);
+    dw_kv_log_options log = kv_check_log_options(&t, false);
+    reference *r = kv_check_add(&t);
     assert_int_equal(dw_kv_log_create(&r->log, t.device, &log, NULL), DW_OK);
     assert_int_equal(dw_kv_log_reserve(r->log, 300, NULL), DW_OK); /* in a step */
     dw_device_lose(t.device, "a fault, for a test");
@@ -601,33 +603,34 @@ static void test_kv_vram_lost_device_is_left_alone(void **state)
     dw_sink sink = {.anywhere = drop_bytes};
     assert_int_equal(dw_kv_log_stream(t.logs[0].log, 0, held, &sink, &err), DW_E_DEVICE);
     assert_int_equal(dw_kv_log_stream(t.logs[1].log, 0, held, &sink, &err), DW_E_DEVICE);
-    dw_vram_counts counts;
-    dw_vram_count(dw_kv_pool_vram(t.device), &counts);
+    dw_vram_stats counts;
+    dw_vram_get_stats(dw_kv_pool_vram(t.device), &counts);
     size_t pieces = counts.piece_count;
     dw_vram_piece piece;
-    assert_int_equal(dw_vram_create(dw_kv_pool_vram(t.device), &piece, trial_granularity(), &err),
-                     DW_E_DEVICE);
+    assert_int_equal(
+        dw_vram_create(dw_kv_pool_vram(t.device), &piece, kv_check_granularity(), &err),
+        DW_E_DEVICE);
     assert_int_equal(piece.bytes, 0);
-    dw_vram_count(dw_kv_pool_vram(t.device), &counts);
+    dw_vram_get_stats(dw_kv_pool_vram(t.device), &counts);
     assert_true(counts.piece_count <= pieces);
-    trial_end(&t);
+    kv_check_end(&t);
 }
 
 /* ---- threads ---- */
 
 typedef struct worker {
-    trial t;
+    kv_check t;
     pthread_t thread;
 } worker;
 
 static void *work(void *user)
 {
-    trial *t = user;
-    int rounds = trial_rounds(150);
+    kv_check *t = user;
+    int rounds = kv_check_rounds(150);
     for (int i = 0; i < rounds; i++) {
-        trial_step(t);
+        kv_check_step(t);
         for (uint32_t k = 0; i % 8 == 7 && k < t->count; k++) {
-            trial_check(t, &t->logs[k]);
+            kv_check_check(t, &t->logs[k]);
         }
     }
     return NULL;
@@ -638,16 +641,16 @@ static void test_kv_vram_relatives_are_used_by_threads(void **state)
 {
     (void)state;
     enum { THREADS = 4 };
-    size_t record = trial_scaled(40);
+    size_t record = kv_check_scaled(40);
     dw_kv_pool_options options =
-        trial_pool(RECORDS_MAX * record * 4 + 16 * trial_granularity(), false);
-    trial t = trial_with_log(&options, record, 400, true);
+        kv_check_pool(RECORDS_MAX * record * 4 + 16 * kv_check_granularity(), false);
+    kv_check t = kv_check_with_log(&options, record, 400, true);
     worker workers[THREADS] = {0};
     for (uint32_t i = 0; i < THREADS; i++) {
-        trial *own = &workers[i].t;
-        *own =
-            (trial){.device = t.device, .record_bytes = record, .shared = true, .random = 77 + i};
-        reference *r = trial_add(own);
+        kv_check *own = &workers[i].t;
+        *own = (kv_check){
+            .device = t.device, .record_bytes = record, .shared = true, .random = 77 + i};
+        reference *r = kv_check_add(own);
         memcpy(r->bytes, t.logs[0].bytes, 400 * record);
         r->length = 400;
         assert_int_equal(dw_kv_log_fork(&r->log, t.logs[0].log, NULL), DW_OK);
@@ -658,17 +661,17 @@ static void test_kv_vram_relatives_are_used_by_threads(void **state)
     for (uint32_t i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(workers[i].thread, NULL), 0);
         for (uint32_t k = 0; k < workers[i].t.count; k++) {
-            trial_check(&workers[i].t, &workers[i].t.logs[k]);
+            kv_check_check(&workers[i].t, &workers[i].t.logs[k]);
         }
     }
-    trial_check(&t, &t.logs[0]);
-    assert_true(trial_stats(t.device).eviction_count > 0);
+    kv_check_check(&t, &t.logs[0]);
+    assert_true(kv_check_stats(t.device).eviction_count > 0);
     for (uint32_t i = 0; i < THREADS; i++) {
         while (workers[i].t.count > 0) {
-            trial_drop(&workers[i].t, &workers[i].t.logs[0]);
+            kv_check_drop(&workers[i].t, &workers[i].t.logs[0]);
         }
     }
-    trial_end(&t);
+    kv_check_end(&t);
 }
 
 /* A reader that goes on when it is told to. */
@@ -711,9 +714,9 @@ static void *stream(void *user)
 static void test_kv_vram_slow_readers_hold_up_nobody(void **state)
 {
     (void)state;
-    size_t unit = trial_granularity();
-    dw_kv_pool_options options = trial_pool(8 * unit, true);
-    trial t = trial_with_log(&options, unit / DW_KV_STEP_TOKENS, 500, true); /* 2 pieces */
+    size_t unit = kv_check_granularity();
+    dw_kv_pool_options options = kv_check_pool(8 * unit, true);
+    kv_check t = kv_check_with_log(&options, unit / DW_KV_STEP_TOKENS, 500, true); /* 2 pieces */
     for (uint32_t i = 1; i < 4; i++) {
         (void)add_log(&t, 500);
     }
@@ -726,15 +729,15 @@ static void test_kv_vram_slow_readers_hold_up_nobody(void **state)
     assert_false(dw_kv_log_resident(t.logs[1].log));
     assert_int_equal(dw_kv_log_make_resident(t.logs[1].log, NULL), DW_OK); /* and comes back */
     assert_true(dw_kv_log_resident(t.logs[0].log));
-    assert_true(trial_stats(t.device).eviction_count >= 1);
-    assert_int_equal(trial_stats(t.device).return_count, 1);
+    assert_true(kv_check_stats(t.device).eviction_count >= 1);
+    assert_int_equal(kv_check_stats(t.device).restore_count, 1);
     atomic_store(&reader.may_go_on, true);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(reader.status, DW_OK);
     for (uint32_t i = 0; i < t.count; i++) {
-        trial_check(&t, &t.logs[i]);
+        kv_check_check(&t, &t.logs[i]);
     }
-    trial_end(&t);
+    kv_check_end(&t);
 }
 
 int main(void)
@@ -755,5 +758,5 @@ int main(void)
         cmocka_unit_test(test_kv_vram_relatives_are_used_by_threads),
         cmocka_unit_test(test_kv_vram_slow_readers_hold_up_nobody),
     };
-    return trial_find_unit() ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
+    return kv_check_find_unit() ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
 }

@@ -29,7 +29,7 @@
 #define AT_LOGITS 65536u
 #define AT_TEXT 32768u
 #define AT_PARAMS 8192u
-#define AT_FACTS 12288u
+#define AT_INFO 12288u
 #define AT_WORDS 16384u
 
 static dw_engine *engine;
@@ -260,15 +260,15 @@ static void test_model_abi_open(void **state)
 
 static void test_model_abi_facts(void **state)
 {
-    const dw_model_facts *facts = (const dw_model_facts *)(const void *)(memory + AT_FACTS);
+    const dw_abi_model_info *info = (const dw_abi_model_info *)(const void *)(memory + AT_INFO);
     (void)state;
-    assert_int_equal(CALL("model_facts", U(model_handle), AT_FACTS), DW_OK);
-    assert_int_equal(facts->vocab_count, vocab_count);
-    assert_true(facts->kv_bytes_per_token > 0 && facts->context_length > 0);
-    assert_int_equal(CALL("model_facts", U(model_handle), AT_FACTS + 4), DW_E_ALIGN);
-    assert_int_equal(CALL("model_facts", U(model_handle), MEMORY_BYTES - 56), DW_E_RANGE);
-    assert_int_equal(CALL("model_facts", 0, AT_FACTS), DW_E_HANDLE);
-    assert_int_equal(CALL("model_facts", UINT32_MAX, AT_FACTS), DW_E_HANDLE);
+    assert_int_equal(CALL("model_info", U(model_handle), AT_INFO), DW_OK);
+    assert_int_equal(info->vocab_count, vocab_count);
+    assert_true(info->kv_bytes_per_token > 0 && info->context_length > 0);
+    assert_int_equal(CALL("model_info", U(model_handle), AT_INFO + 4), DW_E_ALIGN);
+    assert_int_equal(CALL("model_info", U(model_handle), MEMORY_BYTES - 56), DW_E_RANGE);
+    assert_int_equal(CALL("model_info", 0, AT_INFO), DW_E_HANDLE);
+    assert_int_equal(CALL("model_info", UINT32_MAX, AT_INFO), DW_E_HANDLE);
 }
 
 static void test_model_abi_tokenize(void **state)
@@ -573,7 +573,7 @@ static void test_model_abi_sampler(void **state)
 {
     const uint32_t m = U(model_handle);
     dw_sampler_params *params = (dw_sampler_params *)(void *)(memory + AT_PARAMS);
-    dw_stats stats;
+    dw_instance_stats stats;
     (void)state;
     *params = (dw_sampler_params){.temperature = 0.8F, .top_k = 5, .seed = 1};
     int32_t sampler = CALL("sampler_create", m, AT_PARAMS);
@@ -582,7 +582,7 @@ static void test_model_abi_sampler(void **state)
     assert_int_equal(CALL("forward", U(context_handle), AT_TOKENS, 4, AT_LOGITS, 1), 4);
     assert_int_equal(CALL("sample", U(plain), AT_LOGITS), CALL("greedy", m, AT_LOGITS));
     assert_in_range(CALL("sample", U(sampler), AT_LOGITS), 0, vocab_count - 1);
-    dw_instance_stats(instance, &stats);
+    dw_instance_get_stats(instance, &stats);
     assert_int_equal(stats.generated_tokens, 3);
     assert_int_equal(CALL("sample", U(sampler), AT_LOGITS + 2), DW_E_ALIGN);
     assert_int_equal(CALL("sample", U(sampler), MEMORY_BYTES - 4), DW_E_RANGE);
@@ -617,7 +617,7 @@ static void test_model_abi_sampler_extensions(void **state)
 {
     const uint32_t m = U(model_handle);
     dw_sampler_params *params = (dw_sampler_params *)(void *)(memory + AT_PARAMS);
-    dw_logit_bias *biases = (dw_logit_bias *)(void *)(memory + AT_FACTS);
+    dw_logit_bias *biases = (dw_logit_bias *)(void *)(memory + AT_INFO);
     uint32_t *words = (uint32_t *)(void *)(memory + AT_WORDS);
     (void)state;
     /* Fields behind the first 48 bytes are read where struct_bytes covers them. */
@@ -645,11 +645,11 @@ static void test_model_abi_sampler_extensions(void **state)
         logits()[i] = 0.0F;
     }
     biases[0] = (dw_logit_bias){7, 100.0F};
-    assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_FACTS, 1), DW_OK);
+    assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_INFO, 1), DW_OK);
     assert_int_equal(CALL("sample", U(sampler), AT_LOGITS), 7);
-    assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_FACTS + 1, 1), DW_E_ALIGN);
-    assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_FACTS, UINT32_MAX), DW_E_RANGE);
-    assert_int_equal(CALL("sampler_logit_bias", m, AT_FACTS, 1), DW_E_HANDLE);
+    assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_INFO + 1, 1), DW_E_ALIGN);
+    assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_INFO, UINT32_MAX), DW_E_RANGE);
+    assert_int_equal(CALL("sampler_logit_bias", m, AT_INFO, 1), DW_E_HANDLE);
 
     static const char grammar[] = "root ::= <[9]> | <[11]>";
     uint32_t bytes = sizeof grammar - 1;
@@ -724,8 +724,8 @@ static int32_t make_sampler(const sampling *how, uint32_t prompt_count)
     assert_true(sampler > 0);
     if (how->biased) {
         const dw_logit_bias biases[] = {{7, -INFINITY}, {8, -INFINITY}, {21, 2.5F}};
-        memcpy(memory + AT_FACTS, biases, sizeof biases);
-        assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_FACTS, 3), DW_OK);
+        memcpy(memory + AT_INFO, biases, sizeof biases);
+        assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_INFO, 3), DW_OK);
     }
     for (uint32_t i = 0; i < prompt_count; i++) {
         assert_int_equal(CALL("sampler_accept", U(sampler), U(tokens()[i])), DW_OK);
@@ -796,7 +796,7 @@ static void test_model_abi_forward_sample_refuses(void **state)
         {{c, AT_TOKENS + 2, 4, s}, DW_E_ALIGN},
         {{c, AT_TOKENS, CONTEXT_TOKENS_MAX - 2, s}, DW_E_LIMIT},
     };
-    dw_stats stats;
+    dw_instance_stats stats;
     (void)state;
     assert_int_equal(CALL("sampler_close", closed), DW_OK);
     assert_int_equal(CALL("context_close", gone), DW_OK);
@@ -816,12 +816,12 @@ static void test_model_abi_forward_sample_refuses(void **state)
     dw_instance_cancel(instance);
     assert_int_equal(CALL("forward_sample", c, AT_TOKENS, 1, s), DW_E_CANCELLED);
     assert_int_equal(CALL("context_length", c), 3);
-    dw_instance_stats(instance, &stats);
+    dw_instance_get_stats(instance, &stats);
     assert_int_equal(stats.generated_tokens, 0);
     assert_int_equal(CALL("input", AT_TEXT, 64), 4);
     tokens()[2] = 22;
     assert_true(CALL("forward_sample", c, AT_TOKENS, 3, s) >= 0); /* not decoded, but chosen */
-    dw_instance_stats(instance, &stats);
+    dw_instance_get_stats(instance, &stats);
     assert_int_equal(stats.generated_tokens, 1);
 }
 
@@ -834,7 +834,7 @@ static void test_model_abi_forward_sample_without_a_choice(void **state)
     static const char grammar[] = "root ::= <[9]>";
     const uint32_t s = U(CALL("sampler_create", m, 0));
     const uint32_t plain = U(CALL("sampler_create", m, 0));
-    dw_logit_bias *biases = (dw_logit_bias *)(void *)(memory + AT_FACTS);
+    dw_logit_bias *biases = (dw_logit_bias *)(void *)(memory + AT_INFO);
     (void)state;
     int32_t first = CALL("forward_sample", c, AT_TOKENS, 5, plain);
     int32_t second = CALL("forward_sample", c, AT_TOKENS, 3, plain);
@@ -842,7 +842,7 @@ static void test_model_abi_forward_sample_without_a_choice(void **state)
     memcpy(memory + AT_TEXT, grammar, sizeof grammar - 1);
     assert_int_equal(CALL("sampler_grammar", s, m, AT_TEXT, sizeof grammar - 1), DW_OK);
     biases[0] = (dw_logit_bias){9, -INFINITY};
-    assert_int_equal(CALL("sampler_logit_bias", s, AT_FACTS, 1), DW_OK);
+    assert_int_equal(CALL("sampler_logit_bias", s, AT_INFO, 1), DW_OK);
     assert_int_equal(CALL("forward_sample", c, AT_TOKENS, 5, s), DW_E_NUMERIC);
     expect_message("logits");
     assert_int_equal(CALL("context_length", c), 0);
@@ -877,7 +877,7 @@ static dw_instance *instance_of_two(dw_model **other, const tiny_options *option
 static uint32_t open_model(const dw_model *which)
 {
     dw_model_info info;
-    dw_model_describe(which, &info);
+    dw_model_get_info(which, &info);
     size_t bytes = strlen(info.name);
     memcpy(memory + AT_TEXT, info.name, bytes);
     return U(CALL("model_open", AT_TEXT, U(bytes)));

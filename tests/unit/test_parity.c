@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "model_world.h"
+#include "model_fixture.h"
 #include "tiny_model.h"
 
 #define PROMPT_TOKENS 200u
@@ -20,27 +20,28 @@
 static void test_parity_logits_of_every_position(void **state)
 {
     (void)state;
-    model_world world;
+    model_fixture fixture;
     model_oracle oracle = {0};
-    world_open(&world, world_model_path());
-    oracle_open(&oracle, world_model_path(), dw_device_threads(world.device));
-    assert_int_equal(oracle.vocab_count, world.vocab_count);
+    world_open(&fixture, world_model_path());
+    oracle_open(&oracle, world_model_path(), dw_device_threads(fixture.device));
+    assert_int_equal(oracle.vocab_count, fixture.vocab_count);
     char *text = world_data("alice.txt");
-    assert_true(world_tokenize(&world, text) >= PROMPT_TOKENS);
+    assert_true(world_tokenize(&fixture, text) >= PROMPT_TOKENS);
 
-    dw_context *context = world_context(&world, 0);
-    world_forward(&world, context, 0, PROMPT_TOKENS, PROMPT_TOKENS);
-    oracle_forward(&oracle, world.tokens, 0, PROMPT_TOKENS, true);
+    dw_context *context = world_context(&fixture, 0);
+    world_forward(&fixture, context, 0, PROMPT_TOKENS, PROMPT_TOKENS);
+    oracle_forward(&oracle, fixture.tokens, 0, PROMPT_TOKENS, true);
 
     uint32_t same_top = 0;
     double divergence = 0;
     for (uint32_t i = 0; i < PROMPT_TOKENS; i++) {
         const float *theirs = oracle_logits(&oracle, (int32_t)i);
-        const float *ours = world.logits + (size_t)i * world.vocab_count;
+        const float *ours = fixture.logits + (size_t)i * fixture.vocab_count;
         same_top +=
-            logits_argmax(theirs, world.vocab_count) == logits_argmax(ours, world.vocab_count) ? 1
-                                                                                               : 0;
-        divergence += logits_divergence(theirs, ours, world.vocab_count);
+            logits_argmax(theirs, fixture.vocab_count) == logits_argmax(ours, fixture.vocab_count)
+                ? 1
+                : 0;
+        divergence += logits_divergence(theirs, ours, fixture.vocab_count);
     }
     divergence /= PROMPT_TOKENS;
     print_message("top-1 equal on %u of %u positions, mean KL %.3g\n", same_top, PROMPT_TOKENS,
@@ -51,35 +52,35 @@ static void test_parity_logits_of_every_position(void **state)
     dw_context_destroy(context);
     free(text);
     oracle_close(&oracle);
-    world_close(&world);
+    world_close(&fixture);
 }
 
 /* Both go on from the same prompt by themselves. Where they part, the two candidates must have
  * been so close that rounding could decide: within 0.1 of each other on both sides. */
-static bool continues_equally(model_world *world, model_oracle *oracle, const char *prompt)
+static bool continues_equally(model_fixture *fixture, model_oracle *oracle, const char *prompt)
 {
-    uint32_t length = world_tokenize(world, prompt);
+    uint32_t length = world_tokenize(fixture, prompt);
     assert_true(length > 0 && length + CONTINUATION_TOKENS < WORLD_TOKENS);
-    dw_context *context = world_context(world, 0);
+    dw_context *context = world_context(fixture, 0);
     bool equal = true;
     uint32_t start = 0;
     for (uint32_t i = 0; i < CONTINUATION_TOKENS && equal; i++) {
         uint32_t count = start == 0 ? length : 1;
-        world_forward(world, context, start, count, 1);
-        oracle_forward(oracle, world->tokens + start, start, count, false);
+        world_forward(fixture, context, start, count, 1);
+        oracle_forward(oracle, fixture->tokens + start, start, count, false);
         start += count;
         const float *theirs = oracle_logits(oracle, -1);
-        int32_t their_choice = logits_argmax(theirs, world->vocab_count);
-        int32_t our_choice = logits_argmax(world->logits, world->vocab_count);
+        int32_t their_choice = logits_argmax(theirs, fixture->vocab_count);
+        int32_t our_choice = logits_argmax(fixture->logits, fixture->vocab_count);
         if (their_choice != our_choice) {
             float their_gap = theirs[their_choice] - theirs[our_choice];
-            float our_gap = world->logits[our_choice] - world->logits[their_choice];
+            float our_gap = fixture->logits[our_choice] - fixture->logits[their_choice];
             print_message("parted at token %u: gaps %g and %g\n", i, (double)their_gap,
                           (double)our_gap);
             assert_true(their_gap < 0.5f && our_gap < 0.5f);
             equal = false;
         }
-        world->tokens[start] = our_choice;
+        fixture->tokens[start] = our_choice;
     }
     dw_context_destroy(context);
     return equal;
@@ -88,17 +89,17 @@ static bool continues_equally(model_world *world, model_oracle *oracle, const ch
 static void test_parity_greedy_continuations(void **state)
 {
     (void)state;
-    model_world world;
+    model_fixture fixture;
     model_oracle oracle = {0};
-    world_open(&world, world_model_path());
-    oracle_open(&oracle, world_model_path(), dw_device_threads(world.device));
+    world_open(&fixture, world_model_path());
+    oracle_open(&oracle, world_model_path(), dw_device_threads(fixture.device));
     char *prompts = world_data("prompts.txt");
     uint32_t count = 0;
     uint32_t equal = 0;
     char *rest = NULL;
     for (char *prompt = strtok_r(prompts, "\n", &rest); prompt != NULL;
          prompt = strtok_r(NULL, "\n", &rest)) {
-        equal += continues_equally(&world, &oracle, prompt) ? 1 : 0;
+        equal += continues_equally(&fixture, &oracle, prompt) ? 1 : 0;
         count++;
     }
     print_message("%u of %u continuations equal\n", equal, count);
@@ -107,11 +108,11 @@ static void test_parity_greedy_continuations(void **state)
      * close choice can fall otherwise. The default model has none of them. On GPUs attention's sums
      * are others, and weights of few bits make more of it (docs/operations.md): choices part, but
      * only close ones. */
-    bool cpu = dw_device_facts(world.device)->kind == DW_DEVICE_CPU;
+    bool cpu = dw_device_info_of(fixture.device)->kind == DW_DEVICE_CPU;
     assert_true(!cpu || equal >= (getenv("DW_TEST_MODEL") != NULL ? 5u : 9u));
     free(prompts);
     oracle_close(&oracle);
-    world_close(&world);
+    world_close(&fixture);
 }
 
 /* A model that has all that the default one lacks: biases, an output matrix of its own, rope
@@ -123,30 +124,30 @@ static void check_tiny(const tiny_options *options)
     assert_true(fd >= 0);
     (void)close(fd);
     tiny_model_write(path, options);
-    model_world world;
+    model_fixture fixture;
     model_oracle oracle = {0};
-    world_open(&world, path);
-    oracle_open(&oracle, path, dw_device_threads(world.device));
+    world_open(&fixture, path);
+    oracle_open(&oracle, path, dw_device_threads(fixture.device));
     uint32_t count = 100;
     for (uint32_t i = 0; i < count; i++) {
-        world.tokens[i] = (int32_t)((i * 37 + 11) % world.vocab_count);
+        fixture.tokens[i] = (int32_t)((i * 37 + 11) % fixture.vocab_count);
     }
-    dw_context *context = world_context(&world, 0);
-    world_forward(&world, context, 0, count, count);
-    oracle_forward(&oracle, world.tokens, 0, count, true);
+    dw_context *context = world_context(&fixture, 0);
+    world_forward(&fixture, context, 0, count, count);
+    oracle_forward(&oracle, fixture.tokens, 0, count, true);
     double worst = 0;
     for (uint32_t i = 0; i < count; i++) {
-        double difference =
-            logits_difference(oracle_logits(&oracle, (int32_t)i),
-                              world.logits + (size_t)i * world.vocab_count, world.vocab_count);
+        double difference = logits_difference(oracle_logits(&oracle, (int32_t)i),
+                                              fixture.logits + (size_t)i * fixture.vocab_count,
+                                              fixture.vocab_count);
         worst = fmax(worst, difference);
     }
     print_message("tiny model, head_dim %u, %u kv heads: worst relative difference %.3g\n",
                   options->head_dim, options->kv_head_count, worst);
-    assert_true(worst < world_tolerance(&world, 1e-3));
+    assert_true(worst < world_tolerance(&fixture, 1e-3));
     dw_context_destroy(context);
     oracle_close(&oracle);
-    world_close(&world);
+    world_close(&fixture);
     (void)unlink(path);
 }
 
@@ -183,21 +184,21 @@ static float *logits_of_tiny(const tiny_options *options, bool mapped, uint32_t 
     assert_true(fd >= 0);
     (void)close(fd);
     tiny_model_write(path, options);
-    model_world world;
-    world_open(&world, path);
+    model_fixture fixture;
+    world_open(&fixture, path);
     dw_model_info info;
-    dw_model_describe(world.model, &info);
-    assert_int_equal(info.weights_mapped, mapped && dw_device_unified(world.device));
-    dw_context *context = world_context(&world, 0);
-    world.tokens[0] = 7;
-    world.tokens[1] = 11;
-    world_forward(&world, context, 0, 2, 1);
-    *vocab_count = world.vocab_count;
-    float *logits = malloc(world.vocab_count * sizeof *logits);
+    dw_model_get_info(fixture.model, &info);
+    assert_int_equal(info.weights_mapped, mapped && dw_device_unified(fixture.device));
+    dw_context *context = world_context(&fixture, 0);
+    fixture.tokens[0] = 7;
+    fixture.tokens[1] = 11;
+    world_forward(&fixture, context, 0, 2, 1);
+    *vocab_count = fixture.vocab_count;
+    float *logits = malloc(fixture.vocab_count * sizeof *logits);
     assert_non_null(logits);
-    memcpy(logits, world.logits, world.vocab_count * sizeof *logits);
+    memcpy(logits, fixture.logits, fixture.vocab_count * sizeof *logits);
     dw_context_destroy(context);
-    world_close(&world);
+    world_close(&fixture);
     (void)unlink(path);
     return logits;
 }

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
-#include "model_world.h"
+#include "model_fixture.h"
 #include "sampling/sampler.h"
 
 #define STEPS 40
@@ -134,23 +134,23 @@ static dw_sampler *through_text(const dw_sampler *sampler, const dw_vocab *vocab
 static void test_sampler_goes_on_after_save_and_fork(void **state)
 {
     (void)state;
-    static model_world world;
+    static model_fixture fixture;
     dw_error error;
-    world_open(&world, world_model_path());
-    const dw_vocab *vocab = dw_model_vocab(world.model);
+    world_open(&fixture, world_model_path());
+    const dw_vocab *vocab = dw_model_vocab(fixture.model);
     for (size_t v = 0; v < sizeof variants / sizeof variants[0]; v++) {
         dw_sampler *fork = NULL;
         dw_sampler *sampler = make(&variants[v], vocab);
         for (uint32_t i = 0; i < STEPS; i++) {
-            make_logits(world.logits, world.vocab_count, i);
-            (void)choose(sampler, world.logits);
+            make_logits(fixture.logits, fixture.vocab_count, i);
+            (void)choose(sampler, fixture.logits);
         }
         dw_sampler *loaded = through_text(sampler, vocab);
         assert_int_equal(dw_sampler_fork(&fork, sampler, vocab, &error), DW_OK);
         for (uint32_t i = STEPS; i < STEPS + FURTHER; i++) {
-            make_logits(world.logits, world.vocab_count, i);
-            int32_t token = choose(sampler, world.logits);
-            if (choose(loaded, world.logits) != token || choose(fork, world.logits) != token) {
+            make_logits(fixture.logits, fixture.vocab_count, i);
+            int32_t token = choose(sampler, fixture.logits);
+            if (choose(loaded, fixture.logits) != token || choose(fork, fixture.logits) != token) {
                 fail_msg("%s: another token at step %u", variants[v].name, i);
             }
         }
@@ -158,7 +158,7 @@ static void test_sampler_goes_on_after_save_and_fork(void **state)
         dw_sampler_destroy(loaded);
         dw_sampler_destroy(sampler);
     }
-    world_close(&world);
+    world_close(&fixture);
 }
 
 int main(void)

@@ -15,7 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
-#include "model_world.h"
+#include "model_fixture.h"
 #include "scheduler/scheduler_internal.h"
 #include "tiny_model.h"
 #include "wasm_signals.h"
@@ -62,7 +62,7 @@ static uint32_t vocab_count;
 static uint64_t seed = 1;
 static uint32_t ends; /* told so far */
 
-/* ---- the world ---------------------------------------------------------------------------- */
+/* ---- the fixture ---------------------------------------------------------------------------- */
 
 static uint32_t next_random(uint32_t below)
 {
@@ -296,8 +296,8 @@ static void test_scheduler_together_as_alone(void **state)
         start(scheduler, &together[order[i]]);
     }
     run_all(scheduler);
-    dw_scheduler_counts counts;
-    dw_scheduler_stats(scheduler, &counts);
+    dw_scheduler_stats counts;
+    dw_scheduler_get_stats(scheduler, &counts);
     assert_int_equal(counts.started, 24);
     assert_int_equal(counts.ended, 24);
     assert_int_equal(counts.guests, 0);
@@ -307,8 +307,8 @@ static void test_scheduler_together_as_alone(void **state)
         const guest_words *words = together[k].words;
         assert_went_well(&together[k]);
         assert_alike(&alone[k], &together[k]);
-        dw_stats stats;
-        dw_instance_stats(together[k].instance, &stats);
+        dw_instance_stats stats;
+        dw_instance_get_stats(together[k].instance, &stats);
         assert_int_equal(stats.host_copied_bytes, 0);
         assert_int_equal(stats.decoded_tokens + stats.prompt_tokens,
                          words->prompt_count + words->steps - 1);
@@ -340,17 +340,17 @@ static void test_scheduler_choosing(void **state)
     run_all(scheduler);
     for (uint32_t k = 0; k < 24; k++) {
         const guest_words *words = together[k].words;
-        dw_stats stats;
+        dw_instance_stats stats;
         assert_went_well(&together[k]);
         assert_true(same_tokens(&alone[k], &together[k]));
-        dw_instance_stats(together[k].instance, &stats);
+        dw_instance_get_stats(together[k].instance, &stats);
         assert_int_equal(stats.host_copied_bytes, 0);
         assert_int_equal(stats.generated_tokens, words->steps);
         drop_guest(&alone[k]);
         drop_guest(&together[k]);
     }
-    dw_scheduler_counts counts;
-    dw_scheduler_stats(scheduler, &counts);
+    dw_scheduler_stats counts;
+    dw_scheduler_get_stats(scheduler, &counts);
     assert_true(getenv("DW_TEST_DEVICE") != NULL || counts.most_step_sequences > 2);
     dw_scheduler_destroy(scheduler);
 }
@@ -420,8 +420,8 @@ static void test_scheduler_embeds_and_shifts(void **state)
     direct.words->at_step = 2;
     assert_int_equal(dw_instance_run(direct.instance, NULL, NULL), DW_OK);
     run_all(scheduler);
-    dw_scheduler_counts counts;
-    dw_scheduler_stats(scheduler, &counts);
+    dw_scheduler_stats counts;
+    dw_scheduler_get_stats(scheduler, &counts);
     assert_int_equal(counts.jobs, 4);
     for (uint32_t k = 0; k < 6; k++) {
         assert_went_well(&g[k]);
@@ -474,8 +474,8 @@ static void test_scheduler_spinning_guests_starve_nobody(void **state)
                          DW_OK);
     }
     run_all(scheduler);
-    dw_scheduler_counts counts;
-    dw_scheduler_stats(scheduler, &counts);
+    dw_scheduler_stats counts;
+    dw_scheduler_get_stats(scheduler, &counts);
     assert_true(counts.preemptions > 3);
     for (uint32_t k = 0; k < 4; k++) {
         assert_went_well(&g[k]);
@@ -754,8 +754,8 @@ static void *start_chain(void *user)
         abort();
     }
     for (int i = 0; i < 100; i++) {
-        dw_scheduler_counts counts;
-        dw_scheduler_stats(c->scheduler, &counts);
+        dw_scheduler_stats counts;
+        dw_scheduler_get_stats(c->scheduler, &counts);
     }
     return NULL;
 }

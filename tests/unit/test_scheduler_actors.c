@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actor_world.h"
+#include "actor_fixture.h"
 #include "wasm/instance_internal.h"
 #include "wasm_signals.h"
 
@@ -77,11 +77,11 @@ static void listen(dw_scheduler *scheduler, talk *t)
     assert_int_equal(dw_scheduler_receive(scheduler, t->actor, on_answer, on_end, t, NULL), DW_OK);
 }
 
-static dw_scheduler *make_scheduler(actor_world *world)
+static dw_scheduler *make_scheduler(actor_fixture *fixture)
 {
     dw_scheduler *scheduler = NULL;
     dw_error err;
-    assert_int_equal(dw_scheduler_create(&scheduler, world->engine, NULL, &err), DW_OK);
+    assert_int_equal(dw_scheduler_create(&scheduler, fixture->engine, NULL, &err), DW_OK);
     return scheduler;
 }
 
@@ -100,15 +100,15 @@ static void assert_same_talk(const talk *a, const talk *b)
     }
 }
 
-static void answer_as_alone(actor_world *world, const spoken *told)
+static void answer_as_alone(actor_fixture *fixture, const spoken *told)
 {
     static talk alone[ACTORS];
     static talk together[ACTORS];
     dw_actor_options options = {.instance = {.kv_type = DW_KV_F32}};
-    dw_scheduler *scheduler = make_scheduler(world);
+    dw_scheduler *scheduler = make_scheduler(fixture);
     for (uint32_t k = 0; k < ACTORS; k++) {
-        alone[k] = (talk){.actor = actor_spawned(world, &options)};
-        together[k] = (talk){.actor = actor_spawned(world, &options)};
+        alone[k] = (talk){.actor = actor_spawned(fixture, &options)};
+        together[k] = (talk){.actor = actor_spawned(fixture, &options)};
         for (uint32_t line = 0; line < LINES; line++) {
             say(alone[k].actor, &lines[line], k);
             say(together[k].actor, &told[line], k);
@@ -120,8 +120,8 @@ static void answer_as_alone(actor_world *world, const spoken *told)
         listen(scheduler, &together[k]);
     }
     assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, NULL), DW_OK);
-    dw_scheduler_counts counts;
-    dw_scheduler_stats(scheduler, &counts);
+    dw_scheduler_stats counts;
+    dw_scheduler_get_stats(scheduler, &counts);
     assert_int_equal(counts.ended, ACTORS * LINES);
     assert_int_equal(counts.jobs, ACTORS); /* a context shift each */
     assert_true(getenv("DW_TEST_DEVICE") != NULL || counts.most_step_sequences > 2);
@@ -149,15 +149,15 @@ static void test_scheduler_actors_choose_as_alone(void **state)
  * on, and all can be forked afterwards as after any message. */
 static void test_scheduler_actors_end_as_alone(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     static talk talks[4];
     static const char *const messages[] = {"!", "e", "+5", NULL};
     static const dw_status wanted[] = {DW_E_TRAP, DW_E_HANDLE, DW_OK, DW_E_END};
-    dw_scheduler *scheduler = make_scheduler(world);
+    dw_scheduler *scheduler = make_scheduler(fixture);
     dw_error err;
     wasm_signals_restore();
     for (uint32_t k = 0; k < 4; k++) {
-        talks[k] = (talk){.actor = actor_spawned(world, NULL)};
+        talks[k] = (talk){.actor = actor_spawned(fixture, NULL)};
         if (messages[k] != NULL) {
             assert_int_equal(
                 dw_actor_send(talks[k].actor, NULL, messages[k], strlen(messages[k]), &err), DW_OK);
@@ -190,11 +190,11 @@ static void test_scheduler_actors_end_as_alone(void **state)
 /* A call that could not be begun has not been one: the message waits, and the actor is sound. */
 static void test_scheduler_actors_begin_another_time(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     static talk t;
     dw_error err;
-    dw_scheduler *scheduler = make_scheduler(world);
-    t = (talk){.actor = actor_spawned(world, NULL)};
+    dw_scheduler *scheduler = make_scheduler(fixture);
+    t = (talk){.actor = actor_spawned(fixture, NULL)};
     dw_wasm_host *host = dw_instance_host(dw_actor_instance(t.actor));
     wasmtime_module_t *yield = host->yield;
     for (uint32_t k = 1; k <= 2; k++) {
@@ -202,7 +202,7 @@ static void test_scheduler_actors_begin_another_time(void **state)
         int bytes = snprintf(text, sizeof text, "+%u", k);
         assert_int_equal(dw_actor_send(t.actor, NULL, text, (size_t)bytes, &err), DW_OK);
     }
-    host->yield = world->module->module; /* which wants imports, so that no instance is made */
+    host->yield = fixture->module->module; /* which wants imports, so that no instance is made */
     listen(scheduler, &t);
     assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, NULL), DW_OK);
     host->yield = yield;

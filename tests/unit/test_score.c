@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "inference/score.h"
-#include "model_world.h"
+#include "model_fixture.h"
 
 #define WINDOW 96u
 #define WINDOWS 2u
@@ -19,20 +19,20 @@
 static void test_score_agrees_with_libllama(void **state)
 {
     (void)state;
-    model_world world;
+    model_fixture fixture;
     model_oracle oracle = {0};
-    world_open(&world, world_model_path());
-    oracle_open(&oracle, world_model_path(), dw_device_threads(world.device));
+    world_open(&fixture, world_model_path());
+    oracle_open(&oracle, world_model_path(), dw_device_threads(fixture.device));
     char *text = world_data("alice.txt");
-    uint32_t count = world_tokenize(&world, text);
+    uint32_t count = world_tokenize(&fixture, text);
     assert_true(count >= WINDOW * WINDOWS);
     int32_t tokens[WINDOW * WINDOWS];
-    memcpy(tokens, world.tokens, sizeof tokens);
+    memcpy(tokens, fixture.tokens, sizeof tokens);
 
     dw_error err = {0};
     dw_scorer *scorer = NULL;
     dw_perplexity result;
-    assert_int_equal(dw_scorer_create(&scorer, world.model, WINDOW, WINDOW, DW_KV_F16, &err),
+    assert_int_equal(dw_scorer_create(&scorer, fixture.model, WINDOW, WINDOW, DW_KV_F16, &err),
                      DW_OK);
     if (dw_scorer_perplexity(scorer, tokens, WINDOW * WINDOWS, &result, &err) != DW_OK) {
         fail_msg("%s", err.message);
@@ -44,21 +44,21 @@ static void test_score_agrees_with_libllama(void **state)
     for (uint32_t start = 0; start < WINDOW * WINDOWS; start += WINDOW) {
         oracle_forward(&oracle, tokens + start, 0, WINDOW, true);
         for (uint32_t i = WINDOW / 2; i + 1 < WINDOW; i++) {
-            sum += dw_score_token(oracle_logits(&oracle, (int32_t)i), world.vocab_count,
+            sum += dw_score_token(oracle_logits(&oracle, (int32_t)i), fixture.vocab_count,
                                   tokens[start + i + 1]);
         }
     }
     double theirs = exp(sum / (double)result.scored);
     print_message("perplexity %.4f, with libllama's logits %.4f\n", result.value, theirs);
-    assert_true(fabs(result.value - theirs) < theirs * world_tolerance(&world, 1e-3));
+    assert_true(fabs(result.value - theirs) < theirs * world_tolerance(&fixture, 1e-3));
     assert_int_equal(dw_scorer_perplexity(scorer, tokens, WINDOW - 1, &result, &err), DW_E_ARG);
     dw_scorer_destroy(scorer);
-    assert_int_equal(dw_scorer_create(&scorer, world.model, 0, 1, DW_KV_F16, &err), DW_E_RANGE);
-    assert_int_equal(dw_scorer_create(&scorer, world.model, 1u << 30, 1, DW_KV_F16, &err),
+    assert_int_equal(dw_scorer_create(&scorer, fixture.model, 0, 1, DW_KV_F16, &err), DW_E_RANGE);
+    assert_int_equal(dw_scorer_create(&scorer, fixture.model, 1u << 30, 1, DW_KV_F16, &err),
                      DW_E_RANGE);
     free(text);
     oracle_close(&oracle);
-    world_close(&world);
+    world_close(&fixture);
 }
 
 static void test_score_of_one_token(void **state)

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "actor_world.h"
+#include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
 #include "emulated.h"
@@ -47,16 +47,17 @@ static dw_freeze_stats freeze(dw_actor *actor, chain *files, const char *name, b
     return stats;
 }
 
-static dw_actor *thaw(actor_world *world, const chain *files, bool trusted, dw_thaw_stats *stats)
+static dw_actor *thaw(actor_fixture *fixture, const chain *files, bool trusted,
+                      dw_thaw_stats *stats)
 {
     dw_actor *actor = NULL;
     dw_error error = {.message = ""};
     dw_thaw_options options = {.paths = files->list,
                                .path_count = files->count,
-                               .models = &world->model,
+                               .models = &fixture->model,
                                .model_count = 1,
                                .trusted = trusted};
-    dw_status status = dw_actor_thaw(&actor, world->engine, &options, stats, &error);
+    dw_status status = dw_actor_thaw(&actor, fixture->engine, &options, stats, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     return actor;
@@ -81,10 +82,10 @@ static void assert_twins(dw_actor *left, dw_actor *right, const char *message)
     dw_free(answers);
 }
 
-static dw_actor *talker(actor_world *world, uint32_t seed, uint32_t length)
+static dw_actor *talker(actor_fixture *fixture, uint32_t seed, uint32_t length)
 {
     actor_answer answer;
-    dw_actor *actor = actor_spawned(world, NULL);
+    dw_actor *actor = actor_spawned(fixture, NULL);
     assert_int_equal(actor_told(actor, &answer, "m"), DW_OK);
     if (seed > 0) {
         assert_int_equal(actor_told(actor, &answer, "s%u", seed), DW_OK);
@@ -95,16 +96,16 @@ static dw_actor *talker(actor_world *world, uint32_t seed, uint32_t length)
 
 static void test_snapshot_goes_on_where_it_was(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     static const uint32_t lengths[] = {1, 3, 64, 255, 256, 257, 511, 700};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         actor_answer answer;
         chain files = {.count = 0};
         dw_thaw_stats stats;
-        dw_actor *actor = talker(world, (uint32_t)i * 3, lengths[i]);
+        dw_actor *actor = talker(fixture, (uint32_t)i * 3, lengths[i]);
         assert_int_equal(actor_told(actor, &answer, "g7"), DW_OK); /* the sampler mid-stream */
         (void)freeze(actor, &files, "full", false);
-        dw_actor *thawed = thaw(world, &files, i % 2 == 0, &stats);
+        dw_actor *thawed = thaw(fixture, &files, i % 2 == 0, &stats);
         assert_true(stats.kv_mapped_bytes > 0);
         assert_int_equal(stats.kv_converted_bytes, 0);
         assert_string_equal(dw_actor_id(thawed), dw_actor_id(actor));
@@ -120,13 +121,13 @@ static void test_snapshot_goes_on_where_it_was(void **state)
  * end with logits, also after prompts of several slices. */
 static void test_snapshot_goes_on_choosing(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     static const uint32_t lengths[] = {1, 64, 600, 900};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         actor_answer *answers = dw_alloc(3, sizeof *answers);
         chain files = {.count = 0};
-        dw_actor *with_logits = talker(world, (uint32_t)i * 3, lengths[i]);
-        dw_actor *actor = actor_spawned(world, NULL);
+        dw_actor *with_logits = talker(fixture, (uint32_t)i * 3, lengths[i]);
+        dw_actor *actor = actor_spawned(fixture, NULL);
         assert_int_equal(actor_told(actor, &answers[0], "m"), DW_OK);
         if (i > 0) {
             assert_int_equal(actor_told(actor, &answers[0], "s%zu", i * 3), DW_OK);
@@ -135,7 +136,7 @@ static void test_snapshot_goes_on_choosing(void **state)
         assert_int_equal(actor_told(actor, &answers[0], "G17"), DW_OK);
         (void)freeze(actor, &files, "choosing", false);
         dw_actor_destroy(actor);
-        actor = thaw(world, &files, false, NULL);
+        actor = thaw(fixture, &files, false, NULL);
         forget(&files);
         assert_int_equal(actor_told(actor, &answers[1], "G23"), DW_OK);
         assert_int_equal(actor_told(with_logits, &answers[2], "g40"), DW_OK);
@@ -154,10 +155,10 @@ static void test_snapshot_goes_on_choosing(void **state)
 
 static void test_snapshot_deltas_hold_what_changed(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     actor_answer answer;
     chain files = {.count = 0};
-    dw_actor *actor = talker(world, 5, 600);
+    dw_actor *actor = talker(fixture, 5, 600);
     dw_freeze_stats full = freeze(actor, &files, "0", true); /* nothing to build upon: full */
     assert_false(full.delta);
     dw_freeze_stats none = freeze(actor, &files, "1", true);
@@ -179,12 +180,12 @@ static void test_snapshot_deltas_hold_what_changed(void **state)
     for (size_t count = files.count; count >= files.count - 1; count--) {
         chain part = files;
         part.count = count;
-        dw_actor *thawed = thaw(world, &part, false, NULL);
+        dw_actor *thawed = thaw(fixture, &part, false, NULL);
         if (count == files.count) {
             assert_twins(actor, thawed, "g32");
         }
         /* A thawed one goes on with deltas upon the files it came from. */
-        dw_actor *other = thaw(world, &part, true, NULL);
+        dw_actor *other = thaw(fixture, &part, true, NULL);
         assert_int_equal(actor_told(thawed, &answer, "g5"), DW_OK);
         assert_int_equal(actor_told(other, &answer, "g5"), DW_OK);
         if (count == files.count) {
@@ -192,7 +193,7 @@ static void test_snapshot_deltas_hold_what_changed(void **state)
         }
         dw_freeze_stats next = freeze(thawed, &part, "next", true);
         assert_true(next.delta);
-        dw_actor *again = thaw(world, &part, false, NULL);
+        dw_actor *again = thaw(fixture, &part, false, NULL);
         assert_twins(again, thawed, "g8");
         dw_actor_destroy(again);
         dw_actor_destroy(other);
@@ -205,18 +206,18 @@ static void test_snapshot_deltas_hold_what_changed(void **state)
 
 static void test_snapshot_of_forks(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     actor_answer answer;
     chain files = {.count = 0};
     dw_error error;
-    dw_actor *actor = talker(world, 9, 400);
+    dw_actor *actor = talker(fixture, 9, 400);
     dw_actor *child = NULL;
     (void)freeze(actor, &files, "parent", false);
     assert_int_equal(dw_actor_fork(&child, actor, NULL, &error), DW_OK);
     assert_int_equal(actor_told(child, &answer, "g10"), DW_OK);
     dw_freeze_stats delta = freeze(child, &files, "child", true);
     assert_true(delta.delta); /* upon its parent's file */
-    dw_actor *thawed = thaw(world, &files, false, NULL);
+    dw_actor *thawed = thaw(fixture, &files, false, NULL);
     assert_string_equal(dw_actor_id(thawed), dw_actor_id(child));
     assert_twins(child, thawed, "g20");
     dw_actor_destroy(thawed);
@@ -227,18 +228,18 @@ static void test_snapshot_of_forks(void **state)
 
 static void test_snapshot_keeps_messages_and_wishes(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     actor_answer answer;
     chain files = {.count = 0};
     dw_error error;
-    dw_actor *actor = actor_spawned(world, NULL);
+    dw_actor *actor = actor_spawned(fixture, NULL);
     assert_int_equal(actor_told(actor, &answer, "+40"), DW_OK);
     assert_int_equal(actor_told(actor, &answer, "S6"), DW_OK);
     assert_int_equal(actor_told(actor, &answer, "T7"), DW_OK);
     assert_int_equal(dw_actor_send(actor, NULL, "+2", 2, &error), DW_OK);
     assert_int_equal(dw_actor_send(actor, "0123456789abcdef", "w", 1, &error), DW_OK);
     (void)freeze(actor, &files, "full", false);
-    dw_actor *thawed = thaw(world, &files, false, NULL);
+    dw_actor *thawed = thaw(fixture, &files, false, NULL);
     assert_int_equal(dw_actor_waiting(thawed), 2);
     assert_int_equal(dw_actor_effect_count(thawed), 1);
     dw_actor_effect left;
@@ -260,32 +261,34 @@ static void test_snapshot_keeps_messages_and_wishes(void **state)
 
 static void test_snapshot_refuses_what_does_not_fit(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     chain files = {.count = 0};
     chain wrong = {.count = 0};
     dw_error error;
     dw_actor *thawed = NULL;
-    dw_actor *actor = talker(world, 0, 20);
+    dw_actor *actor = talker(fixture, 0, 20);
     (void)freeze(actor, &files, "full", false);
     (void)freeze(actor, &files, "delta", true);
     dw_thaw_options options = {
-        .paths = files.list, .path_count = 1, .models = &world->model, .model_count = 0};
-    assert_int_equal(dw_actor_thaw(&thawed, world->engine, &options, NULL, &error), DW_E_NOT_FOUND);
+        .paths = files.list, .path_count = 1, .models = &fixture->model, .model_count = 0};
+    assert_int_equal(dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &error),
+                     DW_E_NOT_FOUND);
     assert_non_null(strstr(error.message, "gguf1:"));
     options.model_count = 1;
     options.paths = files.list + 1;
-    assert_int_equal(dw_actor_thaw(&thawed, world->engine, &options, NULL, &error), DW_E_FORMAT);
+    assert_int_equal(dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &error), DW_E_FORMAT);
     options.path_count = 0;
-    assert_int_equal(dw_actor_thaw(&thawed, world->engine, &options, NULL, &error), DW_E_LIMIT);
+    assert_int_equal(dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &error), DW_E_LIMIT);
     options.paths = files.list;
     options.path_count = 1;
-    options.module = actor_module(world, "hello.wasm");
-    assert_int_not_equal(dw_actor_thaw(&thawed, world->engine, &options, NULL, &error), DW_OK);
+    options.module = actor_module(fixture, "hello.wasm");
+    assert_int_not_equal(dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &error), DW_OK);
     dw_module_unref(options.module);
     options.module = NULL;
     add_file(&wrong, "none");
     options.paths = wrong.list;
-    assert_int_equal(dw_actor_thaw(&thawed, world->engine, &options, NULL, &error), DW_E_NOT_FOUND);
+    assert_int_equal(dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &error),
+                     DW_E_NOT_FOUND);
     assert_null(thawed);
     dw_actor_destroy(actor);
     forget(&files);
@@ -296,7 +299,7 @@ static void test_snapshot_refuses_what_does_not_fit(void **state)
 static void test_snapshot_prompts(void **state)
 {
     enum { PROMPTS = 20, BYTES = 400 };
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     bool real = getenv("DW_TEST_MODEL") != NULL;
     char *prose = NULL;
     size_t bytes = 0;
@@ -309,7 +312,7 @@ static void test_snapshot_prompts(void **state)
         chain files = {.count = 0};
         char message[BYTES + 64];
         dw_actor *fork = NULL;
-        dw_actor *actor = actor_spawned(world, NULL);
+        dw_actor *actor = actor_spawned(fixture, NULL);
         size_t length = 20 + i * (BYTES - 20) / PROMPTS;
         assert_int_equal(actor_told(actor, &answer, "m"), DW_OK);
         if (i % 2 == 1) {
@@ -324,7 +327,7 @@ static void test_snapshot_prompts(void **state)
         assert_int_equal(actor_told(actor, &answer, "%s", message), DW_OK);
         assert_int_equal(actor_told(actor, &answer, "g%zu", i % 7), DW_OK);
         (void)freeze(actor, &files, "prompt", false);
-        dw_actor *thawed = thaw(world, &files, false, NULL);
+        dw_actor *thawed = thaw(fixture, &files, false, NULL);
         assert_int_equal(dw_actor_fork(&fork, actor, NULL, &error), DW_OK);
         assert_twins(actor, thawed, "g64");
         assert_int_equal(actor_told(fork, &answer, "g64"), DW_OK);
@@ -340,10 +343,10 @@ static void test_snapshot_prompts(void **state)
 /* 10,000 flipped bits and 200 cuts: refused, or the actor is the same. */
 static void test_snapshot_damaged(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     chain files = {.count = 0};
     dw_error error;
-    dw_actor *actor = talker(world, 3, 40);
+    dw_actor *actor = talker(fixture, 3, 40);
     (void)freeze(actor, &files, "full", false);
     char *bytes = NULL;
     size_t count = 0;
@@ -356,9 +359,9 @@ static void test_snapshot_damaged(void **state)
     int flips = emulated() ? 200 : 10000;
     dw_thaw_options options = {.paths = files.list,
                                .path_count = 1,
-                               .models = &world->model,
+                               .models = &fixture->model,
                                .model_count = 1,
-                               .module = world->module};
+                               .module = fixture->module};
     for (int i = 0; i < flips; i++) {
         seed ^= seed << 13;
         seed ^= seed >> 7;
@@ -370,7 +373,7 @@ static void test_snapshot_damaged(void **state)
         assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
         assert_int_equal(fputc(flipped, file), flipped);
         assert_int_equal(fflush(file), 0);
-        dw_status status = dw_actor_thaw(&thawed, world->engine, &options, NULL, &error);
+        dw_status status = dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &error);
         assert_true(status != DW_OK || thawed != NULL);
         refused += status != DW_OK;
         dw_actor_destroy(thawed);
@@ -384,7 +387,8 @@ static void test_snapshot_damaged(void **state)
         dw_actor *thawed = NULL;
         size_t length = count - 1 - i * (count - 1) / 200;
         assert_int_equal(truncate(files.list[0], (off_t)length), 0);
-        assert_int_not_equal(dw_actor_thaw(&thawed, world->engine, &options, NULL, &error), DW_OK);
+        assert_int_not_equal(dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &error),
+                             DW_OK);
         assert_null(thawed);
     }
     (void)fclose(file);

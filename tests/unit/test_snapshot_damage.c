@@ -15,7 +15,7 @@
 
 #include "base/alloc.h"
 #include "emulated.h"
-#include "snapshot_world.h"
+#include "snapshot_fixture.h"
 
 #define HEADER 65536u
 #define DIGITS "00000000000000000000000000000000"
@@ -37,80 +37,80 @@ static uint64_t stride(void)
 
 static void test_snapshot_each_flipped_byte_is_refused(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     size_t bytes;
     dw_error err;
-    snapshot_world_write_small(world->path, 7, NULL);
-    uint8_t *content = snapshot_world_read(world->path, &bytes);
-    int fd = open(world->path, O_WRONLY);
+    snapshot_world_write_small(fixture->path, 7, NULL);
+    uint8_t *content = snapshot_world_read(fixture->path, &bytes);
+    int fd = open(fixture->path, O_WRONLY);
     for (uint64_t i = 0; i < bytes; i += stride()) {
         dw_snapshot_file *file;
         (void)flip(fd, i, content[i], (uint8_t)(1u << (i % 8)));
-        dw_status status = dw_snapshot_file_open(&file, world->path, DW_SNAPSHOT_VERIFY, &err);
+        dw_status status = dw_snapshot_file_open(&file, fixture->path, DW_SNAPSHOT_VERIFY, &err);
         if (status == DW_OK) {
             fail_msg("byte %llu was flipped and nothing said", (unsigned long long)i);
         }
         assert_true(status == DW_E_FORMAT || status == DW_E_LIMIT || status == DW_E_UNSUPPORTED);
         assert_non_null(strstr(err.message, "byte "));
         if (i % 16 == 0) {
-            assert_int_equal(snapshot_world_verdict(world->path, &err), status);
+            assert_int_equal(snapshot_world_verdict(fixture->path, &err), status);
         }
         (void)flip(fd, i, content[i], 0);
     }
     (void)close(fd);
-    assert_int_equal(snapshot_world_verdict(world->path, &err), DW_OK);
+    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_OK);
     dw_free(content);
 }
 
 /* In a larger one, with fillers and aligned tensors. */
 static void test_snapshot_flips_by_chance_are_refused(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     size_t bytes;
     dw_error err;
     uint64_t random = 99;
-    snapshot_world_write_example(world->path, NULL);
-    uint8_t *content = snapshot_world_read(world->path, &bytes);
-    int fd = open(world->path, O_WRONLY);
+    snapshot_world_write_example(fixture->path, NULL);
+    uint8_t *content = snapshot_world_read(fixture->path, &bytes);
+    int fd = open(fixture->path, O_WRONLY);
     for (uint32_t i = 0; i < 10000 / stride(); i++) {
         random = random * 6364136223846793005U + 1442695040888963407U;
         uint64_t byte = (random >> 24) % bytes;
         (void)flip(fd, byte, content[byte], (uint8_t)(1u << (random >> 20 & 7)));
-        if (snapshot_world_verdict(world->path, &err) == DW_OK) {
+        if (snapshot_world_verdict(fixture->path, &err) == DW_OK) {
             fail_msg("byte %llu was flipped and nothing said", (unsigned long long)byte);
         }
         (void)flip(fd, byte, content[byte], 0);
     }
     (void)close(fd);
-    assert_int_equal(snapshot_world_verdict(world->path, &err), DW_OK);
+    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_OK);
     dw_free(content);
 }
 
 static void test_snapshot_each_cut_is_refused(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     size_t bytes;
     dw_error err;
-    snapshot_world_write_small(world->path, 7, NULL);
-    uint8_t *content = snapshot_world_read(world->path, &bytes);
+    snapshot_world_write_small(fixture->path, 7, NULL);
+    uint8_t *content = snapshot_world_read(fixture->path, &bytes);
     for (size_t length = bytes; length-- > 0;) {
         dw_snapshot_file *file;
         if (length % stride() != 0) {
             continue;
         }
-        assert_int_equal(truncate(world->path, (off_t)length), 0);
-        assert_int_equal(dw_snapshot_file_open(&file, world->path, 0, &err), DW_E_FORMAT);
+        assert_int_equal(truncate(fixture->path, (off_t)length), 0);
+        assert_int_equal(dw_snapshot_file_open(&file, fixture->path, 0, &err), DW_E_FORMAT);
         assert_non_null(strstr(err.message, "byte "));
         if (length % 64 == 0 || length > HEADER) {
-            assert_int_equal(snapshot_world_verdict(world->path, &err), DW_E_FORMAT);
+            assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_E_FORMAT);
         }
     }
     /* And one that is longer than it should be. */
-    snapshot_world_put(world->path, content, bytes);
-    int fd = open(world->path, O_WRONLY | O_APPEND);
+    snapshot_world_put(fixture->path, content, bytes);
+    int fd = open(fixture->path, O_WRONLY | O_APPEND);
     assert_int_equal(write(fd, "x", 1), 1);
     (void)close(fd);
-    assert_int_equal(snapshot_world_verdict(world->path, &err), DW_E_FORMAT);
+    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_E_FORMAT);
     dw_free(content);
 }
 
@@ -280,12 +280,12 @@ static const hostile cases[] = {
 
 static void test_snapshot_hostile_headers_are_refused(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     dw_error err;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char *json = with_checksum(cases[i].json);
-        put_header(world->path, json, strlen(json), eight, sizeof eight);
-        dw_status status = snapshot_world_verdict(world->path, &err);
+        put_header(fixture->path, json, strlen(json), eight, sizeof eight);
+        dw_status status = snapshot_world_verdict(fixture->path, &err);
         if (status != cases[i].expected || strstr(err.message, cases[i].words) == NULL) {
             fail_msg("case %zu: %s\n-> %d, '%s' is missing in: %s", i, json, (int)status,
                      cases[i].words, err.message);
@@ -294,19 +294,19 @@ static void test_snapshot_hostile_headers_are_refused(void **state)
     }
 }
 
-static void put_length(const snapshot_world *world, uint64_t length, size_t bytes)
+static void put_length(const snapshot_fixture *fixture, uint64_t length, size_t bytes)
 {
     uint8_t *content = dw_alloc(bytes + 8, 1);
     for (unsigned i = 0; i < 8; i++) {
         content[i] = (uint8_t)(length >> 8 * i);
     }
-    snapshot_world_put(world->path, content, bytes);
+    snapshot_world_put(fixture->path, content, bytes);
     dw_free(content);
 }
 
 static void test_snapshot_lies_about_the_header_are_refused(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     const struct {
         uint64_t length;
         size_t bytes;
@@ -326,8 +326,8 @@ static void test_snapshot_lies_about_the_header_are_refused(void **state)
     };
     dw_error err;
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
-        put_length(world, lies[i].length, lies[i].bytes);
-        assert_int_equal(snapshot_world_verdict(world->path, &err), lies[i].expected);
+        put_length(fixture, lies[i].length, lies[i].bytes);
+        assert_int_equal(snapshot_world_verdict(fixture->path, &err), lies[i].expected);
         assert_non_null(strstr(err.message, "byte "));
     }
 }
@@ -335,20 +335,20 @@ static void test_snapshot_lies_about_the_header_are_refused(void **state)
 /* Another program's safetensors file, with a header of a length of its own. */
 static void test_snapshot_other_safetensors_are_named_so(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     static const char json[] = "{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}  ";
     uint8_t content[8 + sizeof json - 1 + 8] = {sizeof json - 1};
     dw_error err;
     memcpy(content + 8, json, sizeof json - 1);
-    snapshot_world_put(world->path, content, sizeof content);
-    assert_int_equal(snapshot_world_verdict(world->path, &err), DW_E_FORMAT);
+    snapshot_world_put(fixture->path, content, sizeof content);
+    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_E_FORMAT);
     assert_non_null(strstr(err.message, "no Driftwood snapshot"));
 }
 
 /* Megabytes of brackets or commas are refused before they are parsed. */
 static void test_snapshot_dear_json_is_refused(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     static const char *const units[] = {"[", "[],", "0,", "{\"a\":", "\"\","};
     size_t bytes = 8 << 20;
     char *json = dw_alloc(bytes + 8, 1);
@@ -360,9 +360,9 @@ static void test_snapshot_dear_json_is_refused(void **state)
         for (; count + length <= bytes; count += length) {
             memcpy(json + count, units[i], length);
         }
-        put_header(world->path, json, count, eight, sizeof eight);
+        put_header(fixture->path, json, count, eight, sizeof eight);
         uint64_t before = dw_alloc_count();
-        dw_status status = snapshot_world_verdict(world->path, &err);
+        dw_status status = snapshot_world_verdict(fixture->path, &err);
         assert_true(status == DW_E_LIMIT || status == DW_E_FORMAT);
         assert_non_null(strstr(err.message, "byte "));
         assert_true(dw_alloc_count() - before < 100);
@@ -373,17 +373,17 @@ static void test_snapshot_dear_json_is_refused(void **state)
 /* A filler must be zero, and is looked at with DW_SNAPSHOT_VERIFY alone. */
 static void test_snapshot_filler_with_content_is_refused(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     dw_snapshot_file *file;
     dw_error err;
-    snapshot_world_write_example(world->path, NULL);
-    int fd = open(world->path, O_WRONLY);
+    snapshot_world_write_example(fixture->path, NULL);
+    int fd = open(fixture->path, O_WRONLY);
     uint64_t byte = 3 * 65536 + 20 + 4321; /* behind tokens.0, which follows memory */
     assert_int_equal(pwrite(fd, "x", 1, (off_t)byte), 1);
     (void)close(fd);
-    assert_int_equal(dw_snapshot_file_open(&file, world->path, 0, &err), DW_OK);
+    assert_int_equal(dw_snapshot_file_open(&file, fixture->path, 0, &err), DW_OK);
     dw_snapshot_file_close(file);
-    assert_int_equal(snapshot_world_verdict(world->path, &err), DW_E_FORMAT);
+    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_E_FORMAT);
     assert_non_null(strstr(err.message, "byte 200949: a filler"));
 }
 

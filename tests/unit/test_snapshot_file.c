@@ -22,7 +22,7 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
-#include "snapshot_world.h"
+#include "snapshot_fixture.h"
 
 #define LARGE_BYTES ((size_t)3 * 1024 * 1024 + 17)
 
@@ -78,12 +78,12 @@ static void expect_entry(const dw_snapshot_file *file, const char *name, const c
 
 static void test_snapshot_example_is_read_as_written(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     char identity[DW_SNAPSHOT_IDENTITY];
     uint8_t bytes[20];
     dw_error err;
-    snapshot_world_write_example(world->path, identity);
-    dw_snapshot_file *file = open_whole(world->path);
+    snapshot_world_write_example(fixture->path, identity);
+    dw_snapshot_file *file = open_whole(fixture->path);
     assert_string_equal(dw_snapshot_file_identity(file), identity);
     assert_int_equal(dw_snapshot_file_count(file), 8);
     assert_string_equal(dw_snapshot_file_at(file, 0)->name, "memory");
@@ -122,12 +122,12 @@ static void test_snapshot_example_is_read_as_written(void **state)
 
 static void test_snapshot_without_tensors_is_a_snapshot(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     dw_error err;
     dw_snapshot_writer *writer = new_writer();
-    must(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), &err);
+    must(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), &err);
     dw_snapshot_writer_destroy(writer);
-    dw_snapshot_file *file = open_whole(world->path);
+    dw_snapshot_file *file = open_whole(fixture->path);
     assert_int_equal(dw_snapshot_file_count(file), 0);
     assert_int_equal(dw_snapshot_file_bytes(file), 65536 + 16);
     assert_null(dw_snapshot_file_tensor(file, "memory"));
@@ -256,21 +256,21 @@ static void expect_mixed(const char *path)
 
 static void test_snapshot_takes_memory_and_callbacks(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     dw_error err;
     fill_large(1);
     source from = {.bytes = large};
     dw_snapshot_writer *writer = mixed_writer(&from);
-    must(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), &err);
+    must(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), &err);
     assert_int_equal(from.passes, 1);
-    expect_mixed(world->path);
+    expect_mixed(fixture->path);
     dw_snapshot_writer_destroy(writer);
 }
 
 /* The same file, byte for byte, and the same stream, from a tensor that comes through a sink. */
 static void test_snapshot_takes_streams(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     dw_error err;
     size_t counts[2];
     uint8_t *files[2];
@@ -288,10 +288,10 @@ static void test_snapshot_takes_streams(void **state)
                                        .user = &from};
         must(dw_snapshot_writer_tensor(writer, &small_tensor, &err), &err);
         must(dw_snapshot_writer_tensor(writer, &kv, &err), &err);
-        must(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), &err);
+        must(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), &err);
         assert_int_equal(from.passes, streamed);
-        files[streamed] = snapshot_world_read(world->path, &counts[streamed]);
-        dw_snapshot_file_close(open_whole(world->path));
+        files[streamed] = snapshot_world_read(fixture->path, &counts[streamed]);
+        dw_snapshot_file_close(open_whole(fixture->path));
         if (streamed) {
             from.passes = 0;
             FILE *to = tmpfile();
@@ -304,10 +304,10 @@ static void test_snapshot_takes_streams(void **state)
             dw_free(back);
             (void)fclose(to);
             from.fail_at = 1;
-            assert_int_equal(dw_snapshot_writer_write_file(writer, world->path, NULL, &err),
+            assert_int_equal(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err),
                              DW_E_DEVICE);
             assert_non_null(strstr(err.message, "kv.0: the device is gone"));
-            dw_snapshot_file_close(open_whole(world->path)); /* the one from before */
+            dw_snapshot_file_close(open_whole(fixture->path)); /* the one from before */
         }
         dw_snapshot_writer_destroy(writer);
     }
@@ -347,17 +347,17 @@ static int through_a_pipe(dw_snapshot_writer *writer, const char *path)
 
 static void test_snapshot_stream_is_the_file(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     dw_error err;
     size_t counts[2];
     fill_large(2);
     source from = {.bytes = large};
     dw_snapshot_writer *writer = mixed_writer(&from);
-    assert_int_equal(through_a_pipe(writer, world->path), DW_OK);
-    expect_mixed(world->path);
-    uint8_t *streamed = snapshot_world_read(world->path, &counts[0]);
-    must(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), &err);
-    uint8_t *written = snapshot_world_read(world->path, &counts[1]);
+    assert_int_equal(through_a_pipe(writer, fixture->path), DW_OK);
+    expect_mixed(fixture->path);
+    uint8_t *streamed = snapshot_world_read(fixture->path, &counts[0]);
+    must(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), &err);
+    uint8_t *written = snapshot_world_read(fixture->path, &counts[1]);
     assert_int_equal(counts[0], counts[1]);
     assert_memory_equal(streamed, written, counts[0]);
     dw_free(streamed);
@@ -366,14 +366,14 @@ static void test_snapshot_stream_is_the_file(void **state)
 
     source changing = {.bytes = large, .change = 1};
     writer = mixed_writer(&changing);
-    assert_int_equal(through_a_pipe(writer, world->path), DW_E_STATE);
-    assert_int_equal(snapshot_world_verdict(world->path, &err), DW_E_FORMAT);
+    assert_int_equal(through_a_pipe(writer, fixture->path), DW_E_STATE);
+    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_E_FORMAT);
     dw_snapshot_writer_destroy(writer);
 }
 
 static void test_snapshot_many_tensors(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     dw_error err;
     dw_snapshot_writer *writer = new_writer();
     for (uint32_t i = 0; i < 20000; i++) {
@@ -387,9 +387,9 @@ static void test_snapshot_many_tensors(void **state)
                                            .bytes = large + i};
         must(dw_snapshot_writer_tensor(writer, &tensor, &err), &err);
     }
-    must(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), &err);
+    must(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), &err);
     dw_snapshot_writer_destroy(writer);
-    dw_snapshot_file *file = open_whole(world->path);
+    dw_snapshot_file *file = open_whole(fixture->path);
     assert_int_equal(dw_snapshot_file_count(file), 20000);
     for (uint32_t i = 0; i < 20000; i += 77) {
         char name[32];
@@ -407,13 +407,13 @@ static void test_snapshot_many_tensors(void **state)
 /* Opened without a look at its data: the data may even be wrong. */
 static void test_snapshot_opens_without_its_data(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     dw_snapshot_file *file;
     dw_error err;
-    snapshot_world_write_example(world->path, NULL);
-    int fd = open(world->path, O_WRONLY);
+    snapshot_world_write_example(fixture->path, NULL);
+    int fd = open(fixture->path, O_WRONLY);
     assert_int_equal(pwrite(fd, "x", 1, 65536 + 70000), 1);
-    must(dw_snapshot_file_open(&file, world->path, 0, &err), &err);
+    must(dw_snapshot_file_open(&file, fixture->path, 0, &err), &err);
     const dw_snapshot_entry *memory = dw_snapshot_file_tensor(file, "memory");
     assert_int_equal(dw_snapshot_file_verify_tensor(file, memory, &err), DW_E_FORMAT);
     assert_non_null(strstr(err.message, "byte 65536: memory: checksum"));
@@ -433,7 +433,7 @@ static void test_snapshot_opens_without_its_data(void **state)
 
 static void test_snapshot_writer_refuses_bad_tensors(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     static char long_name[66];
     memset(long_name, 'a', 65);
     const struct {
@@ -471,7 +471,7 @@ static void test_snapshot_writer_refuses_bad_tensors(void **state)
     assert_int_equal(dw_snapshot_writer_tensor(writer, &nothing, &err), DW_E_ARG);
     must(dw_snapshot_writer_tensor(writer, &small_tensor, &err), &err);
     must(dw_snapshot_writer_tensor(writer, &small_tensor, &err), &err);
-    assert_int_equal(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), DW_E_ARG);
+    assert_int_equal(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), DW_E_ARG);
     assert_non_null(strstr(err.message, "small"));
     dw_snapshot_writer_destroy(writer);
     dw_snapshot_writer_destroy(NULL);
@@ -479,7 +479,7 @@ static void test_snapshot_writer_refuses_bad_tensors(void **state)
 
 static void test_snapshot_writer_refuses_bad_metadata(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     static const char *const bad[][2] = {
         {"format", "x"}, {"version", "2"},  {"checksums", "{}"},
         {"", "x"},       {"A", "x"},        {"kind", "half"},
@@ -492,11 +492,11 @@ static void test_snapshot_writer_refuses_bad_metadata(void **state)
     }
     must(dw_snapshot_writer_meta(writer, "kind", "delta", &err), &err);
     assert_int_equal(dw_snapshot_writer_meta(writer, "kind", "full", &err), DW_E_ARG);
-    assert_int_equal(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), DW_E_ARG);
+    assert_int_equal(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), DW_E_ARG);
     must(dw_snapshot_writer_meta(writer, "base", "00112233445566778899aabbccddeeff", &err), &err);
-    must(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), &err);
+    must(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), &err);
     dw_snapshot_writer_destroy(writer);
-    dw_snapshot_file *file = open_whole(world->path);
+    dw_snapshot_file *file = open_whole(fixture->path);
     assert_string_equal(dw_snapshot_file_meta(file, "kind"), "delta");
     dw_snapshot_file_close(file);
 }
@@ -504,7 +504,7 @@ static void test_snapshot_writer_refuses_bad_metadata(void **state)
 /* Tensors beyond 1 TiB in all are refused before anything is written. */
 static void test_snapshot_writer_holds_its_limits(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     dw_error err;
     dw_snapshot_tensor tensor = small_tensor;
     dw_snapshot_writer *writer = new_writer();
@@ -512,7 +512,7 @@ static void test_snapshot_writer_holds_its_limits(void **state)
     must(dw_snapshot_writer_tensor(writer, &tensor, &err), &err);
     tensor.name = "another";
     must(dw_snapshot_writer_tensor(writer, &tensor, &err), &err);
-    assert_int_equal(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), DW_E_LIMIT);
+    assert_int_equal(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), DW_E_LIMIT);
     dw_snapshot_writer_destroy(writer);
 
     writer = new_writer();
@@ -530,8 +530,8 @@ static void test_snapshot_writer_holds_its_limits(void **state)
     assert_int_equal(dw_snapshot_writer_tensor(writer, &tensor, &err), DW_E_LIMIT);
     /* As many as there may be, with the longest names, fit into the longest header, and
      * are within what a reader takes. */
-    must(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), &err);
-    dw_snapshot_file_close(open_whole(world->path));
+    must(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), &err);
+    dw_snapshot_file_close(open_whole(fixture->path));
     dw_snapshot_writer_destroy(writer);
 
     writer = new_writer();
@@ -539,7 +539,7 @@ static void test_snapshot_writer_holds_its_limits(void **state)
     memset(text, '"', 16 << 20);
     must(dw_snapshot_writer_meta(writer, "actor", text, &err), &err);
     dw_free(text);
-    assert_int_equal(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), DW_E_LIMIT);
+    assert_int_equal(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), DW_E_LIMIT);
     assert_non_null(strstr(err.message, "a header of"));
     for (uint32_t i = 1; i < DW_SNAPSHOT_META_MAX; i++) {
         char key[16];
@@ -552,20 +552,20 @@ static void test_snapshot_writer_holds_its_limits(void **state)
 
 /* ---- what is there before stays ------------------------------------------------------------ */
 
-static void expect_small(const snapshot_world *world, const char *identity)
+static void expect_small(const snapshot_fixture *fixture, const char *identity)
 {
-    dw_snapshot_file *file = open_whole(world->path);
+    dw_snapshot_file *file = open_whole(fixture->path);
     assert_string_equal(dw_snapshot_file_identity(file), identity);
     dw_snapshot_file_close(file);
 }
 
 static void test_snapshot_full_disk_leaves_the_old_file(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     char identity[DW_SNAPSHOT_IDENTITY];
     dw_error err;
     struct rlimit old;
-    snapshot_world_write_small(world->path, 1, identity);
+    snapshot_world_write_small(fixture->path, 1, identity);
     fill_large(3);
     source from = {.bytes = large};
     dw_snapshot_writer *writer = mixed_writer(&from);
@@ -574,12 +574,12 @@ static void test_snapshot_full_disk_leaves_the_old_file(void **state)
     for (rlim_t limit = 1000; limit < 2 * LARGE_BYTES; limit = limit * 3 + 1) {
         struct rlimit less = {.rlim_cur = limit, .rlim_max = old.rlim_max};
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
-        dw_status status = dw_snapshot_writer_write_file(writer, world->path, NULL, &err);
+        dw_status status = dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err);
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
         assert_int_equal(status, DW_E_IO);
         assert_non_null(strstr(err.message, "example.dws"));
         assert_non_null(strstr(err.message, strerror(EFBIG)));
-        expect_small(world, identity);
+        expect_small(fixture, identity);
     }
     (void)signal(SIGXFSZ, handler);
     dw_snapshot_writer_destroy(writer);
@@ -587,24 +587,24 @@ static void test_snapshot_full_disk_leaves_the_old_file(void **state)
 
 static void test_snapshot_failing_source_leaves_the_old_file(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     char identity[DW_SNAPSHOT_IDENTITY];
     dw_error err;
-    snapshot_world_write_small(world->path, 1, identity);
+    snapshot_world_write_small(fixture->path, 1, identity);
     source from = {.bytes = large, .fail_at = 2500000};
     dw_snapshot_writer *writer = mixed_writer(&from);
-    assert_int_equal(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), DW_E_DEVICE);
+    assert_int_equal(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), DW_E_DEVICE);
     assert_non_null(strstr(err.message, "kv.0: the device is gone"));
     dw_snapshot_writer_destroy(writer);
-    expect_small(world, identity);
+    expect_small(fixture, identity);
 }
 
 static void test_snapshot_read_only_folder_leaves_the_old_file(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     char identity[DW_SNAPSHOT_IDENTITY];
-    snapshot_world_write_small(world->path, 1, identity);
-    assert_int_equal(chmod(world->folder, 0555), 0);
+    snapshot_world_write_small(fixture->path, 1, identity);
+    assert_int_equal(chmod(fixture->folder, 0555), 0);
     pid_t child = fork(); /* root may write everywhere: the child is nobody */
     assert_true(child >= 0);
     if (child == 0) {
@@ -613,7 +613,7 @@ static void test_snapshot_read_only_folder_leaves_the_old_file(void **state)
             _exit(1);
         }
         dw_snapshot_writer *writer = new_writer();
-        dw_status status = dw_snapshot_writer_write_file(writer, world->path, NULL, &err);
+        dw_status status = dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err);
         _exit(status == DW_E_IO && strstr(err.message, "example.dws") != NULL &&
                       strstr(err.message, strerror(EACCES)) != NULL
                   ? 0
@@ -621,51 +621,51 @@ static void test_snapshot_read_only_folder_leaves_the_old_file(void **state)
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(chmod(world->folder, 0755), 0);
+    assert_int_equal(chmod(fixture->folder, 0755), 0);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
-    expect_small(world, identity);
+    expect_small(fixture, identity);
 }
 
 static void test_snapshot_bad_places_are_refused(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     dw_snapshot_file *file;
     dw_error err;
     char path[512];
     dw_snapshot_writer *writer = new_writer();
-    (void)snprintf(path, sizeof path, "%s/no/such/folder.dws", world->folder);
+    (void)snprintf(path, sizeof path, "%s/no/such/folder.dws", fixture->folder);
     assert_int_equal(dw_snapshot_writer_write_file(writer, path, NULL, &err), DW_E_IO);
     /* A folder's name, a pipe's: not replaced. */
-    (void)snprintf(path, sizeof path, "%s/folder", world->folder);
+    (void)snprintf(path, sizeof path, "%s/folder", fixture->folder);
     assert_int_equal(mkdir(path, 0755), 0);
     assert_int_equal(dw_snapshot_writer_write_file(writer, path, NULL, &err), DW_E_ARG);
     assert_int_equal(dw_snapshot_file_open(&file, path, 0, &err), DW_E_IO);
     assert_null(file);
     assert_int_equal(rmdir(path), 0);
-    assert_int_equal(dw_snapshot_file_open(&file, world->path, 0, &err), DW_E_NOT_FOUND);
-    assert_int_equal(mkfifo(world->path, 0600), 0);
-    assert_int_equal(dw_snapshot_file_open(&file, world->path, 0, &err), DW_E_IO);
-    struct stat facts;
-    assert_int_equal(dw_snapshot_writer_write_file(writer, world->path, NULL, &err), DW_E_ARG);
-    assert_int_equal(lstat(world->path, &facts), 0);
-    assert_true(S_ISFIFO(facts.st_mode));
+    assert_int_equal(dw_snapshot_file_open(&file, fixture->path, 0, &err), DW_E_NOT_FOUND);
+    assert_int_equal(mkfifo(fixture->path, 0600), 0);
+    assert_int_equal(dw_snapshot_file_open(&file, fixture->path, 0, &err), DW_E_IO);
+    struct stat info;
+    assert_int_equal(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), DW_E_ARG);
+    assert_int_equal(lstat(fixture->path, &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
     /* Of a link, what it leads to is replaced. */
-    assert_int_equal(unlink(world->path), 0);
-    snapshot_world_put(world->path, (const uint8_t *)"old", 3);
-    assert_int_equal(symlink(world->path, path), 0);
+    assert_int_equal(unlink(fixture->path), 0);
+    snapshot_world_put(fixture->path, (const uint8_t *)"old", 3);
+    assert_int_equal(symlink(fixture->path, path), 0);
     assert_int_equal(dw_snapshot_writer_write_file(writer, path, NULL, &err), DW_OK);
-    assert_int_equal(lstat(path, &facts), 0);
-    assert_true(S_ISLNK(facts.st_mode));
-    assert_int_equal(dw_snapshot_file_open(&file, world->path, DW_SNAPSHOT_VERIFY, &err), DW_OK);
+    assert_int_equal(lstat(path, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(dw_snapshot_file_open(&file, fixture->path, DW_SNAPSHOT_VERIFY, &err), DW_OK);
     dw_snapshot_file_close(file);
     assert_int_equal(unlink(path), 0);
     dw_snapshot_writer_destroy(writer);
 }
 
-static void remove_temporaries(const snapshot_world *world)
+static void remove_temporaries(const snapshot_fixture *fixture)
 {
-    DIR *folder = opendir(world->folder);
+    DIR *folder = opendir(fixture->folder);
     assert_non_null(folder);
     for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         if (strstr(entry->d_name, ".tmp-") != NULL) {
@@ -678,7 +678,7 @@ static void remove_temporaries(const snapshot_world *world)
 /* A child overwrites the file again and again, and is killed at a moment by chance. */
 static void test_snapshot_killed_writer_leaves_a_whole_file(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     char identities[2][DW_SNAPSHOT_IDENTITY];
     dw_snapshot_writer *writers[2];
     source sources[2] = {{.bytes = large}, {.bytes = large + 1}};
@@ -692,15 +692,15 @@ static void test_snapshot_killed_writer_leaves_a_whole_file(void **state)
         must(dw_snapshot_writer_meta(writers[i], "turn", i == 0 ? "0" : "1", &err), &err);
     }
     uint64_t began = dw_os_clock_ns();
-    must(dw_snapshot_writer_write_file(writers[1], world->path, identities[1], &err), &err);
-    must(dw_snapshot_writer_write_file(writers[0], world->path, identities[0], &err), &err);
+    must(dw_snapshot_writer_write_file(writers[1], fixture->path, identities[1], &err), &err);
+    must(dw_snapshot_writer_write_file(writers[0], fixture->path, identities[0], &err), &err);
     uint64_t both_us = (dw_os_clock_ns() - began) / 1000 + 1;
     for (uint32_t round = 0; round < 50; round++) {
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
             for (uint32_t i = 1;; i++) {
-                if (dw_snapshot_writer_write_file(writers[i % 2], world->path, NULL, &err) != 0) {
+                if (dw_snapshot_writer_write_file(writers[i % 2], fixture->path, NULL, &err) != 0) {
                     _exit(1);
                 }
             }
@@ -711,7 +711,7 @@ static void test_snapshot_killed_writer_leaves_a_whole_file(void **state)
         int status;
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFSIGNALED(status));
-        dw_snapshot_file *file = open_whole(world->path);
+        dw_snapshot_file *file = open_whole(fixture->path);
         const char *identity = dw_snapshot_file_identity(file);
         uint32_t which = strcmp(identity, identities[1]) == 0;
         assert_string_equal(identity, identities[which]);
@@ -719,14 +719,14 @@ static void test_snapshot_killed_writer_leaves_a_whole_file(void **state)
         dw_snapshot_file_close(file);
     }
     print_message("killed 50 times: %u with one file, %u with the other\n", seen[0], seen[1]);
-    remove_temporaries(world);
+    remove_temporaries(fixture);
     dw_snapshot_writer_destroy(writers[0]);
     dw_snapshot_writer_destroy(writers[1]);
 }
 
 /* ---- lack of memory ------------------------------------------------------------------------ */
 
-static dw_status write_and_read(const snapshot_world *world, dw_error *err)
+static dw_status write_and_read(const snapshot_fixture *fixture, dw_error *err)
 {
     dw_snapshot_writer *writer = NULL;
     dw_snapshot_file *file = NULL;
@@ -738,10 +738,10 @@ static dw_status write_and_read(const snapshot_world *world, dw_error *err)
         status = dw_snapshot_writer_tensor(writer, &small_tensor, err);
     }
     if (status == DW_OK) {
-        status = dw_snapshot_writer_write_file(writer, world->path, NULL, err);
+        status = dw_snapshot_writer_write_file(writer, fixture->path, NULL, err);
     }
     if (status == DW_OK) {
-        status = dw_snapshot_file_open(&file, world->path, DW_SNAPSHOT_VERIFY, err);
+        status = dw_snapshot_file_open(&file, fixture->path, DW_SNAPSHOT_VERIFY, err);
     }
     dw_snapshot_file_close(file);
     dw_snapshot_writer_destroy(writer);
@@ -750,13 +750,13 @@ static dw_status write_and_read(const snapshot_world *world, dw_error *err)
 
 static void test_snapshot_survives_lack_of_memory(void **state)
 {
-    const snapshot_world *world = *state;
+    const snapshot_fixture *fixture = *state;
     dw_status status = DW_E_MEMORY;
     dw_error err;
     int64_t passed = 0;
     for (; status != DW_OK; passed++) {
         dw_alloc_fail_after(passed);
-        status = write_and_read(world, &err);
+        status = write_and_read(fixture, &err);
         dw_alloc_fail_after(-1);
         assert_true(status == DW_OK || status == DW_E_MEMORY);
         assert_true(passed < 1000);

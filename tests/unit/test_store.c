@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "actor_world.h"
+#include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
 #include "emulated.h"
@@ -32,20 +32,20 @@ static char model[96];
 static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **found,
                             dw_error *err)
 {
-    actor_world *world = user;
+    actor_fixture *fixture = user;
     (void)name;
     (void)fingerprint;
     (void)err;
-    *found = world->model;
+    *found = fixture->model;
     return DW_OK;
 }
 
-static dw_store *opened(actor_world *world, const char *path)
+static dw_store *opened(actor_fixture *fixture, const char *path)
 {
     dw_store *store = NULL;
     dw_error error = {.message = ""};
-    dw_store_options options = {.path = path, .find_model = find_model, .user = world};
-    dw_status status = dw_store_open(&store, world->engine, &options, &error);
+    dw_store_options options = {.path = path, .find_model = find_model, .user = fixture};
+    dw_status status = dw_store_open(&store, fixture->engine, &options, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     return store;
@@ -73,12 +73,12 @@ static uint32_t told(dw_store *store, const char *id, const char *text)
 
 static int work(char **args)
 {
-    void *world = NULL;
+    void *fixture = NULL;
     dw_error error;
-    if (setenv("DW_TEST_MODEL", args[0], 1) != 0 || actor_world_open(&world) != 0) {
+    if (setenv("DW_TEST_MODEL", args[0], 1) != 0 || actor_world_open(&fixture) != 0) {
         return 1;
     }
-    dw_store *store = opened(world, args[1]);
+    dw_store *store = opened(fixture, args[1]);
     for (int i = 0; write(STDOUT_FILENO, "+", 1) == 1; i++) {
         /* Its context changes, too; however soon it is killed, it does not grow for ever. */
         (void)told(store, args[2], i % 8 == 0 ? "t40" : "n3");
@@ -151,10 +151,10 @@ static size_t killed_after(const victim *v, uint64_t wait_ns)
 }
 
 /* Work on what the killed process had accepted, and say what the counter is then. */
-static uint32_t counted(actor_world *world, const char *path, const char *id)
+static uint32_t counted(actor_fixture *fixture, const char *path, const char *id)
 {
     dw_error error = {.message = ""};
-    dw_store *store = opened(world, path);
+    dw_store *store = opened(fixture, path);
     assert_int_equal(dw_store_run(store, &error), DW_OK);
     uint32_t now = told(store, id, "+0");
     dw_store_close(store);
@@ -176,7 +176,7 @@ static uint64_t usual_ns(const char *path, const char *id)
 
 static void test_store_survives_kills(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     char path[96];
     char id[DW_ACTOR_ID_CHARS + 1];
     dw_error error = {.message = ""};
@@ -185,20 +185,20 @@ static void test_store_survives_kills(void **state)
     uint32_t between = 0;
     uint64_t random = 5;
     (void)snprintf(path, sizeof path, "%s/state", folder);
-    dw_actor_options options = {.instance = {.models = &world->model, .model_count = 1}};
-    dw_store *store = opened(world, path);
-    assert_int_equal(dw_store_spawn(store, world->module, &options, id, &error), DW_OK);
+    dw_actor_options options = {.instance = {.models = &fixture->model, .model_count = 1}};
+    dw_store *store = opened(fixture, path);
+    assert_int_equal(dw_store_spawn(store, fixture->module, &options, id, &error), DW_OK);
     (void)told(store, id, "m");
     (void)told(store, id, "n40");
     dw_store_close(store);
     uint64_t usual = usual_ns(path, id);
-    uint32_t before = counted(world, path, id);
+    uint32_t before = counted(fixture, path, id);
     for (uint32_t i = 0; i < kills; i++) {
         random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
         victim v = started(path, id);
         read_bytes(&v, 1);
         uint32_t told_of = (uint32_t)killed_after(&v, (random >> 33) % (3 * usual));
-        uint32_t now = counted(world, path, id);
+        uint32_t now = counted(fixture, path, id);
         if (now - before < told_of || now - before > told_of + 1) {
             fail_msg("kill %u: %u messages were done, %u came of it", i, told_of, now - before);
         }
@@ -209,7 +209,7 @@ static void test_store_survives_kills(void **state)
     print_message("%u kills: %u messages told of as done, %u done or accepted and not told of\n",
                   kills, done, between);
     assert_true(kills < 200 || (done > kills / 10 && between > 0));
-    store = opened(world, path);
+    store = opened(fixture, path);
     assert_int_equal(dw_store_stop(store, id, &error), DW_OK);
     dw_store_close(store);
 }

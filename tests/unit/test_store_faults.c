@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "actor_world.h"
+#include "actor_fixture.h"
 #include "base/alloc.h"
 #include "wasm_signals.h"
 
@@ -97,12 +97,12 @@ static void on_problem(void *user, const char *id, const dw_error *problem)
     }
 }
 
-static dw_store *opened(actor_world *world)
+static dw_store *opened(actor_fixture *fixture)
 {
     dw_store *store = NULL;
     dw_error error = {.message = ""};
     dw_store_options options = {.path = folder, .on_problem = on_problem};
-    dw_status status = dw_store_open(&store, world->engine, &options, &error);
+    dw_status status = dw_store_open(&store, fixture->engine, &options, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     problems = (told_of){.count = 0};
@@ -114,12 +114,12 @@ typedef struct actor_name {
     char id[DW_ACTOR_ID_CHARS + 1];
 } actor_name;
 
-static actor_name spawned(actor_world *world, dw_store *store)
+static actor_name spawned(actor_fixture *fixture, dw_store *store)
 {
     actor_name name;
     dw_error error = {.message = ""};
     dw_actor_options options = {.instance = {.models = NULL}};
-    dw_status status = dw_store_spawn(store, world->module, &options, name.id, &error);
+    dw_status status = dw_store_spawn(store, fixture->module, &options, name.id, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     return name;
@@ -179,9 +179,9 @@ static void stop(dw_store *store, const char *id)
 
 static void test_faults_timer_that_traps_rings_once(void **state)
 {
-    actor_world *world = *state;
-    dw_store *store = opened(world);
-    actor_name actor = spawned(world, store);
+    actor_fixture *fixture = *state;
+    dw_store *store = opened(fixture);
+    actor_name actor = spawned(fixture, store);
     (void)told(store, actor.id, "A!");
     (void)told(store, actor.id, "A+2");
     (void)told(store, actor.id, "A!");
@@ -196,11 +196,11 @@ static void test_faults_timer_that_traps_rings_once(void **state)
 
 static void test_faults_mail_that_stays_ends_the_work(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     heard answer;
     dw_error error;
-    dw_store *store = opened(world);
-    actor_name actor = spawned(world, store);
+    dw_store *store = opened(fixture);
+    actor_name actor = spawned(fixture, store);
     fail_from(FAULT_UNLINK, "/mail/", 0);
     assert_int_equal(tell(store, actor.id, "!", &answer, &error), DW_E_IO);
     assert_int_equal(dw_store_run(store, &error), DW_E_STATE);
@@ -216,19 +216,19 @@ static void test_faults_mail_that_stays_ends_the_work(void **state)
 /* Two actors, the first of which can name the second, and writes no snapshot behind the one with
  * its effects. */
 typedef struct pair {
-    actor_world *world;
+    actor_fixture *fixture;
     dw_store *store;
     actor_name sender;
     actor_name other;
     char sender_path[32];
 } pair;
 
-static pair paired(actor_world *world)
+static pair paired(actor_fixture *fixture)
 {
     char text[32];
-    pair p = {.world = world, .store = opened(world)};
-    p.sender = spawned(world, p.store);
-    p.other = spawned(world, p.store);
+    pair p = {.fixture = fixture, .store = opened(fixture)};
+    p.sender = spawned(fixture, p.store);
+    p.other = spawned(fixture, p.store);
     (void)snprintf(text, sizeof text, "I%s", p.other.id);
     (void)told(p.store, p.sender.id, text);
     (void)snprintf(p.sender_path, sizeof p.sender_path, "/%s/0", p.sender.id);
@@ -243,7 +243,7 @@ static void ask_and_break_off(pair *p, const char *text, heard *answer)
     fail_from(FAULT_RENAME, p->sender_path, 1);
     assert_int_equal(tell(p->store, p->sender.id, text, answer, &error), DW_OK);
     dw_store_close(p->store);
-    p->store = opened(p->world);
+    p->store = opened(p->fixture);
     assert_int_equal(dw_store_run(p->store, &error), DW_E_STATE);
     mend();
     problems = (told_of){.count = 0};
@@ -261,8 +261,8 @@ static void done_with(pair *p)
     stop(p->store, p->sender.id);
     stop(p->store, p->other.id);
     dw_store_close(p->store);
-    p->store = opened(p->world);
-    assert_false(any_named("had"));
+    p->store = opened(p->fixture);
+    assert_false(any_named(".delivered-"));
     dw_store_close(p->store);
 }
 
@@ -270,14 +270,14 @@ static void test_faults_messages_are_worked_on_once(void **state)
 {
     pair p = paired(*state);
     heard answer;
-    dw_store_facts facts;
+    dw_store_info info;
     dw_error error;
     ask_and_break_off(&p, "D+1", &answer);
     assert_int_equal(told(p.store, p.other.id, "+10"), 11);
     run(p.store); /* the sender delivers again */
     assert_int_equal(told(p.store, p.other.id, "+100"), 111);
-    assert_int_equal(dw_store_describe(p.store, p.other.id, &facts, &error), DW_OK);
-    assert_int_equal(facts.waiting, 0);
+    assert_int_equal(dw_store_get_info(p.store, p.other.id, &info, &error), DW_OK);
+    assert_int_equal(info.waiting, 0);
     (void)told(p.store, p.sender.id, "D+1"); /* another one */
     assert_int_equal(told(p.store, p.other.id, "+0"), 112);
     done_with(&p);
@@ -305,7 +305,7 @@ static void test_faults_ended_actors_are_not_made_again(void **state)
     memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
     assert_int_equal(told(p.store, id, "+0"), 7);
     stop(p.store, id);
-    assert_true(any_named("had"));
+    assert_true(any_named(".delivered-"));
     run(p.store);
     assert_int_equal(problems.count, 0);
     char found[DW_ACTOR_ID_CHARS + 1];
@@ -318,11 +318,11 @@ static void test_faults_ended_actors_are_not_made_again(void **state)
 /* A name that no snapshot could hold is refused, and the actor goes on. */
 static void test_faults_guest_names_are_utf8(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     heard answer;
     dw_error error;
-    dw_store *store = opened(world);
-    actor_name actor = spawned(world, store);
+    dw_store *store = opened(fixture);
+    actor_name actor = spawned(fixture, store);
     assert_int_equal(tell(store, actor.id, "U\xff\xfe", &answer, &error), DW_E_ARG);
     assert_non_null(strstr(error.message, "UTF-8"));
     assert_int_equal(problems.count, 0);
@@ -337,18 +337,18 @@ static void test_faults_guest_names_are_utf8(void **state)
 
 static void test_faults_actor_that_ends_before_a_message(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     heard answer;
     dw_error error;
     char found[DW_ACTOR_ID_CHARS + 1];
-    dw_store *store = opened(world);
-    actor_name actor = spawned(world, store);
+    dw_store *store = opened(fixture);
+    actor_name actor = spawned(fixture, store);
     (void)told(store, actor.id, "AX");
     assert_int_equal(tell(store, actor.id, "+1", &answer, &error), DW_E_NOT_FOUND);
     assert_non_null(strstr(error.message, "ended before"));
     assert_int_equal(answer.bytes, 0);
     assert_int_equal(dw_store_find(store, actor.id, found, &error), DW_E_NOT_FOUND);
-    actor = spawned(world, store);
+    actor = spawned(fixture, store);
     (void)told(store, actor.id, "X"); /* its last one, which it has worked on */
     assert_int_equal(dw_store_find(store, actor.id, found, &error), DW_E_NOT_FOUND);
     dw_store_close(store);
@@ -379,11 +379,11 @@ static void test_faults_effects_wait_behind_an_answer(void **state)
 /* One that could not be brought to the disk, and is told of as such, is not worked on. */
 static void test_faults_message_that_is_not_accepted(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     heard answer;
     dw_error error;
-    dw_store *store = opened(world);
-    actor_name actor = spawned(world, store);
+    dw_store *store = opened(fixture);
+    actor_name actor = spawned(fixture, store);
     for (int syncs = 0; syncs < 2; syncs++) { /* the file's, then its folder's */
         fail_from(FAULT_FSYNC, "", syncs);
         assert_int_equal(tell(store, actor.id, "+1", &answer, &error), DW_E_IO);
@@ -398,11 +398,11 @@ static void test_faults_message_that_is_not_accepted(void **state)
 /* A fork whose files can be neither linked nor copied leaves nothing behind. */
 static void test_faults_no_halves_of_actors(void **state)
 {
-    actor_world *world = *state;
+    actor_fixture *fixture = *state;
     char child[DW_ACTOR_ID_CHARS + 1];
     dw_error error;
-    dw_store *store = opened(world);
-    actor_name actor = spawned(world, store);
+    dw_store *store = opened(fixture);
+    actor_name actor = spawned(fixture, store);
     fail_from(FAULT_LINK | FAULT_FSYNC, "", 0);
     assert_int_equal(dw_store_fork(store, actor.id, child, &error), DW_E_IO);
     mend();
@@ -457,7 +457,7 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
     char path[32];
     heard answer;
     dw_error error;
-    dw_store_facts facts;
+    dw_store_info info;
     bool failed = true;
     uint32_t expected = 0;
     (void)snprintf(path, sizeof path, "/%s/0", p.other.id);
@@ -470,7 +470,7 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
         mend();
         assert_int_equal(dw_store_freeze(p.store, p.other.id, NULL, &error), DW_OK);
         dw_alloc_fail_after(1); /* the longer list; the leak checker sees to the shorter one */
-        assert_int_equal(dw_store_describe(p.store, p.other.id, &facts, &error), DW_E_MEMORY);
+        assert_int_equal(dw_store_get_info(p.store, p.other.id, &info, &error), DW_E_MEMORY);
         dw_alloc_fail_after(-1);
         uint64_t before = dw_alloc_count();
         problems = (told_of){.count = 0};

@@ -109,8 +109,8 @@ static void run_example(const char *path)
         fail_msg("%s: %s", path, err.message);
     }
     assert_int_equal(exit_code, 0);
-    dw_stats stats;
-    dw_instance_stats(instance, &stats);
+    dw_instance_stats stats;
+    dw_instance_get_stats(instance, &stats);
     assert_true(stats.graph_runs >= 2);
     assert_int_equal(stats.host_copied_bytes, 0);
     dw_instance_destroy(instance);

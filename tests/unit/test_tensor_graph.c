@@ -9,13 +9,13 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
-#include "tensor_world.h"
+#include "tensor_fixture.h"
 
 #define BYTES ((size_t)1 << 20)
 
 static int open_world(void **state)
 {
-    static tensor_world w;
+    static tensor_fixture w;
     tensor_world_open(&w, BYTES);
     *state = &w;
     return 0;
@@ -27,14 +27,14 @@ static int close_world(void **state)
     return 0;
 }
 
-static dw_status tensor_at(tensor_world *w, int32_t type, uint32_t ne0, uint32_t ne1,
+static dw_status tensor_at(tensor_fixture *w, int32_t type, uint32_t ne0, uint32_t ne1,
                            uint64_t offset, int32_t *out)
 {
     return dw_tensor_graph_tensor(w->graph, type, (uint32_t[]){ne0, ne1, 1, 1}, offset, out,
                                   &w->err);
 }
 
-static int32_t leaf(tensor_world *w, int32_t type, uint32_t ne0, uint32_t ne1)
+static int32_t leaf(tensor_fixture *w, int32_t type, uint32_t ne0, uint32_t ne1)
 {
     int32_t out;
     size_t bytes = tensors_type_bytes(type, (int64_t)ne0 * ne1);
@@ -42,7 +42,7 @@ static int32_t leaf(tensor_world *w, int32_t type, uint32_t ne0, uint32_t ne1)
     return out;
 }
 
-static dw_status op4(tensor_world *w, int32_t op, const int32_t *inputs, const dw_op_params *p)
+static dw_status op4(tensor_fixture *w, int32_t op, const int32_t *inputs, const dw_op_params *p)
 {
     int32_t out;
     dw_status status = dw_tensor_graph_op(w->graph, op, inputs, p, &out, &w->err);
@@ -55,7 +55,7 @@ typedef struct pair {
 } pair;
 
 /* The operation is refused with `code`, and the message has `part` in it. */
-static void refuse(tensor_world *w, int32_t op, pair in, const dw_op_params *p, dw_status code,
+static void refuse(tensor_fixture *w, int32_t op, pair in, const dw_op_params *p, dw_status code,
                    const char *part)
 {
     dw_status status = op4(w, op, (int32_t[]){in.a, in.b, 0, 0}, p);
@@ -98,7 +98,7 @@ typedef struct product {
     int32_t ta, tb, tp;
 } product;
 
-static product describe_product(tensor_world *w)
+static product describe_product(tensor_fixture *w)
 {
     product p = {.a = tensors_take(w, SIDE * SIDE * 4),
                  .b = tensors_take(w, SIDE * SIDE * 4),
@@ -111,7 +111,7 @@ static product describe_product(tensor_world *w)
     return p;
 }
 
-static void run_product(tensor_world *w, const product *p, int seed)
+static void run_product(tensor_fixture *w, const product *p, int seed)
 {
     fill(tensors_bytes(w, p->a), SIDE * SIDE, seed);
     fill(tensors_bytes(w, p->b), SIDE * SIDE, seed + 4);
@@ -126,7 +126,7 @@ static void run_product(tensor_world *w, const product *p, int seed)
 
 static void test_tensor_graph_runs_again_with_new_inputs(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     product p = describe_product(w);
     for (int seed = 3; seed < 13; seed++) {
@@ -136,7 +136,7 @@ static void test_tensor_graph_runs_again_with_new_inputs(void **state)
 
 static void test_tensor_graph_uses_the_regions_own_addresses(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     product p = describe_product(w);
     run_product(w, &p, 3);
@@ -152,7 +152,7 @@ static void test_tensor_graph_uses_the_regions_own_addresses(void **state)
 
 static void test_tensor_graph_allocates_nothing_in_a_run(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     product p = describe_product(w);
     run_product(w, &p, 3);
@@ -163,7 +163,7 @@ static void test_tensor_graph_allocates_nothing_in_a_run(void **state)
 
 static void test_tensor_graph_follows_growth(void **state)
 {
-    tensor_world w;
+    tensor_fixture w;
     (void)state;
     tensor_world_open(&w, BYTES);
     product p = describe_product(&w);
@@ -198,7 +198,7 @@ static void test_tensor_graph_follows_growth(void **state)
 
 static void test_tensor_graph_leaves_inputs_and_the_rest_alone(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     unsigned char *all = tensors_bytes(w, 0);
     memset(all, 0, BYTES);
@@ -220,7 +220,7 @@ static void test_tensor_graph_leaves_inputs_and_the_rest_alone(void **state)
 
 static void test_tensor_graph_gives_intermediate_outputs(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 64, 4);
     float *values = tensors_bytes(w, 0);
@@ -248,7 +248,7 @@ static void test_tensor_graph_gives_intermediate_outputs(void **state)
 
 static void test_tensor_graph_reads_indices_anew_and_checks_them(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t table = leaf(w, DW_F32, 4, 10);
     fill(tensors_bytes(w, 0), 40, 3);
@@ -290,7 +290,7 @@ static void test_tensor_graph_reads_indices_anew_and_checks_them(void **state)
 
 static void test_tensor_graph_refuses_negative_positions(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 8, 1);
     uint64_t at = tensors_take(w, 4);
@@ -307,7 +307,7 @@ static void test_tensor_graph_refuses_negative_positions(void **state)
 
 static void test_tensor_graph_takes_argmax_as_index_where_it_is_safe(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     if (!tensors_on_cpu(w)) {
         skip();
     }
@@ -334,7 +334,7 @@ static void test_tensor_graph_takes_argmax_as_index_where_it_is_safe(void **stat
 
 static void test_tensor_graph_refuses_bad_tensors(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t out;
     assert_int_equal(tensor_at(w, 99, 4, 4, 0, &out), DW_E_TYPE);
@@ -356,7 +356,7 @@ static void test_tensor_graph_refuses_bad_tensors(void **state)
 
 static void test_tensor_graph_refuses_overlap(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t a;
     int32_t again;
@@ -378,7 +378,7 @@ static void test_tensor_graph_refuses_overlap(void **state)
 
 static void test_tensor_graph_refuses_bad_outputs(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 64, 1);
     int32_t x = tensors_op(w, DW_OP_NEG, a, 0, 0, NULL);
@@ -394,7 +394,7 @@ static void test_tensor_graph_refuses_bad_outputs(void **state)
 
 static void test_tensor_graph_refuses_bad_operations(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t m = leaf(w, DW_F32, 64, 4);
     int32_t n = leaf(w, DW_F32, 32, 4);
@@ -428,7 +428,7 @@ static void test_tensor_graph_refuses_bad_operations(void **state)
 
 static void test_tensor_graph_refuses_bad_shapes(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t m = leaf(w, DW_F32, 64, 4);
     int32_t n = leaf(w, DW_F32, 32, 4);
@@ -481,7 +481,7 @@ static void test_tensor_graph_refuses_bad_shapes(void **state)
 
 static void test_tensor_graph_refuses_bad_rope_and_attention(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t odd = leaf(w, DW_F32, 7, 1);
     int32_t a = leaf(w, DW_F32, 8, 1);
@@ -510,7 +510,7 @@ static void test_tensor_graph_refuses_bad_rope_and_attention(void **state)
 
 static void test_tensor_graph_keeps_its_states_apart(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t out;
     assert_int_equal(dw_tensor_graph_run(w->graph, NULL, &w->err), DW_E_STATE);
@@ -525,7 +525,7 @@ static void test_tensor_graph_keeps_its_states_apart(void **state)
 
 static void test_tensor_graph_holds_to_its_limits(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 1024, 16);
     int32_t x = a;
@@ -550,7 +550,7 @@ static void test_tensor_graph_holds_to_its_limits(void **state)
 
 static void test_tensor_graph_refuses_too_much_scratch(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 1, 1);
     /* 2 GiB of ones, never made. */
@@ -565,7 +565,7 @@ static void test_tensor_graph_refuses_too_much_scratch(void **state)
 
 static void test_tensor_graph_survives_failed_allocations(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     int failures = 0;
     for (int64_t n = 0; n < 100; n++) {
         tensors_restart(w, 1);
@@ -594,7 +594,7 @@ static void test_tensor_graph_survives_failed_allocations(void **state)
 
 static void test_tensor_graph_can_be_cancelled(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     if (!tensors_on_cpu(w)) {
         skip();
     }
@@ -607,7 +607,7 @@ static void test_tensor_graph_can_be_cancelled(void **state)
 
 static void test_tensor_graph_tells_shapes(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 1);
     int32_t a = leaf(w, DW_F32, 64, 4);
     int32_t turned = tensors_op(w, DW_OP_TRANSPOSE, a, 0, 0, NULL);

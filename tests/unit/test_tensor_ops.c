@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "tensor_world.h"
+#include "tensor_fixture.h"
 
 #define ROUNDS 60
 
@@ -21,7 +21,7 @@ static double tolerance[TENSOR_VALUES_MAX];
 
 static int open_world(void **state)
 {
-    static tensor_world w;
+    static tensor_fixture w;
     tensor_world_open(&w, (size_t)16 << 20);
     *state = &w;
     return 0;
@@ -33,12 +33,12 @@ static int close_world(void **state)
     return 0;
 }
 
-static int64_t size_up_to(tensor_world *w, uint32_t most)
+static int64_t size_up_to(tensor_fixture *w, uint32_t most)
 {
     return 1 + tensors_random(w, most);
 }
 
-static void random_shape(tensor_world *w, int64_t *ne)
+static void random_shape(tensor_fixture *w, int64_t *ne)
 {
     static const uint32_t most[4] = {70, 9, 5, 3};
     for (int i = 0; i < 4; i++) {
@@ -65,7 +65,7 @@ static double repeated(tensor_values *v, const int64_t *ne, int64_t i)
     return *values_at(v, at[0], at[1], at[2], at[3]);
 }
 
-static int64_t divisor(tensor_world *w, int64_t n)
+static int64_t divisor(tensor_fixture *w, int64_t n)
 {
     int64_t pick = 1 + tensors_random(w, (uint32_t)n);
     while (n % pick != 0) {
@@ -76,7 +76,7 @@ static int64_t divisor(tensor_world *w, int64_t n)
 
 /* ---- matmul ---- */
 
-static void matmul_case(tensor_world *w, int32_t type, const int64_t *a_ne, const int64_t *b_ne)
+static void matmul_case(tensor_fixture *w, int32_t type, const int64_t *a_ne, const int64_t *b_ne)
 {
     int32_t ta = tensors_operand(w, type, a_ne, -1, 1, &a);
     int32_t tb = tensors_operand(w, DW_F32, b_ne, -1, 1, &b);
@@ -106,7 +106,7 @@ static void test_tensor_ops_matmul(void **state)
 {
     static const int32_t types[] = {DW_F32,  DW_F16,  DW_BF16, DW_Q4_0, DW_Q4_1, DW_Q5_0, DW_Q5_1,
                                     DW_Q8_0, DW_Q2_K, DW_Q3_K, DW_Q4_K, DW_Q5_K, DW_Q6_K};
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS * 3; round++) {
         tensors_restart(w, round + 1);
         int32_t type = types[round % (sizeof types / sizeof types[0])];
@@ -125,7 +125,7 @@ static void test_tensor_ops_matmul(void **state)
 
 static void test_tensor_ops_binary_with_broadcast(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS * 2; round++) {
         tensors_restart(w, round + 1);
         int32_t op = DW_OP_ADD + (int32_t)(round % 4);
@@ -183,7 +183,7 @@ static void test_tensor_ops_unary(void **state)
 {
     static const int32_t ops[] = {DW_OP_GELU, DW_OP_SILU, DW_OP_RELU, DW_OP_TANH, DW_OP_SIGMOID,
                                   DW_OP_EXP,  DW_OP_SQRT, DW_OP_SQR,  DW_OP_NEG,  DW_OP_CONT};
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS * 3; round++) {
         tensors_restart(w, round + 1);
         int32_t op = ops[round % (sizeof ops / sizeof ops[0])];
@@ -201,7 +201,7 @@ static void test_tensor_ops_unary(void **state)
 
 static void test_tensor_ops_scale(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         tensors_restart(w, round + 1);
         int64_t ne[4];
@@ -239,7 +239,7 @@ static void softmax_row(const double *in, const double *mask, double scale, int6
 
 static void test_tensor_ops_softmax(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         tensors_restart(w, round + 1);
         int64_t ne[4];
@@ -265,7 +265,7 @@ static void test_tensor_ops_softmax(void **state)
 
 static void test_tensor_ops_norms(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         tensors_restart(w, round + 1);
         bool rms = round % 2 == 0;
@@ -295,7 +295,7 @@ static void test_tensor_ops_norms(void **state)
 
 static void test_tensor_ops_sums(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         tensors_restart(w, round + 1);
         int64_t ne[4];
@@ -323,7 +323,7 @@ static void test_tensor_ops_sums(void **state)
 
 static void test_tensor_ops_argmax(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         tensors_restart(w, round + 1);
         int64_t ne[4] = {size_up_to(w, 200), size_up_to(w, 9), 1, 1};
@@ -344,7 +344,7 @@ static void test_tensor_ops_argmax(void **state)
 
 static void test_tensor_ops_views_as_outputs(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         tensors_restart(w, round + 1);
         int64_t ne[4];
@@ -374,7 +374,7 @@ static void test_tensor_ops_views_as_outputs(void **state)
 
 static void test_tensor_ops_view_of_a_view(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     tensors_restart(w, 3);
     int32_t ta = tensors_leaf(w, DW_F32, (int64_t[]){7, 5, 3, 2}, -1, 1, &a);
     int32_t turned = tensors_op(w, DW_OP_PERMUTE, ta, 0, 0, &(dw_op_params){.i = {2, 0, 3, 1}});
@@ -402,7 +402,7 @@ static void test_tensor_ops_convert(void **state)
         {DW_F32, DW_Q5_1}, {DW_BF16, DW_Q8_0}, {DW_Q4_0, DW_F32},  {DW_Q8_0, DW_F32},
         {DW_Q6_K, DW_F32}, {DW_Q2_K, DW_F32},  {DW_F32, DW_Q4_1},  {DW_F32, DW_Q5_0},
         {DW_Q4_1, DW_F32}, {DW_Q3_K, DW_F32},  {DW_Q4_K, DW_Q4_K}, {DW_Q5_K, DW_F32}};
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < 4 * sizeof pairs / sizeof pairs[0]; round++) {
         tensors_restart(w, round + 1);
         int32_t from = pairs[round % (sizeof pairs / sizeof pairs[0])][0];
@@ -432,7 +432,7 @@ static void test_tensor_ops_convert(void **state)
 static void test_tensor_ops_concat_and_repeat(void **state)
 {
     static const int32_t types[] = {DW_F32, DW_I32, DW_F16, DW_BF16};
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         tensors_restart(w, round + 1);
         int32_t type = types[round % 4];
@@ -479,7 +479,7 @@ static void test_tensor_ops_concat_and_repeat(void **state)
 static void test_tensor_ops_get_rows(void **state)
 {
     static const int32_t types[] = {DW_F32, DW_F16, DW_BF16, DW_Q4_0, DW_Q8_0, DW_Q6_K};
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         tensors_restart(w, round + 1);
         int32_t type = types[round % 6];
@@ -501,7 +501,7 @@ static void test_tensor_ops_get_rows(void **state)
 
 static void test_tensor_ops_rope(void **state)
 {
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         tensors_restart(w, round + 1);
         int64_t ne[4] = {2 * size_up_to(w, 20), size_up_to(w, 4), size_up_to(w, 6),
@@ -562,7 +562,7 @@ static void attention_row(int64_t head, int64_t query, double scale, bool causal
 static void test_tensor_ops_attention(void **state)
 {
     static const int32_t types[] = {DW_F32, DW_F16, DW_BF16};
-    tensor_world *w = *state;
+    tensor_fixture *w = *state;
     for (uint64_t round = 0; round < ROUNDS * 2; round++) {
         tensors_restart(w, round + 1);
         bool causal = round % 2 == 0;

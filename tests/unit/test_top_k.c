@@ -20,7 +20,7 @@
 #define DRAWS 60
 
 static float logits[VOCAB_MAX];
-static dw_candidate sorted[VOCAB_MAX];
+static dw_top_k_entry sorted[VOCAB_MAX];
 
 /* ---- rows, and their likeliest found by sorting ---- */
 
@@ -63,8 +63,8 @@ static void make_row(row_kind kind, uint32_t vocab_count)
 
 static int likelier_first(const void *a, const void *b)
 {
-    const dw_candidate *first = a;
-    const dw_candidate *second = b;
+    const dw_top_k_entry *first = a;
+    const dw_top_k_entry *second = b;
     if (first->logit != second->logit) {
         return first->logit > second->logit ? -1 : 1;
     }
@@ -72,7 +72,7 @@ static int likelier_first(const void *a, const void *b)
 }
 
 /* `rounding` is how far the total is off, as that of a device is. */
-static void find(dw_candidates *out, uint32_t vocab_count, uint32_t count, double rounding)
+static void find(dw_top_k *out, uint32_t vocab_count, uint32_t count, double rounding)
 {
     uint32_t kept = 0;
     memset(out, 0, sizeof *out);
@@ -80,7 +80,7 @@ static void find(dw_candidates *out, uint32_t vocab_count, uint32_t count, doubl
         if (isnan(logits[i])) {
             out->nan_count++;
         } else {
-            sorted[kept++] = (dw_candidate){logits[i], (int32_t)i};
+            sorted[kept++] = (dw_top_k_entry){logits[i], (int32_t)i};
         }
     }
     qsort(sorted, kept, sizeof *sorted, likelier_first);
@@ -97,10 +97,10 @@ static void find(dw_candidates *out, uint32_t vocab_count, uint32_t count, doubl
 
 static void expect_found(uint32_t vocab_count)
 {
-    dw_candidates ours;
-    dw_candidates theirs;
-    find(&theirs, vocab_count, DW_CANDIDATES_MAX, 0.0);
-    dw_candidates_find(&ours, logits, vocab_count, true);
+    dw_top_k ours;
+    dw_top_k theirs;
+    find(&theirs, vocab_count, DW_TOP_K_MAX, 0.0);
+    dw_top_k_find(&ours, logits, vocab_count, true);
     assert_int_equal(ours.count, theirs.count);
     assert_int_equal(ours.nan_count, theirs.nan_count);
     assert_true(ours.largest == theirs.largest);
@@ -146,15 +146,14 @@ static dw_sampler *make(uint32_t vocab_count, const dw_sampler_params *params)
 
 /* One draw of `asked` from the likeliest, else from all; of `twin` from all at once. Both must be
  * the same. Returns whether the likeliest decided. */
-static bool draw_both(dw_sampler *asked, dw_sampler *twin, const dw_candidates *from,
-                      int32_t *chosen)
+static bool draw_both(dw_sampler *asked, dw_sampler *twin, const dw_top_k *from, int32_t *chosen)
 {
     bool decided = false;
     int32_t token = -1;
     int32_t expected = -1;
     dw_error err = {0};
     assert_int_equal(dw_sampler_choose(twin, logits, &expected, &err), DW_OK);
-    assert_int_equal(dw_sampler_choose_among(asked, from, &decided, &token, &err), DW_OK);
+    assert_int_equal(dw_sampler_choose_from_top_k(asked, from, &decided, &token, &err), DW_OK);
     if (!decided) {
         assert_int_equal(dw_sampler_choose(asked, logits, &token, &err), DW_OK);
     }
@@ -169,9 +168,9 @@ static int count_decided(const dw_sampler_params *params, row_kind kind, uint32_
     int count = 0;
     dw_sampler *asked = make(vocab_count, params);
     dw_sampler *twin = make(vocab_count, params);
-    uint32_t wanted = dw_sampler_candidate_count(asked);
-    assert_true(wanted == 1 || wanted == DW_CANDIDATES_MAX);
-    dw_candidates from;
+    uint32_t wanted = dw_sampler_top_k_count(asked);
+    assert_true(wanted == 1 || wanted == DW_TOP_K_MAX);
+    dw_top_k from;
     for (int i = 0; i < DRAWS; i++) {
         int32_t token;
         if (i % 10 == 0) {
@@ -254,11 +253,12 @@ static void test_candidates_top_p_at_the_limit(void **state)
     dw_sampler_params params = {.temperature = 1.0F, .top_p = 0.5F, .seed = 6};
     dw_sampler *sampler = make(1000, &params);
     for (int sign = -1; sign <= 1; sign++) {
-        dw_candidates from;
+        dw_top_k from;
         bool decided = true;
         int32_t token;
-        find(&from, 1000, DW_CANDIDATES_MAX, 2e-6 * sign);
-        assert_int_equal(dw_sampler_choose_among(sampler, &from, &decided, &token, NULL), DW_OK);
+        find(&from, 1000, DW_TOP_K_MAX, 2e-6 * sign);
+        assert_int_equal(dw_sampler_choose_from_top_k(sampler, &from, &decided, &token, NULL),
+                         DW_OK);
         assert_false(decided);
     }
     dw_sampler_destroy(sampler);
@@ -303,8 +303,8 @@ static void test_candidates_top_p_support(void **state)
     (void)state;
     random_state = 7;
     make_row(ROW_SHARP, 5000);
-    dw_candidates all;
-    find(&all, 5000, DW_CANDIDATES_MAX, 0.0);
+    dw_top_k all;
+    find(&all, 5000, DW_TOP_K_MAX, 0.0);
     for (int i = 1; i < 20; i++) {
         float p = 0.05F * (float)i;
         dw_sampler_params params = {.temperature = 50.0F, .top_p = p, .seed = 3};
@@ -314,7 +314,7 @@ static void test_candidates_top_p_support(void **state)
         while (sum < (double)p) {
             sum += exp((double)(all.list[kept++].logit - all.largest)) / all.total;
         }
-        bool drawn[DW_CANDIDATES_MAX] = {false};
+        bool drawn[DW_TOP_K_MAX] = {false};
         uint32_t different = 0;
         for (int n = 0; n < 4000; n++) {
             int32_t token;
@@ -347,7 +347,7 @@ static void test_candidates_never_decide(void **state)
     random_state = 8;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         dw_sampler *sampler = make(3000, &all[i]);
-        assert_int_equal(dw_sampler_candidate_count(sampler), 1);
+        assert_int_equal(dw_sampler_top_k_count(sampler), 1);
         dw_sampler_destroy(sampler);
         for (int kind = 0; kind < ROW_KINDS; kind++) {
             assert_int_equal(count_decided(&all[i], (row_kind)kind, 3000), 0);
@@ -357,12 +357,12 @@ static void test_candidates_never_decide(void **state)
 
 static void expect_undecided(dw_sampler *asked, dw_sampler *twin, uint32_t vocab_count)
 {
-    assert_int_equal(dw_sampler_candidate_count(asked), 1);
+    assert_int_equal(dw_sampler_top_k_count(asked), 1);
     for (int i = 0; i < DRAWS; i++) {
-        dw_candidates from;
+        dw_top_k from;
         int32_t token;
         make_row(ROW_SHARP, vocab_count);
-        find(&from, vocab_count, DW_CANDIDATES_MAX, 0.0);
+        find(&from, vocab_count, DW_TOP_K_MAX, 0.0);
         assert_false(draw_both(asked, twin, &from, &token));
         assert_int_equal(dw_sampler_remember(asked, token, NULL), DW_OK);
         assert_int_equal(dw_sampler_remember(twin, token, NULL), DW_OK);
@@ -400,13 +400,14 @@ static void test_candidates_penalties_and_biases(void **state)
 
 static void expect_refused(const dw_sampler_params *params, uint32_t vocab_count)
 {
-    dw_candidates from;
+    dw_top_k from;
     bool decided = true;
     int32_t token = -1;
     dw_error err = {0};
     dw_sampler *sampler = make(vocab_count, params);
-    find(&from, vocab_count, dw_sampler_candidate_count(sampler), 0.0);
-    assert_int_equal(dw_sampler_choose_among(sampler, &from, &decided, &token, &err), DW_E_NUMERIC);
+    find(&from, vocab_count, dw_sampler_top_k_count(sampler), 0.0);
+    assert_int_equal(dw_sampler_choose_from_top_k(sampler, &from, &decided, &token, &err),
+                     DW_E_NUMERIC);
     assert_false(decided);
     assert_non_null(strstr(err.message, "logits"));
     assert_int_equal(dw_sampler_choose(sampler, logits, &token, &err), DW_E_NUMERIC);
@@ -454,12 +455,12 @@ static void test_candidates_extreme_logits(void **state)
         for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
             dw_sampler *asked = make(1000, &all[k]);
             dw_sampler *twin = make(1000, &all[k]);
-            dw_candidates from;
+            dw_top_k from;
             int32_t token;
             for (int t = 0; t < 1000; t++) {
                 logits[t] = sizes[i] * (0.5F + 0.5F * random_unit());
             }
-            find(&from, 1000, DW_CANDIDATES_MAX, 0.0);
+            find(&from, 1000, DW_TOP_K_MAX, 0.0);
             assert_false(draw_both(asked, twin, &from, &token));
             dw_sampler_destroy(asked);
             dw_sampler_destroy(twin);
@@ -500,7 +501,7 @@ static int draw_digits(const dw_sampler_params *params, dw_vocab *vocab, uint32_
     assert_int_equal(dw_sampler_set_grammar(asked, vocab, digits, strlen(digits), &err), DW_OK);
     assert_int_equal(dw_sampler_set_grammar(twin, vocab, digits, strlen(digits), &err), DW_OK);
     for (int i = 0; i < DRAWS; i++) {
-        dw_candidates from;
+        dw_top_k from;
         int32_t token;
         make_row(ROW_SHARP, count);
         logits[dw_vocab_eos(vocab)] = -INFINITY; /* allowed behind digits */
@@ -512,7 +513,7 @@ static int draw_digits(const dw_sampler_params *params, dw_vocab *vocab, uint32_
                 logits[(unsigned char)c + 3] += lead; /* "<0x30>" and so on */
             }
         }
-        find(&from, count, dw_sampler_candidate_count(asked), 0.0);
+        find(&from, count, dw_sampler_top_k_count(asked), 0.0);
         decided += draw_both(asked, twin, &from, &token);
         assert_int_equal(dw_sampler_remember(asked, token, &err), DW_OK);
         assert_int_equal(dw_sampler_remember(twin, token, &err), DW_OK);

@@ -33,22 +33,22 @@ static dw_device *open_device(void)
 
 /* ---- the ring ---- */
 
-typedef struct world {
+typedef struct fixture {
     dw_device *device;
     struct ggml_context *ggml;
     ggml_backend_buffer_t buffer;
     dw_upload_part parts[PARTS];
     unsigned char *bytes; /* where the parts come from, one behind the other */
     size_t total;
-} world;
+} fixture;
 
-static void open_world(world *w)
+static void open_world(fixture *w)
 {
     /* Shorter than a slice, exactly one, a byte more, many, one byte. */
     static const size_t sizes[PARTS] = {1000, 4096, 4097, 300000, 1};
     struct ggml_init_params params = {.mem_size = 1 << 16, .no_alloc = true};
     dw_error error = {0};
-    *w = (world){.device = open_device(), .ggml = ggml_init(params)};
+    *w = (fixture){.device = open_device(), .ggml = ggml_init(params)};
     for (int i = 0; i < PARTS; i++) {
         w->parts[i].tensor = ggml_new_tensor_1d(w->ggml, GGML_TYPE_I8, (int64_t)sizes[i]);
         w->parts[i].bytes = sizes[i];
@@ -69,7 +69,7 @@ static void open_world(world *w)
         DW_OK);
 }
 
-static void close_world(world *w)
+static void close_world(fixture *w)
 {
     dw_device_buffer_destroy(w->device, DW_USE_WEIGHTS, w->buffer);
     ggml_free(w->ggml);
@@ -77,7 +77,7 @@ static void close_world(world *w)
     free(w->bytes);
 }
 
-static void check_arrived(world *w)
+static void check_arrived(fixture *w)
 {
     dw_error error = {0};
     for (int i = 0; i < PARTS; i++) {
@@ -111,7 +111,7 @@ static bool on_progress(void *user, uint64_t done, uint64_t total)
 
 static void upload_world(bool ring, size_t slice_bytes)
 {
-    world w;
+    fixture w;
     progress p = {0};
     dw_error error = {0};
     open_world(&w);
@@ -158,7 +158,7 @@ static void test_upload_is_given_up(void **state)
     (void)state;
     for (uint64_t at = 1; at < 300000; at = at * 9 + 1) {
         for (int ring = 0; ring < 2; ring++) {
-            world w;
+            fixture w;
             progress p = {.give_up_at = at};
             dw_error error = {0};
             open_world(&w);
@@ -179,7 +179,7 @@ static void test_upload_is_given_up(void **state)
 static void test_upload_ends_when_the_device_is_lost(void **state)
 {
     (void)state;
-    world w;
+    fixture w;
     dw_error error = {0};
     open_world(&w);
     dw_device_lose(w.device, "on purpose");
@@ -197,28 +197,28 @@ static void test_fit_says_what_is_missing_and_what_would_fit(void **state)
     uint64_t bytes;
     dw_error error = {0};
     uint64_t gb = 1000000000;
-    dw_fit fit = {.device = "CUDA0",
-                  .needed_bytes = 16 * gb,
-                  .free_bytes = 16 * gb,
-                  .parameter_count = 8 * gb,
-                  .room_bytes = gb};
-    assert_int_equal(dw_fit_check(&fit, &error), DW_OK);
+    dw_memory_estimate fit = {.device = "CUDA0",
+                              .needed_bytes = 16 * gb,
+                              .free_bytes = 16 * gb,
+                              .parameter_count = 8 * gb,
+                              .room_bytes = gb};
+    assert_int_equal(dw_memory_estimate_check(&fit, &error), DW_OK);
     fit.free_bytes = 12 * gb;
-    assert_int_equal(dw_fit_check(&fit, &error), DW_E_MEMORY);
+    assert_int_equal(dw_memory_estimate_check(&fit, &error), DW_E_MEMORY);
     assert_string_equal(error.message,
                         "CUDA0: the weights need 16.0 GB, 12.0 GB are free, 4.0 GB are missing; "
                         "quantised to Q8_0 (about 8.5 GB) they fit");
     fit.free_bytes = 9 * gb; /* 8.5 GB would leave too little room */
-    assert_string_equal(dw_fit_quantisation(&fit, &bytes), "Q6_K");
+    assert_string_equal(dw_memory_estimate_quantisation(&fit, &bytes), "Q6_K");
     fit.free_bytes = 6 * gb;
-    assert_string_equal(dw_fit_quantisation(&fit, &bytes), "Q4_K_M");
+    assert_string_equal(dw_memory_estimate_quantisation(&fit, &bytes), "Q4_K_M");
     fit.needed_bytes = 4 * gb; /* it has few bits already */
     fit.free_bytes = 3 * gb;
-    assert_null(dw_fit_quantisation(&fit, &bytes));
-    assert_int_equal(dw_fit_check(&fit, &error), DW_E_MEMORY);
+    assert_null(dw_memory_estimate_quantisation(&fit, &bytes));
+    assert_int_equal(dw_memory_estimate_check(&fit, &error), DW_E_MEMORY);
     assert_non_null(strstr(error.message, "1.0 GB are missing; no quantisation of this model"));
     fit.free_bytes = 0;
-    assert_null(dw_fit_quantisation(&fit, &bytes));
+    assert_null(dw_memory_estimate_quantisation(&fit, &bytes));
 }
 
 /* ---- a whole load ---- */
@@ -254,7 +254,7 @@ static void test_model_is_uploaded_to_a_discrete_device(void **state)
     if (dw_model_load_with(&model, device, MODEL, &options, &error) != DW_OK) {
         fail_msg("%s", error.message);
     }
-    dw_model_describe(model, &info);
+    dw_model_get_info(model, &info);
     assert_false(info.weights_mapped);
     assert_int_equal(p.total, info.weights_bytes);
     assert_int_equal(p.done, info.weights_bytes);

@@ -1,4 +1,4 @@
-/* What uses the device, as dw_engine_usage tells it: exact, and nothing once all is gone. And a
+/* What uses the device, as dw_engine_get_stats tells it: exact, and nothing once all is gone. And a
  * guest whose memory is copied to the device and back, from end to end. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,10 +33,10 @@ static dw_engine *open_engine(bool stage_memory)
 
 static void check_nothing_used(dw_engine *engine)
 {
-    dw_usage usage;
-    dw_kv_memory ranges;
-    dw_engine_usage(engine, &usage);
-    (void)dw_engine_kv_memory(engine, &ranges);
+    dw_engine_stats usage;
+    dw_kv_stats ranges;
+    dw_engine_get_stats(engine, &usage);
+    (void)dw_engine_get_kv_stats(engine, &ranges);
     assert_int_equal(usage.models, 0);
     assert_int_equal(usage.weights_bytes, 0);
     assert_int_equal(usage.weights_mapped_bytes, 0);
@@ -56,7 +56,7 @@ static void test_usage_counts_models_and_contexts(void **state)
     dw_model *models[2] = {NULL};
     dw_scorer *scorer = NULL;
     dw_model_info info;
-    dw_usage usage;
+    dw_engine_stats usage;
     dw_error error = {0};
     int32_t tokens[8] = {1, 2, 3, 4, 5, 6, 7, 8};
     const float *logits;
@@ -67,8 +67,8 @@ static void test_usage_counts_models_and_contexts(void **state)
             fail_msg("%s", error.message);
         }
     }
-    dw_model_describe(models[0], &info);
-    dw_engine_usage(engine, &usage);
+    dw_model_get_info(models[0], &info);
+    dw_engine_get_stats(engine, &usage);
     assert_int_equal(usage.models, 2);
     assert_true(usage.memory_bytes > 0);
     if (info.weights_mapped) {
@@ -82,7 +82,7 @@ static void test_usage_counts_models_and_contexts(void **state)
 
     assert_int_equal(dw_scorer_create(&scorer, models[0], 32, 8, DW_KV_F16, &error), DW_OK);
     assert_int_equal(dw_scorer_append(scorer, tokens, 8, &logits, &error), DW_OK);
-    dw_engine_usage(engine, &usage);
+    dw_engine_get_stats(engine, &usage);
     assert_int_equal(usage.contexts, 1);
     assert_true(usage.kv_bytes + usage.kv_host_bytes >= 8 * info.kv_bytes_per_token);
     assert_true(usage.kv_bytes == 0 || usage.kv_host_bytes == 0);
@@ -112,8 +112,8 @@ static void test_guest_with_staged_memory_computes_the_same(void **state)
     dw_engine *engine = open_engine(true);
     dw_module *module = NULL;
     dw_instance *guest = NULL;
-    dw_stats stats;
-    dw_usage usage;
+    dw_instance_stats stats;
+    dw_engine_stats usage;
     dw_error error = {0};
     if (dw_module_open(&module, engine, GUEST, &error) != DW_OK ||
         dw_instance_create(&guest, module, NULL, &error) != DW_OK) {
@@ -124,11 +124,11 @@ static void test_guest_with_staged_memory_computes_the_same(void **state)
     call(guest, "chain_poison", 0);
     call(guest, "chain_run", 0);
     call(guest, "chain_wrong", 0);
-    dw_instance_stats(guest, &stats);
+    dw_instance_get_stats(guest, &stats);
     assert_int_equal(stats.device_staged_bytes, 3 * GEMM_BYTES);
     assert_int_equal(stats.host_copied_bytes, 0);
     assert_string_equal(dw_instance_staging(guest), "it was asked for");
-    dw_engine_usage(engine, &usage);
+    dw_engine_get_stats(engine, &usage);
     assert_int_equal(usage.staged_bytes, 3 * GEMM_BYTES);
     assert_int_equal(usage.view_bytes, dw_instance_memory_bytes(guest));
 
@@ -136,7 +136,7 @@ static void test_guest_with_staged_memory_computes_the_same(void **state)
     call(guest, "chain_poison", 0);
     call(guest, "chain_run", 0);
     call(guest, "chain_wrong", 0);
-    dw_engine_usage(engine, &usage);
+    dw_engine_get_stats(engine, &usage);
     assert_int_equal(usage.staged_bytes, 6 * GEMM_BYTES);
     assert_int_equal(usage.view_bytes, dw_instance_memory_bytes(guest));
     dw_instance_destroy(guest);

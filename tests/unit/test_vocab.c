@@ -14,7 +14,7 @@
 
 #include "driftwood_abi.h"
 #include "model/architecture.h"
-#include "model_world.h"
+#include "model_fixture.h"
 #include "text/tokenizer_check.h"
 #include "text/vocab.h"
 #include "tiny_model.h"
@@ -79,7 +79,7 @@ static void test_vocab_facts(void **state)
 
 static void test_vocab_round_trip(void **state)
 {
-    static const char *const texts[] = {"Hello, world!",
+    static const char *const texts[] = {"Hello, fixture!",
                                         " leading and  double  spaces ",
                                         "naïve café — \xf0\x9f\x8c\x8a waves",
                                         "line\nline\r\n\ttab",

@@ -40,7 +40,7 @@ static int tear_down(void **state)
 
 /* ---- modules read and run ----------------------------------------------------------------- */
 
-typedef struct world {
+typedef struct fixture {
     wasm_byte_vec_t wasm;
     dw_wasm_layout *layout;
     unsigned char *rewritten;
@@ -50,7 +50,7 @@ typedef struct world {
     wasmtime_store_t *store;
     wasmtime_context_t *context;
     wasmtime_instance_t instance;
-} world;
+} fixture;
 
 static void must(wasmtime_error_t *error)
 {
@@ -61,13 +61,13 @@ static void must(wasmtime_error_t *error)
     }
 }
 
-static void assemble(world *w, const char *text)
+static void assemble(fixture *w, const char *text)
 {
-    *w = (world){0};
+    *w = (fixture){0};
     must(wasmtime_wat2wasm(text, strlen(text), &w->wasm));
 }
 
-static void read_layout(world *w)
+static void read_layout(fixture *w)
 {
     dw_error err;
     if (dw_wasm_layout_read(&w->layout, w->wasm.data, w->wasm.size, &w->rewritten,
@@ -88,7 +88,7 @@ static wasm_trap_t *env_function(void *env, wasmtime_caller_t *caller, const was
     return NULL;
 }
 
-static void run_module(world *w)
+static void run_module(fixture *w)
 {
     const unsigned char *bytes =
         w->rewritten != NULL ? w->rewritten : (const unsigned char *)w->wasm.data;
@@ -109,7 +109,7 @@ static void run_module(world *w)
     assert_null(trap);
 }
 
-static void open_world(world *w, const char *text)
+static void open_world(fixture *w, const char *text)
 {
     assemble(w, text);
     read_layout(w);
@@ -117,7 +117,7 @@ static void open_world(world *w, const char *text)
     run_module(w);
 }
 
-static void close_world(world *w)
+static void close_world(fixture *w)
 {
     if (w->store != NULL) {
         wasmtime_store_delete(w->store);
@@ -135,7 +135,7 @@ static void close_world(world *w)
     }
 }
 
-static wasmtime_extern_t export_of(world *w, const char *name, wasmtime_extern_kind_t kind)
+static wasmtime_extern_t export_of(fixture *w, const char *name, wasmtime_extern_kind_t kind)
 {
     wasmtime_extern_t item;
     if (!wasmtime_instance_export_get(w->context, &w->instance, name, strlen(name), &item)) {
@@ -145,7 +145,7 @@ static wasmtime_extern_t export_of(world *w, const char *name, wasmtime_extern_k
     return item;
 }
 
-static void call(world *w, const char *name, wasmtime_val_t *results, size_t count)
+static void call(fixture *w, const char *name, wasmtime_val_t *results, size_t count)
 {
     wasmtime_extern_t function = export_of(w, name, WASMTIME_EXTERN_FUNC);
     wasm_trap_t *trap = NULL;
@@ -182,13 +182,13 @@ static const char globals_text[] =
     "  (ref.is_null (global.get $r)) (global.get $s))"
     " (func (export \"refer\") (global.set $r (ref.func $two))))";
 
-static void set_global(world *w, const char *name, const wasmtime_val_t *value)
+static void set_global(fixture *w, const char *name, const wasmtime_val_t *value)
 {
     wasmtime_extern_t global = export_of(w, name, WASMTIME_EXTERN_GLOBAL);
     must(wasmtime_global_set(w->context, &global.of.global, value));
 }
 
-static wasmtime_val_t get_global(world *w, const char *name)
+static wasmtime_val_t get_global(fixture *w, const char *name)
 {
     wasmtime_extern_t global = export_of(w, name, WASMTIME_EXTERN_GLOBAL);
     wasmtime_val_t value;
@@ -199,7 +199,7 @@ static wasmtime_val_t get_global(world *w, const char *name)
 static void test_wasm_binary_reaches_globals_of_every_type(void **state)
 {
     (void)state;
-    world w;
+    fixture w;
     open_world(&w, globals_text);
     const dw_wasm_item *items = w.layout->globals;
     assert_int_equal(w.layout->global_count, 7);
@@ -239,7 +239,7 @@ static void test_wasm_binary_reaches_globals_of_every_type(void **state)
 }
 
 /* The layout's function that `reference` is; NULL for none. */
-static const dw_wasm_item *identify(world *w, const wasmtime_func_t *reference)
+static const dw_wasm_item *identify(fixture *w, const wasmtime_func_t *reference)
 {
     const dw_wasm_item *found = NULL;
     for (size_t i = 0; i < w->layout->function_count; i++) {
@@ -256,7 +256,7 @@ static const dw_wasm_item *identify(world *w, const wasmtime_func_t *reference)
 static void test_wasm_binary_identifies_functions_in_globals(void **state)
 {
     (void)state;
-    world w;
+    fixture w;
     open_world(&w, globals_text);
     wasmtime_val_t reference = get_global(&w, "driftwood:g7");
     const dw_wasm_item *one = identify(&w, &reference.of.funcref);
@@ -279,7 +279,7 @@ static void test_wasm_binary_identifies_functions_in_globals(void **state)
 static void test_wasm_binary_uses_names_that_fit(void **state)
 {
     (void)state;
-    world w;
+    fixture w;
     open_world(&w, "(module"
                    " (global (export \"123456789012345678901234567890123456789\")"
                    "  (mut i32) (i32.const 1))"
@@ -323,7 +323,7 @@ static const char tables_text[] =
     "  (drop (table.grow $first (ref.func $a) (i32.const 2)))))";
 
 /* The index of the function at an entry; -1 for null. */
-static int64_t entry(world *w, const char *table, uint64_t at)
+static int64_t entry(fixture *w, const char *table, uint64_t at)
 {
     wasmtime_extern_t item = export_of(w, table, WASMTIME_EXTERN_TABLE);
     wasmtime_val_t value;
@@ -340,7 +340,7 @@ static int64_t entry(world *w, const char *table, uint64_t at)
 static void test_wasm_binary_reaches_tables(void **state)
 {
     (void)state;
-    world w;
+    fixture w;
     open_world(&w, tables_text);
     assert_int_equal(w.layout->table_count, 2);
     assert_true(w.layout->tables_change);
@@ -375,7 +375,7 @@ static void test_wasm_binary_reaches_tables(void **state)
 static void test_wasm_binary_lists_functions_of_initialisers(void **state)
 {
     (void)state;
-    world w;
+    fixture w;
     open_world(&w, "(module (func $a) (func $b) (func $c) (func $d)"
                    " (table 3 funcref (ref.func $c))"
                    " (global funcref (ref.func $b)))");
@@ -391,7 +391,7 @@ static void test_wasm_binary_lists_functions_of_initialisers(void **state)
 static void test_wasm_binary_reaches_further_memories(void **state)
 {
     (void)state;
-    world w;
+    fixture w;
     open_world(&w, "(module (memory $a 1) (memory $b (export \"memory\") 1) (memory $c 2)"
                    " (memory (export \"more\") 3)"
                    " (data (memory $c) (i32.const 70000) \"driftwood\")"
@@ -424,7 +424,7 @@ static void test_wasm_binary_adds_a_missing_export_section(void **state)
          " (elem (i32.const 0) $f) (@custom \"end\" (after last) \"bytes\"))"),
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        world w;
+        fixture w;
         open_world(&w, texts[i]);
         assert_int_equal(get_global(&w, "driftwood:g0").of.i32, 1);
         close_world(&w);
@@ -434,7 +434,7 @@ static void test_wasm_binary_adds_a_missing_export_section(void **state)
 static void test_wasm_binary_keeps_all_else_byte_by_byte(void **state)
 {
     (void)state;
-    world w;
+    fixture w;
     open_world(&w, "(module (@custom \"first\" (before first) \"some bytes\")"
                    " (@custom \"here\" (before export) \"more bytes\")"
                    " (@custom \"there\" (after export) \"yet more bytes\")"
@@ -474,7 +474,7 @@ static void test_wasm_binary_writes_large_numbers(void **state)
                                    "(global (mut i32) (i32.const %d))", i);
     }
     (void)snprintf(text + length, capacity - length, ")");
-    world w;
+    fixture w;
     open_world(&w, text);
     assert_int_equal(w.layout->global_count, GLOBALS);
     for (int i = 0; i < GLOBALS; i += 127) {
@@ -535,7 +535,7 @@ static void test_wasm_binary_refuses_what_cannot_be_saved(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[512];
         (void)snprintf(text, sizeof text, "(module %s)", cases[i].text);
-        world w;
+        fixture w;
         assemble(&w, text);
         assert_true(wasmtime_module_validate(engine, (uint8_t *)w.wasm.data, w.wasm.size) == NULL);
         read_layout(&w);
@@ -648,7 +648,7 @@ static const char *const table_instructions[] = {
 };
 
 /* The layout of a function of `first` and then `second`. */
-static void read_instructions(world *w, const char *first, const char *second)
+static void read_instructions(fixture *w, const char *first, const char *second)
 {
     static char text[4096];
     (void)snprintf(text, sizeof text, BEFORE " %s %s))", first, second);
@@ -665,7 +665,7 @@ static void test_wasm_binary_walks_every_kind_of_instruction(void **state)
     size_t count = sizeof plain_instructions / sizeof plain_instructions[0];
     for (size_t i = 0; i < count; i++) {
         /* It does nothing to tables and segments; undecoded, it would be refused. */
-        world w;
+        fixture w;
         const char *one = plain_instructions[i];
         read_instructions(&w, one, "");
         if (w.layout->refused[0] != '\0' || w.layout->tables_change) {
@@ -689,7 +689,7 @@ static void test_wasm_binary_walks_every_kind_of_instruction(void **state)
 static void test_wasm_binary_takes_unknown_code_for_the_worst(void **state)
 {
     (void)state;
-    world w;
+    fixture w;
     assemble(&w, "(module (memory 1) (table 1 funcref)"
                  " (func (drop (i32.atomic.load (i32.const 0))))"
                  " (func (drop (i32.const 4))))");
@@ -834,7 +834,7 @@ static void mutate(unsigned char *bytes, size_t *count, uint64_t *random)
 static void test_wasm_binary_bears_any_bytes(void **state)
 {
     (void)state;
-    world all[4];
+    fixture all[4];
     static char text[16384];
     size_t length = (size_t)snprintf(text, sizeof text, BEFORE);
     size_t count = sizeof plain_instructions / sizeof plain_instructions[0];
@@ -856,7 +856,7 @@ static void test_wasm_binary_bears_any_bytes(void **state)
     size_t malformed = 0;
     size_t fine = 0;
     for (int round = 0; round < 24000; round++) {
-        const world *w = &all[round % 4];
+        const fixture *w = &all[round % 4];
         static unsigned char bytes[16384];
         size_t bytes_count = w->wasm.size;
         assert_true(bytes_count <= sizeof bytes);
@@ -885,7 +885,7 @@ static void test_wasm_binary_bears_any_bytes(void **state)
 static void test_wasm_binary_fails_without_memory(void **state)
 {
     (void)state;
-    world w;
+    fixture w;
     assemble(&w, tables_text);
     int64_t passed = 0;
     dw_status status;
@@ -913,7 +913,7 @@ static void test_wasm_binary_rewrites_every_guest(void **state)
     assert_int_equal(glob(DW_TEST_GUESTS_DIR "/*.wasm", 0, NULL, &found), 0);
     assert_true(found.gl_pathc > 5);
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        world w = {0};
+        fixture w = {0};
         FILE *file = fopen(found.gl_pathv[i], "rb");
         assert_non_null(file);
         assert_int_equal(fseek(file, 0, SEEK_END), 0);

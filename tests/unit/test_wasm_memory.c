@@ -23,19 +23,19 @@ static const char module_text[] =
     "  (func (export \"peek\") (param i32) (result i32) (i32.load (local.get 0)))"
     "  (func (export \"grow\") (param i32) (result i32) (memory.grow (local.get 0))))";
 
-typedef struct world {
+typedef struct fixture {
     dw_wasm_memories *memories;
     wasm_engine_t *engine;
     wasmtime_store_t *store;
     wasmtime_context_t *context;
     wasmtime_module_t *module;
     wasmtime_instance_t instance;
-} world;
+} fixture;
 
 static int set_up(void **state)
 {
-    static world w;
-    w = (world){0};
+    static fixture w;
+    w = (fixture){0};
     assert_int_equal(dw_wasm_memories_create(&w.memories, NULL), DW_OK);
     wasm_config_t *config = wasm_config_new();
     dw_wasm_memories_install(w.memories, config);
@@ -55,7 +55,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     if (w->store != NULL) {
         wasmtime_store_delete(w->store);
     }
@@ -65,14 +65,14 @@ static int tear_down(void **state)
     return 0;
 }
 
-static wasmtime_extern_t export_of(world *w, const char *name)
+static wasmtime_extern_t export_of(fixture *w, const char *name)
 {
     wasmtime_extern_t item;
     assert_true(wasmtime_instance_export_get(w->context, &w->instance, name, strlen(name), &item));
     return item;
 }
 
-static dw_region *region_of(world *w, const char *name)
+static dw_region *region_of(fixture *w, const char *name)
 {
     wasmtime_extern_t memory = export_of(w, name);
     dw_region *region =
@@ -82,7 +82,7 @@ static dw_region *region_of(world *w, const char *name)
 }
 
 /* The guest's answer; *trapped tells whether it trapped instead. */
-static int32_t call(world *w, const char *name, int32_t a, int32_t b, size_t count, bool *trapped)
+static int32_t call(fixture *w, const char *name, int32_t a, int32_t b, size_t count, bool *trapped)
 {
     wasmtime_extern_t function = export_of(w, name);
     wasmtime_val_t args[2] = {{.kind = WASMTIME_I32, .of.i32 = a},
@@ -102,7 +102,7 @@ static int32_t call(world *w, const char *name, int32_t a, int32_t b, size_t cou
 
 static void test_memory_is_the_region(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     bool trapped;
     unsigned char *base = dw_region_base(region_of(w, "memory"));
     assert_memory_equal(base + 64, "from a data segment", 19);
@@ -117,7 +117,7 @@ static void test_memory_is_the_region(void **state)
 
 static void test_memory_grows_in_place_up_to_its_limit(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     bool trapped;
     wasm_signals_restore();
     dw_region *region = region_of(w, "memory");
@@ -140,7 +140,7 @@ static void test_memory_grows_in_place_up_to_its_limit(void **state)
 
 static void test_memories_are_apart(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     assert_int_equal(dw_wasm_memories_count(w->memories), 2);
     dw_region *first = region_of(w, "memory");
     dw_region *second = region_of(w, "other");
@@ -153,7 +153,7 @@ static void test_memories_are_apart(void **state)
 
 static void test_memories_go_with_their_store(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     const void *base = dw_region_base(region_of(w, "memory"));
     wasmtime_store_delete(w->store);
     w->store = NULL;
@@ -163,7 +163,7 @@ static void test_memories_go_with_their_store(void **state)
 
 static void test_store_limit_stops_growth(void **state)
 {
-    world *w = *state;
+    fixture *w = *state;
     bool trapped;
     wasmtime_store_limiter(w->store, 2 * (int64_t)PAGE, -1, -1, -1, -1);
     assert_int_equal(call(w, "grow", 1, 0, 1, &trapped), 1);

@@ -165,8 +165,8 @@ static void test_zero_copy_of_tokens_and_logits(void **state)
     uint64_t copies = atomic_load(&noted_copies);
     uint64_t bytes = atomic_load(&noted_bytes);
     watch(NULL);
-    dw_stats stats;
-    dw_instance_stats(guest, &stats);
+    dw_instance_stats stats;
+    dw_instance_get_stats(guest, &stats);
     assert_int_equal(stats.host_copied_bytes, 0);
     assert_int_equal(stats.prompt_tokens, prompt_tokens);
     assert_int_equal(stats.decoded_tokens, 65 + 64);

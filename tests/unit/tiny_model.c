@@ -55,22 +55,22 @@ const tiny_architecture tiny_kinds[] = {
     {.name = "gemma2",
      .norms = TINY_AROUND,
      .tied = true,
-     .attention_cap = 20.0f,
-     .logit_cap = 10.0f},
+     .attn_logit_softcap = 20.0f,
+     .final_logit_softcap = 10.0f},
     {.name = "gemma3", .norms = TINY_AROUND, .qk_norm = TINY_QK_HEADS, .window = 48},
     {.name = "gemma3",
      .norms = TINY_AROUND,
      .qk_norm = TINY_QK_HEADS,
      .window = 32,
      .rope_factor = 8.0f,
-     .logit_cap = 15.0f},
+     .final_logit_softcap = 15.0f},
     {.name = "phi3", .fused_qkv = true, .fused_ffn = true, .window = 64},
     {.name = "phi3",
      .fused_qkv = true,
      .fused_ffn = true,
      .rope_dims = 24,
      .rope_scaling = "longrope",
-     .rope_magnitude = 1.19f,
+     .yarn_attn_factor = 1.19f,
      .rope_context = 512,
      .long_factors = true},
     {.name = "phi3",
@@ -467,8 +467,8 @@ static void set_scaling_keys(writer *w, const tiny_architecture *kind)
     if (kind->rope_factor > 0) {
         set_f32(w, "rope.scaling.factor", kind->rope_factor);
     }
-    if (kind->rope_magnitude > 0) {
-        set_f32(w, "rope.scaling.attn_factor", kind->rope_magnitude);
+    if (kind->yarn_attn_factor > 0) {
+        set_f32(w, "rope.scaling.attn_factor", kind->yarn_attn_factor);
     }
     if (kind->rope_context > 0) {
         set_u32(w, "rope.scaling.original_context_length", kind->rope_context);
@@ -497,11 +497,11 @@ static void set_kind_keys(writer *w, const tiny_architecture *kind)
                        w->options->architecture);
         gguf_set_arr_data(w->gguf, key, GGUF_TYPE_BOOL, windowed, w->options->layer_count);
     }
-    if (kind->attention_cap > 0) {
-        set_f32(w, "attn_logit_softcapping", kind->attention_cap);
+    if (kind->attn_logit_softcap > 0) {
+        set_f32(w, "attn_logit_softcapping", kind->attn_logit_softcap);
     }
-    if (kind->logit_cap > 0) {
-        set_f32(w, "final_logit_softcapping", kind->logit_cap);
+    if (kind->final_logit_softcap > 0) {
+        set_f32(w, "final_logit_softcapping", kind->final_logit_softcap);
     }
     if (kind->expert_count > 0) {
         set_u32(w, "expert_count", kind->expert_count);

@@ -24,8 +24,8 @@ typedef struct tiny_architecture {
     bool own_output;
     uint32_t window;
     bool window_list; /* the pattern as a list of booleans: all but layer 1 */
-    float attention_cap;
-    float logit_cap;
+    float attn_logit_softcap;
+    float final_logit_softcap;
     bool scales; /* Granite's */
     uint32_t expert_count;
     uint32_t expert_used_count;
@@ -34,7 +34,7 @@ typedef struct tiny_architecture {
     uint32_t rope_dims; /* 0: head_dim */
     const char *rope_scaling;
     float rope_factor;
-    float rope_magnitude;
+    float yarn_attn_factor;
     uint32_t rope_context;
     bool long_factors;
     bool encoder; /* with token types and a norm behind the embeddings */

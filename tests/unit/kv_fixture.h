@@ -1,7 +1,7 @@
 /* DW_TEST_KV=ranges: tests whose contexts lie in host memory have them in emulated device
  * memory, in small pieces and with too little of it, so that contexts are evicted. */
-#ifndef TEST_KV_WORLD_H
-#define TEST_KV_WORLD_H
+#ifndef TEST_KV_FIXTURE_H
+#define TEST_KV_FIXTURE_H
 
 #include "device/device.h"
 

@@ -1,13 +1,13 @@
 /* A folder of its own for a test's snapshot files, and one example whose every byte is known. */
-#ifndef DW_TESTS_SNAPSHOT_WORLD_H
-#define DW_TESTS_SNAPSHOT_WORLD_H
+#ifndef DW_TESTS_SNAPSHOT_FIXTURE_H
+#define DW_TESTS_SNAPSHOT_FIXTURE_H
 
 #include "snapshot/snapshot_file.h"
 
-typedef struct snapshot_world {
+typedef struct snapshot_fixture {
     char folder[128];
     char path[160]; /* in the folder; not there at first */
-} snapshot_world;
+} snapshot_fixture;
 
 int snapshot_world_setup(void **state);
 int snapshot_world_teardown(void **state); /* fails where files are left in the folder */

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "grammar_world.h"
+#include "grammar_fixture.h"
 
 static const char *const words[] = {"ab", "abc", "\xc3\xa9", "\xc3", "<end>", "<x>"};
 

@@ -1,4 +1,4 @@
-#include "inference/embed.h"
+#include "inference/embeddings.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "kv_trial.h"
+#include "kv_model_check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,43 +16,43 @@
 
 static size_t unit_bytes; /* of the device's memory, found out before the tests */
 
-const char *trial_device_name(void)
+const char *kv_check_device_name(void)
 {
     const char *name = getenv("DW_TEST_DEVICE");
     return name != NULL ? name : "CPU";
 }
 
-size_t trial_granularity(void)
+size_t kv_check_granularity(void)
 {
     return unit_bytes;
 }
 
 /* As many bytes as would be `bytes` where a piece has 4,096. */
-size_t trial_scaled(size_t bytes)
+size_t kv_check_scaled(size_t bytes)
 {
     return bytes * (unit_bytes / PIECE) / 4 * 4;
 }
 
-int trial_rounds(int count)
+int kv_check_rounds(int count)
 {
     return unit_bytes <= (size_t)64 << 10 ? count : (count + 3) / 4;
 }
 
-dw_kv_pool_options trial_pool(uint64_t limit_bytes, bool grows_in_step)
+dw_kv_pool_options kv_check_pool(uint64_t limit_bytes, bool grows_in_step)
 {
     return (dw_kv_pool_options){.emulation = {.granularity_bytes = unit_bytes},
-                                .piece_bytes_max = 4 * trial_granularity(),
-                                .buffer_bytes = trial_scaled(3 * PIECE),
+                                .piece_bytes_max = 4 * kv_check_granularity(),
+                                .buffer_bytes = kv_check_scaled(3 * PIECE),
                                 .threads = 3,
                                 .limit_bytes = limit_bytes,
                                 .grows_in_step = grows_in_step};
 }
 
-dw_device *trial_open_device(const dw_kv_pool_options *options)
+dw_device *kv_check_open_device(const dw_kv_pool_options *options)
 {
     dw_device *device = NULL;
     dw_error err = {0};
-    assert_int_equal(dw_device_open(&device, trial_device_name(), 1, &err), DW_OK);
+    assert_int_equal(dw_device_open(&device, kv_check_device_name(), 1, &err), DW_OK);
     if (dw_kv_pool_open(device, options, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
@@ -60,12 +60,12 @@ dw_device *trial_open_device(const dw_kv_pool_options *options)
 }
 
 /* All logs are gone: nothing may be left but what is kept ready, and that goes too. */
-void trial_close_device(dw_device *device)
+void kv_check_close_device(dw_device *device)
 {
-    dw_vram_counts counts;
-    dw_kv_memory stats;
+    dw_vram_stats counts;
+    dw_kv_stats stats;
     dw_kv_pool_settle(device);
-    dw_vram_count(dw_kv_pool_vram(device), &counts);
+    dw_vram_get_stats(dw_kv_pool_vram(device), &counts);
     assert_true(dw_kv_pool_describe(device, &stats));
     assert_int_equal(counts.range_count, 0);
     assert_int_equal(counts.piece_count, 0);
@@ -77,23 +77,23 @@ void trial_close_device(dw_device *device)
     dw_device_close(device);
 }
 
-dw_kv_memory trial_stats(dw_device *device)
+dw_kv_stats kv_check_stats(dw_device *device)
 {
-    dw_kv_memory stats;
+    dw_kv_stats stats;
     assert_true(dw_kv_pool_describe(device, &stats));
     return stats;
 }
 
-uint32_t trial_pick(trial *t, uint32_t below)
+uint32_t kv_check_pick(kv_check *t, uint32_t below)
 {
     t->random = t->random * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(t->random >> 33) % below;
 }
 
 /* Never 255: in bytes of 255 any of ggml's types is NaN, which must not stay in a log. */
-void trial_fill(trial *t, unsigned char *to, size_t bytes)
+void kv_check_fill(kv_check *t, unsigned char *to, size_t bytes)
 {
-    unsigned char seed = (unsigned char)(1 + trial_pick(t, 200));
+    unsigned char seed = (unsigned char)(1 + kv_check_pick(t, 200));
     for (size_t i = 0; i < bytes; i++) {
         to[i] = (unsigned char)(1 + (seed + i * 7) % 199);
     }
@@ -102,7 +102,7 @@ void trial_fill(trial *t, unsigned char *to, size_t bytes)
 /* ---- a log against its reference ---- */
 
 /* As the device sees a log: to write there, or to look. */
-void trial_at_log(dw_kv_log *log, size_t offset, void *to, const void *from, size_t bytes)
+void kv_check_at_log(dw_kv_log *log, size_t offset, void *to, const void *from, size_t bytes)
 {
     struct ggml_init_params params = {.mem_size = 4 * ggml_tensor_overhead(), .no_alloc = true};
     size_t there = dw_kv_log_committed(log) * dw_kv_log_record_bytes(log);
@@ -120,20 +120,20 @@ void trial_at_log(dw_kv_log *log, size_t offset, void *to, const void *from, siz
     }
 }
 
-static void check_resident(const trial *t, const reference *r)
+static void check_resident(const kv_check *t, const reference *r)
 {
     size_t held = r->length * t->record_bytes;
     size_t there = dw_kv_log_committed(r->log) * t->record_bytes;
     unsigned char *bytes = malloc(there + 1);
     assert_non_null(bytes);
     assert_true(there >= held);
-    trial_at_log(r->log, 0, bytes, NULL, there);
+    kv_check_at_log(r->log, 0, bytes, NULL, there);
     assert_memory_equal(bytes, r->bytes, held);
     assert_null(memchr(bytes + held, 255, there - held)); /* finite, as far as attention looks */
     free(bytes);
 }
 
-void trial_check(const trial *t, const reference *r)
+void kv_check_check(const kv_check *t, const reference *r)
 {
     size_t held = r->length * t->record_bytes;
     unsigned char *there = malloc(held + 1);
@@ -160,7 +160,7 @@ void trial_check(const trial *t, const reference *r)
     }
 }
 
-reference *trial_add(trial *t)
+reference *kv_check_add(kv_check *t)
 {
     reference *r = &t->logs[t->count++];
     *r = (reference){.bytes = calloc(RECORDS_MAX, t->record_bytes)};
@@ -168,14 +168,14 @@ reference *trial_add(trial *t)
     return r;
 }
 
-void trial_drop(trial *t, reference *r)
+void kv_check_drop(kv_check *t, reference *r)
 {
     dw_kv_log_destroy(r->log);
     free(r->bytes);
     *r = t->logs[--t->count];
 }
 
-dw_kv_log_options trial_log_options(const trial *t, bool in_host_pages)
+dw_kv_log_options kv_check_log_options(const kv_check *t, bool in_host_pages)
 {
     return (dw_kv_log_options){.record_bytes = t->record_bytes,
                                .capacity_tokens = RECORDS_MAX,
@@ -183,7 +183,7 @@ dw_kv_log_options trial_log_options(const trial *t, bool in_host_pages)
 }
 
 /* Whether it worked; failures are those that were asked for, or that of a limit. */
-bool trial_worked(trial *t, dw_status status, const dw_error *err)
+bool kv_check_worked(kv_check *t, dw_status status, const dw_error *err)
 {
     if (status == DW_OK) {
         return true;
@@ -197,47 +197,48 @@ bool trial_worked(trial *t, dw_status status, const dw_error *err)
 
 /* ---- what can be done with logs ---- */
 
-static void do_create(trial *t)
+static void do_create(kv_check *t)
 {
     dw_error err = {0};
     dw_kv_log *log = NULL;
-    bool in_host_pages = trial_pick(t, 6) == 0;
-    dw_kv_log_options options = trial_log_options(t, in_host_pages);
+    bool in_host_pages = kv_check_pick(t, 6) == 0;
+    dw_kv_log_options options = kv_check_log_options(t, in_host_pages);
     if (t->count < LOGS_MAX &&
-        trial_worked(t, dw_kv_log_create(&log, t->device, &options, &err), &err)) {
-        reference *r = trial_add(t);
+        kv_check_worked(t, dw_kv_log_create(&log, t->device, &options, &err), &err)) {
+        reference *r = kv_check_add(t);
         r->log = log;
         r->in_host_pages = in_host_pages;
     }
 }
 
 /* A step writes `count` records of `from` at its end. */
-static bool step(trial *t, reference *r, const void *from, uint32_t count)
+static bool step(kv_check *t, reference *r, const void *from, uint32_t count)
 {
     dw_error err = {0};
     unsigned char *base = dw_kv_log_base(r->log);
-    if (!trial_worked(t, dw_kv_log_reserve(r->log, r->length + count, &err), &err)) {
+    if (!kv_check_worked(t, dw_kv_log_reserve(r->log, r->length + count, &err), &err)) {
         return false;
     }
     assert_ptr_equal(dw_kv_log_base(r->log), base);
     assert_true(dw_kv_log_resident(r->log));
-    trial_at_log(r->log, r->length * t->record_bytes, NULL, from, count * t->record_bytes);
+    kv_check_at_log(r->log, r->length * t->record_bytes, NULL, from, count * t->record_bytes);
     return true;
 }
 
-void trial_append(trial *t, reference *r)
+void kv_check_append(kv_check *t, reference *r)
 {
     uint32_t most = RECORDS_MAX - r->length;
-    uint32_t count = trial_pick(t, 5) == 0 ? trial_pick(t, most / 2 + 1) : trial_pick(t, 9);
+    uint32_t count =
+        kv_check_pick(t, 5) == 0 ? kv_check_pick(t, most / 2 + 1) : kv_check_pick(t, 9);
     dw_error err = {0};
     count = count < most ? count : most;
     size_t bytes = count * t->record_bytes;
     unsigned char *records = malloc(bytes + 1);
     assert_non_null(records);
-    trial_fill(t, records, bytes);
+    kv_check_fill(t, records, bytes);
     bool done = false;
-    if (trial_pick(t, 2) == 0) {
-        done = trial_worked(t, dw_kv_log_append(r->log, records, count, &err), &err);
+    if (kv_check_pick(t, 2) == 0) {
+        done = kv_check_worked(t, dw_kv_log_append(r->log, records, count, &err), &err);
     } else if (count > 0 && step(t, r, records, count)) {
         if (count > 1) { /* in two slices */
             dw_kv_log_extend(r->log, r->length + 1);
@@ -252,15 +253,15 @@ void trial_append(trial *t, reference *r)
     free(records);
 }
 
-static void do_trim(trial *t, reference *r)
+static void do_trim(kv_check *t, reference *r)
 {
-    uint32_t least = trial_pick(t, 3) == 0 ? 0 : r->length / 2;
-    r->length = least + trial_pick(t, r->length - least + 1);
+    uint32_t least = kv_check_pick(t, 3) == 0 ? 0 : r->length / 2;
+    r->length = least + kv_check_pick(t, r->length - least + 1);
     dw_kv_log_trim(r->log, r->length);
 }
 
 /* A step that wrote NaN and was undone. Zeroing may fail as well, and is then done again. */
-static void do_fail(trial *t, reference *r)
+static void do_fail(kv_check *t, reference *r)
 {
     uint32_t most = RECORDS_MAX - r->length;
     uint32_t count = most < 5 ? most : 5;
@@ -270,7 +271,7 @@ static void do_fail(trial *t, reference *r)
     if (count > 0 && step(t, r, wrong, count)) {
         dw_kv_log_trim(r->log, r->length);
         dw_error err = {0};
-        while (!trial_worked(t, dw_kv_log_clear_rest(r->log, &err), &err)) {
+        while (!kv_check_worked(t, dw_kv_log_clear_rest(r->log, &err), &err)) {
             dw_vram_fail_after(dw_kv_pool_vram(t->device), 0, -1);
             for (uint32_t i = 0; i < t->count; i++) { /* others may be in the way */
                 dw_kv_log_trim(t->logs[i].log, t->logs[i].length);
@@ -281,13 +282,13 @@ static void do_fail(trial *t, reference *r)
 }
 
 /* Records move forward, changed on the way. */
-static void do_shift(trial *t, reference *r)
+static void do_shift(kv_check *t, reference *r)
 {
-    uint32_t keep = trial_pick(t, r->length + 1);
-    uint32_t gone = trial_pick(t, r->length - keep + 1);
+    uint32_t keep = kv_check_pick(t, r->length + 1);
+    uint32_t gone = kv_check_pick(t, r->length - keep + 1);
     size_t moved = (r->length - keep - gone) * t->record_bytes;
     dw_error err = {0};
-    if (!trial_worked(t, dw_kv_log_rewrite(r->log, keep, &err), &err)) {
+    if (!kv_check_worked(t, dw_kv_log_rewrite(r->log, keep, &err), &err)) {
         return;
     }
     unsigned char *to = r->bytes + keep * t->record_bytes;
@@ -295,17 +296,17 @@ static void do_shift(trial *t, reference *r)
     for (size_t i = 0; i < moved; i += 5) {
         to[i] = (unsigned char)(to[i] == 7 ? 8 : 7);
     }
-    trial_at_log(r->log, keep * t->record_bytes, NULL, to, moved);
+    kv_check_at_log(r->log, keep * t->record_bytes, NULL, to, moved);
     r->length -= gone;
     dw_kv_log_trim(r->log, r->length);
 }
 
-void trial_fork(trial *t, reference *parent)
+void kv_check_fork(kv_check *t, reference *parent)
 {
     dw_error err = {0};
     dw_kv_log *log = NULL;
-    if (t->count < LOGS_MAX && trial_worked(t, dw_kv_log_fork(&log, parent->log, &err), &err)) {
-        reference *r = trial_add(t);
+    if (t->count < LOGS_MAX && kv_check_worked(t, dw_kv_log_fork(&log, parent->log, &err), &err)) {
+        reference *r = kv_check_add(t);
         memcpy(r->bytes, parent->bytes, parent->length * t->record_bytes);
         r->log = log;
         r->length = parent->length;
@@ -338,7 +339,7 @@ static dw_status write_part(void *user, uint64_t offset, const void *from, size_
 }
 
 /* Stream a log's bytes to a file, and make another log of it; either may be in host pages. */
-static void do_freeze_and_thaw(trial *t, reference *from)
+static void do_freeze_and_thaw(kv_check *t, reference *from)
 {
     size_t held = from->length * t->record_bytes;
     FILE *stream = tmpfile();
@@ -347,7 +348,7 @@ static void do_freeze_and_thaw(trial *t, reference *from)
     assert_non_null(file.hash);
     dw_sink sink = {.in_order = hash_next, .anywhere = write_part, .user = &file};
     dw_error err = {0};
-    bool done = trial_worked(t, dw_kv_log_stream(from->log, 0, held, &sink, &err), &err);
+    bool done = kv_check_worked(t, dw_kv_log_stream(from->log, 0, held, &sink, &err), &err);
     if (done) {
         uint8_t streamed[DW_HASH128_BYTES];
         uint8_t wanted[DW_HASH128_BYTES];
@@ -356,15 +357,15 @@ static void do_freeze_and_thaw(trial *t, reference *from)
         assert_int_equal(file.ordered, held);
         assert_memory_equal(streamed, wanted, sizeof wanted);
     }
-    bool in_host_pages = trial_pick(t, 3) == 0;
-    dw_kv_log_options options = trial_log_options(t, in_host_pages);
+    bool in_host_pages = kv_check_pick(t, 3) == 0;
+    dw_kv_log_options options = kv_check_log_options(t, in_host_pages);
     dw_kv_segment segments[2] = {{file.fd, 0, 0, held / 3},
                                  {file.fd, held / 3, held / 3, held - held / 3}};
     dw_kv_frozen frozen = {segments, 2, from->length};
     dw_kv_log *log = NULL;
     if (done && t->count < LOGS_MAX &&
-        trial_worked(t, dw_kv_log_thaw(&log, t->device, &options, &frozen, &err), &err)) {
-        reference *r = trial_add(t);
+        kv_check_worked(t, dw_kv_log_thaw(&log, t->device, &options, &frozen, &err), &err)) {
+        reference *r = kv_check_add(t);
         memcpy(r->bytes, from->bytes, held);
         r->log = log;
         r->length = from->length;
@@ -374,29 +375,29 @@ static void do_freeze_and_thaw(trial *t, reference *from)
     (void)fclose(stream);
 }
 
-static void do_evict(trial *t)
+static void do_evict(kv_check *t)
 {
     dw_error err = {0};
-    (void)trial_worked(t, dw_kv_pool_evict(t->device, &err), &err);
+    (void)kv_check_worked(t, dw_kv_pool_evict(t->device, &err), &err);
 }
 
-void trial_step(trial *t)
+void kv_check_step(kv_check *t)
 {
     dw_error err = {0};
     if (t->count == 0) {
         do_create(t);
         return;
     }
-    reference *r = &t->logs[trial_pick(t, t->count)];
-    uint32_t what = trial_pick(t, 26);
+    reference *r = &t->logs[kv_check_pick(t, t->count)];
+    uint32_t what = kv_check_pick(t, 26);
     if (what < 8) {
-        trial_append(t, r);
+        kv_check_append(t, r);
     } else if (what < 10) {
         do_trim(t, r);
     } else if (what < 12) {
         do_shift(t, r);
     } else if (what < 16) {
-        trial_fork(t, r);
+        kv_check_fork(t, r);
     } else if (what < 18) {
         do_freeze_and_thaw(t, r);
     } else if (what < 19) {
@@ -404,23 +405,24 @@ void trial_step(trial *t)
     } else if (what < 20) {
         do_evict(t);
     } else if (what < 22) {
-        (void)trial_worked(t, dw_kv_log_make_resident(r->log, &err), &err);
+        (void)kv_check_worked(t, dw_kv_log_make_resident(r->log, &err), &err);
     } else if (what < 24) {
         do_create(t);
     } else {
-        trial_drop(t, r);
+        kv_check_drop(t, r);
     }
 }
 
-/* A trial with one log of `records`, appended at once or one by one. */
-trial trial_with_log(const dw_kv_pool_options *options, size_t record_bytes, uint32_t records,
-                     bool at_once)
+/* A kv_check with one log of `records`, appended at once or one by one. */
+kv_check kv_check_with_log(const dw_kv_pool_options *options, size_t record_bytes, uint32_t records,
+                           bool at_once)
 {
-    trial t = {.device = trial_open_device(options), .record_bytes = record_bytes, .random = 3};
-    dw_kv_log_options log = trial_log_options(&t, false);
-    reference *r = trial_add(&t);
+    kv_check t = {
+        .device = kv_check_open_device(options), .record_bytes = record_bytes, .random = 3};
+    dw_kv_log_options log = kv_check_log_options(&t, false);
+    reference *r = kv_check_add(&t);
     assert_int_equal(dw_kv_log_create(&r->log, t.device, &log, NULL), DW_OK);
-    trial_fill(&t, r->bytes, records * record_bytes);
+    kv_check_fill(&t, r->bytes, records * record_bytes);
     for (uint32_t i = 0; i < records; i += at_once ? records : 1) {
         uint32_t count = at_once ? records : 1;
         assert_int_equal(dw_kv_log_append(r->log, r->bytes + i * record_bytes, count, NULL), DW_OK);
@@ -429,23 +431,23 @@ trial trial_with_log(const dw_kv_pool_options *options, size_t record_bytes, uin
     return t;
 }
 
-void trial_end(trial *t)
+void kv_check_end(kv_check *t)
 {
     while (t->count > 0) {
-        trial_drop(t, &t->logs[0]);
+        kv_check_drop(t, &t->logs[0]);
     }
-    trial_close_device(t->device);
+    kv_check_close_device(t->device);
 }
 
 /* false: this device has no such memory. */
-bool trial_find_unit(void)
+bool kv_check_find_unit(void)
 {
     dw_device *device = NULL;
     dw_error err = {0};
     dw_kv_pool_options options = {.emulation = {.granularity_bytes = dw_os_page_bytes() > PIECE
                                                                          ? dw_os_page_bytes()
                                                                          : PIECE}};
-    if (dw_device_open(&device, trial_device_name(), 1, &err) == DW_OK &&
+    if (dw_device_open(&device, kv_check_device_name(), 1, &err) == DW_OK &&
         dw_kv_pool_open(device, &options, &err) == DW_OK) {
         unit_bytes = dw_vram_granularity(dw_kv_pool_vram(device));
     } else {

@@ -1,4 +1,4 @@
-#include "kv_world.h"
+#include "kv_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "actor_world.h"
+#include "actor_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,23 +12,23 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
-#include "kv_world.h"
+#include "kv_fixture.h"
 #include "model/model.h"
 #include "tiny_model.h"
 
-dw_module *actor_module(actor_world *world, const char *name)
+dw_module *actor_module(actor_fixture *fixture, const char *name)
 {
     char path[512];
     dw_module *module = NULL;
     dw_error error = {.message = ""};
     (void)snprintf(path, sizeof path, "%s/%s", DW_TEST_GUESTS_DIR, name);
-    dw_status status = dw_module_open(&module, world->engine, path, &error);
+    dw_status status = dw_module_open(&module, fixture->engine, path, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     return module;
 }
 
-static const char *make_model(actor_world *world)
+static const char *make_model(actor_fixture *fixture)
 {
     const char *given = getenv("DW_TEST_MODEL");
     if (given != NULL) {
@@ -36,52 +36,52 @@ static const char *make_model(actor_world *world)
     }
     tiny_options options = tiny_defaults();
     options.context_length = 1024;
-    (void)snprintf(world->path, sizeof world->path, "/tmp/dw-actor-%d.gguf", (int)getpid());
-    tiny_model_write(world->path, &options);
-    return world->path;
+    (void)snprintf(fixture->path, sizeof fixture->path, "/tmp/dw-actor-%d.gguf", (int)getpid());
+    tiny_model_write(fixture->path, &options);
+    return fixture->path;
 }
 
 int actor_world_open(void **state)
 {
-    actor_world *world = dw_alloc(1, sizeof *world);
+    actor_fixture *fixture = dw_alloc(1, sizeof *fixture);
     dw_error error = {.message = ""};
     const char *threads = getenv("DW_TEST_THREADS");
     dw_engine_options options = {.device = getenv("DW_TEST_DEVICE"),
                                  .threads = threads != NULL ? (int)strtol(threads, NULL, 10) : 2};
     options.device = options.device != NULL ? options.device : "CPU";
-    dw_status status = dw_engine_create(&world->engine, &options, &error);
+    dw_status status = dw_engine_create(&fixture->engine, &options, &error);
     if (status == DW_OK) {
-        status = dw_model_open(&world->model, world->engine, make_model(world), &error);
+        status = dw_model_open(&fixture->model, fixture->engine, make_model(fixture), &error);
     }
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
-    kv_world_open(dw_model_device(world->model), (uint64_t)1 << 20);
-    world->module = actor_module(world, "actor_talker.wasm");
-    *state = world;
+    kv_world_open(dw_model_device(fixture->model), (uint64_t)1 << 20);
+    fixture->module = actor_module(fixture, "actor_talker.wasm");
+    *state = fixture;
     return 0;
 }
 
 int actor_world_close(void **state)
 {
-    actor_world *world = *state;
-    dw_module_unref(world->module);
-    dw_model_unref(world->model);
-    dw_engine_destroy(world->engine);
-    if (world->path[0] != '\0') {
-        (void)unlink(world->path);
+    actor_fixture *fixture = *state;
+    dw_module_unref(fixture->module);
+    dw_model_unref(fixture->model);
+    dw_engine_destroy(fixture->engine);
+    if (fixture->path[0] != '\0') {
+        (void)unlink(fixture->path);
     }
-    dw_free(world);
+    dw_free(fixture);
     return 0;
 }
 
-dw_actor *actor_spawned(actor_world *world, const dw_actor_options *options)
+dw_actor *actor_spawned(actor_fixture *fixture, const dw_actor_options *options)
 {
     dw_actor *actor = NULL;
     dw_error error = {.message = ""};
     dw_actor_options own = options != NULL ? *options : (dw_actor_options){.message_count_max = 0};
-    own.instance.models = &world->model;
+    own.instance.models = &fixture->model;
     own.instance.model_count = 1;
-    dw_status status = dw_actor_spawn(&actor, world->module, &own, &error);
+    dw_status status = dw_actor_spawn(&actor, fixture->module, &own, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     return actor;

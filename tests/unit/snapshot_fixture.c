@@ -1,4 +1,4 @@
-#include "snapshot_world.h"
+#include "snapshot_fixture.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -17,33 +17,33 @@
 int snapshot_world_setup(void **state)
 {
     const char *temporary = getenv("TMPDIR");
-    snapshot_world *world = test_calloc(1, sizeof *world);
-    (void)snprintf(world->folder, sizeof world->folder, "%.90s/dw-snapshot-XXXXXX",
+    snapshot_fixture *fixture = test_calloc(1, sizeof *fixture);
+    (void)snprintf(fixture->folder, sizeof fixture->folder, "%.90s/dw-snapshot-XXXXXX",
                    temporary != NULL ? temporary : "/tmp");
-    assert_non_null(mkdtemp(world->folder));
-    (void)snprintf(world->path, sizeof world->path, "%s/example.dws", world->folder);
-    *state = world;
+    assert_non_null(mkdtemp(fixture->folder));
+    (void)snprintf(fixture->path, sizeof fixture->path, "%s/example.dws", fixture->folder);
+    *state = fixture;
     return 0;
 }
 
 int snapshot_world_teardown(void **state)
 {
-    snapshot_world *world = *state;
-    (void)unlink(world->path);
+    snapshot_fixture *fixture = *state;
+    (void)unlink(fixture->path);
     int left = 0;
-    DIR *folder = opendir(world->folder);
+    DIR *folder = opendir(fixture->folder);
     assert_non_null(folder);
     for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         if (entry->d_name[0] != '.') {
-            print_error("left behind: %s/%s\n", world->folder, entry->d_name);
+            print_error("left behind: %s/%s\n", fixture->folder, entry->d_name);
             left++;
         }
     }
     (void)closedir(folder);
     if (left == 0) {
-        assert_int_equal(rmdir(world->folder), 0);
+        assert_int_equal(rmdir(fixture->folder), 0);
     }
-    test_free(world);
+    test_free(fixture);
     return left;
 }
 

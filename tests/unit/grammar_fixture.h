@@ -1,7 +1,7 @@
 /* A vocabulary of single bytes and a few tokens more, to walk grammars over. Needs cmocka included
  * first. */
-#ifndef DW_TESTS_GRAMMAR_WORLD_H
-#define DW_TESTS_GRAMMAR_WORLD_H
+#ifndef DW_TESTS_GRAMMAR_FIXTURE_H
+#define DW_TESTS_GRAMMAR_FIXTURE_H
 
 #include "text/grammar.h"
 

@@ -97,9 +97,9 @@ DW_IMPORT("graph_destroy") int32_t dw_graph_destroy(int32_t graph);
 /* ---- models ---------------------------------------------------------------------------- */
 
 /* Open a model that this guest was granted, by name [name_bytes]; 0 bytes: the first. -> model */
-DW_IMPORT("model_open") int32_t dw_model_open_named(const char *name, uint32_t name_bytes);
+DW_IMPORT("model_open") int32_t dw_model_open(const char *name, uint32_t name_bytes);
 DW_IMPORT("model_close") int32_t dw_model_close(int32_t model);
-DW_IMPORT("model_facts") int32_t dw_model_facts_get(int32_t model, dw_model_facts *facts);
+DW_IMPORT("model_info") int32_t dw_model_info(int32_t model, dw_abi_model_info *info);
 
 /* text [text_bytes] UTF-8 -> tokens [capacity]: how many there are; over `capacity`: DW_E_SPACE,
  * and the first int32 of tokens (if capacity > 0) holds the number needed. */

@@ -1,6 +1,6 @@
 /* Embeddings of texts: an encoder's, or the hidden states of any other model. */
-#ifndef DW_INFERENCE_EMBED_H
-#define DW_INFERENCE_EMBED_H
+#ifndef DW_INFERENCE_EMBEDDINGS_H
+#define DW_INFERENCE_EMBEDDINGS_H
 
 #include "base/counters.h"
 #include "device/device_view.h"

@@ -1,7 +1,7 @@
 /* What `driftwood run` does, in a program of your own: a guest answers a prompt with a model,
  * its text streamed to a function here.
  *
- *   cc embed.c $(pkg-config --cflags --libs driftwood) -o embed
+ *   cc host.c $(pkg-config --cflags --libs driftwood) -o host
  *   ./embed MODEL.gguf generate.wasm "What is driftwood?"
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -32,14 +32,14 @@ static dw_status run(dw_engine *engine, dw_model *model, char **argv, int *exit_
     };
     dw_module *module = NULL;
     dw_instance *instance = NULL;
-    dw_stats stats;
+    dw_instance_stats stats;
     dw_status status = dw_module_open(&module, engine, argv[2], err);
     if (status == DW_OK) {
         status = dw_instance_create(&instance, module, &options, err);
     }
     if (status == DW_OK) {
         status = dw_instance_run(instance, exit_code, err);
-        dw_instance_stats(instance, &stats);
+        dw_instance_get_stats(instance, &stats);
         fprintf(stderr, "%llu tokens in, %llu out, %llu bytes copied by the host\n",
                 (unsigned long long)stats.prompt_tokens, (unsigned long long)stats.generated_tokens,
                 (unsigned long long)stats.host_copied_bytes);

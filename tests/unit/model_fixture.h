@@ -1,7 +1,7 @@
 /* What tests of models share: our engine on the CPU with a region as a guest's memory would be,
  * and libllama on the same file as the oracle. Needs cmocka included first. */
-#ifndef DW_TESTS_MODEL_WORLD_H
-#define DW_TESTS_MODEL_WORLD_H
+#ifndef DW_TESTS_MODEL_FIXTURE_H
+#define DW_TESTS_MODEL_FIXTURE_H
 
 #include <llama.h>
 
@@ -10,11 +10,11 @@
 #include "inference/context.h"
 #include "model/model.h"
 
-/* Tokens that a world has room for, and rows of logits. */
+/* Tokens that a fixture has room for, and rows of logits. */
 #define WORLD_TOKENS 2048u
 #define WORLD_ROWS 1024u
 
-typedef struct model_world {
+typedef struct model_fixture {
     dw_device *device;
     dw_model *model;
     dw_region *region;
@@ -24,28 +24,28 @@ typedef struct model_world {
     uint32_t vocab_count;
     dw_kv_type kv_type; /* of contexts made from now on */
     dw_counters counters;
-} model_world;
+} model_fixture;
 
 /* The default model's path: DW_TEST_MODEL, or its file in DW_TEST_MODEL_DIR or the user's cache.
  * Fails the test, saying what to do, where there is none. */
 const char *world_model_path(void);
 
-void world_open(model_world *world, const char *path);
-void world_close(model_world *world);
+void world_open(model_fixture *fixture, const char *path);
+void world_close(model_fixture *fixture);
 /* How far two computations of the same logits may be apart, relative: `cpu_limit` where the kernels
  * are the same, more on other devices, which choose kernels by the shapes. */
-double world_tolerance(const model_world *world, double cpu_limit);
+double world_tolerance(const model_fixture *fixture, double cpu_limit);
 
 /* A whole file of tests/data, the caller's to free. */
 char *world_data(const char *name);
-/* Tokens of `text` into world->tokens: their number, at most WORLD_TOKENS. */
-uint32_t world_tokenize(model_world *world, const char *text);
+/* Tokens of `text` into fixture->tokens: their number, at most WORLD_TOKENS. */
+uint32_t world_tokenize(model_fixture *fixture, const char *text);
 /* A step from tokens + offset, logits from row 0 on; asserts success. */
-void world_forward(model_world *world, dw_context *context, uint32_t offset, uint32_t count,
+void world_forward(model_fixture *fixture, dw_context *context, uint32_t offset, uint32_t count,
                    uint32_t rows);
-dw_status world_try_forward(model_world *world, dw_context *context, const dw_step *step,
+dw_status world_try_forward(model_fixture *fixture, dw_context *context, const dw_step *step,
                             dw_error *err);
-dw_context *world_context(model_world *world, uint32_t tokens_max);
+dw_context *world_context(model_fixture *fixture, uint32_t tokens_max);
 
 typedef struct model_oracle {
     struct llama_model *model;

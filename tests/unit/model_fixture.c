@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "model_world.h"
+#include "model_fixture.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 
 #include "base/ggml_guard.h"
 #include "driftwood_abi.h"
-#include "kv_world.h"
+#include "kv_fixture.h"
 
 #define MODEL_FILE "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -42,46 +42,47 @@ const char *world_model_path(void)
     return path;
 }
 
-void world_open(model_world *world, const char *path)
+void world_open(model_fixture *fixture, const char *path)
 {
     dw_error err = {0};
-    memset(world, 0, sizeof *world);
+    memset(fixture, 0, sizeof *fixture);
     /* One thread: on a machine that is busy elsewhere, several spin on each other between nodes. */
     const char *name = getenv("DW_TEST_DEVICE");
     const char *threads = getenv("DW_TEST_THREADS");
     int thread_count = threads != NULL ? (int)strtol(threads, NULL, 10) : 1;
-    if (dw_device_open(&world->device, name != NULL ? name : "CPU", thread_count, &err) != DW_OK ||
-        dw_model_load(&world->model, world->device, path, &err) != DW_OK) {
+    if (dw_device_open(&fixture->device, name != NULL ? name : "CPU", thread_count, &err) !=
+            DW_OK ||
+        dw_model_load(&fixture->model, fixture->device, path, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
-    kv_world_open(world->device, 0);
-    world->vocab_count = dw_model_shape_of(world->model)->vocab_count;
+    kv_world_open(fixture->device, 0);
+    fixture->vocab_count = dw_model_shape_of(fixture->model)->vocab_count;
     size_t tokens_bytes = WORLD_TOKENS * sizeof(int32_t);
-    size_t bytes = tokens_bytes + (size_t)WORLD_ROWS * world->vocab_count * sizeof(float);
+    size_t bytes = tokens_bytes + (size_t)WORLD_ROWS * fixture->vocab_count * sizeof(float);
     bytes = (bytes + 65535) / 65536 * 65536;
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "test"};
     if (getenv("DW_TEST_STAGED") != NULL) {
-        dw_device_set_staging(world->device);
+        dw_device_set_staging(fixture->device);
     }
-    if (dw_region_create(&world->region, &options, &err) != DW_OK ||
-        dw_device_open_view(world->device, &world->view, world->region, &err) != DW_OK) {
+    if (dw_region_create(&fixture->region, &options, &err) != DW_OK ||
+        dw_device_open_view(fixture->device, &fixture->view, fixture->region, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
-    world->tokens = dw_region_base(world->region);
-    world->logits = (float *)(void *)(world->tokens + WORLD_TOKENS);
+    fixture->tokens = dw_region_base(fixture->region);
+    fixture->logits = (float *)(void *)(fixture->tokens + WORLD_TOKENS);
 }
 
-void world_close(model_world *world)
+void world_close(model_fixture *fixture)
 {
-    dw_device_view_destroy(world->view);
-    dw_region_destroy(world->region);
-    dw_model_unref(world->model);
-    dw_device_close(world->device);
+    dw_device_view_destroy(fixture->view);
+    dw_region_destroy(fixture->region);
+    dw_model_unref(fixture->model);
+    dw_device_close(fixture->device);
 }
 
-double world_tolerance(const model_world *world, double cpu_limit)
+double world_tolerance(const model_fixture *fixture, double cpu_limit)
 {
-    bool cpu = dw_device_facts(world->device)->kind == DW_DEVICE_CPU;
+    bool cpu = dw_device_info_of(fixture->device)->kind == DW_DEVICE_CPU;
     return cpu ? cpu_limit : fmax(cpu_limit, 2e-2);
 }
 
@@ -100,47 +101,47 @@ char *world_data(const char *name)
     return text;
 }
 
-uint32_t world_tokenize(model_world *world, const char *text)
+uint32_t world_tokenize(model_fixture *fixture, const char *text)
 {
     size_t count = 0;
     dw_error err = {0};
-    if (dw_vocab_tokenize(dw_model_vocab(world->model), text, strlen(text), world->tokens,
+    if (dw_vocab_tokenize(dw_model_vocab(fixture->model), text, strlen(text), fixture->tokens,
                           WORLD_TOKENS, DW_TOKENIZE_SPECIAL, &count, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     return (uint32_t)count;
 }
 
-dw_context *world_context(model_world *world, uint32_t tokens_max)
+dw_context *world_context(model_fixture *fixture, uint32_t tokens_max)
 {
     dw_error err = {0};
     dw_context *context = NULL;
-    dw_context_options options = {.tokens_max = tokens_max, .kv_type = world->kv_type};
-    if (dw_context_create(&context, world->model, &options, &err) != DW_OK) {
+    dw_context_options options = {.tokens_max = tokens_max, .kv_type = fixture->kv_type};
+    if (dw_context_create(&context, fixture->model, &options, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     return context;
 }
 
-dw_status world_try_forward(model_world *world, dw_context *context, const dw_step *step,
+dw_status world_try_forward(model_fixture *fixture, dw_context *context, const dw_step *step,
                             dw_error *err)
 {
     dw_step filled = *step;
-    filled.view = world->view;
-    filled.counters = &world->counters;
+    filled.view = fixture->view;
+    filled.counters = &fixture->counters;
     return dw_context_forward(context, &filled, err);
 }
 
-void world_forward(model_world *world, dw_context *context, uint32_t offset, uint32_t count,
+void world_forward(model_fixture *fixture, dw_context *context, uint32_t offset, uint32_t count,
                    uint32_t rows)
 {
     assert_true(offset + count <= WORLD_TOKENS && rows <= WORLD_ROWS);
     dw_error err = {0};
-    dw_step step = {.tokens = world->tokens + offset,
+    dw_step step = {.tokens = fixture->tokens + offset,
                     .token_count = count,
-                    .logits = rows > 0 ? world->logits : NULL,
+                    .logits = rows > 0 ? fixture->logits : NULL,
                     .logits_rows = rows};
-    if (world_try_forward(world, context, &step, &err) != DW_OK) {
+    if (world_try_forward(fixture, context, &step, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
 }

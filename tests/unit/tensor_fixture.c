@@ -1,4 +1,4 @@
-#include "tensor_world.h"
+#include "tensor_fixture.h"
 
 #include <ggml.h>
 #include <math.h>
@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-void tensor_world_open(tensor_world *w, size_t bytes)
+void tensor_world_open(tensor_fixture *w, size_t bytes)
 {
-    *w = (tensor_world){0};
+    *w = (tensor_fixture){0};
     const char *device = getenv("DW_TEST_DEVICE");
     if (dw_device_open(&w->device, device != NULL ? device : "CPU", 2, &w->err) != DW_OK) {
         fail_msg("%s", w->err.message);
@@ -27,7 +27,7 @@ void tensor_world_open(tensor_world *w, size_t bytes)
     tensors_restart(w, 1);
 }
 
-void tensor_world_close(tensor_world *w)
+void tensor_world_close(tensor_fixture *w)
 {
     dw_tensor_graph_destroy(w->graph);
     dw_device_view_destroy(w->view);
@@ -35,7 +35,7 @@ void tensor_world_close(tensor_world *w)
     dw_device_close(w->device);
 }
 
-void tensors_restart(tensor_world *w, uint64_t seed)
+void tensors_restart(tensor_fixture *w, uint64_t seed)
 {
     dw_tensor_graph_destroy(w->graph);
     w->next = 0;
@@ -44,7 +44,7 @@ void tensors_restart(tensor_world *w, uint64_t seed)
                      DW_OK);
 }
 
-uint32_t tensors_random(tensor_world *w, uint32_t limit)
+uint32_t tensors_random(tensor_fixture *w, uint32_t limit)
 {
     w->random ^= w->random << 13;
     w->random ^= w->random >> 7;
@@ -52,12 +52,12 @@ uint32_t tensors_random(tensor_world *w, uint32_t limit)
     return (uint32_t)((w->random >> 32) % limit);
 }
 
-double tensors_uniform(tensor_world *w, double low, double high)
+double tensors_uniform(tensor_fixture *w, double low, double high)
 {
     return low + (high - low) * (double)tensors_random(w, 1u << 24) / (double)(1 << 24);
 }
 
-uint64_t tensors_take(tensor_world *w, size_t bytes)
+uint64_t tensors_take(tensor_fixture *w, size_t bytes)
 {
     uint64_t offset = w->next;
     w->next = (offset + bytes + DW_TENSOR_ALIGN - 1) & ~(uint64_t)(DW_TENSOR_ALIGN - 1);
@@ -65,7 +65,7 @@ uint64_t tensors_take(tensor_world *w, size_t bytes)
     return offset;
 }
 
-void *tensors_bytes(const tensor_world *w, uint64_t offset)
+void *tensors_bytes(const tensor_fixture *w, uint64_t offset)
 {
     return (unsigned char *)dw_region_base(w->region) + offset;
 }
@@ -122,7 +122,7 @@ double *values_at(tensor_values *v, int64_t i0, int64_t i1, int64_t i2, int64_t 
     return &v->at[i0 + v->ne[0] * (i1 + v->ne[1] * (i2 + v->ne[2] * i3))];
 }
 
-static void fill_quantised(tensor_world *w, void *bytes, int32_t type, double low, double high,
+static void fill_quantised(tensor_fixture *w, void *bytes, int32_t type, double low, double high,
                            tensor_values *v)
 {
     static float plain[TENSOR_VALUES_MAX];
@@ -137,7 +137,7 @@ static void fill_quantised(tensor_world *w, void *bytes, int32_t type, double lo
     }
 }
 
-int32_t tensors_leaf(tensor_world *w, int32_t type, const int64_t *ne, double low, double high,
+int32_t tensors_leaf(tensor_fixture *w, int32_t type, const int64_t *ne, double low, double high,
                      tensor_values *v)
 {
     memcpy(v->ne, ne, sizeof v->ne);
@@ -162,7 +162,7 @@ int32_t tensors_leaf(tensor_world *w, int32_t type, const int64_t *ne, double lo
 }
 
 /* The leaf holds the values under other axes; PERMUTE brings them back. */
-static int32_t permuted_operand(tensor_world *w, int32_t type, const int64_t *ne, double low,
+static int32_t permuted_operand(tensor_fixture *w, int32_t type, const int64_t *ne, double low,
                                 double high, tensor_values *v)
 {
     static tensor_values stored;
@@ -192,7 +192,7 @@ static int32_t permuted_operand(tensor_world *w, int32_t type, const int64_t *ne
     return tensors_op(w, DW_OP_PERMUTE, leaf, 0, 0, &p);
 }
 
-static int32_t cut_operand(tensor_world *w, int32_t type, const int64_t *ne, double low,
+static int32_t cut_operand(tensor_fixture *w, int32_t type, const int64_t *ne, double low,
                            double high, tensor_values *v)
 {
     static tensor_values stored;
@@ -219,7 +219,7 @@ static int32_t cut_operand(tensor_world *w, int32_t type, const int64_t *ne, dou
     return tensors_op(w, DW_OP_VIEW, leaf, 0, 0, &p);
 }
 
-int32_t tensors_operand(tensor_world *w, int32_t type, const int64_t *ne, double low, double high,
+int32_t tensors_operand(tensor_fixture *w, int32_t type, const int64_t *ne, double low, double high,
                         tensor_values *v)
 {
     uint32_t way = ggml_is_quantized((enum ggml_type)type) ? 0 : tensors_random(w, 3);
@@ -228,7 +228,7 @@ int32_t tensors_operand(tensor_world *w, int32_t type, const int64_t *ne, double
                       : cut_operand(w, type, ne, low, high, v);
 }
 
-int32_t tensors_op(tensor_world *w, int32_t op, int32_t a, int32_t b, int32_t c,
+int32_t tensors_op(tensor_fixture *w, int32_t op, int32_t a, int32_t b, int32_t c,
                    const dw_op_params *p)
 {
     int32_t tensor;
@@ -239,12 +239,12 @@ int32_t tensors_op(tensor_world *w, int32_t op, int32_t a, int32_t b, int32_t c,
     return tensor;
 }
 
-bool tensors_on_cpu(const tensor_world *w)
+bool tensors_on_cpu(const tensor_fixture *w)
 {
-    return dw_device_facts(w->device)->kind == DW_DEVICE_CPU;
+    return dw_device_info_of(w->device)->kind == DW_DEVICE_CPU;
 }
 
-bool tensors_result(tensor_world *w, int32_t tensor, tensor_values *v)
+bool tensors_result(tensor_fixture *w, int32_t tensor, tensor_values *v)
 {
     dw_shape shape;
     assert_int_equal(dw_tensor_graph_shape(w->graph, tensor, &shape, &w->err), DW_OK);
@@ -286,7 +286,7 @@ bool tensors_result(tensor_world *w, int32_t tensor, tensor_values *v)
     return true;
 }
 
-void tensors_expect(tensor_world *w, int32_t tensor, const tensor_values *want,
+void tensors_expect(tensor_fixture *w, int32_t tensor, const tensor_values *want,
                     const double *tolerance, double most)
 {
     static tensor_values got;
