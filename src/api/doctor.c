@@ -162,7 +162,7 @@ static dw_status scale_on_device(doctor *d, dw_device_view *view, float *x, floa
         status = dw_device_check_graph(d->device, graph, err);
     }
     if (status == DW_OK) {
-        status = dw_device_compute_on(d->device, view, graph, NULL, err);
+        status = dw_device_run(d->device, graph, &(dw_device_run_options){.view = view}, err);
     }
     ggml_free(context);
     return status;

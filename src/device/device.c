@@ -556,19 +556,31 @@ static void compute_graph(void *user)
     call->result = ggml_backend_graph_compute(call->backend, call->graph);
 }
 
-dw_status dw_device_compute_unless(dw_device *device, struct ggml_cgraph *graph,
-                                   const volatile bool *cancel, dw_error *err)
+/* What came of a graph that the backend ended by itself. */
+static dw_status result_of(const dw_device *device, enum ggml_status result, dw_error *err)
 {
-    bool cpu = device->info.kind == DW_DEVICE_CPU;
-    dw_error own;
-    dw_error *error = err != NULL ? err : &own;
-    (void)pthread_mutex_lock(&device->lock);
-    dw_status status = dw_device_check(device, err);
+    switch (result) {
+    case GGML_STATUS_SUCCESS:
+        return DW_OK;
+    case GGML_STATUS_ABORTED:
+        return dw_fail(err, DW_E_CANCELLED, "%s: the step was cancelled", device->info.name);
+    case GGML_STATUS_ALLOC_FAILED:
+        return dw_fail(err, DW_E_MEMORY, "%s: no memory for a graph's work", device->info.name);
+    default:
+        return dw_fail(err, DW_E_DEVICE, "%s: a graph failed (ggml status %d)", device->info.name,
+                       (int)result);
+    }
+}
+
+/* Under the device's lock. `error` is not NULL. */
+static dw_status compute_locked(dw_device *device, struct ggml_cgraph *graph,
+                                const volatile bool *cancel, dw_error *error)
+{
+    dw_status status = dw_device_check(device, error);
     if (status != DW_OK) {
-        (void)pthread_mutex_unlock(&device->lock);
         return status;
     }
-    if (cpu) {
+    if (device->info.kind == DW_DEVICE_CPU) {
         ggml_backend_cpu_set_abort_callback(device->backend, cancel != NULL ? asked_to_stop : NULL,
                                             (void *)(uintptr_t)cancel);
     }
@@ -579,52 +591,51 @@ dw_status dw_device_compute_unless(dw_device *device, struct ggml_cgraph *graph,
     status = dw_ggml_guarded(compute_graph, &call, error);
     if (status != DW_OK) {
         dw__device_look(device, error, true);
-        (void)dw_fail_within(error, status, "%s", device->info.name);
+        return dw_fail_within(error, status, "%s", device->info.name);
     }
+    return result_of(device, call.result, error);
+}
+
+static dw_status compute(dw_device *device, struct ggml_cgraph *graph, const volatile bool *cancel,
+                         dw_error *error)
+{
+    (void)pthread_mutex_lock(&device->lock);
+    dw_status status = compute_locked(device, graph, cancel, error);
     (void)pthread_mutex_unlock(&device->lock);
-    if (status != DW_OK) {
-        return status;
-    }
-    switch (call.result) {
-    case GGML_STATUS_SUCCESS:
-        return DW_OK;
-    case GGML_STATUS_ABORTED:
-        return dw_fail(err, DW_E_CANCELLED, "%s: the step was cancelled", device->info.name);
-    case GGML_STATUS_ALLOC_FAILED:
-        return dw_fail(err, DW_E_MEMORY, "%s: no memory for a graph's work", device->info.name);
-    default:
-        return dw_fail(err, DW_E_DEVICE, "%s: a graph failed (ggml status %d)", device->info.name,
-                       (int)call.result);
-    }
+    return status;
 }
 
-dw_status dw_device_compute(dw_device *device, struct ggml_cgraph *graph, dw_error *err)
+/* A view's copies have failed. */
+static dw_status staging_failed(dw_device *device, dw_status status, dw_error *error)
 {
-    return dw_device_compute_unless(device, graph, NULL, err);
+    dw__device_look(device, error, false);
+    return dw_fail_within(error, status, "%s", device->info.name);
 }
 
-dw_status dw_device_compute_on(dw_device *device, dw_device_view *view, struct ggml_cgraph *graph,
-                               const volatile bool *cancel, dw_error *err)
+dw_status dw_device_run(dw_device *device, struct ggml_cgraph *graph,
+                        const dw_device_run_options *options, dw_error *err)
 {
+    static const dw_device_run_options defaults;
     dw_error own;
     dw_error *error = err != NULL ? err : &own;
-    dw_status status = dw_device_check(device, err);
+    options = options != NULL ? options : &defaults;
+    if (options->view == NULL) {
+        return compute(device, graph, options->cancel, error);
+    }
+    dw_status status = dw_device_check(device, error);
     if (status != DW_OK) {
         return status;
     }
-    status = dw_device_view_bring(view, graph, error);
-    if (status == DW_OK) {
-        status = dw_device_compute_unless(device, graph, cancel, error);
-        if (status != DW_OK) {
-            return status;
-        }
-        status = dw_device_view_fetch(view, graph, error);
-    }
+    status = dw_device_view_bring(options->view, graph, error);
     if (status != DW_OK) {
-        dw__device_look(device, error, false);
-        (void)dw_fail_within(error, status, "%s", device->info.name);
+        return staging_failed(device, status, error);
     }
-    return status;
+    status = compute(device, graph, options->cancel, error);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_device_view_fetch(options->view, graph, error);
+    return status == DW_OK ? DW_OK : staging_failed(device, status, error);
 }
 
 void dw_device_set_staging(dw_device *device)

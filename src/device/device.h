@@ -67,17 +67,20 @@ void dw_device_unlock_extra(dw_device *device);
 /* Whether the device can do every node of `graph`; if not, DW_E_UNSUPPORTED names the first that
  * it cannot, with types and shapes. */
 dw_status dw_device_check_graph(dw_device *device, struct ggml_cgraph *graph, dw_error *err);
-/* Compute `graph`, all of whose tensors have their data, and wait until it is done.
- * Thread: any; computes one graph at a time, others wait. Errors: DW_E_MEMORY (the next graph may
- * find some), DW_E_DEVICE. What the graph writes is unspecified then. */
-dw_status dw_device_compute(dw_device *device, struct ggml_cgraph *graph, dw_error *err);
-/* The same for a graph with tensors in `view` (device/device_view.h), which is brought and fetched
- * around it; `cancel` as below. */
-dw_status dw_device_compute_on(dw_device *device, dw_device_view *view, struct ggml_cgraph *graph,
-                               const volatile bool *cancel, dw_error *err);
-/* The same, given up between nodes once `*cancel` is true (CPU only; elsewhere it runs to its
- * end). Errors: also DW_E_CANCELLED. */
-dw_status dw_device_compute_unless(dw_device *device, struct ggml_cgraph *graph,
-                                   const volatile bool *cancel, dw_error *err);
+typedef struct dw_device_run_options {
+    /* That tensors of the graph lie in: where it is staged, what the graph reads is brought to the
+     * device before, and what it writes fetched afterwards. NULL: none do. */
+    dw_device_view *view;
+    /* The run is given up between nodes once this is true (on the CPU; other devices finish what
+     * they have begun). Another thread may set it. NULL: nobody does. */
+    const volatile bool *cancel;
+} dw_device_run_options;
+
+/* Compute `graph`, all of whose tensors have their data, and wait until it is done. `options` NULL:
+ * all NULL. Thread: any; computes one graph at a time, others wait.
+ * Errors: DW_E_MEMORY (the next graph may find some), DW_E_DEVICE, DW_E_CANCELLED. What the graph
+ * writes is unspecified then. */
+dw_status dw_device_run(dw_device *device, struct ggml_cgraph *graph,
+                        const dw_device_run_options *options, dw_error *err);
 
 #endif

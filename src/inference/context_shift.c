@@ -141,7 +141,7 @@ static dw_status move(const mover *m, uint32_t from, uint32_t distance, dw_error
         status = dw_device_tensor_set(device, m->from, m->numbers, 0, m->count * sizeof *m->numbers,
                                       err);
     }
-    return status == DW_OK ? dw_device_compute(device, m->graph, err) : status;
+    return status == DW_OK ? dw_device_run(device, m->graph, NULL, err) : status;
 }
 
 /* Records [first, length) forward by `distance`: parts of MOVED_AT_ONCE and what is left. Forward,

@@ -270,7 +270,7 @@ dw_status dw__cuda_shares_compute(dw_model *model, dw_graph_cache *cache, dw_kv_
     graph->used_at = ++cache->clock;
     status = prepare(graph, shares, count, vocab_count, err);
     if (status == DW_OK) {
-        status = dw_device_compute(graph->device, graph->forward.graph, err);
+        status = dw_device_run(graph->device, graph->forward.graph, NULL, err);
     }
     for (uint32_t i = 0; status == DW_OK && i < count; i++) {
         status = finish(graph, cache, model, &shares[i], i, err);

@@ -503,8 +503,9 @@ dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_sli
     }
     status = fill_inputs(graph, &slice, start, dw_model_shape_of(model)->window, err);
     if (status == DW_OK) {
-        status = dw_device_compute_on(graph->device, slice.view, graph->forward.graph, slice.cancel,
-                                      err);
+        status = dw_device_run(graph->device, graph->forward.graph,
+                               &(dw_device_run_options){.view = slice.view, .cancel = slice.cancel},
+                               err);
     }
     return status == DW_OK ? look_at_rows(graph, cache, model, &slice, err) : status;
 }
@@ -633,7 +634,7 @@ dw_status dw__shares_compute(dw_model *model, dw_model_extra *extra, dw_kv_type 
         return status;
     }
     fill_shares(graph, shares, count);
-    status = dw_device_compute(dw_model_device(model), graph->forward.graph, err);
+    status = dw_device_run(dw_model_device(model), graph->forward.graph, NULL, err);
     if (status == DW_OK) {
         look_at_shares(model, shares, count);
     }

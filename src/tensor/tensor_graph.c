@@ -289,7 +289,8 @@ dw_status dw_tensor_graph_run(dw_tensor_graph *graph, const volatile bool *cance
         return status;
     }
     dw_region_pin(graph->region);
-    status = dw_device_compute_on(graph->device, graph->view, graph->built.cgraph, cancel, err);
+    status = dw_device_run(graph->device, graph->built.cgraph,
+                           &(dw_device_run_options){.view = graph->view, .cancel = cancel}, err);
     dw_region_unpin(graph->region);
     return status;
 }

@@ -117,7 +117,7 @@ static void bench_allocate(bench *b)
 static void bench_run(bench *b)
 {
     dw_error err = {0};
-    check(dw_device_compute(cuda, b->graph, &err), &err);
+    check(dw_device_run(cuda, b->graph, NULL, &err), &err);
 }
 
 static void bench_close(bench *b)

@@ -92,7 +92,7 @@ static void check_computes(dw_device *device)
         x[i] = (float)i;
     }
     assert_int_equal(dw_device_tensor_set(device, w.x, x, 0, sizeof x, &error), DW_OK);
-    assert_int_equal(dw_device_compute(device, w.graph, &error), DW_OK);
+    assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_OK);
     assert_int_equal(dw_device_tensor_get(device, w.y, y, 0, sizeof y, &error), DW_OK);
     for (int i = 0; i < COUNT; i++) {
         assert_true(y[i] == (float)i * 2.0f + 1.0f);
@@ -187,7 +187,7 @@ static void test_device_goes_on_after_a_graph_gave_up(void **state)
     dw_device *device = open_device("CPU", 1);
     fixture w;
     make_world(&w, device, true, NULL);
-    assert_int_equal(dw_device_compute(device, w.graph, &error), DW_E_DEVICE);
+    assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_E_DEVICE);
     assert_non_null(strstr(error.message, "CPU: "));
     assert_non_null(strstr(error.message, "stopped on purpose"));
     end_world(&w);
@@ -195,9 +195,9 @@ static void test_device_goes_on_after_a_graph_gave_up(void **state)
     check_computes(device);
 
     make_world(&w, device, true, "CUDA error: out of memory\n");
-    assert_int_equal(dw_device_compute(device, w.graph, &error), DW_E_MEMORY);
+    assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_E_MEMORY);
     assert_string_equal(error.message, "CPU: CUDA error: out of memory (in alloc)");
-    assert_int_equal(dw_device_compute(device, w.graph, NULL), DW_E_MEMORY);
+    assert_int_equal(dw_device_run(device, w.graph, NULL, NULL), DW_E_MEMORY);
     end_world(&w);
     check_computes(device);
 
@@ -206,13 +206,13 @@ static void test_device_goes_on_after_a_graph_gave_up(void **state)
                                        "CUDA error: the resource allocation failed\n"};
     for (size_t i = 0; i < sizeof blas / sizeof blas[0]; i++) {
         make_world(&w, device, true, blas[i]);
-        assert_int_equal(dw_device_compute(device, w.graph, NULL), DW_E_MEMORY);
+        assert_int_equal(dw_device_run(device, w.graph, NULL, NULL), DW_E_MEMORY);
         end_world(&w);
         check_computes(device);
     }
 
     make_world(&w, device, true, "CUDA error: an illegal memory access was encountered\n");
-    assert_int_equal(dw_device_compute(device, w.graph, &error), DW_E_DEVICE);
+    assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_E_DEVICE);
     end_world(&w);
     dw_device_close(device);
 }
@@ -225,9 +225,9 @@ static void test_device_with_threads_is_lost_and_others_go_on(void **state)
     dw_device *device = open_device("CPU", 2);
     fixture w;
     make_world(&w, device, true, NULL);
-    assert_int_equal(dw_device_compute(device, w.graph, &error), DW_E_DEVICE);
+    assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_E_DEVICE);
     assert_true(dw_device_lost(device));
-    assert_int_equal(dw_device_compute(device, w.graph, &error), DW_E_DEVICE);
+    assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_E_DEVICE);
     assert_non_null(strstr(error.message, "CPU: was lost: "));
     assert_non_null(strstr(error.message, "stopped on purpose"));
     end_world(&w);
@@ -255,7 +255,7 @@ static void test_device_that_was_lost_refuses_all_and_frees_nothing(void **state
     const char *message = "CPU: was lost: CUDA error: an illegal memory access was encountered "
                           "(in launch)";
     float value = 1;
-    assert_int_equal(dw_device_compute(device, w.graph, &error), DW_E_DEVICE);
+    assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_E_DEVICE);
     assert_string_equal(error.message, message);
     assert_int_equal(dw_device_tensor_set(device, w.x, &value, 0, sizeof value, &error),
                      DW_E_DEVICE);
@@ -423,7 +423,7 @@ static void test_cuda_out_of_memory_ends_the_graph_only(void **state)
             bytes /= 2;
         }
     }
-    dw_status status = dw_device_compute(device, graph, &error);
+    dw_status status = dw_device_run(device, graph, NULL, &error);
     print_message("%d %s\n", (int)status, status != DW_OK ? error.message : "");
     assert_int_equal(status, DW_E_MEMORY);
     assert_false(dw_device_lost(device));
@@ -431,7 +431,7 @@ static void test_cuda_out_of_memory_ends_the_graph_only(void **state)
         dw_device_buffer_destroy(device, DW_USE_KV, hogs[--count]);
     }
     for (int i = 0; i < 4; i++) { /* more than once: the third is replayed as a CUDA graph */
-        assert_int_equal(dw_device_compute(device, graph, &error), DW_OK);
+        assert_int_equal(dw_device_run(device, graph, NULL, &error), DW_OK);
     }
     dw_device_graph_free(device, allocator);
     ggml_free(ggml);

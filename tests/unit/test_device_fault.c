@@ -57,11 +57,11 @@ static void test_fault_loses_the_device_and_nothing_else(void **state)
     x->buffer = buffer;
     x->data = NOWHERE;
 
-    assert_int_equal(dw_device_compute(device, graph, &error), DW_E_DEVICE);
+    assert_int_equal(dw_device_run(device, graph, NULL, &error), DW_E_DEVICE);
     print_message("%s\n", error.message);
     assert_non_null(strstr(error.message, name));
     assert_true(dw_device_lost(device));
-    assert_int_equal(dw_device_compute(device, graph, &error), DW_E_DEVICE);
+    assert_int_equal(dw_device_run(device, graph, NULL, &error), DW_E_DEVICE);
     assert_non_null(strstr(error.message, "was lost"));
     assert_int_equal(dw_kv_log_reserve(log, 4000, &error), DW_E_DEVICE);
     assert_int_equal(dw_device_tensor_get(device, y, &params, 0, 4, &error), DW_E_DEVICE);

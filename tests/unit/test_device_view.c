@@ -74,7 +74,7 @@ static dw_status multiply(fixture *w, float *a, float *b, float *result, dw_erro
         status = dw_device_check_graph(w->device, graph, error);
     }
     if (status == DW_OK) {
-        status = dw_device_compute_on(w->device, w->view, graph, NULL, error);
+        status = dw_device_run(w->device, graph, &(dw_device_run_options){.view = w->view}, error);
     }
     ggml_free(context);
     return status;
@@ -253,7 +253,8 @@ static void test_device_view_staged_keeps_what_is_not_written(void **state)
     assert_int_equal(dw_device_view_place(view, source, part, &error), DW_OK);
     assert_int_equal(ggml_backend_view_init(into), GGML_STATUS_SUCCESS);
     assert_int_equal(ggml_backend_view_init(copied), GGML_STATUS_SUCCESS);
-    assert_int_equal(dw_device_compute_on(w->device, view, graph, NULL, &error), DW_OK);
+    assert_int_equal(
+        dw_device_run(w->device, graph, &(dw_device_run_options){.view = view}, &error), DW_OK);
     for (int row = 0; row < 16; row++) {
         for (int i = 0; i < 8; i++) {
             bool written = row >= 2 && row < 10 && i >= 2 && i < 6;
@@ -337,9 +338,13 @@ static void test_device_compute_is_cancelled(void **state)
     assert_int_equal(dw_device_view_place(w->view, z, base + 16384, NULL), DW_OK);
     bool cancel = true;
     dw_error error;
-    assert_int_equal(dw_device_compute_unless(w->device, graph, &cancel, &error), DW_E_CANCELLED);
+    assert_int_equal(
+        dw_device_run(w->device, graph, &(dw_device_run_options){.cancel = &cancel}, &error),
+        DW_E_CANCELLED);
     cancel = false;
-    assert_int_equal(dw_device_compute_unless(w->device, graph, &cancel, &error), DW_OK);
+    assert_int_equal(
+        dw_device_run(w->device, graph, &(dw_device_run_options){.cancel = &cancel}, &error),
+        DW_OK);
     ggml_free(context);
 }
 

@@ -58,7 +58,7 @@ static void append(dw_device *device, dw_kv_log *log, uint32_t at, float value)
         ((float *)row->data)[i] = value;
     }
     *(int64_t *)index->data = at;
-    assert_int_equal(dw_device_compute(device, graph, &err), DW_OK);
+    assert_int_equal(dw_device_run(device, graph, NULL, &err), DW_OK);
     dw_kv_log_extend(log, at + 1);
     ggml_gallocr_free(allocator);
     ggml_free(ggml);
