@@ -11,7 +11,8 @@ dw_status dw_vram_open(dw_vram **out, ggml_backend_dev_t device, dw_error *err)
 void dw_vram_close(dw_vram *vram)
 {
     if (vram != NULL) {
-        DW_ASSERT(vram->range_count == 0 && vram->piece_count == 0 && vram->mapping_count == 0);
+        DW_ASSERT(vram->range_count == 0 && vram->allocation_count == 0 &&
+                  vram->mapping_count == 0);
         vram->kind->close(vram);
     }
 }
@@ -52,8 +53,8 @@ void dw_vram_fail_after(dw_vram *vram, unsigned kinds, int64_t countdown)
 void dw_vram_get_stats(dw_vram *vram, dw_vram_stats *counts)
 {
     *counts = (dw_vram_stats){.range_count = vram->range_count,
-                              .piece_count = vram->piece_count,
-                              .piece_bytes = vram->piece_bytes,
+                              .allocation_count = vram->allocation_count,
+                              .allocation_bytes = vram->allocation_bytes,
                               .mapping_count = vram->mapping_count,
                               .failed_count = vram->failed_count};
 }
@@ -97,37 +98,38 @@ void dw_vram_unreserve(dw_vram *vram, void *base, size_t bytes)
     }
 }
 
-dw_status dw_vram_create(dw_vram *vram, dw_vram_piece *piece, size_t bytes, dw_error *err)
+dw_status dw_vram_create(dw_vram *vram, dw_vram_allocation *allocation, size_t bytes, dw_error *err)
 {
-    *piece = (dw_vram_piece){.bytes = 0};
+    *allocation = (dw_vram_allocation){.bytes = 0};
     DW_ASSERT(is_whole(vram, NULL, bytes));
     dw_status status = fails(vram, DW_VRAM_CREATE, "creating", err);
     if (status == DW_OK) {
-        status = vram->kind->create(vram, piece, bytes, err);
+        status = vram->kind->create(vram, allocation, bytes, err);
     }
     if (status == DW_OK) {
-        vram->piece_count++;
-        vram->piece_bytes += bytes;
+        vram->allocation_count++;
+        vram->allocation_bytes += bytes;
     }
     return status;
 }
 
-void dw_vram_release(dw_vram *vram, dw_vram_piece *piece)
+void dw_vram_release(dw_vram *vram, dw_vram_allocation *allocation)
 {
-    if (piece->bytes > 0) {
-        vram->kind->release(vram, piece);
-        DW_ASSERT(vram->piece_count-- > 0);
-        vram->piece_bytes -= piece->bytes;
-        *piece = (dw_vram_piece){.bytes = 0};
+    if (allocation->bytes > 0) {
+        vram->kind->release(vram, allocation);
+        DW_ASSERT(vram->allocation_count-- > 0);
+        vram->allocation_bytes -= allocation->bytes;
+        *allocation = (dw_vram_allocation){.bytes = 0};
     }
 }
 
-dw_status dw_vram_map(dw_vram *vram, void *address, const dw_vram_piece *piece, dw_error *err)
+dw_status dw_vram_map(dw_vram *vram, void *address, const dw_vram_allocation *allocation,
+                      dw_error *err)
 {
-    DW_ASSERT(is_whole(vram, address, piece->bytes));
+    DW_ASSERT(is_whole(vram, address, allocation->bytes));
     dw_status status = fails(vram, DW_VRAM_MAP, "mapping", err);
     if (status == DW_OK) {
-        status = vram->kind->map(vram, address, piece, err);
+        status = vram->kind->map(vram, address, allocation, err);
     }
     vram->mapping_count += status == DW_OK;
     return status;

@@ -1,15 +1,16 @@
-/* A device's memory by address ranges: a range of the device's addresses is reserved, pieces of
- * physical memory are created apart from it and mapped into it one behind the other, the same piece
- * into any number of ranges. So what lies in a range grows without moving, and ranges share pieces.
+/* A device's memory by address ranges (virtual memory management). A range of addresses is reserved
+ * on the device; allocations of physical memory are created apart from it and mapped into it one
+ * behind the other. The same allocation may be mapped into any number of ranges. So what lies in a
+ * range grows without moving, and ranges share memory.
  *
  * CUDA's virtual memory management (vram_cuda.c; builds without CUDA have vram_none.c), or memory
  * files mapped into reserved host addresses (vram_host.c): the emulation that runs on the CPU
- * device, for tests. On an H200 creating and mapping a piece costs 50 to 95 us whatever its size,
- * reserving 64 GiB 21 us.
+ * device, for tests. On an H200 creating and mapping an allocation costs 50 to 95 us whatever its
+ * size, reserving 64 GiB 21 us.
  *
- * Addresses and sizes of ranges and pieces are multiples of the granularity. Copies are submitted
- * to a stream and done when it, or an event behind them, has been waited for; host memory they
- * touch is of dw_vram_host_create, and left alone until then.
+ * Addresses and sizes of ranges and allocations are multiples of the granularity. Copies are
+ * submitted to a stream and done when it, or an event behind them, has been waited for; the host
+ * memory they touch is of dw_vram_host_create and stays unchanged until then.
  * Thread: any; a stream's copies keep the order in which they were submitted.
  * Errors: DW_E_MEMORY (none left), DW_E_DEVICE, each with the driver's reason. */
 #ifndef DW_DEVICE_VRAM_H
@@ -24,14 +25,14 @@ typedef struct dw_vram_stream dw_vram_stream;
 typedef struct dw_vram_event dw_vram_event;
 
 /* Physical memory; the caller's storage. bytes 0: none. */
-typedef struct dw_vram_piece {
+typedef struct dw_vram_allocation {
     uint64_t handle;
     size_t bytes;
-} dw_vram_piece;
+} dw_vram_allocation;
 
 typedef struct dw_vram_emulation {
     size_t granularity_bytes; /* a multiple of the page; 0: the page */
-    size_t memory_bytes;      /* that pieces can have in all; 0: any */
+    size_t memory_bytes;      /* that allocations can have in all; 0: any */
 } dw_vram_emulation;
 
 /* Errors: also DW_E_UNSUPPORTED (no such memory on this device, or in this build). */
@@ -48,7 +49,7 @@ typedef struct dw_vram_watch {
 } dw_vram_watch;
 /* Before anything else is done with it. */
 void dw_vram_set_watch(dw_vram *vram, const dw_vram_watch *watch);
-/* Ranges, pieces, streams and events must be gone. */
+/* Ranges, allocations, streams and events must be gone. */
 void dw_vram_close(dw_vram *vram);
 size_t dw_vram_granularity(const dw_vram *vram);
 /* What the device says: others may take of it at any time. */
@@ -59,12 +60,14 @@ dw_status dw_vram_reserve(dw_vram *vram, void **base, size_t bytes, dw_error *er
 /* Nothing is mapped there any more. `base` NULL is fine. */
 void dw_vram_unreserve(dw_vram *vram, void *base, size_t bytes);
 /* What is in it is unspecified. */
-dw_status dw_vram_create(dw_vram *vram, dw_vram_piece *piece, size_t bytes, dw_error *err);
+dw_status dw_vram_create(dw_vram *vram, dw_vram_allocation *allocation, size_t bytes,
+                         dw_error *err);
 /* Where it is still mapped it stays until it is unmapped. None is fine. */
-void dw_vram_release(dw_vram *vram, dw_vram_piece *piece);
-/* The whole piece at `address` of a range, where nothing is mapped, to be read and written. */
-dw_status dw_vram_map(dw_vram *vram, void *address, const dw_vram_piece *piece, dw_error *err);
-/* One whole piece; no copy to or from it is on its way. */
+void dw_vram_release(dw_vram *vram, dw_vram_allocation *allocation);
+/* The whole allocation at `address` of a range, where nothing is mapped, to be read and written. */
+dw_status dw_vram_map(dw_vram *vram, void *address, const dw_vram_allocation *allocation,
+                      dw_error *err);
+/* One whole allocation; no copy to or from it is on its way. */
 void dw_vram_unmap(dw_vram *vram, void *address, size_t bytes);
 
 /* Pinned pages, which the device reads and writes by itself. */
@@ -73,7 +76,7 @@ void dw_vram_host_destroy(dw_vram *vram, void *memory, size_t bytes); /* NULL is
 
 dw_status dw_vram_stream_create(dw_vram_stream **out, dw_vram *vram, dw_error *err);
 void dw_vram_stream_destroy(dw_vram_stream *stream); /* waits; NULL is fine */
-/* Submit a copy between two places, each in mapped pieces or pinned memory. */
+/* Submit a copy between two places, each in mapped allocations or pinned memory. */
 dw_status dw_vram_copy(dw_vram_stream *stream, void *to, const void *from, size_t bytes,
                        dw_error *err);
 /* Submit zeros for mapped bytes. */
@@ -99,8 +102,8 @@ void dw_vram_fail_after(dw_vram *vram, unsigned kinds, int64_t countdown);
 /* What there is now of each, for tests. */
 typedef struct dw_vram_stats {
     size_t range_count;
-    size_t piece_count;
-    size_t piece_bytes;
+    size_t allocation_count;
+    size_t allocation_bytes;
     size_t mapping_count;
     size_t failed_count; /* calls, as was asked for */
 } dw_vram_stats;

@@ -119,7 +119,7 @@ static void cuda_memory(dw_vram *vram, size_t *free_bytes, size_t *total_bytes)
     }
 }
 
-/* ---- ranges and pieces ---- */
+/* ---- ranges and allocations ---- */
 
 static dw_status cuda_reserve(dw_vram *vram, void **base, size_t bytes, dw_error *err)
 {
@@ -153,7 +153,8 @@ static void cuda_unreserve(dw_vram *vram, void *base, size_t bytes)
     }
 }
 
-static dw_status cuda_create(dw_vram *vram, dw_vram_piece *piece, size_t bytes, dw_error *err)
+static dw_status cuda_create(dw_vram *vram, dw_vram_allocation *allocation, size_t bytes,
+                             dw_error *err)
 {
     CUmemAllocationProp wanted = properties(of(vram));
     CUmemGenericAllocationHandle handle = 0;
@@ -165,18 +166,19 @@ static dw_status cuda_create(dw_vram *vram, dw_vram_piece *piece, size_t bytes, 
     if (result != CUDA_SUCCESS) {
         return driver_failed(of(vram), "device memory", bytes, result, err);
     }
-    *piece = (dw_vram_piece){.handle = handle, .bytes = bytes};
+    *allocation = (dw_vram_allocation){.handle = handle, .bytes = bytes};
     return DW_OK;
 }
 
-static void cuda_release(dw_vram *vram, const dw_vram_piece *piece)
+static void cuda_release(dw_vram *vram, const dw_vram_allocation *allocation)
 {
     if (!dw__vram_is_lost(vram)) {
-        note(of(vram), "giving back memory", cuMemRelease(piece->handle));
+        note(of(vram), "giving back memory", cuMemRelease(allocation->handle));
     }
 }
 
-static dw_status cuda_map(dw_vram *vram, void *address, const dw_vram_piece *piece, dw_error *err)
+static dw_status cuda_map(dw_vram *vram, void *address, const dw_vram_allocation *allocation,
+                          dw_error *err)
 {
     CUdeviceptr at = (CUdeviceptr)(uintptr_t)address;
     CUmemAccessDesc access = {.location = properties(of(vram)).location,
@@ -185,14 +187,14 @@ static dw_status cuda_map(dw_vram *vram, void *address, const dw_vram_piece *pie
     if (status != DW_OK) {
         return status;
     }
-    CUresult result = cuMemMap(at, piece->bytes, 0, piece->handle, 0);
+    CUresult result = cuMemMap(at, allocation->bytes, 0, allocation->handle, 0);
     if (result != CUDA_SUCCESS) {
-        return driver_failed(of(vram), "mapping", piece->bytes, result, err);
+        return driver_failed(of(vram), "mapping", allocation->bytes, result, err);
     }
-    result = cuMemSetAccess(at, piece->bytes, &access, 1);
+    result = cuMemSetAccess(at, allocation->bytes, &access, 1);
     if (result != CUDA_SUCCESS) {
-        note(of(vram), "unmapping", cuMemUnmap(at, piece->bytes));
-        return driver_failed(of(vram), "access to memory", piece->bytes, result, err);
+        note(of(vram), "unmapping", cuMemUnmap(at, allocation->bytes));
+        return driver_failed(of(vram), "access to memory", allocation->bytes, result, err);
     }
     return DW_OK;
 }

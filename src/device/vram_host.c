@@ -1,7 +1,8 @@
-/* The emulation: pieces are memory files, a range is reserved host addresses they are mapped over.
+/* The emulation: an allocation is a memory file, a range is reserved host addresses that the files
+ * are mapped over.
  *
- * A device does what was submitted some time later. Here that is as late as can be: when somebody
- * waits. So a test sees where somebody should have. */
+ * A device does what was submitted some time later. Here that is as late as possible: when somebody
+ * waits. So a test fails where a wait is missing. */
 #include <pthread.h>
 #include <string.h>
 
@@ -50,7 +51,7 @@ static void host_close(dw_vram *vram)
 
 static void host_memory(dw_vram *vram, size_t *free_bytes, size_t *total_bytes)
 {
-    size_t taken = vram->piece_bytes;
+    size_t taken = vram->allocation_bytes;
     size_t limit = of(vram)->memory_bytes;
     size_t available = dw_os_available_bytes();
     *total_bytes = limit > 0 ? limit : available + taken;
@@ -87,32 +88,34 @@ static void host_unreserve(dw_vram *vram, void *base, size_t bytes)
     dw_os_unreserve(base, bytes);
 }
 
-static dw_status host_piece_create(dw_vram *vram, dw_vram_piece *piece, size_t bytes, dw_error *err)
+static dw_status host_create(dw_vram *vram, dw_vram_allocation *allocation, size_t bytes,
+                             dw_error *err)
 {
     int fd = -1;
     size_t limit = of(vram)->memory_bytes;
-    size_t taken = vram->piece_bytes;
+    size_t taken = vram->allocation_bytes;
     if (limit > 0 && (taken > limit || bytes > limit - taken)) {
         return dw_fail(err, DW_E_MEMORY, "device memory: no %zu bytes beside %zu, limit %zu", bytes,
                        taken, limit);
     }
     dw_status status = dw_os_memfd(&fd, "device memory", bytes, err);
     if (status == DW_OK) {
-        *piece = (dw_vram_piece){.handle = (uint64_t)fd, .bytes = bytes};
+        *allocation = (dw_vram_allocation){.handle = (uint64_t)fd, .bytes = bytes};
     }
     return status;
 }
 
-static void host_release(dw_vram *vram, const dw_vram_piece *piece)
+static void host_release(dw_vram *vram, const dw_vram_allocation *allocation)
 {
     (void)vram;
-    dw_os_close((int)piece->handle);
+    dw_os_close((int)allocation->handle);
 }
 
-static dw_status host_map(dw_vram *vram, void *address, const dw_vram_piece *piece, dw_error *err)
+static dw_status host_map(dw_vram *vram, void *address, const dw_vram_allocation *allocation,
+                          dw_error *err)
 {
     (void)vram;
-    return dw_os_commit_shared(address, piece->bytes, (int)piece->handle, 0, err);
+    return dw_os_commit_shared(address, allocation->bytes, (int)allocation->handle, 0, err);
 }
 
 static void host_unmap(dw_vram *vram, void *address, size_t bytes)
@@ -261,7 +264,7 @@ static const dw__vram_kind host_kind = {
     .memory = host_memory,
     .reserve = host_reserve,
     .unreserve = host_unreserve,
-    .create = host_piece_create,
+    .create = host_create,
     .release = host_release,
     .map = host_map,
     .unmap = host_unmap,

@@ -12,9 +12,10 @@ typedef struct dw__vram_kind {
     void (*memory)(dw_vram *vram, size_t *free_bytes, size_t *total_bytes);
     dw_status (*reserve)(dw_vram *vram, void **base, size_t bytes, dw_error *err);
     void (*unreserve)(dw_vram *vram, void *base, size_t bytes);
-    dw_status (*create)(dw_vram *vram, dw_vram_piece *piece, size_t bytes, dw_error *err);
-    void (*release)(dw_vram *vram, const dw_vram_piece *piece);
-    dw_status (*map)(dw_vram *vram, void *address, const dw_vram_piece *piece, dw_error *err);
+    dw_status (*create)(dw_vram *vram, dw_vram_allocation *allocation, size_t bytes, dw_error *err);
+    void (*release)(dw_vram *vram, const dw_vram_allocation *allocation);
+    dw_status (*map)(dw_vram *vram, void *address, const dw_vram_allocation *allocation,
+                     dw_error *err);
     void (*unmap)(dw_vram *vram, void *address, size_t bytes);
     dw_status (*host_create)(dw_vram *vram, void **out, size_t bytes, dw_error *err);
     void (*host_destroy)(dw_vram *vram, void *memory, size_t bytes);
@@ -36,8 +37,8 @@ struct dw_vram {
     size_t granularity_bytes;
     dw_vram_watch watch; /* all NULL: nobody watches */
     _Atomic size_t range_count;
-    _Atomic size_t piece_count;
-    _Atomic size_t piece_bytes;
+    _Atomic size_t allocation_count;
+    _Atomic size_t allocation_bytes;
     _Atomic size_t mapping_count;
     _Atomic size_t failed_count;
     _Atomic unsigned failing; /* kinds of calls that count down */

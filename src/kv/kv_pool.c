@@ -117,7 +117,7 @@ static dw_status save(dw__kv_pool *pool, dw__kv_block *block, dw_error *err)
 
 /* ---- device memory ---- */
 
-static void release_piece(dw__kv_pool *pool, dw_vram_piece *piece)
+static void release_piece(dw__kv_pool *pool, dw_vram_allocation *piece)
 {
     pool->stats.device_bytes -= piece->bytes;
     dw_vram_release(pool->vram, piece);
@@ -129,19 +129,19 @@ static bool is_over(const dw__kv_pool *pool, uint64_t more)
     return limit > 0 && (more > limit || pool->stats.device_bytes > limit - more);
 }
 
-void dw__kv_pool_give(dw__kv_pool *pool, dw_vram_piece *piece)
+void dw__kv_pool_give(dw__kv_pool *pool, dw_vram_allocation *piece)
 {
     if (pool->ready_count < DW__KV_READY_MAX && !is_over(pool, 0) &&
         pool->stats.ready_bytes + piece->bytes <= READY_BYTES_MAX) {
         pool->ready[pool->ready_count++] = *piece;
         pool->stats.ready_bytes += piece->bytes;
-        *piece = (dw_vram_piece){.bytes = 0};
+        *piece = (dw_vram_allocation){.bytes = 0};
     } else {
         release_piece(pool, piece);
     }
 }
 
-static bool take_ready(dw__kv_pool *pool, size_t bytes, dw_vram_piece *piece)
+static bool take_ready(dw__kv_pool *pool, size_t bytes, dw_vram_allocation *piece)
 {
     for (uint32_t i = pool->ready_count; i > 0; i--) {
         if (pool->ready[i - 1].bytes == bytes) {
@@ -159,7 +159,7 @@ static bool release_ready(dw__kv_pool *pool)
     if (pool->ready_count == 0) {
         return false;
     }
-    dw_vram_piece *last = &pool->ready[--pool->ready_count];
+    dw_vram_allocation *last = &pool->ready[--pool->ready_count];
     pool->stats.ready_bytes -= last->bytes;
     release_piece(pool, last);
     return true;
@@ -242,7 +242,8 @@ static dw_status none_left(dw__kv_pool *pool, size_t bytes, const dw_error *why,
         why->message[0] != '\0' ? ": " : "", why->message);
 }
 
-dw_status dw__kv_pool_take(dw__kv_pool *pool, size_t bytes, dw_vram_piece *piece, dw_error *err)
+dw_status dw__kv_pool_take(dw__kv_pool *pool, size_t bytes, dw_vram_allocation *piece,
+                           dw_error *err)
 {
     dw_error why = {0};
     for (;;) {
@@ -295,7 +296,7 @@ static void make_ahead(dw__kv_pool *pool, dw__kv_range *range)
         bytes = bytes <= rest / 2 ? bytes * 2 : rest;
     }
     unsigned char *at = range->base + range->mapped;
-    dw_vram_piece piece = {.bytes = 0};
+    dw_vram_allocation piece = {.bytes = 0};
     dw__kv_block *block = bytes > 0 ? dw_alloc(1, sizeof *block) : NULL;
     bool taken = block != NULL && take_ready(pool, bytes, &piece);
     if (block == NULL || (!taken && is_over(pool, bytes))) {

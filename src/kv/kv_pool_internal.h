@@ -15,12 +15,12 @@
 
 typedef struct dw__kv_block {
     size_t bytes;
-    dw_vram_piece memory; /* none: it is saved */
-    unsigned char *saved; /* [filled]; NULL: not, or there is nothing to save */
-    size_t filled;        /* bytes that say something, once nobody maps it; the rest is zero */
-    uint32_t users;       /* ranges that hold it */
-    uint32_t mappings;    /* of them, those that have it mapped */
-    uint32_t readers;     /* who look at it without mapping it: it stays where it is */
+    dw_vram_allocation memory; /* none: it is saved */
+    unsigned char *saved;      /* [filled]; NULL: not, or there is nothing to save */
+    size_t filled;             /* bytes that say something, once nobody maps it; the rest is zero */
+    uint32_t users;            /* ranges that hold it */
+    uint32_t mappings;         /* of them, those that have it mapped */
+    uint32_t readers;          /* who look at it without mapping it: it stays where it is */
     struct dw__kv_block *next_stranded;
     struct dw__kv_block *before_stranded;
 } dw__kv_block;
@@ -74,7 +74,7 @@ typedef struct dw__kv_pool {
     pthread_cond_t changed;
     dw_vram_stream *stream;                /* copies under the lock */
     dw__kv_ring *rings[DW__KV_RING_COUNT]; /* NULL: not needed yet; with locks of their own */
-    dw_vram_piece ready[DW__KV_READY_MAX];
+    dw_vram_allocation ready[DW__KV_READY_MAX];
     uint32_t ready_count;
     dw__kv_block *stranded; /* the one that was longest unused first */
     dw__kv_block *last_stranded;
@@ -97,9 +97,10 @@ void dw__kv_pool_unlock(dw__kv_pool *pool);
 
 /* Device memory of `bytes`; others leave for it where need be, and the lock may be given up while
  * something else is under way. Errors: DW_E_MEMORY (wanted, free, limit), DW_E_DEVICE. */
-dw_status dw__kv_pool_take(dw__kv_pool *pool, size_t bytes, dw_vram_piece *piece, dw_error *err);
+dw_status dw__kv_pool_take(dw__kv_pool *pool, size_t bytes, dw_vram_allocation *piece,
+                           dw_error *err);
 /* It is kept ready for the next, or goes. */
-void dw__kv_pool_give(dw__kv_pool *pool, dw_vram_piece *piece);
+void dw__kv_pool_give(dw__kv_pool *pool, dw_vram_allocation *piece);
 /* A block with no users gives back all that it has, and itself. */
 void dw__kv_pool_free_block(dw__kv_pool *pool, dw__kv_block *block);
 /* Nobody maps it any more, or somebody does again. */

@@ -137,7 +137,7 @@ static void drop_saved(dw__kv_pool *pool, dw__kv_block *block)
 }
 
 /* Map new memory at a saved block's place, and bring its bytes there. */
-static dw_status restore(dw__kv_range *range, dw__kv_place *place, dw_vram_piece *piece,
+static dw_status restore(dw__kv_range *range, dw__kv_place *place, dw_vram_allocation *piece,
                          dw_error *err)
 {
     dw__kv_pool *pool = range->pool;
@@ -186,7 +186,7 @@ static dw_status bring_place(dw__kv_range *range, dw__kv_place *place, dw_error 
 {
     dw__kv_pool *pool = range->pool;
     dw__kv_block *block = place->block;
-    dw_vram_piece piece = {.bytes = 0};
+    dw_vram_allocation piece = {.bytes = 0};
     dw_status status = DW_OK;
     if (block->memory.bytes == 0) {
         status = dw__kv_pool_take(pool, block->bytes, &piece, err);
@@ -343,7 +343,7 @@ static void look_ahead(dw__kv_range *range)
 
 /* Copy a place's first bytes into a piece that is mapped nowhere yet, and zero its rest. */
 static dw_status copy_place(dw__kv_range *range, const dw__kv_place *place,
-                            const dw_vram_piece *piece, dw_error *err)
+                            const dw_vram_allocation *piece, dw_error *err)
 {
     dw__kv_pool *pool = range->pool;
     size_t used = range->held > place->offset ? range->held - place->offset : 0;

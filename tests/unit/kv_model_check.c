@@ -68,8 +68,8 @@ void kv_check_close_device(dw_device *device)
     dw_vram_get_stats(dw_kv_pool_vram(device), &counts);
     assert_true(dw_kv_pool_describe(device, &stats));
     assert_int_equal(counts.range_count, 0);
-    assert_int_equal(counts.piece_count, 0);
-    assert_int_equal(counts.piece_bytes, 0);
+    assert_int_equal(counts.allocation_count, 0);
+    assert_int_equal(counts.allocation_bytes, 0);
     assert_int_equal(counts.mapping_count, 0);
     assert_int_equal(stats.context_count, 0);
     assert_int_equal(stats.device_bytes, 0);

@@ -96,8 +96,8 @@ static void test_kv_vram_pieces_grow_with_the_log(void **state)
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         dw_vram_stats counts;
         dw_vram_get_stats(dw_kv_pool_vram(t.device), &counts);
-        assert_int_equal(counts.piece_count, i + 1);
-        assert_int_equal(counts.piece_bytes, ends[i] * unit);
+        assert_int_equal(counts.allocation_count, i + 1);
+        assert_int_equal(counts.allocation_bytes, ends[i] * unit);
         assert_int_equal(dw_kv_log_committed(r->log), ends[i] * DW_KV_STEP_TOKENS);
         uint32_t wanted = dw_kv_log_committed(r->log) + 1;
         if (wanted < RECORDS_MAX) {
@@ -260,7 +260,7 @@ static void test_kv_vram_chains_of_forks_stay_short(void **state)
     dw_vram_stats counts;
     dw_kv_pool_settle(t.device);
     dw_vram_get_stats(dw_kv_pool_vram(t.device), &counts);
-    assert_true(counts.piece_count < 64 + 32);
+    assert_true(counts.allocation_count < 64 + 32);
     kv_check_end(&t);
 }
 
@@ -605,14 +605,14 @@ static void test_kv_vram_lost_device_is_left_alone(void **state)
     assert_int_equal(dw_kv_log_stream(t.logs[1].log, 0, held, &sink, &err), DW_E_DEVICE);
     dw_vram_stats counts;
     dw_vram_get_stats(dw_kv_pool_vram(t.device), &counts);
-    size_t pieces = counts.piece_count;
-    dw_vram_piece piece;
+    size_t pieces = counts.allocation_count;
+    dw_vram_allocation piece;
     assert_int_equal(
         dw_vram_create(dw_kv_pool_vram(t.device), &piece, kv_check_granularity(), &err),
         DW_E_DEVICE);
     assert_int_equal(piece.bytes, 0);
     dw_vram_get_stats(dw_kv_pool_vram(t.device), &counts);
-    assert_true(counts.piece_count <= pieces);
+    assert_true(counts.allocation_count <= pieces);
     kv_check_end(&t);
 }
 
