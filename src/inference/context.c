@@ -25,7 +25,7 @@ dw_status dw__context_make(dw_context **out, dw_model *model, const dw_context_o
         return dw_fail(err, DW_E_RANGE, "context: %u tokens, the model was made for %u", tokens_max,
                        shape->context_length);
     }
-    size_t record_bytes = dw_kv_record_bytes(shape, options->kv_type);
+    size_t record_bytes = dw_model_kv_layout(shape, options->kv_type).record_bytes;
     if (record_bytes == 0) {
         return dw_fail(err, DW_E_UNSUPPORTED,
                        "context: keys and values in %s want heads of a multiple of %lld, the "

@@ -17,6 +17,7 @@ typedef struct mover {
     struct ggml_context *ggml;
     ggml_gallocr_t allocator;
     struct ggml_cgraph *graph;
+    dw_kv_layout layout;
     struct ggml_tensor *kv;        /* the log, up to the last record */
     struct ggml_tensor *from;      /* I32 [count], records */
     struct ggml_tensor *to;        /* I64 [count] */
@@ -38,20 +39,12 @@ static void release(mover *m)
     dw_free(m->numbers);
 }
 
-/* A layer's keys (part 0) or values (part 1): [kv_heads * head_dim, records] */
-static struct ggml_tensor *part_of(const mover *m, uint32_t layer, uint32_t part)
+static void move_part(const mover *m, uint32_t layer, dw_kv_part part)
 {
     const dw_model_shape *shape = dw_model_shape_of(m->context->model);
-    size_t part_bytes = shape->kv_head_count * dw_kv_head_bytes(shape, m->context->kv_type);
-    return ggml_view_2d(m->ggml, m->kv, (int64_t)shape->kv_head_count * shape->head_dim,
-                        m->kv->ne[1], m->kv->nb[1], ((size_t)layer * 2 + part) * part_bytes);
-}
-
-static void move_part(const mover *m, uint32_t layer, uint32_t part)
-{
-    const dw_model_shape *shape = dw_model_shape_of(m->context->model);
-    struct ggml_tensor *rows = ggml_get_rows(m->ggml, part_of(m, layer, part), m->from);
-    if (part == 0) {
+    struct ggml_tensor *records = dw_kv_layout_part(&m->layout, m->ggml, m->kv, layer, part);
+    struct ggml_tensor *rows = ggml_get_rows(m->ggml, records, m->from);
+    if (part == DW_KV_KEYS) {
         rows = ggml_reshape_3d(m->ggml, rows, shape->head_dim, shape->kv_head_count, m->count);
         dw_rope_source source = {.shape = shape,
                                  .weights = dw_model_weights_of(m->context->model),
@@ -62,8 +55,7 @@ static void move_part(const mover *m, uint32_t layer, uint32_t part)
         rows = ggml_reshape_2d(m->ggml, rows, (int64_t)shape->head_dim * shape->kv_head_count,
                                m->count);
     }
-    ggml_build_forward_expand(m->graph,
-                              ggml_set_rows(m->ggml, part_of(m, layer, part), rows, m->to));
+    ggml_build_forward_expand(m->graph, ggml_set_rows(m->ggml, records, rows, m->to));
 }
 
 static dw_status build(mover *m, uint32_t record_count, dw_error *err)
@@ -79,8 +71,9 @@ static dw_status build(mover *m, uint32_t record_count, dw_error *err)
     if (m->graph == NULL) {
         return dw_fail(err, DW_E_MEMORY, "shift: no memory for a graph");
     }
-    int64_t record = (int64_t)shape->layer_count * 2 * shape->kv_head_count * shape->head_dim;
-    m->kv = ggml_new_tensor_2d(m->ggml, dw_kv_ggml_type(m->context->kv_type), record, record_count);
+    m->layout = dw_model_kv_layout(shape, m->context->kv_type);
+    m->kv = ggml_new_tensor_2d(m->ggml, dw_kv_ggml_type(m->layout.type),
+                               dw_kv_layout_record_length(&m->layout), record_count);
     dw_status status = dw_kv_log_place(m->context->log, m->kv, err);
     if (status != DW_OK) {
         return status;
@@ -92,8 +85,8 @@ static dw_status build(mover *m, uint32_t record_count, dw_error *err)
     ggml_set_input(m->to);
     ggml_set_input(m->positions);
     for (uint32_t layer = 0; layer < shape->layer_count; layer++) {
-        move_part(m, layer, 0);
-        move_part(m, layer, 1);
+        move_part(m, layer, DW_KV_KEYS);
+        move_part(m, layer, DW_KV_VALUES);
     }
     status = dw_device_check_graph(dw_model_device(model), m->graph, err);
     if (status == DW_OK) {

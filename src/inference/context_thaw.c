@@ -30,12 +30,14 @@ static void release(conversion *c)
 static dw_status prepare(conversion *c, const dw_model_shape *shape,
                          const dw_context_thaw_options *options, dw_error *err)
 {
-    *c = (conversion){.from = dw_kv_ggml_type(options->stored_kv_type),
-                      .to = dw_kv_ggml_type(options->kv_type),
-                      .row_length = shape->head_dim,
-                      .row_count = (size_t)shape->layer_count * 2 * shape->kv_head_count,
-                      .from_bytes = dw_kv_record_bytes(shape, options->stored_kv_type),
-                      .to_bytes = dw_kv_record_bytes(shape, options->kv_type)};
+    dw_kv_layout from = dw_model_kv_layout(shape, options->stored_kv_type);
+    dw_kv_layout to = dw_model_kv_layout(shape, options->kv_type);
+    *c = (conversion){.from = dw_kv_ggml_type(from.type),
+                      .to = dw_kv_ggml_type(to.type),
+                      .row_length = from.head_dim,
+                      .row_count = dw_kv_layout_rows(&from),
+                      .from_bytes = from.record_bytes,
+                      .to_bytes = to.record_bytes};
     if (c->from_bytes == 0) {
         return dw_fail(err, DW_E_FORMAT, "thaw: keys and values in %s, the model's heads have %u",
                        ggml_type_name(c->from), shape->head_dim);

@@ -4,6 +4,7 @@
 #define DW_MODEL_ARCHITECTURE_H
 
 #include "gguf/gguf.h"
+#include "kv/kv_layout.h"
 
 #define DW_LAYER_COUNT_MAX 512u
 
@@ -124,6 +125,12 @@ typedef struct dw_model_shape {
 static inline bool dw_layer_windowed(const dw_model_shape *shape, uint32_t layer)
 {
     return shape->window > 0 && (shape->windowed[layer / 64] >> (layer % 64) & 1) != 0;
+}
+
+/* Of the records that the model's contexts keep in `type`. */
+static inline dw_kv_layout dw_model_kv_layout(const dw_model_shape *shape, dw_kv_type type)
+{
+    return dw_kv_layout_of(type, shape->layer_count, shape->kv_head_count, shape->head_dim);
 }
 
 /* The table's names, in its order; NULL past its end. */

@@ -52,9 +52,7 @@ typedef struct layer_work {
 struct dw_attention {
     const dw_model_shape *shape;
     const dw_attention_kernel *kernel;
-    dw_kv_type type;
-    size_t head_bytes;
-    size_t record_bytes;
+    dw_kv_layout layout;
     int threads;
     layer_work *layers;
     work_list lists[2]; /* without and with a window */
@@ -69,26 +67,6 @@ struct dw_attention {
     float *scratch; /* [threads][thread_floats] */
     size_t thread_floats;
 };
-
-enum ggml_type dw_kv_ggml_type(dw_kv_type type)
-{
-    static const enum ggml_type types[] = {
-        [DW_KV_F16] = GGML_TYPE_F16, [DW_KV_Q8_0] = GGML_TYPE_Q8_0, [DW_KV_F32] = GGML_TYPE_F32};
-    return types[type];
-}
-
-size_t dw_kv_head_bytes(const dw_model_shape *shape, dw_kv_type type)
-{
-    enum ggml_type stored = dw_kv_ggml_type(type);
-    bool whole = shape->head_dim % ggml_blck_size(stored) == 0;
-    return whole ? ggml_row_size(stored, shape->head_dim) : 0;
-}
-
-size_t dw_kv_record_bytes(const dw_model_shape *shape, dw_kv_type type)
-{
-    /* The table's limits keep this far below overflow. */
-    return (size_t)shape->layer_count * 2 * shape->kv_head_count * dw_kv_head_bytes(shape, type);
-}
 
 static uint32_t group_of(const dw_attention *attention)
 {
@@ -112,11 +90,9 @@ dw_status dw_attention_create(dw_attention **out, const dw_model_shape *shape, d
     }
     attention->shape = shape;
     attention->kernel = dw_attention_kernel_for(shape->head_dim);
-    attention->type = type;
-    attention->head_bytes = dw_kv_head_bytes(shape, type);
-    attention->record_bytes = dw_kv_record_bytes(shape, type);
+    attention->layout = dw_model_kv_layout(shape, type);
     attention->threads = threads;
-    DW_ASSERT(attention->kernel != NULL && attention->head_bytes > 0 && threads > 0);
+    DW_ASSERT(attention->kernel != NULL && attention->layout.head_bytes > 0 && threads > 0);
     /* The kernel's own, then queries and output, then four numbers a row. */
     attention->thread_floats = round_floats(dw_attention_scratch_floats(shape->head_dim) +
                                             (size_t)TILE_ROWS * (2 * shape->head_dim + 4));
@@ -301,13 +277,6 @@ dw_status dw_attention_prepare(dw_attention *attention, const dw_attention_seque
 
 /* ---- appending ---- */
 
-static unsigned char *record_part(const dw_attention *attention, unsigned char *records,
-                                  uint32_t layer, uint32_t part)
-{
-    return records +
-           ((size_t)layer * 2 + part) * attention->shape->kv_head_count * attention->head_bytes;
-}
-
 static void store_row(dw_kv_type type, const float *row, int64_t count, unsigned char *to)
 {
     switch (type) {
@@ -332,8 +301,8 @@ static void append(struct ggml_tensor *dst, int ith, int nth, void *user)
     for (uint32_t i = 0; i < attention->sequence_count; i++) {
         const dw_attention_sequence *sequence = &attention->sequences[i];
         for (uint32_t token = 0; token < sequence->token_count; token++) {
-            unsigned char *record =
-                sequence->records + (size_t)(sequence->past + token) * attention->record_bytes;
+            unsigned char *record = sequence->records + (size_t)(sequence->past + token) *
+                                                            attention->layout.record_bytes;
             for (uint32_t part = 0; part < 2; part++, piece++) {
                 if (piece % nth != ith) {
                     continue;
@@ -342,8 +311,8 @@ static void append(struct ggml_tensor *dst, int ith, int nth, void *user)
                 size_t stride = part == 0 ? from->nb[2] : from->nb[1];
                 const unsigned char *numbers = from->data;
                 numbers += (size_t)(sequence->first_token + token) * stride;
-                store_row(attention->type, (const float *)(const void *)numbers, row,
-                          record_part(attention, record, work->index, part));
+                store_row(attention->layout.type, (const float *)(const void *)numbers, row,
+                          record + dw_kv_layout_offset(&attention->layout, work->index, part));
             }
         }
     }
@@ -475,9 +444,10 @@ static const unsigned char *head_base(const layer_work *work, const unit *one,
 {
     const dw_attention *attention = work->attention;
     const dw_attention_sequence *sequence = &attention->sequences[one->sequence];
-    size_t head_offset = one->kv_head * attention->head_bytes;
+    size_t head_offset = one->kv_head * attention->layout.head_bytes;
     if (sequence->records != NULL) {
-        return record_part(attention, sequence->records, work->index, part) + head_offset;
+        return sequence->records + dw_kv_layout_offset(&attention->layout, work->index, part) +
+               head_offset;
     }
     const unsigned char *rows = dst->src[1 + part]->data;
     return rows + sequence->first_token * dst->src[1]->nb[2] + head_offset;
@@ -497,8 +467,9 @@ static void run_unit(layer_work *work, const unit *one, struct ggml_tensor *dst,
     bool encoder = attention->sequences[one->sequence].records == NULL;
     dw_attention_tile tile = {.keys = head_base(work, one, dst, 0),
                               .values = head_base(work, one, dst, 1),
-                              .stride = encoder ? dst->src[1]->nb[2] : attention->record_bytes,
-                              .type = attention->type,
+                              .stride =
+                                  encoder ? dst->src[1]->nb[2] : attention->layout.record_bytes,
+                              .type = attention->layout.type,
                               .head_dim = head_dim,
                               .row_count = one->row_count,
                               .queries = place->queries,
@@ -558,7 +529,7 @@ struct ggml_tensor *dw_attention_attend(dw_attention *attention, struct ggml_con
 struct ggml_tensor *dw_attention_encode(dw_attention *attention, struct ggml_context *ggml,
                                         uint32_t layer, struct ggml_tensor **qkv)
 {
-    DW_ASSERT(attention->type == DW_KV_F32 && qkv[1]->nb[2] == qkv[2]->nb[1]);
+    DW_ASSERT(attention->layout.type == DW_KV_F32 && qkv[1]->nb[2] == qkv[2]->nb[1]);
     int64_t row = (int64_t)attention->shape->head_count * attention->shape->head_dim;
     return ggml_custom_4d(ggml, GGML_TYPE_F32, row, qkv[0]->ne[2], 1, 1, qkv, 3, attend,
                           GGML_N_TASKS_MAX, &attention->layers[layer]);

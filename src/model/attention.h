@@ -25,13 +25,6 @@ typedef struct dw_attention_sequence {
     uint32_t token_count;
 } dw_attention_sequence;
 
-/* How numbers of `type` are called in ggml. */
-enum ggml_type dw_kv_ggml_type(dw_kv_type type);
-/* Bytes of one head's keys or values, and of a token's record: [layer][K, V][kv_head][head_dim].
- * 0: Q8_0 wants heads that are multiples of 32. */
-size_t dw_kv_head_bytes(const dw_model_shape *shape, dw_kv_type type);
-size_t dw_kv_record_bytes(const dw_model_shape *shape, dw_kv_type type);
-
 /* For graphs of a model that run with `threads` threads at most. `shape` must outlive it.
  * Errors: DW_E_MEMORY. */
 dw_status dw_attention_create(dw_attention **out, const dw_model_shape *shape, dw_kv_type type,

@@ -89,9 +89,9 @@ static dw_cuda_attention_params params_of(const dw_cuda_attention *with, const d
 {
     const dw_model_shape *shape = with->shape;
     uint32_t token_count = (uint32_t)with->table->tokens->ne[0];
-    size_t head_bytes = dw_kv_head_bytes(shape, with->kv_type);
+    dw_kv_layout layout = dw_model_kv_layout(shape, with->kv_type);
     return (dw_cuda_attention_params){
-        .part_bytes = (uint32_t)(shape->kv_head_count * head_bytes),
+        .part_bytes = (uint32_t)layout.part_bytes,
         .layer = (uint16_t)layer->index,
         .layer_count = (uint16_t)shape->layer_count,
         .window = dw_layer_windowed(shape, layer->index) ? shape->window : 0,

@@ -17,7 +17,7 @@ typedef struct builder {
     int64_t kv_count;
     int64_t row_count;
     bool long_context;
-    dw_kv_type kv_type;
+    dw_kv_layout kv;
     dw_forward_result result;
     dw_attention *attention; /* NULL: ggml's */
     dw_logits_scatter *logits_scatter;
@@ -134,32 +134,13 @@ static struct ggml_tensor *rope(builder *b, struct ggml_tensor *x, uint32_t laye
     return dw_forward_rope(&source, b->ggml, x, layer);
 }
 
-/* Byte offset in a record of a layer's keys (part 0) or values (part 1). */
-static size_t record_offset(const builder *b, uint32_t layer, uint32_t part)
-{
-    size_t part_bytes = b->shape->kv_head_count * dw_kv_head_bytes(b->shape, b->kv_type);
-    return ((size_t)layer * 2 + part) * part_bytes;
-}
-
 /* Write rows [kv_heads * head_dim, tokens] into their records. Put into the graph at once, so that
  * it stands before the attention that reads the log: that reads it through another view, and the
  * order of the nodes is the only tie between the two. */
-static void append(builder *b, struct ggml_tensor *rows, uint32_t layer, uint32_t part)
+static void append(builder *b, struct ggml_tensor *rows, uint32_t layer, dw_kv_part part)
 {
-    struct ggml_tensor *kv = b->out->kv;
-    struct ggml_tensor *target =
-        ggml_view_2d(b->ggml, kv, (int64_t)b->shape->kv_head_count * b->shape->head_dim,
-                     b->kv_count, kv->nb[1], record_offset(b, layer, part));
+    struct ggml_tensor *target = dw_kv_layout_part(&b->kv, b->ggml, b->out->kv, layer, part);
     ggml_build_forward_expand(b->out->graph, ggml_set_rows(b->ggml, target, rows, b->out->records));
-}
-
-/* The log's keys or values of a layer as attention takes them: [head_dim, kv, kv_heads]. */
-static struct ggml_tensor *recall(builder *b, uint32_t layer, uint32_t part)
-{
-    struct ggml_tensor *kv = b->out->kv;
-    return ggml_view_3d(b->ggml, kv, b->shape->head_dim, b->kv_count, b->shape->kv_head_count,
-                        kv->nb[1], dw_kv_head_bytes(b->shape, b->kv_type),
-                        record_offset(b, layer, part));
 }
 
 /* Queries, keys and values of one layer, before rope. */
@@ -250,8 +231,8 @@ static struct ggml_tensor *append_keys_and_values(builder *b, const projections 
     }
     k = ggml_reshape_2d(b->ggml, k, (int64_t)b->shape->head_dim * b->shape->kv_head_count,
                         b->token_count);
-    append(b, k, index, 0);
-    append(b, p->v, index, 1);
+    append(b, k, index, DW_KV_KEYS);
+    append(b, p->v, index, DW_KV_VALUES);
     return NULL;
 }
 
@@ -266,7 +247,8 @@ static struct ggml_tensor *flash_attention(builder *b, struct ggml_tensor *q, ui
     q = ggml_permute(b->ggml, q, 0, 2, 1, 3); /* [head_dim, tokens, heads] */
     bool windowed = dw_layer_windowed(b->shape, index);
     struct ggml_tensor *y = ggml_flash_attn_ext(
-        b->ggml, q, recall(b, index, 0), recall(b, index, 1),
+        b->ggml, q, dw_kv_layout_heads(&b->kv, b->ggml, b->out->kv, index, DW_KV_KEYS),
+        dw_kv_layout_heads(&b->kv, b->ggml, b->out->kv, index, DW_KV_VALUES),
         windowed ? b->out->window_mask : b->out->mask, scale, 0.0f, b->shape->attn_logit_softcap);
     (void)ggml_prec_set_acc(y, GGML_PREC_F32); /* as libllama asks for */
     return ggml_reshape_2d(b->ggml, y, (int64_t)b->shape->head_dim * b->shape->head_count,
@@ -594,13 +576,13 @@ static void build_layers(builder *b)
 static void make_flash_inputs(builder *b)
 {
     const dw_model_shape *shape = b->shape;
-    int64_t record = (int64_t)shape->layer_count * 2 * shape->kv_head_count * shape->head_dim;
     b->out->records = input(b, GGML_TYPE_I64, "records", b->token_count, 1);
     b->out->mask = input(b, GGML_TYPE_F16, "mask", b->kv_count, b->token_count);
     if (shape->window > 0) {
         b->out->window_mask = input(b, GGML_TYPE_F16, "window_mask", b->kv_count, b->token_count);
     }
-    b->out->kv = input(b, dw_kv_ggml_type(b->kv_type), "kv", record, b->kv_count);
+    b->out->kv = input(b, dw_kv_ggml_type(b->kv.type), "kv", dw_kv_layout_record_length(&b->kv),
+                       b->kv_count);
 }
 
 /* The same, and tokens and positions, from the table of a device that runs nodes of ours. */
@@ -616,20 +598,20 @@ static void make_cuda_inputs(builder *b, const dw_forward_size *size)
         size_t bytes = dw_cuda_attention_bytes(shape, size->token_count);
         out->scratch = input(b, GGML_TYPE_I8, "scratch", (int64_t)bytes, 1);
         b->cuda = (dw_cuda_attention){.shape = shape,
-                                      .kv_type = b->kv_type,
+                                      .kv_type = b->kv.type,
                                       .table = &b->table,
                                       .scratch = out->scratch,
                                       .alone = size->alone};
         return;
     }
-    int64_t record = (int64_t)shape->layer_count * 2 * shape->kv_head_count * shape->head_dim;
     out->records = b->table.records;
     out->mask = dw_cuda_mask(b->ggml, &b->table, size->kv_count, size->token_count, 0);
     if (shape->window > 0) {
         out->window_mask =
             dw_cuda_mask(b->ggml, &b->table, size->kv_count, size->token_count, shape->window);
     }
-    out->kv = input(b, dw_kv_ggml_type(b->kv_type), "kv", record, b->kv_count);
+    out->kv = input(b, dw_kv_ggml_type(b->kv.type), "kv", dw_kv_layout_record_length(&b->kv),
+                    b->kv_count);
 }
 
 dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggml,
@@ -652,7 +634,7 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .token_count = size->token_count,
                  .kv_count = size->kv_count,
                  .row_count = size->row_count,
-                 .kv_type = size->kv_type,
+                 .kv = dw_model_kv_layout(shape, size->kv_type),
                  .result = size->result,
                  .long_context = size->long_context,
                  .attention = size->attention,

@@ -450,7 +450,7 @@ const dw_model_weights *dw_model_weights_of(const dw_model *model)
 size_t dw_model_record_bytes(const dw_model *model)
 {
     bool encoder = model->shape.architecture->encoder;
-    return encoder ? 0 : dw_kv_record_bytes(&model->shape, DW_KV_F16);
+    return encoder ? 0 : dw_model_kv_layout(&model->shape, DW_KV_F16).record_bytes;
 }
 
 dw_model_extra *dw_model_lock(dw_model *model)

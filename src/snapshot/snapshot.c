@@ -305,27 +305,19 @@ static dw_status stream_from_device(freeze *f, dw_kv_log *log, uint64_t from,
     return keep(f, part, err);
 }
 
-/* A record's shape where it is a regular one: [layers, 2, kv_heads, numbers or bytes a head]. */
+/* A record's shape: [layers, 2, kv_heads, numbers or, where they share blocks, bytes a head]. */
 static void record_shape(dw_context *context, dw_snapshot_tensor *tensor)
 {
     static const char *const dtypes[] = {
         [DW_KV_F16] = "F16", [DW_KV_Q8_0] = "U8", [DW_KV_F32] = "F32"};
-    const dw_model_shape *shape = dw_model_shape_of(dw_context_model(context));
-    size_t record_bytes = dw_kv_log_record_bytes(dw_context_log(context));
-    dw_kv_type type = dw_context_kv_type(context);
-    size_t heads = (size_t)shape->layer_count * 2 * shape->kv_head_count;
-    size_t item = type == DW_KV_F16 ? 2 : type == DW_KV_F32 ? 4 : 1;
-    tensor->dtype = "U8";
-    tensor->dimension_count = 2;
-    tensor->shape[1] = record_bytes;
-    if (heads > 0 && record_bytes % (heads * item) == 0) {
-        tensor->dtype = dtypes[type];
-        tensor->dimension_count = 5;
-        tensor->shape[1] = shape->layer_count;
-        tensor->shape[2] = 2;
-        tensor->shape[3] = shape->kv_head_count;
-        tensor->shape[4] = record_bytes / heads / item;
-    }
+    dw_kv_layout layout = dw_model_kv_layout(dw_model_shape_of(dw_context_model(context)),
+                                             dw_context_kv_type(context));
+    tensor->dtype = dtypes[layout.type];
+    tensor->dimension_count = 5;
+    tensor->shape[1] = layout.layer_count;
+    tensor->shape[2] = DW_KV_PART_COUNT;
+    tensor->shape[3] = layout.kv_head_count;
+    tensor->shape[4] = layout.head_bytes / dw_kv_number_bytes(layout.type);
 }
 
 /* The log from its first byte that no file holds. */

@@ -648,8 +648,9 @@ static dw_status describe_context(const thaw *t, const json_t *entry, saved_cont
     if (status == DW_OK) {
         status = dw__json_choice(entry, "open", "kv_type", &kv_choices, &saved->kv_type, err);
     }
-    size_t record_bytes = status == DW_OK ? dw_kv_record_bytes(dw_model_shape_of(saved->model),
+    size_t record_bytes = status == DW_OK ? dw_model_kv_layout(dw_model_shape_of(saved->model),
                                                                (dw_kv_type)saved->kv_type)
+                                                .record_bytes
                                           : 0;
     if (status == DW_OK && saved->record_bytes != record_bytes) {
         status = dw_fail(err, DW_E_FORMAT, "open: records of %llu bytes, the model's have %zu",

@@ -456,8 +456,9 @@ static void attention_open(attention_world *w, const attention_case *of)
                                 .windowed = {UINT64_C(1) << LAYER},
                                 .attention_scale = 4.0F / sqrtf((float)of->head_dim),
                                 .attn_logit_softcap = of->cap};
-    w->head_bytes = dw_kv_head_bytes(&w->shape, of->type);
-    w->record_bytes = dw_kv_record_bytes(&w->shape, of->type);
+    dw_kv_layout layout = dw_model_kv_layout(&w->shape, of->type);
+    w->head_bytes = layout.head_bytes;
+    w->record_bytes = layout.record_bytes;
     bench_open(&w->b, of->plan->token_count);
     dw_cuda_layer layer = make_layer(w);
     size_t scratch = dw_cuda_attention_bytes(&w->shape, of->plan->token_count);
