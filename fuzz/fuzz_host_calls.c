@@ -4,18 +4,14 @@
  * a change here: for import k it exports "c<k>", which takes the arguments from memory.
  * A small random model is granted, so that contexts, samplers and steps are real. */
 #include <inttypes.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
+#include "support.h"
 #include "tiny_model.h"
 
 #define IMPORTS_MAX 64

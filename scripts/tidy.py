@@ -22,7 +22,7 @@ FOLDERS = ["base", "memory", "device", "kernels", "gguf", "text", "sampling", "k
            "inference", "tensor", "wasm", "actor", "snapshot", "guest_abi", "scheduler", "store",
            "runtime", "server", "api", "cli"]
 PATTERNS = ["src/*/*.[ch]", "include/*.h", "guest/*.h", "guest/examples/*.c", "tests/unit/*.[ch]",
-            "tests/guest/*.c", "bench/*.[ch]", "fuzz/*.[ch]", "examples/*.c"]
+            "tests/support/*.[ch]", "tests/guest/*.c", "bench/*.[ch]", "fuzz/*.[ch]", "examples/*.c"]
 TEXTS = ["*.md", "docs/*.md", "src/*/README.md"]
 
 # function: what to use. Everywhere in our own C.

@@ -1,19 +1,12 @@
 /* Actors: messages, what they ask for, and that forks are equal and independent. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
-#include "emulated.h"
-#include "wasm_signals.h"
+#include "support.h"
 
 /* ---- life and messages ------------------------------------------------------------------- */
 

@@ -4,25 +4,18 @@
  * files' alignment (64 KiB) and of steps; every other sampler is seeded and in mid-stream.
  *
  * The other process is this program with --continue MODEL SNAPSHOT ANSWER. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
-#include "emulated.h"
+#include "support.h"
 #include "tiny_model.h"
-#include "wasm_signals.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1

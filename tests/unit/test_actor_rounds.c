@@ -1,18 +1,12 @@
 /* A thousand lives one after the other: nothing of an actor that has gone stays, in the host's
  * memory or in the device's. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "actor_fixture.h"
 #include "base/os.h"
-#include "emulated.h"
+#include "support.h"
 
 #define ROUNDS 1000
 #define WARM_ROUNDS 80 /* as many lengths of prompts as there are, twice: graphs are kept */

@@ -1,24 +1,17 @@
 /* State that a guest has beside its contexts: random writes, growth, globals of every type,
  * function tables, several memories; the same after any number of freezes, thaws and forks as in a
  * twin that was left alone. The guest is tests/guest/actor_machine.wat. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include <wasmtime.h>
 
 #include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
-#include "emulated.h"
-#include "wasm_signals.h"
+#include "support.h"
 
 #define CHAIN_MAX 6
 

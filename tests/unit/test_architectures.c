@@ -1,20 +1,13 @@
 /* Every row of the architecture table against libllama on a small random model of it: prefill,
  * decode, trim, and lengths beyond a sliding window. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "emulated.h"
 #include "model_fixture.h"
+#include "support.h"
 #include "tiny_model.h"
 
 /* What is run: a prompt, tokens one by one, a part of it again. */

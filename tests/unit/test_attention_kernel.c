@@ -1,17 +1,12 @@
 /* Attention's kernels, each that this machine can run, against sums in double precision. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <ggml.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <ggml.h>
+
 #include "kernels/attention_kernel.h"
+#include "support.h"
 
 #define RECORDS 300u
 #define HEAD_DIM_MAX 256u

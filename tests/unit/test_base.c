@@ -1,19 +1,14 @@
 /* Errors, sizes, allocation and handles. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/counters.h"
 #include "base/hash.h"
 #include "base/os.h"
+#include "support.h"
 #include "wasm/handle_table.h"
 
 static void test_status_names_and_texts(void **state)

@@ -1,11 +1,4 @@
 /* Steps over several contexts: the same results as one by one, whatever else is in the batch. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +10,7 @@
 #include "inference/step_graph.h"
 #include "kv/kv_pool.h"
 #include "model_fixture.h"
+#include "support.h"
 #include "tiny_model.h"
 
 #define CONTEXTS 9u

@@ -1,11 +1,4 @@
 /* Contexts: steps in slices, trimming, and steps that fail leave them as they were. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +9,7 @@
 #include "inference/context_internal.h"
 #include "kv/kv_pool.h"
 #include "model_fixture.h"
+#include "support.h"
 #include "tiny_model.h"
 
 typedef struct fixture {

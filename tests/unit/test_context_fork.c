@@ -1,12 +1,5 @@
 /* Contexts forked, thawed and converted: each behaves as if it had been computed by itself, and
  * what a relative does is not seen. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +7,9 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
-#include "emulated.h"
 #include "inference/batch.h"
 #include "model_fixture.h"
+#include "support.h"
 #include "tiny_model.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -1,11 +1,4 @@
 /* Tokens forgotten in the middle of a context, against libllama's way of doing it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +6,8 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "emulated.h"
 #include "model_fixture.h"
+#include "support.h"
 #include "tiny_model.h"
 
 static const tiny_architecture kinds[] = {

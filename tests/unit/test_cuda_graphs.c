@@ -1,18 +1,12 @@
 /* Graphs of nodes of our own for CUDA (model/cuda_ops.h), built without a device for every
  * architecture and form. test_cuda_ops runs the nodes on one. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "device/device.h"
 #include "model/forward_graph.h"
 #include "model/model.h"
+#include "support.h"
 #include "tiny_model.h"
 
 static struct ggml_context *new_context(size_t bytes)

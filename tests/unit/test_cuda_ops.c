@@ -1,12 +1,5 @@
 /* Nodes of our own in CUDA's graphs (model/cuda_ops.h), with DW_TEST_DEVICE=CUDA0: each alone,
  * against plain computing in doubles. Elsewhere all are skipped. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -15,6 +8,7 @@
 #include "device/device_memory.h"
 #include "model/attention.h"
 #include "model/cuda_ops.h"
+#include "support.h"
 
 static struct ggml_context *new_context(size_t bytes)
 {

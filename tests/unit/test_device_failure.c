@@ -1,17 +1,11 @@
 /* A device that fails: ggml would end the process; here it is a status, and the rest goes on. On
  * the CPU a failing operation is made by hand; with DW_TEST_DEVICE=CUDA0 memory really runs out. */
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include <ggml.h>
 
@@ -20,6 +14,7 @@
 #include "device/device.h"
 #include "device/device_memory.h"
 #include "kv/kv_log.h"
+#include "support.h"
 
 #define COUNT 64
 

@@ -1,18 +1,13 @@
 /* A fault on a CUDA device, which no process recovers from: the device is lost, the process is not.
  * A program of its own, since nothing else can run on the card in it afterwards. Skipped unless
  * DW_TEST_DEVICE names a CUDA device. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "device/device.h"
 #include "device/device_memory.h"
 #include "kv/kv_log.h"
+#include "support.h"
 
 #define COUNT 1024
 /* No driver maps anything there, and it is aligned for every load. */

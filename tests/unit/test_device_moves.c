@@ -1,22 +1,15 @@
 /* An actor that goes from the CPU to another device and back (DW_TEST_DEVICE; without one, to
  * another engine on the CPU): of 256 tokens a prompt, each decoded after the tokens that one which
  * stayed on the CPU has chosen, it would have chosen the same at least 99 times in 100. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
-#include "emulated.h"
-#include "wasm_signals.h"
+#include "support.h"
 
 #define TOKENS 256
 #define ON_DEVICE_FROM 64 /* the first tokens on the CPU, */

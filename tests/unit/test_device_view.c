@@ -1,17 +1,12 @@
 /* Link 3: devices on regions. DW_TEST_DEVICE names another device than the CPU. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/os.h"
 #include "device/device.h"
 #include "device/device_view.h"
 #include "device/host_register.h"
+#include "support.h"
 
 #define SIDE 64
 

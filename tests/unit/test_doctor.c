@@ -1,14 +1,9 @@
 /* The doctor's report on this machine. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "api/doctor.h"
+#include "support.h"
 
 #define GUEST DW_TEST_GUESTS_DIR "/doctor_chain.wasm"
 

@@ -1,12 +1,5 @@
 /* Embeddings and hidden states against libllama, on small random models: encoders with both of
  * their tokenizers, and models that generate. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +7,9 @@
 #include <unistd.h>
 
 #include "driftwood_abi.h"
-#include "emulated.h"
 #include "inference/embeddings.h"
 #include "model_fixture.h"
+#include "support.h"
 #include "tiny_model.h"
 
 #define CONTEXT_TOKENS 1024u

@@ -1,11 +1,4 @@
 /* The GGUF reader on good, damaged and hostile files. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +7,7 @@
 #include "base/alloc.h"
 #include "gguf/gguf.h"
 #include "model/model.h"
+#include "support.h"
 #include "tiny_model.h"
 
 /* A file put together by hand. */

@@ -1,18 +1,13 @@
 /* Models in several files: the same logits as from one, and each way in which parts do not fit. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <gguf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <gguf.h>
+
 #include "model_fixture.h"
+#include "support.h"
 #include "tiny_model.h"
 
 #define PARTS 3

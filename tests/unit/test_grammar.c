@@ -1,21 +1,16 @@
 /* Grammars: what the notation means, what is refused and where, and the allowed tokens step by step
  * beside libllama's own grammar sampler, over a real vocabulary. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <llama.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <llama.h>
 
 #include "base/alloc.h"
 #include "driftwood_abi.h"
 #include "grammar_fixture.h"
 #include "model_fixture.h"
 #include "sampling/sampler.h"
+#include "support.h"
 #include "text/grammar.h"
 #include "text/vocab.h"
 

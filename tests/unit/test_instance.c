@@ -1,16 +1,10 @@
 /* Modules and instances: what is refused, how guests end, what host functions check. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
 
-#include <cmocka.h>
-
+#include "support.h"
 #include "wasm/guest_instance.h"
-#include "wasm_signals.h"
 
 /* ---- a host with one function: check a range ---------------------------------------------- */
 

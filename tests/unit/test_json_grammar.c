@@ -1,18 +1,12 @@
 /* JSON Schema as a grammar: what it takes and what not, schema by schema, and what is refused.
  * `test_json_grammar --generate SCHEMA SEED` writes a text by chance, for check_json_schema.py. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "grammar_fixture.h"
+#include "support.h"
 #include "text/json_grammar.h"
 
 static char *grammar_of(const char *schema)

@@ -1,11 +1,4 @@
 /* The KV log, in host pages and in device memory. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +9,8 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
-#include "emulated.h"
 #include "kv/kv_log.h"
+#include "support.h"
 
 #define RECORD_ELEMENTS 64
 #define RECORD_BYTES (RECORD_ELEMENTS * sizeof(ggml_fp16_t))

@@ -1,12 +1,5 @@
 /* KV logs in device memory by address ranges: small pieces, so that short logs cross many; a
  * limit, so that logs are evicted; calls of the device that fail. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "kv_model_check.h"
+#include "support.h"
 
 static void run_trial(size_t record_bytes, uint64_t limit_bytes, bool failing, uint64_t seed)
 {

@@ -1,18 +1,13 @@
 /* Products with quantised matrices: each kernel that this machine can run, against ggml's
  * vec_dot. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <ggml-cpu.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <ggml-cpu.h>
+
 #include "kernels/matmul_kernel.h"
+#include "support.h"
 
 #define COLUMNS_MAX 64u
 #define ROWS DW_PANEL_ROWS_MAX

@@ -1,18 +1,13 @@
 /* Pictures of linear memories: what regions share, and that nobody sees another's writes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/alloc.h"
 #include "base/os.h"
 #include "memory/memory_image.h"
+#include "support.h"
 
 #define WASM_PAGE ((size_t)65536)
 #define PAGES_MAX 64

@@ -1,12 +1,5 @@
 /* The host and model functions as a guest reaches them: a module that imports all of them and
  * exports a caller for each, whose arguments the test puts into guest memory. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +9,8 @@
 #include "base/alloc.h"
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
+#include "support.h"
 #include "tiny_model.h"
-#include "wasm_signals.h"
 
 #define MEMORY_PAGES 64
 #define MEMORY_BYTES (MEMORY_PAGES * 65536u)

@@ -1,13 +1,8 @@
 /* What a compiled module keeps for actors, and that other guests are compiled as they are. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "support.h"
 #include "wasm/instance_internal.h"
-#include "wasm_signals.h"
 
 static dw_device *device;
 static dw_wasm_host *host;

@@ -1,17 +1,11 @@
 /* Our graphs against libllama's on the same file. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "model_fixture.h"
+#include "support.h"
 #include "tiny_model.h"
 
 #define PROMPT_TOKENS 200u

@@ -1,17 +1,12 @@
 /* Link 1: regions. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/alloc.h"
 #include "base/os.h"
 #include "memory/region.h"
+#include "support.h"
 
 #define GIB ((size_t)1 << 30)
 

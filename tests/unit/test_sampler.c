@@ -1,16 +1,10 @@
 /* Sampling: the same seed the same tokens, the right distribution, what each filter does. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "sampling/sampler.h"
+#include "support.h"
 
 #define DRAWS 20000
 

@@ -1,18 +1,13 @@
 /* Samplers saved, loaded and forked in mid-stream choose what the original goes on to choose. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/alloc.h"
 #include "model_fixture.h"
 #include "sampling/sampler.h"
+#include "support.h"
 
 #define STEPS 40
 #define FURTHER 60

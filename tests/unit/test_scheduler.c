@@ -1,12 +1,5 @@
 /* Many guests on fibers: each as if it were alone, whatever the others do. DW_TEST_SEED chooses the
  * orders in which they are started. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +10,8 @@
 #include "base/os.h"
 #include "model_fixture.h"
 #include "scheduler/scheduler_internal.h"
+#include "support.h"
 #include "tiny_model.h"
-#include "wasm_signals.h"
 
 #define GUESTS_MAX 64
 #define STEPS_MAX 128

@@ -1,17 +1,11 @@
 /* Actors under a scheduler: the answers they give when they are called one by one. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "actor_fixture.h"
+#include "support.h"
 #include "wasm/instance_internal.h"
-#include "wasm_signals.h"
 
 #define ACTORS 8
 

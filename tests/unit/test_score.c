@@ -1,17 +1,11 @@
 /* Perplexity against the same sum over libllama's logits. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "inference/score.h"
 #include "model_fixture.h"
+#include "support.h"
 
 #define WINDOW 96u
 #define WINDOWS 2u

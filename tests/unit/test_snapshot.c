@@ -1,21 +1,14 @@
 /* Freezing and thawing: what comes next is what would have come, from full snapshots, deltas and
  * deltas upon deltas, here and in another process; what is damaged is refused. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
-#include "emulated.h"
-#include "wasm_signals.h"
+#include "support.h"
 
 #define FILES_MAX 8
 

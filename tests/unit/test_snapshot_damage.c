@@ -1,12 +1,5 @@
 /* Snapshot files that are damaged, cut or made to harm: refused by both readers, with a word on
  * where. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +7,8 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "emulated.h"
 #include "snapshot_fixture.h"
+#include "support.h"
 
 #define HEADER 65536u
 #define DIGITS "00000000000000000000000000000000"

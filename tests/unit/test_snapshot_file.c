@@ -1,12 +1,5 @@
 /* Snapshot files: what is written is read again, whole or not at all, whatever happens meanwhile.
  * test_snapshot_file --write FILE writes the example that tests/check_snapshot.py knows. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +16,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "snapshot_fixture.h"
+#include "support.h"
 
 #define LARGE_BYTES ((size_t)3 * 1024 * 1024 + 17)
 

@@ -4,27 +4,19 @@
  *
  * The process that is killed is this program with --work MODEL FOLDER ID. It writes a byte when it
  * begins and one for each +1 that its actor has worked on. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
-#include "emulated.h"
+#include "support.h"
 #include "tiny_model.h"
-#include "wasm_signals.h"
 
 static char folder[] = "/tmp/dw-store-XXXXXX";
 static char model[96];

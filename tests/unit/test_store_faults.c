@@ -3,23 +3,16 @@
  *
  * This program's own rename, link, unlink and fsync take the place of the C library's and fail when
  * a test says so; a process that is killed at a point is one for which all fails from there on. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "actor_fixture.h"
 #include "base/alloc.h"
-#include "wasm_signals.h"
+#include "support.h"
 
 #define PROBLEMS_MAX 8 /* more of one call would never end */
 

@@ -1,12 +1,8 @@
 /* The tensor functions as guests call them, and the example guests that use them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "driftwood.h"
+#include "support.h"
 
 static dw_engine *engine;
 

@@ -1,14 +1,10 @@
 /* Tensor graphs: life, places, what is refused and how. tests/unit/test_tensor_ops.c has what the
  * operations compute. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/alloc.h"
+#include "support.h"
 #include "tensor_fixture.h"
 
 #define BYTES ((size_t)1 << 20)

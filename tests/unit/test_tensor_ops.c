@@ -1,13 +1,9 @@
 /* Every operation of tensor graphs against a reference in double precision, over random shapes;
  * inputs are plain, permuted, or cut out of larger tensors. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "support.h"
 #include "tensor_fixture.h"
 
 #define ROUNDS 60

@@ -1,12 +1,5 @@
 /* Choosing from a row's likeliest alone: the very token that the whole row gives, or no decision
  * and nothing changed. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +7,7 @@
 #include <unistd.h>
 
 #include "sampling/sampler.h"
+#include "support.h"
 #include "tiny_model.h"
 
 #define VOCAB_MAX 49152

@@ -1,20 +1,15 @@
 /* Weights on their way to a device: through the ring, and all of a load on a device that pretends
  * to have memory of its own, too little of it included. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "device/device_memory.h"
 #include "gguf/gguf.h"
 #include "model/memory_estimate.h"
 #include "model/model.h"
 #include "model/upload.h"
+#include "support.h"
 #include "tiny_model.h"
 
 #define MODEL "upload.gguf"

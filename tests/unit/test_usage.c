@@ -1,17 +1,12 @@
 /* What uses the device, as dw_engine_get_stats tells it: exact, and nothing once all is gone. And a
  * guest whose memory is copied to the device and back, from end to end. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "driftwood.h"
 #include "inference/score.h"
+#include "support.h"
 #include "tiny_model.h"
 
 #define GUEST DW_TEST_GUESTS_DIR "/doctor_chain.wasm"

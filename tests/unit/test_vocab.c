@@ -1,20 +1,15 @@
 /* The vocabulary: text to tokens and back on any bytes, templates, spaces, refusals. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <gguf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <gguf.h>
+
 #include "driftwood_abi.h"
 #include "model/architecture.h"
 #include "model_fixture.h"
+#include "support.h"
 #include "text/tokenizer_check.h"
 #include "text/vocab.h"
 #include "tiny_model.h"

@@ -1,18 +1,13 @@
 /* Where a module's state lies, and that the exports added reach it: asked of Wasmtime, which
  * compiles what was rewritten. */
 #include <glob.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/alloc.h"
+#include "support.h"
 #include "wasm/wasm_binary.h"
-#include "wasm_signals.h"
 
 static wasm_engine_t *engine; /* with more proposals than guests may use */
 

@@ -1,14 +1,8 @@
 /* Link 2: Wasmtime's linear memories on regions. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "support.h"
 #include "wasm/wasm_memory.h"
-#include "wasm_signals.h"
 
 #define PAGE ((size_t)65536)
 

@@ -1,19 +1,14 @@
 /* The claim behind host_copied_bytes, counted a second time without it: this program's own memcpy
  * and memmove stand before the C library's, and note every larger copy that touches the guest's
  * memory while the guest runs a real model. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/counters.h"
 #include "driftwood.h"
+#include "support.h"
 
 /* ggml's kernels put down their results in pieces of 64 bytes; a list of 128 tokens, a row of
  * logits or a matrix is larger than this. */

@@ -1,19 +1,14 @@
 #include "actor_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/alloc.h"
 #include "kv_fixture.h"
 #include "model/model.h"
+#include "support.h"
 #include "tiny_model.h"
 
 dw_module *actor_module(actor_fixture *fixture, const char *name)

@@ -1,5 +1,4 @@
-/* A vocabulary of single bytes and a few tokens more, to walk grammars over. Needs cmocka included
- * first. */
+/* A vocabulary of single bytes and a few tokens more, to walk grammars over. */
 #ifndef DW_TESTS_GRAMMAR_FIXTURE_H
 #define DW_TESTS_GRAMMAR_FIXTURE_H
 

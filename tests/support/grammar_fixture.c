@@ -1,13 +1,8 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "grammar_fixture.h"
 
 #include <string.h>
 
-#include "grammar_fixture.h"
+#include "support.h"
 
 static const char *const words[] = {"ab", "abc", "\xc3\xa9", "\xc3", "<end>", "<x>"};
 

@@ -1,5 +1,5 @@
 /* What tests of models share: our engine on the CPU with a region as a guest's memory would be,
- * and libllama on the same file as the oracle. Needs cmocka included first. */
+ * and libllama on the same file as the oracle. */
 #ifndef DW_TESTS_MODEL_FIXTURE_H
 #define DW_TESTS_MODEL_FIXTURE_H
 

@@ -1,18 +1,15 @@
 #include "snapshot_fixture.h"
 
 #include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/alloc.h"
 #include "base/os.h"
 #include "cli/snapshot_check.h"
+#include "support.h"
 
 int snapshot_world_setup(void **state)
 {

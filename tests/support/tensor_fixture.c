@@ -1,14 +1,13 @@
 #include "tensor_fixture.h"
 
-#include <ggml.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include <ggml.h>
+
+#include "support.h"
 
 void tensor_world_open(tensor_fixture *w, size_t bytes)
 {

@@ -1,5 +1,5 @@
 /* Small random models of every architecture, written with ggml's own GGUF writer: what a test
- * wants to be in a file, or wrong with it. Needs cmocka included first. */
+ * wants to be in a file, or wrong with it. */
 #ifndef DW_TESTS_TINY_MODEL_H
 #define DW_TESTS_TINY_MODEL_H
 

@@ -1,10 +1,3 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "model_fixture.h"
 
 #include <math.h>
@@ -16,6 +9,7 @@
 #include "base/ggml_guard.h"
 #include "driftwood_abi.h"
 #include "kv_fixture.h"
+#include "support.h"
 
 #define MODEL_FILE "SmolLM2-135M-Instruct.Q4_1.gguf"
 

@@ -1,18 +1,12 @@
 #include "kv_model_check.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/os.h"
+#include "support.h"
 
 static size_t unit_bytes; /* of the device's memory, found out before the tests */
 

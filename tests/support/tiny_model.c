@@ -1,19 +1,14 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "tiny_model.h"
 
-#include <gguf.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <gguf.h>
+
 #include "gguf/gguf.h"
+#include "support.h"
 
 typedef struct writer {
     struct ggml_context *ggml;

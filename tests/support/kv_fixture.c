@@ -1,16 +1,11 @@
 #include "kv_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/os.h"
 #include "kv/kv_pool.h"
+#include "support.h"
 
 void kv_world_open(dw_device *device, uint64_t limit_bytes)
 {

@@ -1,0 +1,32 @@
+#include "support.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include <wasmtime.h>
+
+static const int signal_numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};
+#define SIGNAL_COUNT (sizeof signal_numbers / sizeof signal_numbers[0])
+static struct sigaction signal_actions[SIGNAL_COUNT];
+
+bool emulated(void)
+{
+    return getenv("DW_TEST_EMULATED") != NULL;
+}
+
+void wasm_signals_save(void)
+{
+    /* Wasmtime installs its handlers with the first engine, for as long as the process lives. */
+    wasm_engine_t *engine = wasm_engine_new();
+    wasm_engine_delete(engine);
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+        (void)sigaction(signal_numbers[i], NULL, &signal_actions[i]);
+    }
+}
+
+void wasm_signals_restore(void)
+{
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+        (void)sigaction(signal_numbers[i], &signal_actions[i], NULL);
+    }
+}
