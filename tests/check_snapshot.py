@@ -23,7 +23,7 @@ def expect(what, found, expected):
         sys.exit(f"{what}: {str(found)[:300]}, expected {str(expected)[:300]}")
 
 
-# What snapshot_world_write_example in tests/support/snapshot_fixture.c writes.
+# What snapshot_fixture_write_example in tests/support/snapshot_fixture.c writes.
 HALVES = [1, 2, 3, 4, 5, 6, 7, 8, -1, -2, -3, -4, -5, -6, -7, -8]
 TENSORS = {
     "memory": ("U8", [2, 65536], bytes((i * 7 + i // 256) & 255 for i in range(131072))),

@@ -36,7 +36,7 @@ static const char *make_model(actor_fixture *fixture)
     return fixture->path;
 }
 
-int actor_world_open(void **state)
+int actor_fixture_open(void **state)
 {
     actor_fixture *fixture = dw_alloc(1, sizeof *fixture);
     dw_error error = {.message = ""};
@@ -50,13 +50,13 @@ int actor_world_open(void **state)
     }
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
-    kv_world_open(dw_model_device(fixture->model), (uint64_t)1 << 20);
+    kv_fixture_open(dw_model_device(fixture->model), (uint64_t)1 << 20);
     fixture->module = actor_module(fixture, "actor_talker.wasm");
     *state = fixture;
     return 0;
 }
 
-int actor_world_close(void **state)
+int actor_fixture_close(void **state)
 {
     actor_fixture *fixture = *state;
     dw_module_unref(fixture->module);

@@ -17,8 +17,8 @@ typedef struct actor_answer {
 } actor_answer;
 
 /* cmocka's set-up and tear-down of a group: *state is the fixture. */
-int actor_world_open(void **state);
-int actor_world_close(void **state);
+int actor_fixture_open(void **state);
+int actor_fixture_close(void **state);
 
 /* A guest from the build's folder. */
 dw_module *actor_module(actor_fixture *fixture, const char *name);

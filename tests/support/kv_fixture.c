@@ -7,7 +7,7 @@
 #include "kv/kv_pool.h"
 #include "support.h"
 
-void kv_world_open(dw_device *device, uint64_t limit_bytes)
+void kv_fixture_open(dw_device *device, uint64_t limit_bytes)
 {
     const char *wanted = getenv("DW_TEST_KV");
     dw_error err = {0};

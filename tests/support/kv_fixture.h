@@ -6,6 +6,6 @@
 #include "device/device.h"
 
 /* Before the device's first context. `limit_bytes` as of dw_kv_pool_limit, where it applies. */
-void kv_world_open(dw_device *device, uint64_t limit_bytes);
+void kv_fixture_open(dw_device *device, uint64_t limit_bytes);
 
 #endif

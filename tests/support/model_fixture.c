@@ -13,7 +13,7 @@
 
 #define MODEL_FILE "SmolLM2-135M-Instruct.Q4_1.gguf"
 
-const char *world_model_path(void)
+const char *model_fixture_path(void)
 {
     static char path[1024];
     const char *given = getenv("DW_TEST_MODEL");
@@ -36,7 +36,7 @@ const char *world_model_path(void)
     return path;
 }
 
-void world_open(model_fixture *fixture, const char *path)
+void model_fixture_open(model_fixture *fixture, const char *path)
 {
     dw_error err = {0};
     memset(fixture, 0, sizeof *fixture);
@@ -49,10 +49,10 @@ void world_open(model_fixture *fixture, const char *path)
         dw_model_load(&fixture->model, fixture->device, path, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
-    kv_world_open(fixture->device, 0);
+    kv_fixture_open(fixture->device, 0);
     fixture->vocab_count = dw_model_shape_of(fixture->model)->vocab_count;
-    size_t tokens_bytes = WORLD_TOKENS * sizeof(int32_t);
-    size_t bytes = tokens_bytes + (size_t)WORLD_ROWS * fixture->vocab_count * sizeof(float);
+    size_t tokens_bytes = FIXTURE_TOKENS * sizeof(int32_t);
+    size_t bytes = tokens_bytes + (size_t)FIXTURE_ROWS * fixture->vocab_count * sizeof(float);
     bytes = (bytes + 65535) / 65536 * 65536;
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "test"};
     if (getenv("DW_TEST_STAGED") != NULL) {
@@ -63,10 +63,10 @@ void world_open(model_fixture *fixture, const char *path)
         fail_msg("%s", err.message);
     }
     fixture->tokens = dw_region_base(fixture->region);
-    fixture->logits = (float *)(void *)(fixture->tokens + WORLD_TOKENS);
+    fixture->logits = (float *)(void *)(fixture->tokens + FIXTURE_TOKENS);
 }
 
-void world_close(model_fixture *fixture)
+void model_fixture_close(model_fixture *fixture)
 {
     dw_device_view_destroy(fixture->view);
     dw_region_destroy(fixture->region);
@@ -74,13 +74,13 @@ void world_close(model_fixture *fixture)
     dw_device_close(fixture->device);
 }
 
-double world_tolerance(const model_fixture *fixture, double cpu_limit)
+double model_fixture_tolerance(const model_fixture *fixture, double cpu_limit)
 {
     bool cpu = dw_device_info_of(fixture->device)->kind == DW_DEVICE_CPU;
     return cpu ? cpu_limit : fmax(cpu_limit, 2e-2);
 }
 
-char *world_data(const char *name)
+char *model_fixture_data(const char *name)
 {
     char path[1024];
     (void)snprintf(path, sizeof path, "%s/%s", DW_TEST_DATA_DIR, name);
@@ -95,18 +95,18 @@ char *world_data(const char *name)
     return text;
 }
 
-uint32_t world_tokenize(model_fixture *fixture, const char *text)
+uint32_t model_fixture_tokenize(model_fixture *fixture, const char *text)
 {
     size_t count = 0;
     dw_error err = {0};
     if (dw_vocab_tokenize(dw_model_vocab(fixture->model), text, strlen(text), fixture->tokens,
-                          WORLD_TOKENS, DW_TOKENIZE_SPECIAL, &count, &err) != DW_OK) {
+                          FIXTURE_TOKENS, DW_TOKENIZE_SPECIAL, &count, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     return (uint32_t)count;
 }
 
-dw_context *world_context(model_fixture *fixture, uint32_t tokens_max)
+dw_context *model_fixture_context(model_fixture *fixture, uint32_t tokens_max)
 {
     dw_error err = {0};
     dw_context *context = NULL;
@@ -117,8 +117,8 @@ dw_context *world_context(model_fixture *fixture, uint32_t tokens_max)
     return context;
 }
 
-dw_status world_try_forward(model_fixture *fixture, dw_context *context, const dw_step *step,
-                            dw_error *err)
+dw_status model_fixture_try_forward(model_fixture *fixture, dw_context *context,
+                                    const dw_step *step, dw_error *err)
 {
     dw_step filled = *step;
     filled.view = fixture->view;
@@ -126,16 +126,16 @@ dw_status world_try_forward(model_fixture *fixture, dw_context *context, const d
     return dw_context_forward(context, &filled, err);
 }
 
-void world_forward(model_fixture *fixture, dw_context *context, uint32_t offset, uint32_t count,
-                   uint32_t rows)
+void model_fixture_forward(model_fixture *fixture, dw_context *context, uint32_t offset,
+                           uint32_t count, uint32_t rows)
 {
-    assert_true(offset + count <= WORLD_TOKENS && rows <= WORLD_ROWS);
+    assert_true(offset + count <= FIXTURE_TOKENS && rows <= FIXTURE_ROWS);
     dw_error err = {0};
     dw_step step = {.tokens = fixture->tokens + offset,
                     .token_count = count,
                     .logits = rows > 0 ? fixture->logits : NULL,
                     .logits_rows = rows};
-    if (world_try_forward(fixture, context, &step, &err) != DW_OK) {
+    if (model_fixture_try_forward(fixture, context, &step, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
 }
@@ -157,8 +157,8 @@ void oracle_open(model_oracle *oracle, const char *path, int threads)
     oracle->model = llama_model_load_from_file(path, model_params);
     assert_non_null(oracle->model);
     struct llama_context_params params = llama_context_default_params();
-    params.n_ctx = WORLD_TOKENS;
-    params.n_batch = WORLD_TOKENS;
+    params.n_ctx = FIXTURE_TOKENS;
+    params.n_batch = FIXTURE_TOKENS;
     params.n_ubatch = 512;
     params.n_seq_max = 1;
     params.n_threads = threads;

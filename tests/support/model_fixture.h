@@ -11,16 +11,16 @@
 #include "model/model.h"
 
 /* Tokens that a fixture has room for, and rows of logits. */
-#define WORLD_TOKENS 2048u
-#define WORLD_ROWS 1024u
+#define FIXTURE_TOKENS 2048u
+#define FIXTURE_ROWS 1024u
 
 typedef struct model_fixture {
     dw_device *device;
     dw_model *model;
     dw_region *region;
     dw_device_view *view;
-    int32_t *tokens; /* [WORLD_TOKENS], at the region's start */
-    float *logits;   /* [WORLD_ROWS][vocab_count], behind */
+    int32_t *tokens; /* [FIXTURE_TOKENS], at the region's start */
+    float *logits;   /* [FIXTURE_ROWS][vocab_count], behind */
     uint32_t vocab_count;
     dw_kv_type kv_type; /* of contexts made from now on */
     dw_counters counters;
@@ -28,24 +28,24 @@ typedef struct model_fixture {
 
 /* The default model's path: DW_TEST_MODEL, or its file in DW_TEST_MODEL_DIR or the user's cache.
  * Fails the test, saying what to do, where there is none. */
-const char *world_model_path(void);
+const char *model_fixture_path(void);
 
-void world_open(model_fixture *fixture, const char *path);
-void world_close(model_fixture *fixture);
+void model_fixture_open(model_fixture *fixture, const char *path);
+void model_fixture_close(model_fixture *fixture);
 /* How far two computations of the same logits may be apart, relative: `cpu_limit` where the kernels
  * are the same, more on other devices, which choose kernels by the shapes. */
-double world_tolerance(const model_fixture *fixture, double cpu_limit);
+double model_fixture_tolerance(const model_fixture *fixture, double cpu_limit);
 
 /* A whole file of tests/data, the caller's to free. */
-char *world_data(const char *name);
-/* Tokens of `text` into fixture->tokens: their number, at most WORLD_TOKENS. */
-uint32_t world_tokenize(model_fixture *fixture, const char *text);
+char *model_fixture_data(const char *name);
+/* Tokens of `text` into fixture->tokens: their number, at most FIXTURE_TOKENS. */
+uint32_t model_fixture_tokenize(model_fixture *fixture, const char *text);
 /* A step from tokens + offset, logits from row 0 on; asserts success. */
-void world_forward(model_fixture *fixture, dw_context *context, uint32_t offset, uint32_t count,
-                   uint32_t rows);
-dw_status world_try_forward(model_fixture *fixture, dw_context *context, const dw_step *step,
-                            dw_error *err);
-dw_context *world_context(model_fixture *fixture, uint32_t tokens_max);
+void model_fixture_forward(model_fixture *fixture, dw_context *context, uint32_t offset,
+                           uint32_t count, uint32_t rows);
+dw_status model_fixture_try_forward(model_fixture *fixture, dw_context *context,
+                                    const dw_step *step, dw_error *err);
+dw_context *model_fixture_context(model_fixture *fixture, uint32_t tokens_max);
 
 typedef struct model_oracle {
     struct llama_model *model;

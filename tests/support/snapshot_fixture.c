@@ -11,7 +11,7 @@
 #include "cli/snapshot_check.h"
 #include "support.h"
 
-int snapshot_world_setup(void **state)
+int snapshot_fixture_setup(void **state)
 {
     const char *temporary = getenv("TMPDIR");
     snapshot_fixture *fixture = test_calloc(1, sizeof *fixture);
@@ -23,7 +23,7 @@ int snapshot_world_setup(void **state)
     return 0;
 }
 
-int snapshot_world_teardown(void **state)
+int snapshot_fixture_teardown(void **state)
 {
     snapshot_fixture *fixture = *state;
     (void)unlink(fixture->path);
@@ -68,7 +68,7 @@ static void add_all(dw_snapshot_writer *writer, const dw_snapshot_tensor *tensor
     }
 }
 
-void snapshot_world_write_example(const char *path, char *identity)
+void snapshot_fixture_write_example(const char *path, char *identity)
 {
     static const int32_t tokens[5] = {1, -2, 300, 49151, INT32_MIN};
     static const uint32_t positions[3] = {0, 7, UINT32_MAX};
@@ -110,7 +110,7 @@ void snapshot_world_write_example(const char *path, char *identity)
     dw_snapshot_writer_destroy(writer);
 }
 
-void snapshot_world_write_small(const char *path, uint32_t value, char *identity)
+void snapshot_fixture_write_small(const char *path, uint32_t value, char *identity)
 {
     uint32_t words[20];
     dw_snapshot_writer *writer;
@@ -128,7 +128,7 @@ void snapshot_world_write_small(const char *path, uint32_t value, char *identity
     dw_snapshot_writer_destroy(writer);
 }
 
-uint8_t *snapshot_world_read(const char *path, size_t *bytes)
+uint8_t *snapshot_fixture_read(const char *path, size_t *bytes)
 {
     char *content;
     dw_error err;
@@ -136,7 +136,7 @@ uint8_t *snapshot_world_read(const char *path, size_t *bytes)
     return (uint8_t *)content;
 }
 
-void snapshot_world_put(const char *path, const void *bytes, size_t count)
+void snapshot_fixture_put(const char *path, const void *bytes, size_t count)
 {
     FILE *stream = fopen(path, "wb");
     assert_non_null(stream);
@@ -144,7 +144,7 @@ void snapshot_world_put(const char *path, const void *bytes, size_t count)
     assert_int_equal(fclose(stream), 0);
 }
 
-dw_status snapshot_world_verdict(const char *path, dw_error *err)
+dw_status snapshot_fixture_verdict(const char *path, dw_error *err)
 {
     dw_snapshot_file *file;
     dw_cli_snapshot_report report;

@@ -9,20 +9,20 @@ typedef struct snapshot_fixture {
     char path[160]; /* in the folder; not there at first */
 } snapshot_fixture;
 
-int snapshot_world_setup(void **state);
-int snapshot_world_teardown(void **state); /* fails where files are left in the folder */
+int snapshot_fixture_setup(void **state);
+int snapshot_fixture_teardown(void **state); /* fails where files are left in the folder */
 
 /* What tests/check_snapshot.py expects: memory [2, 65536], kv.0, tokens.0, one tensor a dtype, an
  * empty one and a scalar; metadata with every kind of character. */
-void snapshot_world_write_example(const char *path, char *identity);
+void snapshot_fixture_write_example(const char *path, char *identity);
 /* 100 bytes of data and a filler; `value` makes them differ. */
-void snapshot_world_write_small(const char *path, uint32_t value, char *identity);
+void snapshot_fixture_write_small(const char *path, uint32_t value, char *identity);
 
 /* Bytes of a file; the caller's, dw_free. */
-uint8_t *snapshot_world_read(const char *path, size_t *bytes);
-void snapshot_world_put(const char *path, const void *bytes, size_t count);
+uint8_t *snapshot_fixture_read(const char *path, size_t *bytes);
+void snapshot_fixture_put(const char *path, const void *bytes, size_t count);
 
 /* Both readers' word on a file, which must be the same; the first one's message in `err`. */
-dw_status snapshot_world_verdict(const char *path, dw_error *err);
+dw_status snapshot_fixture_verdict(const char *path, dw_error *err);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include "support.h"
 
-void tensor_world_open(tensor_fixture *w, size_t bytes)
+void tensor_fixture_open(tensor_fixture *w, size_t bytes)
 {
     *w = (tensor_fixture){0};
     const char *device = getenv("DW_TEST_DEVICE");
@@ -26,7 +26,7 @@ void tensor_world_open(tensor_fixture *w, size_t bytes)
     tensors_restart(w, 1);
 }
 
-void tensor_world_close(tensor_fixture *w)
+void tensor_fixture_close(tensor_fixture *w)
 {
     dw_tensor_graph_destroy(w->graph);
     dw_device_view_destroy(w->view);

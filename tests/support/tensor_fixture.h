@@ -23,8 +23,8 @@ typedef struct tensor_values {
     double at[TENSOR_VALUES_MAX];
 } tensor_values;
 
-void tensor_world_open(tensor_fixture *w, size_t bytes);
-void tensor_world_close(tensor_fixture *w);
+void tensor_fixture_open(tensor_fixture *w, size_t bytes);
+void tensor_fixture_close(tensor_fixture *w);
 /* A fresh graph, an empty region. */
 void tensors_restart(tensor_fixture *w, uint64_t seed);
 

@@ -239,5 +239,5 @@ int main(void)
         cmocka_unit_test(test_actor_forks_by_the_thousand),
     };
     wasm_signals_save();
-    return cmocka_run_group_tests_name("actor", tests, actor_world_open, actor_world_close);
+    return cmocka_run_group_tests_name("actor", tests, actor_fixture_open, actor_fixture_close);
 }

@@ -65,7 +65,7 @@ static int continue_here(char **args)
 {
     void *fixture = NULL;
     actor_answer *answer = dw_alloc(1, sizeof *answer);
-    if (setenv("DW_TEST_MODEL", args[0], 1) != 0 || actor_world_open(&fixture) != 0) {
+    if (setenv("DW_TEST_MODEL", args[0], 1) != 0 || actor_fixture_open(&fixture) != 0) {
         return 1;
     }
     dw_actor *actor = thawed(fixture, args[1]);
@@ -75,7 +75,7 @@ static int continue_here(char **args)
     bool good = file != NULL && fwrite(answer->data, 1, answer->bytes, file) == answer->bytes;
     good = file != NULL && fclose(file) == 0 && good;
     dw_free(answer);
-    return actor_world_close(&fixture) == 0 && good ? 0 : 1;
+    return actor_fixture_close(&fixture) == 0 && good ? 0 : 1;
 }
 
 static void continue_elsewhere(const char *model, const char *snapshot, actor_answer *answer)
@@ -175,7 +175,7 @@ static void go_through(const char *model, const char *prose)
     in_folder(frozen, "frozen");
     in_folder(exported, "exported");
     assert_int_equal(setenv("DW_TEST_MODEL", model, 1), 0);
-    assert_int_equal(actor_world_open(&opened), 0);
+    assert_int_equal(actor_fixture_open(&opened), 0);
     actor_fixture *fixture = opened;
     size_t count = SANITIZED || emulated() ? 8 : PROMPTS; /* they are slow */
     for (size_t i = 0; i < count; i++) {
@@ -197,7 +197,7 @@ static void go_through(const char *model, const char *prose)
     }
     (void)unlink(frozen);
     (void)unlink(exported);
-    assert_int_equal(actor_world_close(&opened), 0);
+    assert_int_equal(actor_fixture_close(&opened), 0);
     print_message("of %zu tokens alike: thawed %zu, forked %zu, in another process %zu\n",
                   count * NEXT_TOKENS, alike[0], alike[1], alike[2]);
     for (size_t k = 0; k < 3; k++) {

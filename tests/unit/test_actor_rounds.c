@@ -74,5 +74,5 @@ static void test_actor_rounds_leave_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_actor_rounds_leave_nothing)};
-    return cmocka_run_group_tests(tests, actor_world_open, actor_world_close);
+    return cmocka_run_group_tests(tests, actor_fixture_open, actor_fixture_close);
 }

@@ -143,21 +143,21 @@ static void test_actor_state_random_lives(void **state)
     dw_module_unref(module);
 }
 
-static int open_world(void **state)
+static int open_fixture(void **state)
 {
     assert_non_null(mkdtemp(folder));
-    return actor_world_open(state);
+    return actor_fixture_open(state);
 }
 
-static int close_world(void **state)
+static int close_fixture(void **state)
 {
     (void)rmdir(folder);
-    return actor_world_close(state);
+    return actor_fixture_close(state);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_actor_state_random_lives)};
     wasm_signals_save();
-    return cmocka_run_group_tests_name("actor_state", tests, open_world, close_world);
+    return cmocka_run_group_tests_name("actor_state", tests, open_fixture, close_fixture);
 }

@@ -40,7 +40,7 @@ typedef struct pair {
 /* One step on both sides, all logits compared. */
 static void step(pair *at, uint32_t start, uint32_t count)
 {
-    world_forward(&at->fixture, at->context, start, count, count);
+    model_fixture_forward(&at->fixture, at->context, start, count, count);
     oracle_forward(&at->oracle, at->fixture.tokens + start, start, count, true);
     for (uint32_t i = 0; i < count; i++) {
         double difference = logits_difference(
@@ -55,14 +55,14 @@ static void step(pair *at, uint32_t start, uint32_t count)
 static double run_all(const char *path, const lengths *run)
 {
     pair at = {.oracle.kv_type = DW_KV_F32};
-    world_open(&at.fixture, path);
+    model_fixture_open(&at.fixture, path);
     on_cpu = dw_device_info_of(at.fixture.device)->kind == DW_DEVICE_CPU;
     at.fixture.kv_type = on_cpu ? DW_KV_F32 : DW_KV_F16;
     oracle_open(&at.oracle, path, dw_device_threads(at.fixture.device));
     for (uint32_t i = 0; i < run->prompt + run->decoded; i++) {
         at.fixture.tokens[i] = (int32_t)((i * i * 31 + i * 17 + 5) % at.fixture.vocab_count);
     }
-    at.context = world_context(&at.fixture, 0);
+    at.context = model_fixture_context(&at.fixture, 0);
     step(&at, 0, run->prompt);
     for (uint32_t i = 0; i < run->decoded; i++) {
         step(&at, run->prompt + i, 1);
@@ -71,7 +71,7 @@ static double run_all(const char *path, const lengths *run)
     step(&at, run->trimmed_to, run->again);
     dw_context_destroy(at.context);
     oracle_close(&at.oracle);
-    world_close(&at.fixture);
+    model_fixture_close(&at.fixture);
     far_share = (double)at.far_rows / at.rows;
     return at.worst;
 }

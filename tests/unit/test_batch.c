@@ -28,12 +28,12 @@ static void open_tiny(model_fixture *fixture, enum ggml_type type)
     assert_true(fd >= 0);
     (void)close(fd);
     tiny_model_write(tiny_path, &options);
-    world_open(fixture, tiny_path);
+    model_fixture_open(fixture, tiny_path);
 }
 
 static void close_tiny(model_fixture *fixture)
 {
-    world_close(fixture);
+    model_fixture_close(fixture);
     (void)unlink(tiny_path);
 }
 
@@ -88,7 +88,7 @@ static void run(model_fixture *fixture, const uint32_t *batches, float *results)
 {
     dw_context *contexts[CONTEXTS];
     for (uint32_t c = 0; c < CONTEXTS; c++) {
-        contexts[c] = world_context(fixture, 0);
+        contexts[c] = model_fixture_context(fixture, 0);
     }
     for (uint32_t r = 0; r < ROUNDS; r++) {
         for (uint32_t i = 0; batches[i] != 0; i++) {
@@ -132,8 +132,8 @@ static void compare(enum ggml_type type, dw_kv_type kv_type, double limit_alone,
                   "another %.3g\n",
                   ggml_type_name(type), ggml_type_name(dw_kv_ggml_type(kv_type)), with_alone,
                   among);
-    assert_true(with_alone < world_tolerance(&fixture, limit_alone));
-    assert_true(among < world_tolerance(&fixture, limit));
+    assert_true(with_alone < model_fixture_tolerance(&fixture, limit_alone));
+    assert_true(among < model_fixture_tolerance(&fixture, limit));
     free(results);
     close_tiny(&fixture);
 }
@@ -187,7 +187,7 @@ static void test_batch_items_fail_alone(void **state)
     dw_batch_item items[3];
     static const volatile bool cancel = true;
     for (uint32_t c = 0; c < 3; c++) {
-        contexts[c] = world_context(&fixture, 0);
+        contexts[c] = model_fixture_context(&fixture, 0);
         for (uint32_t i = 0; i < 4; i++) {
             fixture.tokens[c * 4 + i] = (int32_t)(c + i);
         }
@@ -226,14 +226,14 @@ static void test_batch_all_rows(void **state)
     for (uint32_t i = 0; i < count + 1; i++) {
         fixture.tokens[i] = (int32_t)((i * 7 + 3) % fixture.vocab_count);
     }
-    dw_context *alone = world_context(&fixture, 0);
-    world_forward(&fixture, alone, 0, count, count);
+    dw_context *alone = model_fixture_context(&fixture, 0);
+    model_fixture_forward(&fixture, alone, 0, count, count);
     size_t bytes = (size_t)count * fixture.vocab_count * sizeof(float);
     float *wanted = malloc(bytes);
     assert_non_null(wanted);
     memcpy(wanted, fixture.logits, bytes);
-    dw_context *first = world_context(&fixture, 0);
-    dw_context *second = world_context(&fixture, 0);
+    dw_context *first = model_fixture_context(&fixture, 0);
+    dw_context *second = model_fixture_context(&fixture, 0);
     dw_step step = {.view = fixture.view,
                     .tokens = fixture.tokens,
                     .token_count = count,
@@ -255,7 +255,7 @@ static void test_batch_all_rows(void **state)
             fmax(worst, logits_difference(wanted + at, fixture.logits + at, fixture.vocab_count));
     }
     print_message("700 rows: worst relative difference %.3g\n", worst);
-    assert_true(worst < world_tolerance(&fixture, 1e-5));
+    assert_true(worst < model_fixture_tolerance(&fixture, 1e-5));
     free(wanted);
     dw_context_destroy(alone);
     dw_context_destroy(first);
@@ -288,8 +288,8 @@ static void test_batch_counts_placed_rows(void **state)
     bool places = dw__shares_served(device, false) && !dw__shares_served(device, true) &&
                   !dw_device_view_is_staged(fixture.view);
     for (uint32_t c = 0; c < 3; c++) {
-        contexts[c] = world_context(&fixture, 0);
-        world_forward(&fixture, contexts[c], 0, 4, 1);
+        contexts[c] = model_fixture_context(&fixture, 0);
+        model_fixture_forward(&fixture, contexts[c], 0, 4, 1);
     }
     assert_int_equal(fixture.counters.device_placed_bytes, 0);
     for (uint32_t c = 0; c < 3; c++) {
@@ -323,7 +323,7 @@ static void check_prompts_get_on(uint32_t sequences_max, uint32_t tokens_max)
     dw_batch_init(&batch,
                   &(dw_batch_limits){.sequences_max = sequences_max, .tokens_max = tokens_max});
     for (uint32_t c = 0; c <= DECODING; c++) {
-        contexts[c] = world_context(&fixture, 0);
+        contexts[c] = model_fixture_context(&fixture, 0);
         items[c] = item_of(&fixture, contexts[c], c, c < DECODING ? 1 : PROMPT);
         dw_batch_add(&batch, &items[c]);
     }
@@ -386,11 +386,11 @@ static void test_batch_waits_for_memory(void **state)
         skip();
     }
     assert_int_equal(dw_kv_pool_open(device, &options, &err), DW_OK);
-    contexts[0] = world_context(&fixture, 0);
+    contexts[0] = model_fixture_context(&fixture, 0);
     for (uint32_t i = 0; i < TOKENS; i++) {
         fixture.tokens[i] = (int32_t)(i % fixture.vocab_count);
     }
-    world_forward(&fixture, contexts[0], 0, TOKENS, 0);
+    model_fixture_forward(&fixture, contexts[0], 0, TOKENS, 0);
     dw_kv_stats memory;
     assert_true(dw_kv_pool_describe(device, &memory));
     dw_context_destroy(contexts[0]);
@@ -398,7 +398,7 @@ static void test_batch_waits_for_memory(void **state)
     assert_int_equal(dw_kv_pool_limit(device, 2 * one + unit, &err), DW_OK); /* of COUNT */
     dw_batch_init(&batch, &(dw_batch_limits){.tokens_max = 64});
     for (uint32_t c = 0; c < COUNT; c++) {
-        contexts[c] = world_context(&fixture, 0);
+        contexts[c] = model_fixture_context(&fixture, 0);
         items[c] = item_of(&fixture, contexts[c], c, TOKENS);
         dw_batch_add(&batch, &items[c]);
     }
@@ -434,7 +434,7 @@ static void test_batch_runs_in_slices(void **state)
     }
     dw_context *contexts[4];
     for (uint32_t c = 0; c < 4; c++) {
-        contexts[c] = world_context(&fixture, 0);
+        contexts[c] = model_fixture_context(&fixture, 0);
     }
     dw_batch batch;
     dw_batch_init(&batch, &(dw_batch_limits){.tokens_max = 100, .prompt_tokens_max = 40});
@@ -485,7 +485,7 @@ static void test_batch_mixes_results(void **state)
     dw_batch batch;
     dw_batch_init(&batch, NULL);
     for (uint32_t c = 0; c < 3; c++) {
-        contexts[c] = world_context(&fixture, 0);
+        contexts[c] = model_fixture_context(&fixture, 0);
         items[c] = item_of(&fixture, contexts[c], c, c == 2 ? 0 : 9);
         items[c].step.result = c == 0 ? DW_RESULT_HIDDEN : DW_RESULT_LOGITS;
         dw_batch_add(&batch, &items[c]);
@@ -498,7 +498,7 @@ static void test_batch_mixes_results(void **state)
     assert_int_equal(items[0].status, DW_OK);
     assert_int_equal(items[1].status, DW_OK);
     fixture.kv_type = DW_KV_F32;
-    dw_context *other = world_context(&fixture, 0);
+    dw_context *other = model_fixture_context(&fixture, 0);
     dw_error err;
     assert_int_equal(dw_batch_admits(&batch, other, &err), DW_OK);
     dw_batch_add(&batch, &items[1]);

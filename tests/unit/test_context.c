@@ -26,8 +26,8 @@ static int open_with(void **state, const tiny_options *options)
     assert_true(fd >= 0);
     (void)close(fd);
     tiny_model_write(f->path, options);
-    world_open(&f->test_state, f->path);
-    for (uint32_t i = 0; i < WORLD_TOKENS; i++) {
+    model_fixture_open(&f->test_state, f->path);
+    for (uint32_t i = 0; i < FIXTURE_TOKENS; i++) {
         f->test_state.tokens[i] = (int32_t)((i * 31 + i / 7) % f->test_state.vocab_count);
     }
     *state = f;
@@ -50,7 +50,7 @@ static int set_up_nan(void **state)
 static int tear_down(void **state)
 {
     fixture *f = *state;
-    world_close(&f->test_state);
+    model_fixture_close(&f->test_state);
     (void)unlink(f->path);
     free(f);
     return 0;
@@ -68,7 +68,7 @@ static float *copy_row(const model_fixture *test_state, uint32_t row)
 static void assert_close_logits(const model_fixture *test_state, const float *expected,
                                 const float *found, double limit)
 {
-    limit = world_tolerance(test_state, limit);
+    limit = model_fixture_tolerance(test_state, limit);
     double difference = logits_difference(expected, found, test_state->vocab_count);
     if (!(difference < limit)) {
         fail_msg("logits differ by %g, limit %g", difference, limit);
@@ -84,10 +84,10 @@ static void assert_same_logits(const model_fixture *test_state, const float *exp
 /* Forward the first 1,300 tokens in calls of these lengths, logits of the last. */
 static void forward_in_parts(model_fixture *test_state, const uint32_t *lengths, size_t count)
 {
-    dw_context *context = world_context(test_state, 0);
+    dw_context *context = model_fixture_context(test_state, 0);
     uint32_t at = 0;
     for (size_t i = 0; i < count; i++) {
-        world_forward(test_state, context, at, lengths[i], i + 1 == count ? 1 : 0);
+        model_fixture_forward(test_state, context, at, lengths[i], i + 1 == count ? 1 : 0);
         at += lengths[i];
         assert_int_equal(dw_context_length(context), at);
     }
@@ -118,13 +118,13 @@ static void test_context_slices_equal_one_step(void **state)
 static void test_context_rows_over_slices(void **state)
 {
     model_fixture *test_state = &((fixture *)*state)->test_state;
-    dw_context *context = world_context(test_state, 0);
-    world_forward(test_state, context, 0, 700, 700);
+    dw_context *context = model_fixture_context(test_state, 0);
+    model_fixture_forward(test_state, context, 0, 700, 700);
     float *early = copy_row(test_state, 400);
     float *late = copy_row(test_state, 699);
     assert_int_equal(dw_context_trim(context, 0, NULL), DW_OK);
     memset(test_state->logits, 0x7f, (size_t)700 * test_state->vocab_count * sizeof(float));
-    world_forward(test_state, context, 0, 700, 300);
+    model_fixture_forward(test_state, context, 0, 700, 300);
     assert_same_logits(test_state, early, test_state->logits);
     assert_same_logits(test_state, late,
                        test_state->logits + (size_t)299 * test_state->vocab_count);
@@ -140,16 +140,17 @@ static void test_context_rows_over_slices(void **state)
 static void test_context_trim_and_append_again(void **state)
 {
     model_fixture *test_state = &((fixture *)*state)->test_state;
-    dw_context *context = world_context(test_state, 0);
-    world_forward(test_state, context, 0, 300, 1);
+    dw_context *context = model_fixture_context(test_state, 0);
+    model_fixture_forward(test_state, context, 0, 300, 1);
     float *expected = copy_row(test_state, 0);
     dw_error err = {0};
     assert_int_equal(dw_context_trim(context, 301, &err), DW_E_RANGE);
     assert_non_null(strstr(err.message, "301"));
     assert_int_equal(dw_context_trim(context, 200, &err), DW_OK);
-    world_forward(test_state, context, 1000, 90, 0); /* others in between, to be forgotten */
+    model_fixture_forward(test_state, context, 1000, 90,
+                          0); /* others in between, to be forgotten */
     assert_int_equal(dw_context_trim(context, 200, &err), DW_OK);
-    world_forward(test_state, context, 200, 100, 1);
+    model_fixture_forward(test_state, context, 200, 100, 1);
     assert_same_logits(test_state, expected, test_state->logits);
     assert_memory_equal(dw_context_tokens(context), test_state->tokens, 300 * sizeof(int32_t));
     free(expected);
@@ -159,16 +160,16 @@ static void test_context_trim_and_append_again(void **state)
 static void test_context_contexts_do_not_mix(void **state)
 {
     model_fixture *test_state = &((fixture *)*state)->test_state;
-    dw_context *alone = world_context(test_state, 0);
-    world_forward(test_state, alone, 0, 50, 0);
-    world_forward(test_state, alone, 50, 1, 1);
+    dw_context *alone = model_fixture_context(test_state, 0);
+    model_fixture_forward(test_state, alone, 0, 50, 0);
+    model_fixture_forward(test_state, alone, 50, 1, 1);
     float *expected = copy_row(test_state, 0);
-    dw_context *a = world_context(test_state, 0);
-    dw_context *b = world_context(test_state, 0);
-    world_forward(test_state, a, 0, 50, 0);
-    world_forward(test_state, b, 700, 50, 0);
-    world_forward(test_state, b, 750, 1, 1);
-    world_forward(test_state, a, 50, 1, 1);
+    dw_context *a = model_fixture_context(test_state, 0);
+    dw_context *b = model_fixture_context(test_state, 0);
+    model_fixture_forward(test_state, a, 0, 50, 0);
+    model_fixture_forward(test_state, b, 700, 50, 0);
+    model_fixture_forward(test_state, b, 750, 1, 1);
+    model_fixture_forward(test_state, a, 50, 1, 1);
     assert_same_logits(test_state, expected, test_state->logits);
     free(expected);
     dw_context_destroy(a);
@@ -181,7 +182,7 @@ static void refuses(model_fixture *test_state, dw_context *context, const dw_ste
 {
     uint32_t length = dw_context_length(context);
     dw_error err = {0};
-    assert_int_equal(world_try_forward(test_state, context, step, &err), code);
+    assert_int_equal(model_fixture_try_forward(test_state, context, step, &err), code);
     if (strstr(err.message, words) == NULL) {
         fail_msg("'%s' is not in: %s", words, err.message);
     }
@@ -197,9 +198,9 @@ static void test_context_bad_steps_change_nothing(void **state)
                                        &(dw_context_options){.tokens_max = 4000}, &err),
                      DW_E_RANGE);
     assert_non_null(strstr(err.message, "4000"));
-    context = world_context(test_state, 400);
+    context = model_fixture_context(test_state, 400);
     assert_int_equal(dw_context_capacity(context), 400);
-    world_forward(test_state, context, 0, 20, 1);
+    model_fixture_forward(test_state, context, 0, 20, 1);
     float *expected = copy_row(test_state, 0);
 
     dw_step step = {.tokens = test_state->tokens, .token_count = 381};
@@ -227,7 +228,7 @@ static void test_context_bad_steps_change_nothing(void **state)
     refuses(test_state, context, &step, DW_E_CANCELLED, "cancelled");
 
     assert_int_equal(dw_context_trim(context, 19, NULL), DW_OK);
-    world_forward(test_state, context, 19, 1, 1);
+    model_fixture_forward(test_state, context, 19, 1, 1);
     assert_same_logits(test_state, expected, test_state->logits);
     free(expected);
     dw_context_destroy(context);
@@ -254,8 +255,8 @@ static void test_context_cancelled_between_slices(void **state)
     if (dw__slice_tokens_max(test_state->model) != 512) {
         skip(); /* one slice is all of it */
     }
-    dw_context *context = world_context(test_state, 0);
-    world_forward(test_state, context, 0, 10, 0);
+    dw_context *context = model_fixture_context(test_state, 0);
+    model_fixture_forward(test_state, context, 0, 10, 0);
     progress p = {0};
     dw_step step = {.tokens = test_state->tokens,
                     .token_count = 1500,
@@ -270,11 +271,11 @@ static void test_context_cancelled_between_slices(void **state)
 static void test_context_counts_prompts_and_decoding(void **state)
 {
     model_fixture *test_state = &((fixture *)*state)->test_state;
-    dw_context *context = world_context(test_state, 0);
-    world_forward(test_state, context, 0, 1, 1);
-    world_forward(test_state, context, 1, 40, 0);
-    world_forward(test_state, context, 41, 1, 1);
-    world_forward(test_state, context, 42, 1, 1);
+    dw_context *context = model_fixture_context(test_state, 0);
+    model_fixture_forward(test_state, context, 0, 1, 1);
+    model_fixture_forward(test_state, context, 1, 40, 0);
+    model_fixture_forward(test_state, context, 41, 1, 1);
+    model_fixture_forward(test_state, context, 42, 1, 1);
     assert_int_equal(test_state->counters.prompt_tokens, 41);
     assert_int_equal(test_state->counters.decoded_tokens, 2);
     assert_true(test_state->counters.prompt_ns > 0 && test_state->counters.decode_ns > 0);
@@ -286,12 +287,12 @@ static void test_context_counts_prompts_and_decoding(void **state)
 static void test_context_decoding_allocates_nothing(void **state)
 {
     model_fixture *test_state = &((fixture *)*state)->test_state;
-    dw_context *context = world_context(test_state, 0);
-    world_forward(test_state, context, 0, 20, 1);
-    world_forward(test_state, context, 20, 1, 1);
+    dw_context *context = model_fixture_context(test_state, 0);
+    model_fixture_forward(test_state, context, 0, 20, 1);
+    model_fixture_forward(test_state, context, 20, 1, 1);
     uint64_t before = dw_alloc_count();
     for (uint32_t i = 21; i < 120; i++) {
-        world_forward(test_state, context, i, 1, 1);
+        model_fixture_forward(test_state, context, i, 1, 1);
     }
     assert_int_equal(dw_alloc_count(), before);
     dw_context_destroy(context);
@@ -307,7 +308,7 @@ static void test_context_survives_no_memory(void **state)
         dw_status status = dw_context_create(&context, test_state->model, NULL, &err);
         if (status == DW_OK) {
             dw_step step = {.tokens = test_state->tokens, .token_count = (uint32_t)(5 + n)};
-            status = world_try_forward(test_state, context, &step, &err);
+            status = model_fixture_try_forward(test_state, context, &step, &err);
             assert_int_equal(dw_context_length(context), status == DW_OK ? 5 + n : 0);
         }
         dw_alloc_fail_after(-1);
@@ -337,10 +338,10 @@ static void test_context_survives_a_device_without_memory(void **state)
     if (cpu && dw_device_threads(test_state->device) > 1) {
         skip(); /* its threads would be left waiting for each other */
     }
-    dw_context *context = world_context(test_state, 2000);
+    dw_context *context = model_fixture_context(test_state, 2000);
     dw_error err = {0};
-    world_forward(test_state, context, 0, 20, 1);
-    world_forward(test_state, context, 20, 1200, 1);
+    model_fixture_forward(test_state, context, 0, 20, 1);
+    model_fixture_forward(test_state, context, 20, 1200, 1);
     float *wanted = copy_row(test_state, 0);
     uint32_t failures = 0;
     /* A slice is a graph. */
@@ -352,7 +353,7 @@ static void test_context_survives_a_device_without_memory(void **state)
     for (uint32_t graph = 1;; graph++) {
         assert_int_equal(dw_context_trim(context, 20, &err), DW_OK);
         dw_device_fail_after(test_state->device, graph);
-        dw_status status = world_try_forward(test_state, context, &step, &err);
+        dw_status status = model_fixture_try_forward(test_state, context, &step, &err);
         dw_device_fail_after(test_state->device, 0);
         if (status == DW_OK) {
             break;
@@ -362,7 +363,7 @@ static void test_context_survives_a_device_without_memory(void **state)
         assert_non_null(strstr(err.message, "out of memory"));
         assert_int_equal(dw_context_length(context), 20);
         assert_false(dw_device_lost(test_state->device));
-        world_forward(test_state, context, 20, 1200, 1);
+        model_fixture_forward(test_state, context, 20, 1200, 1);
         assert_same_logits(test_state, wanted, test_state->logits);
     }
     free(wanted);
@@ -374,8 +375,9 @@ static void test_context_survives_a_device_without_memory(void **state)
 static void test_context_nan_is_refused(void **state)
 {
     model_fixture *test_state = &((fixture *)*state)->test_state;
-    dw_context *context = world_context(test_state, 0);
-    world_forward(test_state, context, 0, 5, 0); /* no logits are asked for: nothing to refuse */
+    dw_context *context = model_fixture_context(test_state, 0);
+    model_fixture_forward(test_state, context, 0, 5,
+                          0); /* no logits are asked for: nothing to refuse */
     dw_step step = {.tokens = test_state->tokens,
                     .token_count = 3,
                     .logits = test_state->logits,
@@ -406,18 +408,18 @@ static void test_context_threads_sleep_between_steps(void **state)
     char *before = threads != NULL ? strdup(threads) : NULL;
     assert_int_equal(setenv("DW_TEST_THREADS", "2", 1), 0);
     model_fixture test_state;
-    world_open(&test_state, path);
-    dw_context *context = world_context(&test_state, 0);
+    model_fixture_open(&test_state, path);
+    dw_context *context = model_fixture_context(&test_state, 0);
     for (int32_t i = 0; i < 8; i++) {
         test_state.tokens[i] = i;
     }
-    world_forward(&test_state, context, 0, 8, 1);
+    model_fixture_forward(&test_state, context, 0, 8, 1);
     double used = cpu_ms();
     struct timespec pause = {0, 300000000};
     (void)nanosleep(&pause, NULL);
     assert_true(cpu_ms() - used < 60.0);
     dw_context_destroy(context);
-    world_close(&test_state);
+    model_fixture_close(&test_state);
     if (before != NULL) {
         assert_int_equal(setenv("DW_TEST_THREADS", before, 1), 0);
     } else {

@@ -23,18 +23,18 @@
 #define SANITIZED 0
 #endif
 
-#define ALL_TOKENS WORLD_TOKENS
+#define ALL_TOKENS FIXTURE_TOKENS
 
 static char path[64];
 
-static void open_world(model_fixture *fixture, const tiny_options *options)
+static void open_fixture(model_fixture *fixture, const tiny_options *options)
 {
     (void)snprintf(path, sizeof path, "/tmp/dw-fork-XXXXXX");
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     (void)close(fd);
     tiny_model_write(path, options);
-    world_open(fixture, path);
+    model_fixture_open(fixture, path);
     for (uint32_t i = 0; i < ALL_TOKENS; i++) {
         fixture->tokens[i] = (int32_t)((i * i * 31 + i * 17 + 5) % fixture->vocab_count);
     }
@@ -44,14 +44,14 @@ static int set_up(void **state)
 {
     static model_fixture fixture;
     tiny_options options = tiny_defaults();
-    open_world(&fixture, &options);
+    open_fixture(&fixture, &options);
     *state = &fixture;
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    world_close(*state);
+    model_fixture_close(*state);
     (void)unlink(path);
     return 0;
 }
@@ -74,8 +74,8 @@ static dw_context *fork_of(dw_context *parent)
 /* A new context with tokens [0, length). */
 static dw_context *computed(model_fixture *fixture, uint32_t length)
 {
-    dw_context *context = world_context(fixture, 0);
-    world_forward(fixture, context, 0, length, 0);
+    dw_context *context = model_fixture_context(fixture, 0);
+    model_fixture_forward(fixture, context, 0, length, 0);
     return context;
 }
 
@@ -85,7 +85,7 @@ static float *step(model_fixture *fixture, dw_context *context, uint32_t offset,
     size_t bytes = (size_t)count * fixture->vocab_count * sizeof(float);
     float *logits = malloc(bytes);
     assert_non_null(logits);
-    world_forward(fixture, context, offset, count, count);
+    model_fixture_forward(fixture, context, offset, count, count);
     memcpy(logits, fixture->logits, bytes);
     return logits;
 }
@@ -189,7 +189,7 @@ static void test_context_fork_goes_on_as_if_computed(void **state)
 static void test_context_fork_of_nothing(void **state)
 {
     model_fixture *fixture = *state;
-    dw_context *parent = world_context(fixture, 0);
+    dw_context *parent = model_fixture_context(fixture, 0);
     dw_context *child = fork_of(parent);
     check_same(fixture, parent, child, 0, 20);
     check_same(fixture, child, parent, 20, 1);
@@ -214,12 +214,12 @@ static void test_context_fork_of_forks(void **state)
         dw_context *plain[DEPTH];
         uint32_t length = 0;
         for (uint32_t i = 0; i < DEPTH; i++) {
-            line[i] = i == 0 ? world_context(fixture, 0) : fork_of(line[i - 1]);
-            plain[i] = world_context(fixture, 0);
+            line[i] = i == 0 ? model_fixture_context(fixture, 0) : fork_of(line[i - 1]);
+            plain[i] = model_fixture_context(fixture, 0);
             for (uint32_t k = 0, at = 0; k <= i; at += more[k], k++) {
-                world_forward(fixture, plain[i], at, more[k], 0);
+                model_fixture_forward(fixture, plain[i], at, more[k], 0);
             }
-            world_forward(fixture, line[i], length, more[i], 0);
+            model_fixture_forward(fixture, line[i], length, more[i], 0);
             length += more[i];
         }
         for (uint32_t i = 0; i < DEPTH; i++) {
@@ -249,8 +249,8 @@ static void test_context_fork_parent_trimmed_below(void **state)
         assert_int_equal(dw_context_trim(trimmed, marks[i], NULL), DW_OK);
         state_copy before = copy_state(child);
         assert_int_equal(dw_context_trim(parent, marks[i], NULL), DW_OK);
-        world_forward(fixture, parent, 1000, 250, 1);
-        world_forward(fixture, trimmed, 1000, 250, 1);
+        model_fixture_forward(fixture, parent, 1000, 250, 1);
+        model_fixture_forward(fixture, trimmed, 1000, 250, 1);
         check_same(fixture, parent, trimmed, 1300, 1);
         check_state(child, &before);
         before = copy_state(parent);
@@ -302,27 +302,27 @@ static void test_context_fork_undoes_failed_steps(void **state)
     model_fixture fixture;
     tiny_options options = tiny_defaults();
     options.nan_weights = true;
-    open_world(&fixture, &options);
+    open_fixture(&fixture, &options);
     dw_context *parent = computed(&fixture, 301);
     dw_context *child = fork_of(parent);
     state_copy of_parent = copy_state(parent);
     state_copy of_child = copy_state(child);
     dw_step with_logits = {
         .tokens = fixture.tokens, .token_count = 40, .logits = fixture.logits, .logits_rows = 1};
-    assert_int_equal(world_try_forward(&fixture, child, &with_logits, NULL), DW_E_NUMERIC);
+    assert_int_equal(model_fixture_try_forward(&fixture, child, &with_logits, NULL), DW_E_NUMERIC);
     check_state(child, &of_child);
     assert_int_equal(dw_context_trim(child, 100, NULL), DW_OK);
     of_child = copy_state(child);
-    assert_int_equal(world_try_forward(&fixture, child, &with_logits, NULL), DW_E_NUMERIC);
+    assert_int_equal(model_fixture_try_forward(&fixture, child, &with_logits, NULL), DW_E_NUMERIC);
     check_state(child, &of_child);
     check_state(parent, &of_parent);
     of_parent = copy_state(parent);
     fixture.tokens[3] = -1;
-    assert_int_equal(world_try_forward(&fixture, parent, &with_logits, NULL), DW_E_RANGE);
+    assert_int_equal(model_fixture_try_forward(&fixture, parent, &with_logits, NULL), DW_E_RANGE);
     check_state(parent, &of_parent);
     dw_context_destroy(child);
     dw_context_destroy(parent);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     (void)unlink(path);
 }
 
@@ -355,7 +355,7 @@ static void test_context_fork_relatives_in_a_batch(void **state)
     float *together = malloc(fixture->vocab_count * sizeof *together);
     assert_non_null(together);
     memcpy(together, fixture->logits, fixture->vocab_count * sizeof *together);
-    world_forward(fixture, alone, 700, 1, 1);
+    model_fixture_forward(fixture, alone, 700, 1, 1);
     assert_true(logits_difference(together, fixture->logits, fixture->vocab_count) < 1e-3);
     free(together);
     dw_context_destroy(alone);
@@ -387,7 +387,7 @@ static void test_context_fork_survives_no_memory(void **state)
         state_copy before = copy_state(child);
         dw_step one = {.tokens = fixture->tokens, .token_count = 1};
         dw_alloc_fail_after(failed);
-        status = world_try_forward(fixture, child, &one, NULL);
+        status = model_fixture_try_forward(fixture, child, &one, NULL);
         dw_alloc_fail_after(-1);
         if (status != DW_OK) {
             check_state(child, &before);

@@ -61,16 +61,16 @@ static double compare(const tiny_architecture *kind, dw_kv_type type, const shif
     write_model(path, kind);
     model_fixture fixture;
     model_oracle oracle = {.kv_type = type};
-    world_open(&fixture, path);
+    model_fixture_open(&fixture, path);
     fixture.kv_type = type;
     oracle_open(&oracle, path, 1);
     uint32_t length = how->prompt - how->drop;
     for (uint32_t i = 0; i < how->prompt + how->more; i++) {
         fixture.tokens[i] = (int32_t)((i * i * 31 + i * 17 + 5) % fixture.vocab_count);
     }
-    dw_context *context = world_context(&fixture, 0);
+    dw_context *context = model_fixture_context(&fixture, 0);
     dw_error err = {0};
-    world_forward(&fixture, context, 0, how->prompt, 1);
+    model_fixture_forward(&fixture, context, 0, how->prompt, 1);
     oracle_forward(&oracle, fixture.tokens, 0, how->prompt, false);
     if (dw_context_shift(context, how->keep, how->drop, &err) != DW_OK) {
         fail_msg("%s", err.message);
@@ -83,14 +83,14 @@ static double compare(const tiny_architecture *kind, dw_kv_type type, const shif
     }
     double worst = 0;
     for (uint32_t i = 0; i < how->more; i++) {
-        world_forward(&fixture, context, how->prompt + i, 1, 1);
+        model_fixture_forward(&fixture, context, how->prompt + i, 1, 1);
         oracle_forward(&oracle, fixture.tokens + how->prompt + i, length + i, 1, false);
         worst = fmax(worst, logits_difference(oracle_logits(&oracle, -1), fixture.logits,
                                               fixture.vocab_count));
     }
     dw_context_destroy(context);
     oracle_close(&oracle);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     (void)unlink(path);
     return worst;
 }
@@ -122,28 +122,28 @@ static void test_context_shift_keeps_what_repeats(void **state)
     char path[] = "/tmp/dw-shift-XXXXXX";
     write_model(path, &yarn);
     model_fixture fixture;
-    world_open(&fixture, path);
+    model_fixture_open(&fixture, path);
     fixture.kv_type = DW_KV_F32;
-    for (uint32_t i = 0; i < WORLD_TOKENS; i++) {
+    for (uint32_t i = 0; i < FIXTURE_TOKENS; i++) {
         fixture.tokens[i] = 7;
     }
-    dw_context *long_one = world_context(&fixture, 0);
-    dw_context *short_one = world_context(&fixture, 0);
-    world_forward(&fixture, long_one, 0, 1900, 0);
+    dw_context *long_one = model_fixture_context(&fixture, 0);
+    dw_context *short_one = model_fixture_context(&fixture, 0);
+    model_fixture_forward(&fixture, long_one, 0, 1900, 0);
     assert_int_equal(dw_context_shift(long_one, 100, 500, NULL), DW_OK);
-    world_forward(&fixture, long_one, 0, 1, 1);
+    model_fixture_forward(&fixture, long_one, 0, 1, 1);
     float *first = malloc(fixture.vocab_count * sizeof *first);
     assert_non_null(first);
     memcpy(first, fixture.logits, fixture.vocab_count * sizeof *first);
-    world_forward(&fixture, short_one, 0, 1400, 0);
-    world_forward(&fixture, short_one, 0, 1, 1);
+    model_fixture_forward(&fixture, short_one, 0, 1400, 0);
+    model_fixture_forward(&fixture, short_one, 0, 1, 1);
     double difference = logits_difference(first, fixture.logits, fixture.vocab_count);
     print_message("difference %.3g\n", difference);
     assert_true(difference < 1e-4);
     free(first);
     dw_context_destroy(long_one);
     dw_context_destroy(short_one);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     (void)unlink(path);
 }
 
@@ -154,12 +154,12 @@ static void test_context_shift_survives_no_memory(void **state)
     char path[] = "/tmp/dw-shift-XXXXXX";
     write_model(path, &kinds[0]);
     model_fixture fixture;
-    world_open(&fixture, path);
-    for (uint32_t i = 0; i < WORLD_TOKENS; i++) {
+    model_fixture_open(&fixture, path);
+    for (uint32_t i = 0; i < FIXTURE_TOKENS; i++) {
         fixture.tokens[i] = (int32_t)((i * 31 + 5) % fixture.vocab_count);
     }
-    dw_context *context = world_context(&fixture, 0);
-    world_forward(&fixture, context, 0, 1900, 0);
+    dw_context *context = model_fixture_context(&fixture, 0);
+    model_fixture_forward(&fixture, context, 0, 1900, 0);
     dw_status status = DW_E_MEMORY;
     int64_t failed = 0;
     for (; status == DW_E_MEMORY; failed++) {
@@ -174,7 +174,7 @@ static void test_context_shift_survives_no_memory(void **state)
     assert_true(failed > 4); /* two parts, two lists each */
     assert_int_equal(dw_context_length(context), 1400);
     dw_context_destroy(context);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     (void)unlink(path);
 }
 

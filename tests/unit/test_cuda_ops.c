@@ -299,7 +299,7 @@ typedef struct attention_case {
     const token_plan *plan;
 } attention_case;
 
-typedef struct attention_world {
+typedef struct attention_fixture {
     bench b;
     attention_case of;
     dw_model_shape shape;
@@ -312,15 +312,15 @@ typedef struct attention_world {
     size_t log_starts[BENCH_TOKENS];
     float *inputs;        /* what is in qkv */
     unsigned char *image; /* what is in the logs */
-} attention_world;
+} attention_fixture;
 
-static void to_stored(const attention_world *w, const float *from, unsigned char *to)
+static void to_stored(const attention_fixture *w, const float *from, unsigned char *to)
 {
     enum ggml_type type = dw_kv_ggml_type(w->of.type);
     (void)ggml_quantize_chunk(type, from, to, 0, 1, w->of.head_dim, NULL);
 }
 
-static void from_stored(const attention_world *w, const unsigned char *from, float *to)
+static void from_stored(const attention_fixture *w, const unsigned char *from, float *to)
 {
     if (w->of.type == DW_KV_F32) {
         memcpy(to, from, w->of.head_dim * sizeof *to);
@@ -330,14 +330,14 @@ static void from_stored(const attention_world *w, const unsigned char *from, flo
 }
 
 /* Where a head's keys (part 0) or values (1) stand. */
-static size_t place_of(const attention_world *w, uint32_t token, uint32_t record, uint32_t part,
+static size_t place_of(const attention_fixture *w, uint32_t token, uint32_t record, uint32_t part,
                        uint32_t kv_head)
 {
     return w->log_starts[w->of.plan->log[token]] + record * w->record_bytes +
            ((LAYER * 2 + part) * KV_HEADS + kv_head) * w->head_bytes;
 }
 
-static float *input_of(const attention_world *w, uint32_t token, uint32_t head)
+static float *input_of(const attention_fixture *w, uint32_t token, uint32_t head)
 {
     size_t row = (size_t)w->of.head_dim * KV_HEADS * (w->of.ratio + 2);
     return w->inputs + token * row + (size_t)head * w->of.head_dim;
@@ -345,7 +345,7 @@ static float *input_of(const attention_world *w, uint32_t token, uint32_t head)
 
 /* Logs behind each other, of as many records as their last token has before it and itself. Whatever
  * must not be read is NaN. */
-static size_t make_logs(attention_world *w)
+static size_t make_logs(attention_fixture *w)
 {
     const token_plan *plan = w->of.plan;
     size_t bytes = 0;
@@ -366,7 +366,7 @@ static size_t make_logs(attention_world *w)
     return bytes;
 }
 
-static void fill_logs(attention_world *w)
+static void fill_logs(attention_fixture *w)
 {
     const token_plan *plan = w->of.plan;
     float row[256];
@@ -393,7 +393,7 @@ static uint32_t rope_dims(const attention_case *of)
                                       : of->head_dim;
 }
 
-static dw_cuda_layer make_layer(attention_world *w)
+static dw_cuda_layer make_layer(attention_fixture *w)
 {
     struct ggml_context *ggml = w->b.ggml;
     int64_t dim = w->of.head_dim;
@@ -426,7 +426,7 @@ static dw_cuda_layer make_layer(attention_world *w)
         .rope_mode = n.mode};
 }
 
-static void point_rows(attention_world *w)
+static void point_rows(attention_fixture *w)
 {
     const token_plan *plan = w->of.plan;
     for (uint32_t i = 0; i < plan->token_count; i++) {
@@ -438,10 +438,10 @@ static void point_rows(attention_world *w)
     }
 }
 
-static void attention_open(attention_world *w, const attention_case *of)
+static void attention_open(attention_fixture *w, const attention_case *of)
 {
     uint32_t heads = KV_HEADS * of->ratio;
-    *w = (attention_world){.of = *of};
+    *w = (attention_fixture){.of = *of};
     w->shape = (dw_model_shape){.layer_count = LAYERS,
                                 .head_count = heads,
                                 .kv_head_count = KV_HEADS,
@@ -486,7 +486,7 @@ static void attention_open(attention_world *w, const attention_case *of)
     point_rows(w);
 }
 
-static void attention_close(attention_world *w)
+static void attention_close(attention_fixture *w)
 {
     free(w->inputs);
     free(w->image);
@@ -494,8 +494,8 @@ static void attention_close(attention_world *w)
 }
 
 /* A head's row turned as `turns`, the rope node's result, say: what that holds is tested above. */
-static void rotate(const attention_world *w, const float *turns, uint32_t token, const float *from,
-                   double *to)
+static void rotate(const attention_fixture *w, const float *turns, uint32_t token,
+                   const float *from, double *to)
 {
     uint32_t dims = rope_dims(&w->of);
     for (uint32_t d = 0; d < w->of.head_dim; d++) {
@@ -513,7 +513,7 @@ static void rotate(const attention_world *w, const float *turns, uint32_t token,
 
 /* A token's keys and values are in `got`, as ggml would have stored them; keys that were rotated
  * may be one step away. Copied into the image too. */
-static void expect_appended(attention_world *w, const unsigned char *got, const float *turns,
+static void expect_appended(attention_fixture *w, const unsigned char *got, const float *turns,
                             uint32_t token)
 {
     unsigned char wanted[1024];
@@ -543,8 +543,8 @@ static void expect_appended(attention_world *w, const unsigned char *got, const 
 }
 
 /* One head's attention in doubles, over what the image holds -> sum [head_dim]. */
-static void attend_plainly(const attention_world *w, const double *q, uint32_t token, uint32_t head,
-                           double *sum)
+static void attend_plainly(const attention_fixture *w, const double *q, uint32_t token,
+                           uint32_t head, double *sum)
 {
     uint32_t end = w->of.plan->position[token] + 1;
     uint32_t first = w->of.window > 0 && end > w->of.window ? end - w->of.window : 0;
@@ -575,7 +575,7 @@ static void attend_plainly(const attention_world *w, const double *q, uint32_t t
     }
 }
 
-static void expect_attended(const attention_world *w, const float *y, const float *turns,
+static void expect_attended(const attention_fixture *w, const float *y, const float *turns,
                             uint32_t token)
 {
     double q[256];
@@ -602,7 +602,7 @@ static void expect_attended(const attention_world *w, const float *y, const floa
 }
 
 /* Everything a run has left is right, and nothing else has changed. */
-static void expect_run(attention_world *w)
+static void expect_run(attention_fixture *w)
 {
     const token_plan *plan = w->of.plan;
     uint32_t width = w->of.head_dim * KV_HEADS * w->of.ratio;
@@ -630,7 +630,7 @@ static void expect_run(attention_world *w)
 }
 
 /* Run again, with other lengths in between, it gives the same bits: the counters are at zero. */
-static void expect_same_again(attention_world *w)
+static void expect_same_again(attention_fixture *w)
 {
     size_t bytes = ggml_nbytes(w->y);
     size_t counters = (size_t)w->of.plan->token_count * KV_HEADS * ((w->of.ratio + 3) / 4);
@@ -659,7 +659,7 @@ static void expect_same_again(attention_world *w)
 
 static void attention_trial(const attention_case *of)
 {
-    attention_world w;
+    attention_fixture w;
     if (of->type == DW_KV_Q8_0 && of->head_dim % 32 != 0) {
         return; /* its blocks are of 32 */
     }

@@ -45,7 +45,7 @@ static void give_up(struct ggml_tensor *to, const struct ggml_tensor *from, int 
     GGML_ABORT("stopped on purpose");
 }
 
-static void make_world(fixture *w, dw_device *device, bool gives_up, const char *why)
+static void make_fixture(fixture *w, dw_device *device, bool gives_up, const char *why)
 {
     dw_error error;
     struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
@@ -60,7 +60,7 @@ static void make_world(fixture *w, dw_device *device, bool gives_up, const char 
     assert_int_equal(dw_device_graph_allocate(&w->allocator, device, w->graph, &error), DW_OK);
 }
 
-static void end_world(fixture *w)
+static void end_fixture(fixture *w)
 {
     dw_device_graph_free(w->device, w->allocator);
     ggml_free(w->ggml);
@@ -82,7 +82,7 @@ static void check_computes(dw_device *device)
     float x[COUNT];
     float y[COUNT] = {0};
     dw_error error = {0};
-    make_world(&w, device, false, NULL);
+    make_fixture(&w, device, false, NULL);
     for (int i = 0; i < COUNT; i++) {
         x[i] = (float)i;
     }
@@ -92,7 +92,7 @@ static void check_computes(dw_device *device)
     for (int i = 0; i < COUNT; i++) {
         assert_true(y[i] == (float)i * 2.0f + 1.0f);
     }
-    end_world(&w);
+    end_fixture(&w);
 }
 
 /* ---- the guard ---- */
@@ -159,7 +159,7 @@ static void test_ggml_guard_catches_ggmls_own_asserts(void **state)
     dw_error error = {0};
     dw_device *device = open_device("CPU", 1);
     fixture w;
-    make_world(&w, device, false, NULL);
+    make_fixture(&w, device, false, NULL);
     float value = 0;
     /* Beyond the tensor's end: a bug of ours, which ggml's C code asserts against. */
     assert_int_equal(
@@ -168,7 +168,7 @@ static void test_ggml_guard_catches_ggmls_own_asserts(void **state)
     assert_non_null(strstr(error.message, "CPU: "));
     assert_non_null(strstr(error.message, "out of bounds"));
     assert_false(dw_device_lost(device));
-    end_world(&w);
+    end_fixture(&w);
     check_computes(device);
     dw_device_close(device);
 }
@@ -181,34 +181,34 @@ static void test_device_goes_on_after_a_graph_gave_up(void **state)
     dw_error error = {0};
     dw_device *device = open_device("CPU", 1);
     fixture w;
-    make_world(&w, device, true, NULL);
+    make_fixture(&w, device, true, NULL);
     assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_E_DEVICE);
     assert_non_null(strstr(error.message, "CPU: "));
     assert_non_null(strstr(error.message, "stopped on purpose"));
-    end_world(&w);
+    end_fixture(&w);
     assert_false(dw_device_lost(device));
     check_computes(device);
 
-    make_world(&w, device, true, "CUDA error: out of memory\n");
+    make_fixture(&w, device, true, "CUDA error: out of memory\n");
     assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_E_MEMORY);
     assert_string_equal(error.message, "CPU: CUDA error: out of memory (in alloc)");
     assert_int_equal(dw_device_run(device, w.graph, NULL, NULL), DW_E_MEMORY);
-    end_world(&w);
+    end_fixture(&w);
     check_computes(device);
 
     /* cuBLAS, as old and as new versions say it. */
     static const char *const blas[] = {"CUDA error: CUBLAS_STATUS_ALLOC_FAILED\n",
                                        "CUDA error: the resource allocation failed\n"};
     for (size_t i = 0; i < sizeof blas / sizeof blas[0]; i++) {
-        make_world(&w, device, true, blas[i]);
+        make_fixture(&w, device, true, blas[i]);
         assert_int_equal(dw_device_run(device, w.graph, NULL, NULL), DW_E_MEMORY);
-        end_world(&w);
+        end_fixture(&w);
         check_computes(device);
     }
 
-    make_world(&w, device, true, "CUDA error: an illegal memory access was encountered\n");
+    make_fixture(&w, device, true, "CUDA error: an illegal memory access was encountered\n");
     assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_E_DEVICE);
-    end_world(&w);
+    end_fixture(&w);
     dw_device_close(device);
 }
 
@@ -219,13 +219,13 @@ static void test_device_with_threads_is_lost_and_others_go_on(void **state)
     dw_device *other = open_device("CPU", 2);
     dw_device *device = open_device("CPU", 2);
     fixture w;
-    make_world(&w, device, true, NULL);
+    make_fixture(&w, device, true, NULL);
     assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_E_DEVICE);
     assert_true(dw_device_lost(device));
     assert_int_equal(dw_device_run(device, w.graph, NULL, &error), DW_E_DEVICE);
     assert_non_null(strstr(error.message, "CPU: was lost: "));
     assert_non_null(strstr(error.message, "stopped on purpose"));
-    end_world(&w);
+    end_fixture(&w);
     dw_device_close(device);
     check_computes(other);
     dw_device_close(other);
@@ -241,7 +241,7 @@ static void test_device_that_was_lost_refuses_all_and_frees_nothing(void **state
     dw_kv_log_options options = {
         .record_bytes = 64, .capacity_tokens = 1024, .in_device_memory = true};
     fixture w;
-    make_world(&w, device, false, NULL);
+    make_fixture(&w, device, false, NULL);
     assert_int_equal(dw_kv_log_create(&log, device, &options, &error), DW_OK);
     assert_int_equal(dw_kv_log_reserve(log, 10, &error), DW_OK);
     dw_device_lose(device, "CUDA error: an illegal memory access was encountered (in launch)");
@@ -268,7 +268,7 @@ static void test_device_that_was_lost_refuses_all_and_frees_nothing(void **state
     assert_int_equal(dw_kv_log_length(log), 0);
 
     dw_kv_log_destroy(log);
-    end_world(&w);
+    end_fixture(&w);
     dw_device_close(device);
 }
 
@@ -282,9 +282,9 @@ static void test_device_memory_is_counted(void **state)
     fixture w;
     assert_int_equal(dw_device_buffer_create(&buffer, device, DW_USE_KV, 4096, &error), DW_OK);
     assert_int_equal(atomic_load(&counters->used_bytes[DW_USE_KV]), 4096);
-    make_world(&w, device, false, NULL);
+    make_fixture(&w, device, false, NULL);
     assert_true(atomic_load(&counters->used_bytes[DW_USE_WORK]) >= COUNT * sizeof(float));
-    end_world(&w);
+    end_fixture(&w);
     dw_device_buffer_destroy(device, DW_USE_KV, buffer);
     for (int i = 0; i < DW_USE_COUNT; i++) {
         assert_int_equal(atomic_load(&counters->used_bytes[i]), 0);

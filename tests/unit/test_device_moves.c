@@ -109,9 +109,9 @@ static void test_device_moves(void **state)
     assert_true(bytes >= (PROMPTS - 1) * 250 + PROMPT_BYTES);
     assert_int_equal(setenv("DW_TEST_MODEL", model, 1), 0);
     assert_int_equal(setenv("DW_TEST_DEVICE", "CPU", 1), 0);
-    assert_int_equal(actor_world_open(&cpu), 0);
+    assert_int_equal(actor_fixture_open(&cpu), 0);
     assert_int_equal(setenv("DW_TEST_DEVICE", device_name, 1), 0);
-    assert_int_equal(actor_world_open(&device), 0);
+    assert_int_equal(actor_fixture_open(&device), 0);
     size_t prompts = strcmp(device_name, "CPU") == 0 ? 1 : PROMPTS; /* nothing differs there */
     for (size_t i = 0; i < prompts; i++) {
         uint32_t alike = count_alike(cpu, device, prose, i);
@@ -119,8 +119,8 @@ static void test_device_moves(void **state)
                       TOKENS);
         assert_true(alike * 100 >= TOKENS * 99);
     }
-    assert_int_equal(actor_world_close(&device), 0);
-    assert_int_equal(actor_world_close(&cpu), 0);
+    assert_int_equal(actor_fixture_close(&device), 0);
+    assert_int_equal(actor_fixture_close(&cpu), 0);
     dw_free(prose);
 }
 

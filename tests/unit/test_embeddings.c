@@ -163,7 +163,7 @@ static double compare_embeddings(const char *path, bool encodes, const uint32_t 
         LLAMA_POOLING_TYPE_LAST};
     double worst = 0;
     model_fixture fixture;
-    world_open(&fixture, path);
+    model_fixture_open(&fixture, path);
     uint32_t length = dw_model_shape_of(fixture.model)->embedding_length;
     for (int pooling = DW_POOL_NONE; pooling <= DW_POOL_LAST; pooling++) {
         llama with = {.encodes = encodes};
@@ -189,7 +189,7 @@ static double compare_embeddings(const char *path, bool encodes, const uint32_t 
         llama_stop(&with);
     }
     assert_true(worst < limit(&fixture, encodes ? 1e-3 : 3e-3));
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     return worst;
 }
 
@@ -227,7 +227,7 @@ static void test_embeddings_hidden_states_match_libllama(void **state)
     char path[] = "/tmp/dw-embed-XXXXXX";
     write_model(path, &(tiny_architecture){.name = "llama"}, 0);
     model_fixture fixture;
-    world_open(&fixture, path);
+    model_fixture_open(&fixture, path);
     bool cpu = limit(&fixture, 0.0) == 0.0;
     fixture.kv_type = cpu ? DW_KV_F32 : DW_KV_F16;
     uint32_t length = dw_model_shape_of(fixture.model)->embedding_length;
@@ -235,20 +235,20 @@ static void test_embeddings_hidden_states_match_libllama(void **state)
     llama with = {0};
     llama_start(&with, path, LLAMA_POOLING_TYPE_NONE, GGML_TYPE_F32);
     llama_run(&with, fixture.tokens, 700);
-    dw_context *context = world_context(&fixture, CONTEXT_TOKENS);
+    dw_context *context = model_fixture_context(&fixture, CONTEXT_TOKENS);
     dw_error err = {0};
     dw_step step = {.tokens = fixture.tokens,
                     .token_count = 699,
                     .logits = fixture.logits,
                     .logits_rows = 300,
                     .result = DW_RESULT_HIDDEN};
-    assert_int_equal(world_try_forward(&fixture, context, &step, &err), DW_OK);
+    assert_int_equal(model_fixture_try_forward(&fixture, context, &step, &err), DW_OK);
     step = (dw_step){.tokens = fixture.tokens + 699,
                      .token_count = 1,
                      .logits = fixture.logits + (size_t)300 * length,
                      .logits_rows = 1,
                      .result = DW_RESULT_HIDDEN};
-    assert_int_equal(world_try_forward(&fixture, context, &step, &err), DW_OK);
+    assert_int_equal(model_fixture_try_forward(&fixture, context, &step, &err), DW_OK);
     assert_int_equal(dw_context_length(context), 700);
     for (uint32_t row = 0; row < 301; row++) {
         const float *expected = llama_get_embeddings_ith(with.context, (int32_t)(399 + row));
@@ -258,7 +258,7 @@ static void test_embeddings_hidden_states_match_libllama(void **state)
     }
     dw_context_destroy(context);
     llama_stop(&with);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     (void)unlink(path);
 }
 
@@ -268,7 +268,7 @@ static void test_embeddings_are_normalized(void **state)
     char path[] = "/tmp/dw-embed-XXXXXX";
     write_model(path, &encoders[0], DW_POOL_FIRST);
     model_fixture fixture;
-    world_open(&fixture, path);
+    model_fixture_open(&fixture, path);
     assert_int_equal(dw_model_shape_of(fixture.model)->pooling, DW_POOL_FIRST);
     uint32_t length = dw_model_shape_of(fixture.model)->embedding_length;
     fill_tokens(&fixture, 9);
@@ -294,7 +294,7 @@ static void test_embeddings_are_normalized(void **state)
         assert_true(fabs(product - sqrt(plain_squares)) < 1e-5 * sqrt(plain_squares));
     }
     free(plain);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     (void)unlink(path);
 }
 
@@ -314,7 +314,7 @@ static void test_embeddings_refuse_what_cannot_be(void **state)
     char path[] = "/tmp/dw-embed-XXXXXX";
     write_model(path, &encoders[0], 0);
     model_fixture fixture;
-    world_open(&fixture, path);
+    model_fixture_open(&fixture, path);
     fill_tokens(&fixture, CONTEXT_TOKENS + 1);
     dw_embed_step step = step_of(&fixture, CONTEXT_TOKENS + 1, DW_POOL_MEAN);
     assert_fails(&fixture, &step, DW_E_LIMIT, "1025 tokens, the model was made for 1024");
@@ -334,7 +334,7 @@ static void test_embeddings_refuse_what_cannot_be(void **state)
     dw_context *context = NULL;
     assert_int_equal(dw_context_create(&context, fixture.model, NULL, &err), DW_E_UNSUPPORTED);
     assert_non_null(strstr(err.message, "architecture 'bert' has none"));
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     (void)unlink(path);
 }
 
@@ -360,7 +360,7 @@ static void check_text(const tiny_architecture *kind, const char *text, const in
     char path[] = "/tmp/dw-embed-XXXXXX";
     write_model(path, kind, 0);
     model_fixture fixture;
-    world_open(&fixture, path);
+    model_fixture_open(&fixture, path);
     size_t count = 0;
     int32_t tokens[64];
     dw_error err = {0};
@@ -372,7 +372,7 @@ static void check_text(const tiny_architecture *kind, const char *text, const in
         assert_int_equal(tokens[i], expected[i]);
     }
     assert_int_equal(count, expected_count);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     (void)unlink(path);
 }
 
@@ -417,11 +417,11 @@ static void test_embeddings_of_a_real_encoder(void **state)
     float first[384] = {0};
     model_fixture fixture;
     llama with = {.encodes = true};
-    world_open(&fixture, path);
+    model_fixture_open(&fixture, path);
     llama_start(&with, path, LLAMA_POOLING_TYPE_MEAN, GGML_TYPE_F32);
     assert_int_equal(dw_model_shape_of(fixture.model)->embedding_length, 384);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        uint32_t count = world_tokenize(&fixture, cases[i].text);
+        uint32_t count = model_fixture_tokenize(&fixture, cases[i].text);
         dw_embed_step step = step_of(&fixture, count, dw_model_shape_of(fixture.model)->pooling);
         assert_int_equal(dw_embed(fixture.model, &step, NULL), DW_OK);
         llama_run(&with, fixture.tokens, count);
@@ -437,7 +437,7 @@ static void test_embeddings_of_a_real_encoder(void **state)
         assert_true(fabs(score - cases[i].score) < limit(&fixture, 1e-3));
     }
     llama_stop(&with);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
 }
 
 int main(void)

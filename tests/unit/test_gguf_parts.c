@@ -89,21 +89,21 @@ static int tear_down(void **state)
 static float *logits_of(const char *path, size_t *count)
 {
     model_fixture fixture;
-    world_open(&fixture, path);
+    model_fixture_open(&fixture, path);
     dw_model_info info;
     dw_model_get_info(fixture.model, &info);
     assert_int_equal(info.weights_mapped, dw_device_unified(fixture.device));
     for (uint32_t i = 0; i < TOKENS; i++) {
         fixture.tokens[i] = (int32_t)((i * 37 + 11) % fixture.vocab_count);
     }
-    dw_context *context = world_context(&fixture, 0);
-    world_forward(&fixture, context, 0, TOKENS, TOKENS);
+    dw_context *context = model_fixture_context(&fixture, 0);
+    model_fixture_forward(&fixture, context, 0, TOKENS, TOKENS);
     *count = (size_t)TOKENS * fixture.vocab_count;
     float *logits = malloc(*count * sizeof *logits);
     assert_non_null(logits);
     memcpy(logits, fixture.logits, *count * sizeof *logits);
     dw_context_destroy(context);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     return logits;
 }
 

@@ -3,22 +3,18 @@
  *
  * DW_GOLDEN_WRITE=FOLDER writes the snapshots of the present format there, uncompressed, and prints
  * the answers: for a new version of the format. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-#include <wasmtime.h>
 #include <zstd.h>
+
+#include <wasmtime.h>
 
 #include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
+#include "support.h"
 
 #define GOLDEN_DIR DW_TEST_DATA_DIR "/../golden"
 #define FILES_MAX 3
@@ -447,8 +443,8 @@ int main(void)
     };
     const struct CMUnitTest writing[] = {cmocka_unit_test(test_golden_write)};
     int failed = getenv("DW_GOLDEN_WRITE") != NULL
-                     ? cmocka_run_group_tests(writing, actor_world_open, actor_world_close)
-                     : cmocka_run_group_tests(reading, actor_world_open, actor_world_close);
+                     ? cmocka_run_group_tests(writing, actor_fixture_open, actor_fixture_close)
+                     : cmocka_run_group_tests(reading, actor_fixture_open, actor_fixture_close);
     (void)rmdir(folder);
     return failed;
 }

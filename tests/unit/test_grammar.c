@@ -433,7 +433,7 @@ static int set_up(void **state)
 {
     dw_error err;
     (void)state;
-    if (dw_vocab_open(&vocab, world_model_path(), SMOLLM2_TOKENS, &err) != DW_OK ||
+    if (dw_vocab_open(&vocab, model_fixture_path(), SMOLLM2_TOKENS, &err) != DW_OK ||
         dw_vocab_pieces_of(vocab, &pieces, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }

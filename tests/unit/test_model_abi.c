@@ -89,7 +89,7 @@ static dw_module *make_module(void)
 
 /* ---- set-up --------------------------------------------------------------------------------- */
 
-static int open_world(void **state)
+static int open_fixture(void **state)
 {
     char path[] = "/tmp/dw-abi-XXXXXX";
     dw_error err;
@@ -110,7 +110,7 @@ static int open_world(void **state)
     return 0;
 }
 
-static int close_world(void **state)
+static int close_fixture(void **state)
 {
     (void)state;
     dw_module_unref(module);
@@ -985,5 +985,5 @@ int main(void)
         TEST(test_model_abi_survives_failed_allocations),
     };
     wasm_signals_save();
-    return cmocka_run_group_tests(tests, open_world, close_world);
+    return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }

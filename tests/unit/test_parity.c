@@ -16,14 +16,14 @@ static void test_parity_logits_of_every_position(void **state)
     (void)state;
     model_fixture fixture;
     model_oracle oracle = {0};
-    world_open(&fixture, world_model_path());
-    oracle_open(&oracle, world_model_path(), dw_device_threads(fixture.device));
+    model_fixture_open(&fixture, model_fixture_path());
+    oracle_open(&oracle, model_fixture_path(), dw_device_threads(fixture.device));
     assert_int_equal(oracle.vocab_count, fixture.vocab_count);
-    char *text = world_data("alice.txt");
-    assert_true(world_tokenize(&fixture, text) >= PROMPT_TOKENS);
+    char *text = model_fixture_data("alice.txt");
+    assert_true(model_fixture_tokenize(&fixture, text) >= PROMPT_TOKENS);
 
-    dw_context *context = world_context(&fixture, 0);
-    world_forward(&fixture, context, 0, PROMPT_TOKENS, PROMPT_TOKENS);
+    dw_context *context = model_fixture_context(&fixture, 0);
+    model_fixture_forward(&fixture, context, 0, PROMPT_TOKENS, PROMPT_TOKENS);
     oracle_forward(&oracle, fixture.tokens, 0, PROMPT_TOKENS, true);
 
     uint32_t same_top = 0;
@@ -46,21 +46,21 @@ static void test_parity_logits_of_every_position(void **state)
     dw_context_destroy(context);
     free(text);
     oracle_close(&oracle);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
 }
 
 /* Both go on from the same prompt by themselves. Where they part, the two candidates must have
  * been so close that rounding could decide: within 0.1 of each other on both sides. */
 static bool continues_equally(model_fixture *fixture, model_oracle *oracle, const char *prompt)
 {
-    uint32_t length = world_tokenize(fixture, prompt);
-    assert_true(length > 0 && length + CONTINUATION_TOKENS < WORLD_TOKENS);
-    dw_context *context = world_context(fixture, 0);
+    uint32_t length = model_fixture_tokenize(fixture, prompt);
+    assert_true(length > 0 && length + CONTINUATION_TOKENS < FIXTURE_TOKENS);
+    dw_context *context = model_fixture_context(fixture, 0);
     bool equal = true;
     uint32_t start = 0;
     for (uint32_t i = 0; i < CONTINUATION_TOKENS && equal; i++) {
         uint32_t count = start == 0 ? length : 1;
-        world_forward(fixture, context, start, count, 1);
+        model_fixture_forward(fixture, context, start, count, 1);
         oracle_forward(oracle, fixture->tokens + start, start, count, false);
         start += count;
         const float *theirs = oracle_logits(oracle, -1);
@@ -85,9 +85,9 @@ static void test_parity_greedy_continuations(void **state)
     (void)state;
     model_fixture fixture;
     model_oracle oracle = {0};
-    world_open(&fixture, world_model_path());
-    oracle_open(&oracle, world_model_path(), dw_device_threads(fixture.device));
-    char *prompts = world_data("prompts.txt");
+    model_fixture_open(&fixture, model_fixture_path());
+    oracle_open(&oracle, model_fixture_path(), dw_device_threads(fixture.device));
+    char *prompts = model_fixture_data("prompts.txt");
     uint32_t count = 0;
     uint32_t equal = 0;
     char *rest = NULL;
@@ -106,7 +106,7 @@ static void test_parity_greedy_continuations(void **state)
     assert_true(!cpu || equal >= (getenv("DW_TEST_MODEL") != NULL ? 5u : 9u));
     free(prompts);
     oracle_close(&oracle);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
 }
 
 /* A model that has all that the default one lacks: biases, an output matrix of its own, rope
@@ -120,14 +120,14 @@ static void check_tiny(const tiny_options *options)
     tiny_model_write(path, options);
     model_fixture fixture;
     model_oracle oracle = {0};
-    world_open(&fixture, path);
+    model_fixture_open(&fixture, path);
     oracle_open(&oracle, path, dw_device_threads(fixture.device));
     uint32_t count = 100;
     for (uint32_t i = 0; i < count; i++) {
         fixture.tokens[i] = (int32_t)((i * 37 + 11) % fixture.vocab_count);
     }
-    dw_context *context = world_context(&fixture, 0);
-    world_forward(&fixture, context, 0, count, count);
+    dw_context *context = model_fixture_context(&fixture, 0);
+    model_fixture_forward(&fixture, context, 0, count, count);
     oracle_forward(&oracle, fixture.tokens, 0, count, true);
     double worst = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -138,10 +138,10 @@ static void check_tiny(const tiny_options *options)
     }
     print_message("tiny model, head_dim %u, %u kv heads: worst relative difference %.3g\n",
                   options->head_dim, options->kv_head_count, worst);
-    assert_true(worst < world_tolerance(&fixture, 1e-3));
+    assert_true(worst < model_fixture_tolerance(&fixture, 1e-3));
     dw_context_destroy(context);
     oracle_close(&oracle);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     (void)unlink(path);
 }
 
@@ -179,20 +179,20 @@ static float *logits_of_tiny(const tiny_options *options, bool mapped, uint32_t 
     (void)close(fd);
     tiny_model_write(path, options);
     model_fixture fixture;
-    world_open(&fixture, path);
+    model_fixture_open(&fixture, path);
     dw_model_info info;
     dw_model_get_info(fixture.model, &info);
     assert_int_equal(info.weights_mapped, mapped && dw_device_unified(fixture.device));
-    dw_context *context = world_context(&fixture, 0);
+    dw_context *context = model_fixture_context(&fixture, 0);
     fixture.tokens[0] = 7;
     fixture.tokens[1] = 11;
-    world_forward(&fixture, context, 0, 2, 1);
+    model_fixture_forward(&fixture, context, 0, 2, 1);
     *vocab_count = fixture.vocab_count;
     float *logits = malloc(fixture.vocab_count * sizeof *logits);
     assert_non_null(logits);
     memcpy(logits, fixture.logits, fixture.vocab_count * sizeof *logits);
     dw_context_destroy(context);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
     (void)unlink(path);
     return logits;
 }

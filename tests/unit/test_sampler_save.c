@@ -131,7 +131,7 @@ static void test_sampler_goes_on_after_save_and_fork(void **state)
     (void)state;
     static model_fixture fixture;
     dw_error error;
-    world_open(&fixture, world_model_path());
+    model_fixture_open(&fixture, model_fixture_path());
     const dw_vocab *vocab = dw_model_vocab(fixture.model);
     for (size_t v = 0; v < sizeof variants / sizeof variants[0]; v++) {
         dw_sampler *fork = NULL;
@@ -153,7 +153,7 @@ static void test_sampler_goes_on_after_save_and_fork(void **state)
         dw_sampler_destroy(loaded);
         dw_sampler_destroy(sampler);
     }
-    world_close(&fixture);
+    model_fixture_close(&fixture);
 }
 
 int main(void)

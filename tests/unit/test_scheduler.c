@@ -82,7 +82,7 @@ static void open_models(void)
     }
 }
 
-static int open_world(void **state)
+static int open_fixture(void **state)
 {
     (void)state;
     dw_error err;
@@ -109,7 +109,7 @@ static int open_world(void **state)
     return 0;
 }
 
-static int close_world(void **state)
+static int close_fixture(void **state)
 {
     (void)state;
     dw_module_unref(module);
@@ -822,5 +822,5 @@ int main(void)
         cmocka_unit_test(test_scheduler_from_callbacks_and_threads),
         cmocka_unit_test(test_scheduler_refuses),
     };
-    return cmocka_run_group_tests(tests, open_world, close_world);
+    return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }

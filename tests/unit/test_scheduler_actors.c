@@ -224,5 +224,5 @@ int main(void)
         cmocka_unit_test(test_scheduler_actors_end_as_alone),
         cmocka_unit_test(test_scheduler_actors_begin_another_time),
     };
-    return cmocka_run_group_tests(tests, actor_world_open, actor_world_close);
+    return cmocka_run_group_tests(tests, actor_fixture_open, actor_fixture_close);
 }

@@ -15,10 +15,10 @@ static void test_score_agrees_with_libllama(void **state)
     (void)state;
     model_fixture fixture;
     model_oracle oracle = {0};
-    world_open(&fixture, world_model_path());
-    oracle_open(&oracle, world_model_path(), dw_device_threads(fixture.device));
-    char *text = world_data("alice.txt");
-    uint32_t count = world_tokenize(&fixture, text);
+    model_fixture_open(&fixture, model_fixture_path());
+    oracle_open(&oracle, model_fixture_path(), dw_device_threads(fixture.device));
+    char *text = model_fixture_data("alice.txt");
+    uint32_t count = model_fixture_tokenize(&fixture, text);
     assert_true(count >= WINDOW * WINDOWS);
     int32_t tokens[WINDOW * WINDOWS];
     memcpy(tokens, fixture.tokens, sizeof tokens);
@@ -44,7 +44,7 @@ static void test_score_agrees_with_libllama(void **state)
     }
     double theirs = exp(sum / (double)result.scored);
     print_message("perplexity %.4f, with libllama's logits %.4f\n", result.value, theirs);
-    assert_true(fabs(result.value - theirs) < theirs * world_tolerance(&fixture, 1e-3));
+    assert_true(fabs(result.value - theirs) < theirs * model_fixture_tolerance(&fixture, 1e-3));
     assert_int_equal(dw_scorer_perplexity(scorer, tokens, WINDOW - 1, &result, &err), DW_E_ARG);
     dw_scorer_destroy(scorer);
     assert_int_equal(dw_scorer_create(&scorer, fixture.model, 0, 1, DW_KV_F16, &err), DW_E_RANGE);
@@ -52,7 +52,7 @@ static void test_score_agrees_with_libllama(void **state)
                      DW_E_RANGE);
     free(text);
     oracle_close(&oracle);
-    world_close(&fixture);
+    model_fixture_close(&fixture);
 }
 
 static void test_score_of_one_token(void **state)

@@ -390,19 +390,19 @@ static void test_snapshot_damaged(void **state)
     forget(&files);
 }
 
-static int open_world(void **state)
+static int open_fixture(void **state)
 {
     assert_non_null(mkdtemp(folder));
-    return actor_world_open(state);
+    return actor_fixture_open(state);
 }
 
-static int close_world(void **state)
+static int close_fixture(void **state)
 {
     char path[96];
     (void)snprintf(path, sizeof path, "%s/next", folder);
     (void)unlink(path);
     (void)rmdir(folder);
-    return actor_world_close(state);
+    return actor_fixture_close(state);
 }
 
 int main(void)
@@ -418,5 +418,5 @@ int main(void)
         cmocka_unit_test(test_snapshot_damaged),
     };
     wasm_signals_save();
-    return cmocka_run_group_tests_name("snapshot", tests, open_world, close_world);
+    return cmocka_run_group_tests_name("snapshot", tests, open_fixture, close_fixture);
 }

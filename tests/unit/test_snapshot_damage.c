@@ -33,8 +33,8 @@ static void test_snapshot_each_flipped_byte_is_refused(void **state)
     const snapshot_fixture *fixture = *state;
     size_t bytes;
     dw_error err;
-    snapshot_world_write_small(fixture->path, 7, NULL);
-    uint8_t *content = snapshot_world_read(fixture->path, &bytes);
+    snapshot_fixture_write_small(fixture->path, 7, NULL);
+    uint8_t *content = snapshot_fixture_read(fixture->path, &bytes);
     int fd = open(fixture->path, O_WRONLY);
     for (uint64_t i = 0; i < bytes; i += stride()) {
         dw_snapshot_file *file;
@@ -46,12 +46,12 @@ static void test_snapshot_each_flipped_byte_is_refused(void **state)
         assert_true(status == DW_E_FORMAT || status == DW_E_LIMIT || status == DW_E_UNSUPPORTED);
         assert_non_null(strstr(err.message, "byte "));
         if (i % 16 == 0) {
-            assert_int_equal(snapshot_world_verdict(fixture->path, &err), status);
+            assert_int_equal(snapshot_fixture_verdict(fixture->path, &err), status);
         }
         (void)flip(fd, i, content[i], 0);
     }
     (void)close(fd);
-    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_OK);
+    assert_int_equal(snapshot_fixture_verdict(fixture->path, &err), DW_OK);
     dw_free(content);
 }
 
@@ -62,20 +62,20 @@ static void test_snapshot_flips_by_chance_are_refused(void **state)
     size_t bytes;
     dw_error err;
     uint64_t random = 99;
-    snapshot_world_write_example(fixture->path, NULL);
-    uint8_t *content = snapshot_world_read(fixture->path, &bytes);
+    snapshot_fixture_write_example(fixture->path, NULL);
+    uint8_t *content = snapshot_fixture_read(fixture->path, &bytes);
     int fd = open(fixture->path, O_WRONLY);
     for (uint32_t i = 0; i < 10000 / stride(); i++) {
         random = random * 6364136223846793005U + 1442695040888963407U;
         uint64_t byte = (random >> 24) % bytes;
         (void)flip(fd, byte, content[byte], (uint8_t)(1u << (random >> 20 & 7)));
-        if (snapshot_world_verdict(fixture->path, &err) == DW_OK) {
+        if (snapshot_fixture_verdict(fixture->path, &err) == DW_OK) {
             fail_msg("byte %llu was flipped and nothing said", (unsigned long long)byte);
         }
         (void)flip(fd, byte, content[byte], 0);
     }
     (void)close(fd);
-    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_OK);
+    assert_int_equal(snapshot_fixture_verdict(fixture->path, &err), DW_OK);
     dw_free(content);
 }
 
@@ -84,8 +84,8 @@ static void test_snapshot_each_cut_is_refused(void **state)
     const snapshot_fixture *fixture = *state;
     size_t bytes;
     dw_error err;
-    snapshot_world_write_small(fixture->path, 7, NULL);
-    uint8_t *content = snapshot_world_read(fixture->path, &bytes);
+    snapshot_fixture_write_small(fixture->path, 7, NULL);
+    uint8_t *content = snapshot_fixture_read(fixture->path, &bytes);
     for (size_t length = bytes; length-- > 0;) {
         dw_snapshot_file *file;
         if (length % stride() != 0) {
@@ -95,15 +95,15 @@ static void test_snapshot_each_cut_is_refused(void **state)
         assert_int_equal(dw_snapshot_file_open(&file, fixture->path, 0, &err), DW_E_FORMAT);
         assert_non_null(strstr(err.message, "byte "));
         if (length % 64 == 0 || length > HEADER) {
-            assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_E_FORMAT);
+            assert_int_equal(snapshot_fixture_verdict(fixture->path, &err), DW_E_FORMAT);
         }
     }
     /* And one that is longer than it should be. */
-    snapshot_world_put(fixture->path, content, bytes);
+    snapshot_fixture_put(fixture->path, content, bytes);
     int fd = open(fixture->path, O_WRONLY | O_APPEND);
     assert_int_equal(write(fd, "x", 1), 1);
     (void)close(fd);
-    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_E_FORMAT);
+    assert_int_equal(snapshot_fixture_verdict(fixture->path, &err), DW_E_FORMAT);
     dw_free(content);
 }
 
@@ -124,7 +124,7 @@ static void put_header(const char *path, const char *json, size_t json_bytes, co
         memcpy(content + header_bytes, data, data_bytes);
     }
     dw_hash128_of(content + header_bytes + data_bytes, content, header_bytes);
-    snapshot_world_put(path, content, header_bytes + data_bytes + 16);
+    snapshot_fixture_put(path, content, header_bytes + data_bytes + 16);
     dw_free(content);
 }
 
@@ -278,7 +278,7 @@ static void test_snapshot_hostile_headers_are_refused(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char *json = with_checksum(cases[i].json);
         put_header(fixture->path, json, strlen(json), eight, sizeof eight);
-        dw_status status = snapshot_world_verdict(fixture->path, &err);
+        dw_status status = snapshot_fixture_verdict(fixture->path, &err);
         if (status != cases[i].expected || strstr(err.message, cases[i].words) == NULL) {
             fail_msg("case %zu: %s\n-> %d, '%s' is missing in: %s", i, json, (int)status,
                      cases[i].words, err.message);
@@ -293,7 +293,7 @@ static void put_length(const snapshot_fixture *fixture, uint64_t length, size_t 
     for (unsigned i = 0; i < 8; i++) {
         content[i] = (uint8_t)(length >> 8 * i);
     }
-    snapshot_world_put(fixture->path, content, bytes);
+    snapshot_fixture_put(fixture->path, content, bytes);
     dw_free(content);
 }
 
@@ -320,7 +320,7 @@ static void test_snapshot_lies_about_the_header_are_refused(void **state)
     dw_error err;
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
         put_length(fixture, lies[i].length, lies[i].bytes);
-        assert_int_equal(snapshot_world_verdict(fixture->path, &err), lies[i].expected);
+        assert_int_equal(snapshot_fixture_verdict(fixture->path, &err), lies[i].expected);
         assert_non_null(strstr(err.message, "byte "));
     }
 }
@@ -333,8 +333,8 @@ static void test_snapshot_other_safetensors_are_named_so(void **state)
     uint8_t content[8 + sizeof json - 1 + 8] = {sizeof json - 1};
     dw_error err;
     memcpy(content + 8, json, sizeof json - 1);
-    snapshot_world_put(fixture->path, content, sizeof content);
-    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_E_FORMAT);
+    snapshot_fixture_put(fixture->path, content, sizeof content);
+    assert_int_equal(snapshot_fixture_verdict(fixture->path, &err), DW_E_FORMAT);
     assert_non_null(strstr(err.message, "no Driftwood snapshot"));
 }
 
@@ -355,7 +355,7 @@ static void test_snapshot_dear_json_is_refused(void **state)
         }
         put_header(fixture->path, json, count, eight, sizeof eight);
         uint64_t before = dw_alloc_count();
-        dw_status status = snapshot_world_verdict(fixture->path, &err);
+        dw_status status = snapshot_fixture_verdict(fixture->path, &err);
         assert_true(status == DW_E_LIMIT || status == DW_E_FORMAT);
         assert_non_null(strstr(err.message, "byte "));
         assert_true(dw_alloc_count() - before < 100);
@@ -369,19 +369,19 @@ static void test_snapshot_filler_with_content_is_refused(void **state)
     const snapshot_fixture *fixture = *state;
     dw_snapshot_file *file;
     dw_error err;
-    snapshot_world_write_example(fixture->path, NULL);
+    snapshot_fixture_write_example(fixture->path, NULL);
     int fd = open(fixture->path, O_WRONLY);
     uint64_t byte = 3 * 65536 + 20 + 4321; /* behind tokens.0, which follows memory */
     assert_int_equal(pwrite(fd, "x", 1, (off_t)byte), 1);
     (void)close(fd);
     assert_int_equal(dw_snapshot_file_open(&file, fixture->path, 0, &err), DW_OK);
     dw_snapshot_file_close(file);
-    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_E_FORMAT);
+    assert_int_equal(snapshot_fixture_verdict(fixture->path, &err), DW_E_FORMAT);
     assert_non_null(strstr(err.message, "byte 200949: a filler"));
 }
 
 #define TEST(name)                                                                                 \
-    cmocka_unit_test_setup_teardown(name, snapshot_world_setup, snapshot_world_teardown)
+    cmocka_unit_test_setup_teardown(name, snapshot_fixture_setup, snapshot_fixture_teardown)
 
 int main(void)
 {

@@ -50,7 +50,7 @@ static dw_snapshot_file *open_whole(const char *path)
 {
     dw_snapshot_file *file;
     dw_error err;
-    must(snapshot_world_verdict(path, &err), &err);
+    must(snapshot_fixture_verdict(path, &err), &err);
     must(dw_snapshot_file_open(&file, path, DW_SNAPSHOT_VERIFY, &err), &err);
     return file;
 }
@@ -76,7 +76,7 @@ static void test_snapshot_example_is_read_as_written(void **state)
     char identity[DW_SNAPSHOT_IDENTITY];
     uint8_t bytes[20];
     dw_error err;
-    snapshot_world_write_example(fixture->path, identity);
+    snapshot_fixture_write_example(fixture->path, identity);
     dw_snapshot_file *file = open_whole(fixture->path);
     assert_string_equal(dw_snapshot_file_identity(file), identity);
     assert_int_equal(dw_snapshot_file_count(file), 8);
@@ -284,7 +284,7 @@ static void test_snapshot_takes_streams(void **state)
         must(dw_snapshot_writer_tensor(writer, &kv, &err), &err);
         must(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), &err);
         assert_int_equal(from.passes, streamed);
-        files[streamed] = snapshot_world_read(fixture->path, &counts[streamed]);
+        files[streamed] = snapshot_fixture_read(fixture->path, &counts[streamed]);
         dw_snapshot_file_close(open_whole(fixture->path));
         if (streamed) {
             from.passes = 0;
@@ -349,9 +349,9 @@ static void test_snapshot_stream_is_the_file(void **state)
     dw_snapshot_writer *writer = mixed_writer(&from);
     assert_int_equal(through_a_pipe(writer, fixture->path), DW_OK);
     expect_mixed(fixture->path);
-    uint8_t *streamed = snapshot_world_read(fixture->path, &counts[0]);
+    uint8_t *streamed = snapshot_fixture_read(fixture->path, &counts[0]);
     must(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), &err);
-    uint8_t *written = snapshot_world_read(fixture->path, &counts[1]);
+    uint8_t *written = snapshot_fixture_read(fixture->path, &counts[1]);
     assert_int_equal(counts[0], counts[1]);
     assert_memory_equal(streamed, written, counts[0]);
     dw_free(streamed);
@@ -361,7 +361,7 @@ static void test_snapshot_stream_is_the_file(void **state)
     source changing = {.bytes = large, .change = 1};
     writer = mixed_writer(&changing);
     assert_int_equal(through_a_pipe(writer, fixture->path), DW_E_STATE);
-    assert_int_equal(snapshot_world_verdict(fixture->path, &err), DW_E_FORMAT);
+    assert_int_equal(snapshot_fixture_verdict(fixture->path, &err), DW_E_FORMAT);
     dw_snapshot_writer_destroy(writer);
 }
 
@@ -404,7 +404,7 @@ static void test_snapshot_opens_without_its_data(void **state)
     const snapshot_fixture *fixture = *state;
     dw_snapshot_file *file;
     dw_error err;
-    snapshot_world_write_example(fixture->path, NULL);
+    snapshot_fixture_write_example(fixture->path, NULL);
     int fd = open(fixture->path, O_WRONLY);
     assert_int_equal(pwrite(fd, "x", 1, 65536 + 70000), 1);
     must(dw_snapshot_file_open(&file, fixture->path, 0, &err), &err);
@@ -559,7 +559,7 @@ static void test_snapshot_full_disk_leaves_the_old_file(void **state)
     char identity[DW_SNAPSHOT_IDENTITY];
     dw_error err;
     struct rlimit old;
-    snapshot_world_write_small(fixture->path, 1, identity);
+    snapshot_fixture_write_small(fixture->path, 1, identity);
     fill_large(3);
     source from = {.bytes = large};
     dw_snapshot_writer *writer = mixed_writer(&from);
@@ -584,7 +584,7 @@ static void test_snapshot_failing_source_leaves_the_old_file(void **state)
     const snapshot_fixture *fixture = *state;
     char identity[DW_SNAPSHOT_IDENTITY];
     dw_error err;
-    snapshot_world_write_small(fixture->path, 1, identity);
+    snapshot_fixture_write_small(fixture->path, 1, identity);
     source from = {.bytes = large, .fail_at = 2500000};
     dw_snapshot_writer *writer = mixed_writer(&from);
     assert_int_equal(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), DW_E_DEVICE);
@@ -597,7 +597,7 @@ static void test_snapshot_read_only_folder_leaves_the_old_file(void **state)
 {
     const snapshot_fixture *fixture = *state;
     char identity[DW_SNAPSHOT_IDENTITY];
-    snapshot_world_write_small(fixture->path, 1, identity);
+    snapshot_fixture_write_small(fixture->path, 1, identity);
     assert_int_equal(chmod(fixture->folder, 0555), 0);
     pid_t child = fork(); /* root may write everywhere: the child is nobody */
     assert_true(child >= 0);
@@ -646,7 +646,7 @@ static void test_snapshot_bad_places_are_refused(void **state)
     assert_true(S_ISFIFO(info.st_mode));
     /* Of a link, what it leads to is replaced. */
     assert_int_equal(unlink(fixture->path), 0);
-    snapshot_world_put(fixture->path, (const uint8_t *)"old", 3);
+    snapshot_fixture_put(fixture->path, (const uint8_t *)"old", 3);
     assert_int_equal(symlink(fixture->path, path), 0);
     assert_int_equal(dw_snapshot_writer_write_file(writer, path, NULL, &err), DW_OK);
     assert_int_equal(lstat(path, &info), 0);
@@ -759,7 +759,7 @@ static void test_snapshot_survives_lack_of_memory(void **state)
 }
 
 #define TEST(name)                                                                                 \
-    cmocka_unit_test_setup_teardown(name, snapshot_world_setup, snapshot_world_teardown)
+    cmocka_unit_test_setup_teardown(name, snapshot_fixture_setup, snapshot_fixture_teardown)
 
 int main(int argc, char **argv)
 {
@@ -782,7 +782,7 @@ int main(int argc, char **argv)
         TEST(test_snapshot_survives_lack_of_memory),
     };
     if (argc == 3 && strcmp(argv[1], "--write") == 0) {
-        snapshot_world_write_example(argv[2], NULL);
+        snapshot_fixture_write_example(argv[2], NULL);
         return 0;
     }
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,7 +67,7 @@ static int work(char **args)
 {
     void *fixture = NULL;
     dw_error error;
-    if (setenv("DW_TEST_MODEL", args[0], 1) != 0 || actor_world_open(&fixture) != 0) {
+    if (setenv("DW_TEST_MODEL", args[0], 1) != 0 || actor_fixture_open(&fixture) != 0) {
         return 1;
     }
     dw_store *store = opened(fixture, args[1]);
@@ -206,7 +206,7 @@ static void test_store_survives_kills(void **state)
     dw_store_close(store);
 }
 
-static int open_world(void **state)
+static int open_fixture(void **state)
 {
     tiny_options options = tiny_defaults();
     options.context_length = 1024;
@@ -215,14 +215,14 @@ static int open_world(void **state)
     }
     (void)snprintf(model, sizeof model, "%s/tiny.gguf", folder);
     tiny_model_write(model, &options);
-    return setenv("DW_TEST_MODEL", model, 1) == 0 ? actor_world_open(state) : 1;
+    return setenv("DW_TEST_MODEL", model, 1) == 0 ? actor_fixture_open(state) : 1;
 }
 
-static int close_world(void **state)
+static int close_fixture(void **state)
 {
     char command[128];
     (void)snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return actor_world_close(state) == 0 && system(command) == 0 ? 0 : 1;
+    return actor_fixture_close(state) == 0 && system(command) == 0 ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -232,5 +232,5 @@ int main(int argc, char **argv)
         return work(argv + 2);
     }
     wasm_signals_save();
-    return cmocka_run_group_tests_name("store", tests, open_world, close_world);
+    return cmocka_run_group_tests_name("store", tests, open_fixture, close_fixture);
 }

@@ -483,16 +483,16 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
 
 /* ---- all --------------------------------------------------------------------------------- */
 
-static int open_world(void **state)
+static int open_fixture(void **state)
 {
-    return mkdtemp(folder) != NULL ? actor_world_open(state) : 1;
+    return mkdtemp(folder) != NULL ? actor_fixture_open(state) : 1;
 }
 
-static int close_world(void **state)
+static int close_fixture(void **state)
 {
     char command[128];
     (void)snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return actor_world_close(state) == 0 && system(command) == 0 ? 0 : 1;
+    return actor_fixture_close(state) == 0 && system(command) == 0 ? 0 : 1;
 }
 
 static int mend_all(void **state)
@@ -516,5 +516,5 @@ int main(void)
         TEST(no_memory_loses_no_message),      TEST(no_memory_mixes_up_no_messages),
     };
     wasm_signals_save();
-    return cmocka_run_group_tests_name("store faults", tests, open_world, close_world);
+    return cmocka_run_group_tests_name("store faults", tests, open_fixture, close_fixture);
 }

@@ -9,17 +9,17 @@
 
 #define BYTES ((size_t)1 << 20)
 
-static int open_world(void **state)
+static int open_fixture(void **state)
 {
     static tensor_fixture w;
-    tensor_world_open(&w, BYTES);
+    tensor_fixture_open(&w, BYTES);
     *state = &w;
     return 0;
 }
 
-static int close_world(void **state)
+static int close_fixture(void **state)
 {
-    tensor_world_close(*state);
+    tensor_fixture_close(*state);
     return 0;
 }
 
@@ -161,7 +161,7 @@ static void test_tensor_graph_follows_growth(void **state)
 {
     tensor_fixture w;
     (void)state;
-    tensor_world_open(&w, BYTES);
+    tensor_fixture_open(&w, BYTES);
     product p = describe_product(&w);
     for (int round = 0; round < 5; round++) {
         run_product(&w, &p, 3 + round);
@@ -189,7 +189,7 @@ static void test_tensor_graph_follows_growth(void **state)
         values[0] += 1;
         assert_int_equal(dw_region_commit(w.region, BYTES * more, &w.err), DW_OK);
     }
-    tensor_world_close(&w);
+    tensor_fixture_close(&w);
 }
 
 static void test_tensor_graph_leaves_inputs_and_the_rest_alone(void **state)
@@ -646,5 +646,5 @@ int main(void)
         cmocka_unit_test(test_tensor_graph_can_be_cancelled),
         cmocka_unit_test(test_tensor_graph_tells_shapes),
     };
-    return cmocka_run_group_tests_name("tensor_graph", tests, open_world, close_world);
+    return cmocka_run_group_tests_name("tensor_graph", tests, open_fixture, close_fixture);
 }

@@ -15,17 +15,17 @@ static tensor_values d;
 static tensor_values want;
 static double tolerance[TENSOR_VALUES_MAX];
 
-static int open_world(void **state)
+static int open_fixture(void **state)
 {
     static tensor_fixture w;
-    tensor_world_open(&w, (size_t)16 << 20);
+    tensor_fixture_open(&w, (size_t)16 << 20);
     *state = &w;
     return 0;
 }
 
-static int close_world(void **state)
+static int close_fixture(void **state)
 {
-    tensor_world_close(*state);
+    tensor_fixture_close(*state);
     return 0;
 }
 
@@ -611,5 +611,5 @@ int main(void)
         cmocka_unit_test(test_tensor_ops_rope),
         cmocka_unit_test(test_tensor_ops_attention),
     };
-    return cmocka_run_group_tests_name("tensor_ops", tests, open_world, close_world);
+    return cmocka_run_group_tests_name("tensor_ops", tests, open_fixture, close_fixture);
 }

@@ -37,7 +37,7 @@ typedef struct fixture {
     size_t total;
 } fixture;
 
-static void open_world(fixture *w)
+static void open_fixture(fixture *w)
 {
     /* Shorter than a slice, exactly one, a byte more, many, one byte. */
     static const size_t sizes[PARTS] = {1000, 4096, 4097, 300000, 1};
@@ -64,7 +64,7 @@ static void open_world(fixture *w)
         DW_OK);
 }
 
-static void close_world(fixture *w)
+static void close_fixture(fixture *w)
 {
     dw_device_buffer_destroy(w->device, DW_USE_WEIGHTS, w->buffer);
     ggml_free(w->ggml);
@@ -104,12 +104,12 @@ static bool on_progress(void *user, uint64_t done, uint64_t total)
     return p->give_up_at == 0 || done < p->give_up_at;
 }
 
-static void upload_world(bool ring, size_t slice_bytes)
+static void upload_fixture(bool ring, size_t slice_bytes)
 {
     fixture w;
     progress p = {0};
     dw_error error = {0};
-    open_world(&w);
+    open_fixture(&w);
     dw_upload_options options = {.parts = w.parts,
                                  .part_count = PARTS,
                                  .slice_bytes = slice_bytes,
@@ -122,17 +122,17 @@ static void upload_world(bool ring, size_t slice_bytes)
     check_arrived(&w);
     assert_int_equal(p.done, w.total);
     assert_int_equal(p.total, w.total);
-    close_world(&w);
+    close_fixture(&w);
 }
 
 static void test_upload_brings_every_byte(void **state)
 {
     (void)state;
-    upload_world(false, 0);
-    upload_world(true, 0);
-    upload_world(true, 4096);
-    upload_world(true, 64); /* thousands of slices through a few slots */
-    upload_world(false, 64);
+    upload_fixture(false, 0);
+    upload_fixture(true, 0);
+    upload_fixture(true, 4096);
+    upload_fixture(true, 64); /* thousands of slices through a few slots */
+    upload_fixture(false, 64);
 }
 
 static void test_upload_of_nothing_is_done(void **state)
@@ -156,7 +156,7 @@ static void test_upload_is_given_up(void **state)
             fixture w;
             progress p = {.give_up_at = at};
             dw_error error = {0};
-            open_world(&w);
+            open_fixture(&w);
             dw_upload_options options = {.parts = w.parts,
                                          .part_count = PARTS,
                                          .slice_bytes = 512,
@@ -166,7 +166,7 @@ static void test_upload_is_given_up(void **state)
             assert_int_equal(dw_upload(w.device, &options, &error), DW_E_CANCELLED);
             assert_true(p.done >= at);
             assert_non_null(strstr(error.message, "given up"));
-            close_world(&w);
+            close_fixture(&w);
         }
     }
 }
@@ -176,12 +176,12 @@ static void test_upload_ends_when_the_device_is_lost(void **state)
     (void)state;
     fixture w;
     dw_error error = {0};
-    open_world(&w);
+    open_fixture(&w);
     dw_device_lose(w.device, "on purpose");
     dw_upload_options options = {.parts = w.parts, .part_count = PARTS, .ring = true};
     assert_int_equal(dw_upload(w.device, &options, &error), DW_E_DEVICE);
     assert_non_null(strstr(error.message, "on purpose"));
-    close_world(&w);
+    close_fixture(&w);
 }
 
 /* ---- what fits ---- */

@@ -22,7 +22,7 @@ static int set_up(void **state)
 {
     dw_error err;
     (void)state;
-    if (dw_vocab_open(&vocab, world_model_path(), SMOLLM2_TOKENS, &err) != DW_OK) {
+    if (dw_vocab_open(&vocab, model_fixture_path(), SMOLLM2_TOKENS, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     return 0;
@@ -249,7 +249,7 @@ static void test_vocab_loads_beside(void **state)
     dw_vocab *other = NULL;
     dw_error err;
     (void)state;
-    assert_int_equal(dw_vocab_start(&other, world_model_path(), SMOLLM2_TOKENS, &err), DW_OK);
+    assert_int_equal(dw_vocab_start(&other, model_fixture_path(), SMOLLM2_TOKENS, &err), DW_OK);
     assert_int_equal(dw_vocab_count(other), SMOLLM2_TOKENS);
     int32_t tokens[2][16];
     size_t counts[2] = {0, 0};
@@ -266,7 +266,7 @@ static void test_vocab_loads_beside(void **state)
     assert_string_equal(dw_vocab_chat_template(other), dw_vocab_chat_template(vocab));
     dw_vocab_close(other);
     /* Closing does not need it to be there. */
-    assert_int_equal(dw_vocab_start(&other, world_model_path(), SMOLLM2_TOKENS, &err), DW_OK);
+    assert_int_equal(dw_vocab_start(&other, model_fixture_path(), SMOLLM2_TOKENS, &err), DW_OK);
     dw_vocab_close(other);
 }
 

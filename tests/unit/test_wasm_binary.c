@@ -104,7 +104,7 @@ static void run_module(fixture *w)
     assert_null(trap);
 }
 
-static void open_world(fixture *w, const char *text)
+static void open_fixture(fixture *w, const char *text)
 {
     assemble(w, text);
     read_layout(w);
@@ -112,7 +112,7 @@ static void open_world(fixture *w, const char *text)
     run_module(w);
 }
 
-static void close_world(fixture *w)
+static void close_fixture(fixture *w)
 {
     if (w->store != NULL) {
         wasmtime_store_delete(w->store);
@@ -195,7 +195,7 @@ static void test_wasm_binary_reaches_globals_of_every_type(void **state)
 {
     (void)state;
     fixture w;
-    open_world(&w, globals_text);
+    open_fixture(&w, globals_text);
     const dw_wasm_item *items = w.layout->globals;
     assert_int_equal(w.layout->global_count, 7);
     expect_item(&items[0], 1, DW_WASM_I32, "driftwood:g1");
@@ -230,7 +230,7 @@ static void test_wasm_binary_reaches_globals_of_every_type(void **state)
     assert_int_equal(values[7].of.i32, 12);
     wasmtime_val_t read = get_global(&w, items[4].name);
     assert_memory_equal(&read.of.v128, lanes, sizeof lanes);
-    close_world(&w);
+    close_fixture(&w);
 }
 
 /* The layout's function that `reference` is; NULL for none. */
@@ -252,7 +252,7 @@ static void test_wasm_binary_identifies_functions_in_globals(void **state)
 {
     (void)state;
     fixture w;
-    open_world(&w, globals_text);
+    open_fixture(&w, globals_text);
     wasmtime_val_t reference = get_global(&w, "driftwood:g7");
     const dw_wasm_item *one = identify(&w, &reference.of.funcref);
     assert_non_null(one);
@@ -268,20 +268,20 @@ static void test_wasm_binary_identifies_functions_in_globals(void **state)
     set_global(&w, "driftwood:g7", &value);
     reference = get_global(&w, "driftwood:g7");
     assert_ptr_equal(identify(&w, &reference.of.funcref), one);
-    close_world(&w);
+    close_fixture(&w);
 }
 
 static void test_wasm_binary_uses_names_that_fit(void **state)
 {
     (void)state;
     fixture w;
-    open_world(&w, "(module"
-                   " (global (export \"123456789012345678901234567890123456789\")"
-                   "  (mut i32) (i32.const 1))"
-                   " (global (export \"1234567890123456789012345678901234567890\")"
-                   "  (mut i32) (i32.const 1))"
-                   " (global (export \"\\00\") (mut i32) (i32.const 1))"
-                   " (global (export \"first\") (export \"second\") (mut i32) (i32.const 1)))");
+    open_fixture(&w, "(module"
+                     " (global (export \"123456789012345678901234567890123456789\")"
+                     "  (mut i32) (i32.const 1))"
+                     " (global (export \"1234567890123456789012345678901234567890\")"
+                     "  (mut i32) (i32.const 1))"
+                     " (global (export \"\\00\") (mut i32) (i32.const 1))"
+                     " (global (export \"first\") (export \"second\") (mut i32) (i32.const 1)))");
     assert_int_equal(w.layout->global_count, 4);
     assert_string_equal(w.layout->globals[0].name, "123456789012345678901234567890123456789");
     assert_string_equal(w.layout->globals[1].name, "driftwood:g1");
@@ -290,15 +290,15 @@ static void test_wasm_binary_uses_names_that_fit(void **state)
     for (size_t i = 0; i < 4; i++) {
         (void)get_global(&w, w.layout->globals[i].name);
     }
-    close_world(&w);
+    close_fixture(&w);
     /* Nothing to add: the module stays as it is. */
-    open_world(&w, "(module (memory (export \"memory\") 1) (func (export \"f\"))"
-                   " (global (export \"g\") (mut i32) (i32.const 1)))");
+    open_fixture(&w, "(module (memory (export \"memory\") 1) (func (export \"f\"))"
+                     " (global (export \"g\") (mut i32) (i32.const 1)))");
     assert_null(w.rewritten);
     assert_int_equal(w.rewritten_bytes, 0);
     assert_int_equal(w.layout->global_count, 1);
     assert_int_equal(w.layout->function_count, 0);
-    close_world(&w);
+    close_fixture(&w);
 }
 
 /* ---- tables ------------------------------------------------------------------------------- */
@@ -336,7 +336,7 @@ static void test_wasm_binary_reaches_tables(void **state)
 {
     (void)state;
     fixture w;
-    open_world(&w, tables_text);
+    open_fixture(&w, tables_text);
     assert_int_equal(w.layout->table_count, 2);
     assert_true(w.layout->tables_change);
     expect_item(&w.layout->tables[0], 0, DW_WASM_FUNCREF, "driftwood:t0");
@@ -364,21 +364,21 @@ static void test_wasm_binary_reaches_tables(void **state)
     }
     assert_int_equal(entry(&w, "seen", 0), 5);
     assert_int_equal(entry(&w, "seen", 1), -1);
-    close_world(&w);
+    close_fixture(&w);
 }
 
 static void test_wasm_binary_lists_functions_of_initialisers(void **state)
 {
     (void)state;
     fixture w;
-    open_world(&w, "(module (func $a) (func $b) (func $c) (func $d)"
-                   " (table 3 funcref (ref.func $c))"
-                   " (global funcref (ref.func $b)))");
+    open_fixture(&w, "(module (func $a) (func $b) (func $c) (func $d)"
+                     " (table 3 funcref (ref.func $c))"
+                     " (global funcref (ref.func $b)))");
     assert_int_equal(w.layout->function_count, 2);
     assert_int_equal(w.layout->functions[0].index, 1);
     assert_int_equal(entry(&w, "driftwood:t0", 2), 2);
     assert_false(w.layout->tables_change);
-    close_world(&w);
+    close_fixture(&w);
 }
 
 /* ---- memories ----------------------------------------------------------------------------- */
@@ -387,10 +387,10 @@ static void test_wasm_binary_reaches_further_memories(void **state)
 {
     (void)state;
     fixture w;
-    open_world(&w, "(module (memory $a 1) (memory $b (export \"memory\") 1) (memory $c 2)"
-                   " (memory (export \"more\") 3)"
-                   " (data (memory $c) (i32.const 70000) \"driftwood\")"
-                   " (func (export \"load\") (result i32) (i32.load8_u $c (i32.const 70000))))");
+    open_fixture(&w, "(module (memory $a 1) (memory $b (export \"memory\") 1) (memory $c 2)"
+                     " (memory (export \"more\") 3)"
+                     " (data (memory $c) (i32.const 70000) \"driftwood\")"
+                     " (func (export \"load\") (result i32) (i32.load8_u $c (i32.const 70000))))");
     assert_int_equal(w.layout->memory_count, 3);
     expect_item(&w.layout->memories[0], 0, DW_WASM_I32, "driftwood:m0");
     expect_item(&w.layout->memories[1], 2, DW_WASM_I32, "driftwood:m2");
@@ -403,7 +403,7 @@ static void test_wasm_binary_reaches_further_memories(void **state)
     wasmtime_val_t letter;
     call(&w, "load", &letter, 1);
     assert_int_equal(letter.of.i32, 'D');
-    close_world(&w);
+    close_fixture(&w);
 }
 
 /* ---- rewriting ---------------------------------------------------------------------------- */
@@ -420,9 +420,9 @@ static void test_wasm_binary_adds_a_missing_export_section(void **state)
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         fixture w;
-        open_world(&w, texts[i]);
+        open_fixture(&w, texts[i]);
         assert_int_equal(get_global(&w, "driftwood:g0").of.i32, 1);
-        close_world(&w);
+        close_fixture(&w);
     }
 }
 
@@ -430,12 +430,12 @@ static void test_wasm_binary_keeps_all_else_byte_by_byte(void **state)
 {
     (void)state;
     fixture w;
-    open_world(&w, "(module (@custom \"first\" (before first) \"some bytes\")"
-                   " (@custom \"here\" (before export) \"more bytes\")"
-                   " (@custom \"there\" (after export) \"yet more bytes\")"
-                   " (memory (export \"memory\") 1) (global (mut i64) (i64.const 1))"
-                   " (func (export \"f\") (drop (i32.const 3)))"
-                   " (data (i32.const 4) \"data\"))");
+    open_fixture(&w, "(module (@custom \"first\" (before first) \"some bytes\")"
+                     " (@custom \"here\" (before export) \"more bytes\")"
+                     " (@custom \"there\" (after export) \"yet more bytes\")"
+                     " (memory (export \"memory\") 1) (global (mut i64) (i64.const 1))"
+                     " (func (export \"f\") (drop (i32.const 3)))"
+                     " (data (i32.const 4) \"data\"))");
     /* Taking the added entry out again gives the module that it was. */
     static const unsigned char added[] = "\x0c"
                                          "driftwood:g0\x03\x00";
@@ -453,7 +453,7 @@ static void test_wasm_binary_keeps_all_else_byte_by_byte(void **state)
     assert_memory_equal(w.rewritten + same + 2 + entries, added, added_bytes);
     assert_memory_equal(w.rewritten + same + 2 + entries + added_bytes,
                         w.wasm.data + same + 2 + entries, w.wasm.size - same - 2 - entries);
-    close_world(&w);
+    close_fixture(&w);
 }
 
 static void test_wasm_binary_writes_large_numbers(void **state)
@@ -470,13 +470,13 @@ static void test_wasm_binary_writes_large_numbers(void **state)
     }
     (void)snprintf(text + length, capacity - length, ")");
     fixture w;
-    open_world(&w, text);
+    open_fixture(&w, text);
     assert_int_equal(w.layout->global_count, GLOBALS);
     for (int i = 0; i < GLOBALS; i += 127) {
         assert_int_equal(get_global(&w, w.layout->globals[i].name).of.i32, i);
     }
     assert_int_equal(get_global(&w, "driftwood:g19999").of.i32, 19999);
-    close_world(&w);
+    close_fixture(&w);
     free(text);
 }
 
@@ -544,7 +544,7 @@ static void test_wasm_binary_refuses_what_cannot_be_saved(void **state)
                                  w.layout->memory_count + w.layout->function_count,
                              0);
         }
-        close_world(&w);
+        close_fixture(&w);
     }
 }
 
@@ -666,18 +666,18 @@ static void test_wasm_binary_walks_every_kind_of_instruction(void **state)
         if (w.layout->refused[0] != '\0' || w.layout->tables_change) {
             fail_msg("%s: %s", one, w.layout->refused);
         }
-        close_world(&w);
+        close_fixture(&w);
         /* What stands behind it is seen. */
         read_instructions(&w, one, table_instructions[i % 5]);
         if (w.layout->refused[0] != '\0' || !w.layout->tables_change) {
             fail_msg("%s, then %s: %s", one, table_instructions[i % 5], w.layout->refused);
         }
-        close_world(&w);
+        close_fixture(&w);
         read_instructions(&w, one, i % 2 == 0 ? "(data.drop $d)" : "(elem.drop $el)");
         if (strstr(w.layout->refused, i % 2 == 0 ? "data.drop" : "elem.drop") == NULL) {
             fail_msg("%s, then a drop: '%s'", one, w.layout->refused);
         }
-        close_world(&w);
+        close_fixture(&w);
     }
 }
 
@@ -691,7 +691,7 @@ static void test_wasm_binary_takes_unknown_code_for_the_worst(void **state)
     read_layout(&w);
     assert_string_equal(w.layout->refused, "");
     assert_true(w.layout->tables_change);
-    close_world(&w);
+    close_fixture(&w);
     /* A section, a type and an import of a kind from the future. */
     static const unsigned char section[] = {0, 'a', 's', 'm', 1, 0, 0, 0, 14, 1, 0};
     static const unsigned char type[] = {0, 'a', 's', 'm',  1, 0,    0, 0,
@@ -873,7 +873,7 @@ static void test_wasm_binary_bears_any_bytes(void **state)
             dw_error err;
             (void)read_copy((unsigned char *)all[i].wasm.data, cut, &refused, &err);
         }
-        close_world(&all[i]);
+        close_fixture(&all[i]);
     }
 }
 
@@ -895,7 +895,7 @@ static void test_wasm_binary_fails_without_memory(void **state)
     } while (status != DW_OK && passed < 100);
     assert_int_equal(status, DW_OK);
     assert_true(passed > 5);
-    close_world(&w);
+    close_fixture(&w);
 }
 
 /* ---- guests ------------------------------------------------------------------------------- */
@@ -927,7 +927,7 @@ static void test_wasm_binary_rewrites_every_guest(void **state)
         assert_int_equal(w.layout->memory_count, 0);
         run_module(&w);
         assert_true(get_global(&w, w.layout->globals[0].name).of.i32 > 0);
-        close_world(&w);
+        close_fixture(&w);
     }
     globfree(&found);
 }
