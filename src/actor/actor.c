@@ -232,9 +232,35 @@ const char *dw_actor_id(const dw_actor *actor)
     return actor->id;
 }
 
+void dw_actor_set_id(dw_actor *actor, const char *id)
+{
+    DW_ASSERT(dw_actor_id_good(id));
+    memmove(actor->id, id, sizeof actor->id);
+}
+
 dw_instance *dw_actor_instance(dw_actor *actor)
 {
     return actor->instance;
+}
+
+dw_module *dw_actor_module(const dw_actor *actor)
+{
+    return actor->module;
+}
+
+const dw_actor_options *dw_actor_granted(const dw_actor *actor)
+{
+    return &actor->settings->options;
+}
+
+bool dw_actor_is_broken(const dw_actor *actor)
+{
+    return actor->broken[0] != '\0';
+}
+
+bool dw_actor_has_base(const dw_actor *actor)
+{
+    return actor->frozen.identity[0] != '\0';
 }
 
 /* ---- messages --------------------------------------------------------------------------- */
@@ -265,6 +291,11 @@ dw_status dw_actor_send(dw_actor *actor, const char *from, const void *content, 
 size_t dw_actor_waiting(const dw_actor *actor)
 {
     return actor->mailbox.count;
+}
+
+void dw_actor_drop_message(dw_actor *actor)
+{
+    dw_free(dw_mailbox_take(&actor->mailbox));
 }
 
 dw_status dw__actor_rests(const dw_actor *actor, dw_error *err)

@@ -13,7 +13,6 @@
 #include "base/hash.h"
 #include "base/os.h"
 #include "store/actor_folder.h"
-#include "wasm/instance_internal.h"
 
 /* Deltas upon a full snapshot before the next is a full one again. */
 #define DELTAS_MAX 12
@@ -90,8 +89,10 @@ static dw_status keep_module(dw_store *store, dw_module *module, dw_error *err)
         return dw_fail(err, DW_E_MEMORY, "no memory for a list of modules");
     }
     store->modules = grown;
-    dw_status status = dw_actor_folder_keep_module(store->folder, module->wasm_hash, module->wasm,
-                                                   module->wasm_bytes, err);
+    size_t bytes = 0;
+    const void *wasm = dw_module_wasm(module, &bytes);
+    dw_status status =
+        dw_actor_folder_keep_module(store->folder, dw_module_hash(module), wasm, bytes, err);
     if (status == DW_OK) {
         store->modules[store->module_count++] = dw_module_ref(module);
     }
@@ -105,7 +106,7 @@ static dw_status find_module(void *user, const char *sha256, dw_module **module,
     size_t bytes = 0;
     char hash[DW_SHA256_TEXT];
     for (size_t i = 0; i < store->module_count; i++) {
-        if (strcmp(store->modules[i]->wasm_hash, sha256) == 0) {
+        if (strcmp(dw_module_hash(store->modules[i]), sha256) == 0) {
             *module = store->modules[i];
             return DW_OK;
         }
@@ -234,11 +235,11 @@ static dw_status freeze(dw_store *store, dw_actor *actor, uint64_t done, bool fu
                         dw_freeze_stats *stats, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
-    dw_freeze_options options = {.delta = !full && actor->frozen.identity[0] != '\0',
+    dw_freeze_options options = {.delta = !full && dw_actor_has_base(actor),
                                  .without_module = true};
     dw_folder_kind kind = {
         .done = done, .pending = dw_actor_effect_count(actor) > 0, .full = !options.delta};
-    dw_actor_folder_next(store->folder, actor->id, &store->chain, &kind, path);
+    dw_actor_folder_next(store->folder, dw_actor_id(actor), &store->chain, &kind, path);
     dw_status status = dw_actor_freeze(actor, path, &options, stats, err);
     if (status != DW_OK) {
         return status;
@@ -246,7 +247,7 @@ static dw_status freeze(dw_store *store, dw_actor *actor, uint64_t done, bool fu
     if (!options.delta) {
         dw_actor_folder_drop(&store->chain);
     }
-    return dw_actor_folder_chain(store->folder, actor->id, &store->chain, err);
+    return dw_actor_folder_chain(store->folder, dw_actor_id(actor), &store->chain, err);
 }
 
 /* A new actor's folder: upon the chain of another, or all of it. */
@@ -255,19 +256,19 @@ static dw_status write_new_actor(dw_store *store, dw_actor *actor, const dw_fold
 {
     char path[DW_FOLDER_PATH_MAX];
     dw_freeze_options options = {.delta = chain != NULL, .without_module = true};
-    dw_status status = keep_module(store, actor->module, err);
+    dw_status status = keep_module(store, dw_actor_module(actor), err);
     if (status == DW_OK) {
-        status = dw_actor_folder_make(store->folder, actor->id, chain, path, err);
+        status = dw_actor_folder_make(store->folder, dw_actor_id(actor), chain, path, err);
     }
     if (status != DW_OK) {
         return status;
     }
     status = dw_actor_freeze(actor, path, &options, NULL, err);
     if (status == DW_OK) {
-        status = dw_actor_folder_show(store->folder, actor->id, err);
+        status = dw_actor_folder_show(store->folder, dw_actor_id(actor), err);
     }
     if (status != DW_OK) { /* a full disk is not to be filled with halves of actors */
-        (void)dw_actor_folder_remove(store->folder, actor->id, NULL);
+        (void)dw_actor_folder_remove(store->folder, dw_actor_id(actor), NULL);
     }
     return status;
 }
@@ -281,7 +282,7 @@ dw_status dw_store_spawn(dw_store *store, dw_module *module, const dw_actor_opti
         status = write_new_actor(store, actor, NULL, err);
     }
     if (status == DW_OK) {
-        memcpy(id, actor->id, sizeof actor->id);
+        memcpy(id, dw_actor_id(actor), DW_ACTOR_ID_CHARS + 1);
     }
     dw_actor_destroy(actor);
     return status;
@@ -294,10 +295,9 @@ static dw_status settle_fork(dw_store *store, dw_actor *parent, const char *id, 
     dw_actor *child = NULL;
     dw_status status = dw_actor_fork(&child, parent, id, err);
     if (status == DW_OK) {
-        status = dw_actor_folder_chain(store->folder, parent->id, &store->parent, err);
+        status = dw_actor_folder_chain(store->folder, dw_actor_id(parent), &store->parent, err);
     }
-    bool room =
-        store->parent.count + 1 < DELTAS_MAX && child != NULL && child->frozen.identity[0] != '\0';
+    bool room = store->parent.count + 1 < DELTAS_MAX && child != NULL && dw_actor_has_base(child);
     if (status == DW_OK) {
         status = write_new_actor(store, child, room ? &store->parent : NULL, err);
     }
@@ -326,13 +326,15 @@ dw_status dw_store_add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHA
                        dw_error *err)
 {
     char before[DW_ACTOR_ID_CHARS + 1];
-    memcpy(before, actor->id, sizeof before);
-    dw_actor_new_id(actor->id);
+    char fresh[DW_ACTOR_ID_CHARS + 1];
+    memcpy(before, dw_actor_id(actor), sizeof before);
+    dw_actor_new_id(fresh);
+    dw_actor_set_id(actor, fresh);
     dw_status status = write_new_actor(store, actor, NULL, err);
     if (status == DW_OK) {
-        memcpy(id, actor->id, sizeof actor->id);
+        memcpy(id, fresh, sizeof fresh);
     }
-    memcpy(actor->id, before, sizeof before);
+    dw_actor_set_id(actor, before);
     return status;
 }
 
@@ -393,9 +395,12 @@ static dw_status deliver(dw_store *store, dw_message_file *file, const dw_actor_
 static dw_status spawn_for(dw_store *store, const dw_actor *parent, const dw_actor_effect *effect,
                            dw_error *err)
 {
-    dw_module *module = parent->module;
+    dw_module *module = dw_actor_module(parent);
     dw_actor *actor = NULL;
     dw_status status = DW_OK;
+    if (!dw_actor_id_good(effect->actor)) {
+        return dw_fail(err, DW_E_FORMAT, "spawn: '%.40s' is no actor's id", effect->actor);
+    }
     if (effect->guest[0] != '\0') {
         status = store->options.find_guest != NULL
                      ? store->options.find_guest(store->options.user, effect->guest, &module, err)
@@ -405,10 +410,10 @@ static dw_status spawn_for(dw_store *store, const dw_actor *parent, const dw_act
         }
     }
     if (status == DW_OK) {
-        status = dw_actor_spawn(&actor, module, &parent->settings->options, err);
+        status = dw_actor_spawn(&actor, module, dw_actor_granted(parent), err);
     }
     if (status == DW_OK) {
-        (void)snprintf(actor->id, sizeof actor->id, "%s", effect->actor);
+        dw_actor_set_id(actor, effect->actor);
         status = write_new_actor(store, actor, NULL, err);
     }
     dw_actor_destroy(actor);
@@ -420,7 +425,7 @@ static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effe
 {
     dw_status status = DW_OK;
     dw_message_file file = {.effect = effect->number};
-    (void)snprintf(file.from, sizeof file.from, "%s", actor->id);
+    (void)snprintf(file.from, sizeof file.from, "%s", dw_actor_id(actor));
     if (effect->kind == DW_EFFECT_STOP) {
         *stop = true;
         return DW_OK;
@@ -469,7 +474,7 @@ static dw_status carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, 
             return dw_fail(err, status, "what the actor asked for waits: %s", problem.message);
         }
         if (status != DW_OK) {
-            tell_problem(store, actor->id, &problem);
+            tell_problem(store, dw_actor_id(actor), &problem);
         }
     }
     if (count == 0 || *stop) {
@@ -495,7 +500,7 @@ typedef struct session {
 static bool is_awaited(const session *r, const dw_message_file *file)
 {
     return r->waits != NULL && file != NULL && r->waits->number == file->number &&
-           strcmp(r->waits->id, r->actor->id) == 0;
+           strcmp(r->waits->id, dw_actor_id(r->actor)) == 0;
 }
 
 /* Work on the actor's next message, write what came of it, and carry out what it asked for.
@@ -508,19 +513,20 @@ static dw_status receive_message(session *r, const dw_message_file *file, dw_err
     uint64_t done = file != NULL ? file->number : store->chain.done;
     dw_status answer = dw_actor_receive(r->actor, waits != NULL ? waits->on_answer : NULL,
                                         waits != NULL ? waits->user : NULL, &problem);
-    r->broke = r->actor->broken[0] != '\0';
+    r->broke = dw_actor_is_broken(r->actor);
     r->inside = file == NULL;
     if (answer != DW_OK && waits != NULL) {
         waits->status = dw_fail(waits->err, answer, "%s", problem.message);
     } else if (answer != DW_OK) {
-        tell_problem(store, r->actor->id, &problem);
+        tell_problem(store, dw_actor_id(r->actor), &problem);
     }
     dw_status status = DW_OK;
     if (!r->broke) {
         status = freeze(store, r->actor, done, wants_full(&store->chain), NULL, err);
     }
     if (status == DW_OK && file != NULL) {
-        dw_status removed = dw_actor_folder_delivered(store->folder, r->actor->id, file, err);
+        dw_status removed =
+            dw_actor_folder_delivered(store->folder, dw_actor_id(r->actor), file, err);
         status = r->broke ? removed : DW_OK; /* else the snapshot's name says that it is done */
     }
     if (status == DW_OK && waits != NULL) {
@@ -543,7 +549,7 @@ static dw_status process_pending(session *r, bool drop, dw_error *err)
     status = status == DW_E_BUSY ? DW_OK : status;
     if (status == DW_OK && drop) {
         dw_folder_chain *chain = &r->store->chain;
-        dw_free(dw_mailbox_take(&r->actor->mailbox));
+        dw_actor_drop_message(r->actor);
         status = freeze(r->store, r->actor, chain->done, wants_full(chain), NULL, err);
     }
     while (status == DW_OK && dw_actor_waiting(r->actor) > 0 && !r->broke && !r->stop) {
@@ -560,7 +566,7 @@ static dw_status process_message(session *r, const dw_message_file *file, dw_err
     size_t bytes = 0;
     dw_error problem;
     dw_status status =
-        dw_actor_folder_read(store->folder, r->actor->id, file, &message, &bytes, err);
+        dw_actor_folder_read(store->folder, dw_actor_id(r->actor), file, &message, &bytes, err);
     if (status != DW_OK) {
         return status;
     }
@@ -577,9 +583,9 @@ static dw_status process_message(session *r, const dw_message_file *file, dw_err
     if (awaits) {
         r->waits->status = dw_fail(r->waits->err, status, "%s", problem.message);
     } else {
-        tell_problem(store, r->actor->id, &problem);
+        tell_problem(store, dw_actor_id(r->actor), &problem);
     }
-    status = dw_actor_folder_delivered(store->folder, r->actor->id, file, err);
+    status = dw_actor_folder_delivered(store->folder, dw_actor_id(r->actor), file, err);
     if (status == DW_OK && awaits) {
         r->waits->settled = true;
     }
@@ -593,8 +599,8 @@ static dw_status process_messages(session *r, dw_error *err)
     while (status == DW_OK && more && !r->broke && !r->stop) {
         dw_message_file *files = NULL;
         size_t count = 0;
-        status = dw_actor_folder_files(r->store->folder, r->actor->id, r->store->chain.done, &files,
-                                       &count, err);
+        status = dw_actor_folder_files(r->store->folder, dw_actor_id(r->actor),
+                                       r->store->chain.done, &files, &count, err);
         more = count > 0;
         for (size_t i = 0; status == DW_OK && i < count && !r->broke && !r->stop; i++) {
             status = process_message(r, &files[i], err);

@@ -151,6 +151,11 @@ void dw_wasm_host_destroy(dw_wasm_host *host);
 /* Whether the module imports a function of module "driftwood" whose name starts with `prefix`. */
 bool dw_module_imports_any(const dw_module *module, const char *prefix);
 
+/* What an actor's module was compiled from, [*bytes], as long as the module; and its SHA-256 in
+ * hexadecimal. Only of modules that export DW_ACTOR_EXPORT, else NULL and "". */
+const void *dw_module_wasm(const dw_module *module, size_t *bytes);
+const char *dw_module_hash(const dw_module *module);
+
 /* Called by the embedding layer's dw_module_create / dw_module_open. */
 dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *wasm,
                             size_t wasm_bytes, dw_error *err);

@@ -191,6 +191,17 @@ void dw_module_unref(dw_module *module)
     dw_free(module);
 }
 
+const void *dw_module_wasm(const dw_module *module, size_t *bytes)
+{
+    *bytes = module->wasm_bytes;
+    return module->wasm;
+}
+
+const char *dw_module_hash(const dw_module *module)
+{
+    return module->wasm_hash;
+}
+
 bool dw_module_imports_any(const dw_module *module, const char *prefix)
 {
     wasm_importtype_vec_t imports;
