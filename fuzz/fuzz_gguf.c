@@ -2,6 +2,7 @@
 #include <stdint.h>
 
 #include "model/weights.h"
+#include "text/tokenizer_check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #include <wasmtime.h>
+#include <zstd.h>
 
 #include "actor_fixture.h"
 #include "base/alloc.h"

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <wasmtime.h>
+
 #include "base/alloc.h"
 #include "support.h"
 #include "wasm/wasm_binary.h"
