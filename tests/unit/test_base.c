@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/array.h"
 #include "base/checked.h"
 #include "base/counters.h"
 #include "base/hash.h"
@@ -70,6 +71,45 @@ static void test_alloc_fails_when_asked(void **state)
     assert_non_null(third);
     dw_free(first);
     dw_free(third);
+}
+
+static void test_arrays_grow_by_doubling(void **state)
+{
+    (void)state;
+    uint32_t *items = NULL;
+    size_t capacity = 0;
+    uint64_t before = dw_alloc_count();
+    for (size_t i = 0; i < 1000; i++) {
+        assert_true(DW_ARRAY_RESERVE(items, capacity, i + 1, SIZE_MAX));
+        items[i] = (uint32_t)i;
+    }
+    assert_int_equal(capacity, 1024);
+    assert_int_equal(dw_alloc_count() - before, 8);
+    for (size_t i = 0; i < 1000; i++) {
+        assert_int_equal(items[i], i);
+    }
+    assert_true(DW_ARRAY_RESERVE(items, capacity, 5000, SIZE_MAX)); /* many at once */
+    assert_int_equal(capacity, 5000);
+    dw_free(items);
+}
+
+static void test_arrays_refuse_what_is_too_much(void **state)
+{
+    (void)state;
+    uint64_t *items = NULL;
+    size_t capacity = 0;
+    assert_false(DW_ARRAY_RESERVE(items, capacity, 6, 5));
+    assert_true(DW_ARRAY_RESERVE(items, capacity, 1, 5)); /* no more than the limit */
+    assert_int_equal(capacity, 5);
+    assert_true(DW_ARRAY_RESERVE(items, capacity, 5, 5));
+    uint64_t *was = items;
+    assert_false(DW_ARRAY_RESERVE(items, capacity, SIZE_MAX / 4, SIZE_MAX)); /* bytes overflow */
+    dw_alloc_fail_after(0);
+    assert_false(DW_ARRAY_RESERVE(items, capacity, 6, SIZE_MAX));
+    dw_alloc_fail_after(-1);
+    assert_ptr_equal(items, was);
+    assert_int_equal(capacity, 5);
+    dw_free(items);
 }
 
 static void test_handles_do_not_outlive_their_object(void **state)
@@ -232,6 +272,8 @@ int main(void)
         cmocka_unit_test(test_fail_cuts_long_messages),
         cmocka_unit_test(test_checked_sizes_overflow),
         cmocka_unit_test(test_alloc_fails_when_asked),
+        cmocka_unit_test(test_arrays_grow_by_doubling),
+        cmocka_unit_test(test_arrays_refuse_what_is_too_much),
         cmocka_unit_test(test_handles_do_not_outlive_their_object),
         cmocka_unit_test(test_handles_keep_positive_over_many_generations),
         cmocka_unit_test(test_counters_count_copies),
