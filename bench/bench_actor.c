@@ -74,7 +74,7 @@ static double time_spawn(const bench *b)
     return took;
 }
 
-/* The first fork after work takes a picture of the memory; the next finds it. */
+/* The first fork after work takes an image of the memory; the next finds it. */
 static double time_fork(dw_actor *actor)
 {
     dw_actor *child = NULL;

@@ -58,7 +58,7 @@ def at_depth(actor, state):
         at_most("fork a context", number(state, "fork_4096"), 200),
         at_most("fork an actor", number(actor, base + "fork"), 200),
         at_most("fork an actor whose memory was written since", number(
-            actor, base + "fork_after_work"), 200, "the written pages are copied to a picture first"),
+            actor, base + "fork_after_work"), 200, "the written pages are copied to an image first"),
     ]
     for what, value in (("context", number(state, "fork_4096_memory")),
                         ("actor", number(actor, base + "fork_memory"))):

@@ -88,7 +88,7 @@ dw_status dw__actor_take_images(dw_actor *actor, dw_error *err);
 /* Let the memories show images [count of the module's memories], which are counted; grows them.
  * Errors: DW_E_LIMIT, those of dw_memory_image_map. */
 dw_status dw__actor_map_images(dw_actor *actor, dw_memory_image *const *images, dw_error *err);
-/* Note that all there is now is in the file `identity`; `images` are pictures of the memories.
+/* Note that all there is now is in the file `identity`; `images` are of the memories.
  * Errors: DW_E_MEMORY: then the next freeze is a full one. */
 dw_status dw__actor_note_frozen(dw_actor *actor, const char *identity, dw_error *err);
 /* The child's files are the parent's. */

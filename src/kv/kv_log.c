@@ -8,7 +8,6 @@
 #include "device/device_memory.h"
 #include "device/device_view.h"
 #include "kv/kv_buffer.h"
-#include "kv/kv_pieces.h"
 #include "kv/kv_range.h"
 #include "memory/region.h"
 
@@ -29,8 +28,8 @@ struct dw_kv_log {
     dw_device_view *view;         /* of the region */
     /* The region's first pages, which nobody writes to. Behind them lies `own` from own_offset on,
      * shared; where there is none yet, anonymous pages with less than a page of records. */
-    dw__kv_pieces pieces;
-    dw__kv_file *own;
+    dw_file_extents shared;
+    dw_extent_file *own;
     uint64_t own_offset;
 };
 
@@ -124,8 +123,8 @@ void dw_kv_log_destroy(dw_kv_log *log)
     dw_device_view_destroy(log->view);
     dw_region_destroy(log->region);
     dw__kv_range_destroy(log->range);
-    dw__kv_file_retire(log->own, log->own_offset);
-    dw__kv_pieces_release(&log->pieces);
+    dw_extent_file_retire(log->own, log->own_offset);
+    dw_file_extents_release(&log->shared);
     dw_device_buffer_destroy(log->device, DW_USE_KV, log->buffer);
     dw_free(log);
 }
@@ -235,10 +234,10 @@ static unsigned char *host_byte(const dw_kv_log *log, size_t offset)
     return (unsigned char *)dw_region_base(log->region) + offset;
 }
 
-static dw_status map_own(const dw_kv_log *log, const dw__kv_file *own, uint64_t own_offset,
+static dw_status map_own(const dw_kv_log *log, const dw_extent_file *own, uint64_t own_offset,
                          size_t from, size_t end, dw_error *err)
 {
-    return from < end ? dw_region_map_shared(log->region, from, dw__kv_file_fd(own), own_offset,
+    return from < end ? dw_region_map_shared(log->region, from, dw_extent_file_fd(own), own_offset,
                                              end - from, err)
                       : DW_OK;
 }
@@ -247,14 +246,15 @@ static dw_status map_own(const dw_kv_log *log, const dw__kv_file *own, uint64_t 
  * `end`. Pieces end at `start` then. */
 static dw_status renew_own(dw_kv_log *log, size_t start, size_t end, dw_error *err)
 {
-    DW_ASSERT(start <= log->pieces.bytes && start <= end);
+    DW_ASSERT(start <= dw_file_extents_end(&log->shared) && start <= end);
     size_t held = held_bytes(log);
-    dw__kv_file *own = NULL;
+    dw_extent_file *own = NULL;
     void *view = NULL;
     size_t copied = held > start ? page_end(log, log->length) - start : 0;
-    dw_status status = dw__kv_file_create(&own, dw_region_reserved_bytes(log->region) - start, err);
+    dw_status status =
+        dw_extent_file_create(&own, "kv log", dw_region_reserved_bytes(log->region) - start, err);
     if (status == DW_OK && copied > 0) {
-        status = dw__kv_file_map(own, 0, copied, &view, err);
+        status = dw_extent_file_map(own, 0, copied, &view, err);
     }
     if (status == DW_OK && copied > 0) {
         memcpy(view, host_byte(log, start), held - start);
@@ -264,11 +264,11 @@ static dw_status renew_own(dw_kv_log *log, size_t start, size_t end, dw_error *e
         status = map_own(log, own, 0, start, end, err);
     }
     if (status != DW_OK) {
-        dw__kv_file_unref(own);
+        dw_extent_file_unref(own);
         return status;
     }
-    dw__kv_pieces_cut(&log->pieces, start);
-    dw__kv_file_retire(log->own, log->own_offset);
+    dw_file_extents_cut(&log->shared, start);
+    dw_extent_file_retire(log->own, log->own_offset);
     log->own = own;
     log->own_offset = 0;
     return DW_OK;
@@ -280,13 +280,15 @@ static dw_status own_from(dw_kv_log *log, uint32_t first, uint32_t committed, dw
     size_t start = page_below(first * log->record_bytes);
     size_t end = page_end(log, committed);
     dw_status status = dw_region_commit(log->region, end, err);
-    if (status == DW_OK && (log->own == NULL || start < log->pieces.bytes)) {
-        start = start < log->pieces.bytes ? start : log->pieces.bytes;
+    if (status == DW_OK && (log->own == NULL || start < dw_file_extents_end(&log->shared))) {
+        start =
+            start < dw_file_extents_end(&log->shared) ? start : dw_file_extents_end(&log->shared);
         status = renew_own(log, start, end, err);
     } else if (status == DW_OK && committed > log->committed) {
         size_t mapped = page_end(log, log->committed);
-        status = map_own(log, log->own, log->own_offset + (mapped - log->pieces.bytes), mapped, end,
-                         err);
+        status =
+            map_own(log, log->own, log->own_offset + (mapped - dw_file_extents_end(&log->shared)),
+                    mapped, end, err);
     }
     if (status == DW_OK) {
         status = dw_device_view_follow(log->view, err);
@@ -303,17 +305,17 @@ static dw_status own_from(dw_kv_log *log, uint32_t first, uint32_t committed, dw
 static dw_status map_pieces(dw_kv_log *log, uint32_t length, dw_error *err)
 {
     uint32_t committed = round_to_step(length);
-    size_t tail = length * log->record_bytes - log->pieces.bytes;
+    size_t tail = length * log->record_bytes - dw_file_extents_end(&log->shared);
     DW_ASSERT(tail < dw_os_page_bytes());
     if (length == 0) {
         return DW_OK;
     }
     dw_status status = dw_region_commit(log->region, page_end(log, committed), err);
     if (status == DW_OK) {
-        status = dw__kv_pieces_map(&log->pieces, log->region, err);
+        status = dw_file_extents_map(&log->shared, NULL, log->region, err);
     }
     if (status == DW_OK && tail > 0) {
-        dw_os_small_pages(host_byte(log, log->pieces.bytes), dw_os_page_bytes());
+        dw_os_small_pages(host_byte(log, dw_file_extents_end(&log->shared)), dw_os_page_bytes());
     }
     if (status == DW_OK) {
         status = dw_device_view_follow(log->view, err);
@@ -332,14 +334,16 @@ static dw_status fork_pages(dw_kv_log *log, dw_kv_log *parent, dw_error *err)
     size_t held = held_bytes(parent);
     size_t full = page_below(held);
     dw_status status = DW_OK;
-    if (full > parent->pieces.bytes) { /* its own full pages; they stay mapped as they are */
+    if (full > dw_file_extents_end(
+                   &parent->shared)) { /* its own full pages; they stay mapped as they are */
         DW_ASSERT(parent->own != NULL);
-        size_t more = full - parent->pieces.bytes;
-        status = dw__kv_pieces_add(&parent->pieces, parent->own, parent->own_offset, more, err);
-        parent->own_offset += status == DW_OK ? more : 0;
+        size_t start = dw_file_extents_end(&parent->shared);
+        dw_file_extent more = {start, full - start, parent->own, parent->own_offset};
+        status = dw_file_extents_add(&parent->shared, &more, err);
+        parent->own_offset += status == DW_OK ? more.bytes : 0;
     }
     if (status == DW_OK) {
-        status = dw__kv_pieces_copy(&log->pieces, &parent->pieces, full, err);
+        status = dw_file_extents_copy(&log->shared, &parent->shared, 0, full, err);
     }
     if (status == DW_OK) {
         status = map_pieces(log, parent->length, err);
@@ -400,7 +404,7 @@ static dw_status thaw_pages(dw_kv_log *log, const dw_kv_frozen *frozen, dw_error
     size_t held = frozen->length * log->record_bytes;
     size_t full = page_below(held);
     dw_status status =
-        dw__kv_segments_adopt(frozen->segments, frozen->segment_count, full, &log->pieces, err);
+        dw_kv_segments_adopt(frozen->segments, frozen->segment_count, full, &log->shared, err);
     if (status == DW_OK) {
         status = map_pieces(log, frozen->length, err);
     }

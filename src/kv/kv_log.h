@@ -18,6 +18,7 @@
 
 #include "base/sink.h"
 #include "device/device.h"
+#include "kv/kv_segments.h"
 
 typedef struct dw_kv_log dw_kv_log;
 
@@ -32,29 +33,6 @@ typedef struct dw_kv_log_options {
     bool in_device_memory;
     bool in_buffer;
 } dw_kv_log_options;
-
-/* A log's bytes [log_offset, log_offset + bytes) in a file. */
-typedef struct dw_kv_segment {
-    int fd; /* the caller's */
-    uint64_t file_offset;
-    uint64_t log_offset;
-    uint64_t bytes;
-} dw_kv_segment;
-
-/* What a log was frozen as. */
-typedef struct dw_kv_frozen {
-    const dw_kv_segment *segments; /* [segment_count] */
-    size_t segment_count;
-    uint32_t length; /* records */
-} dw_kv_frozen;
-
-/* Whether segments follow one another from byte 0 on, hold `bytes`, and lie within their files.
- * Errors: DW_E_FORMAT, DW_E_IO. */
-dw_status dw_kv_segments_check(const dw_kv_segment *segments, size_t count, uint64_t bytes,
-                               dw_error *err);
-/* Copy out [offset, offset + bytes) of the log that checked segments hold. Errors: DW_E_IO. */
-dw_status dw_kv_segments_read(const dw_kv_segment *segments, size_t count, uint64_t offset,
-                              void *to, size_t bytes, dw_error *err);
 
 /* Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_kv_log_create(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,

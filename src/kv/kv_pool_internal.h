@@ -41,7 +41,7 @@ struct dw__kv_range {
     size_t reserved_bytes;
     dw__kv_place *places; /* [place_room], one behind the other */
     uint32_t place_count;
-    uint32_t place_room;
+    size_t place_room;
     size_t mapped; /* bytes of all blocks; written by its log's thread only, under the lock */
     size_t held;
     size_t step_bytes; /* what is needed grows by as much at a time */

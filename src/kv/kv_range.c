@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "base/alloc.h"
+#include "base/array.h"
 #include "base/checked.h"
 #include "kv/kv_pool_internal.h"
 
@@ -30,17 +30,10 @@ static size_t smaller(size_t a, size_t b)
 
 static dw_status room_for_place(dw__kv_range *range, dw_error *err)
 {
-    if (range->place_count < range->place_room) {
-        return DW_OK;
-    }
-    uint32_t room = range->place_room == 0 ? 8 : range->place_room * 2;
-    dw__kv_place *places = dw_realloc(range->places, room, sizeof *places);
-    if (places == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "kv log: no memory for %u pieces", room);
-    }
-    range->places = places;
-    range->place_room = room;
-    return DW_OK;
+    size_t count = (size_t)range->place_count + 1;
+    return DW_ARRAY_RESERVE(range->places, range->place_room, count, UINT32_MAX)
+               ? DW_OK
+               : dw_fail(err, DW_E_MEMORY, "kv log: no memory for %zu pieces", count);
 }
 
 /* There is room for it. The range is one of the block's users and mappings already. */

@@ -1,7 +1,7 @@
-/* Segments of files, turned into the immutable part of a log. */
+#include "kv/kv_segments.h"
+
 #include "base/checked.h"
 #include "base/os.h"
-#include "kv/kv_pieces.h"
 
 dw_status dw_kv_segments_check(const dw_kv_segment *segments, size_t count, uint64_t bytes,
                                dw_error *err)
@@ -54,15 +54,16 @@ dw_status dw_kv_segments_read(const dw_kv_segment *segments, size_t count, uint6
     return status;
 }
 
-/* What is being put together. */
+/* ---- adopting pages ---- */
+
 typedef struct adoption {
     const dw_kv_segment *segments;
     size_t count;
     size_t bytes;
-    dw__kv_pieces *pieces;
-    dw__kv_file *file; /* of the segment last mapped, `fd` */
+    dw_file_extents *extents; /* without gaps, from byte 0 on */
+    dw_extent_file *file;     /* of the segment last mapped, `fd` */
     int fd;
-    dw__kv_file *patches; /* pages that were read, each where it is in the log; NULL: none yet */
+    dw_extent_file *patches; /* pages that were read, each where it is in the log; NULL: none yet */
 } adoption;
 
 /* The segment with the log's byte `at`. */
@@ -71,6 +72,7 @@ static const dw_kv_segment *segment_with(const adoption *a, uint64_t at)
     const dw_kv_segment *segment = a->segments;
     while (at - segment->log_offset >= segment->bytes) {
         segment++;
+        DW_DCHECK(segment < a->segments + a->count);
     }
     return segment;
 }
@@ -85,36 +87,44 @@ static size_t mappable(const adoption *a, const dw_kv_segment *segment, size_t a
     return (segment->file_offset + skipped) % page == 0 ? (size_t)(left - left % page) : 0;
 }
 
-static dw_status map_part(adoption *a, const dw_kv_segment *segment, size_t bytes, dw_error *err)
+static dw_status map_part(adoption *a, const dw_kv_segment *segment, size_t at, size_t bytes,
+                          dw_error *err)
 {
-    dw_status status = DW_OK;
     if (a->file == NULL || a->fd != segment->fd) {
-        dw__kv_file_unref(a->file);
+        dw_extent_file_unref(a->file);
         a->fd = segment->fd;
-        status = dw__kv_file_open(&a->file, segment->fd, err);
+        dw_status status = dw_extent_file_open(&a->file, segment->fd, err);
+        if (status != DW_OK) {
+            return status;
+        }
     }
-    uint64_t skipped = a->pieces->bytes - segment->log_offset;
-    return status != DW_OK
-               ? status
-               : dw__kv_pieces_add(a->pieces, a->file, segment->file_offset + skipped, bytes, err);
+    dw_file_extent part = {.start = at,
+                           .bytes = bytes,
+                           .file = a->file,
+                           .file_offset = segment->file_offset + (at - segment->log_offset)};
+    return dw_file_extents_add(a->extents, &part, err);
 }
 
-static dw_status read_part(adoption *a, size_t bytes, dw_error *err)
+static dw_status read_part(adoption *a, size_t at, size_t bytes, dw_error *err)
 {
-    size_t at = a->pieces->bytes;
     void *view = NULL;
     dw_status status = DW_OK;
     if (a->patches == NULL) {
-        status = dw__kv_file_create(&a->patches, a->bytes, err);
+        status = dw_extent_file_create(&a->patches, "kv log", a->bytes, err);
     }
     if (status == DW_OK) {
-        status = dw__kv_file_map(a->patches, at, bytes, &view, err);
+        status = dw_extent_file_map(a->patches, at, bytes, &view, err);
     }
-    if (status == DW_OK) {
-        status = dw_kv_segments_read(a->segments, a->count, at, view, bytes, err);
-        dw_os_unmap(view, bytes);
+    if (status != DW_OK) {
+        return status;
     }
-    return status != DW_OK ? status : dw__kv_pieces_add(a->pieces, a->patches, at, bytes, err);
+    status = dw_kv_segments_read(a->segments, a->count, at, view, bytes, err);
+    dw_os_unmap(view, bytes);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_file_extent part = {.start = at, .bytes = bytes, .file = a->patches, .file_offset = at};
+    return dw_file_extents_add(a->extents, &part, err);
 }
 
 /* Pages from `at` on until the next that can be mapped. */
@@ -128,19 +138,19 @@ static size_t unmappable(const adoption *a, size_t at)
     return end - at;
 }
 
-dw_status dw__kv_segments_adopt(const dw_kv_segment *segments, size_t count, size_t bytes,
-                                dw__kv_pieces *pieces, dw_error *err)
+dw_status dw_kv_segments_adopt(const dw_kv_segment *segments, size_t count, size_t bytes,
+                               dw_file_extents *extents, dw_error *err)
 {
-    DW_ASSERT(pieces->bytes == 0 && bytes % dw_os_page_bytes() == 0);
-    adoption a = {.segments = segments, .count = count, .bytes = bytes, .pieces = pieces};
+    DW_ASSERT(extents->count == 0 && bytes % dw_os_page_bytes() == 0);
+    adoption a = {.segments = segments, .count = count, .bytes = bytes, .extents = extents};
     dw_status status = DW_OK;
-    while (status == DW_OK && pieces->bytes < bytes) {
-        const dw_kv_segment *segment = segment_with(&a, pieces->bytes);
-        size_t part = mappable(&a, segment, pieces->bytes);
-        status = part > 0 ? map_part(&a, segment, part, err)
-                          : read_part(&a, unmappable(&a, pieces->bytes), err);
+    for (size_t at = 0; status == DW_OK && at < bytes; at = dw_file_extents_end(extents)) {
+        const dw_kv_segment *segment = segment_with(&a, at);
+        size_t part = mappable(&a, segment, at);
+        status = part > 0 ? map_part(&a, segment, at, part, err)
+                          : read_part(&a, at, unmappable(&a, at), err);
     }
-    dw__kv_file_unref(a.file);
-    dw__kv_file_unref(a.patches);
+    dw_extent_file_unref(a.file);
+    dw_extent_file_unref(a.patches);
     return status;
 }

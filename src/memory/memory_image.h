@@ -1,10 +1,10 @@
-/* A picture of a linear memory that never changes: what was in its pages at one moment. Regions map
- * it privately, so that any number of them share the pages that none has written. It is a list of
- * extents, each a run of pages in a file; what no extent covers is zero.
+/* An image of a linear memory: the bytes of its pages at one moment, which never change. Regions
+ * map it copy-on-write, so that any number of them share the pages that none has written. It is a
+ * list of extents (file_extents.h); what no extent covers is zero.
  *
- * A picture of a region that maps another picture has extents of its own only for the pages written
+ * An image of a region that maps another image has extents of its own only for the pages written
  * since: in private mappings the system knows them (proc_pid_pagemap(5)); where it does not tell,
- * bytes are compared. Past a number of extents the picture is written anew in one piece, since each
+ * bytes are compared. Past a number of extents the image is written anew in one piece, since each
  * is a mapping of its own in every region.
  * Thread: an image may be shared by threads; a region is one's at a time. */
 #ifndef DW_MEMORY_MEMORY_IMAGE_H
@@ -14,15 +14,15 @@
 
 typedef struct dw_memory_image dw_memory_image;
 
-/* The unit of pictures, in files and in lists of changes; the page may be larger. */
+/* The unit of images, in files and in lists of changes; the page may be larger. */
 #define DW_IMAGE_BLOCK_BYTES 4096u
 
-/* A picture whose bytes are [offset, offset + bytes) of `fd`, which is duplicated and must not
+/* An image whose bytes are [offset, offset + bytes) of `fd`, which is duplicated and must not
  * change. `bytes` is a multiple of 65,536; an `offset` that is no multiple of the page is fine, the
  * bytes are read then. Errors: DW_E_ARG, DW_E_IO, DW_E_MEMORY. */
 dw_status dw_memory_image_of_file(dw_memory_image **out, int fd, uint64_t offset, size_t bytes,
                                   dw_error *err);
-/* Take a picture of the region's committed pages. `base` is the image it maps, or NULL where its
+/* Take an image of the region's committed pages. `base` is the image it maps, or NULL where its
  * pages are of no image; when nothing was written since, the result is `base` once more. The region
  * maps the result afterwards, at the same contents: pages it had to itself are shared from now on.
  * `*written_bytes`, if not NULL: how many had to be copied.
@@ -38,7 +38,7 @@ size_t dw_memory_image_extent_count(const dw_memory_image *image);
  * read. Errors: DW_E_RANGE, DW_E_STATE, DW_E_MEMORY, DW_E_IO; the region's contents are then
  * undefined. */
 dw_status dw_memory_image_map(const dw_memory_image *image, dw_region *region, dw_error *err);
-/* Read bytes of the picture, which lie in it. Errors: DW_E_IO. */
+/* Read [offset, offset + bytes), which lies in the image. Errors: DW_E_IO. */
 dw_status dw_memory_image_read(const dw_memory_image *image, size_t offset, size_t bytes, void *to,
                                dw_error *err);
 
