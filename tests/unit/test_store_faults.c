@@ -245,7 +245,7 @@ static void ask_and_break_off(pair *p, const char *text, heard *answer)
 static bool any_named(const char *part)
 {
     char command[96];
-    (void)snprintf(command, sizeof command, "ls -A '%s/actors' | grep -q '%s'", folder, part);
+    (void)snprintf(command, sizeof command, "ls -A '%s/actors' | grep -q -e '%s'", folder, part);
     return system(command) == 0;
 }
 
@@ -303,6 +303,66 @@ static void test_faults_ended_actors_are_not_made_again(void **state)
     assert_int_equal(problems.count, 0);
     char found[DW_ACTOR_ID_CHARS + 1];
     assert_int_equal(dw_store_find(p.store, id, found, &error), DW_E_NOT_FOUND);
+    done_with(&p);
+}
+
+/* A folder that an earlier program left keeps what that promised, under the names that it used. */
+static void test_faults_names_of_earlier_programs(void **state)
+{
+    pair p = paired(*state);
+    heard answer;
+    char id[DW_ACTOR_ID_CHARS + 1] = "";
+    char found[DW_ACTOR_ID_CHARS + 1];
+    char command[256];
+    dw_error error;
+    ask_and_break_off(&p, "N+7", &answer);
+    memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
+    assert_int_equal(told(p.store, id, "+0"), 7);
+    stop(p.store, id);
+    dw_store_close(p.store);
+    (void)snprintf(command, sizeof command,
+                   "cd '%s' && touch .passing-verify && cd actors && for f in .delivered-*; do "
+                   "mv $f .had-${f#.delivered-}; done",
+                   folder);
+    assert_int_equal(system(command), 0);
+    assert_true(any_named("^.had-"));
+    p.store = opened(p.fixture);
+    assert_true(any_named("^.delivered-"));
+    assert_false(any_named("^.had-"));
+    (void)snprintf(command, sizeof command, "test -e '%s/.passing-verify'", folder);
+    assert_int_not_equal(system(command), 0);
+    run(p.store); /* the sender asks for it again */
+    assert_int_equal(problems.count, 0);
+    assert_int_equal(dw_store_find(p.store, id, found, &error), DW_E_NOT_FOUND);
+    (void)told(p.store, p.sender.id, "+0");
+    done_with(&p);
+}
+
+/* One whose new name cannot be written is not forgotten. */
+static void test_faults_earlier_names_that_stay(void **state)
+{
+    pair p = paired(*state);
+    heard answer;
+    char id[DW_ACTOR_ID_CHARS + 1] = "";
+    char command[256];
+    dw_error error;
+    ask_and_break_off(&p, "N+7", &answer);
+    memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
+    assert_int_equal(told(p.store, id, "+0"), 7);
+    stop(p.store, id);
+    dw_store_close(p.store);
+    (void)snprintf(command, sizeof command,
+                   "cd '%s/actors' && for f in .delivered-*; do mv $f .had-${f#.delivered-}; done",
+                   folder);
+    assert_int_equal(system(command), 0);
+    fail_from(FAULT_RENAME, "/.delivered-", 0);
+    dw_store_options options = {.path = folder};
+    assert_int_equal(dw_store_open(&p.store, p.fixture->engine, &options, &error), DW_E_IO);
+    assert_null(p.store);
+    mend();
+    p.store = opened(p.fixture);
+    run(p.store);
+    assert_int_equal(problems.count, 0);
     done_with(&p);
 }
 
@@ -510,7 +570,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(timer_that_traps_rings_once),     TEST(mail_that_stays_ends_the_work),
         TEST(messages_are_worked_on_once),     TEST(messages_are_broken_off_at_once),
-        TEST(ended_actors_are_not_made_again), TEST(actor_that_ends_before_a_message),
+        TEST(ended_actors_are_not_made_again), TEST(names_of_earlier_programs),
+        TEST(earlier_names_that_stay),         TEST(actor_that_ends_before_a_message),
         TEST(effects_wait_behind_an_answer),   TEST(guest_names_are_utf8),
         TEST(message_that_is_not_accepted),    TEST(no_halves_of_actors),
         TEST(no_memory_loses_no_message),      TEST(no_memory_mixes_up_no_messages),

@@ -1,0 +1,59 @@
+/* What the files of the state folder share: paths, and operations on files whose errors name the
+ * path and the system's reason (DW_E_IO, or DW_E_NOT_FOUND for ENOENT). */
+#ifndef DW_STORE_ACTOR_FOLDER_INTERNAL_H
+#define DW_STORE_ACTOR_FOLDER_INTERNAL_H
+
+#include "store/actor_folder.h"
+
+#define DW__FOLDER_ACTORS "actors"
+#define DW__FOLDER_MODULES "modules"
+#define DW__FOLDER_MAIL "mail"
+/* What earlier programs began the names of temporary files and delivered messages with. */
+#define DW__FOLDER_FORMER_TMP ".passing-"
+#define DW__FOLDER_FORMER_DELIVERED ".had-"
+
+struct dw_actor_folder {
+    char path[DW_FOLDER_PATH_MAX / 2];
+    int lock; /* descriptor of the locked file, or -1 */
+};
+
+/* ---- folder_files.c ---- */
+
+/* "DOING PATH: the reason in errno". */
+dw_status dw__folder_fail(const char *doing, const char *path, dw_error *err);
+/* The state folder's path and up to three parts behind it; `b` and `c` may be NULL. */
+void dw__folder_join(const dw_actor_folder *folder, char path[DW_FOLDER_PATH_MAX], const char *a,
+                     const char *b, const char *c);
+/* A folder that may exist already. */
+dw_status dw__folder_make(const char *path, dw_error *err);
+/* The same with all folders above it. */
+dw_status dw__folder_make_all(const char *path, dw_error *err);
+/* Bring renamed and removed names in a folder to the disk. */
+dw_status dw__folder_sync(const char *path, dw_error *err);
+/* Call `take` for each name in a folder except "." and "..", until one call fails. */
+typedef dw_status (*dw__folder_name_fn)(void *user, const char *name, dw_error *err);
+dw_status dw__folder_each(const char *path, dw__folder_name_fn take, void *user, dw_error *err);
+/* Write the file `path` in `folder`: afterwards it is on the disk, or absent. */
+dw_status dw__folder_write_file(const char *folder, const char *path, const void *bytes,
+                                size_t count, dw_error *err);
+/* Copy a file to a path that must not exist. */
+dw_status dw__folder_copy_file(const char *from, const char *to, dw_error *err);
+/* Remove an actor's folder with its mail. */
+dw_status dw__folder_remove_tree(const char *path, dw_error *err);
+
+/* ---- folder_chain.c ---- */
+
+void dw__snapshot_file_name(char name[64], uint64_t sequence, const dw_snapshot_kind *kind);
+/* Link or copy the chain's files into `folder`, numbered from 1. */
+dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *chain, dw_error *err);
+
+/* ---- folder_mail.c ---- */
+
+/* Remember the delivered messages of an actor that is about to be removed. */
+dw_status dw__folder_keep_delivered(dw_actor_folder *folder, const char *id, dw_error *err);
+/* When the folder is opened, with each name in `actors`: forget a delivered message that cannot be
+ * sent again; give one that was left under its earlier name its new one. Others are none of its
+ * business. Errors: DW_E_IO; then that message might be worked on twice. */
+dw_status dw__folder_clean_delivered(dw_actor_folder *folder, const char *name, dw_error *err);
+
+#endif

@@ -1,0 +1,308 @@
+/* Messages as files: accepted, listed, delivered, and remembered where they may be sent again. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actor/mailbox.h"
+#include "base/alloc.h"
+#include "base/os.h"
+#include "store/actor_folder_internal.h"
+
+#define MESSAGE_BYTES_MAX ((size_t)UINT32_MAX)
+#define OUTSIDE "0000000000000000" /* stands for FROM */
+#define DELIVERED ".delivered-"
+
+/* ---- names and paths --------------------------------------------------------------------- */
+
+static void message_name(char name[64], const dw_message_file *message)
+{
+    (void)snprintf(name, 64, "%012" PRIu64 "-%s-%016" PRIx64, message->number,
+                   message->from[0] != '\0' ? message->from : OUTSIDE, message->effect);
+}
+
+/* The reverse of message_name. */
+static bool parse_message_name(const char *name, dw_message_file *message)
+{
+    char rest;
+    if (sscanf(name, "%12" SCNu64 "-%16[0-9a-f]-%16" SCNx64 "%c", &message->number, message->from,
+               &message->effect, &rest) != 3 ||
+        !dw_actor_id_good(message->from)) {
+        return false;
+    }
+    if (strcmp(message->from, OUTSIDE) == 0) {
+        message->from[0] = '\0';
+    }
+    return true;
+}
+
+/* "PREFIX ID-NUMBER-FROM-EFFECT" without the blank; `*rest` is what stands behind the prefix. */
+static bool parse_delivered_name(const char *name, const char *prefix, dw_message_file *message,
+                                 const char **rest)
+{
+    size_t length = strlen(prefix);
+    size_t start = length + DW_ACTOR_ID_CHARS + 1;
+    if (strncmp(name, prefix, length) != 0 || strlen(name) <= start) {
+        return false;
+    }
+    *rest = name + length;
+    return parse_message_name(name + start, message);
+}
+
+static void message_path(const dw_actor_folder *folder, const char *id,
+                         const dw_message_file *message, char path[DW_FOLDER_PATH_MAX])
+{
+    char name[64];
+    char mail[64];
+    message_name(name, message);
+    (void)snprintf(mail, sizeof mail, "%s/" DW__FOLDER_MAIL, id);
+    dw__folder_join(folder, path, DW__FOLDER_ACTORS, mail, name);
+}
+
+/* Where a delivered message is remembered that would outlive its receiver. */
+static void delivered_path(const dw_actor_folder *folder, const char *id,
+                           const dw_message_file *message, char path[DW_FOLDER_PATH_MAX])
+{
+    char name[64];
+    char whole[128];
+    dw_message_file delivered = *message;
+    delivered.number = 0;
+    message_name(name, &delivered);
+    (void)snprintf(whole, sizeof whole, DELIVERED "%s-%s", id, name);
+    dw__folder_join(folder, path, DW__FOLDER_ACTORS, whole, NULL);
+}
+
+/* ---- messages that wait ------------------------------------------------------------------ */
+
+typedef struct message_list {
+    dw_message_file *items; /* [count] */
+    size_t count;
+    size_t capacity;
+} message_list;
+
+static dw_status take_name(void *user, const char *name, dw_error *err)
+{
+    message_list *list = user;
+    dw_message_file message;
+    if (!parse_message_name(name, &message)) {
+        return DW_OK;
+    }
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
+        dw_message_file *grown = dw_realloc(list->items, capacity, sizeof *grown);
+        if (grown == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a list of messages");
+        }
+        list->items = grown;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = message;
+    return DW_OK;
+}
+
+static int compare_messages(const void *left, const void *right)
+{
+    uint64_t a = ((const dw_message_file *)left)->number;
+    uint64_t b = ((const dw_message_file *)right)->number;
+    return a < b ? -1 : a > b;
+}
+
+/* All messages in the actor's mail in order, delivered ones as well; list->items is the caller's,
+ * also on failure. */
+static dw_status list_mail(const dw_actor_folder *folder, const char *id, message_list *list,
+                           dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
+    dw_status status = dw__folder_each(path, take_name, list, err);
+    if (status == DW_OK && list->count > 0) {
+        qsort(list->items, list->count, sizeof *list->items, compare_messages);
+    }
+    return status;
+}
+
+static bool same_effect(const dw_message_file *left, const dw_message_file *right)
+{
+    return left->effect == right->effect && strcmp(left->from, right->from) == 0;
+}
+
+/* The number for a new message, beyond all that the actor had or has; 0: it has this one. */
+static dw_status find_number(dw_actor_folder *folder, const char *id,
+                             const dw_message_file *message, uint64_t *number, dw_error *err)
+{
+    message_list list = {.count = 0};
+    dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
+    if (chain == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+    }
+    dw_status status = dw_actor_folder_read_chain(folder, id, chain, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    *number = chain->done + 1;
+    status = list_mail(folder, id, &list, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        if (message->effect != 0 && same_effect(&list.items[i], message)) {
+            *number = 0;
+            goto out;
+        }
+        *number = list.items[i].number >= *number ? list.items[i].number + 1 : *number;
+    }
+out:
+    dw_free(list.items);
+    dw_free(chain);
+    return status;
+}
+
+dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_message_file *message,
+                                 const void *content, size_t bytes, dw_error *err)
+{
+    char mail[DW_FOLDER_PATH_MAX];
+    char path[DW_FOLDER_PATH_MAX];
+    uint64_t number = 0;
+    dw_status status = find_number(folder, id, message, &number, err);
+    if (status != DW_OK || number == 0) {
+        return status;
+    }
+    message->number = number;
+    dw__folder_join(folder, mail, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
+    message_path(folder, id, message, path);
+    return dw__folder_write_file(mail, path, content, bytes, err);
+}
+
+dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, uint64_t done,
+                                        dw_message_file **messages, size_t *count, dw_error *err)
+{
+    message_list list = {.count = 0};
+    size_t kept = 0;
+    *messages = NULL;
+    *count = 0;
+    dw_status status = list_mail(folder, id, &list, err);
+    if (status != DW_OK) {
+        dw_free(list.items);
+        return status;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        if (list.items[i].number > done) {
+            list.items[kept++] = list.items[i];
+        } else {
+            (void)dw_actor_folder_delivered(folder, id, &list.items[i], NULL);
+        }
+    }
+    *messages = list.items;
+    *count = kept;
+    return DW_OK;
+}
+
+dw_status dw_actor_folder_read_message(dw_actor_folder *folder, const char *id,
+                                       const dw_message_file *message, char **content,
+                                       size_t *bytes, dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    message_path(folder, id, message, path);
+    return dw_os_read_file(path, MESSAGE_BYTES_MAX, content, bytes, err);
+}
+
+/* ---- messages that were delivered -------------------------------------------------------- */
+
+/* Whether the actor's effects may be carried out a second time: its newest snapshot is pending. */
+static bool effects_may_repeat(dw_actor_folder *folder, const char *id)
+{
+    dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
+    if (chain == NULL) {
+        return true; /* unknown */
+    }
+    dw_status status = dw_actor_folder_read_chain(folder, id, chain, NULL);
+    bool may = status == DW_OK ? chain->pending : status != DW_E_NOT_FOUND;
+    dw_free(chain);
+    return may;
+}
+
+/* Whether the message may be sent a second time. An actor does not repeat messages to itself: it
+ * works on nothing before its effects are carried out. */
+static bool may_repeat(dw_actor_folder *folder, const char *id, const dw_message_file *message)
+{
+    return message->from[0] != '\0' && strcmp(message->from, id) != 0 &&
+           effects_may_repeat(folder, message->from);
+}
+
+dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
+                                    const dw_message_file *message, dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    char kept_path[DW_FOLDER_PATH_MAX];
+    dw_message_file kept = *message;
+    kept.number = 0;
+    message_path(folder, id, message, path);
+    message_path(folder, id, &kept, kept_path);
+    int result = may_repeat(folder, id, message) ? rename(path, kept_path) : unlink(path);
+    return result == 0 || errno == ENOENT ? DW_OK : dw__folder_fail("removing", path, err);
+}
+
+bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const char *id,
+                                   const dw_message_file *message)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    delivered_path(folder, id, message, path);
+    return access(path, F_OK) == 0;
+}
+
+dw_status dw__folder_keep_delivered(dw_actor_folder *folder, const char *id, dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    char kept[DW_FOLDER_PATH_MAX];
+    message_list list = {.count = 0};
+    bool any = false;
+    dw_status status = list_mail(folder, id, &list, err);
+    if (status == DW_E_NOT_FOUND) { /* it was never published, or is no more */
+        status = DW_OK;
+        goto out;
+    }
+    for (size_t i = 0; i < list.count && status == DW_OK; i++) {
+        if (!may_repeat(folder, id, &list.items[i])) {
+            continue;
+        }
+        message_path(folder, id, &list.items[i], path);
+        delivered_path(folder, id, &list.items[i], kept);
+        any = true;
+        if (link(path, kept) != 0 && errno != EEXIST && rename(path, kept) != 0) {
+            status = dw__folder_fail("renaming", path, err);
+        }
+    }
+    if (status == DW_OK && any) {
+        dw__folder_join(folder, path, DW__FOLDER_ACTORS, NULL, NULL);
+        status = dw__folder_sync(path, err);
+    }
+out:
+    dw_free(list.items);
+    return status;
+}
+
+dw_status dw__folder_clean_delivered(dw_actor_folder *folder, const char *name, dw_error *err)
+{
+    dw_message_file message;
+    const char *rest = NULL;
+    char path[DW_FOLDER_PATH_MAX];
+    bool old = parse_delivered_name(name, DW__FOLDER_FORMER_DELIVERED, &message, &rest);
+    if (!old && !parse_delivered_name(name, DELIVERED, &message, &rest)) {
+        return DW_OK;
+    }
+    dw__folder_join(folder, path, DW__FOLDER_ACTORS, name, NULL);
+    if (!effects_may_repeat(folder, message.from)) {
+        (void)unlink(path);
+    } else if (old) {
+        char fresh_name[128];
+        char fresh[DW_FOLDER_PATH_MAX];
+        (void)snprintf(fresh_name, sizeof fresh_name, DELIVERED "%.100s", rest);
+        dw__folder_join(folder, fresh, DW__FOLDER_ACTORS, fresh_name, NULL);
+        if (rename(path, fresh) != 0) {
+            return dw__folder_fail("renaming", path, err);
+        }
+    }
+    return DW_OK;
+}

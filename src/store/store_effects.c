@@ -1,0 +1,109 @@
+/* What actors asked for, carried out: messages, spawned and forked actors. Each effect is carried
+ * out so that a second time changes nothing (store/actor_folder.h). */
+#include <stdio.h>
+
+#include "store/store_internal.h"
+
+bool dw__store_is_transient(dw_status status)
+{
+    return status == DW_E_IO || status == DW_E_MEMORY;
+}
+
+static dw_status find_guest(dw_store *store, const char *name, dw_module **module, dw_error *err)
+{
+    dw_status status = store->options.find_guest != NULL
+                           ? store->options.find_guest(store->options.user, name, module, err)
+                           : dw_fail(err, DW_E_NOT_FOUND, "no guest '%.80s'", name);
+    /* Whatever the reason, it will be the same the next time: no transient failure. */
+    return status == DW_OK ? DW_OK : dw_fail_within(err, DW_E_NOT_FOUND, "spawn");
+}
+
+static dw_status spawn(dw_store *store, const dw_actor *parent, const dw_actor_effect *effect,
+                       dw_error *err)
+{
+    dw_module *module = dw_actor_module(parent);
+    dw_actor *actor = NULL;
+    dw_status status = DW_OK;
+    if (!dw_actor_id_good(effect->actor)) {
+        return dw_fail(err, DW_E_FORMAT, "spawn: '%.40s' is no actor's id", effect->actor);
+    }
+    if (effect->guest[0] != '\0') {
+        status = find_guest(store, effect->guest, &module, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_actor_spawn(&actor, module, dw_actor_granted(parent), err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_actor_set_id(actor, effect->actor);
+    status = dw__store_write_new_actor(store, actor, NULL, err);
+    dw_actor_destroy(actor);
+    return status;
+}
+
+/* An actor that the effect names is made, unless that happened before. */
+static dw_status make_actor(dw_store *store, dw_actor *actor, const dw_actor_effect *effect,
+                            dw_error *err)
+{
+    if (dw_actor_folder_has(store->folder, effect->actor)) {
+        return DW_OK;
+    }
+    switch (effect->kind) {
+    case DW_EFFECT_SPAWN:
+        return spawn(store, actor, effect, err);
+    case DW_EFFECT_FORK:
+        return dw__store_write_fork(store, actor, effect->actor, err);
+    default:
+        return DW_OK;
+    }
+}
+
+static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effect *effect,
+                           bool *stop, dw_error *err)
+{
+    dw_message_file message = {.effect = effect->number};
+    (void)snprintf(message.from, sizeof message.from, "%s", dw_actor_id(actor));
+    if (effect->kind == DW_EFFECT_STOP) {
+        *stop = true;
+        return DW_OK;
+    }
+    if (dw_actor_folder_was_delivered(store->folder, effect->actor, &message)) {
+        return DW_OK; /* carried out before, and the receiver has ended since */
+    }
+    dw_status status = make_actor(store, actor, effect, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_actor_folder_accept(store->folder, effect->actor, &message, effect->message,
+                                    effect->message_bytes, err);
+    return status == DW_OK ? dw__store_add_todo(store, effect->actor, err) : status;
+}
+
+dw_status dw__store_carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, bool *stop,
+                                  dw_error *err)
+{
+    size_t count = dw_actor_effect_count(actor);
+    for (size_t i = 0; i < count; i++) {
+        dw_actor_effect effect;
+        dw_error problem;
+        dw_status status = dw_actor_effect_at(actor, i, &effect, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        status = carry_out(store, actor, &effect, stop, &problem);
+        if (dw__store_is_transient(status)) {
+            *stop = false;
+            return dw_fail(err, status, "what the actor asked for waits: %s", problem.message);
+        }
+        if (status != DW_OK) {
+            dw__store_report(store, dw_actor_id(actor), &problem);
+        }
+    }
+    if (count == 0 || *stop) {
+        return DW_OK;
+    }
+    dw_actor_drop_effects(actor, count);
+    return dw__store_freeze(store, actor, done, err);
+}

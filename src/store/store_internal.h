@@ -1,0 +1,49 @@
+/* What the files of dw_store share. One actor at a time is in hand: the one that was last thawed
+ * with dw_store_thaw, whose snapshots are in store->chain. */
+#ifndef DW_STORE_STORE_INTERNAL_H
+#define DW_STORE_STORE_INTERNAL_H
+
+#include "actor/actor.h"
+#include "store/actor_folder.h"
+
+struct dw_store {
+    dw_engine *engine;
+    dw_store_options options; /* path is not kept */
+    dw_actor_folder *folder;
+    dw_snapshot_chain chain;  /* of the actor in hand */
+    dw_snapshot_chain parent; /* of a fork's parent */
+    dw_module **modules;      /* [module_count]: compiled so far; counted */
+    size_t module_count;
+    dw_actor_name *todo; /* [todo_count]: actors that messages may wait for */
+    size_t todo_count;
+    size_t todo_capacity;
+};
+
+/* ---- store.c ---- */
+
+/* Write the actor in hand, whose state includes messages up to `done`, as a full snapshot or where
+ * a delta is possible and short; store->chain follows. */
+dw_status dw__store_freeze(dw_store *store, dw_actor *actor, uint64_t done, dw_error *err);
+/* Make the folder of a new actor: a delta upon `chain`, or all of it where that is NULL. */
+dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
+                                    const dw_snapshot_chain *chain, dw_error *err);
+/* The same for a fork of `parent`, which must be in the state that its folder has. */
+dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id, dw_error *err);
+/* Tell the embedder of what failed and is not the result of its call. */
+void dw__store_report(const dw_store *store, const char *id, const dw_error *problem);
+/* Messages may wait for the actor. Errors: DW_E_MEMORY. */
+dw_status dw__store_add_todo(dw_store *store, const char *id, dw_error *err);
+
+/* ---- store_effects.c ---- */
+
+/* Whether the failure is the folder's or the process's, not the effect's or the message's: it may
+ * succeed another time. */
+bool dw__store_is_transient(dw_status status);
+/* Carry out all effects of the actor in hand, which was just frozen with them, then freeze it
+ * without them. An effect that fails is reported and dropped, since it would fail again; after a
+ * transient failure all are kept for the next time, when those carried out already change nothing.
+ * `*stop`: the actor is to end. */
+dw_status dw__store_carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, bool *stop,
+                                  dw_error *err);
+
+#endif
