@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "actor/actor.h"
+#include "wasm/instance_fiber.h"
 #include "base/os.h"
 #include "common.h"
 #include "sampling/sampler.h"
@@ -198,7 +199,7 @@ static void run_fibers(crowd *c)
     for (uint32_t i = 0; i < c->count; i++) {
         tell(c->actors[i], 'w', WAITS, 0);
         dw_instance *instance = dw_actor_instance(c->actors[i]);
-        must(dw__actor_receive_begin(c->actors[i], NULL, NULL, &error), &error);
+        must(dw_actor_receive_begin(c->actors[i], NULL, NULL, &error), &error);
         must(dw_fiber_begin(instance, "driftwood_receive", &runner, instance, &error), &error);
         (void)dw_fiber_resume(instance); /* the first turn makes the stack */
     }
@@ -218,7 +219,7 @@ static void run_fibers(crowd *c)
         int exit_code = -1;
         dw_status status =
             dw_fiber_end(dw_actor_instance(c->actors[i]), &result, &exit_code, &error);
-        must(dw__actor_receive_end(c->actors[i], status, result, exit_code, &error), &error);
+        must(dw_actor_receive_end(c->actors[i], status, result, exit_code, &error), &error);
     }
     (void)snprintf(name, sizeof name, "fiber_left_and_resumed_%u", c->count);
     bench_figure(name, "ns", took / (double)resumes);

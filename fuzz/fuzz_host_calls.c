@@ -31,7 +31,7 @@ typedef struct guest {
     dw_engine *engine;
     dw_model *model;
     dw_module *module;
-    const dw_import *imports[IMPORTS_MAX];
+    const dw_host_import *imports[IMPORTS_MAX];
     size_t import_count;
 } guest;
 
@@ -98,7 +98,7 @@ static const char *type_name(char letter)
     }
 }
 
-static void say_import(text *to, size_t index, const dw_import *import)
+static void say_import(text *to, size_t index, const dw_host_import *import)
 {
     say(to, "(import \"driftwood\" \"%s\" (func $f%zu", import->name, index);
     const char *at = import->signature;
@@ -112,7 +112,7 @@ static void say_import(text *to, size_t index, const dw_import *import)
 }
 
 /* Results of all types come back as an i32, which is what dw_instance_call takes. */
-static void say_export(text *to, size_t index, const dw_import *import)
+static void say_export(text *to, size_t index, const dw_host_import *import)
 {
     const char *colon = strchr(import->signature, ':');
     char result = colon[1];
@@ -182,9 +182,9 @@ static const guest *the_guest(void)
     if (dw_engine_create(&one.engine, &options, &err) != DW_OK) {
         die("engine", &err);
     }
-    const dw_import *const tables[] = {dw_host_imports, dw_tensor_imports, dw_model_imports};
+    const dw_host_import *const tables[] = {dw_host_imports, dw_tensor_imports, dw_model_imports};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
-        for (const dw_import *import = tables[i]; import->name != NULL; import++) {
+        for (const dw_host_import *import = tables[i]; import->name != NULL; import++) {
             if (one.import_count == IMPORTS_MAX || strchr(import->signature, ':') == NULL) {
                 die("more imports than there is room for", NULL);
             }

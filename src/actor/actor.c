@@ -1,13 +1,11 @@
 /* An actor's life: spawned, given messages, forked. */
-#include "actor/actor.h"
+#include "actor/actor_state.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/os.h"
-#include "inference/context.h"
-#include "wasm/instance_internal.h"
 #include "wasm/instance_state.h"
 
 #define EFFECTS_MAX 256 /* of one message */
@@ -139,28 +137,11 @@ static dw_instance_options options_of(dw_actor *actor)
     return options;
 }
 
-static dw_status check_module(const dw_module *module, dw_error *err)
-{
-    if (module->layout == NULL) {
-        return dw_fail(err, DW_E_UNSUPPORTED,
-                       "actor: the module exports no function '" DW_ACTOR_EXPORT "'");
-    }
-    if (module->layout->refused[0] != '\0') {
-        return dw_fail(err, DW_E_UNSUPPORTED, "actor: its state could not be saved: %s",
-                       module->layout->refused);
-    }
-    if (1 + module->layout->memory_count > DW_ACTOR_MEMORIES_MAX) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "actor: %zu memories, limit %d",
-                       1 + module->layout->memory_count, DW_ACTOR_MEMORIES_MAX);
-    }
-    return DW_OK;
-}
-
 static dw_status create(dw_actor **out, dw_module *module, dw_actor_settings *settings,
                         const char *id, bool bare, dw_error *err)
 {
     *out = NULL;
-    dw_status status = check_module(module, err);
+    dw_status status = dw_module_check_actor(module, err);
     if (status != DW_OK) {
         return status;
     }
@@ -176,19 +157,19 @@ static dw_status create(dw_actor **out, dw_module *module, dw_actor_settings *se
         dw_actor_new_id(actor->id);
     }
     dw_instance_options options = options_of(actor);
-    status = bare ? dw__instance_create_bare(&actor->instance, module, &options, err)
+    status = bare ? dw_instance_create_bare(&actor->instance, module, &options, err)
                   : dw_instance_create(&actor->instance, module, &options, err);
     if (status != DW_OK) {
         dw_actor_destroy(actor);
         return status;
     }
-    actor->instance->actor = actor;
+    dw_instance_set_actor(actor->instance, actor);
     *out = actor;
     return DW_OK;
 }
 
-dw_status dw__actor_create_bare(dw_actor **out, dw_module *module, dw_actor_settings *settings,
-                                const char *id, dw_error *err)
+dw_status dw_actor_create_bare(dw_actor **out, dw_module *module, dw_actor_settings *settings,
+                               const char *id, dw_error *err)
 {
     return create(out, module, settings, id, true, err);
 }
@@ -212,7 +193,7 @@ void dw_actor_destroy(dw_actor *actor)
         return;
     }
     dw_instance_destroy(actor->instance);
-    for (size_t i = 0; i < DW_ACTOR_MEMORIES_MAX; i++) {
+    for (size_t i = 0; i < DW_GUEST_MEMORIES_MAX; i++) {
         dw_memory_image_unref(actor->images[i]);
     }
     dw__frozen_release(&actor->frozen);
@@ -298,12 +279,12 @@ void dw_actor_drop_message(dw_actor *actor)
     dw_free(dw_mailbox_take(&actor->mailbox));
 }
 
-dw_status dw__actor_rests(const dw_actor *actor, dw_error *err)
+dw_status dw_actor_check_rests(const dw_actor *actor, dw_error *err)
 {
     if (actor->broken[0] != '\0') {
         return dw_fail(err, DW_E_STATE, "actor %s: it broke off: %s", actor->id, actor->broken);
     }
-    if (actor->instance->calling) {
+    if (dw_instance_is_calling(actor->instance)) {
         return dw_fail(err, DW_E_STATE, "actor %s: it is at work on a message", actor->id);
     }
     return DW_OK;
@@ -347,9 +328,9 @@ static dw_status judge(dw_actor *actor, dw_status status, int32_t result, int ex
     return DW_OK;
 }
 
-dw_status dw__actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *user, dw_error *err)
+dw_status dw_actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *user, dw_error *err)
 {
-    dw_status status = dw__actor_rests(actor, err);
+    dw_status status = dw_actor_check_rests(actor, err);
     if (status != DW_OK) {
         return status;
     }
@@ -363,14 +344,14 @@ dw_status dw__actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *
     return DW_OK;
 }
 
-void dw__actor_receive_undo(dw_actor *actor)
+void dw_actor_receive_undo(dw_actor *actor)
 {
     dw_mailbox_put_first(&actor->mailbox, actor->current);
     actor->current = NULL;
 }
 
-dw_status dw__actor_receive_end(dw_actor *actor, dw_status status, int32_t result, int exit_code,
-                                dw_error *local)
+dw_status dw_actor_receive_end(dw_actor *actor, dw_status status, int32_t result, int exit_code,
+                               dw_error *local)
 {
     status = judge(actor, status, result, exit_code, local);
     dw_mailbox_release(&actor->new_effects);
@@ -382,15 +363,15 @@ dw_status dw__actor_receive_end(dw_actor *actor, dw_status status, int32_t resul
 
 dw_status dw_actor_receive(dw_actor *actor, dw_write_fn on_answer, void *user, dw_error *err)
 {
-    dw_status status = dw__actor_receive_begin(actor, on_answer, user, err);
+    dw_status status = dw_actor_receive_begin(actor, on_answer, user, err);
     if (status != DW_OK) {
         return status;
     }
     dw_error local = {.message = ""};
     int32_t result = 0;
     int exit_code = -1;
-    status = dw__instance_call(actor->instance, DW_ACTOR_EXPORT, &result, &exit_code, &local);
-    status = dw__actor_receive_end(actor, status, result, exit_code, &local);
+    status = dw_instance_call_export(actor->instance, DW_ACTOR_EXPORT, &result, &exit_code, &local);
+    status = dw_actor_receive_end(actor, status, result, exit_code, &local);
     return status != DW_OK ? dw_fail(err, status, "%s", local.message) : DW_OK;
 }
 
@@ -446,7 +427,7 @@ dw_status dw_actor_fire_timers(dw_actor *actor, uint64_t now_ms, dw_error *err)
 
 /* ---- forking ---------------------------------------------------------------------------- */
 
-dw_status dw__actor_take_images(dw_actor *actor, dw_error *err)
+dw_status dw_actor_take_images(dw_actor *actor, dw_error *err)
 {
     dw_status status = DW_OK;
     dw_state_let_go(actor->instance);
@@ -462,7 +443,7 @@ dw_status dw__actor_take_images(dw_actor *actor, dw_error *err)
     return status;
 }
 
-dw_status dw__actor_map_images(dw_actor *actor, dw_memory_image *const *images, dw_error *err)
+dw_status dw_actor_map_images(dw_actor *actor, dw_memory_image *const *images, dw_error *err)
 {
     dw_status status = DW_OK;
     dw_state_let_go(actor->instance);
@@ -508,34 +489,6 @@ static dw_status copy_tables(dw_instance *child, dw_instance *parent, dw_error *
     return status;
 }
 
-/* What stands behind a handle, once more. */
-static dw_status fork_object(dw_instance *child, const dw_handle_slot *slot, void **out,
-                             dw_error *err)
-{
-    dw_handle_fork_fn fork = child->host->parts.fork[slot->kind];
-    *out = NULL;
-    if (fork == NULL) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "fork: handles of kind %d", (int)slot->kind);
-    }
-    return fork(out, slot->object, child, err);
-}
-
-/* The same handles stand for copies of the same objects, and closed ones stay closed. */
-static dw_status copy_handles(dw_instance *child, dw_instance *parent, dw_error *err)
-{
-    dw_status status = dw_handle_table_size(&child->handles, parent->handles.capacity, err);
-    for (size_t i = 0; i < parent->handles.capacity && status == DW_OK; i++) {
-        const dw_handle_slot *from = &parent->handles.slots[i];
-        dw_handle_slot *to = &child->handles.slots[i];
-        to->generation = from->generation;
-        if (from->object != NULL) {
-            to->kind = from->kind;
-            status = fork_object(child, from, &to->object, err);
-        }
-    }
-    return status;
-}
-
 dw_status dw_actor_fork(dw_actor **out, dw_actor *parent, const char *id, dw_error *err)
 {
     dw_actor *child = NULL;
@@ -544,15 +497,15 @@ dw_status dw_actor_fork(dw_actor **out, dw_actor *parent, const char *id, dw_err
         return dw_fail(err, DW_E_ARG, "id: '%.40s', %d hexadecimal digits are needed", id,
                        DW_ACTOR_ID_CHARS);
     }
-    dw_status status = dw__actor_rests(parent, err);
+    dw_status status = dw_actor_check_rests(parent, err);
     if (status == DW_OK) {
-        status = dw__actor_take_images(parent, err);
+        status = dw_actor_take_images(parent, err);
     }
     if (status == DW_OK) {
-        status = dw__actor_create_bare(&child, parent->module, parent->settings, id, err);
+        status = dw_actor_create_bare(&child, parent->module, parent->settings, id, err);
     }
     if (status == DW_OK) {
-        status = dw__actor_map_images(child, parent->images, err);
+        status = dw_actor_map_images(child, parent->images, err);
     }
     if (status == DW_OK) {
         status = copy_globals(child->instance, parent->instance, err);
@@ -561,7 +514,7 @@ dw_status dw_actor_fork(dw_actor **out, dw_actor *parent, const char *id, dw_err
         status = copy_tables(child->instance, parent->instance, err);
     }
     if (status == DW_OK) {
-        status = copy_handles(child->instance, parent->instance, err);
+        status = dw_instance_fork_handles(child->instance, parent->instance, err);
     }
     if (status == DW_OK) {
         status = dw__actor_inherit_frozen(child, parent, err);

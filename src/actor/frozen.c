@@ -2,23 +2,21 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actor/actor.h"
+#include "actor/actor_state.h"
 #include "base/alloc.h"
 #include "inference/context.h"
 #include "kv/kv_log.h"
-#include "wasm/instance_internal.h"
-#include "wasm/instance_state.h"
 
-void dw__frozen_release(dw__frozen *frozen)
+void dw__frozen_release(dw_frozen *frozen)
 {
-    for (size_t i = 0; i < DW_ACTOR_MEMORIES_MAX; i++) {
+    for (size_t i = 0; i < DW_GUEST_MEMORIES_MAX; i++) {
         dw_memory_image_unref(frozen->images[i]);
     }
     dw_free(frozen->contexts);
-    *frozen = (dw__frozen){.identity = ""};
+    *frozen = (dw_frozen){.identity = ""};
 }
 
-bool dw__frozen_holds(const dw__frozen *frozen, int32_t handle)
+bool dw_actor_files_hold(const dw_frozen *frozen, int32_t handle)
 {
     for (size_t i = 0; i < frozen->context_count; i++) {
         if (frozen->contexts[i] == handle) {
@@ -30,30 +28,31 @@ bool dw__frozen_holds(const dw__frozen *frozen, int32_t handle)
 
 static dw_status list_contexts(dw_actor *actor, dw_error *err)
 {
-    const dw_handle_table *table = &actor->instance->handles;
-    dw__frozen *frozen = &actor->frozen;
+    const dw_handle_table *table = dw_instance_handles(actor->instance);
+    dw_frozen *frozen = &actor->frozen;
     frozen->contexts = dw_alloc(table->capacity + 1, sizeof *frozen->contexts);
     if (frozen->contexts == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a list of contexts");
     }
     for (size_t i = 0; i < table->capacity; i++) {
-        const dw_handle_slot *slot = &table->slots[i];
-        if (slot->object != NULL && slot->kind == DW_HANDLE_CONTEXT) {
-            frozen->contexts[frozen->context_count++] = dw_handle_number(i, slot->generation);
-            dw_kv_log_mark_saved(dw_context_log(slot->object));
+        dw_context *context = dw_handle_at(table, DW_HANDLE_CONTEXT, i);
+        if (context != NULL) {
+            frozen->contexts[frozen->context_count++] =
+                dw_handle_number(i, table->slots[i].generation);
+            dw_kv_log_mark_saved(dw_context_log(context));
         }
     }
     return DW_OK;
 }
 
-static void keep_images(dw__frozen *frozen, dw_memory_image *const *images)
+static void keep_images(dw_frozen *frozen, dw_memory_image *const *images)
 {
-    for (size_t i = 0; i < DW_ACTOR_MEMORIES_MAX; i++) {
+    for (size_t i = 0; i < DW_GUEST_MEMORIES_MAX; i++) {
         frozen->images[i] = images[i] != NULL ? dw_memory_image_ref(images[i]) : NULL;
     }
 }
 
-dw_status dw__actor_note_frozen(dw_actor *actor, const char *identity, dw_error *err)
+dw_status dw_actor_note_frozen(dw_actor *actor, const char *identity, dw_error *err)
 {
     dw__frozen_release(&actor->frozen);
     dw_status status = list_contexts(actor, err);
@@ -68,8 +67,8 @@ dw_status dw__actor_note_frozen(dw_actor *actor, const char *identity, dw_error 
 
 dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_error *err)
 {
-    const dw__frozen *from = &parent->frozen;
-    dw__frozen *to = &child->frozen;
+    const dw_frozen *from = &parent->frozen;
+    dw_frozen *to = &child->frozen;
     if (from->identity[0] == '\0') {
         return DW_OK;
     }

@@ -2,12 +2,10 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "guest_abi/guest_abi.h"
-#include "inference/context.h"
 #include "kv/kv_pool.h"
 #include "scheduler/scheduler.h"
 #include "snapshot/thaw.h"
-#include "tensor/tensor_graph.h"
-#include "wasm/guest_instance.h"
+#include "wasm/module.h"
 
 /* A guest is a program: larger files are something else. */
 #define WASM_FILE_BYTES_MAX ((size_t)256 << 20)
@@ -17,88 +15,8 @@ struct dw_engine {
     dw_wasm_host *wasm;
 };
 
-static void destroy_model(void *object)
-{
-    dw_model_unref(object);
-}
-
-static void destroy_context(void *object)
-{
-    dw_context_destroy(object);
-}
-
-static void destroy_sampler(void *object)
-{
-    dw_guest_sampler_destroy(object);
-}
-
-static void destroy_graph(void *object)
-{
-    dw_tensor_graph_destroy(object);
-}
-
-static dw_status fork_model(void **out, void *object, dw_instance *child, dw_error *err)
-{
-    (void)child;
-    (void)err;
-    *out = dw_model_ref(object);
-    return DW_OK;
-}
-
-static dw_status fork_context(void **out, void *object, dw_instance *child, dw_error *err)
-{
-    (void)child;
-    dw_context *copy = NULL;
-    dw_status status = dw_context_fork(&copy, object, err);
-    *out = copy;
-    return status;
-}
-
-static dw_status fork_sampler(void **out, void *object, dw_instance *child, dw_error *err)
-{
-    (void)child;
-    const dw_guest_sampler *parent = object;
-    dw_guest_sampler *copy = NULL;
-    dw_sampler *sampler = NULL;
-    dw_status status =
-        dw_sampler_fork(&sampler, parent->sampler, dw_model_vocab(parent->model), err);
-    if (status == DW_OK) {
-        status = dw_guest_sampler_create(&copy, sampler, parent->model, err);
-    }
-    *out = copy;
-    return status;
-}
-
-/* A graph stands over the memory of its instance: its copy is built from its description. */
-static dw_status load_graph(void **out, const json_t *saved, dw_instance *instance, dw_error *err)
-{
-    dw_device_view *view;
-    dw_tensor_graph *graph = NULL;
-    dw_tensor_graph_place place = {dw_instance_device(instance), dw_instance_region(instance)};
-    dw_status status = dw_instance_view(instance, &view, err);
-    if (status == DW_OK) {
-        status = dw_tensor_graph_load(&graph, view, &place, saved, err);
-    }
-    *out = graph;
-    return status;
-}
-
-static json_t *save_graph(const void *object)
-{
-    return dw_tensor_graph_save(object);
-}
-
-static dw_status fork_graph(void **out, void *object, dw_instance *child, dw_error *err)
-{
-    json_t *saved = dw_tensor_graph_save(object);
-    dw_status status = saved != NULL ? load_graph(out, saved, child, err)
-                                     : dw_fail(err, DW_E_MEMORY, "no memory for a graph's copy");
-    json_decref(saved);
-    return status;
-}
-
-static const dw_import *const import_tables[] = {dw_host_imports, dw_tensor_imports,
-                                                 dw_model_imports, dw_actor_imports};
+static const dw_host_import *const import_tables[] = {dw_host_imports, dw_tensor_imports,
+                                                      dw_model_imports, dw_actor_imports};
 
 dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw_error *err)
 {
@@ -121,16 +39,6 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
             .device = engine->device,
             .import_tables = import_tables,
             .import_table_count = sizeof import_tables / sizeof import_tables[0],
-            .destroy = {[DW_HANDLE_MODEL] = destroy_model,
-                        [DW_HANDLE_CONTEXT] = destroy_context,
-                        [DW_HANDLE_SAMPLER] = destroy_sampler,
-                        [DW_HANDLE_GRAPH] = destroy_graph},
-            .fork = {[DW_HANDLE_MODEL] = fork_model,
-                     [DW_HANDLE_CONTEXT] = fork_context,
-                     [DW_HANDLE_SAMPLER] = fork_sampler,
-                     [DW_HANDLE_GRAPH] = fork_graph},
-            .save_graph = save_graph,
-            .load_graph = load_graph,
         };
         status = dw_wasm_host_create(&engine->wasm, &parts, err);
     }
@@ -226,7 +134,7 @@ dw_status dw_module_open(dw_module **out, dw_engine *engine, const char *path, d
 dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine, const dw_thaw_options *options,
                         dw_thaw_stats *stats, dw_error *err)
 {
-    return dw__actor_thaw(out, engine->wasm, options, stats, err);
+    return dw_snapshot_thaw(out, engine->wasm, options, stats, err);
 }
 
 dw_status dw_scheduler_create(dw_scheduler **out, dw_engine *engine,

@@ -222,8 +222,8 @@ dw_status dw_cli_snapshot_about(const char *path, json_t **about, dw_error *err)
 
 static json_t *compare_memory(dw_actor *left, dw_actor *right)
 {
-    dw_region *regions[] = {dw_state_memory(left->instance, 0),
-                            dw_state_memory(right->instance, 0)};
+    dw_region *regions[] = {dw_state_memory(dw_actor_instance(left), 0),
+                            dw_state_memory(dw_actor_instance(right), 0)};
     size_t bytes[] = {dw_region_committed_bytes(regions[0]), dw_region_committed_bytes(regions[1])};
     size_t both = bytes[0] < bytes[1] ? bytes[0] : bytes[1];
     const unsigned char *a = dw_region_base(regions[0]);
@@ -251,8 +251,8 @@ static const dw_context *context_at(const dw_handle_table *table, size_t slot, u
 
 static json_t *compare_contexts(dw_actor *left, dw_actor *right)
 {
-    const dw_handle_table *a = dw_instance_handles(left->instance);
-    const dw_handle_table *b = dw_instance_handles(right->instance);
+    const dw_handle_table *a = dw_instance_handles(dw_actor_instance(left));
+    const dw_handle_table *b = dw_instance_handles(dw_actor_instance(right));
     json_t *list = json_array();
     for (size_t i = 0; i < a->capacity; i++) {
         const dw_context *ours = context_at(a, i, a->slots[i].generation);

@@ -97,17 +97,15 @@ static dw_status go_on(board *b, dw_context *const *pair, uint32_t count, dw_cli
     return status;
 }
 
-static dw_context *context_of(const dw_actor *actor, size_t slot)
+static dw_context *context_of(dw_actor *actor, size_t slot)
 {
-    const dw_handle_table *table = dw_instance_handles(actor->instance);
-    const dw_handle_slot *at = slot < table->capacity ? &table->slots[slot] : NULL;
-    return at != NULL && at->object != NULL && at->kind == DW_HANDLE_CONTEXT ? at->object : NULL;
+    return dw_handle_at(dw_instance_handles(dw_actor_instance(actor)), DW_HANDLE_CONTEXT, slot);
 }
 
 static dw_status compare_contexts(dw_actor *const *pair, uint32_t count, dw_cli_verdict *verdict,
                                   dw_error *err)
 {
-    size_t slots = dw_instance_handles(pair[0]->instance)->capacity;
+    size_t slots = dw_instance_handles(dw_actor_instance(pair[0]))->capacity;
     dw_status status = DW_OK;
     for (size_t i = 0; i < slots && status == DW_OK && verdict->where[0] == '\0'; i++) {
         dw_context *contexts[] = {context_of(pair[0], i), context_of(pair[1], i)};

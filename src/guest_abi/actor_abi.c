@@ -46,7 +46,7 @@ static int32_t give_id(dw_instance *instance, const char *id, uint32_t pointer, 
 /* buffer, capacity */
 static int32_t actor_id(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
 {
-    return give_id(instance, actor->id, (uint32_t)args[0].i32, (uint32_t)args[1].i32);
+    return give_id(instance, dw_actor_id(actor), (uint32_t)args[0].i32, (uint32_t)args[1].i32);
 }
 DW_ACTOR_CALL(actor_id)
 
@@ -176,8 +176,8 @@ static int32_t actor_timer(dw_instance *instance, dw_actor *actor, const wasmtim
         return dw_fail(err, DW_E_RANGE, "wait_ms: %llu, at most %llu are allowed",
                        (unsigned long long)wait_ms, (unsigned long long)TIMER_MS_MAX);
     }
-    dw_status status =
-        message_of(instance, actor->id, (uint32_t)args[1].i32, (uint32_t)args[2].i32, &message);
+    dw_status status = message_of(instance, dw_actor_id(actor), (uint32_t)args[1].i32,
+                                  (uint32_t)args[2].i32, &message);
     if (status != DW_OK) {
         return status;
     }
@@ -197,7 +197,7 @@ static int32_t actor_stop(dw_instance *instance, dw_actor *actor, const wasmtime
 }
 DW_ACTOR_CALL(actor_stop)
 
-const dw_import dw_actor_imports[] = {
+const dw_host_import dw_actor_imports[] = {
     {"actor_id", "ii:i", call_actor_id},
     {"message_from", "ii:i", call_message_from},
     {"reply", "ii:i", call_reply},

@@ -7,9 +7,9 @@
 #include "wasm/guest_instance.h"
 
 /* Each ended by a NULL name. docs/guest-abi.md describes them one by one. */
-extern const dw_import dw_host_imports[];
-extern const dw_import dw_model_imports[];
-extern const dw_import dw_tensor_imports[];
-extern const dw_import dw_actor_imports[];
+extern const dw_host_import dw_host_imports[];
+extern const dw_host_import dw_model_imports[];
+extern const dw_host_import dw_tensor_imports[];
+extern const dw_host_import dw_actor_imports[];
 
 #endif

@@ -106,7 +106,7 @@ static wasm_trap_t *call_copied(void *env, wasmtime_caller_t *caller, wasmtime_v
     return NULL;
 }
 
-const dw_import dw_host_imports[] = {
+const dw_host_import dw_host_imports[] = {
     {"abi_version", ":i", call_abi_version},
     {"last_error", "ii:i", call_last_error},
     {"input", "ii:i", call_input},

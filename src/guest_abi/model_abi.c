@@ -904,7 +904,7 @@ static int32_t greedy(dw_instance *instance, const wasmtime_val_raw_t *args)
 }
 DW_MODEL_CALL(greedy)
 
-const dw_import dw_model_imports[] = {
+const dw_host_import dw_model_imports[] = {
     {"model_open", "ii:i", call_model_open},
     {"model_close", "i:i", call_model_close},
     {"model_info", "ii:i", call_model_info},

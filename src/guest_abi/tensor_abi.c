@@ -232,7 +232,7 @@ static wasm_trap_t *call_destroy(void *env, wasmtime_caller_t *caller, wasmtime_
     return NULL;
 }
 
-const dw_import dw_tensor_imports[] = {
+const dw_host_import dw_tensor_imports[] = {
     {"graph_create", ":i", call_create},
     {"graph_tensor", "iiii:i", call_tensor},
     {"graph_op", "iiii:i", call_op},

@@ -98,14 +98,14 @@ static bool begin(dw__task *task)
     if (task->scheduler->closing) {
         status = dw_fail(&error, DW_E_CANCELLED, "the scheduler is going");
     } else if (task->actor != NULL) {
-        status = dw__actor_receive_begin(task->actor, task->on_answer, task->user, &error);
+        status = dw_actor_receive_begin(task->actor, task->on_answer, task->user, &error);
     }
     if (status == DW_OK) {
         status = dw_fiber_begin(task->instance, function, &dw__scheduler_runner, task, &error);
         if (task->actor != NULL && (status == DW_E_NOT_FOUND || status == DW_E_TYPE)) {
-            status = dw__actor_receive_end(task->actor, status, 0, -1, &error);
+            status = dw_actor_receive_end(task->actor, status, 0, -1, &error);
         } else if (task->actor != NULL && status != DW_OK) {
-            dw__actor_receive_undo(task->actor); /* no memory, say: another time it may begin */
+            dw_actor_receive_undo(task->actor); /* no memory, say: another time it may begin */
         }
     }
     if (status != DW_OK) {
@@ -123,7 +123,7 @@ static void end(dw__task *task)
     int exit_code = task->actor != NULL ? -1 : 0;
     dw_status status = dw_fiber_end(task->instance, &result, &exit_code, &error);
     if (task->actor != NULL) {
-        status = dw__actor_receive_end(task->actor, status, result, exit_code, &error);
+        status = dw_actor_receive_end(task->actor, status, result, exit_code, &error);
         exit_code = 0;
     }
     dw__task_end(task, status, exit_code, &error);

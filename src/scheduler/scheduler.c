@@ -95,10 +95,10 @@ dw_status dw_scheduler_start(dw_scheduler *scheduler, dw_instance *instance, dw_
 dw_status dw_scheduler_receive(dw_scheduler *scheduler, dw_actor *actor, dw_write_fn on_answer,
                                dw_call_end_fn on_end, void *user, dw_error *err)
 {
-    if (dw_instance_host(actor->instance) != scheduler->host) {
+    if (dw_instance_host(dw_actor_instance(actor)) != scheduler->host) {
         return dw_fail(err, DW_E_ARG, "scheduler: the actor is of another engine");
     }
-    dw__task task = {.instance = actor->instance,
+    dw__task task = {.instance = dw_actor_instance(actor),
                      .actor = actor,
                      .on_answer = on_answer,
                      .on_end = on_end,

@@ -8,6 +8,7 @@
 #include "actor/actor.h"
 #include "inference/batch.h"
 #include "scheduler/scheduler.h"
+#include "wasm/instance_fiber.h"
 
 /* How long guests run before others do: an epoch (src/wasm/wasm_host.c). */
 #define DW__TIME_SLICE_NS UINT64_C(10000000)

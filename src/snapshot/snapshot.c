@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actor/actor.h"
+#include "actor/actor_state.h"
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "gguf/fingerprint.h"
@@ -12,7 +12,6 @@
 #include "kv/kv_log.h"
 #include "snapshot/snapshot_file.h"
 #include "snapshot/snapshot_names.h"
-#include "wasm/instance_internal.h"
 #include "wasm/instance_state.h"
 
 /* Parts of a log begin at a multiple of this in deltas, so that every system can map them. */
@@ -325,7 +324,7 @@ static dw_status add_log(freeze *f, int32_t handle, dw_context *context, dw_erro
 {
     dw_kv_log *log = dw_context_log(context);
     uint64_t bytes = (uint64_t)dw_kv_log_length(log) * dw_kv_log_record_bytes(log);
-    bool known = f->delta && dw__frozen_holds(&f->actor->frozen, handle);
+    bool known = f->delta && dw_actor_files_hold(&f->actor->frozen, handle);
     uint64_t saved = known ? dw_kv_log_saved_bytes(log) : 0;
     uint64_t from = saved >= bytes ? bytes : saved / KV_UNIT_BYTES * KV_UNIT_BYTES;
     char name[DW__NAME_BYTES];
@@ -397,16 +396,14 @@ static dw_status add_object(freeze *f, json_t *entry, int32_t handle, const dw_h
                    : no_memory(err);
     default:
         DW_ASSERT(slot->kind == DW_HANDLE_GRAPH);
-        return put(entry, "state", f->actor->instance->host->parts.save_graph(slot->object))
-                   ? DW_OK
-                   : no_memory(err);
+        return put(entry, "state", dw_tensor_graph_save(slot->object)) ? DW_OK : no_memory(err);
     }
 }
 
 /* Which handles are open, and the generations of all slots, so that closed ones stay closed. */
 static dw_status add_handles(freeze *f, json_t *open, json_t *generations, dw_error *err)
 {
-    const dw_handle_table *table = &f->actor->instance->handles;
+    const dw_handle_table *table = dw_instance_handles(f->actor->instance);
     dw_status status = DW_OK;
     for (size_t i = 0; i < table->capacity && status == DW_OK; i++) {
         const dw_handle_slot *slot = &table->slots[i];
@@ -517,12 +514,15 @@ static dw_status fill(freeze *f, json_t *about, dw_error *err)
 static dw_status add_module(freeze *f, bool without, dw_error *err)
 {
     const dw_module *module = f->actor->module;
+    size_t wasm_bytes;
+    const unsigned char *wasm = dw_module_wasm(module, &wasm_bytes);
     dw_snapshot_tensor tensor = {.name = DW__TENSOR_MODULE,
                                  .dtype = "U8",
                                  .dimension_count = 1,
-                                 .shape = {module->wasm_bytes},
-                                 .bytes = module->wasm};
-    dw_status status = dw_snapshot_writer_meta(f->writer, DW__META_MODULE, module->wasm_hash, err);
+                                 .shape = {wasm_bytes},
+                                 .bytes = wasm};
+    dw_status status =
+        dw_snapshot_writer_meta(f->writer, DW__META_MODULE, dw_module_hash(module), err);
     return status == DW_OK && !without && !f->delta ? add_tensor(f, &tensor, err) : status;
 }
 
@@ -558,9 +558,9 @@ static dw_status begin(freeze *f, dw_actor *actor, const dw_freeze_options *opti
     f->actor = actor;
     f->delta = options->delta && actor->frozen.identity[0] != '\0';
     f->stats.delta = f->delta;
-    dw_status status = dw__actor_rests(actor, err);
+    dw_status status = dw_actor_check_rests(actor, err);
     if (status == DW_OK) {
-        status = dw__actor_take_images(actor, err);
+        status = dw_actor_take_images(actor, err);
     }
     return status == DW_OK ? compose(f, options, err) : status;
 }
@@ -578,7 +578,7 @@ dw_status dw_actor_freeze(dw_actor *actor, const char *path, const dw_freeze_opt
     if (status == DW_OK) {
         f.stats.file_bytes = dw_snapshot_writer_bytes(f.writer);
         /* Without the note the next freeze is a full one: no error of this. */
-        (void)dw__actor_note_frozen(actor, f.stats.identity, NULL);
+        (void)dw_actor_note_frozen(actor, f.stats.identity, NULL);
     }
     if (status == DW_OK && stats != NULL) {
         *stats = f.stats;

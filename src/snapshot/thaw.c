@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actor/actor.h"
+#include "actor/actor_state.h"
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "gguf/fingerprint.h"
@@ -15,7 +15,6 @@
 #include "snapshot/json_read.h"
 #include "snapshot/snapshot_file.h"
 #include "snapshot/snapshot_names.h"
-#include "wasm/instance_internal.h"
 #include "wasm/instance_state.h"
 
 #define FILES_MAX 64
@@ -302,9 +301,9 @@ static dw_status find_module(thaw *t, dw_error *err)
     if (t->options->module == NULL) {
         return compile_saved(t, hash, err);
     }
-    if (strcmp(t->options->module->wasm_hash, hash) != 0) {
+    if (strcmp(dw_module_hash(t->options->module), hash) != 0) {
         return dw_fail(err, DW_E_FORMAT, "the snapshot is of module %.64s, the one given is %s",
-                       hash, t->options->module->wasm_hash);
+                       hash, dw_module_hash(t->options->module));
     }
     t->module = dw_module_ref(t->options->module);
     return DW_OK;
@@ -721,6 +720,14 @@ static dw_status load_sampler(const thaw *t, const json_t *entry, void **out, dw
     return status;
 }
 
+static dw_status load_graph(thaw *t, const json_t *saved, void **out, dw_error *err)
+{
+    dw_tensor_graph *graph = NULL;
+    dw_status status = dw_guest_graph_load(&graph, saved, t->actor->instance, err);
+    *out = graph;
+    return status;
+}
+
 static dw_status load_object(thaw *t, const json_t *entry, size_t kind, int32_t handle, void **out,
                              dw_error *err)
 {
@@ -739,15 +746,14 @@ static dw_status load_object(thaw *t, const json_t *entry, size_t kind, int32_t 
         return load_sampler(t, entry, out, err);
     default:
         status = dw__json_object(entry, "open", "state", &saved, err);
-        return status == DW_OK ? t->host->parts.load_graph(out, saved, t->actor->instance, err)
-                               : status;
+        return status == DW_OK ? load_graph(t, saved, out, err) : status;
     }
 }
 
 static dw_status read_generations(thaw *t, dw_error *err)
 {
     const json_t *list;
-    dw_handle_table *table = &t->actor->instance->handles;
+    dw_handle_table *table = dw_instance_handles(t->actor->instance);
     dw_status status = dw__json_array(t->about, "actor", "generations", table->limit, &list, err);
     if (status == DW_OK) {
         status = dw_handle_table_size(table, json_array_size(list), err);
@@ -766,7 +772,7 @@ static dw_status read_generations(thaw *t, dw_error *err)
 
 static dw_status read_handle(thaw *t, const json_t *entry, dw_error *err)
 {
-    dw_handle_table *table = &t->actor->instance->handles;
+    dw_handle_table *table = dw_instance_handles(t->actor->instance);
     uint64_t slot;
     size_t kind;
     dw_status status = dw__json_whole(entry, "open", "slot", table->limit, &slot, err);
@@ -920,7 +926,7 @@ static dw_status make_actor(thaw *t, dw_error *err)
                          DW_ACTOR_ID_CHARS);
     }
     if (status == DW_OK) {
-        status = dw__actor_create_bare(&t->actor, t->module, t->settings, id, err);
+        status = dw_actor_create_bare(&t->actor, t->module, t->settings, id, err);
     }
     return status;
 }
@@ -954,8 +960,8 @@ static void release(thaw *t)
     }
 }
 
-dw_status dw__actor_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_options *options,
-                         dw_thaw_stats *stats, dw_error *err)
+dw_status dw_snapshot_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_options *options,
+                           dw_thaw_stats *stats, dw_error *err)
 {
     thaw t = {.host = host, .options = options};
     *out = NULL;
@@ -973,7 +979,7 @@ dw_status dw__actor_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_optio
         status = put_state(&t, err);
     }
     if (status == DW_OK && t.options->kv_type == NULL) {
-        (void)dw__actor_note_frozen(t.actor, dw_snapshot_file_identity(last_file(&t)), NULL);
+        (void)dw_actor_note_frozen(t.actor, dw_snapshot_file_identity(last_file(&t)), NULL);
     }
     if (status == DW_OK && stats != NULL) {
         *stats = t.stats;

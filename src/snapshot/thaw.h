@@ -5,7 +5,7 @@
 #include "wasm/guest_instance.h"
 
 /* Errors: dw_actor_thaw's. */
-dw_status dw__actor_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_options *options,
-                         dw_thaw_stats *stats, dw_error *err);
+dw_status dw_snapshot_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_options *options,
+                           dw_thaw_stats *stats, dw_error *err);
 
 #endif

@@ -91,6 +91,14 @@ void *dw_handle_get(const dw_handle_table *table, uint8_t kind, const char *what
     return found != NULL ? found->object : NULL;
 }
 
+void *dw_handle_at(const dw_handle_table *table, uint8_t kind, size_t slot)
+{
+    if (slot >= table->capacity || table->slots[slot].kind != kind) {
+        return NULL;
+    }
+    return table->slots[slot].object;
+}
+
 void *dw_handle_take(dw_handle_table *table, uint8_t kind, const char *what, int32_t handle,
                      dw_error *err)
 {

@@ -34,6 +34,8 @@ dw_status dw_handle_table_size(dw_handle_table *table, size_t capacity, dw_error
 /* The object behind `handle`; NULL with `err` filled (DW_E_HANDLE) where it is none of `kind`. */
 void *dw_handle_get(const dw_handle_table *table, uint8_t kind, const char *what, int32_t handle,
                     dw_error *err);
+/* The object in `slot`, which may be beyond the table; NULL: free, or of another kind. */
+void *dw_handle_at(const dw_handle_table *table, uint8_t kind, size_t slot);
 /* Take the object out; the handle is dead from now on. NULL as above. */
 void *dw_handle_take(dw_handle_table *table, uint8_t kind, const char *what, int32_t handle,
                      dw_error *err);

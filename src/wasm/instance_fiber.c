@@ -11,10 +11,12 @@
  *
  * Wasmtime's Rust documentation rules the call out on a fiber, since it cannot see there that what
  * the frames hold stays on one thread, nor that the stack suffices. Both are seen to here: a fiber
- * is resumed by the thread that began it (guest_instance.h), and the empty function needs no stack
+ * is resumed by the thread that began it (instance_fiber.h), and the empty function needs no stack
  * beyond the check that is made when it is entered. Activations above one another on one fiber are
  * something that Wasmtime saves and restores as a list. Should a version of it refuse,
  * tests/unit/test_scheduler.c notices. */
+#include "wasm/instance_fiber.h"
+
 #include <string.h>
 
 #include "wasm/instance_internal.h"
@@ -39,6 +41,11 @@ dw_status dw_fibers_prepare(dw_wasm_host *host, dw_error *err)
     return error == NULL ? DW_OK : dw__wasm_error(err, DW_E_MEMORY, "fibers", error);
 }
 
+void dw_fibers_set_failing(dw_wasm_host *host, bool failing)
+{
+    host->fibers_fail = failing;
+}
+
 /* What this store's fibers are left through; it stays as long as the store. */
 static dw_status make_yield(dw_instance *instance, dw_error *err)
 {
@@ -46,6 +53,9 @@ static dw_status make_yield(dw_instance *instance, dw_error *err)
     wasmtime_instance_t holder;
     wasm_trap_t *trap = NULL;
     int exit_code = 0;
+    if (instance->host->fibers_fail) {
+        return dw_fail(err, DW_E_MEMORY, "fibers: failing, as a test asked");
+    }
     wasmtime_error_t *error =
         wasmtime_instance_new(context, instance->host->yield, NULL, 0, &holder, &trap);
     dw_status status = dw__instance_outcome(instance, error, trap, &exit_code, err);

@@ -1,4 +1,4 @@
-/* What src/actor's files share. */
+/* What src/wasm's files share. */
 #ifndef DW_WASM_INSTANCE_INTERNAL_H
 #define DW_WASM_INSTANCE_INTERNAL_H
 
@@ -7,17 +7,18 @@
 
 #include "base/hash.h"
 #include "wasm/guest_instance.h"
-#include "wasm/wasm_binary.h"
+#include "wasm/instance_fiber.h"
+#include "wasm/module.h"
+#include "wasm/wasm_host.h"
 #include "wasm/wasm_memory.h"
 
-#define DW_IMPORT_MODULE "driftwood"
-
 struct dw_wasm_host {
-    dw_host_parts parts;
+    dw_device *device;
     dw_wasm_memories *memories;
     wasm_engine_t *engine;
     wasmtime_linker_t *linker; /* every import that guests may have; read-only once made */
     wasmtime_module_t *yield;  /* what fibers are left through; set once, under lock */
+    bool fibers_fail;          /* for tests: dw_fibers_set_failing */
 
     /* The ticker advances the epoch while guests run, so that those that only loop can be
      * stopped. It sleeps while none does. */
@@ -103,13 +104,6 @@ struct dw_instance {
 /* "what: first line of the error", as `code`; takes `error`. */
 dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what, wasmtime_error_t *error);
 
-/* As dw_instance_create, but its state will be put in: nothing of the guest runs. */
-dw_status dw__instance_create_bare(dw_instance **out, dw_module *module,
-                                   const dw_instance_options *options, dw_error *err);
-/* Call an exported function of type () -> i32 or () -> (); `exit_code` is that of proc_exit. */
-dw_status dw__instance_call(dw_instance *instance, const char *name, int32_t *result,
-                            int *exit_code, dw_error *err);
-
 /* The exported function `name`, of type () -> i32 or () -> ().
  * Errors: DW_E_NOT_FOUND, DW_E_TYPE. */
 dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_func_t *function,
@@ -122,6 +116,9 @@ dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, w
                                int *exit_code, dw_error *err);
 /* Whether the guest must end: interrupted, or beyond its time, which is noted. */
 bool dw__instance_must_end(dw_instance *instance);
+
+/* All objects that its handles stand for, and the table. */
+void dw__instance_destroy_handles(dw_instance *instance);
 
 void dw__wasm_host_guest_enters(dw_wasm_host *host);
 void dw__wasm_host_guest_leaves(dw_wasm_host *host);

@@ -1,4 +1,6 @@
 /* Compiling a guest, and refusing what is none. */
+#include "wasm/module.h"
+
 #include <string.h>
 
 #include "base/alloc.h"
@@ -191,17 +193,6 @@ void dw_module_unref(dw_module *module)
     dw_free(module);
 }
 
-const void *dw_module_wasm(const dw_module *module, size_t *bytes)
-{
-    *bytes = module->wasm_bytes;
-    return module->wasm;
-}
-
-const char *dw_module_hash(const dw_module *module)
-{
-    return module->wasm_hash;
-}
-
 bool dw_module_imports_any(const dw_module *module, const char *prefix)
 {
     wasm_importtype_vec_t imports;
@@ -215,4 +206,43 @@ bool dw_module_imports_any(const dw_module *module, const char *prefix)
     }
     wasm_importtype_vec_delete(&imports);
     return found;
+}
+
+dw_wasm_host *dw_module_host(const dw_module *module)
+{
+    return module->host;
+}
+
+dw_status dw_module_check_actor(const dw_module *module, dw_error *err)
+{
+    const dw_wasm_layout *layout = module->layout;
+    if (layout == NULL) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "actor: the module exports no function '" DW_ACTOR_EXPORT "'");
+    }
+    if (layout->refused[0] != '\0') {
+        return dw_fail(err, DW_E_UNSUPPORTED, "actor: its state could not be saved: %s",
+                       layout->refused);
+    }
+    if (1 + layout->memory_count > DW_GUEST_MEMORIES_MAX) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "actor: %zu memories, limit %d",
+                       1 + layout->memory_count, DW_GUEST_MEMORIES_MAX);
+    }
+    return DW_OK;
+}
+
+const dw_wasm_layout *dw_module_layout(const dw_module *module)
+{
+    return module->layout;
+}
+
+const unsigned char *dw_module_wasm(const dw_module *module, size_t *wasm_bytes)
+{
+    *wasm_bytes = module->wasm_bytes;
+    return module->wasm;
+}
+
+const char *dw_module_hash(const dw_module *module)
+{
+    return module->wasm_hash;
 }

@@ -1,4 +1,6 @@
 /* The WebAssembly side of an engine: Wasmtime's engine on our memories, and the linker. */
+#include "wasm/wasm_host.h"
+
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -133,9 +135,10 @@ static wasm_functype_t *function_type(const char *signature)
     return wasm_functype_new(&parameters, &results);
 }
 
-static dw_status define_imports(wasmtime_linker_t *linker, const dw_import *imports, dw_error *err)
+static dw_status define_imports(wasmtime_linker_t *linker, const dw_host_import *imports,
+                                dw_error *err)
 {
-    for (const dw_import *import = imports; import->name != NULL; import++) {
+    for (const dw_host_import *import = imports; import->name != NULL; import++) {
         wasm_functype_t *type = function_type(import->signature);
         wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
             linker, DW_IMPORT_MODULE, strlen(DW_IMPORT_MODULE), import->name, strlen(import->name),
@@ -148,7 +151,7 @@ static dw_status define_imports(wasmtime_linker_t *linker, const dw_import *impo
     return DW_OK;
 }
 
-static dw_status make_linker(dw_wasm_host *host, dw_error *err)
+static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_error *err)
 {
     host->linker = wasmtime_linker_new(host->engine);
     wasmtime_error_t *error = wasmtime_linker_define_wasi(host->linker);
@@ -156,8 +159,8 @@ static dw_status make_linker(dw_wasm_host *host, dw_error *err)
         return dw__wasm_error(err, DW_E_STATE, "WASI", error);
     }
     dw_status status = DW_OK;
-    for (size_t i = 0; i < host->parts.import_table_count && status == DW_OK; i++) {
-        status = define_imports(host->linker, host->parts.import_tables[i], err);
+    for (size_t i = 0; i < parts->import_table_count && status == DW_OK; i++) {
+        status = define_imports(host->linker, parts->import_tables[i], err);
     }
     return status;
 }
@@ -169,7 +172,7 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
     if (host == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for the WebAssembly host");
     }
-    host->parts = *parts;
+    host->device = parts->device;
     DW_ASSERT(pthread_mutex_init(&host->lock, NULL) == 0);
     DW_ASSERT(pthread_cond_init(&host->changed, NULL) == 0);
     dw_status status = dw_wasm_memories_create(&host->memories, err);
@@ -182,7 +185,7 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
         status = dw_fail(err, DW_E_MEMORY, "Wasmtime's engine could not be made");
         goto out;
     }
-    status = make_linker(host, err);
+    status = make_linker(host, parts, err);
     if (status != DW_OK) {
         goto out;
     }

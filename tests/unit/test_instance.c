@@ -22,8 +22,8 @@ static wasm_trap_t *host_range(void *env, wasmtime_caller_t *caller, wasmtime_va
     return NULL;
 }
 
-static const dw_import test_imports[] = {{"range", "iii:i", host_range}, {NULL, NULL, NULL}};
-static const dw_import *const tables[] = {test_imports};
+static const dw_host_import test_imports[] = {{"range", "iii:i", host_range}, {NULL, NULL, NULL}};
+static const dw_host_import *const tables[] = {test_imports};
 
 static dw_device *device;
 static dw_wasm_host *host;

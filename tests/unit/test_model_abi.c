@@ -37,7 +37,7 @@ static uint32_t vocab_count;
 
 /* ---- the guest ------------------------------------------------------------------------------ */
 
-static size_t write_import(char *text, size_t room, const dw_import *import)
+static size_t write_import(char *text, size_t room, const dw_host_import *import)
 {
     size_t params = strcspn(import->signature, ":");
     bool wide = import->signature[params + 1] == 'I';
@@ -49,7 +49,7 @@ static size_t write_import(char *text, size_t room, const dw_import *import)
     return at + (size_t)snprintf(text + at, room - at, " (result %s)))\n", wide ? "i64" : "i32");
 }
 
-static size_t write_caller(char *text, size_t room, const dw_import *import)
+static size_t write_caller(char *text, size_t room, const dw_host_import *import)
 {
     size_t params = strcspn(import->signature, ":");
     bool wide = import->signature[params + 1] == 'I';
@@ -63,12 +63,12 @@ static size_t write_caller(char *text, size_t room, const dw_import *import)
 
 static dw_module *make_module(void)
 {
-    static const dw_import *const tables[] = {dw_host_imports, dw_model_imports};
+    static const dw_host_import *const tables[] = {dw_host_imports, dw_model_imports};
     static char text[16384];
     size_t at = (size_t)snprintf(text, sizeof text, "(module\n");
     for (int pass = 0; pass < 2; pass++) {
         for (size_t table = 0; table < 2; table++) {
-            for (const dw_import *import = tables[table]; import->name != NULL; import++) {
+            for (const dw_host_import *import = tables[table]; import->name != NULL; import++) {
                 at += pass == 0 ? write_import(text + at, sizeof text - at, import)
                                 : write_caller(text + at, sizeof text - at, import);
             }

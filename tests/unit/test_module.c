@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "support.h"
-#include "wasm/instance_internal.h"
+#include "wasm/guest_instance.h"
 
 static dw_device *device;
 static dw_wasm_host *host;
@@ -47,12 +47,14 @@ static void test_module_keeps_what_actors_need(void **state)
     wasm_signals_restore();
     wasm_byte_vec_t wasm;
     dw_module *module = compile(&wasm, ACTOR("") " (func (export \"driftwood_receive\")))");
-    assert_non_null(module->layout);
-    assert_string_equal(module->layout->refused, "");
-    assert_int_equal(module->layout->global_count, 1);
-    assert_string_equal(module->layout->globals[0].name, "driftwood:g0");
-    assert_int_equal(module->wasm_bytes, wasm.size);
-    assert_memory_equal(module->wasm, wasm.data, wasm.size);
+    assert_non_null(dw_module_layout(module));
+    assert_string_equal(dw_module_layout(module)->refused, "");
+    assert_int_equal(dw_module_layout(module)->global_count, 1);
+    assert_string_equal(dw_module_layout(module)->globals[0].name, "driftwood:g0");
+    size_t bytes;
+    const unsigned char *kept = dw_module_wasm(module, &bytes);
+    assert_int_equal(bytes, wasm.size);
+    assert_memory_equal(kept, wasm.data, wasm.size);
     dw_instance *instance;
     dw_error err;
     assert_int_equal(dw_instance_create(&instance, module, NULL, &err), DW_OK);
@@ -73,9 +75,10 @@ static void test_module_leaves_other_guests_as_they_are(void **state)
     wasm_byte_vec_t wasm;
     dw_module *module = compile(&wasm, ACTOR("(global (export \"driftwood_receive\") i32"
                                              " (i32.const 1))") ")");
-    assert_null(module->layout);
-    assert_null(module->wasm);
-    assert_int_equal(module->wasm_bytes, 0);
+    assert_null(dw_module_layout(module));
+    size_t bytes;
+    assert_null(dw_module_wasm(module, &bytes));
+    assert_int_equal(bytes, 0);
     dw_instance *instance;
     dw_error err;
     assert_int_equal(dw_instance_create(&instance, module, NULL, &err), DW_OK);
@@ -94,8 +97,8 @@ static void test_module_compiles_actors_that_cannot_be_saved(void **state)
     dw_module *module = compile(
         &wasm,
         ACTOR("(data $d \"passive\")") " (func (export \"driftwood_receive\") (data.drop $d)))");
-    assert_non_null(module->layout);
-    assert_non_null(strstr(module->layout->refused, "data.drop"));
+    assert_non_null(dw_module_layout(module));
+    assert_non_null(strstr(dw_module_layout(module)->refused, "data.drop"));
     dw_instance *instance;
     dw_error err;
     assert_int_equal(dw_instance_create(&instance, module, NULL, &err), DW_OK);

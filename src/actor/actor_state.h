@@ -1,0 +1,64 @@
+/* All that an actor is, for src/actor and for src/snapshot, which writes every field of it to files
+ * and reads it from them. The others use actor.h.
+ * Thread: one at a time, its instance's. */
+#ifndef DW_ACTOR_ACTOR_STATE_H
+#define DW_ACTOR_ACTOR_STATE_H
+
+#include "actor/actor.h"
+#include "memory/memory_image.h"
+
+/* What the files hold that the actor was last frozen to or thawed from. */
+typedef struct dw_frozen {
+    char identity[33];                              /* "": none */
+    dw_memory_image *images[DW_GUEST_MEMORIES_MAX]; /* counted */
+    int32_t *contexts; /* [context_count]: handles whose logs' saved bytes are in the files */
+    size_t context_count;
+} dw_frozen;
+
+struct dw_actor {
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw_module *module; /* counted, as all below */
+    dw_actor_settings *settings;
+    dw_instance *instance;
+    dw_memory_image *images[DW_GUEST_MEMORIES_MAX]; /* what the memories map; NULL: nothing */
+
+    dw_mailbox mailbox;
+    dw_mailbox timers;  /* by the time they are due */
+    dw_mailbox effects; /* of messages that ended well */
+    uint64_t effect_number;
+    uint64_t received; /* messages worked on */
+
+    /* While it works on a message. */
+    dw_message *current;
+    bool taken; /* the guest has read `current` */
+    dw_mailbox new_effects;
+    dw_mailbox new_timers;
+    dw_write_fn on_answer;
+    void *user;
+
+    dw_frozen frozen;
+    char broken[200]; /* why its state is none any more; empty: it is good */
+};
+
+/* An actor of settings and module (both counted) whose instance nothing has run in, and whose state
+ * the caller puts in. Errors: those of dw_instance_create. */
+dw_status dw_actor_create_bare(dw_actor **out, dw_module *module, dw_actor_settings *settings,
+                               const char *id, dw_error *err);
+/* Images of all memories as they are now, in actor->images. Errors: those of
+ * dw_memory_image_take. */
+dw_status dw_actor_take_images(dw_actor *actor, dw_error *err);
+/* Let the memories show images [count of the module's memories], which are counted; grows them.
+ * Errors: DW_E_LIMIT, those of dw_memory_image_map. */
+dw_status dw_actor_map_images(dw_actor *actor, dw_memory_image *const *images, dw_error *err);
+/* Note that all there is now is in the file `identity`; `images` are of the memories.
+ * Errors: DW_E_MEMORY: then the next freeze is a full one. */
+dw_status dw_actor_note_frozen(dw_actor *actor, const char *identity, dw_error *err);
+/* The child's files are the parent's. */
+dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_error *err);
+void dw__frozen_release(dw_frozen *frozen);
+/* Whether the files hold a part of the log of the context with this handle. */
+bool dw_actor_files_hold(const dw_frozen *frozen, int32_t handle);
+/* DW_E_STATE while a call is under way, or after one broke off. */
+dw_status dw_actor_check_rests(const dw_actor *actor, dw_error *err);
+
+#endif

@@ -1,0 +1,36 @@
+/* The WebAssembly side of an engine: Wasmtime's engine on our linear memories, the linker with
+ * every import that guests may have, and the ticker that lets running guests be stopped.
+ * Thread: any, once it is made. */
+#ifndef DW_WASM_WASM_HOST_H
+#define DW_WASM_WASM_HOST_H
+
+#include <wasmtime.h>
+
+#include "device/device.h"
+
+#define DW_IMPORT_MODULE "driftwood" /* the module of our own imports */
+
+typedef struct dw_wasm_host dw_wasm_host;
+
+/* One function that guests may import. `signature`: parameters, a colon, results, a letter a
+ * value: i (i32), I (i64), f (f32), F (f64). E.g. "iii:i". */
+typedef struct dw_host_import {
+    const char *name; /* in DW_IMPORT_MODULE */
+    const char *signature;
+    wasmtime_func_unchecked_callback_t call; /* env is NULL; see dw_instance_of */
+} dw_host_import;
+
+/* What a host is made of. */
+typedef struct dw_host_parts {
+    dw_device *device;
+    const dw_host_import *const
+        *import_tables; /* [import_table_count], each ended by a NULL name */
+    size_t import_table_count;
+} dw_host_parts;
+
+/* The tables are borrowed for the call. Errors: DW_E_MEMORY, DW_E_STATE (Wasmtime's refusal). */
+dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err);
+/* Every module and instance of it must be gone. */
+void dw_wasm_host_destroy(dw_wasm_host *host);
+
+#endif
