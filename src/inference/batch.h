@@ -4,7 +4,7 @@
  * A batch holds steps that wait. Each run of the device takes tokens that are alone (decoding) and
  * slices of longer prompts, up to a budget of tokens; steps may be added between runs, and are
  * taken out as they finish. What a context gets depends on its own tokens: attention to others' is
- * none, and matrix products round row by row. To which tolerance: docs/operations.md.
+ * none, and matrix products round row by row. To which tolerance: docs/numerics.md.
  * Thread: a batch and its items one at a time; steps on one model wait for each other. */
 #ifndef DW_INFERENCE_BATCH_H
 #define DW_INFERENCE_BATCH_H

@@ -385,7 +385,7 @@ static void test_scheduler_several_models(void **state)
     run_all(scheduler);
     for (uint32_t k = 0; k < 20; k++) {
         assert_went_well(&together[k]);
-        if (k % 2 == 0) { /* with weights in floats the last bits differ (docs/operations.md) */
+        if (k % 2 == 0) { /* with weights in floats the last bits differ (docs/numerics.md) */
             assert_alike(&alone[k], &together[k]);
         }
         drop_guest(&alone[k]);
