@@ -16,6 +16,7 @@
 #include "base/os.h"
 #include "driftwood.h"
 #include "driftwood_abi.h"
+#include "device/device_view.h"
 #include "inference/context.h"
 #include "sampling/sampler.h"
 #include "text/vocab.h"
@@ -91,7 +92,7 @@ static void c_prepare(c_side *c, dw_model *model)
     dw_region_options options = {
         .reserve_bytes = 64 << 20, .commit_bytes = 16 << 20, .label = "bench"};
     must(dw_region_create(&c->region, &options, &error), &error);
-    must(dw_device_view_create(&c->view, c->region, dw_device_handle(device), &error), &error);
+    must(dw_device_view_create(&c->view, device, c->region, DW_VIEW_STAGEABLE, &error), &error);
     c->token = dw_region_base(c->region);
     c->prompt = c->token + 16;
     c->logits = (float *)(c->token + 4096);

@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "common.h"
 #include "device/device.h"
+#include "device/device_view.h"
 #include "inference/context.h"
 
 #define LLAMA_DEFAULT_CONTEXT 512 /* llama_context_default_params */
@@ -85,7 +86,7 @@ static double load_ours(const bench_options *o, const memory *m, way how)
     bool opened = dw_device_open(&device, "CPU", o->threads, &err) == DW_OK &&
                   dw_model_load(&model, device, o->model, &err) == DW_OK &&
                   dw_context_create(&context, model, &options, &err) == DW_OK &&
-                  dw_device_view_create(&view, m->region, dw_device_handle(device), &err) == DW_OK;
+                  dw_device_view_create(&view, device, m->region, DW_VIEW_STAGEABLE, &err) == DW_OK;
     step.view = view;
     if (opened && how.text) {
         step.token_count = tokenize_ours(model, tokens);

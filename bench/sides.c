@@ -3,6 +3,8 @@
 #include <ggml-cpu.h>
 #include <string.h>
 
+#include "device/device_view.h"
+
 static void open_ours(sides *s)
 {
     const bench_options *o = s->options;
@@ -22,7 +24,7 @@ static void open_ours(sides *s)
     bytes = (bytes + 65535) / 65536 * 65536;
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "bench"};
     if (dw_region_create(&s->region, &options, &err) != DW_OK ||
-        dw_device_view_create(&s->view, s->region, dw_device_handle(s->device), &err) != DW_OK) {
+        dw_device_view_create(&s->view, s->device, s->region, DW_VIEW_STAGEABLE, &err) != DW_OK) {
         bench_die(err.message);
     }
     s->tokens = dw_region_base(s->region);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device/device_view.h"
 #include "tensor/tensor_graph.h"
 
 #define MEMORY_BYTES ((size_t)256 << 10)
@@ -92,7 +93,7 @@ static const place *the_place(void)
         dw_error err;
         if (dw_device_open(&here.device, "CPU", 1, &err) != DW_OK ||
             dw_region_create(&here.region, &options, &err) != DW_OK ||
-            dw_device_view_create(&here.view, here.region, dw_device_handle(here.device), &err) !=
+            dw_device_view_create(&here.view, here.device, here.region, DW_VIEW_STAGEABLE, &err) !=
                 DW_OK) {
             abort();
         }

@@ -185,7 +185,7 @@ static void check_device_view(doctor *d, dw_region *region)
         add(d, link, "device_on_region", "the device is given the region's own address");
     dw_device_view *view = NULL;
     dw_error error;
-    if (dw_device_view_create(&view, region, dw_device_handle(d->device), &error) != DW_OK) {
+    if (dw_device_view_create(&view, d->device, region, DW_VIEW_STAGEABLE, &error) != DW_OK) {
         broken(d, identity, "0", &error);
         return;
     }

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "cli/actor_state.h"
+#include "device/device_view.h"
 #include "inference/context.h"
 #include "model/model.h"
 #include "wasm/instance_state.h"
@@ -41,8 +42,8 @@ static dw_status open_board(board *b, dw_model *model, dw_error *err)
         b->token = (int32_t *)(void *)base;
         b->logits[0] = (float *)(void *)(base + PLACE_BYTES);
         b->logits[1] = (float *)(void *)(base + PLACE_BYTES + row);
-        status = dw_device_view_create(&b->view, b->region,
-                                       dw_device_handle(dw_model_device(model)), err);
+        status = dw_device_view_create(&b->view, dw_model_device(model), b->region,
+                                       DW_VIEW_STAGEABLE, err);
     }
     return status;
 }

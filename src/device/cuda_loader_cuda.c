@@ -83,7 +83,7 @@ FUNCTION(cublasGetStatusString, no_cublas_text)
 
 static const char *missing;
 
-const char *dw_cuda_missing_library(void)
+const char *dw__cuda_missing_library(void)
 {
     return missing;
 }

@@ -7,33 +7,33 @@
 #define MAJOR(version) ((version) / 1000)
 #define MINOR(version) ((version) % 1000 / 10)
 
-bool dw_cuda_describe_absence(const dw_cuda_state *state, char *text, size_t capacity)
+bool dw__cuda_describe_absence(const dw__cuda_info *info, char *text, size_t capacity)
 {
     text[0] = '\0';
-    if (!state->built || (state->device_count > 0 && state->missing == NULL)) {
+    if (!info->built || (info->device_count > 0 && info->missing == NULL)) {
         return false;
     }
-    if (state->driver_version == 0) {
+    if (info->driver_version == 0) {
         (void)snprintf(text, capacity,
                        "CUDA: no driver of NVIDIA's is running (see `nvidia-smi`), so this build's "
                        "CUDA part has no device");
-    } else if (MAJOR(state->driver_version) < MAJOR(state->runtime_version)) {
+    } else if (MAJOR(info->driver_version) < MAJOR(info->runtime_version)) {
         (void)snprintf(text, capacity,
                        "CUDA: the driver serves CUDA up to %d.%d, this build needs %d: install a "
                        "newer driver, or build with CUDA %d",
-                       MAJOR(state->driver_version), MINOR(state->driver_version),
-                       MAJOR(state->runtime_version), MAJOR(state->driver_version));
-    } else if (state->missing != NULL) {
+                       MAJOR(info->driver_version), MINOR(info->driver_version),
+                       MAJOR(info->runtime_version), MAJOR(info->driver_version));
+    } else if (info->missing != NULL) {
         (void)snprintf(
             text, capacity,
             "CUDA: %.60s was not found, so no device is used: install cuBLAS of CUDA %d, "
             "or name its folder in LD_LIBRARY_PATH",
-            state->missing, MAJOR(state->runtime_version));
+            info->missing, MAJOR(info->runtime_version));
     } else {
         (void)snprintf(text, capacity,
                        "CUDA: the driver shows no device: %.100s (CUDA_VISIBLE_DEVICES may hide "
                        "them)",
-                       state->error != NULL ? state->error : "there is none");
+                       info->error != NULL ? info->error : "there is none");
     }
     return true;
 }
@@ -56,8 +56,8 @@ static void write_architectures(const char *list, char *text, size_t capacity)
     }
 }
 
-void dw_cuda_describe_problem(const char *failure, const dw_cuda_device_state *state,
-                              const char *architectures, char *text, size_t capacity)
+void dw__cuda_describe_problem(const char *failure, const dw__cuda_device_info *info,
+                               const char *architectures, char *text, size_t capacity)
 {
     char list[80];
     text[0] = '\0';
@@ -73,7 +73,7 @@ void dw_cuda_describe_problem(const char *failure, const dw_cuda_device_state *s
         (void)snprintf(text, capacity,
                        " (it has compute capability %d.%d, this build has code for %s: build with "
                        "CMAKE_CUDA_ARCHITECTURES=%d)",
-                       state->capability / 10, state->capability % 10,
-                       list[0] != '\0' ? list : "others", state->capability);
+                       info->capability / 10, info->capability % 10,
+                       list[0] != '\0' ? list : "others", info->capability);
     }
 }

@@ -1,21 +1,21 @@
 #include "device/cuda_probe.h"
 
-void dw_cuda_probe(dw_cuda_state *state)
+void dw__cuda_probe(dw__cuda_info *info)
 {
-    *state = (dw_cuda_state){.built = false};
+    *info = (dw__cuda_info){.built = false};
 }
 
-const char *dw_cuda_missing_library(void)
+const char *dw__cuda_missing_library(void)
 {
     return NULL;
 }
 
-void dw_cuda_probe_device(int ordinal, dw_cuda_device_state *state)
+void dw__cuda_probe_device(int ordinal, dw__cuda_device_info *info)
 {
     (void)ordinal;
-    *state = (dw_cuda_device_state){0};
+    *info = (dw__cuda_device_info){0};
 }
 
-void dw_cuda_forget_error(void)
+void dw__cuda_forget_error(void)
 {
 }

@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "device/cuda_probe.h"
 #include "device/device_internal.h"
+#include "device/device_view.h"
 
 #define THREADS_MAX 512 /* GGML_MAX_N_THREADS */
 #define DEVICES_MAX 64
@@ -39,7 +40,7 @@ static const char *backend_name(ggml_backend_dev_t device)
 static bool counts_as_device(ggml_backend_dev_t device)
 {
     return ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_ACCEL &&
-           (dw_cuda_missing_library() == NULL || strcmp(backend_name(device), "CUDA") != 0);
+           (dw__cuda_missing_library() == NULL || strcmp(backend_name(device), "CUDA") != 0);
 }
 
 typedef struct device_list {
@@ -59,14 +60,14 @@ static void list_registry(void *user)
 }
 
 /* The registry fills itself at the first call, with a log of its own, and looks at every device
- * then. If one of them ends that, the CPU is still there; `why` tells. */
+ * then. If one of them ends that, the CPU is still there; `why` says. */
 static void list_devices(device_list *list, dw_error *why)
 {
     ggml_log_set(log_from_ggml, NULL);
     *list = (device_list){.count = 0};
     *why = (dw_error){.code = DW_OK};
     if (dw_ggml_guarded(list_registry, list, why) != DW_OK) {
-        dw_cuda_forget_error();
+        dw__cuda_forget_error();
         list->devices[0] = ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0);
         list->count = 1;
     }
@@ -82,33 +83,33 @@ static void get_props(void *user)
 {
     props_call *call = user;
     ggml_backend_dev_get_props(call->device, &call->props);
-    call->shares_host = dw_device_view_possible(call->device);
+    call->shares_host = dw__device_view_possible(call->device);
 }
 
-/* Why a device cannot be used: `failure`, and what is behind it. */
-static void tell_problem(ggml_backend_dev_t device, const char *failure, char *text,
-                         size_t capacity)
+/* Why a device cannot be used: `failure`, and its likely cause. */
+static void describe_problem(ggml_backend_dev_t device, const char *failure, char *text,
+                             size_t capacity)
 {
-    dw_cuda_device_state state = {0};
+    dw__cuda_device_info info = {0};
     const char *architectures = "";
-    char hint[160] = "";
+    char cause[160] = "";
     const char *name = ggml_backend_dev_name(device);
     if (strcmp(backend_name(device), "CUDA") == 0 && strncmp(name, "CUDA", 4) == 0) {
         ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
         ggml_backend_get_features_t get_features =
             (ggml_backend_get_features_t)(uintptr_t)ggml_backend_reg_get_proc_address(
                 reg, "ggml_backend_get_features");
-        dw_cuda_probe_device((int)strtol(name + 4, NULL, 10), &state);
+        dw__cuda_probe_device((int)strtol(name + 4, NULL, 10), &info);
         struct ggml_backend_feature *feature = get_features != NULL ? get_features(reg) : NULL;
         for (; feature != NULL && feature->name != NULL; feature++) {
             architectures = strcmp(feature->name, "ARCHS") == 0 ? feature->value : architectures;
         }
-        failure = failure != NULL ? failure : state.error;
-        dw_cuda_describe_problem(failure != NULL ? failure : "", &state, architectures, hint,
-                                 sizeof hint);
+        failure = failure != NULL ? failure : info.error;
+        dw__cuda_describe_problem(failure != NULL ? failure : "", &info, architectures, cause,
+                                  sizeof cause);
     }
     (void)snprintf(text, capacity, "%.120s%s",
-                   failure != NULL ? failure : "the driver tells nothing of its memory", hint);
+                   failure != NULL ? failure : "the driver does not report its memory", cause);
 }
 
 static void fill_kind(ggml_backend_dev_t device, const props_call *call, dw_device_info *info)
@@ -116,7 +117,7 @@ static void fill_kind(ggml_backend_dev_t device, const props_call *call, dw_devi
     switch (call->props.type) {
     case GGML_BACKEND_DEVICE_TYPE_CPU:
         info->kind = DW_DEVICE_CPU;
-        info->memory_free_bytes = dw_os_available_bytes(); /* ggml says: all there is */
+        info->memory_free_bytes = dw_os_available_bytes(); /* ggml reports all there is */
         break;
     case GGML_BACKEND_DEVICE_TYPE_GPU:
         info->kind = DW_DEVICE_GPU;
@@ -135,7 +136,7 @@ static void fill_kind(ggml_backend_dev_t device, const props_call *call, dw_devi
                        strncmp(info->description, "llvmpipe", 8) == 0;
     info->unified = host_memory && info->shares_host;
     if (info->kind == DW_DEVICE_GPU && info->memory_bytes == 0) {
-        tell_problem(device, NULL, info->problem, sizeof info->problem);
+        describe_problem(device, NULL, info->problem, sizeof info->problem);
     }
 }
 
@@ -149,8 +150,8 @@ static void fill_info(ggml_backend_dev_t device, dw_device_info *info)
                    ggml_backend_dev_description(device));
     (void)snprintf(info->backend, sizeof info->backend, "%s", backend_name(device));
     if (dw_ggml_guarded(get_props, &call, &why) != DW_OK) {
-        dw_cuda_forget_error();
-        tell_problem(device, why.message, info->problem, sizeof info->problem);
+        dw__cuda_forget_error();
+        describe_problem(device, why.message, info->problem, sizeof info->problem);
         return;
     }
     info->memory_bytes = call.props.memory_total;
@@ -182,17 +183,17 @@ dw_status dw_device_note(char *text, size_t capacity, dw_error *err)
 {
     device_list list;
     dw_error why;
-    dw_cuda_state cuda;
+    dw__cuda_info cuda;
     list_devices(&list, &why);
     if (why.code != DW_OK) {
         (void)snprintf(text, capacity, "only the CPU is used: looking for devices failed: %.160s",
                        why.message);
         return DW_OK;
     }
-    dw_cuda_probe(&cuda);
-    return dw_cuda_describe_absence(&cuda, text, capacity)
+    dw__cuda_probe(&cuda);
+    return dw__cuda_describe_absence(&cuda, text, capacity)
                ? DW_OK
-               : dw_fail(err, DW_E_END, "there is nothing to be said of devices");
+               : dw_fail(err, DW_E_END, "nothing to report about devices");
 }
 
 /* ---- opening one ---- */
@@ -362,10 +363,10 @@ static dw_status start(dw_device *device, dw_error *err)
         dw_error own;
         dw_error *error = err != NULL ? err : &own;
         char problem[sizeof device->info.problem];
-        dw_cuda_forget_error();
-        tell_problem(device->handle, error->message, problem, sizeof problem);
+        dw__cuda_forget_error();
+        describe_problem(device->handle, error->message, problem, sizeof problem);
         (void)dw_fail(error, status, "%s: %s", device->info.name, problem);
-        dw_device_lose(device, problem); /* nothing there may be freed */
+        dw_device_mark_lost(device, problem); /* nothing there may be freed */
     }
     return status;
 }
@@ -485,11 +486,11 @@ void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes)
         *free_bytes = used < *bytes ? *bytes - (size_t)used : 0;
         return;
     }
-    bool told = dw_device_guarded(device, ask_memory, &info, NULL) == DW_OK;
-    *bytes = told ? info.bytes : 0;
-    *free_bytes = told ? info.free_bytes : 0;
-    if (told && device->info.kind == DW_DEVICE_CPU) {
-        *free_bytes = dw_os_available_bytes(); /* ggml says: all there is */
+    bool known = dw_device_guarded(device, ask_memory, &info, NULL) == DW_OK;
+    *bytes = known ? info.bytes : 0;
+    *free_bytes = known ? info.free_bytes : 0;
+    if (known && device->info.kind == DW_DEVICE_CPU) {
+        *free_bytes = dw_os_available_bytes(); /* ggml reports all there is */
     }
 }
 
@@ -590,7 +591,7 @@ static dw_status compute_locked(dw_device *device, struct ggml_cgraph *graph,
     }
     status = dw_ggml_guarded(compute_graph, &call, error);
     if (status != DW_OK) {
-        dw__device_look(device, error, true);
+        dw__device_recover(device, error, true);
         return dw_fail_within(error, status, "%s", device->info.name);
     }
     return result_of(device, call.result, error);
@@ -605,13 +606,6 @@ static dw_status compute(dw_device *device, struct ggml_cgraph *graph, const vol
     return status;
 }
 
-/* A view's copies have failed. */
-static dw_status staging_failed(dw_device *device, dw_status status, dw_error *error)
-{
-    dw__device_look(device, error, false);
-    return dw_fail_within(error, status, "%s", device->info.name);
-}
-
 dw_status dw_device_run(dw_device *device, struct ggml_cgraph *graph,
                         const dw_device_run_options *options, dw_error *err)
 {
@@ -619,38 +613,20 @@ dw_status dw_device_run(dw_device *device, struct ggml_cgraph *graph,
     dw_error own;
     dw_error *error = err != NULL ? err : &own;
     options = options != NULL ? options : &defaults;
-    if (options->view == NULL) {
-        return compute(device, graph, options->cancel, error);
-    }
     dw_status status = dw_device_check(device, error);
-    if (status != DW_OK) {
-        return status;
+    if (status == DW_OK && options->view != NULL) {
+        status = dw_device_view_bring(options->view, graph, error);
     }
-    status = dw_device_view_bring(options->view, graph, error);
-    if (status != DW_OK) {
-        return staging_failed(device, status, error);
+    if (status == DW_OK) {
+        status = compute(device, graph, options->cancel, error);
     }
-    status = compute(device, graph, options->cancel, error);
-    if (status != DW_OK) {
-        return status;
+    if (status == DW_OK && options->view != NULL) {
+        status = dw_device_view_fetch(options->view, graph, error);
     }
-    status = dw_device_view_fetch(options->view, graph, error);
-    return status == DW_OK ? DW_OK : staging_failed(device, status, error);
+    return status;
 }
 
 void dw_device_set_staging(dw_device *device)
 {
     device->stages = true;
-}
-
-dw_status dw_device_open_view(dw_device *device, dw_device_view **out, dw_region *region,
-                              dw_error *err)
-{
-    dw_device_view_options options = {.region = region,
-                                      .device = device->handle,
-                                      .counters = &device->counters,
-                                      .staged = device->stages};
-    dw_status status = dw_device_check(device, err);
-    *out = NULL;
-    return status == DW_OK ? dw_device_view_open(out, &options, err) : status;
 }

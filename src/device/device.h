@@ -6,9 +6,9 @@
 
 #include "base/counters.h"
 #include "base/status.h"
-#include "device/device_view.h"
 
 typedef struct dw_device dw_device;
+typedef struct dw_device_view dw_device_view; /* device/device_view.h */
 
 /* Open a device by name, in any case of letters; NULL: the first GPU that can share host memory,
  * else the CPU. `threads` for the CPU device, 0: the machine's real cores.
@@ -18,12 +18,9 @@ typedef struct dw_device dw_device;
 dw_status dw_device_open(dw_device **out, const char *name, int threads, dw_error *err);
 void dw_device_close(dw_device *device);
 
-/* Views for guests on this device are to be staged even where it could share their pages: to
+/* Stageable views on this device are staged from now on even where it could share the pages: to
  * compare with, and for tests. */
 void dw_device_set_staging(dw_device *device);
-/* A view of `region`, counted with the device. Errors: dw_device_view_open's. */
-dw_status dw_device_open_view(dw_device *device, dw_device_view **out, dw_region *region,
-                              dw_error *err);
 
 const dw_device_info *dw_device_info_of(const dw_device *device);
 ggml_backend_dev_t dw_device_handle(const dw_device *device);
@@ -32,14 +29,14 @@ ggml_backend_buffer_type_t dw_device_buffer_type(const dw_device *device);
 bool dw_device_unified(const dw_device *device);
 int dw_device_threads(const dw_device *device);
 
-/* How much memory it has, and how much is free now; 0 where it does not tell, or is lost. */
+/* How much memory it has, and how much is free now; 0: not reported, or it is lost. */
 void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes);
 /* Test hook: a device of unified memory is to have `bytes` of memory of its own, so that weights
  * and keys are kept there and too little of it is noticed. Before anything is made for it. */
 void dw_device_pretend_discrete(dw_device *device, size_t bytes);
 /* Test hook: the `graphs`-th graph from now on runs out of memory, as on CUDA; 0: none does. */
 void dw_device_fail_after(dw_device *device, uint32_t graphs);
-/* What uses it; counted by who takes and gives back. */
+/* What uses it; counted where it is taken and given back. */
 dw_device_counters *dw_device_counters_of(dw_device *device);
 
 /* Call `work(user)`, which calls ggml on this device: its aborts and exceptions become a status
@@ -47,14 +44,14 @@ dw_device_counters *dw_device_counters_of(dw_device *device);
  * calls. Errors: DW_E_MEMORY, DW_E_DEVICE (also at once, without calling, when it is lost). */
 dw_status dw_device_guarded(dw_device *device, void (*work)(void *user), void *user, dw_error *err);
 /* The same for freeing what is the device's; on a lost one nothing is called. */
-void dw_device_let_go(dw_device *device, void (*work)(void *user), void *user);
+void dw_device_guarded_free(dw_device *device, void (*work)(void *user), void *user);
 /* Whether it failed so that nothing on it can be used any more: a fault on CUDA, whose driver then
  * answers nothing else for the rest of the process. Its objects can be destroyed as always. */
 bool dw_device_lost(const dw_device *device);
 /* DW_E_DEVICE with the first failure, when it is lost. */
 dw_status dw_device_check(const dw_device *device, dw_error *err);
-/* Count it as lost from now on: for calls to a device that do not go through ggml, and tests. */
-void dw_device_lose(dw_device *device, const char *why);
+/* It is lost from now on: for calls to a device that do not go through ggml, and tests. */
+void dw_device_mark_lost(dw_device *device, const char *why);
 /* One object that goes with the device, for a folder that comes after this one. */
 typedef struct dw_device_extra {
     void *object;                  /* NULL: none yet */

@@ -29,7 +29,7 @@ dw_status dw_device_check(const dw_device *device, dw_error *err)
     return dw_device_lost(device) ? refuse_lost(device, err) : DW_OK;
 }
 
-void dw_device_lose(dw_device *device, const char *why)
+void dw_device_mark_lost(dw_device *device, const char *why)
 {
     (void)pthread_mutex_lock(&device->fail_lock);
     if (!dw_device_lost(device)) {
@@ -69,16 +69,16 @@ static void renew_backend(dw_device *device, const char *why)
         device->backend = maker.backend;
         return;
     }
-    dw_device_lose(device, why);
+    dw_device_mark_lost(device, why);
 }
 
-void dw__device_look(dw_device *device, const dw_error *failure, bool computing)
+void dw__device_recover(dw_device *device, const dw_error *failure, bool computing)
 {
-    dw_cuda_forget_error();
+    dw__cuda_forget_error();
     if (device->info.kind == DW_DEVICE_CPU) {
         if (computing && device->threads > 1) {
             /* The other threads wait for this one at a barrier that it will not come to. */
-            dw_device_lose(device, failure->message);
+            dw_device_mark_lost(device, failure->message);
         }
         return;
     }
@@ -86,7 +86,7 @@ void dw__device_look(dw_device *device, const dw_error *failure, bool computing)
         (void)pthread_mutex_lock(&device->lock);
     }
     if (dw_ggml_guarded(synchronize, device->backend, NULL) != DW_OK) {
-        dw_cuda_forget_error();
+        dw__cuda_forget_error();
         renew_backend(device, failure->message);
     }
     if (!computing) {
@@ -103,13 +103,13 @@ dw_status dw_device_guarded(dw_device *device, void (*work)(void *user), void *u
     }
     dw_status status = dw_ggml_guarded(work, user, error);
     if (status != DW_OK) {
-        dw__device_look(device, error, false);
+        dw__device_recover(device, error, false);
         (void)dw_fail_within(error, status, "%s", device->info.name);
     }
     return status;
 }
 
-void dw_device_let_go(dw_device *device, void (*work)(void *user), void *user)
+void dw_device_guarded_free(dw_device *device, void (*work)(void *user), void *user)
 {
     dw_error error;
     if (dw_device_lost(device) && device->info.kind != DW_DEVICE_CPU) {
@@ -117,7 +117,7 @@ void dw_device_let_go(dw_device *device, void (*work)(void *user), void *user)
     }
     if (dw_ggml_let_go(work, user, &error) != DW_OK) {
         dw_log(DW_LOG_WARN, "%s: freeing: %s", device->info.name, error.message);
-        dw__device_look(device, &error, false);
+        dw__device_recover(device, &error, false);
     }
 }
 

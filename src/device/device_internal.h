@@ -28,12 +28,15 @@ struct dw_device {
     dw_device_extra extra; /* guarded by extra_lock */
 };
 
-/* After a guarded call has failed: find out what is left of the device. `computing`: it was a
- * graph, so that the backend may be in the middle of something; `lock` is held then. */
-void dw__device_look(dw_device *device, const dw_error *failure, bool computing);
+/* After a guarded call has failed: find out whether the device still answers, and replace a backend
+ * that does not, or mark the device as lost. `computing`: the call was a graph, so that the backend
+ * may be in the middle of something; `lock` is held then. */
+void dw__device_recover(dw_device *device, const dw_error *failure, bool computing);
 /* The end of a backend of this device's, if there is any safe one. NULL is fine. */
 void dw__device_free_backend(dw_device *device, ggml_backend_t backend);
 /* The end of its own backend and the thread pool, if there is any safe one. */
 void dw__device_end(dw_device *device);
+/* Whether views are possible on such a device, staged ones aside. */
+bool dw__device_view_possible(ggml_backend_dev_t handle);
 
 #endif

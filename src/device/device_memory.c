@@ -45,7 +45,7 @@ dw_status dw_device_buffer_create(ggml_backend_buffer_t *out, dw_device *device,
     memory_call call = {.type = dw_device_buffer_type(device), .bytes = bytes};
     dw_status status = dw_device_guarded(device, create_buffer, &call, err);
     if (status == DW_OK && call.buffer == NULL) {
-        dw_cuda_forget_error();
+        dw__cuda_forget_error();
         status = dw_fail(err, DW_E_MEMORY, "%s: has no %zu bytes", device->info.name, bytes);
     }
     if (status == DW_OK) {
@@ -62,7 +62,7 @@ dw_status dw_device_buffer_for_tensors(ggml_backend_buffer_t *out, dw_device *de
     memory_call call = {.type = dw_device_buffer_type(device), .ggml = ggml};
     dw_status status = dw_device_guarded(device, create_buffer_for_tensors, &call, err);
     if (status == DW_OK && call.buffer == NULL) {
-        dw_cuda_forget_error();
+        dw__cuda_forget_error();
         status = dw_fail(err, DW_E_MEMORY, "%s: has no %zu bytes", device->info.name,
                          ggml_backend_alloc_ctx_tensors_from_buft_size(ggml, call.type));
     }
@@ -82,7 +82,7 @@ void dw_device_buffer_destroy(dw_device *device, dw_device_use use, ggml_backend
 {
     if (buffer != NULL) {
         dw_uncount(used(device, use), ggml_backend_buffer_get_size(buffer));
-        dw_device_let_go(device, free_buffer, buffer);
+        dw_device_guarded_free(device, free_buffer, buffer);
     }
 }
 
@@ -111,7 +111,7 @@ dw_status dw_device_locked_create(ggml_backend_buffer_t *out, dw_device *device,
 void dw_device_locked_destroy(dw_device *device, ggml_backend_buffer_t buffer)
 {
     if (buffer != NULL) {
-        dw_device_let_go(device, free_buffer, buffer);
+        dw_device_guarded_free(device, free_buffer, buffer);
     }
 }
 
@@ -206,12 +206,12 @@ dw_status dw_device_graph_allocate(ggml_gallocr_t *allocator, dw_device *device,
     memory_call call = {.type = dw_device_buffer_type(device), .graph = graph};
     dw_status status = dw_device_guarded(device, allocate_graph, &call, err);
     if (status == DW_OK && !call.ok) {
-        dw_cuda_forget_error();
+        dw__cuda_forget_error();
         status = dw_fail(err, DW_E_MEMORY, "%s: no memory for a graph's work", device->info.name);
     }
     if (status != DW_OK) {
         if (call.allocator != NULL) {
-            dw_device_let_go(device, free_allocator, call.allocator);
+            dw_device_guarded_free(device, free_allocator, call.allocator);
         }
         return status;
     }
@@ -224,6 +224,6 @@ void dw_device_graph_free(dw_device *device, ggml_gallocr_t allocator)
 {
     if (allocator != NULL) {
         dw_uncount(used(device, DW_USE_WORK), ggml_gallocr_get_buffer_size(allocator, 0));
-        dw_device_let_go(device, free_allocator, allocator);
+        dw_device_guarded_free(device, free_allocator, allocator);
     }
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-void dw_host_register_reason(const dw_host_register_failure *failure, char *text, size_t capacity)
+void dw__host_register_reason(const dw__host_register_failure *failure, char *text, size_t capacity)
 {
     int length = snprintf(text, capacity, "%zu host bytes cannot be registered: %.60s",
                           failure->bytes, failure->driver);

@@ -4,25 +4,26 @@
 #ifndef DW_DEVICE_HOST_REGISTER_H
 #define DW_DEVICE_HOST_REGISTER_H
 
-#include <ggml-backend.h>
+#include "device/device.h"
 
-#include "base/status.h"
+/* Whether `handle` is a device that this build registers pages for. */
+bool dw__host_register_serves(ggml_backend_dev_t handle);
+/* Pin and map committed pages [address, address + bytes), counted as the device's registered bytes;
+ * the device's address for them must be the host's. Errors: DW_E_DEVICE with
+ * dw__host_register_reason, or where the device was lost; DW_E_UNSUPPORTED (another address). */
+dw_status dw__host_register(dw_device *device, void *address, size_t bytes, dw_error *err);
+/* A range that was registered. Those of a lost device stay pinned until the process ends. */
+void dw__host_unregister(dw_device *device, void *address, size_t bytes);
 
-/* Whether `device` is one that this build registers pages for. */
-bool dw_host_register_serves(ggml_backend_dev_t device);
-/* Pin and map committed pages [address, address + bytes); the device's address for them must be
- * the host's. Errors: DW_E_DEVICE with dw_host_register_reason; DW_E_UNSUPPORTED (another
- * address). */
-dw_status dw_host_register(ggml_backend_dev_t device, void *address, size_t bytes, dw_error *err);
-/* Why pages could not be registered, as dw_host_register tells it: the driver's words, and what is
- * likely behind them on a system like this. */
-typedef struct dw_host_register_failure {
+/* Why pages could not be registered: the driver's words, and the likely cause on a system like
+ * this. */
+typedef struct dw__host_register_failure {
     const char *driver;        /* "out of memory" */
     size_t bytes;              /* that were to be registered */
     uint64_t locked_max_bytes; /* dw_os_locked_limit_bytes */
     bool wsl;
-} dw_host_register_failure;
-void dw_host_register_reason(const dw_host_register_failure *failure, char *text, size_t capacity);
-void dw_host_unregister(ggml_backend_dev_t device, void *address);
+} dw__host_register_failure;
+void dw__host_register_reason(const dw__host_register_failure *failure, char *text,
+                              size_t capacity);
 
 #endif

@@ -3,29 +3,34 @@
 
 #include "base/log.h"
 #include "base/os.h"
+#include "device/cuda_probe.h"
 #include "device/host_register.h"
 
-bool dw_host_register_serves(ggml_backend_dev_t device)
+bool dw__host_register_serves(ggml_backend_dev_t handle)
 {
-    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(handle);
     return reg != NULL && strcmp(ggml_backend_reg_name(reg), "CUDA") == 0;
 }
 
-static dw_status cuda_failed(ggml_backend_dev_t device, size_t bytes, cudaError_t reason,
-                             dw_error *err)
+static dw_status cuda_failed(dw_device *device, size_t bytes, cudaError_t reason, dw_error *err)
 {
     (void)cudaGetLastError(); /* the error must not surface in ggml's next call */
     char text[192];
-    dw_host_register_failure failure = {.driver = cudaGetErrorString(reason),
-                                        .bytes = bytes,
-                                        .locked_max_bytes = dw_os_locked_limit_bytes(),
-                                        .wsl = dw_os_is_wsl()};
-    dw_host_register_reason(&failure, text, sizeof text);
-    return dw_fail(err, DW_E_DEVICE, "%s: %s", ggml_backend_dev_name(device), text);
+    dw__host_register_failure failure = {.driver = cudaGetErrorString(reason),
+                                         .bytes = bytes,
+                                         .locked_max_bytes = dw_os_locked_limit_bytes(),
+                                         .wsl = dw_os_is_wsl()};
+    dw__cuda_note_fault(device, (int)reason, failure.driver);
+    dw__host_register_reason(&failure, text, sizeof text);
+    return dw_fail(err, DW_E_DEVICE, "%s: %s", dw_device_info_of(device)->name, text);
 }
 
-dw_status dw_host_register(ggml_backend_dev_t device, void *address, size_t bytes, dw_error *err)
+dw_status dw__host_register(dw_device *device, void *address, size_t bytes, dw_error *err)
 {
+    dw_status status = dw_device_check(device, err);
+    if (status != DW_OK) {
+        return status;
+    }
     cudaError_t result =
         cudaHostRegister(address, bytes, cudaHostRegisterPortable | cudaHostRegisterMapped);
     if (result != cudaSuccess) {
@@ -35,6 +40,7 @@ dw_status dw_host_register(ggml_backend_dev_t device, void *address, size_t byte
     void *seen = NULL;
     result = cudaHostGetDevicePointer(&seen, address, 0);
     if (result == cudaSuccess && seen == address) {
+        dw_count(&dw_device_counters_of(device)->registered_bytes, bytes);
         return DW_OK;
     }
     (void)cudaHostUnregister(address);
@@ -42,15 +48,21 @@ dw_status dw_host_register(ggml_backend_dev_t device, void *address, size_t byte
         return cuda_failed(device, bytes, result, err);
     }
     return dw_fail(err, DW_E_UNSUPPORTED, "%s: maps host address %p at %p; views need the same",
-                   ggml_backend_dev_name(device), address, seen);
+                   dw_device_info_of(device)->name, address, seen);
 }
 
-void dw_host_unregister(ggml_backend_dev_t device, void *address)
+void dw__host_unregister(dw_device *device, void *address, size_t bytes)
 {
+    dw_uncount(&dw_device_counters_of(device)->registered_bytes, bytes);
+    if (dw_device_lost(device)) {
+        return;
+    }
     cudaError_t result = cudaHostUnregister(address);
     if (result != cudaSuccess) {
+        const char *text = cudaGetErrorString(result);
         (void)cudaGetLastError();
-        dw_log(DW_LOG_WARN, "%s: unregistering %p: %s", ggml_backend_dev_name(device), address,
-               cudaGetErrorString(result));
+        dw__cuda_note_fault(device, (int)result, text);
+        dw_log(DW_LOG_WARN, "%s: unregistering %p: %s", dw_device_info_of(device)->name, address,
+               text);
     }
 }

@@ -1,21 +1,22 @@
 #include "device/host_register.h"
 
-bool dw_host_register_serves(ggml_backend_dev_t device)
+bool dw__host_register_serves(ggml_backend_dev_t handle)
 {
-    (void)device;
+    (void)handle;
     return false;
 }
 
-dw_status dw_host_register(ggml_backend_dev_t device, void *address, size_t bytes, dw_error *err)
+dw_status dw__host_register(dw_device *device, void *address, size_t bytes, dw_error *err)
 {
     (void)address;
     return dw_fail(err, DW_E_UNSUPPORTED,
                    "%s: registering %zu host bytes needs a build with DRIFTWOOD_CUDA=ON",
-                   ggml_backend_dev_name(device), bytes);
+                   dw_device_info_of(device)->name, bytes);
 }
 
-void dw_host_unregister(ggml_backend_dev_t device, void *address)
+void dw__host_unregister(dw_device *device, void *address, size_t bytes)
 {
     (void)device;
     (void)address;
+    (void)bytes;
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/ggml_guard.h"
+#include "device/device_memory.h"
 
 #define PINNED_BYTES ((size_t)1 << 20) /* copied at a time */
 
@@ -14,15 +14,14 @@ typedef struct range {
     size_t end;
 } range;
 
-struct dw_staged_pages {
+struct dw__staged_pages {
     dw_region *region;
     size_t bytes;
-    ggml_backend_dev_t device;
-    dw_device_counters *counters;
+    dw_device *device;
     ggml_backend_buffer_t mirror; /* [bytes] */
     struct ggml_context *ggml;
     struct ggml_tensor *whole;    /* I8 [bytes], over the mirror */
-    ggml_backend_buffer_t pinned; /* [PINNED_BYTES]; NULL: plain memory serves */
+    ggml_backend_buffer_t pinned; /* [PINNED_BYTES]; NULL: `plain` is used */
     void *plain;
     range *ranges; /* [range_capacity] */
     size_t range_count;
@@ -31,84 +30,72 @@ struct dw_staged_pages {
 
 /* ---- memory ---- */
 
-static void allocate(void *user)
+/* Copies through plain memory work where the device pins none, or the system locks no more. */
+static dw_status create_copy_buffer(dw__staged_pages *pages, dw_error *err)
 {
-    dw_staged_pages *pages = user;
-    ggml_backend_buffer_type_t host = ggml_backend_dev_host_buffer_type(pages->device);
-    pages->mirror =
-        ggml_backend_buft_alloc_buffer(ggml_backend_dev_buffer_type(pages->device), pages->bytes);
-    if (pages->mirror != NULL && host != NULL) {
-        pages->pinned = ggml_backend_buft_alloc_buffer(host, PINNED_BYTES);
+    if (ggml_backend_dev_host_buffer_type(dw_device_handle(pages->device)) != NULL) {
+        dw_error why = {0};
+        dw_status status =
+            dw_device_locked_create(&pages->pinned, pages->device, PINNED_BYTES, &why);
+        if (status != DW_E_MEMORY) {
+            return status == DW_OK ? DW_OK : dw_fail(err, status, "%s", why.message);
+        }
     }
+    pages->plain = dw_alloc(1, PINNED_BYTES);
+    return pages->plain != NULL
+               ? DW_OK
+               : dw_fail(err, DW_E_MEMORY, "no memory to copy guest memory through");
 }
 
-static void free_buffers(void *user)
-{
-    dw_staged_pages *pages = user;
-    if (pages->pinned != NULL) {
-        ggml_backend_buffer_free(pages->pinned);
-    }
-    if (pages->mirror != NULL) {
-        ggml_backend_buffer_free(pages->mirror);
-    }
-}
-
-static dw_status prepare(dw_staged_pages *pages, dw_error *err)
+static dw_status prepare(dw__staged_pages *pages, dw_error *err)
 {
     struct ggml_init_params params = {.mem_size = 2 * ggml_tensor_overhead(), .no_alloc = true};
-    dw_status status = dw_ggml_guarded(allocate, pages, err);
-    const char *name = ggml_backend_dev_name(pages->device);
+    dw_error why = {0};
+    dw_status status =
+        dw_device_buffer_create(&pages->mirror, pages->device, DW_USE_VIEW, pages->bytes, &why);
     if (status != DW_OK) {
-        return dw_fail_within(err, status, "%s: a copy of guest memory", name);
+        return dw_fail(err, status, "a copy of guest memory: %s", why.message);
     }
-    if (pages->mirror == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "%s: has no %zu bytes for a copy of guest memory", name,
-                       pages->bytes);
+    status = create_copy_buffer(pages, err);
+    if (status != DW_OK) {
+        return status;
     }
     pages->ggml = ggml_init(params);
-    pages->plain = pages->pinned == NULL ? dw_alloc(1, PINNED_BYTES) : NULL;
-    if (pages->ggml == NULL || (pages->pinned == NULL && pages->plain == NULL)) {
+    if (pages->ggml == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory to copy guest memory through");
     }
     pages->whole = ggml_new_tensor_1d(pages->ggml, GGML_TYPE_I8, (int64_t)pages->bytes);
     void *base = ggml_backend_buffer_get_base(pages->mirror);
     DW_ASSERT(ggml_backend_tensor_alloc(pages->mirror, pages->whole, base) == GGML_STATUS_SUCCESS);
-    if (pages->counters != NULL) {
-        dw_count(&pages->counters->used_bytes[DW_USE_VIEW], pages->bytes);
-    }
     return DW_OK;
 }
 
-dw_status dw_staged_pages_create(dw_staged_pages **out, dw_region *region, size_t bytes,
-                                 ggml_backend_dev_t device, dw_device_counters *counters,
-                                 dw_error *err)
+dw_status dw__staged_pages_create(dw__staged_pages **out, dw_device *device, dw_region *region,
+                                  size_t bytes, dw_error *err)
 {
     *out = NULL;
     DW_ASSERT(bytes > 0 && bytes <= dw_region_committed_bytes(region));
-    dw_staged_pages *pages = dw_alloc(1, sizeof *pages);
+    dw__staged_pages *pages = dw_alloc(1, sizeof *pages);
     if (pages == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for staged pages");
     }
-    *pages =
-        (dw_staged_pages){.region = region, .bytes = bytes, .device = device, .counters = counters};
+    *pages = (dw__staged_pages){.region = region, .bytes = bytes, .device = device};
     dw_status status = prepare(pages, err);
     if (status != DW_OK) {
-        dw_staged_pages_destroy(pages);
+        dw__staged_pages_destroy(pages);
         return status;
     }
     *out = pages;
     return DW_OK;
 }
 
-void dw_staged_pages_destroy(dw_staged_pages *pages)
+void dw__staged_pages_destroy(dw__staged_pages *pages)
 {
     if (pages == NULL) {
         return;
     }
-    if (pages->whole != NULL && pages->counters != NULL) {
-        dw_uncount(&pages->counters->used_bytes[DW_USE_VIEW], pages->bytes);
-    }
-    (void)dw_ggml_let_go(free_buffers, pages, NULL);
+    dw_device_locked_destroy(pages->device, pages->pinned);
+    dw_device_buffer_destroy(pages->device, DW_USE_VIEW, pages->mirror);
     if (pages->ggml != NULL) {
         ggml_free(pages->ggml);
     }
@@ -117,14 +104,14 @@ void dw_staged_pages_destroy(dw_staged_pages *pages)
     dw_free(pages);
 }
 
-ggml_backend_buffer_t dw_staged_pages_buffer(const dw_staged_pages *pages)
+ggml_backend_buffer_t dw__staged_pages_buffer(const dw__staged_pages *pages)
 {
     return pages->mirror;
 }
 
 /* ---- what a graph reads and writes ---- */
 
-static dw_status add_range(dw_staged_pages *pages, const struct ggml_tensor *tensor, dw_error *err)
+static dw_status add_range(dw__staged_pages *pages, const struct ggml_tensor *tensor, dw_error *err)
 {
     const struct ggml_tensor *root = tensor->view_src != NULL ? tensor->view_src : tensor;
     if (root->buffer != pages->mirror) {
@@ -145,7 +132,7 @@ static dw_status add_range(dw_staged_pages *pages, const struct ggml_tensor *ten
     return DW_OK;
 }
 
-/* Nodes that only say how bytes are to be looked at. */
+/* Not the nodes that only describe how bytes are viewed. */
 static bool computes(const struct ggml_tensor *node)
 {
     return node->op != GGML_OP_NONE && node->op != GGML_OP_VIEW && node->op != GGML_OP_RESHAPE &&
@@ -158,35 +145,50 @@ static bool is_leaf(const struct ggml_tensor *tensor)
     return tensor->op == GGML_OP_NONE && tensor->view_src == NULL;
 }
 
-/* Leaves are read whole, through whichever view. A node that writes into part of another tensor's
- * bytes leaves the rest as it was: those are brought as well. */
-static dw_status list_read(dw_staged_pages *pages, struct ggml_cgraph *graph, dw_error *err)
+/* Leaves are read whole, through whichever view. */
+static dw_status list_sources(dw__staged_pages *pages, const struct ggml_tensor *node,
+                              dw_error *err)
 {
-    dw_status status = DW_OK;
-    pages->range_count = 0;
-    for (int i = 0; i < ggml_graph_n_nodes(graph) && status == DW_OK; i++) {
-        const struct ggml_tensor *node = ggml_graph_node(graph, i);
-        for (int k = 0; k < GGML_MAX_SRC && status == DW_OK; k++) {
-            const struct ggml_tensor *from = node->src[k];
-            from = from != NULL && from->view_src != NULL ? from->view_src : from;
-            status = from != NULL && is_leaf(from) ? add_range(pages, from, err) : DW_OK;
+    for (int k = 0; k < GGML_MAX_SRC; k++) {
+        const struct ggml_tensor *from = node->src[k];
+        from = from != NULL && from->view_src != NULL ? from->view_src : from;
+        dw_status status = from != NULL && is_leaf(from) ? add_range(pages, from, err) : DW_OK;
+        if (status != DW_OK) {
+            return status;
         }
+    }
+    return DW_OK;
+}
+
+/* A node that writes into part of another tensor's bytes leaves the rest as it was: those are
+ * copied to the device as well. */
+static dw_status list_read(dw__staged_pages *pages, struct ggml_cgraph *graph, dw_error *err)
+{
+    pages->range_count = 0;
+    for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
+        const struct ggml_tensor *node = ggml_graph_node(graph, i);
+        dw_status status = list_sources(pages, node, err);
         if (status == DW_OK && computes(node) && node->view_src != NULL) {
             status = add_range(pages, node, err);
         }
+        if (status != DW_OK) {
+            return status;
+        }
     }
-    return status;
+    return DW_OK;
 }
 
-static dw_status list_written(dw_staged_pages *pages, struct ggml_cgraph *graph, dw_error *err)
+static dw_status list_written(dw__staged_pages *pages, struct ggml_cgraph *graph, dw_error *err)
 {
-    dw_status status = DW_OK;
     pages->range_count = 0;
-    for (int i = 0; i < ggml_graph_n_nodes(graph) && status == DW_OK; i++) {
+    for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
         const struct ggml_tensor *node = ggml_graph_node(graph, i);
-        status = computes(node) ? add_range(pages, node, err) : DW_OK;
+        dw_status status = computes(node) ? add_range(pages, node, err) : DW_OK;
+        if (status != DW_OK) {
+            return status;
+        }
     }
-    return status;
+    return DW_OK;
 }
 
 static int compare_ranges(const void *a, const void *b)
@@ -197,7 +199,7 @@ static int compare_ranges(const void *a, const void *b)
 }
 
 /* Each byte once: tensors are used by many nodes, and may overlap. */
-static void merge_ranges(dw_staged_pages *pages)
+static void merge_ranges(dw__staged_pages *pages)
 {
     if (pages->range_count == 0) {
         return;
@@ -218,14 +220,14 @@ static void merge_ranges(dw_staged_pages *pages)
 /* ---- copying ---- */
 
 typedef struct copy_call {
-    const dw_staged_pages *pages;
+    const dw__staged_pages *pages;
     bool to_device;
 } copy_call;
 
 static void copy_ranges(void *user)
 {
     const copy_call *call = user;
-    const dw_staged_pages *pages = call->pages;
+    const dw__staged_pages *pages = call->pages;
     unsigned char *host = dw_region_base(pages->region);
     unsigned char *between =
         pages->pinned != NULL ? ggml_backend_buffer_get_base(pages->pinned) : pages->plain;
@@ -244,7 +246,8 @@ static void copy_ranges(void *user)
     }
 }
 
-static dw_status copy(dw_staged_pages *pages, bool to_device, uint64_t *copied_bytes, dw_error *err)
+static dw_status copy(dw__staged_pages *pages, bool to_device, uint64_t *copied_bytes,
+                      dw_error *err)
 {
     copy_call call = {pages, to_device};
     merge_ranges(pages);
@@ -255,25 +258,24 @@ static dw_status copy(dw_staged_pages *pages, bool to_device, uint64_t *copied_b
     if (bytes == 0) {
         return DW_OK;
     }
-    dw_status status = dw_ggml_guarded(copy_ranges, &call, err);
-    if (status == DW_OK) {
-        *copied_bytes += bytes;
-        if (pages->counters != NULL) {
-            dw_count(&pages->counters->staged_bytes, bytes);
-        }
+    dw_status status = dw_device_guarded(pages->device, copy_ranges, &call, err);
+    if (status != DW_OK) {
+        return status;
     }
-    return status;
+    *copied_bytes += bytes;
+    dw_count(&dw_device_counters_of(pages->device)->staged_bytes, bytes);
+    return DW_OK;
 }
 
-dw_status dw_staged_pages_bring(dw_staged_pages *pages, struct ggml_cgraph *graph,
-                                uint64_t *copied_bytes, dw_error *err)
+dw_status dw__staged_pages_bring(dw__staged_pages *pages, struct ggml_cgraph *graph,
+                                 uint64_t *copied_bytes, dw_error *err)
 {
     dw_status status = list_read(pages, graph, err);
     return status == DW_OK ? copy(pages, true, copied_bytes, err) : status;
 }
 
-dw_status dw_staged_pages_fetch(dw_staged_pages *pages, struct ggml_cgraph *graph,
-                                uint64_t *copied_bytes, dw_error *err)
+dw_status dw__staged_pages_fetch(dw__staged_pages *pages, struct ggml_cgraph *graph,
+                                 uint64_t *copied_bytes, dw_error *err)
 {
     dw_status status = list_written(pages, graph, err);
     return status == DW_OK ? copy(pages, false, copied_bytes, err) : status;

@@ -82,7 +82,7 @@ void dw_upload_ring_destroy(dw_upload_ring *ring)
     if (ring == NULL) {
         return;
     }
-    dw_device_let_go(ring->device, free_parts, ring);
+    dw_device_guarded_free(ring->device, free_parts, ring);
     dw_free(ring->plain);
     dw_free(ring->events);
     dw_free(ring);

@@ -2,10 +2,19 @@
 
 #include "device/vram_internal.h"
 
-dw_status dw_vram_open(dw_vram **out, ggml_backend_dev_t device, dw_error *err)
+dw_status dw_vram_open(dw_vram **out, dw_device *device, dw_error *err)
 {
     *out = NULL;
-    return dw__vram_cuda_open(out, device, err);
+    dw_status status = dw_device_check(device, err);
+    return status == DW_OK ? dw__vram_cuda_open(out, device, err) : status;
+}
+
+dw_status dw_vram_emulate(dw_vram **out, dw_device *device, const dw_vram_emulation *options,
+                          dw_error *err)
+{
+    *out = NULL;
+    dw_status status = dw_device_check(device, err);
+    return status == DW_OK ? dw__vram_host_open(out, device, options, err) : status;
 }
 
 void dw_vram_close(dw_vram *vram)
@@ -14,23 +23,6 @@ void dw_vram_close(dw_vram *vram)
         DW_ASSERT(vram->range_count == 0 && vram->allocation_count == 0 &&
                   vram->mapping_count == 0);
         vram->kind->close(vram);
-    }
-}
-
-void dw_vram_set_watch(dw_vram *vram, const dw_vram_watch *watch)
-{
-    vram->watch = *watch;
-}
-
-bool dw__vram_is_lost(const dw_vram *vram)
-{
-    return vram->watch.is_lost != NULL && vram->watch.is_lost(vram->watch.user);
-}
-
-void dw__vram_lose(dw_vram *vram, const char *why)
-{
-    if (vram->watch.lose != NULL) {
-        vram->watch.lose(vram->watch.user, why);
     }
 }
 
@@ -62,7 +54,7 @@ void dw_vram_get_stats(dw_vram *vram, dw_vram_stats *counts)
 /* Whether the device was lost, or a test wants this call to fail. */
 static dw_status fails(dw_vram *vram, unsigned kind, const char *what, dw_error *err)
 {
-    if (dw__vram_is_lost(vram)) {
+    if (dw_device_lost(vram->device)) {
         return dw_fail(err, DW_E_DEVICE, "device memory: no %s, the device was lost", what);
     }
     if ((atomic_load(&vram->failing) & kind) == 0 || atomic_fetch_sub(&vram->countdown, 1) != 0) {

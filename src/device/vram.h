@@ -16,9 +16,7 @@
 #ifndef DW_DEVICE_VRAM_H
 #define DW_DEVICE_VRAM_H
 
-#include <ggml-backend.h>
-
-#include "base/status.h"
+#include "device/device.h"
 
 typedef struct dw_vram dw_vram;
 typedef struct dw_vram_stream dw_vram_stream;
@@ -35,21 +33,14 @@ typedef struct dw_vram_emulation {
     size_t memory_bytes;      /* that allocations can have in all; 0: any */
 } dw_vram_emulation;
 
-/* Errors: also DW_E_UNSUPPORTED (no such memory on this device, or in this build). */
-dw_status dw_vram_open(dw_vram **out, ggml_backend_dev_t device, dw_error *err);
-/* For a device that computes on host memory. */
-dw_status dw_vram_emulate(dw_vram **out, const dw_vram_emulation *options, dw_error *err);
-/* Who knows whether the device was lost (device/device.h). On a lost one nothing is asked for any
- * more: calls fail with DW_E_DEVICE, and what gives back leaves the driver alone. A driver's call
- * that answers with a fault tells so: CUDA answers nothing else from then on. */
-typedef struct dw_vram_watch {
-    bool (*is_lost)(void *user);
-    void (*lose)(void *user, const char *why);
-    void *user;
-} dw_vram_watch;
-/* Before anything else is done with it. */
-void dw_vram_set_watch(dw_vram *vram, const dw_vram_watch *watch);
-/* Ranges, allocations, streams and events must be gone. */
+/* A driver's call that answers with a fault loses the device (dw_device_lost). On a lost one calls
+ * fail with DW_E_DEVICE, and what gives back makes no call of the driver's.
+ * Errors: also DW_E_UNSUPPORTED (no such memory on this device, or in this build). */
+dw_status dw_vram_open(dw_vram **out, dw_device *device, dw_error *err);
+/* The same in host memory, for a device that computes there. Errors: DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw_vram_emulate(dw_vram **out, dw_device *device, const dw_vram_emulation *options,
+                          dw_error *err);
+/* Before the device is closed. Ranges, allocations, streams and events must be gone. */
 void dw_vram_close(dw_vram *vram);
 size_t dw_vram_granularity(const dw_vram *vram);
 /* What the device says: others may take of it at any time. */

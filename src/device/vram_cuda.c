@@ -1,12 +1,13 @@
 /* CUDA's virtual memory management, in the primary context of the device: the one that ggml's calls
  * of the runtime use, so that addresses mean the same to both. */
-#include <assert.h>
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "device/cuda_probe.h"
+#include "device/device_internal.h"
 #include "device/vram_internal.h"
 
 typedef struct cuda_vram {
@@ -31,47 +32,12 @@ static cuda_vram *of(dw_vram *vram)
     return (cuda_vram *)vram;
 }
 
-/* Faults that end the context: no call in this process is answered with anything else any more. */
-static bool is_fault(cudaError_t reason)
-{
-    switch (reason) {
-    case cudaErrorECCUncorrectable:
-    case cudaErrorNvlinkUncorrectable:
-    case cudaErrorIllegalAddress:
-    case cudaErrorLaunchTimeout:
-    case cudaErrorContextIsDestroyed:
-    case cudaErrorAssert:
-    case cudaErrorHardwareStackError:
-    case cudaErrorIllegalInstruction:
-    case cudaErrorMisalignedAddress:
-    case cudaErrorInvalidAddressSpace:
-    case cudaErrorInvalidPc:
-    case cudaErrorLaunchFailure:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* The driver's numbers are the runtime's. */
-static_assert((int)CUDA_ERROR_ILLEGAL_ADDRESS == (int)cudaErrorIllegalAddress &&
-                  (int)CUDA_ERROR_LAUNCH_FAILED == (int)cudaErrorLaunchFailure &&
-                  (int)CUDA_ERROR_ECC_UNCORRECTABLE == (int)cudaErrorECCUncorrectable,
-              "errors of driver and runtime");
-
-static void note_fault(cuda_vram *vram, cudaError_t reason, const char *text)
-{
-    if (is_fault(reason)) {
-        dw__vram_lose(&vram->base, text);
-    }
-}
-
 static dw_status driver_failed(cuda_vram *vram, const char *what, size_t bytes, CUresult reason,
                                dw_error *err)
 {
     const char *text = NULL;
     (void)cuGetErrorString(reason, &text);
-    note_fault(vram, (cudaError_t)reason, text != NULL ? text : "a fault");
+    dw__cuda_note_fault(vram->base.device, (int)reason, text != NULL ? text : "a fault");
     return dw_fail(err, reason == CUDA_ERROR_OUT_OF_MEMORY ? DW_E_MEMORY : DW_E_DEVICE,
                    "%s: %s of %zu bytes: %s", vram->name, what, bytes,
                    text != NULL ? text : "the driver does not say why");
@@ -81,7 +47,7 @@ static dw_status runtime_failed(cuda_vram *vram, const char *what, size_t bytes,
                                 dw_error *err)
 {
     (void)cudaGetLastError(); /* the error must not surface in ggml's next call */
-    note_fault(vram, reason, cudaGetErrorString(reason));
+    dw__cuda_note_fault(vram->base.device, (int)reason, cudaGetErrorString(reason));
     return dw_fail(err, reason == cudaErrorMemoryAllocation ? DW_E_MEMORY : DW_E_DEVICE,
                    "%s: %s of %zu bytes: %s", vram->name, what, bytes, cudaGetErrorString(reason));
 }
@@ -110,7 +76,7 @@ static void cuda_memory(dw_vram *vram, size_t *free_bytes, size_t *total_bytes)
 {
     *free_bytes = 0;
     *total_bytes = 0;
-    if (dw__vram_is_lost(vram) || enter(of(vram), NULL) != DW_OK) {
+    if (dw_device_lost(vram->device) || enter(of(vram), NULL) != DW_OK) {
         return;
     }
     cudaError_t result = cudaMemGetInfo(free_bytes, total_bytes);
@@ -135,7 +101,7 @@ static dw_status cuda_reserve(dw_vram *vram, void **base, size_t bytes, dw_error
                : driver_failed(of(vram), "reserving addresses", bytes, result, err);
 }
 
-/* What gives back can hardly fail, and nobody could do anything about it: it is told. */
+/* What gives back can hardly fail, and no caller could handle it: it is logged. */
 static void note(cuda_vram *vram, const char *what, CUresult result)
 {
     if (result != CUDA_SUCCESS) {
@@ -147,7 +113,7 @@ static void note(cuda_vram *vram, const char *what, CUresult result)
 
 static void cuda_unreserve(dw_vram *vram, void *base, size_t bytes)
 {
-    if (!dw__vram_is_lost(vram)) {
+    if (!dw_device_lost(vram->device)) {
         note(of(vram), "giving back addresses",
              cuMemAddressFree((CUdeviceptr)(uintptr_t)base, bytes));
     }
@@ -172,7 +138,7 @@ static dw_status cuda_create(dw_vram *vram, dw_vram_allocation *allocation, size
 
 static void cuda_release(dw_vram *vram, const dw_vram_allocation *allocation)
 {
-    if (!dw__vram_is_lost(vram)) {
+    if (!dw_device_lost(vram->device)) {
         note(of(vram), "giving back memory", cuMemRelease(allocation->handle));
     }
 }
@@ -201,7 +167,7 @@ static dw_status cuda_map(dw_vram *vram, void *address, const dw_vram_allocation
 
 static void cuda_unmap(dw_vram *vram, void *address, size_t bytes)
 {
-    if (!dw__vram_is_lost(vram)) {
+    if (!dw_device_lost(vram->device)) {
         (void)enter(of(vram), NULL);
         note(of(vram), "unmapping", cuMemUnmap((CUdeviceptr)(uintptr_t)address, bytes));
     }
@@ -221,7 +187,7 @@ static dw_status cuda_host_create(dw_vram *vram, void **out, size_t bytes, dw_er
 
 static void cuda_host_destroy(dw_vram *vram, void *memory, size_t bytes)
 {
-    if (dw__vram_is_lost(vram)) {
+    if (dw_device_lost(vram->device)) {
         return; /* a copy may still be on its way there */
     }
     cudaError_t result = cudaFreeHost(memory);
@@ -258,7 +224,7 @@ static dw_status cuda_stream_create(dw_vram_stream **out, dw_vram *vram, dw_erro
 static void cuda_stream_destroy(dw_vram_stream *base)
 {
     cuda_stream *stream = (cuda_stream *)base;
-    if (!dw__vram_is_lost(base->vram) && enter(of(base->vram), NULL) == DW_OK) {
+    if (!dw_device_lost(base->vram->device) && enter(of(base->vram), NULL) == DW_OK) {
         (void)cudaStreamSynchronize(stream->stream);
         (void)cudaStreamDestroy(stream->stream);
         (void)cudaGetLastError();
@@ -325,7 +291,7 @@ static dw_status cuda_event_create(dw_vram_event **out, dw_vram *vram, dw_error 
 
 static void cuda_event_destroy(dw_vram_event *base)
 {
-    if (!dw__vram_is_lost(base->vram) && enter(of(base->vram), NULL) == DW_OK) {
+    if (!dw_device_lost(base->vram->device) && enter(of(base->vram), NULL) == DW_OK) {
         (void)cudaEventDestroy(((cuda_event *)base)->event);
         (void)cudaGetLastError();
     }
@@ -381,14 +347,14 @@ static const dw__vram_kind cuda_kind = {
 /* ---- opening ---- */
 
 /* The runtime's number of one of ggml's devices: ggml lists them in the runtime's order. */
-static int ordinal_of(ggml_backend_dev_t device)
+static int ordinal_of(ggml_backend_dev_t handle)
 {
-    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(handle);
     if (reg == NULL || strcmp(ggml_backend_reg_name(reg), "CUDA") != 0) {
         return -1;
     }
     for (size_t i = 0; i < ggml_backend_reg_dev_count(reg); i++) {
-        if (ggml_backend_reg_dev_get(reg, i) == device) {
+        if (ggml_backend_reg_dev_get(reg, i) == handle) {
             return (int)i;
         }
     }
@@ -422,20 +388,20 @@ static dw_status look(cuda_vram *vram, dw_error *err)
     return result == CUDA_SUCCESS ? DW_OK : driver_failed(vram, "address ranges", 0, result, err);
 }
 
-dw_status dw__vram_cuda_open(dw_vram **out, ggml_backend_dev_t device, dw_error *err)
+dw_status dw__vram_cuda_open(dw_vram **out, dw_device *device, dw_error *err)
 {
-    int ordinal = ordinal_of(device);
+    int ordinal = ordinal_of(device->handle);
     if (ordinal < 0) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "%s: no memory by address ranges",
-                       ggml_backend_dev_name(device));
+        return dw_fail(err, DW_E_UNSUPPORTED, "%s: no memory by address ranges", device->info.name);
     }
     cuda_vram *vram = dw_alloc(1, sizeof *vram);
     if (vram == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a device's memory");
     }
     vram->base.kind = &cuda_kind;
+    vram->base.device = device;
     vram->ordinal = ordinal;
-    vram->name = ggml_backend_dev_name(device);
+    vram->name = device->info.name;
     dw_status status = look(vram, err);
     if (status != DW_OK) {
         dw_free(vram);

@@ -281,17 +281,18 @@ static const dw__vram_kind host_kind = {
     .event_wait = host_event_wait,
 };
 
-dw_status dw_vram_emulate(dw_vram **out, const dw_vram_emulation *options, dw_error *err)
+dw_status dw__vram_host_open(dw_vram **out, dw_device *device, const dw_vram_emulation *options,
+                             dw_error *err)
 {
     size_t page = dw_os_page_bytes();
     size_t unit = options->granularity_bytes > 0 ? options->granularity_bytes : page;
-    *out = NULL;
     DW_ASSERT(unit % page == 0);
     host_vram *vram = dw_alloc(1, sizeof *vram);
     if (vram == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a device's memory");
     }
     vram->base.kind = &host_kind;
+    vram->base.device = device;
     vram->base.granularity_bytes = unit;
     vram->memory_bytes = options->memory_bytes;
     *out = &vram->base;

@@ -35,7 +35,7 @@ typedef struct dw__vram_kind {
 struct dw_vram {
     const dw__vram_kind *kind;
     size_t granularity_bytes;
-    dw_vram_watch watch; /* all NULL: nobody watches */
+    dw_device *device;
     _Atomic size_t range_count;
     _Atomic size_t allocation_count;
     _Atomic size_t allocation_bytes;
@@ -53,12 +53,9 @@ struct dw_vram_event {
     dw_vram *vram;
 };
 
-/* Whether its device was lost: nothing of the driver's may be touched. */
-bool dw__vram_is_lost(const dw_vram *vram);
-/* A call was answered with a fault that the device does not recover from. */
-void dw__vram_lose(dw_vram *vram, const char *why);
-
 /* Errors: DW_E_UNSUPPORTED also where this build has no such kind. */
-dw_status dw__vram_cuda_open(dw_vram **out, ggml_backend_dev_t device, dw_error *err);
+dw_status dw__vram_cuda_open(dw_vram **out, dw_device *device, dw_error *err);
+dw_status dw__vram_host_open(dw_vram **out, dw_device *device, const dw_vram_emulation *options,
+                             dw_error *err);
 
 #endif

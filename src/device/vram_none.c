@@ -1,8 +1,8 @@
 #include "device/vram_internal.h"
 
-dw_status dw__vram_cuda_open(dw_vram **out, ggml_backend_dev_t device, dw_error *err)
+dw_status dw__vram_cuda_open(dw_vram **out, dw_device *device, dw_error *err)
 {
     (void)out;
     return dw_fail(err, DW_E_UNSUPPORTED, "%s: no memory by address ranges in this build",
-                   ggml_backend_dev_name(device));
+                   dw_device_info_of(device)->name);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "device/device_memory.h"
+#include "device/device_view.h"
 #include "inference/step_graph_internal.h"
 
 #define ALIGN_BYTES 256u

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "device/device_view.h"
 
 #define TOKENS_ALIGN 65536u /* logits begin at a multiple that every device takes */
 
@@ -33,7 +34,8 @@ static dw_status make_region(dw_scorer *scorer, dw_model *model, dw_error *err)
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "score"};
     dw_status status = dw_region_create(&scorer->region, &options, err);
     if (status == DW_OK) {
-        status = dw_device_open_view(dw_model_device(model), &scorer->view, scorer->region, err);
+        status = dw_device_view_create(&scorer->view, dw_model_device(model), scorer->region,
+                                       DW_VIEW_STAGEABLE, err);
     }
     return status;
 }

@@ -1,5 +1,6 @@
 #include "base/alloc.h"
 #include "device/device_memory.h"
+#include "device/device_view.h"
 #include "inference/context_internal.h"
 #include "inference/step_graph_internal.h"
 
@@ -381,8 +382,8 @@ dw_status dw__scratch_rows(dw_graph_cache *cache, dw_model *model, uint32_t coun
         cache->rows = NULL;
         status = dw_region_create(&cache->rows, &options, err);
         if (status == DW_OK) {
-            status =
-                dw_device_open_view(dw_model_device(model), &cache->rows_view, cache->rows, err);
+            status = dw_device_view_create(&cache->rows_view, dw_model_device(model), cache->rows,
+                                           DW_VIEW_STAGEABLE, err);
         }
         if (status != DW_OK) { /* the next to ask tries again */
             dw_region_destroy(cache->rows);

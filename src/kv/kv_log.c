@@ -68,7 +68,7 @@ static dw_status reserve_host_pages(dw_kv_log *log, size_t bytes, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    return dw_device_view_create(&log->view, log->region, dw_device_handle(log->device), err);
+    return dw_device_view_create(&log->view, log->device, log->region, DW_VIEW_IN_PLACE, err);
 }
 
 static dw_status reserve_place(dw_kv_log *log, const dw_kv_log_options *options, dw_error *err)

@@ -409,16 +409,6 @@ static void free_buffer(void *user)
     ggml_backend_buffer_free(((dw__kv_pool *)user)->buffer);
 }
 
-static bool is_lost(void *user)
-{
-    return dw_device_lost(user);
-}
-
-static void lose(void *user, const char *why)
-{
-    dw_device_lose(user, why);
-}
-
 static void destroy_pool(void *object)
 {
     dw__kv_pool *pool = object;
@@ -438,7 +428,7 @@ static void destroy_pool(void *object)
     dw_vram_stream_destroy(pool->stream);
     DW_ASSERT(pool->stats.device_bytes == 0 && pool->stats.host_bytes == 0);
     if (pool->buffer != NULL) {
-        dw_device_let_go(pool->device, free_buffer, pool);
+        dw_device_guarded_free(pool->device, free_buffer, pool);
     }
     dw_vram_close(pool->vram);
     (void)pthread_cond_destroy(&pool->changed);
@@ -449,17 +439,10 @@ static void destroy_pool(void *object)
 /* What the device has; emulated where it computes on host memory and a caller wants that. */
 static dw_status open_vram(dw__kv_pool *pool, bool emulated, dw_error *err)
 {
-    dw_status status = dw_device_check(pool->device, err);
-    if (status == DW_OK) {
-        status = dw_vram_open(&pool->vram, dw_device_handle(pool->device), err);
-    }
+    dw_status status = dw_vram_open(&pool->vram, pool->device, err);
     if (status == DW_E_UNSUPPORTED && emulated &&
         dw_device_info_of(pool->device)->kind == DW_DEVICE_CPU) {
-        status = dw_vram_emulate(&pool->vram, &pool->options.emulation, err);
-    }
-    if (status == DW_OK) {
-        dw_vram_watch watch = {is_lost, lose, pool->device};
-        dw_vram_set_watch(pool->vram, &watch);
+        status = dw_vram_emulate(&pool->vram, pool->device, &pool->options.emulation, err);
     }
     return status;
 }

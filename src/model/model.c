@@ -380,7 +380,7 @@ void dw_model_unref(dw_model *model)
     for (uint32_t i = 0; model->mapped_buffers != NULL && i < dw_gguf_part_count(model->gguf);
          i++) {
         if (model->mapped_buffers[i] != NULL) {
-            dw_device_let_go(model->device, free_part, model->mapped_buffers[i]);
+            dw_device_guarded_free(model->device, free_part, model->mapped_buffers[i]);
         }
     }
     if (model->joined != NULL) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "device/device_view.h"
 #include "wasm/instance_internal.h"
 
 static void find_memory(dw_instance *instance, wasmtime_caller_t *caller)
@@ -103,8 +104,8 @@ dw_status dw_instance_view(dw_instance *instance, dw_device_view **out, dw_error
     }
     dw_status status = DW_OK;
     if (instance->view == NULL) {
-        status =
-            dw_device_open_view(instance->host->device, &instance->view, instance->region, err);
+        status = dw_device_view_create(&instance->view, instance->host->device, instance->region,
+                                       DW_VIEW_STAGEABLE, err);
     } else {
         status = dw_device_view_follow(instance->view, err);
     }

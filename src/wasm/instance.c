@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "device/device_view.h"
 #include "wasm/instance_internal.h"
 
 /* Most handles that a guest may have open, of all kinds together. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "device/device_view.h"
 #include "wasm/instance_internal.h"
 
 #define WASM_PAGE_BYTES 65536u
@@ -76,7 +77,7 @@ dw_status dw_state_memory_grow(dw_instance *instance, size_t number, size_t byte
 void dw_state_let_go(dw_instance *instance)
 {
     if (instance->view != NULL) {
-        dw_device_view_let_go(instance->view);
+        dw_device_view_unregister(instance->view);
     }
 }
 

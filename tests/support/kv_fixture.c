@@ -16,7 +16,7 @@ void kv_fixture_open(dw_device *device, uint64_t limit_bytes)
     }
     /* Where there is such memory it is used without being asked for, in pieces above the limit. */
     dw_vram *own = NULL;
-    if (dw_vram_open(&own, dw_device_handle(device), NULL) == DW_OK) {
+    if (dw_vram_open(&own, device, NULL) == DW_OK) {
         dw_vram_close(own);
         return;
     }

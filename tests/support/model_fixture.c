@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/ggml_guard.h"
+#include "device/device_view.h"
 #include "driftwood_abi.h"
 #include "kv_fixture.h"
 #include "support.h"
@@ -59,7 +60,8 @@ void model_fixture_open(model_fixture *fixture, const char *path)
         dw_device_set_staging(fixture->device);
     }
     if (dw_region_create(&fixture->region, &options, &err) != DW_OK ||
-        dw_device_open_view(fixture->device, &fixture->view, fixture->region, &err) != DW_OK) {
+        dw_device_view_create(&fixture->view, fixture->device, fixture->region, DW_VIEW_STAGEABLE,
+                              &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     fixture->tokens = dw_region_base(fixture->region);

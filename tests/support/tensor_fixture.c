@@ -7,6 +7,7 @@
 
 #include <ggml.h>
 
+#include "device/device_view.h"
 #include "support.h"
 
 void tensor_fixture_open(tensor_fixture *w, size_t bytes)
@@ -22,7 +23,8 @@ void tensor_fixture_open(tensor_fixture *w, size_t bytes)
     if (getenv("DW_TEST_STAGED") != NULL) {
         dw_device_set_staging(w->device);
     }
-    assert_int_equal(dw_device_open_view(w->device, &w->view, w->region, &w->err), DW_OK);
+    assert_int_equal(
+        dw_device_view_create(&w->view, w->device, w->region, DW_VIEW_STAGEABLE, &w->err), DW_OK);
     tensors_restart(w, 1);
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "device/device_view.h"
 #include "inference/batch.h"
 #include "inference/step_graph.h"
 #include "kv/kv_pool.h"

@@ -244,8 +244,8 @@ static void test_device_that_was_lost_refuses_all_and_frees_nothing(void **state
     make_fixture(&w, device, false, NULL);
     assert_int_equal(dw_kv_log_create(&log, device, &options, &error), DW_OK);
     assert_int_equal(dw_kv_log_reserve(log, 10, &error), DW_OK);
-    dw_device_lose(device, "CUDA error: an illegal memory access was encountered (in launch)");
-    dw_device_lose(device, "a second failure");
+    dw_device_mark_lost(device, "CUDA error: an illegal memory access was encountered (in launch)");
+    dw_device_mark_lost(device, "a second failure");
 
     const char *message = "CPU: was lost: CUDA error: an illegal memory access was encountered "
                           "(in launch)";
@@ -298,29 +298,29 @@ static void test_cuda_trouble_names_its_reason(void **state)
 {
     (void)state;
     char text[192];
-    dw_cuda_state none = {.built = false};
-    assert_false(dw_cuda_describe_absence(&none, text, sizeof text));
-    dw_cuda_state fine = {.built = true, .device_count = 1};
-    assert_false(dw_cuda_describe_absence(&fine, text, sizeof text));
-    dw_cuda_state no_driver = {.built = true, .runtime_version = 13000, .error = "no driver"};
-    assert_true(dw_cuda_describe_absence(&no_driver, text, sizeof text));
+    dw__cuda_info none = {.built = false};
+    assert_false(dw__cuda_describe_absence(&none, text, sizeof text));
+    dw__cuda_info fine = {.built = true, .device_count = 1};
+    assert_false(dw__cuda_describe_absence(&fine, text, sizeof text));
+    dw__cuda_info no_driver = {.built = true, .runtime_version = 13000, .error = "no driver"};
+    assert_true(dw__cuda_describe_absence(&no_driver, text, sizeof text));
     assert_non_null(strstr(text, "no driver"));
-    dw_cuda_state old = {.built = true, .driver_version = 12040, .runtime_version = 13000};
-    assert_true(dw_cuda_describe_absence(&old, text, sizeof text));
+    dw__cuda_info old = {.built = true, .driver_version = 12040, .runtime_version = 13000};
+    assert_true(dw__cuda_describe_absence(&old, text, sizeof text));
     assert_non_null(strstr(text, "up to 12.4, this build needs 13"));
-    dw_cuda_state lacking = {.built = true,
+    dw__cuda_info lacking = {.built = true,
                              .driver_version = 13000,
                              .runtime_version = 13000,
                              .device_count = 1,
                              .missing = "libcublas.so.13"};
-    assert_true(dw_cuda_describe_absence(&lacking, text, sizeof text));
+    assert_true(dw__cuda_describe_absence(&lacking, text, sizeof text));
     assert_non_null(strstr(text, "libcublas.so.13 was not found"));
     assert_non_null(strstr(text, "cuBLAS of CUDA 13"));
-    dw_cuda_state empty = {.built = true,
+    dw__cuda_info empty = {.built = true,
                            .driver_version = 13000,
                            .runtime_version = 12080,
                            .error = "no CUDA-capable device is detected"};
-    assert_true(dw_cuda_describe_absence(&empty, text, sizeof text));
+    assert_true(dw__cuda_describe_absence(&empty, text, sizeof text));
     assert_non_null(strstr(text, "no CUDA-capable device is detected"));
 }
 
@@ -328,19 +328,20 @@ static void test_cuda_hints_explain_failures(void **state)
 {
     (void)state;
     char text[160];
-    dw_cuda_device_state pascal = {.capability = 61};
-    dw_cuda_describe_problem("CUDA error: no kernel image is available for execution on the device",
-                             &pascal, "800,860,900,1200", text, sizeof text);
+    dw__cuda_device_info pascal = {.capability = 61};
+    dw__cuda_describe_problem(
+        "CUDA error: no kernel image is available for execution on the device", &pascal,
+        "800,860,900,1200", text, sizeof text);
     assert_non_null(strstr(text, "capability 6.1, this build has code for 8.0, 8.6, 9.0, 12.0"));
-    dw_cuda_describe_problem("CUDA error: no kernel image is available", &pascal, "", text,
-                             sizeof text);
+    dw__cuda_describe_problem("CUDA error: no kernel image is available", &pascal, "", text,
+                              sizeof text);
     assert_non_null(strstr(text, "CMAKE_CUDA_ARCHITECTURES=61"));
-    dw_cuda_describe_problem("CUDA-capable device(s) is/are busy or unavailable", &pascal, "", text,
-                             sizeof text);
+    dw__cuda_describe_problem("CUDA-capable device(s) is/are busy or unavailable", &pascal, "",
+                              text, sizeof text);
     assert_non_null(strstr(text, "another process"));
-    dw_cuda_describe_problem("CUDA error: out of memory", &pascal, "", text, sizeof text);
+    dw__cuda_describe_problem("CUDA error: out of memory", &pascal, "", text, sizeof text);
     assert_non_null(strstr(text, "nvidia-smi"));
-    dw_cuda_describe_problem("something else", &pascal, "", text, sizeof text);
+    dw__cuda_describe_problem("something else", &pascal, "", text, sizeof text);
     assert_string_equal(text, "");
 }
 
@@ -353,8 +354,8 @@ static void test_device_that_is_not_there_is_named_with_the_reason(void **state)
     assert_non_null(strstr(error.message, "no device 'nosuch0': there are "));
     assert_non_null(strstr(error.message, "CPU"));
     assert_int_equal(dw_device_open(&device, "CUDA77", 1, &error), DW_E_NOT_FOUND);
-    dw_cuda_state cuda;
-    dw_cuda_probe(&cuda);
+    dw__cuda_info cuda;
+    dw__cuda_probe(&cuda);
     if (!cuda.built) {
         assert_non_null(strstr(error.message, "this build has no CUDA part"));
     }

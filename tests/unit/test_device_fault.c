@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "device/device.h"
+#include "device/device_view.h"
 #include "device/device_memory.h"
 #include "kv/kv_log.h"
 #include "support.h"
@@ -36,7 +37,8 @@ static void test_fault_loses_the_device_and_nothing_else(void **state)
     assert_int_equal(dw_kv_log_create(&log, device, &log_options, &error), DW_OK);
     assert_int_equal(dw_kv_log_reserve(log, 1000, &error), DW_OK);
     assert_int_equal(dw_region_create(&region, &region_options, &error), DW_OK);
-    assert_int_equal(dw_device_open_view(device, &view, region, &error), DW_OK);
+    assert_int_equal(dw_device_view_create(&view, device, region, DW_VIEW_STAGEABLE, &error),
+                     DW_OK);
 
     struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
     struct ggml_context *ggml = ggml_init(params);

@@ -31,7 +31,7 @@ static int set_up(void **state)
     if (getenv("DW_TEST_STAGED") != NULL) {
         dw_device_set_staging(w.device);
     }
-    if (dw_device_open_view(w.device, &w.view, w.region, &error) != DW_OK) {
+    if (dw_device_view_create(&w.view, w.device, w.region, DW_VIEW_STAGEABLE, &error) != DW_OK) {
         print_error("%s\n", error.message);
         return -1;
     }
@@ -170,15 +170,12 @@ static void test_device_view_refuses_what_lies_outside(void **state)
 
 /* ---- staged views ---- */
 
-static dw_device_view *open_staged(fixture *w, dw_device_counters *counters)
+static dw_device_view *open_staged(fixture *w)
 {
     dw_device_view *view = NULL;
     dw_error error = {0};
-    dw_device_view_options options = {.region = w->region,
-                                      .device = dw_device_handle(w->device),
-                                      .counters = counters,
-                                      .staged = true};
-    if (dw_device_view_open(&view, &options, &error) != DW_OK) {
+    dw_device_set_staging(w->device);
+    if (dw_device_view_create(&view, w->device, w->region, DW_VIEW_STAGEABLE, &error) != DW_OK) {
         fail_msg("%s", error.message);
     }
     return view;
@@ -188,19 +185,21 @@ static dw_device_view *open_staged(fixture *w, dw_device_counters *counters)
 static void test_device_view_staged_counts_what_it_copies(void **state)
 {
     fixture *w = *state;
-    dw_device_counters counters = {0};
+    dw_device_counters *counters = dw_device_counters_of(w->device);
+    uint64_t used_before = atomic_load(&counters->used_bytes[DW_USE_VIEW]);
+    uint64_t staged_before = atomic_load(&counters->staged_bytes);
     dw_device_view *shared = w->view;
-    w->view = open_staged(w, &counters);
+    w->view = open_staged(w);
     assert_string_equal(dw_device_view_kind(w->view), "staged");
     assert_string_equal(dw_device_view_why_staged(w->view), "");
-    assert_int_equal(atomic_load(&counters.used_bytes[DW_USE_VIEW]),
+    assert_int_equal(atomic_load(&counters->used_bytes[DW_USE_VIEW]) - used_before,
                      dw_region_committed_bytes(w->region));
     uint64_t matrix = SIDE * SIDE * sizeof(float);
     product_is_right_at(w, 0);
     assert_int_equal(dw_device_view_staged_bytes(w->view), 3 * matrix);
     product_is_right_at(w, 12288);
     assert_int_equal(dw_device_view_staged_bytes(w->view), 6 * matrix);
-    assert_int_equal(atomic_load(&counters.staged_bytes), 6 * matrix);
+    assert_int_equal(atomic_load(&counters->staged_bytes) - staged_before, 6 * matrix);
 
     /* The same matrix twice is one. */
     float *a = dw_region_base(w->region);
@@ -214,10 +213,10 @@ static void test_device_view_staged_counts_what_it_copies(void **state)
     assert_int_equal(dw_region_commit(w->region, 4 << 20, NULL), DW_OK);
     product_is_right_at(w, 3 << 20);
     assert_true(dw_device_view_generation(w->view) != generation);
-    assert_int_equal(atomic_load(&counters.used_bytes[DW_USE_VIEW]),
+    assert_int_equal(atomic_load(&counters->used_bytes[DW_USE_VIEW]) - used_before,
                      dw_region_committed_bytes(w->region));
     dw_device_view_destroy(w->view);
-    assert_int_equal(atomic_load(&counters.used_bytes[DW_USE_VIEW]), 0);
+    assert_int_equal(atomic_load(&counters->used_bytes[DW_USE_VIEW]), used_before);
     w->view = shared;
 }
 
@@ -225,7 +224,7 @@ static void test_device_view_staged_counts_what_it_copies(void **state)
 static void test_device_view_staged_keeps_what_is_not_written(void **state)
 {
     fixture *w = *state;
-    dw_device_view *view = open_staged(w, NULL);
+    dw_device_view *view = open_staged(w);
     struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
     struct ggml_context *context = ggml_init(params);
     float *all = dw_region_base(w->region);
@@ -261,24 +260,52 @@ static void test_device_view_staged_keeps_what_is_not_written(void **state)
     dw_device_view_destroy(view);
 }
 
+/* Bytes that are used outside of graphs as well may not live in a copy. */
+static void test_device_view_in_place_is_never_staged(void **state)
+{
+    fixture *w = *state;
+    dw_device_view *view = NULL;
+    dw_error error = {0};
+    dw_device_set_staging(w->device);
+    assert_int_equal(dw_device_view_create(&view, w->device, w->region, DW_VIEW_IN_PLACE, &error),
+                     DW_OK);
+    assert_false(dw_device_view_is_staged(view));
+    dw_device_view_destroy(view);
+}
+
+static void test_device_view_refuses_a_lost_device(void **state)
+{
+    fixture *w = *state;
+    dw_device_view *view = NULL;
+    dw_error error = {0};
+    dw_device *device = NULL;
+    assert_int_equal(dw_device_open(&device, "CPU", 1, &error), DW_OK);
+    dw_device_mark_lost(device, "a test");
+    assert_int_equal(dw_device_view_create(&view, device, w->region, DW_VIEW_IN_PLACE, &error),
+                     DW_E_DEVICE);
+    assert_null(view);
+    assert_non_null(strstr(error.message, "was lost: a test"));
+    dw_device_close(device);
+}
+
 static void test_host_register_names_the_reason(void **state)
 {
     (void)state;
     char text[200];
-    dw_host_register_failure info = {
+    dw__host_register_failure info = {
         .driver = "out of memory", .bytes = 1 << 20, .locked_max_bytes = 65536};
-    dw_host_register_reason(&info, text, sizeof text);
+    dw__host_register_reason(&info, text, sizeof text);
     assert_string_equal(text, "1048576 host bytes cannot be registered: out of memory (`ulimit -l` "
                               "allows 64 KiB of locked memory: raise it)");
     info.locked_max_bytes = UINT64_MAX;
-    dw_host_register_reason(&info, text, sizeof text);
+    dw__host_register_reason(&info, text, sizeof text);
     assert_string_equal(text, "1048576 host bytes cannot be registered: out of memory");
     info.wsl = true;
-    dw_host_register_reason(&info, text, sizeof text);
+    dw__host_register_reason(&info, text, sizeof text);
     assert_non_null(strstr(text, "WSL"));
-    info = (dw_host_register_failure){
+    info = (dw__host_register_failure){
         .driver = "operation not permitted", .bytes = 4096, .locked_max_bytes = UINT64_MAX};
-    dw_host_register_reason(&info, text, sizeof text);
+    dw__host_register_reason(&info, text, sizeof text);
     assert_non_null(strstr(text, "this process may not"));
 }
 
@@ -356,6 +383,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_device_view_staged_keeps_what_is_not_written, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_device_view_in_place_is_never_staged, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_device_view_refuses_a_lost_device, set_up, tear_down),
         cmocka_unit_test(test_host_register_names_the_reason),
         cmocka_unit_test(test_device_list_has_a_cpu),
         cmocka_unit_test(test_device_open_names_what_is_wrong),

@@ -586,7 +586,7 @@ static void test_kv_vram_lost_device_is_left_alone(void **state)
     reference *r = kv_check_add(&t);
     assert_int_equal(dw_kv_log_create(&r->log, t.device, &log, NULL), DW_OK);
     assert_int_equal(dw_kv_log_reserve(r->log, 300, NULL), DW_OK); /* in a step */
-    dw_device_lose(t.device, "a fault, for a test");
+    dw_device_mark_lost(t.device, "a fault, for a test");
 
     assert_int_equal(dw_kv_log_reserve(r->log, 700, &err), DW_E_DEVICE);
     assert_non_null(strstr(err.message, "was lost"));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "device/device_view.h"
 #include "support.h"
 #include "tensor_fixture.h"
 

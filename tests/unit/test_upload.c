@@ -177,7 +177,7 @@ static void test_upload_ends_when_the_device_is_lost(void **state)
     fixture w;
     dw_error error = {0};
     open_fixture(&w);
-    dw_device_lose(w.device, "on purpose");
+    dw_device_mark_lost(w.device, "on purpose");
     dw_upload_options options = {.parts = w.parts, .part_count = PARTS, .ring = true};
     assert_int_equal(dw_upload(w.device, &options, &error), DW_E_DEVICE);
     assert_non_null(strstr(error.message, "on purpose"));
