@@ -1,4 +1,4 @@
-/* What a sampler is, for the files that make it and save it. */
+/* What a sampler is, and what its files share. */
 #ifndef DW_SAMPLING_SAMPLER_INTERNAL_H
 #define DW_SAMPLING_SAMPLER_INTERNAL_H
 
@@ -9,6 +9,8 @@
 
 #define SAMPLER_BREAKERS_MAX 16
 #define SAMPLER_BREAKER_BYTES_MAX 40
+/* libllama sorts into buckets by int(6.4 * logit): beyond this the conversion would overflow. */
+#define SAMPLER_LOGIT_MAX 1.0e8F
 
 /* In the order in which they are applied: llama.cpp's usual one. */
 typedef enum filter_kind {
@@ -59,7 +61,40 @@ struct dw_sampler {
     uint32_t recent_first;
 };
 
-/* What dw_sampler_remember is made of. Errors: dw_grammar_accept's. */
+/* ---- sampler_params.c ---- */
+
+/* Errors: DW_E_NUMERIC, DW_E_RANGE, DW_E_ARG (the reserved field). */
+dw_status dw__sampler_params_check(const dw_sampler_params *params, dw_error *err);
+/* Put in the defaults of parameters for which 0 does not mean off. */
+void dw__sampler_params_fill(dw_sampler_params *params);
+
+/* ---- sampler_choose.c ---- */
+
+/* Whether the largest logit is chosen, whatever the others are. */
+static inline bool dw__sampler_is_greedy(const dw_sampler *sampler)
+{
+    return sampler->params.temperature == 0.0F && sampler->bias_count == 0 && !sampler->masked;
+}
+/* Apply the filters from `kind` on to the list, which keeps at least one token.
+ * Errors: DW_E_MEMORY. */
+dw_status dw__sampler_filter(dw_sampler *sampler, filter_kind kind, llama_token_data_array *list,
+                             dw_error *err);
+/* Draw a token from the list by its logits. Where a token stands in the list decides which draws
+ * choose it. */
+int32_t dw__sampler_draw(dw_sampler *sampler, const llama_token_data_array *list);
+
+/* ---- sampler_top_k.c ---- */
+
+/* Whether a row's likeliest tokens can decide a choice at all. */
+bool dw__sampler_decides_by_likeliest(const dw_sampler *sampler);
+/* Choose from logits [vocab_count] by the likeliest alone; `*decided` is false where these do not
+ * decide, and nothing has changed then. Errors: DW_E_MEMORY. */
+dw_status dw__sampler_choose_by_likeliest(dw_sampler *sampler, const float *logits, bool *decided,
+                                          int32_t *token, dw_error *err);
+
+/* ---- the parts of dw_sampler_remember ---- */
+
+/* Errors: those of dw_grammar_accept. */
 dw_status dw__sampler_accept_in_grammar(dw_sampler *sampler, int32_t token, dw_error *err);
 void dw__sampler_remember_dry(dw_sampler *sampler, int32_t token);
 void dw__sampler_remember_recent(dw_sampler *sampler, int32_t token);
