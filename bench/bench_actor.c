@@ -58,9 +58,11 @@ static dw_actor *spawn(const bench *b)
 {
     dw_actor *actor = NULL;
     dw_error err = {.message = ""};
-    dw_actor_options options = {.instance = {.models = (dw_model *const *)&b->model,
-                                             .model_count = 1,
-                                             .context_tokens_max = b->options->context}};
+    dw_instance_options instance = {.struct_bytes = sizeof instance,
+                                    .models = (dw_model *const *)&b->model,
+                                    .model_count = 1,
+                                    .context_tokens_max = b->options->context};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
     must(dw_actor_spawn(&actor, b->module, &options, &err), &err);
     return actor;
 }
@@ -106,7 +108,7 @@ static double fork_memory(dw_actor *actor)
 static double time_freeze(dw_actor *actor, const char *path, bool delta, dw_freeze_stats *stats)
 {
     dw_error err = {.message = ""};
-    dw_freeze_options options = {.delta = delta};
+    dw_freeze_options options = {.struct_bytes = sizeof options, .delta = delta};
     uint64_t started = dw_os_clock_ns();
     must(dw_actor_freeze(actor, path, &options, stats, &err), &err);
     return us_since(started);
@@ -140,7 +142,8 @@ static dw_actor *thaw(const bench *b, const char *const *paths, size_t count, do
 {
     dw_actor *actor = NULL;
     dw_error err = {.message = ""};
-    dw_thaw_options options = {.paths = paths,
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = paths,
                                .path_count = count,
                                .models = (dw_model *const *)&b->model,
                                .model_count = 1,
@@ -164,7 +167,8 @@ static void at_depth(const bench *b, uint32_t depth)
     double plain = 0.0;
     double took[6] = {0}; /* fork, fork again, freeze, delta, thaw, with the next token */
     double once;
-    dw_freeze_stats stats[2];
+    dw_freeze_stats stats[2] = {{.struct_bytes = sizeof stats[0]},
+                                {.struct_bytes = sizeof stats[1]}};
     dw_actor *actor = spawn(b);
     tell(actor, "m");
     uint64_t started = dw_os_clock_ns();
@@ -237,7 +241,8 @@ int main(int argc, char **argv)
         bench_die("--context: more than 280 is needed here");
     }
     bench b = {.options = &options};
-    dw_engine_options engine = {.device = options.device, .threads = options.threads};
+    dw_engine_options engine = {
+        .struct_bytes = sizeof engine, .device = options.device, .threads = options.threads};
     must(dw_engine_create(&b.engine, &engine, &err), &err);
     must(dw_model_open(&b.model, b.engine, options.model, &err), &err);
     must(dw_module_open(&b.module, b.engine, DW_TEST_GUESTS_DIR "/actor_talker.wasm", &err), &err);

@@ -86,7 +86,7 @@ static void c_prepare(c_side *c, dw_model *model)
     dw_error error;
     dw_device *device = dw_model_device(model);
     c->model = model;
-    dw_model_info info;
+    dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(c->model, &info);
     c->vocab_count = info.vocab_count;
     dw_region_options options = {
@@ -271,12 +271,14 @@ int main(int argc, char **argv)
     dw_module *module = NULL;
     dw_instance *guest = NULL;
     dw_error error;
-    dw_engine_options engine_options = {.device = device, .threads = threads};
+    dw_engine_options engine_options = {
+        .struct_bytes = sizeof engine_options, .device = device, .threads = threads};
     must(dw_engine_create(&engine, &engine_options, &error), &error);
     must(dw_model_open(&model, engine, path, &error), &error);
     c_prepare(&c, model);
     must(dw_module_open(&module, engine, DW_TEST_GUESTS_DIR "/decode_loop.wasm", &error), &error);
-    dw_instance_options options = {.models = &model, .model_count = 1};
+    dw_instance_options options = {
+        .struct_bytes = sizeof options, .models = &model, .model_count = 1};
     must(dw_instance_create(&guest, module, &options, &error), &error);
     (void)guest_call(guest, "prepare");
     printf("ends_with,round,guest_us_per_token,c_us_per_token,wall_ratio,cpu_ratio\n");

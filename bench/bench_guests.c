@@ -152,8 +152,8 @@ static void run_crowd(crowd *c)
     double best[2] = {0, 0};
     double guest_ns = 0;
     for (int round = 0; round <= s->rounds; round++) { /* the first warms up */
-        dw_scheduler_stats before;
-        dw_scheduler_stats after;
+        dw_scheduler_stats before = {.struct_bytes = sizeof before};
+        dw_scheduler_stats after = {.struct_bytes = sizeof after};
         dw_scheduler_get_stats(c->scheduler, &before);
         double ours = tokens * 1e9 / (double)tell_all(c, s->choose ? 'c' : 'd');
         dw_scheduler_get_stats(c->scheduler, &after);
@@ -168,8 +168,8 @@ static void run_crowd(crowd *c)
     bench_row(name, "tokens/s", best[0], best[1]);
     (void)snprintf(name, sizeof name, "guests_%u_choosing_and_switching", c->count);
     bench_figure(name, "ns/token", guest_ns);
-    dw_scheduler_stats before;
-    dw_scheduler_stats after;
+    dw_scheduler_stats before = {.struct_bytes = sizeof before};
+    dw_scheduler_stats after = {.struct_bytes = sizeof after};
     (void)tell_all(c, 's');
     dw_scheduler_get_stats(c->scheduler, &before);
     (void)tell_all(c, 's');
@@ -231,21 +231,24 @@ static void run(const settings *s)
     dw_model *model = NULL;
     dw_module *module = NULL;
     dw_error error;
-    dw_engine_options options = {.device = s->device, .threads = s->threads};
+    dw_engine_options options = {
+        .struct_bytes = sizeof options, .device = s->device, .threads = s->threads};
     must(dw_engine_create(&engine, &options, &error), &error);
     must(dw_model_open(&model, engine, s->model, &error), &error);
     must(dw_module_open(&module, engine, DW_TEST_GUESTS_DIR "/decode_actor.wasm", &error), &error);
     struct llama_model *theirs = bench_their_model(s->model, s->device, BENCH_EXTRA_NONE);
-    dw_model_info info;
+    dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(model, &info);
     static crowd c;
     bench_header();
     for (uint32_t k = 0; k < s->sequence_count; k++) {
         c = (crowd){
             .s = s, .count = s->sequences[k], .pool = c.pool, .vocab_count = info.vocab_count};
-        dw_actor_options wanted = {.instance = {.models = &model,
-                                                .model_count = 1,
-                                                .context_tokens_max = s->depth + s->tokens + 1}};
+        dw_instance_options instance = {.struct_bytes = sizeof instance,
+                                        .models = &model,
+                                        .model_count = 1,
+                                        .context_tokens_max = s->depth + s->tokens + 1};
+        dw_actor_options wanted = {.struct_bytes = sizeof wanted, .instance = &instance};
         must(dw_scheduler_create(&c.scheduler, engine, NULL, &error), &error);
         for (uint32_t i = 0; i < c.count; i++) {
             must(dw_actor_spawn(&c.actors[i], module, &wanted, &error), &error);

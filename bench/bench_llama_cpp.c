@@ -189,7 +189,7 @@ static void run_crowd(sides *s, uint32_t count, uint32_t depth)
  * not the output's too, and a record for each token before it. */
 static void tell_bytes(const sides *s)
 {
-    dw_model_info info;
+    dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(s->model, &info);
     const dw_model_weights *weights = dw_model_weights_of(s->model);
     uint64_t read = info.weights_bytes;

@@ -90,7 +90,7 @@ static void append(bench *b, dw_kv_log *log, uint32_t count)
 
 static dw_kv_stats memory_of(bench *b)
 {
-    dw_kv_stats memory;
+    dw_kv_stats memory = {.struct_bytes = sizeof memory};
     (void)dw_kv_pool_describe(b->device, &memory);
     return memory;
 }

@@ -2,7 +2,7 @@
  * its text streamed to a function here.
  *
  *   cc host.c $(pkg-config --cflags --libs driftwood) -o host
- *   ./embed MODEL.gguf generate.wasm "What is driftwood?"
+ *   ./host MODEL.gguf generate.wasm "What is driftwood?"
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <driftwood.h>
@@ -21,6 +21,7 @@ static dw_status run(dw_engine *engine, dw_model *model, char **argv, int *exit_
     const char *values[] = {argv[3], "0", "64"};
     const char *args[] = {"generate"};
     dw_instance_options options = {
+        .struct_bytes = sizeof options,
         .models = &model,
         .model_count = 1,
         .args = args,
@@ -32,7 +33,7 @@ static dw_status run(dw_engine *engine, dw_model *model, char **argv, int *exit_
     };
     dw_module *module = NULL;
     dw_instance *instance = NULL;
-    dw_instance_stats stats;
+    dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_status status = dw_module_open(&module, engine, argv[2], err);
     if (status == DW_OK) {
         status = dw_instance_create(&instance, module, &options, err);
@@ -56,7 +57,7 @@ int main(int argc, char **argv)
     dw_error error;
     int exit_code = 1;
     if (argc != 4) {
-        fprintf(stderr, "usage: embed MODEL.gguf GUEST.wasm PROMPT\n");
+        fprintf(stderr, "usage: host MODEL.gguf GUEST.wasm PROMPT\n");
         return 2;
     }
     dw_status status = dw_engine_create(&engine, NULL, &error);
@@ -67,7 +68,7 @@ int main(int argc, char **argv)
         status = run(engine, model, argv, &exit_code, &error);
     }
     if (status != DW_OK) {
-        fprintf(stderr, "embed: %s: %s\n", dw_status_text(status), error.message);
+        fprintf(stderr, "host: %s: %s\n", dw_status_text(status), error.message);
         exit_code = 1;
     }
     dw_model_unref(model);

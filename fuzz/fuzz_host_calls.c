@@ -178,7 +178,7 @@ static const guest *the_guest(void)
         return &one;
     }
     dw_error err;
-    dw_engine_options options = {.device = "CPU", .threads = 1};
+    dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU", .threads = 1};
     if (dw_engine_create(&one.engine, &options, &err) != DW_OK) {
         die("engine", &err);
     }
@@ -292,7 +292,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const guest *who = the_guest();
     reader in = {data, size};
-    dw_instance_options options = {.models = &who->model,
+    dw_instance_options options = {.struct_bytes = sizeof options,
+                                   .models = &who->model,
                                    .model_count = 1,
                                    .on_input = input,
                                    .memory_bytes_max = MEMORY_BYTES_MAX,

@@ -19,6 +19,17 @@
  * for dw_instance_cancel, which any thread and any signal handler may call.
  * Errors: every function that can fail returns a dw_status, 0 being success, and fills `err`
  * (which may be NULL) with one line that names what was wrong, the value and the limit.
+ * Structs: one that begins with `struct_bytes` may get further members at its end in later
+ * versions. The caller sets struct_bytes to its size, for options and for what is filled in alike:
+ *
+ *   dw_engine_options options = {.struct_bytes = sizeof options, .threads = 2};
+ *   dw_engine_stats stats = {.struct_bytes = sizeof stats};
+ *
+ * A program that was compiled with an older header gives shorter structs: members that it does not
+ * know are zero, which is their default, or are not filled in. One with a newer header gives longer
+ * ones: what the library does not know must be zero (else DW_E_UNSUPPORTED), and is filled in with
+ * zeros. A struct_bytes that is not set is DW_E_ARG; functions that return no status then fill in
+ * nothing. Structs without struct_bytes stay as they are.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef DRIFTWOOD_H
@@ -33,6 +44,8 @@ extern "C" {
 #endif
 
 #define DW_VERSION "0.1.0"
+/* major * 1,000,000 + minor * 1,000 + patch */
+#define DW_VERSION_NUMBER 1000
 
 #if defined(__GNUC__) || defined(__clang__)
 #define DW_API __attribute__((visibility("default")))
@@ -89,6 +102,11 @@ DW_API const char *dw_status_name(dw_status status);
 DW_API const char *dw_status_text(dw_status status);
 DW_API int dw_status_http(dw_status status);
 
+/* DW_VERSION and DW_VERSION_NUMBER of the library that runs, where the macros are those of the
+ * header that was compiled against. Static storage. Thread: any. */
+DW_API const char *dw_version(void);
+DW_API uint32_t dw_version_number(void);
+
 /* ---- devices --------------------------------------------------------------------------- */
 
 typedef enum dw_device_kind {
@@ -99,6 +117,7 @@ typedef enum dw_device_kind {
 } dw_device_kind;
 
 typedef struct dw_device_info {
+    size_t struct_bytes;
     char name[64];         /* "CPU", "CUDA0", "Vulkan0", "Metal": what --device takes */
     char description[128]; /* the maker's words */
     char backend[32];      /* ggml's backend: "CPU", "CUDA", "Vulkan", "Metal" */
@@ -125,6 +144,7 @@ DW_API DW_MUST_CHECK dw_status dw_device_note(char *text, size_t capacity, dw_er
 typedef struct dw_engine dw_engine;
 
 typedef struct dw_engine_options {
+    size_t struct_bytes;
     const char *device;  /* a name from dw_device_get_info; NULL: the first GPU, else the CPU */
     int threads;         /* CPU threads for device work; 0: the machine's real cores */
     bool stage_memory;   /* copy guest memory to the device and back, even where it is shared: to
@@ -143,6 +163,7 @@ DW_API void dw_engine_get_device_info(const dw_engine *engine, dw_device_info *i
 
 /* What uses the device in this engine, now. Bytes of its own memory unless said otherwise. */
 typedef struct dw_engine_stats {
+    size_t struct_bytes;
     uint64_t memory_bytes;         /* it has; 0: it does not say */
     uint64_t memory_free_bytes;    /* whoever uses the rest, other processes too */
     uint64_t models;
@@ -163,6 +184,7 @@ DW_API void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage);
  * that are not in use leave it for host memory, the longest unused first, and come back when they
  * are used. Counts are of all since the engine was made. */
 typedef struct dw_kv_stats {
+    size_t struct_bytes;
     uint64_t limit_bytes;     /* kv_bytes_max; 0: as much as there is */
     uint64_t device_bytes;    /* had of the device now, what is kept ready with it */
     uint64_t ready_bytes;     /* no context's, kept for the next */
@@ -186,6 +208,7 @@ DW_API bool dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *memory)
 typedef struct dw_model dw_model;
 
 typedef struct dw_model_info {
+    size_t struct_bytes;
     const char *name;          /* general.name, else the file's; until the model goes */
     const char *architecture;  /* "llama" */
     uint64_t parameter_count;
@@ -208,6 +231,7 @@ DW_API DW_MUST_CHECK dw_status dw_model_open(dw_model **out, dw_engine *engine, 
                                              dw_error *err);
 
 typedef struct dw_model_options {
+    size_t struct_bytes;
     /* While weights are uploaded, on the opening thread: `done` of `total` bytes are there, from 0
      * on. false: give up. May be NULL. */
     bool (*on_upload)(void *user, uint64_t done, uint64_t total);
@@ -261,6 +285,7 @@ typedef struct dw_dir {
 typedef enum dw_kv_type { DW_KV_F16, DW_KV_Q8_0, DW_KV_F32 } dw_kv_type;
 
 typedef struct dw_instance_options {
+    size_t struct_bytes;
     dw_model *const *models;      /* [model_count], granted; the first is the default */
     size_t model_count;
     const char *const *args;      /* [arg_count], argv; argv[0] is the guest's name */
@@ -319,6 +344,7 @@ DW_API size_t dw_instance_memory_bytes(const dw_instance *instance);
 
 /* What an instance has done so far. Times are of the host's monotonic clock. */
 typedef struct dw_instance_stats {
+    size_t struct_bytes;
     uint64_t prompt_tokens;          /* prefilled: steps of several tokens or on an empty context */
     uint64_t prompt_ns;
     uint64_t generated_tokens;       /* chosen by a sampler, or decoded one by one */
@@ -348,9 +374,10 @@ typedef struct dw_actor dw_actor;
 #define DW_ACTOR_ID_CHARS 16 /* lower-case hexadecimal digits */
 
 typedef struct dw_actor_options {
+    size_t struct_bytes;
     /* Of its guest. Folders and standard input cannot be granted, since neither could be saved;
      * on_input is not used, and on_stdout only for what is printed outside of a message. */
-    dw_instance_options instance;
+    const dw_instance_options *instance; /* NULL: nothing is granted */
     uint32_t message_count_max; /* waiting at a time; 0: 1,024 */
     size_t message_bytes_max;   /* of each; 0: 1 MiB */
 } dw_actor_options;
@@ -398,6 +425,7 @@ typedef enum dw_effect_kind {
 } dw_effect_kind;
 
 typedef struct dw_actor_effect {
+    size_t struct_bytes;
     dw_effect_kind kind;
     uint64_t number;     /* of the actor's effects, from 1 on */
     const char *actor;   /* an id; "" for STOP */
@@ -426,11 +454,13 @@ DW_API DW_MUST_CHECK dw_status dw_actor_fire_timers(dw_actor *actor, uint64_t no
  * since another file, its base, was written, and is of use only with that and the base's own. */
 
 typedef struct dw_freeze_options {
+    size_t struct_bytes;
     bool delta;          /* if the actor was frozen or thawed before, as a delta upon that */
     bool without_module; /* name the module by its hash only */
 } dw_freeze_options;
 
 typedef struct dw_freeze_stats {
+    size_t struct_bytes;
     char identity[33];     /* of the file: the hash of its header, which holds those of its data */
     bool delta;
     uint64_t file_bytes;
@@ -451,6 +481,7 @@ DW_API DW_MUST_CHECK dw_status dw_actor_export(dw_actor *actor, int fd,
                                                dw_freeze_stats *stats, dw_error *err);
 
 typedef struct dw_thaw_options {
+    size_t struct_bytes;
     const char *const *paths; /* [path_count]: a full snapshot, then deltas, each upon the last */
     size_t path_count;
     dw_model *const *models;  /* [model_count]: found by fingerprint among these */
@@ -472,6 +503,7 @@ typedef struct dw_thaw_options {
 } dw_thaw_options;
 
 typedef struct dw_thaw_stats {
+    size_t struct_bytes;
     uint64_t kv_mapped_bytes;    /* of files, read when they are touched */
     uint64_t kv_converted_bytes; /* read, and written in another type or to another memory */
     uint64_t memory_bytes;
@@ -501,6 +533,7 @@ DW_API DW_MUST_CHECK dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine,
 typedef struct dw_scheduler dw_scheduler;
 
 typedef struct dw_scheduler_options {
+    size_t struct_bytes;
     uint32_t guest_count_max;    /* started and not ended; 0: 4,096 */
     uint32_t step_sequences_max; /* guests in one run of the device; 0: 256, which is the most */
     uint32_t step_tokens_max;    /* tokens in one run; 0: 512, which is the most */
@@ -520,6 +553,7 @@ DW_API void dw_scheduler_destroy(dw_scheduler *scheduler);
 
 /* How a guest's call ended. */
 typedef struct dw_call_end {
+    size_t struct_bytes;
     dw_status status; /* that of dw_instance_run or dw_actor_receive */
     int exit_code;
     const dw_error *error; /* where status is not DW_OK; until the callback returns */
@@ -558,6 +592,7 @@ DW_API void dw_scheduler_stop(dw_scheduler *scheduler);
 
 /* What a scheduler has done so far. */
 typedef struct dw_scheduler_stats {
+    size_t struct_bytes;
     uint64_t started;             /* guests' calls */
     uint64_t ended;
     uint64_t guests;              /* started and not ended: each has a fiber from its first turn */
@@ -583,6 +618,7 @@ DW_API void dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *
 typedef struct dw_store dw_store;
 
 typedef struct dw_store_options {
+    size_t struct_bytes;
     const char *path; /* made if it is not there */
     /* For actors' models and for guests that they spawn by name; may be NULL: there are none. What
      * they give is borrowed, until the store is closed. */
@@ -608,6 +644,7 @@ DW_API DW_MUST_CHECK dw_status dw_store_list(dw_store *store,
                                              void (*take)(void *user, const char *id), void *user,
                                              dw_error *err);
 typedef struct dw_store_info {
+    size_t struct_bytes;
     uint64_t snapshot_count; /* a full one and deltas */
     uint64_t bytes;          /* of all */
     uint64_t waiting;        /* messages accepted and not worked on */

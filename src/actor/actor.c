@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
+#include "base/public_struct.h"
 #include "wasm/instance_state.h"
 
 #define EFFECTS_MAX 256 /* of one message */
@@ -17,7 +18,7 @@
 static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
 {
     dw_actor *actor = user;
-    const dw_instance_options *options = &actor->settings->options.instance;
+    const dw_instance_options *options = &actor->settings->instance;
     if (actor->current != NULL) {
         return actor->on_answer != NULL ? actor->on_answer(actor->user, bytes, count)
                                         : (ptrdiff_t)count;
@@ -28,14 +29,14 @@ static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
 
 static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
 {
-    const dw_instance_options *options = &((dw_actor *)user)->settings->options.instance;
+    const dw_instance_options *options = &((dw_actor *)user)->settings->instance;
     return options->on_stderr != NULL ? options->on_stderr(options->user, bytes, count)
                                       : (ptrdiff_t)count;
 }
 
 static void on_progress(void *user, uint32_t done, uint32_t total)
 {
-    const dw_instance_options *options = &((dw_actor *)user)->settings->options.instance;
+    const dw_instance_options *options = &((dw_actor *)user)->settings->instance;
     if (options->on_progress != NULL) {
         options->on_progress(options->user, done, total);
     }
@@ -128,7 +129,7 @@ void dw_actor_new_id(char id[DW_ACTOR_ID_CHARS + 1])
 /* The instance's options: the settings', with the actor itself between it and the embedder. */
 static dw_instance_options options_of(dw_actor *actor)
 {
-    dw_instance_options options = actor->settings->options.instance;
+    dw_instance_options options = actor->settings->instance;
     options.on_stdout = on_stdout;
     options.on_stderr = options.on_stderr != NULL ? on_stderr : NULL;
     options.on_input = on_input;
@@ -383,6 +384,10 @@ size_t dw_actor_effect_count(const dw_actor *actor)
 dw_status dw_actor_effect_at(const dw_actor *actor, size_t index, dw_actor_effect *effect,
                              dw_error *err)
 {
+    dw_status status = dw_struct_check(effect, "dw_actor_effect", err);
+    if (status != DW_OK) {
+        return status;
+    }
     if (index >= actor->effects.count) {
         return dw_fail(err, DW_E_RANGE, "effect %zu: there are %zu", index, actor->effects.count);
     }
@@ -390,12 +395,13 @@ dw_status dw_actor_effect_at(const dw_actor *actor, size_t index, dw_actor_effec
     for (size_t i = 0; i < index; i++) {
         message = message->next;
     }
-    *effect = (dw_actor_effect){.kind = (dw_effect_kind)message->kind,
-                                .number = message->number,
-                                .actor = message->actor,
-                                .guest = message->guest,
-                                .message = message->content,
-                                .message_bytes = message->bytes};
+    const dw_actor_effect found = {.kind = (dw_effect_kind)message->kind,
+                                   .number = message->number,
+                                   .actor = message->actor,
+                                   .guest = message->guest,
+                                   .message = message->content,
+                                   .message_bytes = message->bytes};
+    dw_struct_write(effect, &found, sizeof found);
     return DW_OK;
 }
 

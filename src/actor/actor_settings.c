@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "base/public_struct.h"
 
 #define MESSAGE_COUNT_DEFAULT 1024
 #define MESSAGE_BYTES_DEFAULT ((size_t)1 << 20)
@@ -33,7 +34,7 @@ static bool copy_texts(const char *const **out, const char *const *texts, size_t
 
 static bool copy_models(dw_actor_settings *settings, const dw_instance_options *from)
 {
-    dw_instance_options *to = &settings->options.instance;
+    dw_instance_options *to = &settings->instance;
     dw_model **models = dw_alloc(from->model_count + 1, sizeof *models);
     if (models == NULL) {
         return false;
@@ -46,11 +47,10 @@ static bool copy_models(dw_actor_settings *settings, const dw_instance_options *
     return true;
 }
 
-static bool copy(dw_actor_settings *settings, const dw_actor_options *options)
+static bool copy(dw_actor_settings *settings, const dw_instance_options *from)
 {
-    const dw_instance_options *from = &options->instance;
-    dw_instance_options *to = &settings->options.instance;
-    settings->options = *options;
+    dw_instance_options *to = &settings->instance;
+    *to = *from;
     to->models = NULL;
     to->args = to->env_names = to->env_values = NULL;
     to->model_count = to->arg_count = to->env_count = 0;
@@ -67,32 +67,41 @@ static bool copy(dw_actor_settings *settings, const dw_actor_options *options)
 dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_options *options,
                                    dw_error *err)
 {
-    static const dw_actor_options defaults = {0};
+    dw_actor_options own;
+    dw_instance_options instance;
     *out = NULL;
-    options = options != NULL ? options : &defaults;
-    if (options->instance.dir_count > 0 || options->instance.inherit_stdin) {
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_actor_options", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_struct_read(&instance, sizeof instance, own.instance, "dw_instance_options", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (instance.dir_count > 0 || instance.inherit_stdin) {
         return dw_fail(err, DW_E_UNSUPPORTED,
                        "actor: folders and standard input cannot be granted, since what an actor "
                        "has open there could not be saved with it");
     }
-    if (options->message_bytes_max > UINT32_MAX) {
-        return dw_fail(err, DW_E_ARG, "message_bytes_max: %zu, at most %u",
-                       options->message_bytes_max, UINT32_MAX);
+    if (own.message_bytes_max > UINT32_MAX) {
+        return dw_fail(err, DW_E_ARG, "message_bytes_max: %zu, at most %u", own.message_bytes_max,
+                       UINT32_MAX);
     }
     dw_actor_settings *settings = dw_alloc(1, sizeof *settings);
     if (settings == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
     }
     settings->references = 1;
-    if (!copy(settings, options)) {
+    if (!copy(settings, &instance)) {
         dw_actor_settings_unref(settings);
         return dw_fail(err, DW_E_MEMORY, "no memory for an actor's settings");
     }
-    dw_actor_options *own = &settings->options;
-    own->message_count_max =
-        own->message_count_max != 0 ? own->message_count_max : MESSAGE_COUNT_DEFAULT;
-    own->message_bytes_max =
-        own->message_bytes_max != 0 ? own->message_bytes_max : MESSAGE_BYTES_DEFAULT;
+    own.instance = &settings->instance;
+    own.message_count_max =
+        own.message_count_max != 0 ? own.message_count_max : MESSAGE_COUNT_DEFAULT;
+    own.message_bytes_max =
+        own.message_bytes_max != 0 ? own.message_bytes_max : MESSAGE_BYTES_DEFAULT;
+    settings->options = own;
     *out = settings;
     return DW_OK;
 }
@@ -108,7 +117,7 @@ void dw_actor_settings_unref(dw_actor_settings *settings)
     if (settings == NULL || atomic_fetch_sub(&settings->references, 1) > 1) {
         return;
     }
-    dw_instance_options *own = &settings->options.instance;
+    dw_instance_options *own = &settings->instance;
     for (size_t i = 0; i < own->model_count; i++) {
         dw_model_unref(own->models[i]);
     }

@@ -399,7 +399,7 @@ static void check_copied(doctor *d, dw_instance *guest)
 {
     dw_doctor_check *check =
         add(d, "chain", "host_copied_bytes", "payload bytes that the host copied in all of this");
-    dw_instance_stats stats;
+    dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_instance_get_stats(guest, &stats);
     settle(d, check, stats.host_copied_bytes == 0, (double)stats.host_copied_bytes, "bytes", "0");
 }
@@ -410,7 +410,7 @@ static void check_staged(doctor *d, dw_instance *guest)
     dw_doctor_check *check =
         add(d, "chain", "device_staged_bytes",
             "bytes copied because the device could not be given the guest's pages");
-    dw_instance_stats stats;
+    dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_instance_get_stats(guest, &stats);
     const char *why = dw_instance_staging(guest);
     settle(d, check, stats.device_staged_bytes == 0 && why == NULL,
@@ -456,16 +456,16 @@ static dw_status examine(doctor *d, dw_error *err)
 dw_status dw_doctor_examine(dw_doctor_report *report, const char *device, const char *guest_path,
                             dw_error *err)
 {
-    *report = (dw_doctor_report){.ok = true};
+    *report = (dw_doctor_report){.ok = true, .device = {.struct_bytes = sizeof report->device}};
     doctor d = {.report = report, .guest_path = guest_path};
-    dw_engine_options options = {.device = device};
+    dw_engine_options options = {.struct_bytes = sizeof options, .device = device};
     dw_status status = dw_engine_create(&d.engine, &options, err);
     if (status == DW_OK) {
         dw_engine_get_device_info(d.engine, &report->device);
         status = dw_device_open(&d.device, report->device.name, 0, err);
     }
     for (size_t i = 0; status == DW_OK && i < dw_device_count(); i++) {
-        dw_device_info info;
+        dw_device_info info = {.struct_bytes = sizeof info};
         status = dw_device_get_info(i, &info, err);
         report->has_gpu = report->has_gpu || (status == DW_OK && info.kind != DW_DEVICE_CPU);
     }

@@ -1,6 +1,7 @@
 /* include/driftwood.h's engine: the layer that knows all the parts and puts them together. */
 #include "base/alloc.h"
 #include "base/os.h"
+#include "base/public_struct.h"
 #include "guest_abi/guest_abi.h"
 #include "kv/kv_pool.h"
 #include "scheduler/scheduler.h"
@@ -18,21 +19,34 @@ struct dw_engine {
 static const dw_host_import *const import_tables[] = {dw_host_imports, dw_tensor_imports,
                                                       dw_model_imports, dw_actor_imports};
 
+const char *dw_version(void)
+{
+    return DW_VERSION;
+}
+
+uint32_t dw_version_number(void)
+{
+    return DW_VERSION_NUMBER;
+}
+
 dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw_error *err)
 {
-    static const dw_engine_options defaults = {0};
+    dw_engine_options own;
     *out = NULL;
-    options = options != NULL ? options : &defaults;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_engine_options", err);
+    if (status != DW_OK) {
+        return status;
+    }
     dw_engine *engine = dw_alloc(1, sizeof *engine);
     if (engine == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for an engine");
     }
-    dw_status status = dw_device_open(&engine->device, options->device, options->threads, err);
-    if (status == DW_OK && options->stage_memory) {
+    status = dw_device_open(&engine->device, own.device, own.threads, err);
+    if (status == DW_OK && own.stage_memory) {
         dw_device_set_staging(engine->device);
     }
-    if (status == DW_OK && options->kv_bytes_max > 0) {
-        status = dw_kv_pool_limit(engine->device, options->kv_bytes_max, err);
+    if (status == DW_OK && own.kv_bytes_max > 0) {
+        status = dw_kv_pool_limit(engine->device, own.kv_bytes_max, err);
     }
     if (status == DW_OK) {
         dw_host_parts parts = {
@@ -62,7 +76,7 @@ void dw_engine_destroy(dw_engine *engine)
 
 void dw_engine_get_device_info(const dw_engine *engine, dw_device_info *info)
 {
-    *info = *dw_device_info_of(engine->device);
+    dw_struct_write(info, dw_device_info_of(engine->device), sizeof *info);
 }
 
 void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage)
@@ -71,7 +85,7 @@ void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage)
     size_t bytes;
     size_t free_bytes;
     dw_device_memory(engine->device, &bytes, &free_bytes);
-    *usage = (dw_engine_stats){
+    dw_engine_stats own = {
         .memory_bytes = bytes,
         .memory_free_bytes = free_bytes,
         .models = atomic_load(&counters->models),
@@ -87,14 +101,18 @@ void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage)
     };
     dw_kv_stats ranges; /* what contexts have there by address ranges has a count of its own */
     if (dw_kv_pool_describe(engine->device, &ranges)) {
-        usage->kv_bytes += ranges.device_bytes;
-        usage->kv_host_bytes += ranges.host_bytes;
+        own.kv_bytes += ranges.device_bytes;
+        own.kv_host_bytes += ranges.host_bytes;
     }
+    dw_struct_write(usage, &own, sizeof own);
 }
 
 bool dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *memory)
 {
-    return dw_kv_pool_describe(engine->device, memory);
+    dw_kv_stats own;
+    bool known = dw_kv_pool_describe(engine->device, &own);
+    dw_struct_write(memory, &own, sizeof own);
+    return known;
 }
 
 dw_status dw_model_open(dw_model **out, dw_engine *engine, const char *path, dw_error *err)
@@ -105,7 +123,10 @@ dw_status dw_model_open(dw_model **out, dw_engine *engine, const char *path, dw_
 dw_status dw_model_open_with(dw_model **out, dw_engine *engine, const char *path,
                              const dw_model_options *options, dw_error *err)
 {
-    return dw_model_load_with(out, engine->device, path, options, err);
+    dw_model_options own;
+    *out = NULL;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_model_options", err);
+    return status == DW_OK ? dw_model_load_with(out, engine->device, path, &own, err) : status;
 }
 
 dw_status dw_module_create(dw_module **out, dw_engine *engine, const void *wasm, size_t wasm_bytes,

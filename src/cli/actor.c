@@ -177,7 +177,8 @@ static int send_message(request *r, const char *id, const char *text, size_t byt
 {
     dw_error error;
     answer to = {.json = r->json, .last = '\n'};
-    dw_actor_effect message = {.message = text, .message_bytes = bytes};
+    dw_actor_effect message = {
+        .struct_bytes = sizeof message, .message = text, .message_bytes = bytes};
     dw_status status = dw_store_send(r->actors.store, id, &message, on_answer, &to, &error);
     if (!r->json && to.last != '\n') {
         (void)putchar('\n');
@@ -216,7 +217,7 @@ typedef struct listing {
 static void list_one(void *user, const char *id)
 {
     listing *to = user;
-    dw_store_info info;
+    dw_store_info info = {.struct_bytes = sizeof info};
     dw_error error;
     if (dw_store_get_info(to->r->actors.store, id, &info, &error) != DW_OK) {
         to->exit_code = fail(&error);
@@ -272,7 +273,7 @@ static int run_all(request *r, const char *id)
 static int freeze(request *r, const char *id)
 {
     dw_error error;
-    dw_freeze_stats stats;
+    dw_freeze_stats stats = {.struct_bytes = sizeof stats};
     uint64_t started = dw_os_clock_ns();
     if (dw_store_freeze(r->actors.store, id, &stats, &error) != DW_OK) {
         return fail(&error);
@@ -293,7 +294,7 @@ static int thaw(request *r, const char *id)
 {
     dw_error error;
     dw_actor *actor = NULL;
-    dw_thaw_stats stats;
+    dw_thaw_stats stats = {.struct_bytes = sizeof stats};
     /* Once before: the module and the model are loaded then, as in a process that goes on. */
     dw_status status = dw_store_thaw(r->actors.store, id, NULL, &actor, NULL, &error);
     dw_actor_destroy(actor);
@@ -329,7 +330,7 @@ static int fork_one(request *r, const char *id)
 static int export_one(request *r, const char *id)
 {
     dw_error error;
-    dw_freeze_stats stats;
+    dw_freeze_stats stats = {.struct_bytes = sizeof stats};
     const dw_cli_export how = {.path = r->args[1],
                                .kv_type = r->session.kv_type_given ? &r->session.kv_type : NULL,
                                .by_hash = r->by_hash,

@@ -75,7 +75,7 @@ dw_status dw_cli_actors_export(dw_cli_actors *actors, const char *id, const dw_c
     char place[DW_CLI_PATH_MAX];
     bool stream = false;
     dw_actor *actor = NULL;
-    dw_freeze_options options = {.without_module = how->by_hash};
+    dw_freeze_options options = {.struct_bytes = sizeof options, .without_module = how->by_hash};
     dw_status status = dw_cli_place(how->path, place, &stream, err);
     if (status == DW_OK) {
         status = dw_store_thaw(actors->store, id, how->kv_type, &actor, NULL, err);

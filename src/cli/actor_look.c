@@ -49,7 +49,7 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
     size_t count;
     json_t *files = json_array();
     json_t *actor = NULL;
-    dw_store_info info;
+    dw_store_info info = {.struct_bytes = sizeof info};
     *about = NULL;
     dw_status status = dw_store_get_info(actors->store, id, &info, err);
     if (status == DW_OK) {
@@ -156,7 +156,7 @@ static dw_status add_texts(const dw_snapshot_file *file, json_t *about, size_t w
     dw_model *model = NULL;
     size_t i;
     json_t *item;
-    dw_engine_options options = {.device = "CPU"};
+    dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU"};
     if (!dw_cli_find_fingerprint(fingerprint, path, sizeof path)) {
         return DW_OK;
     }

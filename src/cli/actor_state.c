@@ -147,14 +147,16 @@ static dw_status state_folder(const char *state, char **path, dw_error *err)
 dw_status dw_cli_actors_open(dw_cli_actors *actors, const char *state,
                              const dw_cli_session *session, dw_error *err)
 {
-    dw_engine_options engine = {.device = session->device, .threads = session->threads};
+    dw_engine_options engine = {
+        .struct_bytes = sizeof engine, .device = session->device, .threads = session->threads};
     *actors = (dw_cli_actors){.named = session->model};
     dw_status status = state_folder(state, &actors->path, err);
     if (status == DW_OK) {
         status = dw_engine_create(&actors->engine, &engine, err);
     }
     if (status == DW_OK) {
-        dw_store_options options = {.path = actors->path,
+        dw_store_options options = {.struct_bytes = sizeof options,
+                                    .path = actors->path,
                                     .find_model = find_model,
                                     .find_guest = find_guest,
                                     .on_problem = tell_problem,
@@ -197,17 +199,19 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     if (status != DW_OK) {
         return status;
     }
-    dw_actor_options options = {.instance = {.models = &model,
-                                             .model_count = model != NULL,
-                                             .args = args,
-                                             .arg_count = 1,
-                                             .env_names = session->env_names,
-                                             .env_values = session->env_values,
-                                             .env_count = session->env_count,
-                                             .memory_bytes_max = session->memory_bytes_max,
-                                             .context_tokens_max = session->context_tokens_max,
-                                             .kv_type = session->kv_type,
-                                             .timeout_ms = session->timeout_ms}};
+    dw_instance_options instance = {.struct_bytes = sizeof instance,
+                                    .models = &model,
+                                    .model_count = model != NULL,
+                                    .args = args,
+                                    .arg_count = 1,
+                                    .env_names = session->env_names,
+                                    .env_values = session->env_values,
+                                    .env_count = session->env_count,
+                                    .memory_bytes_max = session->memory_bytes_max,
+                                    .context_tokens_max = session->context_tokens_max,
+                                    .kv_type = session->kv_type,
+                                    .timeout_ms = session->timeout_ms};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
     return dw_store_spawn(actors->store, module, &options, id, err);
 }
 
@@ -256,7 +260,8 @@ dw_status dw_cli_actors_import(dw_cli_actors *actors, const char *path, const ch
     }
     if (status == DW_OK) {
         const char *opened = own[0] != '\0' ? own : path;
-        dw_thaw_options options = {.paths = &opened,
+        dw_thaw_options options = {.struct_bytes = sizeof options,
+                                   .paths = &opened,
                                    .path_count = 1,
                                    .find_model = find_model,
                                    .find_user = actors,

@@ -181,7 +181,8 @@ static dw_status compare_answers(dw_actor *const *pair, const char *message,
 static dw_status compare_state(dw_actor *const *pair, const char *path, dw_cli_verdict *verdict,
                                dw_error *err)
 {
-    dw_freeze_stats stats[2];
+    dw_freeze_stats stats[2] = {{.struct_bytes = sizeof stats[0]},
+                                {.struct_bytes = sizeof stats[1]}};
     dw_status status = DW_OK;
     for (size_t i = 0; i < 2 && status == DW_OK; i++) {
         status = dw_actor_freeze(pair[i], path, NULL, &stats[i], err);
@@ -209,7 +210,8 @@ dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const dw_c
         status = dw_actor_freeze(pair[0], path, NULL, NULL, err);
     }
     if (status == DW_OK) {
-        dw_thaw_options options = {.paths = list,
+        dw_thaw_options options = {.struct_bytes = sizeof options,
+                                   .paths = list,
                                    .path_count = 1,
                                    .models = actors->models,
                                    .model_count = actors->model_count};

@@ -67,7 +67,7 @@ static int list(bool as_json)
                "description");
     }
     for (size_t i = 0; i < dw_device_count(); i++) {
-        dw_device_info info;
+        dw_device_info info = {.struct_bytes = sizeof info};
         if (dw_device_get_info(i, &info, &error) != DW_OK) {
             json_decref(array);
             return dw_cli_fail_with(&error);

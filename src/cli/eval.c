@@ -256,7 +256,7 @@ static int logits(const eval_options *options)
         status = dw_fail(&error, DW_E_ARG, "%s: the text has no tokens", options->text);
     }
     if (status == DW_OK && window == 0) {
-        dw_model_info info;
+        dw_model_info info = {.struct_bytes = sizeof info};
         dw_model_get_info(of.model, &info);
         window = of.count < info.context_length ? (uint32_t)of.count : info.context_length;
     }

@@ -148,7 +148,7 @@ static void try_load(json_t *root, const char *path)
         status = dw_model_load(&model, device, path, &error);
     }
     if (status == DW_OK) {
-        dw_model_info info;
+        dw_model_info info = {.struct_bytes = sizeof info};
         dw_model_get_info(model, &info);
         uint64_t context_bytes = info.kv_bytes_per_token * info.context_length;
         set_count(root, "kv_bytes_per_token", info.kv_bytes_per_token);

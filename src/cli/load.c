@@ -42,7 +42,8 @@ static bool on_upload(void *user, uint64_t done, uint64_t total)
 
 const dw_model_options *dw_cli_load_begin(dw_cli_load *load)
 {
-    *load = (dw_cli_load){.options = {.on_upload = on_upload, .user = load}};
+    *load = (dw_cli_load){
+        .options = {.struct_bytes = sizeof load->options, .on_upload = on_upload, .user = load}};
     return &load->options;
 }
 

@@ -345,7 +345,7 @@ static double rounded(double value, double unit)
 static void print_usage(const dw_instance *instance, const dw_instance_stats *stats,
                         dw_engine *engine)
 {
-    dw_engine_stats usage;
+    dw_engine_stats usage = {.struct_bytes = sizeof usage};
     dw_engine_get_stats(engine, &usage);
     double kv_bytes = (double)usage.kv_bytes + (double)usage.kv_host_bytes;
     (void)fprintf(stderr, "device     %.1f MB weights%s, %.1f MB keys and values, %.1f MB work\n",
@@ -388,8 +388,8 @@ static void print_kv_memory(const dw_kv_stats *kv)
 static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine *engine,
                         double load_ms)
 {
-    dw_instance_stats stats;
-    dw_kv_stats kv;
+    dw_instance_stats stats = {.struct_bytes = sizeof stats};
+    dw_kv_stats kv = {.struct_bytes = sizeof kv};
     bool has_kv = dw_engine_get_kv_stats(engine, &kv);
     dw_instance_get_stats(instance, &stats);
     double prompt_speed = per_second(stats.prompt_tokens, stats.prompt_ns);
@@ -448,6 +448,7 @@ static dw_status create_instance(dw_cli_session *session, dw_module *module, dw_
         return dw_fail(err, DW_E_MEMORY, "no memory for the guest's arguments");
     }
     dw_instance_options options = {
+        .struct_bytes = sizeof options,
         .models = &model,
         .model_count = model != NULL,
         .args = args,
@@ -513,7 +514,8 @@ int dw_cli_session_run(dw_cli_session *session)
     dw_instance *instance = NULL;
     char path[DW_CLI_PATH_MAX];
     uint64_t start_ns = dw_os_clock_ns();
-    dw_engine_options options = {.device = session->device,
+    dw_engine_options options = {.struct_bytes = sizeof options,
+                                 .device = session->device,
                                  .threads = session->threads,
                                  .kv_bytes_max = session->kv_bytes_max};
     int exit_code = 1;

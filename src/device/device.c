@@ -10,6 +10,7 @@
 #include "base/ggml_guard.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "base/public_struct.h"
 #include "device/cuda_probe.h"
 #include "device/device_internal.h"
 #include "device/device_view.h"
@@ -175,7 +176,13 @@ dw_status dw_device_get_info(size_t index, dw_device_info *info, dw_error *err)
     if (index >= list.count) {
         return dw_fail(err, DW_E_RANGE, "device %zu: there are %zu", index, list.count);
     }
-    fill_info(list.devices[index], info);
+    dw_status status = dw_struct_check(info, "dw_device_info", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_device_info own;
+    fill_info(list.devices[index], &own);
+    dw_struct_write(info, &own, sizeof own);
     return DW_OK;
 }
 
@@ -241,7 +248,7 @@ static dw_status choose(const char *name, ggml_backend_dev_t *out, dw_error *err
     list_devices(&list, &why);
     for (size_t i = 0; i < list.count; i++) {
         ggml_backend_dev_t device = list.devices[i];
-        dw_device_info info;
+        dw_device_info info = {.struct_bytes = sizeof info};
         if (name != NULL) {
             if (strcasecmp(name, ggml_backend_dev_name(device)) == 0) {
                 *out = device;

@@ -132,7 +132,7 @@ static int32_t model_info(dw_instance *instance, const wasmtime_val_raw_t *args)
         return status;
     }
     const dw_vocab *vocab = dw_model_vocab(model);
-    dw_model_info info;
+    dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(model, &info);
     *(dw_abi_model_info *)place = (dw_abi_model_info){
         .vocab_count = info.vocab_count,
@@ -323,7 +323,7 @@ static dw_status context_size(dw_instance *instance, const dw_model *model, uint
                        *tokens_max, limit);
     }
     if (*tokens_max == 0) {
-        dw_model_info info;
+        dw_model_info info = {.struct_bytes = sizeof info};
         dw_model_get_info(model, &info);
         *tokens_max = limit < info.context_length ? limit : info.context_length;
     }
@@ -467,7 +467,7 @@ static dw_status forward_ranges(dw_instance *instance, const dw_context *context
         return dw_fail(err, DW_E_ARG, "rows: %u, %s at %u: both or neither", rows,
                        hidden ? "hidden" : "logits", u32(&args[3]));
     }
-    dw_model_info info;
+    dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(dw_context_model(context), &info);
     uint32_t row_length = hidden ? info.embedding_length : info.vocab_count;
     void *logits;
@@ -807,7 +807,7 @@ static dw_status check_sampler_fits(const dw_sampler *sampler, const dw_context 
                                     dw_error *err)
 {
     uint32_t found = dw_sampler_vocab_count(sampler);
-    dw_model_info info;
+    dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(dw_context_model(context), &info);
     return found == info.vocab_count
                ? DW_OK

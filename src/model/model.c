@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/public_struct.h"
 #include "base/checked.h"
 #include "base/os.h"
 #include "device/device_memory.h"
@@ -412,7 +413,7 @@ dw_status dw_model_fingerprint(dw_model *model, char text[DW_FINGERPRINT_BYTES],
 
 void dw_model_get_info(const dw_model *model, dw_model_info *info)
 {
-    *info = (dw_model_info){
+    const dw_model_info own = {
         .name = model->name,
         .architecture = model->shape.architecture->name,
         .parameter_count = model->parameter_count,
@@ -425,6 +426,7 @@ void dw_model_get_info(const dw_model *model, dw_model_info *info)
         .weights_mapped = model->uploaded_count == 0,
         .encoder = model->shape.architecture->encoder,
     };
+    dw_struct_write(info, &own, sizeof own);
 }
 
 const dw_vocab *dw_model_vocab(const dw_model *model)

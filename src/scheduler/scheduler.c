@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/public_struct.h"
 #include "scheduler/scheduler_internal.h"
 
 #define GUEST_COUNT_DEFAULT 4096u
@@ -12,10 +13,14 @@
 dw_status dw__scheduler_create(dw_scheduler **out, dw_wasm_host *host, dw_device *device,
                                const dw_scheduler_options *options, dw_error *err)
 {
-    static const dw_scheduler_options defaults;
+    dw_scheduler_options own;
     *out = NULL;
-    options = options != NULL ? options : &defaults;
-    dw_status status = dw_fibers_prepare(host, err);
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_scheduler_options", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    options = &own;
+    status = dw_fibers_prepare(host, err);
     if (status != DW_OK) {
         return status;
     }
@@ -129,7 +134,7 @@ static uint64_t read_count(const _Atomic uint64_t *count)
 void dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *counts)
 {
     const dw__scheduler_counts *own = &scheduler->counts;
-    *counts = (dw_scheduler_stats){
+    dw_scheduler_stats all = {
         .ended = read_count(&own->ended),
         .rounds = read_count(&own->rounds),
         .resumes = read_count(&own->resumes),
@@ -143,10 +148,11 @@ void dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *counts)
         .guest_ns = read_count(&own->guest_ns),
     };
     (void)pthread_mutex_lock(&scheduler->lock);
-    counts->started = scheduler->started;
-    counts->guests = scheduler->guest_count;
-    counts->most_guests = scheduler->most_guests;
+    all.started = scheduler->started;
+    all.guests = scheduler->guest_count;
+    all.most_guests = scheduler->most_guests;
     (void)pthread_mutex_unlock(&scheduler->lock);
+    dw_struct_write(counts, &all, sizeof all);
 }
 
 /* ---- the loop ----------------------------------------------------------------------------- */
@@ -192,7 +198,8 @@ void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_erro
     scheduler->guest_count--;
     (void)pthread_mutex_unlock(&scheduler->lock);
     dw__bump(&scheduler->counts.ended, 1);
-    dw_call_end call_end = {.status = status, .exit_code = exit_code, .error = error};
+    dw_call_end call_end = {
+        .struct_bytes = sizeof call_end, .status = status, .exit_code = exit_code, .error = error};
     dw_call_end_fn on_end = task->on_end;
     void *user = task->user;
     dw_free(task);

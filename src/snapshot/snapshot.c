@@ -6,6 +6,7 @@
 
 #include "actor/actor_state.h"
 #include "base/alloc.h"
+#include "base/public_struct.h"
 #include "base/hash.h"
 #include "gguf/fingerprint.h"
 #include "inference/context.h"
@@ -92,26 +93,27 @@ static json_t *texts(const char *const *list, size_t count)
     return array;
 }
 
-static json_t *describe_settings(const dw_actor_options *options)
+static json_t *describe_settings(const dw_actor_settings *settings)
 {
-    const dw_instance_options *own = &options->instance;
+    const dw_instance_options *own = &settings->instance;
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o}", "memory_bytes_max",
                      (json_int_t)own->memory_bytes_max, "context_tokens_max",
                      (json_int_t)own->context_tokens_max, "context_count_max",
                      (json_int_t)own->context_count_max, "timeout_ms", (json_int_t)own->timeout_ms,
-                     "message_count_max", (json_int_t)options->message_count_max,
-                     "message_bytes_max", (json_int_t)options->message_bytes_max, "kv_type",
-                     dw__kv_names[own->kv_type], "args", texts(own->args, own->arg_count),
-                     "env_names", texts(own->env_names, own->env_count), "env_values",
+                     "message_count_max", (json_int_t)settings->options.message_count_max,
+                     "message_bytes_max", (json_int_t)settings->options.message_bytes_max,
+                     "kv_type", dw__kv_names[own->kv_type], "args",
+                     texts(own->args, own->arg_count), "env_names",
+                     texts(own->env_names, own->env_count), "env_values",
                      texts(own->env_values, own->env_count));
 }
 
 static dw_status describe_models(const dw_actor *actor, json_t *to, dw_error *err)
 {
-    const dw_instance_options *options = &actor->settings->options.instance;
+    const dw_instance_options *options = &actor->settings->instance;
     for (size_t i = 0; i < options->model_count; i++) {
         char fingerprint[DW_FINGERPRINT_BYTES];
-        dw_model_info info;
+        dw_model_info info = {.struct_bytes = sizeof info};
         dw_status status = dw_model_fingerprint(options->models[i], fingerprint, err);
         if (status != DW_OK) {
             return status;
@@ -267,7 +269,7 @@ static dw_status add_memories(freeze *f, json_t *to, dw_error *err)
 
 static json_int_t model_index(const dw_actor *actor, const dw_model *model)
 {
-    const dw_instance_options *options = &actor->settings->options.instance;
+    const dw_instance_options *options = &actor->settings->instance;
     for (size_t i = 0; i < options->model_count; i++) {
         if (options->models[i] == model) {
             return (json_int_t)i;
@@ -485,7 +487,7 @@ static dw_status fill(freeze *f, json_t *about, dw_error *err)
             return no_memory(err);
         }
     }
-    if (!put(about, "settings", describe_settings(&actor->settings->options)) ||
+    if (!put(about, "settings", describe_settings(actor->settings)) ||
         !put(about, "id", json_string(actor->id)) ||
         !put(about, "tables", whole(dw_state_table_count(actor->instance))) ||
         !put(about, "effect_number", whole(actor->effect_number)) ||
@@ -565,13 +567,23 @@ static dw_status begin(freeze *f, dw_actor *actor, const dw_freeze_options *opti
     return status == DW_OK ? compose(f, options, err) : status;
 }
 
-static const dw_freeze_options freeze_defaults = {0};
+static dw_status read_arguments(dw_freeze_options *own, const dw_freeze_options *options,
+                                const dw_freeze_stats *stats, dw_error *err)
+{
+    dw_status status = dw_struct_read(own, sizeof *own, options, "dw_freeze_options", err);
+    return status == DW_OK ? dw_struct_check(stats, "dw_freeze_stats", err) : status;
+}
 
 dw_status dw_actor_freeze(dw_actor *actor, const char *path, const dw_freeze_options *options,
                           dw_freeze_stats *stats, dw_error *err)
 {
     freeze f = {.actor = actor};
-    dw_status status = begin(&f, actor, options != NULL ? options : &freeze_defaults, err);
+    dw_freeze_options own;
+    dw_status status = read_arguments(&own, options, stats, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = begin(&f, actor, &own, err);
     if (status == DW_OK) {
         status = dw_snapshot_writer_write_file(f.writer, path, f.stats.identity, err);
     }
@@ -580,8 +592,8 @@ dw_status dw_actor_freeze(dw_actor *actor, const char *path, const dw_freeze_opt
         /* Without the note the next freeze is a full one: no error of this. */
         (void)dw_actor_note_frozen(actor, f.stats.identity, NULL);
     }
-    if (status == DW_OK && stats != NULL) {
-        *stats = f.stats;
+    if (status == DW_OK) {
+        dw_struct_write(stats, &f.stats, sizeof f.stats);
     }
     release(&f);
     return status;
@@ -591,15 +603,19 @@ dw_status dw_actor_export(dw_actor *actor, int fd, const dw_freeze_options *opti
                           dw_freeze_stats *stats, dw_error *err)
 {
     freeze f = {.actor = actor};
-    dw_freeze_options full = options != NULL ? *options : freeze_defaults;
+    dw_freeze_options full;
+    dw_status status = read_arguments(&full, options, stats, err);
+    if (status != DW_OK) {
+        return status;
+    }
     full.delta = false;
-    dw_status status = begin(&f, actor, &full, err);
+    status = begin(&f, actor, &full, err);
     if (status == DW_OK) {
         status = dw_snapshot_writer_write_stream(f.writer, fd, err);
     }
-    if (status == DW_OK && stats != NULL) {
+    if (status == DW_OK) {
         f.stats.file_bytes = dw_snapshot_writer_bytes(f.writer);
-        *stats = f.stats;
+        dw_struct_write(stats, &f.stats, sizeof f.stats);
     }
     release(&f);
     return status;

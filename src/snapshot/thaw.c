@@ -8,6 +8,7 @@
 
 #include "actor/actor_state.h"
 #include "base/alloc.h"
+#include "base/public_struct.h"
 #include "base/hash.h"
 #include "gguf/fingerprint.h"
 #include "inference/context.h"
@@ -149,9 +150,9 @@ static dw_status read_texts(const json_t *settings, const char *key, const char 
     return status;
 }
 
-static dw_status read_limits(const json_t *saved, dw_actor_options *options, dw_error *err)
+static dw_status read_limits(const json_t *saved, dw_actor_options *options,
+                             dw_instance_options *own, dw_error *err)
 {
-    dw_instance_options *own = &options->instance;
     uint64_t context_tokens_max = 0;
     uint64_t context_count_max = 0;
     uint64_t message_count_max = 0;
@@ -224,25 +225,26 @@ static dw_status read_settings(thaw *t, dw_error *err)
 {
     const json_t *saved;
     size_t kv_type = 0;
-    dw_actor_options options = {.instance = {.on_stdout = t->options->on_stdout,
-                                             .on_stderr = t->options->on_stderr,
-                                             .on_progress = t->options->on_progress,
-                                             .user = t->options->user}};
+    dw_instance_options own = {.struct_bytes = sizeof own,
+                               .on_stdout = t->options->on_stdout,
+                               .on_stderr = t->options->on_stderr,
+                               .on_progress = t->options->on_progress,
+                               .user = t->options->user};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &own};
     borrowed *lists = dw_alloc(1, sizeof *lists);
     dw_status status = lists != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for settings");
     if (status == DW_OK) {
         status = dw__json_object(t->about, "actor", "settings", &saved, err);
     }
     if (status == DW_OK) {
-        status = read_limits(saved, &options, err);
+        status = read_limits(saved, &options, &own, err);
     }
     if (status == DW_OK) {
         status = dw__json_choice(saved, "settings", "kv_type", &kv_choices, &kv_type, err);
     }
-    options.instance.kv_type =
-        t->options->kv_type != NULL ? *t->options->kv_type : (dw_kv_type)kv_type;
+    own.kv_type = t->options->kv_type != NULL ? *t->options->kv_type : (dw_kv_type)kv_type;
     if (status == DW_OK) {
-        status = read_lists(t, saved, lists, &options.instance, err);
+        status = read_lists(t, saved, lists, &own, err);
     }
     if (status == DW_OK) {
         status = dw_actor_settings_create(&t->settings, &options, err);
@@ -611,7 +613,7 @@ static dw_status read_tokens(const thaw *t, int32_t handle, uint32_t length, int
 static dw_status model_of(const thaw *t, const json_t *entry, dw_model **model, dw_error *err)
 {
     uint64_t index;
-    const dw_instance_options *own = &t->settings->options.instance;
+    const dw_instance_options *own = &t->settings->instance;
     *model = NULL;
     if (own->model_count == 0) {
         return dw_fail(err, DW_E_FORMAT, "open: a model's handle, and no models");
@@ -655,7 +657,7 @@ static dw_status describe_context(const thaw *t, const json_t *entry, saved_cont
         status = dw_fail(err, DW_E_FORMAT, "open: records of %llu bytes, the model's have %zu",
                          (unsigned long long)saved->record_bytes, record_bytes);
     }
-    uint32_t limit = t->settings->options.instance.context_tokens_max;
+    uint32_t limit = t->settings->instance.context_tokens_max;
     if (status == DW_OK && limit > 0 && saved->tokens_max > limit) {
         status = dw_fail(err, DW_E_LIMIT, "open: a context for %llu tokens, the actor may have %u",
                          (unsigned long long)saved->tokens_max, limit);
@@ -963,9 +965,16 @@ static void release(thaw *t)
 dw_status dw_snapshot_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_options *options,
                            dw_thaw_stats *stats, dw_error *err)
 {
-    thaw t = {.host = host, .options = options};
+    dw_thaw_options own;
+    thaw t = {.host = host, .options = &own};
     *out = NULL;
-    dw_status status = open_files(&t, err);
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_thaw_options", err);
+    if (status == DW_OK) {
+        status = dw_struct_check(stats, "dw_thaw_stats", err);
+    }
+    if (status == DW_OK) {
+        status = open_files(&t, err);
+    }
     if (status == DW_OK) {
         status = read_settings(&t, err);
     }
@@ -981,10 +990,8 @@ dw_status dw_snapshot_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_opt
     if (status == DW_OK && t.options->kv_type == NULL) {
         (void)dw_actor_note_frozen(t.actor, dw_snapshot_file_identity(last_file(&t)), NULL);
     }
-    if (status == DW_OK && stats != NULL) {
-        *stats = t.stats;
-    }
     if (status == DW_OK) {
+        dw_struct_write(stats, &t.stats, sizeof t.stats);
         *out = t.actor;
         t.actor = NULL;
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/public_struct.h"
 #include "base/hash.h"
 #include "store/store_internal.h"
 
@@ -12,14 +13,22 @@
 dw_status dw_store_open(dw_store **out, dw_engine *engine, const dw_store_options *options,
                         dw_error *err)
 {
+    dw_store_options own;
     *out = NULL;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_store_options", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (own.path == NULL) {
+        return dw_fail(err, DW_E_ARG, "dw_store_options.path: NULL");
+    }
     dw_store *store = dw_alloc(1, sizeof *store);
     if (store == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a store");
     }
     store->engine = engine;
-    store->options = *options;
-    dw_status status = dw_actor_folder_open(&store->folder, options->path, err);
+    store->options = own;
+    status = dw_actor_folder_open(&store->folder, own.path, err);
     if (status != DW_OK) {
         dw_store_close(store);
         return status;
@@ -177,8 +186,12 @@ dw_status dw_store_get_info(dw_store *store, const char *id, dw_store_info *info
 {
     dw_message_file *messages = NULL;
     size_t waiting = 0;
-    *info = (dw_store_info){0};
-    dw_status status = dw_actor_folder_read_chain(store->folder, id, &store->chain, err);
+    dw_store_info own = {.snapshot_count = 0};
+    dw_status status = dw_struct_check(info, "dw_store_info", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_actor_folder_read_chain(store->folder, id, &store->chain, err);
     if (status != DW_OK) {
         return status;
     }
@@ -188,12 +201,13 @@ dw_status dw_store_get_info(dw_store *store, const char *id, dw_store_info *info
         return status;
     }
     dw_free(messages);
-    info->snapshot_count = store->chain.count;
-    info->waiting = waiting;
-    info->done = store->chain.done;
+    own.snapshot_count = store->chain.count;
+    own.waiting = waiting;
+    own.done = store->chain.done;
     for (size_t i = 0; i < store->chain.count; i++) {
-        info->bytes += store->chain.bytes[i];
+        own.bytes += store->chain.bytes[i];
     }
+    dw_struct_write(info, &own, sizeof own);
     return DW_OK;
 }
 
@@ -217,7 +231,8 @@ dw_status dw_store_thaw(dw_store *store, const char *id, const dw_kv_type *kv_ty
     if (status != DW_OK) {
         return status;
     }
-    dw_thaw_options options = {.paths = store->chain.list,
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = store->chain.list,
                                .path_count = store->chain.count,
                                .find_model = find_model,
                                .find_module = find_module,
@@ -245,7 +260,8 @@ static dw_status freeze(dw_store *store, dw_actor *actor, uint64_t done, bool fu
                         dw_freeze_stats *stats, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
-    dw_freeze_options options = {.delta = !full && dw_actor_has_base(actor),
+    dw_freeze_options options = {.struct_bytes = sizeof options,
+                                 .delta = !full && dw_actor_has_base(actor),
                                  .without_module = true};
     dw_snapshot_kind kind = {
         .done = done, .pending = dw_actor_effect_count(actor) > 0, .full = !options.delta};
@@ -269,7 +285,8 @@ dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
                                     const dw_snapshot_chain *chain, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
-    dw_freeze_options options = {.delta = chain != NULL, .without_module = true};
+    dw_freeze_options options = {
+        .struct_bytes = sizeof options, .delta = chain != NULL, .without_module = true};
     dw_status status = keep_module(store, dw_actor_module(actor), err);
     if (status != DW_OK) {
         return status;

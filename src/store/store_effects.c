@@ -86,7 +86,7 @@ dw_status dw__store_carry_out_all(dw_store *store, dw_actor *actor, uint64_t don
 {
     size_t count = dw_actor_effect_count(actor);
     for (size_t i = 0; i < count; i++) {
-        dw_actor_effect effect;
+        dw_actor_effect effect = {.struct_bytes = sizeof effect};
         dw_error problem;
         dw_status status = dw_actor_effect_at(actor, i, &effect, err);
         if (status != DW_OK) {

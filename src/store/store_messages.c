@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
+#include "base/public_struct.h"
 #include "store/store_internal.h"
 
 /* The message whose answer dw_store_send returns. */
@@ -274,10 +275,15 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
     dw_message_file file = {.effect = 0};
     dw_error answer = {.code = DW_OK};
     awaited_message awaited = {.id = id, .on_answer = on_answer, .user = user, .err = &answer};
+    dw_actor_effect own;
+    dw_status status = dw_struct_read(&own, sizeof own, message, "dw_actor_effect", err);
+    if (status != DW_OK) {
+        return status;
+    }
     if (!dw_actor_folder_has(store->folder, id)) {
         return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
     }
-    dw_status status = send_and_process(store, &awaited, &file, message, err);
+    status = send_and_process(store, &awaited, &file, &own, err);
     if (status != DW_OK) {
         if (file.number > 0) {
             /* The caller sends it again: it must not be worked on twice. */

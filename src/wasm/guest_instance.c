@@ -117,7 +117,7 @@ dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **
 {
     *out = NULL;
     for (size_t i = 0; i < instance->model_count; i++) {
-        dw_model_info info;
+        dw_model_info info = {.struct_bytes = sizeof info};
         dw_model_get_info(instance->models[i], &info);
         if (name[0] == '\0' || strcmp(info.name, name) == 0) {
             *out = instance->models[i];

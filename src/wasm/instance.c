@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/public_struct.h"
 #include "device/device_view.h"
 #include "wasm/instance_internal.h"
 
@@ -177,9 +178,13 @@ dw_status dw_instance_initialize(dw_instance *instance, dw_error *err)
 dw_status dw_instance_create_bare(dw_instance **out, dw_module *module,
                                   const dw_instance_options *options, dw_error *err)
 {
-    static const dw_instance_options defaults = {0};
+    dw_instance_options own;
     *out = NULL;
-    options = options != NULL ? options : &defaults;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_instance_options", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    options = &own;
     if ((unsigned)options->kv_type > DW_KV_F32) {
         return dw_fail(err, DW_E_ARG, "kv_type: %d, from %d to %d is allowed",
                        (int)options->kv_type, (int)DW_KV_F16, (int)DW_KV_F32);
@@ -201,7 +206,7 @@ dw_status dw_instance_create_bare(dw_instance **out, dw_module *module,
     instance->on_input = options->on_input;
     instance->on_progress = options->on_progress;
     instance->user = options->user;
-    dw_status status = grant_models(instance, options, err);
+    status = grant_models(instance, options, err);
     if (status == DW_OK) {
         status = make_store(instance, options, err);
     }
@@ -268,7 +273,7 @@ void dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats
     const dw_counters *counters = &instance->counters;
     uint64_t sampled = atomic_load(&counters->sampled_tokens);
     uint64_t decoded = atomic_load(&counters->decoded_tokens);
-    *stats = (dw_instance_stats){
+    dw_instance_stats own = {
         .prompt_tokens = atomic_load(&counters->prompt_tokens),
         .prompt_ns = atomic_load(&counters->prompt_ns),
         /* A guest that samples for itself is known by its steps of one token. */
@@ -281,8 +286,9 @@ void dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats
         .graph_runs = atomic_load(&counters->graph_runs),
     };
     if (instance->view != NULL) {
-        stats->device_staged_bytes = dw_device_view_staged_bytes(instance->view);
+        own.device_staged_bytes = dw_device_view_staged_bytes(instance->view);
     }
+    dw_struct_write(stats, &own, sizeof own);
 }
 
 const char *dw_instance_staging(const dw_instance *instance)

@@ -41,7 +41,8 @@ int actor_fixture_open(void **state)
     actor_fixture *fixture = dw_alloc(1, sizeof *fixture);
     dw_error error = {.message = ""};
     const char *threads = getenv("DW_TEST_THREADS");
-    dw_engine_options options = {.device = getenv("DW_TEST_DEVICE"),
+    dw_engine_options options = {.struct_bytes = sizeof options,
+                                 .device = getenv("DW_TEST_DEVICE"),
                                  .threads = threads != NULL ? (int)strtol(threads, NULL, 10) : 2};
     options.device = options.device != NULL ? options.device : "CPU";
     dw_status status = dw_engine_create(&fixture->engine, &options, &error);
@@ -73,9 +74,13 @@ dw_actor *actor_spawned(actor_fixture *fixture, const dw_actor_options *options)
 {
     dw_actor *actor = NULL;
     dw_error error = {.message = ""};
-    dw_actor_options own = options != NULL ? *options : (dw_actor_options){.message_count_max = 0};
-    own.instance.models = &fixture->model;
-    own.instance.model_count = 1;
+    dw_actor_options own = {.struct_bytes = sizeof own};
+    dw_instance_options instance = {.struct_bytes = sizeof instance};
+    own = options != NULL ? *options : own;
+    instance = own.instance != NULL ? *own.instance : instance;
+    instance.models = &fixture->model;
+    instance.model_count = 1;
+    own.instance = &instance;
     dw_status status = dw_actor_spawn(&actor, fixture->module, &own, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);

@@ -57,7 +57,7 @@ dw_device *kv_check_open_device(const dw_kv_pool_options *options)
 void kv_check_close_device(dw_device *device)
 {
     dw_vram_stats counts;
-    dw_kv_stats stats;
+    dw_kv_stats stats = {.struct_bytes = sizeof stats};
     dw_kv_pool_settle(device);
     dw_vram_get_stats(dw_kv_pool_vram(device), &counts);
     assert_true(dw_kv_pool_describe(device, &stats));
@@ -73,7 +73,7 @@ void kv_check_close_device(dw_device *device)
 
 dw_kv_stats kv_check_stats(dw_device *device)
 {
-    dw_kv_stats stats;
+    dw_kv_stats stats = {.struct_bytes = sizeof stats};
     assert_true(dw_kv_pool_describe(device, &stats));
     return stats;
 }

@@ -55,7 +55,8 @@ static void test_actor_that_traps_is_left_alone(void **state)
 static void test_actor_mailbox_has_limits(void **state)
 {
     actor_fixture *fixture = *state;
-    dw_actor_options options = {.message_count_max = 3, .message_bytes_max = 10};
+    dw_actor_options options = {
+        .struct_bytes = sizeof options, .message_count_max = 3, .message_bytes_max = 10};
     dw_actor *actor = actor_spawned(fixture, &options);
     dw_error error;
     assert_int_equal(dw_actor_send(actor, NULL, "12345678901", 11, &error), DW_E_LIMIT);
@@ -77,7 +78,7 @@ static void test_actor_effects_count_when_a_message_ends_well(void **state)
 {
     actor_fixture *fixture = *state;
     dw_actor *actor = actor_spawned(fixture, NULL);
-    dw_actor_effect effect;
+    dw_actor_effect effect = {.struct_bytes = sizeof effect};
     actor_answer answer;
     dw_error error;
     assert_int_equal(actor_told(actor, &answer, "F5"), DW_OK);
@@ -133,10 +134,11 @@ static void test_actor_refuses_what_cannot_be_saved(void **state)
     actor_fixture *fixture = *state;
     dw_actor *actor = NULL;
     dw_error error;
-    dw_actor_options options = {.instance.inherit_stdin = true};
+    dw_instance_options instance = {.struct_bytes = sizeof instance, .inherit_stdin = true};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
     assert_int_equal(dw_actor_spawn(&actor, fixture->module, &options, &error), DW_E_UNSUPPORTED);
     dw_dir dir = {"/tmp", "/tmp", true};
-    options = (dw_actor_options){.instance = {.dirs = &dir, .dir_count = 1}};
+    instance = (dw_instance_options){.struct_bytes = sizeof instance, .dirs = &dir, .dir_count = 1};
     assert_int_equal(dw_actor_spawn(&actor, fixture->module, &options, &error), DW_E_UNSUPPORTED);
     dw_module *command = actor_module(fixture, "hello.wasm");
     assert_int_equal(dw_actor_spawn(&actor, command, NULL, &error), DW_E_UNSUPPORTED);

@@ -45,8 +45,11 @@ static dw_actor *thawed(actor_fixture *fixture, const char *path)
 {
     dw_actor *actor = NULL;
     dw_error error = {.message = ""};
-    dw_thaw_options options = {
-        .paths = &path, .path_count = 1, .models = &fixture->model, .model_count = 1};
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = &path,
+                               .path_count = 1,
+                               .models = &fixture->model,
+                               .model_count = 1};
     dw_status status = dw_actor_thaw(&actor, fixture->engine, &options, NULL, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);

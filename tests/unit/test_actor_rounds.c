@@ -18,7 +18,8 @@ static void live(actor_fixture *fixture, uint32_t round)
     static actor_answer answer;
     dw_error error = {.message = ""};
     const char *paths[] = {path};
-    dw_thaw_options options = {.paths = paths,
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = paths,
                                .path_count = 1,
                                .models = &fixture->model,
                                .model_count = 1,
@@ -37,8 +38,8 @@ static void live(actor_fixture *fixture, uint32_t round)
 static void test_actor_rounds_leave_nothing(void **state)
 {
     actor_fixture *fixture = *state;
-    dw_engine_stats before;
-    dw_engine_stats after;
+    dw_engine_stats before = {.struct_bytes = sizeof before};
+    dw_engine_stats after = {.struct_bytes = sizeof after};
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     dw_os_close(fd);
@@ -63,7 +64,7 @@ static void test_actor_rounds_leave_nothing(void **state)
     assert_int_equal(after.work_bytes, before.work_bytes);
     assert_int_equal(after.view_bytes, before.view_bytes);
     assert_int_equal(after.registered_bytes, before.registered_bytes);
-    dw_device_info device;
+    dw_device_info device = {.struct_bytes = sizeof device};
     dw_engine_get_device_info(fixture->engine, &device);
     /* A device's own memory is this process's alone in a test; a host's is everybody's. */
     assert_true(device.unified ||

@@ -45,7 +45,8 @@ static uint32_t ask(dw_actor *actor, const uint32_t *message)
 static void freeze(subject *s, unsigned serial)
 {
     dw_error error = {.message = ""};
-    dw_freeze_options options = {.delta = s->count > 0 && s->count < CHAIN_MAX};
+    dw_freeze_options options = {.struct_bytes = sizeof options,
+                                 .delta = s->count > 0 && s->count < CHAIN_MAX};
     if (!options.delta) {
         for (size_t i = 0; i < s->count; i++) {
             (void)unlink(s->paths[i]);
@@ -63,7 +64,8 @@ static void freeze(subject *s, unsigned serial)
 static void thaw(actor_fixture *fixture, subject *s)
 {
     dw_error error = {.message = ""};
-    dw_thaw_options options = {.paths = s->list, .path_count = s->count};
+    dw_thaw_options options = {
+        .struct_bytes = sizeof options, .paths = s->list, .path_count = s->count};
     dw_actor_destroy(s->actor);
     dw_status status = dw_actor_thaw(&s->actor, fixture->engine, &options, NULL, &error);
     assert_string_equal(error.message, "");

@@ -392,7 +392,7 @@ static void test_batch_waits_for_memory(void **state)
         fixture.tokens[i] = (int32_t)(i % fixture.vocab_count);
     }
     model_fixture_forward(&fixture, contexts[0], 0, TOKENS, 0);
-    dw_kv_stats memory;
+    dw_kv_stats memory = {.struct_bytes = sizeof memory};
     assert_true(dw_kv_pool_describe(device, &memory));
     dw_context_destroy(contexts[0]);
     uint64_t one = memory.device_bytes;

@@ -322,7 +322,7 @@ static void test_context_survives_no_memory(void **state)
 /* All contexts are gone: no step that failed has left anything in the device's memory for logs. */
 static void assert_no_logs(dw_device *device)
 {
-    dw_kv_stats stats;
+    dw_kv_stats stats = {.struct_bytes = sizeof stats};
     dw_kv_pool_settle(device);
     if (dw_kv_pool_describe(device, &stats)) {
         assert_int_equal(stats.context_count, 0);

@@ -25,8 +25,11 @@ static dw_actor *moved(dw_actor *actor, actor_fixture *to)
     const char *paths = path;
     dw_actor *arrived = NULL;
     dw_error error = {.message = ""};
-    dw_thaw_options options = {
-        .paths = &paths, .path_count = 1, .models = &to->model, .model_count = 1};
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = &paths,
+                               .path_count = 1,
+                               .models = &to->model,
+                               .model_count = 1};
     (void)snprintf(path, sizeof path, "%s/actor", folder);
     dw_status status = dw_actor_freeze(actor, path, NULL, NULL, &error);
     if (status == DW_OK) {

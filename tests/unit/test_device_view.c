@@ -315,13 +315,13 @@ static void test_device_list_has_a_cpu(void **state)
     size_t count = dw_device_count();
     bool has_cpu = false;
     for (size_t i = 0; i < count; i++) {
-        dw_device_info info;
+        dw_device_info info = {.struct_bytes = sizeof info};
         assert_int_equal(dw_device_get_info(i, &info, NULL), DW_OK);
         assert_true(info.name[0] != '\0');
         has_cpu = has_cpu || (info.kind == DW_DEVICE_CPU && info.unified && info.shares_host);
     }
     assert_true(has_cpu);
-    dw_device_info info;
+    dw_device_info info = {.struct_bytes = sizeof info};
     assert_int_equal(dw_device_get_info(count, &info, NULL), DW_E_RANGE);
 }
 

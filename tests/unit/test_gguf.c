@@ -363,7 +363,7 @@ static void test_gguf_model_describes_itself(void **state)
     if (dw_model_load(&model, here->device, here->path, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
-    dw_model_info info;
+    dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(model, &info);
     assert_string_equal(info.name, "tiny");
     assert_string_equal(info.architecture, "llama");

@@ -90,7 +90,7 @@ static float *logits_of(const char *path, size_t *count)
 {
     model_fixture fixture;
     model_fixture_open(&fixture, path);
-    dw_model_info info;
+    dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(fixture.model, &info);
     assert_int_equal(info.weights_mapped, dw_device_unified(fixture.device));
     for (uint32_t i = 0; i < TOKENS; i++) {

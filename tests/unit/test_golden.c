@@ -127,8 +127,11 @@ static dw_actor *thaw_files(actor_fixture *fixture, const char *const *paths, si
 {
     dw_actor *actor = NULL;
     dw_error error = {.message = ""};
-    dw_thaw_options options = {
-        .paths = paths, .path_count = count, .models = &fixture->model, .model_count = 1};
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = paths,
+                               .path_count = count,
+                               .models = &fixture->model,
+                               .model_count = 1};
     dw_status status = dw_actor_thaw(&actor, fixture->engine, &options, NULL, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
@@ -231,7 +234,7 @@ static void test_golden_full(void **state)
 {
     actor_fixture *fixture = *state;
     actor_answer answer;
-    dw_actor_effect effect;
+    dw_actor_effect effect = {.struct_bytes = sizeof effect};
     dw_error error = {.message = ""};
     dw_actor *actor = thaw_golden(fixture, &full);
     assert_string_equal(dw_actor_id(actor), "4b65657065722066");
@@ -308,8 +311,10 @@ static void freeze(dw_actor *actor, const char *to, const char *name, bool delta
     char path[512];
     dw_error error = {.message = ""};
     (void)snprintf(path, sizeof path, "%s/%s", to, name);
-    dw_status status =
-        dw_actor_freeze(actor, path, &(dw_freeze_options){.delta = delta}, NULL, &error);
+    dw_status status = dw_actor_freeze(
+        actor, path,
+        &(dw_freeze_options){.struct_bytes = sizeof(dw_freeze_options), .delta = delta}, NULL,
+        &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
 }
@@ -326,7 +331,9 @@ static void print_steps(const char *name, dw_actor *actor)
 static dw_actor *keeper(actor_fixture *fixture, dw_kv_type kv_type, uint32_t length)
 {
     actor_answer answer;
-    dw_actor *actor = actor_spawned(fixture, &(dw_actor_options){.instance = {.kv_type = kv_type}});
+    dw_instance_options instance = {.struct_bytes = sizeof instance, .kv_type = kv_type};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    dw_actor *actor = actor_spawned(fixture, &options);
     assert_int_equal(actor_told(actor, &answer, "m"), DW_OK);
     assert_int_equal(actor_told(actor, &answer, "s%u", length), DW_OK);
     assert_int_equal(actor_told(actor, &answer, "n%u", length), DW_OK);

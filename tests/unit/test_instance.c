@@ -178,7 +178,7 @@ static void test_instance_ends_as_the_guest_says(void **state)
 static void test_instance_is_stopped_by_its_timeout(void **state)
 {
     (void)state;
-    dw_instance_options options = {.timeout_ms = 50};
+    dw_instance_options options = {.struct_bytes = sizeof options, .timeout_ms = 50};
     dw_instance *instance = start(SPIN, &options);
     dw_error error;
     assert_int_equal(dw_instance_run(instance, NULL, &error), DW_E_LIMIT);
@@ -216,7 +216,7 @@ static void test_instance_memory_is_bounded(void **state)
     dw_instance *instance = NULL;
     dw_error error;
     assert_int_equal(compile(text, &module, &error), DW_OK);
-    dw_instance_options options = {.memory_bytes_max = 65536};
+    dw_instance_options options = {.struct_bytes = sizeof options, .memory_bytes_max = 65536};
     assert_int_equal(dw_instance_create(&instance, module, &options, &error), DW_E_LIMIT);
     assert_null(instance);
     options.memory_bytes_max = 3 * 65536;
@@ -285,7 +285,7 @@ static void test_instance_checks_ranges(void **state)
         int32_t status = 1;
         assert_int_equal(dw_instance_call(instance, "ask", &status, NULL), DW_OK);
         assert_int_equal(status, cases[i].status);
-        dw_instance_stats stats;
+        dw_instance_stats stats = {.struct_bytes = sizeof stats};
         dw_instance_get_stats(instance, &stats);
         assert_int_equal(stats.host_calls, 1);
         dw_instance_destroy(instance);
@@ -319,7 +319,8 @@ static void test_instance_writes_where_it_is_told(void **state)
 {
     (void)state;
     char written[64] = "";
-    dw_instance_options options = {.on_stdout = collect, .user = written};
+    dw_instance_options options = {
+        .struct_bytes = sizeof options, .on_stdout = collect, .user = written};
     dw_instance *instance =
         start("(module (import \"wasi_snapshot_preview1\" \"fd_write\""
               "   (func $write (param i32 i32 i32 i32) (result i32)))"
@@ -341,7 +342,7 @@ static void test_instance_refuses_dirs_that_are_not_there(void **state)
     dw_error error;
     assert_int_equal(compile(GUEST(""), &module, &error), DW_OK);
     const dw_dir dir = {.host_path = "/nonexistent/folder", .guest_path = "/data"};
-    dw_instance_options options = {.dirs = &dir, .dir_count = 1};
+    dw_instance_options options = {.struct_bytes = sizeof options, .dirs = &dir, .dir_count = 1};
     assert_int_equal(dw_instance_create(&instance, module, &options, &error), DW_E_NOT_FOUND);
     assert_non_null(strstr(error.message, "/nonexistent/folder"));
     dw_module_unref(module);

@@ -100,7 +100,8 @@ static int open_fixture(void **state)
     tiny_options options = tiny_defaults();
     vocab_count = options.vocab_count;
     tiny_model_write(path, &options);
-    dw_engine_options engine_options = {.device = "CPU", .threads = 1};
+    dw_engine_options engine_options = {
+        .struct_bytes = sizeof engine_options, .device = "CPU", .threads = 1};
     if (dw_engine_create(&engine, &engine_options, &err) != DW_OK ||
         dw_model_open(&model, engine, path, &err) != DW_OK) {
         fail_msg("%s", err.message);
@@ -154,7 +155,8 @@ static int set_up(void **state)
     dw_error err;
     (void)state;
     wasm_signals_restore();
-    dw_instance_options options = {.models = &model,
+    dw_instance_options options = {.struct_bytes = sizeof options,
+                                   .models = &model,
                                    .model_count = 1,
                                    .on_input = on_input,
                                    .context_count_max = CONTEXTS_MAX,
@@ -566,7 +568,7 @@ static void test_model_abi_sampler(void **state)
 {
     const uint32_t m = U(model_handle);
     dw_sampler_params *params = (dw_sampler_params *)(void *)(memory + AT_PARAMS);
-    dw_instance_stats stats;
+    dw_instance_stats stats = {.struct_bytes = sizeof stats};
     (void)state;
     *params = (dw_sampler_params){.temperature = 0.8F, .top_k = 5, .seed = 1};
     int32_t sampler = CALL("sampler_create", m, AT_PARAMS);
@@ -789,7 +791,7 @@ static void test_model_abi_forward_sample_refuses(void **state)
         {{c, AT_TOKENS + 2, 4, s}, DW_E_ALIGN},
         {{c, AT_TOKENS, CONTEXT_TOKENS_MAX - 2, s}, DW_E_LIMIT},
     };
-    dw_instance_stats stats;
+    dw_instance_stats stats = {.struct_bytes = sizeof stats};
     (void)state;
     assert_int_equal(CALL("sampler_close", closed), DW_OK);
     assert_int_equal(CALL("context_close", gone), DW_OK);
@@ -859,7 +861,7 @@ static dw_instance *instance_of_two(dw_model **other, const tiny_options *option
     }
     unlink(path);
     dw_model *models[] = {model, *other};
-    dw_instance_options with = {.models = models, .model_count = 2};
+    dw_instance_options with = {.struct_bytes = sizeof with, .models = models, .model_count = 2};
     dw_instance *made = NULL;
     if (dw_instance_create(&made, module, &with, &err) != DW_OK) {
         fail_msg("%s", err.message);
@@ -869,7 +871,7 @@ static dw_instance *instance_of_two(dw_model **other, const tiny_options *option
 
 static uint32_t open_model(const dw_model *which)
 {
-    dw_model_info info;
+    dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(which, &info);
     size_t bytes = strlen(info.name);
     memcpy(memory + AT_TEXT, info.name, bytes);

@@ -180,7 +180,7 @@ static float *logits_of_tiny(const tiny_options *options, bool mapped, uint32_t 
     tiny_model_write(path, options);
     model_fixture fixture;
     model_fixture_open(&fixture, path);
-    dw_model_info info;
+    dw_model_info info = {.struct_bytes = sizeof info};
     dw_model_get_info(fixture.model, &info);
     assert_int_equal(info.weights_mapped, mapped && dw_device_unified(fixture.device));
     dw_context *context = model_fixture_context(&fixture, 0);

@@ -92,7 +92,8 @@ static int open_fixture(void **state)
     const char *device = getenv("DW_TEST_DEVICE");
     /* One thread: the results are the same on any number, and those of ggml's, which TSan does not
      * see waiting for each other, would keep it busy with races to suppress. */
-    dw_engine_options options = {.device = device != NULL ? device : "CPU", .threads = 1};
+    dw_engine_options options = {
+        .struct_bytes = sizeof options, .device = device != NULL ? device : "CPU", .threads = 1};
     assert_int_equal(dw_engine_create(&engine, &options, &err), DW_OK);
     open_models();
     char *text = NULL;
@@ -124,7 +125,8 @@ static int close_fixture(void **state)
 /* Guest `k`: its prompt and its number of steps follow from k. */
 static void make_guest(guest *g, uint32_t k, const dw_instance_options *options)
 {
-    dw_instance_options own = options != NULL ? *options : (dw_instance_options){.env_count = 0};
+    dw_instance_options own = {.struct_bytes = sizeof own};
+    own = options != NULL ? *options : own;
     dw_error err;
     if (own.model_count == 0) {
         own.models = models;
@@ -289,7 +291,7 @@ static void test_scheduler_together_as_alone(void **state)
         start(scheduler, &together[order[i]]);
     }
     run_all(scheduler);
-    dw_scheduler_stats counts;
+    dw_scheduler_stats counts = {.struct_bytes = sizeof counts};
     dw_scheduler_get_stats(scheduler, &counts);
     assert_int_equal(counts.started, 24);
     assert_int_equal(counts.ended, 24);
@@ -300,7 +302,7 @@ static void test_scheduler_together_as_alone(void **state)
         const guest_words *words = together[k].words;
         assert_went_well(&together[k]);
         assert_alike(&alone[k], &together[k]);
-        dw_instance_stats stats;
+        dw_instance_stats stats = {.struct_bytes = sizeof stats};
         dw_instance_get_stats(together[k].instance, &stats);
         assert_int_equal(stats.host_copied_bytes, 0);
         assert_int_equal(stats.decoded_tokens + stats.prompt_tokens,
@@ -333,7 +335,7 @@ static void test_scheduler_choosing(void **state)
     run_all(scheduler);
     for (uint32_t k = 0; k < 24; k++) {
         const guest_words *words = together[k].words;
-        dw_instance_stats stats;
+        dw_instance_stats stats = {.struct_bytes = sizeof stats};
         assert_went_well(&together[k]);
         assert_true(same_tokens(&alone[k], &together[k]));
         dw_instance_get_stats(together[k].instance, &stats);
@@ -342,7 +344,7 @@ static void test_scheduler_choosing(void **state)
         drop_guest(&alone[k]);
         drop_guest(&together[k]);
     }
-    dw_scheduler_stats counts;
+    dw_scheduler_stats counts = {.struct_bytes = sizeof counts};
     dw_scheduler_get_stats(scheduler, &counts);
     assert_true(getenv("DW_TEST_DEVICE") != NULL || counts.most_step_sequences > 2);
     dw_scheduler_destroy(scheduler);
@@ -353,7 +355,10 @@ static void test_scheduler_choosing(void **state)
 static void test_scheduler_as_without_one(void **state)
 {
     (void)state;
-    dw_instance_options options = {.models = &models[1], .model_count = 1, .kv_type = DW_KV_F32};
+    dw_instance_options options = {.struct_bytes = sizeof options,
+                                   .models = &models[1],
+                                   .model_count = 1,
+                                   .kv_type = DW_KV_F32};
     for (uint32_t k = 0; k < 6; k++) {
         guest direct;
         guest scheduled;
@@ -376,8 +381,10 @@ static void test_scheduler_several_models(void **state)
     guest together[20];
     dw_scheduler *scheduler = make_scheduler(NULL);
     for (uint32_t k = 0; k < 20; k++) {
-        dw_instance_options options = {
-            .models = &models[k % 2], .model_count = 1, .kv_type = (dw_kv_type)(k % 5 % 3)};
+        dw_instance_options options = {.struct_bytes = sizeof options,
+                                       .models = &models[k % 2],
+                                       .model_count = 1,
+                                       .kv_type = (dw_kv_type)(k % 5 % 3)};
         run_reference(&alone[k], k, &options);
         make_guest(&together[k], k, &options);
         start(scheduler, &together[k]);
@@ -413,7 +420,7 @@ static void test_scheduler_embeds_and_shifts(void **state)
     direct.words->at_step = 2;
     assert_int_equal(dw_instance_run(direct.instance, NULL, NULL), DW_OK);
     run_all(scheduler);
-    dw_scheduler_stats counts;
+    dw_scheduler_stats counts = {.struct_bytes = sizeof counts};
     dw_scheduler_get_stats(scheduler, &counts);
     assert_int_equal(counts.jobs, 4);
     for (uint32_t k = 0; k < 6; k++) {
@@ -467,7 +474,7 @@ static void test_scheduler_spinning_guests_starve_nobody(void **state)
                          DW_OK);
     }
     run_all(scheduler);
-    dw_scheduler_stats counts;
+    dw_scheduler_stats counts = {.struct_bytes = sizeof counts};
     dw_scheduler_get_stats(scheduler, &counts);
     assert_true(counts.preemptions > 3);
     for (uint32_t k = 0; k < 4; k++) {
@@ -516,7 +523,8 @@ static void test_scheduler_ends_are_each_guests_own(void **state)
         make_guest(&good[k], k, NULL);
         start(scheduler, &good[k]);
         if (k < FAULTS) {
-            dw_instance_options options = {.timeout_ms = faults[k].timeout_ms,
+            dw_instance_options options = {.struct_bytes = sizeof options,
+                                           .timeout_ms = faults[k].timeout_ms,
                                            .memory_bytes_max = faults[k].memory_bytes_max};
             make_guest(&bad[k], k, &options);
             bad[k].words->what = faults[k].what;
@@ -554,7 +562,9 @@ static void cancel_waiting_steps(bool choosing)
 {
     guest g[3];
     dw_scheduler *scheduler =
-        make_scheduler(&(dw_scheduler_options){.step_tokens_max = 8, .prompt_tokens_max = 8});
+        make_scheduler(&(dw_scheduler_options){.struct_bytes = sizeof(dw_scheduler_options),
+                                               .step_tokens_max = 8,
+                                               .prompt_tokens_max = 8});
     for (uint32_t k = 0; k < 3; k++) {
         make_guest(&g[k], k + 2, NULL);
         g[k].words->chooses = choosing;
@@ -587,7 +597,8 @@ static void test_scheduler_prompts_hold_up_nobody(void **state)
 {
     (void)state;
     guest g[3];
-    dw_scheduler *scheduler = make_scheduler(&(dw_scheduler_options){.prompt_tokens_max = 16});
+    dw_scheduler *scheduler = make_scheduler(&(dw_scheduler_options){
+        .struct_bytes = sizeof(dw_scheduler_options), .prompt_tokens_max = 16});
     for (uint32_t k = 0; k < 3; k++) {
         make_guest(&g[k], 0, NULL);
         g[k].words->prompt_count = k == 0 ? 1200 : 1;
@@ -656,7 +667,10 @@ static void test_scheduler_survives_no_memory(void **state)
     for (int64_t n = 0; failed; n++) {
         guest g[2];
         make_guest(&g[0], 1, NULL);
-        make_guest(&g[1], 2, &(dw_instance_options){.models = &models[1], .model_count = 1});
+        make_guest(&g[1], 2,
+                   &(dw_instance_options){.struct_bytes = sizeof(dw_instance_options),
+                                          .models = &models[1],
+                                          .model_count = 1});
         dw_scheduler *scheduler = NULL;
         dw_error err;
         uint32_t started = 0;
@@ -747,7 +761,7 @@ static void *start_chain(void *user)
         abort();
     }
     for (int i = 0; i < 100; i++) {
-        dw_scheduler_stats counts;
+        dw_scheduler_stats counts = {.struct_bytes = sizeof counts};
         dw_scheduler_get_stats(c->scheduler, &counts);
     }
     return NULL;
@@ -773,8 +787,9 @@ static void test_scheduler_refuses(void **state)
     dw_error err;
     dw_engine *other = NULL;
     dw_scheduler *foreign = NULL;
-    dw_engine_options options = {.device = "CPU", .threads = 1};
-    dw_scheduler *scheduler = make_scheduler(&(dw_scheduler_options){.guest_count_max = 2});
+    dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU", .threads = 1};
+    dw_scheduler *scheduler = make_scheduler(&(dw_scheduler_options){
+        .struct_bytes = sizeof(dw_scheduler_options), .guest_count_max = 2});
     for (uint32_t k = 0; k < 3; k++) {
         make_guest(&g[k], k, NULL);
     }

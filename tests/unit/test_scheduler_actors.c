@@ -98,7 +98,8 @@ static void answer_as_alone(actor_fixture *fixture, const spoken *told)
 {
     static talk alone[ACTORS];
     static talk together[ACTORS];
-    dw_actor_options options = {.instance = {.kv_type = DW_KV_F32}};
+    dw_instance_options instance = {.struct_bytes = sizeof instance, .kv_type = DW_KV_F32};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
     dw_scheduler *scheduler = make_scheduler(fixture);
     for (uint32_t k = 0; k < ACTORS; k++) {
         alone[k] = (talk){.actor = actor_spawned(fixture, &options)};
@@ -114,7 +115,7 @@ static void answer_as_alone(actor_fixture *fixture, const spoken *told)
         listen(scheduler, &together[k]);
     }
     assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, NULL), DW_OK);
-    dw_scheduler_stats counts;
+    dw_scheduler_stats counts = {.struct_bytes = sizeof counts};
     dw_scheduler_get_stats(scheduler, &counts);
     assert_int_equal(counts.ended, ACTORS * LINES);
     assert_int_equal(counts.jobs, ACTORS); /* a context shift each */

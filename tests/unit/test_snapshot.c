@@ -30,8 +30,8 @@ static void add_file(chain *files, const char *name)
 static dw_freeze_stats freeze(dw_actor *actor, chain *files, const char *name, bool delta)
 {
     dw_error error = {.message = ""};
-    dw_freeze_stats stats;
-    dw_freeze_options options = {.delta = delta};
+    dw_freeze_stats stats = {.struct_bytes = sizeof stats};
+    dw_freeze_options options = {.struct_bytes = sizeof options, .delta = delta};
     add_file(files, name);
     dw_status status =
         dw_actor_freeze(actor, files->list[files->count - 1], &options, &stats, &error);
@@ -45,7 +45,8 @@ static dw_actor *thaw(actor_fixture *fixture, const chain *files, bool trusted,
 {
     dw_actor *actor = NULL;
     dw_error error = {.message = ""};
-    dw_thaw_options options = {.paths = files->list,
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = files->list,
                                .path_count = files->count,
                                .models = &fixture->model,
                                .model_count = 1,
@@ -94,7 +95,7 @@ static void test_snapshot_goes_on_where_it_was(void **state)
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         actor_answer answer;
         chain files = {.count = 0};
-        dw_thaw_stats stats;
+        dw_thaw_stats stats = {.struct_bytes = sizeof stats};
         dw_actor *actor = talker(fixture, (uint32_t)i * 3, lengths[i]);
         assert_int_equal(actor_told(actor, &answer, "g7"), DW_OK); /* the sampler mid-stream */
         (void)freeze(actor, &files, "full", false);
@@ -235,8 +236,8 @@ static void test_snapshot_keeps_messages_and_wishes(void **state)
     dw_actor *thawed = thaw(fixture, &files, false, NULL);
     assert_int_equal(dw_actor_waiting(thawed), 2);
     assert_int_equal(dw_actor_effect_count(thawed), 1);
-    dw_actor_effect left;
-    dw_actor_effect right;
+    dw_actor_effect left = {.struct_bytes = sizeof left};
+    dw_actor_effect right = {.struct_bytes = sizeof right};
     assert_int_equal(dw_actor_effect_at(actor, 0, &left, &error), DW_OK);
     assert_int_equal(dw_actor_effect_at(thawed, 0, &right, &error), DW_OK);
     assert_int_equal(right.kind, DW_EFFECT_SPAWN);
@@ -262,8 +263,11 @@ static void test_snapshot_refuses_what_does_not_fit(void **state)
     dw_actor *actor = talker(fixture, 0, 20);
     (void)freeze(actor, &files, "full", false);
     (void)freeze(actor, &files, "delta", true);
-    dw_thaw_options options = {
-        .paths = files.list, .path_count = 1, .models = &fixture->model, .model_count = 0};
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = files.list,
+                               .path_count = 1,
+                               .models = &fixture->model,
+                               .model_count = 0};
     assert_int_equal(dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &error),
                      DW_E_NOT_FOUND);
     assert_non_null(strstr(error.message, "gguf1:"));
@@ -350,7 +354,8 @@ static void test_snapshot_damaged(void **state)
     assert_non_null(file);
     uint64_t seed = 88172645463325252u;
     int flips = emulated() ? 200 : 10000;
-    dw_thaw_options options = {.paths = files.list,
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = files.list,
                                .path_count = 1,
                                .models = &fixture->model,
                                .model_count = 1,

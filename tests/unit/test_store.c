@@ -36,7 +36,8 @@ static dw_store *opened(actor_fixture *fixture, const char *path)
 {
     dw_store *store = NULL;
     dw_error error = {.message = ""};
-    dw_store_options options = {.path = path, .find_model = find_model, .user = fixture};
+    dw_store_options options = {
+        .struct_bytes = sizeof options, .path = path, .find_model = find_model, .user = fixture};
     dw_status status = dw_store_open(&store, fixture->engine, &options, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
@@ -54,7 +55,8 @@ static uint32_t told(dw_store *store, const char *id, const char *text)
 {
     uint32_t answer[1] = {0};
     dw_error error = {.message = ""};
-    dw_actor_effect message = {.message = text, .message_bytes = strlen(text)};
+    dw_actor_effect message = {
+        .struct_bytes = sizeof message, .message = text, .message_bytes = strlen(text)};
     dw_status status = dw_store_send(store, id, &message, keep, answer, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
@@ -177,7 +179,9 @@ static void test_store_survives_kills(void **state)
     uint32_t between = 0;
     uint64_t random = 5;
     (void)snprintf(path, sizeof path, "%s/state", folder);
-    dw_actor_options options = {.instance = {.models = &fixture->model, .model_count = 1}};
+    dw_instance_options instance = {
+        .struct_bytes = sizeof instance, .models = &fixture->model, .model_count = 1};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
     dw_store *store = opened(fixture, path);
     assert_int_equal(dw_store_spawn(store, fixture->module, &options, id, &error), DW_OK);
     (void)told(store, id, "m");

@@ -94,7 +94,8 @@ static dw_store *opened(actor_fixture *fixture)
 {
     dw_store *store = NULL;
     dw_error error = {.message = ""};
-    dw_store_options options = {.path = folder, .on_problem = on_problem};
+    dw_store_options options = {
+        .struct_bytes = sizeof options, .path = folder, .on_problem = on_problem};
     dw_status status = dw_store_open(&store, fixture->engine, &options, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
@@ -111,7 +112,7 @@ static actor_name spawned(actor_fixture *fixture, dw_store *store)
 {
     actor_name name;
     dw_error error = {.message = ""};
-    dw_actor_options options = {.instance = {.models = NULL}};
+    dw_actor_options options = {.struct_bytes = sizeof options};
     dw_status status = dw_store_spawn(store, fixture->module, &options, name.id, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
@@ -135,7 +136,8 @@ static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
 static dw_status tell(dw_store *store, const char *id, const char *text, heard *answer,
                       dw_error *error)
 {
-    dw_actor_effect message = {.message = text, .message_bytes = strlen(text)};
+    dw_actor_effect message = {
+        .struct_bytes = sizeof message, .message = text, .message_bytes = strlen(text)};
     *answer = (heard){.bytes = 0};
     *error = (dw_error){.message = ""};
     return dw_store_send(store, id, &message, keep, answer, error);
@@ -263,7 +265,7 @@ static void test_faults_messages_are_worked_on_once(void **state)
 {
     pair p = paired(*state);
     heard answer;
-    dw_store_info info;
+    dw_store_info info = {.struct_bytes = sizeof info};
     dw_error error;
     ask_and_break_off(&p, "D+1", &answer);
     assert_int_equal(told(p.store, p.other.id, "+10"), 11);
@@ -356,7 +358,7 @@ static void test_faults_earlier_names_that_stay(void **state)
                    folder);
     assert_int_equal(system(command), 0);
     fail_from(FAULT_RENAME, "/.delivered-", 0);
-    dw_store_options options = {.path = folder};
+    dw_store_options options = {.struct_bytes = sizeof options, .path = folder};
     assert_int_equal(dw_store_open(&p.store, p.fixture->engine, &options, &error), DW_E_IO);
     assert_null(p.store);
     mend();
@@ -510,7 +512,7 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
     char path[32];
     heard answer;
     dw_error error;
-    dw_store_info info;
+    dw_store_info info = {.struct_bytes = sizeof info};
     bool failed = true;
     uint32_t expected = 0;
     (void)snprintf(path, sizeof path, "/%s/0", p.other.id);

@@ -11,7 +11,8 @@ static int open_engine(void **state)
     (void)state;
     dw_error err;
     const char *device = getenv("DW_TEST_DEVICE");
-    dw_engine_options options = {.device = device != NULL ? device : "CPU", .threads = 2};
+    dw_engine_options options = {
+        .struct_bytes = sizeof options, .device = device != NULL ? device : "CPU", .threads = 2};
     return dw_engine_create(&engine, &options, &err) == DW_OK ? 0 : -1;
 }
 
@@ -96,8 +97,11 @@ static ptrdiff_t swallow(void *user, const unsigned char *bytes, size_t count)
 static void run_example(const char *path)
 {
     static const char *const args[] = {"guest"};
-    dw_instance_options options = {
-        .args = args, .arg_count = 1, .on_stdout = swallow, .on_stderr = swallow};
+    dw_instance_options options = {.struct_bytes = sizeof options,
+                                   .args = args,
+                                   .arg_count = 1,
+                                   .on_stdout = swallow,
+                                   .on_stderr = swallow};
     dw_instance *instance = start(path, &options);
     dw_error err;
     int exit_code = -1;
@@ -105,7 +109,7 @@ static void run_example(const char *path)
         fail_msg("%s: %s", path, err.message);
     }
     assert_int_equal(exit_code, 0);
-    dw_instance_stats stats;
+    dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_instance_get_stats(instance, &stats);
     assert_true(stats.graph_runs >= 2);
     assert_int_equal(stats.host_copied_bytes, 0);

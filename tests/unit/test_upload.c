@@ -241,11 +241,12 @@ static void test_model_is_uploaded_to_a_discrete_device(void **state)
     dw_device *device = open_device();
     dw_gguf *gguf = NULL;
     dw_model *model = NULL;
-    dw_model_info info;
+    dw_model_info info = {.struct_bytes = sizeof info};
     dw_error error = {0};
     progress p = {0};
     dw_device_pretend_discrete(device, (size_t)1 << 30);
-    dw_model_options options = {.on_upload = on_progress, .user = &p};
+    dw_model_options options = {
+        .struct_bytes = sizeof options, .on_upload = on_progress, .user = &p};
     if (dw_model_load_with(&model, device, MODEL, &options, &error) != DW_OK) {
         fail_msg("%s", error.message);
     }

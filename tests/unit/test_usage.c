@@ -16,8 +16,10 @@
 static dw_engine *open_engine(bool stage_memory)
 {
     const char *device = getenv("DW_TEST_DEVICE");
-    dw_engine_options options = {
-        .device = device != NULL ? device : "CPU", .threads = 1, .stage_memory = stage_memory};
+    dw_engine_options options = {.struct_bytes = sizeof options,
+                                 .device = device != NULL ? device : "CPU",
+                                 .threads = 1,
+                                 .stage_memory = stage_memory};
     dw_engine *engine = NULL;
     dw_error error = {0};
     if (dw_engine_create(&engine, &options, &error) != DW_OK) {
@@ -28,8 +30,8 @@ static dw_engine *open_engine(bool stage_memory)
 
 static void check_nothing_used(dw_engine *engine)
 {
-    dw_engine_stats usage;
-    dw_kv_stats ranges;
+    dw_engine_stats usage = {.struct_bytes = sizeof usage};
+    dw_kv_stats ranges = {.struct_bytes = sizeof ranges};
     dw_engine_get_stats(engine, &usage);
     (void)dw_engine_get_kv_stats(engine, &ranges);
     assert_int_equal(usage.models, 0);
@@ -50,8 +52,8 @@ static void test_usage_counts_models_and_contexts(void **state)
     dw_engine *engine = open_engine(false);
     dw_model *models[2] = {NULL};
     dw_scorer *scorer = NULL;
-    dw_model_info info;
-    dw_engine_stats usage;
+    dw_model_info info = {.struct_bytes = sizeof info};
+    dw_engine_stats usage = {.struct_bytes = sizeof usage};
     dw_error error = {0};
     int32_t tokens[8] = {1, 2, 3, 4, 5, 6, 7, 8};
     const float *logits;
@@ -107,8 +109,8 @@ static void test_guest_with_staged_memory_computes_the_same(void **state)
     dw_engine *engine = open_engine(true);
     dw_module *module = NULL;
     dw_instance *guest = NULL;
-    dw_instance_stats stats;
-    dw_engine_stats usage;
+    dw_instance_stats stats = {.struct_bytes = sizeof stats};
+    dw_engine_stats usage = {.struct_bytes = sizeof usage};
     dw_error error = {0};
     if (dw_module_open(&module, engine, GUEST, &error) != DW_OK ||
         dw_instance_create(&guest, module, NULL, &error) != DW_OK) {

@@ -133,11 +133,13 @@ static void test_zero_copy_of_tokens_and_logits(void **state)
     dw_module *module = NULL;
     dw_instance *guest = NULL;
     dw_error error;
-    dw_engine_options engine_options = {.device = getenv("DW_TEST_DEVICE")};
+    dw_engine_options engine_options = {.struct_bytes = sizeof engine_options,
+                                        .device = getenv("DW_TEST_DEVICE")};
     must(dw_engine_create(&engine, &engine_options, &error), &error);
     must(dw_model_open(&model, engine, model_path(), &error), &error);
     must(dw_module_open(&module, engine, DW_TEST_GUESTS_DIR "/decode_loop.wasm", &error), &error);
-    dw_instance_options options = {.models = &model, .model_count = 1};
+    dw_instance_options options = {
+        .struct_bytes = sizeof options, .models = &model, .model_count = 1};
     must(dw_instance_create(&guest, module, &options, &error), &error);
 
     if (INTERPOSED) { /* that a copy would be noticed */
@@ -160,7 +162,7 @@ static void test_zero_copy_of_tokens_and_logits(void **state)
     uint64_t copies = atomic_load(&noted_copies);
     uint64_t bytes = atomic_load(&noted_bytes);
     watch(NULL);
-    dw_instance_stats stats;
+    dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_instance_get_stats(guest, &stats);
     assert_int_equal(stats.host_copied_bytes, 0);
     assert_int_equal(stats.prompt_tokens, prompt_tokens);
