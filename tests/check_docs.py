@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""Runs what the documents tell readers to run.
+"""Runs what the documents tell readers to run, and checks what they point to.
 
 usage: check_docs.py SOURCE_DIR BUILD_DIR
+
+In every document, a link to a file or to a heading leads to one that exists, and a path of the source tree
+that is named (src/kv/kv_log.c, tests/unit/test_*.c) exists, as does a name of ours (`dw_context_fork`,
+`DW_E_LIMIT`). CHANGELOG.md may name what is gone.
 
 In README.md and docs/*.md, each line of a block marked `sh` is a command that must succeed, with
 the build's driftwood first in PATH. A block marked `c` whose code includes <driftwood_guest.h> and calls
@@ -19,6 +23,65 @@ import tempfile
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TIMEOUT_S = 300
+
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#{1,6} +(.*)$", re.MULTILINE)
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+TREE = "src tests docs fuzz bench guest include examples man scripts cmake deps"
+IDENTIFIER = re.compile(r"\b(?:dw_|DW_)\w+\b(?!\*)")
+NAMED = re.compile(r"(?<![\w./~-])(?:%s)/[\w./*-]*\w" % TREE.replace(" ", "|"))
+
+
+def anchors(document):
+    """The headings of a document as GitHub makes anchors of them."""
+    text = FENCE.sub("", document.read_text())
+    return {re.sub(r"[^\w\- ]", "", h.strip().lower()).replace(" ", "-")
+            for h in HEADING.findall(text)}
+
+
+def identifiers(source):
+    """Every name of ours in the sources, tests and build files."""
+    found = set()
+    for pattern in ("src/*/*", "include/*", "guest/**/*.[ch]", "tests/**/*.[ch]", "tests/*.txt",
+                    "bench/*.[ch]", "fuzz/*.c", "CMakeLists.txt", "cmake/*"):
+        for path in source.glob(pattern):
+            if path.is_file():
+                found.update(IDENTIFIER.findall(path.read_text()))
+    return found
+
+
+def check_links(document, source, known):
+    text = FENCE.sub("", document.read_text())
+    for link in LINK.findall(text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        if not target.exists():
+            yield f"link to {link}: there is no such file"
+        elif anchor and anchor not in anchors(target):
+            yield f"link to {link}: there is no such heading"
+    if document.name == "CHANGELOG.md":
+        return
+    for name in NAMED.findall(re.sub(r"\]\([^)]*\)", "]", text)):
+        if not any(source.glob(name)):
+            yield f"{name}: there is no such file"
+    for name in sorted(set(IDENTIFIER.findall(text)) - known):
+        yield f"{name}: the sources have no such name"
+
+
+def check_all_links(source):
+    documents = [*source.glob("*.md"), *source.glob("docs/*.md"), *source.glob("src/*/README.md"),
+                 *source.glob("bench/**/*.md"), *source.glob("tests/**/*.md")]
+    failures = 0
+    known = identifiers(source)
+    for document in sorted(documents):
+        for failure in check_links(document, source, known):
+            failures += 1
+            print(f"{document.relative_to(source)}: {failure}")
+    print(f"{len(documents)} documents, {failures} links, paths and names that lead nowhere")
+    return failures
 
 
 def run(command, where, env):
@@ -60,11 +123,12 @@ def check_c(code, where, env, source):
 
 
 def main():
+    source, build = (pathlib.Path(a).resolve() for a in sys.argv[1:3])
+    broken = check_all_links(source)
     # A machine that only runs what was built elsewhere (scripts/device-test) has no such compiler.
     if shutil.which(os.environ.get("DRIFTWOOD_WASI_CC", "clang")) is None:
         print("no clang for the guests in the documents: skipped")
-        return 77
-    source, build = (pathlib.Path(a).resolve() for a in sys.argv[1:3])
+        return 1 if broken else 77
     env = dict(os.environ, PATH=f"{build}:{os.environ['PATH']}")
     failures = blocks = 0
     for document in [source / "README.md", *sorted((source / "docs").glob("*.md"))]:
@@ -80,7 +144,7 @@ def main():
                 print(f"{document.name}: {failure}")
             shutil.rmtree(where)
     print(f"{blocks} blocks run, {failures} failed")
-    return 1 if failures or not blocks else 0
+    return 1 if failures or broken or not blocks else 0
 
 
 if __name__ == "__main__":

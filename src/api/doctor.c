@@ -101,7 +101,7 @@ static void check_linear_memory(doctor *d, dw_instance *guest)
     static const char link[] = "link 2";
     dw_doctor_check *identity =
         add(d, link, "memory_on_region",
-            "the guest's offset 0 is the region's base, by Wasmtime's word");
+            "the guest's offset 0 is the region's base, as reported by Wasmtime");
     double off = distance(dw_instance_memory(guest), dw_region_base(dw_instance_region(guest)));
     settle(d, identity, off == 0, off, "bytes apart", "0");
 
