@@ -98,6 +98,18 @@ static const char *type_name(char letter)
     }
 }
 
+static void move_last(guest *one, const char *name)
+{
+    size_t last = one->import_count - 1;
+    for (size_t i = 0; i < last; i++) {
+        if (strcmp(one->imports[i]->name, name) == 0) {
+            const dw_host_import *moved = one->imports[i];
+            memmove(&one->imports[i], &one->imports[i + 1], (last - i) * sizeof moved);
+            one->imports[last] = moved;
+        }
+    }
+}
+
 static void say_import(text *to, size_t index, const dw_host_import *import)
 {
     say(to, "(import \"driftwood\" \"%s\" (func $f%zu", import->name, index);
@@ -182,7 +194,10 @@ static const guest *the_guest(void)
     if (dw_engine_create(&one.engine, &options, &err) != DW_OK) {
         die("engine", &err);
     }
-    const dw_host_import *const tables[] = {dw_host_imports, dw_tensor_imports, dw_model_imports};
+    /* The seeds name imports by their place here. */
+    const dw_host_import *const tables[] = {
+        dw_host_imports,    dw_tensor_imports,  dw_model_imports,  dw_vocab_imports,
+        dw_context_imports, dw_forward_imports, dw_sampler_imports};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         for (const dw_host_import *import = tables[i]; import->name != NULL; import++) {
             if (one.import_count == IMPORTS_MAX || strchr(import->signature, ':') == NULL) {
@@ -191,6 +206,7 @@ static const guest *the_guest(void)
             one.imports[one.import_count++] = import;
         }
     }
+    move_last(&one, "forward_sample");
     make_model(&one);
     make_module(&one);
     return &one;

@@ -16,9 +16,6 @@ struct dw_engine {
     dw_wasm_host *wasm;
 };
 
-static const dw_host_import *const import_tables[] = {dw_host_imports, dw_tensor_imports,
-                                                      dw_model_imports, dw_actor_imports};
-
 const char *dw_version(void)
 {
     return DW_VERSION;
@@ -51,8 +48,8 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
     if (status == DW_OK) {
         dw_host_parts parts = {
             .device = engine->device,
-            .import_tables = import_tables,
-            .import_table_count = sizeof import_tables / sizeof import_tables[0],
+            .import_tables = dw_import_tables,
+            .import_table_count = DW_IMPORT_TABLES_COUNT,
         };
         status = dw_wasm_host_create(&engine->wasm, &parts, err);
     }

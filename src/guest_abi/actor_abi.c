@@ -9,23 +9,22 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "guest_abi/guest_abi.h"
+#include "guest_abi/guest_call.h"
+#include "guest_abi/guest_strings.h"
 
 /* A year: longer waits are mistakes in the unit. */
 #define TIMER_MS_MAX (UINT64_C(366) * 86400 * 1000)
 
-#define DW_ACTOR_CALL(name)                                                                        \
-    static wasm_trap_t *call_##name(void *env, wasmtime_caller_t *caller,                          \
-                                    wasmtime_val_raw_t *args, size_t count)                        \
-    {                                                                                              \
-        (void)env;                                                                                 \
-        (void)count;                                                                               \
-        dw_instance *instance = dw_instance_of(caller);                                            \
-        dw_actor *actor = dw_instance_actor(instance);                                             \
-        args[0].i32 = actor != NULL ? name(instance, actor, args)                                  \
-                                    : (int32_t)dw_fail(dw_instance_error(instance), DW_E_STATE,    \
-                                                       "this guest is no actor, or not yet");      \
-        return NULL;                                                                               \
+/* The actor that calls; NULL with dw_instance_error filled: the guest is none. */
+static dw_actor *actor_of(dw_instance *instance)
+{
+    dw_actor *actor = dw_instance_actor(instance);
+    if (actor == NULL) {
+        (void)dw_fail(dw_instance_error(instance), DW_E_STATE,
+                      "this guest is no actor, or not yet");
     }
+    return actor;
+}
 
 static int32_t give_id(dw_instance *instance, const char *id, uint32_t pointer, uint32_t capacity)
 {
@@ -44,29 +43,41 @@ static int32_t give_id(dw_instance *instance, const char *id, uint32_t pointer, 
 }
 
 /* buffer, capacity */
-static int32_t actor_id(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+static int32_t actor_id(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    return give_id(instance, dw_actor_id(actor), (uint32_t)args[0].i32, (uint32_t)args[1].i32);
+    dw_actor *actor = actor_of(instance);
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
+    return give_id(instance, dw_actor_id(actor), dw__u32(&args[0]), dw__u32(&args[1]));
 }
-DW_ACTOR_CALL(actor_id)
+DW__GUEST_CALL(i32, actor_id)
 
 /* buffer, capacity */
-static int32_t message_from(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+static int32_t message_from(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    return give_id(instance, dw_actor_sender(actor), (uint32_t)args[0].i32, (uint32_t)args[1].i32);
+    dw_actor *actor = actor_of(instance);
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
+    return give_id(instance, dw_actor_sender(actor), dw__u32(&args[0]), dw__u32(&args[1]));
 }
-DW_ACTOR_CALL(message_from)
+DW__GUEST_CALL(i32, message_from)
 
 /* bytes, count */
-static int32_t reply(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+static int32_t reply(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
+    dw_actor *actor = actor_of(instance);
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
     dw_error *err = dw_instance_error(instance);
     void *bytes;
-    dw_status status = dw_instance_range(instance, "reply", (uint32_t)args[0].i32,
-                                         (uint32_t)args[1].i32, 1, 1, &bytes, err);
-    return status == DW_OK ? dw_actor_reply(actor, bytes, (uint32_t)args[1].i32, err) : status;
+    dw_status status = dw_instance_range(instance, "reply", dw__u32(&args[0]), dw__u32(&args[1]), 1,
+                                         1, &bytes, err);
+    return status == DW_OK ? dw_actor_reply(actor, bytes, dw__u32(&args[1]), err) : status;
 }
-DW_ACTOR_CALL(reply)
+DW__GUEST_CALL(i32, reply)
 
 /* A message whose content lies at [pointer, pointer + bytes). */
 static dw_status message_of(dw_instance *instance, const char *actor, uint32_t pointer,
@@ -80,15 +91,19 @@ static dw_status message_of(dw_instance *instance, const char *actor, uint32_t p
 }
 
 /* id, id_bytes, message, bytes */
-static int32_t actor_send(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+static int32_t actor_send(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
+    dw_actor *actor = actor_of(instance);
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
     dw_error *err = dw_instance_error(instance);
     char id[DW_ACTOR_ID_CHARS + 1] = "";
-    uint32_t id_bytes = (uint32_t)args[1].i32;
+    uint32_t id_bytes = dw__u32(&args[1]);
     void *given;
     dw_message *message;
     dw_status status =
-        dw_instance_range(instance, "id", (uint32_t)args[0].i32, id_bytes, 1, 1, &given, err);
+        dw_instance_range(instance, "id", dw__u32(&args[0]), id_bytes, 1, 1, &given, err);
     if (status != DW_OK) {
         return status;
     }
@@ -99,10 +114,10 @@ static int32_t actor_send(dw_instance *instance, dw_actor *actor, const wasmtime
         return dw_fail(err, DW_E_ARG, "id: %u bytes that are no actor's id, which has %d digits",
                        id_bytes, DW_ACTOR_ID_CHARS);
     }
-    status = message_of(instance, id, (uint32_t)args[2].i32, (uint32_t)args[3].i32, &message);
+    status = message_of(instance, id, dw__u32(&args[2]), dw__u32(&args[3]), &message);
     return status == DW_OK ? dw_actor_add_effect(actor, DW_EFFECT_SEND, message, err) : status;
 }
-DW_ACTOR_CALL(actor_send)
+DW__GUEST_CALL(i32, actor_send)
 
 /* A new actor's first message as an effect; its id to the guest. */
 static int32_t make_actor(dw_instance *instance, dw_actor *actor, dw_effect_kind kind,
@@ -126,22 +141,26 @@ static bool is_utf8(const char *text, size_t bytes)
 }
 
 /* name, name_bytes, message, bytes, id, id_capacity */
-static int32_t actor_spawn(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+static int32_t actor_spawn(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
+    dw_actor *actor = actor_of(instance);
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
     dw_error *err = dw_instance_error(instance);
-    uint32_t name_bytes = (uint32_t)args[1].i32;
+    uint32_t name_bytes = dw__u32(&args[1]);
     void *name;
     dw_message *message;
     if (name_bytes > DW_GUEST_NAME_MAX) {
         return dw_fail(err, DW_E_LIMIT, "name: %u bytes, limit %d", name_bytes, DW_GUEST_NAME_MAX);
     }
     dw_status status =
-        dw_instance_range(instance, "name", (uint32_t)args[0].i32, name_bytes, 1, 1, &name, err);
+        dw_instance_range(instance, "name", dw__u32(&args[0]), name_bytes, 1, 1, &name, err);
     if (status == DW_OK && name_bytes > 0 && !is_utf8(name, name_bytes)) {
         status = dw_fail(err, DW_E_ARG, "name: %u bytes that are no UTF-8", name_bytes);
     }
     if (status == DW_OK) {
-        status = message_of(instance, NULL, (uint32_t)args[2].i32, (uint32_t)args[3].i32, &message);
+        status = message_of(instance, NULL, dw__u32(&args[2]), dw__u32(&args[3]), &message);
     }
     if (status != DW_OK) {
         return status;
@@ -149,26 +168,33 @@ static int32_t actor_spawn(dw_instance *instance, dw_actor *actor, const wasmtim
     if (name_bytes > 0) {
         memcpy(message->guest, name, name_bytes);
     }
-    return make_actor(instance, actor, DW_EFFECT_SPAWN, message, (uint32_t)args[4].i32,
-                      (uint32_t)args[5].i32);
+    return make_actor(instance, actor, DW_EFFECT_SPAWN, message, dw__u32(&args[4]),
+                      dw__u32(&args[5]));
 }
-DW_ACTOR_CALL(actor_spawn)
+DW__GUEST_CALL(i32, actor_spawn)
 
 /* message, bytes, id, id_capacity */
-static int32_t actor_fork(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+static int32_t actor_fork(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
+    dw_actor *actor = actor_of(instance);
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
     dw_message *message;
-    dw_status status =
-        message_of(instance, NULL, (uint32_t)args[0].i32, (uint32_t)args[1].i32, &message);
-    return status == DW_OK ? make_actor(instance, actor, DW_EFFECT_FORK, message,
-                                        (uint32_t)args[2].i32, (uint32_t)args[3].i32)
+    dw_status status = message_of(instance, NULL, dw__u32(&args[0]), dw__u32(&args[1]), &message);
+    return status == DW_OK ? make_actor(instance, actor, DW_EFFECT_FORK, message, dw__u32(&args[2]),
+                                        dw__u32(&args[3]))
                            : status;
 }
-DW_ACTOR_CALL(actor_fork)
+DW__GUEST_CALL(i32, actor_fork)
 
 /* wait_ms (i64), message, bytes */
-static int32_t actor_timer(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+static int32_t actor_timer(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
+    dw_actor *actor = actor_of(instance);
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
     dw_error *err = dw_instance_error(instance);
     uint64_t wait_ms = (uint64_t)args[0].i64;
     dw_message *message;
@@ -176,18 +202,22 @@ static int32_t actor_timer(dw_instance *instance, dw_actor *actor, const wasmtim
         return dw_fail(err, DW_E_RANGE, "wait_ms: %llu, at most %llu are allowed",
                        (unsigned long long)wait_ms, (unsigned long long)TIMER_MS_MAX);
     }
-    dw_status status = message_of(instance, dw_actor_id(actor), (uint32_t)args[1].i32,
-                                  (uint32_t)args[2].i32, &message);
+    dw_status status =
+        message_of(instance, dw_actor_id(actor), dw__u32(&args[1]), dw__u32(&args[2]), &message);
     if (status != DW_OK) {
         return status;
     }
     message->number = dw_os_wall_ms() + wait_ms;
     return dw_actor_add_timer(actor, message, err);
 }
-DW_ACTOR_CALL(actor_timer)
+DW__GUEST_CALL(i32, actor_timer)
 
-static int32_t actor_stop(dw_instance *instance, dw_actor *actor, const wasmtime_val_raw_t *args)
+static int32_t actor_stop(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
+    dw_actor *actor = actor_of(instance);
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
     dw_message *message;
     (void)args;
     dw_status status = message_of(instance, NULL, 0, 0, &message);
@@ -195,7 +225,7 @@ static int32_t actor_stop(dw_instance *instance, dw_actor *actor, const wasmtime
                ? dw_actor_add_effect(actor, DW_EFFECT_STOP, message, dw_instance_error(instance))
                : status;
 }
-DW_ACTOR_CALL(actor_stop)
+DW__GUEST_CALL(i32, actor_stop)
 
 const dw_host_import dw_actor_imports[] = {
     {"actor_id", "ii:i", call_actor_id},

@@ -4,16 +4,15 @@
 #include "base/os.h"
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
+#include "guest_abi/guest_call.h"
 
-static wasm_trap_t *call_abi_version(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                                     size_t count)
+static int32_t abi_version(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    (void)env;
-    (void)count;
-    (void)dw_instance_of(caller);
-    args[0].i32 = DW_ABI_VERSION;
-    return NULL;
+    (void)instance;
+    (void)args;
+    return DW_ABI_VERSION;
 }
+DW__GUEST_CALL(i32, abi_version)
 
 /* Text and its NUL to guest memory. Not payload: names and messages, never tokens or tensors. */
 static int32_t give_text(dw_instance *instance, const char *text, uint32_t pointer,
@@ -32,36 +31,31 @@ static int32_t give_text(dw_instance *instance, const char *text, uint32_t point
     return (int32_t)length;
 }
 
-static wasm_trap_t *call_last_error(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                                    size_t count)
+/* buffer, capacity */
+static int32_t last_error(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    (void)env;
-    (void)count;
-    dw_instance *instance = dw_instance_of(caller);
     dw_error kept = *dw_instance_error(instance); /* a failure to tell it does not replace it */
-    dw_error *none = NULL;
-    args[0].i32 =
-        give_text(instance, kept.message, (uint32_t)args[0].i32, (uint32_t)args[1].i32, none);
-    return NULL;
+    return give_text(instance, kept.message, dw__u32(&args[0]), dw__u32(&args[1]), NULL);
 }
+DW__GUEST_CALL(i32, last_error)
 
-static wasm_trap_t *call_device_name(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                                     size_t count)
+/* buffer, capacity */
+static int32_t device_name(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    (void)env;
-    (void)count;
-    dw_instance *instance = dw_instance_of(caller);
     const dw_device_info *info = dw_device_info_of(dw_instance_device(instance));
-    args[0].i32 = give_text(instance, info->name, (uint32_t)args[0].i32, (uint32_t)args[1].i32,
-                            dw_instance_error(instance));
-    return NULL;
+    return give_text(instance, info->name, dw__u32(&args[0]), dw__u32(&args[1]),
+                     dw_instance_error(instance));
 }
+DW__GUEST_CALL(i32, device_name)
 
-static int32_t take_input(dw_instance *instance, uint32_t pointer, uint32_t capacity)
+/* buffer, capacity */
+static int32_t input(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
+    uint32_t capacity = dw__u32(&args[1]);
     void *buffer;
-    dw_status status = dw_instance_range(instance, "buffer", pointer, capacity, 1, 1, &buffer, err);
+    dw_status status =
+        dw_instance_range(instance, "buffer", dw__u32(&args[0]), capacity, 1, 1, &buffer, err);
     if (status != DW_OK) {
         return status;
     }
@@ -76,42 +70,29 @@ static int32_t take_input(dw_instance *instance, uint32_t pointer, uint32_t capa
     }
     return (int32_t)length;
 }
+DW__GUEST_CALL(i32, input)
 
-static wasm_trap_t *call_input(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                               size_t count)
+static int64_t clock_ns(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    (void)env;
-    (void)count;
-    args[0].i32 = take_input(dw_instance_of(caller), (uint32_t)args[0].i32, (uint32_t)args[1].i32);
-    return NULL;
+    (void)instance;
+    (void)args;
+    return (int64_t)dw_os_clock_ns();
 }
+DW__GUEST_CALL(i64, clock_ns)
 
-static wasm_trap_t *call_clock(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                               size_t count)
+static int64_t host_copied_bytes(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    (void)env;
-    (void)count;
-    (void)dw_instance_of(caller);
-    args[0].i64 = (int64_t)dw_os_clock_ns();
-    return NULL;
+    (void)args;
+    return (int64_t)atomic_load(&dw_instance_counters(instance)->host_copied_bytes);
 }
-
-static wasm_trap_t *call_copied(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                                size_t count)
-{
-    (void)env;
-    (void)count;
-    dw_counters *counters = dw_instance_counters(dw_instance_of(caller));
-    args[0].i64 = (int64_t)atomic_load(&counters->host_copied_bytes);
-    return NULL;
-}
+DW__GUEST_CALL(i64, host_copied_bytes)
 
 const dw_host_import dw_host_imports[] = {
     {"abi_version", ":i", call_abi_version},
     {"last_error", "ii:i", call_last_error},
     {"input", "ii:i", call_input},
     {"device_name", "ii:i", call_device_name},
-    {"clock_ns", ":I", call_clock},
-    {"host_copied_bytes", ":I", call_copied},
+    {"clock_ns", ":I", call_clock_ns},
+    {"host_copied_bytes", ":I", call_host_copied_bytes},
     {NULL, NULL, NULL},
 };

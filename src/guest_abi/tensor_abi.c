@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "guest_abi/guest_abi.h"
+#include "guest_abi/guest_call.h"
 #include "tensor/tensor_graph.h"
 
 /* Open at a time, in one guest. */
@@ -10,8 +11,7 @@
 
 static dw_tensor_graph *graph_of(dw_instance *instance, int32_t handle)
 {
-    return dw_handle_get(dw_instance_handles(instance), DW_HANDLE_GRAPH, "graph", handle,
-                         dw_instance_error(instance));
+    return dw_instance_get_object(instance, DW_HANDLE_GRAPH, handle);
 }
 
 /* The guest's graphs: how many, and what they hold together. */
@@ -20,52 +20,38 @@ static size_t graphs_held(const dw_handle_table *table, size_t *scratch_bytes)
     size_t count = 0;
     *scratch_bytes = 0;
     for (size_t i = 0; i < table->capacity; i++) {
-        if (table->slots[i].object != NULL && table->slots[i].kind == DW_HANDLE_GRAPH) {
+        const dw_tensor_graph *graph = dw_handle_at(table, DW_HANDLE_GRAPH, i);
+        if (graph != NULL) {
             count++;
-            *scratch_bytes += dw_tensor_graph_scratch_bytes(table->slots[i].object);
+            *scratch_bytes += dw_tensor_graph_scratch_bytes(graph);
         }
     }
     return count;
 }
 
-static int32_t create(dw_instance *instance)
+static int32_t graph_create(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
-    dw_handle_table *handles = dw_instance_handles(instance);
     size_t scratch_bytes;
-    size_t count = graphs_held(handles, &scratch_bytes);
+    size_t count = graphs_held(dw_instance_handles(instance), &scratch_bytes);
+    (void)args;
     if (count >= GRAPHS_MAX) {
         return dw_fail(err, DW_E_LIMIT, "graphs: %zu are open, limit %d", count, GRAPHS_MAX);
     }
     dw_device_view *view;
+    dw_tensor_graph *graph = NULL;
     dw_status status = dw_instance_view(instance, &view, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    dw_tensor_graph *graph;
-    status = dw_tensor_graph_create(&graph, dw_instance_device(instance),
-                                    dw_instance_region(instance), view, err);
-    int32_t handle = 0;
     if (status == DW_OK) {
-        status = dw_handle_add(handles, DW_HANDLE_GRAPH, "graphs", graph, &handle, err);
+        status = dw_tensor_graph_create(&graph, dw_instance_device(instance),
+                                        dw_instance_region(instance), view, err);
     }
-    if (status != DW_OK) {
-        dw_tensor_graph_destroy(graph);
-        return status;
-    }
-    return handle;
+    return status != DW_OK ? (int32_t)status
+                           : dw_instance_add_handle(instance, DW_HANDLE_GRAPH, graph);
 }
+DW__GUEST_CALL(i32, graph_create)
 
-static wasm_trap_t *call_create(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                                size_t count)
-{
-    (void)env;
-    (void)count;
-    args[0].i32 = create(dw_instance_of(caller));
-    return NULL;
-}
-
-static int32_t add_tensor(dw_instance *instance, const wasmtime_val_raw_t *args)
+/* graph, type, sizes, data */
+static int32_t graph_tensor(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
     dw_tensor_graph *graph = graph_of(instance, args[0].i32);
@@ -73,26 +59,19 @@ static int32_t add_tensor(dw_instance *instance, const wasmtime_val_raw_t *args)
         return err->code;
     }
     void *sizes;
-    dw_status status = dw_instance_range(instance, "sizes", (uint32_t)args[2].i32, DW_MAX_DIMS,
+    dw_status status = dw_instance_range(instance, "sizes", dw__u32(&args[2]), DW_MAX_DIMS,
                                          sizeof(uint32_t), sizeof(uint32_t), &sizes, err);
     if (status != DW_OK) {
         return status;
     }
     int32_t tensor;
-    status = dw_tensor_graph_tensor(graph, args[1].i32, sizes, (uint32_t)args[3].i32, &tensor, err);
+    status = dw_tensor_graph_tensor(graph, args[1].i32, sizes, dw__u32(&args[3]), &tensor, err);
     return status != DW_OK ? (int32_t)status : tensor;
 }
+DW__GUEST_CALL(i32, graph_tensor)
 
-static wasm_trap_t *call_tensor(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                                size_t count)
-{
-    (void)env;
-    (void)count;
-    args[0].i32 = add_tensor(dw_instance_of(caller), args);
-    return NULL;
-}
-
-static int32_t add_op(dw_instance *instance, const wasmtime_val_raw_t *args)
+/* graph, op, inputs, params */
+static int32_t graph_op(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
     dw_tensor_graph *graph = graph_of(instance, args[0].i32);
@@ -101,9 +80,9 @@ static int32_t add_op(dw_instance *instance, const wasmtime_val_raw_t *args)
     }
     void *inputs;
     void *params;
-    uint32_t params_pointer = (uint32_t)args[3].i32;
-    dw_status status = dw_instance_range(instance, "inputs", (uint32_t)args[2].i32, 4,
-                                         sizeof(int32_t), sizeof(int32_t), &inputs, err);
+    uint32_t params_pointer = dw__u32(&args[3]);
+    dw_status status = dw_instance_range(instance, "inputs", dw__u32(&args[2]), 4, sizeof(int32_t),
+                                         sizeof(int32_t), &inputs, err);
     if (status == DW_OK) {
         status = dw_instance_range(instance, "params", params_pointer, params_pointer != 0,
                                    sizeof(dw_op_params), sizeof(int32_t), &params, err);
@@ -115,31 +94,21 @@ static int32_t add_op(dw_instance *instance, const wasmtime_val_raw_t *args)
     status = dw_tensor_graph_op(graph, args[1].i32, inputs, params, &tensor, err);
     return status != DW_OK ? (int32_t)status : tensor;
 }
+DW__GUEST_CALL(i32, graph_op)
 
-static wasm_trap_t *call_op(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                            size_t count)
+/* graph, tensor, data */
+static int32_t graph_output(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    (void)env;
-    (void)count;
-    args[0].i32 = add_op(dw_instance_of(caller), args);
-    return NULL;
-}
-
-static wasm_trap_t *call_output(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                                size_t count)
-{
-    (void)env;
-    (void)count;
-    dw_instance *instance = dw_instance_of(caller);
     dw_error *err = dw_instance_error(instance);
     dw_tensor_graph *graph = graph_of(instance, args[0].i32);
-    args[0].i32 = graph == NULL ? (int32_t)err->code
-                                : (int32_t)dw_tensor_graph_output(graph, args[1].i32,
-                                                                  (uint32_t)args[2].i32, err);
-    return NULL;
+    return graph == NULL
+               ? (int32_t)err->code
+               : (int32_t)dw_tensor_graph_output(graph, args[1].i32, dw__u32(&args[2]), err);
 }
+DW__GUEST_CALL(i32, graph_output)
 
-static int32_t tell_shape(dw_instance *instance, const wasmtime_val_raw_t *args)
+/* graph, tensor, shape */
+static int32_t tensor_shape(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
     dw_tensor_graph *graph = graph_of(instance, args[0].i32);
@@ -147,24 +116,16 @@ static int32_t tell_shape(dw_instance *instance, const wasmtime_val_raw_t *args)
         return err->code;
     }
     void *shape;
-    dw_status status = dw_instance_range(instance, "shape", (uint32_t)args[2].i32, 1,
-                                         sizeof(dw_shape), sizeof(int32_t), &shape, err);
+    dw_status status = dw_instance_range(instance, "shape", dw__u32(&args[2]), 1, sizeof(dw_shape),
+                                         sizeof(int32_t), &shape, err);
     return status != DW_OK ? status : dw_tensor_graph_shape(graph, args[1].i32, shape, err);
 }
+DW__GUEST_CALL(i32, tensor_shape)
 
-static wasm_trap_t *call_shape(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                               size_t count)
-{
-    (void)env;
-    (void)count;
-    args[0].i32 = tell_shape(dw_instance_of(caller), args);
-    return NULL;
-}
-
-static int32_t build(dw_instance *instance, int32_t handle)
+static int32_t graph_build(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
-    dw_tensor_graph *graph = graph_of(instance, handle);
+    dw_tensor_graph *graph = graph_of(instance, args[0].i32);
     if (graph == NULL) {
         return err->code;
     }
@@ -173,15 +134,7 @@ static int32_t build(dw_instance *instance, int32_t handle)
     size_t left = held < DW_GRAPH_SCRATCH_BYTES_MAX ? DW_GRAPH_SCRATCH_BYTES_MAX - held : 0;
     return dw_tensor_graph_build(graph, left, err);
 }
-
-static wasm_trap_t *call_build(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                               size_t count)
-{
-    (void)env;
-    (void)count;
-    args[0].i32 = build(dw_instance_of(caller), args[0].i32);
-    return NULL;
-}
+DW__GUEST_CALL(i32, graph_build)
 
 typedef struct run_work {
     dw_tensor_graph *graph;
@@ -194,10 +147,10 @@ static dw_status do_run(void *arg, dw_error *err)
     return dw_tensor_graph_run(work->graph, work->cancel, err);
 }
 
-static int32_t run(dw_instance *instance, int32_t handle)
+static int32_t graph_run(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
-    dw_tensor_graph *graph = graph_of(instance, handle);
+    dw_tensor_graph *graph = graph_of(instance, args[0].i32);
     if (graph == NULL) {
         return err->code;
     }
@@ -208,38 +161,22 @@ static int32_t run(dw_instance *instance, int32_t handle)
     }
     return status;
 }
+DW__GUEST_CALL(i32, graph_run)
 
-static wasm_trap_t *call_run(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                             size_t count)
+static int32_t graph_destroy(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    (void)env;
-    (void)count;
-    args[0].i32 = run(dw_instance_of(caller), args[0].i32);
-    return NULL;
+    return dw_instance_close_handle(instance, DW_HANDLE_GRAPH, args[0].i32);
 }
-
-static wasm_trap_t *call_destroy(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
-                                 size_t count)
-{
-    (void)env;
-    (void)count;
-    dw_instance *instance = dw_instance_of(caller);
-    dw_error *err = dw_instance_error(instance);
-    dw_tensor_graph *graph =
-        dw_handle_take(dw_instance_handles(instance), DW_HANDLE_GRAPH, "graph", args[0].i32, err);
-    dw_tensor_graph_destroy(graph);
-    args[0].i32 = graph != NULL ? DW_OK : (int32_t)err->code;
-    return NULL;
-}
+DW__GUEST_CALL(i32, graph_destroy)
 
 const dw_host_import dw_tensor_imports[] = {
-    {"graph_create", ":i", call_create},
-    {"graph_tensor", "iiii:i", call_tensor},
-    {"graph_op", "iiii:i", call_op},
-    {"graph_output", "iii:i", call_output},
-    {"tensor_shape", "iii:i", call_shape},
-    {"graph_build", "i:i", call_build},
-    {"graph_run", "i:i", call_run},
-    {"graph_destroy", "i:i", call_destroy},
+    {"graph_create", ":i", call_graph_create},
+    {"graph_tensor", "iiii:i", call_graph_tensor},
+    {"graph_op", "iiii:i", call_graph_op},
+    {"graph_output", "iii:i", call_graph_output},
+    {"tensor_shape", "iii:i", call_tensor_shape},
+    {"graph_build", "i:i", call_graph_build},
+    {"graph_run", "i:i", call_graph_run},
+    {"graph_destroy", "i:i", call_graph_destroy},
     {NULL, NULL, NULL},
 };

@@ -1,0 +1,142 @@
+/* Contexts for guests: made, forked, trimmed, shifted. A context counts its model by itself, so a
+ * guest may close a model while contexts of it are open. */
+#include "guest_abi/guest_abi.h"
+#include "guest_abi/guest_call.h"
+
+static dw_status may_open_context(dw_instance *instance, dw_error *err)
+{
+    size_t count = dw_instance_count_handles(instance, DW_HANDLE_CONTEXT);
+    uint32_t limit = dw_instance_context_count_max(instance);
+    return count < limit
+               ? DW_OK
+               : dw_fail(err, DW_E_LIMIT, "contexts: %zu are open, limit %u", count, limit);
+}
+
+static dw_status context_size(dw_instance *instance, const dw_model *model, uint32_t *tokens_max,
+                              dw_error *err)
+{
+    uint32_t limit = dw_instance_context_tokens_max(instance);
+    if (limit == 0) {
+        return DW_OK;
+    }
+    if (*tokens_max > limit) {
+        return dw_fail(err, DW_E_LIMIT, "tokens_max: %u, this guest's contexts have at most %u",
+                       *tokens_max, limit);
+    }
+    if (*tokens_max == 0) {
+        dw_model_info info = {.struct_bytes = sizeof info};
+        dw_model_get_info(model, &info);
+        *tokens_max = limit < info.context_length ? limit : info.context_length;
+    }
+    return DW_OK;
+}
+
+static int32_t context_create(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_model *model = dw__model_of(instance, args[0].i32);
+    uint32_t tokens_max = dw__u32(&args[1]);
+    if (model == NULL) {
+        return err->code;
+    }
+    dw_status status = may_open_context(instance, err);
+    if (status == DW_OK) {
+        status = context_size(instance, model, &tokens_max, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_context *context = NULL;
+    status = dw_context_create(
+        &context, model,
+        &(dw_context_options){.tokens_max = tokens_max, .kv_type = dw_instance_kv_type(instance)},
+        err);
+    return status != DW_OK ? (int32_t)status
+                           : dw_instance_add_handle(instance, DW_HANDLE_CONTEXT, context);
+}
+DW__GUEST_CALL(i32, context_create)
+
+static int32_t context_fork(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *parent = dw__context_of(instance, args[0].i32);
+    dw_context *context = NULL;
+    if (parent == NULL) {
+        return err->code;
+    }
+    dw_status status = may_open_context(instance, err);
+    if (status == DW_OK) {
+        status = dw_context_fork(&context, parent, err);
+    }
+    return status != DW_OK ? (int32_t)status
+                           : dw_instance_add_handle(instance, DW_HANDLE_CONTEXT, context);
+}
+DW__GUEST_CALL(i32, context_fork)
+
+static int32_t context_close(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return dw_instance_close_handle(instance, DW_HANDLE_CONTEXT, args[0].i32);
+}
+DW__GUEST_CALL(i32, context_close)
+
+static int32_t context_length(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    const dw_context *context = dw__context_of(instance, args[0].i32);
+    return context == NULL ? (int32_t)dw_instance_error(instance)->code
+                           : (int32_t)dw_context_length(context);
+}
+DW__GUEST_CALL(i32, context_length)
+
+static int32_t context_capacity(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    const dw_context *context = dw__context_of(instance, args[0].i32);
+    return context == NULL ? (int32_t)dw_instance_error(instance)->code
+                           : (int32_t)dw_context_capacity(context);
+}
+DW__GUEST_CALL(i32, context_capacity)
+
+static int32_t context_trim(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = dw__context_of(instance, args[0].i32);
+    return context == NULL ? (int32_t)err->code
+                           : (int32_t)dw_context_trim(context, dw__u32(&args[1]), err);
+}
+DW__GUEST_CALL(i32, context_trim)
+
+typedef struct shift_work {
+    dw_context *context;
+    uint32_t keep;
+    uint32_t drop;
+} shift_work;
+
+static dw_status do_shift(void *arg, dw_error *err)
+{
+    const shift_work *work = arg;
+    return dw_context_shift(work->context, work->keep, work->drop, err);
+}
+
+/* context, keep, drop */
+static int32_t context_shift(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = dw__context_of(instance, args[0].i32);
+    if (context == NULL) {
+        return err->code;
+    }
+    shift_work work = {.context = context, .keep = dw__u32(&args[1]), .drop = dw__u32(&args[2])};
+    dw_status status = dw_instance_compute(instance, do_shift, &work, err);
+    return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
+}
+DW__GUEST_CALL(i32, context_shift)
+
+const dw_host_import dw_context_imports[] = {
+    {"context_create", "ii:i", call_context_create},
+    {"context_fork", "i:i", call_context_fork},
+    {"context_close", "i:i", call_context_close},
+    {"context_length", "i:i", call_context_length},
+    {"context_capacity", "i:i", call_context_capacity},
+    {"context_trim", "ii:i", call_context_trim},
+    {"context_shift", "iii:i", call_context_shift},
+    {NULL, NULL, NULL},
+};

@@ -1,0 +1,256 @@
+/* Computing for guests: forward steps that end with logits, hidden states or a token, and
+ * embeddings. Each function checks handles, counts and ranges in this order, then acts. */
+#include <assert.h>
+
+#include "driftwood_abi.h"
+#include "guest_abi/guest_abi.h"
+#include "guest_abi/guest_call.h"
+#include "inference/embeddings.h"
+
+static_assert(DW_POOLING_NONE == (int)DW_POOL_NONE && DW_POOLING_LAST == (int)DW_POOL_LAST,
+              "the numbers that guests were compiled with");
+
+/* ---- forward steps ------------------------------------------------------------------------ */
+
+static void report_progress(void *user, uint32_t done, uint32_t total)
+{
+    dw_instance_progress(user, done, total);
+}
+
+/* context, tokens, count, ... */
+static dw_status step_tokens(dw_instance *instance, const wasmtime_val_raw_t *args, dw_step *step,
+                             dw_error *err)
+{
+    void *tokens;
+    uint32_t count = dw__u32(&args[2]);
+    if (count == 0) {
+        return dw_fail(err, DW_E_ARG, "count: 0 tokens");
+    }
+    dw_status status = dw_instance_range(instance, "tokens", dw__u32(&args[1]), count,
+                                         sizeof(int32_t), sizeof(int32_t), &tokens, err);
+    if (status == DW_OK) {
+        step->tokens = tokens;
+        step->token_count = count;
+    }
+    return status;
+}
+
+static dw_status forward_ranges(dw_instance *instance, const dw_context *context,
+                                const wasmtime_val_raw_t *args, dw_step *step, dw_error *err)
+{
+    uint32_t rows = dw__u32(&args[4]);
+    bool wants_rows = args[3].i32 != 0;
+    bool hidden = step->result == DW_RESULT_HIDDEN;
+    if (wants_rows != (rows > 0)) {
+        return dw_fail(err, DW_E_ARG, "rows: %u, %s at %u: both or neither", rows,
+                       hidden ? "hidden" : "logits", dw__u32(&args[3]));
+    }
+    dw_model_info info = {.struct_bytes = sizeof info};
+    dw_model_get_info(dw_context_model(context), &info);
+    uint32_t row_length = hidden ? info.embedding_length : info.vocab_count;
+    void *logits;
+    dw_status status = step_tokens(instance, args, step, err);
+    if (status == DW_OK) {
+        status = dw_instance_range(instance, hidden ? "hidden" : "logits", dw__u32(&args[3]),
+                                   (uint64_t)rows * row_length, sizeof(float), sizeof(float),
+                                   &logits, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    step->logits = logits;
+    step->logits_rows = rows;
+    return DW_OK;
+}
+
+static dw_step step_of(dw_instance *instance)
+{
+    return (dw_step){.counters = dw_instance_counters(instance),
+                     .cancel = dw_instance_cancel_flag(instance),
+                     .on_progress = report_progress,
+                     .user = instance};
+}
+
+static dw_status run_step(dw_instance *instance, dw_context *context, dw_step *step, dw_error *err)
+{
+    dw_status status = dw_instance_view(instance, &step->view, err);
+    return status == DW_OK ? dw_instance_forward(instance, context, step, err) : status;
+}
+
+/* context, tokens, count, logits or hidden states, rows */
+static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args,
+                           dw_forward_result result)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = dw__context_of(instance, args[0].i32);
+    if (context == NULL) {
+        return err->code;
+    }
+    if (dw_instance_cancelled(instance)) {
+        return dw_fail(err, DW_E_CANCELLED, "cancelled");
+    }
+    dw_step step = step_of(instance);
+    step.result = result;
+    dw_status status = forward_ranges(instance, context, args, &step, err);
+    if (status == DW_OK) {
+        status = run_step(instance, context, &step, err);
+    }
+    return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
+}
+
+static int32_t forward(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return forward_for(instance, args, DW_RESULT_LOGITS);
+}
+DW__GUEST_CALL(i32, forward)
+
+static int32_t forward_hidden(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return forward_for(instance, args, DW_RESULT_HIDDEN);
+}
+DW__GUEST_CALL(i32, forward_hidden)
+
+static dw_status check_sampler_fits(const dw_sampler *sampler, const dw_context *context,
+                                    dw_error *err)
+{
+    uint32_t found = dw_sampler_vocab_count(sampler);
+    dw_model_info info = {.struct_bytes = sizeof info};
+    dw_model_get_info(dw_context_model(context), &info);
+    return found == info.vocab_count
+               ? DW_OK
+               : dw_fail(err, DW_E_ARG,
+                         "sampler: it chooses among %u tokens, the context's model "
+                         "has %u",
+                         found, info.vocab_count);
+}
+
+/* context, tokens, count, sampler */
+static int32_t forward_sample(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = dw__context_of(instance, args[0].i32);
+    dw_sampler *sampler = context != NULL ? dw__sampler_of(instance, args[3].i32) : NULL;
+    if (sampler == NULL) {
+        return err->code;
+    }
+    if (dw_instance_cancelled(instance)) {
+        return dw_fail(err, DW_E_CANCELLED, "cancelled");
+    }
+    dw_choice choice = {.sampler = sampler, .status = DW_OK};
+    dw_step step = step_of(instance);
+    step.choice = &choice;
+    uint32_t before = dw_context_length(context);
+    dw_status status = check_sampler_fits(sampler, context, err);
+    if (status == DW_OK) {
+        status = step_tokens(instance, args, &step, err);
+    }
+    if (status == DW_OK) {
+        status = run_step(instance, context, &step, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    status = choice.status;
+    if (status != DW_OK) {
+        *err = choice.error;
+    } else {
+        status = dw_sampler_remember(sampler, choice.token, err);
+    }
+    if (status != DW_OK) { /* the step went through, what it was for did not */
+        (void)dw_context_trim(context, before, NULL);
+        return status;
+    }
+    dw_count(&dw_instance_counters(instance)->sampled_tokens, 1);
+    return choice.token;
+}
+DW__GUEST_CALL(i32, forward_sample)
+
+/* ---- embeddings --------------------------------------------------------------------------- */
+
+static dw_status embed_ranges(dw_instance *instance, const wasmtime_val_raw_t *args,
+                              uint32_t row_length, dw_embed_step *step, dw_error *err)
+{
+    uint32_t count = dw__u32(&args[2]);
+    uint32_t rows = step->pooling == DW_POOL_NONE ? count : 1;
+    void *tokens;
+    void *embedding;
+    uint32_t limit = dw_instance_context_tokens_max(instance);
+    if (count == 0) {
+        return dw_fail(err, DW_E_ARG, "count: 0 tokens");
+    }
+    if (limit > 0 && count > limit) {
+        return dw_fail(err, DW_E_LIMIT, "count: %u tokens, this guest may use %u at a time", count,
+                       limit);
+    }
+    dw_status status = dw_instance_range(instance, "tokens", dw__u32(&args[1]), count,
+                                         sizeof(int32_t), sizeof(int32_t), &tokens, err);
+    if (status == DW_OK) {
+        status =
+            dw_instance_range(instance, "embedding", dw__u32(&args[5]), (uint64_t)rows * row_length,
+                              sizeof(float), sizeof(float), &embedding, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    step->tokens = tokens;
+    step->token_count = count;
+    step->rows = embedding;
+    return DW_OK;
+}
+
+typedef struct embed_work {
+    dw_model *model;
+    dw_embed_step step;
+} embed_work;
+
+static dw_status do_embed(void *arg, dw_error *err)
+{
+    const embed_work *work = arg;
+    return dw_embed(work->model, &work->step, err);
+}
+
+/* model, tokens, count, pooling, flags, embedding */
+static int32_t embed(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_model *model = dw__model_of(instance, args[0].i32);
+    int32_t pooling = args[3].i32;
+    if (model == NULL) {
+        return err->code;
+    }
+    if (pooling < DW_POOLING_MODEL || pooling > DW_POOLING_LAST) {
+        return dw_fail(err, DW_E_ARG, "pooling: %d, allowed are %d to %d", pooling,
+                       DW_POOLING_MODEL, DW_POOLING_LAST);
+    }
+    if ((dw__u32(&args[4]) & ~(uint32_t)DW_EMBED_NORMALIZE) != 0) {
+        return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 is known", dw__u32(&args[4]));
+    }
+    if (dw_instance_cancelled(instance)) {
+        return dw_fail(err, DW_E_CANCELLED, "cancelled");
+    }
+    const dw_model_shape *shape = dw_model_shape_of(model);
+    embed_work work = {
+        .model = model,
+        .step = {.pooling = pooling == DW_POOLING_MODEL ? shape->pooling : (dw_pooling)pooling,
+                 .normalize = dw__u32(&args[4]) == DW_EMBED_NORMALIZE,
+                 .counters = dw_instance_counters(instance),
+                 .cancel = dw_instance_cancel_flag(instance)},
+    };
+    dw_status status = embed_ranges(instance, args, shape->embedding_length, &work.step, err);
+    if (status == DW_OK) {
+        status = dw_instance_view(instance, &work.step.view, err);
+    }
+    if (status == DW_OK) {
+        status = dw_instance_compute(instance, do_embed, &work, err);
+    }
+    return status != DW_OK ? (int32_t)status : (int32_t)shape->embedding_length;
+}
+DW__GUEST_CALL(i32, embed)
+
+const dw_host_import dw_forward_imports[] = {
+    {"forward", "iiiii:i", call_forward},
+    {"forward_hidden", "iiiii:i", call_forward_hidden},
+    {"embed", "iiiiii:i", call_embed},
+    {"forward_sample", "iiii:i", call_forward_sample},
+    {NULL, NULL, NULL},
+};

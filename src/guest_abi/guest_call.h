@@ -1,0 +1,52 @@
+/* What every file of imports uses: the shape of a host function, its arguments, its objects.
+ * Private to src/guest_abi. */
+#ifndef DW_GUEST_ABI_GUEST_CALL_H
+#define DW_GUEST_ABI_GUEST_CALL_H
+
+#include "inference/context.h"
+#include "model/model.h"
+#include "wasm/guest_instance.h"
+
+/* call_NAME for the tables, of the function NAME(instance, args), which answers a result of `type`
+ * (i32 or i64), or with i32 a negative status and its message in dw_instance_error. */
+#define DW__GUEST_CALL(type, name)                                                                 \
+    static wasm_trap_t *call_##name(void *env, wasmtime_caller_t *caller,                          \
+                                    wasmtime_val_raw_t *args, size_t count)                        \
+    {                                                                                              \
+        (void)env;                                                                                 \
+        (void)count;                                                                               \
+        args[0].type = name(dw_instance_of(caller), args);                                         \
+        return NULL;                                                                               \
+    }
+
+static inline uint32_t dw__u32(const wasmtime_val_raw_t *arg)
+{
+    return (uint32_t)arg->i32;
+}
+
+/* The object of a handle; NULL with dw_instance_error filled: the guest has no such. */
+static inline dw_model *dw__model_of(dw_instance *instance, int32_t handle)
+{
+    return dw_instance_get_object(instance, DW_HANDLE_MODEL, handle);
+}
+
+static inline dw_context *dw__context_of(dw_instance *instance, int32_t handle)
+{
+    return dw_instance_get_object(instance, DW_HANDLE_CONTEXT, handle);
+}
+
+static inline dw_sampler *dw__sampler_of(dw_instance *instance, int32_t handle)
+{
+    const dw_guest_sampler *found = dw_instance_get_object(instance, DW_HANDLE_SAMPLER, handle);
+    return found != NULL ? found->sampler : NULL;
+}
+
+/* `count` floats of a guest. Errors: those of dw_instance_range. */
+static inline dw_status dw__logits_range(dw_instance *instance, uint32_t pointer, uint32_t count,
+                                         void **out, dw_error *err)
+{
+    return dw_instance_range(instance, "logits", pointer, count, sizeof(float), sizeof(float), out,
+                             err);
+}
+
+#endif

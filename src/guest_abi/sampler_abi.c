@@ -1,0 +1,248 @@
+/* Samplers for guests: made, told what to avoid and what grammar to follow, asked for tokens. */
+#include <assert.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "driftwood_abi.h"
+#include "guest_abi/guest_abi.h"
+#include "guest_abi/guest_call.h"
+#include "guest_abi/guest_strings.h"
+#include "text/json_grammar.h"
+
+#define BREAKERS_MAX 16
+#define BREAKER_BYTES_MAX 4096
+
+/* Structs that lie in guest memory are read and written where they lie. */
+static_assert(sizeof(dw_sampler_params) == 96, "the layout that guests were compiled with");
+static_assert(offsetof(dw_sampler_params, struct_bytes) == 40, "the same in every version");
+static_assert(offsetof(dw_sampler_params, temperature_range) == DW_SAMPLER_PARAMS_BYTES_MIN,
+              "what the first guests give");
+static_assert(sizeof(dw_logit_bias) == 8, "the layout that guests were compiled with");
+
+/* struct_bytes says how much of it there is, and stands where it always stood. */
+static dw_status guest_params(dw_instance *instance, uint32_t pointer, dw_sampler_params *params,
+                              dw_error *err)
+{
+    void *place;
+    uint32_t bytes;
+    dw_status status = dw_instance_range(instance, "params", pointer, DW_SAMPLER_PARAMS_BYTES_MIN,
+                                         1, sizeof(uint64_t), &place, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    memcpy(&bytes, (char *)place + offsetof(dw_sampler_params, struct_bytes), sizeof bytes);
+    bytes = bytes == 0 ? DW_SAMPLER_PARAMS_BYTES_MIN : bytes;
+    status =
+        dw_instance_range(instance, "params", pointer, bytes, 1, sizeof(uint64_t), &place, err);
+    return status == DW_OK ? dw_sampler_params_read(params, place, bytes, err) : status;
+}
+
+static int32_t sampler_create(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_model *model = dw__model_of(instance, args[0].i32);
+    if (model == NULL) {
+        return err->code;
+    }
+    dw_sampler_params params = {0}; /* greedy */
+    dw_status status = DW_OK;
+    if (args[1].i32 != 0) {
+        status = guest_params(instance, dw__u32(&args[1]), &params, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_sampler *sampler = NULL;
+    dw_guest_sampler *object = NULL;
+    status = dw_sampler_create(&sampler, dw_vocab_count(dw_model_vocab(model)), &params, err);
+    if (status == DW_OK) {
+        status = dw_guest_sampler_create(&object, sampler, model, err);
+    }
+    return status != DW_OK ? (int32_t)status
+                           : dw_instance_add_handle(instance, DW_HANDLE_SAMPLER, object);
+}
+DW__GUEST_CALL(i32, sampler_create)
+
+static int32_t sampler_close(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return dw_instance_close_handle(instance, DW_HANDLE_SAMPLER, args[0].i32);
+}
+DW__GUEST_CALL(i32, sampler_close)
+
+/* sampler, biases, count */
+static int32_t sampler_logit_bias(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = dw__sampler_of(instance, args[0].i32);
+    if (sampler == NULL) {
+        return err->code;
+    }
+    void *biases;
+    dw_status status = dw_instance_range(instance, "biases", dw__u32(&args[1]), dw__u32(&args[2]),
+                                         sizeof(dw_logit_bias), sizeof(int32_t), &biases, err);
+    return status != DW_OK
+               ? (int32_t)status
+               : (int32_t)dw_sampler_set_biases(sampler, biases, dw__u32(&args[2]), err);
+}
+DW__GUEST_CALL(i32, sampler_logit_bias)
+
+/* sampler, model, pointers to strings, count */
+static int32_t sampler_dry_breakers(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = dw__sampler_of(instance, args[0].i32);
+    const dw_model *model = sampler != NULL ? dw__model_of(instance, args[1].i32) : NULL;
+    const char *texts[BREAKERS_MAX];
+    size_t count = dw__u32(&args[3]);
+    void *pointers;
+    if (model == NULL) {
+        return err->code;
+    }
+    if (count > BREAKERS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "breakers: %zu, limit %d", count, BREAKERS_MAX);
+    }
+    if (dw_vocab_count(dw_model_vocab(model)) != dw_sampler_vocab_count(sampler)) {
+        return dw_fail(err, DW_E_ARG, "model: not the one of this sampler");
+    }
+    dw_status status = dw_instance_range(instance, "breakers", dw__u32(&args[2]), count,
+                                         sizeof(uint32_t), sizeof(uint32_t), &pointers, err);
+    for (size_t i = 0; status == DW_OK && i < count; i++) {
+        char what[40];
+        (void)snprintf(what, sizeof what, "breakers[%zu]", i);
+        status = dw__guest_string(instance, what, ((const uint32_t *)pointers)[i],
+                                  BREAKER_BYTES_MAX, &texts[i], err);
+    }
+    if (status == DW_OK) {
+        status = dw_sampler_set_breakers(sampler, dw_model_vocab(model), texts, count, err);
+    }
+    return status;
+}
+DW__GUEST_CALL(i32, sampler_dry_breakers)
+
+/* sampler, model, text, bytes: a grammar, or a JSON Schema that becomes one. */
+static int32_t set_grammar(dw_instance *instance, const wasmtime_val_raw_t *args, bool is_schema)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = dw__sampler_of(instance, args[0].i32);
+    const dw_model *model = sampler != NULL ? dw__model_of(instance, args[1].i32) : NULL;
+    size_t bytes = dw__u32(&args[3]);
+    if (model == NULL) {
+        return err->code;
+    }
+    if (dw_vocab_count(dw_model_vocab(model)) != dw_sampler_vocab_count(sampler)) {
+        return dw_fail(err, DW_E_ARG, "model: not the one of this sampler");
+    }
+    void *text;
+    char *grammar = NULL;
+    dw_status status = dw_instance_range(instance, is_schema ? "schema" : "grammar",
+                                         dw__u32(&args[2]), bytes, 1, 1, &text, err);
+    if (status == DW_OK && is_schema && bytes > 0) {
+        status = dw_json_grammar_make(&grammar, text, bytes, err);
+        text = grammar;
+        bytes = grammar != NULL ? strlen(grammar) : 0;
+    }
+    if (status == DW_OK) {
+        status = dw_sampler_set_grammar(sampler, dw_model_vocab(model), text, bytes, err);
+    }
+    dw_free(grammar);
+    return status;
+}
+
+static int32_t sampler_grammar(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return set_grammar(instance, args, false);
+}
+DW__GUEST_CALL(i32, sampler_grammar)
+
+static int32_t sampler_json_schema(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return set_grammar(instance, args, true);
+}
+DW__GUEST_CALL(i32, sampler_json_schema)
+
+static int32_t sample(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = dw__sampler_of(instance, args[0].i32);
+    if (sampler == NULL) {
+        return err->code;
+    }
+    void *logits;
+    int32_t token = 0;
+    dw_status status = dw__logits_range(instance, dw__u32(&args[1]),
+                                        dw_sampler_vocab_count(sampler), &logits, err);
+    if (status == DW_OK) {
+        status = dw_sampler_choose(sampler, logits, &token, err);
+    }
+    if (status == DW_OK) {
+        status = dw_sampler_remember(sampler, token, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_count(&dw_instance_counters(instance)->sampled_tokens, 1);
+    return token;
+}
+DW__GUEST_CALL(i32, sample)
+
+static int32_t sampler_accept(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = dw__sampler_of(instance, args[0].i32);
+    return sampler == NULL ? (int32_t)err->code
+                           : (int32_t)dw_sampler_remember(sampler, args[1].i32, err);
+}
+DW__GUEST_CALL(i32, sampler_accept)
+
+/* sampler, logits */
+static int32_t sampler_mask(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_sampler *sampler = dw__sampler_of(instance, args[0].i32);
+    void *logits;
+    if (sampler == NULL) {
+        return err->code;
+    }
+    dw_status status = dw__logits_range(instance, dw__u32(&args[1]),
+                                        dw_sampler_vocab_count(sampler), &logits, err);
+    return status != DW_OK ? (int32_t)status : (int32_t)dw_sampler_mask(sampler, logits, err);
+}
+DW__GUEST_CALL(i32, sampler_mask)
+
+static int32_t greedy(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    const dw_model *model = dw__model_of(instance, args[0].i32);
+    if (model == NULL) {
+        return err->code;
+    }
+    uint32_t count = dw_vocab_count(dw_model_vocab(model));
+    void *logits;
+    int32_t token = 0;
+    dw_status status = dw__logits_range(instance, dw__u32(&args[1]), count, &logits, err);
+    if (status == DW_OK) {
+        status = dw_greedy_choose(logits, count, &token, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_count(&dw_instance_counters(instance)->sampled_tokens, 1);
+    return token;
+}
+DW__GUEST_CALL(i32, greedy)
+
+const dw_host_import dw_sampler_imports[] = {
+    {"sampler_create", "ii:i", call_sampler_create},
+    {"sampler_close", "i:i", call_sampler_close},
+    {"sampler_logit_bias", "iii:i", call_sampler_logit_bias},
+    {"sampler_dry_breakers", "iiii:i", call_sampler_dry_breakers},
+    {"sampler_grammar", "iiii:i", call_sampler_grammar},
+    {"sampler_json_schema", "iiii:i", call_sampler_json_schema},
+    {"sampler_mask", "ii:i", call_sampler_mask},
+    {"sample", "ii:i", call_sample},
+    {"sampler_accept", "ii:i", call_sampler_accept},
+    {"greedy", "ii:i", call_greedy},
+    {NULL, NULL, NULL},
+};
