@@ -18,7 +18,7 @@ all: prepare compile
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## install missing system packages
@@ -30,6 +30,10 @@ prepare:
 
 .PHONY: deps
 deps: prepare ## fetch and build ggml, libllama and Wasmtime into build/prefix
+
+.PHONY: update-wasmtime
+update-wasmtime: ## move Wasmtime to its newest release and run every test
+	@scripts/update-wasmtime
 
 .PHONY: model
 model: ## fetch the default model
