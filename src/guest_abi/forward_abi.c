@@ -71,12 +71,6 @@ static dw_step step_of(dw_instance *instance)
                      .user = instance};
 }
 
-static dw_status run_step(dw_instance *instance, dw_context *context, dw_step *step, dw_error *err)
-{
-    dw_status status = dw_instance_view(instance, &step->view, err);
-    return status == DW_OK ? dw_instance_forward(instance, context, step, err) : status;
-}
-
 /* context, tokens, count, logits or hidden states, rows */
 static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args,
                            dw_forward_result result)
@@ -93,7 +87,10 @@ static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args
     step.result = result;
     dw_status status = forward_ranges(instance, context, args, &step, err);
     if (status == DW_OK) {
-        status = run_step(instance, context, &step, err);
+        status = dw_instance_view(instance, &step.view, err);
+    }
+    if (status == DW_OK) {
+        status = dw_instance_forward(instance, context, &step, err);
     }
     return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
 }
@@ -145,7 +142,10 @@ static int32_t forward_sample(dw_instance *instance, const wasmtime_val_raw_t *a
         status = step_tokens(instance, args, &step, err);
     }
     if (status == DW_OK) {
-        status = run_step(instance, context, &step, err);
+        status = dw_instance_view(instance, &step.view, err);
+    }
+    if (status == DW_OK) {
+        status = dw_instance_forward(instance, context, &step, err);
     }
     if (status != DW_OK) {
         return status;

@@ -2,7 +2,7 @@
 
 #include "base/os.h"
 #include "inference/context_internal.h"
-#include "inference/step_graph.h"
+#include "inference/step.h"
 
 /* Prompts are cut where our attention's tiles end (src/model/attention.c), and no rest is left that
  * it would take in its form for few rows: so a prompt's results do not depend, to the bit, on how
@@ -12,8 +12,8 @@
 
 /* Who takes part in a run, and with what. */
 typedef struct run {
-    dw_batch_item *owners[DW__SHARES_MAX];
-    dw_share shares[DW__SHARES_MAX];
+    dw_batch_item *owners[DW__SLICES_MAX];
+    dw_step_slice slices[DW__SLICES_MAX];
     uint32_t count;
     uint32_t tokens; /* of all, those that go alone as well */
     uint32_t sequences;
@@ -28,9 +28,9 @@ void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits)
 {
     static const dw_batch_limits none;
     limits = limits != NULL ? limits : &none;
-    uint32_t tokens_max = limit_of(limits->tokens_max, SLICE_TOKENS_MAX);
+    uint32_t tokens_max = limit_of(limits->tokens_max, DW__SLICE_TOKENS_MAX);
     *batch = (dw_batch){
-        .limits = {.sequences_max = limit_of(limits->sequences_max, DW__SHARES_MAX),
+        .limits = {.sequences_max = limit_of(limits->sequences_max, DW__SLICES_MAX),
                    .tokens_max = tokens_max,
                    .prompt_tokens_max = limit_of(limits->prompt_tokens_max, tokens_max)},
     };
@@ -151,38 +151,6 @@ dw_batch_item *dw_batch_take(dw_batch *batch)
 
 /* ---- one run ------------------------------------------------------------------------------ */
 
-/* Whether an item's next tokens can go through the device with others'. Those that cannot take
- * their turns alone: on devices without our attention, or where it serves decoding only, and where
- * the result is other than logits, which rows of several sequences are. */
-static bool can_share(const dw_batch_item *item, uint32_t token_count)
-{
-    const dw_device *device = dw_model_device(item->context->model);
-    return dw__shares_served(device, token_count > 1) && item->step.result == DW_RESULT_LOGITS;
-}
-
-static dw_share share_of(const dw_batch_item *item, uint32_t token_count)
-{
-    const dw_step *step = &item->step;
-    dw_share share = {.log = item->context->log,
-                      .tokens = item->context->history.tokens + item->before + item->done,
-                      .token_count = token_count,
-                      .view = step->view,
-                      .given = step->tokens + item->done};
-    uint32_t first_row = step->token_count - step->logits_rows; /* the token of row 0 */
-    uint32_t end = item->done + share.token_count;
-    if (end > first_row && step->logits_rows > 0) {
-        uint32_t from = item->done > first_row ? item->done : first_row;
-        size_t vocab_count = dw_model_shape_of(item->context->model)->vocab_count;
-        share.row_count = end - from;
-        share.logits = step->logits + (size_t)(from - first_row) * vocab_count;
-    }
-    if (step->choice != NULL && end == step->token_count) {
-        share.row_count = 1;
-        share.choice = step->choice;
-    }
-    return share;
-}
-
 /* The item's next `token_count` tokens are through. */
 static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
 {
@@ -199,16 +167,26 @@ static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
     put(&batch->finished, item);
 }
 
-static void run_alone(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
+/* What came of a run for one of its slices. */
+static void conclude(dw_batch *batch, dw_batch_item *item, const dw_step_slice *slice,
+                     dw_status status, const dw_error *run_error)
+{
+    dw_error error = *run_error;
+    if (status == DW_OK) {
+        status = dw__step_slice_check(slice, &error);
+    }
+    if (status == DW_OK) {
+        advance(batch, item, slice->token_count);
+    } else {
+        fail_item(batch, item, status, &error);
+    }
+}
+
+static void run_alone(dw_batch *batch, dw_batch_item *item, dw_step_slice *slice)
 {
     dw_error error = {0};
-    dw_status status =
-        dw__context_slice(item->context, &item->step, item->done, token_count, &error);
-    if (status != DW_OK) {
-        fail_item(batch, item, status, &error);
-    } else {
-        advance(batch, item, token_count);
-    }
+    dw_status status = dw__step_run(item->context->model, slice, 1, false, &error);
+    conclude(batch, item, slice, status, &error);
 }
 
 static bool drop_cancelled(dw_batch *batch, dw_batch_item *item)
@@ -238,7 +216,8 @@ static uint32_t cut(const dw_batch_item *item, uint32_t room, bool any_cut)
 }
 
 /* Let items of the queue take part, in order, each that was in it at most once, until the run has
- * `sequences_max`. */
+ * `sequences_max`. Slices that no plan takes with others' (on devices without our attention, or
+ * where it serves decoding only; results other than logits) run alone, at once. */
 static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
                     uint32_t sequences_max, run *now)
 {
@@ -258,42 +237,24 @@ static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
         room -= count < room ? count : room;
         now->tokens += count;
         now->sequences++;
-        if (can_share(item, count)) {
-            now->shares[now->count] = share_of(item, count);
+        dw_step_slice slice = dw__context_slice(item->context, &item->step, item->done, count);
+        if (dw__step_takes_in_batch(item->context->model, &slice)) {
+            DW_ASSERT(now->count < DW__SLICES_MAX);
+            now->slices[now->count] = slice;
             now->owners[now->count++] = item;
         } else {
-            run_alone(batch, item, count);
+            run_alone(batch, item, &slice);
         }
     }
 }
 
-/* One run's result, for one of its shares. */
-static void conclude(dw_batch *batch, dw_batch_item *item, const dw_share *share)
+static void run_together(dw_batch *batch, run *now)
 {
-    dw_count(&item->step.counters->device_placed_bytes, share->placed_bytes);
-    if (share->nan) {
-        dw_error error = {0};
-        dw_status status = dw__nan_found(&error);
-        fail_item(batch, item, status, &error);
-    } else {
-        advance(batch, item, share->token_count);
-    }
-}
-
-static void run_shares(dw_batch *batch, run *now)
-{
-    const dw_context *first = now->owners[0]->context;
     dw_error error = {0};
-    dw_model_extra *extra = dw_model_lock(first->model);
     dw_status status =
-        dw__shares_compute(first->model, extra, first->kv_type, now->shares, now->count, &error);
-    dw_model_unlock(first->model);
+        dw__step_run(now->owners[0]->context->model, now->slices, now->count, true, &error);
     for (uint32_t i = 0; i < now->count; i++) {
-        if (status != DW_OK) {
-            fail_item(batch, now->owners[i], status, &error);
-        } else {
-            conclude(batch, now->owners[i], &now->shares[i]);
-        }
+        conclude(batch, now->owners[i], &now->slices[i], status, &error);
     }
 }
 
@@ -352,7 +313,7 @@ void dw_batch_run(dw_batch *batch)
     uint64_t started = dw_os_clock_ns();
     compose_both(batch, &now);
     if (now.count > 0) {
-        run_shares(batch, &now);
+        run_together(batch, &now);
     }
     if (batch->waiting_count < waiting) { /* some are through, and hold nothing now */
         begin_parked(batch);

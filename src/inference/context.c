@@ -1,11 +1,9 @@
 #include "inference/context.h"
 
-#include <string.h>
-
 #include "base/alloc.h"
 #include "base/os.h"
 #include "inference/context_internal.h"
-#include "inference/step_graph.h"
+#include "inference/step.h"
 
 dw_status dw__context_make(dw_context **out, dw_model *model, const dw_context_options *options,
                            dw_kv_log_options *log, dw_error *err)
@@ -171,7 +169,7 @@ static dw_status check_step(const dw_context *context, const dw_step *step, dw_e
     }
     size_t tokens_bytes = (size_t)step->token_count * sizeof *step->tokens;
     size_t logits_bytes =
-        (size_t)step->logits_rows * dw_result_length(shape, step->result) * sizeof *step->logits;
+        (size_t)step->logits_rows * dw__result_length(shape, step->result) * sizeof *step->logits;
     if (overlaps(step->tokens, tokens_bytes, step->logits, logits_bytes)) {
         return dw_fail(err, DW_E_OVERLAP, "forward: %zu bytes of results lie over the %u tokens",
                        logits_bytes, step->token_count);
@@ -207,101 +205,13 @@ static dw_status note_tokens(dw_context *context, const dw_step *step, dw_error 
     return DW_OK;
 }
 
-/* NaN in one of logits [count]. An infinity may be meant: a model can rule a token out. */
-static bool has_nan(const float *logits, size_t count)
+dw_step_slice dw__context_slice(const dw_context *context, const dw_step *step, uint32_t first,
+                                uint32_t count)
 {
-    unsigned found = 0;
-    for (size_t i = 0; i < count; i++) {
-        found |= (unsigned)(logits[i] != logits[i]);
-    }
-    return found != 0;
-}
-
-dw_status dw__check_logits(const float *logits, size_t count, dw_error *err)
-{
-    return has_nan(logits, count) ? dw__nan_found(err) : DW_OK;
-}
-
-dw_status dw__nan_found(dw_error *err)
-{
-    return dw_fail(err, DW_E_NUMERIC, "forward: the model's results hold NaN");
-}
-
-static dw_status compute_slice(dw_context *context, const dw_slice *slice, dw_error *err)
-{
-    dw_model_extra *extra = dw_model_lock(context->model);
-    dw_status status = dw__slice_compute(context->model, extra, slice, err);
-    dw_model_unlock(context->model);
-    if (status != DW_OK || slice->choice != NULL || dw__logits_checked(context->model, slice)) {
-        return status;
-    }
-    size_t length = dw_result_length(dw_model_shape_of(context->model), slice->result);
-    bool one_row = slice->result == DW_RESULT_POOLED && slice->row_count > 0;
-    return dw__check_logits(slice->rows, (one_row ? 1 : slice->row_count) * length, err);
-}
-
-/* Which rows of the step's result come of the slice's tokens [done, done + token_count). */
-static void place_rows(const dw_context *context, const dw_step *step, uint32_t done,
-                       dw_slice *slice)
-{
-    size_t length = dw_result_length(dw_model_shape_of(context->model), step->result);
-    uint32_t end = done + slice->token_count;
-    uint32_t first_row = step->token_count - step->logits_rows; /* the token of row 0 */
-    slice->result = step->result;
-    if (step->result == DW_RESULT_POOLED) {
-        slice->row_count = slice->token_count;
-        slice->rows = step->logits;
-        slice->share = 1.0f / (float)step->token_count;
-        slice->share_count = slice->token_count;
-    } else if (end > first_row) {
-        uint32_t from = done > first_row ? done : first_row;
-        slice->row_count = end - from;
-        slice->rows = step->logits + (size_t)(from - first_row) * length;
-    }
-    if (step->choice != NULL && end == step->token_count) {
-        slice->row_count = 1;
-        slice->choice = step->choice;
-    }
-}
-
-dw_status dw__context_slice(dw_context *context, const dw_step *step, uint32_t done, uint32_t count,
-                            dw_error *err)
-{
-    if (step->result == DW_RESULT_POOLED && done == 0) {
-        memset(step->logits, 0,
-               dw_model_shape_of(context->model)->embedding_length * sizeof *step->logits);
-    }
-    dw_slice slice = {.log = context->log,
-                      .view = step->view,
-                      .tokens = step->tokens + done,
-                      .token_count = count,
-                      .kv_type = context->kv_type,
-                      .cancel = step->cancel};
-    place_rows(context, step, done, &slice);
-    return compute_slice(context, &slice, err);
-}
-
-static dw_status compute_all(dw_context *context, const dw_step *step, dw_error *err)
-{
-    for (uint32_t done = 0; done < step->token_count;) {
-        uint32_t count = step->token_count - done;
-        uint32_t most = dw__slice_tokens_max(context->model);
-        count = count < most ? count : most;
-        if (dw_step_is_cancelled(step->cancel)) {
-            return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
-                           step->token_count);
-        }
-        dw_status status = dw__context_slice(context, step, done, count, err);
-        if (status != DW_OK) {
-            return status;
-        }
-        done += count;
-        dw_kv_log_extend(context->log, dw_kv_log_length(context->log) + count);
-        if (step->on_progress != NULL && step->token_count > 1) {
-            step->on_progress(step->user, done, step->token_count);
-        }
-    }
-    return DW_OK;
+    dw_step_slice slice = dw__step_slice_cut(step, dw_model_shape_of(context->model), first, count);
+    slice.log = context->log;
+    slice.kv_type = context->kv_type;
+    return slice;
 }
 
 dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *err)
@@ -336,6 +246,33 @@ void dw__context_count(const dw_step *step, uint32_t before, uint64_t took_ns)
     dw_count(prompt ? &step->counters->prompt_ns : &step->counters->decode_ns, took_ns);
 }
 
+/* The step's slices, one after another. */
+static dw_status run_slices(dw_context *context, const dw_step *step, dw_error *err)
+{
+    uint32_t most = dw__slice_tokens_max(context->model);
+    for (uint32_t done = 0; done < step->token_count;) {
+        uint32_t left = step->token_count - done;
+        dw_step_slice slice = dw__context_slice(context, step, done, left < most ? left : most);
+        if (dw_step_is_cancelled(step->cancel)) {
+            return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
+                           step->token_count);
+        }
+        dw_status status = dw__step_run(context->model, &slice, 1, false, err);
+        if (status == DW_OK) {
+            status = dw__step_slice_check(&slice, err);
+        }
+        if (status != DW_OK) {
+            return status;
+        }
+        done += slice.token_count;
+        dw_kv_log_extend(context->log, dw_kv_log_length(context->log) + slice.token_count);
+        if (step->on_progress != NULL && step->token_count > 1) {
+            step->on_progress(step->user, done, step->token_count);
+        }
+    }
+    return DW_OK;
+}
+
 dw_status dw_context_forward(dw_context *context, const dw_step *step, dw_error *err)
 {
     DW_ASSERT(step->view != NULL && step->counters != NULL);
@@ -343,7 +280,7 @@ dw_status dw_context_forward(dw_context *context, const dw_step *step, dw_error 
     uint32_t before = dw_kv_log_length(context->log);
     dw_status status = dw__context_begin(context, step, err);
     if (status == DW_OK) {
-        status = compute_all(context, step, err);
+        status = run_slices(context, step, err);
     }
     if (status != DW_OK) {
         dw__context_undo(context, before, status);

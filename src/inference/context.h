@@ -79,8 +79,9 @@ typedef struct dw_step {
     float *logits; /* [logits_rows][vocab_count] for the last rows, or NULL with 0 rows */
     uint32_t logits_rows;
     /* What `logits` gets instead: hidden states [logits_rows][embedding_length], or with
-     * DW_RESULT_POOLED one row, the mean of all tokens'. */
+     * DW_RESULT_POOLED one row, their mean. */
     dw_forward_result result;
+    uint32_t pooled_count;       /* of the first tokens' alone; 0: of all */
     dw_choice *choice;           /* from the last token's logits; then no rows. NULL: none */
     dw_counters *counters;       /* not NULL */
     const volatile bool *cancel; /* may be NULL */

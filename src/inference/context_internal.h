@@ -3,14 +3,9 @@
 #define DW_INFERENCE_CONTEXT_INTERNAL_H
 
 #include "inference/context.h"
+#include "inference/step_slice.h"
 #include "inference/token_history.h"
 #include "kv/kv_log.h"
-
-/* Prompt tokens computed at a time: as many as llama.cpp's default, so that the two compare, and
- * few enough that work memory stays small and a cancellation is seen soon. */
-#define SLICE_TOKENS_MAX 512u
-/* On CUDA devices, which compute more of them in the same time: a cancellation is seen as soon. */
-#define SLICE_TOKENS_MAX_CUDA 2048u
 
 struct dw_context {
     dw_model *model; /* counted */
@@ -26,20 +21,14 @@ dw_status dw__context_make(dw_context **out, dw_model *model, const dw_context_o
 /* Check a step, make room for it in the log, and note its tokens behind the history. The length
  * stays as it is. Errors: dw_context_forward's. */
 dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *err);
-/* Compute tokens [done, done + count) of a step that has begun, the log holding those before; its
- * length stays as it is. Errors: those of computing in dw_context_forward. */
-dw_status dw__context_slice(dw_context *context, const dw_step *step, uint32_t done, uint32_t count,
-                            dw_error *err);
-/* Tokens of a context that a run of the device takes at most. */
-uint32_t dw__slice_tokens_max(dw_model *model);
+/* Tokens [first, first + count) of a step that has begun, the log holding those before. */
+dw_step_slice dw__context_slice(const dw_context *context, const dw_step *step, uint32_t first,
+                                uint32_t count);
 /* Made for more tokens than the model's rope factors change at. */
 bool dw__context_is_long(const dw_context *context);
 /* After `status`, back to `length`. */
 void dw__context_undo(dw_context *context, uint32_t length, dw_status status);
 /* Count a step that is through; `before`: the length when it began. */
 void dw__context_count(const dw_step *step, uint32_t before, uint64_t took_ns);
-dw_status dw__nan_found(dw_error *err); /* DW_E_NUMERIC */
-/* DW_E_NUMERIC where a result's numbers [count] hold NaN. */
-dw_status dw__check_logits(const float *logits, size_t count, dw_error *err);
 
 #endif

@@ -1,11 +1,9 @@
 #include "inference/embeddings.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "base/os.h"
-#include "inference/context_internal.h"
-#include "inference/step_graph.h"
+#include "inference/step.h"
 
 static uint32_t row_count_of(const dw_embed_step *step)
 {
@@ -40,33 +38,26 @@ static dw_status check(const dw_model_shape *shape, const dw_embed_step *step, d
 /* All of the text at once, since each token attends to each. */
 static dw_status encode(dw_model *model, const dw_embed_step *step, dw_error *err)
 {
-    uint32_t length = dw_model_shape_of(model)->embedding_length;
     /* On the CPU it is asked for while the graph runs as well; a GPU is not interrupted. */
     if (dw_step_is_cancelled(step->cancel)) {
         return dw_fail(err, DW_E_CANCELLED, "embed: cancelled before the first of %u tokens",
                        step->token_count);
     }
-    dw_slice slice = {.view = step->view,
-                      .tokens = step->tokens,
-                      .token_count = step->token_count,
-                      .kv_type = DW_KV_F32,
-                      .result = DW_RESULT_HIDDEN,
-                      .rows = step->rows,
-                      .row_count = row_count_of(step),
-                      .cancel = step->cancel};
-    if (step->pooling == DW_POOL_MEAN || step->pooling == DW_POOL_FIRST) {
-        bool first = step->pooling == DW_POOL_FIRST;
-        slice.result = DW_RESULT_POOLED;
-        slice.row_count = step->token_count;
-        slice.share = first ? 1.0f : 1.0f / (float)step->token_count;
-        slice.share_count = first ? 1 : step->token_count;
-        memset(step->rows, 0, length * sizeof *step->rows);
-    }
-    dw_model_extra *extra = dw_model_lock(model);
-    dw_status status = dw__slice_compute(model, extra, &slice, err);
-    dw_model_unlock(model);
-    return status == DW_OK ? dw__check_logits(step->rows, (size_t)row_count_of(step) * length, err)
-                           : status;
+    bool pooled = step->pooling == DW_POOL_MEAN || step->pooling == DW_POOL_FIRST;
+    dw_step whole = {.view = step->view,
+                     .tokens = step->tokens,
+                     .token_count = step->token_count,
+                     .logits = step->rows,
+                     .logits_rows = row_count_of(step),
+                     .result = pooled ? DW_RESULT_POOLED : DW_RESULT_HIDDEN,
+                     .pooled_count = step->pooling == DW_POOL_FIRST ? 1 : 0,
+                     .counters = step->counters,
+                     .cancel = step->cancel};
+    dw_step_slice slice =
+        dw__step_slice_cut(&whole, dw_model_shape_of(model), 0, step->token_count);
+    slice.kv_type = DW_KV_F32;
+    dw_status status = dw__step_run(model, &slice, 1, false, err);
+    return status == DW_OK ? dw__step_slice_check(&slice, err) : status;
 }
 
 /* In a context of its own. The first token sees itself only, so nothing else is needed for it. */

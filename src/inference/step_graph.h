@@ -1,66 +1,69 @@
-/* Graphs of forward steps, kept beside their model: building and planning one costs about as much
- * as decoding a token of a small model, and a decode loop needs the same one again and again.
- * Before each run a graph is pointed at its context's KV log and at the guest's memory.
- * Thread: under the model's lock (dw_model_lock). */
+/* The graph of a step: built once, then pointed at other memory and run again and again. What kinds
+ * of graphs there are is their plans' business (step_plan.h); here is what all have in common.
+ * Thread: under the model's lock. */
 #ifndef DW_INFERENCE_STEP_GRAPH_H
 #define DW_INFERENCE_STEP_GRAPH_H
 
-#include "inference/context.h"
+#include <ggml-alloc.h>
 
-#define DW__SHARES_MAX 256u
+#include "device/device.h"
+#include "kv/kv_log.h"
+#include "model/forward_graph.h"
+#include "model/model.h"
 
 typedef struct dw_step_graph dw_step_graph;
 
-/* A slice of a step: what one run of a graph reads and writes. */
-typedef struct dw_slice {
-    dw_kv_log *log;              /* with room for all of the slice's tokens; NULL: an encoder */
-    struct dw_device_view *view; /* of the memory that tokens and logits lie in */
-    int32_t *tokens;             /* [token_count] */
-    uint32_t token_count;
-    dw_kv_type kv_type; /* the log's */
-    dw_forward_result result;
-    float *rows; /* the result, [row_count][dw_result_length]; NULL with 0 rows */
-    uint32_t row_count;
-    /* With DW_RESULT_POOLED `rows` is one row, added to what stands there: the hidden states of
-     * the first share_count tokens, each times `share`. */
-    float share;
-    uint32_t share_count;
-    const volatile bool *cancel; /* may be NULL */
-    dw_choice *choice;           /* instead of rows: of one row's logits; NULL: none */
-} dw_slice;
+/* How graphs of one kind are made and freed. */
+typedef struct dw_graph_kind {
+    /* Build `graph`, whose `size` and `device` are set, through dw__step_graph_build.
+     * Errors: DW_E_MEMORY; what there is of it is released as below. */
+    dw_status (*build)(dw_step_graph *graph, dw_model *model, dw_error *err);
+    /* Free graph->own, which may be NULL. The function is NULL where there is never any. */
+    void (*release)(dw_step_graph *graph);
+} dw_graph_kind;
 
-/* Floats in a row of a result. */
-uint32_t dw_result_length(const dw_model_shape *shape, dw_forward_result result);
+struct dw_step_graph {
+    const dw_graph_kind *kind;
+    dw_forward_size size;
+    uint64_t used_at; /* the cache's clock */
+    dw_device *device;
+    struct ggml_context *ggml;
+    ggml_gallocr_t allocator; /* NULL until the first run */
+    dw_forward_graph forward;
+    dw_matmul *matmul;             /* NULL: ggml's */
+    struct ggml_tensor **kv_views; /* [kv_view_count]: what must follow the log */
+    size_t kv_view_count;
+    void *staging; /* [the largest input], for devices whose inputs are not in host memory */
+    void *own;     /* the kind's; NULL: nothing */
+};
 
-/* Compute a slice's tokens as those that follow the log's length, which stays as it is.
- * `extra` is what dw_model_lock gave. Errors: those of dw_device_view_place, DW_E_UNSUPPORTED (the
- * device lacks an operation), DW_E_MEMORY, DW_E_CANCELLED, DW_E_DEVICE, DW_E_NUMERIC (NaN). */
-dw_status dw__slice_compute(dw_model *model, dw_model_extra *extra, const dw_slice *slice,
-                            dw_error *err);
+/* A graph of `kind` and `size`. Errors: DW_E_MEMORY, DW_E_UNSUPPORTED (the device lacks an
+ * operation), DW_E_DEVICE. */
+dw_status dw__step_graph_create(dw_step_graph **out, dw_model *model, const dw_graph_kind *kind,
+                                const dw_forward_size *size, dw_error *err);
+void dw__step_graph_destroy(dw_step_graph *graph);
+/* For a kind's `build`: the graph itself, of graph->size, with `ours` of its other options (matrix
+ * products are seen to here). Errors: DW_E_MEMORY. */
+dw_status dw__step_graph_build(dw_step_graph *graph, dw_model *model,
+                               const dw_forward_options *ours, dw_error *err);
+/* Once, when all is placed that has an address of its own: give work memory to the rest.
+ * Errors: DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw__step_graph_allocate(dw_step_graph *graph, dw_error *err);
 
-/* Whether NaN in the slice's rows has been looked for by dw__slice_compute. */
-bool dw__logits_checked(dw_model *model, const dw_slice *slice);
+/* Point what ggml's attention reads and writes of the log at `log`; nothing where ours is.
+ * Errors: dw_kv_log_place's. */
+dw_status dw__step_graph_place_log(dw_step_graph *graph, dw_kv_log *log, dw_error *err);
+/* Point the result, which is wanted, at `rows` in `view`. Errors: dw_device_view_place's. */
+dw_status dw__step_graph_place_rows(dw_step_graph *graph, dw_device_view *view, float *rows,
+                                    dw_error *err);
 
-/* One sequence's share of a step of several: tokens that follow its log's length. */
-typedef struct dw_share {
-    dw_kv_log *log;        /* with room reserved */
-    const int32_t *tokens; /* [token_count], the context's own */
-    uint32_t token_count;
-    struct dw_device_view *view; /* of the memory that `given` and logits lie in */
-    const int32_t *given;        /* the same tokens, for devices that read them there */
-    float *logits; /* [row_count][vocab_count], of the last tokens; NULL with 0 rows */
-    uint32_t row_count;
-    dw_choice *choice; /* from the last token's logits, which are then one row, of none; or NULL */
-    bool nan;          /* out: among its logits */
-    /* out: of logits that the device computed elsewhere and wrote to their place itself */
-    uint64_t placed_bytes;
-} dw_share;
-
-/* Whether a device takes many contexts' tokens in one run, and of each context more than one. */
-bool dw__shares_served(const dw_device *device, bool several_tokens);
-/* The same for shares [count] at once. All logs hold `kv_type`. Errors: those of
- * dw_device_view_place, DW_E_MEMORY, DW_E_CANCELLED, DW_E_DEVICE. */
-dw_status dw__shares_compute(dw_model *model, dw_model_extra *extra, dw_kv_type kv_type,
-                             dw_share *shares, uint32_t count, dw_error *err);
+/* Whether an input has memory: one that nothing in the graph uses gets none. NULL: it is none. */
+bool dw__input_is_used(const struct ggml_tensor *input);
+/* Where the host writes a used input, all of it; dw__input_done then brings it to the device.
+ * Errors: DW_E_DEVICE. */
+void *dw__input_begin(dw_step_graph *graph, struct ggml_tensor *input);
+dw_status dw__input_done(dw_step_graph *graph, struct ggml_tensor *input, dw_error *err);
+/* Positions of one sequence's tokens, the first at `past`. Errors: DW_E_DEVICE. */
+dw_status dw__step_graph_fill_positions(dw_step_graph *graph, uint32_t past, dw_error *err);
 
 #endif

@@ -20,6 +20,7 @@ typedef struct builder {
     dw_kv_layout kv;
     dw_forward_result result;
     dw_attention *attention; /* NULL: ggml's */
+    dw_token_gather *token_gather;
     dw_logits_scatter *logits_scatter;
     dw_matmul *matmul; /* NULL: ggml's products */
     dw_cuda_table table;
@@ -471,12 +472,12 @@ static struct ggml_tensor *logits(builder *b, struct ggml_tensor *x)
     return x;
 }
 
-/* Hidden states x [embedding, tokens] times their shares, added to what stands in `pooled`: over
+/* Hidden states x [embedding, tokens] times their weights, added to what stands in `pooled`: over
  * several slices of a text that makes one embedding. */
 static struct ggml_tensor *pool(builder *b, struct ggml_tensor *x)
 {
     struct ggml_tensor *by_element = ggml_cont(b->ggml, ggml_transpose(b->ggml, x));
-    struct ggml_tensor *sum = ggml_mul_mat(b->ggml, by_element, b->out->shares);
+    struct ggml_tensor *sum = ggml_mul_mat(b->ggml, by_element, b->out->pool_weights);
     return ggml_add_inplace(b->ggml, b->out->pooled, sum);
 }
 
@@ -484,7 +485,9 @@ static struct ggml_tensor *pool(builder *b, struct ggml_tensor *x)
 static struct ggml_tensor *embeddings(builder *b)
 {
     const dw_model_weights *weights = b->weights;
-    struct ggml_tensor *x = ggml_get_rows(b->ggml, weights->token_embedding, b->out->tokens);
+    struct ggml_tensor *x = b->token_gather != NULL
+                                ? dw_token_gather_node(b->token_gather, b->ggml, b->token_count)
+                                : ggml_get_rows(b->ggml, weights->token_embedding, b->out->tokens);
     x = scaled(b, x, b->shape->embedding_scale);
     if (weights->type_embedding != NULL) {
         int64_t length = b->shape->embedding_length;
@@ -614,18 +617,51 @@ static void make_cuda_inputs(builder *b, const dw_forward_size *size)
                     b->kv_count);
 }
 
-dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggml,
-                                 const dw_model_shape *shape, const dw_model_weights *weights,
-                                 const dw_forward_size *size, dw_error *err)
+/* What our own attention, or ggml's, and the result read beside positions. */
+static void make_inputs(builder *b, const dw_forward_size *size)
 {
-    DW_ASSERT(size->token_count > 0 && size->row_count <= size->token_count);
-    DW_ASSERT(size->attention != NULL || size->logits_scatter == NULL);
+    bool encoder = b->shape->architecture->encoder;
+    dw_forward_graph *out = b->out;
+    if (size->cuda) {
+        make_cuda_inputs(b, size);
+    } else {
+        out->tokens = size->several ? NULL : input(b, GGML_TYPE_I32, "tokens", b->token_count, 1);
+        out->positions = input(b, GGML_TYPE_I32, "positions", b->token_count, 1);
+    }
+    if (b->attention == NULL && !encoder && !size->cuda) {
+        make_flash_inputs(b);
+    }
+    if (size->result == DW_RESULT_POOLED) {
+        out->pooled = input(b, GGML_TYPE_F32, "pooled", b->shape->embedding_length, 1);
+        out->pool_weights = input(b, GGML_TYPE_F32, "pool_weights", b->token_count, 1);
+    }
+    if (size->several && b->row_count < b->token_count && b->row_count > 0) {
+        out->wanted = input(b, GGML_TYPE_I32, "wanted", b->row_count, 1);
+    }
+}
+
+static void check_options(const dw_model_shape *shape, const dw_forward_options *options)
+{
+    const dw_forward_size *size = &options->size;
     bool encoder = shape->architecture->encoder;
-    DW_ASSERT(encoder || size->attention != NULL || size->cuda ||
+    DW_ASSERT(size->token_count > 0 && size->row_count <= size->token_count);
+    DW_ASSERT(encoder || options->attention != NULL || size->cuda ||
               size->kv_count >= size->token_count);
+    DW_ASSERT(size->several == (options->token_gather != NULL));
+    DW_ASSERT(size->several == (options->logits_scatter != NULL));
+    DW_ASSERT(!size->several || (options->attention != NULL && size->result == DW_RESULT_LOGITS));
     DW_ASSERT(size->cuda || (!size->place_rows && size->top_k_count == 0));
     DW_ASSERT(!size->alone || size->row_count == 0 || size->row_count == size->token_count);
+    DW_ASSERT(size->result != DW_RESULT_POOLED || size->row_count == size->token_count);
     DW_ASSERT(!encoder || (size->row_count > 0 && size->result != DW_RESULT_LOGITS));
+}
+
+dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggml,
+                                 const dw_model_shape *shape, const dw_model_weights *weights,
+                                 const dw_forward_options *options, dw_error *err)
+{
+    const dw_forward_size *size = &options->size;
+    check_options(shape, options);
     *out = (dw_forward_graph){0};
     builder b = {.ggml = ggml,
                  .shape = shape,
@@ -637,30 +673,16 @@ dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggm
                  .kv = dw_model_kv_layout(shape, size->kv_type),
                  .result = size->result,
                  .long_context = size->long_context,
-                 .attention = size->attention,
-                 .logits_scatter = size->logits_scatter,
-                 .matmul = size->matmul};
+                 .attention = options->attention,
+                 .token_gather = options->token_gather,
+                 .logits_scatter = options->logits_scatter,
+                 .matmul = options->matmul};
     out->graph = ggml_new_graph_custom(ggml, node_count_max(shape), false);
     if (out->graph == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a graph of %u nodes",
                        node_count_max(shape));
     }
-    if (size->cuda) {
-        make_cuda_inputs(&b, size);
-    } else {
-        out->tokens = input(&b, GGML_TYPE_I32, "tokens", b.token_count, 1);
-        out->positions = input(&b, GGML_TYPE_I32, "positions", b.token_count, 1);
-    }
-    if (size->attention == NULL && !encoder && !size->cuda) {
-        make_flash_inputs(&b);
-    }
-    if (size->result == DW_RESULT_POOLED) {
-        out->pooled = input(&b, GGML_TYPE_F32, "pooled", shape->embedding_length, 1);
-        out->shares = input(&b, GGML_TYPE_F32, "shares", b.token_count, 1);
-    }
-    if (size->logits_scatter != NULL && b.row_count < b.token_count && b.row_count > 0) {
-        out->wanted = input(&b, GGML_TYPE_I32, "wanted", b.row_count, 1);
-    }
+    make_inputs(&b, size);
     build_layers(&b);
     if (size->cuda && out->result != NULL) {
         build_deliveries(&b, size);

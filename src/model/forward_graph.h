@@ -8,6 +8,7 @@
 #include "model/cuda_ops.h"
 #include "model/logits_scatter.h"
 #include "model/matmul.h"
+#include "model/token_gather.h"
 #include "model/weights.h"
 
 /* What a graph gives for tokens. The hidden state is what the last layer leaves, normed: logits are
@@ -15,20 +16,20 @@
 typedef enum dw_forward_result {
     DW_RESULT_LOGITS, /* [vocab] */
     DW_RESULT_HIDDEN, /* [embedding] */
-    DW_RESULT_POOLED  /* one row [embedding]: hidden states times shares, added up */
+    DW_RESULT_POOLED  /* one row [embedding]: hidden states times weights, added up */
 } dw_forward_result;
 
-/* What a graph is made for. */
+/* What a graph is made for, in numbers: graphs of equal sizes are the same. */
 typedef struct dw_forward_size {
     uint32_t token_count;
     uint32_t kv_count;  /* records that ggml's attention looks at, padding included; of a log */
     uint32_t row_count; /* of the result, for the last tokens; 0: none; all of them with POOLED */
     dw_forward_result result; /* an encoder gives no logits */
     dw_kv_type kv_type;
-    dw_logits_scatter *logits_scatter; /* of several sequences, with our attention; NULL: of one */
-    dw_attention *attention; /* ours, prepared before each run; NULL: ggml's flash attention */
-    dw_matmul *matmul;       /* our products, on the CPU; NULL: ggml's */
-    bool long_context;       /* of more tokens than rope_context: which rope factors are taken */
+    bool long_context; /* of more tokens than rope_context: which rope factors are taken */
+    /* On the CPU, with our attention: tokens of several sequences, each of which is read, and each
+     * row of logits written, at an address of its own. */
+    bool several;
     /* On a device that runs nodes of ours, but for encoders: a table says of each token where it
      * comes from and goes. Attention is ours too with a kv_count of 0. */
     bool cuda;
@@ -38,15 +39,24 @@ typedef struct dw_forward_size {
     uint32_t top_k_count; /* so many of each row's likeliest are wanted too; 0: none */
 } dw_forward_size;
 
+/* The same, and what operations of our own on the CPU work with, which must outlive the graph. */
+typedef struct dw_forward_options {
+    dw_forward_size size;
+    dw_attention *attention;       /* prepared before each run; NULL: ggml's flash attention */
+    dw_matmul *matmul;             /* NULL: ggml's products */
+    dw_token_gather *token_gather; /* of several sequences; else NULL, as the next */
+    dw_logits_scatter *logits_scatter;
+} dw_forward_options;
+
 /* A graph and the tensors that its user fills or places before it runs. */
 typedef struct dw_forward_graph {
     struct ggml_cgraph *graph;
-    struct ggml_tensor *tokens;    /* I32 [tokens] */
-    struct ggml_tensor *positions; /* I32 [tokens] */
-    struct ggml_tensor *result;    /* F32 [vocab or embedding, rows]; NULL: no rows are wanted */
-    struct ggml_tensor *pooled;    /* F32 [embedding], what the result is added to, in place */
-    struct ggml_tensor *shares;    /* F32 [tokens], of each in it. Both with DW_RESULT_POOLED */
-    struct ggml_tensor *wanted;    /* I32 [rows]: tokens whose logits are wanted; of several only */
+    struct ggml_tensor *tokens;       /* I32 [tokens]; NULL: of several, see token_gather */
+    struct ggml_tensor *positions;    /* I32 [tokens] */
+    struct ggml_tensor *result;       /* F32 [vocab or embedding, rows]; NULL: no rows are wanted */
+    struct ggml_tensor *pooled;       /* F32 [embedding], what the result is added to, in place */
+    struct ggml_tensor *pool_weights; /* F32 [tokens], of each in it. Both with DW_RESULT_POOLED */
+    struct ggml_tensor *wanted; /* I32 [rows]: tokens whose logits are wanted; of several only */
     /* What ggml's attention needs; NULL with ours: */
     struct ggml_tensor *records;     /* I64 [tokens]: where each token's record goes */
     struct ggml_tensor *mask;        /* F16 [kv, tokens]: 0 where seen, -infinity where not */
@@ -78,10 +88,10 @@ struct ggml_tensor *dw_forward_rope(const dw_rope_source *source, struct ggml_co
 /* Room that a ggml context must have for the graph. */
 size_t dw_forward_graph_bytes(const dw_model_shape *shape);
 
-/* Build in `ggml`, which must not allocate. All sizes are the host's own: token_count and kv_count
- * at least 1, row_count at most token_count. Errors: DW_E_MEMORY. */
+/* Build in `ggml`, which must not allocate and outlives the graph. All sizes are the host's own:
+ * token_count at least 1, row_count at most token_count. Errors: DW_E_MEMORY. */
 dw_status dw_forward_graph_build(dw_forward_graph *out, struct ggml_context *ggml,
                                  const dw_model_shape *shape, const dw_model_weights *weights,
-                                 const dw_forward_size *size, dw_error *err);
+                                 const dw_forward_options *options, dw_error *err);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/os.h"
 #include "device/device_view.h"
 #include "inference/batch.h"
-#include "inference/step_graph.h"
+#include "device/cuda_node.h"
 #include "kv/kv_pool.h"
 #include "model_fixture.h"
 #include "support.h"
@@ -286,8 +286,7 @@ static void test_batch_counts_placed_rows(void **state)
     dw_batch_item items[3];
     open_tiny(&fixture, GGML_TYPE_F32);
     const dw_device *device = dw_model_device(fixture.model);
-    bool places = dw__shares_served(device, false) && !dw__shares_served(device, true) &&
-                  !dw_device_view_is_staged(fixture.view);
+    bool places = dw_cuda_node_served(device) && !dw_device_view_is_staged(fixture.view);
     for (uint32_t c = 0; c < 3; c++) {
         contexts[c] = model_fixture_context(&fixture, 0);
         model_fixture_forward(&fixture, contexts[c], 0, 4, 1);

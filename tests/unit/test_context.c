@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "inference/context_internal.h"
+#include "inference/step.h"
 #include "kv/kv_pool.h"
 #include "model_fixture.h"
 #include "support.h"

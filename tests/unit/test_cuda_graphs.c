@@ -70,7 +70,8 @@ static void build(const dw_model_shape *shape, const dw_model_weights *weights,
     dw_error err = {0};
     size_t bytes = dw_forward_graph_bytes(shape);
     struct ggml_context *ggml = new_context(bytes);
-    if (dw_forward_graph_build(&forward, ggml, shape, weights, size, &err) != DW_OK) {
+    dw_forward_options options = {.size = *size};
+    if (dw_forward_graph_build(&forward, ggml, shape, weights, &options, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     int ours = 0;

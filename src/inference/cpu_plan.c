@@ -1,0 +1,195 @@
+/* Slices with our attention, on the CPU: of many contexts in one run, each of whose tokens is read
+ * and each of whose rows of logits is written where its owner has it; or of one. */
+#include "base/alloc.h"
+#include "inference/step_plan.h"
+
+/* Up to so many records a slice that goes alone is ggml's. Below that ggml's attention costs hardly
+ * more than ours, and its sums are libllama's, bit by bit. That is worth having: weights of few
+ * bits make the last bit of a sum decide how a whole activation is rounded, so that another order
+ * of the same additions shows (libllama differs from itself as much when it takes a prompt in
+ * smaller pieces). In a batch ours serves every length: a context's numbers may not depend on who
+ * else is there. */
+#define GGML_RECORDS_MAX 384u
+
+/* A graph's own. */
+typedef struct cpu_graph {
+    dw_attention *attention;
+    dw_token_gather token_gather;     /* of several; its list is the graph's */
+    dw_logits_scatter logits_scatter; /* the same */
+} cpu_graph;
+
+static bool accepts(const dw_step_work *work)
+{
+    if (dw_device_info_of(dw_model_device(work->model))->kind != DW_DEVICE_CPU) {
+        return false;
+    }
+    if (!work->in_batch) {
+        const dw_step_slice *slice = &work->slices[0];
+        return slice->log == NULL ||
+               dw__step_slice_past(slice) + slice->token_count > GGML_RECORDS_MAX;
+    }
+    for (uint32_t i = 0; i < work->count; i++) {
+        if (work->slices[i].step->result != DW_RESULT_LOGITS || work->slices[i].log == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static dw_forward_size size_of(const dw_step_work *work)
+{
+    const dw_step_slice *slices = work->slices;
+    dw_forward_size size = {
+        .kv_type = slices[0].kv_type, .result = slices[0].step->result, .several = work->in_batch};
+    for (uint32_t i = 0; i < work->count; i++) {
+        size.token_count += slices[i].token_count;
+        size.row_count += dw__plan_row_count(&slices[i]);
+        size.long_context = dw__step_slice_is_long(&slices[i], dw_model_shape_of(work->model));
+    }
+    return size;
+}
+
+/* ---- a graph ---- */
+
+static void release(dw_step_graph *graph)
+{
+    cpu_graph *own = graph->own;
+    dw_attention_destroy(own->attention);
+    dw_free(own->token_gather.tokens);
+    dw_free(own->logits_scatter.rows);
+    dw_free(own);
+}
+
+static dw_status make_lists(cpu_graph *own, dw_model *model, const dw_forward_size *size,
+                            dw_error *err)
+{
+    const dw_model_weights *weights = dw_model_weights_of(model);
+    own->token_gather =
+        (dw_token_gather){.embedding = weights->token_embedding,
+                          .tokens = dw_alloc(size->token_count, sizeof *own->token_gather.tokens)};
+    own->logits_scatter =
+        (dw_logits_scatter){.shape = dw_model_shape_of(model),
+                            .output = &weights->output,
+                            .rows = dw_alloc(size->row_count + 1, sizeof(float *))};
+    return own->token_gather.tokens != NULL && own->logits_scatter.rows != NULL
+               ? DW_OK
+               : dw_fail(err, DW_E_MEMORY, "no memory for %u tokens and %u rows", size->token_count,
+                         size->row_count);
+}
+
+static dw_status build(dw_step_graph *graph, dw_model *model, dw_error *err)
+{
+    const dw_forward_size *size = &graph->size;
+    cpu_graph *own = dw_alloc(1, sizeof *own);
+    if (own == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a graph");
+    }
+    graph->own = own;
+    dw_status status = dw_attention_create(&own->attention, dw_model_shape_of(model), size->kv_type,
+                                           dw_device_threads(graph->device), err);
+    if (status == DW_OK && size->several) {
+        status = make_lists(own, model, size, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_forward_options ours = {.attention = own->attention,
+                               .token_gather = size->several ? &own->token_gather : NULL,
+                               .logits_scatter = size->several ? &own->logits_scatter : NULL};
+    return dw__step_graph_build(graph, model, &ours, err);
+}
+
+/* ---- a run ---- */
+
+static dw_status prepare(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    dw_device_view *scratch;
+    return work->in_batch ? dw__step_slices_scratch(work->cache, work->model, work->slices,
+                                                    work->count, &scratch, err)
+                          : dw__plan_place_one(graph, work, err);
+}
+
+static dw_status prepare_attention(cpu_graph *own, const dw_step_work *work, dw_error *err)
+{
+    dw_attention_sequence sequences[DW__SLICES_MAX];
+    uint32_t first = 0;
+    for (uint32_t i = 0; i < work->count; i++) {
+        const dw_step_slice *slice = &work->slices[i];
+        unsigned char *records = slice->log != NULL ? dw_kv_log_base(slice->log) : NULL;
+        DW_ASSERT(slice->log == NULL || records != NULL);
+        sequences[i] = (dw_attention_sequence){.records = records,
+                                               .past = dw__step_slice_past(slice),
+                                               .first_token = first,
+                                               .token_count = slice->token_count};
+        first += slice->token_count;
+    }
+    return dw_attention_prepare(own->attention, sequences, work->count, err);
+}
+
+/* Of each token where it stands, and its position in its context. */
+static void fill_tokens(dw_step_graph *graph, const dw_step_work *work)
+{
+    const cpu_graph *own = graph->own;
+    struct ggml_tensor *input = graph->forward.positions;
+    int32_t *positions = dw__input_is_used(input) ? input->data : NULL;
+    uint32_t token = 0;
+    for (uint32_t i = 0; i < work->count; i++) {
+        const dw_step_slice *slice = &work->slices[i];
+        const int32_t *tokens = dw__step_slice_tokens(slice);
+        for (uint32_t k = 0; k < slice->token_count; k++, token++) {
+            own->token_gather.tokens[token] = tokens + k;
+            if (positions != NULL) {
+                positions[token] = (int32_t)(dw__step_slice_past(slice) + k);
+            }
+        }
+    }
+    DW_ASSERT(token == graph->size.token_count);
+}
+
+/* Where each row of logits goes, and which of the run's tokens it is of. */
+static void fill_rows(dw_step_graph *graph, const dw_step_work *work)
+{
+    const cpu_graph *own = graph->own;
+    size_t vocab_count = dw_model_shape_of(work->model)->vocab_count;
+    struct ggml_tensor *input = graph->forward.wanted;
+    int32_t *wanted = dw__input_is_used(input) ? input->data : NULL;
+    uint32_t end = 0; /* the slice's last token, and one */
+    uint32_t row = 0;
+    for (uint32_t i = 0; i < work->count; i++) {
+        const dw_step_slice *slice = &work->slices[i];
+        end += slice->token_count;
+        for (uint32_t k = 0; k < slice->row_count; k++, row++) {
+            own->logits_scatter.rows[row] = slice->rows + k * vocab_count;
+            if (wanted != NULL) {
+                wanted[row] = (int32_t)(end - slice->row_count + k);
+            }
+        }
+    }
+    DW_ASSERT(row == graph->size.row_count);
+}
+
+static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    DW_ASSERT(graph->staging == NULL); /* its inputs are in host memory */
+    dw_status status = prepare_attention(graph->own, work, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (work->in_batch) {
+        fill_tokens(graph, work);
+        fill_rows(graph, work);
+        return DW_OK;
+    }
+    const dw_step_slice *slice = &work->slices[0];
+    status = dw__plan_fill_weights(graph, slice, err);
+    return status == DW_OK ? dw__step_graph_fill_positions(graph, dw__step_slice_past(slice), err)
+                           : status;
+}
+
+const dw_step_plan dw__cpu_plan = {.name = "cpu",
+                                   .accepts = accepts,
+                                   .size = size_of,
+                                   .graphs = {.build = build, .release = release},
+                                   .prepare = prepare,
+                                   .fill = fill,
+                                   .finish = dw__plan_conclude};

@@ -1,0 +1,382 @@
+/* Slices on a device that runs nodes of ours (model/cuda_ops.h): one token of each of many contexts
+ * in one run, or a slice of one context. A table says of each token where it stands, where its log
+ * is and where its logits go, so that a graph serves every length and set of contexts, and what
+ * ggml records of it as a CUDA graph stays good. Prompts go through ggml's attention. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "device/device_memory.h"
+#include "device/device_view.h"
+#include "inference/step_plan.h"
+
+#define ALIGN_BYTES 256u
+
+/* Steps of so few tokens go through our attention: ggml's wants another graph for each 256 records.
+ * And all do with heads that ggml's kernels do not have. */
+#define FEW_TOKENS 16u
+
+/* A graph's own. */
+typedef struct cuda_graph {
+    ggml_backend_buffer_t locked;  /* page-locked: the table, ids, then the candidates */
+    ggml_backend_buffer_t scratch; /* attention's, in device memory */
+    dw_cuda_token *table;          /* [tokens], in `locked` */
+    int32_t *ids;                  /* [tokens], there too: of tokens that the device cannot reach */
+    dw_top_k *candidates;          /* [rows], there too; NULL: none */
+} cuda_graph;
+
+static bool accepts(const dw_step_work *work)
+{
+    if (!dw_cuda_node_served(dw_model_device(work->model))) {
+        return false;
+    }
+    for (uint32_t i = 0; i < work->count; i++) {
+        const dw_step_slice *slice = &work->slices[i];
+        bool decodes = slice->token_count == 1 && slice->step->result == DW_RESULT_LOGITS;
+        if (slice->log == NULL || (work->in_batch && !decodes)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- sizes ---- */
+
+/* Whether ggml's attention there has kernels for the model's heads. */
+static bool flash_serves(dw_model *model, dw_kv_type type)
+{
+    const dw_model_shape *shape = dw_model_shape_of(model);
+    /* Its kernels cap scores for heads of these only, and stop the program at others. */
+    if (shape->attn_logit_softcap > 0 && shape->head_dim != 128 && shape->head_dim != 256) {
+        return false;
+    }
+    _Alignas(16) unsigned char room[16 * 512];
+    struct ggml_init_params params = {
+        .mem_size = sizeof room, .mem_buffer = room, .no_alloc = true};
+    struct ggml_context *ggml = ggml_init(params);
+    if (ggml == NULL) {
+        return false;
+    }
+    int64_t dim = shape->head_dim;
+    enum ggml_type stored = dw_kv_ggml_type(type);
+    struct ggml_tensor *q = ggml_new_tensor_3d(ggml, GGML_TYPE_F32, dim, 512, shape->head_count);
+    struct ggml_tensor *k = ggml_new_tensor_3d(ggml, stored, dim, 512, shape->kv_head_count);
+    struct ggml_tensor *v = ggml_new_tensor_3d(ggml, stored, dim, 512, shape->kv_head_count);
+    struct ggml_tensor *mask = ggml_new_tensor_2d(ggml, GGML_TYPE_F16, 512, 512);
+    struct ggml_tensor *y =
+        ggml_flash_attn_ext(ggml, q, k, v, mask, 1.0f, 0.0f, shape->attn_logit_softcap);
+    bool serves = ggml_backend_dev_supports_op(dw_device_handle(dw_model_device(model)), y);
+    ggml_free(ggml);
+    return serves;
+}
+
+/* How many of the likeliest are wanted of a row: for a choice, or one, which tells of NaN too. */
+static uint32_t top_k_count_of(const dw_step_slice *slice)
+{
+    const dw_choice *choice = slice->choice;
+    if (slice->row_count == 0 || slice->step->result != DW_RESULT_LOGITS) {
+        return 0;
+    }
+    uint32_t wanted = choice != NULL ? dw_sampler_top_k_count(choice->sampler) : 1;
+    return wanted > 1 ? DW_TOP_K_MAX : 1; /* two kinds of graphs are enough */
+}
+
+static dw_forward_size size_of_one(const dw_step_work *work)
+{
+    const dw_step_slice *slice = &work->slices[0];
+    dw_forward_size size = {.token_count = slice->token_count,
+                            .row_count = dw__plan_row_count(slice),
+                            .kv_type = slice->kv_type,
+                            .result = slice->step->result,
+                            .long_context =
+                                dw__step_slice_is_long(slice, dw_model_shape_of(work->model)),
+                            .cuda = true,
+                            .alone = slice->token_count == 1,
+                            .keeps_rows = slice->choice != NULL,
+                            .top_k_count = top_k_count_of(slice)};
+    if (slice->token_count > FEW_TOKENS && flash_serves(work->model, slice->kv_type)) {
+        uint32_t end = dw__step_slice_past(slice) + slice->token_count;
+        size.kv_count = (end + DW_KV_STEP_TOKENS - 1) / DW_KV_STEP_TOKENS * DW_KV_STEP_TOKENS;
+    }
+    return size;
+}
+
+/* Sizes that batches are padded to, so that few graphs serve all: a quarter more at the most. */
+static uint32_t padded(uint32_t count)
+{
+    uint32_t step = 1;
+    while (count > 8 * step) {
+        step *= 2;
+    }
+    return count <= 4 ? count : (count + step - 1) / step * step;
+}
+
+static dw_forward_size size_of_batch(const dw_step_work *work)
+{
+    dw_forward_size size = {.token_count = padded(work->count),
+                            .kv_type = work->slices[0].kv_type,
+                            .cuda = true,
+                            .alone = true,
+                            .keeps_rows = true};
+    for (uint32_t i = 0; i < work->count; i++) {
+        const dw_step_slice *slice = &work->slices[i];
+        uint32_t candidates = top_k_count_of(slice);
+        size.long_context = dw__step_slice_is_long(slice, dw_model_shape_of(work->model));
+        size.place_rows = size.place_rows || slice->rows != NULL;
+        size.row_count = slice->row_count > 0 ? size.token_count : size.row_count;
+        size.top_k_count = candidates > size.top_k_count ? candidates : size.top_k_count;
+    }
+    return size;
+}
+
+static dw_forward_size size_of(const dw_step_work *work)
+{
+    return work->in_batch ? size_of_batch(work) : size_of_one(work);
+}
+
+/* ---- a graph ---- */
+
+static size_t rounded(size_t bytes)
+{
+    return (bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
+}
+
+/* An input that lies at `data` whatever is run; `buffer` tells ggml only whose it is. */
+static void place_input(struct ggml_tensor *tensor, ggml_backend_buffer_t buffer, void *data)
+{
+    if (tensor != NULL) {
+        tensor->buffer = buffer;
+        tensor->data = data;
+    }
+}
+
+/* Page-locked and device memory of a graph. */
+static dw_status make_memory(dw_step_graph *graph, cuda_graph *own, dw_error *err)
+{
+    dw_forward_graph *forward = &graph->forward;
+    size_t table = rounded(ggml_nbytes(forward->table));
+    size_t ids = rounded(graph->size.token_count * sizeof *own->ids);
+    size_t candidates = forward->candidates != NULL ? ggml_nbytes(forward->candidates) : 0;
+    size_t scratch = forward->scratch != NULL ? ggml_nbytes(forward->scratch) : ALIGN_BYTES;
+    dw_status status =
+        dw_device_locked_create(&own->locked, graph->device, table + ids + candidates, err);
+    if (status == DW_OK) {
+        status = dw_device_buffer_create(&own->scratch, graph->device, DW_USE_WORK, scratch, err);
+    }
+    if (status == DW_OK) {
+        status = dw_device_buffer_fill(graph->device, own->scratch, 0, err);
+    }
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "a step of %u tokens", graph->size.token_count);
+    }
+    unsigned char *base = ggml_backend_buffer_get_base(own->locked);
+    memset(base, 0, table + ids + candidates);
+    own->table = (void *)base;
+    own->ids = (void *)(base + table);
+    own->candidates = candidates > 0 ? (void *)(base + table + ids) : NULL;
+    place_input(forward->table, own->scratch, base);
+    place_input(forward->candidates, own->scratch, base + table + ids);
+    place_input(forward->scratch, own->scratch, ggml_backend_buffer_get_base(own->scratch));
+    return DW_OK;
+}
+
+static dw_status build(dw_step_graph *graph, dw_model *model, dw_error *err)
+{
+    cuda_graph *own = dw_alloc(1, sizeof *own);
+    if (own == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a graph");
+    }
+    graph->own = own;
+    dw_status status =
+        dw__step_graph_build(graph, model, &(dw_forward_options){.attention = NULL}, err);
+    return status == DW_OK ? make_memory(graph, own, err) : status;
+}
+
+static void release(dw_step_graph *graph)
+{
+    cuda_graph *own = graph->own;
+    dw_device_locked_destroy(graph->device, own->locked);
+    dw_device_buffer_destroy(graph->device, DW_USE_WORK, own->scratch);
+    dw_free(own);
+}
+
+/* ---- before a run ---- */
+
+/* What has an address of its own: with ggml's attention the log, and rows that the graph writes to
+ * where they are wanted. Rows of a batch stay in work memory, and go by the table. */
+static dw_status prepare(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    const dw_step_slice *slice = &work->slices[0];
+    if (work->in_batch) {
+        return DW_OK;
+    }
+    DW_ASSERT(graph->size.kv_count <= dw_kv_log_committed(slice->log));
+    dw_status status = dw__step_graph_place_log(graph, slice->log, err);
+    if (status != DW_OK || slice->row_count == 0 || graph->size.keeps_rows) {
+        return status;
+    }
+    return dw__step_graph_place_rows(graph, slice->step->view, slice->rows, err);
+}
+
+/* The device's address of a slice's tokens, of which the first is the graph's `at`-th. In a staged
+ * view they have none: they are copied to `ids`. */
+static dw_status token_address(dw_step_graph *graph, const dw_step_slice *slice, uint32_t at,
+                               uint64_t *address, dw_error *err)
+{
+    const cuda_graph *own = graph->own;
+    dw_device_view *view = slice->step->view;
+    const int32_t *tokens = dw__step_slice_tokens(slice);
+    size_t bytes = slice->token_count * sizeof *tokens;
+    if (!dw_device_view_is_staged(view)) {
+        return dw_device_view_address(view, tokens, bytes, address, err);
+    }
+    memcpy(own->ids + at, tokens, bytes);
+    dw_device_view_note_staged(view, bytes);
+    *address = (uint64_t)(uintptr_t)(own->ids + at);
+    return DW_OK;
+}
+
+/* Rows [at, at + token_count) of the table. */
+static dw_status fill_table(dw_step_graph *graph, const dw_step_slice *slice, uint32_t at,
+                            dw_error *err)
+{
+    const cuda_graph *own = graph->own;
+    uint64_t records = (uint64_t)(uintptr_t)dw_kv_log_base(slice->log);
+    uint32_t past = dw__step_slice_past(slice);
+    uint64_t tokens = 0;
+    DW_ASSERT(at + slice->token_count <= graph->size.token_count);
+    dw_status status = token_address(graph, slice, at, &tokens, err);
+    for (uint32_t i = 0; status == DW_OK && i < slice->token_count; i++) {
+        own->table[at + i] = (dw_cuda_token){
+            .records = records, .token = tokens + i * sizeof(int32_t), .position = past + i};
+    }
+    return status;
+}
+
+static size_t row_bytes(const dw_step_work *work)
+{
+    return dw_model_shape_of(work->model)->vocab_count * sizeof(float);
+}
+
+/* One token of each context; rows behind them are padding. */
+static dw_status fill_batch(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    const cuda_graph *own = graph->own;
+    for (uint32_t i = 0; i < work->count; i++) {
+        const dw_step_slice *slice = &work->slices[i];
+        dw_device_view *view = slice->step->view;
+        dw_status status = fill_table(graph, slice, i, err);
+        if (status == DW_OK && slice->rows != NULL && !dw_device_view_is_staged(view)) {
+            status = dw_device_view_address(view, slice->rows, row_bytes(work),
+                                            &own->table[i].logits, err);
+        }
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    for (uint32_t i = work->count; i < graph->size.token_count; i++) {
+        own->table[i] = (dw_cuda_token){0};
+    }
+    return DW_OK;
+}
+
+static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    if (work->in_batch) {
+        return fill_batch(graph, work, err);
+    }
+    dw_status status = fill_table(graph, &work->slices[0], 0, err);
+    return status == DW_OK ? dw__plan_fill_weights(graph, &work->slices[0], err) : status;
+}
+
+/* ---- after a run ---- */
+
+static dw_status fetch_row(const dw_step_graph *graph, uint32_t row, size_t bytes, float *logits,
+                           dw_error *err)
+{
+    return dw_device_tensor_get(graph->device, graph->forward.result, logits, row * bytes, bytes,
+                                err);
+}
+
+/* A choice from row `row`: from its likeliest, or where these do not decide from the whole of it,
+ * which is fetched. The choice has its own status. */
+static void choose(dw_step_graph *graph, const dw_step_work *work, const dw_step_slice *slice,
+                   uint32_t row)
+{
+    const cuda_graph *own = graph->own;
+    dw_choice *choice = slice->choice;
+    bool decided = false;
+    choice->status = dw_sampler_choose_from_top_k(choice->sampler, &own->candidates[row], &decided,
+                                                  &choice->token, &choice->error);
+    if (choice->status != DW_OK || decided) {
+        return;
+    }
+    dw_device_view *view;
+    float *logits;
+    choice->status = dw__scratch_rows(work->cache, work->model, 1, &view, &logits, &choice->error);
+    if (choice->status == DW_OK) {
+        choice->status = fetch_row(graph, row, row_bytes(work), logits, &choice->error);
+    }
+    if (choice->status == DW_OK) {
+        dw_count(&slice->step->counters->host_copied_bytes, row_bytes(work));
+        choice->status = dw_sampler_choose(choice->sampler, logits, &choice->token, &choice->error);
+    }
+}
+
+/* NaN among logits of the slice, whose rows are the graph's from `row` on: counted with the
+ * candidates. */
+static bool rows_have_nan(const dw_step_graph *graph, const dw_step_slice *slice, uint32_t row)
+{
+    const cuda_graph *own = graph->own;
+    bool nan = false;
+    DW_ASSERT(slice->row_count == 0 || own->candidates != NULL);
+    for (uint32_t i = 0; i < slice->row_count; i++) {
+        nan = nan || own->candidates[row + i].nan_count > 0;
+    }
+    return nan;
+}
+
+/* What the device could not bring to one slice of a batch, whose logits are row `row`. */
+static dw_status deliver_row(dw_step_graph *graph, const dw_step_work *work,
+                             const dw_step_slice *slice, uint32_t row, dw_error *err)
+{
+    dw_device_view *view = slice->step->view;
+    size_t bytes = row_bytes(work);
+    if (slice->rows == NULL) {
+        return DW_OK;
+    }
+    if (!dw_device_view_is_staged(view)) {
+        dw_count(&slice->step->counters->device_placed_bytes, bytes);
+        return DW_OK;
+    }
+    dw_status status = fetch_row(graph, row, bytes, slice->rows, err);
+    dw_device_view_note_staged(view, bytes);
+    return status;
+}
+
+static dw_status finish(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    for (uint32_t i = 0; i < work->count; i++) {
+        dw_step_slice *slice = &work->slices[i];
+        if (slice->step->result != DW_RESULT_LOGITS) { /* of one, and in the caller's memory */
+            dw__step_slice_conclude(slice, dw_model_shape_of(work->model));
+            continue;
+        }
+        slice->nan = rows_have_nan(graph, slice, i);
+        dw_status status = work->in_batch ? deliver_row(graph, work, slice, i, err) : DW_OK;
+        if (status != DW_OK) {
+            return status;
+        }
+        if (slice->choice != NULL && !slice->nan) {
+            choose(graph, work, slice, i);
+        }
+    }
+    return DW_OK;
+}
+
+const dw_step_plan dw__cuda_plan = {.name = "cuda",
+                                    .accepts = accepts,
+                                    .size = size_of,
+                                    .graphs = {.build = build, .release = release},
+                                    .prepare = prepare,
+                                    .fill = fill,
+                                    .finish = finish};

@@ -1,0 +1,25 @@
+/* Graphs of forward steps, kept beside their model: building and planning one costs about as much
+ * as decoding a token of a small model, and a decode loop needs the same one again and again.
+ * Thread: under the model's lock (dw_model_lock). */
+#ifndef DW_INFERENCE_GRAPH_CACHE_H
+#define DW_INFERENCE_GRAPH_CACHE_H
+
+#include "inference/step_graph.h"
+#include "memory/region.h"
+
+typedef struct dw_graph_cache dw_graph_cache;
+
+/* The model's cache, made at the first call; `extra` is what dw_model_lock gave, and owns it.
+ * Errors: DW_E_MEMORY. */
+dw_status dw__graph_cache_open(dw_graph_cache **out, dw_model_extra *extra, dw_error *err);
+/* The graph of `kind` and `size`: one that is kept, or a new one in the place of the longest
+ * unused. The cache's, until it is asked for another. Errors: dw__step_graph_create's. */
+dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_model *model,
+                               const dw_graph_kind *kind, const dw_forward_size *size,
+                               dw_error *err);
+/* Scratch for rows [count][vocab_count] of logits, until the next call; `*view` is of their region.
+ * Errors: DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw__scratch_rows(dw_graph_cache *cache, dw_model *model, uint32_t count,
+                           dw_device_view **view, float **rows, dw_error *err);
+
+#endif

@@ -1,0 +1,94 @@
+#include "inference/step.h"
+
+#include "inference/step_plan.h"
+
+/* In the order in which they are asked; the last takes whatever goes alone. */
+static const dw_step_plan *const plans[] = {&dw__cuda_plan, &dw__cpu_plan, &dw__ggml_plan};
+
+static const dw_step_plan *plan_for(const dw_step_work *work)
+{
+    for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++) {
+        if (plans[i]->accepts(work)) {
+            return plans[i];
+        }
+    }
+    return NULL;
+}
+
+uint32_t dw__slice_tokens_max(dw_model *model)
+{
+    return dw_cuda_node_served(dw_model_device(model)) ? DW__SLICE_TOKENS_MAX_CUDA
+                                                       : DW__SLICE_TOKENS_MAX;
+}
+
+bool dw__step_takes_in_batch(dw_model *model, dw_step_slice *slice)
+{
+    dw_step_work work = {.model = model, .slices = slice, .count = 1, .in_batch = true};
+    return plan_for(&work) != NULL;
+}
+
+static void check_slices(const dw_step_work *work)
+{
+    DW_ASSERT(work->count > 0 && work->count <= DW__SLICES_MAX);
+    DW_ASSERT(work->in_batch || work->count == 1);
+    for (uint32_t i = 0; i < work->count; i++) {
+        const dw_step_slice *slice = &work->slices[i];
+        DW_ASSERT(slice->kv_type == work->slices[0].kv_type);
+        DW_ASSERT(slice->choice == NULL || slice->row_count == 1);
+        DW_ASSERT(slice->log == NULL || dw__step_slice_past(slice) + slice->token_count <=
+                                            dw_kv_log_committed(slice->log));
+    }
+}
+
+/* The graph for the work, with all in its place for a run. */
+static dw_status ready_graph(dw_step_graph **out, const dw_step_plan *plan,
+                             const dw_step_work *work, dw_error *err)
+{
+    dw_forward_size size = plan->size(work);
+    dw_status status =
+        dw__graph_cache_find(out, work->cache, work->model, &plan->graphs, &size, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_step_graph *graph = *out;
+    status = plan->prepare(graph, work, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (graph->allocator == NULL) {
+        status = dw__step_graph_allocate(graph, err);
+    }
+    return status == DW_OK ? plan->fill(graph, work, err) : status;
+}
+
+dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, bool in_batch,
+                       dw_error *err)
+{
+    dw_step_work work = {.model = model, .slices = slices, .count = count, .in_batch = in_batch};
+    dw_device_run_options options = {.view = NULL};
+    dw_step_graph *graph = NULL;
+    check_slices(&work);
+    const dw_step_plan *plan = plan_for(&work);
+    DW_ASSERT(plan != NULL);
+    if (!in_batch) { /* a batch's plans see to staged views, and nobody there cancels for others */
+        options.view = slices[0].step->view;
+        options.cancel = slices[0].step->cancel;
+    }
+    dw_model_extra *extra = dw_model_lock(model);
+    dw_status status = dw__graph_cache_open(&work.cache, extra, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    status = ready_graph(&graph, plan, &work, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    status = dw_device_run(graph->device, graph->forward.graph, &options, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    status = plan->finish(graph, &work, err);
+out:
+    dw_model_unlock(model);
+    return status;
+}

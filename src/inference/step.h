@@ -1,0 +1,29 @@
+/* Running slices of steps on a model's device: alone, or those of many contexts together.
+ * Thread: any; runs on one model take turns. */
+#ifndef DW_INFERENCE_STEP_H
+#define DW_INFERENCE_STEP_H
+
+#include "inference/step_slice.h"
+
+/* Prompt tokens computed at a time: as many as llama.cpp's default, so that the two compare, and
+ * few enough that work memory stays small and a cancellation is seen soon. */
+#define DW__SLICE_TOKENS_MAX 512u
+/* On CUDA devices, which compute more of them in the same time: a cancellation is seen as soon. */
+#define DW__SLICE_TOKENS_MAX_CUDA 2048u
+
+/* Tokens that a slice which goes alone has at most. */
+uint32_t dw__slice_tokens_max(dw_model *model);
+/* Whether the slice can go through the device with those of other contexts. */
+bool dw__step_takes_in_batch(dw_model *model, dw_step_slice *slice);
+
+/* Compute slices [count] of different contexts of `model` in one run: each one's tokens as those
+ * that follow its log's length, which stays as it is. All logs hold the same type, and use the same
+ * rope factors. `slices[i].nan` tells of NaN in a slice's results.
+ *   in_batch  numbers may not depend on who else is in the run: also where there is one slice now,
+ *             and only for slices that dw__step_takes_in_batch; else `count` is 1
+ * Errors: those of dw_device_view_place, DW_E_UNSUPPORTED (the device lacks an operation),
+ * DW_E_MEMORY, DW_E_CANCELLED (of one that is not in a batch), DW_E_DEVICE. */
+dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, bool in_batch,
+                       dw_error *err);
+
+#endif

@@ -1,0 +1,59 @@
+/* What plans do alike. */
+#include "inference/step_plan.h"
+
+#include <string.h>
+
+#include "device/device_view.h"
+
+uint32_t dw__plan_row_count(const dw_step_slice *slice)
+{
+    return slice->step->result == DW_RESULT_POOLED ? slice->token_count : slice->row_count;
+}
+
+dw_status dw__plan_place_one(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    dw_step_slice *slice = &work->slices[0];
+    const dw_step *step = slice->step;
+    dw_device_view *scratch;
+    dw_status status = dw__step_slices_scratch(work->cache, work->model, slice, 1, &scratch, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status =
+        dw_device_view_place(step->view, graph->forward.tokens, dw__step_slice_tokens(slice), err);
+    if (status != DW_OK || slice->row_count == 0) {
+        return status;
+    }
+    return dw__step_graph_place_rows(graph, scratch != NULL ? scratch : step->view, slice->rows,
+                                     err);
+}
+
+/* A step's pooled hidden states: each of the first `pooled_count` times 1 / pooled_count. The row
+ * that they are added to begins at zero. */
+dw_status dw__plan_fill_weights(dw_step_graph *graph, const dw_step_slice *slice, dw_error *err)
+{
+    const dw_step *step = slice->step;
+    struct ggml_tensor *input = graph->forward.pool_weights;
+    if (!dw__input_is_used(input)) {
+        return DW_OK;
+    }
+    if (slice->first == 0) {
+        memset(slice->rows, 0, ggml_nbytes(graph->forward.pooled));
+    }
+    uint32_t count = step->pooled_count > 0 ? step->pooled_count : step->token_count;
+    float *weights = dw__input_begin(graph, input);
+    for (uint32_t i = 0; i < graph->size.token_count; i++) {
+        weights[i] = slice->first + i < count ? 1.0f / (float)count : 0.0f;
+    }
+    return dw__input_done(graph, input, err);
+}
+
+dw_status dw__plan_conclude(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    (void)graph;
+    (void)err;
+    for (uint32_t i = 0; i < work->count; i++) {
+        dw__step_slice_conclude(&work->slices[i], dw_model_shape_of(work->model));
+    }
+    return DW_OK;
+}

@@ -1,0 +1,51 @@
+/* A plan: one way to run slices on a device. step.c takes the first of them that accepts the work,
+ * and calls its functions in the order in which they stand here. Under the model's lock. */
+#ifndef DW_INFERENCE_STEP_PLAN_H
+#define DW_INFERENCE_STEP_PLAN_H
+
+#include "inference/graph_cache.h"
+#include "inference/step_slice.h"
+
+/* What the device is to run once. */
+typedef struct dw_step_work {
+    dw_model *model;
+    dw_graph_cache *cache; /* the model's */
+    dw_step_slice *slices; /* [count] */
+    uint32_t count;        /* 1 unless in_batch */
+    bool in_batch;         /* see dw__step_run */
+} dw_step_work;
+
+typedef struct dw_step_plan {
+    const char *name;
+    /* Whether it can run this; may not look at the cache. */
+    bool (*accepts)(const dw_step_work *work);
+    /* The size of the graph for it, and how such graphs are made. */
+    dw_forward_size (*size)(const dw_step_work *work);
+    dw_graph_kind graphs;
+    /* Point the graph at the work's memory; what then has no address gets work memory, once.
+     * Errors: dw_device_view_place's, dw_kv_log_place's, DW_E_MEMORY. */
+    dw_status (*prepare)(dw_step_graph *graph, const dw_step_work *work, dw_error *err);
+    /* Write the inputs of the host's making. Errors: DW_E_RANGE, DW_E_MEMORY, DW_E_DEVICE. */
+    dw_status (*fill)(dw_step_graph *graph, const dw_step_work *work, dw_error *err);
+    /* After the run: bring rows to where they are still to go, look for NaN in each slice's, and
+     * make its choice. Errors: DW_E_MEMORY, DW_E_DEVICE. */
+    dw_status (*finish)(dw_step_graph *graph, const dw_step_work *work, dw_error *err);
+} dw_step_plan;
+
+/* On CUDA devices, with nodes of ours: one token of each of many contexts, or a slice of one. */
+extern const dw_step_plan dw__cuda_plan;
+/* On the CPU, with our attention: slices of many contexts, or a long one's; texts of encoders. */
+extern const dw_step_plan dw__cpu_plan;
+/* Everywhere, with ggml's operations alone (on the CPU our matrix products too): one slice. */
+extern const dw_step_plan dw__ggml_plan;
+
+/* Rows that a graph computes of a slice: with DW_RESULT_POOLED all, though they become one. */
+uint32_t dw__plan_row_count(const dw_step_slice *slice);
+/* What plans for one slice do alike: place tokens and rows (in scratch, with a choice), and write
+ * the weights that pool hidden states. Errors: prepare's, fill's. */
+dw_status dw__plan_place_one(dw_step_graph *graph, const dw_step_work *work, dw_error *err);
+dw_status dw__plan_fill_weights(dw_step_graph *graph, const dw_step_slice *slice, dw_error *err);
+/* dw__step_slice_conclude for all. */
+dw_status dw__plan_conclude(dw_step_graph *graph, const dw_step_work *work, dw_error *err);
+
+#endif

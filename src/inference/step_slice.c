@@ -1,0 +1,99 @@
+#include "inference/step_slice.h"
+
+uint32_t dw__result_length(const dw_model_shape *shape, dw_forward_result result)
+{
+    return result == DW_RESULT_LOGITS ? shape->vocab_count : shape->embedding_length;
+}
+
+dw_step_slice dw__step_slice_cut(const dw_step *step, const dw_model_shape *shape, uint32_t first,
+                                 uint32_t count)
+{
+    DW_ASSERT(count > 0 && first < step->token_count && count <= step->token_count - first);
+    DW_ASSERT(step->choice == NULL || (step->logits_rows == 0 && step->result == DW_RESULT_LOGITS));
+    dw_step_slice slice = {.step = step, .first = first, .token_count = count};
+    uint32_t end = first + count;
+    uint32_t first_row = step->token_count - step->logits_rows; /* the token of row 0 */
+    if (step->result == DW_RESULT_POOLED) {
+        slice.rows = step->logits;
+        slice.row_count = 1;
+    } else if (end > first_row) {
+        uint32_t from = first > first_row ? first : first_row;
+        size_t length = dw__result_length(shape, step->result);
+        slice.rows = step->logits + (size_t)(from - first_row) * length;
+        slice.row_count = end - from;
+    }
+    if (step->choice != NULL && end == step->token_count) {
+        slice.choice = step->choice;
+        slice.row_count = 1;
+    }
+    DW_ASSERT(slice.row_count <= count);
+    return slice;
+}
+
+uint32_t dw__step_slice_past(const dw_step_slice *slice)
+{
+    return slice->log != NULL ? dw_kv_log_length(slice->log) : 0;
+}
+
+int32_t *dw__step_slice_tokens(const dw_step_slice *slice)
+{
+    return slice->step->tokens + slice->first;
+}
+
+bool dw__step_slice_is_long(const dw_step_slice *slice, const dw_model_shape *shape)
+{
+    return slice->log != NULL && dw_kv_log_capacity(slice->log) > shape->rope_context;
+}
+
+dw_status dw__step_slice_check(const dw_step_slice *slice, dw_error *err)
+{
+    return slice->nan ? dw_fail(err, DW_E_NUMERIC, "forward: the model's results hold NaN") : DW_OK;
+}
+
+dw_status dw__step_slices_scratch(dw_graph_cache *cache, dw_model *model, dw_step_slice *slices,
+                                  uint32_t count, dw_device_view **view, dw_error *err)
+{
+    uint32_t chosen = 0;
+    float *rows = NULL;
+    *view = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        chosen += slices[i].choice != NULL;
+    }
+    if (chosen == 0) {
+        return DW_OK;
+    }
+    dw_status status = dw__scratch_rows(cache, model, chosen, view, &rows, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (slices[i].choice != NULL) {
+            DW_ASSERT(slices[i].row_count == 1);
+            slices[i].rows = rows;
+            rows += dw_model_shape_of(model)->vocab_count;
+        }
+    }
+    return DW_OK;
+}
+
+/* NaN in one of numbers [count]. An infinity may be meant: a model can rule a token out. */
+static bool has_nan(const float *numbers, size_t count)
+{
+    unsigned found = 0;
+    for (size_t i = 0; i < count; i++) {
+        found |= (unsigned)(numbers[i] != numbers[i]);
+    }
+    return found != 0;
+}
+
+void dw__step_slice_conclude(dw_step_slice *slice, const dw_model_shape *shape)
+{
+    size_t length = dw__result_length(shape, slice->step->result);
+    dw_choice *choice = slice->choice;
+    DW_ASSERT(slice->row_count == 0 || slice->rows != NULL);
+    slice->nan = has_nan(slice->rows, slice->row_count * length);
+    if (choice != NULL && !slice->nan) {
+        choice->status =
+            dw_sampler_choose(choice->sampler, slice->rows, &choice->token, &choice->error);
+    }
+}
