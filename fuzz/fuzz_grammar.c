@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const words[] = {"ab", "aba", "\": ", "\xc3\xa9", "\xe2\x82", "  ", "", ""};
 
-static int32_t piece(const void *user, int32_t token, char *text, int32_t capacity)
+static int32_t text_of(const void *user, int32_t token, char *text, int32_t capacity)
 {
     char byte = (char)token;
     const char *from = token < 256 ? &byte : words[token - 256];
@@ -59,18 +59,18 @@ static void walk(dw_grammar *grammar, const uint8_t *choices, size_t count)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static dw_vocab_pieces pieces;
+    static dw_token_texts texts;
     static const dw_grammar_tokens tokens = {TOKEN_COUNT, find, NULL};
     dw_error err;
-    if (pieces.count == 0) {
-        DW_ASSERT(dw_vocab_pieces_make(&pieces, TOKEN_COUNT, piece, NULL, &err) == DW_OK);
-        pieces.is_end[TOKEN_COUNT - 2] = 1;
+    if (texts.count == 0) {
+        DW_ASSERT(dw_token_texts_make(&texts, TOKEN_COUNT, text_of, NULL, &err) == DW_OK);
+        texts.is_end[TOKEN_COUNT - 2] = 1;
     }
     const uint8_t *split = size > 0 ? memchr(data, 0xff, size) : NULL;
     size_t bytes = split != NULL ? (size_t)(split - data) : size;
     dw_grammar *grammar;
     if (bytes <= 4096 &&
-        dw_grammar_create(&grammar, &pieces, (const char *)data, bytes, &tokens, &err) == DW_OK) {
+        dw_grammar_create(&grammar, &texts, (const char *)data, bytes, &tokens, &err) == DW_OK) {
         walk(grammar, data + bytes, size - bytes);
         dw_grammar_destroy(grammar);
     }

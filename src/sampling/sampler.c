@@ -201,12 +201,12 @@ dw_status dw_sampler_set_breakers(dw_sampler *sampler, const dw_vocab *vocab,
     if (sampler->filters[FILTER_DRY] == NULL) {
         return DW_OK;
     }
-    if (dw__vocab_llama(vocab) == NULL) {
+    if (dw_vocab_llama(vocab) == NULL) {
         return dw_vocab_wait(vocab, err);
     }
-    struct llama_sampler *dry = dw__llama_dry(dw__vocab_llama(vocab), params, breakers, count);
+    struct llama_sampler *dry = dw_llama_dry(dw_vocab_llama(vocab), params, breakers, count);
     if (dry == NULL) {
-        return dw_fail(err, DW_E_ARG, "dry breakers: %s", dw__llama_why());
+        return dw_fail(err, DW_E_ARG, "dry breakers: %s", dw_llama_why());
     }
     llama_sampler_free(sampler->filters[FILTER_DRY]);
     sampler->filters[FILTER_DRY] = dry;

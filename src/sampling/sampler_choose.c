@@ -167,7 +167,7 @@ dw_status dw__sampler_filter(dw_sampler *sampler, filter_kind kind, llama_token_
         if (kind == FILTER_TYPICAL_P) {
             compact(list, TYPICAL_DEPTH);
         }
-        if (!dw__llama_sampler_apply(sampler->filters[kind], list)) {
+        if (!dw_llama_sampler_apply(sampler->filters[kind], list)) {
             return dw_fail(err, DW_E_MEMORY, "no memory to choose among %zu tokens", list->size);
         }
         if (kind == FILTER_DRY) {

@@ -15,7 +15,7 @@ static int32_t find_token(const void *user, const char *text, size_t bytes)
 static dw_status make_grammar(dw_sampler *sampler, const dw_vocab *vocab, const char *text,
                               size_t bytes, dw_grammar **out, dw_error *err)
 {
-    const dw_vocab_pieces *pieces;
+    const dw_token_texts *texts;
     const dw_grammar_tokens tokens = {sampler->vocab_count, find_token, vocab};
     if (dw_vocab_count(vocab) != sampler->vocab_count) {
         return dw_fail(err, DW_E_ARG, "grammar: a vocabulary of %u tokens, the sampler has %u",
@@ -31,8 +31,8 @@ static dw_status make_grammar(dw_sampler *sampler, const dw_vocab *vocab, const 
         return dw_fail(err, DW_E_MEMORY, "no memory for a grammar over %u tokens",
                        sampler->vocab_count);
     }
-    dw_status status = dw_vocab_pieces_of(vocab, &pieces, err);
-    return status == DW_OK ? dw_grammar_create(out, pieces, text, bytes, &tokens, err) : status;
+    dw_status status = dw_vocab_token_texts(vocab, &texts, err);
+    return status == DW_OK ? dw_grammar_create(out, texts, text, bytes, &tokens, err) : status;
 }
 
 dw_status dw_sampler_set_grammar(dw_sampler *sampler, const dw_vocab *vocab, const char *text,

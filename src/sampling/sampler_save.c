@@ -1,4 +1,4 @@
-/* Copies of samplers: by way of JSON, and directly. */
+/* Copies of samplers: through JSON, and directly. */
 #include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
@@ -95,13 +95,16 @@ static dw_status load_field(dw_sampler_params *params, const field *of, const js
     float number = 0.0F;
     dw_status status = of->whole ? load_whole(value, of->name, INT32_MIN, INT32_MAX, &whole, err)
                                  : load_number(value, of->name, &number, err);
+    if (status != DW_OK) {
+        return status;
+    }
     if (of->whole) {
         int32_t small = (int32_t)whole;
         memcpy(at, &small, sizeof small);
     } else {
         memcpy(at, &number, sizeof number);
     }
-    return status;
+    return DW_OK;
 }
 
 /* Numbers of 64 bits are texts, since JSON's own are not sure to hold them. */
@@ -238,31 +241,44 @@ static dw_status load_list(const json_t *saved, const char *key, size_t max, con
                : dw_fail(err, DW_E_FORMAT, "sampler: '%s' is no list of at most %zu", key, max);
 }
 
+/* [token, bias] or [token, "-inf"]. */
+static dw_status load_bias(const json_t *pair, dw_logit_bias *bias, dw_error *err)
+{
+    const json_t *value = json_array_get(pair, 1);
+    const char *text = json_string_value(value);
+    int64_t token = 0;
+    dw_status status = load_whole(json_array_get(pair, 0), "biases", 0, INT32_MAX, &token, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    bias->token = (int32_t)token;
+    if (text != NULL && strcmp(text, "-inf") == 0) {
+        bias->bias = -INFINITY;
+        return DW_OK;
+    }
+    return load_number(value, "biases", &bias->bias, err);
+}
+
 static dw_status load_biases(dw_sampler *sampler, const json_t *saved, dw_error *err)
 {
     const json_t *list;
     dw_status status = load_list(saved, "biases", 1024, &list, err);
-    size_t count = status == DW_OK ? json_array_size(list) : 0;
+    if (status != DW_OK) {
+        return status;
+    }
+    size_t count = json_array_size(list);
     dw_logit_bias *biases = dw_alloc(count + 1, sizeof *biases);
-    if (status == DW_OK && biases == NULL) {
-        status = dw_fail(err, DW_E_MEMORY, "no memory for %zu biases", count);
+    if (biases == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu biases", count);
     }
-    for (size_t i = 0; i < count && status == DW_OK; i++) {
-        const json_t *pair = json_array_get(list, i);
-        const json_t *value = json_array_get(pair, 1);
-        const char *text = json_string_value(value);
-        int64_t token = 0;
-        status = load_whole(json_array_get(pair, 0), "biases", 0, INT32_MAX, &token, err);
-        if (status == DW_OK && text != NULL && strcmp(text, "-inf") == 0) {
-            biases[i].bias = -INFINITY;
-        } else if (status == DW_OK) {
-            status = load_number(value, "biases", &biases[i].bias, err);
+    for (size_t i = 0; i < count; i++) {
+        status = load_bias(json_array_get(list, i), &biases[i], err);
+        if (status != DW_OK) {
+            goto out;
         }
-        biases[i].token = (int32_t)token;
     }
-    if (status == DW_OK) {
-        status = dw_sampler_set_biases(sampler, biases, count, err);
-    }
+    status = dw_sampler_set_biases(sampler, biases, count, err);
+out:
     dw_free(biases);
     return status;
 }
@@ -298,17 +314,23 @@ static dw_status load_breakers(dw_sampler *sampler, const dw_vocab *vocab, const
         return DW_OK;
     }
     dw_status status = load_list(saved, "breakers", SAMPLER_BREAKERS_MAX, &list, err);
-    size_t count = status == DW_OK ? json_array_size(list) : 0;
-    for (size_t i = 0; i < count && status == DW_OK; i++) {
+    if (status != DW_OK) {
+        return status;
+    }
+    size_t count = json_array_size(list);
+    for (size_t i = 0; i < count; i++) {
         size_t bytes;
         status = load_bytes(json_array_get(list, i), "breakers", &texts[i], &bytes, err);
-        if (status == DW_OK && strlen(texts[i]) != bytes) {
+        if (status != DW_OK) {
+            goto out;
+        }
+        if (strlen(texts[i]) != bytes) {
             status = dw_fail(err, DW_E_FORMAT, "sampler: a zero byte in 'breakers'");
+            goto out;
         }
     }
-    if (status == DW_OK) {
-        status = dw_sampler_set_breakers(sampler, vocab, (const char *const *)texts, count, err);
-    }
+    status = dw_sampler_set_breakers(sampler, vocab, (const char *const *)texts, count, err);
+out:
     for (size_t i = 0; i < SAMPLER_BREAKERS_MAX; i++) {
         dw_free(texts[i]);
     }
@@ -335,13 +357,15 @@ static dw_status load_grammar(dw_sampler *sampler, const dw_vocab *vocab, const 
     if (json_is_null(grammar)) {
         return DW_OK;
     }
-    dw_status status = load_bytes(json_object_get(grammar, "text"), "grammar", &text, &bytes, err);
-    if (status == DW_OK) {
-        status = load_list(grammar, "tokens", HISTORY_MAX, &tokens, err);
+    dw_status status = load_list(grammar, "tokens", HISTORY_MAX, &tokens, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = dw_sampler_set_grammar(sampler, vocab, text, bytes, err);
+    status = load_bytes(json_object_get(grammar, "text"), "grammar", &text, &bytes, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = dw_sampler_set_grammar(sampler, vocab, text, bytes, err);
     for (size_t i = 0; status == DW_OK && i < json_array_size(tokens); i++) {
         int32_t token;
         status = check_token(sampler, tokens, i, "grammar", &token, err);
@@ -353,30 +377,37 @@ static dw_status load_grammar(dw_sampler *sampler, const dw_vocab *vocab, const 
     return status;
 }
 
+/* The list `key` of at most `max` tokens, each handed to `remember`. */
+static dw_status load_ring(dw_sampler *sampler, const json_t *saved, const char *key, int32_t max,
+                           void (*remember)(dw_sampler *sampler, int32_t token), dw_error *err)
+{
+    const json_t *list;
+    dw_status status = load_list(saved, key, (size_t)max, &list, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        int32_t token;
+        status = check_token(sampler, list, i, key, &token, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        remember(sampler, token);
+    }
+    return DW_OK;
+}
+
 /* The tokens remembered for the penalties and for DRY; the grammar has its own. */
 static dw_status load_history(dw_sampler *sampler, const json_t *saved, dw_error *err)
 {
-    const json_t *recent;
-    const json_t *dry;
-    int32_t token;
-    dw_status status =
-        load_list(saved, "recent", (size_t)sampler->params.penalty_tokens, &recent, err);
-    if (status == DW_OK) {
-        status = load_list(saved, "dry_recent", (size_t)sampler->params.dry_tokens, &dry, err);
+    const dw_sampler_params *params = &sampler->params;
+    dw_status status = load_ring(sampler, saved, "recent", params->penalty_tokens,
+                                 dw__sampler_remember_recent, err);
+    if (status != DW_OK) {
+        return status;
     }
-    for (size_t i = 0; status == DW_OK && i < json_array_size(recent); i++) {
-        status = check_token(sampler, recent, i, "recent", &token, err);
-        if (status == DW_OK) {
-            dw__sampler_remember_recent(sampler, token);
-        }
-    }
-    for (size_t i = 0; status == DW_OK && i < json_array_size(dry); i++) {
-        status = check_token(sampler, dry, i, "dry_recent", &token, err);
-        if (status == DW_OK) {
-            dw__sampler_remember_dry(sampler, token);
-        }
-    }
-    return status;
+    return load_ring(sampler, saved, "dry_recent", params->dry_tokens, dw__sampler_remember_dry,
+                     err);
 }
 
 static dw_status load_params(dw_sampler_params *params, const json_t *saved, dw_error *err)
@@ -392,19 +423,23 @@ static dw_status load_state(dw_sampler *sampler, const dw_vocab *vocab, const js
                             dw_error *err)
 {
     dw_status status = load_wide(saved, "draws", &sampler->draw_count, err);
-    if (status == DW_OK) {
-        status = load_number(json_object_get(saved, "mirostat_mu"), "mirostat_mu",
-                             &sampler->mirostat_mu, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = load_biases(sampler, saved, err);
+    status = load_number(json_object_get(saved, "mirostat_mu"), "mirostat_mu",
+                         &sampler->mirostat_mu, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = load_breakers(sampler, vocab, saved, err);
+    status = load_biases(sampler, saved, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = load_grammar(sampler, vocab, saved, err);
+    status = load_breakers(sampler, vocab, saved, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = load_grammar(sampler, vocab, saved, err);
     return status == DW_OK ? load_history(sampler, saved, err) : status;
 }
 
@@ -417,15 +452,18 @@ dw_status dw_sampler_load(dw_sampler **out, const dw_vocab *vocab, const json_t 
     *out = NULL;
     dw_status status = load_whole(json_object_get(saved, "vocab_count"), "vocab_count",
                                   dw_vocab_count(vocab), dw_vocab_count(vocab), &vocab_count, err);
-    if (status == DW_OK) {
-        status = load_params(&params, saved, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = dw_sampler_create(&sampler, (uint32_t)vocab_count, &params, err);
+    status = load_params(&params, saved, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = load_state(sampler, vocab, saved, err);
+    status = dw_sampler_create(&sampler, (uint32_t)vocab_count, &params, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = load_state(sampler, vocab, saved, err);
     if (status != DW_OK) {
         dw_sampler_destroy(sampler);
         return status;
@@ -471,6 +509,30 @@ static dw_status fork_grammar(dw_sampler *sampler, const dw_sampler *parent, con
     return status;
 }
 
+static dw_status fork_state(dw_sampler *sampler, const dw_sampler *parent, const dw_vocab *vocab,
+                            dw_error *err)
+{
+    sampler->draw_count = parent->draw_count;
+    sampler->mirostat_mu = parent->mirostat_mu;
+    dw_status status = dw_sampler_set_biases(sampler, parent->biases, parent->bias_count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = fork_dry(sampler, parent, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = fork_grammar(sampler, parent, vocab, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    uint32_t capacity = (uint32_t)parent->params.penalty_tokens;
+    for (uint32_t i = 0; i < parent->recent_count; i++) {
+        dw__sampler_remember_recent(sampler, parent->recent[(parent->recent_first + i) % capacity]);
+    }
+    return DW_OK;
+}
+
 dw_status dw_sampler_fork(dw_sampler **out, const dw_sampler *parent, const dw_vocab *vocab,
                           dw_error *err)
 {
@@ -480,19 +542,7 @@ dw_status dw_sampler_fork(dw_sampler **out, const dw_sampler *parent, const dw_v
     if (status != DW_OK) {
         return status;
     }
-    sampler->draw_count = parent->draw_count;
-    sampler->mirostat_mu = parent->mirostat_mu;
-    status = dw_sampler_set_biases(sampler, parent->biases, parent->bias_count, err);
-    if (status == DW_OK) {
-        status = fork_dry(sampler, parent, err);
-    }
-    if (status == DW_OK) {
-        status = fork_grammar(sampler, parent, vocab, err);
-    }
-    for (uint32_t i = 0; i < parent->recent_count && status == DW_OK; i++) {
-        uint32_t capacity = (uint32_t)parent->params.penalty_tokens;
-        dw__sampler_remember_recent(sampler, parent->recent[(parent->recent_first + i) % capacity]);
-    }
+    status = fork_state(sampler, parent, vocab, err);
     if (status != DW_OK) {
         dw_sampler_destroy(sampler);
         return status;

@@ -57,11 +57,11 @@ dw_status dw_chat_template_apply(const char *source, const dw_chat *chat, char *
     }
     int32_t room = capacity > INT32_MAX ? INT32_MAX : (int32_t)capacity;
     int32_t result =
-        dw__llama_apply_template(source, messages, chat->count, chat->open_answer, text, room);
+        dw_llama_apply_template(source, messages, chat->count, chat->open_answer, text, room);
     dw_free(messages);
     if (result < 0) {
         return dw_fail(err, DW_E_UNSUPPORTED, "the model's chat template: %s",
-                       dw__llama_why()[0] != '\0' ? dw__llama_why() : "libllama does not know it");
+                       dw_llama_why()[0] != '\0' ? dw_llama_why() : "libllama does not know it");
     }
     *text_bytes = (size_t)result;
     if (*text_bytes > capacity) {

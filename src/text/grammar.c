@@ -1,7 +1,7 @@
 /* Stacks share what lies beneath: a stack is a node, the symbol to match next over the node to go
  * on with after it, and equal nodes are one (hash consing), so that comparing stacks is comparing
  * numbers. A rule's last symbol leaves nothing behind it on the stack, so lists of any length take
- * no depth. Nodes that no stack needs are cleared away between tokens. */
+ * no depth. Nodes that no stack needs are removed between tokens. */
 #include "text/grammar.h"
 
 #include <string.h>
@@ -32,7 +32,7 @@ typedef struct state {
 
 struct dw_grammar {
     dw_grammar_rules rules;
-    const dw_vocab_pieces *pieces;
+    const dw_token_texts *texts;
     dw_status failure; /* of the walk in progress */
 
     node *nodes;     /* [node_count]; 0 is the bottom of all stacks */
@@ -51,7 +51,7 @@ struct dw_grammar {
     uint32_t todo_capacity;
 
     state now;
-    state *walk; /* [pieces->longest + 1]: after so many bytes of a piece */
+    state *walk; /* [texts->longest + 1]: after so many bytes of a text */
 };
 
 /* ---- room --------------------------------------------------------------------------------- */
@@ -121,6 +121,7 @@ static bool more_nodes(dw_grammar *g)
 /* The node of `symbol` over `below`; BOTTOM where there is failure. */
 static uint32_t intern(dw_grammar *g, uint32_t symbol, uint32_t below)
 {
+    DW_DCHECK(symbol < g->rules.symbol_count && below < g->node_count);
     uint32_t slot = slot_of(g, symbol, below);
     if (g->slots[slot] != 0) {
         return g->slots[slot];
@@ -149,9 +150,10 @@ static void tidy(dw_grammar *g)
             g->marks[n] = 1;
         }
     }
-    /* A node is made after the one below it, so what it stands on has its new place already. */
+    /* A node is made after the one below it, which has its new place already. */
     for (uint32_t n = 1; n < g->node_count; n++) {
         if (g->marks[n] != 0) {
+            DW_DCHECK(g->nodes[n].below < n);
             node moved = {g->nodes[n].symbol,
                           g->nodes[n].below == BOTTOM ? BOTTOM : g->marks[g->nodes[n].below]};
             g->marks[n] = kept;
@@ -298,12 +300,16 @@ static bool feed(dw_grammar *g, const state *from, unsigned char byte, state *to
 
 static dw_status failure(const dw_grammar *g, dw_error *err)
 {
-    return g->failure == DW_OK ? DW_OK
-           : g->failure == DW_E_MEMORY
-               ? dw_fail(err, DW_E_MEMORY, "grammar: no memory to follow it")
-               : dw_fail(err, DW_E_LIMIT,
-                         "grammar: it leaves open more than %u ways at once, or %u in all",
-                         STACKS_MAX, NODES_MAX);
+    switch (g->failure) {
+    case DW_OK:
+        return DW_OK;
+    case DW_E_MEMORY:
+        return dw_fail(err, DW_E_MEMORY, "grammar: no memory to follow it");
+    default:
+        return dw_fail(err, DW_E_LIMIT,
+                       "grammar: it leaves open more than %u ways at once, or %u in all",
+                       STACKS_MAX, NODES_MAX);
+    }
 }
 
 static void start_walk(dw_grammar *g)
@@ -324,30 +330,30 @@ static bool token_matches(dw_symbol symbol, uint32_t token)
 
 static bool allowed_as_token(const dw_grammar *g, uint32_t token)
 {
-    const dw_vocab_pieces *pieces = g->pieces;
+    const dw_token_texts *texts = g->texts;
     if (g->now.left != 0) {
         return false;
     }
-    if (pieces->is_end[token] && g->now.complete) {
+    if (texts->is_end[token] && g->now.complete) {
         return true;
     }
     for (uint32_t i = 0; i < g->now.count; i++) {
         dw_symbol symbol = g->rules.symbols[g->nodes[g->pool[i]].symbol];
-        bool has_text = pieces->starts[token + 1] > pieces->starts[token];
+        bool has_text = texts->starts[token + 1] > texts->starts[token];
         if (token_matches(symbol, token) &&
-            (symbol.kind == DW_SYMBOL_TOKEN || (has_text && !pieces->is_end[token]))) {
+            (symbol.kind == DW_SYMBOL_TOKEN || (has_text && !texts->is_end[token]))) {
             return true;
         }
     }
     return false;
 }
 
-/* Walk a piece from the state after `depth` of its bytes; the bytes that could be walked. */
-static uint32_t walk_piece(dw_grammar *g, const unsigned char *piece, uint32_t bytes,
-                           uint32_t depth)
+/* Walk a text from the state after `depth` of its bytes; the bytes that could be walked. */
+static uint32_t walk_text(dw_grammar *g, const unsigned char *text, uint32_t bytes, uint32_t depth)
 {
+    DW_DCHECK(depth <= bytes && bytes <= g->texts->longest);
     g->pool_count = g->walk[depth].pool_count;
-    while (depth < bytes && feed(g, &g->walk[depth], piece[depth], &g->walk[depth + 1])) {
+    while (depth < bytes && feed(g, &g->walk[depth], text[depth], &g->walk[depth + 1])) {
         depth++;
     }
     return depth;
@@ -366,33 +372,33 @@ static bool has_token_symbols(const dw_grammar *g)
 
 dw_status dw_grammar_mask(dw_grammar *g, unsigned char *allowed, dw_error *err)
 {
-    const dw_vocab_pieces *pieces = g->pieces;
-    const unsigned char *path = (const unsigned char *)pieces->bytes; /* walked last */
+    const dw_token_texts *texts = g->texts;
+    const unsigned char *path = (const unsigned char *)texts->bytes; /* walked last */
     uint32_t path_bytes = 0;
     uint32_t depth = 0; /* bytes of it that could be walked */
     start_walk(g);
-    /* Pieces stand in order: each shares the walk of the bytes that it has in common with the one
+    /* Texts stand in order: each shares the walk of the bytes that it has in common with the one
      * before, and the failure, where the walk ended among these. */
-    for (uint32_t i = 0; i < pieces->count && g->failure == DW_OK; i++) {
-        uint32_t token = pieces->order[i];
-        const unsigned char *piece = (const unsigned char *)pieces->bytes + pieces->starts[token];
-        uint32_t bytes = pieces->starts[token + 1] - pieces->starts[token];
+    for (uint32_t i = 0; i < texts->count && g->failure == DW_OK; i++) {
+        uint32_t token = texts->order[i];
+        const unsigned char *text = (const unsigned char *)texts->bytes + texts->starts[token];
+        uint32_t bytes = texts->starts[token + 1] - texts->starts[token];
         uint32_t common = 0;
-        while (common < bytes && common < path_bytes && piece[common] == path[common]) {
+        while (common < bytes && common < path_bytes && text[common] == path[common]) {
             common++;
         }
         if (common <= depth) {
-            depth = walk_piece(g, piece, bytes, common);
-            path = piece;
+            depth = walk_text(g, text, bytes, common);
+            path = text;
             path_bytes = bytes;
-            allowed[token] = bytes > 0 && depth == bytes && !pieces->is_end[token];
+            allowed[token] = bytes > 0 && depth == bytes && !texts->is_end[token];
         } else {
             allowed[token] = 0;
         }
     }
     bool symbols = has_token_symbols(g);
-    for (uint32_t i = 0; i < pieces->count; i++) {
-        if (pieces->is_end[i] || symbols) {
+    for (uint32_t i = 0; i < texts->count; i++) {
+        if (texts->is_end[i] || symbols) {
             allowed[i] = allowed[i] || allowed_as_token(g, i);
         }
     }
@@ -401,22 +407,24 @@ dw_status dw_grammar_mask(dw_grammar *g, unsigned char *allowed, dw_error *err)
 
 dw_status dw_grammar_allows(dw_grammar *g, int32_t token, bool *allowed, dw_error *err)
 {
-    uint32_t start = g->pieces->starts[token];
-    uint32_t bytes = g->pieces->starts[token + 1] - start;
+    DW_ASSERT(token >= 0 && (uint32_t)token < g->texts->count);
+    uint32_t start = g->texts->starts[token];
+    uint32_t bytes = g->texts->starts[token + 1] - start;
     start_walk(g);
     *allowed = allowed_as_token(g, (uint32_t)token);
-    if (!*allowed && bytes > 0 && !g->pieces->is_end[token]) {
-        const unsigned char *piece = (const unsigned char *)g->pieces->bytes + start;
-        *allowed = walk_piece(g, piece, bytes, 0) == bytes;
+    if (!*allowed && bytes > 0 && !g->texts->is_end[token]) {
+        const unsigned char *text = (const unsigned char *)g->texts->bytes + start;
+        *allowed = walk_text(g, text, bytes, 0) == bytes;
     }
     return failure(g, err);
 }
 
 /* ---- accepting ---------------------------------------------------------------------------- */
 
-/* The stacks from `to` become the only ones. */
-static void settle(dw_grammar *g, state to)
+/* `to` becomes the present state, and its stacks the only ones. */
+static void set_state(dw_grammar *g, state to)
 {
+    DW_ASSERT(to.count <= STACKS_MAX && to.first + to.count <= g->pool_count && alive(&to));
     if (to.count > 0) {
         memmove(g->pool, g->pool + to.first, to.count * sizeof *g->pool);
     }
@@ -448,21 +456,22 @@ static bool join_token(dw_grammar *g, uint32_t token, const state *by_text, stat
 
 dw_status dw_grammar_accept(dw_grammar *g, int32_t token, dw_error *err)
 {
-    const dw_vocab_pieces *pieces = g->pieces;
-    uint32_t start = pieces->starts[token];
-    uint32_t bytes = pieces->starts[token + 1] - start;
-    const unsigned char *piece = (const unsigned char *)pieces->bytes + start;
+    const dw_token_texts *texts = g->texts;
+    DW_ASSERT(token >= 0 && (uint32_t)token < texts->count);
+    uint32_t start = texts->starts[token];
+    uint32_t bytes = texts->starts[token + 1] - start;
+    const unsigned char *text = (const unsigned char *)texts->bytes + start;
     start_walk(g);
     bool named = allowed_as_token(g, (uint32_t)token);
-    bool spelled = bytes > 0 && !pieces->is_end[token] && walk_piece(g, piece, bytes, 0) == bytes;
+    bool spelled = bytes > 0 && !texts->is_end[token] && walk_text(g, text, bytes, 0) == bytes;
     state to = {.complete = true};
-    bool done = named && pieces->is_end[token] && g->now.complete; /* nothing can follow */
+    bool done = named && texts->is_end[token] && g->now.complete; /* nothing can follow */
     if (g->failure == DW_OK && !done && spelled) {
         to = g->walk[bytes];
         done = true;
     }
     if (g->failure == DW_OK && named && to.left == 0 && has_token_symbols(g) &&
-        !(pieces->is_end[token] && g->now.complete)) {
+        !(texts->is_end[token] && g->now.complete)) {
         state by_text = to;
         done = join_token(g, (uint32_t)token, spelled ? &by_text : NULL, &to);
     }
@@ -473,7 +482,7 @@ dw_status dw_grammar_accept(dw_grammar *g, int32_t token, dw_error *err)
                    ? status
                    : dw_fail(err, DW_E_ARG, "token %d: the grammar does not allow it here", token);
     }
-    settle(g, to);
+    set_state(g, to);
     return DW_OK;
 }
 
@@ -486,7 +495,7 @@ bool dw_grammar_complete(const dw_grammar *g)
 
 static dw_status begin(dw_grammar *g, dw_error *err)
 {
-    g->walk = dw_alloc((size_t)g->pieces->longest + 1, sizeof *g->walk);
+    g->walk = dw_alloc((size_t)g->texts->longest + 1, sizeof *g->walk);
     g->failure = g->walk == NULL ? DW_E_MEMORY : DW_OK;
     if (g->failure == DW_OK && more_nodes(g)) {
         g->nodes[BOTTOM] = (node){0, BOTTOM};
@@ -503,7 +512,7 @@ static dw_status begin(dw_grammar *g, dw_error *err)
     return failure(g, err);
 }
 
-dw_status dw_grammar_create(dw_grammar **out, const dw_vocab_pieces *pieces, const char *text,
+dw_status dw_grammar_create(dw_grammar **out, const dw_token_texts *texts, const char *text,
                             size_t bytes, const dw_grammar_tokens *tokens, dw_error *err)
 {
     *out = NULL;
@@ -511,17 +520,20 @@ dw_status dw_grammar_create(dw_grammar **out, const dw_vocab_pieces *pieces, con
     if (grammar == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a grammar");
     }
-    grammar->pieces = pieces;
+    grammar->texts = texts;
     dw_status status = dw_grammar_rules_make(&grammar->rules, text, bytes, tokens, err);
-    if (status == DW_OK) {
-        status = begin(grammar, err);
-    }
     if (status != DW_OK) {
-        dw_grammar_destroy(grammar);
-        return status;
+        goto out;
+    }
+    status = begin(grammar, err);
+    if (status != DW_OK) {
+        goto out;
     }
     *out = grammar;
-    return DW_OK;
+    grammar = NULL;
+out:
+    dw_grammar_destroy(grammar);
+    return status;
 }
 
 void dw_grammar_destroy(dw_grammar *grammar)

@@ -9,13 +9,13 @@
 #define DW_TEXT_GRAMMAR_H
 
 #include "text/grammar_rules.h"
-#include "text/vocab_pieces.h"
+#include "text/token_texts.h"
 
 typedef struct dw_grammar dw_grammar;
 
-/* text [bytes]; `pieces` outlives the grammar, `find` is called until this returns.
+/* text [bytes]; `texts` outlives the grammar, `find` is called until this returns.
  * Errors: those of dw_grammar_rules_make; DW_E_LIMIT (too many stacks). */
-dw_status dw_grammar_create(dw_grammar **out, const dw_vocab_pieces *pieces, const char *text,
+dw_status dw_grammar_create(dw_grammar **out, const dw_token_texts *texts, const char *text,
                             size_t bytes, const dw_grammar_tokens *tokens, dw_error *err);
 void dw_grammar_destroy(dw_grammar *grammar);
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "text/grammar_rules.h"
+#include "text/grammar_rules_internal.h"
 
 typedef struct checker {
     dw_grammar_rules *rules;
@@ -178,7 +178,7 @@ static void enter(components *t, cursor at, uint32_t *depth)
     t->path[(*depth)++] = at;
 }
 
-/* Tarjan's strongly connected components (1972), with a path of our own in place of recursion. */
+/* Tarjan's strongly connected components (1972), with a path on the heap in place of recursion. */
 static void connect(const checker *c, components *t, uint32_t start)
 {
     uint32_t depth = 0;
@@ -263,19 +263,18 @@ dw_status dw__grammar_check(dw_grammar_rules *rules, uint32_t *culprit, dw_error
     dw_status status = DW_OK;
     if (!gather_uses(&c)) {
         status = dw_fail(err, DW_E_MEMORY, "needs more memory than there is");
+        goto out;
     }
-    if (status == DW_OK) {
-        answer(&c, false, c.ends);
-        prune(&c);
-        answer(&c, true, c.empties);
-        if (!c.ends[rules->root]) {
-            *culprit = rules->root;
-            status = dw_fail(err, DW_E_ARG, "can match nothing: no way through it ends");
-        }
+    answer(&c, false, c.ends);
+    prune(&c);
+    answer(&c, true, c.empties);
+    if (!c.ends[rules->root]) {
+        *culprit = rules->root;
+        status = dw_fail(err, DW_E_ARG, "can match nothing: no way through it ends");
+        goto out;
     }
-    if (status == DW_OK) {
-        status = check_left(&c, culprit, err);
-    }
+    status = check_left(&c, culprit, err);
+out:
     dw_free(c.use_starts);
     dw_free(c.uses);
     dw_free(c.parents);

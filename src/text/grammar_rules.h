@@ -72,9 +72,4 @@ void dw_grammar_rules_release(dw_grammar_rules *rules);
 /* Whether the set holds a character from low to high, which are no surrogates both. */
 bool dw_char_set_meets(const dw_grammar_rules *rules, uint32_t set, uint32_t low, uint32_t high);
 
-/* Of grammar_check.c: leave out what cannot end, refuse what cannot be walked. The rule to blame
- * comes back in *culprit.
- * Errors: DW_E_ARG (message without a place), DW_E_MEMORY. */
-dw_status dw__grammar_check(dw_grammar_rules *rules, uint32_t *culprit, dw_error *err);
-
 #endif

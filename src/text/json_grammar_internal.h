@@ -90,13 +90,29 @@ void dw__schema_leave(dw__schema_converter *c, size_t before);
 
 /* Write "sN ::= body", and release the body. */
 dw_status dw__schema_rule(dw__schema_converter *c, uint32_t rule, dw__text *body);
-/* The rule of a schema a step further down. */
+/* The rule that a schema becomes. */
+dw_status dw__schema_convert(dw__schema_converter *c, json_t *schema, uint32_t *rule);
+/* The same for a schema a step further down. */
 dw_status dw__schema_convert_at(dw__schema_converter *c, const char *step, json_t *schema,
                                 uint32_t *rule);
 /* A JSON value, as a string of the grammar. */
 dw_status dw__schema_literal(dw__schema_converter *c, const json_t *value, dw__text *to);
-/* An object's body. */
+/* ---- bodies of rules, by what a schema asks for ---- */
+
+/* enum and const, without what `type` rules out. */
+dw_status dw__schema_values(dw__schema_converter *c, json_t *schema, dw__text *to);
+dw_status dw__schema_string(dw__schema_converter *c, json_t *schema, dw__text *to);
+dw_status dw__schema_number(dw__schema_converter *c, json_t *schema, bool whole, dw__text *to);
+dw_status dw__schema_array(dw__schema_converter *c, json_t *schema, dw__text *to);
 dw_status dw__schema_object(dw__schema_converter *c, json_t *schema, dw__text *to);
+/* anyOf or oneOf, which `key` says. */
+dw_status dw__schema_any_of(dw__schema_converter *c, json_t *schema, const char *key, dw__text *to);
+
+/* ---- rules of schemas that have no body of their own ---- */
+
+dw_status dw__schema_reference(dw__schema_converter *c, json_t *schema, uint32_t *rule);
+dw_status dw__schema_all_of(dw__schema_converter *c, json_t *schema, uint32_t *rule);
+
 /* Whether `name` stands in the schema's `required`. */
 bool dw__schema_requires(json_t *schema, const char *name);
 

@@ -69,13 +69,16 @@ static dw_status other_keys(dw__schema_converter *c, const char *const *names, s
                             size_t depth, uint32_t *rule)
 {
     dw__text body = {.bytes = NULL};
-    const char **next = dw_alloc(count + 1, sizeof *next);
     bool ends = false;
-    dw_status status = next == NULL ? dw_fail(c->err, DW_E_MEMORY, "no memory for a schema")
-                       : depth >= NAME_BYTES_MAX
-                           ? dw_fail(c->err, DW_E_LIMIT, "schema: %s: a name of over %d bytes",
-                                     c->path, NAME_BYTES_MAX)
-                           : DW_OK;
+    dw_status status = DW_OK;
+    if (depth >= NAME_BYTES_MAX) {
+        return dw_fail(c->err, DW_E_LIMIT, "schema: %s: a name of over %d bytes", c->path,
+                       NAME_BYTES_MAX);
+    }
+    const char **next = dw_alloc(count + 1, sizeof *next);
+    if (next == NULL) {
+        return dw_fail(c->err, DW_E_MEMORY, "no memory for a schema");
+    }
     for (size_t i = 0; i < count; i++) {
         ends = ends || names[i][depth] == '\0';
     }
@@ -87,7 +90,7 @@ static dw_status other_keys(dw__schema_converter *c, const char *const *names, s
         }
     }
     dw__text_add(&body, "] keychar*");
-    for (int byte = ' '; status == DW_OK && byte < 0x7f; byte++) {
+    for (int byte = ' '; byte < 0x7f; byte++) {
         size_t kept = 0;
         uint32_t below;
         for (size_t i = 0; i < count; i++) {
@@ -97,18 +100,20 @@ static dw_status other_keys(dw__schema_converter *c, const char *const *names, s
         /* A quote or a backslash is written as an escape, which keys of this kind never hold. */
         if (kept > 0 && byte != '"' && byte != '\\') {
             status = other_keys(c, next, kept, depth + 1, &below);
+            if (status != DW_OK) {
+                goto out;
+            }
             dw__text_add(&body, " | [");
             dw__text_character(&body, (uint32_t)byte);
             dw__text_add(&body, "] s%u", below);
         }
     }
-    dw_free(next);
     *rule = ++c->rule_count;
-    if (status != DW_OK) {
-        dw__text_release(&body);
-        return status;
-    }
-    return dw__schema_rule(c, *rule, &body);
+    status = dw__schema_rule(c, *rule, &body);
+out:
+    dw__text_release(&body);
+    dw_free(next);
+    return status;
 }
 
 /* The rule of a property that the schema does not name; 0: there are none. */
@@ -132,7 +137,10 @@ static dw_status extra_member(dw__schema_converter *c, json_t *schema, const pro
     }
     dw_status status = other_keys(c, names, count, 0, &key);
     dw_free(names);
-    if (status == DW_OK && additional != NULL && !json_is_true(additional)) {
+    if (status != DW_OK) {
+        return status;
+    }
+    if (additional != NULL && !json_is_true(additional)) {
         status = dw__schema_convert_at(c, "additionalProperties", additional, &value);
     }
     if (status != DW_OK) {
@@ -165,6 +173,9 @@ static dw_status member(dw__schema_converter *c, const property *which, uint32_t
     json_t *name = json_string(which->name);
     status = dw__schema_literal(c, name, &body);
     json_decref(name);
+    if (status != DW_OK) {
+        return status;
+    }
     dw__text_add(&body, " \":\" ws ");
     if (value != 0) {
         dw__text_add(&body, "s%u", value);
@@ -172,58 +183,88 @@ static dw_status member(dw__schema_converter *c, const property *which, uint32_t
         dw__text_add(&body, "value");
     }
     *rule = ++c->rule_count;
-    dw_status written = dw__schema_rule(c, *rule, &body);
-    return status != DW_OK ? status : written;
+    return dw__schema_rule(c, *rule, &body);
 }
 
-/* Two chains of rules from the last property to the first: what may follow a member (`after`), and
- * what may come where there has been none yet (`first`). Their size is linear in the properties. */
+/* The rules that a member is put before: what may follow one, and what may come where there has
+ * been none yet. */
+typedef struct chains {
+    uint32_t after;
+    uint32_t first;
+} chains;
+
+/* Behind the last property: members that the schema does not name, if there may be any. */
+static dw_status last_chains(dw__schema_converter *c, uint32_t extra, chains *last)
+{
+    dw__text body = {.bytes = NULL};
+    last->after = ++c->rule_count;
+    last->first = ++c->rule_count;
+    if (extra != 0) {
+        dw__text_add(&body, " (\",\" ws s%u)*", extra);
+    }
+    dw_status status = dw__schema_rule(c, last->after, &body);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (extra != 0) {
+        dw__text_add(&body, " (s%u s%u)?", extra, last->after);
+    }
+    return dw__schema_rule(c, last->first, &body);
+}
+
+/* Put a property before the chains. */
+static dw_status add_property(dw__schema_converter *c, const property *which, chains *of)
+{
+    dw__text body = {.bytes = NULL};
+    uint32_t one = 0;
+    dw_status status = member(c, which, &one);
+    if (status != DW_OK) {
+        return status;
+    }
+    chains next = {.after = c->rule_count + 1, .first = c->rule_count + 2};
+    c->rule_count += 2;
+    dw__text_add(&body, " \",\" ws s%u s%u", one, of->after);
+    if (!which->required) {
+        dw__text_add(&body, " | s%u", of->after);
+    }
+    status = dw__schema_rule(c, next.after, &body);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__text_add(&body, " s%u s%u", one, of->after);
+    if (!which->required) {
+        dw__text_add(&body, " | s%u", of->first);
+    }
+    status = dw__schema_rule(c, next.first, &body);
+    *of = next;
+    return status;
+}
+
+/* Two chains of rules, from the last property to the first. Their size is linear in the
+ * properties. */
 dw_status dw__schema_object(dw__schema_converter *c, json_t *schema, dw__text *to)
 {
     property *list = NULL;
     size_t count = 0;
     uint32_t extra = 0;
+    chains made;
     dw_status status = gather_properties(c, schema, &list, &count);
-    if (status == DW_OK) {
-        status = extra_member(c, schema, list, count, &extra);
+    if (status != DW_OK) {
+        goto out;
     }
-    uint32_t after = c->rule_count + 1;
-    uint32_t first = c->rule_count + 2;
-    c->rule_count += 2;
-    dw__text body = {.bytes = NULL};
-    if (extra != 0) {
-        dw__text_add(&body, " (\",\" ws s%u)*", extra);
+    status = extra_member(c, schema, list, count, &extra);
+    if (status != DW_OK) {
+        goto out;
     }
-    if (status == DW_OK) {
-        status = dw__schema_rule(c, after, &body);
-    }
-    if (extra != 0) {
-        dw__text_add(&body, " (s%u s%u)?", extra, after);
-    }
-    if (status == DW_OK) {
-        status = dw__schema_rule(c, first, &body);
-    }
+    status = last_chains(c, extra, &made);
     for (size_t i = count; status == DW_OK && i-- > 0;) {
-        uint32_t one = 0;
-        bool optional = !list[i].required;
-        status = member(c, &list[i], &one);
-        uint32_t next_after = ++c->rule_count;
-        uint32_t next_first = ++c->rule_count;
-        dw__text_add(&body, " \",\" ws s%u s%u", one, after);
-        if (optional) {
-            dw__text_add(&body, " | s%u", after);
-        }
-        status = status == DW_OK ? dw__schema_rule(c, next_after, &body) : status;
-        dw__text_add(&body, " s%u s%u", one, after);
-        if (optional) {
-            dw__text_add(&body, " | s%u", first);
-        }
-        status = status == DW_OK ? dw__schema_rule(c, next_first, &body) : status;
-        after = next_after;
-        first = next_first;
+        status = add_property(c, &list[i], &made);
     }
-    dw__text_release(&body);
+    if (status != DW_OK) {
+        goto out;
+    }
+    dw__text_add(to, " \"{\" ws s%u ws \"}\"", made.first);
+out:
     dw_free(list);
-    dw__text_add(to, " \"{\" ws s%u ws \"}\"", first);
     return status;
 }

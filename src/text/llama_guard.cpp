@@ -23,15 +23,15 @@ template <typename Call> static int32_t guarded(Call call)
     } catch (...) {
         tell("an unknown exception");
     }
-    return DW__LLAMA_THREW;
+    return DW_LLAMA_THREW;
 }
 
-extern "C" const char *dw__llama_why(void)
+extern "C" const char *dw_llama_why(void)
 {
     return why_text;
 }
 
-extern "C" struct llama_model *dw__llama_load_vocab(const char *path)
+extern "C" struct llama_model *dw_llama_load_vocab(const char *path)
 {
     struct llama_model *model = nullptr;
     (void)guarded([&]() -> int32_t {
@@ -45,7 +45,7 @@ extern "C" struct llama_model *dw__llama_load_vocab(const char *path)
     return model;
 }
 
-extern "C" int32_t dw__llama_tokenize(const struct llama_vocab *vocab, const char *text,
+extern "C" int32_t dw_llama_tokenize(const struct llama_vocab *vocab, const char *text,
                                       int32_t text_bytes, int32_t *tokens, int32_t capacity,
                                       uint32_t flags)
 {
@@ -55,7 +55,7 @@ extern "C" int32_t dw__llama_tokenize(const struct llama_vocab *vocab, const cha
     });
 }
 
-extern "C" int32_t dw__llama_apply_template(const char *source,
+extern "C" int32_t dw_llama_apply_template(const char *source,
                                             const struct llama_chat_message *messages, size_t count,
                                             bool open_answer, char *text, int32_t capacity)
 {
@@ -64,13 +64,13 @@ extern "C" int32_t dw__llama_apply_template(const char *source,
     });
 }
 
-extern "C" int32_t dw__llama_token_piece(const struct llama_vocab *vocab, int32_t token, char *text,
+extern "C" int32_t dw_llama_token_text(const struct llama_vocab *vocab, int32_t token, char *text,
                                          int32_t capacity, bool special)
 {
     return guarded([&] { return llama_token_to_piece(vocab, token, text, capacity, 0, special); });
 }
 
-extern "C" bool dw__llama_sampler_apply(struct llama_sampler *sampler,
+extern "C" bool dw_llama_sampler_apply(struct llama_sampler *sampler,
                                         struct llama_token_data_array *list)
 {
     return guarded([&] {
@@ -79,7 +79,7 @@ extern "C" bool dw__llama_sampler_apply(struct llama_sampler *sampler,
            }) == 0;
 }
 
-extern "C" struct llama_sampler *dw__llama_dry(const struct llama_vocab *vocab,
+extern "C" struct llama_sampler *dw_llama_dry(const struct llama_vocab *vocab,
                                                const dw_sampler_params *params,
                                                const char *const *breakers, size_t count)
 {

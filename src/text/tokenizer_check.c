@@ -146,9 +146,10 @@ static dw_status check_types(const dw_gguf *gguf, const token_table *table, dw_e
     if (status == DW_E_NOT_FOUND) {
         return DW_OK;
     }
-    if (status == DW_OK) {
-        status = check_length(key, types.count, table->count, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = check_length(key, types.count, table->count, err);
     if (status != DW_OK) {
         return status;
     }
@@ -175,7 +176,7 @@ static dw_status check_scores(const dw_gguf *gguf, const token_table *table, dw_
     return status == DW_OK ? check_length(key, scores.count, table->count, err) : status;
 }
 
-/* A pair of pieces with one space between. */
+/* Two texts with one space between. */
 static dw_status check_merges(const dw_gguf *gguf, dw_error *err)
 {
     static const char key[] = "tokenizer.ggml.merges";
@@ -348,18 +349,22 @@ static dw_status check_kind(const dw_gguf *gguf, const token_table *table, dw_er
 static dw_status check_table(const dw_gguf *gguf, token_table *table, dw_error *err)
 {
     dw_status status = check_tokens(table, err);
-    if (status == DW_OK) {
-        status = check_scores(gguf, table, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = check_types(gguf, table, err);
+    status = check_scores(gguf, table, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = check_special(gguf, table, err);
+    status = check_types(gguf, table, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = check_added(gguf, table, err);
+    status = check_special(gguf, table, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = check_added(gguf, table, err);
     return status == DW_OK ? check_kind(gguf, table, err) : status;
 }
 
@@ -380,9 +385,10 @@ dw_status dw_tokenizer_check(const dw_gguf *gguf, uint32_t vocab_count, dw_error
         goto out;
     }
     status = make_slots(&table, err);
-    if (status == DW_OK) {
-        status = check_table(gguf, &table, err);
+    if (status != DW_OK) {
+        goto out;
     }
+    status = check_table(gguf, &table, err);
 out:
     dw_free(table.slots);
     dw_free(table.tokens);

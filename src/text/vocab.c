@@ -20,18 +20,18 @@
 #define TEXT_BYTES_MAX ((size_t)16 << 20)
 /* libllama's SPM tokenizer takes quadratic time over bytes that its vocabulary lacks: 256 KiB of
  * them kept it busy for a quarter of a minute, and a guest may choose its text. WordPiece and the
- * unigram model try all lengths of piece at each byte; their models take short texts. */
+ * unigram model try tokens of all lengths at each byte; their models take short texts. */
 #define SLOW_TEXT_BYTES_MAX ((size_t)128 << 10)
 /* Pre-tokenizers that libllama lacks hand-written code for run std::regex, which recurses once a
  * character of a match: a run of one kind of character longer than this could end the stack. */
 #define RUN_BYTES_MAX ((size_t)4 << 10)
 
 /* Made when a grammar first asks: it takes milliseconds and a megabyte or two. */
-typedef struct lazy_pieces {
+typedef struct lazy_texts {
     pthread_mutex_t lock;
     bool made;
-    dw_vocab_pieces pieces;
-} lazy_pieces;
+    dw_token_texts texts;
+} lazy_texts;
 
 /* A load on a thread of its own: it takes longer than all else of a model's load together. */
 typedef struct background {
@@ -52,7 +52,7 @@ struct dw_vocab {
     const char *chat_template;
     uint32_t count;
     bool runs_bounded; /* texts are held to RUN_BYTES_MAX */
-    lazy_pieces *lazy;
+    lazy_texts *lazy;
 };
 
 /* ---- libllama's log ----------------------------------------------------------------------- */
@@ -106,7 +106,7 @@ static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
     static const char *const by_code[] = {
         "gpt-2", "smollm",    "starcoder", "refact",    "command-r", "llama3", "llama-v3",
         "qwen2", "llama-bpe", "falcon3",   "stablelm2", "olmo",      "mpt",    NULL};
-    /* Raw UTF-8: libllama asserts about spaces and line ends in its pieces. */
+    /* Raw UTF-8: libllama asserts on spaces and line ends in tokens. */
     static const char *const raw[] = {"gemma4", "sarvam-moe", "mmbert", "whitespace", NULL};
 
     enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
@@ -127,9 +127,9 @@ static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
 static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
 {
     log_error[0] = '\0';
-    vocab->model = dw__llama_load_vocab(path);
+    vocab->model = dw_llama_load_vocab(path);
     if (vocab->model == NULL) {
-        const char *reason = dw__llama_why()[0] != '\0' ? dw__llama_why() : log_error;
+        const char *reason = dw_llama_why()[0] != '\0' ? dw_llama_why() : log_error;
         bool unknown = strstr(reason, "unknown") != NULL;
         return dw_fail(err, unknown ? DW_E_UNSUPPORTED : DW_E_FORMAT, "tokenizer: %.*s",
                        (int)strcspn(reason, "\n"), reason);
@@ -156,7 +156,7 @@ static dw_status create(dw_vocab **out, uint32_t token_count, dw_error *err)
     (void)pthread_once(&once, take_log);
     *out = NULL;
     dw_vocab *vocab = dw_alloc(1, sizeof *vocab);
-    lazy_pieces *lazy = dw_alloc(1, sizeof *lazy);
+    lazy_texts *lazy = dw_alloc(1, sizeof *lazy);
     if (vocab == NULL || lazy == NULL) {
         dw_free(vocab);
         dw_free(lazy);
@@ -174,9 +174,10 @@ dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, 
     dw_vocab *vocab = NULL;
     *out = NULL;
     dw_status status = create(&vocab, token_count, err);
-    if (status == DW_OK) {
-        status = load(vocab, path, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = load(vocab, path, err);
     if (status != DW_OK) {
         dw_vocab_close(vocab);
         return status;
@@ -218,7 +219,7 @@ dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count,
     (void)pthread_mutex_init(&loading->lock, NULL);
     vocab->loading = loading;
     if (pthread_create(&loading->thread, NULL, load_beside, vocab) != 0) {
-        (void)load_beside(vocab); /* no thread to be had: then here */
+        (void)load_beside(vocab); /* without a thread: here and now */
         atomic_store_explicit(&loading->done, true, memory_order_release);
         status = dw_vocab_wait(vocab, err);
         if (status != DW_OK) {
@@ -273,7 +274,7 @@ void dw_vocab_close(dw_vocab *vocab)
     if (vocab->model != NULL) {
         llama_model_free(vocab->model);
     }
-    dw_vocab_pieces_release(&vocab->lazy->pieces);
+    dw_token_texts_release(&vocab->lazy->texts);
     (void)pthread_mutex_destroy(&vocab->lazy->lock);
     dw_free(vocab->lazy);
     dw_free(vocab);
@@ -281,7 +282,7 @@ void dw_vocab_close(dw_vocab *vocab)
 
 /* ---- what it says of itself ---------------------------------------------------------------- */
 
-const struct llama_vocab *dw__vocab_llama(const dw_vocab *vocab)
+const struct llama_vocab *dw_vocab_llama(const dw_vocab *vocab)
 {
     return is_there(vocab) ? vocab->vocab : NULL;
 }
@@ -373,7 +374,7 @@ static bool beyond_unicode(const unsigned char *bytes, size_t left)
 }
 
 /* A copy of the text with such sequences replaced; NULL in *out where there are none. */
-static dw_status mend_text(const char *text, size_t *text_bytes, char **out, dw_error *err)
+static dw_status repair_text(const char *text, size_t *text_bytes, char **out, dw_error *err)
 {
     *out = NULL;
     const unsigned char *bytes = (const unsigned char *)text;
@@ -385,22 +386,22 @@ static dw_status mend_text(const char *text, size_t *text_bytes, char **out, dw_
     if (i == count) {
         return DW_OK;
     }
-    char *mended = dw_alloc(count, 1);
-    if (mended == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory to mend %zu bytes of text", count);
+    char *repaired = dw_alloc(count, 1);
+    if (repaired == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory to repair %zu bytes of text", count);
     }
     size_t length = 0;
     for (i = 0; i < count;) {
         if (beyond_unicode(bytes + i, count - i)) {
-            memcpy(mended + length, "\xef\xbf\xbd", 3);
+            memcpy(repaired + length, "\xef\xbf\xbd", 3);
             length += 3;
             i += 4;
         } else {
-            mended[length++] = text[i++];
+            repaired[length++] = text[i++];
         }
     }
     *text_bytes = length;
-    *out = mended;
+    *out = repaired;
     return DW_OK;
 }
 
@@ -413,14 +414,15 @@ dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text
         return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 and 2 are known", flags);
     }
     dw_status status = dw_vocab_wait(vocab, err);
-    if (status == DW_OK) {
-        status = check_text(vocab, text, text_bytes, err);
-    }
     if (status != DW_OK) {
         return status;
     }
-    char *mended = NULL;
-    status = mend_text(text, &text_bytes, &mended, err);
+    status = check_text(vocab, text, text_bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    char *repaired = NULL;
+    status = repair_text(text, &text_bytes, &repaired, err);
     if (status != DW_OK) {
         return status;
     }
@@ -429,11 +431,11 @@ dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text
         text_bytes = 0;
     }
     int32_t room = capacity > INT32_MAX ? INT32_MAX : (int32_t)capacity;
-    int32_t result = dw__llama_tokenize(vocab->vocab, mended != NULL ? mended : text,
-                                        (int32_t)text_bytes, tokens, room, flags);
-    dw_free(mended);
-    if (result == DW__LLAMA_THREW) {
-        return dw_fail(err, DW_E_ARG, "text: it cannot be tokenised: %s", dw__llama_why());
+    int32_t result = dw_llama_tokenize(vocab->vocab, repaired != NULL ? repaired : text,
+                                       (int32_t)text_bytes, tokens, room, flags);
+    dw_free(repaired);
+    if (result == DW_LLAMA_THREW) {
+        return dw_fail(err, DW_E_ARG, "text: it cannot be tokenised: %s", dw_llama_why());
     }
     *count = (size_t)(result < 0 ? -(int64_t)result : result);
     if (result < 0) {
@@ -466,14 +468,14 @@ dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size
     size_t length = 0;
     bool fits = true;
     for (size_t i = 0; i < count; i++) {
-        /* By pieces, not llama_detokenize: that one strips the first space, so that the pieces of
+        /* By texts, not llama_detokenize: that one strips the first space, so that the texts of
          * a sequence would not join to its text. */
         char none[1];
         size_t left = fits ? capacity - length : 0;
         int32_t room = left > INT32_MAX ? INT32_MAX : (int32_t)left;
-        int32_t bytes = dw__llama_token_piece(vocab->vocab, tokens[i],
-                                              room > 0 ? text + length : none, room, special);
-        if (bytes == DW__LLAMA_THREW) {
+        int32_t bytes = dw_llama_token_text(vocab->vocab, tokens[i],
+                                            room > 0 ? text + length : none, room, special);
+        if (bytes == DW_LLAMA_THREW) {
             return dw_fail(err, DW_E_ARG, "tokens[%zu]: %d has no text", i, tokens[i]);
         }
         fits = fits && bytes >= 0;
@@ -486,32 +488,32 @@ dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size
     return DW_OK;
 }
 
-static int32_t piece_of(const void *user, int32_t token, char *text, int32_t capacity)
+static int32_t text_of(const void *user, int32_t token, char *text, int32_t capacity)
 {
     const dw_vocab *vocab = user;
     char none[1];
     int32_t bytes =
-        dw__llama_token_piece(vocab->vocab, token, capacity > 0 ? text : none, capacity, false);
-    return bytes == DW__LLAMA_THREW ? 0 : bytes; /* a token without text */
+        dw_llama_token_text(vocab->vocab, token, capacity > 0 ? text : none, capacity, false);
+    return bytes == DW_LLAMA_THREW ? 0 : bytes; /* a token without text */
 }
 
-dw_status dw_vocab_pieces_of(const dw_vocab *vocab, const dw_vocab_pieces **out, dw_error *err)
+dw_status dw_vocab_token_texts(const dw_vocab *vocab, const dw_token_texts **out, dw_error *err)
 {
-    lazy_pieces *lazy = vocab->lazy;
+    lazy_texts *lazy = vocab->lazy;
     dw_status status = dw_vocab_wait(vocab, err);
     if (status != DW_OK) {
         return status;
     }
     (void)pthread_mutex_lock(&lazy->lock);
     if (!lazy->made) {
-        status = dw_vocab_pieces_make(&lazy->pieces, vocab->count, piece_of, vocab, err);
+        status = dw_token_texts_make(&lazy->texts, vocab->count, text_of, vocab, err);
         for (uint32_t i = 0; status == DW_OK && i < vocab->count; i++) {
-            lazy->pieces.is_end[i] = dw_vocab_is_end(vocab, (int32_t)i);
+            lazy->texts.is_end[i] = dw_vocab_is_end(vocab, (int32_t)i);
         }
         lazy->made = status == DW_OK;
     }
     (void)pthread_mutex_unlock(&lazy->lock);
-    *out = &lazy->pieces;
+    *out = &lazy->texts;
     return status;
 }
 

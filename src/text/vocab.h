@@ -4,7 +4,7 @@
 #define DW_TEXT_VOCAB_H
 
 #include "base/status.h"
-#include "text/vocab_pieces.h"
+#include "text/token_texts.h"
 
 typedef struct dw_vocab dw_vocab;
 
@@ -23,8 +23,8 @@ dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err);
 bool dw_vocab_loaded(const dw_vocab *vocab);
 void dw_vocab_close(dw_vocab *vocab);
 
-/* For calls of libllama elsewhere in src/model. Until the vocabulary goes. NULL: it failed. */
-const struct llama_vocab *dw__vocab_llama(const dw_vocab *vocab);
+/* For calls of libllama elsewhere; borrowed, as long as the vocabulary. NULL: it failed. */
+const struct llama_vocab *dw_vocab_llama(const dw_vocab *vocab);
 uint32_t dw_vocab_count(const dw_vocab *vocab);
 int32_t dw_vocab_bos(const dw_vocab *vocab); /* -1: none, so for all of these */
 int32_t dw_vocab_eos(const dw_vocab *vocab);
@@ -43,7 +43,7 @@ dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text
                             int32_t *tokens, size_t capacity, uint32_t flags, size_t *count,
                             dw_error *err);
 /* tokens [count] -> text [capacity], no NUL; `*text_bytes` is its length. `flags`:
- * DW_DETOKENIZE_*. A token may be part of a UTF-8 character: joining the pieces of a sequence in
+ * DW_DETOKENIZE_*. A token may be part of a UTF-8 character: joining the texts of a sequence in
  * order gives the whole text. Errors: DW_E_SPACE (*text_bytes tells the need), DW_E_RANGE
  * (a token outside the vocabulary). */
 dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size_t count,
@@ -52,7 +52,7 @@ dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size
 
 /* The text of all tokens, made at the first call. Until the vocabulary goes.
  * Errors: DW_E_MEMORY, DW_E_LIMIT. */
-dw_status dw_vocab_pieces_of(const dw_vocab *vocab, const dw_vocab_pieces **out, dw_error *err);
+dw_status dw_vocab_token_texts(const dw_vocab *vocab, const dw_token_texts **out, dw_error *err);
 /* The one token that `text` [bytes] is, special ones among them; -1: it is none, or several. */
 int32_t dw_vocab_find(const dw_vocab *vocab, const char *text, size_t bytes);
 

@@ -6,7 +6,7 @@
 
 static const char *const words[] = {"ab", "abc", "\xc3\xa9", "\xc3", "<end>", "<x>"};
 
-static int32_t piece(const void *user, int32_t token, char *text, int32_t capacity)
+static int32_t text_of(const void *user, int32_t token, char *text, int32_t capacity)
 {
     char byte = (char)token;
     const char *from = token < 256 ? &byte : words[token - 256];
@@ -30,20 +30,20 @@ static int32_t find(const void *user, const char *text, size_t bytes)
 
 const dw_grammar_tokens byte_tokens = {TOKEN_COUNT, find, NULL};
 
-dw_vocab_pieces byte_pieces(void)
+dw_token_texts byte_texts(void)
 {
-    dw_vocab_pieces out;
+    dw_token_texts out;
     dw_error err;
-    assert_int_equal(dw_vocab_pieces_make(&out, TOKEN_COUNT, piece, NULL, &err), DW_OK);
+    assert_int_equal(dw_token_texts_make(&out, TOKEN_COUNT, text_of, NULL, &err), DW_OK);
     out.is_end[TOKEN_END] = 1;
     return out;
 }
 
-static dw_grammar *make(const dw_vocab_pieces *pieces, const char *text)
+static dw_grammar *make(const dw_token_texts *texts, const char *text)
 {
     dw_grammar *grammar;
     dw_error err;
-    if (dw_grammar_create(&grammar, pieces, text, strlen(text), &byte_tokens, &err) != DW_OK) {
+    if (dw_grammar_create(&grammar, texts, text, strlen(text), &byte_tokens, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     return grammar;
@@ -51,8 +51,8 @@ static dw_grammar *make(const dw_vocab_pieces *pieces, const char *text)
 
 int grammar_follows(const char *text, const char *input)
 {
-    dw_vocab_pieces pieces = byte_pieces();
-    dw_grammar *grammar = make(&pieces, text);
+    dw_token_texts texts = byte_texts();
+    dw_grammar *grammar = make(&texts, text);
     dw_error err;
     bool allowed = true;
     for (const char *byte = input; *byte != '\0' && allowed; byte++) {
@@ -62,7 +62,7 @@ int grammar_follows(const char *text, const char *input)
     }
     int result = !allowed ? -1 : dw_grammar_complete(grammar);
     dw_grammar_destroy(grammar);
-    dw_vocab_pieces_release(&pieces);
+    dw_token_texts_release(&texts);
     return result;
 }
 
@@ -99,8 +99,8 @@ static int32_t pick(const unsigned char *allowed, size_t used, uint32_t *random)
 
 void grammar_generate(const char *text, uint32_t seed, char *out, size_t capacity)
 {
-    dw_vocab_pieces pieces = byte_pieces();
-    dw_grammar *grammar = make(&pieces, text);
+    dw_token_texts texts = byte_texts();
+    dw_grammar *grammar = make(&texts, text);
     unsigned char allowed[TOKEN_COUNT];
     size_t used = 0;
     dw_error err;
@@ -111,12 +111,12 @@ void grammar_generate(const char *text, uint32_t seed, char *out, size_t capacit
         if (token == TOKEN_END) {
             break;
         }
-        size_t bytes = pieces.starts[token + 1] - pieces.starts[token];
+        size_t bytes = texts.starts[token + 1] - texts.starts[token];
         assert_true(used + bytes < capacity);
-        memcpy(out + used, pieces.bytes + pieces.starts[token], bytes);
+        memcpy(out + used, texts.bytes + texts.starts[token], bytes);
         used += bytes;
     }
     out[used] = '\0';
     dw_grammar_destroy(grammar);
-    dw_vocab_pieces_release(&pieces);
+    dw_token_texts_release(&texts);
 }

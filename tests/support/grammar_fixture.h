@@ -16,8 +16,8 @@ enum {
 
 extern const dw_grammar_tokens byte_tokens;
 
-/* For dw_vocab_pieces_release. */
-dw_vocab_pieces byte_pieces(void);
+/* For dw_token_texts_release. */
+dw_token_texts byte_texts(void);
 /* 1: the grammar allows the text's bytes and may end there; 0: it may go on; -1: it does not.
  * A grammar that does not parse fails the test. */
 int grammar_follows(const char *grammar, const char *input);

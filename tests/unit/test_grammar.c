@@ -28,10 +28,9 @@ static const char json_grammar[] =
     "ws     ::= | \" \" | \"\\n\" [ \\t]{0,20}\n";
 
 static dw_vocab *vocab;
-static const dw_vocab_pieces *pieces;
+static const dw_token_texts *texts;
 
-static dw_status make(dw_grammar **out, const dw_vocab_pieces *over, const char *text,
-                      dw_error *err)
+static dw_status make(dw_grammar **out, const dw_token_texts *over, const char *text, dw_error *err)
 {
     return dw_grammar_create(out, over, text, strlen(text), &byte_tokens, err);
 }
@@ -113,7 +112,7 @@ static void test_grammar_refusals(void **state)
         {"root ::= <[262]>", "limit of 261"},
         {"root ::= !a", "stands before a token"},
     };
-    dw_vocab_pieces over = byte_pieces();
+    dw_token_texts over = byte_texts();
     dw_grammar *grammar;
     dw_error err;
     (void)state;
@@ -143,7 +142,7 @@ static void test_grammar_refusals(void **state)
     dw_grammar_destroy(grammar);
     assert_int_equal(make(&grammar, &over, "root ::= (\"a\"? \"a\"?){0,9999}", &err), DW_E_LIMIT);
     assert_non_null(strstr(err.message, "ways at once"));
-    dw_vocab_pieces_release(&over);
+    dw_token_texts_release(&over);
 }
 
 static void expect_mask(dw_grammar *grammar, const char *bytes, int32_t extra)
@@ -164,7 +163,7 @@ static void expect_mask(dw_grammar *grammar, const char *bytes, int32_t extra)
 
 static void test_grammar_tokens(void **state)
 {
-    dw_vocab_pieces over = byte_pieces();
+    dw_token_texts over = byte_texts();
     dw_grammar *grammar;
     dw_error err;
     (void)state;
@@ -200,7 +199,7 @@ static void test_grammar_tokens(void **state)
     assert_int_equal(dw_grammar_accept(grammar, TOKEN_ABC, &err), DW_OK);
     assert_true(dw_grammar_complete(grammar));
     dw_grammar_destroy(grammar);
-    dw_vocab_pieces_release(&over);
+    dw_token_texts_release(&over);
 }
 
 /* ---- beside libllama ---------------------------------------------------------------------- */
@@ -210,7 +209,7 @@ static dw_grammar *over_smollm2(const char *text)
     const dw_grammar_tokens tokens = {SMOLLM2_TOKENS, byte_tokens.find, NULL};
     dw_grammar *grammar;
     dw_error err;
-    if (dw_grammar_create(&grammar, pieces, text, strlen(text), &tokens, &err) != DW_OK) {
+    if (dw_grammar_create(&grammar, texts, text, strlen(text), &tokens, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     return grammar;
@@ -218,8 +217,8 @@ static dw_grammar *over_smollm2(const char *text)
 
 static bool plain(int32_t token)
 {
-    for (uint32_t i = pieces->starts[token]; i < pieces->starts[token + 1]; i++) {
-        if ((pieces->bytes[i] & 0x80) != 0) {
+    for (uint32_t i = texts->starts[token]; i < texts->starts[token + 1]; i++) {
+        if ((texts->bytes[i] & 0x80) != 0) {
             return false;
         }
     }
@@ -237,13 +236,13 @@ static uint32_t compare_masks(struct llama_sampler *theirs, const unsigned char 
     llama_token_data_array list = {.data = data, .size = SMOLLM2_TOKENS, .selected = -1};
     llama_sampler_apply(theirs, &list);
     for (int32_t i = 0; i < SMOLLM2_TOKENS; i++) {
-        bool control = pieces->starts[i] == pieces->starts[i + 1] && !pieces->is_end[i];
+        bool control = texts->starts[i] == texts->starts[i + 1] && !texts->is_end[i];
         bool want = data[i].logit > 0.0F;
         allowed_count += ours[i];
         if (control ? ours[i] : plain(i) ? ours[i] != want : ours[i] && !want) {
             fail_msg("token %d '%.*s': libllama says %d", i,
-                     (int)(pieces->starts[i + 1] - pieces->starts[i]),
-                     pieces->bytes + pieces->starts[i], want);
+                     (int)(texts->starts[i + 1] - texts->starts[i]),
+                     texts->bytes + texts->starts[i], want);
         }
     }
     return allowed_count;
@@ -264,7 +263,7 @@ static void walk_beside(const char *text, uint32_t random)
 {
     static unsigned char allowed[SMOLLM2_TOKENS];
     dw_grammar *grammar = over_smollm2(text);
-    struct llama_sampler *theirs = llama_sampler_init_grammar(dw__vocab_llama(vocab), text, "root");
+    struct llama_sampler *theirs = llama_sampler_init_grammar(dw_vocab_llama(vocab), text, "root");
     dw_error err;
     assert_non_null(theirs);
     for (int step = 0; step < STEPS_MAX; step++) {
@@ -276,7 +275,7 @@ static void walk_beside(const char *text, uint32_t random)
         assert_int_equal(dw_grammar_allows(grammar, token, &one, &err), DW_OK);
         assert_true(one);
         assert_int_equal(dw_grammar_accept(grammar, token, &err), DW_OK);
-        if (pieces->is_end[token]) {
+        if (texts->is_end[token]) {
             break;
         }
         llama_sampler_accept(theirs, token);
@@ -340,7 +339,7 @@ static void generate_json(uint64_t seed, const dw_sampler_params *base)
         for (uint32_t i = 0; i < SMOLLM2_TOKENS; i++) {
             random = random * 1664525U + 1013904223U;
             char first =
-                pieces->starts[i] < pieces->starts[i + 1] ? pieces->bytes[pieces->starts[i]] : '}';
+                texts->starts[i] < texts->starts[i + 1] ? texts->bytes[texts->starts[i]] : '}';
             bool closes = strchr("\"}]", first) != NULL;
             logits[i] = (float)(random >> 8) * 0x1p-22F + (closes ? 0.2F * (float)step : 0.0F);
         }
@@ -348,7 +347,7 @@ static void generate_json(uint64_t seed, const dw_sampler_params *base)
             dw_sampler_remember(sampler, token, &err) != DW_OK) {
             fail_msg("seed %d, step %d: %s", (int)seed, step, err.message);
         }
-        if (pieces->is_end[token]) {
+        if (texts->is_end[token]) {
             break;
         }
         size_t bytes;
@@ -392,7 +391,7 @@ static void test_grammar_set_and_taken_away(void **state)
     /* One that does not parse leaves the first in force. */
     assert_int_equal(dw_sampler_set_grammar(sampler, vocab, "root ::= (", 10, &err), DW_E_ARG);
     assert_int_equal(dw_sampler_choose(sampler, logits, &token, &err), DW_OK);
-    assert_int_equal(pieces->bytes[pieces->starts[token]], 'y');
+    assert_int_equal(texts->bytes[texts->starts[token]], 'y');
     assert_int_equal(dw_sampler_remember(sampler, 1000, &err), DW_E_ARG);
     assert_int_equal(dw_sampler_mask(sampler, logits, &err), DW_OK);
     assert_true(logits[1000] < 0.0F && logits[token] == 0.0F);
@@ -410,7 +409,7 @@ static void test_grammar_set_and_taken_away(void **state)
 
 static void test_grammar_survives_lack_of_memory(void **state)
 {
-    dw_vocab_pieces over = byte_pieces();
+    dw_token_texts over = byte_texts();
     dw_grammar *grammar;
     dw_error err;
     (void)state;
@@ -426,7 +425,7 @@ static void test_grammar_survives_lack_of_memory(void **state)
         assert_null(grammar);
     }
     dw_grammar_destroy(grammar);
-    dw_vocab_pieces_release(&over);
+    dw_token_texts_release(&over);
 }
 
 static int set_up(void **state)
@@ -434,7 +433,7 @@ static int set_up(void **state)
     dw_error err;
     (void)state;
     if (dw_vocab_open(&vocab, model_fixture_path(), SMOLLM2_TOKENS, &err) != DW_OK ||
-        dw_vocab_pieces_of(vocab, &pieces, &err) != DW_OK) {
+        dw_vocab_token_texts(vocab, &texts, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     return 0;

@@ -276,14 +276,14 @@ static void test_vocab_tells_late_failures(void **state)
     dw_error err;
     dw_error same;
     size_t count = 0;
-    const dw_vocab_pieces *pieces;
+    const dw_token_texts *texts;
     (void)state;
     assert_int_equal(dw_vocab_start(&none, DW_TEST_DATA_DIR "/alice.txt", 12, &err), DW_OK);
     assert_int_equal(dw_vocab_tokenize(none, "a", 1, NULL, 0, 0, &count, &err), DW_E_FORMAT);
     assert_int_equal(dw_vocab_wait(none, &same), DW_E_FORMAT);
     assert_string_equal(err.message, same.message);
     assert_int_equal(dw_vocab_detokenize(none, NULL, 0, NULL, 0, 0, &count, &err), DW_E_FORMAT);
-    assert_int_equal(dw_vocab_pieces_of(none, &pieces, &err), DW_E_FORMAT);
+    assert_int_equal(dw_vocab_token_texts(none, &texts, &err), DW_E_FORMAT);
     assert_int_equal(dw_vocab_apply_template(none, NULL, NULL, 0, true, NULL, 0, &count, &err),
                      DW_E_FORMAT);
     assert_int_equal(dw_vocab_bos(none), -1);
@@ -294,7 +294,7 @@ static void test_vocab_tells_late_failures(void **state)
     assert_false(dw_vocab_adds_bos(none));
     assert_false(dw_vocab_is_end(none, 2));
     assert_null(dw_vocab_chat_template(none));
-    assert_null(dw__vocab_llama(none));
+    assert_null(dw_vocab_llama(none));
     dw_vocab_close(none);
 }
 
