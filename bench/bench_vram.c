@@ -27,8 +27,8 @@ static const char help[] =
     "  thaw        from a file in the page cache          <=  5 ms\n"
     "  freeze      checksum and file, without fsync       <= 10 ms\n"
     "  delta       the same for 64 more records (2 MiB)   <=  2 ms\n"
-    "  fork        full pieces mapped again               <=  1 ms\n"
-    "  grow_wait   of pieces grown, waited for by a step      0 but the first\n"
+    "  fork        full allocations mapped again          <=  1 ms\n"
+    "  grow_wait   allocations that a step waited for         0 but the first\n"
     "\n"
     "  -d, --device NAME        as of `driftwood devices`\n"
     "  -c, --records N          default 4096\n"
@@ -91,7 +91,7 @@ static void append(bench *b, dw_kv_log *log, uint32_t count)
 static dw_kv_stats memory_of(bench *b)
 {
     dw_kv_stats memory = {.struct_bytes = sizeof memory};
-    (void)dw_kv_pool_describe(b->device, &memory);
+    (void)dw_kv_pool_get_stats(b->device, &memory);
     return memory;
 }
 
@@ -110,7 +110,7 @@ static void create_logs(bench *b)
 }
 
 /* As decoding does: one record a step. Steps as long as one that only the host makes are told apart
- * from those that had a piece to wait for. */
+ * from those that had an allocation to wait for. */
 static void grow(bench *b)
 {
     dw_error err = {0};
@@ -238,25 +238,25 @@ static void thaw(bench *b)
         dw_kv_log_destroy(log);
     }
     bench_figure("thaw", "us", best);
-    bench_figure("thaw_first", "us", first); /* no piece is ready yet */
+    bench_figure("thaw_first", "us", first); /* nothing is ready yet */
     dw_os_close(fd);
 }
 
-static void leave_and_return(bench *b, dw_kv_log *log)
+static void evict_and_restore(bench *b, dw_kv_log *log)
 {
     dw_error err = {0};
-    double leave = 0;
-    double back = 0;
+    double evict = 0;
+    double restore = 0;
     for (int i = 0; i <= b->rounds; i++) {
         uint64_t started = dw_os_clock_ns();
         must(dw_kv_pool_evict(b->device, &err), &err);
-        leave = least(leave, us_since(started));
+        evict = least(evict, us_since(started));
         started = dw_os_clock_ns();
         must(dw_kv_log_make_resident(log, &err), &err);
-        back = least(back, us_since(started));
+        restore = least(restore, us_since(started));
     }
-    bench_figure("evict", "us", leave);
-    bench_figure("return", "us", back);
+    bench_figure("evict", "us", evict);
+    bench_figure("restore", "us", restore);
 }
 
 /* ---- the whole ---- */
@@ -349,7 +349,7 @@ int main(int argc, char **argv)
     dw_kv_log_trim(log, b.records);
     freeze(&b, log, 0, "freeze");
     thaw(&b);
-    leave_and_return(&b, log);
+    evict_and_restore(&b, log);
     dw_kv_log_destroy(log);
     bench_figure("state", "bytes", (double)(b.records * b.record_bytes));
     (void)unlink(b.path);

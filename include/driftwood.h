@@ -181,21 +181,21 @@ typedef struct dw_engine_stats {
 DW_API void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage);
 
 /* What contexts have of the memory of a device that has its own (CUDA). Where it is short, contexts
- * that are not in use leave it for host memory, the longest unused first, and come back when they
- * are used. Counts are of all since the engine was made. */
+ * that are not in use are evicted to host memory, the least recently used first, and restored when
+ * they are used. Counts are of all since the engine was made. */
 typedef struct dw_kv_stats {
     size_t struct_bytes;
     uint64_t limit_bytes;     /* kv_bytes_max; 0: as much as there is */
     uint64_t device_bytes;    /* had of the device now, what is kept ready with it */
     uint64_t ready_bytes;     /* no context's, kept for the next */
-    uint64_t host_bytes;      /* of host memory, for what has left */
+    uint64_t host_bytes;      /* of host memory, for what was evicted */
     uint64_t context_count;
     uint64_t resident_count;  /* of them, those that are on the device with all they hold */
-    uint64_t eviction_count;  /* contexts that left */
+    uint64_t eviction_count;  /* of contexts */
     uint64_t evicted_bytes;   /* that crossed the bus for it */
     uint64_t restore_count;
     uint64_t restored_bytes;
-    uint64_t growth_count;    /* pieces that contexts grew by */
+    uint64_t growth_count;    /* allocations that contexts grew by */
     uint64_t wait_count;      /* of these, those that a step had to wait for */
     uint64_t copied_bytes;    /* within the device, for forks and for rewriting what is shared */
 } dw_kv_stats;

@@ -97,7 +97,7 @@ void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage)
         .staged_bytes = atomic_load(&counters->staged_bytes),
     };
     dw_kv_stats ranges; /* what contexts have there by address ranges has a count of its own */
-    if (dw_kv_pool_describe(engine->device, &ranges)) {
+    if (dw_kv_pool_get_stats(engine->device, &ranges)) {
         own.kv_bytes += ranges.device_bytes;
         own.kv_host_bytes += ranges.host_bytes;
     }
@@ -107,7 +107,7 @@ void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage)
 bool dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *memory)
 {
     dw_kv_stats own;
-    bool known = dw_kv_pool_describe(engine->device, &own);
+    bool known = dw_kv_pool_get_stats(engine->device, &own);
     dw_struct_write(memory, &own, sizeof own);
     return known;
 }

@@ -1,14 +1,15 @@
-/* One context's keys and values: an append-only range, a record a token,
- *   [token][layer][K, V][kv_head][head_dim] F16, or another type
+/* One context's keys and values: an append-only range, a record a token (kv_layout.h),
+ *   [token][layer][K, V][kv_head][head_dim]
  * so that a context is one range: freezing is one write, thawing one mapping, trimming one number,
  * forking a mapping of the full pages again. Steps' records are written by the device.
  *
- * On a unified device the range is a region of its own: first pages that never change, shared with
- * the logs that were forked from this one or with the file it was thawed from, then its own, in a
- * memory file. On a device with memory by address ranges (CUDA) it is such a range, of pieces, of
- * which forks share the full ones; a log that is not in use may be evicted to host memory for
- * others (kv_pool.h), and comes back when it is used. On other discrete devices it is a device
- * buffer that doubles, its records copied over by the device; a fork copies them too.
+ * Where the records lie is up to one of three backings (kv_backing.h). On a unified device it is a
+ * region: first pages that never change, shared with the logs that were forked from this one or
+ * with the file it was thawed from, then its own, in a memory file. On a device with address ranges
+ * (CUDA) it is such a range, of allocations, of which forks share the full ones; a log that is not
+ * in use may be evicted to host memory for others (kv_pool.h), and is restored when it is used. On
+ * other discrete devices it is a device buffer that doubles, its records copied over by the device;
+ * a fork copies them too.
  *
  * A step is begun by reserving or rewriting, and ends when the length has come to what was
  * reserved, or by a trim. Meanwhile the log stays on its device.
@@ -39,13 +40,13 @@ dw_status dw_kv_log_create(dw_kv_log **out, dw_device *device, const dw_kv_log_o
                            dw_error *err);
 /* A log that holds what `parent` holds. Both go on by themselves and may be freed in any order.
  * In host memory full pages are shared, and less than a page is copied; in an address range full
- * pieces are, and what is used of the last is copied. The parent's records and address stay as
+ * allocations are, and what is used of the last is copied. The parent's records and address stay as
  * they are. Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_kv_log_fork(dw_kv_log **out, dw_kv_log *parent, dw_error *err);
 /* A log of records that are in files: segments follow one another from log offset 0 on and hold all
- * records; there may be more. In host memory full pages are mapped, not
- * read, where they begin at a page of their file, others are read. What was mapped must stay as it
- * is in the file, which may be renamed or removed, while the log or a fork of it lives.
+ * records; there may be more. In host memory full pages are mapped, not read, where they begin at a
+ * page of their file; others are read. What was mapped must stay as it is in the file, which may be
+ * renamed or removed, while the log or a fork of it lives.
  * Errors: DW_E_FORMAT (segments not so), DW_E_LIMIT (longer than the capacity), DW_E_IO,
  * DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_kv_log_thaw(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,
@@ -66,7 +67,7 @@ bool dw_kv_log_in_host_memory(const dw_kv_log *log);
 void *dw_kv_log_base(const dw_kv_log *log);
 
 /* Make room for `tokens` records in all, those behind the length to be written: a step begins, for
- * which an evicted log comes back, and others may have to leave. Records held stay as they are.
+ * which an evicted log is restored, and others may be evicted. Records held stay as they are.
  * Errors: DW_E_LIMIT (beyond the capacity), DW_E_MEMORY (with what is wanted, free, and the limit),
  * DW_E_DEVICE; the log then holds what it held. */
 dw_status dw_kv_log_reserve(dw_kv_log *log, uint32_t tokens, dw_error *err);
@@ -75,10 +76,10 @@ void dw_kv_log_extend(dw_kv_log *log, uint32_t length);
 /* Forget records from `length` on, which is not beyond the present length; a step that was begun
  * does not come. */
 void dw_kv_log_trim(dw_kv_log *log, uint32_t length);
-/* Bring an evicted log back to its device. Outside of a step it may leave again for another.
+/* Restore an evicted log. Outside of a step it may be evicted again for another.
  * Errors: DW_E_MEMORY, DW_E_DEVICE; it then stays evicted. */
 dw_status dw_kv_log_make_resident(dw_kv_log *log, dw_error *err);
-/* Whether it is where its device computes on it; always, but for evicted ones. */
+/* Whether it is where its device computes on it: false for an evicted one. */
 bool dw_kv_log_resident(dw_kv_log *log);
 /* Zero all records behind the length, after a step that wrote NaN there: attention multiplies
  * padding by zero, and NaN would come through. Cannot fail in host memory after a reserve or a
@@ -107,7 +108,7 @@ uint64_t dw_kv_log_saved_bytes(const dw_kv_log *log);
 void dw_kv_log_mark_saved(dw_kv_log *log);
 
 /* Point `tensor`, a contiguous one of whole records, at the log's start. In a buffer it is stale
- * after the next reserve. An evicted log comes back. Errors: those of dw_device_view_place, of
+ * after the next reserve. An evicted log is restored. Errors: those of dw_device_view_place, of
  * dw_kv_log_make_resident. */
 dw_status dw_kv_log_place(dw_kv_log *log, struct ggml_tensor *tensor, dw_error *err);
 

@@ -1,5 +1,5 @@
 /* DW_TEST_KV=ranges: tests whose contexts lie in host memory have them in emulated device
- * memory, in small pieces and with too little of it, so that contexts are evicted. */
+ * memory, in small allocations and with too little of it, so that contexts are evicted. */
 #ifndef TEST_KV_FIXTURE_H
 #define TEST_KV_FIXTURE_H
 

@@ -21,10 +21,10 @@ size_t kv_check_granularity(void)
     return unit_bytes;
 }
 
-/* As many bytes as would be `bytes` where a piece has 4,096. */
+/* As many bytes as would be `bytes` where an allocation has 4,096. */
 size_t kv_check_scaled(size_t bytes)
 {
-    return bytes * (unit_bytes / PIECE) / 4 * 4;
+    return bytes * (unit_bytes / UNIT_BYTES) / 4 * 4;
 }
 
 int kv_check_rounds(int count)
@@ -35,8 +35,8 @@ int kv_check_rounds(int count)
 dw_kv_pool_options kv_check_pool(uint64_t limit_bytes, bool grows_in_step)
 {
     return (dw_kv_pool_options){.emulation = {.granularity_bytes = unit_bytes},
-                                .piece_bytes_max = 4 * kv_check_granularity(),
-                                .buffer_bytes = kv_check_scaled(3 * PIECE),
+                                .allocation_bytes_max = 4 * kv_check_granularity(),
+                                .buffer_bytes = kv_check_scaled(3 * UNIT_BYTES),
                                 .threads = 3,
                                 .limit_bytes = limit_bytes,
                                 .grows_in_step = grows_in_step};
@@ -60,7 +60,7 @@ void kv_check_close_device(dw_device *device)
     dw_kv_stats stats = {.struct_bytes = sizeof stats};
     dw_kv_pool_settle(device);
     dw_vram_get_stats(dw_kv_pool_vram(device), &counts);
-    assert_true(dw_kv_pool_describe(device, &stats));
+    assert_true(dw_kv_pool_get_stats(device, &stats));
     assert_int_equal(counts.range_count, 0);
     assert_int_equal(counts.allocation_count, 0);
     assert_int_equal(counts.allocation_bytes, 0);
@@ -74,7 +74,7 @@ void kv_check_close_device(dw_device *device)
 dw_kv_stats kv_check_stats(dw_device *device)
 {
     dw_kv_stats stats = {.struct_bytes = sizeof stats};
-    assert_true(dw_kv_pool_describe(device, &stats));
+    assert_true(dw_kv_pool_get_stats(device, &stats));
     return stats;
 }
 
@@ -138,7 +138,7 @@ void kv_check_check(const kv_check *t, const reference *r)
         fail_msg("%s", err.message);
     }
     assert_memory_equal(there, r->bytes, held);
-    if (held > 9) { /* a part, across pieces or not */
+    if (held > 9) { /* a part, across allocations or not */
         assert_int_equal(dw_kv_log_read(r->log, 3, held - 7, there, NULL), DW_OK);
         assert_memory_equal(there, r->bytes + 3, held - 7);
     }
@@ -438,9 +438,9 @@ bool kv_check_find_unit(void)
 {
     dw_device *device = NULL;
     dw_error err = {0};
-    dw_kv_pool_options options = {.emulation = {.granularity_bytes = dw_os_page_bytes() > PIECE
+    dw_kv_pool_options options = {.emulation = {.granularity_bytes = dw_os_page_bytes() > UNIT_BYTES
                                                                          ? dw_os_page_bytes()
-                                                                         : PIECE}};
+                                                                         : UNIT_BYTES}};
     if (dw_device_open(&device, kv_check_device_name(), 1, &err) == DW_OK &&
         dw_kv_pool_open(device, &options, &err) == DW_OK) {
         unit_bytes = dw_vram_granularity(dw_kv_pool_vram(device));

@@ -1,5 +1,5 @@
 /* KV logs in device memory by address ranges, each beside a plain array of what it ought to
- * hold: on the emulation, in small pieces, or on the device that DW_TEST_DEVICE names, in what
+ * hold: on the emulation, in small allocations, or on the device that DW_TEST_DEVICE names, in what
  * it has. Device memory is short or calls fail, as the kv_check says. */
 #ifndef TEST_KV_MODEL_CHECK_H
 #define TEST_KV_MODEL_CHECK_H
@@ -7,7 +7,7 @@
 #include "kv/kv_log.h"
 #include "kv/kv_pool.h"
 
-#define PIECE 4096u /* the granularity, where the page is no larger */
+#define UNIT_BYTES 4096u /* the granularity, where the page is no larger */
 #define LOGS_MAX 12
 #define RECORDS_MAX 900u
 
@@ -26,23 +26,23 @@ typedef struct kv_check {
     uint32_t count;
     uint64_t random;
     bool failing; /* calls may be made to fail */
-    bool shared;  /* other threads use the device: a log may leave at any time but in a step */
+    bool shared;  /* other threads use the device: a log may be evicted at any time but in a step */
     size_t failed;
 } kv_check;
 
 /* Before all others, once. false: this device has no such memory. */
 bool kv_check_find_unit(void);
 const char *kv_check_device_name(void);
-/* What pieces are multiples of. */
+/* What allocations are multiples of. */
 size_t kv_check_granularity(void);
-/* As many bytes as would be `bytes` where a piece has 4,096. */
+/* As many bytes as would be `bytes` where an allocation has 4,096. */
 size_t kv_check_scaled(size_t bytes);
 
-/* Of `count` rounds those that are run: where pieces are large, as on a card (2 MiB), each round
+/* Of `count` rounds those that are run: with large allocations, as on a card (2 MiB), each round
  * moves hundreds of megabytes, and a quarter of them has to do. */
 int kv_check_rounds(int count);
 
-/* Pieces of one to four units. */
+/* Allocations of one to four units. */
 dw_kv_pool_options kv_check_pool(uint64_t limit_bytes, bool grows_in_step);
 dw_device *kv_check_open_device(const dw_kv_pool_options *options);
 /* All logs are gone: checks that nothing else is left. */

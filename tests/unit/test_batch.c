@@ -376,7 +376,7 @@ static void test_batch_waits_for_memory(void **state)
     dw_device *device = dw_model_device(fixture.model);
     size_t unit = dw_os_page_bytes();
     dw_kv_pool_options options = {.emulation = {.granularity_bytes = unit},
-                                  .piece_bytes_max = 16 * unit,
+                                  .allocation_bytes_max = 16 * unit,
                                   .buffer_bytes = (size_t)64 << 10,
                                   .threads = 1,
                                   .grows_in_step = true,
@@ -392,7 +392,7 @@ static void test_batch_waits_for_memory(void **state)
     }
     model_fixture_forward(&fixture, contexts[0], 0, TOKENS, 0);
     dw_kv_stats memory = {.struct_bytes = sizeof memory};
-    assert_true(dw_kv_pool_describe(device, &memory));
+    assert_true(dw_kv_pool_get_stats(device, &memory));
     dw_context_destroy(contexts[0]);
     uint64_t one = memory.device_bytes;
     assert_int_equal(dw_kv_pool_limit(device, 2 * one + unit, &err), DW_OK); /* of COUNT */

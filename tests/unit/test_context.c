@@ -324,7 +324,7 @@ static void assert_no_logs(dw_device *device)
 {
     dw_kv_stats stats = {.struct_bytes = sizeof stats};
     dw_kv_pool_settle(device);
-    if (dw_kv_pool_describe(device, &stats)) {
+    if (dw_kv_pool_get_stats(device, &stats)) {
         assert_int_equal(stats.context_count, 0);
         assert_int_equal(stats.device_bytes, 0);
         assert_int_equal(stats.host_bytes, 0);

@@ -1,4 +1,4 @@
-/* KV logs in device memory by address ranges: small pieces, so that short logs cross many; a
+/* KV logs in device memory by address ranges: small allocations, so that short logs cross many; a
  * limit, so that logs are evicted; calls of the device that fail. */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -76,17 +76,17 @@ static reference *add_log(kv_check *t, uint32_t records)
     return r;
 }
 
-/* Pieces double up to the limit of 4; attention's padding is there as well. */
+/* Allocations double up to the limit of 4; attention's padding is there as well. */
 static void test_kv_vram_pieces_grow_with_the_log(void **state)
 {
     (void)state;
     dw_kv_pool_options options = kv_check_pool(0, true);
     size_t unit = kv_check_granularity();
-    size_t record = unit / DW_KV_STEP_TOKENS; /* so that a step is one piece */
+    size_t record = unit / DW_KV_STEP_TOKENS; /* so that a step is one allocation */
     kv_check t = kv_check_with_log(&options, record, 1, true);
     reference *r = &t.logs[0];
     const unsigned char *base = dw_kv_log_base(r->log);
-    static const size_t ends[] = {1, 2, 4}; /* in pieces of `unit`; capacity 900 needs 4 */
+    static const size_t ends[] = {1, 2, 4}; /* in allocations of `unit`; capacity 900 needs 4 */
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         dw_vram_stats counts;
         dw_vram_get_stats(dw_kv_pool_vram(t.device), &counts);
@@ -103,7 +103,7 @@ static void test_kv_vram_pieces_grow_with_the_log(void **state)
         assert_ptr_equal(dw_kv_log_base(r->log), base);
     }
     assert_int_equal(kv_check_stats(t.device).wait_count, kv_check_stats(t.device).growth_count);
-    dw_kv_log_trim(r->log, 300); /* two steps: the piece of two goes, and is kept ready */
+    dw_kv_log_trim(r->log, 300); /* two steps: the allocation of two goes, and is kept ready */
     dw_kv_pool_settle(t.device);
     assert_int_equal(kv_check_stats(t.device).device_bytes, 2 * unit);
     dw_kv_log_trim(r->log, 0);
@@ -115,8 +115,8 @@ static void test_kv_vram_pieces_grow_with_the_log(void **state)
 }
 
 /* A step that wrote NaN is undone: nothing of it is left behind the last whole record either, in
- * the piece where a trim's end lies, which the log has when it grows again. */
-static void test_kv_vram_clears_to_the_last_piece(void **state)
+ * the allocation where a trim's end lies, which the log has when it grows again. */
+static void test_kv_vram_clears_to_the_last_allocation(void **state)
 {
     (void)state;
     enum { BEFORE = 250, AFTER = 300 };
@@ -142,7 +142,7 @@ static void test_kv_vram_clears_to_the_last_piece(void **state)
     kv_check_end(&t);
 }
 
-/* Past half of the last piece the next one is mapped by another thread: the step finds it. */
+/* Past half of the last allocation the next one is mapped by another thread: the step finds it. */
 static void test_kv_vram_grows_ahead_of_need(void **state)
 {
     (void)state;
@@ -163,15 +163,16 @@ static void test_kv_vram_grows_ahead_of_need(void **state)
     kv_check_check(&t, r);
     dw_kv_stats stats = kv_check_stats(t.device);
     assert_true(stats.growth_count >= 4);
-    assert_int_equal(stats.wait_count, waits + 1); /* the first piece of all */
+    assert_int_equal(stats.wait_count, waits + 1); /* the first allocation of all */
     kv_check_end(&t);
 }
 
-/* A token a millisecond never waits, whatever a record's size: pieces end anywhere in a step. */
+/* A token a millisecond never waits, whatever a record's size: allocations end anywhere in a
+ * step. */
 static void test_kv_vram_decoding_never_waits(void **state)
 {
     (void)state;
-    static const size_t shares[] = {64, 170, 256, 700}; /* records to a piece */
+    static const size_t shares[] = {64, 170, 256, 700}; /* records to an allocation */
     for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++) {
         dw_kv_pool_options options = kv_check_pool(0, false);
         size_t record = kv_check_granularity() / shares[i] / 4 * 4;
@@ -191,20 +192,20 @@ static void test_kv_vram_decoding_never_waits(void **state)
     }
 }
 
-static void test_kv_vram_forks_share_full_pieces(void **state)
+static void test_kv_vram_forks_share_full_allocations(void **state)
 {
     (void)state;
     dw_kv_pool_options options = kv_check_pool(0, true);
     size_t unit = kv_check_granularity();
-    size_t record = unit / 32; /* 32 to a piece; a step is 8 */
+    size_t record = unit / 32; /* 32 to a unit; a step is 8 */
     kv_check t = kv_check_with_log(&options, record, 300, true);
     reference *r = &t.logs[0];
-    uint64_t before = kv_check_stats(t.device).device_bytes; /* 8, 4 and 4 pieces for 512 records */
+    uint64_t before = kv_check_stats(t.device).device_bytes; /* 8, 4 and 4 units: 512 records */
     assert_int_equal(before, 16 * unit);
     kv_check_fork(&t, r);
     dw_kv_stats stats = kv_check_stats(t.device);
     assert_int_equal(t.count, 2);
-    assert_int_equal(stats.copied_bytes, (300 - 256) * record); /* what is behind 8 pieces */
+    assert_int_equal(stats.copied_bytes, (300 - 256) * record); /* what is behind 8 units */
     assert_int_equal(stats.device_bytes, before + 8 * unit);
     kv_check_check(&t, &t.logs[1]);
 
@@ -212,7 +213,7 @@ static void test_kv_vram_forks_share_full_pieces(void **state)
     kv_check_append(&t, &t.logs[0]);
     kv_check_append(&t, &t.logs[1]);
     assert_int_equal(kv_check_stats(t.device).copied_bytes, stats.copied_bytes);
-    /* Trimmed into what is shared, the next step copies that piece's rest, and only that. */
+    /* Trimmed into what is shared, the next step copies that allocation's rest, and only that. */
     dw_kv_log_trim(t.logs[1].log, 100);
     t.logs[1].length = 100;
     assert_int_equal(kv_check_stats(t.device).copied_bytes, stats.copied_bytes);
@@ -222,7 +223,7 @@ static void test_kv_vram_forks_share_full_pieces(void **state)
     assert_int_equal(kv_check_stats(t.device).copied_bytes, stats.copied_bytes + 100 * record);
     kv_check_check(&t, &t.logs[0]);
     kv_check_check(&t, &t.logs[1]);
-    /* The last one that holds a piece may write to it. */
+    /* The last one that holds an allocation may write to it. */
     kv_check_drop(&t, &t.logs[0]);
     uint64_t copied = kv_check_stats(t.device).copied_bytes;
     assert_int_equal(dw_kv_log_rewrite(t.logs[0].log, 0, NULL), DW_OK);
@@ -231,12 +232,12 @@ static void test_kv_vram_forks_share_full_pieces(void **state)
     kv_check_end(&t);
 }
 
-/* A chain of forks, each a little longer, does not pile up small pieces. */
+/* A chain of forks, each a little longer, does not pile up small allocations. */
 static void test_kv_vram_chains_of_forks_stay_short(void **state)
 {
     (void)state;
     dw_kv_pool_options options = kv_check_pool(0, true);
-    options.piece_bytes_max = kv_check_granularity();
+    options.allocation_bytes_max = kv_check_granularity();
     kv_check t = kv_check_with_log(&options, kv_check_granularity() / 4, 4, true);
     t.random = 9;
     int rounds = kv_check_rounds(200);
@@ -265,7 +266,8 @@ static void test_kv_vram_the_longest_unused_leaves_first(void **state)
     (void)state;
     size_t unit = kv_check_granularity();
     dw_kv_pool_options options = kv_check_pool(8 * unit, true);
-    kv_check t = kv_check_with_log(&options, unit / DW_KV_STEP_TOKENS, 500, true); /* 2 pieces */
+    kv_check t =
+        kv_check_with_log(&options, unit / DW_KV_STEP_TOKENS, 500, true); /* 2 allocations */
     unsigned char *bases[5];
     bases[0] = dw_kv_log_base(t.logs[0].log);
     for (uint32_t i = 1; i < 4; i++) {
@@ -273,7 +275,7 @@ static void test_kv_vram_the_longest_unused_leaves_first(void **state)
     }
     assert_int_equal(kv_check_stats(t.device).eviction_count, 0);
     assert_int_equal(dw_kv_log_reserve(t.logs[0].log, 501, NULL), DW_OK); /* used, and in a step */
-    kv_check_fork(&t, &t.logs[2]); /* 1 full piece shared, 1 copied */
+    kv_check_fork(&t, &t.logs[2]); /* 1 full allocation shared, 1 copied */
     assert_int_equal(t.count, 5);
     assert_true(dw_kv_log_resident(t.logs[0].log));
     assert_false(dw_kv_log_resident(t.logs[1].log));
@@ -282,7 +284,7 @@ static void test_kv_vram_the_longest_unused_leaves_first(void **state)
     dw_kv_stats stats = kv_check_stats(t.device);
     assert_int_equal(stats.eviction_count, 1);
     assert_int_equal(stats.resident_count, 4);
-    /* It is read where it is, and comes back to where it was when it is used; another leaves. */
+    /* It is read where it is, and restored where it was when it is used; another is evicted. */
     kv_check_check(&t, &t.logs[1]);
     assert_false(dw_kv_log_resident(t.logs[1].log));
     assert_int_equal(dw_kv_log_make_resident(t.logs[1].log, NULL), DW_OK);
@@ -304,7 +306,8 @@ static void test_kv_vram_says_what_is_missing(void **state)
     char wanted[128];
     dw_error err = {0};
     dw_kv_log_options log = kv_check_log_options(&t, false);
-    assert_int_equal(dw_kv_log_reserve(t.logs[0].log, 700, NULL), DW_OK); /* 3 pieces, in a step */
+    assert_int_equal(dw_kv_log_reserve(t.logs[0].log, 700, NULL),
+                     DW_OK); /* 3 allocations, in a step */
     reference *r = kv_check_add(&t);
     assert_int_equal(dw_kv_log_create(&r->log, t.device, &log, NULL), DW_OK);
     assert_int_equal(dw_kv_log_reserve(r->log, 300, &err), DW_E_MEMORY);
@@ -328,12 +331,12 @@ static void test_kv_vram_says_what_is_missing(void **state)
 
 /* What relatives on the device still map is not copied out; when the last one leaves it is,
  * once. */
-static void test_kv_vram_shared_pieces_leave_with_the_last(void **state)
+static void test_kv_vram_shared_allocations_are_evicted_with_the_last(void **state)
 {
     (void)state;
     size_t unit = kv_check_granularity();
     dw_kv_pool_options options = kv_check_pool(0, true);
-    kv_check t = kv_check_with_log(&options, unit / 32, 256, true); /* 8 pieces, one block */
+    kv_check t = kv_check_with_log(&options, unit / 32, 256, true); /* 8 units, one allocation */
     kv_check_fork(&t, &t.logs[0]);
     kv_check_fork(&t, &t.logs[1]);
     assert_int_equal(kv_check_stats(t.device).copied_bytes, 0);
@@ -411,7 +414,7 @@ static dw_status try_fork(kv_check *t, dw_kv_log **made, dw_error *err)
     return dw_kv_log_fork(made, t->logs[0].log, err);
 }
 
-/* The last log is a new fork, whose pieces are shared. */
+/* The last log is a new fork, whose allocations are shared. */
 static void renew_fork(kv_check *t)
 {
     kv_check_drop(t, &t->logs[1]);
@@ -428,7 +431,7 @@ static dw_status try_rewrite(kv_check *t, dw_kv_log **made, dw_error *err)
     return status;
 }
 
-static dw_status try_leave(kv_check *t, dw_kv_log **made, dw_error *err)
+static dw_status try_evict(kv_check *t, dw_kv_log **made, dw_error *err)
 {
     (void)made;
     return dw_kv_pool_evict(t->device, err);
@@ -538,7 +541,7 @@ static void test_kv_vram_survives_every_failure(void **state)
         {"fork of evicted", evict_all, try_fork},
         {"rewrite", renew_fork, try_rewrite},
         {"thaw", trim_first, try_thaw},
-        {"leave", bring_all, try_leave},
+        {"evict", bring_all, try_evict},
         {"read", bring_all, try_read},
         {"read of evicted", evict_second, try_read},
         {"return", evict_all, try_return},
@@ -570,7 +573,7 @@ static dw_status drop_bytes(void *user, uint64_t offset, const void *from, size_
 }
 
 /* After a fault nothing is asked of the device: steps, forks and reading are refused, and logs
- * that are there, evicted or shared go as always, with a piece on its way to one of them. */
+ * that are there, evicted or shared go as always, with an allocation on its way to one of them. */
 static void test_kv_vram_lost_device_is_left_alone(void **state)
 {
     (void)state;
@@ -599,14 +602,14 @@ static void test_kv_vram_lost_device_is_left_alone(void **state)
     assert_int_equal(dw_kv_log_stream(t.logs[1].log, 0, held, &sink, &err), DW_E_DEVICE);
     dw_vram_stats counts;
     dw_vram_get_stats(dw_kv_pool_vram(t.device), &counts);
-    size_t pieces = counts.allocation_count;
-    dw_vram_allocation piece;
+    size_t count = counts.allocation_count;
+    dw_vram_allocation allocation;
     assert_int_equal(
-        dw_vram_create(dw_kv_pool_vram(t.device), &piece, kv_check_granularity(), &err),
+        dw_vram_create(dw_kv_pool_vram(t.device), &allocation, kv_check_granularity(), &err),
         DW_E_DEVICE);
-    assert_int_equal(piece.bytes, 0);
+    assert_int_equal(allocation.bytes, 0);
     dw_vram_get_stats(dw_kv_pool_vram(t.device), &counts);
-    assert_true(counts.allocation_count <= pieces);
+    assert_true(counts.allocation_count <= count);
     kv_check_end(&t);
 }
 
@@ -703,14 +706,15 @@ static void *stream(void *user)
     return NULL;
 }
 
-/* Whoever exports into a pipe that nobody empties holds up nobody but itself: other logs leave the
- * device and come back meanwhile. */
+/* Whoever exports into a pipe that nobody empties holds up nobody but itself: other logs are
+ * evicted and restored meanwhile. */
 static void test_kv_vram_slow_readers_hold_up_nobody(void **state)
 {
     (void)state;
     size_t unit = kv_check_granularity();
     dw_kv_pool_options options = kv_check_pool(8 * unit, true);
-    kv_check t = kv_check_with_log(&options, unit / DW_KV_STEP_TOKENS, 500, true); /* 2 pieces */
+    kv_check t =
+        kv_check_with_log(&options, unit / DW_KV_STEP_TOKENS, 500, true); /* 2 allocations */
     for (uint32_t i = 1; i < 4; i++) {
         (void)add_log(&t, 500);
     }
@@ -738,14 +742,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kv_vram_pieces_grow_with_the_log),
-        cmocka_unit_test(test_kv_vram_clears_to_the_last_piece),
+        cmocka_unit_test(test_kv_vram_clears_to_the_last_allocation),
         cmocka_unit_test(test_kv_vram_grows_ahead_of_need),
         cmocka_unit_test(test_kv_vram_decoding_never_waits),
-        cmocka_unit_test(test_kv_vram_forks_share_full_pieces),
+        cmocka_unit_test(test_kv_vram_forks_share_full_allocations),
         cmocka_unit_test(test_kv_vram_chains_of_forks_stay_short),
         cmocka_unit_test(test_kv_vram_the_longest_unused_leaves_first),
         cmocka_unit_test(test_kv_vram_says_what_is_missing),
-        cmocka_unit_test(test_kv_vram_shared_pieces_leave_with_the_last),
+        cmocka_unit_test(test_kv_vram_shared_allocations_are_evicted_with_the_last),
         cmocka_unit_test(test_kv_vram_survives_every_failure),
         cmocka_unit_test(test_kv_vram_lost_device_is_left_alone),
         cmocka_unit_test(test_kv_vram_any_sequence_matches_plain_arrays),

@@ -1,0 +1,344 @@
+/* A log in host pages: a region, over which the device has a view.
+ *
+ *   [0, end of `shared`)   extents of files that nobody writes to: what was forked or thawed
+ *   [end of `shared`, ..)  the log's own memory file, from own_offset on, mapped shared, so that a
+ *                          fork can make extents of it; before the first append anonymous pages
+ *                          with less than a page of records
+ *
+ * A record that is about to be written must not lie in an extent: own_from comes before. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/os.h"
+#include "device/device_view.h"
+#include "kv/kv_backing.h"
+
+typedef struct kv_pages {
+    dw__kv_backing backing;
+    dw_region *region;
+    dw_device_view *view;
+    dw_file_extents shared; /* from byte 0 on, without gaps, whole pages */
+    dw_extent_file *own;    /* NULL: none yet */
+    uint64_t own_offset;
+    size_t counted_bytes; /* of the region's committed pages, in the device's counters */
+} kv_pages;
+
+static kv_pages *pages_of(dw__kv_backing *backing)
+{
+    return (kv_pages *)(void *)backing;
+}
+
+static size_t shared_bytes(const kv_pages *pages)
+{
+    return dw_file_extents_end(&pages->shared);
+}
+
+static size_t page_below(size_t bytes)
+{
+    return bytes & ~(dw_os_page_bytes() - 1);
+}
+
+static size_t bytes_of(const kv_pages *pages, uint32_t records)
+{
+    return records * pages->backing.record_bytes;
+}
+
+/* Where the pages with `records` end; the log has made sure that it is a number. */
+static size_t page_end(const kv_pages *pages, uint32_t records)
+{
+    size_t end;
+    DW_ASSERT(dw_round_up(&end, bytes_of(pages, records), dw_os_page_bytes()));
+    return end;
+}
+
+static unsigned char *host_byte(const kv_pages *pages, size_t offset)
+{
+    return (unsigned char *)dw_region_base(pages->region) + offset;
+}
+
+static void check(const kv_pages *pages)
+{
+    DW_ASSERT(shared_bytes(pages) % dw_os_page_bytes() == 0);
+    DW_ASSERT(page_end(pages, pages->backing.committed) <=
+              dw_region_committed_bytes(pages->region));
+    DW_ASSERT(shared_bytes(pages) <= page_end(pages, pages->backing.committed));
+}
+
+/* Tell the device's counters how many host pages there are. */
+static void count_pages(kv_pages *pages, size_t bytes)
+{
+    dw_device_counters *counters = dw_device_counters_of(pages->backing.device);
+    dw_count(&counters->host_kv_bytes, bytes);
+    dw_uncount(&counters->host_kv_bytes, pages->counted_bytes);
+    pages->counted_bytes = bytes;
+}
+
+/* `committed` records are mapped: have the view follow, and count them. */
+static dw_status commit_records(kv_pages *pages, uint32_t committed, dw_error *err)
+{
+    dw_status status = dw_device_view_follow(pages->view, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    pages->backing.committed = committed;
+    count_pages(pages, dw_region_committed_bytes(pages->region));
+    check(pages);
+    return DW_OK;
+}
+
+/* ---- life ---- */
+
+static void destroy(dw__kv_backing *backing)
+{
+    kv_pages *pages = pages_of(backing);
+    count_pages(pages, 0);
+    dw_device_view_destroy(pages->view);
+    dw_region_destroy(pages->region);
+    dw_extent_file_retire(pages->own, pages->own_offset);
+    dw_file_extents_release(&pages->shared);
+    dw_free(pages);
+}
+
+static dw_status create(dw__kv_backing **out, const dw__kv_backing_options *options, dw_error *err)
+{
+    kv_pages *pages = dw__kv_backing_alloc(sizeof *pages, &dw__kv_pages_ops, options, err);
+    if (pages == NULL) {
+        return DW_E_MEMORY;
+    }
+    dw_region_options region = {.reserve_bytes = page_end(pages, options->records_max),
+                                .label = "kv log"};
+    dw_status status = dw_region_create(&pages->region, &region, err);
+    if (status == DW_OK) {
+        status = dw_device_view_create(&pages->view, options->device, pages->region,
+                                       DW_VIEW_IN_PLACE, err);
+    }
+    if (status != DW_OK) {
+        destroy(&pages->backing);
+        return status;
+    }
+    *out = &pages->backing;
+    return DW_OK;
+}
+
+/* ---- a file of the log's own ---- */
+
+static dw_status map_own(const kv_pages *pages, const dw_extent_file *own, uint64_t own_offset,
+                         size_t from, size_t end, dw_error *err)
+{
+    return from < end ? dw_region_map_shared(pages->region, from, dw_extent_file_fd(own),
+                                             own_offset, end - from, err)
+                      : DW_OK;
+}
+
+/* Copy [start, end) of the log to the beginning of a file. */
+static dw_status copy_to_file(const kv_pages *pages, size_t start, size_t end,
+                              const dw_extent_file *file, dw_error *err)
+{
+    if (end <= start) {
+        return DW_OK;
+    }
+    size_t bytes;
+    void *view;
+    DW_ASSERT(dw_round_up(&bytes, end - start, dw_os_page_bytes()));
+    dw_status status = dw_extent_file_map(file, 0, bytes, &view, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    memcpy(view, host_byte(pages, start), end - start);
+    dw_os_unmap(view, bytes);
+    return DW_OK;
+}
+
+/* A new file for bytes from `start` on, a page, with those of `held` that are there; mapped up to
+ * `end`. Extents end at `start` then. */
+static dw_status renew_own(kv_pages *pages, size_t start, size_t held, size_t end, dw_error *err)
+{
+    DW_ASSERT(start <= shared_bytes(pages) && start <= end && held <= end);
+    dw_extent_file *own;
+    dw_status status =
+        dw_extent_file_create(&own, "kv log", dw_region_reserved_bytes(pages->region) - start, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = copy_to_file(pages, start, held, own, err);
+    if (status == DW_OK) {
+        status = map_own(pages, own, 0, start, end, err);
+    }
+    if (status != DW_OK) {
+        dw_extent_file_unref(own);
+        return status;
+    }
+    dw_file_extents_cut(&pages->shared, start);
+    dw_extent_file_retire(pages->own, pages->own_offset);
+    pages->own = own;
+    pages->own_offset = 0;
+    return DW_OK;
+}
+
+/* Make records from `first` on the log's own and have `committed` of them. */
+static dw_status own_from(kv_pages *pages, uint32_t first, uint32_t length, uint32_t committed,
+                          dw_error *err)
+{
+    size_t shared = shared_bytes(pages);
+    size_t start = page_below(bytes_of(pages, first));
+    size_t end = page_end(pages, committed);
+    dw_status status = dw_region_commit(pages->region, end, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (pages->own == NULL || start < shared) {
+        start = start < shared ? start : shared;
+        status = renew_own(pages, start, bytes_of(pages, length), end, err);
+    } else if (committed > pages->backing.committed) {
+        size_t mapped = page_end(pages, pages->backing.committed);
+        status =
+            map_own(pages, pages->own, pages->own_offset + (mapped - shared), mapped, end, err);
+    }
+    return status == DW_OK ? commit_records(pages, committed, err) : status;
+}
+
+static dw_status begin(dw__kv_backing *backing, uint32_t first, uint32_t length, uint32_t end,
+                       dw_error *err)
+{
+    return own_from(pages_of(backing), first, length, dw__kv_doubled(backing, end), err);
+}
+
+static dw_status clear_rest(dw__kv_backing *backing, uint32_t length, dw_error *err)
+{
+    kv_pages *pages = pages_of(backing);
+    size_t rest = bytes_of(pages, backing->committed - length);
+    if (rest == 0) {
+        return DW_OK;
+    }
+    dw_status status = own_from(pages, length, length, backing->committed, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    memset(host_byte(pages, bytes_of(pages, length)), 0, rest);
+    return DW_OK;
+}
+
+/* ---- forks and frozen logs ---- */
+
+/* Commit what `length` records need and map the extents, which hold all but a part of a page: that
+ * is the caller's to fill. */
+static dw_status map_shared(kv_pages *pages, uint32_t length, dw_error *err)
+{
+    uint32_t committed = dw__kv_whole_steps(length);
+    size_t tail = bytes_of(pages, length) - shared_bytes(pages);
+    DW_ASSERT(tail < dw_os_page_bytes());
+    if (length == 0) {
+        return DW_OK;
+    }
+    dw_status status = dw_region_commit(pages->region, page_end(pages, committed), err);
+    if (status == DW_OK) {
+        status = dw_file_extents_map(&pages->shared, NULL, pages->region, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    if (tail > 0) {
+        dw_os_small_pages(host_byte(pages, shared_bytes(pages)), dw_os_page_bytes());
+    }
+    return commit_records(pages, committed, err);
+}
+
+/* Make extents of the own file's full pages, up to `full`; they stay mapped as they are. */
+static dw_status share_own(kv_pages *pages, size_t full, dw_error *err)
+{
+    size_t shared = shared_bytes(pages);
+    if (full <= shared) {
+        return DW_OK;
+    }
+    DW_ASSERT(pages->own != NULL);
+    dw_file_extent more = {.start = shared,
+                           .bytes = full - shared,
+                           .file = pages->own,
+                           .file_offset = pages->own_offset};
+    dw_status status = dw_file_extents_add(&pages->shared, &more, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    pages->own_offset += more.bytes;
+    return DW_OK;
+}
+
+static dw_status fork_pages(dw__kv_backing *empty, dw__kv_backing *from, uint32_t length,
+                            dw_error *err)
+{
+    kv_pages *pages = pages_of(empty);
+    kv_pages *parent = pages_of(from);
+    size_t held = bytes_of(parent, length);
+    size_t full = page_below(held);
+    dw_status status = share_own(parent, full, err);
+    if (status == DW_OK) {
+        status = dw_file_extents_copy(&pages->shared, &parent->shared, 0, full, err);
+    }
+    if (status == DW_OK) {
+        status = map_shared(pages, length, err);
+    }
+    if (status != DW_OK || held == full) {
+        return status;
+    }
+    memcpy(host_byte(pages, full), host_byte(parent, full), held - full);
+    return DW_OK;
+}
+
+static dw_status thaw(dw__kv_backing *empty, const dw_kv_frozen *frozen, dw_error *err)
+{
+    kv_pages *pages = pages_of(empty);
+    size_t held = bytes_of(pages, frozen->length);
+    size_t full = page_below(held);
+    dw_status status =
+        dw_kv_segments_adopt(frozen->segments, frozen->segment_count, full, &pages->shared, err);
+    if (status == DW_OK) {
+        status = map_shared(pages, frozen->length, err);
+    }
+    return status == DW_OK && held > full
+               ? dw_kv_segments_read(frozen->segments, frozen->segment_count, full,
+                                     host_byte(pages, full), held - full, err)
+               : status;
+}
+
+/* ---- bytes ---- */
+
+static dw_status write_bytes(dw__kv_backing *backing, size_t offset, const void *from, size_t bytes,
+                             dw_error *err)
+{
+    (void)err;
+    DW_ASSERT(offset >= shared_bytes(pages_of(backing)));
+    memcpy(host_byte(pages_of(backing), offset), from, bytes);
+    return DW_OK;
+}
+
+static dw_status read_bytes(dw__kv_backing *backing, size_t offset, size_t bytes,
+                            const dw_sink *sink, dw_error *err)
+{
+    return dw__kv_pass(sink, 0, host_byte(pages_of(backing), offset), bytes, err);
+}
+
+static void *address(const dw__kv_backing *backing)
+{
+    return dw_region_base(((const kv_pages *)(const void *)backing)->region);
+}
+
+static dw_status place(dw__kv_backing *backing, struct ggml_tensor *tensor, dw_error *err)
+{
+    kv_pages *pages = pages_of(backing);
+    return dw_device_view_place(pages->view, tensor, dw_region_base(pages->region), err);
+}
+
+const dw__kv_backing_ops dw__kv_pages_ops = {
+    .in_host_pages = true,
+    .create = create,
+    .destroy = destroy,
+    .fork = fork_pages,
+    .thaw = thaw,
+    .begin = begin,
+    .clear_rest = clear_rest,
+    .write = write_bytes,
+    .read = read_bytes,
+    .address = address,
+    .place = place,
+};
