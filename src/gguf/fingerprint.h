@@ -11,7 +11,5 @@
 /* The same for every file of the same model, whatever its name, order of keys and tensors, and
  * parts. Reads three pieces of each tensor. Errors: DW_E_MEMORY. Thread: any. */
 dw_status dw_gguf_fingerprint(const dw_gguf *gguf, char text[DW_FINGERPRINT_BYTES], dw_error *err);
-/* A loaded model's, computed at the first call. Errors: likewise. Thread: any. */
-dw_status dw_model_fingerprint(dw_model *model, char text[DW_FINGERPRINT_BYTES], dw_error *err);
 
 #endif

@@ -1,6 +1,6 @@
+/* Reading a GGUF file: one pass over its head, which checks all that is in it. */
 #include "gguf/gguf.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,32 +21,6 @@ typedef struct reader {
     size_t at;
 } reader;
 
-static const struct {
-    const char *name;
-    size_t bytes; /* 0: its own length */
-} type_table[DW_GGUF_TYPE_COUNT] = {
-    [DW_GGUF_U8] = {"u8", 1},       [DW_GGUF_I8] = {"i8", 1},     [DW_GGUF_U16] = {"u16", 2},
-    [DW_GGUF_I16] = {"i16", 2},     [DW_GGUF_U32] = {"u32", 4},   [DW_GGUF_I32] = {"i32", 4},
-    [DW_GGUF_F32] = {"f32", 4},     [DW_GGUF_BOOL] = {"bool", 1}, [DW_GGUF_STRING] = {"string", 0},
-    [DW_GGUF_ARRAY] = {"array", 0}, [DW_GGUF_U64] = {"u64", 8},   [DW_GGUF_I64] = {"i64", 8},
-    [DW_GGUF_F64] = {"f64", 8},
-};
-
-const char *dw_gguf_type_name(dw_gguf_type type)
-{
-    return (unsigned)type < DW_GGUF_TYPE_COUNT ? type_table[type].name : "none";
-}
-
-/* The file is little endian whatever the machine is; bytes may lie at any address. */
-static uint64_t load_le(const unsigned char *bytes, size_t count)
-{
-    uint64_t value = 0;
-    for (size_t i = count; i-- > 0;) {
-        value = value << 8 | bytes[i];
-    }
-    return value;
-}
-
 static dw_status take(reader *in, size_t bytes, const char *what, const unsigned char **out,
                       dw_error *err)
 {
@@ -63,20 +37,22 @@ static dw_status take_u32(reader *in, const char *what, uint32_t *value, dw_erro
 {
     const unsigned char *bytes = NULL;
     dw_status status = take(in, 4, what, &bytes, err);
-    if (status == DW_OK) {
-        *value = (uint32_t)load_le(bytes, 4);
+    if (status != DW_OK) {
+        return status;
     }
-    return status;
+    *value = (uint32_t)dw__gguf_load(bytes, 4);
+    return DW_OK;
 }
 
 static dw_status take_u64(reader *in, const char *what, uint64_t *value, dw_error *err)
 {
     const unsigned char *bytes = NULL;
     dw_status status = take(in, 8, what, &bytes, err);
-    if (status == DW_OK) {
-        *value = load_le(bytes, 8);
+    if (status != DW_OK) {
+        return status;
     }
-    return status;
+    *value = dw__gguf_load(bytes, 8);
+    return DW_OK;
 }
 
 static dw_status take_string(reader *in, const char *what, size_t bytes_max, dw_gguf_string *value,
@@ -94,10 +70,11 @@ static dw_status take_string(reader *in, const char *what, size_t bytes_max, dw_
     }
     const unsigned char *bytes = NULL;
     status = take(in, (size_t)length, what, &bytes, err);
-    if (status == DW_OK) {
-        *value = (dw_gguf_string){.text = (const char *)bytes, .bytes = (size_t)length};
+    if (status != DW_OK) {
+        return status;
     }
-    return status;
+    *value = (dw_gguf_string){.text = (const char *)bytes, .bytes = (size_t)length};
+    return DW_OK;
 }
 
 /* Names appear in messages and are compared as C strings later on. */
@@ -128,7 +105,7 @@ static dw_status skip_elements(reader *in, gguf_key *key, dw_error *err)
     if (key->element_type != DW_GGUF_STRING) {
         size_t bytes = 0;
         const unsigned char *ignored = NULL;
-        if (!dw_mul_size(&bytes, key->count, type_table[key->element_type].bytes) ||
+        if (!dw_mul_size(&bytes, key->count, dw__gguf_type_bytes(key->element_type)) ||
             take(in, bytes, "an array", &ignored, NULL) != DW_OK) {
             return dw_fail(err, DW_E_FORMAT,
                            "truncated at byte %zu: key '%.*s': array of %zu %s, %zu bytes are left",
@@ -188,7 +165,7 @@ static dw_status take_value(reader *in, gguf_key *key, dw_error *err)
         status = take_string(in, "a string", ITEM_COUNT_MAX, &ignored, err);
     } else {
         const unsigned char *ignored = NULL;
-        status = take(in, type_table[key->type].bytes, "a value", &ignored, err);
+        status = take(in, dw__gguf_type_bytes(key->type), "a value", &ignored, err);
         if (status == DW_OK && key->type == DW_GGUF_BOOL && *ignored > 1) {
             status =
                 dw_fail(err, DW_E_FORMAT, "byte %zu: a bool of value %u", in->at - 1, *ignored);
@@ -220,18 +197,11 @@ static dw_status take_key(reader *in, gguf_key *key, dw_error *err)
     return take_value(in, key, err);
 }
 
-static int compare_strings(const dw_gguf_string *a, const dw_gguf_string *b)
-{
-    size_t common = a->bytes < b->bytes ? a->bytes : b->bytes;
-    int order = memcmp(a->text, b->text, common);
-    return order != 0 ? order : (a->bytes > b->bytes) - (a->bytes < b->bytes);
-}
-
 static int compare_keys(const void *a, const void *b)
 {
     const gguf_key *left = a;
     const gguf_key *right = b;
-    return compare_strings(&left->name, &right->name);
+    return dw__gguf_compare(&left->name, &right->name);
 }
 
 static dw_status read_keys(dw_gguf *gguf, reader *in, dw_error *err)
@@ -323,7 +293,27 @@ static dw_status take_type(reader *in, dw_gguf_tensor *tensor, dw_error *err)
     return DW_OK;
 }
 
-/* `offset` is left relative to the data section, whose start is not known yet. */
+/* What follows a tensor's name. The offset is left relative to the data section, whose start is not
+ * known yet. */
+static dw_status take_tensor_entry(reader *in, dw_gguf_tensor *tensor, dw_error *err)
+{
+    uint64_t offset = 0;
+    dw_status status = take_sizes(in, tensor, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = take_type(in, tensor, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = take_u64(in, "a tensor's offset", &offset, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    tensor->file_offset = (size_t)offset;
+    return DW_OK;
+}
+
 static dw_status take_tensor(reader *in, dw_gguf_tensor *tensor, dw_error *err)
 {
     dw_gguf_string name;
@@ -332,19 +322,8 @@ static dw_status take_tensor(reader *in, dw_gguf_tensor *tensor, dw_error *err)
         return status;
     }
     memcpy(tensor->name, name.text, name.bytes);
-    status = take_sizes(in, tensor, err);
-    if (status == DW_OK) {
-        status = take_type(in, tensor, err);
-    }
-    uint64_t offset = 0;
-    if (status == DW_OK) {
-        status = take_u64(in, "a tensor's offset", &offset, err);
-    }
-    if (status != DW_OK) {
-        return dw_fail_within(err, status, "tensor '%s'", tensor->name);
-    }
-    tensor->file_offset = (size_t)offset;
-    return DW_OK;
+    status = take_tensor_entry(in, tensor, err);
+    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "tensor '%s'", tensor->name);
 }
 
 static int compare_tensors(const void *a, const void *b)
@@ -447,9 +426,10 @@ static dw_status read_counts(dw_gguf *gguf, reader *in, dw_error *err)
     uint64_t tensors = 0;
     uint64_t keys = 0;
     dw_status status = take_u64(in, "the tensor count", &tensors, err);
-    if (status == DW_OK) {
-        status = take_u64(in, "the key count", &keys, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = take_u64(in, "the key count", &keys, err);
     if (status != DW_OK) {
         return status;
     }
@@ -519,33 +499,37 @@ static dw_status read_split(dw_gguf *gguf, bool lone, dw_error *err)
         return dw_fail(err, DW_E_FORMAT, "split.count is %u, and key 'split.no' is missing",
                        gguf->part_count);
     }
-    if (status == DW_OK && gguf->part_index >= gguf->part_count) {
+    if (status != DW_OK) {
+        return status;
+    }
+    if (gguf->part_index >= gguf->part_count) {
         return dw_fail(err, DW_E_FORMAT, "split.no is %u, split.count is %u", gguf->part_index,
                        gguf->part_count);
     }
-    return status;
+    return DW_OK;
 }
 
 static dw_status read_head(dw_gguf *gguf, bool lone, dw_error *err)
 {
     reader in = {.bytes = gguf->bytes, .count = gguf->byte_count};
     dw_status status = read_version(&in, err);
-    if (status == DW_OK) {
-        status = read_counts(gguf, &in, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = read_keys(gguf, &in, err);
+    status = read_counts(gguf, &in, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = read_split(gguf, lone, err);
+    status = read_keys(gguf, &in, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = read_tensors(gguf, &in, err);
+    status = read_split(gguf, lone, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = find_data(gguf, &in, err);
-    }
-    return status;
+    status = read_tensors(gguf, &in, err);
+    return status == DW_OK ? find_data(gguf, &in, err) : status;
 }
 
 /* `lone`: a part of several is refused. */
@@ -643,204 +627,4 @@ const dw_gguf_tensor *dw_gguf_tensor_find(const dw_gguf *gguf, const char *name)
         }
     }
     return NULL;
-}
-
-static const gguf_key *find_key(const dw_gguf *gguf, const char *name)
-{
-    dw_gguf_string wanted = {.text = name, .bytes = strlen(name)};
-    size_t low = 0;
-    size_t high = gguf->key_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = compare_strings(&gguf->keys[middle].name, &wanted);
-        if (order == 0) {
-            return &gguf->keys[middle];
-        }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return NULL;
-}
-
-bool dw_gguf_has(const dw_gguf *gguf, const char *key)
-{
-    return find_key(gguf, key) != NULL;
-}
-
-dw_gguf_type dw_gguf_type_of(const dw_gguf *gguf, const char *name)
-{
-    const gguf_key *key = find_key(gguf, name);
-    return key != NULL ? key->type : DW_GGUF_TYPE_COUNT;
-}
-
-static dw_status wrong_type(const char *name, const gguf_key *key, const char *wanted,
-                            dw_error *err)
-{
-    return dw_fail(err, DW_E_FORMAT, "key '%s' is of type %s, wanted is %s", name,
-                   dw_gguf_type_name(key->type), wanted);
-}
-
-dw_status dw_gguf_u32(const dw_gguf *gguf, const char *name, uint32_t *value, dw_error *err)
-{
-    const gguf_key *key = find_key(gguf, name);
-    if (key == NULL) {
-        return DW_E_NOT_FOUND;
-    }
-    bool is_signed = false;
-    switch (key->type) {
-    case DW_GGUF_I8:
-    case DW_GGUF_I16:
-    case DW_GGUF_I32:
-    case DW_GGUF_I64:
-        is_signed = true;
-        break;
-    case DW_GGUF_U8:
-    case DW_GGUF_U16:
-    case DW_GGUF_U32:
-    case DW_GGUF_U64:
-        break;
-    default:
-        return wrong_type(name, key, "an integer", err);
-    }
-    size_t bytes = type_table[key->type].bytes;
-    uint64_t number = load_le(key->value, bytes);
-    if (is_signed && (number >> (bytes * 8 - 1)) != 0) {
-        return dw_fail(err, DW_E_FORMAT, "key '%s' is negative", name);
-    }
-    if (number > UINT32_MAX) {
-        return dw_fail(err, DW_E_FORMAT, "key '%s' is %llu, limit %u", name,
-                       (unsigned long long)number, UINT32_MAX);
-    }
-    *value = (uint32_t)number;
-    return DW_OK;
-}
-
-static float load_f32(const unsigned char *bytes)
-{
-    uint32_t bits = (uint32_t)load_le(bytes, 4);
-    float value = 0;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-dw_status dw_gguf_f32(const dw_gguf *gguf, const char *name, float *value, dw_error *err)
-{
-    const gguf_key *key = find_key(gguf, name);
-    if (key == NULL) {
-        return DW_E_NOT_FOUND;
-    }
-    float number = 0;
-    if (key->type == DW_GGUF_F32) {
-        number = load_f32(key->value);
-    } else if (key->type == DW_GGUF_F64) {
-        uint64_t bits = load_le(key->value, 8);
-        double wide = 0;
-        memcpy(&wide, &bits, sizeof wide);
-        number = (float)wide;
-    } else {
-        return wrong_type(name, key, "f32", err);
-    }
-    if (!isfinite(number)) {
-        return dw_fail(err, DW_E_FORMAT, "key '%s' is %f, not a finite number", name,
-                       (double)number);
-    }
-    *value = number;
-    return DW_OK;
-}
-
-dw_status dw_gguf_bool(const dw_gguf *gguf, const char *name, bool *value, dw_error *err)
-{
-    const gguf_key *key = find_key(gguf, name);
-    if (key == NULL) {
-        return DW_E_NOT_FOUND;
-    }
-    if (key->type != DW_GGUF_BOOL) {
-        return wrong_type(name, key, "bool", err);
-    }
-    *value = *key->value != 0;
-    return DW_OK;
-}
-
-/* Its length was checked when the file was read. */
-static dw_gguf_string load_string(const unsigned char *bytes)
-{
-    return (dw_gguf_string){.text = (const char *)bytes + 8, .bytes = (size_t)load_le(bytes, 8)};
-}
-
-dw_status dw_gguf_text(const dw_gguf *gguf, const char *name, dw_gguf_string *value, dw_error *err)
-{
-    const gguf_key *key = find_key(gguf, name);
-    if (key == NULL) {
-        return DW_E_NOT_FOUND;
-    }
-    if (key->type != DW_GGUF_STRING) {
-        return wrong_type(name, key, "string", err);
-    }
-    *value = load_string(key->value);
-    return DW_OK;
-}
-
-dw_gguf_type dw_gguf_array_type(const dw_gguf *gguf, const char *name)
-{
-    const gguf_key *key = find_key(gguf, name);
-    return key != NULL && key->type == DW_GGUF_ARRAY ? key->element_type : DW_GGUF_TYPE_COUNT;
-}
-
-dw_status dw_gguf_array_of(const dw_gguf *gguf, const char *name, dw_gguf_type type,
-                           dw_gguf_array *value, dw_error *err)
-{
-    const gguf_key *key = find_key(gguf, name);
-    if (key == NULL) {
-        return DW_E_NOT_FOUND;
-    }
-    if (key->type != DW_GGUF_ARRAY) {
-        return wrong_type(name, key, "an array", err);
-    }
-    if (key->element_type != type) {
-        return dw_fail(err, DW_E_FORMAT, "key '%s' is an array of %s, wanted is one of %s", name,
-                       dw_gguf_type_name(key->element_type), dw_gguf_type_name(type));
-    }
-    *value = (dw_gguf_array){.elements = key->value, .count = key->count};
-    return DW_OK;
-}
-
-int32_t dw_gguf_array_i32(const dw_gguf_array *array, size_t index)
-{
-    DW_ASSERT(index < array->count);
-    uint32_t bits = (uint32_t)load_le(array->elements + index * 4, 4);
-    int32_t value = 0;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-float dw_gguf_array_f32(const dw_gguf_array *array, size_t index)
-{
-    DW_ASSERT(index < array->count);
-    return load_f32(array->elements + index * 4);
-}
-
-dw_status dw_gguf_strings(const dw_gguf *gguf, const char *name, dw_gguf_string **out,
-                          size_t *count, dw_error *err)
-{
-    *out = NULL;
-    dw_gguf_array array = {0};
-    dw_status status = dw_gguf_array_of(gguf, name, DW_GGUF_STRING, &array, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    dw_gguf_string *strings = dw_alloc(array.count, sizeof *strings);
-    if (strings == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "key '%s': no memory for %zu strings", name, array.count);
-    }
-    const unsigned char *at = array.elements;
-    for (size_t i = 0; i < array.count; i++) {
-        strings[i] = load_string(at);
-        at += 8 + strings[i].bytes;
-    }
-    *out = strings;
-    *count = array.count;
-    return DW_OK;
 }

@@ -1,6 +1,9 @@
-/* What the reader of one file (gguf.c) and that of several (gguf_parts.c) share. */
+/* What the reader of one file (gguf.c), that of several (gguf_parts.c) and the values of keys
+ * (gguf_values.c) share. */
 #ifndef DW_GGUF_GGUF_INTERNAL_H
 #define DW_GGUF_GGUF_INTERNAL_H
+
+#include <string.h>
 
 #include "gguf/gguf.h"
 
@@ -17,7 +20,7 @@ typedef struct gguf_key {
 struct dw_gguf {
     const unsigned char *bytes; /* [byte_count] */
     size_t byte_count;
-    bool mapped; /* ours to unmap */
+    bool mapped; /* by dw__gguf_open_file; unmapped with it */
     uint32_t part_index;
     uint32_t part_count;
     dw_gguf **rest; /* [part_count - 1], the parts behind the first; NULL in all but that */
@@ -28,6 +31,28 @@ struct dw_gguf {
     size_t tensor_count;
     const dw_gguf_tensor **by_name; /* [tensor_count], sorted */
 };
+
+/* Bytes of a value of this type; 0: it has a length of its own. */
+size_t dw__gguf_type_bytes(dw_gguf_type type);
+
+/* A number of `count` bytes. The file is little endian whatever the machine is; its values may lie
+ * at any address. */
+static inline uint64_t dw__gguf_load(const unsigned char *bytes, size_t count)
+{
+    uint64_t value = 0;
+    for (size_t i = count; i-- > 0;) {
+        value = value << 8 | bytes[i];
+    }
+    return value;
+}
+
+/* The order of keys. */
+static inline int dw__gguf_compare(const dw_gguf_string *a, const dw_gguf_string *b)
+{
+    size_t common = a->bytes < b->bytes ? a->bytes : b->bytes;
+    int order = memcmp(a->text, b->text, common);
+    return order != 0 ? order : (a->bytes > b->bytes) - (a->bytes < b->bytes);
+}
 
 /* Map and read one file, whichever part it is. Errors: dw_gguf_open's. */
 dw_status dw__gguf_open_file(dw_gguf **out, const char *path, dw_error *err);

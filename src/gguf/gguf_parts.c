@@ -55,12 +55,14 @@ static dw_status open_rest(dw_gguf *first, char *prefix, dw_error *err)
     if (first->rest == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for %u parts", first->part_count);
     }
-    dw_status status = DW_OK;
-    for (uint32_t i = 1; i < first->part_count && status == DW_OK; i++) {
+    for (uint32_t i = 1; i < first->part_count; i++) {
         part_suffix(prefix + length, i, first->part_count);
-        status = open_part(first, i, prefix, err);
+        dw_status status = open_part(first, i, prefix, err);
+        if (status != DW_OK) {
+            return status;
+        }
     }
-    return status;
+    return DW_OK;
 }
 
 /* All parts' tensors in the first one's list, in the order of the parts. */
@@ -75,14 +77,16 @@ static dw_status join_tensors(dw_gguf *first, dw_error *err)
     if (status == DW_E_NOT_FOUND) {
         return dw_fail(err, DW_E_FORMAT, "key 'split.tensors.count' is missing");
     }
-    if (status == DW_OK && (told != total || total > DW__GGUF_COUNT_MAX)) {
+    if (status != DW_OK) {
+        return status;
+    }
+    if (told != total || total > DW__GGUF_COUNT_MAX) {
         return dw_fail(err, DW_E_FORMAT, "split.tensors.count is %u, the parts hold %zu, limit %u",
                        told, total, DW__GGUF_COUNT_MAX);
     }
-    dw_gguf_tensor *tensors = status == DW_OK ? dw_alloc(total, sizeof *tensors) : NULL;
+    dw_gguf_tensor *tensors = dw_alloc(total, sizeof *tensors);
     if (tensors == NULL) {
-        return status != DW_OK ? status
-                               : dw_fail(err, DW_E_MEMORY, "no memory for %zu tensors", total);
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu tensors", total);
     }
     size_t done = 0;
     for (uint32_t i = 0; i < first->part_count; i++) {
@@ -92,6 +96,7 @@ static dw_status join_tensors(dw_gguf *first, dw_error *err)
             tensors[done++].part = i;
         }
     }
+    DW_ASSERT(done == total);
     dw_free(first->tensors);
     dw_free(first->by_name);
     first->tensors = tensors;
@@ -115,13 +120,11 @@ static dw_status open_all_parts(dw_gguf *first, const char *path, dw_error *err)
     }
     status = open_rest(first, prefix, err);
     dw_free(prefix);
-    if (status == DW_OK) {
-        status = join_tensors(first, err);
-        if (status != DW_OK) {
-            return dw_fail_within(err, status, "%s", path);
-        }
+    if (status != DW_OK) {
+        return status;
     }
-    return status;
+    status = join_tensors(first, err);
+    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%s", path);
 }
 
 dw_status dw_gguf_open(dw_gguf **out, const char *path, dw_error *err)

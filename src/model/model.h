@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "device/device.h"
+#include "gguf/fingerprint.h"
 #include "model/weights.h"
 #include "text/vocab.h"
 
@@ -22,6 +23,8 @@ const dw_model_shape *dw_model_shape_of(const dw_model *model);
 const dw_model_weights *dw_model_weights_of(const dw_model *model);
 /* Bytes of one token's record in a KV log of halves. */
 size_t dw_model_record_bytes(const dw_model *model);
+/* Computed at the first call. Errors: those of dw_gguf_fingerprint. Thread: any. */
+dw_status dw_model_fingerprint(dw_model *model, char text[DW_FINGERPRINT_BYTES], dw_error *err);
 
 /* What the engine keeps beside a model (its graphs): made, used and replaced under the lock, ended
  * by `destroy` when the model goes. Steps on one model wait here for each other. */
