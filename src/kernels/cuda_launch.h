@@ -1,4 +1,4 @@
-/* The CUDA kernels of our nodes: what each is launched with. src/model/cuda_ops.c makes the nodes.
+/* The CUDA kernels, and what each is launched with. src/model/cuda_ops.c makes graph nodes of them.
  * Thread: the one that computes the graph. */
 #ifndef DW_KERNELS_CUDA_LAUNCH_H
 #define DW_KERNELS_CUDA_LAUNCH_H
@@ -49,8 +49,8 @@ typedef struct dw_cuda_attention_params {
 typedef struct dw_cuda_rope_params {
     float base;
     float scale;
-    float share; /* YaRN's, as all that follows */
-    float magnitude;
+    float ext_factor; /* YaRN's, as all that follows */
+    float attn_factor;
     float low;
     float high;
     uint32_t dims;

@@ -49,10 +49,10 @@ static __global__ void rope_kernel(const dw_cuda_token *table, const float *fact
     float plain = (float)table[blockIdx.y].position * powf(step, (float)pair);
     plain /= factors != nullptr ? factors[pair] : 1.0f;
     float angle = p.scale * plain;
-    float magnitude = p.magnitude;
-    if (p.share != 0.0f) {
+    float magnitude = p.attn_factor;
+    if (p.ext_factor != 0.0f) {
         float at = ((float)pair - p.low) / fmaxf(0.001f, p.high - p.low);
-        float mix = (1.0f - fminf(1.0f, fmaxf(0.0f, at))) * p.share;
+        float mix = (1.0f - fminf(1.0f, fmaxf(0.0f, at))) * p.ext_factor;
         angle = angle * (1.0f - mix) + plain * mix;
         magnitude *= 1.0f + 0.1f * logf(1.0f / p.scale);
     }

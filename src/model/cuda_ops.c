@@ -70,11 +70,11 @@ struct ggml_tensor *dw_cuda_rope(struct ggml_context *ggml, const dw_cuda_table 
 {
     float range[2];
     ggml_rope_yarn_corr_dims((int)numbers->dims, (int)numbers->context, numbers->base,
-                             numbers->fast, numbers->slow, range);
+                             numbers->beta_fast, numbers->beta_slow, range);
     dw_cuda_rope_params params = {.base = numbers->base,
                                   .scale = numbers->scale,
-                                  .share = numbers->share,
-                                  .magnitude = numbers->magnitude,
+                                  .ext_factor = numbers->ext_factor,
+                                  .attn_factor = numbers->attn_factor,
                                   .low = range[0],
                                   .high = range[1],
                                   .dims = numbers->dims};

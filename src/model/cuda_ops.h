@@ -31,10 +31,10 @@ typedef struct dw_rope_numbers {
     uint32_t context;
     float base;
     float scale;
-    float share;
-    float magnitude;
-    float fast;
-    float slow;
+    float ext_factor; /* of YaRN, as the next three */
+    float attn_factor;
+    float beta_fast;
+    float beta_slow;
     struct ggml_tensor *factors; /* F32 [dims / 2]; NULL: all 1 */
 } dw_rope_numbers;
 

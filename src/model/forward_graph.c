@@ -24,7 +24,7 @@ typedef struct builder {
     dw_logits_scatter *logits_scatter;
     dw_matmul *matmul; /* NULL: ggml's products */
     dw_cuda_table table;
-    dw_cuda_attention cuda; /* its shape NULL: not on a device that runs nodes of ours, or ggml's */
+    dw_cuda_attention cuda;            /* its shape NULL: without CUDA operations (cuda_ops.h) */
     struct ggml_tensor *cuda_turns[2]; /* of layers without and with a window; NULL: none yet */
 } builder;
 
@@ -78,10 +78,11 @@ static struct ggml_tensor *scaled(builder *b, struct ggml_tensor *x, float scale
     return scale == 1.0f ? x : ggml_scale(b->ggml, x, scale);
 }
 
-/* Of a magnitude of 1: YaRN scales by its own factor and by the file's. */
-static float plain_magnitude(float share, float scale)
+/* The attn_factor with which a rotation keeps the length of what it rotates: YaRN multiplies it by
+ * a factor of its own. */
+static float unscaled_attn_factor(float ext_factor, float scale)
 {
-    return share != 0.0f ? 1.0f / (1.0f + 0.1f * logf(1.0f / scale)) : 1.0f;
+    return ext_factor != 0.0f ? 1.0f / (1.0f + 0.1f * logf(1.0f / scale)) : 1.0f;
 }
 
 dw_rope_numbers dw_forward_rope_numbers(const dw_rope_source *source, uint32_t layer)
@@ -99,13 +100,13 @@ dw_rope_numbers dw_forward_rope_numbers(const dw_rope_source *source, uint32_t l
                                .context = shape->rope_context,
                                .base = windowed ? shape->window_rope_base : shape->rope_base,
                                .scale = windowed ? shape->window_rope_scale : shape->rope_scale,
-                               .share = plain ? 0.0f : shape->yarn_ext_factor,
-                               .magnitude = plain ? 1.0f : shape->yarn_attn_factor,
-                               .fast = shape->yarn_beta_fast,
-                               .slow = shape->yarn_beta_slow,
+                               .ext_factor = plain ? 0.0f : shape->yarn_ext_factor,
+                               .attn_factor = plain ? 1.0f : shape->yarn_attn_factor,
+                               .beta_fast = shape->yarn_beta_fast,
+                               .beta_slow = shape->yarn_beta_slow,
                                .factors = factors};
     if (source->again) {
-        numbers.magnitude = plain_magnitude(numbers.share, numbers.scale);
+        numbers.attn_factor = unscaled_attn_factor(numbers.ext_factor, numbers.scale);
     }
     return numbers;
 }
@@ -118,7 +119,7 @@ struct ggml_tensor *dw_forward_rope(const dw_rope_source *source, struct ggml_co
         return x;
     }
     return ggml_rope_ext(ggml, x, source->positions, n.factors, (int)n.dims, n.mode, (int)n.context,
-                         n.base, n.scale, n.share, n.magnitude, n.fast, n.slow);
+                         n.base, n.scale, n.ext_factor, n.attn_factor, n.beta_fast, n.beta_slow);
 }
 
 static dw_rope_source rope_source(const builder *b)
@@ -218,7 +219,7 @@ static projections project(builder *b, const dw_layer_weights *layer, struct ggm
     return p;
 }
 
-/* The node to attend behind, with our attention. */
+/* The node to attend behind, with dw_attention. */
 static struct ggml_tensor *append_keys_and_values(builder *b, const projections *p, uint32_t index)
 {
     struct ggml_tensor *k = rope(b, p->k, index);
@@ -256,7 +257,7 @@ static struct ggml_tensor *flash_attention(builder *b, struct ggml_tensor *q, ui
                            b->token_count);
 }
 
-/* An encoder's by ggml, for devices that our attention does not run on. Each token attends to all:
+/* An encoder's by ggml, for devices without dw_attention. Each token attends to all:
  * q, k [head_dim, heads, tokens], v [head_dim * heads, tokens] -> [heads * head_dim, tokens] */
 static struct ggml_tensor *full_attention(builder *b, struct ggml_tensor *q, struct ggml_tensor *k,
                                           struct ggml_tensor *v)
@@ -299,8 +300,8 @@ static struct ggml_tensor *cuda_rope(builder *b, const dw_rope_numbers *numbers,
     return *turns;
 }
 
-/* Keys and values into the logs, on a device that runs nodes of ours; with queries attention too,
- * which appends tokens that are alone by itself. */
+/* Keys and values into the logs by CUDA operations; with queries attention too, which appends
+ * single tokens without a node of their own. */
 static struct ggml_tensor *cuda_attention(builder *b, const projections *p, uint32_t index)
 {
     dw_rope_source source = rope_source(b);
@@ -588,7 +589,7 @@ static void make_flash_inputs(builder *b)
                        b->kv_count);
 }
 
-/* The same, and tokens and positions, from the table of a device that runs nodes of ours. */
+/* The same, and tokens and positions, from the table of CUDA operations. */
 static void make_cuda_inputs(builder *b, const dw_forward_size *size)
 {
     const dw_model_shape *shape = b->shape;

@@ -206,21 +206,24 @@ static dw_status upload_rest(dw_model *model, const dw_model_options *options, d
         return dw_fail(err, DW_E_MEMORY, "no memory for a list of tensors");
     }
     dw_status status = check_fit(model, err);
-    if (status == DW_OK) {
-        status = dw_device_buffer_for_tensors(&model->upload_buffer, model->device, DW_USE_WEIGHTS,
-                                              model->ggml, err);
+    if (status != DW_OK) {
+        goto out;
     }
-    if (status == DW_OK) {
-        ggml_backend_buffer_set_usage(model->upload_buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-        status = upload_parts(model, options, parts, err);
+    status = dw_device_buffer_for_tensors(&model->upload_buffer, model->device, DW_USE_WEIGHTS,
+                                          model->ggml, err);
+    if (status != DW_OK) {
+        goto out;
     }
+    ggml_backend_buffer_set_usage(model->upload_buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    status = upload_parts(model, options, parts, err);
+out:
     dw_free(parts);
     return status;
 }
 
-/* Whether `next` lies right behind `tensor` in the device's memory, and has rows like its. */
-static bool goes_on(const dw_model *model, const struct ggml_tensor *tensor,
-                    const struct ggml_tensor *next)
+/* Whether `next` follows `tensor` in the device's memory, with rows of the same type and length. */
+static bool is_adjacent(const dw_model *model, const struct ggml_tensor *tensor,
+                        const struct ggml_tensor *next)
 {
     return tensor->buffer == model->upload_buffer && next->buffer == model->upload_buffer &&
            tensor->type == next->type && tensor->ne[0] == next->ne[0] &&
@@ -243,7 +246,7 @@ static dw_status join_projections(dw_model *model, dw_error *err)
         const struct ggml_tensor *k = layer->k.weight;
         const struct ggml_tensor *v = layer->v.weight;
         if (q == NULL || layer->q.bias != NULL || layer->k.bias != NULL || layer->v.bias != NULL ||
-            !goes_on(model, q, k) || !goes_on(model, k, v)) {
+            !is_adjacent(model, q, k) || !is_adjacent(model, k, v)) {
             continue;
         }
         struct ggml_tensor *all =
@@ -278,7 +281,7 @@ static dw_status place_weights(dw_model *model, const dw_model_options *options,
 
 /* While the vocabulary is loaded, which takes one core: map the weights' pages, which the first
  * step would fault in one after the other. Ends with the vocabulary, so that a file that is not in
- * memory yet, or does not fit, keeps nobody waiting for all of it. */
+ * memory yet, or does not fit, is not waited for. */
 static void prefault_weights(const dw_model *model)
 {
     for (uint32_t part = 0; part < dw_gguf_part_count(model->gguf); part++) {
@@ -295,36 +298,40 @@ static void prefault_weights(const dw_model *model)
     }
 }
 
+/* On a thread of its own where that cannot fail: it takes half a load's time and more. */
+static dw_status load_vocab(dw_model *model, const char *path, dw_error *err)
+{
+    uint32_t count = model->shape.vocab_count;
+    dw_status status = dw_tokenizer_check(model->gguf, count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    return dw_tokenizer_is_certain(model->gguf) ? dw_vocab_start(&model->vocab, path, count, err)
+                                                : dw_vocab_open(&model->vocab, path, count, err);
+}
+
 static dw_status load(dw_model *model, const char *path, const dw_model_options *options,
                       dw_error *err)
 {
     dw_status status = dw_architecture_shape(model->gguf, &model->shape, err);
-    if (status == DW_OK) {
-        status = make_tensors(model, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = dw_tokenizer_check(model->gguf, model->shape.vocab_count, err);
+    status = make_tensors(model, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        /* On a thread of its own where it cannot fail: half a load's time and more. */
-        bool certain = dw_tokenizer_is_certain(model->gguf);
-        uint32_t count = model->shape.vocab_count;
-        status = certain ? dw_vocab_start(&model->vocab, path, count, err)
-                         : dw_vocab_open(&model->vocab, path, count, err);
+    status = load_vocab(model, path, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = place_weights(model, options, err);
+    status = place_weights(model, options, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        prefault_weights(model);
-    }
-    if (status == DW_OK) {
-        model->name = name_of(model->gguf, path);
-        if (model->name == NULL) {
-            status = dw_fail(err, DW_E_MEMORY, "no memory for a name");
-        }
-    }
-    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%s", path);
+    prefault_weights(model);
+    model->name = name_of(model->gguf, path);
+    return model->name != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a name");
 }
 
 dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path,
@@ -349,7 +356,7 @@ dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path
     status = load(model, path, options, err);
     if (status != DW_OK) {
         dw_model_unref(model);
-        return status;
+        return dw_fail_within(err, status, "%s", path);
     }
     *out = model;
     return DW_OK;

@@ -282,7 +282,7 @@ static void make_outer(tensor_maker *maker, dw_model_weights *weights)
     weights->rope_factors_short = make(maker, "rope_factors_short.weight", OPTIONAL, factors);
 }
 
-/* A tensor that nothing uses means a computation that we do not know of. */
+/* A tensor that nothing uses means a computation that is unknown here. */
 static dw_status refuse_unused(const dw_gguf *gguf, struct ggml_context *ggml,
                                const dw_model_shape *shape, dw_error *err)
 {

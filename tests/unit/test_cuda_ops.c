@@ -199,8 +199,8 @@ static const uint32_t rope_positions[] = {0, 1, 2, 63, 500, 4100, 100000};
 static struct ggml_tensor *ggml_turns(bench *b, struct ggml_tensor *x, const dw_rope_numbers *n)
 {
     return ggml_rope_ext(b->ggml, x, b->table.positions, n->factors, (int)n->dims, n->mode,
-                         (int)n->context, n->base, n->scale, n->share, n->magnitude, n->fast,
-                         n->slow);
+                         (int)n->context, n->base, n->scale, n->ext_factor, n->attn_factor,
+                         n->beta_fast, n->beta_slow);
 }
 
 /* Rows of ones and zeros by turns come back as cosines and sines. */
@@ -256,18 +256,18 @@ static void test_cuda_rope_as_ggml(void **state)
                                  .context = 512,
                                  .base = i % 2 == 0 ? 10000.0F : 500000.0F,
                                  .scale = 1.0F,
-                                 .magnitude = 1.0F,
-                                 .fast = 32.0F,
-                                 .slow = 1.0F};
+                                 .attn_factor = 1.0F,
+                                 .beta_fast = 32.0F,
+                                 .beta_slow = 1.0F};
         expect_turns(plain, false);
         expect_turns(plain, true);
         dw_rope_numbers other = plain;
         other.scale = 0.25F;
         expect_turns(other, false);
-        other.share = 1.0F; /* YaRN */
+        other.ext_factor = 1.0F; /* YaRN */
         expect_turns(other, false);
-        other.magnitude = 1.19F;
-        other.share = 0.5F;
+        other.attn_factor = 1.19F;
+        other.ext_factor = 0.5F;
         expect_turns(other, true);
     }
 }
@@ -406,9 +406,9 @@ static dw_cuda_layer make_layer(attention_fixture *w)
                          .context = 512,
                          .base = 10000.0F,
                          .scale = 1.0F,
-                         .magnitude = w->of.rope == ROPE_FACTORS ? 1.19F : 1.0F,
-                         .fast = 32.0F,
-                         .slow = 1.0F};
+                         .attn_factor = w->of.rope == ROPE_FACTORS ? 1.19F : 1.0F,
+                         .beta_fast = 32.0F,
+                         .beta_slow = 1.0F};
     w->qkv = ggml_new_tensor_2d(ggml, GGML_TYPE_F32, dim * (heads + 2 * KV_HEADS), tokens);
     size_t row = w->qkv->nb[1];
     if (w->of.rope == ROPE_FACTORS) {
