@@ -158,5 +158,5 @@ dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine, const dw_thaw_options
 dw_status dw_scheduler_create(dw_scheduler **out, dw_engine *engine,
                               const dw_scheduler_options *options, dw_error *err)
 {
-    return dw__scheduler_create(out, engine->wasm, engine->device, options, err);
+    return dw_scheduler_create_on(out, engine->wasm, engine->device, options, err);
 }

@@ -1,6 +1,6 @@
-/* One round: guests run until each waits for the device, then the device runs. Nothing here takes a
- * lock or allocates per step, and nothing looks at guests that have nothing to do in the round. */
-#include "base/alloc.h"
+/* One round: guests run until each waits for the device, then the device runs. A round takes no
+ * lock, allocates nothing per step, and does not visit guests that have nothing to do in it. */
+#include "base/array.h"
 #include "base/os.h"
 #include "scheduler/scheduler_internal.h"
 #include "wasm/wasm_binary.h"
@@ -12,43 +12,50 @@ static dw__task *task_of(dw_batch_item *item)
     return (dw__task *)(void *)((char *)item - offsetof(dw__task, item));
 }
 
-/* Where steps of `context` wait: with others like it, in a batch that is empty, or in a new one.
- * There are as many as kinds of steps have waited at once: few. */
-static dw_status batch_for(dw_scheduler *scheduler, const dw_context *context, dw_batch **out,
-                           dw_error *err)
+static dw_status add_batch(dw_scheduler *scheduler, dw_batch **out, dw_error *err)
 {
-    *out = NULL;
-    for (size_t i = 0; i < scheduler->batch_count; i++) {
-        dw_batch *batch = scheduler->batches[i];
-        if (dw_batch_admits(batch, context, NULL) == DW_OK) {
-            *out = batch;
-            if (batch->waiting_count > 0) {
-                return DW_OK;
-            }
-        }
+    dw_batch *batch = NULL;
+    if (DW_ARRAY_RESERVE(scheduler->batches, scheduler->batch_capacity, scheduler->batch_count + 1,
+                         SIZE_MAX)) {
+        batch = dw_alloc(1, sizeof *batch);
     }
-    if (*out != NULL) {
-        return DW_OK;
-    }
-    size_t count = scheduler->batch_count;
-    dw_batch **batches = dw_realloc(scheduler->batches, count + 1, sizeof *batches);
-    if (batches == NULL) {
+    if (batch == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a batch");
     }
-    scheduler->batches = batches;
-    batches[count] = dw_alloc(1, sizeof **batches);
-    if (batches[count] == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a batch");
-    }
-    dw_batch_init(batches[count], &scheduler->limits);
-    *out = batches[count];
-    scheduler->batch_count++;
+    dw_batch_init(batch, &scheduler->limits);
+    scheduler->batches[scheduler->batch_count++] = batch;
+    *out = batch;
     return DW_OK;
 }
 
-/* The guest cannot run while it waits; the pin says so to whoever would take its pages away. */
+/* The batch in which steps of `context` wait: one where others of its kind wait, an empty one, or a
+ * new one. There are as many batches as kinds of steps have waited at once: few. */
+static dw_status batch_for(dw_scheduler *scheduler, const dw_context *context, dw_batch **out,
+                           dw_error *err)
+{
+    dw_batch *empty = NULL;
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        dw_batch *batch = scheduler->batches[i];
+        if (dw_batch_admits(batch, context, NULL) != DW_OK) {
+            continue;
+        }
+        if (batch->waiting_count > 0) {
+            *out = batch;
+            return DW_OK;
+        }
+        empty = batch;
+    }
+    if (empty != NULL) {
+        *out = empty;
+        return DW_OK;
+    }
+    return add_batch(scheduler, out, err);
+}
+
+/* The guest does not run while it waits, and its pages are pinned for the device. */
 static void wait_for_device(dw__task *task, dw__task_state state)
 {
+    DW_ASSERT(task->state == DW__TASK_RUNS && state != DW__TASK_RUNS);
     dw_region *region = dw_instance_region(task->instance);
     task->state = state;
     dw_region_pin(region);
@@ -60,7 +67,7 @@ static void wait_for_device(dw__task *task, dw__task_state state)
 static dw_status forward(void *user, dw_context *context, const dw_step *step, dw_error *err)
 {
     dw__task *task = user;
-    dw_batch *batch;
+    dw_batch *batch = NULL;
     dw_status status = batch_for(task->scheduler, context, &batch, err);
     if (status != DW_OK) {
         return status;
@@ -105,7 +112,7 @@ static bool begin(dw__task *task)
         if (task->actor != NULL && (status == DW_E_NOT_FOUND || status == DW_E_TYPE)) {
             status = dw_actor_receive_end(task->actor, status, 0, -1, &error);
         } else if (task->actor != NULL && status != DW_OK) {
-            dw_actor_receive_undo(task->actor); /* no memory, say: another time it may begin */
+            dw_actor_receive_undo(task->actor); /* no memory, say: the message waits again */
         }
     }
     if (status != DW_OK) {
@@ -129,8 +136,8 @@ static void end(dw__task *task)
     dw__task_end(task, status, exit_code, &error);
 }
 
-/* Let a guest run until it waits, has used up its time slice, or is through. */
-static void go_on(dw_scheduler *scheduler, dw__task *task)
+/* Let a guest run until it waits, has used up its time slice, or its call ends. */
+static void run_task(dw_scheduler *scheduler, dw__task *task)
 {
     DW_ASSERT(task->state == DW__TASK_RUNS);
     if (!task->begun && !begin(task)) {
@@ -145,14 +152,14 @@ static void go_on(dw_scheduler *scheduler, dw__task *task)
     }
 }
 
-/* Those that are in the queue now, each once. */
+/* The tasks that are in the queue now, each once. */
 static void run_queue(dw_scheduler *scheduler, dw__task_queue *queue)
 {
     const dw__task *last = queue->first != NULL ? queue->last : NULL;
     while (last != NULL) {
         dw__task *task = dw__take(queue);
         last = task == last ? NULL : last;
-        go_on(scheduler, task);
+        run_task(scheduler, task);
     }
 }
 
@@ -166,15 +173,15 @@ static bool device_is_wanted(const dw_scheduler *scheduler)
     return wanted;
 }
 
-/* Guests that only compute take turns with the device: one of them a round, while any other waits
- * for it, so that however many there are, a step comes at most a time slice later. */
+/* Guests that only compute take turns with the device: while any other waits for it, one of them
+ * runs in each round, so that a step comes at most a time slice later, however many they are. */
 static void run_guests(dw_scheduler *scheduler)
 {
     run_queue(scheduler, &scheduler->ready);
     if (!device_is_wanted(scheduler) && scheduler->ready.first == NULL) {
         run_queue(scheduler, &scheduler->preempted);
     } else if (scheduler->preempted.first != NULL) {
-        go_on(scheduler, dw__take(&scheduler->preempted));
+        run_task(scheduler, dw__take(&scheduler->preempted));
     }
 }
 
@@ -193,7 +200,7 @@ static void count_run(dw__scheduler_counts *counts, const dw_batch_stats *before
     }
 }
 
-/* One run for each kind of step that waits; whether there was any. */
+/* One run for each kind of step that waits. Returns whether there was any. */
 static bool run_steps(dw_scheduler *scheduler)
 {
     bool any = false;
@@ -206,6 +213,7 @@ static bool run_steps(dw_scheduler *scheduler)
         for (dw_batch_item *item = dw_batch_take(batch); item != NULL;
              item = dw_batch_take(batch)) {
             dw__task *task = task_of(item);
+            DW_ASSERT(task->state == DW__TASK_STEPS);
             task->state = DW__TASK_RUNS;
             dw__put(&scheduler->ready, task);
         }
@@ -213,8 +221,9 @@ static bool run_steps(dw_scheduler *scheduler)
     return any;
 }
 
-/* Work that goes alone: at least one, then as long as the steps took, or a time slice where there
- * were none. Whoever asked goes on at once, so that short work is not held up by long steps. */
+/* Work that cannot be batched: at least one job, then for as long as the steps took, or a time
+ * slice where there were none. The guest that asked runs at once, so that short work does not wait
+ * for long steps. */
 static void run_jobs(dw_scheduler *scheduler, uint64_t started, uint64_t budget_ns)
 {
     uint64_t spent = 0;
@@ -223,13 +232,14 @@ static void run_jobs(dw_scheduler *scheduler, uint64_t started, uint64_t budget_
         if (task == NULL) {
             return;
         }
+        DW_ASSERT(task->state == DW__TASK_COMPUTES);
         uint64_t before = dw_os_clock_ns();
         task->work_status = task->work(task->work_arg, task->work_error);
         uint64_t now = dw_os_clock_ns();
         dw__bump(&scheduler->counts.jobs, 1);
         dw__bump(&scheduler->counts.device_ns, now - before);
         task->state = DW__TASK_RUNS;
-        go_on(scheduler, task);
+        run_task(scheduler, task);
         spent = now - started;
     } while (spent < budget_ns);
 }

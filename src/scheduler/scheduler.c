@@ -10,8 +10,8 @@
  * (src/model/matmul.c), so that a token waits for little more. */
 #define CPU_PROMPT_TOKENS 64u
 
-dw_status dw__scheduler_create(dw_scheduler **out, dw_wasm_host *host, dw_device *device,
-                               const dw_scheduler_options *options, dw_error *err)
+dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_device *device,
+                                 const dw_scheduler_options *options, dw_error *err)
 {
     dw_scheduler_options own;
     *out = NULL;
@@ -157,8 +157,8 @@ void dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *counts)
 
 /* ---- the loop ----------------------------------------------------------------------------- */
 
-/* Guests become ready; functions are called. */
-static void take_in(dw_scheduler *scheduler)
+/* Empty the inbox: guests become ready, functions are called. */
+static void empty_inbox(dw_scheduler *scheduler)
 {
     if (!atomic_load_explicit(&scheduler->has_inbox, memory_order_acquire)) {
         return;
@@ -195,6 +195,7 @@ void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_erro
         task->after->before = task->before;
     }
     (void)pthread_mutex_lock(&scheduler->lock);
+    DW_ASSERT(scheduler->guest_count > 0);
     scheduler->guest_count--;
     (void)pthread_mutex_unlock(&scheduler->lock);
     dw__bump(&scheduler->counts.ended, 1);
@@ -208,8 +209,8 @@ void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_erro
     }
 }
 
-/* Until something comes in or it is told to stop. */
-static void wait_for_news(dw_scheduler *scheduler)
+/* Block until something is in the inbox, or dw_scheduler_stop is called. */
+static void wait_for_inbox(dw_scheduler *scheduler)
 {
     (void)pthread_mutex_lock(&scheduler->lock);
     while (scheduler->inbox.first == NULL && !atomic_load(&scheduler->is_stopping)) {
@@ -227,11 +228,11 @@ dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until, dw_error
     scheduler->thread = pthread_self();
     scheduler->running = true;
     while (!atomic_load_explicit(&scheduler->is_stopping, memory_order_relaxed)) {
-        take_in(scheduler);
+        empty_inbox(scheduler);
         if (dw__scheduler_has_work(scheduler)) {
             dw__scheduler_round(scheduler);
         } else if (until == DW_RUN_UNTIL_STOPPED) {
-            wait_for_news(scheduler);
+            wait_for_inbox(scheduler);
         } else if (!atomic_load(&scheduler->has_inbox)) {
             break;
         }
@@ -253,7 +254,7 @@ void dw_scheduler_destroy(dw_scheduler *scheduler)
     (void)pthread_mutex_unlock(&scheduler->lock);
     scheduler->closing = true;
     scheduler->running = true;
-    take_in(scheduler);
+    empty_inbox(scheduler);
     for (const dw__task *task = scheduler->tasks; task != NULL; task = task->after) {
         if (task->begun) {
             dw_instance_interrupt(task->instance);

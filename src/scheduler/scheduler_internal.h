@@ -69,11 +69,12 @@ struct dw_scheduler {
 
     /* The scheduler's thread alone. */
     dw__task *tasks;          /* all that were taken in and have not ended */
-    dw__task_queue ready;     /* can go on */
+    dw__task_queue ready;     /* can run */
     dw__task_queue preempted; /* used up their time slices */
-    dw__task_queue jobs;      /* wait for work that goes alone */
+    dw__task_queue jobs;      /* wait for work that cannot be batched */
     dw_batch **batches;       /* [batch_count], made as kinds of steps come up */
     size_t batch_count;
+    size_t batch_capacity;
     bool running;     /* dw_scheduler_run is on the stack */
     pthread_t thread; /* which the fibers are on, while there are any */
     bool closing;
@@ -87,7 +88,7 @@ struct dw_scheduler {
     size_t most_guests;       /* guarded by lock */
     uint64_t started;         /* guarded by lock */
     bool refusing;            /* guarded by lock: it is being destroyed */
-    _Atomic bool has_inbox;   /* a look without the lock */
+    _Atomic bool has_inbox;   /* whether `inbox` holds anything, without the lock */
     _Atomic bool is_stopping; /* dw_scheduler_stop */
 };
 
@@ -121,11 +122,11 @@ static inline dw__task *dw__take(dw__task_queue *queue)
 
 /* What the guests that run on the scheduler's fibers compute with. */
 extern const dw_step_runner dw__scheduler_runner;
-/* Whether any task can go on, or waits for the device. */
+/* Whether any task can run, or waits for the device. */
 bool dw__scheduler_has_work(const dw_scheduler *scheduler);
-/* Let all that can go on do so until they wait, then the device run once for each kind of step. */
+/* Run each guest that can run until it waits, then the device once for each kind of step. */
 void dw__scheduler_round(dw_scheduler *scheduler);
-/* The task is through, or never began: tell, and let go of it. */
+/* The task has ended, or never began: call its callback, and free it. */
 void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_error *error);
 
 #endif
