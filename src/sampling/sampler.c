@@ -49,7 +49,7 @@ static struct llama_sampler *make_filter(const dw_sampler_params *params, filter
 static bool add_filters(dw_sampler *sampler)
 {
     const dw_sampler_params *params = &sampler->params;
-    /* Mirostat sets the cut by itself: the other cuts are off, as in llama.cpp. */
+    /* Mirostat sets the cut: the other cuts are off, as in llama.cpp. */
     bool cuts = params->mirostat_tau == 0.0F;
     const bool wanted[FILTER_COUNT] = {
         [FILTER_DRY] = params->dry_multiplier > 0.0F,

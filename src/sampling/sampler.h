@@ -1,5 +1,5 @@
 /* Choosing a token from logits. The filters are libllama's, but for a first cut that the row's
- * likeliest decide (candidates.h); the last draw and XTC's are ours, from a counter-based generator
+ * likeliest decide (kernels/top_k.h); the last draw and XTC's come from a counter-based generator
  * (seed, number of the draw). A sampler's state, beside its parameters, biases, breakers and
  * grammar: the number of the draw, mirostat's mu, the last tokens (penalty_tokens or dry_tokens, at
  * most 4,096 each), and the tokens since the grammar was set. Nothing else has to be saved for it
@@ -28,7 +28,7 @@ void dw_sampler_destroy(dw_sampler *sampler);
 uint32_t dw_sampler_vocab_count(const dw_sampler *sampler);
 
 /* Parameters as a guest gave them, `bytes` of them, in the layout of its header: those that it
- * lacks are off. Errors: DW_E_RANGE (bytes), DW_E_UNSUPPORTED (one that we lack is set). */
+ * lacks are off. Errors: DW_E_RANGE (bytes), DW_E_UNSUPPORTED (one that is unknown here is set). */
 dw_status dw_sampler_params_read(dw_sampler_params *to, const void *from, size_t bytes,
                                  dw_error *err);
 /* Replace the biases: added to logits before anything else, minus infinity rules a token out.

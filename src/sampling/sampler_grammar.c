@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "base/array.h"
 #include "sampling/sampler_internal.h"
 #include "text/grammar.h"
 
@@ -80,14 +80,9 @@ dw_status dw_sampler_mask(dw_sampler *sampler, float *logits, dw_error *err)
 /* The tokens are kept: a copy of the sampler brings its grammar to the same place with them. */
 dw_status dw__sampler_accept_in_grammar(dw_sampler *sampler, int32_t token, dw_error *err)
 {
-    if (sampler->grammar_count == sampler->grammar_capacity) {
-        size_t capacity = sampler->grammar_capacity == 0 ? 64 : sampler->grammar_capacity * 2;
-        int32_t *grown = dw_realloc(sampler->grammar_tokens, capacity, sizeof *grown);
-        if (grown == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "no memory to remember %zu tokens", capacity);
-        }
-        sampler->grammar_tokens = grown;
-        sampler->grammar_capacity = capacity;
+    size_t count = sampler->grammar_count + 1;
+    if (!DW_ARRAY_RESERVE(sampler->grammar_tokens, sampler->grammar_capacity, count, SIZE_MAX)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory to remember %zu tokens", count);
     }
     dw_status status = dw_grammar_accept(sampler->grammar, token, err);
     if (status != DW_OK) {

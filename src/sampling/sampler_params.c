@@ -115,8 +115,8 @@ dw_status dw__sampler_params_check(const dw_sampler_params *params, dw_error *er
     return DW_OK;
 }
 
-/* Guests of earlier headers give fewer bytes, those of later ones more: what is missing is off,
- * what we do not know must be. */
+/* Guests of earlier headers give fewer bytes, those of later ones more: what is missing is off, and
+ * what is unknown here must be. */
 dw_status dw_sampler_params_read(dw_sampler_params *to, const void *from, size_t bytes,
                                  dw_error *err)
 {

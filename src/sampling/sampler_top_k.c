@@ -82,14 +82,14 @@ static int by_token(const void *a, const void *b)
     return (first > second) - (first < second);
 }
 
-/* The same candidates decide whether a device has found them or we in a row: where a token stands
- * in the list says which draws it is for, so that order among equals must not be left to chance. */
+/* The result is the same whether a device found the candidates or dw_top_k_find: where a token
+ * stands in the list decides which draws choose it, so the order of equals is never left open. */
 static dw_status choose_among(dw_sampler *sampler, const dw_top_k *from, double margin,
                               bool *decided, int32_t *token, dw_error *err)
 {
     filter_kind next = FILTER_TOP_K;
     size_t count = first_cut(sampler, from, margin, &next);
-    /* What is beyond is made as large as what is not, and no longer told apart. */
+    /* Logits beyond the limit are cut to it, and no longer differ. */
     *decided = count > 0 && fabsf(from->largest) <= SAMPLER_LOGIT_MAX;
     if (!*decided) {
         return DW_OK;
@@ -120,7 +120,7 @@ dw_status dw__sampler_choose_by_likeliest(dw_sampler *sampler, const float *logi
     dw_top_k_find(&likeliest, logits, sampler->vocab_count, of_mass);
     *decided = false;
     if (likeliest.nan_count > 0 || !isfinite(likeliest.largest)) {
-        return DW_OK; /* the whole row tells where */
+        return DW_OK; /* the message about the whole row says where */
     }
     return choose_among(sampler, &likeliest, 0.0, decided, token, err);
 }

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "actor/mailbox.h"
-#include "base/alloc.h"
+#include "base/array.h"
 #include "base/os.h"
 #include "store/actor_folder_internal.h"
 
@@ -156,14 +156,8 @@ static dw_status take_name(void *user, const char *name, dw_error *err)
     if (!dw_actor_id_good(name)) {
         return DW_OK;
     }
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
-        dw_actor_name *grown = dw_realloc(list->names, capacity, sizeof *grown);
-        if (grown == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
-        }
-        list->names = grown;
-        list->capacity = capacity;
+    if (!DW_ARRAY_RESERVE(list->names, list->capacity, list->count + 1, SIZE_MAX)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
     }
     memcpy(list->names[list->count++].id, name, DW_ACTOR_ID_CHARS + 1);
     return DW_OK;

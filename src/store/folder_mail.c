@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "actor/mailbox.h"
-#include "base/alloc.h"
+#include "base/array.h"
 #include "base/os.h"
 #include "store/actor_folder_internal.h"
 
@@ -89,14 +89,8 @@ static dw_status take_name(void *user, const char *name, dw_error *err)
     if (!parse_message_name(name, &message)) {
         return DW_OK;
     }
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
-        dw_message_file *grown = dw_realloc(list->items, capacity, sizeof *grown);
-        if (grown == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "no memory for a list of messages");
-        }
-        list->items = grown;
-        list->capacity = capacity;
+    if (!DW_ARRAY_RESERVE(list->items, list->capacity, list->count + 1, SIZE_MAX)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of messages");
     }
     list->items[list->count++] = message;
     return DW_OK;

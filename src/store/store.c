@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/public_struct.h"
+#include "base/array.h"
 #include "base/hash.h"
+#include "base/public_struct.h"
 #include "store/store_internal.h"
 
 /* Deltas upon a full snapshot before the next is a full one again. */
@@ -60,14 +60,8 @@ void dw__store_report(const dw_store *store, const char *id, const dw_error *pro
 
 dw_status dw__store_add_todo(dw_store *store, const char *id, dw_error *err)
 {
-    if (store->todo_count == store->todo_capacity) {
-        size_t capacity = store->todo_capacity == 0 ? 16 : store->todo_capacity * 2;
-        dw_actor_name *grown = dw_realloc(store->todo, capacity, sizeof *grown);
-        if (grown == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
-        }
-        store->todo = grown;
-        store->todo_capacity = capacity;
+    if (!DW_ARRAY_RESERVE(store->todo, store->todo_capacity, store->todo_count + 1, SIZE_MAX)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
     }
     (void)snprintf(store->todo[store->todo_count++].id, sizeof store->todo[0].id, "%s", id);
     return DW_OK;
@@ -83,11 +77,10 @@ static dw_status keep_module(dw_store *store, dw_module *module, dw_error *err)
             return DW_OK;
         }
     }
-    dw_module **grown = dw_realloc(store->modules, store->module_count + 1, sizeof *grown);
-    if (grown == NULL) {
+    if (!DW_ARRAY_RESERVE(store->modules, store->module_capacity, store->module_count + 1,
+                          SIZE_MAX)) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a list of modules");
     }
-    store->modules = grown;
     size_t bytes = 0;
     const void *wasm = dw_module_wasm(module, &bytes);
     dw_status status =

@@ -14,6 +14,7 @@ struct dw_store {
     dw_snapshot_chain parent; /* of a fork's parent */
     dw_module **modules;      /* [module_count]: compiled so far; counted */
     size_t module_count;
+    size_t module_capacity;
     dw_actor_name *todo; /* [todo_count]: actors that messages may wait for */
     size_t todo_count;
     size_t todo_capacity;
@@ -29,7 +30,7 @@ dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
                                     const dw_snapshot_chain *chain, dw_error *err);
 /* The same for a fork of `parent`, which must be in the state that its folder has. */
 dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id, dw_error *err);
-/* Tell the embedder of what failed and is not the result of its call. */
+/* Hand the embedder a failure that is not the result of its call (on_problem). */
 void dw__store_report(const dw_store *store, const char *id, const dw_error *problem);
 /* Messages may wait for the actor. Errors: DW_E_MEMORY. */
 dw_status dw__store_add_todo(dw_store *store, const char *id, dw_error *err);

@@ -1,5 +1,5 @@
 /* Chat templates: a conversation as the text that a model was trained to read. libllama does the
- * work, which tells the templates it knows apart by words in them. */
+ * work; it recognises the templates that it knows by words in them. */
 #ifndef DW_TEXT_CHAT_TEMPLATE_H
 #define DW_TEXT_CHAT_TEMPLATE_H
 

@@ -267,7 +267,7 @@ static bool feed(dw_grammar *g, const state *from, unsigned char byte, state *to
     state next = *from;
     if (from->left == 0) {
         if (byte < 0x80) {
-            /* A set such as [^a] holds U+0000 too, but nobody wants it in a text. */
+            /* A set such as [^a] holds U+0000 too, which no text may. */
             return byte != 0 && match(g, from, byte, to);
         }
         if (byte < 0xc2 || byte > 0xf4) {

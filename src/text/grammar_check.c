@@ -2,7 +2,7 @@
  * linear in the grammar (Dowling and Gallier's counting of open premises, 1984): can it end, and
  * can it be empty. Then cycles of leftmost rules: one that leaves something to be done behind it
  * each time round would grow the stack without end. Cycles that leave nothing (l ::= s l with s
- * empty) come back to the same state, and the walk stops there by itself. */
+ * empty) come back to the same state, where the walk stops. */
 #include <string.h>
 
 #include "base/alloc.h"

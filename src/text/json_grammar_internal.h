@@ -7,7 +7,7 @@
 
 #include "text/grammar_rules.h"
 
-/* Text that grows. A failed allocation is remembered, and told at the end. */
+/* Text that grows. A failed allocation sets `failed`, which is checked at the end. */
 typedef struct dw__text {
     char *bytes; /* NUL-terminated; NULL: nothing yet */
     size_t count;

@@ -83,7 +83,7 @@ static dw_status make_slots(token_table *table, dw_error *err)
 }
 
 /* libllama's lists are C strings in a map that must hold each once. Empty ones it names itself,
- * "[EMPTY_n]", so one token may be empty only where nobody else has that name. */
+ * "[EMPTY_n]", so one token may be empty only where no other has that name. */
 static dw_status check_tokens(token_table *table, dw_error *err)
 {
     for (size_t i = 0; i < table->count; i++) {
@@ -403,7 +403,8 @@ static bool missing_or(const dw_gguf *gguf, const char *key, dw_gguf_type type)
     return found == type || found == DW_GGUF_TYPE_COUNT;
 }
 
-/* libllama throws over a key of another type than it expects, where ours take any that will do. */
+/* libllama throws over a key of another type than it expects; src/gguf takes any that can hold the
+ * value. */
 static bool types_are_plain(const dw_gguf *gguf)
 {
     static const struct {

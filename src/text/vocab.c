@@ -1,4 +1,4 @@
-/* libllama's vocabulary behind our own face. What libllama would assert about in a file,
+/* libllama's vocabulary. What libllama would assert about in a file,
  * dw_tokenizer_check has refused before; what it would trip over in a text is refused or
  * replaced here. */
 #include "text/vocab.h"

@@ -12,7 +12,7 @@ typedef struct dw_vocab dw_vocab;
  * vocab_count, which the file's list must match.
  * Errors: DW_E_UNSUPPORTED (no tokenizer in it, or one that libllama lacks), DW_E_FORMAT. */
 dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
-/* The same on a thread of its own: whoever needs the vocabulary first waits for it. For files of
+/* The same on a thread of its own: functions that need the vocabulary wait for it. For files of
  * which dw_tokenizer_is_certain is true; where such a one fails all the same (no memory),
  * functions below that can tell do so, and the others know no token.
  * Errors: DW_E_MEMORY. */
