@@ -20,6 +20,10 @@ typedef struct dw__choices {
     const char *const *names; /* [count]; NULL: none has this number */
     size_t count;
 } dw__choices;
+#define DW__CHOICES(list)                                                                          \
+    {                                                                                              \
+        list, sizeof(list) / sizeof *(list)                                                        \
+    }
 /* Which of the names the text is. */
 dw_status dw__json_choice(const json_t *object, const char *where, const char *key,
                           const dw__choices *choices, size_t *value, dw_error *err);

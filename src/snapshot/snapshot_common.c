@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "snapshot/snapshot_internal.h"
+#include "snapshot/snapshot_file_internal.h"
 
 uint64_t dw__snapshot_dtype_bytes(const char *dtype)
 {

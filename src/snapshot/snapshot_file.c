@@ -15,7 +15,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/os.h"
-#include "snapshot/snapshot_internal.h"
+#include "snapshot/snapshot_file_internal.h"
 
 /* What a header within the limits can need; more would only make the JSON parser take memory. A
  * tensor opens 3 brackets and has up to 11 commas; 4,096 keys of metadata have one each. */

@@ -18,7 +18,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/os.h"
-#include "snapshot/snapshot_internal.h"
+#include "snapshot/snapshot_file_internal.h"
 
 #define NO_CHECKSUM "00000000000000000000000000000000"
 #define TEMPORARY_TRIES 16

@@ -1,6 +1,6 @@
 /* What the writer and the reader of snapshot files share. */
-#ifndef DW_SNAPSHOT_SNAPSHOT_INTERNAL_H
-#define DW_SNAPSHOT_SNAPSHOT_INTERNAL_H
+#ifndef DW_SNAPSHOT_SNAPSHOT_FILE_INTERNAL_H
+#define DW_SNAPSHOT_SNAPSHOT_FILE_INTERNAL_H
 
 #include "snapshot/snapshot_file.h"
 

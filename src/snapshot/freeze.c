@@ -1,0 +1,201 @@
+/* Freezing: an actor's state as the tensors and the description of a snapshot. docs/snapshot.md
+ * says what each holds. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/array.h"
+#include "base/public_struct.h"
+#include "snapshot/freeze_internal.h"
+#include "wasm/instance_state.h"
+
+dw_status dw__freeze_no_memory(dw_error *err)
+{
+    return dw_fail(err, DW_E_MEMORY, "freeze: no memory for the description");
+}
+
+dw_status dw__freeze_keep(dw__freeze *f, void *memory, dw_error *err)
+{
+    if (!dw_array_reserve(&f->kept, &f->kept_capacity, f->kept_count + 1, sizeof *f->kept,
+                          SIZE_MAX)) {
+        dw_free(memory);
+        return dw__freeze_no_memory(err);
+    }
+    f->kept[f->kept_count++] = memory;
+    return DW_OK;
+}
+
+static void release(dw__freeze *f)
+{
+    for (size_t i = 0; i < f->kept_count; i++) {
+        dw_free(f->kept[i]);
+    }
+    dw_free(f->kept);
+    dw_free(f->messages);
+    dw_snapshot_writer_destroy(f->writer);
+}
+
+dw_status dw__freeze_tensor(dw__freeze *f, const dw_snapshot_tensor *tensor, dw_error *err)
+{
+    return dw_snapshot_writer_tensor(f->writer, tensor, err);
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
+
+static dw_status fill(dw__freeze *f, json_t *about, dw_error *err)
+{
+    dw_actor *actor = f->actor;
+    static const char *const lists[] = {"models",      "globals", "memories", "open",
+                                        "generations", "mailbox", "timers",   "effects"};
+    json_t *made[sizeof lists / sizeof lists[0]];
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        made[i] = json_array();
+        if (!dw__json_put(about, lists[i], made[i])) {
+            return dw__freeze_no_memory(err);
+        }
+    }
+    if (!dw__json_put(about, "settings", dw__settings_save(actor->settings)) ||
+        !dw__json_put(about, "id", json_string(actor->id)) ||
+        !dw__json_put(about, "tables", dw__json_number(dw_state_table_count(actor->instance))) ||
+        !dw__json_put(about, "effect_number", dw__json_number(actor->effect_number)) ||
+        !dw__json_put(about, "received", dw__json_number(actor->received)) ||
+        !dw__messages_describe(&actor->mailbox, made[5]) ||
+        !dw__messages_describe(&actor->timers, made[6]) ||
+        !dw__messages_describe(&actor->effects, made[7])) {
+        return dw__freeze_no_memory(err);
+    }
+    dw_status status = dw__models_save(actor, made[0], err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__globals_save(actor, made[1], err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__memories_save(f, made[2], err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__handles_save(f, made[3], made[4], err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__tables_save(f, err);
+    return status == DW_OK ? dw__messages_save(f, err) : status;
+}
+
+static dw_status add_module(dw__freeze *f, bool without, dw_error *err)
+{
+    const dw_module *module = f->actor->module;
+    size_t wasm_bytes;
+    const unsigned char *wasm = dw_module_wasm(module, &wasm_bytes);
+    dw_snapshot_tensor tensor = {.name = DW__TENSOR_MODULE,
+                                 .dtype = "U8",
+                                 .dimension_count = 1,
+                                 .shape = {wasm_bytes},
+                                 .bytes = wasm};
+    dw_status status =
+        dw_snapshot_writer_meta(f->writer, DW__META_MODULE, dw_module_hash(module), err);
+    return status == DW_OK && !without && !f->delta ? dw__freeze_tensor(f, &tensor, err) : status;
+}
+
+static dw_status add_base(dw__freeze *f, dw_error *err)
+{
+    dw_status status = dw_snapshot_writer_meta(f->writer, "kind", "delta", err);
+    return status == DW_OK
+               ? dw_snapshot_writer_meta(f->writer, "base", f->actor->frozen.identity, err)
+               : status;
+}
+
+/* The description goes last: the other parts fill it. */
+static dw_status compose(dw__freeze *f, const dw_freeze_options *options, dw_error *err)
+{
+    json_t *about = json_object();
+    char *text = NULL;
+    dw_status status = dw_snapshot_writer_create(&f->writer, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    status = about != NULL ? fill(f, about, err) : dw__freeze_no_memory(err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    status = add_module(f, options->without_module, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    text = json_dumps(about, JSON_COMPACT | JSON_SORT_KEYS);
+    status = text != NULL ? dw_snapshot_writer_meta(f->writer, DW__META_ACTOR, text, err)
+                          : dw__freeze_no_memory(err);
+    if (status == DW_OK && f->delta) {
+        status = add_base(f, err);
+    }
+out:
+    free(text);
+    json_decref(about);
+    return status;
+}
+
+static dw_status begin(dw__freeze *f, dw_actor *actor, const dw_freeze_options *options,
+                       dw_error *err)
+{
+    f->actor = actor;
+    f->delta = options->delta && actor->frozen.identity[0] != '\0';
+    f->stats.delta = f->delta;
+    dw_status status = dw_actor_check_rests(actor, err);
+    if (status == DW_OK) {
+        status = dw_actor_take_images(actor, err);
+    }
+    return status == DW_OK ? compose(f, options, err) : status;
+}
+
+static dw_status read_arguments(dw_freeze_options *own, const dw_freeze_options *options,
+                                const dw_freeze_stats *stats, dw_error *err)
+{
+    dw_status status = dw_struct_read(own, sizeof *own, options, "dw_freeze_options", err);
+    return status == DW_OK ? dw_struct_check(stats, "dw_freeze_stats", err) : status;
+}
+
+dw_status dw_actor_freeze(dw_actor *actor, const char *path, const dw_freeze_options *options,
+                          dw_freeze_stats *stats, dw_error *err)
+{
+    dw__freeze f = {.actor = actor};
+    dw_freeze_options own;
+    dw_status status = read_arguments(&own, options, stats, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = begin(&f, actor, &own, err);
+    if (status == DW_OK) {
+        status = dw_snapshot_writer_write_file(f.writer, path, f.stats.identity, err);
+    }
+    if (status == DW_OK) {
+        f.stats.file_bytes = dw_snapshot_writer_bytes(f.writer);
+        /* Without the note the next freeze is a full one: no error of this. */
+        (void)dw_actor_note_frozen(actor, f.stats.identity, NULL);
+        dw_struct_write(stats, &f.stats, sizeof f.stats);
+    }
+    release(&f);
+    return status;
+}
+
+dw_status dw_actor_export(dw_actor *actor, int fd, const dw_freeze_options *options,
+                          dw_freeze_stats *stats, dw_error *err)
+{
+    dw__freeze f = {.actor = actor};
+    dw_freeze_options full;
+    dw_status status = read_arguments(&full, options, stats, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    full.delta = false;
+    status = begin(&f, actor, &full, err);
+    if (status == DW_OK) {
+        status = dw_snapshot_writer_write_stream(f.writer, fd, err);
+    }
+    if (status == DW_OK) {
+        f.stats.file_bytes = dw_snapshot_writer_bytes(f.writer);
+        dw_struct_write(stats, &f.stats, sizeof f.stats);
+    }
+    release(&f);
+    return status;
+}

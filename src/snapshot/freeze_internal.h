@@ -1,0 +1,118 @@
+/* What the parts of freezing and thawing share. Each part of an actor's state has one file that
+ * both writes and reads it: snapshot_settings.c, snapshot_memory.c, snapshot_globals.c,
+ * snapshot_handles.c, snapshot_context.c, snapshot_messages.c. docs/snapshot.md describes what is
+ * written.
+ *
+ * The `save` functions add tensors and JSON of the host's own state; they fail for want of memory
+ * (DW_E_MEMORY) or as noted. The `load` functions read untrusted files: whatever these hold is
+ * checked before it is used (DW_E_FORMAT, DW_E_LIMIT, DW_E_IO, DW_E_MEMORY). */
+#ifndef DW_SNAPSHOT_FREEZE_INTERNAL_H
+#define DW_SNAPSHOT_FREEZE_INTERNAL_H
+
+#include <jansson.h>
+
+#include "actor/actor_state.h"
+#include "inference/context.h"
+#include "snapshot/json_read.h"
+#include "snapshot/snapshot_file.h"
+
+#define DW__META_ACTOR "actor"
+#define DW__META_MODULE "module"
+#define DW__TENSOR_MODULE "module"
+#define DW__TENSOR_MESSAGES "messages"
+#define DW__NAME_BYTES 48
+#define DW__WASM_PAGE_BYTES 65536u
+#define DW__FILES_MAX 64 /* of a delta chain */
+
+/* ---- freezing ----------------------------------------------------------------------------- */
+
+/* One freeze. The writer borrows what is kept until the file is written. */
+typedef struct dw__freeze {
+    dw_actor *actor;
+    dw_snapshot_writer *writer;
+    bool delta;
+    dw_freeze_stats stats;
+    unsigned char *messages; /* [message_bytes] */
+    size_t message_bytes;
+    void **kept; /* [kept_count]: freed at the end */
+    size_t kept_count;
+    size_t kept_capacity;
+} dw__freeze;
+
+dw_status dw__freeze_no_memory(dw_error *err);
+/* Takes `memory`, also on failure, to be freed with the freeze. Errors: DW_E_MEMORY. */
+dw_status dw__freeze_keep(dw__freeze *f, void *memory, dw_error *err);
+/* Errors: those of dw_snapshot_writer_tensor. */
+dw_status dw__freeze_tensor(dw__freeze *f, const dw_snapshot_tensor *tensor, dw_error *err);
+
+/* Take `value`, which may be NULL for want of memory. false: no memory. */
+static inline bool dw__json_append(json_t *array, json_t *value)
+{
+    return json_array_append_new(array, value) == 0;
+}
+
+static inline bool dw__json_put(json_t *object, const char *key, json_t *value)
+{
+    return json_object_set_new(object, key, value) == 0;
+}
+
+static inline json_t *dw__json_number(uint64_t value)
+{
+    return json_integer((json_int_t)value);
+}
+
+/* ---- thawing ------------------------------------------------------------------------------ */
+
+typedef struct dw__thaw {
+    dw_wasm_host *host;
+    const dw_thaw_options *options;
+    dw_thaw_stats stats;
+    dw_snapshot_file *files[DW__FILES_MAX]; /* [file_count], a full one and deltas upon it */
+    size_t file_count;
+    json_t *about; /* the description in the last file */
+    dw_actor_settings *settings;
+    dw_module *module;
+    dw_actor *actor;
+} dw__thaw;
+
+const dw_snapshot_file *dw__thaw_last_file(const dw__thaw *t);
+/* The tensor `name` of `file`, [n] or with `row` > 1 [n, row]; NULL: there is none.
+ * Errors: DW_E_FORMAT (another type or shape). */
+dw_status dw__thaw_find_tensor(const dw_snapshot_file *file, const char *name, const char *dtype,
+                               uint64_t row, const dw_snapshot_entry **out, dw_error *err);
+
+/* ---- the parts ---------------------------------------------------------------------------- */
+
+extern const dw__choices dw__kv_choices; /* names of dw_kv_type */
+
+json_t *dw__settings_save(const dw_actor_settings *settings); /* NULL: no memory */
+/* Errors: also DW_E_IO (fingerprints), DW_E_UNSUPPORTED (a name that is not UTF-8). */
+dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err);
+/* t->settings of t->about. Errors: also DW_E_NOT_FOUND (a model). */
+dw_status dw__settings_load(dw__thaw *t, dw_error *err);
+
+dw_status dw__memories_save(dw__freeze *f, json_t *to, dw_error *err);
+dw_status dw__memories_load(dw__thaw *t, dw_error *err);
+
+dw_status dw__globals_save(dw_actor *actor, json_t *to, dw_error *err);
+dw_status dw__globals_load(const dw__thaw *t, dw_error *err);
+dw_status dw__tables_save(dw__freeze *f, dw_error *err);
+dw_status dw__tables_load(const dw__thaw *t, dw_error *err);
+
+dw_status dw__handles_save(dw__freeze *f, json_t *open, json_t *generations, dw_error *err);
+dw_status dw__handles_load(dw__thaw *t, dw_error *err);
+/* A granted model's place among the actor's models, in a handle's entry. */
+bool dw__model_put(const dw__freeze *f, json_t *entry, const dw_model *model);
+dw_status dw__model_get(const dw__thaw *t, const json_t *entry, dw_model **model, dw_error *err);
+
+/* A context's entry, its tokens and its log; `object` is a dw_context. */
+dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *object,
+                           dw_error *err);
+dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, void **out,
+                           dw_error *err);
+
+bool dw__messages_describe(const dw_mailbox *mailbox, json_t *to);
+dw_status dw__messages_save(dw__freeze *f, dw_error *err);
+dw_status dw__messages_load(const dw__thaw *t, dw_error *err);
+
+#endif

@@ -1,0 +1,285 @@
+/* Contexts in snapshots: tokens, and the log of keys and values in parts over a chain of files. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "kv/kv_log.h"
+#include "snapshot/freeze_internal.h"
+
+/* Parts of a log begin at a multiple of this in deltas, so that every system can map them. */
+#define KV_UNIT_BYTES 65536u
+
+/* ---- saving ------------------------------------------------------------------------------- */
+
+/* The part of a log in device memory that is written. */
+typedef struct log_part {
+    dw_kv_log *log;
+    uint64_t from;
+    uint64_t bytes;
+} log_part;
+
+static dw_status stream_log(void *user, const dw_sink *sink, dw_error *err)
+{
+    const log_part *part = user;
+    return dw_kv_log_stream(part->log, part->from, (size_t)part->bytes, sink, err);
+}
+
+static dw_status stream_from_device(dw__freeze *f, dw_kv_log *log, uint64_t from,
+                                    dw_snapshot_tensor *tensor, dw_error *err)
+{
+    uint64_t held = (uint64_t)dw_kv_log_length(log) * dw_kv_log_record_bytes(log);
+    log_part *part = dw_alloc(1, sizeof *part);
+    if (part == NULL) {
+        return dw__freeze_no_memory(err);
+    }
+    *part = (log_part){.log = log, .from = from, .bytes = held - from};
+    tensor->stream = stream_log;
+    tensor->user = part;
+    return dw__freeze_keep(f, part, err);
+}
+
+/* A record's shape: [layers, 2, kv_heads, numbers or, where they share blocks, bytes a head]. */
+static void record_shape(dw_context *context, dw_snapshot_tensor *tensor)
+{
+    static const char *const dtypes[] = {
+        [DW_KV_F16] = "F16", [DW_KV_Q8_0] = "U8", [DW_KV_F32] = "F32"};
+    dw_kv_layout layout = dw_model_kv_layout(dw_model_shape_of(dw_context_model(context)),
+                                             dw_context_kv_type(context));
+    tensor->dtype = dtypes[layout.type];
+    tensor->dimension_count = 5;
+    tensor->shape[1] = layout.layer_count;
+    tensor->shape[2] = DW_KV_PART_COUNT;
+    tensor->shape[3] = layout.kv_head_count;
+    tensor->shape[4] = layout.head_bytes / dw_kv_number_bytes(layout.type);
+}
+
+/* The log from its first byte that no file holds. */
+static dw_status add_log(dw__freeze *f, int32_t handle, dw_context *context, dw_error *err)
+{
+    dw_kv_log *log = dw_context_log(context);
+    uint64_t bytes = (uint64_t)dw_kv_log_length(log) * dw_kv_log_record_bytes(log);
+    bool known = f->delta && dw_actor_files_hold(&f->actor->frozen, handle);
+    uint64_t saved = known ? dw_kv_log_saved_bytes(log) : 0;
+    uint64_t from = saved >= bytes ? bytes : saved / KV_UNIT_BYTES * KV_UNIT_BYTES;
+    char name[DW__NAME_BYTES];
+    dw_snapshot_tensor tensor = {.name = name, .aligned = true};
+    if (from == bytes && (known || bytes == 0)) {
+        return DW_OK;
+    }
+    if (from == 0) {
+        (void)snprintf(name, sizeof name, "kv.%" PRId32, handle);
+        record_shape(context, &tensor);
+        tensor.shape[0] = dw_kv_log_length(log);
+    } else {
+        (void)snprintf(name, sizeof name, "kv.%" PRId32 ".%" PRIu64, handle, from);
+        tensor.dtype = "U8";
+        tensor.dimension_count = 1;
+        tensor.shape[0] = bytes - from;
+    }
+    if (dw_kv_log_in_host_memory(log)) {
+        tensor.bytes = (const unsigned char *)dw_kv_log_base(log) + from;
+    } else {
+        dw_status status = stream_from_device(f, log, from, &tensor, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    f->stats.kv_bytes += bytes - from;
+    return dw__freeze_tensor(f, &tensor, err);
+}
+
+dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *object,
+                           dw_error *err)
+{
+    dw_context *context = object;
+    char name[DW__NAME_BYTES];
+    dw_snapshot_tensor tokens = {.name = name,
+                                 .dtype = "I32",
+                                 .dimension_count = 1,
+                                 .shape = {dw_context_length(context)},
+                                 .bytes = dw_context_tokens(context)};
+    if (!dw__model_put(f, entry, dw_context_model(context)) ||
+        !dw__json_put(entry, "tokens_max", dw__json_number(dw_context_capacity(context))) ||
+        !dw__json_put(entry, "kv_type",
+                      json_string(dw__kv_choices.names[dw_context_kv_type(context)])) ||
+        !dw__json_put(entry, "length", dw__json_number(dw_context_length(context))) ||
+        !dw__json_put(entry, "record_bytes",
+                      dw__json_number(dw_kv_log_record_bytes(dw_context_log(context))))) {
+        return dw__freeze_no_memory(err);
+    }
+    if (dw_context_length(context) == 0) {
+        return DW_OK;
+    }
+    (void)snprintf(name, sizeof name, "tokens.%" PRId32, handle);
+    dw_status status = dw__freeze_tensor(f, &tokens, err);
+    return status == DW_OK ? add_log(f, handle, context, err) : status;
+}
+
+/* ---- loading ------------------------------------------------------------------------------ */
+
+/* The part of a log that `file` holds, and where in the log it begins. */
+static const dw_snapshot_entry *find_part(const dw_snapshot_file *file, int32_t handle,
+                                          uint64_t *from)
+{
+    char name[DW__NAME_BYTES];
+    int length = snprintf(name, sizeof name, "kv.%" PRId32, handle);
+    const dw_snapshot_entry *whole = dw_snapshot_file_tensor(file, name);
+    *from = 0;
+    for (size_t i = 0; whole == NULL && i < dw_snapshot_file_count(file); i++) {
+        const dw_snapshot_entry *part = dw_snapshot_file_at(file, i);
+        unsigned long long at;
+        char rest;
+        if (strncmp(part->name, name, (size_t)length) == 0 && part->name[length] == '.' &&
+            sscanf(part->name + length + 1, "%20llu%c", &at, &rest) == 1) {
+            *from = at;
+            return part;
+        }
+    }
+    return whole;
+}
+
+/* The segments of a log of `bytes` bytes, from the last file to the first that is needed, put in
+ * order. */
+static dw_status find_segments(const dw__thaw *t, int32_t handle, uint64_t bytes,
+                               dw_kv_segment *segments, size_t *count, dw_error *err)
+{
+    uint64_t end = bytes;
+    *count = 0;
+    for (size_t i = t->file_count; i > 0 && end > 0; i--) {
+        uint64_t from;
+        const dw_snapshot_entry *part = find_part(t->files[i - 1], handle, &from);
+        if (part == NULL || from >= end) {
+            continue;
+        }
+        if (part->bytes < end - from) {
+            return dw_fail(err, DW_E_FORMAT, "kv.%d: %llu bytes from %llu on, %llu are needed",
+                           (int)handle, (unsigned long long)part->bytes, (unsigned long long)from,
+                           (unsigned long long)(end - from));
+        }
+        segments[(*count)++] = (dw_kv_segment){.fd = dw_snapshot_file_fd(t->files[i - 1]),
+                                               .file_offset = part->offset,
+                                               .log_offset = from,
+                                               .bytes = end - from};
+        end = from;
+    }
+    if (end > 0) {
+        return dw_fail(err, DW_E_FORMAT, "kv.%d: its first %llu bytes are in no file", (int)handle,
+                       (unsigned long long)end);
+    }
+    for (size_t i = 0; i < *count / 2; i++) {
+        dw_kv_segment other = segments[i];
+        segments[i] = segments[*count - 1 - i];
+        segments[*count - 1 - i] = other;
+    }
+    return DW_OK;
+}
+
+static dw_status read_tokens(const dw__thaw *t, int32_t handle, uint32_t length, int32_t **tokens,
+                             dw_error *err)
+{
+    char name[DW__NAME_BYTES];
+    const dw_snapshot_file *file = dw__thaw_last_file(t);
+    const dw_snapshot_entry *tensor = NULL;
+    (void)snprintf(name, sizeof name, "tokens.%" PRId32, handle);
+    *tokens = NULL;
+    if (length > 0) {
+        dw_status status = dw__thaw_find_tensor(file, name, "I32", 1, &tensor, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        if (tensor == NULL || tensor->shape[0] != length) {
+            return dw_fail(err, DW_E_FORMAT, "%s: missing, or not %u of them", name, length);
+        }
+    }
+    *tokens = dw_alloc((size_t)length + 1, sizeof **tokens);
+    if (*tokens == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %u tokens", length);
+    }
+    return length > 0 ? dw_snapshot_file_read(file, tensor, 0, (size_t)tensor->bytes, *tokens, err)
+                      : DW_OK;
+}
+
+/* What a context's description says. */
+typedef struct saved_context {
+    dw_model *model;
+    uint64_t tokens_max;
+    uint64_t length;
+    uint64_t record_bytes;
+    size_t kv_type;
+} saved_context;
+
+static dw_status check_context(const dw__thaw *t, const saved_context *saved, dw_error *err)
+{
+    size_t record_bytes =
+        dw_model_kv_layout(dw_model_shape_of(saved->model), (dw_kv_type)saved->kv_type)
+            .record_bytes;
+    if (saved->record_bytes != record_bytes) {
+        return dw_fail(err, DW_E_FORMAT, "open: records of %llu bytes, the model's have %zu",
+                       (unsigned long long)saved->record_bytes, record_bytes);
+    }
+    uint32_t limit = t->settings->instance.context_tokens_max;
+    if (limit > 0 && saved->tokens_max > limit) {
+        return dw_fail(err, DW_E_LIMIT, "open: a context for %llu tokens, the actor may have %u",
+                       (unsigned long long)saved->tokens_max, limit);
+    }
+    return DW_OK;
+}
+
+static dw_status read_context(const dw__thaw *t, const json_t *entry, saved_context *saved,
+                              dw_error *err)
+{
+    dw_status status = dw__model_get(t, entry, &saved->model, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__json_whole(entry, "open", "tokens_max", INT32_MAX, &saved->tokens_max, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__json_whole(entry, "open", "length", saved->tokens_max, &saved->length, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__json_whole(entry, "open", "record_bytes", UINT32_MAX, &saved->record_bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__json_choice(entry, "open", "kv_type", &dw__kv_choices, &saved->kv_type, err);
+    return status == DW_OK ? check_context(t, saved, err) : status;
+}
+
+dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, void **out,
+                           dw_error *err)
+{
+    saved_context saved = {.model = NULL};
+    dw_kv_segment segments[DW__FILES_MAX];
+    size_t segment_count = 0;
+    int32_t *tokens = NULL;
+    dw_context *context = NULL;
+    dw_status status = read_context(t, entry, &saved, err);
+    if (status == DW_OK) {
+        status = read_tokens(t, handle, (uint32_t)saved.length, &tokens, err);
+    }
+    if (status == DW_OK) {
+        status = find_segments(t, handle, saved.length * saved.record_bytes, segments,
+                               &segment_count, err);
+    }
+    if (status == DW_OK) {
+        dw_context_thaw_options options = {
+            .tokens_max = (uint32_t)saved.tokens_max,
+            .kv_type =
+                t->options->kv_type != NULL ? *t->options->kv_type : (dw_kv_type)saved.kv_type,
+            .stored_kv_type = (dw_kv_type)saved.kv_type,
+            .tokens = tokens,
+            .frozen = {segments, segment_count, (uint32_t)saved.length}};
+        bool converted = false;
+        status = dw_context_thaw(&context, saved.model, &options, &converted, err);
+        uint64_t bytes = saved.length * saved.record_bytes;
+        t->stats.kv_converted_bytes += converted ? bytes : 0;
+        t->stats.kv_mapped_bytes += converted ? 0 : bytes;
+    }
+    dw_free(tokens);
+    *out = context;
+    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "context %d", (int)handle);
+}

@@ -1,0 +1,155 @@
+/* Messages, timers and effects in snapshots: lists that describe them, one tensor of all bytes. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "snapshot/freeze_internal.h"
+
+/* ---- saving ------------------------------------------------------------------------------- */
+
+bool dw__messages_describe(const dw_mailbox *mailbox, json_t *to)
+{
+    for (const dw_message *message = mailbox->first; message != NULL; message = message->next) {
+        if (!dw__json_append(to,
+                             json_pack("{s:s, s:s%, s:i, s:I, s:I}", "actor", message->actor,
+                                       "guest", message->guest, strlen(message->guest), "kind",
+                                       (int)message->kind, "number", (json_int_t)message->number,
+                                       "bytes", (json_int_t)message->bytes))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The messages' bytes, one behind the other, in the order of their lists. */
+dw_status dw__messages_save(dw__freeze *f, dw_error *err)
+{
+    const dw_mailbox *lists[] = {&f->actor->mailbox, &f->actor->timers, &f->actor->effects};
+    dw_snapshot_tensor tensor = {.name = DW__TENSOR_MESSAGES, .dtype = "U8", .dimension_count = 1};
+    size_t at = 0;
+    for (size_t i = 0; i < 3; i++) {
+        for (const dw_message *message = lists[i]->first; message != NULL;
+             message = message->next) {
+            f->message_bytes += message->bytes;
+        }
+    }
+    if (f->message_bytes == 0) {
+        return DW_OK;
+    }
+    f->messages = dw_alloc(f->message_bytes, 1);
+    if (f->messages == NULL) {
+        return dw__freeze_no_memory(err);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        for (const dw_message *message = lists[i]->first; message != NULL;
+             message = message->next) {
+            if (message->bytes > 0) {
+                memcpy(f->messages + at, message->content, message->bytes);
+            }
+            at += message->bytes;
+        }
+    }
+    tensor.shape[0] = f->message_bytes;
+    tensor.bytes = f->messages;
+    return dw__freeze_tensor(f, &tensor, err);
+}
+
+/* ---- loading ------------------------------------------------------------------------------ */
+
+/* A cursor over the messages' bytes. */
+typedef struct messages {
+    const unsigned char *bytes; /* [count] */
+    size_t count;
+    size_t used;
+} messages;
+
+static dw_status read_message(const json_t *entry, messages *from, size_t bytes_max,
+                              dw_message **message, dw_error *err)
+{
+    const char *actor;
+    const char *guest;
+    uint64_t kind;
+    uint64_t number;
+    uint64_t bytes;
+    dw_status status = dw__json_text(entry, "messages", "actor", &actor, err);
+    if (status == DW_OK) {
+        status = dw__json_text(entry, "messages", "guest", &guest, err);
+    }
+    if (status == DW_OK) {
+        status = dw__json_whole(entry, "messages", "kind", DW_EFFECT_STOP, &kind, err);
+    }
+    if (status == DW_OK) {
+        status = dw__json_whole(entry, "messages", "number", INT64_MAX, &number, err);
+    }
+    if (status == DW_OK) {
+        status = dw__json_whole(entry, "messages", "bytes", bytes_max, &bytes, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    if (bytes > from->count - from->used || (actor[0] != '\0' && !dw_actor_id_good(actor)) ||
+        strlen(guest) > DW_GUEST_NAME_MAX) {
+        return dw_fail(err, DW_E_FORMAT, "messages: more bytes than there are, or no actor's id");
+    }
+    status = dw_message_create(message, actor, from->bytes + from->used, (size_t)bytes, err);
+    if (status == DW_OK) {
+        (void)snprintf((*message)->guest, sizeof(*message)->guest, "%s", guest);
+        (*message)->kind = (int32_t)kind;
+        (*message)->number = number;
+        from->used += (size_t)bytes;
+    }
+    return status;
+}
+
+static dw_status read_list(const dw__thaw *t, const char *key, messages *from, dw_mailbox *to,
+                           dw_error *err)
+{
+    const json_t *list;
+    dw_status status = dw__json_array(t->about, "actor", key, 1000000, &list, err);
+    for (size_t i = 0; status == DW_OK && i < json_array_size(list); i++) {
+        dw_message *message;
+        status = read_message(json_array_get(list, i), from, t->settings->options.message_bytes_max,
+                              &message, err);
+        if (status == DW_OK) {
+            dw_mailbox_put(to, message);
+        }
+    }
+    return status;
+}
+
+dw_status dw__messages_load(const dw__thaw *t, dw_error *err)
+{
+    const dw_snapshot_entry *tensor;
+    dw_actor *actor = t->actor;
+    messages from = {.count = 0};
+    unsigned char *bytes = NULL;
+    dw_status status =
+        dw__thaw_find_tensor(dw__thaw_last_file(t), DW__TENSOR_MESSAGES, "U8", 1, &tensor, err);
+    if (status == DW_OK && tensor != NULL) {
+        bytes = tensor->bytes <= SIZE_MAX / 2 ? dw_alloc((size_t)tensor->bytes + 1, 1) : NULL;
+        from.count = (size_t)tensor->bytes;
+        status =
+            bytes != NULL
+                ? dw_snapshot_file_read(dw__thaw_last_file(t), tensor, 0, from.count, bytes, err)
+                : dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of messages", from.count);
+    }
+    from.bytes = bytes;
+    if (status == DW_OK) {
+        status = read_list(t, "mailbox", &from, &actor->mailbox, err);
+    }
+    if (status == DW_OK) {
+        status = read_list(t, "timers", &from, &actor->timers, err);
+    }
+    if (status == DW_OK) {
+        status = read_list(t, "effects", &from, &actor->effects, err);
+    }
+    if (status == DW_OK) {
+        status = dw__json_whole(t->about, "actor", "effect_number", INT64_MAX,
+                                &actor->effect_number, err);
+    }
+    if (status == DW_OK) {
+        status = dw__json_whole(t->about, "actor", "received", INT64_MAX, &actor->received, err);
+    }
+    dw_free(bytes);
+    return status;
+}

@@ -1,0 +1,208 @@
+/* What an actor was granted, and its models, in snapshots. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "gguf/fingerprint.h"
+#include "snapshot/freeze_internal.h"
+
+#define MODELS_MAX 64
+#define TEXTS_MAX 4096
+
+static const char *const kv_names[] = {
+    [DW_KV_F16] = "f16", [DW_KV_Q8_0] = "q8_0", [DW_KV_F32] = "f32"};
+const dw__choices dw__kv_choices = DW__CHOICES(kv_names);
+
+/* ---- saving ------------------------------------------------------------------------------- */
+
+static json_t *texts(const char *const *list, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++) {
+        if (!dw__json_append(array, json_string(list[i]))) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+json_t *dw__settings_save(const dw_actor_settings *settings)
+{
+    const dw_instance_options *own = &settings->instance;
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o}", "memory_bytes_max",
+                     (json_int_t)own->memory_bytes_max, "context_tokens_max",
+                     (json_int_t)own->context_tokens_max, "context_count_max",
+                     (json_int_t)own->context_count_max, "timeout_ms", (json_int_t)own->timeout_ms,
+                     "message_count_max", (json_int_t)settings->options.message_count_max,
+                     "message_bytes_max", (json_int_t)settings->options.message_bytes_max,
+                     "kv_type", dw__kv_choices.names[own->kv_type], "args",
+                     texts(own->args, own->arg_count), "env_names",
+                     texts(own->env_names, own->env_count), "env_values",
+                     texts(own->env_values, own->env_count));
+}
+
+dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err)
+{
+    const dw_instance_options *options = &actor->settings->instance;
+    for (size_t i = 0; i < options->model_count; i++) {
+        char fingerprint[DW_FINGERPRINT_BYTES];
+        dw_model_info info = {.struct_bytes = sizeof info};
+        dw_status status = dw_model_fingerprint(options->models[i], fingerprint, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        dw_model_get_info(options->models[i], &info);
+        if (!dw__json_append(to, json_pack("{s:s%, s:s}", "name", info.name, strlen(info.name),
+                                           "fingerprint", fingerprint))) {
+            return dw_fail(err, DW_E_UNSUPPORTED, "freeze: the model's name is no UTF-8");
+        }
+    }
+    return DW_OK;
+}
+
+/* ---- loading ------------------------------------------------------------------------------ */
+
+static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **model, dw_error *err)
+{
+    const char *fingerprint;
+    const char *name;
+    dw_status status = dw__json_text(entry, "models", "fingerprint", &fingerprint, err);
+    if (status == DW_OK) {
+        status = dw__json_text(entry, "models", "name", &name, err);
+    }
+    for (size_t i = 0; status == DW_OK && i < t->options->model_count; i++) {
+        char known[DW_FINGERPRINT_BYTES];
+        status = dw_model_fingerprint(t->options->models[i], known, err);
+        if (status == DW_OK && strcmp(known, fingerprint) == 0) {
+            *model = t->options->models[i];
+            return DW_OK;
+        }
+    }
+    if (status == DW_OK && t->options->find_model != NULL) {
+        return t->options->find_model(t->options->find_user, name, fingerprint, model, err);
+    }
+    return status != DW_OK ? status
+                           : dw_fail(err, DW_E_NOT_FOUND,
+                                     "the snapshot's model '%.80s' (%.60s) is not among the %zu "
+                                     "at hand",
+                                     name, fingerprint, t->options->model_count);
+}
+
+static dw_status read_texts(const json_t *settings, const char *key, const char **texts,
+                            size_t *count, dw_error *err)
+{
+    const json_t *list;
+    dw_status status = dw__json_array(settings, "settings", key, TEXTS_MAX, &list, err);
+    for (size_t i = 0; status == DW_OK && i < json_array_size(list); i++) {
+        const json_t *text = json_array_get(list, i);
+        if (!json_is_string(text) || strlen(json_string_value(text)) != json_string_length(text)) {
+            return dw_fail(err, DW_E_FORMAT, "settings: '%s' holds what is no text", key);
+        }
+        texts[i] = json_string_value(text);
+    }
+    *count = status == DW_OK ? json_array_size(list) : 0;
+    return status;
+}
+
+static dw_status read_limits(const json_t *saved, dw_actor_options *options,
+                             dw_instance_options *own, dw_error *err)
+{
+    uint64_t context_tokens_max = 0;
+    uint64_t context_count_max = 0;
+    uint64_t message_count_max = 0;
+    uint64_t message_bytes_max = 0;
+    const struct {
+        const char *key;
+        uint64_t max;
+        uint64_t *to;
+    } rules[] = {
+        {"memory_bytes_max", UINT64_C(1) << 32, &own->memory_bytes_max},
+        {"context_tokens_max", INT32_MAX, &context_tokens_max},
+        {"context_count_max", 4096, &context_count_max},
+        {"timeout_ms", INT64_MAX / 1000000, &own->timeout_ms},
+        {"message_count_max", 1000000, &message_count_max},
+        {"message_bytes_max", UINT32_MAX, &message_bytes_max},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        dw_status status =
+            dw__json_whole(saved, "settings", rules[i].key, rules[i].max, rules[i].to, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    own->context_tokens_max = (uint32_t)context_tokens_max;
+    own->context_count_max = (uint32_t)context_count_max;
+    options->message_count_max = (uint32_t)message_count_max;
+    options->message_bytes_max = (size_t)message_bytes_max;
+    return DW_OK;
+}
+
+/* Lists of texts that `options` borrows until the settings are made. */
+typedef struct borrowed {
+    const char *args[TEXTS_MAX];
+    const char *env_names[TEXTS_MAX];
+    const char *env_values[TEXTS_MAX];
+    dw_model *models[MODELS_MAX];
+} borrowed;
+
+static dw_status read_lists(const dw__thaw *t, const json_t *saved, borrowed *lists,
+                            dw_instance_options *own, dw_error *err)
+{
+    const json_t *models;
+    size_t value_count = 0;
+    dw_status status = dw__json_array(t->about, "actor", "models", MODELS_MAX, &models, err);
+    for (size_t i = 0; status == DW_OK && i < json_array_size(models); i++) {
+        status = find_model(t, json_array_get(models, i), &lists->models[i], err);
+        own->model_count = i + 1;
+    }
+    if (status == DW_OK) {
+        status = read_texts(saved, "args", lists->args, &own->arg_count, err);
+    }
+    if (status == DW_OK) {
+        status = read_texts(saved, "env_names", lists->env_names, &own->env_count, err);
+    }
+    if (status == DW_OK) {
+        status = read_texts(saved, "env_values", lists->env_values, &value_count, err);
+    }
+    if (status == DW_OK && value_count != own->env_count) {
+        status = dw_fail(err, DW_E_FORMAT, "settings: %zu names of the environment, %zu values",
+                         own->env_count, value_count);
+    }
+    own->models = lists->models;
+    own->args = lists->args;
+    own->env_names = lists->env_names;
+    own->env_values = lists->env_values;
+    return status;
+}
+
+dw_status dw__settings_load(dw__thaw *t, dw_error *err)
+{
+    const json_t *saved;
+    size_t kv_type = 0;
+    dw_instance_options own = {.struct_bytes = sizeof own,
+                               .on_stdout = t->options->on_stdout,
+                               .on_stderr = t->options->on_stderr,
+                               .on_progress = t->options->on_progress,
+                               .user = t->options->user};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &own};
+    borrowed *lists = dw_alloc(1, sizeof *lists);
+    dw_status status = lists != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for settings");
+    if (status == DW_OK) {
+        status = dw__json_object(t->about, "actor", "settings", &saved, err);
+    }
+    if (status == DW_OK) {
+        status = read_limits(saved, &options, &own, err);
+    }
+    if (status == DW_OK) {
+        status = dw__json_choice(saved, "settings", "kv_type", &dw__kv_choices, &kv_type, err);
+    }
+    own.kv_type = t->options->kv_type != NULL ? *t->options->kv_type : (dw_kv_type)kv_type;
+    if (status == DW_OK) {
+        status = read_lists(t, saved, lists, &own, err);
+    }
+    if (status == DW_OK) {
+        status = dw_actor_settings_create(&t->settings, &options, err);
+    }
+    dw_free(lists);
+    return status;
+}
