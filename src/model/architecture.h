@@ -102,7 +102,7 @@ typedef struct dw_model_shape {
     uint32_t rope_context; /* the length that the scaling starts from */
     float rope_base;
     float rope_scale; /* positions are multiplied by it */
-    /* YaRN (Peng and others, 2023): the share of interpolation, the magnitude, and the turns
+    /* YaRN (Peng and others, 2023): the weight of extrapolation, the attention factor, the turns
      * within rope_context between which it sets in. 0 and 1 without. */
     float yarn_ext_factor;
     float yarn_attn_factor;

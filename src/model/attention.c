@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "base/array.h"
 
 #define TILE_ROWS 64u      /* of queries, where there are many */
 #define FEW_ROWS 8u        /* the kernel's other form */
@@ -32,7 +32,7 @@ typedef struct unit {
 typedef struct work_list {
     unit *units;
     uint32_t count;
-    uint32_t capacity;
+    size_t capacity;
     uint32_t partial_count;
     uint32_t merge_count;
 } work_list;
@@ -58,7 +58,7 @@ struct dw_attention {
     work_list lists[2]; /* without and with a window */
     dw_attention_sequence *sequences;
     uint32_t sequence_count;
-    uint32_t sequence_capacity;
+    size_t sequence_capacity;
     /* Shared by all layers, which follow each other: */
     float *partials; /* [partial_capacity][FEW_ROWS][head_dim + 2] */
     uint32_t partial_capacity;
@@ -131,14 +131,8 @@ void dw_attention_destroy(dw_attention *attention)
 
 static dw_status add_unit(work_list *list, const unit *one, dw_error *err)
 {
-    if (list->count == list->capacity) {
-        uint32_t capacity = list->capacity > 0 ? list->capacity * 2 : 64;
-        unit *units = dw_realloc(list->units, capacity, sizeof *units);
-        if (units == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "no memory for a step of %u parts", capacity);
-        }
-        list->units = units;
-        list->capacity = capacity;
+    if (!DW_ARRAY_RESERVE(list->units, list->capacity, list->count + 1, UINT32_MAX)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a step of %u parts", list->count + 1);
     }
     list->units[list->count++] = *one;
     return DW_OK;
@@ -232,14 +226,8 @@ static dw_status reserve(dw_attention *attention, uint32_t partials, uint32_t me
 static dw_status keep_sequences(dw_attention *attention, const dw_attention_sequence *sequences,
                                 uint32_t count, dw_error *err)
 {
-    if (count > attention->sequence_capacity) {
-        dw_attention_sequence *grown =
-            dw_realloc(attention->sequences, count, sizeof *attention->sequences);
-        if (grown == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "no memory for a step of %u sequences", count);
-        }
-        attention->sequences = grown;
-        attention->sequence_capacity = count;
+    if (!DW_ARRAY_RESERVE(attention->sequences, attention->sequence_capacity, count, UINT32_MAX)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a step of %u sequences", count);
     }
     memcpy(attention->sequences, sequences, count * sizeof *sequences);
     attention->sequence_count = count;

@@ -76,7 +76,7 @@ typedef struct dw_rope_source {
     const dw_model_weights *weights;
     struct ggml_tensor *positions; /* I32 [tokens] */
     bool long_context;
-    bool again; /* what has been rotated before, whose magnitude is scaled already */
+    bool again; /* x was rotated before: its length is scaled already */
 } dw_rope_source;
 
 /* In numbers, for a layer. */

@@ -1,4 +1,4 @@
-/* Weights on their way from mapped files to a device's memory: cut into slices, which a few threads
+/* Weights on their way from mapped files to a device's memory: cut into chunks, which a few threads
  * read into a ring while the device takes earlier ones. */
 #ifndef DW_MODEL_UPLOAD_H
 #define DW_MODEL_UPLOAD_H
@@ -15,7 +15,7 @@ typedef struct dw_upload_part {
 typedef struct dw_upload_options {
     const dw_upload_part *parts; /* [part_count] */
     size_t part_count;
-    size_t slice_bytes; /* 0: as is good */
+    size_t chunk_bytes; /* 0: as is good */
     bool ring;          /* even where the device has no memory of its own: for tests */
     /* `done` of `total` bytes are there; false: give up. May be NULL. */
     bool (*on_progress)(void *user, uint64_t done, uint64_t total);

@@ -39,7 +39,7 @@ typedef struct fixture {
 
 static void open_fixture(fixture *w)
 {
-    /* Shorter than a slice, exactly one, a byte more, many, one byte. */
+    /* Shorter than a chunk, exactly one, a byte more, many, one byte. */
     static const size_t sizes[PARTS] = {1000, 4096, 4097, 300000, 1};
     struct ggml_init_params params = {.mem_size = 1 << 16, .no_alloc = true};
     dw_error error = {0};
@@ -104,7 +104,7 @@ static bool on_progress(void *user, uint64_t done, uint64_t total)
     return p->give_up_at == 0 || done < p->give_up_at;
 }
 
-static void upload_fixture(bool ring, size_t slice_bytes)
+static void upload_fixture(bool ring, size_t chunk_bytes)
 {
     fixture w;
     progress p = {0};
@@ -112,7 +112,7 @@ static void upload_fixture(bool ring, size_t slice_bytes)
     open_fixture(&w);
     dw_upload_options options = {.parts = w.parts,
                                  .part_count = PARTS,
-                                 .slice_bytes = slice_bytes,
+                                 .chunk_bytes = chunk_bytes,
                                  .ring = ring,
                                  .on_progress = on_progress,
                                  .user = &p};
@@ -131,7 +131,7 @@ static void test_upload_brings_every_byte(void **state)
     upload_fixture(false, 0);
     upload_fixture(true, 0);
     upload_fixture(true, 4096);
-    upload_fixture(true, 64); /* thousands of slices through a few slots */
+    upload_fixture(true, 64); /* thousands of chunks through a few slots */
     upload_fixture(false, 64);
 }
 
@@ -159,7 +159,7 @@ static void test_upload_is_given_up(void **state)
             open_fixture(&w);
             dw_upload_options options = {.parts = w.parts,
                                          .part_count = PARTS,
-                                         .slice_bytes = 512,
+                                         .chunk_bytes = 512,
                                          .ring = ring != 0,
                                          .on_progress = on_progress,
                                          .user = &p};
