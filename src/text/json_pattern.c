@@ -38,7 +38,7 @@ static dw_status wrong(regex *r, const char *what)
     return dw_fail(r->err, DW_E_FORMAT, "pattern: character %zu: %s", r->at + 1, what);
 }
 
-/* Jansson has seen to it that strings are UTF-8. */
+/* Jansson accepts UTF-8 alone. */
 static uint32_t read_character(regex *r)
 {
     const unsigned char *bytes = (const unsigned char *)r->text + r->at;
@@ -243,6 +243,22 @@ static dw_status read_member(regex *r, set *to, bool inverted, uint32_t *charact
     return read_escape(r, to, inverted, character, is_class);
 }
 
+/* "-high" behind `low` in a set; without it `low`. */
+static dw_status read_range_end(regex *r, set *to, bool inverted, uint32_t low, uint32_t *high)
+{
+    bool is_class;
+    *high = low;
+    if (r->text[r->at] != '-' || r->text[r->at + 1] == ']' || r->text[r->at + 1] == '\0') {
+        return DW_OK;
+    }
+    r->at++;
+    dw_status status = read_member(r, to, inverted, high, &is_class);
+    if (status != DW_OK) {
+        return status;
+    }
+    return is_class || *high < low ? wrong(r, "no such range") : DW_OK;
+}
+
 /* Behind '['. */
 static dw_status read_set(regex *r)
 {
@@ -251,24 +267,23 @@ static dw_status read_set(regex *r)
     r->at += inverted;
     while (r->text[r->at] != ']') {
         uint32_t low;
+        uint32_t high;
         bool is_class;
         if (r->text[r->at] == '\0') {
             return wrong(r, "']' is missing");
         }
         dw_status status = read_member(r, &found, inverted, &low, &is_class);
-        uint32_t high = low;
-        if (status == DW_OK && !is_class && r->text[r->at] == '-' && r->text[r->at + 1] != ']' &&
-            r->text[r->at + 1] != '\0') {
-            r->at++;
-            status = read_member(r, &found, inverted, &high, &is_class);
-            if (status == DW_OK && (is_class || high < low)) {
-                return wrong(r, "no such range");
-            }
-            is_class = false;
+        if (status != DW_OK) {
+            return status;
         }
-        if (status == DW_OK && !is_class) {
-            status = add(r, &found, low, high);
+        if (is_class) {
+            continue; /* added by read_member */
         }
+        status = read_range_end(r, &found, inverted, low, &high);
+        if (status != DW_OK) {
+            return status;
+        }
+        status = add(r, &found, low, high);
         if (status != DW_OK) {
             return status;
         }
@@ -305,12 +320,15 @@ static dw_status read_group(regex *r, int depth)
     }
     dw__text_add(r->to, " (");
     dw_status status = read_alternatives(r, depth + 1, false);
-    if (status == DW_OK && r->text[r->at] != ')') {
-        status = wrong(r, "')' is missing");
+    if (status != DW_OK) {
+        return status;
+    }
+    if (r->text[r->at] != ')') {
+        return wrong(r, "')' is missing");
     }
     r->at++;
     dw__text_add(r->to, " )");
-    return status;
+    return DW_OK;
 }
 
 static dw_status read_atom(regex *r, int depth)
@@ -426,9 +444,10 @@ static dw_status read_alternatives(regex *r, int depth, bool top)
             continue;
         }
         status = read_atom(r, depth);
-        if (status == DW_OK) {
-            status = read_quantifier(r);
+        if (status != DW_OK) {
+            return status;
         }
+        status = read_quantifier(r);
         if (status != DW_OK) {
             return status;
         }
