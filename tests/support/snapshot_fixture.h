@@ -22,7 +22,7 @@ void snapshot_fixture_write_small(const char *path, uint32_t value, char *identi
 uint8_t *snapshot_fixture_read(const char *path, size_t *bytes);
 void snapshot_fixture_put(const char *path, const void *bytes, size_t count);
 
-/* Both readers' word on a file, which must be the same; the first one's message in `err`. */
+/* What both readers return for a file, which must be the same; the first one's message in `err`. */
 dw_status snapshot_fixture_verdict(const char *path, dw_error *err);
 
 #endif

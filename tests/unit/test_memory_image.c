@@ -1,4 +1,4 @@
-/* Pictures of linear memories: what regions share, and that nobody sees another's writes. */
+/* Images of linear memories: what regions share, and that nobody sees another's writes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

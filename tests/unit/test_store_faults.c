@@ -73,12 +73,12 @@ int fsync(int file)
 
 /* ---- a store ----------------------------------------------------------------------------- */
 
-typedef struct told_of {
+typedef struct problem_log {
     size_t count;
     char last[256];
-} told_of;
+} problem_log;
 
-static told_of problems;
+static problem_log problems;
 
 static void on_problem(void *user, const char *id, const dw_error *problem)
 {
@@ -99,7 +99,7 @@ static dw_store *opened(actor_fixture *fixture)
     dw_status status = dw_store_open(&store, fixture->engine, &options, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
-    problems = (told_of){.count = 0};
+    problems = (problem_log){.count = 0};
     wasm_signals_restore(); /* guests trap here */
     return store;
 }
@@ -119,26 +119,26 @@ static actor_name spawned(actor_fixture *fixture, dw_store *store)
     return name;
 }
 
-typedef struct heard {
+typedef struct received_words {
     uint32_t words[8];
     size_t bytes;
-} heard;
+} received_words;
 
 static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
 {
-    heard *answer = user;
+    received_words *answer = user;
     assert_true(count <= sizeof answer->words - answer->bytes);
     memcpy((char *)answer->words + answer->bytes, bytes, count);
     answer->bytes += count;
     return (ptrdiff_t)count;
 }
 
-static dw_status tell(dw_store *store, const char *id, const char *text, heard *answer,
+static dw_status tell(dw_store *store, const char *id, const char *text, received_words *answer,
                       dw_error *error)
 {
     dw_actor_effect message = {
         .struct_bytes = sizeof message, .message = text, .message_bytes = strlen(text)};
-    *answer = (heard){.bytes = 0};
+    *answer = (received_words){.bytes = 0};
     *error = (dw_error){.message = ""};
     return dw_store_send(store, id, &message, keep, answer, error);
 }
@@ -146,7 +146,7 @@ static dw_status tell(dw_store *store, const char *id, const char *text, heard *
 /* One that must end well; the first word of the answer. */
 static uint32_t told(dw_store *store, const char *id, const char *text)
 {
-    heard answer;
+    received_words answer;
     dw_error error;
     dw_status status = tell(store, id, text, &answer, &error);
     assert_string_equal(error.message, "");
@@ -172,7 +172,7 @@ static void stop(dw_store *store, const char *id)
 
 /* ---- messages that are broken off at ----------------------------------------------------- */
 
-static void test_faults_timer_that_traps_rings_once(void **state)
+static void test_faults_timer_that_traps_fires_once(void **state)
 {
     actor_fixture *fixture = *state;
     dw_store *store = opened(fixture);
@@ -192,7 +192,7 @@ static void test_faults_timer_that_traps_rings_once(void **state)
 static void test_faults_mail_that_stays_ends_the_work(void **state)
 {
     actor_fixture *fixture = *state;
-    heard answer;
+    received_words answer;
     dw_error error;
     dw_store *store = opened(fixture);
     actor_name actor = spawned(fixture, store);
@@ -232,7 +232,7 @@ static pair paired(actor_fixture *fixture)
 
 /* The sender's effects are carried out, and it is left as a process killed behind them leaves it;
  * whoever got messages works on them. */
-static void ask_and_break_off(pair *p, const char *text, heard *answer)
+static void ask_and_break_off(pair *p, const char *text, received_words *answer)
 {
     dw_error error;
     fail_from(FAULT_RENAME, p->sender_path, 1);
@@ -241,7 +241,7 @@ static void ask_and_break_off(pair *p, const char *text, heard *answer)
     p->store = opened(p->fixture);
     assert_int_equal(dw_store_run(p->store, &error), DW_E_STATE);
     mend();
-    problems = (told_of){.count = 0};
+    problems = (problem_log){.count = 0};
 }
 
 static bool any_named(const char *part)
@@ -264,7 +264,7 @@ static void done_with(pair *p)
 static void test_faults_messages_are_worked_on_once(void **state)
 {
     pair p = paired(*state);
-    heard answer;
+    received_words answer;
     dw_store_info info = {.struct_bytes = sizeof info};
     dw_error error;
     ask_and_break_off(&p, "D+1", &answer);
@@ -281,7 +281,7 @@ static void test_faults_messages_are_worked_on_once(void **state)
 static void test_faults_messages_are_broken_off_at_once(void **state)
 {
     pair p = paired(*state);
-    heard answer;
+    received_words answer;
     ask_and_break_off(&p, "D!", &answer);
     run(p.store);
     assert_int_equal(problems.count, 0);
@@ -292,7 +292,7 @@ static void test_faults_messages_are_broken_off_at_once(void **state)
 static void test_faults_ended_actors_are_not_made_again(void **state)
 {
     pair p = paired(*state);
-    heard answer;
+    received_words answer;
     char id[DW_ACTOR_ID_CHARS + 1] = "";
     dw_error error;
     ask_and_break_off(&p, "N+7", &answer);
@@ -312,7 +312,7 @@ static void test_faults_ended_actors_are_not_made_again(void **state)
 static void test_faults_names_of_earlier_programs(void **state)
 {
     pair p = paired(*state);
-    heard answer;
+    received_words answer;
     char id[DW_ACTOR_ID_CHARS + 1] = "";
     char found[DW_ACTOR_ID_CHARS + 1];
     char command[256];
@@ -344,7 +344,7 @@ static void test_faults_names_of_earlier_programs(void **state)
 static void test_faults_earlier_names_that_stay(void **state)
 {
     pair p = paired(*state);
-    heard answer;
+    received_words answer;
     char id[DW_ACTOR_ID_CHARS + 1] = "";
     char command[256];
     dw_error error;
@@ -374,7 +374,7 @@ static void test_faults_earlier_names_that_stay(void **state)
 static void test_faults_guest_names_are_utf8(void **state)
 {
     actor_fixture *fixture = *state;
-    heard answer;
+    received_words answer;
     dw_error error;
     dw_store *store = opened(fixture);
     actor_name actor = spawned(fixture, store);
@@ -393,7 +393,7 @@ static void test_faults_guest_names_are_utf8(void **state)
 static void test_faults_actor_that_ends_before_a_message(void **state)
 {
     actor_fixture *fixture = *state;
-    heard answer;
+    received_words answer;
     dw_error error;
     char found[DW_ACTOR_ID_CHARS + 1];
     dw_store *store = opened(fixture);
@@ -413,7 +413,7 @@ static void test_faults_effects_wait_behind_an_answer(void **state)
 {
     pair p = paired(*state);
     char id[DW_ACTOR_ID_CHARS + 1] = "";
-    heard answer;
+    received_words answer;
     dw_error error;
     fail_from(FAULT_RENAME, p.sender_path, 1);
     assert_int_equal(tell(p.store, p.sender.id, "N+7", &answer, &error), DW_OK);
@@ -435,7 +435,7 @@ static void test_faults_effects_wait_behind_an_answer(void **state)
 static void test_faults_message_that_is_not_accepted(void **state)
 {
     actor_fixture *fixture = *state;
-    heard answer;
+    received_words answer;
     dw_error error;
     dw_store *store = opened(fixture);
     actor_name actor = spawned(fixture, store);
@@ -478,7 +478,7 @@ static void test_faults_no_memory_loses_no_message(void **state)
     uint32_t n = 0;
     (void)snprintf(path, sizeof path, "/%s/0", p.other.id);
     for (n = 0; failed; n++) {
-        problems = (told_of){.count = 0};
+        problems = (problem_log){.count = 0};
         fail_from(FAULT_RENAME, path, 0);
         (void)told(p.store, p.sender.id,
                    "D+1"); /* which waits, since the other cannot be written */
@@ -510,7 +510,7 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
     enum { WAITING = 20 };
     pair p = paired(*state);
     char path[32];
-    heard answer;
+    received_words answer;
     dw_error error;
     dw_store_info info = {.struct_bytes = sizeof info};
     bool failed = true;
@@ -519,7 +519,7 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
     for (uint32_t n = 0; failed; n++) {
         fail_from(FAULT_RENAME, path, 0);
         for (uint32_t i = 0; i < WAITING; i++) {
-            problems = (told_of){.count = 0};
+            problems = (problem_log){.count = 0};
             (void)told(p.store, p.sender.id, "D+1");
         }
         mend();
@@ -528,7 +528,7 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
         assert_int_equal(dw_store_get_info(p.store, p.other.id, &info, &error), DW_E_MEMORY);
         dw_alloc_fail_after(-1);
         uint64_t before = dw_alloc_count();
-        problems = (told_of){.count = 0};
+        problems = (problem_log){.count = 0};
         dw_alloc_fail_after(n);
         dw_status status = tell(p.store, p.other.id, "+1000", &answer, &error);
         dw_alloc_fail_after(-1);
@@ -570,7 +570,7 @@ static int mend_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(timer_that_traps_rings_once),     TEST(mail_that_stays_ends_the_work),
+        TEST(timer_that_traps_fires_once),     TEST(mail_that_stays_ends_the_work),
         TEST(messages_are_worked_on_once),     TEST(messages_are_broken_off_at_once),
         TEST(ended_actors_are_not_made_again), TEST(names_of_earlier_programs),
         TEST(earlier_names_that_stay),         TEST(actor_that_ends_before_a_message),

@@ -107,7 +107,7 @@ static void expect_found(uint32_t vocab_count)
     }
 }
 
-static void test_candidates_found_in_rows(void **state)
+static void test_top_k_found_in_rows(void **state)
 {
     static const uint32_t counts[] = {1, 2, 3, 100, 127, 128, 129, 1000, VOCAB_MAX};
     (void)state;
@@ -185,7 +185,7 @@ static void expect_decided(const dw_sampler_params *params, uint32_t vocab_count
     }
 }
 
-static void test_candidates_greedy(void **state)
+static void test_top_k_greedy(void **state)
 {
     (void)state;
     random_state = 2;
@@ -194,7 +194,7 @@ static void test_candidates_greedy(void **state)
     expect_decided(NULL, 1);
 }
 
-static void test_candidates_top_k(void **state)
+static void test_top_k_filter_top_k(void **state)
 {
     static const int32_t cuts[] = {1, 5, 40, 128};
     (void)state;
@@ -219,7 +219,7 @@ static void test_candidates_top_k(void **state)
     assert_int_equal(count_decided(&beyond, ROW_TIES, 129), 0);
 }
 
-static void test_candidates_top_p(void **state)
+static void test_top_k_filter_top_p(void **state)
 {
     (void)state;
     random_state = 4;
@@ -238,7 +238,7 @@ static void test_candidates_top_p(void **state)
 
 /* A total that is off by as little as a device's must not move the cut: where it might, the
  * likeliest do not decide. */
-static void test_candidates_top_p_at_the_limit(void **state)
+static void test_top_k_filter_top_p_at_the_limit(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < 1000; i++) {
@@ -258,7 +258,7 @@ static void test_candidates_top_p_at_the_limit(void **state)
     dw_sampler_destroy(sampler);
 }
 
-static void test_candidates_min_p(void **state)
+static void test_top_k_filter_min_p(void **state)
 {
     (void)state;
     random_state = 5;
@@ -273,7 +273,7 @@ static void test_candidates_min_p(void **state)
 }
 
 /* Without a cut the likeliest decide where they are all that there are. */
-static void test_candidates_of_small_vocabularies(void **state)
+static void test_top_k_of_small_vocabularies(void **state)
 {
     static const uint32_t counts[] = {1, 2, 100, 128};
     (void)state;
@@ -292,7 +292,7 @@ static void test_candidates_of_small_vocabularies(void **state)
 }
 
 /* What top_p is said to leave is what is drawn. */
-static void test_candidates_top_p_support(void **state)
+static void test_top_k_filter_top_p_support(void **state)
 {
     (void)state;
     random_state = 7;
@@ -328,7 +328,7 @@ static void test_candidates_top_p_support(void **state)
 
 /* ---- what never decides, and what is refused ---- */
 
-static void test_candidates_never_decide(void **state)
+static void test_top_k_never_decide(void **state)
 {
     static const dw_sampler_params all[] = {
         {.temperature = 1.0F, .top_k = 5, .mirostat_tau = 3.0F},
@@ -365,7 +365,7 @@ static void expect_undecided(dw_sampler *asked, dw_sampler *twin, uint32_t vocab
     dw_sampler_destroy(twin);
 }
 
-static void test_candidates_penalties_and_biases(void **state)
+static void test_top_k_penalties_and_biases(void **state)
 {
     dw_sampler_params penalties[] = {
         {.temperature = 1.0F, .top_k = 20, .repeat_penalty = 1.2F},
@@ -408,7 +408,7 @@ static void expect_refused(const dw_sampler_params *params, uint32_t vocab_count
     dw_sampler_destroy(sampler);
 }
 
-static void test_candidates_refuse_rows(void **state)
+static void test_top_k_refuse_rows(void **state)
 {
     static const dw_sampler_params all[] = {
         {.temperature = 0.0F},
@@ -437,7 +437,7 @@ static void test_candidates_refuse_rows(void **state)
 }
 
 /* Beyond 1e8 logits are made as large as each other: the largest may then be more. */
-static void test_candidates_extreme_logits(void **state)
+static void test_top_k_extreme_logits(void **state)
 {
     static const float sizes[] = {3e38F, 1e9F, -1e9F, -3e38F};
     (void)state;
@@ -468,7 +468,7 @@ static dw_vocab *open_vocab(uint32_t *count)
 {
     dw_vocab *vocab = NULL;
     dw_error err = {0};
-    char path[] = "/tmp/dw-candidates-XXXXXX";
+    char path[] = "/tmp/dw-top-k-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     (void)close(fd);
@@ -517,7 +517,7 @@ static int draw_digits(const dw_sampler_params *params, dw_vocab *vocab, uint32_
     return decided;
 }
 
-static void test_candidates_and_grammars(void **state)
+static void test_top_k_and_grammars(void **state)
 {
     static const dw_sampler_params all[] = {
         {.temperature = 0.0F},
@@ -543,19 +543,19 @@ static void test_candidates_and_grammars(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_candidates_found_in_rows),
-        cmocka_unit_test(test_candidates_greedy),
-        cmocka_unit_test(test_candidates_top_k),
-        cmocka_unit_test(test_candidates_top_p),
-        cmocka_unit_test(test_candidates_top_p_at_the_limit),
-        cmocka_unit_test(test_candidates_min_p),
-        cmocka_unit_test(test_candidates_of_small_vocabularies),
-        cmocka_unit_test(test_candidates_top_p_support),
-        cmocka_unit_test(test_candidates_never_decide),
-        cmocka_unit_test(test_candidates_penalties_and_biases),
-        cmocka_unit_test(test_candidates_refuse_rows),
-        cmocka_unit_test(test_candidates_extreme_logits),
-        cmocka_unit_test(test_candidates_and_grammars),
+        cmocka_unit_test(test_top_k_found_in_rows),
+        cmocka_unit_test(test_top_k_greedy),
+        cmocka_unit_test(test_top_k_filter_top_k),
+        cmocka_unit_test(test_top_k_filter_top_p),
+        cmocka_unit_test(test_top_k_filter_top_p_at_the_limit),
+        cmocka_unit_test(test_top_k_filter_min_p),
+        cmocka_unit_test(test_top_k_of_small_vocabularies),
+        cmocka_unit_test(test_top_k_filter_top_p_support),
+        cmocka_unit_test(test_top_k_never_decide),
+        cmocka_unit_test(test_top_k_penalties_and_biases),
+        cmocka_unit_test(test_top_k_refuse_rows),
+        cmocka_unit_test(test_top_k_extreme_logits),
+        cmocka_unit_test(test_top_k_and_grammars),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
