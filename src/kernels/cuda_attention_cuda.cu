@@ -1,15 +1,15 @@
 /* Attention over KV logs on CUDA devices: for steps of few tokens a log, above all decoding.
  *
- * A block takes one token, one head of keys and values with up to four of the heads of queries that
- * share it, and a part of the log's records. Each of its lanes holds eight dimensions of a row; as
- * many lanes as make a row take a record, so that a warp reads whole rows, each once for all queries
- * of the block. Softmax is online (Milakov and Gimelshein, 2018); where a log is cut into parts, the
- * block that is done last merges them (flash decoding, Dao and others, 2023), so that a layer is one
- * launch. Nothing in a launch depends on a log's length: how many parts there are, is found out by
- * the blocks, of which a graph has always the same number.
+ * A block takes one token, one head of keys and values with up to four of the heads of queries
+ * that share it, and a part of the log's records. Each of its lanes holds eight dimensions of a
+ * row; as many lanes as make a row take a record, so that a warp reads whole rows, each once for
+ * all queries of the block. Softmax is online (Milakov and Gimelshein, 2018); where a log is cut
+ * into parts, the block that is done last merges them (flash decoding, Dao and others, 2023), so
+ * that a layer is one launch. Nothing in a launch depends on a log's length: the blocks compute how
+ * many parts there are, and a graph always has the same number of blocks.
  *
- * What a launch takes is latency above all: so records are on their way before the queries are, and
- * the next while these are computed with, and a merge reads all that it needs in one trip. */
+ * A launch is bound by latency: so records are read before the queries are, and the next while
+ * these are computed with, and a merge reads all that it needs in one trip. */
 #include <cfloat>
 #include <cuda_fp16.h>
 #include <ggml-backend.h>
@@ -54,21 +54,17 @@ struct attend_args {
 /* ---- rows of keys and values ---- */
 
 /* A lane's eight dimensions of a row, as they lie in a log. */
-template <int TYPE>
-struct row_dims;
+template <int TYPE> struct row_dims;
 
-template <>
-struct row_dims<DW_KV_F16> {
+template <> struct row_dims<DW_KV_F16> {
     uint4 halves;
 };
 
-template <>
-struct row_dims<DW_KV_F32> {
+template <> struct row_dims<DW_KV_F32> {
     float4 low, high;
 };
 
-template <>
-struct row_dims<DW_KV_Q8_0> {
+template <> struct row_dims<DW_KV_Q8_0> {
     unsigned short pairs[LANE_DIMS / 2];
     __half scale;
 };
@@ -201,8 +197,7 @@ static __global__ void append_kernel(attend_args a)
 /* ---- attention ---- */
 
 /* What a block has of its queries: in each lane its own share of eight dimensions. */
-template <int GROUP>
-struct sums {
+template <int GROUP> struct sums {
     float largest[GROUP];
     float total[GROUP];
     float value[GROUP][LANE_DIMS];
@@ -221,16 +216,14 @@ static __device__ __forceinline__ void rescale(sums<GROUP> &s, int g, float larg
 }
 
 /* Keys and values of the next records of each lane group, on their way from memory. */
-template <int TYPE>
-struct rows {
+template <int TYPE> struct rows {
     row_dims<TYPE> k[ROWS_AHEAD];
     row_dims<TYPE> v[ROWS_AHEAD];
 };
 
 /* The first of the records that this lane has in a turn which begins at `base`: each lane group has
  * its own, THREADS / LANES apart. */
-template <int LANES>
-static __device__ __forceinline__ uint32_t first_record(uint32_t base)
+template <int LANES> static __device__ __forceinline__ uint32_t first_record(uint32_t base)
 {
     return base + threadIdx.x / WARP * (WARP / LANES) + threadIdx.x % WARP / LANES;
 }
@@ -333,8 +326,7 @@ static __device__ __forceinline__ void walk(const attend_args &a, const unsigned
 }
 
 /* Add up what the lane groups of a warp have; each then has the warp's. */
-template <int LANES, int GROUP>
-static __device__ __forceinline__ void reduce_warp(sums<GROUP> &s)
+template <int LANES, int GROUP> static __device__ __forceinline__ void reduce_warp(sums<GROUP> &s)
 {
 #pragma unroll
     for (int mask = LANES; mask < WARP; mask *= 2) {
@@ -410,8 +402,7 @@ static __device__ void reduce_block(sums<GROUP> &s, float *shared, int head_dim,
 }
 
 /* WIDE values of a row of sums, with the row's largest score and total. */
-template <int WIDE>
-struct merged {
+template <int WIDE> struct merged {
     float largest;
     float total;
     float value[WIDE];
@@ -644,10 +635,18 @@ static void launch_group(const attend_args &a, unsigned tokens, cudaStream_t str
     unsigned blocks = (group + DW_CUDA_GROUP_MAX - 1) / DW_CUDA_GROUP_MAX;
     dim3 grid(a.p.part_count_max, a.p.kv_head_count * blocks, tokens);
     switch (group) {
-    case 1: launch<TYPE, LANES, 1>(a, grid, stream); break;
-    case 2: launch<TYPE, LANES, 2>(a, grid, stream); break;
-    case 3: launch<TYPE, LANES, 3>(a, grid, stream); break;
-    default: launch<TYPE, LANES, DW_CUDA_GROUP_MAX>(a, grid, stream); break;
+    case 1:
+        launch<TYPE, LANES, 1>(a, grid, stream);
+        break;
+    case 2:
+        launch<TYPE, LANES, 2>(a, grid, stream);
+        break;
+    case 3:
+        launch<TYPE, LANES, 3>(a, grid, stream);
+        break;
+    default:
+        launch<TYPE, LANES, DW_CUDA_GROUP_MAX>(a, grid, stream);
+        break;
     }
 }
 
@@ -684,8 +683,14 @@ extern "C" void dw_cuda_launch_attend(const struct ggml_tensor *node, void *stre
     take_new(&a, node->src[3], node->src[4]);
     a.rope = node->src[5] != nullptr ? (const float *)node->src[5]->data : nullptr;
     switch (a.p.kv_type) {
-    case DW_KV_F16: launch_lanes<DW_KV_F16>(a, tokens, (cudaStream_t)stream); break;
-    case DW_KV_Q8_0: launch_lanes<DW_KV_Q8_0>(a, tokens, (cudaStream_t)stream); break;
-    default: launch_lanes<DW_KV_F32>(a, tokens, (cudaStream_t)stream); break;
+    case DW_KV_F16:
+        launch_lanes<DW_KV_F16>(a, tokens, (cudaStream_t)stream);
+        break;
+    case DW_KV_Q8_0:
+        launch_lanes<DW_KV_Q8_0>(a, tokens, (cudaStream_t)stream);
+        break;
+    default:
+        launch_lanes<DW_KV_F32>(a, tokens, (cudaStream_t)stream);
+        break;
     }
 }

@@ -152,8 +152,7 @@ static __device__ void sort_piece(unsigned long long *keys)
     __syncthreads();
 }
 
-template <typename T>
-static __device__ T sum_of_block(T value, T *shared)
+template <typename T> static __device__ T sum_of_block(T value, T *shared)
 {
     for (int mask = 16; mask > 0; mask /= 2) {
         value += __shfl_xor_sync(0xffffffffu, value, mask);
@@ -188,14 +187,16 @@ static __device__ unsigned long long largest_of_block(unsigned long long key,
     return key;
 }
 
-/* What a piece amounts to: [0] its largest key, [1] the sum of exp(logit - largest) and the count of NaN. */
+/* A piece's summary: [0] its largest key, [1] the sum of exp(logit - largest) and the count of
+ * NaN. */
 struct piece_summary {
     unsigned long long largest;
     float total;
     unsigned nan_count;
 };
 
-static_assert(sizeof(piece_summary) == DW_CUDA_PIECE_SUMMARY * sizeof(long long), "in front of keys");
+static_assert(sizeof(piece_summary) == DW_CUDA_PIECE_SUMMARY * sizeof(long long),
+              "in front of keys");
 #define PIECE_ROW (DW_TOP_K_MAX + DW_CUDA_PIECE_SUMMARY)
 
 /* One piece of one row: the `count` largest, in order. Without sorting where one is enough. */
@@ -277,9 +278,10 @@ static __global__ void __launch_bounds__(SORT_THREADS)
         unsigned more = min(all - taken, DW_CUDA_PIECE - kept);
         for (unsigned i = threadIdx.x; i < DW_CUDA_PIECE - kept; i += blockDim.x) {
             unsigned at = taken + i;
-            keys[kept + i] = i < more ? pieces[(size_t)(at / count) * PIECE_ROW +
-                                               DW_CUDA_PIECE_SUMMARY + at % count]
-                                      : 0ull;
+            keys[kept + i] =
+                i < more
+                    ? pieces[(size_t)(at / count) * PIECE_ROW + DW_CUDA_PIECE_SUMMARY + at % count]
+                    : 0ull;
         }
         sort_piece(keys);
         taken += more;

@@ -46,8 +46,8 @@ extern "C" struct llama_model *dw_llama_load_vocab(const char *path)
 }
 
 extern "C" int32_t dw_llama_tokenize(const struct llama_vocab *vocab, const char *text,
-                                      int32_t text_bytes, int32_t *tokens, int32_t capacity,
-                                      uint32_t flags)
+                                     int32_t text_bytes, int32_t *tokens, int32_t capacity,
+                                     uint32_t flags)
 {
     return guarded([&] {
         return llama_tokenize(vocab, text, text_bytes, tokens, capacity,
@@ -56,8 +56,8 @@ extern "C" int32_t dw_llama_tokenize(const struct llama_vocab *vocab, const char
 }
 
 extern "C" int32_t dw_llama_apply_template(const char *source,
-                                            const struct llama_chat_message *messages, size_t count,
-                                            bool open_answer, char *text, int32_t capacity)
+                                           const struct llama_chat_message *messages, size_t count,
+                                           bool open_answer, char *text, int32_t capacity)
 {
     return guarded([&] {
         return llama_chat_apply_template(source, messages, count, open_answer, text, capacity);
@@ -65,13 +65,13 @@ extern "C" int32_t dw_llama_apply_template(const char *source,
 }
 
 extern "C" int32_t dw_llama_token_text(const struct llama_vocab *vocab, int32_t token, char *text,
-                                         int32_t capacity, bool special)
+                                       int32_t capacity, bool special)
 {
     return guarded([&] { return llama_token_to_piece(vocab, token, text, capacity, 0, special); });
 }
 
 extern "C" bool dw_llama_sampler_apply(struct llama_sampler *sampler,
-                                        struct llama_token_data_array *list)
+                                       struct llama_token_data_array *list)
 {
     return guarded([&] {
                llama_sampler_apply(sampler, list);
@@ -80,8 +80,8 @@ extern "C" bool dw_llama_sampler_apply(struct llama_sampler *sampler,
 }
 
 extern "C" struct llama_sampler *dw_llama_dry(const struct llama_vocab *vocab,
-                                               const dw_sampler_params *params,
-                                               const char *const *breakers, size_t count)
+                                              const dw_sampler_params *params,
+                                              const char *const *breakers, size_t count)
 {
     struct llama_sampler *sampler = nullptr;
     (void)guarded([&]() -> int32_t {
