@@ -292,7 +292,7 @@ dw_status dw_actor_check_rests(const dw_actor *actor, dw_error *err)
 }
 
 /* The message ended well: what the guest asked for counts. */
-static void keep_wishes(dw_actor *actor)
+static void commit_effects(dw_actor *actor)
 {
     for (dw_message *message = dw_mailbox_take(&actor->new_effects); message != NULL;
          message = dw_mailbox_take(&actor->new_effects)) {
@@ -317,7 +317,7 @@ static dw_status judge(dw_actor *actor, dw_status status, int32_t result, int ex
         (void)snprintf(actor->broken, sizeof actor->broken, "%.190s", local->message);
         return status;
     }
-    keep_wishes(actor);
+    commit_effects(actor);
     if (result < 0) {
         const dw_error *last = dw_instance_error(actor->instance);
         dw_status code =
