@@ -322,6 +322,12 @@ static dw_status emit_attention(builder *at, const dw__node *node, struct ggml_t
     return DW_OK;
 }
 
+static struct ggml_tensor *emit_softmax(builder *at, const dw__node *node)
+{
+    float scale = node->params.f[0] != 0.0f ? node->params.f[0] : 1.0f;
+    return ggml_soft_max_ext(at->context, input(at, node, 0), input(at, node, 1), scale, 0.0f);
+}
+
 /* ---- one node ---- */
 
 static dw_status emit_op(builder *at, const dw__node *node, int32_t number,
@@ -344,8 +350,7 @@ static dw_status emit_op(builder *at, const dw__node *node, int32_t number,
         *out = ggml_scale_bias(context, input(at, node, 0), p->f[0], p->f[1]);
         return DW_OK;
     case DW_OP_SOFTMAX:
-        *out = ggml_soft_max_ext(context, input(at, node, 0), input(at, node, 1),
-                                 p->f[0] != 0.0f ? p->f[0] : 1.0f, 0.0f);
+        *out = emit_softmax(at, node);
         return DW_OK;
     case DW_OP_RMS_NORM:
         *out = ggml_rms_norm(context, input(at, node, 0), p->f[0]);

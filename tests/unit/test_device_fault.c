@@ -14,6 +14,17 @@
 /* No driver maps anything there, and it is aligned for every load. */
 #define NOWHERE ((void *)(uintptr_t)0x10000)
 
+static void run_and_lose(dw_device *device, struct ggml_cgraph *graph)
+{
+    dw_error error = {0};
+    assert_int_equal(dw_device_run(device, graph, NULL, &error), DW_E_DEVICE);
+    print_message("%s\n", error.message);
+    assert_non_null(strstr(error.message, dw_device_info_of(device)->name));
+    assert_true(dw_device_lost(device));
+    assert_int_equal(dw_device_run(device, graph, NULL, &error), DW_E_DEVICE);
+    assert_non_null(strstr(error.message, "was lost"));
+}
+
 static void test_fault_loses_the_device_and_nothing_else(void **state)
 {
     (void)state;
@@ -54,12 +65,7 @@ static void test_fault_loses_the_device_and_nothing_else(void **state)
     x->buffer = buffer;
     x->data = NOWHERE;
 
-    assert_int_equal(dw_device_run(device, graph, NULL, &error), DW_E_DEVICE);
-    print_message("%s\n", error.message);
-    assert_non_null(strstr(error.message, name));
-    assert_true(dw_device_lost(device));
-    assert_int_equal(dw_device_run(device, graph, NULL, &error), DW_E_DEVICE);
-    assert_non_null(strstr(error.message, "was lost"));
+    run_and_lose(device, graph);
     assert_int_equal(dw_kv_log_reserve(log, 4000, &error), DW_E_DEVICE);
     assert_int_equal(dw_device_tensor_get(device, y, &params, 0, 4, &error), DW_E_DEVICE);
 

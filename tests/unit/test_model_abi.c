@@ -647,7 +647,6 @@ static void test_model_abi_sampler_extensions(void **state)
     assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_INFO + 1, 1), DW_E_ALIGN);
     assert_int_equal(CALL("sampler_logit_bias", U(sampler), AT_INFO, UINT32_MAX), DW_E_RANGE);
     assert_int_equal(CALL("sampler_logit_bias", m, AT_INFO, 1), DW_E_HANDLE);
-
     static const char grammar[] = "root ::= <[9]> | <[11]>";
     uint32_t bytes = sizeof grammar - 1;
     memcpy(memory + AT_TEXT, grammar, bytes);

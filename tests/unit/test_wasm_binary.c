@@ -484,61 +484,60 @@ static void test_wasm_binary_writes_large_numbers(void **state)
 
 /* ---- what is refused ---------------------------------------------------------------------- */
 
+static const struct {
+    const char *text;
+    const char *says; /* empty: it can */
+} savable[] = {
+    {"(memory 1) (data \"passive\")", ""},
+    {"(memory 1) (func $f) (start $f)", "start function"},
+    {"(memory 1) (data $d \"passive\") (func (data.drop $d))", "data.drop"},
+    {"(memory 1) (data $d \"passive\")"
+     " (func (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1)))",
+     ""},
+    {"(memory 1) (data $d (i32.const 0) \"active\") (func (data.drop $d))", ""},
+    {"(table 1 funcref) (func $f) (elem func $f)", ""},
+    {"(table 1 funcref) (func $f) (elem $e func $f) (func (elem.drop $e))", "elem.drop"},
+    {"(table 1 funcref) (func $f) (elem $e func $f)"
+     " (func (table.init $e (i32.const 0) (i32.const 0) (i32.const 1)))",
+     ""},
+    {"(table 1 funcref) (func $f) (elem $e (i32.const 0) func $f) (func (elem.drop $e))", ""},
+    {"(table 1 funcref) (func $f) (elem $e declare func $f) (func (elem.drop $e))", ""},
+    {"(global (mut externref) (ref.null extern))", "global 0 holds an externref"},
+    {"(global externref (ref.null extern))", "global 0 holds an externref"},
+    {"(global i32 (i32.const 0)) (global (mut anyref) (ref.null any))", "global 1"},
+    {"(type $s (struct (field (mut i32)))) (global (ref $s) (struct.new_default $s))", "global 0"},
+    {"(global (mut exnref) (ref.null exn))", "global 0"},
+    {"(global (mut nullfuncref) (ref.null nofunc))", "global 0"},
+    {"(func $f (export \"f\")) (global (ref func) (ref.func $f))", ""},
+    {"(func $f (export \"f\")) (global (mut (ref func)) (ref.func $f))", "global 0"},
+    {"(func $f (export \"f\")) (global (mut (ref null func)) (ref.func $f))", ""},
+    {"(table 1 externref)", "table 0 holds externref"},
+    {"(table 1 funcref) (table 1 anyref)", "table 1 holds"},
+    {"(type $f (func)) (table 1 (ref null $f))", "table 0 holds"},
+    {"(elem anyref (ref.i31 (i32.const 1)))", "element segment"},
+    {"(memory 1) (memory 1 2 shared)", "memory 1 is shared"},
+    {"(func (export \"driftwood:x\"))", "'driftwood:x'"},
+    {"(func (export \"driftwood\") (export \"driftwood_receive\"))", ""},
+    {"(memory 1 1 shared) (data \"passive\")"
+     " (func (drop (i32.atomic.load (i32.const 0))))",
+     "shared"},
+    {"(memory 1) (data \"passive\") (func (drop (i32.atomic.load (i32.const 0))))", "not known"},
+    {"(memory 1) (func (drop (i32.atomic.load (i32.const 0))))", ""},
+};
+
 static void test_wasm_binary_refuses_what_cannot_be_saved(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text;
-        const char *says; /* empty: it can */
-    } cases[] = {
-        {"(memory 1) (data \"passive\")", ""},
-        {"(memory 1) (func $f) (start $f)", "start function"},
-        {"(memory 1) (data $d \"passive\") (func (data.drop $d))", "data.drop"},
-        {"(memory 1) (data $d \"passive\")"
-         " (func (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1)))",
-         ""},
-        {"(memory 1) (data $d (i32.const 0) \"active\") (func (data.drop $d))", ""},
-        {"(table 1 funcref) (func $f) (elem func $f)", ""},
-        {"(table 1 funcref) (func $f) (elem $e func $f) (func (elem.drop $e))", "elem.drop"},
-        {"(table 1 funcref) (func $f) (elem $e func $f)"
-         " (func (table.init $e (i32.const 0) (i32.const 0) (i32.const 1)))",
-         ""},
-        {"(table 1 funcref) (func $f) (elem $e (i32.const 0) func $f) (func (elem.drop $e))", ""},
-        {"(table 1 funcref) (func $f) (elem $e declare func $f) (func (elem.drop $e))", ""},
-        {"(global (mut externref) (ref.null extern))", "global 0 holds an externref"},
-        {"(global externref (ref.null extern))", "global 0 holds an externref"},
-        {"(global i32 (i32.const 0)) (global (mut anyref) (ref.null any))", "global 1"},
-        {"(type $s (struct (field (mut i32)))) (global (ref $s) (struct.new_default $s))",
-         "global 0"},
-        {"(global (mut exnref) (ref.null exn))", "global 0"},
-        {"(global (mut nullfuncref) (ref.null nofunc))", "global 0"},
-        {"(func $f (export \"f\")) (global (ref func) (ref.func $f))", ""},
-        {"(func $f (export \"f\")) (global (mut (ref func)) (ref.func $f))", "global 0"},
-        {"(func $f (export \"f\")) (global (mut (ref null func)) (ref.func $f))", ""},
-        {"(table 1 externref)", "table 0 holds externref"},
-        {"(table 1 funcref) (table 1 anyref)", "table 1 holds"},
-        {"(type $f (func)) (table 1 (ref null $f))", "table 0 holds"},
-        {"(elem anyref (ref.i31 (i32.const 1)))", "element segment"},
-        {"(memory 1) (memory 1 2 shared)", "memory 1 is shared"},
-        {"(func (export \"driftwood:x\"))", "'driftwood:x'"},
-        {"(func (export \"driftwood\") (export \"driftwood_receive\"))", ""},
-        {"(memory 1 1 shared) (data \"passive\")"
-         " (func (drop (i32.atomic.load (i32.const 0))))",
-         "shared"},
-        {"(memory 1) (data \"passive\") (func (drop (i32.atomic.load (i32.const 0))))",
-         "not known"},
-        {"(memory 1) (func (drop (i32.atomic.load (i32.const 0))))", ""},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof savable / sizeof savable[0]; i++) {
         char text[512];
-        (void)snprintf(text, sizeof text, "(module %s)", cases[i].text);
+        (void)snprintf(text, sizeof text, "(module %s)", savable[i].text);
         fixture w;
         assemble(&w, text);
         assert_true(wasmtime_module_validate(engine, (uint8_t *)w.wasm.data, w.wasm.size) == NULL);
         read_layout(&w);
-        if ((cases[i].says[0] == '\0') != (w.layout->refused[0] == '\0') ||
-            strstr(w.layout->refused, cases[i].says) == NULL) {
-            fail_msg("%s: '%s', should be '%s'", text, w.layout->refused, cases[i].says);
+        if ((savable[i].says[0] == '\0') != (w.layout->refused[0] == '\0') ||
+            strstr(w.layout->refused, savable[i].says) == NULL) {
+            fail_msg("%s: '%s', should be '%s'", text, w.layout->refused, savable[i].says);
         }
         if (w.layout->refused[0] != '\0') {
             assert_null(w.rewritten);
