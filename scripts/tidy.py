@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
-"""Holds the house rules over our own sources: sizes, banned functions, who may use whom, layout.
+"""Holds the house rules over our own sources: sizes, banned functions, who may use whom, layout,
+words.
 
 tidy.py                all checks; prints FILE:LINE: what, which value, which limit; exit 1 if any
 tidy.py --format       rewrites the sources with clang-format
 tidy.py --clang-tidy   the checks and clang-tidy (slow), with build/compile_commands.json
+tidy.py --root DIR     the same of another tree (tests/check_tidy.py)
 
-Exceptions stand in scripts/tidy-exceptions.txt, each with its reason.
+Exceptions are in scripts/tidy-exceptions.txt, each with its reason; words that are not used any
+more in scripts/retired-words.txt.
 """
+import bisect
+import collections
 import pathlib
 import re
 import shutil
@@ -14,16 +19,25 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FUNCTION_LINES_MAX = 70
+FUNCTION_LINES_MAX = 60
 FILE_LINES_MAX = 1000
+README_LINES_MAX = 40
+TOP_README_LINES_MAX = 200
 COLUMNS_MAX = 100
 PARAMETERS_MAX = 6
+FOLDER_SHARE_MAX = 0.12
+# Folders of src: each may include headers of those before it, and its own.
 FOLDERS = ["base", "memory", "device", "kernels", "gguf", "text", "sampling", "kv", "model",
            "inference", "tensor", "wasm", "actor", "snapshot", "guest_abi", "scheduler", "store",
            "runtime", "server", "api", "cli"]
-PATTERNS = ["src/*/*.[ch]", "include/*.h", "guest/*.h", "guest/examples/*.c", "tests/unit/*.[ch]",
-            "tests/support/*.[ch]", "tests/guest/*.c", "bench/*.[ch]", "fuzz/*.[ch]", "examples/*.c"]
-TEXTS = ["*.md", "docs/*.md", "src/*/README.md"]
+PATTERNS = ["src/*/*.[ch]", "src/*/*.cpp", "src/*/*.cu", "include/*.h", "guest/*.h",
+            "guest/examples/*.c", "tests/unit/*.[ch]", "tests/support/*.[ch]", "tests/guest/*.c",
+            "bench/*.[ch]", "bench/*.cpp", "fuzz/*.[ch]", "examples/*.c"]
+# Where retired words are looked for: all text but what tells of the past.
+WORD_PATTERNS = ["*.md", "Makefile", "CMakeLists.txt", "src/**/*", "include/*", "guest/**/*",
+                 "tests/**/*", "bench/*", "fuzz/**/*", "docs/**/*", "man/**/*", "scripts/*",
+                 "cmake/*", "examples/**/*"]
+WORDS_LEFT_OUT = ["CHANGELOG.md", "scripts/retired-words.txt", "tests/golden/", "tests/data/"]
 
 # function: what to use. Everywhere in our own C.
 BANNED = {
@@ -39,7 +53,7 @@ PRINTING = ["printf", "puts", "perror", "exit", "_exit", "abort", "vprintf", "pu
 
 
 def load_exceptions():
-    """{(rule, path or path:name)} from lines `rule path[:name] reason...`; # starts a comment."""
+    """{(rule, path or path:name): used} from lines `rule path[:name] reason...`; # starts a comment."""
     known, problems = {}, []
     path = ROOT / "scripts/tidy-exceptions.txt"
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -81,9 +95,38 @@ def closing(text, start):
     return -1
 
 
+def load_words():
+    """[(regex, what to write instead)] from lines `regex | instead`; # starts a comment. A regex
+    stands for whole words; blanks in it match line breaks of a comment too."""
+    words, problems = [], []
+    path = ROOT / "scripts/retired-words.txt"
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        word, _, instead = line.partition(" | ")
+        if not instead.strip():
+            problems.append(f"{path.relative_to(ROOT)}:{number}: nothing to write instead: {line}")
+            continue
+        words.append((re.compile(rf"(?<!\w)(?:{word.strip()})(?!\w)"), instead.strip()))
+    return words, problems
+
+
+def join_lines(text):
+    """`text` on one line, without the marks that begin a line of a comment; and for each line of
+    it, where that begins there."""
+    starts, parts, length = [], [], 0
+    for line in text.split("\n"):
+        line = re.sub(r"^\s*(?:/?\*+(?!/)|//+|#+)?\s*", "", line).rstrip() + " "
+        starts.append(length)
+        parts.append(line)
+        length += len(line)
+    return "".join(parts), starts
+
+
 class Checker:
     def __init__(self):
         self.exceptions, self.problems = load_exceptions()
+        self.definitions = collections.defaultdict(set)  # dw__ name: folders whose headers have it
 
     def report(self, rule, path, line, message, name=None):
         for key in ((rule, f"{path}:{name}"), (rule, str(path))):
@@ -110,6 +153,7 @@ class Checker:
         self.check_functions(path, code)
         self.check_calls(path, code)
         self.check_includes(path, lines)
+        self.check_internal_names(path, code)
 
     def check_functions(self, path, code):
         lines = code.splitlines()
@@ -124,6 +168,7 @@ class Checker:
                         not lines[head - 2].startswith("#"):
                     head -= 1
                 signature = " ".join(lines[head - 1:start - 1])
+                signature = re.sub(r"\b__launch_bounds__\s*\([^)]*\)", "", signature)
                 found = re.search(r"([A-Za-z_]\w*)\s*\(", signature)
                 name = found.group(1) if found else "?"
                 length = number - head + 1
@@ -161,20 +206,72 @@ class Checker:
                 self.report("banned", path, line, f"fprintf({m.group(1)}): only src/cli prints")
 
     def check_includes(self, path, lines):
-        if path.parts[0] != "src":
-            return
-        folder = path.parts[1]
-        if folder not in FOLDERS:
+        in_src = path.parts[0] == "src"
+        folder = path.parts[1] if in_src else None
+        if in_src and folder not in FOLDERS:
             self.report("folders", path, 1, f"folder src/{folder} has no place in the order")
             return
         for number, line in enumerate(lines, 1):
-            m = re.match(r'\s*#\s*include\s*[<"]([a-z_]+)/(\w+\.h)[>"]', line)
-            if not m or m.group(1) not in FOLDERS:
+            m = re.match(r'\s*#\s*include\s*[<"]([a-z_]+)/([\w.]+)[>"]', line)
+            if not m or m.group(1) not in FOLDERS or not in_src:
                 continue
+            target = f"{m.group(1)}/{m.group(2)}"
             if FOLDERS.index(m.group(1)) > FOLDERS.index(folder):
-                target = f"{m.group(1)}/{m.group(2)}"
                 self.report("folders", path, number,
                             f"src/{folder} may not use {target}: it comes later", target)
+            if m.group(1) != folder and re.search(r"_internal\.(inc\.)?h$", target):
+                self.report("private", path, number, f"{target} is private to src/{m.group(1)}",
+                            target)
+
+    def learn_internal_names(self, path):
+        if path.parts[0] == "src" and path.suffix == ".h":
+            for name in re.findall(r"\bdw__\w+|\bDW__\w+", blank((ROOT / path).read_text())):
+                self.definitions[name].add(path.parts[1])
+
+    def check_internal_names(self, path, code):
+        """What begins with dw__ belongs to its folder. Tests may use it."""
+        if path.parts[0] not in ("src", "bench", "examples", "guest"):
+            return
+        seen = set()
+        for m in re.finditer(r"\bdw__\w+|\bDW__\w+", code):
+            name = m.group()
+            homes = self.definitions.get(name, set())
+            if homes and path.parts[1] not in homes and name not in seen:
+                seen.add(name)
+                line = code.count("\n", 0, m.start()) + 1
+                self.report("internal", path, line,
+                            f"{name} is internal to src/{', src/'.join(sorted(homes))}", name)
+
+    def check_lengths(self):
+        for path in sorted(ROOT.glob("src/*/README.md")) + [ROOT / "README.md"]:
+            if not path.exists():
+                continue
+            limit = TOP_README_LINES_MAX if path.parent == ROOT else README_LINES_MAX
+            count = len(path.read_text().splitlines())
+            if count > limit:
+                self.report("readme-lines", path.relative_to(ROOT), 1,
+                            f"{count} lines, limit {limit}")
+
+    def check_shares(self, paths):
+        lines = collections.Counter()
+        for path in paths:
+            if path.parts[0] == "src":
+                lines[path.parts[1]] += len((ROOT / path).read_text().splitlines())
+        for folder, count in lines.items():
+            share = count / sum(lines.values())
+            if share > FOLDER_SHARE_MAX:
+                self.report("folder-share", pathlib.Path("src") / folder, 1,
+                            f"{share:.1%} of the lines of src, limit {FOLDER_SHARE_MAX:.0%}")
+
+    def check_words(self):
+        words, problems = load_words()
+        self.problems += problems
+        for path in text_files():
+            text, starts = join_lines((ROOT / path).read_text(errors="replace"))
+            for word, instead in words:
+                for m in word.finditer(text):
+                    line = bisect.bisect_right(starts, m.start())
+                    self.report("words", path, line, f"'{m.group()}': write {instead}", m.group())
 
     def check_format(self, paths):
         if not shutil.which("clang-format"):
@@ -200,6 +297,15 @@ def our_files():
     return found
 
 
+def text_files():
+    found = set()
+    for pattern in WORD_PATTERNS:
+        found |= {p.relative_to(ROOT) for p in ROOT.glob(pattern) if p.is_file()}
+    binary = (".gguf", ".safetensors", ".wasm", ".pyc", ".png", ".zst")
+    return sorted(p for p in found if p.suffix not in binary and
+                  not str(p).startswith(tuple(WORDS_LEFT_OUT)))
+
+
 def clang_tidy(paths):
     database = ROOT / "build"
     if not (database / "compile_commands.json").exists():
@@ -210,13 +316,21 @@ def clang_tidy(paths):
 
 
 def main(arguments):
+    global ROOT
+    if "--root" in arguments:
+        ROOT = pathlib.Path(arguments[arguments.index("--root") + 1]).resolve()
     paths = our_files()
     checker = Checker()
     if "--format" in arguments:
         chosen = [str(ROOT / p) for p in paths if ("format", str(p)) not in checker.exceptions]
         return subprocess.run(["clang-format", "-i", *chosen]).returncode
     for path in paths:
+        checker.learn_internal_names(path)
+    for path in paths:
         checker.check_file(path)
+    checker.check_lengths()
+    checker.check_shares(paths)
+    checker.check_words()
     checker.check_format(paths)
     for (rule, name), used in sorted(checker.exceptions.items()):
         if not used:
