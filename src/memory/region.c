@@ -18,6 +18,13 @@ struct dw_region {
     _Atomic int pins;
 };
 
+static void check(const dw_region *region)
+{
+    DW_ASSERT(region->committed_bytes <= region->reserved_bytes);
+    DW_ASSERT(region->committed_bytes % dw_os_page_bytes() == 0);
+    DW_ASSERT(region->limit_bytes <= region->reserved_bytes);
+}
+
 dw_status dw_region_create(dw_region **out, const dw_region_options *options, dw_error *err)
 {
     *out = NULL;
@@ -89,11 +96,13 @@ dw_status dw_region_commit(dw_region *region, size_t bytes, dw_error *err)
     } else {
         status = dw_os_commit(from, more, err);
     }
-    if (status == DW_OK) {
-        region->committed_bytes = target;
-        region->generation++;
+    if (status != DW_OK) {
+        return status;
     }
-    return status;
+    region->committed_bytes = target;
+    region->generation++;
+    check(region);
+    return DW_OK;
 }
 
 /* What a mapping over committed pages must be. */
@@ -125,8 +134,11 @@ dw_status dw_region_map_file(dw_region *region, size_t offset, int fd, uint64_t 
     if (status == DW_OK) {
         status = dw_os_map_private(region->base + offset, bytes, fd, file_offset, err);
     }
-    region->generation += status == DW_OK;
-    return status;
+    if (status != DW_OK) {
+        return status;
+    }
+    region->generation++;
+    return DW_OK;
 }
 
 dw_status dw_region_map_shared(dw_region *region, size_t offset, int fd, uint64_t file_offset,
@@ -136,8 +148,11 @@ dw_status dw_region_map_shared(dw_region *region, size_t offset, int fd, uint64_
     if (status == DW_OK) {
         status = dw_os_commit_shared(region->base + offset, bytes, fd, file_offset, err);
     }
-    region->generation += status == DW_OK;
-    return status;
+    if (status != DW_OK) {
+        return status;
+    }
+    region->generation++;
+    return DW_OK;
 }
 
 dw_status dw_region_clear(dw_region *region, size_t offset, size_t bytes, dw_error *err)

@@ -1,17 +1,11 @@
 /* Lists of extents of files: how they join, are cut and copied, and what is read and mapped. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/os.h"
 #include "memory/file_extents.h"
+#include "support.h"
 
 #define PAGES 6u
 

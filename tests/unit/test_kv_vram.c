@@ -77,7 +77,7 @@ static reference *add_log(kv_check *t, uint32_t records)
 }
 
 /* Allocations double up to the limit of 4; attention's padding is there as well. */
-static void test_kv_vram_pieces_grow_with_the_log(void **state)
+static void test_kv_vram_allocations_grow_with_the_log(void **state)
 {
     (void)state;
     dw_kv_pool_options options = kv_check_pool(0, true);
@@ -230,6 +230,35 @@ static void test_kv_vram_forks_share_full_allocations(void **state)
     dw_kv_log_trim(t.logs[0].log, t.logs[0].length);
     assert_int_equal(kv_check_stats(t.device).copied_bytes, copied);
     kv_check_end(&t);
+}
+
+/* A fork lies where its parent does, whatever a log that is made now would get. */
+static void test_kv_vram_forks_have_their_parents_backing(void **state)
+{
+    (void)state;
+    dw_kv_pool_options options = kv_check_pool(0, true);
+    options.takes_all = true;
+    dw_device *device = NULL;
+    dw_kv_log *parent = NULL;
+    dw_kv_log *child = NULL;
+    dw_kv_log *other = NULL;
+    assert_int_equal(dw_device_open(&device, "CPU", 1, NULL), DW_OK);
+    dw_kv_log_options log = {.record_bytes = 64, .capacity_tokens = 300};
+    unsigned char records[5 * 64] = {7, 8, 9};
+    unsigned char there[sizeof records];
+    assert_int_equal(dw_kv_log_create(&parent, device, &log, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_append(parent, records, 5, NULL), DW_OK);
+    assert_int_equal(dw_kv_pool_open(device, &options, NULL), DW_OK);
+    assert_int_equal(dw_kv_log_fork(&child, parent, NULL), DW_OK);
+    assert_true(dw_kv_log_in_host_memory(child));
+    assert_int_equal(dw_kv_log_read(child, 0, sizeof there, there, NULL), DW_OK);
+    assert_memory_equal(there, records, sizeof there);
+    assert_int_equal(dw_kv_log_create(&other, device, &log, NULL), DW_OK);
+    assert_false(dw_kv_log_in_host_memory(other));
+    dw_kv_log_destroy(parent);
+    dw_kv_log_destroy(child);
+    dw_kv_log_destroy(other);
+    dw_device_close(device);
 }
 
 /* A chain of forks, each a little longer, does not pile up small allocations. */
@@ -741,11 +770,12 @@ static void test_kv_vram_slow_readers_hold_up_nobody(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kv_vram_pieces_grow_with_the_log),
+        cmocka_unit_test(test_kv_vram_allocations_grow_with_the_log),
         cmocka_unit_test(test_kv_vram_clears_to_the_last_allocation),
         cmocka_unit_test(test_kv_vram_grows_ahead_of_need),
         cmocka_unit_test(test_kv_vram_decoding_never_waits),
         cmocka_unit_test(test_kv_vram_forks_share_full_allocations),
+        cmocka_unit_test(test_kv_vram_forks_have_their_parents_backing),
         cmocka_unit_test(test_kv_vram_chains_of_forks_stay_short),
         cmocka_unit_test(test_kv_vram_the_longest_unused_leaves_first),
         cmocka_unit_test(test_kv_vram_says_what_is_missing),
