@@ -28,6 +28,9 @@ function(driftwood_flags target)
     if(APPLE)
         target_compile_definitions(${target} PRIVATE _DARWIN_C_SOURCE)
     endif()
+    if(DRIFTWOOD_SANITIZE OR DRIFTWOOD_FUZZ)
+        target_compile_definitions(${target} PRIVATE DW_DEBUG_CHECKS) # DW_DCHECK, base/status.h
+    endif()
     target_compile_options(${target} PRIVATE
         $<$<COMPILE_LANGUAGE:C,CXX>:${DRIFTWOOD_WARNINGS};${DRIFTWOOD_SANITIZE_FLAGS}>
         $<$<COMPILE_LANGUAGE:C>:${DRIFTWOOD_C_WARNINGS}>)

@@ -19,11 +19,11 @@ dw_status dw_fail_within(dw_error *err, dw_status code, const char *format, ...)
 /* A host bug, never input: prints the place and aborts. Stays on in release builds. */
 #define DW_ASSERT(condition)                                                                       \
     ((condition) ? (void)0 : dw__assert_failed(#condition, __FILE__, __LINE__))
-/* The same where the check is dear; only with DW_DEBUG_CHECKS. */
+/* The same where the check is dear; only with DW_DEBUG_CHECKS (builds with sanitizers). */
 #ifdef DW_DEBUG_CHECKS
 #define DW_DCHECK(condition) DW_ASSERT(condition)
 #else
-#define DW_DCHECK(condition) ((void)0)
+#define DW_DCHECK(condition) ((void)(0 && (condition)))
 #endif
 
 __attribute__((noreturn)) void dw__assert_failed(const char *condition, const char *file, int line);

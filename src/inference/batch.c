@@ -70,6 +70,22 @@ static void wait_on(dw_batch *batch, dw_batch_item *item)
     batch->waiting_count++;
 }
 
+/* Between calls: those that wait are counted and have tokens left; none is parked but for them. */
+static bool is_sound(const dw_batch *batch)
+{
+    const dw_batch_queue *queues[] = {&batch->decoding, &batch->prompts};
+    uint32_t count = 0;
+    bool sound = batch->waiting_count > 0 || batch->parked.first == NULL;
+    for (int i = 0; i < 2; i++) {
+        for (const dw_batch_item *item = queues[i]->first; item != NULL; item = item->next) {
+            sound = sound && left_of(item) > 0 && (left_of(item) == 1) == (i == 0) &&
+                    dw_context_length(item->context) == item->before + item->done;
+            count++;
+        }
+    }
+    return sound && count == batch->waiting_count;
+}
+
 /* Let it wait for its turn: with what it needs, or, where others' steps hold that, until some of
  * them are through. So `parked` is empty when nobody else waits. */
 static void begin_item(dw_batch *batch, dw_batch_item *item)
@@ -136,12 +152,13 @@ dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_e
 
 void dw_batch_add(dw_batch *batch, dw_batch_item *item)
 {
-    DW_ASSERT(item->step.counters != NULL);
+    DW_ASSERT(item->step.view != NULL && item->step.counters != NULL);
     item->error = (dw_error){0};
     item->done = 0;
     item->started_ns = dw_os_clock_ns();
     item->before = dw_context_length(item->context);
     begin_item(batch, item);
+    DW_DCHECK(is_sound(batch));
 }
 
 dw_batch_item *dw_batch_take(dw_batch *batch)
@@ -154,6 +171,7 @@ dw_batch_item *dw_batch_take(dw_batch *batch)
 /* The item's next `token_count` tokens are through. */
 static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
 {
+    DW_ASSERT(token_count > 0 && token_count <= left_of(item));
     item->done += token_count;
     dw_kv_log_extend(item->context->log, item->before + item->done);
     if (item->step.on_progress != NULL && item->step.token_count > 1) {
@@ -318,6 +336,7 @@ void dw_batch_run(dw_batch *batch)
     if (batch->waiting_count < waiting) { /* some are through, and hold nothing now */
         begin_parked(batch);
     }
+    DW_DCHECK(is_sound(batch));
     if (now.sequences > 0) {
         dw_batch_stats *counts = &batch->counts;
         counts->runs++;

@@ -307,6 +307,51 @@ static void test_batch_counts_placed_rows(void **state)
     close_tiny(&fixture);
 }
 
+/* Steps of a batch are computed from the tokens in the guest's memory, as those of a context alone
+ * are. What became of them since they were checked can harm nobody else. */
+static void test_batch_reads_tokens_in_place(void **state)
+{
+    (void)state;
+    model_fixture fixture;
+    dw_context *contexts[2];
+    dw_batch_item items[2];
+    dw_batch batch;
+    open_tiny(&fixture, GGML_TYPE_F32);
+    size_t bytes = fixture.vocab_count * sizeof *fixture.logits;
+    if (dw_device_info_of(dw_model_device(fixture.model))->kind != DW_DEVICE_CPU) {
+        close_tiny(&fixture);
+        return;
+    }
+    float *expected = malloc(bytes);
+    assert_non_null(expected);
+    for (int pass = 0; pass < 2; pass++) {
+        dw_batch_init(&batch, NULL);
+        for (uint32_t c = 0; c < 2; c++) {
+            contexts[c] = model_fixture_context(&fixture, 0);
+            items[c] = item_of(&fixture, contexts[c], c, 1);
+            items[c].step.tokens = fixture.tokens + c;
+            fixture.tokens[c] = 5;
+            dw_batch_add(&batch, &items[c]);
+        }
+        fixture.tokens[0] = pass == 0 ? 5 : INT32_MIN;
+        dw_batch_run(&batch);
+        assert_int_equal(batch.waiting_count, 0);
+        assert_int_equal(items[1].status, DW_OK);
+        float *row = fixture.logits + fixture.vocab_count;
+        if (pass == 0) {
+            memcpy(expected, row, bytes);
+            assert_memory_equal(fixture.logits, expected, bytes);
+        } else {
+            assert_memory_equal(row, expected, bytes);
+            assert_memory_not_equal(fixture.logits, expected, bytes);
+        }
+        dw_context_destroy(contexts[0]);
+        dw_context_destroy(contexts[1]);
+    }
+    free(expected);
+    close_tiny(&fixture);
+}
+
 /* However many decode, a prompt gets its slices; also where a run has room for one of them. */
 static void check_prompts_get_on(uint32_t sequences_max, uint32_t tokens_max)
 {
@@ -517,6 +562,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_counts_placed_rows),
+        cmocka_unit_test(test_batch_reads_tokens_in_place),
         cmocka_unit_test(test_batch_prompts_get_on),
         cmocka_unit_test(test_batch_waits_for_memory),
         cmocka_unit_test(test_batch_runs_in_slices),
