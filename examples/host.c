@@ -43,7 +43,7 @@ static dw_status run(dw_engine *engine, dw_model *model, char **argv, int *exit_
         dw_instance_get_stats(instance, &stats);
         fprintf(stderr, "%llu tokens in, %llu out, %llu bytes copied by the host\n",
                 (unsigned long long)stats.prompt_tokens, (unsigned long long)stats.generated_tokens,
-                (unsigned long long)stats.host_copied_bytes);
+                (unsigned long long)stats.device_staged_bytes);
     }
     dw_instance_destroy(instance);
     dw_module_unref(module);

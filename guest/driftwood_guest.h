@@ -60,7 +60,8 @@ DW_IMPORT("input") int32_t dw_input(char *buffer, uint32_t capacity);
 DW_IMPORT("device_name") int32_t dw_device_name(char *buffer, uint32_t capacity);
 /* Nanoseconds of a clock that only goes forward. */
 DW_IMPORT("clock_ns") uint64_t dw_clock_ns(void);
-/* Payload bytes that the host has copied for this guest: 0 on the zero-copy path. */
+/* Payload bytes that were copied between this guest's memory and the device: 0 where the device
+ * computes on this memory. */
 DW_IMPORT("host_copied_bytes") uint64_t dw_host_copied_bytes(void);
 
 /* ---- tensor graphs --------------------------------------------------------------------- */

@@ -350,10 +350,11 @@ typedef struct dw_instance_stats {
     uint64_t generated_tokens;       /* chosen by a sampler, or decoded one by one */
     uint64_t decoded_tokens;         /* steps of one token on a context that holds some */
     uint64_t decode_ns;
-    uint64_t host_copied_bytes;      /* payload that the host copied; 0 on the zero-copy path */
-    uint64_t device_placed_bytes;    /* payload that the device wrote once more to place it */
-    uint64_t device_staged_bytes;    /* payload copied for a device that could not be given the
-                                        guest's pages (dw_instance_staging) */
+    uint64_t device_placed_bytes;    /* payload that the device wrote once more: to its place, or
+                                        to where a token is chosen from all logits */
+    uint64_t device_staged_bytes;    /* payload that was copied, for a device that could not be
+                                        given the guest's pages (dw_instance_staging): 0 where it
+                                        computes on these */
     uint64_t host_calls;             /* calls from the guest into the host */
     uint64_t graph_runs;             /* tensor graphs run by the guest */
 } dw_instance_stats;

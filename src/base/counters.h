@@ -1,6 +1,6 @@
-/* What is counted, per instance and per device. Every host copy of payload (tokens, logits,
- * tensors) goes through dw_copy_payload, so that the figure shown to users is the truth; tests
- * count again without it.
+/* What is counted, per instance and per device. Payload (tokens, logits, tensors) is copied for
+ * staged views alone, which count it (dw_device_counters.staged_bytes, and each view its own);
+ * tests/unit/test_zero_copy.c notes copies without these counters.
  * Thread: any. */
 #ifndef DW_BASE_COUNTERS_H
 #define DW_BASE_COUNTERS_H
@@ -15,7 +15,6 @@ typedef struct dw_counters {
     _Atomic uint64_t sampled_tokens;
     _Atomic uint64_t decoded_tokens;
     _Atomic uint64_t decode_ns;
-    _Atomic uint64_t host_copied_bytes;
     _Atomic uint64_t device_placed_bytes;
     _Atomic uint64_t host_calls;
     _Atomic uint64_t graph_runs;
@@ -51,8 +50,5 @@ static inline void dw_uncount(_Atomic uint64_t *counter, uint64_t amount)
 {
     atomic_fetch_sub_explicit(counter, amount, memory_order_relaxed);
 }
-
-/* memcpy, and say so. */
-void dw_copy_payload(dw_counters *counters, void *to, const void *from, size_t bytes);
 
 #endif

@@ -397,11 +397,10 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
     size_t rss_bytes = dw_os_rss_bytes();
     if (how == DW_CLI_STATS_JSON) {
         json_t *line = json_pack(
-            "{s:f, s:I, s:f, s:I, s:f, s:I, s:I, s:I}", "load_ms", rounded(load_ms, 0.001),
+            "{s:f, s:I, s:f, s:I, s:f, s:I, s:I}", "load_ms", rounded(load_ms, 0.001),
             "prompt_tokens", (json_int_t)stats.prompt_tokens, "prompt_tokens_per_s",
             rounded(prompt_speed, 0.01), "generated_tokens", (json_int_t)stats.generated_tokens,
-            "generated_tokens_per_s", rounded(decode_speed, 0.01), "host_copied_bytes",
-            (json_int_t)stats.host_copied_bytes, "device_staged_bytes",
+            "generated_tokens_per_s", rounded(decode_speed, 0.01), "device_staged_bytes",
             (json_int_t)stats.device_staged_bytes, "rss_bytes", (json_int_t)rss_bytes);
         if (has_kv) {
             (void)json_object_set_new(line, "kv_memory", kv_memory_json(&kv));
@@ -419,7 +418,7 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
                   "memory     %.1f MB resident\n",
                   load_ms, (unsigned long long)stats.prompt_tokens, prompt_speed,
                   (unsigned long long)stats.generated_tokens, decode_speed,
-                  (unsigned long long)stats.host_copied_bytes, (double)rss_bytes / 1e6);
+                  (unsigned long long)stats.device_staged_bytes, (double)rss_bytes / 1e6);
     print_usage(instance, &stats, engine);
     if (has_kv) {
         print_kv_memory(&kv);

@@ -80,10 +80,13 @@ static int64_t clock_ns(dw_instance *instance, const wasmtime_val_raw_t *args)
 }
 DW__GUEST_CALL(i64, clock_ns)
 
+/* All that is copied is copied for staged views. */
 static int64_t host_copied_bytes(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     (void)args;
-    return (int64_t)atomic_load(&dw_instance_counters(instance)->host_copied_bytes);
+    dw_instance_stats stats = {.struct_bytes = sizeof stats};
+    dw_instance_get_stats(instance, &stats);
+    return (int64_t)stats.device_staged_bytes;
 }
 DW__GUEST_CALL(i64, host_copied_bytes)
 

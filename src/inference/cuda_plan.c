@@ -317,7 +317,7 @@ static void choose(dw_step_graph *graph, const dw_step_work *work, const dw_step
         choice->status = fetch_row(graph, row, row_bytes(work), logits, &choice->error);
     }
     if (choice->status == DW_OK) {
-        dw_count(&slice->step->counters->host_copied_bytes, row_bytes(work));
+        dw_count(&slice->step->counters->device_placed_bytes, row_bytes(work));
         choice->status = dw_sampler_choose(choice->sampler, logits, &choice->token, &choice->error);
     }
 }

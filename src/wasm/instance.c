@@ -280,7 +280,6 @@ void dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats
         .generated_tokens = sampled > decoded ? sampled : decoded,
         .decoded_tokens = decoded,
         .decode_ns = atomic_load(&counters->decode_ns),
-        .host_copied_bytes = atomic_load(&counters->host_copied_bytes),
         .device_placed_bytes = atomic_load(&counters->device_placed_bytes),
         .host_calls = atomic_load(&counters->host_calls),
         .graph_runs = atomic_load(&counters->graph_runs),

@@ -6,7 +6,6 @@
 #include "base/alloc.h"
 #include "base/array.h"
 #include "base/checked.h"
-#include "base/counters.h"
 #include "base/hash.h"
 #include "base/os.h"
 #include "support.h"
@@ -157,16 +156,6 @@ static void test_handles_keep_positive_over_many_generations(void **state)
     dw_handle_table_release(&table);
 }
 
-static void test_counters_count_copies(void **state)
-{
-    (void)state;
-    dw_counters counters = {0};
-    char to[4];
-    dw_copy_payload(&counters, to, "abc", 4);
-    assert_string_equal(to, "abc");
-    assert_int_equal(counters.host_copied_bytes, 4);
-}
-
 static void test_os_reads_files_with_a_limit(void **state)
 {
     (void)state;
@@ -276,7 +265,6 @@ int main(void)
         cmocka_unit_test(test_arrays_refuse_what_is_too_much),
         cmocka_unit_test(test_handles_do_not_outlive_their_object),
         cmocka_unit_test(test_handles_keep_positive_over_many_generations),
-        cmocka_unit_test(test_counters_count_copies),
         cmocka_unit_test(test_os_reads_files_with_a_limit),
         cmocka_unit_test(test_os_tells_plausible_figures),
         cmocka_unit_test(test_hashes_are_the_known_ones),

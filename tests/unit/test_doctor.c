@@ -49,7 +49,7 @@ static void test_doctor_finds_the_chain_whole(void **state)
     }
     assert_true(find(&report, "gemm")->value == 0);
     assert_true(find(&report, "gemm_after_grow")->value == 0);
-    assert_true(find(&report, "host_copied_bytes")->value == 0);
+    assert_true(find(&report, "device_staged_bytes")->value == 0);
     assert_true(find(&report, "pointer_identity")->value == 0);
     assert_true(find(&report, "guest_to_host_call")->value > 0);
 }

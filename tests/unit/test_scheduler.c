@@ -304,7 +304,7 @@ static void test_scheduler_together_as_alone(void **state)
         assert_alike(&alone[k], &together[k]);
         dw_instance_stats stats = {.struct_bytes = sizeof stats};
         dw_instance_get_stats(together[k].instance, &stats);
-        assert_int_equal(stats.host_copied_bytes, 0);
+        assert_int_equal(stats.device_staged_bytes, 0);
         assert_int_equal(stats.decoded_tokens + stats.prompt_tokens,
                          words->prompt_count + words->steps - 1);
         tokens += words->prompt_count + words->steps - 1;
@@ -339,7 +339,7 @@ static void test_scheduler_choosing(void **state)
         assert_went_well(&together[k]);
         assert_true(same_tokens(&alone[k], &together[k]));
         dw_instance_get_stats(together[k].instance, &stats);
-        assert_int_equal(stats.host_copied_bytes, 0);
+        assert_int_equal(stats.device_staged_bytes, 0);
         assert_int_equal(stats.generated_tokens, words->steps);
         drop_guest(&alone[k]);
         drop_guest(&together[k]);

@@ -112,7 +112,7 @@ static void run_example(const char *path)
     dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_instance_get_stats(instance, &stats);
     assert_true(stats.graph_runs >= 2);
-    assert_int_equal(stats.host_copied_bytes, 0);
+    assert_int_equal(stats.device_staged_bytes, 0);
     dw_instance_destroy(instance);
 }
 

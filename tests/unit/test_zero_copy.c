@@ -1,12 +1,11 @@
-/* The claim behind host_copied_bytes, counted a second time without it: this program's own memcpy
- * and memmove stand before the C library's, and note every larger copy that touches the guest's
+/* The claim that nothing is copied, without the counter that says so: this program's own memcpy and
+ * memmove stand before the C library's, and note every larger copy that touches the guest's
  * memory while the guest runs a real model. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/counters.h"
 #include "driftwood.h"
 #include "support.h"
 
@@ -144,9 +143,9 @@ static void test_zero_copy_of_tokens_and_logits(void **state)
 
     if (INTERPOSED) { /* that a copy would be noticed */
         static unsigned char elsewhere[4096];
-        dw_counters counters = {0};
+        volatile size_t bytes = sizeof elsewhere; /* so that no compiler copies by itself */
         watch(guest);
-        dw_copy_payload(&counters, elsewhere, dw_instance_memory(guest), sizeof elsewhere);
+        memcpy(elsewhere, dw_instance_memory(guest), bytes);
         assert_int_equal(atomic_load(&noted_copies), 1);
         assert_int_equal(atomic_load(&noted_bytes), sizeof elsewhere);
     }
@@ -164,7 +163,7 @@ static void test_zero_copy_of_tokens_and_logits(void **state)
     watch(NULL);
     dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_instance_get_stats(guest, &stats);
-    assert_int_equal(stats.host_copied_bytes, 0);
+    assert_int_equal(stats.device_staged_bytes, 0);
     assert_int_equal(stats.prompt_tokens, prompt_tokens);
     assert_int_equal(stats.decoded_tokens, 65 + 64);
     assert_int_equal(copies, 0);
