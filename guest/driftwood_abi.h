@@ -1,8 +1,8 @@
 /* The numbers and structs that guests and the host share. Version 1.
  *
- * All functions are imports of module "driftwood" over 32-bit pointers into the guest's linear
- * memory; docs/guest-abi.md describes them one by one. Every function that returns i32 gives a
- * negative dw status on failure (values below, the same as the host's).
+ * All functions are imports of module "driftwood". Pointers are 32-bit addresses in the guest's
+ * linear memory. docs/guest-abi.md describes the functions one by one. A function that returns i32
+ * returns a negative status on failure.
  * Structs have the same layout in wasm32 and on the host: fixed-width fields, no padding.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -13,12 +13,39 @@
 
 #define DW_ABI_VERSION 1
 
-/* Tensor data, token lists and logits start at a multiple of this: then a view of them is good
- * on every device there is. */
+/* Every status: X(name without DW_, value). Guests get the enum from driftwood_guest.h; the host's
+ * is in include/driftwood.h, and src/base/status.c checks that the two are the same. */
+#define DW_ABI_STATUSES(X) \
+    X(OK, 0)               \
+    X(E_ARG, -1)           \
+    X(E_RANGE, -2)         \
+    X(E_ALIGN, -3)         \
+    X(E_HANDLE, -4)        \
+    X(E_TYPE, -5)          \
+    X(E_SHAPE, -6)         \
+    X(E_OVERLAP, -7)       \
+    X(E_LIMIT, -8)         \
+    X(E_MEMORY, -9)        \
+    X(E_BUSY, -10)         \
+    X(E_STATE, -11)        \
+    X(E_UNSUPPORTED, -12)  \
+    X(E_FORMAT, -13)       \
+    X(E_NOT_FOUND, -14)    \
+    X(E_IO, -15)           \
+    X(E_DEVICE, -16)       \
+    X(E_TRAP, -17)         \
+    X(E_NUMERIC, -18)      \
+    X(E_CANCELLED, -19)    \
+    X(E_SPACE, -20)        \
+    X(E_DENIED, -21)       \
+    X(E_END, -22)
+
+/* Tensor data, token lists and logits start at a multiple of this: every device can then use them
+ * where they are. */
 #define DW_TENSOR_ALIGN 64
 #define DW_MAX_DIMS 4
 
-/* Element types. The numbers are GGUF's, so that weights can be used as a file holds them. */
+/* Element types. The numbers are GGUF's, so that weights can be used as they are in a file. */
 typedef enum dw_type {
     DW_F32 = 0,
     DW_F16 = 1,
@@ -38,7 +65,7 @@ typedef enum dw_type {
 
 /* Operations of a tensor graph. Shapes are written [ne0, ne1, ne2, ne3], ne0 varying fastest.
  * a, b, c, d are the inputs in order; `p` is dw_op_params. Inputs and results are F32 where
- * nothing else is said. docs/guest-abi-tensors.md has the rules in full. */
+ * not stated otherwise. docs/guest-abi-tensors.md has the rules in full. */
 typedef enum dw_op {
     DW_OP_MATMUL = 1,    /* a [k, m, ..], b [k, n, ..] -> [m, n, ..]; a of any type but I32, its
                             outer sizes divide b's */
@@ -86,7 +113,7 @@ typedef enum dw_op {
     DW_OP_REPEAT = 33    /* a, not quantised, repeated to p.i[0..3], multiples of its sizes */
 } dw_op;
 
-/* Parameters of an operation, all finite; those that it does not name must be 0. 64 bytes. */
+/* Parameters of an operation, all finite; those that it does not use must be 0. 64 bytes. */
 typedef struct dw_op_params {
     int32_t i[8];
     float f[8];

@@ -1,9 +1,22 @@
 #include "base/status.h"
 
+#include <assert.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "driftwood_abi.h"
+
+/* The two lists are one: each of the guests' has the host's value, and there are no others. */
+#define CHECK_VALUE(name, value)                                                                   \
+    static_assert(DW_##name == (value), "guests see the host's statuses");
+DW_ABI_STATUSES(CHECK_VALUE)
+#define COUNT_GUESTS(name, value) +1
+#define COUNT_HOSTS(name, value, text, http) +1
+static_assert((0 DW_ABI_STATUSES(COUNT_GUESTS)) == (0 DW_STATUS_LIST(COUNT_HOSTS)),
+              "guests see the host's statuses");
 
 const char *dw_status_name(dw_status status)
 {
