@@ -142,6 +142,7 @@ DW_API DW_MUST_CHECK dw_status dw_device_note(char *text, size_t capacity, dw_er
 /* ---- engine ---------------------------------------------------------------------------- */
 
 typedef struct dw_engine dw_engine;
+typedef struct dw_import dw_import; /* below: a function for guests */
 
 typedef struct dw_engine_options {
     size_t struct_bytes;
@@ -150,11 +151,15 @@ typedef struct dw_engine_options {
     bool stage_memory;   /* copy guest memory to the device and back, even where it is shared: to
                             compare with */
     uint64_t kv_bytes_max; /* of the device's own memory for contexts; 0: what there is */
+    /* Functions that guests may import beside those of module "driftwood" and of WASI; copied, with
+     * their texts. */
+    const dw_import *const *imports; /* [import_count] */
+    size_t import_count;
 } dw_engine_options;
 
 /* `options` may be NULL. Errors: DW_E_NOT_FOUND (no such device; the message lists those there
- * are), DW_E_ARG (threads), DW_E_UNSUPPORTED (kv_bytes_max, where contexts lie in host memory),
- * DW_E_DEVICE, DW_E_MEMORY. */
+ * are), DW_E_ARG (threads; imports: which, and why), DW_E_UNSUPPORTED (kv_bytes_max, where contexts
+ * lie in host memory), DW_E_DEVICE, DW_E_MEMORY, DW_E_LIMIT. */
 DW_API DW_MUST_CHECK dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options,
                                                 dw_error *err);
 /* Every model, module and instance of it must be gone. */
@@ -448,6 +453,84 @@ DW_API uint64_t dw_actor_timer_ms(const dw_actor *actor);
  * rest stay). */
 DW_API DW_MUST_CHECK dw_status dw_actor_fire_timers(dw_actor *actor, uint64_t now_ms,
                                                     dw_error *err);
+
+/* ---- own imports ----------------------------------------------------------------------- */
+
+/* Functions that a host program gives its guests beside those of module "driftwood" and of WASI. A
+ * guest imports them by module and name; every module of the engine may.
+ *
+ *   static dw_status look_up(void *user, dw_import_call *call, const dw_value *args,
+ *                            dw_value *results, dw_error *err)
+ *   {
+ *       void *key;
+ *       uint32_t bytes = (uint32_t)args[1].i32;
+ *       dw_status status =
+ *           dw_import_call_range(call, (uint32_t)args[0].i32, bytes, 1, &key, err);
+ *       if (status == DW_OK) {
+ *           results[0].i32 = table_find(user, key, bytes);
+ *       }
+ *       return status;
+ *   }
+ *   const dw_import own = {.struct_bytes = sizeof own, .module = "host", .name = "look_up",
+ *                          .signature = "ii:i", .call = look_up, .user = &table};
+ *
+ * An import is not part of a guest's state: a snapshot has only its name, in the actor's module. An
+ * engine that lacks the import refuses the module, and so dw_actor_thaw: DW_E_UNSUPPORTED, with a
+ * message that names the import. */
+
+/* A WebAssembly value; the signature says which member it is. */
+typedef union dw_value {
+    int32_t i32; /* also pointers and sizes: cast to uint32_t */
+    int64_t i64;
+    float f32;
+    double f64;
+} dw_value;
+
+/* One call by a guest, until the callback returns. */
+typedef struct dw_import_call dw_import_call;
+
+/* The function itself.
+ *   args     [parameters]
+ *   results  [results], zero at first
+ * Returns DW_OK: the guest goes on with `results`. Any other status is a failure, for which `err`
+ * should be filled in; `results` then do not matter. The guest traps: its call ends with DW_E_TRAP
+ * and the message of `err`. With answers_status it gets the status as the result instead, and the
+ * message from dw_last_error.
+ * Thread: the one that runs the guest, and as many at once as run guests of the engine. Under a
+ * scheduler it is the scheduler's thread, on the guest's fiber (its stack has 8 MiB): all other
+ * guests wait until it returns. It must return: no longjmp and no C++ exception may leave it. The
+ * calling instance is busy: calls of it, and of its actor's receive, fork and freeze, are
+ * DW_E_STATE, and it must not be destroyed. Others may be used. */
+typedef dw_status (*dw_import_fn)(void *user, dw_import_call *call, const dw_value *args,
+                                  dw_value *results, dw_error *err);
+
+struct dw_import {
+    size_t struct_bytes;
+    const char *module;    /* UTF-8, like `name`, each of 1 to 256 bytes; not "driftwood", nor
+                              "wasi_snapshot_preview1" */
+    const char *name;
+    const char *signature; /* parameters, a colon, results, a letter a value: i (i32), I (i64),
+                              f (f32), F (f64); at most 16 on a side: "iiI:i" */
+    dw_import_fn call;
+    void *user;            /* given to `call`; must stay good as long as the engine */
+    bool answers_status;   /* a failure is a result; the signature ends with ":i" */
+};
+
+/* Items [count], of item_bytes each, at a guest's address, checked against the guest's memory as it
+ * is now: they are the guest's own bytes, to read and write until the callback returns. `*items` is
+ * NULL where count is 0. Errors: DW_E_RANGE, DW_E_ALIGN (item_bytes is 2, 4 or 8, and `pointer` not
+ * a multiple of it), DW_E_ARG (item_bytes is 0), DW_E_STATE (the callback has returned). */
+DW_API DW_MUST_CHECK dw_status dw_import_call_range(dw_import_call *call, uint32_t pointer,
+                                                    uint64_t count, size_t item_bytes,
+                                                    void **items, dw_error *err);
+/* Who calls. The actor is NULL where the instance is no actor's, or not yet: in the start function
+ * and the constructors. */
+DW_API dw_instance *dw_import_call_instance(const dw_import_call *call);
+DW_API dw_actor *dw_import_call_actor(const dw_import_call *call);
+/* The `user` of the options that the instance, or the actor, was made or thawed with. */
+DW_API void *dw_import_call_user(const dw_import_call *call);
+/* The guest was cancelled or interrupted: a callback that takes long should return. */
+DW_API bool dw_import_call_is_cancelled(const dw_import_call *call);
 
 /* ---- snapshots ------------------------------------------------------------------------- */
 

@@ -158,8 +158,11 @@ static dw_status create(dw_actor **out, dw_module *module, dw_actor_settings *se
         dw_actor_new_id(actor->id);
     }
     dw_instance_options options = options_of(actor);
-    status = bare ? dw_instance_create_bare(&actor->instance, module, &options, err)
-                  : dw_instance_create(&actor->instance, module, &options, err);
+    status = dw_instance_create_bare(&actor->instance, module, &options, err);
+    if (status == DW_OK) { /* nothing has run: actors' modules have no start function */
+        dw_instance_set_import_user(actor->instance, actor->settings->instance.user);
+        status = bare ? DW_OK : dw_instance_initialize(actor->instance, err);
+    }
     if (status != DW_OK) {
         dw_actor_destroy(actor);
         return status;

@@ -50,6 +50,8 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
             .device = engine->device,
             .import_tables = dw_import_tables,
             .import_table_count = DW_IMPORT_TABLES_COUNT,
+            .own_imports = own.imports,
+            .own_import_count = own.import_count,
         };
         status = dw_wasm_host_create(&engine->wasm, &parts, err);
     }

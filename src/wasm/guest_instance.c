@@ -71,6 +71,11 @@ void dw_instance_set_actor(dw_instance *instance, dw_actor *actor)
     instance->actor = actor;
 }
 
+void dw_instance_set_import_user(dw_instance *instance, void *user)
+{
+    instance->import_user = user;
+}
+
 bool dw_instance_is_calling(const dw_instance *instance)
 {
     return instance->calling;

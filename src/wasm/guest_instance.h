@@ -92,6 +92,8 @@ dw_status dw_instance_create_bare(dw_instance **out, dw_module *module,
                                   const dw_instance_options *options, dw_error *err);
 dw_status dw_instance_initialize(dw_instance *instance, dw_error *err);
 void dw_instance_set_actor(dw_instance *instance, dw_actor *actor);
+/* What own imports get as dw_import_call_user; at first the options' user. */
+void dw_instance_set_import_user(dw_instance *instance, void *user);
 
 /* Whether a call into the guest is under way. */
 bool dw_instance_is_calling(const dw_instance *instance);

@@ -206,6 +206,7 @@ dw_status dw_instance_create_bare(dw_instance **out, dw_module *module,
     instance->on_input = options->on_input;
     instance->on_progress = options->on_progress;
     instance->user = options->user;
+    instance->import_user = options->user;
     status = grant_models(instance, options, err);
     if (status == DW_OK) {
         status = make_store(instance, options, err);

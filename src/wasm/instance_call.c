@@ -79,9 +79,25 @@ static dw_status call_failed(dw_instance *instance, wasmtime_error_t *error, int
     return dw__wasm_error(err, DW_E_TRAP, "the guest failed", error);
 }
 
+/* An own import made the guest trap. Wasmtime has its message between a backtrace's lines. */
+static dw_status import_failed(const dw_instance *instance, wasmtime_error_t *error,
+                               wasm_trap_t *trap, dw_error *err)
+{
+    if (error != NULL) {
+        wasmtime_error_delete(error);
+    }
+    if (trap != NULL) {
+        wasm_trap_delete(trap);
+    }
+    return dw_fail(err, DW_E_TRAP, "the guest trapped: %s", instance->import_error.message);
+}
+
 dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, wasm_trap_t *trap,
                                int *exit_code, dw_error *err)
 {
+    if ((error != NULL || trap != NULL) && instance->import_error.code != DW_OK) {
+        return import_failed(instance, error, trap, err);
+    }
     if (error != NULL) {
         return call_failed(instance, error, exit_code, err);
     }
@@ -91,6 +107,7 @@ dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, w
 void dw__instance_enter(dw_instance *instance)
 {
     instance->over_time = false;
+    instance->import_error.code = DW_OK;
     instance->deadline_ns = 0;
     if (instance->timeout_ms != 0) {
         instance->deadline_ns = dw_os_clock_ns() + instance->timeout_ms * UINT64_C(1000000);

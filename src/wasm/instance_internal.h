@@ -12,13 +12,19 @@
 #include "wasm/wasm_host.h"
 #include "wasm/wasm_memory.h"
 
+#define DW__SIGNATURE_VALUES_MAX 16 /* parameters, and results */
+
+typedef struct dw__own_import dw__own_import;
+
 struct dw_wasm_host {
     dw_device *device;
     dw_wasm_memories *memories;
     wasm_engine_t *engine;
-    wasmtime_linker_t *linker; /* every import that guests may have; read-only once made */
-    wasmtime_module_t *yield;  /* what fibers are left through; set once, under lock */
-    bool fibers_fail;          /* for tests: dw_fibers_set_failing */
+    wasmtime_linker_t *linker;   /* every import that guests may have; read-only once made */
+    wasmtime_module_t *yield;    /* what fibers are left through; set once, under lock */
+    dw__own_import *own_imports; /* [own_import_count]; do not move: the linker refers to them */
+    size_t own_import_count;
+    bool fibers_fail; /* for tests: dw_fibers_set_failing */
 
     /* The ticker advances the epoch while guests run, so that those that only loop can be
      * stopped. It sleeps while none does. */
@@ -64,6 +70,11 @@ typedef struct dw__fiber {
     bool suspending;       /* the next epoch check is there to leave the fiber */
 } dw__fiber;
 
+/* The call of an own import that an instance is in. */
+struct dw_import_call {
+    dw_instance *instance; /* NULL: it is in none */
+};
+
 struct dw_instance {
     dw_module *module; /* counted */
     dw_wasm_host *host;
@@ -86,6 +97,10 @@ struct dw_instance {
     dw_input_fn on_input;
     dw_progress_fn on_progress;
     void *user;
+
+    void *import_user; /* the embedder's, for own imports */
+    dw_import_call import_call;
+    dw_error import_error; /* why one made the guest trap, in the call under way; DW_OK: none */
 
     dw__function *functions; /* [2 * the layout's count], made at the first need */
     dw_actor *actor;         /* whose instance it is; NULL: of none */
@@ -116,6 +131,13 @@ dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, w
                                int *exit_code, dw_error *err);
 /* Whether the guest must end: interrupted, or beyond its time, which is noted. */
 bool dw__instance_must_end(dw_instance *instance);
+
+/* The function type of a signature that was checked; the caller's to delete. */
+wasm_functype_t *dw__function_type(const char *signature);
+/* Own imports into the linker. Errors: DW_E_ARG, DW_E_LIMIT, DW_E_UNSUPPORTED, DW_E_MEMORY. */
+dw_status dw__own_imports_define(dw_wasm_host *host, const dw_import *const *imports, size_t count,
+                                 dw_error *err);
+void dw__own_imports_release(dw_wasm_host *host);
 
 /* All objects that its handles stand for, and the table. */
 void dw__instance_destroy_handles(dw_instance *instance);

@@ -112,16 +112,15 @@ static wasm_valtype_t *value_type(char letter)
     }
 }
 
-#define SIGNATURE_VALUES_MAX 16
-
-static wasm_functype_t *function_type(const char *signature)
+wasm_functype_t *dw__function_type(const char *signature)
 {
     const char *colon = strchr(signature, ':');
     DW_ASSERT(colon != NULL);
     size_t parameter_count = (size_t)(colon - signature);
     size_t result_count = strlen(colon + 1);
-    DW_ASSERT(parameter_count <= SIGNATURE_VALUES_MAX && result_count <= 1);
-    wasm_valtype_t *values[SIGNATURE_VALUES_MAX];
+    DW_ASSERT(parameter_count <= DW__SIGNATURE_VALUES_MAX &&
+              result_count <= DW__SIGNATURE_VALUES_MAX);
+    wasm_valtype_t *values[DW__SIGNATURE_VALUES_MAX];
     wasm_valtype_vec_t parameters;
     wasm_valtype_vec_t results;
     for (size_t i = 0; i < parameter_count; i++) {
@@ -139,7 +138,7 @@ static dw_status define_imports(wasmtime_linker_t *linker, const dw_host_import 
                                 dw_error *err)
 {
     for (const dw_host_import *import = imports; import->name != NULL; import++) {
-        wasm_functype_t *type = function_type(import->signature);
+        wasm_functype_t *type = dw__function_type(import->signature);
         wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
             linker, DW_IMPORT_MODULE, strlen(DW_IMPORT_MODULE), import->name, strlen(import->name),
             type, import->call, NULL, NULL);
@@ -162,7 +161,10 @@ static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_
     for (size_t i = 0; i < parts->import_table_count && status == DW_OK; i++) {
         status = define_imports(host->linker, parts->import_tables[i], err);
     }
-    return status;
+    if (status != DW_OK) {
+        return status;
+    }
+    return dw__own_imports_define(host, parts->own_imports, parts->own_import_count, err);
 }
 
 dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err)
@@ -223,6 +225,7 @@ void dw_wasm_host_destroy(dw_wasm_host *host)
     if (host->engine != NULL) {
         wasm_engine_delete(host->engine);
     }
+    dw__own_imports_release(host); /* the linker's functions refer to them */
     dw_wasm_memories_destroy(host->memories);
     (void)pthread_cond_destroy(&host->changed);
     (void)pthread_mutex_destroy(&host->lock);

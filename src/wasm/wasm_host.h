@@ -26,9 +26,12 @@ typedef struct dw_host_parts {
     const dw_host_import *const
         *import_tables; /* [import_table_count], each ended by a NULL name */
     size_t import_table_count;
+    const dw_import *const *own_imports; /* [own_import_count], the embedder's; checked, copied */
+    size_t own_import_count;
 } dw_host_parts;
 
-/* The tables are borrowed for the call. Errors: DW_E_MEMORY, DW_E_STATE (Wasmtime's refusal). */
+/* `parts` is borrowed for the call. Errors: DW_E_MEMORY, DW_E_STATE (Wasmtime's refusal), DW_E_ARG
+ * and DW_E_LIMIT (an own import: which, and why). */
 dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err);
 /* Every module and instance of it must be gone. */
 void dw_wasm_host_destroy(dw_wasm_host *host);
