@@ -136,7 +136,7 @@ DW_API DW_MUST_CHECK dw_status dw_device_get_info(size_t index, dw_device_info *
                                                   dw_error *err);
 #define DW_DEVICE_NOTE_BYTES 192
 /* One line on why devices that this build could use are not there (a driver that is missing or too
- * old). Errors: DW_E_END (there is nothing to be said). Thread: any. */
+ * old). Errors: DW_E_END (nothing to report). Thread: any. */
 DW_API DW_MUST_CHECK dw_status dw_device_note(char *text, size_t capacity, dw_error *err);
 
 /* ---- engine ---------------------------------------------------------------------------- */

@@ -16,19 +16,19 @@ typedef struct host_vram {
 } host_vram;
 
 /* One submitted copy; from NULL: zeros. */
-typedef struct errand {
+typedef struct pending_copy {
     unsigned char *to;
     const unsigned char *from;
     size_t bytes;
-} errand;
+} pending_copy;
 
-#define ERRANDS_MAX 64u /* one more is a reason to do those there */
+#define PENDING_MAX 64u /* one more is a reason to do those there */
 
 typedef struct host_stream {
     dw_vram_stream base;
     pthread_mutex_t lock;
-    errand errands[ERRANDS_MAX]; /* guarded by lock, as the rest: those not done yet */
-    uint64_t done;               /* since it was made */
+    pending_copy pending[PENDING_MAX]; /* guarded by lock, as the rest: those not done yet */
+    uint64_t done;                     /* since it was made */
     uint64_t submitted;
 } host_stream;
 
@@ -156,7 +156,7 @@ static dw_status host_stream_create(dw_vram_stream **out, dw_vram *vram, dw_erro
 static void catch_up(host_stream *stream, uint64_t count)
 {
     for (; stream->done < count; stream->done++) {
-        const errand *next = &stream->errands[stream->done % ERRANDS_MAX];
+        const pending_copy *next = &stream->pending[stream->done % PENDING_MAX];
         if (next->from != NULL) {
             memmove(next->to, next->from, next->bytes);
         } else {
@@ -173,14 +173,14 @@ static void host_stream_destroy(dw_vram_stream *base)
     dw_free(stream);
 }
 
-static void submit(dw_vram_stream *base, const errand *what)
+static void submit(dw_vram_stream *base, const pending_copy *what)
 {
     host_stream *stream = (host_stream *)base;
     (void)pthread_mutex_lock(&stream->lock);
-    if (stream->submitted - stream->done == ERRANDS_MAX) {
+    if (stream->submitted - stream->done == PENDING_MAX) {
         catch_up(stream, stream->submitted);
     }
-    stream->errands[stream->submitted++ % ERRANDS_MAX] = *what;
+    stream->pending[stream->submitted++ % PENDING_MAX] = *what;
     (void)pthread_mutex_unlock(&stream->lock);
 }
 
@@ -188,14 +188,14 @@ static dw_status host_copy(dw_vram_stream *stream, void *to, const void *from, s
                            dw_error *err)
 {
     (void)err;
-    submit(stream, &(errand){to, from, bytes});
+    submit(stream, &(pending_copy){to, from, bytes});
     return DW_OK;
 }
 
 static dw_status host_clear(dw_vram_stream *stream, void *to, size_t bytes, dw_error *err)
 {
     (void)err;
-    submit(stream, &(errand){to, NULL, bytes});
+    submit(stream, &(pending_copy){to, NULL, bytes});
     return DW_OK;
 }
 

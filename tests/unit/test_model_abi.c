@@ -204,7 +204,7 @@ static void expect_message(const char *words)
 
 /* ---- host functions ------------------------------------------------------------------------- */
 
-static void test_host_abi_facts(void **state)
+static void test_host_abi_info(void **state)
 {
     (void)state;
     assert_int_equal(CALL("abi_version", 0), DW_ABI_VERSION);
@@ -255,7 +255,7 @@ static void test_model_abi_open(void **state)
     assert_int_equal(CALL("model_close", U(context_handle)), DW_E_HANDLE);
 }
 
-static void test_model_abi_facts(void **state)
+static void test_model_abi_info(void **state)
 {
     const dw_abi_model_info *info = (const dw_abi_model_info *)(const void *)(memory + AT_INFO);
     (void)state;
@@ -959,11 +959,11 @@ static void test_model_abi_survives_failed_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_host_abi_facts),
+        TEST(test_host_abi_info),
         TEST(test_host_abi_last_error_keeps_the_error),
         TEST(test_host_abi_input),
         TEST(test_model_abi_open),
-        TEST(test_model_abi_facts),
+        TEST(test_model_abi_info),
         TEST(test_model_abi_tokenize),
         TEST(test_model_abi_detokenize),
         TEST(test_model_abi_chat_template),

@@ -59,7 +59,7 @@ static void expect_round_trip(const char *text, size_t bytes, const char *want, 
     assert_memory_equal(back, want, want_bytes);
 }
 
-static void test_vocab_facts(void **state)
+static void test_vocab_info(void **state)
 {
     (void)state;
     assert_int_equal(dw_vocab_count(vocab), SMOLLM2_TOKENS);
@@ -362,7 +362,7 @@ static void test_vocab_certain_ones_load(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vocab_facts),
+        cmocka_unit_test(test_vocab_info),
         cmocka_unit_test(test_vocab_round_trip),
         cmocka_unit_test(test_vocab_takes_any_bytes),
         cmocka_unit_test(test_vocab_flags),
