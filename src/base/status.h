@@ -19,7 +19,7 @@ dw_status dw_fail_within(dw_error *err, dw_status code, const char *format, ...)
 /* A host bug, never input: prints the place and aborts. Stays on in release builds. */
 #define DW_ASSERT(condition)                                                                       \
     ((condition) ? (void)0 : dw__assert_failed(#condition, __FILE__, __LINE__))
-/* The same where the check is dear; only with DW_DEBUG_CHECKS (builds with sanitizers). */
+/* The same for checks that cost time; only with DW_DEBUG_CHECKS (builds with sanitizers). */
 #ifdef DW_DEBUG_CHECKS
 #define DW_DCHECK(condition) DW_ASSERT(condition)
 #else

@@ -68,13 +68,13 @@ static dw_status reference_rule(dw__schema_converter *c, json_t *schema, uint32_
     /* Known before its body is: it may contain itself. */
     *rule = ++c->rule_count;
     c->targets[c->target_count++] = (dw__schema_target){schema, *rule};
-    dw__text body = {.bytes = NULL};
+    dw__gbnf body = {.bytes = NULL};
     uint32_t inner;
     dw_status status = dw__schema_convert(c, schema, &inner);
     if (status != DW_OK) {
         return status;
     }
-    dw__text_add(&body, " s%u", inner);
+    dw__gbnf_add(&body, " s%u", inner);
     return dw__schema_rule(c, *rule, &body);
 }
 
@@ -230,7 +230,7 @@ static dw_status check_one_of(dw__schema_converter *c, json_t *list)
     return DW_OK;
 }
 
-dw_status dw__schema_any_of(dw__schema_converter *c, json_t *schema, const char *key, dw__text *to)
+dw_status dw__schema_any_of(dw__schema_converter *c, json_t *schema, const char *key, dw__gbnf *to)
 {
     json_t *list = json_object_get(schema, key);
     if (!json_is_array(list) || json_array_size(list) == 0) {
@@ -248,7 +248,7 @@ dw_status dw__schema_any_of(dw__schema_converter *c, json_t *schema, const char 
         status = alone ? dw__schema_convert(c, json_array_get(list, i), &rule)
                        : convert_both(c, rest, json_array_get(list, i), &rule);
         dw__schema_leave(c, inner);
-        dw__text_add(to, "%s s%u", i > 0 ? " |" : "", rule);
+        dw__gbnf_add(to, "%s s%u", i > 0 ? " |" : "", rule);
     }
     dw__schema_leave(c, before);
     json_decref(rest);

@@ -33,7 +33,7 @@ static const char basics[] =
 /* ---- rules ----------------------------------------------------------------------------------- */
 
 /* Whether all that was added to the text is there. */
-static dw_status check_text(dw__schema_converter *c, const dw__text *text)
+static dw_status check_text(dw__schema_converter *c, const dw__gbnf *text)
 {
     return !text->failed ? DW_OK
            : text->capacity > 4 * DW_GRAMMAR_BYTES_MAX
@@ -44,14 +44,14 @@ static dw_status check_text(dw__schema_converter *c, const dw__text *text)
 
 /* "sN ::= body"; the body is released. Nothing at all is written "": a rule must not end in its
  * first line break. */
-dw_status dw__schema_rule(dw__schema_converter *c, uint32_t rule, dw__text *body)
+dw_status dw__schema_rule(dw__schema_converter *c, uint32_t rule, dw__gbnf *body)
 {
     dw_status status = check_text(c, body);
     if (status == DW_OK) {
-        dw__text_add(&c->out, "s%u ::=%s\n", rule, body->count > 0 ? body->bytes : " \"\"");
+        dw__gbnf_add(&c->out, "s%u ::=%s\n", rule, body->count > 0 ? body->bytes : " \"\"");
         status = check_text(c, &c->out);
     }
-    dw__text_release(body);
+    dw__gbnf_release(body);
     return status;
 }
 
@@ -157,14 +157,14 @@ static uint32_t meant_types(json_t *schema)
     return types != 0 ? types : DW__TYPE_ALL;
 }
 
-static dw_status type_body(dw__schema_converter *c, json_t *schema, uint32_t type, dw__text *to)
+static dw_status type_body(dw__schema_converter *c, json_t *schema, uint32_t type, dw__gbnf *to)
 {
     switch (type) {
     case DW__TYPE_NULL:
-        dw__text_add(to, " null");
+        dw__gbnf_add(to, " null");
         return DW_OK;
     case DW__TYPE_BOOLEAN:
-        dw__text_add(to, " boolean");
+        dw__gbnf_add(to, " boolean");
         return DW_OK;
     case DW__TYPE_INTEGER:
     case DW__TYPE_NUMBER:
@@ -178,7 +178,7 @@ static dw_status type_body(dw__schema_converter *c, json_t *schema, uint32_t typ
     }
 }
 
-static dw_status typed_body(dw__schema_converter *c, json_t *schema, dw__text *to)
+static dw_status typed_body(dw__schema_converter *c, json_t *schema, dw__gbnf *to)
 {
     uint32_t types;
     bool any = false;
@@ -191,17 +191,17 @@ static dw_status typed_body(dw__schema_converter *c, json_t *schema, dw__text *t
     for (uint32_t bit = 1; status == DW_OK && bit <= DW__TYPE_OBJECT; bit <<= 1) {
         bool covered = bit == DW__TYPE_INTEGER && (types & DW__TYPE_NUMBER) != 0;
         if ((types & bit) != 0 && !covered) {
-            dw__text_add(to, "%s", any ? " |" : "");
+            dw__gbnf_add(to, "%s", any ? " |" : "");
             status = type_body(c, schema, bit, to);
             any = true;
         }
     }
-    dw__text_add(to, "%s", any ? "" : " []");
+    dw__gbnf_add(to, "%s", any ? "" : " []");
     return status;
 }
 
 /* A schema's body, or its rule where it has one already. */
-static dw_status convert_object(dw__schema_converter *c, json_t *schema, dw__text *body,
+static dw_status convert_object(dw__schema_converter *c, json_t *schema, dw__gbnf *body,
                                 uint32_t *rule)
 {
     static const char *const choices[] = {"anyOf", "oneOf"};
@@ -229,7 +229,7 @@ static dw_status convert_object(dw__schema_converter *c, json_t *schema, dw__tex
 
 dw_status dw__schema_convert(dw__schema_converter *c, json_t *schema, uint32_t *rule)
 {
-    dw__text body = {.bytes = NULL};
+    dw__gbnf body = {.bytes = NULL};
     dw_status status = DW_OK;
     uint32_t known = 0;
     if (c->depth == DEPTH_MAX) {
@@ -242,7 +242,7 @@ dw_status dw__schema_convert(dw__schema_converter *c, json_t *schema, uint32_t *
     }
     c->depth++;
     if (json_is_boolean(schema)) {
-        dw__text_add(&body, json_is_true(schema) ? " value" : " []");
+        dw__gbnf_add(&body, json_is_true(schema) ? " value" : " []");
     } else if (json_is_object(schema)) {
         status = convert_object(c, schema, &body, &known);
     } else {
@@ -252,7 +252,7 @@ dw_status dw__schema_convert(dw__schema_converter *c, json_t *schema, uint32_t *
     c->depth--;
     if (status != DW_OK || known != 0) {
         *rule = known;
-        dw__text_release(&body);
+        dw__gbnf_release(&body);
         return status;
     }
     *rule = ++c->rule_count;
@@ -262,8 +262,8 @@ dw_status dw__schema_convert(dw__schema_converter *c, json_t *schema, uint32_t *
 static dw_status make(dw__schema_converter *c)
 {
     uint32_t rule;
-    dw__text_add(&c->out, "%s", basics);
-    dw__text_add(
+    dw__gbnf_add(&c->out, "%s", basics);
+    dw__gbnf_add(
         &c->out, "%s",
         "date ::= [12] [0-9]{3} \"-\" (\"0\" [13578] \"-\" day31 | \"1\" [02] \"-\" day31 | "
         "\"0\" [469] \"-\" day30 | \"11-\" day30 | \"02-\" day28)\n"
@@ -279,7 +279,7 @@ static dw_status make(dw__schema_converter *c)
     if (status != DW_OK) {
         return status;
     }
-    dw__text_add(&c->out, "root ::= s%u\n", rule);
+    dw__gbnf_add(&c->out, "root ::= s%u\n", rule);
     status = check_text(c, &c->out);
     if (status == DW_OK && c->out.count > DW_GRAMMAR_BYTES_MAX) {
         return dw_fail(c->err, DW_E_LIMIT, "schema: its grammar has more than %zu bytes",
@@ -306,7 +306,7 @@ dw_status dw_json_grammar_make(char **grammar, const char *schema, size_t bytes,
     json_decref(c.root);
     dw_free(c.targets);
     if (status != DW_OK) {
-        dw__text_release(&c.out);
+        dw__gbnf_release(&c.out);
         return status;
     }
     *grammar = c.out.bytes;

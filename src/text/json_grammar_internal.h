@@ -8,24 +8,24 @@
 #include "text/grammar_rules.h"
 
 /* Text that grows. A failed allocation sets `failed`, which is checked at the end. */
-typedef struct dw__text {
+typedef struct dw__gbnf {
     char *bytes; /* NUL-terminated; NULL: nothing yet */
     size_t count;
     size_t capacity;
     bool failed;
-} dw__text;
+} dw__gbnf;
 
-void dw__text_add(dw__text *text, const char *format, ...) DW_PRINTF(2, 3);
-void dw__text_release(dw__text *text);
+void dw__gbnf_add(dw__gbnf *text, const char *format, ...) DW_PRINTF(2, 3);
+void dw__gbnf_release(dw__gbnf *text);
 
 /* A character of a grammar's set or string, escaped where it must be. */
-void dw__text_character(dw__text *text, uint32_t character);
+void dw__gbnf_character(dw__gbnf *text, uint32_t character);
 /* JSON text [bytes] as a string of the grammar. */
-void dw__text_literal(dw__text *text, const char *json);
+void dw__gbnf_literal(dw__gbnf *text, const char *json);
 
 /* ECMA 262 regular expression, UTF-8, over the characters of a JSON string -> what stands between
  * its quotes. Errors: DW_E_FORMAT, DW_E_UNSUPPORTED (what of it, and where). */
-dw_status dw__pattern_grammar(dw__text *to, const char *pattern, dw_error *err);
+dw_status dw__pattern_grammar(dw__gbnf *to, const char *pattern, dw_error *err);
 
 /* Bounds of a number; `whole`: integers alone. */
 typedef struct dw__bounds {
@@ -38,7 +38,7 @@ typedef struct dw__bounds {
 
 /* The decimal numbers within the bounds, as alternatives. Errors: DW_E_UNSUPPORTED (bounds that no
  * such number lies in, or beyond 10^15). */
-dw_status dw__number_grammar(dw__text *to, const dw__bounds *bounds, dw_error *err);
+dw_status dw__number_grammar(dw__gbnf *to, const dw__bounds *bounds, dw_error *err);
 
 /* What a schema and another have in common, as one schema: a new reference. NULL: `err` says why.
  * `path` is where they stand. */
@@ -69,7 +69,7 @@ typedef struct dw__schema_target {
 
 typedef struct dw__schema_converter {
     json_t *root;
-    dw__text out;
+    dw__gbnf out;
     uint32_t rule_count;
     dw__schema_target *targets; /* [target_count] */
     size_t target_count;
@@ -89,24 +89,24 @@ size_t dw__schema_enter(dw__schema_converter *c, const char *step);
 void dw__schema_leave(dw__schema_converter *c, size_t before);
 
 /* Write "sN ::= body", and release the body. */
-dw_status dw__schema_rule(dw__schema_converter *c, uint32_t rule, dw__text *body);
+dw_status dw__schema_rule(dw__schema_converter *c, uint32_t rule, dw__gbnf *body);
 /* The rule that a schema becomes. */
 dw_status dw__schema_convert(dw__schema_converter *c, json_t *schema, uint32_t *rule);
 /* The same for a schema a step further down. */
 dw_status dw__schema_convert_at(dw__schema_converter *c, const char *step, json_t *schema,
                                 uint32_t *rule);
 /* A JSON value, as a string of the grammar. */
-dw_status dw__schema_literal(dw__schema_converter *c, const json_t *value, dw__text *to);
+dw_status dw__schema_literal(dw__schema_converter *c, const json_t *value, dw__gbnf *to);
 /* ---- bodies of rules, by what a schema asks for ---- */
 
 /* enum and const, without what `type` rules out. */
-dw_status dw__schema_values(dw__schema_converter *c, json_t *schema, dw__text *to);
-dw_status dw__schema_string(dw__schema_converter *c, json_t *schema, dw__text *to);
-dw_status dw__schema_number(dw__schema_converter *c, json_t *schema, bool whole, dw__text *to);
-dw_status dw__schema_array(dw__schema_converter *c, json_t *schema, dw__text *to);
-dw_status dw__schema_object(dw__schema_converter *c, json_t *schema, dw__text *to);
+dw_status dw__schema_values(dw__schema_converter *c, json_t *schema, dw__gbnf *to);
+dw_status dw__schema_string(dw__schema_converter *c, json_t *schema, dw__gbnf *to);
+dw_status dw__schema_number(dw__schema_converter *c, json_t *schema, bool whole, dw__gbnf *to);
+dw_status dw__schema_array(dw__schema_converter *c, json_t *schema, dw__gbnf *to);
+dw_status dw__schema_object(dw__schema_converter *c, json_t *schema, dw__gbnf *to);
 /* anyOf or oneOf, which `key` says. */
-dw_status dw__schema_any_of(dw__schema_converter *c, json_t *schema, const char *key, dw__text *to);
+dw_status dw__schema_any_of(dw__schema_converter *c, json_t *schema, const char *key, dw__gbnf *to);
 
 /* ---- rules of schemas that have no body of their own ---- */
 

@@ -9,19 +9,19 @@
 #define FRACTION_MAGNITUDE_MAX 1e9      /* above, a double rounds six places to the next whole */
 #define DIGITS_MAX 24
 
-static void any_digits(dw__text *to, size_t count)
+static void any_digits(dw__gbnf *to, size_t count)
 {
     if (count > 0) {
-        dw__text_add(to, " [0-9]{%zu}", count);
+        dw__gbnf_add(to, " [0-9]{%zu}", count);
     }
 }
 
 /* Numbers from `low` to `high`, both of `count` digits, leading zeros allowed. */
-static void same_length(dw__text *to, const char *low, const char *high, size_t count)
+static void same_length(dw__gbnf *to, const char *low, const char *high, size_t count)
 {
     char edge[DIGITS_MAX];
     while (count > 0 && low[0] == high[0]) {
-        dw__text_add(to, " \"%c\"", low[0]);
+        dw__gbnf_add(to, " \"%c\"", low[0]);
         low++;
         high++;
         count--;
@@ -34,31 +34,31 @@ static void same_length(dw__text *to, const char *low, const char *high, size_t 
     char first = low_open ? low[0] : (char)(low[0] + 1);
     char last = high_open ? high[0] : (char)(high[0] - 1);
     const char *bar = "";
-    dw__text_add(to, " (");
+    dw__gbnf_add(to, " (");
     if (!low_open) {
         memset(edge, '9', count - 1);
         edge[count - 1] = '\0';
-        dw__text_add(to, " \"%c\"", low[0]);
+        dw__gbnf_add(to, " \"%c\"", low[0]);
         same_length(to, low + 1, edge, count - 1);
         bar = " |";
     }
     if (first <= last) {
-        dw__text_add(to, "%s [%c-%c]", bar, first, last);
+        dw__gbnf_add(to, "%s [%c-%c]", bar, first, last);
         any_digits(to, count - 1);
         bar = " |";
     }
     if (!high_open) {
         memset(edge, '0', count - 1);
         edge[count - 1] = '\0';
-        dw__text_add(to, "%s \"%c\"", bar, high[0]);
+        dw__gbnf_add(to, "%s \"%c\"", bar, high[0]);
         same_length(to, edge, high + 1, count - 1);
     }
-    dw__text_add(to, " )");
+    dw__gbnf_add(to, " )");
 }
 
 /* Alternatives for the whole numbers from low to high, 0 <= low; nothing where there are none.
  * `bar` is put before the first. */
-static bool magnitudes(dw__text *to, const char *bar, const char *sign, int64_t low, int64_t high,
+static bool magnitudes(dw__gbnf *to, const char *bar, const char *sign, int64_t low, int64_t high,
                        const char *tail)
 {
     bool any = false;
@@ -72,9 +72,9 @@ static bool magnitudes(dw__text *to, const char *bar, const char *sign, int64_t 
         end = end < high ? end : high;
         (void)snprintf(from, sizeof from, "%lld", (long long)low);
         (void)snprintf(until, sizeof until, "%lld", (long long)end);
-        dw__text_add(to, "%s%s", any ? " |" : bar, sign);
+        dw__gbnf_add(to, "%s%s", any ? " |" : bar, sign);
         same_length(to, from, until, strlen(from));
-        dw__text_add(to, "%s", tail);
+        dw__gbnf_add(to, "%s", tail);
         any = true;
         low = end + 1;
     }
@@ -88,7 +88,7 @@ static int64_t clamped(double value)
                                              : (int64_t)value;
 }
 
-dw_status dw__number_grammar(dw__text *to, const dw__bounds *bounds, dw_error *err)
+dw_status dw__number_grammar(dw__gbnf *to, const dw__bounds *bounds, dw_error *err)
 {
     static const char fraction[] = " \".\" [0-9]{0,5} [1-9]";
     double floor_max = floor(bounds->max);

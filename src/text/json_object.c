@@ -68,7 +68,7 @@ static dw_status gather_properties(dw__schema_converter *c, json_t *schema, prop
 static dw_status other_keys(dw__schema_converter *c, const char *const *names, size_t count,
                             size_t depth, uint32_t *rule)
 {
-    dw__text body = {.bytes = NULL};
+    dw__gbnf body = {.bytes = NULL};
     bool ends = false;
     dw_status status = DW_OK;
     if (depth >= NAME_BYTES_MAX) {
@@ -82,14 +82,14 @@ static dw_status other_keys(dw__schema_converter *c, const char *const *names, s
     for (size_t i = 0; i < count; i++) {
         ends = ends || names[i][depth] == '\0';
     }
-    dw__text_add(&body, "%s [^\\x00-\\x1F\\x22\\x5C\\x7F-\\U0010FFFF", ends ? "" : " |");
+    dw__gbnf_add(&body, "%s [^\\x00-\\x1F\\x22\\x5C\\x7F-\\U0010FFFF", ends ? "" : " |");
     for (size_t i = 0; i < count; i++) {
         unsigned char byte = (unsigned char)names[i][depth];
         if (byte >= ' ' && byte < 0x7f) {
-            dw__text_character(&body, byte);
+            dw__gbnf_character(&body, byte);
         }
     }
-    dw__text_add(&body, "] keychar*");
+    dw__gbnf_add(&body, "] keychar*");
     for (int byte = ' '; byte < 0x7f; byte++) {
         size_t kept = 0;
         uint32_t below;
@@ -103,15 +103,15 @@ static dw_status other_keys(dw__schema_converter *c, const char *const *names, s
             if (status != DW_OK) {
                 goto out;
             }
-            dw__text_add(&body, " | [");
-            dw__text_character(&body, (uint32_t)byte);
-            dw__text_add(&body, "] s%u", below);
+            dw__gbnf_add(&body, " | [");
+            dw__gbnf_character(&body, (uint32_t)byte);
+            dw__gbnf_add(&body, "] s%u", below);
         }
     }
     *rule = ++c->rule_count;
     status = dw__schema_rule(c, *rule, &body);
 out:
-    dw__text_release(&body);
+    dw__gbnf_release(&body);
     dw_free(next);
     return status;
 }
@@ -121,7 +121,7 @@ static dw_status extra_member(dw__schema_converter *c, json_t *schema, const pro
                               size_t count, uint32_t *rule)
 {
     json_t *additional = json_object_get(schema, "additionalProperties");
-    dw__text body = {.bytes = NULL};
+    dw__gbnf body = {.bytes = NULL};
     uint32_t value = 0;
     uint32_t key = 0;
     *rule = 0;
@@ -146,11 +146,11 @@ static dw_status extra_member(dw__schema_converter *c, json_t *schema, const pro
     if (status != DW_OK) {
         return status;
     }
-    dw__text_add(&body, " \"\\\"\" s%u \"\\\"\" \":\" ws ", key);
+    dw__gbnf_add(&body, " \"\\\"\" s%u \"\\\"\" \":\" ws ", key);
     if (value != 0) {
-        dw__text_add(&body, "s%u", value);
+        dw__gbnf_add(&body, "s%u", value);
     } else {
-        dw__text_add(&body, "value");
+        dw__gbnf_add(&body, "value");
     }
     *rule = ++c->rule_count;
     return dw__schema_rule(c, *rule, &body);
@@ -159,7 +159,7 @@ static dw_status extra_member(dw__schema_converter *c, json_t *schema, const pro
 /* "name": value */
 static dw_status member(dw__schema_converter *c, const property *which, uint32_t *rule)
 {
-    dw__text body = {.bytes = NULL};
+    dw__gbnf body = {.bytes = NULL};
     uint32_t value = 0;
     dw_status status = DW_OK;
     size_t before = dw__schema_enter(c, "properties");
@@ -176,11 +176,11 @@ static dw_status member(dw__schema_converter *c, const property *which, uint32_t
     if (status != DW_OK) {
         return status;
     }
-    dw__text_add(&body, " \":\" ws ");
+    dw__gbnf_add(&body, " \":\" ws ");
     if (value != 0) {
-        dw__text_add(&body, "s%u", value);
+        dw__gbnf_add(&body, "s%u", value);
     } else {
-        dw__text_add(&body, "value");
+        dw__gbnf_add(&body, "value");
     }
     *rule = ++c->rule_count;
     return dw__schema_rule(c, *rule, &body);
@@ -196,18 +196,18 @@ typedef struct chains {
 /* Behind the last property: members that the schema does not name, if there may be any. */
 static dw_status last_chains(dw__schema_converter *c, uint32_t extra, chains *last)
 {
-    dw__text body = {.bytes = NULL};
+    dw__gbnf body = {.bytes = NULL};
     last->after = ++c->rule_count;
     last->first = ++c->rule_count;
     if (extra != 0) {
-        dw__text_add(&body, " (\",\" ws s%u)*", extra);
+        dw__gbnf_add(&body, " (\",\" ws s%u)*", extra);
     }
     dw_status status = dw__schema_rule(c, last->after, &body);
     if (status != DW_OK) {
         return status;
     }
     if (extra != 0) {
-        dw__text_add(&body, " (s%u s%u)?", extra, last->after);
+        dw__gbnf_add(&body, " (s%u s%u)?", extra, last->after);
     }
     return dw__schema_rule(c, last->first, &body);
 }
@@ -215,7 +215,7 @@ static dw_status last_chains(dw__schema_converter *c, uint32_t extra, chains *la
 /* Put a property before the chains. */
 static dw_status add_property(dw__schema_converter *c, const property *which, chains *of)
 {
-    dw__text body = {.bytes = NULL};
+    dw__gbnf body = {.bytes = NULL};
     uint32_t one = 0;
     dw_status status = member(c, which, &one);
     if (status != DW_OK) {
@@ -223,17 +223,17 @@ static dw_status add_property(dw__schema_converter *c, const property *which, ch
     }
     chains next = {.after = c->rule_count + 1, .first = c->rule_count + 2};
     c->rule_count += 2;
-    dw__text_add(&body, " \",\" ws s%u s%u", one, of->after);
+    dw__gbnf_add(&body, " \",\" ws s%u s%u", one, of->after);
     if (!which->required) {
-        dw__text_add(&body, " | s%u", of->after);
+        dw__gbnf_add(&body, " | s%u", of->after);
     }
     status = dw__schema_rule(c, next.after, &body);
     if (status != DW_OK) {
         return status;
     }
-    dw__text_add(&body, " s%u s%u", one, of->after);
+    dw__gbnf_add(&body, " s%u s%u", one, of->after);
     if (!which->required) {
-        dw__text_add(&body, " | s%u", of->first);
+        dw__gbnf_add(&body, " | s%u", of->first);
     }
     status = dw__schema_rule(c, next.first, &body);
     *of = next;
@@ -242,7 +242,7 @@ static dw_status add_property(dw__schema_converter *c, const property *which, ch
 
 /* Two chains of rules, from the last property to the first. Their size is linear in the
  * properties. */
-dw_status dw__schema_object(dw__schema_converter *c, json_t *schema, dw__text *to)
+dw_status dw__schema_object(dw__schema_converter *c, json_t *schema, dw__gbnf *to)
 {
     property *list = NULL;
     size_t count = 0;
@@ -263,7 +263,7 @@ dw_status dw__schema_object(dw__schema_converter *c, json_t *schema, dw__text *t
     if (status != DW_OK) {
         goto out;
     }
-    dw__text_add(to, " \"{\" ws s%u ws \"}\"", made.first);
+    dw__gbnf_add(to, " \"{\" ws s%u ws \"}\"", made.first);
 out:
     dw_free(list);
     return status;

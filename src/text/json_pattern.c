@@ -21,7 +21,7 @@ typedef struct set {
 } set;
 
 typedef struct regex {
-    dw__text *to;
+    dw__gbnf *to;
     const char *text;
     size_t at;
     dw_error *err;
@@ -98,44 +98,44 @@ static bool holds(const set *from, uint32_t character)
 
 /* The part of a range that a JSON string may hold as it is: not below the space, no quote, no
  * backslash, no DEL, no surrogates. */
-static void emit_range(dw__text *to, uint32_t low, uint32_t high)
+static void emit_range(dw__gbnf *to, uint32_t low, uint32_t high)
 {
     static const range gaps[] = {
         {0, 0x1f}, {'"', '"'}, {'\\', '\\'}, {0x7f, 0x7f}, {0xd800, 0xdfff}};
     for (size_t i = 0; i < sizeof gaps / sizeof gaps[0] && low <= high; i++) {
         if (low < gaps[i].low) {
             uint32_t end = high < gaps[i].low ? high : gaps[i].low - 1;
-            dw__text_character(to, low);
-            dw__text_add(to, "-");
-            dw__text_character(to, end);
+            dw__gbnf_character(to, low);
+            dw__gbnf_add(to, "-");
+            dw__gbnf_character(to, end);
         }
         low = low > gaps[i].high ? low : gaps[i].high + 1;
     }
     if (low <= high) {
-        dw__text_character(to, low);
-        dw__text_add(to, "-");
-        dw__text_character(to, high);
+        dw__gbnf_character(to, low);
+        dw__gbnf_add(to, "-");
+        dw__gbnf_character(to, high);
     }
 }
 
-static void emit_set(dw__text *to, const set *from)
+static void emit_set(dw__gbnf *to, const set *from)
 {
     static const struct {
         uint32_t character;
         const char *escape;
     } escapes[] = {{'"', "\\\\\\\""}, {'\\', "\\\\\\\\"}, {'\n', "\\\\n"}, {'\r', "\\\\r"},
                    {'\t', "\\\\t"},   {'\b', "\\\\b"},    {'\f', "\\\\f"}};
-    dw__text_add(to, " ([");
+    dw__gbnf_add(to, " ([");
     for (size_t i = 0; i < from->count; i++) {
         emit_range(to, from->ranges[i].low, from->ranges[i].high);
     }
-    dw__text_add(to, "]");
+    dw__gbnf_add(to, "]");
     for (size_t i = 0; i < sizeof escapes / sizeof escapes[0]; i++) {
         if (holds(from, escapes[i].character)) {
-            dw__text_add(to, " | \"%s\"", escapes[i].escape);
+            dw__gbnf_add(to, " | \"%s\"", escapes[i].escape);
         }
     }
-    dw__text_add(to, ")");
+    dw__gbnf_add(to, ")");
 }
 
 /* \d \w \s and their opposites. Regular expressions differ in what these hold beyond ASCII (ECMA's
@@ -296,7 +296,7 @@ static dw_status read_set(regex *r)
     return DW_OK;
 }
 
-static void emit_character(dw__text *to, uint32_t character)
+static void emit_character(dw__gbnf *to, uint32_t character)
 {
     set one = {.ranges = {{character, character}}, .count = 1};
     emit_set(to, &one);
@@ -318,7 +318,7 @@ static dw_status read_group(regex *r, int depth)
         }
         r->at += 2;
     }
-    dw__text_add(r->to, " (");
+    dw__gbnf_add(r->to, " (");
     dw_status status = read_alternatives(r, depth + 1, false);
     if (status != DW_OK) {
         return status;
@@ -327,7 +327,7 @@ static dw_status read_group(regex *r, int depth)
         return wrong(r, "')' is missing");
     }
     r->at++;
-    dw__text_add(r->to, " )");
+    dw__gbnf_add(r->to, " )");
     return DW_OK;
 }
 
@@ -403,7 +403,7 @@ static dw_status read_counts(regex *r)
     if (least > DW_GRAMMAR_REPETITIONS_MAX || most > DW_GRAMMAR_REPETITIONS_MAX) {
         return refuse(r, "a count above 10000");
     }
-    dw__text_add(r->to, "{%.*s}", (int)(end - (r->text + r->at + 1)), r->text + r->at + 1);
+    dw__gbnf_add(r->to, "{%.*s}", (int)(end - (r->text + r->at + 1)), r->text + r->at + 1);
     r->at = (size_t)(end - r->text) + 1;
     return DW_OK;
 }
@@ -413,7 +413,7 @@ static dw_status read_quantifier(regex *r)
 {
     char c = r->text[r->at];
     if (c == '*' || c == '+' || c == '?') {
-        dw__text_add(r->to, "%c", c);
+        dw__gbnf_add(r->to, "%c", c);
         r->at++;
     } else if (c == '{') {
         dw_status status = read_counts(r);
@@ -439,7 +439,7 @@ static dw_status read_alternatives(regex *r, int depth, bool top)
             return wrong(r, "')' without '('");
         }
         if (c == '|') {
-            dw__text_add(r->to, " |");
+            dw__gbnf_add(r->to, " |");
             r->at++;
             continue;
         }
@@ -476,7 +476,7 @@ static bool splits_at_top(const char *text)
     return false;
 }
 
-dw_status dw__pattern_grammar(dw__text *to, const char *pattern, dw_error *err)
+dw_status dw__pattern_grammar(dw__gbnf *to, const char *pattern, dw_error *err)
 {
     regex r = {.to = to, .text = pattern, .err = err};
     size_t bytes = strlen(pattern);
@@ -487,8 +487,8 @@ dw_status dw__pattern_grammar(dw__text *to, const char *pattern, dw_error *err)
         return refuse(&r, "^ or $ on one side of a |");
     }
     r.at = from_start;
-    dw__text_add(to, "%s (", from_start ? "" : " char*");
+    dw__gbnf_add(to, "%s (", from_start ? "" : " char*");
     dw_status status = read_alternatives(&r, 0, true);
-    dw__text_add(to, " )%s", to_end ? "" : " char*");
+    dw__gbnf_add(to, " )%s", to_end ? "" : " char*");
     return status;
 }

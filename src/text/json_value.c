@@ -48,13 +48,13 @@ static dw_status counts_of(dw__schema_converter *c, json_t *schema, const char *
 }
 
 /* {least,most} behind an item, less `taken` of both. */
-static void repeat(dw__text *to, int least, int most, int taken)
+static void repeat(dw__gbnf *to, int least, int most, int taken)
 {
     least = least > taken ? least - taken : 0;
     if (most == INT32_MAX) {
-        dw__text_add(to, "{%d,}", least);
+        dw__gbnf_add(to, "{%d,}", least);
     } else {
-        dw__text_add(to, "{%d,%d}", least, most - taken);
+        dw__gbnf_add(to, "{%d,%d}", least, most - taken);
     }
 }
 
@@ -74,18 +74,18 @@ static char *json_text(const json_t *value)
     return json;
 }
 
-dw_status dw__schema_literal(dw__schema_converter *c, const json_t *value, dw__text *to)
+dw_status dw__schema_literal(dw__schema_converter *c, const json_t *value, dw__gbnf *to)
 {
     char *json = json_text(value);
     if (json == NULL) {
         return dw_fail(c->err, DW_E_MEMORY, "no memory for a schema's value");
     }
-    dw__text_literal(to, json);
+    dw__gbnf_literal(to, json);
     free(json);
     return DW_OK;
 }
 
-dw_status dw__schema_values(dw__schema_converter *c, json_t *schema, dw__text *to)
+dw_status dw__schema_values(dw__schema_converter *c, json_t *schema, dw__gbnf *to)
 {
     static const char *const apart[] = {"properties",  "items",
                                         "minLength",   "maxLength",
@@ -117,18 +117,18 @@ dw_status dw__schema_values(dw__schema_converter *c, json_t *schema, dw__text *t
         if (!dw__value_has_type(value, types) || (one != NULL && !json_equal(value, one))) {
             continue;
         }
-        dw__text_add(to, "%s", any ? " |" : "");
+        dw__gbnf_add(to, "%s", any ? " |" : "");
         status = dw__schema_literal(c, value, to);
         if (status != DW_OK) {
             return status;
         }
         any = true;
     }
-    dw__text_add(to, "%s", any ? "" : " []");
+    dw__gbnf_add(to, "%s", any ? "" : " []");
     return DW_OK;
 }
 
-dw_status dw__schema_string(dw__schema_converter *c, json_t *schema, dw__text *to)
+dw_status dw__schema_string(dw__schema_converter *c, json_t *schema, dw__gbnf *to)
 {
     static const struct {
         const char *name;
@@ -156,7 +156,7 @@ dw_status dw__schema_string(dw__schema_converter *c, json_t *schema, dw__text *t
         return dw__schema_refuse(c, pattern != NULL ? "pattern" : "format",
                                  "beside other bounds of the string is not supported");
     }
-    dw__text_add(to, " \"\\\"\"");
+    dw__gbnf_add(to, " \"\\\"\"");
     if (pattern != NULL) {
         if (!json_is_string(pattern)) {
             return dw__schema_wrong(c, "pattern", "a string is needed");
@@ -177,14 +177,14 @@ dw_status dw__schema_string(dw__schema_converter *c, json_t *schema, dw__text *t
                 c, "format",
                 "other than date, time, date-time, uuid, ipv4, email is not supported");
         }
-        dw__text_add(to, " %s", formats[i].grammar);
+        dw__gbnf_add(to, " %s", formats[i].grammar);
     } else if (most < least) {
-        dw__text_add(to, " []");
+        dw__gbnf_add(to, " []");
     } else {
-        dw__text_add(to, " char");
+        dw__gbnf_add(to, " char");
         repeat(to, least, most, 0);
     }
-    dw__text_add(to, " \"\\\"\"");
+    dw__gbnf_add(to, " \"\\\"\"");
     return DW_OK;
 }
 
@@ -206,7 +206,7 @@ static dw_status bound(dw__schema_converter *c, json_t *schema, const char *key,
     return DW_OK;
 }
 
-dw_status dw__schema_number(dw__schema_converter *c, json_t *schema, bool whole, dw__text *to)
+dw_status dw__schema_number(dw__schema_converter *c, json_t *schema, bool whole, dw__gbnf *to)
 {
     static const char *const keys[] = {"minimum", "exclusiveMinimum", "maximum",
                                        "exclusiveMaximum"};
@@ -229,7 +229,7 @@ dw_status dw__schema_number(dw__schema_converter *c, json_t *schema, bool whole,
         }
     }
     if (!bounded) {
-        dw__text_add(to, whole ? " integer" : " number");
+        dw__gbnf_add(to, whole ? " integer" : " number");
         return DW_OK;
     }
     dw_status status = dw__number_grammar(to, &bounds, c->err);
@@ -239,7 +239,7 @@ dw_status dw__schema_number(dw__schema_converter *c, json_t *schema, bool whole,
 /* ---- arrays ------------------------------------------------------------------------------- */
 
 /* The first items one by one, by prefixItems or draft 7's list under items. */
-static dw_status leading_items(dw__schema_converter *c, json_t *list, int count, dw__text *to)
+static dw_status leading_items(dw__schema_converter *c, json_t *list, int count, dw__gbnf *to)
 {
     for (int i = 0; i < count; i++) {
         char step[16];
@@ -249,14 +249,14 @@ static dw_status leading_items(dw__schema_converter *c, json_t *list, int count,
         if (status != DW_OK) {
             return status;
         }
-        dw__text_add(to, "%s s%u", i > 0 ? " \",\" ws" : "", rule);
+        dw__gbnf_add(to, "%s s%u", i > 0 ? " \",\" ws" : "", rule);
     }
     return DW_OK;
 }
 
 /* All items of the list are always given, further ones only where a schema is given for them or
  * minItems asks for them. */
-dw_status dw__schema_array(dw__schema_converter *c, json_t *schema, dw__text *to)
+dw_status dw__schema_array(dw__schema_converter *c, json_t *schema, dw__gbnf *to)
 {
     static const char *const keys[] = {"minItems", "maxItems"};
     json_t *items = json_object_get(schema, "items");
@@ -290,10 +290,10 @@ dw_status dw__schema_array(dw__schema_converter *c, json_t *schema, dw__text *to
         most = least > leading ? least : leading;
     }
     if (most < least) {
-        dw__text_add(to, " []");
+        dw__gbnf_add(to, " []");
         return DW_OK;
     }
-    dw__text_add(to, " \"[\" ws");
+    dw__gbnf_add(to, " \"[\" ws");
     status = leading_items(c, list, leading, to);
     if (status != DW_OK) {
         return status;
@@ -303,13 +303,13 @@ dw_status dw__schema_array(dw__schema_converter *c, json_t *schema, dw__text *to
         (void)snprintf(item, sizeof item, "s%u", rule);
     }
     if (leading > 0 && most > leading) {
-        dw__text_add(to, " (\",\" ws %s)", item);
+        dw__gbnf_add(to, " (\",\" ws %s)", item);
         repeat(to, least, most, leading);
     } else if (leading == 0 && most > 0) {
-        dw__text_add(to, " (%s (\",\" ws %s)", item, item);
+        dw__gbnf_add(to, " (%s (\",\" ws %s)", item, item);
         repeat(to, least, most, 1);
-        dw__text_add(to, ")%s", least == 0 ? "?" : "");
+        dw__gbnf_add(to, ")%s", least == 0 ? "?" : "");
     }
-    dw__text_add(to, " ws \"]\"");
+    dw__gbnf_add(to, " ws \"]\"");
     return DW_OK;
 }

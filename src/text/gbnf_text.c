@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include "text/json_grammar_internal.h"
 
-void dw__text_add(dw__text *text, const char *format, ...)
+void dw__gbnf_add(dw__gbnf *text, const char *format, ...)
 {
     va_list args;
     va_list again;
@@ -26,28 +26,28 @@ void dw__text_add(dw__text *text, const char *format, ...)
     va_end(again);
 }
 
-void dw__text_release(dw__text *text)
+void dw__gbnf_release(dw__gbnf *text)
 {
     dw_free(text->bytes);
-    *text = (dw__text){.bytes = NULL};
+    *text = (dw__gbnf){.bytes = NULL};
 }
 
-void dw__text_character(dw__text *text, uint32_t character)
+void dw__gbnf_character(dw__gbnf *text, uint32_t character)
 {
     bool plain = (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z') ||
                  (character >= '0' && character <= '9') || character == ' ';
     if (plain) {
-        dw__text_add(text, "%c", (int)character);
+        dw__gbnf_add(text, "%c", (int)character);
     } else {
-        dw__text_add(text, character < 0x100 ? "\\x%02X" : "\\U%08X", character);
+        dw__gbnf_add(text, character < 0x100 ? "\\x%02X" : "\\U%08X", character);
     }
 }
 
-void dw__text_literal(dw__text *text, const char *json)
+void dw__gbnf_literal(dw__gbnf *text, const char *json)
 {
-    dw__text_add(text, " \"");
+    dw__gbnf_add(text, " \"");
     for (; *json != '\0'; json++) {
-        dw__text_add(text, *json == '"' || *json == '\\' ? "\\%c" : "%c", *json);
+        dw__gbnf_add(text, *json == '"' || *json == '\\' ? "\\%c" : "%c", *json);
     }
-    dw__text_add(text, "\"");
+    dw__gbnf_add(text, "\"");
 }
