@@ -264,13 +264,18 @@ static void test_device_view_staged_keeps_what_is_not_written(void **state)
 static void test_device_view_in_place_is_never_staged(void **state)
 {
     fixture *w = *state;
+    dw_region *region = NULL; /* of its own: pages are registered once */
+    dw_region_options options = {
+        .reserve_bytes = 1 << 20, .commit_bytes = 1 << 16, .label = "in place"};
     dw_device_view *view = NULL;
     dw_error error = {0};
+    assert_int_equal(dw_region_create(&region, &options, &error), DW_OK);
     dw_device_set_staging(w->device);
-    assert_int_equal(dw_device_view_create(&view, w->device, w->region, DW_VIEW_IN_PLACE, &error),
+    assert_int_equal(dw_device_view_create(&view, w->device, region, DW_VIEW_IN_PLACE, &error),
                      DW_OK);
     assert_false(dw_device_view_is_staged(view));
     dw_device_view_destroy(view);
+    dw_region_destroy(region);
 }
 
 static void test_device_view_refuses_a_lost_device(void **state)
