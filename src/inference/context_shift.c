@@ -123,17 +123,20 @@ static dw_status move(const mover *m, uint32_t from, uint32_t distance, dw_error
     dw_device *device = dw_model_device(m->context->model);
     dw_status status =
         dw_device_tensor_set(device, m->to, m->targets, 0, m->count * sizeof *m->targets, err);
-    if (status == DW_OK && m->positions->data != NULL) { /* no rope, no use for it */
-        status = dw_device_tensor_set(device, m->positions, m->numbers, 0,
-                                      m->count * sizeof *m->numbers, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    size_t bytes = m->count * sizeof *m->numbers;
+    if (m->positions->data != NULL) { /* no rope, no use for it */
+        status = dw_device_tensor_set(device, m->positions, m->numbers, 0, bytes, err);
+    }
+    if (status != DW_OK) {
+        return status;
     }
     for (uint32_t i = 0; i < m->count; i++) {
         m->numbers[i] = (int32_t)(from + i);
     }
-    if (status == DW_OK) {
-        status = dw_device_tensor_set(device, m->from, m->numbers, 0, m->count * sizeof *m->numbers,
-                                      err);
-    }
+    status = dw_device_tensor_set(device, m->from, m->numbers, 0, bytes, err);
     return status == DW_OK ? dw_device_run(device, m->graph, NULL, err) : status;
 }
 

@@ -245,11 +245,14 @@ static dw_status fill_table(dw_step_graph *graph, const dw_step_slice *slice, ui
     uint64_t tokens = 0;
     DW_ASSERT(at + slice->token_count <= graph->size.token_count);
     dw_status status = token_address(graph, slice, at, &tokens, err);
-    for (uint32_t i = 0; status == DW_OK && i < slice->token_count; i++) {
+    if (status != DW_OK) {
+        return status;
+    }
+    for (uint32_t i = 0; i < slice->token_count; i++) {
         own->table[at + i] = (dw_cuda_token){
             .records = records, .token = tokens + i * sizeof(int32_t), .position = past + i};
     }
-    return status;
+    return DW_OK;
 }
 
 static size_t row_bytes(const dw_step_work *work)
@@ -265,10 +268,14 @@ static dw_status fill_batch(dw_step_graph *graph, const dw_step_work *work, dw_e
         const dw_step_slice *slice = &work->slices[i];
         dw_device_view *view = slice->step->view;
         dw_status status = fill_table(graph, slice, i, err);
-        if (status == DW_OK && slice->rows != NULL && !dw_device_view_is_staged(view)) {
-            status = dw_device_view_address(view, slice->rows, row_bytes(work),
-                                            &own->table[i].logits, err);
+        if (status != DW_OK) {
+            return status;
         }
+        if (slice->rows == NULL || dw_device_view_is_staged(view)) {
+            continue; /* none wanted, or fetched when they are there */
+        }
+        status =
+            dw_device_view_address(view, slice->rows, row_bytes(work), &own->table[i].logits, err);
         if (status != DW_OK) {
             return status;
         }

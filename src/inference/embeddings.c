@@ -76,9 +76,10 @@ static dw_status decode(dw_model *model, const dw_embed_step *step, dw_error *er
                        .cancel = step->cancel};
     dw_context_options options = {.tokens_max = step->token_count};
     dw_status status = dw_context_create(&context, model, &options, err);
-    if (status == DW_OK) {
-        status = dw_context_forward(context, &forward, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = dw_context_forward(context, &forward, err);
     dw_context_destroy(context);
     return status;
 }

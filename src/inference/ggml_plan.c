@@ -79,15 +79,18 @@ static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *
     const dw_step_slice *slice = &work->slices[0];
     uint32_t past = dw__step_slice_past(slice);
     dw_status status = dw__plan_fill_weights(graph, slice, err);
-    if (status == DW_OK) {
-        status = dw__step_graph_fill_positions(graph, past, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = fill_records(graph, past, err);
+    status = dw__step_graph_fill_positions(graph, past, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = fill_mask(graph, graph->forward.mask, past, 0, err);
+    status = fill_records(graph, past, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = fill_mask(graph, graph->forward.mask, past, 0, err);
     if (status != DW_OK) {
         return status;
     }

@@ -82,7 +82,9 @@ dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_mo
     return DW_OK;
 }
 
-/* A region of its own, since only such can be a device's buffer everywhere. */
+/* A region of its own, since only such can be a device's buffer everywhere. The host reads the rows
+ * as the device writes them, so that the view is never staged; on devices that run nodes of ours no
+ * graph writes there, and the view, if there is one, only locks the pages. */
 static dw_status make_scratch(dw_graph_cache *cache, dw_model *model, size_t bytes, dw_error *err)
 {
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "logits"};
@@ -92,8 +94,10 @@ static dw_status make_scratch(dw_graph_cache *cache, dw_model *model, size_t byt
     cache->rows = NULL;
     dw_status status = dw_region_create(&cache->rows, &options, err);
     if (status == DW_OK) {
-        status = dw_device_view_create(&cache->rows_view, dw_model_device(model), cache->rows,
-                                       DW_VIEW_STAGEABLE, err);
+        dw_device *device = dw_model_device(model);
+        status =
+            dw_device_view_create(&cache->rows_view, device, cache->rows, DW_VIEW_IN_PLACE, err);
+        status = dw_cuda_node_served(device) ? DW_OK : status;
     }
     if (status != DW_OK) { /* the next to ask tries again */
         dw_region_destroy(cache->rows);

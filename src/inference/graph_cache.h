@@ -17,7 +17,8 @@ dw_status dw__graph_cache_open(dw_graph_cache **out, dw_model_extra *extra, dw_e
 dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_model *model,
                                const dw_graph_kind *kind, const dw_forward_size *size,
                                dw_error *err);
-/* Scratch for rows [count][vocab_count] of logits, until the next call; `*view` is of their region.
+/* Scratch for rows [count][vocab_count] of logits, until the next call; `*view` is of their region,
+ * which the host reads too; NULL where no graph writes there (CUDA) and pages cannot be locked.
  * Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw__scratch_rows(dw_graph_cache *cache, dw_model *model, uint32_t count,
                            dw_device_view **view, float **rows, dw_error *err);

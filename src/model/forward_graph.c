@@ -352,18 +352,18 @@ static struct ggml_tensor *activated(builder *b, struct ggml_tensor *x)
                                                          : ggml_gelu(b->ggml, x);
 }
 
-/* The chosen experts of each token and their shares: softmax over all, the largest kept.
+/* The chosen experts of each token and their weights: softmax over all, the largest kept.
  * (Shazeer and others, 2017; Fedus and others, 2021.) */
 static struct ggml_tensor *route(builder *b, const dw_layer_weights *layer, struct ggml_tensor *x,
                                  struct ggml_tensor **chosen)
 {
     int64_t used = b->shape->expert_used_count;
     int64_t count = x->ne[1];
-    struct ggml_tensor *shares =
+    struct ggml_tensor *weights =
         ggml_soft_max(b->ggml, ggml_mul_mat(b->ggml, layer->router, x)); /* [experts, n] */
-    *chosen = ggml_argsort_top_k(b->ggml, shares, (int)used);            /* [used, n] */
-    shares = ggml_reshape_3d(b->ggml, shares, 1, b->shape->expert_count, count);
-    struct ggml_tensor *kept = ggml_get_rows(b->ggml, shares, *chosen); /* [1, used, n] */
+    *chosen = ggml_argsort_top_k(b->ggml, weights, (int)used);           /* [used, n] */
+    weights = ggml_reshape_3d(b->ggml, weights, 1, b->shape->expert_count, count);
+    struct ggml_tensor *kept = ggml_get_rows(b->ggml, weights, *chosen); /* [1, used, n] */
     if (b->shape->architecture->experts_sum_to_one) {
         kept = ggml_reshape_2d(b->ggml, kept, used, count);
         /* The least normal half: what libllama keeps from dividing by zero with. */
@@ -378,14 +378,14 @@ static struct ggml_tensor *route(builder *b, const dw_layer_weights *layer, stru
 static struct ggml_tensor *experts(builder *b, const dw_layer_weights *layer, struct ggml_tensor *x)
 {
     struct ggml_tensor *chosen = NULL;
-    struct ggml_tensor *shares = route(b, layer, x, &chosen);
-    ggml_build_forward_expand(b->out->graph, shares);
+    struct ggml_tensor *weights = route(b, layer, x, &chosen);
+    ggml_build_forward_expand(b->out->graph, weights);
     struct ggml_tensor *each = ggml_reshape_3d(b->ggml, x, x->ne[0], 1, x->ne[1]);
     struct ggml_tensor *up = ggml_mul_mat_id(b->ggml, layer->up_experts, each, chosen);
     struct ggml_tensor *gate = ggml_mul_mat_id(b->ggml, layer->gate_experts, each, chosen);
     struct ggml_tensor *y =
         ggml_mul_mat_id(b->ggml, layer->down_experts, gated(b, gate, up), chosen);
-    y = ggml_mul(b->ggml, y, shares); /* [embedding, used, n] */
+    y = ggml_mul(b->ggml, y, weights); /* [embedding, used, n] */
     struct ggml_tensor *sum = NULL;
     for (uint32_t i = 0; i < b->shape->expert_used_count; i++) {
         struct ggml_tensor *one =

@@ -268,6 +268,30 @@ static void test_context_cancelled_between_slices(void **state)
     dw_context_destroy(context);
 }
 
+/* A choice is from the step's own logits, wherever these are. */
+static void test_context_chooses_from_logits(void **state)
+{
+    model_fixture *test_state = &((fixture *)*state)->test_state;
+    dw_context *context = model_fixture_context(test_state, 0);
+    dw_sampler_params greedy = {.struct_bytes = sizeof greedy};
+    dw_sampler *sampler = NULL;
+    assert_int_equal(dw_sampler_create(&sampler, test_state->vocab_count, &greedy, NULL), DW_OK);
+    static const uint32_t lengths[] = {7, 1, 400, 1}; /* the last two beyond ggml's attention */
+    for (uint32_t i = 0, at = 0; i < 4; at += lengths[i], i++) {
+        dw_choice choice = {.sampler = sampler};
+        dw_step step = {
+            .tokens = test_state->tokens + at, .token_count = lengths[i], .choice = &choice};
+        model_fixture_forward(test_state, context, at, lengths[i], 1);
+        int32_t expected = logits_argmax(test_state->logits, test_state->vocab_count);
+        assert_int_equal(dw_context_trim(context, at, NULL), DW_OK);
+        assert_int_equal(model_fixture_try_forward(test_state, context, &step, NULL), DW_OK);
+        assert_int_equal(choice.status, DW_OK);
+        assert_int_equal(choice.token, expected);
+    }
+    dw_sampler_destroy(sampler);
+    dw_context_destroy(context);
+}
+
 static void test_context_counts_prompts_and_decoding(void **state)
 {
     model_fixture *test_state = &((fixture *)*state)->test_state;
@@ -437,6 +461,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_context_contexts_do_not_mix, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_bad_steps_change_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_cancelled_between_slices, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_context_chooses_from_logits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_counts_prompts_and_decoding, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_context_decoding_allocates_nothing, set_up, tear_down),
