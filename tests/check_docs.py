@@ -5,7 +5,7 @@ usage: check_docs.py SOURCE_DIR BUILD_DIR
 
 In every document, a link to a file or to a heading leads to one that exists, and a path of the source tree
 that is named (src/kv/kv_log.c, tests/unit/test_*.c) exists, as does a name of ours (`dw_context_fork`,
-`DW_E_LIMIT`). CHANGELOG.md may name what is gone.
+`DW_E_LIMIT`, `test_batch`). CHANGELOG.md may name what is gone.
 
 In README.md and docs/*.md, each line of a block marked `sh` is a command that must succeed, with
 the build's driftwood first in PATH. A block marked `c` whose code includes <driftwood_guest.h> and calls
@@ -29,7 +29,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.*)$", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 TREE = "src tests docs fuzz bench guest include examples man scripts cmake deps"
-IDENTIFIER = re.compile(r"\b(?:dw|DW)__?[a-zA-Z]\w*\b(?!\*)")
+IDENTIFIER = re.compile(r"\b(?:(?:dw|DW)__?[a-zA-Z]|test_[a-z])\w*\b(?!\*)")
 NAMED = re.compile(r"(?<![\w./~-])(?:%s)/[\w./*-]*\w" % TREE.replace(" ", "|"))
 
 
@@ -44,9 +44,10 @@ def identifiers(source):
     """Every name of ours in the sources, tests and build files."""
     found = set()
     for pattern in ("src/*/*", "include/*", "guest/**/*.[ch]", "tests/**/*.[ch]", "tests/*.txt",
-                    "bench/*.[ch]", "fuzz/*.c", "CMakeLists.txt", "cmake/*"):
+                    "tests/*/*.py", "bench/*.[ch]", "fuzz/*.c", "CMakeLists.txt", "cmake/*"):
         for path in source.glob(pattern):
             if path.is_file():
+                found.add(path.stem)
                 found.update(IDENTIFIER.findall(path.read_text()))
     return found
 
