@@ -1,5 +1,5 @@
-/* Shared by wasm_binary.c (sections, the layout, rewriting) and wasm_code.c (numbers, types,
- * instructions). */
+/* Shared by wasm_binary.c (the layout, rewriting), wasm_sections.c (sections) and wasm_code.c
+ * (numbers, types, instructions). */
 #ifndef DW_WASM_WASM_BINARY_INTERNAL_H
 #define DW_WASM_WASM_BINARY_INTERNAL_H
 
@@ -69,5 +69,68 @@ bool dw__wasm_expression(dw__wasm_reader *reader, dw__wasm_code *code);
 bool dw__wasm_body(dw__wasm_reader *reader, dw__wasm_code *code);
 /* A reference to function `index` can be made. */
 bool dw__wasm_hold(dw__wasm_reader *reader, dw__wasm_code *code, uint32_t index);
+
+#define DW__WASM_HEADER_BYTES 8
+#define DW__WASM_PREFIX_BYTES (sizeof DW_WASM_EXPORT_PREFIX - 1)
+
+/* ---- sections ---- */
+
+enum {
+    DW__SECTION_CUSTOM = 0,
+    DW__SECTION_IMPORT = 2,
+    DW__SECTION_FUNCTION = 3,
+    DW__SECTION_TABLE = 4,
+    DW__SECTION_MEMORY = 5,
+    DW__SECTION_GLOBAL = 6,
+    DW__SECTION_EXPORT = 7,
+    DW__SECTION_START = 8,
+    DW__SECTION_ELEMENT = 9,
+    DW__SECTION_CODE = 10,
+    DW__SECTION_DATA = 11,
+    DW__SECTION_COUNT = 14
+};
+
+/* What an import or export is of. */
+enum { DW__KIND_FUNCTION, DW__KIND_TABLE, DW__KIND_MEMORY, DW__KIND_GLOBAL, DW__KIND_TAG };
+
+/* One reading of a module. */
+typedef struct dw__wasm_parser {
+    const unsigned char *bytes;
+    size_t byte_count;
+    dw_wasm_layout *layout;
+    dw__wasm_code code;
+    uint32_t function_count; /* so far; imports counted, as in the three below */
+    uint32_t table_count;
+    uint32_t memory_count;
+    uint32_t global_count;
+    bool passive_data;
+    bool passive_elements;
+    bool no_memory;
+
+    /* The export section: its head's first byte, its entries, what follows it. Where there is
+     * none, the three are where it would stand. */
+    bool has_exports;
+    size_t exports_at;
+    size_t entries_at;
+    size_t exports_end;
+    uint32_t export_count;
+    bool names_memory; /* something is exported as "memory": */
+    uint32_t memory_index;
+} dw__wasm_parser;
+
+/* A name in the bytes. */
+typedef struct dw__wasm_name {
+    const char *text;
+    uint32_t bytes;
+} dw__wasm_name;
+
+/* The module's state cannot be saved: reading ends here. Answers false. */
+bool dw__wasm_refuse(dw__wasm_parser *p, const char *format, ...) DW_PRINTF(2, 3);
+/* Append to one of the layout's lists. false: no memory, or refused. */
+bool dw__wasm_add_item(dw__wasm_parser *p, dw_wasm_item **items, size_t *count, dw_wasm_item item);
+bool dw__wasm_read_name(dw__wasm_reader *r, dw__wasm_name *out);
+bool dw__wasm_name_is(const dw__wasm_name *which, const char *text);
+/* All sections of the module. false: refused, no memory, or the reader has a problem. */
+bool dw__wasm_read_sections(dw__wasm_parser *p, dw__wasm_reader *r);
 
 #endif
