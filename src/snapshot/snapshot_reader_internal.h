@@ -1,0 +1,40 @@
+/* What the two files of the reader share: snapshot_file.c (the file, its bytes, checksums) and
+ * snapshot_header.c (what stands before the data). */
+#ifndef DW_SNAPSHOT_SNAPSHOT_READER_INTERNAL_H
+#define DW_SNAPSHOT_SNAPSHOT_READER_INTERNAL_H
+
+#include <jansson.h>
+
+#include "snapshot/snapshot_file_internal.h"
+
+typedef struct dw__snapshot_filler {
+    uint64_t offset; /* from the file's start */
+    uint64_t bytes;
+} dw__snapshot_filler;
+
+struct dw_snapshot_file {
+    int fd;
+    char *path;
+    uint64_t bytes;
+    size_t header_bytes; /* with the 8 of its length: where data begins */
+    char *header;        /* while it is opened */
+    json_t *metadata;
+    char identity[DW_SNAPSHOT_IDENTITY];
+    dw_snapshot_entry *entries; /* in the file's order */
+    size_t entry_count;
+    const dw_snapshot_entry **by_name;
+    dw__snapshot_filler *fillers;
+    size_t filler_count;
+};
+
+/* "byte N: ..."; the caller puts the path before it. */
+dw_status dw__snapshot_fail_at(dw_error *err, dw_status code, uint64_t byte, const char *format,
+                               ...) DW_PRINTF(4, 5);
+/* Bytes [offset, offset + bytes) of the file. Errors: DW_E_IO (also: cut since it was opened). */
+dw_status dw__snapshot_read_at(const dw_snapshot_file *file, uint64_t offset, size_t bytes,
+                               void *to, dw_error *err);
+/* Fill in all of `file` but its descriptor and path from file->header: check the format, the seal
+ * and every tensor's place. Errors: DW_E_FORMAT, DW_E_UNSUPPORTED, DW_E_LIMIT, DW_E_MEMORY. */
+dw_status dw__snapshot_read_header(dw_snapshot_file *file, dw_error *err);
+
+#endif
