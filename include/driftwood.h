@@ -2,12 +2,17 @@
  *
  * This header is the whole embedding API. Reading order:
  *
+ *   the process   version, log, allocator, and what else a process has one of
  *   dw_engine     a device opened for use, and the WebAssembly runtime beside it
  *   dw_model      one GGUF file, loaded for an engine: weights, vocabulary, chat template
+ *   dw_session    tokens to logits and the next token, in C, without a guest
  *   dw_module     one compiled guest
  *   dw_instance   a guest with its own linear memory, and what it was granted
  *   dw_actor      a guest that lives between messages, and can be forked and saved
  *   dw_scheduler  many guests at once, whose steps go through the device together
+ *   dw_store      actors in a folder
+ *   files         GGUF and snapshot files looked into without an engine
+ *   dw_doctor     whether the chain from guest memory to the device is whole on this machine
  *
  * A guest's linear memory is also the device's buffer: what the guest writes is what the
  * device reads, at the same address, and the other way round.
@@ -101,11 +106,71 @@ typedef struct dw_error {
 DW_API const char *dw_status_name(dw_status status);
 DW_API const char *dw_status_text(dw_status status);
 DW_API int dw_status_http(dw_status status);
+/* Fill `err` (may be NULL) with `code` and a formatted message, which is cut where it is too long,
+ * and return `code`: for callbacks that return a status, and for callers' own code. Thread: any. */
+DW_API dw_status dw_fail(dw_error *err, dw_status code, const char *format, ...) DW_PRINTF(3, 4);
+/* Put "format: " before the message that `err` holds and return `code`: for a caller that knows
+ * which thing the callee's complaint is about. Thread: any. */
+DW_API dw_status dw_fail_within(dw_error *err, dw_status code, const char *format, ...)
+    DW_PRINTF(3, 4);
+
+/* ---- the process ------------------------------------------------------------------------ */
+
+/* What a process has one of, and Driftwood sets:
+ *
+ *   ggml's and libllama's log callbacks   at the first use of a device or a vocabulary, once. Lines
+ *                                         also go to a callback that was set before.
+ *   ggml's abort callback                 at the first call of ggml that may abort, once. An abort
+ *   std::terminate's handler              inside such a call becomes DW_E_DEVICE or DW_E_MEMORY;
+ *                                         any other goes to the handler that was set before.
+ *   handlers of SIGSEGV, SIGBUS, SIGILL   Wasmtime's, at the first engine. Faults that are not in a
+ *   and SIGFPE                            guest's code go to the handlers that were set before.
+ *
+ * Callbacks of your own are therefore set before the first call of Driftwood. One that is set later
+ * takes the place of ours: then an abort of ggml ends the process, and a guest's fault does.
+ * Driftwood reads no environment variables, changes no locale, prints nothing unless the log says
+ * so, and never exits; only an assertion about its own state aborts, with a line on standard
+ * error. */
 
 /* DW_VERSION and DW_VERSION_NUMBER of the library that runs, where the macros are those of the
  * header that was compiled against. Static storage. Thread: any. */
 DW_API const char *dw_version(void);
 DW_API uint32_t dw_version_number(void);
+
+typedef enum dw_log_level {
+    DW_LOG_NONE = 0,
+    DW_LOG_ERROR,
+    DW_LOG_WARN,
+    DW_LOG_INFO,
+    DW_LOG_DEBUG,
+} dw_log_level;
+
+/* One line without a newline, until the call returns. Called on whichever thread has something to
+ * tell, several at a time, in the middle of its work: it must not call Driftwood. */
+typedef void (*dw_log_fn)(void *user, dw_log_level level, const char *line);
+
+/* Let lines of `level` and more urgent ones go to `on_line`, NULL: to standard error, each as
+ * "driftwood: LEVEL: LINE". DW_LOG_NONE, as it is at the start: there are none. Diagnostics only:
+ * errors are returned. Thread: any, but not while another thread is inside of Driftwood. */
+DW_API void dw_log_set(dw_log_level level, dw_log_fn on_line, void *user);
+
+/* Where Driftwood's own memory comes from. Each function gets `user` first. */
+typedef struct dw_allocator {
+    size_t struct_bytes;
+    void *(*allocate)(void *user, size_t bytes); /* > 0, aligned as malloc's; NULL: none */
+    void *(*resize)(void *user, void *block, size_t bytes); /* NULL: none; the block stands */
+    void (*release)(void *user, void *block);              /* not NULL */
+    void *user;
+} dw_allocator;
+
+/* Use these functions instead of malloc, realloc and free, from any thread, until the process ends.
+ * It is the first call of Driftwood. Memory that does not come this way: what is mapped (guests'
+ * memories, KV logs, model files), and the own memory of ggml, libllama, Wasmtime, Jansson and the
+ * C++ runtime. Errors: DW_E_STATE (something has been allocated before), DW_E_ARG. */
+DW_API DW_MUST_CHECK dw_status dw_allocator_set(const dw_allocator *allocator, dw_error *err);
+
+/* Bytes of this process's memory that are in RAM now; 0: the system does not say. Thread: any. */
+DW_API size_t dw_resident_bytes(void);
 
 /* ---- devices --------------------------------------------------------------------------- */
 
@@ -225,6 +290,12 @@ typedef struct dw_model_info {
     uint64_t kv_bytes_per_token;  /* 0: an encoder */
     bool weights_mapped;       /* the device reads the mapped file; false: they were uploaded */
     bool encoder;              /* gives embeddings of texts, and has no contexts (BERT) */
+    uint32_t head_count;
+    uint32_t kv_head_count;
+    uint32_t head_length;      /* numbers in one head's key */
+    uint32_t window;           /* tokens that sliding-window layers look back; 0: no such layers */
+    uint32_t expert_count;     /* of each layer; 0: not a mixture of experts */
+    uint32_t expert_used_count;
 } dw_model_info;
 
 /* Load the GGUF file at `path` for `engine`: maps it read-only, checks every range in it, and
@@ -247,9 +318,192 @@ typedef struct dw_model_options {
 DW_API DW_MUST_CHECK dw_status dw_model_open_with(dw_model **out, dw_engine *engine,
                                                   const char *path,
                                                   const dw_model_options *options, dw_error *err);
+/* The same from an open descriptor of a regular file, which stays the caller's and may be closed
+ * afterwards. The file is opened again through it, read-only, so the process must still be allowed
+ * to. Messages call it `name`, which is also the model's where the file has none.
+ * Errors: also DW_E_UNSUPPORTED (a model in several parts). */
+DW_API DW_MUST_CHECK dw_status dw_model_open_fd(dw_model **out, dw_engine *engine, int fd,
+                                                const char *name, const dw_model_options *options,
+                                                dw_error *err);
 DW_API dw_model *dw_model_ref(dw_model *model);
 DW_API void dw_model_unref(dw_model *model);
 DW_API void dw_model_get_info(const dw_model *model, dw_model_info *info);
+
+#define DW_FINGERPRINT_BYTES 40 /* "gguf1:", 32 hexadecimal digits, a NUL, room */
+/* Which model it is: a hash of what decides its results (docs/models.md), the same for every file
+ * of the same model. Computed at the first call. Errors: DW_E_MEMORY. Thread: any. */
+DW_API DW_MUST_CHECK dw_status dw_model_fingerprint(dw_model *model,
+                                                    char text[DW_FINGERPRINT_BYTES],
+                                                    dw_error *err);
+
+/* ---- text ------------------------------------------------------------------------------ */
+
+/* Room of the caller's: items [capacity]; the function sets `count` to how many there are, also
+ * where it returns DW_E_SPACE because they do not fit. Text has no NUL behind it. */
+typedef struct dw_token_room {
+    int32_t *items;
+    size_t capacity;
+    size_t count;
+} dw_token_room;
+typedef struct dw_text_room {
+    char *items;
+    size_t capacity;
+    size_t count;
+} dw_text_room;
+
+typedef struct dw_vocab_info {
+    size_t struct_bytes;
+    uint32_t token_count;
+    int32_t bos_token; /* -1: none, so for all of these */
+    int32_t eos_token;
+    int32_t eot_token;
+    int32_t newline_token;
+    bool adds_bos;     /* dw_model_tokenize with DW_TOKENIZE_SPECIAL puts it in front */
+    const char *chat_template; /* the model's own; NULL: none; until the model goes */
+} dw_vocab_info;
+
+typedef struct dw_chat_message {
+    const char *role; /* "system", "user", "assistant" or "tool" */
+    const char *content;
+} dw_chat_message;
+
+/* The guests' header has the same values. */
+#define DW_TOKENIZE_SPECIAL 1   /* add what the model wants in front and behind (BOS, EOS) */
+#define DW_TOKENIZE_PARSE 2     /* text such as <|im_start|> stands for its special token */
+#define DW_DETOKENIZE_SPECIAL 1 /* show special tokens as text */
+
+/* A model's vocabulary may still be on its way when dw_model_open returns; these wait for it.
+ * Thread: any. Errors of all: DW_E_UNSUPPORTED (a file without a vocabulary), DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_model_get_vocab_info(const dw_model *model, dw_vocab_info *info,
+                                                       dw_error *err);
+/* text [bytes] -> tokens. `flags`: DW_TOKENIZE_*; the text of a chat template is to be parsed, what
+ * users wrote is not. Bytes that are not UTF-8 count as U+FFFD.
+ * Errors: DW_E_SPACE, DW_E_LIMIT (over 16 MiB, or 128 KiB with a tokenizer other than BPE). */
+DW_API DW_MUST_CHECK dw_status dw_model_tokenize(const dw_model *model, const char *text,
+                                                 size_t bytes, uint32_t flags,
+                                                 dw_token_room *tokens, dw_error *err);
+/* tokens [count] -> text. `flags`: DW_DETOKENIZE_*. A token may be part of a UTF-8 character.
+ * Errors: DW_E_SPACE, DW_E_RANGE (a token outside the vocabulary). */
+DW_API DW_MUST_CHECK dw_status dw_model_detokenize(const dw_model *model, const int32_t *tokens,
+                                                   size_t count, uint32_t flags,
+                                                   dw_text_room *text, dw_error *err);
+/* messages [count] -> the text that the model was trained to read; `open_answer`: it ends with the
+ * opening of the assistant's turn. Errors: DW_E_SPACE, DW_E_UNSUPPORTED (no template, or one that
+ * libllama does not know), DW_E_ARG (another role), DW_E_LIMIT (4,096 messages, 16 MiB). */
+DW_API DW_MUST_CHECK dw_status dw_model_apply_template(const dw_model *model,
+                                                       const dw_chat_message *messages,
+                                                       size_t count, bool open_answer,
+                                                       dw_text_room *text, dw_error *err);
+/* Whether generation ends at `token`; false for one outside the vocabulary. */
+DW_API bool dw_model_is_end(const dw_model *model, int32_t token);
+
+/* ---- generating without a guest --------------------------------------------------------- */
+
+/* How a context keeps its keys and values: halves, blocks of 32 bytes under one scale (half the
+ * memory of halves, nearly as exact), or floats. */
+typedef enum dw_kv_type { DW_KV_F16, DW_KV_Q8_0, DW_KV_F32 } dw_kv_type;
+
+/* A context (a token history and its KV cache), memory that the device reads tokens from and
+ * writes logits to, and a sampler.
+ * Thread: one at a time; steps on one model wait for each other. */
+typedef struct dw_session dw_session;
+
+typedef struct dw_session_options {
+    size_t struct_bytes;
+    uint32_t tokens_max; /* of the context; 0: the model's own length */
+    uint32_t rows_max;   /* of logits that one step returns; 0: 1 */
+    dw_kv_type kv_type;
+} dw_session_options;
+
+/* An empty one; it counts the model. `options` may be NULL. Errors: DW_E_RANGE (tokens_max beyond
+ * the model's length), DW_E_UNSUPPORTED (kv_type does not suit the model; an encoder),
+ * DW_E_MEMORY, DW_E_DEVICE. */
+DW_API DW_MUST_CHECK dw_status dw_session_create(dw_session **out, dw_model *model,
+                                                 const dw_session_options *options, dw_error *err);
+/* One that holds what `parent` holds, sampler and all, without computing it again; the two go on
+ * independently. Errors: DW_E_MEMORY, DW_E_DEVICE; the parent is as it was. */
+DW_API DW_MUST_CHECK dw_status dw_session_fork(dw_session **out, dw_session *parent, dw_error *err);
+DW_API void dw_session_destroy(dw_session *session);
+
+/* The history: tokens [dw_session_length], borrowed until the next step or trim. */
+DW_API uint32_t dw_session_length(const dw_session *session);
+DW_API const int32_t *dw_session_tokens(const dw_session *session);
+/* Logits in a row. */
+DW_API uint32_t dw_session_vocab_count(const dw_session *session);
+/* Forget tokens from `length` on. Errors: DW_E_RANGE (longer than it is). */
+DW_API DW_MUST_CHECK dw_status dw_session_trim(dw_session *session, uint32_t length, dw_error *err);
+
+/* Append tokens [count] and compute the logits of the last `rows` of them, at most rows_max:
+ * `*logits` (may be NULL) is [rows][vocab_count] float32, borrowed until the next step.
+ * Blocks: for as long as the device computes. Errors: DW_E_RANGE (a token outside the vocabulary,
+ * rows), DW_E_LIMIT (more than the context can hold), DW_E_NUMERIC (the model gave NaN),
+ * DW_E_MEMORY, DW_E_DEVICE; the session is as it was. */
+DW_API DW_MUST_CHECK dw_status dw_session_forward(dw_session *session, const int32_t *tokens,
+                                                  uint32_t count, uint32_t rows,
+                                                  const float **logits, dw_error *err);
+
+/* How tokens are chosen. Zero is off, where nothing else is said. */
+typedef struct dw_sampler_options {
+    size_t struct_bytes;
+    uint64_t seed;              /* the same seed and logits give the same tokens */
+    float temperature;          /* 0: always the likeliest; what follows is then ignored, but for
+                                   biases and the grammar */
+    int32_t top_k;
+    float top_p;
+    float min_p;
+    float typical_p;
+    float top_n_sigma;
+    float temperature_range;    /* temperature +- this, by entropy */
+    float temperature_exponent; /* of that; 0: 1 */
+    float repeat_penalty;
+    float frequency_penalty;
+    float presence_penalty;
+    int32_t penalty_tokens;     /* how far back the penalties look; 0: 64; at most 4,096 */
+    float xtc_probability;
+    float xtc_threshold;        /* 0: 0.1 */
+    float dry_multiplier;
+    float dry_base;             /* 0: 1.75 */
+    int32_t dry_allowed_length; /* 0: 2 */
+    int32_t dry_tokens;         /* how far back DRY looks; 0: 4,096, the most */
+    const char *const *dry_breakers; /* [dry_breaker_count]: DRY looks no further back than these */
+    size_t dry_breaker_count;
+    float mirostat_tau;         /* Mirostat 2 takes the place of the cuts */
+    float mirostat_eta;         /* 0: 0.1 */
+    const int32_t *bias_tokens; /* [bias_count]: their logits get */
+    const float *biases;        /* [bias_count] added; minus infinity rules one out */
+    size_t bias_count;
+    const char *grammar;        /* GBNF (llama.cpp's notation); NULL: none */
+    const char *json_schema;    /* JSON Schema, instead of a grammar; NULL: none */
+} dw_sampler_options;
+
+/* Choose so from now on, from a fresh start; without this call, or with NULL, always the likeliest.
+ * What `options` points to is copied. Errors: DW_E_RANGE and DW_E_NUMERIC (which parameter, its
+ * value), DW_E_ARG (the grammar: line and column; both a grammar and a schema), DW_E_FORMAT and
+ * DW_E_UNSUPPORTED (the schema), DW_E_LIMIT, DW_E_MEMORY; the session is as it was. */
+DW_API DW_MUST_CHECK dw_status dw_session_set_sampler(dw_session *session,
+                                                      const dw_sampler_options *options,
+                                                      dw_error *err);
+/* Choose a token from the last row of the last step, which had one, and let penalties and grammar
+ * remember it. It is not appended: that is the next step's. Errors: DW_E_STATE (no row),
+ * DW_E_NUMERIC (no token that the grammar allows, NaN), DW_E_LIMIT (the grammar). */
+DW_API DW_MUST_CHECK dw_status dw_session_sample(dw_session *session, int32_t *token,
+                                                 dw_error *err);
+
+typedef struct dw_perplexity {
+    size_t struct_bytes;
+    double value;
+    double error;    /* standard error of value */
+    uint64_t scored; /* tokens predicted */
+    uint32_t windows;
+} dw_perplexity;
+
+/* How well the model predicts tokens [count], as llama-perplexity has it: of each whole window of
+ * options->tokens_max tokens (0: 512) the second half is predicted, with the first token replaced
+ * by BOS where the model adds one. rows_max is not used. Errors: DW_E_ARG (less than one window, or
+ * a window below 4), those of dw_session_create and dw_session_forward. */
+DW_API DW_MUST_CHECK dw_status dw_model_perplexity(dw_model *model, const int32_t *tokens,
+                                                   size_t count, const dw_session_options *options,
+                                                   dw_perplexity *result, dw_error *err);
 
 /* ---- guests ---------------------------------------------------------------------------- */
 
@@ -265,6 +519,9 @@ DW_API DW_MUST_CHECK dw_status dw_module_create(dw_module **out, dw_engine *engi
 /* The same from a file. Errors: also DW_E_NOT_FOUND, DW_E_IO. */
 DW_API DW_MUST_CHECK dw_status dw_module_open(dw_module **out, dw_engine *engine,
                                               const char *path, dw_error *err);
+/* Whether it imports a function of Driftwood's whose name begins with `prefix`: "model_", say, for
+ * a guest that needs a model. Thread: any. */
+DW_API bool dw_module_imports_any(const dw_module *module, const char *prefix);
 DW_API dw_module *dw_module_ref(dw_module *module);
 DW_API void dw_module_unref(dw_module *module);
 
@@ -284,10 +541,6 @@ typedef struct dw_dir {
     const char *guest_path;
     bool writable;
 } dw_dir;
-
-/* How a context keeps its keys and values: halves, blocks of 32 bytes under one scale (half the
- * memory of halves, nearly as exact), or floats. */
-typedef enum dw_kv_type { DW_KV_F16, DW_KV_Q8_0, DW_KV_F32 } dw_kv_type;
 
 typedef struct dw_instance_options {
     size_t struct_bytes;
@@ -454,6 +707,27 @@ DW_API uint64_t dw_actor_timer_ms(const dw_actor *actor);
 DW_API DW_MUST_CHECK dw_status dw_actor_fire_timers(dw_actor *actor, uint64_t now_ms,
                                                     dw_error *err);
 
+/* One of an actor's contexts. */
+typedef struct dw_context_info {
+    size_t struct_bytes;
+    int32_t handle;       /* the guest's */
+    uint32_t token_count;
+    uint32_t tokens_max;
+    dw_kv_type kv_type;
+    const int32_t *tokens; /* [token_count], until the actor works or is destroyed */
+} dw_context_info;
+
+/* Contexts that the guest has open; they are numbered in the order of their handles. */
+DW_API size_t dw_actor_context_count(const dw_actor *actor);
+/* Errors: DW_E_RANGE. */
+DW_API DW_MUST_CHECK dw_status dw_actor_get_context_info(const dw_actor *actor, size_t index,
+                                                         dw_context_info *info, dw_error *err);
+/* A session on context `index` itself, not on a copy: steps change the actor's state. It returns
+ * one row of logits, and is destroyed before the actor works or goes. Errors: DW_E_RANGE,
+ * DW_E_STATE (a call is under way), those of dw_session_create. */
+DW_API DW_MUST_CHECK dw_status dw_actor_open_context(dw_session **out, dw_actor *actor,
+                                                     size_t index, dw_error *err);
+
 /* ---- own imports ----------------------------------------------------------------------- */
 
 /* Functions that a host program gives its guests beside those of module "driftwood" and of WASI. A
@@ -584,6 +858,10 @@ typedef struct dw_thaw_options {
     dw_write_fn on_stderr;
     dw_progress_fn on_progress;
     void *user;
+    /* [path_count], in the place of paths, which is then NULL: open descriptors of regular files,
+     * which stay the caller's and may be closed afterwards. The files are opened again through
+     * them, read-only. */
+    const int *fds;
 } dw_thaw_options;
 
 typedef struct dw_thaw_stats {
@@ -775,6 +1053,140 @@ DW_API DW_MUST_CHECK dw_status dw_store_add(dw_store *store, dw_actor *actor,
                                             char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
 /* The end of an actor: its files go. Errors: DW_E_NOT_FOUND, DW_E_IO. */
 DW_API DW_MUST_CHECK dw_status dw_store_stop(dw_store *store, const char *id, dw_error *err);
+
+/* ---- files, without an engine ----------------------------------------------------------- */
+
+/* The head of a GGUF file. Everything it gives out lies in the mapped file, until it is closed.
+ * Thread: any, once it is open. */
+typedef struct dw_gguf dw_gguf;
+
+/* Bytes in the file, without a NUL behind them; not necessarily UTF-8. */
+typedef struct dw_gguf_string {
+    const char *text;
+    size_t bytes;
+} dw_gguf_string;
+
+typedef struct dw_gguf_info {
+    size_t struct_bytes;
+    uint64_t bytes;          /* of all its files */
+    uint64_t weights_bytes;  /* of them, tensors' */
+    uint64_t parameter_count;
+    size_t tensor_count;
+    uint32_t part_count;     /* files; at least 1 */
+} dw_gguf_info;
+
+typedef struct dw_gguf_tensor_info {
+    size_t struct_bytes;
+    const char *name;
+    const char *type;     /* ggml's name: "q4_1" */
+    uint64_t shape[4];    /* the fastest dimension first; 1 where there are fewer */
+    uint64_t bytes;
+    uint64_t file_offset; /* of its data, in file */
+    uint32_t part;
+    uint32_t type_number; /* in the file format */
+} dw_gguf_tensor_info;
+
+/* Map the file at `path`, and the others of a model in parts, and check all that their heads say.
+ * Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (what, and where), DW_E_UNSUPPORTED (version, big
+ * endian, a part that is not the first), DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_gguf_open(dw_gguf **out, const char *path, dw_error *err);
+DW_API void dw_gguf_close(dw_gguf *gguf);
+DW_API void dw_gguf_get_info(const dw_gguf *gguf, dw_gguf_info *info);
+/* Tensor `index` < tensor_count. Errors: DW_E_RANGE. */
+DW_API DW_MUST_CHECK dw_status dw_gguf_get_tensor_info(const dw_gguf *gguf, size_t index,
+                                                       dw_gguf_tensor_info *info, dw_error *err);
+/* dw_model_fingerprint's, of a file. Errors: DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_gguf_fingerprint(const dw_gguf *gguf,
+                                                   char text[DW_FINGERPRINT_BYTES],
+                                                   dw_error *err);
+/* Values by key. Where the key is missing: DW_E_NOT_FOUND, `*value` and `err` untouched, so that a
+ * caller with a default need do nothing. Where it has another type or does not fit: DW_E_FORMAT.
+ * u32 takes any integer type that holds a value in range. */
+DW_API dw_status dw_gguf_u32(const dw_gguf *gguf, const char *key, uint32_t *value, dw_error *err);
+DW_API dw_status dw_gguf_text(const dw_gguf *gguf, const char *key, dw_gguf_string *value,
+                              dw_error *err);
+/* Element `index` of an array of strings, in time proportional to index; `*count` is how many there
+ * are, also with DW_E_RANGE. `value` may be NULL, `index` is then not looked at. */
+DW_API dw_status dw_gguf_text_at(const dw_gguf *gguf, const char *key, size_t index,
+                                 dw_gguf_string *value, size_t *count, dw_error *err);
+
+/* A snapshot file: docs/snapshot.md. What it gives out is borrowed until it is closed. Thread: any,
+ * once it is open. */
+typedef struct dw_snapshot_file dw_snapshot_file;
+
+#define DW_SNAPSHOT_VERIFY 1u /* hash every tensor, look at every filler */
+
+typedef struct dw_snapshot_file_info {
+    size_t struct_bytes;
+    const char *identity; /* 32 hexadecimal digits */
+    uint64_t bytes;
+    size_t tensor_count;
+} dw_snapshot_file_info;
+
+typedef struct dw_snapshot_tensor_info {
+    size_t struct_bytes;
+    const char *name;
+    const char *dtype;  /* "U8", "I32", "U32", "I64", "F16" or "F32" */
+    uint64_t offset;    /* from the file's start */
+    uint64_t bytes;
+} dw_snapshot_tensor_info;
+
+/* Open the file at `path` and check header, seal and layout; with `flags` DW_SNAPSHOT_VERIFY the
+ * data too. Errors, each with the file and the byte: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (no
+ * snapshot, damaged or cut), DW_E_UNSUPPORTED (another version), DW_E_LIMIT, DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_snapshot_file_open(dw_snapshot_file **out, const char *path,
+                                                     unsigned flags, dw_error *err);
+DW_API void dw_snapshot_file_close(dw_snapshot_file *file);
+DW_API void dw_snapshot_file_get_info(const dw_snapshot_file *file, dw_snapshot_file_info *info);
+/* A line of its metadata: "kind", "base", "module", "actor" (JSON) and others; NULL: no such. */
+DW_API const char *dw_snapshot_file_meta(const dw_snapshot_file *file, const char *key);
+/* The tensor of that name. Errors: DW_E_NOT_FOUND. */
+DW_API DW_MUST_CHECK dw_status dw_snapshot_file_get_tensor_info(const dw_snapshot_file *file,
+                                                                const char *name,
+                                                                dw_snapshot_tensor_info *info,
+                                                                dw_error *err);
+/* The whole tensor -> to [capacity]. Errors: DW_E_NOT_FOUND, DW_E_SPACE, DW_E_IO (cut since). */
+DW_API DW_MUST_CHECK dw_status dw_snapshot_file_read_tensor(const dw_snapshot_file *file,
+                                                            const char *name, void *to,
+                                                            size_t capacity, dw_error *err);
+
+/* ---- the doctor ------------------------------------------------------------------------- */
+
+/* What was found when each link of the chain was checked alone, then all together with a guest. */
+typedef struct dw_doctor_report dw_doctor_report;
+
+typedef struct dw_doctor_info {
+    size_t struct_bytes;
+    bool ok;            /* every check is */
+    bool has_gpu;       /* the machine has a device that is no CPU */
+    size_t check_count;
+    char device[64];    /* that was checked: a name from dw_device_get_info */
+} dw_doctor_info;
+
+/* Texts are borrowed, as long as the report. */
+typedef struct dw_doctor_check_info {
+    size_t struct_bytes;
+    const char *link; /* "link 1", "link 2", "link 3", "chain" */
+    const char *name; /* "region_alignment" */
+    const char *what; /* one line for people */
+    bool ok;
+    double value;
+    const char *unit;
+    const char *goal; /* "0", "<= 0.03"; NULL: a figure without one */
+    const char *note; /* why it failed, or what else there is to say; "" */
+} dw_doctor_check_info;
+
+/* Check `device` (NULL: as dw_engine_create chooses) with the guest at `guest_path`, which is
+ * doctor_chain.wasm. A check that fails is in the report; an error is what kept the doctor from
+ * checking at all. Blocks: for some seconds. Thread: one at a time in a process.
+ * Errors: those of dw_engine_create and dw_module_open. */
+DW_API DW_MUST_CHECK dw_status dw_doctor_examine(dw_doctor_report **out, const char *device,
+                                                 const char *guest_path, dw_error *err);
+DW_API void dw_doctor_report_destroy(dw_doctor_report *report);
+DW_API void dw_doctor_get_info(const dw_doctor_report *report, dw_doctor_info *info);
+/* Check `index` < check_count. Errors: DW_E_RANGE. */
+DW_API DW_MUST_CHECK dw_status dw_doctor_get_check(const dw_doctor_report *report, size_t index,
+                                                   dw_doctor_check_info *check, dw_error *err);
 
 #ifdef __cplusplus
 }

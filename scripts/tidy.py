@@ -46,7 +46,7 @@ BANNED = {
     "strtok": "strcspn", "atoi": "strtol", "atol": "strtol", "atof": "strtod", "gets": "fgets",
     "alloca": "dw_alloc",
 }
-# In src/ outside src/base: memory is countable there.
+# In src/ outside src/base and src/cli: memory is the embedder's allocator's, and countable.
 RAW_MEMORY = {"malloc": "dw_alloc", "calloc": "dw_alloc", "realloc": "dw_realloc",
               "strdup": "dw_strdup", "aligned_alloc": "dw_alloc", "posix_memalign": "dw_alloc"}
 # In src/ outside src/cli and src/base: only the program prints or exits.
@@ -197,7 +197,7 @@ class Checker:
             line = code.count("\n", 0, m.start()) + 1
             if name in BANNED:
                 self.report("banned", path, line, f"{name}: use {BANNED[name]}", name)
-            if in_src and parts[1] != "base" and name in RAW_MEMORY:
+            if in_src and parts[1] not in ("base", "cli") and name in RAW_MEMORY:
                 self.report("banned", path, line, f"{name}: use {RAW_MEMORY[name]}", name)
             if in_src and parts[1] not in ("base", "cli") and name in PRINTING:
                 self.report("banned", path, line, f"{name}: only src/cli prints or exits", name)
@@ -213,6 +213,11 @@ class Checker:
             self.report("folders", path, 1, f"folder src/{folder} has no place in the order")
             return
         for number, line in enumerate(lines, 1):
+            own = re.match(r'\s*#\s*include\s*"([^"]+)"', line)
+            if in_src and folder == "cli" and own and own[1] != "driftwood.h" and \
+                    not own[1].startswith("cli/"):
+                self.report("folders", path, number,
+                            f"src/cli may use driftwood.h alone, not {own[1]}", own[1])
             m = re.match(r'\s*#\s*include\s*[<"]([a-z_]+)/([\w.]+)[>"]', line)
             if not m or m.group(1) not in FOLDERS or not in_src:
                 continue

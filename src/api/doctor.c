@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/os.h"
+#include "base/public_struct.h"
 #include "device/device_view.h"
 #include "wasm/guest_instance.h"
 
@@ -443,10 +445,9 @@ static dw_status examine(doctor *d, dw_error *err)
     return status;
 }
 
-dw_status dw_doctor_examine(dw_doctor_report *report, const char *device, const char *guest_path,
-                            dw_error *err)
+static dw_status examine_device(dw_doctor_report *report, const char *device,
+                                const char *guest_path, dw_error *err)
 {
-    *report = (dw_doctor_report){.ok = true, .device = {.struct_bytes = sizeof report->device}};
     doctor d = {.report = report, .guest_path = guest_path};
     dw_engine_options options = {.struct_bytes = sizeof options, .device = device};
     dw_status status = dw_engine_create(&d.engine, &options, err);
@@ -465,4 +466,61 @@ dw_status dw_doctor_examine(dw_doctor_report *report, const char *device, const 
     dw_device_close(d.device);
     dw_engine_destroy(d.engine);
     return status;
+}
+
+dw_status dw_doctor_examine(dw_doctor_report **out, const char *device, const char *guest_path,
+                            dw_error *err)
+{
+    *out = NULL;
+    dw_doctor_report *report = dw_alloc(1, sizeof *report);
+    if (report == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for the doctor's report");
+    }
+    report->ok = true;
+    report->device.struct_bytes = sizeof report->device;
+    dw_status status = examine_device(report, device, guest_path, err);
+    if (status != DW_OK) {
+        dw_free(report);
+        return status;
+    }
+    *out = report;
+    return DW_OK;
+}
+
+void dw_doctor_report_destroy(dw_doctor_report *report)
+{
+    dw_free(report);
+}
+
+void dw_doctor_get_info(const dw_doctor_report *report, dw_doctor_info *info)
+{
+    dw_doctor_info own = {
+        .ok = report->ok, .has_gpu = report->has_gpu, .check_count = report->check_count};
+    (void)snprintf(own.device, sizeof own.device, "%s", report->device.name);
+    dw_struct_write(info, &own, sizeof own);
+}
+
+dw_status dw_doctor_get_check(const dw_doctor_report *report, size_t index,
+                              dw_doctor_check_info *check, dw_error *err)
+{
+    dw_status status = dw_struct_check(check, "dw_doctor_check_info", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (index >= report->check_count) {
+        return dw_fail(err, DW_E_RANGE, "check %zu: there are %zu", index, report->check_count);
+    }
+    const dw_doctor_check *found = &report->checks[index];
+    const dw_doctor_check_info own = {
+        .link = found->link,
+        .name = found->name,
+        .what = found->what,
+        .ok = found->ok,
+        .value = found->value,
+        .unit = found->unit,
+        .goal = found->goal,
+        .note = found->note,
+    };
+    dw_struct_write(check, &own, sizeof own);
+    return DW_OK;
 }

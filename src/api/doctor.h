@@ -1,5 +1,4 @@
-/* `driftwood doctor`: each link of the chain checked alone, then all together, on this machine.
- * Nothing here prints. Thread: one at a time. */
+/* What dw_doctor_examine (include/driftwood.h) fills in. */
 #ifndef DW_API_DOCTOR_H
 #define DW_API_DOCTOR_H
 
@@ -18,18 +17,12 @@ typedef struct dw_doctor_check {
     char note[208];   /* why it failed, or what else there is to say; may be empty */
 } dw_doctor_check;
 
-typedef struct dw_doctor_report {
+struct dw_doctor_report {
     bool ok; /* every check is */
     dw_device_info device;
     bool has_gpu;                                 /* whether the machine has any device but CPUs */
     dw_doctor_check checks[DW_DOCTOR_CHECKS_MAX]; /* [check_count] */
     size_t check_count;
-} dw_doctor_report;
-
-/* Check `device` (NULL: as dw_engine_create chooses) with the guest at `guest_path`
- * (doctor_chain.wasm). A check that fails is in the report; an error is what kept the doctor from
- * checking at all. Errors: those of dw_engine_create and dw_module_open. */
-dw_status dw_doctor_examine(dw_doctor_report *report, const char *device, const char *guest_path,
-                            dw_error *err);
+};
 
 #endif

@@ -1,4 +1,6 @@
 /* include/driftwood.h's engine: the layer that knows all the parts and puts them together. */
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "base/os.h"
 #include "base/public_struct.h"
@@ -10,6 +12,8 @@
 
 /* A guest is a program: larger files are something else. */
 #define WASM_FILE_BYTES_MAX ((size_t)256 << 20)
+#define DESCRIPTOR_NAME_BYTES 32
+#define THAW_FILES_MAX 64
 
 struct dw_engine {
     dw_device *device;
@@ -24,6 +28,11 @@ const char *dw_version(void)
 uint32_t dw_version_number(void)
 {
     return DW_VERSION_NUMBER;
+}
+
+size_t dw_resident_bytes(void)
+{
+    return dw_os_rss_bytes();
 }
 
 dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw_error *err)
@@ -128,6 +137,29 @@ dw_status dw_model_open_with(dw_model **out, dw_engine *engine, const char *path
     return status == DW_OK ? dw_model_load_with(out, engine->device, path, &own, err) : status;
 }
 
+/* A name of the open file for as long as the descriptor is open. */
+static void name_descriptor(char name[DESCRIPTOR_NAME_BYTES], int fd)
+{
+    (void)snprintf(name, DESCRIPTOR_NAME_BYTES, "/dev/fd/%d", fd);
+}
+
+dw_status dw_model_open_fd(dw_model **out, dw_engine *engine, int fd, const char *name,
+                           const dw_model_options *options, dw_error *err)
+{
+    char path[DESCRIPTOR_NAME_BYTES];
+    name_descriptor(path, fd);
+    dw_status status = dw_model_open_with(out, engine, path, options, err);
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "%s", name);
+    }
+    status = dw_model_set_file_name(*out, name, err);
+    if (status != DW_OK) {
+        dw_model_unref(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
 dw_status dw_module_create(dw_module **out, dw_engine *engine, const void *wasm, size_t wasm_bytes,
                            dw_error *err)
 {
@@ -154,7 +186,27 @@ dw_status dw_module_open(dw_module **out, dw_engine *engine, const char *path, d
 dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine, const dw_thaw_options *options,
                         dw_thaw_stats *stats, dw_error *err)
 {
-    return dw_snapshot_thaw(out, engine->wasm, options, stats, err);
+    char names[THAW_FILES_MAX][DESCRIPTOR_NAME_BYTES];
+    const char *paths[THAW_FILES_MAX];
+    dw_thaw_options own;
+    *out = NULL;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_thaw_options", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (own.fds == NULL) {
+        return dw_snapshot_thaw(out, engine->wasm, &own, stats, err);
+    }
+    if (own.paths != NULL || own.path_count > THAW_FILES_MAX) {
+        return dw_fail(err, DW_E_ARG, "thaw: %zu descriptors, limit %d, and no paths beside them",
+                       own.path_count, THAW_FILES_MAX);
+    }
+    for (size_t i = 0; i < own.path_count; i++) {
+        name_descriptor(names[i], own.fds[i]);
+        paths[i] = names[i];
+    }
+    own.paths = paths;
+    return dw_snapshot_thaw(out, engine->wasm, &own, stats, err);
 }
 
 dw_status dw_scheduler_create(dw_scheduler **out, dw_engine *engine,

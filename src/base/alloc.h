@@ -1,4 +1,5 @@
-/* The only way to the heap. Tests can make the n-th allocation fail. Thread: any. */
+/* The only way to the heap, or to what dw_allocator_set (include/driftwood.h) has put in its place.
+ * Tests can make the n-th allocation fail. Thread: any. */
 #ifndef DW_BASE_ALLOC_H
 #define DW_BASE_ALLOC_H
 

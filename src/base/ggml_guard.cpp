@@ -30,6 +30,9 @@ struct guard {
 
 thread_local guard *innermost = nullptr;
 
+/* The embedder's, for aborts that are not ours; set once, with our own. */
+ggml_abort_callback_t abort_before = nullptr;
+
 void keep(char *to, size_t capacity, const char *text)
 {
     (void)std::snprintf(to, capacity, "%.*s", (int)std::strcspn(text, "\n"), text);
@@ -50,7 +53,11 @@ extern "C" void on_abort(const char *message)
 {
     guard *here = innermost;
     if (here == nullptr) {
-        (void)std::fprintf(stderr, "driftwood: bug: ggml: %s\n", message);
+        if (abort_before != nullptr) {
+            abort_before(message);
+        } else {
+            (void)std::fprintf(stderr, "driftwood: bug: ggml: %s\n", message);
+        }
         return; /* and ggml aborts */
     }
     keep(here->said, sizeof here->said, without_folder(message));
@@ -83,7 +90,7 @@ bool install()
 {
     (void)terminate_before();
     (void)std::set_terminate(on_terminate);
-    (void)ggml_set_abort_callback(on_abort);
+    abort_before = ggml_set_abort_callback(on_abort);
     return true;
 }
 

@@ -1,4 +1,5 @@
-/* Making errors: the codes stand in include/driftwood.h. Thread: any. */
+/* Errors, with asserts: codes, dw_fail and dw_fail_within stand in include/driftwood.h.
+ * Thread: any. */
 #ifndef DW_BASE_STATUS_H
 #define DW_BASE_STATUS_H
 
@@ -7,14 +8,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* Fill `err` (may be NULL) with `code` and a formatted message, and return `code`.
- * The message says what, with which value, against which limit; longer ones are cut. */
-dw_status dw_fail(dw_error *err, dw_status code, const char *format, ...) DW_PRINTF(3, 4);
-
-/* Put "format: " before the message that `err` holds, keeping its code, and return the code.
- * For a caller that knows which thing the callee's complaint is about. */
-dw_status dw_fail_within(dw_error *err, dw_status code, const char *format, ...) DW_PRINTF(3, 4);
 
 /* A host bug, never input: prints the place and aborts. Stays on in release builds. */
 #define DW_ASSERT(condition)                                                                       \

@@ -5,11 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/os.h"
 #include "cli/actor_state.h"
 #include "cli/session.h"
-#include "wasm/guest_instance.h"
 
 #define MESSAGE_BYTES_MAX ((size_t)64 << 20)
 #define VERIFY_TOKENS 64
@@ -143,7 +140,7 @@ static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
         (void)fflush(stdout);
         return written == count ? (ptrdiff_t)count : -1;
     }
-    char *grown = dw_realloc(to->text, to->bytes + count, 1);
+    char *grown = dw_cli_realloc(to->text, to->bytes + count, 1);
     if (grown == NULL) {
         return -1;
     }
@@ -160,7 +157,7 @@ static int print_answer(const char *id, const answer *to)
     json_t *object = json_pack("{s:s, s:o, s:I}", "id", id, "answer",
                                said != NULL ? said : json_null(), "bytes", (json_int_t)to->bytes);
     if (said == NULL) {
-        char *digits = dw_alloc(BASE64_ENCODE_RAW_LENGTH(to->bytes), 1);
+        char *digits = dw_cli_alloc(BASE64_ENCODE_RAW_LENGTH(to->bytes), 1);
         if (digits == NULL) {
             json_decref(object);
             return print_json(NULL);
@@ -168,7 +165,7 @@ static int print_answer(const char *id, const answer *to)
         base64_encode_raw(digits, to->bytes, (const uint8_t *)to->text);
         (void)json_object_set_new(object, "answer_base64",
                                   json_stringn(digits, BASE64_ENCODE_RAW_LENGTH(to->bytes)));
-        dw_free(digits);
+        free(digits);
     }
     return print_json(object);
 }
@@ -187,7 +184,7 @@ static int send_message(request *r, const char *id, const char *text, size_t byt
     if (r->json && status == DW_OK) {
         exit_code = print_answer(id, &to);
     }
-    dw_free(to.text);
+    free(to.text);
     return exit_code;
 }
 
@@ -199,12 +196,12 @@ static int send_to(request *r, const char *id)
     if (strcmp(r->args[1], "-") != 0) {
         return send_message(r, id, r->args[1], strlen(r->args[1]));
     }
-    if (dw_os_read_stream(stdin, "standard input", MESSAGE_BYTES_MAX, &text, &bytes, &error) !=
+    if (dw_cli_read_stream(stdin, "standard input", MESSAGE_BYTES_MAX, &text, &bytes, &error) !=
         DW_OK) {
         return fail(&error);
     }
     int exit_code = send_message(r, id, text, bytes);
-    dw_free(text);
+    free(text);
     return exit_code;
 }
 
@@ -274,11 +271,11 @@ static int freeze(request *r, const char *id)
 {
     dw_error error;
     dw_freeze_stats stats = {.struct_bytes = sizeof stats};
-    uint64_t started = dw_os_clock_ns();
+    uint64_t started = dw_cli_clock_ns();
     if (dw_store_freeze(r->actors.store, id, &stats, &error) != DW_OK) {
         return fail(&error);
     }
-    double took_ms = (double)(dw_os_clock_ns() - started) / 1e6;
+    double took_ms = (double)(dw_cli_clock_ns() - started) / 1e6;
     if (r->json) {
         return print_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:f}", "id", id, "identity",
                                     stats.identity, "file_bytes", (json_int_t)stats.file_bytes,
@@ -298,11 +295,11 @@ static int thaw(request *r, const char *id)
     /* Once before: the module and the model are loaded then, as in a process that goes on. */
     dw_status status = dw_store_thaw(r->actors.store, id, NULL, &actor, NULL, &error);
     dw_actor_destroy(actor);
-    uint64_t started = dw_os_clock_ns();
+    uint64_t started = dw_cli_clock_ns();
     if (status == DW_OK) {
         status = dw_store_thaw(r->actors.store, id, NULL, &actor, &stats, &error);
     }
-    double took_us = (double)(dw_os_clock_ns() - started) / 1e3;
+    double took_us = (double)(dw_cli_clock_ns() - started) / 1e3;
     dw_actor_destroy(status == DW_OK ? actor : NULL);
     if (status != DW_OK) {
         return fail(&error);
@@ -515,7 +512,7 @@ int dw_cli_actor(int argc, char **argv)
                                             {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    request *r = dw_alloc(1, sizeof *r);
+    request *r = dw_cli_alloc(1, sizeof *r);
     dw_error error;
     int exit_code = 0;
     int option;
@@ -547,6 +544,6 @@ int dw_cli_actor(int argc, char **argv)
     exit_code = perform(r, argv[optind]);
 out:
     dw_cli_session_release(&r->session);
-    dw_free(r);
+    free(r);
     return exit_code;
 }

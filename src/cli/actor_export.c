@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/os.h"
 #include "cli/actor_state.h"
 
 static dw_status failed(const char *path, dw_error *err)
@@ -30,7 +29,7 @@ static dw_status pack(dw_actor *actor, int to, const dw_freeze_options *options,
     if (status == DW_OK) {
         status = dw_cli_compress(plain, to, err);
     }
-    dw_os_close(plain);
+    dw_cli_close(plain);
     return status;
 }
 
@@ -46,10 +45,10 @@ static dw_status pack_file(dw_actor *actor, const char *place, const dw_freeze_o
     }
     int to = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     dw_status status = to >= 0 ? pack(actor, to, options, stats, err) : failed(place, err);
-    if (status == DW_OK && (dw_os_sync(to) != 0 || rename(part, place) != 0)) {
+    if (status == DW_OK && (dw_cli_sync(to) != 0 || rename(part, place) != 0)) {
         status = failed(place, err);
     }
-    dw_os_close(to);
+    dw_cli_close(to);
     if (to >= 0 && status != DW_OK) {
         (void)unlink(part);
     }
@@ -65,7 +64,7 @@ static dw_status write_stream(dw_actor *actor, const dw_cli_export *how,
     dw_status status = to < 0            ? failed(how->path, err)
                        : how->compressed ? pack(actor, to, options, stats, err)
                                          : dw_actor_export(actor, to, options, stats, err);
-    dw_os_close(output ? -1 : to);
+    dw_cli_close(output ? -1 : to);
     return status;
 }
 

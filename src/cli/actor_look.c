@@ -3,15 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actor/actor.h"
-#include "base/alloc.h"
 #include "cli/actor_state.h"
-#include "inference/context.h"
-#include "model/model.h"
-#include "snapshot/snapshot_file.h"
-#include "wasm/instance_state.h"
 
 #define BLOCKS_LISTED 64
+#define BLOCK_BYTES ((size_t)65536)
+#define TOKENS_BYTES_MAX (64u << 20)
 
 static void put(json_t *object, const char *key, json_t *value)
 {
@@ -27,13 +23,15 @@ static dw_status add_file(json_t *files, const char *path, bool last, json_t **a
     if (status != DW_OK) {
         return status;
     }
+    dw_snapshot_file_info info = {.struct_bytes = sizeof info};
+    dw_snapshot_file_get_info(file, &info);
     const char *name = strrchr(path, '/');
     const char *kind = dw_snapshot_file_meta(file, "kind");
     const char *about = dw_snapshot_file_meta(file, "actor");
-    (void)json_array_append_new(
-        files, json_pack("{s:s, s:s, s:s, s:I}", "file", name != NULL ? name + 1 : path, "kind",
-                         kind != NULL ? kind : "full", "identity", dw_snapshot_file_identity(file),
-                         "bytes", (json_int_t)dw_snapshot_file_bytes(file)));
+    (void)json_array_append_new(files, json_pack("{s:s, s:s, s:s, s:I}", "file",
+                                                 name != NULL ? name + 1 : path, "kind",
+                                                 kind != NULL ? kind : "full", "identity",
+                                                 info.identity, "bytes", (json_int_t)info.bytes));
     if (last && about != NULL) {
         *actor = json_loads(about, JSON_REJECT_DUPLICATES, NULL);
         const char *module = dw_snapshot_file_meta(file, "module");
@@ -119,32 +117,32 @@ void dw_cli_actors_print(const json_t *about)
 
 /* ---- one file ---------------------------------------------------------------------------- */
 
-/* The texts of contexts, with the vocabulary of their models. */
-static dw_status add_text(const dw_snapshot_file *file, json_t *context, const dw_vocab *vocab,
+/* The text of a context, with the vocabulary of its model. */
+static dw_status add_text(const dw_snapshot_file *file, json_t *context, const dw_model *model,
                           dw_error *err)
 {
     char name[48];
+    dw_snapshot_tensor_info tensor = {.struct_bytes = sizeof tensor};
     (void)snprintf(name, sizeof name, "tokens.%lld", number_in(context, "handle"));
-    const dw_snapshot_entry *tensor = dw_snapshot_file_tensor(file, name);
-    if (tensor == NULL || strcmp(tensor->dtype, "I32") != 0 || tensor->bytes > (64u << 20)) {
+    if (dw_snapshot_file_get_tensor_info(file, name, &tensor, NULL) != DW_OK ||
+        strcmp(tensor.dtype, "I32") != 0 || tensor.bytes > TOKENS_BYTES_MAX) {
         return DW_OK;
     }
-    size_t count = (size_t)tensor->bytes / sizeof(int32_t);
-    size_t room = count * 64 + 1;
-    size_t bytes = 0;
-    int32_t *tokens = dw_alloc(count + 1, sizeof *tokens);
-    char *text = dw_alloc(room, 1);
+    size_t count = (size_t)tensor.bytes / sizeof(int32_t);
+    dw_text_room text = {.capacity = count * 64 + 1};
+    int32_t *tokens = dw_cli_alloc(count + 1, sizeof *tokens);
+    text.items = dw_cli_alloc(text.capacity, 1);
     dw_status status =
-        tokens != NULL && text != NULL
-            ? dw_snapshot_file_read(file, tensor, 0, (size_t)tensor->bytes, tokens, err)
+        tokens != NULL && text.items != NULL
+            ? dw_snapshot_file_read_tensor(file, name, tokens, (size_t)tensor.bytes, err)
             : dw_fail(err, DW_E_MEMORY, "no memory for %zu tokens", count);
     if (status == DW_OK &&
-        dw_vocab_detokenize(vocab, tokens, count, text, room, 1, &bytes, NULL) == DW_OK) {
-        json_t *value = json_stringn(text, bytes);
+        dw_model_detokenize(model, tokens, count, DW_DETOKENIZE_SPECIAL, &text, NULL) == DW_OK) {
+        json_t *value = json_stringn(text.items, text.count);
         put(context, "text", value != NULL ? value : json_null());
     }
-    dw_free(tokens);
-    dw_free(text);
+    free(tokens);
+    free(text.items);
     return status;
 }
 
@@ -168,7 +166,7 @@ static dw_status add_texts(const dw_snapshot_file *file, json_t *about, size_t w
     {
         if (status == DW_OK && strcmp(text_in(item, "kind"), "context") == 0 &&
             number_in(item, "model") == (long long)which) {
-            status = add_text(file, item, dw_model_vocab(model), err);
+            status = add_text(file, item, model, err);
         }
     }
     dw_model_unref(model);
@@ -222,56 +220,53 @@ dw_status dw_cli_snapshot_about(const char *path, json_t **about, dw_error *err)
 
 static json_t *compare_memory(dw_actor *left, dw_actor *right)
 {
-    dw_region *regions[] = {dw_state_memory(dw_actor_instance(left), 0),
-                            dw_state_memory(dw_actor_instance(right), 0)};
-    size_t bytes[] = {dw_region_committed_bytes(regions[0]), dw_region_committed_bytes(regions[1])};
+    dw_instance *guests[] = {dw_actor_instance(left), dw_actor_instance(right)};
+    size_t bytes[] = {dw_instance_memory_bytes(guests[0]), dw_instance_memory_bytes(guests[1])};
     size_t both = bytes[0] < bytes[1] ? bytes[0] : bytes[1];
-    const unsigned char *a = dw_region_base(regions[0]);
-    const unsigned char *b = dw_region_base(regions[1]);
+    const unsigned char *a = dw_instance_memory(guests[0]);
+    const unsigned char *b = dw_instance_memory(guests[1]);
     json_t *list = json_array();
     size_t differ = 0;
-    for (size_t at = 0; at < both; at += DW_IMAGE_BLOCK_BYTES) {
-        if (memcmp(a + at, b + at, DW_IMAGE_BLOCK_BYTES) != 0 && differ++ < BLOCKS_LISTED) {
+    for (size_t at = 0; at < both; at += BLOCK_BYTES) {
+        if (memcmp(a + at, b + at, BLOCK_BYTES) != 0 && differ++ < BLOCKS_LISTED) {
             (void)json_array_append_new(list, json_integer((json_int_t)at));
         }
     }
     return json_pack("{s:[I, I], s:i, s:I, s:o}", "bytes", (json_int_t)bytes[0],
-                     (json_int_t)bytes[1], "block_bytes", (int)DW_IMAGE_BLOCK_BYTES,
-                     "blocks_that_differ", (json_int_t)differ, "first_at", list);
+                     (json_int_t)bytes[1], "block_bytes", (int)BLOCK_BYTES, "blocks_that_differ",
+                     (json_int_t)differ, "first_at", list);
 }
 
-static const dw_context *context_at(const dw_handle_table *table, size_t slot, uint16_t generation)
+/* The other's context of the same handle; one without tokens where there is none. */
+static dw_context_info context_of(const dw_actor *actor, int32_t handle)
 {
-    const dw_handle_slot *found = slot < table->capacity ? &table->slots[slot] : NULL;
-    return found != NULL && found->object != NULL && found->kind == DW_HANDLE_CONTEXT &&
-                   found->generation == generation
-               ? found->object
-               : NULL;
+    for (size_t i = 0; i < dw_actor_context_count(actor); i++) {
+        dw_context_info info = {.struct_bytes = sizeof info};
+        if (dw_actor_get_context_info(actor, i, &info, NULL) == DW_OK && info.handle == handle) {
+            return info;
+        }
+    }
+    return (dw_context_info){.token_count = 0};
 }
 
-static json_t *compare_contexts(dw_actor *left, dw_actor *right)
+static json_t *compare_contexts(const dw_actor *left, const dw_actor *right)
 {
-    const dw_handle_table *a = dw_instance_handles(dw_actor_instance(left));
-    const dw_handle_table *b = dw_instance_handles(dw_actor_instance(right));
     json_t *list = json_array();
-    for (size_t i = 0; i < a->capacity; i++) {
-        const dw_context *ours = context_at(a, i, a->slots[i].generation);
-        const dw_context *theirs = ours != NULL ? context_at(b, i, a->slots[i].generation) : NULL;
-        if (ours == NULL) {
+    for (size_t i = 0; i < dw_actor_context_count(left); i++) {
+        dw_context_info ours = {.struct_bytes = sizeof ours};
+        if (dw_actor_get_context_info(left, i, &ours, NULL) != DW_OK) {
             continue;
         }
-        uint32_t lengths[] = {dw_context_length(ours),
-                              theirs != NULL ? dw_context_length(theirs) : 0};
+        dw_context_info theirs = context_of(right, ours.handle);
         uint32_t same = 0;
-        while (same < lengths[0] && same < lengths[1] &&
-               dw_context_tokens(ours)[same] == dw_context_tokens(theirs)[same]) {
+        while (same < ours.token_count && same < theirs.token_count &&
+               ours.tokens[same] == theirs.tokens[same]) {
             same++;
         }
         (void)json_array_append_new(
-            list, json_pack("{s:I, s:[I, I], s:I}", "context",
-                            (json_int_t)dw_handle_number(i, a->slots[i].generation), "tokens",
-                            (json_int_t)lengths[0], (json_int_t)lengths[1], "tokens_in_common",
-                            (json_int_t)same));
+            list, json_pack("{s:I, s:[I, I], s:I}", "context", (json_int_t)ours.handle, "tokens",
+                            (json_int_t)ours.token_count, (json_int_t)theirs.token_count,
+                            "tokens_in_common", (json_int_t)same));
     }
     return list;
 }

@@ -7,11 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/os.h"
-#include "gguf/fingerprint.h"
-#include "wasm/guest_instance.h"
-
 #define IMPORT_PIECE ((size_t)1 << 20)
 
 /* ---- models and guests ------------------------------------------------------------------- */
@@ -140,7 +135,7 @@ static dw_status state_folder(const char *state, char **path, dw_error *err)
     if (length < 0 || (size_t)length >= sizeof text) {
         return dw_fail(err, DW_E_LIMIT, "the state folder's path is too long");
     }
-    *path = dw_strdup(text);
+    *path = strdup(text);
     return *path != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a path");
 }
 
@@ -177,7 +172,7 @@ void dw_cli_actors_close(dw_cli_actors *actors)
         dw_model_unref(actors->models[i]);
     }
     dw_engine_destroy(actors->engine);
-    dw_free(actors->path);
+    free(actors->path);
 }
 
 /* ---- new actors -------------------------------------------------------------------------- */
@@ -217,23 +212,21 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
 
 dw_status dw_cli_spool(FILE *stream, char *path, size_t capacity, dw_error *err)
 {
-    uint64_t at = 0;
     size_t got = 0;
     int fd;
     dw_status status = dw_cli_temporary(path, capacity, &fd, err);
-    unsigned char *piece = dw_alloc(IMPORT_PIECE, 1);
+    unsigned char *piece = dw_cli_alloc(IMPORT_PIECE, 1);
     if (status == DW_OK && piece == NULL) {
         status = dw_fail(err, DW_E_MEMORY, "no memory to read a stream");
     }
     while (status == DW_OK && (got = fread(piece, 1, IMPORT_PIECE, stream)) > 0) {
-        status = dw_os_write_at(fd, at, piece, got, err);
-        at += got;
+        status = dw_cli_write(fd, piece, got, err);
     }
     if (status == DW_OK && ferror(stream)) {
         status = dw_fail(err, DW_E_IO, "a stream cannot be read: %s", strerror(errno));
     }
-    dw_free(piece);
-    dw_os_close(fd);
+    free(piece);
+    dw_cli_close(fd);
     return status;
 }
 

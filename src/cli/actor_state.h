@@ -5,7 +5,6 @@
 #include <jansson.h>
 
 #include "cli/session.h"
-#include "store/actor_folder.h"
 
 #define DW_CLI_MODELS_MAX 16
 

@@ -1,58 +1,13 @@
 /* Whether an actor that was frozen and thawed goes on like one that was not: it answers the same,
  * each of its contexts gives the same logits for token after token, and their states are equal. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "actor/actor.h"
-#include "base/alloc.h"
-#include "base/checked.h"
 #include "cli/actor_state.h"
-#include "device/device_view.h"
-#include "inference/context.h"
-#include "model/model.h"
-#include "wasm/instance_state.h"
-
-#define PLACE_BYTES ((size_t)65536) /* a multiple that every device takes */
 
 /* ---- logits ------------------------------------------------------------------------------ */
-
-/* Memory of the host's own that a device reads tokens from and writes logits to. */
-typedef struct board {
-    dw_region *region;
-    dw_device_view *view;
-    int32_t *token;
-    float *logits[2]; /* [vocab_count] each */
-    uint32_t vocab_count;
-    dw_counters counters;
-} board;
-
-static dw_status open_board(board *b, dw_model *model, dw_error *err)
-{
-    size_t row = 0;
-    *b = (board){.vocab_count = dw_model_shape_of(model)->vocab_count};
-    if (!dw_round_up(&row, (size_t)b->vocab_count * sizeof(float), PLACE_BYTES)) {
-        return dw_fail(err, DW_E_LIMIT, "a vocabulary of %u tokens", b->vocab_count);
-    }
-    size_t bytes = PLACE_BYTES + 2 * row;
-    dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "verify"};
-    dw_status status = dw_region_create(&b->region, &options, err);
-    if (status == DW_OK) {
-        unsigned char *base = dw_region_base(b->region);
-        b->token = (int32_t *)(void *)base;
-        b->logits[0] = (float *)(void *)(base + PLACE_BYTES);
-        b->logits[1] = (float *)(void *)(base + PLACE_BYTES + row);
-        status = dw_device_view_create(&b->view, dw_model_device(model), b->region,
-                                       DW_VIEW_STAGEABLE, err);
-    }
-    return status;
-}
-
-static void close_board(board *b)
-{
-    dw_device_view_destroy(b->view);
-    dw_region_destroy(b->region);
-}
 
 static int32_t likeliest(const float *logits, uint32_t count)
 {
@@ -65,65 +20,73 @@ static int32_t likeliest(const float *logits, uint32_t count)
 
 /* Both contexts go on for `count` tokens, from their last one on, the likeliest each time. One that
  * is full gives up its last tokens for that. */
-static dw_status go_on(board *b, dw_context *const *pair, uint32_t count, dw_cli_verdict *verdict,
-                       dw_error *err)
+static dw_status go_on(dw_session *const *pair, const dw_context_info *info, uint32_t count,
+                       dw_cli_verdict *verdict, dw_error *err)
 {
-    uint32_t capacity = dw_context_capacity(pair[0]);
-    uint32_t length = dw_context_length(pair[0]);
-    size_t row_bytes = b->vocab_count * sizeof(float);
-    dw_status status = DW_OK;
-    count = count < capacity ? count : capacity;
-    *b->token = length > 0 ? dw_context_tokens(pair[0])[length - 1] : 0;
-    for (size_t i = 0; i < 2 && status == DW_OK && length > capacity - count; i++) {
-        status = dw_context_trim(pair[i], capacity - count, err);
-    }
-    for (uint32_t n = 0; n < count && status == DW_OK && verdict->where[0] == '\0'; n++) {
-        for (size_t i = 0; i < 2 && status == DW_OK; i++) {
-            dw_step step = {.view = b->view,
-                            .tokens = b->token,
-                            .token_count = 1,
-                            .logits = b->logits[i],
-                            .logits_rows = 1,
-                            .counters = &b->counters};
-            status = dw_context_forward(pair[i], &step, err);
+    uint32_t length = info->token_count;
+    uint32_t vocab_count = dw_session_vocab_count(pair[0]);
+    count = count < info->tokens_max ? count : info->tokens_max;
+    int32_t token = length > 0 ? info->tokens[length - 1] : 0;
+    for (size_t i = 0; i < 2 && length > info->tokens_max - count; i++) {
+        dw_status status = dw_session_trim(pair[i], info->tokens_max - count, err);
+        if (status != DW_OK) {
+            return status;
         }
-        if (status == DW_OK && memcmp(b->logits[0], b->logits[1], row_bytes) != 0) {
+    }
+    for (uint32_t n = 0; n < count && verdict->where[0] == '\0'; n++) {
+        const float *logits[2];
+        for (size_t i = 0; i < 2; i++) {
+            dw_status status = dw_session_forward(pair[i], &token, 1, 1, &logits[i], err);
+            if (status != DW_OK) {
+                return status;
+            }
+        }
+        if (memcmp(logits[0], logits[1], vocab_count * sizeof(float)) != 0) {
             (void)snprintf(verdict->where, sizeof verdict->where,
                            "the logits of a context of %u tokens, %u tokens later", length, n + 1);
         }
         verdict->tokens++;
-        verdict->logits += b->vocab_count;
-        *b->token = likeliest(b->logits[0], b->vocab_count);
+        verdict->logits += vocab_count;
+        token = likeliest(logits[0], vocab_count);
     }
-    return status;
+    return DW_OK;
 }
 
-static dw_context *context_of(dw_actor *actor, size_t slot)
+static dw_status compare_context(dw_actor *const *pair, size_t index, uint32_t count,
+                                 dw_cli_verdict *verdict, dw_error *err)
 {
-    return dw_handle_at(dw_instance_handles(dw_actor_instance(actor)), DW_HANDLE_CONTEXT, slot);
+    dw_session *sessions[] = {NULL, NULL};
+    dw_context_info infos[2] = {{.struct_bytes = sizeof infos[0]},
+                                {.struct_bytes = sizeof infos[1]}};
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < 2 && status == DW_OK; i++) {
+        status = dw_actor_get_context_info(pair[i], index, &infos[i], err);
+        if (status == DW_OK) {
+            status = dw_actor_open_context(&sessions[i], pair[i], index, err);
+        }
+    }
+    if (status == DW_OK &&
+        (infos[0].handle != infos[1].handle || infos[0].token_count != infos[1].token_count)) {
+        (void)snprintf(verdict->where, sizeof verdict->where, "their contexts");
+    } else if (status == DW_OK) {
+        status = go_on(sessions, &infos[0], count, verdict, err);
+    }
+    dw_session_destroy(sessions[0]);
+    dw_session_destroy(sessions[1]);
+    return status;
 }
 
 static dw_status compare_contexts(dw_actor *const *pair, uint32_t count, dw_cli_verdict *verdict,
                                   dw_error *err)
 {
-    size_t slots = dw_instance_handles(dw_actor_instance(pair[0]))->capacity;
+    size_t contexts = dw_actor_context_count(pair[0]);
+    if (contexts != dw_actor_context_count(pair[1])) {
+        (void)snprintf(verdict->where, sizeof verdict->where, "their contexts");
+        return DW_OK;
+    }
     dw_status status = DW_OK;
-    for (size_t i = 0; i < slots && status == DW_OK && verdict->where[0] == '\0'; i++) {
-        dw_context *contexts[] = {context_of(pair[0], i), context_of(pair[1], i)};
-        board b;
-        if (contexts[0] == NULL && contexts[1] == NULL) {
-            continue;
-        }
-        if (contexts[0] == NULL || contexts[1] == NULL ||
-            dw_context_length(contexts[0]) != dw_context_length(contexts[1])) {
-            (void)snprintf(verdict->where, sizeof verdict->where, "their contexts");
-            return DW_OK;
-        }
-        status = open_board(&b, dw_context_model(contexts[0]), err);
-        if (status == DW_OK) {
-            status = go_on(&b, contexts, count, verdict, err);
-        }
-        close_board(&b);
+    for (size_t i = 0; i < contexts && status == DW_OK && verdict->where[0] == '\0'; i++) {
+        status = compare_context(pair, i, count, verdict, err);
     }
     return status;
 }
@@ -138,7 +101,7 @@ typedef struct said {
 static ptrdiff_t collect(void *user, const unsigned char *bytes, size_t count)
 {
     said *to = user;
-    unsigned char *grown = dw_realloc(to->bytes, to->count + count, 1);
+    unsigned char *grown = dw_cli_realloc(to->bytes, to->count + count, 1);
     if (grown == NULL) {
         return -1;
     }
@@ -172,8 +135,8 @@ static dw_status compare_answers(dw_actor *const *pair, const char *message,
                       memcmp(answers[0].bytes, answers[1].bytes, answers[0].count) == 0);
         (void)snprintf(verdict->where, sizeof verdict->where, "%s", equal ? "" : "the answers");
     }
-    dw_free(answers[0].bytes);
-    dw_free(answers[1].bytes);
+    free(answers[0].bytes);
+    free(answers[1].bytes);
     return status;
 }
 
@@ -204,7 +167,8 @@ dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const dw_c
     const char *list[] = {path};
     dw_actor *pair[] = {NULL, NULL};
     *verdict = (dw_cli_verdict){.equal = false};
-    (void)snprintf(path, sizeof path, "%s/%sverify", actors->path, DW_FOLDER_TMP);
+    /* A name that the store removes, should this process be killed (docs/actors.md). */
+    (void)snprintf(path, sizeof path, "%s/.tmp-verify", actors->path);
     dw_status status = dw_store_thaw(actors->store, id, NULL, &pair[0], NULL, err);
     if (status == DW_OK) {
         status = dw_actor_freeze(pair[0], path, NULL, NULL, err);

@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-#include "base/status.h"
+#include "cli/util.h"
 
 #define DW_CLI_PATH_MAX 4096
 #define DW_CLI_USAGE 2

@@ -1,5 +1,4 @@
 /* driftwood doctor: what was checked on this machine, the figure, and ok or FAILED. */
-#include "api/doctor.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -22,21 +21,53 @@ static const char usage[] =
     "\n"
     "Exit status: 0 if every check is ok, 1 if one failed, 2 for a wrong command line.\n";
 
-static int print_json(const dw_doctor_report *report)
+/* What was examined, with the device's own words. */
+typedef struct findings {
+    const dw_doctor_report *report;
+    dw_doctor_info info;
+    dw_device_info device;
+} findings;
+
+static dw_status find_device(findings *found, dw_error *err)
+{
+    found->info.struct_bytes = sizeof found->info;
+    found->device.struct_bytes = sizeof found->device;
+    dw_doctor_get_info(found->report, &found->info);
+    for (size_t i = 0; i < dw_device_count(); i++) {
+        dw_status status = dw_device_get_info(i, &found->device, err);
+        if (status != DW_OK || strcmp(found->device.name, found->info.device) == 0) {
+            return status;
+        }
+    }
+    return dw_fail(err, DW_E_NOT_FOUND, "device %s is gone", found->info.device);
+}
+
+/* `index` < info.check_count. */
+static dw_doctor_check_info check_at(const findings *found, size_t index)
+{
+    dw_doctor_check_info check = {.struct_bytes = sizeof check};
+    dw_error error;
+    if (dw_doctor_get_check(found->report, index, &check, &error) != DW_OK) {
+        check = (dw_doctor_check_info){.link = "", .name = "?", .what = "", .unit = "", .note = ""};
+    }
+    return check;
+}
+
+static int print_json(const findings *found)
 {
     json_t *checks = json_array();
-    for (size_t i = 0; i < report->check_count; i++) {
-        const dw_doctor_check *check = &report->checks[i];
+    for (size_t i = 0; i < found->info.check_count; i++) {
+        dw_doctor_check_info check = check_at(found, i);
         json_t *item =
-            json_pack("{s:s, s:s, s:b, s:f, s:s, s:s?, s:s, s:s}", "name", check->name, "link",
-                      check->link, "ok", check->ok, "value", check->value, "unit", check->unit,
-                      "goal", check->goal, "what", check->what, "note", check->note);
+            json_pack("{s:s, s:s, s:b, s:f, s:s, s:s?, s:s, s:s}", "name", check.name, "link",
+                      check.link, "ok", check.ok, "value", check.value, "unit", check.unit, "goal",
+                      check.goal, "what", check.what, "note", check.note);
         (void)json_array_append_new(checks, item);
     }
-    json_t *root = json_pack("{s:b, s:s, s:s, s:s, s:b, s:b, s:o}", "ok", report->ok, "device",
-                             report->device.name, "description", report->device.description,
-                             "backend", report->device.backend, "unified", report->device.unified,
-                             "gpu_present", report->has_gpu, "checks", checks);
+    json_t *root = json_pack("{s:b, s:s, s:s, s:s, s:b, s:b, s:o}", "ok", found->info.ok, "device",
+                             found->device.name, "description", found->device.description,
+                             "backend", found->device.backend, "unified", found->device.unified,
+                             "gpu_present", found->info.has_gpu, "checks", checks);
     if (root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0) {
         json_decref(root);
         (void)fprintf(stderr, "driftwood: doctor: the report could not be written\n");
@@ -44,10 +75,10 @@ static int print_json(const dw_doctor_report *report)
     }
     (void)putchar('\n');
     json_decref(root);
-    return report->ok ? 0 : 1;
+    return found->info.ok ? 0 : 1;
 }
 
-static void print_check(const dw_doctor_check *check)
+static void print_check(const dw_doctor_check_info *check)
 {
     char figure[64];
     bool whole = check->value == (double)(long long)check->value;
@@ -62,30 +93,30 @@ static void print_check(const dw_doctor_check *check)
     (void)putchar('\n');
 }
 
-static int print_text(const dw_doctor_report *report)
+static int print_text(const findings *found)
 {
-    printf("device %s: %s (%s, %s memory)\n", report->device.name, report->device.description,
-           report->device.backend, report->device.unified ? "unified" : "discrete");
-    if (!report->has_gpu) {
+    printf("device %s: %s (%s, %s memory)\n", found->device.name, found->device.description,
+           found->device.backend, found->device.unified ? "unified" : "discrete");
+    if (!found->info.has_gpu) {
         printf("this machine has no GPU that this build knows: the CPU is checked as the device\n");
     }
     const char *link = "";
     size_t failed = 0;
-    for (size_t i = 0; i < report->check_count; i++) {
-        const dw_doctor_check *check = &report->checks[i];
-        if (strcmp(check->link, link) != 0) {
-            link = check->link;
+    for (size_t i = 0; i < found->info.check_count; i++) {
+        dw_doctor_check_info check = check_at(found, i);
+        if (strcmp(check.link, link) != 0) {
+            link = check.link;
             printf("%s\n", link);
         }
-        print_check(check);
-        failed += !check->ok;
+        print_check(&check);
+        failed += !check.ok;
     }
-    if (report->ok) {
-        printf("all %zu checks are ok\n", report->check_count);
+    if (found->info.ok) {
+        printf("all %zu checks are ok\n", found->info.check_count);
     } else {
-        printf("%zu of %zu checks FAILED\n", failed, report->check_count);
+        printf("%zu of %zu checks FAILED\n", failed, found->info.check_count);
     }
-    return report->ok ? 0 : 1;
+    return found->info.ok ? 0 : 1;
 }
 
 int dw_cli_doctor(int argc, char **argv)
@@ -118,14 +149,21 @@ int dw_cli_doctor(int argc, char **argv)
     }
     char guest[DW_CLI_PATH_MAX];
     dw_error error;
-    dw_doctor_report report;
+    dw_doctor_report *report = NULL;
     dw_status status = dw_cli_find_guest(guest, sizeof guest, "doctor_chain", &error);
     if (status == DW_OK) {
         status = dw_doctor_examine(&report, device, guest, &error);
     }
+    findings found = {.report = report};
+    if (status == DW_OK) {
+        status = find_device(&found, &error);
+    }
+    int exit_code = 1;
     if (status != DW_OK) {
         (void)fprintf(stderr, "driftwood: doctor: %s\n", error.message);
-        return 1;
+    } else {
+        exit_code = json ? print_json(&found) : print_text(&found);
     }
-    return json ? print_json(&report) : print_text(&report);
+    dw_doctor_report_destroy(report);
+    return exit_code;
 }

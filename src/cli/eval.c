@@ -3,13 +3,10 @@
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/os.h"
 #include "cli/cli.h"
-#include "driftwood_abi.h"
-#include "inference/score.h"
 
 #define WINDOW_DEFAULT 512
 #define SLICE_TOKENS 128U /* whose logits are in memory at once */
@@ -50,27 +47,32 @@ typedef struct eval_options {
     bool as_json;
 } eval_options;
 
-/* Tokens of the file, the caller's to free. A text has at most as many as bytes, and BOS. */
-static dw_status read_tokens(const eval_options *options, dw_model *model, int32_t **tokens,
-                             size_t *count, dw_error *err)
+typedef struct subject {
+    dw_engine *engine;
+    dw_model *model;
+    dw_model_info info;
+    int32_t *tokens; /* [count] */
+    size_t count;
+} subject;
+
+/* A text has at most as many tokens as bytes, and BOS and EOS. */
+static dw_status read_tokens(subject *of, const eval_options *options, dw_error *err)
 {
     char *text = NULL;
     size_t bytes = 0;
-    dw_status status = dw_os_read_file(options->text, TEXT_BYTES_MAX, &text, &bytes, err);
+    dw_status status = dw_cli_read_file(options->text, TEXT_BYTES_MAX, &text, &bytes, err);
     if (status != DW_OK) {
         return status;
     }
-    size_t capacity = bytes + 8;
-    *tokens = dw_alloc(capacity, sizeof **tokens);
-    if (*tokens == NULL) {
-        status = dw_fail(err, DW_E_MEMORY, "no memory for %zu tokens", capacity);
-    } else {
-        status = dw_vocab_tokenize(dw_model_vocab(model), text, bytes, *tokens, capacity,
-                                   DW_TOKENIZE_SPECIAL, count, err);
-    }
-    dw_free(text);
-    if (status == DW_OK && options->tokens > 0 && *count > options->tokens) {
-        *count = (size_t)options->tokens;
+    dw_token_room room = {.capacity = bytes + 8};
+    room.items = of->tokens = dw_cli_alloc(room.capacity, sizeof *room.items);
+    status = room.items != NULL
+                 ? dw_model_tokenize(of->model, text, bytes, DW_TOKENIZE_SPECIAL, &room, err)
+                 : dw_fail(err, DW_E_MEMORY, "no memory for %zu tokens", room.capacity);
+    free(text);
+    of->count = room.count;
+    if (status == DW_OK && options->tokens > 0 && of->count > options->tokens) {
+        of->count = (size_t)options->tokens;
     }
     return status;
 }
@@ -97,53 +99,48 @@ static void print_perplexity(const eval_options *options, uint32_t window,
     print_json(line);
 }
 
-typedef struct subject {
-    dw_device *device;
-    dw_model *model;
-    int32_t *tokens; /* [count] */
-    size_t count;
-} subject;
-
 static dw_status open_subject(subject *of, const eval_options *options, dw_error *err)
 {
     char path[DW_CLI_PATH_MAX];
+    dw_engine_options engine = {
+        .struct_bytes = sizeof engine, .device = options->device, .threads = (int)options->threads};
     dw_status status = dw_cli_find_model(path, sizeof path, options->model, err);
     if (status == DW_OK) {
-        status = dw_device_open(&of->device, options->device, (int)options->threads, err);
+        status = dw_engine_create(&of->engine, &engine, err);
     }
     if (status == DW_OK) {
-        dw_cli_load load;
-        status = dw_model_load_with(&of->model, of->device, path, dw_cli_load_begin(&load), err);
-        dw_cli_load_end(&load);
+        status = dw_cli_open_model(&of->model, of->engine, path, err);
     }
-    return status == DW_OK ? read_tokens(options, of->model, &of->tokens, &of->count, err) : status;
+    if (status != DW_OK) {
+        return status;
+    }
+    of->info.struct_bytes = sizeof of->info;
+    dw_model_get_info(of->model, &of->info);
+    return read_tokens(of, options, err);
 }
 
 static void close_subject(subject *of)
 {
-    dw_free(of->tokens);
+    free(of->tokens);
     dw_model_unref(of->model);
-    dw_device_close(of->device);
+    dw_engine_destroy(of->engine);
 }
 
 static int perplexity(const eval_options *options)
 {
     subject of = {.count = 0};
-    dw_scorer *scorer = NULL;
-    dw_perplexity result;
+    dw_perplexity result = {.struct_bytes = sizeof result};
     dw_error error;
     uint32_t window = options->context == 0 ? WINDOW_DEFAULT : (uint32_t)options->context;
+    dw_session_options session = {
+        .struct_bytes = sizeof session, .tokens_max = window, .kv_type = options->kv_type};
     dw_status status = open_subject(&of, options, &error);
     if (status == DW_OK) {
-        status = dw_scorer_create(&scorer, of.model, window, window, options->kv_type, &error);
-    }
-    if (status == DW_OK) {
-        status = dw_scorer_perplexity(scorer, of.tokens, of.count, &result, &error);
+        status = dw_model_perplexity(of.model, of.tokens, of.count, &session, &result, &error);
     }
     if (status == DW_OK) {
         print_perplexity(options, window, &result);
     }
-    dw_scorer_destroy(scorer);
     close_subject(&of);
     return status == DW_OK ? 0 : dw_cli_fail_with(&error);
 }
@@ -170,8 +167,7 @@ static dw_status put_head(FILE *file, const char *path, size_t rows, size_t colu
                  "{\"logits\":{\"dtype\":\"F32\",\"shape\":[%zu,%zu],\"data_offsets\":[0,%zu]},"
                  "\"tokens\":{\"dtype\":\"I32\",\"shape\":[%zu],\"data_offsets\":[%zu,%zu]}}",
                  rows, columns, logits_end, rows, logits_end, logits_end + rows * sizeof(int32_t));
-    DW_ASSERT(bytes > 0 && (size_t)bytes + 8 < sizeof head);
-    while (bytes % 8 != 0) {
+    while (bytes > 0 && (size_t)bytes < sizeof head && bytes % 8 != 0) {
         head[bytes++] = ' ';
     }
     for (int i = 0; i < 8; i++) {
@@ -182,18 +178,20 @@ static dw_status put_head(FILE *file, const char *path, size_t rows, size_t colu
 }
 
 /* A window after another, each from an empty context on, in slices. */
-static dw_status put_logits(FILE *file, const char *path, dw_scorer *scorer, const subject *of,
+static dw_status put_logits(FILE *file, const char *path, dw_session *session, const subject *of,
                             uint32_t window, dw_error *err)
 {
-    size_t row_bytes = dw_vocab_count(dw_model_vocab(of->model)) * sizeof(float);
+    size_t row_bytes = of->info.vocab_count * sizeof(float);
     dw_status status = DW_OK;
     for (size_t at = 0; status == DW_OK && at < of->count;) {
         size_t in_window = at % window;
         size_t left = window - in_window < of->count - at ? window - in_window : of->count - at;
         uint32_t count = left < SLICE_TOKENS ? (uint32_t)left : SLICE_TOKENS;
         const float *logits;
-        status = in_window == 0 ? dw_scorer_window(scorer, of->tokens + at, count, &logits, err)
-                                : dw_scorer_append(scorer, of->tokens + at, count, &logits, err);
+        status = in_window == 0 ? dw_session_trim(session, 0, err) : DW_OK;
+        if (status == DW_OK) {
+            status = dw_session_forward(session, of->tokens + at, count, count, &logits, err);
+        }
         if (status == DW_OK) {
             status = put(file, path, logits, count * row_bytes, err);
         }
@@ -202,13 +200,12 @@ static dw_status put_logits(FILE *file, const char *path, dw_scorer *scorer, con
     return status == DW_OK ? put(file, path, of->tokens, of->count * sizeof(int32_t), err) : status;
 }
 
-static dw_status put_all(FILE *file, const char *path, dw_scorer *scorer, const subject *of,
+static dw_status put_all(FILE *file, const char *path, dw_session *session, const subject *of,
                          uint32_t window, dw_error *err)
 {
-    dw_status status =
-        put_head(file, path, of->count, dw_vocab_count(dw_model_vocab(of->model)), err);
+    dw_status status = put_head(file, path, of->count, of->info.vocab_count, err);
     if (status == DW_OK) {
-        status = put_logits(file, path, scorer, of, window, err);
+        status = put_logits(file, path, session, of, window, err);
     }
     if ((file == stdout ? fflush(file) : fclose(file)) != 0 && status == DW_OK) {
         status = dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
@@ -217,7 +214,7 @@ static dw_status put_all(FILE *file, const char *path, dw_scorer *scorer, const 
 }
 
 /* A file is written beside its place and moved there when it is whole. */
-static dw_status write_logits(const eval_options *options, dw_scorer *scorer, const subject *of,
+static dw_status write_logits(const eval_options *options, dw_session *session, const subject *of,
                               uint32_t window, dw_error *err)
 {
     char place[DW_CLI_PATH_MAX];
@@ -235,7 +232,7 @@ static dw_status write_logits(const eval_options *options, dw_scorer *scorer, co
     if (file == NULL) {
         return dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
     }
-    status = put_all(file, path, scorer, of, window, err);
+    status = put_all(file, path, session, of, window, err);
     if (status == DW_OK && !stream && rename(path, place) != 0) {
         status = dw_fail(err, DW_E_IO, "%s: %s", options->out, strerror(errno));
     }
@@ -248,7 +245,7 @@ static dw_status write_logits(const eval_options *options, dw_scorer *scorer, co
 static int logits(const eval_options *options)
 {
     subject of = {.count = 0};
-    dw_scorer *scorer = NULL;
+    dw_session *session = NULL;
     dw_error error;
     uint32_t window = (uint32_t)options->context;
     dw_status status = open_subject(&of, options, &error);
@@ -256,28 +253,28 @@ static int logits(const eval_options *options)
         status = dw_fail(&error, DW_E_ARG, "%s: the text has no tokens", options->text);
     }
     if (status == DW_OK && window == 0) {
-        dw_model_info info = {.struct_bytes = sizeof info};
-        dw_model_get_info(of.model, &info);
-        window = of.count < info.context_length ? (uint32_t)of.count : info.context_length;
+        window = of.count < of.info.context_length ? (uint32_t)of.count : of.info.context_length;
     }
     if (status == DW_OK) {
-        uint32_t rows = window < SLICE_TOKENS ? window : SLICE_TOKENS;
-        status = dw_scorer_create(&scorer, of.model, window, rows, options->kv_type, &error);
+        dw_session_options wanted = {.struct_bytes = sizeof wanted,
+                                     .tokens_max = window,
+                                     .rows_max = window < SLICE_TOKENS ? window : SLICE_TOKENS,
+                                     .kv_type = options->kv_type};
+        status = dw_session_create(&session, of.model, &wanted, &error);
     }
     if (status == DW_OK) {
-        status = write_logits(options, scorer, &of, window, &error);
+        status = write_logits(options, session, &of, window, &error);
     }
     bool told = status == DW_OK && strcmp(options->out, "-") != 0;
     if (told && options->as_json) {
         json_t *line = json_pack("{s:I, s:I, s:I}", "positions", (json_int_t)of.count, "vocabulary",
-                                 (json_int_t)dw_vocab_count(dw_model_vocab(of.model)), "context",
-                                 (json_int_t)window);
+                                 (json_int_t)of.info.vocab_count, "context", (json_int_t)window);
         print_json(line);
     } else if (told) {
         printf("%s: logits of %zu positions, %u each, in windows of %u\n", options->out, of.count,
-               dw_vocab_count(dw_model_vocab(of.model)), window);
+               of.info.vocab_count, window);
     }
-    dw_scorer_destroy(scorer);
+    dw_session_destroy(session);
     close_subject(&of);
     return status == DW_OK ? 0 : dw_cli_fail_with(&error);
 }

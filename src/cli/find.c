@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/os.h"
 #include "cli/cli.h"
 
 static dw_status join(char *path, size_t capacity, const char *folder, const char *name,
@@ -149,7 +148,7 @@ dw_status dw_cli_find_guest(char *path, size_t capacity, const char *name, dw_er
     }
     char program[DW_CLI_PATH_MAX];
     char folder[DW_CLI_PATH_MAX];
-    dw_status status = dw_os_executable_path(program, sizeof program, err);
+    dw_status status = dw_cli_executable_path(program, sizeof program, err);
     if (status != DW_OK) {
         return status;
     }

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "cli/actor_state.h"
-#include "model/model.h"
+
+#define TYPES_MAX 64
 
 static const char usage[] =
     "usage: driftwood inspect MODEL|SNAPSHOT [--json]\n"
@@ -66,66 +66,97 @@ static void describe_keys(json_t *root, const dw_gguf *gguf)
 }
 
 /* What the engine makes of the keys, defaults and all. */
-static void describe_shape(json_t *root, const dw_model_shape *shape)
+static void describe_shape(json_t *root, const dw_model_info *info)
 {
-    set_count(root, "layers", shape->layer_count);
-    set_count(root, "embedding", shape->embedding_length);
-    set_count(root, "context", shape->context_length);
-    set_count(root, "heads", shape->head_count);
-    set_count(root, "kv_heads", shape->kv_head_count);
-    set_count(root, "head_size", shape->head_dim);
-    set_count(root, "window", shape->window);
-    set_count(root, "experts", shape->expert_count);
-    set_count(root, "experts_used", shape->expert_used_count);
+    set_count(root, "layers", info->layer_count);
+    set_count(root, "embedding", info->embedding_length);
+    set_count(root, "context", info->context_length);
+    set_count(root, "heads", info->head_count);
+    set_count(root, "kv_heads", info->kv_head_count);
+    set_count(root, "head_size", info->head_length);
+    set_count(root, "window", info->window);
+    set_count(root, "experts", info->expert_count);
+    set_count(root, "experts_used", info->expert_used_count);
+}
+
+typedef struct type_total {
+    const char *type;
+    uint32_t number; /* the file format's */
+    uint64_t tensors;
+    uint64_t bytes;
+} type_total;
+
+/* By the type's name; types that the list has no room for are left out. */
+static void add_tensor(type_total list[TYPES_MAX], const dw_gguf_tensor_info *tensor)
+{
+    size_t at = 0;
+    while (at < TYPES_MAX && list[at].type != NULL && strcmp(list[at].type, tensor->type) != 0) {
+        at++;
+    }
+    if (at < TYPES_MAX) {
+        list[at].type = tensor->type;
+        list[at].number = tensor->type_number;
+        list[at].tensors++;
+        list[at].bytes += tensor->bytes;
+    }
+}
+
+static int by_type_number(const void *a, const void *b)
+{
+    const type_total *left = a;
+    const type_total *right = b;
+    return (left->number > right->number) - (left->number < right->number);
 }
 
 static void describe_weights(json_t *root, const dw_gguf *gguf)
 {
-    uint64_t counts[GGML_TYPE_COUNT] = {0};
-    uint64_t bytes[GGML_TYPE_COUNT] = {0};
-    uint64_t parameters = 0;
-    uint64_t all_bytes = 0;
-    for (size_t i = 0; i < dw_gguf_tensor_count(gguf); i++) {
-        const dw_gguf_tensor *tensor = dw_gguf_tensor_at(gguf, i);
-        counts[tensor->type]++;
-        bytes[tensor->type] += tensor->bytes;
-        all_bytes += tensor->bytes;
-        parameters += (uint64_t)(tensor->ne[0] * tensor->ne[1] * tensor->ne[2] * tensor->ne[3]);
-    }
-    json_t *types = json_array();
-    for (int i = 0; i < GGML_TYPE_COUNT; i++) {
-        if (counts[i] > 0) {
-            (void)json_array_append_new(
-                types, json_pack("{s:s, s:I, s:I}", "type", ggml_type_name((enum ggml_type)i),
-                                 "tensors", (json_int_t)counts[i], "bytes", (json_int_t)bytes[i]));
+    type_total totals[TYPES_MAX] = {{.type = NULL}};
+    dw_gguf_info info = {.struct_bytes = sizeof info};
+    dw_gguf_get_info(gguf, &info);
+    for (size_t i = 0; i < info.tensor_count; i++) {
+        dw_gguf_tensor_info tensor = {.struct_bytes = sizeof tensor};
+        if (dw_gguf_get_tensor_info(gguf, i, &tensor, NULL) == DW_OK) {
+            add_tensor(totals, &tensor);
         }
     }
-    set_count(root, "parameters", parameters);
-    set_count(root, "weights_bytes", all_bytes);
-    set_count(root, "file_bytes", dw_gguf_bytes(gguf));
-    set_count(root, "parts", dw_gguf_part_count(gguf));
+    size_t count = 0;
+    while (count < TYPES_MAX && totals[count].type != NULL) {
+        count++;
+    }
+    qsort(totals, count, sizeof totals[0], by_type_number);
+    json_t *types = json_array();
+    for (size_t i = 0; i < count; i++) {
+        (void)json_array_append_new(types, json_pack("{s:s, s:I, s:I}", "type", totals[i].type,
+                                                     "tensors", (json_int_t)totals[i].tensors,
+                                                     "bytes", (json_int_t)totals[i].bytes));
+    }
+    set_count(root, "parameters", info.parameter_count);
+    set_count(root, "weights_bytes", info.weights_bytes);
+    set_count(root, "file_bytes", info.bytes);
+    set_count(root, "parts", info.part_count);
     set(root, "weight_types", types);
 }
 
 static void describe_vocab(json_t *root, const dw_gguf *gguf)
 {
+    static const char list[] = "tokenizer.ggml.tokens";
     static const char *const names[] = {"bos", "eos", "eot", "unknown", "padding"};
-    dw_gguf_string *tokens = NULL;
     size_t count = 0;
-    bool listed = dw_gguf_strings(gguf, "tokenizer.ggml.tokens", &tokens, &count, NULL) == DW_OK;
+    bool listed = dw_gguf_text_at(gguf, list, 0, NULL, &count, NULL) == DW_OK;
     json_t *special = json_object();
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char key[64];
         uint32_t id = 0;
+        dw_gguf_string token;
         (void)snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", names[i]);
-        if (dw_gguf_u32(gguf, key, &id, NULL) == DW_OK && id < count) {
-            json_t *text = json_stringn(tokens[id].text, tokens[id].bytes);
+        if (dw_gguf_u32(gguf, key, &id, NULL) == DW_OK &&
+            dw_gguf_text_at(gguf, list, id, &token, &count, NULL) == DW_OK) {
+            json_t *text = json_stringn(token.text, token.bytes);
             set(special, names[i],
                 json_pack("{s:I, s:o}", "id", (json_int_t)id, "text",
                           text != NULL ? text : json_null()));
         }
     }
-    dw_free(tokens);
     set(root, "vocabulary", listed ? json_integer((json_int_t)count) : json_null());
     set(root, "tokenizer", text_of(gguf, "tokenizer.ggml.model"));
     set(root, "special_tokens", special);
@@ -136,30 +167,31 @@ static void describe_vocab(json_t *root, const dw_gguf *gguf)
 static void try_load(json_t *root, const char *path)
 {
     dw_error error = {.code = DW_OK};
-    dw_device *device = NULL;
+    dw_engine *engine = NULL;
     dw_model *model = NULL;
-    size_t free_bytes = 0;
-    dw_status status = dw_device_open(&device, "CPU", 1, &error);
+    dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU", .threads = 1};
+    dw_device_info device = {.struct_bytes = sizeof device};
+    dw_status status = dw_engine_create(&engine, &options, &error);
     if (status == DW_OK) {
-        const dw_device_info *info = dw_device_info_of(device);
-        set_count(root, "memory_bytes", info->memory_bytes);
-        set_count(root, "memory_free_bytes", info->memory_free_bytes);
-        free_bytes = info->memory_free_bytes;
-        status = dw_model_load(&model, device, path, &error);
+        dw_engine_get_device_info(engine, &device);
+        set_count(root, "memory_bytes", device.memory_bytes);
+        set_count(root, "memory_free_bytes", device.memory_free_bytes);
+        status = dw_model_open(&model, engine, path, &error);
     }
     if (status == DW_OK) {
         dw_model_info info = {.struct_bytes = sizeof info};
         dw_model_get_info(model, &info);
         uint64_t context_bytes = info.kv_bytes_per_token * info.context_length;
+        uint64_t needed_bytes = info.weights_bytes + context_bytes;
         set_count(root, "kv_bytes_per_token", info.kv_bytes_per_token);
         set_count(root, "kv_bytes_whole_context", context_bytes);
-        set_count(root, "memory_needed_bytes", info.weights_bytes + context_bytes);
-        set(root, "fits", json_boolean(info.weights_bytes + context_bytes <= free_bytes));
+        set_count(root, "memory_needed_bytes", needed_bytes);
+        set(root, "fits", json_boolean(needed_bytes <= device.memory_free_bytes));
         set(root, "encoder", json_boolean(info.encoder));
-        describe_shape(root, dw_model_shape_of(model));
+        describe_shape(root, &info);
     }
     dw_model_unref(model);
-    dw_device_close(device);
+    dw_engine_destroy(engine);
     set(root, "loads", json_boolean(status == DW_OK));
     set(root, "error", status == DW_OK ? json_null() : json_string(error.message));
 }

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/os.h"
 #include "cli/cli.h"
 
 #define SHOWN_AFTER_NS UINT64_C(1000000000)
@@ -21,7 +20,7 @@ static void on_sigint(int number)
 static bool on_upload(void *user, uint64_t done, uint64_t total)
 {
     dw_cli_load *load = user;
-    uint64_t now_ns = dw_os_clock_ns();
+    uint64_t now_ns = dw_cli_clock_ns();
     if (!load->began) { /* only now: a load without an upload ends by Ctrl-C as it always did */
         struct sigaction action = {.sa_handler = on_sigint};
         (void)sigemptyset(&action.sa_mask);

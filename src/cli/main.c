@@ -1,7 +1,7 @@
 /* driftwood: which command was asked for. */
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "cli/cli.h"
 
 typedef struct command {
@@ -48,11 +48,23 @@ static const command *find(const char *name)
     return NULL;
 }
 
+/* DRIFTWOOD_LOG=error|warn|info|debug; another word changes nothing. */
+static void set_log_level(void)
+{
+    static const char *const names[] = {"none", "error", "warn", "info", "debug"};
+    const char *wanted = getenv("DRIFTWOOD_LOG");
+    for (size_t i = 0; wanted != NULL && i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(wanted, names[i]) == 0) {
+            dw_log_set((dw_log_level)i, NULL, NULL);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     static char program[] = "driftwood";
     static char help_option[] = "--help";
-    dw_log_level_from_env();
+    set_log_level();
     if (argc < 2) {
         return dw_cli_fail(DW_CLI_USAGE, "no command given; `driftwood --help` lists them");
     }

@@ -6,9 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "cli/cli.h"
-#include "gguf/gguf.h"
 
 #define MODELS_MAX 4096
 
@@ -72,10 +70,10 @@ static dw_status read_folder(model_list *list, dw_error *err)
         if (!is_model(entry->d_name)) {
             continue;
         }
-        char **names = dw_realloc(list->names, list->count + 1, sizeof *names);
+        char **names = dw_cli_realloc(list->names, list->count + 1, sizeof *names);
         if (names != NULL) {
             list->names = names;
-            names[list->count] = dw_strdup(entry->d_name);
+            names[list->count] = strdup(entry->d_name);
         }
         if (names == NULL || names[list->count] == NULL) {
             status = dw_fail(err, DW_E_MEMORY, "no memory for the list of models");
@@ -93,9 +91,9 @@ static dw_status read_folder(model_list *list, dw_error *err)
 static void list_release(model_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
-        dw_free(list->names[i]);
+        free(list->names[i]);
     }
-    dw_free(list->names);
+    free(list->names);
 }
 
 /* What is told of one file; `error` where it is no model. */
@@ -114,7 +112,9 @@ static void fill_row(model_row *row, const char *folder, const char *name)
     *row = (model_row){.is_default = strcmp(name, DW_CLI_DEFAULT_MODEL ".gguf") == 0};
     (void)snprintf(row->path, sizeof row->path, "%s/%s", folder, name);
     if (dw_gguf_open(&gguf, row->path, &row->error) == DW_OK) {
-        row->bytes = dw_gguf_bytes(gguf);
+        dw_gguf_info info = {.struct_bytes = sizeof info};
+        dw_gguf_get_info(gguf, &info);
+        row->bytes = info.bytes;
         (void)dw_gguf_text(gguf, "general.architecture", &architecture, NULL);
     }
     size_t length = architecture.bytes < sizeof row->architecture ? architecture.bytes

@@ -1,9 +1,8 @@
 /* driftwood run: one guest, once. */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/os.h"
 #include "cli/session.h"
 
 #define PROMPT_BYTES_MAX ((size_t)16 << 20)
@@ -42,7 +41,7 @@ static dw_status take_prompt(dw_cli_session *session, const char *text, dw_error
     char *bytes = NULL;
     size_t count = 0;
     dw_status status =
-        dw_os_read_stream(stdin, "standard input", PROMPT_BYTES_MAX, &bytes, &count, err);
+        dw_cli_read_stream(stdin, "standard input", PROMPT_BYTES_MAX, &bytes, &count, err);
     if (status != DW_OK) {
         return status;
     }
@@ -52,7 +51,7 @@ static dw_status take_prompt(dw_cli_session *session, const char *text, dw_error
     } else {
         status = dw_cli_session_env(session, "DRIFTWOOD_PROMPT", bytes, err);
     }
-    dw_free(bytes);
+    free(bytes);
     session->inherit_stdin = false;
     return status;
 }

@@ -3,14 +3,11 @@
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
-#include "base/os.h"
-#include "text/grammar_rules.h"
-#include "wasm/guest_instance.h"
-
+#define GRAMMAR_BYTES_MAX ((size_t)1 << 20) /* that the library takes */
 #define PROGRESS_TOKENS_MIN 256
 
 /* ---- options ------------------------------------------------------------------------------ */
@@ -18,12 +15,12 @@
 void dw_cli_session_release(dw_cli_session *session)
 {
     for (size_t i = 0; i < session->env_count; i++) {
-        dw_free((void *)(uintptr_t)session->env_names[i]);
-        dw_free((void *)(uintptr_t)session->env_values[i]);
+        free((void *)(uintptr_t)session->env_names[i]);
+        free((void *)(uintptr_t)session->env_values[i]);
     }
     for (size_t i = 0; i < session->dir_count; i++) {
-        dw_free((void *)(uintptr_t)session->dirs[i].host_path);
-        dw_free((void *)(uintptr_t)session->dirs[i].guest_path);
+        free((void *)(uintptr_t)session->dirs[i].host_path);
+        free((void *)(uintptr_t)session->dirs[i].guest_path);
     }
     session->env_count = 0;
     session->dir_count = 0;
@@ -38,11 +35,11 @@ dw_status dw_cli_session_env(dw_cli_session *session, const char *name, const ch
     if (name[0] == '\0' || strchr(name, '=') != NULL) {
         return dw_fail(err, DW_E_ARG, "--env: '%.60s' is no name, NAME=VALUE is needed", name);
     }
-    char *own_name = dw_strdup(name);
-    char *own_value = dw_strdup(value);
+    char *own_name = strdup(name);
+    char *own_value = strdup(value);
     if (own_name == NULL || own_value == NULL) {
-        dw_free(own_name);
-        dw_free(own_value);
+        free(own_name);
+        free(own_value);
         return dw_fail(err, DW_E_MEMORY, "no memory for the guest's environment");
     }
     session->env_names[session->env_count] = own_name;
@@ -56,13 +53,13 @@ dw_status dw_cli_session_env_text(dw_cli_session *session, const char *text, dw_
     if (equals == NULL) {
         return dw_fail(err, DW_E_ARG, "--env: '%.60s', NAME=VALUE is needed", text);
     }
-    char *name = dw_alloc((size_t)(equals - text) + 1, 1);
+    char *name = dw_cli_alloc((size_t)(equals - text) + 1, 1);
     if (name == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for --env");
     }
     memcpy(name, text, (size_t)(equals - text));
     dw_status status = dw_cli_session_env(session, name, equals + 1, err);
-    dw_free(name);
+    free(name);
     return status;
 }
 
@@ -77,11 +74,11 @@ dw_status dw_cli_session_dir(dw_cli_session *session, const char *text, dw_error
         writable = false;
         length -= 3;
     }
-    char *host = dw_alloc(length + 1, 1);
-    char *guest = dw_alloc(length + 1, 1);
+    char *host = dw_cli_alloc(length + 1, 1);
+    char *guest = dw_cli_alloc(length + 1, 1);
     if (host == NULL || guest == NULL) {
-        dw_free(host);
-        dw_free(guest);
+        free(host);
+        free(guest);
         return dw_fail(err, DW_E_MEMORY, "no memory for --dir");
     }
     memcpy(host, text, length);
@@ -171,7 +168,7 @@ static dw_status take_file(dw_cli_session *session, const char *what, const char
 {
     char *text = NULL;
     size_t bytes = 0;
-    dw_status status = dw_os_read_file(path, DW_GRAMMAR_BYTES_MAX, &text, &bytes, err);
+    dw_status status = dw_cli_read_file(path, GRAMMAR_BYTES_MAX, &text, &bytes, err);
     if (status != DW_OK) {
         return dw_fail_within(err, status, "%s", what);
     }
@@ -181,7 +178,7 @@ static dw_status take_file(dw_cli_session *session, const char *what, const char
     } else {
         status = dw_cli_session_env(session, env, text, err);
     }
-    dw_free(text);
+    free(text);
     return status;
 }
 
@@ -394,7 +391,7 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
     dw_instance_get_stats(instance, &stats);
     double prompt_speed = per_second(stats.prompt_tokens, stats.prompt_ns);
     double decode_speed = per_second(stats.decoded_tokens, stats.decode_ns);
-    size_t rss_bytes = dw_os_rss_bytes();
+    size_t rss_bytes = dw_resident_bytes();
     if (how == DW_CLI_STATS_JSON) {
         json_t *line = json_pack(
             "{s:f, s:I, s:f, s:I, s:f, s:I, s:I}", "load_ms", rounded(load_ms, 0.001),
@@ -428,7 +425,7 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
 /* The guest's argv: its name, then what stood behind "--". */
 static const char **guest_args(const dw_cli_session *session, const char *path)
 {
-    const char **args = dw_alloc(session->arg_count + 1, sizeof *args);
+    const char **args = dw_cli_alloc(session->arg_count + 1, sizeof *args);
     if (args != NULL) {
         const char *slash = strrchr(path, '/');
         args[0] = slash != NULL ? slash + 1 : path;
@@ -467,7 +464,7 @@ static dw_status create_instance(dw_cli_session *session, dw_module *module, dw_
         .timeout_ms = session->timeout_ms,
     };
     dw_status status = dw_instance_create(instance, module, &options, err);
-    dw_free(args);
+    free(args);
     return status;
 }
 
@@ -512,7 +509,7 @@ int dw_cli_session_run(dw_cli_session *session)
     dw_model *model = NULL;
     dw_instance *instance = NULL;
     char path[DW_CLI_PATH_MAX];
-    uint64_t start_ns = dw_os_clock_ns();
+    uint64_t start_ns = dw_cli_clock_ns();
     dw_engine_options options = {.struct_bytes = sizeof options,
                                  .device = session->device,
                                  .threads = session->threads,
@@ -536,7 +533,7 @@ int dw_cli_session_run(dw_cli_session *session)
         status = create_instance(session, module, model, path, &instance, &error);
     }
     if (status == DW_OK) {
-        double load_ms = (double)(dw_os_clock_ns() - start_ns) / 1e6;
+        double load_ms = (double)(dw_cli_clock_ns() - start_ns) / 1e6;
         exit_code = run_instance(session, engine, instance, load_ms);
     } else {
         (void)dw_cli_fail_with(&error);

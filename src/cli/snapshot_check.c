@@ -4,10 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/alloc.h"
-#include "base/hash.h"
-#include "base/status.h"
+#include <xxhash.h>
 
 /* The limits of docs/snapshot.md. */
 #define BLOCK 65536u
@@ -41,11 +38,50 @@ typedef struct check {
     size_t promise_count;
     uint64_t data_bytes; /* promised so far */
     size_t filler_count;
-    dw_hash128 *hash;
+    XXH3_state_t *hash;
     uint8_t *piece; /* [PIECE], or all the data */
 } check;
 
-static bool fault(check *c, uint64_t byte, const char *format, ...) DW_PRINTF(3, 4);
+/* As the digest is written as text: the most significant byte first. */
+static void hash_text_order(uint8_t digest[16], XXH128_hash_t hash)
+{
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, hash);
+    memcpy(digest, canonical.digest, sizeof canonical.digest);
+}
+
+static void write_hex(char *text, const uint8_t *digest, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
+    }
+}
+
+/* Exactly 2 * bytes lower-case digits and the end. */
+static bool parse_hex(uint8_t *digest, size_t bytes, const char *text)
+{
+    static const char digits[] = "0123456789abcdef";
+    if (strlen(text) != 2 * bytes) {
+        return false;
+    }
+    for (size_t i = 0; i < 2 * bytes; i++) {
+        const char *found = strchr(digits, text[i]);
+        if (found == NULL) {
+            return false;
+        }
+        uint8_t low = (uint8_t)(found - digits);
+        digest[i / 2] = (uint8_t)(i % 2 == 0 ? low << 4 : digest[i / 2] | low);
+    }
+    return true;
+}
+
+static void *allocate(size_t count, size_t bytes)
+{
+    return calloc(count > 0 ? count : 1, bytes > 0 ? bytes : 1);
+}
+
+static bool fault(check *c, uint64_t byte, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Always false, so that it can be returned. */
 static bool fault(check *c, uint64_t byte, const char *format, ...)
@@ -102,7 +138,7 @@ static bool take_header(check *c)
                      (unsigned long long)bytes, (unsigned long long)HEADER_MAX - 8);
     }
     c->header_bytes = (size_t)bytes + 8;
-    c->header = dw_alloc(c->header_bytes, 1);
+    c->header = allocate(c->header_bytes, 1);
     if (c->header == NULL) {
         return fault(c, 0, "header: no memory for %zu bytes", c->header_bytes);
     }
@@ -221,7 +257,7 @@ static bool check_metadata(check *c)
         return fault(c, where(c, "kind"), "kind '%.40s', full or delta is needed",
                      kind != NULL ? kind : "");
     }
-    if (full ? base != NULL : base == NULL || !dw_hex_parse(digest, sizeof digest, base)) {
+    if (full ? base != NULL : base == NULL || !parse_hex(digest, sizeof digest, base)) {
         return fault(c, where(c, "base"), "base '%.40s' of a %s snapshot", base != NULL ? base : "",
                      kind);
     }
@@ -375,7 +411,7 @@ static bool take_promises(check *c)
     const char *name;
     json_t *value;
     size_t count = json_object_size(c->root) - 1; /* without __metadata__ */
-    c->promises = count <= COUNT_MAX ? dw_alloc(count, sizeof *c->promises) : NULL;
+    c->promises = count <= COUNT_MAX ? allocate(count, sizeof *c->promises) : NULL;
     if (c->promises == NULL) {
         return fault(c, 8, "header: %zu tensors, limit %u", count, COUNT_MAX);
     }
@@ -419,7 +455,7 @@ static bool take_checksums(check *c)
         if (p->role == ROLE_TENSOR) {
             const char *digits = json_string_value(json_object_get(checksums, p->name));
             good =
-                (digits != NULL && dw_hex_parse(p->checksum, sizeof p->checksum, digits)) ||
+                (digits != NULL && parse_hex(p->checksum, sizeof p->checksum, digits)) ||
                 fault(c, byte, "checksums: '%.40s' for %s", digits != NULL ? digits : "", p->name);
         }
     }
@@ -447,18 +483,18 @@ static bool check_digest(check *c, const promise *p, uint64_t start)
     uint8_t found[16];
     uint8_t expected[16];
     char texts[2][33];
-    dw_hash128_finish(c->hash, found);
+    hash_text_order(found, XXH3_128bits_digest(c->hash));
     memcpy(expected, p->checksum, sizeof expected);
     if (p->role == ROLE_SEAL) {
         memcpy(found, c->piece, sizeof found);
-        dw_hash128_of(expected, c->header, c->header_bytes);
-        dw_hex(c->report->identity, expected, sizeof expected);
+        hash_text_order(expected, XXH3_128bits(c->header, c->header_bytes));
+        write_hex(c->report->identity, expected, sizeof expected);
     }
     if (memcmp(found, expected, sizeof found) == 0) {
         return true;
     }
-    dw_hex(texts[0], expected, sizeof expected);
-    dw_hex(texts[1], found, sizeof found);
+    write_hex(texts[0], expected, sizeof expected);
+    write_hex(texts[1], found, sizeof found);
     return p->role == ROLE_SEAL
                ? fault(c, start, "seal: %s, the header makes %s", texts[1], texts[0])
                : fault(c, start, "%s: checksum %s, its bytes make %s", p->name, texts[0], texts[1]);
@@ -466,22 +502,22 @@ static bool check_digest(check *c, const promise *p, uint64_t start)
 
 static bool check_data(check *c)
 {
-    c->hash = dw_hash128_create();
-    c->piece = dw_alloc(c->data_bytes < PIECE ? (size_t)c->data_bytes : PIECE, 1);
+    c->hash = XXH3_createState();
+    c->piece = allocate(c->data_bytes < PIECE ? (size_t)c->data_bytes : PIECE, 1);
     if (c->hash == NULL || c->piece == NULL) {
         return fault(c, c->position, "no memory");
     }
     for (size_t i = 0; i < c->promise_count; i++) {
         const promise *p = &c->promises[i];
         uint64_t start = c->position;
-        dw_hash128_reset(c->hash);
+        (void)XXH3_128bits_reset(c->hash);
         for (uint64_t left = p->bytes; left > 0;) {
             size_t now = left < PIECE ? (size_t)left : PIECE;
             if (!take(c, c->piece, now, p->name) ||
                 (p->role == ROLE_FILLER && !is_zero(c, p, now))) {
                 return false;
             }
-            dw_hash128_add(c->hash, c->piece, now);
+            (void)XXH3_128bits_update(c->hash, c->piece, now);
             left -= now;
         }
         if (p->role != ROLE_FILLER && !check_digest(c, p, start)) {
@@ -498,10 +534,10 @@ void dw_cli_snapshot_check(FILE *stream, dw_cli_snapshot_report *report)
     report->tensors = json_array();
     report->sound = take_header(&c) && parse(&c) && check_metadata(&c) && take_promises(&c) &&
                     take_checksums(&c) && check_data(&c);
-    dw_hash128_destroy(c.hash);
-    dw_free(c.piece);
-    dw_free(c.promises);
-    dw_free(c.header);
+    (void)XXH3_freeState(c.hash);
+    free(c.piece);
+    free(c.promises);
+    free(c.header);
     json_decref(c.root);
 }
 

@@ -1,14 +1,13 @@
 /* Compressed snapshots: zstd around them, with the library's own framing and checksum. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <zstd.h>
 
-#include "base/alloc.h"
-#include "base/os.h"
 #include "cli/actor_state.h"
 
 #define LEVEL 3
@@ -23,16 +22,18 @@ typedef struct pieces {
 
 static dw_status open_pieces(pieces *p, int from, int to, dw_error *err)
 {
-    *p = (pieces){
-        .in = dw_alloc(PIECE_BYTES, 1), .out = dw_alloc(PIECE_BYTES, 1), .from = from, .to = to};
+    *p = (pieces){.in = dw_cli_alloc(PIECE_BYTES, 1),
+                  .out = dw_cli_alloc(PIECE_BYTES, 1),
+                  .from = from,
+                  .to = to};
     return p->in != NULL && p->out != NULL ? DW_OK
                                            : dw_fail(err, DW_E_MEMORY, "no memory for zstd");
 }
 
 static void release_pieces(pieces *p)
 {
-    dw_free(p->in);
-    dw_free(p->out);
+    free(p->in);
+    free(p->out);
 }
 
 static dw_status read_piece(const pieces *p, size_t *bytes, dw_error *err)
@@ -47,14 +48,7 @@ static dw_status read_piece(const pieces *p, size_t *bytes, dw_error *err)
 
 static dw_status write_piece(const pieces *p, size_t bytes, dw_error *err)
 {
-    for (size_t done = 0; done < bytes;) {
-        ssize_t written = write(p->to, p->out + done, bytes - done);
-        if (written < 0 && errno != EINTR) {
-            return dw_fail(err, DW_E_IO, "writing %zu bytes: %s", bytes, strerror(errno));
-        }
-        done += written > 0 ? (size_t)written : 0;
-    }
-    return DW_OK;
+    return dw_cli_write(p->to, p->out, bytes, err);
 }
 
 static dw_status compress_all(const pieces *p, ZSTD_CStream *stream, dw_error *err)
@@ -154,7 +148,7 @@ bool dw_cli_is_compressed(const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     bool found = fd >= 0 && read(fd, start, sizeof start) == (ssize_t)sizeof start &&
                  memcmp(start, magic, sizeof magic) == 0;
-    dw_os_close(fd);
+    dw_cli_close(fd);
     return found;
 }
 
@@ -172,7 +166,7 @@ dw_status dw_cli_unpack(const char *path, char *own, size_t capacity, dw_error *
         (void)unlink(own);
         own[0] = '\0';
     }
-    dw_os_close(from);
-    dw_os_close(to);
+    dw_cli_close(from);
+    dw_cli_close(to);
     return status;
 }

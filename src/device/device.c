@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/ggml_guard.h"
+#include "base/ggml_log.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "base/public_struct.h"
@@ -17,18 +18,6 @@
 
 #define THREADS_MAX 512 /* GGML_MAX_N_THREADS */
 #define DEVICES_MAX 64
-
-static void log_from_ggml(enum ggml_log_level level, const char *text, void *user)
-{
-    (void)user;
-    static const dw_log_level levels[] = {DW_LOG_DEBUG, DW_LOG_DEBUG, DW_LOG_DEBUG,
-                                          DW_LOG_WARN,  DW_LOG_ERROR, DW_LOG_DEBUG};
-    size_t length = strcspn(text, "\n");
-    dw_ggml_heard(level, text);
-    if (length > 0 && (size_t)level < sizeof levels / sizeof levels[0]) {
-        dw_log(levels[level], "%.*s", (int)length, text);
-    }
-}
 
 static const char *backend_name(ggml_backend_dev_t device)
 {
@@ -64,7 +53,7 @@ static void list_registry(void *user)
  * then. If one of them ends that, the CPU is still there; `why` says. */
 static void list_devices(device_list *list, dw_error *why)
 {
-    ggml_log_set(log_from_ggml, NULL);
+    dw_ggml_log_take();
     *list = (device_list){.count = 0};
     *why = (dw_error){.code = DW_OK};
     if (dw_ggml_guarded(list_registry, list, why) != DW_OK) {

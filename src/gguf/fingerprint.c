@@ -1,4 +1,4 @@
-#include "gguf/fingerprint.h"
+#include "gguf/gguf.h"
 
 #include <stdio.h>
 #include <string.h>

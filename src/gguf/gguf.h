@@ -24,8 +24,6 @@
 
 #include "base/status.h"
 
-typedef struct dw_gguf dw_gguf;
-
 /* The file format's own numbers. */
 typedef enum dw_gguf_type {
     DW_GGUF_U8 = 0,
@@ -44,12 +42,6 @@ typedef enum dw_gguf_type {
     DW_GGUF_TYPE_COUNT
 } dw_gguf_type;
 
-/* Bytes in the file, without a NUL behind them. */
-typedef struct dw_gguf_string {
-    const char *text;
-    size_t bytes;
-} dw_gguf_string;
-
 typedef struct dw_gguf_tensor {
     char name[GGML_MAX_NAME];
     enum ggml_type type;
@@ -60,15 +52,11 @@ typedef struct dw_gguf_tensor {
     size_t bytes;
 } dw_gguf_tensor;
 
-/* Map the file at `path`, and where it is the first of several parts the others beside it, and
- * read their heads. Errors: DW_E_NOT_FOUND (a part too), DW_E_IO, DW_E_FORMAT (also parts that do
- * not belong together), DW_E_UNSUPPORTED (version, big endian, a part that is not the first),
- * DW_E_MEMORY. */
-dw_status dw_gguf_open(dw_gguf **out, const char *path, dw_error *err);
-/* The same over bytes [count] in memory, borrowed until closed. One of several parts is refused:
- * DW_E_UNSUPPORTED. */
+/* dw_gguf_open, _close, _u32, _text, _fingerprint: include/driftwood.h. */
+
+/* dw_gguf_open over bytes [count] in memory, borrowed until closed. One of several parts is
+ * refused: DW_E_UNSUPPORTED. */
 dw_status dw_gguf_parse(dw_gguf **out, const void *bytes, size_t count, dw_error *err);
-void dw_gguf_close(dw_gguf *gguf);
 
 /* How many files it is; at least 1. */
 uint32_t dw_gguf_part_count(const dw_gguf *gguf);
@@ -85,13 +73,9 @@ const dw_gguf_tensor *dw_gguf_tensor_find(const dw_gguf *gguf, const char *name)
 bool dw_gguf_has(const dw_gguf *gguf, const char *key);
 /* The type in the file; DW_GGUF_TYPE_COUNT where there is no such key. */
 dw_gguf_type dw_gguf_type_of(const dw_gguf *gguf, const char *key);
-/* Values by key. Where the key is missing: DW_E_NOT_FOUND, `*value` and `err` untouched, so that a
- * caller with a default need do nothing. Where it has another type or does not fit: DW_E_FORMAT.
- * u32 takes any integer type that holds a value in range; f32 takes f64 too. */
-dw_status dw_gguf_u32(const dw_gguf *gguf, const char *key, uint32_t *value, dw_error *err);
+/* Values by key, as dw_gguf_u32; f32 takes f64 too. */
 dw_status dw_gguf_f32(const dw_gguf *gguf, const char *key, float *value, dw_error *err);
 dw_status dw_gguf_bool(const dw_gguf *gguf, const char *key, bool *value, dw_error *err);
-dw_status dw_gguf_text(const dw_gguf *gguf, const char *key, dw_gguf_string *value, dw_error *err);
 
 /* An array of `type` by key, as above: its elements in the file, unaligned, and their number. */
 typedef struct dw_gguf_array {

@@ -226,3 +226,26 @@ dw_status dw_gguf_strings(const dw_gguf *gguf, const char *name, dw_gguf_string 
     *count = array.count;
     return DW_OK;
 }
+
+dw_status dw_gguf_text_at(const dw_gguf *gguf, const char *name, size_t index,
+                          dw_gguf_string *value, size_t *count, dw_error *err)
+{
+    dw_gguf_array array = {0};
+    dw_status status = dw_gguf_array_of(gguf, name, DW_GGUF_STRING, &array, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    *count = array.count;
+    if (value == NULL) {
+        return DW_OK;
+    }
+    if (index >= array.count) {
+        return dw_fail(err, DW_E_RANGE, "key '%s': string %zu of %zu", name, index, array.count);
+    }
+    const unsigned char *at = array.elements;
+    for (size_t i = 0; i < index; i++) {
+        at += 8 + load_string(at).bytes;
+    }
+    *value = load_string(at);
+    return DW_OK;
+}

@@ -130,7 +130,7 @@ dw_status dw_scorer_perplexity(dw_scorer *scorer, int32_t *tokens, size_t count,
     }
     double sum = 0;
     double squares = 0;
-    *result = (dw_perplexity){.windows = 0};
+    *result = (dw_perplexity){.struct_bytes = sizeof *result};
     for (size_t start = 0; start + window <= count; start += window) {
         int32_t *own = tokens + start;
         const float *logits = NULL;

@@ -25,13 +25,6 @@ dw_status dw_scorer_window(dw_scorer *scorer, const int32_t *tokens, uint32_t co
 /* -log softmax(logits [count])[token], in double precision. */
 double dw_score_token(const float *logits, uint32_t count, int32_t token);
 
-typedef struct dw_perplexity {
-    double value;
-    double error;    /* standard error of value */
-    uint64_t scored; /* tokens predicted */
-    uint32_t windows;
-} dw_perplexity;
-
 /* As llama-perplexity has it: of each whole window of tokens [count] the second half is predicted,
  * with the first token replaced by BOS where the model adds one. For a scorer with room for a
  * whole window. Errors: DW_E_ARG (less than one window, or a window below 4), DW_E_NUMERIC, those

@@ -9,7 +9,6 @@
 #include "base/checked.h"
 #include "base/os.h"
 #include "device/device_memory.h"
-#include "gguf/fingerprint.h"
 #include "model/attention.h"
 #include "model/memory_estimate.h"
 #include "model/upload.h"
@@ -367,6 +366,17 @@ dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_
     return dw_model_load_with(out, device, path, NULL, err);
 }
 
+dw_status dw_model_set_file_name(dw_model *model, const char *name, dw_error *err)
+{
+    char *own = name_of(model->gguf, name);
+    if (own == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a model's name");
+    }
+    dw_free(model->name);
+    model->name = own;
+    return DW_OK;
+}
+
 dw_model *dw_model_ref(dw_model *model)
 {
     atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
@@ -432,6 +442,12 @@ void dw_model_get_info(const dw_model *model, dw_model_info *info)
         .kv_bytes_per_token = dw_model_record_bytes(model),
         .weights_mapped = model->uploaded_count == 0,
         .encoder = model->shape.architecture->encoder,
+        .head_count = model->shape.head_count,
+        .kv_head_count = model->shape.kv_head_count,
+        .head_length = model->shape.head_dim,
+        .window = model->shape.window,
+        .expert_count = model->shape.expert_count,
+        .expert_used_count = model->shape.expert_used_count,
     };
     dw_struct_write(info, &own, sizeof own);
 }

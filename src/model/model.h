@@ -4,17 +4,20 @@
 
 #include "base/status.h"
 #include "device/device.h"
-#include "gguf/fingerprint.h"
 #include "model/weights.h"
 #include "text/vocab.h"
 
-/* dw_model_ref, dw_model_unref, dw_model_get_info: include/driftwood.h. */
+/* dw_model_ref, dw_model_unref, dw_model_get_info, dw_model_fingerprint: include/driftwood.h. */
 
 /* Load the file at `path` for `device`, which must outlive the model. Errors: dw_model_open's. */
 dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_error *err);
 /* The same with options, which may be NULL. Errors: also DW_E_CANCELLED. */
 dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path,
                              const dw_model_options *options, dw_error *err);
+
+/* The file's name in the place of that of its path, for a model that has no name of its own; before
+ * anybody else has the model. Errors: DW_E_MEMORY. */
+dw_status dw_model_set_file_name(dw_model *model, const char *name, dw_error *err);
 
 /* All borrowed, until the model goes. Thread: any. */
 const dw_vocab *dw_model_vocab(const dw_model *model);
@@ -23,8 +26,6 @@ const dw_model_shape *dw_model_shape_of(const dw_model *model);
 const dw_model_weights *dw_model_weights_of(const dw_model *model);
 /* Bytes of one token's record in a KV log of halves. */
 size_t dw_model_record_bytes(const dw_model *model);
-/* Computed at the first call. Errors: those of dw_gguf_fingerprint. Thread: any. */
-dw_status dw_model_fingerprint(dw_model *model, char text[DW_FINGERPRINT_BYTES], dw_error *err);
 
 /* What the engine keeps beside a model (its graphs): made, used and replaced under the lock, ended
  * by `destroy` when the model goes. Steps on one model wait here for each other. */

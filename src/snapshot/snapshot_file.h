@@ -86,8 +86,6 @@ uint64_t dw_snapshot_writer_bytes(const dw_snapshot_writer *writer);
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-typedef struct dw_snapshot_file dw_snapshot_file;
-
 /* One tensor of a file; fillers and the seal are not among them. */
 typedef struct dw_snapshot_entry {
     char name[DW_SNAPSHOT_NAME_BYTES_MAX + 1];
@@ -99,15 +97,7 @@ typedef struct dw_snapshot_entry {
     uint8_t checksum[DW_HASH128_BYTES];
 } dw_snapshot_entry;
 
-/* For dw_snapshot_file_open: hash every tensor, look at every filler. */
-#define DW_SNAPSHOT_VERIFY 1u
-
-/* Errors, each with the file and the byte: DW_E_NOT_FOUND, DW_E_IO (not a file, not readable),
- * DW_E_FORMAT (no snapshot, damaged or cut), DW_E_UNSUPPORTED (another version, dtype),
- * DW_E_LIMIT, DW_E_MEMORY. */
-dw_status dw_snapshot_file_open(dw_snapshot_file **out, const char *path, unsigned flags,
-                                dw_error *err);
-void dw_snapshot_file_close(dw_snapshot_file *file);
+/* dw_snapshot_file_open, _close, _meta: include/driftwood.h. */
 
 /* All of these are borrowed until the file is closed. */
 /* NULL: no such tensor. */
@@ -115,8 +105,6 @@ const dw_snapshot_entry *dw_snapshot_file_tensor(const dw_snapshot_file *file, c
 /* In the file's order; index < count. */
 size_t dw_snapshot_file_count(const dw_snapshot_file *file);
 const dw_snapshot_entry *dw_snapshot_file_at(const dw_snapshot_file *file, size_t index);
-/* NULL: no such key. "format", "version", "kind", "base" and "checksums" are there as well. */
-const char *dw_snapshot_file_meta(const dw_snapshot_file *file, const char *key);
 const char *dw_snapshot_file_identity(const dw_snapshot_file *file);
 /* The open file: for mapping aligned tensors, by those who bear that it may be cut. */
 int dw_snapshot_file_fd(const dw_snapshot_file *file);

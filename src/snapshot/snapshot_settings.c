@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "gguf/fingerprint.h"
 #include "snapshot/freeze_internal.h"
 
 #define MODELS_MAX 64

@@ -9,8 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/ggml_guard.h"
-#include "base/log.h"
+#include "base/ggml_log.h"
 #include "base/os.h"
 #include "driftwood_abi.h"
 #include "text/chat_template.h"
@@ -55,38 +54,6 @@ struct dw_vocab {
     lazy_texts *lazy;
 };
 
-/* ---- libllama's log ----------------------------------------------------------------------- */
-
-/* libllama says why a load failed only in its log. One callback a process; a load happens on one
- * thread, so its last error line is kept by thread. */
-static _Thread_local char log_error[160];
-
-static void on_log(enum ggml_log_level level, const char *text, void *user)
-{
-    (void)user;
-    static const dw_log_level levels[] = {
-        [GGML_LOG_LEVEL_NONE] = DW_LOG_DEBUG,  [GGML_LOG_LEVEL_DEBUG] = DW_LOG_DEBUG,
-        [GGML_LOG_LEVEL_INFO] = DW_LOG_DEBUG,  [GGML_LOG_LEVEL_WARN] = DW_LOG_INFO,
-        [GGML_LOG_LEVEL_ERROR] = DW_LOG_ERROR, [GGML_LOG_LEVEL_CONT] = DW_LOG_DEBUG,
-    };
-    int length = (int)strcspn(text, "\n");
-    dw_ggml_heard(level, text); /* it is ggml's callback too */
-    if (level == GGML_LOG_LEVEL_ERROR && log_error[0] == '\0') {
-        /* The first line is the cause, later ones say that the load failed. */
-        const char *cause = strstr(text, "error loading model: ");
-        cause = cause != NULL ? cause + strlen("error loading model: ") : text;
-        (void)snprintf(log_error, sizeof log_error, "%.*s", (int)strcspn(cause, "\n"), cause);
-    }
-    if (length > 0 && (unsigned)level < sizeof levels / sizeof levels[0]) {
-        dw_log(levels[level], "%.*s", length, text);
-    }
-}
-
-static void take_log(void)
-{
-    llama_log_set(on_log, NULL);
-}
-
 /* ---- opening ------------------------------------------------------------------------------ */
 
 static bool listed(const char *const *list, const char *word)
@@ -126,9 +93,11 @@ static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
 
 static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
 {
-    log_error[0] = '\0';
+    char log_error[160];
+    dw_ggml_log_error(NULL, 0);
     vocab->model = dw_llama_load_vocab(path);
     if (vocab->model == NULL) {
+        dw_ggml_log_error(log_error, sizeof log_error);
         const char *reason = dw_llama_why()[0] != '\0' ? dw_llama_why() : log_error;
         bool unknown = strstr(reason, "unknown") != NULL;
         return dw_fail(err, unknown ? DW_E_UNSUPPORTED : DW_E_FORMAT, "tokenizer: %.*s",
@@ -152,9 +121,8 @@ static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
 
 static dw_status create(dw_vocab **out, uint32_t token_count, dw_error *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, take_log);
     *out = NULL;
+    dw_ggml_log_take();
     dw_vocab *vocab = dw_alloc(1, sizeof *vocab);
     lazy_texts *lazy = dw_alloc(1, sizeof *lazy);
     if (vocab == NULL || lazy == NULL) {

@@ -14,8 +14,6 @@ dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *was
                             size_t wasm_bytes, dw_error *err);
 
 dw_wasm_host *dw_module_host(const dw_module *module);
-/* Whether the module imports a function of module "driftwood" whose name starts with `prefix`. */
-bool dw_module_imports_any(const dw_module *module, const char *prefix);
 
 /* Whether actors can be made of it. Errors: DW_E_UNSUPPORTED: it does not export DW_ACTOR_EXPORT,
  * or has state that could not be saved. */

@@ -21,12 +21,21 @@ static const dw_doctor_check *find(const dw_doctor_report *report, const char *n
 static void test_doctor_finds_the_chain_whole(void **state)
 {
     (void)state;
-    static dw_doctor_report report;
+    dw_doctor_report *found = NULL;
     dw_error error = {0};
     const char *device = getenv("DW_TEST_DEVICE");
-    dw_status status = dw_doctor_examine(&report, device != NULL ? device : "CPU", GUEST, &error);
+    dw_status status = dw_doctor_examine(&found, device != NULL ? device : "CPU", GUEST, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
+    dw_doctor_report report = *found;
+    dw_doctor_info info = {.struct_bytes = sizeof info};
+    dw_doctor_get_info(found, &info);
+    assert_int_equal(info.check_count, report.check_count);
+    assert_string_equal(info.device, report.device.name);
+    dw_doctor_check_info check_info = {.struct_bytes = sizeof check_info};
+    assert_int_equal(dw_doctor_get_check(found, info.check_count, &check_info, &error), DW_E_RANGE);
+    assert_int_equal(dw_doctor_get_check(found, 1, &check_info, &error), DW_OK);
+    assert_string_equal(check_info.name, report.checks[1].name);
     const char *const links[] = {"link 1", "link 2", "link 3", "chain"};
     for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
         size_t count = 0;
@@ -52,12 +61,13 @@ static void test_doctor_finds_the_chain_whole(void **state)
     assert_true(find(&report, "device_staged_bytes")->value == 0);
     assert_true(find(&report, "pointer_identity")->value == 0);
     assert_true(find(&report, "guest_to_host_call")->value > 0);
+    dw_doctor_report_destroy(found);
 }
 
 static void test_doctor_names_what_keeps_it_from_checking(void **state)
 {
     (void)state;
-    static dw_doctor_report report;
+    dw_doctor_report *report = NULL;
     dw_error error;
     assert_int_equal(dw_doctor_examine(&report, "TPU7", GUEST, &error), DW_E_NOT_FOUND);
     assert_non_null(strstr(error.message, "TPU7"));
