@@ -618,7 +618,7 @@ static void make_cuda_inputs(builder *b, const dw_forward_size *size)
                     b->kv_count);
 }
 
-/* What our own attention, or ggml's, and the result read beside positions. */
+/* What attention and the result read beside positions. */
 static void make_inputs(builder *b, const dw_forward_size *size)
 {
     bool encoder = b->shape->architecture->encoder;

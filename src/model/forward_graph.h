@@ -27,11 +27,11 @@ typedef struct dw_forward_size {
     dw_forward_result result; /* an encoder gives no logits */
     dw_kv_type kv_type;
     bool long_context; /* of more tokens than rope_context: which rope factors are taken */
-    /* On the CPU, with our attention: tokens of several sequences, each of which is read, and each
+    /* On the CPU, with dw_attention: tokens of several sequences, each of which is read, and each
      * row of logits written, at an address of its own. */
     bool several;
-    /* On a device that runs nodes of ours, but for encoders: a table says of each token where it
-     * comes from and goes. Attention is ours too with a kv_count of 0. */
+    /* With CUDA operations (cuda_ops.h), not for encoders: a table says of each token where it
+     * comes from and goes. With a kv_count of 0 attention is such an operation as well. */
     bool cuda;
     bool alone;           /* each token is of another log */
     bool place_rows;      /* rows of logits go where the table says */
@@ -39,7 +39,7 @@ typedef struct dw_forward_size {
     uint32_t top_k_count; /* so many of each row's likeliest are wanted too; 0: none */
 } dw_forward_size;
 
-/* The same, and what operations of our own on the CPU work with, which must outlive the graph. */
+/* The same, and what the operations on the CPU work with, which must outlive the graph. */
 typedef struct dw_forward_options {
     dw_forward_size size;
     dw_attention *attention;       /* prepared before each run; NULL: ggml's flash attention */
@@ -57,12 +57,12 @@ typedef struct dw_forward_graph {
     struct ggml_tensor *pooled;       /* F32 [embedding], what the result is added to, in place */
     struct ggml_tensor *pool_weights; /* F32 [tokens], of each in it. Both with DW_RESULT_POOLED */
     struct ggml_tensor *wanted; /* I32 [rows]: tokens whose logits are wanted; of several only */
-    /* What ggml's attention needs; NULL with ours: */
+    /* What ggml's attention needs; NULL with another: */
     struct ggml_tensor *records;     /* I64 [tokens]: where each token's record goes */
     struct ggml_tensor *mask;        /* F16 [kv, tokens]: 0 where seen, -infinity where not */
     struct ggml_tensor *window_mask; /* the same of layers with a window; NULL: there are none */
     struct ggml_tensor *kv;          /* [layers * 2 * kv_heads * head_dim, kv]: the log */
-    /* What nodes of ours need; NULL without. Tokens, positions, records and masks come of it. */
+    /* What CUDA operations need; else NULL. Tokens, positions, records and masks come of it. */
     struct ggml_tensor *table;      /* dw_cuda_token [tokens] as I64, in page-locked memory */
     struct ggml_tensor *scratch;    /* of attention; zero before the first run */
     struct ggml_tensor *candidates; /* dw_top_k [rows], in page-locked memory */

@@ -12,7 +12,7 @@ typedef struct dw_logits_scatter {
     float **rows; /* [rows of the graph][vocab_count] */
 } dw_logits_scatter;
 
-/* x [embedding, rows], F32, normed; `matmul`: our product, NULL: ggml's vec_dot. The node must be
+/* x [embedding, rows], F32, normed; `matmul`: the product, NULL: ggml's vec_dot. The node must be
  * put into the graph; it has no result of its own. Thread: the graph's builder. */
 struct ggml_tensor *dw_logits_scatter_node(dw_logits_scatter *into, dw_matmul *matmul,
                                            struct ggml_context *ggml, struct ggml_tensor *x);
