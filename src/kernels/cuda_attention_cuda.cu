@@ -259,69 +259,93 @@ static __device__ __forceinline__ void reread_last(const attend_args &a, const u
     }
 }
 
-/* Records [from, to), of which `ahead` has the first turn's. */
+/* The part of a log's records that a block takes. */
+struct log_part {
+    const unsigned char *keys; /* of record 0, of the block's head */
+    uint32_t from;             /* records [from, to) */
+    uint32_t to;
+};
+
+/* A turn's scores: the queries' products with its keys, capped; no record's is -inf. */
 template <int TYPE, int LANES, int GROUP>
-static __device__ __forceinline__ void walk(const attend_args &a, const unsigned char *keys,
-                                            uint32_t from, uint32_t to, rows<TYPE> &ahead,
-                                            const float q[GROUP][LANE_DIMS], sums<GROUP> &s)
+static __device__ __forceinline__ void
+score_rows(const attend_args &a, const rows<TYPE> &now, uint32_t first, uint32_t to,
+           const float q[GROUP][LANE_DIMS], float score[GROUP][ROWS_AHEAD])
 {
-    const uint32_t turn = THREADS / LANES * ROWS_AHEAD;
-    for (uint32_t base = from; base < to; base += turn) {
-        const uint32_t first = first_record<LANES>(base);
-        const rows<TYPE> now = ahead;
-        if (base + turn < to) {
-            read_rows<TYPE, LANES>(a, keys, first + turn, to, ahead);
-        }
-        float score[GROUP][ROWS_AHEAD];
 #pragma unroll
-        for (int r = 0; r < ROWS_AHEAD; r++) {
-            const bool there = first + r * (THREADS / LANES) < to;
-            float k[LANE_DIMS];
-            widen<TYPE>(now.k[r], k);
-#pragma unroll
-            for (int g = 0; g < GROUP; g++) {
-                float dot = 0.0f;
-#pragma unroll
-                for (int i = 0; i < LANE_DIMS; i++) {
-                    dot += q[g][i] * k[i];
-                }
-#pragma unroll
-                for (int mask = LANES / 2; mask > 0; mask /= 2) {
-                    dot += __shfl_xor_sync(0xffffffffu, dot, mask);
-                }
-                if (a.p.cap > 0.0f) {
-                    dot = a.p.cap * tanhf(dot / a.p.cap);
-                }
-                score[g][r] = there ? dot : -CUDART_INF_F;
-            }
-        }
+    for (int r = 0; r < ROWS_AHEAD; r++) {
+        const bool there = first + r * (THREADS / LANES) < to;
+        float k[LANE_DIMS];
+        widen<TYPE>(now.k[r], k);
 #pragma unroll
         for (int g = 0; g < GROUP; g++) {
-            float largest = s.largest[g];
+            float dot = 0.0f;
 #pragma unroll
-            for (int r = 0; r < ROWS_AHEAD; r++) {
-                largest = fmaxf(largest, score[g][r]);
+            for (int i = 0; i < LANE_DIMS; i++) {
+                dot += q[g][i] * k[i];
             }
-            float against = fmaxf(largest, -FLT_MAX); /* none of this lane group's yet: no NaN */
-            rescale(s, g, largest, against);
 #pragma unroll
-            for (int r = 0; r < ROWS_AHEAD; r++) {
-                score[g][r] = __expf(score[g][r] - against);
-                s.total[g] += score[g][r];
+            for (int mask = LANES / 2; mask > 0; mask /= 2) {
+                dot += __shfl_xor_sync(0xffffffffu, dot, mask);
             }
+            if (a.p.cap > 0.0f) {
+                dot = a.p.cap * tanhf(dot / a.p.cap);
+            }
+            score[g][r] = there ? dot : -CUDART_INF_F;
         }
+    }
+}
+
+/* Add a turn's values to the sums, each weighted by its score. */
+template <int TYPE, int GROUP>
+static __device__ __forceinline__ void add_rows(const rows<TYPE> &now,
+                                                float score[GROUP][ROWS_AHEAD], sums<GROUP> &s)
+{
+#pragma unroll
+    for (int g = 0; g < GROUP; g++) {
+        float largest = s.largest[g];
 #pragma unroll
         for (int r = 0; r < ROWS_AHEAD; r++) {
-            float v[LANE_DIMS];
-            widen<TYPE>(now.v[r], v);
+            largest = fmaxf(largest, score[g][r]);
+        }
+        float against = fmaxf(largest, -FLT_MAX); /* none of this lane group's yet: no NaN */
+        rescale(s, g, largest, against);
 #pragma unroll
-            for (int g = 0; g < GROUP; g++) {
+        for (int r = 0; r < ROWS_AHEAD; r++) {
+            score[g][r] = __expf(score[g][r] - against);
+            s.total[g] += score[g][r];
+        }
+    }
 #pragma unroll
-                for (int i = 0; i < LANE_DIMS; i++) {
-                    s.value[g][i] += score[g][r] * v[i];
-                }
+    for (int r = 0; r < ROWS_AHEAD; r++) {
+        float v[LANE_DIMS];
+        widen<TYPE>(now.v[r], v);
+#pragma unroll
+        for (int g = 0; g < GROUP; g++) {
+#pragma unroll
+            for (int i = 0; i < LANE_DIMS; i++) {
+                s.value[g][i] += score[g][r] * v[i];
             }
         }
+    }
+}
+
+/* All records of a part, of which `ahead` has the first turn's. */
+template <int TYPE, int LANES, int GROUP>
+static __device__ __forceinline__ void walk(const attend_args &a, const log_part &part,
+                                            rows<TYPE> &ahead, const float q[GROUP][LANE_DIMS],
+                                            sums<GROUP> &s)
+{
+    const uint32_t turn = THREADS / LANES * ROWS_AHEAD;
+    for (uint32_t base = part.from; base < part.to; base += turn) {
+        const uint32_t first = first_record<LANES>(base);
+        const rows<TYPE> now = ahead;
+        if (base + turn < part.to) {
+            read_rows<TYPE, LANES>(a, part.keys, first + turn, part.to, ahead);
+        }
+        float score[GROUP][ROWS_AHEAD];
+        score_rows<TYPE, LANES, GROUP>(a, now, first, part.to, q, score);
+        add_rows<TYPE, GROUP>(now, score, s);
     }
 }
 
@@ -438,9 +462,10 @@ static __device__ __forceinline__ void merge(merged<WIDE> &s, const merged<WIDE>
  * there are more threads than that, a share of the parts, of which they read several at once:
  * nothing waits for the parts' weights. `shared` has room for a merged<WIDE> of each thread. */
 template <int WIDE>
-static __device__ void merge_parts(const float *parts, int part_count, size_t part_floats,
-                                   int head_dim, float *y, int heads, float *shared)
+static __device__ void merge_parts(const float *parts, int part_count, int head_dim, float *y,
+                                   int heads, float *shared)
 {
+    const size_t part_floats = DW_CUDA_PART_FLOATS(head_dim);
     const int quads = heads * head_dim / WIDE;
     const int shares = max(1, min(THREADS / quads, part_count));
     const int share = threadIdx.x / quads;
@@ -494,11 +519,59 @@ static __device__ void merge_parts(const float *parts, int part_count, size_t pa
     }
 }
 
+/* The queries of the block's heads, rotated and scaled, in `shared`. */
+static __device__ __forceinline__ void share_queries(const attend_args &a, int first_head,
+                                                     int heads, float *shared)
+{
+    const int token = blockIdx.z;
+    for (int i = threadIdx.x; i < heads * a.p.head_dim; i += THREADS) {
+        int head = i / a.p.head_dim;
+        const float *row = a.q + token * a.q_token_stride + (first_head + head) * a.q_head_stride;
+        shared[i] = turned(a, row, token, i % a.p.head_dim) * a.p.scale;
+    }
+    __syncthreads();
+}
+
+/* A lane's dimensions of the queries, and sums of nothing yet. */
+template <int LANES, int GROUP>
+static __device__ __forceinline__ void begin(const float *shared, int heads, int head_dim,
+                                             float q[GROUP][LANE_DIMS], sums<GROUP> &s)
+{
+    const int chunk = threadIdx.x % LANES;
+#pragma unroll
+    for (int g = 0; g < GROUP; g++) {
+        s.largest[g] = -CUDART_INF_F;
+        s.total[g] = 0.0f;
+#pragma unroll
+        for (int i = 0; i < LANE_DIMS; i++) {
+            int dim = chunk * LANE_DIMS + i;
+            q[g][i] = g < heads && dim < head_dim ? shared[g * head_dim + dim] : 0.0f;
+            s.value[g][i] = 0.0f;
+        }
+    }
+}
+
+/* Whether this block is the last of `part_count` that are done with a row. */
+static __device__ __forceinline__ bool is_last(unsigned *counter, uint32_t part_count)
+{
+    __shared__ bool last;
+    __syncthreads();
+    if (threadIdx.x == 0) { /* its fences stand for the block's, which the barriers order with it */
+        __threadfence();
+        last = atomicAdd(counter, 1u) == part_count - 1;
+        __threadfence();
+        if (last) {
+            *counter = 0; /* as the next layer and the next run must find it */
+        }
+    }
+    __syncthreads();
+    return last;
+}
+
 template <int TYPE, int LANES, int GROUP>
 static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
 {
     extern __shared__ float shared[];
-    __shared__ bool last;
     const int token = blockIdx.z;
     const int group_size = a.p.head_count / a.p.kv_head_count;
     const int group_blocks = gridDim.y / a.p.kv_head_count;
@@ -516,8 +589,7 @@ static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
     }
     const uint32_t end = at.position + 1;
     const uint32_t first = a.p.window > 0 && end > a.p.window ? end - a.p.window : 0;
-    uint32_t part = (end - first + gridDim.x - 1) / gridDim.x;
-    part = max(part, PART_RECORDS);
+    const uint32_t part = max((end - first + gridDim.x - 1) / gridDim.x, PART_RECORDS);
     const uint32_t part_count = (end - first + part - 1) / part;
     if (blockIdx.x >= part_count) {
         return;
@@ -533,57 +605,27 @@ static __global__ void __launch_bounds__(THREADS) attend_kernel(attend_args a)
     if (appends) {
         append_token(a, token, kv_head);
     }
-    for (int i = threadIdx.x; i < heads * a.p.head_dim; i += THREADS) {
-        int head = i / a.p.head_dim;
-        const float *row = a.q + token * a.q_token_stride + (first_head + head) * a.q_head_stride;
-        shared[i] = turned(a, row, token, i % a.p.head_dim) * a.p.scale;
-    }
-    __syncthreads();
-    const int chunk = threadIdx.x % LANES;
+    share_queries(a, first_head, heads, shared);
     float q[GROUP][LANE_DIMS];
     sums<GROUP> s;
-#pragma unroll
-    for (int g = 0; g < GROUP; g++) {
-        s.largest[g] = -CUDART_INF_F;
-        s.total[g] = 0.0f;
-#pragma unroll
-        for (int i = 0; i < LANE_DIMS; i++) {
-            int dim = chunk * LANE_DIMS + i;
-            q[g][i] = g < heads && dim < a.p.head_dim ? shared[g * a.p.head_dim + dim] : 0.0f;
-            s.value[g][i] = 0.0f;
-        }
-    }
+    begin<LANES, GROUP>(shared, heads, a.p.head_dim, q, s);
     if (appends) { /* what was read of the new record was not there yet */
         reread_last<TYPE, LANES>(a, keys, first_record<LANES>(from), to, ahead);
     }
     __syncthreads(); /* the same memory is used again */
-    walk<TYPE, LANES, GROUP>(a, keys, from, to, ahead, q, s);
-
+    walk<TYPE, LANES, GROUP>(a, {keys, from, to}, ahead, q, s);
     const size_t part_floats = DW_CUDA_PART_FLOATS(a.p.head_dim);
     const size_t row = (size_t)token * gridDim.y + blockIdx.y;
     float *parts = (float *)(a.scratch + a.counter_bytes) + row * gridDim.x * part_floats;
     reduce_block<LANES, GROUP>(s, shared, a.p.head_dim, parts + blockIdx.x * part_floats,
                                part_count == 1 ? y : nullptr, heads);
-    if (part_count == 1) {
+    if (part_count == 1 || !is_last((unsigned *)a.scratch + row, part_count)) {
         return;
     }
-    __syncthreads();
-    if (threadIdx.x == 0) { /* its fences stand for the block's, which the barriers order with it */
-        unsigned *counter = (unsigned *)a.scratch + row;
-        __threadfence();
-        last = atomicAdd(counter, 1u) == part_count - 1;
-        __threadfence();
-        if (last) {
-            *counter = 0; /* as the next layer and the next run must find it */
-        }
-    }
-    __syncthreads();
-    if (last) {
-        if (a.p.head_dim % 4 == 0) {
-            merge_parts<4>(parts, part_count, part_floats, a.p.head_dim, y, heads, shared);
-        } else {
-            merge_parts<1>(parts, part_count, part_floats, a.p.head_dim, y, heads, shared);
-        }
+    if (a.p.head_dim % 4 == 0) {
+        merge_parts<4>(parts, part_count, a.p.head_dim, y, heads, shared);
+    } else {
+        merge_parts<1>(parts, part_count, a.p.head_dim, y, heads, shared);
     }
 }
 
