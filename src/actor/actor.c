@@ -498,6 +498,25 @@ static dw_status copy_tables(dw_instance *child, dw_instance *parent, dw_error *
     return status;
 }
 
+/* What the parent is, once more: memories first, since graphs stand over them. */
+static dw_status copy_state(dw_actor *child, dw_actor *parent, dw_error *err)
+{
+    dw_status status = dw_actor_map_images(child, parent->images, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = copy_globals(child->instance, parent->instance, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = copy_tables(child->instance, parent->instance, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_instance_fork_handles(child->instance, parent->instance, err);
+    return status == DW_OK ? dw__actor_inherit_frozen(child, parent, err) : status;
+}
+
 dw_status dw_actor_fork(dw_actor **out, dw_actor *parent, const char *id, dw_error *err)
 {
     dw_actor *child = NULL;
@@ -507,27 +526,18 @@ dw_status dw_actor_fork(dw_actor **out, dw_actor *parent, const char *id, dw_err
                        DW_ACTOR_ID_CHARS);
     }
     dw_status status = dw_actor_check_rests(parent, err);
-    if (status == DW_OK) {
-        status = dw_actor_take_images(parent, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = dw_actor_create_bare(&child, parent->module, parent->settings, id, err);
+    status = dw_actor_take_images(parent, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = dw_actor_map_images(child, parent->images, err);
+    status = dw_actor_create_bare(&child, parent->module, parent->settings, id, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = copy_globals(child->instance, parent->instance, err);
-    }
-    if (status == DW_OK) {
-        status = copy_tables(child->instance, parent->instance, err);
-    }
-    if (status == DW_OK) {
-        status = dw_instance_fork_handles(child->instance, parent->instance, err);
-    }
-    if (status == DW_OK) {
-        status = dw__actor_inherit_frozen(child, parent, err);
-    }
+    status = copy_state(child, parent, err);
     if (status != DW_OK) {
         dw_actor_destroy(child);
         return status;

@@ -72,18 +72,22 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
     uint64_t number;
     uint64_t bytes;
     dw_status status = dw__json_text(entry, "messages", "actor", &actor, err);
-    if (status == DW_OK) {
-        status = dw__json_text(entry, "messages", "guest", &guest, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = dw__json_whole(entry, "messages", "kind", DW_EFFECT_STOP, &kind, err);
+    status = dw__json_text(entry, "messages", "guest", &guest, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = dw__json_whole(entry, "messages", "number", INT64_MAX, &number, err);
+    status = dw__json_whole(entry, "messages", "kind", DW_EFFECT_STOP, &kind, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = dw__json_whole(entry, "messages", "bytes", bytes_max, &bytes, err);
+    status = dw__json_whole(entry, "messages", "number", INT64_MAX, &number, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = dw__json_whole(entry, "messages", "bytes", bytes_max, &bytes, err);
     if (status != DW_OK) {
         return status;
     }
@@ -92,13 +96,14 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
         return dw_fail(err, DW_E_FORMAT, "messages: more bytes than there are, or no actor's id");
     }
     status = dw_message_create(message, actor, from->bytes + from->used, (size_t)bytes, err);
-    if (status == DW_OK) {
-        (void)snprintf((*message)->guest, sizeof(*message)->guest, "%s", guest);
-        (*message)->kind = (int32_t)kind;
-        (*message)->number = number;
-        from->used += (size_t)bytes;
+    if (status != DW_OK) {
+        return status;
     }
-    return status;
+    (void)snprintf((*message)->guest, sizeof(*message)->guest, "%s", guest);
+    (*message)->kind = (int32_t)kind;
+    (*message)->number = number;
+    from->used += (size_t)bytes;
+    return DW_OK;
 }
 
 static dw_status read_list(const dw__thaw *t, const char *key, messages *from, dw_mailbox *to,
@@ -117,39 +122,53 @@ static dw_status read_list(const dw__thaw *t, const char *key, messages *from, d
     return status;
 }
 
+/* The bytes of all messages, the caller's to free; NULL and 0: there are none. */
+static dw_status read_bytes(const dw__thaw *t, unsigned char **bytes, size_t *count, dw_error *err)
+{
+    const dw_snapshot_file *file = dw__thaw_last_file(t);
+    const dw_snapshot_entry *tensor;
+    *bytes = NULL;
+    *count = 0;
+    dw_status status = dw__thaw_find_tensor(file, DW__TENSOR_MESSAGES, "U8", 1, &tensor, err);
+    if (status != DW_OK || tensor == NULL) {
+        return status;
+    }
+    *count = (size_t)tensor->bytes;
+    *bytes = tensor->bytes <= SIZE_MAX / 2 ? dw_alloc((size_t)tensor->bytes + 1, 1) : NULL;
+    return *bytes != NULL
+               ? dw_snapshot_file_read(file, tensor, 0, *count, *bytes, err)
+               : dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of messages", *count);
+}
+
 dw_status dw__messages_load(const dw__thaw *t, dw_error *err)
 {
-    const dw_snapshot_entry *tensor;
     dw_actor *actor = t->actor;
     messages from = {.count = 0};
     unsigned char *bytes = NULL;
-    dw_status status =
-        dw__thaw_find_tensor(dw__thaw_last_file(t), DW__TENSOR_MESSAGES, "U8", 1, &tensor, err);
-    if (status == DW_OK && tensor != NULL) {
-        bytes = tensor->bytes <= SIZE_MAX / 2 ? dw_alloc((size_t)tensor->bytes + 1, 1) : NULL;
-        from.count = (size_t)tensor->bytes;
-        status =
-            bytes != NULL
-                ? dw_snapshot_file_read(dw__thaw_last_file(t), tensor, 0, from.count, bytes, err)
-                : dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of messages", from.count);
+    dw_status status = read_bytes(t, &bytes, &from.count, err);
+    if (status != DW_OK) {
+        goto out;
     }
     from.bytes = bytes;
-    if (status == DW_OK) {
-        status = read_list(t, "mailbox", &from, &actor->mailbox, err);
+    status = read_list(t, "mailbox", &from, &actor->mailbox, err);
+    if (status != DW_OK) {
+        goto out;
     }
-    if (status == DW_OK) {
-        status = read_list(t, "timers", &from, &actor->timers, err);
+    status = read_list(t, "timers", &from, &actor->timers, err);
+    if (status != DW_OK) {
+        goto out;
     }
-    if (status == DW_OK) {
-        status = read_list(t, "effects", &from, &actor->effects, err);
+    status = read_list(t, "effects", &from, &actor->effects, err);
+    if (status != DW_OK) {
+        goto out;
     }
-    if (status == DW_OK) {
-        status = dw__json_whole(t->about, "actor", "effect_number", INT64_MAX,
-                                &actor->effect_number, err);
+    status =
+        dw__json_whole(t->about, "actor", "effect_number", INT64_MAX, &actor->effect_number, err);
+    if (status != DW_OK) {
+        goto out;
     }
-    if (status == DW_OK) {
-        status = dw__json_whole(t->about, "actor", "received", INT64_MAX, &actor->received, err);
-    }
+    status = dw__json_whole(t->about, "actor", "received", INT64_MAX, &actor->received, err);
+out:
     dw_free(bytes);
     return status;
 }

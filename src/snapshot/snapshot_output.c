@@ -247,13 +247,15 @@ static dw_status put_file(dw__snapshot_output *to, char *identity, dw_error *err
     seal_of(to, seal);
     dw_hash128_reset(to->hash);
     status = put_memory(to, seal, sizeof seal, err);
-    if (status == DW_OK) {
-        status = flush(to, err);
+    if (status != DW_OK) {
+        return status;
     }
-    DW_ASSERT(status != DW_OK || to->position == to->header.count + to->data_bytes);
-    if (status == DW_OK) {
-        status = write_at(to, to->header.bytes, to->header.count, 0, err);
+    status = flush(to, err);
+    if (status != DW_OK) {
+        return status;
     }
+    DW_ASSERT(to->position == to->header.count + to->data_bytes);
+    status = write_at(to, to->header.bytes, to->header.count, 0, err);
     if (status == DW_OK && identity != NULL) {
         dw_hex(identity, seal, sizeof seal);
     }
@@ -270,12 +272,14 @@ static dw_status put_stream(dw__snapshot_output *to, dw_error *err)
     dw__snapshot_fill_in_checksums(to);
     seal_of(to, seal);
     status = write_next(to, to->header.bytes, to->header.count, err);
-    if (status == DW_OK) {
-        status = put_parts(to, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = put_memory(to, seal, sizeof seal, err);
+    status = put_parts(to, err);
+    if (status != DW_OK) {
+        return status;
     }
+    status = put_memory(to, seal, sizeof seal, err);
     return status == DW_OK ? flush(to, err) : status;
 }
 
@@ -291,20 +295,22 @@ static dw_status init_output(dw__snapshot_output *to, const dw_snapshot_writer *
                              dw_error *err)
 {
     dw_status status = dw__snapshot_check_whole(writer, err);
-    if (status == DW_OK) {
-        status = dw__snapshot_lay_out(to, writer, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = dw__snapshot_make_header(to, writer, err);
+    status = dw__snapshot_lay_out(to, writer, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        to->hash = dw_hash128_create();
-        to->piece = dw_alloc(1, DW__SNAPSHOT_PIECE_BYTES);
-        if (to->hash == NULL || to->piece == NULL) {
-            status = dw_fail(err, DW_E_MEMORY, "writing a snapshot: no memory");
-        }
+    status = dw__snapshot_make_header(to, writer, err);
+    if (status != DW_OK) {
+        return status;
     }
-    return status;
+    to->hash = dw_hash128_create();
+    to->piece = dw_alloc(1, DW__SNAPSHOT_PIECE_BYTES);
+    return to->hash != NULL && to->piece != NULL
+               ? DW_OK
+               : dw_fail(err, DW_E_MEMORY, "writing a snapshot: no memory");
 }
 
 dw_status dw_snapshot_writer_write_stream(dw_snapshot_writer *writer, int fd, dw_error *err)

@@ -66,25 +66,33 @@ static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **m
     const char *fingerprint;
     const char *name;
     dw_status status = dw__json_text(entry, "models", "fingerprint", &fingerprint, err);
-    if (status == DW_OK) {
-        status = dw__json_text(entry, "models", "name", &name, err);
+    if (status != DW_OK) {
+        return status;
     }
-    for (size_t i = 0; status == DW_OK && i < t->options->model_count; i++) {
+    status = dw__json_text(entry, "models", "name", &name, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < t->options->model_count; i++) {
         char known[DW_FINGERPRINT_BYTES];
         status = dw_model_fingerprint(t->options->models[i], known, err);
-        if (status == DW_OK && strcmp(known, fingerprint) == 0) {
+        if (status != DW_OK) {
+            return status;
+        }
+        if (strcmp(known, fingerprint) == 0) {
             *model = t->options->models[i];
             return DW_OK;
         }
     }
-    if (status == DW_OK && t->options->find_model != NULL) {
-        return t->options->find_model(t->options->find_user, name, fingerprint, model, err);
+    if (t->options->find_model != NULL) {
+        status = t->options->find_model(t->options->find_user, name, fingerprint, model, err);
+        if (status != DW_OK || *model != NULL) {
+            return status;
+        }
     }
-    return status != DW_OK ? status
-                           : dw_fail(err, DW_E_NOT_FOUND,
-                                     "the snapshot's model '%.80s' (%.60s) is not among the %zu "
-                                     "at hand",
-                                     name, fingerprint, t->options->model_count);
+    return dw_fail(err, DW_E_NOT_FOUND,
+                   "the snapshot's model '%.80s' (%.60s) is not among the %zu at hand", name,
+                   fingerprint, t->options->model_count);
 }
 
 static dw_status read_texts(const json_t *settings, const char *key, const char **texts,
@@ -144,34 +152,43 @@ typedef struct borrowed {
     dw_model *models[MODELS_MAX];
 } borrowed;
 
-static dw_status read_lists(const dw__thaw *t, const json_t *saved, borrowed *lists,
-                            dw_instance_options *own, dw_error *err)
+static dw_status read_models(const dw__thaw *t, borrowed *lists, dw_instance_options *own,
+                             dw_error *err)
 {
     const json_t *models;
-    size_t value_count = 0;
     dw_status status = dw__json_array(t->about, "actor", "models", MODELS_MAX, &models, err);
     for (size_t i = 0; status == DW_OK && i < json_array_size(models); i++) {
         status = find_model(t, json_array_get(models, i), &lists->models[i], err);
         own->model_count = i + 1;
     }
-    if (status == DW_OK) {
-        status = read_texts(saved, "args", lists->args, &own->arg_count, err);
-    }
-    if (status == DW_OK) {
-        status = read_texts(saved, "env_names", lists->env_names, &own->env_count, err);
-    }
-    if (status == DW_OK) {
-        status = read_texts(saved, "env_values", lists->env_values, &value_count, err);
-    }
-    if (status == DW_OK && value_count != own->env_count) {
-        status = dw_fail(err, DW_E_FORMAT, "settings: %zu names of the environment, %zu values",
-                         own->env_count, value_count);
-    }
     own->models = lists->models;
+    return status;
+}
+
+static dw_status read_lists(const json_t *saved, borrowed *lists, dw_instance_options *own,
+                            dw_error *err)
+{
+    size_t value_count = 0;
     own->args = lists->args;
     own->env_names = lists->env_names;
     own->env_values = lists->env_values;
-    return status;
+    dw_status status = read_texts(saved, "args", lists->args, &own->arg_count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = read_texts(saved, "env_names", lists->env_names, &own->env_count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = read_texts(saved, "env_values", lists->env_values, &value_count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (value_count != own->env_count) {
+        return dw_fail(err, DW_E_FORMAT, "settings: %zu names of the environment, %zu values",
+                       own->env_count, value_count);
+    }
+    return DW_OK;
 }
 
 dw_status dw__settings_load(dw__thaw *t, dw_error *err)
@@ -185,23 +202,32 @@ dw_status dw__settings_load(dw__thaw *t, dw_error *err)
                                .user = t->options->user};
     dw_actor_options options = {.struct_bytes = sizeof options, .instance = &own};
     borrowed *lists = dw_alloc(1, sizeof *lists);
-    dw_status status = lists != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for settings");
-    if (status == DW_OK) {
-        status = dw__json_object(t->about, "actor", "settings", &saved, err);
+    if (lists == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for settings");
     }
-    if (status == DW_OK) {
-        status = read_limits(saved, &options, &own, err);
+    dw_status status = dw__json_object(t->about, "actor", "settings", &saved, err);
+    if (status != DW_OK) {
+        goto out;
     }
-    if (status == DW_OK) {
-        status = dw__json_choice(saved, "settings", "kv_type", &dw__kv_choices, &kv_type, err);
+    status = read_limits(saved, &options, &own, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    status = dw__json_choice(saved, "settings", "kv_type", &dw__kv_choices, &kv_type, err);
+    if (status != DW_OK) {
+        goto out;
     }
     own.kv_type = t->options->kv_type != NULL ? *t->options->kv_type : (dw_kv_type)kv_type;
-    if (status == DW_OK) {
-        status = read_lists(t, saved, lists, &own, err);
+    status = read_models(t, lists, &own, err);
+    if (status != DW_OK) {
+        goto out;
     }
-    if (status == DW_OK) {
-        status = dw_actor_settings_create(&t->settings, &options, err);
+    status = read_lists(saved, lists, &own, err);
+    if (status != DW_OK) {
+        goto out;
     }
+    status = dw_actor_settings_create(&t->settings, &options, err);
+out:
     dw_free(lists);
     return status;
 }
