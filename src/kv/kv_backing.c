@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "kv/kv_log.h"
 
 void *dw__kv_backing_alloc(size_t bytes, const dw__kv_backing_ops *ops,
                            const dw__kv_backing_options *options, dw_error *err)

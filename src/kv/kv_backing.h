@@ -12,9 +12,9 @@
 
 #include "base/sink.h"
 #include "device/device.h"
+#include "kv/kv_layout.h"
 #include "kv/kv_segments.h"
 
-/* Steps find this many records behind one another, and multiples of it: kv_log.h. */
 typedef struct dw__kv_backing dw__kv_backing;
 
 typedef struct dw__kv_backing_options {

@@ -12,6 +12,9 @@
 
 #include "base/status.h"
 
+/* Attention looks at multiples of this many records; as many are always there to be looked at. */
+#define DW_KV_STEP_TOKENS 256u
+
 typedef enum dw_kv_part { DW_KV_KEYS, DW_KV_VALUES, DW_KV_PART_COUNT } dw_kv_part;
 
 typedef struct dw_kv_layout {

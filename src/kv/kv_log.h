@@ -19,12 +19,10 @@
 
 #include "base/sink.h"
 #include "device/device.h"
+#include "kv/kv_layout.h"
 #include "kv/kv_segments.h"
 
 typedef struct dw_kv_log dw_kv_log;
-
-/* Attention looks at multiples of this many records; as many are always there to be looked at. */
-#define DW_KV_STEP_TOKENS 256u
 
 typedef struct dw_kv_log_options {
     size_t record_bytes;

@@ -1,6 +1,8 @@
-/* The thread that makes memory ready behind the end of ranges, ahead of need. */
+#include "kv/kv_pool_ahead.h"
+
 #include "base/alloc.h"
-#include "kv/kv_pool_internal.h"
+#include "kv/kv_allocation.h"
+#include "kv/kv_range_places.h"
 
 /* The thread's turn for a range: map an allocation behind its end. The lock is given up meanwhile;
  * what is used of the range does not change while it is BUSY. */
@@ -97,19 +99,4 @@ void dw__kv_pool_queue(dw__kv_pool *pool, dw__kv_range *range)
     *end = range;
     range->ahead = AHEAD_QUEUED;
     (void)pthread_cond_broadcast(&pool->changed);
-}
-
-void dw__kv_pool_await(dw__kv_pool *pool, dw__kv_range *range)
-{
-    if (range->ahead == AHEAD_QUEUED) {
-        dw__kv_range **link = &pool->queue;
-        while (*link != range) {
-            link = &(*link)->next_ahead;
-        }
-        *link = range->next_ahead;
-        range->ahead = AHEAD_NONE;
-    }
-    while (range->ahead == AHEAD_BUSY) {
-        (void)pthread_cond_wait(&pool->changed, &pool->lock);
-    }
 }

@@ -1,7 +1,17 @@
+/* A log in a device's address range (a dw__kv_backing): allocations of device memory mapped one
+ * behind the other. Ranges that were forked from one another share allocations, which nobody writes
+ * to while they do.
+ *
+ * A range that is not in use may be evicted: its allocations are unmapped. One that no range maps
+ * any more is saved in host memory when the pool needs its place. Using the range restores it, at
+ * the same addresses. */
 #include "base/alloc.h"
 #include "base/checked.h"
-#include "kv/kv_log.h"
+#include "kv/kv_pool_ahead.h"
 #include "kv/kv_pool_internal.h"
+#include "kv/kv_range_places.h"
+#include "kv/kv_range_read.h"
+#include "kv/kv_range_unmap.h"
 
 static dw__kv_range *range_of(dw__kv_backing *backing)
 {

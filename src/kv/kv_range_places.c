@@ -1,8 +1,11 @@
-/* Allocations in their places in ranges: mapped, evicted and restored, made as a range grows, and
- * shared with forks. Everything here is under the pool's lock. */
+/* Mapping allocations: restoring, growing, owning, sharing. */
+#include "kv/kv_range_places.h"
+
 #include "base/array.h"
 #include "base/checked.h"
-#include "kv/kv_pool_internal.h"
+#include "kv/kv_allocation.h"
+#include "kv/kv_pool_memory.h"
+#include "kv/kv_range_unmap.h"
 
 /* A fork maps that many allocations again, a call each; of more it copies those under 1/64 of all
  * into few of its own, so that forks of forks do not pile up allocations. */
@@ -17,24 +20,6 @@ static size_t power_below(size_t units)
         power *= 2;
     }
     return power;
-}
-
-void dw__kv_range_check(const dw__kv_range *range)
-{
-    DW_ASSERT(range->held <= range->mapped && range->mapped <= range->reserved_bytes);
-    DW_ASSERT((range->ahead == AHEAD_READY) == (range->ahead_allocation != NULL));
-    size_t end = 0;
-    bool all_mapped = true;
-    for (size_t i = 0; i < range->place_count; i++) {
-        const dw__kv_place *place = &range->places[i];
-        const dw__kv_allocation *allocation = place->allocation;
-        DW_ASSERT(place->offset == end);
-        DW_ASSERT(allocation->users > 0 && allocation->mappings <= allocation->users);
-        DW_ASSERT(!place->mapped || (allocation->mappings > 0 && allocation->memory.bytes > 0));
-        end += allocation->bytes;
-        all_mapped = all_mapped && place->mapped;
-    }
-    DW_ASSERT(end == range->mapped && (!range->resident || all_mapped));
 }
 
 /* ---- places ---- */
@@ -54,67 +39,6 @@ static void add_place(dw__kv_range *range, dw__kv_allocation *allocation)
         (dw__kv_place){.allocation = allocation, .offset = range->mapped, .mapped = true};
     range->mapped += allocation->bytes;
     DW_ASSERT(range->mapped <= range->reserved_bytes);
-}
-
-static void unmap_place(dw__kv_range *range, dw__kv_place *place)
-{
-    dw__kv_allocation *allocation = place->allocation;
-    dw_vram_unmap(range->pool->vram, range->address + place->offset, allocation->bytes);
-    place->mapped = false;
-    DW_ASSERT(allocation->mappings > 0);
-    if (--allocation->mappings > 0) {
-        return;
-    }
-    size_t held = range->held > place->offset ? range->held - place->offset : 0;
-    /* Others' bytes all count: who they are is not known here. */
-    allocation->filled =
-        allocation->users == 1 ? dw__smaller(held, allocation->bytes) : allocation->bytes;
-    dw__kv_pool_add_unmapped(range->pool, allocation);
-}
-
-void dw__kv_range_drop_last_place(dw__kv_range *range)
-{
-    DW_ASSERT(range->place_count > 0);
-    dw__kv_place *place = &range->places[range->place_count - 1];
-    dw__kv_allocation *allocation = place->allocation;
-    if (place->mapped) {
-        unmap_place(range, place);
-    }
-    range->mapped -= allocation->bytes;
-    range->place_count--;
-    if (--allocation->users == 0) {
-        if (allocation->memory.bytes > 0) {
-            dw__kv_pool_remove_unmapped(range->pool, allocation);
-        }
-        dw__kv_pool_free(range->pool, allocation);
-    }
-}
-
-void dw__kv_range_drop_ahead(dw__kv_range *range)
-{
-    dw__kv_allocation *allocation = range->ahead_allocation;
-    if (allocation == NULL) {
-        return;
-    }
-    DW_ASSERT(range->ahead == AHEAD_READY);
-    dw_vram_unmap(range->pool->vram, range->address + range->mapped, allocation->bytes);
-    allocation->mappings = 0;
-    allocation->users = 0;
-    dw__kv_pool_free(range->pool, allocation);
-    range->ahead_allocation = NULL;
-    range->ahead = AHEAD_NONE;
-}
-
-void dw__kv_range_evict(dw__kv_range *range)
-{
-    dw__kv_pool_await(range->pool, range);
-    dw__kv_range_drop_ahead(range);
-    for (size_t i = 0; i < range->place_count; i++) {
-        if (range->places[i].mapped) {
-            unmap_place(range, &range->places[i]);
-        }
-    }
-    range->resident = range->place_count == 0;
 }
 
 /* ---- restoring ---- */
@@ -279,7 +203,7 @@ static dw_status append_allocation(dw__kv_range *range, size_t bytes, const unsi
         if (mapped) {
             dw_vram_unmap(pool->vram, at, bytes);
         }
-        dw__kv_pool_free(pool, allocation);
+        dw__kv_allocation_free(pool, allocation);
         return status;
     }
     allocation->users = 1;
@@ -365,7 +289,7 @@ static dw_status exchange(dw__kv_range *range, dw__kv_place *place, dw__kv_alloc
 {
     dw__kv_pool *pool = range->pool;
     dw__kv_allocation *old = place->allocation;
-    unmap_place(range, place);
+    dw__kv_range_unmap_place(range, place);
     dw_status status = dw_vram_map(pool->vram, range->address + place->offset, &own->memory, err);
     if (status != DW_OK) {
         if (map_place(range, place, NULL) != DW_OK) {
@@ -397,7 +321,7 @@ static dw_status own_place(dw__kv_range *range, dw__kv_place *place, dw_error *e
         }
     }
     if (own->users == 0) {
-        dw__kv_pool_free(pool, own);
+        dw__kv_allocation_free(pool, own);
     }
     return status;
 }

@@ -1,36 +1,7 @@
-/* Reading a range's bytes: mapped, in device memory but mapped nowhere, or saved in host memory. */
-#include "base/alloc.h"
-#include "kv/kv_pool_internal.h"
+/* Mapped, in device memory but mapped nowhere, or saved in host memory. */
+#include "kv/kv_range_read.h"
 
-dw_status dw__kv_allocation_read(dw__kv_ring *ring, const dw__kv_allocation *allocation,
-                                 size_t offset, size_t bytes, const dw_sink *sink, dw_error *err)
-{
-    dw_vram *vram = dw__kv_ring_vram(ring);
-    void *window = NULL;
-    if (bytes == 0) {
-        return DW_OK;
-    }
-    dw_status status = dw_vram_reserve(vram, &window, allocation->bytes, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw_vram_map(vram, window, &allocation->memory, err);
-    if (status == DW_OK) {
-        status = dw__kv_ring_download(ring, (unsigned char *)window + offset, bytes, sink, err);
-        dw_vram_unmap(vram, window, allocation->bytes);
-    }
-    dw_vram_unreserve(vram, window, allocation->bytes);
-    return status;
-}
-
-void dw__kv_allocation_drop_saved(dw__kv_pool *pool, dw__kv_allocation *allocation)
-{
-    if (allocation->saved != NULL && allocation->memory.bytes > 0 && allocation->readers == 0) {
-        pool->stats.host_bytes -= allocation->filled;
-        dw_free(allocation->saved);
-        allocation->saved = NULL;
-    }
-}
+#include "kv/kv_allocation.h"
 
 /* A sink for the part of a run that begins at `start`. */
 typedef struct part_sink {
