@@ -228,6 +228,9 @@ class Checker:
             if m.group(1) != folder and re.search(r"_internal\.(inc\.)?h$", target):
                 self.report("private", path, number, f"{target} is private to src/{m.group(1)}",
                             target)
+            if folder == "cli" and m.group(1) != "cli":
+                self.report("cli", path, number,
+                            f"src/cli uses driftwood.h and its own headers, not {target}", target)
 
     def learn_internal_names(self, path):
         if path.parts[0] == "src" and path.suffix == ".h":
