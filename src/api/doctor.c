@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "base/public_struct.h"
+#include "device/device_run.h"
 #include "device/device_view.h"
 #include "wasm/guest_instance.h"
 

@@ -1,4 +1,4 @@
-/* Devices found through ggml's registry, and running graphs on one. */
+/* A device: opening it, what it is, what uses it, and its failures. device_run.h runs graphs. */
 #ifndef DW_DEVICE_DEVICE_H
 #define DW_DEVICE_DEVICE_H
 
@@ -8,7 +8,6 @@
 #include "base/status.h"
 
 typedef struct dw_device dw_device;
-typedef struct dw_device_view dw_device_view; /* device/device_view.h */
 
 /* Open a device by name, in any case of letters; NULL: the first GPU that can share host memory,
  * else the CPU. `threads` for the CPU device, 0: the machine's real cores.
@@ -34,8 +33,6 @@ void dw_device_memory(dw_device *device, size_t *bytes, size_t *free_bytes);
 /* Test hook: a device of unified memory is to have `bytes` of memory of its own, so that weights
  * and keys are kept there and too little of it is noticed. Before anything is made for it. */
 void dw_device_pretend_discrete(dw_device *device, size_t bytes);
-/* Test hook: the `graphs`-th graph from now on runs out of memory, as on CUDA; 0: none does. */
-void dw_device_fail_after(dw_device *device, uint32_t graphs);
 /* What uses it; counted where it is taken and given back. */
 dw_device_counters *dw_device_counters_of(dw_device *device);
 
@@ -60,24 +57,5 @@ typedef struct dw_device_extra {
 /* Thread: any; the others wait until it is unlocked. */
 dw_device_extra *dw_device_lock_extra(dw_device *device);
 void dw_device_unlock_extra(dw_device *device);
-
-/* Whether the device can do every node of `graph`; if not, DW_E_UNSUPPORTED names the first that
- * it cannot, with types and shapes. */
-dw_status dw_device_check_graph(dw_device *device, struct ggml_cgraph *graph, dw_error *err);
-typedef struct dw_device_run_options {
-    /* That tensors of the graph lie in: where it is staged, what the graph reads is brought to the
-     * device before, and what it writes fetched afterwards. NULL: none do. */
-    dw_device_view *view;
-    /* The run is given up between nodes once this is true (on the CPU; other devices finish what
-     * they have begun). Another thread may set it. NULL: nobody does. */
-    const volatile bool *cancel;
-} dw_device_run_options;
-
-/* Compute `graph`, all of whose tensors have their data, and wait until it is done. `options` NULL:
- * all NULL. Thread: any; computes one graph at a time, others wait.
- * Errors: DW_E_MEMORY (the next graph may find some), DW_E_DEVICE, DW_E_CANCELLED. What the graph
- * writes is unspecified then. */
-dw_status dw_device_run(dw_device *device, struct ggml_cgraph *graph,
-                        const dw_device_run_options *options, dw_error *err);
 
 #endif

@@ -1,5 +1,4 @@
-/* Shared by device.c (finding, opening, running graphs), device_guard.c (failures) and
- * device_memory.c (buffers and what is in them). */
+/* What a device is, for the files of this folder; and what device_guard.c has for them. */
 #ifndef DW_DEVICE_DEVICE_INTERNAL_H
 #define DW_DEVICE_DEVICE_INTERNAL_H
 
@@ -7,7 +6,6 @@
 #include <stdatomic.h>
 
 #include "device/device.h"
-#include "device/device_memory.h"
 
 struct dw_device {
     ggml_backend_dev_t handle;
@@ -36,7 +34,5 @@ void dw__device_recover(dw_device *device, const dw_error *failure, bool computi
 void dw__device_free_backend(dw_device *device, ggml_backend_t backend);
 /* The end of its own backend and the thread pool, if there is any safe one. */
 void dw__device_end(dw_device *device);
-/* Whether views are possible on such a device, staged ones aside. */
-bool dw__device_view_possible(ggml_backend_dev_t handle);
 
 #endif

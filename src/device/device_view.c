@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "device/device_find.h"
 #include "device/device_internal.h"
 #include "device/device_memory.h"
 #include "device/host_register.h"
@@ -37,22 +38,6 @@ struct dw_device_view {
     } ranges[REGISTERED_RANGES_MAX]; /* the registered ones, in order */
     size_t range_count;
 };
-
-/* ggml's call goes through a pointer that a backend may leave NULL, and its capability flag says
- * no on Vulkan, where the call works: so ask both. */
-static bool imports_host_pages(ggml_backend_dev_t handle)
-{
-    struct ggml_backend_dev_props props;
-    ggml_backend_dev_get_props(handle, &props);
-    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(handle);
-    return props.caps.buffer_from_host_ptr ||
-           (reg != NULL && strcmp(ggml_backend_reg_name(reg), "Vulkan") == 0);
-}
-
-bool dw__device_view_possible(ggml_backend_dev_t handle)
-{
-    return dw__host_register_serves(handle) || imports_host_pages(handle);
-}
 
 /* ---- imported ---- */
 
@@ -230,8 +215,9 @@ dw_status dw_device_view_create(dw_device_view **out, dw_device *device, dw_regi
     if (status != DW_OK) {
         return status;
     }
+    dw__host_pages pages = dw__device_host_pages(device->handle);
     bool staged = device->stages && access == DW_VIEW_STAGEABLE;
-    if (!staged && !dw__device_view_possible(device->handle)) {
+    if (!staged && pages == DW__HOST_PAGES_NONE) {
         return dw_fail(err, DW_E_UNSUPPORTED, "%s: cannot use host memory as its buffer",
                        device->info.name);
     }
@@ -239,7 +225,7 @@ dw_status dw_device_view_create(dw_device_view **out, dw_device *device, dw_regi
     if (view == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a device view");
     }
-    view_kind shared = dw__host_register_serves(device->handle) ? REGISTERED : IMPORTED;
+    view_kind shared = pages == DW__HOST_PAGES_REGISTERED ? REGISTERED : IMPORTED;
     *view = (dw_device_view){.region = region,
                              .device = device,
                              .kind = staged ? STAGED : shared,

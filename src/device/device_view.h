@@ -17,6 +17,8 @@
 #include "device/device.h"
 #include "memory/region.h"
 
+typedef struct dw_device_view dw_device_view;
+
 /* Whether a view may be staged. */
 typedef enum dw_view_access {
     DW_VIEW_STAGEABLE, /* it is, where registering fails and after dw_device_set_staging */

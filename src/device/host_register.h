@@ -6,8 +6,6 @@
 
 #include "device/device.h"
 
-/* Whether `handle` is a device that this build registers pages for. */
-bool dw__host_register_serves(ggml_backend_dev_t handle);
 /* Pin and map committed pages [address, address + bytes), counted as the device's registered bytes;
  * the device's address for them must be the host's. Errors: DW_E_DEVICE with
  * dw__host_register_reason, or where the device was lost; DW_E_UNSUPPORTED (another address). */

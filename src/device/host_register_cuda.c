@@ -1,16 +1,9 @@
 #include <cuda_runtime_api.h>
-#include <string.h>
 
 #include "base/log.h"
 #include "base/os.h"
 #include "device/cuda_probe.h"
 #include "device/host_register.h"
-
-bool dw__host_register_serves(ggml_backend_dev_t handle)
-{
-    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(handle);
-    return reg != NULL && strcmp(ggml_backend_reg_name(reg), "CUDA") == 0;
-}
 
 static dw_status cuda_failed(dw_device *device, size_t bytes, cudaError_t reason, dw_error *err)
 {

@@ -1,11 +1,5 @@
 #include "device/host_register.h"
 
-bool dw__host_register_serves(ggml_backend_dev_t handle)
-{
-    (void)handle;
-    return false;
-}
-
 dw_status dw__host_register(dw_device *device, void *address, size_t bytes, dw_error *err)
 {
     (void)address;

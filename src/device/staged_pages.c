@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "base/array.h"
 #include "device/device_memory.h"
 
 #define PINNED_BYTES ((size_t)1 << 20) /* copied at a time */
@@ -117,14 +117,9 @@ static dw_status add_range(dw__staged_pages *pages, const struct ggml_tensor *te
     if (root->buffer != pages->mirror) {
         return DW_OK;
     }
-    if (pages->range_count == pages->range_capacity) {
-        size_t capacity = pages->range_capacity > 0 ? pages->range_capacity * 2 : 16;
-        range *ranges = dw_realloc(pages->ranges, capacity, sizeof *ranges);
-        if (ranges == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "no memory for a list of %zu tensors", capacity);
-        }
-        pages->ranges = ranges;
-        pages->range_capacity = capacity;
+    if (!DW_ARRAY_RESERVE(pages->ranges, pages->range_capacity, pages->range_count + 1, SIZE_MAX)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of %zu tensors",
+                       pages->range_count + 1);
     }
     const unsigned char *base = ggml_backend_buffer_get_base(pages->mirror);
     size_t start = (size_t)((const unsigned char *)tensor->data - base);

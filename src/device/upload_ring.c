@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "device/device_internal.h"
+#include "device/device_memory.h"
 
 struct dw_upload_ring {
     dw_device *device;

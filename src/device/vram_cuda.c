@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "device/cuda_probe.h"
 #include "device/device_internal.h"
+#include "device/device_memory.h"
 #include "device/vram_internal.h"
 
 typedef struct cuda_vram {

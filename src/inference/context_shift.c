@@ -4,6 +4,7 @@
  * remaining tokens alone would have made. */
 #include "base/alloc.h"
 #include "device/device_memory.h"
+#include "device/device_run.h"
 #include "inference/context_internal.h"
 #include "model/forward_graph.h"
 

@@ -1,5 +1,6 @@
 #include "inference/step.h"
 
+#include "device/device_run.h"
 #include "inference/step_plan.h"
 
 /* In the order in which they are asked; the last takes whatever goes alone. */

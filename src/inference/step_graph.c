@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "device/device_memory.h"
+#include "device/device_run.h"
 #include "device/device_view.h"
 
 void dw__step_graph_destroy(dw_step_graph *graph)

@@ -6,7 +6,7 @@
 
 #include <ggml-alloc.h>
 
-#include "device/device.h"
+#include "device/device_view.h"
 #include "kv/kv_log.h"
 #include "model/forward_graph.h"
 #include "model/model.h"

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "device/device_memory.h"
+#include "device/device_run.h"
 #include "device/device_view.h"
 #include "tensor/tensor_graph_internal.h"
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "device/device_run.h"
 #include "device/device_view.h"
 #include "tensor/tensor_graph_internal.h"
 

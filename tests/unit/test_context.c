@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "device/device_run.h"
 #include "inference/step.h"
 #include "kv/kv_pool.h"
 #include "model_fixture.h"

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "device/device_memory.h"
+#include "device/device_run.h"
 #include "model/attention.h"
 #include "model/cuda_ops.h"
 #include "support.h"

@@ -13,6 +13,7 @@
 #include "device/cuda_probe.h"
 #include "device/device.h"
 #include "device/device_memory.h"
+#include "device/device_run.h"
 #include "kv/kv_log.h"
 #include "support.h"
 

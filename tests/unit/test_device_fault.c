@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "device/device.h"
+#include "device/device_run.h"
 #include "device/device_view.h"
 #include "device/device_memory.h"
 #include "kv/kv_log.h"

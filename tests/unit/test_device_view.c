@@ -4,6 +4,7 @@
 
 #include "base/os.h"
 #include "device/device.h"
+#include "device/device_run.h"
 #include "device/device_view.h"
 #include "device/host_register.h"
 #include "support.h"

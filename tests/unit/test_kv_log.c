@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
+#include "device/device_run.h"
 #include "kv/kv_log.h"
 #include "support.h"
 

@@ -1,0 +1,131 @@
+#include "device/device_run.h"
+
+#include <ggml-cpu.h>
+
+#include "base/ggml_guard.h"
+#include "device/device_internal.h"
+
+void dw_device_fail_after(dw_device *device, uint32_t graphs)
+{
+    (void)pthread_mutex_lock(&device->lock);
+    device->fails_in = graphs;
+    (void)pthread_mutex_unlock(&device->lock);
+}
+
+typedef struct graph_call {
+    ggml_backend_dev_t handle;
+    ggml_backend_t backend;
+    struct ggml_cgraph *graph;
+    const struct ggml_tensor *refused;
+    bool fails;
+    enum ggml_status result;
+} graph_call;
+
+static void find_refused(void *user)
+{
+    graph_call *call = user;
+    for (int i = 0; i < ggml_graph_n_nodes(call->graph) && call->refused == NULL; i++) {
+        const struct ggml_tensor *node = ggml_graph_node(call->graph, i);
+        call->refused = ggml_backend_dev_supports_op(call->handle, node) ? NULL : node;
+    }
+}
+
+dw_status dw_device_check_graph(dw_device *device, struct ggml_cgraph *graph, dw_error *err)
+{
+    graph_call call = {.handle = device->handle, .graph = graph};
+    dw_status status = dw_device_guarded(device, find_refused, &call, err);
+    if (status != DW_OK || call.refused == NULL) {
+        return status;
+    }
+    const struct ggml_tensor *node = call.refused;
+    const struct ggml_tensor *a = node->src[0];
+    return dw_fail(err, DW_E_UNSUPPORTED, "%s: no %s of %s [%lld, %lld, %lld, %lld] from %s",
+                   device->info.name, ggml_op_desc(node), ggml_type_name(node->type),
+                   (long long)node->ne[0], (long long)node->ne[1], (long long)node->ne[2],
+                   (long long)node->ne[3], a != NULL ? ggml_type_name(a->type) : "nothing");
+}
+
+static bool asked_to_stop(void *user)
+{
+    const volatile bool *cancel = user;
+    return __atomic_load_n(cancel, __ATOMIC_RELAXED);
+}
+
+static void compute_graph(void *user)
+{
+    graph_call *call = user;
+    if (call->fails) {
+        dw_ggml_heard(GGML_LOG_LEVEL_ERROR, "CUDA error: out of memory");
+        GGML_ABORT("made to fail by a test");
+    }
+    call->result = ggml_backend_graph_compute(call->backend, call->graph);
+}
+
+/* What came of a graph that the backend ended by itself. */
+static dw_status result_of(const dw_device *device, enum ggml_status result, dw_error *err)
+{
+    switch (result) {
+    case GGML_STATUS_SUCCESS:
+        return DW_OK;
+    case GGML_STATUS_ABORTED:
+        return dw_fail(err, DW_E_CANCELLED, "%s: the step was cancelled", device->info.name);
+    case GGML_STATUS_ALLOC_FAILED:
+        return dw_fail(err, DW_E_MEMORY, "%s: no memory for a graph's work", device->info.name);
+    default:
+        return dw_fail(err, DW_E_DEVICE, "%s: a graph failed (ggml status %d)", device->info.name,
+                       (int)result);
+    }
+}
+
+/* Under the device's lock. `error` is not NULL. */
+static dw_status compute_locked(dw_device *device, struct ggml_cgraph *graph,
+                                const volatile bool *cancel, dw_error *error)
+{
+    dw_status status = dw_device_check(device, error);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (device->info.kind == DW_DEVICE_CPU) {
+        ggml_backend_cpu_set_abort_callback(device->backend, cancel != NULL ? asked_to_stop : NULL,
+                                            (void *)(uintptr_t)cancel);
+    }
+    graph_call call = {.backend = device->backend, .graph = graph};
+    if (device->fails_in > 0) {
+        call.fails = --device->fails_in == 0;
+    }
+    status = dw_ggml_guarded(compute_graph, &call, error);
+    if (status != DW_OK) {
+        dw__device_recover(device, error, true);
+        return dw_fail_within(error, status, "%s", device->info.name);
+    }
+    return result_of(device, call.result, error);
+}
+
+static dw_status compute(dw_device *device, struct ggml_cgraph *graph, const volatile bool *cancel,
+                         dw_error *error)
+{
+    (void)pthread_mutex_lock(&device->lock);
+    dw_status status = compute_locked(device, graph, cancel, error);
+    (void)pthread_mutex_unlock(&device->lock);
+    return status;
+}
+
+dw_status dw_device_run(dw_device *device, struct ggml_cgraph *graph,
+                        const dw_device_run_options *options, dw_error *err)
+{
+    static const dw_device_run_options defaults;
+    dw_error own;
+    dw_error *error = err != NULL ? err : &own;
+    options = options != NULL ? options : &defaults;
+    dw_status status = dw_device_check(device, error);
+    if (status == DW_OK && options->view != NULL) {
+        status = dw_device_view_bring(options->view, graph, error);
+    }
+    if (status == DW_OK) {
+        status = compute(device, graph, options->cancel, error);
+    }
+    if (status == DW_OK && options->view != NULL) {
+        status = dw_device_view_fetch(options->view, graph, error);
+    }
+    return status;
+}
