@@ -1,8 +1,9 @@
 /* One round: guests run until each waits for the device, then the device runs. A round takes no
  * lock, allocates nothing per step, and does not visit guests that have nothing to do in it. */
+#include "scheduler/round.h"
+
 #include "base/array.h"
 #include "base/os.h"
-#include "scheduler/scheduler_internal.h"
 #include "wasm/wasm_binary.h"
 
 /* ---- what guests ask of the device -------------------------------------------------------- */
@@ -93,7 +94,7 @@ static dw_status compute(void *user, dw_work_fn work, void *arg, dw_error *err)
     return task->work_status;
 }
 
-const dw_step_runner dw__scheduler_runner = {.forward = forward, .compute = compute};
+static const dw_step_runner runner = {.forward = forward, .compute = compute};
 
 /* ---- guests ------------------------------------------------------------------------------- */
 
@@ -108,7 +109,7 @@ static bool begin(dw__task *task)
         status = dw_actor_receive_begin(task->actor, task->on_answer, task->user, &error);
     }
     if (status == DW_OK) {
-        status = dw_fiber_begin(task->instance, function, &dw__scheduler_runner, task, &error);
+        status = dw_fiber_begin(task->instance, function, &runner, task, &error);
         if (task->actor != NULL && (status == DW_E_NOT_FOUND || status == DW_E_TYPE)) {
             status = dw_actor_receive_end(task->actor, status, 0, -1, &error);
         } else if (task->actor != NULL && status != DW_OK) {

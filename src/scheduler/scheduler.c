@@ -3,7 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/public_struct.h"
-#include "scheduler/scheduler_internal.h"
+#include "scheduler/round.h"
 
 #define GUEST_COUNT_DEFAULT 4096u
 /* A prompt's tokens next to decoding on a CPU: as many as its matrix products take at once
@@ -174,38 +174,7 @@ static void empty_inbox(dw_scheduler *scheduler)
             dw_free(task);
             continue;
         }
-        task->after = scheduler->tasks;
-        if (task->after != NULL) {
-            task->after->before = task;
-        }
-        scheduler->tasks = task;
-        dw__put(&scheduler->ready, task);
-    }
-}
-
-void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_error *error)
-{
-    dw_scheduler *scheduler = task->scheduler;
-    if (task->before != NULL) {
-        task->before->after = task->after;
-    } else {
-        scheduler->tasks = task->after;
-    }
-    if (task->after != NULL) {
-        task->after->before = task->before;
-    }
-    (void)pthread_mutex_lock(&scheduler->lock);
-    DW_ASSERT(scheduler->guest_count > 0);
-    scheduler->guest_count--;
-    (void)pthread_mutex_unlock(&scheduler->lock);
-    dw__bump(&scheduler->counts.ended, 1);
-    dw_call_end call_end = {
-        .struct_bytes = sizeof call_end, .status = status, .exit_code = exit_code, .error = error};
-    dw_call_end_fn on_end = task->on_end;
-    void *user = task->user;
-    dw_free(task);
-    if (on_end != NULL) {
-        on_end(user, &call_end);
+        dw__task_add(scheduler, task);
     }
 }
 

@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "model_fixture.h"
-#include "scheduler/scheduler_internal.h"
+#include "scheduler/round.h"
 #include "support.h"
 #include "tiny_model.h"
 

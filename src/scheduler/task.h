@@ -1,6 +1,7 @@
-/* What src/scheduler's files share. */
-#ifndef DW_SCHEDULER_SCHEDULER_INTERNAL_H
-#define DW_SCHEDULER_SCHEDULER_INTERNAL_H
+/* Tasks, the queues that they wait in, and the scheduler that has them.
+ * Private to src/scheduler. Thread: the scheduler's, but for what a comment says. */
+#ifndef DW_SCHEDULER_TASK_H
+#define DW_SCHEDULER_TASK_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -120,12 +121,8 @@ static inline dw__task *dw__take(dw__task_queue *queue)
     return task;
 }
 
-/* What the guests that run on the scheduler's fibers compute with. */
-extern const dw_step_runner dw__scheduler_runner;
-/* Whether any task can run, or waits for the device. */
-bool dw__scheduler_has_work(const dw_scheduler *scheduler);
-/* Run each guest that can run until it waits, then the device once for each kind of step. */
-void dw__scheduler_round(dw_scheduler *scheduler);
+/* The task was taken from the inbox: it is one of all, and can run. */
+void dw__task_add(dw_scheduler *scheduler, dw__task *task);
 /* The task has ended, or never began: call its callback, and free it. */
 void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_error *error);
 
