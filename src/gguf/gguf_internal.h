@@ -1,5 +1,5 @@
-/* What the reader of one file (gguf.c), that of several (gguf_parts.c) and the values of keys
- * (gguf_values.c) share. */
+/* A file that was read (gguf.c), for the values of its keys (gguf_values.c), the reader of one file
+ * (gguf_read.c) and that of several (gguf_parts.c). */
 #ifndef DW_GGUF_GGUF_INTERNAL_H
 #define DW_GGUF_GGUF_INTERNAL_H
 
