@@ -68,13 +68,16 @@ dw_status dw__sampler_params_check(const dw_sampler_params *params, dw_error *er
 /* Put in the defaults of parameters for which 0 does not mean off. */
 void dw__sampler_params_fill(dw_sampler_params *params);
 
-/* ---- sampler_choose.c ---- */
-
 /* Whether the largest logit is chosen, whatever the others are. */
 static inline bool dw__sampler_is_greedy(const dw_sampler *sampler)
 {
     return sampler->params.temperature == 0.0F && sampler->bias_count == 0 && !sampler->masked;
 }
+
+/* ---- sampler_draw.c ---- */
+
+/* Leave out what is ruled out, or less likely than the likeliest by a factor of e^depth. */
+void dw__sampler_compact(llama_token_data_array *list, float depth);
 /* Apply the filters from `kind` on to the list, which keeps at least one token.
  * Errors: DW_E_MEMORY. */
 dw_status dw__sampler_filter(dw_sampler *sampler, filter_kind kind, llama_token_data_array *list,
@@ -82,6 +85,8 @@ dw_status dw__sampler_filter(dw_sampler *sampler, filter_kind kind, llama_token_
 /* Draw a token from the list by its logits. Where a token stands in the list decides which draws
  * choose it. */
 int32_t dw__sampler_draw(dw_sampler *sampler, const llama_token_data_array *list);
+/* The same by mirostat, which also moves sampler->mirostat_mu, and shortens the list. */
+int32_t dw__sampler_draw_mirostat(dw_sampler *sampler, llama_token_data_array *list);
 
 /* ---- sampler_top_k.c ---- */
 
