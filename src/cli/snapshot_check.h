@@ -1,5 +1,5 @@
 /* A second reader of snapshot files, which goes through all of one: written from docs/snapshot.md
- * alone, so that it and src/snapshot/snapshot_file.c find each other's mistakes. It shares nothing
+ * alone, so that it and src/snapshot/snapshot_open.c find each other's mistakes. It shares nothing
  * with that. Tests hold that both take the same files. */
 #ifndef DW_CLI_SNAPSHOT_CHECK_H
 #define DW_CLI_SNAPSHOT_CHECK_H

@@ -3,26 +3,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/array.h"
 #include "base/public_struct.h"
-#include "snapshot/freeze_internal.h"
+#include "snapshot/snapshot_parts_internal.h"
 #include "wasm/instance_state.h"
-
-dw_status dw__freeze_no_memory(dw_error *err)
-{
-    return dw_fail(err, DW_E_MEMORY, "freeze: no memory for the description");
-}
-
-dw_status dw__freeze_keep(dw__freeze *f, void *memory, dw_error *err)
-{
-    if (!dw_array_reserve(&f->kept, &f->kept_capacity, f->kept_count + 1, sizeof *f->kept,
-                          SIZE_MAX)) {
-        dw_free(memory);
-        return dw__freeze_no_memory(err);
-    }
-    f->kept[f->kept_count++] = memory;
-    return DW_OK;
-}
 
 static void release(dw__freeze *f)
 {
@@ -33,13 +16,6 @@ static void release(dw__freeze *f)
     dw_free(f->messages);
     dw_snapshot_writer_destroy(f->writer);
 }
-
-dw_status dw__freeze_tensor(dw__freeze *f, const dw_snapshot_tensor *tensor, dw_error *err)
-{
-    return dw_snapshot_writer_tensor(f->writer, tensor, err);
-}
-
-/* ---- the whole ---------------------------------------------------------------------------- */
 
 static dw_status fill(dw__freeze *f, json_t *about, dw_error *err)
 {

@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "kv/kv_log.h"
-#include "snapshot/freeze_internal.h"
+#include "snapshot/snapshot_parts_internal.h"
 
 /* Parts of a log begin at a multiple of this in deltas, so that every system can map them. */
 #define KV_UNIT_BYTES 65536u

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
-#include "snapshot/freeze_internal.h"
+#include "snapshot/snapshot_parts_internal.h"
 #include "wasm/instance_state.h"
 
 #define TABLE_ENTRIES_MAX 1000000

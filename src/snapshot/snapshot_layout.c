@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "base/array.h"
 #include "base/checked.h"
 #include "snapshot/snapshot_writer_internal.h"
 
@@ -56,16 +56,8 @@ static bool make_room(dw__snapshot_text *to, size_t bytes)
     if (to->failed || !dw_add_size(&needed, to->count, bytes)) {
         return false;
     }
-    if (needed > to->capacity) {
-        char *grown = dw_realloc(to->bytes, 2 * needed, 1);
-        if (grown == NULL) {
-            to->failed = true;
-            return false;
-        }
-        to->bytes = grown;
-        to->capacity = 2 * needed;
-    }
-    return true;
+    to->failed = !DW_ARRAY_RESERVE(to->bytes, to->capacity, needed, SIZE_MAX);
+    return !to->failed;
 }
 
 static void add_bytes(dw__snapshot_text *to, const char *bytes, size_t count)

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
-#include "snapshot/freeze_internal.h"
+#include "snapshot/snapshot_parts_internal.h"
 #include "wasm/instance_state.h"
 
 static void memory_name(char *name, size_t capacity, size_t number, const char *part)

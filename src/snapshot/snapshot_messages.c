@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "snapshot/freeze_internal.h"
+#include "snapshot/snapshot_parts_internal.h"
 
 /* ---- saving ------------------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
-/* What the two files of the reader share: snapshot_file.c (the file, its bytes, checksums) and
- * snapshot_header.c (what stands before the data). */
+/* A snapshot file that is read, for snapshot_header.c (what stands before the data) and, above it,
+ * snapshot_open.c (the file, its bytes, checksums). */
 #ifndef DW_SNAPSHOT_SNAPSHOT_READER_INTERNAL_H
 #define DW_SNAPSHOT_SNAPSHOT_READER_INTERNAL_H
 

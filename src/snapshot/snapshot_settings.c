@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "snapshot/freeze_internal.h"
+#include "snapshot/snapshot_parts_internal.h"
 
 #define MODELS_MAX 64
 #define TEXTS_MAX 4096
@@ -56,6 +56,35 @@ dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err)
             return dw_fail(err, DW_E_UNSUPPORTED, "freeze: the model's name is no UTF-8");
         }
     }
+    return DW_OK;
+}
+
+/* ---- a handle's model ---------------------------------------------------------------------- */
+
+bool dw__model_put(const dw__freeze *f, json_t *entry, const dw_model *model)
+{
+    const dw_instance_options *options = &f->actor->settings->instance;
+    size_t index = 0;
+    while (index < options->model_count && options->models[index] != model) {
+        index++;
+    }
+    DW_ASSERT(index < options->model_count); /* a guest reaches no others */
+    return dw__json_put(entry, "model", dw__json_number(index));
+}
+
+dw_status dw__model_get(const dw__thaw *t, const json_t *entry, dw_model **model, dw_error *err)
+{
+    uint64_t index;
+    const dw_instance_options *own = &t->settings->instance;
+    *model = NULL;
+    if (own->model_count == 0) {
+        return dw_fail(err, DW_E_FORMAT, "open: a model's handle, and no models");
+    }
+    dw_status status = dw__json_whole(entry, "open", "model", own->model_count - 1, &index, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    *model = own->models[index];
     return DW_OK;
 }
 

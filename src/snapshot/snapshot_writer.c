@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "base/array.h"
 #include "snapshot/snapshot_writer_internal.h"
 
 dw_status dw_snapshot_writer_create(dw_snapshot_writer **out, dw_error *err)
@@ -145,14 +145,9 @@ dw_status dw_snapshot_writer_tensor(dw_snapshot_writer *writer, const dw_snapsho
         return dw_fail(err, DW_E_LIMIT, "tensor '%s': %zu are there, limit %u with the seal",
                        tensor->name, writer->item_count, DW_SNAPSHOT_TENSORS_MAX);
     }
-    if (writer->item_count == writer->item_capacity) {
-        size_t capacity = writer->item_capacity * 2 + 16;
-        dw__snapshot_item *items = dw_realloc(writer->items, capacity, sizeof *items);
-        if (items == NULL) {
-            return dw_fail(err, DW_E_MEMORY, "tensor '%s': no memory", tensor->name);
-        }
-        writer->items = items;
-        writer->item_capacity = capacity;
+    if (!DW_ARRAY_RESERVE(writer->items, writer->item_capacity, writer->item_count + 1,
+                          DW_SNAPSHOT_TENSORS_MAX)) {
+        return dw_fail(err, DW_E_MEMORY, "tensor '%s': no memory", tensor->name);
     }
     dw__snapshot_item *added = &writer->items[writer->item_count++];
     *added = (dw__snapshot_item){.tensor = *tensor, .bytes = bytes};

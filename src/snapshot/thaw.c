@@ -7,31 +7,9 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/public_struct.h"
-#include "snapshot/freeze_internal.h"
+#include "snapshot/snapshot_parts_internal.h"
 
 #define MODULE_BYTES_MAX ((size_t)256 << 20)
-
-const dw_snapshot_file *dw__thaw_last_file(const dw__thaw *t)
-{
-    return t->files[t->file_count - 1];
-}
-
-dw_status dw__thaw_find_tensor(const dw_snapshot_file *file, const char *name, const char *dtype,
-                               uint64_t row, const dw_snapshot_entry **out, dw_error *err)
-{
-    const dw_snapshot_entry *found = dw_snapshot_file_tensor(file, name);
-    *out = found;
-    if (found == NULL) {
-        return DW_OK;
-    }
-    size_t dimensions = row > 1 ? 2 : 1;
-    if (strcmp(found->dtype, dtype) != 0 || found->dimension_count != dimensions ||
-        (row > 1 && found->shape[1] != row)) {
-        return dw_fail(err, DW_E_FORMAT, "%s: of another type or shape than %s [n%s%llu]", name,
-                       dtype, row > 1 ? ", " : "] by ", (unsigned long long)row);
-    }
-    return DW_OK;
-}
 
 /* ---- files -------------------------------------------------------------------------------- */
 

@@ -1,10 +1,8 @@
-/* Snapshot files, read: the file, its bytes and their checksums. snapshot_header.c has the rest. */
+/* Opening snapshot files: their bytes and checksums. snapshot_header.c has what is before these. */
 #include "snapshot/snapshot_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,46 +12,9 @@
 #include "base/os.h"
 #include "snapshot/snapshot_reader_internal.h"
 
-dw_status dw__snapshot_fail_at(dw_error *err, dw_status code, uint64_t byte, const char *format,
-                               ...)
-{
-    char message[200];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-    return dw_fail(err, code, "byte %llu: %s", (unsigned long long)byte, message);
-}
-
 static const char *shown(const dw_snapshot_file *file)
 {
     return dw__snapshot_path_end(file->path);
-}
-
-/* ---- bytes --------------------------------------------------------------------------------- */
-
-dw_status dw__snapshot_read_at(const dw_snapshot_file *file, uint64_t offset, size_t bytes,
-                               void *to, dw_error *err)
-{
-    char *place = to;
-    while (bytes > 0) {
-        ssize_t count = pread(file->fd, place, bytes, (off_t)offset);
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count < 0) {
-            return dw__snapshot_fail_at(err, DW_E_IO, offset, "reading %zu bytes: %s", bytes,
-                                        strerror(errno));
-        }
-        if (count == 0) {
-            return dw__snapshot_fail_at(err, DW_E_IO, offset,
-                                        "the file ends, %zu bytes are missing", bytes);
-        }
-        place += count;
-        bytes -= (size_t)count;
-        offset += (uint64_t)count;
-    }
-    return DW_OK;
 }
 
 static dw_status open_file(dw_snapshot_file *file, dw_error *err)
@@ -234,52 +195,6 @@ void dw_snapshot_file_close(dw_snapshot_file *file)
     dw_free(file->by_name);
     dw_free(file->fillers);
     dw_free(file);
-}
-
-static int compare_with_name(const void *name, const void *entry)
-{
-    const dw_snapshot_entry *const *right = entry;
-    return strcmp(name, (*right)->name);
-}
-
-const dw_snapshot_entry *dw_snapshot_file_tensor(const dw_snapshot_file *file, const char *name)
-{
-    const dw_snapshot_entry *const *found = file->entry_count == 0
-                                                ? NULL
-                                                : bsearch(name, file->by_name, file->entry_count,
-                                                          sizeof *file->by_name, compare_with_name);
-    return found != NULL ? *found : NULL;
-}
-
-size_t dw_snapshot_file_count(const dw_snapshot_file *file)
-{
-    return file->entry_count;
-}
-
-const dw_snapshot_entry *dw_snapshot_file_at(const dw_snapshot_file *file, size_t index)
-{
-    DW_ASSERT(index < file->entry_count);
-    return &file->entries[index];
-}
-
-const char *dw_snapshot_file_meta(const dw_snapshot_file *file, const char *key)
-{
-    return json_string_value(json_object_get(file->metadata, key));
-}
-
-const char *dw_snapshot_file_identity(const dw_snapshot_file *file)
-{
-    return file->identity;
-}
-
-int dw_snapshot_file_fd(const dw_snapshot_file *file)
-{
-    return file->fd;
-}
-
-uint64_t dw_snapshot_file_bytes(const dw_snapshot_file *file)
-{
-    return file->bytes;
 }
 
 dw_status dw_snapshot_file_verify_tensor(const dw_snapshot_file *file,
