@@ -10,7 +10,8 @@
 #include "device/device_memory.h"
 #include "device/device_run.h"
 #include "device/device_view.h"
-#include "tensor/tensor_graph_internal.h"
+#include "tensor/tensor_build_internal.h"
+#include "tensor/tensor_ops.h"
 
 /* ggml tensors that a node can take: the result, ordinary strides for it, its output. */
 #define TENSORS_PER_NODE 4

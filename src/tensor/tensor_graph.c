@@ -3,12 +3,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "base/array.h"
 #include "device/device_run.h"
 #include "device/device_view.h"
-#include "tensor/tensor_graph_internal.h"
-
-#define FIRST_CAPACITY 16
+#include "tensor/tensor_build_internal.h"
+#include "tensor/tensor_ops.h"
 
 dw_status dw_tensor_graph_create(dw_tensor_graph **out, dw_device *device, dw_region *region,
                                  dw_device_view *view, dw_error *err)
@@ -65,22 +64,15 @@ static dw_status reserve_node(dw_tensor_graph *graph, dw_error *err)
         return dw_fail(err, DW_E_LIMIT, "the graph has %d tensors, limit %d", graph->count,
                        DW_GRAPH_TENSORS_MAX);
     }
-    if (graph->count < graph->capacity) {
-        return DW_OK;
-    }
-    int32_t capacity = graph->capacity > 0 ? graph->capacity * 2 : FIRST_CAPACITY;
-    dw__node *nodes = dw_realloc(graph->nodes, (size_t)capacity, sizeof *nodes);
-    if (nodes == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for %d tensors", capacity);
-    }
-    graph->nodes = nodes;
-    graph->capacity = capacity;
-    return DW_OK;
+    return DW_ARRAY_RESERVE(graph->nodes, graph->capacity, (size_t)graph->count + 1,
+                            DW_GRAPH_TENSORS_MAX)
+               ? DW_OK
+               : dw_fail(err, DW_E_MEMORY, "no memory for %d tensors", graph->count + 1);
 }
 
 static int32_t add_node(dw_tensor_graph *graph, const dw__node *node)
 {
-    DW_ASSERT(graph->count < graph->capacity);
+    DW_ASSERT((size_t)graph->count < graph->capacity);
     graph->nodes[graph->count] = *node;
     graph->count++;
     if (graph->nodes[graph->count - 1].root == 0) {

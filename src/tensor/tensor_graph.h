@@ -23,7 +23,6 @@
 #include "driftwood_abi.h"
 
 #define DW_GRAPH_TENSORS_MAX 4096
-#define DW_GRAPH_ELEMENTS_MAX ((int64_t)INT32_MAX) /* of one tensor: ggml's kernels count in int */
 #define DW_GRAPH_SCRATCH_BYTES_MAX ((size_t)1 << 30)
 
 typedef struct dw_tensor_graph dw_tensor_graph;
@@ -83,8 +82,6 @@ dw_status dw_tensor_graph_load(dw_tensor_graph **out, dw_device_view *view,
 
 /* What a built graph holds beside the region; 0 before. */
 size_t dw_tensor_graph_scratch_bytes(const dw_tensor_graph *graph);
-/* "MATMUL"; "?" for a number that is no operation. Static storage. */
-const char *dw_tensor_op_name(int32_t op);
 
 /* Where the device finds the tensor of the region, an input or output of a built graph; NULL for
  * others. For tests and doctor: on a device that shares the host's addresses it is the region's

@@ -2,7 +2,8 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "tensor/tensor_graph_internal.h"
+#include "tensor/tensor_graph.h"
+#include "tensor/tensor_node_internal.h"
 
 static json_t *numbers(const int64_t *list, size_t count)
 {

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "device/device_view.h"
 #include "support.h"
+#include "tensor/tensor_ops.h"
 #include "tensor_fixture.h"
 
 #define BYTES ((size_t)1 << 20)

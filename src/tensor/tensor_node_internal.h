@@ -1,14 +1,15 @@
-/* Shared by tensor_graph.c (description, running), tensor_ops.c (what each operation accepts and
- * gives) and tensor_build.c (the ggml graph). */
-#ifndef DW_TENSOR_TENSOR_GRAPH_INTERNAL_H
-#define DW_TENSOR_TENSOR_GRAPH_INTERNAL_H
+/* A description, node by node, and what is built of it. */
+#ifndef DW_TENSOR_TENSOR_NODE_INTERNAL_H
+#define DW_TENSOR_TENSOR_NODE_INTERNAL_H
 
 #include <ggml-alloc.h>
 #include <ggml.h>
 
-#include "tensor/tensor_graph.h"
+#include "device/device_view.h"
+#include "driftwood_abi.h"
 
 #define DW__INPUTS 4
+#define DW__ELEMENTS_MAX ((int64_t)INT32_MAX) /* of one tensor: ggml's kernels count in int */
 
 typedef struct dw__node {
     int32_t op;   /* dw_op; 0: a tensor of the region */
@@ -55,7 +56,7 @@ typedef struct dw__built {
     uint64_t view_generation;
 } dw__built;
 
-struct dw_tensor_graph {
+typedef struct dw_tensor_graph {
     dw_device *device;
     dw_region *region;
     dw_device_view *view;
@@ -63,11 +64,11 @@ struct dw_tensor_graph {
     size_t align_bytes; /* of every tensor in the region; elements may need more */
     dw__node *nodes;    /* [capacity]; number n is nodes[n - 1] */
     int32_t count;
-    int32_t capacity;
+    size_t capacity;
     int32_t output_count;
     bool is_built;
     dw__built built;
-};
+} dw_tensor_graph;
 
 /* "F32 [64, 32]", for messages. */
 typedef struct dw__text {
@@ -93,15 +94,5 @@ size_t dw__node_bytes(const dw__node *node);
 bool dw__node_contiguous(const dw__node *node);
 /* The strides are exactly the ordinary ones: ggml's kernels assert that even where a size is 1. */
 bool dw__node_ordinary(const dw__node *node);
-bool dw__type_known(int32_t type);
-bool dw__op_is_view(int32_t op);
-
-/* Check a new operation whose op, inputs and params are filled, and fill in its result. */
-dw_status dw__op_infer(const dw_tensor_graph *graph, dw__node *node, dw_error *err);
-
-dw_status dw__graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max, dw_error *err);
-void dw__built_release(dw__built *built, dw_device *device);
-/* Put inputs, outputs and the views of them over the device's present buffer. */
-dw_status dw__graph_place(dw_tensor_graph *graph, dw_error *err);
 
 #endif
