@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# check_install.sh SOURCE BUILD: installs into a fresh prefix, then builds examples/host.c against
-# that copy through pkg-config and through find_package, in folders that know nothing of ours.
+# check_install.sh SOURCE BUILD: installs into a fresh prefix, then builds examples/host.c and
+# examples/generate.c against that copy through pkg-config and through find_package, in folders that
+# know nothing of ours, and runs them.
 set -euo pipefail
 source=$1 build=$2
 fail() { echo "check_install: $*" >&2; exit 1; }
@@ -31,30 +32,37 @@ fi
 
 export PKG_CONFIG_PATH=$libdir/pkgconfig
 flags=$(pkg-config --cflags --libs driftwood) || fail "pkg-config does not find driftwood"
-# shellcheck disable=SC2086
-cc -std=c17 -Wall -Wextra -Werror "$source/examples/host.c" -o "$work/by-pkg-config" $flags \
-    -Wl,-rpath,"$libdir" || fail "examples/host.c does not build through pkg-config"
+mkdir "$work/by-pkg-config" "$work/project"
+for name in host generate; do
+    # shellcheck disable=SC2086
+    cc -std=c17 -Wall -Wextra -Werror "$source/examples/$name.c" -o "$work/by-pkg-config/$name" \
+        $flags -Wl,-rpath,"$libdir" || fail "examples/$name.c does not build through pkg-config"
+    cp "$source/examples/$name.c" "$work/project/"
+done
 
-mkdir "$work/project"
-cp "$source/examples/host.c" "$work/project/"
 cat >"$work/project/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.22)
 project(embedding C)
 find_package(driftwood 0.1 CONFIG REQUIRED)
-add_executable(host host.c)
-target_link_libraries(host PRIVATE driftwood::driftwood)
+foreach(name host generate)
+    add_executable(${name} ${name}.c)
+    target_link_libraries(${name} PRIVATE driftwood::driftwood)
+endforeach()
 CMAKE
 cmake -S "$work/project" -B "$work/project/build" -DCMAKE_PREFIX_PATH="$prefix" \
     >"$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; fail "find_package(driftwood) failed"; }
 cmake --build "$work/project/build" >>"$work/cmake.log" 2>&1 ||
-    { cat "$work/cmake.log"; fail "examples/host.c does not build through find_package"; }
+    { cat "$work/cmake.log"; fail "the examples do not build through find_package"; }
 
 model=$DW_TEST_MODEL_DIR/SmolLM2-135M-Instruct.Q4_1.gguf
 guest=$prefix/share/driftwood/guests/generate.wasm
 [ -f "$model" ] || fail "the default model is missing: run \`make model\`"
-for program in "$work/by-pkg-config" "$work/project/build/host"; do
-    "$program" "$model" "$guest" "Say hello." >"$work/out" 2>"$work/err" ||
-        { cat "$work/err"; fail "${program##*/} failed"; }
-    [ -s "$work/out" ] || fail "${program##*/} printed nothing"
+answers() { # PROGRAM ARGUMENTS...
+    "$@" >"$work/out" 2>"$work/err" || { cat "$work/err"; fail "$1 failed"; }
+    [ -s "$work/out" ] || fail "$1 printed nothing"
+}
+for folder in "$work/by-pkg-config" "$work/project/build"; do
+    answers "$folder/host" "$model" "$guest" "Say hello."
+    answers "$folder/generate" "$model" "Say hello."
 done
-echo "check_install: installed, moved, a host program built twice"
+echo "check_install: installed, moved, two programs built twice"

@@ -590,6 +590,20 @@ class Grants(Case):
         self.assertGreater(len(result.stdout), 5)
         self.assertIn(" 0 bytes copied", result.stderr)
 
+    def test_generate_example(self):
+        program = os.path.join(BUILD, "examples", "generate")
+        answers = [subprocess.run([program, MODEL, "What is two and two?"], capture_output=True,
+                                  text=True, timeout=300) for _ in range(2)]
+        for answer in answers:
+            self.assertEqual(answer.returncode, 0, answer.stderr)
+            self.assertEqual(answer.stderr, "")
+            self.assertGreater(len(answer.stdout), 5)
+        self.assertEqual(answers[0].stdout, answers[1].stdout)  # the same seed
+        refused = subprocess.run([program, os.path.join(BUILD, "none.gguf"), "Hello?"],
+                                 capture_output=True, text=True, timeout=300)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("none.gguf", refused.stderr)
+
 
 class Chat(Case):
     def test_piped(self):
