@@ -13,6 +13,7 @@
 #include "tiny_model.h"
 
 #define MODEL "process.gguf"
+#define SNAPSHOT "process.dws"
 
 static _Atomic size_t live_blocks;
 static _Atomic size_t allocations;
@@ -96,6 +97,116 @@ static void test_process_allocator(void **state)
     again.resize = NULL;
     assert_int_equal(dw_allocator_set(&again, &error), DW_E_ARG);
 }
+
+/* ---- a guest under the allocator ----------------------------------------------------------- */
+
+static size_t answer_bytes;
+
+static ptrdiff_t on_bytes(void *user, const unsigned char *bytes, size_t count)
+{
+    (void)user;
+    assert_non_null(bytes);
+    answer_bytes += count;
+    return (ptrdiff_t)count;
+}
+
+static void tell(dw_actor *actor, const char *message)
+{
+    dw_error error = {.message = ""};
+    assert_int_equal(dw_actor_send(actor, NULL, message, strlen(message), &error), DW_OK);
+    assert_int_equal(dw_actor_receive(actor, on_bytes, NULL, &error), DW_OK);
+}
+
+static dw_module *open_guest(dw_engine *engine, const char *name)
+{
+    char path[512];
+    dw_module *module = NULL;
+    dw_error error = {.message = ""};
+    (void)snprintf(path, sizeof path, "%s/%s", DW_TEST_GUESTS_DIR, name);
+    assert_int_equal(dw_module_open(&module, engine, path, &error), DW_OK);
+    return module;
+}
+
+/* A command guest on a fiber of a scheduler. */
+static void run_command(dw_engine *engine)
+{
+    dw_scheduler *scheduler = NULL;
+    dw_instance *instance = NULL;
+    dw_error error;
+    const char *args[] = {"hello"};
+    dw_instance_options options = {
+        .struct_bytes = sizeof options, .args = args, .arg_count = 1, .on_stdout = on_bytes};
+    dw_module *module = open_guest(engine, "hello.wasm");
+    assert_int_equal(dw_instance_create(&instance, module, &options, &error), DW_OK);
+    assert_int_equal(dw_scheduler_create(&scheduler, engine, NULL, &error), DW_OK);
+    assert_int_equal(dw_scheduler_start(scheduler, instance, NULL, NULL, &error), DW_OK);
+    assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, &error), DW_OK);
+    dw_scheduler_destroy(scheduler);
+    dw_instance_destroy(instance);
+    dw_module_unref(module);
+}
+
+/* An actor with a context and a sampler, its fork, and a thawed copy. */
+static void run_actors(dw_engine *engine, dw_model *model)
+{
+    dw_actor *actor = NULL;
+    dw_actor *child = NULL;
+    dw_actor *thawed = NULL;
+    dw_error error;
+    dw_instance_options instance = {
+        .struct_bytes = sizeof instance, .models = &model, .model_count = 1};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    dw_module *module = open_guest(engine, "actor_talker.wasm");
+    assert_int_equal(dw_actor_spawn(&actor, module, &options, &error), DW_OK);
+    tell(actor, "m");
+    tell(actor, "n40");
+    assert_int_equal(dw_actor_fork(&child, actor, NULL, &error), DW_OK);
+    tell(child, "g7");
+    assert_int_equal(dw_actor_freeze(actor, SNAPSHOT, NULL, NULL, &error), DW_OK);
+    const char *path = SNAPSHOT;
+    dw_thaw_options thaw = {.struct_bytes = sizeof thaw,
+                            .paths = &path,
+                            .path_count = 1,
+                            .models = &model,
+                            .model_count = 1};
+    assert_int_equal(dw_actor_thaw(&thawed, engine, &thaw, NULL, &error), DW_OK);
+    tell(thawed, "g7");
+    dw_actor_destroy(actor);
+    dw_actor_destroy(child);
+    dw_actor_destroy(thawed);
+    dw_module_unref(module);
+    (void)unlink(SNAPSHOT);
+}
+
+static void test_process_allocator_of_guests(void **state)
+{
+    (void)state;
+    dw_engine *engine = NULL;
+    dw_model *model = NULL;
+    dw_error error;
+    dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU", .threads = 1};
+    tiny_options tiny = tiny_defaults();
+    tiny_model_write(MODEL, &tiny);
+    size_t before = live_blocks;
+    assert_int_equal(dw_engine_create(&engine, &options, &error), DW_OK);
+    assert_int_equal(dw_model_open(&model, engine, MODEL, &error), DW_OK);
+    size_t allocated = allocations;
+    answer_bytes = 0;
+    run_command(engine);
+    assert_true(answer_bytes > 0);
+    assert_true(allocations > allocated);
+    allocated = allocations;
+    answer_bytes = 0;
+    run_actors(engine, model);
+    assert_true(answer_bytes > 0);
+    assert_true(allocations > allocated);
+    dw_model_unref(model);
+    dw_engine_destroy(engine);
+    assert_int_equal(live_blocks, before);
+    (void)unlink(MODEL);
+}
+
+/* ---- the log ------------------------------------------------------------------------------- */
 
 static void test_process_logs(void **state)
 {
@@ -193,6 +304,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_process_allocator),
+        cmocka_unit_test(test_process_allocator_of_guests),
         cmocka_unit_test(test_process_logs),
         cmocka_unit_test(test_process_aborts),
     };
