@@ -320,8 +320,9 @@ DW_API DW_MUST_CHECK dw_status dw_model_open_with(dw_model **out, dw_engine *eng
                                                   const dw_model_options *options, dw_error *err);
 /* The same from an open descriptor of a regular file, which stays the caller's and may be closed
  * afterwards. The file is opened again through it, read-only, so the process must still be allowed
- * to. Messages call it `name`, which is also the model's where the file has none.
- * Errors: also DW_E_UNSUPPORTED (a model in several parts). */
+ * to; where the descriptor stands in the file does not matter, nor does it move. Messages call it
+ * `name`, which is also the model's where the file has none. Errors: also DW_E_ARG (`fd` is not
+ * open), DW_E_IO (not a regular file), DW_E_UNSUPPORTED (a model in several parts). */
 DW_API DW_MUST_CHECK dw_status dw_model_open_fd(dw_model **out, dw_engine *engine, int fd,
                                                 const char *name, const dw_model_options *options,
                                                 dw_error *err);
@@ -860,7 +861,7 @@ typedef struct dw_thaw_options {
     void *user;
     /* [path_count], in the place of paths, which is then NULL: open descriptors of regular files,
      * which stay the caller's and may be closed afterwards. The files are opened again through
-     * them, read-only. */
+     * them, read-only; where the descriptors stand does not matter, nor do they move. */
     const int *fds;
 } dw_thaw_options;
 
@@ -871,10 +872,12 @@ typedef struct dw_thaw_stats {
     uint64_t memory_bytes;
 } dw_thaw_stats;
 
-/* The actor of options->paths. These files must not be changed while it lives; they may be removed.
- * `stats` may be NULL. Errors: DW_E_NOT_FOUND (a file; a model: the message names it), DW_E_IO,
- * DW_E_FORMAT (damaged, or no snapshot: what and where), DW_E_UNSUPPORTED (another version; a guest
- * that this host does not serve), DW_E_LIMIT, DW_E_MEMORY, DW_E_ARG. */
+/* The actor of options->paths or options->fds. These files must not be changed while it lives; they
+ * may be removed. `stats` may be NULL. Errors: DW_E_NOT_FOUND (a file; a model: the message names
+ * it), DW_E_IO, DW_E_FORMAT (damaged, or no snapshot: what and where), DW_E_UNSUPPORTED (another
+ * version; a guest that this host does not serve), DW_E_LIMIT (path_count is 0 or over 64; the
+ * module's size), DW_E_ARG (both paths and fds, or neither; a descriptor that is not open; a module
+ * of another engine), DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine,
                                              const dw_thaw_options *options, dw_thaw_stats *stats,
                                              dw_error *err);

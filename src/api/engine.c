@@ -1,5 +1,8 @@
 /* include/driftwood.h's engine: the layer that knows all the parts and puts them together. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/os.h"
@@ -137,18 +140,26 @@ dw_status dw_model_open_with(dw_model **out, dw_engine *engine, const char *path
     return status == DW_OK ? dw_model_load_with(out, engine->device, path, &own, err) : status;
 }
 
-/* A name of the open file for as long as the descriptor is open. */
-static void name_descriptor(char name[DESCRIPTOR_NAME_BYTES], int fd)
+/* A name of the open file for as long as the descriptor is open. A file that is opened by it has an
+ * offset and a lifetime of its own. */
+static dw_status name_descriptor(char name[DESCRIPTOR_NAME_BYTES], int fd, dw_error *err)
 {
+    if (fcntl(fd, F_GETFD) == -1) {
+        return dw_fail(err, DW_E_ARG, "descriptor %d: %s", fd, strerror(errno));
+    }
     (void)snprintf(name, DESCRIPTOR_NAME_BYTES, "/dev/fd/%d", fd);
+    return DW_OK;
 }
 
 dw_status dw_model_open_fd(dw_model **out, dw_engine *engine, int fd, const char *name,
                            const dw_model_options *options, dw_error *err)
 {
     char path[DESCRIPTOR_NAME_BYTES];
-    name_descriptor(path, fd);
-    dw_status status = dw_model_open_with(out, engine, path, options, err);
+    *out = NULL;
+    dw_status status = name_descriptor(path, fd, err);
+    if (status == DW_OK) {
+        status = dw_model_open_with(out, engine, path, options, err);
+    }
     if (status != DW_OK) {
         return dw_fail_within(err, status, "%s", name);
     }
@@ -194,15 +205,18 @@ dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine, const dw_thaw_options
     if (status != DW_OK) {
         return status;
     }
-    if (own.fds == NULL) {
+    if ((own.fds == NULL) == (own.paths == NULL) && own.path_count > 0) {
+        return dw_fail(err, DW_E_ARG, "thaw: either paths or descriptors, not %s",
+                       own.fds == NULL ? "neither" : "both");
+    }
+    if (own.fds == NULL || own.path_count > THAW_FILES_MAX) { /* too many are refused there */
         return dw_snapshot_thaw(out, engine->wasm, &own, stats, err);
     }
-    if (own.paths != NULL || own.path_count > THAW_FILES_MAX) {
-        return dw_fail(err, DW_E_ARG, "thaw: %zu descriptors, limit %d, and no paths beside them",
-                       own.path_count, THAW_FILES_MAX);
-    }
     for (size_t i = 0; i < own.path_count; i++) {
-        name_descriptor(names[i], own.fds[i]);
+        status = name_descriptor(names[i], own.fds[i], err);
+        if (status != DW_OK) {
+            return status;
+        }
         paths[i] = names[i];
     }
     own.paths = paths;

@@ -16,6 +16,12 @@ static void part_suffix(char *suffix, uint32_t index, uint32_t count)
 static dw_status part_prefix(char **out, const dw_gguf *gguf, const char *path, dw_error *err)
 {
     char suffix[SUFFIX_BYTES];
+    if (strncmp(path, "/dev/fd/", strlen("/dev/fd/")) == 0) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "part %u of %u: a descriptor does not say where the others are, the path of "
+                       "the first part is needed",
+                       gguf->part_index + 1, gguf->part_count);
+    }
     part_suffix(suffix, gguf->part_index, gguf->part_count);
     size_t length = strlen(path);
     size_t suffix_length = strlen(suffix);

@@ -1,4 +1,5 @@
 /* Models in several files: the same logits as from one, and each way in which parts do not fit. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,12 +191,35 @@ static void test_gguf_parts_missing_or_not_the_first(void **state)
     refuses(here->path[0], DW_E_NOT_FOUND, "part 3 of 3");
 }
 
+/* A descriptor does not say where the other parts are. */
+static void test_gguf_parts_from_a_descriptor(void **state)
+{
+    const parts *here = *state;
+    dw_engine *engine = NULL;
+    dw_model *model = NULL;
+    dw_error error = {.message = ""};
+    dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU", .threads = 1};
+    assert_int_equal(dw_engine_create(&engine, &options, &error), DW_OK);
+    for (int i = 0; i < PARTS; i++) {
+        int fd = open(here->path[i], O_RDONLY | O_CLOEXEC);
+        assert_true(fd >= 0);
+        assert_int_equal(dw_model_open_fd(&model, engine, fd, "given", NULL, &error),
+                         DW_E_UNSUPPORTED);
+        assert_non_null(strstr(error.message, "given: "));
+        assert_non_null(strstr(error.message, "part"));
+        assert_null(model);
+        assert_int_equal(close(fd), 0);
+    }
+    dw_engine_destroy(engine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_gguf_parts_give_the_same_logits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gguf_parts_are_one_list, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gguf_parts_that_do_not_fit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gguf_parts_from_a_descriptor, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gguf_parts_missing_or_not_the_first, set_up,
                                         tear_down),
     };
