@@ -60,7 +60,7 @@ class DeviceMemory(unittest.TestCase):
         self.assertEqual(rows["state"], 512 * 8192)
         self.assertEqual(rows["fork_copies"], 0)
         self.assertEqual(rows["fork_behind_64_more_copies"], 64 * 8192)
-        for row in ("thaw", "freeze", "freeze_fsync", "delta", "fork", "evict", "return"):
+        for row in ("thaw", "freeze", "freeze_fsync", "delta", "fork", "evict", "restore"):
             self.assertGreater(rows[row], 0)
 
 
