@@ -10,11 +10,11 @@
 /* For src/store. The first two are borrowed, as long as the actor. */
 dw_module *dw_actor_module(const dw_actor *actor);
 const dw_actor_options *dw_actor_granted(const dw_actor *actor);
-/* A call broke off: its state is none any more. */
+/* A call was aborted, so the actor's state is invalid. */
 bool dw_actor_is_broken(const dw_actor *actor);
 /* Files hold what it was when it was last frozen or thawed: the next can be a delta upon them. */
 bool dw_actor_has_base(const dw_actor *actor);
-/* `id` is a good one (dw_actor_id_good). */
+/* `id` is valid (dw_actor_id_good). */
 void dw_actor_set_id(dw_actor *actor, const char *id);
 /* Drop the message that waits longest, if one does. */
 void dw_actor_drop_message(dw_actor *actor);

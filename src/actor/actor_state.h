@@ -37,7 +37,7 @@ struct dw_actor {
     void *user;
 
     dw_frozen frozen;
-    char broken[200]; /* why its state is none any more; empty: it is good */
+    char broken[200]; /* why its state is invalid; empty: it is valid */
 };
 
 /* An actor of settings and module (both counted) whose instance nothing has run in, and whose state
@@ -58,7 +58,7 @@ dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_e
 void dw__frozen_release(dw_frozen *frozen);
 /* Whether the files hold a part of the log of the context with this handle. */
 bool dw_actor_files_hold(const dw_frozen *frozen, int32_t handle);
-/* DW_E_STATE while a call is under way, or after one broke off. */
+/* DW_E_STATE while a call is under way, or after one was aborted. */
 dw_status dw_actor_check_rests(const dw_actor *actor, dw_error *err);
 
 #endif

@@ -25,7 +25,7 @@ typedef enum dw_device_use {
     DW_USE_WEIGHTS,
     DW_USE_KV,
     DW_USE_WORK, /* between a graph's inputs and outputs; masks */
-    DW_USE_VIEW, /* views' own: guest memory that could not be registered, and small change */
+    DW_USE_VIEW, /* views: guest memory that could not be registered; small auxiliary buffers */
     DW_USE_COUNT,
 } dw_device_use;
 

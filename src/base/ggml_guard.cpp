@@ -168,7 +168,7 @@ extern "C" dw_status dw_ggml_let_go(void (*work)(void *user), void *user, dw_err
     return run(true, work, user, err);
 }
 
-extern "C" void dw_ggml_heard(enum ggml_log_level level, const char *text)
+extern "C" void dw_ggml_note_error(enum ggml_log_level level, const char *text)
 {
     guard *here = innermost;
     if (here == nullptr || level != GGML_LOG_LEVEL_ERROR) {

@@ -58,7 +58,7 @@ static void log_line(enum ggml_log_level level, dw_log_level warning, const char
     dw_log_level own = level == GGML_LOG_LEVEL_ERROR  ? DW_LOG_ERROR
                        : level == GGML_LOG_LEVEL_WARN ? warning
                                                       : DW_LOG_DEBUG;
-    dw_ggml_heard(level, text);
+    dw_ggml_note_error(level, text);
     if (level == GGML_LOG_LEVEL_ERROR) {
         note_error(text);
     }

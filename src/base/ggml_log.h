@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 /* Take both callbacks, unless they are ours already. Before calls whose lines matter: they tell the
- * reason for an abort (dw_ggml_heard) and for a load that failed. */
+ * reason for an abort (dw_ggml_note_error) and for a load that failed. */
 void dw_ggml_log_take(void);
 
 /* The first error line on this thread since the last call with text NULL. A load happens on one

@@ -1,5 +1,5 @@
-/* Two hashes and their text: XXH3 of 128 bits against damage (fast; anybody can make two texts that
- * agree), SHA-256 against people. Digests are in the order in which they are written as text: for
+/* Two hashes and their text: XXH3 of 128 bits detects damage (fast, not collision-resistant);
+ * SHA-256 is collision-resistant. Digests are in the order in which they are written as text: for
  * XXH3 the canonical one, the most significant byte first. Thread: any; a state, one at a time. */
 #ifndef DW_BASE_HASH_H
 #define DW_BASE_HASH_H
@@ -13,17 +13,17 @@
 #define DW_SHA256_BYTES 32
 #define DW_SHA256_TEXT 65
 
-/* XXH3-128 of what comes piece by piece. NULL: no memory. */
+/* Incremental XXH3-128. NULL: out of memory. */
 typedef struct dw_hash128 dw_hash128;
 dw_hash128 *dw_hash128_create(void);
 void dw_hash128_destroy(dw_hash128 *hash);
-/* As if it were new. */
+/* Reset to the state after create. */
 void dw_hash128_reset(dw_hash128 *hash);
 void dw_hash128_add(dw_hash128 *hash, const void *data, size_t bytes);
-/* Of all that was added; more may follow. */
+/* The digest of all that was added; more may be added afterwards. */
 void dw_hash128_finish(const dw_hash128 *hash, uint8_t digest[DW_HASH128_BYTES]);
 
-/* Of what lies in one piece. `data` may be NULL with 0 bytes. */
+/* The digest of one buffer. `data` may be NULL with 0 bytes. */
 void dw_hash128_of(uint8_t digest[DW_HASH128_BYTES], const void *data, size_t bytes);
 void dw_sha256(uint8_t digest[DW_SHA256_BYTES], const void *data, size_t bytes);
 /* The same as text. */
@@ -32,7 +32,7 @@ void dw_sha256_text(char text[DW_SHA256_TEXT], const void *data, size_t bytes);
 
 /* `text` [2 * bytes + 1]: lower-case hexadecimal digits and a NUL. */
 void dw_hex(char *text, const uint8_t *digest, size_t bytes);
-/* Back again: exactly 2 * bytes such digits, then the NUL; else false, `digest` unspecified. */
+/* Decode: exactly 2 * bytes such digits, then the NUL; else false, `digest` unspecified. */
 bool dw_hex_parse(uint8_t *digest, size_t bytes, const char *text);
 
 #endif

@@ -33,7 +33,7 @@ void dw_os_unreserve(void *address, size_t bytes);
  * Errors: DW_E_NOT_FOUND, DW_E_IO (also for a folder, a pipe or a device). */
 dw_status dw_os_map_file(const char *path, void **out, size_t *bytes, int *fd, dw_error *err);
 void dw_os_unmap(void *address, size_t bytes);
-/* A name [capacity] for the file at `path` that stays good when it is renamed or removed, while
+/* A name [capacity] for the file at `path` that stays valid when it is renamed or removed, while
  * `*fd` is open, which is the caller's to close. Errors: DW_E_IO, DW_E_UNSUPPORTED (the system has
  * no such names here). */
 dw_status dw_os_lasting_name(const char *path, int *fd, char *name, size_t capacity, dw_error *err);

@@ -1,6 +1,6 @@
 /* The public structs that begin with `struct_bytes`: include/driftwood.h states the rule for
- * callers. Each public function that takes one reads it, or fills it in, here; behind that border
- * code works with structs of this library's own size. Thread: any. */
+ * callers. Each public function that takes one reads it, or fills it in, here; behind the API
+ * boundary code works with structs of this library's own size. Thread: any. */
 #ifndef DW_BASE_PUBLIC_STRUCT_H
 #define DW_BASE_PUBLIC_STRUCT_H
 

@@ -1,4 +1,4 @@
-/* Errors, with asserts: codes, dw_fail and dw_fail_within stand in include/driftwood.h.
+/* Errors, with asserts: codes, dw_fail and dw_fail_within are in include/driftwood.h.
  * Thread: any. */
 #ifndef DW_BASE_STATUS_H
 #define DW_BASE_STATUS_H

@@ -1,7 +1,7 @@
 /* Operations of our own in the graphs that ggml runs on a CUDA device. ggml has no operation for
- * them, so a node is dressed as one that no model here uses (RWKV_WKV7), and the linker leads
- * ggml's call of that operation to us first (--wrap, see cmake/DriftwoodCuda.cmake): kernels of
- * ours then stand in ggml's stream, and in the CUDA graphs that it records, like its own.
+ * them, so a node is encoded as an operation that no model here uses (RWKV_WKV7), and the linker
+ * redirects ggml's call of that operation to us (--wrap, see cmake/DriftwoodCuda.cmake). Our
+ * kernels are then in ggml's stream, and in the CUDA graphs that it records, like its own.
  * Thread: a graph's builder; launches come from the thread that computes the graph. */
 #ifndef DW_DEVICE_CUDA_NODE_H
 #define DW_DEVICE_CUDA_NODE_H

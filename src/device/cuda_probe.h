@@ -1,6 +1,6 @@
 /* What CUDA reports about itself, to explain why there is no device, or why one cannot be used.
- * cuda_probe_cuda.c asks it, in builds with CUDA, whose libraries cuda_loader_cuda.c has found;
- * cuda_probe_none.c stands in others. cuda_probe.c makes sentences of the answers. Thread: any. */
+ * cuda_probe_cuda.c queries it in builds with CUDA, whose libraries cuda_loader_cuda.c has found;
+ * cuda_probe_none.c replaces it in others. cuda_probe.c formats the messages. Thread: any. */
 #ifndef DW_DEVICE_CUDA_PROBE_H
 #define DW_DEVICE_CUDA_PROBE_H
 

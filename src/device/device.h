@@ -18,7 +18,7 @@ dw_status dw_device_open(dw_device **out, const char *name, int threads, dw_erro
 void dw_device_close(dw_device *device);
 
 /* Stageable views on this device are staged from now on even where it could share the pages: to
- * compare with, and for tests. */
+ * benchmark against, and for tests. */
 void dw_device_set_staging(dw_device *device);
 
 const dw_device_info *dw_device_info_of(const dw_device *device);

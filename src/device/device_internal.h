@@ -14,9 +14,9 @@ struct dw_device {
     dw_device_info info;
     int threads;
     bool stages;            /* views of guest memory */
-    bool pretends;          /* the test hook */
+    bool pretends;          /* test hook: simulates a device with little memory */
     size_t pretended_bytes; /* of memory */
-    uint32_t fails_in;      /* the other: graphs until one fails; 0: none. Guarded by lock */
+    uint32_t fails_in;      /* test hook: graphs until one fails; 0: none. Guarded by lock */
     pthread_mutex_t lock;   /* one graph at a time */
     dw_device_counters counters;
     _Atomic bool lost;  /* once true, it stays */

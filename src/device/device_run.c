@@ -55,7 +55,7 @@ static void compute_graph(void *user)
 {
     graph_call *call = user;
     if (call->fails) {
-        dw_ggml_heard(GGML_LOG_LEVEL_ERROR, "CUDA error: out of memory");
+        dw_ggml_note_error(GGML_LOG_LEVEL_ERROR, "CUDA error: out of memory");
         GGML_ABORT("made to fail by a test");
     }
     call->result = ggml_backend_graph_compute(call->backend, call->graph);

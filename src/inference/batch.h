@@ -53,9 +53,9 @@ typedef struct dw_batch {
     dw_batch_limits limits;
     dw_batch_queue decoding; /* with one token left */
     dw_batch_queue prompts;  /* with more; each goes to the end after a slice */
-    dw_batch_queue parked;   /* until there is memory for them, which others' steps hold */
+    dw_batch_queue parked;   /* deferred until steps of others free memory */
     dw_batch_queue finished;
-    uint32_t waiting_count; /* in `decoding` and `prompts`; with none there, nobody is parked */
+    uint32_t waiting_count; /* in `decoding` and `prompts`; with none there, none is deferred */
     bool prompts_turn;      /* where a run has room for one: prompts' or decoding's */
     dw_batch_stats counts;
 } dw_batch;
@@ -68,13 +68,13 @@ void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits);
 dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_error *err);
 /* Let the item's step wait, which dw_batch_admits has admitted: context and step are set. One that
  * cannot be run is finished at once; one that lacks memory while others wait begins when some of
- * them are through. Allocates nothing but for the context's growth. */
+ * them are complete. Allocates nothing but for the context's growth. */
 void dw_batch_add(dw_batch *batch, dw_batch_item *item);
 /* Let the device run once, for as many of those that wait as the limits allow. One that fails
  * leaves the others alone; if the device fails, all that took part do. With none waiting: nothing.
  * Allocates nothing once there is a graph of the shape. */
 void dw_batch_run(dw_batch *batch);
-/* Take out one whose step is through, or failed: item->status says so, with the errors of
+/* Take out one whose step is complete, or failed: item->status says so, with the errors of
  * dw_context_forward. NULL: there is none. */
 dw_batch_item *dw_batch_take(dw_batch *batch);
 

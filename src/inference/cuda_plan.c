@@ -1,7 +1,7 @@
 /* Slices on a device that runs nodes of ours (model/cuda_ops.h): one token of each of many contexts
  * in one run, or a slice of one context. A table says of each token where it stands, where its log
  * is and where its logits go, so that a graph serves every length and set of contexts, and what
- * ggml records of it as a CUDA graph stays good. Prompts go through ggml's attention. */
+ * ggml records of it as a CUDA graph stays valid. Prompts go through ggml's attention. */
 #include <string.h>
 
 #include "base/alloc.h"

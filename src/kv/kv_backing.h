@@ -6,7 +6,8 @@
  * under way; it checks arguments before it calls. A backing has the bytes. Adding one is a file
  * with its ops, and a line in kv_log.c that says when it is chosen.
  * Private to src/kv.
- * Thread: its log's; those that a fork shares bytes with may be used by others meanwhile. */
+ * Thread: its log's; those that a fork shares bytes with may be used by other threads at the
+ * same time. */
 #ifndef DW_KV_KV_BACKING_H
 #define DW_KV_KV_BACKING_H
 

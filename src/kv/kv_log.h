@@ -11,9 +11,10 @@
  * other discrete devices it is a device buffer that doubles, its records copied over by the device;
  * a fork copies them too.
  *
- * A step is begun by reserving or rewriting, and ends when the length has come to what was
- * reserved, or by a trim. Meanwhile the log stays on its device.
- * Thread: one at a time, its context's; relatives may be used by others meanwhile. */
+ * A step is begun by reserving or rewriting, and ends when the length has reached what was
+ * reserved, or by a trim. During a step the log stays on its device.
+ * Thread: one at a time, its context's. Forks that share memory with it may be used by other
+ * threads at the same time. */
 #ifndef DW_KV_KV_LOG_H
 #define DW_KV_KV_LOG_H
 

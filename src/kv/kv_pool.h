@@ -26,7 +26,7 @@ typedef struct dw_kv_pool_options {
 } dw_kv_pool_options;
 /* Before there is one. Errors: DW_E_STATE, dw_vram_open's. */
 dw_status dw_kv_pool_open(dw_device *device, const dw_kv_pool_options *options, dw_error *err);
-/* Wait until what was begun ahead of need is there; give back what is kept ready. */
+/* Wait until allocations that are being preallocated are mapped; free those kept ready. */
 void dw_kv_pool_settle(dw_device *device);
 /* Evict every log that is not in use. Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_kv_pool_evict(dw_device *device, dw_error *err);

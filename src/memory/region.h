@@ -43,7 +43,8 @@ size_t dw_region_reserved_bytes(const dw_region *region);
 /* Whether [address, address + bytes) lies in the committed part. */
 bool dw_region_holds(const dw_region *region, const void *address, size_t bytes);
 
-/* Work in flight on the pages: map_file and destroy are refused meanwhile. Growing is not. */
+/* Work in flight on the pages: map_file and destroy are refused while it is in flight.
+ * Growing is not. */
 void dw_region_pin(dw_region *region);
 void dw_region_unpin(dw_region *region);
 bool dw_region_pinned(const dw_region *region);

@@ -1,7 +1,7 @@
 /* What steps on a CUDA device are made of beside ggml's operations: nodes for its graphs (see
  * device/cuda_node.h). A step may have tokens of many sequences, each with a KV log of its own at
  * any length: a token's row of the step's table says where. A graph therefore serves every length
- * and every set of sequences, and what ggml records of it as a CUDA graph stays good.
+ * and every set of sequences, and what ggml records of it as a CUDA graph stays valid.
  * Thread: a graph's builder. */
 #ifndef DW_MODEL_CUDA_OPS_H
 #define DW_MODEL_CUDA_OPS_H

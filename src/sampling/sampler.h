@@ -51,8 +51,9 @@ json_t *dw_sampler_save(const dw_sampler *sampler);
 dw_status dw_sampler_load(dw_sampler **out, const dw_vocab *vocab, const json_t *saved,
                           dw_error *err);
 
-/* From now on only what the grammar allows is chosen, beginning at its start; it moves on with
- * dw_sampler_remember. text [bytes], GBNF as in grammar_rules.h; 0 bytes: none any more.
+/* From now on only what the grammar allows is chosen, beginning at its start;
+ * dw_sampler_remember advances it. text [bytes], GBNF as in grammar_rules.h; 0 bytes: the
+ * grammar is removed.
  * `vocab` outlives the sampler. Errors: those of dw_grammar_create. On error: as it was. */
 dw_status dw_sampler_set_grammar(dw_sampler *sampler, const dw_vocab *vocab, const char *text,
                                  size_t bytes, dw_error *err);

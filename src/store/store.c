@@ -215,7 +215,7 @@ dw_status dw_store_paths(dw_store *store, const char *id, const char *const **pa
 
 /* ---- thawing and freezing ---------------------------------------------------------------- */
 
-/* The actor is in hand afterwards: its chain is in store->chain. */
+/* The actor is the current one afterwards: its chain is in store->chain. */
 dw_status dw_store_thaw(dw_store *store, const char *id, const dw_kv_type *kv_type,
                         dw_actor **actor, dw_thaw_stats *stats, dw_error *err)
 {

@@ -1,5 +1,5 @@
-/* What the files of dw_store share. One actor at a time is in hand: the one that was last thawed
- * with dw_store_thaw, whose snapshots are in store->chain. */
+/* What the files of dw_store share. One actor at a time is the current one: the one that was last
+ * thawed with dw_store_thaw, whose snapshots are in store->chain. */
 #ifndef DW_STORE_STORE_INTERNAL_H
 #define DW_STORE_STORE_INTERNAL_H
 
@@ -10,7 +10,7 @@ struct dw_store {
     dw_engine *engine;
     dw_store_options options; /* path is not kept */
     dw_actor_folder *folder;
-    dw_snapshot_chain chain;  /* of the actor in hand */
+    dw_snapshot_chain chain;  /* of the current actor */
     dw_snapshot_chain parent; /* of a fork's parent */
     dw_module **modules;      /* [module_count]: compiled so far; counted */
     size_t module_count;
@@ -22,7 +22,7 @@ struct dw_store {
 
 /* ---- store.c ---- */
 
-/* Write the actor in hand, whose state includes messages up to `done`, as a full snapshot or where
+/* Write the current actor, whose state includes messages up to `done`, as a full snapshot or where
  * a delta is possible and short; store->chain follows. */
 dw_status dw__store_freeze(dw_store *store, dw_actor *actor, uint64_t done, dw_error *err);
 /* Make the folder of a new actor: a delta upon `chain`, or all of it where that is NULL. */
@@ -40,7 +40,7 @@ dw_status dw__store_add_todo(dw_store *store, const char *id, dw_error *err);
 /* Whether the failure is the folder's or the process's, not the effect's or the message's: it may
  * succeed another time. */
 bool dw__store_is_transient(dw_status status);
-/* Carry out all effects of the actor in hand, which was just frozen with them, then freeze it
+/* Carry out all effects of the current actor, which was just frozen with them, then freeze it
  * without them. An effect that fails is reported and dropped, since it would fail again; after a
  * transient failure all are kept for the next time, when those carried out already change nothing.
  * `*stop`: the actor is to end. */

@@ -24,13 +24,13 @@ typedef struct awaited_message {
     dw_error *err;
 } awaited_message;
 
-/* An actor in memory: from its thawing until no message waits for it, or a call breaks off. */
+/* An actor in memory: from its thawing until no message waits for it, or a call is aborted. */
 typedef struct session {
     dw_store *store;
     dw_actor *actor;
     awaited_message *awaited; /* NULL: none */
     uint64_t now_ms;          /* when its timers were last looked at */
-    bool broken;      /* a call broke off: the folder has the actor as it was before the message */
+    bool broken; /* a call was aborted: the folder has the actor as it was before the message */
     bool own_message; /* the last message was in the actor itself, in no file */
     bool stop;        /* it asked for its end */
 } session;
@@ -51,8 +51,8 @@ static void report_failure(const session *s, awaited_message *awaited, const dw_
     }
 }
 
-/* The folder holds what came of a message: the new state, or for one that broke off that the
- * message is gone. `file` NULL: it was in no file. */
+/* Write the result of a message to the folder: the new state; of a call that was aborted only that
+ * the message is gone. `file` NULL: it was in no file. */
 static dw_status finish_message(session *s, const dw_message_file *file, uint64_t done,
                                 dw_error *err)
 {
@@ -70,7 +70,7 @@ static dw_status finish_message(session *s, const dw_message_file *file, uint64_
     return status;
 }
 
-/* Let the actor work on its next message, write what came of it, and carry out what it asked for.
+/* Let the actor work on its next message, write its new state, and carry out its effects.
  * `file`: the message's, or NULL for one that was in the actor. */
 static dw_status receive_message(session *s, const dw_message_file *file, dw_error *err)
 {
@@ -96,8 +96,8 @@ static dw_status receive_message(session *s, const dw_message_file *file, dw_err
 }
 
 /* Messages in the actor itself: of timers that are due, and those that came with an imported actor.
- * `drop`: it broke off at the first of them, which is in no file that could be removed; it is taken
- * from the snapshot, or it would be worked on for ever. */
+ * `drop`: the call for the first of them was aborted. That message is in no file that could be
+ * removed; it is taken from the snapshot, or it would be worked on for ever. */
 static dw_status process_own_messages(session *s, bool drop, dw_error *err)
 {
     uint64_t now_ms = dw_os_wall_ms();
@@ -210,7 +210,7 @@ static dw_status process_session(session *s, const char *id, dw_error *err)
     return status;
 }
 
-/* An actor whose call breaks off is thawed again: more messages may wait for it. */
+/* An actor whose call was aborted is thawed again: more messages may wait for it. */
 static dw_status process_actor(dw_store *store, const char *id, awaited_message *awaited,
                                dw_error *err)
 {

@@ -5,8 +5,8 @@
  * types, strides, ranges and index values alike, so that no assert of ggml's can be reached.
  *
  * Invariants:
- *   - Inputs and outputs stand in the region at the caller's offsets; the device reads and writes
- *     them there. Intermediates stand in a buffer of the device.
+ *   - Inputs and outputs are in the region at the caller's offsets; the device reads and writes
+ *     them there. Intermediates are in a buffer of the device.
  *   - The graph holds offsets from the region's base. Memory may grow between runs: tensors are
  *     then placed again over the device's new buffer.
  *   - No output overlaps an input or another output, so the order of operations cannot be seen.
@@ -62,8 +62,8 @@ dw_status dw_tensor_graph_shape(const dw_tensor_graph *graph, int32_t tensor, dw
  * operation: which, with types and shapes), DW_E_LIMIT (scratch), DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_tensor_graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max, dw_error *err);
 
-/* Compute every output from what stands in the region now. Index values are checked first.
- * `cancel` may be NULL. Blocks: until all outputs stand in the region.
+/* Compute every output from what is in the region now. Index values are checked first.
+ * `cancel` may be NULL. Blocks: until all outputs are in the region.
  * Errors: DW_E_STATE (not built), DW_E_RANGE (an index: which and its limit), DW_E_CANCELLED
  * (outputs then hold anything), DW_E_DEVICE, DW_E_MEMORY. */
 dw_status dw_tensor_graph_run(dw_tensor_graph *graph, const volatile bool *cancel, dw_error *err);

@@ -74,7 +74,7 @@ static dw_status push(parser *p, dw_symbol_kind kind, uint32_t value)
     return DW_OK;
 }
 
-/* A rule of the name in hand. */
+/* A rule whose name was just read. */
 static dw_status add_rule(parser *p, uint32_t *rule)
 {
     void *block = p->owners;

@@ -76,12 +76,12 @@ typedef struct dw__schema_converter {
     size_t target_capacity;
     int depth;
     uint32_t converted_count;
-    char path[DW__SCHEMA_PATH_BYTES]; /* of the schema in hand; cut where it is too long */
+    char path[DW__SCHEMA_PATH_BYTES]; /* of the schema being converted; cut if too long */
     size_t path_bytes;
     dw_error *err;
 } dw__schema_converter;
 
-/* Fail with the path of the schema in hand: DW_E_FORMAT and DW_E_UNSUPPORTED. */
+/* Fail with the path of the schema being converted: DW_E_FORMAT and DW_E_UNSUPPORTED. */
 dw_status dw__schema_wrong(dw__schema_converter *c, const char *key, const char *what);
 dw_status dw__schema_refuse(dw__schema_converter *c, const char *key, const char *what);
 /* Go a step down the path, and back to what enter returned. */

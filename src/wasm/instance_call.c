@@ -1,4 +1,4 @@
-/* Calls into a guest on the caller's stack, and what came of them. */
+/* Calls into a guest on the caller's stack, and their results. */
 #include <string.h>
 
 #include "base/os.h"

@@ -14,7 +14,7 @@ dw_status dw_fiber_begin(dw_instance *instance, const char *function, const dw_s
                          void *user, dw_error *err);
 /* Let it run until it waits, has used up its time slice (false), or is through (true). */
 bool dw_fiber_resume(dw_instance *instance);
-/* What came of a call that is through, as dw_instance_run has it. `result` is 0 if it gave none. */
+/* The result of a call that has ended, as dw_instance_run has it. `result` is 0 if it gave none. */
 dw_status dw_fiber_end(dw_instance *instance, int32_t *result, int *exit_code, dw_error *err);
 /* From under a host function: leave the fiber; returns when it is resumed. */
 void dw_fiber_suspend(dw_instance *instance);

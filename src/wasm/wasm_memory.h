@@ -1,6 +1,6 @@
 /* Link 2: WebAssembly linear memories on regions, through Wasmtime's host memory creator
  * (wasmtime/config.h, wasmtime_memory_creator_t). Wasmtime asks for 4 GiB and a guard a memory;
- * the base never moves, so a pointer into it stays good over memory.grow.
+ * the base never moves, so a pointer into it stays valid over memory.grow.
  * A guest's memory limit is its store's (wasmtime_store_limiter), which answers a grow that goes
  * beyond it with -1 before this creator is asked.
  * Thread: the creator may be called from any; it keeps a list under a lock. */

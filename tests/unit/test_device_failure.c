@@ -38,10 +38,11 @@ static void give_up(struct ggml_tensor *to, const struct ggml_tensor *from, int 
     (void)threads;
     const char *why = user;
     if (why != NULL) {
-        dw_ggml_heard(GGML_LOG_LEVEL_ERROR, why);
-        dw_ggml_heard(GGML_LOG_LEVEL_ERROR,
-                      "  current device: 0, in function alloc at /some/where/ggml-cuda.cu:12\n");
-        dw_ggml_heard(GGML_LOG_LEVEL_ERROR, "  cuMemCreate(&handle, size, &prop, 0)\n");
+        dw_ggml_note_error(GGML_LOG_LEVEL_ERROR, why);
+        dw_ggml_note_error(
+            GGML_LOG_LEVEL_ERROR,
+            "  current device: 0, in function alloc at /some/where/ggml-cuda.cu:12\n");
+        dw_ggml_note_error(GGML_LOG_LEVEL_ERROR, "  cuMemCreate(&handle, size, &prop, 0)\n");
     }
     GGML_ABORT("stopped on purpose");
 }

@@ -435,9 +435,9 @@ static void one_step(kv_check *t)
 }
 
 /* Where the logs of a kv_check lie. */
-typedef enum lie { IN_HOST_PAGES, IN_DEVICE_MEMORY, IN_BUFFER } lie;
+typedef enum kv_location { IN_HOST_PAGES, IN_DEVICE_MEMORY, IN_BUFFER } kv_location;
 
-static void run_trial(size_t record_bytes, lie where, uint64_t seed)
+static void run_trial(size_t record_bytes, kv_location where, uint64_t seed)
 {
     kv_check t = {.record_bytes = record_bytes,
                   .in_device_memory = where == IN_DEVICE_MEMORY,
