@@ -20,10 +20,14 @@
  * Ownership: `create`/`open` give the caller an object that `destroy`/`close` ends; destroying
  * NULL is fine. A module and a model are counted by the instances that use them, so they may be
  * unreferenced in any order; the engine must be destroyed last.
- * Threads: an engine may be used from several threads; an instance from one at a time, except
- * for dw_instance_cancel, which any thread and any signal handler may call.
+ * Threads: an engine, its models and its modules may be used from several threads at once. An
+ * instance, an actor, a session and a store are used from one at a time, except for
+ * dw_instance_cancel and dw_instance_interrupt, which any thread and any signal handler may call.
+ * No object may be used while it is destroyed. A section or a function may say otherwise.
  * Errors: every function that can fail returns a dw_status, 0 being success, and fills `err`
  * (which may be NULL) with one line that names what was wrong, the value and the limit.
+ * Options: zero (NULL, false) is the default of each member: none or off, where its comment says
+ * nothing else.
  * Structs: one that begins with `struct_bytes` may get further members at its end in later
  * versions. The caller sets struct_bytes to its size, for options and for what is filled in alike:
  *
@@ -33,8 +37,10 @@
  * A program that was compiled with an older header gives shorter structs: members that it does not
  * know are zero, which is their default, or are not filled in. One with a newer header gives longer
  * ones: what the library does not know must be zero (else DW_E_UNSUPPORTED), and is filled in with
- * zeros. A struct_bytes that is not set is DW_E_ARG; functions that return no status then fill in
- * nothing. Structs without struct_bytes stay as they are.
+ * zeros. A struct_bytes that is not set is DW_E_ARG, and the struct is left as it was. Getters
+ * without `err` can fail for this reason alone, where they name no other: they also log it, and a
+ * caller who sets struct_bytes as above need not look at their status. Structs without struct_bytes
+ * stay as they are.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef DRIFTWOOD_H
@@ -105,6 +111,7 @@ typedef struct dw_error {
  * Static storage. Thread: any. */
 DW_API const char *dw_status_name(dw_status status);
 DW_API const char *dw_status_text(dw_status status);
+/* 400; for a value outside the list, 500. Thread: any. */
 DW_API int dw_status_http(dw_status status);
 /* Fill `err` (may be NULL) with `code` and a formatted message, which is cut where it is too long,
  * and return `code`: for callbacks that return a status, and for callers' own code. Thread: any. */
@@ -196,12 +203,14 @@ typedef struct dw_device_info {
 
 /* How many devices this build and machine have; at least the CPU. Thread: any. */
 DW_API size_t dw_device_count(void);
-/* Fills `info` for device `index` < dw_device_count(). Errors: DW_E_RANGE. */
+/* Fill `info` for device `index` < dw_device_count(). Thread: any. Errors: DW_E_RANGE, DW_E_ARG
+ * (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_device_get_info(size_t index, dw_device_info *info,
                                                   dw_error *err);
 #define DW_DEVICE_NOTE_BYTES 192
-/* One line on why devices that this build could use are not there (a driver that is missing or too
- * old). Errors: DW_E_END (nothing to report). Thread: any. */
+/* One line -> text [capacity], cut where it is too long (DW_DEVICE_NOTE_BYTES are enough): why
+ * devices that this build could use are not there (a driver that is missing or too old).
+ * Thread: any. Errors: DW_E_END (nothing to report). */
 DW_API DW_MUST_CHECK dw_status dw_device_note(char *text, size_t capacity, dw_error *err);
 
 /* ---- engine ---------------------------------------------------------------------------- */
@@ -227,9 +236,11 @@ typedef struct dw_engine_options {
  * lie in host memory), DW_E_DEVICE, DW_E_MEMORY, DW_E_LIMIT. */
 DW_API DW_MUST_CHECK dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options,
                                                 dw_error *err);
-/* Every model, module and instance of it must be gone. */
+/* Everything that was made with it must be gone: models, modules, instances, actors, sessions,
+ * schedulers and stores. */
 DW_API void dw_engine_destroy(dw_engine *engine);
-DW_API void dw_engine_get_device_info(const dw_engine *engine, dw_device_info *info);
+/* The device it uses. Thread: any. Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_engine_get_device_info(const dw_engine *engine, dw_device_info *info);
 
 /* What uses the device in this engine, now. Bytes of its own memory unless said otherwise. */
 typedef struct dw_engine_stats {
@@ -247,8 +258,8 @@ typedef struct dw_engine_stats {
     uint64_t registered_bytes;     /* of host memory, locked for the device */
     uint64_t staged_bytes;         /* so far: copied to and from view_bytes */
 } dw_engine_stats;
-/* Thread: any. */
-DW_API void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage);
+/* Thread: any. Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats);
 
 /* What contexts have of the memory of a device that has its own (CUDA). Where it is short, contexts
  * that are not in use are evicted to host memory, the least recently used first, and restored when
@@ -270,8 +281,9 @@ typedef struct dw_kv_stats {
     uint64_t copied_bytes;    /* within the device, for forks and for rewriting what is shared */
 } dw_kv_stats;
 
-/* false, and zeros: no context has been in such memory. */
-DW_API bool dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *memory);
+/* Thread: any. Errors: DW_E_NOT_FOUND (no context has been in such memory; zeros are filled in),
+ * DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *stats);
 
 /* ---- models ---------------------------------------------------------------------------- */
 
@@ -299,7 +311,8 @@ typedef struct dw_model_info {
 } dw_model_info;
 
 /* Load the GGUF file at `path` for `engine`: maps it read-only, checks every range in it, and
- * uploads the weights only where the device is discrete.
+ * uploads the weights only where the device is discrete. The file must not be changed while the
+ * model is in use; it may be removed. Thread: any.
  * Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (damaged file: what and where),
  * DW_E_UNSUPPORTED (an architecture, tensor type or tokenizer outside the table), DW_E_MEMORY
  * (the device has too little for the weights: how much is missing, and what would fit). */
@@ -314,7 +327,7 @@ typedef struct dw_model_options {
     void *user;
 } dw_model_options;
 
-/* The same with options, which may be NULL. Errors: also DW_E_CANCELLED. */
+/* The same with options, which may be NULL. Errors: also DW_E_CANCELLED (on_upload), DW_E_ARG. */
 DW_API DW_MUST_CHECK dw_status dw_model_open_with(dw_model **out, dw_engine *engine,
                                                   const char *path,
                                                   const dw_model_options *options, dw_error *err);
@@ -326,9 +339,12 @@ DW_API DW_MUST_CHECK dw_status dw_model_open_with(dw_model **out, dw_engine *eng
 DW_API DW_MUST_CHECK dw_status dw_model_open_fd(dw_model **out, dw_engine *engine, int fd,
                                                 const char *name, const dw_model_options *options,
                                                 dw_error *err);
+/* Count one more user; returns `model`. Thread: any. */
 DW_API dw_model *dw_model_ref(dw_model *model);
+/* One less; the last one's call destroys it. NULL is fine. Thread: any. */
 DW_API void dw_model_unref(dw_model *model);
-DW_API void dw_model_get_info(const dw_model *model, dw_model_info *info);
+/* Thread: any. Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_model_get_info(const dw_model *model, dw_model_info *info);
 
 #define DW_FINGERPRINT_BYTES 40 /* "gguf1:", 32 hexadecimal digits, a NUL, room */
 /* Which model it is: a hash of what decides its results (docs/models.md), the same for every file
@@ -402,7 +418,7 @@ DW_API bool dw_model_is_end(const dw_model *model, int32_t token);
 
 /* How a context keeps its keys and values: halves, blocks of 32 bytes under one scale (half the
  * memory of halves, nearly as exact), or floats. */
-typedef enum dw_kv_type { DW_KV_F16, DW_KV_Q8_0, DW_KV_F32 } dw_kv_type;
+typedef enum dw_kv_type { DW_KV_F16 = 0, DW_KV_Q8_0 = 1, DW_KV_F32 = 2 } dw_kv_type;
 
 /* A context (a token history and its KV cache), memory that the device reads tokens from and
  * writes logits to, and a sampler.
@@ -413,7 +429,7 @@ typedef struct dw_session_options {
     size_t struct_bytes;
     uint32_t tokens_max; /* of the context; 0: the model's own length */
     uint32_t rows_max;   /* of logits that one step returns; 0: 1 */
-    dw_kv_type kv_type;
+    dw_kv_type kv_type;  /* 0: DW_KV_F16 */
 } dw_session_options;
 
 /* An empty one; it counts the model. `options` may be NULL. Errors: DW_E_RANGE (tokens_max beyond
@@ -500,8 +516,9 @@ typedef struct dw_perplexity {
 
 /* How well the model predicts tokens [count], as llama-perplexity has it: of each whole window of
  * options->tokens_max tokens (0: 512) the second half is predicted, with the first token replaced
- * by BOS where the model adds one. rows_max is not used. Errors: DW_E_ARG (less than one window, or
- * a window below 4), those of dw_session_create and dw_session_forward. */
+ * by BOS where the model adds one. rows_max is not used. Thread: any.
+ * Blocks: for as long as the device computes. Errors: DW_E_ARG (less than one window, or a window
+ * below 4), those of dw_session_create and dw_session_forward. */
 DW_API DW_MUST_CHECK dw_status dw_model_perplexity(dw_model *model, const int32_t *tokens,
                                                    size_t count, const dw_session_options *options,
                                                    dw_perplexity *result, dw_error *err);
@@ -511,9 +528,11 @@ DW_API DW_MUST_CHECK dw_status dw_model_perplexity(dw_model *model, const int32_
 typedef struct dw_module dw_module;
 typedef struct dw_instance dw_instance;
 
-/* Compile `wasm` [wasm_bytes], a core WebAssembly module in binary form.
+/* Compile `wasm` [wasm_bytes], a core WebAssembly module in binary form, which is borrowed for the
+ * call. Thread: any.
  * Errors: DW_E_FORMAT (not WebAssembly, or invalid), DW_E_UNSUPPORTED (memory64, threads, a
- * component, an import that nobody provides: the message names it; no memory; nothing to run). */
+ * component, an import that nobody provides: the message names it; no memory; nothing to run),
+ * DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_module_create(dw_module **out, dw_engine *engine,
                                                 const void *wasm, size_t wasm_bytes,
                                                 dw_error *err);
@@ -523,6 +542,7 @@ DW_API DW_MUST_CHECK dw_status dw_module_open(dw_module **out, dw_engine *engine
 /* Whether it imports a function of Driftwood's whose name begins with `prefix`: "model_", say, for
  * a guest that needs a model. Thread: any. */
 DW_API bool dw_module_imports_any(const dw_module *module, const char *prefix);
+/* As dw_model_ref and dw_model_unref. Thread: any. */
 DW_API dw_module *dw_module_ref(dw_module *module);
 DW_API void dw_module_unref(dw_module *module);
 
@@ -554,26 +574,27 @@ typedef struct dw_instance_options {
     size_t env_count;
     const dw_dir *dirs;           /* [dir_count] */
     size_t dir_count;
-    bool inherit_stdin;           /* the guest reads the process's standard input */
-    dw_write_fn on_stdout;
+    bool inherit_stdin;           /* the guest reads the process's standard input; false: nothing */
+    dw_write_fn on_stdout;        /* NULL: the process's own streams */
     dw_write_fn on_stderr;
     dw_input_fn on_input;         /* NULL: dw_input answers DW_E_END */
-    dw_progress_fn on_progress;
+    dw_progress_fn on_progress;   /* may be NULL */
     void *user;                   /* given to all of the above */
     uint64_t memory_bytes_max;    /* linear memory; 0: 4 GiB */
     uint32_t context_tokens_max;  /* of each context; 0: the model's own length */
     uint32_t context_count_max;   /* open at a time; 0: 16 */
     uint64_t timeout_ms;          /* for one run; 0: none */
-    dw_kv_type kv_type;           /* of its contexts */
+    dw_kv_type kv_type;           /* of its contexts; 0: DW_KV_F16 */
 } dw_instance_options;
 
 /* A fresh guest with its own linear memory. `options` may be NULL; what it points to is copied
- * or, for models, counted. Errors: DW_E_ARG (kv_type), DW_E_UNSUPPORTED, DW_E_LIMIT (the module's
- * memory is larger than memory_bytes_max), DW_E_TRAP (its start function), DW_E_MEMORY,
- * DW_E_NOT_FOUND (a dir). */
+ * or, for models, counted. Errors: DW_E_ARG (kv_type, a text that is not UTF-8), DW_E_UNSUPPORTED,
+ * DW_E_LIMIT (the module's memory is larger than memory_bytes_max), DW_E_TRAP (its start function),
+ * DW_E_MEMORY, DW_E_NOT_FOUND (a dir). */
 DW_API DW_MUST_CHECK dw_status dw_instance_create(dw_instance **out, dw_module *module,
                                                   const dw_instance_options *options,
                                                   dw_error *err);
+/* Not while it runs. */
 DW_API void dw_instance_destroy(dw_instance *instance);
 
 /* Run a command guest's `_start` to its end. `exit_code` may be NULL; a guest that returns or
@@ -590,7 +611,7 @@ DW_API DW_MUST_CHECK dw_status dw_instance_call(dw_instance *instance, const cha
 
 /* Ask the guest to stop what it is doing: forward steps answer DW_E_CANCELLED until the guest
  * asks for its next input or takes the cancellation. A guest that does not care goes on.
- * Async-signal-safe. */
+ * Thread: any. Async-signal-safe. */
 DW_API void dw_instance_cancel(dw_instance *instance);
 /* End the guest at its next loop or call, whether it cares or not: the run returns
  * DW_E_CANCELLED. Thread: any. Async-signal-safe. */
@@ -618,7 +639,8 @@ typedef struct dw_instance_stats {
     uint64_t graph_runs;             /* tensor graphs run by the guest */
 } dw_instance_stats;
 
-DW_API void dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats);
+/* Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats);
 /* Why the guest's memory is copied to the device and back, where it is; NULL: it is not. Until the
  * guest runs again. */
 DW_API const char *dw_instance_staging(const dw_instance *instance);
@@ -695,10 +717,11 @@ typedef struct dw_actor_effect {
 } dw_actor_effect;
 
 DW_API size_t dw_actor_effect_count(const dw_actor *actor);
-/* Effect `index`, borrowed until effects are dropped. Errors: DW_E_RANGE. */
+/* Effect `index` < dw_actor_effect_count, borrowed until effects are dropped. Errors: DW_E_RANGE,
+ * DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_actor_effect_at(const dw_actor *actor, size_t index,
                                                   dw_actor_effect *effect, dw_error *err);
-/* Drop the first `count` effects, or all there are. */
+/* Drop the first `count` effects, or all there are, if these are fewer. */
 DW_API void dw_actor_drop_effects(dw_actor *actor, size_t count);
 
 /* When the next timer is due, in milliseconds since 1970; 0: none is set. */
@@ -720,7 +743,7 @@ typedef struct dw_context_info {
 
 /* Contexts that the guest has open; they are numbered in the order of their handles. */
 DW_API size_t dw_actor_context_count(const dw_actor *actor);
-/* Errors: DW_E_RANGE. */
+/* Context `index` < dw_actor_context_count. Errors: DW_E_RANGE, DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_actor_get_context_info(const dw_actor *actor, size_t index,
                                                          dw_context_info *info, dw_error *err);
 /* A session on context `index` itself, not on a copy: steps change the actor's state. It returns
@@ -814,8 +837,9 @@ DW_API bool dw_import_call_is_cancelled(const dw_import_call *call);
 
 typedef struct dw_freeze_options {
     size_t struct_bytes;
-    bool delta;          /* if the actor was frozen or thawed before, as a delta upon that */
-    bool without_module; /* name the module by its hash only */
+    bool delta;          /* if the actor was frozen or thawed before, as a delta upon that; false:
+                            as a full snapshot */
+    bool without_module; /* name the module by its hash only; false: it is in the file */
 } dw_freeze_options;
 
 typedef struct dw_freeze_stats {
@@ -834,7 +858,8 @@ typedef struct dw_freeze_stats {
 DW_API DW_MUST_CHECK dw_status dw_actor_freeze(dw_actor *actor, const char *path,
                                                const dw_freeze_options *options,
                                                dw_freeze_stats *stats, dw_error *err);
-/* Write a full snapshot to an open pipe, socket or file. Errors: likewise. */
+/* Write a full snapshot to an open pipe, socket or file, from where `fd` stands on; it stays the
+ * caller's. options->delta is not looked at. Errors: likewise; what is written by then stays. */
 DW_API DW_MUST_CHECK dw_status dw_actor_export(dw_actor *actor, int fd,
                                                const dw_freeze_options *options,
                                                dw_freeze_stats *stats, dw_error *err);
@@ -853,7 +878,8 @@ typedef struct dw_thaw_options {
     void *find_user;
     dw_module *module;        /* NULL: the snapshot's own, compiled anew */
     const char *id;           /* NULL: the one it had */
-    bool trusted;             /* the file is ours: its data are mapped without being read */
+    bool trusted;             /* the file is ours: its data are mapped without being read; false:
+                                 they are read and checked against their hashes */
     const dw_kv_type *kv_type; /* NULL: as saved; another one is converted to */
     dw_write_fn on_stdout;    /* as in dw_instance_options */
     dw_write_fn on_stderr;
@@ -974,12 +1000,16 @@ typedef struct dw_scheduler_stats {
     uint64_t guest_ns;            /* spent in guests and in going from one to the next */
 } dw_scheduler_stats;
 
-DW_API void dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *counts);
+/* Thread: any. Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *stats);
 
 /* ---- actors in a folder ---------------------------------------------------------------- */
 
 /* A folder that actors live in, on the disk but for while they work: what was accepted and what was
- * done survive the process. One process at a time. */
+ * done survive the process. One process at a time.
+ * Thread: one at a time. Callbacks are called on it, and must not call the store.
+ * Errors of all that return a status: DW_E_IO (with the system's reason), DW_E_MEMORY, and of those
+ * that take an `id` DW_E_NOT_FOUND (no such actor); below is what there is beside these. */
 typedef struct dw_store dw_store;
 
 typedef struct dw_store_options {
@@ -992,16 +1022,19 @@ typedef struct dw_store_options {
     dw_status (*find_guest)(void *user, const char *name, dw_module **module, dw_error *err);
     /* What went wrong in an actor that nobody waits for; may be NULL. */
     void (*on_problem)(void *user, const char *id, const dw_error *problem);
-    dw_write_fn on_stderr;
-    void *user; /* given to all of the above */
+    dw_write_fn on_stderr; /* of its guests; NULL: the process's own */
+    void *user;            /* given to all of the above */
 } dw_store_options;
 
-/* Errors: DW_E_BUSY (another process works in the folder: which), DW_E_IO, DW_E_LIMIT. */
+/* `options` must name a path. Errors: DW_E_ARG (none), DW_E_BUSY (another process works in the
+ * folder: which), DW_E_LIMIT (a path that is too long). */
 DW_API DW_MUST_CHECK dw_status dw_store_open(dw_store **out, dw_engine *engine,
                                              const dw_store_options *options, dw_error *err);
+/* Messages that wait stay in the folder. */
 DW_API void dw_store_close(dw_store *store);
 
-/* The whole id of the actor whose id begins with `start`. Errors: DW_E_NOT_FOUND, DW_E_ARG. */
+/* The whole id of the actor whose id begins with `start`. Errors: DW_E_NOT_FOUND, DW_E_ARG (no
+ * hexadecimal digits; the start of several). */
 DW_API DW_MUST_CHECK dw_status dw_store_find(dw_store *store, const char *start,
                                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
 /* Call `take` for each actor's id, in order. */
@@ -1015,15 +1048,17 @@ typedef struct dw_store_info {
     uint64_t waiting;        /* messages accepted and not worked on */
     uint64_t done;           /* messages worked on here */
 } dw_store_info;
+/* Errors: DW_E_FORMAT (snapshots that do not belong together), DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_store_get_info(dw_store *store, const char *id,
                                                  dw_store_info *info, dw_error *err);
 
-/* Its snapshot files [*count], a full one and deltas upon it; until the next call. */
+/* Its snapshot files [*count], a full one and deltas upon it; borrowed until the next call.
+ * Errors: DW_E_FORMAT. */
 DW_API DW_MUST_CHECK dw_status dw_store_paths(dw_store *store, const char *id,
                                               const char *const **paths, size_t *count,
                                               dw_error *err);
 
-/* A new actor; its id. Errors: dw_actor_spawn's, DW_E_IO. */
+/* A new actor; its id. Errors: those of dw_actor_spawn. */
 DW_API DW_MUST_CHECK dw_status dw_store_spawn(dw_store *store, dw_module *module,
                                               const dw_actor_options *options,
                                               char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
@@ -1040,21 +1075,23 @@ DW_API DW_MUST_CHECK dw_status dw_store_send(dw_store *store, const char *id,
 /* Work on all that waits: messages, timers that are due, effects that a killed process left.
  * Errors: DW_E_STATE (actors that could not work, which are told of one by one; the others did). */
 DW_API DW_MUST_CHECK dw_status dw_store_run(dw_store *store, dw_error *err);
-/* A fork of the actor, as its snapshot is. Messages that wait stay the parent's. */
+/* A fork of the actor, as its snapshot is. Messages that wait stay the parent's.
+ * Errors: those of dw_actor_thaw. */
 DW_API DW_MUST_CHECK dw_status dw_store_fork(dw_store *store, const char *id,
                                              char child[DW_ACTOR_ID_CHARS + 1], dw_error *err);
-/* Write the actor as one full snapshot in the place of all it has. `stats` may be NULL. */
+/* Write the actor as one full snapshot in the place of all it has. `stats` may be NULL.
+ * Errors: those of dw_actor_thaw and dw_actor_freeze. */
 DW_API DW_MUST_CHECK dw_status dw_store_freeze(dw_store *store, const char *id,
                                                dw_freeze_stats *stats, dw_error *err);
 /* The actor itself, a copy of what the folder has: to be looked at, exported or run apart; the
- * caller's to destroy. `kv_type` NULL: as it is. */
+ * caller's to destroy. `kv_type` NULL: as it is. Errors: those of dw_actor_thaw. */
 DW_API DW_MUST_CHECK dw_status dw_store_thaw(dw_store *store, const char *id,
                                              const dw_kv_type *kv_type, dw_actor **actor,
                                              dw_thaw_stats *stats, dw_error *err);
-/* Take in an actor under a new id. `actor` is left as it is. */
+/* Take in an actor under a new id. `actor` is left as it is. Errors: those of dw_actor_freeze. */
 DW_API DW_MUST_CHECK dw_status dw_store_add(dw_store *store, dw_actor *actor,
                                             char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
-/* The end of an actor: its files go. Errors: DW_E_NOT_FOUND, DW_E_IO. */
+/* The end of an actor: its files go. */
 DW_API DW_MUST_CHECK dw_status dw_store_stop(dw_store *store, const char *id, dw_error *err);
 
 /* ---- files, without an engine ----------------------------------------------------------- */
@@ -1094,8 +1131,9 @@ typedef struct dw_gguf_tensor_info {
  * endian, a part that is not the first), DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_gguf_open(dw_gguf **out, const char *path, dw_error *err);
 DW_API void dw_gguf_close(dw_gguf *gguf);
-DW_API void dw_gguf_get_info(const dw_gguf *gguf, dw_gguf_info *info);
-/* Tensor `index` < tensor_count. Errors: DW_E_RANGE. */
+/* Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_gguf_get_info(const dw_gguf *gguf, dw_gguf_info *info);
+/* Tensor `index` < tensor_count. Errors: DW_E_RANGE, DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_gguf_get_tensor_info(const dw_gguf *gguf, size_t index,
                                                        dw_gguf_tensor_info *info, dw_error *err);
 /* dw_model_fingerprint's, of a file. Errors: DW_E_MEMORY. */
@@ -1109,7 +1147,8 @@ DW_API dw_status dw_gguf_u32(const dw_gguf *gguf, const char *key, uint32_t *val
 DW_API dw_status dw_gguf_text(const dw_gguf *gguf, const char *key, dw_gguf_string *value,
                               dw_error *err);
 /* Element `index` of an array of strings, in time proportional to index; `*count` is how many there
- * are, also with DW_E_RANGE. `value` may be NULL, `index` is then not looked at. */
+ * are, also with DW_E_RANGE. `value` may be NULL, `index` is then not looked at.
+ * Errors: DW_E_NOT_FOUND and DW_E_FORMAT likewise, DW_E_RANGE (index). */
 DW_API dw_status dw_gguf_text_at(const dw_gguf *gguf, const char *key, size_t index,
                                  dw_gguf_string *value, size_t *count, dw_error *err);
 
@@ -1140,10 +1179,12 @@ typedef struct dw_snapshot_tensor_info {
 DW_API DW_MUST_CHECK dw_status dw_snapshot_file_open(dw_snapshot_file **out, const char *path,
                                                      unsigned flags, dw_error *err);
 DW_API void dw_snapshot_file_close(dw_snapshot_file *file);
-DW_API void dw_snapshot_file_get_info(const dw_snapshot_file *file, dw_snapshot_file_info *info);
+/* Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_snapshot_file_get_info(const dw_snapshot_file *file,
+                                           dw_snapshot_file_info *info);
 /* A line of its metadata: "kind", "base", "module", "actor" (JSON) and others; NULL: no such. */
 DW_API const char *dw_snapshot_file_meta(const dw_snapshot_file *file, const char *key);
-/* The tensor of that name. Errors: DW_E_NOT_FOUND. */
+/* The tensor of that name. Errors: DW_E_NOT_FOUND, DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_snapshot_file_get_tensor_info(const dw_snapshot_file *file,
                                                                 const char *name,
                                                                 dw_snapshot_tensor_info *info,
@@ -1186,8 +1227,9 @@ typedef struct dw_doctor_check_info {
 DW_API DW_MUST_CHECK dw_status dw_doctor_examine(dw_doctor_report **out, const char *device,
                                                  const char *guest_path, dw_error *err);
 DW_API void dw_doctor_report_destroy(dw_doctor_report *report);
-DW_API void dw_doctor_get_info(const dw_doctor_report *report, dw_doctor_info *info);
-/* Check `index` < check_count. Errors: DW_E_RANGE. */
+/* Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_doctor_get_info(const dw_doctor_report *report, dw_doctor_info *info);
+/* Check `index` < check_count. Errors: DW_E_RANGE, DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_doctor_get_check(const dw_doctor_report *report, size_t index,
                                                    dw_doctor_check_info *check, dw_error *err);
 

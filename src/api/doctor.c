@@ -493,12 +493,12 @@ void dw_doctor_report_destroy(dw_doctor_report *report)
     dw_free(report);
 }
 
-void dw_doctor_get_info(const dw_doctor_report *report, dw_doctor_info *info)
+dw_status dw_doctor_get_info(const dw_doctor_report *report, dw_doctor_info *info)
 {
     dw_doctor_info own = {
         .ok = report->ok, .has_gpu = report->has_gpu, .check_count = report->check_count};
     (void)snprintf(own.device, sizeof own.device, "%s", report->device.name);
-    dw_struct_write(info, &own, sizeof own);
+    return dw_struct_fill(info, &own, sizeof own, "dw_doctor_info");
 }
 
 dw_status dw_doctor_get_check(const dw_doctor_report *report, size_t index,

@@ -85,12 +85,12 @@ void dw_engine_destroy(dw_engine *engine)
     dw_free(engine);
 }
 
-void dw_engine_get_device_info(const dw_engine *engine, dw_device_info *info)
+dw_status dw_engine_get_device_info(const dw_engine *engine, dw_device_info *info)
 {
-    dw_struct_write(info, dw_device_info_of(engine->device), sizeof *info);
+    return dw_struct_fill(info, dw_device_info_of(engine->device), sizeof *info, "dw_device_info");
 }
 
-void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage)
+dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats)
 {
     dw_device_counters *counters = dw_device_counters_of(engine->device);
     size_t bytes;
@@ -115,15 +115,15 @@ void dw_engine_get_stats(dw_engine *engine, dw_engine_stats *usage)
         own.kv_bytes += ranges.device_bytes;
         own.kv_host_bytes += ranges.host_bytes;
     }
-    dw_struct_write(usage, &own, sizeof own);
+    return dw_struct_fill(stats, &own, sizeof own, "dw_engine_stats");
 }
 
-bool dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *memory)
+dw_status dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *stats)
 {
     dw_kv_stats own;
     bool known = dw_kv_pool_get_stats(engine->device, &own);
-    dw_struct_write(memory, &own, sizeof own);
-    return known;
+    dw_status status = dw_struct_fill(stats, &own, sizeof own, "dw_kv_stats");
+    return status == DW_OK && !known ? DW_E_NOT_FOUND : status;
 }
 
 dw_status dw_model_open(dw_model **out, dw_engine *engine, const char *path, dw_error *err)

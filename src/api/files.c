@@ -5,7 +5,7 @@
 #include "gguf/gguf.h"
 #include "snapshot/snapshot_file.h"
 
-void dw_gguf_get_info(const dw_gguf *gguf, dw_gguf_info *info)
+dw_status dw_gguf_get_info(const dw_gguf *gguf, dw_gguf_info *info)
 {
     dw_gguf_info own = {
         .bytes = dw_gguf_bytes(gguf),
@@ -18,7 +18,7 @@ void dw_gguf_get_info(const dw_gguf *gguf, dw_gguf_info *info)
         own.parameter_count +=
             (uint64_t)(tensor->ne[0] * tensor->ne[1] * tensor->ne[2] * tensor->ne[3]);
     }
-    dw_struct_write(info, &own, sizeof own);
+    return dw_struct_fill(info, &own, sizeof own, "dw_gguf_info");
 }
 
 dw_status dw_gguf_get_tensor_info(const dw_gguf *gguf, size_t index, dw_gguf_tensor_info *info,
@@ -48,14 +48,14 @@ dw_status dw_gguf_get_tensor_info(const dw_gguf *gguf, size_t index, dw_gguf_ten
     return DW_OK;
 }
 
-void dw_snapshot_file_get_info(const dw_snapshot_file *file, dw_snapshot_file_info *info)
+dw_status dw_snapshot_file_get_info(const dw_snapshot_file *file, dw_snapshot_file_info *info)
 {
     const dw_snapshot_file_info own = {
         .identity = dw_snapshot_file_identity(file),
         .bytes = dw_snapshot_file_bytes(file),
         .tensor_count = dw_snapshot_file_count(file),
     };
-    dw_struct_write(info, &own, sizeof own);
+    return dw_struct_fill(info, &own, sizeof own, "dw_snapshot_file_info");
 }
 
 static dw_status find(const dw_snapshot_file *file, const char *name,

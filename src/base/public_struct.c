@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/log.h"
+
 /* Beyond the largest struct by far: what is larger was never set. */
 #define STRUCT_BYTES_MAX ((size_t)4096)
 
@@ -62,4 +64,16 @@ void dw_struct_write(void *given, const void *own, size_t own_bytes)
     const unsigned char *from = own;
     memcpy(to + sizeof count, from + sizeof count, known - sizeof count);
     memset(to + known, 0, count - known);
+}
+
+dw_status dw_struct_fill(void *given, const void *own, size_t own_bytes, const char *name)
+{
+    dw_error error;
+    dw_status status = dw_struct_check(given, name, &error);
+    if (status != DW_OK) {
+        dw_log(DW_LOG_ERROR, "%s", error.message);
+        return status;
+    }
+    dw_struct_write(given, own, own_bytes);
+    return DW_OK;
 }

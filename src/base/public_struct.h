@@ -18,6 +18,10 @@ dw_status dw_struct_read(void *own, size_t own_bytes, const void *given, const c
  * `given` may be NULL. */
 void dw_struct_write(void *given, const void *own, size_t own_bytes);
 
+/* The same for a getter whose only failure this is and that therefore has no `err`: a struct_bytes
+ * that is not set, or not plausible, is DW_E_ARG, and told in the log. */
+dw_status dw_struct_fill(void *given, const void *own, size_t own_bytes, const char *name);
+
 /* Whether `given` can be written so; for functions that return a status, before they do anything.
  * `given` NULL is fine. Errors: DW_E_ARG. */
 dw_status dw_struct_check(const void *given, const char *name, dw_error *err);

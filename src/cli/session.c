@@ -387,7 +387,7 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
 {
     dw_instance_stats stats = {.struct_bytes = sizeof stats};
     dw_kv_stats kv = {.struct_bytes = sizeof kv};
-    bool has_kv = dw_engine_get_kv_stats(engine, &kv);
+    bool has_kv = dw_engine_get_kv_stats(engine, &kv) == DW_OK;
     dw_instance_get_stats(instance, &stats);
     double prompt_speed = per_second(stats.prompt_tokens, stats.prompt_ns);
     double decode_speed = per_second(stats.decoded_tokens, stats.decode_ns);

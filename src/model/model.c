@@ -428,7 +428,7 @@ dw_status dw_model_fingerprint(dw_model *model, char text[DW_FINGERPRINT_BYTES],
     return status;
 }
 
-void dw_model_get_info(const dw_model *model, dw_model_info *info)
+dw_status dw_model_get_info(const dw_model *model, dw_model_info *info)
 {
     const dw_model_info own = {
         .name = model->name,
@@ -449,7 +449,7 @@ void dw_model_get_info(const dw_model *model, dw_model_info *info)
         .expert_count = model->shape.expert_count,
         .expert_used_count = model->shape.expert_used_count,
     };
-    dw_struct_write(info, &own, sizeof own);
+    return dw_struct_fill(info, &own, sizeof own, "dw_model_info");
 }
 
 const dw_vocab *dw_model_vocab(const dw_model *model)

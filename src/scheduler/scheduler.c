@@ -131,7 +131,7 @@ static uint64_t read_count(const _Atomic uint64_t *count)
     return atomic_load_explicit(count, memory_order_relaxed);
 }
 
-void dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *counts)
+dw_status dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *stats)
 {
     const dw__scheduler_counts *own = &scheduler->counts;
     dw_scheduler_stats all = {
@@ -152,7 +152,7 @@ void dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *counts)
     all.guests = scheduler->guest_count;
     all.most_guests = scheduler->most_guests;
     (void)pthread_mutex_unlock(&scheduler->lock);
-    dw_struct_write(counts, &all, sizeof all);
+    return dw_struct_fill(stats, &all, sizeof all, "dw_scheduler_stats");
 }
 
 /* ---- the loop ----------------------------------------------------------------------------- */

@@ -269,7 +269,7 @@ size_t dw_instance_memory_bytes(const dw_instance *instance)
     return dw_region_committed_bytes(instance->region);
 }
 
-void dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats)
+dw_status dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats)
 {
     const dw_counters *counters = &instance->counters;
     uint64_t sampled = atomic_load(&counters->sampled_tokens);
@@ -288,7 +288,7 @@ void dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats
     if (instance->view != NULL) {
         own.device_staged_bytes = dw_device_view_staged_bytes(instance->view);
     }
-    dw_struct_write(stats, &own, sizeof own);
+    return dw_struct_fill(stats, &own, sizeof own, "dw_instance_stats");
 }
 
 const char *dw_instance_staging(const dw_instance *instance)

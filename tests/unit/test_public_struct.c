@@ -31,6 +31,15 @@ typedef struct new_stats {
     uint64_t later;
 } new_stats;
 
+static size_t error_lines;
+
+static void on_line(void *user, dw_log_level level, const char *line)
+{
+    assert_int_equal(level, DW_LOG_ERROR);
+    assert_non_null(strstr(line, user));
+    error_lines++;
+}
+
 static dw_engine *open_engine(const void *options)
 {
     dw_engine *engine = NULL;
@@ -86,7 +95,7 @@ static void test_public_struct_stats(void **state)
     dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU", .threads = 1};
     dw_engine *engine = open_engine(&options);
     dw_engine_stats same = {.struct_bytes = sizeof same};
-    dw_engine_get_stats(engine, &same);
+    assert_int_equal(dw_engine_get_stats(engine, &same), DW_OK);
     assert_int_equal(same.struct_bytes, sizeof same);
 
     old_stats old = {.struct_bytes = offsetof(old_stats, beyond), .beyond = 77};
@@ -101,8 +110,49 @@ static void test_public_struct_stats(void **state)
     assert_int_equal(later.later, 0);
 
     dw_engine_stats unset = {.struct_bytes = 0, .memory_bytes = 77};
-    dw_engine_get_stats(engine, &unset); /* nothing else can be told */
+    error_lines = 0;
+    assert_int_equal(dw_engine_get_stats(engine, &unset), DW_E_ARG);
+    assert_int_equal(error_lines, 0); /* the log is off */
+    dw_log_set(DW_LOG_ERROR, on_line, "dw_engine_stats.struct_bytes");
+    assert_int_equal(dw_engine_get_stats(engine, &unset), DW_E_ARG);
+    assert_int_equal(error_lines, 1);
     assert_int_equal(unset.memory_bytes, 77);
+    assert_int_equal(dw_engine_get_stats(engine, &same), DW_OK);
+    assert_int_equal(error_lines, 1);
+    dw_log_set(DW_LOG_NONE, NULL, NULL);
+    dw_engine_destroy(engine);
+}
+
+/* Each getter whose only failure a missing struct_bytes is. */
+static void test_public_struct_getters(void **state)
+{
+    (void)state;
+    dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU", .threads = 1};
+    dw_engine *engine = open_engine(&options);
+    dw_device_info device = {.struct_bytes = 0, .name = "as it was"};
+    assert_int_equal(dw_engine_get_device_info(engine, &device), DW_E_ARG);
+    assert_string_equal(device.name, "as it was");
+    device.struct_bytes = sizeof device;
+    assert_int_equal(dw_engine_get_device_info(engine, &device), DW_OK);
+    assert_string_equal(device.name, "CPU");
+
+    dw_kv_stats kv = {.struct_bytes = 0, .limit_bytes = 77};
+    assert_int_equal(dw_engine_get_kv_stats(engine, &kv), DW_E_ARG);
+    assert_int_equal(kv.limit_bytes, 77);
+    kv.struct_bytes = sizeof kv;
+    assert_int_equal(dw_engine_get_kv_stats(engine, &kv), DW_E_NOT_FOUND); /* a CPU has none */
+    assert_int_equal(kv.limit_bytes, 0);
+
+    dw_scheduler *scheduler = NULL;
+    dw_scheduler_stats stats = {.struct_bytes = 0, .started = 77};
+    dw_error error;
+    assert_int_equal(dw_scheduler_create(&scheduler, engine, NULL, &error), DW_OK);
+    assert_int_equal(dw_scheduler_get_stats(scheduler, &stats), DW_E_ARG);
+    assert_int_equal(stats.started, 77);
+    stats.struct_bytes = sizeof stats;
+    assert_int_equal(dw_scheduler_get_stats(scheduler, &stats), DW_OK);
+    assert_int_equal(stats.started, 0);
+    dw_scheduler_destroy(scheduler);
     dw_engine_destroy(engine);
 }
 
@@ -124,6 +174,7 @@ int main(void)
         cmocka_unit_test(test_public_struct_longer_options),
         cmocka_unit_test(test_public_struct_without_size),
         cmocka_unit_test(test_public_struct_stats),
+        cmocka_unit_test(test_public_struct_getters),
         cmocka_unit_test(test_public_struct_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
