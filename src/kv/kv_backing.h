@@ -3,8 +3,8 @@
  *   range   a device's address range (kv_range.c), whose contents can be evicted
  *   buffer  a device buffer that doubles (kv_buffer.c), where there are no address ranges
  * The log (kv_log.c) knows how many records it has, which of them are saved, and which step is
- * under way; it checks arguments before it calls. A backing has the bytes. Adding one is a file
- * with its ops, and a line in kv_log.c that says when it is chosen.
+ * under way; it checks arguments before it calls. A backing has the bytes. To add one:
+ * CONTRIBUTING.md, "A backing of the KV log".
  * Private to src/kv.
  * Thread: its log's; those that a fork shares bytes with may be used by other threads at the
  * same time. */

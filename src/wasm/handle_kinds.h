@@ -1,6 +1,5 @@
-/* What a guest's handles can stand for: the one table of the kinds. To add a kind: its entry here
- * (how it is called, destroyed and forked), its entry in src/snapshot/snapshot_handles.c (how it is
- * saved and loaded), and the imports that make and use it in src/guest_abi.
+/* What a guest's handles can stand for: the one table of the kinds. To add a kind:
+ * CONTRIBUTING.md, "A handle kind".
  * Thread: an object belongs to its instance's. */
 #ifndef DW_WASM_HANDLE_KINDS_H
 #define DW_WASM_HANDLE_KINDS_H
