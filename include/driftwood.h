@@ -220,7 +220,8 @@ typedef struct dw_import dw_import; /* below: a function for guests */
 
 typedef struct dw_engine_options {
     size_t struct_bytes;
-    const char *device;  /* a name from dw_device_get_info; NULL: the first GPU, else the CPU */
+    const char *device;  /* a name from dw_device_get_info; NULL: the first usable GPU that can
+                            share host memory, else the CPU */
     int threads;         /* CPU threads for device work; 0: the machine's real cores */
     bool stage_memory;   /* copy guest memory to the device and back, even where it is shared: to
                             compare with */

@@ -61,7 +61,7 @@ static void compute_graph(void *user)
     call->result = ggml_backend_graph_compute(call->backend, call->graph);
 }
 
-/* What came of a graph that the backend ended by itself. */
+/* The result of a graph that the backend ended by itself. */
 static dw_status result_of(const dw_device *device, enum ggml_status result, dw_error *err)
 {
     switch (result) {

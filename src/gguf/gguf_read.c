@@ -12,7 +12,7 @@
 #define ALIGNMENT_MAX 65536u
 #define PART_COUNT_MAX 1024u /* each is a mapping of its own */
 
-/* Where reading has come to; never beyond `count`. */
+/* The read position; never beyond `count`. */
 typedef struct reader {
     const unsigned char *bytes;
     size_t count;

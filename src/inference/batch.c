@@ -185,7 +185,7 @@ static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
     put(&batch->finished, item);
 }
 
-/* What came of a run for one of its slices. */
+/* The result of a run for one of its slices. */
 static void conclude(dw_batch *batch, dw_batch_item *item, const dw_step_slice *slice,
                      dw_status status, const dw_error *run_error)
 {

@@ -11,7 +11,7 @@ struct dw_kv_log {
     dw__kv_backing *backing;
     uint32_t capacity; /* as asked for; the backing's is in whole steps */
     uint32_t length;
-    uint32_t step_end; /* of the step begun last: it is over when the length has come to this */
+    uint32_t step_end; /* of the step begun last: it is over when the length has reached this */
     uint64_t saved_bytes;
 };
 

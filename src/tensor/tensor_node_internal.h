@@ -20,7 +20,7 @@ typedef struct dw__node {
     dw_op_params params;
     int32_t root;       /* whose bytes these are: a view's source, else the node itself */
     size_t root_offset; /* bytes from the root's first */
-    bool placed;        /* stands in the region: an input or an output */
+    bool placed;        /* is in the region: an input or an output */
     uint64_t offset;    /* then from the region's base */
 
     bool needed;                 /* some output depends on it */

@@ -264,7 +264,7 @@ static dw_status infer_convert(const inference *at)
 
 /* ---- indices ---- */
 
-/* Values that stand in the region are looked at before each run. Those that the device computes
+/* Values in the region are checked before each run. Those that the device computes
  * cannot be, and ggml's kernels do not look: only ARGMAX's are known to be good, and on the CPU
  * alone (a GPU gives -1 for a row of NaN). */
 static dw_status check_indices(const inference *at, const dw__node *index, int64_t limit)
