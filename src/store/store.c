@@ -184,21 +184,21 @@ dw_status dw_store_get_info(dw_store *store, const char *id, dw_store_info *info
     if (status != DW_OK) {
         return status;
     }
-    status = dw_actor_folder_read_chain(store->folder, id, &store->chain, err);
+    status = dw_actor_folder_read_chain(store->folder, id, &store->shown, err);
     if (status != DW_OK) {
         return status;
     }
-    status = dw_actor_folder_list_messages(store->folder, id, store->chain.done, &messages,
+    status = dw_actor_folder_list_messages(store->folder, id, store->shown.done, &messages,
                                            &waiting, err);
     if (status != DW_OK) {
         return status;
     }
     dw_free(messages);
-    own.snapshot_count = store->chain.count;
+    own.snapshot_count = store->shown.count;
     own.waiting = waiting;
-    own.done = store->chain.done;
-    for (size_t i = 0; i < store->chain.count; i++) {
-        own.bytes += store->chain.bytes[i];
+    own.done = store->shown.done;
+    for (size_t i = 0; i < store->shown.count; i++) {
+        own.bytes += store->shown.bytes[i];
     }
     dw_struct_write(info, &own, sizeof own);
     return DW_OK;
@@ -207,17 +207,44 @@ dw_status dw_store_get_info(dw_store *store, const char *id, dw_store_info *info
 dw_status dw_store_paths(dw_store *store, const char *id, const char *const **paths, size_t *count,
                          dw_error *err)
 {
-    dw_status status = dw_actor_folder_read_chain(store->folder, id, &store->chain, err);
-    *paths = store->chain.list;
-    *count = status == DW_OK ? store->chain.count : 0;
+    dw_status status = dw_actor_folder_read_chain(store->folder, id, &store->shown, err);
+    *paths = store->shown.list;
+    *count = status == DW_OK ? store->shown.count : 0;
     return status;
 }
 
 /* ---- thawing and freezing ---------------------------------------------------------------- */
 
-/* The actor is the current one afterwards: its chain is in store->chain. */
+dw_status dw__store_enter(dw_store *store, dw_error *err)
+{
+    if (store->working) {
+        return dw_fail(err, DW_E_STATE, "store: it works on an actor: not from its callbacks");
+    }
+    store->working = true;
+    return DW_OK;
+}
+
+void dw__store_leave(dw_store *store)
+{
+    DW_ASSERT(store->working);
+    store->working = false;
+}
+
 dw_status dw_store_thaw(dw_store *store, const char *id, const dw_kv_type *kv_type,
                         dw_actor **actor, dw_thaw_stats *stats, dw_error *err)
+{
+    *actor = NULL;
+    dw_status status = dw__store_enter(store, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__store_thaw(store, id, kv_type, actor, stats, err);
+    dw__store_leave(store);
+    return status;
+}
+
+dw_status dw__store_thaw(dw_store *store, const char *id, const dw_kv_type *kv_type,
+                         dw_actor **actor, dw_thaw_stats *stats, dw_error *err)
 {
     *actor = NULL;
     dw_status status = dw_actor_folder_read_chain(store->folder, id, &store->chain, err);
@@ -338,16 +365,22 @@ dw_status dw_store_fork(dw_store *store, const char *id, char child[DW_ACTOR_ID_
 {
     dw_actor *parent = NULL;
     char fresh[DW_ACTOR_ID_CHARS + 1];
-    dw_actor_new_id(fresh);
-    dw_status status = dw_store_thaw(store, id, NULL, &parent, NULL, err);
+    dw_status status = dw__store_enter(store, err);
     if (status != DW_OK) {
         return status;
+    }
+    dw_actor_new_id(fresh);
+    status = dw__store_thaw(store, id, NULL, &parent, NULL, err);
+    if (status != DW_OK) {
+        goto out;
     }
     status = dw__store_write_fork(store, parent, fresh, err);
     if (status == DW_OK) {
         memcpy(child, fresh, sizeof fresh);
     }
+out:
     dw_actor_destroy(parent);
+    dw__store_leave(store);
     return status;
 }
 
@@ -370,16 +403,26 @@ dw_status dw_store_add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHA
 dw_status dw_store_freeze(dw_store *store, const char *id, dw_freeze_stats *stats, dw_error *err)
 {
     dw_actor *actor = NULL;
-    dw_status status = dw_store_thaw(store, id, NULL, &actor, NULL, err);
+    dw_status status = dw__store_enter(store, err);
     if (status != DW_OK) {
         return status;
     }
-    status = freeze(store, actor, store->chain.done, true, stats, err);
+    status = dw__store_thaw(store, id, NULL, &actor, NULL, err);
+    if (status == DW_OK) {
+        status = freeze(store, actor, store->chain.done, true, stats, err);
+    }
     dw_actor_destroy(actor);
+    dw__store_leave(store);
     return status;
 }
 
 dw_status dw_store_stop(dw_store *store, const char *id, dw_error *err)
 {
-    return dw_actor_folder_remove(store->folder, id, err);
+    dw_status status = dw__store_enter(store, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_actor_folder_remove(store->folder, id, err);
+    dw__store_leave(store);
+    return status;
 }

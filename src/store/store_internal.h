@@ -1,5 +1,5 @@
 /* What the files of dw_store share. One actor at a time is the current one: the one that was last
- * thawed with dw_store_thaw, whose snapshots are in store->chain. */
+ * thawed with dw__store_thaw, whose snapshots are in store->chain. */
 #ifndef DW_STORE_STORE_INTERNAL_H
 #define DW_STORE_STORE_INTERNAL_H
 
@@ -12,6 +12,8 @@ struct dw_store {
     dw_actor_folder *folder;
     dw_snapshot_chain chain;  /* of the current actor */
     dw_snapshot_chain parent; /* of a fork's parent */
+    dw_snapshot_chain shown;  /* what dw_store_get_info and dw_store_paths have read */
+    bool working;             /* there is a current actor; the embedder's callbacks may run */
     dw_module **modules;      /* [module_count]: compiled so far; counted */
     size_t module_count;
     size_t module_capacity;
@@ -21,6 +23,15 @@ struct dw_store {
 };
 
 /* ---- store.c ---- */
+
+/* From here on until dw__store_leave there is a current actor. Errors: DW_E_STATE (there is one: the
+ * call comes from one of the embedder's callbacks). */
+dw_status dw__store_enter(dw_store *store, dw_error *err);
+void dw__store_leave(dw_store *store);
+/* Thaw an actor, which is the current one then: its chain is in store->chain. Errors:
+ * dw_store_thaw's. */
+dw_status dw__store_thaw(dw_store *store, const char *id, const dw_kv_type *kv_type,
+                         dw_actor **actor, dw_thaw_stats *stats, dw_error *err);
 
 /* Write the current actor, whose state includes messages up to `done`, as a full snapshot or where
  * a delta is possible and short; store->chain follows. */

@@ -198,7 +198,7 @@ static dw_status process_session(session *s, const char *id, dw_error *err)
 {
     bool drop = s->broken && s->own_message;
     s->broken = false;
-    dw_status status = dw_store_thaw(s->store, id, NULL, &s->actor, NULL, err);
+    dw_status status = dw__store_thaw(s->store, id, NULL, &s->actor, NULL, err);
     if (status != DW_OK) {
         return status;
     }
@@ -283,7 +283,12 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
     if (!dw_actor_folder_has(store->folder, id)) {
         return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
     }
+    status = dw__store_enter(store, err);
+    if (status != DW_OK) {
+        return status;
+    }
     status = send_and_process(store, &awaited, &file, &own, err);
+    dw__store_leave(store);
     if (status != DW_OK) {
         if (file.number > 0) {
             /* The caller sends it again: it must not be worked on twice. */
@@ -302,15 +307,19 @@ dw_status dw_store_run(dw_store *store, dw_error *err)
     dw_actor_name *names = NULL;
     size_t count = 0;
     size_t failed = 0;
-    dw_status status = dw_actor_folder_list(store->folder, &names, &count, err);
+    dw_status status = dw__store_enter(store, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_actor_folder_list(store->folder, &names, &count, err);
     for (size_t i = 0; i < count && status == DW_OK; i++) {
         status = dw__store_add_todo(store, names[i].id, err);
     }
     dw_free(names);
-    if (status != DW_OK) {
-        return status;
+    if (status == DW_OK) {
+        status = process_all(store, NULL, &failed, err);
     }
-    status = process_all(store, NULL, &failed, err);
+    dw__store_leave(store);
     if (status == DW_OK && failed > 0) {
         return dw_fail(err, DW_E_STATE, "%zu of %zu actors could not work", failed, count);
     }

@@ -243,9 +243,71 @@ static int close_fixture(void **state)
     return actor_fixture_close(state) == 0 && system(command) == 0 ? 0 : 1;
 }
 
+/* ---- calls from callbacks ---------------------------------------------------------------- */
+
+typedef struct nested_calls {
+    dw_store *store;
+    const char *working; /* the actor that answers */
+    const char *other;
+    unsigned count;
+} nested_calls;
+
+/* Looking is allowed while an actor works, what takes an actor in hand is not. */
+static ptrdiff_t call_store(void *user, const unsigned char *bytes, size_t count)
+{
+    nested_calls *calls = user;
+    dw_error error = {.message = ""};
+    dw_store_info info = {.struct_bytes = sizeof info};
+    dw_actor_effect message = {.struct_bytes = sizeof message, .message = "+1", .message_bytes = 2};
+    dw_actor *actor = NULL;
+    const char *const *paths = NULL;
+    size_t path_count = 0;
+    char id[DW_ACTOR_ID_CHARS + 1];
+    (void)bytes;
+    calls->count++;
+    assert_int_equal(dw_store_get_info(calls->store, calls->other, &info, &error), DW_OK);
+    assert_int_equal(dw_store_paths(calls->store, calls->other, &paths, &path_count, &error),
+                     DW_OK);
+    assert_int_equal(dw_store_send(calls->store, calls->other, &message, keep, id, &error),
+                     DW_E_STATE);
+    assert_int_equal(dw_store_run(calls->store, &error), DW_E_STATE);
+    assert_int_equal(dw_store_fork(calls->store, calls->other, id, &error), DW_E_STATE);
+    assert_int_equal(dw_store_freeze(calls->store, calls->other, NULL, &error), DW_E_STATE);
+    assert_int_equal(dw_store_thaw(calls->store, calls->other, NULL, &actor, NULL, &error),
+                     DW_E_STATE);
+    assert_int_equal(dw_store_stop(calls->store, calls->working, &error), DW_E_STATE);
+    return (ptrdiff_t)count;
+}
+
+static void test_store_calls_from_callbacks(void **state)
+{
+    actor_fixture *fixture = *state;
+    char path[96];
+    char id[2][DW_ACTOR_ID_CHARS + 1];
+    dw_error error = {.message = ""};
+    (void)snprintf(path, sizeof path, "%s/nested", folder);
+    dw_store *store = opened(fixture, path);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(dw_store_spawn(store, fixture->module, NULL, id[i], &error), DW_OK);
+    }
+    assert_int_equal(told(store, id[1], "+5"), 5);
+    nested_calls calls = {.store = store, .working = id[0], .other = id[1]};
+    dw_actor_effect message = {.struct_bytes = sizeof message, .message = "+1", .message_bytes = 2};
+    for (unsigned i = 0; i < 40; i++) { /* past where a chain becomes one full snapshot */
+        assert_int_equal(dw_store_send(store, id[0], &message, call_store, &calls, &error), DW_OK);
+    }
+    assert_true(calls.count >= 40);
+    assert_int_equal(told(store, id[0], "+1"), 41);
+    assert_int_equal(told(store, id[1], "+1"), 6);
+    dw_store_close(store);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_store_survives_kills)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_store_survives_kills),
+        cmocka_unit_test(test_store_calls_from_callbacks),
+    };
     if (argc == 5 && strcmp(argv[1], "--work") == 0) {
         return work(argv + 2);
     }
