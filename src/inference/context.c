@@ -23,6 +23,10 @@ dw_status dw__context_make(dw_context **out, dw_model *model, const dw_context_o
         return dw_fail(err, DW_E_RANGE, "context: %u tokens, the model was made for %u", tokens_max,
                        shape->context_length);
     }
+    if ((unsigned)options->kv_type > DW_KV_F32) {
+        return dw_fail(err, DW_E_ARG, "kv_type: %d, from %d to %d is allowed",
+                       (int)options->kv_type, (int)DW_KV_F16, (int)DW_KV_F32);
+    }
     size_t record_bytes = dw_model_kv_layout(shape, options->kv_type).record_bytes;
     if (record_bytes == 0) {
         return dw_fail(err, DW_E_UNSUPPORTED,

@@ -230,6 +230,10 @@ static void test_session_perplexity(void **state)
     assert_int_equal(tokens[0], 3); /* not the caller's to lose */
     assert_int_equal(dw_model_perplexity(f->model, tokens, 15, &options, &result, &error),
                      DW_E_ARG);
+    options.kv_type = (dw_kv_type)7;
+    assert_int_equal(dw_model_perplexity(f->model, tokens, 32, &options, &result, &error),
+                     DW_E_ARG);
+    assert_non_null(strstr(error.message, "kv_type: 7"));
 }
 
 static void test_session_model_from_descriptor(void **state)
