@@ -2,6 +2,7 @@
 
 #include <llama.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +23,8 @@ static ggml_log_callback own_ggml;
 static ggml_log_callback own_llama;
 
 static _Thread_local char first_error[160];
+/* One that was set after ours may itself pass lines on to ours. */
+static _Thread_local bool passing_on;
 
 __attribute__((constructor)) static void note_own_callbacks(void)
 {
@@ -48,7 +51,9 @@ static void pass_on(const log_callback *before, enum ggml_log_level level, const
     log_callback to = *before;
     (void)pthread_mutex_unlock(&lock);
     if (to.call != NULL) {
+        passing_on = true;
         to.call(level, text, to.user);
+        passing_on = false;
     }
 }
 
@@ -70,6 +75,9 @@ static void log_line(enum ggml_log_level level, dw_log_level warning, const char
 static void on_ggml(enum ggml_log_level level, const char *text, void *user)
 {
     (void)user;
+    if (passing_on) {
+        return;
+    }
     log_line(level, DW_LOG_WARN, text);
     pass_on(&before_ggml, level, text);
 }
@@ -78,10 +86,19 @@ static void on_ggml(enum ggml_log_level level, const char *text, void *user)
 static void on_llama(enum ggml_log_level level, const char *text, void *user)
 {
     (void)user;
+    if (passing_on) {
+        return;
+    }
     log_line(level, DW_LOG_INFO, text);
     pass_on(&before_llama, level, text);
 }
 
+static bool is_ours(ggml_log_callback call)
+{
+    return call == on_ggml || call == on_llama;
+}
+
+/* libllama answers with ggml's callback where nobody has set its own. */
 void dw_ggml_log_take(void)
 {
     log_callback ggml;
@@ -89,13 +106,13 @@ void dw_ggml_log_take(void)
     (void)pthread_mutex_lock(&lock);
     ggml_log_get(&ggml.call, &ggml.user);
     llama_log_get(&llama.call, &llama.user);
-    if (llama.call != on_llama) {
+    if (!is_ours(llama.call)) {
         before_llama = llama.call != own_llama ? llama : (log_callback){NULL, NULL};
-        llama_log_set(on_llama, NULL); /* this sets ggml's as well */
     }
-    if (ggml.call != on_ggml) {
+    if (!is_ours(ggml.call)) {
         before_ggml = ggml.call != own_ggml ? ggml : (log_callback){NULL, NULL};
     }
+    llama_log_set(on_llama, NULL); /* this sets ggml's as well */
     ggml_log_set(on_ggml, NULL);
     (void)pthread_mutex_unlock(&lock);
 }

@@ -208,6 +208,45 @@ static void test_process_allocator_of_guests(void **state)
 
 /* ---- the log ------------------------------------------------------------------------------- */
 
+/* A callback that is set after ours and passes lines on to it, as loggers do. */
+static struct {
+    ggml_log_callback call;
+    void *user;
+    size_t lines;
+} chained;
+
+static void on_chained_line(enum ggml_log_level level, const char *text, void *user)
+{
+    (void)user;
+    chained.lines++;
+    chained.call(level, text, chained.user);
+}
+
+static void test_process_logs_of_one_set_later(void **state)
+{
+    (void)state;
+    dw_engine *engine = NULL;
+    dw_model *model = NULL;
+    dw_error error;
+    dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU", .threads = 1};
+    dw_vocab_info info = {.struct_bytes = sizeof info};
+    tiny_options tiny = tiny_defaults();
+    tiny_model_write(MODEL, &tiny);
+    assert_int_equal(dw_engine_create(&engine, &options, &error), DW_OK);
+    llama_log_get(&chained.call, &chained.user);
+    llama_log_set(on_chained_line, NULL);
+    dw_log_set(DW_LOG_DEBUG, on_line, &own_user);
+    log_lines = chained.lines = 0;
+    assert_int_equal(dw_model_open(&model, engine, MODEL, &error), DW_OK);
+    assert_int_equal(dw_model_get_vocab_info(model, &info, &error), DW_OK);
+    assert_true(chained.lines > 0);
+    assert_true(log_lines > 0);
+    dw_log_set(DW_LOG_NONE, NULL, NULL);
+    dw_model_unref(model);
+    dw_engine_destroy(engine);
+    (void)unlink(MODEL);
+}
+
 static void test_process_logs(void **state)
 {
     (void)state;
@@ -306,6 +345,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_process_allocator),
         cmocka_unit_test(test_process_allocator_of_guests),
         cmocka_unit_test(test_process_logs),
+        cmocka_unit_test(test_process_logs_of_one_set_later),
         cmocka_unit_test(test_process_aborts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
