@@ -182,7 +182,9 @@ dw_status dw_instance_run(dw_instance *instance, int *exit_code, dw_error *err)
         return dw_fail(err, DW_E_STATE, "the guest has run already: a command runs once");
     }
     dw_status status = dw_instance_call_export(instance, "_start", NULL, &code, err);
-    instance->started = status != DW_E_NOT_FOUND && status != DW_E_TYPE;
+    if (status != DW_E_NOT_FOUND && status != DW_E_TYPE && status != DW_E_STATE) {
+        instance->started = true;
+    }
     if (exit_code != NULL) {
         *exit_code = code;
     }
