@@ -75,14 +75,6 @@ dw_message *dw_mailbox_take(dw_mailbox *mailbox)
     return message;
 }
 
-void dw_mailbox_join(dw_mailbox *mailbox, dw_mailbox *more)
-{
-    for (dw_message *message = dw_mailbox_take(more); message != NULL;
-         message = dw_mailbox_take(more)) {
-        dw_mailbox_put(mailbox, message);
-    }
-}
-
 void dw_mailbox_release(dw_mailbox *mailbox)
 {
     for (dw_message *message = dw_mailbox_take(mailbox); message != NULL;

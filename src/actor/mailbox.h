@@ -37,8 +37,6 @@ void dw_mailbox_put_first(dw_mailbox *mailbox, dw_message *message);
 void dw_mailbox_put_sorted(dw_mailbox *mailbox, dw_message *message);
 /* The first, the caller's to dw_free; NULL: there is none. */
 dw_message *dw_mailbox_take(dw_mailbox *mailbox);
-/* All of `more` behind what is there. */
-void dw_mailbox_join(dw_mailbox *mailbox, dw_mailbox *more);
 void dw_mailbox_release(dw_mailbox *mailbox);
 
 #endif

@@ -88,7 +88,6 @@ dw_status dw_gguf_array_of(const dw_gguf *gguf, const char *key, dw_gguf_type ty
 /* The type of the array's elements; DW_GGUF_TYPE_COUNT where there is no such array. */
 dw_gguf_type dw_gguf_array_type(const dw_gguf *gguf, const char *key);
 int32_t dw_gguf_array_i32(const dw_gguf_array *array, size_t index);
-float dw_gguf_array_f32(const dw_gguf_array *array, size_t index);
 /* All strings of an array, the caller's to dw_free. Errors: as above, DW_E_MEMORY. */
 dw_status dw_gguf_strings(const dw_gguf *gguf, const char *key, dw_gguf_string **out, size_t *count,
                           dw_error *err);

@@ -198,12 +198,6 @@ int32_t dw_gguf_array_i32(const dw_gguf_array *array, size_t index)
     return value;
 }
 
-float dw_gguf_array_f32(const dw_gguf_array *array, size_t index)
-{
-    DW_ASSERT(index < array->count);
-    return load_f32(array->elements + index * 4);
-}
-
 dw_status dw_gguf_strings(const dw_gguf *gguf, const char *name, dw_gguf_string **out,
                           size_t *count, dw_error *err)
 {

@@ -471,7 +471,7 @@ static __device__ void merge_parts(const float *parts, int part_count, int head_
     const int share = threadIdx.x / quads;
     merged<WIDE> *of_shares = (merged<WIDE> *)shared;
     for (int quad = threadIdx.x % quads; quad < quads && share < shares; quad += THREADS) {
-        const float *heads = parts + quad * WIDE / head_dim * 2;
+        const float *maxima_and_sums = parts + quad * WIDE / head_dim * 2;
         const float *values = parts + HEAD_FACTS + quad * WIDE;
         merged<WIDE> s = {-FLT_MAX, 0.0f, {}};
         for (int first = share; first < part_count; first += PARTS_AHEAD * shares) {
@@ -481,7 +481,7 @@ static __device__ void merge_parts(const float *parts, int part_count, int head_
                 const int part = first + i * shares;
                 const bool there = part < part_count;
                 const size_t offset = (there ? part : first) * part_floats;
-                float2 pair = __ldcg((const float2 *)(heads + offset));
+                float2 pair = __ldcg((const float2 *)(maxima_and_sums + offset));
                 its[i].largest = there ? pair.x : -CUDART_INF_F;
                 its[i].total = pair.y;
                 if constexpr (WIDE == 4) {

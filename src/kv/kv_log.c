@@ -113,6 +113,7 @@ dw_status dw_kv_log_fork(dw_kv_log **out, dw_kv_log *parent, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
+    DW_ASSERT(log->backing->ops == from->ops);
     status = from->ops->fork(log->backing, from, parent->length, err);
     check(parent);
     if (status != DW_OK) {
