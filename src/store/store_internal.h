@@ -24,8 +24,8 @@ struct dw_store {
 
 /* ---- store.c ---- */
 
-/* From here on until dw__store_leave there is a current actor. Errors: DW_E_STATE (there is one: the
- * call comes from one of the embedder's callbacks). */
+/* From here on until dw__store_leave there is a current actor. Errors: DW_E_STATE (there is one:
+ * the call comes from one of the embedder's callbacks). */
 dw_status dw__store_enter(dw_store *store, dw_error *err);
 void dw__store_leave(dw_store *store);
 /* Thaw an actor, which is the current one then: its chain is in store->chain. Errors:
