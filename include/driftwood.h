@@ -125,15 +125,15 @@ DW_API dw_status dw_fail_within(dw_error *err, dw_status code, const char *forma
 
 /* What a process has one of, and Driftwood sets:
  *
- *   ggml's and libllama's log callbacks   at the first use of a device or a vocabulary, once. Lines
- *                                         also go to a callback that was set before.
+ *   ggml's and libllama's log callbacks   whenever devices are looked for or a vocabulary is
+ *                                         loaded. Lines also go to a callback that was set before.
  *   ggml's abort callback                 at the first call of ggml that may abort, once. An abort
  *   std::terminate's handler              inside such a call becomes DW_E_DEVICE or DW_E_MEMORY;
  *                                         any other goes to the handler that was set before.
  *   handlers of SIGSEGV, SIGBUS, SIGILL   Wasmtime's, at the first engine. Faults that are not in a
  *   and SIGFPE                            guest's code go to the handlers that were set before.
  *
- * Callbacks of your own are therefore set before the first call of Driftwood. One that is set later
+ * Handlers of your own are therefore set before the first call of Driftwood. One that is set later
  * takes the place of ours: then an abort of ggml ends the process, and a guest's fault does.
  * Driftwood reads no environment variables, changes no locale, prints nothing unless the log says
  * so, and never exits; only an assertion about its own state aborts, with a line on standard
@@ -455,7 +455,7 @@ DW_API DW_MUST_CHECK dw_status dw_session_trim(dw_session *session, uint32_t len
  * `*logits` (may be NULL) is [rows][vocab_count] float32, borrowed until the next step.
  * Blocks: for as long as the device computes. Errors: DW_E_RANGE (a token outside the vocabulary,
  * rows), DW_E_LIMIT (more than the context can hold), DW_E_NUMERIC (the model gave NaN),
- * DW_E_MEMORY, DW_E_DEVICE; the session is as it was. */
+ * DW_E_MEMORY, DW_E_DEVICE; the session holds what it held, but no row to sample from. */
 DW_API DW_MUST_CHECK dw_status dw_session_forward(dw_session *session, const int32_t *tokens,
                                                   uint32_t count, uint32_t rows,
                                                   const float **logits, dw_error *err);
@@ -1008,7 +1008,8 @@ DW_API dw_status dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_st
 
 /* A folder that actors live in, on the disk but for while they work: what was accepted and what was
  * done survive the process. One process at a time.
- * Thread: one at a time. Callbacks are called on it, and must not call the store.
+ * Thread: one at a time. Callbacks are called on it; they may look at the store (find, list,
+ * get_info, paths), while thaw, send, run, fork, freeze and stop answer DW_E_STATE there.
  * Errors of all that return a status: DW_E_IO (with the system's reason), DW_E_MEMORY, and of those
  * that take an `id` DW_E_NOT_FOUND (no such actor); below is what there is beside these. */
 typedef struct dw_store dw_store;

@@ -252,7 +252,7 @@ typedef struct nested_calls {
     unsigned count;
 } nested_calls;
 
-/* Looking is allowed while an actor works, what takes an actor in hand is not. */
+/* Looking is allowed while an actor works, what works on an actor is not. */
 static ptrdiff_t call_store(void *user, const unsigned char *bytes, size_t count)
 {
     nested_calls *calls = user;
