@@ -5,12 +5,21 @@
 
 #define MAX_TOKENS_DEFAULT 128
 
+/* A setting that is lost is told. */
+static void tell_system_unused(const char *system, const char *why)
+{
+    if (system != NULL && system[0] != '\0') {
+        fprintf(stderr, "note: the system prompt (--system) has no effect: %s\n", why);
+    }
+}
+
 /* The prompt's tokens: as a turn of a chat where the model has a template, else as it stands. */
 static int32_t *prompt_tokens(int32_t model, const dw_abi_model_info *info, const char *prompt,
                               uint32_t *count)
 {
     const char *system = getenv("DRIFTWOOD_SYSTEM");
-    if (whole_from("DRIFTWOOD_RAW", 0, 1) == 0 && info->has_chat_template) {
+    int raw = whole_from("DRIFTWOOD_RAW", 0, 1) != 0;
+    if (!raw && info->has_chat_template) {
         dw_message messages[2];
         uint32_t message_count = 0;
         if (system != NULL && system[0] != '\0') {
@@ -26,6 +35,9 @@ static int32_t *prompt_tokens(int32_t model, const dw_abi_model_info *info, cons
         fprintf(stderr, "the model's chat template is not known: the prompt is continued as it "
                         "is\n");
     }
+    tell_system_unused(system, raw                        ? "the prompt is raw"
+                               : !info->has_chat_template ? "the model has no chat template"
+                                                          : "its chat template is not known");
     return tokens_of(model, prompt, strlen(prompt), DW_TOKENIZE_SPECIAL, count);
 }
 

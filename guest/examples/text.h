@@ -92,6 +92,11 @@ static void begin_grammar(int32_t sampler, int32_t model)
 {
     const char *text = getenv("DRIFTWOOD_GRAMMAR");
     const char *schema = getenv("DRIFTWOOD_JSON_SCHEMA");
+    if (text != NULL && schema != NULL) {
+        fprintf(stderr, "DRIFTWOOD_GRAMMAR beside DRIFTWOOD_JSON_SCHEMA: one of the two is "
+                        "allowed\n");
+        exit(1);
+    }
     if (text != NULL) {
         must(dw_sampler_grammar(sampler, model, text, (uint32_t)strlen(text)), "sampling");
     } else if (schema != NULL) {

@@ -57,7 +57,33 @@ enum {
     OPT_MESSAGE,
     OPT_TOKENS,
     OPT_ENV,
-    OPT_ZSTD
+    OPT_ZSTD,
+    OPT_COUNT
+};
+
+/* What the commands go by, and with that which options have an effect on them. */
+enum {
+    USES_SPAWN = 1 << 0, /* what an actor is made with and keeps */
+    USES_MODEL = 1 << 1, /* loads actors with their models */
+    USES_KV_TYPE = 1 << 2,
+    USES_EXPORT = 1 << 3,
+    USES_VERIFY = 1 << 4,
+    USES_JSON = 1 << 5,
+    USES_NOTHING = 1 << 6, /* no command does */
+};
+
+static const struct option options[] = {
+    DW_CLI_SESSION_OPTIONS,
+    {"state", required_argument, NULL, OPT_STATE},
+    {"guest", required_argument, NULL, OPT_GUEST},
+    {"by-hash", no_argument, NULL, OPT_BY_HASH},
+    {"zstd", no_argument, NULL, OPT_ZSTD},
+    {"message", required_argument, NULL, OPT_MESSAGE},
+    {"tokens", required_argument, NULL, OPT_TOKENS},
+    {"env", required_argument, NULL, OPT_ENV},
+    {"json", no_argument, NULL, 'j'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 typedef struct request {
@@ -70,7 +96,8 @@ typedef struct request {
     bool by_hash;
     bool zstd;
     bool json;
-    char **args; /* [arg_count]: what stands behind the command */
+    bool given[OPT_COUNT]; /* by option */
+    char **args;           /* [arg_count]: what stands behind the command */
     int arg_count;
 } request;
 
@@ -328,6 +355,9 @@ static int export_one(request *r, const char *id)
 {
     dw_error error;
     dw_freeze_stats stats = {.struct_bytes = sizeof stats};
+    if (r->json && strcmp(r->args[1], "-") == 0) {
+        dw_cli_note("--json: no effect on what is exported to standard output");
+    }
     const dw_cli_export how = {.path = r->args[1],
                                .kv_type = r->session.kv_type_given ? &r->session.kv_type : NULL,
                                .by_hash = r->by_hash,
@@ -415,22 +445,23 @@ typedef struct subcommand {
     int (*run)(request *r, const char *id);
     int arg_count;
     bool takes_id; /* its first argument */
+    unsigned uses;
 } subcommand;
 
 static const subcommand subcommands[] = {
-    {"spawn", spawn_without_id, 0, false},
-    {"send", send_to, 2, true},
-    {"list", list_without_id, 0, false},
-    {"show", show, 1, true},
-    {"run", run_all, 0, false},
-    {"freeze", freeze, 1, true},
-    {"thaw", thaw, 1, true},
-    {"fork", fork_one, 1, true},
-    {"export", export_one, 2, true},
-    {"import", import_one, 1, false},
-    {"verify", verify, 1, true},
-    {"diff", diff, 2, true},
-    {"stop", stop, 1, true},
+    {"spawn", spawn_without_id, 0, false, USES_SPAWN | USES_MODEL | USES_KV_TYPE | USES_JSON},
+    {"send", send_to, 2, true, USES_MODEL | USES_JSON},
+    {"list", list_without_id, 0, false, USES_JSON},
+    {"show", show, 1, true, USES_JSON},
+    {"run", run_all, 0, false, USES_MODEL},
+    {"freeze", freeze, 1, true, USES_MODEL | USES_JSON},
+    {"thaw", thaw, 1, true, USES_MODEL | USES_JSON},
+    {"fork", fork_one, 1, true, USES_MODEL | USES_JSON},
+    {"export", export_one, 2, true, USES_MODEL | USES_KV_TYPE | USES_EXPORT | USES_JSON},
+    {"import", import_one, 1, false, USES_MODEL | USES_KV_TYPE | USES_JSON},
+    {"verify", verify, 1, true, USES_MODEL | USES_VERIFY | USES_JSON},
+    {"diff", diff, 2, true, USES_MODEL | USES_JSON},
+    {"stop", stop, 1, true, 0},
 };
 
 /* ---- the command line -------------------------------------------------------------------- */
@@ -465,6 +496,54 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
     }
 }
 
+/* What an option is good for; 0: for every command. */
+static unsigned use_of(int option)
+{
+    switch (option) {
+    case OPT_STATE:
+    case DW_CLI_OPT_DEVICE:
+    case DW_CLI_OPT_THREADS:
+        return 0;
+    case DW_CLI_OPT_MODEL:
+    case DW_CLI_OPT_KV_MEMORY:
+        return USES_MODEL;
+    case DW_CLI_OPT_KV_TYPE:
+        return USES_KV_TYPE;
+    case OPT_BY_HASH:
+    case OPT_ZSTD:
+        return USES_EXPORT;
+    case OPT_MESSAGE:
+    case OPT_TOKENS:
+        return USES_VERIFY;
+    case 'j':
+        return USES_JSON;
+    case DW_CLI_OPT_STATS:
+        return USES_NOTHING;
+    default:
+        return USES_SPAWN;
+    }
+}
+
+static void tell_idle_options(request *r, const subcommand *chosen)
+{
+    dw_cli_names names = {.text = ""};
+    for (const struct option *known = options; known->name != NULL; known++) {
+        unsigned use = use_of(known->val);
+        if (r->given[known->val] && use != 0 && (chosen->uses & use) == 0) {
+            char name[64];
+            (void)snprintf(name, sizeof name, "--%s", known->name);
+            dw_cli_names_add(&names, name);
+            r->given[known->val] = false; /* one that has two names is told once */
+        }
+    }
+    if ((chosen->uses & USES_MODEL) == 0) {
+        r->session.kv_bytes_max = 0;
+    }
+    if (names.text[0] != '\0') {
+        dw_cli_note("%s: no effect on actor %s", names.text, chosen->name);
+    }
+}
+
 static int perform(request *r, const char *name)
 {
     char id[DW_ACTOR_ID_CHARS + 1] = "";
@@ -480,7 +559,11 @@ static int perform(request *r, const char *name)
         return dw_cli_fail(DW_CLI_USAGE, "actor %s takes %d arguments, %d were given", name,
                            chosen->arg_count, r->arg_count);
     }
-    dw_status status = DW_OK;
+    dw_status status = dw_cli_session_check(&r->session, &error);
+    if (status != DW_OK) {
+        return dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
+    }
+    tell_idle_options(r, chosen);
     if (chosen->run == import_one && strcmp(r->args[0], "-") == 0) {
         /* Before the folder is locked: what writes the pipe may work in it. */
         status = dw_cli_spool(stdin, r->spooled, sizeof r->spooled, &error);
@@ -501,17 +584,6 @@ static int perform(request *r, const char *name)
 
 int dw_cli_actor(int argc, char **argv)
 {
-    static const struct option options[] = {DW_CLI_SESSION_OPTIONS,
-                                            {"state", required_argument, NULL, OPT_STATE},
-                                            {"guest", required_argument, NULL, OPT_GUEST},
-                                            {"by-hash", no_argument, NULL, OPT_BY_HASH},
-                                            {"zstd", no_argument, NULL, OPT_ZSTD},
-                                            {"message", required_argument, NULL, OPT_MESSAGE},
-                                            {"tokens", required_argument, NULL, OPT_TOKENS},
-                                            {"env", required_argument, NULL, OPT_ENV},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
     request *r = dw_cli_alloc(1, sizeof *r);
     dw_error error;
     int exit_code = 0;
@@ -530,6 +602,7 @@ int dw_cli_actor(int argc, char **argv)
             exit_code = DW_CLI_USAGE;
             goto out;
         }
+        r->given[option] = true;
         if (take_option(r, option, optarg, &error) != DW_OK) {
             exit_code = dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
             goto out;

@@ -143,7 +143,11 @@ dw_status dw_cli_actors_open(dw_cli_actors *actors, const char *state,
                              const dw_cli_session *session, dw_error *err)
 {
     dw_engine_options engine = {
-        .struct_bytes = sizeof engine, .device = session->device, .threads = session->threads};
+        .struct_bytes = sizeof engine,
+        .device = session->device,
+        .threads = session->threads,
+        .kv_bytes_max = session->kv_bytes_max,
+    };
     *actors = (dw_cli_actors){.named = session->model};
     dw_status status = state_folder(state, &actors->path, err);
     if (status == DW_OK) {
@@ -185,6 +189,9 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     char path[DW_CLI_PATH_MAX];
     const char *args[] = {session->guest};
     dw_status status = open_guest(actors, session->guest, &module, err);
+    if (status == DW_OK && dw_cli_find_guest(path, sizeof path, session->guest, NULL) == DW_OK) {
+        dw_cli_session_tell_idle(session, module, path);
+    }
     if (status == DW_OK && (session->model != NULL || dw_module_imports_any(module, "model_"))) {
         status = dw_cli_find_model(path, sizeof path, session->model, err);
         if (status == DW_OK) {

@@ -96,7 +96,9 @@ int dw_cli_chat(int argc, char **argv)
         exit_code = dw_cli_fail(DW_CLI_USAGE, "chat takes no argument '%s'", argv[optind]);
         goto out;
     }
-    exit_code = dw_cli_session_run(&session);
+    exit_code = dw_cli_session_check(&session, &error) == DW_OK
+                    ? dw_cli_session_run(&session)
+                    : dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
 out:
     free(source.line);
     dw_cli_session_release(&session);

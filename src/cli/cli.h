@@ -45,6 +45,14 @@ int dw_cli_fail(int exit_code, const char *format, ...) DW_PRINTF(2, 3);
 /* The same for what `err` says. */
 int dw_cli_fail_with(const dw_error *err);
 
+/* "driftwood: note: ..." to standard error: what is not as it was asked for, but no error. */
+void dw_cli_note(const char *format, ...) DW_PRINTF(1, 2);
+/* Names for such a note, "--temp, --top-k". */
+typedef struct dw_cli_names {
+    char text[512]; /* "": none */
+} dw_cli_names;
+void dw_cli_names_add(dw_cli_names *names, const char *name);
+
 /* Whole numbers and fractions as typed: all of the text, within [min, max], no NaN.
  * `what` names the option. Errors: DW_E_ARG, DW_E_RANGE, DW_E_NUMERIC. */
 dw_status dw_cli_whole(const char *what, const char *text, uint64_t min, uint64_t max,

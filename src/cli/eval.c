@@ -354,5 +354,8 @@ int dw_cli_eval(int argc, char **argv)
     if (!of_logits && options.out != NULL) {
         return dw_cli_fail(DW_CLI_USAGE, "eval perplexity takes no --out");
     }
+    if (of_logits && options.as_json && strcmp(options.out, "-") == 0) {
+        dw_cli_note("--json: no effect where logits go to standard output");
+    }
     return of_logits ? logits(&options) : perplexity(&options);
 }

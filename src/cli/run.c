@@ -36,7 +36,7 @@ enum {
 static dw_status take_prompt(dw_cli_session *session, const char *text, dw_error *err)
 {
     if (strcmp(text, "-") != 0) {
-        return dw_cli_session_env(session, "DRIFTWOOD_PROMPT", text, err);
+        return dw_cli_session_set(session, "--prompt", "DRIFTWOOD_PROMPT", text, err);
     }
     char *bytes = NULL;
     size_t count = 0;
@@ -49,7 +49,7 @@ static dw_status take_prompt(dw_cli_session *session, const char *text, dw_error
         status = dw_fail(err, DW_E_ARG, "--prompt: standard input has a zero byte at %zu",
                          strlen(bytes));
     } else {
-        status = dw_cli_session_env(session, "DRIFTWOOD_PROMPT", bytes, err);
+        status = dw_cli_session_set(session, "--prompt", "DRIFTWOOD_PROMPT", bytes, err);
     }
     free(bytes);
     session->inherit_stdin = false;
@@ -62,7 +62,7 @@ static dw_status take_option(dw_cli_session *session, int option, const char *va
     dw_status status;
     switch (option) {
     case OPT_RAW:
-        return dw_cli_session_env(session, "DRIFTWOOD_RAW", "1", err);
+        return dw_cli_session_set(session, "--raw", "DRIFTWOOD_RAW", "1", err);
     case OPT_DIR:
         return dw_cli_session_dir(session, value, err);
     case OPT_ENV:
@@ -89,6 +89,9 @@ static int own_argument_count(int argc, char **argv)
 static int run(dw_cli_session *session, const char *prompt)
 {
     dw_error error;
+    if (dw_cli_session_check(session, &error) != DW_OK) {
+        return dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
+    }
     if (prompt == NULL && strcmp(session->guest, "generate") == 0) {
         return dw_cli_fail(DW_CLI_USAGE, "no prompt: give --prompt TEXT, or --prompt - to read it "
                                          "from standard input");

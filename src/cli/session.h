@@ -26,6 +26,7 @@ typedef struct dw_cli_session {
     dw_cli_stats stats;
     const char *env_names[DW_CLI_ENV_MAX]; /* [env_count], owned, as their values */
     const char *env_values[DW_CLI_ENV_MAX];
+    const char *env_options[DW_CLI_ENV_MAX]; /* what set it, as "--temp", static; NULL: --env */
     size_t env_count;
     dw_dir dirs[DW_CLI_DIRS_MAX]; /* [dir_count], strings owned */
     size_t dir_count;
@@ -184,8 +185,18 @@ void dw_cli_session_release(dw_cli_session *session);
 /* Take one of the common options; any other is DW_E_STATE. Errors: what is wrong with `value`. */
 dw_status dw_cli_session_option(dw_cli_session *session, int option, const char *value,
                                 dw_error *err);
-dw_status dw_cli_session_env(dw_cli_session *session, const char *name, const char *value,
-                             dw_error *err);
+/* A setting of the guest's environment, the only place that makes one. `option`: what asked for it,
+ * as "--temp", static; NULL: --env. The last value of a name counts.
+ * Errors: DW_E_ARG (another option has set it: the two contradict each other), DW_E_LIMIT,
+ * DW_E_MEMORY. */
+dw_status dw_cli_session_set(dw_cli_session *session, const char *option, const char *name,
+                             const char *value, dw_error *err);
+/* Once all options are taken: those that exclude one another. Errors: DW_E_ARG. */
+dw_status dw_cli_session_check(const dw_cli_session *session, dw_error *err);
+/* Notes on standard error about options that have no effect: on this guest, whose file is at
+ * `guest`, or beside others. */
+void dw_cli_session_tell_idle(const dw_cli_session *session, const dw_module *module,
+                              const char *guest);
 /* NAME=VALUE */
 dw_status dw_cli_session_env_text(dw_cli_session *session, const char *text, dw_error *err);
 /* HOST[::GUEST][:ro] */

@@ -23,6 +23,23 @@ int dw_cli_fail_with(const dw_error *err)
     return dw_cli_fail(1, "%s", err->message);
 }
 
+void dw_cli_note(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)fputs("driftwood: note: ", stderr);
+    (void)vfprintf(stderr, format, args);
+    (void)fputc('\n', stderr);
+    va_end(args);
+}
+
+void dw_cli_names_add(dw_cli_names *names, const char *name)
+{
+    size_t used = strlen(names->text);
+    (void)snprintf(names->text + used, sizeof names->text - used, "%s%s", used > 0 ? ", " : "",
+                   name);
+}
+
 static bool parse_whole(const char *text, uint64_t *value, char **end)
 {
     errno = 0;

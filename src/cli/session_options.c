@@ -1,0 +1,565 @@
+/* The options that `run`, `chat` and `actor spawn` share, as settings of the guest's environment.
+ *
+ * Of an option that stands twice the last counts; --stop, --logit-bias, --dir and --env of another
+ * name make a list. Two options that say the same thing in two ways, or contradict one another, are
+ * refused. What can have no effect is told, in one line, before anything runs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/session.h"
+
+#define GRAMMAR_BYTES_MAX ((size_t)1 << 20) /* that the library takes */
+#define STOP_PREFIX "DRIFTWOOD_STOP_"
+#define GUEST_BYTES_MAX ((size_t)256 << 20) /* looked through for names of settings */
+
+void dw_cli_session_release(dw_cli_session *session)
+{
+    for (size_t i = 0; i < session->env_count; i++) {
+        free((void *)(uintptr_t)session->env_names[i]);
+        free((void *)(uintptr_t)session->env_values[i]);
+    }
+    for (size_t i = 0; i < session->dir_count; i++) {
+        free((void *)(uintptr_t)session->dirs[i].host_path);
+        free((void *)(uintptr_t)session->dirs[i].guest_path);
+    }
+    session->env_count = 0;
+    session->dir_count = 0;
+}
+
+/* Where the setting stands; env_count: nowhere. */
+static size_t find_setting(const dw_cli_session *session, const char *name)
+{
+    size_t i = 0;
+    while (i < session->env_count && strcmp(session->env_names[i], name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+/* The option that made the setting, as errors name it. */
+static const char *option_of(const dw_cli_session *session, size_t setting)
+{
+    return session->env_options[setting] != NULL ? session->env_options[setting] : "--env";
+}
+
+static dw_status replace_setting(dw_cli_session *session, size_t at, const char *option,
+                                 const char *value, dw_error *err)
+{
+    const char *before = session->env_options[at];
+    if (before != NULL && option != NULL && strcmp(before, option) != 0) {
+        return dw_fail(err, DW_E_ARG, "%s beside %s: one of the two is allowed", option, before);
+    }
+    char *own_value = strdup(value);
+    if (own_value == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for the guest's environment");
+    }
+    free((void *)(uintptr_t)session->env_values[at]);
+    session->env_values[at] = own_value;
+    session->env_options[at] = option;
+    return DW_OK;
+}
+
+dw_status dw_cli_session_set(dw_cli_session *session, const char *option, const char *name,
+                             const char *value, dw_error *err)
+{
+    size_t at = find_setting(session, name);
+    if (at < session->env_count) {
+        return replace_setting(session, at, option, value, err);
+    }
+    if (session->env_count == DW_CLI_ENV_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--env: more than %d", DW_CLI_ENV_MAX);
+    }
+    char *own_name = strdup(name);
+    char *own_value = strdup(value);
+    if (own_name == NULL || own_value == NULL) {
+        free(own_name);
+        free(own_value);
+        return dw_fail(err, DW_E_MEMORY, "no memory for the guest's environment");
+    }
+    session->env_names[at] = own_name;
+    session->env_values[at] = own_value;
+    session->env_options[at] = option;
+    session->env_count++;
+    return DW_OK;
+}
+
+dw_status dw_cli_session_env_text(dw_cli_session *session, const char *text, dw_error *err)
+{
+    const char *equals = strchr(text, '=');
+    if (equals == NULL) {
+        return dw_fail(err, DW_E_ARG, "--env: '%.60s', NAME=VALUE is needed", text);
+    }
+    char *name = dw_cli_alloc((size_t)(equals - text) + 1, 1);
+    if (name == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for --env");
+    }
+    memcpy(name, text, (size_t)(equals - text));
+    dw_status status =
+        name[0] != '\0'
+            ? dw_cli_session_set(session, NULL, name, equals + 1, err)
+            : dw_fail(err, DW_E_ARG, "--env: '%.60s' has no name, NAME=VALUE is needed", text);
+    free(name);
+    return status;
+}
+
+dw_status dw_cli_session_dir(dw_cli_session *session, const char *text, dw_error *err)
+{
+    if (session->dir_count == DW_CLI_DIRS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--dir: more than %d", DW_CLI_DIRS_MAX);
+    }
+    size_t length = strlen(text);
+    bool writable = true;
+    if (length > 3 && strcmp(text + length - 3, ":ro") == 0) {
+        writable = false;
+        length -= 3;
+    }
+    char *host = dw_cli_alloc(length + 1, 1);
+    char *guest = dw_cli_alloc(length + 1, 1);
+    if (host == NULL || guest == NULL) {
+        free(host);
+        free(guest);
+        return dw_fail(err, DW_E_MEMORY, "no memory for --dir");
+    }
+    memcpy(host, text, length);
+    char *split = strstr(host, "::");
+    if (split != NULL) {
+        *split = '\0';
+        (void)snprintf(guest, length + 1, "%s", split + 2);
+    } else {
+        memcpy(guest, host, length);
+    }
+    session->dirs[session->dir_count++] =
+        (dw_dir){.host_path = host, .guest_path = guest, .writable = writable};
+    if (host[0] == '\0' || guest[0] == '\0') {
+        return dw_fail(err, DW_E_ARG, "--dir: '%.80s', HOST[::GUEST][:ro] is needed", text);
+    }
+    for (size_t i = 0; i + 1 < session->dir_count; i++) {
+        if (strcmp(session->dirs[i].guest_path, guest) == 0) {
+            return dw_fail(err, DW_E_ARG, "--dir: the guest's '%.80s' is given twice", guest);
+        }
+    }
+    return DW_OK;
+}
+
+/* A number for the guest: checked here, handed on as it was typed. */
+typedef struct number_option {
+    int option;
+    const char *what;
+    const char *env;
+    double min;
+    double max;
+    bool whole;
+} number_option;
+
+static const number_option number_options[] = {
+    {DW_CLI_OPT_MAX_TOKENS, "--max-tokens", "DRIFTWOOD_MAX_TOKENS", 0, INT32_MAX, true},
+    {DW_CLI_OPT_TEMP, "--temp", "DRIFTWOOD_TEMP", 0, 100, false},
+    {DW_CLI_OPT_TOP_K, "--top-k", "DRIFTWOOD_TOP_K", 0, INT32_MAX, true},
+    {DW_CLI_OPT_TOP_P, "--top-p", "DRIFTWOOD_TOP_P", 0, 1, false},
+    {DW_CLI_OPT_MIN_P, "--min-p", "DRIFTWOOD_MIN_P", 0, 1, false},
+    {DW_CLI_OPT_REPEAT_PENALTY, "--repeat-penalty", "DRIFTWOOD_REPEAT_PENALTY", 0, 10, false},
+    {DW_CLI_OPT_FREQUENCY_PENALTY, "--frequency-penalty", "DRIFTWOOD_FREQUENCY_PENALTY", -10, 10,
+     false},
+    {DW_CLI_OPT_PRESENCE_PENALTY, "--presence-penalty", "DRIFTWOOD_PRESENCE_PENALTY", -10, 10,
+     false},
+    {DW_CLI_OPT_REPEAT_LAST_N, "--repeat-last-n", "DRIFTWOOD_REPEAT_LAST_N", 0, 4096, true},
+    {DW_CLI_OPT_DYNATEMP_RANGE, "--dynatemp-range", "DRIFTWOOD_DYNATEMP_RANGE", 0, 100, false},
+    {DW_CLI_OPT_DYNATEMP_EXP, "--dynatemp-exp", "DRIFTWOOD_DYNATEMP_EXP", 0, 10, false},
+    {DW_CLI_OPT_TYPICAL_P, "--typical-p", "DRIFTWOOD_TYPICAL_P", 0, 1, false},
+    {DW_CLI_OPT_TOP_N_SIGMA, "--top-n-sigma", "DRIFTWOOD_TOP_N_SIGMA", 0, 100, false},
+    {DW_CLI_OPT_XTC_PROBABILITY, "--xtc-probability", "DRIFTWOOD_XTC_PROBABILITY", 0, 1, false},
+    {DW_CLI_OPT_XTC_THRESHOLD, "--xtc-threshold", "DRIFTWOOD_XTC_THRESHOLD", 0, 1, false},
+    {DW_CLI_OPT_DRY_MULTIPLIER, "--dry-multiplier", "DRIFTWOOD_DRY_MULTIPLIER", 0, 100, false},
+    {DW_CLI_OPT_DRY_BASE, "--dry-base", "DRIFTWOOD_DRY_BASE", 1, 100, false},
+    {DW_CLI_OPT_DRY_ALLOWED_LENGTH, "--dry-allowed-length", "DRIFTWOOD_DRY_ALLOWED_LENGTH", 1, 4096,
+     true},
+    {DW_CLI_OPT_DRY_PENALTY_LAST_N, "--dry-penalty-last-n", "DRIFTWOOD_DRY_PENALTY_LAST_N", 0, 4096,
+     true},
+    {DW_CLI_OPT_MIROSTAT_TAU, "--mirostat-tau", "DRIFTWOOD_MIROSTAT_TAU", 0, 100, false},
+    {DW_CLI_OPT_MIROSTAT_ETA, "--mirostat-eta", "DRIFTWOOD_MIROSTAT_ETA", 0, 1, false},
+};
+
+static dw_status take_number(dw_cli_session *session, const number_option *rule, const char *value,
+                             dw_error *err)
+{
+    uint64_t whole;
+    double number;
+    dw_status status =
+        rule->whole
+            ? dw_cli_whole(rule->what, value, (uint64_t)rule->min, (uint64_t)rule->max, &whole, err)
+            : dw_cli_number(rule->what, value, rule->min, rule->max, &number, err);
+    return status == DW_OK ? dw_cli_session_set(session, rule->what, rule->env, value, err)
+                           : status;
+}
+
+static dw_status take_stop(dw_cli_session *session, const char *value, dw_error *err)
+{
+    char name[32];
+    size_t bytes = strlen(value);
+    if (session->stop_count == DW_CLI_STOPS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--stop: more than %d", DW_CLI_STOPS_MAX);
+    }
+    if (bytes == 0 || bytes > DW_CLI_STOP_BYTES_MAX) {
+        return dw_fail(err, DW_E_RANGE, "--stop: %zu bytes, from 1 to %d is allowed", bytes,
+                       DW_CLI_STOP_BYTES_MAX);
+    }
+    (void)snprintf(name, sizeof name, STOP_PREFIX "%zu", session->stop_count++);
+    return dw_cli_session_set(session, "--stop", name, value, err);
+}
+
+/* A text for the guest: as it was typed, or from a file. */
+typedef struct text_option {
+    int option;
+    const char *what;
+    const char *env;
+    bool in_file;
+} text_option;
+
+static const text_option text_options[] = {
+    {DW_CLI_OPT_SYSTEM, "--system", "DRIFTWOOD_SYSTEM", false},
+    {DW_CLI_OPT_GRAMMAR, "--grammar", "DRIFTWOOD_GRAMMAR", false},
+    {DW_CLI_OPT_GRAMMAR_FILE, "--grammar-file", "DRIFTWOOD_GRAMMAR", true},
+    {DW_CLI_OPT_JSON_SCHEMA, "--json-schema", "DRIFTWOOD_JSON_SCHEMA", false},
+    {DW_CLI_OPT_JSON_SCHEMA_FILE, "--json-schema-file", "DRIFTWOOD_JSON_SCHEMA", true},
+    {DW_CLI_OPT_DRY_BREAKER, "--dry-sequence-breaker", "DRIFTWOOD_DRY_SEQUENCE_BREAKER", false},
+};
+
+static dw_status take_file(dw_cli_session *session, const text_option *rule, const char *path,
+                           dw_error *err)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    dw_status status = dw_cli_read_file(path, GRAMMAR_BYTES_MAX, &text, &bytes, err);
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "%s", rule->what);
+    }
+    if (bytes == 0 || memchr(text, '\0', bytes) != NULL) {
+        status = dw_fail(err, DW_E_ARG, "%s %s: %s", rule->what, path,
+                         bytes == 0 ? "it is empty" : "a zero byte in it");
+    } else {
+        status = dw_cli_session_set(session, rule->what, rule->env, text, err);
+    }
+    free(text);
+    return status;
+}
+
+/* Of one token the last bias counts. `token`: with its =. */
+static void drop_bias(char *biases, const char *token)
+{
+    for (char *entry = biases; *entry != '\0';) {
+        char *next = entry + strcspn(entry, ",");
+        next += *next == ',';
+        if (strncmp(entry, token, strlen(token)) == 0) {
+            memmove(entry, next, strlen(next) + 1);
+            size_t left = strlen(biases);
+            if (left > 0 && biases[left - 1] == ',') {
+                biases[left - 1] = '\0';
+            }
+            return;
+        }
+        entry = next;
+    }
+}
+
+/* TOKEN=BIAS, added to those before: the guest gets one list. */
+static dw_status take_bias(dw_cli_session *session, const char *value, dw_error *err)
+{
+    char token[16] = "";
+    uint64_t whole;
+    double bias;
+    size_t length = strcspn(value, "=");
+    if (value[length] != '=' || length >= sizeof token) {
+        return dw_fail(err, DW_E_ARG, "--logit-bias: '%.40s', TOKEN=BIAS is needed", value);
+    }
+    memcpy(token, value, length);
+    dw_status status = dw_cli_whole("--logit-bias", token, 0, INT32_MAX, &whole, err);
+    if (status == DW_OK && strcmp(value + length + 1, "-inf") != 0) {
+        status = dw_cli_number("--logit-bias", value + length + 1, -10000, 10000, &bias, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    (void)snprintf(token, sizeof token, "%llu=", (unsigned long long)whole);
+    drop_bias(session->biases, token);
+    size_t used = strlen(session->biases);
+    int needed = snprintf(session->biases + used, sizeof session->biases - used, "%s%s%s",
+                          used > 0 ? "," : "", token, value + length + 1);
+    if (needed < 0 || (size_t)needed >= sizeof session->biases - used) {
+        session->biases[used] = '\0';
+        return dw_fail(err, DW_E_LIMIT, "--logit-bias: more than %zu characters in all",
+                       sizeof session->biases - 1);
+    }
+    return dw_cli_session_set(session, "--logit-bias", "DRIFTWOOD_LOGIT_BIAS", session->biases,
+                              err);
+}
+
+static dw_status take_stats(dw_cli_session *session, const char *value, dw_error *err)
+{
+    if (value != NULL && strcmp(value, "json") != 0 && strcmp(value, "text") != 0) {
+        return dw_fail(err, DW_E_ARG, "--stats: '%.40s', json or text is allowed", value);
+    }
+    session->stats =
+        value != NULL && strcmp(value, "json") == 0 ? DW_CLI_STATS_JSON : DW_CLI_STATS_TEXT;
+    return DW_OK;
+}
+
+static dw_status take_seed(dw_cli_session *session, const char *value, dw_error *err)
+{
+    uint64_t whole;
+    dw_status status = dw_cli_whole("--seed", value, 0, UINT64_MAX, &whole, err);
+    return status == DW_OK ? dw_cli_session_set(session, "--seed", "DRIFTWOOD_SEED", value, err)
+                           : status;
+}
+
+/* What the host itself goes by. */
+static dw_status take_own(dw_cli_session *session, int option, const char *value, dw_error *err)
+{
+    uint64_t whole = 0;
+    dw_status status;
+    switch (option) {
+    case DW_CLI_OPT_MODEL:
+        session->model = value;
+        return DW_OK;
+    case DW_CLI_OPT_DEVICE:
+        session->device = value;
+        return DW_OK;
+    case DW_CLI_OPT_LOGIT_BIAS:
+        return take_bias(session, value, err);
+    case DW_CLI_OPT_STOP:
+        return take_stop(session, value, err);
+    case DW_CLI_OPT_STATS:
+        return take_stats(session, value, err);
+    case DW_CLI_OPT_SEED:
+        return take_seed(session, value, err);
+    case DW_CLI_OPT_THREADS:
+        status = dw_cli_whole("--threads", value, 1, 512, &whole, err);
+        session->threads = (int)whole;
+        return status;
+    case DW_CLI_OPT_CONTEXT:
+        status = dw_cli_whole("--context", value, 1, INT32_MAX, &whole, err);
+        session->context_tokens_max = (uint32_t)whole;
+        return status;
+    case DW_CLI_OPT_KV_TYPE:
+        session->kv_type_given = true;
+        return dw_cli_kv_type(value, &session->kv_type, err);
+    case DW_CLI_OPT_KV_MEMORY:
+        return dw_cli_bytes("--kv-memory", value, 1 << 20, UINT64_C(1) << 50,
+                            &session->kv_bytes_max, err);
+    case DW_CLI_OPT_MEMORY_MAX:
+        return dw_cli_bytes("--memory-max", value, 65536, UINT64_C(4) << 30,
+                            &session->memory_bytes_max, err);
+    default:
+        return DW_E_STATE;
+    }
+}
+
+dw_status dw_cli_session_option(dw_cli_session *session, int option, const char *value,
+                                dw_error *err)
+{
+    for (size_t i = 0; i < sizeof number_options / sizeof number_options[0]; i++) {
+        if (number_options[i].option == option) {
+            return take_number(session, &number_options[i], value, err);
+        }
+    }
+    for (size_t i = 0; i < sizeof text_options / sizeof text_options[0]; i++) {
+        const text_option *rule = &text_options[i];
+        if (rule->option == option) {
+            return rule->in_file ? take_file(session, rule, value, err)
+                                 : dw_cli_session_set(session, rule->what, rule->env, value, err);
+        }
+    }
+    return take_own(session, option, value, err);
+}
+
+dw_status dw_cli_session_check(const dw_cli_session *session, dw_error *err)
+{
+    static const char *const pairs[][2] = {
+        {"DRIFTWOOD_GRAMMAR", "DRIFTWOOD_JSON_SCHEMA"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        size_t first = find_setting(session, pairs[i][0]);
+        size_t second = find_setting(session, pairs[i][1]);
+        if (first < session->env_count && second < session->env_count) {
+            return dw_fail(err, DW_E_ARG, "%s beside %s (%s, %s): one of the two is allowed",
+                           option_of(session, first), option_of(session, second), pairs[i][0],
+                           pairs[i][1]);
+        }
+    }
+    return DW_OK;
+}
+
+/* ---- settings without effect -------------------------------------------------------------- */
+
+static double setting_number(const dw_cli_session *session, const char *name, double fallback)
+{
+    size_t at = find_setting(session, name);
+    return at < session->env_count ? strtod(session->env_values[at], NULL) : fallback;
+}
+
+static bool is_greedy(const dw_cli_session *session)
+{
+    return setting_number(session, "DRIFTWOOD_TEMP", 1.0) == 0.0;
+}
+
+static bool is_mirostat(const dw_cli_session *session)
+{
+    return setting_number(session, "DRIFTWOOD_MIROSTAT_TAU", 0.0) > 0.0;
+}
+
+static bool is_no_mirostat(const dw_cli_session *session)
+{
+    return !is_mirostat(session);
+}
+
+static bool is_no_xtc(const dw_cli_session *session)
+{
+    return setting_number(session, "DRIFTWOOD_XTC_PROBABILITY", 0.0) == 0.0;
+}
+
+static bool is_no_dynatemp(const dw_cli_session *session)
+{
+    return setting_number(session, "DRIFTWOOD_DYNATEMP_RANGE", 0.0) == 0.0;
+}
+
+static bool is_no_dry(const dw_cli_session *session)
+{
+    return setting_number(session, "DRIFTWOOD_DRY_MULTIPLIER", 0.0) == 0.0;
+}
+
+static bool is_no_penalty(const dw_cli_session *session)
+{
+    return setting_number(session, "DRIFTWOOD_REPEAT_PENALTY", 1.0) == 1.0 &&
+           setting_number(session, "DRIFTWOOD_FREQUENCY_PENALTY", 0.0) == 0.0 &&
+           setting_number(session, "DRIFTWOOD_PRESENCE_PENALTY", 0.0) == 0.0;
+}
+
+/* Settings that do nothing while others are as `applies` says. A greedy sampler minds biases and
+ * the grammar alone (dw_sampler_params); that it needs no seed is not worth a word. */
+typedef struct idle_rule {
+    bool (*applies)(const dw_cli_session *session);
+    const char *why;
+    const char *settings[20]; /* ended by NULL, without DRIFTWOOD_ */
+} idle_rule;
+
+static const idle_rule idle_rules[] = {
+    {is_greedy,
+     "with --temp 0, which takes the likeliest token",
+     {"TOP_K",
+      "TOP_P",
+      "MIN_P",
+      "REPEAT_PENALTY",
+      "REPEAT_LAST_N",
+      "FREQUENCY_PENALTY",
+      "PRESENCE_PENALTY",
+      "DYNATEMP_RANGE",
+      "DYNATEMP_EXP",
+      "TYPICAL_P",
+      "TOP_N_SIGMA",
+      "XTC_PROBABILITY",
+      "XTC_THRESHOLD",
+      "DRY_MULTIPLIER",
+      "DRY_BASE",
+      "DRY_ALLOWED_LENGTH",
+      "DRY_PENALTY_LAST_N",
+      "DRY_SEQUENCE_BREAKER",
+      "MIROSTAT_TAU",
+      "MIROSTAT_ETA"}},
+    {is_mirostat,
+     "with --mirostat-tau, which takes the place of the other cuts",
+     {"TOP_K", "TOP_P", "MIN_P", "TYPICAL_P", "TOP_N_SIGMA", "XTC_PROBABILITY", "XTC_THRESHOLD",
+      NULL}},
+    {is_no_mirostat, "without --mirostat-tau", {"MIROSTAT_ETA", NULL}},
+    {is_no_xtc, "without --xtc-probability", {"XTC_THRESHOLD", NULL}},
+    {is_no_dynatemp, "without --dynatemp-range", {"DYNATEMP_EXP", NULL}},
+    {is_no_dry,
+     "without --dry-multiplier",
+     {"DRY_BASE", "DRY_ALLOWED_LENGTH", "DRY_PENALTY_LAST_N", "DRY_SEQUENCE_BREAKER", NULL}},
+    {is_no_penalty,
+     "without --repeat-penalty, --frequency-penalty or --presence-penalty",
+     {"REPEAT_LAST_N", NULL}},
+};
+
+static void tell_idle(const dw_cli_session *session, const idle_rule *rule)
+{
+    dw_cli_names names = {.text = ""};
+    for (size_t i = 0; i < 20 && rule->settings[i] != NULL; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "DRIFTWOOD_%s", rule->settings[i]);
+        size_t at = find_setting(session, name);
+        if (at < session->env_count && session->env_options[at] != NULL) {
+            dw_cli_names_add(&names, session->env_options[at]);
+        }
+    }
+    if (names.text[0] != '\0') {
+        dw_cli_note("%s: no effect %s", names.text, rule->why);
+    }
+}
+
+/* A guest that reads a setting names it somewhere in its file. */
+static void tell_unread(const dw_cli_session *session, const char *guest)
+{
+    dw_cli_names names = {.text = ""};
+    char *file = NULL;
+    size_t bytes = 0;
+    if (dw_cli_read_file(guest, GUEST_BYTES_MAX, &file, &bytes, NULL) != DW_OK) {
+        return; /* the module was loaded from there; what is wrong with it now is no one's error */
+    }
+    for (size_t i = 0; i < session->env_count; i++) {
+        const char *option = session->env_options[i];
+        const char *name = session->env_names[i];
+        bool list = strncmp(name, STOP_PREFIX, strlen(STOP_PREFIX)) == 0;
+        const char *needle = list ? STOP_PREFIX : name;
+        if (option != NULL && memmem(file, bytes, needle, strlen(needle)) == NULL &&
+            (!list || strcmp(name, STOP_PREFIX "0") == 0)) {
+            dw_cli_names_add(&names, option);
+        }
+    }
+    free(file);
+    if (names.text[0] != '\0') {
+        dw_cli_note("%s: no effect, the guest knows no such setting", names.text);
+    }
+}
+
+static void tell_ungranted(const dw_cli_session *session, const dw_module *module)
+{
+    dw_cli_names names = {.text = ""};
+    if (session->model != NULL && !dw_module_imports_any(module, "model_")) {
+        dw_cli_names_add(&names, "--model");
+    }
+    if (!dw_module_imports_any(module, "context_")) {
+        if (session->context_tokens_max > 0) {
+            dw_cli_names_add(&names, "--context");
+        }
+        if (session->kv_type_given) {
+            dw_cli_names_add(&names, "--kv-type");
+        }
+        if (session->kv_bytes_max > 0) {
+            dw_cli_names_add(&names, "--kv-memory");
+        }
+    }
+    if (names.text[0] != '\0') {
+        dw_cli_note("%s: no effect, the guest uses no such thing", names.text);
+    }
+}
+
+void dw_cli_session_tell_idle(const dw_cli_session *session, const dw_module *module,
+                              const char *guest)
+{
+    bool options = false;
+    for (size_t i = 0; i < session->env_count; i++) {
+        options = options || session->env_options[i] != NULL;
+    }
+    tell_ungranted(session, module);
+    if (!options) {
+        return;
+    }
+    tell_unread(session, guest);
+    size_t count = sizeof idle_rules / sizeof idle_rules[0];
+    for (size_t i = 0; i < count; i++) {
+        if (idle_rules[i].applies(session)) {
+            tell_idle(session, &idle_rules[i]);
+            count = idle_rules[i].applies == is_greedy ? 0 : count; /* the rest were named */
+        }
+    }
+}
