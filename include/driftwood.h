@@ -386,7 +386,9 @@ typedef struct dw_chat_message {
 } dw_chat_message;
 
 /* The guests' header has the same values. */
-#define DW_TOKENIZE_SPECIAL 1   /* add what the model wants in front and behind (BOS, EOS) */
+/* Add what the model wants in front (BOS), and behind where texts are whole: an encoder's SEP, the
+ * EOS of a model for embeddings. Nothing goes behind a prompt, which the model is to continue. */
+#define DW_TOKENIZE_SPECIAL 1
 #define DW_TOKENIZE_PARSE 2     /* text such as <|im_start|> stands for its special token */
 #define DW_DETOKENIZE_SPECIAL 1 /* show special tokens as text */
 

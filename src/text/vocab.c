@@ -3,8 +3,6 @@
  * replaced here. */
 #include "text/vocab.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,45 +12,7 @@
 #include "driftwood_abi.h"
 #include "text/chat_template.h"
 #include "text/llama_guard.h"
-
-/* A text longer than this would keep the host busy for seconds in one call. */
-#define TEXT_BYTES_MAX ((size_t)16 << 20)
-/* libllama's SPM tokenizer takes quadratic time over bytes that its vocabulary lacks: 256 KiB of
- * them kept it busy for a quarter of a minute, and a guest may choose its text. WordPiece and the
- * unigram model try tokens of all lengths at each byte; their models take short texts. */
-#define SLOW_TEXT_BYTES_MAX ((size_t)128 << 10)
-/* Pre-tokenizers that libllama lacks hand-written code for run std::regex, which recurses once a
- * character of a match: a run of one kind of character longer than this could end the stack. */
-#define RUN_BYTES_MAX ((size_t)4 << 10)
-
-/* Made when a grammar first asks: it takes milliseconds and a megabyte or two. */
-typedef struct lazy_texts {
-    pthread_mutex_t lock;
-    bool made;
-    dw_token_texts texts;
-} lazy_texts;
-
-/* A load on a thread of its own: it takes longer than all else of a model's load together. */
-typedef struct background {
-    pthread_mutex_t lock; /* of the waiting */
-    _Atomic bool done;    /* read before the lock is taken: all below and the vocabulary are set */
-    pthread_t thread;
-    int fd;                /* keeps the file: its path may come to name another, or none */
-    char path[32];         /* of the fd */
-    _Atomic bool finished; /* only that waiting would be short */
-    dw_status status;
-    dw_error err;
-} background;
-
-struct dw_vocab {
-    background *loading; /* NULL: loaded when opened */
-    struct llama_model *model;
-    const struct llama_vocab *vocab;
-    const char *chat_template;
-    uint32_t count;
-    bool runs_bounded; /* texts are held to RUN_BYTES_MAX */
-    lazy_texts *lazy;
-};
+#include "text/vocab_internal.h"
 
 /* ---- opening ------------------------------------------------------------------------------ */
 
@@ -91,6 +51,37 @@ static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
     return DW_OK;
 }
 
+static bool says(const struct llama_model *model, const char *key, const char *value)
+{
+    char text[16] = "";
+    return llama_model_meta_val_str(model, key, text, sizeof text) > 0 && strcmp(text, value) == 0;
+}
+
+/* Whether its texts are whole when they are tokenised: an encoder's, and those of a model of which
+ * the file says how it pools. What other models read is a beginning that they continue. */
+static bool is_for_embeddings(const struct llama_model *model)
+{
+    char name[64] = "";
+    char key[96];
+    (void)llama_model_meta_val_str(model, "general.architecture", name, sizeof name);
+    (void)snprintf(key, sizeof key, "%s.attention.causal", name);
+    bool encoder = strstr(name, "bert") != NULL || says(model, key, "false");
+    char pooling[16] = "";
+    (void)snprintf(key, sizeof key, "%s.pooling_type", name);
+    bool pools = llama_model_meta_val_str(model, key, pooling, sizeof pooling) > 0;
+    return encoder || (pools && strcmp(pooling, "0") != 0);
+}
+
+/* An EOS behind a prompt tells the model that the text is over: it goes where no more comes. */
+static void choose_added(dw_vocab *vocab)
+{
+    const struct llama_vocab *own = vocab->vocab;
+    bool word_pieces = llama_vocab_type(own) == LLAMA_VOCAB_TYPE_WPM; /* always CLS and SEP */
+    vocab->first = word_pieces || llama_vocab_get_add_bos(own) ? llama_vocab_bos(own) : -1;
+    bool ends = llama_vocab_get_add_eos(own) && is_for_embeddings(vocab->model);
+    vocab->last = word_pieces ? llama_vocab_sep(own) : ends ? llama_vocab_eos(own) : -1;
+}
+
 static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
 {
     char log_error[160];
@@ -116,7 +107,12 @@ static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
     if (llama_vocab_get_add_eos(vocab->vocab) && llama_vocab_eos(vocab->vocab) < 0) {
         return dw_fail(err, DW_E_FORMAT, "the tokenizer adds an EOS token but names none");
     }
-    return check_pre_tokenizer(vocab, err);
+    dw_status status = check_pre_tokenizer(vocab, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    choose_added(vocab);
+    return dw__specials_make(&vocab->specials, vocab->vocab, err);
 }
 
 static dw_status create(dw_vocab **out, uint32_t token_count, dw_error *err)
@@ -133,6 +129,8 @@ static dw_status create(dw_vocab **out, uint32_t token_count, dw_error *err)
     (void)pthread_mutex_init(&lazy->lock, NULL);
     vocab->lazy = lazy;
     vocab->count = token_count;
+    vocab->first = -1;
+    vocab->last = -1;
     *out = vocab;
     return DW_OK;
 }
@@ -242,6 +240,7 @@ void dw_vocab_close(dw_vocab *vocab)
     if (vocab->model != NULL) {
         llama_model_free(vocab->model);
     }
+    dw__specials_release(&vocab->specials);
     dw_token_texts_release(&vocab->lazy->texts);
     (void)pthread_mutex_destroy(&vocab->lazy->lock);
     dw_free(vocab->lazy);
@@ -293,123 +292,6 @@ static bool is_token(const dw_vocab *vocab, int32_t token)
 bool dw_vocab_is_end(const dw_vocab *vocab, int32_t token)
 {
     return is_token(vocab, token) && is_there(vocab) && llama_vocab_is_eog(vocab->vocab, token);
-}
-
-/* ---- text to tokens ----------------------------------------------------------------------- */
-
-/* Kinds of character that pre-tokenizers tell apart, coarsely: a run of one kind is an upper
- * bound of what one of their patterns matches. */
-static int character_kind(unsigned char byte)
-{
-    if (byte == ' ' || (byte >= '\t' && byte <= '\r')) {
-        return 0;
-    }
-    if (byte >= '0' && byte <= '9') {
-        return 1;
-    }
-    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || byte >= 0x80 ? 2 : 3;
-}
-
-static dw_status check_text(const dw_vocab *vocab, const char *text, size_t text_bytes,
-                            dw_error *err)
-{
-    bool bpe = llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_BPE;
-    size_t limit = bpe ? TEXT_BYTES_MAX : SLOW_TEXT_BYTES_MAX;
-    if (text_bytes > limit) {
-        return dw_fail(err, DW_E_LIMIT, "text: %zu bytes in one call, limit %zu", text_bytes,
-                       limit);
-    }
-    size_t run = 0;
-    for (size_t i = 0; vocab->runs_bounded && i < text_bytes; i++) {
-        bool same = i > 0 && character_kind((unsigned char)text[i]) ==
-                                 character_kind((unsigned char)text[i - 1]);
-        run = same ? run + 1 : 1;
-        if (run > RUN_BYTES_MAX) {
-            return dw_fail(err, DW_E_LIMIT, "text: a word of more than %zu bytes at byte %zu",
-                           RUN_BYTES_MAX, i - run + 1);
-        }
-    }
-    return DW_OK;
-}
-
-/* A four-byte sequence whose number lies beyond Unicode (F4 90.. and above): libllama decodes it
- * and then throws when it writes it back. Other damage it replaces by U+FFFD itself. */
-static bool beyond_unicode(const unsigned char *bytes, size_t left)
-{
-    return left >= 4 && bytes[0] >= 0xf4 && bytes[0] <= 0xf7 && (bytes[1] & 0xc0) == 0x80 &&
-           (bytes[2] & 0xc0) == 0x80 && (bytes[3] & 0xc0) == 0x80 &&
-           (bytes[0] > 0xf4 || bytes[1] >= 0x90);
-}
-
-/* A copy of the text with such sequences replaced; NULL in *out where there are none. */
-static dw_status repair_text(const char *text, size_t *text_bytes, char **out, dw_error *err)
-{
-    *out = NULL;
-    const unsigned char *bytes = (const unsigned char *)text;
-    size_t count = *text_bytes;
-    size_t i = 0;
-    while (i < count && !beyond_unicode(bytes + i, count - i)) {
-        i++;
-    }
-    if (i == count) {
-        return DW_OK;
-    }
-    char *repaired = dw_alloc(count, 1);
-    if (repaired == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory to repair %zu bytes of text", count);
-    }
-    size_t length = 0;
-    for (i = 0; i < count;) {
-        if (beyond_unicode(bytes + i, count - i)) {
-            memcpy(repaired + length, "\xef\xbf\xbd", 3);
-            length += 3;
-            i += 4;
-        } else {
-            repaired[length++] = text[i++];
-        }
-    }
-    *text_bytes = length;
-    *out = repaired;
-    return DW_OK;
-}
-
-dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text_bytes,
-                            int32_t *tokens, size_t capacity, uint32_t flags, size_t *count,
-                            dw_error *err)
-{
-    *count = 0;
-    if ((flags & ~(uint32_t)(DW_TOKENIZE_SPECIAL | DW_TOKENIZE_PARSE)) != 0) {
-        return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 and 2 are known", flags);
-    }
-    dw_status status = dw_vocab_wait(vocab, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = check_text(vocab, text, text_bytes, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    char *repaired = NULL;
-    status = repair_text(text, &text_bytes, &repaired, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    if (text_bytes == 0 || text == NULL) {
-        text = "";
-        text_bytes = 0;
-    }
-    int32_t room = capacity > INT32_MAX ? INT32_MAX : (int32_t)capacity;
-    int32_t result = dw_llama_tokenize(vocab->vocab, repaired != NULL ? repaired : text,
-                                       (int32_t)text_bytes, tokens, room, flags);
-    dw_free(repaired);
-    if (result == DW_LLAMA_THREW) {
-        return dw_fail(err, DW_E_ARG, "text: it cannot be tokenised: %s", dw_llama_why());
-    }
-    *count = (size_t)(result < 0 ? -(int64_t)result : result);
-    if (result < 0) {
-        return dw_fail(err, DW_E_SPACE, "tokens: %zu of them, room for %zu", *count, capacity);
-    }
-    return DW_OK;
 }
 
 /* ---- tokens to text ----------------------------------------------------------------------- */
@@ -483,16 +365,6 @@ dw_status dw_vocab_token_texts(const dw_vocab *vocab, const dw_token_texts **out
     (void)pthread_mutex_unlock(&lazy->lock);
     *out = &lazy->texts;
     return status;
-}
-
-int32_t dw_vocab_find(const dw_vocab *vocab, const char *text, size_t bytes)
-{
-    int32_t token;
-    size_t count;
-    dw_error err;
-    dw_status status =
-        dw_vocab_tokenize(vocab, text, bytes, &token, 1, DW_TOKENIZE_PARSE, &count, &err);
-    return status == DW_OK && count == 1 ? token : -1;
 }
 
 /* ---- chat template ------------------------------------------------------------------------ */

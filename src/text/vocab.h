@@ -36,12 +36,31 @@ bool dw_vocab_is_end(const dw_vocab *vocab, int32_t token);
 
 /* text [text_bytes] -> tokens [capacity]; `*count` is the number there are. `flags`: DW_TOKENIZE_*
  * of guest/driftwood_abi.h. Bytes that are not UTF-8 count as U+FFFD.
- * Errors: DW_E_SPACE (*count tells how many are needed), DW_E_ARG, DW_E_LIMIT (over 16 MiB, or
- * 128 KiB with a tokenizer other than BPE; for some pre-tokenizers a word of over 4 KiB),
+ * Errors: DW_E_SPACE (*count tells how many are needed), DW_E_ARG, DW_E_LIMIT (over 16 MiB),
  * DW_E_MEMORY. */
 dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text_bytes,
                             int32_t *tokens, size_t capacity, uint32_t flags, size_t *count,
                             dw_error *err);
+/* A part of a text: what a template says, or what somebody wrote into it. */
+typedef struct dw_text_piece {
+    const char *text;
+    size_t bytes;
+    bool is_content; /* control tokens that it spells are text */
+} dw_text_piece;
+/* Room of the caller's: tokens [capacity]; the function sets `count` to how many there are. */
+typedef struct dw_token_list {
+    int32_t *tokens;
+    size_t capacity;
+    size_t count;
+} dw_token_list;
+/* The tokens of one text that consists of pieces [count], to which all of the above applies: what
+ * dw_vocab_tokenize gives for the joined text, but that with DW_TOKENIZE_PARSE a control token is
+ * recognised only where no byte of its spelling is content. Tokens may lie across pieces' borders.
+ * A control token is one that the file calls so, or whose spelling looks so (<|...|>); tokens that
+ * the file calls user-defined (runs of spaces, HTML tags, <think>) are recognised in content too,
+ * as in any text. Errors: as dw_vocab_tokenize. */
+dw_status dw_vocab_tokenize_pieces(const dw_vocab *vocab, const dw_text_piece *pieces, size_t count,
+                                   uint32_t flags, dw_token_list *out, dw_error *err);
 /* tokens [count] -> text [capacity], no NUL; `*text_bytes` is its length. `flags`:
  * DW_DETOKENIZE_*. A token may be part of a UTF-8 character: joining the texts of a sequence in
  * order gives the whole text. Errors: DW_E_SPACE (*text_bytes tells the need), DW_E_RANGE

@@ -1,0 +1,73 @@
+/* The special tokens of a vocabulary, and a text cut at their spellings: the first half of what
+ * libllama does to a text (tokenizer_st_partition of llama-vocab.cpp), in time that grows with the
+ * text and the special tokens in it, and with a say in where control tokens are recognised.
+ * Immutable once made. Thread: any. */
+#ifndef DW_TEXT_SPECIAL_TOKENS_H
+#define DW_TEXT_SPECIAL_TOKENS_H
+
+#include <llama.h>
+
+#include "base/status.h"
+
+/* A token whose spelling is cut out of a text before the text is tokenised. */
+typedef struct dw__special {
+    const char *text; /* libllama's, as long as the vocabulary */
+    uint32_t bytes;
+    int32_t token;
+    bool is_control;    /* stands for what no user may say; else for a text that every text holds */
+    bool taken_anyway;  /* libllama cuts it out of any text, a control token or not */
+    bool strips_before; /* white space in front of it, or behind it, is dropped */
+    bool strips_behind;
+} dw__special;
+
+typedef struct dw__specials {
+    dw__special *items; /* [count]: longest first, then by number */
+    size_t count;
+    bool any_taken_anyway; /* a control token that is: see dw__specials_next_taken */
+    uint32_t *slots;       /* [slot_mask + 1]: 1 + an index, or 0; by the hash of the text */
+    size_t slot_mask;
+    uint32_t *lengths; /* [length_count]: those that there are, each once, longest first */
+    size_t length_count;
+    unsigned char *starts; /* [65536 / 8]: a bit for each two bytes that one starts with */
+} dw__specials;
+
+/* Errors: DW_E_MEMORY. */
+dw_status dw__specials_make(dw__specials *out, const struct llama_vocab *vocab, dw_error *err);
+void dw__specials_release(dw__specials *specials);
+
+/* Where in a text control tokens are not recognised: [from, to). */
+typedef struct dw__range {
+    size_t from;
+    size_t to;
+} dw__range;
+
+typedef struct dw__cut_text {
+    const char *text;
+    size_t bytes;
+    bool parse;               /* false: control tokens are recognised nowhere */
+    const dw__range *content; /* [content_count]: in order, apart from each other, none empty */
+    size_t content_count;
+} dw__cut_text;
+
+/* A special token, or text between two. */
+typedef struct dw__fragment {
+    size_t offset;
+    size_t bytes;
+    int32_t token; /* -1: text */
+} dw__fragment;
+
+typedef struct dw__fragments {
+    dw__fragment *items;
+    size_t count;
+    size_t capacity;
+} dw__fragments;
+
+/* Cut `text`; the caller frees out->items, also after an error. Errors: DW_E_MEMORY. */
+dw_status dw__specials_cut(const dw__specials *specials, const dw__cut_text *text,
+                           dw__fragments *out, dw_error *err);
+/* The first place at `from` or behind, in text that dw__specials_cut has left, where a control
+ * token is spelt that libllama would recognise all the same; `bytes` where there is none. */
+size_t dw__specials_next_taken(const dw__specials *specials, const char *text, size_t bytes,
+                               size_t from);
+
+#endif

@@ -1,0 +1,305 @@
+/* Text to tokens. A text is cut at its special tokens (special_tokens.c), and libllama tokenises
+ * what lies between them, each stretch as if it were a text of its own: as it does itself. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "driftwood_abi.h"
+#include "text/llama_guard.h"
+#include "text/vocab_internal.h"
+
+/* A text longer than this would keep the host busy for seconds in one call. */
+#define TEXT_BYTES_MAX ((size_t)16 << 20)
+/* libllama's SPM tokenizer takes quadratic time over bytes that its vocabulary lacks: 256 KiB of
+ * them kept it busy for a quarter of a minute, and a guest may choose its text. WordPiece and the
+ * unigram model try tokens of all lengths at each byte; their models take short texts. */
+#define SLOW_TEXT_BYTES_MAX ((size_t)128 << 10)
+/* Pre-tokenizers that libllama lacks hand-written code for run std::regex, which recurses once a
+ * character of a match: a run of one kind of character longer than this could end the stack. */
+#define RUN_BYTES_MAX ((size_t)4 << 10)
+
+/* ---- checks ------------------------------------------------------------------------------- */
+
+/* Kinds of character that pre-tokenizers tell apart, coarsely: a run of one kind is an upper
+ * bound of what one of their patterns matches. */
+static int character_kind(unsigned char byte)
+{
+    if (byte == ' ' || (byte >= '\t' && byte <= '\r')) {
+        return 0;
+    }
+    if (byte >= '0' && byte <= '9') {
+        return 1;
+    }
+    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || byte >= 0x80 ? 2 : 3;
+}
+
+static dw_status check_text(const dw_vocab *vocab, const char *text, size_t text_bytes,
+                            dw_error *err)
+{
+    bool bpe = llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_BPE;
+    size_t limit = bpe ? TEXT_BYTES_MAX : SLOW_TEXT_BYTES_MAX;
+    if (text_bytes > limit) {
+        return dw_fail(err, DW_E_LIMIT, "text: %zu bytes in one call, limit %zu", text_bytes,
+                       limit);
+    }
+    size_t run = 0;
+    for (size_t i = 0; vocab->runs_bounded && i < text_bytes; i++) {
+        bool same = i > 0 && character_kind((unsigned char)text[i]) ==
+                                 character_kind((unsigned char)text[i - 1]);
+        run = same ? run + 1 : 1;
+        if (run > RUN_BYTES_MAX) {
+            return dw_fail(err, DW_E_LIMIT, "text: a word of more than %zu bytes at byte %zu",
+                           RUN_BYTES_MAX, i - run + 1);
+        }
+    }
+    return DW_OK;
+}
+
+/* A four-byte sequence whose number lies beyond Unicode (F4 90.. and above): libllama decodes it
+ * and then throws when it writes it back. Other damage it replaces by U+FFFD itself. */
+static bool beyond_unicode(const unsigned char *bytes, size_t left)
+{
+    return left >= 4 && bytes[0] >= 0xf4 && bytes[0] <= 0xf7 && (bytes[1] & 0xc0) == 0x80 &&
+           (bytes[2] & 0xc0) == 0x80 && (bytes[3] & 0xc0) == 0x80 &&
+           (bytes[0] > 0xf4 || bytes[1] >= 0x90);
+}
+
+/* A copy of the text with such sequences replaced; NULL in *out where there are none. */
+static dw_status repair_text(const char *text, size_t *text_bytes, char **out, dw_error *err)
+{
+    *out = NULL;
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t count = *text_bytes;
+    size_t i = 0;
+    while (i < count && !beyond_unicode(bytes + i, count - i)) {
+        i++;
+    }
+    if (i == count) {
+        return DW_OK;
+    }
+    char *repaired = dw_alloc(count, 1);
+    if (repaired == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory to repair %zu bytes of text", count);
+    }
+    size_t length = 0;
+    for (i = 0; i < count;) {
+        if (beyond_unicode(bytes + i, count - i)) {
+            memcpy(repaired + length, "\xef\xbf\xbd", 3);
+            length += 3;
+            i += 4;
+        } else {
+            repaired[length++] = text[i++];
+        }
+    }
+    *text_bytes = length;
+    *out = repaired;
+    return DW_OK;
+}
+
+/* ---- stretches of text -------------------------------------------------------------------- */
+
+static void add_token(dw_token_list *out, int32_t token)
+{
+    if (out->count < out->capacity) {
+        out->tokens[out->count] = token;
+    }
+    out->count++;
+}
+
+/* By libllama, as a text of its own. */
+static dw_status add_text(const dw_vocab *vocab, const char *text, size_t bytes, dw_token_list *out,
+                          dw_error *err)
+{
+    size_t left = out->count < out->capacity ? out->capacity - out->count : 0;
+    int32_t none = 0;
+    int32_t room = left > INT32_MAX ? INT32_MAX : (int32_t)left;
+    int32_t result = dw_llama_tokenize(vocab->vocab, text, (int32_t)bytes,
+                                       room > 0 ? out->tokens + out->count : &none, room, 0);
+    if (result == DW_LLAMA_THREW) {
+        return dw_fail(err, DW_E_ARG, "text: it cannot be tokenised: %s", dw_llama_why());
+    }
+    out->count += (size_t)(result < 0 ? -(int64_t)result : result);
+    return DW_OK;
+}
+
+/* Text that goes on where other text ended. libllama's SPM puts a space in front of every text that
+ * it is given: it goes behind a character that is in no token and so joins nothing, and whose own
+ * tokens are left out. */
+static dw_status add_more_text(const dw_vocab *vocab, const char *text, size_t bytes,
+                               dw_token_list *out, dw_error *err)
+{
+    static const char guard[] = "\xf4\x8f\xbf\xbf"; /* U+10FFFF, which is no character */
+    const size_t guard_bytes = sizeof guard - 1;
+    enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
+    if (type != LLAMA_VOCAB_TYPE_SPM) {
+        return add_text(vocab, text, bytes, out, err);
+    }
+    dw_token_list alone = {.count = 0};
+    dw_token_list both = {.capacity = bytes + 2 * guard_bytes};
+    dw_status status = add_text(vocab, guard, guard_bytes, &alone, err);
+    char *joined = dw_alloc(guard_bytes + bytes, 1);
+    both.tokens = dw_alloc(both.capacity, sizeof *both.tokens);
+    if (joined == NULL || both.tokens == NULL) {
+        status = dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of text", bytes);
+    }
+    if (status == DW_OK) {
+        memcpy(joined, guard, guard_bytes);
+        memcpy(joined + guard_bytes, text, bytes);
+        status = add_text(vocab, joined, guard_bytes + bytes, &both, err);
+    }
+    for (size_t i = alone.count; status == DW_OK && i < both.count; i++) {
+        DW_ASSERT(both.count <= both.capacity);
+        add_token(out, both.tokens[i]);
+    }
+    dw_free(joined);
+    dw_free(both.tokens);
+    return status;
+}
+
+static size_t character_bytes(unsigned char first)
+{
+    return first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
+/* A stretch between special tokens. libllama would find some control tokens in it all the same
+ * (dw__special.taken_anyway): it is given such a spelling in two parts. */
+static dw_status add_stretch(const dw_vocab *vocab, const char *text, size_t bytes,
+                             dw_token_list *out, dw_error *err)
+{
+    char *repaired = NULL;
+    dw_status status = repair_text(text, &bytes, &repaired, err);
+    const char *own = repaired != NULL ? repaired : text;
+    for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
+        next = dw__specials_next_taken(&vocab->specials, own, bytes, at);
+        next = next < bytes ? next + character_bytes((unsigned char)own[next]) : bytes;
+        status = at == 0 ? add_text(vocab, own, next, out, err)
+                         : add_more_text(vocab, own + at, next - at, out, err);
+    }
+    dw_free(repaired);
+    return status;
+}
+
+/* ---- whole texts -------------------------------------------------------------------------- */
+
+/* The pieces joined, and where in that text is content. */
+typedef struct joined_text {
+    char *own; /* NULL: the only piece's text */
+    dw__range *content;
+    dw__cut_text cut;
+} joined_text;
+
+static dw_status join_bytes(const dw_text_piece *pieces, size_t count, size_t *bytes, dw_error *err)
+{
+    *bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!dw_add_size(bytes, *bytes, pieces[i].bytes) || *bytes > TEXT_BYTES_MAX) {
+            return dw_fail(err, DW_E_LIMIT, "text: more than %zu bytes in one call",
+                           TEXT_BYTES_MAX);
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status join(joined_text *out, const dw_text_piece *pieces, size_t count, dw_error *err)
+{
+    size_t bytes = 0;
+    dw_status status = join_bytes(pieces, count, &bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    out->content = dw_alloc(count, sizeof *out->content);
+    out->own = count == 1 ? NULL : dw_alloc(bytes, 1);
+    if (out->content == NULL || (count != 1 && out->own == NULL)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of text", bytes);
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        const dw_text_piece *piece = &pieces[i];
+        if (out->own != NULL && piece->bytes > 0) {
+            memcpy(out->own + at, piece->text, piece->bytes);
+        }
+        if (piece->is_content && piece->bytes > 0) {
+            out->content[out->cut.content_count++] = (dw__range){at, at + piece->bytes};
+        }
+        at += piece->bytes;
+    }
+    out->cut.text = out->own != NULL ? out->own : pieces[0].text;
+    out->cut.bytes = bytes;
+    out->cut.content = out->content;
+    return DW_OK;
+}
+
+static dw_status add_fragments(const dw_vocab *vocab, const joined_text *text, dw_token_list *out,
+                               dw_error *err)
+{
+    dw__fragments fragments;
+    dw_status status = dw__specials_cut(&vocab->specials, &text->cut, &fragments, err);
+    for (size_t i = 0; status == DW_OK && i < fragments.count; i++) {
+        const dw__fragment *fragment = &fragments.items[i];
+        if (fragment->token >= 0) {
+            add_token(out, fragment->token);
+        } else {
+            status =
+                add_stretch(vocab, text->cut.text + fragment->offset, fragment->bytes, out, err);
+        }
+    }
+    dw_free(fragments.items);
+    return status;
+}
+
+dw_status dw_vocab_tokenize_pieces(const dw_vocab *vocab, const dw_text_piece *pieces, size_t count,
+                                   uint32_t flags, dw_token_list *out, dw_error *err)
+{
+    out->count = 0;
+    if ((flags & ~(uint32_t)(DW_TOKENIZE_SPECIAL | DW_TOKENIZE_PARSE)) != 0) {
+        return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 and 2 are known", flags);
+    }
+    dw_status status = dw_vocab_wait(vocab, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    joined_text text = {.cut = {.parse = (flags & DW_TOKENIZE_PARSE) != 0}};
+    bool adds = (flags & DW_TOKENIZE_SPECIAL) != 0;
+    status = join(&text, pieces, count, err);
+    if (status == DW_OK) {
+        status = check_text(vocab, text.cut.text, text.cut.bytes, err);
+    }
+    if (status == DW_OK && adds && vocab->first >= 0) {
+        add_token(out, vocab->first);
+    }
+    if (status == DW_OK) {
+        status = add_fragments(vocab, &text, out, err);
+    }
+    if (status == DW_OK && adds && vocab->last >= 0) {
+        add_token(out, vocab->last);
+    }
+    dw_free(text.own);
+    dw_free(text.content);
+    if (status == DW_OK && out->count > out->capacity) {
+        return dw_fail(err, DW_E_SPACE, "tokens: %zu of them, room for %zu", out->count,
+                       out->capacity);
+    }
+    out->count = status == DW_OK ? out->count : 0;
+    return status;
+}
+
+dw_status dw_vocab_tokenize(const dw_vocab *vocab, const char *text, size_t text_bytes,
+                            int32_t *tokens, size_t capacity, uint32_t flags, size_t *count,
+                            dw_error *err)
+{
+    dw_text_piece piece = {.text = text, .bytes = text != NULL ? text_bytes : 0};
+    dw_token_list list = {.tokens = tokens, .capacity = capacity};
+    dw_status status = dw_vocab_tokenize_pieces(vocab, &piece, 1, flags, &list, err);
+    *count = list.count;
+    return status;
+}
+
+int32_t dw_vocab_find(const dw_vocab *vocab, const char *text, size_t bytes)
+{
+    int32_t token;
+    size_t count;
+    dw_error err;
+    dw_status status =
+        dw_vocab_tokenize(vocab, text, bytes, &token, 1, DW_TOKENIZE_PARSE, &count, &err);
+    return status == DW_OK && count == 1 ? token : -1;
+}

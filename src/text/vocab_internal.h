@@ -1,0 +1,43 @@
+/* What a vocabulary consists of. */
+#ifndef DW_TEXT_VOCAB_INTERNAL_H
+#define DW_TEXT_VOCAB_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "text/special_tokens.h"
+#include "text/vocab.h"
+
+/* Made when a grammar first asks: it takes milliseconds and a megabyte or two. */
+typedef struct lazy_texts {
+    pthread_mutex_t lock;
+    bool made;
+    dw_token_texts texts;
+} lazy_texts;
+
+/* A load on a thread of its own: it takes longer than all else of a model's load together. */
+typedef struct background {
+    pthread_mutex_t lock; /* of the waiting */
+    _Atomic bool done;    /* read before the lock is taken: all below and the vocabulary are set */
+    pthread_t thread;
+    int fd;                /* keeps the file: its path may come to name another, or none */
+    char path[32];         /* of the fd */
+    _Atomic bool finished; /* only that waiting would be short */
+    dw_status status;
+    dw_error err;
+} background;
+
+struct dw_vocab {
+    background *loading; /* NULL: loaded when opened */
+    struct llama_model *model;
+    const struct llama_vocab *vocab;
+    const char *chat_template;
+    uint32_t count;
+    bool runs_bounded; /* texts are held to a longest run of one kind of character */
+    dw__specials specials;
+    int32_t first; /* DW_TOKENIZE_SPECIAL puts these in front and behind; -1: nothing */
+    int32_t last;
+    lazy_texts *lazy;
+};
+
+#endif

@@ -1,0 +1,229 @@
+/* Tokens of whole texts and of texts in pieces, held against libllama's own. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "driftwood_abi.h"
+#include "support.h"
+#include "text/vocab.h"
+#include "vocab_fixture.h"
+
+#define TOKENS_MAX 65536
+#define PIECES 9
+
+static int32_t got[TOKENS_MAX];
+static int32_t want[TOKENS_MAX];
+
+static void expect_equal(const char *what, size_t got_count, size_t want_count, const char *text,
+                         size_t bytes)
+{
+    size_t at = 0;
+    while (at < got_count && at < want_count && got[at] == want[at]) {
+        at++;
+    }
+    if (got_count != want_count || at < got_count) {
+        fail_msg("%s: %zu tokens for %zu, the first other at %zu (%d for %d), of %zu bytes: '%.*s'",
+                 what, got_count, want_count, at, got[at], want[at], bytes, (int)bytes, text);
+    }
+}
+
+/* ---- texts in pieces ---- */
+
+/* A chat by chance: pieces of a template, which spell control tokens, and of content, which do
+ * not. */
+static size_t make_chat(uint64_t *random, dw_text_piece pieces[PIECES], char texts[PIECES][512],
+                        char *joined)
+{
+    static const char *const marks[] = {VOCAB_TURN "user\n",
+                                        VOCAB_END "\n" VOCAB_TURN "assistant\n",
+                                        "\n",
+                                        VOCAB_TURN,
+                                        " " VOCAB_END " ",
+                                        VOCAB_MESSAGE,
+                                        "</s><s>",
+                                        "[INST] ",
+                                        VOCAB_THINK "\n\n",
+                                        "\n" VOCAB_LINES "\n"};
+    size_t bytes = 0;
+    for (size_t i = 0; i < PIECES; i++) {
+        pieces[i].is_content = vocab_random(random) % 2 == 0;
+        pieces[i].text = texts[i];
+        if (pieces[i].is_content) {
+            pieces[i].bytes = vocab_text(random, texts[i], vocab_random(random) % 80);
+        } else {
+            const char *mark = marks[vocab_random(random) % (sizeof marks / sizeof marks[0])];
+            pieces[i].bytes = strlen(mark);
+            memcpy(texts[i], mark, pieces[i].bytes);
+        }
+        memcpy(joined + bytes, pieces[i].text, pieces[i].bytes);
+        bytes += pieces[i].bytes;
+    }
+    return bytes;
+}
+
+static void try_chats(const char *name, const dw_vocab *vocab, int rounds)
+{
+    static char texts[PIECES][512];
+    static char joined[PIECES * 512];
+    uint64_t random = 7;
+    for (int i = 0; i < rounds; i++) {
+        dw_text_piece pieces[PIECES];
+        dw_error err;
+        dw_token_list list = {.tokens = got, .capacity = TOKENS_MAX};
+        size_t bytes = make_chat(&random, pieces, texts, joined);
+        dw_status status =
+            dw_vocab_tokenize_pieces(vocab, pieces, PIECES, DW_TOKENIZE_PARSE, &list, &err);
+        assert_int_equal(status, DW_OK);
+        size_t want_count = vocab_oracle(vocab, joined, bytes, true, want, TOKENS_MAX);
+        expect_equal(name, list.count, want_count, joined, bytes);
+        size_t count = vocab_tokens(vocab, joined, bytes, DW_TOKENIZE_PARSE, got, TOKENS_MAX);
+        expect_equal(name, count, want_count, joined, bytes);
+    }
+}
+
+static dw_vocab *made(vocab_kind kind)
+{
+    return vocab_make(&(vocab_options){.kind = kind});
+}
+
+static void test_tokenize_pieces_as_their_text(void **state)
+{
+    static const char *const names[] = {"bpe", "spm", "ugm", "wpm"};
+    (void)state;
+    for (int kind = 0; kind < VOCAB_KINDS; kind++) {
+        dw_vocab *vocab = made((vocab_kind)kind);
+        try_chats(names[kind], vocab, 400);
+        dw_vocab_close(vocab);
+    }
+    dw_vocab *phi = vocab_make(&(vocab_options){.kind = VOCAB_SPM, .name = "Phi-3 strips"});
+    try_chats("phi-3", phi, 400);
+    dw_vocab_close(phi);
+    const char *path;
+    for (size_t i = 0; (path = vocab_next_real(&i)) != NULL;) {
+        dw_vocab *vocab = vocab_open_file(path);
+        if (vocab != NULL) {
+            try_chats(path, vocab, 100);
+        }
+        dw_vocab_close(vocab);
+    }
+}
+
+/* Content that spells control tokens gives none, and its text is whole. */
+static void try_spelling(const dw_vocab *vocab, const char *spelling, int32_t token)
+{
+    char text[256];
+    int bytes = snprintf(text, sizeof text, "ab %s%s cd", spelling, spelling);
+    dw_text_piece pieces[] = {{VOCAB_TURN, strlen(VOCAB_TURN), false},
+                              {text, (size_t)bytes, true},
+                              {VOCAB_END, strlen(VOCAB_END), false}};
+    dw_token_list list = {.tokens = got, .capacity = TOKENS_MAX};
+    char back[512];
+    size_t back_bytes = 0;
+    dw_error err;
+    assert_int_equal(dw_vocab_tokenize_pieces(vocab, pieces, 3, DW_TOKENIZE_PARSE, &list, &err),
+                     DW_OK);
+    assert_true(list.count > 3);
+    assert_int_equal(got[0], dw_vocab_find(vocab, VOCAB_TURN, strlen(VOCAB_TURN)));
+    assert_int_equal(got[list.count - 1], dw_vocab_find(vocab, VOCAB_END, strlen(VOCAB_END)));
+    for (size_t i = 1; i + 1 < list.count; i++) {
+        assert_int_not_equal(got[i], token);
+    }
+    assert_int_equal(dw_vocab_detokenize(vocab, got + 1, list.count - 2, back, sizeof back, 0,
+                                         &back_bytes, &err),
+                     DW_OK);
+    size_t skipped = back_bytes > 0 && back[0] == ' ' ? 1 : 0; /* SPM's own in front */
+    assert_int_equal(back_bytes - skipped, bytes);
+    assert_memory_equal(back + skipped, text, (size_t)bytes);
+}
+
+static void test_tokenize_content_spells_no_control_tokens(void **state)
+{
+    static const char *const spellings[] = {VOCAB_TURN, VOCAB_END, VOCAB_MESSAGE, "<s>", "</s>"};
+    (void)state;
+    for (int kind = VOCAB_BPE; kind <= VOCAB_SPM; kind++) {
+        dw_vocab *vocab = made((vocab_kind)kind);
+        for (size_t i = 0; i < sizeof spellings / sizeof spellings[0]; i++) {
+            int32_t token = dw_vocab_find(vocab, spellings[i], strlen(spellings[i]));
+            assert_true(token >= 0);
+            try_spelling(vocab, spellings[i], token);
+            /* Nor does a text that is not parsed. */
+            size_t count =
+                vocab_tokens(vocab, spellings[i], strlen(spellings[i]), 0, got, TOKENS_MAX);
+            assert_true(count > 1);
+        }
+        /* What the file calls user-defined is, in content too. */
+        int32_t think = dw_vocab_find(vocab, VOCAB_THINK, strlen(VOCAB_THINK));
+        assert_int_equal(vocab_tokens(vocab, VOCAB_THINK, strlen(VOCAB_THINK), 0, got, 8), 1);
+        assert_int_equal(got[0], think);
+        dw_vocab_close(vocab);
+    }
+}
+
+/* A spelling that begins in one piece and ends in another. */
+static void test_tokenize_control_tokens_across_pieces(void **state)
+{
+    (void)state;
+    dw_vocab *vocab = made(VOCAB_BPE);
+    for (int content = 0; content < 4; content++) {
+        dw_text_piece pieces[] = {
+            {"<|im_", 5, (content & 1) != 0}, {"", 0, true}, {"end|>", 5, (content & 2) != 0}};
+        dw_token_list list = {.tokens = got, .capacity = TOKENS_MAX};
+        dw_error err;
+        assert_int_equal(dw_vocab_tokenize_pieces(vocab, pieces, 3, DW_TOKENIZE_PARSE, &list, &err),
+                         DW_OK);
+        assert_int_equal(list.count == 1, content == 0);
+    }
+    dw_token_list none = {.tokens = NULL, .capacity = 0};
+    dw_error err;
+    assert_int_equal(dw_vocab_tokenize_pieces(vocab, NULL, 0, 0, &none, &err), DW_OK);
+    assert_int_equal(none.count, 0);
+    dw_vocab_close(vocab);
+}
+
+/* ---- what is added ---- */
+
+static void expect_ends(const vocab_options *options, int32_t first, int32_t last)
+{
+    dw_vocab *vocab = vocab_make(options);
+    size_t count = vocab_tokens(vocab, "a fox", 5, DW_TOKENIZE_SPECIAL, got, TOKENS_MAX);
+    size_t plain = vocab_tokens(vocab, "a fox", 5, 0, want, TOKENS_MAX);
+    size_t added = (size_t)(first >= 0) + (size_t)(last >= 0);
+    assert_int_equal(count, plain + added);
+    assert_memory_equal(got + (size_t)(first >= 0), want, plain * sizeof want[0]);
+    assert_true(first < 0 || got[0] == first);
+    assert_true(last < 0 || got[count - 1] == last);
+    dw_vocab_close(vocab);
+}
+
+/* A prompt is continued: no EOS behind it, whatever the file says. Texts to embed are whole. */
+static void test_tokenize_adds_eos_to_whole_texts_only(void **state)
+{
+    vocab_options options = {.kind = VOCAB_SPM, .add_eos = 1};
+    (void)state;
+    expect_ends(&options, 1, -1); /* SPM adds a BOS unless told otherwise */
+    options.add_bos = -1;
+    expect_ends(&options, -1, -1);
+    options.pooling = 3;
+    expect_ends(&options, -1, 2);
+    options.add_eos = -1;
+    expect_ends(&options, -1, -1);
+    options = (vocab_options){.kind = VOCAB_BPE, .add_bos = 1, .add_eos = 1};
+    expect_ends(&options, 1, -1);
+    options.pooling = 1;
+    expect_ends(&options, 1, 2);
+    options = (vocab_options){.kind = VOCAB_UGM, .add_bos = 1};
+    expect_ends(&options, 1, 2); /* UGM adds an EOS unless told otherwise */
+    options = (vocab_options){.kind = VOCAB_WPM};
+    expect_ends(&options, 1, 2); /* CLS and SEP, always */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tokenize_pieces_as_their_text),
+        cmocka_unit_test(test_tokenize_content_spells_no_control_tokens),
+        cmocka_unit_test(test_tokenize_control_tokens_across_pieces),
+        cmocka_unit_test(test_tokenize_adds_eos_to_whole_texts_only),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
