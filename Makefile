@@ -60,6 +60,7 @@ run: prepare-all ## set up, build, and let a guest generate text
 .PHONY: test-packages
 test-packages: prepare-all
 	@scripts/fetch-safetensors || true
+	@scripts/fetch-chat-templates || true
 
 .PHONY: test
 test: test-packages ## set up, build and run every test
