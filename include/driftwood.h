@@ -851,7 +851,9 @@ typedef struct dw_freeze_stats {
     bool delta;
     uint64_t file_bytes;
     uint64_t kv_bytes;     /* of it, keys and values */
-    uint64_t memory_bytes; /* of it, linear memory */
+    /* of linear memory: in a delta what changed, else all of it; what is zero takes no room in the
+     * file */
+    uint64_t memory_bytes;
 } dw_freeze_stats;
 
 /* Write the actor to the file at `path`, which is there whole and on the disk afterwards, or as it

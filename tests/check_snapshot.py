@@ -64,7 +64,7 @@ def check_metadata(path, identity, metadata):
         pass  # that part of the package wants numpy; it has parsed them before in any case
     checksums = json.loads(metadata.pop("checksums"))
     expect("the metadata", metadata, {
-        "format": "driftwood-snapshot", "version": "1", "kind": "full", "module": "",
+        "format": "driftwood-snapshot", "version": "2", "kind": "full", "module": "",
         "actor": "tide \"clock\"\n\\ \u00e9"})
     expect("the checksums", sorted(checksums), sorted(TENSORS))
     # XXH3-128 of nothing, from the xxHash repository.

@@ -45,6 +45,10 @@ bool dw_os_prefault(const void *address, size_t bytes);
 dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err);
 dw_status dw_os_memfd_resize(int fd, uint64_t bytes, dw_error *err);
 void dw_os_close(int fd);
+/* The first range of a memory file's [offset, end) that holds pages: what lies before it is a hole
+ * and reads as zero. Where the system does not tell, all of it; false: nothing but a hole. Moves
+ * the descriptor's position. */
+bool dw_os_next_data(int fd, uint64_t offset, uint64_t end, uint64_t *data, uint64_t *data_end);
 /* Another descriptor for the same file, the caller's to close. Errors: DW_E_IO. */
 dw_status dw_os_duplicate(int *out, int fd, dw_error *err);
 /* How long a file is. Errors: DW_E_IO. */

@@ -187,6 +187,22 @@ void dw_os_close(int fd)
     }
 }
 
+bool dw_os_next_data(int fd, uint64_t offset, uint64_t end, uint64_t *data, uint64_t *data_end)
+{
+    *data = offset;
+    *data_end = end;
+#if defined(SEEK_DATA) && defined(SEEK_HOLE)
+    off_t from = lseek(fd, (off_t)offset, SEEK_DATA);
+    if (from < 0) {
+        return errno != ENXIO && offset < end;
+    }
+    off_t to = lseek(fd, from, SEEK_HOLE);
+    *data = (uint64_t)from;
+    *data_end = to > from && (uint64_t)to < end ? (uint64_t)to : end;
+#endif
+    return *data < end;
+}
+
 dw_status dw_os_duplicate(int *out, int fd, dw_error *err)
 {
     *out = fcntl(fd, F_DUPFD_CLOEXEC, 0);

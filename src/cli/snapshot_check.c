@@ -247,8 +247,8 @@ static bool check_metadata(check *c)
         return fault(c, where(c, "format"), "no Driftwood snapshot: format '%.40s'",
                      format != NULL ? format : "");
     }
-    if (version == NULL || strcmp(version, "1") != 0) {
-        return fault(c, where(c, "version"), "version %.20s, this program reads 1",
+    if (version == NULL || (strcmp(version, "1") != 0 && strcmp(version, "2") != 0)) {
+        return fault(c, where(c, "version"), "version %.20s, this program reads 1 and 2",
                      version != NULL ? version : "missing");
     }
     bool full = kind != NULL && strcmp(kind, "full") == 0;
@@ -377,8 +377,9 @@ static bool take_promise(check *c, const char *name, const json_t *value)
 static bool is_known(const char *name)
 {
     static const char *const known[] = {
-        "module", "messages",        "memory",        "memory.#", "memory.blocks", "memory.data",
-        "kv.#",   "memory.#.blocks", "memory.#.data", "kv.#.#",   "tokens.#",      "table.#"};
+        "module",        "messages",      "memory",      "memory.#", "memory.runs",
+        "memory.#.runs", "memory.blocks", "memory.data", "kv.#",     "memory.#.blocks",
+        "memory.#.data", "kv.#.#",        "tokens.#",    "table.#"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         const char *pattern = known[i];
         const char *at = name;

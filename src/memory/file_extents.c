@@ -9,6 +9,7 @@
 struct dw_extent_file {
     _Atomic size_t users;
     int fd;
+    bool in_memory; /* of ours, so that its holes may be asked for */
 };
 
 /* ---- files ---- */
@@ -33,6 +34,7 @@ dw_status dw_extent_file_create(dw_extent_file **out, const char *label, size_t 
     if (file == NULL) {
         return DW_E_MEMORY;
     }
+    file->in_memory = true;
     dw_status status = dw_os_memfd(&file->fd, label, bytes, err);
     if (status != DW_OK) {
         dw_extent_file_unref(file);
@@ -224,6 +226,24 @@ dw_status dw_file_extents_read(const dw_file_extents *extents, size_t offset, si
         bytes -= part;
     }
     return DW_OK;
+}
+
+bool dw_file_extents_next_data(const dw_file_extents *extents, size_t offset, size_t *start,
+                               size_t *end, bool *whole)
+{
+    for (size_t i = dw_file_extents_find(extents, offset); i < extents->count; i++) {
+        const dw_file_extent *here = &extents->list[i];
+        uint64_t skipped = offset > here->start ? offset - here->start : 0;
+        uint64_t data = here->file_offset + skipped;
+        uint64_t data_end = here->file_offset + here->bytes;
+        *whole = here->file->in_memory;
+        if (!*whole || dw_os_next_data(here->file->fd, data, data_end, &data, &data_end)) {
+            *start = here->start + (size_t)(data - here->file_offset);
+            *end = here->start + (size_t)(data_end - here->file_offset);
+            return true;
+        }
+    }
+    return false;
 }
 
 static dw_status map_extent(const dw_file_extent *extent, dw_region *region, dw_error *err)

@@ -64,6 +64,11 @@ size_t dw_file_extents_find(const dw_file_extents *extents, size_t offset);
 /* Copy out [offset, offset + bytes); what no extent has reads as zero. Errors: DW_E_IO. */
 dw_status dw_file_extents_read(const dw_file_extents *extents, size_t offset, size_t bytes,
                                void *to, dw_error *err);
+/* The first range of [offset, end of the last extent) whose bytes may be other than zero; false:
+ * there is none. `*whole`: none of its pages is known to be zero without a look, as it is in memory
+ * files that an image was written to. */
+bool dw_file_extents_next_data(const dw_file_extents *extents, size_t offset, size_t *start,
+                               size_t *end, bool *whole);
 /* Map all, or only those of `file` where it is not NULL, privately over the region's committed
  * pages at their starts. One that does not begin at a page of its file is read instead. What lies
  * between extents stays as it is.

@@ -34,6 +34,11 @@ void dw_memory_image_unref(dw_memory_image *image)
     dw_free(image);
 }
 
+bool dw__image_is_zero(const unsigned char *bytes, size_t count)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0;
+}
+
 size_t dw_memory_image_bytes(const dw_memory_image *image)
 {
     return image->bytes;
@@ -44,30 +49,32 @@ size_t dw_memory_image_extent_count(const dw_memory_image *image)
     return image->extents.count;
 }
 
-/* Whether [offset, offset + bytes) can be an image and lies in the file. */
-static dw_status check_source(int fd, uint64_t offset, size_t bytes, dw_error *err)
+dw_status dw__image_check_source(int fd, uint64_t offset, uint64_t bytes, dw_error *err)
 {
     uint64_t end;
-    if (bytes % 65536 != 0 || !dw_add_u64(&end, offset, bytes) || end > INT64_MAX) {
-        return dw_fail(err, DW_E_ARG, "image: %zu bytes at %llu: no whole pages of WebAssembly",
-                       bytes, (unsigned long long)offset);
+    if (!dw_add_u64(&end, offset, bytes) || end > INT64_MAX) {
+        return dw_fail(err, DW_E_ARG, "image: %llu bytes at %llu: no range of a file",
+                       (unsigned long long)bytes, (unsigned long long)offset);
     }
     uint64_t there = 0;
     dw_status status = dw_os_file_bytes(fd, &there, err);
     if (status != DW_OK) {
         return status;
     }
-    /* A mapping beyond a file's end would be a signal at the first touch. */
     return there >= end ? DW_OK
-                        : dw_fail(err, DW_E_IO, "image: %zu bytes at %llu, the file has %llu",
-                                  bytes, (unsigned long long)offset, (unsigned long long)there);
+                        : dw_fail(err, DW_E_IO, "image: %llu bytes at %llu, the file has %llu",
+                                  (unsigned long long)bytes, (unsigned long long)offset,
+                                  (unsigned long long)there);
 }
 
 dw_status dw_memory_image_of_file(dw_memory_image **out, int fd, uint64_t offset, size_t bytes,
                                   dw_error *err)
 {
     *out = NULL;
-    dw_status status = check_source(fd, offset, bytes, err);
+    if (bytes % 65536 != 0) {
+        return dw_fail(err, DW_E_ARG, "image: %zu bytes: no whole pages of WebAssembly", bytes);
+    }
+    dw_status status = dw__image_check_source(fd, offset, bytes, err);
     if (status != DW_OK) {
         return status;
     }
@@ -151,7 +158,10 @@ static bool same_source(const dw_memory_image *image, const dw_memory_image *bas
 }
 
 typedef struct change_list {
-    uint32_t *blocks; /* [capacity] */
+    const dw_memory_image *image;
+    const dw_memory_image *base;
+    unsigned char *pieces; /* room for a piece of each */
+    uint32_t *blocks;      /* [capacity] */
     size_t count;
     size_t capacity;
 } change_list;
@@ -166,41 +176,47 @@ static dw_status note_block(change_list *list, size_t block, dw_error *err)
 }
 
 /* Compare [from, to), in which the sources differ. */
-static dw_status compare_blocks(const dw_memory_image *image, const dw_memory_image *base,
-                                size_t from, size_t to, change_list *list, dw_error *err)
+static dw_status compare_blocks(change_list *list, size_t from, size_t to, dw_error *err)
 {
-    unsigned char now[DW_IMAGE_BLOCK_BYTES];
-    unsigned char was[DW_IMAGE_BLOCK_BYTES];
-    for (size_t at = from; at < to; at += DW_IMAGE_BLOCK_BYTES) {
-        memset(was, 0, sizeof was);
-        dw_status status = dw_memory_image_read(image, at, sizeof now, now, err);
-        if (status == DW_OK && base != NULL && at < base->bytes) {
-            status = dw_memory_image_read(base, at, sizeof was, was, err);
+    const dw_memory_image *base = list->base;
+    unsigned char *now = list->pieces;
+    unsigned char *was = list->pieces + DW__IMAGE_READ_BYTES;
+    dw_status status = DW_OK;
+    for (size_t at = from; at < to && status == DW_OK; at += DW__IMAGE_READ_BYTES) {
+        size_t some = to - at < DW__IMAGE_READ_BYTES ? to - at : DW__IMAGE_READ_BYTES;
+        size_t known = base == NULL || at >= base->bytes ? 0 : base->bytes - at;
+        known = known < some ? known : some;
+        memset(was, 0, DW__IMAGE_READ_BYTES);
+        status = dw_memory_image_read(list->image, at, some, now, err);
+        if (status == DW_OK && known > 0) {
+            status = dw_memory_image_read(base, at, known, was, err);
         }
-        if (status == DW_OK && memcmp(now, was, sizeof now) != 0) {
-            status = note_block(list, at / DW_IMAGE_BLOCK_BYTES, err);
-        }
-        if (status != DW_OK) {
-            return status;
+        for (size_t i = 0; i < some && status == DW_OK; i += DW_IMAGE_BLOCK_BYTES) {
+            if (memcmp(now + i, was + i, DW_IMAGE_BLOCK_BYTES) != 0) {
+                status = note_block(list, (at + i) / DW_IMAGE_BLOCK_BYTES, err);
+            }
         }
     }
-    return DW_OK;
+    return status;
 }
 
 dw_status dw_memory_image_changes(const dw_memory_image *image, const dw_memory_image *base,
                                   uint32_t **blocks, size_t *count, dw_error *err)
 {
-    change_list list = {0};
-    dw_status status = DW_OK;
+    change_list list = {.image = image, .base = base};
     *blocks = NULL;
     *count = 0;
+    list.pieces = dw_alloc(2, DW__IMAGE_READ_BYTES);
+    dw_status status =
+        list.pieces != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for pages");
     for (size_t at = 0; at < image->bytes && status == DW_OK;) {
         size_t until;
         if (!same_source(image, base, at, &until)) {
-            status = compare_blocks(image, base, at, until, &list, err);
+            status = compare_blocks(&list, at, until, err);
         }
         at = until;
     }
+    dw_free(list.pieces);
     if (status != DW_OK) {
         dw_free(list.blocks);
         return status;

@@ -17,11 +17,30 @@ typedef struct dw_memory_image dw_memory_image;
 /* The unit of images, in files and in lists of changes; the page may be larger. */
 #define DW_IMAGE_BLOCK_BYTES 4096u
 
+/* Blocks that lie side by side: `count` of them from `first` on. As in files. */
+typedef struct dw_block_run {
+    uint32_t first;
+    uint32_t count;
+} dw_block_run;
+
 /* An image whose bytes are [offset, offset + bytes) of `fd`, which is duplicated and must not
  * change. `bytes` is a multiple of 65,536; an `offset` that is no multiple of the page is fine, the
  * bytes are read then. Errors: DW_E_ARG, DW_E_IO, DW_E_MEMORY. */
 dw_status dw_memory_image_of_file(dw_memory_image **out, int fd, uint64_t offset, size_t bytes,
                                   dw_error *err);
+/* Runs in a file, ascending and apart, their blocks one behind the other from `offset` on. */
+typedef struct dw_block_runs {
+    uint64_t offset;
+    dw_block_run *list; /* [count] */
+    bool *mapped;       /* [count]: whether an image of them has it */
+    size_t count;
+} dw_block_runs;
+
+/* An image of `bytes`, zero but for `runs` of `fd`. Only those that can be mapped, and the longest
+ * where that would be too many mappings, are in it: runs->mapped is set.
+ * Errors: as dw_memory_image_of_file. */
+dw_status dw_memory_image_of_runs(dw_memory_image **out, int fd, size_t bytes,
+                                  const dw_block_runs *runs, dw_error *err);
 /* Take an image of the region's committed pages. `base` is the image it maps, or NULL where its
  * pages are of no image; when nothing was written since, the result is `base` once more. The region
  * maps the result afterwards, at the same contents: pages it had to itself are shared from now on.
@@ -42,6 +61,11 @@ dw_status dw_memory_image_map(const dw_memory_image *image, dw_region *region, d
 dw_status dw_memory_image_read(const dw_memory_image *image, size_t offset, size_t bytes, void *to,
                                dw_error *err);
 
+/* Which blocks of `image` are not zero, as runs, the caller's to dw_free; zero ones are among them
+ * only where they lie between others in small number. What no one has touched is not read.
+ * Errors: DW_E_IO, DW_E_MEMORY. */
+dw_status dw_memory_image_runs(const dw_memory_image *image, dw_block_run **runs, size_t *count,
+                               dw_error *err);
 /* Which blocks of `image` differ from `base` (NULL: from zero): ascending numbers, the caller's to
  * dw_free; blocks whose extents are the same are not looked at. Blocks beyond base's end differ
  * where they are not zero. Errors: DW_E_IO, DW_E_MEMORY. */

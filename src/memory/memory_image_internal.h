@@ -13,6 +13,17 @@ struct dw_memory_image {
     dw_file_extents extents; /* within `bytes`; what none covers is zero */
 };
 
+/* Each extent is a mapping of its own, of which a process has some 65,000. */
+#define DW__IMAGE_EXTENTS_MAX 64
+/* Runs of pages that lie closer than this are one: a page too many is cheaper than a mapping. */
+#define DW__IMAGE_GAP_PAGES 4
+#define DW__IMAGE_READ_BYTES ((size_t)64 << 10)
+
+bool dw__image_is_zero(const unsigned char *bytes, size_t count);
+
+/* Whether [offset, offset + bytes) lies in the file: a mapping beyond its end would be a signal at
+ * the first touch. Errors: DW_E_IO. */
+dw_status dw__image_check_source(int fd, uint64_t offset, uint64_t bytes, dw_error *err);
 /* One without extents, with one reference. NULL: no memory, `err` says so. */
 dw_memory_image *dw__memory_image_create(size_t bytes, dw_error *err);
 

@@ -16,7 +16,8 @@
 #include "base/hash.h"
 #include "base/sink.h"
 
-#define DW_SNAPSHOT_VERSION "1"
+#define DW_SNAPSHOT_VERSION "2"
+#define DW_SNAPSHOT_VERSION_FIRST "1" /* is read as well */
 /* Where aligned tensors begin, from the file's start: a whole number of pages everywhere. */
 #define DW_SNAPSHOT_ALIGNMENT 65536u
 #define DW_SNAPSHOT_NAME_BYTES_MAX 64u

@@ -150,11 +150,12 @@ static dw_status check_format(dw_snapshot_file *file, const json_t *root, dw_err
             format != NULL ? format : "", DW__SNAPSHOT_FORMAT);
     }
     const char *version = dw_snapshot_file_meta(file, "version");
-    if (version == NULL || strcmp(version, DW_SNAPSHOT_VERSION) != 0) {
-        return dw__snapshot_fail_at(err, version == NULL ? DW_E_FORMAT : DW_E_UNSUPPORTED,
-                                    place_of(file, "version"),
-                                    "version %.20s, this program reads %s",
-                                    version != NULL ? version : "missing", DW_SNAPSHOT_VERSION);
+    if (version == NULL || (strcmp(version, DW_SNAPSHOT_VERSION) != 0 &&
+                            strcmp(version, DW_SNAPSHOT_VERSION_FIRST) != 0)) {
+        return dw__snapshot_fail_at(
+            err, version == NULL ? DW_E_FORMAT : DW_E_UNSUPPORTED, place_of(file, "version"),
+            "version %.20s, this program reads %s and %s", version != NULL ? version : "missing",
+            DW_SNAPSHOT_VERSION_FIRST, DW_SNAPSHOT_VERSION);
     }
     return DW_OK;
 }

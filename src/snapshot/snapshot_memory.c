@@ -16,72 +16,145 @@ static void memory_name(char *name, size_t capacity, size_t number, const char *
 
 /* ---- saving ------------------------------------------------------------------------------- */
 
-static dw_status read_image(void *user, uint64_t offset, size_t bytes, void *to, dw_error *err)
+/* Blocks of an image, one behind the other, as a tensor's bytes. */
+typedef struct block_source {
+    const dw_memory_image *image;
+    const dw_block_run *runs; /* [run_count] */
+    size_t run_count;
+    size_t run;            /* the one that was read last: reads go through them in order */
+    uint64_t run_position; /* of its first block among the tensor's bytes */
+} block_source;
+
+static dw_status read_blocks(void *user, uint64_t offset, size_t bytes, void *to, dw_error *err)
 {
-    return dw_memory_image_read(user, (size_t)offset, bytes, to, err);
+    block_source *s = user;
+    unsigned char *next = to;
+    if (offset < s->run_position) { /* once more from the start */
+        s->run = 0;
+        s->run_position = 0;
+    }
+    dw_status status = DW_OK;
+    while (bytes > 0 && status == DW_OK) {
+        DW_ASSERT(s->run < s->run_count);
+        uint64_t run_bytes = (uint64_t)s->runs[s->run].count * DW_IMAGE_BLOCK_BYTES;
+        uint64_t skipped = offset - s->run_position;
+        if (skipped >= run_bytes) {
+            s->run_position += run_bytes;
+            s->run++;
+            continue;
+        }
+        size_t some = run_bytes - skipped < bytes ? (size_t)(run_bytes - skipped) : bytes;
+        size_t start = (size_t)s->runs[s->run].first * DW_IMAGE_BLOCK_BYTES + (size_t)skipped;
+        status = dw_memory_image_read(s->image, start, some, next, err);
+        next += some;
+        offset += some;
+        bytes -= some;
+    }
+    return status;
 }
 
-static dw_status add_whole_memory(dw__freeze *f, size_t number, dw_error *err)
+/* The tensor `memory.data`: the blocks of `runs`, which the freeze keeps. */
+static dw_status add_data(dw__freeze *f, size_t number, const dw_block_run *runs, size_t run_count,
+                          bool aligned, dw_error *err)
 {
-    dw_memory_image *image = f->actor->images[number];
-    size_t bytes = dw_memory_image_bytes(image);
     char name[DW__NAME_BYTES];
+    uint64_t count = 0;
+    for (size_t i = 0; i < run_count; i++) {
+        count += runs[i].count;
+    }
+    block_source *source = dw_alloc(1, sizeof *source);
+    if (source == NULL) {
+        return dw__freeze_no_memory(err);
+    }
+    *source =
+        (block_source){.image = f->actor->images[number], .runs = runs, .run_count = run_count};
+    dw_status status = dw__freeze_keep(f, source, err);
+    if (status != DW_OK) {
+        return status;
+    }
     dw_snapshot_tensor tensor = {.name = name,
                                  .dtype = "U8",
-                                 .shape = {bytes / DW__WASM_PAGE_BYTES, DW__WASM_PAGE_BYTES},
                                  .dimension_count = 2,
-                                 .aligned = true,
-                                 .read = read_image,
-                                 .user = image};
-    memory_name(name, sizeof name, number, "");
-    f->stats.memory_bytes += bytes;
+                                 .shape = {count, DW_IMAGE_BLOCK_BYTES},
+                                 .aligned = aligned,
+                                 .read = read_blocks,
+                                 .user = source};
+    memory_name(name, sizeof name, number, ".data");
     return dw__freeze_tensor(f, &tensor, err);
+}
+
+/* All that is not zero. */
+static dw_status add_whole_memory(dw__freeze *f, size_t number, dw_error *err)
+{
+    dw_block_run *runs = NULL;
+    size_t count = 0;
+    char name[DW__NAME_BYTES];
+    dw_status status = dw_memory_image_runs(f->actor->images[number], &runs, &count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_snapshot_tensor tensor = {.name = name,
+                                 .dtype = "U32",
+                                 .dimension_count = 2,
+                                 .shape = {count, sizeof *runs / sizeof runs->first},
+                                 .bytes = runs};
+    if (runs != NULL) {
+        status = dw__freeze_keep(f, runs, err);
+    }
+    memory_name(name, sizeof name, number, ".runs");
+    f->stats.memory_bytes += dw_memory_image_bytes(f->actor->images[number]);
+    if (status == DW_OK) {
+        status = dw__freeze_tensor(f, &tensor, err);
+    }
+    return status == DW_OK ? add_data(f, number, runs, count, true, err) : status;
+}
+
+/* The same as runs, for add_data; the freeze keeps them. NULL: no memory. */
+static const dw_block_run *runs_of(dw__freeze *f, const uint32_t *blocks, size_t count,
+                                   size_t *run_count, dw_error *err)
+{
+    dw_block_run *runs = dw_alloc(count, sizeof *runs);
+    if (runs == NULL) {
+        (void)dw__freeze_no_memory(err);
+        return NULL;
+    }
+    *run_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        dw_block_run *last = *run_count > 0 ? &runs[*run_count - 1] : NULL;
+        if (last != NULL && last->first + last->count == blocks[i]) {
+            last->count++;
+        } else {
+            runs[(*run_count)++] = (dw_block_run){blocks[i], 1};
+        }
+    }
+    return dw__freeze_keep(f, runs, err) == DW_OK ? runs : NULL;
 }
 
 /* The blocks that changed since the files were written. */
 static dw_status add_changed_memory(dw__freeze *f, size_t number, dw_error *err)
 {
-    dw_memory_image *image = f->actor->images[number];
     uint32_t *blocks = NULL;
     size_t count = 0;
+    size_t run_count = 0;
     char name[DW__NAME_BYTES];
     dw_snapshot_tensor tensor = {.name = name, .dtype = "U32", .dimension_count = 1};
-    dw_status status =
-        dw_memory_image_changes(image, f->actor->frozen.images[number], &blocks, &count, err);
+    dw_status status = dw_memory_image_changes(
+        f->actor->images[number], f->actor->frozen.images[number], &blocks, &count, err);
     if (status != DW_OK || count == 0) {
         dw_free(blocks);
         return status;
     }
     status = dw__freeze_keep(f, blocks, err);
-    unsigned char *data = status == DW_OK ? dw_alloc(count, DW_IMAGE_BLOCK_BYTES) : NULL;
-    if (status == DW_OK && data == NULL) {
-        status = dw__freeze_no_memory(err);
-    }
-    for (size_t i = 0; i < count && status == DW_OK; i++) {
-        status = dw_memory_image_read(image, (size_t)blocks[i] * DW_IMAGE_BLOCK_BYTES,
-                                      DW_IMAGE_BLOCK_BYTES, data + i * DW_IMAGE_BLOCK_BYTES, err);
-    }
-    if (data != NULL) {
-        dw_status kept = dw__freeze_keep(f, data, err);
-        status = status == DW_OK ? kept : status;
-    }
-    if (status != DW_OK) {
-        return status;
+    const dw_block_run *runs = status == DW_OK ? runs_of(f, blocks, count, &run_count, err) : NULL;
+    if (runs == NULL) {
+        return DW_E_MEMORY;
     }
     memory_name(name, sizeof name, number, ".blocks");
     tensor.shape[0] = count;
     tensor.bytes = blocks;
+    f->stats.memory_bytes += count * DW_IMAGE_BLOCK_BYTES;
     status = dw__freeze_tensor(f, &tensor, err);
-    if (status == DW_OK) {
-        memory_name(name, sizeof name, number, ".data");
-        tensor.dtype = "U8";
-        tensor.dimension_count = 2;
-        tensor.shape[1] = DW_IMAGE_BLOCK_BYTES;
-        tensor.bytes = data;
-        f->stats.memory_bytes += count * DW_IMAGE_BLOCK_BYTES;
-        status = dw__freeze_tensor(f, &tensor, err);
-    }
-    return status;
+    return status == DW_OK ? add_data(f, number, runs, run_count, false, err) : status;
 }
 
 dw_status dw__memories_save(dw__freeze *f, json_t *to, dw_error *err)
@@ -99,6 +172,70 @@ dw_status dw__memories_save(dw__freeze *f, json_t *to, dw_error *err)
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
+/* What the first file has of a memory. */
+typedef struct saved_memory {
+    const dw_snapshot_entry *data;
+    dw_block_runs runs; /* list NULL in files of version 1, which have every page */
+} saved_memory;
+
+static dw_status check_runs(const saved_memory *saved, const char *name, uint64_t blocks,
+                            dw_error *err)
+{
+    uint64_t end = 0;
+    uint64_t count = 0;
+    for (size_t i = 0; i < saved->runs.count; i++) {
+        const dw_block_run *run = &saved->runs.list[i];
+        if (run->count == 0 || run->first < end || (uint64_t)run->first + run->count > blocks) {
+            return dw_fail(err, DW_E_FORMAT,
+                           "%s: %u blocks from %u on at %zu, the memory has %llu and those before "
+                           "end at %llu",
+                           name, run->count, run->first, i, (unsigned long long)blocks,
+                           (unsigned long long)end);
+        }
+        end = (uint64_t)run->first + run->count;
+        count += run->count;
+    }
+    return saved->data != NULL && saved->data->shape[0] == count
+               ? DW_OK
+               : dw_fail(err, DW_E_FORMAT, "%s: %llu blocks, not as many have data", name,
+                         (unsigned long long)count);
+}
+
+/* Read `memory.runs`; *found: there is such a tensor. */
+static dw_status read_runs(const dw__thaw *t, size_t number, uint64_t pages, saved_memory *saved,
+                           bool *found, dw_error *err)
+{
+    char name[DW__NAME_BYTES];
+    const dw_snapshot_entry *runs;
+    uint64_t blocks = pages * (DW__WASM_PAGE_BYTES / DW_IMAGE_BLOCK_BYTES);
+    memory_name(name, sizeof name, number, ".data");
+    dw_status status =
+        dw__thaw_find_tensor(t->files[0], name, "U8", DW_IMAGE_BLOCK_BYTES, &saved->data, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    memory_name(name, sizeof name, number, ".runs");
+    status = dw__thaw_find_tensor(t->files[0], name, "U32", 2, &runs, err);
+    *found = status == DW_OK && runs != NULL;
+    if (!*found) {
+        return status;
+    }
+    if (runs->shape[0] > blocks) {
+        return dw_fail(err, DW_E_FORMAT, "%s: %llu runs, the memory has %llu blocks", name,
+                       (unsigned long long)runs->shape[0], (unsigned long long)blocks);
+    }
+    saved->runs.count = (size_t)runs->shape[0];
+    saved->runs.list = dw_alloc(saved->runs.count + 1, sizeof *saved->runs.list);
+    saved->runs.mapped = dw_alloc(saved->runs.count + 1, sizeof *saved->runs.mapped);
+    if (saved->runs.list == NULL || saved->runs.mapped == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu runs of blocks", saved->runs.count);
+    }
+    status =
+        dw_snapshot_file_read(t->files[0], runs, 0, (size_t)runs->bytes, saved->runs.list, err);
+    return status == DW_OK ? check_runs(saved, name, blocks, err) : status;
+}
+
+/* All pages, as files of version 1 have them. */
 static dw_status whole_image(const dw__thaw *t, size_t number, uint64_t pages_max,
                              dw_memory_image **image, dw_error *err)
 {
@@ -157,25 +294,74 @@ static dw_status put_blocks(dw__thaw *t, const dw_snapshot_file *file, size_t nu
     return status;
 }
 
+/* The runs that the image does not map. */
+static dw_status put_runs(const dw__thaw *t, const saved_memory *saved, dw_region *region,
+                          bool *any, dw_error *err)
+{
+    uint64_t offset = 0;
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < saved->runs.count && status == DW_OK; i++) {
+        size_t bytes = (size_t)saved->runs.list[i].count * DW_IMAGE_BLOCK_BYTES;
+        unsigned char *to = (unsigned char *)dw_region_base(region) +
+                            (size_t)saved->runs.list[i].first * DW_IMAGE_BLOCK_BYTES;
+        if (!saved->runs.mapped[i]) {
+            *any = true;
+            status = dw_snapshot_file_read(t->files[0], saved->data, offset, bytes, to, err);
+        }
+        offset += bytes;
+    }
+    return status;
+}
+
+/* What the first file has, in the memory; *exact: the image is all of it. */
+static dw_status put_first(dw__thaw *t, size_t number, uint64_t pages, dw_memory_image **image,
+                           bool *exact, dw_error *err)
+{
+    saved_memory saved = {.data = NULL};
+    size_t bytes = (size_t)pages * DW__WASM_PAGE_BYTES;
+    bool has_runs = false;
+    bool any_read = false;
+    dw_status status = read_runs(t, number, pages, &saved, &has_runs, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    saved.runs.offset = has_runs ? saved.data->offset : 0;
+    status = has_runs ? dw_memory_image_of_runs(image, dw_snapshot_file_fd(t->files[0]), bytes,
+                                                &saved.runs, err)
+                      : whole_image(t, number, pages, image, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    status = dw_state_memory_grow(t->actor->instance, number, bytes, err);
+    if (status != DW_OK) {
+        goto out;
+    }
+    dw_region *region = dw_state_memory(t->actor->instance, number);
+    status = dw_memory_image_map(*image, region, err);
+    if (status == DW_OK) {
+        status = put_runs(t, &saved, region, &any_read, err);
+    }
+    *exact = !any_read;
+out:
+    dw_free(saved.runs.list);
+    dw_free(saved.runs.mapped);
+    return status;
+}
+
 static dw_status read_memory(dw__thaw *t, size_t number, uint64_t pages, dw_error *err)
 {
     dw_memory_image *image = NULL;
-    dw_instance *instance = t->actor->instance;
-    dw_status status = whole_image(t, number, pages, &image, err);
-    if (status == DW_OK) {
-        status = dw_state_memory_grow(instance, number, (size_t)pages * DW__WASM_PAGE_BYTES, err);
-    }
-    if (status == DW_OK) {
-        status = dw_memory_image_map(image, dw_state_memory(instance, number), err);
-    }
+    bool exact = false;
+    dw_status status = put_first(t, number, pages, &image, &exact, err);
     for (size_t i = 1; i < t->file_count && status == DW_OK; i++) {
         status = put_blocks(t, t->files[i], number, err);
     }
-    if (status == DW_OK && t->file_count == 1) {
+    if (status == DW_OK && t->file_count == 1 && exact) {
         t->actor->images[number] = dw_memory_image_ref(image);
     } else if (status == DW_OK) {
-        status = dw_memory_image_take(&t->actor->images[number], dw_state_memory(instance, number),
-                                      image, NULL, err);
+        status =
+            dw_memory_image_take(&t->actor->images[number],
+                                 dw_state_memory(t->actor->instance, number), image, NULL, err);
     }
     dw_memory_image_unref(image);
     t->stats.memory_bytes += pages * DW__WASM_PAGE_BYTES;

@@ -5,7 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <wasmtime.h>
+
 #include "base/alloc.h"
+#include "base/os.h"
 #include "kv_fixture.h"
 #include "model/model.h"
 #include "support.h"
@@ -20,6 +23,26 @@ dw_module *actor_module(actor_fixture *fixture, const char *name)
     dw_status status = dw_module_open(&module, fixture->engine, path, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
+    return module;
+}
+
+dw_module *actor_module_of_text(actor_fixture *fixture, const char *name)
+{
+    char path[512];
+    dw_module *module = NULL;
+    dw_error error = {.message = ""};
+    wasm_byte_vec_t wasm;
+    char *text = NULL;
+    size_t bytes = 0;
+    (void)snprintf(path, sizeof path, "%s/%s", DW_TEST_GUESTS_DIR, name);
+    assert_int_equal(dw_os_read_file(path, 100000, &text, &bytes, &error), DW_OK);
+    wasmtime_error_t *failed = wasmtime_wat2wasm(text, bytes, &wasm);
+    dw_free(text);
+    assert_null(failed);
+    dw_status status = dw_module_create(&module, fixture->engine, wasm.data, wasm.size, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    wasm_byte_vec_delete(&wasm);
     return module;
 }
 
@@ -117,4 +140,18 @@ dw_status actor_told(dw_actor *actor, actor_answer *answer, const char *format, 
     dw_status status = dw_actor_send(actor, NULL, message, (size_t)length, &error);
     assert_string_equal(error.message, "");
     return status == DW_OK ? actor_received(actor, answer) : status;
+}
+
+uint32_t actor_asked(dw_actor *actor, uint32_t what, uint32_t a, uint32_t b, uint32_t c)
+{
+    const uint32_t message[4] = {what, a, b, c};
+    dw_error error = {.message = ""};
+    actor_answer *answer = dw_alloc(1, sizeof *answer);
+    assert_int_equal(dw_actor_send(actor, NULL, message, sizeof message, &error), DW_OK);
+    assert_int_equal(actor_received(actor, answer), DW_OK);
+    assert_int_equal(answer->bytes, 4);
+    uint32_t value;
+    memcpy(&value, answer->data, sizeof value);
+    dw_free(answer);
+    return value;
 }

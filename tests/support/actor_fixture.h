@@ -22,6 +22,10 @@ int actor_fixture_close(void **state);
 
 /* A guest from the build's folder. */
 dw_module *actor_module(actor_fixture *fixture, const char *name);
+/* A guest of tests/guest in WebAssembly's text. */
+dw_module *actor_module_of_text(actor_fixture *fixture, const char *name);
+/* Send 4 numbers and return the one that is answered. */
+uint32_t actor_asked(dw_actor *actor, uint32_t what, uint32_t a, uint32_t b, uint32_t c);
 /* An actor of the talker that was granted the model; `options` may be NULL. */
 dw_actor *actor_spawned(actor_fixture *fixture, const dw_actor_options *options);
 /* Work on the next message; the answer whole. */
