@@ -17,6 +17,8 @@ if(NOT Wasmtime_FOUND)
         "WASMTIME_ROOT='$ENV{WASMTIME_ROOT}' nor in DRIFTWOOD_PREFIX='${DRIFTWOOD_PREFIX}': "
         "run `make deps` first")
 endif()
+include(DriftwoodFlags)
+find_package(LlamaChat MODULE REQUIRED)
 find_package(Editline MODULE REQUIRED)
 find_package(Jansson MODULE REQUIRED)
 find_package(Xxhash MODULE REQUIRED)

@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Zeroed memory for `count` items of `bytes` each; NULL when there is none, when the product
  * overflows, or when a test asked for it. count or bytes of 0 give a valid empty block. */
 void *dw_alloc(size_t count, size_t bytes);
@@ -18,5 +22,9 @@ char *dw_strdup(const char *text);
 void dw_alloc_fail_after(int64_t countdown);
 /* Allocations so far, over all threads: to show that a path makes none. */
 uint64_t dw_alloc_count(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,9 +7,17 @@
 
 #include "base/status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* schema [bytes], JSON. *grammar: NUL-terminated, for dw_free. Thread: any.
  * Errors: DW_E_FORMAT (no JSON, or no schema: where), DW_E_UNSUPPORTED (a keyword that a grammar
  * cannot follow, by name and place), DW_E_LIMIT (over 1 MiB, nested too deep), DW_E_MEMORY. */
 dw_status dw_json_grammar_make(char **grammar, const char *schema, size_t bytes, dw_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,0 +1,592 @@
+/* The one place where exceptions of llama.cpp's code for chats end. */
+#include "chat/chat_guard.h"
+
+#include <chat-peg-parser.h>
+#include <chat.h>
+#include <json-schema-to-grammar.h>
+#include <log.h>
+
+#include <pthread.h>
+
+#include <cstring>
+#include <functional>
+#include <new>
+
+#include "base/alloc.h"
+#include "base/ggml_guard.h"
+#include "chat/chat_internal.h"
+#include "chat/chat_request.h"
+#include "chat/jinja_internal.h"
+
+struct dw_jinja {
+    std::string source;
+    std::string bos, eos;
+    jinja::program program;
+    dw_jinja_asks asks = {};
+};
+
+struct dw_chat_format {
+    common_chat_params params;
+    common_peg_arena arena;
+    std::vector<dw_chat_trigger> triggers;
+    std::vector<std::string> trigger_texts;
+    std::vector<const char *> stops;
+    std::string thinking_end, note;
+};
+
+namespace
+{
+
+/* ---- calls on a deep stack ------------------------------------------------------------------ */
+
+/* What the parser, the program and model output recurse on is bounded to fit into this. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr size_t stack_bytes = (size_t)512 << 20;
+#else
+constexpr size_t stack_bytes = (size_t)128 << 20;
+#endif
+
+struct deep_call {
+    const std::function<void()> *work;
+    dw_status status;
+    dw_error error;
+};
+
+/* "line 3, column 5: why" of the engine's report, which is drawn over several lines. */
+std::string one_line(const std::string &report)
+{
+    size_t at = report.find(" at line "), why = report.rfind("Error: ");
+    std::string place;
+    if (at != std::string::npos) {
+        size_t end = report.find(" in source", at);
+        place = report.substr(at + 4, end - at - 4) + ": ";
+    }
+    std::string text = why != std::string::npos ? report.substr(why + 7) : report;
+    size_t first = text.find_first_not_of("\n-");
+    text = first == std::string::npos ? "" : text.substr(first);
+    return place + text.substr(0, text.find('\n'));
+}
+
+void run_guarded(void *user)
+{
+    auto *call = static_cast<deep_call *>(user);
+    try {
+        dw::jinja_limits limits;
+        limits.stack_bytes = stack_bytes / 4 * 3;
+        dw::jinja_scope scope(limits);
+        (*call->work)();
+    } catch (const dw::status_error &e) {
+        call->status = dw_fail(&call->error, e.status, "%s", e.what());
+    } catch (const dw::limit_reached &e) {
+        call->status = dw_fail(&call->error, DW_E_LIMIT, "%s", e.what());
+    } catch (const std::bad_alloc &) {
+        call->status = dw_fail(&call->error, DW_E_MEMORY, "no memory for a chat");
+    } catch (const std::exception &e) {
+        call->status = dw_fail(&call->error, DW_E_ARG, "%s", one_line(e.what()).c_str());
+    }
+}
+
+void *run_deep(void *user)
+{
+    auto *call = static_cast<deep_call *>(user);
+    dw_error aborted;
+    if (dw_ggml_guarded(run_guarded, call, &aborted) != DW_OK) {
+        call->status = dw_fail(&call->error, DW_E_ARG, "%s", aborted.message);
+    }
+    return nullptr;
+}
+
+dw_status deeply(const std::function<void()> &work, dw_error *err)
+{
+    deep_call call = {&work, DW_OK, {}};
+    pthread_attr_t attributes;
+    pthread_t thread;
+    if (pthread_attr_init(&attributes) != 0) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a thread");
+    }
+    (void)pthread_attr_setstacksize(&attributes, stack_bytes);
+    int failed = pthread_create(&thread, &attributes, run_deep, &call);
+    (void)pthread_attr_destroy(&attributes);
+    if (failed != 0) {
+        return dw_fail(err, DW_E_MEMORY, "no thread for a chat: %s", std::strerror(failed));
+    }
+    (void)pthread_join(thread, nullptr);
+    if (call.status != DW_OK && err != nullptr) {
+        *err = call.error;
+    }
+    return call.status;
+}
+
+char *copy_out(const std::string &text)
+{
+    char *copy = static_cast<char *>(dw_alloc(text.size() + 1, 1));
+    if (copy == nullptr) {
+        throw std::bad_alloc();
+    }
+    std::memcpy(copy, text.data(), text.size());
+    return copy;
+}
+
+/* ---- templates ------------------------------------------------------------------------------ */
+
+/* "line 3, column 5: why" of a lexer's or parser's report: its second line shows the place. */
+[[noreturn]] void fail_at_place(const std::string &source, const std::string &report)
+{
+    size_t end = report.find('\n'), shown_end = report.rfind('\n');
+    std::string why = report.substr(0, end);
+    size_t colon = why.find(": ");
+    why = colon != std::string::npos ? why.substr(colon + 2) : why;
+    if (end == std::string::npos || shown_end <= end + 4) {
+        throw dw::status_error(DW_E_FORMAT, why);
+    }
+    std::string shown = report.substr(end + 4, shown_end - end - 7);
+    for (size_t at; (at = shown.find("\xe2\x86\xb5")) != std::string::npos;) {
+        shown.replace(at, 3, "\n");
+    }
+    size_t spaces = report.size() - shown_end - 2;
+    size_t at = source.find(shown);
+    at = at == std::string::npos ? 0 : std::min(at + (spaces > 3 ? spaces - 3 : 0), source.size());
+    size_t line = 1 + (size_t)std::count(source.begin(), source.begin() + (long)at, '\n');
+    size_t line_begin = source.rfind('\n', at > 0 ? at - 1 : 0);
+    size_t column = at - (line_begin == std::string::npos || at == 0 ? 0 : line_begin + 1) + 1;
+    throw dw::status_error(DW_E_FORMAT, "line " + std::to_string(line) + ", column " +
+                                            std::to_string(column) + ": " + why);
+}
+
+jinja::program parse(const std::string &source)
+{
+    try {
+        jinja::lexer lexer;
+        return jinja::parse_from_tokens(lexer.tokenize(source));
+    } catch (const dw::limit_reached &) {
+        throw;
+    } catch (const std::exception &e) {
+        fail_at_place(source, e.what());
+    }
+}
+
+void open_template(dw_jinja *jinja)
+{
+    jinja->program = parse(jinja->source);
+    auto caps = jinja::caps_get(jinja->program);
+    jinja->asks.object_arguments = caps.supports_object_arguments;
+    jinja->asks.no_text_content = !caps.supports_string_content && caps.supports_typed_content;
+    jinja->asks.no_part_content = caps.supports_string_content && !caps.supports_typed_content;
+    jinja->asks.system_role = caps.supports_system_role;
+    jinja->asks.tools = caps.supports_tools;
+    jinja->asks.tool_calls = caps.supports_tool_calls;
+}
+
+/* Keys are as much from outside as values are. */
+void mark_keys(const jinja::value &value)
+{
+    if (jinja::is_val<jinja::value_array>(value)) {
+        for (const auto &item : value->as_array()) {
+            mark_keys(item);
+        }
+    } else if (jinja::is_val<jinja::value_object>(value)) {
+        for (const auto &[key, item] : value->as_ordered_object()) {
+            key->val_str.mark_input();
+            mark_keys(item);
+        }
+    }
+}
+
+/* Roles are the template's own words (chat.c checks what they may be): "<|" + role + "|>". */
+void unmark_roles(const jinja::value &messages)
+{
+    if (!jinja::is_val<jinja::value_array>(messages)) {
+        return;
+    }
+    for (const auto &message : messages->as_array()) {
+        if (!jinja::is_val<jinja::value_object>(message)) {
+            continue;
+        }
+        for (const auto &[key, item] : message->as_ordered_object()) {
+            if (key->val_str.str() == "role" && jinja::is_val<jinja::value_string>(item)) {
+                for (auto &part : item->val_str.parts) {
+                    part.is_input = false;
+                }
+            }
+        }
+    }
+}
+
+void set_variables(jinja::context &context, const dw_jinja *jinja, const dw::chat_request &request,
+                   const std::string &tokens)
+{
+    /* As Hugging Face's library does: there, if only as none. */
+    common_json trusted = common_json::parse(tokens);
+    trusted["tools"] = nullptr;
+    trusted["documents"] = nullptr;
+    trusted["add_generation_prompt"] = request.generation_prompt && !request.continues;
+    if (request.says_thinking) {
+        trusted["enable_thinking"] = request.thinks;
+    }
+    jinja::global_from_json(context, trusted, false);
+    common_json outside = request.variables;
+    outside["messages"] = dw::messages_for(request, jinja->asks, jinja->source);
+    if (request.tools.is_array()) {
+        outside["tools"] = request.tools;
+    }
+    jinja::global_from_json(context, outside, true);
+    for (auto it = outside.begin(); it != outside.end(); ++it) {
+        mark_keys(context.get_val(it.key()));
+    }
+    unmark_roles(context.get_val("messages"));
+}
+
+/* Cut behind the last message's content, as Hugging Face's continue_final_message does. */
+void cut_behind(std::vector<jinja::string_part> &parts, const dw::chat_request &request)
+{
+    const auto &last = request.messages.at(request.messages.size() - 1);
+    std::string content = last.contains("content") && last.at("content").is_string()
+                              ? string_strip(last.at("content").get<std::string>())
+                              : "";
+    std::string text;
+    for (const auto &part : parts) {
+        text += part.val;
+    }
+    size_t at = content.empty() ? std::string::npos : text.rfind(content);
+    if (at == std::string::npos) {
+        throw dw::status_error(DW_E_ARG, "continue_final_message: the template does not write the "
+                                         "last message's content as it is");
+    }
+    size_t left = at + content.size();
+    for (auto &part : parts) {
+        part.val.resize(std::min(part.val.size(), left));
+        left -= part.val.size();
+    }
+}
+
+void render(const dw_jinja *jinja, const dw::chat_request &request, const std::string &tokens,
+            int64_t seconds, dw_chat_text *out)
+{
+    jinja::context context(jinja->source);
+    dw::set_globals(context, seconds);
+    context.current_time = (std::time_t)seconds;
+    set_variables(context, jinja, request, tokens);
+
+    jinja::runtime runtime(context);
+    auto parts = jinja::runtime::gather_string_parts(runtime.execute(jinja->program));
+    auto &pieces = parts->val_str.parts;
+    if (request.continues) {
+        cut_behind(pieces, request);
+    }
+    std::string text = parts->as_string().str();
+    dw::jinja_charge(text.size());
+    out->bytes = text.size();
+    out->text = copy_out(text);
+    out->pieces = static_cast<dw_chat_piece *>(dw_alloc(pieces.size() + 1, sizeof *out->pieces));
+    if (out->pieces == nullptr) {
+        throw std::bad_alloc();
+    }
+    for (const auto &piece : pieces) {
+        if (!piece.val.empty()) {
+            out->pieces[out->piece_count++] = {piece.val.size(), piece.is_input};
+        }
+    }
+}
+
+/* ---- formats -------------------------------------------------------------------------------- */
+
+std::string described(const common_json &function)
+{
+    bool there = function.contains("description") && function.at("description").is_string();
+    return there ? function.at("description").get<std::string>() : "";
+}
+
+/* A format does not depend on what is said: one short message stands for all. */
+common_chat_templates_inputs inputs_of(const dw::chat_request &request)
+{
+    common_chat_templates_inputs inputs;
+    common_chat_msg message;
+    message.role = "user";
+    message.content = "Hello.";
+    inputs.messages = {message};
+    inputs.add_generation_prompt = true;
+    inputs.use_jinja = true;
+    for (size_t i = 0; request.tools.is_array() && i < request.tools.size(); i++) {
+        const auto &function = request.tools.at(i).at("function");
+        auto name = function.at("name").get<std::string>();
+        if (request.only_tool.empty() || request.only_tool == name) {
+            inputs.tools.push_back(
+                {name, described(function), common_chat_tool_parameters(function).dump()});
+        }
+    }
+    inputs.json_schema = request.schema.is_null() ? "" : request.schema.dump();
+    inputs.tool_choice = request.choice == DW_CHAT_TOOLS_REQUIRED ? COMMON_CHAT_TOOL_CHOICE_REQUIRED
+                         : request.choice == DW_CHAT_TOOLS_NONE   ? COMMON_CHAT_TOOL_CHOICE_NONE
+                                                                  : COMMON_CHAT_TOOL_CHOICE_AUTO;
+    inputs.parallel_tool_calls = request.parallel_calls;
+    inputs.reasoning_format = COMMON_REASONING_FORMAT_AUTO;
+    inputs.enable_thinking = request.thinks;
+    for (auto it = request.variables.begin(); it != request.variables.end(); ++it) {
+        inputs.chat_template_kwargs[it.key()] = it.value().dump();
+    }
+    return inputs;
+}
+
+void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_request &request)
+{
+    dw::schema_scope schemas;
+    auto templates = common_chat_templates_init(nullptr, jinja->source, jinja->bos, jinja->eos);
+    format->params = common_chat_templates_apply(templates.get(), inputs_of(request));
+    auto &params = format->params;
+    if (!params.parser.empty()) {
+        format->arena.load(params.parser);
+    }
+    for (const auto &trigger : params.grammar_triggers) {
+        bool pattern = trigger.type == COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN ||
+                       trigger.type == COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN_FULL;
+        format->trigger_texts.push_back(trigger.value);
+        format->triggers.push_back({nullptr, pattern});
+    }
+    for (size_t i = 0; i < format->triggers.size(); i++) {
+        format->triggers[i].text = format->trigger_texts[i].c_str();
+    }
+    for (const auto &stop : params.additional_stops) {
+        format->stops.push_back(stop.c_str());
+    }
+    if (!params.thinking_end_tags.empty()) {
+        format->thinking_end = params.thinking_end_tags.front();
+    }
+    format->note = schemas.note();
+}
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+constexpr size_t answer_bytes_max = (size_t)4 << 20;
+constexpr size_t answer_depth_max = 2000; /* of brackets, which the parser recurses on */
+
+void check_depth(std::string_view text)
+{
+    size_t depth = 0;
+    for (char c : text) {
+        depth += c == '[' || c == '{' ? 1 : 0;
+        depth -= (c == ']' || c == '}') && depth > 0 ? 1 : 0;
+        if (depth > answer_depth_max) {
+            throw dw::status_error(DW_E_LIMIT, "the answer nests brackets more than " +
+                                                   std::to_string(answer_depth_max) + " deep");
+        }
+    }
+}
+
+std::unique_ptr<common_chat_peg_mapper> mapper_of(common_chat_format kind, common_chat_msg &message)
+{
+    if (kind == COMMON_CHAT_FORMAT_PEG_GEMMA4) {
+        return std::make_unique<common_chat_peg_gemma4_mapper>(message);
+    }
+    if (kind == COMMON_CHAT_FORMAT_PEG_MINIMAX_M3) {
+        return std::make_unique<common_chat_peg_minimax_m3_mapper>(message);
+    }
+    return std::make_unique<common_chat_peg_mapper>(message);
+}
+
+std::string message_text(const common_chat_msg &message)
+{
+    common_json out = common_json::object();
+    out["role"] = "assistant";
+    out["content"] = message.content;
+    if (!message.reasoning_content.empty()) {
+        out["reasoning_content"] = message.reasoning_content;
+    }
+    if (!message.tool_calls.empty()) {
+        out["tool_calls"] = common_json::array();
+        for (const auto &call : message.tool_calls) {
+            common_json one = common_json::object();
+            one["type"] = "function";
+            one["id"] = call.id;
+            common_json function = common_json::object();
+            function["name"] = call.name;
+            function["arguments"] = call.arguments;
+            one["function"] = function;
+            out["tool_calls"].push_back(one);
+        }
+    }
+    return out.dump_safe();
+}
+
+bool read_answer(const dw_chat_format *format, std::string_view answer, bool is_partial,
+                 common_chat_msg &message)
+{
+    message.role = "assistant";
+    if (format->arena.empty()) {
+        message.content = std::string(answer);
+        return true;
+    }
+    check_depth(answer);
+    common_peg_parse_context context(format->params.generation_prompt + std::string(answer),
+                                     COMMON_PEG_PARSE_FLAG_LENIENT);
+    auto result = format->arena.parse(context);
+    if (result.fail() && !is_partial) {
+        return false;
+    }
+    mapper_of(format->params.format, message)->from_ast(context.ast, result);
+    return !result.fail();
+}
+
+} // namespace
+
+/* ---- what C calls --------------------------------------------------------------------------- */
+
+extern "C" dw_status dw_jinja_open(dw_jinja **out, const char *source, size_t bytes,
+                                   const char *bos, const char *eos, dw_error *err)
+{
+    *out = nullptr;
+    if (bytes > DW_CHAT_TEMPLATE_BYTES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "the chat template has %zu bytes, limit %zu", bytes,
+                       DW_CHAT_TEMPLATE_BYTES_MAX);
+    }
+    auto *made = new (std::nothrow) dw_jinja();
+    if (made == nullptr) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a chat template");
+    }
+    dw_status status = deeply(
+        [&] {
+            made->source.assign(source, bytes);
+            made->bos = bos;
+            made->eos = eos;
+            open_template(made);
+        },
+        err);
+    if (status != DW_OK) {
+        dw_jinja_close(made);
+        return status;
+    }
+    *out = made;
+    return DW_OK;
+}
+
+extern "C" void dw_jinja_close(dw_jinja *jinja)
+{
+    if (jinja != nullptr) {
+        (void)deeply([&] { jinja->program.body.clear(); }, nullptr); /* a deep tree */
+        delete jinja;
+    }
+}
+
+extern "C" dw_jinja_asks dw_jinja_asks_for(const dw_jinja *jinja)
+{
+    return jinja->asks;
+}
+
+extern "C" const char *dw_jinja_source(const dw_jinja *jinja)
+{
+    return jinja->source.c_str();
+}
+
+extern "C" dw_status dw_jinja_render(const dw_jinja *jinja, dw_chat_request request,
+                                     const char *tokens, int64_t seconds, dw_chat_text *out,
+                                     dw_error *err)
+{
+    *out = {};
+    dw_status status = deeply(
+        [&] {
+            render(jinja, dw::read_request({request.json, request.bytes}), tokens, seconds, out);
+        },
+        err);
+    if (status != DW_OK) {
+        dw_chat_text_release(out);
+    }
+    return status;
+}
+
+extern "C" dw_status dw_chat_request_has_tools(dw_chat_request request, bool *has_tools,
+                                               dw_error *err)
+{
+    *has_tools = false;
+    return deeply(
+        [&] {
+            *has_tools = dw::read_request({request.json, request.bytes}).tools.is_array();
+        },
+        err);
+}
+
+extern "C" void dw_chat_text_release(dw_chat_text *text)
+{
+    dw_free(text->text);
+    dw_free(text->pieces);
+    *text = {};
+}
+
+extern "C" dw_status dw_chat_format_open(dw_chat_format **out, const dw_jinja *jinja,
+                                         dw_chat_request request, dw_error *err)
+{
+    *out = nullptr;
+    auto *made = new (std::nothrow) dw_chat_format();
+    if (made == nullptr) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a chat's format");
+    }
+    dw_status status = deeply(
+        [&] {
+            open_format(made, jinja, dw::read_request({request.json, request.bytes}));
+        },
+        err);
+    if (status != DW_OK) {
+        delete made;
+        return status;
+    }
+    *out = made;
+    return DW_OK;
+}
+
+extern "C" dw_status dw_chat_format_key(dw_chat_request request, char **key, dw_error *err)
+{
+    *key = nullptr;
+    return deeply(
+        [&] {
+            dw::chat_request read = dw::read_request({request.json, request.bytes});
+            common_json all = common_json::object();
+            all["tools"] = read.tools;
+            all["variables"] = read.variables;
+            all["schema"] = read.schema;
+            all["choice"] = (int)read.choice;
+            all["only_tool"] = read.only_tool;
+            all["parallel"] = read.parallel_calls;
+            all["thinks"] = read.thinks;
+            *key = copy_out(all.dump());
+        },
+        err);
+}
+
+extern "C" void dw_chat_format_close(dw_chat_format *format)
+{
+    delete format;
+}
+
+extern "C" dw_chat_format_info dw_chat_format_info_of(const dw_chat_format *format)
+{
+    const auto &params = format->params;
+    dw_chat_format_info info = {};
+    info.name = common_chat_format_name(params.format);
+    info.grammar = params.grammar.c_str();
+    info.grammar_begins_later = params.grammar_lazy;
+    info.triggers = format->triggers.data();
+    info.trigger_count = format->triggers.size();
+    info.generation_prompt = params.generation_prompt.c_str();
+    info.stops = format->stops.data();
+    info.stop_count = format->stops.size();
+    info.thinking_begin = params.thinking_start_tag.c_str();
+    info.thinking_end = format->thinking_end.c_str();
+    info.note = format->note.c_str();
+    return info;
+}
+
+extern "C" dw_status dw_chat_format_parse(const dw_chat_format *format, dw_chat_answer answer,
+                                          dw_chat_read *out, dw_error *err)
+{
+    *out = {};
+    if (answer.bytes > answer_bytes_max) {
+        return dw_fail(err, DW_E_LIMIT, "the answer has %zu bytes, limit %zu", answer.bytes,
+                       answer_bytes_max);
+    }
+    return deeply(
+        [&] {
+            common_chat_msg read;
+            out->well_formed =
+                read_answer(format, {answer.text, answer.bytes}, answer.is_partial, read);
+            out->json = copy_out(message_text(read));
+        },
+        err);
+}

@@ -1,0 +1,34 @@
+/* What the files in C++ of this folder share. */
+#ifndef DW_CHAT_INTERNAL_H
+#define DW_CHAT_INTERNAL_H
+
+#include <stdexcept>
+#include <string>
+
+#include "base/status.h"
+
+namespace dw
+{
+
+/* An error with its code. */
+struct status_error : std::runtime_error {
+    dw_status status;
+    status_error(dw_status code, const std::string &why) : std::runtime_error(why), status(code)
+    {
+    }
+};
+
+/* While it lives, grammars that this thread makes hold tools' arguments to their schemas as
+ * text/json_grammar.h does (chat_schema.cpp). */
+struct schema_scope {
+    schema_scope();
+    ~schema_scope();
+    schema_scope(const schema_scope &) = delete;
+    schema_scope &operator=(const schema_scope &) = delete;
+    /* What could not be held to, and why; "": nothing. */
+    std::string note() const;
+};
+
+} // namespace dw
+
+#endif
