@@ -131,7 +131,9 @@ void dw_sampler_destroy(dw_sampler *sampler)
         llama_sampler_free(sampler->filters[i]); /* NULL is fine */
     }
     dw_grammar_destroy(sampler->grammar);
+    dw_triggers_destroy(sampler->triggers);
     dw_free(sampler->grammar_text);
+    dw_free(sampler->grammar_start);
     dw_free(sampler->grammar_tokens);
     dw_free(sampler->dry_recent);
     dw_free(sampler->allowed);

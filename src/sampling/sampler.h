@@ -2,8 +2,8 @@
  * likeliest decide (kernels/top_k.h); the last draw and XTC's come from a counter-based generator
  * (seed, number of the draw). A sampler's state, beside its parameters, biases, breakers and
  * grammar: the number of the draw, mirostat's mu, the last tokens (penalty_tokens or dry_tokens, at
- * most 4,096 each), and the tokens since the grammar was set. Nothing else has to be saved for it
- * to go on elsewhere.
+ * most 4,096 each), where its triggers are, and the text and the tokens since the grammar began.
+ * Nothing else has to be saved for it to go on elsewhere.
  * Thread: one at a time. */
 #ifndef DW_SAMPLING_SAMPLER_H
 #define DW_SAMPLING_SAMPLER_H
@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "driftwood_abi.h"
 #include "kernels/top_k.h"
+#include "sampling/trigger.h"
 #include "text/vocab.h"
 
 typedef struct dw_sampler dw_sampler;
@@ -57,6 +58,27 @@ dw_status dw_sampler_load(dw_sampler **out, const dw_vocab *vocab, const json_t 
  * `vocab` outlives the sampler. Errors: those of dw_grammar_create. On error: as it was. */
 dw_status dw_sampler_set_grammar(dw_sampler *sampler, const dw_vocab *vocab, const char *text,
                                  size_t bytes, dw_error *err);
+
+/* A grammar of tool calls, as the formats of models have them: control tokens count by their text,
+ * since the markers of calls are such tokens in some vocabularies. */
+typedef struct dw_tool_grammar {
+    const char *text; /* [bytes]: GBNF */
+    size_t bytes;
+    /* NULL: the grammar begins at once. Else all is allowed until one is met in the text of what is
+     * remembered, control tokens' text too; the grammar then begins where the trigger says, which
+     * may be inside a token. A token that meets one where the grammar could not go on is not
+     * allowed. */
+    const dw_trigger_options *triggers;
+    const char *prefix; /* [prefix_bytes]: without triggers, what the grammar is past already */
+    size_t prefix_bytes;
+} dw_tool_grammar;
+
+/* The same for such a grammar, which replaces one set before. Everything is copied.
+ * Errors: also those of dw_triggers_create, DW_E_ARG (the grammar does not allow the prefix). */
+dw_status dw_sampler_set_tool_grammar(dw_sampler *sampler, const dw_vocab *vocab,
+                                      const dw_tool_grammar *grammar, dw_error *err);
+/* Whether there is a grammar that has not begun. */
+bool dw_sampler_awaits_trigger(const dw_sampler *sampler);
 /* Put minus infinity, in logits [vocab_count], where the grammar does not allow the token; without
  * a grammar nothing. Errors: DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw_sampler_mask(dw_sampler *sampler, float *logits, dw_error *err);

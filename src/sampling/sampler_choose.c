@@ -156,12 +156,12 @@ dw_status dw_sampler_choose(dw_sampler *sampler, const float *logits, int32_t *t
     if (status != DW_OK || sampler->grammar == NULL) {
         return status;
     }
-    status = dw_grammar_allows(sampler->grammar, *token, &allowed, err);
+    status = dw__sampler_allows(sampler, *token, &allowed, err);
     if (status != DW_OK || allowed) {
         return status;
     }
     sampler->mirostat_mu = mu;
-    status = dw_grammar_mask(sampler->grammar, sampler->allowed, err);
+    status = dw__sampler_find_allowed(sampler, err);
     if (status != DW_OK) {
         return status;
     }

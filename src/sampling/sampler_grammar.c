@@ -1,4 +1,4 @@
-/* A sampler that chooses only what a grammar allows. */
+/* A sampler that chooses only what a grammar allows, from the beginning or from a trigger on. */
 #include <llama.h>
 #include <math.h>
 #include <string.h>
@@ -7,15 +7,25 @@
 #include "sampling/sampler_internal.h"
 #include "text/grammar.h"
 
+/* ---- setting ------------------------------------------------------------------------------ */
+
+/* What a sampler is about to get. */
+typedef struct guide {
+    dw_grammar *grammar;
+    const dw_token_texts *texts;
+    dw_triggers *triggers;
+    char *text;
+    char *start;
+} guide;
+
 static int32_t find_token(const void *user, const char *text, size_t bytes)
 {
     return dw_vocab_find(user, text, bytes);
 }
 
 static dw_status make_grammar(dw_sampler *sampler, const dw_vocab *vocab, const char *text,
-                              size_t bytes, dw_grammar **out, dw_error *err)
+                              size_t bytes, guide *g, dw_error *err)
 {
-    const dw_token_texts *texts;
     const dw_grammar_tokens tokens = {sampler->vocab_count, find_token, vocab};
     if (dw_vocab_count(vocab) != sampler->vocab_count) {
         return dw_fail(err, DW_E_ARG, "grammar: a vocabulary of %u tokens, the sampler has %u",
@@ -31,35 +41,210 @@ static dw_status make_grammar(dw_sampler *sampler, const dw_vocab *vocab, const 
         return dw_fail(err, DW_E_MEMORY, "no memory for a grammar over %u tokens",
                        sampler->vocab_count);
     }
-    dw_status status = dw_vocab_token_texts(vocab, &texts, err);
-    return status == DW_OK ? dw_grammar_create(out, texts, text, bytes, &tokens, err) : status;
+    dw_status status = dw_vocab_token_texts(vocab, &g->texts, err);
+    return status == DW_OK ? dw_grammar_create(&g->grammar, g->texts, text, bytes, &tokens, err)
+                           : status;
+}
+
+static void release_guide(guide *g)
+{
+    dw_grammar_destroy(g->grammar);
+    dw_triggers_destroy(g->triggers);
+    dw_free(g->text);
+    dw_free(g->start);
+}
+
+static char *copy_of(const char *text, size_t bytes)
+{
+    char *copy = dw_alloc(bytes + 1, 1);
+    if (copy != NULL && bytes > 0) {
+        memcpy(copy, text, bytes);
+    }
+    return copy;
+}
+
+static dw_status make_guide(dw_sampler *sampler, const dw_vocab *vocab, const dw_tool_grammar *of,
+                            bool of_tools, guide *g, dw_error *err)
+{
+    dw_status status = DW_OK;
+    if (of->triggers != NULL && of->prefix_bytes > 0) {
+        return dw_fail(err, DW_E_ARG, "grammar: both triggers and a prefix of %zu bytes",
+                       of->prefix_bytes);
+    }
+    g->text = copy_of(of->text, of->bytes);
+    g->start = copy_of(of->prefix, of->prefix_bytes);
+    if (g->text == NULL || g->start == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a grammar of %zu bytes", of->bytes);
+    }
+    if (of->bytes > 0) {
+        status = make_grammar(sampler, vocab, of->text, of->bytes, g, err);
+    }
+    if (status == DW_OK && of_tools && g->grammar != NULL) {
+        dw_grammar_spell_control(g->grammar);
+        status = dw_grammar_begin(g->grammar, of->prefix, of->prefix_bytes, err);
+    }
+    if (status == DW_OK && of->triggers != NULL && g->grammar != NULL) {
+        status = dw_triggers_create(&g->triggers, of->triggers, err);
+    }
+    return status;
+}
+
+static dw_status set_grammar(dw_sampler *sampler, const dw_vocab *vocab, const dw_tool_grammar *of,
+                             bool of_tools, dw_error *err)
+{
+    guide g = {.grammar = NULL};
+    dw_status status = make_guide(sampler, vocab, of, of_tools, &g, err);
+    if (status != DW_OK) {
+        release_guide(&g);
+        return status;
+    }
+    guide old = {.grammar = sampler->grammar,
+                 .triggers = sampler->triggers,
+                 .text = sampler->grammar_text,
+                 .start = sampler->grammar_start};
+    release_guide(&old);
+    sampler->grammar = g.grammar;
+    sampler->texts = g.texts;
+    sampler->grammar_text = g.text;
+    sampler->grammar_bytes = of->bytes;
+    sampler->of_tools = of_tools;
+    sampler->triggers = g.triggers;
+    sampler->waiting = g.triggers != NULL;
+    sampler->grammar_start = g.start;
+    sampler->grammar_start_bytes = of->prefix_bytes;
+    sampler->grammar_count = 0;
+    return DW_OK;
 }
 
 dw_status dw_sampler_set_grammar(dw_sampler *sampler, const dw_vocab *vocab, const char *text,
                                  size_t bytes, dw_error *err)
 {
-    dw_grammar *grammar = NULL;
-    if (bytes > 0) {
-        dw_status status = make_grammar(sampler, vocab, text, bytes, &grammar, err);
-        if (status != DW_OK) {
-            return status;
-        }
+    const dw_tool_grammar of = {.text = text, .bytes = bytes};
+    return set_grammar(sampler, vocab, &of, false, err);
+}
+
+dw_status dw_sampler_set_tool_grammar(dw_sampler *sampler, const dw_vocab *vocab,
+                                      const dw_tool_grammar *grammar, dw_error *err)
+{
+    return set_grammar(sampler, vocab, grammar, true, err);
+}
+
+bool dw_sampler_awaits_trigger(const dw_sampler *sampler)
+{
+    return sampler->waiting;
+}
+
+dw_status dw__sampler_begin_grammar(dw_sampler *sampler, const char *text, size_t bytes,
+                                    dw_error *err)
+{
+    char *start = copy_of(text, bytes);
+    dw_status status = start != NULL ? dw_grammar_begin(sampler->grammar, text, bytes, err)
+                                     : dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes", bytes);
+    if (status != DW_OK) {
+        dw_free(start);
+        return status;
     }
-    char *copy = dw_alloc(bytes + 1, 1);
-    if (copy == NULL) {
-        dw_grammar_destroy(grammar);
-        return dw_fail(err, DW_E_MEMORY, "no memory for a grammar of %zu bytes", bytes);
-    }
-    if (bytes > 0) {
-        memcpy(copy, text, bytes);
-    }
-    dw_grammar_destroy(sampler->grammar);
-    dw_free(sampler->grammar_text);
-    sampler->grammar = grammar;
-    sampler->grammar_text = copy;
-    sampler->grammar_bytes = bytes;
-    sampler->grammar_count = 0;
+    dw_free(sampler->grammar_start);
+    sampler->grammar_start = start;
+    sampler->grammar_start_bytes = bytes;
+    sampler->waiting = false;
     return DW_OK;
+}
+
+dw_status dw__sampler_fork_grammar(dw_sampler *sampler, const dw_sampler *parent,
+                                   const dw_vocab *vocab, dw_error *err)
+{
+    if (parent->grammar == NULL) {
+        return DW_OK;
+    }
+    const dw_tool_grammar of = {
+        .text = parent->grammar_text,
+        .bytes = parent->grammar_bytes,
+        .triggers = parent->triggers != NULL ? dw_triggers_options(parent->triggers) : NULL,
+    };
+    dw_status status = set_grammar(sampler, vocab, &of, parent->of_tools, err);
+    if (status == DW_OK && parent->waiting) {
+        const dw_trigger_state state = dw_triggers_state(parent->triggers);
+        return dw_triggers_restore(sampler->triggers, &state, err);
+    }
+    if (status == DW_OK) {
+        status = dw__sampler_begin_grammar(sampler, parent->grammar_start,
+                                           parent->grammar_start_bytes, err);
+    }
+    for (size_t i = 0; i < parent->grammar_count && status == DW_OK; i++) {
+        status = dw__sampler_accept_in_grammar(sampler, parent->grammar_tokens[i], err);
+    }
+    return status;
+}
+
+/* ---- waiting for a trigger ---------------------------------------------------------------- */
+
+static const char *text_of(const dw_sampler *sampler, int32_t token, size_t *bytes)
+{
+    const dw_token_texts *texts = sampler->texts;
+    *bytes = texts->starts[token + 1] - texts->starts[token];
+    return texts->bytes + texts->starts[token];
+}
+
+/* Whether the token may come: with a trigger in it only where the grammar can go on from there. */
+static dw_status allows_waiting(dw_sampler *sampler, int32_t token, bool *allowed, dw_error *err)
+{
+    size_t bytes;
+    const char *text = text_of(sampler, token, &bytes);
+    const char *found;
+    *allowed = true;
+    if (sampler->texts->is_end[token]) {
+        return DW_OK;
+    }
+    dw_status status = dw_triggers_try(sampler->triggers, text, bytes, &found, &bytes, err);
+    if (status != DW_OK || found == NULL) {
+        return status;
+    }
+    status = dw_grammar_begin(sampler->grammar, found, bytes, err);
+    *allowed = status == DW_OK;
+    if (status == DW_OK || status == DW_E_ARG) {
+        status = dw_grammar_begin(sampler->grammar, NULL, 0, err);
+    }
+    return status;
+}
+
+static dw_status accept_waiting(dw_sampler *sampler, int32_t token, dw_error *err)
+{
+    size_t bytes;
+    const char *text = text_of(sampler, token, &bytes);
+    const char *found = NULL;
+    size_t found_bytes;
+    dw_status status = DW_OK;
+    if (!sampler->texts->is_end[token]) {
+        status = dw_triggers_try(sampler->triggers, text, bytes, &found, &found_bytes, err);
+    }
+    if (status != DW_OK || found == NULL) {
+        return status == DW_OK ? dw_triggers_read(sampler->triggers, text, bytes, err) : status;
+    }
+    return dw__sampler_begin_grammar(sampler, found, found_bytes, err);
+}
+
+/* ---- what is allowed ---------------------------------------------------------------------- */
+
+dw_status dw__sampler_allows(dw_sampler *sampler, int32_t token, bool *allowed, dw_error *err)
+{
+    return sampler->waiting ? allows_waiting(sampler, token, allowed, err)
+                            : dw_grammar_allows(sampler->grammar, token, allowed, err);
+}
+
+/* While it waits, a choice is seldom refused: each token is then looked at by itself. */
+dw_status dw__sampler_find_allowed(dw_sampler *sampler, dw_error *err)
+{
+    dw_status status = DW_OK;
+    if (!sampler->waiting) {
+        return dw_grammar_mask(sampler->grammar, sampler->allowed, err);
+    }
+    for (uint32_t i = 0; i < sampler->vocab_count && status == DW_OK; i++) {
+        bool allowed;
+        status = allows_waiting(sampler, (int32_t)i, &allowed, err);
+        sampler->allowed[i] = allowed;
+    }
+    return status;
 }
 
 dw_status dw_sampler_mask(dw_sampler *sampler, float *logits, dw_error *err)
@@ -67,7 +252,7 @@ dw_status dw_sampler_mask(dw_sampler *sampler, float *logits, dw_error *err)
     if (sampler->grammar == NULL) {
         return DW_OK;
     }
-    dw_status status = dw_grammar_mask(sampler->grammar, sampler->allowed, err);
+    dw_status status = dw__sampler_find_allowed(sampler, err);
     if (status != DW_OK) {
         return status;
     }
@@ -81,6 +266,9 @@ dw_status dw_sampler_mask(dw_sampler *sampler, float *logits, dw_error *err)
 dw_status dw__sampler_accept_in_grammar(dw_sampler *sampler, int32_t token, dw_error *err)
 {
     size_t count = sampler->grammar_count + 1;
+    if (sampler->waiting) {
+        return accept_waiting(sampler, token, err);
+    }
     if (!DW_ARRAY_RESERVE(sampler->grammar_tokens, sampler->grammar_capacity, count, SIZE_MAX)) {
         return dw_fail(err, DW_E_MEMORY, "no memory to remember %zu tokens", count);
     }

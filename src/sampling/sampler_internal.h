@@ -45,7 +45,13 @@ struct dw_sampler {
     dw_grammar *grammar; /* NULL: none; else made of: */
     char *grammar_text;  /* [grammar_bytes] */
     size_t grammar_bytes;
-    int32_t *grammar_tokens; /* [grammar_count]: accepted since it was set */
+    bool of_tools; /* set by dw_sampler_set_tool_grammar */
+    const dw_token_texts *texts;
+    dw_triggers *triggers; /* NULL: it began when it was set */
+    bool waiting;          /* for one of them */
+    char *grammar_start;   /* [grammar_start_bytes]: what it began with, before any token */
+    size_t grammar_start_bytes;
+    int32_t *grammar_tokens; /* [grammar_count]: accepted since it began */
     size_t grammar_count;
     size_t grammar_capacity;
     unsigned char *allowed; /* [vocab_count]: by the grammar; looked at where `masked` */
@@ -96,6 +102,19 @@ bool dw__sampler_decides_by_likeliest(const dw_sampler *sampler);
  * decide, and nothing has changed then. Errors: DW_E_MEMORY. */
 dw_status dw__sampler_choose_by_likeliest(dw_sampler *sampler, const float *logits, bool *decided,
                                           int32_t *token, dw_error *err);
+
+/* ---- sampler_grammar.c; with a grammar ---- */
+
+/* Whether the grammar allows the token. Errors: DW_E_LIMIT, DW_E_MEMORY. */
+dw_status dw__sampler_allows(dw_sampler *sampler, int32_t token, bool *allowed, dw_error *err);
+/* Set sampler->allowed. Errors: DW_E_LIMIT, DW_E_MEMORY. */
+dw_status dw__sampler_find_allowed(dw_sampler *sampler, dw_error *err);
+/* Begin the grammar, which may be waiting, with text [bytes]. Errors: those of dw_grammar_begin. */
+dw_status dw__sampler_begin_grammar(dw_sampler *sampler, const char *text, size_t bytes,
+                                    dw_error *err);
+/* A grammar as `parent` has it, where that is. Errors: DW_E_MEMORY, those of making it. */
+dw_status dw__sampler_fork_grammar(dw_sampler *sampler, const dw_sampler *parent,
+                                   const dw_vocab *vocab, dw_error *err);
 
 /* ---- the parts of dw_sampler_remember ---- */
 

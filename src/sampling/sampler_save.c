@@ -8,9 +8,86 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
-#include "sampling/sampler_internal.h"
+#include "sampling/sampler_save_internal.h"
 
-#define HISTORY_MAX ((size_t)1 << 24) /* tokens of one grammar */
+/* ---- shared with sampler_save_grammar.c ----------------------------------------------- */
+
+dw_status dw__load_whole(const json_t *value, const char *key, int64_t min, int64_t max,
+                         int64_t *whole, dw_error *err)
+{
+    if (!json_is_integer(value) || json_integer_value(value) < min ||
+        json_integer_value(value) > max) {
+        return dw_fail(err, DW_E_FORMAT, "sampler: '%s' is no whole number from %lld to %lld", key,
+                       (long long)min, (long long)max);
+    }
+    *whole = json_integer_value(value);
+    return DW_OK;
+}
+
+json_t *dw__save_ring(const int32_t *ring, uint32_t first, uint32_t count, uint32_t capacity)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < count; i++) {
+        if (json_array_append_new(list, json_integer(ring[(first + i) % capacity])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+json_t *dw__save_bytes(const void *bytes, size_t count)
+{
+    char *text = dw_alloc(2 * count + 1, 1);
+    if (text == NULL) {
+        return NULL;
+    }
+    dw_hex(text, bytes, count);
+    json_t *value = json_string(text);
+    dw_free(text);
+    return value;
+}
+
+dw_status dw__load_list(const json_t *saved, const char *key, size_t max, const json_t **list,
+                        dw_error *err)
+{
+    *list = json_object_get(saved, key);
+    return json_is_array(*list) && json_array_size(*list) <= max
+               ? DW_OK
+               : dw_fail(err, DW_E_FORMAT, "sampler: '%s' is no list of at most %zu", key, max);
+}
+
+dw_status dw__load_bytes(const json_t *value, const char *key, char **out, size_t *count,
+                         dw_error *err)
+{
+    const char *text = json_string_value(value);
+    size_t length = text != NULL ? json_string_length(value) : 1;
+    *out = NULL;
+    *count = length / 2;
+    if (length % 2 != 0 || length != strlen(text)) {
+        return dw_fail(err, DW_E_FORMAT, "sampler: '%s' is no text of hexadecimal digits", key);
+    }
+    *out = dw_alloc(*count + 1, 1);
+    if (*out == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes", *count);
+    }
+    if (!dw_hex_parse((uint8_t *)*out, *count, text)) {
+        dw_free(*out);
+        *out = NULL;
+        return dw_fail(err, DW_E_FORMAT, "sampler: '%s' is no text of hexadecimal digits", key);
+    }
+    return DW_OK;
+}
+
+dw_status dw__load_token(const dw_sampler *sampler, const json_t *list, size_t index,
+                         const char *key, int32_t *token, dw_error *err)
+{
+    int64_t whole = 0;
+    dw_status status = dw__load_whole(json_array_get(list, index), key, 0,
+                                      (int64_t)sampler->vocab_count - 1, &whole, err);
+    *token = (int32_t)whole;
+    return status;
+}
 
 /* ---- the parameters, field by field ------------------------------------------------------ */
 
@@ -74,18 +151,6 @@ static dw_status load_number(const json_t *value, const char *key, float *number
     return DW_OK;
 }
 
-static dw_status load_whole(const json_t *value, const char *key, int64_t min, int64_t max,
-                            int64_t *whole, dw_error *err)
-{
-    if (!json_is_integer(value) || json_integer_value(value) < min ||
-        json_integer_value(value) > max) {
-        return dw_fail(err, DW_E_FORMAT, "sampler: '%s' is no whole number from %lld to %lld", key,
-                       (long long)min, (long long)max);
-    }
-    *whole = json_integer_value(value);
-    return DW_OK;
-}
-
 static dw_status load_field(dw_sampler_params *params, const field *of, const json_t *saved,
                             dw_error *err)
 {
@@ -93,8 +158,9 @@ static dw_status load_field(dw_sampler_params *params, const field *of, const js
     const json_t *value = json_object_get(saved, of->name);
     int64_t whole = 0;
     float number = 0.0F;
-    dw_status status = of->whole ? load_whole(value, of->name, INT32_MIN, INT32_MAX, &whole, err)
-                                 : load_number(value, of->name, &number, err);
+    dw_status status = of->whole
+                           ? dw__load_whole(value, of->name, INT32_MIN, INT32_MAX, &whole, err)
+                           : load_number(value, of->name, &number, err);
     if (status != DW_OK) {
         return status;
     }
@@ -130,19 +196,6 @@ static dw_status load_wide(const json_t *saved, const char *key, uint64_t *value
 
 /* ---- saving ----------------------------------------------------------------------------- */
 
-/* tokens [count] of a ring of `capacity`, the oldest first. */
-static json_t *save_ring(const int32_t *ring, uint32_t first, uint32_t count, uint32_t capacity)
-{
-    json_t *list = json_array();
-    for (uint32_t i = 0; i < count; i++) {
-        if (json_array_append_new(list, json_integer(ring[(first + i) % capacity])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
-    return list;
-}
-
 static json_t *save_biases(const dw_sampler *sampler)
 {
     json_t *list = json_array();
@@ -157,19 +210,6 @@ static json_t *save_biases(const dw_sampler *sampler)
     return list;
 }
 
-/* Bytes that may be anything, as hexadecimal digits. */
-static json_t *save_bytes(const void *bytes, size_t count)
-{
-    char *text = dw_alloc(2 * count + 1, 1);
-    if (text == NULL) {
-        return NULL;
-    }
-    dw_hex(text, bytes, count);
-    json_t *value = json_string(text);
-    dw_free(text);
-    return value;
-}
-
 static json_t *save_breakers(const dw_sampler *sampler)
 {
     if (!sampler->breakers_set) {
@@ -178,23 +218,12 @@ static json_t *save_breakers(const dw_sampler *sampler)
     json_t *list = json_array();
     for (size_t i = 0; i < sampler->breaker_count; i++) {
         const char *breaker = sampler->breakers[i];
-        if (json_array_append_new(list, save_bytes(breaker, strlen(breaker))) != 0) {
+        if (json_array_append_new(list, dw__save_bytes(breaker, strlen(breaker))) != 0) {
             json_decref(list);
             return NULL;
         }
     }
     return list;
-}
-
-static json_t *save_grammar(const dw_sampler *sampler)
-{
-    if (sampler->grammar == NULL) {
-        return json_null();
-    }
-    return json_pack("{s:o, s:o}", "text",
-                     save_bytes(sampler->grammar_text, sampler->grammar_bytes), "tokens",
-                     save_ring(sampler->grammar_tokens, 0, (uint32_t)sampler->grammar_count,
-                               (uint32_t)sampler->grammar_count + 1));
 }
 
 static bool put(json_t *object, const char *key, json_t *value)
@@ -216,13 +245,13 @@ json_t *dw_sampler_save(const dw_sampler *sampler)
            put(saved, "mirostat_mu", json_real((double)sampler->mirostat_mu)) &&
            put(saved, "biases", save_biases(sampler)) &&
            put(saved, "recent",
-               save_ring(sampler->recent, sampler->recent_first, sampler->recent_count,
-                         (uint32_t)params->penalty_tokens)) &&
+               dw__save_ring(sampler->recent, sampler->recent_first, sampler->recent_count,
+                             (uint32_t)params->penalty_tokens)) &&
            put(saved, "dry_recent",
-               save_ring(sampler->dry_recent, sampler->dry_first, sampler->dry_count,
-                         (uint32_t)params->dry_tokens)) &&
+               dw__save_ring(sampler->dry_recent, sampler->dry_first, sampler->dry_count,
+                             (uint32_t)params->dry_tokens)) &&
            put(saved, "breakers", save_breakers(sampler)) &&
-           put(saved, "grammar", save_grammar(sampler));
+           put(saved, "grammar", dw__save_grammar(sampler));
     if (!good) {
         json_decref(saved);
         return NULL;
@@ -232,22 +261,13 @@ json_t *dw_sampler_save(const dw_sampler *sampler)
 
 /* ---- loading ---------------------------------------------------------------------------- */
 
-static dw_status load_list(const json_t *saved, const char *key, size_t max, const json_t **list,
-                           dw_error *err)
-{
-    *list = json_object_get(saved, key);
-    return json_is_array(*list) && json_array_size(*list) <= max
-               ? DW_OK
-               : dw_fail(err, DW_E_FORMAT, "sampler: '%s' is no list of at most %zu", key, max);
-}
-
 /* [token, bias] or [token, "-inf"]. */
 static dw_status load_bias(const json_t *pair, dw_logit_bias *bias, dw_error *err)
 {
     const json_t *value = json_array_get(pair, 1);
     const char *text = json_string_value(value);
     int64_t token = 0;
-    dw_status status = load_whole(json_array_get(pair, 0), "biases", 0, INT32_MAX, &token, err);
+    dw_status status = dw__load_whole(json_array_get(pair, 0), "biases", 0, INT32_MAX, &token, err);
     if (status != DW_OK) {
         return status;
     }
@@ -262,7 +282,7 @@ static dw_status load_bias(const json_t *pair, dw_logit_bias *bias, dw_error *er
 static dw_status load_biases(dw_sampler *sampler, const json_t *saved, dw_error *err)
 {
     const json_t *list;
-    dw_status status = load_list(saved, "biases", 1024, &list, err);
+    dw_status status = dw__load_list(saved, "biases", 1024, &list, err);
     if (status != DW_OK) {
         return status;
     }
@@ -283,28 +303,6 @@ out:
     return status;
 }
 
-static dw_status load_bytes(const json_t *value, const char *key, char **out, size_t *count,
-                            dw_error *err)
-{
-    const char *text = json_string_value(value);
-    size_t length = text != NULL ? json_string_length(value) : 1;
-    *out = NULL;
-    *count = length / 2;
-    if (length % 2 != 0 || length != strlen(text)) {
-        return dw_fail(err, DW_E_FORMAT, "sampler: '%s' is no text of hexadecimal digits", key);
-    }
-    *out = dw_alloc(*count + 1, 1);
-    if (*out == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes", *count);
-    }
-    if (!dw_hex_parse((uint8_t *)*out, *count, text)) {
-        dw_free(*out);
-        *out = NULL;
-        return dw_fail(err, DW_E_FORMAT, "sampler: '%s' is no text of hexadecimal digits", key);
-    }
-    return DW_OK;
-}
-
 static dw_status load_breakers(dw_sampler *sampler, const dw_vocab *vocab, const json_t *saved,
                                dw_error *err)
 {
@@ -313,14 +311,14 @@ static dw_status load_breakers(dw_sampler *sampler, const dw_vocab *vocab, const
     if (json_is_null(list)) {
         return DW_OK;
     }
-    dw_status status = load_list(saved, "breakers", SAMPLER_BREAKERS_MAX, &list, err);
+    dw_status status = dw__load_list(saved, "breakers", SAMPLER_BREAKERS_MAX, &list, err);
     if (status != DW_OK) {
         return status;
     }
     size_t count = json_array_size(list);
     for (size_t i = 0; i < count; i++) {
         size_t bytes;
-        status = load_bytes(json_array_get(list, i), "breakers", &texts[i], &bytes, err);
+        status = dw__load_bytes(json_array_get(list, i), "breakers", &texts[i], &bytes, err);
         if (status != DW_OK) {
             goto out;
         }
@@ -337,58 +335,18 @@ out:
     return status;
 }
 
-static dw_status check_token(const dw_sampler *sampler, const json_t *list, size_t index,
-                             const char *key, int32_t *token, dw_error *err)
-{
-    int64_t whole = 0;
-    dw_status status = load_whole(json_array_get(list, index), key, 0,
-                                  (int64_t)sampler->vocab_count - 1, &whole, err);
-    *token = (int32_t)whole;
-    return status;
-}
-
-static dw_status load_grammar(dw_sampler *sampler, const dw_vocab *vocab, const json_t *saved,
-                              dw_error *err)
-{
-    const json_t *grammar = json_object_get(saved, "grammar");
-    const json_t *tokens;
-    char *text = NULL;
-    size_t bytes = 0;
-    if (json_is_null(grammar)) {
-        return DW_OK;
-    }
-    dw_status status = load_list(grammar, "tokens", HISTORY_MAX, &tokens, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = load_bytes(json_object_get(grammar, "text"), "grammar", &text, &bytes, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw_sampler_set_grammar(sampler, vocab, text, bytes, err);
-    for (size_t i = 0; status == DW_OK && i < json_array_size(tokens); i++) {
-        int32_t token;
-        status = check_token(sampler, tokens, i, "grammar", &token, err);
-        if (status == DW_OK && sampler->grammar != NULL) {
-            status = dw__sampler_accept_in_grammar(sampler, token, err);
-        }
-    }
-    dw_free(text);
-    return status;
-}
-
 /* The list `key` of at most `max` tokens, each handed to `remember`. */
 static dw_status load_ring(dw_sampler *sampler, const json_t *saved, const char *key, int32_t max,
                            void (*remember)(dw_sampler *sampler, int32_t token), dw_error *err)
 {
     const json_t *list;
-    dw_status status = load_list(saved, key, (size_t)max, &list, err);
+    dw_status status = dw__load_list(saved, key, (size_t)max, &list, err);
     if (status != DW_OK) {
         return status;
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
         int32_t token;
-        status = check_token(sampler, list, i, key, &token, err);
+        status = dw__load_token(sampler, list, i, key, &token, err);
         if (status != DW_OK) {
             return status;
         }
@@ -439,7 +397,7 @@ static dw_status load_state(dw_sampler *sampler, const dw_vocab *vocab, const js
     if (status != DW_OK) {
         return status;
     }
-    status = load_grammar(sampler, vocab, saved, err);
+    status = dw__load_grammar(sampler, vocab, saved, err);
     return status == DW_OK ? load_history(sampler, saved, err) : status;
 }
 
@@ -450,8 +408,9 @@ dw_status dw_sampler_load(dw_sampler **out, const dw_vocab *vocab, const json_t 
     dw_sampler *sampler = NULL;
     int64_t vocab_count = 0;
     *out = NULL;
-    dw_status status = load_whole(json_object_get(saved, "vocab_count"), "vocab_count",
-                                  dw_vocab_count(vocab), dw_vocab_count(vocab), &vocab_count, err);
+    dw_status status =
+        dw__load_whole(json_object_get(saved, "vocab_count"), "vocab_count", dw_vocab_count(vocab),
+                       dw_vocab_count(vocab), &vocab_count, err);
     if (status != DW_OK) {
         return status;
     }
@@ -495,20 +454,6 @@ static dw_status fork_dry(dw_sampler *sampler, const dw_sampler *parent, dw_erro
     return DW_OK;
 }
 
-static dw_status fork_grammar(dw_sampler *sampler, const dw_sampler *parent, const dw_vocab *vocab,
-                              dw_error *err)
-{
-    if (parent->grammar == NULL) {
-        return DW_OK;
-    }
-    dw_status status =
-        dw_sampler_set_grammar(sampler, vocab, parent->grammar_text, parent->grammar_bytes, err);
-    for (size_t i = 0; i < parent->grammar_count && status == DW_OK; i++) {
-        status = dw__sampler_accept_in_grammar(sampler, parent->grammar_tokens[i], err);
-    }
-    return status;
-}
-
 static dw_status fork_state(dw_sampler *sampler, const dw_sampler *parent, const dw_vocab *vocab,
                             dw_error *err)
 {
@@ -522,7 +467,7 @@ static dw_status fork_state(dw_sampler *sampler, const dw_sampler *parent, const
     if (status != DW_OK) {
         return status;
     }
-    status = fork_grammar(sampler, parent, vocab, err);
+    status = dw__sampler_fork_grammar(sampler, parent, vocab, err);
     if (status != DW_OK) {
         return status;
     }

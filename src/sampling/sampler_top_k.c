@@ -149,7 +149,7 @@ dw_status dw_sampler_choose_from_top_k(dw_sampler *sampler, const dw_top_k *cand
         status = choose_among(sampler, candidates, TOTAL_MARGIN, decided, token, err);
     }
     if (status == DW_OK && *decided && sampler->grammar != NULL) {
-        status = dw_grammar_allows(sampler->grammar, *token, decided, err);
+        status = dw__sampler_allows(sampler, *token, decided, err);
     }
     if (status != DW_OK || !*decided) {
         sampler->draw_count = draw_count; /* it is drawn again, from all */

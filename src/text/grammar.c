@@ -33,6 +33,7 @@ typedef struct state {
 struct dw_grammar {
     dw_grammar_rules rules;
     const dw_token_texts *texts;
+    bool control_spelled;
     dw_status failure; /* of the walk in progress */
 
     node *nodes;     /* [node_count]; 0 is the bottom of all stacks */
@@ -322,6 +323,14 @@ static void start_walk(dw_grammar *g)
 
 /* ---- masks -------------------------------------------------------------------------------- */
 
+/* The bytes by which a token may be allowed; 0: only as a token. */
+static uint32_t spelled_bytes(const dw_grammar *g, uint32_t token)
+{
+    const dw_token_texts *texts = g->texts;
+    bool silent = texts->is_end[token] || (texts->is_control[token] && !g->control_spelled);
+    return silent ? 0 : texts->starts[token + 1] - texts->starts[token];
+}
+
 static bool token_matches(dw_symbol symbol, uint32_t token)
 {
     return (symbol.kind == DW_SYMBOL_TOKEN && symbol.value == token) ||
@@ -339,9 +348,8 @@ static bool allowed_as_token(const dw_grammar *g, uint32_t token)
     }
     for (uint32_t i = 0; i < g->now.count; i++) {
         dw_symbol symbol = g->rules.symbols[g->nodes[g->pool[i]].symbol];
-        bool has_text = texts->starts[token + 1] > texts->starts[token];
         if (token_matches(symbol, token) &&
-            (symbol.kind == DW_SYMBOL_TOKEN || (has_text && !texts->is_end[token]))) {
+            (symbol.kind == DW_SYMBOL_TOKEN || spelled_bytes(g, token) > 0)) {
             return true;
         }
     }
@@ -391,7 +399,7 @@ dw_status dw_grammar_mask(dw_grammar *g, unsigned char *allowed, dw_error *err)
             depth = walk_text(g, text, bytes, common);
             path = text;
             path_bytes = bytes;
-            allowed[token] = bytes > 0 && depth == bytes && !texts->is_end[token];
+            allowed[token] = depth == bytes && spelled_bytes(g, token) > 0;
         } else {
             allowed[token] = 0;
         }
@@ -409,10 +417,10 @@ dw_status dw_grammar_allows(dw_grammar *g, int32_t token, bool *allowed, dw_erro
 {
     DW_ASSERT(token >= 0 && (uint32_t)token < g->texts->count);
     uint32_t start = g->texts->starts[token];
-    uint32_t bytes = g->texts->starts[token + 1] - start;
+    uint32_t bytes = spelled_bytes(g, (uint32_t)token);
     start_walk(g);
     *allowed = allowed_as_token(g, (uint32_t)token);
-    if (!*allowed && bytes > 0 && !g->texts->is_end[token]) {
+    if (!*allowed && bytes > 0) {
         const unsigned char *text = (const unsigned char *)g->texts->bytes + start;
         *allowed = walk_text(g, text, bytes, 0) == bytes;
     }
@@ -459,11 +467,11 @@ dw_status dw_grammar_accept(dw_grammar *g, int32_t token, dw_error *err)
     const dw_token_texts *texts = g->texts;
     DW_ASSERT(token >= 0 && (uint32_t)token < texts->count);
     uint32_t start = texts->starts[token];
-    uint32_t bytes = texts->starts[token + 1] - start;
+    uint32_t bytes = spelled_bytes(g, (uint32_t)token);
     const unsigned char *text = (const unsigned char *)texts->bytes + start;
     start_walk(g);
     bool named = allowed_as_token(g, (uint32_t)token);
-    bool spelled = bytes > 0 && !texts->is_end[token] && walk_text(g, text, bytes, 0) == bytes;
+    bool spelled = bytes > 0 && walk_text(g, text, bytes, 0) == bytes;
     state to = {.complete = true};
     bool done = named && texts->is_end[token] && g->now.complete; /* nothing can follow */
     if (g->failure == DW_OK && !done && spelled) {
@@ -493,21 +501,55 @@ bool dw_grammar_complete(const dw_grammar *g)
 
 /* ---- creation ----------------------------------------------------------------------------- */
 
-static dw_status begin(dw_grammar *g, dw_error *err)
+static dw_status go_to_root(dw_grammar *g, dw_error *err)
+{
+    state first = {.first = 0};
+    g->failure = DW_OK;
+    g->pool_count = 0;
+    new_round(g);
+    for (uint32_t a = g->rules.rules[g->rules.root]; a != DW_NO_ALTERNATIVE;
+         a = g->rules.alternatives[a].next) {
+        visit(g, g->rules.alternatives[a].first, BOTTOM, &first);
+    }
+    follow(g, &first);
+    g->now = first;
+    return failure(g, err);
+}
+
+dw_status dw_grammar_begin(dw_grammar *g, const char *text, size_t bytes, dw_error *err)
+{
+    dw_status status = go_to_root(g, err);
+    for (size_t i = 0; i < bytes && status == DW_OK; i++) {
+        state to;
+        start_walk(g);
+        if (feed(g, &g->now, (unsigned char)text[i], &to)) {
+            set_state(g, to);
+            continue;
+        }
+        status = failure(g, err);
+        status = status != DW_OK ? status
+                                 : dw_fail(err, DW_E_ARG,
+                                           "grammar: it does not allow byte %zu of what it begins "
+                                           "with, '%.*s'",
+                                           i + 1, bytes > 80 ? 80 : (int)bytes, text);
+        (void)go_to_root(g, NULL);
+    }
+    return status;
+}
+
+void dw_grammar_spell_control(dw_grammar *grammar)
+{
+    grammar->control_spelled = true;
+}
+
+static dw_status prepare(dw_grammar *g, dw_error *err)
 {
     g->walk = dw_alloc((size_t)g->texts->longest + 1, sizeof *g->walk);
     g->failure = g->walk == NULL ? DW_E_MEMORY : DW_OK;
     if (g->failure == DW_OK && more_nodes(g)) {
         g->nodes[BOTTOM] = (node){0, BOTTOM};
         g->node_count = 1;
-        new_round(g);
-        state first = {.first = 0};
-        for (uint32_t a = g->rules.rules[g->rules.root]; a != DW_NO_ALTERNATIVE;
-             a = g->rules.alternatives[a].next) {
-            visit(g, g->rules.alternatives[a].first, BOTTOM, &first);
-        }
-        follow(g, &first);
-        g->now = first;
+        return go_to_root(g, err);
     }
     return failure(g, err);
 }
@@ -525,7 +567,7 @@ dw_status dw_grammar_create(dw_grammar **out, const dw_token_texts *texts, const
     if (status != DW_OK) {
         goto out;
     }
-    status = begin(grammar, err);
+    status = prepare(grammar, err);
     if (status != DW_OK) {
         goto out;
     }

@@ -2,8 +2,9 @@
  * text. It holds the set of all stacks that what was accepted may have led to. Text that is not
  * UTF-8 (RFC 3629), or holds U+0000, is never allowed, whatever the grammar says; a token may end
  * inside a character.
- * A control token has no text: only `<...>` in the grammar allows it, and the tokens that end a
- * generation are allowed where the grammar has been matched to its end.
+ * A control token counts as one without text, unless dw_grammar_spell_control was called: only
+ * `<...>` in the grammar allows it. The tokens that end a generation never count by their text;
+ * they are allowed where the grammar has been matched to its end.
  * Thread: one at a time. */
 #ifndef DW_TEXT_GRAMMAR_H
 #define DW_TEXT_GRAMMAR_H
@@ -18,6 +19,12 @@ typedef struct dw_grammar dw_grammar;
 dw_status dw_grammar_create(dw_grammar **out, const dw_token_texts *texts, const char *text,
                             size_t bytes, const dw_grammar_tokens *tokens, dw_error *err);
 void dw_grammar_destroy(dw_grammar *grammar);
+/* From now on control tokens count by their text too: for the formats of tool calls, whose markers
+ * are written in grammars as text and are tokens of their own in some vocabularies. */
+void dw_grammar_spell_control(dw_grammar *grammar);
+/* Begin anew and go on past text [bytes]. Errors: DW_E_ARG (the grammar does not allow it),
+ * DW_E_LIMIT, DW_E_MEMORY; on error the grammar is at its beginning. */
+dw_status dw_grammar_begin(dw_grammar *grammar, const char *text, size_t bytes, dw_error *err);
 
 /* allowed [vocab_count]: 1 or 0 each. Errors: DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw_grammar_mask(dw_grammar *grammar, unsigned char *allowed, dw_error *err);

@@ -79,9 +79,10 @@ dw_status dw_token_texts_make(dw_token_texts *out, uint32_t count, dw_token_text
         .starts = dw_alloc((size_t)count + 1, sizeof *out->starts),
         .order = dw_alloc(count, sizeof *out->order),
         .is_end = dw_alloc(count, 1),
+        .is_control = dw_alloc(count, 1),
     };
     dw_status status =
-        out->starts != NULL && out->order != NULL && out->is_end != NULL
+        out->starts != NULL && out->order != NULL && out->is_end != NULL && out->is_control != NULL
             ? gather(out, text_of, user, err)
             : dw_fail(err, DW_E_MEMORY, "no memory for the text of %u tokens", count);
     if (status != DW_OK) {
@@ -96,5 +97,6 @@ void dw_token_texts_release(dw_token_texts *texts)
     dw_free(texts->starts);
     dw_free(texts->order);
     dw_free(texts->is_end);
+    dw_free(texts->is_control);
     *texts = (dw_token_texts){.count = 0};
 }

@@ -343,7 +343,7 @@ static int32_t text_of(const void *user, int32_t token, char *text, int32_t capa
     const dw_vocab *vocab = user;
     char none[1];
     int32_t bytes =
-        dw_llama_token_text(vocab->vocab, token, capacity > 0 ? text : none, capacity, false);
+        dw_llama_token_text(vocab->vocab, token, capacity > 0 ? text : none, capacity, true);
     return bytes == DW_LLAMA_THREW ? 0 : bytes; /* a token without text */
 }
 
@@ -358,7 +358,11 @@ dw_status dw_vocab_token_texts(const dw_vocab *vocab, const dw_token_texts **out
     if (!lazy->made) {
         status = dw_token_texts_make(&lazy->texts, vocab->count, text_of, vocab, err);
         for (uint32_t i = 0; status == DW_OK && i < vocab->count; i++) {
+            char none[1];
             lazy->texts.is_end[i] = dw_vocab_is_end(vocab, (int32_t)i);
+            lazy->texts.is_control[i] =
+                lazy->texts.starts[i + 1] > lazy->texts.starts[i] &&
+                dw_llama_token_text(vocab->vocab, (int32_t)i, none, 0, false) == 0;
         }
         lazy->made = status == DW_OK;
     }

@@ -10,8 +10,7 @@ static int32_t text_of(const void *user, int32_t token, char *text, int32_t capa
 {
     char byte = (char)token;
     const char *from = token < 256 ? &byte : words[token - 256];
-    /* The last two have no text, as control tokens. */
-    int32_t bytes = token < 256 ? 1 : token >= TOKEN_END ? 0 : (int32_t)strlen(from);
+    int32_t bytes = token < 256 ? 1 : (int32_t)strlen(from);
     (void)user;
     if (bytes > capacity) {
         return -bytes;
@@ -36,6 +35,8 @@ dw_token_texts byte_texts(void)
     dw_error err;
     assert_int_equal(dw_token_texts_make(&out, TOKEN_COUNT, text_of, NULL, &err), DW_OK);
     out.is_end[TOKEN_END] = 1;
+    out.is_control[TOKEN_END] = 1;
+    out.is_control[TOKEN_X] = 1;
     return out;
 }
 

@@ -245,7 +245,7 @@ static uint32_t compare_masks(struct llama_sampler *theirs, const unsigned char 
     llama_token_data_array list = {.data = data, .size = SMOLLM2_TOKENS, .selected = -1};
     llama_sampler_apply(theirs, &list);
     for (int32_t i = 0; i < SMOLLM2_TOKENS; i++) {
-        bool control = texts->starts[i] == texts->starts[i + 1] && !texts->is_end[i];
+        bool control = texts->is_control[i] && !texts->is_end[i];
         bool want = data[i].logit > 0.0F;
         allowed_count += ours[i];
         if (control ? ours[i] : plain(i) ? ours[i] != want : ours[i] && !want) {
@@ -309,6 +309,54 @@ static void test_grammar_as_libllama(void **state)
             walk_beside(grammars[i], seed);
         }
     }
+}
+
+/* With control tokens by their text, exactly what libllama allows, but for bytes that are no UTF-8:
+ * also where a grammar spells the marker of a call that is one token. */
+static void test_grammar_spells_control_tokens(void **state)
+{
+    static const char marked[] =
+        "root ::= \"<|im_start|>\" [a-z|<_>]+ \"<|im_start|>\" | \"<repo_name>\" .*";
+    static unsigned char allowed[SMOLLM2_TOKENS];
+    dw_grammar *grammar = over_smollm2(marked);
+    int32_t marker = dw_vocab_find(vocab, "<|im_start|>", 12);
+    struct llama_sampler *theirs =
+        llama_sampler_init_grammar(dw_vocab_llama(vocab), marked, "root");
+    dw_error err;
+    uint32_t random = 5;
+    (void)state;
+    assert_true(texts->is_control[marker]);
+    assert_int_equal(dw_grammar_mask(grammar, allowed, &err), DW_OK);
+    assert_false(allowed[marker]);
+    dw_grammar_spell_control(grammar);
+    for (int step = 0; step < 12; step++) {
+        static llama_token_data data[SMOLLM2_TOKENS];
+        uint32_t count = 0;
+        assert_int_equal(dw_grammar_mask(grammar, allowed, &err), DW_OK);
+        for (int32_t i = 0; i < SMOLLM2_TOKENS; i++) {
+            data[i] = (llama_token_data){.id = i, .logit = 1.0F};
+        }
+        llama_token_data_array list = {.data = data, .size = SMOLLM2_TOKENS, .selected = -1};
+        llama_sampler_apply(theirs, &list);
+        for (int32_t i = 0; i < SMOLLM2_TOKENS; i++) {
+            if (plain(i) && allowed[i] != (data[i].logit > 0.0F)) {
+                fail_msg("step %d, token %d: we say %d", step, i, allowed[i]);
+            }
+            allowed[i] = allowed[i] && !texts->is_end[i];
+            count += allowed[i];
+        }
+        assert_true(count > 0);
+        /* The marker wherever it may come, every other time. */
+        int32_t token = allowed[marker] && step % 2 == 0 ? marker : pick(allowed, count, &random);
+        assert_int_equal(step > 0 || token == marker, 1);
+        assert_int_equal(dw_grammar_accept(grammar, token, &err), DW_OK);
+        llama_sampler_accept(theirs, token);
+        if (step > 0 && token == marker) {
+            assert_true(dw_grammar_complete(grammar));
+        }
+    }
+    llama_sampler_free(theirs);
+    dw_grammar_destroy(grammar);
 }
 
 /* ---- through the sampler ------------------------------------------------------------------ */
@@ -463,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_grammar_limits),
         cmocka_unit_test(test_grammar_tokens),
         cmocka_unit_test(test_grammar_as_libllama),
+        cmocka_unit_test(test_grammar_spells_control_tokens),
         cmocka_unit_test(test_grammar_guides_the_sampler),
         cmocka_unit_test(test_grammar_set_and_taken_away),
         cmocka_unit_test(test_grammar_survives_lack_of_memory),
