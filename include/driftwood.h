@@ -1029,7 +1029,12 @@ typedef struct dw_store_options {
     /* What went wrong in an actor that nobody waits for; may be NULL. */
     void (*on_problem)(void *user, const char *id, const dw_error *problem);
     dw_write_fn on_stderr; /* of its guests; NULL: the process's own */
-    void *user;            /* given to all of the above */
+    void *user;            /* given to all of these */
+    /* The actor has worked on the message of dw_store_send, whose answer is complete; `result` is
+     * what driftwood_receive returned if negative, else DW_OK. A failure (an answer that could not
+     * be passed on, say) becomes that call's: the actor is as it was before, and the message is
+     * gone. May be NULL. */
+    dw_status (*on_answered)(void *user, const char *id, dw_status result, dw_error *err);
 } dw_store_options;
 
 /* `options` must name a path. Errors: DW_E_ARG (none), DW_E_BUSY (another process works in the

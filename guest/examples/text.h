@@ -185,7 +185,9 @@ static void stream_write(text_stream *stream, size_t count)
 {
     count -= unfinished(stream->held, count);
     fwrite(stream->held, 1, count, stdout);
-    fflush(stdout);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        exit(1); /* nobody would read the rest; the host says why */
+    }
     stream->written += count;
     stream->held_count -= count;
     memmove(stream->held, stream->held + count, stream->held_count);

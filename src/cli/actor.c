@@ -1,4 +1,5 @@
 /* driftwood actor: guests that live between messages, in a state folder. */
+#include <errno.h>
 #include <jansson.h>
 #include <nettle/base64.h>
 #include <stdlib.h>
@@ -105,12 +106,7 @@ typedef struct request {
 
 static int print_json(json_t *object)
 {
-    if (object == NULL) {
-        return dw_cli_fail(1, "no memory for the answer");
-    }
-    (void)json_dumpf(object, stdout, JSON_INDENT(2));
-    (void)putchar('\n');
-    json_decref(object);
+    dw_cli_print_json(object, JSON_INDENT(2));
     return 0;
 }
 
@@ -121,13 +117,24 @@ static json_t *text_json(const char *text)
     return value != NULL ? value : json_null();
 }
 
-static int print_id(const request *r, const char *id)
+/* The id of a new actor. One of which nobody has been told is ended again. */
+static int tell_new(const request *r, const char *id)
 {
+    dw_error error;
     if (r->json) {
-        return print_json(json_pack("{s:s}", "id", id));
+        (void)print_json(json_pack("{s:s}", "id", id));
+    } else {
+        dw_cli_print("%s\n", id);
     }
-    printf("%s\n", id);
-    return 0;
+    if (dw_cli_output_flush()) {
+        return 0;
+    }
+    if (dw_store_stop(r->actors.store, id, &error) == DW_OK) {
+        dw_cli_output_explain("the new actor is gone again");
+    } else {
+        dw_cli_output_explain("the new actor is %s", id);
+    }
+    return 1;
 }
 
 static int fail(const dw_error *error)
@@ -145,10 +152,11 @@ static int spawn(request *r)
         return dw_cli_fail(DW_CLI_USAGE, "actor spawn: --guest is needed");
     }
     dw_status status = dw_cli_actors_spawn(&r->actors, &r->session, id, &error);
-    return status == DW_OK ? print_id(r, id) : fail(&error);
+    return status == DW_OK ? tell_new(r, id) : fail(&error);
 }
 
 typedef struct answer {
+    const char *id; /* of the actor */
     bool json;
     char last;
     char *text; /* [bytes], with --json */
@@ -163,13 +171,12 @@ static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
     }
     to->last = (char)bytes[count - 1];
     if (!to->json) {
-        size_t written = fwrite(bytes, 1, count, stdout);
-        (void)fflush(stdout);
-        return written == count ? (ptrdiff_t)count : -1;
+        dw_cli_put(bytes, count);
+        return dw_cli_output_flush() ? (ptrdiff_t)count : -EIO;
     }
     char *grown = dw_cli_realloc(to->text, to->bytes + count, 1);
     if (grown == NULL) {
-        return -1;
+        return -ENOMEM;
     }
     memcpy(grown + to->bytes, bytes, count);
     to->text = grown;
@@ -178,39 +185,52 @@ static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
 }
 
 /* {"id", "answer", "bytes"}; an answer that is no text is null, and stands in "answer_base64". */
-static int print_answer(const char *id, const answer *to)
+static void print_answer(const answer *to)
 {
     json_t *said = json_stringn(to->text != NULL ? to->text : "", to->bytes);
-    json_t *object = json_pack("{s:s, s:o, s:I}", "id", id, "answer",
+    json_t *object = json_pack("{s:s, s:o, s:I}", "id", to->id, "answer",
                                said != NULL ? said : json_null(), "bytes", (json_int_t)to->bytes);
     if (said == NULL) {
         char *digits = dw_cli_alloc(BASE64_ENCODE_RAW_LENGTH(to->bytes), 1);
         if (digits == NULL) {
             json_decref(object);
-            return print_json(NULL);
+            (void)print_json(NULL);
+            return;
         }
         base64_encode_raw(digits, to->bytes, (const uint8_t *)to->text);
         (void)json_object_set_new(object, "answer_base64",
                                   json_stringn(digits, BASE64_ENCODE_RAW_LENGTH(to->bytes)));
         free(digits);
     }
-    return print_json(object);
+    (void)print_json(object);
+}
+
+/* Before the message counts as worked on: one whose answer cannot be told does not. */
+static bool tell_answer(void *user, dw_status result)
+{
+    const answer *to = user;
+    if (to->json && result == DW_OK) {
+        print_answer(to);
+    } else if (!to->json && to->last != '\n') {
+        dw_cli_put("\n", 1);
+    }
+    return dw_cli_output_flush();
 }
 
 static int send_message(request *r, const char *id, const char *text, size_t bytes)
 {
     dw_error error;
-    answer to = {.json = r->json, .last = '\n'};
+    answer to = {.id = id, .json = r->json, .last = '\n'};
     dw_actor_effect message = {
         .struct_bytes = sizeof message, .message = text, .message_bytes = bytes};
+    r->actors.on_answered = tell_answer;
+    r->actors.answered_user = &to;
     dw_status status = dw_store_send(r->actors.store, id, &message, on_answer, &to, &error);
-    if (!r->json && to.last != '\n') {
-        (void)putchar('\n');
+    r->actors.on_answered = NULL;
+    if (dw_cli_output_failed()) {
+        dw_cli_output_explain("the message was not worked on, the actor is as it was");
     }
     int exit_code = status == DW_OK ? 0 : fail(&error);
-    if (r->json && status == DW_OK) {
-        exit_code = print_answer(id, &to);
-    }
     free(to.text);
     return exit_code;
 }
@@ -252,9 +272,9 @@ static void list_one(void *user, const char *id)
                       (json_int_t)info.snapshot_count, "bytes", (json_int_t)info.bytes, "waiting",
                       (json_int_t)info.waiting, "done", (json_int_t)info.done));
     } else {
-        printf("%s  %llu snapshots, %.1f MB, %llu messages done, %llu waiting\n", id,
-               (unsigned long long)info.snapshot_count, (double)info.bytes / 1e6,
-               (unsigned long long)info.done, (unsigned long long)info.waiting);
+        dw_cli_print("%s  %llu snapshots, %.1f MB, %llu messages done, %llu waiting\n", id,
+                     (unsigned long long)info.snapshot_count, (double)info.bytes / 1e6,
+                     (unsigned long long)info.done, (unsigned long long)info.waiting);
     }
 }
 
@@ -309,8 +329,8 @@ static int freeze(request *r, const char *id)
                                     "kv_bytes", (json_int_t)stats.kv_bytes, "memory_bytes",
                                     (json_int_t)stats.memory_bytes, "ms", took_ms));
     }
-    printf("%s  %llu bytes in %.1f ms\n", stats.identity, (unsigned long long)stats.file_bytes,
-           took_ms);
+    dw_cli_print("%s  %llu bytes in %.1f ms\n", stats.identity,
+                 (unsigned long long)stats.file_bytes, took_ms);
     return 0;
 }
 
@@ -337,9 +357,10 @@ static int thaw(request *r, const char *id)
                                     "kv_converted_bytes", (json_int_t)stats.kv_converted_bytes,
                                     "memory_bytes", (json_int_t)stats.memory_bytes));
     }
-    printf("thawed in %.0f us: %llu bytes of KV cache mapped, %llu converted, %llu of memory\n",
-           took_us, (unsigned long long)stats.kv_mapped_bytes,
-           (unsigned long long)stats.kv_converted_bytes, (unsigned long long)stats.memory_bytes);
+    dw_cli_print(
+        "thawed in %.0f us: %llu bytes of KV cache mapped, %llu converted, %llu of memory\n",
+        took_us, (unsigned long long)stats.kv_mapped_bytes,
+        (unsigned long long)stats.kv_converted_bytes, (unsigned long long)stats.memory_bytes);
     return 0;
 }
 
@@ -347,7 +368,7 @@ static int fork_one(request *r, const char *id)
 {
     char child[DW_ACTOR_ID_CHARS + 1];
     dw_error error;
-    return dw_store_fork(r->actors.store, id, child, &error) == DW_OK ? print_id(r, child)
+    return dw_store_fork(r->actors.store, id, child, &error) == DW_OK ? tell_new(r, child)
                                                                       : fail(&error);
 }
 
@@ -382,7 +403,7 @@ static int import_one(request *r, const char *none)
     dw_status status =
         dw_cli_actors_import(&r->actors, spooled ? r->spooled : r->args[0],
                              spooled ? "standard input" : r->args[0], kv_type, id, &error);
-    return status == DW_OK ? print_id(r, id) : fail(&error);
+    return status == DW_OK ? tell_new(r, id) : fail(&error);
 }
 
 static int verify(request *r, const char *id)
@@ -400,12 +421,12 @@ static int verify(request *r, const char *id)
                                    (json_int_t)verdict.logits, "state_bytes",
                                    (json_int_t)verdict.state_bytes, "difference", verdict.where));
     } else if (verdict.equal) {
-        printf("equal: %llu bytes of answer, %llu logits of %llu tokens, %llu bytes of state "
-               "(KV cache, memory, samplers)\n",
-               (unsigned long long)verdict.answer_bytes, (unsigned long long)verdict.logits,
-               (unsigned long long)verdict.tokens, (unsigned long long)verdict.state_bytes);
+        dw_cli_print("equal: %llu bytes of answer, %llu logits of %llu tokens, %llu bytes of state "
+                     "(KV cache, memory, samplers)\n",
+                     (unsigned long long)verdict.answer_bytes, (unsigned long long)verdict.logits,
+                     (unsigned long long)verdict.tokens, (unsigned long long)verdict.state_bytes);
     } else {
-        printf("they differ: %s\n", verdict.where);
+        dw_cli_print("they differ: %s\n", verdict.where);
     }
     return verdict.equal ? 0 : 1;
 }
@@ -594,8 +615,8 @@ int dw_cli_actor(int argc, char **argv)
     r->tokens = VERIFY_TOKENS;
     while ((option = getopt_long(argc, argv, "hj", options, NULL)) != -1) {
         if (option == 'h') {
-            (void)fputs(usage, stdout);
-            (void)fputs(usage_of_guests, stdout);
+            dw_cli_print("%s", usage);
+            dw_cli_print("%s", usage_of_guests);
             goto out;
         }
         if (option == '?') {

@@ -87,31 +87,31 @@ void dw_cli_actors_print(const json_t *about)
 {
     size_t i;
     const json_t *item;
-    printf("id        %s\nmodule    %s\n", text_in(about, "id"), text_in(about, "module"));
+    dw_cli_print("id        %s\nmodule    %s\n", text_in(about, "id"), text_in(about, "module"));
     json_array_foreach(json_object_get(about, "models"), i, item)
     {
-        printf("model     %s, %s\n", text_in(item, "name"), text_in(item, "fingerprint"));
+        dw_cli_print("model     %s, %s\n", text_in(item, "name"), text_in(item, "fingerprint"));
     }
     json_array_foreach(json_object_get(about, "memories"), i, item)
     {
-        printf("memory    %lld pages of 64 KiB\n", (long long)json_integer_value(item));
+        dw_cli_print("memory    %lld pages of 64 KiB\n", (long long)json_integer_value(item));
     }
     json_array_foreach(json_object_get(about, "open"), i, item)
     {
         if (strcmp(text_in(item, "kind"), "context") == 0) {
-            printf("context   %lld of %lld tokens, %s\n", number_in(item, "length"),
-                   number_in(item, "tokens_max"), text_in(item, "kv_type"));
+            dw_cli_print("context   %lld of %lld tokens, %s\n", number_in(item, "length"),
+                         number_in(item, "tokens_max"), text_in(item, "kv_type"));
             if (json_object_get(item, "text") != NULL) {
-                printf("text      %.1000s\n", text_in(item, "text"));
+                dw_cli_print("text      %.1000s\n", text_in(item, "text"));
             }
         }
     }
-    printf("messages  %lld done, %lld waiting\n", number_in(about, "done"),
-           number_in(about, "waiting"));
+    dw_cli_print("messages  %lld done, %lld waiting\n", number_in(about, "done"),
+                 number_in(about, "waiting"));
     json_array_foreach(json_object_get(about, "files"), i, item)
     {
-        printf("file      %s, %s, %lld bytes\n", text_in(item, "file"), text_in(item, "identity"),
-               number_in(item, "bytes"));
+        dw_cli_print("file      %s, %s, %lld bytes\n", text_in(item, "file"),
+                     text_in(item, "identity"), number_in(item, "bytes"));
     }
 }
 

@@ -115,6 +115,15 @@ static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
     return fwrite(bytes, 1, count, stderr) == count ? (ptrdiff_t)count : -1;
 }
 
+static dw_status on_answered(void *user, const char *id, dw_status result, dw_error *err)
+{
+    dw_cli_actors *actors = user;
+    (void)id;
+    return actors->on_answered == NULL || actors->on_answered(actors->answered_user, result)
+               ? DW_OK
+               : dw_fail(err, DW_E_IO, "the answer could not be written");
+}
+
 /* ---- opening ---------------------------------------------------------------------------- */
 
 static dw_status state_folder(const char *state, char **path, dw_error *err)
@@ -160,7 +169,8 @@ dw_status dw_cli_actors_open(dw_cli_actors *actors, const char *state,
                                     .find_guest = find_guest,
                                     .on_problem = tell_problem,
                                     .on_stderr = on_stderr,
-                                    .user = actors};
+                                    .user = actors,
+                                    .on_answered = on_answered};
         status = dw_store_open(&actors->store, actors->engine, &options, err);
     }
     return status;

@@ -17,6 +17,9 @@ typedef struct dw_cli_actors {
     size_t model_count;
     dw_module *modules[DW_CLI_MODELS_MAX]; /* [module_count], of guests by name */
     size_t module_count;
+    /* Whether the answer of the message that was sent is told; NULL: nobody waits for one. */
+    bool (*on_answered)(void *user, dw_status result);
+    void *answered_user;
 } dw_cli_actors;
 
 /* `state` NULL: the default folder. */

@@ -42,7 +42,7 @@ static char *read_line(const line_source *source)
     }
     char *line = readline("> ");
     if (line == NULL) {
-        (void)fputc('\n', stdout);
+        dw_cli_put("\n", 1);
     } else if (line[0] != '\0') {
         (void)add_history(line);
     }
@@ -80,7 +80,7 @@ int dw_cli_chat(int argc, char **argv)
     int option;
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {
-            (void)fputs(usage, stdout);
+            dw_cli_print("%s", usage);
             goto out;
         }
         if (option == '?') {

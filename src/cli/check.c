@@ -35,9 +35,7 @@ static void print_json(const char *path, const dw_cli_snapshot_report *report)
         (void)json_object_set_new(root, "byte", json_integer((json_int_t)report->fault_byte));
         (void)json_object_set_new(root, "error", json_string(report->fault));
     }
-    (void)json_dumpf(root, stdout, JSON_INDENT(2));
-    (void)putchar('\n');
-    json_decref(root);
+    dw_cli_print_json(root, JSON_INDENT(2));
 }
 
 static int check_stream(const char *path, FILE *stream, bool as_json)
@@ -47,8 +45,8 @@ static int check_stream(const char *path, FILE *stream, bool as_json)
     if (as_json) {
         print_json(path, &report);
     } else if (report.sound) {
-        printf("%s: ok, %llu tensors, %llu bytes\n", path, (unsigned long long)report.tensor_count,
-               (unsigned long long)report.bytes);
+        dw_cli_print("%s: ok, %llu tensors, %llu bytes\n", path,
+                     (unsigned long long)report.tensor_count, (unsigned long long)report.bytes);
     } else {
         (void)dw_cli_fail(1, "%s: byte %llu: %s", path, (unsigned long long)report.fault_byte,
                           report.fault);
@@ -131,7 +129,7 @@ int dw_cli_check(int argc, char **argv)
             as_json = true;
             break;
         case 'h':
-            (void)fputs(usage, stdout);
+            dw_cli_print("%s", usage);
             return 0;
         default:
             return DW_CLI_USAGE;

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "cli/output.h"
 #include "cli/util.h"
 
 #define DW_CLI_PATH_MAX 4096
@@ -40,7 +41,8 @@ void dw_cli_load_end(dw_cli_load *load);
 /* dw_model_open so. */
 dw_status dw_cli_open_model(dw_model **model, dw_engine *engine, const char *path, dw_error *err);
 
-/* "driftwood: ..." and a line end to standard error; returns `exit_code`. */
+/* "driftwood: ..." and a line end to standard error; returns `exit_code`. Nothing once standard
+ * output has failed: that is the error then, and is told at the end (cli/output.h). */
 int dw_cli_fail(int exit_code, const char *format, ...) DW_PRINTF(2, 3);
 /* The same for what `err` says. */
 int dw_cli_fail_with(const dw_error *err);

@@ -42,10 +42,10 @@ static void print_device(const dw_device_info *info)
     char unused[32];
     write_gib(memory, sizeof memory, info->memory_bytes);
     write_gib(unused, sizeof unused, info->memory_free_bytes);
-    printf(ROW, info->name, kind_name(info->kind), info->backend, memory, unused,
-           info->unified ? "yes" : "no", info->shares_host ? "yes" : "no", info->description);
+    dw_cli_print(ROW, info->name, kind_name(info->kind), info->backend, memory, unused,
+                 info->unified ? "yes" : "no", info->shares_host ? "yes" : "no", info->description);
     if (info->problem[0] != '\0') {
-        printf("%-10s cannot be used: %s\n", "", info->problem);
+        dw_cli_print("%-10s cannot be used: %s\n", "", info->problem);
     }
 }
 
@@ -63,8 +63,8 @@ static int list(bool as_json)
     dw_error error;
     json_t *array = as_json ? json_array() : NULL;
     if (!as_json) {
-        printf(ROW, "name", "kind", "backend", "memory", "free", "unified", "shared",
-               "description");
+        dw_cli_print(ROW, "name", "kind", "backend", "memory", "free", "unified", "shared",
+                     "description");
     }
     for (size_t i = 0; i < dw_device_count(); i++) {
         dw_device_info info = {.struct_bytes = sizeof info};
@@ -80,12 +80,14 @@ static int list(bool as_json)
     }
     char note[DW_DEVICE_NOTE_BYTES];
     if (dw_device_note(note, sizeof note, NULL) == DW_OK) {
-        (void)fprintf(as_json ? stderr : stdout, "%s\n", note);
+        if (as_json) {
+            (void)fprintf(stderr, "%s\n", note);
+        } else {
+            dw_cli_print("%s\n", note);
+        }
     }
     if (as_json) {
-        (void)json_dumpf(array, stdout, JSON_INDENT(2));
-        (void)putchar('\n');
-        json_decref(array);
+        dw_cli_print_json(array, JSON_INDENT(2));
     }
     return 0;
 }
@@ -102,7 +104,7 @@ int dw_cli_devices(int argc, char **argv)
             as_json = true;
             break;
         case 'h':
-            (void)fputs(usage, stdout);
+            dw_cli_print("%s", usage);
             return 0;
         default:
             return DW_CLI_USAGE;

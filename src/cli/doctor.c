@@ -68,13 +68,7 @@ static int print_json(const findings *found)
                              found->device.name, "description", found->device.description,
                              "backend", found->device.backend, "unified", found->device.unified,
                              "gpu_present", found->info.has_gpu, "checks", checks);
-    if (root == NULL || json_dumpf(root, stdout, JSON_INDENT(2)) != 0) {
-        json_decref(root);
-        (void)fprintf(stderr, "driftwood: doctor: the report could not be written\n");
-        return 1;
-    }
-    (void)putchar('\n');
-    json_decref(root);
+    dw_cli_print_json(root, JSON_INDENT(2));
     return found->info.ok ? 0 : 1;
 }
 
@@ -83,22 +77,24 @@ static void print_check(const dw_doctor_check_info *check)
     char figure[64];
     bool whole = check->value == (double)(long long)check->value;
     (void)snprintf(figure, sizeof figure, whole ? "%.0f %s" : "%.3f %s", check->value, check->unit);
-    printf("  %-6s %-20s %-22s %s", check->ok ? "ok" : "FAILED", check->name, figure, check->what);
+    dw_cli_print("  %-6s %-20s %-22s %s", check->ok ? "ok" : "FAILED", check->name, figure,
+                 check->what);
     if (check->goal != NULL) {
-        printf(" (goal %s)", check->goal);
+        dw_cli_print(" (goal %s)", check->goal);
     }
     if (check->note[0] != '\0') {
-        printf("\n         %-20s %s", "", check->note);
+        dw_cli_print("\n         %-20s %s", "", check->note);
     }
-    (void)putchar('\n');
+    dw_cli_put("\n", 1);
 }
 
 static int print_text(const findings *found)
 {
-    printf("device %s: %s (%s, %s memory)\n", found->device.name, found->device.description,
-           found->device.backend, found->device.unified ? "unified" : "discrete");
+    dw_cli_print("device %s: %s (%s, %s memory)\n", found->device.name, found->device.description,
+                 found->device.backend, found->device.unified ? "unified" : "discrete");
     if (!found->info.has_gpu) {
-        printf("this machine has no GPU that this build knows: the CPU is checked as the device\n");
+        dw_cli_print(
+            "this machine has no GPU that this build knows: the CPU is checked as the device\n");
     }
     const char *link = "";
     size_t failed = 0;
@@ -106,15 +102,15 @@ static int print_text(const findings *found)
         dw_doctor_check_info check = check_at(found, i);
         if (strcmp(check.link, link) != 0) {
             link = check.link;
-            printf("%s\n", link);
+            dw_cli_print("%s\n", link);
         }
         print_check(&check);
         failed += !check.ok;
     }
     if (found->info.ok) {
-        printf("all %zu checks are ok\n", found->info.check_count);
+        dw_cli_print("all %zu checks are ok\n", found->info.check_count);
     } else {
-        printf("%zu of %zu checks FAILED\n", failed, found->info.check_count);
+        dw_cli_print("%zu of %zu checks FAILED\n", failed, found->info.check_count);
     }
     return found->info.ok ? 0 : 1;
 }
@@ -137,15 +133,14 @@ int dw_cli_doctor(int argc, char **argv)
             json = true;
             break;
         case 'h':
-            (void)fputs(usage, stdout);
+            dw_cli_print("%s", usage);
             return 0;
         default:
             return 2;
         }
     }
     if (optind < argc) {
-        (void)fprintf(stderr, "driftwood: doctor takes no argument '%s'\n", argv[optind]);
-        return 2;
+        return dw_cli_fail(DW_CLI_USAGE, "doctor takes no argument '%s'", argv[optind]);
     }
     char guest[DW_CLI_PATH_MAX];
     dw_error error;
@@ -160,7 +155,7 @@ int dw_cli_doctor(int argc, char **argv)
     }
     int exit_code = 1;
     if (status != DW_OK) {
-        (void)fprintf(stderr, "driftwood: doctor: %s\n", error.message);
+        (void)dw_cli_fail(1, "doctor: %s", error.message);
     } else {
         exit_code = json ? print_json(&found) : print_text(&found);
     }

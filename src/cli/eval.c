@@ -80,17 +80,15 @@ static dw_status read_tokens(subject *of, const eval_options *options, dw_error 
 /* `line` on a line of its own; it is released. */
 static void print_json(json_t *line)
 {
-    (void)json_dumpf(line, stdout, JSON_COMPACT);
-    (void)putchar('\n');
-    json_decref(line);
+    dw_cli_print_json(line, JSON_COMPACT);
 }
 
 static void print_perplexity(const eval_options *options, uint32_t window,
                              const dw_perplexity *result)
 {
     if (!options->as_json) {
-        printf("perplexity %.4f +- %.4f over %u windows of %u tokens\n", result->value,
-               result->error, result->windows, window);
+        dw_cli_print("perplexity %.4f +- %.4f over %u windows of %u tokens\n", result->value,
+                     result->error, result->windows, window);
         return;
     }
     json_t *line = json_pack("{s:f, s:f, s:I, s:I, s:I}", "perplexity", result->value, "error",
@@ -149,6 +147,10 @@ static int perplexity(const eval_options *options)
 
 static dw_status put(FILE *file, const char *path, const void *bytes, size_t count, dw_error *err)
 {
+    if (file == stdout) {
+        dw_cli_put(bytes, count);
+        return dw_cli_output_failed() ? dw_fail(err, DW_E_IO, "standard output") : DW_OK;
+    }
     if (count > 0 && fwrite(bytes, 1, count, file) != count) {
         return dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
     }
@@ -207,7 +209,7 @@ static dw_status put_all(FILE *file, const char *path, dw_session *session, cons
     if (status == DW_OK) {
         status = put_logits(file, path, session, of, window, err);
     }
-    if ((file == stdout ? fflush(file) : fclose(file)) != 0 && status == DW_OK) {
+    if (file != stdout && fclose(file) != 0 && status == DW_OK) {
         status = dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
     }
     return status;
@@ -271,8 +273,8 @@ static int logits(const eval_options *options)
                                  (json_int_t)of.info.vocab_count, "context", (json_int_t)window);
         print_json(line);
     } else if (told) {
-        printf("%s: logits of %zu positions, %u each, in windows of %u\n", options->out, of.count,
-               of.info.vocab_count, window);
+        dw_cli_print("%s: logits of %zu positions, %u each, in windows of %u\n", options->out,
+                     of.count, of.info.vocab_count, window);
     }
     dw_session_destroy(session);
     close_subject(&of);
@@ -328,7 +330,7 @@ int dw_cli_eval(int argc, char **argv)
     int option;
     while ((option = getopt_long(argc, argv, "jh", list, NULL)) != -1) {
         if (option == 'h') {
-            (void)fputs(usage, stdout);
+            dw_cli_print("%s", usage);
             return 0;
         }
         if (option == '?') {

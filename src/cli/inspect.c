@@ -200,7 +200,7 @@ static void try_load(json_t *root, const char *path)
 static void print_value(const char *key, const json_t *value)
 {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
-    printf("%-22s %s\n", key, text != NULL ? text : "?");
+    dw_cli_print("%-22s %s\n", key, text != NULL ? text : "?");
     free(text);
 }
 
@@ -213,14 +213,14 @@ static void print_text(json_t *root)
         size_t i;
         json_t *type;
         if (strcmp(key, "chat_template") == 0) {
-            printf("%-22s %s\n", key, json_is_string(value) ? "yes" : "no");
+            dw_cli_print("%-22s %s\n", key, json_is_string(value) ? "yes" : "no");
         } else if (strcmp(key, "weight_types") == 0) {
             json_array_foreach(value, i, type)
             {
-                printf("%-22s %s: %lld tensors, %.1f MB\n", i == 0 ? key : "",
-                       json_string_value(json_object_get(type, "type")),
-                       (long long)json_integer_value(json_object_get(type, "tensors")),
-                       (double)json_integer_value(json_object_get(type, "bytes")) / 1e6);
+                dw_cli_print("%-22s %s: %lld tensors, %.1f MB\n", i == 0 ? key : "",
+                             json_string_value(json_object_get(type, "type")),
+                             (long long)json_integer_value(json_object_get(type, "tensors")),
+                             (double)json_integer_value(json_object_get(type, "bytes")) / 1e6);
             }
         } else if (!json_is_null(value)) {
             print_value(key, value);
@@ -249,8 +249,7 @@ static int inspect_snapshot(const char *path, bool as_json)
         return dw_cli_fail_with(&error);
     }
     if (as_json) {
-        (void)json_dumpf(about, stdout, JSON_INDENT(2));
-        (void)putchar('\n');
+        dw_cli_print_json(json_incref(about), JSON_INDENT(2));
     } else {
         dw_cli_actors_print(about);
     }
@@ -293,8 +292,7 @@ static int inspect(const char *name, bool as_json)
     dw_gguf_close(gguf);
     try_load(root, path);
     if (as_json) {
-        (void)json_dumpf(root, stdout, JSON_INDENT(2));
-        (void)putchar('\n');
+        dw_cli_print_json(json_incref(root), JSON_INDENT(2));
     } else {
         print_text(root);
     }
@@ -315,7 +313,7 @@ int dw_cli_inspect(int argc, char **argv)
             as_json = true;
             break;
         case 'h':
-            (void)fputs(usage, stdout);
+            dw_cli_print("%s", usage);
             return 0;
         default:
             return DW_CLI_USAGE;

@@ -25,16 +25,17 @@ static const command commands[] = {
 
 static int help(void)
 {
-    printf("usage: driftwood COMMAND [OPTION...]\n"
-           "\n"
-           "Runs sandboxed WebAssembly guests that drive language models and tensor work on a\n"
-           "compute device, with no copy between the two.\n\n");
+    dw_cli_print(
+        "usage: driftwood COMMAND [OPTION...]\n"
+        "\n"
+        "Runs sandboxed WebAssembly guests that drive language models and tensor work on a\n"
+        "compute device, with no copy between the two.\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        printf("  %-9s %s\n", commands[i].name, commands[i].summary);
+        dw_cli_print("  %-9s %s\n", commands[i].name, commands[i].summary);
     }
-    printf("\n"
-           "  --help, --version\n"
-           "`driftwood COMMAND --help` tells about one. See also driftwood(1).\n");
+    dw_cli_print("\n"
+                 "  --help, --version\n"
+                 "`driftwood COMMAND --help` tells about one. See also driftwood(1).\n");
     return 0;
 }
 
@@ -60,17 +61,16 @@ static void set_log_level(void)
     }
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     static char program[] = "driftwood";
     static char help_option[] = "--help";
-    set_log_level();
     if (argc < 2) {
         return dw_cli_fail(DW_CLI_USAGE, "no command given; `driftwood --help` lists them");
     }
     const char *name = argv[1];
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
-        printf("driftwood %s\n", DW_VERSION);
+        dw_cli_print("driftwood %s\n", DW_VERSION);
         return 0;
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
@@ -88,4 +88,13 @@ int main(int argc, char **argv)
     }
     argv[1] = program;
     return chosen->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+    if (!dw_cli_output_begin()) {
+        return dw_cli_fail(1, "/dev/null cannot be opened in the place of a closed descriptor");
+    }
+    set_log_level();
+    return dw_cli_output_end(run(argc, argv));
 }

@@ -134,11 +134,11 @@ static json_t *row_json(const model_row *row, const char *name)
 static void print_row(const model_row *row, const char *name)
 {
     if (row->error.code != DW_OK) {
-        printf("%-44s %10s  %s\n", name, "", row->error.message);
+        dw_cli_print("%-44s %10s  %s\n", name, "", row->error.message);
         return;
     }
-    printf("%-44s %7.1f MB  %s%s\n", name, (double)row->bytes / 1e6, row->architecture,
-           row->is_default ? "  (default)" : "");
+    dw_cli_print("%-44s %7.1f MB  %s%s\n", name, (double)row->bytes / 1e6, row->architecture,
+                 row->is_default ? "  (default)" : "");
 }
 
 static int print_list(const model_list *list, bool as_json)
@@ -154,11 +154,9 @@ static int print_list(const model_list *list, bool as_json)
         }
     }
     if (as_json) {
-        (void)json_dumpf(array, stdout, JSON_INDENT(2));
-        (void)putchar('\n');
-        json_decref(array);
+        dw_cli_print_json(array, JSON_INDENT(2));
     } else if (list->count == 0) {
-        printf("no models in %s; `make model` fetches the default\n", list->folder);
+        dw_cli_print("no models in %s; `make model` fetches the default\n", list->folder);
     }
     return 0;
 }
@@ -175,7 +173,7 @@ int dw_cli_models(int argc, char **argv)
             as_json = true;
             break;
         case 'h':
-            (void)fputs(usage, stdout);
+            dw_cli_print("%s", usage);
             return 0;
         default:
             return DW_CLI_USAGE;

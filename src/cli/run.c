@@ -121,7 +121,7 @@ int dw_cli_run(int argc, char **argv)
     int own_count = own_argument_count(argc, argv);
     while ((option = getopt_long(own_count, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {
-            (void)fputs(usage, stdout);
+            dw_cli_print("%s", usage);
             goto out;
         }
         if (option == '?') {

@@ -1,5 +1,6 @@
 #include "cli/session.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #define PROGRESS_TOKENS_MIN 256
+#define READERLESS_S 1 /* that a guest goes on for when nobody reads its output any more */
 
 /* ---- running ------------------------------------------------------------------------------ */
 
@@ -150,6 +152,29 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
     }
 }
 
+static void on_alarm(int number)
+{
+    (void)number;
+    dw_instance *instance = interrupted_instance;
+    if (instance != NULL) {
+        dw_instance_interrupt(instance);
+    }
+}
+
+/* SIGPIPE would end a program whose reader is gone. A guest gets EPIPE, and a while to end by
+ * itself: its further writes do not come here, Wasmtime has closed its stream. */
+static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
+{
+    ptrdiff_t written = dw_cli_output_guest(user, bytes, count);
+    if (written == -EPIPE) {
+        struct sigaction action = {.sa_handler = on_alarm};
+        (void)sigemptyset(&action.sa_mask);
+        (void)sigaction(SIGALRM, &action, NULL);
+        (void)alarm(READERLESS_S);
+    }
+    return written;
+}
+
 /* The guest's argv: its name, then what stood behind "--". */
 static const char **guest_args(const dw_cli_session *session, const char *path)
 {
@@ -183,6 +208,8 @@ static dw_status create_instance(dw_cli_session *session, dw_module *module, dw_
         .dirs = session->dirs,
         .dir_count = session->dir_count,
         .inherit_stdin = session->inherit_stdin,
+        /* A terminal is inherited, so that the guest finds one. */
+        .on_stdout = isatty(STDOUT_FILENO) ? NULL : on_stdout,
         .on_input = session->on_input,
         .on_progress = show_progress,
         .user = session->user,
@@ -221,6 +248,9 @@ static int run_instance(dw_cli_session *session, dw_engine *engine, dw_instance 
     catch_interrupts(NULL, NULL);
     if (session->stats != DW_CLI_STATS_NONE) {
         print_stats(session->stats, instance, engine, load_ms);
+    }
+    if (dw_cli_output_failed()) {
+        return 1;
     }
     if (status == DW_E_CANCELLED) {
         (void)fputc('\n', stderr);

@@ -10,6 +10,9 @@
 int dw_cli_fail(int exit_code, const char *format, ...)
 {
     va_list args;
+    if (dw_cli_output_failed()) {
+        return exit_code;
+    }
     va_start(args, format);
     (void)fputs("driftwood: ", stderr);
     (void)vfprintf(stderr, format, args);

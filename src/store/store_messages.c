@@ -81,6 +81,12 @@ static dw_status receive_message(session *s, const dw_message_file *file, dw_err
     dw_status answer = dw_actor_receive(s->actor, awaited != NULL ? awaited->on_answer : NULL,
                                         awaited != NULL ? awaited->user : NULL, &problem);
     s->broken = dw_actor_is_broken(s->actor);
+    if (awaited != NULL && !s->broken && store->options.on_answered != NULL) {
+        dw_status told =
+            store->options.on_answered(store->options.user, awaited->id, answer, &problem);
+        s->broken = told != DW_OK; /* the actor in memory is given up */
+        answer = told != DW_OK ? told : answer;
+    }
     s->own_message = file == NULL;
     if (answer != DW_OK) {
         report_failure(s, awaited, &problem);

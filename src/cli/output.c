@@ -1,0 +1,120 @@
+#include "cli/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+/* Of the process, as standard output is. */
+static int failure; /* errno of the first write that failed; 0: none has */
+static char explanation[160];
+
+static void note(int reason)
+{
+    if (failure == 0) {
+        failure = reason != 0 ? reason : EIO;
+    }
+}
+
+bool dw_cli_output_begin(void)
+{
+    /* Standard output for reading, so that whoever writes is told, guests and libraries too. */
+    static const int modes[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd) { /* the lowest is free */
+            return false;
+        }
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    return true;
+}
+
+int dw_cli_output_end(int exit_code)
+{
+    if (dw_cli_output_flush()) {
+        return exit_code;
+    }
+    (void)fprintf(stderr, "driftwood: standard output: %s%s%s\n", strerror(failure),
+                  explanation[0] != '\0' ? ": " : "", explanation);
+    return 1;
+}
+
+void dw_cli_print(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (failure == 0 && vprintf(format, args) < 0) {
+        note(errno);
+    }
+    va_end(args);
+}
+
+void dw_cli_put(const void *bytes, size_t count)
+{
+    if (failure == 0 && count > 0 && fwrite(bytes, 1, count, stdout) != count) {
+        note(errno);
+    }
+}
+
+static int put_piece(const char *bytes, size_t count, void *user)
+{
+    (void)user;
+    dw_cli_put(bytes, count);
+    return failure == 0 ? 0 : -1;
+}
+
+void dw_cli_print_json(json_t *value, size_t flags)
+{
+    int written = value != NULL ? json_dump_callback(value, put_piece, NULL, flags) : -1;
+    json_decref(value);
+    if (written != 0) {
+        note(ENOMEM); /* jansson's own; a failed write was noted before */
+    }
+    dw_cli_put("\n", 1);
+}
+
+bool dw_cli_output_flush(void)
+{
+    if (failure == 0 && fflush(stdout) != 0) {
+        note(errno);
+    }
+    return failure == 0;
+}
+
+bool dw_cli_output_failed(void)
+{
+    return failure != 0;
+}
+
+void dw_cli_output_explain(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(explanation, sizeof explanation, format, args);
+    va_end(args);
+}
+
+ptrdiff_t dw_cli_output_guest(void *user, const unsigned char *bytes, size_t count)
+{
+    (void)user;
+    for (size_t done = 0; done < count;) {
+        ssize_t wrote = write(STDOUT_FILENO, bytes + done, count - done);
+        struct pollfd ready = {.fd = STDOUT_FILENO, .events = POLLOUT};
+        if (wrote >= 0) {
+            done += (size_t)wrote;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) { /* set so by who made the pipe */
+            (void)poll(&ready, 1, -1);
+        } else if (errno != EINTR) {
+            int reason = errno;
+            note(reason);
+            return -reason;
+        }
+    }
+    return (ptrdiff_t)count;
+}

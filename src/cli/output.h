@@ -1,0 +1,37 @@
+/* Standard output, and the three descriptors that a program starts with.
+ *
+ * Everything that is printed goes through here: it is written once, checked once, and told once.
+ * After the first failure nothing more is written; the program ends with status 1 and one line on
+ * standard error that names it, in the place of other errors, which mostly come of it.
+ *
+ * Thread: one; dw_cli_output_guest also from the thread that runs the guest. */
+#ifndef DW_CLI_OUTPUT_H
+#define DW_CLI_OUTPUT_H
+
+#include <jansson.h>
+
+#include "driftwood.h"
+
+/* First in main, before anything is opened. Descriptors 0 to 2 that are closed are taken: reading
+ * finds the end, writing to standard output fails (EBADF). A pipe without a reader is an error
+ * (EPIPE), no signal. False: there is no /dev/null to take them with. */
+bool dw_cli_output_begin(void);
+/* Last in main: the status to end with, 1 where something could not be written. */
+int dw_cli_output_end(int exit_code);
+
+void dw_cli_print(const char *format, ...) DW_PRINTF(1, 2);
+void dw_cli_put(const void *bytes, size_t count);
+/* `value` and a line end; takes `value`. NULL: there was no memory for it, a failure as any. */
+void dw_cli_print_json(json_t *value, size_t flags);
+/* All of it so far is with the system. False: not all could be written. */
+bool dw_cli_output_flush(void);
+/* Whether something could not be written. */
+bool dw_cli_output_failed(void);
+/* What that came to, for the line at the end; the last counts. */
+void dw_cli_output_explain(const char *format, ...) DW_PRINTF(1, 2);
+
+/* What a guest writes to its standard output (dw_write_fn); `user` is not used. The guest gets the
+ * errno, and EIO from then on. */
+ptrdiff_t dw_cli_output_guest(void *user, const unsigned char *bytes, size_t count);
+
+#endif
