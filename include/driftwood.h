@@ -326,6 +326,14 @@ typedef struct dw_model_options {
      * on. false: give up. May be NULL. */
     bool (*on_upload)(void *user, uint64_t done, uint64_t total);
     void *user;
+    /* A folder of Driftwood's in which fingerprints are kept from one process to the next, by the
+     * files' device, inode, size and times; made where it is missing. One that cannot be written to
+     * is read only. NULL: none is kept. Copied. */
+    const char *fingerprint_folder;
+    bool begin_fingerprint; /* once it is loaded, in the background */
+    /* While a caller waits for the fingerprint, on its thread: false: give up. May be NULL. */
+    bool (*on_fingerprint)(void *user, uint64_t done, uint64_t total);
+    void *fingerprint_user;
 } dw_model_options;
 
 /* The same with options, which may be NULL. Errors: also DW_E_CANCELLED (on_upload), DW_E_ARG. */
@@ -347,12 +355,37 @@ DW_API void dw_model_unref(dw_model *model);
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_model_get_info(const dw_model *model, dw_model_info *info);
 
-#define DW_FINGERPRINT_BYTES 40 /* "gguf1:", 32 hexadecimal digits, a NUL, room */
-/* Which model it is: a hash of what decides its results (docs/models.md), the same for every file
- * of the same model. Computed at the first call. Errors: DW_E_MEMORY. Thread: any. */
+#define DW_FINGERPRINT_BYTES 72 /* "gguf2:", 64 hexadecimal digits, a NUL, room */
+/* Which model it is: a hash of all that decides its results (docs/models.md), the same for every
+ * file of the same model. Computed once, by a thread that yields to others, from when the first
+ * actor is granted the model or dw_model_options says so; this call waits for it and takes part.
+ * Where the files were changed since, it is computed anew.
+ * Errors: DW_E_MEMORY, DW_E_IO (the files; also cut short), DW_E_CANCELLED (on_fingerprint).
+ * Thread: any. Blocks. */
 DW_API DW_MUST_CHECK dw_status dw_model_fingerprint(dw_model *model,
                                                     char text[DW_FINGERPRINT_BYTES],
                                                     dw_error *err);
+
+/* Whether the model is the one of a fingerprint: a present one, or one of snapshots of version 1,
+ * "gguf1:", which samples 12 KiB of each tensor only. Waits for the whole hash only where the two
+ * could be equal. Errors: as dw_model_fingerprint. Thread: any. Blocks. */
+DW_API DW_MUST_CHECK dw_status dw_model_matches(dw_model *model, const char *fingerprint,
+                                                bool *matches, dw_error *err);
+
+/* What a fingerprint cost. */
+typedef struct dw_fingerprint_stats {
+    size_t struct_bytes;
+    bool known;          /* it is computed */
+    bool kept;           /* it was read from the folder of fingerprints, and nothing was hashed */
+    uint64_t bytes;      /* of tensors, all together */
+    uint64_t hashed_bytes;
+    uint64_t hash_ns;    /* from the first thread's start until it was known */
+    uint64_t wait_ns;    /* that callers waited for it */
+    uint32_t threads;    /* at most so many at a time */
+} dw_fingerprint_stats;
+
+/* Does not wait. Thread: any. Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_model_get_fingerprint_stats(dw_model *model, dw_fingerprint_stats *stats);
 
 /* ---- text ------------------------------------------------------------------------------ */
 
@@ -1147,7 +1180,26 @@ DW_API dw_status dw_gguf_get_info(const dw_gguf *gguf, dw_gguf_info *info);
 /* Tensor `index` < tensor_count. Errors: DW_E_RANGE, DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_gguf_get_tensor_info(const dw_gguf *gguf, size_t index,
                                                        dw_gguf_tensor_info *info, dw_error *err);
-/* dw_model_fingerprint's, of a file. Errors: DW_E_MEMORY. */
+typedef struct dw_fingerprint_options {
+    size_t struct_bytes;
+    const char *folder; /* dw_model_options.fingerprint_folder */
+    bool ignore_kept;   /* hash even so, and keep what comes of it */
+    bool (*on_progress)(void *user, uint64_t done, uint64_t total); /* on_fingerprint */
+    void *user;
+} dw_fingerprint_options;
+
+/* dw_model_fingerprint's, of a file; all of it is read here. `options` and `stats` may be NULL.
+ * Errors: as there, DW_E_ARG. */
+DW_API DW_MUST_CHECK dw_status dw_gguf_fingerprint_with(const dw_gguf *gguf,
+                                                        const dw_fingerprint_options *options,
+                                                        char text[DW_FINGERPRINT_BYTES],
+                                                        dw_fingerprint_stats *stats, dw_error *err);
+/* dw_model_matches, of a file. */
+DW_API DW_MUST_CHECK dw_status dw_gguf_matches(const dw_gguf *gguf,
+                                               const dw_fingerprint_options *options,
+                                               const char *fingerprint, bool *matches,
+                                               dw_error *err);
+/* dw_gguf_fingerprint_with without options. */
 DW_API DW_MUST_CHECK dw_status dw_gguf_fingerprint(const dw_gguf *gguf,
                                                    char text[DW_FINGERPRINT_BYTES],
                                                    dw_error *err);

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/public_struct.h"
+#include "model/model.h"
 
 #define MESSAGE_COUNT_DEFAULT 1024
 #define MESSAGE_BYTES_DEFAULT ((size_t)1 << 20)
@@ -41,6 +42,7 @@ static bool copy_models(dw_actor_settings *settings, const dw_instance_options *
     }
     for (size_t i = 0; i < from->model_count; i++) {
         models[i] = dw_model_ref(from->models[i]);
+        dw_model_begin_fingerprint(models[i]); /* the first freeze needs it */
     }
     to->models = models;
     to->model_count = from->model_count;

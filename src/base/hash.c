@@ -70,6 +70,36 @@ void dw_hash128_of(uint8_t digest[DW_HASH128_BYTES], const void *data, size_t by
     canonical(digest, XXH3_128bits(bytes > 0 ? data : "", bytes));
 }
 
+struct dw_sha256_state {
+    struct sha256_ctx own;
+};
+
+dw_sha256_state *dw_sha256_create(void)
+{
+    dw_sha256_state *hash = dw_alloc(1, sizeof *hash);
+    if (hash != NULL) {
+        sha256_init(&hash->own);
+    }
+    return hash;
+}
+
+void dw_sha256_destroy(dw_sha256_state *hash)
+{
+    dw_free(hash);
+}
+
+void dw_sha256_add(dw_sha256_state *hash, const void *data, size_t bytes)
+{
+    if (bytes > 0) {
+        sha256_update(&hash->own, bytes, data);
+    }
+}
+
+void dw_sha256_finish(dw_sha256_state *hash, uint8_t digest[DW_SHA256_BYTES])
+{
+    sha256_digest(&hash->own, DW_SHA256_BYTES, digest);
+}
+
 void dw_sha256(uint8_t digest[DW_SHA256_BYTES], const void *data, size_t bytes)
 {
     struct sha256_ctx state;

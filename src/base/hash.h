@@ -25,6 +25,14 @@ void dw_hash128_finish(const dw_hash128 *hash, uint8_t digest[DW_HASH128_BYTES])
 
 /* The digest of one buffer. `data` may be NULL with 0 bytes. */
 void dw_hash128_of(uint8_t digest[DW_HASH128_BYTES], const void *data, size_t bytes);
+/* Incremental SHA-256; all functions as those of dw_hash128. */
+typedef struct dw_sha256_state dw_sha256_state;
+dw_sha256_state *dw_sha256_create(void);
+void dw_sha256_destroy(dw_sha256_state *hash);
+void dw_sha256_add(dw_sha256_state *hash, const void *data, size_t bytes);
+/* The digest of all that was added; afterwards the state is as after create. */
+void dw_sha256_finish(dw_sha256_state *hash, uint8_t digest[DW_SHA256_BYTES]);
+
 void dw_sha256(uint8_t digest[DW_SHA256_BYTES], const void *data, size_t bytes);
 /* The same as text. */
 void dw_hash128_text(char text[DW_HASH128_TEXT], const void *data, size_t bytes);

@@ -53,6 +53,17 @@ bool dw_os_next_data(int fd, uint64_t offset, uint64_t end, uint64_t *data, uint
 dw_status dw_os_duplicate(int *out, int fd, dw_error *err);
 /* How long a file is. Errors: DW_E_IO. */
 dw_status dw_os_file_bytes(int fd, uint64_t *bytes, dw_error *err);
+/* Which file it is, and whether it is as it was: a write moves the times. */
+typedef struct dw_file_identity {
+    uint64_t device;
+    uint64_t inode;
+    uint64_t bytes;
+    int64_t changed_ns;   /* its content: mtime, since 1970 */
+    int64_t described_ns; /* its content, name or rights: ctime, which programs cannot set */
+} dw_file_identity;
+
+/* Errors: DW_E_IO. */
+dw_status dw_os_identify(int fd, dw_file_identity *identity, dw_error *err);
 /* Write exactly `bytes` at `offset`. Errors: DW_E_IO. */
 dw_status dw_os_write_at(int fd, uint64_t offset, const void *from, size_t bytes, dw_error *err);
 /* Read exactly file bytes [offset, offset + bytes). Errors: DW_E_IO (also where the file ends). */
@@ -60,6 +71,13 @@ dw_status dw_os_read_at(int fd, uint64_t offset, void *to, size_t bytes, dw_erro
 /* A touch of committed pages there is to take one page, not a huge one. A hint. */
 void dw_os_small_pages(void *address, size_t bytes);
 
+/* Make the folder at `path`, for its owner only, and those above it that are missing; one that is
+ * there stays as it is. Errors: DW_E_IO. */
+dw_status dw_os_make_folder(const char *path, dw_error *err);
+/* Put a file of `bytes` at `path`, whole or not at all: it is written beside it, as `temporary`
+ * says, and renamed. Errors: DW_E_IO. */
+dw_status dw_os_replace_file(const char *path, const char *temporary, const void *from,
+                             size_t bytes, dw_error *err);
 /* A small file read whole: `*out` is the caller's, with a NUL behind the `*bytes` read.
  * Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_LIMIT (longer than bytes_max), DW_E_MEMORY. */
 dw_status dw_os_read_file(const char *path, size_t bytes_max, char **out, size_t *bytes,
@@ -92,6 +110,8 @@ uint64_t dw_os_clock_ns(void);
 uint64_t dw_os_wall_ms(void);
 /* Random bytes [bytes], at most 256, for names that nobody guesses. */
 void dw_os_random(void *to, size_t bytes);
+/* Let the calling thread run only where others leave a core unused, as far as the system can. */
+void dw_os_yield_cores(void);
 /* Real cores, not hardware threads, that this process may use; at least 1. */
 int dw_os_core_count(void);
 

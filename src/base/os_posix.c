@@ -1,6 +1,7 @@
 /* What Linux and macOS have in common. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -219,6 +220,48 @@ dw_status dw_os_file_bytes(int fd, uint64_t *bytes, dw_error *err)
     }
     *bytes = info.st_size > 0 ? (uint64_t)info.st_size : 0;
     return DW_OK;
+}
+
+dw_status dw_os_make_folder(const char *path, dw_error *err)
+{
+    char part[PATH_MAX];
+    int length = snprintf(part, sizeof part, "%s", path);
+    if (length < 0 || (size_t)length >= sizeof part) {
+        return dw_fail(err, DW_E_IO, "%.100s: the path is too long", path);
+    }
+    for (char *slash = part; slash != NULL;) {
+        slash = strchr(slash + 1, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+        if (mkdir(part, 0700) != 0 && errno != EEXIST && slash == NULL) {
+            return dw_fail(err, DW_E_IO, "%.160s: %s", path, strerror(errno));
+        }
+        if (slash != NULL) {
+            *slash = '/';
+        }
+    }
+    return DW_OK;
+}
+
+dw_status dw_os_replace_file(const char *path, const char *temporary, const void *from,
+                             size_t bytes, dw_error *err)
+{
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return dw_fail(err, DW_E_IO, "%.160s: %s", temporary, strerror(errno));
+    }
+    dw_status status = dw_os_write_at(fd, 0, from, bytes, err);
+    if (close(fd) != 0 && status == DW_OK) {
+        status = dw_fail(err, DW_E_IO, "%.160s: %s", temporary, strerror(errno));
+    }
+    if (status == DW_OK && rename(temporary, path) != 0) {
+        status = dw_fail(err, DW_E_IO, "%.160s: %s", path, strerror(errno));
+    }
+    if (status != DW_OK) {
+        (void)unlink(temporary);
+    }
+    return status;
 }
 
 dw_status dw_os_read_at(int fd, uint64_t offset, void *to, size_t bytes, dw_error *err)

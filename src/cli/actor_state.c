@@ -29,16 +29,18 @@ bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacit
     char folder[DW_CLI_PATH_MAX];
     DIR *list = dw_cli_model_folder(folder, sizeof folder, NULL) == DW_OK ? opendir(folder) : NULL;
     bool found = false;
+    const dw_fingerprint_options options = {.struct_bytes = sizeof options,
+                                            .folder = dw_cli_fingerprint_folder(),
+                                            .on_progress = dw_cli_on_fingerprint};
     for (struct dirent *entry = NULL; list != NULL && !found && (entry = readdir(list)) != NULL;) {
         const char *end = strstr(entry->d_name, ".gguf");
-        char own[DW_FINGERPRINT_BYTES];
         dw_gguf *gguf = NULL;
         if (end == NULL || end[5] != '\0' ||
             (size_t)snprintf(path, capacity, "%s/%s", folder, entry->d_name) >= capacity ||
             dw_gguf_open(&gguf, path, NULL) != DW_OK) {
             continue;
         }
-        found = dw_gguf_fingerprint(gguf, own, NULL) == DW_OK && strcmp(own, fingerprint) == 0;
+        found = dw_gguf_matches(gguf, &options, fingerprint, &found, NULL) == DW_OK && found;
         dw_gguf_close(gguf);
     }
     if (list != NULL) {
@@ -52,7 +54,6 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
 {
     dw_cli_actors *actors = user;
     char path[DW_CLI_PATH_MAX];
-    char own[DW_FINGERPRINT_BYTES] = "";
     dw_status status = DW_OK;
     if (actors->named != NULL && actors->model_count == 0) {
         status = dw_cli_find_model(path, sizeof path, actors->named, err);
@@ -61,8 +62,9 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
         }
     }
     for (size_t i = 0; i < actors->model_count && status == DW_OK; i++) {
-        status = dw_model_fingerprint(actors->models[i], own, err);
-        if (status == DW_OK && strcmp(own, fingerprint) == 0) {
+        bool matches = false;
+        status = dw_model_matches(actors->models[i], fingerprint, &matches, err);
+        if (status == DW_OK && matches) {
             *model = actors->models[i];
             return DW_OK;
         }

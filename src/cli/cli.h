@@ -67,6 +67,12 @@ dw_status dw_cli_bytes(const char *what, const char *text, uint64_t min, uint64_
 /* f16, q8_0 or f32, after --kv-type. Errors: DW_E_ARG. */
 dw_status dw_cli_kv_type(const char *text, dw_kv_type *type, dw_error *err);
 
+/* The folder in it where fingerprints are kept; NULL: there is no such place. Valid until the
+ * process ends. */
+const char *dw_cli_fingerprint_folder(void);
+/* Called while a fingerprint is waited for (dw_model_options.on_fingerprint): a line on the
+ * terminal, where it takes long. */
+bool dw_cli_on_fingerprint(void *user, uint64_t done, uint64_t total);
 /* The folder models are kept in: $XDG_CACHE_HOME/driftwood or ~/.cache/driftwood. */
 dw_status dw_cli_model_folder(char *path, size_t capacity, dw_error *err);
 /* The file of a model given by path or by a name in that folder: with or without .gguf, in any

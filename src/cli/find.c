@@ -56,6 +56,18 @@ dw_status dw_cli_model_folder(char *path, size_t capacity, dw_error *err)
     return join(path, capacity, home, ".cache/driftwood", "", err);
 }
 
+const char *dw_cli_fingerprint_folder(void)
+{
+    static char path[DW_CLI_PATH_MAX];
+    char models[DW_CLI_PATH_MAX];
+    if (path[0] == '\0' && (dw_cli_model_folder(models, sizeof models, NULL) != DW_OK ||
+                            join(path, sizeof path, models, "fingerprints", "", NULL) != DW_OK)) {
+        path[0] = '\0';
+        return NULL;
+    }
+    return path;
+}
+
 /* How well a file's name fits what was asked for: 3 exactly, 2 but for .gguf and case, 1 its
  * start, 0 not at all. */
 static int fit(const char *file, const char *name)

@@ -10,7 +10,7 @@
 #define TYPES_MAX 64
 
 static const char usage[] =
-    "usage: driftwood inspect MODEL|SNAPSHOT [--json]\n"
+    "usage: driftwood inspect MODEL|SNAPSHOT [--json] [--fingerprint]\n"
     "\n"
     "Of a snapshot file, compressed or not, it tells what the actor in it consists of, contexts\n"
     "with their text.\n"
@@ -19,8 +19,9 @@ static const char usage[] =
     "(weights and a whole context) into the memory that is free. MODEL is a path or a name in the\n"
     "cache (`driftwood models`). Exit status 1 if it does not load.\n"
     "\n"
-    "  -j, --json  one object, with the chat template\n"
-    "  -h, --help  this text\n";
+    "  -j, --json         one object, with the chat template\n"
+    "  -f, --fingerprint  hash all of a model, whatever is kept of it from before\n"
+    "  -h, --help         this text\n";
 
 /* A file's text that is no UTF-8 becomes null. */
 static json_t *text_of(const dw_gguf *gguf, const char *key)
@@ -270,7 +271,25 @@ static int inspect_packed(const char *path, bool as_json)
     return exit_code;
 }
 
-static int inspect(const char *name, bool as_json)
+/* All of the file is hashed, whatever is kept of it. */
+static dw_status add_fingerprint(json_t *root, const dw_gguf *gguf, dw_error *err)
+{
+    char text[DW_FINGERPRINT_BYTES];
+    dw_fingerprint_options options = {.struct_bytes = sizeof options,
+                                      .folder = dw_cli_fingerprint_folder(),
+                                      .ignore_kept = true,
+                                      .on_progress = dw_cli_on_fingerprint};
+    dw_fingerprint_stats stats = {.struct_bytes = sizeof stats};
+    dw_status status = dw_gguf_fingerprint_with(gguf, &options, text, &stats, err);
+    if (status == DW_OK) {
+        set(root, "fingerprint", json_string(text));
+        set(root, "fingerprint_ms", json_integer((json_int_t)(stats.hash_ns / 1000000)));
+        set(root, "fingerprint_threads", json_integer(stats.threads));
+    }
+    return status;
+}
+
+static int inspect(const char *name, bool as_json, bool fingerprint)
 {
     char path[DW_CLI_PATH_MAX];
     dw_error error;
@@ -289,7 +308,12 @@ static int inspect(const char *name, bool as_json)
     describe_weights(root, gguf);
     describe_keys(root, gguf);
     describe_vocab(root, gguf);
+    status = fingerprint ? add_fingerprint(root, gguf, &error) : DW_OK;
     dw_gguf_close(gguf);
+    if (status != DW_OK) {
+        json_decref(root);
+        return dw_cli_fail_with(&error);
+    }
     try_load(root, path);
     if (as_json) {
         dw_cli_print_json(json_incref(root), JSON_INDENT(2));
@@ -303,14 +327,20 @@ static int inspect(const char *name, bool as_json)
 
 int dw_cli_inspect(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"fingerprint", no_argument, NULL, 'f'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     bool as_json = false;
+    bool fingerprint = false;
     int option;
     while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
         switch (option) {
         case 'j':
             as_json = true;
+            break;
+        case 'f':
+            fingerprint = true;
             break;
         case 'h':
             dw_cli_print("%s", usage);
@@ -324,5 +354,5 @@ int dw_cli_inspect(int argc, char **argv)
     }
     return dw_cli_is_compressed(argv[optind]) ? inspect_packed(argv[optind], as_json)
            : is_snapshot(argv[optind])        ? inspect_snapshot(argv[optind], as_json)
-                                              : inspect(argv[optind], as_json);
+                                              : inspect(argv[optind], as_json, fingerprint);
 }

@@ -39,10 +39,36 @@ static bool on_upload(void *user, uint64_t done, uint64_t total)
     return interrupted == 0;
 }
 
+bool dw_cli_on_fingerprint(void *user, uint64_t done, uint64_t total)
+{
+    static uint64_t began_ns;
+    static uint64_t shown_ns;
+    static bool shown;
+    uint64_t now_ns = dw_cli_clock_ns();
+    (void)user;
+    began_ns = began_ns == 0 || done == 0 ? now_ns : began_ns;
+    if (now_ns - began_ns > SHOWN_AFTER_NS && now_ns - shown_ns > SHOWN_EVERY_NS && done < total &&
+        isatty(STDERR_FILENO)) {
+        (void)fprintf(stderr, "\rfingerprint of the model: %.1f of %.1f GB", (double)done / 1e9,
+                      (double)total / 1e9);
+        shown_ns = now_ns;
+        shown = true;
+    }
+    if (done >= total && shown) {
+        (void)fprintf(stderr, "\r\033[K");
+        shown = false;
+    }
+    (void)fflush(stderr);
+    return true;
+}
+
 const dw_model_options *dw_cli_load_begin(dw_cli_load *load)
 {
-    *load = (dw_cli_load){
-        .options = {.struct_bytes = sizeof load->options, .on_upload = on_upload, .user = load}};
+    *load = (dw_cli_load){.options = {.struct_bytes = sizeof load->options,
+                                      .on_upload = on_upload,
+                                      .user = load,
+                                      .fingerprint_folder = dw_cli_fingerprint_folder(),
+                                      .on_fingerprint = dw_cli_on_fingerprint}};
     return &load->options;
 }
 

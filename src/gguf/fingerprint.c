@@ -1,26 +1,42 @@
-#include "gguf/gguf.h"
-
+/* What a fingerprint is of: keys, tensors and their data, in order. fingerprint_job.c hashes the
+ * data for the present kind, which takes all of it. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
-#include "gguf/gguf_internal.h"
+#include "base/public_struct.h"
+#include "gguf/fingerprint_internal.h"
 
 #define SAMPLE_BYTES 4096u
 
-static void add_u64(dw_hash128 *hash, uint64_t value)
+/* One of the two. */
+typedef struct hasher {
+    dw_hash128 *sampled;
+    dw_sha256_state *whole;
+} hasher;
+
+static void add_bytes(const hasher *hash, const void *data, size_t bytes)
+{
+    if (hash->sampled != NULL) {
+        dw_hash128_add(hash->sampled, data, bytes);
+    } else {
+        dw_sha256_add(hash->whole, data, bytes);
+    }
+}
+
+static void add_u64(const hasher *hash, uint64_t value)
 {
     unsigned char bytes[8];
     for (size_t i = 0; i < sizeof bytes; i++) {
         bytes[i] = (unsigned char)(value >> (8 * i));
     }
-    dw_hash128_add(hash, bytes, sizeof bytes);
+    add_bytes(hash, bytes, sizeof bytes);
 }
 
-static void add_text(dw_hash128 *hash, const char *text, size_t bytes)
+static void add_text(const hasher *hash, const char *text, size_t bytes)
 {
     add_u64(hash, bytes);
-    dw_hash128_add(hash, text, bytes);
+    add_bytes(hash, text, bytes);
 }
 
 static bool starts_with(const dw_gguf_string *name, const char *start)
@@ -59,7 +75,7 @@ static size_t string_bytes(const unsigned char *value)
     return sizeof length + (size_t)length;
 }
 
-static void add_key(dw_hash128 *hash, const gguf_key *key)
+static void add_key(const hasher *hash, const gguf_key *key)
 {
     bool array = key->type == DW_GGUF_ARRAY;
     dw_gguf_type type = array ? key->element_type : key->type;
@@ -78,49 +94,162 @@ static void add_key(dw_hash128 *hash, const gguf_key *key)
     } else {
         bytes = count * item_bytes(type);
     }
-    dw_hash128_add(hash, key->value, bytes);
+    add_bytes(hash, key->value, bytes);
 }
 
-static void add_tensor(dw_hash128 *hash, const dw_gguf *gguf, const dw_gguf_tensor *tensor)
+static void add_keys(const hasher *hash, const dw_gguf *gguf)
 {
-    size_t file_bytes;
-    const unsigned char *data =
-        (const unsigned char *)dw_gguf_part_bytes(gguf, tensor->part, &file_bytes) +
-        tensor->file_offset;
-    add_text(hash, tensor->name, strlen(tensor->name));
-    add_u64(hash, (uint64_t)tensor->type);
-    for (size_t i = 0; i < GGML_MAX_DIMS; i++) {
-        add_u64(hash, (uint64_t)tensor->ne[i]);
-    }
-    if (tensor->bytes <= 3 * SAMPLE_BYTES) {
-        dw_hash128_add(hash, data, tensor->bytes);
-        return;
-    }
-    size_t middle = (tensor->bytes / 2) & ~(size_t)63;
-    dw_hash128_add(hash, data, SAMPLE_BYTES);
-    dw_hash128_add(hash, data + middle, SAMPLE_BYTES);
-    dw_hash128_add(hash, data + tensor->bytes - SAMPLE_BYTES, SAMPLE_BYTES);
-}
-
-dw_status dw_gguf_fingerprint(const dw_gguf *gguf, char text[DW_FINGERPRINT_BYTES], dw_error *err)
-{
-    uint8_t digest[DW_HASH128_BYTES];
-    char hex[DW_HASH128_TEXT];
-    dw_hash128 *hash = dw_hash128_create();
-    if (hash == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a fingerprint");
-    }
     for (size_t i = 0; i < gguf->key_count; i++) {
         if (!describes_only(&gguf->keys[i].name)) {
             add_key(hash, &gguf->keys[i]);
         }
     }
-    for (size_t i = 0; i < gguf->tensor_count; i++) {
-        add_tensor(hash, gguf, gguf->by_name[i]);
+}
+
+static void add_tensor(const hasher *hash, const dw_gguf_tensor *tensor)
+{
+    add_text(hash, tensor->name, strlen(tensor->name));
+    add_u64(hash, (uint64_t)tensor->type);
+    for (size_t i = 0; i < GGML_MAX_DIMS; i++) {
+        add_u64(hash, (uint64_t)tensor->ne[i]);
     }
-    dw_hash128_finish(hash, digest);
-    dw_hash128_destroy(hash);
-    dw_hex(hex, digest, sizeof digest);
-    (void)snprintf(text, DW_FINGERPRINT_BYTES, "gguf1:%s", hex);
+}
+
+/* Read from the file where there is one, as fingerprint_job.c does. */
+static dw_status add_sample(const hasher *hash, const dw_gguf *gguf, const dw_gguf_tensor *tensor,
+                            size_t offset, size_t bytes, dw_error *err)
+{
+    unsigned char room[3 * SAMPLE_BYTES];
+    const dw_gguf *file = dw__gguf_part(gguf, tensor->part);
+    const unsigned char *data = file->bytes + tensor->file_offset + offset;
+    if (file->fd >= 0) {
+        dw_status status = dw_os_read_at(file->fd, tensor->file_offset + offset, room, bytes, err);
+        if (status != DW_OK) {
+            return dw_fail_within(err, status, "fingerprint: tensor %s", tensor->name);
+        }
+        data = room;
+    }
+    add_bytes(hash, data, bytes);
     return DW_OK;
+}
+
+static dw_status add_samples(const hasher *hash, const dw_gguf *gguf, const dw_gguf_tensor *tensor,
+                             dw_error *err)
+{
+    if (tensor->bytes <= 3 * SAMPLE_BYTES) {
+        return add_sample(hash, gguf, tensor, 0, tensor->bytes, err);
+    }
+    const size_t places[] = {0, (tensor->bytes / 2) & ~(size_t)63, tensor->bytes - SAMPLE_BYTES};
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < sizeof places / sizeof places[0] && status == DW_OK; i++) {
+        status = add_sample(hash, gguf, tensor, places[i], SAMPLE_BYTES, err);
+    }
+    return status;
+}
+
+dw_status dw__fingerprint_sampled(const dw_gguf *gguf, char hex[DW_HASH128_TEXT], dw_error *err)
+{
+    uint8_t digest[DW_HASH128_BYTES];
+    hasher hash = {.sampled = dw_hash128_create()};
+    if (hash.sampled == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a fingerprint");
+    }
+    add_keys(&hash, gguf);
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < gguf->tensor_count && status == DW_OK; i++) {
+        add_tensor(&hash, gguf->by_name[i]);
+        status = add_samples(&hash, gguf, gguf->by_name[i], err);
+    }
+    dw_hash128_finish(hash.sampled, digest);
+    dw_hash128_destroy(hash.sampled);
+    dw_hex(hex, digest, sizeof digest);
+    return status;
+}
+
+dw_status dw__fingerprint_whole(const dw_gguf *gguf, const uint8_t (*pieces)[DW_SHA256_BYTES],
+                                const char *sampled, char text[DW_FINGERPRINT_BYTES], dw_error *err)
+{
+    uint8_t digest[DW_SHA256_BYTES];
+    char hex[DW_SHA256_TEXT];
+    hasher hash = {.whole = dw_sha256_create()};
+    if (hash.whole == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a fingerprint");
+    }
+    add_keys(&hash, gguf);
+    for (size_t i = 0, piece = 0; i < gguf->tensor_count; i++) {
+        size_t count = dw__fingerprint_pieces(gguf->by_name[i]);
+        add_tensor(&hash, gguf->by_name[i]);
+        add_bytes(&hash, pieces[piece], count * DW_SHA256_BYTES);
+        piece += count;
+    }
+    dw_sha256_finish(hash.whole, digest);
+    dw_sha256_destroy(hash.whole);
+    dw_hex(hex, digest, sizeof digest);
+    (void)snprintf(text, DW_FINGERPRINT_BYTES, DW__FINGERPRINT_WHOLE "%.16s%.48s", sampled, hex);
+    return DW_OK;
+}
+
+/* ---- comparing ----------------------------------------------------------------------------- */
+
+dw__fingerprint_match dw__fingerprint_compare(const char *fingerprint, const char *sampled)
+{
+    size_t kind = strlen(DW__FINGERPRINT_WHOLE);
+    if (strncmp(fingerprint, DW__FINGERPRINT_SAMPLED, kind) == 0) {
+        return strcmp(fingerprint + kind, sampled) == 0 ? DW__MATCH : DW__NO_MATCH;
+    }
+    return strncmp(fingerprint, DW__FINGERPRINT_WHOLE, kind) == 0 &&
+                   strncmp(fingerprint + kind, sampled, DW__SAMPLED_DIGITS) == 0
+               ? DW__MATCH_OF_SAMPLES
+               : DW__NO_MATCH;
+}
+
+dw_status dw_gguf_fingerprint_with(const dw_gguf *gguf, const dw_fingerprint_options *options,
+                                   char text[DW_FINGERPRINT_BYTES], dw_fingerprint_stats *stats,
+                                   dw_error *err)
+{
+    dw_fingerprint_options own;
+    dw_fingerprint_job *job = NULL;
+    text[0] = '\0';
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_fingerprint_options", err);
+    if (status == DW_OK) {
+        status = dw_struct_check(stats, "dw_fingerprint_stats", err);
+    }
+    if (status == DW_OK) {
+        status = dw_fingerprint_job_create(&job, gguf, &own, err);
+    }
+    if (status == DW_OK) {
+        status = dw_fingerprint_job_finish(job, text, err);
+    }
+    if (status == DW_OK) {
+        dw_fingerprint_stats made;
+        dw_fingerprint_job_get_stats(job, &made);
+        dw_struct_write(stats, &made, sizeof made);
+    }
+    dw_fingerprint_job_destroy(job);
+    return status;
+}
+
+dw_status dw_gguf_fingerprint(const dw_gguf *gguf, char text[DW_FINGERPRINT_BYTES], dw_error *err)
+{
+    return dw_gguf_fingerprint_with(gguf, NULL, text, NULL, err);
+}
+
+dw_status dw_gguf_matches(const dw_gguf *gguf, const dw_fingerprint_options *options,
+                          const char *fingerprint, bool *matches, dw_error *err)
+{
+    char text[DW_FINGERPRINT_BYTES];
+    char sampled[DW_HASH128_TEXT];
+    *matches = false;
+    dw_status status = dw__fingerprint_sampled(gguf, sampled, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__fingerprint_match match = dw__fingerprint_compare(fingerprint, sampled);
+    if (match != DW__MATCH_OF_SAMPLES) {
+        *matches = match == DW__MATCH;
+        return DW_OK;
+    }
+    status = dw_gguf_fingerprint_with(gguf, options, text, NULL, err);
+    *matches = status == DW_OK && strcmp(text, fingerprint) == 0;
+    return status;
 }

@@ -23,6 +23,7 @@ void dw_gguf_close(dw_gguf *gguf)
     if (gguf->mapped) {
         dw_os_unmap((void *)(uintptr_t)gguf->bytes, gguf->byte_count);
     }
+    dw_os_close(gguf->fd);
     dw_free(gguf->keys);
     dw_free(gguf->tensors);
     dw_free(gguf->by_name);

@@ -21,6 +21,7 @@ struct dw_gguf {
     const unsigned char *bytes; /* [byte_count] */
     size_t byte_count;
     bool mapped; /* by dw__gguf_open_file; unmapped with it */
+    int fd;      /* of the file, if mapped; else -1 */
     uint32_t part_index;
     uint32_t part_count;
     dw_gguf **rest; /* [part_count - 1], the parts behind the first; NULL in all but that */
@@ -56,6 +57,8 @@ static inline int dw__gguf_compare(const dw_gguf_string *a, const dw_gguf_string
 
 /* Map and read one file, whichever part it is. Errors: dw_gguf_open's. */
 dw_status dw__gguf_open_file(dw_gguf **out, const char *path, dw_error *err);
+/* File `part`. */
+const dw_gguf *dw__gguf_part(const dw_gguf *gguf, uint32_t part);
 /* Make `by_name` from `tensors`. Errors: DW_E_FORMAT (one is there twice), DW_E_MEMORY. */
 dw_status dw__gguf_sort_names(dw_gguf *gguf, dw_error *err);
 

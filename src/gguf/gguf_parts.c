@@ -151,10 +151,15 @@ uint32_t dw_gguf_part_count(const dw_gguf *gguf)
     return gguf->part_count;
 }
 
+const dw_gguf *dw__gguf_part(const dw_gguf *gguf, uint32_t part)
+{
+    return part == 0 ? gguf : gguf->rest[part - 1];
+}
+
 const void *dw_gguf_part_bytes(const dw_gguf *gguf, uint32_t part, size_t *count)
 {
     DW_ASSERT(part < gguf->part_count);
-    const dw_gguf *file = part == 0 ? gguf : gguf->rest[part - 1];
+    const dw_gguf *file = dw__gguf_part(gguf, part);
     *count = file->byte_count;
     return file->bytes;
 }

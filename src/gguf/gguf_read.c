@@ -513,6 +513,7 @@ static dw_status parse(dw_gguf **out, const void *bytes, size_t count, bool lone
     if (gguf == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory to read a GGUF file");
     }
+    gguf->fd = -1;
     gguf->bytes = bytes;
     gguf->byte_count = count;
     dw_status status = read_head(gguf, lone, err);
@@ -539,14 +540,15 @@ dw_status dw__gguf_open_file(dw_gguf **out, const char *path, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    dw_os_close(fd); /* the mapping stays */
     status = parse(out, bytes, count, false, err);
     if (status != DW_OK) {
         if (bytes != NULL) {
             dw_os_unmap(bytes, count);
         }
+        dw_os_close(fd);
         return dw_fail_within(err, status, "%s", path);
     }
     (*out)->mapped = true;
+    (*out)->fd = fd;
     return DW_OK;
 }

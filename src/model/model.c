@@ -11,6 +11,7 @@
 #include "device/device_memory.h"
 #include "model/attention.h"
 #include "model/memory_estimate.h"
+#include "model/model_fingerprint.h"
 #include "model/upload.h"
 #include "text/tokenizer_check.h"
 
@@ -34,8 +35,8 @@ struct dw_model {
     uint64_t parameter_count;
     uint64_t weights_bytes;
     char *name;
-    char fingerprint[DW_FINGERPRINT_BYTES]; /* guarded by lock; "": not computed yet */
-    pthread_mutex_t lock;                   /* guards `extra` and what it holds */
+    dw__model_fingerprint fingerprint;
+    pthread_mutex_t lock; /* guards `extra` and what it holds */
     dw_model_extra extra;
 };
 
@@ -352,10 +353,16 @@ dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path
     dw_count(&dw_device_counters_of(device)->models, 1);
     model->gguf = gguf;
     DW_ASSERT(pthread_mutex_init(&model->lock, NULL) == 0);
-    status = load(model, path, options, err);
+    status = dw__model_fingerprint_init(&model->fingerprint, gguf, options, err);
+    if (status == DW_OK) {
+        status = load(model, path, options, err);
+    }
     if (status != DW_OK) {
         dw_model_unref(model);
         return dw_fail_within(err, status, "%s", path);
+    }
+    if (options != NULL && options->begin_fingerprint) {
+        dw_model_begin_fingerprint(model);
     }
     *out = model;
     return DW_OK;
@@ -408,6 +415,7 @@ void dw_model_unref(dw_model *model)
         ggml_free(model->ggml);
     }
     dw_vocab_close(model->vocab);
+    dw__model_fingerprint_release(&model->fingerprint);
     dw_gguf_close(model->gguf);
     dw_free(model->mapped_buffers);
     dw_free(model->weights.layers);
@@ -416,16 +424,29 @@ void dw_model_unref(dw_model *model)
     dw_free(model);
 }
 
+void dw_model_begin_fingerprint(dw_model *model)
+{
+    dw__model_fingerprint_begin(&model->fingerprint);
+}
+
 dw_status dw_model_fingerprint(dw_model *model, char text[DW_FINGERPRINT_BYTES], dw_error *err)
 {
-    dw_status status = DW_OK;
-    (void)pthread_mutex_lock(&model->lock);
-    if (model->fingerprint[0] == '\0') {
-        status = dw_gguf_fingerprint(model->gguf, model->fingerprint, err);
-    }
-    memcpy(text, model->fingerprint, DW_FINGERPRINT_BYTES);
-    (void)pthread_mutex_unlock(&model->lock);
-    return status;
+    dw_status status = dw__model_fingerprint_get(&model->fingerprint, text, err);
+    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%s", model->name);
+}
+
+dw_status dw_model_matches(dw_model *model, const char *fingerprint, bool *matches, dw_error *err)
+{
+    dw_status status =
+        dw__model_fingerprint_matches(&model->fingerprint, fingerprint, matches, err);
+    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "%s", model->name);
+}
+
+dw_status dw_model_get_fingerprint_stats(dw_model *model, dw_fingerprint_stats *stats)
+{
+    dw_fingerprint_stats own;
+    dw__model_fingerprint_stats(&model->fingerprint, &own);
+    return dw_struct_fill(stats, &own, sizeof own, "dw_fingerprint_stats");
 }
 
 dw_status dw_model_get_info(const dw_model *model, dw_model_info *info)

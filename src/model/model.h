@@ -7,7 +7,8 @@
 #include "model/weights.h"
 #include "text/vocab.h"
 
-/* dw_model_ref, dw_model_unref, dw_model_get_info, dw_model_fingerprint: include/driftwood.h. */
+/* dw_model_ref, dw_model_unref, dw_model_get_info, dw_model_fingerprint,
+ * dw_model_matches: include/driftwood.h. */
 
 /* Load the file at `path` for `device`, which must outlive the model. Errors: dw_model_open's. */
 dw_status dw_model_load(dw_model **out, dw_device *device, const char *path, dw_error *err);
@@ -18,6 +19,9 @@ dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path
 /* The file's name in the place of that of its path, for a model that has no name of its own; before
  * anybody else has the model. Errors: DW_E_MEMORY. */
 dw_status dw_model_set_file_name(dw_model *model, const char *name, dw_error *err);
+
+/* Begin with the fingerprint in the background: somebody will want it. Returns at once. */
+void dw_model_begin_fingerprint(dw_model *model);
 
 /* All borrowed, until the model goes. Thread: any. */
 const dw_vocab *dw_model_vocab(const dw_model *model);

@@ -103,12 +103,12 @@ static dw_status find_model(const dw__thaw *t, const json_t *entry, dw_model **m
         return status;
     }
     for (size_t i = 0; i < t->options->model_count; i++) {
-        char known[DW_FINGERPRINT_BYTES];
-        status = dw_model_fingerprint(t->options->models[i], known, err);
+        bool matches;
+        status = dw_model_matches(t->options->models[i], fingerprint, &matches, err);
         if (status != DW_OK) {
             return status;
         }
-        if (strcmp(known, fingerprint) == 0) {
+        if (matches) {
             *model = t->options->models[i];
             return DW_OK;
         }

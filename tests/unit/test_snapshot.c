@@ -270,7 +270,7 @@ static void test_snapshot_refuses_what_does_not_fit(void **state)
                                .model_count = 0};
     assert_int_equal(dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &error),
                      DW_E_NOT_FOUND);
-    assert_non_null(strstr(error.message, "gguf1:"));
+    assert_non_null(strstr(error.message, "gguf2:"));
     options.model_count = 1;
     options.paths = files.list + 1;
     assert_int_equal(dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &error), DW_E_FORMAT);
