@@ -431,7 +431,7 @@ DW_API DW_MUST_CHECK dw_status dw_model_get_vocab_info(const dw_model *model, dw
                                                        dw_error *err);
 /* text [bytes] -> tokens. `flags`: DW_TOKENIZE_*; the text of a chat template is to be parsed, what
  * users wrote is not. Bytes that are not UTF-8 count as U+FFFD.
- * Errors: DW_E_SPACE, DW_E_LIMIT (over 16 MiB, or 128 KiB with a tokenizer other than BPE). */
+ * Errors: DW_E_SPACE, DW_E_LIMIT (over 16 MiB). */
 DW_API DW_MUST_CHECK dw_status dw_model_tokenize(const dw_model *model, const char *text,
                                                  size_t bytes, uint32_t flags,
                                                  dw_token_room *tokens, dw_error *err);

@@ -306,8 +306,12 @@ static dw_status load_vocab(dw_model *model, const char *path, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    return dw_tokenizer_is_certain(model->gguf) ? dw_vocab_start(&model->vocab, path, count, err)
-                                                : dw_vocab_open(&model->vocab, path, count, err);
+    status = dw_tokenizer_is_certain(model->gguf) ? dw_vocab_start(&model->vocab, path, count, err)
+                                                  : dw_vocab_open(&model->vocab, path, count, err);
+    if (status == DW_OK) {
+        dw_vocab_lend_file(model->vocab, model->gguf);
+    }
+    return status;
 }
 
 static dw_status load(dw_model *model, const char *path, const dw_model_options *options,

@@ -11,49 +11,14 @@
 /* A text longer than this would keep the host busy for seconds in one call. */
 #define TEXT_BYTES_MAX ((size_t)16 << 20)
 /* libllama's SPM tokenizer takes quadratic time over bytes that its vocabulary lacks: 256 KiB of
- * them kept it busy for a quarter of a minute, and a guest may choose its text. WordPiece and the
- * unigram model try tokens of all lengths at each byte; their models take short texts. */
-#define SLOW_TEXT_BYTES_MAX ((size_t)128 << 10)
-/* Pre-tokenizers that libllama lacks hand-written code for run std::regex, which recurses once a
- * character of a match: a run of one kind of character longer than this could end the stack. */
-#define RUN_BYTES_MAX ((size_t)4 << 10)
+ * them kept it busy for a quarter of a minute. It gets such a text in parts of this length or more,
+ * cut where that changes nothing. */
+#define PART_BYTES ((size_t)4 << 10)
+/* Where libllama splits texts by std::regex, which recurses once a character of a match, it gets
+ * texts of this length at most: its stack is that of whoever calls, a guest's fiber for one. */
+#define REGEX_TEXT_BYTES_MAX ((size_t)1 << 10)
 
-/* ---- checks ------------------------------------------------------------------------------- */
-
-/* Kinds of character that pre-tokenizers tell apart, coarsely: a run of one kind is an upper
- * bound of what one of their patterns matches. */
-static int character_kind(unsigned char byte)
-{
-    if (byte == ' ' || (byte >= '\t' && byte <= '\r')) {
-        return 0;
-    }
-    if (byte >= '0' && byte <= '9') {
-        return 1;
-    }
-    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || byte >= 0x80 ? 2 : 3;
-}
-
-static dw_status check_text(const dw_vocab *vocab, const char *text, size_t text_bytes,
-                            dw_error *err)
-{
-    bool bpe = llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_BPE;
-    size_t limit = bpe ? TEXT_BYTES_MAX : SLOW_TEXT_BYTES_MAX;
-    if (text_bytes > limit) {
-        return dw_fail(err, DW_E_LIMIT, "text: %zu bytes in one call, limit %zu", text_bytes,
-                       limit);
-    }
-    size_t run = 0;
-    for (size_t i = 0; vocab->runs_bounded && i < text_bytes; i++) {
-        bool same = i > 0 && character_kind((unsigned char)text[i]) ==
-                                 character_kind((unsigned char)text[i - 1]);
-        run = same ? run + 1 : 1;
-        if (run > RUN_BYTES_MAX) {
-            return dw_fail(err, DW_E_LIMIT, "text: a word of more than %zu bytes at byte %zu",
-                           RUN_BYTES_MAX, i - run + 1);
-        }
-    }
-    return DW_OK;
-}
+/* ---- damage ------------------------------------------------------------------------------- */
 
 /* A four-byte sequence whose number lies beyond Unicode (F4 90.. and above): libllama decodes it
  * and then throws when it writes it back. Other damage it replaces by U+FFFD itself. */
@@ -98,18 +63,39 @@ static dw_status repair_text(const char *text, size_t *text_bytes, char **out, d
 
 /* ---- stretches of text -------------------------------------------------------------------- */
 
-static void add_token(dw_token_list *out, int32_t token)
+static dw_status make_pairs(const dw_vocab *vocab, dw_error *err)
 {
-    if (out->count < out->capacity) {
-        out->tokens[out->count] = token;
+    lazy_pairs *lazy = vocab->lazy_pairs;
+    dw_status status = DW_OK;
+    (void)pthread_mutex_lock(&lazy->lock);
+    if (lazy->pairs == NULL && vocab->file == NULL && lazy->own_file == NULL) {
+        status = dw_gguf_open(&lazy->own_file, vocab->path, err);
     }
-    out->count++;
+    if (lazy->pairs == NULL && status == DW_OK) {
+        status = dw_byte_pairs_create(
+            &lazy->pairs, vocab->file != NULL ? vocab->file : lazy->own_file, vocab->vocab, err);
+    }
+    (void)pthread_mutex_unlock(&lazy->lock);
+    return status;
 }
 
-/* By libllama, as a text of its own. */
+/* By our own code, where the vocabulary has a splitter. */
+static dw_status add_own(const dw_vocab *vocab, const char *text, size_t bytes, dw_token_list *out,
+                         dw_error *err)
+{
+    dw_status status = make_pairs(vocab, err);
+    return status != DW_OK ? status
+                           : dw_byte_pairs_tokenize(vocab->lazy_pairs->pairs, vocab->splitter, text,
+                                                    bytes, out, err);
+}
+
+/* As a text of its own. */
 static dw_status add_text(const dw_vocab *vocab, const char *text, size_t bytes, dw_token_list *out,
                           dw_error *err)
 {
+    if (vocab->splitter != NULL && bytes > REGEX_TEXT_BYTES_MAX) {
+        return add_own(vocab, text, bytes, out, err);
+    }
     size_t left = out->count < out->capacity ? out->capacity - out->count : 0;
     int32_t none = 0;
     int32_t room = left > INT32_MAX ? INT32_MAX : (int32_t)left;
@@ -122,14 +108,16 @@ static dw_status add_text(const dw_vocab *vocab, const char *text, size_t bytes,
     return DW_OK;
 }
 
+/* U+10FFFF, which is no character, and beside which no token has another. */
+static const char guard[] = "\xf4\x8f\xbf\xbf";
+static const size_t guard_bytes = sizeof guard - 1;
+
 /* Text that goes on where other text ended. libllama's SPM puts a space in front of every text that
- * it is given: it goes behind a character that is in no token and so joins nothing, and whose own
- * tokens are left out. */
+ * it is given: it goes behind a character that is joined to nothing, and whose own tokens are left
+ * out. */
 static dw_status add_more_text(const dw_vocab *vocab, const char *text, size_t bytes,
                                dw_token_list *out, dw_error *err)
 {
-    static const char guard[] = "\xf4\x8f\xbf\xbf"; /* U+10FFFF, which is no character */
-    const size_t guard_bytes = sizeof guard - 1;
     enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
     if (type != LLAMA_VOCAB_TYPE_SPM) {
         return add_text(vocab, text, bytes, out, err);
@@ -149,7 +137,7 @@ static dw_status add_more_text(const dw_vocab *vocab, const char *text, size_t b
     }
     for (size_t i = alone.count; status == DW_OK && i < both.count; i++) {
         DW_ASSERT(both.count <= both.capacity);
-        add_token(out, both.tokens[i]);
+        dw_token_list_add(out, both.tokens[i]);
     }
     dw_free(joined);
     dw_free(both.tokens);
@@ -161,8 +149,72 @@ static size_t character_bytes(unsigned char first)
     return first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 }
 
+static dw_status make_joined(const dw_vocab *vocab, dw_error *err)
+{
+    lazy_pairs *lazy = vocab->lazy_pairs;
+    dw_status status = DW_OK;
+    (void)pthread_mutex_lock(&lazy->lock);
+    if (lazy->joined == NULL) {
+        status = dw_joined_pairs_create(&lazy->joined, vocab->vocab, err);
+    }
+    (void)pthread_mutex_unlock(&lazy->lock);
+    return status;
+}
+
+/* Spaces as SentencePiece's vocabularies have them, in a copy for dw_free. */
+static char *escape_spaces(const char *text, size_t *bytes)
+{
+    size_t spaces = 0;
+    for (size_t i = 0; i < *bytes; i++) {
+        spaces += text[i] == ' ' ? 1 : 0;
+    }
+    char *escaped = dw_alloc(*bytes + 2 * spaces, 1);
+    size_t at = 0;
+    for (size_t i = 0; i < *bytes && escaped != NULL; i++) {
+        size_t length = text[i] == ' ' ? 3 : 1;
+        memcpy(escaped + at, text[i] == ' ' ? "\xe2\x96\x81" : text + i, length);
+        at += length;
+    }
+    *bytes = at;
+    return escaped;
+}
+
+/* A long text for SPM: in parts, cut where nothing can be joined. */
+static dw_status add_parts(const dw_vocab *vocab, const char *text, size_t bytes, bool goes_on,
+                           dw_token_list *out, dw_error *err)
+{
+    dw_status status = make_joined(vocab, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    char *escaped = escape_spaces(text, &bytes);
+    if (escaped == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of text", bytes);
+    }
+    const dw_joined_pairs *joined = vocab->lazy_pairs->joined;
+    bool guarded = !dw_joined_pairs_has(joined, guard, guard_bytes);
+    for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
+        next = guarded ? dw_joined_pairs_cut(joined, escaped, bytes, at, PART_BYTES) : bytes;
+        status = at == 0 && !goes_on ? add_text(vocab, escaped, next, out, err)
+                                     : add_more_text(vocab, escaped + at, next - at, out, err);
+    }
+    dw_free(escaped);
+    return status;
+}
+
+/* `goes_on`: other text stands in front of it, without a special token between. */
+static dw_status add_any_text(const dw_vocab *vocab, const char *text, size_t bytes, bool goes_on,
+                              dw_token_list *out, dw_error *err)
+{
+    bool slow = llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_SPM && bytes > PART_BYTES;
+    return slow      ? add_parts(vocab, text, bytes, goes_on, out, err)
+           : goes_on ? add_more_text(vocab, text, bytes, out, err)
+                     : add_text(vocab, text, bytes, out, err);
+}
+
 /* A stretch between special tokens. libllama would find some control tokens in it all the same
- * (dw__special.taken_anyway): it is given such a spelling in two parts. */
+ * (dw_special.taken_anyway): our own code does not, and libllama is given such a spelling in two
+ * parts. */
 static dw_status add_stretch(const dw_vocab *vocab, const char *text, size_t bytes,
                              dw_token_list *out, dw_error *err)
 {
@@ -170,10 +222,13 @@ static dw_status add_stretch(const dw_vocab *vocab, const char *text, size_t byt
     dw_status status = repair_text(text, &bytes, &repaired, err);
     const char *own = repaired != NULL ? repaired : text;
     for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
-        next = dw__specials_next_taken(&vocab->specials, own, bytes, at);
+        next = dw_specials_next_taken(&vocab->specials, own, bytes, at);
+        if (next < bytes && at == 0 && vocab->splitter != NULL) {
+            status = add_own(vocab, own, bytes, out, err);
+            break;
+        }
         next = next < bytes ? next + character_bytes((unsigned char)own[next]) : bytes;
-        status = at == 0 ? add_text(vocab, own, next, out, err)
-                         : add_more_text(vocab, own + at, next - at, out, err);
+        status = add_any_text(vocab, own + at, next - at, at > 0, out, err);
     }
     dw_free(repaired);
     return status;
@@ -184,8 +239,8 @@ static dw_status add_stretch(const dw_vocab *vocab, const char *text, size_t byt
 /* The pieces joined, and where in that text is content. */
 typedef struct joined_text {
     char *own; /* NULL: the only piece's text */
-    dw__range *content;
-    dw__cut_text cut;
+    dw_text_range *content;
+    dw_cut_text cut;
 } joined_text;
 
 static dw_status join_bytes(const dw_text_piece *pieces, size_t count, size_t *bytes, dw_error *err)
@@ -219,7 +274,7 @@ static dw_status join(joined_text *out, const dw_text_piece *pieces, size_t coun
             memcpy(out->own + at, piece->text, piece->bytes);
         }
         if (piece->is_content && piece->bytes > 0) {
-            out->content[out->cut.content_count++] = (dw__range){at, at + piece->bytes};
+            out->content[out->cut.content_count++] = (dw_text_range){at, at + piece->bytes};
         }
         at += piece->bytes;
     }
@@ -232,12 +287,12 @@ static dw_status join(joined_text *out, const dw_text_piece *pieces, size_t coun
 static dw_status add_fragments(const dw_vocab *vocab, const joined_text *text, dw_token_list *out,
                                dw_error *err)
 {
-    dw__fragments fragments;
-    dw_status status = dw__specials_cut(&vocab->specials, &text->cut, &fragments, err);
+    dw_fragments fragments;
+    dw_status status = dw_specials_cut(&vocab->specials, &text->cut, &fragments, err);
     for (size_t i = 0; status == DW_OK && i < fragments.count; i++) {
-        const dw__fragment *fragment = &fragments.items[i];
+        const dw_fragment *fragment = &fragments.items[i];
         if (fragment->token >= 0) {
-            add_token(out, fragment->token);
+            dw_token_list_add(out, fragment->token);
         } else {
             status =
                 add_stretch(vocab, text->cut.text + fragment->offset, fragment->bytes, out, err);
@@ -261,17 +316,14 @@ dw_status dw_vocab_tokenize_pieces(const dw_vocab *vocab, const dw_text_piece *p
     joined_text text = {.cut = {.parse = (flags & DW_TOKENIZE_PARSE) != 0}};
     bool adds = (flags & DW_TOKENIZE_SPECIAL) != 0;
     status = join(&text, pieces, count, err);
-    if (status == DW_OK) {
-        status = check_text(vocab, text.cut.text, text.cut.bytes, err);
-    }
     if (status == DW_OK && adds && vocab->first >= 0) {
-        add_token(out, vocab->first);
+        dw_token_list_add(out, vocab->first);
     }
     if (status == DW_OK) {
         status = add_fragments(vocab, &text, out, err);
     }
     if (status == DW_OK && adds && vocab->last >= 0) {
-        add_token(out, vocab->last);
+        dw_token_list_add(out, vocab->last);
     }
     dw_free(text.own);
     dw_free(text.content);

@@ -16,38 +16,24 @@
 
 /* ---- opening ------------------------------------------------------------------------------ */
 
-static bool listed(const char *const *list, const char *word)
-{
-    for (; *list != NULL; list++) {
-        if (strcmp(*list, word) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Byte-pair tokenizers first split the text by a pattern, which has a name. */
 static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
 {
-    /* Split by code, not by std::regex (unicode_regex_split_custom in libllama). */
-    static const char *const by_code[] = {
-        "gpt-2", "smollm",    "starcoder", "refact",    "command-r", "llama3", "llama-v3",
-        "qwen2", "llama-bpe", "falcon3",   "stablelm2", "olmo",      "mpt",    NULL};
-    /* Raw UTF-8: libllama asserts on spaces and line ends in tokens. */
-    static const char *const raw[] = {"gemma4", "sarvam-moe", "mmbert", "whitespace", NULL};
-
     enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
     if (type == LLAMA_VOCAB_TYPE_SPM || type == LLAMA_VOCAB_TYPE_WPM ||
         type == LLAMA_VOCAB_TYPE_UGM) {
         return DW_OK;
     }
-    char name[40] = "";
+    char model[40] = "";
+    char name[64] = "";
+    (void)llama_model_meta_val_str(vocab->model, "tokenizer.ggml.model", model, sizeof model);
     (void)llama_model_meta_val_str(vocab->model, "tokenizer.ggml.pre", name, sizeof name);
-    if (type != LLAMA_VOCAB_TYPE_BPE || listed(raw, name)) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "tokenizer of type %d, '%s': not supported",
-                       (int)type, name);
+    dw_split_kind kind = dw_pre_tokenizer_find(&vocab->splitter, name);
+    if (type != LLAMA_VOCAB_TYPE_BPE || strcmp(model, "gpt2") != 0 || kind == DW_SPLIT_RAW ||
+        kind == DW_SPLIT_UNKNOWN) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "tokenizer '%s' with pre-tokenizer '%s': not supported", model, name);
     }
-    vocab->runs_bounded = !listed(by_code, name);
     return DW_OK;
 }
 
@@ -112,22 +98,29 @@ static dw_status load(dw_vocab *vocab, const char *path, dw_error *err)
         return status;
     }
     choose_added(vocab);
-    return dw__specials_make(&vocab->specials, vocab->vocab, err);
+    return dw_specials_make(&vocab->specials, vocab->vocab, err);
 }
 
-static dw_status create(dw_vocab **out, uint32_t token_count, dw_error *err)
+static dw_status create(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err)
 {
     *out = NULL;
     dw_ggml_log_take();
     dw_vocab *vocab = dw_alloc(1, sizeof *vocab);
     lazy_texts *lazy = dw_alloc(1, sizeof *lazy);
-    if (vocab == NULL || lazy == NULL) {
+    lazy_pairs *pairs = dw_alloc(1, sizeof *pairs);
+    char *own_path = dw_strdup(path);
+    if (vocab == NULL || lazy == NULL || pairs == NULL || own_path == NULL) {
         dw_free(vocab);
         dw_free(lazy);
+        dw_free(pairs);
+        dw_free(own_path);
         return dw_fail(err, DW_E_MEMORY, "no memory for a vocabulary");
     }
     (void)pthread_mutex_init(&lazy->lock, NULL);
+    (void)pthread_mutex_init(&pairs->lock, NULL);
     vocab->lazy = lazy;
+    vocab->lazy_pairs = pairs;
+    vocab->path = own_path;
     vocab->count = token_count;
     vocab->first = -1;
     vocab->last = -1;
@@ -139,7 +132,7 @@ dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, 
 {
     dw_vocab *vocab = NULL;
     *out = NULL;
-    dw_status status = create(&vocab, token_count, err);
+    dw_status status = create(&vocab, path, token_count, err);
     if (status != DW_OK) {
         return status;
     }
@@ -167,7 +160,7 @@ dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count,
 {
     dw_vocab *vocab = NULL;
     *out = NULL;
-    dw_status status = create(&vocab, token_count, err);
+    dw_status status = create(&vocab, path, token_count, err);
     if (status != DW_OK) {
         return status;
     }
@@ -221,6 +214,11 @@ bool dw_vocab_loaded(const dw_vocab *vocab)
            atomic_load_explicit(&vocab->loading->finished, memory_order_relaxed);
 }
 
+void dw_vocab_lend_file(dw_vocab *vocab, const dw_gguf *file)
+{
+    vocab->file = file;
+}
+
 static bool is_there(const dw_vocab *vocab)
 {
     return dw_vocab_wait(vocab, NULL) == DW_OK;
@@ -240,10 +238,16 @@ void dw_vocab_close(dw_vocab *vocab)
     if (vocab->model != NULL) {
         llama_model_free(vocab->model);
     }
-    dw__specials_release(&vocab->specials);
+    dw_specials_release(&vocab->specials);
     dw_token_texts_release(&vocab->lazy->texts);
     (void)pthread_mutex_destroy(&vocab->lazy->lock);
     dw_free(vocab->lazy);
+    dw_byte_pairs_destroy(vocab->lazy_pairs->pairs);
+    dw_gguf_close(vocab->lazy_pairs->own_file);
+    dw_joined_pairs_destroy(vocab->lazy_pairs->joined);
+    (void)pthread_mutex_destroy(&vocab->lazy_pairs->lock);
+    dw_free(vocab->lazy_pairs);
+    dw_free(vocab->path);
     dw_free(vocab);
 }
 

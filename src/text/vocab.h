@@ -4,7 +4,9 @@
 #define DW_TEXT_VOCAB_H
 
 #include "base/status.h"
+#include "gguf/gguf.h"
 #include "text/token_texts.h"
+#include "tokenizer/token_list.h"
 
 typedef struct dw_vocab dw_vocab;
 
@@ -17,6 +19,9 @@ dw_status dw_vocab_open(dw_vocab **out, const char *path, uint32_t token_count, 
  * functions below that can tell do so, and the others know no token.
  * Errors: DW_E_MEMORY. */
 dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count, dw_error *err);
+/* The same file, open for as long as the vocabulary: else `path` is opened again where something
+ * in it is needed late. Before the first text. */
+void dw_vocab_lend_file(dw_vocab *vocab, const dw_gguf *file);
 /* Wait until it is there; what dw_vocab_open would have returned. */
 dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err);
 /* Whether it is, without waiting. */
@@ -47,12 +52,6 @@ typedef struct dw_text_piece {
     size_t bytes;
     bool is_content; /* control tokens that it spells are text */
 } dw_text_piece;
-/* Room of the caller's: tokens [capacity]; the function sets `count` to how many there are. */
-typedef struct dw_token_list {
-    int32_t *tokens;
-    size_t capacity;
-    size_t count;
-} dw_token_list;
 /* The tokens of one text that consists of pieces [count], to which all of the above applies: what
  * dw_vocab_tokenize gives for the joined text, but that with DW_TOKENIZE_PARSE a control token is
  * recognised only where no byte of its spelling is content. Tokens may lie across pieces' borders.

@@ -5,7 +5,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "text/special_tokens.h"
+#include "tokenizer/byte_pairs.h"
+#include "tokenizer/joined_pairs.h"
+#include "tokenizer/special_tokens.h"
 #include "text/vocab.h"
 
 /* Made when a grammar first asks: it takes milliseconds and a megabyte or two. */
@@ -14,6 +16,15 @@ typedef struct lazy_texts {
     bool made;
     dw_token_texts texts;
 } lazy_texts;
+
+/* Made when the first long text comes that libllama cannot split, or is slow over: tens of
+ * milliseconds and megabytes. */
+typedef struct lazy_pairs {
+    pthread_mutex_t lock;
+    dw_byte_pairs *pairs; /* borrows its texts from the file */
+    dw_gguf *own_file;
+    dw_joined_pairs *joined;
+} lazy_pairs;
 
 /* A load on a thread of its own: it takes longer than all else of a model's load together. */
 typedef struct background {
@@ -33,8 +44,11 @@ struct dw_vocab {
     const struct llama_vocab *vocab;
     const char *chat_template;
     uint32_t count;
-    bool runs_bounded; /* texts are held to a longest run of one kind of character */
-    dw__specials specials;
+    const dw_pre_tokenizer *splitter; /* for texts that libllama cannot split; NULL: it can */
+    char *path;                       /* where merges are read from, unless `file` is there */
+    const dw_gguf *file;              /* lent */
+    lazy_pairs *lazy_pairs;
+    dw_specials specials;
     int32_t first; /* DW_TOKENIZE_SPECIAL puts these in front and behind; -1: nothing */
     int32_t last;
     lazy_texts *lazy;

@@ -31,7 +31,7 @@ typedef struct vocab_options {
 
 /* Write a file of it; `path` is a name for mkstemp. Returns the number of tokens. */
 uint32_t vocab_write(char *path, const vocab_options *options);
-/* Written, opened, removed. A failure fails the test. */
+/* Written, opened, removed; at most eight at a time. A failure fails the test. */
 dw_vocab *vocab_make(const vocab_options *options);
 /* A file's, whatever its architecture; NULL: this program does not take its tokenizer. */
 dw_vocab *vocab_open_file(const char *path);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <llama.h>
+
 #include "driftwood_abi.h"
 #include "support.h"
 #include "text/vocab.h"
@@ -180,6 +182,203 @@ static void test_tokenize_control_tokens_across_pieces(void **state)
     dw_vocab_close(vocab);
 }
 
+/* ---- pre-tokenizers ---- */
+
+static const char *const pre_names[] = {"default",
+                                        "falcon",
+                                        "jais-2",
+                                        "deepseek-llm",
+                                        "deepseek-coder",
+                                        "deepseek-v3",
+                                        "hunyuan-dense",
+                                        "joyai-llm",
+                                        "hy_v4",
+                                        "spark2_5",
+                                        "youtu",
+                                        "poro-chat",
+                                        "bloom",
+                                        "gpt3-finnish",
+                                        "viking",
+                                        "tekken",
+                                        "chameleon",
+                                        "gpt-4o",
+                                        "llama4",
+                                        "kanana2",
+                                        "talkie",
+                                        "minimax-m2",
+                                        "tiny_aya",
+                                        "cohere2moe",
+                                        "granite-embed-multi-97m",
+                                        "superbpe",
+                                        "bailingmoe",
+                                        "seed-coder",
+                                        "ufakzeka",
+                                        "afmoe",
+                                        "exaone-moe",
+                                        "minicpm5",
+                                        "gpt-2",
+                                        "dbrx",
+                                        "llama-bpe",
+                                        "qwen2",
+                                        "qwen35",
+                                        "starcoder",
+                                        "deepseek-r1-qwen",
+                                        "kimi-k2",
+                                        "laguna",
+                                        "glm4",
+                                        "lfm2",
+                                        "hunyuan",
+                                        "grok-2"};
+#define PRE_COUNT (sizeof pre_names / sizeof pre_names[0])
+
+/* Texts longer than libllama is given where it splits by std::regex: our own words and merges, but
+ * of texts that it still can split. */
+static void try_splits(const char *name, const dw_vocab *vocab, int rounds, uint64_t seed)
+{
+    static char text[8192];
+    uint64_t random = seed;
+    for (int i = 0; i < rounds; i++) {
+        size_t bytes = vocab_text(&random, text, 1100 + vocab_random(&random) % 1500);
+        size_t want_count = vocab_oracle(vocab, text, bytes, false, want, TOKENS_MAX);
+        size_t count = vocab_tokens(vocab, text, bytes, 0, got, TOKENS_MAX);
+        expect_equal(name, count, want_count, text, bytes);
+    }
+}
+
+static void test_tokenize_splits_as_libllama(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PRE_COUNT; i++) {
+        dw_vocab *vocab = vocab_make(&(vocab_options){.kind = VOCAB_BPE, .pre = pre_names[i]});
+        try_splits(pre_names[i], vocab, 60, i);
+        dw_vocab_close(vocab);
+    }
+    const char *path;
+    for (size_t i = 0; (path = vocab_next_real(&i)) != NULL;) {
+        dw_vocab *vocab = vocab_open_file(path);
+        if (vocab != NULL) {
+            try_splits(path, vocab, 60, i);
+        }
+        dw_vocab_close(vocab);
+    }
+}
+
+/* ---- long texts ---- */
+
+/* Texts that are tokenised in parts, which change nothing. */
+static void try_parts(const char *name, const dw_vocab *vocab)
+{
+    static char text[65536 + 64];
+    uint64_t random = 5;
+    for (int i = 0; i < 6; i++) {
+        size_t bytes = vocab_text(&random, text, 9000 + vocab_random(&random) % 24000);
+        for (size_t k = 0; i % 3 == 2 && k < bytes; k++) { /* any bytes at all */
+            text[k] = vocab_random(&random) % 3 == 0 ? (char)vocab_random(&random) : text[k];
+        }
+        for (size_t k = 0; i % 3 == 2 && k < bytes; k++) { /* but none beyond Unicode */
+            text[k] = (unsigned char)text[k] >= 0xf4 ? 'q' : text[k];
+        }
+        size_t want_count = vocab_oracle(vocab, text, bytes, false, want, TOKENS_MAX);
+        size_t count = vocab_tokens(vocab, text, bytes, 0, got, TOKENS_MAX);
+        expect_equal(name, count, want_count, text, bytes);
+    }
+}
+
+static void test_tokenize_parts_as_the_whole(void **state)
+{
+    (void)state;
+    for (int prefix = -1; prefix <= 1; prefix++) {
+        vocab_options options = {.kind = VOCAB_SPM, .space_prefix = prefix};
+        dw_vocab *vocab = vocab_make(&options);
+        try_parts("spm", vocab);
+        dw_vocab_close(vocab);
+        options.kind = VOCAB_UGM;
+        vocab = vocab_make(&options);
+        try_parts("ugm", vocab);
+        dw_vocab_close(vocab);
+    }
+    dw_vocab *vocab = made(VOCAB_WPM);
+    try_parts("wpm", vocab);
+    dw_vocab_close(vocab);
+    const char *path;
+    for (size_t i = 0; (path = vocab_next_real(&i)) != NULL;) {
+        vocab = vocab_open_file(path);
+        if (vocab != NULL && llama_vocab_type(dw_vocab_llama(vocab)) != LLAMA_VOCAB_TYPE_BPE) {
+            try_parts(path, vocab);
+        }
+        dw_vocab_close(vocab);
+    }
+}
+
+/* What everybody pastes: none of it is refused, and it comes back whole. */
+static void try_long(const char *name, const dw_vocab *vocab, const char *unit, size_t bytes)
+{
+    size_t unit_bytes = strlen(unit);
+    size_t count = 0;
+    size_t back_bytes = 0;
+    dw_error err;
+    char *text = calloc(bytes + unit_bytes, 1);
+    char *back = calloc(bytes + unit_bytes + 16, 1);
+    int32_t *tokens = calloc(bytes + unit_bytes + 16, sizeof *tokens);
+    assert_true(text != NULL && back != NULL && tokens != NULL);
+    size_t length = 0;
+    for (; length < bytes; length += unit_bytes) {
+        memcpy(text + length, unit, unit_bytes);
+    }
+    dw_status status = dw_vocab_tokenize(vocab, text, length, tokens, length + 16, 0, &count, &err);
+    if (status != DW_OK) {
+        fail_msg("%s: %zu bytes of '%s': %s", name, length, unit, err.message);
+    }
+    assert_int_equal(
+        dw_vocab_detokenize(vocab, tokens, count, back, length + 16, 0, &back_bytes, &err), DW_OK);
+    size_t skipped = back_bytes > length ? back_bytes - length : 0; /* SPM's space in front */
+    assert_int_equal(back_bytes - skipped, length);
+    assert_memory_equal(back + skipped, text, length);
+    free(text);
+    free(back);
+    free(tokens);
+}
+
+static const char *const long_units[] = {"a",
+                                         " ",
+                                         "\n",
+                                         "-",
+                                         "7",
+                                         "A",
+                                         "ACGTTAGC",
+                                         "aGVsbG8gd29ybGQ+IHRoaX9/",
+                                         "今天的天气很好我们一起去公园",
+                                         "日本語の文章、カタカナとひらがな。",
+                                         "ภาษาไทยไม่มีช่องว่างระหว่างคำ",
+                                         "a b ",
+                                         "\xe2\x80\x83",
+                                         "\xf0\x9f\x99\x82",
+                                         "function(){var a=1;return!0}",
+                                         "'s",
+                                         "<sentinel:1"};
+
+static void test_tokenize_takes_long_texts(void **state)
+{
+    (void)state;
+    size_t bytes = emulated() ? 10000 : 100000;
+    for (size_t i = 0; i < PRE_COUNT; i++) {
+        dw_vocab *vocab = vocab_make(&(vocab_options){.kind = VOCAB_BPE, .pre = pre_names[i]});
+        for (size_t k = 0; k < sizeof long_units / sizeof long_units[0]; k++) {
+            try_long(pre_names[i], vocab, long_units[k], k < 3 ? bytes : bytes / 10);
+        }
+        dw_vocab_close(vocab);
+    }
+    dw_vocab *vocab = made(VOCAB_SPM);
+    for (size_t k = 0; k < sizeof long_units / sizeof long_units[0]; k++) {
+        try_long("spm", vocab, long_units[k], 3 * bytes);
+    }
+    dw_vocab_close(vocab);
+    vocab = vocab_make(&(vocab_options){.kind = VOCAB_BPE, .pre = "gpt-4o"});
+    try_long("gpt-4o", vocab, "a", 10 * bytes);
+    try_long("gpt-4o", vocab, long_units[8], 10 * bytes);
+    dw_vocab_close(vocab);
+}
+
 /* ---- what is added ---- */
 
 static void expect_ends(const vocab_options *options, int32_t first, int32_t last)
@@ -223,6 +422,9 @@ int main(void)
         cmocka_unit_test(test_tokenize_pieces_as_their_text),
         cmocka_unit_test(test_tokenize_content_spells_no_control_tokens),
         cmocka_unit_test(test_tokenize_control_tokens_across_pieces),
+        cmocka_unit_test(test_tokenize_splits_as_libllama),
+        cmocka_unit_test(test_tokenize_parts_as_the_whole),
+        cmocka_unit_test(test_tokenize_takes_long_texts),
         cmocka_unit_test(test_tokenize_adds_eos_to_whole_texts_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-#include "text/special_tokens.h"
+#include "tokenizer/special_tokens.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,10 +31,10 @@ static bool is_special(enum llama_token_attr attributes)
                           LLAMA_TOKEN_ATTR_UNKNOWN)) != 0;
 }
 
-static dw__special special_of(const struct llama_vocab *vocab, int32_t token)
+static dw_special special_of(const struct llama_vocab *vocab, int32_t token)
 {
     enum llama_token_attr attributes = llama_vocab_get_attr(vocab, token);
-    dw__special special = {.text = llama_vocab_get_text(vocab, token), .token = token};
+    dw_special special = {.text = llama_vocab_get_text(vocab, token), .token = token};
     special.bytes = (uint32_t)strlen(special.text);
     bool typed = (attributes & (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN)) != 0;
     special.is_control = typed || looks_like_control(special.text, special.bytes);
@@ -46,8 +46,8 @@ static dw__special special_of(const struct llama_vocab *vocab, int32_t token)
 
 static int by_length(const void *a, const void *b)
 {
-    const dw__special *x = a;
-    const dw__special *y = b;
+    const dw_special *x = a;
+    const dw_special *y = b;
     return x->bytes != y->bytes ? (x->bytes < y->bytes) - (x->bytes > y->bytes)
                                 : (x->token > y->token) - (x->token < y->token);
 }
@@ -62,21 +62,21 @@ static size_t hash(const char *text, size_t bytes)
 }
 
 /* The slot of this text, or the empty one where it belongs. */
-static uint32_t *find_slot(const dw__specials *specials, const char *text, size_t bytes)
+static uint32_t *find_slot(const dw_specials *specials, const char *text, size_t bytes)
 {
     for (size_t at = hash(text, bytes);; at++) {
         uint32_t *slot = &specials->slots[at & specials->slot_mask];
         if (*slot == 0) {
             return slot;
         }
-        const dw__special *special = &specials->items[*slot - 1];
+        const dw_special *special = &specials->items[*slot - 1];
         if (special->bytes == bytes && memcmp(special->text, text, bytes) == 0) {
             return slot;
         }
     }
 }
 
-static void mark_start(dw__specials *specials, const dw__special *special)
+static void mark_start(dw_specials *specials, const dw_special *special)
 {
     unsigned first = (unsigned char)special->text[0];
     if (special->bytes == 1) { /* whatever follows */
@@ -87,10 +87,10 @@ static void mark_start(dw__specials *specials, const dw__special *special)
     specials->starts[pair / 8] |= (unsigned char)(1u << pair % 8);
 }
 
-static void index_specials(dw__specials *specials)
+static void index_specials(dw_specials *specials)
 {
     for (size_t i = 0; i < specials->count; i++) {
-        const dw__special *special = &specials->items[i];
+        const dw_special *special = &specials->items[i];
         uint32_t *slot = find_slot(specials, special->text, special->bytes);
         *slot = *slot != 0 ? *slot : (uint32_t)i + 1;
         mark_start(specials, special);
@@ -103,9 +103,9 @@ static void index_specials(dw__specials *specials)
     }
 }
 
-dw_status dw__specials_make(dw__specials *out, const struct llama_vocab *vocab, dw_error *err)
+dw_status dw_specials_make(dw_specials *out, const struct llama_vocab *vocab, dw_error *err)
 {
-    *out = (dw__specials){.count = 0};
+    *out = (dw_specials){.count = 0};
     int32_t token_count = llama_vocab_n_tokens(vocab);
     size_t count = 0;
     for (int32_t i = 0; i < token_count; i++) {
@@ -121,7 +121,7 @@ dw_status dw__specials_make(dw__specials *out, const struct llama_vocab *vocab, 
     out->lengths = dw_alloc(count, sizeof *out->lengths);
     out->starts = dw_alloc(STARTS_BYTES, 1);
     if (out->items == NULL || out->slots == NULL || out->lengths == NULL || out->starts == NULL) {
-        dw__specials_release(out);
+        dw_specials_release(out);
         return dw_fail(err, DW_E_MEMORY, "no memory for %zu special tokens", count);
     }
     for (int32_t i = 0; i < token_count; i++) {
@@ -134,18 +134,18 @@ dw_status dw__specials_make(dw__specials *out, const struct llama_vocab *vocab, 
     return DW_OK;
 }
 
-void dw__specials_release(dw__specials *specials)
+void dw_specials_release(dw_specials *specials)
 {
     dw_free(specials->items);
     dw_free(specials->slots);
     dw_free(specials->lengths);
     dw_free(specials->starts);
-    *specials = (dw__specials){.count = 0};
+    *specials = (dw_specials){.count = 0};
 }
 
 /* ---- which are in a text ------------------------------------------------------------------ */
 
-static bool may_start(const dw__specials *specials, const char *text, size_t bytes)
+static bool may_start(const dw_specials *specials, const char *text, size_t bytes)
 {
     unsigned second = bytes > 1 ? (unsigned char)text[1] : 0;
     unsigned pair = (unsigned)(unsigned char)text[0] << 8 | second;
@@ -153,7 +153,7 @@ static bool may_start(const dw__specials *specials, const char *text, size_t byt
 }
 
 /* Whether [from, to) touches content: the last range that begins before `to` decides. */
-static bool touches_content(const dw__cut_text *in, size_t from, size_t to)
+static bool touches_content(const dw_cut_text *in, size_t from, size_t to)
 {
     size_t low = 0;
     size_t high = in->content_count;
@@ -168,13 +168,13 @@ static bool touches_content(const dw__cut_text *in, size_t from, size_t to)
     return low > 0 && in->content[low - 1].to > from;
 }
 
-static bool is_recognised(const dw__cut_text *in, const dw__special *special, size_t at)
+static bool is_recognised(const dw_cut_text *in, const dw_special *special, size_t at)
 {
     return !special->is_control || (in->parse && !touches_content(in, at, at + special->bytes));
 }
 
 /* seen[index]: it is spelt somewhere where it is recognised. Returns whether any is. */
-static bool look(const dw__specials *specials, const dw__cut_text *in, bool *seen)
+static bool look(const dw_specials *specials, const dw_cut_text *in, bool *seen)
 {
     bool any = false;
     for (size_t at = 0; at < in->bytes; at++) {
@@ -194,8 +194,8 @@ static bool look(const dw__specials *specials, const dw__cut_text *in, bool *see
     return any;
 }
 
-size_t dw__specials_next_taken(const dw__specials *specials, const char *text, size_t bytes,
-                               size_t from)
+size_t dw_specials_next_taken(const dw_specials *specials, const char *text, size_t bytes,
+                              size_t from)
 {
     for (size_t at = from; specials->any_taken_anyway && at < bytes; at++) {
         if (!may_start(specials, text + at, bytes - at)) {
@@ -215,11 +215,11 @@ size_t dw__specials_next_taken(const dw__specials *specials, const char *text, s
 
 /* ---- cutting ------------------------------------------------------------------------------ */
 
-static bool add(dw__fragments *list, dw__fragment fragment)
+static bool add(dw_fragments *list, dw_fragment fragment)
 {
     if (list->count == list->capacity) {
         size_t capacity = list->capacity < 16 ? 16 : list->capacity * 2;
-        dw__fragment *larger = dw_realloc(list->items, capacity, sizeof *larger);
+        dw_fragment *larger = dw_realloc(list->items, capacity, sizeof *larger);
         if (larger == NULL) {
             return false;
         }
@@ -236,7 +236,7 @@ static bool is_space(char c)
 }
 
 /* Where `special` is next spelt and recognised in [from, to); `to` where it is not. */
-static size_t find(const dw__cut_text *in, const dw__special *special, size_t from, size_t to)
+static size_t find(const dw_cut_text *in, const dw_special *special, size_t from, size_t to)
 {
     while (to - from >= special->bytes) {
         const char *hit = memchr(in->text + from, special->text[0], to - from - special->bytes + 1);
@@ -253,8 +253,8 @@ static size_t find(const dw__cut_text *in, const dw__special *special, size_t fr
 }
 
 /* One fragment of text into those around every occurrence of `special`. */
-static bool cut_fragment(const dw__cut_text *in, const dw__special *special, dw__fragment fragment,
-                         dw__fragments *out)
+static bool cut_fragment(const dw_cut_text *in, const dw_special *special, dw_fragment fragment,
+                         dw_fragments *out)
 {
     size_t from = fragment.offset;
     size_t to = fragment.offset + fragment.bytes;
@@ -264,13 +264,13 @@ static bool cut_fragment(const dw__cut_text *in, const dw__special *special, dw_
         while (hit < to && special->strips_before && end > from && is_space(in->text[end - 1])) {
             end--;
         }
-        if (end > from && !add(out, (dw__fragment){from, end - from, -1})) {
+        if (end > from && !add(out, (dw_fragment){from, end - from, -1})) {
             return false;
         }
         if (hit == to) {
             return true;
         }
-        if (!add(out, (dw__fragment){hit, special->bytes, special->token})) {
+        if (!add(out, (dw_fragment){hit, special->bytes, special->token})) {
             return false;
         }
         from = hit + special->bytes;
@@ -281,8 +281,8 @@ static bool cut_fragment(const dw__cut_text *in, const dw__special *special, dw_
     return true;
 }
 
-static bool cut_all(const dw__cut_text *in, const dw__special *special, const dw__fragments *from,
-                    dw__fragments *to)
+static bool cut_all(const dw_cut_text *in, const dw_special *special, const dw_fragments *from,
+                    dw_fragments *to)
 {
     to->count = 0;
     for (size_t i = 0; i < from->count; i++) {
@@ -295,15 +295,15 @@ static bool cut_all(const dw__cut_text *in, const dw__special *special, const dw
     return true;
 }
 
-dw_status dw__specials_cut(const dw__specials *specials, const dw__cut_text *text,
-                           dw__fragments *out, dw_error *err)
+dw_status dw_specials_cut(const dw_specials *specials, const dw_cut_text *text, dw_fragments *out,
+                          dw_error *err)
 {
-    dw__fragments next = {.count = 0};
+    dw_fragments next = {.count = 0};
     bool *seen = dw_alloc(specials->count, sizeof *seen);
-    *out = (dw__fragments){.count = 0};
+    *out = (dw_fragments){.count = 0};
     bool fits = seen != NULL;
     if (fits && text->bytes > 0) {
-        fits = add(out, (dw__fragment){0, text->bytes, -1});
+        fits = add(out, (dw_fragment){0, text->bytes, -1});
     }
     bool any = fits && look(specials, text, seen);
     /* Longest first over all of the text, as libllama has it: a long one takes what a shorter one
@@ -311,7 +311,7 @@ dw_status dw__specials_cut(const dw__specials *specials, const dw__cut_text *tex
     for (size_t i = 0; any && fits && i < specials->count; i++) {
         if (seen[i]) {
             fits = cut_all(text, &specials->items[i], out, &next);
-            dw__fragments swapped = *out;
+            dw_fragments swapped = *out;
             *out = next;
             next = swapped;
         }
