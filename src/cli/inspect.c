@@ -179,6 +179,10 @@ static void try_load(json_t *root, const char *path)
         set_count(root, "memory_free_bytes", device.memory_free_bytes);
         status = dw_model_open(&model, engine, path, &error);
     }
+    if (status == DW_OK) { /* a model is open before its vocabulary is there */
+        dw_vocab_info vocab = {.struct_bytes = sizeof vocab};
+        status = dw_model_get_vocab_info(model, &vocab, &error);
+    }
     if (status == DW_OK) {
         dw_model_info info = {.struct_bytes = sizeof info};
         dw_model_get_info(model, &info);

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/alloc.h"
 #include "base/os.h"
@@ -410,9 +411,11 @@ static bool types_are_plain(const dw_gguf *gguf)
     static const struct {
         const char *key;
         dw_gguf_type type;
-    } known[] = {{"general.architecture", DW_GGUF_STRING},
+    } known[] = {{"general.alignment", DW_GGUF_U32},
+                 {"general.architecture", DW_GGUF_STRING},
                  {"general.name", DW_GGUF_STRING},
                  {"general.file_type", DW_GGUF_U32},
+                 {"split.count", DW_GGUF_U16},
                  {"tokenizer.ggml.pre", DW_GGUF_STRING},
                  {"tokenizer.ggml.token_type_count", DW_GGUF_U32},
                  {"tokenizer.ggml.add_bos_token", DW_GGUF_BOOL},
@@ -434,6 +437,21 @@ static bool types_are_plain(const dw_gguf *gguf)
     return plain;
 }
 
+/* By this name libllama looks for three tokens, and throws where they are not. */
+static bool is_named_phi3(const dw_gguf *gguf)
+{
+    dw_gguf_string name = {.text = "", .bytes = 0};
+    bool named = dw_gguf_text(gguf, "general.name", &name, NULL) == DW_OK;
+    for (size_t i = 0; named && i + 4 <= name.bytes; i++) {
+        const char *at = name.text + i;
+        bool phi = strncasecmp(at, "phi", 3) == 0;
+        if (phi && (at[3] == '3' || (i + 5 <= name.bytes && at[3] == '-' && at[4] == '3'))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool dw_tokenizer_is_certain(const dw_gguf *gguf)
 {
     /* Pre-tokenizers that the pinned libllama is known to have. */
@@ -441,7 +459,7 @@ bool dw_tokenizer_is_certain(const dw_gguf *gguf)
                                         "llama3",  "qwen2", "llama-bpe", "falcon3"};
     dw_gguf_string kind = {.text = "", .bytes = 0};
     dw_gguf_string pre = {.text = "", .bytes = 0};
-    if (dw_gguf_part_count(gguf) > 1 || !types_are_plain(gguf) ||
+    if (dw_gguf_part_count(gguf) > 1 || !types_are_plain(gguf) || is_named_phi3(gguf) ||
         dw_gguf_text(gguf, "tokenizer.ggml.model", &kind, NULL) != DW_OK) {
         return false;
     }
