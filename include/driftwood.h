@@ -605,12 +605,13 @@ typedef struct dw_instance_options {
     size_t model_count;
     const char *const *args;      /* [arg_count], argv; argv[0] is the guest's name */
     size_t arg_count;
-    const char *const *env_names; /* [env_count] */
+    const char *const *env_names; /* [env_count]; of two of one name the last counts */
     const char *const *env_values;
     size_t env_count;
     const dw_dir *dirs;           /* [dir_count] */
     size_t dir_count;
-    bool inherit_stdin;           /* the guest reads the process's standard input; false: nothing */
+    bool inherit_stdin;           /* the guest reads the process's standard input; false, or where
+                                     that is closed: nothing */
     dw_write_fn on_stdout;        /* NULL: the process's own streams */
     dw_write_fn on_stderr;
     dw_input_fn on_input;         /* NULL: dw_input answers DW_E_END */
@@ -634,7 +635,8 @@ DW_API DW_MUST_CHECK dw_status dw_instance_create(dw_instance **out, dw_module *
 DW_API void dw_instance_destroy(dw_instance *instance);
 
 /* Run a command guest's `_start` to its end. `exit_code` may be NULL; a guest that returns or
- * calls proc_exit sets it and the status is DW_OK. Blocks: for as long as the guest runs.
+ * calls proc_exit sets it, to the code it gave (any int32; shells see & 255), and the status is
+ * DW_OK. Blocks: for as long as the guest runs.
  * Errors: DW_E_TRAP (with the trap's reason), DW_E_CANCELLED, DW_E_LIMIT (timeout_ms),
  * DW_E_STATE (it has run already: a command runs once). */
 DW_API DW_MUST_CHECK dw_status dw_instance_run(dw_instance *instance, int *exit_code,

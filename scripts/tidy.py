@@ -49,6 +49,9 @@ BANNED = {
 # In src/ outside src/base and src/cli: memory is the embedder's allocator's, and countable.
 RAW_MEMORY = {"malloc": "dw_alloc", "calloc": "dw_alloc", "realloc": "dw_realloc",
               "strdup": "dw_strdup", "aligned_alloc": "dw_alloc", "posix_memalign": "dw_alloc"}
+# In src/ outside src/base and src/cli (whose main takes the standard descriptors first): a file of
+# ours never gets the number of a standard descriptor that is closed.
+OPENING = ["open", "openat", "fopen", "opendir", "memfd_create", "mkstemp", "socket", "pipe"]
 # In src/ outside src/cli and src/base: only the program prints or exits.
 PRINTING = ["printf", "puts", "perror", "exit", "_exit", "abort", "vprintf", "putchar"]
 
@@ -199,6 +202,8 @@ class Checker:
                 self.report("banned", path, line, f"{name}: use {BANNED[name]}", name)
             if in_src and parts[1] not in ("base", "cli") and name in RAW_MEMORY:
                 self.report("banned", path, line, f"{name}: use {RAW_MEMORY[name]}", name)
+            if in_src and parts[1] not in ("base", "cli") and name in OPENING:
+                self.report("banned", path, line, f"{name}: use dw_os_open", name)
             if in_src and parts[1] not in ("base", "cli") and name in PRINTING:
                 self.report("banned", path, line, f"{name}: only src/cli prints or exits", name)
         for m in re.finditer(r"\bfprintf\s*\(\s*(stdout|stderr)", code):

@@ -255,7 +255,7 @@ static void start(chat *chat)
     }
 }
 
-/* 0: there are no more lines. */
+/* 0: there are no more lines; -1: this one is no text. */
 static int take_line(chat *chat)
 {
     size_t capacity = LINE_BYTES_START;
@@ -268,6 +268,13 @@ static int take_line(chat *chat)
     }
     if (length != DW_E_END) {
         must(length, "input");
+    }
+    const char *zero = length > 0 ? memchr(line, 0, (size_t)length) : NULL;
+    if (zero != NULL) {
+        fprintf(stderr, "[a zero byte at %d: this is no text; nothing was said]\n",
+                (int)(zero - line));
+        free(line);
+        return -1;
     }
     if (length == 6 && memcmp(line, "/clear", 6) == 0) {
         clear(chat);
@@ -293,6 +300,5 @@ DW_ACTOR_RECEIVE
     if (own.model == 0) {
         start(&own);
     }
-    (void)take_line(&own);
-    return 0;
+    return take_line(&own) < 0 ? DW_E_ARG : 0;
 }

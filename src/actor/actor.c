@@ -313,7 +313,7 @@ static void commit_effects(dw_actor *actor)
 static dw_status judge(dw_actor *actor, dw_status status, int32_t result, int exit_code,
                        dw_error *local)
 {
-    if (status == DW_OK && exit_code >= 0) {
+    if (status == DW_OK && dw_instance_has_left(actor->instance)) {
         status = dw_fail(local, DW_E_TRAP, "the guest left with code %d", exit_code);
     }
     if (status != DW_OK) {
@@ -373,7 +373,7 @@ dw_status dw_actor_receive(dw_actor *actor, dw_write_fn on_answer, void *user, d
     }
     dw_error local = {.message = ""};
     int32_t result = 0;
-    int exit_code = -1;
+    int exit_code = 0;
     status = dw_instance_call_export(actor->instance, DW_ACTOR_EXPORT, &result, &exit_code, &local);
     status = dw_actor_receive_end(actor, status, result, exit_code, &local);
     return status != DW_OK ? dw_fail(err, status, "%s", local.message) : DW_OK;

@@ -41,6 +41,16 @@ dw_status dw_os_lasting_name(const char *path, int *fd, char *name, size_t capac
  * each. `address` is a multiple of the page. Waits for the disk; true: they are there. */
 bool dw_os_prefault(const void *address, size_t bytes);
 
+/* open(2), closed in programs that this one starts, and never as 0, 1 or 2: what the standard
+ * descriptors of a program that has closed them are taken for must not be a file of ours. `mode` is
+ * for O_CREAT. -1: errno. All that the library opens goes through here. */
+int dw_os_open(const char *path, int flags, unsigned mode);
+/* The same for reading, as a stream; NULL: errno. */
+FILE *dw_os_open_stream(const char *path);
+/* A descriptor that the system gave, moved if it is one of those three. -1 stays -1. */
+int dw_os_clear_of_standard(int fd);
+bool dw_os_is_open(int fd);
+
 /* A memory file without a name, `bytes` long. */
 dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err);
 dw_status dw_os_memfd_resize(int fd, uint64_t bytes, dw_error *err);

@@ -19,7 +19,7 @@ dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err)
     char name[32]; /* PSHMNAMLEN is 31 */
     *fd = -1;
     (void)snprintf(name, sizeof name, "/dw-%d-%u", (int)getpid(), serial++);
-    int file = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+    int file = dw_os_clear_of_standard(shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600));
     if (file < 0) {
         return dw_fail(err, DW_E_MEMORY, "a memory file for %s: %s", label, strerror(errno));
     }

@@ -13,7 +13,7 @@
 dw_status dw_os_memfd(int *fd, const char *label, uint64_t bytes, dw_error *err)
 {
     *fd = -1;
-    int file = memfd_create(label, MFD_CLOEXEC);
+    int file = dw_os_clear_of_standard(memfd_create(label, MFD_CLOEXEC));
     if (file < 0) {
         return dw_fail(err, DW_E_MEMORY, "a memory file for %s: %s", label, strerror(errno));
     }
@@ -54,7 +54,7 @@ dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err)
  * by some hundred pages on machines with many cores. See proc(5). */
 static size_t rss_of_rollup(void)
 {
-    FILE *stream = fopen("/proc/self/smaps_rollup", "r");
+    FILE *stream = dw_os_open_stream("/proc/self/smaps_rollup");
     if (stream == NULL) {
         return 0;
     }
@@ -71,7 +71,7 @@ size_t dw_os_rss_bytes(void)
     if (exact != 0) {
         return exact;
     }
-    FILE *stream = fopen("/proc/self/statm", "r");
+    FILE *stream = dw_os_open_stream("/proc/self/statm");
     if (stream == NULL) {
         return 0;
     }
@@ -84,7 +84,7 @@ size_t dw_os_rss_bytes(void)
 
 size_t dw_os_available_bytes(void)
 {
-    FILE *stream = fopen("/proc/meminfo", "r");
+    FILE *stream = dw_os_open_stream("/proc/meminfo");
     unsigned long long kib = 0;
     char line[128];
     while (stream != NULL && kib == 0 && fgets(line, sizeof line, stream) != NULL) {
@@ -98,7 +98,7 @@ size_t dw_os_available_bytes(void)
 
 bool dw_os_is_wsl(void)
 {
-    FILE *stream = fopen("/proc/sys/kernel/osrelease", "r");
+    FILE *stream = dw_os_open_stream("/proc/sys/kernel/osrelease");
     char line[128] = "";
     if (stream != NULL) {
         (void)fgets(line, sizeof line, stream);
@@ -113,7 +113,7 @@ static size_t first_sibling(size_t cpu)
     char path[96];
     (void)snprintf(path, sizeof path,
                    "/sys/devices/system/cpu/cpu%zu/topology/thread_siblings_list", cpu);
-    FILE *stream = fopen(path, "r");
+    FILE *stream = dw_os_open_stream(path);
     if (stream == NULL) {
         return cpu;
     }
@@ -164,7 +164,7 @@ bool dw_os_prefault(const void *address, size_t bytes)
 dw_status dw_os_private_pages(const void *address, size_t bytes, unsigned char *flags,
                               dw_error *err)
 {
-    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    int fd = dw_os_open("/proc/self/pagemap", O_RDONLY, 0);
     if (fd < 0) {
         return dw_fail(err, DW_E_UNSUPPORTED, "/proc/self/pagemap: %s", strerror(errno));
     }

@@ -98,6 +98,40 @@ void dw_os_unmap(void *address, size_t bytes)
     dw_os_unreserve(address, bytes);
 }
 
+int dw_os_clear_of_standard(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO) {
+        return fd;
+    }
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int reason = errno;
+    (void)close(fd);
+    errno = reason;
+    return moved;
+}
+
+bool dw_os_is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+int dw_os_open(const char *path, int flags, unsigned mode)
+{
+    return dw_os_clear_of_standard(open(path, flags | O_CLOEXEC, mode));
+}
+
+FILE *dw_os_open_stream(const char *path)
+{
+    int fd = dw_os_open(path, O_RDONLY, 0);
+    FILE *stream = fd >= 0 ? fdopen(fd, "rb") : NULL;
+    if (stream == NULL && fd >= 0) {
+        int reason = errno;
+        (void)close(fd);
+        errno = reason;
+    }
+    return stream;
+}
+
 static dw_status open_failed(const char *path, dw_error *err)
 {
     int reason = errno;
@@ -110,7 +144,7 @@ dw_status dw_os_map_file(const char *path, void **out, size_t *bytes, int *fd, d
     *out = NULL;
     *bytes = 0;
     *fd = -1;
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int file = dw_os_open(path, O_RDONLY | O_NONBLOCK, 0);
     if (file < 0) {
         return open_failed(path, err);
     }
@@ -149,7 +183,7 @@ dw_status dw_os_memfd_resize(int fd, uint64_t bytes, dw_error *err)
 
 dw_status dw_os_lasting_name(const char *path, int *fd, char *name, size_t capacity, dw_error *err)
 {
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    *fd = dw_os_open(path, O_RDONLY, 0);
     if (*fd < 0) {
         return dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
     }
@@ -206,7 +240,7 @@ bool dw_os_next_data(int fd, uint64_t offset, uint64_t end, uint64_t *data, uint
 
 dw_status dw_os_duplicate(int *out, int fd, dw_error *err)
 {
-    *out = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    *out = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     return *out >= 0 ? DW_OK
                      : dw_fail(err, DW_E_IO, "another descriptor for %d: %s", fd, strerror(errno));
 }
@@ -329,7 +363,7 @@ dw_status dw_os_read_file(const char *path, size_t bytes_max, char **out, size_t
 {
     *out = NULL;
     *bytes = 0;
-    FILE *stream = fopen(path, "rb");
+    FILE *stream = dw_os_open_stream(path);
     if (stream == NULL) {
         return open_failed(path, err);
     }

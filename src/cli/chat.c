@@ -1,4 +1,5 @@
 /* driftwood chat: the guest `chat`, fed with lines. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,37 +17,42 @@ static const char usage[] =
 
 /* The line that waits for the guest, who may have to ask twice. */
 typedef struct line_source {
-    char *line; /* owned; NULL: none waits */
+    char *line; /* [length], owned; NULL: none waits */
+    size_t length;
     bool interactive;
+    int failure; /* errno of standard input, 0: it has none */
 } line_source;
 
-static char *read_plain(void)
+/* Zero bytes are handed on: what they mean is the guest's to say. */
+static void read_plain(line_source *source)
 {
-    char *line = NULL;
     size_t capacity = 0;
-    ssize_t length = getline(&line, &capacity, stdin);
+    ssize_t length = getline(&source->line, &capacity, stdin);
     if (length < 0) {
-        free(line);
-        return NULL;
+        source->failure = ferror(stdin) ? errno : 0;
+        free(source->line);
+        source->line = NULL;
+        return;
     }
-    if (length > 0 && line[length - 1] == '\n') {
-        line[length - 1] = '\0';
-    }
-    return line;
+    source->length = (size_t)length;
+    source->length -= length > 0 && source->line[length - 1] == '\n';
 }
 
-static char *read_line(const line_source *source)
+static void read_line(line_source *source)
 {
     if (!source->interactive) {
-        return read_plain();
+        read_plain(source);
+        return;
     }
-    char *line = readline("> ");
-    if (line == NULL) {
+    source->line = readline("> ");
+    if (source->line == NULL) {
         dw_cli_put("\n", 1);
-    } else if (line[0] != '\0') {
-        (void)add_history(line);
+        return;
     }
-    return line;
+    source->length = strlen(source->line);
+    if (source->length > 0) {
+        (void)add_history(source->line);
+    }
 }
 
 static ptrdiff_t on_input(void *user, char *buffer, size_t capacity)
@@ -54,12 +60,12 @@ static ptrdiff_t on_input(void *user, char *buffer, size_t capacity)
     line_source *source = user;
     dw_cli_session_calm();
     if (source->line == NULL) {
-        source->line = read_line(source);
+        read_line(source);
     }
     if (source->line == NULL) {
         return -1;
     }
-    size_t length = strlen(source->line);
+    size_t length = source->length;
     if (length <= capacity) {
         memcpy(buffer, source->line, length);
         free(source->line);
@@ -99,6 +105,9 @@ int dw_cli_chat(int argc, char **argv)
     exit_code = dw_cli_session_check(&session, &error) == DW_OK
                     ? dw_cli_session_run(&session)
                     : dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
+    if (exit_code == 0 && source.failure != 0) {
+        exit_code = dw_cli_fail(1, "standard input: %s", strerror(source.failure));
+    }
 out:
     free(source.line);
     dw_cli_session_release(&session);

@@ -128,7 +128,7 @@ static void end(dw__task *task)
 {
     dw_error error = {.message = ""};
     int32_t result = 0;
-    int exit_code = task->actor != NULL ? -1 : 0;
+    int exit_code = 0;
     dw_status status = dw_fiber_end(task->instance, &result, &exit_code, &error);
     if (task->actor != NULL) {
         status = dw_actor_receive_end(task->actor, status, result, exit_code, &error);

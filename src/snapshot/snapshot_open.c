@@ -20,7 +20,7 @@ static const char *shown(const dw_snapshot_file *file)
 static dw_status open_file(dw_snapshot_file *file, dw_error *err)
 {
     /* A pipe must not make us wait for its writer. */
-    file->fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    file->fd = dw_os_open(file->path, O_RDONLY | O_NONBLOCK, 0);
     if (file->fd < 0) {
         return dw_fail(err, errno == ENOENT ? DW_E_NOT_FOUND : DW_E_IO, "%s", strerror(errno));
     }

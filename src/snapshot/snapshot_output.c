@@ -363,7 +363,7 @@ static dw_status open_temporary(int *fd, char *temporary, const char *path, dw_e
             return dw_fail(err, DW_E_LIMIT, "%s: a path of %zu bytes is too long", shown,
                            strlen(path));
         }
-        *fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        *fd = dw_os_open(temporary, O_WRONLY | O_CREAT | O_EXCL, 0600);
         if (*fd >= 0 || errno != EEXIST) {
             break;
         }
@@ -380,7 +380,7 @@ static dw_status sync_folder(const char *path, dw_error *err)
     const char *slash = strrchr(path, '/');
     int length = slash == NULL ? 1 : (int)(slash - path) + 1;
     (void)snprintf(folder, sizeof folder, "%.*s", length, slash == NULL ? "." : path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = dw_os_open(folder, O_RDONLY | O_DIRECTORY, 0);
     int code = fd < 0 ? errno : dw_os_sync(fd);
     dw_os_close(fd);
     if (code != 0 && code != EINVAL && code != ENOTSUP && code != EACCES) {

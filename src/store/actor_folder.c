@@ -45,7 +45,7 @@ static dw_status take_lock(dw_actor_folder *folder, dw_error *err)
     char path[DW_FOLDER_PATH_MAX];
     char text[32];
     dw__folder_join(folder, path, "lock", NULL, NULL);
-    folder->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    folder->lock = dw_os_open(path, O_RDWR | O_CREAT, 0600);
     if (folder->lock < 0) {
         return dw__folder_fail("opening", path, err);
     }

@@ -47,7 +47,7 @@ dw_status dw__folder_make_all(const char *path, dw_error *err)
 
 dw_status dw__folder_sync(const char *path, dw_error *err)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = dw_os_open(path, O_RDONLY | O_DIRECTORY, 0);
     dw_status status = fd >= 0 && fsync(fd) == 0 ? DW_OK : dw__folder_fail("syncing", path, err);
     dw_os_close(fd);
     return status;
@@ -55,9 +55,12 @@ dw_status dw__folder_sync(const char *path, dw_error *err)
 
 dw_status dw__folder_each(const char *path, dw__folder_name_fn take, void *user, dw_error *err)
 {
-    DIR *list = opendir(path);
+    int fd = dw_os_open(path, O_RDONLY | O_DIRECTORY, 0);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
     if (list == NULL) {
-        return dw__folder_fail("reading", path, err);
+        dw_status failed = dw__folder_fail("reading", path, err);
+        dw_os_close(fd);
+        return failed;
     }
     dw_status status = DW_OK;
     for (struct dirent *entry = NULL; status == DW_OK && (entry = readdir(list)) != NULL;) {
@@ -74,7 +77,7 @@ dw_status dw__folder_write_file(const char *folder, const char *path, const void
 {
     char part[DW_FOLDER_PATH_MAX + 8];
     (void)snprintf(part, sizeof part, "%s.part", path);
-    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = dw_os_open(part, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     dw_status status =
         fd >= 0 ? dw_os_write_at(fd, 0, bytes, count, err) : dw__folder_fail("making", part, err);
     if (status == DW_OK && (fsync(fd) != 0 || rename(part, path) != 0)) {
@@ -97,11 +100,11 @@ dw_status dw__folder_copy_file(const char *from, const char *to, dw_error *err)
     dw_status status = DW_OK;
     int target = -1;
     unsigned char *buffer = NULL;
-    int source = open(from, O_RDONLY | O_CLOEXEC);
+    int source = dw_os_open(from, O_RDONLY, 0);
     if (source < 0) {
         return dw__folder_fail("opening", from, err);
     }
-    target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    target = dw_os_open(to, O_WRONLY | O_CREAT | O_EXCL, 0600);
     if (target < 0) {
         status = dw__folder_fail("making", to, err);
         goto out;

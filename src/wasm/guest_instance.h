@@ -101,5 +101,7 @@ bool dw_instance_is_calling(const dw_instance *instance);
  * leaves by proc_exit, `*exit_code` becomes its code. Errors: those of dw_instance_call. */
 dw_status dw_instance_call_export(dw_instance *instance, const char *name, int32_t *result,
                                   int *exit_code, dw_error *err);
+/* Whether the last call ended by proc_exit, with whatever code. */
+bool dw_instance_has_left(const dw_instance *instance);
 
 #endif

@@ -1,7 +1,9 @@
 /* One guest: its store, what it was granted, and its memory. */
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "base/public_struct.h"
 #include "device/device_view.h"
 #include "wasm/instance_internal.h"
@@ -33,13 +35,39 @@ static const char **wasi_list(const char *const *list)
     return (const char **)(uintptr_t)list;
 }
 
+/* Of a name that stands several times the last value counts; a guest would find the first. */
+static dw_status set_env(wasi_config_t *wasi, const dw_instance_options *options, dw_error *err)
+{
+    size_t count = options->env_count;
+    size_t kept = 0;
+    const char **list = dw_alloc(2 * count + 1, sizeof *list);
+    if (list == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for the guest's environment");
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t later = i + 1;
+        while (later < count && strcmp(options->env_names[later], options->env_names[i]) != 0) {
+            later++;
+        }
+        if (later >= count) {
+            list[kept] = options->env_names[i];
+            list[count + kept++] = options->env_values[i];
+        }
+    }
+    bool good = wasi_config_set_env(wasi, kept, list, list + count);
+    dw_free(list);
+    return good ? DW_OK : dw_fail(err, DW_E_ARG, "an environment value is not UTF-8");
+}
+
 static dw_status fill_wasi(dw_instance *instance, wasi_config_t *wasi,
                            const dw_instance_options *options, dw_error *err)
 {
-    if (!wasi_config_set_argv(wasi, options->arg_count, wasi_list(options->args)) ||
-        !wasi_config_set_env(wasi, options->env_count, wasi_list(options->env_names),
-                             wasi_list(options->env_values))) {
-        return dw_fail(err, DW_E_ARG, "an argument or environment value is not UTF-8");
+    if (!wasi_config_set_argv(wasi, options->arg_count, wasi_list(options->args))) {
+        return dw_fail(err, DW_E_ARG, "an argument is not UTF-8");
+    }
+    dw_status status = set_env(wasi, options, err);
+    if (status != DW_OK) {
+        return status;
     }
     for (size_t i = 0; i < options->dir_count; i++) {
         const dw_dir *dir = &options->dirs[i];
@@ -48,7 +76,8 @@ static dw_status fill_wasi(dw_instance *instance, wasi_config_t *wasi,
                            dir->host_path);
         }
     }
-    if (options->inherit_stdin) {
+    /* One that is closed now may become any file's later. */
+    if (options->inherit_stdin && dw_os_is_open(STDIN_FILENO)) {
         wasi_config_inherit_stdin(wasi);
     }
     if (instance->on_stdout != NULL) {
@@ -172,7 +201,10 @@ dw_status dw_instance_initialize(dw_instance *instance, dw_error *err)
         return DW_OK;
     }
     wasmtime_extern_delete(&item);
-    return dw_instance_call_export(instance, "_initialize", NULL, &exit_code, err);
+    dw_status status = dw_instance_call_export(instance, "_initialize", NULL, &exit_code, err);
+    return status == DW_OK && instance->left
+               ? dw_fail(err, DW_E_TRAP, "the guest left with code %d before it began", exit_code)
+               : status;
 }
 
 dw_status dw_instance_create_bare(dw_instance **out, dw_module *module,

@@ -1,4 +1,5 @@
 /* Calls into a guest on the caller's stack, and their results. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/os.h"
@@ -58,15 +59,8 @@ static dw_status trapped(wasm_trap_t *trap, dw_error *err)
     return status;
 }
 
-static dw_status call_failed(dw_instance *instance, wasmtime_error_t *error, int *exit_code,
-                             dw_error *err)
+static dw_status call_failed(dw_instance *instance, wasmtime_error_t *error, dw_error *err)
 {
-    int code = 0;
-    if (wasmtime_error_exit_status(error, &code)) {
-        wasmtime_error_delete(error);
-        *exit_code = code;
-        return DW_OK;
-    }
     if (instance->over_time) {
         wasmtime_error_delete(error);
         return dw_fail(err, DW_E_LIMIT, "the guest ran longer than its %llu ms",
@@ -79,9 +73,34 @@ static dw_status call_failed(dw_instance *instance, wasmtime_error_t *error, int
     return dw__wasm_error(err, DW_E_TRAP, "the guest failed", error);
 }
 
-/* An own import made the guest trap. Wasmtime has its message between a backtrace's lines. */
-static dw_status import_failed(const dw_instance *instance, wasmtime_error_t *error,
-                               wasm_trap_t *trap, dw_error *err)
+/* A guest leaves by a trap, which no code of its own can catch; dw__instance_outcome takes it for
+ * what it is. */
+static wasm_trap_t *proc_exit(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
+                              size_t count)
+{
+    static const char reason[] = "it left";
+    dw_instance *instance = wasmtime_context_get_data(wasmtime_caller_context(caller));
+    (void)env;
+    (void)count;
+    instance->left = true;
+    instance->exit_code = values[0].i32;
+    return wasmtime_trap_new(reason, sizeof reason - 1);
+}
+
+dw_status dw__define_proc_exit(wasmtime_linker_t *linker, dw_error *err)
+{
+    static const char module[] = "wasi_snapshot_preview1";
+    static const char name[] = "proc_exit";
+    wasm_functype_t *type = dw__function_type("i:");
+    wasmtime_linker_allow_shadowing(linker, true);
+    wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
+        linker, module, sizeof module - 1, name, sizeof name - 1, type, proc_exit, NULL, NULL);
+    wasmtime_linker_allow_shadowing(linker, false);
+    wasm_functype_delete(type);
+    return error == NULL ? DW_OK : dw__wasm_error(err, DW_E_STATE, name, error);
+}
+
+static void drop(wasmtime_error_t *error, wasm_trap_t *trap)
 {
     if (error != NULL) {
         wasmtime_error_delete(error);
@@ -89,17 +108,25 @@ static dw_status import_failed(const dw_instance *instance, wasmtime_error_t *er
     if (trap != NULL) {
         wasm_trap_delete(trap);
     }
-    return dw_fail(err, DW_E_TRAP, "the guest trapped: %s", instance->import_error.message);
 }
 
 dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, wasm_trap_t *trap,
                                int *exit_code, dw_error *err)
 {
-    if ((error != NULL || trap != NULL) && instance->import_error.code != DW_OK) {
-        return import_failed(instance, error, trap, err);
+    bool failed = error != NULL || trap != NULL;
+    if (failed && instance->left) {
+        drop(error, trap);
+        *exit_code = instance->exit_code;
+        return DW_OK;
+    }
+    if (failed && instance->import_error.code != DW_OK) {
+        /* An own import made the guest trap. Wasmtime has its message between a backtrace's
+         * lines. */
+        drop(error, trap);
+        return dw_fail(err, DW_E_TRAP, "the guest trapped: %s", instance->import_error.message);
     }
     if (error != NULL) {
-        return call_failed(instance, error, exit_code, err);
+        return call_failed(instance, error, err);
     }
     return trap != NULL ? trapped(trap, err) : DW_OK;
 }
@@ -107,6 +134,7 @@ dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, w
 void dw__instance_enter(dw_instance *instance)
 {
     instance->over_time = false;
+    instance->left = false;
     instance->import_error.code = DW_OK;
     instance->deadline_ns = 0;
     if (instance->timeout_ms != 0) {
@@ -121,6 +149,38 @@ void dw__instance_leave(dw_instance *instance)
 {
     dw__wasm_host_guest_leaves(instance->host);
     instance->calling = false;
+}
+
+/* "i32, f64", cut where it is longer. */
+static void write_types(char *text, size_t capacity, const wasm_valtype_vec_t *types)
+{
+    static const char *const names[] = {
+        [WASM_I32] = "i32", [WASM_I64] = "i64", [WASM_F32] = "f32", [WASM_F64] = "f64"};
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < types->size && used < capacity; i++) {
+        wasm_valkind_t kind = wasm_valtype_kind(types->data[i]);
+        int length = snprintf(text + used, capacity - used, "%s%s", i > 0 ? ", " : "",
+                              kind <= WASM_F64 ? names[kind] : "ref");
+        used += length > 0 ? (size_t)length : 0;
+    }
+}
+
+dw_status dw__check_callable(const wasm_functype_t *type, const char *name, dw_error *err)
+{
+    char parameters[48];
+    char gives[48];
+    const wasm_valtype_vec_t *results = wasm_functype_results(type);
+    if (wasm_functype_params(type)->size == 0 &&
+        (results->size == 0 ||
+         (results->size == 1 && wasm_valtype_kind(results->data[0]) == WASM_I32))) {
+        return DW_OK;
+    }
+    write_types(parameters, sizeof parameters, wasm_functype_params(type));
+    write_types(gives, sizeof gives, results);
+    return dw_fail(
+        err, DW_E_TYPE, "the guest's function '%.80s' is (%s) -> %s%s%s, () or () -> i32 is needed",
+        name, parameters, results->size == 1 ? "" : "(", gives, results->size == 1 ? "" : ")");
 }
 
 dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_func_t *function,
@@ -139,16 +199,9 @@ dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_fu
     wasm_functype_t *type = wasmtime_func_type(context, function);
     const wasm_valtype_vec_t *results = wasm_functype_results(type);
     *result_count = results->size;
-    bool fits = wasm_functype_params(type)->size == 0 &&
-                (results->size == 0 ||
-                 (results->size == 1 && wasm_valtype_kind(results->data[0]) == WASM_I32));
+    dw_status status = dw__check_callable(type, name, err);
     wasm_functype_delete(type);
-    if (!fits) {
-        return dw_fail(err, DW_E_TYPE,
-                       "the guest's function '%.80s' is of another type than () or () -> i32",
-                       name);
-    }
-    return DW_OK;
+    return status;
 }
 
 dw_status dw_instance_call_export(dw_instance *instance, const char *name, int32_t *result,
@@ -200,6 +253,11 @@ dw_status dw_instance_call(dw_instance *instance, const char *function, int32_t 
         return dw_fail(err, DW_E_TRAP, "the guest left with code %d in '%.80s'", code, function);
     }
     return status;
+}
+
+bool dw_instance_has_left(const dw_instance *instance)
+{
+    return instance->left;
 }
 
 void dw_instance_cancel(dw_instance *instance)

@@ -110,6 +110,8 @@ struct dw_instance {
 
     bool started;         /* _start has run */
     bool calling;         /* a call into the guest is under way */
+    bool left;            /* the last call ended by proc_exit */
+    int32_t exit_code;    /* with that */
     bool cancelled;       /* atomic; set from signal handlers and other threads */
     bool interrupted;     /* atomic; likewise */
     bool over_time;       /* the guest's own thread */
@@ -119,6 +121,13 @@ struct dw_instance {
 /* "what: first line of the error", as `code`; takes `error`. */
 dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what, wasmtime_error_t *error);
 
+/* Why `module` cannot be linked: what it imports that is not given, with a hint. Takes `error`. */
+dw_status dw__link_failed(dw_wasm_host *host, const wasmtime_module_t *module,
+                          wasmtime_error_t *error, dw_error *err);
+/* Whether a function is of type () -> i32 or () -> (). Errors: DW_E_TYPE, with what it is. */
+dw_status dw__check_callable(const wasm_functype_t *type, const char *name, dw_error *err);
+/* proc_exit in the linker, in the place of Wasmtime's, which traps at codes from 126 on. */
+dw_status dw__define_proc_exit(wasmtime_linker_t *linker, dw_error *err);
 /* The exported function `name`, of type () -> i32 or () -> ().
  * Errors: DW_E_NOT_FOUND, DW_E_TYPE. */
 dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_func_t *function,

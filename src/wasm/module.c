@@ -157,7 +157,7 @@ dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *was
         wasmtime_linker_instantiate_pre(host->linker, module->module, &module->linked);
     if (error != NULL) {
         module->linked = NULL;
-        status = dw__wasm_error(err, DW_E_UNSUPPORTED, "the module cannot be linked", error);
+        status = dw__link_failed(host, module->module, error, err);
         goto out;
     }
     status = check_exports(module, err);
@@ -213,12 +213,38 @@ dw_wasm_host *dw_module_host(const dw_module *module)
     return module->host;
 }
 
+/* Whether a function that the host calls without arguments can be called so. */
+static dw_status check_callable(const dw_module *module, const char *function, dw_error *err)
+{
+    wasm_exporttype_vec_t exports;
+    dw_status status = DW_OK;
+    wasmtime_module_exports(module->module, &exports);
+    for (size_t i = 0; i < exports.size && status == DW_OK; i++) {
+        const wasm_externtype_t *type = wasm_exporttype_type(exports.data[i]);
+        if (name_is(wasm_exporttype_name(exports.data[i]), function)) {
+            status =
+                wasm_externtype_kind(type) != WASM_EXTERN_FUNC
+                    ? dw_fail(err, DW_E_TYPE, "the guest's export '%.80s' is no function", function)
+                    : dw__check_callable(wasm_externtype_as_functype_const(type), function, err);
+        }
+    }
+    wasm_exporttype_vec_delete(&exports);
+    return status;
+}
+
 dw_status dw_module_check_actor(const dw_module *module, dw_error *err)
 {
     const dw_wasm_layout *layout = module->layout;
     if (layout == NULL) {
         return dw_fail(err, DW_E_UNSUPPORTED,
                        "actor: the module exports no function '" DW_ACTOR_EXPORT "'");
+    }
+    dw_status status = check_callable(module, DW_ACTOR_EXPORT, err);
+    if (status == DW_OK) {
+        status = check_callable(module, "_initialize", err);
+    }
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "actor");
     }
     if (layout->refused[0] != '\0') {
         return dw_fail(err, DW_E_UNSUPPORTED, "actor: its state could not be saved: %s",

@@ -157,7 +157,7 @@ static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_
     if (error != NULL) {
         return dw__wasm_error(err, DW_E_STATE, "WASI", error);
     }
-    dw_status status = DW_OK;
+    dw_status status = dw__define_proc_exit(host->linker, err);
     for (size_t i = 0; i < parts->import_table_count && status == DW_OK; i++) {
         status = define_imports(host->linker, parts->import_tables[i], err);
     }

@@ -363,6 +363,73 @@ class Guests(Case):
         path = self.file("huge.wasm", huge)
         self.expect_refused(run("run", path, "--memory-max", "1M"), "1048576")
 
+    def test_leaves_with_a_code(self):
+        """Its own, of which a shell sees & 255."""
+        leave = os.path.join(BUILD, "guests", "leave.wasm")
+        for number in (0, 1, 2, 125, 126, 127, 128, 130, 200, 255, 256, 300, -1, -2, 2**31 - 1,
+                       -2**31):
+            result = run("run", leave, "--", str(number))
+            self.assertEqual((result.returncode, result.stdout, result.stderr),
+                             (number & 255, "", ""), number)
+        state = os.path.join(self.folder, "state")
+        actor = run("actor", "spawn", "--guest", leave, "--state", state).stdout.strip()
+        for number in (0, 7, 126, 255, -1, -7):
+            result = run("actor", "send", "--state", state, "--", actor, str(number))
+            self.expect_refused(result, f"the guest left with code {number}")
+        self.assertEqual(run("actor", "send", actor, ".", "--state", state).returncode, 0)
+
+    def test_imports_that_are_not_given_are_explained(self):
+        for place, what, words in (
+                ("env", "abort", ["AssemblyScript", "--use abort=", "wasi-shim"]),
+                ("env", "console.log", ["AssemblyScript"]),
+                ("env", "emscripten_memcpy_big", ["Emscripten", "-sSTANDALONE_WASM"]),
+                ("env", "invoke_vi", ["Emscripten"]), ("env", "my_function", ["dw_import"]),
+                ("wasi_unstable", "fd_write", ["before preview 1", "wasm32-wasip1"]),
+                ("wasi_snapshot_preview1", "sock_connect", ["preview 1"]),
+                ("wasi", "thread-spawn", ["threads"]),
+                ("wasi:cli/environment@0.2.0", "get-arguments", ["preview 2"]),
+                ("wasi_ephemeral_nn", "load", ["proposal"]),
+                ("wbg", "__wbg_log_1234", ["wasm-bindgen"]),
+                ("__wbindgen_placeholder__", "__wbindgen_throw", ["wasm-bindgen"]),
+                ("./guest_bg.js", "log", ["wasm-bindgen"]), ("gojs", "runtime.wasmExit", ["GOOS"]),
+                ("go", "debug", ["GOOS"]), ("driftwood", "warp", ["this version"]),
+                ("other", "thing", ["dw_import"]), ("x" * 300, "y" * 300, ["xxxx", "yyyy"])):
+            missing = section(2, [name(place) + name(what) + b"\x00\x00"])
+            exports = [name("_start") + b"\x00\x01", EXPORT_MEMORY]
+            self.refuse(command(b"", imports=missing, exports=exports),
+                        [f"imports '{what[:60]}' from '{place[:40]}'", *words])
+        memory = section(2, [name("env") + name("memory") + b"\x02\x00\x01"])
+        self.refuse(module(TYPE_VOID, memory, FUNC_VOID, section(7, [EXPORT_START, EXPORT_MEMORY]),
+                           code(b"")), ["'memory' from 'env'", "--import-memory"])
+        # One that is there, of another type, is no missing one.
+        wrong = section(2, [name("driftwood") + name("model_open") + b"\x00\x00"])
+        self.refuse(command(b"", imports=wrong,
+                            exports=[name("_start") + b"\x00\x01", EXPORT_MEMORY]), "model_open")
+
+    def test_functions_of_another_type_are_refused(self):
+        def typed(parameters, results, function):
+            kind = section(1, [b"\x60" + leb(len(parameters)) + parameters + leb(len(results)) +
+                               results])
+            body = b"".join({0x7f: b"\x41\x00", 0x7e: b"\x42\x00", 0x7d: b"\x43\0\0\0\0",
+                             0x7c: b"\x44" + bytes(8)}[result] for result in results)
+            return module(kind, FUNC_VOID, MEMORY,
+                          section(7, [name(function) + b"\x00\x00", EXPORT_MEMORY]), code(body))
+        state = os.path.join(self.folder, "state")
+        for parameters, results, shown in ((b"\x7f", b"", "(i32) -> ()"),
+                                           (b"\x7f\x7e", b"\x7f", "(i32, i64) -> i32"),
+                                           (b"", b"\x7e", "() -> i64"),
+                                           (b"\x7d" * 30, b"", "(f32, f32"),
+                                           (b"", b"\x7f\x7c", "() -> (i32, f64)")):
+            path = self.file("guest.wasm", typed(parameters, results, "driftwood_receive"))
+            spawned = run("actor", "spawn", "--guest", path, "--state", state)
+            self.expect_refused(spawned, ["'driftwood_receive'", shown, "() -> i32"])
+            self.refuse(typed(parameters, results, "_start"), ["'_start'", shown, "() -> i32"])
+            self.assertEqual(run("actor", "list", "--state", state).stdout, "")
+        for results in (b"", b"\x7f"):
+            path = self.file("guest.wasm", typed(b"", results, "driftwood_receive"))
+            spawned = run("actor", "spawn", "--guest", path, "--state", state)
+            self.assertEqual(spawned.returncode, 0, spawned.stderr)
+
     def test_ends_badly(self):
         self.refuse(TRAP, "unreachable")
         path = self.file("spin.wasm", SPIN)
@@ -609,6 +676,24 @@ class Grants(Case):
 
 
 class Chat(Case):
+    def test_zero_bytes_are_refused_not_cut_at(self):
+        chat = ["chat", *WITH_MODEL, "--temp", "0", "--max-tokens", "4", "--stats=json"]
+        plain = run(*chat, stdin=b"Hello!\n")
+        zeros = run(*chat, stdin=b"Hi\0 there\nHello!\n\0\n")
+        self.assertEqual((zeros.returncode, zeros.stdout), (0, plain.stdout), zeros.stderr)
+        self.assertIn(b"[a zero byte at 2", zeros.stderr)
+        self.assertIn(b"[a zero byte at 0", zeros.stderr)
+        tokens = [json.loads(result.stderr.splitlines()[-1])["prompt_tokens"]
+                  for result in (plain, zeros)]
+        self.assertEqual(*tokens)
+        state = os.path.join(self.folder, "state")
+        actor = run("actor", "spawn", "--guest", "chat", *WITH_MODEL, "--max-tokens", "4",
+                    "--state", state).stdout.strip()
+        sent = subprocess.run([PROGRAM, "actor", "send", actor, "-", "--state", state],
+                              input=b"Hi\0 there", capture_output=True, check=False)
+        self.assertEqual((sent.returncode, sent.stdout), (1, b""))
+        self.assertIn(b"zero byte at 2", sent.stderr)
+
     def test_piped(self):
         result = run("chat", *WITH_MODEL, "--temp", "0", "--max-tokens", "12", "--stats=json",
                      stdin="My name is Ada.\nWhat is my name?\n\n/clear\nWhat is my name?\n")

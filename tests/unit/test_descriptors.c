@@ -9,6 +9,7 @@
 
 #include "actor_fixture.h"
 #include "base/alloc.h"
+#include "base/os.h"
 #include "support.h"
 #include "tiny_model.h"
 
@@ -294,9 +295,50 @@ static int close_fixture(void **state)
     return actor_fixture_close(state);
 }
 
+/* Whatever standard descriptor is closed, no file of ours gets its number, and none is inherited by
+ * programs that this one starts. */
+static void test_descriptors_stay_clear_of_the_standard_ones(void **state)
+{
+    (void)state;
+    for (int standard = 0; standard < 3; standard++) {
+        char path[96];
+        char *text = NULL;
+        size_t bytes = 0;
+        int memory = -1;
+        int saved = fcntl(standard, F_DUPFD_CLOEXEC, 10);
+        in_folder(path, "clear");
+        assert_true(saved >= 10);
+        assert_int_equal(close(standard), 0);
+        int made = dw_os_open(path, O_RDWR | O_CREAT, 0600);
+        int copied = -1;
+        dw_status status = dw_os_duplicate(&copied, made, NULL);
+        status = status == DW_OK ? dw_os_memfd(&memory, "a test", 4096, NULL) : status;
+        status = status == DW_OK ? dw_os_read_file(path, 4096, &text, &bytes, NULL) : status;
+        FILE *stream = dw_os_open_stream(path);
+        bool taken = dw_os_is_open(standard);
+        assert_int_equal(dup2(saved, standard), standard);
+        assert_int_equal(close(saved), 0);
+        assert_false(taken);
+        assert_int_equal(status, DW_OK);
+        assert_non_null(stream);
+        const int all[] = {made, copied, memory, fileno(stream)};
+        for (size_t i = 0; i < 4; i++) {
+            assert_true(all[i] > 2);
+            assert_int_equal(fcntl(all[i], F_GETFD), FD_CLOEXEC);
+        }
+        assert_int_equal(fclose(stream), 0);
+        dw_os_close(made);
+        dw_os_close(copied);
+        dw_os_close(memory);
+        dw_free(text);
+        (void)unlink(path);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_descriptors_stay_clear_of_the_standard_ones),
         cmocka_unit_test(test_descriptors_models),
         cmocka_unit_test(test_descriptors_models_with_options),
         cmocka_unit_test(test_descriptors_models_refused),
