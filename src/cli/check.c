@@ -64,7 +64,7 @@ static int check_packed(const char *path, const char *packed, bool as_json)
     if (dw_cli_unpack(packed, plain, sizeof plain, &error) != DW_OK) {
         return dw_cli_fail_with(&error);
     }
-    FILE *stream = fopen(plain, "rb");
+    FILE *stream = fopen(plain, "rbe");
     int exit_code = stream != NULL ? check_stream(path, stream, as_json)
                                    : dw_cli_fail(1, "%s: %s", plain, strerror(errno));
     if (stream != NULL) {
@@ -91,7 +91,7 @@ static int check(const char *path, bool as_json)
 {
     struct stat info;
     bool input = strcmp(path, "-") == 0;
-    FILE *stream = input ? stdin : fopen(path, "rb");
+    FILE *stream = input ? stdin : fopen(path, "rbe");
     int exit_code;
     if (stream == NULL || fstat(fileno(stream), &info) != 0) {
         return dw_cli_fail(1, "%s: %s", path, strerror(errno));

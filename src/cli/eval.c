@@ -230,7 +230,7 @@ static dw_status write_logits(const eval_options *options, dw_session *session, 
     if (bytes < 0 || (size_t)bytes >= sizeof path) {
         return dw_fail(err, DW_E_LIMIT, "--out: a path of more than %zu bytes", sizeof path - 9);
     }
-    FILE *file = strcmp(options->out, "-") == 0 ? stdout : fopen(path, "wb");
+    FILE *file = strcmp(options->out, "-") == 0 ? stdout : fopen(path, "wbe");
     if (file == NULL) {
         return dw_fail(err, DW_E_IO, "%s: %s", path, strerror(errno));
     }

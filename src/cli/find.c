@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,7 +205,7 @@ dw_status dw_cli_temporary(char *path, size_t capacity, int *fd, dw_error *err)
     const char *folder = getenv("TMPDIR");
     folder = folder != NULL && folder[0] == '/' ? folder : "/tmp";
     dw_status status = join(path, capacity, folder, "driftwood-XXXXXX", "", err);
-    *fd = status == DW_OK ? mkstemp(path) : -1;
+    *fd = status == DW_OK ? mkostemp(path, O_CLOEXEC) : -1;
     if (status == DW_OK && *fd < 0) {
         status =
             dw_fail(err, DW_E_IO, "%.150s: a file for the time being: %s", folder, strerror(errno));

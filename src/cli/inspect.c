@@ -237,7 +237,7 @@ static void print_text(json_t *root)
 static bool is_snapshot(const char *path)
 {
     char start[9] = "";
-    FILE *file = fopen(path, "rb");
+    FILE *file = fopen(path, "rbe");
     bool found = file != NULL && fread(start, 1, sizeof start, file) == sizeof start &&
                  start[8] == '{' && memcmp(start, "GGUF", 4) != 0;
     if (file != NULL) {

@@ -75,7 +75,7 @@ dw_status dw_cli_read_file(const char *path, size_t bytes_max, char **out, size_
 {
     *out = NULL;
     *bytes = 0;
-    FILE *stream = fopen(path, "rb");
+    FILE *stream = fopen(path, "rbe");
     if (stream == NULL) {
         return dw_fail(err, errno == ENOENT ? DW_E_NOT_FOUND : DW_E_IO, "%.160s: %s", path,
                        strerror(errno));

@@ -178,6 +178,35 @@ static void test_instance_ends_as_the_guest_says(void **state)
     }
 }
 
+/* How many variables there are, and the first letters of the two values, as its exit code. */
+static const char env_guest[] =
+    "(module (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))"
+    " (import \"wasi_snapshot_preview1\" \"environ_sizes_get\""
+    "  (func $sizes (param i32 i32) (result i32)))"
+    " (import \"wasi_snapshot_preview1\" \"environ_get\""
+    "  (func $get (param i32 i32) (result i32)))"
+    " (memory (export \"memory\") 1)"
+    " (func (export \"_start\")"
+    "  (drop (call $sizes (i32.const 0) (i32.const 4)))"
+    "  (drop (call $get (i32.const 16) (i32.const 256)))"
+    "  (call $exit (i32.or (i32.shl (i32.load (i32.const 0)) (i32.const 16))"
+    "   (i32.or (i32.shl (i32.load8_u (i32.const 258)) (i32.const 8))"
+    "    (i32.load8_u (i32.const 262)))))))";
+
+static void test_instance_has_the_last_of_two_variables(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"A", "B", "A", "B", "A"};
+    static const char *const values[] = {"1", "2", "3", "4", "5"};
+    dw_instance_options options = {
+        .struct_bytes = sizeof options, .env_names = names, .env_values = values, .env_count = 5};
+    int exit_code = 0;
+    dw_instance *instance = start(env_guest, &options);
+    assert_int_equal(dw_instance_run(instance, &exit_code, NULL), DW_OK);
+    assert_int_equal(exit_code, 2 << 16 | '4' << 8 | '5');
+    dw_instance_destroy(instance);
+}
+
 #define SPIN GUEST("(loop $again (br $again))")
 
 static void test_instance_is_stopped_by_its_timeout(void **state)
@@ -359,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_module_refuses_what_is_none),
         cmocka_unit_test(test_module_refuses_what_cannot_run),
         cmocka_unit_test(test_instance_ends_as_the_guest_says),
+        cmocka_unit_test(test_instance_has_the_last_of_two_variables),
         cmocka_unit_test(test_instance_is_stopped_by_its_timeout),
         cmocka_unit_test(test_instance_is_interrupted_from_another_thread),
         cmocka_unit_test(test_instance_memory_is_bounded),

@@ -302,11 +302,75 @@ static void test_store_calls_from_callbacks(void **state)
     dw_store_close(store);
 }
 
+/* ---- answers that cannot be passed on ---------------------------------------------------- */
+
+typedef struct listener {
+    actor_fixture *fixture;
+    dw_status says;
+    dw_status heard;
+    unsigned count;
+} listener;
+
+static dw_status find_listeners_model(void *user, const char *name, const char *fingerprint,
+                                      dw_model **found, dw_error *err)
+{
+    return find_model(((listener *)user)->fixture, name, fingerprint, found, err);
+}
+
+static dw_status on_answered(void *user, const char *id, dw_status result, dw_error *err)
+{
+    listener *to = user;
+    assert_int_equal(strlen(id), DW_ACTOR_ID_CHARS);
+    to->heard = result;
+    to->count++;
+    return to->says == DW_OK ? DW_OK : dw_fail(err, to->says, "nobody listens");
+}
+
+/* A message whose answer could not be passed on has not been worked on, whatever the guest made of
+ * it; the next goes on from where the actor was. */
+static void test_store_gives_up_a_message_that_cannot_be_answered(void **state)
+{
+    char path[96];
+    char id[DW_ACTOR_ID_CHARS + 1];
+    uint32_t answer[1] = {0};
+    dw_error error = {.message = ""};
+    dw_store *store = NULL;
+    listener to = {.fixture = *state};
+    dw_store_options options = {.struct_bytes = sizeof options,
+                                .path = path,
+                                .find_model = find_listeners_model,
+                                .user = &to,
+                                .on_answered = on_answered};
+    dw_actor_effect add = {.struct_bytes = sizeof add, .message = "+7", .message_bytes = 2};
+    dw_actor_effect wrong = {.struct_bytes = sizeof wrong, .message = "e", .message_bytes = 1};
+    (void)snprintf(path, sizeof path, "%s/answered", folder);
+    assert_int_equal(dw_store_open(&store, to.fixture->engine, &options, &error), DW_OK);
+    assert_int_equal(dw_store_spawn(store, to.fixture->module, NULL, id, &error), DW_OK);
+    assert_int_equal(told(store, id, "+5"), 5);
+    assert_int_equal(to.heard, DW_OK);
+    to.says = DW_E_IO;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(dw_store_send(store, id, &add, keep, answer, &error), DW_E_IO);
+        assert_string_equal(error.message, "nobody listens");
+        assert_int_equal(answer[0], 12);
+        assert_int_equal(dw_store_send(store, id, &wrong, keep, answer, &error), DW_E_IO);
+        assert_true(to.heard < 0);
+    }
+    to.says = DW_OK;
+    assert_int_equal(told(store, id, "+0"), 5);
+    assert_int_equal(to.count, 8);
+    dw_store_info info = {.struct_bytes = sizeof info};
+    assert_int_equal(dw_store_get_info(store, id, &info, &error), DW_OK);
+    assert_int_equal(info.waiting, 0);
+    dw_store_close(store);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_store_survives_kills),
         cmocka_unit_test(test_store_calls_from_callbacks),
+        cmocka_unit_test(test_store_gives_up_a_message_that_cannot_be_answered),
     };
     if (argc == 5 && strcmp(argv[1], "--work") == 0) {
         return work(argv + 2);
