@@ -11,6 +11,7 @@
  * by the system's clock only. Files are written beside their place and renamed, so that processes
  * do not see each other's halves; the last one wins, with the same content. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,7 +107,8 @@ out:
 /* Remove what killed processes left, and the oldest entry where there are too many. */
 static void prune(const char *folder)
 {
-    DIR *list = opendir(folder);
+    int fd = dw_os_open(folder, O_RDONLY | O_DIRECTORY, 0);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
     char oldest[PATH_BYTES] = "";
     char path[PATH_BYTES];
     time_t oldest_time = 0;
@@ -131,7 +133,9 @@ static void prune(const char *folder)
             }
         }
     }
-    if (list != NULL) {
+    if (list == NULL) {
+        dw_os_close(fd);
+    } else {
         (void)closedir(list);
     }
     if (count > ENTRIES_MAX) {
