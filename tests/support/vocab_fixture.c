@@ -427,7 +427,7 @@ static size_t put_word(uint64_t *random, char *out, size_t room)
         from--;
     }
     size_t length = 1 + vocab_random(random) % 24;
-    while (((unsigned char)sample[from + length] & 0xc0) == 0x80 && from + length < sizeof sample) {
+    while (from + length < sizeof sample && ((unsigned char)sample[from + length] & 0xc0) == 0x80) {
         length++;
     }
     length = from + length < sizeof sample ? length : sizeof sample - 1 - from;

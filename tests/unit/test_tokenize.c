@@ -231,6 +231,16 @@ static const char *const pre_names[] = {"default",
                                         "grok-2"};
 #define PRE_COUNT (sizeof pre_names / sizeof pre_names[0])
 
+/* Any bytes at all, but none beyond Unicode, which libllama alone does not survive. */
+static void damage(uint64_t *random, char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        bool hit = vocab_random(random) % 3 == 0;
+        text[i] = hit ? (char)vocab_random(random) : text[i];
+        text[i] = (unsigned char)text[i] >= 0xf4 ? 'q' : text[i];
+    }
+}
+
 /* Texts longer than libllama is given where it splits by std::regex: our own words and merges, but
  * of texts that it still can split. */
 static void try_splits(const char *name, const dw_vocab *vocab, int rounds, uint64_t seed)
@@ -239,6 +249,9 @@ static void try_splits(const char *name, const dw_vocab *vocab, int rounds, uint
     uint64_t random = seed;
     for (int i = 0; i < rounds; i++) {
         size_t bytes = vocab_text(&random, text, 1100 + vocab_random(&random) % 1500);
+        if (i % 8 == 7) {
+            damage(&random, text, bytes);
+        }
         size_t want_count = vocab_oracle(vocab, text, bytes, false, want, TOKENS_MAX);
         size_t count = vocab_tokens(vocab, text, bytes, 0, got, TOKENS_MAX);
         expect_equal(name, count, want_count, text, bytes);
@@ -272,11 +285,8 @@ static void try_parts(const char *name, const dw_vocab *vocab)
     uint64_t random = 5;
     for (int i = 0; i < 6; i++) {
         size_t bytes = vocab_text(&random, text, 9000 + vocab_random(&random) % 24000);
-        for (size_t k = 0; i % 3 == 2 && k < bytes; k++) { /* any bytes at all */
-            text[k] = vocab_random(&random) % 3 == 0 ? (char)vocab_random(&random) : text[k];
-        }
-        for (size_t k = 0; i % 3 == 2 && k < bytes; k++) { /* but none beyond Unicode */
-            text[k] = (unsigned char)text[k] >= 0xf4 ? 'q' : text[k];
+        if (i % 3 == 2) {
+            damage(&random, text, bytes);
         }
         size_t want_count = vocab_oracle(vocab, text, bytes, false, want, TOKENS_MAX);
         size_t count = vocab_tokens(vocab, text, bytes, 0, got, TOKENS_MAX);
@@ -364,7 +374,7 @@ static void test_tokenize_takes_long_texts(void **state)
     for (size_t i = 0; i < PRE_COUNT; i++) {
         dw_vocab *vocab = vocab_make(&(vocab_options){.kind = VOCAB_BPE, .pre = pre_names[i]});
         for (size_t k = 0; k < sizeof long_units / sizeof long_units[0]; k++) {
-            try_long(pre_names[i], vocab, long_units[k], k < 3 ? bytes : bytes / 10);
+            try_long(pre_names[i], vocab, long_units[k], k < 3 && i % 4 == 0 ? bytes : bytes / 20);
         }
         dw_vocab_close(vocab);
     }
