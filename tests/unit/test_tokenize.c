@@ -5,6 +5,7 @@
 
 #include <llama.h>
 
+#include "base/alloc.h"
 #include "driftwood_abi.h"
 #include "support.h"
 #include "text/vocab.h"
@@ -389,6 +390,41 @@ static void test_tokenize_takes_long_texts(void **state)
     dw_vocab_close(vocab);
 }
 
+/* Memory that runs out is told, wherever it does, and the next call gets its tokens. */
+static void try_shortage(const vocab_options *options)
+{
+    static char text[20000 + 64];
+    uint64_t random = 11;
+    size_t bytes = vocab_text(&random, text, 20000);
+    dw_vocab *vocab = vocab_make(options);
+    int64_t countdown = 0;
+    dw_status status = DW_E_MEMORY;
+    size_t count = 0;
+    for (; status == DW_E_MEMORY; countdown++) {
+        dw_error err;
+        dw_text_piece pieces[] = {{text, bytes, true}, {VOCAB_END, strlen(VOCAB_END), false}};
+        dw_token_list list = {.tokens = got, .capacity = TOKENS_MAX};
+        dw_alloc_fail_after(countdown);
+        status = dw_vocab_tokenize_pieces(vocab, pieces, 2, DW_TOKENIZE_PARSE, &list, &err);
+        dw_alloc_fail_after(-1);
+        count = list.count;
+        assert_true(status == DW_OK || count == 0);
+    }
+    assert_int_equal(status, DW_OK);
+    assert_true(countdown > 5);
+    size_t want_count = vocab_tokens(vocab, text, bytes, 0, want, TOKENS_MAX);
+    expect_equal("shortage", count - 1, want_count, text, bytes);
+    dw_vocab_close(vocab);
+}
+
+static void test_tokenize_survives_memory_shortage(void **state)
+{
+    (void)state;
+    try_shortage(&(vocab_options){.kind = VOCAB_SPM});
+    try_shortage(&(vocab_options){.kind = VOCAB_BPE, .pre = "gpt-4o"});
+    try_shortage(&(vocab_options){.kind = VOCAB_WPM});
+}
+
 /* ---- what is added ---- */
 
 static void expect_ends(const vocab_options *options, int32_t first, int32_t last)
@@ -435,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_tokenize_splits_as_libllama),
         cmocka_unit_test(test_tokenize_parts_as_the_whole),
         cmocka_unit_test(test_tokenize_takes_long_texts),
+        cmocka_unit_test(test_tokenize_survives_memory_shortage),
         cmocka_unit_test(test_tokenize_adds_eos_to_whole_texts_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
