@@ -16,7 +16,7 @@
 #include "base/ggml_guard.h"
 #include "chat/chat_internal.h"
 #include "chat/chat_request.h"
-#include "chat/jinja_internal.h"
+#include "values/bounds.h"
 
 struct dw_jinja {
     std::string source;
@@ -52,21 +52,6 @@ struct deep_call {
     dw_error error;
 };
 
-/* "line 3, column 5: why" of the engine's report, which is drawn over several lines. */
-std::string one_line(const std::string &report)
-{
-    size_t at = report.find(" at line "), why = report.rfind("Error: ");
-    std::string place;
-    if (at != std::string::npos) {
-        size_t end = report.find(" in source", at);
-        place = report.substr(at + 4, end - at - 4) + ": ";
-    }
-    std::string text = why != std::string::npos ? report.substr(why + 7) : report;
-    size_t first = text.find_first_not_of("\n-");
-    text = first == std::string::npos ? "" : text.substr(first);
-    return place + text.substr(0, text.find('\n'));
-}
-
 void run_guarded(void *user)
 {
     auto *call = static_cast<deep_call *>(user);
@@ -79,10 +64,12 @@ void run_guarded(void *user)
         call->status = dw_fail(&call->error, e.status, "%s", e.what());
     } catch (const dw::limit_reached &e) {
         call->status = dw_fail(&call->error, DW_E_LIMIT, "%s", e.what());
+    } catch (const dw::memory_reached &e) {
+        call->status = dw_fail(&call->error, DW_E_MEMORY, "%s", e.what());
     } catch (const std::bad_alloc &) {
         call->status = dw_fail(&call->error, DW_E_MEMORY, "no memory for a chat");
     } catch (const std::exception &e) {
-        call->status = dw_fail(&call->error, DW_E_ARG, "%s", one_line(e.what()).c_str());
+        call->status = dw_fail(&call->error, DW_E_ARG, "%s", e.what());
     }
 }
 
@@ -129,39 +116,13 @@ char *copy_out(const std::string &text)
 
 /* ---- templates ------------------------------------------------------------------------------ */
 
-/* "line 3, column 5: why" of a lexer's or parser's report: its second line shows the place. */
-[[noreturn]] void fail_at_place(const std::string &source, const std::string &report)
-{
-    size_t end = report.find('\n'), shown_end = report.rfind('\n');
-    std::string why = report.substr(0, end);
-    size_t colon = why.find(": ");
-    why = colon != std::string::npos ? why.substr(colon + 2) : why;
-    if (end == std::string::npos || shown_end <= end + 4) {
-        throw dw::status_error(DW_E_FORMAT, why);
-    }
-    std::string shown = report.substr(end + 4, shown_end - end - 7);
-    for (size_t at; (at = shown.find("\xe2\x86\xb5")) != std::string::npos;) {
-        shown.replace(at, 3, "\n");
-    }
-    size_t spaces = report.size() - shown_end - 2;
-    size_t at = source.find(shown);
-    at = at == std::string::npos ? 0 : std::min(at + (spaces > 3 ? spaces - 3 : 0), source.size());
-    size_t line = 1 + (size_t)std::count(source.begin(), source.begin() + (long)at, '\n');
-    size_t line_begin = source.rfind('\n', at > 0 ? at - 1 : 0);
-    size_t column = at - (line_begin == std::string::npos || at == 0 ? 0 : line_begin + 1) + 1;
-    throw dw::status_error(DW_E_FORMAT, "line " + std::to_string(line) + ", column " +
-                                            std::to_string(column) + ": " + why);
-}
-
 jinja::program parse(const std::string &source)
 {
     try {
         jinja::lexer lexer;
         return jinja::parse_from_tokens(lexer.tokenize(source));
-    } catch (const dw::limit_reached &) {
-        throw;
-    } catch (const std::exception &e) {
-        fail_at_place(source, e.what());
+    } catch (const dw::placed_error &e) {
+        throw dw::status_error(DW_E_FORMAT, e.what());
     }
 }
 
@@ -169,9 +130,7 @@ void open_template(dw_jinja *jinja)
 {
     jinja->program = parse(jinja->source);
     auto caps = jinja::caps_get(jinja->program);
-    jinja->asks.object_arguments = caps.supports_object_arguments;
-    jinja->asks.no_text_content = !caps.supports_string_content && caps.supports_typed_content;
-    jinja->asks.no_part_content = caps.supports_string_content && !caps.supports_typed_content;
+    dw::find_forms(jinja->program, stack_bytes / 2, &jinja->asks);
     jinja->asks.system_role = caps.supports_system_role;
     jinja->asks.tools = caps.supports_tools;
     jinja->asks.tool_calls = caps.supports_tool_calls;
@@ -225,7 +184,7 @@ void set_variables(jinja::context &context, const dw_jinja *jinja, const dw::cha
     }
     jinja::global_from_json(context, trusted, false);
     common_json outside = request.variables;
-    outside["messages"] = dw::messages_for(request, jinja->asks, jinja->source);
+    outside["messages"] = dw::messages_for(request, jinja->asks);
     if (request.tools.is_array()) {
         outside["tools"] = request.tools;
     }
@@ -263,7 +222,6 @@ void render(const dw_jinja *jinja, const dw::chat_request &request, const std::s
             int64_t seconds, dw_chat_text *out)
 {
     jinja::context context(jinja->source);
-    dw::set_globals(context, seconds);
     context.current_time = (std::time_t)seconds;
     set_variables(context, jinja, request, tokens);
 

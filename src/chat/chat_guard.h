@@ -22,6 +22,7 @@ typedef struct dw_jinja_asks {
     bool object_arguments; /* tool calls' arguments as an object, not as JSON text */
     bool no_text_content;  /* contents as lists of parts alone */
     bool no_part_content;  /* contents as text alone */
+    bool no_null_content;  /* beside calls, content as "" */
     bool system_role;
     bool tools;
     bool tool_calls;

@@ -5,7 +5,10 @@
 #include <stdexcept>
 #include <string>
 
+#include <jinja/runtime.h>
+
 #include "base/status.h"
+#include "chat/chat_guard.h"
 
 namespace dw
 {
@@ -28,6 +31,9 @@ struct schema_scope {
     /* What could not be held to, and why; "": nothing. */
     std::string note() const;
 };
+
+/* Which forms of messages a template reads (chat_forms.cpp); its trials may take `stack_bytes`. */
+void find_forms(const jinja::program &program, size_t stack_bytes, dw_jinja_asks *asks);
 
 } // namespace dw
 

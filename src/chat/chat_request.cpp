@@ -327,25 +327,6 @@ const std::map<std::string, reader> &readers()
 
 /* ---- as the template wants it ---------------------------------------------------------------- */
 
-bool is_word(char c)
-{
-    return std::isalnum((unsigned char)c) != 0 || c == '_';
-}
-
-/* Whether the template looks at a member of this name: .name, 'name' or "name". */
-bool mentions(const std::string &source, const std::string &name)
-{
-    for (size_t at = 0; (at = source.find(name, at)) != std::string::npos; at += name.size()) {
-        char before = at > 0 ? source[at - 1] : ' ';
-        char after = at + name.size() < source.size() ? source[at + name.size()] : ' ';
-        if ((before == '.' && !is_word(after)) || (before == '\'' && after == '\'') ||
-            (before == '"' && after == '"')) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* JSON text, as OpenAI has it, to the object that templates written for Hugging Face take. Text
  * that is no JSON stays: the model wrote it, and reads it again. */
 void arguments_as_object(common_json &message)
@@ -373,6 +354,9 @@ void content_as_wanted(common_json &message, const dw_jinja_asks &asks)
     if (!message.contains("content")) {
         return;
     }
+    if (asks.no_null_content && message.at("content").is_null()) {
+        message["content"] = "";
+    }
     auto &content = message.at("content");
     if (asks.no_text_content && content.is_string()) {
         common_json part = common_json::object();
@@ -383,9 +367,11 @@ void content_as_wanted(common_json &message, const dw_jinja_asks &asks)
         message["content"] = parts;
     } else if (asks.no_part_content && content.is_array()) {
         std::string text;
+        bool first = true;
         for (size_t i = 0; i < content.size(); i++) {
-            if (content.at(i).contains("text")) {
-                text += (text.empty() ? "" : "\n") + content.at(i).at("text").get<std::string>();
+            if (content.at(i).contains("text") && content.at(i).at("text").is_string()) {
+                text += (first ? "" : "\n") + content.at(i).at("text").get<std::string>();
+                first = false;
             }
         }
         message["content"] = text;
@@ -430,29 +416,14 @@ chat_request read_request(std::string_view text)
     return request;
 }
 
-common_json messages_for(const chat_request &request, const dw_jinja_asks &asks,
-                         const std::string &source)
+common_json messages_for(const chat_request &request, const dw_jinja_asks &asks)
 {
-    static const char *const reasoning_names[] = {"thinking", "reasoning"};
     common_json messages = request.messages;
-    bool knows_developer = source.find("developer") != std::string::npos;
     for (size_t i = 0; i < messages.size(); i++) {
-        auto &message = messages.at(i);
         if (asks.object_arguments) {
-            arguments_as_object(message);
+            arguments_as_object(messages.at(i));
         }
-        content_as_wanted(message, asks);
-        if (!knows_developer && message.at("role") == "developer") {
-            message["role"] = "system";
-        }
-        if (!message.contains("reasoning_content")) {
-            continue;
-        }
-        for (const char *name : reasoning_names) {
-            if (!message.contains(name) && mentions(source, name)) {
-                message[name] = message.at("reasoning_content");
-            }
-        }
+        content_as_wanted(messages.at(i), asks);
     }
     return messages;
 }

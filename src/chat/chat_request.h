@@ -29,9 +29,8 @@ struct chat_request {
 
 /* Throws status_error DW_E_ARG with the place and the value, DW_E_LIMIT. */
 chat_request read_request(std::string_view text);
-/* Messages as the template wants them: arguments, parts, reasoning, roles. */
-common_json messages_for(const chat_request &request, const dw_jinja_asks &asks,
-                         const std::string &source);
+/* Messages in the forms that the template reads: arguments, parts, null. All else is as it was. */
+common_json messages_for(const chat_request &request, const dw_jinja_asks &asks);
 
 } // namespace dw
 

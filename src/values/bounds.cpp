@@ -1,7 +1,6 @@
-/* How much a template may do. The engine has no such notion: programs call back here, from the
- * nodes that jinja_program.cpp puts into them. */
-#include "chat/jinja_internal.h"
+#include "values/bounds.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace dw
@@ -15,6 +14,7 @@ struct bounds {
     jinja_limits limits;
     uint64_t steps = 0;
     uint64_t bytes = 0;
+    uint64_t looked_at = 0; /* bytes since the clock was read */
     clock::time_point end;
     uintptr_t stack_end; /* an address below which nothing goes on; 0: not known */
 };
@@ -23,6 +23,7 @@ thread_local bounds *current = nullptr;
 
 /* A clock is read once in so many steps. */
 constexpr uint64_t steps_a_look = 64;
+constexpr uint64_t bytes_a_look = 1u << 20;
 
 /* What the engine's own frames take below a node. */
 constexpr size_t stack_margin = 256u << 10;
@@ -47,6 +48,14 @@ jinja_scope::~jinja_scope()
     current = static_cast<bounds *>(outer);
 }
 
+static void look_at_clock(const bounds *b)
+{
+    if (clock::now() > b->end) {
+        throw limit_reached("the template takes longer than " +
+                            std::to_string(b->limits.milliseconds) + " ms");
+    }
+}
+
 void jinja_step()
 {
     bounds *b = current;
@@ -58,59 +67,66 @@ void jinja_step()
         throw limit_reached("the template takes more than " + std::to_string(b->limits.steps) +
                             " steps");
     }
-    if (b->steps % steps_a_look == 0 && clock::now() > b->end) {
-        throw limit_reached("the template takes longer than " +
-                            std::to_string(b->limits.milliseconds) + " ms");
+    if (b->steps % steps_a_look == 0) {
+        look_at_clock(b);
     }
     if ((uintptr_t)&here < b->stack_end) {
         throw limit_reached("the template calls itself too deeply");
     }
 }
 
-void jinja_charge(uint64_t bytes)
+void jinja_work(uint64_t bytes)
+{
+    bounds *b = current;
+    if (b == nullptr) {
+        return;
+    }
+    b->looked_at += bytes;
+    if (b->looked_at >= bytes_a_look) {
+        b->looked_at = 0;
+        look_at_clock(b);
+    }
+}
+
+void jinja_grow(uint64_t before, uint64_t bytes)
 {
     bounds *b = current;
     if (b == nullptr) {
         return;
     }
     b->bytes += bytes;
-    if (bytes > b->limits.value_bytes || b->bytes > b->limits.bytes) {
+    if (before + bytes > b->limits.value_bytes || b->bytes > b->limits.bytes) {
         throw limit_reached("the template makes more text than the " +
                             std::to_string(b->limits.value_bytes >> 20) +
                             " MiB that one value may hold, or the " +
                             std::to_string(b->limits.bytes >> 20) + " MiB of all of them");
     }
+    jinja_work(bytes);
+}
+
+void jinja_charge(uint64_t bytes)
+{
+    jinja_grow(0, bytes);
 }
 
 void jinja_charge_product(uint64_t one, uint64_t other)
 {
     uint64_t product;
-    bounds *b = current;
     bool overflows = __builtin_mul_overflow(one, other, &product);
-    if (b != nullptr && (overflows || product > b->limits.value_bytes)) {
-        jinja_charge(b->limits.value_bytes + 1);
-    }
+    jinja_charge(overflows ? UINT64_MAX / 2 : product);
 }
 
-static uint64_t own_bytes(const jinja::value &value)
+std::string place_of(std::string_view source, size_t at)
 {
-    return jinja::is_val<jinja::value_string>(value) ? value->val_str.length() : 8;
-}
-
-uint64_t jinja_bytes_of(const jinja::value &value)
-{
-    if (value == nullptr) {
-        return 0;
+    std::string_view before = source.substr(0, std::min(at, source.size()));
+    size_t line_begin = before.rfind('\n');
+    line_begin = line_begin == std::string_view::npos ? 0 : line_begin + 1;
+    size_t line = 1, column = 1;
+    for (size_t i = 0; i < before.size(); i++) {
+        line += before[i] == '\n' ? 1 : 0;
+        column += i >= line_begin && ((unsigned char)before[i] & 0xc0) != 0x80 ? 1 : 0;
     }
-    uint64_t bytes = own_bytes(value);
-    if (jinja::is_val<jinja::value_array>(value)) {
-        for (const auto &item : value->as_array()) {
-            bytes += own_bytes(item);
-        }
-    } else if (jinja::is_val<jinja::value_object>(value)) {
-        bytes += 16 * value->as_ordered_object().size();
-    }
-    return bytes;
+    return "line " + std::to_string(line) + ", column " + std::to_string(column) + ": ";
 }
 
 } // namespace dw
