@@ -130,6 +130,9 @@ DW_API dw_status dw_fail_within(dw_error *err, dw_status code, const char *forma
  *   ggml's abort callback                 at the first call of ggml that may abort, once. An abort
  *   std::terminate's handler              inside such a call becomes DW_E_DEVICE or DW_E_MEMORY;
  *                                         any other goes to the handler that was set before.
+ *   a handler of SIGBUS                   ours, at the first engine, for pages of mapped files that
+ *                                         were truncated (dw_engine_options.no_file_guards). Faults
+ *                                         elsewhere go to the handler that was set before.
  *   handlers of SIGSEGV, SIGBUS, SIGILL   Wasmtime's, at the first engine. Faults that are not in a
  *   and SIGFPE                            guest's code go to the handlers that were set before.
  *
@@ -230,6 +233,9 @@ typedef struct dw_engine_options {
      * their texts. */
     const dw_import *const *imports; /* [import_count] */
     size_t import_count;
+    /* Install no handler of SIGBUS of ours: a mapped file that is truncated then ends the process.
+     * Of the first engine only: the handler stays as long as the process. */
+    bool no_file_guards;
 } dw_engine_options;
 
 /* `options` may be NULL. Errors: DW_E_NOT_FOUND (no such device; the message lists those there

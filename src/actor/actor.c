@@ -19,6 +19,11 @@ static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
 {
     dw_actor *actor = user;
     const dw_instance_options *options = &actor->settings->instance;
+    for (size_t i = 0; i < dw_state_memory_count(actor->instance); i++) {
+        if (dw_region_is_broken(dw_state_memory(actor->instance, i))) {
+            return -1; /* the file of its memory was cut: this may be zeros */
+        }
+    }
     if (actor->current != NULL) {
         return actor->on_answer != NULL ? actor->on_answer(actor->user, bytes, count)
                                         : (ptrdiff_t)count;
@@ -357,6 +362,13 @@ void dw_actor_receive_undo(dw_actor *actor)
 dw_status dw_actor_receive_end(dw_actor *actor, dw_status status, int32_t result, int exit_code,
                                dw_error *local)
 {
+    /* What was computed from pages that were not there is nobody's; a guest's own access traps, and
+     * this is why. */
+    dw_error cut = {.message = ""};
+    if (dw_actor_check_files(actor, &cut) != DW_OK) {
+        status = cut.code;
+        *local = cut;
+    }
     status = judge(actor, status, result, exit_code, local);
     dw_mailbox_release(&actor->new_effects);
     dw_mailbox_release(&actor->new_timers);
@@ -438,13 +450,18 @@ dw_status dw_actor_fire_timers(dw_actor *actor, uint64_t now_ms, dw_error *err)
 
 dw_status dw_actor_take_images(dw_actor *actor, dw_error *err)
 {
-    dw_status status = DW_OK;
     dw_state_let_go(actor->instance);
+    dw_status status = dw_actor_check_files(actor, err);
     for (size_t i = 0; i < dw_state_memory_count(actor->instance) && status == DW_OK; i++) {
         dw_memory_image *image = NULL;
-        status = dw_memory_image_take(&image, dw_state_memory(actor->instance, i), actor->images[i],
-                                      NULL, err);
-        if (status == DW_OK) {
+        dw_region *region = dw_state_memory(actor->instance, i);
+        status = dw_memory_image_take(&image, region, actor->images[i], NULL, err);
+        if (status == DW_OK && actor->images[i] != NULL) { /* were its pages there? */
+            status = dw_memory_image_check(actor->images[i], region, err);
+        }
+        if (status != DW_OK) {
+            dw_memory_image_unref(image);
+        } else {
             dw_memory_image_unref(actor->images[i]);
             actor->images[i] = image;
         }

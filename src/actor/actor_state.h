@@ -61,4 +61,8 @@ bool dw_actor_files_hold(const dw_frozen *frozen, int32_t handle);
 /* DW_E_STATE while a call is under way, or after one was aborted. */
 dw_status dw_actor_check_rests(const dw_actor *actor, dw_error *err);
 
+/* Whether the files it was thawed from still have what it maps: else what it computed since may be
+ * of zeros. Errors: DW_E_IO (which file). */
+dw_status dw_actor_check_files(dw_actor *actor, dw_error *err);
+
 #endif

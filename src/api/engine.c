@@ -9,6 +9,7 @@
 #include "base/public_struct.h"
 #include "guest_abi/guest_abi.h"
 #include "kv/kv_pool.h"
+#include "memory/file_guard.h"
 #include "scheduler/scheduler.h"
 #include "snapshot/thaw.h"
 #include "wasm/module.h"
@@ -50,7 +51,12 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
     if (engine == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for an engine");
     }
-    status = dw_device_open(&engine->device, own.device, own.threads, err);
+    if (!own.no_file_guards) { /* before Wasmtime's handlers, which pass on to it */
+        status = dw_file_guards_install(err);
+    }
+    if (status == DW_OK) {
+        status = dw_device_open(&engine->device, own.device, own.threads, err);
+    }
     if (status == DW_OK && own.stage_memory) {
         dw_device_set_staging(engine->device);
     }

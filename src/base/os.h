@@ -74,6 +74,8 @@ typedef struct dw_file_identity {
 
 /* Errors: DW_E_IO. */
 dw_status dw_os_identify(int fd, dw_file_identity *identity, dw_error *err);
+/* A path of the file behind a descriptor, for messages; without one, what else is known of it. */
+void dw_os_file_name(int fd, char *name, size_t capacity);
 /* Write exactly `bytes` at `offset`. Errors: DW_E_IO. */
 dw_status dw_os_write_at(int fd, uint64_t offset, const void *from, size_t bytes, dw_error *err);
 /* Read exactly file bytes [offset, offset + bytes). Errors: DW_E_IO (also where the file ends). */

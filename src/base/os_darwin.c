@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/param.h>
 #include <sys/stat.h>
 #include <sys/sysctl.h>
 #include <unistd.h>
@@ -143,4 +144,11 @@ dw_status dw_os_identify(int fd, dw_file_identity *identity, dw_error *err)
 void dw_os_yield_cores(void)
 {
     (void)pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0);
+}
+
+void dw_os_file_name(int fd, char *name, size_t capacity)
+{
+    char path[MAXPATHLEN];
+    bool known = fcntl(fd, F_GETPATH, path) == 0;
+    (void)snprintf(name, capacity, "%s", known ? path : "a mapped file");
 }

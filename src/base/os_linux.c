@@ -213,3 +213,15 @@ void dw_os_yield_cores(void)
 {
     (void)setpriority(PRIO_PROCESS, 0, 19); /* of this thread only, see setpriority(2) */
 }
+
+void dw_os_file_name(int fd, char *name, size_t capacity)
+{
+    char path[32];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(path, name, capacity - 1);
+    if (length > 0) {
+        name[length] = '\0';
+    } else {
+        (void)snprintf(name, capacity, "a mapped file");
+    }
+}

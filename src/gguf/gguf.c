@@ -20,6 +20,8 @@ void dw_gguf_close(dw_gguf *gguf)
         }
         dw_free(gguf->rest);
     }
+    dw_file_guard_remove(gguf->guard);
+    dw_free(gguf->path);
     if (gguf->mapped) {
         dw_os_unmap((void *)(uintptr_t)gguf->bytes, gguf->byte_count);
     }

@@ -62,6 +62,9 @@ dw_status dw_gguf_parse(dw_gguf **out, const void *bytes, size_t count, dw_error
 uint32_t dw_gguf_part_count(const dw_gguf *gguf);
 /* The whole of file `part`; page-aligned if it was opened by path. */
 const void *dw_gguf_part_bytes(const dw_gguf *gguf, uint32_t part, size_t *count);
+/* Whether all files still have what is mapped: else what was read from there since may be zeros.
+ * Errors: DW_E_IO (which file). Thread: any. */
+dw_status dw_gguf_check(const dw_gguf *gguf, dw_error *err);
 /* Of all files together. */
 uint64_t dw_gguf_bytes(const dw_gguf *gguf);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "gguf/gguf.h"
+#include "memory/file_guard.h"
 
 #define DW__GGUF_COUNT_MAX 65536u /* keys, tensors: the largest models have a few thousand */
 
@@ -22,6 +23,8 @@ struct dw_gguf {
     size_t byte_count;
     bool mapped; /* by dw__gguf_open_file; unmapped with it */
     int fd;      /* of the file, if mapped; else -1 */
+    char *path;  /* likewise; for messages */
+    dw_file_guard *guard;
     uint32_t part_index;
     uint32_t part_count;
     dw_gguf **rest; /* [part_count - 1], the parts behind the first; NULL in all but that */

@@ -164,6 +164,20 @@ const void *dw_gguf_part_bytes(const dw_gguf *gguf, uint32_t part, size_t *count
     return file->bytes;
 }
 
+dw_status dw_gguf_check(const dw_gguf *gguf, dw_error *err)
+{
+    for (uint32_t i = 0; i < gguf->part_count; i++) {
+        const dw_gguf *file = dw__gguf_part(gguf, i);
+        dw_status status = file->fd < 0 ? DW_OK
+                                        : dw_file_check(file->fd, file->path, file->byte_count,
+                                                        dw_file_guard_is_broken(file->guard), err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    return DW_OK;
+}
+
 uint64_t dw_gguf_bytes(const dw_gguf *gguf)
 {
     uint64_t total = 0;

@@ -540,15 +540,22 @@ dw_status dw__gguf_open_file(dw_gguf **out, const char *path, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    status = parse(out, bytes, count, false, err);
-    if (status != DW_OK) {
-        if (bytes != NULL) {
-            dw_os_unmap(bytes, count);
-        }
-        dw_os_close(fd);
-        return dw_fail_within(err, status, "%s", path);
+    dw_file_guard *guard = dw_file_guard_add(bytes, count, fd);
+    char *shown = dw_strdup(path);
+    status = shown != NULL ? parse(out, bytes, count, false, err)
+                           : dw_fail(err, DW_E_MEMORY, "no memory for a path");
+    if (status == DW_OK) {
+        (*out)->mapped = true;
+        (*out)->fd = fd;
+        (*out)->path = shown;
+        (*out)->guard = guard;
+        return DW_OK;
     }
-    (*out)->mapped = true;
-    (*out)->fd = fd;
-    return DW_OK;
+    dw_file_guard_remove(guard);
+    dw_free(shown);
+    if (bytes != NULL) {
+        dw_os_unmap(bytes, count);
+    }
+    dw_os_close(fd);
+    return dw_fail_within(err, status, "%s", path);
 }

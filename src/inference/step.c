@@ -88,6 +88,10 @@ dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, b
     if (status != DW_OK) {
         goto out;
     }
+    status = dw_model_check_files(model, err);
+    if (status != DW_OK) {
+        goto out;
+    }
     status = plan->finish(graph, &work, err);
 out:
     dw_model_unlock(model);

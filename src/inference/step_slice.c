@@ -47,6 +47,12 @@ bool dw__step_slice_is_long(const dw_step_slice *slice, const dw_model_shape *sh
 
 dw_status dw__step_slice_check(const dw_step_slice *slice, dw_error *err)
 {
+    if (slice->log != NULL) { /* zeros in the place of records come before what they lead to */
+        dw_status status = dw_kv_log_check_files(slice->log, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
     return slice->nan ? dw_fail(err, DW_E_NUMERIC, "forward: the model's results hold NaN") : DW_OK;
 }
 

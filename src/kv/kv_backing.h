@@ -66,6 +66,9 @@ typedef struct dw__kv_backing_ops {
     void *(*address)(const dw__kv_backing *backing);
     /* Point a tensor at the first record. Errors: those of dw_device_view_place, DW_E_MEMORY. */
     dw_status (*place)(dw__kv_backing *backing, struct ggml_tensor *tensor, dw_error *err);
+    /* Whether files that records are mapped from still have them. NULL: nothing is mapped.
+     * Errors: DW_E_IO. */
+    dw_status (*check_files)(const dw__kv_backing *backing, dw_error *err);
     /* Evicted contents, brought back, and whether there are none. NULL: nothing is ever evicted.
      * Errors: DW_E_MEMORY, DW_E_DEVICE. */
     dw_status (*make_resident)(dw__kv_backing *backing, dw_error *err);

@@ -177,6 +177,12 @@ size_t dw_kv_log_record_bytes(const dw_kv_log *log)
     return log->backing->record_bytes;
 }
 
+dw_status dw_kv_log_check_files(const dw_kv_log *log, dw_error *err)
+{
+    const dw__kv_backing_ops *ops = log->backing->ops;
+    return ops->check_files != NULL ? ops->check_files(log->backing, err) : DW_OK;
+}
+
 bool dw_kv_log_in_host_memory(const dw_kv_log *log)
 {
     return log->backing->ops->in_host_pages;

@@ -58,6 +58,9 @@ uint32_t dw_kv_log_capacity(const dw_kv_log *log);
 /* Records that are there to be read: at least the length rounded up to DW_KV_STEP_TOKENS. */
 uint32_t dw_kv_log_committed(const dw_kv_log *log);
 size_t dw_kv_log_record_bytes(const dw_kv_log *log);
+/* Whether files that records are mapped from still have them: after they were read, before what
+ * came of it is used. Errors: DW_E_IO (which file). */
+dw_status dw_kv_log_check_files(const dw_kv_log *log, dw_error *err);
 /* In host pages, so that the address below is the records' own. */
 bool dw_kv_log_in_host_memory(const dw_kv_log *log);
 /* The first record's address, the device's own for what is in its memory: it never moves,

@@ -329,6 +329,12 @@ static dw_status place(dw__kv_backing *backing, struct ggml_tensor *tensor, dw_e
     return dw_device_view_place(pages->view, tensor, dw_region_base(pages->region), err);
 }
 
+static dw_status check_files(const dw__kv_backing *backing, dw_error *err)
+{
+    const kv_pages *pages = (const kv_pages *)(const void *)backing;
+    return dw_file_extents_check(&pages->shared, pages->region, err);
+}
+
 const dw__kv_backing_ops dw__kv_pages_ops = {
     .in_host_pages = true,
     .create = create,
@@ -341,4 +347,5 @@ const dw__kv_backing_ops dw__kv_pages_ops = {
     .read = read_bytes,
     .address = address,
     .place = place,
+    .check_files = check_files,
 };

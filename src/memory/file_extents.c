@@ -5,6 +5,7 @@
 
 #include "base/array.h"
 #include "base/os.h"
+#include "memory/file_guard.h"
 
 struct dw_extent_file {
     _Atomic size_t users;
@@ -244,6 +245,29 @@ bool dw_file_extents_next_data(const dw_file_extents *extents, size_t offset, si
         }
     }
     return false;
+}
+
+dw_status dw_file_extents_check(const dw_file_extents *extents, const dw_region *region,
+                                dw_error *err)
+{
+    const dw_extent_file *any = NULL;
+    for (size_t i = 0; i < extents->count; i++) {
+        const dw_file_extent *extent = &extents->list[i];
+        if (extent->file->in_memory) {
+            continue;
+        }
+        any = extent->file;
+        dw_status status =
+            dw_file_check(extent->file->fd, NULL, extent->file_offset + extent->bytes, false, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    if (!dw_region_is_broken(region)) {
+        return DW_OK;
+    }
+    return any != NULL ? dw_file_check(any->fd, NULL, 0, true, err)
+                       : dw_fail(err, DW_E_IO, "pages of a mapped file could not be read");
 }
 
 static dw_status map_extent(const dw_file_extent *extent, dw_region *region, dw_error *err)

@@ -69,6 +69,10 @@ dw_status dw_file_extents_read(const dw_file_extents *extents, size_t offset, si
  * files that an image was written to. */
 bool dw_file_extents_next_data(const dw_file_extents *extents, size_t offset, size_t *start,
                                size_t *end, bool *whole);
+/* Whether files other than memory files still have all that extents map. `region`, which maps them,
+ * may be marked: then they have not, or had not. Errors: DW_E_IO (which file). */
+dw_status dw_file_extents_check(const dw_file_extents *extents, const dw_region *region,
+                                dw_error *err);
 /* Map all, or only those of `file` where it is not NULL, privately over the region's committed
  * pages at their starts. One that does not begin at a page of its file is read instead. What lies
  * between extents stays as it is.

@@ -104,6 +104,12 @@ dw_status dw_memory_image_read(const dw_memory_image *image, size_t offset, size
     return dw_file_extents_read(&image->extents, offset, bytes, to, err);
 }
 
+dw_status dw_memory_image_check(const dw_memory_image *image, const dw_region *region,
+                                dw_error *err)
+{
+    return dw_file_extents_check(&image->extents, region, err);
+}
+
 static dw_status clear(dw_region *region, size_t from, size_t to, dw_error *err)
 {
     return to > from ? dw_region_clear(region, from, to - from, err) : DW_OK;

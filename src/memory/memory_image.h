@@ -61,6 +61,9 @@ dw_status dw_memory_image_map(const dw_memory_image *image, dw_region *region, d
 dw_status dw_memory_image_read(const dw_memory_image *image, size_t offset, size_t bytes, void *to,
                                dw_error *err);
 
+/* Whether the files of the image, which `region` maps, still have its pages. Errors: DW_E_IO. */
+dw_status dw_memory_image_check(const dw_memory_image *image, const dw_region *region,
+                                dw_error *err);
 /* Which blocks of `image` are not zero, as runs, the caller's to dw_free; zero ones are among them
  * only where they lie between others in small number. What no one has touched is not read.
  * Errors: DW_E_IO, DW_E_MEMORY. */

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/os.h"
+#include "memory/file_guard.h"
 
 struct dw_region {
     unsigned char *base;
@@ -15,6 +16,7 @@ struct dw_region {
     const char *label;
     int fd; /* the memfd behind a shared region; else -1 */
     uint64_t generation;
+    dw_file_guard *guard; /* from the first file that is mapped on */
     _Atomic int pins;
 };
 
@@ -68,6 +70,7 @@ void dw_region_destroy(dw_region *region)
         return;
     }
     DW_ASSERT(atomic_load(&region->pins) == 0);
+    dw_file_guard_remove(region->guard);
     dw_os_unreserve(region->base, region->reserved_bytes);
     dw_os_close(region->fd);
     dw_free(region);
@@ -131,6 +134,9 @@ dw_status dw_region_map_file(dw_region *region, size_t offset, int fd, uint64_t 
                              size_t bytes, dw_error *err)
 {
     dw_status status = check_mapping(region, offset, file_offset, bytes, err);
+    if (status == DW_OK && region->guard == NULL) {
+        region->guard = dw_file_guard_add(region->base, region->reserved_bytes, -1);
+    }
     if (status == DW_OK) {
         status = dw_os_map_private(region->base + offset, bytes, fd, file_offset, err);
     }
@@ -192,6 +198,11 @@ bool dw_region_holds(const dw_region *region, const void *address, size_t bytes)
     uintptr_t start = (uintptr_t)address;
     return start >= base && start - base <= region->committed_bytes &&
            bytes <= region->committed_bytes - (start - base);
+}
+
+bool dw_region_is_broken(const dw_region *region)
+{
+    return dw_file_guard_is_broken(region->guard);
 }
 
 void dw_region_pin(dw_region *region)

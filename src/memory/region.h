@@ -43,6 +43,10 @@ size_t dw_region_reserved_bytes(const dw_region *region);
 /* Whether [address, address + bytes) lies in the committed part. */
 bool dw_region_holds(const dw_region *region, const void *address, size_t bytes);
 
+/* Whether a page of a file that is mapped was not there any more when it was touched: the file was
+ * cut, and zeros are in its place. Thread: any. */
+bool dw_region_is_broken(const dw_region *region);
+
 /* Work in flight on the pages: map_file and destroy are refused while it is in flight.
  * Growing is not. */
 void dw_region_pin(dw_region *region);

@@ -334,6 +334,10 @@ static dw_status load(dw_model *model, const char *path, const dw_model_options 
         return status;
     }
     prefault_weights(model);
+    status = dw_gguf_check(model->gguf, err); /* what was uploaded was read from it */
+    if (status != DW_OK) {
+        return status;
+    }
     model->name = name_of(model->gguf, path);
     return model->name != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a name");
 }
@@ -426,6 +430,11 @@ void dw_model_unref(dw_model *model)
     dw_free(model->name);
     (void)pthread_mutex_destroy(&model->lock);
     dw_free(model);
+}
+
+dw_status dw_model_check_files(const dw_model *model, dw_error *err)
+{
+    return model->mapped_bytes > 0 ? dw_gguf_check(model->gguf, err) : DW_OK;
 }
 
 void dw_model_begin_fingerprint(dw_model *model)

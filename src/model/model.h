@@ -20,6 +20,10 @@ dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path
  * anybody else has the model. Errors: DW_E_MEMORY. */
 dw_status dw_model_set_file_name(dw_model *model, const char *name, dw_error *err);
 
+/* Whether the files that weights are read from are as long as they were: after a step, before its
+ * results are used. Errors: DW_E_IO (which file). Thread: any. */
+dw_status dw_model_check_files(const dw_model *model, dw_error *err);
+
 /* Begin with the fingerprint in the background: somebody will want it. Returns at once. */
 void dw_model_begin_fingerprint(dw_model *model);
 

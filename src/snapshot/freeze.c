@@ -82,6 +82,12 @@ static dw_status add_base(dw__freeze *f, dw_error *err)
                : status;
 }
 
+/* Logs are written from pages that may be mapped from files. */
+static dw_status check_files(void *user, dw_error *err)
+{
+    return dw_actor_check_files(user, err);
+}
+
 /* The description goes last: the other parts fill it. */
 static dw_status compose(dw__freeze *f, const dw_freeze_options *options, dw_error *err)
 {
@@ -91,6 +97,7 @@ static dw_status compose(dw__freeze *f, const dw_freeze_options *options, dw_err
     if (status != DW_OK) {
         goto out;
     }
+    dw_snapshot_writer_set_check(f->writer, check_files, f->actor);
     status = about != NULL ? fill(f, about, err) : dw__freeze_no_memory(err);
     if (status != DW_OK) {
         goto out;

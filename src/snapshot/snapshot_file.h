@@ -67,6 +67,9 @@ dw_status dw_snapshot_writer_meta(dw_snapshot_writer *writer, const char *key, c
  * bytes, tensors), DW_E_MEMORY. */
 dw_status dw_snapshot_writer_tensor(dw_snapshot_writer *writer, const dw_snapshot_tensor *tensor,
                                     dw_error *err);
+/* Called when all bytes were read, before a file gets its name: whether they may be used. */
+typedef dw_status (*dw_snapshot_check)(void *user, dw_error *err);
+void dw_snapshot_writer_set_check(dw_snapshot_writer *writer, dw_snapshot_check check, void *user);
 /* Write the file at `path`, or put it in the place of the one there, whole or not at all: it grows
  * as PATH.tmp-PID-RANDOM beside it, goes to the disk, and is renamed. Mode 0600. Each byte is read
  * once. A process killed meanwhile leaves that file behind. Of a link, what it leads to is

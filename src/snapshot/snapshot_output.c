@@ -320,6 +320,9 @@ dw_status dw_snapshot_writer_write_stream(dw_snapshot_writer *writer, int fd, dw
     if (status == DW_OK) {
         status = put_stream(&to, err);
     }
+    if (status == DW_OK && writer->check != NULL) {
+        status = writer->check(writer->check_user, err);
+    }
     writer->file_bytes = to.header.count + to.data_bytes;
     release_output(&to);
     return status;
@@ -422,6 +425,9 @@ dw_status dw_snapshot_writer_write_file(dw_snapshot_writer *writer, const char *
     bool made = status == DW_OK;
     if (status == DW_OK) {
         status = put_file(&to, identity, err);
+    }
+    if (status == DW_OK && writer->check != NULL) {
+        status = writer->check(writer->check_user, err);
     }
     if (status == DW_OK) {
         status = finish_file(&to, temporary, place, err);

@@ -200,6 +200,12 @@ dw_status dw__snapshot_check_whole(const dw_snapshot_writer *writer, dw_error *e
     return check_names(writer, err);
 }
 
+void dw_snapshot_writer_set_check(dw_snapshot_writer *writer, dw_snapshot_check check, void *user)
+{
+    writer->check = check;
+    writer->check_user = user;
+}
+
 uint64_t dw_snapshot_writer_bytes(const dw_snapshot_writer *writer)
 {
     return writer->file_bytes;

@@ -23,7 +23,9 @@ struct dw_snapshot_writer {
     dw__snapshot_item *items;
     size_t item_count;
     size_t item_capacity;
-    uint64_t file_bytes; /* of the last write */
+    uint64_t file_bytes;     /* of the last write */
+    dw_snapshot_check check; /* NULL: none */
+    void *check_user;
 };
 
 /* One thing in the file: a tensor, a filler (item NULL, zeros) or the seal (item NULL, last). */
