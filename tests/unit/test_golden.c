@@ -97,6 +97,28 @@ static const golden q8_0 = {
 static const golden machine = {.names = {"snapshot-v1-machine"}, .count = 1};
 #define MACHINE_DIGEST 0x41d9e276u
 
+/* The same actors in files of version 2. */
+static golden of_version_2(const golden *first)
+{
+    static const char *const names[][2] = {
+        {"snapshot-v1-full", "snapshot-v2-full"},
+        {"snapshot-v1-chain-0", "snapshot-v2-chain-0"},
+        {"snapshot-v1-chain-1", "snapshot-v2-chain-1"},
+        {"snapshot-v1-chain-2", "snapshot-v2-chain-2"},
+        {"snapshot-v1-q8_0", "snapshot-v2-q8_0"},
+        {"snapshot-v1-machine", "snapshot-v2-machine"},
+    };
+    golden second = *first;
+    for (size_t i = 0; i < second.count; i++) {
+        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+            if (strcmp(first->names[i], names[k][0]) == 0) {
+                second.names[i] = names[k][1];
+            }
+        }
+    }
+    return second;
+}
+
 static char folder[] = "/tmp/dw-golden-XXXXXX";
 
 /* ---- files -------------------------------------------------------------------------------- */
@@ -230,13 +252,12 @@ static void assert_lives_on(actor_fixture *fixture, dw_actor *actor)
 
 /* ---- the tests ---------------------------------------------------------------------------- */
 
-static void test_golden_full(void **state)
+static void expect_full(actor_fixture *fixture, const golden *from)
 {
-    actor_fixture *fixture = *state;
     actor_answer answer;
     dw_actor_effect effect = {.struct_bytes = sizeof effect};
     dw_error error = {.message = ""};
-    dw_actor *actor = thaw_golden(fixture, &full);
+    dw_actor *actor = thaw_golden(fixture, from);
     assert_string_equal(dw_actor_id(actor), "4b65657065722066");
     assert_int_equal(dw_actor_waiting(actor), 2);
     assert_int_equal(dw_actor_effect_count(actor), 1);
@@ -261,10 +282,16 @@ static void test_golden_full(void **state)
     dw_actor_destroy(actor);
 }
 
-static void test_golden_chain(void **state)
+static void test_golden_full(void **state)
 {
-    actor_fixture *fixture = *state;
-    dw_actor *actor = thaw_golden(fixture, &chain);
+    const golden second = of_version_2(&full);
+    expect_full(*state, &full);
+    expect_full(*state, &second);
+}
+
+static void expect_chain(actor_fixture *fixture, const golden *from)
+{
+    dw_actor *actor = thaw_golden(fixture, from);
     assert_int_equal(number_of(actor, "+0"), chain.counter);
     assert_product(actor, 0, -57);
     assert_steps(actor, &chain);
@@ -272,14 +299,27 @@ static void test_golden_chain(void **state)
     dw_actor_destroy(actor);
 }
 
-static void test_golden_q8_0(void **state)
+static void test_golden_chain(void **state)
 {
-    actor_fixture *fixture = *state;
-    dw_actor *actor = thaw_golden(fixture, &q8_0);
+    const golden second = of_version_2(&chain);
+    expect_chain(*state, &chain);
+    expect_chain(*state, &second);
+}
+
+static void expect_q8_0(actor_fixture *fixture, const golden *from)
+{
+    dw_actor *actor = thaw_golden(fixture, from);
     assert_int_equal(number_of(actor, "+0"), q8_0.counter);
     assert_steps(actor, &q8_0);
     assert_lives_on(fixture, actor);
     dw_actor_destroy(actor);
+}
+
+static void test_golden_q8_0(void **state)
+{
+    const golden second = of_version_2(&q8_0);
+    expect_q8_0(*state, &q8_0);
+    expect_q8_0(*state, &second);
 }
 
 /* Its answer is a digest of all that it can reach. */
@@ -299,9 +339,12 @@ static uint32_t machine_told(dw_actor *actor, uint32_t what, uint32_t number)
 static void test_golden_machine(void **state)
 {
     actor_fixture *fixture = *state;
-    dw_actor *actor = thaw_golden(fixture, &machine);
-    assert_int_equal(machine_told(actor, 2, 9), MACHINE_DIGEST);
-    dw_actor_destroy(actor);
+    const golden versions[] = {machine, of_version_2(&machine)};
+    for (size_t i = 0; i < 2; i++) {
+        dw_actor *actor = thaw_golden(fixture, &versions[i]);
+        assert_int_equal(machine_told(actor, 2, 9), MACHINE_DIGEST);
+        dw_actor_destroy(actor);
+    }
 }
 
 /* ---- writing them ------------------------------------------------------------------------- */
