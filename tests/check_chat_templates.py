@@ -9,6 +9,7 @@ import glob
 import json
 import multiprocessing
 import os
+import re
 import sys
 
 SOURCE, BUILD = sys.argv[1:3]
@@ -23,9 +24,13 @@ except ImportError as missing:
     sys.exit(77)
 import chats
 import constructs
+import known
 from renderer import Renderer
 
 CONSTRUCT = "construct/"
+# What looks like a control token, and stands in no conversation but one.
+CONTROL = re.compile(r"<\|[^|<> ]+\|>|<\uff5c[^\uff5c<> ]+\uff5c>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>")
+WITH_CONTROL = "control_tokens"
 TALK = [chats.says("system", "Be terse."), chats.says("user", "Hi <there>", name="Ann")]
 
 
@@ -49,7 +54,8 @@ def templates():
 def requests_of(name):
     if name.startswith(CONSTRUCT):
         return {"": {"messages": TALK, "bos_token": "<s>", "eos_token": "</s>", "now": chats.NOW,
-                     "add_generation_prompt": True, "kwargs": constructs.KEYWORDS}}
+                     "add_generation_prompt": True,
+                     "chat_template_kwargs": constructs.KEYWORDS}}
     return {chat: chats.request_of(chat) for chat in chats.CHATS}
 
 
@@ -68,7 +74,9 @@ def verdict(wanted, reason, answer):
     if wanted is None and error is None:
         return "rendered", "%r, expected a refusal: %s" % (text[-60:], reason)
     if wanted is None:
-        raised = reason.startswith("raised: ") and reason[len("raised: "):] not in error
+        # A dw_error holds some 200 bytes of it.
+        told = " ".join(reason[len("raised: "):].split())[:120]
+        raised = reason.startswith("raised: ") and told not in " ".join(error.split())
         return ("refused otherwise", "%s; expected: %s" % (error, reason)) if raised else \
             ("refused by both", None)
     if error is not None:
@@ -98,6 +106,22 @@ def unmarked(answer):
     return found
 
 
+def mismarked(chat, answer):
+    """-> the template's own control tokens that lie inside of pieces marked as content."""
+    told = [piece["text"] for piece in answer["pieces"] if piece["content"]]
+    return [] if chat == WITH_CONTROL else CONTROL.findall("\n".join(told))
+
+
+def marks(name, chat, answer):
+    outcomes = []
+    lost = unmarked(answer) if chat == "marked" else []
+    outcomes.append(("unmarked" if lost else "marked", ", ".join(lost) or None))
+    lost = mismarked(chat, answer)
+    if lost:
+        outcomes.append(("marked as content", ", ".join(lost)))
+    return [(name, chat + " pieces") + outcome for outcome in outcomes]
+
+
 def judge(item):
     name, source = item
     outcomes = []
@@ -107,10 +131,8 @@ def judge(item):
         answer = Renderer.shared.render(source, request)
         told = request if name.startswith(CONSTRUCT) else oracle.adapted(source, request)
         outcomes.append((name, chat) + verdict(*oracle.render(source, told), answer))
-        if chat == "marked" and "pieces" in answer:
-            found = unmarked(answer)
-            outcomes.append((name, chat + " pieces", "unmarked" if found else "marked",
-                             ", ".join(found) if found else None))
+        if "pieces" in answer and not name.startswith(CONSTRUCT):
+            outcomes += marks(name, chat, answer)
     return outcomes
 
 
@@ -132,13 +154,17 @@ def main():
                 counts[outcome[2]] += 1
                 if outcome[3] is not None:
                     wrong.append(outcome)
-    wrong.sort()
+    bad = {outcome[0] for outcome in wrong}
+    if not WORD:
+        wrong += [(name, "", "no difference", "chat/known.py says: " + known.TEMPLATES[name])
+                  for name in known.TEMPLATES if name in found and name not in bad]
+    wrong = sorted(outcome for outcome in wrong
+                   if WORD or outcome[0] not in known.TEMPLATES or outcome[2] == "no difference")
     report = os.path.join(BUILD, "tests", "chat-templates.json")
     with open(report, "w", encoding="utf-8") as file:
         json.dump(wrong, file, indent=0)
     for name, chat, kind, what in wrong[:40]:
         print("%s %s: %s: %s" % (name, chat, kind, what[:300]))
-    bad = {outcome[0] for outcome in wrong}
     print("%d templates, %d of them right with %d conversations; %s" % (
         len(found), len(found) - len(bad), len(chats.CHATS),
         ", ".join("%d %s" % (count, kind) for kind, count in counts.most_common())))

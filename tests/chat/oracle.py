@@ -60,7 +60,7 @@ def context_of(request):
     for key in ("bos_token", "eos_token", "enable_thinking"):
         if key in request:
             context[key] = request[key]
-    context.update(request.get("kwargs", {}))
+    context.update(request.get("chat_template_kwargs", {}))
     return context
 
 
@@ -98,9 +98,15 @@ def forms(source):
     """-> (content, arguments, null), what the template reads: content `string`, `parts` or None for
     both; arguments `string` or `object`; null beside calls `null` or `empty`."""
     parts = [{"type": "text", "text": NEEDLE}]
-    as_string = shows(source, [{"role": "user", "content": NEEDLE}], None, NEEDLE)
-    as_parts = shows(source, [{"role": "user", "content": parts}], None, NEEDLE,
-                     absent=(str(parts), str(parts[0])))
+    raw = (str(parts[0]), json.dumps(parts[0]))
+    one = {"role": "user", "content": NEEDLE}
+    as_string = shows(source, [one], None, NEEDLE)
+    as_parts = shows(source, [{"role": "user", "content": parts}], None, NEEDLE, absent=raw)
+    if as_parts and as_string and shows(source, [{"role": "system", "content": FOUND}, one], None,
+                                        FOUND):
+        told = [{"type": "text", "text": FOUND}]
+        as_parts = shows(source, [{"role": "system", "content": told}, one], None, FOUND,
+                         absent=(str(told[0]), json.dumps(told[0])))
     content = None if as_string == as_parts else "string" if as_string else "parts"
     user = {"role": "user", "content": parts if content == "parts" else NEEDLE}
     tools = [{"type": "function", "function": {
