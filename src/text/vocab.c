@@ -283,6 +283,16 @@ int32_t dw_vocab_newline(const dw_vocab *vocab)
     return is_there(vocab) ? llama_vocab_nl(vocab->vocab) : -1;
 }
 
+int32_t dw_vocab_pad(const dw_vocab *vocab)
+{
+    return is_there(vocab) ? llama_vocab_pad(vocab->vocab) : -1;
+}
+
+int32_t dw_vocab_sep(const dw_vocab *vocab)
+{
+    return is_there(vocab) ? llama_vocab_sep(vocab->vocab) : -1;
+}
+
 bool dw_vocab_adds_bos(const dw_vocab *vocab)
 {
     return is_there(vocab) && llama_vocab_get_add_bos(vocab->vocab);
@@ -380,6 +390,11 @@ dw_status dw_vocab_token_texts(const dw_vocab *vocab, const dw_token_texts **out
 const char *dw_vocab_chat_template(const dw_vocab *vocab)
 {
     return is_there(vocab) ? vocab->chat_template : NULL;
+}
+
+const char *dw_vocab_named_template(const dw_vocab *vocab, const char *name)
+{
+    return is_there(vocab) ? llama_model_chat_template(vocab->model, name) : NULL;
 }
 
 dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *roles,

@@ -35,6 +35,8 @@ int32_t dw_vocab_bos(const dw_vocab *vocab); /* -1: none, so for all of these */
 int32_t dw_vocab_eos(const dw_vocab *vocab);
 int32_t dw_vocab_eot(const dw_vocab *vocab);
 int32_t dw_vocab_newline(const dw_vocab *vocab);
+int32_t dw_vocab_pad(const dw_vocab *vocab);
+int32_t dw_vocab_sep(const dw_vocab *vocab);
 bool dw_vocab_adds_bos(const dw_vocab *vocab);
 /* Whether generation ends at `token`; false for one outside the vocabulary. */
 bool dw_vocab_is_end(const dw_vocab *vocab, int32_t token);
@@ -76,6 +78,9 @@ int32_t dw_vocab_find(const dw_vocab *vocab, const char *text, size_t bytes);
 
 /* The model's own template text; NULL: it has none. Until the vocabulary goes. */
 const char *dw_vocab_chat_template(const dw_vocab *vocab);
+/* One of the file's other templates, tokenizer.chat_template.NAME; NULL: it has none of this name.
+ * */
+const char *dw_vocab_named_template(const dw_vocab *vocab, const char *name);
 /* messages [count] -> text [capacity], no NUL. Errors: DW_E_SPACE (*text_bytes tells the need),
  * DW_E_UNSUPPORTED (no template, or one that libllama does not know), DW_E_ARG (a role other than
  * system, user, assistant, tool), DW_E_LIMIT. */

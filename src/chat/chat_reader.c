@@ -1,0 +1,422 @@
+/* Answers while they are written. Each time the whole text so far is read again; what is told of it
+ * is what later text cannot change: contents without the white space at their end, and tool calls
+ * whose arguments are whole. */
+#include <ctype.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/hash.h"
+#include "chat/chat.h"
+
+#define ANSWER_BYTES_MAX ((size_t)4 << 20)
+/* Of a long answer not each piece is looked at: at least this part of it is new. */
+#define NEW_PART 256
+#define CALL_ID_CHARS 9 /* some templates insist on it */
+
+typedef struct text {
+    char *bytes;
+    size_t count;
+    size_t capacity;
+} text;
+
+struct dw_chat_reader {
+    const dw_chat_format *format;
+    text raw;     /* well-formed UTF-8 */
+    char half[4]; /* the beginning of a character */
+    size_t half_bytes;
+    size_t read_bytes; /* of raw, when it was last read */
+    text content;      /* told so far */
+    text reasoning;
+    json_t *calls; /* told so far, whole */
+};
+
+/* ---- text ---------------------------------------------------------------------------------- */
+
+static dw_status add(text *to, const char *bytes, size_t count, dw_error *err)
+{
+    if (to->count + count > ANSWER_BYTES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "the answer has more than %zu bytes", ANSWER_BYTES_MAX);
+    }
+    if (to->count + count > to->capacity) {
+        size_t capacity = 2 * (to->count + count) + 64;
+        char *grown = dw_realloc(to->bytes, capacity, 1);
+        if (grown == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for an answer of %zu bytes",
+                           to->count + count);
+        }
+        to->bytes = grown;
+        to->capacity = capacity;
+    }
+    memcpy(to->bytes + to->count, bytes, count);
+    to->count += count;
+    return DW_OK;
+}
+
+/* Bytes of the character at the front; 0: none begins so; more than `count`: it is not whole yet.
+ * */
+static size_t character_bytes(const unsigned char *bytes, size_t count)
+{
+    static const unsigned char low[] = {0x80, 0xa0, 0x90};
+    unsigned char first = bytes[0];
+    size_t length = first < 0x80                     ? 1
+                    : first >= 0xc2 && first <= 0xdf ? 2
+                    : first >= 0xe0 && first <= 0xef ? 3
+                    : first >= 0xf0 && first <= 0xf4 ? 4
+                                                     : 0;
+    unsigned char least = first == 0xe0 ? low[1] : first == 0xf0 ? low[2] : low[0];
+    unsigned char most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    for (size_t i = 1; i < length && i < count; i++) {
+        if (bytes[i] < (i == 1 ? least : 0x80) || bytes[i] > (i == 1 ? most : 0xbf)) {
+            return 0;
+        }
+    }
+    return length;
+}
+
+/* Bytes that are no UTF-8 become U+FFFD; a character that is not whole waits. */
+static dw_status add_characters(dw_chat_reader *reader, const char *bytes, size_t count,
+                                bool is_last, dw_error *err)
+{
+    dw_status status = DW_OK;
+    text joined = {.bytes = NULL};
+    status = add(&joined, reader->half, reader->half_bytes, err);
+    if (status == DW_OK) {
+        status = add(&joined, bytes, count, err);
+    }
+    reader->half_bytes = 0;
+    for (size_t at = 0; status == DW_OK && at < joined.count;) {
+        const char *from = joined.bytes + at;
+        size_t left = joined.count - at;
+        size_t length = character_bytes((const unsigned char *)from, left);
+        if (length > left && !is_last) {
+            memcpy(reader->half, from, left);
+            reader->half_bytes = left;
+            break;
+        }
+        bool good = length > 0 && length <= left && *from != '\0';
+        status = add(&reader->raw, good ? from : "\xef\xbf\xbd", good ? length : 3, err);
+        at += good ? length : 1;
+    }
+    dw_free(joined.bytes);
+    return status;
+}
+
+/* ---- what is told -------------------------------------------------------------------------- */
+
+/* Tell what `value` has behind what was told of it; with `hold_space` not the white space at its
+ * end. -> false: it does not begin with what was told. */
+static bool tell_text(text *told, const json_t *value, bool hold_space, json_t *delta,
+                      const char *name, dw_status *status)
+{
+    const char *bytes = json_string_value(value);
+    size_t count = json_string_length(value);
+    if (bytes == NULL || count < told->count || memcmp(bytes, told->bytes, told->count) != 0) {
+        return told->count == 0 || (count <= told->count && hold_space);
+    }
+    while (hold_space && count > told->count && isspace((unsigned char)bytes[count - 1])) {
+        count--;
+    }
+    if (count > told->count) {
+        (void)json_object_set_new(delta, name,
+                                  json_stringn(bytes + told->count, count - told->count));
+        *status = add(told, bytes + told->count, count - told->count, NULL);
+    }
+    return true;
+}
+
+/* The same for the same call at the same place, so that a message that is worked on again has the
+ * same ids. */
+static void make_id(const json_t *call, size_t index, char id[CALL_ID_CHARS + 1])
+{
+    static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    char *dumped = json_dumps(call, JSON_COMPACT);
+    uint8_t digest[DW_HASH128_BYTES];
+    dw_hash128_of(digest, dumped, dumped != NULL ? strlen(dumped) : 0);
+    free(dumped);
+    for (size_t i = 0; i < CALL_ID_CHARS; i++) {
+        id[i] = digits[(digest[i] + index) % 62];
+    }
+    id[CALL_ID_CHARS] = '\0';
+}
+
+/* Whether it is a call with a name and an object of arguments. */
+static bool is_whole(const json_t *call)
+{
+    const json_t *function = json_object_get(call, "function");
+    const char *name = json_string_value(json_object_get(function, "name"));
+    const char *arguments = json_string_value(json_object_get(function, "arguments"));
+    if (name == NULL || name[0] == '\0' || arguments == NULL) {
+        return false;
+    }
+    json_t *parsed = json_loads(arguments, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+    bool whole = json_is_object(parsed);
+    json_decref(parsed);
+    return whole;
+}
+
+static void tell_call(dw_chat_reader *reader, const json_t *call, json_t *deltas)
+{
+    size_t index = json_array_size(reader->calls);
+    const json_t *function = json_object_get(call, "function");
+    const char *name = json_string_value(json_object_get(function, "name"));
+    const char *arguments = json_string_value(json_object_get(function, "arguments"));
+    const char *given = json_string_value(json_object_get(call, "id"));
+    char made[CALL_ID_CHARS + 1];
+    make_id(call, index, made);
+    json_t *told = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id",
+                             given != NULL && given[0] != '\0' ? given : made, "type", "function",
+                             "function", "name", name, "arguments", arguments);
+    json_t *delta = json_copy(told);
+    (void)json_object_set_new(delta, "index", json_integer((json_int_t)index));
+    (void)json_array_append_new(deltas, delta);
+    (void)json_array_append_new(reader->calls, told);
+}
+
+static bool same_call(const json_t *told, const json_t *call)
+{
+    const json_t *a = json_object_get(told, "function"), *b = json_object_get(call, "function");
+    return json_equal(json_object_get(a, "name"), json_object_get(b, "name")) &&
+           json_equal(json_object_get(a, "arguments"), json_object_get(b, "arguments"));
+}
+
+/* -> false: a call that was told is another one now, or is no more. */
+static bool tell_calls(dw_chat_reader *reader, const json_t *calls, json_t *delta)
+{
+    size_t told = json_array_size(reader->calls);
+    for (size_t i = 0; i < told; i++) {
+        if (!same_call(json_array_get(reader->calls, i), json_array_get(calls, i))) {
+            return false;
+        }
+    }
+    json_t *deltas = json_array();
+    for (size_t i = told; i < json_array_size(calls); i++) {
+        if (!is_whole(json_array_get(calls, i))) {
+            break;
+        }
+        tell_call(reader, json_array_get(calls, i), deltas);
+    }
+    if (json_array_size(deltas) > 0) {
+        (void)json_object_set(delta, "tool_calls", deltas);
+    }
+    json_decref(deltas);
+    return true;
+}
+
+/* -> whether all of the message was told, or will be. */
+static bool tell(dw_chat_reader *reader, const json_t *message, bool hold_space, json_t *delta,
+                 dw_status *status)
+{
+    bool holds = tell_text(&reader->reasoning, json_object_get(message, "reasoning_content"),
+                           hold_space, delta, "reasoning_content", status);
+    holds = holds && tell_text(&reader->content, json_object_get(message, "content"), hold_space,
+                               delta, "content", status);
+    const json_t *calls = json_object_get(message, "tool_calls");
+    holds = holds && tell_calls(reader, calls, delta);
+    return holds && json_array_size(calls) == json_array_size(reader->calls);
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+dw_status dw_chat_reader_create(dw_chat_reader **out, const dw_chat_format *format, dw_error *err)
+{
+    *out = NULL;
+    dw_chat_reader *reader = dw_alloc(1, sizeof *reader);
+    if (reader != NULL) {
+        reader->format = format;
+        reader->calls = json_array();
+    }
+    if (reader == NULL || reader->calls == NULL) {
+        dw_chat_reader_destroy(reader);
+        return dw_fail(err, DW_E_MEMORY, "no memory to read an answer");
+    }
+    *out = reader;
+    return DW_OK;
+}
+
+void dw_chat_reader_destroy(dw_chat_reader *reader)
+{
+    if (reader == NULL) {
+        return;
+    }
+    dw_free(reader->raw.bytes);
+    dw_free(reader->content.bytes);
+    dw_free(reader->reasoning.bytes);
+    json_decref(reader->calls);
+    dw_free(reader);
+}
+
+/* The message that the text so far makes. NULL and DW_OK: it nests deeper than can be read. */
+static dw_status read_raw(const dw_chat_reader *reader, bool is_partial, json_t **message,
+                          bool *well_formed, dw_error *err)
+{
+    dw_chat_read read;
+    dw_chat_answer answer = {.text = reader->raw.bytes != NULL ? reader->raw.bytes : "",
+                             .bytes = reader->raw.count,
+                             .is_partial = is_partial};
+    *message = NULL;
+    *well_formed = false;
+    dw_status status = dw_chat_format_parse(reader->format, answer, &read, err);
+    if (status == DW_E_MEMORY) {
+        return status;
+    }
+    if (status == DW_OK) {
+        *message = json_loads(read.json, JSON_ALLOW_NUL, NULL);
+        *well_formed = read.well_formed;
+        dw_free(read.json);
+    }
+    return DW_OK;
+}
+
+static dw_status text_of(json_t *object, char **out, dw_error *err)
+{
+    char *dumped = json_dumps(object, JSON_COMPACT);
+    *out = dumped != NULL ? dw_strdup(dumped) : NULL;
+    free(dumped);
+    return *out != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for an answer");
+}
+
+static dw_status give_delta(json_t *delta, char **out, dw_error *err)
+{
+    dw_status status = json_object_size(delta) > 0 ? text_of(delta, out, err) : DW_OK;
+    json_decref(delta);
+    return status;
+}
+
+dw_status dw_chat_reader_feed(dw_chat_reader *reader, const char *bytes, size_t count, char **delta,
+                              dw_error *err)
+{
+    *delta = NULL;
+    dw_status status = add_characters(reader, bytes, count, false, err);
+    if (status != DW_OK ||
+        reader->raw.count - reader->read_bytes < reader->raw.count / NEW_PART + 1) {
+        return status;
+    }
+    reader->read_bytes = reader->raw.count;
+    json_t *message;
+    bool well_formed;
+    status = read_raw(reader, true, &message, &well_formed, err);
+    if (status != DW_OK || message == NULL) {
+        return status;
+    }
+    json_t *told = json_object();
+    (void)tell(reader, message, true, told, &status);
+    json_decref(message);
+    return status == DW_OK ? give_delta(told, delta, err)
+                           : (json_decref(told), dw_fail(err, status, "no memory for an answer"));
+}
+
+/* Where in the raw text what was told last ends: contents and JSON arguments stand in it as they
+ * are. */
+static size_t told_end(const dw_chat_reader *reader)
+{
+    const json_t *last = json_array_get(reader->calls, json_array_size(reader->calls) - 1);
+    const json_t *function = json_object_get(last, "function");
+    const struct {
+        const char *bytes;
+        size_t count;
+    } parts[] = {
+        {reader->reasoning.bytes, reader->reasoning.count},
+        {reader->content.bytes, reader->content.count},
+        {json_string_value(json_object_get(function, "name")),
+         json_string_length(json_object_get(function, "name"))},
+        {json_string_value(json_object_get(function, "arguments")),
+         json_string_length(json_object_get(function, "arguments"))},
+    };
+    size_t end = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        size_t count = parts[i].count < 48 ? parts[i].count : 48;
+        const char *tail = parts[i].bytes + parts[i].count - count;
+        for (size_t at = end; count > 0 && at + count <= reader->raw.count; at++) {
+            if (memcmp(reader->raw.bytes + at, tail, count) == 0) {
+                end = at + count;
+                break;
+            }
+        }
+    }
+    return end;
+}
+
+static json_t *told_message(const dw_chat_reader *reader, bool malformed)
+{
+    json_t *message = json_pack("{s:s, s:s%}", "role", "assistant", "content",
+                                reader->content.bytes != NULL ? reader->content.bytes : "",
+                                reader->content.count);
+    if (reader->reasoning.count > 0) {
+        (void)json_object_set_new(message, "reasoning_content",
+                                  json_stringn(reader->reasoning.bytes, reader->reasoning.count));
+    }
+    if (json_array_size(reader->calls) > 0) {
+        (void)json_object_set(message, "tool_calls", reader->calls);
+    }
+    if (malformed) {
+        (void)json_object_set_new(message, "note",
+                                  json_string("the answer does not follow the model's format: "
+                                              "what could not be read is content"));
+    }
+    return message;
+}
+
+dw_status dw_chat_reader_finish(dw_chat_reader *reader, char **delta, char **message, dw_error *err)
+{
+    *delta = *message = NULL;
+    json_t *read;
+    bool well_formed;
+    dw_status status = add_characters(reader, "", 0, true, err);
+    if (status == DW_OK) {
+        status = read_raw(reader, false, &read, &well_formed, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    json_t *told = json_object();
+    bool all = read != NULL && well_formed && tell(reader, read, false, told, &status);
+    json_decref(read);
+    if (!all && status == DW_OK) {
+        size_t end = told_end(reader);
+        size_t rest = reader->raw.count - end;
+        const char *said = json_string_value(json_object_get(told, "content"));
+        text more = {.bytes = NULL};
+        status = add(&more, said != NULL ? said : "", said != NULL ? strlen(said) : 0, err);
+        if (status == DW_OK && rest > 0) {
+            status = add(&more, reader->raw.bytes + end, rest, err);
+        }
+        if (status == DW_OK && rest > 0) {
+            (void)json_object_set_new(told, "content", json_stringn(more.bytes, more.count));
+            status = add(&reader->content, reader->raw.bytes + end, rest, err);
+        }
+        dw_free(more.bytes);
+    }
+    if (status != DW_OK) {
+        json_decref(told);
+        return dw_fail(err, status, "no memory for an answer");
+    }
+    status = give_delta(told, delta, err);
+    json_t *whole = told_message(reader, !all);
+    if (status == DW_OK) {
+        status = text_of(whole, message, err);
+    }
+    json_decref(whole);
+    return status;
+}
+
+dw_status dw_chats_parse(const dw_chat_format *format, const char *bytes, size_t count,
+                         char **message, dw_error *err)
+{
+    dw_chat_reader *reader;
+    char *delta = NULL;
+    *message = NULL;
+    dw_status status = dw_chat_reader_create(&reader, format, err);
+    if (status == DW_OK) {
+        status = dw_chat_reader_feed(reader, bytes, count, &delta, err);
+        dw_free(delta);
+        delta = NULL;
+    }
+    if (status == DW_OK) {
+        status = dw_chat_reader_finish(reader, &delta, message, err);
+        dw_free(delta);
+    }
+    dw_chat_reader_destroy(reader);
+    return status;
+}
