@@ -340,9 +340,14 @@ typedef struct dw_model_options {
     /* While a caller waits for the fingerprint, on its thread: false: give up. May be NULL. */
     bool (*on_fingerprint)(void *user, uint64_t done, uint64_t total);
     void *fingerprint_user;
+    /* A chat template in place of the file's: its text in Jinja, or the name of another one in the
+     * file (tokenizer.chat_template.NAME) or of one of dw_chat_template_name's. NULL: the file's
+     * own. */
+    const char *chat_template;
 } dw_model_options;
 
-/* The same with options, which may be NULL. Errors: also DW_E_CANCELLED (on_upload), DW_E_ARG. */
+/* The same with options, which may be NULL. Errors: also DW_E_CANCELLED (on_upload), DW_E_ARG;
+ * DW_E_UNSUPPORTED (chat_template: an unknown name), DW_E_FORMAT (chat_template: line, column). */
 DW_API DW_MUST_CHECK dw_status dw_model_open_with(dw_model **out, dw_engine *engine,
                                                   const char *path,
                                                   const dw_model_options *options, dw_error *err);
@@ -447,14 +452,96 @@ DW_API DW_MUST_CHECK dw_status dw_model_detokenize(const dw_model *model, const 
                                                    size_t count, uint32_t flags,
                                                    dw_text_room *text, dw_error *err);
 /* messages [count] -> the text that the model was trained to read; `open_answer`: it ends with the
- * opening of the assistant's turn. Errors: DW_E_SPACE, DW_E_UNSUPPORTED (no template, or one that
- * libllama does not know), DW_E_ARG (another role), DW_E_LIMIT (4,096 messages, 16 MiB). */
+ * opening of the assistant's turn. Tokenised as one text, what messages spell like control tokens
+ * becomes those: dw_chat_prompt_tokens keeps it text. Errors: those of dw_chat_render, DW_E_SPACE,
+ * DW_E_ARG (another role), DW_E_LIMIT (4,096 messages, 16 MiB). */
 DW_API DW_MUST_CHECK dw_status dw_model_apply_template(const dw_model *model,
                                                        const dw_chat_message *messages,
                                                        size_t count, bool open_answer,
                                                        dw_text_room *text, dw_error *err);
 /* Whether generation ends at `token`; false for one outside the vocabulary. */
 DW_API bool dw_model_is_end(const dw_model *model, int32_t token);
+
+/* ---- chats ------------------------------------------------------------------------------ */
+
+/* A request is JSON text, an object with OpenAI's names:
+ *   messages (required): objects with role, content (text, a list of {"type": "text", "text"}, or
+ *     null), and name, tool_calls, tool_call_id, reasoning_content and what else the model's
+ *     template knows
+ *   tools, tool_choice, parallel_tool_calls, response_format
+ *   add_generation_prompt (true), continue_final_message (false: the last message goes on)
+ *   enable_thinking, reasoning_effort, documents, chat_template_kwargs: variables of the template
+ * Others are refused. The model's own chat template is executed, with what Hugging Face's library
+ * gives to templates; its time and memory are bounded. */
+
+/* A request as the model reads it. Immutable. Thread: any. */
+typedef struct dw_chat_prompt dw_chat_prompt;
+
+/* `seconds` since 1970: what the template takes for now. A prompt counts the model.
+ * Errors: DW_E_UNSUPPORTED (no template), DW_E_FORMAT (the template: line, column and why),
+ * DW_E_ARG (the request: place and value; or what the template says to it, line and column),
+ * DW_E_LIMIT, DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_chat_render(dw_chat_prompt **out, dw_model *model,
+                                              const char *request, size_t bytes, int64_t seconds,
+                                              dw_error *err);
+DW_API void dw_chat_prompt_destroy(dw_chat_prompt *prompt);
+/* [*bytes], with a NUL behind; until the prompt goes. */
+DW_API const char *dw_chat_prompt_text(const dw_chat_prompt *prompt, size_t *bytes);
+/* The text consists of pieces in order, of the template and of messages in turn: piece `index` has
+ * *bytes, and comes from a message or a tool where *is_content. false: there are fewer. */
+DW_API bool dw_chat_prompt_piece(const dw_chat_prompt *prompt, size_t index, size_t *bytes,
+                                 bool *is_content);
+/* The tokens of the text from byte `skip` on, which begins a character: of what follows a part that
+ * a context holds already, or with 0 of it all, with BOS in front exactly once where the model wants
+ * it. Control tokens are recognised in the template's pieces alone.
+ * Errors: DW_E_SPACE, DW_E_ARG (skip), DW_E_LIMIT, DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_chat_prompt_tokens(const dw_chat_prompt *prompt, size_t skip,
+                                                     dw_token_room *tokens, dw_error *err);
+
+/* How a model's answers to a request are written, and one answer that is being read. Texts that it
+ * returns are JSON, borrowed until the next call with the same answer. Thread: one at a time. */
+typedef struct dw_chat_answer dw_chat_answer;
+
+/* The request's tools and settings count, not its messages. Errors: as dw_chat_render. */
+DW_API DW_MUST_CHECK dw_status dw_chat_answer_create(dw_chat_answer **out, dw_model *model,
+                                                     const char *request, size_t bytes,
+                                                     dw_error *err);
+DW_API void dw_chat_answer_destroy(dw_chat_answer *answer);
+/* More of the model's text, special tokens with their texts (DW_DETOKENIZE_SPECIAL). *delta: what is
+ * new, {"content"?, "reasoning_content"?, "tool_calls"?: [{"index", "id", "type", "function":
+ * {"name", "arguments"}}]}; NULL: nothing is. What a delta said stands: joined, they are the
+ * message. A tool call comes when it is whole. Errors: DW_E_LIMIT (4 MiB), DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_chat_answer_feed(dw_chat_answer *answer, const char *text,
+                                                   size_t bytes, const char **delta,
+                                                   dw_error *err);
+/* The text has ended. *delta: the last one, or NULL. *message: the whole, {"role", "content",
+ * "reasoning_content"?, "tool_calls"?, "note"?}; with a note where the text does not follow the
+ * model's format, and what could not be read is in the content. Errors: DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_chat_answer_finish(dw_chat_answer *answer, const char **delta,
+                                                     const char **message, dw_error *err);
+
+typedef struct dw_chat_info {
+    size_t struct_bytes;
+    const char *name;           /* of the kind of format */
+    const char *thinking_begin; /* "": the model does not think aloud */
+    const char *thinking_end;
+    const char *const *stops; /* [stop_count]: texts that end an answer, besides the end tokens */
+    size_t stop_count;
+    const char *generation_prompt; /* what the template puts at the front of an answer */
+    const char *grammar; /* GBNF that holds tool calls or the response format to their schemas; ""
+                            without */
+    bool grammar_begins_later; /* where a call begins; false: at once */
+    const char *note; /* what of a schema could not be held to, and why; "": nothing */
+} dw_chat_info;
+
+/* What `info` points to lives as long as the answer. Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_chat_answer_get_info(const dw_chat_answer *answer, dw_chat_info *info);
+
+/* The source of the template that serves requests with or without tools; NULL: there is none. Until
+ * the model goes. Thread: any. */
+DW_API const char *dw_model_chat_template(const dw_model *model, bool with_tools);
+/* The names of templates for files without one. NULL: there are no more. */
+DW_API const char *dw_chat_template_name(size_t index);
 
 /* ---- generating without a guest --------------------------------------------------------- */
 

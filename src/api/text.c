@@ -2,7 +2,6 @@
 #include "base/alloc.h"
 #include "base/public_struct.h"
 #include "model/model.h"
-#include "text/chat_template.h"
 #include "text/vocab.h"
 
 dw_status dw_model_get_vocab_info(const dw_model *model, dw_vocab_info *info, dw_error *err)
@@ -56,9 +55,13 @@ dw_status dw_model_apply_template(const dw_model *model, const dw_chat_message *
         texts[i] = messages[i].role;
         texts[count + i] = messages[i].content;
     }
+    const dw_chat_pairs pairs = {
+        .roles = texts, .contents = texts + count, .count = count, .open_answer = open_answer};
+    dw_chat_room room = {.text = text->items, .capacity = text->capacity};
+    int64_t seconds = (int64_t)(dw_os_time_ms() / 1000);
     dw_status status =
-        dw_vocab_apply_template(dw_model_vocab(model), texts, texts + count, count, open_answer,
-                                text->items, text->capacity, &text->count, err);
+        dw_chats_render_pairs(dw_model_chats(model), &pairs, seconds, &room, err);
+    text->count = room.bytes;
     dw_free(texts);
     return status;
 }

@@ -188,6 +188,11 @@ static dw_status ready(dw_chats *chats, dw_error *err)
     return status;
 }
 
+dw_status dw_chats_check(dw_chats *chats, dw_error *err)
+{
+    return ready(chats, err);
+}
+
 const char *dw_chats_template(dw_chats *chats, bool with_tools)
 {
     if (ready(chats, NULL) != DW_OK) {

@@ -25,6 +25,9 @@ typedef struct dw_chats dw_chats;
 dw_status dw_chats_open(dw_chats **out, const dw_vocab *vocab, const char *chosen, dw_error *err);
 void dw_chats_close(dw_chats *chats);
 
+/* Whether there is a template that can be used; else the errors of dw_chats_render but for those of
+ * a request. */
+dw_status dw_chats_check(dw_chats *chats, dw_error *err);
 /* The template's source, until it goes; NULL: there is none. `with_tools`: of requests with tools.
  * */
 const char *dw_chats_template(dw_chats *chats, bool with_tools);
@@ -40,6 +43,28 @@ dw_status dw_chats_render(dw_chats *chats, dw_chat_request request, int64_t seco
 dw_status dw_chats_tokenize(dw_chats *chats, const dw_chat_text *text, size_t skip,
                             dw_token_list *out, dw_error *err);
 
+/* Messages in pairs: roles and contents [count], NUL-terminated. */
+typedef struct dw_chat_pairs {
+    const char *const *roles; /* system, user, assistant or tool */
+    const char *const *contents;
+    size_t count;
+    bool open_answer; /* end with the opening of the assistant's turn */
+} dw_chat_pairs;
+
+/* Room of the caller's: text [capacity], no NUL; `bytes` is how many there are. */
+typedef struct dw_chat_room {
+    char *text;
+    size_t capacity;
+    size_t bytes;
+} dw_chat_room;
+
+/* The request that they make, for dw_free. Errors: DW_E_ARG (another role), DW_E_LIMIT,
+ * DW_E_MEMORY. */
+dw_status dw_chat_request_of_pairs(char **out, const dw_chat_pairs *pairs, dw_error *err);
+/* Errors: also DW_E_SPACE (room->bytes tells the need), those of dw_chats_render. */
+dw_status dw_chats_render_pairs(dw_chats *chats, const dw_chat_pairs *pairs, int64_t seconds,
+                                dw_chat_room *room, dw_error *err);
+
 /* How answers to the request are written; kept for later requests of the same tools and settings.
  * Until dw_chats_release, before dw_chats_close. Errors: as dw_chats_render, dw_chat_format_open.
  * */
@@ -47,10 +72,13 @@ dw_status dw_chats_format(dw_chats *chats, dw_chat_request request, const dw_cha
                           dw_error *err);
 void dw_chats_release(dw_chats *chats, const dw_chat_format *format);
 
-/* Templates that are here for files without one. NULL: there are no more. */
-const char *dw_chat_template_name(size_t index);
-/* NULL: no such name. */
+/* A template for files without one, by a name of dw_chat_template_name (include/driftwood.h). NULL:
+ * there is none of this name. */
 const char *dw_chat_template_named(const char *name);
+
+/* text [bytes] with U+FFFD for what is no UTF-8, and for NUL. *out: NUL-terminated, for dw_free.
+ * Errors: DW_E_MEMORY. */
+dw_status dw_chat_repair_text(const char *text, size_t bytes, char **out, dw_error *err);
 
 /* ---- answers, as they come ----------------------------------------------------------------- */
 

@@ -531,7 +531,7 @@ extern "C" dw_chat_format_info dw_chat_format_info_of(const dw_chat_format *form
     return info;
 }
 
-extern "C" dw_status dw_chat_format_parse(const dw_chat_format *format, dw_chat_answer answer,
+extern "C" dw_status dw_chat_format_parse(const dw_chat_format *format, dw_chat_raw answer,
                                           dw_chat_read *out, dw_error *err)
 {
     *out = {};

@@ -107,11 +107,11 @@ typedef struct dw_chat_format_info {
 
 dw_chat_format_info dw_chat_format_info_of(const dw_chat_format *format);
 
-typedef struct dw_chat_answer {
+typedef struct dw_chat_raw {
     const char *text;
     size_t bytes;
     bool is_partial; /* its beginning alone */
-} dw_chat_answer;
+} dw_chat_raw;
 
 typedef struct dw_chat_read {
     char *json;       /* {"role", "content", "reasoning_content"?, "tool_calls"?}, for dw_free */
@@ -119,7 +119,7 @@ typedef struct dw_chat_read {
 } dw_chat_read;
 
 /* Errors: DW_E_LIMIT (nested too deep, too long), DW_E_MEMORY. */
-dw_status dw_chat_format_parse(const dw_chat_format *format, dw_chat_answer answer,
+dw_status dw_chat_format_parse(const dw_chat_format *format, dw_chat_raw answer,
                                dw_chat_read *out, dw_error *err);
 
 #ifdef __cplusplus

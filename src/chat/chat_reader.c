@@ -10,7 +10,8 @@
 #include "base/hash.h"
 #include "chat/chat.h"
 
-#define ANSWER_BYTES_MAX ((size_t)4 << 20)
+#define ANSWER_BYTES_MAX ((size_t)4 << 20) /* that is read; text that is repaired may have more */
+#define TEXT_BYTES_MAX ((size_t)64 << 20)
 /* Of a long answer not each piece is looked at: at least this part of it is new. */
 #define NEW_PART 256
 #define CALL_ID_CHARS 9 /* some templates insist on it */
@@ -36,8 +37,8 @@ struct dw_chat_reader {
 
 static dw_status add(text *to, const char *bytes, size_t count, dw_error *err)
 {
-    if (to->count + count > ANSWER_BYTES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "the answer has more than %zu bytes", ANSWER_BYTES_MAX);
+    if (to->count + count > TEXT_BYTES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "a text of more than %zu bytes", TEXT_BYTES_MAX);
     }
     if (to->count + count > to->capacity) {
         size_t capacity = 2 * (to->count + count) + 64;
@@ -100,6 +101,21 @@ static dw_status add_characters(dw_chat_reader *reader, const char *bytes, size_
         at += good ? length : 1;
     }
     dw_free(joined.bytes);
+    return status;
+}
+
+dw_status dw_chat_repair_text(const char *bytes, size_t count, char **out, dw_error *err)
+{
+    dw_chat_reader none = {.format = NULL};
+    dw_status status = add_characters(&none, bytes, count, true, err);
+    if (status == DW_OK) {
+        status = add(&none.raw, "", 1, err);
+    }
+    if (status != DW_OK) {
+        dw_free(none.raw.bytes);
+        none.raw.bytes = NULL;
+    }
+    *out = none.raw.bytes;
     return status;
 }
 
@@ -252,7 +268,7 @@ static dw_status read_raw(const dw_chat_reader *reader, bool is_partial, json_t 
                           bool *well_formed, dw_error *err)
 {
     dw_chat_read read;
-    dw_chat_answer answer = {.text = reader->raw.bytes != NULL ? reader->raw.bytes : "",
+    dw_chat_raw answer = {.text = reader->raw.bytes != NULL ? reader->raw.bytes : "",
                              .bytes = reader->raw.count,
                              .is_partial = is_partial};
     *message = NULL;
@@ -288,6 +304,9 @@ dw_status dw_chat_reader_feed(dw_chat_reader *reader, const char *bytes, size_t 
                               dw_error *err)
 {
     *delta = NULL;
+    if (reader->raw.count + count > ANSWER_BYTES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "the answer has more than %zu bytes", ANSWER_BYTES_MAX);
+    }
     dw_status status = add_characters(reader, bytes, count, false, err);
     if (status != DW_OK ||
         reader->raw.count - reader->read_bytes < reader->raw.count / NEW_PART + 1) {

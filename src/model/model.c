@@ -24,6 +24,7 @@ struct dw_model {
     dw_device *device;
     dw_gguf *gguf; /* the mappings: the weights lie in them where the device is unified */
     dw_vocab *vocab;
+    dw_chats *chats;
     dw_model_shape shape;
     dw_model_weights weights;
     struct ggml_context *ggml;             /* the weights' tensors, without their data */
@@ -326,6 +327,13 @@ static dw_status load(dw_model *model, const char *path, const dw_model_options 
         return status;
     }
     status = load_vocab(model, path, err);
+    if (status == DW_OK) {
+        status = dw_chats_open(&model->chats, model->vocab,
+                               options != NULL ? options->chat_template : NULL, err);
+    }
+    if (status == DW_OK && options != NULL && options->chat_template != NULL) {
+        status = dw_chats_check(model->chats, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -422,6 +430,7 @@ void dw_model_unref(dw_model *model)
     if (model->ggml != NULL) {
         ggml_free(model->ggml);
     }
+    dw_chats_close(model->chats);
     dw_vocab_close(model->vocab);
     dw__model_fingerprint_release(&model->fingerprint);
     dw_gguf_close(model->gguf);
@@ -489,6 +498,11 @@ dw_status dw_model_get_info(const dw_model *model, dw_model_info *info)
 const dw_vocab *dw_model_vocab(const dw_model *model)
 {
     return model->vocab;
+}
+
+dw_chats *dw_model_chats(const dw_model *model)
+{
+    return model->chats;
 }
 
 dw_device *dw_model_device(const dw_model *model)

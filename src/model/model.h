@@ -3,6 +3,7 @@
 #define DW_MODEL_MODEL_H
 
 #include "base/status.h"
+#include "chat/chat.h"
 #include "device/device.h"
 #include "model/weights.h"
 #include "text/vocab.h"
@@ -29,6 +30,7 @@ void dw_model_begin_fingerprint(dw_model *model);
 
 /* All borrowed, until the model goes. Thread: any. */
 const dw_vocab *dw_model_vocab(const dw_model *model);
+dw_chats *dw_model_chats(const dw_model *model);
 dw_device *dw_model_device(const dw_model *model);
 const dw_model_shape *dw_model_shape_of(const dw_model *model);
 const dw_model_weights *dw_model_weights_of(const dw_model *model);

@@ -55,15 +55,6 @@ extern "C" int32_t dw_llama_tokenize(const struct llama_vocab *vocab, const char
     });
 }
 
-extern "C" int32_t dw_llama_apply_template(const char *source,
-                                           const struct llama_chat_message *messages, size_t count,
-                                           bool open_answer, char *text, int32_t capacity)
-{
-    return guarded([&] {
-        return llama_chat_apply_template(source, messages, count, open_answer, text, capacity);
-    });
-}
-
 extern "C" int32_t dw_llama_token_text(const struct llama_vocab *vocab, int32_t token, char *text,
                                        int32_t capacity, bool special)
 {

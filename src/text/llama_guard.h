@@ -23,8 +23,6 @@ const char *dw_llama_why(void);
 struct llama_model *dw_llama_load_vocab(const char *path);
 int32_t dw_llama_tokenize(const struct llama_vocab *vocab, const char *text, int32_t text_bytes,
                           int32_t *tokens, int32_t capacity, uint32_t flags);
-int32_t dw_llama_apply_template(const char *source, const struct llama_chat_message *messages,
-                                size_t count, bool open_answer, char *text, int32_t capacity);
 int32_t dw_llama_token_text(const struct llama_vocab *vocab, int32_t token, char *text,
                             int32_t capacity, bool special);
 /* False where it threw. */

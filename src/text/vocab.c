@@ -10,7 +10,6 @@
 #include "base/ggml_log.h"
 #include "base/os.h"
 #include "driftwood_abi.h"
-#include "text/chat_template.h"
 #include "text/llama_guard.h"
 #include "text/vocab_internal.h"
 
@@ -395,21 +394,4 @@ const char *dw_vocab_chat_template(const dw_vocab *vocab)
 const char *dw_vocab_named_template(const dw_vocab *vocab, const char *name)
 {
     return is_there(vocab) ? llama_model_chat_template(vocab->model, name) : NULL;
-}
-
-dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *roles,
-                                  const char *const *contents, size_t count, bool open_answer,
-                                  char *text, size_t capacity, size_t *text_bytes, dw_error *err)
-{
-    *text_bytes = 0;
-    dw_status status = dw_vocab_wait(vocab, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    if (vocab->chat_template == NULL) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "the model has no chat template");
-    }
-    dw_chat chat = {
-        .roles = roles, .contents = contents, .count = count, .open_answer = open_answer};
-    return dw_chat_template_apply(vocab->chat_template, &chat, text, capacity, text_bytes, err);
 }

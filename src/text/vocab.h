@@ -81,11 +81,5 @@ const char *dw_vocab_chat_template(const dw_vocab *vocab);
 /* One of the file's other templates, tokenizer.chat_template.NAME; NULL: it has none of this name.
  * */
 const char *dw_vocab_named_template(const dw_vocab *vocab, const char *name);
-/* messages [count] -> text [capacity], no NUL. Errors: DW_E_SPACE (*text_bytes tells the need),
- * DW_E_UNSUPPORTED (no template, or one that libllama does not know), DW_E_ARG (a role other than
- * system, user, assistant, tool), DW_E_LIMIT. */
-dw_status dw_vocab_apply_template(const dw_vocab *vocab, const char *const *roles,
-                                  const char *const *contents, size_t count, bool open_answer,
-                                  char *text, size_t capacity, size_t *text_bytes, dw_error *err);
 
 #endif

@@ -62,7 +62,7 @@ static dw_status read_answer(const dw_jinja *jinja, dw_chat_request request, con
     }
     dw_chat_read message;
     status = dw_chat_format_parse(
-        format, (dw_chat_answer){.text = answer, .bytes = strlen(answer)}, &message, err);
+        format, (dw_chat_raw){.text = answer, .bytes = strlen(answer)}, &message, err);
     if (status == DW_OK) {
         dw_chat_format_info info = dw_chat_format_info_of(format);
         *result = json_pack("{s:o, s:b, s:s, s:s, s:b}", "message",
