@@ -196,6 +196,7 @@ typedef struct dw_abi_model_info {
 #define DW_TOKENIZE_SPECIAL 1
 #define DW_TOKENIZE_PARSE 2   /* text such as <|im_start|> stands for its special token */
 /* dw_detokenize flags */
+#define DW_CHAT_PARTIAL 1 /* chat_parse: the answer's beginning alone */
 #define DW_DETOKENIZE_SPECIAL 1 /* show special tokens as text */
 
 #endif

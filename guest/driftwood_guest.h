@@ -108,6 +108,42 @@ DW_IMPORT("chat_template")
 int32_t dw_chat_template(int32_t model, const dw_message *messages, uint32_t count,
                          int32_t open_answer, char *text, uint32_t capacity);
 
+/* Chats as JSON. A request is an object with OpenAI's names: messages (required), tools,
+ * tool_choice, parallel_tool_calls, response_format, add_generation_prompt, continue_final_message,
+ * enable_thinking, reasoning_effort, documents, chat_template_kwargs, and now (seconds since 1970:
+ * an actor that keeps it in its memory renders the same tomorrow). All of these functions depend on
+ * what they are given alone.
+ *
+ * Writes the request as the model reads it to text [capacity], without a NUL. Returns its length.
+ * DW_E_SPACE: the first four bytes (if capacity > 3) are the length. DW_E_ARG: the request, or what
+ * the template says to it. DW_E_UNSUPPORTED: the model has no template. */
+DW_IMPORT("chat_render")
+int32_t dw_chat_render(int32_t model, const char *request, uint32_t bytes, char *text,
+                       uint32_t capacity);
+/* Writes the tokens of that text from its byte `skip` on, as dw_tokenize does. What messages spell
+ * like control tokens is text. With `skip` 0 BOS stands in front exactly once where the model wants
+ * it; else what is skipped is what the context holds. */
+DW_IMPORT("chat_tokenize")
+int32_t dw_chat_tokenize(int32_t model, const char *request, uint32_t bytes, uint32_t skip,
+                         int32_t *tokens, uint32_t capacity);
+/* Reads the model's answer to the request, text with its special tokens (DW_DETOKENIZE_SPECIAL),
+ * and writes a message as JSON to text [capacity]: {"role", "content", "reasoning_content"?,
+ * "tool_calls"?, "note"?}. Of a malformed answer what could not be read is content, with a note.
+ * DW_CHAT_PARTIAL: the answer goes on; the message is what later text will not change. */
+DW_IMPORT("chat_parse")
+int32_t dw_chat_parse(int32_t model, const char *request, uint32_t bytes, const char *answer,
+                      uint32_t answer_bytes, uint32_t flags, char *text, uint32_t capacity);
+/* Writes how answers to the request are written, as JSON: {"format", "thinking_begin",
+ * "thinking_end", "stops", "generation_prompt", "note"}. */
+DW_IMPORT("chat_info")
+int32_t dw_chat_info(int32_t model, const char *request, uint32_t bytes, char *text,
+                     uint32_t capacity);
+/* From now on tool calls, or with response_format the whole answer, are held to their schemas:
+ * after the prompt, instead of sampler_grammar. Returns 1, or 0 where the request asks for
+ * neither. */
+DW_IMPORT("sampler_chat")
+int32_t dw_sampler_chat(int32_t sampler, int32_t model, const char *request, uint32_t bytes);
+
 /* ---- contexts -------------------------------------------------------------------------- */
 
 /* An empty context. tokens_max 0: as long as the model and this guest's limits allow. -> context */

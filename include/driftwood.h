@@ -471,6 +471,8 @@ DW_API bool dw_model_is_end(const dw_model *model, int32_t token);
  *   tools, tool_choice, parallel_tool_calls, response_format
  *   add_generation_prompt (true), continue_final_message (false: the last message goes on)
  *   enable_thinking, reasoning_effort, documents, chat_template_kwargs: variables of the template
+ *   now: seconds since 1970 that the template takes for now; an actor that keeps it in its memory
+ *     renders the same tomorrow
  * Others are refused. The model's own chat template is executed, with what Hugging Face's library
  * gives to templates; its time and memory are bounded. */
 
@@ -492,8 +494,8 @@ DW_API const char *dw_chat_prompt_text(const dw_chat_prompt *prompt, size_t *byt
 DW_API bool dw_chat_prompt_piece(const dw_chat_prompt *prompt, size_t index, size_t *bytes,
                                  bool *is_content);
 /* The tokens of the text from byte `skip` on, which begins a character: of what follows a part that
- * a context holds already, or with 0 of it all, with BOS in front exactly once where the model wants
- * it. Control tokens are recognised in the template's pieces alone.
+ * a context holds already, or with 0 of it all, with BOS in front exactly once where the model
+ * wants it. Control tokens are recognised in the template's pieces alone.
  * Errors: DW_E_SPACE, DW_E_ARG (skip), DW_E_LIMIT, DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_chat_prompt_tokens(const dw_chat_prompt *prompt, size_t skip,
                                                      dw_token_room *tokens, dw_error *err);
@@ -507,8 +509,8 @@ DW_API DW_MUST_CHECK dw_status dw_chat_answer_create(dw_chat_answer **out, dw_mo
                                                      const char *request, size_t bytes,
                                                      dw_error *err);
 DW_API void dw_chat_answer_destroy(dw_chat_answer *answer);
-/* More of the model's text, special tokens with their texts (DW_DETOKENIZE_SPECIAL). *delta: what is
- * new, {"content"?, "reasoning_content"?, "tool_calls"?: [{"index", "id", "type", "function":
+/* More of the model's text, special tokens with their texts (DW_DETOKENIZE_SPECIAL). *delta: what
+ * is new, {"content"?, "reasoning_content"?, "tool_calls"?: [{"index", "id", "type", "function":
  * {"name", "arguments"}}]}; NULL: nothing is. What a delta said stands: joined, they are the
  * message. A tool call comes when it is whole. Errors: DW_E_LIMIT (4 MiB), DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_chat_answer_feed(dw_chat_answer *answer, const char *text,

@@ -30,8 +30,7 @@ dw_status dw_chat_render(dw_chat_prompt **out, dw_model *model, const char *requ
         return dw_fail(err, DW_E_MEMORY, "no memory for a prompt");
     }
     dw_chat_request asked = {.json = request, .bytes = bytes};
-    dw_status status =
-        dw_chats_render(dw_model_chats(model), asked, seconds, &prompt->text, err);
+    dw_status status = dw_chats_render(dw_model_chats(model), asked, seconds, &prompt->text, err);
     if (status != DW_OK) {
         dw_free(prompt);
         return status;
@@ -129,8 +128,7 @@ dw_status dw_chat_answer_finish(dw_chat_answer *answer, const char **delta, cons
 {
     dw_free(answer->delta);
     dw_free(answer->message);
-    dw_status status =
-        dw_chat_reader_finish(answer->reader, &answer->delta, &answer->message, err);
+    dw_status status = dw_chat_reader_finish(answer->reader, &answer->delta, &answer->message, err);
     *delta = answer->delta;
     *message = answer->message;
     return status;

@@ -1,5 +1,6 @@
 /* A model's vocabulary and chat template, for programs without a guest. */
 #include "base/alloc.h"
+#include "base/os.h"
 #include "base/public_struct.h"
 #include "model/model.h"
 #include "text/vocab.h"
@@ -58,9 +59,8 @@ dw_status dw_model_apply_template(const dw_model *model, const dw_chat_message *
     const dw_chat_pairs pairs = {
         .roles = texts, .contents = texts + count, .count = count, .open_answer = open_answer};
     dw_chat_room room = {.text = text->items, .capacity = text->capacity};
-    int64_t seconds = (int64_t)(dw_os_time_ms() / 1000);
-    dw_status status =
-        dw_chats_render_pairs(dw_model_chats(model), &pairs, seconds, &room, err);
+    int64_t seconds = (int64_t)(dw_os_wall_ms() / 1000);
+    dw_status status = dw_chats_render_pairs(dw_model_chats(model), &pairs, seconds, &room, err);
     text->count = room.bytes;
     dw_free(texts);
     return status;

@@ -7,6 +7,8 @@
  *   tools, tool_choice, parallel_tool_calls, response_format
  *   add_generation_prompt (true), continue_final_message (false: the last message goes on)
  *   enable_thinking, reasoning_effort, documents, chat_template_kwargs: variables of the template
+ *   now: seconds since 1970 that the template takes for now; an actor that keeps it in its memory
+ *     renders the same tomorrow
  * Others are refused by name. Thread: any. */
 #ifndef DW_CHAT_CHAT_H
 #define DW_CHAT_CHAT_H
@@ -99,8 +101,12 @@ dw_status dw_chat_reader_feed(dw_chat_reader *reader, const char *text, size_t b
 dw_status dw_chat_reader_finish(dw_chat_reader *reader, char **delta, char **message,
                                 dw_error *err);
 
-/* The whole of an answer at once: a reader's message. */
-dw_status dw_chats_parse(const dw_chat_format *format, const char *text, size_t bytes,
-                         char **message, dw_error *err);
+/* An answer at once: the message that a reader would have told of it, of its beginning alone where
+ * raw.is_partial. *message: for dw_free. */
+dw_status dw_chats_parse(const dw_chat_format *format, dw_chat_raw raw, char **message,
+                         dw_error *err);
+/* What is known of a format, as a JSON object: {"format", "thinking_begin", "thinking_end",
+ * "stops", "generation_prompt", "note"}. For dw_free. Errors: DW_E_MEMORY. */
+dw_status dw_chat_format_text(const dw_chat_format *format, char **out, dw_error *err);
 
 #endif

@@ -222,7 +222,7 @@ void render(const dw_jinja *jinja, const dw::chat_request &request, const std::s
             int64_t seconds, dw_chat_text *out)
 {
     jinja::context context(jinja->source);
-    context.current_time = (std::time_t)seconds;
+    context.current_time = (std::time_t)(request.now != 0 ? request.now : seconds);
     set_variables(context, jinja, request, tokens);
 
     jinja::runtime runtime(context);

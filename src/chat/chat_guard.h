@@ -119,8 +119,8 @@ typedef struct dw_chat_read {
 } dw_chat_read;
 
 /* Errors: DW_E_LIMIT (nested too deep, too long), DW_E_MEMORY. */
-dw_status dw_chat_format_parse(const dw_chat_format *format, dw_chat_raw answer,
-                               dw_chat_read *out, dw_error *err);
+dw_status dw_chat_format_parse(const dw_chat_format *format, dw_chat_raw answer, dw_chat_read *out,
+                               dw_error *err);
 
 #ifdef __cplusplus
 }

@@ -70,8 +70,8 @@ dw_status dw_chat_request_of_pairs(char **out, const dw_chat_pairs *pairs, dw_er
                json_object_set_new(message, "content", string_of(pairs->contents[i])) == 0;
         made = json_array_append_new(messages, message) == 0 && made;
     }
-    json_t *request = json_pack("{s:o, s:b}", "messages", messages, "add_generation_prompt",
-                                pairs->open_answer);
+    json_t *request =
+        json_pack("{s:o, s:b}", "messages", messages, "add_generation_prompt", pairs->open_answer);
     char *dumped = made && request != NULL ? json_dumps(request, JSON_COMPACT) : NULL;
     *out = dumped != NULL ? dw_strdup(dumped) : NULL;
     free(dumped);

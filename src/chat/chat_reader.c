@@ -269,8 +269,8 @@ static dw_status read_raw(const dw_chat_reader *reader, bool is_partial, json_t 
 {
     dw_chat_read read;
     dw_chat_raw answer = {.text = reader->raw.bytes != NULL ? reader->raw.bytes : "",
-                             .bytes = reader->raw.count,
-                             .is_partial = is_partial};
+                          .bytes = reader->raw.count,
+                          .is_partial = is_partial};
     *message = NULL;
     *well_formed = false;
     dw_status status = dw_chat_format_parse(reader->format, answer, &read, err);
@@ -420,22 +420,46 @@ dw_status dw_chat_reader_finish(dw_chat_reader *reader, char **delta, char **mes
     return status;
 }
 
-dw_status dw_chats_parse(const dw_chat_format *format, const char *bytes, size_t count,
-                         char **message, dw_error *err)
+dw_status dw_chats_parse(const dw_chat_format *format, dw_chat_raw raw, char **message,
+                         dw_error *err)
 {
     dw_chat_reader *reader;
     char *delta = NULL;
     *message = NULL;
     dw_status status = dw_chat_reader_create(&reader, format, err);
     if (status == DW_OK) {
-        status = dw_chat_reader_feed(reader, bytes, count, &delta, err);
+        status = dw_chat_reader_feed(reader, raw.text, raw.bytes, &delta, err);
         dw_free(delta);
         delta = NULL;
     }
-    if (status == DW_OK) {
+    if (status == DW_OK && raw.is_partial) {
+        json_t *told = told_message(reader, false);
+        status = text_of(told, message, err);
+        json_decref(told);
+    } else if (status == DW_OK) {
         status = dw_chat_reader_finish(reader, &delta, message, err);
         dw_free(delta);
     }
     dw_chat_reader_destroy(reader);
+    return status;
+}
+
+dw_status dw_chat_format_text(const dw_chat_format *format, char **out, dw_error *err)
+{
+    dw_chat_format_info info = dw_chat_format_info_of(format);
+    json_t *stops = json_array();
+    for (size_t i = 0; i < info.stop_count; i++) {
+        (void)json_array_append_new(stops, json_string(info.stops[i]));
+    }
+    json_t *about =
+        json_pack("{s:s, s:s, s:s, s:o, s:s, s:s}", "format", info.name, "thinking_begin",
+                  info.thinking_begin, "thinking_end", info.thinking_end, "stops", stops,
+                  "generation_prompt", info.generation_prompt, "note", info.note);
+    *out = NULL;
+    if (about == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a chat's format");
+    }
+    dw_status status = text_of(about, out, err);
+    json_decref(about);
     return status;
 }

@@ -313,6 +313,14 @@ const std::map<std::string, reader> &readers()
          [](chat_request &r, const common_json &v) {
              r.parallel_calls = flag(v, "parallel_tool_calls");
          }},
+        {"now",
+         [](chat_request &r, const common_json &v) {
+             if (!v.is_number_integer() || v.get<int64_t>() < 0 ||
+                 v.get<int64_t>() > INT64_C(253402300799)) {
+                 refuse("now: " + shown(v) + ", seconds since 1970 are wanted");
+             }
+             r.now = v.get<int64_t>();
+         }},
         {"add_generation_prompt",
          [](chat_request &r, const common_json &v) {
              r.generation_prompt = flag(v, "add_generation_prompt");

@@ -24,6 +24,7 @@ struct chat_request {
     bool says_thinking = false; /* whether the request says `thinks` */
     bool thinks = true;
     bool generation_prompt = true;
+    int64_t now = 0;        /* seconds since 1970; 0: not said */
     bool continues = false; /* the last message, the assistant's, goes on */
 };
 

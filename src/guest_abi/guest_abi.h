@@ -10,6 +10,7 @@
 extern const dw_host_import dw_host_imports[];
 extern const dw_host_import dw_model_imports[];
 extern const dw_host_import dw_vocab_imports[];
+extern const dw_host_import dw_chat_imports[];
 extern const dw_host_import dw_context_imports[];
 extern const dw_host_import dw_forward_imports[];
 extern const dw_host_import dw_sampler_imports[];
@@ -17,7 +18,7 @@ extern const dw_host_import dw_tensor_imports[];
 extern const dw_host_import dw_actor_imports[];
 
 /* All of them. */
-#define DW_IMPORT_TABLES_COUNT 8
+#define DW_IMPORT_TABLES_COUNT 9
 extern const dw_host_import *const dw_import_tables[DW_IMPORT_TABLES_COUNT];
 
 #endif

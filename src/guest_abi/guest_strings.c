@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "text/chat_template.h"
+#include "chat/chat.h"
 
 #define ROLE_BYTES_MAX 64
 
@@ -35,7 +35,7 @@ dw_status dw__guest_string(dw_instance *instance, const char *what, uint32_t poi
                : dw_fail(err, DW_E_RANGE, "%s: the string at %u has no end", what, pointer);
 }
 
-/* The text is built by libllama apart from guest memory, so strings inside the buffer are only
+/* The text is built apart from guest memory, so strings inside the buffer are only
  * refused where they would change under the reader: a buffer over the list or over a string. */
 dw_status dw__guest_messages(dw_instance *instance, const dw__guest_chat *chat, dw_error *err)
 {

@@ -4,7 +4,7 @@
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_strings.h"
-#include "text/chat_template.h"
+#include "base/os.h"
 
 /* model, text, text_bytes, tokens, capacity, flags */
 static int32_t tokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -119,8 +119,14 @@ static int32_t chat_template(dw_instance *instance, const wasmtime_val_raw_t *ar
     dw__guest_chat chat = {pointers, count, texts, text, capacity};
     status = dw__guest_messages(instance, &chat, err);
     if (status == DW_OK) {
-        status = dw_vocab_apply_template(dw_model_vocab(model), texts, texts + count, count,
-                                         args[3].i32 == 1, text, capacity, &text_bytes, err);
+        const dw_chat_pairs pairs = {.roles = texts,
+                                     .contents = texts + count,
+                                     .count = count,
+                                     .open_answer = args[3].i32 == 1};
+        dw_chat_room room = {.text = text, .capacity = capacity};
+        int64_t seconds = (int64_t)(dw_os_wall_ms() / 1000);
+        status = dw_chats_render_pairs(dw_model_chats(model), &pairs, seconds, &room, err);
+        text_bytes = room.bytes;
     }
     dw_free(texts);
     return status != DW_OK ? (int32_t)status : (int32_t)text_bytes;

@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "driftwood_abi.h"
 #include "kernels/top_k.h"
+#include "chat/chat.h"
 #include "sampling/trigger.h"
 #include "text/vocab.h"
 
@@ -77,6 +78,10 @@ typedef struct dw_tool_grammar {
  * Errors: also those of dw_triggers_create, DW_E_ARG (the grammar does not allow the prefix). */
 dw_status dw_sampler_set_tool_grammar(dw_sampler *sampler, const dw_vocab *vocab,
                                       const dw_tool_grammar *grammar, dw_error *err);
+/* The grammar of a chat's format: it holds tool calls, or the whole answer, to their schemas.
+ * Without one in the format: no grammar. Errors: as dw_sampler_set_tool_grammar. */
+dw_status dw_sampler_set_chat_format(dw_sampler *sampler, const dw_vocab *vocab,
+                                     const dw_chat_format *format, dw_error *err);
 /* Whether there is a grammar that has not begun. */
 bool dw_sampler_awaits_trigger(const dw_sampler *sampler);
 /* Put minus infinity, in logits [vocab_count], where the grammar does not allow the token; without

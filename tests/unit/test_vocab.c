@@ -187,35 +187,6 @@ static void test_vocab_limits_text(void **state)
     free(text);
 }
 
-static void test_vocab_chat_template(void **state)
-{
-    static const char want[] = "<|im_start|>system\nBe brief.<|im_end|>\n"
-                               "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
-    const char *roles[] = {"system", "user"};
-    const char *strange[] = {"system", "wizard"};
-    const char *contents[] = {"Be brief.", "Hi"};
-    char text[256];
-    size_t bytes = 0;
-    dw_error err;
-    (void)state;
-    assert_int_equal(
-        dw_vocab_apply_template(vocab, roles, contents, 2, true, text, sizeof text, &bytes, &err),
-        DW_OK);
-    assert_int_equal(bytes, strlen(want));
-    assert_memory_equal(text, want, bytes);
-    assert_int_equal(
-        dw_vocab_apply_template(vocab, roles, contents, 2, true, text, 10, &bytes, &err),
-        DW_E_SPACE);
-    assert_int_equal(bytes, strlen(want));
-    assert_int_equal(
-        dw_vocab_apply_template(vocab, strange, contents, 2, true, text, sizeof text, &bytes, &err),
-        DW_E_ARG);
-    assert_non_null(strstr(err.message, "messages[1].role: 'wizard'"));
-    assert_int_equal(
-        dw_vocab_apply_template(vocab, roles, contents, 2, true, NULL, 0, &bytes, &err),
-        DW_E_SPACE);
-}
-
 static void test_vocab_needs_a_tokenizer(void **state)
 {
     char path[] = "/tmp/dw-vocab-XXXXXX";
@@ -284,8 +255,6 @@ static void test_vocab_tells_late_failures(void **state)
     assert_string_equal(err.message, same.message);
     assert_int_equal(dw_vocab_detokenize(none, NULL, 0, NULL, 0, 0, &count, &err), DW_E_FORMAT);
     assert_int_equal(dw_vocab_token_texts(none, &texts, &err), DW_E_FORMAT);
-    assert_int_equal(dw_vocab_apply_template(none, NULL, NULL, 0, true, NULL, 0, &count, &err),
-                     DW_E_FORMAT);
     assert_int_equal(dw_vocab_bos(none), -1);
     assert_int_equal(dw_vocab_eos(none), -1);
     assert_int_equal(dw_vocab_eot(none), -1);
@@ -369,7 +338,6 @@ int main(void)
         cmocka_unit_test(test_vocab_tells_the_space_needed),
         cmocka_unit_test(test_vocab_refuses_tokens_outside),
         cmocka_unit_test(test_vocab_limits_text),
-        cmocka_unit_test(test_vocab_chat_template),
         cmocka_unit_test(test_vocab_needs_a_tokenizer),
         cmocka_unit_test(test_vocab_loads_beside),
         cmocka_unit_test(test_vocab_tells_late_failures),
