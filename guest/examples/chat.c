@@ -1,8 +1,11 @@
 /* A chat whose history stays in the KV context: a turn forwards only the tokens that are new.
  * Lines come through dw_input: all of them to `main`, or as an actor's messages, one at a time.
+ * Where the model called tools, the next lines are their results, one each.
  * /clear begins anew; a cancellation ends the answer, not the chat.
  * Settings as generate's, without DRIFTWOOD_PROMPT and DRIFTWOOD_RAW. */
-#include "text.h"
+#include <time.h>
+
+#include "chat_json.h"
 
 #define MAX_TOKENS_DEFAULT 1024
 #define LINE_BYTES_START 4096
@@ -16,11 +19,14 @@ typedef struct chat {
     int32_t *next; /* [1]: the token chosen last */
     int32_t *held; /* [capacity]: what the context holds */
     uint32_t held_count;
-    dw_message *turns; /* roles are static, contents owned */
+    json_text held_text; /* the text that those tokens were made of; no bytes: unknown */
+    json_text *turns;    /* messages, JSON objects */
     uint32_t turn_count;
     uint32_t first_turn; /* 1 where turns[0] is the system prompt */
     uint64_t tokens_max;
-    int forgot; /* turns were dropped that the context still holds */
+    long long began;     /* what the template takes for now, the same in every turn */
+    uint32_t calls_open; /* results that are waited for */
+    int forgot;          /* turns were dropped that the context still holds */
 } chat;
 
 static void *grown(void *memory, size_t bytes)
@@ -33,19 +39,16 @@ static void *grown(void *memory, size_t bytes)
     return larger;
 }
 
-static void add_turn(chat *chat, const char *role, const char *content, size_t content_bytes)
+static void add_turn(chat *chat, json_text message)
 {
-    char *copy = grown(NULL, content_bytes + 1);
-    memcpy(copy, content, content_bytes);
-    copy[content_bytes] = '\0';
     chat->turns = grown(chat->turns, (chat->turn_count + 1) * sizeof *chat->turns);
-    chat->turns[chat->turn_count++] = (dw_message){role, copy};
+    chat->turns[chat->turn_count++] = message;
 }
 
 static void drop_turns(chat *chat, uint32_t from, uint32_t count)
 {
     for (uint32_t i = from; i < from + count; i++) {
-        free((void *)chat->turns[i].content);
+        free(chat->turns[i].bytes);
     }
     memmove(&chat->turns[from], &chat->turns[from + count],
             (chat->turn_count - from - count) * sizeof *chat->turns);
@@ -57,43 +60,94 @@ static void clear(chat *chat)
     drop_turns(chat, chat->first_turn, chat->turn_count - chat->first_turn);
     must(dw_context_trim(chat->context, 0), "context");
     chat->held_count = 0;
+    chat->held_text.count = 0;
+    chat->calls_open = 0;
 }
 
-/* The whole conversation's tokens, the assistant's turn opened. */
-static int32_t *conversation(const chat *chat, uint32_t *count)
+static int is_from(const chat *chat, uint32_t turn, const char *role)
 {
-    char *text = templated(chat->model, chat->turns, chat->turn_count, 1);
-    if (text == NULL) {
-        die("this model cannot chat");
-    }
-    uint32_t flags = DW_TOKENIZE_PARSE | (chat->info.adds_bos ? DW_TOKENIZE_SPECIAL : 0);
-    int32_t *tokens = tokens_of(chat->model, text, strlen(text), flags, count);
-    free(text);
-    return tokens;
+    json_text own = json_member_string(chat->turns[turn].bytes, "role");
+    int same = strcmp(own.bytes, role) == 0;
+    free(own.bytes);
+    return same;
 }
 
-/* The conversation, its oldest exchanges dropped until an answer has room in the context. */
-static int32_t *fitting_conversation(chat *chat, uint32_t *count)
+static json_text request(const chat *chat)
+{
+    json_text messages = {.count = 0};
+    for (uint32_t i = 0; i < chat->turn_count; i++) {
+        json_add(&messages, i > 0 ? "," : "");
+        json_add(&messages, chat->turns[i].bytes);
+    }
+    json_text whole = request_of(messages.bytes, chat->began);
+    free(messages.bytes);
+    return whole;
+}
+
+/* What the context is to hold next: tokens to be put behind its first `same`. */
+typedef struct turn {
+    json_text request;
+    char *text; /* of it */
+    size_t text_bytes;
+    int32_t *tokens;
+    uint32_t count;
+    int follows; /* tokens go behind all that is held; else they are the whole conversation's */
+} turn;
+
+static void turn_release(turn *turn)
+{
+    free(turn->request.bytes);
+    free(turn->text);
+    free(turn->tokens);
+}
+
+/* The conversation, the assistant's turn opened. Where its text begins with the text that the
+ * context holds, only what is behind it is new: answers stay the tokens that they were. */
+static turn conversation(const chat *chat)
+{
+    turn next = {.request = request(chat)};
+    next.text = rendered(chat->model, &next.request, &next.text_bytes);
+    size_t held = chat->held_text.count;
+    next.follows = held > 0 && !chat->forgot && held < next.text_bytes &&
+                   memcmp(next.text, chat->held_text.bytes, held) == 0;
+    next.tokens = request_tokens(chat->model, &next.request, next.follows ? held : 0, &next.count);
+    return next;
+}
+
+/* How many turns the oldest exchange has: up to the next line of the user's. 0: it is the only
+ * one. */
+static uint32_t oldest_exchange(const chat *chat)
+{
+    for (uint32_t i = chat->first_turn + 1; i + 1 < chat->turn_count; i++) {
+        if (is_from(chat, i, "user")) {
+            return i - chat->first_turn;
+        }
+    }
+    return 0;
+}
+
+/* 1: the conversation, its oldest exchanges dropped until an answer has room in the context. */
+static int fitting_conversation(chat *chat, turn *next)
 {
     uint32_t dropped = 0;
     for (;;) {
-        int32_t *tokens = conversation(chat, count);
-        if (*count + 1 < chat->capacity) {
+        *next = conversation(chat);
+        if (next->count + (next->follows ? chat->held_count : 0) + 1 < chat->capacity) {
             if (dropped > 0) {
                 fprintf(stderr,
                         "[the context of %u tokens is full: the oldest %u messages were "
                         "forgotten]\n",
                         chat->capacity, dropped);
             }
-            return tokens;
+            return 1;
         }
-        free(tokens);
-        uint32_t pair = chat->turn_count - chat->first_turn > 2 ? 2 : 0;
-        if (pair == 0) {
-            return NULL;
+        turn_release(next);
+        uint32_t exchange = oldest_exchange(chat);
+        if (exchange == 0) {
+            return 0;
         }
-        drop_turns(chat, chat->first_turn, pair);
-        dropped += pair;
+        drop_turns(chat, chat->first_turn, exchange);
+        dropped += exchange;
         chat->forgot = 1;
     }
 }
@@ -131,61 +185,68 @@ static uint32_t held_in_common(const chat *chat, const int32_t *tokens, uint32_t
     return same;
 }
 
-/* Bring the context to hold `tokens`, and choose what follows: what it holds already is kept, as
- * far as the two agree. An answer tokenised anew may differ from the tokens it was made
- * of; then its tail is computed again. */
-static int32_t advance(chat *chat, const int32_t *tokens, uint32_t count)
+/* Bring the context to hold the turn, and choose what follows: what it holds already is kept, as
+ * far as the two agree. */
+static int32_t advance(chat *chat, const turn *turn)
 {
-    uint32_t same = held_in_common(chat, tokens, count);
-    if (chat->forgot) {
-        close_gap(chat, tokens, count, same);
-        same = held_in_common(chat, tokens, count);
+    uint32_t same =
+        turn->follows ? chat->held_count : held_in_common(chat, turn->tokens, turn->count);
+    if (!turn->follows && chat->forgot) {
+        close_gap(chat, turn->tokens, turn->count, same);
+        same = held_in_common(chat, turn->tokens, turn->count);
         chat->forgot = 0;
     }
     must(dw_context_trim(chat->context, same), "context");
     chat->held_count = same;
+    chat->held_text.count = 0;
     /* Tokens must lie aligned, which the middle of a list does not. */
-    uint32_t rest = count - same;
+    uint32_t skipped = turn->follows ? 0 : same;
+    uint32_t rest = turn->count - skipped;
     int32_t *fresh = aligned(rest, sizeof *fresh);
-    memcpy(fresh, tokens + same, rest * sizeof *fresh);
+    memcpy(fresh, turn->tokens + skipped, rest * sizeof *fresh);
     int32_t result = dw_forward_sample(chat->context, fresh, rest, chat->sampler);
     if (result >= 0) {
         chat->next[0] = result;
         memcpy(chat->held + same, fresh, rest * sizeof *fresh);
-        chat->held_count = count;
+        chat->held_count = same + rest;
+        json_add_bytes(&chat->held_text, turn->text, turn->text_bytes);
     }
     free(fresh);
     return result;
 }
 
-typedef struct answer {
-    char *text;
-    size_t bytes;
-} answer;
-
-static void answer_add(chat *chat, answer *answer)
+/* The token chosen last is appended to what the context holds, with its text. */
+static void hold(chat *chat, json_text *said)
 {
-    char piece[512];
-    int32_t bytes = dw_detokenize(chat->model, chat->next, 1, piece, sizeof piece, 0);
+    char piece[1024];
+    int32_t bytes =
+        dw_detokenize(chat->model, chat->next, 1, piece, sizeof piece, DW_DETOKENIZE_SPECIAL);
+    chat->held[chat->held_count++] = chat->next[0];
     if (bytes > 0) {
-        answer->text = grown(answer->text, answer->bytes + (size_t)bytes);
-        memcpy(answer->text + answer->bytes, piece, (size_t)bytes);
-        answer->bytes += (size_t)bytes;
+        json_add_bytes(&chat->held_text, piece, (size_t)bytes);
+    }
+    bytes = dw_detokenize(chat->model, chat->next, 1, piece, sizeof piece, 0);
+    if (bytes > 0) {
+        json_add_bytes(said, piece, (size_t)bytes);
     }
 }
 
 /* Stream an answer, whose first token is chosen, until it ends, is cancelled, or there is no more
- * room. */
-static void speak(chat *chat, answer *answer)
+ * room. -> its message */
+static json_text speak(chat *chat, const json_text *request)
 {
     text_stream stream = stream_from_env();
+    answer_reader reader;
+    json_text said = {.count = 0};
+    json_add(&said, "");
+    int reads = answer_begin(&reader, chat->model, request);
     for (uint64_t i = 0; i < chat->tokens_max; i++) {
         int last = i + 1 == chat->tokens_max;
         if (dw_token_is_end(chat->model, chat->next[0]) == 1) {
             break;
         }
-        answer_add(chat, answer);
-        if (stream_token(&stream, chat->model, chat->next)) {
+        if (reads ? answer_token(&reader, &stream, chat->next[0])
+                  : stream_token(&stream, chat->model, chat->next)) {
             break;
         }
         if (chat->held_count >= chat->capacity) {
@@ -199,39 +260,110 @@ static void speak(chat *chat, answer *answer)
             break;
         }
         must(result, "forward");
-        chat->held[chat->held_count++] = chat->next[0];
+        hold(chat, &said);
         chat->next[0] = result; /* behind the last it is not looked at */
     }
     stream_flush(&stream);
-    answer->bytes = stream.written; /* what was said, without the stop string */
+    json_text message = {.count = 0};
+    if (reads) {
+        char *read = answer_end(&reader);
+        json_add(&message, read);
+        free(read);
+    } else { /* what was said, without the stop string */
+        size_t bytes = stream.written < said.count ? stream.written : said.count;
+        message = message_of("assistant", said.bytes, bytes);
+    }
+    free(said.bytes);
     putchar('\n');
     fflush(stdout);
+    return message;
+}
+
+static uint32_t calls_in(const json_text *message)
+{
+    const char *end;
+    uint32_t count = 0;
+    const char *calls = json_member(message->bytes, "tool_calls", &end);
+    for (const char *at = calls != NULL ? calls + 1 : "]"; *at == '{';) {
+        at = json_skip(at);
+        at += *at == ',' ? 1 : 0;
+        count++;
+    }
+    return count;
+}
+
+/* The call whose result comes next: of the last assistant's message, those before are answered. */
+static json_text result_of_call(const chat *chat, const char *line, size_t line_bytes)
+{
+    const char *end;
+    uint32_t results = 0;
+    uint32_t turn = chat->turn_count - 1;
+    while (is_from(chat, turn, "tool")) {
+        results++;
+        turn--;
+    }
+    const char *at = json_member(chat->turns[turn].bytes, "tool_calls", &end) + 1;
+    for (uint32_t i = 0; i < results; i++) {
+        at = json_skip(at) + 1;
+    }
+    json_text message = message_of("tool", line, line_bytes);
+    const char *id = json_member(at, "id", &end);
+    message.count--; /* its brace */
+    json_add(&message, ",\"tool_call_id\":");
+    json_add_bytes(&message, id, (size_t)(end - id));
+    const char *name = json_member(json_member(at, "function", &end), "name", &end);
+    json_add(&message, ",\"name\":");
+    json_add_bytes(&message, name, (size_t)(end - name));
+    json_add(&message, "}");
+    return message;
+}
+
+static void ask_for_results(const chat *chat)
+{
+    if (chat->calls_open > 0) {
+        fprintf(stderr, "[results of %u tool call%s, one a line]\n", chat->calls_open,
+                chat->calls_open > 1 ? "s" : "");
+    }
 }
 
 static void take_turn(chat *chat, const char *line, size_t line_bytes)
 {
-    uint32_t count;
-    answer answer = {.text = NULL};
-    add_turn(chat, "user", line, line_bytes);
-    int32_t *tokens = fitting_conversation(chat, &count);
-    if (tokens == NULL) {
+    turn next;
+    if (chat->calls_open > 0) {
+        add_turn(chat, result_of_call(chat, line, line_bytes));
+        chat->calls_open--;
+        if (chat->calls_open > 0) {
+            return;
+        }
+    } else {
+        add_turn(chat, message_of("user", line, line_bytes));
+    }
+    if (!fitting_conversation(chat, &next)) {
         fprintf(stderr, "[too long for a context of %u tokens; nothing was said]\n",
                 chat->capacity);
         drop_turns(chat, chat->turn_count - 1, 1);
         return;
     }
-    begin_grammar(chat->sampler, chat->model);
-    int32_t chosen = advance(chat, tokens, count);
-    free(tokens);
+    show_prompt(chat->model, next.tokens, next.count);
+    const char *tools = getenv("DRIFTWOOD_TOOLS");
+    if (tools != NULL && tools[0] != '\0') {
+        must(dw_sampler_chat(chat->sampler, chat->model, next.request.bytes,
+                             (uint32_t)next.request.count),
+             "tools");
+    } else {
+        begin_grammar(chat->sampler, chat->model);
+    }
+    int32_t chosen = advance(chat, &next);
     if (chosen == DW_E_CANCELLED) {
         drop_turns(chat, chat->turn_count - 1, 1);
         putchar('\n');
-        return;
+    } else {
+        must(chosen, "forward");
+        add_turn(chat, speak(chat, &next.request));
+        chat->calls_open = calls_in(&chat->turns[chat->turn_count - 1]);
+        ask_for_results(chat);
     }
-    must(chosen, "forward");
-    speak(chat, &answer);
-    add_turn(chat, "assistant", answer.text != NULL ? answer.text : "", answer.bytes);
-    free(answer.text);
+    turn_release(&next);
 }
 
 static void start(chat *chat)
@@ -241,16 +373,18 @@ static void start(chat *chat)
     chat->model = must(dw_model_open(NULL, 0), "model");
     must(dw_model_info(chat->model, &chat->info), "model");
     if (!chat->info.has_chat_template) {
-        fprintf(stderr, "this model has no chat template: use `driftwood run --raw`\n");
+        fprintf(stderr, "this model has no chat template: choose one with --chat-template, or use "
+                        "`driftwood run --raw`\n");
         exit(1);
     }
+    chat->began = (long long)time(NULL);
     chat->sampler = sampler_from_env(chat->model);
     chat->context = must(dw_context_create(chat->model, 0), "context");
     chat->capacity = (uint32_t)dw_context_capacity(chat->context);
     chat->next = aligned(1, sizeof *chat->next);
     chat->held = aligned(chat->capacity, sizeof *chat->held);
     if (system != NULL && system[0] != '\0') {
-        add_turn(chat, "system", system, strlen(system));
+        add_turn(chat, message_of("system", system, strlen(system)));
         chat->first_turn = 1;
     }
 }

@@ -1,44 +1,62 @@
 /* Continues or answers a prompt. `driftwood run` without a guest's name runs this one.
  * Its settings come from the environment: DRIFTWOOD_PROMPT, DRIFTWOOD_SYSTEM, DRIFTWOOD_RAW,
- * DRIFTWOOD_MAX_TOKENS, those of the sampler, the grammar and the stop strings as in text.h. */
-#include "text.h"
+ * DRIFTWOOD_MAX_TOKENS, those of chats as in chat_json.h, those of the sampler, the grammar and the
+ * stop strings as in text.h. */
+#include "chat_json.h"
 
 #define MAX_TOKENS_DEFAULT 128
 
 /* A setting that is lost is told. */
-static void tell_system_unused(const char *system, const char *why)
+static void tell_unused(const char *variable, const char *option, const char *why)
 {
-    if (system != NULL && system[0] != '\0') {
-        fprintf(stderr, "note: the system prompt (--system) has no effect: %s\n", why);
+    const char *value = getenv(variable);
+    if (value != NULL && value[0] != '\0') {
+        fprintf(stderr, "note: %s has no effect: %s\n", option, why);
     }
 }
 
-/* The prompt's tokens: as a turn of a chat where the model has a template, else as it stands. */
-static int32_t *prompt_tokens(int32_t model, const dw_abi_model_info *info, const char *prompt,
-                              uint32_t *count)
+/* The prompt as a chat's request; no bytes: it is continued as it stands. */
+static json_text request_for(const dw_abi_model_info *info, const char *prompt)
 {
     const char *system = getenv("DRIFTWOOD_SYSTEM");
+    json_text request = {.count = 0};
     int raw = whole_from("DRIFTWOOD_RAW", 0, 1) != 0;
-    if (!raw && info->has_chat_template) {
-        dw_message messages[2];
-        uint32_t message_count = 0;
-        if (system != NULL && system[0] != '\0') {
-            messages[message_count++] = (dw_message){"system", system};
+    if (raw || !info->has_chat_template) {
+        const char *why =
+            raw ? "the prompt is raw" : "the model has no chat template (see --chat-template)";
+        tell_unused("DRIFTWOOD_SYSTEM", "the system prompt (--system)", why);
+        tell_unused("DRIFTWOOD_TOOLS", "--tools", why);
+        tell_unused("DRIFTWOOD_REASONING", "--reasoning", why);
+        if (!raw) {
+            fprintf(stderr, "note: the model has no chat template, so the prompt is continued as "
+                            "it is; --chat-template chooses one\n");
         }
-        messages[message_count++] = (dw_message){"user", prompt};
-        char *text = templated(model, messages, message_count, 1);
-        if (text != NULL) {
-            /* Templates write their own opening; one more BOS is only put before plain text. */
-            uint32_t flags = DW_TOKENIZE_PARSE | (info->adds_bos ? DW_TOKENIZE_SPECIAL : 0);
-            return tokens_of(model, text, strlen(text), flags, count);
-        }
-        fprintf(stderr, "the model's chat template is not known: the prompt is continued as it "
-                        "is\n");
+        return request;
     }
-    tell_system_unused(system, raw                        ? "the prompt is raw"
-                               : !info->has_chat_template ? "the model has no chat template"
-                                                          : "its chat template is not known");
-    return tokens_of(model, prompt, strlen(prompt), DW_TOKENIZE_SPECIAL, count);
+    json_text messages = {.count = 0};
+    if (system != NULL && system[0] != '\0') {
+        json_text message = message_of("system", system, strlen(system));
+        json_add(&messages, message.bytes);
+        json_add(&messages, ",");
+        free(message.bytes);
+    }
+    json_text message = message_of("user", prompt, strlen(prompt));
+    json_add(&messages, message.bytes);
+    request = request_of(messages.bytes, 0);
+    free(message.bytes);
+    free(messages.bytes);
+    return request;
+}
+
+/* Hold what is said to the tools' schemas, or to the grammar that was asked for. */
+static void begin_holding(int32_t sampler, int32_t model, const json_text *request)
+{
+    const char *tools = getenv("DRIFTWOOD_TOOLS");
+    if (request->count > 0 && tools != NULL && tools[0] != '\0') {
+        must(dw_sampler_chat(sampler, model, request->bytes, (uint32_t)request->count), "tools");
+    } else {
+        begin_grammar(sampler, model);
+    }
 }
 
 int main(void)
@@ -51,28 +69,36 @@ int main(void)
     int32_t sampler = sampler_from_env(model);
 
     uint32_t count;
-    int32_t *tokens = prompt_tokens(model, &info, prompt != NULL ? prompt : "", &count);
+    prompt = prompt != NULL ? prompt : "";
+    json_text request = request_for(&info, prompt);
+    int32_t *tokens = request.count > 0
+                          ? request_tokens(model, &request, 0, &count)
+                          : tokens_of(model, prompt, strlen(prompt), DW_TOKENIZE_SPECIAL, &count);
     if (count == 0) {
         fprintf(stderr, "the prompt is empty: give one with --prompt\n");
         return 1;
     }
+    show_prompt(model, tokens, count);
     for (uint32_t i = 0; i < count; i++) {
         must(dw_sampler_accept(sampler, tokens[i]), "sampling");
     }
-    begin_grammar(sampler, model);
+    begin_holding(sampler, model, &request);
     int32_t context = must(dw_context_create(model, 0), "context");
     int32_t capacity = dw_context_capacity(context);
     if (tokens_max == 0) {
         must(dw_forward(context, tokens, count, NULL), "prompt");
     }
     text_stream stream = stream_from_env();
+    answer_reader reader;
+    int reads = request.count > 0 && answer_begin(&reader, model, &request);
     for (uint64_t i = 0; i < tokens_max; i++) {
         tokens[0] = i == 0 ? must(dw_forward_sample(context, tokens, count, sampler), "prompt")
                            : must(dw_forward_sample(context, tokens, 1, sampler), "forward");
         if (dw_token_is_end(model, tokens[0]) == 1) {
             break;
         }
-        if (stream_token(&stream, model, tokens)) {
+        if (reads ? answer_token(&reader, &stream, tokens[0])
+                  : stream_token(&stream, model, tokens)) {
             break;
         }
         if (dw_context_length(context) >= capacity) {
@@ -80,6 +106,9 @@ int main(void)
         }
     }
     stream_flush(&stream);
+    if (reads) {
+        free(answer_end(&reader));
+    }
     putchar('\n');
     return 0;
 }

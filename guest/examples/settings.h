@@ -59,7 +59,7 @@ static uint64_t whole_from(const char *name, uint64_t fallback, uint64_t max)
 }
 
 /* text -> tokens, in memory of their own. */
-static int32_t *tokens_of(int32_t model, const char *text, size_t text_bytes, uint32_t flags,
+__attribute__((unused)) static int32_t *tokens_of(int32_t model, const char *text, size_t text_bytes, uint32_t flags,
                           uint32_t *count)
 {
     uint32_t capacity = (uint32_t)text_bytes + 16; /* no token is shorter than a byte */

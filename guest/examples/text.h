@@ -104,36 +104,6 @@ static void begin_grammar(int32_t sampler, int32_t model)
     }
 }
 
-/* The model's chat template over `messages`, NUL-terminated; NULL if it has none that works. */
-static char *templated(int32_t model, const dw_message *messages, uint32_t count, int open_answer)
-{
-    size_t capacity = 1024;
-    for (uint32_t i = 0; i < count; i++) {
-        capacity += 2 * strlen(messages[i].content) + 128;
-    }
-    for (;;) {
-        char *text = malloc(capacity);
-        if (text == NULL) {
-            fprintf(stderr, "out of memory: %zu bytes\n", capacity);
-            exit(1);
-        }
-        int32_t length =
-            dw_chat_template(model, messages, count, open_answer, text, (uint32_t)capacity - 1);
-        if (length >= 0) {
-            text[length] = '\0';
-            return text;
-        }
-        free(text);
-        if (length == DW_E_UNSUPPORTED) {
-            return NULL;
-        }
-        if (length != DW_E_SPACE) {
-            die("chat template");
-        }
-        capacity *= 2;
-    }
-}
-
 /* Bytes of a character that has begun but not ended. */
 #define STOPS_MAX 16
 #define STOP_BYTES_MAX 255

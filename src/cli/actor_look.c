@@ -160,7 +160,7 @@ static dw_status add_texts(const dw_snapshot_file *file, json_t *about, size_t w
     }
     dw_status status = dw_engine_create(&engine, &options, err);
     if (status == DW_OK) {
-        status = dw_cli_open_model(&model, engine, path, err);
+        status = dw_cli_open_model(&model, engine, path, NULL, err);
     }
     json_array_foreach(json_object_get(about, "open"), i, item)
     {

@@ -39,7 +39,11 @@ typedef struct dw_cli_load {
 const dw_model_options *dw_cli_load_begin(dw_cli_load *load);
 void dw_cli_load_end(dw_cli_load *load);
 /* dw_model_open so. */
-dw_status dw_cli_open_model(dw_model **model, dw_engine *engine, const char *path, dw_error *err);
+/* Print a model file's chat templates; the exit code of the command. */
+int dw_cli_inspect_template(const char *name);
+/* `chat_template`: a file with one, or a name; NULL: the model's own. */
+dw_status dw_cli_open_model(dw_model **model, dw_engine *engine, const char *path,
+                            const char *chat_template, dw_error *err);
 
 /* "driftwood: ..." and a line end to standard error; returns `exit_code`. Nothing once standard
  * output has failed: that is the error then, and is told at the end (cli/output.h). */

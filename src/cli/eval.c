@@ -107,7 +107,7 @@ static dw_status open_subject(subject *of, const eval_options *options, dw_error
         status = dw_engine_create(&of->engine, &engine, err);
     }
     if (status == DW_OK) {
-        status = dw_cli_open_model(&of->model, of->engine, path, err);
+        status = dw_cli_open_model(&of->model, of->engine, path, NULL, err);
     }
     if (status != DW_OK) {
         return status;

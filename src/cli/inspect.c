@@ -11,6 +11,7 @@
 
 static const char usage[] =
     "usage: driftwood inspect MODEL|SNAPSHOT [--json] [--fingerprint]\n"
+    "       driftwood inspect MODEL --template\n"
     "\n"
     "Of a snapshot file, compressed or not, it tells what the actor in it consists of, contexts\n"
     "with their text.\n"
@@ -21,6 +22,7 @@ static const char usage[] =
     "\n"
     "  -j, --json         one object, with the chat template\n"
     "  -f, --fingerprint  hash all of a model, whatever is kept of it from before\n"
+    "  -t, --template     the chat templates of a model, and how its answers are read\n"
     "  -h, --help         this text\n";
 
 /* A file's text that is no UTF-8 becomes null. */
@@ -333,13 +335,18 @@ int dw_cli_inspect(int argc, char **argv)
 {
     static const struct option options[] = {{"json", no_argument, NULL, 'j'},
                                             {"fingerprint", no_argument, NULL, 'f'},
+                                            {"template", no_argument, NULL, 't'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     bool as_json = false;
     bool fingerprint = false;
+    bool template = false;
     int option;
-    while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "jfth", options, NULL)) != -1) {
         switch (option) {
+        case 't':
+            template = true;
+            break;
         case 'j':
             as_json = true;
             break;
@@ -355,6 +362,12 @@ int dw_cli_inspect(int argc, char **argv)
     }
     if (optind + 1 != argc) {
         return dw_cli_fail(DW_CLI_USAGE, "inspect takes one model, %d given", argc - optind);
+    }
+    if (template && (as_json || fingerprint)) {
+        return dw_cli_fail(DW_CLI_USAGE, "--template stands alone");
+    }
+    if (template) {
+        return dw_cli_inspect_template(argv[optind]);
     }
     return dw_cli_is_compressed(argv[optind]) ? inspect_packed(argv[optind], as_json)
            : is_snapshot(argv[optind])        ? inspect_snapshot(argv[optind], as_json)

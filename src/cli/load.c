@@ -1,10 +1,13 @@
 /* Loading a model with a line on the terminal, where it takes long, and an end by Ctrl-C. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 
+#define TEMPLATE_BYTES_MAX ((size_t)1 << 20)
 #define SHOWN_AFTER_NS UINT64_C(1000000000)
 #define SHOWN_EVERY_NS UINT64_C(100000000)
 
@@ -83,10 +86,25 @@ void dw_cli_load_end(dw_cli_load *load)
     }
 }
 
-dw_status dw_cli_open_model(dw_model **model, dw_engine *engine, const char *path, dw_error *err)
+dw_status dw_cli_open_model(dw_model **model, dw_engine *engine, const char *path,
+                            const char *chat_template, dw_error *err)
 {
     dw_cli_load load;
-    dw_status status = dw_model_open_with(model, engine, path, dw_cli_load_begin(&load), err);
+    char *source = NULL;
+    size_t bytes = 0;
+    dw_model_options options = *dw_cli_load_begin(&load);
+    dw_status status = DW_OK;
+    if (chat_template != NULL && access(chat_template, F_OK) == 0) {
+        status = dw_cli_read_file(chat_template, TEMPLATE_BYTES_MAX, &source, &bytes, err);
+    }
+    if (status == DW_OK && source != NULL && memchr(source, '\0', bytes) != NULL) {
+        status = dw_fail(err, DW_E_ARG, "%s: a zero byte in it", chat_template);
+    }
+    if (status == DW_OK) {
+        options.chat_template = source != NULL ? source : chat_template;
+        status = dw_model_open_with(model, engine, path, &options, err);
+    }
+    free(source);
     dw_cli_load_end(&load);
     return status;
 }

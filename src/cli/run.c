@@ -17,7 +17,9 @@ static const char usage[] =
     "\n"
     "  --prompt P           the prompt; -: standard input\n"
     "  --raw                continue the prompt as it is, without the model's chat "
-    "template\n" DW_CLI_SESSION_HELP "  --dir HOST[::GUEST][:ro]  grant the guest a folder\n"
+    "template\n";
+static const char usage_behind[] =
+    "  --dir HOST[::GUEST][:ro]  grant the guest a folder\n"
     "  --env NAME=VALUE     set a variable of the guest's environment\n"
     "  --timeout S          end the guest after S seconds\n"
     "  -h, --help           this text\n"
@@ -121,7 +123,7 @@ int dw_cli_run(int argc, char **argv)
     int own_count = own_argument_count(argc, argv);
     while ((option = getopt_long(own_count, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {
-            dw_cli_print("%s", usage);
+            dw_cli_print("%s%s%s", usage, DW_CLI_SESSION_HELP, usage_behind);
             goto out;
         }
         if (option == '?') {

@@ -233,7 +233,7 @@ static dw_status open_model(const dw_cli_session *session, dw_engine *engine,
     }
     dw_status status = dw_cli_find_model(path, sizeof path, session->model, err);
     if (status == DW_OK) {
-        status = dw_cli_open_model(model, engine, path, err);
+        status = dw_cli_open_model(model, engine, path, session->chat_template, err);
     }
     return status;
 }

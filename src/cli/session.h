@@ -22,6 +22,7 @@ typedef struct dw_cli_session {
     const char *guest; /* a path or a bare name */
     const char *model; /* NULL: the default, if the guest uses models */
     const char *device;
+    const char *chat_template; /* a name, or a file; NULL: the model's own */
     int threads;
     dw_cli_stats stats;
     const char *env_names[DW_CLI_ENV_MAX]; /* [env_count], owned, as their values */
@@ -79,6 +80,11 @@ enum {
     DW_CLI_OPT_JSON_SCHEMA,
     DW_CLI_OPT_JSON_SCHEMA_FILE,
     DW_CLI_OPT_SYSTEM,
+    DW_CLI_OPT_CHAT_TEMPLATE,
+    DW_CLI_OPT_TOOLS,
+    DW_CLI_OPT_TOOL_CHOICE,
+    DW_CLI_OPT_REASONING,
+    DW_CLI_OPT_SHOW_PROMPT,
     DW_CLI_OPT_DEVICE,
     DW_CLI_OPT_THREADS,
     DW_CLI_OPT_CONTEXT,
@@ -121,6 +127,11 @@ enum {
         {"json-schema-file", required_argument, NULL, DW_CLI_OPT_JSON_SCHEMA_FILE},                \
         {"seed", required_argument, NULL, DW_CLI_OPT_SEED},                                        \
         {"system", required_argument, NULL, DW_CLI_OPT_SYSTEM},                                    \
+        {"chat-template", required_argument, NULL, DW_CLI_OPT_CHAT_TEMPLATE},                      \
+        {"tools", required_argument, NULL, DW_CLI_OPT_TOOLS},                                      \
+        {"tool-choice", required_argument, NULL, DW_CLI_OPT_TOOL_CHOICE},                          \
+        {"reasoning", required_argument, NULL, DW_CLI_OPT_REASONING},                              \
+        {"show-prompt", no_argument, NULL, DW_CLI_OPT_SHOW_PROMPT},                                \
         {"device", required_argument, NULL, DW_CLI_OPT_DEVICE},                                    \
         {"threads", required_argument, NULL, DW_CLI_OPT_THREADS},                                  \
         {"context", required_argument, NULL, DW_CLI_OPT_CONTEXT},                                  \
@@ -133,6 +144,13 @@ enum {
 #define DW_CLI_SESSION_HELP                                                                        \
     "  --model M            a GGUF file, or a name in the cache (`driftwood models`)\n"            \
     "  --system TEXT        what the model is told before anything else\n"                         \
+    "  --chat-template T    a template in Jinja in place of the model's: a file, or a name\n"      \
+    "                       (one of the model's own, or of `driftwood inspect --template`)\n"      \
+    "  --tools FILE         tools that the model may call: a JSON list as OpenAI has it\n"         \
+    "  --tool-choice C      auto, required or none; default auto\n"                                \
+    "  --reasoning R        on: shown; hide: not shown; off: the model is told not to think\n"     \
+    "                       aloud; default on\n"                                                   \
+    "  --show-prompt        print what the model gets, special tokens marked\n"                    \
     "  --max-tokens N       end an answer after N tokens\n"                                        \
     "  --temp, --temperature T\n"                                                                  \
     "                       0: always the likeliest token; default 0.8\n"                          \

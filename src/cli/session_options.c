@@ -3,6 +3,7 @@
  * Of an option that stands twice the last counts; --stop, --logit-bias, --dir and --env of another
  * name make a list. Two options that say the same thing in two ways, or contradict one another, are
  * refused. What can have no effect is told, in one line, before anything runs. */
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "cli/session.h"
 
 #define GRAMMAR_BYTES_MAX ((size_t)1 << 20) /* that the library takes */
+#define TOOLS_BYTES_MAX ((size_t)1 << 20)
 #define STOP_PREFIX "DRIFTWOOD_STOP_"
 #define GUEST_BYTES_MAX ((size_t)256 << 20) /* looked through for names of settings */
 
@@ -304,6 +306,46 @@ static dw_status take_stats(dw_cli_session *session, const char *value, dw_error
     return DW_OK;
 }
 
+/* FILE: a JSON list of tools. */
+static dw_status take_tools(dw_cli_session *session, const char *path, dw_error *err)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    json_error_t error;
+    dw_status status = dw_cli_read_file(path, TOOLS_BYTES_MAX, &text, &bytes, err);
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "--tools");
+    }
+    json_t *tools = json_loadb(text, bytes, JSON_DECODE_INT_AS_REAL, &error);
+    if (tools == NULL) {
+        status = dw_fail(err, DW_E_ARG, "--tools %s: line %d, column %d: %s", path, error.line,
+                         error.column, error.text);
+    } else if (!json_is_array(tools) || json_array_size(tools) == 0) {
+        status = dw_fail(err, DW_E_ARG, "--tools %s: a list of at least one tool is wanted", path);
+    } else {
+        status = dw_cli_session_set(session, "--tools", "DRIFTWOOD_TOOLS", text, err);
+    }
+    json_decref(tools);
+    free(text);
+    return status;
+}
+
+/* One of a few words. */
+static dw_status take_word(dw_cli_session *session, const char *const words[4], const char *value,
+                           dw_error *err)
+{
+    bool known = false;
+    for (size_t i = 0; i < 3; i++) {
+        known = known || strcmp(words[i], value) == 0;
+    }
+    bool reasoning = strcmp(words[3], "--reasoning") == 0;
+    return known ? dw_cli_session_set(session, words[3],
+                                      reasoning ? "DRIFTWOOD_REASONING" : "DRIFTWOOD_TOOL_CHOICE",
+                                      value, err)
+                 : dw_fail(err, DW_E_ARG, "%s: '%.40s', %s, %s or %s is allowed", words[3], value,
+                           words[0], words[1], words[2]);
+}
+
 static dw_status take_seed(dw_cli_session *session, const char *value, dw_error *err)
 {
     uint64_t whole;
@@ -328,6 +370,18 @@ static dw_status take_own(dw_cli_session *session, int option, const char *value
         return take_bias(session, value, err);
     case DW_CLI_OPT_STOP:
         return take_stop(session, value, err);
+    case DW_CLI_OPT_CHAT_TEMPLATE:
+        session->chat_template = value;
+        return DW_OK;
+    case DW_CLI_OPT_TOOLS:
+        return take_tools(session, value, err);
+    case DW_CLI_OPT_TOOL_CHOICE:
+        return take_word(session, (const char *[]){"auto", "required", "none", "--tool-choice"},
+                         value, err);
+    case DW_CLI_OPT_REASONING:
+        return take_word(session, (const char *[]){"on", "off", "hide", "--reasoning"}, value, err);
+    case DW_CLI_OPT_SHOW_PROMPT:
+        return dw_cli_session_set(session, "--show-prompt", "DRIFTWOOD_SHOW_PROMPT", "1", err);
     case DW_CLI_OPT_STATS:
         return take_stats(session, value, err);
     case DW_CLI_OPT_SEED:
@@ -376,6 +430,8 @@ dw_status dw_cli_session_check(const dw_cli_session *session, dw_error *err)
 {
     static const char *const pairs[][2] = {
         {"DRIFTWOOD_GRAMMAR", "DRIFTWOOD_JSON_SCHEMA"},
+        {"DRIFTWOOD_GRAMMAR", "DRIFTWOOD_TOOLS"},
+        {"DRIFTWOOD_JSON_SCHEMA", "DRIFTWOOD_TOOLS"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         size_t first = find_setting(session, pairs[i][0]);

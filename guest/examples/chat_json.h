@@ -1,0 +1,454 @@
+/* Chats as JSON, for the guests that talk: requests built, messages read, answers shown as they
+ * come. Settings: DRIFTWOOD_TOOLS (a JSON list of tools), DRIFTWOOD_REASONING (on, off, hide),
+ * DRIFTWOOD_SHOW_PROMPT (1: print what the model gets). */
+#ifndef GUEST_EXAMPLES_CHAT_JSON_H
+#define GUEST_EXAMPLES_CHAT_JSON_H
+
+#include "text.h"
+
+typedef struct json_text {
+    char *bytes; /* NUL-terminated */
+    size_t count;
+    size_t capacity;
+} json_text;
+
+static void json_add_bytes(json_text *to, const char *bytes, size_t count)
+{
+    if (to->count + count + 1 > to->capacity) {
+        to->capacity = 2 * (to->count + count) + 64;
+        to->bytes = realloc(to->bytes, to->capacity);
+        if (to->bytes == NULL) {
+            fprintf(stderr, "out of memory: %zu bytes\n", to->capacity);
+            exit(1);
+        }
+    }
+    memcpy(to->bytes + to->count, bytes, count);
+    to->count += count;
+    to->bytes[to->count] = '\0';
+}
+
+static void json_add(json_text *to, const char *text)
+{
+    json_add_bytes(to, text, strlen(text));
+}
+
+/* Bytes of the character at the front; 0: none begins so. */
+static size_t json_character(const unsigned char *bytes, size_t left)
+{
+    unsigned char first = bytes[0];
+    size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (length == 0 || length > left || first > 0xf4 || (first == 0xe0 && bytes[1] < 0xa0) ||
+        (first == 0xed && bytes[1] > 0x9f) || (first == 0xf0 && bytes[1] < 0x90) ||
+        (first == 0xf4 && bytes[1] > 0x8f)) {
+        return 0;
+    }
+    for (size_t i = 1; i < length; i++) {
+        if ((bytes[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    return length;
+}
+
+/* text [count] as a JSON string; bytes that are no UTF-8 become U+FFFD. */
+static void json_add_string(json_text *to, const char *text, size_t count)
+{
+    json_add(to, "\"");
+    for (size_t i = 0; i < count;) {
+        const char *at = text + i;
+        size_t length = json_character((const unsigned char *)at, count - i);
+        if (length == 1 && ((unsigned char)*at < 0x20 || *at == '"' || *at == '\\')) {
+            char escaped[8];
+            snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)*at);
+            json_add(to, escaped);
+        } else if (length == 0) {
+            json_add(to, "\xef\xbf\xbd");
+        } else {
+            json_add_bytes(to, at, length);
+        }
+        i += length == 0 ? 1 : length;
+    }
+    json_add(to, "\"");
+}
+
+/* The end of the JSON value at `at`, which is well formed. */
+static const char *json_skip(const char *at)
+{
+    int depth = 0;
+    do {
+        if (*at == '"') {
+            for (at++; *at != '"'; at++) {
+                at += *at == '\\' ? 1 : 0;
+            }
+        }
+        depth += *at == '{' || *at == '[' ? 1 : *at == '}' || *at == ']' ? -1 : 0;
+        at++;
+    } while (*at != '\0' && (depth > 0 || (*at != ',' && *at != '}' && *at != ']')));
+    return at;
+}
+
+/* The value of a member of the object, up to *end; NULL: there is none. Compact JSON, as the host
+ * writes it. */
+static const char *json_member(const char *object, const char *name, const char **end)
+{
+    size_t length = strlen(name);
+    for (const char *at = object + 1; *at == '"';) {
+        const char *value = json_skip(at); /* stands behind the key's colon once it is passed */
+        const char *colon = at + 1;
+        while (*colon != '"') {
+            colon += *colon == '\\' ? 2 : 1;
+        }
+        *end = value;
+        if ((size_t)(colon - at - 1) == length && memcmp(at + 1, name, length) == 0) {
+            return colon + 2;
+        }
+        at = *value == ',' ? value + 1 : value;
+    }
+    return NULL;
+}
+
+static uint32_t json_unit(const char *at)
+{
+    char digits[5] = {at[0], at[1], at[2], at[3], '\0'};
+    return (uint32_t)strtoul(digits, NULL, 16);
+}
+
+static void json_add_code(json_text *to, uint32_t code)
+{
+    char bytes[4];
+    size_t length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = length - 1; i > 0; i--) {
+        bytes[i] = (char)(0x80 | (code & 0x3f));
+        code >>= 6;
+    }
+    static const unsigned char marks[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    bytes[0] = (char)(marks[length] | code);
+    json_add_bytes(to, bytes, length);
+}
+
+/* What a JSON string says; "" for another value, or none. */
+static json_text json_string(const char *value)
+{
+    json_text text = {.count = 0};
+    json_add(&text, "");
+    if (value == NULL || *value != '"') {
+        return text;
+    }
+    static const char letters[] = "bfnrt";
+    static const char plain[] = "\b\f\n\r\t";
+    for (const char *at = value + 1; *at != '"'; at++) {
+        if (*at != '\\') {
+            json_add_bytes(&text, at, 1);
+            continue;
+        }
+        const char *letter = strchr(letters, *++at);
+        if (*at != 'u') {
+            json_add_bytes(&text, letter != NULL ? &plain[letter - letters] : at, 1);
+            continue;
+        }
+        uint32_t code = json_unit(at + 1);
+        at += 4;
+        if (code >= 0xd800 && code < 0xdc00 && at[1] == '\\' && at[2] == 'u') {
+            code = 0x10000 + ((code - 0xd800) << 10) + (json_unit(at + 3) - 0xdc00);
+            at += 6;
+        }
+        json_add_code(&text, code);
+    }
+    return text;
+}
+
+static json_text json_member_string(const char *object, const char *name)
+{
+    const char *end;
+    return json_string(json_member(object, name, &end));
+}
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
+static json_text message_of(const char *role, const char *content, size_t bytes)
+{
+    json_text message = {.count = 0};
+    json_add(&message, "{\"role\":");
+    json_add_string(&message, role, strlen(role));
+    json_add(&message, ",\"content\":");
+    json_add_string(&message, content, bytes);
+    json_add(&message, "}");
+    return message;
+}
+
+static const char *reasoning_mode(void)
+{
+    const char *mode = getenv("DRIFTWOOD_REASONING");
+    mode = mode == NULL || mode[0] == '\0' ? "on" : mode;
+    if (strcmp(mode, "on") != 0 && strcmp(mode, "off") != 0 && strcmp(mode, "hide") != 0) {
+        fprintf(stderr, "DRIFTWOOD_REASONING: '%s', on, off or hide is wanted\n", mode);
+        exit(1);
+    }
+    return mode;
+}
+
+/* The request over messages, a JSON list without its brackets; `now`: 0, or seconds since 1970. */
+static json_text request_of(const char *messages, long long now)
+{
+    const char *tools = getenv("DRIFTWOOD_TOOLS");
+    json_text request = {.count = 0};
+    json_add(&request, "{\"messages\":[");
+    json_add(&request, messages);
+    json_add(&request, "]");
+    if (tools != NULL && tools[0] != '\0') {
+        json_add(&request, ",\"tools\":");
+        json_add(&request, tools);
+    }
+    if (getenv("DRIFTWOOD_TOOL_CHOICE") != NULL) {
+        json_add(&request, ",\"tool_choice\":");
+        json_add_string(&request, getenv("DRIFTWOOD_TOOL_CHOICE"),
+                        strlen(getenv("DRIFTWOOD_TOOL_CHOICE")));
+    }
+    if (strcmp(reasoning_mode(), "off") == 0) {
+        json_add(&request, ",\"enable_thinking\":false");
+    }
+    if (now > 0) {
+        char text[48];
+        snprintf(text, sizeof text, ",\"now\":%lld", now);
+        json_add(&request, text);
+    }
+    json_add(&request, "}");
+    return request;
+}
+
+static char *room_for(size_t bytes)
+{
+    char *room = malloc(bytes);
+    if (room == NULL) {
+        fprintf(stderr, "out of memory: %zu bytes\n", bytes);
+        exit(1);
+    }
+    return room;
+}
+
+/* The request's text; *bytes: of it. */
+__attribute__((unused)) static char *rendered(int32_t model, const json_text *request, size_t *bytes)
+{
+    uint32_t capacity = (uint32_t)request->count * 2 + 1024;
+    char *text = room_for(capacity);
+    int32_t length =
+        dw_chat_render(model, request->bytes, (uint32_t)request->count, text, capacity);
+    if (length == DW_E_SPACE) {
+        memcpy(&capacity, text, sizeof capacity);
+        free(text);
+        text = room_for(capacity);
+        length = dw_chat_render(model, request->bytes, (uint32_t)request->count, text, capacity);
+    }
+    *bytes = (size_t)must(length, "chat");
+    return text;
+}
+
+/* The request's tokens from byte `skip` of its text on. */
+static int32_t *request_tokens(int32_t model, const json_text *request, size_t skip,
+                               uint32_t *count)
+{
+    uint32_t capacity = (uint32_t)request->count + 1024;
+    int32_t *tokens = aligned(capacity, sizeof *tokens);
+    int32_t result = dw_chat_tokenize(model, request->bytes, (uint32_t)request->count,
+                                      (uint32_t)skip, tokens, capacity);
+    if (result == DW_E_SPACE) {
+        capacity = (uint32_t)tokens[0];
+        free(tokens);
+        tokens = aligned(capacity, sizeof *tokens);
+        result = dw_chat_tokenize(model, request->bytes, (uint32_t)request->count, (uint32_t)skip,
+                                  tokens, capacity);
+    }
+    *count = (uint32_t)must(result, "chat");
+    return tokens;
+}
+
+/* What the model gets, on standard error, its special tokens between marks. */
+static void show_prompt(int32_t model, const int32_t *tokens, uint32_t count)
+{
+    if (whole_from("DRIFTWOOD_SHOW_PROMPT", 0, 1) == 0) {
+        return;
+    }
+    int32_t *one = aligned(1, sizeof *one);
+    for (uint32_t i = 0; i < count; i++) {
+        char text[1024];
+        one[0] = tokens[i];
+        int32_t plain = dw_detokenize(model, one, 1, text, sizeof text, 0);
+        int32_t bytes = plain > 0 ? plain
+                                  : dw_detokenize(model, one, 1, text, sizeof text,
+                                                  DW_DETOKENIZE_SPECIAL);
+        fprintf(stderr, plain > 0 ? "%.*s" : "\xe2\x9f\xa6%.*s\xe2\x9f\xa7", bytes > 0 ? bytes : 0,
+                text);
+    }
+    fputc('\n', stderr);
+    free(one);
+}
+
+/* ---- answers ------------------------------------------------------------------------------- */
+
+/* An answer whose format matters: with tools, or of a model that thinks aloud. */
+typedef struct answer_reader {
+    int32_t model;
+    const json_text *request;
+    int32_t *token;       /* [1] */
+    json_text raw;        /* special tokens and all */
+    size_t shown_content; /* bytes */
+    size_t shown_reasoning;
+    int shows_reasoning;
+    int reasoning_open; /* between its marks */
+    json_text stops;    /* of the format: each with a NUL behind */
+} answer_reader;
+
+static char *parsed(const answer_reader *reader, uint32_t flags)
+{
+    uint32_t capacity = (uint32_t)reader->raw.count * 2 + 1024;
+    for (;;) {
+        char *text = room_for(capacity + 1);
+        int32_t length = dw_chat_parse(reader->model, reader->request->bytes,
+                                       (uint32_t)reader->request->count, reader->raw.bytes,
+                                       (uint32_t)reader->raw.count, flags, text, capacity);
+        if (length >= 0) {
+            text[length] = '\0';
+            return text;
+        }
+        uint32_t need;
+        memcpy(&need, text, sizeof need);
+        free(text);
+        if (length != DW_E_SPACE) {
+            die("answer");
+        }
+        capacity = need;
+    }
+}
+
+static void show_more(const json_text *text, size_t *shown)
+{
+    if (text->count > *shown) {
+        fwrite(text->bytes + *shown, 1, text->count - *shown, stdout);
+        *shown = text->count;
+        if (fflush(stdout) != 0 || ferror(stdout)) {
+            exit(1); /* nobody would read the rest; the host says why */
+        }
+    }
+}
+
+static void show_message(answer_reader *reader, const char *message)
+{
+    json_text reasoning = json_member_string(message, "reasoning_content");
+    json_text content = json_member_string(message, "content");
+    if (reader->shows_reasoning && reasoning.count > reader->shown_reasoning) {
+        if (!reader->reasoning_open) {
+            fputs("[thinking]\n", stdout);
+            reader->reasoning_open = 1;
+        }
+        show_more(&reasoning, &reader->shown_reasoning);
+    }
+    if (content.count > reader->shown_content) {
+        if (reader->reasoning_open) {
+            fputs("\n[/thinking]\n", stdout);
+            reader->reasoning_open = 0;
+        }
+        show_more(&content, &reader->shown_content);
+    }
+    free(reasoning.bytes);
+    free(content.bytes);
+}
+
+/* Whether answers to the request have to be read, not shown as they stand. */
+static int answer_begin(answer_reader *reader, int32_t model, const json_text *request)
+{
+    *reader = (answer_reader){.model = model, .request = request};
+    uint32_t capacity = 65536;
+    char *about = room_for(capacity);
+    int32_t length = dw_chat_info(model, request->bytes, (uint32_t)request->count, about,
+                                  capacity - 1);
+    if (length < 0) {
+        if (strstr(request->bytes, "\"tools\":") != NULL) {
+            die("tools");
+        }
+        free(about);
+        return 0; /* read as text, then */
+    }
+    about[length] = '\0';
+    json_text thinking = json_member_string(about, "thinking_begin");
+    json_text note = json_member_string(about, "note");
+    int needed = thinking.count > 0 || strstr(request->bytes, "\"tools\":") != NULL;
+    if (needed) {
+        reader->token = aligned(1, sizeof *reader->token);
+        json_add(&reader->raw, "");
+        reader->shows_reasoning = strcmp(reasoning_mode(), "on") == 0;
+    }
+    if (note.count > 0) {
+        fprintf(stderr, "note: not held to its schema: %s\n", note.bytes);
+    }
+    free(thinking.bytes);
+    free(note.bytes);
+    free(about);
+    return needed;
+}
+
+/* Where a stop string begins in the raw text; its length if none does. */
+static size_t answer_stop(const answer_reader *reader, const text_stream *stops, size_t from)
+{
+    for (size_t at = from; at < reader->raw.count; at++) {
+        for (size_t i = 0; i < stops->stop_count; i++) {
+            size_t bytes = strlen(stops->stops[i]);
+            if (reader->raw.count - at >= bytes &&
+                memcmp(reader->raw.bytes + at, stops->stops[i], bytes) == 0) {
+                return at;
+            }
+        }
+    }
+    return reader->raw.count;
+}
+
+/* 1: a stop string has appeared. */
+static int answer_token(answer_reader *reader, const text_stream *stops, int32_t token)
+{
+    char piece[1024];
+    reader->token[0] = token;
+    int32_t bytes = dw_detokenize(reader->model, reader->token, 1, piece, sizeof piece,
+                                  DW_DETOKENIZE_SPECIAL);
+    size_t before = reader->raw.count;
+    json_add_bytes(&reader->raw, piece, (size_t)must(bytes, "detokenize"));
+    size_t from = before > STOP_BYTES_MAX ? before - STOP_BYTES_MAX : 0;
+    size_t stop = answer_stop(reader, stops, from);
+    int found = stop < reader->raw.count;
+    reader->raw.count = stop;
+    reader->raw.bytes[stop] = '\0';
+    char *message = parsed(reader, DW_CHAT_PARTIAL);
+    show_message(reader, message);
+    free(message);
+    return found;
+}
+
+/* The answer's message, its calls shown, one a line. The caller's. */
+static char *answer_end(answer_reader *reader)
+{
+    char *message = parsed(reader, 0);
+    const char *end;
+    show_message(reader, message);
+    if (reader->reasoning_open) {
+        fputs("\n[/thinking]", stdout);
+    }
+    const char *calls = json_member(message, "tool_calls", &end);
+    for (const char *at = calls != NULL ? calls + 1 : "]"; *at == '{';) {
+        const char *function = json_member(at, "function", &end);
+        const char *name = json_member(function, "name", &end);
+        fprintf(stdout, "\n{\"name\":%.*s,\"arguments\":", (int)(end - name), name);
+        json_text arguments = json_member_string(function, "arguments");
+        fprintf(stdout, "%s}", arguments.bytes);
+        free(arguments.bytes);
+        at = json_skip(at);
+        at += *at == ',' ? 1 : 0;
+    }
+    json_text note = json_member_string(message, "note");
+    if (note.count > 0) {
+        fprintf(stderr, "\nnote: %s\n", note.bytes);
+    }
+    free(note.bytes);
+    free(reader->raw.bytes);
+    free(reader->token);
+    return message;
+}
+
+#endif
