@@ -378,7 +378,7 @@ static int answer_begin(answer_reader *reader, int32_t model, const json_text *r
         reader->shows_reasoning = strcmp(reasoning_mode(), "on") == 0;
     }
     if (note.count > 0) {
-        fprintf(stderr, "note: not held to its schema: %s\n", note.bytes);
+        fprintf(stderr, "note: %s\n", note.bytes);
     }
     free(thinking.bytes);
     free(note.bytes);

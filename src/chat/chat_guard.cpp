@@ -31,7 +31,7 @@ struct dw_chat_format {
     std::vector<dw_chat_trigger> triggers;
     std::vector<std::string> trigger_texts;
     std::vector<const char *> stops;
-    std::string thinking_end, note;
+    std::string thinking_end, grammar_prefix, note;
 };
 
 namespace
@@ -285,16 +285,60 @@ common_chat_templates_inputs inputs_of(const dw::chat_request &request)
     return inputs;
 }
 
-void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_request &request)
+/* Where the model's template does not know tools, calls are written as the most common form has
+ * them. Nothing of it is rendered: the template stays as its maker wrote it. */
+const char plain_tools[] =
+    "{%- if tools %}<tools>{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}</tools>"
+    "{% endif %}{%- for message in messages %}[{{ message.role }}]{{ message.content }}"
+    "{%- for call in message.tool_calls %}\n<tool_call>\n{\"name\": \"{{ call.function.name }}\", "
+    "\"arguments\": {{ call.function.arguments | tojson }}}\n</tool_call>{% endfor %}[end]\n"
+    "{% endfor %}";
+
+common_chat_params params_of(const dw_jinja *jinja, const common_chat_templates_inputs &inputs)
 {
-    dw::schema_scope schemas;
-    auto templates = common_chat_templates_init(nullptr, jinja->source, jinja->bos, jinja->eos);
-    format->params = common_chat_templates_apply(templates.get(), inputs_of(request));
+    bool plain = !inputs.tools.empty() && !jinja->asks.tools;
+    auto templates = common_chat_templates_init(nullptr, plain ? plain_tools : jinja->source,
+                                                jinja->bos, jinja->eos);
+    return common_chat_templates_apply(templates.get(), inputs);
+}
+
+/* A call that is required begins at once, or once the thinking ends that the template opened. The
+ * grammar of a call alone is that which begins later. */
+void require_call(dw_chat_format *format, const dw_jinja *jinja,
+                  common_chat_templates_inputs inputs)
+{
     auto &params = format->params;
-    if (!params.parser.empty()) {
-        format->arena.load(params.parser);
+    inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_AUTO;
+    common_chat_params later = params_of(jinja, inputs);
+    if (later.grammar.empty() || !later.grammar_lazy) {
+        return; /* the format's own */
     }
-    for (const auto &trigger : params.grammar_triggers) {
+    params.grammar = later.grammar;
+    format->grammar_prefix.clear();
+    size_t begin = params.thinking_start_tag.empty()
+                       ? std::string::npos
+                       : params.generation_prompt.rfind(params.thinking_start_tag);
+    bool thinks =
+        begin != std::string::npos && !params.thinking_end_tags.empty() &&
+        params.generation_prompt.find(params.thinking_end_tags.front(), begin) == std::string::npos;
+    size_t root = params.grammar.rfind("root ::=", 0) == 0 ? 0 : params.grammar.find("\nroot ::=");
+    if (!thinks || root == std::string::npos) {
+        return;
+    }
+    root += params.grammar[root] == '\n' ? 1 : 0;
+    params.grammar.replace(root, 4, "dw-call");
+    params.grammar += "root ::= " + gbnf_format_literal(params.thinking_end_tags.front()) +
+                      " [ \\n]{0,8} dw-call\n";
+    params.grammar_lazy = true;
+    params.grammar_triggers = {
+        {COMMON_GRAMMAR_TRIGGER_TYPE_WORD, params.thinking_end_tags.front()}};
+    /* nothing is passed over: thinking ends where the grammar begins */
+    params.thinking_start_tag.clear();
+}
+
+void keep_triggers(dw_chat_format *format)
+{
+    for (const auto &trigger : format->params.grammar_triggers) {
         bool pattern = trigger.type == COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN ||
                        trigger.type == COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN_FULL;
         format->trigger_texts.push_back(trigger.value);
@@ -303,13 +347,33 @@ void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_r
     for (size_t i = 0; i < format->triggers.size(); i++) {
         format->triggers[i].text = format->trigger_texts[i].c_str();
     }
+}
+
+void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_request &request)
+{
+    dw::schema_scope schemas;
+    auto inputs = inputs_of(request);
+    auto &params = format->params;
+    params = params_of(jinja, inputs);
+    format->grammar_prefix = params.generation_prompt;
+    if (!params.parser.empty()) {
+        format->arena.load(params.parser);
+    }
+    format->note = schemas.note();
+    if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED) {
+        require_call(format, jinja, inputs);
+    }
+    keep_triggers(format);
     for (const auto &stop : params.additional_stops) {
         format->stops.push_back(stop.c_str());
     }
     if (!params.thinking_end_tags.empty()) {
         format->thinking_end = params.thinking_end_tags.front();
     }
-    format->note = schemas.note();
+    if (!inputs.tools.empty() && !jinja->asks.tools) {
+        format->note += format->note.empty() ? "" : "; ";
+        format->note += "the chat template does not tell the model of its tools";
+    }
 }
 
 /* ---- answers -------------------------------------------------------------------------------- */
@@ -527,6 +591,7 @@ extern "C" dw_chat_format_info dw_chat_format_info_of(const dw_chat_format *form
     info.stop_count = format->stops.size();
     info.thinking_begin = params.thinking_start_tag.c_str();
     info.thinking_end = format->thinking_end.c_str();
+    info.grammar_prefix = format->grammar_prefix.c_str();
     info.note = format->note.c_str();
     return info;
 }

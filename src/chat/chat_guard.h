@@ -102,7 +102,8 @@ typedef struct dw_chat_format_info {
     size_t stop_count;
     const char *thinking_begin; /* "": it does not think aloud */
     const char *thinking_end;
-    const char *note; /* what could not be held to; "": nothing */
+    const char *grammar_prefix; /* at once: what of the answer the grammar is past already */
+    const char *note;           /* what could not be held to; "": nothing */
 } dw_chat_format_info;
 
 dw_chat_format_info dw_chat_format_info_of(const dw_chat_format *format);

@@ -20,6 +20,27 @@ static const struct {
 } templates[] = {
     {"chatml", LOOP("{{- '<|im_start|>' + message.role + '\\n' + message.content + "
                     "'<|im_end|>\\n' -}}") OPEN("<|im_start|>assistant\\n")},
+    {"hermes",
+     "{%- if tools -%}"
+     "{{- '<|im_start|>system\\n' -}}"
+     "{%- if messages[0].role == 'system' -%}{{- messages[0].content + '\\n\\n' -}}{%- endif -%}"
+     "{{- 'You may call these functions, each described by JSON:\\n<tools>' -}}"
+     "{%- for tool in tools -%}{{- '\\n' + tool | tojson -}}{%- endfor -%}"
+     "{{- '\\n</tools>\\nTo call one, write\\n<tool_call>\\n{\"name\": <its name>, \"arguments\": "
+     "<an object of its arguments>}\\n</tool_call><|im_end|>\\n' -}}"
+     "{%- endif -%}" LOOP(
+         "{%- if message.role == 'tool' -%}"
+         "{{- '<|im_start|>user\\n<tool_response>\\n' + message.content + "
+         "'\\n</tool_response><|im_end|>\\n' -}}"
+         "{%- elif not (tools and loop.first and message.role == 'system') -%}"
+         "{{- '<|im_start|>' + message.role + '\\n' -}}"
+         "{%- if message.content -%}{{- message.content -}}{%- endif -%}"
+         "{%- for call in message.tool_calls or [] -%}"
+         "{{- '\\n<tool_call>\\n{\"name\": ' + call.function.name | tojson + ', \"arguments\": ' + "
+         "call.function.arguments | tojson + '}\\n</tool_call>' -}}"
+         "{%- endfor -%}"
+         "{{- '<|im_end|>\\n' -}}"
+         "{%- endif -%}") OPEN("<|im_start|>assistant\\n")},
     {"llama3", "{{- bos_token -}}" LOOP(
                    "{{- '<|start_header_id|>' + message.role + '<|end_header_id|>\\n\\n' + "
                    "message.content | trim + '<|eot_id|>' -}}")

@@ -45,8 +45,8 @@ dw_status dw_sampler_set_chat_format(dw_sampler *sampler, const dw_vocab *vocab,
         .text = info.grammar,
         .bytes = strlen(info.grammar),
         .triggers = info.grammar_begins_later ? &triggers : NULL,
-        .prefix = info.generation_prompt,
-        .prefix_bytes = info.grammar_begins_later ? 0 : strlen(info.generation_prompt),
+        .prefix = info.grammar_prefix,
+        .prefix_bytes = info.grammar_begins_later ? 0 : strlen(info.grammar_prefix),
     };
     dw_status status = dw_sampler_set_tool_grammar(sampler, vocab, &grammar, err);
     dw_free(list);
