@@ -6,13 +6,15 @@
 
 #define MAX_TOKENS_DEFAULT 128
 
-/* A setting that is lost is told. */
-static void tell_unused(const char *variable, const char *option, const char *why)
+/* A setting that is lost is told. -> whether it was */
+static int tell_unused(const char *variable, const char *option, const char *why)
 {
     const char *value = getenv(variable);
-    if (value != NULL && value[0] != '\0') {
+    int lost = value != NULL && value[0] != '\0';
+    if (lost) {
         fprintf(stderr, "note: %s has no effect: %s\n", option, why);
     }
+    return lost;
 }
 
 /* The prompt as a chat's request; no bytes: it is continued as it stands. */
@@ -22,12 +24,12 @@ static json_text request_for(const dw_abi_model_info *info, const char *prompt)
     json_text request = {.count = 0};
     int raw = whole_from("DRIFTWOOD_RAW", 0, 1) != 0;
     if (raw || !info->has_chat_template) {
-        const char *why =
-            raw ? "the prompt is raw" : "the model has no chat template (see --chat-template)";
-        tell_unused("DRIFTWOOD_SYSTEM", "the system prompt (--system)", why);
-        tell_unused("DRIFTWOOD_TOOLS", "--tools", why);
-        tell_unused("DRIFTWOOD_REASONING", "--reasoning", why);
-        if (!raw) {
+        const char *why = raw ? "the prompt is raw"
+                              : "the model has no chat template; --chat-template chooses one";
+        int told = tell_unused("DRIFTWOOD_SYSTEM", "the system prompt (--system)", why);
+        told = tell_unused("DRIFTWOOD_TOOLS", "--tools", why) || told;
+        told = tell_unused("DRIFTWOOD_REASONING", "--reasoning", why) || told;
+        if (!raw && !told) {
             fprintf(stderr, "note: the model has no chat template, so the prompt is continued as "
                             "it is; --chat-template chooses one\n");
         }

@@ -97,7 +97,8 @@ void remember(const common_chat_schema_document &document, const common_json &sc
 void add_note(const std::string &name, const std::string &why)
 {
     if (current->note.find(name) == std::string::npos) {
-        current->note += (current->note.empty() ? "" : "; ") + name + ": not held to its schema: " + why;
+        current->note +=
+            (current->note.empty() ? "" : "; ") + name + ": not held to its schema: " + why;
     }
 }
 

@@ -145,7 +145,7 @@ enum {
     "  --model M            a GGUF file, or a name in the cache (`driftwood models`)\n"            \
     "  --system TEXT        what the model is told before anything else\n"                         \
     "  --chat-template T    a template in Jinja in place of the model's: a file, or a name\n"      \
-    "                       (one of the model's own, or of `driftwood inspect --template`)\n"      \
+    "                       (chatml, llama3, hermes ..., or one of the model's own)\n"             \
     "  --tools FILE         tools that the model may call: a JSON list as OpenAI has it\n"         \
     "  --tool-choice C      auto, required or none; default auto\n"                                \
     "  --reasoning R        on: shown; hide: not shown; off: the model is told not to think\n"     \

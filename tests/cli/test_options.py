@@ -46,6 +46,8 @@ SETTINGS = {
     "--mirostat-tau": ("DRIFTWOOD_MIROSTAT_TAU", "1", "2"),
     "--mirostat-eta": ("DRIFTWOOD_MIROSTAT_ETA", "0.1", "0.2"),
     "--seed": ("DRIFTWOOD_SEED", "1", "2"),
+    "--tool-choice": ("DRIFTWOOD_TOOL_CHOICE", "auto", "required"),
+    "--reasoning": ("DRIFTWOOD_REASONING", "off", "hide"),
     "--grammar": ("DRIFTWOOD_GRAMMAR", "one", "two"),
     "--json-schema": ("DRIFTWOOD_JSON_SCHEMA", "1", "2"),
 }
@@ -53,7 +55,7 @@ FILES = {"--grammar-file": "DRIFTWOOD_GRAMMAR", "--json-schema-file": "DRIFTWOOD
 LISTS = {"--stop", "--logit-bias", "--env", "--dir"}
 # What the host goes by, tested one by one below.
 HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memory",
-        "--memory-max", "--stats", "--timeout", "--prompt", "--raw", "--help"}
+        "--memory-max", "--stats", "--timeout", "--chat-template", "--tools", "--show-prompt", "--prompt", "--raw", "--help"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json"}
 
 
