@@ -973,6 +973,10 @@ typedef struct dw_freeze_options {
     bool delta;          /* if the actor was frozen or thawed before, as a delta upon that; false:
                             as a full snapshot */
     bool without_module; /* name the module by its hash only; false: it is in the file */
+    /* dw_actor_freeze: the file grows under this name, on the same file system as `path`, until it
+     * is whole; what is there is replaced. NULL: beside `path`. A process that is killed leaves
+     * it. */
+    const char *part_path;
 } dw_freeze_options;
 
 typedef struct dw_freeze_stats {
@@ -1165,10 +1169,18 @@ typedef struct dw_store_options {
      * be passed on, say) becomes that call's: the actor is as it was before, and the message is
      * gone. May be NULL. */
     dw_status (*on_answered)(void *user, const char *id, dw_status result, dw_error *err);
+    /* To look only, in a folder that must be there and need not be writable: nothing is made,
+     * changed or removed. Others may look meanwhile, nobody may work. What would change an actor
+     * is DW_E_DENIED. */
+    bool read_only;
+    /* Where the newest snapshots of an actor are missing, deleted by hand say, the newest that
+     * is there is taken; false: DW_E_FORMAT, which names what is missing. */
+    bool accept_older;
 } dw_store_options;
 
 /* `options` must name a path. Errors: DW_E_ARG (none), DW_E_BUSY (another process works in the
- * folder: which), DW_E_LIMIT (a path that is too long). */
+ * folder: which), DW_E_LIMIT (a path that is too long), DW_E_IO, DW_E_NOT_FOUND (read_only: no such
+ * folder). */
 DW_API DW_MUST_CHECK dw_status dw_store_open(dw_store **out, dw_engine *engine,
                                              const dw_store_options *options, dw_error *err);
 /* Messages that wait stay in the folder. */
@@ -1189,7 +1201,8 @@ typedef struct dw_store_info {
     uint64_t waiting;        /* messages accepted and not worked on */
     uint64_t done;           /* messages worked on here */
 } dw_store_info;
-/* Errors: DW_E_FORMAT (snapshots that do not belong together), DW_E_ARG (struct_bytes). */
+/* Errors: DW_E_FORMAT (snapshots that do not belong together, or one is missing), DW_E_ARG
+ * (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_store_get_info(dw_store *store, const char *id,
                                                  dw_store_info *info, dw_error *err);
 

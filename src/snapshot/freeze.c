@@ -149,7 +149,8 @@ dw_status dw_actor_freeze(dw_actor *actor, const char *path, const dw_freeze_opt
     }
     status = begin(&f, actor, &own, err);
     if (status == DW_OK) {
-        status = dw_snapshot_writer_write_file(f.writer, path, f.stats.identity, err);
+        status =
+            dw_snapshot_writer_write_part(f.writer, path, own.part_path, f.stats.identity, err);
     }
     if (status == DW_OK) {
         f.stats.file_bytes = dw_snapshot_writer_bytes(f.writer);

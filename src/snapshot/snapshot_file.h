@@ -81,6 +81,10 @@ void dw_snapshot_writer_set_check(dw_snapshot_writer *writer, dw_snapshot_check 
  * disk, the new file. */
 dw_status dw_snapshot_writer_write_file(dw_snapshot_writer *writer, const char *path,
                                         char *identity, dw_error *err);
+/* The same; the file grows under the name `part`, on the same file system, and takes the place of
+ * what is there. NULL: as above. */
+dw_status dw_snapshot_writer_write_part(dw_snapshot_writer *writer, const char *path,
+                                        const char *part, char *identity, dw_error *err);
 /* The same bytes into a pipe or socket, which must block. Each byte is read twice, since checksums
  * go first. Errors: as above, and DW_E_STATE (the two times differ). SIGPIPE is the caller's. */
 dw_status dw_snapshot_writer_write_stream(dw_snapshot_writer *writer, int fd, dw_error *err);

@@ -350,6 +350,20 @@ static dw_status find_place(char place[PATH_MAX], const char *path, dw_error *er
                          strlen(path));
 }
 
+/* A file of the name that was given, which is in `temporary` [PATH_MAX], too, then. */
+static dw_status open_part(int *fd, char *temporary, const char *part, dw_error *err)
+{
+    int length = snprintf(temporary, PATH_MAX, "%s", part);
+    if (length < 0 || length >= PATH_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "%s: a path of %zu bytes is too long",
+                       dw__snapshot_path_end(part), strlen(part));
+    }
+    *fd = dw_os_open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
+    return *fd >= 0 ? DW_OK
+                    : dw_fail(err, DW_E_IO, "%s: making it: %s", dw__snapshot_path_end(part),
+                              strerror(errno));
+}
+
 /* A new file beside `path`; its name in `temporary` [PATH_MAX]. */
 static dw_status open_temporary(int *fd, char *temporary, const char *path, dw_error *err)
 {
@@ -412,6 +426,12 @@ static dw_status finish_file(const dw__snapshot_output *to, const char *temporar
 dw_status dw_snapshot_writer_write_file(dw_snapshot_writer *writer, const char *path,
                                         char *identity, dw_error *err)
 {
+    return dw_snapshot_writer_write_part(writer, path, NULL, identity, err);
+}
+
+dw_status dw_snapshot_writer_write_part(dw_snapshot_writer *writer, const char *path,
+                                        const char *part, char *identity, dw_error *err)
+{
     char place[PATH_MAX];
     char temporary[PATH_MAX];
     dw__snapshot_output to = {.fd = -1, .is_file = true, .shown = dw__snapshot_path_end(path)};
@@ -420,7 +440,8 @@ dw_status dw_snapshot_writer_write_file(dw_snapshot_writer *writer, const char *
         status = find_place(place, path, err);
     }
     if (status == DW_OK) {
-        status = open_temporary(&to.fd, temporary, place, err);
+        status = part != NULL ? open_part(&to.fd, temporary, part, err)
+                              : open_temporary(&to.fd, temporary, place, err);
     }
     bool made = status == DW_OK;
     if (status == DW_OK) {

@@ -9,12 +9,10 @@
 #include <unistd.h>
 
 #include "actor/mailbox.h"
+#include "base/alloc.h"
 #include "base/array.h"
 #include "base/os.h"
 #include "store/actor_folder_internal.h"
-
-#define MODULE_BYTES_MAX ((size_t)256 << 20)
-#define NEW ".new-"
 
 static bool begins_with(const char *name, const char *start)
 {
@@ -24,7 +22,7 @@ static bool begins_with(const char *name, const char *start)
 static void new_path(const dw_actor_folder *folder, const char *id, char path[DW_FOLDER_PATH_MAX])
 {
     char name[32];
-    (void)snprintf(name, sizeof name, NEW "%s", id);
+    (void)snprintf(name, sizeof name, DW__FOLDER_NEW "%s", id);
     dw__folder_join(folder, path, DW__FOLDER_ACTORS, name, NULL);
 }
 
@@ -60,23 +58,64 @@ static dw_status take_lock(dw_actor_folder *folder, dw_error *err)
     return dw_os_write_at(folder->lock, 0, text, (size_t)length, err);
 }
 
+/* For looking: others may look, too. A folder that came without a lock file, in a backup say, and
+ * cannot be written, has nobody who works in it. */
+static dw_status take_shared_lock(dw_actor_folder *folder, dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    dw__folder_join(folder, path, DW__FOLDER_ACTORS, NULL, NULL);
+    if (access(path, R_OK | X_OK) != 0) {
+        return dw__folder_fail("reading", path, err);
+    }
+    dw__folder_join(folder, path, "lock", NULL, NULL);
+    folder->lock = dw_os_open(path, O_RDONLY, 0);
+    if (folder->lock < 0) {
+        return errno == ENOENT ? DW_OK : dw__folder_fail("opening", path, err);
+    }
+    if (flock(folder->lock, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        return fail_locked(folder->lock, folder->path, err);
+    }
+    return DW_OK; /* where a file system has no locks at all, nor has it others who work */
+}
+
+/* ---- what killed processes left ---------------------------------------------------------- */
+
 static dw_status clean_actor(void *user, const char *name, dw_error *err)
 {
     dw_actor_folder *folder = user;
     char path[DW_FOLDER_PATH_MAX];
-    if (begins_with(name, NEW) && dw_actor_id_good(name + sizeof NEW - 1)) {
+    if (begins_with(name, DW__FOLDER_NEW) && dw_actor_id_good(name + sizeof DW__FOLDER_NEW - 1)) {
         dw__folder_join(folder, path, DW__FOLDER_ACTORS, name, NULL);
+        (void)dw__folder_release_module(folder, name + sizeof DW__FOLDER_NEW - 1, NULL);
         (void)dw__folder_remove_tree(path, NULL);
         return DW_OK;
     }
     return dw__folder_clean_delivered(folder, name, err);
 }
 
+/* What an actor leaves behind that was killed at work: outdated snapshots, messages that are
+ * done. Best effort: what cannot be read is told of by who needs it. */
+static void clean_busy(dw_actor_folder *folder, const char *id)
+{
+    dw_message_file *messages = NULL;
+    size_t count = 0;
+    dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
+    if (chain != NULL && dw_actor_folder_has(folder, id) &&
+        dw_actor_folder_read_chain(folder, id, chain, NULL) == DW_OK) {
+        (void)dw_actor_folder_list_messages(folder, id, chain->done, &messages, &count, NULL);
+        dw_free(messages);
+    }
+    dw_free(chain);
+}
+
 static dw_status clean_temporary(void *user, const char *name, dw_error *err)
 {
-    const dw_actor_folder *folder = user;
+    dw_actor_folder *folder = user;
     char path[DW_FOLDER_PATH_MAX];
     (void)err;
+    if (begins_with(name, DW_FOLDER_TMP DW__FOLDER_BUSY)) {
+        clean_busy(folder, name + sizeof DW_FOLDER_TMP DW__FOLDER_BUSY - 1);
+    }
     if (begins_with(name, DW_FOLDER_TMP) || begins_with(name, DW__FOLDER_FORMER_TMP)) {
         dw__folder_join(folder, path, name, NULL, NULL);
         (void)unlink(path);
@@ -84,21 +123,70 @@ static dw_status clean_temporary(void *user, const char *name, dw_error *err)
     return DW_OK;
 }
 
-/* Remove what killed processes left: nobody uses it, since the lock is this process's. */
+/* Earlier programs left files beside each actor: once, all are looked at. */
+static dw_status clean_former(void *user, const char *name, dw_error *err)
+{
+    (void)err;
+    if (dw_actor_id_good(name)) {
+        clean_busy(user, name);
+    }
+    return DW_OK;
+}
+
+/* Remove what killed processes left: nobody uses it, since the lock is this process's. Beyond the
+ * names in the folder and in `actors`, only what was left is looked at. */
 static dw_status clean(dw_actor_folder *folder, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
+    char users[DW_FOLDER_PATH_MAX];
     dw__folder_join(folder, path, DW__FOLDER_ACTORS, NULL, NULL);
+    dw__folder_join(folder, users, DW__FOLDER_MODULES, DW__FOLDER_USERS, NULL);
     dw_status status = dw__folder_each(path, clean_actor, folder, err);
-    if (status != DW_OK) {
-        return status;
+    if (status == DW_OK && access(users, F_OK) != 0) {
+        status = dw__folder_each(path, clean_former, folder, err);
     }
-    return dw__folder_each(folder->path, clean_temporary, folder, err);
+    if (status == DW_OK) {
+        status = dw__folder_each(folder->path, clean_temporary, folder, err);
+    }
+    return status == DW_OK ? dw__folder_index_modules(folder, err) : status;
+}
+
+static void busy_path(const dw_actor_folder *folder, const char *id, char path[DW_FOLDER_PATH_MAX])
+{
+    char name[sizeof DW_FOLDER_TMP DW__FOLDER_BUSY + DW_ACTOR_ID_CHARS];
+    (void)snprintf(name, sizeof name, DW_FOLDER_TMP DW__FOLDER_BUSY "%s", id);
+    dw__folder_join(folder, path, name, NULL, NULL);
+}
+
+void dw_actor_folder_begin(const dw_actor_folder *folder, const char *id)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    if (dw_actor_id_good(id)) {
+        busy_path(folder, id, path);
+        dw_os_close(dw_os_open(path, O_WRONLY | O_CREAT, 0600));
+    }
+}
+
+void dw_actor_folder_end(const dw_actor_folder *folder, const char *id)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    if (dw_actor_id_good(id)) {
+        busy_path(folder, id, path);
+        (void)unlink(path);
+    }
+}
+
+void dw_actor_folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH_MAX])
+{
+    dw__folder_part_path(folder, path);
 }
 
 static dw_status prepare(dw_actor_folder *folder, dw_error *err)
 {
     const char *const parts[] = {DW__FOLDER_ACTORS, DW__FOLDER_MODULES};
+    if (folder->read_only) {
+        return take_shared_lock(folder, err);
+    }
     dw_status status = dw__folder_make_all(folder->path, err);
     for (size_t i = 0; i < 2 && status == DW_OK; i++) {
         char part[DW_FOLDER_PATH_MAX];
@@ -112,7 +200,8 @@ static dw_status prepare(dw_actor_folder *folder, dw_error *err)
     return status == DW_OK ? clean(folder, err) : status;
 }
 
-dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, dw_error *err)
+dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned flags,
+                               dw_error *err)
 {
     *out = NULL;
     if (strlen(path) == 0 || strlen(path) >= DW_FOLDER_PATH_MAX / 2) {
@@ -124,6 +213,8 @@ dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, dw_error
         return dw_fail(err, DW_E_MEMORY, "no memory for a state folder");
     }
     folder->lock = -1;
+    folder->read_only = (flags & DW_FOLDER_READ_ONLY) != 0;
+    folder->accept_older = (flags & DW_FOLDER_ACCEPT_OLDER) != 0;
     (void)snprintf(folder->path, sizeof folder->path, "%s", path);
     dw_status status = prepare(folder, err);
     if (status != DW_OK) {
@@ -222,6 +313,9 @@ dw_status dw_actor_folder_find(dw_actor_folder *folder, const char *start, dw_ac
 bool dw_actor_folder_has(dw_actor_folder *folder, const char *id)
 {
     char path[DW_FOLDER_PATH_MAX];
+    if (!dw_actor_id_good(id)) {
+        return false;
+    }
     dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, NULL);
     return access(path, F_OK) == 0;
 }
@@ -266,9 +360,9 @@ dw_status dw_actor_folder_make(dw_actor_folder *folder, const char *id,
         return status;
     }
     char name[32];
-    char file[64];
+    char file[DW__SNAPSHOT_NAME_BYTES];
     const dw_snapshot_kind kind = {.full = chain == NULL};
-    (void)snprintf(name, sizeof name, NEW "%s", id);
+    (void)snprintf(name, sizeof name, DW__FOLDER_NEW "%s", id);
     dw__snapshot_file_name(file, (chain != NULL ? chain->count : 0) + 1, &kind);
     dw__folder_join(folder, path, DW__FOLDER_ACTORS, name, file);
     return DW_OK;
@@ -295,6 +389,9 @@ dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_err
 {
     char from[DW_FOLDER_PATH_MAX];
     char to[DW_FOLDER_PATH_MAX];
+    if (!dw_actor_id_good(id)) {
+        return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
+    }
     new_path(folder, id, to);
     dw__folder_join(folder, from, DW__FOLDER_ACTORS, id, NULL);
     dw_status status = dw__folder_keep_delivered(folder, id, err);
@@ -305,33 +402,6 @@ dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_err
     if (access(to, F_OK) != 0 && rename(from, to) != 0) {
         return dw__folder_fail("removing", from, err);
     }
-    return dw__folder_remove_tree(to, err);
-}
-
-/* ---- modules ----------------------------------------------------------------------------- */
-
-static void module_path(const dw_actor_folder *folder, const char *hash,
-                        char path[DW_FOLDER_PATH_MAX])
-{
-    char name[80];
-    (void)snprintf(name, sizeof name, "%.64s.wasm", hash);
-    dw__folder_join(folder, path, DW__FOLDER_MODULES, name, NULL);
-}
-
-dw_status dw_actor_folder_keep_module(dw_actor_folder *folder, const char *hash, const void *wasm,
-                                      size_t bytes, dw_error *err)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    char modules[DW_FOLDER_PATH_MAX];
-    module_path(folder, hash, path);
-    dw__folder_join(folder, modules, DW__FOLDER_MODULES, NULL, NULL);
-    return access(path, F_OK) == 0 ? DW_OK : dw__folder_write_file(modules, path, wasm, bytes, err);
-}
-
-dw_status dw_actor_folder_read_module(dw_actor_folder *folder, const char *hash, char **wasm,
-                                      size_t *bytes, dw_error *err)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    module_path(folder, hash, path);
-    return dw_os_read_file(path, MODULE_BYTES_MAX, wasm, bytes, err);
+    status = dw__folder_release_module(folder, id, err);
+    return status == DW_OK ? dw__folder_remove_tree(to, err) : status;
 }

@@ -1,28 +1,38 @@
 /* The state folder: actors as files. Its layout:
  *
  *   lock                                     locked while a process has the folder open; its number
- *   .tmp-NAME                                temporary files of the program
+ *   .tmp-NAME                                temporary files of the program; what is being written
+ *   .tmp-busy-ID                             an actor is at work
  *   modules/SHA256.wasm                      guests, named by their hash
+ *   modules/.users/SHA256/ID                 who uses them; empty
  *   actors/ID/SEQUENCE-DONE.KIND.snapshot    KIND is `full`, or `delta` upon the snapshot before;
  *                                            `pending-` before it: effects are to be carried out
  *   actors/ID/mail/NUMBER-FROM-EFFECT        a message that was accepted; NUMBER 0: a delivered one
+ *   actors/ID/mail/.newest                   SEQUENCE of the snapshot written last, 20 digits
  *   actors/.delivered-ID-0-FROM-EFFECT       a delivered message of an actor that has ended since
  *   actors/.new-ID                           an actor that is being made or removed
  *
- * SEQUENCE has 8 digits, DONE and NUMBER 12; FROM and EFFECT are 16 hexadecimal digits, all 0 for a
- * message from outside. Messages up to DONE are part of the snapshot's state.
+ * SEQUENCE has at least 8 digits, DONE and NUMBER 12; they are read at any width, up to 64 bits,
+ * and ordered as numbers. From a full snapshot on SEQUENCE has no gaps: one that is missing, or one
+ * below .newest as the last, means that somebody deleted a file. FROM and EFFECT are 16 hexadecimal
+ * digits, all 0 for a message from outside. Messages up to DONE are part of the snapshot's state.
  *
  * The folder is consistent whenever the process is killed:
  *
  *   what is done         in this order                            left behind, and who removes it
- *   a file is written    NAME.part written and synced; renamed    NAME.part; removed with its
- *                        to NAME; the folder synced               folder, read by nobody
- *   a snapshot is        NAME.tmp-PID-RANDOM written and synced;  the temporary file or the older
- *   written              renamed; if full, older ones removed     snapshots; read_chain
- *   an actor is made     .new-ID filled and synced; renamed to    .new-ID; open
- *                        ID; `actors` synced
+ *   a file is written    .tmp-part-N written and synced; renamed  .tmp-part-N; open
+ *                        to its place; the folder synced
+ *   an actor works       .tmp-busy-ID made; snapshots written;    .tmp-busy-ID; open, which then
+ *                        if full, older ones removed; messages    looks at that actor alone
+ *                        that are done removed; .tmp-busy-ID
+ *                        removed
+ *   an actor is made     .new-ID made; noted in .users; its       .new-ID; open
+ *                        module written; .new-ID filled and
+ *                        synced; renamed to ID; `actors` synced
  *   an actor is removed  its delivered messages noted; renamed    .new-ID; open
- *                        to .new-ID; removed
+ *                        to .new-ID; taken from .users, its
+ *                        module removed if it was the last;
+ *                        .new-ID removed
  *   effects are carried  the `pending` snapshot written; each     the `pending` snapshot: effects
  *   out                  effect; a snapshot without them written  are carried out again
  *
@@ -30,7 +40,10 @@
  * worked on is remembered as delivered as long as its sender's newest snapshot is `pending`, also
  * beyond the end of the actor that had it. It is not accepted a second time.
  *
- * Earlier programs called `.tmp-` and `.delivered-` differently; open renames such files.
+ * Opening looks at the names in the folder and in `actors` and at what was left, not at actors that
+ * are well. A folder of an earlier program, without .users, is looked at whole, once: such programs
+ * called `.tmp-` and `.delivered-` differently, wrote files beside their place (ID/NAME.tmp-REST,
+ * NAME.part), and kept modules for ever.
  * Thread: one at a time. */
 #ifndef DW_STORE_ACTOR_FOLDER_H
 #define DW_STORE_ACTOR_FOLDER_H
@@ -46,12 +59,29 @@ typedef struct dw_actor_folder dw_actor_folder;
  * the folder is opened. */
 #define DW_FOLDER_TMP ".tmp-"
 
-/* Open or make the folder, lock it, and remove what killed processes left. Errors: DW_E_BUSY
- * (another process has it: which), DW_E_IO, DW_E_LIMIT (the path is too long), DW_E_MEMORY. */
-dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, dw_error *err);
+enum {
+    DW_FOLDER_READ_ONLY = 1,   /* look only: nothing is made, changed or removed */
+    DW_FOLDER_ACCEPT_OLDER = 2 /* where an actor's newest snapshots are missing, the one before is
+                                  its state */
+};
+
+/* Open or make the folder, lock it, and remove what killed processes left; with
+ * DW_FOLDER_READ_ONLY share the lock of one that must be there. Errors: DW_E_BUSY (another process has it: which),
+ * DW_E_IO, DW_E_LIMIT (the path is too long), DW_E_MEMORY, DW_E_NOT_FOUND (DW_FOLDER_READ_ONLY). */
+dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned flags,
+                               dw_error *err);
 void dw_actor_folder_close(dw_actor_folder *folder);
 
+/* A name for a file to be written, on the folder's own file system: should the process be killed,
+ * the next to open the folder removes it. */
+void dw_actor_folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH_MAX]);
+
 /* ---- actors ---- */
+
+/* From here until `end` the actor's files change: should the process be killed meanwhile, the next
+ * to open the folder looks what was left there. Best effort. */
+void dw_actor_folder_begin(const dw_actor_folder *folder, const char *id);
+void dw_actor_folder_end(const dw_actor_folder *folder, const char *id);
 
 typedef struct dw_actor_name {
     char id[DW_ACTOR_ID_CHARS + 1];
@@ -82,18 +112,23 @@ typedef struct dw_snapshot_chain {
     const char *list[DW_SNAPSHOT_CHAIN_MAX]; /* [count], to the paths */
     uint64_t bytes[DW_SNAPSHOT_CHAIN_MAX];
     size_t count;
-    uint64_t sequence; /* of the last, as below */
+    uint64_t sequence; /* of the last there was: the next has one more */
     uint64_t done;
     bool pending;
+    bool incomplete; /* DW_FOLDER_ACCEPT_OLDER: later ones are missing; the next is a full one */
 } dw_snapshot_chain;
 /* Also removes what a killed process left in the actor's folder. Errors: DW_E_NOT_FOUND, DW_E_IO,
- * DW_E_LIMIT (more than DW_SNAPSHOT_CHAIN_MAX files). */
+ * DW_E_LIMIT (more than DW_SNAPSHOT_CHAIN_MAX files), DW_E_FORMAT (one is missing: which). */
 dw_status dw_actor_folder_read_chain(dw_actor_folder *folder, const char *id,
                                      dw_snapshot_chain *chain, dw_error *err);
-/* The path of the snapshot that comes after the chain's last. */
-void dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const char *id,
-                                   const dw_snapshot_chain *chain, const dw_snapshot_kind *kind,
-                                   char path[DW_FOLDER_PATH_MAX]);
+/* The path of the snapshot that comes after the chain's last. Errors: DW_E_LIMIT (no number is
+ * left). */
+dw_status dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const char *id,
+                                        const dw_snapshot_chain *chain,
+                                        const dw_snapshot_kind *kind, char path[DW_FOLDER_PATH_MAX],
+                                        dw_error *err);
+/* A snapshot was written: one that is missing later can be told. Best effort. */
+void dw_actor_folder_note_newest(const dw_actor_folder *folder, const char *id, uint64_t sequence);
 /* Remove the chain's files, best effort: a full snapshot was written after them. */
 void dw_actor_folder_remove_chain(const dw_snapshot_chain *chain);
 
@@ -115,7 +150,8 @@ typedef struct dw_message_file {
 } dw_message_file;
 /* Accept a message: it is on the disk afterwards, and `message->number` is set. A message of a
  * sender's effect that was accepted before is left as it is: the number stays 0.
- * Errors: DW_E_NOT_FOUND (no such actor), DW_E_IO, DW_E_MEMORY. */
+ * Errors: DW_E_NOT_FOUND (no such actor), DW_E_IO, DW_E_MEMORY, DW_E_FORMAT (its newest snapshot is
+ * missing), DW_E_LIMIT (no number is left). */
 dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_message_file *message,
                                  const void *content, size_t bytes, dw_error *err);
 /* Messages [*count] with numbers beyond `done`, in order; the caller's to dw_free. The others are
@@ -137,9 +173,15 @@ bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const char *id,
 
 /* ---- modules ---- */
 
-/* Keep a guest's module; `hash` is its SHA-256. Errors: DW_E_IO. */
-dw_status dw_actor_folder_keep_module(dw_actor_folder *folder, const char *hash, const void *wasm,
-                                      size_t bytes, dw_error *err);
+typedef struct dw_module_file {
+    const char *hash; /* SHA-256, 64 digits */
+    const void *wasm; /* [bytes] */
+    size_t bytes;
+} dw_module_file;
+/* The actor, whose folder was made, is of this module: keep it as long as one of its users is
+ * there. Errors: DW_E_IO. */
+dw_status dw_actor_folder_use_module(dw_actor_folder *folder, const char *id,
+                                     const dw_module_file *module, dw_error *err);
 /* A module [*bytes], the caller's to dw_free. Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_read_module(dw_actor_folder *folder, const char *hash, char **wasm,
                                       size_t *bytes, dw_error *err);

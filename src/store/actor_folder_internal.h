@@ -12,9 +12,22 @@
 #define DW__FOLDER_FORMER_TMP ".passing-"
 #define DW__FOLDER_FORMER_DELIVERED ".had-"
 
+#define DW__FOLDER_USERS ".users" /* in DW__FOLDER_MODULES */
+#define DW__FOLDER_NEW ".new-"
+/* Behind DW_FOLDER_TMP: an actor is at work; its id follows. */
+#define DW__FOLDER_BUSY "busy-"
+
+/* Room for the longest name of each kind. */
+#define DW__SNAPSHOT_NAME_BYTES                                                                    \
+    sizeof "18446744073709551615-18446744073709551615.pending-delta.snapshot"
+#define DW__MESSAGE_NAME_BYTES sizeof "18446744073709551615-0123456789abcdef-0123456789abcdef"
+
 struct dw_actor_folder {
     char path[DW_FOLDER_PATH_MAX / 2];
     int lock; /* descriptor of the locked file, or -1 */
+    bool read_only;
+    bool accept_older;
+    uint64_t part_count; /* names given to files that are being written */
 };
 
 /* ---- folder_files.c ---- */
@@ -33,9 +46,16 @@ dw_status dw__folder_sync(const char *path, dw_error *err);
 /* Call `take` for each name in a folder except "." and "..", until one call fails. */
 typedef dw_status (*dw__folder_name_fn)(void *user, const char *name, dw_error *err);
 dw_status dw__folder_each(const char *path, dw__folder_name_fn take, void *user, dw_error *err);
-/* Write the file `path` in `folder`: afterwards it is on the disk, or absent. */
-dw_status dw__folder_write_file(const char *folder, const char *path, const void *bytes,
-                                size_t count, dw_error *err);
+/* A new name for a file that is being written. It lies in the state folder itself: what a killed
+ * process leaves is in one place, and is found without looking at any actor. */
+void dw__folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH_MAX]);
+/* Digits of any number at `*text`, which is moved behind them; false: none, or more than 64 bits
+ * hold. */
+bool dw__folder_number(const char **text, uint64_t *value);
+/* Write the file `path`, which lies in the folder at `place`: afterwards it is on the disk, or
+ * absent. */
+dw_status dw__folder_write_file(dw_actor_folder *folder, const char *place, const char *path,
+                                const void *bytes, size_t count, dw_error *err);
 /* Copy a file to a path that must not exist. */
 dw_status dw__folder_copy_file(const char *from, const char *to, dw_error *err);
 /* Remove an actor's folder with its mail. */
@@ -43,9 +63,18 @@ dw_status dw__folder_remove_tree(const char *path, dw_error *err);
 
 /* ---- folder_chain.c ---- */
 
-void dw__snapshot_file_name(char name[64], uint64_t sequence, const dw_snapshot_kind *kind);
+void dw__snapshot_file_name(char name[DW__SNAPSHOT_NAME_BYTES], uint64_t sequence,
+                            const dw_snapshot_kind *kind);
 /* Link or copy the chain's files into `folder`, numbered from 1. */
 dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *chain, dw_error *err);
+
+/* ---- folder_modules.c ---- */
+
+/* When the folder is opened: make the list of modules' users, which earlier programs did not keep,
+ * and remove modules that nobody uses. Does nothing where there is a list. */
+dw_status dw__folder_index_modules(dw_actor_folder *folder, dw_error *err);
+/* The actor is removed: so is its module, if no other uses it. */
+dw_status dw__folder_release_module(dw_actor_folder *folder, const char *id, dw_error *err);
 
 /* ---- folder_mail.c ---- */
 

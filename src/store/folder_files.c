@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -72,11 +73,34 @@ dw_status dw__folder_each(const char *path, dw__folder_name_fn take, void *user,
     return status;
 }
 
-dw_status dw__folder_write_file(const char *folder, const char *path, const void *bytes,
-                                size_t count, dw_error *err)
+void dw__folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH_MAX])
 {
-    char part[DW_FOLDER_PATH_MAX + 8];
-    (void)snprintf(part, sizeof part, "%s.part", path);
+    char name[sizeof DW_FOLDER_TMP "part-" + 20];
+    (void)snprintf(name, sizeof name, DW_FOLDER_TMP "part-%" PRIu64, ++folder->part_count);
+    dw__folder_join(folder, path, name, NULL, NULL);
+}
+
+bool dw__folder_number(const char **text, uint64_t *value)
+{
+    const char *next = *text;
+    *value = 0;
+    for (; *next >= '0' && *next <= '9'; next++) {
+        uint64_t digit = (uint64_t)(*next - '0');
+        if (*value > (UINT64_MAX - digit) / 10) {
+            return false;
+        }
+        *value = *value * 10 + digit;
+    }
+    bool any = next != *text;
+    *text = next;
+    return any;
+}
+
+dw_status dw__folder_write_file(dw_actor_folder *folder, const char *place, const char *path,
+                                const void *bytes, size_t count, dw_error *err)
+{
+    char part[DW_FOLDER_PATH_MAX];
+    dw__folder_part_path(folder, part);
     int fd = dw_os_open(part, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     dw_status status =
         fd >= 0 ? dw_os_write_at(fd, 0, bytes, count, err) : dw__folder_fail("making", part, err);
@@ -88,7 +112,7 @@ dw_status dw__folder_write_file(const char *folder, const char *path, const void
         (void)unlink(part);
         return status;
     }
-    status = dw__folder_sync(folder, err);
+    status = dw__folder_sync(place, err);
     if (status != DW_OK) { /* the caller reports that nothing was written */
         (void)unlink(path);
     }

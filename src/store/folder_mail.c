@@ -17,25 +17,30 @@
 
 /* ---- names and paths --------------------------------------------------------------------- */
 
-static void message_name(char name[64], const dw_message_file *message)
+static void message_name(char name[DW__MESSAGE_NAME_BYTES], const dw_message_file *message)
 {
-    (void)snprintf(name, 64, "%012" PRIu64 "-%s-%016" PRIx64, message->number,
-                   message->from[0] != '\0' ? message->from : OUTSIDE, message->effect);
+    int length =
+        snprintf(name, DW__MESSAGE_NAME_BYTES, "%012" PRIu64 "-%s-%016" PRIx64, message->number,
+                 message->from[0] != '\0' ? message->from : OUTSIDE, message->effect);
+    DW_ASSERT(length > 0 && (size_t)length < DW__MESSAGE_NAME_BYTES);
 }
 
 /* The reverse of message_name. */
 static bool parse_message_name(const char *name, dw_message_file *message)
 {
     char rest;
-    if (sscanf(name, "%12" SCNu64 "-%16[0-9a-f]-%16" SCNx64 "%c", &message->number, message->from,
-               &message->effect, &rest) != 3 ||
+    const char *next = name;
+    if (!dw__folder_number(&next, &message->number) ||
+        sscanf(next, "-%16[0-9a-f]-%16" SCNx64 "%c", message->from, &message->effect, &rest) != 2 ||
         !dw_actor_id_good(message->from)) {
         return false;
     }
     if (strcmp(message->from, OUTSIDE) == 0) {
         message->from[0] = '\0';
     }
-    return true;
+    char again[DW__MESSAGE_NAME_BYTES]; /* the name is made of these when the file is read */
+    message_name(again, message);
+    return strcmp(name, again) == 0;
 }
 
 /* "PREFIX ID-NUMBER-FROM-EFFECT" without the blank; `*rest` is what stands behind the prefix. */
@@ -54,8 +59,8 @@ static bool parse_delivered_name(const char *name, const char *prefix, dw_messag
 static void message_path(const dw_actor_folder *folder, const char *id,
                          const dw_message_file *message, char path[DW_FOLDER_PATH_MAX])
 {
-    char name[64];
-    char mail[64];
+    char name[DW__MESSAGE_NAME_BYTES];
+    char mail[DW_ACTOR_ID_CHARS + sizeof "/" DW__FOLDER_MAIL];
     message_name(name, message);
     (void)snprintf(mail, sizeof mail, "%s/" DW__FOLDER_MAIL, id);
     dw__folder_join(folder, path, DW__FOLDER_ACTORS, mail, name);
@@ -65,8 +70,8 @@ static void message_path(const dw_actor_folder *folder, const char *id,
 static void delivered_path(const dw_actor_folder *folder, const char *id,
                            const dw_message_file *message, char path[DW_FOLDER_PATH_MAX])
 {
-    char name[64];
-    char whole[128];
+    char name[DW__MESSAGE_NAME_BYTES];
+    char whole[sizeof DELIVERED "-" + DW_ACTOR_ID_CHARS + DW__MESSAGE_NAME_BYTES];
     dw_message_file delivered = *message;
     delivered.number = 0;
     message_name(name, &delivered);
@@ -80,13 +85,31 @@ typedef struct message_list {
     dw_message_file *items; /* [count] */
     size_t count;
     size_t capacity;
+    const dw_actor_folder *folder;
+    const char *id;
 } message_list;
+
+/* Earlier programs wrote messages beside their place. */
+static void remove_left_over(const message_list *list, const char *name)
+{
+    static const char end[] = ".part";
+    char path[DW_FOLDER_PATH_MAX];
+    char mail[DW_ACTOR_ID_CHARS + sizeof "/" DW__FOLDER_MAIL];
+    size_t length = strlen(name);
+    if (!list->folder->read_only && length > sizeof end &&
+        strcmp(name + length - (sizeof end - 1), end) == 0) {
+        (void)snprintf(mail, sizeof mail, "%s/" DW__FOLDER_MAIL, list->id);
+        dw__folder_join(list->folder, path, DW__FOLDER_ACTORS, mail, name);
+        (void)unlink(path);
+    }
+}
 
 static dw_status take_name(void *user, const char *name, dw_error *err)
 {
     message_list *list = user;
     dw_message_file message;
     if (!parse_message_name(name, &message)) {
+        remove_left_over(list, name);
         return DW_OK;
     }
     if (!DW_ARRAY_RESERVE(list->items, list->capacity, list->count + 1, SIZE_MAX)) {
@@ -109,6 +132,8 @@ static dw_status list_mail(const dw_actor_folder *folder, const char *id, messag
                            dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
+    list->folder = folder;
+    list->id = id;
     dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
     dw_status status = dw__folder_each(path, take_name, list, err);
     if (status == DW_OK && list->count > 0) {
@@ -135,7 +160,7 @@ static dw_status find_number(dw_actor_folder *folder, const char *id,
     if (status != DW_OK) {
         goto out;
     }
-    *number = chain->done + 1;
+    uint64_t last = chain->done;
     status = list_mail(folder, id, &list, err);
     if (status != DW_OK) {
         goto out;
@@ -145,7 +170,12 @@ static dw_status find_number(dw_actor_folder *folder, const char *id,
             *number = 0;
             goto out;
         }
-        *number = list.items[i].number >= *number ? list.items[i].number + 1 : *number;
+        last = list.items[i].number > last ? list.items[i].number : last;
+    }
+    *number = last + 1;
+    if (last == UINT64_MAX) {
+        status = dw_fail(err, DW_E_LIMIT, "actor %s: %" PRIu64 " messages, which is the limit", id,
+                         last);
     }
 out:
     dw_free(list.items);
@@ -166,7 +196,7 @@ dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_mes
     message->number = number;
     dw__folder_join(folder, mail, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
     message_path(folder, id, message, path);
-    return dw__folder_write_file(mail, path, content, bytes, err);
+    return dw__folder_write_file(folder, mail, path, content, bytes, err);
 }
 
 dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, uint64_t done,
@@ -184,7 +214,7 @@ dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id,
     for (size_t i = 0; i < list.count; i++) {
         if (list.items[i].number > done) {
             list.items[kept++] = list.items[i];
-        } else {
+        } else if (!folder->read_only) {
             (void)dw_actor_folder_delivered(folder, id, &list.items[i], NULL);
         }
     }
@@ -290,9 +320,9 @@ dw_status dw__folder_clean_delivered(dw_actor_folder *folder, const char *name, 
     if (!effects_may_repeat(folder, message.from)) {
         (void)unlink(path);
     } else if (old) {
-        char fresh_name[128];
+        char fresh_name[sizeof DELIVERED "-" + DW_ACTOR_ID_CHARS + DW__MESSAGE_NAME_BYTES];
         char fresh[DW_FOLDER_PATH_MAX];
-        (void)snprintf(fresh_name, sizeof fresh_name, DELIVERED "%.100s", rest);
+        (void)snprintf(fresh_name, sizeof fresh_name, DELIVERED "%s", rest);
         dw__folder_join(folder, fresh, DW__FOLDER_ACTORS, fresh_name, NULL);
         if (rename(path, fresh) != 0) {
             return dw__folder_fail("renaming", path, err);

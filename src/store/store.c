@@ -28,7 +28,9 @@ dw_status dw_store_open(dw_store **out, dw_engine *engine, const dw_store_option
     }
     store->engine = engine;
     store->options = own;
-    status = dw_actor_folder_open(&store->folder, own.path, err);
+    unsigned flags = (own.read_only ? DW_FOLDER_READ_ONLY : 0u) |
+                     (own.accept_older ? DW_FOLDER_ACCEPT_OLDER : 0u);
+    status = dw_actor_folder_open(&store->folder, own.path, flags, err);
     if (status != DW_OK) {
         dw_store_close(store);
         return status;
@@ -69,7 +71,7 @@ dw_status dw__store_add_todo(dw_store *store, const char *id, dw_error *err)
 
 /* ---- modules and models ------------------------------------------------------------------ */
 
-/* Counts the module, and keeps it in memory and in the folder. */
+/* Counts the module, and keeps it in memory. */
 static dw_status keep_module(dw_store *store, dw_module *module, dw_error *err)
 {
     for (size_t i = 0; i < store->module_count; i++) {
@@ -80,13 +82,6 @@ static dw_status keep_module(dw_store *store, dw_module *module, dw_error *err)
     if (!DW_ARRAY_RESERVE(store->modules, store->module_capacity, store->module_count + 1,
                           SIZE_MAX)) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a list of modules");
-    }
-    size_t bytes = 0;
-    const void *wasm = dw_module_wasm(module, &bytes);
-    dw_status status =
-        dw_actor_folder_keep_module(store->folder, dw_module_hash(module), wasm, bytes, err);
-    if (status != DW_OK) {
-        return status;
     }
     store->modules[store->module_count++] = dw_module_ref(module);
     return DW_OK;
@@ -215,6 +210,19 @@ dw_status dw_store_paths(dw_store *store, const char *id, const char *const **pa
 
 /* ---- thawing and freezing ---------------------------------------------------------------- */
 
+dw_status dw__store_check_writable(const dw_store *store, dw_error *err)
+{
+    return !store->options.read_only
+               ? DW_OK
+               : dw_fail(err, DW_E_DENIED, "store: it was opened for looking only");
+}
+
+dw_status dw__store_enter_to_change(dw_store *store, dw_error *err)
+{
+    dw_status status = dw__store_check_writable(store, err);
+    return status == DW_OK ? dw__store_enter(store, err) : status;
+}
+
 dw_status dw__store_enter(dw_store *store, dw_error *err)
 {
     if (store->working) {
@@ -272,7 +280,8 @@ static bool wants_full(const dw_snapshot_chain *chain)
     for (size_t i = 1; i < chain->count; i++) {
         deltas += chain->bytes[i];
     }
-    return chain->count > DELTAS_MAX || (chain->count > 0 && deltas > chain->bytes[0]);
+    return chain->incomplete || chain->count > DELTAS_MAX ||
+           (chain->count > 0 && deltas > chain->bytes[0]);
 }
 
 /* `full`: as a full snapshot, also where a delta would do. */
@@ -280,16 +289,24 @@ static dw_status freeze(dw_store *store, dw_actor *actor, uint64_t done, bool fu
                         dw_freeze_stats *stats, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
+    char part[DW_FOLDER_PATH_MAX];
     dw_freeze_options options = {.struct_bytes = sizeof options,
                                  .delta = !full && dw_actor_has_base(actor),
-                                 .without_module = true};
+                                 .without_module = true,
+                                 .part_path = part};
     dw_snapshot_kind kind = {
         .done = done, .pending = dw_actor_effect_count(actor) > 0, .full = !options.delta};
-    dw_actor_folder_next_snapshot(store->folder, dw_actor_id(actor), &store->chain, &kind, path);
-    dw_status status = dw_actor_freeze(actor, path, &options, stats, err);
+    dw_status status = dw_actor_folder_next_snapshot(store->folder, dw_actor_id(actor),
+                                                     &store->chain, &kind, path, err);
     if (status != DW_OK) {
         return status;
     }
+    dw_actor_folder_part_path(store->folder, part);
+    status = dw_actor_freeze(actor, path, &options, stats, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_actor_folder_note_newest(store->folder, dw_actor_id(actor), store->chain.sequence + 1);
     if (!options.delta) {
         dw_actor_folder_remove_chain(&store->chain);
     }
@@ -304,24 +321,37 @@ dw_status dw__store_freeze(dw_store *store, dw_actor *actor, uint64_t done, dw_e
 dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
                                     const dw_snapshot_chain *chain, dw_error *err)
 {
+    const char *id = dw_actor_id(actor);
     char path[DW_FOLDER_PATH_MAX];
-    dw_freeze_options options = {
-        .struct_bytes = sizeof options, .delta = chain != NULL, .without_module = true};
+    char part[DW_FOLDER_PATH_MAX];
+    dw_freeze_options options = {.struct_bytes = sizeof options,
+                                 .delta = chain != NULL,
+                                 .without_module = true,
+                                 .part_path = part};
+    dw_module_file module = {.hash = dw_module_hash(dw_actor_module(actor))};
+    module.wasm = dw_module_wasm(dw_actor_module(actor), &module.bytes);
     dw_status status = keep_module(store, dw_actor_module(actor), err);
     if (status != DW_OK) {
         return status;
     }
-    status = dw_actor_folder_make(store->folder, dw_actor_id(actor), chain, path, err);
+    status = dw_actor_folder_make(store->folder, id, chain, path, err);
     if (status != DW_OK) {
         return status;
     }
-    status = dw_actor_freeze(actor, path, &options, NULL, err);
+    status = dw_actor_folder_use_module(store->folder, id, &module, err);
     if (status == DW_OK) {
-        status = dw_actor_folder_publish(store->folder, dw_actor_id(actor), err);
+        dw_actor_folder_part_path(store->folder, part);
+        status = dw_actor_freeze(actor, path, &options, NULL, err);
     }
-    if (status != DW_OK) { /* a full disk is not to be filled with halves of actors */
-        (void)dw_actor_folder_remove(store->folder, dw_actor_id(actor), NULL);
+    if (status == DW_OK) {
+        status = dw_actor_folder_publish(store->folder, id, err);
     }
+    if (status == DW_OK) {
+        dw_actor_folder_note_newest(store->folder, id, (chain != NULL ? chain->count : 0) + 1);
+        return DW_OK;
+    }
+    /* A full disk is not to be filled with halves of actors. */
+    (void)dw_actor_folder_remove(store->folder, id, NULL);
     return status;
 }
 
@@ -348,7 +378,11 @@ dw_status dw_store_spawn(dw_store *store, dw_module *module, const dw_actor_opti
                          char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
 {
     dw_actor *actor = NULL;
-    dw_status status = dw_actor_spawn(&actor, module, options, err);
+    dw_status status = dw__store_check_writable(store, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_actor_spawn(&actor, module, options, err);
     if (status != DW_OK) {
         return status;
     }
@@ -365,7 +399,7 @@ dw_status dw_store_fork(dw_store *store, const char *id, char child[DW_ACTOR_ID_
 {
     dw_actor *parent = NULL;
     char fresh[DW_ACTOR_ID_CHARS + 1];
-    dw_status status = dw__store_enter(store, err);
+    dw_status status = dw__store_enter_to_change(store, err);
     if (status != DW_OK) {
         return status;
     }
@@ -389,10 +423,14 @@ dw_status dw_store_add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHA
 {
     char before[DW_ACTOR_ID_CHARS + 1];
     char fresh[DW_ACTOR_ID_CHARS + 1];
+    dw_status status = dw__store_check_writable(store, err);
+    if (status != DW_OK) {
+        return status;
+    }
     memcpy(before, dw_actor_id(actor), sizeof before);
     dw_actor_new_id(fresh);
     dw_actor_set_id(actor, fresh);
-    dw_status status = dw__store_write_new_actor(store, actor, NULL, err);
+    status = dw__store_write_new_actor(store, actor, NULL, err);
     dw_actor_set_id(actor, before);
     if (status == DW_OK) {
         memcpy(id, fresh, sizeof fresh);
@@ -403,22 +441,24 @@ dw_status dw_store_add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHA
 dw_status dw_store_freeze(dw_store *store, const char *id, dw_freeze_stats *stats, dw_error *err)
 {
     dw_actor *actor = NULL;
-    dw_status status = dw__store_enter(store, err);
+    dw_status status = dw__store_enter_to_change(store, err);
     if (status != DW_OK) {
         return status;
     }
+    dw_actor_folder_begin(store->folder, id);
     status = dw__store_thaw(store, id, NULL, &actor, NULL, err);
     if (status == DW_OK) {
         status = freeze(store, actor, store->chain.done, true, stats, err);
     }
     dw_actor_destroy(actor);
+    dw_actor_folder_end(store->folder, id);
     dw__store_leave(store);
     return status;
 }
 
 dw_status dw_store_stop(dw_store *store, const char *id, dw_error *err)
 {
-    dw_status status = dw__store_enter(store, err);
+    dw_status status = dw__store_enter_to_change(store, err);
     if (status != DW_OK) {
         return status;
     }

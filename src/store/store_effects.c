@@ -78,7 +78,11 @@ static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effe
     }
     status = dw_actor_folder_accept(store->folder, effect->actor, &message, effect->message,
                                     effect->message_bytes, err);
-    return status == DW_OK ? dw__store_add_todo(store, effect->actor, err) : status;
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_actor_folder_begin(store->folder, effect->actor); /* until it has worked on the message */
+    return dw__store_add_todo(store, effect->actor, err);
 }
 
 dw_status dw__store_carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, bool *stop,

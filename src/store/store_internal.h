@@ -24,9 +24,13 @@ struct dw_store {
 
 /* ---- store.c ---- */
 
+/* Errors: DW_E_DENIED (the store was opened for looking only). */
+dw_status dw__store_check_writable(const dw_store *store, dw_error *err);
 /* From here on until dw__store_leave there is a current actor. Errors: DW_E_STATE (there is one:
  * the call comes from one of the embedder's callbacks). */
 dw_status dw__store_enter(dw_store *store, dw_error *err);
+/* The same for what changes actors. Errors: also DW_E_DENIED. */
+dw_status dw__store_enter_to_change(dw_store *store, dw_error *err);
 void dw__store_leave(dw_store *store);
 /* Thaw an actor, which is the current one then: its chain is in store->chain. Errors:
  * dw_store_thaw's. */

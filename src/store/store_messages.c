@@ -204,6 +204,7 @@ static dw_status process_session(session *s, const char *id, dw_error *err)
 {
     bool drop = s->broken && s->own_message;
     s->broken = false;
+    dw_actor_folder_begin(s->store->folder, id);
     dw_status status = dw__store_thaw(s->store, id, NULL, &s->actor, NULL, err);
     if (status != DW_OK) {
         return status;
@@ -245,6 +246,7 @@ static dw_status process_all(dw_store *store, awaited_message *awaited, size_t *
         dw_error problem;
         memcpy(id, store->todo[i].id, sizeof id);
         status = process_actor(store, id, awaited, &problem);
+        dw_actor_folder_end(store->folder, id);
         if (status == DW_OK) {
             continue;
         }
@@ -289,7 +291,7 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
     if (!dw_actor_folder_has(store->folder, id)) {
         return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
     }
-    status = dw__store_enter(store, err);
+    status = dw__store_enter_to_change(store, err);
     if (status != DW_OK) {
         return status;
     }
@@ -313,7 +315,7 @@ dw_status dw_store_run(dw_store *store, dw_error *err)
     dw_actor_name *names = NULL;
     size_t count = 0;
     size_t failed = 0;
-    dw_status status = dw__store_enter(store, err);
+    dw_status status = dw__store_enter_to_change(store, err);
     if (status != DW_OK) {
         return status;
     }

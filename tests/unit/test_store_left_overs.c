@@ -1,0 +1,779 @@
+/* What processes that are killed leave in a state folder: the next opening removes it, and nothing
+ * is there afterwards that belongs to no actor. Numbers in names of any width; snapshots that
+ * somebody deleted.
+ *
+ * This program's own operations on files take the place of the C library's. A process that is
+ * killed at one of them is one for which it and all that follow fail. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "actor_fixture.h"
+#include "base/alloc.h"
+#include "support.h"
+
+#define ACTORS_MAX 16
+
+static char root[] = "/tmp/dw-left-XXXXXX";
+static char folder[64];
+
+/* ---- files ------------------------------------------------------------------------------- */
+
+static struct file_count {
+    int alive; /* so many operations that change a folder pass, none after; -1: all */
+    int changes;
+    int opened; /* files and folders that were opened */
+} files = {.alive = -1};
+
+static bool dead(void)
+{
+    files.changes++;
+    if (files.alive >= 0 && files.changes > files.alive) {
+        errno = EIO;
+        return true;
+    }
+    return false;
+}
+
+int rename(const char *from, const char *to)
+{
+    return dead() ? -1 : renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+int link(const char *from, const char *to)
+{
+    return dead() ? -1 : linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int unlink(const char *path)
+{
+    return dead() ? -1 : unlinkat(AT_FDCWD, path, 0);
+}
+
+int rmdir(const char *path)
+{
+    return dead() ? -1 : unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    return dead() ? -1 : mkdirat(AT_FDCWD, path, mode);
+}
+
+int fsync(int file)
+{
+    (void)file;
+    return dead() ? -1 : 0;
+}
+
+int open(const char *path, int flags, ...)
+{
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? (mode_t)va_arg(more, int) : 0;
+    va_end(more);
+    files.opened++;
+    return (flags & O_CREAT) != 0 && dead() ? -1 : openat(AT_FDCWD, path, flags, mode);
+}
+
+static void live(void)
+{
+    files = (struct file_count){.alive = -1};
+}
+
+static void shell(const char *format, ...)
+{
+    char command[2048];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    assert_true(length > 0 && (size_t)length < sizeof command);
+    assert_int_equal(system(command), 0);
+}
+
+static void fresh_folder(void)
+{
+    live();
+    shell("rm -rf '%s'", folder);
+}
+
+/* ---- a store ----------------------------------------------------------------------------- */
+
+static char last_problem[256];
+
+static void on_problem(void *user, const char *id, const dw_error *problem)
+{
+    (void)user;
+    (void)id;
+    (void)snprintf(last_problem, sizeof last_problem, "%s", problem->message);
+}
+
+static dw_store *opened_as(actor_fixture *fixture, bool read_only, bool accept_older)
+{
+    dw_store *store = NULL;
+    dw_error error = {.message = ""};
+    dw_store_options options = {.struct_bytes = sizeof options,
+                                .path = folder,
+                                .on_problem = on_problem,
+                                .read_only = read_only,
+                                .accept_older = accept_older};
+    dw_status status = dw_store_open(&store, fixture->engine, &options, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    wasm_signals_restore(); /* guests trap here */
+    return store;
+}
+
+static dw_store *opened(actor_fixture *fixture)
+{
+    return opened_as(fixture, false, false);
+}
+
+typedef struct actor_name {
+    char id[DW_ACTOR_ID_CHARS + 1];
+} actor_name;
+
+static dw_status spawn(dw_store *store, dw_module *module, actor_name *name)
+{
+    dw_error error;
+    dw_actor_options options = {.struct_bytes = sizeof options};
+    name->id[0] = '\0';
+    return dw_store_spawn(store, module, &options, name->id, &error);
+}
+
+static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
+{
+    memcpy(user, bytes, count < sizeof(uint32_t) ? count : sizeof(uint32_t));
+    return (ptrdiff_t)count;
+}
+
+static dw_status tell(dw_store *store, const char *id, const char *text, uint32_t *answer,
+                      dw_error *error)
+{
+    uint32_t none;
+    dw_actor_effect message = {
+        .struct_bytes = sizeof message, .message = text, .message_bytes = strlen(text)};
+    *error = (dw_error){.message = ""};
+    return dw_store_send(store, id, &message, keep, answer != NULL ? answer : &none, error);
+}
+
+static uint32_t told(dw_store *store, const char *id, const char *text)
+{
+    uint32_t answer = 0;
+    dw_error error;
+    dw_status status = tell(store, id, text, &answer, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    return answer;
+}
+
+/* ---- what belongs to what ------------------------------------------------------------------ */
+
+typedef struct name_list {
+    char names[64][256];
+    size_t count;
+} name_list;
+
+static name_list listed(const char *format, ...)
+{
+    char path[512];
+    name_list list = {.count = 0};
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(path, sizeof path, format, args);
+    va_end(args);
+    DIR *names = opendir(path);
+    for (struct dirent *entry = NULL; names != NULL && (entry = readdir(names)) != NULL;) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            assert_true(list.count < 64);
+            (void)snprintf(list.names[list.count++], 256, "%s", entry->d_name);
+        }
+    }
+    if (names != NULL) {
+        (void)closedir(names);
+    }
+    return list;
+}
+
+static bool exists(const char *format, ...)
+{
+    char path[512];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(path, sizeof path, format, args);
+    va_end(args);
+    return access(path, F_OK) == 0;
+}
+
+typedef struct state {
+    unsigned long long sequence;
+    unsigned long long done;
+    bool pending;
+    int full;
+    int count;
+    unsigned long long first;
+} state;
+
+static bool is_pending(const char *id);
+
+/* One full snapshot, the deltas upon it, and the mail. */
+static state account_for_actor(const char *id, int at)
+{
+    state s = {.first = ~0ull};
+    name_list names = listed("%s/actors/%s", folder, id);
+    for (size_t i = 0; i < names.count; i++) {
+        unsigned long long sequence = 0;
+        unsigned long long done = 0;
+        char kind[64] = "";
+        if (strcmp(names.names[i], "mail") == 0) {
+            continue;
+        }
+        if (sscanf(names.names[i], "%llu-%llu.%63s", &sequence, &done, kind) != 3 ||
+            strstr(kind, ".snapshot") == NULL || strstr(kind, "tmp") != NULL) {
+            fail_msg("operation %d: %s/%s belongs to nothing", at, id, names.names[i]);
+        }
+        bool full = strstr(kind, "full") != NULL;
+        s.full += full;
+        s.count++;
+        s.first = sequence < s.first ? sequence : s.first;
+        if (full && sequence != s.first) {
+            fail_msg("operation %d: %s: what is before %s is outdated", at, id, names.names[i]);
+        }
+        if (sequence >= s.sequence) {
+            s.sequence = sequence;
+            s.done = done;
+            s.pending = strstr(kind, "pending-") != NULL;
+        }
+    }
+    if (s.full != 1 || s.sequence - s.first + 1 != (unsigned long long)s.count) {
+        fail_msg("operation %d: %s: %d full snapshots, %d files from %llu to %llu", at, id, s.full,
+                 s.count, s.first, s.sequence);
+    }
+    return s;
+}
+
+static bool is_pending(const char *id)
+{
+    return exists("%s/actors/%s", folder, id) && account_for_actor(id, -1).pending;
+}
+
+static void account_for_mail(const char *id, const state *s, int at)
+{
+    name_list names = listed("%s/actors/%s/mail", folder, id);
+    for (size_t i = 0; i < names.count; i++) {
+        unsigned long long number = 0;
+        char from[17] = "";
+        unsigned long long effect = 0;
+        if (strcmp(names.names[i], ".newest") == 0) {
+            continue;
+        }
+        bool good =
+            sscanf(names.names[i], "%llu-%16[0-9a-f]-%16llx", &number, from, &effect) == 3 &&
+            strstr(names.names[i], ".part") == NULL;
+        if (!good || (number <= s->done && !is_pending(from))) {
+            fail_msg("operation %d: %s/mail/%s belongs to nothing", at, id, names.names[i]);
+        }
+    }
+}
+
+static void account_for_modules(int at)
+{
+    name_list names = listed("%s/modules", folder);
+    for (size_t i = 0; i < names.count; i++) {
+        char *name = names.names[i];
+        if (strcmp(name, ".users") == 0) {
+            continue;
+        }
+        if (strlen(name) != 69 || strcmp(name + 64, ".wasm") != 0) {
+            fail_msg("operation %d: modules/%s belongs to nothing", at, name);
+        }
+        name_list users = listed("%s/modules/.users/%.64s", folder, name);
+        if (users.count == 0) {
+            fail_msg("operation %d: nobody uses modules/%s", at, name);
+        }
+    }
+    names = listed("%s/modules/.users", folder);
+    for (size_t i = 0; i < names.count; i++) {
+        name_list users = listed("%s/modules/.users/%s", folder, names.names[i]);
+        if (!exists("%s/modules/%s.wasm", folder, names.names[i])) {
+            fail_msg("operation %d: module %s is gone, %zu use it", at, names.names[i],
+                     users.count);
+        }
+        for (size_t k = 0; k < users.count; k++) {
+            if (!exists("%s/actors/%s", folder, users.names[k])) {
+                fail_msg("operation %d: %s uses a module and is none", at, users.names[k]);
+            }
+        }
+    }
+}
+
+/* `at`: what the process was killed at, for messages. */
+static void account_for_all(int at)
+{
+    name_list names = listed("%s", folder);
+    for (size_t i = 0; i < names.count; i++) {
+        if (strcmp(names.names[i], "actors") != 0 && strcmp(names.names[i], "lock") != 0 &&
+            strcmp(names.names[i], "modules") != 0) {
+            fail_msg("operation %d: %s belongs to nothing", at, names.names[i]);
+        }
+    }
+    names = listed("%s/actors", folder);
+    for (size_t i = 0; i < names.count; i++) {
+        const char *name = names.names[i];
+        unsigned long long number;
+        char from[17] = "";
+        if (sscanf(name, ".delivered-%*16[0-9a-f]-%llu-%16[0-9a-f]", &number, from) == 2 &&
+            is_pending(from)) {
+            continue;
+        }
+        if (strlen(name) != DW_ACTOR_ID_CHARS) {
+            fail_msg("operation %d: actors/%s belongs to nothing", at, name);
+        }
+        state s = account_for_actor(name, at);
+        account_for_mail(name, &s, at);
+    }
+    account_for_modules(at);
+}
+
+/* ---- kills --------------------------------------------------------------------------------- */
+
+static void any(dw_status status)
+{
+    (void)status;
+}
+
+/* All that changes a folder; what fails, fails. */
+static void work(actor_fixture *fixture, dw_module *other, dw_store *store)
+{
+    actor_name a;
+    actor_name b;
+    actor_name c;
+    dw_error error;
+    char text[64];
+    char child[DW_ACTOR_ID_CHARS + 1];
+    (void)spawn(store, fixture->module, &a);
+    (void)spawn(store, fixture->module, &b);
+    (void)tell(store, a.id, "+1", NULL, &error);
+    (void)snprintf(text, sizeof text, "I%s", b.id);
+    (void)tell(store, a.id, text, NULL, &error);
+    (void)tell(store, a.id, "D+1", NULL, &error);
+    (void)tell(store, a.id, "D!", NULL, &error);
+    (void)tell(store, a.id, "N+7", NULL, &error);
+    (void)tell(store, a.id, "F5", NULL, &error);
+    (void)tell(store, a.id, "T3", NULL, &error);
+    any(dw_store_run(store, &error));
+    any(dw_store_fork(store, a.id, child, &error));
+    any(dw_store_freeze(store, a.id, NULL, &error));
+    (void)tell(store, a.id, "+2", NULL, &error);
+    (void)spawn(store, other, &c); /* the only one of its module */
+    (void)tell(store, c.id, "+2", NULL, &error);
+    any(dw_store_stop(store, c.id, &error));
+    (void)tell(store, a.id, "NX", NULL, &error); /* ends at its first message */
+    (void)tell(store, b.id, "X", NULL, &error);
+}
+
+static void test_left_overs_of_kills(void **state_)
+{
+    actor_fixture *fixture = *state_;
+    dw_module *other = actor_module(fixture, "actor_keeper.wasm");
+    int all = 0;
+    for (int at = -1; at < all; at += emulated() ? 40 : 1) { /* first to see how many there are */
+        dw_error error = {.message = ""};
+        fresh_folder();
+        dw_store *store = opened(fixture);
+        live();
+        files.alive = at;
+        work(fixture, other, store);
+        all = at < 0 ? files.changes : all;
+        dw_store_close(store);
+        live();
+        store = opened(fixture);
+        account_for_all(at);
+        any(dw_store_run(store, &error));
+        dw_store_close(store);
+        store = opened(fixture);
+        account_for_all(at);
+        name_list names = listed("%s/actors", folder);
+        for (size_t i = 0; i < names.count; i++) {
+            if (strlen(names.names[i]) == DW_ACTOR_ID_CHARS) {
+                (void)told(store, names.names[i], "+0");
+            }
+        }
+        dw_store_close(store);
+        account_for_all(at);
+    }
+    print_message("killed at each of %d operations\n", all);
+    assert_true(all > 100);
+    dw_module_unref(other);
+}
+
+/* Opening costs what was left, not what is well. */
+static void test_left_overs_cost_only_themselves(void **state_)
+{
+    actor_fixture *fixture = *state_;
+    int opened_with[2];
+    int count = 1;
+    fresh_folder();
+    dw_store *store = opened(fixture);
+    for (int round = 0; round < 2; round++) {
+        for (; count <= (round == 0 ? 2 : 30); count++) {
+            actor_name name;
+            assert_int_equal(spawn(store, fixture->module, &name), DW_OK);
+            (void)told(store, name.id, "+1");
+        }
+        dw_store_close(store);
+        shell("head -c 100000 /dev/zero >%s/.tmp-part-7", folder);
+        live();
+        store = opened(fixture);
+        opened_with[round] = files.opened;
+        assert_false(exists("%s/.tmp-part-7", folder));
+    }
+    dw_store_close(store);
+    assert_int_equal(opened_with[0], opened_with[1]);
+}
+
+/* Those of programs that wrote beside each file's place, whatever their names' length: once, and
+ * whenever the actor itself is looked at. */
+static void test_left_overs_of_earlier_programs(void **state_)
+{
+    actor_fixture *fixture = *state_;
+    actor_name actors[2];
+    fresh_folder();
+    dw_store *store = opened(fixture);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(spawn(store, fixture->module, &actors[i]), DW_OK);
+        (void)told(store, actors[i].id, "+1");
+    }
+    dw_store_close(store);
+    for (int round = 0; round < 2; round++) {
+        if (round == 0) {
+            shell(
+                "rm -r '%s/modules/.users' '%s'/actors/*/mail/.newest; cd '%s/modules' && for h in "
+                "0 1; do touch $(printf $h%%063d 5).wasm; done && touch $(printf %%064d "
+                "9).wasm.part",
+                folder, folder, folder);
+        }
+        for (int i = 0; i < 2; i++) {
+            shell("cd '%s/actors/%s' && for n in 1 2 3; do touch "
+                  "00000009-000000000012.pending-delta.snapshot.tmp-4194304-0123456789abcde$n "
+                  "00000009-000000000012.full.snapshot.tmp-1-0123456789abcde$n "
+                  "mail/00000000001$n-0000000000000000-0000000000000000.part; done",
+                  folder, actors[i].id);
+        }
+        store = opened(fixture);
+        if (round == 1) { /* the folder is one of this program: the actor is looked at when used */
+            (void)told(store, actors[0].id, "+0");
+            (void)told(store, actors[1].id, "+0");
+        }
+        account_for_all(-1);
+        assert_int_equal(told(store, actors[0].id, "+0"), 1);
+        dw_store_close(store);
+    }
+}
+
+/* A module goes with its last user, and comes again. */
+static void test_left_overs_are_no_modules_in_use(void **state_)
+{
+    actor_fixture *fixture = *state_;
+    actor_name actors[3];
+    dw_error error;
+    fresh_folder();
+    dw_store *store = opened(fixture);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(spawn(store, fixture->module, &actors[i]), DW_OK);
+        }
+        /* Of one that an earlier program made nothing is noted. */
+        shell("rm '%s'/modules/.users/*/%s", folder, actors[2].id);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(dw_store_stop(store, actors[i].id, &error), DW_OK);
+        }
+        dw_store_close(store);
+        store = opened(fixture);
+        account_for_all(round);
+        assert_int_equal(told(store, actors[2].id, "+3"), 3);
+        assert_int_equal(dw_store_stop(store, actors[2].id, &error), DW_OK);
+        assert_int_equal(listed("%s/modules", folder).count, 1);
+    }
+    dw_store_close(store);
+}
+
+/* ---- numbers of any width ---------------------------------------------------------------- */
+
+/* The actor's snapshots and mail go on from these numbers. */
+static void move_to(const char *id, uint64_t sequence, uint64_t done)
+{
+    dw_error error;
+    name_list names = listed("%s/actors/%s", folder, id);
+    (void)error;
+    assert_int_equal(names.count, 2); /* one snapshot, the mail */
+    for (size_t i = 0; i < 2; i++) {
+        if (strcmp(names.names[i], "mail") != 0) {
+            shell("cd '%s/actors/%s' && mv %s %08" PRIu64 "-%012" PRIu64 ".full.snapshot && "
+                  "rm -f mail/.newest",
+                  folder, id, names.names[i], sequence, done);
+        }
+    }
+}
+
+static void test_numbers_near_borders(void **state_)
+{
+    static const uint64_t borders[] = {99999999,
+                                       999999999,
+                                       UINT32_MAX,
+                                       999999999999,
+                                       (uint64_t)1 << 53,
+                                       INT64_MAX,
+                                       UINT64_C(9999999999999999999),
+                                       UINT64_MAX - 12};
+    actor_fixture *fixture = *state_;
+    for (size_t i = 0; i < sizeof borders / sizeof borders[0]; i++) {
+        actor_name a;
+        actor_name b;
+        char text[64];
+        dw_error error;
+        dw_store_info info = {.struct_bytes = sizeof info};
+        fresh_folder();
+        dw_store *store = opened(fixture);
+        assert_int_equal(spawn(store, fixture->module, &a), DW_OK);
+        assert_int_equal(spawn(store, fixture->module, &b), DW_OK);
+        dw_store_close(store);
+        move_to(a.id, borders[i] - 2, borders[i] - 3);
+        move_to(b.id, borders[i] - 3, borders[i] - 1);
+        store = opened(fixture);
+        for (uint32_t n = 1; n <= 5; n++) { /* with an opening between */
+            if (told(store, a.id, "+1") != n) {
+                fail_msg("border %" PRIu64 ": message %u was lost", borders[i], n);
+            }
+            dw_store_close(store);
+            store = opened(fixture);
+        }
+        assert_int_equal(dw_store_get_info(store, a.id, &info, &error), DW_OK);
+        assert_true(info.done == borders[i] - 3 + 5 && info.waiting == 0);
+        (void)snprintf(text, sizeof text, "I%s", b.id);
+        (void)told(store, a.id, text);
+        (void)told(store, a.id, "D+1"); /* messages and effects over the border */
+        (void)told(store, a.id, "D+1");
+        assert_int_equal(told(store, b.id, "+0"), 2);
+        dw_store_close(store);
+        account_for_all((int)i);
+    }
+}
+
+/* Behind the last number there is none: refused, and the actor stays as it is. */
+static void test_numbers_end(void **state_)
+{
+    actor_fixture *fixture = *state_;
+    for (int which = 0; which < 2; which++) {
+        actor_name a;
+        dw_error error;
+        fresh_folder();
+        dw_store *store = opened(fixture);
+        assert_int_equal(spawn(store, fixture->module, &a), DW_OK);
+        dw_store_close(store);
+        move_to(a.id, which == 0 ? UINT64_MAX - 2 : 5, which == 0 ? 5 : UINT64_MAX - 2);
+        store = opened(fixture);
+        assert_int_equal(told(store, a.id, "+1"), 1);
+        assert_int_equal(told(store, a.id, "+1"), 2);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(tell(store, a.id, "+1", NULL, &error), DW_E_LIMIT);
+            assert_non_null(strstr(error.message, "18446744073709551615"));
+            dw_store_close(store);
+            store = opened(fixture);
+        }
+        char child[DW_ACTOR_ID_CHARS + 1];
+        assert_int_equal(dw_store_fork(store, a.id, child, &error), DW_OK);
+        assert_int_equal(told(store, child, "+1"), 3);
+        dw_store_close(store);
+    }
+}
+
+/* ---- snapshots that are gone ------------------------------------------------------------- */
+
+/* An actor that has added 1 four times: a full snapshot and four deltas. */
+static actor_name with_deltas(actor_fixture *fixture)
+{
+    actor_name a;
+    fresh_folder();
+    dw_store *store = opened(fixture);
+    assert_int_equal(spawn(store, fixture->module, &a), DW_OK);
+    for (int i = 0; i < 4; i++) {
+        (void)told(store, a.id, "+1");
+    }
+    dw_store_close(store);
+    assert_true(exists("%s/actors/%s/00000005-000000000004.delta.snapshot", folder, a.id));
+    return a;
+}
+
+static void refused(actor_fixture *fixture, const actor_name *a, const char *missing)
+{
+    dw_error error = {.message = ""};
+    dw_store_info info = {.struct_bytes = sizeof info};
+    dw_actor *actor = NULL;
+    for (int read_only = 0; read_only < 2; read_only++) {
+        dw_store *store = opened_as(fixture, read_only, false);
+        assert_int_equal(dw_store_get_info(store, a->id, &info, &error), DW_E_FORMAT);
+        assert_non_null(strstr(error.message, missing));
+        assert_int_equal(dw_store_thaw(store, a->id, NULL, &actor, NULL, &error), DW_E_FORMAT);
+        assert_int_equal(tell(store, a->id, "+1", NULL, &error),
+                         read_only ? DW_E_DENIED : DW_E_FORMAT);
+        dw_store_close(store);
+    }
+}
+
+static void test_snapshots_that_are_deleted(void **state_)
+{
+    static const struct {
+        const char *files;
+        const char *missing;
+        uint32_t count; /* of the state that is left */
+    } cases[] = {{"00000005*", "00000005", 3},
+                 {"0000000[45]*", "00000004", 2},
+                 {"00000003*", "00000003", 1},
+                 {"0000000[2345]*", "00000002", 0}};
+    actor_fixture *fixture = *state_;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        actor_name a = with_deltas(fixture);
+        shell("cd '%s/actors/%s' && rm %s", folder, a.id, cases[i].files);
+        refused(fixture, &a, cases[i].missing);
+        dw_store *store = opened_as(fixture, true, true); /* looking repairs nothing */
+        dw_store_info info = {.struct_bytes = sizeof info};
+        dw_error error = {.message = ""};
+        assert_int_equal(dw_store_get_info(store, a.id, &info, &error), DW_OK);
+        assert_int_equal(info.done, cases[i].count);
+        dw_store_close(store);
+        refused(fixture, &a, cases[i].missing);
+        store = opened_as(fixture, false, true);
+        assert_int_equal(told(store, a.id, "+1"), cases[i].count + 1);
+        dw_store_close(store);
+        store = opened(fixture);
+        assert_int_equal(told(store, a.id, "+1"), cases[i].count + 2);
+        dw_store_close(store);
+        account_for_all((int)i);
+    }
+}
+
+static void test_full_snapshot_that_is_deleted(void **state_)
+{
+    actor_fixture *fixture = *state_;
+    actor_name a = with_deltas(fixture);
+    dw_error error = {.message = ""};
+    shell("cd '%s/actors/%s' && rm 00000001*", folder, a.id);
+    refused(fixture, &a, "full snapshot");
+    dw_store *store = opened_as(fixture, false, true); /* nor can that be helped */
+    assert_int_equal(tell(store, a.id, "+1", NULL, &error), DW_E_FORMAT);
+    assert_int_equal(dw_store_stop(store, a.id, &error), DW_OK);
+    dw_store_close(store);
+}
+
+/* A folder without the note, as earlier programs leave it, is taken as it is. */
+static void test_snapshots_without_a_note(void **state_)
+{
+    actor_fixture *fixture = *state_;
+    actor_name a = with_deltas(fixture);
+    shell("rm '%s/actors/%s/mail/.newest'", folder, a.id);
+    dw_store *store = opened(fixture);
+    assert_int_equal(told(store, a.id, "+1"), 5);
+    dw_store_close(store);
+    shell("printf 3 >'%s/actors/%s/mail/.newest'", folder, a.id); /* and one that is none */
+    store = opened(fixture);
+    assert_int_equal(told(store, a.id, "+1"), 6);
+    dw_store_close(store);
+}
+
+/* ---- looking only --------------------------------------------------------------------------- */
+
+static void test_read_only_changes_nothing(void **state_)
+{
+    actor_fixture *fixture = *state_;
+    actor_name a = with_deltas(fixture);
+    dw_error error = {.message = ""};
+    dw_store_info info = {.struct_bytes = sizeof info};
+    dw_actor *actor = NULL;
+    char id[DW_ACTOR_ID_CHARS + 1];
+    shell("touch '%s/.tmp-part-1' && cp -r '%s' '%s.before'", folder, folder, folder);
+    live();
+    dw_store *store = opened_as(fixture, true, false);
+    dw_store *second = opened_as(fixture, true, false); /* others may look, too */
+    assert_int_equal(dw_store_find(store, a.id, id, &error), DW_OK);
+    assert_int_equal(dw_store_get_info(store, a.id, &info, &error), DW_OK);
+    assert_int_equal(info.done, 4);
+    assert_int_equal(dw_store_thaw(store, a.id, NULL, &actor, NULL, &error), DW_OK);
+    assert_int_equal(spawn(store, fixture->module, &(actor_name){.id = ""}), DW_E_DENIED);
+    assert_int_equal(dw_store_add(store, actor, id, &error), DW_E_DENIED);
+    assert_int_equal(dw_store_fork(store, a.id, id, &error), DW_E_DENIED);
+    assert_int_equal(dw_store_freeze(store, a.id, NULL, &error), DW_E_DENIED);
+    assert_int_equal(dw_store_run(store, &error), DW_E_DENIED);
+    assert_int_equal(dw_store_stop(store, a.id, &error), DW_E_DENIED);
+    assert_int_equal(tell(store, a.id, "+1", NULL, &error), DW_E_DENIED);
+    dw_actor_destroy(actor);
+    assert_int_equal(files.changes, 0);
+    dw_store *writer = NULL;
+    dw_store_options options = {.struct_bytes = sizeof options, .path = folder};
+    assert_int_equal(dw_store_open(&writer, fixture->engine, &options, &error), DW_E_BUSY);
+    dw_store_close(store);
+    dw_store_close(second);
+    writer = opened(fixture);
+    options.read_only = true;
+    assert_int_equal(dw_store_open(&store, fixture->engine, &options, &error), DW_E_BUSY);
+    dw_store_close(writer);
+    shell("touch '%s/.tmp-part-1' && diff -r '%s' '%s.before' && rm -r '%s.before'", folder, folder,
+          folder, folder);
+    options.path = "/nonexistent/folder";
+    assert_int_equal(dw_store_open(&store, fixture->engine, &options, &error), DW_E_NOT_FOUND);
+}
+
+/* ---- all --------------------------------------------------------------------------------- */
+
+static int open_fixture(void **state_)
+{
+    if (mkdtemp(root) == NULL) {
+        return 1;
+    }
+    (void)snprintf(folder, sizeof folder, "%s/state", root);
+    return actor_fixture_open(state_);
+}
+
+static int close_fixture(void **state_)
+{
+    live();
+    char command[128];
+    (void)snprintf(command, sizeof command, "rm -r '%s'", root);
+    return actor_fixture_close(state_) == 0 && system(command) == 0 ? 0 : 1;
+}
+
+static int live_again(void **state_)
+{
+    (void)state_;
+    live();
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_teardown(test_##name, live_again)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(left_overs_of_kills),
+        TEST(left_overs_cost_only_themselves),
+        TEST(left_overs_of_earlier_programs),
+        TEST(left_overs_are_no_modules_in_use),
+        TEST(numbers_near_borders),
+        TEST(numbers_end),
+        TEST(snapshots_that_are_deleted),
+        TEST(full_snapshot_that_is_deleted),
+        TEST(snapshots_without_a_note),
+        TEST(read_only_changes_nothing),
+    };
+    wasm_signals_save();
+    return cmocka_run_group_tests_name("store left-overs", tests, open_fixture, close_fixture);
+}
