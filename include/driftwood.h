@@ -1206,6 +1206,12 @@ typedef struct dw_store_info {
 DW_API DW_MUST_CHECK dw_status dw_store_get_info(dw_store *store, const char *id,
                                                  dw_store_info *info, dw_error *err);
 
+/* The module of this hash (SHA-256, 64 digits) that the folder holds; borrowed until the store is
+ * closed. For dw_thaw_options.find_module. Errors: DW_E_NOT_FOUND, DW_E_FORMAT (it is damaged),
+ * DW_E_IO, DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_store_find_module(dw_store *store, const char *sha256,
+                                                    dw_module **module, dw_error *err);
+
 /* Its snapshot files [*count], a full one and deltas upon it; borrowed until the next call.
  * Errors: DW_E_FORMAT. */
 DW_API DW_MUST_CHECK dw_status dw_store_paths(dw_store *store, const char *id,

@@ -1,11 +1,11 @@
 /* driftwood actor: guests that live between messages, in a state folder. */
 #include <errno.h>
 #include <jansson.h>
-#include <nettle/base64.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/actor_answer.h"
 #include "cli/actor_state.h"
 #include "cli/session.h"
 
@@ -41,6 +41,10 @@ static const char usage[] =
     "  --guest G            for spawn\n"
     "  --zstd               export: compressed; import sees by itself that a file is\n"
     "  --by-hash            export: name the module by its hash only\n"
+    "  --module FILE        import: the module of a file that names it by its hash, where it is\n"
+    "                       neither in the state folder nor a guest that came along\n"
+    "  --force              go on from the newest state that is there, where an actor's newest\n"
+    "                       snapshots are missing\n"
     "  --message TEXT       verify: a message to both; default: none\n"
     "  --tokens N           verify: tokens that each context goes on for; default 64\n"
     "  -j, --json           one object in place of text\n";
@@ -59,6 +63,8 @@ enum {
     OPT_TOKENS,
     OPT_ENV,
     OPT_ZSTD,
+    OPT_MODULE,
+    OPT_FORCE,
     OPT_COUNT
 };
 
@@ -70,7 +76,9 @@ enum {
     USES_EXPORT = 1 << 3,
     USES_VERIFY = 1 << 4,
     USES_JSON = 1 << 5,
-    USES_NOTHING = 1 << 6, /* no command does */
+    USES_IMPORT = 1 << 6,
+    USES_STATE = 1 << 7,   /* of an actor that is there */
+    USES_NOTHING = 1 << 8, /* no command does */
 };
 
 static const struct option options[] = {
@@ -79,6 +87,8 @@ static const struct option options[] = {
     {"guest", required_argument, NULL, OPT_GUEST},
     {"by-hash", no_argument, NULL, OPT_BY_HASH},
     {"zstd", no_argument, NULL, OPT_ZSTD},
+    {"module", required_argument, NULL, OPT_MODULE},
+    {"force", no_argument, NULL, OPT_FORCE},
     {"message", required_argument, NULL, OPT_MESSAGE},
     {"tokens", required_argument, NULL, OPT_TOKENS},
     {"env", required_argument, NULL, OPT_ENV},
@@ -94,6 +104,9 @@ typedef struct request {
     const char *message;
     uint64_t tokens;
     char spooled[DW_CLI_PATH_MAX]; /* standard input of `import -`, as a file; "": none */
+    int spooled_fd;                /* -1: none */
+    const char *module;            /* of import; NULL: none was given */
+    bool force;
     bool by_hash;
     bool zstd;
     bool json;
@@ -155,84 +168,61 @@ static int spawn(request *r)
     return status == DW_OK ? tell_new(r, id) : fail(&error);
 }
 
-typedef struct answer {
-    const char *id; /* of the actor */
+typedef struct output {
     bool json;
     char last;
-    char *text; /* [bytes], with --json */
-    size_t bytes;
-} answer;
+    dw_cli_answer answer; /* with --json */
+    dw_error error;       /* why it could not be kept */
+} output;
 
 static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
 {
-    answer *to = user;
+    output *to = user;
     if (count == 0) {
         return 0;
     }
     to->last = (char)bytes[count - 1];
-    if (!to->json) {
-        dw_cli_put(bytes, count);
-        return dw_cli_output_flush() ? (ptrdiff_t)count : -EIO;
+    if (to->json) {
+        return dw_cli_answer_add(&to->answer, bytes, count, &to->error) == DW_OK ? (ptrdiff_t)count
+                                                                                 : -EIO;
     }
-    char *grown = dw_cli_realloc(to->text, to->bytes + count, 1);
-    if (grown == NULL) {
-        return -ENOMEM;
-    }
-    memcpy(grown + to->bytes, bytes, count);
-    to->text = grown;
-    to->bytes += count;
-    return (ptrdiff_t)count;
-}
-
-/* {"id", "answer", "bytes"}; an answer that is no text is null, and stands in "answer_base64". */
-static void print_answer(const answer *to)
-{
-    json_t *said = json_stringn(to->text != NULL ? to->text : "", to->bytes);
-    json_t *object = json_pack("{s:s, s:o, s:I}", "id", to->id, "answer",
-                               said != NULL ? said : json_null(), "bytes", (json_int_t)to->bytes);
-    if (said == NULL) {
-        char *digits = dw_cli_alloc(BASE64_ENCODE_RAW_LENGTH(to->bytes), 1);
-        if (digits == NULL) {
-            json_decref(object);
-            (void)print_json(NULL);
-            return;
-        }
-        base64_encode_raw(digits, to->bytes, (const uint8_t *)to->text);
-        (void)json_object_set_new(object, "answer_base64",
-                                  json_stringn(digits, BASE64_ENCODE_RAW_LENGTH(to->bytes)));
-        free(digits);
-    }
-    (void)print_json(object);
+    dw_cli_put(bytes, count);
+    return dw_cli_output_flush() ? (ptrdiff_t)count : -EIO;
 }
 
 /* Before the message counts as worked on: one whose answer cannot be told does not. */
 static bool tell_answer(void *user, dw_status result)
 {
-    const answer *to = user;
-    if (to->json && result == DW_OK) {
-        print_answer(to);
+    output *to = user;
+    if (to->json && result == DW_OK && to->error.code == DW_OK) {
+        (void)dw_cli_answer_print(&to->answer, &to->error);
     } else if (!to->json && to->last != '\n') {
         dw_cli_put("\n", 1);
     }
-    return dw_cli_output_flush();
+    return dw_cli_output_flush() && to->error.code == DW_OK;
 }
 
 static int send_message(request *r, const char *id, const char *text, size_t bytes)
 {
     dw_error error;
-    answer to = {.id = id, .json = r->json, .last = '\n'};
+    output to = {.json = r->json, .last = '\n', .error = {.code = DW_OK}};
     dw_actor_effect message = {
         .struct_bytes = sizeof message, .message = text, .message_bytes = bytes};
-    r->actors.on_answered = tell_answer;
-    r->actors.answered_user = &to;
-    dw_status status = dw_store_send(r->actors.store, id, &message, on_answer, &to, &error);
-    r->actors.on_answered = NULL;
+    dw_status status = dw_cli_answer_open(&to.answer, id, &error);
+    if (status == DW_OK) {
+        r->actors.on_answered = tell_answer;
+        r->actors.answered_user = &to;
+        status = dw_store_send(r->actors.store, id, &message, on_answer, &to, &error);
+        r->actors.on_answered = NULL;
+    }
+    dw_cli_answer_close(&to.answer);
     if (dw_cli_output_failed()) {
         dw_cli_output_explain("the message was not worked on, the actor is as it was");
     }
-    int exit_code = status == DW_OK ? 0 : fail(&error);
-    free(to.text);
-    return exit_code;
+    if (status != DW_OK) {
+        return fail(to.error.code != DW_OK ? &to.error : &error);
+    }
+    return 0;
 }
 
 static int send_to(request *r, const char *id)
@@ -268,9 +258,9 @@ static void list_one(void *user, const char *id)
     } else if (to->list != NULL) {
         (void)json_array_append_new(
             to->list,
-            json_pack("{s:s, s:I, s:I, s:I, s:I}", "id", id, "snapshots",
+            json_pack("{s:s, s:I, s:I, s:I, s:o}", "id", id, "snapshots",
                       (json_int_t)info.snapshot_count, "bytes", (json_int_t)info.bytes, "waiting",
-                      (json_int_t)info.waiting, "done", (json_int_t)info.done));
+                      (json_int_t)info.waiting, "done", dw_cli_count_json(info.done)));
     } else {
         dw_cli_print("%s  %llu snapshots, %.1f MB, %llu messages done, %llu waiting\n", id,
                      (unsigned long long)info.snapshot_count, (double)info.bytes / 1e6,
@@ -400,9 +390,11 @@ static int import_one(request *r, const char *none)
     (void)none;
     const dw_kv_type *kv_type = r->session.kv_type_given ? &r->session.kv_type : NULL;
     bool spooled = r->spooled[0] != '\0';
-    dw_status status =
-        dw_cli_actors_import(&r->actors, spooled ? r->spooled : r->args[0],
-                             spooled ? "standard input" : r->args[0], kv_type, id, &error);
+    const dw_cli_import what = {.path = spooled ? r->spooled : r->args[0],
+                                .given = spooled ? "standard input" : r->args[0],
+                                .module = r->module,
+                                .kv_type = kv_type};
+    dw_status status = dw_cli_actors_import(&r->actors, &what, id, &error);
     return status == DW_OK ? tell_new(r, id) : fail(&error);
 }
 
@@ -466,23 +458,26 @@ typedef struct subcommand {
     int (*run)(request *r, const char *id);
     int arg_count;
     bool takes_id; /* its first argument */
+    bool reads;    /* changes nothing in the folder */
     unsigned uses;
 } subcommand;
 
 static const subcommand subcommands[] = {
-    {"spawn", spawn_without_id, 0, false, USES_SPAWN | USES_MODEL | USES_KV_TYPE | USES_JSON},
-    {"send", send_to, 2, true, USES_MODEL | USES_JSON},
-    {"list", list_without_id, 0, false, USES_JSON},
-    {"show", show, 1, true, USES_JSON},
-    {"run", run_all, 0, false, USES_MODEL},
-    {"freeze", freeze, 1, true, USES_MODEL | USES_JSON},
-    {"thaw", thaw, 1, true, USES_MODEL | USES_JSON},
-    {"fork", fork_one, 1, true, USES_MODEL | USES_JSON},
-    {"export", export_one, 2, true, USES_MODEL | USES_KV_TYPE | USES_EXPORT | USES_JSON},
-    {"import", import_one, 1, false, USES_MODEL | USES_KV_TYPE | USES_JSON},
-    {"verify", verify, 1, true, USES_MODEL | USES_VERIFY | USES_JSON},
-    {"diff", diff, 2, true, USES_MODEL | USES_JSON},
-    {"stop", stop, 1, true, 0},
+    {"spawn", spawn_without_id, 0, false, false,
+     USES_SPAWN | USES_MODEL | USES_KV_TYPE | USES_JSON},
+    {"send", send_to, 2, true, false, USES_STATE | USES_MODEL | USES_JSON},
+    {"list", list_without_id, 0, false, true, USES_STATE | USES_JSON},
+    {"show", show, 1, true, true, USES_STATE | USES_JSON},
+    {"run", run_all, 0, false, false, USES_STATE | USES_MODEL},
+    {"freeze", freeze, 1, true, false, USES_STATE | USES_MODEL | USES_JSON},
+    {"thaw", thaw, 1, true, true, USES_STATE | USES_MODEL | USES_JSON},
+    {"fork", fork_one, 1, true, false, USES_STATE | USES_MODEL | USES_JSON},
+    {"export", export_one, 2, true, true,
+     USES_STATE | USES_MODEL | USES_KV_TYPE | USES_EXPORT | USES_JSON},
+    {"import", import_one, 1, false, false, USES_MODEL | USES_KV_TYPE | USES_IMPORT | USES_JSON},
+    {"verify", verify, 1, true, true, USES_STATE | USES_MODEL | USES_VERIFY | USES_JSON},
+    {"diff", diff, 2, true, true, USES_STATE | USES_MODEL | USES_JSON},
+    {"stop", stop, 1, true, false, 0},
 };
 
 /* ---- the command line -------------------------------------------------------------------- */
@@ -501,6 +496,12 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
         return DW_OK;
     case OPT_ZSTD:
         r->zstd = true;
+        return DW_OK;
+    case OPT_MODULE:
+        r->module = value;
+        return DW_OK;
+    case OPT_FORCE:
+        r->force = true;
         return DW_OK;
     case OPT_MESSAGE:
         r->message = value;
@@ -536,6 +537,10 @@ static unsigned use_of(int option)
     case OPT_MESSAGE:
     case OPT_TOKENS:
         return USES_VERIFY;
+    case OPT_MODULE:
+        return USES_IMPORT;
+    case OPT_FORCE:
+        return USES_STATE;
     case 'j':
         return USES_JSON;
     case DW_CLI_OPT_STATS:
@@ -587,19 +592,21 @@ static int perform(request *r, const char *name)
     tell_idle_options(r, chosen);
     if (chosen->run == import_one && strcmp(r->args[0], "-") == 0) {
         /* Before the folder is locked: what writes the pipe may work in it. */
-        status = dw_cli_spool(stdin, r->spooled, sizeof r->spooled, &error);
+        status = dw_cli_spool(stdin, r->spooled, sizeof r->spooled, &r->spooled_fd, &error);
     }
     if (status == DW_OK) {
-        status = dw_cli_actors_open(&r->actors, r->state, &r->session, &error);
+        const dw_cli_opening how = {.state = r->state,
+                                    .session = &r->session,
+                                    .reads = chosen->reads,
+                                    .accept_older = r->force};
+        status = dw_cli_actors_open(&r->actors, &how, &error);
     }
     if (status == DW_OK && chosen->takes_id) {
         status = dw_store_find(r->actors.store, r->args[0], id, &error);
     }
     int exit_code = status == DW_OK ? chosen->run(r, id) : fail(&error);
     dw_cli_actors_close(&r->actors);
-    if (r->spooled[0] != '\0') {
-        (void)unlink(r->spooled);
-    }
+    dw_cli_remove_temporary(r->spooled, r->spooled_fd);
     return exit_code;
 }
 
@@ -613,6 +620,7 @@ int dw_cli_actor(int argc, char **argv)
         return dw_cli_fail(1, "no memory");
     }
     r->tokens = VERIFY_TOKENS;
+    r->spooled_fd = -1;
     while ((option = getopt_long(argc, argv, "hj", options, NULL)) != -1) {
         if (option == 'h') {
             dw_cli_print("%s", usage);

@@ -12,7 +12,6 @@ static dw_status failed(const char *path, dw_error *err)
     return dw_fail(err, DW_E_IO, "%.150s: %s", path, strerror(errno));
 }
 
-/* By way of a file that has no name any more, so that a killed process leaves none. */
 static dw_status pack(dw_actor *actor, int to, const dw_freeze_options *options,
                       dw_freeze_stats *stats, dw_error *err)
 {
@@ -20,7 +19,6 @@ static dw_status pack(dw_actor *actor, int to, const dw_freeze_options *options,
     int plain;
     dw_status status = dw_cli_temporary(path, sizeof path, &plain, err);
     if (status == DW_OK) {
-        (void)unlink(path);
         status = dw_actor_export(actor, plain, options, stats, err);
     }
     if (status == DW_OK && lseek(plain, 0, SEEK_SET) != 0) {
@@ -29,7 +27,7 @@ static dw_status pack(dw_actor *actor, int to, const dw_freeze_options *options,
     if (status == DW_OK) {
         status = dw_cli_compress(plain, to, err);
     }
-    dw_cli_close(plain);
+    dw_cli_remove_temporary(path, plain);
     return status;
 }
 

@@ -14,6 +14,24 @@ static void put(json_t *object, const char *key, json_t *value)
     (void)json_object_set_new(object, key, value);
 }
 
+json_t *dw_cli_count_json(uint64_t count)
+{
+    char digits[24];
+    if (count <= INT64_MAX) {
+        return json_integer((json_int_t)count);
+    }
+    (void)snprintf(digits, sizeof digits, "%llu", (unsigned long long)count);
+    return json_string(digits);
+}
+
+/* A number, or the digits of one that JSON's reader made text. */
+static unsigned long long count_in(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_string(value) ? strtoull(json_string_value(value), NULL, 10)
+                                 : (unsigned long long)json_integer_value(value);
+}
+
 /* ---- show -------------------------------------------------------------------------------- */
 
 static dw_status add_file(json_t *files, const char *path, bool last, json_t **actor, dw_error *err)
@@ -67,7 +85,7 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
     put(actor, "id", json_string(id));
     put(actor, "files", files);
     put(actor, "waiting", json_integer((json_int_t)info.waiting));
-    put(actor, "done", json_integer((json_int_t)info.done));
+    put(actor, "done", dw_cli_count_json(info.done));
     *about = actor;
     return DW_OK;
 }
@@ -106,7 +124,7 @@ void dw_cli_actors_print(const json_t *about)
             }
         }
     }
-    dw_cli_print("messages  %lld done, %lld waiting\n", number_in(about, "done"),
+    dw_cli_print("messages  %llu done, %lld waiting\n", count_in(about, "done"),
                  number_in(about, "waiting"));
     json_array_foreach(json_object_get(about, "files"), i, item)
     {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define IMPORT_PIECE ((size_t)1 << 20)
+#define MODULE_BYTES_MAX ((size_t)256 << 20)
 
 /* ---- models and guests ------------------------------------------------------------------- */
 
@@ -150,32 +151,41 @@ static dw_status state_folder(const char *state, char **path, dw_error *err)
     return *path != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a path");
 }
 
-dw_status dw_cli_actors_open(dw_cli_actors *actors, const char *state,
-                             const dw_cli_session *session, dw_error *err)
+/* A command that only reads looks at a folder that cannot be written. */
+static dw_status open_store(dw_cli_actors *actors, const dw_cli_opening *how, dw_error *err)
 {
-    dw_engine_options engine = {
-        .struct_bytes = sizeof engine,
-        .device = session->device,
-        .threads = session->threads,
-        .kv_bytes_max = session->kv_bytes_max,
-    };
-    *actors = (dw_cli_actors){.named = session->model};
-    dw_status status = state_folder(state, &actors->path, err);
-    if (status == DW_OK) {
-        status = dw_engine_create(&actors->engine, &engine, err);
-    }
-    if (status == DW_OK) {
-        dw_store_options options = {.struct_bytes = sizeof options,
-                                    .path = actors->path,
-                                    .find_model = find_model,
-                                    .find_guest = find_guest,
-                                    .on_problem = tell_problem,
-                                    .on_stderr = on_stderr,
-                                    .user = actors,
-                                    .on_answered = on_answered};
+    dw_store_options options = {.struct_bytes = sizeof options,
+                                .path = actors->path,
+                                .find_model = find_model,
+                                .find_guest = find_guest,
+                                .on_problem = tell_problem,
+                                .on_stderr = on_stderr,
+                                .user = actors,
+                                .on_answered = on_answered,
+                                .accept_older = how->accept_older};
+    dw_status status = dw_store_open(&actors->store, actors->engine, &options, err);
+    if (status == DW_E_IO && how->reads) {
+        options.read_only = true;
+        actors->read_only = true;
         status = dw_store_open(&actors->store, actors->engine, &options, err);
     }
     return status;
+}
+
+dw_status dw_cli_actors_open(dw_cli_actors *actors, const dw_cli_opening *how, dw_error *err)
+{
+    dw_engine_options engine = {
+        .struct_bytes = sizeof engine,
+        .device = how->session->device,
+        .threads = how->session->threads,
+        .kv_bytes_max = how->session->kv_bytes_max,
+    };
+    *actors = (dw_cli_actors){.named = how->session->model};
+    dw_status status = state_folder(how->state, &actors->path, err);
+    if (status == DW_OK) {
+        status = dw_engine_create(&actors->engine, &engine, err);
+    }
+    return status == DW_OK ? open_store(actors, how, err) : status;
 }
 
 void dw_cli_actors_close(dw_cli_actors *actors)
@@ -229,23 +239,21 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     return dw_store_spawn(actors->store, module, &options, id, err);
 }
 
-dw_status dw_cli_spool(FILE *stream, char *path, size_t capacity, dw_error *err)
+dw_status dw_cli_spool(FILE *stream, char *path, size_t capacity, int *fd, dw_error *err)
 {
     size_t got = 0;
-    int fd;
-    dw_status status = dw_cli_temporary(path, capacity, &fd, err);
+    dw_status status = dw_cli_temporary(path, capacity, fd, err);
     unsigned char *piece = dw_cli_alloc(IMPORT_PIECE, 1);
     if (status == DW_OK && piece == NULL) {
         status = dw_fail(err, DW_E_MEMORY, "no memory to read a stream");
     }
     while (status == DW_OK && (got = fread(piece, 1, IMPORT_PIECE, stream)) > 0) {
-        status = dw_cli_write(fd, piece, got, err);
+        status = dw_cli_write(*fd, piece, got, err);
     }
     if (status == DW_OK && ferror(stream)) {
         status = dw_fail(err, DW_E_IO, "a stream cannot be read: %s", strerror(errno));
     }
     free(piece);
-    dw_cli_close(fd);
     return status;
 }
 
@@ -260,37 +268,113 @@ static dw_status name_given(dw_error *err, dw_status status, const char *own, co
     return status;
 }
 
-dw_status dw_cli_actors_import(dw_cli_actors *actors, const char *path, const char *given,
-                               const dw_kv_type *kv_type, char id[DW_ACTOR_ID_CHARS + 1],
-                               dw_error *err)
+/* What an import looks for modules with. */
+typedef struct module_search {
+    dw_cli_actors *actors;
+    const char *given; /* --module */
+    dw_module *module; /* counted; NULL: the store's, or none was needed */
+} module_search;
+
+/* The file as a module, if it has that hash; else `*module` stays NULL. */
+static dw_status try_module(const dw_cli_actors *actors, const char *path, const char *sha256,
+                            char own[DW_CLI_SHA256_TEXT], dw_module **module, dw_error *err)
 {
+    char *wasm = NULL;
+    size_t bytes = 0;
+    dw_status status = dw_cli_read_file(path, MODULE_BYTES_MAX, &wasm, &bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_cli_sha256_text(own, wasm, bytes);
+    if (strcmp(own, sha256) == 0) {
+        status = dw_module_create(module, actors->engine, wasm, bytes, err);
+    }
+    free(wasm);
+    return status;
+}
+
+static bool is_the_guest(void *user, const char *path, const char *sha256)
+{
+    module_search *search = user;
+    char own[DW_CLI_SHA256_TEXT];
+    return try_module(search->actors, path, sha256, own, &search->module, NULL) == DW_OK &&
+           search->module != NULL;
+}
+
+/* Of a file that names its module by its hash. */
+static dw_status find_module(void *user, const char *sha256, dw_module **module, dw_error *err)
+{
+    module_search *search = user;
+    char own[DW_CLI_SHA256_TEXT];
+    if (search->given != NULL) {
+        dw_status status =
+            try_module(search->actors, search->given, sha256, own, &search->module, err);
+        if (status == DW_OK && search->module == NULL) {
+            return dw_fail(err, DW_E_NOT_FOUND, "--module %.60s is %s, not the module %s",
+                           search->given, own, sha256);
+        }
+        *module = search->module;
+        return status;
+    }
+    dw_status status = dw_store_find_module(search->actors->store, sha256, module, err);
+    if (status != DW_E_NOT_FOUND) {
+        return status;
+    }
+    if (dw_cli_search_guests(is_the_guest, search, sha256)) {
+        *module = search->module;
+        return DW_OK;
+    }
+    return dw_fail(err, DW_E_NOT_FOUND,
+                   "its module %s is named by hash only, and neither in the state folder nor a "
+                   "guest that came along: give --module FILE",
+                   sha256);
+}
+
+static dw_status find_model_to_import(void *user, const char *name, const char *fingerprint,
+                                      dw_model **model, dw_error *err)
+{
+    return find_model(((module_search *)user)->actors, name, fingerprint, model, err);
+}
+
+static dw_status thaw_file(dw_actor **actor, module_search *search, const char *path,
+                           const dw_cli_import *what, dw_error *err)
+{
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = &path,
+                               .path_count = 1,
+                               .find_model = find_model_to_import,
+                               .find_module = find_module,
+                               .find_user = search,
+                               .kv_type = what->kv_type};
+    return dw_actor_thaw(actor, search->actors->engine, &options, NULL, err);
+}
+
+dw_status dw_cli_actors_import(dw_cli_actors *actors, const dw_cli_import *what,
+                               char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
+{
+    module_search search = {.actors = actors, .given = what->module};
+
     char own[DW_CLI_PATH_MAX] = "";
+    int fd = -1;
     dw_actor *actor = NULL;
     dw_status status = DW_OK;
-    if (dw_cli_is_compressed(path)) {
-        status = dw_cli_unpack(path, own, sizeof own, err);
+    if (dw_cli_is_compressed(what->path)) {
+        status = dw_cli_unpack(what->path, own, sizeof own, &fd, err);
     }
     if (status == DW_OK) {
-        const char *opened = own[0] != '\0' ? own : path;
-        dw_thaw_options options = {.struct_bytes = sizeof options,
-                                   .paths = &opened,
-                                   .path_count = 1,
-                                   .find_model = find_model,
-                                   .find_user = actors,
-                                   .kv_type = kv_type};
-        status = dw_actor_thaw(&actor, actors->engine, &options, NULL, err);
+        const char *opened = own[0] != '\0' ? own : what->path;
+        status = thaw_file(&actor, &search, opened, what, err);
         if (status != DW_OK) {
-            status = name_given(err, status, opened, given);
+            status = name_given(err, status, opened, what->given);
         }
     } else {
-        status = name_given(err, status, path, given);
+        status = name_given(err, status, what->path, what->given);
     }
     if (status == DW_OK) {
         status = dw_store_add(actors->store, actor, id, err);
     }
     dw_actor_destroy(actor);
-    if (own[0] != '\0') {
-        (void)unlink(own);
-    }
+    dw_module_unref(search.module);
+    dw_cli_remove_temporary(own, fd);
     return status;
 }

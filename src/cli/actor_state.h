@@ -13,6 +13,7 @@ typedef struct dw_cli_actors {
     dw_store *store;
     const char *named; /* --model; NULL: found by fingerprint among those in the cache */
     char *path;        /* of the state folder */
+    bool read_only;    /* it was opened for looking only */
     dw_model *models[DW_CLI_MODELS_MAX]; /* [model_count], loaded so far */
     size_t model_count;
     dw_module *modules[DW_CLI_MODELS_MAX]; /* [module_count], of guests by name */
@@ -22,20 +23,30 @@ typedef struct dw_cli_actors {
     void *answered_user;
 } dw_cli_actors;
 
-/* `state` NULL: the default folder. */
-dw_status dw_cli_actors_open(dw_cli_actors *actors, const char *state,
-                             const dw_cli_session *session, dw_error *err);
+typedef struct dw_cli_opening {
+    const char *state; /* NULL: the default folder */
+    const dw_cli_session *session;
+    bool reads;        /* changes nothing: a folder that cannot be written will do */
+    bool accept_older; /* dw_store_options.accept_older */
+} dw_cli_opening;
+dw_status dw_cli_actors_open(dw_cli_actors *actors, const dw_cli_opening *how, dw_error *err);
 void dw_cli_actors_close(dw_cli_actors *actors);
 
 dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
                               char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
-/* What comes through a pipe as a file, its name in `path`, the caller's to unlink ("": there is
- * none): snapshots are read out of order. */
-dw_status dw_cli_spool(FILE *stream, char *path, size_t capacity, dw_error *err);
-/* The actor in the file at `path`, compressed or not, under a new id. Messages call it `given`. */
-dw_status dw_cli_actors_import(dw_cli_actors *actors, const char *path, const char *given,
-                               const dw_kv_type *kv_type, char id[DW_ACTOR_ID_CHARS + 1],
-                               dw_error *err);
+/* What comes through a pipe as a temporary file (dw_cli_temporary), the caller's to remove:
+ * snapshots are read out of order. */
+dw_status dw_cli_spool(FILE *stream, char *path, size_t capacity, int *fd, dw_error *err);
+typedef struct dw_cli_import {
+    const char *path;          /* compressed or not */
+    const char *given;         /* what messages call it */
+    const char *module;        /* a file, for one that names its module by its hash; NULL: none */
+    const dw_kv_type *kv_type; /* NULL: as it is */
+} dw_cli_import;
+/* The actor in the file, under a new id. A module that is named by its hash is looked for in
+ * `module`, the state folder, and among the guests that came along. */
+dw_status dw_cli_actors_import(dw_cli_actors *actors, const dw_cli_import *what,
+                               char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
 
 typedef struct dw_cli_export {
     const char *path;          /* -: standard output */
@@ -55,9 +66,11 @@ dw_status dw_cli_decompress(int from, int to, dw_error *err);
 /* Whether the file begins like zstd, whose first byte is this one. */
 #define DW_CLI_ZSTD_FIRST 0x28
 bool dw_cli_is_compressed(const char *path);
-/* What is inside such a file, as a file of its own, the caller's to unlink ("": there is none). */
-dw_status dw_cli_unpack(const char *path, char *own, size_t capacity, dw_error *err);
+/* What is inside such a file, as a temporary file (dw_cli_temporary), the caller's to remove. */
+dw_status dw_cli_unpack(const char *path, char *own, size_t capacity, int *fd, dw_error *err);
 
+/* A count; as text where it is more than JSON's readers take for a whole number, 2^63 - 1. */
+json_t *dw_cli_count_json(uint64_t count);
 /* What an actor consists of; `*about` is the caller's. */
 dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **about, dw_error *err);
 /* The same of one snapshot file, contexts with their text where the model is in the cache. */

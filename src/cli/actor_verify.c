@@ -1,5 +1,6 @@
 /* Whether an actor that was frozen and thawed goes on like one that was not: it answers the same,
  * each of its contexts gives the same logits for token after token, and their states are equal. */
+#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,20 +94,16 @@ static dw_status compare_contexts(dw_actor *const *pair, uint32_t count, dw_cli_
 
 /* ---- answers and state ------------------------------------------------------------------- */
 
+/* An answer may be as long as 4 GiB: its hash is kept. */
 typedef struct said {
-    unsigned char *bytes; /* [count] */
-    size_t count;
+    struct sha256_ctx hash;
+    uint64_t count;
 } said;
 
 static ptrdiff_t collect(void *user, const unsigned char *bytes, size_t count)
 {
     said *to = user;
-    unsigned char *grown = dw_cli_realloc(to->bytes, to->count + count, 1);
-    if (grown == NULL) {
-        return -1;
-    }
-    memcpy(grown + to->count, bytes, count);
-    to->bytes = grown;
+    sha256_update(&to->hash, count, bytes);
     to->count += count;
     return (ptrdiff_t)count;
 }
@@ -123,20 +120,21 @@ static dw_status ask(dw_actor *actor, const char *message, said *answer, dw_erro
 static dw_status compare_answers(dw_actor *const *pair, const char *message,
                                  dw_cli_verdict *verdict, dw_error *err)
 {
-    said answers[2] = {{NULL, 0}, {NULL, 0}};
-    dw_status status = ask(pair[0], message, &answers[0], err);
-    if (status == DW_OK) {
-        status = ask(pair[1], message, &answers[1], err);
+    said answers[2];
+    uint8_t digests[2][SHA256_DIGEST_SIZE];
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < 2 && status == DW_OK; i++) {
+        answers[i].count = 0;
+        sha256_init(&answers[i].hash);
+        status = ask(pair[i], message, &answers[i], err);
+        sha256_digest(&answers[i].hash, sizeof digests[i], digests[i]);
     }
     if (status == DW_OK) {
         verdict->answer_bytes = answers[0].count;
         bool equal = answers[0].count == answers[1].count &&
-                     (answers[0].count == 0 ||
-                      memcmp(answers[0].bytes, answers[1].bytes, answers[0].count) == 0);
+                     memcmp(digests[0], digests[1], sizeof digests[0]) == 0;
         (void)snprintf(verdict->where, sizeof verdict->where, "%s", equal ? "" : "the answers");
     }
-    free(answers[0].bytes);
-    free(answers[1].bytes);
     return status;
 }
 
@@ -160,6 +158,25 @@ static dw_status compare_state(dw_actor *const *pair, const char *path, dw_cli_v
     return status;
 }
 
+/* A name that the store removes, should this process be killed (docs/actors.md). In a folder that
+ * cannot be written there is none; the file is then among those of everybody. */
+static dw_status file_for_copies(const dw_cli_actors *actors, char path[DW_CLI_PATH_MAX],
+                                 dw_error *err)
+{
+    const char *folder = getenv("TMPDIR");
+    int length;
+    if (!actors->read_only) {
+        length = snprintf(path, DW_CLI_PATH_MAX, "%s/.tmp-verify", actors->path);
+    } else {
+        length = snprintf(path, DW_CLI_PATH_MAX, "%s/driftwood-verify-%ld",
+                          folder != NULL && folder[0] == '/' ? folder : "/tmp", (long)getpid());
+    }
+    return length > 0 && length < DW_CLI_PATH_MAX
+               ? DW_OK
+               : dw_fail(err, DW_E_LIMIT, "verify: a path of %d bytes, limit %d", length,
+                         DW_CLI_PATH_MAX - 1);
+}
+
 dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const dw_cli_trial *trial,
                                dw_cli_verdict *verdict, dw_error *err)
 {
@@ -167,9 +184,11 @@ dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const dw_c
     const char *list[] = {path};
     dw_actor *pair[] = {NULL, NULL};
     *verdict = (dw_cli_verdict){.equal = false};
-    /* A name that the store removes, should this process be killed (docs/actors.md). */
-    (void)snprintf(path, sizeof path, "%s/.tmp-verify", actors->path);
-    dw_status status = dw_store_thaw(actors->store, id, NULL, &pair[0], NULL, err);
+    dw_status status = file_for_copies(actors, path, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_store_thaw(actors->store, id, NULL, &pair[0], NULL, err);
     if (status == DW_OK) {
         status = dw_actor_freeze(pair[0], path, NULL, NULL, err);
     }

@@ -60,8 +60,9 @@ static int check_stream(const char *path, FILE *stream, bool as_json)
 static int check_packed(const char *path, const char *packed, bool as_json)
 {
     char plain[DW_CLI_PATH_MAX] = "";
+    int fd = -1;
     dw_error error;
-    if (dw_cli_unpack(packed, plain, sizeof plain, &error) != DW_OK) {
+    if (dw_cli_unpack(packed, plain, sizeof plain, &fd, &error) != DW_OK) {
         return dw_cli_fail_with(&error);
     }
     FILE *stream = fopen(plain, "rbe");
@@ -70,20 +71,19 @@ static int check_packed(const char *path, const char *packed, bool as_json)
     if (stream != NULL) {
         (void)fclose(stream);
     }
-    (void)unlink(plain);
+    dw_cli_remove_temporary(plain, fd);
     return exit_code;
 }
 
 static int check_packed_stream(const char *path, FILE *stream, bool as_json)
 {
     char spooled[DW_CLI_PATH_MAX] = "";
+    int fd = -1;
     dw_error error;
-    int exit_code = dw_cli_spool(stream, spooled, sizeof spooled, &error) == DW_OK
+    int exit_code = dw_cli_spool(stream, spooled, sizeof spooled, &fd, &error) == DW_OK
                         ? check_packed(path, spooled, as_json)
                         : dw_cli_fail_with(&error);
-    if (spooled[0] != '\0') {
-        (void)unlink(spooled);
-    }
+    dw_cli_remove_temporary(spooled, fd);
     return exit_code;
 }
 

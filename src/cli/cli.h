@@ -86,11 +86,19 @@ dw_status dw_cli_find_model(char *path, size_t capacity, const char *name, dw_er
  * $DRIFTWOOD_GUESTS. Errors: DW_E_NOT_FOUND. */
 dw_status dw_cli_find_guest(char *path, size_t capacity, const char *name, dw_error *err);
 
+/* Whether `is_it` says so of the file of a guest that came along; it is asked no further then. */
+bool dw_cli_search_guests(bool (*is_it)(void *user, const char *path, const char *what), void *user,
+                          const char *what);
+
 /* Where what is written to `path` goes. `*stream`: into what is there, standard output for -, or a
  * pipe or device; else a file at `place`, which is `path` behind all links, to be written beside it
  * and renamed. Errors: DW_E_ARG (a folder), DW_E_LIMIT, DW_E_IO. */
 dw_status dw_cli_place(const char *path, char place[DW_CLI_PATH_MAX], bool *stream, dw_error *err);
-/* An empty file of a name nobody has, in $TMPDIR or /tmp; open for reading and writing. */
+/* An empty file in $TMPDIR or /tmp, open for reading and writing, which a killed process does not
+ * leave. `path` is good for opening it again while `*fd` is open. On failure `path` is "" and `*fd`
+ * -1. */
 dw_status dw_cli_temporary(char *path, size_t capacity, int *fd, dw_error *err);
+/* Close and remove it; `path` is "" afterwards. Nothing with "" and -1. */
+void dw_cli_remove_temporary(char *path, int fd);
 
 #endif

@@ -12,6 +12,8 @@
 
 #include "cli/cli.h"
 
+#define GUEST_FOLDERS 2
+
 static dw_status join(char *path, size_t capacity, const char *folder, const char *name,
                       const char *ending, dw_error *err)
 {
@@ -145,40 +147,77 @@ static bool try_folder(char *path, size_t capacity, const char *folder, const ch
     return join(path, capacity, folder, name, ending, NULL) == DW_OK && access(path, R_OK) == 0;
 }
 
-dw_status dw_cli_find_guest(char *path, size_t capacity, const char *name, dw_error *err)
+/* Where guests lie that came along: $DRIFTWOOD_GUESTS, or the folders beside the program.
+ * Returns how many of the `folders` there are. */
+static size_t guest_folders(char folders[][DW_CLI_PATH_MAX], dw_error *err)
 {
-    static const char *const beside[] = {"guests", "../share/driftwood/guests"};
-    if (strchr(name, '/') != NULL || (ends_with(name, ".wasm") && access(name, F_OK) == 0)) {
-        return copy_path(path, capacity, name, err);
-    }
+    static const char *const beside[GUEST_FOLDERS] = {"guests", "../share/driftwood/guests"};
+    char program[DW_CLI_PATH_MAX];
+    size_t count = 0;
     const char *named = getenv("DRIFTWOOD_GUESTS");
     if (named != NULL && named[0] != '\0') {
-        if (try_folder(path, capacity, named, name)) {
-            return DW_OK;
-        }
-        return dw_fail(err, DW_E_NOT_FOUND, "guest '%.80s': not in DRIFTWOOD_GUESTS=%.100s", name,
-                       named);
+        return copy_path(folders[0], DW_CLI_PATH_MAX, named, err) == DW_OK;
     }
-    char program[DW_CLI_PATH_MAX];
-    char folder[DW_CLI_PATH_MAX];
-    dw_status status = dw_cli_executable_path(program, sizeof program, err);
-    if (status != DW_OK) {
-        return status;
+    if (dw_cli_executable_path(program, sizeof program, err) != DW_OK) {
+        return 0;
     }
     char *slash = strrchr(program, '/');
     if (slash != NULL) {
         *slash = '\0';
     }
-    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
-        if (join(folder, sizeof folder, program, beside[i], "", NULL) == DW_OK &&
-            try_folder(path, capacity, folder, name)) {
+    for (size_t i = 0; i < GUEST_FOLDERS; i++) {
+        count += join(folders[count], DW_CLI_PATH_MAX, program, beside[i], "", err) == DW_OK;
+    }
+    return count;
+}
+
+dw_status dw_cli_find_guest(char *path, size_t capacity, const char *name, dw_error *err)
+{
+    char folders[GUEST_FOLDERS][DW_CLI_PATH_MAX];
+    if (strchr(name, '/') != NULL || (ends_with(name, ".wasm") && access(name, F_OK) == 0)) {
+        return copy_path(path, capacity, name, err);
+    }
+    const char *named = getenv("DRIFTWOOD_GUESTS");
+    dw_error problem = {.code = DW_OK};
+    size_t count = guest_folders(folders, &problem);
+    if (count == 0) {
+        return dw_fail(err, problem.code, "%s", problem.message);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (try_folder(path, capacity, folders[i], name)) {
             return DW_OK;
         }
     }
+    if (named != NULL && named[0] != '\0') {
+        return dw_fail(err, DW_E_NOT_FOUND, "guest '%.80s': not in DRIFTWOOD_GUESTS=%.100s", name,
+                       named);
+    }
     return dw_fail(err, DW_E_NOT_FOUND,
-                   "guest '%.80s': neither a file nor a guest in %.100s/guests; give a path such "
-                   "as ./guest.wasm",
-                   name, program);
+                   "guest '%.80s': neither a file nor a guest in %.100s; give a path such as "
+                   "./guest.wasm",
+                   name, folders[0]);
+}
+
+bool dw_cli_search_guests(bool (*is_it)(void *user, const char *path, const char *what), void *user,
+                          const char *what)
+{
+    char folders[GUEST_FOLDERS][DW_CLI_PATH_MAX];
+    size_t count = guest_folders(folders, NULL);
+    bool found = false;
+    for (size_t i = 0; i < count && !found; i++) {
+        DIR *list = opendir(folders[i]);
+        const struct dirent *entry;
+        while (list != NULL && !found && (entry = readdir(list)) != NULL) {
+            char path[DW_CLI_PATH_MAX];
+            found = ends_with(entry->d_name, ".wasm") &&
+                    join(path, sizeof path, folders[i], entry->d_name, "", NULL) == DW_OK &&
+                    is_it(user, path, what);
+        }
+        if (list != NULL) {
+            (void)closedir(list);
+        }
+    }
+    return found;
 }
 
 /* ---- output ------------------------------------------------------------------------------- */
@@ -200,6 +239,29 @@ dw_status dw_cli_place(const char *path, char place[DW_CLI_PATH_MAX], bool *stre
                : dw_fail(err, DW_E_IO, "%.150s: %s", path, strerror(errno));
 }
 
+#define OPEN_FILES "/dev/fd/"
+
+/* The name goes at once, so that a process that is killed leaves nothing, however large; the file
+ * is reached by its descriptor. Where the system has no names for those, it keeps its own. */
+static void take_name_away(char *path, size_t capacity, int fd)
+{
+    char open_file[sizeof OPEN_FILES + 12];
+    (void)snprintf(open_file, sizeof open_file, OPEN_FILES "%d", fd);
+    if (capacity >= sizeof open_file && access(open_file, R_OK | W_OK) == 0) {
+        (void)unlink(path);
+        memcpy(path, open_file, sizeof open_file);
+    }
+}
+
+void dw_cli_remove_temporary(char *path, int fd)
+{
+    if (path[0] != '\0' && strncmp(path, OPEN_FILES, strlen(OPEN_FILES)) != 0) {
+        (void)unlink(path);
+    }
+    path[0] = '\0';
+    dw_cli_close(fd);
+}
+
 dw_status dw_cli_temporary(char *path, size_t capacity, int *fd, dw_error *err)
 {
     const char *folder = getenv("TMPDIR");
@@ -210,7 +272,9 @@ dw_status dw_cli_temporary(char *path, size_t capacity, int *fd, dw_error *err)
         status =
             dw_fail(err, DW_E_IO, "%.150s: a file for the time being: %s", folder, strerror(errno));
     }
-    if (status != DW_OK) {
+    if (status == DW_OK) {
+        take_name_away(path, capacity, *fd);
+    } else {
         path[0] = '\0';
     }
     return status;

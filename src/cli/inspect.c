@@ -267,13 +267,14 @@ static int inspect_snapshot(const char *path, bool as_json)
 static int inspect_packed(const char *path, bool as_json)
 {
     char plain[DW_CLI_PATH_MAX] = "";
+    int fd = -1;
     dw_error error;
-    if (dw_cli_unpack(path, plain, sizeof plain, &error) != DW_OK) {
+    if (dw_cli_unpack(path, plain, sizeof plain, &fd, &error) != DW_OK) {
         return dw_cli_fail_with(&error);
     }
     int exit_code = is_snapshot(plain) ? inspect_snapshot(plain, as_json)
                                        : dw_cli_fail(1, "%s: no snapshot inside", path);
-    (void)unlink(plain);
+    dw_cli_remove_temporary(plain, fd);
     return exit_code;
 }
 

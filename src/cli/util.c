@@ -1,6 +1,7 @@
 #include "cli/util.h"
 
 #include <errno.h>
+#include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -103,5 +104,17 @@ void dw_cli_close(int fd)
 {
     if (fd >= 0) {
         (void)close(fd);
+    }
+}
+
+void dw_cli_sha256_text(char text[DW_CLI_SHA256_TEXT], const void *from, size_t bytes)
+{
+    struct sha256_ctx hash;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_init(&hash);
+    sha256_update(&hash, bytes, from);
+    sha256_digest(&hash, sizeof digest, digest);
+    for (size_t i = 0; i < sizeof digest; i++) {
+        (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
     }
 }

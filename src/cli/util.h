@@ -27,6 +27,10 @@ dw_status dw_cli_write(int fd, const void *from, size_t bytes, dw_error *err);
 /* Nothing with -1. */
 void dw_cli_close(int fd);
 
+/* SHA-256 as 64 digits and a NUL. */
+#define DW_CLI_SHA256_TEXT 65
+void dw_cli_sha256_text(char text[DW_CLI_SHA256_TEXT], const void *from, size_t bytes);
+
 /* Wait until what was written to a file is on the disk. 0, or errno. */
 int dw_cli_sync(int fd);
 /* The path of this program's own file. Errors: DW_E_NOT_FOUND, DW_E_LIMIT. */

@@ -152,7 +152,7 @@ bool dw_cli_is_compressed(const char *path)
     return found;
 }
 
-dw_status dw_cli_unpack(const char *path, char *own, size_t capacity, dw_error *err)
+dw_status dw_cli_unpack(const char *path, char *own, size_t capacity, int *fd, dw_error *err)
 {
     int to = -1;
     int from = open(path, O_RDONLY | O_CLOEXEC);
@@ -163,10 +163,10 @@ dw_status dw_cli_unpack(const char *path, char *own, size_t capacity, dw_error *
         status = status == DW_OK ? DW_OK : dw_fail_within(err, status, "%.100s", path);
     }
     if (status != DW_OK && to >= 0) {
-        (void)unlink(own);
-        own[0] = '\0';
+        dw_cli_remove_temporary(own, to);
+        to = -1;
     }
     dw_cli_close(from);
-    dw_cli_close(to);
+    *fd = to;
     return status;
 }

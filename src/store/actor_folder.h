@@ -66,7 +66,8 @@ enum {
 };
 
 /* Open or make the folder, lock it, and remove what killed processes left; with
- * DW_FOLDER_READ_ONLY share the lock of one that must be there. Errors: DW_E_BUSY (another process has it: which),
+ * DW_FOLDER_READ_ONLY share the lock of one that must be there. Errors: DW_E_BUSY (another process
+ * has it: which),
  * DW_E_IO, DW_E_LIMIT (the path is too long), DW_E_MEMORY, DW_E_NOT_FOUND (DW_FOLDER_READ_ONLY). */
 dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned flags,
                                dw_error *err);

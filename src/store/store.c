@@ -140,6 +140,12 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     return store->options.find_model(store->options.user, name, fingerprint, model, err);
 }
 
+dw_status dw_store_find_module(dw_store *store, const char *sha256, dw_module **module,
+                               dw_error *err)
+{
+    return find_module(store, sha256, module, err);
+}
+
 /* ---- looking ----------------------------------------------------------------------------- */
 
 dw_status dw_store_find(dw_store *store, const char *start, char id[DW_ACTOR_ID_CHARS + 1],

@@ -4,6 +4,7 @@
 Called by ctest with the source and the build folder; the default model is in DW_TEST_MODEL_DIR.
 """
 import base64
+import hashlib
 import json
 import os
 import random
@@ -47,8 +48,8 @@ class Actors(unittest.TestCase):
     def talker(self):
         return self.run_good("spawn", "--guest", TALKER, "--model", MODEL).decode().strip()
 
-    def add(self, actor, number, **more):
-        answer = self.run_good("send", actor, f"+{number}", **more)
+    def add(self, actor, number, extra=(), **more):
+        answer = self.run_good("send", actor, f"+{number}", *extra, **more)
         return struct.unpack("<I", answer[:4])[0]
 
     def assert_fails(self, text, *args, code=1, **more):
@@ -121,7 +122,37 @@ class Actors(unittest.TestCase):
         bare = self.run_good("export", actor, "-", "--by-hash")
         self.assertLess(len(bare), len(out))
         elsewhere = os.path.join(self.folder.name, "elsewhere")
-        self.assert_fails("by hash only", "import", "-", input=bare, state=elsewhere)
+        self.assert_fails("by hash only", "import", "-", input=bare, state=elsewhere,
+                          env=dict(os.environ, DRIFTWOOD_GUESTS=self.folder.name))
+
+    def test_modules_by_hash(self):
+        """A file without its module is taken in wherever the module is at hand."""
+        actor = self.talker()
+        self.add(actor, 7)
+        bare = os.path.join(self.folder.name, "bare")
+        elsewhere = os.path.join(self.folder.name, "elsewhere")
+        self.run_good("export", actor, bare, "--by-hash", "--zstd")
+        none = dict(os.environ, DRIFTWOOD_GUESTS=self.folder.name)
+        copy = self.run_good("import", bare, env=none).decode().strip()  # of the state folder
+        self.assertEqual(self.add(copy, 1), 8)
+        with open(TALKER, "rb") as file:
+            sha256 = hashlib.sha256(file.read()).hexdigest()
+        self.assert_fails(sha256, "import", bare, state=elsewhere, env=none)
+        other = os.path.join(BUILD, "guests", "chat.wasm")
+        self.assert_fails(f"chat.wasm is .*not the module {sha256}", "import", bare, "--module",
+                          other, state=elsewhere, env=none)
+        self.assert_fails("No such file", "import", bare, "--module", "/nonexistent",
+                          state=elsewhere, env=none)
+        copy = self.run_good("import", bare, "--module", TALKER, state=elsewhere, env=none)
+        self.assertEqual(self.add(copy.decode().strip(), 1, state=elsewhere), 8)
+        self.run_good("stop", copy.decode().strip(), state=elsewhere)
+        self.assert_fails(sha256, "import", bare, state=elsewhere, env=none)  # it went, too
+        copy = self.run_good("import", bare, state=elsewhere).decode().strip()  # came along
+        self.assertEqual(self.add(copy, 1, state=elsewhere), 8)
+        module = os.path.join(elsewhere, "modules", sha256 + ".wasm")
+        with open(module, "r+b") as file:
+            file.write(b"x")
+        self.assert_fails("damaged", "import", bare, state=elsewhere, env=none)
 
     def test_exports_replace_files_only(self):
         actor = self.talker()
@@ -185,6 +216,47 @@ class Actors(unittest.TestCase):
         said = json.loads(self.run_good("send", actor, "-", "--json", input=b"+65\0\xff"))
         self.assertEqual(said["answer"], "A\0\0\0")
         self.assertNotIn("answer_base64", said)
+
+    def test_json_answers(self):
+        """Whatever bytes an answer has, and wherever its pieces end."""
+        echo = os.path.join(BUILD, "guests", "actor_echo.wasm")
+        actor = self.run_good("spawn", "--guest", echo).decode().strip()
+        rng = random.Random(3)
+        texts = ["", "\\ \" / \x7f \b\t\n\v\f\r\0\x1f", "\u00e4\u20ac\U0001f600\uffff\U0010ffff"]
+        texts += ["".join(chr(rng.choice([rng.randrange(0x20), rng.randrange(0x80),
+                                          rng.randrange(0x800), rng.randrange(0xd800),
+                                          rng.randrange(0xe000, 0x110000)]))
+                          for _ in range(length)) for length in (50, 5000, 70000)]
+        texts += ["x" * n for n in (49151, 49152, 49153, 98304)]
+        for text in texts:
+            sent = text.encode()
+            said = json.loads(self.run_good("send", actor, "-", "--json", input=sent))
+            self.assertEqual(said, {"id": actor, "answer": text, "bytes": len(sent)})
+        for sent in (b"\xff", b"\xc0\x80", b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xf0\x8f\xbf\xbf",
+                     b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"x\xe2\x82", b"\xe2(\xa1",
+                     b"a" * 49151 + b"\x80", b"a" * 49151 + b"\xc3", rng.randbytes(150000)):
+            said = json.loads(self.run_good("send", actor, "-", "--json", input=sent))
+            self.assertIsNone(said["answer"])
+            self.assertEqual(base64.b64decode(said["answer_base64"], validate=True), sent)
+            self.assertEqual(said["bytes"], len(sent))
+        long = "\u20ac".encode() * 49152  # characters across all borders of pieces
+        self.assertEqual(json.loads(self.run_good("send", actor, "-", "--json", input=b"a" + long)
+                                    )["answer"].encode(), b"a" + long)
+
+    def test_long_answers_take_no_memory(self):
+        echo = os.path.join(BUILD, "guests", "actor_echo.wasm")
+        actor = self.run_good("spawn", "--guest", echo).decode().strip()
+        peaks = []
+        for count in (1, 400):  # times 1 MiB
+            with tempfile.TemporaryFile() as out, subprocess.Popen(
+                    [PROGRAM, "actor", "send", actor, f"\x01{count}", "--state", self.state,
+                     "--threads", "1", "--json"], stdout=out) as process:
+                usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(usage[1])
+                self.assertEqual(process.returncode, 0)
+                self.assertGreater(os.fstat(out.fileno()).st_size, count << 20)
+            peaks.append(usage[2].ru_maxrss)
+        self.assertLess(peaks[1], peaks[0] + 20000)  # KiB
 
     def test_verify(self):
         actor = self.talker()
@@ -356,14 +428,24 @@ class Actors(unittest.TestCase):
             A=$($P actor spawn --state $S --guest $T --model $M)
             $P actor send --state $S $A +40 >/dev/null
             mount -o remount,ro "$1"
-            for command in "send $A +1" list "spawn --guest $T --model $M" "stop $A"; do
+            for command in "send $A +1" "spawn --guest $T --model $M" "stop $A" "freeze $A" \
+                    "fork $A" run; do
                 $P actor $command --state $S 2>&1 && echo "went well: $command"
+            done
+            for command in list "list --json" "show $A" "thaw $A" "diff $A $A" "verify $A" \
+                    "verify $A --message +1" "export $A -" "export $A - --zstd"; do
+                $P actor $command --state $S >/dev/null && echo "looked: $command"
+            done
+            for name in no-folder/state other; do
+                $P actor list --state $1/$name 2>&1 && echo "went well: $name"
             done
             mount -o remount,rw "$1"
             $P actor send --state $S $A +2 | od -An -tu4""")
         text = done.stdout.decode() + done.stderr.decode()
         self.assertNotIn("went well", text)
-        self.assertEqual(text.count("Read-only file system"), 4, text)
+        self.assertEqual(text.count("Read-only file system"), 6, text)
+        self.assertEqual(text.count("looked: "), 9, text)
+        self.assertEqual(text.count("No such file"), 2, text)
         self.assertRegex(text, r"\n +42 +10\n")
 
     def test_what_killed_processes_left_is_removed(self):
@@ -377,6 +459,51 @@ class Actors(unittest.TestCase):
         self.run_good("list")
         self.assertEqual(os.listdir(os.path.join(self.state, "actors")), [actor])
         self.assertEqual(sorted(os.listdir(self.state)), ["actors", "lock", "modules"])
+
+    def test_killed_imports_leave_nothing(self):
+        """Nor do those that are still at work, under a name."""
+        actor = self.talker()
+        exported = self.run_good("export", actor, "-")
+        place = os.path.join(self.folder.name, "tmp")
+        os.mkdir(place)
+        with subprocess.Popen([PROGRAM, "actor", "import", "-", "--state", self.state],
+                              stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              env=dict(os.environ, TMPDIR=place)) as process:
+            process.stdin.write(exported[:200000])
+            process.stdin.flush()
+            files = f"/proc/{process.pid}/fd"
+            until = time.monotonic() + 20
+            while time.monotonic() < until and not any(
+                    os.readlink(os.path.join(files, fd)).startswith(place)
+                    for fd in os.listdir(files)):
+                time.sleep(0.005)
+            self.assertLess(time.monotonic(), until)
+            process.kill()
+        self.assertEqual(os.listdir(place), [])
+        self.assertEqual(len(json.loads(self.run_good("list", "--json"))), 1)
+
+    def test_snapshots_that_are_missing(self):
+        actor = self.talker()
+        for _ in range(3):
+            self.add(actor, 1)
+        place = os.path.join(self.state, "actors", actor)
+        os.remove(os.path.join(place, "00000004-000000000003.delta.snapshot"))
+        for command in (["send", actor, "+1"], ["show", actor], ["list"], ["fork", actor],
+                        ["export", actor, "-"]):
+            self.assert_fails("snapshot 00000004 is missing.*00000003-.*--force", *command)
+        self.run_good("show", actor, "--force")
+        self.assertEqual(self.add(actor, 1, extra=["--force"]), 3)
+        self.assertEqual(self.add(actor, 1), 4)
+
+    def test_numbers_beyond_json(self):
+        actor = self.talker()
+        place = os.path.join(self.state, "actors", actor)
+        os.rename(os.path.join(place, "00000001-000000000000.full.snapshot"),
+                  os.path.join(place, "00000001-9223372036854775807.full.snapshot"))
+        self.assertEqual(json.loads(self.run_good("list", "--json"))[0]["done"], 2 ** 63 - 1)
+        self.add(actor, 1)
+        self.assertEqual(json.loads(self.run_good("list", "--json"))[0]["done"], str(2 ** 63))
+        self.assertIn(b"9223372036854775808 done", self.run_good("show", actor))
 
     def test_kills(self):
         """kill -9 at random moments: each message is done wholly or waits, none is lost."""
