@@ -228,19 +228,40 @@ DW_IMPORT("greedy") int32_t dw_greedy(int32_t model, const float *logits);
 
 /* ---- actors ---------------------------------------------------------------------------- */
 
+/* wasi-libc's exit calls this to write what stdout and other streams still hold. It is there in
+ * guests that print through streams; in others, and without a C library, it is NULL. */
+#ifdef __cplusplus
+extern "C"
+#endif
+void dw_stdio_exit(void) __asm__("__stdio_exit") __attribute__((weak));
+static inline void dw_flush_streams(void)
+{
+    if (dw_stdio_exit != NULL) {
+        dw_stdio_exit();
+    }
+}
+
 /* An actor is a guest that exports, beside its memory,
  *
  *     DW_ACTOR_RECEIVE { ...; return 0; }
  *
  * which the host calls once for each message: dw_input reads the message, and what is printed to
- * standard output or given to dw_reply is the answer. Memory, globals, contexts, samplers and
+ * standard output or given to dw_reply is the answer; what C's streams hold at the end is written
+ * then. Memory, globals, contexts, samplers and
  * tensor graphs stay between messages, also when the host saves the actor, moves it, or ends. A
  * negative result is an error that the sender gets. A guest without `main` runs its constructors
  * when it is spawned.
  * The requests below are carried out after driftwood_receive has returned, and dropped if it traps.
  * In a guest that is not an actor they return DW_E_STATE. */
-#define DW_ACTOR_RECEIVE \
-    __attribute__((export_name("driftwood_receive"))) int32_t driftwood_receive(void)
+#define DW_ACTOR_RECEIVE                                                                    \
+    static int32_t dw_actor_receive_message(void);                                          \
+    __attribute__((export_name("driftwood_receive"))) int32_t driftwood_receive(void)       \
+    {                                                                                       \
+        int32_t dw_result = dw_actor_receive_message();                                     \
+        dw_flush_streams();                                                                 \
+        return dw_result;                                                                   \
+    }                                                                                       \
+    static int32_t dw_actor_receive_message(void)
 #define DW_ACTOR_ID_BYTES 17 /* 16 digits and a NUL */
 
 /* Copies this actor's id with a NUL into id [capacity]. Returns its length. */

@@ -168,6 +168,9 @@ static dw_status create(dw_actor **out, dw_module *module, dw_actor_settings *se
         dw_instance_set_import_user(actor->instance, actor->settings->instance.user);
         status = bare ? DW_OK : dw_instance_initialize(actor->instance, err);
     }
+    if (status == DW_OK && !bare) { /* what constructors printed is no answer */
+        status = dw_instance_flush(actor->instance, err);
+    }
     if (status != DW_OK) {
         dw_actor_destroy(actor);
         return status;
@@ -362,6 +365,9 @@ void dw_actor_receive_undo(dw_actor *actor)
 dw_status dw_actor_receive_end(dw_actor *actor, dw_status status, int32_t result, int exit_code,
                                dw_error *local)
 {
+    if (status == DW_OK && !dw_instance_has_left(actor->instance)) {
+        status = dw_instance_flush(actor->instance, local);
+    }
     /* What was computed from pages that were not there is nobody's; a guest's own access traps, and
      * this is why. */
     dw_error cut = {.message = ""};

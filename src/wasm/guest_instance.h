@@ -87,10 +87,14 @@ dw_status dw_instance_compute(dw_instance *instance, dw_work_fn work, void *arg,
 /* ---- for actors ---- */
 
 /* dw_instance_create in two: the instance, in which nothing of the guest has run yet but its
- * module's start function, and a WASI reactor's `_initialize`. */
+ * module's start function, and a WASI reactor's `_initialize`. Its guest takes standard output and
+ * error for terminals, so that C libraries buffer lines at most (src/wasm/wasi_output.c). */
 dw_status dw_instance_create_bare(dw_instance **out, dw_module *module,
                                   const dw_instance_options *options, dw_error *err);
 dw_status dw_instance_initialize(dw_instance *instance, dw_error *err);
+/* Let the guest's C library write what its buffers hold, where it is known how. Errors: those of
+ * dw_instance_call_export, not DW_E_NOT_FOUND. */
+dw_status dw_instance_flush(dw_instance *instance, dw_error *err);
 void dw_instance_set_actor(dw_instance *instance, dw_actor *actor);
 /* What own imports get as dw_import_call_user; at first the options' user. */
 void dw_instance_set_import_user(dw_instance *instance, void *user);

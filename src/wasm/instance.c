@@ -162,14 +162,16 @@ static dw_status make_store(dw_instance *instance, const dw_instance_options *op
     return set_wasi(instance, options, err);
 }
 
-static dw_status instantiate(dw_instance *instance, dw_error *err)
+static dw_status instantiate(dw_instance *instance, bool for_actor, dw_error *err)
 {
+    const dw_module *module = instance->module;
     wasmtime_context_t *context = wasmtime_store_context(instance->store);
     wasm_trap_t *trap = NULL;
     int exit_code = 0;
     dw__instance_enter(instance);
-    wasmtime_error_t *error = wasmtime_instance_pre_instantiate(instance->module->linked, context,
-                                                                &instance->instance, &trap);
+    wasmtime_error_t *error = wasmtime_instance_pre_instantiate(
+        for_actor && module->actor_linked != NULL ? module->actor_linked : module->linked, context,
+        &instance->instance, &trap);
     dw__instance_leave(instance);
     bool failed = error != NULL || trap != NULL;
     dw_status status = dw__instance_outcome(instance, error, trap, &exit_code, err);
@@ -207,8 +209,8 @@ dw_status dw_instance_initialize(dw_instance *instance, dw_error *err)
                : status;
 }
 
-dw_status dw_instance_create_bare(dw_instance **out, dw_module *module,
-                                  const dw_instance_options *options, dw_error *err)
+static dw_status create(dw_instance **out, dw_module *module, const dw_instance_options *options,
+                        bool for_actor, dw_error *err)
 {
     dw_instance_options own;
     *out = NULL;
@@ -244,7 +246,7 @@ dw_status dw_instance_create_bare(dw_instance **out, dw_module *module,
         status = make_store(instance, options, err);
     }
     if (status == DW_OK) {
-        status = instantiate(instance, err);
+        status = instantiate(instance, for_actor, err);
     }
     if (status != DW_OK) {
         dw_instance_destroy(instance);
@@ -254,12 +256,18 @@ dw_status dw_instance_create_bare(dw_instance **out, dw_module *module,
     return DW_OK;
 }
 
+dw_status dw_instance_create_bare(dw_instance **out, dw_module *module,
+                                  const dw_instance_options *options, dw_error *err)
+{
+    return create(out, module, options, true, err);
+}
+
 dw_status dw_instance_create(dw_instance **out, dw_module *module,
                              const dw_instance_options *options, dw_error *err)
 {
     dw_instance *instance = NULL;
     *out = NULL;
-    dw_status status = dw_instance_create_bare(&instance, module, options, err);
+    dw_status status = create(&instance, module, options, false, err);
     if (status == DW_OK) {
         status = dw_instance_initialize(instance, err);
     }

@@ -228,6 +228,62 @@ dw_status dw_instance_call_export(dw_instance *instance, const char *name, int32
     return dw__instance_outcome(instance, error, trap, exit_code, err);
 }
 
+/* An export that flushes: () -> () like __stdio_exit, or (i32) -> i32 like fflush. */
+static bool find_flush(dw_instance *instance, const char *name, wasmtime_func_t *function,
+                       size_t *parameter_count, size_t *result_count)
+{
+    wasmtime_context_t *context = wasmtime_store_context(instance->store);
+    wasmtime_extern_t item;
+    if (!wasmtime_instance_export_get(context, &instance->instance, name, strlen(name), &item)) {
+        return false;
+    }
+    if (item.kind != WASMTIME_EXTERN_FUNC) {
+        wasmtime_extern_delete(&item);
+        return false;
+    }
+    *function = item.of.func;
+    wasm_functype_t *type = wasmtime_func_type(context, function);
+    const wasm_valtype_vec_t *parameters = wasm_functype_params(type);
+    *parameter_count = parameters->size;
+    const wasm_valtype_vec_t *results = wasm_functype_results(type);
+    *result_count = results->size;
+    bool fits = *parameter_count == *result_count && *result_count <= 1;
+    for (size_t i = 0; fits && i < *result_count; i++) {
+        fits = wasm_valtype_kind(parameters->data[i]) == WASM_I32 &&
+               wasm_valtype_kind(results->data[i]) == WASM_I32;
+    }
+    wasm_functype_delete(type);
+    return fits;
+}
+
+dw_status dw_instance_flush(dw_instance *instance, dw_error *err)
+{
+    static const char *const names[] = {DW_WASM_FLUSH_EXPORT, "fflush"};
+    wasmtime_func_t function;
+    size_t parameter_count = 0;
+    size_t result_count = 0;
+    int exit_code = 0;
+    bool found = false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && !found; i++) {
+        found = find_flush(instance, names[i], &function, &parameter_count, &result_count);
+    }
+    if (!found) {
+        return DW_OK;
+    }
+    const wasmtime_val_t all = {.kind = WASMTIME_I32}; /* NULL: of every stream */
+    wasmtime_val_t result = {.kind = WASMTIME_I32};
+    wasm_trap_t *trap = NULL;
+    dw__instance_enter(instance);
+    wasmtime_error_t *error =
+        wasmtime_func_call(wasmtime_store_context(instance->store), &function, &all,
+                           parameter_count, &result, result_count, &trap);
+    dw__instance_leave(instance);
+    dw_status status = dw__instance_outcome(instance, error, trap, &exit_code, err);
+    return status == DW_OK && instance->left
+               ? dw_fail(err, DW_E_TRAP, "the guest left with code %d while it flushed", exit_code)
+               : status;
+}
+
 dw_status dw_instance_run(dw_instance *instance, int *exit_code, dw_error *err)
 {
     int code = 0;

@@ -20,8 +20,9 @@ struct dw_wasm_host {
     dw_device *device;
     dw_wasm_memories *memories;
     wasm_engine_t *engine;
-    wasmtime_linker_t *linker;   /* every import that guests may have; read-only once made */
-    wasmtime_module_t *yield;    /* what fibers are left through; set once, under lock */
+    wasmtime_linker_t *linker;       /* every import that guests may have; read-only once made */
+    wasmtime_linker_t *actor_linker; /* that actors have; likewise */
+    wasmtime_module_t *yield;        /* what fibers are left through; set once, under lock */
     dw__own_import *own_imports; /* [own_import_count]; do not move: the linker refers to them */
     size_t own_import_count;
     bool fibers_fail; /* for tests: dw_fibers_set_failing */
@@ -40,8 +41,9 @@ struct dw_module {
     _Atomic size_t references;
     dw_wasm_host *host;
     wasmtime_module_t *module;
-    wasmtime_instance_pre_t *linked; /* imports resolved and type-checked */
-    uint64_t memory_bytes_min;       /* of the exported memory */
+    wasmtime_instance_pre_t *linked;       /* imports resolved and type-checked */
+    wasmtime_instance_pre_t *actor_linked; /* the same for actors; NULL: it is no actor's module */
+    uint64_t memory_bytes_min;             /* of the exported memory */
 
     /* Of modules that export DW_ACTOR_EXPORT, else NULL: */
     dw_wasm_layout *layout; /* `module` is compiled with the exports that it names */
@@ -141,6 +143,9 @@ dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, w
 /* Whether the guest must end: interrupted, or beyond its time, which is noted. */
 bool dw__instance_must_end(dw_instance *instance);
 
+/* host->actor_linker: all that `linker` has, but for what guests learn of their output.
+ * Errors: DW_E_MEMORY, DW_E_STATE. */
+dw_status dw__wasi_output_define(dw_wasm_host *host, dw_error *err);
 /* The function type of a signature that was checked; the caller's to delete. */
 wasm_functype_t *dw__function_type(const char *signature);
 /* Own imports into the linker. Errors: DW_E_ARG, DW_E_LIMIT, DW_E_UNSUPPORTED, DW_E_MEMORY. */

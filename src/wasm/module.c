@@ -160,6 +160,11 @@ dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *was
         status = dw__link_failed(host, module->module, error, err);
         goto out;
     }
+    if (module->layout != NULL) {
+        error = wasmtime_linker_instantiate_pre(host->actor_linker, module->module,
+                                                &module->actor_linked);
+        DW_ASSERT(error == NULL); /* it has the same functions, of the same types */
+    }
     status = check_exports(module, err);
     if (status != DW_OK) {
         goto out;
@@ -184,6 +189,9 @@ void dw_module_unref(dw_module *module)
     }
     if (module->linked != NULL) {
         wasmtime_instance_pre_delete(module->linked);
+    }
+    if (module->actor_linked != NULL) {
+        wasmtime_instance_pre_delete(module->actor_linked);
     }
     if (module->module != NULL) {
         wasmtime_module_delete(module->module);

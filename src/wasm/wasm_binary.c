@@ -119,7 +119,8 @@ static uint32_t name_all(dw_wasm_layout *layout)
     return name_items(layout->globals, layout->global_count, 'g') +
            name_items(layout->tables, layout->table_count, 't') +
            name_items(layout->memories, layout->memory_count, 'm') +
-           name_items(layout->functions, layout->function_count, 'f');
+           name_items(layout->functions, layout->function_count, 'f') +
+           (layout->flush.name[0] != '\0');
 }
 
 /* ---- rewriting ---------------------------------------------------------------------------- */
@@ -169,6 +170,7 @@ static void write_exports(writer *to, const dw__wasm_parser *p, uint32_t added)
     write_items(to, layout->tables, layout->table_count, DW__KIND_TABLE);
     write_items(to, layout->memories, layout->memory_count, DW__KIND_MEMORY);
     write_items(to, layout->functions, layout->function_count, DW__KIND_FUNCTION);
+    write_items(to, &layout->flush, 1, DW__KIND_FUNCTION); /* nothing where it has no name */
 }
 
 static void write_module(writer *to, const dw__wasm_parser *p, uint32_t added,
@@ -214,6 +216,7 @@ static bool find_state(dw__wasm_parser *p, dw__wasm_reader *r, unsigned char **r
         return false;
     }
     take_own_names(p);
+    dw__wasm_find_flush(p);
     uint32_t added = name_all(p->layout);
     return added == 0 || rewrite(p, added, rewritten, rewritten_bytes);
 }

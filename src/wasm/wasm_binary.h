@@ -17,6 +17,7 @@
 #define DW_WASM_EXPORT_PREFIX "driftwood:" /* of the names added; modules may not use it */
 #define DW_WASM_ITEMS_MAX 100000           /* of each kind */
 #define DW_ACTOR_EXPORT "driftwood_receive"
+#define DW_WASM_FLUSH_EXPORT DW_WASM_EXPORT_PREFIX "flush"
 
 typedef enum dw_wasm_type {
     DW_WASM_I32,
@@ -52,6 +53,9 @@ typedef struct dw_wasm_layout {
      * that change. */
     dw_wasm_item *functions;
     size_t function_count;
+    /* Writes what the C library's buffers hold; name "": none is known. It may be of another type
+     * than it should. */
+    dw_wasm_item flush;
     char refused[160]; /* why its state cannot be saved; empty: it can */
 } dw_wasm_layout;
 

@@ -130,6 +130,8 @@ bool dw__wasm_refuse(dw__wasm_parser *p, const char *format, ...) DW_PRINTF(2, 3
 bool dw__wasm_add_item(dw__wasm_parser *p, dw_wasm_item **items, size_t *count, dw_wasm_item item);
 bool dw__wasm_read_name(dw__wasm_reader *r, dw__wasm_name *out);
 bool dw__wasm_name_is(const dw__wasm_name *which, const char *text);
+/* layout->flush, of a module whose sections were read. */
+void dw__wasm_find_flush(dw__wasm_parser *p);
 /* All sections of the module. false: refused, no memory, or the reader has a problem. */
 bool dw__wasm_read_sections(dw__wasm_parser *p, dw__wasm_reader *r);
 

@@ -164,7 +164,8 @@ static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_
     if (status != DW_OK) {
         return status;
     }
-    return dw__own_imports_define(host, parts->own_imports, parts->own_import_count, err);
+    status = dw__own_imports_define(host, parts->own_imports, parts->own_import_count, err);
+    return status == DW_OK ? dw__wasi_output_define(host, err) : status;
 }
 
 dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err)
@@ -221,6 +222,9 @@ void dw_wasm_host_destroy(dw_wasm_host *host)
     }
     if (host->linker != NULL) {
         wasmtime_linker_delete(host->linker);
+    }
+    if (host->actor_linker != NULL) {
+        wasmtime_linker_delete(host->actor_linker);
     }
     if (host->engine != NULL) {
         wasm_engine_delete(host->engine);
