@@ -27,9 +27,10 @@ COLUMNS_MAX = 100
 PARAMETERS_MAX = 6
 FOLDER_SHARE_MAX = 0.12
 # Folders of src: each may include headers of those before it, and its own.
-FOLDERS = ["base", "memory", "device", "kernels", "gguf", "tokenizer", "text", "values",
-           "templates", "chat", "sampling", "kv", "model", "inference", "tensor", "wasm", "actor",
-           "snapshot", "guest_abi", "scheduler", "store", "runtime", "server", "api", "cli"]
+FOLDERS = ["base", "memory", "device", "kernels", "gguf", "tokenizer", "text", "grammar",
+           "values", "templates", "chat", "sampling", "kv", "model", "inference", "tensor",
+           "wasm", "actor", "snapshot", "guest_abi", "scheduler", "store", "runtime", "server",
+           "api", "cli"]
 PATTERNS = ["src/*/*.[ch]", "src/*/*.cpp", "src/*/*.cu", "include/*.h", "guest/*.h",
             "guest/examples/*.c", "tests/unit/*.[ch]", "tests/support/*.[ch]", "tests/guest/*.c",
             "bench/*.[ch]", "bench/*.cpp", "fuzz/*.[ch]", "examples/*.c"]

@@ -136,7 +136,7 @@ void dw_sampler_destroy(dw_sampler *sampler)
     dw_free(sampler->grammar_start);
     dw_free(sampler->grammar_tokens);
     dw_free(sampler->dry_recent);
-    dw_free(sampler->allowed);
+    dw_free(sampler->unwaiting);
     dw_free(sampler->candidates);
     dw_free(sampler->biases);
     dw_free(sampler->recent);

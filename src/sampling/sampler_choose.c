@@ -8,24 +8,45 @@
 
 /* ---- candidates ----------------------------------------------------------------------------- */
 
+static dw_status check_row(const float *logits, uint32_t count, dw_error *err)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bad |= !(logits[i] < INFINITY);
+    }
+    for (uint32_t i = 0; bad && i < count; i++) {
+        if (!(logits[i] < INFINITY)) {
+            return dw_fail(err, DW_E_NUMERIC, "logits[%u]: %f", i, (double)logits[i]);
+        }
+    }
+    return DW_OK;
+}
+
+static size_t take(dw_sampler *sampler, const float *logits, uint32_t i, size_t kept)
+{
+    if (isfinite(logits[i])) {
+        float logit = fminf(fmaxf(logits[i], -SAMPLER_LOGIT_MAX), SAMPLER_LOGIT_MAX);
+        sampler->candidates[kept++] = (llama_token_data){.id = (int32_t)i, .logit = logit};
+    }
+    return kept;
+}
+
 /* The candidates that are finite; -inf is a token that the guest has ruled out. */
 static dw_status gather(dw_sampler *sampler, const float *logits, size_t *count, dw_error *err)
 {
     DW_ASSERT(sampler->candidates != NULL && (!sampler->masked || sampler->allowed != NULL));
     size_t kept = 0;
-    for (uint32_t i = 0; i < sampler->vocab_count; i++) {
-        float logit = logits[i];
-        if (!isfinite(logit)) {
-            if (isnan(logit) || logit > 0.0F) {
-                return dw_fail(err, DW_E_NUMERIC, "logits[%u]: %f", i, (double)logit);
-            }
-            continue;
+    dw_status status = check_row(logits, sampler->vocab_count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    for (uint32_t i = 0; !sampler->masked && i < sampler->vocab_count; i++) {
+        kept = take(sampler, logits, i, kept);
+    }
+    for (uint32_t i = 0; sampler->masked && i < sampler->vocab_count; i += 64) {
+        for (uint64_t word = sampler->allowed[i / 64]; word != 0; word &= word - 1) {
+            kept = take(sampler, logits, i + (uint32_t)__builtin_ctzll(word), kept);
         }
-        if (sampler->masked && !sampler->allowed[i]) {
-            continue;
-        }
-        logit = fminf(fmaxf(logit, -SAMPLER_LOGIT_MAX), SAMPLER_LOGIT_MAX);
-        sampler->candidates[kept++] = (llama_token_data){.id = (int32_t)i, .logit = logit};
     }
     *count = kept;
     if (kept == 0) {

@@ -5,7 +5,7 @@
 
 #include "base/array.h"
 #include "sampling/sampler_internal.h"
-#include "text/grammar.h"
+#include "grammar/grammar.h"
 
 /* ---- setting ------------------------------------------------------------------------------ */
 
@@ -34,10 +34,7 @@ static dw_status make_grammar(dw_sampler *sampler, const dw_vocab *vocab, const 
     if (sampler->candidates == NULL) {
         sampler->candidates = dw_alloc(sampler->vocab_count, sizeof *sampler->candidates);
     }
-    if (sampler->allowed == NULL) {
-        sampler->allowed = dw_alloc(sampler->vocab_count, sizeof *sampler->allowed);
-    }
-    if (sampler->candidates == NULL || sampler->allowed == NULL) {
+    if (sampler->candidates == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a grammar over %u tokens",
                        sampler->vocab_count);
     }
@@ -237,13 +234,22 @@ dw_status dw__sampler_find_allowed(dw_sampler *sampler, dw_error *err)
 {
     dw_status status = DW_OK;
     if (!sampler->waiting) {
-        return dw_grammar_mask(sampler->grammar, sampler->allowed, err);
+        return dw_grammar_mask(sampler->grammar, &sampler->allowed, err);
     }
+    uint32_t word_count = sampler->vocab_count / 64 + 1;
+    if (sampler->unwaiting == NULL) {
+        sampler->unwaiting = dw_alloc(word_count, sizeof *sampler->unwaiting);
+    }
+    if (sampler->unwaiting == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %u tokens", sampler->vocab_count);
+    }
+    memset(sampler->unwaiting, 0, word_count * sizeof *sampler->unwaiting);
     for (uint32_t i = 0; i < sampler->vocab_count && status == DW_OK; i++) {
         bool allowed;
         status = allows_waiting(sampler, (int32_t)i, &allowed, err);
-        sampler->allowed[i] = allowed;
+        sampler->unwaiting[i / 64] |= (uint64_t)allowed << i % 64;
     }
+    sampler->allowed = sampler->unwaiting;
     return status;
 }
 
@@ -256,8 +262,21 @@ dw_status dw_sampler_mask(dw_sampler *sampler, float *logits, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    for (uint32_t i = 0; i < sampler->vocab_count; i++) {
-        logits[i] = sampler->allowed[i] ? logits[i] : -INFINITY;
+    float none[64];
+    for (uint32_t i = 0; i < 64; i++) {
+        none[i] = -INFINITY;
+    }
+    for (uint32_t i = 0; i < sampler->vocab_count; i += 64) {
+        uint32_t end = sampler->vocab_count - i > 64 ? i + 64 : sampler->vocab_count;
+        uint64_t word = sampler->allowed[i / 64];
+        if (word == 0) {
+            memcpy(logits + i, none, (end - i) * sizeof *none);
+        } else {
+            uint64_t refused = end - i < 64 ? ~word & (((uint64_t)1 << (end - i)) - 1) : ~word;
+            for (; refused != 0; refused &= refused - 1) {
+                logits[i + (uint32_t)__builtin_ctzll(refused)] = -INFINITY;
+            }
+        }
     }
     return DW_OK;
 }

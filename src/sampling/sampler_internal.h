@@ -5,7 +5,7 @@
 #include <llama.h>
 
 #include "sampling/sampler.h"
-#include "text/grammar.h"
+#include "grammar/grammar.h"
 
 #define SAMPLER_BREAKERS_MAX 16
 #define SAMPLER_BREAKER_BYTES_MAX 40
@@ -54,7 +54,8 @@ struct dw_sampler {
     int32_t *grammar_tokens; /* [grammar_count]: accepted since it began */
     size_t grammar_count;
     size_t grammar_capacity;
-    unsigned char *allowed; /* [vocab_count]: by the grammar; looked at where `masked` */
+    const uint64_t *allowed; /* by the grammar, as dw_grammar_mask; looked at where `masked` */
+    uint64_t *unwaiting;     /* [vocab_count bits]: the same where it waits for a trigger */
     bool masked;
 
     dw_logit_bias *biases; /* [bias_count] */
@@ -107,7 +108,7 @@ dw_status dw__sampler_choose_by_likeliest(dw_sampler *sampler, const float *logi
 
 /* Whether the grammar allows the token. Errors: DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw__sampler_allows(dw_sampler *sampler, int32_t token, bool *allowed, dw_error *err);
-/* Set sampler->allowed. Errors: DW_E_LIMIT, DW_E_MEMORY. */
+/* Set sampler->allowed, until the grammar's next call. Errors: DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw__sampler_find_allowed(dw_sampler *sampler, dw_error *err);
 /* Begin the grammar, which may be waiting, with text [bytes]. Errors: those of dw_grammar_begin. */
 dw_status dw__sampler_begin_grammar(dw_sampler *sampler, const char *text, size_t bytes,

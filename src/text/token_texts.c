@@ -1,9 +1,21 @@
 #include "text/token_texts.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+
+/* Many grammars ask at once, one of them first: the others wait for it. */
+struct dw_token_tree {
+    pthread_mutex_t lock;
+    bool made;
+    dw_token_trie trie;
+    uint64_t *bits; /* [3][count / 64 + 1]: silent, silent but for control tokens, ends */
+    dw_token_slice slices[DW_TOKEN_SLICES_MAX]; /* [slice_count] */
+    uint32_t slice_count;
+    size_t slice_bytes;
+};
 
 typedef struct sorted_text {
     const char *bytes;
@@ -80,9 +92,14 @@ dw_status dw_token_texts_make(dw_token_texts *out, uint32_t count, dw_token_text
         .order = dw_alloc(count, sizeof *out->order),
         .is_end = dw_alloc(count, 1),
         .is_control = dw_alloc(count, 1),
+        .tree = dw_alloc(1, sizeof *out->tree),
     };
+    if (out->tree != NULL) {
+        (void)pthread_mutex_init(&out->tree->lock, NULL);
+    }
     dw_status status =
-        out->starts != NULL && out->order != NULL && out->is_end != NULL && out->is_control != NULL
+        out->tree != NULL && out->starts != NULL && out->order != NULL && out->is_end != NULL &&
+                out->is_control != NULL
             ? gather(out, text_of, user, err)
             : dw_fail(err, DW_E_MEMORY, "no memory for the text of %u tokens", count);
     if (status != DW_OK) {
@@ -91,8 +108,97 @@ dw_status dw_token_texts_make(dw_token_texts *out, uint32_t count, dw_token_text
     return status;
 }
 
+/* With the lock held. */
+static dw_status make_tree(struct dw_token_tree *tree, const dw_token_texts *texts, dw_error *err)
+{
+    size_t words = (size_t)texts->count / 64 + 1;
+    if (tree->bits == NULL) {
+        tree->bits = dw_alloc(3 * words, sizeof *tree->bits);
+    }
+    if (tree->bits == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for the text of %u tokens", texts->count);
+    }
+    for (uint32_t i = 0; i < texts->count; i++) {
+        bool ends = texts->is_end[i] != 0;
+        bool silent = ends || texts->starts[i] == texts->starts[i + 1];
+        tree->bits[i / 64] |= (uint64_t)(silent || texts->is_control[i]) << i % 64;
+        tree->bits[words + i / 64] |= (uint64_t)silent << i % 64;
+        tree->bits[2 * words + i / 64] |= (uint64_t)ends << i % 64;
+    }
+    return dw_token_trie_make(&tree->trie, texts, err);
+}
+
+const uint64_t *dw_token_texts_silent(const dw_token_texts *texts, bool spelled)
+{
+    return texts->tree->bits + (spelled ? texts->count / 64 + 1 : 0);
+}
+
+const uint64_t *dw_token_texts_ends(const dw_token_texts *texts)
+{
+    return texts->tree->bits + 2 * ((size_t)texts->count / 64 + 1);
+}
+
+dw_status dw_token_texts_trie(const dw_token_texts *texts, const dw_token_trie **out, dw_error *err)
+{
+    struct dw_token_tree *tree = texts->tree;
+    dw_status status = DW_OK;
+    (void)pthread_mutex_lock(&tree->lock);
+    if (!tree->made) {
+        status = make_tree(tree, texts, err);
+        tree->made = status == DW_OK;
+    }
+    (void)pthread_mutex_unlock(&tree->lock);
+    *out = &tree->trie;
+    return status;
+}
+
+/* With the lock held, and the trie made. */
+static const dw_token_slice *find_slice(struct dw_token_tree *tree, uint32_t token_count,
+                                        const dw_char_range *ranges, uint32_t count)
+{
+    for (uint32_t i = 0; i < tree->slice_count; i++) {
+        const dw_token_slice *slice = &tree->slices[i];
+        if (slice->range_count == count &&
+            memcmp(slice->ranges, ranges, count * sizeof *ranges) == 0) {
+            return slice;
+        }
+    }
+    if (tree->slice_count == DW_TOKEN_SLICES_MAX ||
+        tree->slice_bytes >= DW_TOKEN_SLICES_BYTES_MAX) {
+        return NULL;
+    }
+    dw_token_slice *slice = &tree->slices[tree->slice_count];
+    if (dw_token_slice_make(slice, &tree->trie, token_count, ranges, count) != DW_OK) {
+        return NULL;
+    }
+    tree->slice_bytes += slice->bytes;
+    tree->slice_count++;
+    return slice;
+}
+
+const dw_token_slice *dw_token_texts_slice(const dw_token_texts *texts, const dw_char_range *ranges,
+                                           uint32_t count)
+{
+    const dw_token_slice *slice = NULL;
+    (void)pthread_mutex_lock(&texts->tree->lock);
+    if (texts->tree->made) {
+        slice = find_slice(texts->tree, texts->count, ranges, count);
+    }
+    (void)pthread_mutex_unlock(&texts->tree->lock);
+    return slice;
+}
+
 void dw_token_texts_release(dw_token_texts *texts)
 {
+    if (texts->tree != NULL) {
+        for (uint32_t i = 0; i < texts->tree->slice_count; i++) {
+            dw_token_slice_release(&texts->tree->slices[i]);
+        }
+        dw_token_trie_release(&texts->tree->trie);
+        dw_free(texts->tree->bits);
+        (void)pthread_mutex_destroy(&texts->tree->lock);
+        dw_free(texts->tree);
+    }
     dw_free(texts->bytes);
     dw_free(texts->starts);
     dw_free(texts->order);

@@ -103,10 +103,14 @@ void grammar_generate(const char *text, uint32_t seed, char *out, size_t capacit
     dw_token_texts texts = byte_texts();
     dw_grammar *grammar = make(&texts, text);
     unsigned char allowed[TOKEN_COUNT];
+    const uint64_t *bits;
     size_t used = 0;
     dw_error err;
     for (;;) {
-        assert_int_equal(dw_grammar_mask(grammar, allowed, &err), DW_OK);
+        assert_int_equal(dw_grammar_mask(grammar, &bits, &err), DW_OK);
+        for (uint32_t i = 0; i < TOKEN_COUNT; i++) {
+            allowed[i] = dw_grammar_has(bits, i);
+        }
         int32_t token = pick(allowed, used, &seed);
         assert_int_equal(dw_grammar_accept(grammar, token, &err), DW_OK);
         if (token == TOKEN_END) {

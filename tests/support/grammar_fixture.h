@@ -2,7 +2,7 @@
 #ifndef DW_TESTS_GRAMMAR_FIXTURE_H
 #define DW_TESTS_GRAMMAR_FIXTURE_H
 
-#include "text/grammar.h"
+#include "grammar/grammar.h"
 
 enum {
     TOKEN_AB = 256,

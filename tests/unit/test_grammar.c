@@ -11,7 +11,7 @@
 #include "model_fixture.h"
 #include "sampling/sampler.h"
 #include "support.h"
-#include "text/grammar.h"
+#include "grammar/grammar.h"
 #include "text/vocab.h"
 
 #define SMOLLM2_TOKENS 49152
@@ -156,16 +156,16 @@ static void test_grammar_limits(void **state)
 
 static void expect_mask(dw_grammar *grammar, const char *bytes, int32_t extra)
 {
-    unsigned char allowed[TOKEN_COUNT];
+    const uint64_t *allowed;
     dw_error err;
-    assert_int_equal(dw_grammar_mask(grammar, allowed, &err), DW_OK);
+    assert_int_equal(dw_grammar_mask(grammar, &allowed, &err), DW_OK);
     for (int32_t i = 0; i < TOKEN_COUNT; i++) {
         bool want = i == extra || (i > 0 && i < 256 && strchr(bytes, i) != NULL);
         bool one;
         assert_int_equal(dw_grammar_allows(grammar, i, &one, &err), DW_OK);
-        assert_int_equal(one, allowed[i]);
-        if (allowed[i] != want) {
-            fail_msg("token %d: %d", i, allowed[i]);
+        assert_int_equal(one, dw_grammar_has(allowed, (uint32_t)i));
+        if (one != want) {
+            fail_msg("token %d: %d", i, one);
         }
     }
 }
@@ -268,6 +268,25 @@ static int32_t pick(const unsigned char *allowed, uint32_t allowed_count, uint32
     return token;
 }
 
+/* As bytes, checked token by token. */
+static void find_allowed(dw_grammar *grammar, unsigned char *allowed)
+{
+    const uint64_t *words;
+    dw_error err;
+    assert_int_equal(dw_grammar_mask(grammar, &words, &err), DW_OK);
+    for (uint32_t i = 0; i < SMOLLM2_TOKENS; i++) {
+        allowed[i] = dw_grammar_has(words, i);
+    }
+    assert_int_equal(words[SMOLLM2_TOKENS / 64] >> SMOLLM2_TOKENS % 64, 0);
+    for (int32_t i = 0; i < SMOLLM2_TOKENS; i++) {
+        bool one;
+        assert_int_equal(dw_grammar_allows(grammar, i, &one, &err), DW_OK);
+        if (one != allowed[i]) {
+            fail_msg("token %d: the mask says %d", i, allowed[i]);
+        }
+    }
+}
+
 static void walk_beside(const char *text, uint32_t random)
 {
     static unsigned char allowed[SMOLLM2_TOKENS];
@@ -276,7 +295,7 @@ static void walk_beside(const char *text, uint32_t random)
     dw_error err;
     assert_non_null(theirs);
     for (int step = 0; step < STEPS_MAX; step++) {
-        assert_int_equal(dw_grammar_mask(grammar, allowed, &err), DW_OK);
+        find_allowed(grammar, allowed);
         uint32_t count = compare_masks(theirs, allowed);
         assert_true(count > 0);
         int32_t token = pick(allowed, count, &random);
@@ -302,6 +321,9 @@ static void test_grammar_as_libllama(void **state)
         "root ::= [a-z ]+ (\".\" | \"!\" [\\t ]*)+",
         "root ::= sum \"=\" \"?\"\nsum ::= item (\"+\" item)*\nitem ::= [0-9]+ | \"(\" sum \")\"",
         "root ::= \"\\u00e9\" .* | [\\u4e00-\\u9fff]{2,9} \"a\"",
+        "root ::= [a-z ]{2,20} | [a-zA-Z]{1,3} \"-\" root",
+        "root ::= ([^\\n]{0,17} \"\\n\")*",
+        "root ::= [a-z] [a-z0-9_]* \"(\" (root (\", \" root)*)? \")\"",
     };
     (void)state;
     for (size_t i = 0; i < sizeof grammars / sizeof grammars[0]; i++) {
@@ -309,6 +331,40 @@ static void test_grammar_as_libllama(void **state)
             walk_beside(grammars[i], seed);
         }
     }
+}
+
+/* A state that comes back has its mask already; a table that is full is begun anew, and says the
+ * same. */
+static void test_grammar_remembers_masks(void **state)
+{
+    static const char nested[] = "root ::= \"(\" root \")\" | \"[\" root \"]\" | [a-z ]* \".\"";
+    const uint64_t *first;
+    const uint64_t *again;
+    dw_error err;
+    (void)state;
+    dw_grammar *grammar = over_smollm2("root ::= \"\\\"\" [^\"]* \"\\\"\"");
+    assert_int_equal(dw_grammar_begin(grammar, "\"ab", 3, &err), DW_OK);
+    assert_int_equal(dw_grammar_mask(grammar, &first, &err), DW_OK);
+    assert_int_equal(dw_grammar_begin(grammar, "\"what else", 10, &err), DW_OK);
+    uint64_t before = dw_alloc_count();
+    assert_int_equal(dw_grammar_mask(grammar, &again, &err), DW_OK);
+    assert_ptr_equal(first, again);
+    assert_int_equal(dw_alloc_count(), before);
+    dw_grammar_destroy(grammar);
+
+    /* Each depth is a state of its own, with a mask of 6 KiB: more than there is room for. */
+    static unsigned char allowed[SMOLLM2_TOKENS];
+    int32_t open = dw_vocab_find(vocab, "(", 1);
+    grammar = over_smollm2(nested);
+    for (int i = 0; i < 2000; i++) {
+        assert_int_equal(dw_grammar_mask(grammar, &first, &err), DW_OK);
+        if (i % 500 == 0) {
+            find_allowed(grammar, allowed);
+        }
+        assert_int_equal(dw_grammar_accept(grammar, open, &err), DW_OK);
+    }
+    find_allowed(grammar, allowed);
+    dw_grammar_destroy(grammar);
 }
 
 /* With control tokens by their text, exactly what libllama allows, but for bytes that are no UTF-8:
@@ -326,13 +382,13 @@ static void test_grammar_spells_control_tokens(void **state)
     uint32_t random = 5;
     (void)state;
     assert_true(texts->is_control[marker]);
-    assert_int_equal(dw_grammar_mask(grammar, allowed, &err), DW_OK);
+    find_allowed(grammar, allowed);
     assert_false(allowed[marker]);
     dw_grammar_spell_control(grammar);
     for (int step = 0; step < 12; step++) {
         static llama_token_data data[SMOLLM2_TOKENS];
         uint32_t count = 0;
-        assert_int_equal(dw_grammar_mask(grammar, allowed, &err), DW_OK);
+        find_allowed(grammar, allowed);
         for (int32_t i = 0; i < SMOLLM2_TOKENS; i++) {
             data[i] = (llama_token_data){.id = i, .logit = 1.0F};
         }
@@ -511,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_grammar_limits),
         cmocka_unit_test(test_grammar_tokens),
         cmocka_unit_test(test_grammar_as_libllama),
+        cmocka_unit_test(test_grammar_remembers_masks),
         cmocka_unit_test(test_grammar_spells_control_tokens),
         cmocka_unit_test(test_grammar_guides_the_sampler),
         cmocka_unit_test(test_grammar_set_and_taken_away),

@@ -6,13 +6,15 @@
  * `<...>` in the grammar allows it. The tokens that end a generation never count by their text;
  * they are allowed where the grammar has been matched to its end.
  * Thread: one at a time. */
-#ifndef DW_TEXT_GRAMMAR_H
-#define DW_TEXT_GRAMMAR_H
+#ifndef DW_GRAMMAR_GRAMMAR_H
+#define DW_GRAMMAR_GRAMMAR_H
 
 #include "text/grammar_rules.h"
 #include "text/token_texts.h"
 
 typedef struct dw_grammar dw_grammar;
+
+#define DW_GRAMMAR_TABLE_BYTES_MAX ((size_t)16 << 20)
 
 /* text [bytes]; `texts` outlives the grammar, `find` is called until this returns.
  * Errors: those of dw_grammar_rules_make; DW_E_LIMIT (too many stacks). */
@@ -26,8 +28,14 @@ void dw_grammar_spell_control(dw_grammar *grammar);
  * DW_E_LIMIT, DW_E_MEMORY; on error the grammar is at its beginning. */
 dw_status dw_grammar_begin(dw_grammar *grammar, const char *text, size_t bytes, dw_error *err);
 
-/* allowed [vocab_count]: 1 or 0 each. Errors: DW_E_LIMIT, DW_E_MEMORY. */
-dw_status dw_grammar_mask(dw_grammar *grammar, unsigned char *allowed, dw_error *err);
+/* A bit for each token of the vocabulary, 64 a word, none beyond it; until the next such call for
+ * the grammar. What is found on the way is remembered, DW_GRAMMAR_TABLE_BYTES_MAX at most.
+ * Errors: DW_E_LIMIT, DW_E_MEMORY. */
+dw_status dw_grammar_mask(dw_grammar *grammar, const uint64_t **allowed, dw_error *err);
+static inline bool dw_grammar_has(const uint64_t *allowed, uint32_t token)
+{
+    return (allowed[token / 64] >> token % 64 & 1) != 0;
+}
 /* The same for one token of the vocabulary. */
 dw_status dw_grammar_allows(dw_grammar *grammar, int32_t token, bool *allowed, dw_error *err);
 /* Go on past a token. Errors: DW_E_ARG (it is not allowed), DW_E_LIMIT, DW_E_MEMORY; on error the

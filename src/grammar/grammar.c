@@ -2,62 +2,16 @@
  * on with after it, and equal nodes are one (hash consing), so that comparing stacks is comparing
  * numbers. A rule's last symbol leaves nothing behind it on the stack, so lists of any length take
  * no depth. Nodes that no stack needs are removed between tokens. */
-#include "text/grammar.h"
-
 #include <string.h>
 
 #include "base/alloc.h"
+#include "grammar/grammar_internal.h"
 
-#define NODES_MAX ((uint32_t)1 << 20)
 #define NODES_TIDY ((uint32_t)1 << 16) /* above this many, look for those not needed */
-#define STACKS_MAX 8192U               /* at once: more is a grammar that guesses without end */
-#define BOTTOM 0U
-#define CHARACTER_MAX 0x10ffffU
-
-typedef struct node {
-    uint32_t symbol;
-    uint32_t below;
-} node;
-
-/* The pool's [first, first + count) are the stacks; a character may have begun. */
-typedef struct state {
-    uint32_t first;
-    uint32_t count;
-    uint32_t pool_count; /* what to go back to when this is the last state */
-    uint32_t value;      /* of the character that has begun */
-    unsigned char length;
-    unsigned char left; /* bytes that it lacks; 0: none has begun */
-    bool complete;
-} state;
-
-struct dw_grammar {
-    dw_grammar_rules rules;
-    const dw_token_texts *texts;
-    bool control_spelled;
-    dw_status failure; /* of the walk in progress */
-
-    node *nodes;     /* [node_count]; 0 is the bottom of all stacks */
-    uint32_t *marks; /* [node_capacity]: the round in which a node was last seen */
-    uint32_t node_count;
-    uint32_t node_capacity;
-    uint32_t round;
-    uint32_t *slots; /* open addressing over nodes; 0: free; [slot_count], a power of two */
-    uint32_t slot_count;
-
-    uint32_t *pool; /* [pool_count]: nodes that are stacks, the present state's first */
-    uint32_t pool_count;
-    uint32_t pool_capacity;
-    uint32_t *todo; /* [todo_count]: nodes to be followed to their first symbols */
-    uint32_t todo_count;
-    uint32_t todo_capacity;
-
-    state now;
-    state *walk; /* [texts->longest + 1]: after so many bytes of a text */
-};
 
 /* ---- room --------------------------------------------------------------------------------- */
 
-static bool fits(dw_grammar *g, uint32_t **block, uint32_t count, uint32_t *capacity)
+bool dw__grammar_fits(dw_grammar *g, uint32_t **block, uint32_t count, uint32_t *capacity)
 {
     if (count < *capacity) {
         return true;
@@ -95,12 +49,12 @@ static void fill_slots(dw_grammar *g)
 static bool more_nodes(dw_grammar *g)
 {
     uint32_t capacity = g->node_capacity == 0 ? 256 : g->node_capacity * 2;
-    if (capacity > NODES_MAX) {
+    if (capacity > DW__GRAMMAR_NODES_MAX) {
         g->failure = DW_E_LIMIT;
         return false;
     }
     /* Each block that was had is kept: the next try takes it from there. */
-    node *nodes = dw_realloc(g->nodes, capacity, sizeof *nodes);
+    dw__grammar_node *nodes = dw_realloc(g->nodes, capacity, sizeof *nodes);
     g->nodes = nodes != NULL ? nodes : g->nodes;
     uint32_t *marks = dw_realloc(g->marks, capacity, sizeof *marks);
     g->marks = marks != NULL ? marks : g->marks;
@@ -119,7 +73,7 @@ static bool more_nodes(dw_grammar *g)
     return true;
 }
 
-/* The node of `symbol` over `below`; BOTTOM where there is failure. */
+/* The node of `symbol` over `below`; DW__GRAMMAR_BOTTOM where there is failure. */
 static uint32_t intern(dw_grammar *g, uint32_t symbol, uint32_t below)
 {
     DW_DCHECK(symbol < g->rules.symbol_count && below < g->node_count);
@@ -129,11 +83,11 @@ static uint32_t intern(dw_grammar *g, uint32_t symbol, uint32_t below)
     }
     if (g->node_count == g->node_capacity) {
         if (!more_nodes(g)) {
-            return BOTTOM;
+            return DW__GRAMMAR_BOTTOM;
         }
         slot = slot_of(g, symbol, below);
     }
-    g->nodes[g->node_count] = (node){symbol, below};
+    g->nodes[g->node_count] = (dw__grammar_node){symbol, below};
     g->slots[slot] = g->node_count;
     return g->node_count++;
 }
@@ -145,9 +99,11 @@ static void tidy(dw_grammar *g)
     if (g->node_count <= NODES_TIDY) {
         return;
     }
+    dw__grammar_table_clear(g->table);
     memset(g->marks, 0, g->node_count * sizeof *g->marks);
     for (uint32_t i = 0; i < g->pool_count; i++) {
-        for (uint32_t n = g->pool[i]; n != BOTTOM && g->marks[n] == 0; n = g->nodes[n].below) {
+        for (uint32_t n = g->pool[i]; n != DW__GRAMMAR_BOTTOM && g->marks[n] == 0;
+             n = g->nodes[n].below) {
             g->marks[n] = 1;
         }
     }
@@ -155,8 +111,9 @@ static void tidy(dw_grammar *g)
     for (uint32_t n = 1; n < g->node_count; n++) {
         if (g->marks[n] != 0) {
             DW_DCHECK(g->nodes[n].below < n);
-            node moved = {g->nodes[n].symbol,
-                          g->nodes[n].below == BOTTOM ? BOTTOM : g->marks[g->nodes[n].below]};
+            dw__grammar_node moved = {g->nodes[n].symbol, g->nodes[n].below == DW__GRAMMAR_BOTTOM
+                                                              ? DW__GRAMMAR_BOTTOM
+                                                              : g->marks[g->nodes[n].below]};
             g->marks[n] = kept;
             g->nodes[kept++] = moved;
         }
@@ -182,10 +139,10 @@ static void new_round(dw_grammar *g)
 }
 
 /* `symbol` over `below` is to be matched next; an END goes on with what lies below. */
-static void visit(dw_grammar *g, uint32_t symbol, uint32_t below, state *to)
+static void visit(dw_grammar *g, uint32_t symbol, uint32_t below, dw__grammar_state *to)
 {
     if (g->rules.symbols[symbol].kind == DW_SYMBOL_END) {
-        if (below == BOTTOM) {
+        if (below == DW__GRAMMAR_BOTTOM) {
             to->complete = true;
             return;
         }
@@ -193,26 +150,26 @@ static void visit(dw_grammar *g, uint32_t symbol, uint32_t below, state *to)
         below = g->nodes[below].below;
     }
     uint32_t n = intern(g, symbol, below);
-    if (n == BOTTOM || g->marks[n] == g->round) {
+    if (n == DW__GRAMMAR_BOTTOM || g->marks[n] == g->round) {
         return;
     }
     g->marks[n] = g->round;
-    if (fits(g, &g->todo, g->todo_count, &g->todo_capacity)) {
+    if (dw__grammar_fits(g, &g->todo, g->todo_count, &g->todo_capacity)) {
         g->todo[g->todo_count++] = n;
     }
 }
 
 /* Replace rules by what they begin with, until sets and tokens are left: these join `to`. */
-static void follow(dw_grammar *g, state *to)
+static void follow(dw_grammar *g, dw__grammar_state *to)
 {
     while (g->todo_count > 0 && g->failure == DW_OK) {
         uint32_t n = g->todo[--g->todo_count];
-        node top = g->nodes[n];
+        dw__grammar_node top = g->nodes[n];
         dw_symbol symbol = g->rules.symbols[top.symbol];
         if (symbol.kind != DW_SYMBOL_RULE) {
-            if (to->count == STACKS_MAX) {
+            if (to->count == DW__GRAMMAR_STACKS_MAX) {
                 g->failure = DW_E_LIMIT;
-            } else if (fits(g, &g->pool, g->pool_count, &g->pool_capacity)) {
+            } else if (dw__grammar_fits(g, &g->pool, g->pool_count, &g->pool_capacity)) {
                 g->pool[g->pool_count++] = n;
                 to->count++;
             }
@@ -229,12 +186,13 @@ static void follow(dw_grammar *g, state *to)
     to->pool_count = g->pool_count;
 }
 
-static bool alive(const state *at)
+static bool alive(const dw__grammar_state *at)
 {
     return at->count > 0 || at->complete;
 }
 
-static bool any_meets(const dw_grammar *g, const state *at, uint32_t low, uint32_t high)
+bool dw__grammar_any_meets(const dw_grammar *g, const dw__grammar_state *at, uint32_t low,
+                           uint32_t high)
 {
     for (uint32_t i = at->first; i < at->first + at->count; i++) {
         dw_symbol symbol = g->rules.symbols[g->nodes[g->pool[i]].symbol];
@@ -245,12 +203,13 @@ static bool any_meets(const dw_grammar *g, const state *at, uint32_t low, uint32
     return false;
 }
 
-static bool match(dw_grammar *g, const state *from, uint32_t character, state *to)
+bool dw__grammar_match(dw_grammar *g, const dw__grammar_state *from, uint32_t character,
+                       dw__grammar_state *to)
 {
-    *to = (state){.first = g->pool_count};
+    *to = (dw__grammar_state){.first = g->pool_count};
     new_round(g);
     for (uint32_t i = from->first; i < from->first + from->count && g->failure == DW_OK; i++) {
-        node top = g->nodes[g->pool[i]];
+        dw__grammar_node top = g->nodes[g->pool[i]];
         dw_symbol symbol = g->rules.symbols[top.symbol];
         if (symbol.kind == DW_SYMBOL_SET &&
             dw_char_set_meets(&g->rules, symbol.value, character, character)) {
@@ -261,45 +220,42 @@ static bool match(dw_grammar *g, const state *from, uint32_t character, state *t
     return g->failure == DW_OK && alive(to);
 }
 
-/* One byte further; false: the grammar ends here, or there is failure. */
-static bool feed(dw_grammar *g, const state *from, unsigned char byte, state *to)
+bool dw__grammar_match_set(dw_grammar *g, const dw__grammar_state *from,
+                           bool (*is_set)(const void *user, uint32_t set), const void *user,
+                           dw__grammar_state *to)
 {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    state next = *from;
-    if (from->left == 0) {
-        if (byte < 0x80) {
-            /* A set such as [^a] holds U+0000 too, which no text may. */
-            return byte != 0 && match(g, from, byte, to);
+    *to = (dw__grammar_state){.first = g->pool_count};
+    new_round(g);
+    for (uint32_t i = from->first; i < from->first + from->count && g->failure == DW_OK; i++) {
+        dw__grammar_node top = g->nodes[g->pool[i]];
+        dw_symbol symbol = g->rules.symbols[top.symbol];
+        if (symbol.kind == DW_SYMBOL_SET && is_set(user, symbol.value)) {
+            visit(g, top.symbol + 1, top.below, to);
         }
-        if (byte < 0xc2 || byte > 0xf4) {
-            return false;
-        }
-        next.length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
-        next.left = (unsigned char)(next.length - 1);
-        next.value = byte & (0x7fU >> next.length);
-    } else if ((byte & 0xc0) == 0x80) {
-        next.left--;
-        next.value = next.value << 6 | (byte & 0x3fU);
-    } else {
+    }
+    follow(g, to);
+    return g->failure == DW_OK && to->count > 0;
+}
+
+/* One byte further; false: the grammar ends here, or there is failure. */
+static bool feed(dw_grammar *g, const dw__grammar_state *from, unsigned char byte,
+                 dw__grammar_state *to)
+{
+    dw__grammar_state next = *from;
+    /* A set such as [^a] holds U+0000 too, which no text may. */
+    if (!dw_utf8_feed(&next.step, byte)) {
         return false;
     }
-    uint32_t low = next.value << 6 * next.left;
-    uint32_t high = low | (((uint32_t)1 << 6 * next.left) - 1);
-    low = low < least[next.length] ? least[next.length] : low;
-    high = high > CHARACTER_MAX ? CHARACTER_MAX : high;
-    if (low > high || (low >= 0xd800 && high <= 0xdfff)) {
-        return false;
-    }
-    if (next.left == 0) {
-        return match(g, from, next.value, to);
+    if (next.step.left == 0) {
+        return dw__grammar_match(g, from, next.step.value, to);
     }
     next.complete = false;
     next.pool_count = g->pool_count;
     *to = next;
-    return any_meets(g, from, low, high);
+    return dw__grammar_any_meets(g, from, next.step.low, next.step.high);
 }
 
-static dw_status failure(const dw_grammar *g, dw_error *err)
+dw_status dw__grammar_failure(const dw_grammar *g, dw_error *err)
 {
     switch (g->failure) {
     case DW_OK:
@@ -309,11 +265,11 @@ static dw_status failure(const dw_grammar *g, dw_error *err)
     default:
         return dw_fail(err, DW_E_LIMIT,
                        "grammar: it leaves open more than %u ways at once, or %u in all",
-                       STACKS_MAX, NODES_MAX);
+                       DW__GRAMMAR_STACKS_MAX, DW__GRAMMAR_NODES_MAX);
     }
 }
 
-static void start_walk(dw_grammar *g)
+void dw__grammar_start_walk(dw_grammar *g)
 {
     g->failure = DW_OK;
     g->pool_count = g->now.pool_count;
@@ -324,7 +280,7 @@ static void start_walk(dw_grammar *g)
 /* ---- masks -------------------------------------------------------------------------------- */
 
 /* The bytes by which a token may be allowed; 0: only as a token. */
-static uint32_t spelled_bytes(const dw_grammar *g, uint32_t token)
+uint32_t dw__grammar_spelled_bytes(const dw_grammar *g, uint32_t token)
 {
     const dw_token_texts *texts = g->texts;
     bool silent = texts->is_end[token] || (texts->is_control[token] && !g->control_spelled);
@@ -337,10 +293,10 @@ static bool token_matches(dw_symbol symbol, uint32_t token)
            (symbol.kind == DW_SYMBOL_OTHER_TOKEN && symbol.value != token);
 }
 
-static bool allowed_as_token(const dw_grammar *g, uint32_t token)
+bool dw__grammar_allowed_as_token(const dw_grammar *g, uint32_t token)
 {
     const dw_token_texts *texts = g->texts;
-    if (g->now.left != 0) {
+    if (g->now.step.left != 0) {
         return false;
     }
     if (texts->is_end[token] && g->now.complete) {
@@ -349,7 +305,7 @@ static bool allowed_as_token(const dw_grammar *g, uint32_t token)
     for (uint32_t i = 0; i < g->now.count; i++) {
         dw_symbol symbol = g->rules.symbols[g->nodes[g->pool[i]].symbol];
         if (token_matches(symbol, token) &&
-            (symbol.kind == DW_SYMBOL_TOKEN || spelled_bytes(g, token) > 0)) {
+            (symbol.kind == DW_SYMBOL_TOKEN || dw__grammar_spelled_bytes(g, token) > 0)) {
             return true;
         }
     }
@@ -357,7 +313,8 @@ static bool allowed_as_token(const dw_grammar *g, uint32_t token)
 }
 
 /* Walk a text from the state after `depth` of its bytes; the bytes that could be walked. */
-static uint32_t walk_text(dw_grammar *g, const unsigned char *text, uint32_t bytes, uint32_t depth)
+uint32_t dw__grammar_walk_text(dw_grammar *g, const unsigned char *text, uint32_t bytes,
+                               uint32_t depth)
 {
     DW_DCHECK(depth <= bytes && bytes <= g->texts->longest);
     g->pool_count = g->walk[depth].pool_count;
@@ -367,7 +324,7 @@ static uint32_t walk_text(dw_grammar *g, const unsigned char *text, uint32_t byt
     return depth;
 }
 
-static bool has_token_symbols(const dw_grammar *g)
+bool dw__grammar_has_token_symbols(const dw_grammar *g)
 {
     for (uint32_t i = 0; i < g->now.count; i++) {
         uint32_t kind = g->rules.symbols[g->nodes[g->pool[i]].symbol].kind;
@@ -378,61 +335,27 @@ static bool has_token_symbols(const dw_grammar *g)
     return false;
 }
 
-dw_status dw_grammar_mask(dw_grammar *g, unsigned char *allowed, dw_error *err)
-{
-    const dw_token_texts *texts = g->texts;
-    const unsigned char *path = (const unsigned char *)texts->bytes; /* walked last */
-    uint32_t path_bytes = 0;
-    uint32_t depth = 0; /* bytes of it that could be walked */
-    start_walk(g);
-    /* Texts stand in order: each shares the walk of the bytes that it has in common with the one
-     * before, and the failure, where the walk ended among these. */
-    for (uint32_t i = 0; i < texts->count && g->failure == DW_OK; i++) {
-        uint32_t token = texts->order[i];
-        const unsigned char *text = (const unsigned char *)texts->bytes + texts->starts[token];
-        uint32_t bytes = texts->starts[token + 1] - texts->starts[token];
-        uint32_t common = 0;
-        while (common < bytes && common < path_bytes && text[common] == path[common]) {
-            common++;
-        }
-        if (common <= depth) {
-            depth = walk_text(g, text, bytes, common);
-            path = text;
-            path_bytes = bytes;
-            allowed[token] = depth == bytes && spelled_bytes(g, token) > 0;
-        } else {
-            allowed[token] = 0;
-        }
-    }
-    bool symbols = has_token_symbols(g);
-    for (uint32_t i = 0; i < texts->count; i++) {
-        if (texts->is_end[i] || symbols) {
-            allowed[i] = allowed[i] || allowed_as_token(g, i);
-        }
-    }
-    return failure(g, err);
-}
-
 dw_status dw_grammar_allows(dw_grammar *g, int32_t token, bool *allowed, dw_error *err)
 {
     DW_ASSERT(token >= 0 && (uint32_t)token < g->texts->count);
     uint32_t start = g->texts->starts[token];
-    uint32_t bytes = spelled_bytes(g, (uint32_t)token);
-    start_walk(g);
-    *allowed = allowed_as_token(g, (uint32_t)token);
+    uint32_t bytes = dw__grammar_spelled_bytes(g, (uint32_t)token);
+    dw__grammar_start_walk(g);
+    *allowed = dw__grammar_allowed_as_token(g, (uint32_t)token);
     if (!*allowed && bytes > 0) {
         const unsigned char *text = (const unsigned char *)g->texts->bytes + start;
-        *allowed = walk_text(g, text, bytes, 0) == bytes;
+        *allowed = dw__grammar_walk_text(g, text, bytes, 0) == bytes;
     }
-    return failure(g, err);
+    return dw__grammar_failure(g, err);
 }
 
 /* ---- accepting ---------------------------------------------------------------------------- */
 
 /* `to` becomes the present state, and its stacks the only ones. */
-static void set_state(dw_grammar *g, state to)
+static void set_state(dw_grammar *g, dw__grammar_state to)
 {
-    DW_ASSERT(to.count <= STACKS_MAX && to.first + to.count <= g->pool_count && alive(&to));
+    DW_ASSERT(to.count <= DW__GRAMMAR_STACKS_MAX && to.first + to.count <= g->pool_count &&
+              alive(&to));
     if (to.count > 0) {
         memmove(g->pool, g->pool + to.first, to.count * sizeof *g->pool);
     }
@@ -444,18 +367,20 @@ static void set_state(dw_grammar *g, state to)
 
 /* What follows where the grammar names the token; beside that, what followed by its text. Where
  * the text ends inside a character, only that is kept: the two cannot go on together. */
-static bool join_token(dw_grammar *g, uint32_t token, const state *by_text, state *to)
+static bool join_token(dw_grammar *g, uint32_t token, const dw__grammar_state *by_text,
+                       dw__grammar_state *to)
 {
-    *to = (state){.first = g->pool_count, .complete = by_text != NULL && by_text->complete};
+    *to = (dw__grammar_state){.first = g->pool_count,
+                              .complete = by_text != NULL && by_text->complete};
     new_round(g);
     for (uint32_t i = 0; i < g->now.count && g->failure == DW_OK; i++) {
-        node top = g->nodes[g->pool[i]];
+        dw__grammar_node top = g->nodes[g->pool[i]];
         if (token_matches(g->rules.symbols[top.symbol], token)) {
             visit(g, top.symbol + 1, top.below, to);
         }
     }
     for (uint32_t i = 0; by_text != NULL && i < by_text->count && g->failure == DW_OK; i++) {
-        node top = g->nodes[g->pool[by_text->first + i]];
+        dw__grammar_node top = g->nodes[g->pool[by_text->first + i]];
         visit(g, top.symbol, top.below, to);
     }
     follow(g, to);
@@ -467,24 +392,24 @@ dw_status dw_grammar_accept(dw_grammar *g, int32_t token, dw_error *err)
     const dw_token_texts *texts = g->texts;
     DW_ASSERT(token >= 0 && (uint32_t)token < texts->count);
     uint32_t start = texts->starts[token];
-    uint32_t bytes = spelled_bytes(g, (uint32_t)token);
+    uint32_t bytes = dw__grammar_spelled_bytes(g, (uint32_t)token);
     const unsigned char *text = (const unsigned char *)texts->bytes + start;
-    start_walk(g);
-    bool named = allowed_as_token(g, (uint32_t)token);
-    bool spelled = bytes > 0 && walk_text(g, text, bytes, 0) == bytes;
-    state to = {.complete = true};
+    dw__grammar_start_walk(g);
+    bool named = dw__grammar_allowed_as_token(g, (uint32_t)token);
+    bool spelled = bytes > 0 && dw__grammar_walk_text(g, text, bytes, 0) == bytes;
+    dw__grammar_state to = {.complete = true};
     bool done = named && texts->is_end[token] && g->now.complete; /* nothing can follow */
     if (g->failure == DW_OK && !done && spelled) {
         to = g->walk[bytes];
         done = true;
     }
-    if (g->failure == DW_OK && named && to.left == 0 && has_token_symbols(g) &&
+    if (g->failure == DW_OK && named && to.step.left == 0 && dw__grammar_has_token_symbols(g) &&
         !(texts->is_end[token] && g->now.complete)) {
-        state by_text = to;
+        dw__grammar_state by_text = to;
         done = join_token(g, (uint32_t)token, spelled ? &by_text : NULL, &to);
     }
     if (g->failure != DW_OK || !done) {
-        dw_status status = failure(g, err);
+        dw_status status = dw__grammar_failure(g, err);
         g->pool_count = g->now.pool_count;
         return status != DW_OK
                    ? status
@@ -496,37 +421,37 @@ dw_status dw_grammar_accept(dw_grammar *g, int32_t token, dw_error *err)
 
 bool dw_grammar_complete(const dw_grammar *g)
 {
-    return g->now.complete && g->now.left == 0;
+    return g->now.complete && g->now.step.left == 0;
 }
 
 /* ---- creation ----------------------------------------------------------------------------- */
 
 static dw_status go_to_root(dw_grammar *g, dw_error *err)
 {
-    state first = {.first = 0};
+    dw__grammar_state first = {.first = 0};
     g->failure = DW_OK;
     g->pool_count = 0;
     new_round(g);
     for (uint32_t a = g->rules.rules[g->rules.root]; a != DW_NO_ALTERNATIVE;
          a = g->rules.alternatives[a].next) {
-        visit(g, g->rules.alternatives[a].first, BOTTOM, &first);
+        visit(g, g->rules.alternatives[a].first, DW__GRAMMAR_BOTTOM, &first);
     }
     follow(g, &first);
     g->now = first;
-    return failure(g, err);
+    return dw__grammar_failure(g, err);
 }
 
 dw_status dw_grammar_begin(dw_grammar *g, const char *text, size_t bytes, dw_error *err)
 {
     dw_status status = go_to_root(g, err);
     for (size_t i = 0; i < bytes && status == DW_OK; i++) {
-        state to;
-        start_walk(g);
+        dw__grammar_state to;
+        dw__grammar_start_walk(g);
         if (feed(g, &g->now, (unsigned char)text[i], &to)) {
             set_state(g, to);
             continue;
         }
-        status = failure(g, err);
+        status = dw__grammar_failure(g, err);
         status = status != DW_OK ? status
                                  : dw_fail(err, DW_E_ARG,
                                            "grammar: it does not allow byte %zu of what it begins "
@@ -540,6 +465,8 @@ dw_status dw_grammar_begin(dw_grammar *g, const char *text, size_t bytes, dw_err
 void dw_grammar_spell_control(dw_grammar *grammar)
 {
     grammar->control_spelled = true;
+    dw__grammar_table_destroy(grammar->table);
+    grammar->table = NULL;
 }
 
 static dw_status prepare(dw_grammar *g, dw_error *err)
@@ -547,11 +474,11 @@ static dw_status prepare(dw_grammar *g, dw_error *err)
     g->walk = dw_alloc((size_t)g->texts->longest + 1, sizeof *g->walk);
     g->failure = g->walk == NULL ? DW_E_MEMORY : DW_OK;
     if (g->failure == DW_OK && more_nodes(g)) {
-        g->nodes[BOTTOM] = (node){0, BOTTOM};
+        g->nodes[DW__GRAMMAR_BOTTOM] = (dw__grammar_node){0, DW__GRAMMAR_BOTTOM};
         g->node_count = 1;
         return go_to_root(g, err);
     }
-    return failure(g, err);
+    return dw__grammar_failure(g, err);
 }
 
 dw_status dw_grammar_create(dw_grammar **out, const dw_token_texts *texts, const char *text,
@@ -590,5 +517,7 @@ void dw_grammar_destroy(dw_grammar *grammar)
     dw_free(grammar->pool);
     dw_free(grammar->todo);
     dw_free(grammar->walk);
+    dw_free(grammar->allowed);
+    dw__grammar_table_destroy(grammar->table);
     dw_free(grammar);
 }
