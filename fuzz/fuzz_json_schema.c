@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "text/grammar_rules.h"
-#include "text/json_grammar.h"
+#include "schema/json_grammar.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -27,7 +27,7 @@ COLUMNS_MAX = 100
 PARAMETERS_MAX = 6
 FOLDER_SHARE_MAX = 0.12
 # Folders of src: each may include headers of those before it, and its own.
-FOLDERS = ["base", "memory", "device", "kernels", "gguf", "tokenizer", "text", "grammar",
+FOLDERS = ["base", "memory", "device", "kernels", "gguf", "tokenizer", "text", "grammar", "schema",
            "values", "templates", "chat", "sampling", "kv", "model", "inference", "tensor",
            "wasm", "actor", "snapshot", "guest_abi", "scheduler", "store", "runtime", "server",
            "api", "cli"]

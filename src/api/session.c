@@ -10,7 +10,7 @@
 #include "device/device_view.h"
 #include "inference/context.h"
 #include "inference/score.h"
-#include "text/json_grammar.h"
+#include "schema/json_grammar.h"
 
 #define PLACE_ALIGN ((size_t)65536) /* a multiple that every device takes */
 #define PERPLEXITY_WINDOW 512

@@ -11,7 +11,7 @@
 
 #include "base/alloc.h"
 #include "chat/chat_internal.h"
-#include "text/json_grammar.h"
+#include "schema/json_grammar.h"
 
 common_chat_schema_document common_parse_chat_schema(const common_json &schema);
 std::string common_build_grammar(const std::function<void(const common_grammar_builder &)> &rules,

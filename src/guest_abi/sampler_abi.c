@@ -9,7 +9,7 @@
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_strings.h"
-#include "text/json_grammar.h"
+#include "schema/json_grammar.h"
 
 #define BREAKERS_MAX 16
 #define BREAKER_BYTES_MAX 4096

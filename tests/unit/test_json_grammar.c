@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "grammar_fixture.h"
 #include "support.h"
-#include "text/json_grammar.h"
+#include "schema/json_grammar.h"
 
 static char *grammar_of(const char *schema)
 {

@@ -1,12 +1,12 @@
 /* Schema to grammar: each schema becomes a rule, s1, s2 and so on; a $ref becomes the rule of what
  * it points at, so that schemas may contain themselves. */
-#include "text/json_grammar.h"
+#include "schema/json_grammar.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "text/json_grammar_internal.h"
+#include "schema/json_grammar_internal.h"
 
 #define SCHEMA_BYTES_MAX ((size_t)1 << 20)
 #define DEPTH_MAX 100

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "text/json_grammar_internal.h"
+#include "schema/json_grammar_internal.h"
 
 static dw_status pointer_step(dw__schema_converter *c, json_t **at, const char *step, size_t bytes)
 {

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
-#include "text/json_grammar_internal.h"
+#include "schema/json_grammar_internal.h"
 
 void dw__gbnf_add(dw__gbnf *text, const char *format, ...)
 {

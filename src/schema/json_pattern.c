@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/json_grammar_internal.h"
+#include "schema/json_grammar_internal.h"
 
 #define RANGES_MAX 256
 #define DEPTH_MAX 50

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/json_grammar_internal.h"
+#include "schema/json_grammar_internal.h"
 
 /* ---- counts ------------------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "text/json_grammar_internal.h"
+#include "schema/json_grammar_internal.h"
 
 #define NAME_BYTES_MAX 1000
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "text/json_grammar_internal.h"
+#include "schema/json_grammar_internal.h"
 
 #define MAGNITUDE_MAX 999999999999999LL /* what a double holds to the unit, and more than enough */
 #define FRACTION_MAGNITUDE_MAX 1e9      /* above, a double rounds six places to the next whole */
