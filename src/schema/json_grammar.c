@@ -1,17 +1,19 @@
-/* Schema to grammar: each schema becomes a rule, s1, s2 and so on; a $ref becomes the rule of what
- * it points at, so that schemas may contain themselves. */
+/* Schema to grammar: each schema becomes a rule, s1, s2 and so on, of which equal ones are one; a
+ * $ref becomes the rule of what it points at, so that schemas may contain themselves. */
 #include "schema/json_grammar.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "schema/json_grammar_internal.h"
 
 #define SCHEMA_BYTES_MAX ((size_t)1 << 20)
 #define DEPTH_MAX 100
 #define CONVERTED_MAX 10000 /* merging may multiply what a schema says */
 #define RULES_MAX 65536U
+#define REPEATED_MAX 150000 /* items of counts, of which each is a few parts of a grammar */
 
 /* Whole characters, or escapes where JSON asks for them; of \u none that is half a pair, or 0. */
 static const char basics[] =
@@ -28,7 +30,8 @@ static const char basics[] =
     "member ::= string \":\" ws value\n"
     "object ::= \"{\" ws (member (\",\" ws member)*)? ws \"}\"\n"
     "array ::= \"[\" ws (value (\",\" ws value)*)? ws \"]\"\n"
-    "value ::= null | boolean | number | string | array | object\n";
+    "value ::= null | boolean | number | string | array | object\n"
+    "keychar ::= [^\\x00-\\x1F\\x22\\x5C\\x7F-\\U0010FFFF]\n";
 
 /* ---- rules ----------------------------------------------------------------------------------- */
 
@@ -53,6 +56,44 @@ dw_status dw__schema_rule(dw__schema_converter *c, uint32_t rule, dw__gbnf *body
     }
     dw__gbnf_release(body);
     return status;
+}
+
+dw_status dw__schema_shared_rule(dw__schema_converter *c, dw__gbnf *body, uint32_t *rule)
+{
+    const char *text = body->count > 0 ? body->bytes : "";
+    dw_status status = check_text(c, body);
+    if (status == DW_OK && dw__index_find(&c->shared, text, body->count, rule)) {
+        dw__gbnf_release(body);
+        return DW_OK;
+    }
+    if (status == DW_OK && c->rule_count >= RULES_MAX) {
+        status = dw_fail(c->err, DW_E_LIMIT, "schema: over %u rules, once written out", RULES_MAX);
+    }
+    if (status == DW_OK && !dw__index_add(&c->shared, text, body->count, c->rule_count + 1)) {
+        status = dw_fail(c->err, DW_E_MEMORY, "no memory for a schema's grammar");
+    }
+    if (status != DW_OK) {
+        dw__gbnf_release(body);
+        return status;
+    }
+    *rule = ++c->rule_count;
+    return dw__schema_rule(c, *rule, body);
+}
+
+dw_status dw__schema_note(dw__schema_converter *c, const char *key, const char *what)
+{
+    dw__gbnf text = {.bytes = NULL};
+    uint32_t known;
+    dw__gbnf_add(&text, "'%s' %s", key, what);
+    bool good = !text.failed;
+    if (good && !dw__index_find(&c->noted, text.bytes, text.count, &known)) {
+        good = dw__index_add(&c->noted, text.bytes, text.count, 0);
+        dw__gbnf_add(&c->notes, "schema: %s: %s\n", c->path, text.bytes);
+    }
+    dw__gbnf_release(&text);
+    return good && !c->notes.failed
+               ? DW_OK
+               : dw_fail(c->err, DW_E_MEMORY, "no memory for a schema's notes");
 }
 
 /* ---- places ------------------------------------------------------------------------------- */
@@ -86,45 +127,59 @@ dw_status dw__schema_convert_at(dw__schema_converter *c, const char *step, json_
                                 uint32_t *rule)
 {
     size_t before = dw__schema_enter(c, step);
+    c->level++;
     dw_status status = dw__schema_convert(c, schema, rule);
+    c->level--;
     dw__schema_leave(c, before);
     return status;
 }
 
 /* ---- schemas ------------------------------------------------------------------------------ */
 
-static dw_status check_keywords(dw__schema_converter *c, json_t *schema)
+dw_status dw__schema_types(dw__schema_converter *c, json_t *type, uint32_t *types)
 {
-    static const char *const refused[] = {"not",
-                                          "if",
-                                          "then",
-                                          "else",
-                                          "dependentRequired",
-                                          "dependentSchemas",
-                                          "dependencies",
-                                          "patternProperties",
-                                          "propertyNames",
-                                          "unevaluatedProperties",
-                                          "unevaluatedItems",
-                                          "contains",
-                                          "minContains",
-                                          "maxContains",
-                                          "minProperties",
-                                          "maxProperties",
-                                          "multipleOf",
-                                          "$dynamicRef",
-                                          "$recursiveRef",
-                                          "contentEncoding",
-                                          "contentSchema"};
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
-        if (json_object_get(schema, refused[i]) != NULL) {
-            return dw__schema_refuse(c, refused[i], "is not supported");
+    static const char *const names[] = {"null",   "boolean", "integer", "number",
+                                        "string", "array",   "object"};
+    size_t count = json_is_array(type) ? json_array_size(type) : 1;
+    *types = type == NULL ? DW__TYPE_ALL : 0;
+    for (size_t i = 0; type != NULL && i < count; i++) {
+        json_t *one = json_is_array(type) ? json_array_get(type, i) : type;
+        const char *name = json_string_value(one);
+        uint32_t bits = 0;
+        for (uint32_t k = 0; name != NULL && k < 7; k++) {
+            bits = strcmp(name, names[k]) == 0 ? (uint32_t)1 << k : bits;
         }
-    }
-    if (json_is_true(json_object_get(schema, "uniqueItems"))) {
-        return dw__schema_refuse(c, "uniqueItems", "is not supported");
+        if (bits == 0) {
+            return dw_fail(c->err, DW_E_FORMAT, "schema: %s: type: '%.40s' is none", c->path,
+                           name != NULL ? name : "(not a string)");
+        }
+        *types |= bits == DW__TYPE_NUMBER ? bits | DW__TYPE_INTEGER : bits;
     }
     return DW_OK;
+}
+
+bool dw__value_has_type(const dw__schema_converter *c, const json_t *value, uint32_t types)
+{
+    switch (json_typeof(value)) {
+    case JSON_NULL:
+        return (types & DW__TYPE_NULL) != 0;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return (types & DW__TYPE_BOOLEAN) != 0;
+    case JSON_INTEGER: {
+        dw__decimal number = dw__numbers_get(&c->numbers, value);
+        return (types & DW__TYPE_NUMBER) != 0 ||
+               ((types & DW__TYPE_INTEGER) != 0 && dw__decimal_is_whole(&number));
+    }
+    case JSON_STRING:
+        return (types & DW__TYPE_STRING) != 0;
+    case JSON_ARRAY:
+        return (types & DW__TYPE_ARRAY) != 0;
+    case JSON_OBJECT:
+        return (types & DW__TYPE_OBJECT) != 0;
+    default:
+        return false; /* there are none: numbers are places in a table */
+    }
 }
 
 /* Where `type` is missing, the keywords that are there speak of the type that is meant. */
@@ -136,18 +191,29 @@ static uint32_t meant_types(json_t *schema)
     } hints[] = {{"properties", DW__TYPE_OBJECT},
                  {"required", DW__TYPE_OBJECT},
                  {"additionalProperties", DW__TYPE_OBJECT},
+                 {"patternProperties", DW__TYPE_OBJECT},
+                 {"propertyNames", DW__TYPE_OBJECT},
+                 {"minProperties", DW__TYPE_OBJECT},
+                 {"maxProperties", DW__TYPE_OBJECT},
+                 {"unevaluatedProperties", DW__TYPE_OBJECT},
                  {"items", DW__TYPE_ARRAY},
                  {"prefixItems", DW__TYPE_ARRAY},
                  {"minItems", DW__TYPE_ARRAY},
                  {"maxItems", DW__TYPE_ARRAY},
+                 {"uniqueItems", DW__TYPE_ARRAY},
+                 {"contains", DW__TYPE_ARRAY},
+                 {"unevaluatedItems", DW__TYPE_ARRAY},
                  {"pattern", DW__TYPE_STRING},
                  {"format", DW__TYPE_STRING},
                  {"minLength", DW__TYPE_STRING},
                  {"maxLength", DW__TYPE_STRING},
+                 {"contentEncoding", DW__TYPE_STRING},
+                 {"contentMediaType", DW__TYPE_STRING},
                  {"minimum", DW__TYPE_NUMBER},
                  {"maximum", DW__TYPE_NUMBER},
                  {"exclusiveMinimum", DW__TYPE_NUMBER},
-                 {"exclusiveMaximum", DW__TYPE_NUMBER}};
+                 {"exclusiveMaximum", DW__TYPE_NUMBER},
+                 {"multipleOf", DW__TYPE_NUMBER}};
     uint32_t types = 0;
     for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
         if (json_object_get(schema, hints[i].key) != NULL) {
@@ -157,14 +223,32 @@ static uint32_t meant_types(json_t *schema)
     return types != 0 ? types : DW__TYPE_ALL;
 }
 
+/* Whether the schema asks anything of the values of a type. */
+static bool asks_nothing(json_t *schema)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(schema, key, value)
+    {
+        if (strcmp(key, "type") != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static dw_status type_body(dw__schema_converter *c, json_t *schema, uint32_t type, dw__gbnf *to)
 {
+    if (dw__schema_excludes_kind(schema, type)) {
+        dw__gbnf_add(to, " []"); /* of arrays and objects, all for the one that is excluded */
+        return DW_OK;
+    }
     switch (type) {
     case DW__TYPE_NULL:
         dw__gbnf_add(to, " null");
         return DW_OK;
     case DW__TYPE_BOOLEAN:
-        dw__gbnf_add(to, " boolean");
+        dw__schema_boolean(schema, to);
         return DW_OK;
     case DW__TYPE_INTEGER:
     case DW__TYPE_NUMBER:
@@ -183,11 +267,12 @@ static dw_status typed_body(dw__schema_converter *c, json_t *schema, dw__gbnf *t
     uint32_t types;
     bool any = false;
     json_t *type = json_object_get(schema, "type");
-    dw_status status = dw__schema_types(type, &types, c->path, c->err);
-    if (status != DW_OK) {
-        return dw_fail_within(c->err, status, "schema");
-    }
+    dw_status status = dw__schema_types(c, type, &types);
     types = type != NULL ? types : meant_types(schema);
+    if (status == DW_OK && types == DW__TYPE_ALL && asks_nothing(schema)) {
+        dw__gbnf_add(to, " value");
+        return DW_OK;
+    }
     for (uint32_t bit = 1; status == DW_OK && bit <= DW__TYPE_OBJECT; bit <<= 1) {
         bool covered = bit == DW__TYPE_INTEGER && (types & DW__TYPE_NUMBER) != 0;
         if ((types & bit) != 0 && !covered) {
@@ -200,38 +285,8 @@ static dw_status typed_body(dw__schema_converter *c, json_t *schema, dw__gbnf *t
     return status;
 }
 
-/* A schema's body, or its rule where it has one already. */
-static dw_status convert_object(dw__schema_converter *c, json_t *schema, dw__gbnf *body,
-                                uint32_t *rule)
+dw_status dw__schema_enter_depth(dw__schema_converter *c)
 {
-    static const char *const choices[] = {"anyOf", "oneOf"};
-    dw_status status = check_keywords(c, schema);
-    *rule = 0;
-    if (status != DW_OK) {
-        return status;
-    }
-    if (json_object_get(schema, "$ref") != NULL) {
-        return dw__schema_reference(c, schema, rule);
-    }
-    if (json_object_get(schema, "allOf") != NULL) {
-        return dw__schema_all_of(c, schema, rule);
-    }
-    for (size_t i = 0; i < 2; i++) {
-        if (json_object_get(schema, choices[i]) != NULL) {
-            return dw__schema_any_of(c, schema, choices[i], body);
-        }
-    }
-    if (json_object_get(schema, "enum") != NULL || json_object_get(schema, "const") != NULL) {
-        return dw__schema_values(c, schema, body);
-    }
-    return typed_body(c, schema, body);
-}
-
-dw_status dw__schema_convert(dw__schema_converter *c, json_t *schema, uint32_t *rule)
-{
-    dw__gbnf body = {.bytes = NULL};
-    dw_status status = DW_OK;
-    uint32_t known = 0;
     if (c->depth == DEPTH_MAX) {
         return dw_fail(c->err, DW_E_LIMIT, "schema: %.80s...: more than %d deep", c->path,
                        DEPTH_MAX);
@@ -241,40 +296,63 @@ dw_status dw__schema_convert(dw__schema_converter *c, json_t *schema, uint32_t *
                        CONVERTED_MAX, RULES_MAX);
     }
     c->depth++;
-    if (json_is_boolean(schema)) {
-        dw__gbnf_add(&body, json_is_true(schema) ? " value" : " []");
-    } else if (json_is_object(schema)) {
-        status = convert_object(c, schema, &body, &known);
-    } else {
-        status = dw_fail(c->err, DW_E_FORMAT, "schema: %s: a schema is an object, or true or false",
-                         c->path);
+    return DW_OK;
+}
+
+dw_status dw__schema_body(dw__schema_converter *c, json_t *flat, dw__gbnf *to)
+{
+    bool chosen = false;
+    if (json_is_boolean(flat)) {
+        dw__gbnf_add(to, json_is_true(flat) ? " value" : " []");
+        return DW_OK;
     }
-    c->depth--;
-    if (status != DW_OK || known != 0) {
-        *rule = known;
+    dw_status status = dw__schema_choices(c, flat, to, &chosen);
+    if (status != DW_OK || chosen) {
+        return status;
+    }
+    return json_object_get(flat, "enum") != NULL ? dw__schema_values(c, flat, to)
+                                                 : typed_body(c, flat, to);
+}
+
+/* A schema that is not made of others that must hold too. */
+static dw_status convert_plain(dw__schema_converter *c, json_t *schema, uint32_t *rule)
+{
+    dw__gbnf body = {.bytes = NULL};
+    json_t *flat = json_is_object(schema) ? dw__schema_without_notes(schema) : json_incref(schema);
+    dw_status status = json_is_object(flat) ? dw__schema_normal(c, flat) : DW_OK;
+    if (status == DW_OK) {
+        status = dw__schema_body(c, flat, &body);
+    }
+    json_decref(flat);
+    if (status != DW_OK) {
         dw__gbnf_release(&body);
         return status;
     }
-    *rule = ++c->rule_count;
-    return dw__schema_rule(c, *rule, &body);
+    return dw__schema_shared_rule(c, &body, rule);
+}
+
+dw_status dw__schema_convert(dw__schema_converter *c, json_t *schema, uint32_t *rule)
+{
+    const char *key;
+    if (!json_is_object(schema) && !json_is_boolean(schema)) {
+        return dw_fail(c->err, DW_E_FORMAT, "schema: %s: a schema is an object, or true or false",
+                       c->path);
+    }
+    dw_status status = dw__schema_enter_depth(c);
+    if (status != DW_OK) {
+        return status;
+    }
+    bool combined =
+        dw__schema_reference_in(schema, &key) != NULL || json_object_get(schema, "allOf") != NULL;
+    status = combined ? dw__schema_combined(c, schema, rule) : convert_plain(c, schema, rule);
+    c->depth--;
+    return status;
 }
 
 static dw_status make(dw__schema_converter *c)
 {
     uint32_t rule;
     dw__gbnf_add(&c->out, "%s", basics);
-    dw__gbnf_add(
-        &c->out, "%s",
-        "date ::= [12] [0-9]{3} \"-\" (\"0\" [13578] \"-\" day31 | \"1\" [02] \"-\" day31 | "
-        "\"0\" [469] \"-\" day30 | \"11-\" day30 | \"02-\" day28)\n"
-        "day28 ::= \"0\" [1-9] | \"1\" [0-9] | \"2\" [0-8]\n"
-        "day30 ::= day28 | \"29\" | \"30\"\n"
-        "day31 ::= day30 | \"31\"\n"
-        "time ::= ([01] [0-9] | \"2\" [0-3]) \":\" [0-5] [0-9] \":\" [0-5] [0-9] "
-        "(\".\" [0-9]{1,6})? (\"Z\" | [-+] ([01] [0-9] | \"2\" [0-3]) \":\" [0-5] [0-9])\n"
-        "byte ::= [0-9] | [1-9] [0-9] | \"1\" [0-9] [0-9] | \"2\" [0-4] [0-9] | \"25\" "
-        "[0-5]\n"
-        "keychar ::= [^\\x00-\\x1F\\x22\\x5C\\x7F-\\U0010FFFF]\n");
     dw_status status = dw__schema_convert(c, c->root, &rule);
     if (status != DW_OK) {
         return status;
@@ -288,27 +366,109 @@ static dw_status make(dw__schema_converter *c)
     return status;
 }
 
-dw_status dw_json_grammar_make(char **grammar, const char *schema, size_t bytes, dw_error *err)
+/* The tree of a schema, with places for its numbers. */
+static dw_status read_schema(dw__schema_converter *c, const char *schema, size_t bytes)
 {
+    size_t flags = JSON_DECODE_ANY | JSON_REJECT_DUPLICATES;
     json_error_t where;
-    dw__schema_converter c = {.path = "#", .path_bytes = 1, .err = err};
+    size_t count;
+    char *text = dw__numbers_init(&c->numbers)
+                     ? dw__numbers_replace(&c->numbers, schema, bytes, &count)
+                     : NULL;
+    if (text == NULL) {
+        return dw_fail(c->err, DW_E_MEMORY, "no memory for a schema");
+    }
+    c->root = json_loadb(text, count, flags, &where);
+    dw_free(text);
+    if (c->root != NULL) {
+        return DW_OK;
+    }
+    /* What is wrong, and where, is told of the text as it was given. */
+    json_decref(
+        json_loadb(bytes > 0 ? schema : "", bytes, flags | JSON_DECODE_INT_AS_REAL, &where));
+    return dw_fail(c->err, DW_E_FORMAT, "schema: line %d, column %d: %s", where.line, where.column,
+                   where.text);
+}
+
+static void release(dw__schema_converter *c)
+{
+    json_decref(c->root);
+    dw__numbers_release(&c->numbers);
+    dw__gbnf_release(&c->out);
+    dw__gbnf_release(&c->notes);
+    dw__index_release(&c->noted);
+    dw__index_release(&c->shared);
+    dw__index_release(&c->strings);
+    dw__index_release(&c->merged);
+    dw_free(c->targets);
+}
+
+static char *take_text(dw__gbnf *text)
+{
+    char *out = text->bytes;
+    *text = (dw__gbnf){.bytes = NULL};
+    return out;
+}
+
+/* One try, with strings held to a length. *too_large: it may be worth another. */
+static dw_status try_make(dw__schema_converter *of, const char *schema, size_t bytes,
+                          char **grammar, char **notes, bool *too_large)
+{
+    dw__schema_converter c = *of;
+    int longest = c.longest;
+    dw_status status = read_schema(&c, schema, bytes);
+    if (status == DW_OK) {
+        status = make(&c);
+    }
+    *too_large = c.out.failed || c.out.count > DW_GRAMMAR_BYTES_MAX ||
+                 (status == DW_OK && c.repeated > REPEATED_MAX);
+    if (status == DW_OK && longest < DW_GRAMMAR_REPETITIONS_MAX && c.was_cut) {
+        char what[80];
+        (void)snprintf(what, sizeof what, "above %d is cut to that: the grammar would be too large",
+                       longest);
+        status = dw__schema_note(&c, "maxLength", what);
+    }
+    if (status == DW_OK) {
+        *grammar = take_text(&c.out);
+        *notes = take_text(&c.notes);
+    }
+    release(&c);
+    return status;
+}
+
+dw_status dw_json_grammar_make_noted(char **grammar, char **notes, const char *schema, size_t bytes,
+                                     dw_error *err)
+{
+    static const int lengths[] = {DW_GRAMMAR_REPETITIONS_MAX, 1000, 200, 50};
+    dw_status status = DW_OK;
+    bool too_large = true;
+    dw_error own;
+    err = err != NULL ? err : &own;
     *grammar = NULL;
+    *notes = NULL;
     if (bytes > SCHEMA_BYTES_MAX) {
         return dw_fail(err, DW_E_LIMIT, "schema: %zu bytes, limit %zu", bytes, SCHEMA_BYTES_MAX);
     }
-    c.root = json_loadb(bytes > 0 ? schema : "", bytes, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES,
-                        &where);
-    if (c.root == NULL) {
-        return dw_fail(err, DW_E_FORMAT, "schema: line %d, column %d: %s", where.line, where.column,
-                       where.text);
+    for (size_t i = 0; too_large && i < sizeof lengths / sizeof lengths[0]; i++) {
+        dw_free(*grammar);
+        dw_free(*notes);
+        *grammar = NULL;
+        *notes = NULL;
+        dw__schema_converter of = {.path = "#", .path_bytes = 1, .longest = lengths[i], .err = err};
+        status = try_make(&of, schema, bytes, grammar, notes, &too_large);
     }
-    dw_status status = make(&c);
-    json_decref(c.root);
-    dw_free(c.targets);
-    if (status != DW_OK) {
-        dw__gbnf_release(&c.out);
-        return status;
+    return status;
+}
+
+dw_status dw_json_grammar_make(char **grammar, const char *schema, size_t bytes, dw_error *err)
+{
+    char *notes;
+    dw_status status = dw_json_grammar_make_noted(grammar, &notes, schema, bytes, err);
+    for (const char *line = notes; line != NULL && *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        dw_log(DW_LOG_WARN, "%.*s", (int)length, line);
+        line += length + (line[length] == '\n');
     }
-    *grammar = c.out.bytes;
-    return DW_OK;
+    dw_free(notes);
+    return status;
 }
