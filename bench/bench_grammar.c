@@ -16,7 +16,7 @@
 #include "common.h"
 #include "driftwood_abi.h"
 #include "sampling/sampler.h"
-#include "text/json_grammar.h"
+#include "schema/json_grammar.h"
 #include "text/vocab.h"
 
 #define LARGE_COUNT 150000U

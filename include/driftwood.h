@@ -631,6 +631,14 @@ typedef struct dw_sampler_options {
 DW_API DW_MUST_CHECK dw_status dw_session_set_sampler(dw_session *session,
                                                       const dw_sampler_options *options,
                                                       dw_error *err);
+/* Whether texts can be held to a JSON Schema (dw_sampler_options.json_schema), and what of it they
+ * are not held to: formats that no grammar serves, or what is held more narrowly than might be
+ * expected.
+ *   notes  [capacity]: a line each, with its line break, NUL-terminated, cut where it is full;
+ *          empty: nothing. May be NULL with 0.
+ * Thread: any. Errors: DW_E_FORMAT, DW_E_UNSUPPORTED (what, and where), DW_E_LIMIT, DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_json_schema_check(const char *schema, char *notes,
+                                                    size_t capacity, dw_error *err);
 /* Choose a token from the last row of the last step, which had one, and let penalties and grammar
  * remember it. It is not appended: that is the next step's. Errors: DW_E_STATE (no row),
  * DW_E_NUMERIC (no token that the grammar allows, NaN), DW_E_LIMIT (the grammar). */

@@ -2,6 +2,7 @@
  * from and writes logits to. */
 #include "api/session.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -243,6 +244,19 @@ static dw_status set_biases(dw_sampler *sampler, const dw_sampler_options *optio
     }
     dw_status status = dw_sampler_set_biases(sampler, list, options->bias_count, err);
     dw_free(list);
+    return status;
+}
+
+dw_status dw_json_schema_check(const char *schema, char *notes, size_t capacity, dw_error *err)
+{
+    char *grammar;
+    char *lines;
+    dw_status status = dw_json_grammar_make_noted(&grammar, &lines, schema, strlen(schema), err);
+    if (capacity > 0) {
+        (void)snprintf(notes, capacity, "%s", lines != NULL ? lines : "");
+    }
+    dw_free(grammar);
+    dw_free(lines);
     return status;
 }
 

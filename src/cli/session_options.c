@@ -599,9 +599,26 @@ static void tell_ungranted(const dw_cli_session *session, const dw_module *modul
     }
 }
 
+/* What of its schema an answer is not held to. What is wrong with it is the guest's to tell. */
+static void tell_schema(const dw_cli_session *session)
+{
+    char notes[8192];
+    size_t at = find_setting(session, "DRIFTWOOD_JSON_SCHEMA");
+    if (at == session->env_count || session->env_options[at] == NULL ||
+        dw_json_schema_check(session->env_values[at], notes, sizeof notes, NULL) != DW_OK) {
+        return;
+    }
+    for (const char *line = notes; *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        dw_cli_note("%s: %.*s", session->env_options[at], (int)length, line);
+        line += length + (line[length] == '\n');
+    }
+}
+
 void dw_cli_session_tell_idle(const dw_cli_session *session, const dw_module *module,
                               const char *guest)
 {
+    tell_schema(session);
     bool options = false;
     for (size_t i = 0; i < session->env_count; i++) {
         options = options || session->env_options[i] != NULL;

@@ -571,6 +571,13 @@ class Generate(Case):
                   "required": ["wet"]}
         text = self.generate(*args, "--json-schema", json.dumps(schema)).stdout
         self.assertIn(json.loads(text), ({"wet": True}, {"wet": False}))
+        schema["properties"]["at"] = {"enum": ["x"], "format": "uri"}
+        schema["properties"]["by"] = {"type": "string", "format": "uri", "maxLength": 3}
+        result = run("run", *WITH_MODEL, *args, "--json-schema", json.dumps(schema))
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(result.stderr.count("note"), 1)
+        self.assertIn("driftwood: note: --json-schema: schema: #/properties/by: 'format' 'uri' is "
+                      "not enforced\n", result.stderr)
         result = run("run", *WITH_MODEL, *args, "--json-schema", '{"not": {}}')
         self.assertEqual(result.returncode, 1)
         self.assertIn("'not' is not supported", result.stderr)
