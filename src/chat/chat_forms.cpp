@@ -17,17 +17,6 @@ namespace
 const char needle[] = "needle-7f";
 const char found[] = "value-3c";
 
-/* A trial is of a few short messages. */
-jinja_limits trial_limits(size_t stack_bytes)
-{
-    jinja_limits limits;
-    limits.steps = 1u << 20;
-    limits.bytes = 256u << 20;
-    limits.milliseconds = 500;
-    limits.stack_bytes = stack_bytes;
-    return limits;
-}
-
 struct trial {
     const jinja::program &program;
     size_t stack_bytes;
@@ -115,6 +104,17 @@ common_json calling(const common_json &question, const common_json &arguments,
 }
 
 } // namespace
+
+jinja_limits trial_limits(size_t stack_bytes)
+{
+    jinja_limits limits;
+    limits.steps = 1u << 18;
+    limits.bytes = 64u << 20;
+    limits.value_bytes = 1u << 20;
+    limits.milliseconds = 1000;
+    limits.stack_bytes = stack_bytes;
+    return limits;
+}
 
 void find_forms(const jinja::program &program, size_t stack_bytes, dw_jinja_asks *asks)
 {

@@ -129,6 +129,9 @@ jinja::program parse(const std::string &source)
 void open_template(dw_jinja *jinja)
 {
     jinja->program = parse(jinja->source);
+    dw::jinja_limits limits = dw::trial_limits(stack_bytes / 2);
+    limits.steps *= 8; /* several trials */
+    dw::jinja_scope scope(limits);
     auto caps = jinja::caps_get(jinja->program);
     dw::find_forms(jinja->program, stack_bytes / 2, &jinja->asks);
     jinja->asks.system_role = caps.supports_system_role;

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "chat/chat_guard.h"
+#include "values/bounds.h"
 
 namespace dw
 {
@@ -32,6 +33,8 @@ struct schema_scope {
     std::string note() const;
 };
 
+/* What a trial of a template with a few short messages may take. */
+jinja_limits trial_limits(size_t stack_bytes);
 /* Which forms of messages a template reads (chat_forms.cpp); its trials may take `stack_bytes`. */
 void find_forms(const jinja::program &program, size_t stack_bytes, dw_jinja_asks *asks);
 

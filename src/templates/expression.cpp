@@ -8,13 +8,28 @@ namespace dw
 
 using namespace jinja;
 
+/* The engine's own mark_used goes over what is shared once for each way to it, for ever. */
+static void mark_deeply(const value &v)
+{
+    jinja_step();
+    v->stats.used = true;
+    for (const auto &one : v->val_arr) {
+        mark_deeply(one);
+    }
+    for (const auto &pair : v->val_obj) {
+        mark_deeply(pair.second);
+    }
+}
+
 /* llama.cpp's code looks at what its examples' values were used for. */
 void run::note(const value &v, const std::string &op, bool deep)
 {
     kind k = context.is_get_stats ? kind_of(v) : kind::other;
     if (k == kind::text || k == kind::list || k == kind::dict) {
-        value used = v;
-        value_t::stats_t::mark_used(used, deep);
+        v->stats.used = true;
+        if (deep) {
+            mark_deeply(v);
+        }
         if (!op.empty()) {
             v->stats.ops.insert(op);
         }
