@@ -23,7 +23,7 @@ struct status_error : std::runtime_error {
 };
 
 /* While it lives, grammars that this thread makes hold tools' arguments to their schemas as
- * text/json_grammar.h does (chat_schema.cpp). */
+ * schema/json_grammar.h does (chat_schema.cpp). */
 struct schema_scope {
     schema_scope();
     ~schema_scope();

@@ -1,6 +1,6 @@
 /* What llama.cpp's code for chats calls and finds here (deps/chat.cmake renames three of its
- * functions): the grammars of tools' arguments, made by text/json_grammar.h, which follows more of
- * JSON Schema; and small functions of files that are not built. */
+ * functions): the grammars of tools' arguments, made by schema/json_grammar.h, which follows more
+ * of JSON Schema; and small functions of files that are not built. */
 #include <common.h>
 #include <json-schema-to-grammar.h>
 #include <log.h>
