@@ -270,8 +270,9 @@ class WithoutEffect(Case):
             "the guest uses no such thing": {"--model", "--context", "--kv-type"}})
         self.assertEqual(self.notes("run", PRINT_ENV, "--temp", "1", "--stop", "a"), "")
         text = self.notes("actor", "spawn", "--guest", PRINT_ENV, "--state", self.state, "--top-k",
-                          "4", "--temp", "1", "--context", "5")
-        self.assertEqual(self.told(text), {"the guest knows no such setting": {"--top-k"},
+                          "4", "--temp", "1", "--context", "5", "--chat-template", "hermes")
+        self.assertEqual(self.told(text), {"on actor spawn": {"--chat-template"},
+                                           "the guest knows no such setting": {"--top-k"},
                                            "the guest uses no such thing": {"--context"}})
 
     def test_our_guests_know_what_they_are_given(self):
@@ -310,7 +311,7 @@ class WithoutEffect(Case):
         spawned |= {"--stop", "--logit-bias", "--env", "--context", "--memory-max", "--guest"}
         groups = {"spawn": spawned, "model": {"--model"}, "kv": {"--kv-type"},
                   "export": {"--zstd", "--by-hash"}, "verify": {"--message", "--tokens"},
-                  "json": {"--json"}, "never": {"--stats"}}
+                  "json": {"--json"}, "never": {"--stats", "--chat-template"}}
         commands = {"send": "model json", "list": "json", "show": "json", "run": "model",
                     "freeze": "model json", "thaw": "model json", "fork": "model json",
                     "export": "model kv export json", "import": "model kv json",
@@ -327,7 +328,7 @@ class WithoutEffect(Case):
         every += ["--stop", "a", "--logit-bias", "5=1", "--env", "A=1", "--context", "9",
                   "--memory-max", "64M", "--guest", PRINT_ENV, "--model", MODEL, "--kv-type",
                   "f16", "--zstd", "--message", "x", "--tokens", "1", "--json", "--stats",
-                  "--threads", "1", "--device", "CPU", "--state", self.state]
+                  "--chat-template", "hermes", "--threads", "1", "--device", "CPU", "--state", self.state]
         for command, uses in commands.items():
             options = every + (["--by-hash"] if command != "export" else [])
             told = self.told(self.notes("actor", command, *arguments.get(command, [ids[0]]),
