@@ -28,6 +28,7 @@ TIMEOUT_S = 300
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.*)$", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+MERGE = re.compile(r"^(?:<{7}|>{7}) .*$", re.MULTILINE)
 TREE = "src tests docs fuzz bench guest include examples man scripts cmake deps"
 IDENTIFIER = re.compile(r"\b(?:(?:dw|DW)__?[a-zA-Z]|test_[a-z])\w*\b(?!\*)")
 NAMED = re.compile(r"(?<![\w./~-])(?:%s)/[\w./*-]*\w" % TREE.replace(" ", "|"))
@@ -54,6 +55,8 @@ def identifiers(source):
 
 def check_links(document, source, known):
     text = FENCE.sub("", document.read_text())
+    for mark in MERGE.findall(text):
+        yield f"{mark}: a merge was left unfinished"
     for link in LINK.findall(text):
         if re.match(r"[a-z]+:", link):
             continue
