@@ -317,6 +317,24 @@ value global_dict(run &r, const value &, const call_args &args)
     return made;
 }
 
+/* Python's dict is a class: an attribute or item that it has not gives dict[...], which makes dicts
+ * as it does. Templates rely on dict.from_keys(pairs). */
+struct value_dict_class_t : value_callable_t, std::enable_shared_from_this<value_dict_class_t> {
+    value_dict_class_t() : value_callable_t("<class 'dict'>")
+    {
+    }
+    value call(run &r, const call_args &args) override
+    {
+        return global_dict(r, nullptr, args);
+    }
+    value attribute(run &r, const std::string &what) override
+    {
+        bool own =
+            what[0] == '_' || what == "fromkeys" || find_method(make_dict(), what) != nullptr;
+        return own ? value_callable_t::attribute(r, what) : shared_from_this();
+    }
+};
+
 value global_namespace(run &r, const value &, const call_args &args)
 {
     jinja_charge(2 * value_bytes);
@@ -452,6 +470,9 @@ builtin find_test(const std::string &name)
 value find_global(const std::string &name)
 {
     builtin found = find_in(globals, std::size(globals), name);
+    if (found == global_dict) {
+        return std::make_shared<value_dict_class_t>();
+    }
     if (found != nullptr) {
         return make_function(name.c_str(), found);
     }

@@ -76,6 +76,7 @@ static const struct {
      "a=002.2%    x|1,234,567"},
     {"{{ {'a': 1}.items() }} {{ {'a': 1}.get('b', 2) }} {{ {'items': 1}['items'] }}",
      "dict_items([('a', 1)]) 2 1"},
+    {"{{ dict.from_keys([('a', 1)]) }} {{ dict(a=2) }}", "{'a': 1} {'a': 2}"},
     /* filters */
     {"{{ ['b', 'A'] | sort }} {{ {'b': 1, 'A': 2} | dictsort }} {{ [1, 2, 3] | select('odd') | "
      "list "
