@@ -55,7 +55,7 @@ int dw_cli_fail_with(const dw_error *err);
 void dw_cli_note(const char *format, ...) DW_PRINTF(1, 2);
 /* Names for such a note, "--temp, --top-k". */
 typedef struct dw_cli_names {
-    char text[512]; /* "": none */
+    char text[2048]; /* "": none; room for every option there is */
 } dw_cli_names;
 void dw_cli_names_add(dw_cli_names *names, const char *name);
 
