@@ -8,9 +8,11 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <new>
+#include <sstream>
 
 #include "base/alloc.h"
 #include "base/ggml_guard.h"
@@ -32,6 +34,8 @@ struct dw_chat_format {
     std::vector<std::string> trigger_texts;
     std::vector<const char *> stops;
     std::string thinking_end, grammar_prefix, note;
+    bool has_late_ids = false;
+    bool has_bare_calls = false; /* JSON without a mark around it */
 };
 
 namespace
@@ -297,12 +301,39 @@ const char plain_tools[] =
     "\"arguments\": {{ call.function.arguments | tojson }}}\n</tool_call>{% endfor %}[end]\n"
     "{% endfor %}";
 
+common_chat_params params_for(const dw_jinja *jinja, const std::string &source,
+                              const common_chat_templates_inputs &inputs)
+{
+    auto templates = common_chat_templates_init(nullptr, source, jinja->bos, jinja->eos);
+    return common_chat_templates_apply(templates.get(), inputs);
+}
+
+/* A template that writes calls, though it is not told of tools, has a form of them of its own. */
 common_chat_params params_of(const dw_jinja *jinja, const common_chat_templates_inputs &inputs)
 {
-    bool plain = !inputs.tools.empty() && !jinja->asks.tools;
-    auto templates = common_chat_templates_init(nullptr, plain ? plain_tools : jinja->source,
-                                                jinja->bos, jinja->eos);
-    return common_chat_templates_apply(templates.get(), inputs);
+    bool own = inputs.tools.empty() || jinja->asks.tools || jinja->asks.tool_calls;
+    if (own) {
+        auto params = params_for(jinja, jinja->source, inputs);
+        bool may_call = inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE;
+        if (inputs.tools.empty() || jinja->asks.tools || !may_call || !params.grammar.empty()) {
+            return params;
+        }
+    }
+    return params_for(jinja, plain_tools, inputs);
+}
+
+/* Whether calls have their ids behind the arguments: after these they are not whole yet. */
+bool has_late_ids(const std::string &grammar)
+{
+    std::istringstream lines(grammar);
+    for (std::string line; std::getline(lines, line);) {
+        size_t arguments = line.rfind("tool-", 0) == 0 ? line.rfind("-root") : std::string::npos;
+        if (arguments != std::string::npos &&
+            line.find("id\\\"\"", arguments) != std::string::npos) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* A call that is required begins at once, or once the thinking ends that the template opened. The
@@ -367,6 +398,10 @@ void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_r
         require_call(format, jinja, inputs);
     }
     keep_triggers(format);
+    format->has_late_ids = has_late_ids(params.grammar);
+    format->has_bare_calls = !inputs.tools.empty() && inputs.json_schema.empty() &&
+                             inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_AUTO &&
+                             params.grammar.empty();
     for (const auto &stop : params.additional_stops) {
         format->stops.push_back(stop.c_str());
     }
@@ -432,23 +467,107 @@ std::string message_text(const common_chat_msg &message)
     return out.dump_safe();
 }
 
-bool read_answer(const dw_chat_format *format, std::string_view answer, bool is_partial,
-                 common_chat_msg &message)
+/* An answer that does not follow the format: its reasoning, where that has an end, and all the rest
+ * as content. */
+void read_as_plain(const dw_chat_format *format, const std::string &answer,
+                   common_chat_msg &message)
 {
+    const std::string &end = format->thinking_end, &begin = format->params.thinking_start_tag;
+    size_t at = end.empty() ? std::string::npos : answer.find(end);
+    message = {};
     message.role = "assistant";
-    if (format->arena.empty()) {
-        message.content = std::string(answer);
-        return true;
+    message.content = answer;
+    if (at != std::string::npos) {
+        size_t from = begin.empty() ? std::string::npos : answer.find(begin);
+        from = from == std::string::npos || from > at ? 0 : from + begin.size();
+        message.reasoning_content = string_strip(answer.substr(from, at - from));
+        at = answer.find_first_not_of(" \r\n\t", at + end.size());
+        message.content = at != std::string::npos ? answer.substr(at) : "";
     }
-    check_depth(answer);
-    common_peg_parse_context context(format->params.generation_prompt + std::string(answer),
-                                     COMMON_PEG_PARSE_FLAG_LENIENT);
+}
+
+/* True: it was read to its end. */
+bool parse_answer(const dw_chat_format *format, const std::string &answer,
+                  common_peg_parse_flags flags, common_chat_msg &message)
+{
+    common_peg_parse_context context(format->params.generation_prompt + answer, flags);
     auto result = format->arena.parse(context);
-    if (result.fail() && !is_partial) {
+    message = {};
+    message.role = "assistant";
+    mapper_of(format->params.format, message)->from_ast(context.ast, result);
+    message.reasoning_content = string_strip(message.reasoning_content);
+    return !result.fail();
+}
+
+bool says_nothing(const common_chat_msg &message)
+{
+    return message.content.empty() && message.reasoning_content.empty() &&
+           message.tool_calls.empty();
+}
+
+/* Whether the answer is reasoning that has no end, or content without a call, and all of it was
+ * read as that. */
+bool is_all_text(const dw_chat_format *format, const std::string &answer,
+                 const common_chat_msg &message)
+{
+    common_chat_msg plain;
+    read_as_plain(format, answer, plain);
+    if (!message.tool_calls.empty()) {
         return false;
     }
-    mapper_of(format->params.format, message)->from_ast(context.ast, result);
-    return !result.fail();
+    if (!message.content.empty()) {
+        return string_strip(message.content) == string_strip(plain.content);
+    }
+    std::string all = string_strip(answer), begin = string_strip(format->params.thinking_start_tag);
+    if (!begin.empty() && all.rfind(begin, 0) == 0) {
+        all = string_strip(all.substr(begin.size()));
+    }
+    return all == string_strip(message.reasoning_content);
+}
+
+bool calls_are_whole(const common_chat_msg &message)
+{
+    return std::all_of(message.tool_calls.begin(), message.tool_calls.end(), [](const auto &call) {
+        return call.arguments.empty() ||
+               !common_json::parse_no_throw(call.arguments).is_discarded();
+    });
+}
+
+/* Text ends anywhere, within reasoning too, but not within a call. Formats' parsers may insist on a
+ * call: what has none is read as a beginning. */
+bool read_whole(const dw_chat_format *format, const std::string &answer, common_chat_msg &message)
+{
+    bool whole = parse_answer(format, answer, COMMON_PEG_PARSE_FLAG_NONE, message);
+    whole = whole && calls_are_whole(message);
+    whole = whole && (!says_nothing(message) || string_strip(answer).empty());
+    if (whole && (!message.reasoning_content.empty() || !message.tool_calls.empty())) {
+        return true;
+    }
+    common_chat_msg begun;
+    if (parse_answer(format, answer, COMMON_PEG_PARSE_FLAG_LENIENT, begun) &&
+        is_all_text(format, answer, begun)) {
+        message = begun;
+        return true;
+    }
+    if (!whole) {
+        read_as_plain(format, answer, message);
+    }
+    return whole || (format->has_bare_calls && answer.find("\"name\"") == std::string::npos);
+}
+
+/* False: the answer does not follow the format, or ends within a call. */
+bool read_answer(const dw_chat_format *format, std::string_view text, bool is_partial,
+                 common_chat_msg &message)
+{
+    std::string answer(text);
+    message.role = "assistant";
+    if (format->arena.empty()) {
+        message.content = answer;
+        return true;
+    }
+    check_depth(text);
+    return is_partial ? parse_answer(format, answer, COMMON_PEG_PARSE_FLAG_LENIENT, message)
+                      : read_whole(format, answer, message);
 }
 
 } // namespace
@@ -596,6 +715,7 @@ extern "C" dw_chat_format_info dw_chat_format_info_of(const dw_chat_format *form
     info.thinking_end = format->thinking_end.c_str();
     info.grammar_prefix = format->grammar_prefix.c_str();
     info.note = format->note.c_str();
+    info.has_late_ids = format->has_late_ids;
     return info;
 }
 

@@ -104,6 +104,7 @@ typedef struct dw_chat_format_info {
     const char *thinking_end;
     const char *grammar_prefix; /* at once: what of the answer the grammar is past already */
     const char *note;           /* what could not be held to; "": nothing */
+    bool has_late_ids;          /* calls have their ids behind the arguments */
 } dw_chat_format_info;
 
 dw_chat_format_info dw_chat_format_info_of(const dw_chat_format *format);
@@ -116,7 +117,8 @@ typedef struct dw_chat_raw {
 
 typedef struct dw_chat_read {
     char *json;       /* {"role", "content", "reasoning_content"?, "tool_calls"?}, for dw_free */
-    bool well_formed; /* false: the answer does not follow the format; this is what could be read */
+    bool well_formed; /* false: it does not follow the format, or ends within a call: then it is
+                       * content, behind reasoning that has an end; of a beginning, what was read */
 } dw_chat_read;
 
 /* Errors: DW_E_LIMIT (nested too deep, too long), DW_E_MEMORY. */

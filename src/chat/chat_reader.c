@@ -28,6 +28,7 @@ struct dw_chat_reader {
     char half[4]; /* the beginning of a character */
     size_t half_bytes;
     size_t read_bytes; /* of raw, when it was last read */
+    size_t told_bytes; /* of raw, when it was last told of */
     text content;      /* told so far */
     text reasoning;
     json_t *calls; /* told so far, whole */
@@ -121,25 +122,44 @@ dw_status dw_chat_repair_text(const char *bytes, size_t count, char **out, dw_er
 
 /* ---- what is told -------------------------------------------------------------------------- */
 
-/* Tell what `value` has behind what was told of it; with `hold_space` not the white space at its
- * end. -> false: it does not begin with what was told. */
-static bool tell_text(text *told, const json_t *value, bool hold_space, json_t *delta,
-                      const char *name, dw_status *status)
+static bool begins_with(const json_t *value, const text *told, bool goes_on)
+{
+    const char *bytes = json_string_value(value);
+    size_t count = json_string_length(value), least = count < told->count ? count : told->count;
+    return (count >= told->count || goes_on) &&
+           (least == 0 || memcmp(bytes, told->bytes, least) == 0);
+}
+
+/* What was told, and the delta's member `name`, go on with this. */
+static dw_status say(text *told, const char *bytes, size_t count, json_t *delta, const char *name)
+{
+    const json_t *said = json_object_get(delta, name);
+    text more = {.bytes = NULL};
+    dw_status status =
+        add(&more, said != NULL ? json_string_value(said) : "", json_string_length(said), NULL);
+    if (status == DW_OK) {
+        status = add(&more, bytes, count, NULL);
+    }
+    if (status == DW_OK) {
+        (void)json_object_set_new(delta, name, json_stringn(more.bytes, more.count));
+        status = add(told, bytes, count, NULL);
+    }
+    dw_free(more.bytes);
+    return status;
+}
+
+/* Tell what `value` has behind what was told of it; while the answer goes on, not the white space
+ * at its end. */
+static dw_status tell_text(text *told, const json_t *value, bool goes_on, json_t *delta,
+                           const char *name)
 {
     const char *bytes = json_string_value(value);
     size_t count = json_string_length(value);
-    if (bytes == NULL || count < told->count || memcmp(bytes, told->bytes, told->count) != 0) {
-        return told->count == 0 || (count <= told->count && hold_space);
-    }
-    while (hold_space && count > told->count && isspace((unsigned char)bytes[count - 1])) {
+    while (goes_on && count > told->count && isspace((unsigned char)bytes[count - 1])) {
         count--;
     }
-    if (count > told->count) {
-        (void)json_object_set_new(delta, name,
-                                  json_stringn(bytes + told->count, count - told->count));
-        *status = add(told, bytes + told->count, count - told->count, NULL);
-    }
-    return true;
+    return count > told->count ? say(told, bytes + told->count, count - told->count, delta, name)
+                               : DW_OK;
 }
 
 /* The same for the same call at the same place, so that a message that is worked on again has the
@@ -197,17 +217,28 @@ static bool same_call(const json_t *told, const json_t *call)
            json_equal(json_object_get(a, "arguments"), json_object_get(b, "arguments"));
 }
 
-/* -> false: a call that was told is another one now, or is no more. */
-static bool tell_calls(dw_chat_reader *reader, const json_t *calls, json_t *delta)
+/* Whether all that was told stands in the message, as it was told; while the answer goes on, less
+ * of a text may be there again. */
+static bool holds(const dw_chat_reader *reader, const json_t *message, bool goes_on)
 {
-    size_t told = json_array_size(reader->calls);
-    for (size_t i = 0; i < told; i++) {
+    const json_t *calls = json_object_get(message, "tool_calls");
+    for (size_t i = 0; i < json_array_size(reader->calls); i++) {
         if (!same_call(json_array_get(reader->calls, i), json_array_get(calls, i))) {
             return false;
         }
     }
+    return begins_with(json_object_get(message, "content"), &reader->content, goes_on) &&
+           begins_with(json_object_get(message, "reasoning_content"), &reader->reasoning, goes_on);
+}
+
+static void tell_calls(dw_chat_reader *reader, const json_t *calls, bool goes_on, json_t *delta)
+{
+    size_t told = json_array_size(reader->calls), count = json_array_size(calls);
+    if (goes_on && count > told && dw_chat_format_info_of(reader->format).has_late_ids) {
+        count--; /* the last one's may come yet */
+    }
     json_t *deltas = json_array();
-    for (size_t i = told; i < json_array_size(calls); i++) {
+    for (size_t i = told; i < count; i++) {
         if (!is_whole(json_array_get(calls, i))) {
             break;
         }
@@ -217,20 +248,25 @@ static bool tell_calls(dw_chat_reader *reader, const json_t *calls, json_t *delt
         (void)json_object_set(delta, "tool_calls", deltas);
     }
     json_decref(deltas);
-    return true;
 }
 
-/* -> whether all of the message was told, or will be. */
-static bool tell(dw_chat_reader *reader, const json_t *message, bool hold_space, json_t *delta,
+/* -> whether all of the message was told, or will be. Nothing is told of one in which what was told
+ * does not stand. */
+static bool tell(dw_chat_reader *reader, const json_t *message, bool goes_on, json_t *delta,
                  dw_status *status)
 {
-    bool holds = tell_text(&reader->reasoning, json_object_get(message, "reasoning_content"),
-                           hold_space, delta, "reasoning_content", status);
-    holds = holds && tell_text(&reader->content, json_object_get(message, "content"), hold_space,
-                               delta, "content", status);
+    if (!holds(reader, message, goes_on)) {
+        return false;
+    }
     const json_t *calls = json_object_get(message, "tool_calls");
-    holds = holds && tell_calls(reader, calls, delta);
-    return holds && json_array_size(calls) == json_array_size(reader->calls);
+    *status = tell_text(&reader->reasoning, json_object_get(message, "reasoning_content"), goes_on,
+                        delta, "reasoning_content");
+    if (*status == DW_OK) {
+        *status = tell_text(&reader->content, json_object_get(message, "content"), goes_on, delta,
+                            "content");
+    }
+    tell_calls(reader, calls, goes_on, delta);
+    return json_array_size(calls) == json_array_size(reader->calls);
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -263,13 +299,14 @@ void dw_chat_reader_destroy(dw_chat_reader *reader)
     dw_free(reader);
 }
 
-/* The message that the text so far makes. NULL and DW_OK: it nests deeper than can be read. */
-static dw_status read_raw(const dw_chat_reader *reader, bool is_partial, json_t **message,
-                          bool *well_formed, dw_error *err)
+/* The message that the first `bytes` of the text make. NULL and DW_OK: it nests deeper than can be
+ * read. */
+static dw_status read_raw(const dw_chat_reader *reader, size_t bytes, bool is_partial,
+                          json_t **message, bool *well_formed, dw_error *err)
 {
     dw_chat_read read;
     dw_chat_raw answer = {.text = reader->raw.bytes != NULL ? reader->raw.bytes : "",
-                          .bytes = reader->raw.count,
+                          .bytes = bytes,
                           .is_partial = is_partial};
     *message = NULL;
     *well_formed = false;
@@ -315,46 +352,104 @@ dw_status dw_chat_reader_feed(dw_chat_reader *reader, const char *bytes, size_t 
     reader->read_bytes = reader->raw.count;
     json_t *message;
     bool well_formed;
-    status = read_raw(reader, true, &message, &well_formed, err);
+    status = read_raw(reader, reader->raw.count, true, &message, &well_formed, err);
     if (status != DW_OK || message == NULL) {
         return status;
     }
     json_t *told = json_object();
     (void)tell(reader, message, true, told, &status);
+    reader->told_bytes = json_object_size(told) > 0 ? reader->raw.count : reader->told_bytes;
     json_decref(message);
     return status == DW_OK ? give_delta(told, delta, err)
                            : (json_decref(told), dw_fail(err, status, "no memory for an answer"));
 }
 
-/* Where in the raw text what was told last ends: contents and JSON arguments stand in it as they
- * are. */
-static size_t told_end(const dw_chat_reader *reader)
+/* ---- what does not follow the format ------------------------------------------------------- */
+
+static size_t text_length(const json_t *message, const char *name)
 {
-    const json_t *last = json_array_get(reader->calls, json_array_size(reader->calls) - 1);
-    const json_t *function = json_object_get(last, "function");
-    const struct {
-        const char *bytes;
-        size_t count;
-    } parts[] = {
-        {reader->reasoning.bytes, reader->reasoning.count},
-        {reader->content.bytes, reader->content.count},
-        {json_string_value(json_object_get(function, "name")),
-         json_string_length(json_object_get(function, "name"))},
-        {json_string_value(json_object_get(function, "arguments")),
-         json_string_length(json_object_get(function, "arguments"))},
-    };
-    size_t end = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        size_t count = parts[i].count < 48 ? parts[i].count : 48;
-        const char *tail = parts[i].bytes + parts[i].count - count;
-        for (size_t at = end; count > 0 && at + count <= reader->raw.count; at++) {
-            if (memcmp(reader->raw.bytes + at, tail, count) == 0) {
-                end = at + count;
+    return json_string_length(json_object_get(message, name));
+}
+
+/* Whether the first `bytes` of the text are read so: as all that was told and maybe more, or, with
+ * `told` false, as a beginning of the format. */
+static bool reads(const dw_chat_reader *reader, size_t bytes, bool told)
+{
+    json_t *message;
+    bool follows;
+    if (read_raw(reader, bytes, true, &message, &follows, NULL) != DW_OK || message == NULL) {
+        return false;
+    }
+    const json_t *calls = json_object_get(message, "tool_calls");
+    size_t count = json_array_size(reader->calls);
+    bool all = text_length(message, "content") >= reader->content.count &&
+               text_length(message, "reasoning_content") >= reader->reasoning.count &&
+               (count == 0 || same_call(json_array_get(reader->calls, count - 1),
+                                        json_array_get(calls, count - 1)));
+    json_decref(message);
+    return told ? all : follows;
+}
+
+/* In the raw text, between a place that is known to be and one that is not: the last at which the
+ * text before is read as a beginning of the format (told false), or the first at which it is all
+ * that was told. Searched for by halves, at whole characters. */
+static size_t place_of(const dw_chat_reader *reader, size_t low, size_t high, bool told)
+{
+    for (;;) {
+        size_t middle = low + (high - low) / 2;
+        while (middle > low && (reader->raw.bytes[middle] & 0xc0) == 0x80) {
+            middle--;
+        }
+        for (middle += middle == low; middle < high; middle++) {
+            if ((reader->raw.bytes[middle] & 0xc0) != 0x80) {
                 break;
             }
         }
+        if (middle >= high) {
+            return told ? high : low;
+        }
+        if (reads(reader, middle, told) == told) {
+            high = middle;
+        } else {
+            low = middle;
+        }
     }
-    return end;
+}
+
+/* The text from byte `from` on is content as it is. */
+static dw_status tell_rest(dw_chat_reader *reader, size_t from, json_t *told)
+{
+    size_t rest = reader->raw.count - from;
+    return rest > 0 ? say(&reader->content, reader->raw.bytes + from, rest, told, "content")
+                    : DW_OK;
+}
+
+/* What is whole of it is told as ever, up to where it is no beginning of the format any more; the
+ * rest is content as it is. Without calls it is `plain`, where what was told allows that. */
+static dw_status tell_malformed(dw_chat_reader *reader, const json_t *plain, json_t *told,
+                                dw_error *err)
+{
+    size_t all = reader->raw.count, readable = all;
+    json_t *message;
+    bool follows;
+    if (!reads(reader, all, false)) {
+        readable = place_of(reader, 0, all, false);
+    }
+    dw_status status = read_raw(reader, readable, true, &message, &follows, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    (void)tell(reader, message, true, told, &status);
+    json_decref(message);
+    if (status == DW_OK && plain != NULL && json_array_size(reader->calls) == 0 &&
+        tell(reader, plain, false, told, &status)) {
+        return status;
+    }
+    if (status != DW_OK || reads(reader, 0, true)) {
+        return status != DW_OK ? status : tell_rest(reader, 0, told);
+    }
+    size_t high = reads(reader, readable, true) ? readable : reader->told_bytes;
+    return tell_rest(reader, high > 0 ? place_of(reader, 0, high, true) : 0, told);
 }
 
 static json_t *told_message(const dw_chat_reader *reader, bool malformed)
@@ -384,29 +479,17 @@ dw_status dw_chat_reader_finish(dw_chat_reader *reader, char **delta, char **mes
     bool well_formed;
     dw_status status = add_characters(reader, "", 0, true, err);
     if (status == DW_OK) {
-        status = read_raw(reader, false, &read, &well_formed, err);
+        status = read_raw(reader, reader->raw.count, false, &read, &well_formed, err);
     }
     if (status != DW_OK) {
         return status;
     }
     json_t *told = json_object();
     bool all = read != NULL && well_formed && tell(reader, read, false, told, &status);
-    json_decref(read);
     if (!all && status == DW_OK) {
-        size_t end = told_end(reader);
-        size_t rest = reader->raw.count - end;
-        const char *said = json_string_value(json_object_get(told, "content"));
-        text more = {.bytes = NULL};
-        status = add(&more, said != NULL ? said : "", said != NULL ? strlen(said) : 0, err);
-        if (status == DW_OK && rest > 0) {
-            status = add(&more, reader->raw.bytes + end, rest, err);
-        }
-        if (status == DW_OK && rest > 0) {
-            (void)json_object_set_new(told, "content", json_stringn(more.bytes, more.count));
-            status = add(&reader->content, reader->raw.bytes + end, rest, err);
-        }
-        dw_free(more.bytes);
+        status = tell_malformed(reader, well_formed ? NULL : read, told, err);
     }
+    json_decref(read);
     if (status != DW_OK) {
         json_decref(told);
         return dw_fail(err, status, "no memory for an answer");

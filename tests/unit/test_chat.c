@@ -349,6 +349,143 @@ static void test_chat_answers_as_they_come(void **state)
     dw_chats_release(tools, format);
 }
 
+/* Read in pieces of every size up to 9 bytes, and at once: each time the same message, of which the
+ * deltas are the sum. */
+static json_t *read_every_way(dw_chats *chats, const char *answer)
+{
+    const dw_chat_format *format = format_of(chats, with_tools);
+    json_t *first = NULL;
+    for (size_t step = 1; step < 10; step++) {
+        json_t *whole;
+        json_t *joined = streamed(format, answer, step < 9 ? step : strlen(answer), &whole);
+        json_t *noted = json_copy(whole);
+        (void)json_object_del(noted, "note");
+        assert_true(json_equal(joined, noted));
+        json_decref(noted);
+        json_decref(joined);
+        if (first != NULL) {
+            assert_true(json_equal(first, whole));
+            json_decref(whole);
+        } else {
+            first = whole;
+        }
+    }
+    dw_chats_release(chats, format);
+    return first;
+}
+
+typedef struct reading {
+    const char *answer;
+    const char *content;
+    const char *reasoning;
+    size_t calls;
+    bool noted;
+} reading;
+
+static void check_reading(dw_chats *chats, const reading *want)
+{
+    json_t *message = read_every_way(chats, want->answer);
+    const char *reasoning = json_string_value(json_object_get(message, "reasoning_content"));
+    assert_string_equal(json_string_value(json_object_get(message, "content")), want->content);
+    assert_string_equal(reasoning != NULL ? reasoning : "", want->reasoning);
+    assert_int_equal(json_array_size(json_object_get(message, "tool_calls")), want->calls);
+    assert_int_equal(json_object_get(message, "note") != NULL, want->noted);
+    json_decref(message);
+}
+
+#define CALL "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"A\"}}\n</tool_call>"
+#define CUT "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"ci"
+#define UNKNOWN "<tool_call>\n{\"name\": \"nothing\", \"args\": 1}\n</tool_call>"
+
+static void test_chat_answers_with_reasoning(void **state)
+{
+    static const reading readings[] = {
+        {"<think>\nHm.\n</think>\n\nSunny.", "Sunny.", "Hm.", 0, false},
+        {"<think>\nHm.\n</think>\n\n" CALL, "", "Hm.", 1, false},
+        {"<think>\nHm. I", "", "Hm. I", 0, false},
+        {"Sunny.", "Sunny.", "", 0, false},
+        {"<think>\nHm.\n</think>\n\n" CUT, CUT, "Hm.", 0, true},
+        {"<think>\nHm.\n</think>\n\n" UNKNOWN, UNKNOWN, "Hm.", 0, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof readings / sizeof readings[0]; i++) {
+        check_reading(tools, &readings[i]);
+    }
+}
+
+static void test_chat_answers_that_are_malformed(void **state)
+{
+    static const reading readings[] = {
+        {CUT, CUT, "", 0, true},
+        {UNKNOWN, UNKNOWN, "", 0, true},
+        {"One moment.\n" CUT, "One moment.\n" CUT, "", 0, true},
+        {CALL "\n" CUT, "}\n</tool_call>\n" CUT, "", 1, true}, /* what was whole stays */
+        {CALL "\n" UNKNOWN, "}\n</tool_call>\n" UNKNOWN, "", 1, true},
+        {"<tool_call>\nnot JSON\n</tool_call>", "<tool_call>\nnot JSON\n</tool_call>", "", 0, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof readings / sizeof readings[0]; i++) {
+        check_reading(tools, &readings[i]);
+    }
+}
+
+/* Calls that are JSON alone, and calls with ids behind their arguments. */
+static void test_chat_answers_of_other_forms(void **state)
+{
+    static const char bare[] =
+        "{% if tools %}{% for tool in tools %}{{ tool | tojson }}{% endfor %}{% endif %}"
+        "{% for m in messages %}<|{{ m.role }}|>{% if m.tool_calls %}{\"name\": "
+        "\"{{ m.tool_calls[0].function.name }}\", \"parameters\": "
+        "{{ m.tool_calls[0].function.arguments | tojson }}}{% else %}{{ m.content }}{% endif %}"
+        "<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+    static const char late[] =
+        "{% if tools %}[AVAILABLE_TOOLS]{{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}"
+        "{% for m in messages %}{% if m.role == 'user' %}[INST]{{ m.content }}[/INST]"
+        "{% elif m.tool_calls %}[TOOL_CALLS][{% for call in m.tool_calls %}{\"name\": "
+        "\"{{ call.function.name }}\", \"arguments\": {{ call.function.arguments | tojson }}, "
+        "\"id\": \"{{ call.id }}\"}{% if not loop.last %}, {% endif %}{% endfor %}]</s>"
+        "{% else %}{{ m.content }}</s>{% endif %}{% endfor %}";
+    static const reading bares[] = {
+        {"{\"name\": \"weather\", \"parameters\": {\"city\": \"A\"}}", "", "", 1, false},
+        {"{\"name\": \"weather\", \"para", "{\"name\": \"weather\", \"para", "", 0, true},
+        {"{\"degrees\": 21}", "{\"degrees\": 21}", "", 0, false},
+        {"Say {this} or that.", "Say {this} or that.", "", 0, false},
+    };
+    dw_chats *chats;
+    dw_error err;
+    (void)state;
+    assert_int_equal(dw_chats_open(&chats, vocab, bare, &err), DW_OK);
+    for (size_t i = 0; i < sizeof bares / sizeof bares[0]; i++) {
+        check_reading(chats, &bares[i]);
+    }
+    dw_chats_close(chats);
+    assert_int_equal(dw_chats_open(&chats, vocab, late, &err), DW_OK);
+    json_t *message = read_every_way(chats, "[TOOL_CALLS][{\"name\": \"weather\", \"arguments\": "
+                                            "{\"city\": \"A\"}, \"id\": \"aB3dE6gH9\"}]");
+    const json_t *call = json_array_get(json_object_get(message, "tool_calls"), 0);
+    assert_string_equal(json_string_value(json_object_get(call, "id")), "aB3dE6gH9");
+    json_decref(message);
+    dw_chats_close(chats);
+}
+
+/* A template that writes calls, but is not told of tools, has its own form of them. */
+static void test_chat_calls_without_tools(void **state)
+{
+    static const char source[] =
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if m.tool_calls %}<|calls|>"
+        "{% for call in m.tool_calls %}<|call|>{{ call.function.name }}<|sep|>"
+        "{{ call.function.arguments | tojson }}<|/call|>{% endfor %}<|/calls|>{% endif %}<|end|>"
+        "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+    static const reading want = {
+        "<|calls|><|call|>weather<|sep|>{\"city\": \"A\"}<|/call|><|/calls|>", "", "", 1, false};
+    dw_chats *chats;
+    dw_error err;
+    (void)state;
+    assert_int_equal(dw_chats_open(&chats, vocab, source, &err), DW_OK);
+    check_reading(chats, &want);
+    dw_chats_close(chats);
+}
+
 static void test_chat_formats_are_kept(void **state)
 {
     (void)state;
@@ -377,6 +514,10 @@ int main(void)
         cmocka_unit_test(test_chat_templates_by_name),
         cmocka_unit_test(test_chat_pairs),
         cmocka_unit_test(test_chat_answers_as_they_come),
+        cmocka_unit_test(test_chat_answers_with_reasoning),
+        cmocka_unit_test(test_chat_answers_that_are_malformed),
+        cmocka_unit_test(test_chat_answers_of_other_forms),
+        cmocka_unit_test(test_chat_calls_without_tools),
         cmocka_unit_test(test_chat_formats_are_kept),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
