@@ -477,13 +477,17 @@ void read_as_plain(const dw_chat_format *format, const std::string &answer,
     message = {};
     message.role = "assistant";
     message.content = answer;
-    if (at != std::string::npos) {
-        size_t from = begin.empty() ? std::string::npos : answer.find(begin);
-        from = from == std::string::npos || from > at ? 0 : from + begin.size();
-        message.reasoning_content = string_strip(answer.substr(from, at - from));
-        at = answer.find_first_not_of(" \r\n\t", at + end.size());
-        message.content = at != std::string::npos ? answer.substr(at) : "";
+    if (at == std::string::npos) {
+        return;
     }
+    std::string thought = string_strip(answer.substr(0, at)), mark = string_strip(begin);
+    size_t from = mark.empty() ? std::string::npos : thought.find(mark);
+    if (from != std::string::npos && from > 0) {
+        return; /* there is text before it */
+    }
+    message.reasoning_content = string_strip(from == 0 ? thought.substr(mark.size()) : thought);
+    at = answer.find_first_not_of(" \r\n\t", at + end.size());
+    message.content = at != std::string::npos ? answer.substr(at) : "";
 }
 
 /* True: it was read to its end. */
@@ -551,6 +555,7 @@ bool read_whole(const dw_chat_format *format, const std::string &answer, common_
     }
     if (!whole) {
         read_as_plain(format, answer, message);
+        message.content = message.reasoning_content.empty() ? answer : message.content;
     }
     return whole || (format->has_bare_calls && answer.find("\"name\"") == std::string::npos);
 }

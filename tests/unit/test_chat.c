@@ -406,6 +406,8 @@ static void test_chat_answers_with_reasoning(void **state)
         {"Sunny.", "Sunny.", "", 0, false},
         {"<think>\nHm.\n</think>\n\n" CUT, CUT, "Hm.", 0, true},
         {"<think>\nHm.\n</think>\n\n" UNKNOWN, UNKNOWN, "Hm.", 0, true},
+        {"<think>\n\n</think>\n\nSunny.", "Sunny.", "", 0, false},
+        {"<tool_call>\n<think>\n\n</think>", "<tool_call>\n<think>\n\n</think>", "", 0, true},
     };
     (void)state;
     for (size_t i = 0; i < sizeof readings / sizeof readings[0]; i++) {
