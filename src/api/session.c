@@ -321,6 +321,25 @@ dw_status dw_session_set_sampler(dw_session *session, const dw_sampler_options *
     return DW_OK;
 }
 
+dw_status dw_session_hold_to_chat(dw_session *session, const char *request, size_t bytes,
+                                  bool *held, dw_error *err)
+{
+    dw_chats *chats = dw_model_chats(session->model);
+    const dw_chat_format *format = NULL;
+    dw_status status =
+        dw_chats_format(chats, (dw_chat_request){.json = request, .bytes = bytes}, &format, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (held != NULL) {
+        *held = dw_chat_format_info_of(format).grammar[0] != '\0';
+    }
+    status =
+        dw_sampler_set_chat_format(session->sampler, dw_model_vocab(session->model), format, err);
+    dw_chats_release(chats, format);
+    return status;
+}
+
 dw_status dw_session_sample(dw_session *session, int32_t *token, dw_error *err)
 {
     if (session->rows == 0) {
