@@ -639,10 +639,10 @@ DW_API DW_MUST_CHECK dw_status dw_session_set_sampler(dw_session *session,
  * Thread: any. Errors: DW_E_FORMAT, DW_E_UNSUPPORTED (what, and where), DW_E_LIMIT, DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_json_schema_check(const char *schema, char *notes,
                                                     size_t capacity, dw_error *err);
-/* From now on hold what is chosen to a chat's request, in place of a grammar set before: tool calls,
- * or with response_format the whole answer, to their schemas. After the prompt. *held: whether the
- * request asks for either; may be NULL. Errors: those of dw_chat_answer_create; the session is as it
- * was. */
+/* From now on hold what is chosen to a chat's request, in place of a grammar set before: tool
+ * calls, or with response_format the whole answer, to their schemas. After the prompt. *held:
+ * whether the request asks for either; may be NULL. Errors: those of dw_chat_answer_create; the
+ * session is as it was. */
 DW_API DW_MUST_CHECK dw_status dw_session_hold_to_chat(dw_session *session, const char *request,
                                                        size_t bytes, bool *held, dw_error *err);
 /* Choose a token from the last row of the last step, which had one, and let penalties and grammar

@@ -255,6 +255,22 @@ void render(const dw_jinja *jinja, const dw::chat_request &request, const std::s
 
 /* ---- formats -------------------------------------------------------------------------------- */
 
+/* A tool that names no parameters takes none, as its caller would expect. */
+common_json parameters_of(const common_json &function)
+{
+    common_json schema = common_chat_tool_parameters(function);
+    bool plain = schema.is_object() && schema.contains("type") && schema.at("type") == "object" &&
+                 !(schema.contains("properties") && !schema.at("properties").empty());
+    for (const char *key : {"additionalProperties", "patternProperties", "anyOf", "allOf", "oneOf",
+                            "minProperties", "$ref"}) {
+        plain = plain && !schema.contains(key);
+    }
+    if (plain) {
+        schema["additionalProperties"] = false;
+    }
+    return schema;
+}
+
 std::string described(const common_json &function)
 {
     bool there = function.contains("description") && function.at("description").is_string();
@@ -275,8 +291,7 @@ common_chat_templates_inputs inputs_of(const dw::chat_request &request)
         const auto &function = request.tools.at(i).at("function");
         auto name = function.at("name").get<std::string>();
         if (request.only_tool.empty() || request.only_tool == name) {
-            inputs.tools.push_back(
-                {name, described(function), common_chat_tool_parameters(function).dump()});
+            inputs.tools.push_back({name, described(function), parameters_of(function).dump()});
         }
     }
     inputs.json_schema = request.schema.is_null() ? "" : request.schema.dump();
@@ -370,6 +385,19 @@ void require_call(dw_chat_format *format, const dw_jinja *jinja,
     params.thinking_start_tag.clear();
 }
 
+/* Where each call has marks of its own, the grammar of several also takes none at all, and several
+ * where one is wanted. */
+void count_calls(std::string &grammar, bool several)
+{
+    static const std::string loose = "tool-calls ::= (tool-call? space)+\n";
+    size_t at = grammar.find(loose);
+    if (at != std::string::npos) {
+        grammar.replace(at, loose.size(),
+                        several ? "tool-calls ::= tool-call (space tool-call)*\n"
+                                : "tool-calls ::= tool-call\n");
+    }
+}
+
 void keep_triggers(dw_chat_format *format)
 {
     for (const auto &trigger : format->params.grammar_triggers) {
@@ -397,6 +425,7 @@ void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_r
     if (inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED) {
         require_call(format, jinja, inputs);
     }
+    count_calls(params.grammar, request.parallel_calls);
     keep_triggers(format);
     format->has_late_ids = has_late_ids(params.grammar);
     format->has_bare_calls = !inputs.tools.empty() && inputs.json_schema.empty() &&
