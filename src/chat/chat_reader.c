@@ -424,6 +424,22 @@ static dw_status tell_rest(dw_chat_reader *reader, size_t from, json_t *told)
                     : DW_OK;
 }
 
+/* The text that was told may end before `end`: what is behind it, the beginning of a mark, had to
+ * be seen first. Told twice is better than lost. */
+static size_t text_end(const dw_chat_reader *reader, size_t end)
+{
+    const text *last = reader->content.count > 0 ? &reader->content : &reader->reasoning;
+    if (json_array_size(reader->calls) > 0) {
+        return end;
+    }
+    for (size_t at = 0; last->count > 0 && at + last->count <= end; at++) {
+        if (memcmp(reader->raw.bytes + at, last->bytes, last->count) == 0) {
+            return at + last->count;
+        }
+    }
+    return end;
+}
+
 /* What is whole of it is told as ever, up to where it is no beginning of the format any more; the
  * rest is content as it is. Without calls it is `plain`, where what was told allows that. */
 static dw_status tell_malformed(dw_chat_reader *reader, const json_t *plain, json_t *told,
@@ -449,7 +465,8 @@ static dw_status tell_malformed(dw_chat_reader *reader, const json_t *plain, jso
         return status != DW_OK ? status : tell_rest(reader, 0, told);
     }
     size_t high = reads(reader, readable, true) ? readable : reader->told_bytes;
-    return tell_rest(reader, high > 0 ? place_of(reader, 0, high, true) : 0, told);
+    size_t end = high > 0 ? place_of(reader, 0, high, true) : 0;
+    return tell_rest(reader, text_end(reader, end), told);
 }
 
 static json_t *told_message(const dw_chat_reader *reader, bool malformed)

@@ -421,6 +421,7 @@ static void test_chat_answers_that_are_malformed(void **state)
         {CUT, CUT, "", 0, true},
         {UNKNOWN, UNKNOWN, "", 0, true},
         {"One moment.\n" CUT, "One moment.\n" CUT, "", 0, true},
+        {"a <" CUT, "a <" CUT, "", 0, true},                   /* told when the mark has begun */
         {CALL "\n" CUT, "}\n</tool_call>\n" CUT, "", 1, true}, /* what was whole stays */
         {CALL "\n" UNKNOWN, "}\n</tool_call>\n" UNKNOWN, "", 1, true},
         {"<tool_call>\nnot JSON\n</tool_call>", "<tool_call>\nnot JSON\n</tool_call>", "", 0, true},
