@@ -1,11 +1,14 @@
-# llama_chat: the part of llama.cpp's `common` that knows chats: its Jinja engine, the formats in which
-# models write reasoning and tool calls, and the grammars of those. Nothing of it reaches the network or
-# a file. Three functions of it are renamed, so that src/text stands in front of them, and what `common`
-# keeps in files that bring the rest of llama.cpp along (log, strings) is defined there too.
+# llama_chat: the part of llama.cpp's `common` that knows chats: the formats in which models write
+# reasoning and tool calls, the grammars of those, and the values of its Jinja engine. Nothing of it
+# reaches the network or a file. Templates are read and run by src/templates, which defines what the
+# engine's own lexer and parser would; two functions are renamed, so that src/chat stands in front of
+# them, and what `common` keeps in files that bring the rest of llama.cpp along (log, strings) is
+# defined there too.
 # Needs LLAMA_CPP_DIR. The deps install it; builds with sanitizers make their own.
 set(common "${LLAMA_CPP_DIR}/common")
 include("${common}/parsers/sources.cmake")
 file(GLOB jinja_sources "${common}/jinja/*.cpp")
+list(FILTER jinja_sources EXCLUDE REGEX "/(lexer|parser)\\.cpp$")
 set(chat_sources ${LLAMA_CHAT_PARSERS_SOURCES} ${jinja_sources})
 foreach(name chat chat-auto-parser-generator chat-auto-parser-helpers chat-diff-analyzer
         chat-peg-parser json json-schema json-schema-to-grammar peg-parser trie unicode)
@@ -13,8 +16,6 @@ foreach(name chat chat-auto-parser-generator chat-auto-parser-helpers chat-diff-
 endforeach()
 list(FILTER chat_sources EXCLUDE REGEX "\\.h$")
 add_library(llama_chat STATIC ${chat_sources})
-set_source_files_properties("${common}/jinja/parser.cpp" PROPERTIES
-    COMPILE_DEFINITIONS parse_from_tokens=common_parse_from_tokens)
 set_source_files_properties("${common}/json-schema-to-grammar.cpp" PROPERTIES
     COMPILE_DEFINITIONS build_grammar=common_build_grammar)
 set_source_files_properties("${common}/json-schema.cpp" PROPERTIES

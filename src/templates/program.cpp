@@ -430,8 +430,10 @@ void run::bind_rest(const node &n, const std::string &name, const call_args &arg
         set(symbol_caller, make_missing("No caller defined"));
     }
     for (const auto &[key, v] : args.named) {
-        bool known = std::any_of(n.parameters.begin(), n.parameters.end(),
-                                 [&](const auto &one) { return one.name->val_str.str() == key; });
+        const std::string &wanted = key; /* lambdas do not capture bindings in C++17 */
+        bool known = std::any_of(n.parameters.begin(), n.parameters.end(), [&](const auto &one) {
+            return one.name->val_str.str() == wanted;
+        });
         if (known) {
             continue;
         }
