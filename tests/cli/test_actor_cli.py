@@ -23,7 +23,8 @@ PROGRAM = os.path.join(BUILD, "driftwood")
 MODEL_DIR = os.environ.get("DW_TEST_MODEL_DIR", os.path.expanduser("~/.cache/driftwood"))
 MODEL = os.path.join(MODEL_DIR, "SmolLM2-135M-Instruct.Q4_1.gguf")
 TALKER = os.path.join(BUILD, "guests", "actor_talker.wasm")
-CHAT = ["--guest", "chat", "--model", MODEL, "--max-tokens", "16", "--temp", "0"]
+CHAT = ["--guest", "chat", "--model", MODEL, "--max-tokens", "16", "--temp", "0",
+        "--system", "You are a helpful assistant."]
 KILLS = int(os.environ.get("DW_TEST_KILLS", "40"))  # 200 of them take a minute
 
 
@@ -358,7 +359,7 @@ class Actors(unittest.TestCase):
         moved = os.path.join(self.folder.name, "moved.snapshot")
         self.run_good("export", actor, moved)
         empty = dict(os.environ, XDG_CACHE_HOME=self.folder.name)
-        self.assert_fails("gguf1:", "import", moved, env=empty,
+        self.assert_fails("gguf2:", "import", moved, env=empty,
                           state=os.path.join(self.folder.name, "elsewhere"))
 
     def test_one_process_at_a_time(self):

@@ -312,6 +312,9 @@ static void test_context_decoding_allocates_nothing(void **state)
 {
     model_fixture *test_state = &((fixture *)*state)->test_state;
     dw_context *context = model_fixture_context(test_state, 0);
+    dw_error err;
+    /* The vocabulary loads beside, and allocates. */
+    assert_int_equal(dw_vocab_wait(dw_model_vocab(test_state->model), &err), DW_OK);
     model_fixture_forward(test_state, context, 0, 20, 1);
     model_fixture_forward(test_state, context, 20, 1, 1);
     uint64_t before = dw_alloc_count();
