@@ -51,7 +51,9 @@ static dw_status add(text *to, const char *bytes, size_t count, dw_error *err)
         to->bytes = grown;
         to->capacity = capacity;
     }
-    memcpy(to->bytes + to->count, bytes, count);
+    if (count > 0) {
+        memcpy(to->bytes + to->count, bytes, count);
+    }
     to->count += count;
     return DW_OK;
 }

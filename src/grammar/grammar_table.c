@@ -104,7 +104,7 @@ static bool more_slots(dw__grammar_table *t)
 static bool more_stacks(dw__grammar_table *t, uint32_t count)
 {
     size_t wanted = (size_t)t->stack_count + count;
-    if (wanted <= t->stack_capacity) {
+    if (t->stacks != NULL && wanted <= t->stack_capacity) {
         return true;
     }
     size_t capacity = 2 * wanted + 256;
