@@ -70,10 +70,11 @@ test: test-packages ## set up, build and run every test
 	    { grep -A3 'tests passed' Testing/Temporary/output >Testing/Temporary/summary || true; } && \
 	    exit $$(cat Testing/Temporary/status)
 
-# What takes minutes there: numbers over whole models and vocabularies, and a program started a
-# hundred times. Other tests, and fuzzing, go through the same code. SANITIZERS_LEAVE_OUT='^$$': all.
-WHOLE_MODELS = test_(parity|score|actor_moves|actor_rounds|architectures|device_moves|grammar)
-SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|test_actor_cli|check_docs|check_json_schema)$$|_staged$$
+# What takes minutes there: numbers over whole models, vocabularies and hundreds of templates, and a
+# program started a hundred times. Other tests, and fuzzing, go through the same code. SANITIZERS_LEAVE_OUT='^$$': all.
+WHOLE_MODELS = test_(parity|score|actor_moves|actor_rounds|architectures|device_moves|grammar|tokenize)
+MANY_STARTS = test_actor_cli|test_output|test_options|check_docs
+SANITIZERS_LEAVE_OUT ?= ^($(WHOLE_MODELS)|$(MANY_STARTS)|check_json_schema|check_chat_.*|check_tool_calls)$$|_staged$$
 .PHONY: check-asan
 check-asan: test-packages ## tests under AddressSanitizer, UBSan and LeakSanitizer
 	@$(MAKE) --no-print-directory compile BUILD=$(ASAN_BUILD) \
