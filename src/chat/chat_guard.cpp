@@ -46,8 +46,10 @@ namespace
 /* What the parser, the program and model output recurse on is bounded to fit into this. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr size_t stack_bytes = (size_t)512 << 20;
+constexpr size_t used_bytes = (size_t)56 << 20; /* ASan unwinds no more than 64 MiB */
 #else
 constexpr size_t stack_bytes = (size_t)128 << 20;
+constexpr size_t used_bytes = stack_bytes / 4 * 3;
 #endif
 
 struct deep_call {
@@ -61,7 +63,7 @@ void run_guarded(void *user)
     auto *call = static_cast<deep_call *>(user);
     try {
         dw::jinja_limits limits;
-        limits.stack_bytes = stack_bytes / 4 * 3;
+        limits.stack_bytes = used_bytes;
         dw::jinja_scope scope(limits);
         (*call->work)();
     } catch (const dw::status_error &e) {
@@ -133,11 +135,11 @@ jinja::program parse(const std::string &source)
 void open_template(dw_jinja *jinja)
 {
     jinja->program = parse(jinja->source);
-    dw::jinja_limits limits = dw::trial_limits(stack_bytes / 2);
+    dw::jinja_limits limits = dw::trial_limits(used_bytes);
     limits.steps *= 8; /* several trials */
     dw::jinja_scope scope(limits);
     auto caps = jinja::caps_get(jinja->program);
-    dw::find_forms(jinja->program, stack_bytes / 2, &jinja->asks);
+    dw::find_forms(jinja->program, used_bytes, &jinja->asks);
     jinja->asks.system_role = caps.supports_system_role;
     jinja->asks.tools = caps.supports_tools;
     jinja->asks.tool_calls = caps.supports_tool_calls;

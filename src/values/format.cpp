@@ -79,9 +79,10 @@ std::string grouped(const std::string &digits, char sign, size_t group)
 std::string whole_digits(uint64_t number, char kind)
 {
     unsigned base = kind == 'x' || kind == 'X' ? 16 : kind == 'o' ? 8 : kind == 'b' ? 2 : 10;
+    const char *digits = kind == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
     std::string out;
     do {
-        out += (kind == 'X' ? "0123456789ABCDEF" : "0123456789abcdef")[number % base];
+        out += digits[number % base];
         number /= base;
     } while (number > 0);
     std::reverse(out.begin(), out.end());
