@@ -1,6 +1,7 @@
-# llama_chat, the part of llama.cpp that knows chats (deps/chat.cmake): target LlamaChat::LlamaChat. With
-# sanitizers it is built here, with them, where its sources are known.
-if((DRIFTWOOD_SANITIZE OR DRIFTWOOD_FUZZ) AND EXISTS "${CMAKE_SOURCE_DIR}/build/llama-cpp-dir")
+# llama_chat, the part of llama.cpp that knows chats (deps/chat.cmake): target LlamaChat::LlamaChat. For
+# fuzzing it is built here, with sanitizers, where its sources are known; the tests' builds with
+# sanitizers take the prefix's, since it takes minutes to compile.
+if(DRIFTWOOD_FUZZ AND EXISTS "${CMAKE_SOURCE_DIR}/build/llama-cpp-dir")
     file(STRINGS "${CMAKE_SOURCE_DIR}/build/llama-cpp-dir" LLAMA_CPP_DIR LIMIT_COUNT 1)
 endif()
 if(LLAMA_CPP_DIR AND EXISTS "${LLAMA_CPP_DIR}/common/chat.cpp")
