@@ -89,7 +89,7 @@ static void live(void)
     files = (struct file_count){.alive = -1};
 }
 
-static void shell(const char *format, ...)
+DW_PRINTF(1, 2) static void shell(const char *format, ...)
 {
     char command[2048];
     va_list args;
@@ -183,7 +183,7 @@ typedef struct name_list {
     size_t count;
 } name_list;
 
-static name_list listed(const char *format, ...)
+DW_PRINTF(1, 2) static name_list listed(const char *format, ...)
 {
     char path[512];
     name_list list = {.count = 0};
@@ -204,7 +204,7 @@ static name_list listed(const char *format, ...)
     return list;
 }
 
-static bool exists(const char *format, ...)
+DW_PRINTF(1, 2) static bool exists(const char *format, ...)
 {
     char path[512];
     va_list args;
