@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 
 #define FORMATS_KEPT 16
 
@@ -13,7 +14,8 @@
 typedef struct kept_format {
     char *key;
     dw_chat_format *format;
-    uint64_t used_at; /* by the count of uses */
+    uint8_t request[DW_SHA256_BYTES]; /* the last one that it served */
+    uint64_t used_at;                 /* by the count of uses */
     uint32_t users;
 } kept_format;
 
@@ -307,12 +309,16 @@ dw_status dw_chats_tokenize(dw_chats *chats, const dw_chat_text *text, size_t sk
 
 /* ---- formats ------------------------------------------------------------------------------- */
 
-/* With the lock: the format of this key, counted; NULL: not here. */
-static const dw_chat_format *find_format(dw_chats *chats, const char *key)
+/* With the lock: the format of this key, or with NULL of this very request, counted; NULL: not
+ * here. */
+static const dw_chat_format *find_format(dw_chats *chats, const char *key, const uint8_t *request)
 {
     for (size_t i = 0; i < FORMATS_KEPT; i++) {
         kept_format *kept = &chats->formats[i];
-        if (kept->key != NULL && strcmp(kept->key, key) == 0) {
+        if (kept->key != NULL &&
+            (key != NULL ? strcmp(kept->key, key) == 0
+                         : memcmp(kept->request, request, DW_SHA256_BYTES) == 0)) {
+            memcpy(kept->request, request, DW_SHA256_BYTES);
             kept->users++;
             kept->used_at = ++chats->uses;
             return kept->format;
@@ -335,15 +341,17 @@ static kept_format *oldest_format(dw_chats *chats)
 }
 
 /* Keep what another thread has not kept meanwhile. `key` is taken over. */
-static const dw_chat_format *keep_format(dw_chats *chats, char *key, dw_chat_format *format)
+static const dw_chat_format *keep_format(dw_chats *chats, char *key, const uint8_t *request,
+                                         dw_chat_format *format)
 {
     (void)pthread_mutex_lock(&chats->lock);
-    const dw_chat_format *there = find_format(chats, key);
+    const dw_chat_format *there = find_format(chats, key, request);
     kept_format *place = there == NULL ? oldest_format(chats) : NULL;
     kept_format before = {.key = NULL};
     if (place != NULL) {
         before = *place;
         *place = (kept_format){.key = key, .format = format, .used_at = ++chats->uses, .users = 1};
+        memcpy(place->request, request, DW_SHA256_BYTES);
     }
     (void)pthread_mutex_unlock(&chats->lock);
     if (there != NULL) {
@@ -364,7 +372,15 @@ dw_status dw_chats_format(dw_chats *chats, dw_chat_request request, const dw_cha
 {
     const dw_jinja *jinja;
     char *key = NULL;
-    *out = NULL;
+    /* An answer is read many times over one request, which need not be read each time. */
+    uint8_t digest[DW_SHA256_BYTES];
+    dw_sha256(digest, request.json, request.bytes);
+    (void)pthread_mutex_lock(&chats->lock);
+    *out = find_format(chats, NULL, digest);
+    (void)pthread_mutex_unlock(&chats->lock);
+    if (*out != NULL) {
+        return DW_OK;
+    }
     dw_status status = template_for(chats, request, &jinja, err);
     if (status == DW_OK) {
         status = dw_chat_format_key(request, &key, err);
@@ -373,7 +389,7 @@ dw_status dw_chats_format(dw_chats *chats, dw_chat_request request, const dw_cha
         return status;
     }
     (void)pthread_mutex_lock(&chats->lock);
-    *out = find_format(chats, key);
+    *out = find_format(chats, key, digest);
     (void)pthread_mutex_unlock(&chats->lock);
     if (*out != NULL) {
         dw_free(key);
@@ -385,7 +401,7 @@ dw_status dw_chats_format(dw_chats *chats, dw_chat_request request, const dw_cha
         dw_free(key);
         return status;
     }
-    *out = keep_format(chats, key, made);
+    *out = keep_format(chats, key, digest, made);
     return DW_OK;
 }
 
