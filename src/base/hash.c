@@ -2,10 +2,12 @@
 
 #include <assert.h>
 #include <nettle/sha2.h>
+#include <pthread.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "base/status.h"
 
 /* The library's own create, since its state may grow between versions. */
@@ -122,6 +124,20 @@ void dw_sha256_text(char text[DW_SHA256_TEXT], const void *data, size_t bytes)
     uint8_t digest[DW_SHA256_BYTES];
     dw_sha256(digest, data, bytes);
     dw_hex(text, digest, sizeof digest);
+}
+
+static uint64_t table_seed;
+
+static void make_table_seed(void)
+{
+    dw_os_random(&table_seed, sizeof table_seed);
+}
+
+uint64_t dw_hash_of_text(const char *text, size_t bytes)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, make_table_seed);
+    return XXH3_64bits_withSeed(text, bytes, table_seed);
 }
 
 void dw_hex(char *text, const uint8_t *digest, size_t bytes)

@@ -38,6 +38,10 @@ void dw_sha256(uint8_t digest[DW_SHA256_BYTES], const void *data, size_t bytes);
 void dw_hash128_text(char text[DW_HASH128_TEXT], const void *data, size_t bytes);
 void dw_sha256_text(char text[DW_SHA256_TEXT], const void *data, size_t bytes);
 
+/* XXH3 of 64 bits for tables in memory, another one in each process: what a file or a guest gives
+ * cannot be made to fall together. Never to be kept or sent. */
+uint64_t dw_hash_of_text(const char *text, size_t bytes);
+
 /* `text` [2 * bytes + 1]: lower-case hexadecimal digits and a NUL. */
 void dw_hex(char *text, const uint8_t *digest, size_t bytes);
 /* Decode: exactly 2 * bytes such digits, then the NUL; else false, `digest` unspecified. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "text/grammar_rules_internal.h"
 
 #define DEPTH_MAX 100
@@ -344,18 +345,9 @@ static dw_status token(parser *p)
 
 /* ---- names -------------------------------------------------------------------------------- */
 
-static uint64_t hash(const char *text, size_t bytes)
-{
-    uint64_t sum = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-    for (size_t i = 0; i < bytes; i++) {
-        sum = (sum ^ (unsigned char)text[i]) * UINT64_C(0x100000001b3);
-    }
-    return sum;
-}
-
 static void place_name(parser *p, uint32_t index)
 {
-    uint64_t slot = hash(p->names[index].name, p->names[index].bytes);
+    uint64_t slot = dw_hash_of_text(p->names[index].name, p->names[index].bytes);
     while (p->name_slots[slot % p->slot_count] != 0) {
         slot++;
     }
@@ -391,7 +383,7 @@ static dw_status read_name(parser *p, uint32_t *index)
     if (status != DW_OK) {
         return status;
     }
-    uint64_t slot = hash(name, bytes);
+    uint64_t slot = dw_hash_of_text(name, bytes);
     for (; p->name_slots[slot % p->slot_count] != 0; slot++) {
         uint32_t known = p->name_slots[slot % p->slot_count] - 1;
         if (p->names[known].bytes == bytes && memcmp(p->names[known].name, name, bytes) == 0) {

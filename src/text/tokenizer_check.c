@@ -8,7 +8,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
-#include "base/os.h"
+#include "base/hash.h"
 
 #define TOKEN_TYPE_BYTE 6
 #define WORD_PIECE_BYTES_MAX 256
@@ -26,7 +26,6 @@ typedef struct token_table {
     size_t count;
     uint32_t *slots; /* [slot_mask + 1]: 1 + a token's index, or 0; at its hash or soon behind */
     uint64_t slot_mask;
-    uint64_t seed; /* of the hash: a file cannot know where its tokens will fall */
 } token_table;
 
 static bool equals(const dw_gguf_string *string, const char *text)
@@ -34,28 +33,11 @@ static bool equals(const dw_gguf_string *string, const char *text)
     return string->bytes == strlen(text) && memcmp(string->text, text, string->bytes) == 0;
 }
 
-/* Eight bytes at a time, each mixed in by a multiplication and its upper half. */
-static uint64_t hash(const token_table *table, const char *text, size_t bytes)
-{
-    uint64_t state = table->seed ^ (bytes * 0x9e3779b97f4a7c15u);
-    while (bytes > 0) {
-        uint64_t word = 0;
-        size_t part = bytes < sizeof word ? bytes : sizeof word;
-        memcpy(&word, text, part);
-        state = (state ^ word) * 0xd6e8feb86659fd93u;
-        state ^= state >> 32;
-        text += part;
-        bytes -= part;
-    }
-    state *= 0xd6e8feb86659fd93u;
-    return state ^ state >> 29;
-}
-
 /* The slot that holds this text, or the empty one where it belongs. At most half of them are
  * taken, so there is one. */
 static uint32_t *find_slot(const token_table *table, const char *text, size_t bytes)
 {
-    for (uint64_t at = hash(table, text, bytes);; at++) {
+    for (uint64_t at = dw_hash_of_text(text, bytes);; at++) {
         uint32_t *slot = &table->slots[at & table->slot_mask];
         if (*slot == 0) {
             return slot;
@@ -78,8 +60,6 @@ static dw_status make_slots(token_table *table, dw_error *err)
         return dw_fail(err, DW_E_MEMORY, "no memory to check %zu tokens", table->count);
     }
     table->slot_mask = slot_count - 1;
-    /* Where the system put the table: another place at each start. */
-    table->seed = (uint64_t)(uintptr_t)table->slots ^ dw_os_clock_ns();
     return DW_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "tokenizer/character_flags.h"
 
 #define NONE UINT32_MAX
@@ -37,24 +38,9 @@ struct dw_byte_pairs {
 
 /* ---- pieces ------------------------------------------------------------------------------- */
 
-static uint64_t hash(const char *text, size_t bytes)
-{
-    uint64_t state = bytes * 0x9e3779b97f4a7c15u;
-    while (bytes > 0) {
-        uint64_t word = 0;
-        size_t part = bytes < sizeof word ? bytes : sizeof word;
-        memcpy(&word, text, part);
-        state = (state ^ word) * 0xd6e8feb86659fd93u;
-        state ^= state >> 32;
-        text += part;
-        bytes -= part;
-    }
-    return state;
-}
-
 static uint32_t *piece_slot(const dw_byte_pairs *pairs, const char *text, size_t bytes)
 {
-    for (uint64_t at = hash(text, bytes);; at++) {
+    for (uint64_t at = dw_hash_of_text(text, bytes);; at++) {
         uint32_t *slot = &pairs->piece_slots[at & pairs->piece_mask];
         if (*slot == 0) {
             return slot;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 
 #define STARTS_BYTES (65536 / 8)
 
@@ -52,19 +53,10 @@ static int by_length(const void *a, const void *b)
                                 : (x->token > y->token) - (x->token < y->token);
 }
 
-static size_t hash(const char *text, size_t bytes)
-{
-    uint64_t state = 0xcbf29ce484222325u; /* FNV-1a; texts are a model file's */
-    for (size_t i = 0; i < bytes; i++) {
-        state = (state ^ (unsigned char)text[i]) * 0x100000001b3u;
-    }
-    return (size_t)(state ^ state >> 29);
-}
-
 /* The slot of this text, or the empty one where it belongs. */
 static uint32_t *find_slot(const dw_specials *specials, const char *text, size_t bytes)
 {
-    for (size_t at = hash(text, bytes);; at++) {
+    for (uint64_t at = dw_hash_of_text(text, bytes);; at++) {
         uint32_t *slot = &specials->slots[at & specials->slot_mask];
         if (*slot == 0) {
             return slot;
