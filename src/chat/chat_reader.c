@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "chat/chat.h"
+#include "text/utf8_step.h"
 
 #define ANSWER_BYTES_MAX ((size_t)4 << 20) /* that is read; text that is repaired may have more */
 #define TEXT_BYTES_MAX ((size_t)64 << 20)
@@ -60,23 +61,18 @@ static dw_status add(text *to, const char *bytes, size_t count, dw_error *err)
 
 /* Bytes of the character at the front; 0: none begins so; more than `count`: it is not whole yet.
  * */
-static size_t character_bytes(const unsigned char *bytes, size_t count)
+static size_t character_bytes(const char *bytes, size_t count)
 {
-    static const unsigned char low[] = {0x80, 0xa0, 0x90};
-    unsigned char first = bytes[0];
-    size_t length = first < 0x80                     ? 1
-                    : first >= 0xc2 && first <= 0xdf ? 2
-                    : first >= 0xe0 && first <= 0xef ? 3
-                    : first >= 0xf0 && first <= 0xf4 ? 4
-                                                     : 0;
-    unsigned char least = first == 0xe0 ? low[1] : first == 0xf0 ? low[2] : low[0];
-    unsigned char most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    for (size_t i = 1; i < length && i < count; i++) {
-        if (bytes[i] < (i == 1 ? least : 0x80) || bytes[i] > (i == 1 ? most : 0xbf)) {
+    dw_utf8_step step = {.left = 0};
+    for (size_t i = 0; i < count; i++) {
+        if (!dw_utf8_feed(&step, (unsigned char)bytes[i])) {
             return 0;
         }
+        if (step.left == 0) {
+            return i + 1;
+        }
     }
-    return length;
+    return count + 1;
 }
 
 /* Bytes that are no UTF-8 become U+FFFD; a character that is not whole waits. */
@@ -93,13 +89,13 @@ static dw_status add_characters(dw_chat_reader *reader, const char *bytes, size_
     for (size_t at = 0; status == DW_OK && at < joined.count;) {
         const char *from = joined.bytes + at;
         size_t left = joined.count - at;
-        size_t length = character_bytes((const unsigned char *)from, left);
+        size_t length = character_bytes(from, left);
         if (length > left && !is_last) {
             memcpy(reader->half, from, left);
             reader->half_bytes = left;
             break;
         }
-        bool good = length > 0 && length <= left && *from != '\0';
+        bool good = length > 0 && length <= left;
         status = add(&reader->raw, good ? from : "\xef\xbf\xbd", good ? length : 3, err);
         at += good ? length : 1;
     }

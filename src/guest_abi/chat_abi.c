@@ -57,6 +57,24 @@ static dw_status read_room(chat_call *call, const wasmtime_val_raw_t *args, size
     return status;
 }
 
+static dw_status render(const chat_call *call, dw_chat_text *text, dw_error *err)
+{
+    return dw_chats_render(dw_model_chats(call->model), call->request, seconds_now(), text, err);
+}
+
+static dw_status open_format(const chat_call *call, const dw_chat_format **format, dw_error *err)
+{
+    return dw_chats_format(dw_model_chats(call->model), call->request, format, err);
+}
+
+/* NULL: none was opened. */
+static void close_format(const chat_call *call, const dw_chat_format *format)
+{
+    if (format != NULL) {
+        dw_chats_release(dw_model_chats(call->model), format);
+    }
+}
+
 /* Text into the guest's room. -> its length, or a status; the first four bytes of too small a room
  * tell the need. */
 static int32_t give_text(const chat_call *call, const char *text, size_t bytes, dw_error *err)
@@ -86,8 +104,7 @@ static int32_t chat_render(dw_instance *instance, const wasmtime_val_raw_t *args
         status = read_room(&call, &args[3], 1, err);
     }
     if (status == DW_OK) {
-        status =
-            dw_chats_render(dw_model_chats(call.model), call.request, seconds_now(), &text, err);
+        status = render(&call, &text, err);
     }
     int32_t result =
         status == DW_OK ? give_text(&call, text.text, text.bytes, err) : (int32_t)status;
@@ -108,8 +125,7 @@ static int32_t chat_tokenize(dw_instance *instance, const wasmtime_val_raw_t *ar
         status = read_room(&call, &args[4], sizeof(int32_t), err);
     }
     if (status == DW_OK) {
-        status =
-            dw_chats_render(dw_model_chats(call.model), call.request, seconds_now(), &text, err);
+        status = render(&call, &text, err);
     }
     if (status == DW_OK) {
         list.tokens = call.room;
@@ -150,14 +166,14 @@ static int32_t chat_parse(dw_instance *instance, const wasmtime_val_raw_t *args)
         status = dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 is known", flags);
     }
     if (status == DW_OK) {
-        status = dw_chats_format(dw_model_chats(call.model), call.request, &format, err);
+        status = open_format(&call, &format, err);
     }
     if (status == DW_OK) {
         const dw_chat_raw raw = {
             .text = answer, .bytes = answer_bytes, .is_partial = (flags & DW_CHAT_PARTIAL) != 0};
         status = dw_chats_parse(format, raw, &message, err);
     }
-    dw_chats_release(call.model != NULL ? dw_model_chats(call.model) : NULL, format);
+    close_format(&call, format);
     int32_t result =
         status == DW_OK ? give_text(&call, message, strlen(message), err) : (int32_t)status;
     dw_free(message);
@@ -177,12 +193,12 @@ static int32_t chat_info(dw_instance *instance, const wasmtime_val_raw_t *args)
         status = read_room(&call, &args[3], 1, err);
     }
     if (status == DW_OK) {
-        status = dw_chats_format(dw_model_chats(call.model), call.request, &format, err);
+        status = open_format(&call, &format, err);
     }
     if (status == DW_OK) {
         status = dw_chat_format_text(format, &about, err);
     }
-    dw_chats_release(call.model != NULL ? dw_model_chats(call.model) : NULL, format);
+    close_format(&call, format);
     int32_t result =
         status == DW_OK ? give_text(&call, about, strlen(about), err) : (int32_t)status;
     dw_free(about);
@@ -206,14 +222,14 @@ static int32_t sampler_chat(dw_instance *instance, const wasmtime_val_raw_t *arg
         status = dw_fail(err, DW_E_ARG, "model: not the one of this sampler");
     }
     if (status == DW_OK) {
-        status = dw_chats_format(dw_model_chats(call.model), call.request, &format, err);
+        status = open_format(&call, &format, err);
     }
     bool held = false;
     if (status == DW_OK) {
         held = dw_chat_format_info_of(format).grammar[0] != '\0';
         status = dw_sampler_set_chat_format(sampler, dw_model_vocab(call.model), format, err);
     }
-    dw_chats_release(call.model != NULL ? dw_model_chats(call.model) : NULL, format);
+    close_format(&call, format);
     return status != DW_OK ? (int32_t)status : held ? 1 : 0;
 }
 DW__GUEST_CALL(i32, sampler_chat)
