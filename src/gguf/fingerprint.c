@@ -115,34 +115,45 @@ static void add_tensor(const hasher *hash, const dw_gguf_tensor *tensor)
     }
 }
 
-/* Read from the file where there is one, as fingerprint_job.c does. */
-static dw_status add_sample(const hasher *hash, const dw_gguf *gguf, const dw_gguf_tensor *tensor,
-                            size_t offset, size_t bytes, dw_error *err)
+dw_status dw__fingerprint_read(const dw_gguf *gguf, const dw_gguf_tensor *tensor,
+                               dw__tensor_part part, unsigned char *room,
+                               const unsigned char **data, dw_error *err)
 {
-    unsigned char room[3 * SAMPLE_BYTES];
     const dw_gguf *file = dw__gguf_part(gguf, tensor->part);
-    const unsigned char *data = file->bytes + tensor->file_offset + offset;
+    size_t at = tensor->file_offset + part.offset;
+    *data = file->bytes + at;
     if (file->fd >= 0) {
-        dw_status status = dw_os_read_at(file->fd, tensor->file_offset + offset, room, bytes, err);
+        dw_status status = dw_os_read_at(file->fd, at, room, part.bytes, err);
         if (status != DW_OK) {
             return dw_fail_within(err, status, "fingerprint: tensor %s", tensor->name);
         }
-        data = room;
+        *data = room;
     }
-    add_bytes(hash, data, bytes);
     return DW_OK;
+}
+
+static dw_status add_sample(const hasher *hash, const dw_gguf *gguf, const dw_gguf_tensor *tensor,
+                            dw__tensor_part part, dw_error *err)
+{
+    unsigned char room[3 * SAMPLE_BYTES];
+    const unsigned char *data;
+    dw_status status = dw__fingerprint_read(gguf, tensor, part, room, &data, err);
+    if (status == DW_OK) {
+        add_bytes(hash, data, part.bytes);
+    }
+    return status;
 }
 
 static dw_status add_samples(const hasher *hash, const dw_gguf *gguf, const dw_gguf_tensor *tensor,
                              dw_error *err)
 {
     if (tensor->bytes <= 3 * SAMPLE_BYTES) {
-        return add_sample(hash, gguf, tensor, 0, tensor->bytes, err);
+        return add_sample(hash, gguf, tensor, (dw__tensor_part){0, tensor->bytes}, err);
     }
     const size_t places[] = {0, (tensor->bytes / 2) & ~(size_t)63, tensor->bytes - SAMPLE_BYTES};
     dw_status status = DW_OK;
     for (size_t i = 0; i < sizeof places / sizeof places[0] && status == DW_OK; i++) {
-        status = add_sample(hash, gguf, tensor, places[i], SAMPLE_BYTES, err);
+        status = add_sample(hash, gguf, tensor, (dw__tensor_part){places[i], SAMPLE_BYTES}, err);
     }
     return status;
 }

@@ -13,11 +13,21 @@
 #define DW__SAMPLED_DIGITS 16u /* of the sampled hash, in front of the whole one */
 #define DW__FINGERPRINT_PIECE ((size_t)1 << 20)
 
+typedef struct dw__tensor_part {
+    size_t offset;
+    size_t bytes;
+} dw__tensor_part;
+
 static inline size_t dw__fingerprint_pieces(const dw_gguf_tensor *tensor)
 {
     return tensor->bytes / DW__FINGERPRINT_PIECE + (tensor->bytes % DW__FINGERPRINT_PIECE != 0);
 }
 
+/* Bytes [offset, offset + bytes) of a tensor: read into `room` [bytes] from the file where there is
+ * one, else where they are mapped. *data: until either changes. Errors: DW_E_IO. */
+dw_status dw__fingerprint_read(const dw_gguf *gguf, const dw_gguf_tensor *tensor,
+                               dw__tensor_part part, unsigned char *room,
+                               const unsigned char **data, dw_error *err);
 /* Errors: DW_E_MEMORY, DW_E_IO. */
 dw_status dw__fingerprint_sampled(const dw_gguf *gguf, char hex[DW_HASH128_TEXT], dw_error *err);
 /* `pieces`: the SHA-256 of each piece of each tensor, these in the order of their names.

@@ -82,19 +82,15 @@ static dw_status read_piece(const dw_fingerprint_job *job, size_t piece, unsigne
 {
     size_t offset;
     const dw_gguf_tensor *tensor = tensor_of(job, piece, &offset);
-    const dw_gguf *file = dw__gguf_part(job->gguf, tensor->part);
     size_t left = tensor->bytes - offset;
-    size_t bytes = left < DW__FINGERPRINT_PIECE ? left : DW__FINGERPRINT_PIECE;
-    const unsigned char *data = file->bytes + tensor->file_offset + offset;
-    if (file->fd >= 0) {
-        dw_status status = dw_os_read_at(file->fd, tensor->file_offset + offset, room, bytes, err);
-        if (status != DW_OK) {
-            return dw_fail_within(err, status, "fingerprint: tensor %s", tensor->name);
-        }
-        data = room;
+    dw__tensor_part part = {.offset = offset,
+                            .bytes = left < DW__FINGERPRINT_PIECE ? left : DW__FINGERPRINT_PIECE};
+    const unsigned char *data;
+    dw_status status = dw__fingerprint_read(job->gguf, tensor, part, room, &data, err);
+    if (status == DW_OK) {
+        dw_sha256(job->pieces[piece], data, part.bytes);
     }
-    dw_sha256(job->pieces[piece], data, bytes);
-    return DW_OK;
+    return status;
 }
 
 /* Hash a piece, unless it is done or another thread's. */
