@@ -124,23 +124,6 @@ bool dw_os_is_wsl(void)
     return false;
 }
 
-dw_status dw_os_identify(int fd, dw_file_identity *identity, dw_error *err)
-{
-    struct stat info;
-    *identity = (dw_file_identity){0};
-    if (fstat(fd, &info) != 0) {
-        return dw_fail(err, DW_E_IO, "descriptor %d: %s", fd, strerror(errno));
-    }
-    *identity = (dw_file_identity){
-        .device = (uint64_t)info.st_dev,
-        .inode = (uint64_t)info.st_ino,
-        .bytes = (uint64_t)info.st_size,
-        .changed_ns = (int64_t)info.st_mtimespec.tv_sec * 1000000000 + info.st_mtimespec.tv_nsec,
-        .described_ns = (int64_t)info.st_ctimespec.tv_sec * 1000000000 + info.st_ctimespec.tv_nsec,
-    };
-    return DW_OK;
-}
-
 void dw_os_yield_cores(void)
 {
     (void)pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0);

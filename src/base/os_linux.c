@@ -192,23 +192,6 @@ void dw_os_small_pages(void *address, size_t bytes)
     (void)madvise(address, bytes, MADV_NOHUGEPAGE);
 }
 
-dw_status dw_os_identify(int fd, dw_file_identity *identity, dw_error *err)
-{
-    struct stat info;
-    *identity = (dw_file_identity){0};
-    if (fstat(fd, &info) != 0) {
-        return dw_fail(err, DW_E_IO, "descriptor %d: %s", fd, strerror(errno));
-    }
-    *identity = (dw_file_identity){
-        .device = (uint64_t)info.st_dev,
-        .inode = (uint64_t)info.st_ino,
-        .bytes = (uint64_t)info.st_size,
-        .changed_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec,
-        .described_ns = (int64_t)info.st_ctim.tv_sec * 1000000000 + info.st_ctim.tv_nsec,
-    };
-    return DW_OK;
-}
-
 void dw_os_yield_cores(void)
 {
     (void)setpriority(PRIO_PROCESS, 0, 19); /* of this thread only, see setpriority(2) */

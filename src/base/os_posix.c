@@ -408,3 +408,35 @@ uint64_t dw_os_locked_limit_bytes(void)
     }
     return limit.rlim_cur;
 }
+
+/* ---- which file it is ---------------------------------------------------------------------- */
+
+#ifdef __APPLE__
+#define STAT_CHANGED st_mtimespec
+#define STAT_DESCRIBED st_ctimespec
+#else
+#define STAT_CHANGED st_mtim
+#define STAT_DESCRIBED st_ctim
+#endif
+
+static int64_t ns_of(struct timespec time)
+{
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+dw_status dw_os_identify(int fd, dw_file_identity *identity, dw_error *err)
+{
+    struct stat info;
+    *identity = (dw_file_identity){0};
+    if (fstat(fd, &info) != 0) {
+        return dw_fail(err, DW_E_IO, "descriptor %d: %s", fd, strerror(errno));
+    }
+    *identity = (dw_file_identity){
+        .device = (uint64_t)info.st_dev,
+        .inode = (uint64_t)info.st_ino,
+        .bytes = (uint64_t)info.st_size,
+        .changed_ns = ns_of(info.STAT_CHANGED),
+        .described_ns = ns_of(info.STAT_DESCRIBED),
+    };
+    return DW_OK;
+}
