@@ -316,8 +316,11 @@ static dw_status take_tools(dw_cli_session *session, const char *path, dw_error 
     if (status != DW_OK) {
         return dw_fail_within(err, status, "--tools");
     }
+    const char *nul = bytes > 0 ? memchr(text, '\0', bytes) : NULL;
     json_t *tools = json_loadb(text, bytes, JSON_DECODE_INT_AS_REAL, &error);
-    if (tools == NULL) {
+    if (nul != NULL) {
+        status = dw_fail(err, DW_E_ARG, "--tools %s: byte %td is NUL", path, nul - text);
+    } else if (tools == NULL) {
         status = dw_fail(err, DW_E_ARG, "--tools %s: line %d, column %d: %s", path, error.line,
                          error.column, error.text);
     } else if (!json_is_array(tools) || json_array_size(tools) == 0) {

@@ -178,6 +178,9 @@ static bool within_limits(check *c, const char *json, size_t bytes, uint64_t byt
                 break;
             }
         }
+        if (state == OUTSIDE && json[i] == '\0') { /* jansson passes over some */
+            return fault(c, byte + i, "header: a NUL byte in JSON");
+        }
         if (depth > DEPTH_MAX || values > JSON_VALUES_MAX) {
             return fault(c, byte + i, "header: JSON beyond %d levels or %u values", DEPTH_MAX,
                          JSON_VALUES_MAX);

@@ -341,7 +341,7 @@ static dw_status look(parser *p, size_t start, dw__trigger_op op)
             }
             continue;
         }
-        if (strchr("([.*+?{^$", c) != NULL) {
+        if (c != '\0' && strchr("([.*+?{^$", c) != NULL) {
             return fail_at(p, p->at,
                            "'%c': in (?=...) and (?!...) only literal texts are supported", c);
         }

@@ -32,6 +32,16 @@ static size_t digits_at(const char *text, size_t bytes)
     return count;
 }
 
+/* Bytes that a reader takes for one number, right or wrong. */
+static size_t number_like(const char *text, size_t bytes)
+{
+    size_t count = 0;
+    while (count < bytes && text[count] != '\0' && strchr("0123456789+-.eE", text[count]) != NULL) {
+        count++;
+    }
+    return count;
+}
+
 /* The bytes of the JSON number that begins there; 0: none, or more behind it than a number has. */
 static size_t literal_bytes(const char *text, size_t bytes)
 {
@@ -57,7 +67,7 @@ static size_t literal_bytes(const char *text, size_t bytes)
         }
         at += count;
     }
-    return at < bytes && (is_digit(text[at]) || strchr("+-.eE", text[at]) != NULL) ? 0 : at;
+    return number_like(text + at, bytes - at) > 0 ? 0 : at;
 }
 
 static int64_t exponent_of(const char *text)
@@ -187,16 +197,6 @@ void dw__numbers_release(dw__numbers *numbers)
     dw_free(numbers->list);
     dw__index_release(&numbers->index);
     *numbers = (dw__numbers){.list = NULL};
-}
-
-/* Bytes that a reader takes for one number, right or wrong. */
-static size_t number_like(const char *text, size_t bytes)
-{
-    size_t count = 0;
-    while (count < bytes && text[count] != '\0' && strchr("0123456789+-.eE", text[count]) != NULL) {
-        count++;
-    }
-    return count;
 }
 
 /* One step: bytes taken from `json` [bytes], what it becomes written to `out`. 0: no memory. */

@@ -472,7 +472,7 @@ static dw_status read_atom(regex *r, int depth, uint32_t *node)
     uint32_t character;
     bool is_class = false;
     char c = r->text[r->at];
-    if (strchr("[(.\\^$", c) != NULL) {
+    if (c != '\0' && strchr("[(.\\^$", c) != NULL) {
         r->at++;
     }
     switch (c) {

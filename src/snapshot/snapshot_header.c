@@ -33,6 +33,9 @@ static dw_status check_extent(const char *text, size_t bytes, uint64_t at, dw_er
             }
             continue;
         }
+        if (c == '\0') { /* jansson passes over one that stands behind a number */
+            return dw__snapshot_fail_at(err, DW_E_FORMAT, at + i, "header: a NUL byte in JSON");
+        }
         quoted = c == '"';
         bool opens = c == '{' || c == '[';
         values += opens || c == ',';

@@ -354,6 +354,29 @@ static void test_json_grammar_refusals(void **state)
     }
 }
 
+/* Within a string, between values, and behind a number, where jansson passes over it. */
+static void test_json_grammar_refuses_nul(void **state)
+{
+    static const char *const before[] = {"{\"const\":\"a", "{", "{\"minimum\":-20",
+                                         "{\"minimum\":1"};
+    static const char behind[] = ",\"maximum\":3}";
+    (void)state;
+    for (size_t i = 0; i < sizeof before / sizeof before[0]; i++) {
+        char schema[64] = {0};
+        char place[32];
+        char *grammar;
+        dw_error err;
+        size_t length = strlen(before[i]);
+        memcpy(schema, before[i], length);
+        memcpy(schema + length + 1, behind, sizeof behind - 1);
+        (void)snprintf(place, sizeof place, "byte %zu is NUL", length);
+        assert_int_equal(dw_json_grammar_make(&grammar, schema, length + sizeof behind, &err),
+                         DW_E_FORMAT);
+        assert_non_null(strstr(err.message, place));
+        assert_null(grammar);
+    }
+}
+
 /* Bounds in hundredths, and every decimal of up to two places about them. */
 static void test_json_grammar_numbers_within_bounds(void **state)
 {
@@ -493,6 +516,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json_grammar_follows_the_schema),
         cmocka_unit_test(test_json_grammar_refusals),
+        cmocka_unit_test(test_json_grammar_refuses_nul),
         cmocka_unit_test(test_json_grammar_numbers_within_bounds),
         cmocka_unit_test(test_json_grammar_notes),
         cmocka_unit_test(test_json_grammar_survives_lack_of_memory),
