@@ -51,11 +51,11 @@ static dw_status opposite_counts(dw__schema_converter *c, json_t *schema, json_t
             continue;
         }
         dw__decimal count = dw__numbers_get(&c->numbers, value);
-        int number = dw__decimal_as_int(&count) + (i % 2 == 0 ? -1 : 1);
+        int64_t number = (int64_t)dw__decimal_as_int(&count) + (i % 2 == 0 ? -1 : 1);
         if (!dw__decimal_is_whole(&count) || number < 0 || number > DW_GRAMMAR_REPETITIONS_MAX) {
             continue; /* from 0: nothing has fewer */
         }
-        (void)snprintf(text, sizeof text, "%d", number);
+        (void)snprintf(text, sizeof text, "%d", (int)number);
         json_t *limit = dw__numbers_make(&c->numbers, text);
         if (limit == NULL) {
             return no_memory(c);
