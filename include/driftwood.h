@@ -941,10 +941,10 @@ typedef struct dw_import_call dw_import_call;
  * should be filled in; `results` then do not matter. The guest traps: its call ends with DW_E_TRAP
  * and the message of `err`. With answers_status it gets the status as the result instead, and the
  * message from dw_last_error.
- * Thread: the one that runs the guest, and as many at once as run guests of the engine. Under a
- * scheduler it is the scheduler's thread, on the guest's fiber (its stack has 8 MiB): all other
- * guests wait until it returns. It must return: no longjmp and no C++ exception may leave it. The
- * calling instance is busy: calls of it, and of its actor's receive, fork and freeze, are
+ * Thread: the one that runs the guest, and as many at once as run guests of the engine; on the
+ * guest's stack, of which 6 MiB are left at least. Under a scheduler it is the scheduler's thread:
+ * all other guests wait until it returns. It must return: no longjmp and no C++ exception may leave
+ * it. The calling instance is busy: calls of it, and of its actor's receive, fork and freeze, are
  * DW_E_STATE, and it must not be destroyed. Others may be used. */
 typedef dw_status (*dw_import_fn)(void *user, dw_import_call *call, const dw_value *args,
                                   dw_value *results, dw_error *err);

@@ -82,6 +82,8 @@ dw_status dw_os_write_at(int fd, uint64_t offset, const void *from, size_t bytes
 dw_status dw_os_read_at(int fd, uint64_t offset, void *to, size_t bytes, dw_error *err);
 /* A touch of committed pages there is to take one page, not a huge one. A hint. */
 void dw_os_small_pages(void *address, size_t bytes);
+/* Give committed private pages back; they read as zero afterwards, and stay committed. */
+void dw_os_discard(void *address, size_t bytes);
 
 /* Make the folder at `path`, for its owner only, and those above it that are missing; one that is
  * there stays as it is. Errors: DW_E_IO. */

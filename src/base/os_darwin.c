@@ -119,6 +119,14 @@ void dw_os_small_pages(void *address, size_t bytes)
     (void)bytes;
 }
 
+/* MADV_FREE leaves what was there until the pages are taken. */
+void dw_os_discard(void *address, size_t bytes)
+{
+    const void *mapped = mmap(address, bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    DW_ASSERT(mapped == address);
+}
+
 bool dw_os_is_wsl(void)
 {
     return false;

@@ -192,6 +192,11 @@ void dw_os_small_pages(void *address, size_t bytes)
     (void)madvise(address, bytes, MADV_NOHUGEPAGE);
 }
 
+void dw_os_discard(void *address, size_t bytes)
+{
+    DW_ASSERT(madvise(address, bytes, MADV_DONTNEED) == 0);
+}
+
 void dw_os_yield_cores(void)
 {
     (void)setpriority(PRIO_PROCESS, 0, 19); /* of this thread only, see setpriority(2) */

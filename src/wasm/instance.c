@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "base/public_struct.h"
+#include "base/stack.h"
 #include "device/device_view.h"
 #include "wasm/instance_internal.h"
 
@@ -162,22 +163,47 @@ static dw_status make_store(dw_instance *instance, const dw_instance_options *op
     return set_wasi(instance, options, err);
 }
 
-static dw_status instantiate(dw_instance *instance, bool for_actor, dw_error *err)
+typedef struct start_call {
+    dw_instance *instance;
+    const wasmtime_instance_pre_t *linked;
+    wasm_trap_t *trap;
+    wasmtime_error_t *error;
+} start_call;
+
+static dw_status start_here(void *arg, dw_error *err)
+{
+    start_call *c = arg;
+    (void)err;
+    c->error = wasmtime_instance_pre_instantiate(
+        c->linked, wasmtime_store_context(c->instance->store), &c->instance->instance, &c->trap);
+    return DW_OK;
+}
+
+/* With the module's start function, which is the guest's. */
+static dw_status start(dw_instance *instance, bool for_actor, dw_error *err)
 {
     const dw_module *module = instance->module;
-    wasmtime_context_t *context = wasmtime_store_context(instance->store);
-    wasm_trap_t *trap = NULL;
     int exit_code = 0;
+    start_call call = {.instance = instance,
+                       .linked = for_actor && module->actor_linked != NULL ? module->actor_linked
+                                                                           : module->linked};
     dw__instance_enter(instance);
-    wasmtime_error_t *error = wasmtime_instance_pre_instantiate(
-        for_actor && module->actor_linked != NULL ? module->actor_linked : module->linked, context,
-        &instance->instance, &trap);
+    dw_status status = dw_stack_run_apart(start_here, &call, err);
     dw__instance_leave(instance);
-    bool failed = error != NULL || trap != NULL;
-    dw_status status = dw__instance_outcome(instance, error, trap, &exit_code, err);
-    if (status == DW_OK && failed) {
-        status = dw_fail(err, DW_E_TRAP, "the guest left with code %d before it began", exit_code);
+    if (status != DW_OK) {
+        return status;
     }
+    bool failed = call.error != NULL || call.trap != NULL;
+    status = dw__instance_outcome(instance, call.error, call.trap, &exit_code, err);
+    return status == DW_OK && failed
+               ? dw_fail(err, DW_E_TRAP, "the guest left with code %d before it began", exit_code)
+               : status;
+}
+
+static dw_status instantiate(dw_instance *instance, bool for_actor, dw_error *err)
+{
+    wasmtime_context_t *context = wasmtime_store_context(instance->store);
+    dw_status status = start(instance, for_actor, err);
     if (status != DW_OK) {
         return status;
     }

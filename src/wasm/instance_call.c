@@ -1,8 +1,9 @@
-/* Calls into a guest on the caller's stack, and their results. */
+/* Calls into a guest, each on a stack of its own, and their results. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/os.h"
+#include "base/stack.h"
 #include "wasm/instance_internal.h"
 
 bool dw__instance_must_end(dw_instance *instance)
@@ -204,6 +205,37 @@ dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_fu
     return status;
 }
 
+typedef struct guest_call {
+    wasmtime_context_t *context;
+    const wasmtime_func_t *function;
+    const wasmtime_val_t *args;
+    size_t arg_count;
+    wasmtime_val_t *result; /* [result_count] */
+    size_t result_count;
+    wasm_trap_t *trap;
+    wasmtime_error_t *error;
+} guest_call;
+
+static dw_status call_here(void *arg, dw_error *err)
+{
+    guest_call *c = arg;
+    (void)err;
+    c->error = wasmtime_func_call(c->context, c->function, c->args, c->arg_count, c->result,
+                                  c->result_count, &c->trap);
+    return DW_OK;
+}
+
+/* A stack of its own each, so that a guest is as deep as max_wasm_stack says on every thread, and
+ * from under another guest's import as well. */
+static dw_status call_guest(dw_instance *instance, guest_call *c, dw_error *err)
+{
+    c->context = wasmtime_store_context(instance->store);
+    dw__instance_enter(instance);
+    dw_status status = dw_stack_run_apart(call_here, c, err);
+    dw__instance_leave(instance);
+    return status;
+}
+
 dw_status dw_instance_call_export(dw_instance *instance, const char *name, int32_t *result,
                                   int *exit_code, dw_error *err)
 {
@@ -217,15 +249,15 @@ dw_status dw_instance_call_export(dw_instance *instance, const char *name, int32
         return status;
     }
     wasmtime_val_t value = {.kind = WASMTIME_I32};
-    wasm_trap_t *trap = NULL;
-    dw__instance_enter(instance);
-    wasmtime_error_t *error = wasmtime_func_call(wasmtime_store_context(instance->store), &function,
-                                                 NULL, 0, &value, result_count, &trap);
-    dw__instance_leave(instance);
-    if (result != NULL) {
-        *result = result_count > 0 && error == NULL && trap == NULL ? value.of.i32 : 0;
+    guest_call call = {.function = &function, .result = &value, .result_count = result_count};
+    status = call_guest(instance, &call, err);
+    if (status != DW_OK) {
+        return status;
     }
-    return dw__instance_outcome(instance, error, trap, exit_code, err);
+    if (result != NULL) {
+        *result = result_count > 0 && call.error == NULL && call.trap == NULL ? value.of.i32 : 0;
+    }
+    return dw__instance_outcome(instance, call.error, call.trap, exit_code, err);
 }
 
 /* An export that flushes: () -> () like __stdio_exit, or (i32) -> i32 like fflush. */
@@ -272,13 +304,15 @@ dw_status dw_instance_flush(dw_instance *instance, dw_error *err)
     }
     const wasmtime_val_t all = {.kind = WASMTIME_I32}; /* NULL: of every stream */
     wasmtime_val_t result = {.kind = WASMTIME_I32};
-    wasm_trap_t *trap = NULL;
-    dw__instance_enter(instance);
-    wasmtime_error_t *error =
-        wasmtime_func_call(wasmtime_store_context(instance->store), &function, &all,
-                           parameter_count, &result, result_count, &trap);
-    dw__instance_leave(instance);
-    dw_status status = dw__instance_outcome(instance, error, trap, &exit_code, err);
+    guest_call call = {.function = &function,
+                       .args = &all,
+                       .arg_count = parameter_count,
+                       .result = &result,
+                       .result_count = result_count};
+    dw_status status = call_guest(instance, &call, err);
+    if (status == DW_OK) {
+        status = dw__instance_outcome(instance, call.error, call.trap, &exit_code, err);
+    }
     return status == DW_OK && instance->left
                ? dw_fail(err, DW_E_TRAP, "the guest left with code %d while it flushed", exit_code)
                : status;

@@ -1,18 +1,25 @@
 /* The WebAssembly side of an engine: Wasmtime's engine on our memories, and the linker. */
 #include "wasm/wasm_host.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/stack.h"
 #include "wasm/instance_internal.h"
 
 /* How often a running guest looks whether it should stop. */
 #define EPOCH_MS 10
-/* Of fibers: as much as a thread has, since host functions run there as well. Only what is touched
- * takes memory. */
-#define FIBER_STACK_BYTES ((size_t)8 << 20)
+/* How deep a guest can be, on whichever stack: Wasmtime counts from where the guest is entered.
+ * Host functions have the rest of the stack. */
+#define GUEST_STACK_BYTES ((size_t)1 << 20)
+/* Of fibers: as much as calls have that are on none. Only what is touched takes memory. */
+#define FIBER_STACK_BYTES DW_STACK_BYTES
+
+static_assert(GUEST_STACK_BYTES + DW_STACK_NEED_BYTES + ((size_t)1 << 20) <= DW_STACK_BYTES,
+              "host functions have what they need below the deepest guest");
 
 dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what, wasmtime_error_t *error)
 {
@@ -86,6 +93,7 @@ static wasm_config_t *make_config(dw_wasm_memories *memories)
     }
     dw_wasm_memories_install(memories, config);
     wasmtime_config_epoch_interruption_set(config, true);
+    wasmtime_config_max_wasm_stack_set(config, GUEST_STACK_BYTES);
     wasmtime_config_async_stack_size_set(config, FIBER_STACK_BYTES);
     /* Pointers in the ABI have 32 bits; one guest is one thread; components copy their lists. */
     wasmtime_config_wasm_memory64_set(config, false);
