@@ -731,12 +731,15 @@ typedef struct dw_instance_options {
     uint32_t context_count_max;   /* open at a time; 0: 16 */
     uint64_t timeout_ms;          /* for one run; 0: none */
     dw_kv_type kv_type;           /* of its contexts; 0: DW_KV_F16 */
+    const char *chat_template;    /* for its chats in the place of the models', as that of
+                                     dw_model_options; NULL: the models' */
 } dw_instance_options;
 
 /* A fresh guest with its own linear memory. `options` may be NULL; what it points to is copied
  * or, for models, counted. Errors: DW_E_ARG (kv_type, a text that is not UTF-8), DW_E_UNSUPPORTED,
  * DW_E_LIMIT (the module's memory is larger than memory_bytes_max), DW_E_TRAP (its start function),
- * DW_E_MEMORY, DW_E_NOT_FOUND (a dir). */
+ * DW_E_MEMORY, DW_E_NOT_FOUND (a dir); of
+ * chat_template DW_E_UNSUPPORTED (an unknown name), DW_E_FORMAT (line, column). */
 DW_API DW_MUST_CHECK dw_status dw_instance_create(dw_instance **out, dw_module *module,
                                                   const dw_instance_options *options,
                                                   dw_error *err);

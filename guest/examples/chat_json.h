@@ -377,8 +377,12 @@ static int answer_begin(answer_reader *reader, int32_t model, const json_text *r
         json_add(&reader->raw, "");
         reader->shows_reasoning = strcmp(reasoning_mode(), "on") == 0;
     }
-    if (note.count > 0) {
+    static char *told; /* once a chat, not at each of its turns */
+    if (note.count > 0 && (told == NULL || strcmp(told, note.bytes) != 0)) {
         fprintf(stderr, "note: %s\n", note.bytes);
+        free(told);
+        told = note.bytes;
+        note.bytes = NULL;
     }
     free(thinking.bytes);
     free(note.bytes);

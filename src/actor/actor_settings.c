@@ -54,9 +54,14 @@ static bool copy(dw_actor_settings *settings, const dw_instance_options *from)
     dw_instance_options *to = &settings->instance;
     *to = *from;
     to->models = NULL;
+    to->chat_template = NULL;
     to->args = to->env_names = to->env_values = NULL;
     to->model_count = to->arg_count = to->env_count = 0;
     if (!copy_models(settings, from)) {
+        return false;
+    }
+    if (from->chat_template != NULL &&
+        (to->chat_template = dw_strdup(from->chat_template)) == NULL) {
         return false;
     }
     to->arg_count = from->arg_count;
@@ -124,6 +129,7 @@ void dw_actor_settings_unref(dw_actor_settings *settings)
         dw_model_unref(own->models[i]);
     }
     dw_free((void *)(uintptr_t)own->models);
+    dw_free((void *)(uintptr_t)own->chat_template);
     free_texts(own->args, own->arg_count);
     free_texts(own->env_names, own->env_count);
     free_texts(own->env_values, own->env_count);

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "text/utf8_step.h"
 
 #define FORMATS_KEPT 16
 
@@ -32,13 +33,34 @@ struct dw_chats {
     char *tokens; /* JSON object of special tokens' texts */
     kept_format formats[FORMATS_KEPT];
     uint64_t uses;
+    dw_chats *others; /* by other templates; a list by `next` */
+
+    /* Of others, guarded by the lock of `own`: */
+    dw_chats *own; /* whose list they are in; NULL: they are the model's own */
+    dw_chats *next;
+    size_t users;
 };
 
 /* ---- opening ------------------------------------------------------------------------------- */
 
+/* The first byte that is no UTF-8; NULL: there is none. */
+static const char *wrong_byte(const char *text)
+{
+    dw_utf8_step step = {.left = 0};
+    const char *at = text;
+    while (*at != '\0' && dw_utf8_feed(&step, (unsigned char)*at)) {
+        at++;
+    }
+    return *at == '\0' && step.left == 0 ? NULL : at;
+}
+
 dw_status dw_chats_open(dw_chats **out, const dw_vocab *vocab, const char *chosen, dw_error *err)
 {
     *out = NULL;
+    const char *wrong = chosen != NULL ? wrong_byte(chosen) : NULL;
+    if (wrong != NULL) { /* it is saved with an actor as JSON */
+        return dw_fail(err, DW_E_FORMAT, "the chat template: byte %td is no UTF-8", wrong - chosen);
+    }
     dw_chats *chats = dw_alloc(1, sizeof *chats);
     if (chats == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a chat template");
@@ -53,11 +75,29 @@ dw_status dw_chats_open(dw_chats **out, const dw_vocab *vocab, const char *chose
     return DW_OK;
 }
 
+/* Whether the last user of chats by another template has gone; they are in no list then. */
+static bool leave_list(dw_chats *chats)
+{
+    dw_chats *own = chats->own;
+    (void)pthread_mutex_lock(&own->lock);
+    bool last = --chats->users == 0;
+    dw_chats **link = &own->others;
+    while (last && *link != chats) {
+        link = &(*link)->next;
+    }
+    if (last) {
+        *link = chats->next;
+    }
+    (void)pthread_mutex_unlock(&own->lock);
+    return last;
+}
+
 void dw_chats_close(dw_chats *chats)
 {
-    if (chats == NULL) {
+    if (chats == NULL || (chats->own != NULL && !leave_list(chats))) {
         return;
     }
+    DW_ASSERT(chats->others == NULL);
     for (size_t i = 0; i < FORMATS_KEPT; i++) {
         dw_free(chats->formats[i].key);
         dw_chat_format_close(chats->formats[i].format);
@@ -193,6 +233,31 @@ static dw_status ready(dw_chats *chats, dw_error *err)
 dw_status dw_chats_check(dw_chats *chats, dw_error *err)
 {
     return ready(chats, err);
+}
+
+dw_status dw_chats_by(dw_chats **out, dw_chats *own, const char *chosen, dw_error *err)
+{
+    dw_status status = DW_OK;
+    (void)pthread_mutex_lock(&own->lock);
+    dw_chats *chats = own->others;
+    while (chats != NULL && strcmp(chats->chosen, chosen) != 0) {
+        chats = chats->next;
+    }
+    if (chats == NULL) {
+        status = dw_chats_open(&chats, own->vocab, chosen, err);
+    }
+    if (status == DW_OK && chats->users++ == 0) {
+        chats->own = own;
+        chats->next = own->others;
+        own->others = chats;
+    }
+    (void)pthread_mutex_unlock(&own->lock);
+    *out = chats;
+    if (status == DW_OK && (status = dw_chats_check(chats, err)) != DW_OK) {
+        dw_chats_close(chats);
+        *out = NULL;
+    }
+    return status;
 }
 
 const char *dw_chats_template(dw_chats *chats, bool with_tools)

@@ -23,9 +23,13 @@ typedef struct dw_chats dw_chats;
 
 /* `vocab` outlives it. `chosen`: a template's source (it has "{%" or "{{"), or the name of one of
  * the file's own or of dw_chat_template_name; NULL: the file's own, its tool_use where there are
- * tools. The template is parsed when first used. Errors: DW_E_MEMORY. */
+ * tools. The template is parsed when first used. Errors: DW_E_FORMAT (`chosen` is no UTF-8),
+ * DW_E_MEMORY. */
 dw_status dw_chats_open(dw_chats **out, const dw_vocab *vocab, const char *chosen, dw_error *err);
 void dw_chats_close(dw_chats *chats);
+/* Chats of the same model by another template, shared by all who ask for the same one: closed by
+ * each, before `own` is. Errors: those of dw_chats_open and dw_chats_check. */
+dw_status dw_chats_by(dw_chats **out, dw_chats *own, const char *chosen, dw_error *err);
 
 /* Whether there is a template that can be used; else the errors of dw_chats_render but for those of
  * a request. */

@@ -544,7 +544,6 @@ static unsigned use_of(int option)
     case 'j':
         return USES_JSON;
     case DW_CLI_OPT_STATS:
-    case DW_CLI_OPT_CHAT_TEMPLATE: /* actors go by their models' own */
         return USES_NOTHING;
     default:
         return USES_SPAWN;

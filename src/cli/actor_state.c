@@ -210,6 +210,7 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     dw_model *model = NULL;
     char path[DW_CLI_PATH_MAX];
     const char *args[] = {session->guest};
+    char *source = NULL;
     dw_status status = open_guest(actors, session->guest, &module, err);
     if (status == DW_OK && dw_cli_find_guest(path, sizeof path, session->guest, NULL) == DW_OK) {
         dw_cli_session_tell_idle(session, module, path);
@@ -219,6 +220,9 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
         if (status == DW_OK) {
             status = keep_model(actors, path, &model, err);
         }
+    }
+    if (status == DW_OK) {
+        status = dw_cli_read_template(session->chat_template, &source, err);
     }
     if (status != DW_OK) {
         return status;
@@ -234,9 +238,13 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
                                     .memory_bytes_max = session->memory_bytes_max,
                                     .context_tokens_max = session->context_tokens_max,
                                     .kv_type = session->kv_type,
-                                    .timeout_ms = session->timeout_ms};
+                                    .timeout_ms = session->timeout_ms,
+                                    .chat_template =
+                                        source != NULL ? source : session->chat_template};
     dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
-    return dw_store_spawn(actors->store, module, &options, id, err);
+    status = dw_store_spawn(actors->store, module, &options, id, err);
+    free(source);
+    return status;
 }
 
 dw_status dw_cli_spool(FILE *stream, char *path, size_t capacity, int *fd, dw_error *err)

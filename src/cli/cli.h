@@ -41,6 +41,9 @@ void dw_cli_load_end(dw_cli_load *load);
 /* dw_model_open so. */
 /* Print a model file's chat templates; the exit code of the command. */
 int dw_cli_inspect_template(const char *name);
+/* The template in a file, for free(); *source NULL: `given` (NULL: none) is a name. Errors:
+ * DW_E_IO, DW_E_LIMIT, DW_E_ARG. */
+dw_status dw_cli_read_template(const char *given, char **source, dw_error *err);
 /* `chat_template`: a file with one, or a name; NULL: the model's own. */
 dw_status dw_cli_open_model(dw_model **model, dw_engine *engine, const char *path,
                             const char *chat_template, dw_error *err);

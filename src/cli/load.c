@@ -86,20 +86,31 @@ void dw_cli_load_end(dw_cli_load *load)
     }
 }
 
+dw_status dw_cli_read_template(const char *given, char **source, dw_error *err)
+{
+    size_t bytes = 0;
+    *source = NULL;
+    if (given == NULL || access(given, F_OK) != 0) {
+        return DW_OK;
+    }
+    dw_status status = dw_cli_read_file(given, TEMPLATE_BYTES_MAX, source, &bytes, err);
+    if (status == DW_OK && memchr(*source, '\0', bytes) != NULL) {
+        status = dw_fail(err, DW_E_ARG, "%s: a zero byte in it", given);
+    }
+    if (status != DW_OK) {
+        free(*source);
+        *source = NULL;
+    }
+    return status;
+}
+
 dw_status dw_cli_open_model(dw_model **model, dw_engine *engine, const char *path,
                             const char *chat_template, dw_error *err)
 {
     dw_cli_load load;
     char *source = NULL;
-    size_t bytes = 0;
     dw_model_options options = *dw_cli_load_begin(&load);
-    dw_status status = DW_OK;
-    if (chat_template != NULL && access(chat_template, F_OK) == 0) {
-        status = dw_cli_read_file(chat_template, TEMPLATE_BYTES_MAX, &source, &bytes, err);
-    }
-    if (status == DW_OK && source != NULL && memchr(source, '\0', bytes) != NULL) {
-        status = dw_fail(err, DW_E_ARG, "%s: a zero byte in it", chat_template);
-    }
+    dw_status status = dw_cli_read_template(chat_template, &source, err);
     if (status == DW_OK) {
         options.chat_template = source != NULL ? source : chat_template;
         status = dw_model_open_with(model, engine, path, &options, err);

@@ -586,6 +586,9 @@ static void tell_ungranted(const dw_cli_session *session, const dw_module *modul
     if (session->model != NULL && !dw_module_imports_any(module, "model_")) {
         dw_cli_names_add(&names, "--model");
     }
+    if (session->chat_template != NULL && !dw_module_imports_any(module, "chat_")) {
+        dw_cli_names_add(&names, "--chat-template");
+    }
     if (!dw_module_imports_any(module, "context_")) {
         if (session->context_tokens_max > 0) {
             dw_cli_names_add(&names, "--context");

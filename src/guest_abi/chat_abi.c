@@ -59,19 +59,21 @@ static dw_status read_room(chat_call *call, const wasmtime_val_raw_t *args, size
 
 static dw_status render(const chat_call *call, dw_chat_text *text, dw_error *err)
 {
-    return dw_chats_render(dw_model_chats(call->model), call->request, seconds_now(), text, err);
+    return dw_chats_render(dw_instance_chats(call->instance, call->model), call->request,
+                           seconds_now(), text, err);
 }
 
 static dw_status open_format(const chat_call *call, const dw_chat_format **format, dw_error *err)
 {
-    return dw_chats_format(dw_model_chats(call->model), call->request, format, err);
+    return dw_chats_format(dw_instance_chats(call->instance, call->model), call->request, format,
+                           err);
 }
 
 /* NULL: none was opened. */
 static void close_format(const chat_call *call, const dw_chat_format *format)
 {
     if (format != NULL) {
-        dw_chats_release(dw_model_chats(call->model), format);
+        dw_chats_release(dw_instance_chats(call->instance, call->model), format);
     }
 }
 
@@ -130,8 +132,8 @@ static int32_t chat_tokenize(dw_instance *instance, const wasmtime_val_raw_t *ar
     if (status == DW_OK) {
         list.tokens = call.room;
         list.capacity = call.capacity;
-        status =
-            dw_chats_tokenize(dw_model_chats(call.model), &text, dw__u32(&args[3]), &list, err);
+        status = dw_chats_tokenize(dw_instance_chats(instance, call.model), &text,
+                                   dw__u32(&args[3]), &list, err);
     }
     if (status == DW_E_SPACE && call.capacity > 0 && list.count <= INT32_MAX) {
         *(int32_t *)call.room = (int32_t)list.count;

@@ -70,7 +70,7 @@ static int32_t model_info(dw_instance *instance, const wasmtime_val_raw_t *args)
         .eot_token = dw_vocab_eot(vocab),
         .newline_token = dw_vocab_newline(vocab),
         .adds_bos = dw_vocab_adds_bos(vocab),
-        .has_chat_template = dw_chats_template(dw_model_chats(model), false) != NULL,
+        .has_chat_template = dw_chats_template(dw_instance_chats(instance, model), false) != NULL,
         .parameter_count = info.parameter_count,
         .kv_bytes_per_token = info.kv_bytes_per_token,
         .is_encoder = info.encoder,

@@ -125,7 +125,8 @@ static int32_t chat_template(dw_instance *instance, const wasmtime_val_raw_t *ar
                                      .open_answer = args[3].i32 == 1};
         dw_chat_room room = {.text = text, .capacity = capacity};
         int64_t seconds = (int64_t)(dw_os_wall_ms() / 1000);
-        status = dw_chats_render_pairs(dw_model_chats(model), &pairs, seconds, &room, err);
+        status =
+            dw_chats_render_pairs(dw_instance_chats(instance, model), &pairs, seconds, &room, err);
         text_bytes = room.bytes;
     }
     dw_free(texts);

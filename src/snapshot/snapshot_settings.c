@@ -28,14 +28,14 @@ static json_t *texts(const char *const *list, size_t count)
 json_t *dw__settings_save(const dw_actor_settings *settings)
 {
     const dw_instance_options *own = &settings->instance;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o}", "memory_bytes_max",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s*, s:o, s:o, s:o}", "memory_bytes_max",
                      (json_int_t)own->memory_bytes_max, "context_tokens_max",
                      (json_int_t)own->context_tokens_max, "context_count_max",
                      (json_int_t)own->context_count_max, "timeout_ms", (json_int_t)own->timeout_ms,
                      "message_count_max", (json_int_t)settings->options.message_count_max,
                      "message_bytes_max", (json_int_t)settings->options.message_bytes_max,
-                     "kv_type", dw__kv_choices.names[own->kv_type], "args",
-                     texts(own->args, own->arg_count), "env_names",
+                     "kv_type", dw__kv_choices.names[own->kv_type], "chat_template",
+                     own->chat_template, "args", texts(own->args, own->arg_count), "env_names",
                      texts(own->env_names, own->env_count), "env_values",
                      texts(own->env_values, own->env_count));
 }
@@ -198,6 +198,13 @@ static dw_status read_lists(const json_t *saved, borrowed *lists, dw_instance_op
                             dw_error *err)
 {
     size_t value_count = 0;
+    if (json_object_get(saved, "chat_template") != NULL) {
+        dw_status read =
+            dw__json_text(saved, "settings", "chat_template", &own->chat_template, err);
+        if (read != DW_OK) {
+            return read;
+        }
+    }
     own->args = lists->args;
     own->env_names = lists->env_names;
     own->env_values = lists->env_values;

@@ -136,6 +136,16 @@ dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **
                    instance->model_count);
 }
 
+dw_chats *dw_instance_chats(const dw_instance *instance, const dw_model *model)
+{
+    for (size_t i = 0; instance->chats != NULL && i < instance->model_count; i++) {
+        if (instance->models[i] == model) {
+            return instance->chats[i];
+        }
+    }
+    return dw_model_chats(model);
+}
+
 dw_kv_type dw_instance_kv_type(const dw_instance *instance)
 {
     return instance->kv_type;

@@ -39,6 +39,8 @@ dw_status dw_instance_view(dw_instance *instance, dw_device_view **out, dw_error
 
 /* Granted model by name (case-sensitive; empty: the first). Borrowed. Errors: DW_E_DENIED. */
 dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **out, dw_error *err);
+/* The chats of a granted model, by the guest's own template where it has one. Borrowed. */
+dw_chats *dw_instance_chats(const dw_instance *instance, const dw_model *model);
 uint32_t dw_instance_context_tokens_max(const dw_instance *instance); /* 0: no limit of ours */
 dw_kv_type dw_instance_kv_type(const dw_instance *instance);
 uint32_t dw_instance_context_count_max(const dw_instance *instance);

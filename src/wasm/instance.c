@@ -143,6 +143,22 @@ static dw_status grant_models(dw_instance *instance, const dw_instance_options *
     return DW_OK;
 }
 
+static dw_status choose_template(dw_instance *instance, const char *chosen, dw_error *err)
+{
+    dw_status status = DW_OK;
+    if (chosen == NULL || instance->model_count == 0) {
+        return DW_OK;
+    }
+    instance->chats = dw_alloc(instance->model_count, sizeof(dw_chats *));
+    if (instance->chats == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu models", instance->model_count);
+    }
+    for (size_t i = 0; status == DW_OK && i < instance->model_count; i++) {
+        status = dw_chats_by(&instance->chats[i], dw_model_chats(instance->models[i]), chosen, err);
+    }
+    return status;
+}
+
 static dw_status make_store(dw_instance *instance, const dw_instance_options *options,
                             dw_error *err)
 {
@@ -269,6 +285,9 @@ static dw_status create(dw_instance **out, dw_module *module, const dw_instance_
     instance->import_user = options->user;
     status = grant_models(instance, options, err);
     if (status == DW_OK) {
+        status = choose_template(instance, options->chat_template, err);
+    }
+    if (status == DW_OK) {
         status = make_store(instance, options, err);
     }
     if (status == DW_OK) {
@@ -317,6 +336,10 @@ void dw_instance_destroy(dw_instance *instance)
     if (instance->store != NULL) {
         wasmtime_store_delete(instance->store);
     }
+    for (size_t i = 0; instance->chats != NULL && i < instance->model_count; i++) {
+        dw_chats_close(instance->chats[i]);
+    }
+    dw_free(instance->chats);
     for (size_t i = 0; i < instance->model_count; i++) {
         dw_model_unref(instance->models[i]);
     }

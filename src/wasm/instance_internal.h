@@ -90,6 +90,7 @@ struct dw_instance {
 
     dw_model **models; /* [model_count], counted */
     size_t model_count;
+    dw_chats **chats; /* [model_count], by a template of the guest's own; NULL: the models' */
     uint32_t context_tokens_max;
     dw_kv_type kv_type;
     uint32_t context_count_max;

@@ -585,6 +585,17 @@ class Generate(Case):
         self.assertEqual(result.returncode, 2)
         self.assertIn("/nowhere", result.stderr)
 
+    def test_tools_of_an_unknowing_template(self):
+        """It is told once a chat, not at each turn."""
+        path = os.path.join(self.folder, "tools.json")
+        with open(path, "w") as file:
+            json.dump([{"type": "function", "function": {
+                "name": "now", "parameters": {"type": "object", "properties": {}}}}], file)
+        result = run("chat", *WITH_MODEL, "--tools", path, "--chat-template", "chatml",
+                     "--max-tokens", "2", "--temp", "0", stdin="Hi\nHi again\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stderr.count("does not tell the model of its tools"), 1)
+
     def test_kv_type(self):
         args = ["--raw", "--prompt", "The capital of France is", "--max-tokens", "8", "--temp", "0"]
         for kind in ("f16", "q8_0", "f32"):
