@@ -729,10 +729,12 @@ typedef struct dw_instance_options {
     uint64_t memory_bytes_max;    /* linear memory; 0: 4 GiB */
     uint32_t context_tokens_max;  /* of each context; 0: the model's own length */
     uint32_t context_count_max;   /* open at a time; 0: 16 */
-    uint64_t timeout_ms;          /* for one run; 0: none */
+    uint64_t timeout_ms;          /* for one run, whatever the guest is in; 0: none */
     dw_kv_type kv_type;           /* of its contexts; 0: DW_KV_F16 */
     const char *chat_template;    /* for its chats in the place of the models', as that of
                                      dw_model_options; NULL: the models' */
+    uint64_t cpu_timeout_ms;      /* the same of processor time: of the thread that runs the guest,
+                                     in host functions too; 0: none */
 } dw_instance_options;
 
 /* A fresh guest with its own linear memory. `options` may be NULL; what it points to is copied

@@ -3,6 +3,7 @@
 #ifndef DW_BASE_OS_H
 #define DW_BASE_OS_H
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "base/status.h"
@@ -119,7 +120,18 @@ bool dw_os_is_wsl(void);
 size_t dw_os_available_bytes(void);
 /* Page faults of this process so far. */
 uint64_t dw_os_page_faults(void);
+/* Monotonic: it does not stand still or go back, whoever sets what. */
 uint64_t dw_os_clock_ns(void);
+/* A thread's processor time; read by any thread of the process while that one lives. */
+typedef struct dw_os_thread_clock {
+    uint64_t id; /* the system's name for it */
+} dw_os_thread_clock;
+dw_os_thread_clock dw_os_thread_clock_of_this(void);
+uint64_t dw_os_thread_clock_ns(dw_os_thread_clock clock);
+/* A condition whose waits dw_os_clock_ns bounds. */
+void dw_os_cond_init(pthread_cond_t *condition);
+/* Wait, holding `lock`, until it is signalled, or the clock says `until_ns`: false. */
+bool dw_os_cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t until_ns);
 /* Milliseconds since 1970, by a clock that may be set. */
 uint64_t dw_os_wall_ms(void);
 /* Random bytes [bytes], at most 256, for names that nobody guesses. */

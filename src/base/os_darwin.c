@@ -9,6 +9,7 @@
 #include <sys/param.h>
 #include <sys/stat.h>
 #include <sys/sysctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/os.h"
@@ -142,4 +143,37 @@ void dw_os_file_name(int fd, char *name, size_t capacity)
     char path[MAXPATHLEN];
     bool known = fcntl(fd, F_GETPATH, path) == 0;
     (void)snprintf(name, capacity, "%s", known ? path : "a mapped file");
+}
+
+/* ---- clocks -------------------------------------------------------------------------------- */
+
+dw_os_thread_clock dw_os_thread_clock_of_this(void)
+{
+    return (dw_os_thread_clock){.id = pthread_mach_thread_np(pthread_self())};
+}
+
+uint64_t dw_os_thread_clock_ns(dw_os_thread_clock clock)
+{
+    thread_basic_info_data_t info;
+    mach_msg_type_number_t count = THREAD_BASIC_INFO_COUNT;
+    DW_ASSERT(thread_info((thread_act_t)clock.id, THREAD_BASIC_INFO, (thread_info_t)&info,
+                          &count) == KERN_SUCCESS);
+    uint64_t us = (uint64_t)(info.user_time.seconds + info.system_time.seconds) * 1000000 +
+                  (uint64_t)(info.user_time.microseconds + info.system_time.microseconds);
+    return us * 1000;
+}
+
+/* macOS's conditions know no other clock; their relative waits are monotonic. */
+void dw_os_cond_init(pthread_cond_t *condition)
+{
+    DW_ASSERT(pthread_cond_init(condition, NULL) == 0);
+}
+
+bool dw_os_cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t until_ns)
+{
+    uint64_t now = dw_os_clock_ns();
+    uint64_t left = until_ns > now ? until_ns - now : 0;
+    struct timespec wait = {.tv_sec = (time_t)(left / UINT64_C(1000000000)),
+                            .tv_nsec = (long)(left % UINT64_C(1000000000))};
+    return pthread_cond_timedwait_relative_np(condition, lock, &wait) != ETIMEDOUT;
 }

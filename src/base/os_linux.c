@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/os.h"
@@ -212,4 +213,36 @@ void dw_os_file_name(int fd, char *name, size_t capacity)
     } else {
         (void)snprintf(name, capacity, "a mapped file");
     }
+}
+
+/* ---- clocks -------------------------------------------------------------------------------- */
+
+dw_os_thread_clock dw_os_thread_clock_of_this(void)
+{
+    clockid_t id;
+    DW_ASSERT(pthread_getcpuclockid(pthread_self(), &id) == 0);
+    return (dw_os_thread_clock){.id = (uint64_t)(int64_t)id};
+}
+
+uint64_t dw_os_thread_clock_ns(dw_os_thread_clock clock)
+{
+    struct timespec now;
+    DW_ASSERT(clock_gettime((clockid_t)(int64_t)clock.id, &now) == 0);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+void dw_os_cond_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t how;
+    DW_ASSERT(pthread_condattr_init(&how) == 0);
+    DW_ASSERT(pthread_condattr_setclock(&how, CLOCK_MONOTONIC) == 0);
+    DW_ASSERT(pthread_cond_init(condition, &how) == 0);
+    (void)pthread_condattr_destroy(&how);
+}
+
+bool dw_os_cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t until_ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(until_ns / UINT64_C(1000000000)),
+                             .tv_nsec = (long)(until_ns % UINT64_C(1000000000))};
+    return pthread_cond_timedwait(condition, lock, &until) != ETIMEDOUT;
 }

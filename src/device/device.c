@@ -130,7 +130,7 @@ dw_status dw_device_open(dw_device **out, const char *name, int threads, dw_erro
     }
     device->handle = handle;
     device->threads = threads > 0 ? threads : dw_os_core_count();
-    DW_ASSERT(pthread_mutex_init(&device->lock, NULL) == 0);
+    dw_turn_init(&device->turn);
     DW_ASSERT(pthread_mutex_init(&device->fail_lock, NULL) == 0);
     DW_ASSERT(pthread_mutex_init(&device->extra_lock, NULL) == 0);
     dw__device_describe(handle, &device->info);
@@ -158,7 +158,7 @@ void dw_device_close(dw_device *device)
     dw__device_end(device);
     (void)pthread_mutex_destroy(&device->fail_lock);
     (void)pthread_mutex_destroy(&device->extra_lock);
-    (void)pthread_mutex_destroy(&device->lock);
+    dw_turn_release(&device->turn);
     dw_free(device);
 }
 

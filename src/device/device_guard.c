@@ -83,14 +83,14 @@ void dw__device_recover(dw_device *device, const dw_error *failure, bool computi
         return;
     }
     if (!computing) { /* another thread's graph must not be disturbed */
-        (void)pthread_mutex_lock(&device->lock);
+        (void)dw_turn_take(&device->turn, NULL);
     }
     if (dw_ggml_guarded(synchronize, device->backend, NULL) != DW_OK) {
         dw__cuda_forget_error();
         renew_backend(device, failure->message);
     }
     if (!computing) {
-        (void)pthread_mutex_unlock(&device->lock);
+        dw_turn_give(&device->turn);
     }
 }
 

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/turn.h"
 #include "device/device.h"
 
 struct dw_device {
@@ -16,8 +17,8 @@ struct dw_device {
     bool stages;            /* views of guest memory */
     bool pretends;          /* test hook: simulates a device with little memory */
     size_t pretended_bytes; /* of memory */
-    uint32_t fails_in;      /* test hook: graphs until one fails; 0: none. Guarded by lock */
-    pthread_mutex_t lock;   /* one graph at a time */
+    uint32_t fails_in;      /* test hook: graphs until one fails; 0: none. Guarded by turn */
+    dw_turn turn;           /* one graph at a time */
     dw_device_counters counters;
     _Atomic bool lost;  /* once true, it stays */
     char why_lost[160]; /* written before `lost` is set, under fail_lock */
@@ -28,7 +29,7 @@ struct dw_device {
 
 /* After a guarded call has failed: find out whether the device still answers, and replace a backend
  * that does not, or mark the device as lost. `computing`: the call was a graph, so that the backend
- * may be in the middle of something; `lock` is held then. */
+ * may be in the middle of something; `turn` is taken then. */
 void dw__device_recover(dw_device *device, const dw_error *failure, bool computing);
 /* The end of a backend of this device's, if there is any safe one. NULL is fine. */
 void dw__device_free_backend(dw_device *device, ggml_backend_t backend);

@@ -7,9 +7,9 @@
 
 void dw_device_fail_after(dw_device *device, uint32_t graphs)
 {
-    (void)pthread_mutex_lock(&device->lock);
+    (void)dw_turn_take(&device->turn, NULL);
     device->fails_in = graphs;
-    (void)pthread_mutex_unlock(&device->lock);
+    dw_turn_give(&device->turn);
 }
 
 typedef struct graph_call {
@@ -47,8 +47,7 @@ dw_status dw_device_check_graph(dw_device *device, struct ggml_cgraph *graph, dw
 
 static bool asked_to_stop(void *user)
 {
-    const volatile bool *cancel = user;
-    return __atomic_load_n(cancel, __ATOMIC_RELAXED);
+    return dw_stops_asked(user);
 }
 
 static void compute_graph(void *user)
@@ -77,17 +76,17 @@ static dw_status result_of(const dw_device *device, enum ggml_status result, dw_
     }
 }
 
-/* Under the device's lock. `error` is not NULL. */
-static dw_status compute_locked(dw_device *device, struct ggml_cgraph *graph,
-                                const volatile bool *cancel, dw_error *error)
+/* In the device's turn. `error` is not NULL. */
+static dw_status compute_locked(dw_device *device, struct ggml_cgraph *graph, const dw_stops *stops,
+                                dw_error *error)
 {
     dw_status status = dw_device_check(device, error);
     if (status != DW_OK) {
         return status;
     }
     if (device->info.kind == DW_DEVICE_CPU) {
-        ggml_backend_cpu_set_abort_callback(device->backend, cancel != NULL ? asked_to_stop : NULL,
-                                            (void *)(uintptr_t)cancel);
+        ggml_backend_cpu_set_abort_callback(device->backend, stops != NULL ? asked_to_stop : NULL,
+                                            (void *)(uintptr_t)stops);
     }
     graph_call call = {.backend = device->backend, .graph = graph};
     if (device->fails_in > 0) {
@@ -101,12 +100,16 @@ static dw_status compute_locked(dw_device *device, struct ggml_cgraph *graph,
     return result_of(device, call.result, error);
 }
 
-static dw_status compute(dw_device *device, struct ggml_cgraph *graph, const volatile bool *cancel,
+/* One that waits for a run of others can leave as well; of several nobody does. */
+static dw_status compute(dw_device *device, struct ggml_cgraph *graph, const dw_stops *stops,
                          dw_error *error)
 {
-    (void)pthread_mutex_lock(&device->lock);
-    dw_status status = compute_locked(device, graph, cancel, error);
-    (void)pthread_mutex_unlock(&device->lock);
+    dw_stop *alone = stops != NULL && stops->count == 1 ? stops->items[0] : NULL;
+    if (!dw_turn_take(&device->turn, alone)) {
+        return dw_stop_check(alone, device->info.name, error);
+    }
+    dw_status status = compute_locked(device, graph, stops, error);
+    dw_turn_give(&device->turn);
     return status;
 }
 
@@ -122,7 +125,7 @@ dw_status dw_device_run(dw_device *device, struct ggml_cgraph *graph,
         status = dw_device_view_bring(options->view, graph, error);
     }
     if (status == DW_OK) {
-        status = compute(device, graph, options->cancel, error);
+        status = compute(device, graph, options->stops, error);
     }
     if (status == DW_OK && options->view != NULL) {
         status = dw_device_view_fetch(options->view, graph, error);

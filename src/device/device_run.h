@@ -2,6 +2,7 @@
 #ifndef DW_DEVICE_DEVICE_RUN_H
 #define DW_DEVICE_DEVICE_RUN_H
 
+#include "base/stop.h"
 #include "device/device_view.h"
 
 /* Whether the device can do every node of `graph`; if not, DW_E_UNSUPPORTED names the first that
@@ -12,9 +13,9 @@ typedef struct dw_device_run_options {
     /* That tensors of the graph lie in: where it is staged, what the graph reads is brought to the
      * device before, and what it writes fetched afterwards. NULL: none do. */
     dw_device_view *view;
-    /* The run is given up between nodes once this is true (on the CPU; other devices finish what
-     * they have begun). Another thread may set it. NULL: nobody does. */
-    const volatile bool *cancel;
+    /* The run is given up once one of these asks: on the CPU between nodes, and within those of
+     * ours (src/model); other devices finish what they have begun. NULL: nobody does. */
+    const dw_stops *stops;
 } dw_device_run_options;
 
 /* Compute `graph`, all of whose tensors have their data, and wait until it is done. `options` NULL:

@@ -108,12 +108,13 @@ typedef struct shift_work {
     dw_context *context;
     uint32_t keep;
     uint32_t drop;
+    dw_stop *stop;
 } shift_work;
 
 static dw_status do_shift(void *arg, dw_error *err)
 {
     const shift_work *work = arg;
-    return dw_context_shift(work->context, work->keep, work->drop, err);
+    return dw_context_shift(work->context, work->keep, work->drop, work->stop, err);
 }
 
 /* context, keep, drop */
@@ -124,7 +125,10 @@ static int32_t context_shift(dw_instance *instance, const wasmtime_val_raw_t *ar
     if (context == NULL) {
         return err->code;
     }
-    shift_work work = {.context = context, .keep = dw__u32(&args[1]), .drop = dw__u32(&args[2])};
+    shift_work work = {.context = context,
+                       .keep = dw__u32(&args[1]),
+                       .drop = dw__u32(&args[2]),
+                       .stop = dw_instance_stop(instance)};
     dw_status status = dw_instance_compute(instance, do_shift, &work, err);
     return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
 }

@@ -66,7 +66,7 @@ static dw_status forward_ranges(dw_instance *instance, const dw_context *context
 static dw_step step_of(dw_instance *instance)
 {
     return (dw_step){.counters = dw_instance_counters(instance),
-                     .cancel = dw_instance_cancel_flag(instance),
+                     .stop = dw_instance_stop(instance),
                      .on_progress = report_progress,
                      .user = instance};
 }
@@ -234,7 +234,7 @@ static int32_t embed(dw_instance *instance, const wasmtime_val_raw_t *args)
         .step = {.pooling = pooling == DW_POOLING_MODEL ? shape->pooling : (dw_pooling)pooling,
                  .normalize = dw__u32(&args[4]) == DW_EMBED_NORMALIZE,
                  .counters = dw_instance_counters(instance),
-                 .cancel = dw_instance_cancel_flag(instance)},
+                 .stop = dw_instance_stop(instance)},
     };
     dw_status status = embed_ranges(instance, args, shape->embedding_length, &work.step, err);
     if (status == DW_OK) {

@@ -8,15 +8,17 @@
 #include "wasm/guest_instance.h"
 
 /* call_NAME for the tables, of the function NAME(instance, args), which answers a result of `type`
- * (i32 or i64), or with i32 a negative status and its message in dw_instance_error. */
+ * (i32 or i64), or with i32 a negative status and its message in dw_instance_error. Where work was
+ * left because the guest's time is over, the call does not return to it. */
 #define DW__GUEST_CALL(type, name)                                                                 \
     static wasm_trap_t *call_##name(void *env, wasmtime_caller_t *caller,                          \
                                     wasmtime_val_raw_t *args, size_t count)                        \
     {                                                                                              \
         (void)env;                                                                                 \
         (void)count;                                                                               \
-        args[0].type = name(dw_instance_of(caller), args);                                         \
-        return NULL;                                                                               \
+        dw_instance *instance = dw_instance_of(caller);                                            \
+        args[0].type = name(instance, args);                                                       \
+        return args[0].type == DW_E_CANCELLED ? dw_instance_end_call(instance) : NULL;             \
     }
 
 static inline uint32_t dw__u32(const wasmtime_val_raw_t *arg)

@@ -138,13 +138,13 @@ DW__GUEST_CALL(i32, graph_build)
 
 typedef struct run_work {
     dw_tensor_graph *graph;
-    const volatile bool *cancel;
+    dw_stop *stop;
 } run_work;
 
 static dw_status do_run(void *arg, dw_error *err)
 {
     const run_work *work = arg;
-    return dw_tensor_graph_run(work->graph, work->cancel, err);
+    return dw_tensor_graph_run(work->graph, work->stop, err);
 }
 
 static int32_t graph_run(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -154,7 +154,7 @@ static int32_t graph_run(dw_instance *instance, const wasmtime_val_raw_t *args)
     if (graph == NULL) {
         return err->code;
     }
-    run_work work = {.graph = graph, .cancel = dw_instance_cancel_flag(instance)};
+    run_work work = {.graph = graph, .stop = dw_instance_stop(instance)};
     dw_status status = dw_instance_compute(instance, do_run, &work, err);
     if (status == DW_OK) {
         dw_count(&dw_instance_counters(instance)->graph_runs, 1);

@@ -185,6 +185,16 @@ static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
     put(&batch->finished, item);
 }
 
+/* A run was left because one of its items was stopped: the others come first in the next. */
+static void put_back(dw_batch *batch, dw_batch_item *item)
+{
+    dw_batch_queue *queue = left_of(item) == 1 ? &batch->decoding : &batch->prompts;
+    item->next = queue->first;
+    queue->last = queue->first != NULL ? queue->last : item;
+    queue->first = item;
+    batch->waiting_count++;
+}
+
 /* The result of a run for one of its slices. */
 static void conclude(dw_batch *batch, dw_batch_item *item, const dw_step_slice *slice,
                      dw_status status, const dw_error *run_error)
@@ -203,13 +213,13 @@ static void conclude(dw_batch *batch, dw_batch_item *item, const dw_step_slice *
 static void run_alone(dw_batch *batch, dw_batch_item *item, dw_step_slice *slice)
 {
     dw_error error = {0};
-    dw_status status = dw__step_run(item->context->model, slice, 1, false, &error);
+    dw_status status = dw__step_run(item->context->model, slice, 1, DW__RUN_ALONE, &error);
     conclude(batch, item, slice, status, &error);
 }
 
-static bool drop_cancelled(dw_batch *batch, dw_batch_item *item)
+static bool drop_stopped(dw_batch *batch, dw_batch_item *item)
 {
-    if (!dw_step_is_cancelled(item->step.cancel)) {
+    if (!dw_stop_asked(item->step.stop)) {
         return false;
     }
     dw_error error = {0};
@@ -249,7 +259,7 @@ static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
         }
         (void)next_of(batch, queue);
         last = item == last ? NULL : last;
-        if (drop_cancelled(batch, item)) {
+        if (drop_stopped(batch, item)) {
             continue;
         }
         room -= count < room ? count : room;
@@ -266,11 +276,23 @@ static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
     }
 }
 
+/* One that is stopped in the middle ends the run for all, so that it need not wait for its end. The
+ * others' part is run again, and then to its end: however many are stopped, at least every second
+ * run counts. */
 static void run_together(dw_batch *batch, run *now)
 {
     dw_error error = {0};
-    dw_status status =
-        dw__step_run(now->owners[0]->context->model, now->slices, now->count, true, &error);
+    dw_status status = dw__step_run(now->owners[0]->context->model, now->slices, now->count,
+                                    batch->to_end ? DW__RUN_BATCH_TO_END : DW__RUN_BATCH, &error);
+    batch->to_end = status == DW_E_CANCELLED;
+    if (batch->to_end) {
+        for (uint32_t i = now->count; i-- > 0;) { /* in the order in which they waited */
+            if (!drop_stopped(batch, now->owners[i])) {
+                put_back(batch, now->owners[i]);
+            }
+        }
+        return;
+    }
     for (uint32_t i = 0; i < now->count; i++) {
         conclude(batch, now->owners[i], &now->slices[i], status, &error);
     }
@@ -306,7 +328,7 @@ static void begin_parked(dw_batch *batch)
 {
     for (dw_batch_item *item = take(&batch->parked); item != NULL; item = take(&batch->parked)) {
         dw_batch_queue behind = batch->parked;
-        if (drop_cancelled(batch, item)) {
+        if (drop_stopped(batch, item)) {
             continue;
         }
         batch->parked = (dw_batch_queue){NULL, NULL};

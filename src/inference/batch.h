@@ -13,7 +13,7 @@
 
 typedef struct dw_batch_item {
     dw_context *context; /* in one batch at a time, once */
-    dw_step step;        /* its cancel stops this item alone, between runs */
+    dw_step step;        /* its stop ends this item alone */
     dw_status status;    /* out */
     dw_error error;      /* out, where status is not DW_OK: the context is then as it was */
 
@@ -57,6 +57,7 @@ typedef struct dw_batch {
     dw_batch_queue finished;
     uint32_t waiting_count; /* in `decoding` and `prompts`; with none there, none is deferred */
     bool prompts_turn;      /* where a run has room for one: prompts' or decoding's */
+    bool to_end;            /* the last run was stopped: nobody stops the next */
     dw_batch_stats counts;
 } dw_batch;
 

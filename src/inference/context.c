@@ -257,11 +257,11 @@ static dw_status run_slices(dw_context *context, const dw_step *step, dw_error *
     for (uint32_t done = 0; done < step->token_count;) {
         uint32_t left = step->token_count - done;
         dw_step_slice slice = dw__context_slice(context, step, done, left < most ? left : most);
-        if (dw_step_is_cancelled(step->cancel)) {
+        if (dw_stop_asked(step->stop)) {
             return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
                            step->token_count);
         }
-        dw_status status = dw__step_run(context->model, &slice, 1, false, err);
+        dw_status status = dw__step_run(context->model, &slice, 1, DW__RUN_ALONE, err);
         if (status == DW_OK) {
             status = dw__step_slice_check(&slice, err);
         }

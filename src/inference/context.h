@@ -4,6 +4,7 @@
 #define DW_INFERENCE_CONTEXT_H
 
 #include "base/counters.h"
+#include "base/stop.h"
 #include "base/status.h"
 #include "device/device_view.h"
 #include "kv/kv_log.h"
@@ -58,8 +59,11 @@ const int32_t *dw_context_tokens(const dw_context *context);
 dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err);
 /* Forget tokens [keep, keep + drop) and move those behind forward: their keys are rotated to the
  * new positions, their values stay as they were computed. Errors: DW_E_RANGE (more than it holds),
- * DW_E_UNSUPPORTED, DW_E_MEMORY: the context is as it was; DW_E_DEVICE: it holds `keep` tokens. */
-dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_error *err);
+ * DW_E_UNSUPPORTED, DW_E_MEMORY, DW_E_CANCELLED (`stop`, which may be NULL): the context is as it
+ * was. DW_E_DEVICE, and DW_E_CANCELLED where the guest has to end, which a shift that has begun is
+ * left for, and for nothing less: it holds `keep` tokens. */
+dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_stop *stop,
+                           dw_error *err);
 
 /* A choice from the logits of a step's last token, made where these are: the row is not brought to
  * anybody's memory. `status` is DW_OK or what the sampler said. */
@@ -81,19 +85,13 @@ typedef struct dw_step {
     /* What `logits` gets instead: hidden states [logits_rows][embedding_length], or with
      * DW_RESULT_POOLED one row, their mean. */
     dw_forward_result result;
-    uint32_t pooled_count;       /* of the first tokens' alone; 0: of all */
-    dw_choice *choice;           /* from the last token's logits; then no rows. NULL: none */
-    dw_counters *counters;       /* not NULL */
-    const volatile bool *cancel; /* may be NULL */
+    uint32_t pooled_count; /* of the first tokens' alone; 0: of all */
+    dw_choice *choice;     /* from the last token's logits; then no rows. NULL: none */
+    dw_counters *counters; /* not NULL */
+    dw_stop *stop;         /* may be NULL */
     void (*on_progress)(void *user, uint32_t done, uint32_t total); /* may be NULL */
     void *user;
 } dw_step;
-
-/* `cancel` of a step, which another thread may set; NULL: nobody does. */
-static inline bool dw_step_is_cancelled(const volatile bool *cancel)
-{
-    return cancel != NULL && __atomic_load_n(cancel, __ATOMIC_RELAXED);
-}
 
 /* Append the step's tokens: long ones in slices. On any error the context is as it was.
  * Errors: DW_E_RANGE (a token outside the vocabulary, rows > tokens), DW_E_LIMIT (more tokens than

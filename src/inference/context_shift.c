@@ -144,8 +144,8 @@ static dw_status move(const mover *m, uint32_t from, uint32_t distance, dw_error
 /* Records [first, length) forward by `distance`: parts of MOVED_AT_ONCE and what is left. Forward,
  * and each part is read before it is written: no record is lost under another. All memory is there
  * before the first is moved; *begun tells whether one may have been. */
-static dw_status move_all(const dw_context *context, uint32_t first, uint32_t distance, bool *begun,
-                          dw_error *err)
+static dw_status move_all(const dw_context *context, uint32_t first, uint32_t distance,
+                          dw_stop *stop, bool *begun, dw_error *err)
 {
     uint32_t length = dw_kv_log_length(context->log);
     uint32_t count = length - first;
@@ -159,6 +159,10 @@ static dw_status move_all(const dw_context *context, uint32_t first, uint32_t di
     *begun = status == DW_OK;
     for (uint32_t done = first; status == DW_OK && done < length;) {
         const mover *part = length - done >= MOVED_AT_ONCE ? &whole : &rest;
+        if (stop != NULL && dw_stop_ends(stop)) {
+            status = dw_stop_check(stop, "shift", err);
+            break;
+        }
         status = move(part, done, distance, err);
         done += part->count;
     }
@@ -167,7 +171,8 @@ static dw_status move_all(const dw_context *context, uint32_t first, uint32_t di
     return status;
 }
 
-dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_error *err)
+dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_stop *stop,
+                           dw_error *err)
 {
     uint32_t length = dw_kv_log_length(context->log);
     bool begun = false;
@@ -178,20 +183,24 @@ dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw
     if (drop == 0) {
         return DW_OK;
     }
-    dw_status status = dw__token_history_reserve(&context->history, length, keep, length, err);
+    dw_status status = dw_stop_check(stop, "shift", err);
+    if (status == DW_OK) {
+        status = dw__token_history_reserve(&context->history, length, keep, length, err);
+    }
     if (status == DW_OK) {
         status = dw_kv_log_rewrite(context->log, keep, err);
     }
     if (status == DW_OK) {
-        status = move_all(context, keep + drop, drop, &begun, err);
+        status = move_all(context, keep + drop, drop, stop, &begun, err);
     }
     if (begun && status != DW_OK) { /* records stand at two places now, or half way */
         dw_kv_log_trim(context->log, keep);
         (void)dw_kv_log_clear_rest(context->log, NULL);
+        status = status == DW_E_CANCELLED ? status : DW_E_DEVICE;
         if (err != NULL) {
-            err->code = DW_E_DEVICE;
+            err->code = status;
         }
-        return DW_E_DEVICE;
+        return status;
     }
     if (status != DW_OK) {
         dw_kv_log_trim(context->log, length); /* nothing is rewritten after all */

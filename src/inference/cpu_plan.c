@@ -87,6 +87,7 @@ static dw_status build(dw_step_graph *graph, dw_model *model, dw_error *err)
     graph->own = own;
     dw_status status = dw_attention_create(&own->attention, dw_model_shape_of(model), size->kv_type,
                                            dw_device_threads(graph->device), err);
+    graph->attention = own->attention;
     if (status == DW_OK && size->several) {
         status = make_lists(own, model, size, err);
     }

@@ -39,7 +39,7 @@ static dw_status check(const dw_model_shape *shape, const dw_embed_step *step, d
 static dw_status encode(dw_model *model, const dw_embed_step *step, dw_error *err)
 {
     /* On the CPU it is asked for while the graph runs as well; a GPU is not interrupted. */
-    if (dw_step_is_cancelled(step->cancel)) {
+    if (dw_stop_asked(step->stop)) {
         return dw_fail(err, DW_E_CANCELLED, "embed: cancelled before the first of %u tokens",
                        step->token_count);
     }
@@ -52,11 +52,11 @@ static dw_status encode(dw_model *model, const dw_embed_step *step, dw_error *er
                      .result = pooled ? DW_RESULT_POOLED : DW_RESULT_HIDDEN,
                      .pooled_count = step->pooling == DW_POOL_FIRST ? 1 : 0,
                      .counters = step->counters,
-                     .cancel = step->cancel};
+                     .stop = step->stop};
     dw_step_slice slice =
         dw__step_slice_cut(&whole, dw_model_shape_of(model), 0, step->token_count);
     slice.kv_type = DW_KV_F32;
-    dw_status status = dw__step_run(model, &slice, 1, false, err);
+    dw_status status = dw__step_run(model, &slice, 1, DW__RUN_ALONE, err);
     return status == DW_OK ? dw__step_slice_check(&slice, err) : status;
 }
 
@@ -73,7 +73,7 @@ static dw_status decode(dw_model *model, const dw_embed_step *step, dw_error *er
                        .result =
                            step->pooling == DW_POOL_MEAN ? DW_RESULT_POOLED : DW_RESULT_HIDDEN,
                        .counters = step->counters,
-                       .cancel = step->cancel};
+                       .stop = step->stop};
     dw_context_options options = {.tokens_max = step->token_count};
     dw_status status = dw_context_create(&context, model, &options, err);
     if (status != DW_OK) {

@@ -3,6 +3,7 @@
 #define DW_INFERENCE_EMBEDDINGS_H
 
 #include "base/counters.h"
+#include "base/stop.h"
 #include "device/device_view.h"
 #include "model/model.h"
 
@@ -15,8 +16,8 @@ typedef struct dw_embed_step {
     dw_pooling pooling;
     bool normalize; /* each row to a length of 1; one of zeros stays */
     float *rows;    /* [embedding_length]; with DW_POOL_NONE [token_count][embedding_length] */
-    dw_counters *counters;       /* not NULL */
-    const volatile bool *cancel; /* may be NULL */
+    dw_counters *counters; /* not NULL */
+    dw_stop *stop;         /* may be NULL */
 } dw_embed_step;
 
 /* Compute the embedding; nothing is kept. Texts of encoders go through at once, others in slices.

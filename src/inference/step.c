@@ -62,38 +62,68 @@ static dw_status ready_graph(dw_step_graph **out, const dw_step_plan *plan,
     return status == DW_OK ? plan->fill(graph, work, err) : status;
 }
 
-dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, bool in_batch,
+/* Run the graph, whose own operations ask `stops` as well. */
+static dw_status run_graph(dw_step_graph *graph, const dw_step_work *work, const dw_stops *stops,
+                           dw_error *err)
+{
+    /* A batch's plans see to staged views. */
+    const dw_device_run_options options = {
+        .view = work->in_batch ? NULL : work->slices[0].step->view, .stops = stops};
+    dw_attention *attention = graph->attention;
+    dw_matmul_set_stops(graph->matmul, stops);
+    if (attention != NULL) {
+        dw_attention_set_stops(attention, stops);
+    }
+    dw_status status = dw_device_run(graph->device, graph->forward.graph, &options, err);
+    dw_matmul_set_stops(graph->matmul, NULL);
+    if (attention != NULL) {
+        dw_attention_set_stops(attention, NULL);
+    }
+    return status;
+}
+
+/* With the model's lock. */
+static dw_status run_locked(dw_step_work *work, const dw_step_plan *plan, dw_model_extra *extra,
+                            const dw_stops *stops, dw_error *err)
+{
+    dw_step_graph *graph = NULL;
+    dw_status status = dw__graph_cache_open(&work->cache, extra, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = ready_graph(&graph, plan, work, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = run_graph(graph, work, stops, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_model_check_files(work->model, err);
+    return status == DW_OK ? plan->finish(graph, work, err) : status;
+}
+
+dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, dw_run_kind kind,
                        dw_error *err)
 {
-    dw_step_work work = {.model = model, .slices = slices, .count = count, .in_batch = in_batch};
-    dw_device_run_options options = {.view = NULL};
-    dw_step_graph *graph = NULL;
+    dw_step_work work = {
+        .model = model, .slices = slices, .count = count, .in_batch = kind != DW__RUN_ALONE};
+    dw_stop *items[DW__SLICES_MAX];
+    const dw_stops stops = {.items = items, .count = count};
     check_slices(&work);
     const dw_step_plan *plan = plan_for(&work);
     DW_ASSERT(plan != NULL);
-    if (!in_batch) { /* a batch's plans see to staged views, and nobody there cancels for others */
-        options.view = slices[0].step->view;
-        options.cancel = slices[0].step->cancel;
+    bool any = false;
+    for (uint32_t i = 0; i < count; i++) {
+        items[i] = slices[i].step->stop;
+        any = any || items[i] != NULL;
     }
-    dw_model_extra *extra = dw_model_lock(model);
-    dw_status status = dw__graph_cache_open(&work.cache, extra, err);
-    if (status != DW_OK) {
-        goto out;
+    dw_model_extra *extra = dw_model_lock(model, work.in_batch ? NULL : items[0]);
+    if (extra == NULL) {
+        return dw_stop_check(items[0], "forward", err);
     }
-    status = ready_graph(&graph, plan, &work, err);
-    if (status != DW_OK) {
-        goto out;
-    }
-    status = dw_device_run(graph->device, graph->forward.graph, &options, err);
-    if (status != DW_OK) {
-        goto out;
-    }
-    status = dw_model_check_files(model, err);
-    if (status != DW_OK) {
-        goto out;
-    }
-    status = plan->finish(graph, &work, err);
-out:
+    bool asks = any && kind != DW__RUN_BATCH_TO_END;
+    dw_status status = run_locked(&work, plan, extra, asks ? &stops : NULL, err);
     dw_model_unlock(model);
     return status;
 }

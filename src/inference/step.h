@@ -16,14 +16,21 @@ uint32_t dw__slice_tokens_max(dw_model *model);
 /* Whether the slice can go through the device with those of other contexts. */
 bool dw__step_takes_in_batch(dw_model *model, dw_step_slice *slice);
 
+/* Who else is in a run. */
+typedef enum dw_run_kind {
+    DW__RUN_ALONE,        /* one slice, which may be stopped */
+    DW__RUN_BATCH,        /* several; the first whose stop asks ends it for all */
+    DW__RUN_BATCH_TO_END, /* several; nobody stops it */
+} dw_run_kind;
+
 /* Compute slices [count] of different contexts of `model` in one run: each one's tokens as those
  * that follow its log's length, which stays as it is. All logs hold the same type, and use the same
  * rope factors. `slices[i].nan` tells of NaN in a slice's results.
- *   in_batch  numbers may not depend on who else is in the run: also where there is one slice now,
- *             and only for slices that dw__step_takes_in_batch; else `count` is 1
+ *   kind  in a batch numbers may not depend on who else is in the run: also where there is one
+ *         slice now, and only for slices that dw__step_takes_in_batch; else `count` is 1
  * Errors: those of dw_device_view_place, DW_E_UNSUPPORTED (the device lacks an operation),
- * DW_E_MEMORY, DW_E_CANCELLED (of one that is not in a batch), DW_E_DEVICE. */
-dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, bool in_batch,
+ * DW_E_MEMORY, DW_E_CANCELLED, DW_E_DEVICE. */
+dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, dw_run_kind kind,
                        dw_error *err);
 
 #endif

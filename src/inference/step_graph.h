@@ -31,6 +31,7 @@ struct dw_step_graph {
     ggml_gallocr_t allocator; /* NULL until the first run */
     dw_forward_graph forward;
     dw_matmul *matmul;             /* NULL: ggml's */
+    dw_attention *attention;       /* its kind's own; NULL: ggml's, or a GPU's */
     struct ggml_tensor **kv_views; /* [kv_view_count]: what must follow the log */
     size_t kv_view_count;
     void *staging; /* [the largest input], for devices whose inputs are not in host memory */

@@ -66,7 +66,11 @@ struct dw_attention {
     uint32_t merge_capacity;
     float *scratch; /* [threads][thread_floats] */
     size_t thread_floats;
+    const dw_stops *stops; /* of the run; NULL: nobody stops it */
 };
+
+/* Multiplications between two looks at the stops: some tenths of a millisecond's. */
+#define LOOK_WORK ((uint64_t)1 << 21)
 
 static uint32_t group_of(const dw_attention *attention)
 {
@@ -125,6 +129,11 @@ void dw_attention_destroy(dw_attention *attention)
     dw_free(attention->waiting);
     dw_free(attention->scratch);
     dw_free(attention);
+}
+
+void dw_attention_set_stops(dw_attention *attention, const dw_stops *stops)
+{
+    attention->stops = stops;
 }
 
 /* ---- cutting a step into units ---- */
@@ -494,12 +503,16 @@ static void attend(struct ggml_tensor *dst, int ith, int nth, void *user)
     DW_ASSERT(ith < attention->threads);
     const work_list *list = &attention->lists[work->windowed ? 1 : 0];
     workplace place = workplace_of(attention, ith);
+    uint64_t done = 0;
     for (;;) {
         uint32_t index = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed);
-        if (index >= list->count) {
+        if (index >= list->count || (done >= LOOK_WORK && dw_stops_asked(attention->stops))) {
             return;
         }
-        run_unit(work, &list->units[index], dst, &place);
+        const unit *one = &list->units[index];
+        done = done >= LOOK_WORK ? 0 : done;
+        done += (uint64_t)2 * one->row_count * (one->to - one->from) * attention->shape->head_dim;
+        run_unit(work, one, dst, &place);
     }
 }
 

@@ -12,6 +12,7 @@
 
 #include <ggml.h>
 
+#include "base/stop.h"
 #include "kernels/attention_kernel.h"
 #include "model/architecture.h"
 
@@ -30,6 +31,8 @@ typedef struct dw_attention_sequence {
 dw_status dw_attention_create(dw_attention **out, const dw_model_shape *shape, dw_kv_type type,
                               int threads, dw_error *err);
 void dw_attention_destroy(dw_attention *attention);
+/* As dw_matmul_set_stops. */
+void dw_attention_set_stops(dw_attention *attention, const dw_stops *stops);
 
 /* Append a layer's keys [head_dim, kv_heads, tokens] and values, whose rows [head_dim * kv_heads]
  * may lie apart. F32. The node must be put into the graph. Thread: the graph's builder. */

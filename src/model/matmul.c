@@ -30,7 +30,11 @@ struct dw_matmul {
     uint32_t product_count;
     uint32_t product_capacity;
     unsigned char *places; /* [threads][PLACE_BYTES] and what aligns it */
+    const dw_stops *stops; /* of the run; NULL: nobody stops it */
 };
+
+/* Multiplications between two looks at the stops: about a tenth of a millisecond's. */
+#define LOOK_WORK ((uint64_t)1 << 21)
 
 /* A thread's own memory: the kernel's, then its output. */
 #define OUT_BYTES (DW_TILE_COLUMNS_MAX * DW_PANEL_ROWS_MAX * sizeof(float))
@@ -67,6 +71,13 @@ void dw_matmul_destroy(dw_matmul *matmul)
     dw_free(matmul->products);
     dw_free(matmul->places);
     dw_free(matmul);
+}
+
+void dw_matmul_set_stops(dw_matmul *matmul, const dw_stops *stops)
+{
+    if (matmul != NULL) {
+        matmul->stops = stops;
+    }
 }
 
 /* ---- columns ---- */
@@ -179,11 +190,14 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
     uint32_t per_unit = n <= FEW_COLUMNS ? FEW_PANELS : 1;
     uint32_t units = (of->panel_count + per_unit - 1) / per_unit;
     dw_matmul_tile tile = tile_for(of, ith);
+    uint64_t unit_work = (uint64_t)of->layout.length * width * per_unit * of->matmul->kernel->rows;
+    uint64_t done = 0;
     for (;;) {
         uint32_t unit = atomic_fetch_add_explicit(&of->next, 1, memory_order_relaxed);
-        if (unit >= units * tiles) {
+        if (unit >= units * tiles || (done >= LOOK_WORK && dw_stops_asked(of->matmul->stops))) {
             return;
         }
+        done = done >= LOOK_WORK ? unit_work : done + unit_work;
         uint32_t first_column = unit / units * width;
         tile.column_count = n - first_column < width ? n - first_column : width;
         tile.columns = columns->data;

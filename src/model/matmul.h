@@ -5,6 +5,7 @@
 #ifndef DW_MODEL_MATMUL_H
 #define DW_MODEL_MATMUL_H
 
+#include "base/stop.h"
 #include "model/weights.h"
 
 #define DW_MATMUL_GROUP_MAX 3u
@@ -20,6 +21,10 @@ typedef void (*dw_matmul_store)(void *user, int64_t column, int64_t row, uint32_
  * Errors: DW_E_MEMORY. */
 dw_status dw_matmul_create(dw_matmul **out, uint32_t product_count, int threads, dw_error *err);
 void dw_matmul_destroy(dw_matmul *matmul);
+/* Who is asked within products of the runs from now on: what is left then has anything in it, and
+ * the run is given up behind it (dw_device_run). Borrowed; `matmul` and `stops` may be NULL.
+ * Thread: not during a run. */
+void dw_matmul_set_stops(dw_matmul *matmul, const dw_stops *stops);
 
 /* x [columns, n], F32, times `count` matrices, biases added -> [all their rows, n], in order.
  * NULL: there is no kernel for them, or ggml's is better; `matmul` may be NULL. Thread: the graph's

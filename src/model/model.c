@@ -5,9 +5,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/public_struct.h"
 #include "base/checked.h"
 #include "base/os.h"
+#include "base/public_struct.h"
+#include "base/turn.h"
 #include "device/device_memory.h"
 #include "model/attention.h"
 #include "model/memory_estimate.h"
@@ -37,7 +38,7 @@ struct dw_model {
     uint64_t weights_bytes;
     char *name;
     dw__model_fingerprint fingerprint;
-    pthread_mutex_t lock; /* guards `extra` and what it holds */
+    dw_turn turn; /* guards `extra` and what it holds */
     dw_model_extra extra;
 };
 
@@ -368,7 +369,7 @@ dw_status dw_model_load_with(dw_model **out, dw_device *device, const char *path
     model->device = device;
     dw_count(&dw_device_counters_of(device)->models, 1);
     model->gguf = gguf;
-    DW_ASSERT(pthread_mutex_init(&model->lock, NULL) == 0);
+    dw_turn_init(&model->turn);
     status = dw__model_fingerprint_init(&model->fingerprint, gguf, options, err);
     if (status == DW_OK) {
         status = load(model, path, options, err);
@@ -437,7 +438,7 @@ void dw_model_unref(dw_model *model)
     dw_free(model->mapped_buffers);
     dw_free(model->weights.layers);
     dw_free(model->name);
-    (void)pthread_mutex_destroy(&model->lock);
+    dw_turn_release(&model->turn);
     dw_free(model);
 }
 
@@ -526,13 +527,12 @@ size_t dw_model_record_bytes(const dw_model *model)
     return encoder ? 0 : dw_model_kv_layout(&model->shape, DW_KV_F16).record_bytes;
 }
 
-dw_model_extra *dw_model_lock(dw_model *model)
+dw_model_extra *dw_model_lock(dw_model *model, dw_stop *stop)
 {
-    DW_ASSERT(pthread_mutex_lock(&model->lock) == 0);
-    return &model->extra;
+    return dw_turn_take(&model->turn, stop) ? &model->extra : NULL;
 }
 
 void dw_model_unlock(dw_model *model)
 {
-    DW_ASSERT(pthread_mutex_unlock(&model->lock) == 0);
+    dw_turn_give(&model->turn);
 }

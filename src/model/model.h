@@ -3,6 +3,7 @@
 #define DW_MODEL_MODEL_H
 
 #include "base/status.h"
+#include "base/stop.h"
 #include "chat/chat.h"
 #include "device/device.h"
 #include "model/weights.h"
@@ -44,7 +45,8 @@ typedef struct dw_model_extra {
     void (*destroy)(void *object);
 } dw_model_extra;
 
-dw_model_extra *dw_model_lock(dw_model *model);
+/* NULL: `stop` (may be NULL) asked before the lock was free. */
+dw_model_extra *dw_model_lock(dw_model *model, dw_stop *stop);
 void dw_model_unlock(dw_model *model);
 
 #endif

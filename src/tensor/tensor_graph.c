@@ -267,7 +267,7 @@ static dw_status check_index_values(const dw_tensor_graph *graph, const dw__inde
     return DW_OK;
 }
 
-dw_status dw_tensor_graph_run(dw_tensor_graph *graph, const volatile bool *cancel, dw_error *err)
+dw_status dw_tensor_graph_run(dw_tensor_graph *graph, dw_stop *stop, dw_error *err)
 {
     if (!graph->is_built) {
         return dw_fail(err, DW_E_STATE, "the graph is not built");
@@ -282,9 +282,11 @@ dw_status dw_tensor_graph_run(dw_tensor_graph *graph, const volatile bool *cance
     if (status != DW_OK) {
         return status;
     }
+    const dw_stops stops = {.items = &stop, .count = 1};
+    const dw_device_run_options options = {.view = graph->view,
+                                           .stops = stop != NULL ? &stops : NULL};
     dw_region_pin(graph->region);
-    status = dw_device_run(graph->device, graph->built.cgraph,
-                           &(dw_device_run_options){.view = graph->view, .cancel = cancel}, err);
+    status = dw_device_run(graph->device, graph->built.cgraph, &options, err);
     dw_region_unpin(graph->region);
     return status;
 }

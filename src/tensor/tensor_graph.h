@@ -17,6 +17,7 @@
 
 #include <jansson.h>
 
+#include "base/stop.h"
 #include "base/status.h"
 #include "device/device.h"
 #include "device/device_view.h"
@@ -63,10 +64,10 @@ dw_status dw_tensor_graph_shape(const dw_tensor_graph *graph, int32_t tensor, dw
 dw_status dw_tensor_graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max, dw_error *err);
 
 /* Compute every output from what is in the region now. Index values are checked first.
- * `cancel` may be NULL. Blocks: until all outputs are in the region.
+ * `stop` may be NULL. Blocks: until all outputs are in the region.
  * Errors: DW_E_STATE (not built), DW_E_RANGE (an index: which and its limit), DW_E_CANCELLED
  * (outputs then hold anything), DW_E_DEVICE, DW_E_MEMORY. */
-dw_status dw_tensor_graph_run(dw_tensor_graph *graph, const volatile bool *cancel, dw_error *err);
+dw_status dw_tensor_graph_run(dw_tensor_graph *graph, dw_stop *stop, dw_error *err);
 
 /* The description as JSON (docs/snapshot.md), the caller's. NULL: no memory. */
 json_t *dw_tensor_graph_save(const dw_tensor_graph *graph);

@@ -161,22 +161,19 @@ uint32_t dw_instance_context_count_max(const dw_instance *instance)
     return instance->context_count_max;
 }
 
-bool dw_instance_cancelled(const dw_instance *instance)
+dw_stop *dw_instance_stop(dw_instance *instance)
 {
-    return __atomic_load_n(&instance->cancelled, __ATOMIC_RELAXED) ||
-           __atomic_load_n(&instance->interrupted, __ATOMIC_RELAXED);
+    return &instance->stop;
 }
 
-const volatile bool *dw_instance_cancel_flag(const dw_instance *instance)
+bool dw_instance_cancelled(dw_instance *instance)
 {
-    return &instance->cancelled;
+    return dw_stop_asked(&instance->stop);
 }
 
 void dw_instance_take_cancellation(dw_instance *instance)
 {
-    /* An interruption is not taken back: it ends the guest. */
-    bool ending = __atomic_load_n(&instance->interrupted, __ATOMIC_RELAXED);
-    __atomic_store_n(&instance->cancelled, ending, __ATOMIC_RELAXED);
+    dw_stop_take(&instance->stop);
 }
 
 ptrdiff_t dw_instance_input(dw_instance *instance, char *buffer, size_t capacity)

@@ -5,6 +5,7 @@
 #define DW_WASM_GUEST_INSTANCE_H
 
 #include "base/counters.h"
+#include "base/stop.h"
 #include "base/status.h"
 #include "device/device.h"
 #include "device/device_view.h"
@@ -62,9 +63,14 @@ dw_status dw_instance_fork_handles(dw_instance *child, const dw_instance *parent
 
 /* ---- the call under way ---- */
 
-bool dw_instance_cancelled(const dw_instance *instance);
-const volatile bool *dw_instance_cancel_flag(const dw_instance *instance);
+/* When what is done for the guest has to end; as long as the instance. */
+dw_stop *dw_instance_stop(dw_instance *instance);
+/* Cancelled, interrupted, or beyond a limit. */
+bool dw_instance_cancelled(dw_instance *instance);
 void dw_instance_take_cancellation(dw_instance *instance);
+/* What a host function returns whose work was left: the trap that ends the guest, or NULL where it
+ * was only cancelled. */
+wasm_trap_t *dw_instance_end_call(dw_instance *instance);
 ptrdiff_t dw_instance_input(dw_instance *instance, char *buffer, size_t capacity);
 void dw_instance_progress(dw_instance *instance, uint32_t done, uint32_t total);
 

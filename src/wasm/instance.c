@@ -117,8 +117,9 @@ static wasmtime_error_t *at_epoch(const wasmtime_context_t *context, void *user,
 {
     (void)context;
     dw_instance *instance = user;
-    if (!instance->fiber.suspending && dw__instance_must_end(instance)) {
-        return wasmtime_error_new(instance->over_time ? "over its time" : "interrupted");
+    if (!instance->fiber.suspending && dw_stop_ends(&instance->stop)) {
+        instance->ended = true;
+        return wasmtime_error_new("ended");
     }
     *delta = 1;
     *kind = instance->fiber.future != NULL ? WASMTIME_UPDATE_DEADLINE_YIELD
@@ -203,7 +204,8 @@ static dw_status start(dw_instance *instance, bool for_actor, dw_error *err)
     start_call call = {.instance = instance,
                        .linked = for_actor && module->actor_linked != NULL ? module->actor_linked
                                                                            : module->linked};
-    dw__instance_enter(instance);
+    dw__instance_enter(instance, false);
+    dw_stop_run(&instance->stop);
     dw_status status = dw_stack_run_apart(start_here, &call, err);
     dw__instance_leave(instance);
     if (status != DW_OK) {
@@ -277,6 +279,7 @@ static dw_status create(dw_instance **out, dw_module *module, const dw_instance_
     instance->context_count_max =
         options->context_count_max != 0 ? options->context_count_max : CONTEXT_COUNT_DEFAULT;
     instance->timeout_ms = options->timeout_ms;
+    instance->cpu_timeout_ms = options->cpu_timeout_ms;
     instance->on_stdout = options->on_stdout;
     instance->on_stderr = options->on_stderr;
     instance->on_input = options->on_input;

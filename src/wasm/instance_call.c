@@ -6,17 +6,6 @@
 #include "base/stack.h"
 #include "wasm/instance_internal.h"
 
-bool dw__instance_must_end(dw_instance *instance)
-{
-    if (__atomic_load_n(&instance->interrupted, __ATOMIC_RELAXED)) {
-        return true;
-    }
-    if (instance->deadline_ns != 0 && dw_os_clock_ns() > instance->deadline_ns) {
-        instance->over_time = true;
-    }
-    return instance->over_time;
-}
-
 static const char *trap_text(wasmtime_trap_code_t code)
 {
     switch (code) {
@@ -60,18 +49,29 @@ static dw_status trapped(wasm_trap_t *trap, dw_error *err)
     return status;
 }
 
-static dw_status call_failed(dw_instance *instance, wasmtime_error_t *error, dw_error *err)
+/* Why `stop` has ended the guest. */
+static dw_status ended(const dw_instance *instance, dw_error *err)
 {
-    if (instance->over_time) {
-        wasmtime_error_delete(error);
+    switch (instance->stop.reached) {
+    case DW_STOP_TIME:
         return dw_fail(err, DW_E_LIMIT, "the guest ran longer than its %llu ms",
                        (unsigned long long)instance->timeout_ms);
-    }
-    if (__atomic_load_n(&instance->interrupted, __ATOMIC_RELAXED)) {
-        wasmtime_error_delete(error);
+    case DW_STOP_PROCESSOR_TIME:
+        return dw_fail(err, DW_E_LIMIT, "the guest took more than its %llu ms of processor time",
+                       (unsigned long long)instance->cpu_timeout_ms);
+    default:
         return dw_fail(err, DW_E_CANCELLED, "the guest was interrupted");
     }
-    return dw__wasm_error(err, DW_E_TRAP, "the guest failed", error);
+}
+
+wasm_trap_t *dw_instance_end_call(dw_instance *instance)
+{
+    static const char reason[] = "ended";
+    if (!dw_stop_ends(&instance->stop)) {
+        return NULL;
+    }
+    instance->ended = true;
+    return wasmtime_trap_new(reason, sizeof reason - 1);
 }
 
 /* A guest leaves by a trap, which no code of its own can catch; dw__instance_outcome takes it for
@@ -120,6 +120,10 @@ dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, w
         *exit_code = instance->exit_code;
         return DW_OK;
     }
+    if (failed && instance->ended) {
+        drop(error, trap);
+        return ended(instance, err);
+    }
     if (failed && instance->import_error.code != DW_OK) {
         /* An own import made the guest trap. Wasmtime has its message between a backtrace's
          * lines. */
@@ -127,19 +131,26 @@ dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, w
         return dw_fail(err, DW_E_TRAP, "the guest trapped: %s", instance->import_error.message);
     }
     if (error != NULL) {
-        return call_failed(instance, error, err);
+        return dw__wasm_error(err, DW_E_TRAP, "the guest failed", error);
     }
     return trap != NULL ? trapped(trap, err) : DW_OK;
 }
 
-void dw__instance_enter(dw_instance *instance)
+/* Where it cannot be told in nanoseconds, it is 584 years. */
+static uint64_t ns_of_ms(uint64_t ms)
 {
-    instance->over_time = false;
+    return ms < UINT64_MAX / 1000000 ? ms * 1000000 : UINT64_MAX;
+}
+
+void dw__instance_enter(dw_instance *instance, bool goes_on)
+{
+    const dw_stop_limits limits = {.time_ns = ns_of_ms(instance->timeout_ms),
+                                   .processor_ns = ns_of_ms(instance->cpu_timeout_ms)};
+    instance->ended = false;
     instance->left = false;
     instance->import_error.code = DW_OK;
-    instance->deadline_ns = 0;
-    if (instance->timeout_ms != 0) {
-        instance->deadline_ns = dw_os_clock_ns() + instance->timeout_ms * UINT64_C(1000000);
+    if (!goes_on) {
+        dw_stop_begin(&instance->stop, &limits);
     }
     wasmtime_context_set_epoch_deadline(wasmtime_store_context(instance->store), 1);
     instance->calling = true;
@@ -148,6 +159,7 @@ void dw__instance_enter(dw_instance *instance)
 
 void dw__instance_leave(dw_instance *instance)
 {
+    dw_stop_rest(&instance->stop);
     dw__wasm_host_guest_leaves(instance->host);
     instance->calling = false;
 }
@@ -212,6 +224,7 @@ typedef struct guest_call {
     size_t arg_count;
     wasmtime_val_t *result; /* [result_count] */
     size_t result_count;
+    bool goes_on; /* in the time of the call before */
     wasm_trap_t *trap;
     wasmtime_error_t *error;
 } guest_call;
@@ -230,7 +243,8 @@ static dw_status call_here(void *arg, dw_error *err)
 static dw_status call_guest(dw_instance *instance, guest_call *c, dw_error *err)
 {
     c->context = wasmtime_store_context(instance->store);
-    dw__instance_enter(instance);
+    dw__instance_enter(instance, c->goes_on);
+    dw_stop_run(&instance->stop);
     dw_status status = dw_stack_run_apart(call_here, c, err);
     dw__instance_leave(instance);
     return status;
@@ -308,7 +322,8 @@ dw_status dw_instance_flush(dw_instance *instance, dw_error *err)
                        .args = &all,
                        .arg_count = parameter_count,
                        .result = &result,
-                       .result_count = result_count};
+                       .result_count = result_count,
+                       .goes_on = true};
     dw_status status = call_guest(instance, &call, err);
     if (status == DW_OK) {
         status = dw__instance_outcome(instance, call.error, call.trap, &exit_code, err);
@@ -352,11 +367,10 @@ bool dw_instance_has_left(const dw_instance *instance)
 
 void dw_instance_cancel(dw_instance *instance)
 {
-    __atomic_store_n(&instance->cancelled, true, __ATOMIC_RELAXED);
+    dw_stop_cancel(&instance->stop);
 }
 
 void dw_instance_interrupt(dw_instance *instance)
 {
-    __atomic_store_n(&instance->interrupted, true, __ATOMIC_RELAXED);
-    __atomic_store_n(&instance->cancelled, true, __ATOMIC_RELAXED);
+    dw_stop_interrupt(&instance->stop);
 }

@@ -94,7 +94,7 @@ dw_status dw_fiber_begin(dw_instance *instance, const char *function, const dw_s
     fiber->value = (wasmtime_val_t){.kind = WASMTIME_I32};
     fiber->trap = NULL;
     fiber->error = NULL;
-    dw__instance_enter(instance);
+    dw__instance_enter(instance, false);
     instance->runner = runner;
     instance->runner_user = user;
     fiber->future =
@@ -107,7 +107,10 @@ dw_status dw_fiber_begin(dw_instance *instance, const char *function, const dw_s
 bool dw_fiber_resume(dw_instance *instance)
 {
     DW_ASSERT(instance->fiber.future != NULL);
-    return wasmtime_call_future_poll(instance->fiber.future);
+    dw_stop_run(&instance->stop);
+    bool through = wasmtime_call_future_poll(instance->fiber.future);
+    dw_stop_rest(&instance->stop);
+    return through;
 }
 
 dw_status dw_fiber_end(dw_instance *instance, int32_t *result, int *exit_code, dw_error *err)
@@ -138,7 +141,7 @@ void dw_fiber_suspend(dw_instance *instance)
     fiber->suspending = false;
     /* It fails in a future that is deleted in the middle, which dw_fiber_end never does. */
     DW_ASSERT(error == NULL && trap == NULL);
-    if (dw__instance_must_end(instance)) {
+    if (dw_stop_ends(&instance->stop)) {
         wasmtime_context_set_epoch_deadline(context, 0); /* at the guest's next loop or call */
     }
 }

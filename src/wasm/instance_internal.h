@@ -94,7 +94,8 @@ struct dw_instance {
     uint32_t context_tokens_max;
     dw_kv_type kv_type;
     uint32_t context_count_max;
-    uint64_t timeout_ms;
+    uint64_t timeout_ms;     /* of a call; 0: none, so for the next */
+    uint64_t cpu_timeout_ms; /* of processor time */
     dw_write_fn on_stdout;
     dw_write_fn on_stderr;
     dw_input_fn on_input;
@@ -111,14 +112,12 @@ struct dw_instance {
     const dw_step_runner *runner; /* of the call under way; NULL: work is done on the spot */
     void *runner_user;
 
-    bool started;         /* _start has run */
-    bool calling;         /* a call into the guest is under way */
-    bool left;            /* the last call ended by proc_exit */
-    int32_t exit_code;    /* with that */
-    bool cancelled;       /* atomic; set from signal handlers and other threads */
-    bool interrupted;     /* atomic; likewise */
-    bool over_time;       /* the guest's own thread */
-    uint64_t deadline_ns; /* 0: none */
+    bool started;      /* _start has run */
+    bool calling;      /* a call into the guest is under way */
+    bool left;         /* the last call ended by proc_exit */
+    int32_t exit_code; /* with that */
+    bool ended;        /* the call under way is ending because of `stop` */
+    dw_stop stop;
 };
 
 /* "what: first line of the error", as `code`; takes `error`. */
@@ -135,15 +134,13 @@ dw_status dw__define_proc_exit(wasmtime_linker_t *linker, dw_error *err);
  * Errors: DW_E_NOT_FOUND, DW_E_TYPE. */
 dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_func_t *function,
                             size_t *result_count, dw_error *err);
-/* Before and after a call into the guest. */
-void dw__instance_enter(dw_instance *instance);
+/* Before and after a call into the guest. `goes_on`: it belongs to the call before, whose time is
+ * its own as well. On a fiber it does not run yet. */
+void dw__instance_enter(dw_instance *instance, bool goes_on);
 void dw__instance_leave(dw_instance *instance);
 /* What came back from Wasmtime, as a status; takes `error` and `trap`. */
 dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, wasm_trap_t *trap,
                                int *exit_code, dw_error *err);
-/* Whether the guest must end: interrupted, or beyond its time, which is noted. */
-bool dw__instance_must_end(dw_instance *instance);
-
 /* host->actor_linker: all that `linker` has, but for what guests learn of their output.
  * Errors: DW_E_MEMORY, DW_E_STATE. */
 dw_status dw__wasi_output_define(dw_wasm_host *host, dw_error *err);

@@ -142,7 +142,7 @@ void *dw_import_call_user(const dw_import_call *call)
 
 bool dw_import_call_is_cancelled(const dw_import_call *call)
 {
-    const dw_instance *instance = dw_import_call_instance(call);
+    dw_instance *instance = dw_import_call_instance(call);
     return instance == NULL || dw_instance_cancelled(instance);
 }
 

@@ -2,16 +2,15 @@
 #include "wasm/wasm_host.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "base/stack.h"
 #include "wasm/instance_internal.h"
 
 /* How often a running guest looks whether it should stop. */
-#define EPOCH_MS 10
+#define EPOCH_NS UINT64_C(10000000)
 /* How deep a guest can be, on whichever stack: Wasmtime counts from where the guest is entered.
  * Host functions have the rest of the stack. */
 #define GUEST_STACK_BYTES ((size_t)1 << 20)
@@ -53,14 +52,8 @@ static void *tick(void *user)
             (void)pthread_cond_wait(&host->changed, &host->lock);
             continue;
         }
-        struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += EPOCH_MS * 1000000L;
-        if (until.tv_nsec >= 1000000000L) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000L;
-        }
-        if (pthread_cond_timedwait(&host->changed, &host->lock, &until) == ETIMEDOUT) {
+        uint64_t until_ns = dw_os_clock_ns() + EPOCH_NS;
+        if (!dw_os_cond_wait_until(&host->changed, &host->lock, until_ns)) {
             wasmtime_engine_increment_epoch(host->engine);
         }
     }
@@ -185,7 +178,7 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
     }
     host->device = parts->device;
     DW_ASSERT(pthread_mutex_init(&host->lock, NULL) == 0);
-    DW_ASSERT(pthread_cond_init(&host->changed, NULL) == 0);
+    dw_os_cond_init(&host->changed);
     dw_status status = dw_wasm_memories_create(&host->memories, err);
     if (status != DW_OK) {
         goto out;

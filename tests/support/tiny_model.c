@@ -587,7 +587,7 @@ static void move_data(const char *path)
 
 void tiny_model_write(const char *path, const tiny_options *options)
 {
-    struct ggml_init_params params = {.mem_size = (size_t)64 << 20};
+    struct ggml_init_params params = {.mem_size = (size_t)256 << 20};
     writer w = {
         .ggml = ggml_init(params), .gguf = gguf_init_empty(), .options = options, .random = 1};
     assert_true(w.ggml != NULL && w.gguf != NULL);

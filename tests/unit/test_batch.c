@@ -186,7 +186,7 @@ static void test_batch_items_fail_alone(void **state)
     open_tiny(&fixture, GGML_TYPE_F32);
     dw_context *contexts[3];
     dw_batch_item items[3];
-    static const volatile bool cancel = true;
+    static dw_stop cancel = {.cancelled = true};
     for (uint32_t c = 0; c < 3; c++) {
         contexts[c] = model_fixture_context(&fixture, 0);
         for (uint32_t i = 0; i < 4; i++) {
@@ -199,7 +199,7 @@ static void test_batch_items_fail_alone(void **state)
                                             .counters = &fixture.counters}};
     }
     fixture.tokens[4] = -3;
-    items[2].step.cancel = &cancel;
+    items[2].step.stop = &cancel;
     assert_int_equal(dw_batch_forward(items, 3, NULL), DW_OK);
     assert_int_equal(items[0].status, DW_OK);
     assert_int_equal(items[1].status, DW_E_RANGE);
@@ -447,9 +447,9 @@ static void test_batch_waits_for_memory(void **state)
         items[c] = item_of(&fixture, contexts[c], c, TOKENS);
         dw_batch_add(&batch, &items[c]);
     }
-    volatile bool cancel = true; /* of one that has not begun */
+    dw_stop cancel = {.cancelled = true}; /* of one that has not begun */
     assert_true(batch.parked.first != NULL);
-    items[COUNT - 1].step.cancel = &cancel;
+    items[COUNT - 1].step.stop = &cancel;
     while (batch.waiting_count > 0) {
         dw_batch_run(&batch);
     }

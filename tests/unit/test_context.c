@@ -224,8 +224,8 @@ static void test_context_bad_steps_change_nothing(void **state)
     test_state->tokens[2] = -1;
     refuses(test_state, context, &step, DW_E_RANGE, "token -1 at 2");
     test_state->tokens[2] = kept;
-    volatile bool cancel = true;
-    step.cancel = &cancel;
+    dw_stop cancel = {.cancelled = true};
+    step.stop = &cancel;
     refuses(test_state, context, &step, DW_E_CANCELLED, "cancelled");
 
     assert_int_equal(dw_context_trim(context, 19, NULL), DW_OK);
@@ -238,7 +238,7 @@ static void test_context_bad_steps_change_nothing(void **state)
 typedef struct progress {
     uint32_t calls;
     uint32_t done;
-    volatile bool cancel;
+    dw_stop stop;
 } progress;
 
 static void on_progress(void *user, uint32_t done, uint32_t total)
@@ -247,7 +247,7 @@ static void on_progress(void *user, uint32_t done, uint32_t total)
     assert_true(done > p->done && done <= total);
     p->calls++;
     p->done = done;
-    p->cancel = done >= 1024;
+    p->stop.cancelled = done >= 1024;
 }
 
 static void test_context_cancelled_between_slices(void **state)
@@ -261,7 +261,7 @@ static void test_context_cancelled_between_slices(void **state)
     progress p = {0};
     dw_step step = {.tokens = test_state->tokens,
                     .token_count = 1500,
-                    .cancel = &p.cancel,
+                    .stop = &p.stop,
                     .on_progress = on_progress,
                     .user = &p};
     refuses(test_state, context, &step, DW_E_CANCELLED, "cancelled at token 1024 of 1500");

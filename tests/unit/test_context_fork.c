@@ -152,7 +152,7 @@ static void check_state(dw_context *context, state_copy *copy)
 static void shift(dw_context *context, uint32_t keep, uint32_t drop)
 {
     dw_error err = {0};
-    if (dw_context_shift(context, keep, drop, &err) != DW_OK) {
+    if (dw_context_shift(context, keep, drop, NULL, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
 }

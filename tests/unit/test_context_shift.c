@@ -72,7 +72,7 @@ static double compare(const tiny_architecture *kind, dw_kv_type type, const shif
     dw_error err = {0};
     model_fixture_forward(&fixture, context, 0, how->prompt, 1);
     oracle_forward(&oracle, fixture.tokens, 0, how->prompt, false);
-    if (dw_context_shift(context, how->keep, how->drop, &err) != DW_OK) {
+    if (dw_context_shift(context, how->keep, how->drop, NULL, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     shift_oracle(&oracle, how);
@@ -130,7 +130,7 @@ static void test_context_shift_keeps_what_repeats(void **state)
     dw_context *long_one = model_fixture_context(&fixture, 0);
     dw_context *short_one = model_fixture_context(&fixture, 0);
     model_fixture_forward(&fixture, long_one, 0, 1900, 0);
-    assert_int_equal(dw_context_shift(long_one, 100, 500, NULL), DW_OK);
+    assert_int_equal(dw_context_shift(long_one, 100, 500, NULL, NULL), DW_OK);
     model_fixture_forward(&fixture, long_one, 0, 1, 1);
     float *first = malloc(fixture.vocab_count * sizeof *first);
     assert_non_null(first);
@@ -167,7 +167,7 @@ static void test_context_shift_survives_no_memory(void **state)
         assert_int_equal(dw_context_length(context), 1900);
         assert_memory_equal(dw_context_tokens(context), fixture.tokens, 1900 * sizeof(int32_t));
         dw_alloc_fail_after(failed);
-        status = dw_context_shift(context, 100, 500, &err);
+        status = dw_context_shift(context, 100, 500, NULL, &err);
         dw_alloc_fail_after(-1);
     }
     assert_int_equal(status, DW_OK);

@@ -364,15 +364,16 @@ static void test_device_compute_is_cancelled(void **state)
     assert_int_equal(dw_device_view_place(w->view, x, base, NULL), DW_OK);
     assert_int_equal(dw_device_view_place(w->view, y, base + 8192, NULL), DW_OK);
     assert_int_equal(dw_device_view_place(w->view, z, base + 16384, NULL), DW_OK);
-    bool cancel = true;
+    dw_stop cancel = {.cancelled = true};
+    dw_stop *const asked = &cancel;
+    const dw_stops stops = {.items = &asked, .count = 1};
     dw_error error;
     assert_int_equal(
-        dw_device_run(w->device, graph, &(dw_device_run_options){.cancel = &cancel}, &error),
+        dw_device_run(w->device, graph, &(dw_device_run_options){.stops = &stops}, &error),
         DW_E_CANCELLED);
-    cancel = false;
+    cancel.cancelled = false;
     assert_int_equal(
-        dw_device_run(w->device, graph, &(dw_device_run_options){.cancel = &cancel}, &error),
-        DW_OK);
+        dw_device_run(w->device, graph, &(dw_device_run_options){.stops = &stops}, &error), DW_OK);
     ggml_free(context);
 }
 

@@ -326,9 +326,9 @@ static void test_embeddings_refuse_what_cannot_be(void **state)
     fixture.tokens[3] = 3;
     step.rows = (float *)(void *)(fixture.tokens + 4);
     assert_fails(&fixture, &step, DW_E_OVERLAP, "over the 5 tokens");
-    volatile bool cancel = true;
+    dw_stop cancel = {.cancelled = true};
     step = step_of(&fixture, 5, DW_POOL_MEAN);
-    step.cancel = &cancel;
+    step.stop = &cancel;
     assert_fails(&fixture, &step, DW_E_CANCELLED, "cancelled");
     dw_error err = {0};
     dw_context *context = NULL;

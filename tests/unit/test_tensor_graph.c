@@ -598,7 +598,7 @@ static void test_tensor_graph_can_be_cancelled(void **state)
     }
     tensors_restart(w, 1);
     product p = describe_product(w);
-    volatile bool cancel = true;
+    dw_stop cancel = {.cancelled = true};
     assert_int_equal(dw_tensor_graph_run(w->graph, &cancel, &w->err), DW_E_CANCELLED);
     run_product(w, &p, 5);
 }
