@@ -24,6 +24,9 @@
  * instance, an actor, a session and a store are used from one at a time, except for
  * dw_instance_cancel and dw_instance_interrupt, which any thread and any signal handler may call.
  * No object may be used while it is destroyed. A section or a function may say otherwise.
+ * Stacks: a function needs at most 32 KiB of the caller's stack, whatever it is given, so that
+ * threads of 64 KiB do; what is deeper runs on a stack of Driftwood's, on the same thread. A guest
+ * has 1 MiB on every thread and traps beyond it.
  * Errors: every function that can fail returns a dw_status, 0 being success, and fills `err`
  * (which may be NULL) with one line that names what was wrong, the value and the limit.
  * Options: zero (NULL, false) is the default of each member: none or off, where its comment says

@@ -50,6 +50,8 @@ BANNED = {
 # In src/ outside src/base and src/cli: memory is the embedder's allocator's, and countable.
 RAW_MEMORY = {"malloc": "dw_alloc", "calloc": "dw_alloc", "realloc": "dw_realloc",
               "strdup": "dw_strdup", "aligned_alloc": "dw_alloc", "posix_memalign": "dw_alloc"}
+# Likewise: a thread's stack is as large as ours are, whatever the system's usual is.
+RAW_THREADS = {"pthread_create": "dw_os_start_thread"}
 # In src/ outside src/base and src/cli (whose main takes the standard descriptors first): a file of
 # ours never gets the number of a standard descriptor that is closed.
 OPENING = ["open", "openat", "fopen", "opendir", "memfd_create", "mkstemp", "socket", "pipe"]
@@ -203,6 +205,8 @@ class Checker:
                 self.report("banned", path, line, f"{name}: use {BANNED[name]}", name)
             if in_src and parts[1] not in ("base", "cli") and name in RAW_MEMORY:
                 self.report("banned", path, line, f"{name}: use {RAW_MEMORY[name]}", name)
+            if in_src and parts[1] not in ("base", "cli") and name in RAW_THREADS:
+                self.report("banned", path, line, f"{name}: use {RAW_THREADS[name]}", name)
             if in_src and parts[1] not in ("base", "cli") and name in OPENING:
                 self.report("banned", path, line, f"{name}: use dw_os_open", name)
             if in_src and parts[1] not in ("base", "cli") and name in PRINTING:

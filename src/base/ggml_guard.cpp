@@ -11,6 +11,8 @@
 #include <exception>
 #include <new>
 
+#include "base/stack.h"
+
 namespace
 {
 
@@ -136,24 +138,41 @@ dw_status tell(const guard *here, dw_error *err)
     return dw_fail(err, code, "%s", here->said);
 }
 
-dw_status run(bool jumps, void (*work)(void *user), void *user, dw_error *err)
+struct guarded_call {
+    bool jumps;
+    void (*work)(void *user);
+    void *user;
+    dw_error *err;
+    dw_status status;
+};
+
+void run_here(void *arg)
 {
+    auto *call = static_cast<guarded_call *>(arg);
     /* Once a process, by the first guard. */
     static const bool installed = install();
     (void)installed;
     guard here;
     bool failed = true; /* its address is taken: a jump finds it as it is in memory */
     here.outer = innermost;
-    here.jumps = jumps;
+    here.jumps = call->jumps;
     here.uncaught = std::uncaught_exceptions();
     here.no_memory = false;
     here.said[0] = here.reason[0] = here.place[0] = '\0';
     innermost = &here;
     if (_setjmp(here.back) == 0) {
-        attempt(&here, work, user, &failed);
+        attempt(&here, call->work, call->user, &failed);
     }
     innermost = here.outer;
-    return failed ? tell(&here, err) : DW_OK;
+    call->status = failed ? tell(&here, call->err) : DW_OK;
+}
+
+/* On a stack of ours: drivers' frames are deep, and nobody knows how deep. */
+dw_status run(bool jumps, void (*work)(void *user), void *user, dw_error *err)
+{
+    guarded_call call = {jumps, work, user, err, DW_OK};
+    dw_stack_run_surely(run_here, &call);
+    return call.status;
 }
 
 } // namespace

@@ -138,6 +138,9 @@ uint64_t dw_os_wall_ms(void);
 void dw_os_random(void *to, size_t bytes);
 /* Let the calling thread run only where others leave a core unused, as far as the system can. */
 void dw_os_yield_cores(void);
+/* pthread_create, with a stack of 8 MiB whatever the system's usual is (`ulimit -s`, and 128 KiB in
+ * some C libraries). 0, or errno. */
+int dw_os_start_thread(pthread_t *thread, void *(*work)(void *arg), void *arg);
 /* Real cores, not hardware threads, that this process may use; at least 1. */
 int dw_os_core_count(void);
 

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/os.h"
+#include "base/stack.h"
 
 #if !defined(MAP_NORESERVE)
 #define MAP_NORESERVE 0
@@ -379,6 +380,21 @@ uint64_t dw_os_page_faults(void)
         return 0;
     }
     return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
+}
+
+int dw_os_start_thread(pthread_t *thread, void *(*work)(void *arg), void *arg)
+{
+    pthread_attr_t attributes;
+    int failed = pthread_attr_init(&attributes);
+    if (failed != 0) {
+        return failed;
+    }
+    failed = pthread_attr_setstacksize(&attributes, DW_STACK_BYTES);
+    if (failed == 0) {
+        failed = pthread_create(thread, &attributes, work, arg);
+    }
+    (void)pthread_attr_destroy(&attributes);
+    return failed;
 }
 
 uint64_t dw_os_clock_ns(void)

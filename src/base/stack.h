@@ -14,6 +14,10 @@
  * goes on there. tests/unit/test_stack.c measures it. */
 #define DW_STACK_NEED_BYTES ((size_t)3 << 20)
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef dw_status (*dw_stack_work)(void *arg, dw_error *err);
 
 /* work(arg, err), on one of our stacks: the present one if it is such and enough is left of it,
@@ -33,5 +37,9 @@ void dw_stack_set_failing(bool failing);
 /* Call work(arg) with the stack pointer at `top`, a multiple of 16; `low` is the lowest byte that
  * it may use. src/base/os_stack.c, for stack.c alone. */
 void dw_os_call_on_stack(void *low, void *top, void (*work)(void *arg), void *arg);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/os.h"
 #include "gguf/fingerprint_internal.h"
 
 #define HELPERS_MAX 7
@@ -295,7 +296,7 @@ void dw_fingerprint_job_begin(dw_fingerprint_job *job)
     (void)pthread_mutex_lock(&job->lock);
     if (!job->begun && job->text[0] == '\0' && !job->finishing) {
         note_start(job);
-        job->begun = pthread_create(&job->thread, NULL, in_background, job) == 0;
+        job->begun = dw_os_start_thread(&job->thread, in_background, job) == 0;
         job->threads = job->begun && job->threads == 0 ? 1 : job->threads;
     }
     (void)pthread_mutex_unlock(&job->lock);
@@ -311,7 +312,7 @@ static dw_status hash_rest(dw_fingerprint_job *job, dw_error *err)
     int spare = dw_os_core_count() - 1;
     size_t wanted = left / HELPER_PIECES;
     while (count < HELPERS_MAX && count < wanted && (int)count < spare &&
-           pthread_create(&helpers[count], NULL, beside, job) == 0) {
+           dw_os_start_thread(&helpers[count], beside, job) == 0) {
         count++;
     }
     dw_status status = hash_some(job, true, err);

@@ -1,6 +1,7 @@
 #include "kv/kv_pool_ahead.h"
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "kv/kv_allocation.h"
 #include "kv/kv_range_places.h"
 
@@ -77,7 +78,7 @@ static bool has_thread(dw__kv_pool *pool)
 {
     if (!pool->has_thread && !pool->options.grows_in_step &&
         dw_vram_stream_create(&pool->thread_stream, pool->vram, NULL) == DW_OK) {
-        pool->has_thread = pthread_create(&pool->thread, NULL, run_thread, pool) == 0;
+        pool->has_thread = dw_os_start_thread(&pool->thread, run_thread, pool) == 0;
         if (!pool->has_thread) {
             dw_vram_stream_destroy(pool->thread_stream);
             pool->options.grows_in_step = true; /* as without it */

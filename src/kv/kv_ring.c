@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 
 #define THREADS_MAX 16
 #define PART_BYTES_MIN ((size_t)256 << 10) /* less costs more in calls than it gains in overlap */
@@ -238,7 +239,7 @@ static bool start_thread(dw__kv_ring *ring)
         return false;
     }
     *start = (thread_start){ring, ring->thread_count + 1};
-    if (pthread_create(&ring->threads[ring->thread_count], NULL, run_thread, start) != 0) {
+    if (dw_os_start_thread(&ring->threads[ring->thread_count], run_thread, start) != 0) {
         dw_free(start);
         return false;
     }

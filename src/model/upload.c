@@ -181,8 +181,7 @@ static dw_status run_ring(upload *up, size_t reader_count, dw_error *err)
 {
     pthread_t readers[READERS_MAX];
     size_t started = 0;
-    while (started < reader_count &&
-           pthread_create(&readers[started], NULL, read_chunks, up) == 0) {
+    while (started < reader_count && dw_os_start_thread(&readers[started], read_chunks, up) == 0) {
         started++;
     }
     dw_status status = started > 0 ? send_chunks(up, err) : set_all(up, err);

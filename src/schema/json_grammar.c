@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/stack.h"
 #include "schema/json_grammar_internal.h"
 
 #define SCHEMA_BYTES_MAX ((size_t)1 << 20)
@@ -440,27 +441,44 @@ static dw_status try_make(dw__schema_converter *of, const char *schema, size_t b
     return status;
 }
 
+typedef struct making {
+    const char *schema; /* [bytes] */
+    size_t bytes;
+    char *grammar;
+    char *notes;
+} making;
+
+static dw_status make_here(void *arg, dw_error *err)
+{
+    static const int lengths[] = {DW_GRAMMAR_REPETITIONS_MAX, 1000, 200, 50};
+    making *m = arg;
+    dw_status status = DW_OK;
+    bool too_large = true;
+    for (size_t i = 0; too_large && i < sizeof lengths / sizeof lengths[0]; i++) {
+        dw_free(m->grammar);
+        dw_free(m->notes);
+        m->grammar = NULL;
+        m->notes = NULL;
+        dw__schema_converter of = {.path = "#", .path_bytes = 1, .longest = lengths[i], .err = err};
+        status = try_make(&of, m->schema, m->bytes, &m->grammar, &m->notes, &too_large);
+    }
+    return status;
+}
+
 dw_status dw_json_grammar_make_noted(char **grammar, char **notes, const char *schema, size_t bytes,
                                      dw_error *err)
 {
-    static const int lengths[] = {DW_GRAMMAR_REPETITIONS_MAX, 1000, 200, 50};
-    dw_status status = DW_OK;
-    bool too_large = true;
     dw_error own;
+    making m = {.schema = schema, .bytes = bytes};
     err = err != NULL ? err : &own;
     *grammar = NULL;
     *notes = NULL;
     if (bytes > SCHEMA_BYTES_MAX) {
         return dw_fail(err, DW_E_LIMIT, "schema: %zu bytes, limit %zu", bytes, SCHEMA_BYTES_MAX);
     }
-    for (size_t i = 0; too_large && i < sizeof lengths / sizeof lengths[0]; i++) {
-        dw_free(*grammar);
-        dw_free(*notes);
-        *grammar = NULL;
-        *notes = NULL;
-        dw__schema_converter of = {.path = "#", .path_bytes = 1, .longest = lengths[i], .err = err};
-        status = try_make(&of, schema, bytes, grammar, notes, &too_large);
-    }
+    dw_status status = dw_stack_run(make_here, &m, err); /* schemas hold schemas */
+    *grammar = m.grammar;
+    *notes = m.notes;
     return status;
 }
 

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/public_struct.h"
+#include "base/stack.h"
 #include "snapshot/snapshot_parts_internal.h"
 
 #define MODULE_BYTES_MAX ((size_t)256 << 20)
@@ -214,6 +215,11 @@ static void release(dw__thaw *t)
     }
 }
 
+static dw_status load_here(void *arg, dw_error *err)
+{
+    return load(arg, err);
+}
+
 dw_status dw_snapshot_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_options *options,
                            dw_thaw_stats *stats, dw_error *err)
 {
@@ -228,7 +234,7 @@ dw_status dw_snapshot_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_opt
     if (status != DW_OK) {
         return status;
     }
-    status = load(&t, err);
+    status = dw_stack_run(load_here, &t, err); /* what a file describes may be nested */
     if (status == DW_OK) {
         dw_struct_write(stats, &t.stats, sizeof t.stats);
         *out = t.actor;

@@ -176,7 +176,7 @@ dw_status dw_vocab_start(dw_vocab **out, const char *path, uint32_t token_count,
     }
     (void)pthread_mutex_init(&loading->lock, NULL);
     vocab->loading = loading;
-    if (pthread_create(&loading->thread, NULL, load_beside, vocab) != 0) {
+    if (dw_os_start_thread(&loading->thread, load_beside, vocab) != 0) {
         (void)load_beside(vocab); /* without a thread: here and now */
         atomic_store_explicit(&loading->done, true, memory_order_release);
         status = dw_vocab_wait(vocab, err);

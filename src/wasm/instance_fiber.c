@@ -19,6 +19,7 @@
 
 #include <string.h>
 
+#include "base/stack.h"
 #include "wasm/instance_internal.h"
 
 /* (module (func (export "y"))) */
@@ -30,8 +31,9 @@ static const unsigned char yield_wasm[] = {
     0x0a, 0x04, 0x01, 0x02, 0x00, 0x0b,             /* code: end */
 };
 
-dw_status dw_fibers_prepare(dw_wasm_host *host, dw_error *err)
+static dw_status prepare(void *arg, dw_error *err)
 {
+    dw_wasm_host *host = arg;
     wasmtime_error_t *error = NULL;
     (void)pthread_mutex_lock(&host->lock);
     if (host->yield == NULL) {
@@ -39,6 +41,11 @@ dw_status dw_fibers_prepare(dw_wasm_host *host, dw_error *err)
     }
     (void)pthread_mutex_unlock(&host->lock);
     return error == NULL ? DW_OK : dw__wasm_error(err, DW_E_MEMORY, "fibers", error);
+}
+
+dw_status dw_fibers_prepare(dw_wasm_host *host, dw_error *err)
+{
+    return dw_stack_run(prepare, host, err);
 }
 
 void dw_fibers_set_failing(dw_wasm_host *host, bool failing)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/stack.h"
 #include "wasm/instance_internal.h"
 
 #define WASM_PAGE_BYTES 65536u
@@ -135,11 +136,18 @@ static dw_status compile(dw_module *module, const void *wasm, size_t wasm_bytes,
     return status;
 }
 
-dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *wasm,
-                            size_t wasm_bytes, dw_error *err)
+typedef struct compiling {
+    dw_wasm_host *host;
+    const void *wasm; /* [wasm_bytes] */
+    size_t wasm_bytes;
+    dw_module *module;
+} compiling;
+
+static dw_status compile_here(void *arg, dw_error *err)
 {
-    *out = NULL;
-    dw_status status = check_header(wasm, wasm_bytes, err);
+    compiling *c = arg;
+    dw_wasm_host *host = c->host;
+    dw_status status = check_header(c->wasm, c->wasm_bytes, err);
     if (status != DW_OK) {
         return status;
     }
@@ -149,7 +157,7 @@ dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *was
     }
     module->references = 1;
     module->host = host;
-    status = compile(module, wasm, wasm_bytes, err);
+    status = compile(module, c->wasm, c->wasm_bytes, err);
     if (status != DW_OK) {
         goto out;
     }
@@ -169,10 +177,20 @@ dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *was
     if (status != DW_OK) {
         goto out;
     }
-    *out = module;
+    c->module = module;
     module = NULL;
 out:
     dw_module_unref(module);
+    return status;
+}
+
+/* On a stack of ours: validation and translation take 50 KiB for the smallest module. */
+dw_status dw_module_compile(dw_module **out, dw_wasm_host *host, const void *wasm,
+                            size_t wasm_bytes, dw_error *err)
+{
+    compiling c = {.host = host, .wasm = wasm, .wasm_bytes = wasm_bytes};
+    dw_status status = dw_stack_run(compile_here, &c, err);
+    *out = c.module;
     return status;
 }
 

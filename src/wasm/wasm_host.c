@@ -193,7 +193,7 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
     if (status != DW_OK) {
         goto out;
     }
-    if (pthread_create(&host->ticker, NULL, tick, host) != 0) {
+    if (dw_os_start_thread(&host->ticker, tick, host) != 0) {
         status = dw_fail(err, DW_E_MEMORY, "no thread for the epoch ticker");
         goto out;
     }
