@@ -3,6 +3,7 @@
  * This header is the whole embedding API. Reading order:
  *
  *   the process   version, log, allocator, and what else a process has one of
+ *   dw_limits     what guests and actors may take
  *   dw_engine     a device opened for use, and the WebAssembly runtime beside it
  *   dw_model      one GGUF file, loaded for an engine: weights, vocabulary, chat template
  *   dw_session    tokens to logits and the next token, in C, without a guest
@@ -218,6 +219,113 @@ DW_API DW_MUST_CHECK dw_status dw_device_get_info(size_t index, dw_device_info *
  * devices that this build could use are not there (a driver that is missing or too old).
  * Thread: any. Errors: DW_E_END (nothing to report). */
 DW_API DW_MUST_CHECK dw_status dw_device_note(char *text, size_t capacity, dw_error *err);
+
+/* ---- limits ------------------------------------------------------------------------------ */
+
+/* No limit: a value that those limits may have whose highest it is. */
+#define DW_LIMIT_NONE UINT64_MAX
+
+typedef enum dw_limit_unit {
+    DW_LIMIT_BYTES,
+    DW_LIMIT_COUNT,
+    DW_LIMIT_MS,
+    DW_LIMIT_TOKENS,
+    DW_LIMIT_STEPS,
+} dw_limit_unit;
+
+/* Every limit that a guest or an actor meets: name, dw_limit_unit without its prefix, default,
+ * lowest, highest, the option of the program beside `--limit NAME=VALUE` ("" where there is none),
+ * what it bounds. A row makes the member of dw_limits, its name in options and files, and a line of
+ * docs/security.md. A version's new rows stand at the end. */
+#define DW_LIMIT_LIST(X)                                                                           \
+    X(memory_bytes, BYTES, UINT64_C(64) << 30, 65536, UINT64_C(1) << 50, "--memory-max",           \
+      "all that a guest takes of its host: the parts below together")                              \
+    X(linear_bytes, BYTES, UINT64_C(4) << 30, 65536, UINT64_C(64) << 30, "",                       \
+      "linear memories together")                                                                  \
+    X(tables_bytes, BYTES, UINT64_C(256) << 20, 4096, UINT64_C(4) << 30, "",                       \
+      "WebAssembly tables together")                                                               \
+    X(code_bytes, BYTES, UINT64_C(1) << 30, 65536, UINT64_C(16) << 30, "",                         \
+      "compiled code of the module, beyond its first MiB")                                         \
+    X(samplers_bytes, BYTES, UINT64_C(1) << 30, 4096, UINT64_C(64) << 30, "",                      \
+      "samplers, with their grammars and masks")                                                   \
+    X(texts_bytes, BYTES, UINT64_C(512) << 20, 4096, UINT64_C(64) << 30, "",                       \
+      "texts, tokens and answers that the host holds while it works on them")                      \
+    X(graphs_bytes, BYTES, UINT64_C(2) << 30, 4096, UINT64_C(1) << 40, "",                         \
+      "tensor graphs, with what lies between their inputs and outputs")                            \
+    X(kv_bytes, BYTES, UINT64_C(64) << 30, 4096, UINT64_C(1) << 50, "",                            \
+      "keys and values of contexts, as far as they are filled")                                    \
+    X(mail_bytes, BYTES, UINT64_C(2) << 30, 4096, UINT64_C(64) << 30, "",                          \
+      "messages, timers and effects that wait in an actor")                                        \
+    X(memories, COUNT, 16, 1, 16, "", "linear memories of a module")                               \
+    X(tables, COUNT, 16, 1, 16, "", "tables of a module")                                          \
+    X(table_elements, COUNT, 1000000, 1, 10000000, "", "elements of each table")                   \
+    X(handles, COUNT, 4096, 1, 4096, "", "open handles of all kinds together")                     \
+    X(contexts, COUNT, 16, 1, 4096, "", "open contexts")                                           \
+    X(context_tokens, TOKENS, DW_LIMIT_NONE, 1, DW_LIMIT_NONE, "--context",                        \
+      "tokens of each context, which never holds more than its model's own length")                \
+    X(graphs, COUNT, 256, 1, 4096, "", "open tensor graphs")                                       \
+    X(graph_scratch_bytes, BYTES, UINT64_C(1) << 30, 4096, UINT64_C(64) << 30, "",                 \
+      "what lies between inputs and outputs of all tensor graphs together")                        \
+    X(grammar_bytes, BYTES, UINT64_C(1) << 20, 64, UINT64_C(1) << 20, "",                          \
+      "text of a grammar or of a JSON Schema")                                                     \
+    X(text_bytes, BYTES, UINT64_C(16) << 20, 1024, UINT64_C(16) << 20, "",                         \
+      "one text that is tokenised")                                                                \
+    X(chat_bytes, BYTES, UINT64_C(16) << 20, 1024, UINT64_C(16) << 20, "",                         \
+      "request of a chat")                                                                         \
+    X(timeout_ms, MS, DW_LIMIT_NONE, 1, DW_LIMIT_NONE, "--timeout",                                \
+      "time of one run or call, by the monotonic clock")                                           \
+    X(cpu_timeout_ms, MS, DW_LIMIT_NONE, 1, DW_LIMIT_NONE, "",                                     \
+      "processor time of one run or call, of the thread that runs the guest")                      \
+    X(messages, COUNT, 1024, 1, 1000000, "", "messages that wait in an actor")                     \
+    X(message_bytes, BYTES, UINT64_C(1) << 20, 1, UINT32_MAX, "", "one message to an actor")       \
+    X(timers, COUNT, 256, 1, 1000000, "", "timers that an actor has set")                          \
+    X(timer_ms, MS, UINT64_C(31622400000), 1, UINT64_C(31622400000), "",                           \
+      "how far ahead a timer may be set")                                                          \
+    X(effects, COUNT, 256, 1, 1000000, "",                                                         \
+      "messages, spawns and forks that an actor asks for while it works on one message")
+
+/* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
+typedef struct dw_limits {
+    size_t struct_bytes;
+#define DW_LIMIT_MEMBER(name, unit, usual, lowest, highest, option, what) uint64_t name;
+    DW_LIMIT_LIST(DW_LIMIT_MEMBER)
+#undef DW_LIMIT_MEMBER
+} dw_limits;
+
+/* Texts are static. */
+typedef struct dw_limit_info {
+    size_t struct_bytes;
+    const char *name;
+    dw_limit_unit unit;
+    uint64_t usual;     /* the default; DW_LIMIT_NONE: there is none */
+    uint64_t lowest;
+    uint64_t highest;   /* DW_LIMIT_NONE: it may be "none" */
+    const char *option; /* of the program, beside --limit; "" */
+    const char *what;   /* it bounds */
+} dw_limit_info;
+
+DW_API size_t dw_limit_count(void);
+/* Row `index` < dw_limit_count(). Thread: any. Errors: DW_E_RANGE, DW_E_ARG (struct_bytes). */
+DW_API DW_MUST_CHECK dw_status dw_limit_get_info(size_t index, dw_limit_info *info, dw_error *err);
+/* "bytes", "count", "ms", "tokens", "steps"; "?" for other values. Static. */
+DW_API const char *dw_limit_unit_name(dw_limit_unit unit);
+#define DW_LIMIT_TEXT_BYTES 32
+/* A value as dw_limits_set takes it, in the largest unit that tells it wholly: "64K", "30s",
+ * "none". */
+DW_API void dw_limit_format(dw_limit_unit unit, uint64_t value, char text[DW_LIMIT_TEXT_BYTES]);
+
+/* Set the limit `name` from text: a whole number, of bytes with K, M, G or T behind it if wanted,
+ * of time with ms, s, m, h or d (without: ms), or "none". `limits` has its struct_bytes set.
+ * Errors, each with name, value and what is allowed: DW_E_NOT_FOUND (no limit of this name),
+ * DW_E_ARG (no such number), DW_E_RANGE; `limits` is as it was. */
+DW_API DW_MUST_CHECK dw_status dw_limits_set(dw_limits *limits, const char *name, const char *text,
+                                             dw_error *err);
+/* Set limits from a manifest: `json` [bytes] is one JSON object of names to values, whole numbers
+ * in the limit's unit or texts as above. Errors: those of dw_limits_set, DW_E_FORMAT (what is not
+ * JSON, where; a value of another type; a name twice), DW_E_LIMIT (over 1 MiB), DW_E_MEMORY;
+ * `limits` is as it was. */
+DW_API DW_MUST_CHECK dw_status dw_limits_read(dw_limits *limits, const char *json, size_t bytes,
+                                              dw_error *err);
 
 /* ---- engine ---------------------------------------------------------------------------- */
 
@@ -738,6 +846,10 @@ typedef struct dw_instance_options {
                                      dw_model_options; NULL: the models' */
     uint64_t cpu_timeout_ms;      /* the same of processor time: of the thread that runs the guest,
                                      in host functions too; 0: none */
+    /* All limits, copied; NULL: the defaults. Where a member above bounds the same and is not 0, it
+     * counts: memory_bytes_max (memory_bytes), context_tokens_max, context_count_max (contexts),
+     * timeout_ms and cpu_timeout_ms. */
+    const dw_limits *limits;
 } dw_instance_options;
 
 /* A fresh guest with its own linear memory. `options` may be NULL; what it points to is copied
@@ -1050,6 +1162,10 @@ typedef struct dw_thaw_options {
      * which stay the caller's and may be closed afterwards. The files are opened again through
      * them, read-only; where the descriptors stand does not matter, nor do they move. */
     const int *fds;
+    /* Limits anew: those that are set take the place of the snapshot's own, and stay with the
+     * actor. Of a file that is not trusted, limits of its own that are higher than the defaults
+     * become the defaults. NULL: none are set. */
+    const dw_limits *limits;
 } dw_thaw_options;
 
 typedef struct dw_thaw_stats {
@@ -1198,6 +1314,8 @@ typedef struct dw_store_options {
     /* Where the newest snapshots of an actor are missing, deleted by hand say, the newest that
      * is there is taken; false: DW_E_FORMAT, which names what is missing. */
     bool accept_older;
+    /* dw_thaw_options.limits of every actor that is loaded; copied. */
+    const dw_limits *limits;
 } dw_store_options;
 
 /* `options` must name a path. Errors: DW_E_ARG (none), DW_E_BUSY (another process works in the

@@ -9,9 +9,6 @@
 #include "base/public_struct.h"
 #include "wasm/instance_state.h"
 
-#define EFFECTS_MAX 256 /* of one message */
-#define TIMERS_MAX 256
-
 /* ---- what the guest reaches -------------------------------------------------------------- */
 
 /* What is printed is the answer, while there is a message to answer. */
@@ -95,9 +92,10 @@ dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_message *
                               dw_error *err)
 {
     dw_status status = check_message(actor, message, err);
-    if (status == DW_OK && actor->new_effects.count >= EFFECTS_MAX) {
-        status =
-            dw_fail(err, DW_E_LIMIT, "effects: %d of one message, which is the limit", EFFECTS_MAX);
+    uint64_t limit = dw_instance_limits(actor->instance)->effects;
+    if (status == DW_OK && actor->new_effects.count >= limit) {
+        status = dw_fail(err, DW_E_LIMIT, "effects: %llu of one message, which is the limit",
+                         (unsigned long long)limit);
     }
     if (status != DW_OK) {
         dw_free(message);
@@ -111,8 +109,10 @@ dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_message *
 dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, dw_error *err)
 {
     dw_status status = check_message(actor, message, err);
-    if (status == DW_OK && actor->timers.count + actor->new_timers.count >= TIMERS_MAX) {
-        status = dw_fail(err, DW_E_LIMIT, "timers: %d are set, which is the limit", TIMERS_MAX);
+    uint64_t limit = dw_instance_limits(actor->instance)->timers;
+    if (status == DW_OK && actor->timers.count + actor->new_timers.count >= limit) {
+        status = dw_fail(err, DW_E_LIMIT, "timers: %llu are set, which is the limit",
+                         (unsigned long long)limit);
     }
     if (status != DW_OK) {
         dw_free(message);

@@ -3,11 +3,9 @@
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "base/limits.h"
 #include "base/public_struct.h"
 #include "model/model.h"
-
-#define MESSAGE_COUNT_DEFAULT 1024
-#define MESSAGE_BYTES_DEFAULT ((size_t)1 << 20)
 
 static void free_texts(const char *const *texts, size_t count)
 {
@@ -71,6 +69,21 @@ static bool copy(dw_actor_settings *settings, const dw_instance_options *from)
            copy_texts(&to->env_values, from->env_values, from->env_count);
 }
 
+/* The options' own members count where they are set, else the limits, which are the defaults where
+ * these are not. */
+static void take_limits(dw_actor_settings *settings, dw_actor_options *own)
+{
+    dw_limits limits = settings->limits;
+    dw_limits_fill(&limits, &dw_limits_usual);
+    settings->instance.limits = &settings->limits;
+    own->instance = &settings->instance;
+    own->message_count_max =
+        own->message_count_max != 0 ? own->message_count_max : (uint32_t)limits.messages;
+    own->message_bytes_max =
+        own->message_bytes_max != 0 ? own->message_bytes_max : (size_t)limits.message_bytes;
+    settings->options = *own;
+}
+
 dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_options *options,
                                    dw_error *err)
 {
@@ -99,16 +112,14 @@ dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_optio
         return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
     }
     settings->references = 1;
-    if (!copy(settings, &instance)) {
+    status = copy(settings, &instance)
+                 ? dw_limits_take(&settings->limits, instance.limits, err)
+                 : dw_fail(err, DW_E_MEMORY, "no memory for an actor's settings");
+    if (status != DW_OK) {
         dw_actor_settings_unref(settings);
-        return dw_fail(err, DW_E_MEMORY, "no memory for an actor's settings");
+        return status;
     }
-    own.instance = &settings->instance;
-    own.message_count_max =
-        own.message_count_max != 0 ? own.message_count_max : MESSAGE_COUNT_DEFAULT;
-    own.message_bytes_max =
-        own.message_bytes_max != 0 ? own.message_bytes_max : MESSAGE_BYTES_DEFAULT;
-    settings->options = own;
+    take_limits(settings, &own);
     *out = settings;
     return DW_OK;
 }

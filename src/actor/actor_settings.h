@@ -9,6 +9,7 @@ typedef struct dw_actor_settings {
     _Atomic size_t references;
     dw_actor_options options;     /* its instance is: */
     dw_instance_options instance; /* every pointer in it is owned; models are counted */
+    dw_limits limits;             /* instance.limits: what was set, 0 elsewhere */
 } dw_actor_settings;
 
 /* Errors: DW_E_UNSUPPORTED (folders, standard input), DW_E_MEMORY, DW_E_ARG. */

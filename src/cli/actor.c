@@ -50,10 +50,10 @@ static const char usage[] =
     "  -j, --json           one object in place of text\n";
 /* A string may have 4,095 characters. */
 static const char usage_of_guests[] =
-    DW_CLI_SESSION_HELP "  --env NAME=VALUE     set a variable of the guest's environment\n"
-                        "  -h, --help           this text\n"
-                        "\n"
-                        "Exit status: 0 good, 1 it failed, 2 a wrong command line.\n";
+    DW_CLI_LIMITS_HELP "  --env NAME=VALUE     set a variable of the guest's environment\n"
+                       "  -h, --help           this text\n"
+                       "\n"
+                       "Exit status: 0 good, 1 it failed, 2 a wrong command line.\n";
 
 enum {
     OPT_STATE = DW_CLI_OPT_OWN,
@@ -393,6 +393,7 @@ static int import_one(request *r, const char *none)
     const dw_cli_import what = {.path = spooled ? r->spooled : r->args[0],
                                 .given = spooled ? "standard input" : r->args[0],
                                 .module = r->module,
+                                .limits = &r->session.limits,
                                 .kv_type = kv_type};
     dw_status status = dw_cli_actors_import(&r->actors, &what, id, &error);
     return status == DW_OK ? tell_new(r, id) : fail(&error);
@@ -528,6 +529,8 @@ static unsigned use_of(int option)
         return 0;
     case DW_CLI_OPT_MODEL:
     case DW_CLI_OPT_KV_MEMORY:
+    case DW_CLI_OPT_LIMIT: /* what loads or makes actors */
+    case DW_CLI_OPT_LIMITS:
         return USES_MODEL;
     case DW_CLI_OPT_KV_TYPE:
         return USES_KV_TYPE;
@@ -623,8 +626,7 @@ int dw_cli_actor(int argc, char **argv)
     r->spooled_fd = -1;
     while ((option = getopt_long(argc, argv, "hj", options, NULL)) != -1) {
         if (option == 'h') {
-            dw_cli_print("%s", usage);
-            dw_cli_print("%s", usage_of_guests);
+            dw_cli_print("%s%s%s", usage, DW_CLI_SESSION_HELP, usage_of_guests);
             goto out;
         }
         if (option == '?') {

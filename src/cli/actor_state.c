@@ -162,7 +162,8 @@ static dw_status open_store(dw_cli_actors *actors, const dw_cli_opening *how, dw
                                 .on_stderr = on_stderr,
                                 .user = actors,
                                 .on_answered = on_answered,
-                                .accept_older = how->accept_older};
+                                .accept_older = how->accept_older,
+                                .limits = &how->session->limits};
     dw_status status = dw_store_open(&actors->store, actors->engine, &options, err);
     if (status == DW_E_IO && how->reads) {
         options.read_only = true;
@@ -240,7 +241,8 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
                                     .kv_type = session->kv_type,
                                     .timeout_ms = session->timeout_ms,
                                     .chat_template =
-                                        source != NULL ? source : session->chat_template};
+                                        source != NULL ? source : session->chat_template,
+                                    .limits = &session->limits};
     dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
     status = dw_store_spawn(actors->store, module, &options, id, err);
     free(source);
@@ -353,7 +355,8 @@ static dw_status thaw_file(dw_actor **actor, module_search *search, const char *
                                .find_model = find_model_to_import,
                                .find_module = find_module,
                                .find_user = search,
-                               .kv_type = what->kv_type};
+                               .kv_type = what->kv_type,
+                               .limits = what->limits};
     return dw_actor_thaw(actor, search->actors->engine, &options, NULL, err);
 }
 

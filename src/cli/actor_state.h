@@ -42,6 +42,7 @@ typedef struct dw_cli_import {
     const char *given;         /* what messages call it */
     const char *module;        /* a file, for one that names its module by its hash; NULL: none */
     const dw_kv_type *kv_type; /* NULL: as it is */
+    const dw_limits *limits;   /* in the place of the file's */
 } dw_cli_import;
 /* The actor in the file, under a new id. A module that is named by its hash is looked for in
  * `module`, the state folder, and among the guests that came along. */

@@ -13,7 +13,7 @@ static const char usage[] =
     "\n"
     "Talks with a model; what was said stays in its context. Ctrl-C ends an answer, Ctrl-D the\n"
     "chat, /clear forgets what was said.\n"
-    "\n" DW_CLI_SESSION_HELP "  -h, --help           this text\n";
+    "\n";
 
 /* The line that waits for the guest, who may have to ask twice. */
 typedef struct line_source {
@@ -86,7 +86,8 @@ int dw_cli_chat(int argc, char **argv)
     int option;
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {
-            dw_cli_print("%s", usage);
+            dw_cli_print("%s%s%s%s", usage, DW_CLI_SESSION_HELP, DW_CLI_LIMITS_HELP,
+                         "  -h, --help           this text\n");
             goto out;
         }
         if (option == '?') {

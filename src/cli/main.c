@@ -19,6 +19,7 @@ static const command commands[] = {
     {"models", dw_cli_models, "list the models in the cache"},
     {"inspect", dw_cli_inspect, "tell what a model file holds and whether it runs here"},
     {"eval", dw_cli_eval, "tell how well a model predicts a text"},
+    {"limits", dw_cli_limits, "list the limits that guests meet, with their defaults"},
     {"check", dw_cli_check, "go through a snapshot file and tell whether it is whole"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

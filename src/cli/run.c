@@ -123,7 +123,7 @@ int dw_cli_run(int argc, char **argv)
     int own_count = own_argument_count(argc, argv);
     while ((option = getopt_long(own_count, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {
-            dw_cli_print("%s%s%s", usage, DW_CLI_SESSION_HELP, usage_behind);
+            dw_cli_print("%s%s%s%s", usage, DW_CLI_SESSION_HELP, DW_CLI_LIMITS_HELP, usage_behind);
             goto out;
         }
         if (option == '?') {

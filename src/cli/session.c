@@ -217,6 +217,7 @@ static dw_status create_instance(dw_cli_session *session, dw_module *module, dw_
         .context_tokens_max = session->context_tokens_max,
         .kv_type = session->kv_type,
         .timeout_ms = session->timeout_ms,
+        .limits = &session->limits,
     };
     dw_status status = dw_instance_create(instance, module, &options, err);
     free(args);

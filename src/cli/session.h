@@ -11,6 +11,7 @@
 #define DW_CLI_DIRS_MAX 32
 #define DW_CLI_STOPS_MAX 16
 #define DW_CLI_STOP_BYTES_MAX 255
+#define DW_CLI_LIMITS_MAX 256
 
 typedef enum dw_cli_stats {
     DW_CLI_STATS_NONE,
@@ -41,6 +42,10 @@ typedef struct dw_cli_session {
     bool kv_type_given;
     uint64_t kv_bytes_max;
     uint64_t timeout_ms;
+    const char *limits_path;                    /* --limits; NULL: none */
+    const char *limit_texts[DW_CLI_LIMITS_MAX]; /* [limit_count], --limit; borrowed */
+    size_t limit_count;
+    dw_limits limits; /* dw_cli_session_check makes them of these */
     bool inherit_stdin;
     dw_input_fn on_input;
     void *user;
@@ -91,6 +96,8 @@ enum {
     DW_CLI_OPT_KV_TYPE,
     DW_CLI_OPT_KV_MEMORY,
     DW_CLI_OPT_MEMORY_MAX,
+    DW_CLI_OPT_LIMIT,
+    DW_CLI_OPT_LIMITS,
     DW_CLI_OPT_STATS,
     DW_CLI_OPT_OWN, /* a command's own follow */
 };
@@ -138,9 +145,17 @@ enum {
         {"kv-type", required_argument, NULL, DW_CLI_OPT_KV_TYPE},                                  \
         {"kv-memory", required_argument, NULL, DW_CLI_OPT_KV_MEMORY},                              \
         {"memory-max", required_argument, NULL, DW_CLI_OPT_MEMORY_MAX},                            \
+        {"limit", required_argument, NULL, DW_CLI_OPT_LIMIT},                                      \
+        {"limits", required_argument, NULL, DW_CLI_OPT_LIMITS},                                    \
     {                                                                                              \
         "stats", optional_argument, NULL, DW_CLI_OPT_STATS                                         \
     }
+/* Behind the others: a string may have 4,095 characters. */
+#define DW_CLI_LIMITS_HELP                                                                         \
+    "  --limit NAME=VALUE   set a limit, as texts_bytes=64M or timers=8; may be repeated;\n"       \
+    "                       `driftwood limits` lists them\n"                                       \
+    "  --limits FILE        set limits from a file, a JSON object of names to values; what\n"      \
+    "                       other options say counts\n"
 #define DW_CLI_SESSION_HELP                                                                        \
     "  --model M            a GGUF file, or a name in the cache (`driftwood models`)\n"            \
     "  --system TEXT        what the model is told before anything else\n"                         \
@@ -195,7 +210,9 @@ enum {
     "f32;\n"                                                                                       \
     "                       default f16\n"                                                         \
     "  --kv-memory BYTES    of the device's own memory for contexts, as 512M or 8G; default all\n" \
-    "  --memory-max BYTES   the guest's memory, as 64M or 1G; default 4G\n"                        \
+    "  --memory-max BYTES   all that the guest takes of the host, as 64M or 1G; default: its "     \
+    "parts\n"                                                                                      \
+    "                       have limits of their own, memories 4G; see --limit\n"                  \
     "  --stats[=json]       what it took, on standard error\n"
 
 void dw_cli_session_release(dw_cli_session *session);
@@ -209,8 +226,9 @@ dw_status dw_cli_session_option(dw_cli_session *session, int option, const char 
  * DW_E_MEMORY. */
 dw_status dw_cli_session_set(dw_cli_session *session, const char *option, const char *name,
                              const char *value, dw_error *err);
-/* Once all options are taken: those that exclude one another. Errors: DW_E_ARG. */
-dw_status dw_cli_session_check(const dw_cli_session *session, dw_error *err);
+/* Once all options are taken: those that exclude one another, and the limits. Errors: DW_E_ARG,
+ * those of dw_limits_set and dw_limits_read. */
+dw_status dw_cli_session_check(dw_cli_session *session, dw_error *err);
 /* Notes on standard error about options that have no effect: on this guest, whose file is at
  * `guest`, or beside others. */
 void dw_cli_session_tell_idle(const dw_cli_session *session, const dw_module *module,

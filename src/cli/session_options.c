@@ -12,6 +12,7 @@
 
 #define GRAMMAR_BYTES_MAX ((size_t)1 << 20) /* that the library takes */
 #define TOOLS_BYTES_MAX ((size_t)1 << 20)
+#define MANIFEST_BYTES_MAX ((size_t)1 << 20) /* that the library takes */
 #define STOP_PREFIX "DRIFTWOOD_STOP_"
 #define GUEST_BYTES_MAX ((size_t)256 << 20) /* looked through for names of settings */
 
@@ -357,6 +358,16 @@ static dw_status take_seed(dw_cli_session *session, const char *value, dw_error 
                            : status;
 }
 
+/* NAME=VALUE, read once all options are there. */
+static dw_status keep_limit(dw_cli_session *session, const char *value, dw_error *err)
+{
+    if (session->limit_count == DW_CLI_LIMITS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--limit: more than %d", DW_CLI_LIMITS_MAX);
+    }
+    session->limit_texts[session->limit_count++] = value;
+    return DW_OK;
+}
+
 /* What the host itself goes by. */
 static dw_status take_own(dw_cli_session *session, int option, const char *value, dw_error *err)
 {
@@ -403,6 +414,11 @@ static dw_status take_own(dw_cli_session *session, int option, const char *value
     case DW_CLI_OPT_KV_MEMORY:
         return dw_cli_bytes("--kv-memory", value, 1 << 20, UINT64_C(1) << 50,
                             &session->kv_bytes_max, err);
+    case DW_CLI_OPT_LIMIT:
+        return keep_limit(session, value, err);
+    case DW_CLI_OPT_LIMITS:
+        session->limits_path = value;
+        return DW_OK;
     case DW_CLI_OPT_MEMORY_MAX:
         return dw_cli_bytes("--memory-max", value, 65536, UINT64_C(4) << 30,
                             &session->memory_bytes_max, err);
@@ -429,8 +445,93 @@ dw_status dw_cli_session_option(dw_cli_session *session, int option, const char 
     return take_own(session, option, value, err);
 }
 
-dw_status dw_cli_session_check(const dw_cli_session *session, dw_error *err)
+/* ---- limits ------------------------------------------------------------------------------ */
+
+/* NAME=VALUE */
+static dw_status take_limit(dw_limits *limits, const char *text, dw_error *err)
 {
+    char name[64];
+    size_t length = strcspn(text, "=");
+    if (text[length] != '=' || length >= sizeof name) {
+        return dw_fail(err, DW_E_ARG, "--limit: '%.80s', NAME=VALUE is needed", text);
+    }
+    memcpy(name, text, length);
+    name[length] = '\0';
+    dw_status status = dw_limits_set(limits, name, text + length + 1, err);
+    return status == DW_OK
+               ? DW_OK
+               : dw_fail_within(err, status,
+                                status == DW_E_NOT_FOUND ? "--limit: `driftwood limits` lists them"
+                                                         : "--limit");
+}
+
+/* An option of its own beside --limit for the same. */
+static dw_status check_twice(const dw_cli_session *session, dw_error *err)
+{
+    const struct {
+        const char *option;
+        const char *name;
+        bool both;
+    } pairs[] = {
+        {"--memory-max", "memory_bytes",
+         session->memory_bytes_max != 0 && session->limits.memory_bytes != 0},
+        {"--context", "context_tokens",
+         session->context_tokens_max != 0 && session->limits.context_tokens != 0},
+        {"--timeout", "timeout_ms", session->timeout_ms != 0 && session->limits.timeout_ms != 0},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        if (pairs[i].both) {
+            return dw_fail(err, DW_E_ARG, "%s beside --limit %s: one of the two is allowed",
+                           pairs[i].option, pairs[i].name);
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status read_manifest(dw_cli_session *session, dw_error *err)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    dw_status status =
+        dw_cli_read_file(session->limits_path, MANIFEST_BYTES_MAX, &text, &bytes, err);
+    if (status == DW_OK) {
+        status = dw_limits_read(&session->limits, text, bytes, err);
+        free(text);
+        if (status != DW_OK) {
+            status = dw_fail_within(err, status, "%.100s", session->limits_path);
+        }
+    }
+    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "--limits");
+}
+
+/* The file's, and over these the options', wherever they stand. */
+static dw_status take_limits(dw_cli_session *session, dw_error *err)
+{
+    session->limits = (dw_limits){.struct_bytes = sizeof session->limits};
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < session->limit_count; i++) {
+            dw_status status = take_limit(&session->limits, session->limit_texts[i], err);
+            if (status != DW_OK) {
+                return status;
+            }
+        }
+        dw_status status = round == 0 ? check_twice(session, err) : DW_OK;
+        if (status == DW_OK && round == 0 && session->limits_path != NULL) {
+            status = read_manifest(session, err);
+        }
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    return DW_OK;
+}
+
+dw_status dw_cli_session_check(dw_cli_session *session, dw_error *err)
+{
+    dw_status taken = take_limits(session, err);
+    if (taken != DW_OK) {
+        return taken;
+    }
     static const char *const pairs[][2] = {
         {"DRIFTWOOD_GRAMMAR", "DRIFTWOOD_JSON_SCHEMA"},
         {"DRIFTWOOD_GRAMMAR", "DRIFTWOOD_TOOLS"},

@@ -12,9 +12,6 @@
 #include "guest_abi/guest_call.h"
 #include "guest_abi/guest_strings.h"
 
-/* A year: longer waits are mistakes in the unit. */
-#define TIMER_MS_MAX (UINT64_C(366) * 86400 * 1000)
-
 /* The actor that calls; NULL with dw_instance_error filled: the guest is none. */
 static dw_actor *actor_of(dw_instance *instance)
 {
@@ -198,9 +195,10 @@ static int32_t actor_timer(dw_instance *instance, const wasmtime_val_raw_t *args
     dw_error *err = dw_instance_error(instance);
     uint64_t wait_ms = (uint64_t)args[0].i64;
     dw_message *message;
-    if (wait_ms > TIMER_MS_MAX) {
-        return dw_fail(err, DW_E_RANGE, "wait_ms: %llu, at most %llu are allowed",
-                       (unsigned long long)wait_ms, (unsigned long long)TIMER_MS_MAX);
+    uint64_t longest_ms = dw_instance_limits(instance)->timer_ms;
+    if (wait_ms > longest_ms) {
+        return dw_fail(err, DW_E_RANGE, "wait_ms: %llu, at most %llu are allowed (timer_ms)",
+                       (unsigned long long)wait_ms, (unsigned long long)longest_ms);
     }
     dw_status status =
         message_of(instance, dw_actor_id(actor), dw__u32(&args[1]), dw__u32(&args[2]), &message);

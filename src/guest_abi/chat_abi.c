@@ -38,7 +38,10 @@ static dw_status read_request(chat_call *call, dw_instance *instance,
     dw_status status = dw_instance_range(instance, "request", dw__u32(&args[1]),
                                          call->request.bytes, 1, 1, &json, err);
     call->request.json = json;
-    return status;
+    return status == DW_OK
+               ? dw__check_bytes("request", call->request.bytes,
+                                 dw_instance_limits(instance)->chat_bytes, "chat_bytes", err)
+               : status;
 }
 
 /* args: room, and how many items fit. */

@@ -6,27 +6,28 @@
 static dw_status may_open_context(dw_instance *instance, dw_error *err)
 {
     size_t count = dw_instance_count_handles(instance, DW_HANDLE_CONTEXT);
-    uint32_t limit = dw_instance_context_count_max(instance);
-    return count < limit
-               ? DW_OK
-               : dw_fail(err, DW_E_LIMIT, "contexts: %zu are open, limit %u", count, limit);
+    uint64_t limit = dw_instance_limits(instance)->contexts;
+    return count < limit ? DW_OK
+                         : dw_fail(err, DW_E_LIMIT, "contexts: %zu are open, limit %llu", count,
+                                   (unsigned long long)limit);
 }
 
 static dw_status context_size(dw_instance *instance, const dw_model *model, uint32_t *tokens_max,
                               dw_error *err)
 {
-    uint32_t limit = dw_instance_context_tokens_max(instance);
-    if (limit == 0) {
+    uint64_t limit = dw_instance_limits(instance)->context_tokens;
+    if (limit == DW_LIMIT_NONE) {
         return DW_OK;
     }
     if (*tokens_max > limit) {
-        return dw_fail(err, DW_E_LIMIT, "tokens_max: %u, this guest's contexts have at most %u",
-                       *tokens_max, limit);
+        return dw_fail(err, DW_E_LIMIT,
+                       "tokens_max: %u, this guest's contexts have at most %llu (context_tokens)",
+                       *tokens_max, (unsigned long long)limit);
     }
     if (*tokens_max == 0) {
         dw_model_info info = {.struct_bytes = sizeof info};
         dw_model_get_info(model, &info);
-        *tokens_max = limit < info.context_length ? limit : info.context_length;
+        *tokens_max = limit < info.context_length ? (uint32_t)limit : info.context_length;
     }
     return DW_OK;
 }

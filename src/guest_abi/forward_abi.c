@@ -174,13 +174,14 @@ static dw_status embed_ranges(dw_instance *instance, const wasmtime_val_raw_t *a
     uint32_t rows = step->pooling == DW_POOL_NONE ? count : 1;
     void *tokens;
     void *embedding;
-    uint32_t limit = dw_instance_context_tokens_max(instance);
+    uint64_t limit = dw_instance_limits(instance)->context_tokens;
     if (count == 0) {
         return dw_fail(err, DW_E_ARG, "count: 0 tokens");
     }
-    if (limit > 0 && count > limit) {
-        return dw_fail(err, DW_E_LIMIT, "count: %u tokens, this guest may use %u at a time", count,
-                       limit);
+    if (count > limit) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "count: %u tokens, this guest may use %llu at a time (context_tokens)",
+                       count, (unsigned long long)limit);
     }
     dw_status status = dw_instance_range(instance, "tokens", dw__u32(&args[1]), count,
                                          sizeof(int32_t), sizeof(int32_t), &tokens, err);

@@ -43,6 +43,15 @@ static inline dw_sampler *dw__sampler_of(dw_instance *instance, int32_t handle)
     return found != NULL ? found->sampler : NULL;
 }
 
+/* Bytes that a guest hands over, against one of its limits, of that name. */
+static inline dw_status dw__check_bytes(const char *what, uint64_t bytes, uint64_t limit,
+                                        const char *name, dw_error *err)
+{
+    return bytes <= limit ? DW_OK
+                          : dw_fail(err, DW_E_LIMIT, "%s: %llu bytes, limit %llu (%s)", what,
+                                    (unsigned long long)bytes, (unsigned long long)limit, name);
+}
+
 /* `count` floats of a guest. Errors: those of dw_instance_range. */
 static inline dw_status dw__logits_range(dw_instance *instance, uint32_t pointer, uint32_t count,
                                          void **out, dw_error *err)

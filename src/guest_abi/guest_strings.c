@@ -40,7 +40,8 @@ dw_status dw__guest_string(dw_instance *instance, const char *what, uint32_t poi
 dw_status dw__guest_messages(dw_instance *instance, const dw__guest_chat *chat, dw_error *err)
 {
     static const char *const parts[2] = {"role", "content"};
-    size_t room = DW_CHAT_BYTES_MAX;
+    size_t most_bytes = (size_t)dw_instance_limits(instance)->chat_bytes;
+    size_t room = most_bytes;
     if (dw__overlaps(chat->pointers, chat->count * DW__MESSAGE_BYTES, chat->text, chat->capacity)) {
         return dw_fail(err, DW_E_OVERLAP, "text: it overlaps the list of messages");
     }
@@ -51,8 +52,9 @@ dw_status dw__guest_messages(dw_instance *instance, const dw__guest_chat *chat, 
         (void)snprintf(what, sizeof what, "messages[%zu].%s", i / 2, parts[i % 2]);
         dw_status status = dw__guest_string(instance, what, chat->pointers[i], most, text, err);
         if (status == DW_E_LIMIT && most == room) {
-            return dw_fail(err, DW_E_LIMIT, "messages: up to messages[%zu] more than %zu bytes",
-                           i / 2, DW_CHAT_BYTES_MAX);
+            return dw_fail(err, DW_E_LIMIT,
+                           "messages: up to messages[%zu] more than %zu bytes (chat_bytes)", i / 2,
+                           most_bytes);
         }
         if (status != DW_OK) {
             return status;

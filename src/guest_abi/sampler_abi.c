@@ -138,6 +138,10 @@ static int32_t set_grammar(dw_instance *instance, const wasmtime_val_raw_t *args
     char *grammar = NULL;
     dw_status status = dw_instance_range(instance, is_schema ? "schema" : "grammar",
                                          dw__u32(&args[2]), bytes, 1, 1, &text, err);
+    if (status == DW_OK) {
+        status = dw__check_bytes(is_schema ? "schema" : "grammar", bytes,
+                                 dw_instance_limits(instance)->grammar_bytes, "grammar_bytes", err);
+    }
     if (status == DW_OK && is_schema && bytes > 0) {
         status = dw_json_grammar_make(&grammar, text, bytes, err);
         text = grammar;

@@ -6,9 +6,6 @@
 #include "guest_abi/guest_call.h"
 #include "tensor/tensor_graph.h"
 
-/* Open at a time, in one guest. */
-#define GRAPHS_MAX 256
-
 static dw_tensor_graph *graph_of(dw_instance *instance, int32_t handle)
 {
     return dw_instance_get_object(instance, DW_HANDLE_GRAPH, handle);
@@ -35,8 +32,10 @@ static int32_t graph_create(dw_instance *instance, const wasmtime_val_raw_t *arg
     size_t scratch_bytes;
     size_t count = graphs_held(dw_instance_handles(instance), &scratch_bytes);
     (void)args;
-    if (count >= GRAPHS_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "graphs: %zu are open, limit %d", count, GRAPHS_MAX);
+    uint64_t limit = dw_instance_limits(instance)->graphs;
+    if (count >= limit) {
+        return dw_fail(err, DW_E_LIMIT, "graphs: %zu are open, limit %llu", count,
+                       (unsigned long long)limit);
     }
     dw_device_view *view;
     dw_tensor_graph *graph = NULL;
@@ -131,7 +130,8 @@ static int32_t graph_build(dw_instance *instance, const wasmtime_val_raw_t *args
     }
     size_t held;
     (void)graphs_held(dw_instance_handles(instance), &held);
-    size_t left = held < DW_GRAPH_SCRATCH_BYTES_MAX ? DW_GRAPH_SCRATCH_BYTES_MAX - held : 0;
+    size_t limit = (size_t)dw_instance_limits(instance)->graph_scratch_bytes;
+    size_t left = held < limit ? limit - held : 0;
     return dw_tensor_graph_build(graph, left, err);
 }
 DW__GUEST_CALL(i32, graph_build)

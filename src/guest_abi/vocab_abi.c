@@ -24,6 +24,10 @@ static int32_t tokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
         status = dw_instance_range(instance, "tokens", dw__u32(&args[3]), capacity, sizeof(int32_t),
                                    sizeof(int32_t), &tokens, err);
     }
+    if (status == DW_OK) {
+        status = dw__check_bytes("text", text_bytes, dw_instance_limits(instance)->text_bytes,
+                                 "text_bytes", err);
+    }
     if (status != DW_OK) {
         return status;
     }

@@ -218,10 +218,10 @@ static dw_status check_context(const dw__thaw *t, const saved_context *saved, dw
         return dw_fail(err, DW_E_FORMAT, "open: records of %llu bytes, the model's have %zu",
                        (unsigned long long)saved->record_bytes, record_bytes);
     }
-    uint32_t limit = t->settings->instance.context_tokens_max;
-    if (limit > 0 && saved->tokens_max > limit) {
-        return dw_fail(err, DW_E_LIMIT, "open: a context for %llu tokens, the actor may have %u",
-                       (unsigned long long)saved->tokens_max, limit);
+    uint64_t limit = dw_instance_limits(t->actor->instance)->context_tokens;
+    if (saved->tokens_max > limit) {
+        return dw_fail(err, DW_E_LIMIT, "open: a context for %llu tokens, the actor may have %llu",
+                       (unsigned long long)saved->tokens_max, (unsigned long long)limit);
     }
     return DW_OK;
 }

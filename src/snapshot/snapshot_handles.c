@@ -195,14 +195,15 @@ static dw_status read_handle(dw__thaw *t, const json_t *entry, dw_error *err)
 /* As many contexts as the actor may have open, and no more. */
 static dw_status check_contexts(const dw__thaw *t, const json_t *list, dw_error *err)
 {
-    uint32_t limit = dw_instance_context_count_max(t->actor->instance);
+    uint64_t limit = dw_instance_limits(t->actor->instance)->contexts;
     size_t contexts = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *kind = json_string_value(json_object_get(json_array_get(list, i), "kind"));
         contexts += kind != NULL && strcmp(kind, dw_handle_types[DW_HANDLE_CONTEXT].name) == 0;
     }
     return contexts <= limit ? DW_OK
-                             : dw_fail(err, DW_E_LIMIT, "open: more than %u contexts", limit);
+                             : dw_fail(err, DW_E_LIMIT, "open: more than %llu contexts",
+                                       (unsigned long long)limit);
 }
 
 dw_status dw__handles_load(dw__thaw *t, dw_error *err)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/limits.h"
 #include "snapshot/snapshot_parts_internal.h"
 
 #define MODELS_MAX 64
@@ -25,11 +26,31 @@ static json_t *texts(const char *const *list, size_t count)
     return array;
 }
 
+/* Those that were set, as dw_limits_set takes them. */
+static json_t *limits_save(const dw_limits *limits)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < dw_limit_count(); i++) {
+        dw_limit_info info = {.struct_bytes = sizeof info};
+        char text[DW_LIMIT_TEXT_BYTES];
+        uint64_t value = dw_limits_at(limits, i);
+        if (value == 0 || dw_limit_get_info(i, &info, NULL) != DW_OK) {
+            continue;
+        }
+        dw_limit_format(info.unit, value, text);
+        if (!dw__json_put(object, info.name, json_string(text))) {
+            json_decref(object);
+            return NULL;
+        }
+    }
+    return object;
+}
+
 json_t *dw__settings_save(const dw_actor_settings *settings)
 {
     const dw_instance_options *own = &settings->instance;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s*, s:o, s:o, s:o}", "memory_bytes_max",
-                     (json_int_t)own->memory_bytes_max, "context_tokens_max",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s*, s:o, s:o, s:o, s:o}",
+                     "memory_bytes_max", (json_int_t)own->memory_bytes_max, "context_tokens_max",
                      (json_int_t)own->context_tokens_max, "context_count_max",
                      (json_int_t)own->context_count_max, "timeout_ms", (json_int_t)own->timeout_ms,
                      "message_count_max", (json_int_t)settings->options.message_count_max,
@@ -37,7 +58,8 @@ json_t *dw__settings_save(const dw_actor_settings *settings)
                      "kv_type", dw__kv_choices.names[own->kv_type], "chat_template",
                      own->chat_template, "args", texts(own->args, own->arg_count), "env_names",
                      texts(own->env_names, own->env_count), "env_values",
-                     texts(own->env_values, own->env_count));
+                     texts(own->env_values, own->env_count), "limits",
+                     limits_save(&settings->limits));
 }
 
 dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err)
@@ -173,6 +195,84 @@ static dw_status read_limits(const json_t *saved, dw_actor_options *options,
     return DW_OK;
 }
 
+/* The member "limits", which older files lack. */
+static dw_status read_saved_limits(const json_t *saved, dw_limits *limits, dw_error *err)
+{
+    const char *name;
+    json_t *value;
+    json_t *object = json_object_get(saved, "limits");
+    if (object != NULL && !json_is_object(object)) {
+        return dw_fail(err, DW_E_FORMAT, "settings: 'limits' is no object");
+    }
+    json_object_foreach(object, name, value)
+    {
+        dw_status status =
+            json_is_string(value)
+                ? dw_limits_set(limits, name, json_string_value(value), err)
+                : dw_fail(err, DW_E_FORMAT, "settings: limit '%.40s' is no text", name);
+        if (status != DW_OK) {
+            return dw_fail_within(err, status, "settings");
+        }
+    }
+    return DW_OK;
+}
+
+static uint64_t lower_of(uint64_t value, uint64_t most)
+{
+    return value < most ? value : most;
+}
+
+/* What strangers' files grant themselves, which is no more than a new actor gets. */
+static void lower_limits(dw_limits *limits, dw_actor_options *options, dw_instance_options *own)
+{
+    const dw_limits *usual = &dw_limits_usual;
+    dw_limits_lower(limits, usual);
+    own->memory_bytes_max = lower_of(own->memory_bytes_max, usual->memory_bytes);
+    own->context_count_max = (uint32_t)lower_of(own->context_count_max, usual->contexts);
+    own->timeout_ms = lower_of(own->timeout_ms, usual->timeout_ms);
+    options->message_count_max = (uint32_t)lower_of(options->message_count_max, usual->messages);
+    options->message_bytes_max = (size_t)lower_of(options->message_bytes_max, usual->message_bytes);
+}
+
+/* Those of the thaw's options take the place of what the file says. */
+static dw_status set_anew(const dw_limits *given, dw_limits *limits, dw_actor_options *options,
+                          dw_instance_options *own, dw_error *err)
+{
+    dw_limits anew;
+    dw_status status = dw_limits_take(&anew, given, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    own->memory_bytes_max = anew.memory_bytes != 0 ? 0 : own->memory_bytes_max;
+    own->context_tokens_max = anew.context_tokens != 0 ? 0 : own->context_tokens_max;
+    own->context_count_max = anew.contexts != 0 ? 0 : own->context_count_max;
+    own->timeout_ms = anew.timeout_ms != 0 ? 0 : own->timeout_ms;
+    options->message_count_max = anew.messages != 0 ? 0 : options->message_count_max;
+    options->message_bytes_max = anew.message_bytes != 0 ? 0 : options->message_bytes_max;
+    dw_limits_fill(&anew, limits);
+    *limits = anew;
+    return DW_OK;
+}
+
+/* The limits in force: the file's, as far as it may set them, then those of the thaw's options. */
+static dw_status load_limits(const dw__thaw *t, const json_t *saved, dw_limits *limits,
+                             dw_actor_options *options, dw_instance_options *own, dw_error *err)
+{
+    dw_status status = read_limits(saved, options, own, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = read_saved_limits(saved, limits, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (!t->options->trusted) {
+        lower_limits(limits, options, own);
+    }
+    own->limits = limits;
+    return set_anew(t->options->limits, limits, options, own, err);
+}
+
 /* Lists of texts that `options` borrows until the settings are made. */
 typedef struct borrowed {
     const char *args[TEXTS_MAX];
@@ -237,6 +337,7 @@ dw_status dw__settings_load(dw__thaw *t, dw_error *err)
                                .on_progress = t->options->on_progress,
                                .user = t->options->user};
     dw_actor_options options = {.struct_bytes = sizeof options, .instance = &own};
+    dw_limits limits = {.struct_bytes = sizeof limits};
     borrowed *lists = dw_alloc(1, sizeof *lists);
     if (lists == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for settings");
@@ -245,7 +346,7 @@ dw_status dw__settings_load(dw__thaw *t, dw_error *err)
     if (status != DW_OK) {
         goto out;
     }
-    status = read_limits(saved, &options, &own, err);
+    status = load_limits(t, saved, &limits, &options, &own, err);
     if (status != DW_OK) {
         goto out;
     }

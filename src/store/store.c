@@ -22,12 +22,19 @@ dw_status dw_store_open(dw_store **out, dw_engine *engine, const dw_store_option
     if (own.path == NULL) {
         return dw_fail(err, DW_E_ARG, "dw_store_options.path: NULL");
     }
+    dw_limits limits;
+    status = dw_limits_take(&limits, own.limits, err);
+    if (status != DW_OK) {
+        return status;
+    }
     dw_store *store = dw_alloc(1, sizeof *store);
     if (store == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a store");
     }
     store->engine = engine;
     store->options = own;
+    store->options.limits = &store->limits;
+    store->limits = limits;
     unsigned flags = (own.read_only ? DW_FOLDER_READ_ONLY : 0u) |
                      (own.accept_older ? DW_FOLDER_ACCEPT_OLDER : 0u);
     status = dw_actor_folder_open(&store->folder, own.path, flags, err);
@@ -275,7 +282,8 @@ dw_status dw__store_thaw(dw_store *store, const char *id, const dw_kv_type *kv_t
                                .trusted = true,
                                .kv_type = kv_type,
                                .on_stderr = store->options.on_stderr,
-                               .user = store->options.user};
+                               .user = store->options.user,
+                               .limits = store->options.limits};
     return dw_actor_thaw(actor, store->engine, &options, stats, err);
 }
 

@@ -4,11 +4,13 @@
 #define DW_STORE_STORE_INTERNAL_H
 
 #include "actor/actor.h"
+#include "base/limits.h"
 #include "store/actor_folder.h"
 
 struct dw_store {
     dw_engine *engine;
-    dw_store_options options; /* path is not kept */
+    dw_store_options options; /* path is not kept; limits are: */
+    dw_limits limits;         /* what was set, 0 elsewhere */
     dw_actor_folder *folder;
     dw_snapshot_chain chain;  /* of the current actor */
     dw_snapshot_chain parent; /* of a fork's parent */

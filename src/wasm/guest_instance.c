@@ -151,14 +151,9 @@ dw_kv_type dw_instance_kv_type(const dw_instance *instance)
     return instance->kv_type;
 }
 
-uint32_t dw_instance_context_tokens_max(const dw_instance *instance)
+const dw_limits *dw_instance_limits(const dw_instance *instance)
 {
-    return instance->context_tokens_max;
-}
-
-uint32_t dw_instance_context_count_max(const dw_instance *instance)
-{
-    return instance->context_count_max;
+    return &instance->limits;
 }
 
 dw_stop *dw_instance_stop(dw_instance *instance)

@@ -5,8 +5,9 @@
 #define DW_WASM_GUEST_INSTANCE_H
 
 #include "base/counters.h"
-#include "base/stop.h"
+#include "base/limits.h"
 #include "base/status.h"
+#include "base/stop.h"
 #include "device/device.h"
 #include "device/device_view.h"
 #include "inference/context.h"
@@ -42,9 +43,9 @@ dw_status dw_instance_view(dw_instance *instance, dw_device_view **out, dw_error
 dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **out, dw_error *err);
 /* The chats of a granted model, by the guest's own template where it has one. Borrowed. */
 dw_chats *dw_instance_chats(const dw_instance *instance, const dw_model *model);
-uint32_t dw_instance_context_tokens_max(const dw_instance *instance); /* 0: no limit of ours */
+/* All its limits; every member is set. */
+const dw_limits *dw_instance_limits(const dw_instance *instance);
 dw_kv_type dw_instance_kv_type(const dw_instance *instance);
-uint32_t dw_instance_context_count_max(const dw_instance *instance);
 
 /* ---- handles ---- */
 

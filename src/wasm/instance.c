@@ -9,11 +9,6 @@
 #include "device/device_view.h"
 #include "wasm/instance_internal.h"
 
-/* Most handles that a guest may have open, of all kinds together. */
-#define HANDLES_MAX 4096
-#define CONTEXT_COUNT_DEFAULT 16
-#define TABLE_ELEMENTS_MAX 1000000
-#define TABLES_MAX 16
 #define INSTANCES_MAX 2 /* the guest, and what fibers are left through */
 
 /* ---- creation --------------------------------------------------------------------------- */
@@ -163,8 +158,10 @@ static dw_status choose_template(dw_instance *instance, const char *chosen, dw_e
 static dw_status make_store(dw_instance *instance, const dw_instance_options *options,
                             dw_error *err)
 {
-    uint64_t limit = options->memory_bytes_max;
-    if (limit != 0 && instance->module->memory_bytes_min > limit) {
+    const dw_limits *limits = &instance->limits;
+    uint64_t limit =
+        limits->memory_bytes < limits->linear_bytes ? limits->memory_bytes : limits->linear_bytes;
+    if (instance->module->memory_bytes_min > limit) {
         return dw_fail(err, DW_E_LIMIT, "the guest starts with %llu bytes of memory, limit %llu",
                        (unsigned long long)instance->module->memory_bytes_min,
                        (unsigned long long)limit);
@@ -173,8 +170,8 @@ static dw_status make_store(dw_instance *instance, const dw_instance_options *op
     if (instance->store == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a guest");
     }
-    wasmtime_store_limiter(instance->store, limit == 0 ? -1 : (int64_t)limit, TABLE_ELEMENTS_MAX,
-                           INSTANCES_MAX, TABLES_MAX, DW_GUEST_MEMORIES_MAX);
+    wasmtime_store_limiter(instance->store, (int64_t)limit, (int64_t)limits->table_elements,
+                           INSTANCES_MAX, (int64_t)limits->tables, (int64_t)limits->memories);
     wasmtime_store_epoch_deadline_callback(instance->store, at_epoch, instance, NULL);
     wasmtime_context_set_epoch_deadline(wasmtime_store_context(instance->store), 1);
     return set_wasi(instance, options, err);
@@ -253,6 +250,34 @@ dw_status dw_instance_initialize(dw_instance *instance, dw_error *err)
                : status;
 }
 
+/* Members of the options that bound the same as limits do, and were there before these. */
+static dw_status take_limits(dw_instance *instance, const dw_instance_options *options,
+                             dw_error *err)
+{
+    dw_limits *limits = &instance->limits;
+    dw_status status = dw_limits_take(limits, options->limits, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    const struct {
+        uint64_t value;
+        uint64_t *to;
+    } members[] = {
+        {options->memory_bytes_max, &limits->memory_bytes},
+        {options->context_tokens_max, &limits->context_tokens},
+        {options->context_count_max, &limits->contexts},
+        {options->timeout_ms, &limits->timeout_ms},
+        {options->cpu_timeout_ms, &limits->cpu_timeout_ms},
+    };
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        if (members[i].value != 0) {
+            *members[i].to = members[i].value;
+        }
+    }
+    dw_limits_fill(limits, &dw_limits_usual);
+    return DW_OK;
+}
+
 static dw_status create(dw_instance **out, dw_module *module, const dw_instance_options *options,
                         bool for_actor, dw_error *err)
 {
@@ -273,20 +298,18 @@ static dw_status create(dw_instance **out, dw_module *module, const dw_instance_
     }
     instance->module = dw_module_ref(module);
     instance->host = module->host;
-    dw_handle_table_init(&instance->handles, HANDLES_MAX);
-    instance->context_tokens_max = options->context_tokens_max;
     instance->kv_type = options->kv_type;
-    instance->context_count_max =
-        options->context_count_max != 0 ? options->context_count_max : CONTEXT_COUNT_DEFAULT;
-    instance->timeout_ms = options->timeout_ms;
-    instance->cpu_timeout_ms = options->cpu_timeout_ms;
     instance->on_stdout = options->on_stdout;
     instance->on_stderr = options->on_stderr;
     instance->on_input = options->on_input;
     instance->on_progress = options->on_progress;
     instance->user = options->user;
     instance->import_user = options->user;
-    status = grant_models(instance, options, err);
+    status = take_limits(instance, options, err);
+    if (status == DW_OK) {
+        dw_handle_table_init(&instance->handles, instance->limits.handles);
+        status = grant_models(instance, options, err);
+    }
     if (status == DW_OK) {
         status = choose_template(instance, options->chat_template, err);
     }

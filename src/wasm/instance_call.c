@@ -55,10 +55,10 @@ static dw_status ended(const dw_instance *instance, dw_error *err)
     switch (instance->stop.reached) {
     case DW_STOP_TIME:
         return dw_fail(err, DW_E_LIMIT, "the guest ran longer than its %llu ms",
-                       (unsigned long long)instance->timeout_ms);
+                       (unsigned long long)instance->limits.timeout_ms);
     case DW_STOP_PROCESSOR_TIME:
         return dw_fail(err, DW_E_LIMIT, "the guest took more than its %llu ms of processor time",
-                       (unsigned long long)instance->cpu_timeout_ms);
+                       (unsigned long long)instance->limits.cpu_timeout_ms);
     default:
         return dw_fail(err, DW_E_CANCELLED, "the guest was interrupted");
     }
@@ -136,16 +136,19 @@ dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, w
     return trap != NULL ? trapped(trap, err) : DW_OK;
 }
 
-/* Where it cannot be told in nanoseconds, it is 584 years. */
+/* 0 where there is no limit. Where it cannot be told in nanoseconds, it is 584 years. */
 static uint64_t ns_of_ms(uint64_t ms)
 {
+    if (ms == DW_LIMIT_NONE) {
+        return 0;
+    }
     return ms < UINT64_MAX / 1000000 ? ms * 1000000 : UINT64_MAX;
 }
 
 void dw__instance_enter(dw_instance *instance, bool goes_on)
 {
-    const dw_stop_limits limits = {.time_ns = ns_of_ms(instance->timeout_ms),
-                                   .processor_ns = ns_of_ms(instance->cpu_timeout_ms)};
+    const dw_stop_limits limits = {.time_ns = ns_of_ms(instance->limits.timeout_ms),
+                                   .processor_ns = ns_of_ms(instance->limits.cpu_timeout_ms)};
     instance->ended = false;
     instance->left = false;
     instance->import_error.code = DW_OK;

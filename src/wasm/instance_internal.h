@@ -91,11 +91,8 @@ struct dw_instance {
     dw_model **models; /* [model_count], counted */
     size_t model_count;
     dw_chats **chats; /* [model_count], by a template of the guest's own; NULL: the models' */
-    uint32_t context_tokens_max;
+    dw_limits limits; /* every member is set */
     dw_kv_type kv_type;
-    uint32_t context_count_max;
-    uint64_t timeout_ms;     /* of a call; 0: none, so for the next */
-    uint64_t cpu_timeout_ms; /* of processor time */
     dw_write_fn on_stdout;
     dw_write_fn on_stderr;
     dw_input_fn on_input;

@@ -55,7 +55,8 @@ FILES = {"--grammar-file": "DRIFTWOOD_GRAMMAR", "--json-schema-file": "DRIFTWOOD
 LISTS = {"--stop", "--logit-bias", "--env", "--dir"}
 # What the host goes by, tested one by one below.
 HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memory",
-        "--memory-max", "--stats", "--timeout", "--chat-template", "--tools", "--show-prompt", "--prompt", "--raw", "--help"}
+        "--memory-max", "--stats", "--timeout", "--chat-template", "--tools", "--show-prompt", "--prompt", "--raw", "--help",
+        "--limit", "--limits"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
          "--force"}
 
@@ -110,6 +111,79 @@ class Case(unittest.TestCase):
         done = run(*args, **environment)
         self.assertEqual(done.returncode, code, done.stderr)
         return done.stderr
+
+
+class Limits(Case):
+    """--limit and --limits: read, refused by name, and in force."""
+
+    def test_what_is_refused(self):
+        manifest = self.file("limits", '{"timers": 3, "memory_bytes": "1Q"}')
+        unknown = self.file("unknown", '{"timers": 3, "foo": 1}')
+        wrong = self.file("wrong", '{"timers": {}}')
+        beyond = self.file("beyond", '{"timers": 0}')
+        for command in (["run", PRINT_ENV], ["chat"], ["actor", "spawn", "--guest", PRINT_ENV],
+                        ["actor", "run"]):
+            for words, *args in (
+                    (["'foo'", "driftwood limits"], "--limit", "foo=3"),
+                    (["timers", "'x'"], "--limit", "timers=x"),
+                    (["timers: 0", "from 1 to 1000000"], "--limit", "timers=0"),
+                    (["'timers'", "NAME=VALUE"], "--limit", "timers"),
+                    (["memory_bytes", "'1Q'", manifest], "--limits", manifest),
+                    (["'foo'", unknown], "--limits", unknown),
+                    (["timers: an object", wrong], "--limits", wrong),
+                    (["timers: 0", "from 1 to 1000000", beyond], "--limits", beyond),
+                    (["none-such"], "--limits", "none-such"),
+                    (["--memory-max", "memory_bytes"], "--memory-max", "1M", "--limit",
+                     "memory_bytes=2M"),
+                    (["--context", "context_tokens"], "--context", "9", "--limit",
+                     "context_tokens=8")):
+                state = ["--state", self.state] if command[0] == "actor" else []
+                self.refused(words, *command, *args, *state)
+
+    def test_the_last_counts_and_options_count_before_the_file(self):
+        manifest = self.file("limits", '{"linear_bytes": "64K"}')
+        self.assertEqual(run("run", PRINT_ENV, "--limits", manifest).returncode, 1)
+        for args in (["--limits", manifest, "--limit", "linear_bytes=1M"],
+                     ["--limit", "linear_bytes=1M", "--limits", manifest],
+                     ["--limit", "linear_bytes=64K", "--limit", "linear_bytes=1M"]):
+            done = run("run", PRINT_ENV, *args)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_an_actor_keeps_them_and_gets_them_anew(self):
+        keeper = os.path.join(os.path.dirname(PRINT_ENV), "actor_echo.wasm")
+        done = run("actor", "spawn", "--guest", keeper, "--state", self.state, "--limit",
+                   "message_bytes=4")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        actor = done.stdout.strip()
+        place = os.path.join(self.folder, "file")
+
+        def send(to, text, *args):
+            return run("actor", "send", to, text, "--state", self.state, *args)
+
+        self.assertEqual(send(actor, "four").returncode, 0)
+        done = send(actor, "longer")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("limit 4", done.stderr)
+        self.assertEqual(send(actor, "longer", "--limit", "message_bytes=6").returncode, 0)
+        self.assertEqual(send(actor, "longer").returncode, 0)
+        self.assertEqual(send(actor, "too long").returncode, 1)
+        self.assertEqual(run("actor", "export", actor, place, "--state", self.state).returncode, 0)
+        for args, good in (([], False), (["--limit", "message_bytes=8"], True)):
+            done = run("actor", "import", place, "--state", self.state, *args)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(send(done.stdout.strip(), "too long").returncode == 0, good)
+
+    def test_the_table(self):
+        table = json.loads(run("limits", "--json").stdout)
+        self.assertGreater(len(table), 20)
+        rows = run("limits", "--markdown").stdout.splitlines()[2:]
+        self.assertEqual([row.split("`")[1] for row in rows], [row["name"] for row in table])
+        for row in table:
+            done = run("run", PRINT_ENV, *(word for value in (row["lowest"], row["highest"],
+                                                              row["default"])
+                                           for word in ("--limit", f"{row['name']}={value}")))
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.refused(["--json beside --markdown"], "limits", "--json", "--markdown")
 
 
 class Twice(Case):
