@@ -837,7 +837,7 @@ typedef struct dw_instance_options {
     dw_input_fn on_input;         /* NULL: dw_input answers DW_E_END */
     dw_progress_fn on_progress;   /* may be NULL */
     void *user;                   /* given to all of the above */
-    uint64_t memory_bytes_max;    /* linear memory; 0: 4 GiB */
+    uint64_t memory_bytes_max;    /* all that it takes of the host; 0: see dw_limits */
     uint32_t context_tokens_max;  /* of each context; 0: the model's own length */
     uint32_t context_count_max;   /* open at a time; 0: 16 */
     uint64_t timeout_ms;          /* for one run, whatever the guest is in; 0: none */
@@ -908,6 +908,24 @@ typedef struct dw_instance_stats {
 
 /* Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats);
+
+/* What an instance takes of one limit: the whole, a part of it, or open handles. */
+typedef struct dw_account_info {
+    size_t struct_bytes;
+    const char *name; /* of the limit, static */
+    dw_limit_unit unit;
+    uint64_t now;
+    uint64_t most;    /* so far */
+    uint64_t limit;
+} dw_account_info;
+
+DW_API size_t dw_account_info_count(void);
+/* Of limit `index` < dw_account_info_count(), in the order of DW_LIMIT_LIST: memory_bytes first,
+ * which is all bytes together, then its parts, then handles. Thread: any.
+ * Errors: DW_E_RANGE, DW_E_ARG (struct_bytes). */
+DW_API DW_MUST_CHECK dw_status dw_instance_get_account(const dw_instance *instance, size_t index,
+                                                       dw_account_info *info, dw_error *err);
+
 /* Why the guest's memory is copied to the device and back, where it is; NULL: it is not. Until the
  * guest runs again. */
 DW_API const char *dw_instance_staging(const dw_instance *instance);

@@ -274,11 +274,15 @@ dw_status dw_actor_send(dw_actor *actor, const char *from, const void *content, 
         return dw_fail(err, DW_E_BUSY, "mailbox: %zu messages wait, limit %u", actor->mailbox.count,
                        options->message_count_max);
     }
+    dw_account *account = dw_instance_account(actor->instance);
+    dw_account_forget(account);
+    dw_account_scope before = dw_account_enter(account, DW_PART_MAIL);
     dw_status status = dw_message_create(&message, from, content, bytes, err);
+    dw_account_leave(before);
     if (status == DW_OK) {
         dw_mailbox_put(&actor->mailbox, message);
     }
-    return status;
+    return dw_account_explain(account, status, err);
 }
 
 size_t dw_actor_waiting(const dw_actor *actor)

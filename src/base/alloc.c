@@ -1,10 +1,14 @@
 #include "base/alloc.h"
 
+#include <assert.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/account.h"
 #include "base/checked.h"
 #include "base/public_struct.h"
 
@@ -42,47 +46,128 @@ static bool made_to_fail(void)
     return atomic_fetch_sub_explicit(&fail_countdown, 1, memory_order_relaxed) == 0;
 }
 
-void *dw_alloc(size_t count, size_t bytes)
+#define PART_BITS 8
+
+/* In front of each block: whom it was charged to. As large as malloc's alignment, which the block
+ * has then too. */
+typedef struct head {
+    alignas(max_align_t) dw_account *account; /* counted; NULL: nobody */
+    uint64_t bytes_and_part; /* of the block with its head, shifted; dw_account_part */
+} head;
+
+static_assert(sizeof(head) % alignof(max_align_t) == 0, "the block is aligned as the head is");
+
+static_assert(sizeof(size_t) <= sizeof(uint64_t), "sizes are told in 64 bits");
+
+static size_t bytes_of(const head *of)
 {
-    if (made_to_fail()) {
-        return NULL;
-    }
-    size_t total;
-    if (!dw_mul_size(&total, count, bytes)) {
-        return NULL;
-    }
-    total = total > 0 ? total : 1;
+    return (size_t)(of->bytes_and_part >> PART_BITS);
+}
+
+static dw_account_part part_of(const head *of)
+{
+    return (dw_account_part)(of->bytes_and_part & ((1u << PART_BITS) - 1));
+}
+
+static void note(head *of, size_t bytes, dw_account_part part)
+{
+    of->bytes_and_part = (uint64_t)bytes << PART_BITS | (uint64_t)part;
+}
+
+static head *head_of(const void *block)
+{
+    return (head *)(uintptr_t)block - 1;
+}
+
+/* The whole of a block for count * bytes. */
+static bool whole_bytes(size_t *whole, size_t count, size_t bytes)
+{
+    return dw_mul_size(whole, count, bytes) && dw_add_size(whole, *whole, sizeof(head)) &&
+           *whole < UINT64_C(1) << (64 - PART_BITS);
+}
+
+static void *take_new(size_t whole)
+{
     if (embedder.allocate == NULL) {
-        return calloc(1, total);
+        return calloc(1, whole);
     }
-    void *block = embedder.allocate(embedder.user, total);
+    void *block = embedder.allocate(embedder.user, whole);
     if (block != NULL) {
-        memset(block, 0, total);
+        memset(block, 0, whole);
     }
     return block;
 }
 
-void *dw_realloc(void *block, size_t count, size_t bytes)
+void *dw_alloc(size_t count, size_t bytes)
 {
-    size_t total;
-    if (made_to_fail() || !dw_mul_size(&total, count, bytes)) {
+    size_t whole;
+    dw_account_scope payer = dw__account_now;
+    if (made_to_fail() || !whole_bytes(&whole, count, bytes) ||
+        !dw_account_take(payer.account, payer.part, whole)) {
         return NULL;
     }
-    total = total > 0 ? total : 1;
-    if (embedder.allocate == NULL) {
-        return realloc(block, total);
+    head *made = take_new(whole);
+    if (made == NULL) {
+        dw_account_give(payer.account, payer.part, whole);
+        return NULL;
     }
-    return block != NULL ? embedder.resize(embedder.user, block, total)
-                         : embedder.allocate(embedder.user, total);
+    made->account = dw_account_ref(payer.account);
+    note(made, whole, payer.part);
+    return made + 1;
+}
+
+void *dw_realloc(void *block, size_t count, size_t bytes)
+{
+    if (block == NULL) {
+        return dw_alloc(count, bytes);
+    }
+    size_t whole;
+    head *old = head_of(block);
+    size_t before = bytes_of(old);
+    dw_account *account = old->account;
+    dw_account_part part = part_of(old);
+    if (made_to_fail() || !whole_bytes(&whole, count, bytes) ||
+        (whole > before && !dw_account_take(account, part, whole - before))) {
+        return NULL;
+    }
+    head *made = embedder.allocate == NULL ? realloc(old, whole)
+                                           : embedder.resize(embedder.user, old, whole);
+    if (made == NULL) {
+        dw_account_give(account, part, whole > before ? whole - before : 0);
+        return NULL;
+    }
+    dw_account_give(account, part, whole < before ? before - whole : 0);
+    note(made, whole, part);
+    return made + 1;
+}
+
+static void release(void *block)
+{
+    if (embedder.allocate == NULL) {
+        free(block);
+    } else {
+        embedder.release(embedder.user, block);
+    }
 }
 
 void dw_free(void *block)
 {
-    if (embedder.allocate == NULL) {
-        free(block);
-    } else if (block != NULL) {
-        embedder.release(embedder.user, block);
+    if (block == NULL) {
+        return;
     }
+    head *old = head_of(block);
+    dw_account *account = old->account;
+    if (account != NULL) {
+        dw_account_give(account, part_of(old), bytes_of(old));
+    }
+    release(old);
+    dw_account_unref(account);
+}
+
+dw_account_scope dw_account_enter_of(const void *block)
+{
+    const head *of = head_of(block);
+    return dw_account_enter(of->account, part_of(of));
 }
 
 char *dw_strdup(const char *text)

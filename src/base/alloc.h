@@ -1,4 +1,6 @@
 /* The only way to the heap, or to what dw_allocator_set (include/driftwood.h) has put in its place.
+ * While an account is entered (account.h), what is taken is charged to it, and NULL where that is
+ * beyond its limit.
  * Tests can make the n-th allocation fail. Thread: any. */
 #ifndef DW_BASE_ALLOC_H
 #define DW_BASE_ALLOC_H

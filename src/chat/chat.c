@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/account.h"
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "text/utf8_step.h"
@@ -432,8 +433,8 @@ static const dw_chat_format *keep_format(dw_chats *chats, char *key, const uint8
     return format;
 }
 
-dw_status dw_chats_format(dw_chats *chats, dw_chat_request request, const dw_chat_format **out,
-                          dw_error *err)
+static dw_status find_or_make(dw_chats *chats, dw_chat_request request, const dw_chat_format **out,
+                              dw_error *err)
 {
     const dw_jinja *jinja;
     char *key = NULL;
@@ -468,6 +469,15 @@ dw_status dw_chats_format(dw_chats *chats, dw_chat_request request, const dw_cha
     }
     *out = keep_format(chats, key, digest, made);
     return DW_OK;
+}
+
+dw_status dw_chats_format(dw_chats *chats, dw_chat_request request, const dw_chat_format **out,
+                          dw_error *err)
+{
+    dw_account_scope payer = dw_account_pause(); /* the model keeps them, a few */
+    dw_status status = find_or_make(chats, request, out, err);
+    dw_account_leave(payer);
+    return status;
 }
 
 void dw_chats_release(dw_chats *chats, const dw_chat_format *format)

@@ -90,6 +90,41 @@ static void print_usage(const dw_instance *instance, const dw_instance_stats *st
     }
 }
 
+static json_t *account_json(const dw_instance *instance)
+{
+    json_t *account = json_object();
+    for (size_t i = 0; i < dw_account_info_count(); i++) {
+        dw_account_info info = {.struct_bytes = sizeof info};
+        if (dw_instance_get_account(instance, i, &info, NULL) == DW_OK) {
+            (void)json_object_set_new(account, info.name,
+                                      json_pack("{s:I, s:I, s:I}", "now", (json_int_t)info.now,
+                                                "most", (json_int_t)info.most, "limit",
+                                                (json_int_t)info.limit));
+        }
+    }
+    return account;
+}
+
+/* What the guest has taken, without what it has never had. */
+static void print_account(const dw_instance *instance)
+{
+    for (size_t i = 0; i < dw_account_info_count(); i++) {
+        dw_account_info info = {.struct_bytes = sizeof info};
+        char limit[DW_LIMIT_TEXT_BYTES];
+        if (dw_instance_get_account(instance, i, &info, NULL) != DW_OK || info.most == 0) {
+            continue;
+        }
+        dw_limit_format(info.unit, info.limit, limit);
+        if (info.unit == DW_LIMIT_BYTES) {
+            (void)fprintf(stderr, "%-18s %.1f MB, at most %.1f MB, limit %s\n", info.name,
+                          (double)info.now / 1e6, (double)info.most / 1e6, limit);
+        } else {
+            (void)fprintf(stderr, "%-18s %llu, at most %llu, limit %s\n", info.name,
+                          (unsigned long long)info.now, (unsigned long long)info.most, limit);
+        }
+    }
+}
+
 static json_t *kv_memory_json(const dw_kv_stats *kv)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "limit_bytes",
@@ -132,6 +167,7 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
         if (has_kv) {
             (void)json_object_set_new(line, "kv_memory", kv_memory_json(&kv));
         }
+        (void)json_object_set_new(line, "account", account_json(instance));
         (void)json_dumpf(line, stderr, JSON_COMPACT | JSON_REAL_PRECISION(9));
         (void)fputc('\n', stderr);
         json_decref(line);
@@ -146,6 +182,7 @@ static void print_stats(dw_cli_stats how, const dw_instance *instance, dw_engine
                   load_ms, (unsigned long long)stats.prompt_tokens, prompt_speed,
                   (unsigned long long)stats.generated_tokens, decode_speed,
                   (unsigned long long)stats.device_staged_bytes, (double)rss_bytes / 1e6);
+    print_account(instance);
     print_usage(instance, &stats, engine);
     if (has_kv) {
         print_kv_memory(&kv);

@@ -114,7 +114,7 @@ static int32_t actor_send(dw_instance *instance, const wasmtime_val_raw_t *args)
     status = message_of(instance, id, dw__u32(&args[2]), dw__u32(&args[3]), &message);
     return status == DW_OK ? dw_actor_add_effect(actor, DW_EFFECT_SEND, message, err) : status;
 }
-DW__GUEST_CALL(i32, actor_send)
+DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_send)
 
 /* A new actor's first message as an effect; its id to the guest. */
 static int32_t make_actor(dw_instance *instance, dw_actor *actor, dw_effect_kind kind,
@@ -168,7 +168,7 @@ static int32_t actor_spawn(dw_instance *instance, const wasmtime_val_raw_t *args
     return make_actor(instance, actor, DW_EFFECT_SPAWN, message, dw__u32(&args[4]),
                       dw__u32(&args[5]));
 }
-DW__GUEST_CALL(i32, actor_spawn)
+DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_spawn)
 
 /* message, bytes, id, id_capacity */
 static int32_t actor_fork(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -183,7 +183,7 @@ static int32_t actor_fork(dw_instance *instance, const wasmtime_val_raw_t *args)
                                         dw__u32(&args[3]))
                            : status;
 }
-DW__GUEST_CALL(i32, actor_fork)
+DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_fork)
 
 /* wait_ms (i64), message, bytes */
 static int32_t actor_timer(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -208,7 +208,7 @@ static int32_t actor_timer(dw_instance *instance, const wasmtime_val_raw_t *args
     message->number = dw_os_wall_ms() + wait_ms;
     return dw_actor_add_timer(actor, message, err);
 }
-DW__GUEST_CALL(i32, actor_timer)
+DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_timer)
 
 static int32_t actor_stop(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -223,7 +223,7 @@ static int32_t actor_stop(dw_instance *instance, const wasmtime_val_raw_t *args)
                ? dw_actor_add_effect(actor, DW_EFFECT_STOP, message, dw_instance_error(instance))
                : status;
 }
-DW__GUEST_CALL(i32, actor_stop)
+DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_stop)
 
 const dw_host_import dw_actor_imports[] = {
     {"actor_id", "ii:i", call_actor_id},

@@ -116,7 +116,7 @@ static int32_t chat_render(dw_instance *instance, const wasmtime_val_raw_t *args
     dw_chat_text_release(&text);
     return result;
 }
-DW__GUEST_CALL(i32, chat_render)
+DW__GUEST_CALL_TAKING(i32, DW_PART_TEXTS, chat_render)
 
 /* model, request, bytes, skip, tokens, capacity */
 static int32_t chat_tokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -144,7 +144,7 @@ static int32_t chat_tokenize(dw_instance *instance, const wasmtime_val_raw_t *ar
     dw_chat_text_release(&text);
     return status != DW_OK ? (int32_t)status : (int32_t)list.count;
 }
-DW__GUEST_CALL(i32, chat_tokenize)
+DW__GUEST_CALL_TAKING(i32, DW_PART_TEXTS, chat_tokenize)
 
 /* model, request, bytes, answer, answer_bytes, flags, text, capacity */
 static int32_t chat_parse(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -184,7 +184,7 @@ static int32_t chat_parse(dw_instance *instance, const wasmtime_val_raw_t *args)
     dw_free(message);
     return result;
 }
-DW__GUEST_CALL(i32, chat_parse)
+DW__GUEST_CALL_TAKING(i32, DW_PART_TEXTS, chat_parse)
 
 /* model, request, bytes, text, capacity */
 static int32_t chat_info(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -209,7 +209,7 @@ static int32_t chat_info(dw_instance *instance, const wasmtime_val_raw_t *args)
     dw_free(about);
     return result;
 }
-DW__GUEST_CALL(i32, chat_info)
+DW__GUEST_CALL_TAKING(i32, DW_PART_TEXTS, chat_info)
 
 /* sampler, model, request, bytes -> 1: a grammar holds what is chosen; 0: none is wanted */
 static int32_t sampler_chat(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -237,7 +237,7 @@ static int32_t sampler_chat(dw_instance *instance, const wasmtime_val_raw_t *arg
     close_format(&call, format);
     return status != DW_OK ? (int32_t)status : held ? 1 : 0;
 }
-DW__GUEST_CALL(i32, sampler_chat)
+DW__GUEST_CALL_TAKING(i32, DW_PART_SAMPLERS, sampler_chat)
 
 const dw_host_import dw_chat_imports[] = {
     {"chat_render", "iiiii:i", call_chat_render},

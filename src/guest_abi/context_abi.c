@@ -55,7 +55,7 @@ static int32_t context_create(dw_instance *instance, const wasmtime_val_raw_t *a
     return status != DW_OK ? (int32_t)status
                            : dw_instance_add_handle(instance, DW_HANDLE_CONTEXT, context);
 }
-DW__GUEST_CALL(i32, context_create)
+DW__GUEST_CALL_TAKING(i32, DW_PART_KV, context_create)
 
 static int32_t context_fork(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -72,7 +72,7 @@ static int32_t context_fork(dw_instance *instance, const wasmtime_val_raw_t *arg
     return status != DW_OK ? (int32_t)status
                            : dw_instance_add_handle(instance, DW_HANDLE_CONTEXT, context);
 }
-DW__GUEST_CALL(i32, context_fork)
+DW__GUEST_CALL_TAKING(i32, DW_PART_KV, context_fork)
 
 static int32_t context_close(dw_instance *instance, const wasmtime_val_raw_t *args)
 {

@@ -163,7 +163,7 @@ static int32_t forward_sample(dw_instance *instance, const wasmtime_val_raw_t *a
     dw_count(&dw_instance_counters(instance)->sampled_tokens, 1);
     return choice.token;
 }
-DW__GUEST_CALL(i32, forward_sample)
+DW__GUEST_CALL_GROWING(i32, forward_sample)
 
 /* ---- embeddings --------------------------------------------------------------------------- */
 

@@ -20,6 +20,52 @@
         args[0].type = name(instance, args);                                                       \
         return args[0].type == DW_E_CANCELLED ? dw_instance_end_call(instance) : NULL;             \
     }
+/* The same for one that takes memory for the guest: what it allocates is charged to `part` of the
+ * guest's account, and where that refuses it, the guest is told so. */
+#define DW__GUEST_CALL_TAKING(type, part, name)                                                    \
+    static wasm_trap_t *call_##name(void *env, wasmtime_caller_t *caller,                          \
+                                    wasmtime_val_raw_t *args, size_t count)                        \
+    {                                                                                              \
+        (void)env;                                                                                 \
+        (void)count;                                                                               \
+        dw_instance *instance = dw_instance_of(caller);                                            \
+        dw_account_scope before = dw__taking_begin(instance, part);                                \
+        args[0].type = dw__taking_end(instance, before, name(instance, args));                     \
+        return args[0].type == DW_E_CANCELLED ? dw_instance_end_call(instance) : NULL;             \
+    }
+/* The same for one that lets objects of the guest's grow, which know whose they are. */
+#define DW__GUEST_CALL_GROWING(type, name)                                                         \
+    static wasm_trap_t *call_##name(void *env, wasmtime_caller_t *caller,                          \
+                                    wasmtime_val_raw_t *args, size_t count)                        \
+    {                                                                                              \
+        (void)env;                                                                                 \
+        (void)count;                                                                               \
+        dw_instance *instance = dw_instance_of(caller);                                            \
+        dw_account_forget(dw_instance_account(instance));                                          \
+        args[0].type = dw__explained(instance, name(instance, args));                              \
+        return args[0].type == DW_E_CANCELLED ? dw_instance_end_call(instance) : NULL;             \
+    }
+
+/* What a call answers, or that the guest's account had refused it what it needed. */
+static inline int32_t dw__explained(dw_instance *instance, int32_t result)
+{
+    return result == DW_E_MEMORY || result == DW_E_LIMIT
+               ? (int32_t)dw_account_explain(dw_instance_account(instance), (dw_status)result,
+                                             dw_instance_error(instance))
+               : result;
+}
+
+static inline dw_account_scope dw__taking_begin(dw_instance *instance, dw_account_part part)
+{
+    dw_account_forget(dw_instance_account(instance));
+    return dw_account_enter(dw_instance_account(instance), part);
+}
+
+static inline int32_t dw__taking_end(dw_instance *instance, dw_account_scope before, int32_t result)
+{
+    dw_account_leave(before);
+    return dw__explained(instance, result);
+}
 
 static inline uint32_t dw__u32(const wasmtime_val_raw_t *arg)
 {

@@ -63,7 +63,7 @@ static int32_t sampler_create(dw_instance *instance, const wasmtime_val_raw_t *a
     return status != DW_OK ? (int32_t)status
                            : dw_instance_add_handle(instance, DW_HANDLE_SAMPLER, object);
 }
-DW__GUEST_CALL(i32, sampler_create)
+DW__GUEST_CALL_TAKING(i32, DW_PART_SAMPLERS, sampler_create)
 
 static int32_t sampler_close(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -86,7 +86,7 @@ static int32_t sampler_logit_bias(dw_instance *instance, const wasmtime_val_raw_
                ? (int32_t)status
                : (int32_t)dw_sampler_set_biases(sampler, biases, dw__u32(&args[2]), err);
 }
-DW__GUEST_CALL(i32, sampler_logit_bias)
+DW__GUEST_CALL_TAKING(i32, DW_PART_SAMPLERS, sampler_logit_bias)
 
 /* sampler, model, pointers to strings, count */
 static int32_t sampler_dry_breakers(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -119,7 +119,7 @@ static int32_t sampler_dry_breakers(dw_instance *instance, const wasmtime_val_ra
     }
     return status;
 }
-DW__GUEST_CALL(i32, sampler_dry_breakers)
+DW__GUEST_CALL_TAKING(i32, DW_PART_SAMPLERS, sampler_dry_breakers)
 
 /* sampler, model, text, bytes: a grammar, or a JSON Schema that becomes one. */
 static int32_t set_grammar(dw_instance *instance, const wasmtime_val_raw_t *args, bool is_schema)
@@ -158,13 +158,13 @@ static int32_t sampler_grammar(dw_instance *instance, const wasmtime_val_raw_t *
 {
     return set_grammar(instance, args, false);
 }
-DW__GUEST_CALL(i32, sampler_grammar)
+DW__GUEST_CALL_TAKING(i32, DW_PART_SAMPLERS, sampler_grammar)
 
 static int32_t sampler_json_schema(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     return set_grammar(instance, args, true);
 }
-DW__GUEST_CALL(i32, sampler_json_schema)
+DW__GUEST_CALL_TAKING(i32, DW_PART_SAMPLERS, sampler_json_schema)
 
 static int32_t sample(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -189,7 +189,7 @@ static int32_t sample(dw_instance *instance, const wasmtime_val_raw_t *args)
     dw_count(&dw_instance_counters(instance)->sampled_tokens, 1);
     return token;
 }
-DW__GUEST_CALL(i32, sample)
+DW__GUEST_CALL_GROWING(i32, sample)
 
 static int32_t sampler_accept(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -198,7 +198,7 @@ static int32_t sampler_accept(dw_instance *instance, const wasmtime_val_raw_t *a
     return sampler == NULL ? (int32_t)err->code
                            : (int32_t)dw_sampler_remember(sampler, args[1].i32, err);
 }
-DW__GUEST_CALL(i32, sampler_accept)
+DW__GUEST_CALL_GROWING(i32, sampler_accept)
 
 /* sampler, logits */
 static int32_t sampler_mask(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -213,7 +213,7 @@ static int32_t sampler_mask(dw_instance *instance, const wasmtime_val_raw_t *arg
                                         dw_sampler_vocab_count(sampler), &logits, err);
     return status != DW_OK ? (int32_t)status : (int32_t)dw_sampler_mask(sampler, logits, err);
 }
-DW__GUEST_CALL(i32, sampler_mask)
+DW__GUEST_CALL_GROWING(i32, sampler_mask)
 
 static int32_t greedy(dw_instance *instance, const wasmtime_val_raw_t *args)
 {

@@ -47,7 +47,7 @@ static int32_t graph_create(dw_instance *instance, const wasmtime_val_raw_t *arg
     return status != DW_OK ? (int32_t)status
                            : dw_instance_add_handle(instance, DW_HANDLE_GRAPH, graph);
 }
-DW__GUEST_CALL(i32, graph_create)
+DW__GUEST_CALL_TAKING(i32, DW_PART_GRAPHS, graph_create)
 
 /* graph, type, sizes, data */
 static int32_t graph_tensor(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -67,7 +67,7 @@ static int32_t graph_tensor(dw_instance *instance, const wasmtime_val_raw_t *arg
     status = dw_tensor_graph_tensor(graph, args[1].i32, sizes, dw__u32(&args[3]), &tensor, err);
     return status != DW_OK ? (int32_t)status : tensor;
 }
-DW__GUEST_CALL(i32, graph_tensor)
+DW__GUEST_CALL_TAKING(i32, DW_PART_GRAPHS, graph_tensor)
 
 /* graph, op, inputs, params */
 static int32_t graph_op(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -93,7 +93,7 @@ static int32_t graph_op(dw_instance *instance, const wasmtime_val_raw_t *args)
     status = dw_tensor_graph_op(graph, args[1].i32, inputs, params, &tensor, err);
     return status != DW_OK ? (int32_t)status : tensor;
 }
-DW__GUEST_CALL(i32, graph_op)
+DW__GUEST_CALL_TAKING(i32, DW_PART_GRAPHS, graph_op)
 
 /* graph, tensor, data */
 static int32_t graph_output(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -104,7 +104,7 @@ static int32_t graph_output(dw_instance *instance, const wasmtime_val_raw_t *arg
                ? (int32_t)err->code
                : (int32_t)dw_tensor_graph_output(graph, args[1].i32, dw__u32(&args[2]), err);
 }
-DW__GUEST_CALL(i32, graph_output)
+DW__GUEST_CALL_TAKING(i32, DW_PART_GRAPHS, graph_output)
 
 /* graph, tensor, shape */
 static int32_t tensor_shape(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -134,7 +134,7 @@ static int32_t graph_build(dw_instance *instance, const wasmtime_val_raw_t *args
     size_t left = held < limit ? limit - held : 0;
     return dw_tensor_graph_build(graph, left, err);
 }
-DW__GUEST_CALL(i32, graph_build)
+DW__GUEST_CALL_TAKING(i32, DW_PART_GRAPHS, graph_build)
 
 typedef struct run_work {
     dw_tensor_graph *graph;

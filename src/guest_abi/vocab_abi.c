@@ -43,7 +43,7 @@ static int32_t tokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
     }
     return status != DW_OK ? (int32_t)status : (int32_t)count;
 }
-DW__GUEST_CALL(i32, tokenize)
+DW__GUEST_CALL_TAKING(i32, DW_PART_TEXTS, tokenize)
 
 /* model, tokens, count, text, capacity, flags */
 static int32_t detokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
@@ -77,7 +77,7 @@ static int32_t detokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
     }
     return status != DW_OK ? (int32_t)status : (int32_t)text_bytes;
 }
-DW__GUEST_CALL(i32, detokenize)
+DW__GUEST_CALL_TAKING(i32, DW_PART_TEXTS, detokenize)
 
 static int32_t token_is_end(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -136,7 +136,7 @@ static int32_t chat_template(dw_instance *instance, const wasmtime_val_raw_t *ar
     dw_free(texts);
     return status != DW_OK ? (int32_t)status : (int32_t)text_bytes;
 }
-DW__GUEST_CALL(i32, chat_template)
+DW__GUEST_CALL_TAKING(i32, DW_PART_TEXTS, chat_template)
 
 const dw_host_import dw_vocab_imports[] = {
     {"tokenize", "iiiiii:i", call_tokenize},

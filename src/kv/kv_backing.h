@@ -55,6 +55,9 @@ typedef struct dw__kv_backing_ops {
     /* Zero what is behind `length` records. Errors: DW_E_MEMORY, DW_E_DEVICE. */
     dw_status (*clear_rest)(dw__kv_backing *backing, uint32_t length, dw_error *err);
 
+    /* Bytes from the first on that others have too. NULL: none, as far as is known. */
+    size_t (*shared_bytes)(const dw__kv_backing *backing);
+
     /* Within a step: `bytes` at `offset`. Errors: DW_E_MEMORY, DW_E_DEVICE. */
     dw_status (*write)(dw__kv_backing *backing, size_t offset, const void *from, size_t bytes,
                        dw_error *err);

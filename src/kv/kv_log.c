@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "base/os.h"
 #include "kv/kv_backing.h"
+#include "kv/kv_charge.h"
 #include "kv/kv_pool.h"
 
 struct dw_kv_log {
@@ -13,11 +14,18 @@ struct dw_kv_log {
     uint32_t length;
     uint32_t step_end; /* of the step begun last: it is over when the length has reached this */
     uint64_t saved_bytes;
+    dw__kv_charge charge;
 };
 
 static size_t held_bytes(const dw_kv_log *log)
 {
     return log->length * log->backing->record_bytes;
+}
+
+/* What a guest pays for `records`. */
+static uint64_t charged_end(const dw_kv_log *log, uint32_t records)
+{
+    return (uint64_t)dw__kv_whole_steps(records) * log->backing->record_bytes;
 }
 
 /* After each change, also one that failed. */
@@ -71,6 +79,7 @@ static dw_status create_log(dw_kv_log **out, dw_device *device, const dw__kv_bac
     }
     log->device = device;
     log->capacity = options->capacity_tokens;
+    dw__kv_charge_init(&log->charge);
     dw_count(&dw_device_counters_of(device)->contexts, 1);
     dw_status status = create_backing(log, ops, options->record_bytes, err);
     if (status != DW_OK) {
@@ -99,6 +108,7 @@ void dw_kv_log_destroy(dw_kv_log *log)
     if (log->backing != NULL) {
         log->backing->ops->destroy(log->backing);
     }
+    dw__kv_charge_release(&log->charge);
     dw_free(log);
 }
 
@@ -116,6 +126,11 @@ dw_status dw_kv_log_fork(dw_kv_log **out, dw_kv_log *parent, dw_error *err)
     DW_ASSERT(log->backing->ops == from->ops);
     status = from->ops->fork(log->backing, from, parent->length, err);
     check(parent);
+    if (status == DW_OK) {
+        size_t shared = from->ops->shared_bytes != NULL ? from->ops->shared_bytes(log->backing) : 0;
+        status = dw__kv_charge_fork(&log->charge, &parent->charge, shared,
+                                    charged_end(parent, parent->length), err);
+    }
     if (status != DW_OK) {
         dw_kv_log_destroy(log);
         return status;
@@ -145,7 +160,10 @@ dw_status dw_kv_log_thaw(dw_kv_log **out, dw_device *device, const dw_kv_log_opt
     if (status != DW_OK) {
         return status;
     }
-    status = log->backing->ops->thaw(log->backing, frozen, err);
+    status = dw__kv_charge_extend(&log->charge, 0, charged_end(log, frozen->length), err);
+    if (status == DW_OK) {
+        status = log->backing->ops->thaw(log->backing, frozen, err);
+    }
     if (status != DW_OK) {
         dw_kv_log_destroy(log);
         return status;
@@ -200,7 +218,13 @@ void *dw_kv_log_base(const dw_kv_log *log)
 static dw_status begin_step(dw_kv_log *log, uint32_t first, uint32_t end, dw_error *err)
 {
     DW_ASSERT(first <= log->length && first < end);
-    dw_status status = log->backing->ops->begin(log->backing, first, log->length, end, err);
+    uint64_t start = first * log->backing->record_bytes;
+    dw_status status = dw__kv_charge_covers(&log->charge, start, charged_end(log, end))
+                           ? DW_OK
+                           : dw__kv_charge_extend(&log->charge, start, charged_end(log, end), err);
+    if (status == DW_OK) {
+        status = log->backing->ops->begin(log->backing, first, log->length, end, err);
+    }
     check(log);
     if (status != DW_OK) {
         return status;

@@ -335,6 +335,11 @@ static dw_status check_files(const dw__kv_backing *backing, dw_error *err)
     return dw_file_extents_check(&pages->shared, pages->region, err);
 }
 
+static size_t forked_bytes(const dw__kv_backing *backing)
+{
+    return shared_bytes((const kv_pages *)(const void *)backing);
+}
+
 const dw__kv_backing_ops dw__kv_pages_ops = {
     .in_host_pages = true,
     .create = create,
@@ -342,6 +347,7 @@ const dw__kv_backing_ops dw__kv_pages_ops = {
     .fork = fork_pages,
     .thaw = thaw,
     .begin = begin,
+    .shared_bytes = forked_bytes,
     .clear_rest = clear_rest,
     .write = write_bytes,
     .read = read_bytes,

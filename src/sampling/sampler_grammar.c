@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/account.h"
 #include "base/array.h"
 #include "sampling/sampler_internal.h"
 #include "grammar/grammar.h"
@@ -223,19 +224,20 @@ static dw_status accept_waiting(dw_sampler *sampler, int32_t token, dw_error *er
 
 /* ---- what is allowed ---------------------------------------------------------------------- */
 
+/* What a grammar remembers on the way is its sampler's owner's, whoever asks. */
 dw_status dw__sampler_allows(dw_sampler *sampler, int32_t token, bool *allowed, dw_error *err)
 {
-    return sampler->waiting ? allows_waiting(sampler, token, allowed, err)
-                            : dw_grammar_allows(sampler->grammar, token, allowed, err);
+    dw_account_scope payer = dw_account_enter_of(sampler);
+    dw_status status = sampler->waiting ? allows_waiting(sampler, token, allowed, err)
+                                        : dw_grammar_allows(sampler->grammar, token, allowed, err);
+    dw_account_leave(payer);
+    return status;
 }
 
 /* While it waits, a choice is seldom refused: each token is then looked at by itself. */
-dw_status dw__sampler_find_allowed(dw_sampler *sampler, dw_error *err)
+static dw_status find_waiting(dw_sampler *sampler, dw_error *err)
 {
     dw_status status = DW_OK;
-    if (!sampler->waiting) {
-        return dw_grammar_mask(sampler->grammar, &sampler->allowed, err);
-    }
     uint32_t word_count = sampler->vocab_count / 64 + 1;
     if (sampler->unwaiting == NULL) {
         sampler->unwaiting = dw_alloc(word_count, sizeof *sampler->unwaiting);
@@ -250,6 +252,15 @@ dw_status dw__sampler_find_allowed(dw_sampler *sampler, dw_error *err)
         sampler->unwaiting[i / 64] |= (uint64_t)allowed << i % 64;
     }
     sampler->allowed = sampler->unwaiting;
+    return status;
+}
+
+dw_status dw__sampler_find_allowed(dw_sampler *sampler, dw_error *err)
+{
+    dw_account_scope payer = dw_account_enter_of(sampler);
+    dw_status status = sampler->waiting ? find_waiting(sampler, err)
+                                        : dw_grammar_mask(sampler->grammar, &sampler->allowed, err);
+    dw_account_leave(payer);
     return status;
 }
 
@@ -282,12 +293,9 @@ dw_status dw_sampler_mask(dw_sampler *sampler, float *logits, dw_error *err)
 }
 
 /* The tokens are kept: a copy of the sampler brings its grammar to the same place with them. */
-dw_status dw__sampler_accept_in_grammar(dw_sampler *sampler, int32_t token, dw_error *err)
+static dw_status accept_begun(dw_sampler *sampler, int32_t token, dw_error *err)
 {
     size_t count = sampler->grammar_count + 1;
-    if (sampler->waiting) {
-        return accept_waiting(sampler, token, err);
-    }
     if (!DW_ARRAY_RESERVE(sampler->grammar_tokens, sampler->grammar_capacity, count, SIZE_MAX)) {
         return dw_fail(err, DW_E_MEMORY, "no memory to remember %zu tokens", count);
     }
@@ -297,4 +305,13 @@ dw_status dw__sampler_accept_in_grammar(dw_sampler *sampler, int32_t token, dw_e
     }
     sampler->grammar_tokens[sampler->grammar_count++] = token;
     return DW_OK;
+}
+
+dw_status dw__sampler_accept_in_grammar(dw_sampler *sampler, int32_t token, dw_error *err)
+{
+    dw_account_scope payer = dw_account_enter_of(sampler);
+    dw_status status =
+        sampler->waiting ? accept_waiting(sampler, token, err) : accept_begun(sampler, token, err);
+    dw_account_leave(payer);
+    return status;
 }

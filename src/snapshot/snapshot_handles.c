@@ -182,13 +182,17 @@ static dw_status read_handle(dw__thaw *t, const json_t *entry, dw_error *err)
     dw_handle_slot *place = &table->slots[slot];
     int32_t handle = dw_handle_number((size_t)slot, place->generation);
     void *object = NULL;
+    dw_account *account = dw_instance_account(t->actor->instance);
+    dw_account_scope before = dw_account_enter(account, dw_handle_types[kind].part);
     status = states[kind].load(t, entry, handle, &object, err);
+    dw_account_leave(before);
     if (status != DW_OK) {
         return status;
     }
     DW_ASSERT(object != NULL);
     place->object = object;
     place->kind = (uint8_t)kind;
+    dw_instance_handles(t->actor->instance)->count++;
     return DW_OK;
 }
 

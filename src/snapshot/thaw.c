@@ -175,7 +175,13 @@ static dw_status put_state(dw__thaw *t, dw_error *err)
         return status;
     }
     status = dw__handles_load(t, err);
-    return status == DW_OK ? dw__messages_load(t, err) : status;
+    if (status == DW_OK) {
+        dw_account *account = dw_instance_account(t->actor->instance);
+        dw_account_scope before = dw_account_enter(account, DW_PART_MAIL);
+        status = dw__messages_load(t, err);
+        dw_account_leave(before);
+    }
+    return status;
 }
 
 static dw_status load(dw__thaw *t, dw_error *err)
@@ -196,7 +202,9 @@ static dw_status load(dw__thaw *t, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    status = put_state(t, err);
+    dw_account *account = dw_instance_account(t->actor->instance);
+    dw_account_forget(account);
+    status = dw_account_explain(account, put_state(t, err), err);
     if (status == DW_OK && t->options->kv_type == NULL) {
         (void)dw_actor_note_frozen(t->actor, dw_snapshot_file_identity(dw__thaw_last_file(t)),
                                    NULL);

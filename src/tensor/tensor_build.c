@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/account.h"
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "device/device_memory.h"
@@ -87,6 +88,15 @@ static dw_status take_scratch(builder *at, size_t bytes, const char *what)
                        "graph: %zu bytes for %s and %zu so far, limit %zu of scratch memory", bytes,
                        what, at->built->scratch_bytes, at->scratch_bytes_max);
     }
+    /* Memory of ggml's; the rest has dw_alloc seen. */
+    dw_status status = dw_account_charge(dw_account_entered(), DW_PART_GRAPHS, bytes, at->err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (at->built->payer == NULL) {
+        at->built->payer = dw_account_ref(dw_account_entered());
+    }
+    at->built->charged_bytes += bytes;
     at->built->scratch_bytes = sum;
     return DW_OK;
 }
@@ -533,6 +543,8 @@ void dw__built_release(dw__built *built, dw_device *device)
     if (built->context != NULL) {
         ggml_free(built->context);
     }
+    dw_account_give(built->payer, DW_PART_GRAPHS, built->charged_bytes);
+    dw_account_unref(built->payer);
     dw_free(built->context_memory);
     dw_free(built->checks);
     dw_free(built->masks);

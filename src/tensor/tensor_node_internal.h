@@ -5,6 +5,7 @@
 #include <ggml-alloc.h>
 #include <ggml.h>
 
+#include "base/account.h"
 #include "device/device_view.h"
 #include "driftwood_abi.h"
 
@@ -53,6 +54,8 @@ typedef struct dw__built {
     dw__causal_mask *masks; /* [mask_count] */
     size_t mask_count;
     size_t scratch_bytes;
+    dw_account *payer; /* counted; of charged_bytes, a part of these */
+    size_t charged_bytes;
     uint64_t view_generation;
 } dw__built;
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/account.h"
 #include "base/alloc.h"
 
 /* Many grammars ask at once, one of them first: the others wait for it. */
@@ -144,8 +145,10 @@ dw_status dw_token_texts_trie(const dw_token_texts *texts, const dw_token_trie *
     dw_status status = DW_OK;
     (void)pthread_mutex_lock(&tree->lock);
     if (!tree->made) {
+        dw_account_scope payer = dw_account_pause(); /* the model's */
         status = make_tree(tree, texts, err);
         tree->made = status == DW_OK;
+        dw_account_leave(payer);
     }
     (void)pthread_mutex_unlock(&tree->lock);
     *out = &tree->trie;
@@ -180,11 +183,13 @@ const dw_token_slice *dw_token_texts_slice(const dw_token_texts *texts, const dw
                                            uint32_t count)
 {
     const dw_token_slice *slice = NULL;
+    dw_account_scope payer = dw_account_pause(); /* the model's */
     (void)pthread_mutex_lock(&texts->tree->lock);
     if (texts->tree->made) {
         slice = find_slice(texts->tree, texts->count, ranges, count);
     }
     (void)pthread_mutex_unlock(&texts->tree->lock);
+    dw_account_leave(payer);
     return slice;
 }
 

@@ -2,6 +2,7 @@
  * what lies between them, each stretch as if it were a text of its own: as it does itself. */
 #include <string.h>
 
+#include "base/account.h"
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "driftwood_abi.h"
@@ -67,6 +68,7 @@ static dw_status make_pairs(const dw_vocab *vocab, dw_error *err)
 {
     lazy_pairs *lazy = vocab->lazy_pairs;
     dw_status status = DW_OK;
+    dw_account_scope payer = dw_account_pause(); /* the model's */
     (void)pthread_mutex_lock(&lazy->lock);
     if (lazy->pairs == NULL && vocab->file == NULL && lazy->own_file == NULL) {
         status = dw_gguf_open(&lazy->own_file, vocab->path, err);
@@ -76,6 +78,7 @@ static dw_status make_pairs(const dw_vocab *vocab, dw_error *err)
             &lazy->pairs, vocab->file != NULL ? vocab->file : lazy->own_file, vocab->vocab, err);
     }
     (void)pthread_mutex_unlock(&lazy->lock);
+    dw_account_leave(payer);
     return status;
 }
 
@@ -153,11 +156,13 @@ static dw_status make_joined(const dw_vocab *vocab, dw_error *err)
 {
     lazy_pairs *lazy = vocab->lazy_pairs;
     dw_status status = DW_OK;
+    dw_account_scope payer = dw_account_pause(); /* the model's */
     (void)pthread_mutex_lock(&lazy->lock);
     if (lazy->joined == NULL) {
         status = dw_joined_pairs_create(&lazy->joined, vocab->vocab, err);
     }
     (void)pthread_mutex_unlock(&lazy->lock);
+    dw_account_leave(payer);
     return status;
 }
 

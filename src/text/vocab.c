@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/account.h"
 #include "base/alloc.h"
 #include "base/ggml_log.h"
 #include "base/os.h"
@@ -369,6 +370,7 @@ dw_status dw_vocab_token_texts(const dw_vocab *vocab, const dw_token_texts **out
     }
     (void)pthread_mutex_lock(&lazy->lock);
     if (!lazy->made) {
+        dw_account_scope payer = dw_account_pause(); /* the model's */
         status = dw_token_texts_make(&lazy->texts, vocab->count, text_of, vocab, err);
         for (uint32_t i = 0; status == DW_OK && i < vocab->count; i++) {
             char none[1];
@@ -378,6 +380,7 @@ dw_status dw_vocab_token_texts(const dw_vocab *vocab, const dw_token_texts **out
                 dw_llama_token_text(vocab->vocab, (int32_t)i, none, 0, false) == 0;
         }
         lazy->made = status == DW_OK;
+        dw_account_leave(payer);
     }
     (void)pthread_mutex_unlock(&lazy->lock);
     *out = &lazy->texts;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/public_struct.h"
 #include "device/device_view.h"
 #include "wasm/instance_internal.h"
 
@@ -146,6 +147,42 @@ dw_chats *dw_instance_chats(const dw_instance *instance, const dw_model *model)
     return dw_model_chats(model);
 }
 
+dw_account *dw_instance_account(const dw_instance *instance)
+{
+    return instance->account;
+}
+
+size_t dw_account_info_count(void)
+{
+    return DW_PART_COUNT + 2;
+}
+
+dw_status dw_instance_get_account(const dw_instance *instance, size_t index, dw_account_info *info,
+                                  dw_error *err)
+{
+    dw_status status = dw_struct_check(info, "dw_account_info", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (index >= dw_account_info_count()) {
+        return dw_fail(err, DW_E_RANGE, "account: entry %zu, there are %zu", index,
+                       dw_account_info_count());
+    }
+    bool of_handles = index == DW_PART_COUNT + 1;
+    dw_account_part part = index == 0 ? DW_PART_COUNT : (dw_account_part)(index - 1);
+    dw_limit_info row = {.struct_bytes = sizeof row};
+    size_t at = of_handles ? dw_limit_find("handles") : index;
+    status = dw_limit_get_info(at, &row, err);
+    const dw_account_info own = {
+        .name = row.name,
+        .unit = row.unit,
+        .now = of_handles ? instance->handles.count : dw_account_now(instance->account, part),
+        .most = of_handles ? instance->handles_most : dw_account_most(instance->account, part),
+        .limit = dw_limits_at(&instance->limits, at)};
+    dw_struct_write(info, &own, sizeof own);
+    return status;
+}
+
 dw_kv_type dw_instance_kv_type(const dw_instance *instance)
 {
     return instance->kv_type;
@@ -205,6 +242,8 @@ int32_t dw_instance_add_handle(dw_instance *instance, dw_handle_kind kind, void 
         dw_handle_types[kind].destroy(object);
         return status;
     }
+    size_t count = instance->handles.count;
+    instance->handles_most = count > instance->handles_most ? count : instance->handles_most;
     return handle;
 }
 
@@ -238,11 +277,16 @@ dw_status dw_instance_fork_handles(dw_instance *child, const dw_instance *parent
         if (from->object != NULL) {
             void *copy = NULL;
             to->kind = from->kind;
+            dw_account_scope before =
+                dw_account_enter(child->account, dw_handle_types[from->kind].part);
             status = dw_handle_types[from->kind].fork(&copy, from->object, child, err);
+            dw_account_leave(before);
             to->object = status == DW_OK ? copy : NULL;
+            child->handles.count += status == DW_OK;
         }
     }
-    return status;
+    child->handles_most = child->handles.count;
+    return dw_account_explain(child->account, status, err);
 }
 
 void dw__instance_destroy_handles(dw_instance *instance)

@@ -4,6 +4,7 @@
 #ifndef DW_WASM_GUEST_INSTANCE_H
 #define DW_WASM_GUEST_INSTANCE_H
 
+#include "base/account.h"
 #include "base/counters.h"
 #include "base/limits.h"
 #include "base/status.h"
@@ -45,6 +46,8 @@ dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **
 dw_chats *dw_instance_chats(const dw_instance *instance, const dw_model *model);
 /* All its limits; every member is set. */
 const dw_limits *dw_instance_limits(const dw_instance *instance);
+/* What it takes is charged to this. */
+dw_account *dw_instance_account(const dw_instance *instance);
 dw_kv_type dw_instance_kv_type(const dw_instance *instance);
 
 /* ---- handles ---- */

@@ -110,8 +110,8 @@ static dw_status fork_graph(void **out, void *object, dw_instance *child, dw_err
 /* ---- the table ---------------------------------------------------------------------------- */
 
 const dw_handle_type dw_handle_types[DW_HANDLE_KIND_COUNT] = {
-    [DW_HANDLE_MODEL] = {"model", destroy_model, fork_model},
-    [DW_HANDLE_CONTEXT] = {"context", destroy_context, fork_context},
-    [DW_HANDLE_SAMPLER] = {"sampler", destroy_sampler, fork_sampler},
-    [DW_HANDLE_GRAPH] = {"graph", destroy_graph, fork_graph},
+    [DW_HANDLE_MODEL] = {"model", DW_PART_TEXTS, destroy_model, fork_model},
+    [DW_HANDLE_CONTEXT] = {"context", DW_PART_KV, destroy_context, fork_context},
+    [DW_HANDLE_SAMPLER] = {"sampler", DW_PART_SAMPLERS, destroy_sampler, fork_sampler},
+    [DW_HANDLE_GRAPH] = {"graph", DW_PART_GRAPHS, destroy_graph, fork_graph},
 };

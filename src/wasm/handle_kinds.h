@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "base/status.h"
+#include "base/account.h"
 #include "sampling/sampler.h"
 #include "tensor/tensor_graph.h"
 
@@ -19,7 +19,8 @@ typedef enum dw_handle_kind {
 } dw_handle_kind;
 
 typedef struct dw_handle_type {
-    const char *name; /* in messages and in snapshots */
+    const char *name;     /* in messages and in snapshots */
+    dw_account_part part; /* of the guest's account that the objects belong to */
     void (*destroy)(void *object);
     /* A copy for `child`, a fork of the object's instance whose memory is there already; the two
      * objects are independent. Errors: the object's own. */

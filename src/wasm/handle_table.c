@@ -53,7 +53,8 @@ dw_status dw_handle_add(dw_handle_table *table, uint8_t kind, const char *what, 
         slot++;
     }
     if (slot == table->limit) {
-        return dw_fail(err, DW_E_LIMIT, "%s: %zu are open, limit %zu", what, slot, table->limit);
+        return dw_fail(err, DW_E_LIMIT, "%s: %zu are open, limit %zu (handles)", what, slot,
+                       table->limit);
     }
     if (slot == table->capacity) {
         size_t capacity = table->capacity == 0 ? 8 : table->capacity * 2;
@@ -65,6 +66,7 @@ dw_status dw_handle_add(dw_handle_table *table, uint8_t kind, const char *what, 
     }
     table->slots[slot].object = object;
     table->slots[slot].kind = kind;
+    table->count++;
     *handle = dw_handle_number(slot, table->slots[slot].generation);
     return DW_OK;
 }
@@ -107,6 +109,8 @@ void *dw_handle_take(dw_handle_table *table, uint8_t kind, const char *what, int
         return NULL;
     }
     void *object = found->object;
+    DW_ASSERT(table->count > 0);
+    table->count--;
     found->object = NULL;
     found->generation = (uint16_t)(found->generation == GENERATION_MAX ? 1 : found->generation + 1);
     return object;

@@ -16,6 +16,7 @@ typedef struct dw_handle_table {
     dw_handle_slot *slots; /* [capacity] */
     size_t capacity;
     size_t limit; /* slots there may ever be, at most 65,536 */
+    size_t count; /* open handles */
 } dw_handle_table;
 
 void dw_handle_table_init(dw_handle_table *table, size_t limit);

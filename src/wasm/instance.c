@@ -9,6 +9,7 @@
 #include "device/device_view.h"
 #include "wasm/instance_internal.h"
 
+#define CODE_BYTES_FREE ((size_t)1 << 20)
 #define INSTANCES_MAX 2 /* the guest, and what fibers are left through */
 
 /* ---- creation --------------------------------------------------------------------------- */
@@ -162,9 +163,10 @@ static dw_status make_store(dw_instance *instance, const dw_instance_options *op
     uint64_t limit =
         limits->memory_bytes < limits->linear_bytes ? limits->memory_bytes : limits->linear_bytes;
     if (instance->module->memory_bytes_min > limit) {
-        return dw_fail(err, DW_E_LIMIT, "the guest starts with %llu bytes of memory, limit %llu",
-                       (unsigned long long)instance->module->memory_bytes_min,
-                       (unsigned long long)limit);
+        return dw_fail(
+            err, DW_E_LIMIT, "the guest starts with %llu bytes of memory, limit %llu (%s)",
+            (unsigned long long)instance->module->memory_bytes_min, (unsigned long long)limit,
+            limit == limits->memory_bytes ? "memory_bytes" : "linear_bytes");
     }
     instance->store = wasmtime_store_new(instance->host->engine, instance, NULL);
     if (instance->store == NULL) {
@@ -188,8 +190,11 @@ static dw_status start_here(void *arg, dw_error *err)
 {
     start_call *c = arg;
     (void)err;
+    dw_account_forget(c->instance->account);
+    dw_account_scope before = dw_account_enter(c->instance->account, DW_PART_LINEAR);
     c->error = wasmtime_instance_pre_instantiate(
         c->linked, wasmtime_store_context(c->instance->store), &c->instance->instance, &c->trap);
+    dw_account_leave(before);
     return DW_OK;
 }
 
@@ -215,12 +220,57 @@ static dw_status start(dw_instance *instance, bool for_actor, dw_error *err)
                : status;
 }
 
+/* Nobody is asked when a table grows, so it counts as what it may grow to. Wasmtime's vectors
+ * double when they do. */
+static dw_status charge_tables(dw_instance *instance, dw_error *err)
+{
+    const dw_wasm_needs *needs = &instance->module->needs;
+    const dw_limits *limits = &instance->limits;
+    uint64_t bytes = 0;
+    if (needs->memory_count > limits->memories) {
+        return dw_fail(err, DW_E_LIMIT, "the module has %u memories, limit %llu",
+                       needs->memory_count, (unsigned long long)limits->memories);
+    }
+    if (needs->table_count > limits->tables) {
+        return dw_fail(err, DW_E_LIMIT, "the module has %u tables, limit %llu", needs->table_count,
+                       (unsigned long long)limits->tables);
+    }
+    size_t count = needs->known ? needs->table_count : limits->tables;
+    for (size_t i = 0; i < count; i++) {
+        const dw_wasm_table_size unknown = {.most = UINT64_MAX};
+        const dw_wasm_table_size *size = needs->known ? &needs->tables[i] : &unknown;
+        uint64_t most = size->most < limits->table_elements ? size->most : limits->table_elements;
+        if (size->least > limits->table_elements) {
+            return dw_fail(err, DW_E_LIMIT, "table %zu: %llu elements, limit %llu (table_elements)",
+                           i, (unsigned long long)size->least,
+                           (unsigned long long)limits->table_elements);
+        }
+        bytes += most * sizeof(void *) * (size->least < size->most ? 2 : 1);
+    }
+    dw_status status = dw_account_charge(instance->account, DW_PART_TABLES, bytes, err);
+    instance->tables_bytes = status == DW_OK ? bytes : 0;
+    return status;
+}
+
+/* Its code, of which the first MiB is what any guest costs. Others may use the same module. */
+static dw_status charge_module(dw_instance *instance, dw_error *err)
+{
+    void *start = NULL;
+    void *end = NULL;
+    wasmtime_module_image_range(instance->module->module, &start, &end);
+    size_t bytes = (size_t)((const char *)end - (const char *)start);
+    bytes = bytes > CODE_BYTES_FREE ? bytes - CODE_BYTES_FREE : 0;
+    dw_status status = dw_account_charge(instance->account, DW_PART_CODE, bytes, err);
+    instance->code_bytes = status == DW_OK ? bytes : 0;
+    return status == DW_OK ? charge_tables(instance, err) : status;
+}
+
 static dw_status instantiate(dw_instance *instance, bool for_actor, dw_error *err)
 {
     wasmtime_context_t *context = wasmtime_store_context(instance->store);
     dw_status status = start(instance, for_actor, err);
-    if (status != DW_OK) {
-        return status;
+    if (status != DW_OK) { /* its memories may be more than it may have */
+        return dw_account_refused(instance->account, err) ? DW_E_LIMIT : status;
     }
     wasmtime_extern_t item;
     if (wasmtime_instance_export_get(context, &instance->instance, "memory", strlen("memory"),
@@ -314,6 +364,12 @@ static dw_status create(dw_instance **out, dw_module *module, const dw_instance_
         status = choose_template(instance, options->chat_template, err);
     }
     if (status == DW_OK) {
+        status = dw_account_create(&instance->account, &instance->limits, err);
+    }
+    if (status == DW_OK) {
+        status = charge_module(instance, err);
+    }
+    if (status == DW_OK) {
         status = make_store(instance, options, err);
     }
     if (status == DW_OK) {
@@ -371,6 +427,9 @@ void dw_instance_destroy(dw_instance *instance)
     }
     dw_free(instance->models);
     dw_module_unref(instance->module);
+    dw_account_give(instance->account, DW_PART_CODE, instance->code_bytes);
+    dw_account_give(instance->account, DW_PART_TABLES, instance->tables_bytes);
+    dw_account_unref(instance->account);
     dw_free(instance);
 }
 

@@ -44,6 +44,7 @@ struct dw_module {
     wasmtime_instance_pre_t *linked;       /* imports resolved and type-checked */
     wasmtime_instance_pre_t *actor_linked; /* the same for actors; NULL: it is no actor's module */
     uint64_t memory_bytes_min;             /* of the exported memory */
+    dw_wasm_needs needs;
 
     /* Of modules that export DW_ACTOR_EXPORT, else NULL: */
     dw_wasm_layout *layout; /* `module` is compiled with the exports that it names */
@@ -92,6 +93,10 @@ struct dw_instance {
     size_t model_count;
     dw_chats **chats; /* [model_count], by a template of the guest's own; NULL: the models' */
     dw_limits limits; /* every member is set */
+    dw_account *account;
+    uint64_t code_bytes;   /* charged for the module's code */
+    uint64_t tables_bytes; /* and for its tables */
+    size_t handles_most;
     dw_kv_type kv_type;
     dw_write_fn on_stdout;
     dw_write_fn on_stderr;

@@ -130,6 +130,8 @@ static dw_status compile(dw_module *module, const void *wasm, size_t wasm_bytes,
         if (error != NULL) {
             module->module = NULL;
             status = compile_failed(error, err);
+        } else { /* the validator has been through it */
+            dw_wasm_needs_read(&module->needs, wasm, wasm_bytes);
         }
     }
     dw_free(rewritten);

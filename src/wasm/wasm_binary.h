@@ -74,6 +74,20 @@ dw_status dw_wasm_layout_read(dw_wasm_layout **out, const void *wasm, size_t was
                               unsigned char **rewritten, size_t *rewritten_bytes, dw_error *err);
 void dw_wasm_layout_destroy(dw_wasm_layout *layout);
 
+#define DW_WASM_TABLES_TOLD 16
+typedef struct dw_wasm_table_size {
+    uint64_t least; /* elements */
+    uint64_t most;  /* UINT64_MAX: it may grow without end */
+} dw_wasm_table_size;
+typedef struct dw_wasm_needs {
+    bool known; /* false: the module could not be read so far */
+    uint32_t memory_count;
+    uint32_t table_count;
+    dw_wasm_table_size tables[DW_WASM_TABLES_TOLD]; /* of the first */
+} dw_wasm_needs;
+/* What an instance of the module begins with. */
+void dw_wasm_needs_read(dw_wasm_needs *needs, const void *wasm, size_t wasm_bytes);
+
 /* Whether the module exports a function under `name`; false where it cannot be read. Looks at
  * nothing but the sections' heads and the export section. */
 bool dw_wasm_exports_function(const void *wasm, size_t wasm_bytes, const char *name);

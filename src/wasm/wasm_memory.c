@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/account.h"
 #include "base/alloc.h"
 #include "base/checked.h"
 
@@ -13,6 +14,7 @@ typedef struct linear_memory {
     dw_region *region;
     size_t size_bytes; /* what Wasmtime sees; whole WebAssembly pages */
     size_t capacity_bytes;
+    dw_account *account; /* counted; of the guest that it was made for */
 } linear_memory;
 
 struct dw_wasm_memories {
@@ -55,7 +57,12 @@ static wasmtime_error_t *grow_memory(void *env, size_t new_size)
 {
     linear_memory *memory = env;
     dw_error error;
+    size_t more = new_size > memory->size_bytes ? new_size - memory->size_bytes : 0;
+    if (dw_account_charge(memory->account, DW_PART_LINEAR, more, &error) != DW_OK) {
+        return wasmtime_error_new(error.message); /* memory.grow answers -1 */
+    }
     if (dw_region_commit(memory->region, new_size, &error) != DW_OK) {
+        dw_account_give(memory->account, DW_PART_LINEAR, more);
         return wasmtime_error_new(error.message);
     }
     memory->size_bytes = new_size;
@@ -75,33 +82,32 @@ static void free_memory(void *env)
     owner->count--;
     (void)pthread_mutex_unlock(&owner->lock);
     dw_region_destroy(memory->region);
+    dw_account_give(memory->account, DW_PART_LINEAR, memory->size_bytes);
+    dw_account_unref(memory->account);
     dw_free(memory);
 }
 
-static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, size_t minimum,
-                                    size_t maximum, size_t reserved_bytes, size_t guard_bytes,
-                                    wasmtime_linear_memory_t *result)
+static wasmtime_error_t *make_memory(dw_wasm_memories *owner, dw_account *account,
+                                     const dw_region_options *region,
+                                     wasmtime_linear_memory_t *result)
 {
-    (void)type;
-    dw_wasm_memories *owner = env;
     dw_error error = {.message = "no memory for a linear memory's record"};
-    /* A maximum below the reservation leaves the rest as more guard; Wasmtime checks the bound. */
-    size_t capacity = reserved_bytes > minimum ? reserved_bytes : minimum;
-    (void)maximum;
-    size_t reserve;
-    if (!dw_add_size(&reserve, capacity, guard_bytes)) {
-        return wasmtime_error_new("linear memory: reservation and guard overflow");
-    }
+    size_t minimum = region->commit_bytes;
     linear_memory *memory = dw_alloc(1, sizeof *memory);
     if (memory == NULL) {
         return wasmtime_error_new(error.message);
     }
-    *memory = (linear_memory){.owner = owner, .size_bytes = minimum, .capacity_bytes = capacity};
-    dw_region_options options = {.reserve_bytes = reserve,
-                                 .commit_bytes = minimum,
-                                 .limit_bytes = capacity,
-                                 .label = "linear memory"};
-    if (dw_region_create(&memory->region, &options, &error) != DW_OK) {
+    if (dw_account_charge(account, DW_PART_LINEAR, minimum, &error) != DW_OK) {
+        dw_free(memory);
+        return wasmtime_error_new(error.message);
+    }
+    *memory = (linear_memory){.owner = owner,
+                              .size_bytes = minimum,
+                              .capacity_bytes = region->limit_bytes,
+                              .account = dw_account_ref(account)};
+    if (dw_region_create(&memory->region, region, &error) != DW_OK) {
+        dw_account_give(account, DW_PART_LINEAR, minimum);
+        dw_account_unref(account);
         dw_free(memory);
         return wasmtime_error_new(error.message);
     }
@@ -115,6 +121,26 @@ static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, si
                                          .grow_memory = grow_memory,
                                          .finalizer = free_memory};
     return NULL;
+}
+
+/* What stands beside the pages is what any guest costs: it is not charged. */
+static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, size_t minimum,
+                                    size_t maximum, size_t reserved_bytes, size_t guard_bytes,
+                                    wasmtime_linear_memory_t *result)
+{
+    (void)type;
+    (void)maximum; /* below the reservation it leaves the rest as more guard; Wasmtime checks it */
+    size_t capacity = reserved_bytes > minimum ? reserved_bytes : minimum;
+    dw_region_options region = {
+        .commit_bytes = minimum, .limit_bytes = capacity, .label = "linear memory"};
+    if (!dw_add_size(&region.reserve_bytes, capacity, guard_bytes)) {
+        return wasmtime_error_new("linear memory: reservation and guard overflow");
+    }
+    dw_account *account = dw_account_entered();
+    dw_account_scope payer = dw_account_pause();
+    wasmtime_error_t *error = make_memory(env, account, &region, result);
+    dw_account_leave(payer);
+    return error;
 }
 
 void dw_wasm_memories_install(dw_wasm_memories *memories, wasm_config_t *config)

@@ -1,8 +1,9 @@
 /* Link 2: WebAssembly linear memories on regions, through Wasmtime's host memory creator
  * (wasmtime/config.h, wasmtime_memory_creator_t). Wasmtime asks for 4 GiB and a guard a memory;
  * the base never moves, so a pointer into it stays valid over memory.grow.
- * A guest's memory limit is its store's (wasmtime_store_limiter), which answers a grow that goes
- * beyond it with -1 before this creator is asked.
+ * A memory is charged to the account that is entered where it is made (base/account.h), and so is
+ * its growth, whoever asks for it: beyond the limits of all memories together, or of all that the
+ * guest has, a grow answers -1.
  * Thread: the creator may be called from any; it keeps a list under a lock. */
 #ifndef DW_WASM_WASM_MEMORY_H
 #define DW_WASM_WASM_MEMORY_H

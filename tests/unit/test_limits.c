@@ -1,0 +1,338 @@
+/* Every limit of the table (DW_LIMIT_LIST) holds: for each row a guest that runs into it, which is
+ * told so by the right status and the limit's name or number, and one beside it, of the same code
+ * with more room, that does not notice. A row without a case fails. Rows that other test programs
+ * go through are named with them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "actor_fixture.h"
+#include "base/limits.h"
+#include "support.h"
+#include "wasm/guest_instance.h"
+
+static actor_fixture *fixture;
+static dw_module *limits_module;
+
+typedef struct wall wall;
+/* What the guest of `function` meets with these limits; its words in `words`. */
+typedef dw_status (*try_fn)(const wall *of, const dw_limits *limits, char words[256]);
+
+struct wall {
+    const char *row;
+    const char *tight; /* refused */
+    const char *roomy; /* fine */
+    const char *function;
+    const char *says; /* with the refusal, beside the row's name */
+    try_fn try;
+};
+
+static dw_limits limits_of(const char *row, const char *value)
+{
+    dw_limits limits = {.struct_bytes = sizeof limits};
+    dw_error error;
+    if (dw_limits_set(&limits, row, value, &error) != DW_OK) {
+        fail_msg("%s", error.message);
+    }
+    return limits;
+}
+
+static dw_status create(dw_instance **instance, dw_module *module, const dw_limits *limits,
+                        char words[256])
+{
+    dw_error error = {.message = ""};
+    dw_instance_options options = {.struct_bytes = sizeof options,
+                                   .models = &fixture->model,
+                                   .model_count = 1,
+                                   .limits = limits};
+    dw_status status = dw_instance_create(instance, module, &options, &error);
+    (void)snprintf(words, 256, "%s", error.message);
+    return status;
+}
+
+/* ---- ways to try --------------------------------------------------------------------------- */
+
+/* An export of tests/guest/limits.c, whose answer is the status. */
+static dw_status try_call(const wall *of, const dw_limits *limits, char words[256])
+{
+    dw_instance *instance = NULL;
+    dw_error error = {.message = ""};
+    int32_t answer = 0;
+    dw_status status = create(&instance, limits_module, limits, words);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_instance_call(instance, of->function, &answer, &error);
+    if (status == DW_OK && answer < 0) {
+        int32_t at = 0;
+        assert_int_equal(dw_instance_call(instance, "words", &at, &error), DW_OK);
+        (void)snprintf(words, 256, "%s", (const char *)dw_instance_memory(instance) + at);
+        status = (dw_status)answer;
+    } else {
+        (void)snprintf(words, 256, "%s", error.message);
+    }
+    dw_instance_destroy(instance);
+    return status;
+}
+
+/* A module in WebAssembly's text, which is only instantiated. */
+static dw_status try_module(const wall *of, const dw_limits *limits, char words[256])
+{
+    wasm_byte_vec_t wasm;
+    dw_module *module = NULL;
+    dw_instance *instance = NULL;
+    dw_error error = {.message = ""};
+    wasmtime_error_t *failed = wasmtime_wat2wasm(of->function, strlen(of->function), &wasm);
+    assert_null(failed);
+    if (dw_module_create(&module, fixture->engine, wasm.data, wasm.size, &error) != DW_OK) {
+        fail_msg("%s: %s", of->row, error.message);
+    }
+    wasm_byte_vec_delete(&wasm);
+    dw_status status = create(&instance, module, limits, words);
+    dw_instance_destroy(instance);
+    dw_module_unref(module);
+    return status;
+}
+
+/* memory.grow answers -1, without words. */
+static dw_status try_growth(const wall *of, const dw_limits *limits, char words[256])
+{
+    dw_status status = try_call(of, limits, words);
+    (void)snprintf(words, 256, "%s", of->row);
+    return status == DW_E_ARG ? DW_E_LIMIT : status; /* -1 */
+}
+
+/* An actor's message of this size, as often as `function` says; then what it does with it. */
+static dw_status try_actor(const wall *of, const dw_limits *limits, char words[256])
+{
+    struct {
+        char what[4];
+        uint32_t count;
+        uint32_t size;
+    } order = {.what = {of->function[0]}};
+    dw_actor *actor = NULL;
+    dw_error error = {.message = ""};
+    dw_instance_options instance = {.struct_bytes = sizeof instance, .limits = limits};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    assert_int_equal(sscanf(of->function + 1, "%u %u", &order.count, &order.size), 2);
+    assert_int_equal(dw_actor_spawn(&actor, limits_module, &options, &error), DW_OK);
+    dw_status status = dw_actor_send(actor, NULL, &order, sizeof order, &error);
+    if (status == DW_OK) {
+        status = dw_actor_receive(actor, NULL, NULL, &error);
+    }
+    (void)snprintf(words, 256, "%s", error.message);
+    dw_actor_destroy(actor);
+    return status;
+}
+
+/* Messages [count] of `size` bytes that wait in an actor. */
+static dw_status try_mail(const wall *of, const dw_limits *limits, char words[256])
+{
+    static char message[1 << 16];
+    unsigned count;
+    unsigned size;
+    dw_actor *actor = NULL;
+    dw_error error = {.message = ""};
+    dw_instance_options instance = {.struct_bytes = sizeof instance, .limits = limits};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    assert_int_equal(sscanf(of->function, "%u %u", &count, &size), 2);
+    assert_int_equal(dw_actor_spawn(&actor, limits_module, &options, &error), DW_OK);
+    dw_status status = DW_OK;
+    for (unsigned i = 0; i < count && status == DW_OK; i++) {
+        status = dw_actor_send(actor, NULL, message, size, &error);
+    }
+    (void)snprintf(words, 256, "%s", error.message);
+    dw_actor_destroy(actor);
+    return status == DW_E_BUSY ? DW_E_LIMIT : status; /* a full mailbox may empty itself */
+}
+
+/* ---- the walls ------------------------------------------------------------------------------ */
+
+#define MEMORY "(memory (export \"memory\") 1) (func (export \"f\"))"
+#define TWO_MEMORIES "(module " MEMORY " (memory 3))"
+#define TWO_TABLES "(module " MEMORY " (table 1 funcref) (table 1 funcref))"
+#define LARGE_TABLE "(module " MEMORY " (table 5000 5000 funcref))"
+#define GROWING_TABLE "(module " MEMORY " (table 1 funcref))"
+
+static dw_status try_code(const wall *of, const dw_limits *limits, char words[256]);
+
+static const wall walls[] = {
+    {"memory_bytes", "5350K", "64M", "samplers", "memory_bytes: ", try_call},
+    {"memory_bytes", "1M", "64M", "samplers", "limit 1048576 (memory_bytes)", try_call},
+    {"linear_bytes", "192K", "256K", TWO_MEMORIES, "linear_bytes: ", try_module},
+    {"linear_bytes", "9M", "32M", "grow", "", try_growth},
+    {"tables_bytes", "16K", "64K", LARGE_TABLE, "tables_bytes: ", try_module},
+    {"tables_bytes", "1M", "32M", GROWING_TABLE, "tables_bytes: ", try_module},
+    {"code_bytes", "64K", "64M", "", "code_bytes: ", try_code},
+    {"samplers_bytes", "64K", "1M", "samplers", "samplers_bytes: ", try_call},
+    {"samplers_bytes", "24K", "8M", "grammar", "samplers_bytes: ", try_call},
+    {"texts_bytes", "100K", "64M", "tokenise", "texts_bytes: ", try_call},
+    {"graphs_bytes", "6M", "16M", "scratch", "graphs_bytes: ", try_call},
+    {"kv_bytes", "512K", "16M", "keys", "kv_bytes: ", try_call},
+    {"mail_bytes", "32K", "1M", "20 4096", "mail_bytes: ", try_mail},
+    {"mail_bytes", "32K", "1M", "s20 4096", "mail_bytes: ", try_actor},
+    {"memories", "1", "2", TWO_MEMORIES, "2 memories, limit 1", try_module},
+    {"tables", "1", "2", TWO_TABLES, "2 tables, limit 1", try_module},
+    {"table_elements", "4999", "5000", LARGE_TABLE, "5000 elements, limit 4999", try_module},
+    {"handles", "99", "100", "handles", "99 are open, limit 99 (handles)", try_call},
+    {"contexts", "2", "3", "contexts", "contexts: 2 are open, limit 2", try_call},
+    {"context_tokens", "47", "48", "context_tokens", "at most 47 (context_tokens)", try_call},
+    {"graphs", "2", "3", "graphs", "graphs: 2 are open, limit 2", try_call},
+    {"graph_scratch_bytes", "6M", "16M", "scratch", "of scratch memory", try_call},
+    {"grammar_bytes", "4095", "4096", "grammar_text", "4096 bytes, limit 4095 (grammar_bytes)",
+     try_call},
+    {"text_bytes", "99999", "100000", "tokenise", "100000 bytes, limit 99999 (text_bytes)",
+     try_call},
+    {"chat_bytes", "4K", "5K", "chat", "limit 4096 (chat_bytes)", try_call},
+    {"timeout_ms", "50ms", "1h", "spin", "longer than its 50 ms", try_call},
+    {"cpu_timeout_ms", "50ms", "1h", "spin", "50 ms of processor time", try_call},
+    {"messages", "3", "4", "4 1", "mailbox: 3 messages wait, limit 3", try_mail},
+    {"message_bytes", "99", "100", "1 100", "message: 100 bytes, limit 99", try_mail},
+    {"message_bytes", "99", "100", "s1 100", "100 bytes, limit 99", try_actor},
+    {"timers", "2", "3", "t3 1", "timers: 2 are set, which is the limit", try_actor},
+    {"timer_ms", "99s", "100s", "T1 1", "at most 99000 are allowed (timer_ms)", try_actor},
+    {"effects", "2", "3", "s3 1", "effects: 2 of one message, which is the limit", try_actor},
+};
+#define WALL_COUNT (sizeof walls / sizeof walls[0])
+
+/* Rows whose walls stand elsewhere: the file names the row. */
+static const struct {
+    const char *row;
+    const char *file;
+} elsewhere[] = {
+    {"", ""},
+};
+
+/* A module of many functions, 4 MiB of code or so. */
+static dw_status try_code(const wall *of, const dw_limits *limits, char words[256])
+{
+    enum { FUNCTIONS = 3000, FUNCTION_BYTES = 2048 };
+    static char text[FUNCTIONS * FUNCTION_BYTES];
+    size_t at = (size_t)snprintf(text, sizeof text, "(module " MEMORY);
+    for (int i = 0; i < FUNCTIONS; i++) {
+        at +=
+            (size_t)snprintf(text + at, sizeof text - at, "(func (export \"f%d\") (param i32)", i);
+        for (int k = 0; k < 16; k++) {
+            at += (size_t)snprintf(text + at, sizeof text - at,
+                                   "(i32.store offset=%d (local.get 0) (i32.div_u (i32.load (i32."
+                                   "const %d)) (local.get 0)))",
+                                   4 * k, i * 16 + k);
+        }
+        at += (size_t)snprintf(text + at, sizeof text - at, ")");
+    }
+    (void)snprintf(text + at, sizeof text - at, ")");
+    const wall with = {.row = of->row, .function = text};
+    return try_module(&with, limits, words);
+}
+
+static bool stands_elsewhere(const char *row)
+{
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++) {
+        if (strcmp(elsewhere[i].row, row) == 0) {
+            char path[512];
+            static char content[1 << 20];
+            (void)snprintf(path, sizeof path, "%s/../unit/%s", DW_TEST_DATA_DIR, elsewhere[i].file);
+            FILE *file = fopen(path, "r");
+            assert_non_null(file);
+            content[fread(content, 1, sizeof content - 1, file)] = '\0';
+            (void)fclose(file);
+            return strstr(content, row) != NULL;
+        }
+    }
+    return false;
+}
+
+static void test_limits_have_a_wall_each(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < dw_limit_count(); i++) {
+        dw_limit_info info = {.struct_bytes = sizeof info};
+        bool found = false;
+        assert_int_equal(dw_limit_get_info(i, &info, NULL), DW_OK);
+        for (size_t k = 0; k < WALL_COUNT; k++) {
+            found = found || strcmp(walls[k].row, info.name) == 0;
+        }
+        if (!found && !stands_elsewhere(info.name)) {
+            fail_msg("limit %s: no guest runs into it here", info.name);
+        }
+    }
+}
+
+static void test_limits_hold(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < WALL_COUNT; i++) {
+        const wall *of = &walls[i];
+        char words[256] = "";
+        dw_limits tight = limits_of(of->row, of->tight);
+        dw_limits roomy = limits_of(of->row, of->roomy);
+        wasm_signals_restore();
+        dw_status status = of->try(of, &tight, words);
+        bool told = strstr(words, of->says) != NULL;
+        if ((status != DW_E_LIMIT && status != DW_E_RANGE) || !told) {
+            fail_msg("%s=%s: %s: '%s', not '%s'", of->row, of->tight, dw_status_name(status), words,
+                     of->says);
+        }
+        status = of->try(of, &roomy, words);
+        if (status != DW_OK) {
+            fail_msg("%s=%s: %s: '%s'", of->row, of->roomy, dw_status_name(status), words);
+        }
+    }
+}
+
+/* What a guest has given back does not count, and what was most does. */
+static void test_limits_account_is_given_back(void **state)
+{
+    (void)state;
+    dw_instance *instance = NULL;
+    char words[256];
+    dw_error error;
+    int32_t answer;
+    assert_int_equal(create(&instance, limits_module, NULL, words), DW_OK);
+    static const char *const calls[] = {"samplers", "keys", "scratch", "tokenise", "grammar"};
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        assert_int_equal(dw_instance_call(instance, calls[i], &answer, &error), DW_OK);
+        assert_int_equal(answer, 0);
+    }
+    uint64_t sum = 0;
+    for (size_t i = 0; i + 1 < dw_account_info_count(); i++) {
+        dw_account_info info = {.struct_bytes = sizeof info};
+        dw_account_info all = {.struct_bytes = sizeof all};
+        assert_int_equal(dw_instance_get_account(instance, i, &info, &error), DW_OK);
+        assert_int_equal(dw_instance_get_account(instance, 0, &all, &error), DW_OK);
+        assert_true(info.most >= info.now && info.limit >= info.most && info.now <= all.now);
+        sum += i > 0 ? info.now : 0;
+        assert_true(i == 0 || strcmp(info.name, "tables_bytes") == 0 ||
+                    strcmp(info.name, "code_bytes") == 0 || strcmp(info.name, "mail_bytes") == 0 ||
+                    info.most > 0);
+        assert_true(i + 2 < dw_account_info_count() || all.now == sum);
+    }
+    dw_account *account = dw_account_ref(dw_instance_account(instance));
+    dw_instance_destroy(instance);
+    assert_int_equal(dw_account_now(account, DW_PART_COUNT), 0);
+    dw_account_unref(account);
+}
+
+static int open_all(void **state)
+{
+    int failed = actor_fixture_open(state);
+    fixture = *state;
+    limits_module = failed == 0 ? actor_module(fixture, "limits.wasm") : NULL;
+    return failed;
+}
+
+static int close_all(void **state)
+{
+    dw_module_unref(limits_module);
+    return actor_fixture_close(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_limits_have_a_wall_each),
+        cmocka_unit_test(test_limits_hold),
+        cmocka_unit_test(test_limits_account_is_given_back),
+    };
+    wasm_signals_save();
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
