@@ -282,7 +282,9 @@ typedef enum dw_limit_unit {
     X(timer_ms, MS, UINT64_C(31622400000), 1, UINT64_C(31622400000), "",                           \
       "how far ahead a timer may be set")                                                          \
     X(effects, COUNT, 256, 1, 1000000, "",                                                         \
-      "messages, spawns and forks that an actor asks for while it works on one message")
+      "messages, spawns and forks that an actor asks for while it works on one message")           \
+    X(attempts, COUNT, 3, 1, 1000000, "",                                                          \
+      "tries of a message in a state folder before it is set aside")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -1332,7 +1334,7 @@ typedef struct dw_store_options {
     /* Where the newest snapshots of an actor are missing, deleted by hand say, the newest that
      * is there is taken; false: DW_E_FORMAT, which names what is missing. */
     bool accept_older;
-    /* dw_thaw_options.limits of every actor that is loaded; copied. */
+    /* dw_thaw_options.limits of every actor that is loaded, and the folder's own; copied. */
     const dw_limits *limits;
 } dw_store_options;
 
@@ -1358,6 +1360,7 @@ typedef struct dw_store_info {
     uint64_t bytes;          /* of all */
     uint64_t waiting;        /* messages accepted and not worked on */
     uint64_t done;           /* messages worked on here */
+    uint64_t set_aside;      /* messages given up, which its owner may drop or retry */
 } dw_store_info;
 /* Errors: DW_E_FORMAT (snapshots that do not belong together, or one is missing), DW_E_ARG
  * (struct_bytes). */
@@ -1380,8 +1383,10 @@ DW_API DW_MUST_CHECK dw_status dw_store_paths(dw_store *store, const char *id,
 DW_API DW_MUST_CHECK dw_status dw_store_spawn(dw_store *store, dw_module *module,
                                               const dw_actor_options *options,
                                               char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
-/* Accept a message, and work until nothing waits any more: this message, and what came of it. The
- * message is on the disk before it is worked on. `on_answer` gets the answer to this one.
+/* Accept a message, and work until it is answered: on what waits for this actor before it, and on
+ * the message. Then each actor that got messages meanwhile has one turn; what waits beyond that is
+ * for dw_store_run. The message is on the disk before it is worked on. `on_answer` gets the answer
+ * to this one.
  * Errors: DW_E_NOT_FOUND (no such actor, or it ended at what it had to do before this message);
  * dw_actor_receive's for this message: if the actor broke off, it is as it was before, and the
  * message is gone. Likewise where the actor could not be loaded or written (DW_E_IO). What goes
@@ -1390,9 +1395,43 @@ DW_API DW_MUST_CHECK dw_status dw_store_spawn(dw_store *store, dw_module *module
 DW_API DW_MUST_CHECK dw_status dw_store_send(dw_store *store, const char *id,
                                              const dw_actor_effect *message, dw_write_fn on_answer,
                                              void *user, dw_error *err);
-/* Work on all that waits: messages, timers that are due, effects that a killed process left.
+/* Work on all that waits: messages, timers that are due, effects that a killed process left, and
+ * what comes of them. Actors take turns of one message each. Timers that become due meanwhile wait
+ * for the next call.
  * Errors: DW_E_STATE (actors that could not work, which are told of one by one; the others did). */
 DW_API DW_MUST_CHECK dw_status dw_store_run(dw_store *store, dw_error *err);
+
+/* A message in an actor's mail. */
+typedef struct dw_store_message {
+    size_t struct_bytes;
+    uint64_t number;
+    const char *from; /* an actor's id; "": from outside */
+    uint64_t bytes;
+    bool set_aside;     /* given up: it waits for its owner */
+    uint32_t attempts;  /* so far, that failed */
+    const char *reason; /* of the last one's failure; "" */
+} dw_store_message;
+/* Call `take` for each message that waits or was set aside, in the order of their numbers; what it
+ * is given is borrowed until it returns. Messages that are in the actor itself, of timers and of an
+ * imported actor, are not among them until they are set aside. */
+DW_API DW_MUST_CHECK dw_status dw_store_list_mail(dw_store *store, const char *id,
+                                                  void (*take)(void *user,
+                                                               const dw_store_message *message),
+                                                  void *user, dw_error *err);
+/* The content of message `number`: `take` gets it, once. Errors: DW_E_NOT_FOUND (no such message),
+ * DW_E_IO (`take` failed). */
+DW_API DW_MUST_CHECK dw_status dw_store_read_mail(dw_store *store, const char *id, uint64_t number,
+                                                  dw_write_fn take, void *user, dw_error *err);
+/* Drop message `number`, which waits or was set aside; DW_MAIL_ALL: all that were set aside.
+ * `*count` (may be NULL): how many. Errors: DW_E_NOT_FOUND (no such message), DW_E_STATE. */
+#define DW_MAIL_ALL UINT64_MAX
+DW_API DW_MUST_CHECK dw_status dw_store_drop_mail(dw_store *store, const char *id, uint64_t number,
+                                                  uint64_t *count, dw_error *err);
+/* The same, to let it wait again, behind all others and without earlier attempts. Errors: also
+ * DW_E_ARG (it was not set aside). */
+DW_API DW_MUST_CHECK dw_status dw_store_retry_mail(dw_store *store, const char *id,
+                                                   uint64_t number, uint64_t *count, dw_error *err);
+
 /* A fork of the actor, as its snapshot is. Messages that wait stay the parent's.
  * Errors: those of dw_actor_thaw. */
 DW_API DW_MUST_CHECK dw_status dw_store_fork(dw_store *store, const char *id,

@@ -290,6 +290,21 @@ size_t dw_actor_waiting(const dw_actor *actor)
     return actor->mailbox.count;
 }
 
+uint64_t dw_actor_received(const dw_actor *actor)
+{
+    return actor->received;
+}
+
+size_t dw_actor_inside(const dw_actor *actor)
+{
+    return actor->mailbox.count + actor->timers.count;
+}
+
+const dw_message *dw_actor_next_message(const dw_actor *actor)
+{
+    return actor->mailbox.first;
+}
+
 void dw_actor_drop_message(dw_actor *actor)
 {
     dw_free(dw_mailbox_take(&actor->mailbox));

@@ -16,6 +16,11 @@ bool dw_actor_is_broken(const dw_actor *actor);
 bool dw_actor_has_base(const dw_actor *actor);
 /* `id` is valid (dw_actor_id_good). */
 void dw_actor_set_id(dw_actor *actor, const char *id);
+/* Messages worked on so far; messages and timers that are in it. */
+uint64_t dw_actor_received(const dw_actor *actor);
+size_t dw_actor_inside(const dw_actor *actor);
+/* The message that waits longest, borrowed; NULL: none waits. */
+const dw_message *dw_actor_next_message(const dw_actor *actor);
 /* Drop the message that waits longest, if one does. */
 void dw_actor_drop_message(dw_actor *actor);
 

@@ -34,6 +34,8 @@ static const char usage[] =
     "                       (--message TEXT), then each context for N tokens (--tokens N), and\n"
     "                       compare answers, every logit and all state\n"
     "  diff ID ID           which memory blocks and tokens of two actors differ\n"
+    "  mail ID              its messages that wait or were set aside: number, sender, bytes,\n"
+    "                       attempts, the reason of the last failure\n"
     "  stop ID              end it; its files go\n"
     "\n"
     "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
@@ -47,6 +49,9 @@ static const char usage[] =
     "                       snapshots are missing\n"
     "  --message TEXT       verify: a message to both; default: none\n"
     "  --tokens N           verify: tokens that each context goes on for; default 64\n"
+    "  --show N             mail: print message N\n"
+    "  --drop N|all         mail: drop message N, or all that were set aside\n"
+    "  --retry N|all        mail: let what was set aside wait again\n"
     "  -j, --json           one object in place of text\n";
 /* A string may have 4,095 characters. */
 static const char usage_of_guests[] =
@@ -65,6 +70,9 @@ enum {
     OPT_ZSTD,
     OPT_MODULE,
     OPT_FORCE,
+    OPT_SHOW,
+    OPT_DROP,
+    OPT_RETRY,
     OPT_COUNT
 };
 
@@ -79,6 +87,7 @@ enum {
     USES_IMPORT = 1 << 6,
     USES_STATE = 1 << 7,   /* of an actor that is there */
     USES_NOTHING = 1 << 8, /* no command does */
+    USES_MAIL = 1 << 9,
 };
 
 static const struct option options[] = {
@@ -89,6 +98,9 @@ static const struct option options[] = {
     {"zstd", no_argument, NULL, OPT_ZSTD},
     {"module", required_argument, NULL, OPT_MODULE},
     {"force", no_argument, NULL, OPT_FORCE},
+    {"show", required_argument, NULL, OPT_SHOW},
+    {"drop", required_argument, NULL, OPT_DROP},
+    {"retry", required_argument, NULL, OPT_RETRY},
     {"message", required_argument, NULL, OPT_MESSAGE},
     {"tokens", required_argument, NULL, OPT_TOKENS},
     {"env", required_argument, NULL, OPT_ENV},
@@ -107,6 +119,7 @@ typedef struct request {
     int spooled_fd;                /* -1: none */
     const char *module;            /* of import; NULL: none was given */
     bool force;
+    dw_cli_mail mail;
     bool by_hash;
     bool zstd;
     bool json;
@@ -257,14 +270,18 @@ static void list_one(void *user, const char *id)
         to->exit_code = fail(&error);
     } else if (to->list != NULL) {
         (void)json_array_append_new(
-            to->list,
-            json_pack("{s:s, s:I, s:I, s:I, s:o}", "id", id, "snapshots",
-                      (json_int_t)info.snapshot_count, "bytes", (json_int_t)info.bytes, "waiting",
-                      (json_int_t)info.waiting, "done", dw_cli_count_json(info.done)));
+            to->list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "id", id, "snapshots",
+                                (json_int_t)info.snapshot_count, "bytes", (json_int_t)info.bytes,
+                                "waiting", (json_int_t)info.waiting, "set_aside",
+                                (json_int_t)info.set_aside, "done", dw_cli_count_json(info.done)));
     } else {
-        dw_cli_print("%s  %llu snapshots, %.1f MB, %llu messages done, %llu waiting\n", id,
+        dw_cli_print("%s  %llu snapshots, %.1f MB, %llu messages done, %llu waiting", id,
                      (unsigned long long)info.snapshot_count, (double)info.bytes / 1e6,
                      (unsigned long long)info.done, (unsigned long long)info.waiting);
+        if (info.set_aside > 0) {
+            dw_cli_print(", %llu set aside", (unsigned long long)info.set_aside);
+        }
+        dw_cli_print("\n");
     }
 }
 
@@ -436,6 +453,12 @@ static int diff(request *r, const char *id)
     return status == DW_OK ? print_json(about) : fail(&error);
 }
 
+static int mail(request *r, const char *id)
+{
+    r->mail.json = r->json;
+    return dw_cli_actors_mail(&r->actors, id, &r->mail);
+}
+
 static int stop(request *r, const char *id)
 {
     dw_error error;
@@ -478,6 +501,7 @@ static const subcommand subcommands[] = {
     {"import", import_one, 1, false, false, USES_MODEL | USES_KV_TYPE | USES_IMPORT | USES_JSON},
     {"verify", verify, 1, true, true, USES_STATE | USES_MODEL | USES_VERIFY | USES_JSON},
     {"diff", diff, 2, true, true, USES_STATE | USES_MODEL | USES_JSON},
+    {"mail", mail, 1, true, true, USES_STATE | USES_MAIL | USES_JSON},
     {"stop", stop, 1, true, false, 0},
 };
 
@@ -503,6 +527,15 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
         return DW_OK;
     case OPT_FORCE:
         r->force = true;
+        return DW_OK;
+    case OPT_SHOW:
+        r->mail.show = value;
+        return DW_OK;
+    case OPT_DROP:
+        r->mail.drop = value;
+        return DW_OK;
+    case OPT_RETRY:
+        r->mail.retry = value;
         return DW_OK;
     case OPT_MESSAGE:
         r->message = value;
@@ -542,6 +575,10 @@ static unsigned use_of(int option)
         return USES_VERIFY;
     case OPT_MODULE:
         return USES_IMPORT;
+    case OPT_SHOW:
+    case OPT_DROP:
+    case OPT_RETRY:
+        return USES_MAIL;
     case OPT_FORCE:
         return USES_STATE;
     case 'j':

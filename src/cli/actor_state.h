@@ -79,6 +79,15 @@ dw_status dw_cli_snapshot_about(const char *path, json_t **about, dw_error *err)
 void dw_cli_actors_print(const json_t *about);
 /* The model in the cache that has this fingerprint; false: there is none. */
 bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacity);
+/* What is done with the messages of an actor, besides listing them. */
+typedef struct dw_cli_mail {
+    const char *show;  /* a number; NULL: none */
+    const char *drop;  /* a number, or "all"; NULL: none */
+    const char *retry; /* the same */
+    bool json;
+} dw_cli_mail;
+/* The command `mail`; its exit status. */
+int dw_cli_actors_mail(dw_cli_actors *actors, const char *id, const dw_cli_mail *what);
 /* How two actors differ. */
 dw_status dw_cli_actors_diff(dw_cli_actors *actors, const char *left, const char *right,
                              json_t **about, dw_error *err);

@@ -104,6 +104,7 @@ static void clean_busy(dw_actor_folder *folder, const char *id)
         dw_actor_folder_read_chain(folder, id, chain, NULL) == DW_OK) {
         (void)dw_actor_folder_list_messages(folder, id, chain->done, &messages, &count, NULL);
         dw_free(messages);
+        dw__folder_clean_reasons(folder, id);
     }
     dw_free(chain);
 }
@@ -197,7 +198,11 @@ static dw_status prepare(dw_actor_folder *folder, dw_error *err)
         return status;
     }
     status = take_lock(folder, err);
-    return status == DW_OK ? clean(folder, err) : status;
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__folder_count_left_attempt(folder);
+    return clean(folder, err);
 }
 
 dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned flags,
@@ -213,6 +218,7 @@ dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned
         return dw_fail(err, DW_E_MEMORY, "no memory for a state folder");
     }
     folder->lock = -1;
+    folder->work = -1;
     folder->read_only = (flags & DW_FOLDER_READ_ONLY) != 0;
     folder->accept_older = (flags & DW_FOLDER_ACCEPT_OLDER) != 0;
     (void)snprintf(folder->path, sizeof folder->path, "%s", path);
@@ -228,6 +234,7 @@ dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned
 void dw_actor_folder_close(dw_actor_folder *folder)
 {
     if (folder != NULL) {
+        dw__folder_end_attempts(folder);
         dw_os_close(folder->lock);
         dw_free(folder);
     }

@@ -3,11 +3,15 @@
  *   lock                                     locked while a process has the folder open; its number
  *   .tmp-NAME                                temporary files of the program; what is being written
  *   .tmp-busy-ID                             an actor is at work
+ *   .tmp-work                                what is being tried
  *   modules/SHA256.wasm                      guests, named by their hash
  *   modules/.users/SHA256/ID                 who uses them; empty
  *   actors/ID/SEQUENCE-DONE.KIND.snapshot    KIND is `full`, or `delta` upon the snapshot before;
  *                                            `pending-` before it: effects are to be carried out
  *   actors/ID/mail/NUMBER-FROM-EFFECT        a message that was accepted; NUMBER 0: a delivered one
+ *   actors/ID/mail/aside-NUMBER-FROM-EFFECT  one that was given up
+ *   actors/ID/mail/.aside-NUMBER             why: attempts, the reason of the last one's failure
+ *   actors/ID/mail/.attempts                 the same of what comes next
  *   actors/ID/mail/.newest                   SEQUENCE of the snapshot written last, 20 digits
  *   actors/.delivered-ID-0-FROM-EFFECT       a delivered message of an actor that has ended since
  *   actors/.new-ID                           an actor that is being made or removed
@@ -36,6 +40,15 @@
  *   effects are carried  the `pending` snapshot written; each     the `pending` snapshot: effects
  *   out                  effect; a snapshot without them written  are carried out again
  *
+ *   something is tried   what it is written over .tmp-work; the  that; open, which counts it in
+ *                        guest called; the note taken away       .attempts
+ *   a message is set     .aside-NUMBER written; the message      .aside-NUMBER, which the next one
+ *   aside                renamed                                 replaces
+ *
+ * A message waits until it is done or its attempts are at their limit: that of a call that ended
+ * badly is noted in .attempts, that of a process which ended in the middle of it is found in
+ * .tmp-work. Only attempts that follow a failure write files.
+ *
  * Since effects may be carried out twice, an actor may send a message twice. A message that was
  * worked on is remembered as delivered as long as its sender's newest snapshot is `pending`, also
  * beyond the end of the actor that had it. It is not accepted a second time.
@@ -48,7 +61,7 @@
 #ifndef DW_STORE_ACTOR_FOLDER_H
 #define DW_STORE_ACTOR_FOLDER_H
 
-#include "base/status.h"
+#include "actor/mailbox.h"
 
 #define DW_FOLDER_PATH_MAX 4096
 #define DW_SNAPSHOT_CHAIN_MAX 32
@@ -148,6 +161,7 @@ typedef struct dw_message_file {
     uint64_t number;
     char from[DW_ACTOR_ID_CHARS + 1]; /* "": from outside */
     uint64_t effect;                  /* of the sender's effects; 0: from outside */
+    bool aside;                       /* it was given up, and waits for its actor's owner */
 } dw_message_file;
 /* Accept a message: it is on the disk afterwards, and `message->number` is set. A message of a
  * sender's effect that was accepted before is left as it is: the number stays 0.
@@ -155,8 +169,8 @@ typedef struct dw_message_file {
  * missing), DW_E_LIMIT (no number is left). */
 dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_message_file *message,
                                  const void *content, size_t bytes, dw_error *err);
-/* Messages [*count] with numbers beyond `done`, in order; the caller's to dw_free. The others are
- * removed. Errors: DW_E_IO, DW_E_MEMORY. */
+/* Messages [*count] with numbers beyond `done`, in order, without those that were set aside; the
+ * caller's to dw_free. Those that are done are removed. Errors: DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, uint64_t done,
                                         dw_message_file **messages, size_t *count, dw_error *err);
 /* A message's content [*bytes], the caller's to dw_free. Errors: DW_E_IO, DW_E_NOT_FOUND,
@@ -171,6 +185,69 @@ dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
 /* Whether the actor had that message, and has ended since. */
 bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const char *id,
                                    const dw_message_file *message);
+
+/* The same with those that were set aside, and nothing is removed. */
+dw_status dw_actor_folder_list_mail(dw_actor_folder *folder, const char *id, uint64_t done,
+                                    dw_message_file **messages, size_t *count, dw_error *err);
+/* The bytes of a message's content. Errors: DW_E_IO, DW_E_NOT_FOUND. */
+dw_status dw_actor_folder_message_bytes(dw_actor_folder *folder, const char *id,
+                                        const dw_message_file *message, uint64_t *bytes,
+                                        dw_error *err);
+
+/* ---- attempts ---- */
+
+/* What an actor works on, so that it is known again: by its message's number; for one in the actor
+ * itself by how many it has worked on and how many are in it; for an effect by its number. */
+typedef enum dw_work_kind {
+    DW_WORK_MESSAGE = 'm',
+    DW_WORK_OWN_MESSAGE = 'o',
+    DW_WORK_EFFECT = 'e',
+} dw_work_kind;
+#define DW_ATTEMPT_REASON_BYTES 248 /* as long as an error's message */
+typedef struct dw_work {
+    dw_work_kind kind;
+    uint64_t number;
+    uint64_t inside; /* DW_WORK_OWN_MESSAGE: messages and timers in the actor */
+} dw_work;
+typedef struct dw_attempts {
+    dw_work work;
+    uint32_t count;
+    char reason[DW_ATTEMPT_REASON_BYTES]; /* of the last one's failure */
+} dw_attempts;
+
+/* The actor is about to try this: should the process end meanwhile, the next to open the folder
+ * counts an attempt. No sync: what is written outlasts the process. Errors: DW_E_IO. */
+dw_status dw_actor_folder_try(dw_actor_folder *folder, const char *id, const dw_work *work,
+                              dw_error *err);
+/* The attempt is over, whatever came of it. Best effort. */
+void dw_actor_folder_tried(dw_actor_folder *folder);
+/* What is known of earlier attempts at this; count 0: nothing. */
+void dw_actor_folder_get_attempts(dw_actor_folder *folder, const char *id, const dw_work *work,
+                                  dw_attempts *attempts);
+/* One more has failed; `attempts` is what dw_actor_folder_get_attempts gave, and is updated.
+ * Errors: DW_E_IO. */
+dw_status dw_actor_folder_note_attempt(dw_actor_folder *folder, const char *id,
+                                       dw_attempts *attempts, const char *reason, dw_error *err);
+/* It is through. Errors: DW_E_IO. */
+dw_status dw_actor_folder_forget_attempts(dw_actor_folder *folder, const char *id, dw_error *err);
+
+/* Give a message up: it waits no more, and is kept with `why`. Errors: DW_E_IO. */
+dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id,
+                                    const dw_message_file *message, const dw_attempts *why,
+                                    dw_error *err);
+/* The same for one that is in no file, but in the actor's state, where the caller removes it
+ * afterwards: a second time changes nothing. `*number` is what it is called then. Errors: those of
+ * dw_actor_folder_accept. */
+dw_status dw_actor_folder_set_own_aside(dw_actor_folder *folder, const char *id,
+                                        const dw_message *message, const dw_attempts *why,
+                                        uint64_t *number, dw_error *err);
+/* Why it was set aside. Errors: DW_E_IO, DW_E_NOT_FOUND, DW_E_FORMAT. */
+dw_status dw_actor_folder_why_aside(dw_actor_folder *folder, const char *id,
+                                    const dw_message_file *message, dw_attempts *why,
+                                    dw_error *err);
+/* Let a message that was set aside wait again, behind all others. Errors: DW_E_IO, DW_E_LIMIT. */
+dw_status dw_actor_folder_retry(dw_actor_folder *folder, const char *id,
+                                const dw_message_file *message, dw_error *err);
 
 /* ---- modules ---- */
 

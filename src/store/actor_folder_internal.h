@@ -20,14 +20,18 @@
 /* Room for the longest name of each kind. */
 #define DW__SNAPSHOT_NAME_BYTES                                                                    \
     sizeof "18446744073709551615-18446744073709551615.pending-delta.snapshot"
-#define DW__MESSAGE_NAME_BYTES sizeof "18446744073709551615-0123456789abcdef-0123456789abcdef"
+#define DW__MESSAGE_NAME_BYTES sizeof "aside-18446744073709551615-0123456789abcdef-0123456789abcdef"
 
 struct dw_actor_folder {
     char path[DW_FOLDER_PATH_MAX / 2];
     int lock; /* descriptor of the locked file, or -1 */
+    int work; /* of the one that says what is tried, from the first attempt on, or -1 */
     bool read_only;
     bool accept_older;
     uint64_t part_count; /* names given to files that are being written */
+    /* An attempt that a killed process left and that could not be written to its actor. */
+    char left_id[DW_ACTOR_ID_CHARS + 1];
+    dw_attempts left;
 };
 
 /* ---- folder_files.c ---- */
@@ -76,8 +80,27 @@ dw_status dw__folder_index_modules(dw_actor_folder *folder, dw_error *err);
 /* The actor is removed: so is its module, if no other uses it. */
 dw_status dw__folder_release_module(dw_actor_folder *folder, const char *id, dw_error *err);
 
+/* ---- folder_attempts.c ---- */
+
+/* When the folder is opened and locked: an attempt in which the last process ended is counted. */
+void dw__folder_count_left_attempt(dw_actor_folder *folder);
+/* When the folder is closed. */
+void dw__folder_end_attempts(dw_actor_folder *folder);
+/* A record of attempts in the actor's mail, whole or as it was. Errors: DW_E_IO. */
+dw_status dw__attempts_write(dw_actor_folder *folder, const char *id, const char *name,
+                             const dw_attempts *attempts, dw_error *err);
+dw_status dw__attempts_read(const dw_actor_folder *folder, const char *id, const char *name,
+                            dw_attempts *attempts, dw_error *err);
+bool dw__same_work(const dw_work *left, const dw_work *right);
+
 /* ---- folder_mail.c ---- */
 
+/* "actors/ID/mail/NAME". */
+void dw__folder_mail_path(const dw_actor_folder *folder, const char *id, const char *name,
+                          char path[DW_FOLDER_PATH_MAX]);
+
+/* Remove reasons of messages that are set aside no more. Best effort. */
+void dw__folder_clean_reasons(dw_actor_folder *folder, const char *id);
 /* Remember the delivered messages of an actor that is about to be removed. */
 dw_status dw__folder_keep_delivered(dw_actor_folder *folder, const char *id, dw_error *err);
 /* When the folder is opened, with each name in `actors`: forget a delivered message that cannot be

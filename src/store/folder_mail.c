@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "actor/mailbox.h"
@@ -14,14 +15,17 @@
 #define MESSAGE_BYTES_MAX ((size_t)UINT32_MAX)
 #define OUTSIDE "0000000000000000" /* stands for FROM */
 #define DELIVERED ".delivered-"
+#define ASIDE "aside-"
+#define WHY_ASIDE ".aside-"
+#define WHY_NAME_BYTES sizeof WHY_ASIDE "18446744073709551615"
 
 /* ---- names and paths --------------------------------------------------------------------- */
 
 static void message_name(char name[DW__MESSAGE_NAME_BYTES], const dw_message_file *message)
 {
-    int length =
-        snprintf(name, DW__MESSAGE_NAME_BYTES, "%012" PRIu64 "-%s-%016" PRIx64, message->number,
-                 message->from[0] != '\0' ? message->from : OUTSIDE, message->effect);
+    int length = snprintf(name, DW__MESSAGE_NAME_BYTES, "%s%012" PRIu64 "-%s-%016" PRIx64,
+                          message->aside ? ASIDE : "", message->number,
+                          message->from[0] != '\0' ? message->from : OUTSIDE, message->effect);
     DW_ASSERT(length > 0 && (size_t)length < DW__MESSAGE_NAME_BYTES);
 }
 
@@ -30,6 +34,8 @@ static bool parse_message_name(const char *name, dw_message_file *message)
 {
     char rest;
     const char *next = name;
+    message->aside = strncmp(name, ASIDE, sizeof ASIDE - 1) == 0;
+    next += message->aside ? sizeof ASIDE - 1 : 0;
     if (!dw__folder_number(&next, &message->number) ||
         sscanf(next, "-%16[0-9a-f]-%16" SCNx64 "%c", message->from, &message->effect, &rest) != 2 ||
         !dw_actor_id_good(message->from)) {
@@ -56,14 +62,20 @@ static bool parse_delivered_name(const char *name, const char *prefix, dw_messag
     return parse_message_name(name + start, message);
 }
 
+void dw__folder_mail_path(const dw_actor_folder *folder, const char *id, const char *name,
+                          char path[DW_FOLDER_PATH_MAX])
+{
+    char mail[DW_ACTOR_ID_CHARS + sizeof "/" DW__FOLDER_MAIL];
+    (void)snprintf(mail, sizeof mail, "%.*s/" DW__FOLDER_MAIL, DW_ACTOR_ID_CHARS, id);
+    dw__folder_join(folder, path, DW__FOLDER_ACTORS, mail, name);
+}
+
 static void message_path(const dw_actor_folder *folder, const char *id,
                          const dw_message_file *message, char path[DW_FOLDER_PATH_MAX])
 {
     char name[DW__MESSAGE_NAME_BYTES];
-    char mail[DW_ACTOR_ID_CHARS + sizeof "/" DW__FOLDER_MAIL];
     message_name(name, message);
-    (void)snprintf(mail, sizeof mail, "%s/" DW__FOLDER_MAIL, id);
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, mail, name);
+    dw__folder_mail_path(folder, id, name, path);
 }
 
 /* Where a delivered message is remembered that would outlive its receiver. */
@@ -74,6 +86,7 @@ static void delivered_path(const dw_actor_folder *folder, const char *id,
     char whole[sizeof DELIVERED "-" + DW_ACTOR_ID_CHARS + DW__MESSAGE_NAME_BYTES];
     dw_message_file delivered = *message;
     delivered.number = 0;
+    delivered.aside = false;
     message_name(name, &delivered);
     (void)snprintf(whole, sizeof whole, DELIVERED "%s-%s", id, name);
     dw__folder_join(folder, path, DW__FOLDER_ACTORS, whole, NULL);
@@ -94,12 +107,10 @@ static void remove_left_over(const message_list *list, const char *name)
 {
     static const char end[] = ".part";
     char path[DW_FOLDER_PATH_MAX];
-    char mail[DW_ACTOR_ID_CHARS + sizeof "/" DW__FOLDER_MAIL];
     size_t length = strlen(name);
     if (!list->folder->read_only && length > sizeof end &&
         strcmp(name + length - (sizeof end - 1), end) == 0) {
-        (void)snprintf(mail, sizeof mail, "%s/" DW__FOLDER_MAIL, list->id);
-        dw__folder_join(list->folder, path, DW__FOLDER_ACTORS, mail, name);
+        dw__folder_mail_path(list->folder, list->id, name, path);
         (void)unlink(path);
     }
 }
@@ -126,8 +137,8 @@ static int compare_messages(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
-/* All messages in the actor's mail in order, delivered ones as well; list->items is the caller's,
- * also on failure. */
+/* All messages in the actor's mail in order, delivered ones and those set aside as well;
+ * list->items is the caller's, also on failure. */
 static dw_status list_mail(const dw_actor_folder *folder, const char *id, message_list *list,
                            dw_error *err)
 {
@@ -212,6 +223,9 @@ dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id,
         return status;
     }
     for (size_t i = 0; i < list.count; i++) {
+        if (list.items[i].aside) {
+            continue;
+        }
         if (list.items[i].number > done) {
             list.items[kept++] = list.items[i];
         } else if (!folder->read_only) {
@@ -220,6 +234,43 @@ dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id,
     }
     *messages = list.items;
     *count = kept;
+    return DW_OK;
+}
+
+dw_status dw_actor_folder_list_mail(dw_actor_folder *folder, const char *id, uint64_t done,
+                                    dw_message_file **messages, size_t *count, dw_error *err)
+{
+    message_list list = {.count = 0};
+    size_t kept = 0;
+    *messages = NULL;
+    *count = 0;
+    dw_status status = list_mail(folder, id, &list, err);
+    if (status != DW_OK) {
+        dw_free(list.items);
+        return status;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        if (list.items[i].aside || list.items[i].number > done) {
+            list.items[kept++] = list.items[i];
+        }
+    }
+    *messages = list.items;
+    *count = kept;
+    return DW_OK;
+}
+
+dw_status dw_actor_folder_message_bytes(dw_actor_folder *folder, const char *id,
+                                        const dw_message_file *message, uint64_t *bytes,
+                                        dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    struct stat info;
+    message_path(folder, id, message, path);
+    *bytes = 0;
+    if (stat(path, &info) != 0) {
+        return dw__folder_fail("reading", path, err);
+    }
+    *bytes = (uint64_t)info.st_size;
     return DW_OK;
 }
 
@@ -233,6 +284,20 @@ dw_status dw_actor_folder_read_message(dw_actor_folder *folder, const char *id,
 }
 
 /* ---- messages that were delivered -------------------------------------------------------- */
+
+static void why_name(char name[WHY_NAME_BYTES], uint64_t number)
+{
+    (void)snprintf(name, WHY_NAME_BYTES, WHY_ASIDE "%012" PRIu64, number);
+}
+
+static void forget_why(const dw_actor_folder *folder, const char *id, uint64_t number)
+{
+    char name[WHY_NAME_BYTES];
+    char path[DW_FOLDER_PATH_MAX];
+    why_name(name, number);
+    dw__folder_mail_path(folder, id, name, path);
+    (void)unlink(path);
+}
 
 /* Whether the actor's effects may be carried out a second time: its newest snapshot is pending. */
 static bool effects_may_repeat(dw_actor_folder *folder, const char *id)
@@ -262,9 +327,13 @@ dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
     char kept_path[DW_FOLDER_PATH_MAX];
     dw_message_file kept = *message;
     kept.number = 0;
+    kept.aside = false;
     message_path(folder, id, message, path);
     message_path(folder, id, &kept, kept_path);
     int result = may_repeat(folder, id, message) ? rename(path, kept_path) : unlink(path);
+    if (message->aside && result == 0) {
+        forget_why(folder, id, message->number);
+    }
     return result == 0 || errno == ENOENT ? DW_OK : dw__folder_fail("removing", path, err);
 }
 
@@ -329,4 +398,144 @@ dw_status dw__folder_clean_delivered(dw_actor_folder *folder, const char *name, 
         }
     }
     return DW_OK;
+}
+
+/* ---- messages that were set aside -------------------------------------------------------- */
+
+static dw_status sync_mail(const dw_actor_folder *folder, const char *id, dw_error *err)
+{
+    char mail[DW_FOLDER_PATH_MAX];
+    dw__folder_join(folder, mail, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
+    return dw__folder_sync(mail, err);
+}
+
+static dw_status rename_message(const dw_actor_folder *folder, const char *id,
+                                const dw_message_file *from, const dw_message_file *to,
+                                dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    char fresh[DW_FOLDER_PATH_MAX];
+    message_path(folder, id, from, path);
+    message_path(folder, id, to, fresh);
+    return rename(path, fresh) == 0 ? sync_mail(folder, id, err)
+                                    : dw__folder_fail("renaming", path, err);
+}
+
+dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id,
+                                    const dw_message_file *message, const dw_attempts *why,
+                                    dw_error *err)
+{
+    char name[WHY_NAME_BYTES];
+    dw_message_file aside = *message;
+    aside.aside = true;
+    why_name(name, message->number);
+    dw_status status = dw__attempts_write(folder, id, name, why, err);
+    return status == DW_OK ? rename_message(folder, id, message, &aside, err) : status;
+}
+
+/* The message in the actor's state that was set aside for the same reason; 0: none was. */
+static uint64_t find_own_aside(const dw_actor_folder *folder, const char *id,
+                               const message_list *list, const dw_work *work)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        char name[WHY_NAME_BYTES];
+        dw_attempts why;
+        why_name(name, list->items[i].number);
+        if (list->items[i].aside && dw__attempts_read(folder, id, name, &why, NULL) == DW_OK &&
+            dw__same_work(&why.work, work)) {
+            return list->items[i].number;
+        }
+    }
+    return 0;
+}
+
+dw_status dw_actor_folder_set_own_aside(dw_actor_folder *folder, const char *id,
+                                        const dw_message *message, const dw_attempts *why,
+                                        uint64_t *number, dw_error *err)
+{
+    char mail[DW_FOLDER_PATH_MAX];
+    char path[DW_FOLDER_PATH_MAX];
+    char name[WHY_NAME_BYTES];
+    message_list list = {.count = 0};
+    dw_message_file file = {.aside = true};
+    dw_status status = list_mail(folder, id, &list, err);
+    *number = status == DW_OK ? find_own_aside(folder, id, &list, &why->work) : 0;
+    dw_free(list.items);
+    if (status != DW_OK || *number != 0) {
+        return status;
+    }
+    (void)snprintf(file.from, sizeof file.from, "%s", message->actor);
+    status = find_number(folder, id, &file, &file.number, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    why_name(name, file.number);
+    status = dw__attempts_write(folder, id, name, why, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    *number = file.number;
+    dw__folder_join(folder, mail, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
+    message_path(folder, id, &file, path);
+    return dw__folder_write_file(folder, mail, path, message->content, message->bytes, err);
+}
+
+dw_status dw_actor_folder_why_aside(dw_actor_folder *folder, const char *id,
+                                    const dw_message_file *message, dw_attempts *why, dw_error *err)
+{
+    char name[WHY_NAME_BYTES];
+    why_name(name, message->number);
+    return dw__attempts_read(folder, id, name, why, err);
+}
+
+dw_status dw_actor_folder_retry(dw_actor_folder *folder, const char *id,
+                                const dw_message_file *message, dw_error *err)
+{
+    dw_message_file again = *message;
+    const dw_message_file any = {.effect = 0};
+    again.aside = false;
+    dw_status status = find_number(folder, id, &any, &again.number, err);
+    if (status == DW_OK) {
+        status = rename_message(folder, id, message, &again, err);
+    }
+    if (status == DW_OK) {
+        forget_why(folder, id, message->number);
+    }
+    return status;
+}
+
+typedef struct reason_search {
+    dw_actor_folder *folder;
+    const char *id;
+    const message_list *messages;
+} reason_search;
+
+static dw_status clean_reason(void *user, const char *name, dw_error *err)
+{
+    const reason_search *search = user;
+    uint64_t number = 0;
+    const char *next = name + sizeof WHY_ASIDE - 1;
+    (void)err;
+    if (strncmp(name, WHY_ASIDE, sizeof WHY_ASIDE - 1) != 0 || !dw__folder_number(&next, &number)) {
+        return DW_OK;
+    }
+    for (size_t i = 0; i < search->messages->count; i++) {
+        if (search->messages->items[i].aside && search->messages->items[i].number == number) {
+            return DW_OK;
+        }
+    }
+    forget_why(search->folder, search->id, number);
+    return DW_OK;
+}
+
+void dw__folder_clean_reasons(dw_actor_folder *folder, const char *id)
+{
+    char mail[DW_FOLDER_PATH_MAX];
+    message_list list = {.count = 0};
+    reason_search search = {.folder = folder, .id = id, .messages = &list};
+    if (list_mail(folder, id, &list, NULL) == DW_OK) {
+        dw__folder_join(folder, mail, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
+        (void)dw__folder_each(mail, clean_reason, &search, NULL);
+    }
+    dw_free(list.items);
 }

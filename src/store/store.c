@@ -4,6 +4,7 @@
 
 #include "base/array.h"
 #include "base/hash.h"
+#include "base/os.h"
 #include "base/public_struct.h"
 #include "store/store_internal.h"
 
@@ -35,6 +36,8 @@ dw_status dw_store_open(dw_store **out, dw_engine *engine, const dw_store_option
     store->options = own;
     store->options.limits = &store->limits;
     store->limits = limits;
+    store->own_limits = limits;
+    dw_limits_fill(&store->own_limits, &dw_limits_usual);
     unsigned flags = (own.read_only ? DW_FOLDER_READ_ONLY : 0u) |
                      (own.accept_older ? DW_FOLDER_ACCEPT_OLDER : 0u);
     status = dw_actor_folder_open(&store->folder, own.path, flags, err);
@@ -69,11 +72,38 @@ void dw__store_report(const dw_store *store, const char *id, const dw_error *pro
 
 dw_status dw__store_add_todo(dw_store *store, const char *id, dw_error *err)
 {
+    for (size_t i = store->todo_first; i < store->todo_count; i++) {
+        if (strcmp(store->todo[i].id, id) == 0) {
+            return DW_OK;
+        }
+    }
+    if (store->todo_first > store->todo_count / 2) { /* what was taken is as long as the rest */
+        store->todo_count -= store->todo_first;
+        memmove(store->todo, store->todo + store->todo_first,
+                store->todo_count * sizeof *store->todo);
+        store->todo_first = 0;
+    }
     if (!DW_ARRAY_RESERVE(store->todo, store->todo_capacity, store->todo_count + 1, SIZE_MAX)) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
     }
     (void)snprintf(store->todo[store->todo_count++].id, sizeof store->todo[0].id, "%s", id);
     return DW_OK;
+}
+
+bool dw__store_any_todo(const dw_store *store)
+{
+    return dw__store_todo_count(store) > 0;
+}
+
+size_t dw__store_todo_count(const dw_store *store)
+{
+    return store->todo_count - store->todo_first;
+}
+
+dw_actor_name dw__store_take_todo(dw_store *store)
+{
+    DW_ASSERT(dw__store_any_todo(store));
+    return store->todo[store->todo_first++];
 }
 
 /* ---- modules and models ------------------------------------------------------------------ */
@@ -186,7 +216,7 @@ dw_status dw_store_list(dw_store *store, void (*take)(void *user, const char *id
 dw_status dw_store_get_info(dw_store *store, const char *id, dw_store_info *info, dw_error *err)
 {
     dw_message_file *messages = NULL;
-    size_t waiting = 0;
+    size_t count = 0;
     dw_store_info own = {.snapshot_count = 0};
     dw_status status = dw_struct_check(info, "dw_store_info", err);
     if (status != DW_OK) {
@@ -196,14 +226,17 @@ dw_status dw_store_get_info(dw_store *store, const char *id, dw_store_info *info
     if (status != DW_OK) {
         return status;
     }
-    status = dw_actor_folder_list_messages(store->folder, id, store->shown.done, &messages,
-                                           &waiting, err);
+    status =
+        dw_actor_folder_list_mail(store->folder, id, store->shown.done, &messages, &count, err);
     if (status != DW_OK) {
         return status;
     }
+    for (size_t i = 0; i < count; i++) {
+        own.set_aside += messages[i].aside;
+    }
+    own.waiting = count - own.set_aside;
     dw_free(messages);
     own.snapshot_count = store->shown.count;
-    own.waiting = waiting;
     own.done = store->shown.done;
     for (size_t i = 0; i < store->shown.count; i++) {
         own.bytes += store->shown.bytes[i];
@@ -242,6 +275,7 @@ dw_status dw__store_enter(dw_store *store, dw_error *err)
         return dw_fail(err, DW_E_STATE, "store: it works on an actor: not from its callbacks");
     }
     store->working = true;
+    store->now_ms = dw_os_wall_ms();
     return DW_OK;
 }
 

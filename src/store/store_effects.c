@@ -43,6 +43,30 @@ static dw_status spawn(dw_store *store, const dw_actor *parent, const dw_actor_e
     return status;
 }
 
+/* A new actor's first code runs: an attempt, as at a message. */
+static dw_status try_spawn(dw_store *store, const dw_actor *parent, const dw_actor_effect *effect,
+                           dw_error *err)
+{
+    const char *id = dw_actor_id(parent);
+    const dw_work work = {.kind = DW_WORK_EFFECT, .number = effect->number};
+    dw_attempts attempts;
+    dw_actor_folder_get_attempts(store->folder, id, &work, &attempts);
+    if (attempts.count >= store->own_limits.attempts) {
+        (void)dw_actor_folder_forget_attempts(store->folder, id, NULL);
+        return dw_fail(err, DW_E_STATE, "spawn: given up after %u attempts: %s", attempts.count,
+                       attempts.reason);
+    }
+    dw_status status = dw_actor_folder_try(store->folder, id, &work, err);
+    if (status == DW_OK) {
+        status = spawn(store, parent, effect, err);
+        dw_actor_folder_tried(store->folder);
+    }
+    if (status == DW_OK && attempts.count > 0) {
+        (void)dw_actor_folder_forget_attempts(store->folder, id, NULL);
+    }
+    return status;
+}
+
 /* An actor that the effect names is made, unless that happened before. */
 static dw_status make_actor(dw_store *store, dw_actor *actor, const dw_actor_effect *effect,
                             dw_error *err)
@@ -52,7 +76,7 @@ static dw_status make_actor(dw_store *store, dw_actor *actor, const dw_actor_eff
     }
     switch (effect->kind) {
     case DW_EFFECT_SPAWN:
-        return spawn(store, actor, effect, err);
+        return try_spawn(store, actor, effect, err);
     case DW_EFFECT_FORK:
         return dw__store_write_fork(store, actor, effect->actor, err);
     default:

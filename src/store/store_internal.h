@@ -19,7 +19,10 @@ struct dw_store {
     dw_module **modules;      /* [module_count]: compiled so far; counted */
     size_t module_count;
     size_t module_capacity;
-    dw_actor_name *todo; /* [todo_count]: actors that messages may wait for */
+    dw_limits own_limits; /* every member is set */
+    uint64_t now_ms;      /* when the call under way began: timers due then are fired in it */
+    dw_actor_name *todo;  /* [todo_count], from todo_first on: actors that wait for a turn */
+    size_t todo_first;
     size_t todo_count;
     size_t todo_capacity;
 };
@@ -49,8 +52,13 @@ dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
 dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id, dw_error *err);
 /* Hand the embedder a failure that is not the result of its call (on_problem). */
 void dw__store_report(const dw_store *store, const char *id, const dw_error *problem);
-/* Messages may wait for the actor. Errors: DW_E_MEMORY. */
+/* Messages may wait for the actor: it has a turn, behind all others; where it has one already,
+ * nothing changes. Errors: DW_E_MEMORY. */
 dw_status dw__store_add_todo(dw_store *store, const char *id, dw_error *err);
+bool dw__store_any_todo(const dw_store *store);
+size_t dw__store_todo_count(const dw_store *store);
+/* Whose turn it is; there is one. */
+dw_actor_name dw__store_take_todo(dw_store *store);
 
 /* ---- store_effects.c ---- */
 

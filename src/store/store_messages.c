@@ -4,7 +4,10 @@
  *   the actor works on it and is frozen: the new snapshot's name says that the message is done, and
  *   whether effects wait, which are in the snapshot;
  *   effects are carried out, each in a way that a second time changes nothing;
- *   the actor is frozen without them. */
+ *   the actor is frozen without them.
+ *
+ * Actors take turns of one message. One for whom nobody else waits stays in memory for its next. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,15 +27,17 @@ typedef struct awaited_message {
     dw_error *err;
 } awaited_message;
 
-/* An actor in memory: from its thawing until no message waits for it, or a call is aborted. */
+/* An actor in memory, for its turn. */
 typedef struct session {
     dw_store *store;
     dw_actor *actor;
     awaited_message *awaited; /* NULL: none */
-    uint64_t now_ms;          /* when its timers were last looked at */
+    bool once;                /* one message, also where nobody else waits */
     bool broken; /* a call was aborted: the folder has the actor as it was before the message */
-    bool own_message; /* the last message was in the actor itself, in no file */
-    bool stop;        /* it asked for its end */
+    bool stop;   /* it asked for its end */
+    dw_message_file *files; /* [file_count]: waiting in the folder */
+    size_t file_count;
+    size_t file_index; /* of the next */
 } session;
 
 static bool is_awaited(const session *s, const dw_message_file *file)
@@ -51,93 +56,175 @@ static void report_failure(const session *s, awaited_message *awaited, const dw_
     }
 }
 
-/* Write the result of a message to the folder: the new state; of a call that was aborted only that
- * the message is gone. `file` NULL: it was in no file. */
-static dw_status finish_message(session *s, const dw_message_file *file, uint64_t done,
-                                dw_error *err)
+/* ---- messages that are given up ---------------------------------------------------------- */
+
+static void report_aside(const session *s, uint64_t number, const dw_attempts *attempts)
 {
-    dw_store *store = s->store;
-    if (s->broken) {
-        return file != NULL
-                   ? dw_actor_folder_delivered(store->folder, dw_actor_id(s->actor), file, err)
-                   : DW_OK;
+    dw_error problem;
+    (void)dw_fail(&problem, DW_E_STATE, "message %" PRIu64 ": set aside after %u attempts: %s",
+                  number, attempts->count, attempts->reason);
+    dw__store_report(s->store, dw_actor_id(s->actor), &problem);
+}
+
+static dw_status set_aside(session *s, const dw_message_file *file, const dw_attempts *attempts,
+                           dw_error *err)
+{
+    dw_actor_folder *folder = s->store->folder;
+    const char *id = dw_actor_id(s->actor);
+    dw_status status = dw_actor_folder_set_aside(folder, id, file, attempts, err);
+    if (status != DW_OK) {
+        return status;
     }
-    dw_status status = dw__store_freeze(store, s->actor, done, err);
-    if (status == DW_OK && file != NULL) {
+    s->file_index++;
+    report_aside(s, file->number, attempts);
+    return dw_actor_folder_forget_attempts(folder, id, err);
+}
+
+/* That message is in no file, but in the snapshot, from which it is taken. */
+static dw_status set_own_aside(session *s, const dw_attempts *attempts, dw_error *err)
+{
+    dw_actor_folder *folder = s->store->folder;
+    const char *id = dw_actor_id(s->actor);
+    const dw_message *message = dw_actor_next_message(s->actor);
+    uint64_t number = 0;
+    dw_status status = dw_actor_folder_set_own_aside(folder, id, message, attempts, &number, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_actor_drop_message(s->actor);
+    status = dw__store_freeze(s->store, s->actor, s->store->chain.done, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    report_aside(s, number, attempts);
+    return dw_actor_folder_forget_attempts(folder, id, err);
+}
+
+/* ---- one message ------------------------------------------------------------------------- */
+
+/* The call was aborted. A message that somebody awaits is gone, since he is told; another one is
+ * tried again, as often as is allowed. `file` NULL: it was in no file. */
+static dw_status finish_broken(session *s, const dw_message_file *file, dw_attempts *attempts,
+                               const dw_error *problem, dw_error *err)
+{
+    dw_actor_folder *folder = s->store->folder;
+    const char *id = dw_actor_id(s->actor);
+    if (is_awaited(s, file)) {
+        report_failure(s, s->awaited, problem);
+        dw_status status = dw_actor_folder_delivered(folder, id, file, err);
+        if (status == DW_OK) {
+            s->awaited->done = true;
+            s->file_index++;
+        }
+        return status;
+    }
+    dw_status status = dw_actor_folder_note_attempt(folder, id, attempts, problem->message, err);
+    if (status != DW_OK || file == NULL || attempts->count < s->store->own_limits.attempts) {
+        return status;
+    }
+    return set_aside(s, file, attempts, err);
+}
+
+/* Write the actor's new state, which makes the message done. */
+static dw_status finish_well(session *s, const dw_message_file *file, const dw_attempts *attempts,
+                             uint64_t done, dw_error *err)
+{
+    dw_actor_folder *folder = s->store->folder;
+    const char *id = dw_actor_id(s->actor);
+    dw_status status = dw__store_freeze(s->store, s->actor, done, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (file != NULL) {
+        s->file_index++;
         /* Best effort: the snapshot's name says that it is done. */
-        (void)dw_actor_folder_delivered(store->folder, dw_actor_id(s->actor), file, NULL);
+        (void)dw_actor_folder_delivered(folder, id, file, NULL);
     }
-    return status;
+    if (attempts->count > 0) { /* best effort: they are of a message that is done */
+        (void)dw_actor_folder_forget_attempts(folder, id, NULL);
+    }
+    return DW_OK;
+}
+
+/* The guest's call, and what the embedder says to its answer. */
+static dw_status call_guest(session *s, const dw_message_file *file, dw_error *problem)
+{
+    const dw_store_options *options = &s->store->options;
+    awaited_message *awaited = is_awaited(s, file) ? s->awaited : NULL;
+    dw_status answer = dw_actor_receive(s->actor, awaited != NULL ? awaited->on_answer : NULL,
+                                        awaited != NULL ? awaited->user : NULL, problem);
+    s->broken = dw_actor_is_broken(s->actor);
+    if (awaited != NULL && !s->broken && options->on_answered != NULL) {
+        dw_status told = options->on_answered(options->user, awaited->id, answer, problem);
+        s->broken = told != DW_OK; /* the actor in memory is given up */
+        answer = told != DW_OK ? told : answer;
+    }
+    return answer;
 }
 
 /* Let the actor work on its next message, write its new state, and carry out its effects.
  * `file`: the message's, or NULL for one that was in the actor. */
-static dw_status receive_message(session *s, const dw_message_file *file, dw_error *err)
+static dw_status receive_message(session *s, const dw_message_file *file, dw_attempts *attempts,
+                                 dw_error *err)
 {
     dw_store *store = s->store;
     dw_error problem = {.code = DW_OK};
     awaited_message *awaited = is_awaited(s, file) ? s->awaited : NULL;
     uint64_t done = file != NULL ? file->number : store->chain.done;
-    dw_status answer = dw_actor_receive(s->actor, awaited != NULL ? awaited->on_answer : NULL,
-                                        awaited != NULL ? awaited->user : NULL, &problem);
-    s->broken = dw_actor_is_broken(s->actor);
-    if (awaited != NULL && !s->broken && store->options.on_answered != NULL) {
-        dw_status told =
-            store->options.on_answered(store->options.user, awaited->id, answer, &problem);
-        s->broken = told != DW_OK; /* the actor in memory is given up */
-        answer = told != DW_OK ? told : answer;
+    dw_status status =
+        dw_actor_folder_try(store->folder, dw_actor_id(s->actor), &attempts->work, err);
+    if (status != DW_OK) {
+        return status;
     }
-    s->own_message = file == NULL;
-    if (answer != DW_OK) {
+    dw_status answer = call_guest(s, file, &problem);
+    if (!s->broken) {
+        status = finish_well(s, file, attempts, done, err);
+        if (status != DW_OK && !dw__store_is_transient(status)) { /* it would be the same again */
+            s->broken = true;
+            (void)dw_fail(&problem, status, "%s", err != NULL ? err->message : "");
+        }
+    }
+    if (s->broken) {
+        status = finish_broken(s, file, attempts, &problem, err);
+    } else if (status == DW_OK && answer != DW_OK) {
         report_failure(s, awaited, &problem);
     }
-    dw_status status = finish_message(s, file, done, err);
-    if (status != DW_OK) {
+    dw_actor_folder_tried(store->folder);
+    if (status != DW_OK || s->broken) {
         return status;
     }
     if (awaited != NULL) {
         awaited->done = true;
     }
-    return s->broken ? DW_OK : dw__store_carry_out_all(store, s->actor, done, &s->stop, err);
+    return dw__store_carry_out_all(store, s->actor, done, &s->stop, err);
 }
 
-/* Messages in the actor itself: of timers that are due, and those that came with an imported actor.
- * `drop`: the call for the first of them was aborted. That message is in no file that could be
- * removed; it is taken from the snapshot, or it would be worked on for ever. */
-static dw_status process_own_messages(session *s, bool drop, dw_error *err)
+/* A message in the actor itself: of a timer that is due, or of an actor that was imported. */
+static dw_status process_own_message(session *s, dw_error *err)
 {
-    uint64_t now_ms = dw_os_wall_ms();
-    s->now_ms = now_ms > s->now_ms ? now_ms : s->now_ms; /* what was due stays due */
-    dw_status status = dw_actor_fire_timers(s->actor, s->now_ms, err);
-    if (status != DW_OK && status != DW_E_BUSY) { /* a full mailbox: the rest the next time */
-        return status;
-    }
-    if (drop) {
-        dw_actor_drop_message(s->actor);
-        status = dw__store_freeze(s->store, s->actor, s->store->chain.done, err);
-        if (status != DW_OK) {
-            return status;
-        }
-    }
-    while (dw_actor_waiting(s->actor) > 0 && !s->broken && !s->stop) {
-        status = receive_message(s, NULL, err);
-        if (status != DW_OK) {
-            return status;
-        }
-    }
-    return DW_OK;
+    const dw_work work = {.kind = DW_WORK_OWN_MESSAGE,
+                          .number = dw_actor_received(s->actor),
+                          .inside = dw_actor_inside(s->actor)};
+    dw_attempts attempts;
+    dw_actor_folder_get_attempts(s->store->folder, dw_actor_id(s->actor), &work, &attempts);
+    return attempts.count < s->store->own_limits.attempts ? receive_message(s, NULL, &attempts, err)
+                                                          : set_own_aside(s, &attempts, err);
 }
 
 /* A message that the actor does not take, being too long, it would never take. */
-static dw_status refuse_message(session *s, const dw_message_file *file, const dw_error *problem,
-                                dw_error *err)
+static dw_status refuse_message(session *s, const dw_message_file *file, dw_attempts *attempts,
+                                const dw_error *problem, dw_error *err)
 {
-    awaited_message *awaited = is_awaited(s, file) ? s->awaited : NULL;
-    report_failure(s, awaited, problem);
+    if (!is_awaited(s, file)) {
+        (void)snprintf(attempts->reason, sizeof attempts->reason, "%s", problem->message);
+        return set_aside(s, file, attempts, err);
+    }
+    report_failure(s, s->awaited, problem);
     dw_status status =
         dw_actor_folder_delivered(s->store->folder, dw_actor_id(s->actor), file, err);
-    if (status == DW_OK && awaited != NULL) {
-        awaited->done = true;
+    if (status == DW_OK) {
+        s->awaited->done = true;
+        s->file_index++;
     }
     return status;
 }
@@ -145,71 +232,105 @@ static dw_status refuse_message(session *s, const dw_message_file *file, const d
 /* One message that waits in the folder. */
 static dw_status process_message(session *s, const dw_message_file *file, dw_error *err)
 {
+    const dw_work work = {.kind = DW_WORK_MESSAGE, .number = file->number};
+    const char *id = dw_actor_id(s->actor);
+    dw_attempts attempts;
     char *content = NULL;
     size_t bytes = 0;
     dw_error problem;
-    dw_status status = dw_actor_folder_read_message(s->store->folder, dw_actor_id(s->actor), file,
-                                                    &content, &bytes, err);
+    dw_actor_folder_get_attempts(s->store->folder, id, &work, &attempts);
+    if (attempts.count >= s->store->own_limits.attempts) {
+        return set_aside(s, file, &attempts, err);
+    }
+    dw_status status =
+        dw_actor_folder_read_message(s->store->folder, id, file, &content, &bytes, err);
     if (status != DW_OK) {
         return status;
     }
     status = dw_actor_send(s->actor, file->from, content, bytes, &problem);
     dw_free(content);
     if (status == DW_OK) {
-        return receive_message(s, file, err);
+        return receive_message(s, file, &attempts, err);
     }
     if (dw__store_is_transient(status)) {
         return dw_fail(err, status, "%s", problem.message);
     }
-    return refuse_message(s, file, &problem, err);
+    return refuse_message(s, file, &attempts, &problem, err);
 }
 
-/* All messages that wait in the folder, also those that come while others are worked on. */
-static dw_status process_messages(session *s, dw_error *err)
+/* ---- turns ------------------------------------------------------------------------------- */
+
+static dw_status list_files(session *s, dw_error *err)
 {
-    dw_status status = DW_OK;
-    bool more = true;
-    while (status == DW_OK && more && !s->broken && !s->stop) {
-        dw_message_file *files = NULL;
-        size_t count = 0;
-        status = dw_actor_folder_list_messages(s->store->folder, dw_actor_id(s->actor),
-                                               s->store->chain.done, &files, &count, err);
-        more = count > 0;
-        for (size_t i = 0; status == DW_OK && i < count && !s->broken && !s->stop; i++) {
-            status = process_message(s, &files[i], err);
-        }
-        dw_free(files);
-    }
-    return status;
+    dw_free(s->files);
+    s->file_index = 0;
+    return dw_actor_folder_list_messages(s->store->folder, dw_actor_id(s->actor),
+                                         s->store->chain.done, &s->files, &s->file_count, err);
 }
 
-/* All that waits for the actor in memory: effects of its newest snapshot first. */
-static dw_status process_thawed(session *s, bool drop, dw_error *err)
+/* What comes next, if anything waits: messages in the actor before those in the folder. */
+static dw_status process_next(session *s, bool *any, dw_error *err)
+{
+    *any = true;
+    if (dw_actor_waiting(s->actor) > 0) {
+        return process_own_message(s, err);
+    }
+    dw_status status = DW_OK;
+    if (s->file_index == s->file_count) {
+        status = list_files(s, err);
+    }
+    *any = status == DW_OK && s->file_count > 0;
+    return *any ? process_message(s, &s->files[s->file_index], err) : status;
+}
+
+/* Whether the actor stays in memory for one more. */
+static bool goes_on(const session *s)
+{
+    if (s->broken || s->stop) {
+        return false;
+    }
+    if (s->awaited != NULL) {
+        return !s->awaited->done;
+    }
+    return !s->once && !dw__store_any_todo(s->store);
+}
+
+/* What waits for the actor in memory: effects of its newest snapshot first. */
+static dw_status process_thawed(session *s, dw_error *err)
 {
     dw_store *store = s->store;
     dw_status status = DW_OK;
+    bool any = true;
     if (store->chain.pending) {
         status = dw__store_carry_out_all(store, s->actor, store->chain.done, &s->stop, err);
     }
-    if (status == DW_OK && !s->stop) {
-        status = process_own_messages(s, drop, err);
+    if (status != DW_OK || s->stop) {
+        return status;
     }
-    if (status == DW_OK && !s->broken) {
-        status = process_messages(s, err);
+    /* What becomes due while all work waits for the next call, or timers would keep it for ever. */
+    status = dw_actor_fire_timers(s->actor, store->now_ms, err);
+    if (status != DW_OK && status != DW_E_BUSY) { /* a full mailbox: the rest the next time */
+        return status;
     }
+    do {
+        status = process_next(s, &any, err);
+    } while (status == DW_OK && any && goes_on(s));
     return status;
 }
 
-static dw_status process_session(session *s, const char *id, dw_error *err)
+/* Let the actor have its turn. `*more`: something waits for it still. */
+static dw_status take_turn(session *s, const char *id, bool *more, dw_error *err)
 {
-    bool drop = s->broken && s->own_message;
-    s->broken = false;
+    *more = false;
     dw_actor_folder_begin(s->store->folder, id);
     dw_status status = dw__store_thaw(s->store, id, NULL, &s->actor, NULL, err);
     if (status != DW_OK) {
         return status;
     }
-    status = process_thawed(s, drop, err);
+    status = process_thawed(s, err);
+    *more = status == DW_OK && !s->stop &&
+            (s->broken || dw_actor_waiting(s->actor) > 0 || s->file_index < s->file_count);
+    dw_free(s->files);
     dw_actor_destroy(s->actor);
     if (status == DW_OK && s->stop) {
         status = dw_actor_folder_remove(s->store->folder, id, err);
@@ -217,52 +338,65 @@ static dw_status process_session(session *s, const char *id, dw_error *err)
     return status;
 }
 
-/* An actor whose call was aborted is thawed again: more messages may wait for it. */
-static dw_status process_actor(dw_store *store, const char *id, awaited_message *awaited,
-                               dw_error *err)
+/* One turn of whoever is first in the list. Who has more to do comes last again. A failure (its
+ * model is missing, say) holds up no other: it is reported, and the actor's messages go on waiting.
+ * Errors: DW_E_MEMORY. */
+static dw_status process_first(dw_store *store, bool once, size_t *failed, dw_error *err)
 {
-    session s = {.store = store, .awaited = awaited};
-    bool again = true;
-    while (again && dw_actor_folder_has(store->folder, id)) {
-        dw_status status = process_session(&s, id, err);
-        if (status != DW_OK) {
-            return status;
-        }
-        again = s.broken;
+    session s = {.store = store, .once = once};
+    dw_actor_name name = dw__store_take_todo(store);
+    dw_error problem;
+    bool more = false;
+    if (!dw_actor_folder_has(store->folder, name.id)) {
+        dw_actor_folder_end(store->folder, name.id);
+        return DW_OK;
     }
+    if (take_turn(&s, name.id, &more, &problem) != DW_OK) {
+        dw__store_report(store, name.id, &problem);
+        (*failed)++;
+    }
+    if (more) {
+        return dw__store_add_todo(store, name.id, err);
+    }
+    dw_actor_folder_end(store->folder, name.id);
     return DW_OK;
 }
 
-/* All actors of the list, which grows meanwhile. One actor's failure (its model is missing, say)
- * holds up no other: it is reported and counted, and that actor's messages go on waiting. That of
- * the awaited one is the result, unless its message is done: then what came of it waits as well. */
-static dw_status process_all(dw_store *store, awaited_message *awaited, size_t *failed,
-                             dw_error *err)
+/* Nobody has a turn any more in this call; what waits goes on waiting. */
+static void end_turns(dw_store *store)
+{
+    while (dw__store_any_todo(store)) {
+        dw_actor_name name = dw__store_take_todo(store);
+        dw_actor_folder_end(store->folder, name.id);
+    }
+}
+
+/* ---- calls ------------------------------------------------------------------------------- */
+
+/* Turns of the awaited message's actor alone, until it is done. The actor's failure is that of the
+ * call, unless the message is done: then what came of it waits. */
+static dw_status process_awaited(dw_store *store, awaited_message *awaited, dw_error *err)
 {
     dw_status status = DW_OK;
-    *failed = 0;
-    for (size_t i = 0; i < store->todo_count && status == DW_OK; i++) {
-        char id[DW_ACTOR_ID_CHARS + 1]; /* the list may move */
+    bool more = true;
+    while (status == DW_OK && more && !awaited->done &&
+           dw_actor_folder_has(store->folder, awaited->id)) {
+        session s = {.store = store, .awaited = awaited};
         dw_error problem;
-        memcpy(id, store->todo[i].id, sizeof id);
-        status = process_actor(store, id, awaited, &problem);
-        dw_actor_folder_end(store->folder, id);
-        if (status == DW_OK) {
-            continue;
-        }
-        if (awaited != NULL && !awaited->done && strcmp(awaited->id, id) == 0) {
-            (void)dw_fail(err, status, "%s", problem.message);
-        } else {
-            dw__store_report(store, id, &problem);
-            (*failed)++;
+        status = take_turn(&s, awaited->id, &more, &problem);
+        if (status != DW_OK && awaited->done) {
+            dw__store_report(store, awaited->id, &problem);
             status = DW_OK;
+        } else if (status != DW_OK) {
+            (void)dw_fail(err, status, "%s", problem.message);
         }
     }
-    store->todo_count = 0;
+    dw_actor_folder_end(store->folder, awaited->id);
     return status;
 }
 
-/* Accept the message and work on it; `message->number` is set once it is accepted. */
+/* Accept the message and work on it; `message->number` is set once it is accepted. Whoever got
+ * messages meanwhile has one turn: a bound, whatever keeps coming. */
 static dw_status send_and_process(dw_store *store, awaited_message *awaited, dw_message_file *file,
                                   const dw_actor_effect *message, dw_error *err)
 {
@@ -273,8 +407,12 @@ static dw_status send_and_process(dw_store *store, awaited_message *awaited, dw_
         return status;
     }
     awaited->number = file->number;
-    status = dw__store_add_todo(store, awaited->id, err);
-    return status == DW_OK ? process_all(store, awaited, &failed, err) : status;
+    status = process_awaited(store, awaited, err);
+    for (size_t left = dw__store_todo_count(store); left > 0 && status == DW_OK; left--) {
+        status = process_first(store, true, &failed, err);
+    }
+    end_turns(store);
+    return status;
 }
 
 dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *message,
@@ -297,7 +435,7 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
     }
     status = send_and_process(store, &awaited, &file, &own, err);
     dw__store_leave(store);
-    if (status != DW_OK) {
+    if (status != DW_OK && !awaited.done) {
         if (file.number > 0) {
             /* The caller sends it again: it must not be worked on twice. */
             (void)dw_actor_folder_delivered(store->folder, id, &file, NULL);
@@ -324,9 +462,10 @@ dw_status dw_store_run(dw_store *store, dw_error *err)
         status = dw__store_add_todo(store, names[i].id, err);
     }
     dw_free(names);
-    if (status == DW_OK) {
-        status = process_all(store, NULL, &failed, err);
+    while (status == DW_OK && dw__store_any_todo(store)) {
+        status = process_first(store, false, &failed, err);
     }
+    end_turns(store);
     dw__store_leave(store);
     if (status == DW_OK && failed > 0) {
         return dw_fail(err, DW_E_STATE, "%zu of %zu actors could not work", failed, count);

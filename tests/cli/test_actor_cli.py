@@ -23,6 +23,7 @@ PROGRAM = os.path.join(BUILD, "driftwood")
 MODEL_DIR = os.environ.get("DW_TEST_MODEL_DIR", os.path.expanduser("~/.cache/driftwood"))
 MODEL = os.path.join(MODEL_DIR, "SmolLM2-135M-Instruct.Q4_1.gguf")
 TALKER = os.path.join(BUILD, "guests", "actor_talker.wasm")
+HOSTILE = os.path.join(BUILD, "guests", "actor_hostile.wasm")
 CHAT = ["--guest", "chat", "--model", MODEL, "--max-tokens", "16", "--temp", "0",
         "--system", "You are a helpful assistant."]
 KILLS = int(os.environ.get("DW_TEST_KILLS", "40"))  # 200 of them take a minute
@@ -303,6 +304,89 @@ class Actors(unittest.TestCase):
         self.assertEqual(values, [3, 109, 125])
         self.run_good("send", actor, "X")
         self.assertEqual(len(json.loads(self.run_good("list", "--json"))), 2)
+
+    def hostile(self):
+        return self.run_good("spawn", "--guest", HOSTILE).decode().strip()
+
+    def mail(self, actor):
+        return json.loads(self.run_good("mail", actor, "--json"))
+
+    def test_mail(self):
+        """Messages that trap are set aside, shown, tried again and dropped."""
+        actor = self.hostile()
+        self.assertEqual(self.mail(actor), [])
+        self.run_good("send", actor, "S!!")
+        self.assertEqual(self.mail(actor)[0]["state"], "waiting")
+        done = self.run_raw("send", actor, "S+4")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stderr.decode(), f"actor {actor}: message 2: set aside after 3 "
+                                               "attempts: .*unreachable")
+        item, = self.mail(actor)
+        self.assertRegex(item.pop("reason"), "unreachable")
+        self.assertEqual(item, {"number": 2, "from": actor, "bytes": 2, "state": "set aside",
+                                "attempts": 3})
+        self.assertRegex(self.run_good("mail", actor).decode(),
+                         f"^2  set aside  from {actor}, 2 bytes, 3 attempts: .*unreachable")
+        self.assertEqual(self.run_good("mail", actor, "--show", "2"), b"!!")
+        listed, = json.loads(self.run_good("list", "--json"))
+        self.assertEqual((listed["waiting"], listed["set_aside"]), (0, 1))
+        self.assertIn(b"1 set aside", self.run_good("list"))
+        self.assert_fails("no message 3", "mail", actor, "--show", "3")
+        self.assert_fails("no message 7", "mail", actor, "--drop", "7")
+        self.assert_fails("--retry", "mail", actor, "--retry", "none", code=2)
+        self.assert_fails("at a time", "mail", actor, "--retry", "1", "--drop", "1", code=2)
+        self.assertEqual(self.run_good("mail", actor, "--retry", "all"), b"1 waiting\n")
+        item, = self.mail(actor)
+        self.assertEqual((item["state"], item["attempts"], item["reason"]), ("waiting", 0, ""))
+        self.assert_fails("was not set aside", "mail", actor, "--retry", str(item["number"]))
+        self.run_good("run")
+        item, = self.mail(actor)
+        self.assertEqual((item["state"], item["attempts"]), ("set aside", 3))
+        dropped = json.loads(self.run_good("mail", actor, "--drop", str(item["number"]), "--json"))
+        self.assertEqual(dropped, {"id": actor, "dropped": 1})
+        self.assertEqual(self.mail(actor), [])
+        self.assertEqual(self.add(actor, 0), 4)
+
+    def wait_for_work(self, actor):
+        """Until a guest's code runs."""
+        for _ in range(1000):
+            time.sleep(0.05)
+            try:
+                with open(os.path.join(self.state, ".tmp-work"), "rb") as file:
+                    if file.read().startswith(actor.encode()):
+                        return
+            except FileNotFoundError:
+                pass
+        self.fail("it does not begin")
+
+    def test_messages_that_do_not_survive_their_process(self):
+        """Killed in the middle of a message that never ends, again and again."""
+        actor = self.hostile()
+        other = self.hostile()
+        for attempt in range(3):
+            with subprocess.Popen([PROGRAM, "actor", "send", actor, "l" if attempt == 0 else "+1",
+                                   "--state", self.state], stdout=subprocess.DEVNULL) as process:
+                self.wait_for_work(actor)
+                process.kill()
+            self.assertEqual(process.returncode, -signal.SIGKILL)
+            self.assertEqual(self.add(other, 1), attempt + 1)
+        self.assertEqual(self.add(actor, 1), 3)
+        item, = self.mail(actor)
+        self.assertEqual((item["state"], item["from"], item["attempts"], item["reason"]),
+                         ("set aside", "", 3, "the process ended in the middle of it"))
+
+    def test_send_returns_at_its_answer(self):
+        """Whatever keeps coming."""
+        actor = self.hostile()
+        other = self.hostile()
+        self.run_good("send", actor, "s")
+        self.assertEqual(self.add(actor, 10), 13)
+        self.assertEqual(self.add(other, 1), 1)
+        for one, two in ((actor, other), (other, actor)):
+            self.run_good("send", one, "I" + two)
+        self.run_good("send", actor, "p")
+        self.assertGreater(self.add(actor, 0), 14)
+        self.assertGreater(self.add(other, 0), 1)
 
     def test_bad_input(self):
         actor = self.talker()

@@ -58,7 +58,7 @@ HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memo
         "--memory-max", "--stats", "--timeout", "--chat-template", "--tools", "--show-prompt", "--prompt", "--raw", "--help",
         "--limit", "--limits"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
-         "--force"}
+         "--force", "--show", "--drop", "--retry"}
 
 
 def run(*args, **environment):
@@ -390,8 +390,9 @@ class WithoutEffect(Case):
                     "--chat-template"}
         groups = {"spawn": spawned, "model": {"--model"}, "kv": {"--kv-type"},
                   "export": {"--zstd", "--by-hash"}, "verify": {"--message", "--tokens"},
-                  "json": {"--json"}, "state": {"--force"}, "never": {"--stats"}}
-        commands = {"send": "state model json", "list": "state json", "show": "state json",
+                  "json": {"--json"}, "state": {"--force"},
+                  "mail": {"--drop"}, "never": {"--stats"}}
+        commands = {"send": "state model json", "mail": "state mail json", "list": "state json", "show": "state json",
                     "run": "state model", "freeze": "state model json",
                     "thaw": "state model json", "fork": "state model json",
                     "export": "state model kv export json", "import": "model kv json",
@@ -407,7 +408,7 @@ class WithoutEffect(Case):
                  for word in (name, SETTINGS[name][2])]
         every += ["--stop", "a", "--logit-bias", "5=1", "--env", "A=1", "--context", "9",
                   "--memory-max", "64M", "--guest", PRINT_ENV, "--model", MODEL, "--kv-type",
-                  "f16", "--zstd", "--message", "x", "--tokens", "1", "--json", "--stats", "--force",
+                  "f16", "--zstd", "--message", "x", "--tokens", "1", "--json", "--stats", "--force", "--drop", "all",
                   "--chat-template", "hermes", "--threads", "1", "--device", "CPU", "--state", self.state]
         for command, uses in commands.items():
             options = every + (["--by-hash"] if command != "export" else [])

@@ -266,6 +266,18 @@ static bool is_pending(const char *id)
     return exists("%s/actors/%s", folder, id) && account_for_actor(id, -1).pending;
 }
 
+static bool any_aside(const name_list *names, unsigned long long number)
+{
+    char start[32];
+    (void)snprintf(start, sizeof start, "aside-%012llu-", number);
+    for (size_t i = 0; i < names->count; i++) {
+        if (strncmp(names->names[i], start, strlen(start)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void account_for_mail(const char *id, const state *s, int at)
 {
     name_list names = listed("%s/actors/%s/mail", folder, id);
@@ -273,7 +285,19 @@ static void account_for_mail(const char *id, const state *s, int at)
         unsigned long long number = 0;
         char from[17] = "";
         unsigned long long effect = 0;
-        if (strcmp(names.names[i], ".newest") == 0) {
+        if (strcmp(names.names[i], ".newest") == 0 || strcmp(names.names[i], ".attempts") == 0) {
+            continue;
+        }
+        if (sscanf(names.names[i], "aside-%llu-%16[0-9a-f]-%16llx", &number, from, &effect) == 3) {
+            if (!exists("%s/actors/%s/mail/.aside-%012llu", folder, id, number)) {
+                fail_msg("operation %d: nothing tells why of %s", at, names.names[i]);
+            }
+            continue;
+        }
+        if (sscanf(names.names[i], ".aside-%llu", &number) == 1) {
+            if (!any_aside(&names, number)) {
+                fail_msg("operation %d: %s/mail/%s belongs to nothing", at, id, names.names[i]);
+            }
             continue;
         }
         bool good =
@@ -322,7 +346,7 @@ static void account_for_all(int at)
     name_list names = listed("%s", folder);
     for (size_t i = 0; i < names.count; i++) {
         if (strcmp(names.names[i], "actors") != 0 && strcmp(names.names[i], "lock") != 0 &&
-            strcmp(names.names[i], "modules") != 0) {
+            strcmp(names.names[i], "modules") != 0 && strcmp(names.names[i], ".tmp-work") != 0) {
             fail_msg("operation %d: %s belongs to nothing", at, names.names[i]);
         }
     }
@@ -370,7 +394,11 @@ static void work(actor_fixture *fixture, dw_module *other, dw_store *store)
     (void)tell(store, a.id, "N+7", NULL, &error);
     (void)tell(store, a.id, "F5", NULL, &error);
     (void)tell(store, a.id, "T3", NULL, &error);
+    any(dw_store_run(store, &error)); /* "!" is set aside, tried again, and dropped */
+    any(dw_store_retry_mail(store, b.id, DW_MAIL_ALL, NULL, &error));
+    (void)tell(store, a.id, "A!", NULL, &error); /* a timer's, which is in no file */
     any(dw_store_run(store, &error));
+    any(dw_store_drop_mail(store, b.id, DW_MAIL_ALL, NULL, &error));
     any(dw_store_fork(store, a.id, child, &error));
     any(dw_store_freeze(store, a.id, NULL, &error));
     (void)tell(store, a.id, "+2", NULL, &error);

@@ -1,0 +1,445 @@
+/* Actors that would have all of a state folder for themselves, each beside a good one that loses
+ * nothing: messages at which they trap, which never end or kill their process.
+ *
+ * The process that is killed is this program with --run FOLDER, or --send FOLDER ID TEXT: a guest
+ * that writes to standard error ends it. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "actor_fixture.h"
+#include "base/alloc.h"
+#include "base/os.h"
+#include "support.h"
+
+#define ATTEMPTS 3 /* by default */
+
+static char root[] = "/tmp/dw-hostile-XXXXXX";
+static char folder[64];
+
+/* ---- a store ----------------------------------------------------------------------------- */
+
+typedef struct hostile_fixture {
+    actor_fixture *actors;
+    dw_module *hostile;
+    dw_module *stillborn;
+    dw_store *store;
+    unsigned folders;
+    char bad[DW_ACTOR_ID_CHARS + 1];
+    char good[DW_ACTOR_ID_CHARS + 1];
+    unsigned problem_count;
+    char problem[256]; /* the last one */
+} hostile_fixture;
+
+static void on_problem(void *user, const char *id, const dw_error *problem)
+{
+    hostile_fixture *f = user;
+    (void)id;
+    f->problem_count++;
+    (void)snprintf(f->problem, sizeof f->problem, "%s", problem->message);
+}
+
+static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
+{
+    (void)user;
+    (void)bytes;
+    return (ptrdiff_t)count;
+}
+
+static ptrdiff_t kill_process(void *user, const unsigned char *bytes, size_t count)
+{
+    (void)user;
+    (void)bytes;
+    (void)raise(SIGKILL);
+    return (ptrdiff_t)count;
+}
+
+static dw_status find_guest(void *user, const char *name, dw_module **module, dw_error *err)
+{
+    hostile_fixture *f = user;
+    (void)err;
+    assert_string_equal(name, "stillborn");
+    *module = f->stillborn;
+    return DW_OK;
+}
+
+static void open_store(hostile_fixture *f, dw_write_fn to_stderr)
+{
+    dw_error error = {.message = ""};
+    dw_store_options options = {.struct_bytes = sizeof options,
+                                .path = folder,
+                                .find_guest = find_guest,
+                                .on_problem = on_problem,
+                                .on_stderr = to_stderr,
+                                .user = f};
+    dw_status status = dw_store_open(&f->store, f->actors->engine, &options, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    f->problem_count = 0;
+    wasm_signals_restore(); /* guests trap here */
+}
+
+static void spawn(hostile_fixture *f, const dw_instance_options *granted, char *id)
+{
+    dw_error error = {.message = ""};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = granted};
+    dw_status status = dw_store_spawn(f->store, f->hostile, &options, id, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+}
+
+typedef struct received {
+    unsigned char bytes[512];
+    size_t count;
+} received;
+
+static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
+{
+    received *to = user;
+    assert_true(count < sizeof to->bytes - to->count);
+    memcpy(to->bytes + to->count, bytes, count);
+    to->count += count;
+    to->bytes[to->count] = '\0';
+    return (ptrdiff_t)count;
+}
+
+static dw_status tell(hostile_fixture *f, const char *id, const char *text, received *answer,
+                      dw_error *error)
+{
+    dw_actor_effect message = {
+        .struct_bytes = sizeof message, .message = text, .message_bytes = strlen(text)};
+    *answer = (received){.count = 0};
+    *error = (dw_error){.message = ""};
+    return dw_store_send(f->store, id, &message, keep, answer, error);
+}
+
+/* One that must end well; the number at the front of the answer. */
+static uint32_t told(hostile_fixture *f, const char *id, const char *text)
+{
+    received answer;
+    dw_error error;
+    uint32_t value = 0;
+    dw_status status = tell(f, id, text, &answer, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    memcpy(&value, answer.bytes, sizeof value);
+    return value;
+}
+
+static void run(hostile_fixture *f)
+{
+    dw_error error = {.message = ""};
+    dw_status status = dw_store_run(f->store, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+}
+
+static void name_peer(hostile_fixture *f, const char *id, const char *peer)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "I%s", peer);
+    (void)told(f, id, text);
+}
+
+/* A folder with a bad actor and a good one, which know each other. */
+static void begin(hostile_fixture *f, uint64_t timeout_ms)
+{
+    const dw_instance_options granted = {.struct_bytes = sizeof granted, .timeout_ms = timeout_ms};
+    (void)snprintf(folder, sizeof folder, "%s/%u", root, f->folders++);
+    open_store(f, on_stderr);
+    spawn(f, &granted, f->bad);
+    spawn(f, &granted, f->good);
+    name_peer(f, f->bad, f->good);
+    name_peer(f, f->good, f->bad);
+}
+
+static void end(hostile_fixture *f)
+{
+    dw_store_close(f->store);
+    f->store = NULL;
+}
+
+/* ---- mail -------------------------------------------------------------------------------- */
+
+typedef struct mail {
+    size_t count;
+    dw_store_message last; /* of which `from` and `reason` are below */
+    char from[DW_ACTOR_ID_CHARS + 1];
+    char reason[256];
+} mail;
+
+static void take_message(void *user, const dw_store_message *message)
+{
+    mail *all = user;
+    all->count++;
+    all->last = *message;
+    (void)snprintf(all->from, sizeof all->from, "%s", message->from);
+    (void)snprintf(all->reason, sizeof all->reason, "%s", message->reason);
+}
+
+static mail mail_of(hostile_fixture *f, const char *id)
+{
+    mail all = {.count = 0};
+    dw_error error = {.message = ""};
+    assert_int_equal(dw_store_list_mail(f->store, id, take_message, &all, &error), DW_OK);
+    return all;
+}
+
+/* One message was set aside, and no other waits. */
+static mail assert_aside(hostile_fixture *f, const char *id, const char *from, const char *text,
+                         const char *reason)
+{
+    dw_error error = {.message = ""};
+    dw_store_info info = {.struct_bytes = sizeof info};
+    received content = {.count = 0};
+    mail all = mail_of(f, id);
+    assert_int_equal(all.count, 1);
+    assert_true(all.last.set_aside);
+    assert_int_equal(all.last.attempts, ATTEMPTS);
+    assert_int_equal(all.last.bytes, strlen(text));
+    assert_string_equal(all.from, from);
+    if (strstr(all.reason, reason) == NULL) {
+        fail_msg("the reason is: %s", all.reason);
+    }
+    assert_int_equal(dw_store_read_mail(f->store, id, all.last.number, keep, &content, &error),
+                     DW_OK);
+    assert_string_equal((char *)content.bytes, text);
+    assert_int_equal(dw_store_get_info(f->store, id, &info, &error), DW_OK);
+    assert_int_equal(info.set_aside, 1);
+    assert_int_equal(info.waiting, 0);
+    return all;
+}
+
+/* ---- messages that fail ------------------------------------------------------------------ */
+
+static void test_hostile_trap_is_set_aside(void **state)
+{
+    hostile_fixture *f = *state;
+    dw_error error = {.message = ""};
+    uint64_t count = 0;
+    begin(f, 0);
+    (void)told(f, f->bad, "D+1");
+    (void)told(f, f->bad, "S!"); /* whose turn behind the answer is the first attempt */
+    mail all = mail_of(f, f->bad);
+    assert_int_equal(all.count, 1);
+    assert_false(all.last.set_aside);
+    assert_int_equal(all.last.attempts, 1);
+    assert_int_equal(f->problem_count, 0);
+    (void)told(f, f->good, "D+5"); /* which waits behind it */
+    run(f);
+    assert_int_equal(f->problem_count, 1);
+    assert_non_null(strstr(f->problem, "set aside after 3 attempts"));
+    all = assert_aside(f, f->bad, f->bad, "!", "unreachable");
+    assert_int_equal(told(f, f->bad, "+0"), 5);
+    assert_int_equal(told(f, f->good, "+0"), 1);
+    /* Again, as often as before, behind all others. */
+    assert_int_equal(dw_store_retry_mail(f->store, f->bad, DW_MAIL_ALL, &count, &error), DW_OK);
+    assert_int_equal(count, 1);
+    run(f);
+    assert_true(assert_aside(f, f->bad, f->bad, "!", "unreachable").last.number > all.last.number);
+    assert_int_equal(dw_store_drop_mail(f->store, f->bad, all.last.number, &count, &error),
+                     DW_E_NOT_FOUND);
+    assert_int_equal(dw_store_drop_mail(f->store, f->bad, DW_MAIL_ALL, &count, &error), DW_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(mail_of(f, f->bad).count, 0);
+    run(f);
+    assert_int_equal(f->problem_count, 2);
+    assert_int_equal(told(f, f->bad, "+1"), 6);
+    end(f);
+}
+
+static void test_hostile_timer_is_set_aside(void **state)
+{
+    hostile_fixture *f = *state;
+    begin(f, 0);
+    (void)told(f, f->bad, "A!");
+    (void)told(f, f->bad, "A+4");
+    run(f);
+    run(f);
+    assert_int_equal(f->problem_count, 1);
+    (void)assert_aside(f, f->bad, f->bad, "!", "unreachable");
+    assert_int_equal(told(f, f->bad, "+0"), 4);
+    end(f);
+}
+
+/* Who awaits the answer is told; that message is gone, as it always was. */
+static void test_hostile_awaited_trap_is_told(void **state)
+{
+    hostile_fixture *f = *state;
+    received answer;
+    dw_error error;
+    begin(f, 0);
+    assert_int_equal(tell(f, f->bad, "!", &answer, &error), DW_E_TRAP);
+    assert_non_null(strstr(error.message, "unreachable"));
+    assert_int_equal(mail_of(f, f->bad).count, 0);
+    assert_int_equal(told(f, f->bad, "+2"), 2);
+    assert_int_equal(f->problem_count, 0);
+    end(f);
+}
+
+static void test_hostile_endless_message_is_set_aside(void **state)
+{
+    hostile_fixture *f = *state;
+    received answer;
+    dw_error error;
+    begin(f, 60);
+    (void)told(f, f->good, "D+1");
+    (void)told(f, f->bad, "Sl");
+    assert_int_equal(told(f, f->good, "D+2"), 0);
+    assert_int_equal(told(f, f->good, "+7"), 7);
+    run(f);
+    (void)assert_aside(f, f->bad, f->bad, "l", "60 ms");
+    assert_int_equal(told(f, f->bad, "+0"), 3);
+    assert_int_equal(tell(f, f->bad, "l", &answer, &error), DW_E_LIMIT);
+    end(f);
+}
+
+/* ---- messages that kill their process ---------------------------------------------------- */
+
+static int open_hostile(void **state);
+
+/* What the process does that is killed. */
+static int work(int argc, char **args)
+{
+    void *state = NULL;
+    received answer;
+    dw_error error = {.message = ""};
+    (void)snprintf(folder, sizeof folder, "%s", args[0]);
+    if (open_hostile(&state) != 0) {
+        return 2;
+    }
+    hostile_fixture *f = state;
+    open_store(f, kill_process);
+    dw_status status =
+        argc == 1 ? dw_store_run(f->store, &error) : tell(f, args[1], args[2], &answer, &error);
+    (void)fprintf(stderr, "%s\n", error.message);
+    return status == DW_OK ? 0 : 1;
+}
+
+/* Whether a process was killed that did that; else it ended well. */
+static bool is_killed(const char *id, const char *text)
+{
+    char program[512];
+    dw_error error;
+    int status = 0;
+    assert_int_equal(dw_os_executable_path(program, sizeof program, &error), DW_OK);
+    pid_t process = fork();
+    if (process == 0) {
+        (void)execl(program, program, id != NULL ? "--send" : "--run", folder, id, text,
+                    (char *)NULL);
+        _exit(126);
+    }
+    assert_int_equal(waitpid(process, &status, 0), process);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status);
+}
+
+static void test_hostile_killers_are_set_aside(void **state)
+{
+    static const char *const messages[] = {"Sk", "Ak"}; /* a message, a timer's */
+    hostile_fixture *f = *state;
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        begin(f, 0);
+        end(f);
+        assert_int_equal(is_killed(f->bad, messages[i]), i == 0); /* its first attempt, or none */
+        assert_false(is_killed(f->good, "+1"));
+        for (int attempt = i == 0; attempt < ATTEMPTS; attempt++) {
+            assert_true(is_killed(NULL, NULL));
+        }
+        assert_false(is_killed(NULL, NULL));
+        open_store(f, on_stderr);
+        (void)assert_aside(f, f->bad, f->bad, "k", "the process ended");
+        assert_int_equal(told(f, f->bad, "+1"), 1);
+        assert_int_equal(told(f, f->good, "+1"), 2);
+        end(f);
+    }
+}
+
+/* The first message of whom is sent to them from outside: each kill takes its sender with it. */
+static void test_hostile_killers_of_their_senders(void **state)
+{
+    hostile_fixture *f = *state;
+    begin(f, 0);
+    end(f);
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        assert_true(is_killed(f->bad, attempt == 0 ? "k" : "+1"));
+    }
+    assert_false(is_killed(f->bad, "+1"));
+    open_store(f, on_stderr);
+    (void)assert_aside(f, f->bad, "", "k", "the process ended");
+    assert_int_equal(told(f, f->bad, "+0"), 3);
+    end(f);
+}
+
+/* A guest that kills the process before its first message: the effect is given up. */
+static void test_hostile_spawns_that_kill(void **state)
+{
+    hostile_fixture *f = *state;
+    begin(f, 0);
+    end(f);
+    assert_true(is_killed(f->bad, "Ustillborn"));
+    for (int attempt = 1; attempt < ATTEMPTS; attempt++) {
+        assert_true(is_killed(NULL, NULL));
+    }
+    open_store(f, on_stderr);
+    run(f);
+    assert_int_equal(f->problem_count, 1);
+    assert_non_null(strstr(f->problem, "spawn: given up after 3 attempts: the process ended"));
+    run(f);
+    assert_int_equal(f->problem_count, 1);
+    assert_int_equal(told(f, f->bad, "+1"), 1);
+    end(f);
+}
+
+/* ---- all --------------------------------------------------------------------------------- */
+
+static int open_hostile(void **state)
+{
+    hostile_fixture *f = dw_alloc(1, sizeof *f);
+    void *actors = NULL;
+    if (actor_fixture_open(&actors) != 0) {
+        return 1;
+    }
+    f->actors = actors;
+    f->hostile = actor_module(f->actors, "actor_hostile.wasm");
+    f->stillborn = actor_module(f->actors, "actor_stillborn.wasm");
+    *state = f;
+    return 0;
+}
+
+static int open_fixture(void **state)
+{
+    return mkdtemp(root) != NULL ? open_hostile(state) : 1;
+}
+
+static int close_fixture(void **state)
+{
+    hostile_fixture *f = *state;
+    void *actors = f->actors;
+    char command[128];
+    (void)snprintf(command, sizeof command, "rm -r '%s'", root);
+    dw_module_unref(f->hostile);
+    dw_module_unref(f->stillborn);
+    dw_free(f);
+    return actor_fixture_close(&actors) == 0 && system(command) == 0 ? 0 : 1;
+}
+
+#define TEST(name) cmocka_unit_test(test_hostile_##name)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(trap_is_set_aside),     TEST(timer_is_set_aside),
+        TEST(awaited_trap_is_told),  TEST(endless_message_is_set_aside),
+        TEST(killers_are_set_aside), TEST(killers_of_their_senders),
+        TEST(spawns_that_kill),
+    };
+    if (argc >= 3 && (strcmp(argv[1], "--run") == 0 || strcmp(argv[1], "--send") == 0)) {
+        return work(argc - 2, argv + 2);
+    }
+    wasm_signals_save();
+    return cmocka_run_group_tests_name("store, hostile", tests, open_fixture, close_fixture);
+}
