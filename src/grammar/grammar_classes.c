@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "grammar/grammar_table_internal.h"
 
 #define STEPS_MAX ((uint64_t)1 << 24)
@@ -20,12 +21,8 @@ typedef struct splitter {
 
 static uint64_t hash_set(const dw_grammar_rules *rules, const dw_char_set *set)
 {
-    uint64_t sum = UINT64_C(0xcbf29ce484222325);
-    for (uint32_t i = set->first; i < set->first + set->count; i++) {
-        sum = (sum ^ rules->ranges[i].low) * UINT64_C(0x9e3779b97f4a7c15);
-        sum = (sum ^ rules->ranges[i].high ^ sum >> 29) * UINT64_C(0x9e3779b97f4a7c15);
-    }
-    return sum ^ sum >> 32;
+    return dw_hash_of_text(set->count > 0 ? (const char *)(rules->ranges + set->first) : "",
+                           set->count * sizeof *rules->ranges);
 }
 
 static bool same_set(const dw_grammar_rules *rules, uint32_t a, uint32_t b)

@@ -48,6 +48,10 @@ static void mask_texts(dw_grammar *g, uint32_t from, uint32_t to, uint64_t *word
         while (common < bytes && common < path_bytes && text[common] == path[common]) {
             common++;
         }
+        if (common <= depth && dw__grammar_crowded(g)) {
+            g->pool_count = g->walk[common].pool_count;
+            dw__grammar_tidy(g);
+        }
         if (common <= depth) {
             depth = dw__grammar_walk_text(g, text, bytes, common);
             path = text;
@@ -77,11 +81,11 @@ static bool mask_entry(dw_grammar *g, uint32_t entry, uint64_t *words)
     for (uint32_t i = 0; i < t->word_count; i++) {
         words[i] &= ~t->silent[i];
     }
-    return true;
+    return g->failure == DW_OK;
 }
 
 /* What is allowed in other ways than by its text. */
-static void mask_tokens(const dw_grammar *g, uint64_t *words)
+static void mask_tokens(dw_grammar *g, uint64_t *words)
 {
     const dw_token_texts *texts = g->texts;
     bool symbols = dw__grammar_has_token_symbols(g);
@@ -155,6 +159,7 @@ dw_status dw_grammar_mask(dw_grammar *g, const uint64_t **allowed, dw_error *err
 {
     uint32_t word_count = g->texts->count / 64 + 1;
     *allowed = NULL;
+    dw__grammar_begin_work(g, DW_GRAMMAR_STEPS_MAX);
     dw__grammar_start_walk(g);
     if (g->table == NULL) {
         dw_status status = dw__grammar_table_make(g, err);

@@ -6,6 +6,7 @@
 #define LETTERS_MIN 26 /* a set of fewer of ASCII's 52 takes too few tokens */
 #define STACKS_LOOKED_AT 64U
 #define TRIES_MAX 4U
+#define COMPARED_A_STEP 16U
 
 /* ---- whether all of a slice goes on ------------------------------------------------------- */
 
@@ -22,7 +23,7 @@ static bool is_same(const void *user, uint32_t set)
 
 static bool begins_with(const dw_grammar *g, uint32_t stack, const same *of)
 {
-    dw_symbol symbol = g->rules.symbols[g->nodes[stack].symbol];
+    dw_symbol symbol = dw__grammar_symbol(g, stack);
     return symbol.kind == DW_SYMBOL_SET && is_same(of, symbol.value);
 }
 
@@ -51,7 +52,8 @@ static bool goes_on(dw_grammar *g, uint32_t entry, uint32_t content)
     dw__grammar_state to;
     bool on = dw__table_state(g, entry, &from);
     for (uint32_t i = 0; on && i < DW_TOKEN_SLICE_CHARACTERS; i++) {
-        on = dw__grammar_match_set(g, &from, is_same, &of, &to);
+        on = dw__grammar_match_set(g, &from, is_same, &of, &to) &&
+             dw__grammar_take(g, (uint64_t)from.count * to.count / COMPARED_A_STEP);
         if (on && lasts(g, &from, &to, &of)) {
             break;
         }
@@ -100,7 +102,7 @@ static uint32_t find_slice(dw_grammar *g, uint32_t entry)
     uint32_t tries = t->entries[entry].count <= STACKS_LOOKED_AT ? TRIES_MAX : 0;
     for (uint32_t i = 0; i < t->entries[entry].count && tries > 0; i++) {
         uint32_t stack = t->stacks[t->entries[entry].first + i];
-        dw_symbol symbol = g->rules.symbols[g->nodes[stack].symbol];
+        dw_symbol symbol = dw__grammar_symbol(g, stack);
         if (symbol.kind != DW_SYMBOL_SET || !is_wide(&g->rules.sets[symbol.value]) ||
             t->contents[symbol.value] == last) {
             continue;

@@ -4,17 +4,14 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 
 /* ---- entries ------------------------------------------------------------------------------ */
 
 static uint64_t hash_stacks(const uint32_t *stacks, uint32_t count, bool complete)
 {
-    uint64_t sum = complete ? UINT64_C(0x9e3779b97f4a7c15) : 1;
-    for (uint32_t i = 0; i < count; i++) {
-        sum = (sum ^ stacks[i]) * UINT64_C(0x9e3779b97f4a7c15);
-        sum ^= sum >> 32;
-    }
-    return sum;
+    uint64_t sum = count > 0 ? dw_hash_of_text((const char *)stacks, count * sizeof *stacks) : 1;
+    return complete ? ~sum : sum;
 }
 
 static bool is_entry(const dw__grammar_table *t, uint32_t index, uint32_t count, bool complete)
@@ -124,7 +121,9 @@ uint32_t dw__table_intern(dw_grammar *g, const dw__grammar_state *state)
 {
     dw__grammar_table *t = g->table;
     DW_DCHECK(state->step.left == 0);
-    if (!more_stacks(t, state->count) || (2 * t->entry_count >= t->slot_count && !more_slots(t))) {
+    t->full = t->full || dw__grammar_crowded(g); /* numbers of nodes cannot be given anew here */
+    if (t->full || !more_stacks(t, state->count) ||
+        (2 * t->entry_count >= t->slot_count && !more_slots(t))) {
         return DW__TABLE_NONE;
     }
     uint32_t *stacks = t->stacks + t->stack_count;
@@ -156,7 +155,7 @@ bool dw__table_state(dw_grammar *g, uint32_t entry, dw__grammar_state *to)
     *to = (dw__grammar_state){.first = g->pool_count, .count = of->count};
     to->complete = of->complete;
     for (uint32_t i = 0; i < of->count; i++) {
-        if (!dw__grammar_fits(g, &g->pool, g->pool_count, &g->pool_capacity)) {
+        if (!dw__grammar_fits(g, &g->pool, g->pool_count, &g->pool_capacity, sizeof *g->pool)) {
             return false;
         }
         g->pool[g->pool_count++] = g->table->stacks[of->first + i];
@@ -188,12 +187,15 @@ uint32_t dw__table_next(dw_grammar *g, uint32_t entry, uint32_t class)
 
 /* ---- the walk ----------------------------------------------------------------------------- */
 
-static bool tail_meets(const dw_grammar *g, uint32_t entry, dw_trie_tail tail)
+static bool tail_meets(dw_grammar *g, uint32_t entry, dw_trie_tail tail)
 {
     const dw__grammar_table *t = g->table;
     const dw__table_entry *of = &t->entries[entry];
+    if (!dw__grammar_take(g, of->count)) {
+        return false;
+    }
     for (uint32_t i = of->first; i < of->first + of->count; i++) {
-        dw_symbol symbol = g->rules.symbols[g->nodes[t->stacks[i]].symbol];
+        dw_symbol symbol = dw__grammar_symbol(g, t->stacks[i]);
         if (symbol.kind == DW_SYMBOL_SET &&
             dw_char_set_meets(&g->rules, symbol.value, tail.low, tail.high)) {
             return true;

@@ -1,4 +1,5 @@
 /* A sampler that chooses only what a grammar allows, from the beginning or from a trigger on. */
+#include <inttypes.h>
 #include <llama.h>
 #include <math.h>
 #include <string.h>
@@ -184,8 +185,10 @@ static const char *text_of(const dw_sampler *sampler, int32_t token, size_t *byt
     return texts->bytes + texts->starts[token];
 }
 
-/* Whether the token may come: with a trigger in it only where the grammar can go on from there. */
-static dw_status allows_waiting(dw_sampler *sampler, int32_t token, bool *allowed, dw_error *err)
+/* Whether the token may come: with a trigger in it only where the grammar can go on from there.
+ * *steps grows by what it takes to find out. */
+static dw_status allows_waiting(dw_sampler *sampler, int32_t token, bool *allowed, uint64_t *steps,
+                                dw_error *err)
 {
     size_t bytes;
     const char *text = text_of(sampler, token, &bytes);
@@ -195,13 +198,16 @@ static dw_status allows_waiting(dw_sampler *sampler, int32_t token, bool *allowe
         return DW_OK;
     }
     dw_status status = dw_triggers_try(sampler->triggers, text, bytes, &found, &bytes, err);
+    *steps += dw_triggers_steps(sampler->triggers);
     if (status != DW_OK || found == NULL) {
         return status;
     }
     status = dw_grammar_begin(sampler->grammar, found, bytes, err);
+    *steps += dw_grammar_steps(sampler->grammar);
     *allowed = status == DW_OK;
     if (status == DW_OK || status == DW_E_ARG) {
         status = dw_grammar_begin(sampler->grammar, NULL, 0, err);
+        *steps += dw_grammar_steps(sampler->grammar);
     }
     return status;
 }
@@ -228,7 +234,8 @@ static dw_status accept_waiting(dw_sampler *sampler, int32_t token, dw_error *er
 dw_status dw__sampler_allows(dw_sampler *sampler, int32_t token, bool *allowed, dw_error *err)
 {
     dw_account_scope payer = dw_account_enter_of(sampler);
-    dw_status status = sampler->waiting ? allows_waiting(sampler, token, allowed, err)
+    uint64_t steps = 0;
+    dw_status status = sampler->waiting ? allows_waiting(sampler, token, allowed, &steps, err)
                                         : dw_grammar_allows(sampler->grammar, token, allowed, err);
     dw_account_leave(payer);
     return status;
@@ -246,9 +253,16 @@ static dw_status find_waiting(dw_sampler *sampler, dw_error *err)
         return dw_fail(err, DW_E_MEMORY, "no memory for %u tokens", sampler->vocab_count);
     }
     memset(sampler->unwaiting, 0, word_count * sizeof *sampler->unwaiting);
+    uint64_t steps = 0;
     for (uint32_t i = 0; i < sampler->vocab_count && status == DW_OK; i++) {
         bool allowed;
-        status = allows_waiting(sampler, (int32_t)i, &allowed, err);
+        status = allows_waiting(sampler, (int32_t)i, &allowed, &steps, err);
+        if (status == DW_OK && steps > DW_TRIGGER_STEPS_MAX) {
+            status = dw_fail(err, DW_E_LIMIT,
+                             "triggers: trying the first %u of %u tokens took %" PRIu64
+                             " steps, limit %u",
+                             i + 1, sampler->vocab_count, steps, DW_TRIGGER_STEPS_MAX);
+        }
         sampler->unwaiting[i / 64] |= (uint64_t)allowed << i % 64;
     }
     sampler->allowed = sampler->unwaiting;

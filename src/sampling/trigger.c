@@ -21,6 +21,7 @@ struct dw_triggers {
     size_t count;
     size_t capacity;
     uint64_t base;
+    dw_work work; /* of the last trial */
     bool paused;
     uint32_t marker_bytes;           /* of the marker awaited, read last */
     uint32_t back[MARKER_BYTES_MAX]; /* how much of it is left where the next byte is another */
@@ -119,9 +120,10 @@ dw_status dw_triggers_try(dw_triggers *t, const char *text, size_t bytes, const 
     }
     append(t, text, bytes);
     const dw__trigger_text all = text_of(t);
-    for (size_t i = 0; i < t->options.count && *found == NULL; i++) {
+    dw_work_begin(&t->work, DW_TRIGGER_STEPS_MAX);
+    for (size_t i = 0; i < t->options.count && *found == NULL && !dw_work_done(&t->work); i++) {
         uint64_t start;
-        if (dw__trigger_machine_try(&t->machines[i], &all, &start)) {
+        if (dw__trigger_machine_try(&t->machines[i], &all, &t->work, &start)) {
             DW_ASSERT(start >= t->base && start <= all.end);
             *found = t->bytes + (start - t->base);
             *found_bytes = (size_t)(all.end - start);
@@ -132,7 +134,16 @@ dw_status dw_triggers_try(dw_triggers *t, const char *text, size_t bytes, const 
         await(t, paused);
     }
     t->marker_bytes = marker_bytes;
-    return DW_OK;
+    return dw_work_done(&t->work)
+               ? dw_fail(err, DW_E_LIMIT,
+                         "triggers: looking for them takes more steps than the limit of %u",
+                         DW_TRIGGER_STEPS_MAX)
+               : DW_OK;
+}
+
+uint64_t dw_triggers_steps(const dw_triggers *t)
+{
+    return dw_work_taken(&t->work);
 }
 
 static uint64_t needed_from(const dw_triggers *t)
@@ -286,6 +297,7 @@ static dw_status keep_options(dw_triggers *t, const dw_trigger_options *options,
     t->options.pause_bytes = options->pause_bytes;
     t->options.resume_bytes = options->resume_bytes;
     t->options.paused = options->paused && has_pauses(t);
+    size_t code_count = 0;
     for (; t->options.count < options->count; t->options.count++) {
         dw_error why;
         size_t i = t->options.count;
@@ -295,6 +307,13 @@ static dw_status keep_options(dw_triggers *t, const dw_trigger_options *options,
             return dw_fail(err, status, "triggers[%zu]: '%.*s': %s", i,
                            (int)(list[i].bytes > 80 ? 80 : list[i].bytes), list[i].text,
                            why.message);
+        }
+        code_count += t->machines[i].program.code_count;
+        if (code_count > DW_TRIGGERS_CODE_MAX) {
+            dw__trigger_machine_release(&t->machines[i]);
+            return dw_fail(err, DW_E_LIMIT,
+                           "triggers: more than %d steps once the first %zu of %zu are written out",
+                           DW_TRIGGERS_CODE_MAX, i + 1, options->count);
         }
     }
     return DW_OK;

@@ -11,6 +11,10 @@
 
 #define DW_TRIGGERS_MAX 256
 #define DW_TRIGGER_BYTES_MAX 1024
+/* Of all triggers together: a byte of the text costs as many steps at most, and memory follows. */
+#define DW_TRIGGERS_CODE_MAX 16384
+/* Of work that a call may take: a way through a pattern by a byte or a branch. */
+#define DW_TRIGGER_STEPS_MAX 67108864U
 /* A match that began longer ago than half of this may be missed. */
 #define DW_TRIGGER_TEXT_BYTES_MAX ((size_t)64 << 10)
 
@@ -58,9 +62,11 @@ void dw_triggers_destroy(dw_triggers *triggers);
 
 /* Whether one is met when text [bytes] has come too: then found [*found_bytes], until the next
  * call, is the text from the match's first group that is not empty on, without one from its
- * beginning, to the end of all that came. Nothing is read. Errors: DW_E_MEMORY. */
+ * beginning, to the end of all that came. Nothing is read. Errors: DW_E_MEMORY, DW_E_LIMIT. */
 dw_status dw_triggers_try(dw_triggers *triggers, const char *text, size_t bytes, const char **found,
                           size_t *found_bytes, dw_error *err);
+/* The steps that the last such call took. */
+uint64_t dw_triggers_steps(const dw_triggers *triggers);
 /* Read text that meets none. Errors: DW_E_MEMORY; on error nothing has been read. */
 dw_status dw_triggers_read(dw_triggers *triggers, const char *text, size_t bytes, dw_error *err);
 

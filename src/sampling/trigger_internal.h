@@ -3,6 +3,7 @@
 #ifndef DW_SAMPLING_TRIGGER_INTERNAL_H
 #define DW_SAMPLING_TRIGGER_INTERNAL_H
 
+#include "base/work.h"
 #include "sampling/trigger.h"
 
 #define DW__TRIGGER_CODE_MAX 4096U
@@ -93,9 +94,10 @@ dw_status dw__trigger_machine_init(dw__trigger_machine *machine, const dw_trigge
 void dw__trigger_machine_release(dw__trigger_machine *machine);
 /* Forget everything and begin at `at`. */
 void dw__trigger_machine_reset(dw__trigger_machine *machine, uint64_t at);
-/* Whether the text, up to its end, holds a match; *start is where its grammar begins. */
+/* Whether the text, up to its end, holds a match; *start is where its grammar begins. false, too,
+ * once the work is done. */
 bool dw__trigger_machine_try(dw__trigger_machine *machine, const dw__trigger_text *text,
-                             uint64_t *start);
+                             dw_work *work, uint64_t *start);
 /* Go on as far as the text decides. */
 void dw__trigger_machine_read(dw__trigger_machine *machine, const dw__trigger_text *text);
 /* The first place of the text that an unfinished match may need. */

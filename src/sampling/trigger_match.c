@@ -12,6 +12,7 @@ typedef struct run {
     dw__trigger_machine *machine;
     const dw__trigger_text *text;
     bool matched;
+    uint64_t steps;
     uint64_t found[DW__TRIGGER_SLOTS_MAX];
 } run;
 
@@ -55,8 +56,7 @@ static void push(dw__trigger_machine *m, uint32_t *depth, uint32_t place)
 }
 
 /* Follow what takes no byte from `place` on; ways that wait for one, or match, join the list. */
-static void add(const run *r, dw__trigger_threads *list, uint32_t place, uint64_t *slots,
-                uint64_t at)
+static void add(run *r, dw__trigger_threads *list, uint32_t place, uint64_t *slots, uint64_t at)
 {
     dw__trigger_machine *m = r->machine;
     uint32_t slot_count = m->program.slot_count;
@@ -64,6 +64,7 @@ static void add(const run *r, dw__trigger_threads *list, uint32_t place, uint64_
     push(m, &depth, place);
     while (depth > 0) {
         dw__trigger_pending top = m->pending[--depth];
+        r->steps++;
         if (top.slot >= 0) {
             slots[top.slot] = top.old;
             continue;
@@ -165,7 +166,7 @@ void dw__trigger_machine_read(dw__trigger_machine *machine, const dw__trigger_te
 }
 
 bool dw__trigger_machine_try(dw__trigger_machine *machine, const dw__trigger_text *text,
-                             uint64_t *start)
+                             dw_work *work, uint64_t *start)
 {
     run r = {.machine = machine, .text = text};
     dw__trigger_threads *trial = &machine->trial;
@@ -178,7 +179,11 @@ bool dw__trigger_machine_try(dw__trigger_machine *machine, const dw__trigger_tex
     }
     new_round(machine, trial);
     for (uint64_t at = machine->at; at <= text->end; at++) {
+        r.steps = 1 + trial->count;
         step(&r, trial, at);
+        if (!dw_work_take(work, r.steps)) {
+            return false;
+        }
     }
     if (!r.matched) {
         return false;

@@ -1,8 +1,9 @@
-/* What of a grammar can be walked. Two questions are asked of every rule, both answered in time
- * linear in the grammar (Dowling and Gallier's counting of open premises, 1984): can it end, and
- * can it be empty. Then cycles of leftmost rules: one that leaves something to be done behind it
- * each time round would grow the stack without end. Cycles that leave nothing (l ::= s l with s
- * empty) come back to the same state, where the walk stops. */
+/* What of a grammar can be walked, and in which order its rules begin with each other. Two
+ * questions are asked of every rule, both answered in time linear in the grammar (Dowling and
+ * Gallier's counting of open premises, 1984): can it end, and can it be empty. Then cycles of
+ * leftmost rules: one that leaves something to be done behind it each time round would grow the
+ * stack without end. Cycles that leave nothing (l ::= s l with s empty) come back to the same
+ * state. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -249,9 +250,11 @@ static dw_status check_left(const checker *c, uint32_t *culprit, dw_error *err)
                   t.path != NULL;
     dw_status status = enough ? refuse_left_recursion(c, &t, culprit, err)
                               : dw_fail(err, DW_E_MEMORY, "needs more memory than there is");
+    /* Sinks are complete first: who begins with another has the larger number. */
+    c->rules->components = t.component;
+    c->rules->component_count = t.component_count;
     dw_free(t.order);
     dw_free(t.low);
-    dw_free(t.component);
     dw_free(t.stack);
     dw_free(t.path);
     return status;
@@ -281,6 +284,6 @@ out:
     dw_free(c.open);
     dw_free(c.todo);
     dw_free(c.ends);
-    dw_free(c.empties);
+    rules->empties = c.empties;
     return status;
 }

@@ -186,6 +186,8 @@ void dw_grammar_rules_release(dw_grammar_rules *rules)
     dw_free(rules->symbols);
     dw_free(rules->alternatives);
     dw_free(rules->rules);
+    dw_free(rules->empties);
+    dw_free(rules->components);
     dw_free(rules->sets);
     dw_free(rules->ranges);
     *rules = (dw_grammar_rules){.root = 0};

@@ -44,12 +44,17 @@ typedef struct dw_alternative {
 typedef struct dw_grammar_rules {
     dw_symbol *symbols;
     dw_alternative *alternatives;
-    uint32_t *rules; /* [rule_count]: the first alternative */
+    uint32_t *rules;        /* [rule_count]: the first alternative */
+    unsigned char *empties; /* [rule_count]: whether it may match nothing */
+    /* [rule_count]: a number from 1 to component_count, the same for rules that begin with each
+     * other; a rule that begins with another has no smaller one. */
+    uint32_t *components;
     dw_char_set *sets;
     dw_char_range *ranges;
     uint32_t symbol_count;
     uint32_t alternative_count;
     uint32_t rule_count;
+    uint32_t component_count;
     uint32_t set_count;
     uint32_t range_count;
     uint32_t root;

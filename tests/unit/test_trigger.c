@@ -207,6 +207,37 @@ static void test_trigger_refusals(void **state)
     }
 }
 
+/* What patterns cost a byte is bounded for all of them together, and what a call takes beyond. */
+static void test_trigger_costs_are_bounded(void **state)
+{
+    static dw_trigger list[DW_TRIGGERS_MAX];
+    static char text[DW_TRIGGER_STEPS_MAX / DW_TRIGGERS_CODE_MAX * 2];
+    dw_trigger_options options = {.list = list, .count = DW_TRIGGERS_MAX};
+    dw_triggers *triggers;
+    const char *found;
+    size_t bytes;
+    dw_error err;
+    (void)state;
+    for (size_t i = 0; i < DW_TRIGGERS_MAX; i++) {
+        list[i] = trigger(DW_TRIGGER_PATTERN, "(?:a?){99}b");
+    }
+    assert_int_equal(dw_triggers_create(&triggers, &options, &err), DW_E_LIMIT);
+    assert_null(triggers);
+    assert_non_null(strstr(err.message, "16384"));
+    options.count = 60;
+    assert_int_equal(dw_triggers_create(&triggers, &options, &err), DW_OK);
+    memset(text, 'a', sizeof text);
+    assert_int_equal(dw_triggers_try(triggers, text, 64, &found, &bytes, &err), DW_OK);
+    assert_in_range(dw_triggers_steps(triggers), 64, 64 * 4 * DW_TRIGGERS_CODE_MAX);
+    assert_int_equal(dw_triggers_try(triggers, text, sizeof text, &found, &bytes, &err),
+                     DW_E_LIMIT);
+    assert_non_null(strstr(err.message, "67108864"));
+    assert_null(found);
+    assert_int_equal(dw_triggers_try(triggers, "aab", 3, &found, &bytes, &err), DW_OK);
+    assert_non_null(found);
+    dw_triggers_destroy(triggers);
+}
+
 /* The first of the list counts, though another match begins further to the left. */
 static void test_trigger_order(void **state)
 {
@@ -316,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_trigger_patterns_in_use),
         cmocka_unit_test(test_trigger_notation),
         cmocka_unit_test(test_trigger_refusals),
+        cmocka_unit_test(test_trigger_costs_are_bounded),
         cmocka_unit_test(test_trigger_order),
         cmocka_unit_test(test_trigger_pauses),
         cmocka_unit_test(test_trigger_memory_is_bounded),
