@@ -805,7 +805,10 @@ DW_API dw_module *dw_module_ref(dw_module *module);
 DW_API void dw_module_unref(dw_module *module);
 
 /* Where a guest's WASI output goes. NULL: to the process's own stream.
- * Returns the bytes taken, or a negative value to make the guest's write fail. */
+ * Returns the bytes taken, or a negative value to make the guest's write fail: minus an errno,
+ * which the guest is told. Minus EAGAIN: none can be taken now; the host waits a while, at most
+ * 10 ms, and asks again with the same bytes. A guest's time runs while a callback does, but ends it
+ * only afterwards: one that could block should answer that instead. */
 typedef ptrdiff_t (*dw_write_fn)(void *user, const unsigned char *bytes, size_t count);
 /* One message for a guest that asks with dw_input: fill `buffer` [capacity] and return the
  * message's whole length in bytes (more than `capacity`: the guest asks again with more room, and

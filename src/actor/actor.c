@@ -70,8 +70,16 @@ dw_status dw_actor_reply(dw_actor *actor, const void *bytes, size_t count, dw_er
     if (actor->current == NULL) {
         return dw_fail(err, DW_E_STATE, "reply: there is no message to answer");
     }
-    if (count > 0 && on_stdout(actor, bytes, count) < 0) {
-        return dw_fail(err, DW_E_IO, "reply: who asked takes no more");
+    for (const unsigned char *next = bytes; count > 0;) {
+        ptrdiff_t taken = dw_instance_put(actor->instance, on_stdout, actor, next, count);
+        if (taken < 0 && dw_instance_cancelled(actor->instance)) {
+            return dw_fail(err, DW_E_CANCELLED, "reply: cancelled with %zu bytes left", count);
+        }
+        if (taken <= 0) {
+            return dw_fail(err, DW_E_IO, "reply: who asked takes no more");
+        }
+        next += taken;
+        count -= (size_t)taken;
     }
     return DW_OK;
 }

@@ -3,6 +3,7 @@
 #ifndef DW_BASE_OS_H
 #define DW_BASE_OS_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -128,6 +129,9 @@ typedef struct dw_os_thread_clock {
 } dw_os_thread_clock;
 dw_os_thread_clock dw_os_thread_clock_of_this(void);
 uint64_t dw_os_thread_clock_ns(dw_os_thread_clock clock);
+/* poll(2) until the clock says `until_ns`; UINT64_MAX: without an end. It may return a little
+ * earlier. */
+int dw_os_poll(struct pollfd *fds, unsigned count, uint64_t until_ns);
 /* A condition whose waits dw_os_clock_ns bounds. */
 void dw_os_cond_init(pthread_cond_t *condition);
 /* Wait, holding `lock`, until it is signalled, or the clock says `until_ns`: false. */

@@ -163,6 +163,15 @@ uint64_t dw_os_thread_clock_ns(dw_os_thread_clock clock)
     return us * 1000;
 }
 
+/* In whole milliseconds, which is all that macOS has here. */
+int dw_os_poll(struct pollfd *fds, unsigned count, uint64_t until_ns)
+{
+    uint64_t now = until_ns != UINT64_MAX ? dw_os_clock_ns() : 0;
+    uint64_t left_ms = until_ns > now ? (until_ns - now + 999999) / 1000000 : 0;
+    int wait_ms = left_ms < 1000000 ? (int)left_ms : 1000000;
+    return poll(fds, count, until_ns != UINT64_MAX ? wait_ms : -1);
+}
+
 /* macOS's conditions know no other clock; their relative waits are monotonic. */
 void dw_os_cond_init(pthread_cond_t *condition)
 {

@@ -231,6 +231,15 @@ uint64_t dw_os_thread_clock_ns(dw_os_thread_clock clock)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
+int dw_os_poll(struct pollfd *fds, unsigned count, uint64_t until_ns)
+{
+    uint64_t now = until_ns != UINT64_MAX ? dw_os_clock_ns() : 0;
+    uint64_t left = until_ns > now ? until_ns - now : 0;
+    struct timespec wait = {.tv_sec = (time_t)(left / UINT64_C(1000000000)),
+                            .tv_nsec = (long)(left % UINT64_C(1000000000))};
+    return ppoll(fds, count, until_ns != UINT64_MAX ? &wait : NULL, NULL);
+}
+
 void dw_os_cond_init(pthread_cond_t *condition)
 {
     pthread_condattr_t how;

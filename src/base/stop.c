@@ -113,10 +113,16 @@ void dw_stop_rest(dw_stop *stop)
 
 static void wake(const dw_stop *stop)
 {
-    const dw_waker *waker = __atomic_load_n(&stop->waker, __ATOMIC_ACQUIRE);
+    const dw_waker *waker = __atomic_load_n(&stop->waker, __ATOMIC_SEQ_CST);
     if (waker != NULL) {
         dw_waker_wake(waker);
     }
+}
+
+/* Who waits sets it and then looks; who asks says so and then looks for it: one sees the other. */
+void dw_stop_set_waker(dw_stop *stop, const dw_waker *waker)
+{
+    __atomic_store_n(&stop->waker, waker, __ATOMIC_SEQ_CST);
 }
 
 void dw_stop_cancel(dw_stop *stop)

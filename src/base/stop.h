@@ -66,6 +66,10 @@ void dw_stop_rest(dw_stop *stop);
 /* Processor time of the call so far, where there is a limit on it; else 0. */
 uint64_t dw_stop_processor_ns(const dw_stop *stop);
 
+/* Who is woken when somebody asks, until another call: NULL for nobody. It must stay open as long
+ * as anybody may ask. */
+void dw_stop_set_waker(dw_stop *stop, const dw_waker *waker);
+
 /* What is under way should stop: host functions answer DW_E_CANCELLED until it is taken back. */
 void dw_stop_cancel(dw_stop *stop);
 /* The guest ends. */

@@ -194,13 +194,13 @@ static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
     if (count == 0) {
         return 0;
     }
-    to->last = (char)bytes[count - 1];
     if (to->json) {
         return dw_cli_answer_add(&to->answer, bytes, count, &to->error) == DW_OK ? (ptrdiff_t)count
                                                                                  : -EIO;
     }
-    dw_cli_put(bytes, count);
-    return dw_cli_output_flush() ? (ptrdiff_t)count : -EIO;
+    ptrdiff_t taken = dw_cli_output_flush() ? dw_cli_output_guest(NULL, bytes, count) : -EIO;
+    to->last = taken > 0 ? (char)bytes[taken - 1] : to->last;
+    return taken;
 }
 
 /* Before the message counts as worked on: one whose answer cannot be told does not. */

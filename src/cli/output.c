@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -102,19 +104,22 @@ void dw_cli_output_explain(const char *format, ...)
 
 ptrdiff_t dw_cli_output_guest(void *user, const unsigned char *bytes, size_t count)
 {
+    struct pollfd ready = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    struct stat info;
     (void)user;
-    for (size_t done = 0; done < count;) {
-        ssize_t wrote = write(STDOUT_FILENO, bytes + done, count - done);
-        struct pollfd ready = {.fd = STDOUT_FILENO, .events = POLLOUT};
-        if (wrote >= 0) {
-            done += (size_t)wrote;
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) { /* set so by who made the pipe */
-            (void)poll(&ready, 1, -1);
-        } else if (errno != EINTR) {
-            int reason = errno;
-            note(reason);
-            return -reason;
-        }
+    if (poll(&ready, 1, 0) == 0) {
+        return -EAGAIN;
     }
-    return (ptrdiff_t)count;
+    /* What takes anything takes so much without a wait; a file takes all. */
+    bool file = fstat(STDOUT_FILENO, &info) == 0 && S_ISREG(info.st_mode);
+    ssize_t wrote = write(STDOUT_FILENO, bytes, file || count < PIPE_BUF ? count : PIPE_BUF);
+    if (wrote >= 0) {
+        return wrote;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+        return -EAGAIN;
+    }
+    int reason = errno;
+    note(reason);
+    return -reason;
 }

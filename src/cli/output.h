@@ -4,7 +4,7 @@
  * After the first failure nothing more is written; the program ends with status 1 and one line on
  * standard error that names it, in the place of other errors, which mostly come of it.
  *
- * Thread: one; dw_cli_output_guest also from the thread that runs the guest. */
+ * Thread: one. */
 #ifndef DW_CLI_OUTPUT_H
 #define DW_CLI_OUTPUT_H
 
@@ -30,8 +30,9 @@ bool dw_cli_output_failed(void);
 /* What that came to, for the line at the end; the last counts. */
 void dw_cli_output_explain(const char *format, ...) DW_PRINTF(1, 2);
 
-/* What a guest writes to its standard output (dw_write_fn); `user` is not used. The guest gets the
- * errno, and EIO from then on. */
+/* What a guest writes to its standard output (dw_write_fn), as far as that takes it without a wait:
+ * a guest who has to wait can be interrupted. `user` is not used. The guest gets the errno, and EIO
+ * from then on. */
 ptrdiff_t dw_cli_output_guest(void *user, const unsigned char *bytes, size_t count);
 
 #endif

@@ -199,7 +199,7 @@ static void on_alarm(int number)
 }
 
 /* SIGPIPE would end a program whose reader is gone. A guest gets EPIPE, and a while to end by
- * itself: its further writes do not come here, Wasmtime has closed its stream. */
+ * itself: its further writes fail without coming here. */
 static ptrdiff_t on_stdout(void *user, const unsigned char *bytes, size_t count)
 {
     ptrdiff_t written = dw_cli_output_guest(user, bytes, count);

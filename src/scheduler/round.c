@@ -94,7 +94,90 @@ static dw_status compute(void *user, dw_work_fn work, void *arg, dw_error *err)
     return task->work_status;
 }
 
-static const dw_step_runner runner = {.forward = forward, .compute = compute};
+static bool wait(void *user, dw_wait *wait)
+{
+    dw__task *task = user;
+    dw_stop *stop = dw_instance_stop(task->instance);
+    task->wait = wait;
+    task->left = false;
+    task->state = DW__TASK_WAITS;
+    dw_stop_set_waker(stop, task->scheduler->waker);
+    dw__put(&task->scheduler->waiting, task);
+    task->scheduler->look_ns = 0;
+    dw_fiber_suspend(task->instance);
+    DW_ASSERT(task->state == DW__TASK_RUNS);
+    dw_stop_set_waker(stop, NULL);
+    return !task->left;
+}
+
+static const dw_step_runner runner = {.forward = forward, .compute = compute, .wait = wait};
+
+/* ---- guests that wait ---------------------------------------------------------------------- */
+
+/* Streams are looked at no more often while guests run. */
+#define LOOK_NS UINT64_C(1000000)
+
+/* When `task` is to be looked at again. */
+static uint64_t due_of(const dw__task *task)
+{
+    uint64_t deadline_ns = dw_instance_stop(task->instance)->deadline_ns;
+    bool sooner = deadline_ns != 0 && deadline_ns < task->wait->until_ns;
+    return sooner ? deadline_ns + 1 : task->wait->until_ns;
+}
+
+/* Of all that wait: what streams they want, and when the first is due. */
+static uint32_t wanted_streams(dw_scheduler *scheduler)
+{
+    uint32_t wanted = 0;
+    scheduler->look_ns = UINT64_MAX;
+    for (const dw__task *task = scheduler->waiting.first; task != NULL; task = task->next) {
+        uint64_t due = due_of(task);
+        wanted |= task->wait->wanted;
+        scheduler->look_ns = due < scheduler->look_ns ? due : scheduler->look_ns;
+    }
+    return wanted;
+}
+
+/* Those whose time or stream has come, or who were asked to stop, can run. Each that waits for a
+ * stream is told; the first to come takes what there is, and others may have to wait again. */
+static void end_waits(dw_scheduler *scheduler, uint32_t ready)
+{
+    dw__task_queue before = scheduler->waiting;
+    uint64_t now = dw_os_clock_ns();
+    scheduler->waiting = (dw__task_queue){NULL, NULL};
+    for (dw__task *task = dw__take(&before); task != NULL; task = dw__take(&before)) {
+        uint32_t hangup = (task->wait->wanted & DW_WAIT_INPUT) != 0 ? DW_WAIT_HANGUP : 0;
+        task->wait->ready = ready & (task->wait->wanted | hangup);
+        task->left = dw_stop_asked(dw_instance_stop(task->instance));
+        if (!task->left && (task->wait->ready & task->wait->wanted) == 0 &&
+            now < task->wait->until_ns) {
+            dw__put(&scheduler->waiting, task);
+            continue;
+        }
+        task->state = DW__TASK_RUNS;
+        dw__put(&scheduler->ready, task);
+    }
+    scheduler->looked_ns = now;
+    (void)wanted_streams(scheduler);
+}
+
+void dw__scheduler_look(dw_scheduler *scheduler)
+{
+    if (scheduler->waiting.first == NULL) {
+        return;
+    }
+    uint64_t now = dw_os_clock_ns();
+    if (now < scheduler->look_ns && now - scheduler->looked_ns < LOOK_NS) {
+        return;
+    }
+    end_waits(scheduler, dw_wait_poll(wanted_streams(scheduler), 0, scheduler->waker));
+}
+
+void dw__scheduler_sleep(dw_scheduler *scheduler)
+{
+    uint32_t wanted = wanted_streams(scheduler);
+    end_waits(scheduler, dw_wait_poll(wanted, scheduler->look_ns, scheduler->waker));
+}
 
 /* ---- guests ------------------------------------------------------------------------------- */
 
@@ -254,6 +337,7 @@ bool dw__scheduler_has_work(const dw_scheduler *scheduler)
 void dw__scheduler_round(dw_scheduler *scheduler)
 {
     uint64_t started = dw_os_clock_ns();
+    dw__scheduler_look(scheduler);
     run_guests(scheduler);
     uint64_t computed = dw_os_clock_ns();
     bool stepped = run_steps(scheduler);

@@ -39,12 +39,26 @@ dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_devi
     scheduler->guest_count_max =
         options->guest_count_max > 0 ? options->guest_count_max : GUEST_COUNT_DEFAULT;
     DW_ASSERT(pthread_mutex_init(&scheduler->lock, NULL) == 0);
-    DW_ASSERT(pthread_cond_init(&scheduler->changed, NULL) == 0);
+    status = dw_wakers_take(host, &scheduler->waker, err);
+    if (status != DW_OK) {
+        (void)pthread_mutex_destroy(&scheduler->lock);
+        dw_free(scheduler);
+        return status;
+    }
     *out = scheduler;
     return DW_OK;
 }
 
 /* ---- from any thread ---------------------------------------------------------------------- */
+
+/* Somebody has said something to the loop, which may be about to sleep: it says so, and then looks
+ * once more. */
+static void wake(const dw_scheduler *scheduler)
+{
+    if (atomic_load(&scheduler->sleeps)) {
+        dw_waker_wake(scheduler->waker);
+    }
+}
 
 /* `task` is taken on success. */
 static dw_status post(dw_scheduler *scheduler, dw__task *task, dw_error *err)
@@ -66,7 +80,7 @@ static dw_status post(dw_scheduler *scheduler, dw__task *task, dw_error *err)
         }
         dw__put(&scheduler->inbox, task);
         atomic_store(&scheduler->has_inbox, true);
-        (void)pthread_cond_signal(&scheduler->changed);
+        wake(scheduler);
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
     return status;
@@ -120,9 +134,9 @@ dw_status dw_scheduler_submit(dw_scheduler *scheduler, void (*on_turn)(void *use
 
 void dw_scheduler_stop(dw_scheduler *scheduler)
 {
-    (void)pthread_mutex_lock(&scheduler->lock);
+    (void)pthread_mutex_lock(&scheduler->lock); /* who destroys it waits for this */
     atomic_store(&scheduler->is_stopping, true);
-    (void)pthread_cond_signal(&scheduler->changed);
+    wake(scheduler);
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
@@ -178,14 +192,14 @@ static void empty_inbox(dw_scheduler *scheduler)
     }
 }
 
-/* Block until something is in the inbox, or dw_scheduler_stop is called. */
-static void wait_for_inbox(dw_scheduler *scheduler)
+/* Block until something is in the inbox, a guest's wait is over, or dw_scheduler_stop is called. */
+static void sleep_until_asked(dw_scheduler *scheduler)
 {
-    (void)pthread_mutex_lock(&scheduler->lock);
-    while (scheduler->inbox.first == NULL && !atomic_load(&scheduler->is_stopping)) {
-        (void)pthread_cond_wait(&scheduler->changed, &scheduler->lock);
+    atomic_store(&scheduler->sleeps, true);
+    if (!atomic_load(&scheduler->has_inbox) && !atomic_load(&scheduler->is_stopping)) {
+        dw__scheduler_sleep(scheduler);
     }
-    (void)pthread_mutex_unlock(&scheduler->lock);
+    atomic_store(&scheduler->sleeps, false);
 }
 
 dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until, dw_error *err)
@@ -200,8 +214,8 @@ dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until, dw_error
         empty_inbox(scheduler);
         if (dw__scheduler_has_work(scheduler)) {
             dw__scheduler_round(scheduler);
-        } else if (until == DW_RUN_UNTIL_STOPPED) {
-            wait_for_inbox(scheduler);
+        } else if (until == DW_RUN_UNTIL_STOPPED || scheduler->waiting.first != NULL) {
+            sleep_until_asked(scheduler);
         } else if (!atomic_load(&scheduler->has_inbox)) {
             break;
         }
@@ -229,6 +243,7 @@ void dw_scheduler_destroy(dw_scheduler *scheduler)
             dw_instance_interrupt(task->instance);
         }
     }
+    scheduler->look_ns = 0;
     while (scheduler->tasks != NULL) {
         dw__scheduler_round(scheduler);
     }
@@ -237,7 +252,7 @@ void dw_scheduler_destroy(dw_scheduler *scheduler)
         dw_free(scheduler->batches[i]);
     }
     dw_free(scheduler->batches);
-    (void)pthread_cond_destroy(&scheduler->changed);
+    dw_wakers_give(scheduler->host, scheduler->waker);
     (void)pthread_mutex_destroy(&scheduler->lock);
     dw_free(scheduler);
 }

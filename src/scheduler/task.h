@@ -18,6 +18,7 @@ typedef enum dw__task_state {
     DW__TASK_RUNS,     /* or can: it is in `ready` or `preempted`, or just resumed */
     DW__TASK_STEPS,    /* its step is in a batch */
     DW__TASK_COMPUTES, /* its work is in `jobs` */
+    DW__TASK_WAITS,    /* for a time or a stream: it is in `waiting` */
 } dw__task_state;
 
 /* A call of a guest, from its start to its end; or, without an instance, a function to be called on
@@ -40,6 +41,8 @@ typedef struct dw__task {
     void *work_arg;
     dw_error *work_error;
     dw_status work_status;
+    dw_wait *wait; /* while it waits: on its fiber */
+    bool left;     /* the wait ended since it was asked to stop */
 } dw__task;
 
 /* First in, first out. */
@@ -73,6 +76,9 @@ struct dw_scheduler {
     dw__task_queue ready;     /* can run */
     dw__task_queue preempted; /* used up their time slices */
     dw__task_queue jobs;      /* wait for work that cannot be batched */
+    dw__task_queue waiting;   /* for times and streams */
+    uint64_t look_ns;         /* when the next of these is due, at the latest; 0: not known */
+    uint64_t looked_ns;       /* when they were looked at last */
     dw_batch **batches;       /* [batch_count], made as kinds of steps come up */
     size_t batch_count;
     size_t batch_capacity;
@@ -83,7 +89,7 @@ struct dw_scheduler {
 
     /* Of any thread. */
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    dw_waker *waker;          /* the host's: of guests that wait, and of the loop */
     dw__task_queue inbox;     /* guarded by lock */
     size_t guest_count;       /* started and not ended; guarded by lock */
     size_t most_guests;       /* guarded by lock */
@@ -91,6 +97,7 @@ struct dw_scheduler {
     bool refusing;            /* guarded by lock: it is being destroyed */
     _Atomic bool has_inbox;   /* whether `inbox` holds anything, without the lock */
     _Atomic bool is_stopping; /* dw_scheduler_stop */
+    _Atomic bool sleeps;      /* the loop waits for the waker, and for what guests wait for */
 };
 
 static inline void dw__bump(_Atomic uint64_t *count, uint64_t amount)

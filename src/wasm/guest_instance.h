@@ -16,6 +16,7 @@
 #include "model/model.h"
 #include "wasm/handle_kinds.h"
 #include "wasm/handle_table.h"
+#include "wasm/instance_wait.h"
 #include "wasm/module.h"
 
 /* The instance that a host function was called by. Counts the call. */
@@ -82,12 +83,14 @@ void dw_instance_progress(dw_instance *instance, uint32_t done, uint32_t total);
 
 typedef dw_status (*dw_work_fn)(void *arg, dw_error *err);
 
-/* Who carries out what guests ask of the device, where that is not done on the spot. Both functions
+/* Who carries out what guests ask of the device, where that is not done on the spot. They
  * return when it is done, with its status; meanwhile they may let the guest's fiber wait
  * (dw_fiber_suspend) and others run. */
 typedef struct dw_step_runner {
     dw_status (*forward)(void *user, dw_context *context, const dw_step *step, dw_error *err);
     dw_status (*compute)(void *user, dw_work_fn work, void *arg, dw_error *err);
+    /* As dw_instance_wait: false: the guest was asked to stop. */
+    bool (*wait)(void *user, dw_wait *wait);
 } dw_step_runner;
 
 /* dw_context_forward for a guest: at once, or by the runner of the call under way. */
@@ -95,6 +98,15 @@ dw_status dw_instance_forward(dw_instance *instance, dw_context *context, const 
                               dw_error *err);
 /* The same for work of any other kind: what `work` returns. */
 dw_status dw_instance_compute(dw_instance *instance, dw_work_fn work, void *arg, dw_error *err);
+
+/* Wait for what `wait` says, from under a host function: true; false: the guest was asked to stop
+ * before. */
+bool dw_instance_wait(dw_instance *instance, dw_wait *wait);
+/* Give bytes [count] to an embedder, as the guest's output: as many as he takes, a while later
+ * where he takes none now. How many, or minus an errno, which is EINTR where the guest was asked to
+ * stop before. */
+ptrdiff_t dw_instance_put(dw_instance *instance, dw_write_fn to, void *user,
+                          const unsigned char *bytes, size_t count);
 
 /* ---- for actors ---- */
 

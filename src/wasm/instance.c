@@ -10,7 +10,7 @@
 #include "wasm/instance_internal.h"
 
 #define CODE_BYTES_FREE ((size_t)1 << 20)
-#define INSTANCES_MAX 2 /* the guest, and what fibers are left through */
+#define INSTANCES_MAX 3 /* the guest, what fibers are left through, and wasi_through.c's */
 
 /* ---- creation --------------------------------------------------------------------------- */
 
@@ -75,7 +75,8 @@ static dw_status fill_wasi(dw_instance *instance, wasi_config_t *wasi,
     }
     /* One that is closed now may become any file's later. */
     if (options->inherit_stdin && dw_os_is_open(STDIN_FILENO)) {
-        wasi_config_inherit_stdin(wasi);
+        wasi_config_inherit_stdin(wasi); /* what it is; it is read in wasi_streams.c */
+        instance->reads_input = true;
     }
     if (instance->on_stdout != NULL) {
         wasi_config_set_stdout_custom(wasi, write_stdout, instance, NULL);
@@ -355,6 +356,9 @@ static dw_status create(dw_instance **out, dw_module *module, const dw_instance_
     instance->on_progress = options->on_progress;
     instance->user = options->user;
     instance->import_user = options->user;
+    for (int i = 0; i < 3; i++) {
+        instance->streams[i] = i;
+    }
     status = take_limits(instance, options, err);
     if (status == DW_OK) {
         dw_handle_table_init(&instance->handles, instance->limits.handles);
@@ -413,6 +417,8 @@ void dw_instance_destroy(dw_instance *instance)
     }
     DW_ASSERT(!instance->calling); /* its fiber would be torn from under the device */
     dw__instance_destroy_handles(instance);
+    dw_wakers_give(instance->host, instance->waker);
+    dw_free(instance->through);
     dw_free(instance->functions);
     dw_device_view_destroy(instance->view); /* before the pages go with the store */
     if (instance->store != NULL) {

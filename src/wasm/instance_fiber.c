@@ -20,7 +20,7 @@
 #include <string.h>
 
 #include "base/stack.h"
-#include "wasm/instance_internal.h"
+#include "wasm/wasi_internal.h"
 
 /* (module (func (export "y"))) */
 static const unsigned char yield_wasm[] = {
@@ -93,6 +93,9 @@ dw_status dw_fiber_begin(dw_instance *instance, const char *function, const dw_s
         dw__instance_find(instance, function, &fiber->function, &fiber->result_count, err);
     if (status == DW_OK && !fiber->can_yield) {
         status = make_yield(instance, err);
+    }
+    if (status == DW_OK && instance->module->wants_wasi && instance->through == NULL) {
+        status = dw__wasi_through_make(instance, err);
     }
     if (status != DW_OK) {
         return status;

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "wasm/guest_instance.h"
 #include "wasm/instance_fiber.h"
+#include "wasm/instance_wait.h"
 #include "wasm/module.h"
 #include "wasm/wasm_host.h"
 #include "wasm/wasm_memory.h"
@@ -16,6 +17,13 @@
 
 typedef struct dw__own_import dw__own_import;
 
+/* One of a host's, which lives as long as it. */
+typedef struct dw__pooled_waker {
+    struct dw__pooled_waker *next;
+    dw_waker waker;
+    bool taken;
+} dw__pooled_waker;
+
 struct dw_wasm_host {
     dw_device *device;
     dw_wasm_memories *memories;
@@ -23,6 +31,8 @@ struct dw_wasm_host {
     wasmtime_linker_t *linker;       /* every import that guests may have; read-only once made */
     wasmtime_linker_t *actor_linker; /* that actors have; likewise */
     wasmtime_module_t *yield;        /* what fibers are left through; set once, under lock */
+    wasmtime_module_t *through;      /* src/wasm/wasi_through.c; set once, under lock */
+    wasmtime_linker_t *wasi;         /* Wasmtime's own functions; likewise */
     dw__own_import *own_imports; /* [own_import_count]; do not move: the linker refers to them */
     size_t own_import_count;
     bool fibers_fail; /* for tests: dw_fibers_set_failing */
@@ -33,8 +43,10 @@ struct dw_wasm_host {
     bool ticker_started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    size_t running; /* guests in a call; guarded by lock */
-    bool closing;   /* guarded by lock */
+    size_t running;             /* guests in a call; guarded by lock */
+    bool closing;               /* guarded by lock */
+    dw__pooled_waker *wakers;   /* guarded by lock */
+    pthread_mutex_t input_lock; /* between standard input's being ready and its being read */
 };
 
 struct dw_module {
@@ -45,6 +57,7 @@ struct dw_module {
     wasmtime_instance_pre_t *actor_linked; /* the same for actors; NULL: it is no actor's module */
     uint64_t memory_bytes_min;             /* of the exported memory */
     dw_wasm_needs needs;
+    bool wants_wasi; /* of the functions that are ours (wasi_internal.h) */
 
     /* Of modules that export DW_ACTOR_EXPORT, else NULL: */
     dw_wasm_layout *layout; /* `module` is compiled with the exports that it names */
@@ -120,6 +133,12 @@ struct dw_instance {
     int32_t exit_code; /* with that */
     bool ended;        /* the call under way is ending because of `stop` */
     dw_stop stop;
+    dw_waker *waker; /* the host's, of its waits on callers' stacks; NULL: it has had none */
+
+    wasmtime_func_t *through; /* [DW__WASI_FUNCTION_COUNT], made at the first need */
+    int streams[3];           /* what number each standard stream has for the guest; -1: closed */
+    bool stream_failed[3];    /* a write to it has: no more are tried */
+    bool reads_input;         /* standard input is the process's; else it is empty */
 };
 
 /* "what: first line of the error", as `code`; takes `error`. */
@@ -143,6 +162,9 @@ void dw__instance_leave(dw_instance *instance);
 /* What came back from Wasmtime, as a status; takes `error` and `trap`. */
 dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, wasm_trap_t *trap,
                                int *exit_code, dw_error *err);
+/* Every waker, none of which is taken. */
+void dw__wakers_release(dw_wasm_host *host);
+
 /* host->actor_linker: all that `linker` has, but for what guests learn of their output.
  * Errors: DW_E_MEMORY, DW_E_STATE. */
 dw_status dw__wasi_output_define(dw_wasm_host *host, dw_error *err);

@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/stack.h"
-#include "wasm/instance_internal.h"
+#include "wasm/wasi_internal.h"
 
 #define WASM_PAGE_BYTES 65536u
 
@@ -179,6 +179,7 @@ static dw_status compile_here(void *arg, dw_error *err)
     if (status != DW_OK) {
         goto out;
     }
+    module->wants_wasi = dw__wasi_is_wanted(module->module);
     c->module = module;
     module = NULL;
 out:

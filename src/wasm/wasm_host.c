@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "base/stack.h"
-#include "wasm/instance_internal.h"
+#include "wasm/wasi_internal.h"
 
 /* How often a running guest looks whether it should stop. */
 #define EPOCH_NS UINT64_C(10000000)
@@ -159,6 +159,12 @@ static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_
         return dw__wasm_error(err, DW_E_STATE, "WASI", error);
     }
     dw_status status = dw__define_proc_exit(host->linker, err);
+    if (status == DW_OK) {
+        status = dw__wasi_streams_define(host, err);
+    }
+    if (status == DW_OK) {
+        status = dw__wasi_poll_define(host, err);
+    }
     for (size_t i = 0; i < parts->import_table_count && status == DW_OK; i++) {
         status = define_imports(host->linker, parts->import_tables[i], err);
     }
@@ -179,6 +185,7 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
     host->device = parts->device;
     DW_ASSERT(pthread_mutex_init(&host->lock, NULL) == 0);
     dw_os_cond_init(&host->changed);
+    DW_ASSERT(pthread_mutex_init(&host->input_lock, NULL) == 0);
     dw_status status = dw_wasm_memories_create(&host->memories, err);
     if (status != DW_OK) {
         goto out;
@@ -224,6 +231,8 @@ void dw_wasm_host_destroy(dw_wasm_host *host)
     if (host->linker != NULL) {
         wasmtime_linker_delete(host->linker);
     }
+    dw__wasi_through_release(host);
+    dw__wakers_release(host);
     if (host->actor_linker != NULL) {
         wasmtime_linker_delete(host->actor_linker);
     }
@@ -233,6 +242,7 @@ void dw_wasm_host_destroy(dw_wasm_host *host)
     dw__own_imports_release(host); /* the linker's functions refer to them */
     dw_wasm_memories_destroy(host->memories);
     (void)pthread_cond_destroy(&host->changed);
+    (void)pthread_mutex_destroy(&host->input_lock);
     (void)pthread_mutex_destroy(&host->lock);
     dw_free(host);
 }

@@ -443,6 +443,33 @@ class Guests(Case):
         self.assertEqual(process.wait(30), 130)
         process.stderr.close()
 
+    def run_hostile(self, act, *options):
+        """`driftwood run` of a guest who waits: nobody writes to its input, reads its output."""
+        reader, writer = os.pipe()
+        process = subprocess.Popen(
+            [PROGRAM, "run", os.path.join(BUILD, "guests", "hostile.wasm"), *WITH_MODEL, *options,
+             "--", act, "3600000"], stdin=subprocess.PIPE, stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        self.addCleanup(os.close, reader)
+        self.addCleanup(process.stdin.close)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.kill)
+        return process
+
+    def test_one_interrupt_is_enough(self):
+        for act in ("sleep", "read", "poll_input", "write", "spin"):
+            process = self.run_hostile(act)
+            time.sleep(1.0)
+            self.assertIsNone(process.poll(), act)
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(process.wait(30), 130, act)
+
+    def test_time_ends_what_waits(self):
+        for act in ("sleep", "read", "write"):
+            process = self.run_hostile(act, "--timeout", "0.3")
+            self.assertEqual(process.wait(30), 1, act)
+            self.assertIn(b"300 ms", process.stderr.read())
+
     def test_devices(self):
         path = self.file("guest.wasm", NOTHING)
         self.expect_refused(run("run", path, "--device", "Abacus0"), ["Abacus0", "CPU"])

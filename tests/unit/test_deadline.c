@@ -1,12 +1,17 @@
 /* A guest's time ends it, whatever it is in: each act of tests/guest/hostile.c in one host call
  * that takes far longer than the bound which is asserted. That is wide, since no test asserts a
  * time: it tells a call that was left from one that was not. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/os.h"
+#include "scheduler/scheduler.h"
 #include "support.h"
 #include "tiny_model.h"
 #include "wasm/guest_instance.h"
@@ -16,6 +21,9 @@
 /* What the acts take without an end is over this many times as long, on any machine. */
 #define BOUND_NS (5000 * MS)
 #define WENT_ON 9
+
+#define GUESTS 64
+#define HOUR_MS "3600000"
 
 static dw_engine *engine;
 static dw_module *module;
@@ -89,41 +97,387 @@ static dw_instance *start(const char *act, const char *n, const dw_instance_opti
     return instance;
 }
 
+/* ---- the process's streams ---------------------------------------------------------------- */
+
+/* In the place of standard input and output, while a guest runs: a pipe that nobody writes to, and
+ * one that nobody reads from. */
+typedef struct streams {
+    int input[2];
+    int output[2];
+    int kept[2];
+} streams;
+
+static streams replaced;
+
+static void replace_streams(void)
+{
+    (void)fflush(stdout);
+    assert_int_equal(pipe(replaced.input), 0);
+    assert_int_equal(pipe(replaced.output), 0);
+    for (int fd = 0; fd < 2; fd++) {
+        replaced.kept[fd] = dup(fd);
+        assert_true(replaced.kept[fd] > 2);
+    }
+    assert_int_equal(dup2(replaced.input[0], 0), 0);
+    assert_int_equal(dup2(replaced.output[1], 1), 1);
+}
+
+static void restore_streams(void)
+{
+    for (int fd = 0; fd < 2; fd++) {
+        assert_int_equal(dup2(replaced.kept[fd], fd), fd);
+        (void)close(replaced.kept[fd]);
+        (void)close(replaced.input[fd]);
+        (void)close(replaced.output[fd]);
+    }
+}
+
+/* ---- one guest ------------------------------------------------------------------------------ */
+
+/* How a run ended. */
+typedef struct ending {
+    dw_status status;
+    int code;
+    uint64_t took_ns;
+    char message[248];
+} ending;
+
+static ending run(dw_instance *instance)
+{
+    ending end = {.code = 0};
+    dw_error err = {.message = ""};
+    replace_streams();
+    uint64_t started = dw_os_clock_ns();
+    end.status = dw_instance_run(instance, &end.code, &err);
+    end.took_ns = dw_os_clock_ns() - started;
+    restore_streams();
+    (void)snprintf(end.message, sizeof end.message, "%s", err.message);
+    return end;
+}
+
+static void expect(const char *act, const ending *end, dw_status status, const char *message)
+{
+    print_message("%s: %.1f ms beyond its end\n", act, (double)end->took_ns / 1e6 - TIMEOUT_MS);
+    if (end->status != status || strcmp(end->message, message) != 0 || end->took_ns > BOUND_NS) {
+        fail_msg("%s: status %d, code %d, %llu ms: %s", act, (int)end->status, end->code,
+                 (unsigned long long)(end->took_ns / MS), end->message);
+    }
+}
+
 /* Run it for its time, and look that it ended for that. */
 static void ends_in_time(const char *act, const char *n)
 {
-    const dw_instance_options options = {.struct_bytes = sizeof options, .timeout_ms = TIMEOUT_MS};
+    const dw_instance_options options = {
+        .struct_bytes = sizeof options, .timeout_ms = TIMEOUT_MS, .inherit_stdin = true};
     dw_instance *instance = start(act, n, &options);
-    dw_error err = {.message = ""};
-    int code = 0;
-    uint64_t started = dw_os_clock_ns();
-    dw_status status = dw_instance_run(instance, &code, &err);
-    uint64_t took = dw_os_clock_ns() - started;
-    print_message("%s %s: %.1f ms over\n", act, n, ((double)took / 1e6) - TIMEOUT_MS);
-    if (status != DW_E_LIMIT || took > BOUND_NS) {
-        fail_msg("%s: status %d, code %d, %llu ms: %s", act, (int)status, code,
-                 (unsigned long long)(took / MS), err.message);
-    }
-    assert_string_equal(err.message, "the guest ran longer than its 300 ms");
+    ending end = run(instance);
     dw_instance_destroy(instance);
+    expect(act, &end, DW_E_LIMIT, "the guest ran longer than its 300 ms");
+}
+
+static void *interrupt_later(void *user)
+{
+    (void)usleep(TIMEOUT_MS * 1000);
+    dw_instance_interrupt(user);
+    return NULL;
+}
+
+/* The same for one who is interrupted by another thread. */
+static void ends_when_interrupted(const char *act, const char *n)
+{
+    const dw_instance_options options = {.struct_bytes = sizeof options, .inherit_stdin = true};
+    dw_instance *instance = start(act, n, &options);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, interrupt_later, instance), 0);
+    ending end = run(instance);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    dw_instance_destroy(instance);
+    expect(act, &end, DW_E_CANCELLED, "the guest was interrupted");
+}
+
+static void ends(const char *act, const char *n)
+{
+    ends_in_time(act, n);
+    ends_when_interrupted(act, n);
 }
 
 static void test_deadline_in_a_loop(void **state)
 {
     (void)state;
-    ends_in_time("spin", "0");
+    ends("spin", "0");
 }
 
 static void test_deadline_in_a_forward_step(void **state)
 {
     (void)state;
-    ends_in_time("forward", "16000");
+    ends("forward", "16000");
 }
 
 static void test_deadline_in_an_embedding(void **state)
 {
     (void)state;
-    ends_in_time("embed", "16000");
+    ends("embed", "16000");
+}
+
+static void test_deadline_in_a_sleep(void **state)
+{
+    (void)state;
+    ends("sleep", HOUR_MS);
+    ends("poll_input", HOUR_MS);
+    ends("poll_input", "0");
+}
+
+static void test_deadline_while_nobody_writes(void **state)
+{
+    (void)state;
+    ends("read", "0");
+    ends("read_renumbered", "0");
+}
+
+static void test_deadline_while_nobody_reads(void **state)
+{
+    (void)state;
+    ends("write", "1");
+    ends("write", "1000000");
+    ends("poll_output", "0");
+}
+
+static void test_deadline_among_random_bytes(void **state)
+{
+    (void)state;
+    ends_in_time("random", "1000000000");
+}
+
+static void test_deadline_of_one_who_yields(void **state)
+{
+    (void)state;
+    ends("yield", "0");
+}
+
+/* ---- from a signal handler ------------------------------------------------------------------ */
+
+static dw_instance *volatile signalled;
+
+static void on_alarm(int number)
+{
+    (void)number;
+    dw_instance_interrupt(signalled);
+}
+
+/* As Ctrl-C does it: on the thread that runs the guest, or on any other. */
+static void test_interrupt_from_a_signal_handler(void **state)
+{
+    (void)state;
+    static const char *const acts[] = {"sleep", "read", "write", "spin", "forward"};
+    const struct itimerval soon = {.it_value = {.tv_usec = TIMEOUT_MS * 1000}};
+    const dw_instance_options options = {.struct_bytes = sizeof options, .inherit_stdin = true};
+    struct sigaction action = {.sa_handler = on_alarm};
+    (void)sigaction(SIGALRM, &action, NULL);
+    for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++) {
+        signalled = start(acts[i], i == 4 ? "16000" : HOUR_MS, &options);
+        assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+        ending end = run(signalled);
+        expect(acts[i], &end, DW_E_CANCELLED, "the guest was interrupted");
+        dw_instance_destroy(signalled);
+    }
+    (void)signal(SIGALRM, SIG_DFL);
+}
+
+/* ---- waits that are not left ---------------------------------------------------------------- */
+
+/* What tests/guest/waits.c looks at. */
+static void check_waits(bool on_fiber);
+
+static void test_waits_as_wasi_has_them(void **state)
+{
+    (void)state;
+    check_waits(false);
+    check_waits(true);
+}
+
+/* ---- under a scheduler ---------------------------------------------------------------------- */
+
+typedef struct guest {
+    dw_instance *instance;
+    ending end;
+    uint32_t ended;
+    uint64_t started_ns;
+} guest;
+
+static void on_end(void *user, const dw_call_end *end)
+{
+    guest *g = user;
+    g->ended++;
+    g->end.status = end->status;
+    g->end.code = end->exit_code;
+    g->end.took_ns = dw_os_clock_ns() - g->started_ns;
+    (void)snprintf(g->end.message, sizeof g->end.message, "%s",
+                   end->error != NULL ? end->error->message : "");
+}
+
+static void run_together(guest *guests, size_t count, dw_scheduler_stats *stats)
+{
+    dw_scheduler *scheduler = NULL;
+    dw_error err;
+    wasm_signals_restore();
+    assert_int_equal(dw_scheduler_create(&scheduler, engine, NULL, &err), DW_OK);
+    replace_streams();
+    for (size_t i = 0; i < count; i++) {
+        guests[i].started_ns = dw_os_clock_ns();
+        if (dw_scheduler_start(scheduler, guests[i].instance, on_end, &guests[i], &err) != DW_OK) {
+            fail_msg("%s", err.message);
+        }
+    }
+    assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, &err), DW_OK);
+    restore_streams();
+    *stats = (dw_scheduler_stats){.struct_bytes = sizeof *stats};
+    assert_int_equal(dw_scheduler_get_stats(scheduler, stats), DW_OK);
+    dw_scheduler_destroy(scheduler);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(guests[i].ended, 1);
+        dw_instance_destroy(guests[i].instance);
+    }
+}
+
+/* One guest's sleep stops nobody else: together they take as long as one, and meanwhile nothing
+ * turns. */
+static void test_scheduler_guests_sleep_together(void **state)
+{
+    (void)state;
+    static guest guests[GUESTS];
+    dw_scheduler_stats stats;
+    uint64_t started = dw_os_clock_ns();
+    for (size_t i = 0; i < GUESTS; i++) {
+        guests[i] = (guest){.instance = start("sleep", "500", NULL)};
+    }
+    run_together(guests, GUESTS, &stats);
+    uint64_t took = dw_os_clock_ns() - started;
+    print_message("%d sleeps of 500 ms: %.0f ms, %llu rounds\n", GUESTS, (double)took / 1e6,
+                  (unsigned long long)stats.rounds);
+    assert_true(took < GUESTS * 500 * MS / 2);
+    assert_true(stats.rounds <= 4 * GUESTS);
+    for (size_t i = 0; i < GUESTS; i++) {
+        assert_int_equal(guests[i].end.status, DW_OK);
+        assert_int_equal(guests[i].end.code, WENT_ON);
+    }
+}
+
+/* Everyone's time ends him where he waits, while others compute. */
+static void test_scheduler_deadlines_of_who_waits(void **state)
+{
+    (void)state;
+    static const char *const acts[] = {"sleep", "poll_input", "read",    "write", "poll_output",
+                                       "yield", "spin",       "forward", "sleep", "read"};
+    enum { COUNT = sizeof acts / sizeof acts[0] };
+    const dw_instance_options options = {
+        .struct_bytes = sizeof options, .timeout_ms = TIMEOUT_MS, .inherit_stdin = true};
+    static guest guests[COUNT];
+    dw_scheduler_stats stats;
+    for (size_t i = 0; i < COUNT; i++) {
+        const char *n = strcmp(acts[i], "forward") == 0 ? "16000" : HOUR_MS;
+        guests[i] = (guest){.instance = start(acts[i], n, &options)};
+    }
+    run_together(guests, COUNT, &stats);
+    for (size_t i = 0; i < COUNT; i++) {
+        expect(acts[i], &guests[i].end, DW_E_LIMIT, "the guest ran longer than its 300 ms");
+    }
+}
+
+static void *interrupt_all(void *user)
+{
+    guest *guests = user;
+    (void)usleep(TIMEOUT_MS * 1000);
+    for (size_t i = 0; i < 4; i++) {
+        dw_instance_interrupt(guests[i].instance);
+    }
+    return NULL;
+}
+
+static void test_scheduler_interrupts_who_waits(void **state)
+{
+    (void)state;
+    static const char *const acts[] = {"sleep", "poll_input", "read", "write"};
+    const dw_instance_options options = {.struct_bytes = sizeof options, .inherit_stdin = true};
+    static guest guests[4];
+    dw_scheduler_stats stats;
+    pthread_t thread;
+    for (size_t i = 0; i < 4; i++) {
+        guests[i] = (guest){.instance = start(acts[i], HOUR_MS, &options)};
+    }
+    assert_int_equal(pthread_create(&thread, NULL, interrupt_all, guests), 0);
+    run_together(guests, 4, &stats);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    for (size_t i = 0; i < 4; i++) {
+        expect(acts[i], &guests[i].end, DW_E_CANCELLED, "the guest was interrupted");
+    }
+    assert_true(stats.rounds <= 64);
+}
+
+/* A scheduler that is destroyed does not wait for its guests' sleep. */
+static void test_scheduler_goes_while_guests_wait(void **state)
+{
+    (void)state;
+    dw_scheduler *scheduler = NULL;
+    dw_error err;
+    guest sleeps = {.instance = start("sleep", HOUR_MS, NULL)};
+    guest ends = {.instance = start("sleep", "50", NULL)};
+    assert_int_equal(dw_scheduler_create(&scheduler, engine, NULL, &err), DW_OK);
+    assert_int_equal(dw_scheduler_start(scheduler, sleeps.instance, on_end, &sleeps, &err), DW_OK);
+    assert_int_equal(dw_scheduler_start(scheduler, ends.instance, on_end, &ends, &err), DW_OK);
+    assert_int_equal(
+        dw_scheduler_submit(scheduler, (void (*)(void *))dw_scheduler_stop, scheduler, &err),
+        DW_OK);
+    assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_STOPPED, &err), DW_OK);
+    assert_int_equal(sleeps.ended, 0);
+    dw_scheduler_destroy(scheduler);
+    assert_int_equal(sleeps.ended, 1);
+    assert_int_equal(sleeps.end.status, DW_E_CANCELLED);
+    dw_instance_destroy(sleeps.instance);
+    dw_instance_destroy(ends.instance);
+}
+
+/* ---- what waits come to --------------------------------------------------------------------- */
+
+static void check_waits(bool on_fiber)
+{
+    char folder[] = "/tmp/dw-waits-XXXXXX";
+    char command[64];
+    dw_module *waits = NULL;
+    dw_error err = {.message = ""};
+    assert_non_null(mkdtemp(folder));
+    const dw_dir dir = {.host_path = folder, .guest_path = "/d", .writable = true};
+    const dw_instance_options options = {.struct_bytes = sizeof options,
+                                         .inherit_stdin = true,
+                                         .dirs = &dir,
+                                         .dir_count = 1,
+                                         .timeout_ms = 60000};
+    guest g = {.instance = NULL};
+    dw_scheduler *scheduler = NULL;
+    wasm_signals_restore();
+    if (dw_module_open(&waits, engine, DW_TEST_GUESTS_DIR "/waits.wasm", &err) != DW_OK ||
+        dw_instance_create(&g.instance, waits, &options, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    dw_module_unref(waits);
+    replace_streams();
+    assert_int_equal(write(replaced.input[1], "ab", 2), 2);
+    if (on_fiber) {
+        assert_int_equal(dw_scheduler_create(&scheduler, engine, NULL, &err), DW_OK);
+        assert_int_equal(dw_scheduler_start(scheduler, g.instance, on_end, &g, &err), DW_OK);
+        assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, &err), DW_OK);
+        dw_scheduler_destroy(scheduler);
+    } else {
+        g.end.status = dw_instance_run(g.instance, &g.end.code, &err);
+        (void)snprintf(g.end.message, sizeof g.end.message, "%s", err.message);
+    }
+    restore_streams();
+    dw_instance_destroy(g.instance);
+    (void)snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+    if (g.end.status != DW_OK || g.end.code != 0) {
+        fail_msg("status %d: %s; tests/guest/waits.c:%d", (int)g.end.status, g.end.message,
+                 g.end.code);
+    }
 }
 
 int main(void)
@@ -132,6 +486,17 @@ int main(void)
         cmocka_unit_test(test_deadline_in_a_loop),
         cmocka_unit_test(test_deadline_in_a_forward_step),
         cmocka_unit_test(test_deadline_in_an_embedding),
+        cmocka_unit_test(test_deadline_in_a_sleep),
+        cmocka_unit_test(test_deadline_while_nobody_writes),
+        cmocka_unit_test(test_deadline_while_nobody_reads),
+        cmocka_unit_test(test_deadline_among_random_bytes),
+        cmocka_unit_test(test_deadline_of_one_who_yields),
+        cmocka_unit_test(test_interrupt_from_a_signal_handler),
+        cmocka_unit_test(test_waits_as_wasi_has_them),
+        cmocka_unit_test(test_scheduler_guests_sleep_together),
+        cmocka_unit_test(test_scheduler_deadlines_of_who_waits),
+        cmocka_unit_test(test_scheduler_interrupts_who_waits),
+        cmocka_unit_test(test_scheduler_goes_while_guests_wait),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, set_up, tear_down);
