@@ -274,7 +274,7 @@ typedef enum dw_limit_unit {
       "request of a chat")                                                                         \
     X(timeout_ms, MS, DW_LIMIT_NONE, 1, DW_LIMIT_NONE, "--timeout",                                \
       "time of one run or call, by the monotonic clock")                                           \
-    X(cpu_timeout_ms, MS, DW_LIMIT_NONE, 1, DW_LIMIT_NONE, "",                                     \
+    X(cpu_timeout_ms, MS, DW_LIMIT_NONE, 1, DW_LIMIT_NONE, "--cpu-time",                           \
       "processor time of one run or call, of the thread that runs the guest")                      \
     X(messages, COUNT, 1024, 1, 1000000, "", "messages that wait in an actor")                     \
     X(message_bytes, BYTES, UINT64_C(1) << 20, 1, UINT32_MAX, "", "one message to an actor")       \
@@ -284,7 +284,11 @@ typedef enum dw_limit_unit {
     X(effects, COUNT, 256, 1, 1000000, "",                                                         \
       "messages, spawns and forks that an actor asks for while it works on one message")           \
     X(attempts, COUNT, 3, 1, 1000000, "",                                                          \
-      "tries of a message in a state folder before it is set aside")
+      "tries of a message in a state folder before it is set aside")                               \
+    X(message_timeout_ms, MS, 600000, 1, DW_LIMIT_NONE, "",                                        \
+      "time of an actor's work on one message, beside timeout_ms")                                 \
+    X(fuel, STEPS, DW_LIMIT_NONE, 1, DW_LIMIT_NONE, "--fuel",                                      \
+      "instructions of one run or call; the same on every machine")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -349,6 +353,9 @@ typedef struct dw_engine_options {
     /* Install no handler of SIGBUS of ours: a mapped file that is truncated then ends the process.
      * Of the first engine only: the handler stays as long as the process. */
     bool no_file_guards;
+    /* Count guests' instructions, for the limit `fuel`: code is compiled for it, and runs some 5 to
+     * 30 % slower. Without it a guest with such a limit is refused. */
+    bool counts_fuel;
 } dw_engine_options;
 
 /* `options` may be NULL. Errors: DW_E_NOT_FOUND (no such device; the message lists those there
@@ -871,8 +878,8 @@ DW_API void dw_instance_destroy(dw_instance *instance);
 /* Run a command guest's `_start` to its end. `exit_code` may be NULL; a guest that returns or
  * calls proc_exit sets it, to the code it gave (any int32; shells see & 255), and the status is
  * DW_OK. Blocks: for as long as the guest runs.
- * Errors: DW_E_TRAP (with the trap's reason), DW_E_CANCELLED, DW_E_LIMIT (timeout_ms),
- * DW_E_STATE (it has run already: a command runs once). */
+ * Errors: DW_E_TRAP (with the trap's reason), DW_E_CANCELLED, DW_E_LIMIT (timeout_ms,
+ * cpu_timeout_ms, fuel), DW_E_STATE (it has run already: a command runs once). */
 DW_API DW_MUST_CHECK dw_status dw_instance_run(dw_instance *instance, int *exit_code,
                                                dw_error *err);
 
@@ -909,6 +916,8 @@ typedef struct dw_instance_stats {
                                         computes on these */
     uint64_t host_calls;             /* calls from the guest into the host */
     uint64_t graph_runs;             /* tensor graphs run by the guest */
+    uint64_t fuel;                   /* instructions of the last run or call, where the engine
+                                        counts them; else 0 */
 } dw_instance_stats;
 
 /* Errors: DW_E_ARG (struct_bytes). */

@@ -148,6 +148,7 @@ static dw_instance_options options_of(dw_actor *actor)
     options.on_input = on_input;
     options.on_progress = on_progress;
     options.user = actor;
+    options.timeout_ms = actor->settings->message_timeout_ms;
     return options;
 }
 

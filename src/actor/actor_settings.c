@@ -76,6 +76,11 @@ static void take_limits(dw_actor_settings *settings, dw_actor_options *own)
     dw_limits limits = settings->limits;
     dw_limits_fill(&limits, &dw_limits_usual);
     settings->instance.limits = &settings->limits;
+    uint64_t whole_ms =
+        settings->instance.timeout_ms != 0 ? settings->instance.timeout_ms : limits.timeout_ms;
+    uint64_t message_ms = limits.message_timeout_ms;
+    message_ms = whole_ms < message_ms ? whole_ms : message_ms;
+    settings->message_timeout_ms = message_ms != DW_LIMIT_NONE ? message_ms : 0;
     own->instance = &settings->instance;
     own->message_count_max =
         own->message_count_max != 0 ? own->message_count_max : (uint32_t)limits.messages;

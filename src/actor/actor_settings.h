@@ -8,6 +8,7 @@
 typedef struct dw_actor_settings {
     _Atomic size_t references;
     dw_actor_options options;     /* its instance is: */
+    uint64_t message_timeout_ms;  /* of a message: the shorter of two limits; 0: none */
     dw_instance_options instance; /* every pointer in it is owned; models are counted */
     dw_limits limits;             /* instance.limits: what was set, 0 elsewhere */
 } dw_actor_settings;

@@ -70,6 +70,7 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
             .import_table_count = DW_IMPORT_TABLES_COUNT,
             .own_imports = own.imports,
             .own_import_count = own.import_count,
+            .counts_fuel = own.counts_fuel,
         };
         status = dw_wasm_host_create(&engine->wasm, &parts, err);
     }

@@ -564,6 +564,9 @@ static unsigned use_of(int option)
     case DW_CLI_OPT_KV_MEMORY:
     case DW_CLI_OPT_LIMIT: /* what loads or makes actors */
     case DW_CLI_OPT_LIMITS:
+    case DW_CLI_OPT_TIMEOUT:
+    case DW_CLI_OPT_CPU_TIME:
+    case DW_CLI_OPT_FUEL:
         return USES_MODEL;
     case DW_CLI_OPT_KV_TYPE:
         return USES_KV_TYPE;

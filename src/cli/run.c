@@ -6,7 +6,6 @@
 #include "cli/session.h"
 
 #define PROMPT_BYTES_MAX ((size_t)16 << 20)
-#define TIMEOUT_S_MAX 31536000.0
 
 static const char usage[] =
     "usage: driftwood run [GUEST] [OPTION...] [-- ARGUMENT...]\n"
@@ -21,7 +20,6 @@ static const char usage[] =
 static const char usage_behind[] =
     "  --dir HOST[::GUEST][:ro]  grant the guest a folder\n"
     "  --env NAME=VALUE     set a variable of the guest's environment\n"
-    "  --timeout S          end the guest after S seconds\n"
     "  -h, --help           this text\n"
     "\n"
     "The exit status is the guest's; 1 if it failed, 2 for a wrong command line, 130 after "
@@ -32,7 +30,6 @@ enum {
     OPT_RAW,
     OPT_DIR,
     OPT_ENV,
-    OPT_TIMEOUT,
 };
 
 static dw_status take_prompt(dw_cli_session *session, const char *text, dw_error *err)
@@ -60,8 +57,6 @@ static dw_status take_prompt(dw_cli_session *session, const char *text, dw_error
 
 static dw_status take_option(dw_cli_session *session, int option, const char *value, dw_error *err)
 {
-    double seconds = 0.0;
-    dw_status status;
     switch (option) {
     case OPT_RAW:
         return dw_cli_session_set(session, "--raw", "DRIFTWOOD_RAW", "1", err);
@@ -69,10 +64,6 @@ static dw_status take_option(dw_cli_session *session, int option, const char *va
         return dw_cli_session_dir(session, value, err);
     case OPT_ENV:
         return dw_cli_session_env_text(session, value, err);
-    case OPT_TIMEOUT:
-        status = dw_cli_number("--timeout", value, 0.001, TIMEOUT_S_MAX, &seconds, err);
-        session->timeout_ms = (uint64_t)(seconds * 1000.0);
-        return status;
     default:
         return dw_cli_session_option(session, option, value, err);
     }
@@ -111,7 +102,6 @@ int dw_cli_run(int argc, char **argv)
                                             {"raw", no_argument, NULL, OPT_RAW},
                                             {"dir", required_argument, NULL, OPT_DIR},
                                             {"env", required_argument, NULL, OPT_ENV},
-                                            {"timeout", required_argument, NULL, OPT_TIMEOUT},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     dw_cli_session session = {

@@ -41,7 +41,9 @@ typedef struct dw_cli_session {
     dw_kv_type kv_type;
     bool kv_type_given;
     uint64_t kv_bytes_max;
-    uint64_t timeout_ms;
+    uint64_t timeout_ms; /* 0: none was given; so the next two */
+    uint64_t cpu_timeout_ms;
+    uint64_t fuel;
     const char *limits_path;                    /* --limits; NULL: none */
     const char *limit_texts[DW_CLI_LIMITS_MAX]; /* [limit_count], --limit; borrowed */
     size_t limit_count;
@@ -98,6 +100,9 @@ enum {
     DW_CLI_OPT_MEMORY_MAX,
     DW_CLI_OPT_LIMIT,
     DW_CLI_OPT_LIMITS,
+    DW_CLI_OPT_TIMEOUT,
+    DW_CLI_OPT_CPU_TIME,
+    DW_CLI_OPT_FUEL,
     DW_CLI_OPT_STATS,
     DW_CLI_OPT_OWN, /* a command's own follow */
 };
@@ -147,11 +152,18 @@ enum {
         {"memory-max", required_argument, NULL, DW_CLI_OPT_MEMORY_MAX},                            \
         {"limit", required_argument, NULL, DW_CLI_OPT_LIMIT},                                      \
         {"limits", required_argument, NULL, DW_CLI_OPT_LIMITS},                                    \
+        {"timeout", required_argument, NULL, DW_CLI_OPT_TIMEOUT},                                  \
+        {"cpu-time", required_argument, NULL, DW_CLI_OPT_CPU_TIME},                                \
+        {"fuel", required_argument, NULL, DW_CLI_OPT_FUEL},                                        \
     {                                                                                              \
         "stats", optional_argument, NULL, DW_CLI_OPT_STATS                                         \
     }
 /* Behind the others: a string may have 4,095 characters. */
 #define DW_CLI_LIMITS_HELP                                                                         \
+    "  --timeout S          end the guest after S seconds, whatever it is in; an actor after S\n"  \
+    "                       seconds of a message, which is 600 unless it is set\n"                 \
+    "  --cpu-time S         the same by the processor time of the thread that runs it\n"           \
+    "  --fuel N             the same after N instructions, the same ones on every machine\n"       \
     "  --limit NAME=VALUE   set a limit, as texts_bytes=64M or timers=8; may be repeated;\n"       \
     "                       `driftwood limits` lists them\n"                                       \
     "  --limits FILE        set limits from a file, a JSON object of names to values; what\n"      \

@@ -10,6 +10,7 @@
 
 #include "cli/session.h"
 
+#define TIMEOUT_S_MAX 31536000.0
 #define GRAMMAR_BYTES_MAX ((size_t)1 << 20) /* that the library takes */
 #define TOOLS_BYTES_MAX ((size_t)1 << 20)
 #define MANIFEST_BYTES_MAX ((size_t)1 << 20) /* that the library takes */
@@ -368,6 +369,33 @@ static dw_status keep_limit(dw_cli_session *session, const char *value, dw_error
     return DW_OK;
 }
 
+static dw_status take_time(const char *option, const char *value, uint64_t *ms, dw_error *err)
+{
+    double seconds = 0.0;
+    dw_status status = dw_cli_number(option, value, 0.001, TIMEOUT_S_MAX, &seconds, err);
+    *ms = (uint64_t)(seconds * 1000.0);
+    return status;
+}
+
+static dw_status take_bound(dw_cli_session *session, int option, const char *value, dw_error *err)
+{
+    switch (option) {
+    case DW_CLI_OPT_LIMIT:
+        return keep_limit(session, value, err);
+    case DW_CLI_OPT_LIMITS:
+        session->limits_path = value;
+        return DW_OK;
+    case DW_CLI_OPT_TIMEOUT:
+        return take_time("--timeout", value, &session->timeout_ms, err);
+    case DW_CLI_OPT_CPU_TIME:
+        return take_time("--cpu-time", value, &session->cpu_timeout_ms, err);
+    case DW_CLI_OPT_FUEL:
+        return dw_cli_whole("--fuel", value, 1, UINT64_MAX - 1, &session->fuel, err);
+    default:
+        return DW_E_STATE;
+    }
+}
+
 /* What the host itself goes by. */
 static dw_status take_own(dw_cli_session *session, int option, const char *value, dw_error *err)
 {
@@ -414,16 +442,11 @@ static dw_status take_own(dw_cli_session *session, int option, const char *value
     case DW_CLI_OPT_KV_MEMORY:
         return dw_cli_bytes("--kv-memory", value, 1 << 20, UINT64_C(1) << 50,
                             &session->kv_bytes_max, err);
-    case DW_CLI_OPT_LIMIT:
-        return keep_limit(session, value, err);
-    case DW_CLI_OPT_LIMITS:
-        session->limits_path = value;
-        return DW_OK;
     case DW_CLI_OPT_MEMORY_MAX:
         return dw_cli_bytes("--memory-max", value, 65536, UINT64_C(4) << 30,
                             &session->memory_bytes_max, err);
     default:
-        return DW_E_STATE;
+        return take_bound(session, option, value, err);
     }
 }
 
@@ -478,6 +501,9 @@ static dw_status check_twice(const dw_cli_session *session, dw_error *err)
         {"--context", "context_tokens",
          session->context_tokens_max != 0 && session->limits.context_tokens != 0},
         {"--timeout", "timeout_ms", session->timeout_ms != 0 && session->limits.timeout_ms != 0},
+        {"--cpu-time", "cpu_timeout_ms",
+         session->cpu_timeout_ms != 0 && session->limits.cpu_timeout_ms != 0},
+        {"--fuel", "fuel", session->fuel != 0 && session->limits.fuel != 0},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         if (pairs[i].both) {
@@ -526,12 +552,23 @@ static dw_status take_limits(dw_cli_session *session, dw_error *err)
     return DW_OK;
 }
 
+/* Those of these limits that have options of their own, which say more than a file. */
+static void put_own_limits(dw_cli_session *session)
+{
+    dw_limits *limits = &session->limits;
+    limits->timeout_ms = session->timeout_ms != 0 ? session->timeout_ms : limits->timeout_ms;
+    limits->cpu_timeout_ms =
+        session->cpu_timeout_ms != 0 ? session->cpu_timeout_ms : limits->cpu_timeout_ms;
+    limits->fuel = session->fuel != 0 ? session->fuel : limits->fuel;
+}
+
 dw_status dw_cli_session_check(dw_cli_session *session, dw_error *err)
 {
     dw_status taken = take_limits(session, err);
     if (taken != DW_OK) {
         return taken;
     }
+    put_own_limits(session);
     static const char *const pairs[][2] = {
         {"DRIFTWOOD_GRAMMAR", "DRIFTWOOD_JSON_SCHEMA"},
         {"DRIFTWOOD_GRAMMAR", "DRIFTWOOD_TOOLS"},

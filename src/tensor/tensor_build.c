@@ -13,6 +13,7 @@
 #include "device/device_view.h"
 #include "tensor/tensor_build_internal.h"
 #include "tensor/tensor_ops.h"
+#include "tensor/tensor_parts_internal.h"
 
 /* ggml tensors that a node can take: the result, ordinary strides for it, its output. */
 #define TENSORS_PER_NODE 4
@@ -32,8 +33,65 @@ typedef struct builder {
 
 /* ---- what is needed ---- */
 
-/* Inputs come before their users, so one pass backwards finds all that outputs depend on. */
-static size_t mark_needed(dw_tensor_graph *graph)
+/* ---- work in parts: on the CPU alone, whose runs are left between nodes ---- */
+
+static size_t product_parts(const int64_t *a_ne, const int64_t *b_ne)
+{
+    dw__product_cut cut = dw__cut_product(a_ne, b_ne);
+    return cut.count > 1 ? cut.count : 0;
+}
+
+/* Whether every row of the result comes of one row of the first input, in F32 of the same sizes. */
+static bool goes_by_rows(const dw__node *node)
+{
+    switch (node->op) {
+    case DW_OP_SCALE:
+    case DW_OP_RMS_NORM:
+    case DW_OP_NORM:
+    case DW_OP_GELU:
+    case DW_OP_SILU:
+    case DW_OP_RELU:
+    case DW_OP_TANH:
+    case DW_OP_SIGMOID:
+    case DW_OP_EXP:
+    case DW_OP_SQRT:
+    case DW_OP_SQR:
+    case DW_OP_NEG:
+        return true;
+    case DW_OP_SOFTMAX:
+        return node->inputs[1] == 0;
+    default:
+        return false;
+    }
+}
+
+static size_t part_count(const dw_tensor_graph *graph, const dw__node *node)
+{
+    size_t count = 1;
+    if (!graph->on_cpu || node->op == 0) {
+        return 0;
+    }
+    const int64_t *a_ne = dw__node_of(graph, node->inputs[0])->ne;
+    if (goes_by_rows(node)) {
+        (void)dw__cut_rows(node->ne, &count);
+        return count > 1 ? count : 0;
+    }
+    if (node->op != DW_OP_MATMUL && node->op != DW_OP_ATTENTION) {
+        return 0;
+    }
+    const int64_t *b_ne = dw__node_of(graph, node->inputs[1])->ne;
+    if (node->op == DW_OP_MATMUL) {
+        return product_parts(a_ne, b_ne);
+    }
+    /* Of attention: keys with queries; then values, turned, with weights. */
+    const int64_t turned[] = {b_ne[1], b_ne[0], b_ne[2], b_ne[3]};
+    const int64_t weights[] = {b_ne[1], a_ne[1], a_ne[2], a_ne[3]};
+    return product_parts(b_ne, a_ne) + product_parts(turned, weights);
+}
+
+/* Inputs come before their users, so one pass backwards finds all that outputs depend on; the
+ * tensors and parts that building them takes are counted. */
+static size_t mark_needed(dw_tensor_graph *graph, size_t *parts)
 {
     size_t tensors = 0;
     for (int32_t i = 0; i < graph->count; i++) {
@@ -48,6 +106,9 @@ static size_t mark_needed(dw_tensor_graph *graph)
         if (!node->needed) {
             continue;
         }
+        size_t count = part_count(graph, node);
+        *parts += count;
+        tensors += 3 * count;
         tensors += node->op == DW_OP_ATTENTION ? TENSORS_PER_ATTENTION
                    : node->op == DW_OP_SUM     ? TENSORS_PER_SUM
                                                : TENSORS_PER_NODE;
@@ -65,6 +126,11 @@ static dw_status make_context(builder *at, size_t tensors)
     dw__built *built = at->built;
     size_t bytes = tensors * ggml_tensor_overhead() + ggml_graph_overhead_custom(tensors, false);
     size_t count = (size_t)at->graph->count;
+    if (bytes > at->scratch_bytes_max) {
+        return dw_fail(at->err, DW_E_LIMIT,
+                       "graph: %zu bytes for its %zu nodes, limit %zu of scratch memory", bytes,
+                       tensors, at->scratch_bytes_max);
+    }
     built->context_memory = dw_alloc(1, bytes);
     built->checks = dw_alloc(count, sizeof *built->checks);
     built->masks = dw_alloc(count, sizeof *built->masks);
@@ -167,28 +233,59 @@ static struct ggml_tensor *emit_sum(builder *at, struct ggml_tensor *a)
     return tails != NULL ? ggml_add(at->context, tails, sum) : sum;
 }
 
-static struct ggml_tensor *emit_unary(builder *at, const dw__node *node)
+/* A dw__row_operation; `user` is the node. */
+static struct ggml_tensor *row_node(struct ggml_context *context, struct ggml_tensor *a,
+                                    const void *user)
+{
+    const dw__node *node = user;
+    const dw_op_params *p = &node->params;
+    switch (node->op) {
+    case DW_OP_SCALE:
+        return ggml_scale_bias(context, a, p->f[0], p->f[1]);
+    case DW_OP_SOFTMAX:
+        return ggml_soft_max_ext(context, a, NULL, p->f[0] != 0.0f ? p->f[0] : 1.0f, 0.0f);
+    case DW_OP_RMS_NORM:
+        return ggml_rms_norm(context, a, p->f[0]);
+    case DW_OP_NORM:
+        return ggml_norm(context, a, p->f[0]);
+    case DW_OP_GELU:
+        return ggml_gelu_erf(context, a); /* ggml_gelu goes through a table of halves */
+    case DW_OP_SILU:
+        return ggml_silu(context, a);
+    case DW_OP_RELU:
+        return ggml_relu(context, a);
+    case DW_OP_TANH:
+        return ggml_tanh(context, a);
+    case DW_OP_SIGMOID:
+        return ggml_sigmoid(context, a);
+    case DW_OP_EXP:
+        return ggml_exp(context, a);
+    case DW_OP_SQRT:
+        return ggml_sqrt(context, a);
+    case DW_OP_SQR:
+        return ggml_sqr(context, a);
+    default:
+        DW_ASSERT(node->op == DW_OP_NEG);
+        return ggml_neg(context, a);
+    }
+}
+
+static struct ggml_tensor *emit_by_rows(builder *at, const dw__node *node)
+{
+    size_t count = 1;
+    int64_t rows = dw__cut_rows(node->ne, &count);
+    struct ggml_tensor *a = input(at, node, 0);
+    if (!at->graph->on_cpu || count <= 1) {
+        return row_node(at->context, a, node);
+    }
+    const dw__parts parts = {.context = at->context, .built = at->built};
+    return dw__rows_in_parts(&parts, rows, a, row_node, node);
+}
+
+static struct ggml_tensor *emit_reduction(builder *at, const dw__node *node)
 {
     struct ggml_tensor *a = input(at, node, 0);
     switch (node->op) {
-    case DW_OP_GELU:
-        return ggml_gelu_erf(at->context, a); /* ggml_gelu goes through a table of halves */
-    case DW_OP_SILU:
-        return ggml_silu(at->context, a);
-    case DW_OP_RELU:
-        return ggml_relu(at->context, a);
-    case DW_OP_TANH:
-        return ggml_tanh(at->context, a);
-    case DW_OP_SIGMOID:
-        return ggml_sigmoid(at->context, a);
-    case DW_OP_EXP:
-        return ggml_exp(at->context, a);
-    case DW_OP_SQRT:
-        return ggml_sqrt(at->context, a);
-    case DW_OP_SQR:
-        return ggml_sqr(at->context, a);
-    case DW_OP_NEG:
-        return ggml_neg(at->context, a);
     case DW_OP_SUM:
         return emit_sum(at, a);
     case DW_OP_SUM_ROWS:
@@ -225,6 +322,11 @@ static struct ggml_tensor *emit_view(builder *at, const dw__node *node)
 
 static struct ggml_tensor *emit_matmul(builder *at, struct ggml_tensor *a, struct ggml_tensor *b)
 {
+    dw__product_cut cut = dw__cut_product(a->ne, b->ne);
+    if (at->graph->on_cpu && cut.count > 1) {
+        const dw__parts parts = {.context = at->context, .built = at->built};
+        return dw__product_in_parts(&parts, &cut, a, b);
+    }
     struct ggml_tensor *product = ggml_mul_mat(at->context, a, b);
     (void)ggml_prec_set_acc(product, GGML_PREC_F32); /* CUDA sums halves in halves otherwise */
     return product;
@@ -348,6 +450,10 @@ static dw_status emit_op(builder *at, const dw__node *node, int32_t number,
     const int64_t *ne = node->ne;
     const dw_op_params *p = &node->params;
     struct ggml_context *context = at->context;
+    if (goes_by_rows(node)) {
+        *out = emit_by_rows(at, node);
+        return DW_OK;
+    }
     switch (node->op) {
     case DW_OP_MATMUL:
         *out = emit_matmul(at, input(at, node, 0), input(at, node, 1));
@@ -358,17 +464,8 @@ static dw_status emit_op(builder *at, const dw__node *node, int32_t number,
     case DW_OP_DIV:
         *out = emit_binary(at, node);
         return DW_OK;
-    case DW_OP_SCALE:
-        *out = ggml_scale_bias(context, input(at, node, 0), p->f[0], p->f[1]);
-        return DW_OK;
     case DW_OP_SOFTMAX:
         *out = emit_softmax(at, node);
-        return DW_OK;
-    case DW_OP_RMS_NORM:
-        *out = ggml_rms_norm(context, input(at, node, 0), p->f[0]);
-        return DW_OK;
-    case DW_OP_NORM:
-        *out = ggml_norm(context, input(at, node, 0), p->f[0]);
         return DW_OK;
     case DW_OP_TRANSPOSE:
     case DW_OP_PERMUTE:
@@ -398,7 +495,7 @@ static dw_status emit_op(builder *at, const dw__node *node, int32_t number,
         *out = ggml_repeat_4d(context, input(at, node, 0), ne[0], ne[1], ne[2], ne[3]);
         return DW_OK;
     default:
-        *out = emit_unary(at, node);
+        *out = emit_reduction(at, node);
         return DW_OK;
     }
 }
@@ -460,6 +557,7 @@ dw_status dw__graph_place(dw_tensor_graph *graph, dw_error *err)
             }
         }
     }
+    dw__parts_place(&graph->built);
     graph->built.view_generation = dw_device_view_generation(graph->view);
     return DW_OK;
 }
@@ -507,16 +605,23 @@ static dw_status allocate(builder *at)
         return status;
     }
     status = dw_device_graph_allocate(&built->allocator, device, built->cgraph, at->err);
-    return status == DW_OK
-               ? DW_OK
-               : dw_fail_within(at->err, status, "%zu bytes of intermediate results", bytes);
+    if (status != DW_OK) {
+        return dw_fail_within(at->err, status, "%zu bytes of intermediate results", bytes);
+    }
+    dw__parts_place(built);
+    return DW_OK;
 }
 
 dw_status dw__graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max, dw_error *err)
 {
     builder at = {
         .graph = graph, .built = &graph->built, .scratch_bytes_max = scratch_bytes_max, .err = err};
-    dw_status status = make_context(&at, mark_needed(graph));
+    size_t parts = 0;
+    size_t tensors = mark_needed(graph, &parts);
+    dw_status status = make_context(&at, tensors);
+    if (status == DW_OK) {
+        status = dw__parts_reserve(&graph->built, parts, err);
+    }
     for (int32_t number = 1; number <= graph->count && status == DW_OK; number++) {
         if (dw__node_of(graph, number)->needed) {
             status = emit_node(&at, number);
@@ -548,5 +653,6 @@ void dw__built_release(dw__built *built, dw_device *device)
     dw_free(built->context_memory);
     dw_free(built->checks);
     dw_free(built->masks);
+    dw_free(built->parts);
     *built = (dw__built){0};
 }

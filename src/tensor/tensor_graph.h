@@ -31,6 +31,9 @@ typedef struct dw_tensor_graph dw_tensor_graph;
 /* An empty graph on `view`'s region; all three must outlive it. Errors: DW_E_MEMORY. */
 dw_status dw_tensor_graph_create(dw_tensor_graph **out, dw_device *device, dw_region *region,
                                  dw_device_view *view, dw_error *err);
+/* For tests: how much work graphs that are built from now on have in a part, on the CPU:
+ * multiplications of a product, elements of other operations; 0: as much as usual. */
+void dw_tensor_set_parts(int64_t work, int64_t elements);
 void dw_tensor_graph_destroy(dw_tensor_graph *graph);
 
 /* A contiguous tensor of the region at `offset`. ne [4]. `*tensor` is its number, from 1 on.

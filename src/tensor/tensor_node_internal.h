@@ -43,6 +43,15 @@ typedef struct dw__causal_mask {
     ggml_backend_buffer_t buffer;
 } dw__causal_mask;
 
+/* A node that writes part of another's result, at [offset, ..) of its bytes. */
+typedef struct dw__part {
+    struct ggml_tensor *node;
+    struct ggml_tensor *result;
+    size_t offset;
+} dw__part;
+#define DW__PART_SOURCE                                                                            \
+    3 /* which of its sources is the result: no operation in parts has so many */
+
 /* What building makes; zero before and after a failure. */
 typedef struct dw__built {
     void *context_memory;
@@ -53,6 +62,9 @@ typedef struct dw__built {
     size_t check_count;
     dw__causal_mask *masks; /* [mask_count] */
     size_t mask_count;
+    dw__part *parts; /* [part_count] */
+    size_t part_count;
+    size_t part_capacity;
     size_t scratch_bytes;
     dw_account *payer; /* counted; of charged_bytes, a part of these */
     size_t charged_bytes;

@@ -326,6 +326,12 @@ static dw_status take_limits(dw_instance *instance, const dw_instance_options *o
         }
     }
     dw_limits_fill(limits, &dw_limits_usual);
+    if (limits->fuel != DW_LIMIT_NONE && !instance->host->counts_fuel) {
+        return dw_fail(err, DW_E_UNSUPPORTED,
+                       "fuel: a limit of %llu instructions, which this engine does not count "
+                       "(dw_engine_options.counts_fuel)",
+                       (unsigned long long)limits->fuel);
+    }
     return DW_OK;
 }
 
@@ -465,6 +471,11 @@ dw_status dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *
         .host_calls = atomic_load(&counters->host_calls),
         .graph_runs = atomic_load(&counters->graph_runs),
     };
+    uint64_t left = 0;
+    if (instance->host->counts_fuel &&
+        wasmtime_context_get_fuel(wasmtime_store_context(instance->store), &left) == NULL) {
+        own.fuel = instance->limits.fuel - left;
+    }
     if (instance->view != NULL) {
         own.device_staged_bytes = dw_device_view_staged_bytes(instance->view);
     }

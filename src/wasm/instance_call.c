@@ -32,12 +32,15 @@ static const char *trap_text(wasmtime_trap_code_t code)
     }
 }
 
-static dw_status trapped(wasm_trap_t *trap, dw_error *err)
+static dw_status trapped(const dw_instance *instance, wasm_trap_t *trap, dw_error *err)
 {
     wasmtime_trap_code_t code = 0;
     const char *text = wasmtime_trap_code(trap, &code) ? trap_text(code) : NULL;
     dw_status status;
-    if (text != NULL) {
+    if (code == WASMTIME_TRAP_CODE_OUT_OF_FUEL) {
+        status = dw_fail(err, DW_E_LIMIT, "the guest ran more than its %llu instructions (fuel)",
+                         (unsigned long long)instance->limits.fuel);
+    } else if (text != NULL) {
         status = dw_fail(err, DW_E_TRAP, "the guest trapped: %s", text);
     } else {
         wasm_message_t message;
@@ -133,7 +136,7 @@ dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, w
     if (error != NULL) {
         return dw__wasm_error(err, DW_E_TRAP, "the guest failed", error);
     }
-    return trap != NULL ? trapped(trap, err) : DW_OK;
+    return trap != NULL ? trapped(instance, trap, err) : DW_OK;
 }
 
 /* 0 where there is no limit. Where it cannot be told in nanoseconds, it is 584 years. */
@@ -145,6 +148,24 @@ static uint64_t ns_of_ms(uint64_t ms)
     return ms < UINT64_MAX / 1000000 ? ms * 1000000 : UINT64_MAX;
 }
 
+uint64_t dw__fuel_put_aside(dw_instance *instance)
+{
+    uint64_t left = 0;
+    if (instance->host->counts_fuel) {
+        wasmtime_context_t *context = wasmtime_store_context(instance->store);
+        DW_ASSERT(wasmtime_context_get_fuel(context, &left) == NULL);
+        DW_ASSERT(wasmtime_context_set_fuel(context, UINT64_MAX) == NULL);
+    }
+    return left;
+}
+
+void dw__fuel_give_back(dw_instance *instance, uint64_t fuel)
+{
+    if (instance->host->counts_fuel) {
+        DW_ASSERT(wasmtime_context_set_fuel(wasmtime_store_context(instance->store), fuel) == NULL);
+    }
+}
+
 void dw__instance_enter(dw_instance *instance, bool goes_on)
 {
     const dw_stop_limits limits = {.time_ns = ns_of_ms(instance->limits.timeout_ms),
@@ -154,6 +175,7 @@ void dw__instance_enter(dw_instance *instance, bool goes_on)
     instance->import_error.code = DW_OK;
     if (!goes_on) {
         dw_stop_begin(&instance->stop, &limits);
+        dw__fuel_give_back(instance, instance->limits.fuel);
     }
     wasmtime_context_set_epoch_deadline(wasmtime_store_context(instance->store), 1);
     instance->calling = true;

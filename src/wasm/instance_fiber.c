@@ -144,6 +144,7 @@ void dw_fiber_suspend(dw_instance *instance)
     wasmtime_val_raw_t none;
     wasm_trap_t *trap = NULL;
     DW_ASSERT(fiber->future != NULL && !fiber->suspending);
+    uint64_t fuel = dw__fuel_put_aside(instance);
     fiber->suspending = true;
     dw_account_scope payer = dw_account_pause(); /* others run on this thread meanwhile */
     wasmtime_context_set_epoch_deadline(context, 0);
@@ -151,6 +152,7 @@ void dw_fiber_suspend(dw_instance *instance)
         wasmtime_func_call_unchecked(context, &fiber->yield, &none, 0, &trap);
     fiber->suspending = false;
     dw_account_leave(payer);
+    dw__fuel_give_back(instance, fuel);
     /* It fails in a future that is deleted in the middle, which dw_fiber_end never does. */
     DW_ASSERT(error == NULL && trap == NULL);
     if (dw_stop_ends(&instance->stop)) {

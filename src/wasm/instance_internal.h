@@ -35,6 +35,7 @@ struct dw_wasm_host {
     wasmtime_linker_t *wasi;         /* Wasmtime's own functions; likewise */
     dw__own_import *own_imports; /* [own_import_count]; do not move: the linker refers to them */
     size_t own_import_count;
+    bool counts_fuel;
     bool fibers_fail; /* for tests: dw_fibers_set_failing */
 
     /* The ticker advances the epoch while guests run, so that those that only loop can be
@@ -159,6 +160,10 @@ dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_fu
  * its own as well. On a fiber it does not run yet. */
 void dw__instance_enter(dw_instance *instance, bool goes_on);
 void dw__instance_leave(dw_instance *instance);
+/* Where the host counts fuel: what the guest has left, put aside while code of ours runs in its
+ * store, and given back afterwards. */
+uint64_t dw__fuel_put_aside(dw_instance *instance);
+void dw__fuel_give_back(dw_instance *instance, uint64_t fuel);
 /* What came back from Wasmtime, as a status; takes `error` and `trap`. */
 dw_status dw__instance_outcome(dw_instance *instance, wasmtime_error_t *error, wasm_trap_t *trap,
                                int *exit_code, dw_error *err);

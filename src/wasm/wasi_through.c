@@ -277,7 +277,9 @@ wasm_trap_t *dw__wasi_through(dw_instance *instance, dw__wasi_function which,
         return wasmtime_trap_new(told.message, strlen(told.message));
     }
     size_t count = strcspn(functions[which].signature, ":");
+    uint64_t fuel = dw__fuel_put_aside(instance);
     wasmtime_error_t *error = wasmtime_func_call_unchecked(
         wasmtime_store_context(instance->store), &instance->through[which], values, count, &trap);
+    dw__fuel_give_back(instance, fuel);
     return error != NULL ? trap_of(error) : trap;
 }

@@ -78,7 +78,7 @@ void dw__wasm_host_guest_leaves(dw_wasm_host *host)
     (void)pthread_mutex_unlock(&host->lock);
 }
 
-static wasm_config_t *make_config(dw_wasm_memories *memories)
+static wasm_config_t *make_config(dw_wasm_memories *memories, bool counts_fuel)
 {
     wasm_config_t *config = wasm_config_new();
     if (config == NULL) {
@@ -86,6 +86,7 @@ static wasm_config_t *make_config(dw_wasm_memories *memories)
     }
     dw_wasm_memories_install(memories, config);
     wasmtime_config_epoch_interruption_set(config, true);
+    wasmtime_config_consume_fuel_set(config, counts_fuel);
     wasmtime_config_max_wasm_stack_set(config, GUEST_STACK_BYTES);
     wasmtime_config_async_stack_size_set(config, FIBER_STACK_BYTES);
     /* Pointers in the ABI have 32 bits; one guest is one thread; components copy their lists. */
@@ -183,6 +184,7 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
         return dw_fail(err, DW_E_MEMORY, "no memory for the WebAssembly host");
     }
     host->device = parts->device;
+    host->counts_fuel = parts->counts_fuel;
     DW_ASSERT(pthread_mutex_init(&host->lock, NULL) == 0);
     dw_os_cond_init(&host->changed);
     DW_ASSERT(pthread_mutex_init(&host->input_lock, NULL) == 0);
@@ -190,7 +192,7 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
     if (status != DW_OK) {
         goto out;
     }
-    wasm_config_t *config = make_config(host->memories);
+    wasm_config_t *config = make_config(host->memories, parts->counts_fuel);
     host->engine = config != NULL ? wasm_engine_new_with_config(config) : NULL;
     if (host->engine == NULL) {
         status = dw_fail(err, DW_E_MEMORY, "Wasmtime's engine could not be made");

@@ -219,6 +219,19 @@ static void test_deadline_in_an_embedding(void **state)
     ends("embed", "16000");
 }
 
+static void test_deadline_in_one_product(void **state)
+{
+    (void)state;
+    ends("product", "7000");
+}
+
+static void test_deadline_in_large_operations(void **state)
+{
+    (void)state;
+    ends_in_time("exp", "600");
+    ends_in_time("softmax", "600");
+}
+
 static void test_deadline_in_a_sleep(void **state)
 {
     (void)state;
@@ -486,6 +499,8 @@ int main(void)
         cmocka_unit_test(test_deadline_in_a_loop),
         cmocka_unit_test(test_deadline_in_a_forward_step),
         cmocka_unit_test(test_deadline_in_an_embedding),
+        cmocka_unit_test(test_deadline_in_one_product),
+        cmocka_unit_test(test_deadline_in_large_operations),
         cmocka_unit_test(test_deadline_in_a_sleep),
         cmocka_unit_test(test_deadline_while_nobody_writes),
         cmocka_unit_test(test_deadline_while_nobody_reads),

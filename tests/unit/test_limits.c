@@ -199,7 +199,8 @@ static const struct {
     const char *row;
     const char *file;
 } elsewhere[] = {
-    {"", ""},
+    {"message_timeout_ms", "test_fuel.c"},
+    {"fuel", "test_fuel.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */
