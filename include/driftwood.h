@@ -1373,6 +1373,10 @@ typedef struct dw_store_info {
     uint64_t waiting;        /* messages accepted and not worked on */
     uint64_t done;           /* messages worked on here */
     uint64_t set_aside;      /* messages given up, which its owner may drop or retry */
+    char parent[DW_ACTOR_ID_CHARS + 1]; /* that it was forked from or spawned by, whether or not
+                                           that is there still; "": none, it was imported, or an
+                                           earlier version made it */
+    uint32_t depth; /* generations that actors made, since one that was made from outside */
 } dw_store_info;
 /* Errors: DW_E_FORMAT (snapshots that do not belong together, or one is missing), DW_E_ARG
  * (struct_bytes). */
@@ -1462,6 +1466,13 @@ DW_API DW_MUST_CHECK dw_status dw_store_add(dw_store *store, dw_actor *actor,
                                             char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
 /* The end of an actor: its files go. */
 DW_API DW_MUST_CHECK dw_status dw_store_stop(dw_store *store, const char *id, dw_error *err);
+/* The same for the actor and all that descend from it, or for all there are, with what waits for
+ * them and what they asked for: as one. After a failure, and when the process ends in the middle,
+ * either all are there or none is seen any more; what is left of them goes at the next opening.
+ * `*count` (may be NULL): how many. */
+DW_API DW_MUST_CHECK dw_status dw_store_stop_tree(dw_store *store, const char *id, uint64_t *count,
+                                                  dw_error *err);
+DW_API DW_MUST_CHECK dw_status dw_store_stop_all(dw_store *store, uint64_t *count, dw_error *err);
 
 /* ---- files, without an engine ----------------------------------------------------------- */
 

@@ -36,7 +36,8 @@ static const char usage[] =
     "  diff ID ID           which memory blocks and tokens of two actors differ\n"
     "  mail ID              its messages that wait or were set aside: number, sender, bytes,\n"
     "                       attempts, the reason of the last failure\n"
-    "  stop ID              end it; its files go\n"
+    "  stop ID              end it; its files go. With --tree also all that descend from it, with\n"
+    "                       --all and without ID all actors there are: as one operation\n"
     "\n"
     "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
     "                       ~/.local/state/driftwood\n"
@@ -52,6 +53,7 @@ static const char usage[] =
     "  --show N             mail: print message N\n"
     "  --drop N|all         mail: drop message N, or all that were set aside\n"
     "  --retry N|all        mail: let what was set aside wait again\n"
+    "  --tree, --all        stop: see there\n"
     "  -j, --json           one object in place of text\n";
 /* A string may have 4,095 characters. */
 static const char usage_of_guests[] =
@@ -73,6 +75,8 @@ enum {
     OPT_SHOW,
     OPT_DROP,
     OPT_RETRY,
+    OPT_ALL,
+    OPT_TREE,
     OPT_COUNT
 };
 
@@ -88,6 +92,7 @@ enum {
     USES_STATE = 1 << 7,   /* of an actor that is there */
     USES_NOTHING = 1 << 8, /* no command does */
     USES_MAIL = 1 << 9,
+    USES_STOP = 1 << 10,
 };
 
 static const struct option options[] = {
@@ -101,6 +106,8 @@ static const struct option options[] = {
     {"show", required_argument, NULL, OPT_SHOW},
     {"drop", required_argument, NULL, OPT_DROP},
     {"retry", required_argument, NULL, OPT_RETRY},
+    {"all", no_argument, NULL, OPT_ALL},
+    {"tree", no_argument, NULL, OPT_TREE},
     {"message", required_argument, NULL, OPT_MESSAGE},
     {"tokens", required_argument, NULL, OPT_TOKENS},
     {"env", required_argument, NULL, OPT_ENV},
@@ -120,6 +127,8 @@ typedef struct request {
     const char *module;            /* of import; NULL: none was given */
     bool force;
     dw_cli_mail mail;
+    bool all; /* stop */
+    bool tree;
     bool by_hash;
     bool zstd;
     bool json;
@@ -270,7 +279,8 @@ static void list_one(void *user, const char *id)
         to->exit_code = fail(&error);
     } else if (to->list != NULL) {
         (void)json_array_append_new(
-            to->list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "id", id, "snapshots",
+            to->list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "id", id, "parent", info.parent,
+                                "depth", (json_int_t)info.depth, "snapshots",
                                 (json_int_t)info.snapshot_count, "bytes", (json_int_t)info.bytes,
                                 "waiting", (json_int_t)info.waiting, "set_aside",
                                 (json_int_t)info.set_aside, "done", dw_cli_count_json(info.done)));
@@ -462,7 +472,17 @@ static int mail(request *r, const char *id)
 static int stop(request *r, const char *id)
 {
     dw_error error;
-    return dw_store_stop(r->actors.store, id, &error) == DW_OK ? 0 : fail(&error);
+    uint64_t count = 0;
+    if (!r->all && !r->tree) {
+        return dw_store_stop(r->actors.store, id, &error) == DW_OK ? 0 : fail(&error);
+    }
+    dw_status status = r->all ? dw_store_stop_all(r->actors.store, &count, &error)
+                              : dw_store_stop_tree(r->actors.store, id, &count, &error);
+    if (status != DW_OK) {
+        return fail(&error);
+    }
+    dw_cli_print("%llu stopped\n", (unsigned long long)count);
+    return 0;
 }
 
 static int spawn_without_id(request *r, const char *none)
@@ -502,7 +522,7 @@ static const subcommand subcommands[] = {
     {"verify", verify, 1, true, true, USES_STATE | USES_MODEL | USES_VERIFY | USES_JSON},
     {"diff", diff, 2, true, true, USES_STATE | USES_MODEL | USES_JSON},
     {"mail", mail, 1, true, true, USES_STATE | USES_MAIL | USES_JSON},
-    {"stop", stop, 1, true, false, 0},
+    {"stop", stop, 1, true, false, USES_STOP},
 };
 
 /* ---- the command line -------------------------------------------------------------------- */
@@ -536,6 +556,12 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
         return DW_OK;
     case OPT_RETRY:
         r->mail.retry = value;
+        return DW_OK;
+    case OPT_ALL:
+        r->all = true;
+        return DW_OK;
+    case OPT_TREE:
+        r->tree = true;
         return DW_OK;
     case OPT_MESSAGE:
         r->message = value;
@@ -582,6 +608,9 @@ static unsigned use_of(int option)
     case OPT_DROP:
     case OPT_RETRY:
         return USES_MAIL;
+    case OPT_ALL:
+    case OPT_TREE:
+        return USES_STOP;
     case OPT_FORCE:
         return USES_STATE;
     case 'j':
@@ -624,9 +653,11 @@ static int perform(request *r, const char *name)
     if (chosen == NULL) {
         return dw_cli_fail(DW_CLI_USAGE, "actor: no command '%s'; `driftwood actor --help`", name);
     }
-    if (r->arg_count != chosen->arg_count) {
+    bool all = chosen->run == stop && r->all;
+    int arg_count = all ? 0 : chosen->arg_count;
+    if (r->arg_count != arg_count || (all && r->tree)) {
         return dw_cli_fail(DW_CLI_USAGE, "actor %s takes %d arguments, %d were given", name,
-                           chosen->arg_count, r->arg_count);
+                           arg_count, r->arg_count);
     }
     dw_status status = dw_cli_session_check(&r->session, &error);
     if (status != DW_OK) {
@@ -644,7 +675,7 @@ static int perform(request *r, const char *name)
                                     .accept_older = r->force};
         status = dw_cli_actors_open(&r->actors, &how, &error);
     }
-    if (status == DW_OK && chosen->takes_id) {
+    if (status == DW_OK && chosen->takes_id && !all) {
         status = dw_store_find(r->actors.store, r->args[0], id, &error);
     }
     int exit_code = status == DW_OK ? chosen->run(r, id) : fail(&error);

@@ -90,6 +90,7 @@ static dw_status clean_actor(void *user, const char *name, dw_error *err)
         (void)dw__folder_remove_tree(path, NULL);
         return DW_OK;
     }
+    folder->actor_count += dw_actor_id_good(name);
     return dw__folder_clean_delivered(folder, name, err);
 }
 
@@ -186,7 +187,8 @@ static dw_status prepare(dw_actor_folder *folder, dw_error *err)
 {
     const char *const parts[] = {DW__FOLDER_ACTORS, DW__FOLDER_MODULES};
     if (folder->read_only) {
-        return take_shared_lock(folder, err);
+        dw_status shared = take_shared_lock(folder, err);
+        return shared == DW_OK ? dw__folder_read_stopping(folder, err) : shared;
     }
     dw_status status = dw__folder_make_all(folder->path, err);
     for (size_t i = 0; i < 2 && status == DW_OK; i++) {
@@ -201,8 +203,16 @@ static dw_status prepare(dw_actor_folder *folder, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
+    status = dw__folder_read_stopping(folder, err);
+    if (status != DW_OK) {
+        return status;
+    }
     dw__folder_count_left_attempt(folder);
-    return clean(folder, err);
+    status = clean(folder, err);
+    if (status == DW_OK) {
+        dw__folder_finish_stopping(folder);
+    }
+    return status;
 }
 
 dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned flags,
@@ -236,13 +246,21 @@ void dw_actor_folder_close(dw_actor_folder *folder)
     if (folder != NULL) {
         dw__folder_end_attempts(folder);
         dw_os_close(folder->lock);
+        dw_free(folder->trees.items);
+        dw_free(folder->stopping);
         dw_free(folder);
     }
 }
 
 /* ---- listing ----------------------------------------------------------------------------- */
 
+size_t dw_actor_folder_count(const dw_actor_folder *folder)
+{
+    return folder->actor_count;
+}
+
 typedef struct name_list {
+    const dw_actor_folder *folder;
     dw_actor_name *names; /* [count] */
     size_t count;
     size_t capacity;
@@ -251,7 +269,7 @@ typedef struct name_list {
 static dw_status take_name(void *user, const char *name, dw_error *err)
 {
     name_list *list = user;
-    if (!dw_actor_id_good(name)) {
+    if (!dw_actor_id_good(name) || dw__folder_is_stopping(list->folder, name)) {
         return DW_OK;
     }
     if (!DW_ARRAY_RESERVE(list->names, list->capacity, list->count + 1, SIZE_MAX)) {
@@ -270,7 +288,7 @@ dw_status dw_actor_folder_list(dw_actor_folder *folder, dw_actor_name **names, s
                                dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
-    name_list list = {.count = 0};
+    name_list list = {.folder = folder};
     *names = NULL;
     *count = 0;
     dw__folder_join(folder, path, DW__FOLDER_ACTORS, NULL, NULL);
@@ -320,7 +338,7 @@ dw_status dw_actor_folder_find(dw_actor_folder *folder, const char *start, dw_ac
 bool dw_actor_folder_has(dw_actor_folder *folder, const char *id)
 {
     char path[DW_FOLDER_PATH_MAX];
-    if (!dw_actor_id_good(id)) {
+    if (!dw_actor_id_good(id) || dw__folder_is_stopping(folder, id)) {
         return false;
     }
     dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, NULL);
@@ -388,6 +406,8 @@ dw_status dw_actor_folder_publish(dw_actor_folder *folder, const char *id, dw_er
     if (rename(from, to) != 0) {
         return dw__folder_fail("renaming", from, err);
     }
+    folder->actor_count++;
+    dw__folder_add_to_tree(folder, id);
     dw__folder_join(folder, to, DW__FOLDER_ACTORS, NULL, NULL);
     return dw__folder_sync(to, err);
 }
@@ -406,8 +426,12 @@ dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_err
         return status;
     }
     /* Invisible at once; a process that is killed from here on leaves it to the next. */
-    if (access(to, F_OK) != 0 && rename(from, to) != 0) {
-        return dw__folder_fail("removing", from, err);
+    if (access(to, F_OK) != 0) {
+        if (rename(from, to) != 0) {
+            return dw__folder_fail("removing", from, err);
+        }
+        folder->actor_count -= folder->actor_count > 0;
+        dw__folder_take_from_tree(folder, id);
     }
     status = dw__folder_release_module(folder, id, err);
     return status == DW_OK ? dw__folder_remove_tree(to, err) : status;

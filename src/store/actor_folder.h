@@ -8,6 +8,7 @@
  *   modules/.users/SHA256/ID                 who uses them; empty
  *   actors/ID/SEQUENCE-DONE.KIND.snapshot    KIND is `full`, or `delta` upon the snapshot before;
  *                                            `pending-` before it: effects are to be carried out
+ *   actors/ID/.descent-PIECE-DEPTH-ID-ID...  its ancestors, the nearest first, 12 a piece; empty
  *   actors/ID/mail/NUMBER-FROM-EFFECT        a message that was accepted; NUMBER 0: a delivered one
  *   actors/ID/mail/aside-NUMBER-FROM-EFFECT  one that was given up
  *   actors/ID/mail/.aside-NUMBER             why: attempts, the reason of the last one's failure
@@ -15,6 +16,7 @@
  *   actors/ID/mail/.newest                   SEQUENCE of the snapshot written last, 20 digits
  *   actors/.delivered-ID-0-FROM-EFFECT       a delivered message of an actor that has ended since
  *   actors/.new-ID                           an actor that is being made or removed
+ *   stopping                                 ids, one a line, of actors that are being removed
  *
  * SEQUENCE has at least 8 digits, DONE and NUMBER 12; they are read at any width, up to 64 bits,
  * and ordered as numbers. From a full snapshot on SEQUENCE has no gaps: one that is missing, or one
@@ -37,6 +39,8 @@
  *                        to .new-ID; taken from .users, its
  *                        module removed if it was the last;
  *                        .new-ID removed
+ *   many are removed     `stopping` written, which hides them;   `stopping`; open
+ *                        each removed; `stopping` removed
  *   effects are carried  the `pending` snapshot written; each     the `pending` snapshot: effects
  *   out                  effect; a snapshot without them written  are carried out again
  *
@@ -110,6 +114,47 @@ dw_status dw_actor_folder_find(dw_actor_folder *folder, const char *start, dw_ac
 bool dw_actor_folder_has(dw_actor_folder *folder, const char *id);
 /* Remove an actor, or one that was made and not published. Errors: DW_E_IO. */
 dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err);
+
+/* Remove them all, or none: once the call has begun to remove, they are there no more, and the next
+ * to open the folder finishes what a killed process or a failure left. Errors: DW_E_IO,
+ * DW_E_MEMORY. */
+dw_status dw_actor_folder_remove_all(dw_actor_folder *folder, const dw_actor_name *names,
+                                     size_t count, dw_error *err);
+/* Actors that are there. */
+size_t dw_actor_folder_count(const dw_actor_folder *folder);
+
+/* ---- descent ---- */
+
+#define DW_ANCESTORS_MAX 256
+
+/* Whom an actor descends from. */
+typedef struct dw_descent {
+    uint32_t depth; /* generations since the head of its tree, which was made from outside */
+    uint32_t count; /* of ancestors that are known: at least as many as `depth` */
+    dw_actor_name ancestors[DW_ANCESTORS_MAX]; /* [count], the nearest first */
+} dw_descent;
+
+/* Of one that was made from nothing, imported, or made by an earlier program: all 0. Errors:
+ * DW_E_IO, DW_E_NOT_FOUND. */
+dw_status dw_actor_folder_read_descent(const dw_actor_folder *folder, const char *id,
+                                       dw_descent *descent, dw_error *err);
+/* Of a new actor, whose folder was made and is not published yet. Errors: DW_E_IO. */
+dw_status dw_actor_folder_note_descent(const dw_actor_folder *folder, const char *id,
+                                       const dw_descent *descent, dw_error *err);
+/* A child's; made from outside, it is the head of a tree of its own. */
+void dw_descent_of_child(dw_descent *child, const dw_descent *parent, const char *parent_id,
+                         bool from_outside);
+/* The head of the tree of actor `id`; borrowed from both. */
+const char *dw_descent_head(const dw_descent *descent, const char *id);
+bool dw_descent_has(const dw_descent *descent, const char *ancestor);
+/* How many actors there are in the tree with this head, besides it. The first call looks at all.
+ * Errors: DW_E_IO, DW_E_MEMORY. */
+dw_status dw_actor_folder_count_tree(dw_actor_folder *folder, const char *head, size_t *count,
+                                     dw_error *err);
+/* The actor and all that descend from it, [*count]; the caller's to dw_free. Errors: DW_E_IO,
+ * DW_E_MEMORY. */
+dw_status dw_actor_folder_list_tree(dw_actor_folder *folder, const char *id, dw_actor_name **names,
+                                    size_t *count, dw_error *err);
 
 /* ---- snapshots ---- */
 

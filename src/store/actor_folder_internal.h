@@ -22,6 +22,18 @@
     sizeof "18446744073709551615-18446744073709551615.pending-delta.snapshot"
 #define DW__MESSAGE_NAME_BYTES sizeof "aside-18446744073709551615-0123456789abcdef-0123456789abcdef"
 
+/* An actor and the head of its tree, by the numbers that their ids are. */
+typedef struct dw__tree_item {
+    uint64_t id;
+    uint64_t head;
+} dw__tree_item;
+typedef struct dw__trees {
+    bool known; /* they were read, and are kept up to date */
+    dw__tree_item *items; /* [count] */
+    size_t count;
+    size_t capacity;
+} dw__trees;
+
 struct dw_actor_folder {
     char path[DW_FOLDER_PATH_MAX / 2];
     int lock; /* descriptor of the locked file, or -1 */
@@ -29,6 +41,10 @@ struct dw_actor_folder {
     bool read_only;
     bool accept_older;
     uint64_t part_count; /* names given to files that are being written */
+    size_t actor_count;
+    dw__trees trees;
+    dw_actor_name *stopping; /* [stopping_count], sorted: being removed, and not to be seen */
+    size_t stopping_count;
     /* An attempt that a killed process left and that could not be written to its actor. */
     char left_id[DW_ACTOR_ID_CHARS + 1];
     dw_attempts left;
@@ -79,6 +95,20 @@ dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *cha
 dw_status dw__folder_index_modules(dw_actor_folder *folder, dw_error *err);
 /* The actor is removed: so is its module, if no other uses it. */
 dw_status dw__folder_release_module(dw_actor_folder *folder, const char *id, dw_error *err);
+
+/* ---- folder_descent.c ---- */
+
+/* The actor was published, or removed. */
+void dw__folder_add_to_tree(dw_actor_folder *folder, const char *id);
+void dw__folder_take_from_tree(dw_actor_folder *folder, const char *id);
+
+/* ---- folder_stop.c ---- */
+
+/* When the folder is opened: which actors are being removed. Errors: DW_E_IO, DW_E_MEMORY. */
+dw_status dw__folder_read_stopping(dw_actor_folder *folder, dw_error *err);
+/* Remove them. Best effort: they are not seen until they are. */
+void dw__folder_finish_stopping(dw_actor_folder *folder);
+bool dw__folder_is_stopping(const dw_actor_folder *folder, const char *id);
 
 /* ---- folder_attempts.c ---- */
 

@@ -241,6 +241,19 @@ dw_status dw_store_get_info(dw_store *store, const char *id, dw_store_info *info
     for (size_t i = 0; i < store->shown.count; i++) {
         own.bytes += store->shown.bytes[i];
     }
+    dw_descent *descent = dw_alloc(1, sizeof *descent);
+    if (descent == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor's descent");
+    }
+    status = dw_actor_folder_read_descent(store->folder, id, descent, err);
+    if (status == DW_OK && descent->count > 0) {
+        memcpy(own.parent, descent->ancestors[0].id, sizeof own.parent);
+        own.depth = descent->depth;
+    }
+    dw_free(descent);
+    if (status != DW_OK) {
+        return status;
+    }
     dw_struct_write(info, &own, sizeof own);
     return DW_OK;
 }
@@ -366,8 +379,27 @@ dw_status dw__store_freeze(dw_store *store, dw_actor *actor, uint64_t done, dw_e
     return freeze(store, actor, done, wants_full(&store->chain), NULL, err);
 }
 
+dw_status dw__store_descend(dw_store *store, const char *parent, bool from_outside,
+                            dw_descent **descent, dw_error *err)
+{
+    dw_descent *own = dw_alloc(1, sizeof *own);
+    *descent = own;
+    if (own == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor's descent");
+    }
+    dw_status status = dw_actor_folder_read_descent(store->folder, parent, own, err);
+    if (status != DW_OK) {
+        dw_free(own);
+        *descent = NULL;
+        return status;
+    }
+    dw_descent_of_child(own, own, parent, from_outside);
+    return DW_OK;
+}
+
 dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
-                                    const dw_snapshot_chain *chain, dw_error *err)
+                                    const dw_snapshot_chain *chain, const dw_descent *descent,
+                                    dw_error *err)
 {
     const char *id = dw_actor_id(actor);
     char path[DW_FOLDER_PATH_MAX];
@@ -387,6 +419,9 @@ dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
         return status;
     }
     status = dw_actor_folder_use_module(store->folder, id, &module, err);
+    if (status == DW_OK && descent != NULL) {
+        status = dw_actor_folder_note_descent(store->folder, id, descent, err);
+    }
     if (status == DW_OK) {
         dw_actor_folder_part_path(store->folder, part);
         status = dw_actor_freeze(actor, path, &options, NULL, err);
@@ -403,19 +438,28 @@ dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
     return status;
 }
 
-dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id, dw_error *err)
+dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id,
+                               bool from_outside, dw_error *err)
 {
     dw_actor *child = NULL;
-    dw_status status = dw_actor_fork(&child, parent, id, err);
+    dw_descent *descent = NULL;
+    dw_status status = dw__store_descend(store, dw_actor_id(parent), from_outside, &descent, err);
     if (status != DW_OK) {
+        return status;
+    }
+    status = dw_actor_fork(&child, parent, id, err);
+    if (status != DW_OK) {
+        dw_free(descent);
         return status;
     }
     status = dw_actor_folder_read_chain(store->folder, dw_actor_id(parent), &store->parent, err);
     if (status == DW_OK) {
         /* A delta upon what the parent's folder holds, if the chain is not too long for that. */
         bool delta = store->parent.count + 1 < DELTAS_MAX && dw_actor_has_base(child);
-        status = dw__store_write_new_actor(store, child, delta ? &store->parent : NULL, err);
+        status =
+            dw__store_write_new_actor(store, child, delta ? &store->parent : NULL, descent, err);
     }
+    dw_free(descent);
     dw_actor_destroy(child);
     return status;
 }
@@ -434,7 +478,7 @@ dw_status dw_store_spawn(dw_store *store, dw_module *module, const dw_actor_opti
     if (status != DW_OK) {
         return status;
     }
-    status = dw__store_write_new_actor(store, actor, NULL, err);
+    status = dw__store_write_new_actor(store, actor, NULL, NULL, err);
     if (status == DW_OK) {
         memcpy(id, dw_actor_id(actor), DW_ACTOR_ID_CHARS + 1);
     }
@@ -456,7 +500,7 @@ dw_status dw_store_fork(dw_store *store, const char *id, char child[DW_ACTOR_ID_
     if (status != DW_OK) {
         goto out;
     }
-    status = dw__store_write_fork(store, parent, fresh, err);
+    status = dw__store_write_fork(store, parent, fresh, true, err);
     if (status == DW_OK) {
         memcpy(child, fresh, sizeof fresh);
     }
@@ -478,7 +522,7 @@ dw_status dw_store_add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHA
     memcpy(before, dw_actor_id(actor), sizeof before);
     dw_actor_new_id(fresh);
     dw_actor_set_id(actor, fresh);
-    status = dw__store_write_new_actor(store, actor, NULL, err);
+    status = dw__store_write_new_actor(store, actor, NULL, NULL, err);
     dw_actor_set_id(actor, before);
     if (status == DW_OK) {
         memcpy(id, fresh, sizeof fresh);
@@ -513,4 +557,44 @@ dw_status dw_store_stop(dw_store *store, const char *id, dw_error *err)
     status = dw_actor_folder_remove(store->folder, id, err);
     dw__store_leave(store);
     return status;
+}
+
+/* `id` NULL: all there are. */
+static dw_status stop_many(dw_store *store, const char *id, uint64_t *count, dw_error *err)
+{
+    dw_actor_name *names = NULL;
+    size_t found = 0;
+    dw_status status = dw__store_enter_to_change(store, err);
+    if (count != NULL) {
+        *count = 0;
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    if (id == NULL) {
+        status = dw_actor_folder_list(store->folder, &names, &found, err);
+    } else if (dw_actor_folder_has(store->folder, id)) {
+        status = dw_actor_folder_list_tree(store->folder, id, &names, &found, err);
+    } else {
+        status = dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
+    }
+    if (status == DW_OK) {
+        status = dw_actor_folder_remove_all(store->folder, names, found, err);
+    }
+    if (status == DW_OK && count != NULL) {
+        *count = found;
+    }
+    dw_free(names);
+    dw__store_leave(store);
+    return status;
+}
+
+dw_status dw_store_stop_tree(dw_store *store, const char *id, uint64_t *count, dw_error *err)
+{
+    return stop_many(store, id, count, err);
+}
+
+dw_status dw_store_stop_all(dw_store *store, uint64_t *count, dw_error *err)
+{
+    return stop_many(store, NULL, count, err);
 }

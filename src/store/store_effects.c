@@ -2,6 +2,7 @@
  * out so that a second time changes nothing (store/actor_folder.h). */
 #include <stdio.h>
 
+#include "base/alloc.h"
 #include "store/store_internal.h"
 
 bool dw__store_is_transient(dw_status status)
@@ -23,6 +24,7 @@ static dw_status spawn(dw_store *store, const dw_actor *parent, const dw_actor_e
 {
     dw_module *module = dw_actor_module(parent);
     dw_actor *actor = NULL;
+    dw_descent *descent = NULL;
     dw_status status = DW_OK;
     if (!dw_actor_id_good(effect->actor)) {
         return dw_fail(err, DW_E_FORMAT, "spawn: '%.40s' is no actor's id", effect->actor);
@@ -38,7 +40,11 @@ static dw_status spawn(dw_store *store, const dw_actor *parent, const dw_actor_e
         return status;
     }
     dw_actor_set_id(actor, effect->actor);
-    status = dw__store_write_new_actor(store, actor, NULL, err);
+    status = dw__store_descend(store, dw_actor_id(parent), false, &descent, err);
+    if (status == DW_OK) {
+        status = dw__store_write_new_actor(store, actor, NULL, descent, err);
+    }
+    dw_free(descent);
     dw_actor_destroy(actor);
     return status;
 }
@@ -78,7 +84,7 @@ static dw_status make_actor(dw_store *store, dw_actor *actor, const dw_actor_eff
     case DW_EFFECT_SPAWN:
         return try_spawn(store, actor, effect, err);
     case DW_EFFECT_FORK:
-        return dw__store_write_fork(store, actor, effect->actor, err);
+        return dw__store_write_fork(store, actor, effect->actor, false, err);
     default:
         return DW_OK;
     }

@@ -45,11 +45,18 @@ dw_status dw__store_thaw(dw_store *store, const char *id, const dw_kv_type *kv_t
 /* Write the current actor, whose state includes messages up to `done`, as a full snapshot or where
  * a delta is possible and short; store->chain follows. */
 dw_status dw__store_freeze(dw_store *store, dw_actor *actor, uint64_t done, dw_error *err);
-/* Make the folder of a new actor: a delta upon `chain`, or all of it where that is NULL. */
+/* Make the folder of a new actor: a delta upon `chain`, or all of it where that is NULL.
+ * `descent`: its ancestors, or NULL for none. */
 dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
-                                    const dw_snapshot_chain *chain, dw_error *err);
+                                    const dw_snapshot_chain *chain, const dw_descent *descent,
+                                    dw_error *err);
 /* The same for a fork of `parent`, which must be in the state that its folder has. */
-dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id, dw_error *err);
+dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id,
+                               bool from_outside, dw_error *err);
+/* What a child of the actor descends from; the caller's to dw_free. Errors: DW_E_MEMORY,
+ * DW_E_IO. */
+dw_status dw__store_descend(dw_store *store, const char *parent, bool from_outside,
+                            dw_descent **descent, dw_error *err);
 /* Hand the embedder a failure that is not the result of its call (on_problem). */
 void dw__store_report(const dw_store *store, const char *id, const dw_error *problem);
 /* Messages may wait for the actor: it has a turn, behind all others; where it has one already,

@@ -388,6 +388,25 @@ class Actors(unittest.TestCase):
         self.assertGreater(self.add(actor, 0), 14)
         self.assertGreater(self.add(other, 0), 1)
 
+    def test_stop_many(self):
+        actor = self.talker()
+        other = self.talker()
+        self.run_good("send", actor, "F5")
+        self.run_good("send", actor, "S5")
+        child = self.run_good("fork", actor).decode().strip()
+        listed = {item["id"]: item for item in json.loads(self.run_good("list", "--json"))}
+        self.assertEqual(len(listed), 5)
+        self.assertEqual(sorted(item["depth"] for item in listed.values()), [0, 0, 0, 1, 1])
+        self.assertEqual(listed[child]["parent"], actor)
+        self.assert_fails("takes 1 arguments", "stop", "--tree", code=2)
+        self.assert_fails("takes 0 arguments", "stop", actor, "--all", code=2)
+        self.assertEqual(self.run_good("stop", "--tree", actor[:8]), b"4 stopped\n")
+        self.assertEqual([item["id"] for item in json.loads(self.run_good("list", "--json"))],
+                         [other])
+        self.talker()
+        self.assertEqual(self.run_good("stop", "--all"), b"2 stopped\n")
+        self.assertEqual(self.run_good("list"), b"")
+
     def test_bad_input(self):
         actor = self.talker()
         self.assertEqual(self.add(actor, 1), 1)

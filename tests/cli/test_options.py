@@ -58,7 +58,7 @@ HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memo
         "--memory-max", "--stats", "--timeout", "--chat-template", "--tools", "--show-prompt", "--prompt", "--raw", "--help",
         "--limit", "--limits"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
-         "--force", "--show", "--drop", "--retry"}
+         "--force", "--show", "--drop", "--retry", "--tree", "--all"}
 
 
 def run(*args, **environment):

@@ -394,6 +394,121 @@ static void test_hostile_spawns_that_kill(void **state)
     end(f);
 }
 
+/* ---- trees of descent --------------------------------------------------------------------- */
+
+typedef struct id_list {
+    char ids[64][DW_ACTOR_ID_CHARS + 1];
+    size_t count;
+} id_list;
+
+static void take_id(void *user, const char *id)
+{
+    id_list *list = user;
+    assert_true(list->count < 64);
+    memcpy(list->ids[list->count++], id, DW_ACTOR_ID_CHARS + 1);
+}
+
+static id_list all_ids(hostile_fixture *f)
+{
+    id_list list = {.count = 0};
+    dw_error error = {.message = ""};
+    assert_int_equal(dw_store_list(f->store, take_id, &list, &error), DW_OK);
+    return list;
+}
+
+static dw_store_info info_of(hostile_fixture *f, const char *id)
+{
+    dw_store_info info = {.struct_bytes = sizeof info};
+    dw_error error = {.message = ""};
+    dw_status status = dw_store_get_info(f->store, id, &info, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    return info;
+}
+
+/* One of those that were forked from it or spawned by it. */
+static const char *child_of(hostile_fixture *f, const id_list *list, const char *parent)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(info_of(f, list->ids[i]).parent, parent) == 0) {
+            return list->ids[i];
+        }
+    }
+    fail_msg("%s has no child", parent);
+    return NULL;
+}
+
+static void test_hostile_trees_are_stopped(void **state)
+{
+    hostile_fixture *f = *state;
+    dw_error error = {.message = ""};
+    uint64_t count = 0;
+    char middle[DW_ACTOR_ID_CHARS + 1];
+    char own[DW_ACTOR_ID_CHARS + 1];
+    begin(f, 0);
+    assert_int_equal(told(f, f->bad, "F3"), 3);
+    assert_int_equal(told(f, f->bad, "N2"), 2);
+    id_list list = all_ids(f);
+    assert_int_equal(list.count, 2 + 5);
+    (void)snprintf(middle, sizeof middle, "%s", child_of(f, &list, f->bad));
+    assert_int_equal(info_of(f, middle).depth, 1);
+    assert_int_equal(told(f, middle, "F4"), 4);
+    list = all_ids(f);
+    assert_int_equal(info_of(f, child_of(f, &list, middle)).depth, 2);
+    assert_string_equal(info_of(f, f->good).parent, "");
+    /* Who was forked from outside descends, too, and is the head of what it makes. */
+    assert_int_equal(dw_store_fork(f->store, middle, own, &error), DW_OK);
+    assert_string_equal(info_of(f, own).parent, middle);
+    assert_int_equal(info_of(f, own).depth, 0);
+    assert_int_equal(dw_store_stop_tree(f->store, middle, &count, &error), DW_OK);
+    assert_int_equal(count, 1 + 4 + 1);
+    assert_int_equal(all_ids(f).count, 2 + 4);
+    assert_int_equal(dw_store_stop_tree(f->store, middle, &count, &error), DW_E_NOT_FOUND);
+    /* Between two there is one that has ended, and what waits would make more of them. */
+    list = all_ids(f);
+    (void)snprintf(middle, sizeof middle, "%s", child_of(f, &list, f->bad));
+    assert_int_equal(told(f, middle, "F2"), 2);
+    assert_int_equal(dw_store_stop(f->store, middle, &error), DW_OK);
+    (void)told(f, f->good, "DSF9");
+    assert_int_equal(dw_store_stop_tree(f->store, f->bad, &count, &error), DW_OK);
+    assert_int_equal(count, 1 + 3 + 2);
+    run(f);
+    assert_int_equal(all_ids(f).count, 1);
+    assert_int_equal(told(f, f->good, "+5"), 5);
+    assert_int_equal(told(f, f->good, "F2"), 2);
+    assert_int_equal(dw_store_stop_all(f->store, &count, &error), DW_OK);
+    assert_int_equal(count, 3);
+    assert_int_equal(all_ids(f).count, 0);
+    assert_int_equal(dw_store_stop_all(f->store, &count, &error), DW_OK);
+    assert_int_equal(count, 0);
+    end(f);
+}
+
+/* Longer lines than a name holds ids; each generation but the last has ended. */
+static void test_hostile_long_descent(void **state)
+{
+    enum { GENERATIONS = 30 };
+    hostile_fixture *f = *state;
+    dw_error error = {.message = ""};
+    uint64_t count = 0;
+    char id[GENERATIONS + 1][DW_ACTOR_ID_CHARS + 1];
+    begin(f, 0);
+    memcpy(id[0], f->bad, sizeof id[0]);
+    for (int i = 0; i < GENERATIONS; i++) {
+        assert_int_equal(told(f, id[i], "F1"), 1);
+        id_list list = all_ids(f);
+        memcpy(id[i + 1], child_of(f, &list, id[i]), sizeof id[0]);
+        assert_int_equal(info_of(f, id[i + 1]).depth, i + 1);
+        if (i > 5) {
+            assert_int_equal(dw_store_stop(f->store, id[i], &error), DW_OK);
+        }
+    }
+    assert_int_equal(dw_store_stop_tree(f->store, id[5], &count, &error), DW_OK);
+    assert_int_equal(count, 3); /* itself, the next, and the last one */
+    assert_int_equal(all_ids(f).count, 1 + 5);
+    end(f);
+}
+
 /* ---- all --------------------------------------------------------------------------------- */
 
 static int open_hostile(void **state)
@@ -436,6 +551,8 @@ int main(int argc, char **argv)
         TEST(awaited_trap_is_told),  TEST(endless_message_is_set_aside),
         TEST(killers_are_set_aside), TEST(killers_of_their_senders),
         TEST(spawns_that_kill),
+        TEST(trees_are_stopped),
+        TEST(long_descent),
     };
     if (argc >= 3 && (strcmp(argv[1], "--run") == 0 || strcmp(argv[1], "--send") == 0)) {
         return work(argc - 2, argv + 2);

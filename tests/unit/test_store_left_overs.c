@@ -234,7 +234,8 @@ static state account_for_actor(const char *id, int at)
         unsigned long long sequence = 0;
         unsigned long long done = 0;
         char kind[64] = "";
-        if (strcmp(names.names[i], "mail") == 0) {
+        if (strcmp(names.names[i], "mail") == 0 ||
+            strncmp(names.names[i], ".descent-00-", 12) == 0) {
             continue;
         }
         if (sscanf(names.names[i], "%llu-%llu.%63s", &sequence, &done, kind) != 3 ||
@@ -409,6 +410,13 @@ static void work(actor_fixture *fixture, dw_module *other, dw_store *store)
     (void)tell(store, b.id, "X", NULL, &error);
 }
 
+static void take_name(void *user, const char *id)
+{
+    name_list *list = user;
+    assert_true(list->count < 64);
+    (void)snprintf(list->names[list->count++], 256, "%s", id);
+}
+
 static void test_left_overs_of_kills(void **state_)
 {
     actor_fixture *fixture = *state_;
@@ -442,6 +450,69 @@ static void test_left_overs_of_kills(void **state_)
     print_message("killed at each of %d operations\n", all);
     assert_true(all > 100);
     dw_module_unref(other);
+}
+
+static size_t actors_seen(dw_store *store, const char *id, bool *seen)
+{
+    name_list all = {.count = 0};
+    dw_error error = {.message = ""};
+    assert_int_equal(dw_store_list(store, take_name, &all, &error), DW_OK);
+    *seen = false;
+    for (size_t i = 0; i < all.count; i++) {
+        *seen = *seen || strcmp(all.names[i], id) == 0;
+    }
+    return all.count;
+}
+
+/* A tree that is stopped is there whole or not at all, wherever the process is killed, and whatever
+ * fails: for those that only look, and for the next that works. */
+static void test_left_overs_of_stopped_trees(void **state_)
+{
+    enum { TREE = 4 };
+    actor_fixture *fixture = *state_;
+    int before = 0;
+    int after = 0;
+    bool killed = true;
+    for (int at = 0; killed; at++) {
+        actor_name a;
+        actor_name b;
+        dw_error error = {.message = ""};
+        bool seen = false;
+        fresh_folder();
+        dw_store *store = opened(fixture);
+        assert_int_equal(spawn(store, fixture->module, &a), DW_OK);
+        assert_int_equal(spawn(store, fixture->module, &b), DW_OK);
+        for (int i = 1; i < TREE; i++) {
+            (void)told(store, a.id, "F5");
+        }
+        live();
+        files.alive = at;
+        dw_status status = at % 2 == 0 ? dw_store_stop_tree(store, a.id, NULL, &error)
+                                       : dw_store_stop_all(store, NULL, &error);
+        killed = files.changes > at;
+        files.alive = -1;
+        size_t left = at % 2 == 0 ? 1 : 0;
+        size_t count = actors_seen(store, a.id, &seen);
+        if (count != (seen ? 1 + TREE : left) || (seen && status == DW_OK)) {
+            fail_msg("operation %d: %zu actors are there", at, count);
+        }
+        before += seen;
+        after += !seen;
+        dw_store_close(store);
+        bool still = false;
+        store = opened_as(fixture, true, false);
+        assert_int_equal(actors_seen(store, a.id, &still), count);
+        assert_int_equal(still, seen);
+        dw_store_close(store);
+        store = opened(fixture);
+        account_for_all(at);
+        assert_int_equal(actors_seen(store, a.id, &still), count);
+        if (left == 1 || seen) {
+            assert_int_equal(told(store, b.id, "+3"), 3);
+        }
+        dw_store_close(store);
+    }
+    assert_true(before > 3 && after > 20);
 }
 
 /* Opening costs what was left, not what is well. */
@@ -790,7 +861,8 @@ static int live_again(void **state_)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(left_overs_of_kills),
+        cmocka_unit_test(test_left_overs_of_kills),
+        TEST(left_overs_of_stopped_trees),
         TEST(left_overs_cost_only_themselves),
         TEST(left_overs_of_earlier_programs),
         TEST(left_overs_are_no_modules_in_use),
