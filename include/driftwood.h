@@ -288,7 +288,20 @@ typedef enum dw_limit_unit {
     X(message_timeout_ms, MS, 600000, 1, DW_LIMIT_NONE, "",                                        \
       "time of an actor's work on one message, beside timeout_ms")                                 \
     X(fuel, STEPS, DW_LIMIT_NONE, 1, DW_LIMIT_NONE, "--fuel",                                      \
-      "instructions of one run or call; the same on every machine")
+      "instructions of one run or call; the same on every machine")                                \
+    X(mail, COUNT, 16384, 1, 1000000, "",                                                          \
+      "messages that wait for an actor in a state folder, or were set aside")                      \
+    X(spawns, COUNT, 64, 1, 1000000, "",                                                           \
+      "spawns and forks that an actor asks for while it works on one message")                     \
+    X(caused_messages, COUNT, 4096, 1, 1000000000, "",                                             \
+      "messages between actors that come of one from outside")                                     \
+    X(descendants, COUNT, 1024, 1, 10000000, "",                                                   \
+      "actors that descend from one that was made from outside")                                   \
+    X(generations, COUNT, 256, 1, 256, "",                                                         \
+      "generations of actors behind one that was made from outside")                               \
+    X(actors, COUNT, 65536, 1, 10000000, "", "actors in a state folder")                           \
+    X(folder_bytes, BYTES, UINT64_C(128) << 30, 65536, UINT64_C(1) << 60, "",                      \
+      "files of a state folder")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {

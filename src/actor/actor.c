@@ -105,11 +105,14 @@ dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_message *
         status = dw_fail(err, DW_E_LIMIT, "effects: %llu of one message, which is the limit",
                          (unsigned long long)limit);
     }
+    message->kind = (int32_t)kind;
+    if (status == DW_OK && actor->guard != NULL) {
+        status = actor->guard(actor->guard_user, actor, message, err);
+    }
     if (status != DW_OK) {
         dw_free(message);
         return status;
     }
-    message->kind = (int32_t)kind;
     dw_mailbox_put(&actor->new_effects, message);
     return DW_OK;
 }
@@ -121,6 +124,9 @@ dw_status dw_actor_add_timer(dw_actor *actor, dw_message *message, dw_error *err
     if (status == DW_OK && actor->timers.count + actor->new_timers.count >= limit) {
         status = dw_fail(err, DW_E_LIMIT, "timers: %llu are set, which is the limit",
                          (unsigned long long)limit);
+    }
+    if (status == DW_OK && actor->guard != NULL) {
+        status = actor->guard(actor->guard_user, actor, message, err);
     }
     if (status != DW_OK) {
         dw_free(message);
@@ -297,6 +303,49 @@ dw_status dw_actor_send(dw_actor *actor, const char *from, const void *content, 
 size_t dw_actor_waiting(const dw_actor *actor)
 {
     return actor->mailbox.count;
+}
+
+void dw_actor_set_guard(dw_actor *actor, dw_effect_guard_fn guard, void *user)
+{
+    actor->guard = guard;
+    actor->guard_user = user;
+}
+
+dw_message *dw_actor_current(dw_actor *actor)
+{
+    return actor->current;
+}
+
+size_t dw_actor_asked_to_make(const dw_actor *actor)
+{
+    size_t count = 0;
+    for (const dw_message *message = actor->new_effects.first; message != NULL;
+         message = message->next) {
+        count += message->kind == DW_EFFECT_SPAWN || message->kind == DW_EFFECT_FORK;
+    }
+    return count;
+}
+
+void dw_actor_set_cause(dw_actor *actor, uint64_t cause, uint64_t caused)
+{
+    DW_ASSERT(actor->mailbox.last != NULL);
+    actor->mailbox.last->cause = cause;
+    actor->mailbox.last->caused = caused;
+}
+
+void dw_actor_effect_cause(const dw_actor *actor, uint64_t number, uint64_t *cause,
+                           uint64_t *caused)
+{
+    *cause = 0;
+    *caused = 0;
+    for (const dw_message *message = actor->effects.first; message != NULL;
+         message = message->next) {
+        if (message->number == number) {
+            *cause = message->cause;
+            *caused = message->caused;
+            return;
+        }
+    }
 }
 
 uint64_t dw_actor_received(const dw_actor *actor)

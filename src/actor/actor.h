@@ -16,6 +16,20 @@ bool dw_actor_is_broken(const dw_actor *actor);
 bool dw_actor_has_base(const dw_actor *actor);
 /* `id` is valid (dw_actor_id_good). */
 void dw_actor_set_id(dw_actor *actor, const char *id);
+/* What an actor asks of its host while it works on a message: `message`, whose kind is 0 for a
+ * timer, is refused with an error that the guest gets, or granted, its cause filled in. */
+typedef dw_status (*dw_effect_guard_fn)(void *user, dw_actor *actor, dw_message *message,
+                                        dw_error *err);
+void dw_actor_set_guard(dw_actor *actor, dw_effect_guard_fn guard, void *user);
+/* The message under way, NULL: none. Its cause may be set. */
+dw_message *dw_actor_current(dw_actor *actor);
+/* Spawns and forks that were asked for during this message. */
+size_t dw_actor_asked_to_make(const dw_actor *actor);
+/* Of the message that was sent to the actor last. */
+void dw_actor_set_cause(dw_actor *actor, uint64_t cause, uint64_t caused);
+/* Of the effect with this number; 0, 0: there is none. */
+void dw_actor_effect_cause(const dw_actor *actor, uint64_t number, uint64_t *cause,
+                           uint64_t *caused);
 /* Messages worked on so far; messages and timers that are in it. */
 uint64_t dw_actor_received(const dw_actor *actor);
 size_t dw_actor_inside(const dw_actor *actor);

@@ -35,6 +35,8 @@ struct dw_actor {
     dw_mailbox new_timers;
     dw_write_fn on_answer;
     void *user;
+    dw_effect_guard_fn guard; /* NULL: none */
+    void *guard_user;
 
     dw_frozen frozen;
     char broken[200]; /* why its state is invalid; empty: it is valid */

@@ -13,6 +13,8 @@ typedef struct dw_message {
     char guest[DW_GUEST_NAME_MAX + 1]; /* of a DW_EFFECT_SPAWN */
     int32_t kind;                      /* dw_effect_kind; 0 in mailboxes */
     uint64_t number;                   /* of an effect; of a timer, when it is due in ms */
+    uint64_t cause;  /* what began it all, a message from outside; 0: this one, or it is unknown */
+    uint64_t caused; /* how many messages came of that, with this one */
     size_t bytes;
     unsigned char content[]; /* [bytes] */
 } dw_message;

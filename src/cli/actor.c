@@ -279,8 +279,8 @@ static void list_one(void *user, const char *id)
         to->exit_code = fail(&error);
     } else if (to->list != NULL) {
         (void)json_array_append_new(
-            to->list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "id", id, "parent", info.parent,
-                                "depth", (json_int_t)info.depth, "snapshots",
+            to->list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "id", id, "parent",
+                                info.parent, "depth", (json_int_t)info.depth, "snapshots",
                                 (json_int_t)info.snapshot_count, "bytes", (json_int_t)info.bytes,
                                 "waiting", (json_int_t)info.waiting, "set_aside",
                                 (json_int_t)info.set_aside, "done", dw_cli_count_json(info.done)));

@@ -83,8 +83,11 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
         return status;
     }
     put(actor, "id", json_string(id));
+    put(actor, "parent", json_string(info.parent));
+    put(actor, "depth", json_integer((json_int_t)info.depth));
     put(actor, "files", files);
     put(actor, "waiting", json_integer((json_int_t)info.waiting));
+    put(actor, "set_aside", json_integer((json_int_t)info.set_aside));
     put(actor, "done", dw_cli_count_json(info.done));
     *about = actor;
     return DW_OK;
@@ -124,8 +127,11 @@ void dw_cli_actors_print(const json_t *about)
             }
         }
     }
-    dw_cli_print("messages  %llu done, %lld waiting\n", count_in(about, "done"),
-                 number_in(about, "waiting"));
+    if (text_in(about, "parent")[0] != '\0' && text_in(about, "parent")[0] != '?') {
+        dw_cli_print("parent    %s\n", text_in(about, "parent"));
+    }
+    dw_cli_print("messages  %llu done, %lld waiting, %lld set aside\n", count_in(about, "done"),
+                 number_in(about, "waiting"), number_in(about, "set_aside"));
     json_array_foreach(json_object_get(about, "files"), i, item)
     {
         dw_cli_print("file      %s, %s, %lld bytes\n", text_in(item, "file"),

@@ -10,11 +10,16 @@
 bool dw__messages_describe(const dw_mailbox *mailbox, json_t *to)
 {
     for (const dw_message *message = mailbox->first; message != NULL; message = message->next) {
-        if (!dw__json_append(to,
-                             json_pack("{s:s, s:s%, s:i, s:I, s:I}", "actor", message->actor,
-                                       "guest", message->guest, strlen(message->guest), "kind",
-                                       (int)message->kind, "number", (json_int_t)message->number,
-                                       "bytes", (json_int_t)message->bytes))) {
+        json_t *entry =
+            json_pack("{s:s, s:s%, s:i, s:I, s:I}", "actor", message->actor, "guest",
+                      message->guest, strlen(message->guest), "kind", (int)message->kind, "number",
+                      (json_int_t)message->number, "bytes", (json_int_t)message->bytes);
+        if (!dw__json_append(to, entry)) {
+            return false;
+        }
+        if (message->cause != 0 &&
+            (!dw__json_put(entry, "cause", dw__json_number(message->cause)) ||
+             !dw__json_put(entry, "caused", dw__json_number(message->caused)))) {
             return false;
         }
     }
@@ -63,6 +68,19 @@ typedef struct messages {
     size_t used;
 } messages;
 
+/* What it came of; earlier programs did not say. */
+static dw_status read_cause(const json_t *entry, uint64_t *cause, uint64_t *caused, dw_error *err)
+{
+    *cause = 0;
+    *caused = 0;
+    if (json_object_get(entry, "cause") == NULL) {
+        return DW_OK;
+    }
+    dw_status status = dw__json_whole(entry, "messages", "cause", INT64_MAX, cause, err);
+    return status == DW_OK ? dw__json_whole(entry, "messages", "caused", INT64_MAX, caused, err)
+                           : status;
+}
+
 static dw_status read_message(const json_t *entry, messages *from, size_t bytes_max,
                               dw_message **message, dw_error *err)
 {
@@ -71,6 +89,8 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
     uint64_t kind;
     uint64_t number;
     uint64_t bytes;
+    uint64_t cause;
+    uint64_t caused;
     dw_status status = dw__json_text(entry, "messages", "actor", &actor, err);
     if (status != DW_OK) {
         return status;
@@ -95,10 +115,16 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
         strlen(guest) > DW_GUEST_NAME_MAX) {
         return dw_fail(err, DW_E_FORMAT, "messages: more bytes than there are, or no actor's id");
     }
+    status = read_cause(entry, &cause, &caused, err);
+    if (status != DW_OK) {
+        return status;
+    }
     status = dw_message_create(message, actor, from->bytes + from->used, (size_t)bytes, err);
     if (status != DW_OK) {
         return status;
     }
+    (*message)->cause = cause;
+    (*message)->caused = caused;
     (void)snprintf((*message)->guest, sizeof(*message)->guest, "%s", guest);
     (*message)->kind = (int32_t)kind;
     (*message)->number = number;

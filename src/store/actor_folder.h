@@ -10,6 +10,8 @@
  *                                            `pending-` before it: effects are to be carried out
  *   actors/ID/.descent-PIECE-DEPTH-ID-ID...  its ancestors, the nearest first, 12 a piece; empty
  *   actors/ID/mail/NUMBER-FROM-EFFECT        a message that was accepted; NUMBER 0: a delivered one
+ *   actors/ID/mail/NUMBER-...-CAUSE-COUNT    the same of another actor: the COUNT-th message that
+ *                                            came of CAUSE, one from outside
  *   actors/ID/mail/aside-NUMBER-FROM-EFFECT  one that was given up
  *   actors/ID/mail/.aside-NUMBER             why: attempts, the reason of the last one's failure
  *   actors/ID/mail/.attempts                 the same of what comes next
@@ -120,6 +122,12 @@ dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_err
  * DW_E_MEMORY. */
 dw_status dw_actor_folder_remove_all(dw_actor_folder *folder, const dw_actor_name *names,
                                      size_t count, dw_error *err);
+/* Whether the folder's files take less than `limit` bytes. Without `exactly`, where this process
+ * has hardly written anything, that is not looked at. Errors: DW_E_LIMIT, DW_E_IO. */
+dw_status dw_actor_folder_check_bytes(dw_actor_folder *folder, uint64_t limit, bool exactly,
+                                      dw_error *err);
+/* So many were written to it. */
+void dw_actor_folder_add_bytes(dw_actor_folder *folder, uint64_t bytes);
 /* Actors that are there. */
 size_t dw_actor_folder_count(const dw_actor_folder *folder);
 
@@ -206,14 +214,21 @@ typedef struct dw_message_file {
     uint64_t number;
     char from[DW_ACTOR_ID_CHARS + 1]; /* "": from outside */
     uint64_t effect;                  /* of the sender's effects; 0: from outside */
+    uint64_t cause;                   /* the message from outside that it comes of; 0: it is one */
+    uint64_t caused;                  /* so many of it there were when it was sent */
     bool aside;                       /* it was given up, and waits for its actor's owner */
 } dw_message_file;
-/* Accept a message: it is on the disk afterwards, and `message->number` is set. A message of a
+/* Accept a message: it is on the disk afterwards, and `message->number` is set. At most
+ * `mail_max` wait or were set aside. A message of a
  * sender's effect that was accepted before is left as it is: the number stays 0.
  * Errors: DW_E_NOT_FOUND (no such actor), DW_E_IO, DW_E_MEMORY, DW_E_FORMAT (its newest snapshot is
- * missing), DW_E_LIMIT (no number is left). */
+ * missing), DW_E_LIMIT (no number is left), DW_E_BUSY (mail_max). */
+typedef struct dw_mail_content {
+    const void *bytes; /* [count] */
+    size_t count;
+} dw_mail_content;
 dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_message_file *message,
-                                 const void *content, size_t bytes, dw_error *err);
+                                 const dw_mail_content *content, uint64_t mail_max, dw_error *err);
 /* Messages [*count] with numbers beyond `done`, in order, without those that were set aside; the
  * caller's to dw_free. Those that are done are removed. Errors: DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, uint64_t done,

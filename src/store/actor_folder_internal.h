@@ -20,7 +20,9 @@
 /* Room for the longest name of each kind. */
 #define DW__SNAPSHOT_NAME_BYTES                                                                    \
     sizeof "18446744073709551615-18446744073709551615.pending-delta.snapshot"
-#define DW__MESSAGE_NAME_BYTES sizeof "aside-18446744073709551615-0123456789abcdef-0123456789abcdef"
+#define DW__MESSAGE_NAME_BYTES                                                                     \
+    sizeof "aside-18446744073709551615-0123456789abcdef-0123456789abcdef-0123456789abcdef-"        \
+           "18446744073709551615"
 
 /* An actor and the head of its tree, by the numbers that their ids are. */
 typedef struct dw__tree_item {
@@ -28,11 +30,18 @@ typedef struct dw__tree_item {
     uint64_t head;
 } dw__tree_item;
 typedef struct dw__trees {
-    bool known; /* they were read, and are kept up to date */
+    bool known;           /* they were read, and are kept up to date */
     dw__tree_item *items; /* [count] */
     size_t count;
     size_t capacity;
 } dw__trees;
+
+/* What the files take. */
+typedef struct dw__folder_usage {
+    bool known; /* `bytes` is all that is there, or more; else what this process has written */
+    uint64_t bytes;
+    uint64_t measure_again_ns; /* not before */
+} dw__folder_usage;
 
 struct dw_actor_folder {
     char path[DW_FOLDER_PATH_MAX / 2];
@@ -42,6 +51,7 @@ struct dw_actor_folder {
     bool accept_older;
     uint64_t part_count; /* names given to files that are being written */
     size_t actor_count;
+    dw__folder_usage usage;
     dw__trees trees;
     dw_actor_name *stopping; /* [stopping_count], sorted: being removed, and not to be seen */
     size_t stopping_count;

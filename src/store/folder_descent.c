@@ -127,8 +127,8 @@ void dw__folder_add_to_tree(dw_actor_folder *folder, const char *id)
         !DW_ARRAY_RESERVE(trees->items, trees->capacity, trees->count + 1, SIZE_MAX)) {
         trees->known = false; /* all are looked at the next time */
     } else {
-        trees->items[trees->count++] = (dw__tree_item){
-            .id = number_of(id), .head = number_of(dw_descent_head(descent, id))};
+        trees->items[trees->count++] =
+            (dw__tree_item){.id = number_of(id), .head = number_of(dw_descent_head(descent, id))};
     }
     dw_free(descent);
 }
@@ -158,8 +158,9 @@ static dw_status read_trees(dw_actor_folder *folder, dw_error *err)
     }
     dw_free(names);
     if (status == DW_OK && !folder->trees.known) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for what actors descend from, or a folder "
-                                         "of them cannot be read");
+        return dw_fail(err, DW_E_MEMORY,
+                       "no memory for what actors descend from, or a folder "
+                       "of them cannot be read");
     }
     return status;
 }
@@ -189,8 +190,7 @@ dw_status dw_actor_folder_list_tree(dw_actor_folder *folder, const char *id, dw_
     dw_status status = dw_actor_folder_list(folder, names, &all, err);
     for (size_t i = 0; i < all && status == DW_OK; i++) {
         status = dw_actor_folder_read_descent(folder, (*names)[i].id, descent, err);
-        if (status == DW_OK &&
-            (strcmp((*names)[i].id, id) == 0 || dw_descent_has(descent, id))) {
+        if (status == DW_OK && (strcmp((*names)[i].id, id) == 0 || dw_descent_has(descent, id))) {
             (*names)[(*count)++] = (*names)[i];
         }
     }

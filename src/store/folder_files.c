@@ -112,6 +112,7 @@ dw_status dw__folder_write_file(dw_actor_folder *folder, const char *place, cons
         (void)unlink(part);
         return status;
     }
+    dw_actor_folder_add_bytes(folder, count);
     status = dw__folder_sync(place, err);
     if (status != DW_OK) { /* the caller reports that nothing was written */
         (void)unlink(path);

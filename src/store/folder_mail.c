@@ -27,18 +27,41 @@ static void message_name(char name[DW__MESSAGE_NAME_BYTES], const dw_message_fil
                           message->aside ? ASIDE : "", message->number,
                           message->from[0] != '\0' ? message->from : OUTSIDE, message->effect);
     DW_ASSERT(length > 0 && (size_t)length < DW__MESSAGE_NAME_BYTES);
+    if (message->cause != 0) {
+        size_t rest = DW__MESSAGE_NAME_BYTES - (size_t)length;
+        int more = snprintf(name + length, rest, "-%016" PRIx64 "-%" PRIu64, message->cause,
+                            message->caused);
+        DW_ASSERT(more > 0 && (size_t)more < rest);
+    }
+}
+
+/* "-CAUSE-COUNT" or nothing. */
+static bool parse_cause(const char *text, dw_message_file *message)
+{
+    int length = 0;
+    message->cause = 0;
+    message->caused = 0;
+    if (*text == '\0') {
+        return true;
+    }
+    if (sscanf(text, "-%16" SCNx64 "-%n", &message->cause, &length) != 1 || length == 0) {
+        return false;
+    }
+    text += length;
+    return dw__folder_number(&text, &message->caused) && *text == '\0';
 }
 
 /* The reverse of message_name. */
 static bool parse_message_name(const char *name, dw_message_file *message)
 {
-    char rest;
+    int length = 0;
     const char *next = name;
     message->aside = strncmp(name, ASIDE, sizeof ASIDE - 1) == 0;
     next += message->aside ? sizeof ASIDE - 1 : 0;
     if (!dw__folder_number(&next, &message->number) ||
-        sscanf(next, "-%16[0-9a-f]-%16" SCNx64 "%c", message->from, &message->effect, &rest) != 2 ||
-        !dw_actor_id_good(message->from)) {
+        sscanf(next, "-%16[0-9a-f]-%16" SCNx64 "%n", message->from, &message->effect, &length) !=
+            2 ||
+        length == 0 || !dw_actor_id_good(message->from) || !parse_cause(next + length, message)) {
         return false;
     }
     if (strcmp(message->from, OUTSIDE) == 0) {
@@ -78,15 +101,21 @@ static void message_path(const dw_actor_folder *folder, const char *id,
     dw__folder_mail_path(folder, id, name, path);
 }
 
+/* The message as one that is remembered: what is known of it when it is sent again. */
+static dw_message_file delivered_of(const dw_message_file *message)
+{
+    dw_message_file delivered = {.effect = message->effect};
+    memcpy(delivered.from, message->from, sizeof delivered.from);
+    return delivered;
+}
+
 /* Where a delivered message is remembered that would outlive its receiver. */
 static void delivered_path(const dw_actor_folder *folder, const char *id,
                            const dw_message_file *message, char path[DW_FOLDER_PATH_MAX])
 {
     char name[DW__MESSAGE_NAME_BYTES];
     char whole[sizeof DELIVERED "-" + DW_ACTOR_ID_CHARS + DW__MESSAGE_NAME_BYTES];
-    dw_message_file delivered = *message;
-    delivered.number = 0;
-    delivered.aside = false;
+    const dw_message_file delivered = delivered_of(message);
     message_name(name, &delivered);
     (void)snprintf(whole, sizeof whole, DELIVERED "%s-%s", id, name);
     dw__folder_join(folder, path, DW__FOLDER_ACTORS, whole, NULL);
@@ -160,8 +189,10 @@ static bool same_effect(const dw_message_file *left, const dw_message_file *righ
 
 /* The number for a new message, beyond all that the actor had or has; 0: it has this one. */
 static dw_status find_number(dw_actor_folder *folder, const char *id,
-                             const dw_message_file *message, uint64_t *number, dw_error *err)
+                             const dw_message_file *message, uint64_t mail_max, uint64_t *number,
+                             dw_error *err)
 {
+    uint64_t waiting = 0;
     message_list list = {.count = 0};
     dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
     if (chain == NULL) {
@@ -181,7 +212,15 @@ static dw_status find_number(dw_actor_folder *folder, const char *id,
             *number = 0;
             goto out;
         }
+        waiting += list.items[i].aside || list.items[i].number > chain->done;
         last = list.items[i].number > last ? list.items[i].number : last;
+    }
+    if (waiting >= mail_max) {
+        status = dw_fail(err, DW_E_BUSY,
+                         "actor %s: %" PRIu64 " messages wait or were set aside, limit %" PRIu64
+                         " (mail)",
+                         id, waiting, mail_max);
+        goto out;
     }
     *number = last + 1;
     if (last == UINT64_MAX) {
@@ -195,19 +234,19 @@ out:
 }
 
 dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_message_file *message,
-                                 const void *content, size_t bytes, dw_error *err)
+                                 const dw_mail_content *content, uint64_t mail_max, dw_error *err)
 {
     char mail[DW_FOLDER_PATH_MAX];
     char path[DW_FOLDER_PATH_MAX];
     uint64_t number = 0;
-    dw_status status = find_number(folder, id, message, &number, err);
+    dw_status status = find_number(folder, id, message, mail_max, &number, err);
     if (status != DW_OK || number == 0) {
         return status;
     }
     message->number = number;
     dw__folder_join(folder, mail, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
     message_path(folder, id, message, path);
-    return dw__folder_write_file(folder, mail, path, content, bytes, err);
+    return dw__folder_write_file(folder, mail, path, content->bytes, content->count, err);
 }
 
 dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, uint64_t done,
@@ -325,9 +364,7 @@ dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
 {
     char path[DW_FOLDER_PATH_MAX];
     char kept_path[DW_FOLDER_PATH_MAX];
-    dw_message_file kept = *message;
-    kept.number = 0;
-    kept.aside = false;
+    const dw_message_file kept = delivered_of(message);
     message_path(folder, id, message, path);
     message_path(folder, id, &kept, kept_path);
     int result = may_repeat(folder, id, message) ? rename(path, kept_path) : unlink(path);
@@ -465,7 +502,7 @@ dw_status dw_actor_folder_set_own_aside(dw_actor_folder *folder, const char *id,
         return status;
     }
     (void)snprintf(file.from, sizeof file.from, "%s", message->actor);
-    status = find_number(folder, id, &file, &file.number, err);
+    status = find_number(folder, id, &file, UINT64_MAX, &file.number, err);
     if (status != DW_OK) {
         return status;
     }
@@ -494,7 +531,9 @@ dw_status dw_actor_folder_retry(dw_actor_folder *folder, const char *id,
     dw_message_file again = *message;
     const dw_message_file any = {.effect = 0};
     again.aside = false;
-    dw_status status = find_number(folder, id, &any, &again.number, err);
+    again.cause = 0; /* its owner, from outside, lets it begin anew */
+    again.caused = 0;
+    dw_status status = find_number(folder, id, &any, UINT64_MAX, &again.number, err);
     if (status == DW_OK) {
         status = rename_message(folder, id, message, &again, err);
     }

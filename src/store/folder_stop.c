@@ -97,13 +97,14 @@ dw_status dw_actor_folder_remove_all(dw_actor_folder *folder, const dw_actor_nam
     stopping_path(folder, path);
     status = dw__folder_write_file(folder, folder->path, path, text, count * LINE_BYTES, err);
     dw_free(text);
-    if (status != DW_OK) {
+    if (status != DW_OK && access(path, F_OK) != 0) {
         dw_free(own);
         return status;
     }
+    /* Written, or not to be removed again: the next opening would go by it. */
     folder->stopping = own;
     folder->stopping_count = count;
-    return finish(folder, err);
+    return status == DW_OK ? finish(folder, err) : status;
 }
 
 dw_status dw__folder_read_stopping(dw_actor_folder *folder, dw_error *err)

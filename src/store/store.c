@@ -331,7 +331,11 @@ dw_status dw__store_thaw(dw_store *store, const char *id, const dw_kv_type *kv_t
                                .on_stderr = store->options.on_stderr,
                                .user = store->options.user,
                                .limits = store->options.limits};
-    return dw_actor_thaw(actor, store->engine, &options, stats, err);
+    status = dw_actor_thaw(actor, store->engine, &options, stats, err);
+    if (status == DW_OK) {
+        dw_actor_set_guard(*actor, dw__store_guard, store);
+    }
+    return status;
 }
 
 /* Long chains, and deltas that outweigh what they build upon, become one full snapshot. */
@@ -371,7 +375,11 @@ static dw_status freeze(dw_store *store, dw_actor *actor, uint64_t done, bool fu
     if (!options.delta) {
         dw_actor_folder_remove_chain(&store->chain);
     }
-    return dw_actor_folder_read_chain(store->folder, dw_actor_id(actor), &store->chain, err);
+    status = dw_actor_folder_read_chain(store->folder, dw_actor_id(actor), &store->chain, err);
+    if (status == DW_OK) {
+        dw_actor_folder_add_bytes(store->folder, store->chain.bytes[store->chain.count - 1]);
+    }
+    return status;
 }
 
 dw_status dw__store_freeze(dw_store *store, dw_actor *actor, uint64_t done, dw_error *err)
@@ -408,6 +416,7 @@ dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
                                  .delta = chain != NULL,
                                  .without_module = true,
                                  .part_path = part};
+    dw_freeze_stats stats = {.struct_bytes = sizeof stats};
     dw_module_file module = {.hash = dw_module_hash(dw_actor_module(actor))};
     module.wasm = dw_module_wasm(dw_actor_module(actor), &module.bytes);
     dw_status status = keep_module(store, dw_actor_module(actor), err);
@@ -424,7 +433,8 @@ dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
     }
     if (status == DW_OK) {
         dw_actor_folder_part_path(store->folder, part);
-        status = dw_actor_freeze(actor, path, &options, NULL, err);
+        status = dw_actor_freeze(actor, path, &options, &stats, err);
+        dw_actor_folder_add_bytes(store->folder, stats.file_bytes);
     }
     if (status == DW_OK) {
         status = dw_actor_folder_publish(store->folder, id, err);
@@ -438,8 +448,8 @@ dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
     return status;
 }
 
-dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id,
-                               bool from_outside, dw_error *err)
+dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id, bool from_outside,
+                               dw_error *err)
 {
     dw_actor *child = NULL;
     dw_descent *descent = NULL;
@@ -474,7 +484,10 @@ dw_status dw_store_spawn(dw_store *store, dw_module *module, const dw_actor_opti
     if (status != DW_OK) {
         return status;
     }
-    status = dw_actor_spawn(&actor, module, options, err);
+    status = dw__store_check_folder(store, 1, false, err);
+    if (status == DW_OK) {
+        status = dw_actor_spawn(&actor, module, options, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -496,7 +509,10 @@ dw_status dw_store_fork(dw_store *store, const char *id, char child[DW_ACTOR_ID_
         return status;
     }
     dw_actor_new_id(fresh);
-    status = dw__store_thaw(store, id, NULL, &parent, NULL, err);
+    status = dw__store_check_folder(store, 1, false, err);
+    if (status == DW_OK) {
+        status = dw__store_thaw(store, id, NULL, &parent, NULL, err);
+    }
     if (status != DW_OK) {
         goto out;
     }
@@ -516,6 +532,10 @@ dw_status dw_store_add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHA
     char before[DW_ACTOR_ID_CHARS + 1];
     char fresh[DW_ACTOR_ID_CHARS + 1];
     dw_status status = dw__store_check_writable(store, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__store_check_folder(store, 1, false, err);
     if (status != DW_OK) {
         return status;
     }

@@ -77,8 +77,12 @@ static dw_status try_spawn(dw_store *store, const dw_actor *parent, const dw_act
 static dw_status make_actor(dw_store *store, dw_actor *actor, const dw_actor_effect *effect,
                             dw_error *err)
 {
-    if (dw_actor_folder_has(store->folder, effect->actor)) {
+    if (dw_actor_folder_has(store->folder, effect->actor) || effect->kind == DW_EFFECT_SEND) {
         return DW_OK;
+    }
+    dw_status status = dw__store_check_room(store, actor, 1, err);
+    if (status != DW_OK) {
+        return status;
     }
     switch (effect->kind) {
     case DW_EFFECT_SPAWN:
@@ -93,7 +97,11 @@ static dw_status make_actor(dw_store *store, dw_actor *actor, const dw_actor_eff
 static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effect *effect,
                            bool *stop, dw_error *err)
 {
-    dw_message_file message = {.effect = effect->number};
+    uint64_t cause = 0;
+    uint64_t caused = 0;
+    dw_actor_effect_cause(actor, effect->number, &cause, &caused);
+    dw_message_file message = {.effect = effect->number, .cause = cause, .caused = caused};
+    const dw_mail_content content = {.bytes = effect->message, .count = effect->message_bytes};
     (void)snprintf(message.from, sizeof message.from, "%s", dw_actor_id(actor));
     if (effect->kind == DW_EFFECT_STOP) {
         *stop = true;
@@ -106,8 +114,8 @@ static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effe
     if (status != DW_OK) {
         return status;
     }
-    status = dw_actor_folder_accept(store->folder, effect->actor, &message, effect->message,
-                                    effect->message_bytes, err);
+    status = dw_actor_folder_accept(store->folder, effect->actor, &message, &content,
+                                    store->own_limits.mail, err);
     if (status != DW_OK) {
         return status;
     }

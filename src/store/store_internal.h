@@ -7,6 +7,13 @@
 #include "base/limits.h"
 #include "store/actor_folder.h"
 
+/* How many messages came of one from outside. */
+typedef struct dw__store_cause {
+    uint64_t cause;
+    uint64_t count;
+} dw__store_cause;
+#define DW__STORE_CAUSES 1024
+
 struct dw_store {
     dw_engine *engine;
     dw_store_options options; /* path is not kept; limits are: */
@@ -19,9 +26,10 @@ struct dw_store {
     dw_module **modules;      /* [module_count]: compiled so far; counted */
     size_t module_count;
     size_t module_capacity;
-    dw_limits own_limits; /* every member is set */
-    uint64_t now_ms;      /* when the call under way began: timers due then are fired in it */
-    dw_actor_name *todo;  /* [todo_count], from todo_first on: actors that wait for a turn */
+    dw_limits own_limits;                     /* every member is set */
+    dw__store_cause causes[DW__STORE_CAUSES]; /* by cause; what is forgotten is in messages */
+    uint64_t now_ms;     /* when the call under way began: timers due then are fired in it */
+    dw_actor_name *todo; /* [todo_count], from todo_first on: actors that wait for a turn */
     size_t todo_first;
     size_t todo_count;
     size_t todo_capacity;
@@ -51,8 +59,8 @@ dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
                                     const dw_snapshot_chain *chain, const dw_descent *descent,
                                     dw_error *err);
 /* The same for a fork of `parent`, which must be in the state that its folder has. */
-dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id,
-                               bool from_outside, dw_error *err);
+dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id, bool from_outside,
+                               dw_error *err);
 /* What a child of the actor descends from; the caller's to dw_free. Errors: DW_E_MEMORY,
  * DW_E_IO. */
 dw_status dw__store_descend(dw_store *store, const char *parent, bool from_outside,
@@ -66,6 +74,17 @@ bool dw__store_any_todo(const dw_store *store);
 size_t dw__store_todo_count(const dw_store *store);
 /* Whose turn it is; there is one. */
 dw_actor_name dw__store_take_todo(dw_store *store);
+
+/* ---- store_limits.c ---- */
+
+/* A message was seen, the `caused`-th of its cause. */
+void dw__store_note_cause(dw_store *store, uint64_t cause, uint64_t caused);
+/* Whether so many more actors may be made in the folder. Errors: DW_E_LIMIT, DW_E_IO. */
+dw_status dw__store_check_folder(dw_store *store, size_t more, bool exactly, dw_error *err);
+/* The same for children of an actor. Errors: also DW_E_MEMORY. */
+dw_status dw__store_check_room(dw_store *store, const dw_actor *parent, size_t more, dw_error *err);
+/* dw_effect_guard_fn; `user` is the store. */
+dw_status dw__store_guard(void *user, dw_actor *actor, dw_message *message, dw_error *err);
 
 /* ---- store_effects.c ---- */
 

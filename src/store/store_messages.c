@@ -172,7 +172,11 @@ static dw_status receive_message(session *s, const dw_message_file *file, dw_att
     awaited_message *awaited = is_awaited(s, file) ? s->awaited : NULL;
     uint64_t done = file != NULL ? file->number : store->chain.done;
     dw_status status =
-        dw_actor_folder_try(store->folder, dw_actor_id(s->actor), &attempts->work, err);
+        dw_actor_folder_check_bytes(store->folder, store->own_limits.folder_bytes, false, err);
+    if (status != DW_OK) { /* as on a full disk, it waits */
+        return status;
+    }
+    status = dw_actor_folder_try(store->folder, dw_actor_id(s->actor), &attempts->work, err);
     if (status != DW_OK) {
         return status;
     }
@@ -250,6 +254,7 @@ static dw_status process_message(session *s, const dw_message_file *file, dw_err
     status = dw_actor_send(s->actor, file->from, content, bytes, &problem);
     dw_free(content);
     if (status == DW_OK) {
+        dw_actor_set_cause(s->actor, file->cause, file->caused);
         return receive_message(s, file, &attempts, err);
     }
     if (dw__store_is_transient(status)) {
@@ -264,8 +269,13 @@ static dw_status list_files(session *s, dw_error *err)
 {
     dw_free(s->files);
     s->file_index = 0;
-    return dw_actor_folder_list_messages(s->store->folder, dw_actor_id(s->actor),
-                                         s->store->chain.done, &s->files, &s->file_count, err);
+    dw_status status =
+        dw_actor_folder_list_messages(s->store->folder, dw_actor_id(s->actor), s->store->chain.done,
+                                      &s->files, &s->file_count, err);
+    for (size_t i = 0; i < s->file_count; i++) {
+        dw__store_note_cause(s->store, s->files[i].cause, s->files[i].caused);
+    }
+    return status;
 }
 
 /* What comes next, if anything waits: messages in the actor before those in the folder. */
@@ -401,8 +411,9 @@ static dw_status send_and_process(dw_store *store, awaited_message *awaited, dw_
                                   const dw_actor_effect *message, dw_error *err)
 {
     size_t failed = 0;
-    dw_status status = dw_actor_folder_accept(store->folder, awaited->id, file, message->message,
-                                              message->message_bytes, err);
+    const dw_mail_content content = {.bytes = message->message, .count = message->message_bytes};
+    dw_status status = dw_actor_folder_accept(store->folder, awaited->id, file, &content,
+                                              store->own_limits.mail, err);
     if (status != DW_OK) {
         return status;
     }

@@ -398,6 +398,8 @@ class Actors(unittest.TestCase):
         self.assertEqual(len(listed), 5)
         self.assertEqual(sorted(item["depth"] for item in listed.values()), [0, 0, 0, 1, 1])
         self.assertEqual(listed[child]["parent"], actor)
+        self.assertEqual(json.loads(self.run_good("show", child, "--json"))["parent"], actor)
+        self.assertIn(f"parent    {actor}", self.run_good("show", child).decode())
         self.assert_fails("takes 1 arguments", "stop", "--tree", code=2)
         self.assert_fails("takes 0 arguments", "stop", actor, "--all", code=2)
         self.assertEqual(self.run_good("stop", "--tree", actor[:8]), b"4 stopped\n")

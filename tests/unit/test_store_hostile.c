@@ -28,6 +28,7 @@ typedef struct hostile_fixture {
     dw_module *stillborn;
     dw_store *store;
     unsigned folders;
+    dw_limits limits; /* of the next store */
     char bad[DW_ACTOR_ID_CHARS + 1];
     char good[DW_ACTOR_ID_CHARS + 1];
     unsigned problem_count;
@@ -74,7 +75,8 @@ static void open_store(hostile_fixture *f, dw_write_fn to_stderr)
                                 .find_guest = find_guest,
                                 .on_problem = on_problem,
                                 .on_stderr = to_stderr,
-                                .user = f};
+                                .user = f,
+                                .limits = &f->limits};
     dw_status status = dw_store_open(&f->store, f->actors->engine, &options, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
@@ -263,6 +265,25 @@ static void test_hostile_timer_is_set_aside(void **state)
     (void)assert_aside(f, f->bad, f->bad, "!", "unreachable");
     assert_int_equal(told(f, f->bad, "+0"), 4);
     end(f);
+}
+
+static void limit(hostile_fixture *f, const char *name, const char *value);
+static void limits_end(hostile_fixture *f);
+
+static void test_hostile_attempts_are_limited(void **state)
+{
+    hostile_fixture *f = *state;
+    begin(f, 0);
+    limit(f, "attempts", "1");
+    (void)told(f, f->bad, "S!");
+    mail all = mail_of(f, f->bad);
+    assert_true(all.count == 1 && all.last.set_aside && all.last.attempts == 1);
+    limit(f, "attempts", "5");
+    (void)told(f, f->good, "D!");
+    run(f);
+    all = mail_of(f, f->bad);
+    assert_true(all.count == 2 && all.last.set_aside && all.last.attempts == 5);
+    limits_end(f);
 }
 
 /* Who awaits the answer is told; that message is gone, as it always was. */
@@ -504,9 +525,157 @@ static void test_hostile_long_descent(void **state)
         }
     }
     assert_int_equal(dw_store_stop_tree(f->store, id[5], &count, &error), DW_OK);
-    assert_int_equal(count, 3); /* itself, the next, and the last one */
+    assert_int_equal(count, 2); /* itself and the last one */
     assert_int_equal(all_ids(f).count, 1 + 5);
     end(f);
+}
+
+/* ---- storms ------------------------------------------------------------------------------- */
+
+/* The same folder under other limits. */
+static void limit(hostile_fixture *f, const char *name, const char *value)
+{
+    dw_error error = {.message = ""};
+    end(f);
+    assert_int_equal(dw_limits_set(&f->limits, name, value, &error), DW_OK);
+    open_store(f, on_stderr);
+}
+
+static void limits_end(hostile_fixture *f)
+{
+    f->limits = (dw_limits){.struct_bytes = sizeof f->limits};
+    end(f);
+}
+
+/* How many of what was asked for were granted, and why one was not. */
+static void assert_granted(hostile_fixture *f, const char *id, const char *text, uint32_t count,
+                           const char *why)
+{
+    received answer;
+    dw_error error;
+    uint32_t granted = 0;
+    dw_status status = tell(f, id, text, &answer, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    memcpy(&granted, answer.bytes, sizeof granted);
+    if (granted != count || strstr((char *)answer.bytes + sizeof granted, why) == NULL) {
+        fail_msg("%s: %u were granted: %s", text, granted, answer.bytes + sizeof granted);
+    }
+}
+
+static void test_hostile_messages_of_one_cause_end(void **state)
+{
+    static const char *const storms[] = {"s", "p", "b"}; /* to itself, to each other, ever more */
+    hostile_fixture *f = *state;
+    for (size_t i = 0; i < sizeof storms / sizeof storms[0]; i++) {
+        begin(f, 0);
+        limit(f, "caused_messages", "40");
+        (void)told(f, f->bad, storms[i]); /* returns at its answer */
+        assert_int_equal(told(f, f->good, "D+1"), 0);
+        run(f);
+        uint32_t worked = told(f, f->bad, "+0");
+        worked += i == 1 ? told(f, f->good, "+0") : 0;
+        assert_int_equal(worked, 1 + 40 + 1);
+        assert_int_equal(mail_of(f, f->bad).count, 0);
+        /* The next from outside may cause as many; an opening in between changes nothing. */
+        (void)told(f, f->bad, storms[i]);
+        end(f);
+        open_store(f, on_stderr);
+        run(f);
+        worked = told(f, f->bad, "+0");
+        worked += i == 1 ? told(f, f->good, "+0") : 0;
+        assert_in_range(worked, 1 + 2 * 41, 1 + 2 * 41 + 2);
+        assert_int_equal(told(f, f->good, "D+1"), 0);
+        limits_end(f);
+    }
+}
+
+/* One message an actor a turn: a good actor's messages do not wait for a storm's end. */
+static void test_hostile_turns_are_fair(void **state)
+{
+    enum { MESSAGES = 5 };
+    hostile_fixture *f = *state;
+    begin(f, 0);
+    limit(f, "caused_messages", "400");
+    (void)told(f, f->bad, "b");
+    for (int i = 0; i < MESSAGES; i++) { /* two wait for each turn that is over */
+        (void)told(f, f->bad, "C2");
+    }
+    run(f);
+    assert_int_equal(told(f, f->good, "+0"), 2 * MESSAGES);
+    limits_end(f);
+}
+
+static void test_hostile_forks_and_spawns_end(void **state)
+{
+    static const char *const storms[] = {"f", "n"};
+    hostile_fixture *f = *state;
+    for (size_t i = 0; i < sizeof storms / sizeof storms[0]; i++) {
+        begin(f, 0);
+        limit(f, "descendants", "20");
+        (void)told(f, f->bad, storms[i]);
+        run(f);
+        assert_int_equal(all_ids(f).count, 2 + 20);
+        assert_granted(f, f->bad, i == 0 ? "F2" : "N2", 0, "(descendants)");
+        assert_granted(f, f->good, i == 0 ? "F2" : "N2", 2, ""); /* a tree of its own */
+        /* One that ends makes room for one. */
+        id_list list = all_ids(f);
+        dw_error error;
+        assert_int_equal(dw_store_stop(f->store, child_of(f, &list, f->bad), &error), DW_OK);
+        assert_granted(f, f->bad, "F3", 1, "limit 20");
+        run(f);
+        limits_end(f);
+    }
+}
+
+static void test_hostile_limits_of_making(void **state)
+{
+    hostile_fixture *f = *state;
+    dw_error error;
+    char id[DW_ACTOR_ID_CHARS + 1];
+    begin(f, 0);
+    limit(f, "spawns", "3");
+    assert_granted(f, f->bad, "F5", 3, "(spawns)");
+    assert_granted(f, f->bad, "N3", 3, "");
+    limit(f, "generations", "1");
+    id_list list = all_ids(f);
+    assert_granted(f, child_of(f, &list, f->bad), "F1", 0, "(generations)");
+    assert_granted(f, f->good, "F1", 1, "");
+    assert_int_equal(dw_store_stop_tree(f->store, f->good, NULL, &error), DW_OK);
+    list = all_ids(f);
+    limit(f, "actors", "9");
+    assert_granted(f, f->bad, "F3", 2, "(actors)");
+    assert_int_equal(all_ids(f).count, 9);
+    assert_int_equal(dw_store_fork(f->store, f->bad, id, &error), DW_E_LIMIT);
+    assert_non_null(strstr(error.message, "9 in the state folder, limit 9 (actors)"));
+    assert_int_equal(dw_store_stop(f->store, child_of(f, &list, f->bad), &error), DW_OK);
+    assert_int_equal(dw_store_fork(f->store, f->bad, id, &error), DW_OK);
+    limits_end(f);
+}
+
+static void test_hostile_limits_of_the_folder(void **state)
+{
+    hostile_fixture *f = *state;
+    dw_error error = {.message = ""};
+    received answer;
+    begin(f, 0);
+    (void)told(f, f->good, "+1");
+    limit(f, "mail", "3");
+    assert_granted(f, f->bad, "C5", 5, ""); /* what the other has room for shows later */
+    assert_int_equal(f->problem_count, 2);
+    assert_non_null(strstr(f->problem, "(mail)"));
+    run(f);
+    assert_int_equal(told(f, f->good, "+0"), 4);
+    limit(f, "folder_bytes", "64K");
+    assert_granted(f, f->bad, "F1", 0, "(folder_bytes)");
+    f->problem_count = 0;
+    assert_int_equal(tell(f, f->bad, "+1", &answer, &error), DW_E_LIMIT);
+    assert_non_null(strstr(error.message, "(folder_bytes)"));
+    assert_int_equal(mail_of(f, f->bad).count, 0);
+    limit(f, "folder_bytes", "1G");
+    assert_granted(f, f->bad, "F1", 1, "");
+    assert_int_equal(told(f, f->bad, "+1"), 1);
+    limits_end(f);
 }
 
 /* ---- all --------------------------------------------------------------------------------- */
@@ -519,6 +688,7 @@ static int open_hostile(void **state)
         return 1;
     }
     f->actors = actors;
+    f->limits = (dw_limits){.struct_bytes = sizeof f->limits};
     f->hostile = actor_module(f->actors, "actor_hostile.wasm");
     f->stillborn = actor_module(f->actors, "actor_stillborn.wasm");
     *state = f;
@@ -547,12 +717,21 @@ static int close_fixture(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(trap_is_set_aside),     TEST(timer_is_set_aside),
-        TEST(awaited_trap_is_told),  TEST(endless_message_is_set_aside),
-        TEST(killers_are_set_aside), TEST(killers_of_their_senders),
+        TEST(trap_is_set_aside),
+        TEST(attempts_are_limited),
+        TEST(timer_is_set_aside),
+        TEST(awaited_trap_is_told),
+        TEST(endless_message_is_set_aside),
+        TEST(killers_are_set_aside),
+        TEST(killers_of_their_senders),
         TEST(spawns_that_kill),
         TEST(trees_are_stopped),
         TEST(long_descent),
+        TEST(messages_of_one_cause_end),
+        TEST(turns_are_fair),
+        TEST(forks_and_spawns_end),
+        TEST(limits_of_making),
+        TEST(limits_of_the_folder),
     };
     if (argc >= 3 && (strcmp(argv[1], "--run") == 0 || strcmp(argv[1], "--send") == 0)) {
         return work(argc - 2, argv + 2);

