@@ -22,7 +22,7 @@ static void in_folder(char path[96], const char *name)
 
 static int opened(const char *path, int flags)
 {
-    int fd = open(path, flags | O_CLOEXEC);
+    int fd = open(path, flags | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     return fd;
 }
