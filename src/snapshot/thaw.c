@@ -9,8 +9,7 @@
 #include "base/public_struct.h"
 #include "base/stack.h"
 #include "snapshot/snapshot_parts_internal.h"
-
-#define MODULE_BYTES_MAX ((size_t)256 << 20)
+#include "wasm/wasm_work.h"
 
 /* ---- files -------------------------------------------------------------------------------- */
 
@@ -103,9 +102,9 @@ static dw_status compile_saved(dw__thaw *t, const char *hash, dw_error *err)
                        "the snapshot names its module by hash only, %.64s, and it is not at hand",
                        hash);
     }
-    if (tensor->bytes > MODULE_BYTES_MAX) {
+    if (tensor->bytes > DW_MODULE_BYTES_MAX) {
         return dw_fail(err, DW_E_LIMIT, "module: %llu bytes, limit %zu",
-                       (unsigned long long)tensor->bytes, MODULE_BYTES_MAX);
+                       (unsigned long long)tensor->bytes, DW_MODULE_BYTES_MAX);
     }
     unsigned char *bytes = dw_alloc((size_t)tensor->bytes + 1, 1);
     if (bytes == NULL) {

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/stack.h"
 #include "wasm/wasi_internal.h"
+#include "wasm/wasm_work.h"
 
 #define WASM_PAGE_BYTES 65536u
 
@@ -150,6 +151,10 @@ static dw_status compile_here(void *arg, dw_error *err)
     compiling *c = arg;
     dw_wasm_host *host = c->host;
     dw_status status = check_header(c->wasm, c->wasm_bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_wasm_work_check(c->wasm, c->wasm_bytes, err);
     if (status != DW_OK) {
         return status;
     }

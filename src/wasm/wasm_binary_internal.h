@@ -62,6 +62,8 @@ bool dw__wasm_skip_bytes(dw__wasm_reader *reader, size_t count);
 bool dw__wasm_value_type(dw__wasm_reader *reader, uint32_t *type);
 
 void dw__wasm_code_init(dw__wasm_code *code);
+/* One instruction. A reference to a function is noted where code->held is there. */
+bool dw__wasm_instruction(dw__wasm_reader *reader, dw__wasm_code *code, uint32_t *opcode);
 /* A constant expression, its end included. */
 bool dw__wasm_expression(dw__wasm_reader *reader, dw__wasm_code *code);
 /* A function's locals and instructions, up to the reader's end. Unknown instructions are no
@@ -77,6 +79,7 @@ bool dw__wasm_hold(dw__wasm_reader *reader, dw__wasm_code *code, uint32_t index)
 
 enum {
     DW__SECTION_CUSTOM = 0,
+    DW__SECTION_TYPE = 1,
     DW__SECTION_IMPORT = 2,
     DW__SECTION_FUNCTION = 3,
     DW__SECTION_TABLE = 4,
@@ -129,6 +132,8 @@ bool dw__wasm_refuse(dw__wasm_parser *p, const char *format, ...) DW_PRINTF(2, 3
 /* Append to one of the layout's lists. false: no memory, or refused. */
 bool dw__wasm_add_item(dw__wasm_parser *p, dw_wasm_item **items, size_t *count, dw_wasm_item item);
 bool dw__wasm_read_name(dw__wasm_reader *r, dw__wasm_name *out);
+/* Of a table or memory. */
+bool dw__wasm_skip_limits(dw__wasm_reader *r);
 bool dw__wasm_name_is(const dw__wasm_name *which, const char *text);
 /* layout->flush, of a module whose sections were read. */
 void dw__wasm_find_flush(dw__wasm_parser *p);

@@ -210,6 +210,9 @@ void dw__wasm_code_init(dw__wasm_code *code)
 
 bool dw__wasm_hold(dw__wasm_reader *reader, dw__wasm_code *code, uint32_t index)
 {
+    if (code->held == NULL) {
+        return true;
+    }
     if (index >= code->function_count) {
         return dw__wasm_fail(reader, reader->at, "a function that there is not");
     }
@@ -382,7 +385,7 @@ static bool prefixed(dw__wasm_reader *reader, dw__wasm_code *code, uint32_t pref
                             : vector(reader, opcode, start);
 }
 
-static bool instruction(dw__wasm_reader *reader, dw__wasm_code *code, uint32_t *opcode)
+bool dw__wasm_instruction(dw__wasm_reader *reader, dw__wasm_code *code, uint32_t *opcode)
 {
     size_t start = reader->at;
     uint32_t number;
@@ -432,7 +435,7 @@ bool dw__wasm_expression(dw__wasm_reader *reader, dw__wasm_code *code)
 {
     uint32_t opcode;
     do {
-        if (!instruction(reader, code, &opcode)) {
+        if (!dw__wasm_instruction(reader, code, &opcode)) {
             return false;
         }
     } while (opcode != OP_END);
@@ -460,7 +463,7 @@ bool dw__wasm_body(dw__wasm_reader *reader, dw__wasm_code *code)
     bool fine = locals(reader);
     while (fine && reader->at < reader->end) {
         uint32_t opcode;
-        fine = instruction(reader, code, &opcode);
+        fine = dw__wasm_instruction(reader, code, &opcode);
     }
     if (!fine && reader->unknown) {
         if (!code->undecoded) {

@@ -72,6 +72,12 @@ static bool read_limits(dw__wasm_reader *r, uint32_t *flags)
            ((*flags & HAS_PAGE_SIZE) == 0 || dw__wasm_u32(r, &page_size));
 }
 
+bool dw__wasm_skip_limits(dw__wasm_reader *r)
+{
+    uint32_t flags;
+    return read_limits(r, &flags);
+}
+
 /* ---- tables, memories, globals ------------------------------------------------------------ */
 
 static bool read_table_type(dw__wasm_parser *p, dw__wasm_reader *r)

@@ -1,0 +1,578 @@
+/* What a module asks of the compiler.
+ *
+ * Most code takes time and memory by its length. Some of it takes them by a square or a product,
+ * found by trying shapes of modules (Wasmtime 46 with Cranelift's optimisations, one core):
+ *
+ *   | shape                                              | time            | memory |
+ *   | 100,000 functions without code                     | 3.6 s           | 0.6 GB |
+ *   | 10,000 types                                       | 1.1 s           | 0.1 GB |
+ *   | 4 MB of constants and sums                         | 13 s            | 1.2 GB |
+ *   | 20,000 loops in a row                              | 19 s, by square | 0.3 GB |
+ *   | 20,000 memory.grow in a function                   | 21 s, by square | 0.4 GB |
+ *   | 20,000 call_indirect in a function                 | 4.7 s, square   | 0.3 GB |
+ *   | 60,000 ifs in a row                                | 6.7 s, square   | 0.3 GB |
+ *   | 1,000 loops in each other, with 100 locals         | 8.8 s, square   | 0.1 GB |
+ *   | 2,000 loops in a row, 2,000 locals used afterwards | 3.3 s, product  | 0.4 GB |
+ *   | 5,000 ifs in a row that set 1,000 locals           | 1.2 s, product  | 0.2 GB |
+ *   | 500 loops in a row that take 500 values            | 5.8 s           | 4.0 GB |
+ *   | 200 calls that take 1,000 values and return them   | 1.6 s           | 0.2 GB |
+ *
+ * What is counted of a function follows these, so that no shape asks for much more than it is
+ * counted for. Where instructions are not known here, every byte counts as a loop. */
+#include "wasm/wasm_work.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "wasm/wasm_binary_internal.h"
+
+#define WORK_COUNTED UINT64_C(1000000000000) /* of a function; what is above is as bad */
+/* In microseconds, but for the square's. */
+#define A_FUNCTION 36
+#define A_TYPE 115
+#define A_BYTE 3
+#define A_CALLED_VALUE 8
+#define A_BLOCK_VALUE 24
+#define LOOPS_SQUARE_PARTS 20 /* (loops + ...)^2 / 20 */
+#define MERGED_SQUARE_PARTS 1000
+#define A_BLOCK_VALUE_AND_LOOP 2
+#define A_LOCAL_AND_LOOP_PARTS 1
+#define A_LOCAL_AND_BLOCK_PARTS 4
+#define DEPTH_MAX 4096U      /* of what is told apart; deeper blocks count as the one around them */
+#define VALUES_UNKNOWN 1000U /* the format's own limit of parameters and of results */
+
+/* What was counted of a function. */
+typedef struct counted {
+    uint64_t bytes;
+    uint64_t locals; /* with parameters */
+    uint64_t loops;
+    uint64_t grows;
+    uint64_t indirect; /* calls */
+    uint64_t branches; /* blocks, ifs, conditional branches, targets of tables */
+    uint64_t called_values;
+    uint64_t block_values;
+    uint64_t merged; /* local variables that a loop's beginning joins */
+} counted;
+
+typedef struct weigher {
+    uint32_t *values; /* [type_count]: parameters and results of a function's type */
+    uint32_t type_count;
+    uint32_t *functions; /* [function_count]: types, the imported ones first */
+    uint32_t function_count;
+    uint32_t import_count;
+    dw__wasm_code code;
+    counted now;
+    uint32_t depth;
+    uint64_t accesses[DEPTH_MAX]; /* [depth]: of locals, within each block */
+    bool is_loop[DEPTH_MAX];
+    uint64_t work;
+    uint64_t most;
+    uint32_t most_function;
+    dw_status status;
+    dw_error *err;
+} weigher;
+
+static bool refuse(weigher *w, const char *what, uint64_t value, uint64_t limit)
+{
+    w->status = dw_fail(w->err, DW_E_LIMIT, "the module has %" PRIu64 " %s, limit %" PRIu64, value,
+                        what, limit);
+    return false;
+}
+
+/* ---- types -------------------------------------------------------------------------------- */
+
+static bool skip_fields(dw__wasm_reader *r, uint32_t count)
+{
+    uint32_t byte;
+    for (uint32_t i = 0; i < count; i++) {
+        bool packed = r->at < r->end && (r->bytes[r->at] == 0x78 || r->bytes[r->at] == 0x77);
+        if (!(packed ? dw__wasm_byte(r, &byte) : dw__wasm_value_type(r, &byte)) ||
+            !dw__wasm_byte(r, &byte)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool skip_types(dw__wasm_reader *r, uint32_t *count)
+{
+    uint32_t type;
+    if (!dw__wasm_u32(r, count)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < *count; i++) {
+        if (!dw__wasm_value_type(r, &type)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* 5.3.5 and 5.3.8: one type that is none of several. */
+static bool read_one_type(dw__wasm_reader *r, uint32_t *values)
+{
+    uint32_t form;
+    uint32_t parameters = 0;
+    uint32_t results = 0;
+    *values = 0;
+    if (!dw__wasm_byte(r, &form)) {
+        return false;
+    }
+    if (form == 0x50 || form == 0x4f) { /* a subtype, of those that it lists */
+        uint32_t count;
+        uint32_t index;
+        if (!dw__wasm_u32(r, &count)) {
+            return false;
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            if (!dw__wasm_u32(r, &index)) {
+                return false;
+            }
+        }
+        if (!dw__wasm_byte(r, &form)) {
+            return false;
+        }
+    }
+    switch (form) {
+    case 0x60:
+        if (!skip_types(r, &parameters) || !skip_types(r, &results)) {
+            return false;
+        }
+        *values = parameters + results;
+        return true;
+    case 0x5f:
+        return dw__wasm_u32(r, &parameters) && skip_fields(r, parameters);
+    case 0x5e:
+        return skip_fields(r, 1);
+    default:
+        return false;
+    }
+}
+
+/* Types that cannot be read count as the largest. */
+static bool read_types(weigher *w, dw__wasm_reader *r, uint32_t count)
+{
+    uint32_t known = 0;
+    if (count > DW_MODULE_TYPES_MAX) {
+        return refuse(w, "types", count, DW_MODULE_TYPES_MAX);
+    }
+    w->values = dw_alloc(DW_MODULE_TYPES_MAX, sizeof *w->values);
+    if (w->values == NULL) {
+        w->status = dw_fail(w->err, DW_E_MEMORY, "no memory for a module's types");
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t members = 1;
+        if (r->at < r->end && r->bytes[r->at] == 0x4e) { /* several that name each other */
+            r->at++;
+            if (!dw__wasm_u32(r, &members)) {
+                break;
+            }
+        }
+        for (uint32_t k = 0; k < members; k++) {
+            if (known == DW_MODULE_TYPES_MAX) {
+                return refuse(w, "types, or more", (uint64_t)known + members - k,
+                              DW_MODULE_TYPES_MAX);
+            }
+            if (!read_one_type(r, &w->values[known])) {
+                w->values[known] = VALUES_UNKNOWN;
+                return true;
+            }
+            w->type_count = ++known;
+        }
+    }
+    w->work += (uint64_t)known * A_TYPE;
+    return true;
+}
+
+static uint64_t values_of_type(const weigher *w, uint32_t type)
+{
+    return type < w->type_count ? w->values[type] : VALUES_UNKNOWN;
+}
+
+static uint64_t values_of_function(const weigher *w, uint32_t function)
+{
+    return function < w->function_count ? values_of_type(w, w->functions[function])
+                                        : VALUES_UNKNOWN;
+}
+
+/* ---- functions ---------------------------------------------------------------------------- */
+
+static bool add_functions(weigher *w, uint32_t count)
+{
+    uint32_t *functions =
+        dw_realloc(w->functions, (size_t)w->function_count + count, sizeof *functions);
+    if (functions == NULL) {
+        w->status = dw_fail(w->err, DW_E_MEMORY, "no memory for a module's functions");
+        return false;
+    }
+    w->functions = functions;
+    return true;
+}
+
+/* Imports of functions alone are looked for; where one cannot be read, the rest is not. */
+static bool read_imports(weigher *w, dw__wasm_reader *r, uint32_t count)
+{
+    dw__wasm_name name;
+    uint32_t kind;
+    uint32_t type;
+    if (count > DW_MODULE_IMPORTS_MAX) {
+        return refuse(w, "imports", count, DW_MODULE_IMPORTS_MAX);
+    }
+    if (!add_functions(w, count)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!dw__wasm_read_name(r, &name) || !dw__wasm_read_name(r, &name) ||
+            !dw__wasm_byte(r, &kind)) {
+            return true;
+        }
+        switch (kind) {
+        case DW__KIND_FUNCTION:
+            if (!dw__wasm_u32(r, &type)) {
+                return true;
+            }
+            w->functions[w->function_count++] = type;
+            w->import_count++;
+            break;
+        case DW__KIND_TABLE:
+        case DW__KIND_MEMORY:
+            if ((kind == DW__KIND_TABLE && !dw__wasm_value_type(r, &type)) ||
+                !dw__wasm_skip_limits(r)) {
+                return true;
+            }
+            break;
+        case DW__KIND_GLOBAL:
+            if (!dw__wasm_value_type(r, &type) || !dw__wasm_byte(r, &type)) {
+                return true;
+            }
+            break;
+        default:
+            if (!dw__wasm_byte(r, &kind) || !dw__wasm_u32(r, &type)) {
+                return true;
+            }
+        }
+    }
+    return true;
+}
+
+static bool read_functions(weigher *w, dw__wasm_reader *r, uint32_t count)
+{
+    if (count > DW_MODULE_FUNCTIONS_MAX) {
+        return refuse(w, "functions", count, DW_MODULE_FUNCTIONS_MAX);
+    }
+    if (!add_functions(w, count)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t type;
+        if (!dw__wasm_u32(r, &type)) {
+            return true;
+        }
+        w->functions[w->function_count++] = type;
+    }
+    return true;
+}
+
+/* ---- bodies ------------------------------------------------------------------------------- */
+
+static void enter(weigher *w, bool loop)
+{
+    if (w->depth < DEPTH_MAX) {
+        w->accesses[w->depth] = 0;
+        w->is_loop[w->depth] = loop;
+    }
+    w->depth++;
+}
+
+/* What a loop's beginning joins are the locals that are used in it, in those within it too. */
+static void leave(weigher *w)
+{
+    if (w->depth == 0) {
+        return;
+    }
+    uint32_t at = --w->depth;
+    if (at >= DEPTH_MAX) {
+        w->now.merged += w->now.locals; /* perhaps a loop */
+        return;
+    }
+    uint64_t accesses = w->accesses[at] < w->now.locals ? w->accesses[at] : w->now.locals;
+    w->now.merged += w->is_loop[at] ? accesses : 0;
+    if (at > 0) {
+        w->accesses[at - 1] += accesses;
+    }
+}
+
+static void count_block(weigher *w, dw__wasm_reader look, bool loop)
+{
+    uint32_t type;
+    uint64_t values = 0;
+    uint32_t first = look.at < look.end ? look.bytes[look.at] : 0x40;
+    if ((first & 0xc0) != 0x40) { /* no empty type or single value, whose one byte is negative */
+        values = dw__wasm_u32(&look, &type) ? values_of_type(w, type) : VALUES_UNKNOWN;
+    }
+    w->now.block_values += values;
+    w->now.loops += loop;
+    w->now.branches += !loop;
+    enter(w, loop);
+}
+
+static void count_access(weigher *w)
+{
+    if (w->depth > 0 && w->depth <= DEPTH_MAX) {
+        w->accesses[w->depth - 1]++;
+    } else if (w->depth > 0) {
+        w->accesses[DEPTH_MAX - 1]++;
+    }
+}
+
+/* look: behind the opcode. */
+static void count_instruction(weigher *w, uint32_t opcode, dw__wasm_reader look)
+{
+    uint32_t number = 0;
+    switch (opcode) {
+    case 0x02: /* block, if, try, try_table */
+    case 0x04:
+    case 0x06:
+    case 0x1f:
+        count_block(w, look, false);
+        break;
+    case 0x03: /* loop */
+        count_block(w, look, true);
+        break;
+    case 0x0b: /* end */
+        leave(w);
+        break;
+    case 0x0d: /* br_if, br_on_null, br_on_non_null */
+    case 0xd5:
+    case 0xd6:
+        w->now.branches++;
+        break;
+    case 0x0e: /* br_table: an entry is a byte and more, which count */
+        w->now.branches += 2;
+        break;
+    case 0x10: /* call, return_call */
+    case 0x12:
+        w->now.called_values +=
+            dw__wasm_u32(&look, &number) ? values_of_function(w, number) : VALUES_UNKNOWN;
+        break;
+    case 0x11: /* call_indirect and call_ref, with return_ before them or not */
+    case 0x13:
+    case 0x14:
+    case 0x15:
+        w->now.called_values +=
+            dw__wasm_u32(&look, &number) ? values_of_type(w, number) : VALUES_UNKNOWN;
+        w->now.indirect++;
+        break;
+    case 0x20: /* local.get, local.set, local.tee */
+    case 0x21:
+    case 0x22:
+        count_access(w);
+        break;
+    case 0x25: /* table.get and table.set, aggregates, bulk operations: calls of the host, checks */
+    case 0x26:
+    case 0xfb:
+    case 0xfc:
+        w->now.indirect++;
+        break;
+    case 0x40: /* memory.grow */
+        w->now.grows++;
+        break;
+    default:
+        break;
+    }
+}
+
+static uint64_t work_of(const counted *c)
+{
+    uint64_t loops = c->loops + c->grows + c->indirect / 2 + c->branches / 5;
+    /* Counts of instructions are below 2^23 and the locals below 2^17: only `merged` is larger. */
+    uint64_t work =
+        A_FUNCTION + c->bytes * A_BYTE + c->called_values * A_CALLED_VALUE +
+        c->block_values * A_BLOCK_VALUE + loops * loops / LOOPS_SQUARE_PARTS +
+        (c->merged < UINT32_MAX ? c->merged * c->merged / MERGED_SQUARE_PARTS : UINT32_MAX) +
+        c->loops * c->locals / A_LOCAL_AND_LOOP_PARTS +
+        c->branches * c->locals / A_LOCAL_AND_BLOCK_PARTS +
+        c->block_values * c->loops * A_BLOCK_VALUE_AND_LOOP;
+    return work < WORK_COUNTED ? work : WORK_COUNTED;
+}
+
+/* false: more than there may be. */
+static bool count_locals(weigher *w, dw__wasm_reader *r, uint32_t function)
+{
+    uint32_t groups;
+    uint32_t type;
+    uint64_t sum = 0;
+    if (!dw__wasm_u32(r, &groups)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < groups; i++) {
+        uint32_t count;
+        if (!dw__wasm_u32(r, &count) || !dw__wasm_value_type(r, &type)) {
+            return true;
+        }
+        sum += count;
+    }
+    if (sum > DW_FUNCTION_LOCALS_MAX) {
+        w->status = dw_fail(w->err, DW_E_LIMIT, "function %u has %" PRIu64 " locals, limit %u",
+                            function, sum, DW_FUNCTION_LOCALS_MAX);
+        return false;
+    }
+    w->now.locals = sum + values_of_function(w, function);
+    return true;
+}
+
+static bool weigh_body(weigher *w, dw__wasm_reader *r, uint32_t function)
+{
+    uint32_t opcode;
+    size_t bytes = r->end - r->at;
+    w->now = (counted){.bytes = bytes};
+    w->depth = 0;
+    if (bytes > DW_FUNCTION_BYTES_MAX) {
+        w->status = dw_fail(w->err, DW_E_LIMIT, "function %u has %zu bytes, limit %zu", function,
+                            bytes, DW_FUNCTION_BYTES_MAX);
+        return false;
+    }
+    if (!count_locals(w, r, function)) {
+        return false;
+    }
+    while (r->problem == NULL && r->at < r->end) {
+        size_t start = r->at;
+        if (!dw__wasm_instruction(r, &w->code, &opcode)) {
+            w->now.loops += r->end - start;
+            break;
+        }
+        dw__wasm_reader look = {.bytes = r->bytes, .at = start + 1, .end = r->end};
+        count_instruction(w, opcode, look);
+    }
+    uint64_t work = work_of(&w->now);
+    if (work > w->most) {
+        w->most = work;
+        w->most_function = function;
+    }
+    w->work += work;
+    return true;
+}
+
+static bool read_bodies(weigher *w, dw__wasm_reader *r, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t bytes;
+        if (!dw__wasm_u32(r, &bytes)) {
+            return true;
+        }
+        dw__wasm_reader body = *r;
+        if (!dw__wasm_skip_bytes(r, bytes)) {
+            return true;
+        }
+        body.end = r->at;
+        if (!weigh_body(w, &body, w->import_count + i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the module --------------------------------------------------------------------------- */
+
+static bool read_section(weigher *w, uint32_t section, dw__wasm_reader *r)
+{
+    static const struct {
+        const char *what;
+        uint32_t limit;
+    } counts[DW__SECTION_COUNT] = {
+        [DW__SECTION_GLOBAL] = {"globals", DW_MODULE_GLOBALS_MAX},
+        [DW__SECTION_EXPORT] = {"exports", DW_MODULE_EXPORTS_MAX},
+        [DW__SECTION_ELEMENT] = {"element segments", DW_MODULE_SEGMENTS_MAX},
+        [DW__SECTION_DATA] = {"data segments", DW_MODULE_SEGMENTS_MAX},
+    };
+    uint32_t count;
+    if (section == DW__SECTION_CUSTOM || section >= DW__SECTION_COUNT || !dw__wasm_u32(r, &count)) {
+        return true;
+    }
+    switch (section) {
+    case DW__SECTION_TYPE:
+        return w->values != NULL || read_types(w, r, count);
+    case DW__SECTION_IMPORT:
+        return read_imports(w, r, count);
+    case DW__SECTION_FUNCTION:
+        return read_functions(w, r, count);
+    case DW__SECTION_CODE:
+        return read_bodies(w, r, count);
+    default:
+        return counts[section].limit == 0 || count <= counts[section].limit ||
+               refuse(w, counts[section].what, count, counts[section].limit);
+    }
+}
+
+static bool weigh(weigher *w, dw__wasm_reader *r)
+{
+    while (r->at < r->end) {
+        uint32_t section;
+        uint32_t bytes;
+        if (!dw__wasm_byte(r, &section) || !dw__wasm_u32(r, &bytes)) {
+            return true;
+        }
+        dw__wasm_reader inside = *r;
+        if (!dw__wasm_skip_bytes(r, bytes)) {
+            return true;
+        }
+        inside.end = r->at;
+        if (!read_section(w, section, &inside)) {
+            return false;
+        }
+    }
+    if (w->most > DW_FUNCTION_WORK_MAX) {
+        w->status = dw_fail(w->err, DW_E_LIMIT,
+                            "compiling function %u would take %" PRIu64 " s of a core or more, "
+                            "limit %" PRIu64 " s: it has too many blocks for its locals",
+                            w->most_function, w->most / 1000000, DW_FUNCTION_WORK_MAX / 1000000);
+        return false;
+    }
+    if (w->work > DW_MODULE_WORK_MAX) {
+        w->status = dw_fail(w->err, DW_E_LIMIT,
+                            "compiling the module would take %" PRIu64 " s of a core or more, "
+                            "limit %" PRIu64 " s",
+                            w->work / 1000000, DW_MODULE_WORK_MAX / 1000000);
+        return false;
+    }
+    return true;
+}
+
+dw_status dw_wasm_work_measure(const void *wasm, size_t wasm_bytes, uint64_t *work, uint64_t *most,
+                               uint32_t *function, dw_error *err)
+{
+    if (wasm_bytes > DW_MODULE_BYTES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "the module has %zu bytes, limit %zu", wasm_bytes,
+                       DW_MODULE_BYTES_MAX);
+    }
+    weigher *w = dw_alloc(1, sizeof *w);
+    if (w == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory to read a module");
+    }
+    w->err = err;
+    dw__wasm_code_init(&w->code);
+    w->code.function_count = 0; /* references are not looked at here */
+    dw__wasm_reader r = {.bytes = wasm, .end = wasm_bytes};
+    r.at = wasm_bytes < DW__WASM_HEADER_BYTES ? wasm_bytes : DW__WASM_HEADER_BYTES;
+    (void)weigh(w, &r);
+    dw_status status = w->status;
+    *work = w->work;
+    if (most != NULL) {
+        *most = w->most;
+    }
+    if (function != NULL) {
+        *function = w->most_function;
+    }
+    dw_free(w->values);
+    dw_free(w->functions);
+    dw_free(w);
+    return status;
+}
+
+dw_status dw_wasm_work_check(const void *wasm, size_t wasm_bytes, dw_error *err)
+{
+    uint64_t work;
+    return dw_wasm_work_measure(wasm, wasm_bytes, &work, NULL, NULL, err);
+}
