@@ -810,10 +810,10 @@ typedef struct dw_instance dw_instance;
  * call. Thread: any.
  * Errors: DW_E_FORMAT (not WebAssembly, or invalid), DW_E_UNSUPPORTED (memory64, threads, a
  * component, an import that nobody provides: the message names it; no memory; nothing to run),
- * DW_E_LIMIT (over 128 MiB, 100,000 functions, globals, exports or segments, 10,000 types or
- * imports; a function of over 2 MiB or 50,000 locals; what would take the compiler more than 8 s of
- * a core for a function or 180 s for all, by a count of instructions, blocks and locals that is made
- * beforehand and takes milliseconds), DW_E_MEMORY. */
+ * DW_E_LIMIT (over 128 MiB; 100,000 functions, globals, exports or segments; 10,000 types or
+ * imports; a function of over 2 MiB or 50,000 locals; what would take the compiler more than 8 s
+ * of a core for a function or 180 s for all, by a count of instructions, blocks and locals that is
+ * made before it begins), DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_module_create(dw_module **out, dw_engine *engine,
                                                 const void *wasm, size_t wasm_bytes,
                                                 dw_error *err);

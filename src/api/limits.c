@@ -2,6 +2,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "base/json_bounds.h"
 #include "base/limits.h"
 #include "base/public_struct.h"
 
@@ -74,6 +75,11 @@ dw_status dw_limits_read(dw_limits *limits, const char *json, size_t bytes, dw_e
     const char *nul = bytes > 0 ? memchr(json, '\0', bytes) : NULL;
     if (nul != NULL) {
         return dw_fail(err, DW_E_FORMAT, "limits: byte %td is NUL", nul - json);
+    }
+    static const dw_json_bounds bounds = {MANIFEST_BYTES_MAX, 10000, 2000, 24};
+    status = dw_json_check("limits", json, bytes, &bounds, err);
+    if (status != DW_OK) {
+        return status;
     }
     json_t *manifest = json_loadb(json, bytes, JSON_REJECT_DUPLICATES, &why);
     if (manifest == NULL) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_bounds.h"
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "chat/chat.h"
@@ -182,6 +183,11 @@ static bool is_whole(const json_t *call)
     const char *name = json_string_value(json_object_get(function, "name"));
     const char *arguments = json_string_value(json_object_get(function, "arguments"));
     if (name == NULL || name[0] == '\0' || arguments == NULL) {
+        return false;
+    }
+    static const dw_json_bounds bounds = {SIZE_MAX, 1000000, UINT32_MAX, 24};
+    dw_json_excess excess;
+    if (!dw_json_within(arguments, strlen(arguments), &bounds, &excess)) {
         return false;
     }
     json_t *parsed = json_loads(arguments, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);

@@ -226,6 +226,31 @@ static const char *meta(const check *c, const char *key)
     return json_string_value(json_object_get(c->report->metadata, key));
 }
 
+/* Whether a description of an actor is within 4,194,304 values, of which an object counts 25, and
+ * 16 levels. */
+static bool described_within(const char *json)
+{
+    unsigned long values = 1;
+    unsigned depth = 0;
+    bool quoted = false;
+    for (; *json != '\0'; json++) {
+        if (quoted && *json == '\\' && json[1] != '\0') {
+            json++;
+        } else if (*json == '"') {
+            quoted = !quoted;
+        } else if (!quoted && strchr("{[,", *json) != NULL) {
+            values += *json == '{' ? 25 : 1;
+            depth += *json == '{' || *json == '[';
+        } else if (!quoted && strchr("}]", *json) != NULL) {
+            depth -= depth > 0;
+        }
+        if (values > 4194304 || depth > 16) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool check_metadata(check *c)
 {
     const char *key;
@@ -239,6 +264,9 @@ static bool check_metadata(check *c)
     {
         if (!json_is_string(value)) {
             return fault(c, where(c, key), "__metadata__: '%.64s' is no string", key);
+        }
+        if (strcmp(key, "actor") == 0 && !described_within(json_string_value(value))) {
+            return fault(c, where(c, key), "__metadata__: 'actor' is beyond the limits of JSON");
         }
     }
     const char *format = meta(c, "format");

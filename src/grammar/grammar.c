@@ -267,6 +267,11 @@ uint64_t dw_grammar_steps(const dw_grammar *g)
     return g->earlier + dw_work_taken(&g->work);
 }
 
+uint64_t dw_grammar_accepted_steps(const dw_grammar *g)
+{
+    return g->accepted;
+}
+
 bool dw_grammar_complete(const dw_grammar *g)
 {
     return g->now.complete && g->now.step.left == 0;

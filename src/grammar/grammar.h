@@ -48,6 +48,8 @@ dw_status dw_grammar_allows(dw_grammar *grammar, int32_t token, bool *allowed, d
 dw_status dw_grammar_accept(dw_grammar *grammar, int32_t token, dw_error *err);
 /* The steps that the last call took. */
 uint64_t dw_grammar_steps(const dw_grammar *grammar);
+/* The steps of all tokens that were accepted since the beginning. */
+uint64_t dw_grammar_accepted_steps(const dw_grammar *grammar);
 /* Whether what was accepted is a whole text of the grammar. */
 bool dw_grammar_complete(const dw_grammar *grammar);
 

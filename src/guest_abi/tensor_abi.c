@@ -11,26 +11,11 @@ static dw_tensor_graph *graph_of(dw_instance *instance, int32_t handle)
     return dw_instance_get_object(instance, DW_HANDLE_GRAPH, handle);
 }
 
-/* The guest's graphs: how many, and what they hold together. */
-static size_t graphs_held(const dw_handle_table *table, size_t *scratch_bytes)
-{
-    size_t count = 0;
-    *scratch_bytes = 0;
-    for (size_t i = 0; i < table->capacity; i++) {
-        const dw_tensor_graph *graph = dw_handle_at(table, DW_HANDLE_GRAPH, i);
-        if (graph != NULL) {
-            count++;
-            *scratch_bytes += dw_tensor_graph_scratch_bytes(graph);
-        }
-    }
-    return count;
-}
-
 static int32_t graph_create(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     dw_error *err = dw_instance_error(instance);
-    size_t scratch_bytes;
-    size_t count = graphs_held(dw_instance_handles(instance), &scratch_bytes);
+    size_t left;
+    size_t count = dw_guest_graphs_held(instance, &left);
     (void)args;
     uint64_t limit = dw_instance_limits(instance)->graphs;
     if (count >= limit) {
@@ -128,10 +113,8 @@ static int32_t graph_build(dw_instance *instance, const wasmtime_val_raw_t *args
     if (graph == NULL) {
         return err->code;
     }
-    size_t held;
-    (void)graphs_held(dw_instance_handles(instance), &held);
-    size_t limit = (size_t)dw_instance_limits(instance)->graph_scratch_bytes;
-    size_t left = held < limit ? limit - held : 0;
+    size_t left;
+    (void)dw_guest_graphs_held(instance, &left);
     return dw_tensor_graph_build(graph, left, err);
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_GRAPHS, graph_build)

@@ -82,6 +82,8 @@ dw_status dw_sampler_set_tool_grammar(dw_sampler *sampler, const dw_vocab *vocab
  * Without one in the format: no grammar. Errors: as dw_sampler_set_tool_grammar. */
 dw_status dw_sampler_set_chat_format(dw_sampler *sampler, const dw_vocab *vocab,
                                      const dw_chat_format *format, dw_error *err);
+/* The steps that its grammar's tokens took: what a copy of it takes again. 0: no grammar. */
+uint64_t dw_sampler_grammar_steps(const dw_sampler *sampler);
 /* Whether there is a grammar that has not begun. */
 bool dw_sampler_awaits_trigger(const dw_sampler *sampler);
 /* Put minus infinity, in logits [vocab_count], where the grammar does not allow the token; without

@@ -128,6 +128,11 @@ dw_status dw_sampler_set_tool_grammar(dw_sampler *sampler, const dw_vocab *vocab
     return set_grammar(sampler, vocab, grammar, true, err);
 }
 
+uint64_t dw_sampler_grammar_steps(const dw_sampler *sampler)
+{
+    return sampler->grammar != NULL ? dw_grammar_accepted_steps(sampler->grammar) : 0;
+}
+
 bool dw_sampler_awaits_trigger(const dw_sampler *sampler)
 {
     return sampler->waiting;

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/json_bounds.h"
 #include "base/log.h"
 #include "base/stack.h"
 #include "schema/json_grammar_internal.h"
 
 #define SCHEMA_BYTES_MAX ((size_t)1 << 20)
+#define SCHEMA_VALUES_MAX 2000000U
 #define DEPTH_MAX 100
 #define CONVERTED_MAX 10000 /* merging may multiply what a schema says */
 #define RULES_MAX 65536U
@@ -370,12 +372,17 @@ static dw_status make(dw__schema_converter *c)
 /* The tree of a schema, with places for its numbers. */
 static dw_status read_schema(dw__schema_converter *c, const char *schema, size_t bytes)
 {
+    static const dw_json_bounds bounds = {SCHEMA_BYTES_MAX, SCHEMA_VALUES_MAX, UINT32_MAX, 24};
     size_t flags = JSON_DECODE_ANY | JSON_REJECT_DUPLICATES;
     json_error_t where;
     size_t count;
     const char *nul = bytes > 0 ? memchr(schema, '\0', bytes) : NULL;
     if (nul != NULL) { /* jansson passes over one that stands behind a number */
         return dw_fail(c->err, DW_E_FORMAT, "schema: byte %td is NUL", nul - schema);
+    }
+    dw_status status = dw_json_check("schema", schema, bytes, &bounds, c->err);
+    if (status != DW_OK) {
+        return status;
     }
     char *text = dw__numbers_init(&c->numbers)
                      ? dw__numbers_replace(&c->numbers, schema, bytes, &count)

@@ -107,8 +107,12 @@ static dw_status compose(dw__freeze *f, const dw_freeze_options *options, dw_err
         goto out;
     }
     text = json_dumps(about, JSON_COMPACT | JSON_SORT_KEYS);
-    status = text != NULL ? dw_snapshot_writer_meta(f->writer, DW__META_ACTOR, text, err)
+    status = text != NULL ? dw_json_check("freeze: the description", text, strlen(text),
+                                          &dw_snapshot_about_bounds, err)
                           : dw__freeze_no_memory(err);
+    if (status == DW_OK) {
+        status = dw_snapshot_writer_meta(f->writer, DW__META_ACTOR, text, err);
+    }
     if (status == DW_OK && f->delta) {
         status = add_base(f, err);
     }

@@ -14,6 +14,7 @@
 #define DW_SNAPSHOT_SNAPSHOT_FILE_H
 
 #include "base/hash.h"
+#include "base/json_bounds.h"
 #include "base/sink.h"
 
 #define DW_SNAPSHOT_VERSION "2"
@@ -25,6 +26,12 @@
 #define DW_SNAPSHOT_TENSORS_MAX 65536u           /* with fillers and seal */
 #define DW_SNAPSHOT_META_MAX 4096u               /* lines of metadata that a writer takes */
 #define DW_SNAPSHOT_HEADER_BYTES_MAX (16u << 20) /* with the 8 bytes of its length */
+/* Of the metadata "actor", the JSON that describes one, as src/base/json_bounds.h counts: readers
+ * refuse more, and so does a freeze. */
+#define DW_SNAPSHOT_ABOUT_VALUES_MAX 4194304u
+#define DW_SNAPSHOT_ABOUT_DEPTH_MAX 16u
+#define DW_SNAPSHOT_ABOUT_OBJECT 24u /* values that an object counts beside its members */
+extern const dw_json_bounds dw_snapshot_about_bounds;
 #define DW_SNAPSHOT_FILE_BYTES_MAX (UINT64_C(1) << 40)
 #define DW_SNAPSHOT_IDENTITY DW_HASH128_TEXT
 

@@ -1,8 +1,13 @@
 /* What handles stand for, in snapshots: the one table of how each kind is saved and loaded.
  * src/wasm/handle_kinds.c has the rest of each kind. */
+#include <inttypes.h>
 #include <string.h>
 
+#include "grammar/grammar.h"
 #include "snapshot/snapshot_parts_internal.h"
+
+/* Of all samplers of an imported snapshot together: a few seconds. */
+#define GRAMMAR_STEPS_MAX (UINT64_C(8) * DW_GRAMMAR_STEPS_MAX)
 
 /* ---- models ------------------------------------------------------------------------------- */
 
@@ -56,6 +61,15 @@ static dw_status load_sampler(dw__thaw *t, const json_t *entry, int32_t handle, 
     status = dw_sampler_load(&sampler, dw_model_vocab(model), saved, err);
     if (status != DW_OK) {
         return status;
+    }
+    t->grammar_steps += dw_sampler_grammar_steps(sampler);
+    if (!t->options->trusted && t->grammar_steps > GRAMMAR_STEPS_MAX) {
+        dw_sampler_destroy(sampler);
+        return dw_fail(err, DW_E_LIMIT,
+                       "open: the samplers' grammars took %" PRIu64
+                       " steps so far to come to where "
+                       "they were, limit %" PRIu64,
+                       t->grammar_steps, GRAMMAR_STEPS_MAX);
     }
     status = dw_guest_sampler_create(&object, sampler, model, err);
     *out = object;

@@ -17,40 +17,22 @@
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
 
-/* A few bytes of JSON can make a parser take hundreds: what no snapshot holds is refused first. */
 static dw_status check_extent(const char *text, size_t bytes, uint64_t at, dw_error *err)
 {
-    unsigned depth = 0;
-    uint64_t values = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < bytes; i++) {
-        char c = text[i];
-        if (quoted) {
-            if (c == '\\') {
-                i++;
-            } else if (c == '"') {
-                quoted = false;
-            }
-            continue;
-        }
-        if (c == '\0') { /* jansson passes over one that stands behind a number */
-            return dw__snapshot_fail_at(err, DW_E_FORMAT, at + i, "header: a NUL byte in JSON");
-        }
-        quoted = c == '"';
-        bool opens = c == '{' || c == '[';
-        values += opens || c == ',';
-        depth += opens;
-        depth -= (c == '}' || c == ']') && depth > 0;
-        if (depth > NESTING_MAX) {
-            return dw__snapshot_fail_at(err, DW_E_FORMAT, at + i,
-                                        "header: JSON nested deeper than %u", NESTING_MAX);
-        }
-        if (values > VALUES_MAX) {
-            return dw__snapshot_fail_at(err, DW_E_LIMIT, at + i,
-                                        "header: more than %u values of JSON", VALUES_MAX);
-        }
+    static const dw_json_bounds most = {SIZE_MAX, VALUES_MAX + 1, NESTING_MAX, 0};
+    dw_json_excess excess;
+    if (dw_json_within(text, bytes, &most, &excess)) {
+        return DW_OK;
     }
-    return DW_OK;
+    at += excess.at;
+    if (strcmp(excess.what, "NUL") == 0) {
+        return dw__snapshot_fail_at(err, DW_E_FORMAT, at, "header: a NUL byte in JSON");
+    }
+    return strcmp(excess.what, "levels") == 0
+               ? dw__snapshot_fail_at(err, DW_E_FORMAT, at, "header: JSON nested deeper than %u",
+                                      NESTING_MAX)
+               : dw__snapshot_fail_at(err, DW_E_LIMIT, at, "header: more than %u values of JSON",
+                                      VALUES_MAX);
 }
 
 /* An object; `*used` of `bytes` are its text. `at` is where the text stands in the file. */
@@ -128,6 +110,10 @@ static bool is_identity(const char *text)
 }
 
 /* Another program's safetensors files come as far as this. */
+const dw_json_bounds dw_snapshot_about_bounds = {
+    DW_SNAPSHOT_HEADER_BYTES_MAX, DW_SNAPSHOT_ABOUT_VALUES_MAX, DW_SNAPSHOT_ABOUT_DEPTH_MAX,
+    DW_SNAPSHOT_ABOUT_OBJECT};
+
 static dw_status check_format(dw_snapshot_file *file, const json_t *root, dw_error *err)
 {
     uint64_t byte = place_of(file, "__metadata__");
@@ -143,6 +129,14 @@ static dw_status check_format(dw_snapshot_file *file, const json_t *root, dw_err
         if (!json_is_string(value)) {
             return dw__snapshot_fail_at(err, DW_E_FORMAT, place_of(file, key),
                                         "__metadata__: '%.64s' is no string", key);
+        }
+        dw_json_excess excess;
+        if (strcmp(key, "actor") == 0 &&
+            !dw_json_within(json_string_value(value), json_string_length(value),
+                            &dw_snapshot_about_bounds, &excess)) {
+            return dw__snapshot_fail_at(err, DW_E_LIMIT, place_of(file, key),
+                                        "__metadata__: 'actor' is JSON of more than %llu %s",
+                                        (unsigned long long)excess.limit, excess.what);
         }
     }
     const char *format = dw_snapshot_file_meta(file, "format");

@@ -66,6 +66,7 @@ typedef struct dw__thaw {
     dw_actor_settings *settings;
     dw_module *module;
     dw_actor *actor;
+    uint64_t grammar_steps; /* of the samplers so far */
 } dw__thaw;
 
 const dw_snapshot_file *dw__thaw_last_file(const dw__thaw *t);

@@ -193,6 +193,12 @@ static dw_status load(dw__thaw *t, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
+    if (!t->options->trusted) {
+        status = dw__rights_check(t, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
     status = find_module(t, err);
     if (status != DW_OK) {
         return status;

@@ -75,14 +75,14 @@ dw_status dw_tensor_graph_run(dw_tensor_graph *graph, dw_stop *stop, dw_error *e
 /* The description as JSON (docs/snapshot.md), the caller's. NULL: no memory. */
 json_t *dw_tensor_graph_save(const dw_tensor_graph *graph);
 /* A graph of such a description, which is untrusted: made by the calls above, and built where the
- * saved one was. Errors: DW_E_FORMAT, and those of the calls above. */
+ * saved one was, with `scratch_bytes_max`. Errors: DW_E_FORMAT, and those of the calls above. */
 typedef struct dw_tensor_graph_place {
     dw_device *device;
     dw_region *region;
 } dw_tensor_graph_place;
 dw_status dw_tensor_graph_load(dw_tensor_graph **out, dw_device_view *view,
-                               const dw_tensor_graph_place *place, const json_t *saved,
-                               dw_error *err);
+                               const dw_tensor_graph_place *place, size_t scratch_bytes_max,
+                               const json_t *saved, dw_error *err);
 
 /* What a built graph holds beside the region; 0 before. */
 size_t dw_tensor_graph_scratch_bytes(const dw_tensor_graph *graph);

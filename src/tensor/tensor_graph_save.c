@@ -137,7 +137,8 @@ static dw_status load_outputs(dw_tensor_graph *graph, const json_t *tensors, dw_
     return status;
 }
 
-static dw_status load_all(dw_tensor_graph *graph, const json_t *saved, dw_error *err)
+static dw_status load_all(dw_tensor_graph *graph, const json_t *saved, size_t scratch_bytes_max,
+                          dw_error *err)
 {
     const json_t *tensors = json_object_get(saved, "tensors");
     const json_t *built = json_object_get(saved, "built");
@@ -153,20 +154,20 @@ static dw_status load_all(dw_tensor_graph *graph, const json_t *saved, dw_error 
         status = load_outputs(graph, tensors, err);
     }
     if (status == DW_OK && json_is_true(built)) {
-        status = dw_tensor_graph_build(graph, DW_GRAPH_SCRATCH_BYTES_MAX, err);
+        status = dw_tensor_graph_build(graph, scratch_bytes_max, err);
     }
     return status;
 }
 
 dw_status dw_tensor_graph_load(dw_tensor_graph **out, dw_device_view *view,
-                               const dw_tensor_graph_place *place, const json_t *saved,
-                               dw_error *err)
+                               const dw_tensor_graph_place *place, size_t scratch_bytes_max,
+                               const json_t *saved, dw_error *err)
 {
     dw_tensor_graph *graph = NULL;
     *out = NULL;
     dw_status status = dw_tensor_graph_create(&graph, place->device, place->region, view, err);
     if (status == DW_OK) {
-        status = load_all(graph, saved, err);
+        status = load_all(graph, saved, scratch_bytes_max, err);
     }
     if (status != DW_OK) {
         dw_tensor_graph_destroy(graph);

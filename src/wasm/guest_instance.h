@@ -45,6 +45,10 @@ dw_status dw_instance_view(dw_instance *instance, dw_device_view **out, dw_error
 dw_status dw_instance_model(dw_instance *instance, const char *name, dw_model **out, dw_error *err);
 /* The chats of a granted model, by the guest's own template where it has one. Borrowed. */
 dw_chats *dw_instance_chats(const dw_instance *instance, const dw_model *model);
+/* The limits that an instance of these options has; every member is set. Errors: those of
+ * dw_limits_take. */
+dw_status dw_instance_limits_of(dw_limits *limits, const dw_instance_options *options,
+                                dw_error *err);
 /* All its limits; every member is set. */
 const dw_limits *dw_instance_limits(const dw_instance *instance);
 /* What it takes is charged to this. */

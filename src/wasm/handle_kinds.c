@@ -80,14 +80,33 @@ static dw_status fork_sampler(void **out, void *object, dw_instance *child, dw_e
 
 /* ---- tensor graphs ------------------------------------------------------------------------ */
 
+size_t dw_guest_graphs_held(dw_instance *instance, size_t *scratch_left)
+{
+    const dw_handle_table *table = dw_instance_handles(instance);
+    uint64_t limit = dw_instance_limits(instance)->graph_scratch_bytes;
+    uint64_t held = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < table->capacity; i++) {
+        const dw_tensor_graph *graph = dw_handle_at(table, DW_HANDLE_GRAPH, i);
+        if (graph != NULL) {
+            count++;
+            held += dw_tensor_graph_scratch_bytes(graph);
+        }
+    }
+    *scratch_left = held < limit ? (size_t)(limit - held) : 0;
+    return count;
+}
+
 dw_status dw_guest_graph_load(dw_tensor_graph **out, const json_t *saved, dw_instance *instance,
                               dw_error *err)
 {
     dw_device_view *view;
     dw_tensor_graph_place place = {dw_instance_device(instance), dw_instance_region(instance)};
+    size_t left;
+    (void)dw_guest_graphs_held(instance, &left);
     *out = NULL;
     dw_status status = dw_instance_view(instance, &view, err);
-    return status == DW_OK ? dw_tensor_graph_load(out, view, &place, saved, err) : status;
+    return status == DW_OK ? dw_tensor_graph_load(out, view, &place, left, saved, err) : status;
 }
 
 static void destroy_graph(void *object)

@@ -41,6 +41,8 @@ dw_status dw_guest_sampler_create(dw_guest_sampler **out, dw_sampler *sampler, d
                                   dw_error *err);
 void dw_guest_sampler_destroy(dw_guest_sampler *object);
 
+/* How many tensor graphs a guest has open, and how much scratch it may still take for more. */
+size_t dw_guest_graphs_held(dw_instance *instance, size_t *scratch_left);
 /* The graph of a description (dw_tensor_graph_save's, untrusted) over the instance's memory.
  * Errors: those of dw_instance_view and dw_tensor_graph_load. */
 dw_status dw_guest_graph_load(dw_tensor_graph **out, const json_t *saved, dw_instance *instance,

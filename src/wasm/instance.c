@@ -301,11 +301,10 @@ dw_status dw_instance_initialize(dw_instance *instance, dw_error *err)
                : status;
 }
 
-/* Members of the options that bound the same as limits do, and were there before these. */
-static dw_status take_limits(dw_instance *instance, const dw_instance_options *options,
-                             dw_error *err)
+/* Members of the options that bound the same as limits do were there before these. */
+dw_status dw_instance_limits_of(dw_limits *limits, const dw_instance_options *options,
+                                dw_error *err)
 {
-    dw_limits *limits = &instance->limits;
     dw_status status = dw_limits_take(limits, options->limits, err);
     if (status != DW_OK) {
         return status;
@@ -326,13 +325,21 @@ static dw_status take_limits(dw_instance *instance, const dw_instance_options *o
         }
     }
     dw_limits_fill(limits, &dw_limits_usual);
-    if (limits->fuel != DW_LIMIT_NONE && !instance->host->counts_fuel) {
+    return DW_OK;
+}
+
+static dw_status take_limits(dw_instance *instance, const dw_instance_options *options,
+                             dw_error *err)
+{
+    const dw_limits *limits = &instance->limits;
+    dw_status status = dw_instance_limits_of(&instance->limits, options, err);
+    if (status == DW_OK && limits->fuel != DW_LIMIT_NONE && !instance->host->counts_fuel) {
         return dw_fail(err, DW_E_UNSUPPORTED,
                        "fuel: a limit of %llu instructions, which this engine does not count "
                        "(dw_engine_options.counts_fuel)",
                        (unsigned long long)limits->fuel);
     }
-    return DW_OK;
+    return status;
 }
 
 static dw_status create(dw_instance **out, dw_module *module, const dw_instance_options *options,

@@ -1,6 +1,6 @@
-/* What a module asks of the compiler, counted from its bytes before the compiler sees them: a module
- * of 6 KB can take 4 GB, and one of 400 KB minutes (bench: the table in wasm_work.c). Thread: any;
- * nothing is shared. */
+/* What a module asks of the compiler, counted from its bytes before the compiler sees them: one of
+ * 6 KB can take 4 GB, and one of 27 KB minutes (the table in wasm_work.c). Thread: any; nothing is
+ * shared. */
 #ifndef DW_WASM_WASM_WORK_H
 #define DW_WASM_WASM_WORK_H
 

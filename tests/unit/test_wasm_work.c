@@ -72,7 +72,7 @@ static void put_entries(bytes *to, uint32_t section, const char *hex, uint32_t c
     dw_free(inside.data);
 }
 
-/* A module: type 0 takes and returns nothing, type 1 `values` i32 each, and all other types nothing;
+/* A module: type 0 takes and returns nothing, type 1 `values` i32 each, all other types nothing;
  * functions of type 0 with `locals` i32 and the code `before`, `code` [times], `after` [times]. */
 typedef struct plan {
     const char *what;   /* that the refusal names; NULL: it passes */
