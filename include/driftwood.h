@@ -812,8 +812,8 @@ typedef struct dw_instance dw_instance;
  * component, an import that nobody provides: the message names it; no memory; nothing to run),
  * DW_E_LIMIT (over 128 MiB; 100,000 functions, globals, exports or segments; 10,000 types or
  * imports; a function of over 2 MiB or 50,000 locals; what would take the compiler more than 8 s
- * of a core for a function or 180 s for all, by a count of instructions, blocks and locals that is
- * made before it begins), DW_E_MEMORY. */
+ * of a core for a function, 180 s for all, or 20 s and half as much again beyond what their length
+ * takes, by a count of instructions, blocks and locals made before it begins), DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_module_create(dw_module **out, dw_engine *engine,
                                                 const void *wasm, size_t wasm_bytes,
                                                 dw_error *err);

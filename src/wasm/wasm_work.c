@@ -67,6 +67,7 @@ typedef struct weigher {
     uint64_t accesses[DEPTH_MAX]; /* [depth]: of locals, within each block */
     bool is_loop[DEPTH_MAX];
     uint64_t work;
+    uint64_t by_length; /* of it: what grows with the bytes */
     uint64_t most;
     uint32_t most_function;
     dw_status status;
@@ -452,6 +453,7 @@ static bool weigh_body(weigher *w, dw__wasm_reader *r, uint32_t function)
         w->most_function = function;
     }
     w->work += work;
+    w->by_length += A_FUNCTION + w->now.bytes * A_BYTE;
     return true;
 }
 
@@ -535,6 +537,15 @@ static bool weigh(weigher *w, dw__wasm_reader *r)
                             "compiling the module would take %" PRIu64 " s of a core or more, "
                             "limit %" PRIu64 " s",
                             w->work / 1000000, DW_MODULE_WORK_MAX / 1000000);
+        return false;
+    }
+    uint64_t excess_max = DW_MODULE_EXCESS_MAX + w->by_length / 2;
+    if (w->work - w->by_length > excess_max) {
+        w->status =
+            dw_fail(w->err, DW_E_LIMIT,
+                    "compiling the module would take %" PRIu64 " s of a core or more beyond "
+                    "what its length takes, limit %" PRIu64 " s: too many blocks for their locals",
+                    (w->work - w->by_length) / 1000000, excess_max / 1000000);
         return false;
     }
     return true;

@@ -15,9 +15,11 @@
 #define DW_MODULE_SEGMENTS_MAX 100000U /* of data, and of elements */
 #define DW_FUNCTION_BYTES_MAX ((size_t)2 << 20)
 #define DW_FUNCTION_LOCALS_MAX 50000U
-/* Microseconds of one core, about: of a function, and of all. */
+/* Microseconds of one core, about: of a function, of all, and of all beyond what code of their
+ * length takes, which may be half as much again, and this. */
 #define DW_FUNCTION_WORK_MAX UINT64_C(8000000)
 #define DW_MODULE_WORK_MAX UINT64_C(180000000)
+#define DW_MODULE_EXCESS_MAX UINT64_C(20000000)
 
 /* wasm [wasm_bytes], untrusted. What is no module, or malformed, passes: the compiler says why.
  * Errors: DW_E_LIMIT (which limit, the value, of a function which one), DW_E_MEMORY. */

@@ -214,12 +214,18 @@ static const plan plans[] = {
     {.code = "27", .times = 2000},
     {.what = "function 0", .code = "27", .times = 50000},
     /* functions of which each would pass */
-    {.code = "03 40 20 00 0d 00 0b", .times = 9000, .locals = 1, .functions = 25},
+    {.code = "03 40 20 00 0d 00 0b", .times = 9000, .locals = 1, .functions = 3},
     {.what = "the module would take",
      .code = "03 40 20 00 0d 00 0b",
      .times = 9000,
      .locals = 1,
      .functions = 60},
+    {.what = "beyond what its length takes, limit 20 s",
+     .code = "03 40 20 00 0d 00 0b",
+     .times = 9000,
+     .locals = 1,
+     .functions = 5},
+    {.code = "01", .times = 1000000, .functions = 55},
     {.what = "the module would take", .code = "01", .times = 1000000, .functions = 64},
 };
 
