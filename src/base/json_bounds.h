@@ -8,6 +8,10 @@
 
 #include "base/status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct dw_json_bounds {
     size_t bytes;
     uint64_t values;
@@ -31,5 +35,9 @@ bool dw_json_within(const char *text, size_t bytes, const dw_json_bounds *most,
  * NUL byte). */
 dw_status dw_json_check(const char *name, const char *text, size_t bytes,
                         const dw_json_bounds *most, dw_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

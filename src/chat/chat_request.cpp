@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 
+#include "base/json_bounds.h"
 #include "chat/chat_internal.h"
 
 namespace dw
@@ -34,26 +35,31 @@ std::string shown(const common_json &value)
     return text.size() > 40 ? text.substr(0, 40) + "..." : text;
 }
 
-/* Nested lists and objects, which JSON readers and templates recurse on. */
-void check_depth(std::string_view text)
+/* Nested lists and objects, which templates recurse on, and values, of which a few bytes each make
+ * a reader take many. */
+constexpr dw_json_bounds json_bounds = {SIZE_MAX, 2000000, depth_max, 4};
+
+bool is_within(std::string_view text, dw_json_excess &excess)
 {
-    size_t depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < text.size(); i++) {
-        char c = text[i];
-        if (in_string) {
-            i += c == '\\' ? 1 : 0;
-            in_string = c != '"';
-            continue;
-        }
-        in_string = c == '"';
-        depth += c == '[' || c == '{' ? 1 : 0;
-        depth -= (c == ']' || c == '}') && depth > 0 ? 1 : 0;
-        if (depth > depth_max) {
-            throw status_error(DW_E_LIMIT, "the request nests lists and objects more than " +
-                                               std::to_string(depth_max) + " deep");
-        }
+    return dw_json_within(text.data(), text.size(), &json_bounds, &excess);
+}
+
+void check_extent(std::string_view text)
+{
+    dw_json_excess excess = {};
+    if (is_within(text, excess)) {
+        return;
     }
+    std::string what = excess.what;
+    if (what == "levels") {
+        throw status_error(DW_E_LIMIT, "the request nests lists and objects more than " +
+                                           std::to_string(depth_max) + " deep");
+    }
+    if (what == "values") {
+        throw status_error(DW_E_LIMIT, "the request has more than " + std::to_string(excess.limit) +
+                                           " values of JSON");
+    }
+    refuse("the request is not JSON: byte " + std::to_string(excess.at) + " is NUL");
 }
 
 bool flag(const common_json &value, const std::string &name)
@@ -349,8 +355,12 @@ void arguments_as_object(common_json &message)
         if (!function.contains("arguments") || !function.at("arguments").is_string()) {
             continue;
         }
-        common_json parsed =
-            common_json::parse_no_throw(function.at("arguments").get<std::string>());
+        auto text = function.at("arguments").get<std::string>();
+        dw_json_excess excess = {};
+        if (!is_within(text, excess)) {
+            continue;
+        }
+        common_json parsed = common_json::parse_no_throw(text);
         if (!parsed.is_discarded()) {
             function["arguments"] = parsed;
         }
@@ -394,7 +404,7 @@ chat_request read_request(std::string_view text)
         throw status_error(DW_E_LIMIT, "the request has " + std::to_string(text.size()) +
                                            " bytes, limit " + std::to_string(request_bytes_max));
     }
-    check_depth(text);
+    check_extent(text);
     common_json all;
     try {
         all = common_json::parse(std::string(text));

@@ -161,6 +161,25 @@ static void test_chat_new_turns_alone(void **state)
     dw_chat_text_release(&both);
 }
 
+/* Megabytes of brackets and commas would take a reader hundreds. */
+static void test_chat_requests_of_many_values(void **state)
+{
+    static const char *const items[] = {"{},", "0,", "[],"};
+    (void)state;
+    for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
+        size_t length = strlen(items[i]);
+        size_t count = 16000000 / length;
+        char *json = dw_alloc(count * length + 16, 1);
+        memcpy(json, "{\"messages\":[", 13);
+        for (size_t k = 0; k < count - 8; k++) {
+            memcpy(json + 13 + k * length, items[i], length);
+        }
+        dw_error err = refused(own, json, DW_E_LIMIT);
+        assert_non_null(strstr(err.message, "2000000 values"));
+        dw_free(json);
+    }
+}
+
 static void test_chat_refusals(void **state)
 {
     (void)state;
@@ -513,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_chat_makers_system_prompt),
         cmocka_unit_test(test_chat_control_strings_are_text),
         cmocka_unit_test(test_chat_new_turns_alone),
+        cmocka_unit_test(test_chat_requests_of_many_values),
         cmocka_unit_test(test_chat_refusals),
         cmocka_unit_test(test_chat_templates_by_name),
         cmocka_unit_test(test_chat_pairs),
