@@ -301,7 +301,9 @@ typedef enum dw_limit_unit {
       "generations of actors behind one that was made from outside")                               \
     X(actors, COUNT, 65536, 1, 10000000, "", "actors in a state folder")                           \
     X(folder_bytes, BYTES, UINT64_C(128) << 30, 65536, UINT64_C(1) << 60, "",                      \
-      "files of a state folder")
+      "files of a state folder")                                                                   \
+    X(grammar_steps, STEPS, UINT64_C(67108864), 1000, UINT64_C(67108864), "",                      \
+      "steps that a grammar takes to find what may come next, of about 15 ns")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {

@@ -95,7 +95,7 @@ dw_status dw__grammar_failure(const dw_grammar *g, dw_error *err)
         return dw_fail(err, DW_E_LIMIT,
                        dw_work_done(&g->work)
                            ? "grammar: what may come next takes more steps to find than the limit "
-                             "of %" PRIu64 ": it leaves too many ways open"
+                             "of %" PRIu64 " (grammar_steps): it leaves too many ways open"
                            : "grammar: it leaves open more ways than can be remembered (after "
                              "%" PRIu64 " steps)",
                        dw_work_taken(&g->work));
@@ -179,7 +179,7 @@ dw_status dw_grammar_allows(dw_grammar *g, int32_t token, bool *allowed, dw_erro
     DW_ASSERT(token >= 0 && (uint32_t)token < g->texts->count);
     uint32_t start = g->texts->starts[token];
     uint32_t bytes = dw__grammar_spelled_bytes(g, (uint32_t)token);
-    dw__grammar_begin_work(g, DW_GRAMMAR_STEPS_MAX);
+    dw__grammar_begin_work(g, g->steps_max);
     dw__grammar_start_walk(g);
     *allowed = dw__grammar_allowed_as_token(g, (uint32_t)token);
     if (!*allowed && bytes > 0) {
@@ -234,7 +234,7 @@ dw_status dw_grammar_accept(dw_grammar *g, int32_t token, dw_error *err)
     uint32_t bytes = dw__grammar_spelled_bytes(g, (uint32_t)token);
     const unsigned char *text = (const unsigned char *)texts->bytes + start;
     uint64_t all = DW_GRAMMAR_STEPS_MAX + g->tokens * STEPS_A_TOKEN - g->accepted;
-    dw__grammar_begin_work(g, all < DW_GRAMMAR_STEPS_MAX ? all : DW_GRAMMAR_STEPS_MAX);
+    dw__grammar_begin_work(g, all < g->steps_max ? all : g->steps_max);
     dw__grammar_start_walk(g);
     bool named = dw__grammar_allowed_as_token(g, (uint32_t)token);
     bool spelled = bytes > 0 && dw__grammar_walk_text(g, text, bytes, 0) == bytes;
@@ -262,6 +262,11 @@ dw_status dw_grammar_accept(dw_grammar *g, int32_t token, dw_error *err)
     return DW_OK;
 }
 
+void dw_grammar_limit_steps(dw_grammar *g, uint64_t steps_max)
+{
+    g->steps_max = steps_max < DW_GRAMMAR_STEPS_MAX ? steps_max : DW_GRAMMAR_STEPS_MAX;
+}
+
 uint64_t dw_grammar_steps(const dw_grammar *g)
 {
     return g->earlier + dw_work_taken(&g->work);
@@ -282,7 +287,7 @@ bool dw_grammar_complete(const dw_grammar *g)
 static dw_status go_to_root(dw_grammar *g, dw_error *err)
 {
     dw__grammar_state first = {.first = 0};
-    dw__grammar_begin_work(g, DW_GRAMMAR_STEPS_MAX);
+    dw__grammar_begin_work(g, g->steps_max);
     g->failure = DW_OK;
     g->pool_count = 0;
     dw__grammar_new_round(g);
@@ -342,6 +347,7 @@ dw_status dw_grammar_create(dw_grammar **out, const dw_token_texts *texts, const
         return dw_fail(err, DW_E_MEMORY, "no memory for a grammar");
     }
     grammar->texts = texts;
+    grammar->steps_max = DW_GRAMMAR_STEPS_MAX;
     dw_status status = dw_grammar_rules_make(&grammar->rules, text, bytes, tokens, err);
     if (status != DW_OK) {
         goto out;

@@ -46,6 +46,8 @@ dw_status dw_grammar_allows(dw_grammar *grammar, int32_t token, bool *allowed, d
 /* Go on past a token. Errors: DW_E_ARG (it is not allowed), DW_E_LIMIT, DW_E_MEMORY; on error the
  * grammar is where it was. */
 dw_status dw_grammar_accept(dw_grammar *grammar, int32_t token, dw_error *err);
+/* From now on a call takes no more steps than this, DW_GRAMMAR_STEPS_MAX at most. */
+void dw_grammar_limit_steps(dw_grammar *grammar, uint64_t steps_max);
 /* The steps that the last call took. */
 uint64_t dw_grammar_steps(const dw_grammar *grammar);
 /* The steps of all tokens that were accepted since the beginning. */

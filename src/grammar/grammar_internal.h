@@ -97,11 +97,12 @@ struct dw_grammar {
     dw_grammar_rules rules;
     const dw_token_texts *texts;
     bool control_spelled;
-    dw_status failure; /* of the walk in progress */
-    dw_work work;      /* of the call in progress */
-    uint64_t earlier;  /* steps of it before `work` was begun */
-    uint64_t accepted; /* steps of all tokens since the beginning */
-    uint64_t tokens;   /* accepted since the beginning */
+    dw_status failure;  /* of the walk in progress */
+    dw_work work;       /* of the call in progress */
+    uint64_t earlier;   /* steps of it before `work` was begun */
+    uint64_t steps_max; /* of a call */
+    uint64_t accepted;  /* steps of all tokens since the beginning */
+    uint64_t tokens;    /* accepted since the beginning */
 
     dw__grammar_stacks stacks;
     dw__grammar_follow follow;

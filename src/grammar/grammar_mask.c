@@ -159,7 +159,7 @@ dw_status dw_grammar_mask(dw_grammar *g, const uint64_t **allowed, dw_error *err
 {
     uint32_t word_count = g->texts->count / 64 + 1;
     *allowed = NULL;
-    dw__grammar_begin_work(g, DW_GRAMMAR_STEPS_MAX);
+    dw__grammar_begin_work(g, g->steps_max);
     dw__grammar_start_walk(g);
     if (g->table == NULL) {
         dw_status status = dw__grammar_table_make(g, err);

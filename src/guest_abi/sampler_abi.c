@@ -58,6 +58,7 @@ static int32_t sampler_create(dw_instance *instance, const wasmtime_val_raw_t *a
     dw_guest_sampler *object = NULL;
     status = dw_sampler_create(&sampler, dw_vocab_count(dw_model_vocab(model)), &params, err);
     if (status == DW_OK) {
+        dw_sampler_limit_steps(sampler, dw_instance_limits(instance)->grammar_steps);
         status = dw_guest_sampler_create(&object, sampler, model, err);
     }
     return status != DW_OK ? (int32_t)status

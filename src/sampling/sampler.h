@@ -82,6 +82,8 @@ dw_status dw_sampler_set_tool_grammar(dw_sampler *sampler, const dw_vocab *vocab
  * Without one in the format: no grammar. Errors: as dw_sampler_set_tool_grammar. */
 dw_status dw_sampler_set_chat_format(dw_sampler *sampler, const dw_vocab *vocab,
                                      const dw_chat_format *format, dw_error *err);
+/* From now on a call takes no more steps in a grammar, this one or a later one, than this. */
+void dw_sampler_limit_steps(dw_sampler *sampler, uint64_t steps_max);
 /* The steps that its grammar's tokens took: what a copy of it takes again. 0: no grammar. */
 uint64_t dw_sampler_grammar_steps(const dw_sampler *sampler);
 /* Whether there is a grammar that has not begun. */

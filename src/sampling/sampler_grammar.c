@@ -41,8 +41,20 @@ static dw_status make_grammar(dw_sampler *sampler, const dw_vocab *vocab, const 
                        sampler->vocab_count);
     }
     dw_status status = dw_vocab_token_texts(vocab, &g->texts, err);
-    return status == DW_OK ? dw_grammar_create(&g->grammar, g->texts, text, bytes, &tokens, err)
-                           : status;
+    if (status == DW_OK) {
+        status = dw_grammar_create(&g->grammar, g->texts, text, bytes, &tokens, err);
+    }
+    if (status != DW_OK || sampler->steps_max == 0) {
+        return status;
+    }
+    dw_grammar_limit_steps(g->grammar, sampler->steps_max);
+    uint64_t steps = dw_grammar_steps(g->grammar);
+    return steps <= sampler->steps_max
+               ? DW_OK
+               : dw_fail(err, DW_E_LIMIT,
+                         "grammar: it takes %" PRIu64 " steps to begin, limit %" PRIu64
+                         " (grammar_steps)",
+                         steps, sampler->steps_max);
 }
 
 static void release_guide(guide *g)
@@ -126,6 +138,14 @@ dw_status dw_sampler_set_tool_grammar(dw_sampler *sampler, const dw_vocab *vocab
                                       const dw_tool_grammar *grammar, dw_error *err)
 {
     return set_grammar(sampler, vocab, grammar, true, err);
+}
+
+void dw_sampler_limit_steps(dw_sampler *sampler, uint64_t steps_max)
+{
+    sampler->steps_max = steps_max;
+    if (sampler->grammar != NULL) {
+        dw_grammar_limit_steps(sampler->grammar, steps_max);
+    }
 }
 
 uint64_t dw_sampler_grammar_steps(const dw_sampler *sampler)
@@ -259,14 +279,15 @@ static dw_status find_waiting(dw_sampler *sampler, dw_error *err)
     }
     memset(sampler->unwaiting, 0, word_count * sizeof *sampler->unwaiting);
     uint64_t steps = 0;
+    uint64_t steps_max = sampler->steps_max != 0 ? sampler->steps_max : DW_TRIGGER_STEPS_MAX;
     for (uint32_t i = 0; i < sampler->vocab_count && status == DW_OK; i++) {
         bool allowed;
         status = allows_waiting(sampler, (int32_t)i, &allowed, &steps, err);
-        if (status == DW_OK && steps > DW_TRIGGER_STEPS_MAX) {
+        if (status == DW_OK && steps > steps_max) {
             status = dw_fail(err, DW_E_LIMIT,
                              "triggers: trying the first %u of %u tokens took %" PRIu64
-                             " steps, limit %u",
-                             i + 1, sampler->vocab_count, steps, DW_TRIGGER_STEPS_MAX);
+                             " steps, limit %" PRIu64 " (grammar_steps)",
+                             i + 1, sampler->vocab_count, steps, steps_max);
         }
         sampler->unwaiting[i / 64] |= (uint64_t)allowed << i % 64;
     }

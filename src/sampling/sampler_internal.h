@@ -42,6 +42,7 @@ struct dw_sampler {
     size_t breaker_count;
     bool breakers_set; /* else libllama's DRY has none, and no vocabulary */
 
+    uint64_t steps_max;  /* of grammars, a call; 0: their own limit */
     dw_grammar *grammar; /* NULL: none; else made of: */
     char *grammar_text;  /* [grammar_bytes] */
     size_t grammar_bytes;

@@ -62,6 +62,7 @@ static dw_status load_sampler(dw__thaw *t, const json_t *entry, int32_t handle, 
     if (status != DW_OK) {
         return status;
     }
+    dw_sampler_limit_steps(sampler, dw_instance_limits(t->actor->instance)->grammar_steps);
     t->grammar_steps += dw_sampler_grammar_steps(sampler);
     if (!t->options->trusted && t->grammar_steps > GRAMMAR_STEPS_MAX) {
         dw_sampler_destroy(sampler);

@@ -65,13 +65,13 @@ static void destroy_sampler(void *object)
 
 static dw_status fork_sampler(void **out, void *object, dw_instance *child, dw_error *err)
 {
-    (void)child;
     const dw_guest_sampler *parent = object;
     dw_guest_sampler *copy = NULL;
     dw_sampler *sampler = NULL;
     dw_status status =
         dw_sampler_fork(&sampler, parent->sampler, dw_model_vocab(parent->model), err);
     if (status == DW_OK) {
+        dw_sampler_limit_steps(sampler, dw_instance_limits(child)->grammar_steps);
         status = dw_guest_sampler_create(&copy, sampler, parent->model, err);
     }
     *out = copy;

@@ -105,6 +105,15 @@ EXPORT("grammar") int32_t grammar(void)
                        : dw_sampler_grammar(sampler, model(), rule, (uint32_t)sizeof rule - 1);
 }
 
+/* One that takes tens of thousands of steps to begin with. */
+EXPORT("grammar_steps") int32_t grammar_steps(void)
+{
+    static const char rule[] = "root ::= (\"a\"? \"a\"?){0,2000} \"b\"";
+    int32_t sampler = dw_sampler_create(model(), NULL);
+    return sampler < 0 ? sampler
+                       : dw_sampler_grammar(sampler, model(), rule, (uint32_t)sizeof rule - 1);
+}
+
 EXPORT("grammar_text") int32_t grammar_text(void)
 {
     static const char rule[] = "root ::= \"a\"";

@@ -180,6 +180,7 @@ static const wall walls[] = {
     {"graph_scratch_bytes", "6M", "16M", "scratch", "of scratch memory", try_call},
     {"grammar_bytes", "4095", "4096", "grammar_text", "4096 bytes, limit 4095 (grammar_bytes)",
      try_call},
+    {"grammar_steps", "2000", "1000000", "grammar_steps", "limit 2000 (grammar_steps)", try_call},
     {"text_bytes", "99999", "100000", "tokenise", "100000 bytes, limit 99999 (text_bytes)",
      try_call},
     {"chat_bytes", "4K", "5K", "chat", "limit 4096 (chat_bytes)", try_call},
