@@ -25,6 +25,11 @@
  * instance, an actor, a session and a store are used from one at a time, except for
  * dw_instance_cancel and dw_instance_interrupt, which any thread and any signal handler may call.
  * No object may be used while it is destroyed. A section or a function may say otherwise.
+ * Callbacks are called on the thread that called Driftwood, before that call returns; those of the
+ * log and the allocator on any. They return: no longjmp and no C++ exception leaves them. They may
+ * call Driftwood, but for those two. The object that is at work is busy then: what would use or
+ * change it answers DW_E_STATE, and to destroy it, or what it depends on, does nothing but tell the
+ * log. Each callback says what else holds.
  * Stacks: a function needs at most 32 KiB of the caller's stack, whatever it is given, so that
  * threads of 64 KiB do; what is deeper runs on a stack of Driftwood's, on the same thread. A guest
  * has 1 MiB on every thread and traps beyond it.
@@ -160,7 +165,8 @@ typedef enum dw_log_level {
 } dw_log_level;
 
 /* One line without a newline, until the call returns. Called on whichever thread has something to
- * tell, several at a time, in the middle of its work: it must not call Driftwood. */
+ * tell, several at a time, in the middle of its work and with locks held: it must not call
+ * Driftwood. What would wait or change something answers DW_E_STATE, and logs nothing. */
 typedef void (*dw_log_fn)(void *user, dw_log_level level, const char *line);
 
 /* Let lines of `level` and more urgent ones go to `on_line`, NULL: to standard error, each as
@@ -178,7 +184,8 @@ typedef struct dw_allocator {
 } dw_allocator;
 
 /* Use these functions instead of malloc, realloc and free, from any thread, until the process ends.
- * It is the first call of Driftwood. Memory that does not come this way: what is mapped (guests'
+ * It is the first call of Driftwood. They must not call it: as with the log, and what needs memory
+ * there gets none. Memory that does not come this way: what is mapped (guests'
  * memories, KV logs, model files), and the own memory of ggml, libllama, Wasmtime, Jansson and the
  * C++ runtime. Errors: DW_E_STATE (something has been allocated before), DW_E_ARG. */
 DW_API DW_MUST_CHECK dw_status dw_allocator_set(const dw_allocator *allocator, dw_error *err);
@@ -379,7 +386,7 @@ typedef struct dw_engine_options {
 DW_API DW_MUST_CHECK dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options,
                                                 dw_error *err);
 /* Everything that was made with it must be gone: models, modules, instances, actors, sessions,
- * schedulers and stores. */
+ * schedulers and stores. While models or guests are there it stays, and the log says so. */
 DW_API void dw_engine_destroy(dw_engine *engine);
 /* The device it uses. Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_engine_get_device_info(const dw_engine *engine, dw_device_info *info);
@@ -464,7 +471,7 @@ DW_API DW_MUST_CHECK dw_status dw_model_open(dw_model **out, dw_engine *engine, 
 typedef struct dw_model_options {
     size_t struct_bytes;
     /* While weights are uploaded, on the opening thread: `done` of `total` bytes are there, from 0
-     * on. false: give up. May be NULL. */
+     * on. false: give up. May be NULL. It may use the engine and its other models. */
     bool (*on_upload)(void *user, uint64_t done, uint64_t total);
     void *user;
     /* A folder of Driftwood's in which fingerprints are kept from one process to the next, by the
@@ -472,7 +479,8 @@ typedef struct dw_model_options {
      * is read only. NULL: none is kept. Copied. */
     const char *fingerprint_folder;
     bool begin_fingerprint; /* once it is loaded, in the background */
-    /* While a caller waits for the fingerprint, on its thread: false: give up. May be NULL. */
+    /* While a caller waits for the fingerprint, on its thread: false: give up. May be NULL. It may
+     * use the model; to ask for its fingerprint is DW_E_STATE there. */
     bool (*on_fingerprint)(void *user, uint64_t done, uint64_t total);
     void *fingerprint_user;
     /* A chat template in place of the file's: its text in Jinja, or the name of another one in the
@@ -833,7 +841,9 @@ DW_API void dw_module_unref(dw_module *module);
  * Returns the bytes taken, or a negative value to make the guest's write fail: minus an errno,
  * which the guest is told. Minus EAGAIN: none can be taken now; the host waits a while, at most
  * 10 ms, and asks again with the same bytes. A guest's time runs while a callback does, but ends it
- * only afterwards: one that could block should answer that instead. */
+ * only afterwards: one that could block should answer that instead.
+ * Thread, of this and of the next two: the one that runs the guest, under a scheduler the
+ * scheduler's. The guest's instance is busy, and so are its actor and the scheduler. */
 typedef ptrdiff_t (*dw_write_fn)(void *user, const unsigned char *bytes, size_t count);
 /* One message for a guest that asks with dw_input: fill `buffer` [capacity] and return the
  * message's whole length in bytes (more than `capacity`: the guest asks again with more room, and
@@ -890,7 +900,7 @@ typedef struct dw_instance_options {
 DW_API DW_MUST_CHECK dw_status dw_instance_create(dw_instance **out, dw_module *module,
                                                   const dw_instance_options *options,
                                                   dw_error *err);
-/* Not while it runs. */
+/* Not while it runs: it stays then, and the log says so. */
 DW_API void dw_instance_destroy(dw_instance *instance);
 
 /* Run a command guest's `_start` to its end. `exit_code` may be NULL; a guest that returns or
@@ -986,6 +996,7 @@ typedef struct dw_actor_options {
  * state that cannot be saved: the message says which; folders or standard input). */
 DW_API DW_MUST_CHECK dw_status dw_actor_spawn(dw_actor **out, dw_module *module,
                                               const dw_actor_options *options, dw_error *err);
+/* Not while it works: as with an instance. */
 DW_API void dw_actor_destroy(dw_actor *actor);
 /* [DW_ACTOR_ID_CHARS] and a NUL; as long as the actor lives. */
 DW_API const char *dw_actor_id(const dw_actor *actor);
@@ -1113,9 +1124,8 @@ typedef struct dw_import_call dw_import_call;
  * message from dw_last_error.
  * Thread: the one that runs the guest, and as many at once as run guests of the engine; on the
  * guest's stack, of which 6 MiB are left at least. Under a scheduler it is the scheduler's thread:
- * all other guests wait until it returns. It must return: no longjmp and no C++ exception may leave
- * it. The calling instance is busy: calls of it, and of its actor's receive, fork and freeze, are
- * DW_E_STATE, and it must not be destroyed. Others may be used. */
+ * all other guests wait until it returns. The calling instance is busy: calls of it, and of its
+ * actor's receive, fork and freeze, are DW_E_STATE. Others may be used. */
 typedef dw_status (*dw_import_fn)(void *user, dw_import_call *call, const dw_value *args,
                                   dw_value *results, dw_error *err);
 
@@ -1194,7 +1204,8 @@ typedef struct dw_thaw_options {
     dw_model *const *models;  /* [model_count]: found by fingerprint among these */
     size_t model_count;
     /* Asked for a model that is none of these, and for a module that is not in the file; may be
-     * NULL. What they give is borrowed until dw_actor_thaw returns. */
+     * NULL. What they give is borrowed until dw_actor_thaw returns. On the calling thread; they may
+     * open what they are asked for. */
     dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
                             dw_error *err);
     dw_status (*find_module)(void *user, const char *sha256, dw_module **module, dw_error *err);
@@ -1266,7 +1277,8 @@ DW_API DW_MUST_CHECK dw_status dw_scheduler_create(dw_scheduler **out, dw_engine
                                                    const dw_scheduler_options *options,
                                                    dw_error *err);
 /* Guests that have not ended are interrupted and run to their ends first: their callbacks get
- * DW_E_CANCELLED. Not from inside a callback. */
+ * DW_E_CANCELLED. Not from inside a callback, nor from another thread than its guests': it stays
+ * then, and the log says so. */
 DW_API void dw_scheduler_destroy(dw_scheduler *scheduler);
 
 /* How a guest's call ended. */
@@ -1302,7 +1314,8 @@ typedef enum dw_run_until {
 } dw_run_until;
 
 /* Run guests. Blocks: until what `until` says. Where it was stopped, guests stay where they are,
- * and the next run goes on with them. Errors: DW_E_STATE (from inside a callback). */
+ * and the next run goes on with them. Errors: DW_E_STATE (from inside a callback; another thread
+ * runs it, or began its guests). */
 DW_API DW_MUST_CHECK dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until,
                                                 dw_error *err);
 /* Let dw_scheduler_run return after the present round; if none is under way, the next at once. */
@@ -1335,7 +1348,8 @@ DW_API dw_status dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_st
 /* A folder that actors live in, on the disk but for while they work: what was accepted and what was
  * done survive the process. One process at a time.
  * Thread: one at a time. Callbacks are called on it; they may look at the store (find, list,
- * get_info, paths), while thaw, send, run, fork, freeze and stop answer DW_E_STATE there.
+ * get_info, paths), while thaw, send, run, spawn, add, fork, freeze and stop answer DW_E_STATE
+ * there, and close leaves it open. What find_model and find_guest are asked for they may open.
  * Errors of all that return a status: DW_E_IO (with the system's reason), DW_E_MEMORY, and of those
  * that take an `id` DW_E_NOT_FOUND (no such actor); below is what there is beside these. */
 typedef struct dw_store dw_store;
@@ -1380,7 +1394,8 @@ DW_API void dw_store_close(dw_store *store);
  * hexadecimal digits; the start of several). */
 DW_API DW_MUST_CHECK dw_status dw_store_find(dw_store *store, const char *start,
                                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
-/* Call `take` for each actor's id, in order. */
+/* Call `take` for each actor's id, in order, of those that were there before the first call; it may
+ * use the store as it likes, but for closing it. */
 DW_API DW_MUST_CHECK dw_status dw_store_list(dw_store *store,
                                              void (*take)(void *user, const char *id), void *user,
                                              dw_error *err);
@@ -1538,7 +1553,7 @@ typedef struct dw_fingerprint_options {
     size_t struct_bytes;
     const char *folder; /* dw_model_options.fingerprint_folder */
     bool ignore_kept;   /* hash even so, and keep what comes of it */
-    bool (*on_progress)(void *user, uint64_t done, uint64_t total); /* on_fingerprint */
+    bool (*on_progress)(void *user, uint64_t done, uint64_t total); /* as on_fingerprint */
     void *user;
 } dw_fingerprint_options;
 

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/callback.h"
+#include "base/log.h"
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "wasm/instance_state.h"
@@ -219,6 +221,11 @@ void dw_actor_destroy(dw_actor *actor)
     if (actor == NULL) {
         return;
     }
+    if ((actor->instance != NULL && dw_instance_is_calling(actor->instance)) ||
+        dw_callback_under_way()) {
+        dw_log(DW_LOG_ERROR, "dw_actor_destroy: actor %s is at work: it stays", actor->id);
+        return;
+    }
     dw_instance_destroy(actor->instance);
     for (size_t i = 0; i < DW_GUEST_MEMORIES_MAX; i++) {
         dw_memory_image_unref(actor->images[i]);
@@ -278,6 +285,10 @@ dw_status dw_actor_send(dw_actor *actor, const char *from, const void *content, 
 {
     const dw_actor_options *options = &actor->settings->options;
     dw_message *message = NULL;
+    dw_status status = dw_callback_check(err);
+    if (status != DW_OK) {
+        return status;
+    }
     if (from != NULL && from[0] != '\0' && !dw_actor_id_good(from)) {
         return dw_fail(err, DW_E_ARG, "from: '%.40s' is no actor's id", from);
     }
@@ -292,7 +303,7 @@ dw_status dw_actor_send(dw_actor *actor, const char *from, const void *content, 
     dw_account *account = dw_instance_account(actor->instance);
     dw_account_forget(account);
     dw_account_scope before = dw_account_enter(account, DW_PART_MAIL);
-    dw_status status = dw_message_create(&message, from, content, bytes, err);
+    status = dw_message_create(&message, from, content, bytes, err);
     dw_account_leave(before);
     if (status == DW_OK) {
         dw_mailbox_put(&actor->mailbox, message);
@@ -376,7 +387,7 @@ dw_status dw_actor_check_rests(const dw_actor *actor, dw_error *err)
     if (dw_instance_is_calling(actor->instance)) {
         return dw_fail(err, DW_E_STATE, "actor %s: it is at work on a message", actor->id);
     }
-    return DW_OK;
+    return dw_callback_check(err);
 }
 
 /* The message ended well: what the guest asked for counts. */

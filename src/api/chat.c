@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/callback.h"
 #include "base/public_struct.h"
 #include "chat/chat.h"
 #include "model/model.h"
@@ -25,12 +26,16 @@ dw_status dw_chat_render(dw_chat_prompt **out, dw_model *model, const char *requ
                          int64_t seconds, dw_error *err)
 {
     *out = NULL;
+    dw_status status = dw_callback_check(err);
+    if (status != DW_OK) {
+        return status;
+    }
     dw_chat_prompt *prompt = dw_alloc(1, sizeof *prompt);
     if (prompt == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a prompt");
     }
     dw_chat_request asked = {.json = request, .bytes = bytes};
-    dw_status status = dw_chats_render(dw_model_chats(model), asked, seconds, &prompt->text, err);
+    status = dw_chats_render(dw_model_chats(model), asked, seconds, &prompt->text, err);
     if (status != DW_OK) {
         dw_free(prompt);
         return status;
@@ -83,13 +88,17 @@ dw_status dw_chat_answer_create(dw_chat_answer **out, dw_model *model, const cha
                                 size_t bytes, dw_error *err)
 {
     *out = NULL;
+    dw_status status = dw_callback_check(err);
+    if (status != DW_OK) {
+        return status;
+    }
     dw_chat_answer *answer = dw_alloc(1, sizeof *answer);
     if (answer == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for an answer");
     }
     answer->model = dw_model_ref(model);
     dw_chat_request asked = {.json = request, .bytes = bytes};
-    dw_status status = dw_chats_format(dw_model_chats(model), asked, &answer->format, err);
+    status = dw_chats_format(dw_model_chats(model), asked, &answer->format, err);
     if (status == DW_OK) {
         status = dw_chat_reader_create(&answer->reader, answer->format, err);
     }

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/callback.h"
+#include "base/log.h"
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "guest_abi/guest_abi.h"
@@ -87,6 +89,12 @@ void dw_engine_destroy(dw_engine *engine)
     if (engine == NULL) {
         return;
     }
+    if (dw_callback_under_way() || (engine->wasm != NULL && dw_wasm_host_is_in_use(engine->wasm)) ||
+        (engine->device != NULL &&
+         atomic_load(&dw_device_counters_of(engine->device)->models) > 0)) {
+        dw_log(DW_LOG_ERROR, "dw_engine_destroy: it has guests or models: it stays");
+        return;
+    }
     dw_wasm_host_destroy(engine->wasm);
     dw_device_close(engine->device);
     dw_free(engine);
@@ -135,7 +143,7 @@ dw_status dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *stats)
 
 dw_status dw_model_open(dw_model **out, dw_engine *engine, const char *path, dw_error *err)
 {
-    return dw_model_load(out, engine->device, path, err);
+    return dw_model_open_with(out, engine, path, NULL, err);
 }
 
 dw_status dw_model_open_with(dw_model **out, dw_engine *engine, const char *path,

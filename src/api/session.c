@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/callback.h"
 #include "base/checked.h"
 #include "base/public_struct.h"
 #include "device/device_view.h"
@@ -114,7 +115,10 @@ dw_status dw_session_fork(dw_session **out, dw_session *parent, dw_error *err)
     dw_sampler *sampler = NULL;
     dw_session *child = NULL;
     *out = NULL;
-    dw_status status = dw_context_fork(&context, parent->context, err);
+    dw_status status = dw_callback_check(err);
+    if (status == DW_OK) {
+        status = dw_context_fork(&context, parent->context, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -139,7 +143,7 @@ dw_status dw_session_fork(dw_session **out, dw_session *parent, dw_error *err)
 
 void dw_session_destroy(dw_session *session)
 {
-    if (session == NULL) {
+    if (session == NULL || dw_callback_under_way()) {
         return;
     }
     dw_sampler_destroy(session->sampler);
@@ -167,7 +171,10 @@ uint32_t dw_session_vocab_count(const dw_session *session)
 
 dw_status dw_session_trim(dw_session *session, uint32_t length, dw_error *err)
 {
-    dw_status status = dw_context_trim(session->context, length, err);
+    dw_status status = dw_callback_check(err);
+    if (status == DW_OK) {
+        status = dw_context_trim(session->context, length, err);
+    }
     session->rows = status == DW_OK ? 0 : session->rows;
     return status;
 }
@@ -176,6 +183,10 @@ dw_status dw_session_forward(dw_session *session, const int32_t *tokens, uint32_
                              uint32_t rows, const float **logits, dw_error *err)
 {
     uint32_t room = dw_context_capacity(session->context) - dw_context_length(session->context);
+    dw_status status = dw_callback_check(err);
+    if (status != DW_OK) {
+        return status;
+    }
     if (rows > session->rows_max || rows > count) {
         return dw_fail(err, DW_E_RANGE, "%u rows of %u tokens: at most %u are returned", rows,
                        count, session->rows_max);
@@ -192,7 +203,7 @@ dw_status dw_session_forward(dw_session *session, const int32_t *tokens, uint32_
                     .logits_rows = rows,
                     .counters = &session->counters};
     session->rows = 0;
-    dw_status status = dw_context_forward(session->context, &step, err);
+    status = dw_context_forward(session->context, &step, err);
     if (status != DW_OK) {
         return status;
     }
@@ -326,8 +337,11 @@ dw_status dw_session_hold_to_chat(dw_session *session, const char *request, size
 {
     dw_chats *chats = dw_model_chats(session->model);
     const dw_chat_format *format = NULL;
-    dw_status status =
-        dw_chats_format(chats, (dw_chat_request){.json = request, .bytes = bytes}, &format, err);
+    dw_status status = dw_callback_check(err);
+    if (status == DW_OK) {
+        status = dw_chats_format(chats, (dw_chat_request){.json = request, .bytes = bytes}, &format,
+                                 err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -345,8 +359,12 @@ dw_status dw_session_sample(dw_session *session, int32_t *token, dw_error *err)
     if (session->rows == 0) {
         return dw_fail(err, DW_E_STATE, "sample: the last step returned no logits");
     }
+    dw_status status = dw_callback_check(err);
+    if (status != DW_OK) {
+        return status;
+    }
     const float *last = logits_of(session) + (size_t)(session->rows - 1) * session->vocab_count;
-    dw_status status = dw_sampler_choose(session->sampler, last, token, err);
+    status = dw_sampler_choose(session->sampler, last, token, err);
     return status == DW_OK ? dw_sampler_remember(session->sampler, *token, err) : status;
 }
 

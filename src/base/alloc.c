@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/account.h"
+#include "base/callback.h"
 #include "base/checked.h"
 #include "base/public_struct.h"
 
@@ -86,12 +87,28 @@ static bool whole_bytes(size_t *whole, size_t count, size_t bytes)
            *whole < UINT64_C(1) << (64 - PART_BITS);
 }
 
+/* An allocator that calls Driftwood gets none for that. */
+static void *ask_embedder(void *block, size_t bytes)
+{
+    static _Thread_local bool asking;
+    if (asking) {
+        return NULL;
+    }
+    asking = true;
+    dw_callback_enter();
+    void *given = block != NULL ? embedder.resize(embedder.user, block, bytes)
+                                : embedder.allocate(embedder.user, bytes);
+    dw_callback_leave();
+    asking = false;
+    return given;
+}
+
 static void *take_new(size_t whole)
 {
     if (embedder.allocate == NULL) {
         return calloc(1, whole);
     }
-    void *block = embedder.allocate(embedder.user, whole);
+    void *block = ask_embedder(NULL, whole);
     if (block != NULL) {
         memset(block, 0, whole);
     }
@@ -130,8 +147,7 @@ void *dw_realloc(void *block, size_t count, size_t bytes)
         (whole > before && !dw_account_take(account, part, whole - before))) {
         return NULL;
     }
-    head *made = embedder.allocate == NULL ? realloc(old, whole)
-                                           : embedder.resize(embedder.user, old, whole);
+    head *made = embedder.allocate == NULL ? realloc(old, whole) : ask_embedder(old, whole);
     if (made == NULL) {
         dw_account_give(account, part, whole > before ? whole - before : 0);
         return NULL;
@@ -146,7 +162,9 @@ static void release(void *block)
     if (embedder.allocate == NULL) {
         free(block);
     } else {
+        dw_callback_enter();
         embedder.release(embedder.user, block);
+        dw_callback_leave();
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/callback.h"
 #include "base/log.h"
 
 /* Beyond the largest struct by far: what is larger was never set. */
@@ -33,6 +34,9 @@ dw_status dw_struct_read(void *own, size_t own_bytes, const void *given, const c
 {
     DW_ASSERT(own_bytes > sizeof(size_t) && own_bytes <= STRUCT_BYTES_MAX);
     dw_status status = dw_struct_check(given, name, err);
+    if (status == DW_OK) {
+        status = dw_callback_check(err);
+    }
     if (status != DW_OK) {
         return status;
     }

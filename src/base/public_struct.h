@@ -9,7 +9,8 @@
 /* `*own` [own_bytes] becomes what `given` holds, zero where `given` is shorter; `given` NULL: all
  * zero. own's struct_bytes is own_bytes afterwards. `name` is for messages.
  * Errors: DW_E_ARG (struct_bytes is not set, or not plausible), DW_E_UNSUPPORTED (a byte beyond
- * what this library knows is not zero). */
+ * what this library knows is not zero), DW_E_STATE (dw_callback_check: what has options is nothing
+ * to be called from there). */
 dw_status dw_struct_read(void *own, size_t own_bytes, const void *given, const char *name,
                          dw_error *err);
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <pthread.h>
 
+#include "base/callback.h"
 #include "base/os.h"
 
 /* More than threads call at a time in most programs; what is beyond goes back to the system. */
@@ -138,6 +139,10 @@ static void run_call(void *arg)
 dw_status dw_stack_run_apart(dw_stack_work work, void *arg, dw_error *err)
 {
     call c = {.work = work, .arg = arg, .err = err};
+    dw_status status = dw_callback_check(err);
+    if (status != DW_OK) {
+        return status;
+    }
     own_stack *stack = take_stack(err);
     if (stack == NULL) {
         return DW_E_MEMORY;
@@ -148,7 +153,8 @@ dw_status dw_stack_run_apart(dw_stack_work work, void *arg, dw_error *err)
 
 dw_status dw_stack_run(dw_stack_work work, void *arg, dw_error *err)
 {
-    return is_enough_left() ? work(arg, err) : dw_stack_run_apart(work, arg, err);
+    return is_enough_left() && !dw_callback_under_way() ? work(arg, err)
+                                                        : dw_stack_run_apart(work, arg, err);
 }
 
 void dw_stack_run_surely(void (*work)(void *arg), void *arg)

@@ -21,8 +21,8 @@ extern "C" {
 typedef dw_status (*dw_stack_work)(void *arg, dw_error *err);
 
 /* work(arg, err), on one of our stacks: the present one if it is such and enough is left of it,
- * else another. No exception may leave it. Errors: those of `work`, DW_E_MEMORY (no stack: it did
- * not run). */
+ * else another. No exception may leave it. Errors: those of `work`; and where it did not run
+ * DW_E_MEMORY (no stack), DW_E_STATE (dw_callback_check). */
 dw_status dw_stack_run(dw_stack_work work, void *arg, dw_error *err);
 /* The same, always on another stack, so that it is equally deep wherever it is called from. */
 dw_status dw_stack_run_apart(dw_stack_work work, void *arg, dw_error *err);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/callback.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "gguf/fingerprint_internal.h"
@@ -45,7 +46,8 @@ struct dw_fingerprint_job {
     pthread_t thread;                /* valid if begun */
     char text[DW_FINGERPRINT_BYTES]; /* "": not known yet */
     bool kept;
-    bool finishing; /* somebody is; others wait */
+    bool finishing;     /* somebody is; others wait */
+    pthread_t finisher; /* with that: who */
     uint64_t start_ns;
     uint64_t hash_ns;
     uint64_t wait_ns;
@@ -108,6 +110,15 @@ static dw_status hash_piece(dw_fingerprint_job *job, size_t piece, unsigned char
     return status;
 }
 
+/* Whether the caller who waits wants to go on. */
+static dw_status report_to(const dw_fingerprint_job *job, dw_error *err)
+{
+    const dw_fingerprint_options *options = &job->options;
+    bool goes_on = options->on_progress == NULL ||
+                   options->on_progress(options->user, hashed_bytes(job), job->bytes);
+    return goes_on ? DW_OK : dw_fail(err, DW_E_CANCELLED, "fingerprint: given up");
+}
+
 /* Take pieces until there are none; with `report` the caller is told after each, and may end it. */
 static dw_status hash_some(dw_fingerprint_job *job, bool report, dw_error *err)
 {
@@ -119,10 +130,8 @@ static dw_status hash_some(dw_fingerprint_job *job, bool report, dw_error *err)
             break;
         }
         status = hash_piece(job, piece, room, err);
-        uint64_t hashed = hashed_bytes(job);
-        if (status == DW_OK && report && job->options.on_progress != NULL &&
-            !job->options.on_progress(job->options.user, hashed, job->bytes)) {
-            status = dw_fail(err, DW_E_CANCELLED, "fingerprint: given up");
+        if (status == DW_OK && report) {
+            status = report_to(job, err);
         }
     }
     dw_free(room);
@@ -310,12 +319,16 @@ static dw_status hash_rest(dw_fingerprint_job *job, dw_error *err)
     size_t next = atomic_load(&job->next);
     size_t left = next < job->piece_count ? job->piece_count - next : 0;
     int spare = dw_os_core_count() - 1;
+    dw_status status = report_to(job, err); /* others may leave nothing to report afterwards */
+    if (status != DW_OK) {
+        return status;
+    }
     size_t wanted = left / HELPER_PIECES;
     while (count < HELPERS_MAX && count < wanted && (int)count < spare &&
            dw_os_start_thread(&helpers[count], beside, job) == 0) {
         count++;
     }
-    dw_status status = hash_some(job, true, err);
+    status = hash_some(job, true, err);
     for (uint32_t i = 0; i < count; i++) {
         (void)pthread_join(helpers[i], NULL);
     }
@@ -369,17 +382,25 @@ dw_status dw_fingerprint_job_finish(dw_fingerprint_job *job, char text[DW_FINGER
 {
     uint64_t asked_ns = dw_os_clock_ns();
     text[0] = '\0';
-    dw_status status = prepare(job, err);
+    dw_status status = dw_callback_check(err);
+    if (status == DW_OK) {
+        status = prepare(job, err);
+    }
     if (status != DW_OK) {
         return status;
     }
     (void)pthread_mutex_lock(&job->lock);
+    if (job->finishing && pthread_equal(job->finisher, pthread_self())) {
+        (void)pthread_mutex_unlock(&job->lock);
+        return dw_fail(err, DW_E_STATE, "fingerprint: not from the callback that reports on it");
+    }
     while (job->finishing) {
         (void)pthread_cond_wait(&job->finished, &job->lock);
     }
     if (job->text[0] == '\0') {
         char made[DW_FINGERPRINT_BYTES];
         job->finishing = true;
+        job->finisher = pthread_self();
         note_start(job);
         (void)pthread_mutex_unlock(&job->lock);
         status = finish(job, made, err);
@@ -405,7 +426,10 @@ dw_status dw_fingerprint_job_matches(dw_fingerprint_job *job, const char *finger
 {
     char text[DW_FINGERPRINT_BYTES];
     *matches = false;
-    dw_status status = prepare(job, err);
+    dw_status status = dw_callback_check(err);
+    if (status == DW_OK) {
+        status = prepare(job, err);
+    }
     if (status != DW_OK) {
         return status;
     }

@@ -2,6 +2,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/callback.h"
+#include "base/log.h"
 #include "base/public_struct.h"
 #include "scheduler/round.h"
 
@@ -88,13 +90,17 @@ static dw_status post(dw_scheduler *scheduler, dw__task *task, dw_error *err)
 
 static dw_status post_copy(dw_scheduler *scheduler, const dw__task *wanted, dw_error *err)
 {
+    dw_status status = dw_callback_check(err);
+    if (status != DW_OK) {
+        return status;
+    }
     dw__task *task = dw_alloc(1, sizeof *task);
     if (task == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a call");
     }
     *task = *wanted;
     task->scheduler = scheduler;
-    dw_status status = post(scheduler, task, err);
+    status = post(scheduler, task, err);
     if (status != DW_OK) {
         dw_free(task);
     }
@@ -202,14 +208,39 @@ static void sleep_until_asked(dw_scheduler *scheduler)
     atomic_store(&scheduler->sleeps, false);
 }
 
+/* It runs on one thread, and as long as guests' fibers are left in the middle on the same. */
+static dw_status enter(dw_scheduler *scheduler, dw_error *err)
+{
+    dw_status status = dw_callback_check(err);
+    if (status != DW_OK) {
+        return status;
+    }
+    (void)pthread_mutex_lock(&scheduler->lock);
+    if (scheduler->running) {
+        status = dw_fail(err, DW_E_STATE, "scheduler: it runs already");
+    } else if (scheduler->tasks != NULL && !pthread_equal(scheduler->thread, pthread_self())) {
+        status = dw_fail(err, DW_E_STATE, "scheduler: its guests belong to another thread");
+    } else {
+        scheduler->thread = pthread_self();
+        scheduler->running = true;
+    }
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    return status;
+}
+
+static void leave(dw_scheduler *scheduler)
+{
+    (void)pthread_mutex_lock(&scheduler->lock);
+    scheduler->running = false;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
 dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until, dw_error *err)
 {
-    if (scheduler->running) {
-        return dw_fail(err, DW_E_STATE, "scheduler: it runs already");
+    dw_status status = enter(scheduler, err);
+    if (status != DW_OK) {
+        return status;
     }
-    DW_ASSERT(scheduler->tasks == NULL || pthread_equal(scheduler->thread, pthread_self()));
-    scheduler->thread = pthread_self();
-    scheduler->running = true;
     while (!atomic_load_explicit(&scheduler->is_stopping, memory_order_relaxed)) {
         empty_inbox(scheduler);
         if (dw__scheduler_has_work(scheduler)) {
@@ -221,7 +252,7 @@ dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until, dw_error
         }
     }
     atomic_store(&scheduler->is_stopping, false);
-    scheduler->running = false;
+    leave(scheduler);
     return DW_OK;
 }
 
@@ -230,13 +261,15 @@ void dw_scheduler_destroy(dw_scheduler *scheduler)
     if (scheduler == NULL) {
         return;
     }
-    DW_ASSERT(!scheduler->running);
-    DW_ASSERT(scheduler->tasks == NULL || pthread_equal(scheduler->thread, pthread_self()));
+    dw_error error;
+    if (enter(scheduler, &error) != DW_OK) {
+        dw_log(DW_LOG_ERROR, "dw_scheduler_destroy: %s: it stays", error.message);
+        return;
+    }
     (void)pthread_mutex_lock(&scheduler->lock);
     scheduler->refusing = true;
     (void)pthread_mutex_unlock(&scheduler->lock);
     scheduler->closing = true;
-    scheduler->running = true;
     empty_inbox(scheduler);
     for (const dw__task *task = scheduler->tasks; task != NULL; task = task->after) {
         if (task->begun) {

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/callback.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "store/store_internal.h"
@@ -52,6 +54,10 @@ dw_status dw_store_open(dw_store **out, dw_engine *engine, const dw_store_option
 void dw_store_close(dw_store *store)
 {
     if (store == NULL) {
+        return;
+    }
+    if (store->working || dw_callback_under_way()) {
+        dw_log(DW_LOG_ERROR, "dw_store_close: from a callback of the store: it stays open");
         return;
     }
     for (size_t i = 0; i < store->module_count; i++) {
@@ -284,6 +290,10 @@ dw_status dw__store_enter_to_change(dw_store *store, dw_error *err)
 
 dw_status dw__store_enter(dw_store *store, dw_error *err)
 {
+    dw_status status = dw_callback_check(err);
+    if (status != DW_OK) {
+        return status;
+    }
     if (store->working) {
         return dw_fail(err, DW_E_STATE, "store: it works on an actor: not from its callbacks");
     }
@@ -480,7 +490,7 @@ dw_status dw_store_spawn(dw_store *store, dw_module *module, const dw_actor_opti
                          char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
 {
     dw_actor *actor = NULL;
-    dw_status status = dw__store_check_writable(store, err);
+    dw_status status = dw__store_enter_to_change(store, err);
     if (status != DW_OK) {
         return status;
     }
@@ -488,14 +498,14 @@ dw_status dw_store_spawn(dw_store *store, dw_module *module, const dw_actor_opti
     if (status == DW_OK) {
         status = dw_actor_spawn(&actor, module, options, err);
     }
-    if (status != DW_OK) {
-        return status;
+    if (status == DW_OK) {
+        status = dw__store_write_new_actor(store, actor, NULL, NULL, err);
     }
-    status = dw__store_write_new_actor(store, actor, NULL, NULL, err);
     if (status == DW_OK) {
         memcpy(id, dw_actor_id(actor), DW_ACTOR_ID_CHARS + 1);
     }
     dw_actor_destroy(actor);
+    dw__store_leave(store);
     return status;
 }
 
@@ -526,16 +536,13 @@ out:
     return status;
 }
 
-dw_status dw_store_add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHARS + 1],
-                       dw_error *err)
+/* Under an id that is its own as long as it is written. */
+static dw_status add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHARS + 1],
+                     dw_error *err)
 {
     char before[DW_ACTOR_ID_CHARS + 1];
     char fresh[DW_ACTOR_ID_CHARS + 1];
-    dw_status status = dw__store_check_writable(store, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw__store_check_folder(store, 1, false, err);
+    dw_status status = dw__store_check_folder(store, 1, false, err);
     if (status != DW_OK) {
         return status;
     }
@@ -547,6 +554,18 @@ dw_status dw_store_add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHA
     if (status == DW_OK) {
         memcpy(id, fresh, sizeof fresh);
     }
+    return status;
+}
+
+dw_status dw_store_add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHARS + 1],
+                       dw_error *err)
+{
+    dw_status status = dw__store_enter_to_change(store, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = add(store, actor, id, err);
+    dw__store_leave(store);
     return status;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/account.h"
 #include "base/alloc.h"
+#include "base/callback.h"
 #include "base/ggml_log.h"
 #include "base/os.h"
 #include "driftwood_abi.h"
@@ -197,6 +198,10 @@ dw_status dw_vocab_wait(const dw_vocab *vocab, dw_error *err)
         return DW_OK;
     }
     if (!atomic_load_explicit(&loading->done, memory_order_acquire)) {
+        dw_status status = dw_callback_check(err); /* the loading thread logs, too */
+        if (status != DW_OK) {
+            return status;
+        }
         (void)pthread_mutex_lock(&loading->lock);
         if (!atomic_load_explicit(&loading->done, memory_order_relaxed)) {
             DW_ASSERT(pthread_join(loading->thread, NULL) == 0);

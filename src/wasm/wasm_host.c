@@ -214,6 +214,11 @@ out:
     return status;
 }
 
+bool dw_wasm_host_is_in_use(dw_wasm_host *host)
+{
+    return dw_wasm_memories_count(host->memories) > 0;
+}
+
 void dw_wasm_host_destroy(dw_wasm_host *host)
 {
     if (host == NULL) {

@@ -35,6 +35,8 @@ typedef struct dw_host_parts {
  * and DW_E_LIMIT (an own import: which, and why). */
 dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw_error *err);
 /* Every module and instance of it must be gone. */
+/* Whether there are guests of it. Thread: any. */
+bool dw_wasm_host_is_in_use(dw_wasm_host *host);
 void dw_wasm_host_destroy(dw_wasm_host *host);
 
 #endif
