@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/public_struct.h"
+#include "base/stack.h"
 #include "snapshot/snapshot_parts_internal.h"
 #include "wasm/instance_state.h"
 
@@ -142,20 +143,34 @@ static dw_status read_arguments(dw_freeze_options *own, const dw_freeze_options 
     return status == DW_OK ? dw_struct_check(stats, "dw_freeze_stats", err) : status;
 }
 
+typedef struct freezing {
+    dw__freeze *f;
+    const char *path;
+    const dw_freeze_options *options;
+} freezing;
+
+static dw_status write_here(void *arg, dw_error *err)
+{
+    const freezing *work = arg;
+    dw__freeze *f = work->f;
+    dw_status status = begin(f, f->actor, work->options, err);
+    return status == DW_OK
+               ? dw_snapshot_writer_write_part(f->writer, work->path, work->options->part_path,
+                                               f->stats.identity, err)
+               : status;
+}
+
 dw_status dw_actor_freeze(dw_actor *actor, const char *path, const dw_freeze_options *options,
                           dw_freeze_stats *stats, dw_error *err)
 {
     dw__freeze f = {.actor = actor};
     dw_freeze_options own;
+    freezing work = {.f = &f, .path = path, .options = &own};
     dw_status status = read_arguments(&own, options, stats, err);
     if (status != DW_OK) {
         return status;
     }
-    status = begin(&f, actor, &own, err);
-    if (status == DW_OK) {
-        status =
-            dw_snapshot_writer_write_part(f.writer, path, own.part_path, f.stats.identity, err);
-    }
+    status = dw_stack_run(write_here, &work, err); /* the state is described in trees */
     if (status == DW_OK) {
         f.stats.file_bytes = dw_snapshot_writer_bytes(f.writer);
         /* Without the note the next freeze is a full one: no error of this. */
