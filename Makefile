@@ -12,6 +12,7 @@ ASAN_BUILD = build/asan
 TSAN_BUILD = build/tsan
 FUZZ_BUILD = build/fuzz-build
 FUZZ_SECONDS ?= 10
+TORTURE_SECONDS ?= 60
 
 .PHONY: all
 all: prepare compile
@@ -86,6 +87,14 @@ check-tsan: test-packages ## tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory compile BUILD=$(TSAN_BUILD) \
 	    CMAKE_FLAGS="-DDRIFTWOOD_SANITIZE=thread"
 	cd $(TSAN_BUILD) && $(CTEST) -E '$(SANITIZERS_LEAVE_OUT)'
+
+# With sanitizers; TORTURE_BUILD=build: the plain build, whose rounds are ten times as many.
+TORTURE_BUILD ?= $(ASAN_BUILD)
+.PHONY: torture
+torture: prepare-all ## random host calls, handles, snapshots, kills, failing disks: TORTURE_SECONDS each
+	@$(MAKE) --no-print-directory compile BUILD=$(TORTURE_BUILD) $(if $(filter $(ASAN_BUILD),$(TORTURE_BUILD)), \
+	    CMAKE_FLAGS="-DDRIFTWOOD_SANITIZE=address -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 $(CMAKE_FLAGS)")
+	@scripts/torture $(TORTURE_BUILD)/torture $(TORTURE_SECONDS) $(TORTURE)
 
 .PHONY: bench
 bench: prepare-all compile ## measure against llama.cpp, into bench/results

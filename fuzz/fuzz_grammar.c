@@ -40,7 +40,7 @@ static void walk(dw_grammar *grammar, const uint8_t *choices, size_t count)
             return;
         }
         /* The chosen one, and the next that is allowed. */
-        int32_t token = choices[i] + (i % 2) * 8;
+        int32_t token = choices[i] + (int32_t)(i % 2) * 8;
         bool one;
         if (dw_grammar_allows(grammar, token, &one, &err) == DW_OK) {
             DW_ASSERT(one == dw_grammar_has(allowed, (uint32_t)token));

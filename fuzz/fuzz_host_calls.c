@@ -328,7 +328,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             poke(&in, &in_use);
         } else if (what == 15) {
             int32_t result;
-            (void)dw_instance_call(in_use.instance, "grow", &result, &err);
+            (void)!dw_instance_call(in_use.instance, "grow", &result, &err);
         }
     }
     dw_instance_destroy(in_use.instance);

@@ -407,6 +407,14 @@ static dw_status sync_folder(const char *path, dw_error *err)
     return DW_OK;
 }
 
+/* What is reported as failed must not be there: it is taken back, or where that cannot be, it is
+ * written. What it replaced is gone. */
+static dw_status settle(const char *path, bool fresh, dw_error *err)
+{
+    dw_status status = sync_folder(path, err);
+    return status != DW_OK && fresh && unlink(path) != 0 && errno != ENOENT ? DW_OK : status;
+}
+
 static dw_status finish_file(const dw__snapshot_output *to, const char *temporary, const char *path,
                              dw_error *err)
 {
@@ -444,6 +452,7 @@ dw_status dw_snapshot_writer_write_part(dw_snapshot_writer *writer, const char *
                               : open_temporary(&to.fd, temporary, place, err);
     }
     bool made = status == DW_OK;
+    bool fresh = made && access(place, F_OK) != 0;
     if (status == DW_OK) {
         status = put_file(&to, identity, err);
     }
@@ -459,5 +468,5 @@ dw_status dw_snapshot_writer_write_part(dw_snapshot_writer *writer, const char *
     }
     writer->file_bytes = to.header.count + to.data_bytes;
     release_output(&to);
-    return status == DW_OK ? sync_folder(place, err) : status;
+    return status == DW_OK ? settle(place, fresh, err) : status;
 }

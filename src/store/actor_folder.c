@@ -397,6 +397,7 @@ dw_status dw_actor_folder_publish(dw_actor_folder *folder, const char *id, dw_er
 {
     char from[DW_FOLDER_PATH_MAX];
     char to[DW_FOLDER_PATH_MAX];
+    char place[DW_FOLDER_PATH_MAX];
     new_path(folder, id, from);
     dw__folder_join(folder, to, DW__FOLDER_ACTORS, id, NULL);
     dw_status status = dw__folder_sync(from, err);
@@ -406,16 +407,21 @@ dw_status dw_actor_folder_publish(dw_actor_folder *folder, const char *id, dw_er
     if (rename(from, to) != 0) {
         return dw__folder_fail("renaming", from, err);
     }
+    dw__folder_join(folder, place, DW__FOLDER_ACTORS, NULL, NULL);
+    status = dw__folder_sync(place, err);
+    if (status != DW_OK && rename(to, from) == 0) {
+        return status; /* as with files: taken back, or done */
+    }
     folder->actor_count++;
     dw__folder_add_to_tree(folder, id);
-    dw__folder_join(folder, to, DW__FOLDER_ACTORS, NULL, NULL);
-    return dw__folder_sync(to, err);
+    return DW_OK;
 }
 
 dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err)
 {
     char from[DW_FOLDER_PATH_MAX];
     char to[DW_FOLDER_PATH_MAX];
+    char place[DW_FOLDER_PATH_MAX];
     if (!dw_actor_id_good(id)) {
         return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
     }
@@ -425,14 +431,22 @@ dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_err
     if (status != DW_OK) {
         return status;
     }
-    /* Invisible at once; a process that is killed from here on leaves it to the next. */
+    /* Invisible at once; what is left from here on, by a process that is killed or a disk that
+     * fails, the next opening removes. */
     if (access(to, F_OK) != 0) {
         if (rename(from, to) != 0) {
             return dw__folder_fail("removing", from, err);
         }
+        dw__folder_join(folder, place, DW__FOLDER_ACTORS, NULL, NULL);
+        status = dw__folder_sync(place, err);
+        if (status != DW_OK && rename(to, from) == 0) {
+            return status;
+        }
         folder->actor_count -= folder->actor_count > 0;
         dw__folder_take_from_tree(folder, id);
     }
-    status = dw__folder_release_module(folder, id, err);
-    return status == DW_OK ? dw__folder_remove_tree(to, err) : status;
+    if (dw__folder_release_module(folder, id, NULL) == DW_OK) {
+        (void)dw__folder_remove_tree(to, NULL);
+    }
+    return DW_OK;
 }

@@ -114,10 +114,9 @@ dw_status dw__folder_write_file(dw_actor_folder *folder, const char *place, cons
     }
     dw_actor_folder_add_bytes(folder, count);
     status = dw__folder_sync(place, err);
-    if (status != DW_OK) { /* the caller reports that nothing was written */
-        (void)unlink(path);
-    }
-    return status;
+    /* The caller reports that nothing was written, so it must not be there; where it cannot be
+     * taken back, it is written. */
+    return status != DW_OK && unlink(path) != 0 && errno != ENOENT ? DW_OK : status;
 }
 
 dw_status dw__folder_copy_file(const char *from, const char *to, dw_error *err)

@@ -1,10 +1,8 @@
 /* A state folder when something fails: messages that actors break off at, files that cannot be
  * written or removed, no memory. Nothing is worked on for ever, twice or not at all.
  *
- * This program's own rename, link, unlink and fsync take the place of the C library's and fail when
- * a test says so; a process that is killed at a point is one for which all fails from there on. */
+ * A process that is killed at a point is one for which all fails from there on. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,63 +10,21 @@
 
 #include "actor_fixture.h"
 #include "base/alloc.h"
+#include "failing_disk.h"
 #include "support.h"
 
 #define PROBLEMS_MAX 8 /* more of one call would never end */
 
 static char folder[] = "/tmp/dw-faults-XXXXXX";
 
-/* ---- failing files ----------------------------------------------------------------------- */
-
-/* Bits. */
-enum { FAULT_NONE = 0, FAULT_RENAME = 1, FAULT_UNLINK = 2, FAULT_FSYNC = 4, FAULT_LINK = 8 };
-
-static struct fault {
-    unsigned kinds;
-    const char *with; /* in the path, for those that have one */
-    int after;        /* so many pass */
-    bool on;          /* has failed, and does from now on */
-} fault;
-
-static void fail_from(unsigned kinds, const char *with, int after)
+static void fail_from(unsigned kinds, const char *with, uint64_t after)
 {
-    fault = (struct fault){.kinds = kinds, .with = with, .after = after};
+    disk_plan_set(&(disk_plan){.kinds = kinds, .with = with, .after = after, .error = ENOSPC});
 }
 
 static void mend(void)
 {
-    fail_from(FAULT_NONE, "", 0);
-}
-
-static bool fails(unsigned kind, const char *path)
-{
-    if ((fault.kinds & kind) != 0 && strstr(path, fault.with) != NULL) {
-        fault.on = fault.on || fault.after-- == 0;
-        errno = ENOSPC;
-        return fault.on;
-    }
-    return false;
-}
-
-int rename(const char *from, const char *to)
-{
-    return fails(FAULT_RENAME, to) ? -1 : renameat(AT_FDCWD, from, AT_FDCWD, to);
-}
-
-int link(const char *from, const char *to)
-{
-    return fails(FAULT_LINK, to) ? -1 : linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
-}
-
-int unlink(const char *path)
-{
-    return fails(FAULT_UNLINK, path) ? -1 : unlinkat(AT_FDCWD, path, 0);
-}
-
-int fsync(int file)
-{
-    (void)file;
-    return fails(FAULT_FSYNC, "") ? -1 : 0;
+    disk_plan_set(NULL);
 }
 
 /* ---- a store ----------------------------------------------------------------------------- */
@@ -196,7 +152,7 @@ static void test_faults_mail_that_stays_ends_the_work(void **state)
     dw_error error;
     dw_store *store = opened(fixture);
     actor_name actor = spawned(fixture, store);
-    fail_from(FAULT_UNLINK, "/mail/", 0);
+    fail_from(DISK_UNLINK, "/mail/", 0);
     assert_int_equal(tell(store, actor.id, "!", &answer, &error), DW_E_IO);
     assert_int_equal(dw_store_run(store, &error), DW_E_STATE);
     mend();
@@ -235,7 +191,7 @@ static pair paired(actor_fixture *fixture)
 static void ask_and_break_off(pair *p, const char *text, received_words *answer)
 {
     dw_error error;
-    fail_from(FAULT_RENAME, p->sender_path, 1);
+    fail_from(DISK_RENAME, p->sender_path, 1);
     assert_int_equal(tell(p->store, p->sender.id, text, answer, &error), DW_OK);
     dw_store_close(p->store);
     p->store = opened(p->fixture);
@@ -357,7 +313,7 @@ static void test_faults_earlier_names_that_stay(void **state)
                    "cd '%s/actors' && for f in .delivered-*; do mv $f .had-${f#.delivered-}; done",
                    folder);
     assert_int_equal(system(command), 0);
-    fail_from(FAULT_RENAME, "/.delivered-", 0);
+    fail_from(DISK_RENAME, "/.delivered-", 0);
     dw_store_options options = {.struct_bytes = sizeof options, .path = folder};
     assert_int_equal(dw_store_open(&p.store, p.fixture->engine, &options, &error), DW_E_IO);
     assert_null(p.store);
@@ -415,7 +371,7 @@ static void test_faults_effects_wait_behind_an_answer(void **state)
     char id[DW_ACTOR_ID_CHARS + 1] = "";
     received_words answer;
     dw_error error;
-    fail_from(FAULT_RENAME, p.sender_path, 1);
+    fail_from(DISK_RENAME, p.sender_path, 1);
     assert_int_equal(tell(p.store, p.sender.id, "N+7", &answer, &error), DW_OK);
     assert_int_equal(answer.bytes, DW_ACTOR_ID_CHARS);
     memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
@@ -440,7 +396,7 @@ static void test_faults_message_that_is_not_accepted(void **state)
     dw_store *store = opened(fixture);
     actor_name actor = spawned(fixture, store);
     for (int syncs = 0; syncs < 2; syncs++) { /* the file's, then its folder's */
-        fail_from(FAULT_FSYNC, "", syncs);
+        fail_from(DISK_SYNC, "", (uint64_t)syncs);
         assert_int_equal(tell(store, actor.id, "+1", &answer, &error), DW_E_IO);
         mend();
         run(store);
@@ -458,7 +414,7 @@ static void test_faults_no_halves_of_actors(void **state)
     dw_error error;
     dw_store *store = opened(fixture);
     actor_name actor = spawned(fixture, store);
-    fail_from(FAULT_LINK | FAULT_FSYNC, "", 0);
+    fail_from(DISK_LINK | DISK_SYNC, "", 0);
     assert_int_equal(dw_store_fork(store, actor.id, child, &error), DW_E_IO);
     mend();
     assert_false(any_named("new"));
@@ -479,7 +435,7 @@ static void test_faults_no_memory_loses_no_message(void **state)
     (void)snprintf(path, sizeof path, "/%s/0", p.other.id);
     for (n = 0; failed; n++) {
         problems = (problem_log){.count = 0};
-        fail_from(FAULT_RENAME, path, 0);
+        fail_from(DISK_RENAME, path, 0);
         (void)told(p.store, p.sender.id,
                    "D+1"); /* which waits, since the other cannot be written */
         mend();
@@ -517,7 +473,7 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
     uint32_t expected = 0;
     (void)snprintf(path, sizeof path, "/%s/0", p.other.id);
     for (uint32_t n = 0; failed; n++) {
-        fail_from(FAULT_RENAME, path, 0);
+        fail_from(DISK_RENAME, path, 0);
         for (uint32_t i = 0; i < WAITING; i++) {
             problems = (problem_log){.count = 0};
             (void)told(p.store, p.sender.id, "D+1");
@@ -547,7 +503,11 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
 
 static int open_fixture(void **state)
 {
-    return mkdtemp(folder) != NULL ? actor_fixture_open(state) : 1;
+    if (mkdtemp(folder) == NULL) {
+        return 1;
+    }
+    disk_watch(folder);
+    return actor_fixture_open(state);
 }
 
 static int close_fixture(void **state)

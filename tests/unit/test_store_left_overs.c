@@ -2,22 +2,18 @@
  * is there afterwards that belongs to no actor. Numbers in names of any width; snapshots that
  * somebody deleted.
  *
- * This program's own operations on files take the place of the C library's. A process that is
- * killed at one of them is one for which it and all that follow fail. */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
+ * A process that is killed at an operation on files is one for which it and all that follow
+ * fail. */
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "actor_fixture.h"
 #include "base/alloc.h"
+#include "failing_disk.h"
+#include "store_account.h"
 #include "support.h"
 
 #define ACTORS_MAX 16
@@ -25,79 +21,9 @@
 static char root[] = "/tmp/dw-left-XXXXXX";
 static char folder[64];
 
-/* ---- files ------------------------------------------------------------------------------- */
-
-static struct file_count {
-    int alive; /* so many operations that change a folder pass, none after; -1: all */
-    int changes;
-    int opened; /* files and folders that were opened */
-} files = {.alive = -1};
-
-static bool dead(void)
-{
-    files.changes++;
-    if (files.alive >= 0 && files.changes > files.alive) {
-        errno = EIO;
-        return true;
-    }
-    return false;
-}
-
-int rename(const char *from, const char *to)
-{
-    return dead() ? -1 : renameat(AT_FDCWD, from, AT_FDCWD, to);
-}
-
-int link(const char *from, const char *to)
-{
-    return dead() ? -1 : linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
-}
-
-int unlink(const char *path)
-{
-    return dead() ? -1 : unlinkat(AT_FDCWD, path, 0);
-}
-
-int rmdir(const char *path)
-{
-    return dead() ? -1 : unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
-}
-
-int mkdir(const char *path, mode_t mode)
-{
-    return dead() ? -1 : mkdirat(AT_FDCWD, path, mode);
-}
-
-int fsync(int file)
-{
-    (void)file;
-    return dead() ? -1 : 0;
-}
-
-int open(const char *path, int flags, ...)
-{
-    va_list more;
-    va_start(more, flags);
-    mode_t mode = (flags & O_CREAT) != 0 ? (mode_t)va_arg(more, int) : 0;
-    va_end(more);
-    files.opened++;
-    return (flags & O_CREAT) != 0 && dead() ? -1 : openat(AT_FDCWD, path, flags, mode);
-}
-
 static void live(void)
 {
-    files = (struct file_count){.alive = -1};
-}
-
-DW_PRINTF(1, 2) static void shell(const char *format, ...)
-{
-    char command[2048];
-    va_list args;
-    va_start(args, format);
-    int length = vsnprintf(command, sizeof command, format, args);
-    va_end(args);
-    assert_true(length > 0 && (size_t)length < sizeof command);
-    assert_int_equal(system(command), 0);
+    disk_plan_set(NULL);
 }
 
 static void fresh_folder(void)
@@ -176,199 +102,6 @@ static uint32_t told(dw_store *store, const char *id, const char *text)
     return answer;
 }
 
-/* ---- what belongs to what ------------------------------------------------------------------ */
-
-typedef struct name_list {
-    char names[64][256];
-    size_t count;
-} name_list;
-
-DW_PRINTF(1, 2) static name_list listed(const char *format, ...)
-{
-    char path[512];
-    name_list list = {.count = 0};
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(path, sizeof path, format, args);
-    va_end(args);
-    DIR *names = opendir(path);
-    for (struct dirent *entry = NULL; names != NULL && (entry = readdir(names)) != NULL;) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            assert_true(list.count < 64);
-            (void)snprintf(list.names[list.count++], 256, "%s", entry->d_name);
-        }
-    }
-    if (names != NULL) {
-        (void)closedir(names);
-    }
-    return list;
-}
-
-DW_PRINTF(1, 2) static bool exists(const char *format, ...)
-{
-    char path[512];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(path, sizeof path, format, args);
-    va_end(args);
-    return access(path, F_OK) == 0;
-}
-
-typedef struct state {
-    unsigned long long sequence;
-    unsigned long long done;
-    bool pending;
-    int full;
-    int count;
-    unsigned long long first;
-} state;
-
-static bool is_pending(const char *id);
-
-/* One full snapshot, the deltas upon it, and the mail. */
-static state account_for_actor(const char *id, int at)
-{
-    state s = {.first = ~0ull};
-    name_list names = listed("%s/actors/%s", folder, id);
-    for (size_t i = 0; i < names.count; i++) {
-        unsigned long long sequence = 0;
-        unsigned long long done = 0;
-        char kind[64] = "";
-        if (strcmp(names.names[i], "mail") == 0 ||
-            strncmp(names.names[i], ".descent-00-", 12) == 0) {
-            continue;
-        }
-        if (sscanf(names.names[i], "%llu-%llu.%63s", &sequence, &done, kind) != 3 ||
-            strstr(kind, ".snapshot") == NULL || strstr(kind, "tmp") != NULL) {
-            fail_msg("operation %d: %s/%s belongs to nothing", at, id, names.names[i]);
-        }
-        bool full = strstr(kind, "full") != NULL;
-        s.full += full;
-        s.count++;
-        s.first = sequence < s.first ? sequence : s.first;
-        if (full && sequence != s.first) {
-            fail_msg("operation %d: %s: what is before %s is outdated", at, id, names.names[i]);
-        }
-        if (sequence >= s.sequence) {
-            s.sequence = sequence;
-            s.done = done;
-            s.pending = strstr(kind, "pending-") != NULL;
-        }
-    }
-    if (s.full != 1 || s.sequence - s.first + 1 != (unsigned long long)s.count) {
-        fail_msg("operation %d: %s: %d full snapshots, %d files from %llu to %llu", at, id, s.full,
-                 s.count, s.first, s.sequence);
-    }
-    return s;
-}
-
-static bool is_pending(const char *id)
-{
-    return exists("%s/actors/%s", folder, id) && account_for_actor(id, -1).pending;
-}
-
-static bool any_aside(const name_list *names, unsigned long long number)
-{
-    char start[32];
-    (void)snprintf(start, sizeof start, "aside-%012llu-", number);
-    for (size_t i = 0; i < names->count; i++) {
-        if (strncmp(names->names[i], start, strlen(start)) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void account_for_mail(const char *id, const state *s, int at)
-{
-    name_list names = listed("%s/actors/%s/mail", folder, id);
-    for (size_t i = 0; i < names.count; i++) {
-        unsigned long long number = 0;
-        char from[17] = "";
-        unsigned long long effect = 0;
-        if (strcmp(names.names[i], ".newest") == 0 || strcmp(names.names[i], ".attempts") == 0) {
-            continue;
-        }
-        if (sscanf(names.names[i], "aside-%llu-%16[0-9a-f]-%16llx", &number, from, &effect) == 3) {
-            if (!exists("%s/actors/%s/mail/.aside-%012llu", folder, id, number)) {
-                fail_msg("operation %d: nothing tells why of %s", at, names.names[i]);
-            }
-            continue;
-        }
-        if (sscanf(names.names[i], ".aside-%llu", &number) == 1) {
-            if (!any_aside(&names, number)) {
-                fail_msg("operation %d: %s/mail/%s belongs to nothing", at, id, names.names[i]);
-            }
-            continue;
-        }
-        bool good =
-            sscanf(names.names[i], "%llu-%16[0-9a-f]-%16llx", &number, from, &effect) == 3 &&
-            strstr(names.names[i], ".part") == NULL;
-        if (!good || (number <= s->done && !is_pending(from))) {
-            fail_msg("operation %d: %s/mail/%s belongs to nothing", at, id, names.names[i]);
-        }
-    }
-}
-
-static void account_for_modules(int at)
-{
-    name_list names = listed("%s/modules", folder);
-    for (size_t i = 0; i < names.count; i++) {
-        char *name = names.names[i];
-        if (strcmp(name, ".users") == 0) {
-            continue;
-        }
-        if (strlen(name) != 69 || strcmp(name + 64, ".wasm") != 0) {
-            fail_msg("operation %d: modules/%s belongs to nothing", at, name);
-        }
-        name_list users = listed("%s/modules/.users/%.64s", folder, name);
-        if (users.count == 0) {
-            fail_msg("operation %d: nobody uses modules/%s", at, name);
-        }
-    }
-    names = listed("%s/modules/.users", folder);
-    for (size_t i = 0; i < names.count; i++) {
-        name_list users = listed("%s/modules/.users/%s", folder, names.names[i]);
-        if (!exists("%s/modules/%s.wasm", folder, names.names[i])) {
-            fail_msg("operation %d: module %s is gone, %zu use it", at, names.names[i],
-                     users.count);
-        }
-        for (size_t k = 0; k < users.count; k++) {
-            if (!exists("%s/actors/%s", folder, users.names[k])) {
-                fail_msg("operation %d: %s uses a module and is none", at, users.names[k]);
-            }
-        }
-    }
-}
-
-/* `at`: what the process was killed at, for messages. */
-static void account_for_all(int at)
-{
-    name_list names = listed("%s", folder);
-    for (size_t i = 0; i < names.count; i++) {
-        if (strcmp(names.names[i], "actors") != 0 && strcmp(names.names[i], "lock") != 0 &&
-            strcmp(names.names[i], "modules") != 0 && strcmp(names.names[i], ".tmp-work") != 0) {
-            fail_msg("operation %d: %s belongs to nothing", at, names.names[i]);
-        }
-    }
-    names = listed("%s/actors", folder);
-    for (size_t i = 0; i < names.count; i++) {
-        const char *name = names.names[i];
-        unsigned long long number;
-        char from[17] = "";
-        if (sscanf(name, ".delivered-%*16[0-9a-f]-%llu-%16[0-9a-f]", &number, from) == 2 &&
-            is_pending(from)) {
-            continue;
-        }
-        if (strlen(name) != DW_ACTOR_ID_CHARS) {
-            fail_msg("operation %d: actors/%s belongs to nothing", at, name);
-        }
-        state s = account_for_actor(name, at);
-        account_for_mail(name, &s, at);
-    }
-    account_for_modules(at);
-}
-
 /* ---- kills --------------------------------------------------------------------------------- */
 
 static void any(dw_status status)
@@ -427,17 +160,18 @@ static void test_left_overs_of_kills(void **state_)
         fresh_folder();
         dw_store *store = opened(fixture);
         live();
-        files.alive = at;
+        disk_plan_set(&(disk_plan){.kinds = DISK_NAMES | DISK_SYNC,
+                                   .after = at < 0 ? UINT64_MAX : (uint64_t)at});
         work(fixture, other, store);
-        all = at < 0 ? files.changes : all;
+        all = at < 0 ? (int)disk_operations() : all;
         dw_store_close(store);
         live();
         store = opened(fixture);
-        account_for_all(at);
+        account_for_all(folder, at);
         any(dw_store_run(store, &error));
         dw_store_close(store);
         store = opened(fixture);
-        account_for_all(at);
+        account_for_all(folder, at);
         name_list names = listed("%s/actors", folder);
         for (size_t i = 0; i < names.count; i++) {
             if (strlen(names.names[i]) == DW_ACTOR_ID_CHARS) {
@@ -445,7 +179,7 @@ static void test_left_overs_of_kills(void **state_)
             }
         }
         dw_store_close(store);
-        account_for_all(at);
+        account_for_all(folder, at);
     }
     print_message("killed at each of %d operations\n", all);
     assert_true(all > 100);
@@ -485,12 +219,11 @@ static void test_left_overs_of_stopped_trees(void **state_)
         for (int i = 1; i < TREE; i++) {
             (void)told(store, a.id, "F5");
         }
-        live();
-        files.alive = at;
+        disk_plan_set(&(disk_plan){.kinds = DISK_NAMES | DISK_SYNC, .after = (uint64_t)at});
         dw_status status = at % 2 == 0 ? dw_store_stop_tree(store, a.id, NULL, &error)
                                        : dw_store_stop_all(store, NULL, &error);
-        killed = files.changes > at;
-        files.alive = -1;
+        killed = disk_failed() > 0;
+        live();
         size_t left = at % 2 == 0 ? 1 : 0;
         size_t count = actors_seen(store, a.id, &seen);
         if (count != (seen ? 1 + TREE : left) || (seen && status == DW_OK)) {
@@ -505,7 +238,7 @@ static void test_left_overs_of_stopped_trees(void **state_)
         assert_int_equal(still, seen);
         dw_store_close(store);
         store = opened(fixture);
-        account_for_all(at);
+        account_for_all(folder, at);
         assert_int_equal(actors_seen(store, a.id, &still), count);
         if (left == 1 || seen) {
             assert_int_equal(told(store, b.id, "+3"), 3);
@@ -534,8 +267,8 @@ static void test_left_overs_cost_only_themselves(void **state_)
         shell("head -c 100000 /dev/zero >%s/.tmp-part-7", folder);
         live();
         store = opened(fixture);
-        opened_with[round] = files.opened;
-        assert_false(exists("%s/.tmp-part-7", folder));
+        opened_with[round] = (int)disk_opened();
+        assert_false(path_exists("%s/.tmp-part-7", folder));
     }
     dw_store_close(store);
     assert_int_equal(opened_with[0], opened_with[1]);
@@ -574,7 +307,7 @@ static void test_left_overs_of_earlier_programs(void **state_)
             (void)told(store, actors[0].id, "+0");
             (void)told(store, actors[1].id, "+0");
         }
-        account_for_all(-1);
+        account_for_all(folder, -1);
         assert_int_equal(told(store, actors[0].id, "+0"), 1);
         dw_store_close(store);
     }
@@ -599,7 +332,7 @@ static void test_left_overs_are_no_modules_in_use(void **state_)
         }
         dw_store_close(store);
         store = opened(fixture);
-        account_for_all(round);
+        account_for_all(folder, round);
         assert_int_equal(told(store, actors[2].id, "+3"), 3);
         assert_int_equal(dw_store_stop(store, actors[2].id, &error), DW_OK);
         assert_int_equal(listed("%s/modules", folder).count, 1);
@@ -665,7 +398,7 @@ static void test_numbers_near_borders(void **state_)
         (void)told(store, a.id, "D+1");
         assert_int_equal(told(store, b.id, "+0"), 2);
         dw_store_close(store);
-        account_for_all((int)i);
+        account_for_all(folder, (int)i);
     }
 }
 
@@ -710,7 +443,7 @@ static actor_name with_deltas(actor_fixture *fixture)
         (void)told(store, a.id, "+1");
     }
     dw_store_close(store);
-    assert_true(exists("%s/actors/%s/00000003-000000000002.delta.snapshot", folder, a.id));
+    assert_true(path_exists("%s/actors/%s/00000003-000000000002.delta.snapshot", folder, a.id));
     return a;
 }
 
@@ -757,7 +490,7 @@ static void test_snapshots_that_are_deleted(void **state_)
         store = opened(fixture);
         assert_int_equal(told(store, a.id, "+1"), cases[i].count + 2);
         dw_store_close(store);
-        account_for_all((int)i);
+        account_for_all(folder, (int)i);
     }
 }
 
@@ -815,7 +548,7 @@ static void test_read_only_changes_nothing(void **state_)
     assert_int_equal(dw_store_stop(store, a.id, &error), DW_E_DENIED);
     assert_int_equal(tell(store, a.id, "+1", NULL, &error), DW_E_DENIED);
     dw_actor_destroy(actor);
-    assert_int_equal(files.changes, 0);
+    assert_int_equal(disk_operations(), 0);
     dw_store *writer = NULL;
     dw_store_options options = {.struct_bytes = sizeof options, .path = folder};
     assert_int_equal(dw_store_open(&writer, fixture->engine, &options, &error), DW_E_BUSY);
@@ -839,6 +572,7 @@ static int open_fixture(void **state_)
         return 1;
     }
     (void)snprintf(folder, sizeof folder, "%s/state", root);
+    disk_watch(root);
     return actor_fixture_open(state_);
 }
 
@@ -862,7 +596,7 @@ static int live_again(void **state_)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_left_overs_of_kills),
+        TEST(left_overs_of_kills),
         TEST(left_overs_of_stopped_trees),
         TEST(left_overs_cost_only_themselves),
         TEST(left_overs_of_earlier_programs),

@@ -1,0 +1,504 @@
+/* A state folder on a disk that fails: one operation of any kind (a write, a sync, a rename, an
+ * unlink, a link, a truncation), a few, or all from some point on, as where a disk is full or gone.
+ * What was told as done is there afterwards, what was told as failed is not done later, the folder
+ * opens again, and nothing in it belongs to nothing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actor_fixture.h"
+#include "failing_disk.h"
+#include "store_account.h"
+#include "support.h"
+#include "torture.h"
+
+#define ACTORS_MAX 64
+#define ALIVE_MAX 6
+#define STEPS_MAX 16
+#define DOUBTS_MAX 12
+
+typedef struct known_actor {
+    char id[DW_ACTOR_ID_CHARS + 1];
+    bool alive;
+    uint32_t count; /* its counter, once nothing waits */
+    int other;      /* the one that its 'D' is for; -1: none was named */
+    uint32_t doubts[DOUBTS_MAX]; /* added or not, by messages that failed where more failed */
+    int doubt_count;
+    bool is_unknown; /* too many of them */
+    bool may_be_gone;
+} known_actor;
+
+static struct {
+    actor_fixture *fixture;
+    dw_store *store; /* NULL: it could not be opened */
+    char root[64];
+    char folder[96];
+    known_actor actors[ACTORS_MAX];
+    int count;
+    bool many_fail;      /* more than one operation does */
+    int strangers_max;   /* actors that may be there, by steps that failed then */
+    uint64_t operations; /* of the last round, for where to fail */
+    char said[64];       /* what a step did last, for traces */
+} w;
+
+static struct {
+    uint64_t steps;
+    uint64_t failed_steps;
+    uint64_t faults;
+    uint64_t reopened;
+} counts;
+
+/* ---- the store ----------------------------------------------------------------------------- */
+
+static dw_status open_store(dw_error *err)
+{
+    dw_store_options options = {.struct_bytes = sizeof options, .path = w.folder};
+    *err = (dw_error){.message = ""};
+    dw_status status = dw_store_open(&w.store, w.fixture->engine, &options, err);
+    wasm_signals_restore();
+    return status;
+}
+
+static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
+{
+    memcpy(user, bytes, count < DW_ACTOR_ID_CHARS ? count : DW_ACTOR_ID_CHARS);
+    return (ptrdiff_t)count;
+}
+
+/* `answer` [DW_ACTOR_ID_CHARS + 1]. */
+static dw_status tell_actor(const char *id, const char *text, char *answer, dw_error *err)
+{
+    dw_actor_effect message = {
+        .struct_bytes = sizeof message, .message = text, .message_bytes = strlen(text)};
+    memset(answer, 0, DW_ACTOR_ID_CHARS + 1);
+    (void)snprintf(w.said, sizeof w.said, "%s to %s", text, id);
+    *err = (dw_error){.message = ""};
+    return dw_store_send(w.store, id, &message, keep, answer, err);
+}
+
+static void say(const char *what, const char *id)
+{
+    (void)snprintf(w.said, sizeof w.said, "%s %s", what, id);
+}
+
+static int add_known(const char *id, uint32_t count)
+{
+    assert_true(w.count < ACTORS_MAX);
+    known_actor *a = &w.actors[w.count];
+    *a = (known_actor){.alive = true, .count = count, .other = -1};
+    (void)snprintf(a->id, sizeof a->id, "%s", id);
+    return w.count++;
+}
+
+static known_actor *pick(torture *t)
+{
+    int alive[ACTORS_MAX];
+    int count = 0;
+    for (int i = 0; i < w.count; i++) {
+        if (w.actors[i].alive) {
+            alive[count++] = i;
+        }
+    }
+    return count > 0 ? &w.actors[alive[torture_below(t, (uint64_t)count)]] : NULL;
+}
+
+/* Where more than one operation fails, a message that failed may have stayed in the folder, since it
+ * could not be removed either, and is worked on then; once at most. */
+static bool in_doubt(dw_status status)
+{
+    return status != DW_OK && w.many_fail;
+}
+
+static void doubt(known_actor *a, dw_status status, uint32_t value)
+{
+    if (!in_doubt(status)) {
+        return;
+    }
+    a->is_unknown = a->is_unknown || a->doubt_count == DOUBTS_MAX;
+    if (!a->is_unknown) {
+        a->doubts[a->doubt_count++] = value;
+    }
+}
+
+static int alive_count(void)
+{
+    int count = 0;
+    for (int i = 0; i < w.count; i++) {
+        count += w.actors[i].alive;
+    }
+    return count;
+}
+
+/* ---- steps --------------------------------------------------------------------------------- */
+
+static dw_status add_to(torture *t, known_actor *a, dw_error *err)
+{
+    char text[32];
+    char answer[DW_ACTOR_ID_CHARS + 1];
+    uint32_t value = 1 + (uint32_t)torture_below(t, 1000);
+    (void)snprintf(text, sizeof text, "+%u", value);
+    dw_status status = tell_actor(a->id, text, answer, err);
+    a->count += status == DW_OK ? value : 0;
+    doubt(a, status, value);
+    return status;
+}
+
+static dw_status name_other(torture *t, known_actor *a, dw_error *err)
+{
+    char text[32];
+    char answer[DW_ACTOR_ID_CHARS + 1];
+    known_actor *b = pick(t);
+    (void)snprintf(text, sizeof text, "I%s", b->id);
+    dw_status status = tell_actor(a->id, text, answer, err);
+    if (status == DW_OK) {
+        a->other = (int)(b - w.actors);
+    } else if (in_doubt(status)) {
+        a->other = -1;
+    }
+    return status;
+}
+
+/* One that has named another lets that one add. */
+static dw_status add_through(torture *t, known_actor *a, dw_error *err)
+{
+    char text[32];
+    char answer[DW_ACTOR_ID_CHARS + 1];
+    uint32_t value = 1 + (uint32_t)torture_below(t, 1000);
+    if (a->other < 0) {
+        return name_other(t, a, err);
+    }
+    (void)snprintf(text, sizeof text, "D+%u", value);
+    dw_status status = tell_actor(a->id, text, answer, err);
+    if (status == DW_OK && w.actors[a->other].alive) {
+        w.actors[a->other].count += value;
+    }
+    doubt(&w.actors[a->other], status, value);
+    return status;
+}
+
+static dw_status spawn_through(torture *t, known_actor *a, dw_error *err)
+{
+    char text[32];
+    char answer[DW_ACTOR_ID_CHARS + 1];
+    uint32_t value = 1 + (uint32_t)torture_below(t, 1000);
+    (void)snprintf(text, sizeof text, "N+%u", value);
+    dw_status status = tell_actor(a->id, text, answer, err);
+    if (status == DW_OK) {
+        a->other = add_known(answer, value); /* the guest keeps one name */
+    } else if (in_doubt(status)) {
+        a->other = -1;
+        w.strangers_max++;
+    }
+    return status;
+}
+
+static dw_status spawn(dw_error *err)
+{
+    char id[DW_ACTOR_ID_CHARS + 1] = "";
+    dw_actor_options options = {.struct_bytes = sizeof options};
+    say("spawn", "");
+    dw_status status = dw_store_spawn(w.store, w.fixture->module, &options, id, err);
+    if (status == DW_OK) {
+        (void)add_known(id, 0);
+    }
+    w.strangers_max += in_doubt(status);
+    return status;
+}
+
+static void copy_known(const known_actor *a, const char *id)
+{
+    known_actor *child = &w.actors[add_known(id, 0)];
+    char own[DW_ACTOR_ID_CHARS + 1];
+    memcpy(own, child->id, sizeof own);
+    *child = *a;
+    child->may_be_gone = false;
+    memcpy(child->id, own, sizeof own);
+}
+
+static dw_status fork_one(known_actor *a, dw_error *err)
+{
+    char id[DW_ACTOR_ID_CHARS + 1] = "";
+    say("fork", a->id);
+    /* What waits for the parent is not the child's: nothing may wait. */
+    dw_status status = dw_store_run(w.store, err);
+    if (status == DW_OK) {
+        status = dw_store_fork(w.store, a->id, id, err);
+    }
+    if (status == DW_OK) {
+        copy_known(a, id);
+    }
+    w.strangers_max += in_doubt(status);
+    return status;
+}
+
+static dw_status import_one(known_actor *a, dw_error *err)
+{
+    char id[DW_ACTOR_ID_CHARS + 1] = "";
+    dw_actor *actor = NULL;
+    say("import", a->id);
+    dw_status status = dw_store_run(w.store, err);
+    if (status == DW_OK) {
+        status = dw_store_thaw(w.store, a->id, NULL, &actor, NULL, err);
+    }
+    if (status == DW_OK) {
+        status = dw_store_add(w.store, actor, id, err);
+    }
+    dw_actor_destroy(actor);
+    if (status == DW_OK) {
+        copy_known(a, id);
+    }
+    w.strangers_max += in_doubt(status);
+    return status;
+}
+
+static dw_status stop(known_actor *a, dw_error *err)
+{
+    say("stop", a->id);
+    /* What an actor has asked for and what waits goes with it. */
+    dw_status status = dw_store_run(w.store, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_store_stop(w.store, a->id, err);
+    if (status == DW_OK) {
+        a->alive = false;
+    }
+    a->may_be_gone = a->may_be_gone || in_doubt(status);
+    return status;
+}
+
+static dw_status reopen(dw_error *err)
+{
+    say("reopen", "");
+    dw_store_close(w.store);
+    w.store = NULL;
+    counts.reopened++;
+    return open_store(err);
+}
+
+static dw_status step(torture *t, dw_error *err)
+{
+    known_actor *a = pick(t);
+    uint64_t what = torture_below(t, 20);
+    bool room = alive_count() < ALIVE_MAX && w.count < ACTORS_MAX - 1;
+    *err = (dw_error){.message = ""};
+    if (a == NULL || (what == 0 && room)) {
+        return spawn(err);
+    }
+    switch (what) {
+    case 1:
+        return alive_count() > 2 ? stop(a, err) : add_to(t, a, err);
+    case 2:
+        return room ? fork_one(a, err) : add_to(t, a, err);
+    case 3:
+        return room ? import_one(a, err) : add_to(t, a, err);
+    case 4:
+        say("freeze", a->id);
+        return dw_store_freeze(w.store, a->id, NULL, err);
+    case 5:
+        say("run", "");
+        return dw_store_run(w.store, err);
+    case 6:
+        return reopen(err);
+    case 7:
+        return room ? spawn_through(t, a, err) : add_to(t, a, err);
+    case 8:
+        return name_other(t, a, err);
+    case 9:
+    case 10:
+    case 11:
+    case 12:
+        return add_through(t, a, err);
+    default:
+        return add_to(t, a, err);
+    }
+}
+
+/* ---- what must hold afterwards -------------------------------------------------------------- */
+
+static void must(dw_status status, const char *what, const dw_error *err)
+{
+    if (status != DW_OK) {
+        fail_msg("%s: %s", what, err->message);
+    }
+}
+
+static bool is_known(const char *id)
+{
+    for (int i = 0; i < w.count; i++) {
+        if (w.actors[i].alive && strcmp(w.actors[i].id, id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What it was told, and any of what failed in doubt. */
+static bool counts_right(const known_actor *a, uint32_t count)
+{
+    for (uint32_t set = 0; set < 1u << a->doubt_count; set++) {
+        uint32_t sum = a->count;
+        for (int i = 0; i < a->doubt_count; i++) {
+            sum += (set >> i & 1u) != 0 ? a->doubts[i] : 0;
+        }
+        if (sum == count) {
+            return true;
+        }
+    }
+    return a->is_unknown;
+}
+
+static void verify_actor(const known_actor *a)
+{
+    char answer[DW_ACTOR_ID_CHARS + 1];
+    char found[DW_ACTOR_ID_CHARS + 1];
+    uint32_t count = 0;
+    dw_error err = {.message = ""};
+    if (!a->alive) {
+        assert_int_equal(dw_store_find(w.store, a->id, found, &err), DW_E_NOT_FOUND);
+        return;
+    }
+    if (a->may_be_gone && dw_store_find(w.store, a->id, found, &err) == DW_E_NOT_FOUND) {
+        return;
+    }
+    dw_status status = tell_actor(a->id, "+0", answer, &err);
+    if (status != DW_OK) {
+        fail_msg("actor %s is gone: %s", a->id, err.message);
+    }
+    memcpy(&count, answer, sizeof count);
+    if (!counts_right(a, count)) {
+        fail_msg("actor %s counts %u, it was told %u", a->id, count, a->count);
+    }
+}
+
+static void verify_all(void)
+{
+    dw_error err = {.message = ""};
+    dw_store_close(w.store);
+    w.store = NULL;
+    must(open_store(&err), "opening again", &err);
+    account_for_all(w.folder, 0);
+    must(dw_store_run(w.store, &err), "working on what waits", &err);
+    dw_store_close(w.store);
+    w.store = NULL;
+    must(open_store(&err), "opening once more", &err);
+    account_for_all(w.folder, 1);
+    int strangers = 0;
+    name_list names = listed("%s/actors", w.folder);
+    for (size_t i = 0; i < names.count; i++) {
+        if (strlen(names.names[i]) == DW_ACTOR_ID_CHARS && !is_known(names.names[i]) &&
+            ++strangers > w.strangers_max) {
+            fail_msg("actor %s was told as failed, or as stopped", names.names[i]);
+        }
+    }
+    for (int i = 0; i < w.count; i++) {
+        verify_actor(&w.actors[i]);
+    }
+}
+
+/* ---- rounds -------------------------------------------------------------------------------- */
+
+static void plan(torture *t)
+{
+    static const int errors[] = {EIO, ENOSPC, EDQUOT, EROFS};
+    static const unsigned kinds[] = {DISK_ALL,    DISK_ALL,   DISK_WRITE,  DISK_SYNC, DISK_RENAME,
+                                     DISK_UNLINK, DISK_LINK,  DISK_OPEN,   DISK_RMDIR,
+                                     DISK_MKDIR,  DISK_TRUNCATE};
+    uint64_t span = w.operations > 20 ? w.operations : 20;
+    disk_plan p = {.kinds = kinds[torture_below(t, sizeof kinds / sizeof kinds[0])],
+                   .count = torture_below(t, 3) == 0 ? 0 : 1 + torture_below(t, 3),
+                   .error = errors[torture_below(t, sizeof errors / sizeof errors[0])],
+                   .cuts = torture_below(t, 2) == 0};
+    p.after = torture_below(t, p.kinds == DISK_ALL ? span : 1 + span / 4);
+    w.many_fail = p.count != 1;
+    disk_plan_set(&p);
+    if (getenv("TORTURE_TRACE") != NULL) {
+        (void)fprintf(stderr, "kinds %x fail after %llu, %llu of them, errno %d\n", p.kinds,
+                      (unsigned long long)p.after, (unsigned long long)p.count, p.error);
+    }
+}
+
+static void begin(void)
+{
+    void *state = NULL;
+    wasm_signals_save();
+    assert_int_equal(actor_fixture_open(&state), 0);
+    w.fixture = state;
+    (void)snprintf(w.root, sizeof w.root, "/tmp/dw-torture-XXXXXX");
+    assert_non_null(mkdtemp(w.root));
+    (void)snprintf(w.folder, sizeof w.folder, "%s/state", w.root);
+}
+
+static void fresh(void)
+{
+    dw_error err = {.message = ""};
+    disk_watch(w.folder);
+    shell("rm -rf '%s'", w.folder);
+    w.count = 0;
+    w.strangers_max = 0;
+    w.many_fail = false;
+    must(open_store(&err), "opening", &err);
+    must(spawn(&err), "spawning", &err);
+    must(spawn(&err), "spawning", &err);
+}
+
+/* TORTURE_TRACE=1 tells of each step, for a round that is repeated. */
+static void trace(dw_status status, const dw_error *err)
+{
+    static const char *traced;
+    traced = getenv("TORTURE_TRACE");
+    if (traced != NULL) {
+        (void)fprintf(stderr, "operation %llu, %llu failed: %s: %s %s\n",
+                      (unsigned long long)disk_operations(), (unsigned long long)disk_failed(),
+                      w.said, dw_status_name(status), err->message);
+    }
+}
+
+static void run(torture *t)
+{
+    if (w.fixture == NULL) {
+        begin();
+    }
+    fresh();
+    plan(t);
+    for (uint64_t steps = 1 + torture_below(t, STEPS_MAX); steps > 0; steps--) {
+        dw_error err;
+        dw_status status = step(t, &err);
+        counts.steps++;
+        counts.failed_steps += status != DW_OK;
+        trace(status, &err);
+        if (w.store == NULL) { /* it failed to open: somebody sees to the disk */
+            counts.faults += disk_failed();
+            disk_plan_set(NULL);
+            must(open_store(&err), "opening on a mended disk", &err);
+        }
+    }
+    uint64_t operations = disk_operations();
+    w.operations = w.operations > operations ? w.operations : operations;
+    counts.faults += disk_failed();
+    disk_plan_set(NULL);
+    verify_all();
+    dw_store_close(w.store);
+    w.store = NULL;
+}
+
+static void tell(void)
+{
+    void *state = w.fixture;
+    (void)printf("store: %llu steps, of which %llu failed, %llu operations of the disk failed\n",
+                 (unsigned long long)counts.steps, (unsigned long long)counts.failed_steps,
+                 (unsigned long long)counts.faults);
+    disk_plan_set(NULL);
+    shell("rm -rf '%s'", w.root);
+    (void)actor_fixture_close(&state);
+}
+
+int main(void)
+{
+    const torture_options options = {
+        .name = "torture_store", .run = run, .tell = tell, .seconds = 15};
+    return torture_main(&options);
+}
