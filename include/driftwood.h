@@ -1348,8 +1348,9 @@ DW_API dw_status dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_st
 /* A folder that actors live in, on the disk but for while they work: what was accepted and what was
  * done survive the process. One process at a time.
  * Thread: one at a time. Callbacks are called on it; they may look at the store (find, list,
- * get_info, paths), while thaw, send, run, spawn, add, fork, freeze and stop answer DW_E_STATE
- * there, and close leaves it open. What find_model and find_guest are asked for they may open.
+ * get_info, paths, list_mail, read_mail); what changes an actor or works on one (thaw, send, run,
+ * spawn, add, fork, freeze, stop, drop_mail, retry_mail) answers DW_E_STATE there, and close leaves
+ * it open. What find_model and find_guest are asked for they may open.
  * Errors of all that return a status: DW_E_IO (with the system's reason), DW_E_MEMORY, and of those
  * that take an `id` DW_E_NOT_FOUND (no such actor); below is what there is beside these. */
 typedef struct dw_store dw_store;

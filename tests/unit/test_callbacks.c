@@ -140,6 +140,12 @@ static void take_id(void *user, const char *id)
     *(int *)user += (int)strlen(id) == DW_ACTOR_ID_CHARS;
 }
 
+static void take_message(void *user, const dw_store_message *message)
+{
+    (void)user;
+    (void)message;
+}
+
 static void misuse_store(spot *s)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
@@ -155,6 +161,8 @@ static void misuse_store(spot *s)
     EXPECT(s, DW_E_STATE, dw_store_freeze(at.store, at.id, NULL, &err));
     EXPECT(s, DW_E_STATE, dw_store_thaw(at.store, at.id, NULL, &actor, NULL, &err));
     EXPECT(s, DW_E_STATE, dw_store_stop(at.store, at.id, &err));
+    EXPECT(s, DW_E_STATE, dw_store_drop_mail(at.store, at.id, DW_MAIL_ALL, NULL, &err));
+    EXPECT(s, DW_E_STATE, dw_store_retry_mail(at.store, at.id, DW_MAIL_ALL, NULL, &err));
     dw_store_close(at.store);
 }
 
@@ -172,6 +180,9 @@ static void look_at_store(spot *s)
     EXPECT(s, DW_OK, dw_store_list(at.store, take_id, &ids, &err));
     EXPECT(s, DW_OK, dw_store_get_info(at.store, at.id, &info, &err));
     EXPECT(s, DW_OK, dw_store_paths(at.store, at.id, &paths, &count, &err));
+    EXPECT(s, DW_OK, dw_store_list_mail(at.store, at.id, take_message, NULL, &err));
+    EXPECT(s, DW_E_NOT_FOUND,
+           dw_store_read_mail(at.store, at.id, UINT64_MAX - 1, NULL, NULL, &err));
 }
 
 static void look_around(spot *s)
