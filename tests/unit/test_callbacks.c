@@ -344,8 +344,6 @@ static dw_instance *new_guest(void)
 
 static void verify_guest(void)
 {
-    spots.on_stdout.on_other_thread = 0; /* NEEDSWORK: Wasmtime writes on a thread of its own */
-    spots.on_stderr.on_other_thread = 0;
     verify(&spots.on_stdout, 1);
     verify(&spots.on_stderr, 1);
     verify(&spots.on_input, 1);
