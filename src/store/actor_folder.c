@@ -169,13 +169,19 @@ void dw_actor_folder_begin(const dw_actor_folder *folder, const char *id)
     }
 }
 
-void dw_actor_folder_end(const dw_actor_folder *folder, const char *id)
+void dw_actor_folder_end(dw_actor_folder *folder, const char *id)
 {
     char path[DW_FOLDER_PATH_MAX];
-    if (dw_actor_id_good(id)) {
-        busy_path(folder, id, path);
-        (void)unlink(path);
+    if (!dw_actor_id_good(id)) {
+        return;
     }
+    if (folder->left_over) { /* the next opening looks at it */
+        folder->left_over = false;
+        dw_actor_folder_begin(folder, id);
+        return;
+    }
+    busy_path(folder, id, path);
+    (void)unlink(path);
 }
 
 void dw_actor_folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH_MAX])

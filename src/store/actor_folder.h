@@ -99,9 +99,10 @@ void dw_actor_folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH
 /* ---- actors ---- */
 
 /* From here until `end` the actor's files change: should the process be killed meanwhile, the next
- * to open the folder looks what was left there. Best effort. */
+ * to open the folder looks what was left there. So it does where something could not be removed by
+ * then. Best effort. */
 void dw_actor_folder_begin(const dw_actor_folder *folder, const char *id);
-void dw_actor_folder_end(const dw_actor_folder *folder, const char *id);
+void dw_actor_folder_end(dw_actor_folder *folder, const char *id);
 
 typedef struct dw_actor_name {
     char id[DW_ACTOR_ID_CHARS + 1];
@@ -197,7 +198,7 @@ dw_status dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const cha
 /* A snapshot was written: one that is missing later can be told. Best effort. */
 void dw_actor_folder_note_newest(const dw_actor_folder *folder, const char *id, uint64_t sequence);
 /* Remove the chain's files, best effort: a full snapshot was written after them. */
-void dw_actor_folder_remove_chain(const dw_snapshot_chain *chain);
+void dw_actor_folder_remove_chain(dw_actor_folder *folder, const dw_snapshot_chain *chain);
 
 /* Make a new actor's folder, which is invisible until it is published. The files of `chain`, if it
  * is not NULL, are linked or copied there. `path` gets the name of the first snapshot that is to be

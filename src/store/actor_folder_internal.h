@@ -49,6 +49,7 @@ struct dw_actor_folder {
     int work; /* of the one that says what is tried, from the first attempt on, or -1 */
     bool read_only;
     bool accept_older;
+    bool left_over;      /* something of an actor at work could not be removed */
     uint64_t part_count; /* names given to files that are being written */
     size_t actor_count;
     dw__folder_usage usage;

@@ -1,5 +1,6 @@
 /* An actor's snapshots: their names, their order, what killed processes left among them, and
  * whether one is missing. */
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -244,10 +245,11 @@ dw_status dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const cha
     return DW_OK;
 }
 
-void dw_actor_folder_remove_chain(const dw_snapshot_chain *chain)
+void dw_actor_folder_remove_chain(dw_actor_folder *folder, const dw_snapshot_chain *chain)
 {
     for (size_t i = 0; i < chain->count; i++) {
-        (void)unlink(chain->paths[i]);
+        bool removed = unlink(chain->paths[i]) == 0 || errno == ENOENT;
+        folder->left_over = folder->left_over || !removed;
     }
 }
 

@@ -371,7 +371,11 @@ dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
     if (message->aside && result == 0) {
         forget_why(folder, id, message->number);
     }
-    return result == 0 || errno == ENOENT ? DW_OK : dw__folder_fail("removing", path, err);
+    if (result == 0 || errno == ENOENT) {
+        return DW_OK;
+    }
+    folder->left_over = true;
+    return dw__folder_fail("removing", path, err);
 }
 
 bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const char *id,

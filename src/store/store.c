@@ -383,7 +383,7 @@ static dw_status freeze(dw_store *store, dw_actor *actor, uint64_t done, bool fu
     }
     dw_actor_folder_note_newest(store->folder, dw_actor_id(actor), store->chain.sequence + 1);
     if (!options.delta) {
-        dw_actor_folder_remove_chain(&store->chain);
+        dw_actor_folder_remove_chain(store->folder, &store->chain);
     }
     status = dw_actor_folder_read_chain(store->folder, dw_actor_id(actor), &store->chain, err);
     if (status == DW_OK) {

@@ -40,7 +40,6 @@ static struct {
     int count;
     bool many_fail;      /* more than one operation does */
     int strangers_max;   /* actors that may be there, by steps that failed then */
-    uint64_t operations; /* of the last round, for where to fail */
     char said[64];       /* what a step did last, for traces */
 } w;
 
@@ -407,12 +406,11 @@ static void plan(torture *t)
     static const unsigned kinds[] = {DISK_ALL,    DISK_ALL,   DISK_WRITE,  DISK_SYNC, DISK_RENAME,
                                      DISK_UNLINK, DISK_LINK,  DISK_OPEN,   DISK_RMDIR,
                                      DISK_MKDIR,  DISK_TRUNCATE};
-    uint64_t span = w.operations > 20 ? w.operations : 20;
     disk_plan p = {.kinds = kinds[torture_below(t, sizeof kinds / sizeof kinds[0])],
                    .count = torture_below(t, 3) == 0 ? 0 : 1 + torture_below(t, 3),
                    .error = errors[torture_below(t, sizeof errors / sizeof errors[0])],
                    .cuts = torture_below(t, 2) == 0};
-    p.after = torture_below(t, p.kinds == DISK_ALL ? span : 1 + span / 4);
+    p.after = torture_below(t, (uint64_t)2 << torture_below(t, 8));
     w.many_fail = p.count != 1;
     disk_plan_set(&p);
     if (getenv("TORTURE_TRACE") != NULL) {
@@ -476,8 +474,6 @@ static void run(torture *t)
             must(open_store(&err), "opening on a mended disk", &err);
         }
     }
-    uint64_t operations = disk_operations();
-    w.operations = w.operations > operations ? w.operations : operations;
     counts.faults += disk_failed();
     disk_plan_set(NULL);
     verify_all();
