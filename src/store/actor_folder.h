@@ -148,7 +148,7 @@ typedef struct dw_descent {
 dw_status dw_actor_folder_read_descent(const dw_actor_folder *folder, const char *id,
                                        dw_descent *descent, dw_error *err);
 /* Of a new actor, whose folder was made and is not published yet. Errors: DW_E_IO. */
-dw_status dw_actor_folder_note_descent(const dw_actor_folder *folder, const char *id,
+dw_status dw_actor_folder_note_descent(dw_actor_folder *folder, const char *id,
                                        const dw_descent *descent, dw_error *err);
 /* A child's; made from outside, it is the head of a tree of its own. */
 void dw_descent_of_child(dw_descent *child, const dw_descent *parent, const char *parent_id,

@@ -34,6 +34,7 @@ typedef struct dw__trees {
     dw__tree_item *items; /* [count] */
     size_t count;
     size_t capacity;
+    dw__tree_item made; /* not published yet, of one that descends from others */
 } dw__trees;
 
 /* What the files take. */

@@ -68,7 +68,19 @@ dw_status dw_actor_folder_read_descent(const dw_actor_folder *folder, const char
     return status;
 }
 
-dw_status dw_actor_folder_note_descent(const dw_actor_folder *folder, const char *id,
+static uint64_t number_of(const char *id)
+{
+    return strtoull(id, NULL, 16);
+}
+
+/* What is known of the actor that comes next, so that its folder need not be read again. */
+static void note_made(dw_actor_folder *folder, const char *id, const dw_descent *descent)
+{
+    folder->trees.made =
+        (dw__tree_item){.id = number_of(id), .head = number_of(dw_descent_head(descent, id))};
+}
+
+dw_status dw_actor_folder_note_descent(dw_actor_folder *folder, const char *id,
                                        const dw_descent *descent, dw_error *err)
 {
     char place[sizeof DW__FOLDER_NEW + DW_ACTOR_ID_CHARS];
@@ -84,6 +96,7 @@ dw_status dw_actor_folder_note_descent(const dw_actor_folder *folder, const char
         }
         dw_os_close(fd);
     }
+    note_made(folder, id, descent);
     return DW_OK;
 }
 
@@ -114,23 +127,19 @@ bool dw_descent_has(const dw_descent *descent, const char *ancestor)
 
 /* ---- trees --------------------------------------------------------------------------------- */
 
-static uint64_t number_of(const char *id)
-{
-    return strtoull(id, NULL, 16);
-}
-
 void dw__folder_add_to_tree(dw_actor_folder *folder, const char *id)
 {
     dw__trees *trees = &folder->trees;
-    dw_descent *descent = trees->known ? dw_alloc(1, sizeof *descent) : NULL;
-    if (descent == NULL || dw_actor_folder_read_descent(folder, id, descent, NULL) != DW_OK ||
-        !DW_ARRAY_RESERVE(trees->items, trees->capacity, trees->count + 1, SIZE_MAX)) {
-        trees->known = false; /* all are looked at the next time */
-    } else {
-        trees->items[trees->count++] =
-            (dw__tree_item){.id = number_of(id), .head = number_of(dw_descent_head(descent, id))};
+    if (!trees->known) {
+        return;
     }
-    dw_free(descent);
+    if (!DW_ARRAY_RESERVE(trees->items, trees->capacity, trees->count + 1, SIZE_MAX)) {
+        trees->known = false; /* all are looked at the next time */
+        return;
+    }
+    dw__tree_item item = {.id = number_of(id)};
+    item.head = item.id == trees->made.id ? trees->made.head : item.id;
+    trees->items[trees->count++] = item;
 }
 
 void dw__folder_take_from_tree(dw_actor_folder *folder, const char *id)
@@ -150,18 +159,24 @@ static dw_status read_trees(dw_actor_folder *folder, dw_error *err)
 {
     dw_actor_name *names = NULL;
     size_t count = 0;
+    dw_descent *descent = dw_alloc(1, sizeof *descent);
+    if (descent == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for what actors descend from");
+    }
     dw_status status = dw_actor_folder_list(folder, &names, &count, err);
     folder->trees.count = 0;
     folder->trees.known = status == DW_OK;
-    for (size_t i = 0; i < count && folder->trees.known; i++) {
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        status = dw_actor_folder_read_descent(folder, names[i].id, descent, err);
+        note_made(folder, names[i].id, descent);
         dw__folder_add_to_tree(folder, names[i].id);
     }
+    dw_free(descent);
     dw_free(names);
     if (status == DW_OK && !folder->trees.known) {
-        return dw_fail(err, DW_E_MEMORY,
-                       "no memory for what actors descend from, or a folder "
-                       "of them cannot be read");
+        status = dw_fail(err, DW_E_MEMORY, "no memory for what actors descend from");
     }
+    folder->trees.known = status == DW_OK;
     return status;
 }
 

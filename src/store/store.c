@@ -397,22 +397,19 @@ dw_status dw__store_freeze(dw_store *store, dw_actor *actor, uint64_t done, dw_e
     return freeze(store, actor, done, wants_full(&store->chain), NULL, err);
 }
 
-dw_status dw__store_descend(dw_store *store, const char *parent, bool from_outside,
-                            dw_descent **descent, dw_error *err)
+dw_status dw__store_descent(dw_store *store, const char *id, const dw_descent **descent,
+                            dw_error *err)
 {
-    dw_descent *own = dw_alloc(1, sizeof *own);
-    *descent = own;
-    if (own == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for an actor's descent");
+    *descent = &store->descent;
+    if (strcmp(store->descent_of, id) == 0) {
+        return DW_OK;
     }
-    dw_status status = dw_actor_folder_read_descent(store->folder, parent, own, err);
-    if (status != DW_OK) {
-        dw_free(own);
-        *descent = NULL;
-        return status;
+    store->descent_of[0] = '\0';
+    dw_status status = dw_actor_folder_read_descent(store->folder, id, &store->descent, err);
+    if (status == DW_OK) {
+        (void)snprintf(store->descent_of, sizeof store->descent_of, "%s", id);
     }
-    dw_descent_of_child(own, own, parent, from_outside);
-    return DW_OK;
+    return status;
 }
 
 dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
@@ -462,24 +459,23 @@ dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id
                                dw_error *err)
 {
     dw_actor *child = NULL;
-    dw_descent *descent = NULL;
-    dw_status status = dw__store_descend(store, dw_actor_id(parent), from_outside, &descent, err);
+    const dw_descent *descent = NULL;
+    dw_status status = dw__store_descent(store, dw_actor_id(parent), &descent, err);
     if (status != DW_OK) {
         return status;
     }
+    dw_descent_of_child(&store->childs, descent, dw_actor_id(parent), from_outside);
     status = dw_actor_fork(&child, parent, id, err);
     if (status != DW_OK) {
-        dw_free(descent);
         return status;
     }
     status = dw_actor_folder_read_chain(store->folder, dw_actor_id(parent), &store->parent, err);
     if (status == DW_OK) {
         /* A delta upon what the parent's folder holds, if the chain is not too long for that. */
         bool delta = store->parent.count + 1 < DELTAS_MAX && dw_actor_has_base(child);
-        status =
-            dw__store_write_new_actor(store, child, delta ? &store->parent : NULL, descent, err);
+        status = dw__store_write_new_actor(store, child, delta ? &store->parent : NULL,
+                                           &store->childs, err);
     }
-    dw_free(descent);
     dw_actor_destroy(child);
     return status;
 }

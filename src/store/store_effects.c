@@ -2,7 +2,6 @@
  * out so that a second time changes nothing (store/actor_folder.h). */
 #include <stdio.h>
 
-#include "base/alloc.h"
 #include "store/store_internal.h"
 
 bool dw__store_is_transient(dw_status status)
@@ -24,7 +23,7 @@ static dw_status spawn(dw_store *store, const dw_actor *parent, const dw_actor_e
 {
     dw_module *module = dw_actor_module(parent);
     dw_actor *actor = NULL;
-    dw_descent *descent = NULL;
+    const dw_descent *descent = NULL;
     dw_status status = DW_OK;
     if (!dw_actor_id_good(effect->actor)) {
         return dw_fail(err, DW_E_FORMAT, "spawn: '%.40s' is no actor's id", effect->actor);
@@ -40,11 +39,11 @@ static dw_status spawn(dw_store *store, const dw_actor *parent, const dw_actor_e
         return status;
     }
     dw_actor_set_id(actor, effect->actor);
-    status = dw__store_descend(store, dw_actor_id(parent), false, &descent, err);
+    status = dw__store_descent(store, dw_actor_id(parent), &descent, err);
     if (status == DW_OK) {
-        status = dw__store_write_new_actor(store, actor, NULL, descent, err);
+        dw_descent_of_child(&store->childs, descent, dw_actor_id(parent), false);
+        status = dw__store_write_new_actor(store, actor, NULL, &store->childs, err);
     }
-    dw_free(descent);
     dw_actor_destroy(actor);
     return status;
 }

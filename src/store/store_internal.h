@@ -26,6 +26,9 @@ struct dw_store {
     dw_module **modules;      /* [module_count]: compiled so far; counted */
     size_t module_count;
     size_t module_capacity;
+    dw_descent descent; /* of the actor `descent_of`, whose it is for ever; "": none */
+    char descent_of[DW_ACTOR_ID_CHARS + 1];
+    dw_descent childs;                        /* of an actor that is being made */
     dw_limits own_limits;                     /* every member is set */
     dw__store_cause causes[DW__STORE_CAUSES]; /* by cause; what is forgotten is in messages */
     uint64_t now_ms;     /* when the call under way began: timers due then are fired in it */
@@ -61,10 +64,9 @@ dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
 /* The same for a fork of `parent`, which must be in the state that its folder has. */
 dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id, bool from_outside,
                                dw_error *err);
-/* What a child of the actor descends from; the caller's to dw_free. Errors: DW_E_MEMORY,
- * DW_E_IO. */
-dw_status dw__store_descend(dw_store *store, const char *parent, bool from_outside,
-                            dw_descent **descent, dw_error *err);
+/* What the actor descends from; borrowed, until it is asked for another. Errors: DW_E_IO. */
+dw_status dw__store_descent(dw_store *store, const char *id, const dw_descent **descent,
+                            dw_error *err);
 /* Hand the embedder a failure that is not the result of its call (on_problem). */
 void dw__store_report(const dw_store *store, const char *id, const dw_error *problem);
 /* Messages may wait for the actor: it has a turn, behind all others; where it has one already,

@@ -3,7 +3,6 @@
  * room meanwhile), by dw__store_check_room. */
 #include <inttypes.h>
 
-#include "base/alloc.h"
 #include "base/os.h"
 #include "store/store_internal.h"
 
@@ -72,31 +71,29 @@ dw_status dw__store_check_folder(dw_store *store, size_t more, bool exactly, dw_
 dw_status dw__store_check_room(dw_store *store, const dw_actor *parent, size_t more, dw_error *err)
 {
     const dw_limits *limits = &store->own_limits;
+    const char *id = dw_actor_id(parent);
     size_t count = 0;
-    dw_descent *descent = NULL;
+    const dw_descent *descent = NULL;
     dw_status status = dw__store_check_folder(store, more, true, err);
     if (status != DW_OK) {
         return status;
     }
-    status = dw__store_descend(store, dw_actor_id(parent), false, &descent, err);
+    status = dw__store_descent(store, id, &descent, err);
     if (status != DW_OK) {
         return status;
     }
-    if (descent->depth > limits->generations) {
-        status = dw_fail(err, DW_E_LIMIT,
-                         "generations: %u would descend from each other, limit "
-                         "%" PRIu64 " (generations)",
-                         descent->depth, limits->generations);
-        goto out;
+    if (descent->depth + 1 > limits->generations) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "generations: %u would descend from each other, limit %" PRIu64
+                       " (generations)",
+                       descent->depth + 1, limits->generations);
     }
-    status = dw_actor_folder_count_tree(store->folder, dw_descent_head(descent, ""), &count, err);
+    status = dw_actor_folder_count_tree(store->folder, dw_descent_head(descent, id), &count, err);
     if (status == DW_OK && count + more > limits->descendants) {
-        status = dw_fail(err, DW_E_LIMIT,
-                         "descendants: %zu of one actor are there, limit %" PRIu64 " (descendants)",
-                         count, limits->descendants);
+        return dw_fail(err, DW_E_LIMIT,
+                       "descendants: %zu of one actor are there, limit %" PRIu64 " (descendants)",
+                       count, limits->descendants);
     }
-out:
-    dw_free(descent);
     return status;
 }
 

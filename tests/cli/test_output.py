@@ -95,7 +95,7 @@ class Output(Case):
                  ["eval", "logits", *windows, "--out", "-"],
                  ["eval", "logits", *windows, "--out", os.path.join(self.folder, "logits")],
                  ["run", *WITH_MODEL, "--prompt", "Hello", "--max-tokens", "3"],
-                 ["run", guest("print_env"), "--env", "A=1"],
+                 ["run", guest("print_env"), "--env", "A=1"], ["limits"],
                  ["chat", *WITH_MODEL, "--max-tokens", "3"]]
         plain += [[name, "--help"] for name in ("run", "chat", "actor", "doctor", "devices",
                                                 "models", "inspect", "eval", "check")]
