@@ -341,11 +341,7 @@ dw_status dw__store_thaw(dw_store *store, const char *id, const dw_kv_type *kv_t
                                .on_stderr = store->options.on_stderr,
                                .user = store->options.user,
                                .limits = store->options.limits};
-    status = dw_actor_thaw(actor, store->engine, &options, stats, err);
-    if (status == DW_OK) {
-        dw_actor_set_guard(*actor, dw__store_guard, store);
-    }
-    return status;
+    return dw_actor_thaw(actor, store->engine, &options, stats, err);
 }
 
 /* Long chains, and deltas that outweigh what they build upon, become one full snapshot. */

@@ -337,6 +337,7 @@ static dw_status take_turn(session *s, const char *id, bool *more, dw_error *err
     if (status != DW_OK) {
         return status;
     }
+    dw_actor_set_guard(s->actor, dw__store_guard, s->store);
     status = process_thawed(s, err);
     *more = status == DW_OK && !s->stop &&
             (s->broken || dw_actor_waiting(s->actor) > 0 || s->file_index < s->file_count);

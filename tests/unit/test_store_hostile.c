@@ -653,6 +653,25 @@ static void test_hostile_limits_of_making(void **state)
     limits_end(f);
 }
 
+/* What is thawed to be run apart has nothing to do with the folder any more, nor with its store. */
+static void test_hostile_copies_outlive_their_store(void **state)
+{
+    hostile_fixture *f = *state;
+    received answer = {.count = 0};
+    dw_error error = {.message = ""};
+    dw_actor *actor = NULL;
+    uint32_t granted = 0;
+    begin(f, 0);
+    limit(f, "spawns", "1");
+    assert_int_equal(dw_store_thaw(f->store, f->bad, NULL, &actor, NULL, &error), DW_OK);
+    limits_end(f);
+    assert_int_equal(dw_actor_send(actor, NULL, "F5", 2, &error), DW_OK);
+    assert_int_equal(dw_actor_receive(actor, keep, &answer, &error), DW_OK);
+    memcpy(&granted, answer.bytes, sizeof granted);
+    assert_int_equal(granted, 5);
+    dw_actor_destroy(actor);
+}
+
 static void test_hostile_limits_of_the_folder(void **state)
 {
     hostile_fixture *f = *state;
@@ -731,6 +750,7 @@ int main(int argc, char **argv)
         TEST(turns_are_fair),
         TEST(forks_and_spawns_end),
         TEST(limits_of_making),
+        TEST(copies_outlive_their_store),
         TEST(limits_of_the_folder),
     };
     if (argc >= 3 && (strcmp(argv[1], "--run") == 0 || strcmp(argv[1], "--send") == 0)) {
