@@ -255,7 +255,7 @@ typedef enum dw_limit_unit {
       "compiled code of the module, beyond its first MiB")                                         \
     X(samplers_bytes, BYTES, UINT64_C(1) << 30, 4096, UINT64_C(64) << 30, "",                      \
       "samplers, with their grammars and masks")                                                   \
-    X(texts_bytes, BYTES, UINT64_C(512) << 20, 4096, UINT64_C(64) << 30, "",                       \
+    X(texts_bytes, BYTES, UINT64_C(2) << 30, 4096, UINT64_C(64) << 30, "",                       \
       "texts, tokens and answers that the host holds while it works on them")                      \
     X(graphs_bytes, BYTES, UINT64_C(2) << 30, 4096, UINT64_C(1) << 40, "",                         \
       "tensor graphs, with what lies between their inputs and outputs")                            \

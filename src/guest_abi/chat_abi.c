@@ -17,7 +17,11 @@ typedef struct chat_call {
     void *room;
     size_t capacity; /* in items of item_bytes */
     uint32_t room_at;
+    uint64_t charged_bytes; /* for what is made of the request meanwhile */
 } chat_call;
+
+/* Of the values of JSON, and of the text as it is written. */
+#define REQUEST_BYTES(bytes) ((uint64_t)32 * (bytes))
 
 static int64_t seconds_now(void)
 {
@@ -30,6 +34,7 @@ static dw_status read_request(chat_call *call, dw_instance *instance,
 {
     void *json;
     call->instance = instance;
+    call->charged_bytes = 0;
     call->model = dw__model_of(instance, args[0].i32);
     call->request.bytes = dw__u32(&args[2]);
     if (call->model == NULL) {
@@ -38,10 +43,21 @@ static dw_status read_request(chat_call *call, dw_instance *instance,
     dw_status status = dw_instance_range(instance, "request", dw__u32(&args[1]),
                                          call->request.bytes, 1, 1, &json, err);
     call->request.json = json;
-    return status == DW_OK
-               ? dw__check_bytes("request", call->request.bytes,
-                                 dw_instance_limits(instance)->chat_bytes, "chat_bytes", err)
-               : status;
+    if (status == DW_OK) {
+        status = dw__check_bytes("request", call->request.bytes,
+                                 dw_instance_limits(instance)->chat_bytes, "chat_bytes", err);
+    }
+    if (status == DW_OK) {
+        status = dw_account_charge(dw_instance_account(instance), DW_PART_TEXTS,
+                                   REQUEST_BYTES(call->request.bytes), err);
+    }
+    call->charged_bytes = status == DW_OK ? REQUEST_BYTES(call->request.bytes) : 0;
+    return status;
+}
+
+static void end_request(chat_call *call)
+{
+    dw_account_give(dw_instance_account(call->instance), DW_PART_TEXTS, call->charged_bytes);
 }
 
 /* args: room, and how many items fit. */
@@ -114,6 +130,7 @@ static int32_t chat_render(dw_instance *instance, const wasmtime_val_raw_t *args
     int32_t result =
         status == DW_OK ? give_text(&call, text.text, text.bytes, err) : (int32_t)status;
     dw_chat_text_release(&text);
+    end_request(&call);
     return result;
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_TEXTS, chat_render)
@@ -142,6 +159,7 @@ static int32_t chat_tokenize(dw_instance *instance, const wasmtime_val_raw_t *ar
         *(int32_t *)call.room = (int32_t)list.count;
     }
     dw_chat_text_release(&text);
+    end_request(&call);
     return status != DW_OK ? (int32_t)status : (int32_t)list.count;
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_TEXTS, chat_tokenize)
@@ -182,6 +200,7 @@ static int32_t chat_parse(dw_instance *instance, const wasmtime_val_raw_t *args)
     int32_t result =
         status == DW_OK ? give_text(&call, message, strlen(message), err) : (int32_t)status;
     dw_free(message);
+    end_request(&call);
     return result;
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_TEXTS, chat_parse)
@@ -207,6 +226,7 @@ static int32_t chat_info(dw_instance *instance, const wasmtime_val_raw_t *args)
     int32_t result =
         status == DW_OK ? give_text(&call, about, strlen(about), err) : (int32_t)status;
     dw_free(about);
+    end_request(&call);
     return result;
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_TEXTS, chat_info)
@@ -235,6 +255,7 @@ static int32_t sampler_chat(dw_instance *instance, const wasmtime_val_raw_t *arg
         status = dw_sampler_set_chat_format(sampler, dw_model_vocab(call.model), format, err);
     }
     close_format(&call, format);
+    end_request(&call);
     return status != DW_OK ? (int32_t)status : held ? 1 : 0;
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_SAMPLERS, sampler_chat)

@@ -12,6 +12,8 @@
 
 #define BIASES_MAX 1024
 #define BIAS_MAX 10000.0F
+#define FILTER_BYTES 512
+#define DRY_TOKEN_BYTES 12
 
 /* ---- creation ------------------------------------------------------------------------------- */
 
@@ -72,8 +74,27 @@ static bool add_filters(dw_sampler *sampler)
     return true;
 }
 
+/* What libllama takes for its filters: some words each, and of DRY's a few a token. */
+static bool charge_filters(dw_sampler *sampler)
+{
+    const dw_sampler_params *params = &sampler->params;
+    uint64_t bytes = (uint64_t)FILTER_COUNT * FILTER_BYTES;
+    if (params->dry_multiplier > 0.0F) {
+        bytes += (uint64_t)params->dry_tokens * DRY_TOKEN_BYTES;
+    }
+    if (!dw_account_take(dw_account_entered(), DW_PART_SAMPLERS, bytes)) {
+        return false;
+    }
+    sampler->payer = dw_account_ref(dw_account_entered());
+    sampler->filter_bytes = bytes;
+    return true;
+}
+
 static bool allocate(dw_sampler *sampler)
 {
+    if (!charge_filters(sampler)) {
+        return false;
+    }
     sampler->candidates = dw_alloc(sampler->vocab_count, sizeof *sampler->candidates);
     if (sampler->candidates == NULL || !add_filters(sampler)) {
         return false;
@@ -130,6 +151,8 @@ void dw_sampler_destroy(dw_sampler *sampler)
     for (size_t i = 0; i < FILTER_COUNT; i++) {
         llama_sampler_free(sampler->filters[i]); /* NULL is fine */
     }
+    dw_account_give(sampler->payer, DW_PART_SAMPLERS, sampler->filter_bytes);
+    dw_account_unref(sampler->payer);
     dw_grammar_destroy(sampler->grammar);
     dw_triggers_destroy(sampler->triggers);
     dw_free(sampler->grammar_text);

@@ -4,6 +4,7 @@
 
 #include <llama.h>
 
+#include "base/account.h"
 #include "sampling/sampler.h"
 #include "grammar/grammar.h"
 
@@ -33,6 +34,8 @@ struct dw_sampler {
 
     llama_token_data *candidates;                /* [vocab_count]; NULL when greedy, as all below */
     struct llama_sampler *filters[FILTER_COUNT]; /* NULL: off */
+    dw_account *payer;                           /* counted; of what libllama takes for them: */
+    uint64_t filter_bytes;
 
     /* The last dry_tokens tokens, which libllama's DRY keeps for itself; oldest at `dry_first`. */
     int32_t *dry_recent; /* [params.dry_tokens]; NULL: without DRY */
