@@ -242,8 +242,9 @@ typedef enum dw_limit_unit {
 
 /* Every limit that a guest or an actor meets: name, dw_limit_unit without its prefix, default,
  * lowest, highest, the option of the program beside `--limit NAME=VALUE` ("" where there is none),
- * what it bounds. A row makes the member of dw_limits, its name in options and files, and a line of
- * docs/security.md. A version's new rows stand at the end. */
+ * what it bounds. A row makes the member of dw_limits and its name in options and files; it wants
+ * the table of docs/security.md printed anew, and a guest in tests/unit/test_limits.c. A version's
+ * new rows stand at the end. */
 #define DW_LIMIT_LIST(X)                                                                           \
     X(memory_bytes, BYTES, UINT64_C(64) << 30, 65536, UINT64_C(1) << 50, "--memory-max",           \
       "all that a guest takes of its host: the parts below together")                              \

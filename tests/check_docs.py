@@ -7,6 +7,8 @@ In every document, a link to a file or to a heading leads to one that exists, an
 that is named (src/kv/kv_log.c, tests/unit/test_*.c) exists, as does a name of ours (`dw_context_fork`,
 `DW_E_LIMIT`, `test_batch`). CHANGELOG.md may name what is gone.
 
+The table of limits in docs/security.md is the one that the program prints.
+
 In README.md and docs/*.md, each line of a block marked `sh` is a command that must succeed, with
 the build's driftwood first in PATH. A block marked `c` whose code includes <driftwood_guest.h> and calls
 guest functions is compiled as a guest and run; other `c` blocks with a main are compiled against
@@ -107,6 +109,17 @@ def check_shell(code, where, env):
             yield f"`{line}` left with {status}:\n{output}"
 
 
+def check_limits(source, env):
+    """docs/security.md has the table of limits as the program prints it."""
+    document = source / "docs/security.md"
+    status, table = run(["driftwood", "limits", "--markdown"], source, env)
+    if status != 0 or table not in document.read_text():
+        print(f"{document.relative_to(source)}: its table of limits is not what "
+              f"`driftwood limits --markdown` prints:\n{table}")
+        return 1
+    return 0
+
+
 def check_c(code, where, env, source):
     file = pathlib.Path(where) / "example.c"
     file.write_text(code)
@@ -131,11 +144,12 @@ def check_c(code, where, env, source):
 def main():
     source, build = (pathlib.Path(a).resolve() for a in sys.argv[1:3])
     broken = check_all_links(source)
+    env = dict(os.environ, PATH=f"{build}:{os.environ['PATH']}")
+    broken += check_limits(source, env)
     # A machine that only runs what was built elsewhere (scripts/device-test) has no such compiler.
     if shutil.which(os.environ.get("DRIFTWOOD_WASI_CC", "clang")) is None:
         print("no clang for the guests in the documents: skipped")
         return 1 if broken else 77
-    env = dict(os.environ, PATH=f"{build}:{os.environ['PATH']}")
     failures = blocks = 0
     for document in [source / "README.md", *sorted((source / "docs").glob("*.md"))]:
         for language, code in BLOCK.findall(document.read_text()):

@@ -85,6 +85,7 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
     put(actor, "id", json_string(id));
     put(actor, "parent", json_string(info.parent));
     put(actor, "depth", json_integer((json_int_t)info.depth));
+    put(actor, "account", dw_cli_actor_account(actor));
     put(actor, "files", files);
     put(actor, "waiting", json_integer((json_int_t)info.waiting));
     put(actor, "set_aside", json_integer((json_int_t)info.set_aside));
@@ -130,6 +131,7 @@ void dw_cli_actors_print(const json_t *about)
     if (text_in(about, "parent")[0] != '\0' && text_in(about, "parent")[0] != '?') {
         dw_cli_print("parent    %s\n", text_in(about, "parent"));
     }
+    dw_cli_actor_account_print(json_object_get(about, "account"));
     dw_cli_print("messages  %llu done, %lld waiting, %lld set aside\n", count_in(about, "done"),
                  number_in(about, "waiting"), number_in(about, "set_aside"));
     json_array_foreach(json_object_get(about, "files"), i, item)
@@ -232,6 +234,7 @@ dw_status dw_cli_snapshot_about(const char *path, json_t **about, dw_error *err)
         json_decref(actor);
         return status;
     }
+    put(actor, "account", dw_cli_actor_account(actor));
     put(actor, "waiting",
         json_integer((json_int_t)json_array_size(json_object_get(actor, "mailbox"))));
     put(actor, "done", json_integer(number_in(actor, "received")));

@@ -77,6 +77,10 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
 /* The same of one snapshot file, contexts with their text where the model is in the cache. */
 dw_status dw_cli_snapshot_about(const char *path, json_t **about, dw_error *err);
 void dw_cli_actors_print(const json_t *about);
+/* An object: memory_bytes, of its parts those that lie in snapshots, and handles, of each what is
+ * taken `now` and the `limit`. `actor`: a snapshot's description. */
+json_t *dw_cli_actor_account(const json_t *actor);
+void dw_cli_actor_account_print(const json_t *account);
 /* The model in the cache that has this fingerprint; false: there is none. */
 bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacity);
 /* What is done with the messages of an actor, besides listing them. */

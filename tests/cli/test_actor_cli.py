@@ -75,6 +75,14 @@ class Actors(unittest.TestCase):
         shown = json.loads(self.run_good("show", actor, "--json"))
         self.assertEqual([file["kind"] for file in shown["files"]], ["full"])
         self.assertEqual(shown["id"], actor)
+        account = shown["account"]
+        self.assertEqual(account["linear_bytes"]["now"], 65536 * sum(shown["memories"]))
+        self.assertEqual(account["linear_bytes"]["limit"], 4 << 30)
+        self.assertEqual(account["handles"], {"now": len(shown["open"]), "limit": 4096})
+        self.assertEqual(account["memory_bytes"]["now"], sum(
+            account[part]["now"] for part in ("linear_bytes", "kv_bytes", "mail_bytes")))
+        self.assertRegex(self.run_good("show", actor).decode(),
+                         r"taken +linear_bytes [0-9.]+ MB, limit 4G\n")
         self.assertEqual(self.add(actor, 1), 12)
         self.run_good("stop", child)
         self.assert_fails("no actor", "send", child, "+1")

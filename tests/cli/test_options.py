@@ -173,6 +173,21 @@ class Limits(Case):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(send(done.stdout.strip(), "too long").returncode == 0, good)
 
+    def test_stats_tell_what_is_taken(self):
+        done = run("run", PRINT_ENV, "--stats=json", "--memory-max", "64M", "--limit", "handles=9")
+        account = json.loads(done.stderr)["account"]
+        self.assertEqual(account["memory_bytes"]["limit"], 64 << 20)
+        self.assertEqual(account["handles"], {"now": 0, "most": 0, "limit": 9})
+        self.assertGreaterEqual(account["linear_bytes"]["now"], 65536)
+        self.assertEqual(account["memory_bytes"]["now"], sum(
+            entry["now"] for name, entry in account.items()
+            if name not in ("memory_bytes", "handles")))
+        done = run("run", PRINT_ENV, "--stats")
+        self.assertRegex(done.stderr, r"\nlinear_bytes +[0-9.]+ MB, at most [0-9.]+ MB, limit 4G\n")
+        done = run("run", PRINT_ENV, "--memory-max", "64K")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("memory_bytes", done.stderr)
+
     def test_the_table(self):
         table = json.loads(run("limits", "--json").stdout)
         self.assertGreater(len(table), 20)

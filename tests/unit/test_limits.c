@@ -185,7 +185,7 @@ static const wall walls[] = {
      try_call},
     {"chat_bytes", "4K", "5K", "chat", "limit 4096 (chat_bytes)", try_call},
     {"timeout_ms", "50ms", "1h", "spin", "longer than its 50 ms", try_call},
-    {"cpu_timeout_ms", "50ms", "1h", "spin", "50 ms of processor time", try_call},
+    {"cpu_timeout_ms", "50ms", "1h", "work", "50 ms of processor time", try_call},
     {"messages", "3", "4", "4 1", "mailbox: 3 messages wait, limit 3", try_mail},
     {"message_bytes", "99", "100", "1 100", "message: 100 bytes, limit 99", try_mail},
     {"message_bytes", "99", "100", "s1 100", "100 bytes, limit 99", try_actor},
