@@ -4,7 +4,9 @@
  * go through are named with them. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "actor/actor.h"
 #include "actor_fixture.h"
 #include "base/limits.h"
 #include "support.h"
@@ -317,6 +319,68 @@ static void test_limits_account_is_given_back(void **state)
     dw_account_unref(account);
 }
 
+/* ---- actors that come from files ------------------------------------------------------------ */
+
+static dw_status thaw(dw_actor **actor, const char *path, bool trusted, const dw_limits *limits,
+                      dw_error *err)
+{
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = &path,
+                               .path_count = 1,
+                               .module = limits_module,
+                               .trusted = trusted,
+                               .limits = limits};
+    return dw_actor_thaw(actor, fixture->engine, &options, NULL, err);
+}
+
+static size_t granted_bytes(const char *path, bool trusted, const dw_limits *limits)
+{
+    dw_actor *actor = NULL;
+    dw_error error = {.message = ""};
+    if (thaw(&actor, path, trusted, limits, &error) != DW_OK) {
+        fail_msg("%s", error.message);
+    }
+    size_t bytes = dw_actor_granted(actor)->message_bytes_max;
+    dw_actor_destroy(actor);
+    return bytes;
+}
+
+/* Its limits stay with it; a stranger's file grants itself no more than the defaults, and what is
+ * set at the thaw counts. What its state takes is charged, and refused by name. */
+static void test_limits_of_what_is_thawed(void **state)
+{
+    (void)state;
+    static char message[4096];
+    char path[64];
+    dw_actor *actor = NULL;
+    dw_error error = {.message = ""};
+    const dw_limits wide = limits_of("message_bytes", "2M");
+    const dw_limits narrow = limits_of("message_bytes", "8K");
+    dw_instance_options instance = {.struct_bytes = sizeof instance, .limits = &wide};
+    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    (void)snprintf(path, sizeof path, "/tmp/dw-limits-%ld", (long)getpid());
+    assert_int_equal(dw_actor_spawn(&actor, limits_module, &options, &error), DW_OK);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(dw_actor_send(actor, NULL, message, sizeof message, &error), DW_OK);
+    }
+    assert_int_equal(dw_actor_freeze(actor, path, NULL, NULL, &error), DW_OK);
+    dw_actor_destroy(actor);
+    assert_int_equal(granted_bytes(path, true, NULL), 2 << 20);
+    assert_int_equal(granted_bytes(path, false, NULL), 1 << 20);
+    assert_int_equal(granted_bytes(path, false, &wide), 2 << 20);
+    assert_int_equal(granted_bytes(path, true, &narrow), 8 << 10);
+
+    static const char *const tight[][2] = {
+        {"mail_bytes", "32K"}, {"linear_bytes", "1M"}, {"memory_bytes", "1M"}};
+    for (size_t i = 0; i < sizeof tight / sizeof tight[0]; i++) {
+        const dw_limits limits = limits_of(tight[i][0], tight[i][1]);
+        assert_int_equal(thaw(&actor, path, false, &limits, &error), DW_E_LIMIT);
+        assert_null(actor);
+        assert_non_null(strstr(error.message, tight[i][0]));
+    }
+    (void)unlink(path);
+}
+
 static int open_all(void **state)
 {
     int failed = actor_fixture_open(state);
@@ -337,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_limits_have_a_wall_each),
         cmocka_unit_test(test_limits_hold),
         cmocka_unit_test(test_limits_account_is_given_back),
+        cmocka_unit_test(test_limits_of_what_is_thawed),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_all, close_all);
