@@ -144,3 +144,18 @@ EXPORT("chat") int32_t chat(void)
     memcpy(text + TEXT_BYTES - sizeof tail, tail, sizeof tail - 1);
     return dw_chat_render(open_model(), text, TEXT_BYTES - 1, (char *)tokens, sizeof tokens);
 }
+
+/* A request of many small values. */
+EXPORT("values") int32_t values_of_json(void)
+{
+    static const char head[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"a\", \"x\": [0";
+    static const char tail[] = "]}]}";
+    uint32_t at = sizeof head - 1;
+    memcpy(text, head, at);
+    while (at < TEXT_BYTES - 64) {
+        memcpy(text + at, ",[]", 3);
+        at += 3;
+    }
+    memcpy(text + at, tail, sizeof tail - 1);
+    return dw_chat_render(open_model(), text, at + sizeof tail - 1, (char *)tokens, sizeof tokens);
+}

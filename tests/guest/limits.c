@@ -182,11 +182,11 @@ EXPORT("spin") int32_t spin(void)
     return 0;
 }
 
-/* Some 400 ms of a processor's time, however little of it the guest is given. */
+/* Some 800 ms of a processor's time, however little of it the guest is given. */
 EXPORT("work") int32_t work(void)
 {
     uint32_t state = 1;
-    for (uint32_t i = 0; i < 400000000; i++) {
+    for (uint32_t i = 0; i < 800000000; i++) {
         state = state * 1664525 + 1013904223;
     }
     return state == 0 ? -1 : 0;

@@ -81,7 +81,7 @@ static void hog(actor_fixture *fixture, dw_module *module, const char *function,
 static void test_account_memory_is_what_it_costs(void **state)
 {
     static const char *const functions[] = {"pages",  "samplers", "grammars", "contexts", "forks",
-                                            "graphs", "words",    "one_word", "chat"};
+                                            "graphs", "words",    "one_word", "chat",     "values"};
     actor_fixture *fixture = *state;
     if (SANITIZED || emulated() || !reset_peak()) {
         skip();
