@@ -56,7 +56,7 @@ LISTS = {"--stop", "--logit-bias", "--env", "--dir"}
 # What the host goes by, tested one by one below.
 HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memory",
         "--memory-max", "--stats", "--timeout", "--chat-template", "--tools", "--show-prompt", "--prompt", "--raw", "--help",
-        "--limit", "--limits"}
+        "--limit", "--limits", "--cpu-time", "--fuel"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
          "--force", "--show", "--drop", "--retry", "--tree", "--all"}
 
