@@ -80,10 +80,12 @@ static head *head_of(const void *block)
     return (head *)(uintptr_t)block - 1;
 }
 
-/* The whole of a block for count * bytes. */
+/* The whole of a block for count * bytes. One of no bytes has a byte, so that its address lies in
+ * it: checkers of leaks look for that. */
 static bool whole_bytes(size_t *whole, size_t count, size_t bytes)
 {
-    return dw_mul_size(whole, count, bytes) && dw_add_size(whole, *whole, sizeof(head)) &&
+    return dw_mul_size(whole, count, bytes) &&
+           dw_add_size(whole, *whole > 0 ? *whole : 1, sizeof(head)) &&
            *whole < UINT64_C(1) << (64 - PART_BITS);
 }
 
