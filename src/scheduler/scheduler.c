@@ -5,6 +5,7 @@
 #include "base/callback.h"
 #include "base/log.h"
 #include "base/public_struct.h"
+#include "base/stack.h"
 #include "scheduler/round.h"
 
 #define GUEST_COUNT_DEFAULT 4096u
@@ -235,25 +236,40 @@ static void leave(dw_scheduler *scheduler)
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
-dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until, dw_error *err)
+typedef struct running {
+    dw_scheduler *scheduler;
+    dw_run_until until;
+} running;
+
+static dw_status run_rounds(void *arg, dw_error *err)
 {
-    dw_status status = enter(scheduler, err);
-    if (status != DW_OK) {
-        return status;
-    }
+    const running *run = arg;
+    dw_scheduler *scheduler = run->scheduler;
+    (void)err;
     while (!atomic_load_explicit(&scheduler->is_stopping, memory_order_relaxed)) {
         empty_inbox(scheduler);
         if (dw__scheduler_has_work(scheduler)) {
             dw__scheduler_round(scheduler);
-        } else if (until == DW_RUN_UNTIL_STOPPED || scheduler->waiting.first != NULL) {
+        } else if (run->until == DW_RUN_UNTIL_STOPPED || scheduler->waiting.first != NULL) {
             sleep_until_asked(scheduler);
         } else if (!atomic_load(&scheduler->has_inbox)) {
             break;
         }
     }
+    return DW_OK;
+}
+
+dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until, dw_error *err)
+{
+    running run = {.scheduler = scheduler, .until = until};
+    dw_status status = enter(scheduler, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_stack_run(run_rounds, &run, err); /* what guests end with may be deep */
     atomic_store(&scheduler->is_stopping, false);
     leave(scheduler);
-    return DW_OK;
+    return status;
 }
 
 void dw_scheduler_destroy(dw_scheduler *scheduler)

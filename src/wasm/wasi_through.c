@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/stack.h"
 #include "wasm/wasi_internal.h"
 
 static const struct {
@@ -157,8 +158,9 @@ static void put_code(writer *w)
 }
 
 /* host->through and host->wasi, once. */
-static dw_status make_module(dw_wasm_host *host, dw_error *err)
+static dw_status make_module_here(void *arg, dw_error *err)
 {
+    dw_wasm_host *host = arg;
     static const unsigned char head[] = {0, 'a', 's', 'm', 1, 0, 0, 0};
     dw_status status = DW_OK;
     wasmtime_error_t *error = NULL;
@@ -182,6 +184,11 @@ static dw_status make_module(dw_wasm_host *host, dw_error *err)
     }
     (void)pthread_mutex_unlock(&host->lock);
     return status;
+}
+
+static dw_status make_module(dw_wasm_host *host, dw_error *err)
+{
+    return dw_stack_run(make_module_here, host, err); /* compiling is deep */
 }
 
 void dw__wasi_through_release(dw_wasm_host *host)
