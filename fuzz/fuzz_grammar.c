@@ -61,7 +61,7 @@ static void walk(dw_grammar *grammar, const uint8_t *choices, size_t count)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static dw_token_texts texts;
-    static const dw_grammar_tokens tokens = {TOKEN_COUNT, find, NULL};
+    static const dw_grammar_tokens tokens = {TOKEN_COUNT, find, NULL, NULL};
     dw_error err;
     if (texts.count == 0) {
         DW_ASSERT(dw_token_texts_make(&texts, TOKEN_COUNT, text_of, NULL, &err) == DW_OK);

@@ -33,7 +33,7 @@ static void render(const dw_jinja *jinja, const uint8_t *text, size_t size)
     add_text(json, sizeof json - 64, text, size);
     size_t at = strlen(json);
     (void)snprintf(json + at, sizeof json - at, "\"}]}");
-    dw_chat_request request = {json, strlen(json)};
+    dw_chat_request request = {.json = json, .bytes = strlen(json)};
     dw_status status = dw_jinja_render(jinja, request, "{\"bos_token\":\"<s>\"}", 0, &out, &err);
     size_t bytes = 0;
     for (size_t i = 0; i < out.piece_count; i++) {

@@ -18,7 +18,7 @@ static int32_t find(const void *user, const char *text, size_t bytes)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const dw_grammar_tokens tokens = {1, find, NULL};
+    static const dw_grammar_tokens tokens = {1, find, NULL, NULL};
     char *text;
     dw_error err;
     if (size <= 8192 && dw_json_grammar_make(&text, (const char *)data, size, &err) == DW_OK) {

@@ -917,12 +917,14 @@ DW_API DW_MUST_CHECK dw_status dw_instance_run(dw_instance *instance, int *exit_
 DW_API DW_MUST_CHECK dw_status dw_instance_call(dw_instance *instance, const char *function,
                                                 int32_t *result, dw_error *err);
 
-/* Ask the guest to stop what it is doing: forward steps answer DW_E_CANCELLED until the guest
- * asks for its next input or takes the cancellation. A guest that does not care goes on.
- * Thread: any. Async-signal-safe. */
+/* Ask the guest to stop what it is doing: host functions that take long answer DW_E_CANCELLED, and
+ * waits of WASI EINTR, until the guest asks for its next input or takes the cancellation. A guest
+ * that does not care goes on. Thread: any. Async-signal-safe. */
 DW_API void dw_instance_cancel(dw_instance *instance);
-/* End the guest at its next loop or call, whether it cares or not: the run returns
- * DW_E_CANCELLED. Thread: any. Async-signal-safe. */
+/* End the guest, whether it cares or not, and whatever it is in: the run returns DW_E_CANCELLED, as
+ * with its time DW_E_LIMIT, some milliseconds later. Waits end at once, its own code at the next
+ * loop or call, host functions where they look at it: between parts of some milliseconds. What has
+ * begun on a GPU, and a callback of yours, is waited for. Thread: any. Async-signal-safe. */
 DW_API void dw_instance_interrupt(dw_instance *instance);
 
 /* The guest's linear memory: borrowed, of dw_instance_memory_bytes bytes, at an address that
@@ -1155,7 +1157,8 @@ DW_API dw_instance *dw_import_call_instance(const dw_import_call *call);
 DW_API dw_actor *dw_import_call_actor(const dw_import_call *call);
 /* The `user` of the options that the instance, or the actor, was made or thawed with. */
 DW_API void *dw_import_call_user(const dw_import_call *call);
-/* The guest was cancelled or interrupted: a callback that takes long should return. */
+/* The guest was cancelled or interrupted, or its time is over: a callback that takes long should
+ * return. */
 DW_API bool dw_import_call_is_cancelled(const dw_import_call *call);
 
 /* ---- snapshots ------------------------------------------------------------------------- */

@@ -439,6 +439,7 @@ dw_status dw_actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *u
         return dw_fail(err, DW_E_END, "actor %s: no message waits", actor->id);
     }
     actor->taken = false;
+    actor->flushed = false;
     actor->on_answer = on_answer;
     actor->user = user;
     return DW_OK;
@@ -450,10 +451,15 @@ void dw_actor_receive_undo(dw_actor *actor)
     actor->current = NULL;
 }
 
+void dw_actor_receive_flushed(dw_actor *actor)
+{
+    actor->flushed = true;
+}
+
 dw_status dw_actor_receive_end(dw_actor *actor, dw_status status, int32_t result, int exit_code,
                                dw_error *local)
 {
-    if (status == DW_OK && !dw_instance_has_left(actor->instance)) {
+    if (status == DW_OK && !actor->flushed && !dw_instance_has_left(actor->instance)) {
         status = dw_instance_flush(actor->instance, local);
     }
     /* What was computed from pages that were not there is nobody's; a guest's own access traps, and

@@ -55,6 +55,9 @@ void dw_actor_new_id(char id[DW_ACTOR_ID_CHARS + 1]);
  * dw_actor_receive does, its message in `local`. In its place, where the guest was never called:
  * the message waits again. */
 dw_status dw_actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *user, dw_error *err);
+/* What its guest has buffered was written, as far as is known how: dw_actor_receive_end does not
+ * have it done. */
+void dw_actor_receive_flushed(dw_actor *actor);
 dw_status dw_actor_receive_end(dw_actor *actor, dw_status status, int32_t result, int exit_code,
                                dw_error *local);
 void dw_actor_receive_undo(dw_actor *actor);

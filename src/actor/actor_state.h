@@ -30,7 +30,8 @@ struct dw_actor {
 
     /* While it works on a message. */
     dw_message *current;
-    bool taken; /* the guest has read `current` */
+    bool flushed; /* what the guest had buffered of the answer is written */
+    bool taken;   /* the guest has read `current` */
     dw_mailbox new_effects;
     dw_mailbox new_timers;
     dw_write_fn on_answer;

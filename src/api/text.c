@@ -39,7 +39,7 @@ dw_status dw_model_detokenize(const dw_model *model, const int32_t *tokens, size
                               uint32_t flags, dw_text_room *text, dw_error *err)
 {
     return dw_vocab_detokenize(dw_model_vocab(model), tokens, count, text->items, text->capacity,
-                               flags, &text->count, err);
+                               flags, &text->count, NULL, err);
 }
 
 dw_status dw_model_apply_template(const dw_model *model, const dw_chat_message *messages,

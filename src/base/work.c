@@ -2,13 +2,14 @@
 
 void dw_work_begin(dw_work *work, uint64_t limit)
 {
-    *work = (dw_work){.rest = limit, .limit = limit};
+    *work = (dw_work){.rest = limit, .limit = limit, .stop = work->stop};
 }
 
 bool dw_work_ask(dw_work *work, uint64_t steps)
 {
     uint64_t wanted = steps - work->portion;
-    if (wanted > work->rest) {
+    work->stopped = dw_stop_asked(work->stop);
+    if (work->stopped || wanted > work->rest) {
         work->portion = 0;
         work->rest = 0;
         return false;

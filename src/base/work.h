@@ -5,8 +5,7 @@
 #ifndef DW_BASE_WORK_H
 #define DW_BASE_WORK_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "base/stop.h"
 
 #define DW_WORK_PORTION 65536U /* about a millisecond */
 
@@ -14,11 +13,14 @@ typedef struct dw_work {
     uint64_t portion; /* steps left of it */
     uint64_t rest;    /* steps that may be asked for beside it */
     uint64_t limit;   /* of steps in all; 0: not begun */
+    dw_stop *stop;    /* looked at once a portion; may be NULL; stays when work begins anew */
+    bool stopped;     /* it asked: nothing is left */
 } dw_work;
 
 /* Begin, with `limit` steps to be taken. */
 void dw_work_begin(dw_work *work, uint64_t limit);
-/* Take steps of which the portion has too few. false: the limit is passed; nothing is left. */
+/* Take steps of which the portion has too few. false: the limit is passed, or the stop
+ * asked; nothing is left. */
 bool dw_work_ask(dw_work *work, uint64_t steps);
 /* Whether the limit has been passed, or been met to the step. */
 static inline bool dw_work_done(const dw_work *work)

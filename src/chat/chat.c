@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/stop.h"
 #include "base/account.h"
 #include "base/alloc.h"
 #include "base/hash.h"
@@ -118,7 +119,7 @@ static char *token_text(const dw_vocab *vocab, int32_t token)
     char text[256];
     size_t bytes = 0;
     if (token < 0 || dw_vocab_detokenize(vocab, &token, 1, text, sizeof text - 1,
-                                         DW_DETOKENIZE_SPECIAL, &bytes, NULL) != DW_OK) {
+                                         DW_DETOKENIZE_SPECIAL, &bytes, NULL, NULL) != DW_OK) {
         bytes = 0;
     }
     text[bytes] = '\0';
@@ -270,6 +271,11 @@ const char *dw_chats_template(dw_chats *chats, bool with_tools)
     return dw_jinja_source(own ? chats->tool_use : chats->normal);
 }
 
+bool dw__chat_stop_asked(struct dw_stop *stop)
+{
+    return dw_stop_asked(stop);
+}
+
 /* ---- rendering ----------------------------------------------------------------------------- */
 
 static dw_status template_for(dw_chats *chats, dw_chat_request request, const dw_jinja **out,
@@ -322,7 +328,8 @@ static dw_status tokenize_middle(const dw_chats *chats, dw_text_piece *pieces, s
 {
     pieces[0] = (dw_text_piece){.text = chats->bos, .bytes = strlen(chats->bos)};
     dw_token_list list = {.tokens = dw_alloc(out->capacity + 1, sizeof(int32_t)),
-                          .capacity = out->capacity + 1};
+                          .capacity = out->capacity + 1,
+                          .stop = out->stop};
     if (list.tokens == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for %zu tokens", out->capacity);
     }

@@ -54,9 +54,15 @@ constexpr size_t used_bytes = stack_bytes / 4 * 3;
 
 struct deep_call {
     const std::function<void()> *work;
+    struct dw_stop *stop; /* may be NULL */
     dw_status status;
     dw_error error;
 };
+
+bool asks(void *stop)
+{
+    return dw__chat_stop_asked(static_cast<struct dw_stop *>(stop));
+}
 
 void run_guarded(void *user)
 {
@@ -64,10 +70,14 @@ void run_guarded(void *user)
     try {
         dw::jinja_limits limits;
         limits.stack_bytes = used_bytes;
+        limits.asks = asks;
+        limits.stop = call->stop;
         dw::jinja_scope scope(limits);
         (*call->work)();
     } catch (const dw::status_error &e) {
         call->status = dw_fail(&call->error, e.status, "%s", e.what());
+    } catch (const dw::stop_reached &e) {
+        call->status = dw_fail(&call->error, DW_E_CANCELLED, "%s", e.what());
     } catch (const dw::limit_reached &e) {
         call->status = dw_fail(&call->error, DW_E_LIMIT, "%s", e.what());
     } catch (const dw::memory_reached &e) {
@@ -89,9 +99,9 @@ void *run_deep(void *user)
     return nullptr;
 }
 
-dw_status deeply(const std::function<void()> &work, dw_error *err)
+dw_status deeply(const std::function<void()> &work, dw_error *err, struct dw_stop *stop = nullptr)
 {
-    deep_call call = {&work, DW_OK, {}};
+    deep_call call = {&work, stop, DW_OK, {}};
     pthread_attr_t attributes;
     pthread_t thread;
     if (pthread_attr_init(&attributes) != 0) {
@@ -665,7 +675,7 @@ extern "C" dw_status dw_jinja_render(const dw_jinja *jinja, dw_chat_request requ
         [&] {
             render(jinja, dw::read_request({request.json, request.bytes}), tokens, seconds, out);
         },
-        err);
+        err, request.stop);
     if (status != DW_OK) {
         dw_chat_text_release(out);
     }
@@ -680,7 +690,7 @@ extern "C" dw_status dw_chat_request_has_tools(dw_chat_request request, bool *ha
         [&] {
             *has_tools = dw::read_request({request.json, request.bytes}).tools.is_array();
         },
-        err);
+        err, request.stop);
 }
 
 extern "C" void dw_chat_text_release(dw_chat_text *text)
@@ -702,7 +712,7 @@ extern "C" dw_status dw_chat_format_open(dw_chat_format **out, const dw_jinja *j
         [&] {
             open_format(made, jinja, dw::read_request({request.json, request.bytes}));
         },
-        err);
+        err, request.stop);
     if (status != DW_OK) {
         delete made;
         return status;

@@ -53,7 +53,11 @@ typedef struct dw_chat_text {
 typedef struct dw_chat_request {
     const char *json;
     size_t bytes;
+    struct dw_stop *stop; /* asked while a template works on it; may be NULL */
 } dw_chat_request;
+
+/* dw_stop_asked, for C++. */
+bool dw__chat_stop_asked(struct dw_stop *stop);
 
 /* `tokens`: JSON object of special tokens' texts by the
  * names that templates use (bos_token and so on). `seconds` since 1970: what the template takes for

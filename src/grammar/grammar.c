@@ -92,6 +92,9 @@ dw_status dw__grammar_failure(const dw_grammar *g, dw_error *err)
     case DW_E_MEMORY:
         return dw_fail(err, DW_E_MEMORY, "grammar: no memory to follow it");
     default:
+        if (g->work.stopped) {
+            return dw_fail(err, DW_E_CANCELLED, "grammar: cancelled");
+        }
         return dw_fail(err, DW_E_LIMIT,
                        dw_work_done(&g->work)
                            ? "grammar: what may come next takes more steps to find than the limit "
@@ -348,6 +351,7 @@ dw_status dw_grammar_create(dw_grammar **out, const dw_token_texts *texts, const
     }
     grammar->texts = texts;
     grammar->steps_max = DW_GRAMMAR_STEPS_MAX;
+    grammar->work.stop = tokens->stop;
     dw_status status = dw_grammar_rules_make(&grammar->rules, text, bytes, tokens, err);
     if (status != DW_OK) {
         goto out;
@@ -361,6 +365,11 @@ dw_status dw_grammar_create(dw_grammar **out, const dw_token_texts *texts, const
 out:
     dw_grammar_destroy(grammar);
     return status;
+}
+
+void dw_grammar_set_stop(dw_grammar *grammar, dw_stop *stop)
+{
+    grammar->work.stop = stop;
 }
 
 void dw_grammar_destroy(dw_grammar *grammar)

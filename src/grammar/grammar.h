@@ -25,6 +25,9 @@ typedef struct dw_grammar dw_grammar;
 dw_status dw_grammar_create(dw_grammar **out, const dw_token_texts *texts, const char *text,
                             size_t bytes, const dw_grammar_tokens *tokens, dw_error *err);
 void dw_grammar_destroy(dw_grammar *grammar);
+/* Who is asked from now on whether a call should be left, which is then DW_E_CANCELLED and has
+ * changed nothing; NULL: nobody. */
+void dw_grammar_set_stop(dw_grammar *grammar, dw_stop *stop);
 /* From now on control tokens count by their text too: for the formats of tool calls, whose markers
  * are written in grammars as text and are tokens of their own in some vocabularies. */
 void dw_grammar_spell_control(dw_grammar *grammar);

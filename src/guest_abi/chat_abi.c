@@ -37,6 +37,7 @@ static dw_status read_request(chat_call *call, dw_instance *instance,
     call->charged_bytes = 0;
     call->model = dw__model_of(instance, args[0].i32);
     call->request.bytes = dw__u32(&args[2]);
+    call->request.stop = dw_instance_stop(instance);
     if (call->model == NULL) {
         return err->code;
     }
@@ -152,6 +153,7 @@ static int32_t chat_tokenize(dw_instance *instance, const wasmtime_val_raw_t *ar
     if (status == DW_OK) {
         list.tokens = call.room;
         list.capacity = call.capacity;
+        list.stop = dw_instance_stop(instance);
         status = dw_chats_tokenize(dw_instance_chats(instance, call.model), &text,
                                    dw__u32(&args[3]), &list, err);
     }

@@ -86,7 +86,11 @@ static inline dw_context *dw__context_of(dw_instance *instance, int32_t handle)
 static inline dw_sampler *dw__sampler_of(dw_instance *instance, int32_t handle)
 {
     const dw_guest_sampler *found = dw_instance_get_object(instance, DW_HANDLE_SAMPLER, handle);
-    return found != NULL ? found->sampler : NULL;
+    if (found == NULL) {
+        return NULL;
+    }
+    dw_sampler_set_stop(found->sampler, dw_instance_stop(instance));
+    return found->sampler;
 }
 
 /* Bytes that a guest hands over, against one of its limits, of that name. */

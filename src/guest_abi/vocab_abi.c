@@ -35,9 +35,12 @@ static int32_t tokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
         return dw_fail(err, DW_E_OVERLAP, "tokens: [%u..] overlaps the text at %u",
                        dw__u32(&args[3]), dw__u32(&args[1]));
     }
-    size_t count = 0;
-    status = dw_vocab_tokenize(dw_model_vocab(model), text, text_bytes, tokens, capacity,
-                               dw__u32(&args[5]), &count, err);
+    const dw_text_piece piece = {.text = text, .bytes = text_bytes};
+    dw_token_list list = {
+        .tokens = tokens, .capacity = capacity, .stop = dw_instance_stop(instance)};
+    status =
+        dw_vocab_tokenize_pieces(dw_model_vocab(model), &piece, 1, dw__u32(&args[5]), &list, err);
+    size_t count = list.count;
     if (status == DW_E_SPACE && capacity > 0 && count <= INT32_MAX) {
         *(int32_t *)tokens = (int32_t)count;
     }
@@ -71,7 +74,7 @@ static int32_t detokenize(dw_instance *instance, const wasmtime_val_raw_t *args)
     }
     size_t text_bytes = 0;
     status = dw_vocab_detokenize(dw_model_vocab(model), tokens, count, text, capacity,
-                                 dw__u32(&args[5]), &text_bytes, err);
+                                 dw__u32(&args[5]), &text_bytes, dw_instance_stop(instance), err);
     if (status == DW_OK && text_bytes > INT32_MAX) {
         status = dw_fail(err, DW_E_LIMIT, "text: %zu bytes, limit %d", text_bytes, INT32_MAX);
     }

@@ -28,6 +28,9 @@ dw_status dw_sampler_create(dw_sampler **out, uint32_t vocab_count, const dw_sam
                             dw_error *err);
 void dw_sampler_destroy(dw_sampler *sampler);
 uint32_t dw_sampler_vocab_count(const dw_sampler *sampler);
+/* Who is asked from now on whether what its grammar takes should be left: the call is then
+ * DW_E_CANCELLED and has changed nothing. NULL: nobody. */
+void dw_sampler_set_stop(dw_sampler *sampler, dw_stop *stop);
 
 /* Parameters as a guest gave them, `bytes` of them, in the layout of its header: those that it
  * lacks are off. Errors: DW_E_RANGE (bytes), DW_E_UNSUPPORTED (one that is unknown here is set). */

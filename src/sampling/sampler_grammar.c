@@ -28,7 +28,8 @@ static int32_t find_token(const void *user, const char *text, size_t bytes)
 static dw_status make_grammar(dw_sampler *sampler, const dw_vocab *vocab, const char *text,
                               size_t bytes, guide *g, dw_error *err)
 {
-    const dw_grammar_tokens tokens = {sampler->vocab_count, find_token, vocab};
+    const dw_grammar_tokens tokens = {
+        .count = sampler->vocab_count, .find = find_token, .user = vocab, .stop = sampler->stop};
     if (dw_vocab_count(vocab) != sampler->vocab_count) {
         return dw_fail(err, DW_E_ARG, "grammar: a vocabulary of %u tokens, the sampler has %u",
                        dw_vocab_count(vocab), sampler->vocab_count);
@@ -151,6 +152,17 @@ void dw_sampler_limit_steps(dw_sampler *sampler, uint64_t steps_max)
 uint64_t dw_sampler_grammar_steps(const dw_sampler *sampler)
 {
     return sampler->grammar != NULL ? dw_grammar_accepted_steps(sampler->grammar) : 0;
+}
+
+void dw_sampler_set_stop(dw_sampler *sampler, dw_stop *stop)
+{
+    sampler->stop = stop;
+    if (sampler->grammar != NULL) {
+        dw_grammar_set_stop(sampler->grammar, stop);
+    }
+    if (sampler->triggers != NULL) {
+        dw_triggers_set_stop(sampler->triggers, stop);
+    }
 }
 
 bool dw_sampler_awaits_trigger(const dw_sampler *sampler)

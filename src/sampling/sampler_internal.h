@@ -61,6 +61,7 @@ struct dw_sampler {
     const uint64_t *allowed; /* by the grammar, as dw_grammar_mask; looked at where `masked` */
     uint64_t *unwaiting;     /* [vocab_count bits]: the same where it waits for a trigger */
     bool masked;
+    dw_stop *stop; /* may be NULL */
 
     dw_logit_bias *biases; /* [bias_count] */
     size_t bias_count;

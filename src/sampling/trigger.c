@@ -134,11 +134,19 @@ dw_status dw_triggers_try(dw_triggers *t, const char *text, size_t bytes, const 
         await(t, paused);
     }
     t->marker_bytes = marker_bytes;
+    if (t->work.stopped) {
+        return dw_fail(err, DW_E_CANCELLED, "triggers: cancelled");
+    }
     return dw_work_done(&t->work)
                ? dw_fail(err, DW_E_LIMIT,
                          "triggers: looking for them takes more steps than the limit of %u",
                          DW_TRIGGER_STEPS_MAX)
                : DW_OK;
+}
+
+void dw_triggers_set_stop(dw_triggers *t, dw_stop *stop)
+{
+    t->work.stop = stop;
 }
 
 uint64_t dw_triggers_steps(const dw_triggers *t)

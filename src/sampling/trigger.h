@@ -7,6 +7,7 @@
 #ifndef DW_SAMPLING_TRIGGER_H
 #define DW_SAMPLING_TRIGGER_H
 
+#include "base/stop.h"
 #include "base/status.h"
 
 #define DW_TRIGGERS_MAX 256
@@ -59,6 +60,8 @@ typedef struct dw_triggers dw_triggers;
 /* Errors: DW_E_ARG (naming the trigger and the place in it), DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw_triggers_create(dw_triggers **out, const dw_trigger_options *options, dw_error *err);
 void dw_triggers_destroy(dw_triggers *triggers);
+/* As dw_grammar_set_stop. */
+void dw_triggers_set_stop(dw_triggers *triggers, dw_stop *stop);
 
 /* Whether one is met when text [bytes] has come too: then found [*found_bytes], until the next
  * call, is the text from the match's first group that is not empty on, without one from its

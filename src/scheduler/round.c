@@ -213,7 +213,22 @@ static void end(dw__task *task)
     int32_t result = 0;
     int exit_code = 0;
     dw_status status = dw_fiber_end(task->instance, &result, &exit_code, &error);
+    bool left = dw_instance_has_left(task->instance);
+    if (task->flushes) {
+        result = task->result;
+        status = status == DW_OK && left
+                     ? dw_fail(&error, DW_E_TRAP, "the guest left with code %d while it flushed",
+                               exit_code)
+                     : status;
+    } else if (task->actor != NULL && status == DW_OK && !left &&
+               dw_fiber_begin_flush(task->instance, &runner, task)) {
+        task->flushes = true;
+        task->result = result;
+        dw__put(&task->scheduler->ready, task); /* as long as it likes, and others meanwhile */
+        return;
+    }
     if (task->actor != NULL) {
+        dw_actor_receive_flushed(task->actor);
         status = dw_actor_receive_end(task->actor, status, result, exit_code, &error);
         exit_code = 0;
     }

@@ -35,6 +35,8 @@ typedef struct dw__task {
     void (*on_turn)(void *user); /* without an instance */
     void *user;
     bool begun;
+    bool flushes;   /* the actor's message is worked on, what its guest has buffered is written */
+    int32_t result; /* of that message */
     dw__task_state state;
     dw_batch_item item; /* while it steps */
     dw_work_fn work;    /* while it computes, to the next three */

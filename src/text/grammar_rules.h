@@ -5,6 +5,7 @@
 #ifndef DW_TEXT_GRAMMAR_RULES_H
 #define DW_TEXT_GRAMMAR_RULES_H
 
+#include "base/stop.h"
 #include "base/status.h"
 
 #define DW_GRAMMAR_BYTES_MAX ((size_t)1 << 20)
@@ -65,6 +66,7 @@ typedef struct dw_grammar_tokens {
     uint32_t count; /* ids from 0 to count - 1 */
     int32_t (*find)(const void *user, const char *text, size_t bytes);
     const void *user;
+    dw_stop *stop; /* of what finding the first tokens takes, and all that follows; may be NULL */
 } dw_grammar_tokens;
 
 /* text [bytes], UTF-8. What it makes can be finished from every state: rules that never end are

@@ -15,6 +15,9 @@
  * them kept it busy for a quarter of a minute. It gets such a text in parts of this length or more,
  * cut where that changes nothing. */
 #define PART_BYTES ((size_t)4 << 10)
+/* Byte pairs of libllama's take a text as a whole, 16 MiB for half a minute: they get a longer one
+ * in parts of this length or more, where a word ends whatever the pattern. */
+#define PAIRS_BYTES ((size_t)4 << 10)
 /* Where libllama splits texts by std::regex, which recurses once a character of a match, it gets
  * texts of this length at most: its stack is that of whoever calls, a guest's fiber for one. */
 /* What libllama takes meanwhile, measured on words of 4 MiB: 94 bytes a byte. */
@@ -192,6 +195,56 @@ static char *escape_spaces(const char *text, size_t *bytes)
     return escaped;
 }
 
+/* ---- long texts ---------------------------------------------------------------------------- */
+
+static bool is_letter(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_digit(unsigned char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Whether a word ends between two characters of ASCII by every pattern for which libllama has code:
+ * letters go with letters and with what stands in front of them, or an apostrophe behind them;
+ * numbers with numbers and a space in front; other marks with each other and with line ends. */
+static bool ends_word(unsigned char before, unsigned char behind)
+{
+    if (before >= 0x80 || behind >= 0x80) {
+        return false;
+    }
+    return (is_letter(before) && !is_letter(behind) && behind != '\'') ||
+           (is_digit(before) && !is_digit(behind) && behind != '\'');
+}
+
+/* The first place at least `least` bytes behind `from` where the text may be cut; `bytes` where
+ * there is none. */
+static size_t next_word_end(const char *text, size_t bytes, size_t from, size_t least)
+{
+    size_t at = bytes - from > least ? from + least : bytes;
+    while (at < bytes && !ends_word((unsigned char)text[at - 1], (unsigned char)text[at])) {
+        at++;
+    }
+    return at;
+}
+
+/* For libllama's byte pairs: in parts, cut where words end. */
+static dw_status add_words(const dw_vocab *vocab, const char *text, size_t bytes,
+                           dw_token_list *out, dw_error *err)
+{
+    dw_status status = DW_OK;
+    for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
+        next = next_word_end(text, bytes, at, PAIRS_BYTES);
+        status = dw_stop_check(out->stop, "tokenize", err);
+        if (status == DW_OK) {
+            status = add_text(vocab, text + at, next - at, out, err);
+        }
+    }
+    return status;
+}
+
 /* A long text for SPM: in parts, cut where nothing can be joined. */
 static dw_status add_parts(const dw_vocab *vocab, const char *text, size_t bytes, bool goes_on,
                            dw_token_list *out, dw_error *err)
@@ -208,6 +261,10 @@ static dw_status add_parts(const dw_vocab *vocab, const char *text, size_t bytes
     bool guarded = !dw_joined_pairs_has(joined, guard, guard_bytes);
     for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
         next = guarded ? dw_joined_pairs_cut(joined, escaped, bytes, at, PART_BYTES) : bytes;
+        status = dw_stop_check(out->stop, "tokenize", err);
+        if (status != DW_OK) {
+            break;
+        }
         status = at == 0 && !goes_on ? add_text(vocab, escaped, next, out, err)
                                      : add_more_text(vocab, escaped + at, next - at, out, err);
     }
@@ -219,7 +276,11 @@ static dw_status add_parts(const dw_vocab *vocab, const char *text, size_t bytes
 static dw_status add_any_text(const dw_vocab *vocab, const char *text, size_t bytes, bool goes_on,
                               dw_token_list *out, dw_error *err)
 {
-    bool slow = llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_SPM && bytes > PART_BYTES;
+    enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
+    bool slow = type == LLAMA_VOCAB_TYPE_SPM && bytes > PART_BYTES;
+    if (type == LLAMA_VOCAB_TYPE_BPE && vocab->splitter == NULL && bytes > PAIRS_BYTES) {
+        return add_words(vocab, text, bytes, out, err);
+    }
     return slow      ? add_parts(vocab, text, bytes, goes_on, out, err)
            : goes_on ? add_more_text(vocab, text, bytes, out, err)
                      : add_text(vocab, text, bytes, out, err);
@@ -326,7 +387,7 @@ dw_status dw_vocab_tokenize_pieces(const dw_vocab *vocab, const dw_text_piece *p
     if (status != DW_OK) {
         return status;
     }
-    joined_text text = {.cut = {.parse = (flags & DW_TOKENIZE_PARSE) != 0}};
+    joined_text text = {.cut = {.parse = (flags & DW_TOKENIZE_PARSE) != 0, .stop = out->stop}};
     bool adds = (flags & DW_TOKENIZE_SPECIAL) != 0;
     status = join(&text, pieces, count, err);
     if (status == DW_OK && adds && vocab->first >= 0) {

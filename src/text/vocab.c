@@ -317,8 +317,9 @@ bool dw_vocab_is_end(const dw_vocab *vocab, int32_t token)
 
 dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size_t count,
                               char *text, size_t capacity, uint32_t flags, size_t *text_bytes,
-                              dw_error *err)
+                              dw_stop *stop, dw_error *err)
 {
+    uint32_t round = 0;
     *text_bytes = 0;
     if ((flags & ~(uint32_t)DW_DETOKENIZE_SPECIAL) != 0) {
         return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 is known", flags);
@@ -346,6 +347,9 @@ dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size
                                             room > 0 ? text + length : none, room, special);
         if (bytes == DW_LLAMA_THREW) {
             return dw_fail(err, DW_E_ARG, "tokens[%zu]: %d has no text", i, tokens[i]);
+        }
+        if (dw_stop_asked_seldom(stop, &round)) {
+            return dw_stop_check(stop, "detokenize", err);
         }
         fits = fits && bytes >= 0;
         length += (size_t)(bytes < 0 ? -bytes : bytes);

@@ -65,10 +65,10 @@ dw_status dw_vocab_tokenize_pieces(const dw_vocab *vocab, const dw_text_piece *p
 /* tokens [count] -> text [capacity], no NUL; `*text_bytes` is its length. `flags`:
  * DW_DETOKENIZE_*. A token may be part of a UTF-8 character: joining the texts of a sequence in
  * order gives the whole text. Errors: DW_E_SPACE (*text_bytes tells the need), DW_E_RANGE
- * (a token outside the vocabulary). */
+ * (a token outside the vocabulary), DW_E_CANCELLED (`stop`, which may be NULL). */
 dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size_t count,
                               char *text, size_t capacity, uint32_t flags, size_t *text_bytes,
-                              dw_error *err);
+                              dw_stop *stop, dw_error *err);
 
 /* The text of all tokens, made at the first call. Until the vocabulary goes.
  * Errors: DW_E_MEMORY, DW_E_LIMIT. */

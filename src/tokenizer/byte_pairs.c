@@ -283,9 +283,11 @@ static void consider(const dw_byte_pairs *pairs, workspace *w, uint32_t left, ui
     }
 }
 
-static void merge_symbols(const dw_byte_pairs *pairs, workspace *w)
+/* Once it is asked to stop the word is left as it is. */
+static void merge_symbols(const dw_byte_pairs *pairs, workspace *w, dw_stop *stop)
 {
-    while (w->heap_count > 0) {
+    uint32_t round = 0;
+    while (w->heap_count > 0 && !dw_stop_asked_seldom(stop, &round)) {
         candidate next = pop(w);
         symbol *left = &w->symbols[next.left];
         if (left->piece != next.left_piece || left->next == NONE ||
@@ -352,7 +354,7 @@ static void put_word(const dw_byte_pairs *pairs, workspace *w, const unsigned ch
     for (uint32_t i = 0; i + 1 < count; i++) {
         consider(pairs, w, i, i + 1);
     }
-    merge_symbols(pairs, w);
+    merge_symbols(pairs, w, out->stop);
     for (uint32_t i = 0; count > 0 && i != NONE; i = w->symbols[i].next) {
         put_piece(pairs, &pairs->pieces[w->symbols[i].piece], out);
     }
@@ -412,11 +414,12 @@ static size_t encode_one(unsigned char *out, uint32_t code)
     return more + 1;
 }
 
-static void decode(decoded *d, const char *text, size_t bytes)
+static void decode(decoded *d, const char *text, size_t bytes, dw_stop *stop)
 {
+    uint32_t round = 0;
     const unsigned char *own = (const unsigned char *)text;
     size_t written = 0;
-    for (size_t at = 0; at < bytes;) {
+    for (size_t at = 0; at < bytes && !dw_stop_asked_seldom(stop, &round);) {
         uint32_t code = 0;
         at += decode_one(own + at, bytes - at, &code);
         d->codes[d->count] = code;
@@ -439,7 +442,8 @@ static void release(decoded *d, workspace *w)
 }
 
 /* U+FFFD for a single byte takes three: the longest that damage can become. */
-static dw_status decode_text(decoded *d, const char *text, size_t bytes, dw_error *err)
+static dw_status decode_text(decoded *d, const char *text, size_t bytes, dw_stop *stop,
+                             dw_error *err)
 {
     d->codes = dw_alloc(bytes, sizeof *d->codes);
     d->kinds = dw_alloc(bytes, sizeof *d->kinds);
@@ -450,8 +454,8 @@ static dw_status decode_text(decoded *d, const char *text, size_t bytes, dw_erro
         d->utf8 == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of text", bytes);
     }
-    decode(d, text, bytes);
-    return DW_OK;
+    decode(d, text, bytes, stop);
+    return dw_stop_check(stop, "tokenize", err);
 }
 
 static size_t word_end(const decoded *d, size_t from)
@@ -485,18 +489,30 @@ dw_status dw_byte_pairs_tokenize(const dw_byte_pairs *pairs, const dw_pre_tokeni
 {
     decoded d = {.count = 0};
     workspace w = {.heap_count = 0};
-    dw_status status = decode_text(&d, text, bytes, err);
+    dw_status status = decode_text(&d, text, bytes, out->stop, err);
     if (status != DW_OK) {
         goto out;
     }
-    dw__characters characters = {d.codes, d.kinds, d.starts, d.count};
+    dw__characters characters = {.codes = d.codes,
+                                 .kinds = d.kinds,
+                                 .starts = d.starts,
+                                 .count = d.count,
+                                 .stop = out->stop};
     dw_pre_tokenizer_split(by, &characters);
+    status = dw_stop_check(out->stop, "tokenize", err);
+    if (status != DW_OK) {
+        goto out;
+    }
     status = make_room(&w, &d, err);
     if (status != DW_OK) {
         goto out;
     }
     bool whole = dw_pre_tokenizer_keeps_tokens(by);
+    uint32_t round = 0;
     for (size_t from = 0, end = 0; from < d.count; from = end) {
+        if (dw_stop_asked_seldom(out->stop, &round)) {
+            break;
+        }
         end = word_end(&d, from);
         const unsigned char *word = d.utf8 + d.offsets[from];
         size_t length = d.offsets[end] - d.offsets[from];
@@ -504,6 +520,7 @@ dw_status dw_byte_pairs_tokenize(const dw_byte_pairs *pairs, const dw_pre_tokeni
             put_word(pairs, &w, word, length, out);
         }
     }
+    status = dw_stop_check(out->stop, "tokenize", err);
 out:
     release(&d, &w);
     return status;

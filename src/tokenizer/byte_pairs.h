@@ -18,7 +18,8 @@ dw_status dw_byte_pairs_create(dw_byte_pairs **out, const dw_gguf *gguf,
 void dw_byte_pairs_destroy(dw_byte_pairs *pairs);
 
 /* The tokens of a text [bytes], split by `by`, behind those in `out`. Bytes that are not UTF-8
- * count as U+FFFD; none may be beyond Unicode. Errors: DW_E_MEMORY. */
+ * count as U+FFFD; none may be beyond Unicode. Errors: DW_E_MEMORY,
+ * DW_E_CANCELLED. */
 dw_status dw_byte_pairs_tokenize(const dw_byte_pairs *pairs, const dw_pre_tokenizer *by,
                                  const char *text, size_t bytes, dw_token_list *out, dw_error *err);
 

@@ -528,8 +528,9 @@ void dw_pre_tokenizer_split(const dw_pre_tokenizer *by, const dw__characters *te
     memset(text->starts, 0, text->count + 1);
     text->starts[0] = 1;
     text->starts[text->count] = 1;
+    uint32_t round = 0;
     for (uint32_t i = 0; i < by->stage_count; i++) {
-        for (size_t from = 0; from < text->count;) {
+        for (size_t from = 0; from < text->count && !dw_stop_asked_seldom(text->stop, &round);) {
             size_t end = from + 1;
             while (text->starts[end] == 0) {
                 end++;

@@ -6,9 +6,7 @@
 #ifndef DW_TOKENIZER_PRE_TOKENIZER_H
 #define DW_TOKENIZER_PRE_TOKENIZER_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "base/stop.h"
 
 typedef struct dw_pre_tokenizer dw_pre_tokenizer;
 
@@ -31,6 +29,7 @@ typedef struct dw__characters {
     const uint16_t *kinds; /* [count]: dw__character_kinds of each */
     unsigned char *starts; /* [count + 1]: 1 where a word starts; the last is an end */
     size_t count;
+    dw_stop *stop; /* may be NULL; where it asks, starts are set as far as it came */
 } dw__characters;
 
 /* Bits that patterns tell apart, from libllama's flags of the character. */

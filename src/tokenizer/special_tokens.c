@@ -169,7 +169,8 @@ static bool is_recognised(const dw_cut_text *in, const dw_special *special, size
 static bool look(const dw_specials *specials, const dw_cut_text *in, bool *seen)
 {
     bool any = false;
-    for (size_t at = 0; at < in->bytes; at++) {
+    uint32_t round = 0;
+    for (size_t at = 0; at < in->bytes && !dw_stop_asked_seldom(in->stop, &round); at++) {
         size_t left = in->bytes - at;
         if (!may_start(specials, in->text + at, left)) {
             continue;
@@ -276,8 +277,9 @@ static bool cut_fragment(const dw_cut_text *in, const dw_special *special, dw_fr
 static bool cut_all(const dw_cut_text *in, const dw_special *special, const dw_fragments *from,
                     dw_fragments *to)
 {
+    uint32_t round = 0;
     to->count = 0;
-    for (size_t i = 0; i < from->count; i++) {
+    for (size_t i = 0; i < from->count && !dw_stop_asked_seldom(in->stop, &round); i++) {
         bool done = from->items[i].token >= 0 ? add(to, from->items[i])
                                               : cut_fragment(in, special, from->items[i], to);
         if (!done) {
@@ -310,6 +312,10 @@ dw_status dw_specials_cut(const dw_specials *specials, const dw_cut_text *text, 
     }
     dw_free(seen);
     dw_free(next.items);
+    dw_status status = dw_stop_check(text->stop, "tokenize", err);
+    if (status != DW_OK) {
+        return status;
+    }
     return fits ? DW_OK
                 : dw_fail(err, DW_E_MEMORY, "no memory to cut %zu bytes of text", text->bytes);
 }

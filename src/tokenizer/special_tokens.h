@@ -8,6 +8,7 @@
 #include <llama.h>
 
 #include "base/status.h"
+#include "base/stop.h"
 
 /* A token whose spelling is cut out of a text before the text is tokenised. */
 typedef struct dw_special {
@@ -47,6 +48,7 @@ typedef struct dw_cut_text {
     bool parse;                   /* false: control tokens are recognised nowhere */
     const dw_text_range *content; /* [content_count]: in order, apart from each other, none empty */
     size_t content_count;
+    dw_stop *stop; /* may be NULL */
 } dw_cut_text;
 
 /* A special token, or text between two. */
@@ -62,7 +64,8 @@ typedef struct dw_fragments {
     size_t capacity;
 } dw_fragments;
 
-/* Cut `text`; the caller frees out->items, also after an error. Errors: DW_E_MEMORY. */
+/* Cut `text`; the caller frees out->items, also after an error. Errors: DW_E_MEMORY,
+ * DW_E_CANCELLED. */
 dw_status dw_specials_cut(const dw_specials *specials, const dw_cut_text *text, dw_fragments *out,
                           dw_error *err);
 /* The first place at `from` or behind, in text that dw_specials_cut has left, where a control

@@ -35,6 +35,10 @@ jinja_scope::jinja_scope(const jinja_limits &limits) : outer(current)
     auto *made = new bounds;
     char here = 0;
     made->limits = limits;
+    if (limits.asks == nullptr && current != nullptr) {
+        made->limits.asks = current->limits.asks;
+        made->limits.stop = current->limits.stop;
+    }
     made->end = clock::now() + std::chrono::milliseconds(limits.milliseconds);
     size_t depth = limits.stack_bytes > 2 * stack_margin ? limits.stack_bytes - stack_margin : 0;
     made->stack_end = depth != 0 ? (uintptr_t)&here - depth : 0;
@@ -50,6 +54,9 @@ jinja_scope::~jinja_scope()
 
 static void look_at_clock(const bounds *b)
 {
+    if (b->limits.asks != nullptr && b->limits.asks(b->limits.stop)) {
+        throw stop_reached("chat: cancelled");
+    }
     if (clock::now() > b->end) {
         throw limit_reached("the template takes longer than " +
                             std::to_string(b->limits.milliseconds) + " ms");

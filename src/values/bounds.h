@@ -13,15 +13,22 @@ namespace dw
 
 /* What one use of templates may take. A use that goes beyond throws limit_reached. */
 struct jinja_limits {
-    uint64_t steps = 20u << 20;       /* nodes executed */
-    uint64_t bytes = 2048ull << 20;   /* of all values made, one after another */
-    uint64_t value_bytes = 64u << 20; /* of one value */
-    uint64_t milliseconds = 5000;     /* monotonic */
-    size_t stack_bytes = 0;           /* that the thread has below the scope */
+    uint64_t steps = 20u << 20;         /* nodes executed */
+    uint64_t bytes = 2048ull << 20;     /* of all values made, one after another */
+    uint64_t value_bytes = 64u << 20;   /* of one value */
+    uint64_t milliseconds = 5000;       /* monotonic */
+    size_t stack_bytes = 0;             /* that the thread has below the scope */
+    bool (*asks)(void *stop) = nullptr; /* whether it should be left */
+    void *stop = nullptr;
 };
 
 /* An error that the engine hands on as it is. */
 struct limit_reached : jinja::rethrown_exception {
+    using jinja::rethrown_exception::rethrown_exception;
+};
+
+/* It was asked to stop. */
+struct stop_reached : jinja::rethrown_exception {
     using jinja::rethrown_exception::rethrown_exception;
 };
 

@@ -327,27 +327,31 @@ static bool find_flush(dw_instance *instance, const char *name, wasmtime_func_t 
     return fits;
 }
 
-dw_status dw_instance_flush(dw_instance *instance, dw_error *err)
+bool dw__instance_find_flush(dw_instance *instance, dw__flush *flush)
 {
     static const char *const names[] = {DW_WASM_FLUSH_EXPORT, "fflush"};
-    wasmtime_func_t function;
-    size_t parameter_count = 0;
-    size_t result_count = 0;
-    int exit_code = 0;
     bool found = false;
     for (size_t i = 0; i < sizeof names / sizeof names[0] && !found; i++) {
-        found = find_flush(instance, names[i], &function, &parameter_count, &result_count);
+        found = find_flush(instance, names[i], &flush->function, &flush->parameter_count,
+                           &flush->result_count);
     }
-    if (!found) {
+    return found;
+}
+
+dw_status dw_instance_flush(dw_instance *instance, dw_error *err)
+{
+    dw__flush flush;
+    int exit_code = 0;
+    if (!dw__instance_find_flush(instance, &flush)) {
         return DW_OK;
     }
     const wasmtime_val_t all = {.kind = WASMTIME_I32}; /* NULL: of every stream */
     wasmtime_val_t result = {.kind = WASMTIME_I32};
-    guest_call call = {.function = &function,
+    guest_call call = {.function = &flush.function,
                        .args = &all,
-                       .arg_count = parameter_count,
+                       .arg_count = flush.parameter_count,
                        .result = &result,
-                       .result_count = result_count,
+                       .result_count = flush.result_count,
                        .goes_on = true};
     dw_status status = call_guest(instance, &call, err);
     if (status == DW_OK) {

@@ -77,6 +77,24 @@ static dw_status make_yield(dw_instance *instance, dw_error *err)
     return DW_OK;
 }
 
+/* With `argument_count` zeros. */
+static void begin(dw_instance *instance, const dw_step_runner *runner, void *user,
+                  size_t argument_count)
+{
+    static const wasmtime_val_t zero = {.kind = WASMTIME_I32};
+    dw__fiber *fiber = &instance->fiber;
+    DW_ASSERT(argument_count <= 1);
+    fiber->value = (wasmtime_val_t){.kind = WASMTIME_I32};
+    fiber->trap = NULL;
+    fiber->error = NULL;
+    instance->runner = runner;
+    instance->runner_user = user;
+    fiber->future = wasmtime_func_call_async(wasmtime_store_context(instance->store),
+                                             &fiber->function, &zero, argument_count, &fiber->value,
+                                             fiber->result_count, &fiber->trap, &fiber->error);
+    DW_ASSERT(fiber->future != NULL);
+}
+
 dw_status dw_fiber_begin(dw_instance *instance, const char *function, const dw_step_runner *runner,
                          void *user, dw_error *err)
 {
@@ -101,17 +119,24 @@ dw_status dw_fiber_begin(dw_instance *instance, const char *function, const dw_s
         return status;
     }
     instance->started = instance->started || start;
-    fiber->value = (wasmtime_val_t){.kind = WASMTIME_I32};
-    fiber->trap = NULL;
-    fiber->error = NULL;
     dw__instance_enter(instance, false);
-    instance->runner = runner;
-    instance->runner_user = user;
-    fiber->future =
-        wasmtime_func_call_async(wasmtime_store_context(instance->store), &fiber->function, NULL, 0,
-                                 &fiber->value, fiber->result_count, &fiber->trap, &fiber->error);
-    DW_ASSERT(fiber->future != NULL);
+    begin(instance, runner, user, 0);
     return DW_OK;
+}
+
+bool dw_fiber_begin_flush(dw_instance *instance, const dw_step_runner *runner, void *user)
+{
+    dw__fiber *fiber = &instance->fiber;
+    dw__flush flush;
+    DW_ASSERT(fiber->future == NULL && fiber->can_yield && !instance->calling);
+    if (!dw__instance_find_flush(instance, &flush)) {
+        return false;
+    }
+    fiber->function = flush.function;
+    fiber->result_count = flush.result_count;
+    dw__instance_enter(instance, true);
+    begin(instance, runner, user, flush.parameter_count);
+    return true;
 }
 
 bool dw_fiber_resume(dw_instance *instance)

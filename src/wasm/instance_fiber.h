@@ -12,6 +12,9 @@ dw_status dw_fibers_prepare(dw_wasm_host *host, dw_error *err);
  * call is under way; `_start` has run). */
 dw_status dw_fiber_begin(dw_instance *instance, const char *function, const dw_step_runner *runner,
                          void *user, dw_error *err);
+/* The same behind a call that has ended, in its time: let the guest's C library write what its
+ * buffers hold. False: it is not known how, and nothing has begun. */
+bool dw_fiber_begin_flush(dw_instance *instance, const dw_step_runner *runner, void *user);
 /* Let it run until it waits, has used up its time slice (false), or is through (true). */
 bool dw_fiber_resume(dw_instance *instance);
 /* The result of a call that has ended, as dw_instance_run has it. `result` is 0 if it gave none. */

@@ -156,6 +156,13 @@ dw_status dw__define_proc_exit(wasmtime_linker_t *linker, dw_error *err);
  * Errors: DW_E_NOT_FOUND, DW_E_TYPE. */
 dw_status dw__instance_find(dw_instance *instance, const char *name, wasmtime_func_t *function,
                             size_t *result_count, dw_error *err);
+/* What flushes the guest's C library: () -> () or (i32) -> i32. False: nothing is known to. */
+typedef struct dw__flush {
+    wasmtime_func_t function;
+    size_t parameter_count;
+    size_t result_count;
+} dw__flush;
+bool dw__instance_find_flush(dw_instance *instance, dw__flush *flush);
 /* Before and after a call into the guest. `goes_on`: it belongs to the call before, whose time is
  * its own as well. On a fiber it does not run yet. */
 void dw__instance_enter(dw_instance *instance, bool goes_on);

@@ -27,7 +27,7 @@ static int32_t find(const void *user, const char *text, size_t bytes)
                                                          : -1;
 }
 
-const dw_grammar_tokens byte_tokens = {TOKEN_COUNT, find, NULL};
+const dw_grammar_tokens byte_tokens = {TOKEN_COUNT, find, NULL, NULL};
 
 dw_token_texts byte_texts(void)
 {

@@ -19,7 +19,7 @@ static dw_status render(const char *source, const char *request, dw_chat_text *o
     *out = (dw_chat_text){0};
     dw_status status = dw_jinja_open(&jinja, source, strlen(source), "<s>", "</s>", err);
     if (status == DW_OK) {
-        dw_chat_request all = {request, strlen(request)};
+        dw_chat_request all = {.json = request, .bytes = strlen(request)};
         status = dw_jinja_render(jinja, all, "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}",
                                  1770685261, out, err);
     }

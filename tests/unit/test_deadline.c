@@ -10,11 +10,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "base/os.h"
+#include "hostile_fixture.h"
 #include "scheduler/scheduler.h"
 #include "support.h"
-#include "tiny_model.h"
-#include "wasm/guest_instance.h"
 
 #define MS UINT64_C(1000000)
 #define TIMEOUT_MS 300
@@ -25,137 +23,8 @@
 #define GUESTS 64
 #define HOUR_MS "3600000"
 
-static dw_engine *engine;
-static dw_module *module;
-static dw_model *model;
-
-/* A small model's vocabulary, a larger one's matrices: a long prompt takes tens of seconds. */
-static dw_model *make_model(void)
-{
-    char path[] = "/tmp/dw-deadline-XXXXXX";
-    dw_model *made = NULL;
-    dw_error err;
-    tiny_options options = tiny_defaults();
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    (void)close(fd);
-    options.matrix_type = GGML_TYPE_Q8_0;
-    options.layer_count = 8;
-    options.embedding_length = 512;
-    options.head_count = 8;
-    options.kv_head_count = 2;
-    options.head_dim = 64;
-    options.ff_length = 2048;
-    options.context_length = 32768;
-    options.tokenizer = true;
-    tiny_model_write(path, &options);
-    if (dw_model_open(&made, engine, path, &err) != DW_OK) {
-        fail_msg("%s", err.message);
-    }
-    (void)unlink(path);
-    return made;
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    dw_error err;
-    wasm_signals_restore();
-    dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU"};
-    if (dw_engine_create(&engine, &options, &err) != DW_OK ||
-        dw_module_open(&module, engine, DW_TEST_GUESTS_DIR "/hostile.wasm", &err) != DW_OK) {
-        fail_msg("%s", err.message);
-    }
-    model = make_model();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    dw_model_unref(model);
-    dw_module_unref(module);
-    dw_engine_destroy(engine);
-    return 0;
-}
-
-static dw_instance *start(const char *act, const char *n, const dw_instance_options *with)
-{
-    const char *args[] = {"hostile", act, n};
-    dw_instance_options options = {.struct_bytes = sizeof options};
-    options = with != NULL ? *with : options;
-    options.args = args;
-    options.arg_count = 3;
-    options.models = &model;
-    options.model_count = 1;
-    dw_instance *instance = NULL;
-    dw_error err;
-    wasm_signals_restore();
-    if (dw_instance_create(&instance, module, &options, &err) != DW_OK) {
-        fail_msg("%s: %s", act, err.message);
-    }
-    return instance;
-}
-
-/* ---- the process's streams ---------------------------------------------------------------- */
-
-/* In the place of standard input and output, while a guest runs: a pipe that nobody writes to, and
- * one that nobody reads from. */
-typedef struct streams {
-    int input[2];
-    int output[2];
-    int kept[2];
-} streams;
-
-static streams replaced;
-
-static void replace_streams(void)
-{
-    (void)fflush(stdout);
-    assert_int_equal(pipe(replaced.input), 0);
-    assert_int_equal(pipe(replaced.output), 0);
-    for (int fd = 0; fd < 2; fd++) {
-        replaced.kept[fd] = dup(fd);
-        assert_true(replaced.kept[fd] > 2);
-    }
-    assert_int_equal(dup2(replaced.input[0], 0), 0);
-    assert_int_equal(dup2(replaced.output[1], 1), 1);
-}
-
-static void restore_streams(void)
-{
-    for (int fd = 0; fd < 2; fd++) {
-        assert_int_equal(dup2(replaced.kept[fd], fd), fd);
-        (void)close(replaced.kept[fd]);
-        (void)close(replaced.input[fd]);
-        (void)close(replaced.output[fd]);
-    }
-}
-
-/* ---- one guest ------------------------------------------------------------------------------ */
-
-/* How a run ended. */
-typedef struct ending {
-    dw_status status;
-    int code;
-    uint64_t took_ns;
-    char message[248];
-} ending;
-
-static ending run(dw_instance *instance)
-{
-    ending end = {.code = 0};
-    dw_error err = {.message = ""};
-    replace_streams();
-    uint64_t started = dw_os_clock_ns();
-    end.status = dw_instance_run(instance, &end.code, &err);
-    end.took_ns = dw_os_clock_ns() - started;
-    restore_streams();
-    (void)snprintf(end.message, sizeof end.message, "%s", err.message);
-    return end;
-}
-
-static void expect(const char *act, const ending *end, dw_status status, const char *message)
+static void expect(const char *act, const hostile_ending *end, dw_status status,
+                   const char *message)
 {
     print_message("%s: %.1f ms beyond its end\n", act, (double)end->took_ns / 1e6 - TIMEOUT_MS);
     if (end->status != status || strcmp(end->message, message) != 0 || end->took_ns > BOUND_NS) {
@@ -169,8 +38,8 @@ static void ends_in_time(const char *act, const char *n)
 {
     const dw_instance_options options = {
         .struct_bytes = sizeof options, .timeout_ms = TIMEOUT_MS, .inherit_stdin = true};
-    dw_instance *instance = start(act, n, &options);
-    ending end = run(instance);
+    dw_instance *instance = hostile_start(act, n, &options);
+    hostile_ending end = hostile_run(instance);
     dw_instance_destroy(instance);
     expect(act, &end, DW_E_LIMIT, "the guest ran longer than its 300 ms");
 }
@@ -186,10 +55,10 @@ static void *interrupt_later(void *user)
 static void ends_when_interrupted(const char *act, const char *n)
 {
     const dw_instance_options options = {.struct_bytes = sizeof options, .inherit_stdin = true};
-    dw_instance *instance = start(act, n, &options);
+    dw_instance *instance = hostile_start(act, n, &options);
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, interrupt_later, instance), 0);
-    ending end = run(instance);
+    hostile_ending end = hostile_run(instance);
     assert_int_equal(pthread_join(thread, NULL), 0);
     dw_instance_destroy(instance);
     expect(act, &end, DW_E_CANCELLED, "the guest was interrupted");
@@ -230,6 +99,19 @@ static void test_deadline_in_large_operations(void **state)
     (void)state;
     ends_in_time("exp", "600");
     ends_in_time("softmax", "600");
+}
+
+static void test_deadline_in_text(void **state)
+{
+    (void)state;
+    ends("tokenize", "16000000");
+    ends("detokenize", "4000000");
+}
+
+static void test_deadline_in_a_shift(void **state)
+{
+    (void)state;
+    ends("shift", "1000");
 }
 
 static void test_deadline_in_a_sleep(void **state)
@@ -287,9 +169,9 @@ static void test_interrupt_from_a_signal_handler(void **state)
     struct sigaction action = {.sa_handler = on_alarm};
     (void)sigaction(SIGALRM, &action, NULL);
     for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++) {
-        signalled = start(acts[i], i == 4 ? "16000" : HOUR_MS, &options);
+        signalled = hostile_start(acts[i], i == 4 ? "16000" : HOUR_MS, &options);
         assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
-        ending end = run(signalled);
+        hostile_ending end = hostile_run(signalled);
         expect(acts[i], &end, DW_E_CANCELLED, "the guest was interrupted");
         dw_instance_destroy(signalled);
     }
@@ -312,7 +194,7 @@ static void test_waits_as_wasi_has_them(void **state)
 
 typedef struct guest {
     dw_instance *instance;
-    ending end;
+    hostile_ending end;
     uint32_t ended;
     uint64_t started_ns;
 } guest;
@@ -333,8 +215,8 @@ static void run_together(guest *guests, size_t count, dw_scheduler_stats *stats)
     dw_scheduler *scheduler = NULL;
     dw_error err;
     wasm_signals_restore();
-    assert_int_equal(dw_scheduler_create(&scheduler, engine, NULL, &err), DW_OK);
-    replace_streams();
+    assert_int_equal(dw_scheduler_create(&scheduler, hostile_engine, NULL, &err), DW_OK);
+    hostile_replace_streams();
     for (size_t i = 0; i < count; i++) {
         guests[i].started_ns = dw_os_clock_ns();
         if (dw_scheduler_start(scheduler, guests[i].instance, on_end, &guests[i], &err) != DW_OK) {
@@ -342,7 +224,7 @@ static void run_together(guest *guests, size_t count, dw_scheduler_stats *stats)
         }
     }
     assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, &err), DW_OK);
-    restore_streams();
+    hostile_restore_streams();
     *stats = (dw_scheduler_stats){.struct_bytes = sizeof *stats};
     assert_int_equal(dw_scheduler_get_stats(scheduler, stats), DW_OK);
     dw_scheduler_destroy(scheduler);
@@ -361,7 +243,7 @@ static void test_scheduler_guests_sleep_together(void **state)
     dw_scheduler_stats stats;
     uint64_t started = dw_os_clock_ns();
     for (size_t i = 0; i < GUESTS; i++) {
-        guests[i] = (guest){.instance = start("sleep", "500", NULL)};
+        guests[i] = (guest){.instance = hostile_start("sleep", "500", NULL)};
     }
     run_together(guests, GUESTS, &stats);
     uint64_t took = dw_os_clock_ns() - started;
@@ -388,7 +270,7 @@ static void test_scheduler_deadlines_of_who_waits(void **state)
     dw_scheduler_stats stats;
     for (size_t i = 0; i < COUNT; i++) {
         const char *n = strcmp(acts[i], "forward") == 0 ? "16000" : HOUR_MS;
-        guests[i] = (guest){.instance = start(acts[i], n, &options)};
+        guests[i] = (guest){.instance = hostile_start(acts[i], n, &options)};
     }
     run_together(guests, COUNT, &stats);
     for (size_t i = 0; i < COUNT; i++) {
@@ -415,7 +297,7 @@ static void test_scheduler_interrupts_who_waits(void **state)
     dw_scheduler_stats stats;
     pthread_t thread;
     for (size_t i = 0; i < 4; i++) {
-        guests[i] = (guest){.instance = start(acts[i], HOUR_MS, &options)};
+        guests[i] = (guest){.instance = hostile_start(acts[i], HOUR_MS, &options)};
     }
     assert_int_equal(pthread_create(&thread, NULL, interrupt_all, guests), 0);
     run_together(guests, 4, &stats);
@@ -432,9 +314,9 @@ static void test_scheduler_goes_while_guests_wait(void **state)
     (void)state;
     dw_scheduler *scheduler = NULL;
     dw_error err;
-    guest sleeps = {.instance = start("sleep", HOUR_MS, NULL)};
-    guest ends = {.instance = start("sleep", "50", NULL)};
-    assert_int_equal(dw_scheduler_create(&scheduler, engine, NULL, &err), DW_OK);
+    guest sleeps = {.instance = hostile_start("sleep", HOUR_MS, NULL)};
+    guest ends = {.instance = hostile_start("sleep", "50", NULL)};
+    assert_int_equal(dw_scheduler_create(&scheduler, hostile_engine, NULL, &err), DW_OK);
     assert_int_equal(dw_scheduler_start(scheduler, sleeps.instance, on_end, &sleeps, &err), DW_OK);
     assert_int_equal(dw_scheduler_start(scheduler, ends.instance, on_end, &ends, &err), DW_OK);
     assert_int_equal(
@@ -467,15 +349,15 @@ static void check_waits(bool on_fiber)
     guest g = {.instance = NULL};
     dw_scheduler *scheduler = NULL;
     wasm_signals_restore();
-    if (dw_module_open(&waits, engine, DW_TEST_GUESTS_DIR "/waits.wasm", &err) != DW_OK ||
+    if (dw_module_open(&waits, hostile_engine, DW_TEST_GUESTS_DIR "/waits.wasm", &err) != DW_OK ||
         dw_instance_create(&g.instance, waits, &options, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     dw_module_unref(waits);
-    replace_streams();
-    assert_int_equal(write(replaced.input[1], "ab", 2), 2);
+    hostile_replace_streams();
+    assert_int_equal(write(hostile_replaced.input[1], "ab", 2), 2);
     if (on_fiber) {
-        assert_int_equal(dw_scheduler_create(&scheduler, engine, NULL, &err), DW_OK);
+        assert_int_equal(dw_scheduler_create(&scheduler, hostile_engine, NULL, &err), DW_OK);
         assert_int_equal(dw_scheduler_start(scheduler, g.instance, on_end, &g, &err), DW_OK);
         assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, &err), DW_OK);
         dw_scheduler_destroy(scheduler);
@@ -483,7 +365,7 @@ static void check_waits(bool on_fiber)
         g.end.status = dw_instance_run(g.instance, &g.end.code, &err);
         (void)snprintf(g.end.message, sizeof g.end.message, "%s", err.message);
     }
-    restore_streams();
+    hostile_restore_streams();
     dw_instance_destroy(g.instance);
     (void)snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);
@@ -501,6 +383,8 @@ int main(void)
         cmocka_unit_test(test_deadline_in_an_embedding),
         cmocka_unit_test(test_deadline_in_one_product),
         cmocka_unit_test(test_deadline_in_large_operations),
+        cmocka_unit_test(test_deadline_in_text),
+        cmocka_unit_test(test_deadline_in_a_shift),
         cmocka_unit_test(test_deadline_in_a_sleep),
         cmocka_unit_test(test_deadline_while_nobody_writes),
         cmocka_unit_test(test_deadline_while_nobody_reads),
@@ -514,5 +398,5 @@ int main(void)
         cmocka_unit_test(test_scheduler_goes_while_guests_wait),
     };
     wasm_signals_save();
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, hostile_open, hostile_close);
 }

@@ -240,6 +240,65 @@ static void test_message_that_never_ends(void **state)
     }
 }
 
+/* Writing what its C library has buffered is the guest's own code, too: it ends with the message's
+ * time, and under a scheduler others run meanwhile. */
+static const char actor_that_flushes[] =
+    "(module (memory (export \"memory\") 1)"
+    " (func (export \"driftwood_receive\") (result i32) (i32.const 0))"
+    " (func (export \"fflush\") (param i32) (result i32) (loop $again (br $again)) (i32.const 0)))";
+
+typedef struct told {
+    dw_status status;
+    uint32_t place; /* among those that have ended, from 1 */
+} told;
+static uint32_t told_count;
+
+static void on_told(void *user, const dw_call_end *end)
+{
+    *(told *)user = (told){.status = end->status, .place = ++told_count};
+}
+
+static void test_message_that_flushes_for_ever(void **state)
+{
+    (void)state;
+    /* What constructors have printed is flushed when it is made, in the time of a call. */
+    static const char quiet[] =
+        "(module (memory (export \"memory\") 1) (global $ready (mut i32) (i32.const 0))"
+        " (func (export \"driftwood_receive\") (result i32) (global.set $ready (i32.const 1))"
+        "  (i32.const 0))"
+        " (func (export \"fflush\") (param i32) (result i32)"
+        "  (if (global.get $ready) (then (loop $again (br $again)))) (i32.const 0)))";
+    const dw_limits limits = {.struct_bytes = sizeof limits, .message_timeout_ms = 500};
+    const dw_instance_options instance = {.struct_bytes = sizeof instance, .limits = &limits};
+    const dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    dw_module *module = compile(plain, actor_that_flushes);
+    dw_actor *actor = NULL;
+    dw_scheduler *scheduler = NULL;
+    dw_error err;
+    told flushed = {.place = 0};
+    told other = {.place = 0};
+    assert_int_equal(dw_actor_spawn(&actor, module, &options, &err), DW_E_LIMIT);
+    dw_module_unref(module);
+    module = compile(plain, quiet);
+    if (dw_actor_spawn(&actor, module, &options, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    dw_module_unref(module);
+    dw_instance *guest = start(plain, NULL, 5000);
+    assert_int_equal(dw_actor_send(actor, NULL, "x", 1, &err), DW_OK);
+    assert_int_equal(dw_scheduler_create(&scheduler, plain, NULL, &err), DW_OK);
+    assert_int_equal(dw_scheduler_receive(scheduler, actor, NULL, on_told, &flushed, &err), DW_OK);
+    assert_int_equal(dw_scheduler_start(scheduler, guest, on_told, &other, &err), DW_OK);
+    assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, &err), DW_OK);
+    dw_scheduler_destroy(scheduler);
+    assert_int_equal(other.status, DW_OK);
+    assert_int_equal(other.place, 1);
+    assert_int_equal(flushed.status, DW_E_LIMIT);
+    assert_int_equal(flushed.place, 2);
+    dw_instance_destroy(guest);
+    dw_actor_destroy(actor);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_processor_time_ends_who_computes),
         cmocka_unit_test(test_message_has_a_time_by_default),
         cmocka_unit_test(test_message_that_never_ends),
+        cmocka_unit_test(test_message_that_flushes_for_ever),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_engines, close_engines);

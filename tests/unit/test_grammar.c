@@ -220,7 +220,7 @@ static void test_grammar_tokens(void **state)
 
 static dw_grammar *over_smollm2(const char *text)
 {
-    const dw_grammar_tokens tokens = {SMOLLM2_TOKENS, byte_tokens.find, NULL};
+    const dw_grammar_tokens tokens = {SMOLLM2_TOKENS, byte_tokens.find, NULL, NULL};
     dw_grammar *grammar;
     dw_error err;
     if (dw_grammar_create(&grammar, texts, text, strlen(text), &tokens, &err) != DW_OK) {
@@ -432,7 +432,8 @@ static bool is_utf8(const char *text, size_t bytes)
     dw_error err;
     assert_int_equal(dw_vocab_tokenize(vocab, text, bytes, tokens, 4096, 0, &count, &err), DW_OK);
     assert_int_equal(
-        dw_vocab_detokenize(vocab, tokens, count, back, sizeof back, 0, &back_bytes, &err), DW_OK);
+        dw_vocab_detokenize(vocab, tokens, count, back, sizeof back, 0, &back_bytes, NULL, &err),
+        DW_OK);
     return back_bytes == bytes && memcmp(back, text, bytes) == 0;
 }
 
@@ -469,9 +470,9 @@ static void generate_json(uint64_t seed, const dw_sampler_params *base)
             break;
         }
         size_t bytes;
-        assert_int_equal(
-            dw_vocab_detokenize(vocab, &token, 1, text + used, sizeof text - used, 0, &bytes, &err),
-            DW_OK);
+        assert_int_equal(dw_vocab_detokenize(vocab, &token, 1, text + used, sizeof text - used, 0,
+                                             &bytes, NULL, &err),
+                         DW_OK);
         used += bytes;
     }
     assert_true(is_utf8(text, used));

@@ -285,7 +285,7 @@ static int32_t pick(const uint64_t *allowed)
 /* The most steps of a call for the next `count` tokens. */
 static dw_status walk(const char *text, int count, uint64_t *most, dw_error *err)
 {
-    const dw_grammar_tokens tokens = {SMOLLM2_TOKENS, find_token, vocab};
+    const dw_grammar_tokens tokens = {SMOLLM2_TOKENS, find_token, vocab, NULL};
     dw_grammar *grammar;
     dw_status status = dw_grammar_create(&grammar, texts, text, strlen(text), &tokens, err);
     *most = 0;
@@ -331,7 +331,7 @@ static void test_grammar_ways_cost_steps(void **state)
 /* After a call that met the limit the grammar is where it was, and tokens that cost less go on. */
 static void test_grammar_ways_after_the_limit(void **state)
 {
-    const dw_grammar_tokens tokens = {SMOLLM2_TOKENS, find_token, vocab};
+    const dw_grammar_tokens tokens = {SMOLLM2_TOKENS, find_token, vocab, NULL};
     char *text = write_out(&shapes[SHAPE_COUNT - 1]);
     int32_t token = dw_vocab_find(vocab, "the", 3);
     const uint64_t *allowed;

@@ -6,6 +6,7 @@
 #include <llama.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "driftwood_abi.h"
 #include "support.h"
 #include "text/vocab.h"
@@ -132,7 +133,7 @@ static void try_spelling(const dw_vocab *vocab, const char *spelling, int32_t to
         assert_int_not_equal(got[i], token);
     }
     assert_int_equal(dw_vocab_detokenize(vocab, got + 1, list.count - 2, back, sizeof back, 0,
-                                         &back_bytes, &err),
+                                         &back_bytes, NULL, &err),
                      DW_OK);
     size_t skipped = back_bytes > 0 && back[0] == ' ' ? 1 : 0; /* SPM's own in front */
     assert_int_equal(back_bytes - skipped, bytes);
@@ -341,7 +342,8 @@ static void try_long(const char *name, const dw_vocab *vocab, const char *unit, 
         fail_msg("%s: %zu bytes of '%s': %s", name, length, unit, err.message);
     }
     assert_int_equal(
-        dw_vocab_detokenize(vocab, tokens, count, back, length + 16, 0, &back_bytes, &err), DW_OK);
+        dw_vocab_detokenize(vocab, tokens, count, back, length + 16, 0, &back_bytes, NULL, &err),
+        DW_OK);
     size_t skipped = back_bytes > length ? back_bytes - length : 0; /* SPM's space in front */
     assert_int_equal(back_bytes - skipped, length);
     assert_memory_equal(back + skipped, text, length);
@@ -462,10 +464,88 @@ static void test_tokenize_adds_eos_to_whole_texts_only(void **state)
     expect_ends(&options, 1, 2); /* CLS and SEP, always */
 }
 
+/* ---- long texts ---- */
+
+/* Every pattern that libllama has code for: a text that is cut where words end has the same tokens
+ * as in one piece. */
+static void test_tokenize_long_texts_in_parts(void **state)
+{
+    static const char *const names[] = {
+        "gpt-2",       "phi-2",      "jina-es",     "jina-de",   "gigachat", "a.x-4.0",   "mellum",
+        "modern-bert", "jina-v1-en", "roberta-bpe", "exaone4",   "mpt",      "olmo",      "jais",
+        "trillion",    "starcoder",  "refact",      "command-r", "smollm",   "codeshell", "exaone",
+        "minerva-7b",  "llama3",     "llama-bpe",   "falcon3",   "pixtral",  "midm-2.0",  "lfm2",
+        "dbrx",        "smaug-bpe",  "chatglm-bpe", "glm4",      "qwen2",    "stablelm2", "hunyuan",
+        "solar-open",  "megrez",     "grok-2",      "qwen35",    "kimi-k2"};
+    static char text[50000 + 64];
+    uint64_t random = 11;
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        dw_vocab *vocab = vocab_make(&(vocab_options){.kind = VOCAB_BPE, .pre = names[i]});
+        for (int round = 0; round < 2; round++) {
+            size_t bytes = vocab_text(&random, text, 50000);
+            size_t count = vocab_tokens(vocab, text, bytes, DW_TOKENIZE_PARSE, got, TOKENS_MAX);
+            size_t want_count = vocab_oracle(vocab, text, bytes, true, want, TOKENS_MAX);
+            expect_equal(names[i], count, want_count, text, 100);
+        }
+        dw_vocab_close(vocab);
+    }
+}
+
+/* Sixteen MiB take half a minute: somebody whose time is over need not wait for it. */
+static void leaves(dw_vocab *vocab, const char *text, size_t bytes, int32_t *tokens)
+{
+    dw_stop stop = {0};
+    dw_error err;
+    const dw_text_piece piece = {.text = text, .bytes = bytes};
+    dw_token_list list = {.tokens = tokens, .capacity = bytes, .stop = &stop};
+    size_t back_bytes = 0;
+    char back[64];
+    dw_stop_begin(&stop, &(dw_stop_limits){.time_ns = UINT64_C(50000000)});
+    uint64_t started = dw_os_clock_ns();
+    assert_int_equal(dw_vocab_tokenize_pieces(vocab, &piece, 1, DW_TOKENIZE_PARSE, &list, &err),
+                     DW_E_CANCELLED);
+    assert_int_equal(list.count, 0);
+    assert_string_equal(err.message, "tokenize: the guest's time is over");
+    assert_true(dw_os_clock_ns() - started < UINT64_C(5000000000));
+    print_message("left %.1f ms late\n", (double)(dw_os_clock_ns() - started) / 1e6 - 50.0);
+    memset(tokens, 0, bytes * sizeof *tokens);
+    assert_int_equal(
+        dw_vocab_detokenize(vocab, tokens, bytes, back, sizeof back, 0, &back_bytes, &stop, &err),
+        DW_E_CANCELLED);
+}
+
+static void test_tokenize_can_be_left(void **state)
+{
+    const size_t bytes = (size_t)16 << 20;
+    (void)state;
+    char *text = malloc(bytes);
+    int32_t *tokens = malloc(bytes * sizeof *tokens);
+    assert_true(text != NULL && tokens != NULL);
+    for (size_t i = 0; i < bytes; i++) {
+        text[i] = i % 7 == 6 ? ' ' : (char)('a' + i * 31 % 26);
+    }
+    const vocab_options kinds[] = {
+        {.kind = VOCAB_BPE}, {.kind = VOCAB_BPE, .pre = "deepseek-v3"}, {.kind = VOCAB_SPM}};
+    for (size_t i = 0; i < 3; i++) {
+        dw_vocab *vocab = vocab_make(&kinds[i]);
+        leaves(vocab, text, bytes, tokens);
+        dw_vocab_close(vocab);
+    }
+    dw_vocab *vocab = vocab_make(&kinds[1]);
+    memset(text, 'a', bytes); /* one word, which is ours */
+    leaves(vocab, text, bytes, tokens);
+    dw_vocab_close(vocab);
+    free(text);
+    free(tokens);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokenize_pieces_as_their_text),
+        cmocka_unit_test(test_tokenize_long_texts_in_parts),
+        cmocka_unit_test(test_tokenize_can_be_left),
         cmocka_unit_test(test_tokenize_content_spells_no_control_tokens),
         cmocka_unit_test(test_tokenize_control_tokens_across_pieces),
         cmocka_unit_test(test_tokenize_splits_as_libllama),

@@ -54,7 +54,8 @@ static void expect_round_trip(const char *text, size_t bytes, const char *want, 
     dw_error err;
     size_t count = tokenize(text, bytes, 0, tokens, 256);
     assert_int_equal(
-        dw_vocab_detokenize(vocab, tokens, count, back, sizeof back, 0, &back_bytes, &err), DW_OK);
+        dw_vocab_detokenize(vocab, tokens, count, back, sizeof back, 0, &back_bytes, NULL, &err),
+        DW_OK);
     assert_int_equal(back_bytes, want_bytes);
     assert_memory_equal(back, want, want_bytes);
 }
@@ -125,14 +126,15 @@ static void test_vocab_flags(void **state)
     assert_int_equal(tokens[0], 2);
     assert_true(tokenize("<|im_end|>", 10, 0, tokens, 16) > 1);
     tokens[0] = 2;
-    assert_int_equal(dw_vocab_detokenize(vocab, tokens, 1, text, 32, 0, &bytes, &err), DW_OK);
+    assert_int_equal(dw_vocab_detokenize(vocab, tokens, 1, text, 32, 0, &bytes, NULL, &err), DW_OK);
     assert_int_equal(bytes, 0);
     assert_int_equal(
-        dw_vocab_detokenize(vocab, tokens, 1, text, 32, DW_DETOKENIZE_SPECIAL, &bytes, &err),
+        dw_vocab_detokenize(vocab, tokens, 1, text, 32, DW_DETOKENIZE_SPECIAL, &bytes, NULL, &err),
         DW_OK);
     assert_int_equal(bytes, 10);
     assert_int_equal(dw_vocab_tokenize(vocab, "a", 1, tokens, 16, 4, &bytes, &err), DW_E_ARG);
-    assert_int_equal(dw_vocab_detokenize(vocab, tokens, 1, text, 32, 2, &bytes, &err), DW_E_ARG);
+    assert_int_equal(dw_vocab_detokenize(vocab, tokens, 1, text, 32, 2, &bytes, NULL, &err),
+                     DW_E_ARG);
 }
 
 static void test_vocab_tells_the_space_needed(void **state)
@@ -151,13 +153,14 @@ static void test_vocab_tells_the_space_needed(void **state)
     assert_int_equal(dw_vocab_tokenize(vocab, "one two three four", 18, NULL, 0, 0, &count, &err),
                      DW_E_SPACE);
     assert_int_equal(count, whole);
-    assert_int_equal(dw_vocab_detokenize(vocab, tokens, whole, text, 17, 0, &bytes, &err),
+    assert_int_equal(dw_vocab_detokenize(vocab, tokens, whole, text, 17, 0, &bytes, NULL, &err),
                      DW_E_SPACE);
     assert_int_equal(bytes, 18);
-    assert_int_equal(dw_vocab_detokenize(vocab, tokens, whole, NULL, 0, 0, &bytes, &err),
+    assert_int_equal(dw_vocab_detokenize(vocab, tokens, whole, NULL, 0, 0, &bytes, NULL, &err),
                      DW_E_SPACE);
     assert_int_equal(bytes, 18);
-    assert_int_equal(dw_vocab_detokenize(vocab, tokens, whole, text, 18, 0, &bytes, &err), DW_OK);
+    assert_int_equal(dw_vocab_detokenize(vocab, tokens, whole, text, 18, 0, &bytes, NULL, &err),
+                     DW_OK);
 }
 
 static void test_vocab_refuses_tokens_outside(void **state)
@@ -169,7 +172,7 @@ static void test_vocab_refuses_tokens_outside(void **state)
     (void)state;
     for (size_t i = 0; i < 4; i++) {
         int32_t tokens[2] = {500, outside[i]};
-        assert_int_equal(dw_vocab_detokenize(vocab, tokens, 2, text, 64, 0, &bytes, &err),
+        assert_int_equal(dw_vocab_detokenize(vocab, tokens, 2, text, 64, 0, &bytes, NULL, &err),
                          DW_E_RANGE);
         assert_non_null(strstr(err.message, "tokens[1]"));
     }
@@ -253,7 +256,8 @@ static void test_vocab_tells_late_failures(void **state)
     assert_int_equal(dw_vocab_tokenize(none, "a", 1, NULL, 0, 0, &count, &err), DW_E_FORMAT);
     assert_int_equal(dw_vocab_wait(none, &same), DW_E_FORMAT);
     assert_string_equal(err.message, same.message);
-    assert_int_equal(dw_vocab_detokenize(none, NULL, 0, NULL, 0, 0, &count, &err), DW_E_FORMAT);
+    assert_int_equal(dw_vocab_detokenize(none, NULL, 0, NULL, 0, 0, &count, NULL, &err),
+                     DW_E_FORMAT);
     assert_int_equal(dw_vocab_token_texts(none, &texts, &err), DW_E_FORMAT);
     assert_int_equal(dw_vocab_bos(none), -1);
     assert_int_equal(dw_vocab_eos(none), -1);
