@@ -105,6 +105,31 @@ static long long number_in(const json_t *object, const char *key)
     return (long long)json_integer_value(json_object_get(object, key));
 }
 
+/* The limit's value as it was set, or its default. */
+static void print_limit(const json_t *settings, const char *name)
+{
+    dw_limit_info info = {.struct_bytes = sizeof info};
+    char text[DW_LIMIT_TEXT_BYTES] = "";
+    const json_t *given = json_object_get(json_object_get(settings, "limits"), name);
+    for (size_t i = 0; i < dw_limit_count(); i++) {
+        if (dw_limit_get_info(i, &info, NULL) == DW_OK && strcmp(info.name, name) == 0) {
+            json_int_t member = json_integer_value(json_object_get(settings, name));
+            dw_limit_format(info.unit, member > 0 ? (uint64_t)member : info.usual, text);
+        }
+    }
+    dw_cli_print("limit     %s %s\n", name, given != NULL ? json_string_value(given) : text);
+}
+
+/* What ends its work on a message. */
+static void print_times(const json_t *about)
+{
+    static const char *const names[] = {"message_timeout_ms", "timeout_ms", "cpu_timeout_ms",
+                                        "fuel"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        print_limit(json_object_get(about, "settings"), names[i]);
+    }
+}
+
 void dw_cli_actors_print(const json_t *about)
 {
     size_t i;
@@ -132,6 +157,7 @@ void dw_cli_actors_print(const json_t *about)
         dw_cli_print("parent    %s\n", text_in(about, "parent"));
     }
     dw_cli_actor_account_print(json_object_get(about, "account"));
+    print_times(about);
     dw_cli_print("messages  %llu done, %lld waiting, %lld set aside\n", count_in(about, "done"),
                  number_in(about, "waiting"), number_in(about, "set_aside"));
     json_array_foreach(json_object_get(about, "files"), i, item)

@@ -60,6 +60,36 @@ class Actors(unittest.TestCase):
         self.assertRegex(done.stderr.decode(), text)
         self.assertEqual(done.stderr.count(b"\n"), 1)
 
+    def echo(self, *options):
+        guest = os.path.join(BUILD, "guests", "actor_echo.wasm")
+        return self.run_good("spawn", "--guest", guest, *options).decode().strip()
+
+    def test_limits_of_time(self):
+        """What ends the work on a message is told, kept, and set anew."""
+        actor = self.echo("--timeout", "7", "--cpu-time", "3")
+        shown = self.run_good("show", actor).decode()
+        for line in ("message_timeout_ms 10m", "timeout_ms 7s", "cpu_timeout_ms 3s", "fuel none"):
+            self.assertIn(f"limit     {line}\n", shown)
+        self.assertEqual(self.run_good("send", actor, "x"), b"x\n")
+        self.assert_fails("1 ms", "send", actor, "\x01900", "--timeout", "0.001")
+
+    def test_fuel(self):
+        actor = self.echo("--fuel", "500000000")
+        self.assertIn("limit     fuel 500000000\n", self.run_good("show", actor).decode())
+        self.assert_fails("counts_fuel", "send", actor, "x")
+        self.assertEqual(self.run_good("send", actor, "x", "--fuel", "500000000"), b"x\n")
+        other = self.echo("--fuel", "500000000")
+        self.assert_fails("instructions .fuel.", "send", other, "\x019", "--fuel", "1000000")
+
+    def test_an_answer_that_nobody_reads(self):
+        """A full pipe is waited for as long as the message has time."""
+        actor = self.echo()
+        with subprocess.Popen([PROGRAM, "actor", "send", actor, "\x01100", "--state", self.state,
+                               "--timeout", "1", "--threads", "1"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            self.assertEqual(process.wait(60), 1)
+            self.assertIn(b"1000 ms", process.stderr.read())
+
     def test_life(self):
         actor = self.talker()
         self.assertRegex(actor, "^[0-9a-f]{16}$")
