@@ -436,7 +436,6 @@ void dw_instance_destroy(dw_instance *instance)
         return;
     }
     dw__instance_destroy_handles(instance);
-    dw_wakers_give(instance->host, instance->waker);
     dw_free(instance->through);
     dw_free(instance->functions);
     dw_device_view_destroy(instance->view); /* before the pages go with the store */

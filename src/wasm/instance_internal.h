@@ -134,7 +134,6 @@ struct dw_instance {
     int32_t exit_code; /* with that */
     bool ended;        /* the call under way is ending because of `stop` */
     dw_stop stop;
-    dw_waker *waker; /* the host's, of its waits on callers' stacks; NULL: it has had none */
 
     wasmtime_func_t *through; /* [DW__WASI_FUNCTION_COUNT], made at the first need */
     int streams[3];           /* what number each standard stream has for the guest; -1: closed */

@@ -100,10 +100,9 @@ uint32_t dw_wait_poll(uint32_t wanted, uint64_t until_ns, const dw_waker *waker)
 static bool wait_here(dw_instance *instance, dw_wait *wait)
 {
     dw_stop *stop = &instance->stop;
-    if (instance->waker == NULL) {
-        (void)dw_wakers_take(instance->host, &instance->waker, NULL);
-    }
-    dw_stop_set_waker(stop, instance->waker);
+    dw_waker *waker = NULL; /* NULL: there are no descriptors left */
+    (void)dw_wakers_take(instance->host, &waker, NULL);
+    dw_stop_set_waker(stop, waker);
     bool goes_on = true;
     for (;;) {
         uint64_t now = dw_os_clock_ns();
@@ -114,13 +113,14 @@ static bool wait_here(dw_instance *instance, dw_wait *wait)
         if (!goes_on) {
             break;
         }
-        until = instance->waker == NULL && until > now + LOOK_NS ? now + LOOK_NS : until;
-        wait->ready = dw_wait_poll(wait->wanted, until, instance->waker) & ~(uint32_t)DW_WAIT_WOKEN;
+        until = waker == NULL && until > now + LOOK_NS ? now + LOOK_NS : until;
+        wait->ready = dw_wait_poll(wait->wanted, until, waker) & ~(uint32_t)DW_WAIT_WOKEN;
         if (wait->ready != 0 || dw_os_clock_ns() >= wait->until_ns) {
             break;
         }
     }
     dw_stop_set_waker(stop, NULL);
+    dw_wakers_give(instance->host, waker);
     return goes_on;
 }
 
