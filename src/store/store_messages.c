@@ -448,9 +448,13 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
     status = send_and_process(store, &awaited, &file, &own, err);
     dw__store_leave(store);
     if (status != DW_OK && !awaited.done) {
-        if (file.number > 0) {
-            /* The caller sends it again: it must not be worked on twice. */
-            (void)dw_actor_folder_delivered(store->folder, id, &file, NULL);
+        /* The caller sends it again: it must not be worked on twice. */
+        if (file.number > 0 && dw_actor_folder_delivered(store->folder, id, &file, NULL) != DW_OK &&
+            err != NULL) {
+            dw_error why = *err;
+            return dw_fail(err, status,
+                           "%.170s; the message could not be taken back: it may be worked on later",
+                           why.message);
         }
         return status;
     }
