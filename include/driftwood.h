@@ -1443,8 +1443,8 @@ DW_API DW_MUST_CHECK dw_status dw_store_spawn(dw_store *store, dw_module *module
  * to this one.
  * Errors: DW_E_NOT_FOUND (no such actor, or it ended at what it had to do before this message);
  * dw_actor_receive's for this message: if the actor broke off, it is as it was before, and the
- * message is gone. Likewise where the actor could not be loaded or written (DW_E_IO); where it could
- * not be removed either, the text says that it may be worked on later. What goes
+ * message is gone. Likewise where the actor could not be loaded or written (DW_E_IO); where the
+ * message could not be removed either, the text says that it may be worked on later. What goes
  * wrong in other actors is told to on_problem; so is what goes wrong in this one once it is written
  * as it is behind the message: what it asked for waits then. */
 DW_API DW_MUST_CHECK dw_status dw_store_send(dw_store *store, const char *id,
