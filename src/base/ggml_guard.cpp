@@ -182,6 +182,13 @@ extern "C" dw_status dw_ggml_guarded(void (*work)(void *user), void *user, dw_er
     return run(false, work, user, err);
 }
 
+extern "C" dw_status dw_ggml_guarded_here(void (*work)(void *user), void *user, dw_error *err)
+{
+    guarded_call call = {false, work, user, err, DW_OK};
+    run_here(&call);
+    return call.status;
+}
+
 extern "C" dw_status dw_ggml_let_go(void (*work)(void *user), void *user, dw_error *err)
 {
     return run(true, work, user, err);

@@ -20,6 +20,9 @@ extern "C" {
  * Errors: DW_E_MEMORY (the device has none, or the host), DW_E_DEVICE; the message is ggml's. */
 dw_status dw_ggml_guarded(void (*work)(void *user), void *user, dw_error *err);
 
+/* The same on the stack that the caller is on: for threads that have a deeper one than ours. */
+dw_status dw_ggml_guarded_here(void (*work)(void *user), void *user, dw_error *err);
+
 /* The same for calls that free something. ggml does that in destructors, out of which nothing
  * may be thrown: such a call is aborted without being unwound. What it had not freed yet leaks;
  * locks that it held stay locked.

@@ -93,7 +93,7 @@ void *run_deep(void *user)
 {
     auto *call = static_cast<deep_call *>(user);
     dw_error aborted;
-    if (dw_ggml_guarded(run_guarded, call, &aborted) != DW_OK) {
+    if (dw_ggml_guarded_here(run_guarded, call, &aborted) != DW_OK) {
         call->status = dw_fail(&call->error, DW_E_ARG, "%s", aborted.message);
     }
     return nullptr;

@@ -26,7 +26,7 @@ MODEL = os.path.join(MODEL_DIR, "SmolLM2-135M-Instruct.Q4_1.gguf")
 # other tests makes two of them thirty times slower than one.
 WITH_MODEL = ["--model", MODEL, "--threads", "1"]
 STATS_KEYS = ["load_ms", "prompt_tokens", "prompt_tokens_per_s", "generated_tokens",
-              "generated_tokens_per_s", "device_staged_bytes", "rss_bytes"]
+              "generated_tokens_per_s", "device_staged_bytes", "rss_bytes", "account"]
 
 
 # ---- modules, written byte by byte (WebAssembly core specification, chapter 5) ----------------

@@ -125,7 +125,7 @@ static void test_handles_do_not_outlive_their_object(void **state)
     }
     assert_int_equal(dw_handle_add(&table, 1, "thing", &things[3], &handles[3], &error),
                      DW_E_LIMIT);
-    assert_string_equal(error.message, "thing: 3 are open, limit 3");
+    assert_string_equal(error.message, "thing: 3 are open, limit 3 (handles)");
     assert_ptr_equal(dw_handle_get(&table, 1, "thing", handles[1], &error), &things[1]);
     assert_null(dw_handle_get(&table, 2, "other thing", handles[1], &error));
     assert_int_equal(error.code, DW_E_HANDLE);
