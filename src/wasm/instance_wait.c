@@ -126,7 +126,11 @@ static bool wait_here(dw_instance *instance, dw_wait *wait)
 
 bool dw_instance_wait(dw_instance *instance, dw_wait *wait)
 {
-    wait->ready = 0;
+    /* What needs no wait is done by a guest that was asked to stop as well: it says so. */
+    wait->ready = wait->wanted != 0 ? dw_wait_poll(wait->wanted, 0, NULL) : 0;
+    if (wait->ready != 0) {
+        return !dw_stop_ends(&instance->stop);
+    }
     return instance->runner == NULL ? wait_here(instance, wait)
                                     : instance->runner->wait(instance->runner_user, wait);
 }

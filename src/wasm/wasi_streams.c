@@ -133,7 +133,7 @@ static wasm_trap_t *file_piece(dw_instance *instance, dw__wasi_function which,
     wasi_iovec *buffer =
         first_buffer(instance, (uint32_t)values[1].i32, (uint32_t)values[2].i32, &good);
     uint32_t whole = buffer != NULL ? buffer->bytes : 0;
-    if (dw_instance_cancelled(instance)) {
+    if (dw_stop_ends(&instance->stop)) {
         return dw__wasi_left(instance, values);
     }
     if (whole <= FILE_PIECE_BYTES) {
