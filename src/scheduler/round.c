@@ -94,7 +94,7 @@ static dw_status compute(void *user, dw_work_fn work, void *arg, dw_error *err)
     return task->work_status;
 }
 
-static bool wait(void *user, dw_wait *wait)
+static bool wait_for(void *user, dw_wait *wait)
 {
     dw__task *task = user;
     dw_stop *stop = dw_instance_stop(task->instance);
@@ -110,7 +110,7 @@ static bool wait(void *user, dw_wait *wait)
     return !task->left;
 }
 
-static const dw_step_runner runner = {.forward = forward, .compute = compute, .wait = wait};
+static const dw_step_runner runner = {.forward = forward, .compute = compute, .wait = wait_for};
 
 /* ---- guests that wait ---------------------------------------------------------------------- */
 
