@@ -33,9 +33,11 @@ typedef struct chart {
 
 static bool takes(const chart *c, dw_symbol symbol, size_t i)
 {
+    if (i >= c->end || symbol.kind != DW_SYMBOL_SET) {
+        return false;
+    }
     uint32_t character = (unsigned char)c->text[i];
-    return i < c->end && symbol.kind == DW_SYMBOL_SET &&
-           dw_char_set_meets(c->rules, symbol.value, character, character);
+    return dw_char_set_meets(c->rules, symbol.value, character, character);
 }
 
 /* Follow one alternative from i on; reached[j]: its first symbols can become text[i..j). */
