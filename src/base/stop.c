@@ -123,6 +123,7 @@ static void wake(const dw_stop *stop)
 void dw_stop_set_waker(dw_stop *stop, const dw_waker *waker)
 {
     __atomic_store_n(&stop->waker, waker, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* before the look */
 }
 
 void dw_stop_cancel(dw_stop *stop)

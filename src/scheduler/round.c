@@ -98,10 +98,14 @@ static bool wait_for(void *user, dw_wait *wait)
 {
     dw__task *task = user;
     dw_stop *stop = dw_instance_stop(task->instance);
+    dw_stop_set_waker(stop, task->scheduler->waker);
+    if (dw_stop_asked(stop)) { /* before there was anybody to be woken */
+        dw_stop_set_waker(stop, NULL);
+        return false;
+    }
     task->wait = wait;
     task->left = false;
     task->state = DW__TASK_WAITS;
-    dw_stop_set_waker(stop, task->scheduler->waker);
     dw__put(&task->scheduler->waiting, task);
     task->scheduler->look_ns = 0;
     dw_fiber_suspend(task->instance);

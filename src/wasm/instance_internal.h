@@ -44,10 +44,10 @@ struct dw_wasm_host {
     bool ticker_started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    size_t running;             /* guests in a call; guarded by lock */
-    bool closing;               /* guarded by lock */
-    dw__pooled_waker *wakers;   /* guarded by lock */
-    pthread_mutex_t input_lock; /* between standard input's being ready and its being read */
+    size_t running;              /* guests in a call; guarded by lock */
+    bool closing;                /* guarded by lock */
+    dw__pooled_waker *wakers;    /* guarded by lock */
+    pthread_mutex_t stream_lock; /* between a stream's being ready and its use */
 };
 
 struct dw_module {

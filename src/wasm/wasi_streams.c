@@ -153,14 +153,14 @@ static bool read_ready(const stream_call *call, wasmtime_val_raw_t *values)
 {
     dw_wasm_host *host = call->instance->host;
     ssize_t got = -1;
-    (void)pthread_mutex_lock(&host->input_lock);
+    (void)pthread_mutex_lock(&host->stream_lock);
     bool ready = dw_wait_poll(DW_WAIT_INPUT, 0, NULL) != 0;
     if (ready) {
         size_t count = call->count < STREAM_PIECE_BYTES ? call->count : STREAM_PIECE_BYTES;
         got = read(STDIN_FILENO, call->bytes, count);
     }
     int reason = errno;
-    (void)pthread_mutex_unlock(&host->input_lock);
+    (void)pthread_mutex_unlock(&host->stream_lock);
     if (!ready || (got < 0 && (reason == EAGAIN || reason == EINTR))) {
         return false;
     }
@@ -208,10 +208,15 @@ static size_t piece_for(int fd)
     return S_ISREG(info.st_mode) ? STREAM_PIECE_BYTES : TERMINAL_PIECE_BYTES;
 }
 
-/* To the process's own stream, which takes some. -1: errno. */
+/* To the process's own stream, if it still takes some: other guests wait for it as well. -1: errno,
+ * EAGAIN where it does not. Under the lock. */
 static ssize_t write_some(const stream_call *call)
 {
     int fd = call->stream;
+    if (dw_wait_poll(dw__wasi_stream_events(call->instance, fd), 0, NULL) == 0) {
+        errno = EAGAIN;
+        return -1;
+    }
     ssize_t sent = send(fd, call->bytes, call->count, MSG_DONTWAIT);
     if (sent >= 0 || errno != ENOTSOCK) {
         return sent;
@@ -240,8 +245,10 @@ static wasm_trap_t *write_stream(const stream_call *call, wasmtime_val_raw_t *va
         if (!dw_instance_wait(call->instance, &wait)) {
             return dw__wasi_left(call->instance, values);
         }
+        (void)pthread_mutex_lock(&call->instance->host->stream_lock);
         ssize_t taken = write_some(call);
         int reason = errno;
+        (void)pthread_mutex_unlock(&call->instance->host->stream_lock);
         if (taken >= 0 || (reason != EAGAIN && reason != EWOULDBLOCK && reason != EINTR)) {
             conclude(call, taken, reason, values);
             return NULL;

@@ -187,7 +187,7 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
     host->counts_fuel = parts->counts_fuel;
     DW_ASSERT(pthread_mutex_init(&host->lock, NULL) == 0);
     dw_os_cond_init(&host->changed);
-    DW_ASSERT(pthread_mutex_init(&host->input_lock, NULL) == 0);
+    DW_ASSERT(pthread_mutex_init(&host->stream_lock, NULL) == 0);
     dw_status status = dw_wasm_memories_create(&host->memories, err);
     if (status != DW_OK) {
         goto out;
@@ -249,7 +249,7 @@ void dw_wasm_host_destroy(dw_wasm_host *host)
     dw__own_imports_release(host); /* the linker's functions refer to them */
     dw_wasm_memories_destroy(host->memories);
     (void)pthread_cond_destroy(&host->changed);
-    (void)pthread_mutex_destroy(&host->input_lock);
+    (void)pthread_mutex_destroy(&host->stream_lock);
     (void)pthread_mutex_destroy(&host->lock);
     dw_free(host);
 }

@@ -278,6 +278,35 @@ static void test_scheduler_deadlines_of_who_waits(void **state)
     }
 }
 
+/* A pipe with room for one of several who wait for it: who is not the first waits again. */
+static void *read_some(void *user)
+{
+    char bytes[4096];
+    (void)user;
+    (void)usleep(TIMEOUT_MS * 1000 / 3);
+    assert_true(read(hostile_replaced.output[0], bytes, sizeof bytes) > 0);
+    return NULL;
+}
+
+static void test_scheduler_guests_write_to_one_pipe(void **state)
+{
+    (void)state;
+    const dw_instance_options options = {
+        .struct_bytes = sizeof options, .timeout_ms = TIMEOUT_MS, .inherit_stdin = true};
+    static guest guests[4];
+    dw_scheduler_stats stats;
+    pthread_t thread;
+    for (size_t i = 0; i < 4; i++) {
+        guests[i] = (guest){.instance = hostile_start("write", "100000", &options)};
+    }
+    assert_int_equal(pthread_create(&thread, NULL, read_some, NULL), 0);
+    run_together(guests, 4, &stats);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    for (size_t i = 0; i < 4; i++) {
+        expect("write", &guests[i].end, DW_E_LIMIT, "the guest ran longer than its 300 ms");
+    }
+}
+
 static void *interrupt_all(void *user)
 {
     guest *guests = user;
@@ -306,6 +335,22 @@ static void test_scheduler_interrupts_who_waits(void **state)
         expect(acts[i], &guests[i].end, DW_E_CANCELLED, "the guest was interrupted");
     }
     assert_true(stats.rounds <= 64);
+}
+
+/* Whoever is interrupted before he waits has nobody to be woken by. */
+static void test_scheduler_interrupted_before_it_waits(void **state)
+{
+    (void)state;
+    static const char *const acts[] = {"sleep", "read"};
+    const dw_instance_options options = {.struct_bytes = sizeof options, .inherit_stdin = true};
+    for (size_t i = 0; i < 2; i++) {
+        static guest guests[1];
+        dw_scheduler_stats stats;
+        guests[0] = (guest){.instance = hostile_start(acts[i], HOUR_MS, &options)};
+        dw_instance_interrupt(guests[0].instance);
+        run_together(guests, 1, &stats);
+        assert_int_equal(guests[0].end.status, DW_E_CANCELLED);
+    }
 }
 
 /* A scheduler that is destroyed does not wait for its guests' sleep. */
@@ -394,7 +439,9 @@ int main(void)
         cmocka_unit_test(test_waits_as_wasi_has_them),
         cmocka_unit_test(test_scheduler_guests_sleep_together),
         cmocka_unit_test(test_scheduler_deadlines_of_who_waits),
+        cmocka_unit_test(test_scheduler_guests_write_to_one_pipe),
         cmocka_unit_test(test_scheduler_interrupts_who_waits),
+        cmocka_unit_test(test_scheduler_interrupted_before_it_waits),
         cmocka_unit_test(test_scheduler_goes_while_guests_wait),
     };
     wasm_signals_save();
