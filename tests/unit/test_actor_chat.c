@@ -13,6 +13,8 @@
 static const char brackets[] = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}";
 static const char arrows[] = "{% for m in messages %}{{ m.role }}->{{ m.content }};{% endfor %}";
 
+static const char chatml[] = "<|im_start|>user\nJ\xc3\xb3<|im_end|>\n<|im_start|>assistant\n";
+
 static dw_status spawn(actor_fixture *fixture, const char *chat_template, dw_actor **actor,
                        dw_error *err)
 {
@@ -51,8 +53,7 @@ static void test_actor_chat_templates_of_their_own(void **state)
     dw_actor *actors[] = {spawned(fixture, brackets), spawned(fixture, arrows),
                           spawned(fixture, brackets), spawned(fixture, "chatml")};
     static const char *const texts[] = {"[user]J\xc3\xb3", "user->J\xc3\xb3;", "[user]J\xc3\xb3",
-                                        "<|im_start|>user\nJ\xc3\xb3<|im_end|>\n"
-                                        "<|im_start|>assistant\n"};
+                                        chatml};
     for (size_t i = 0; i < 4; i++) {
         assert_writes(actors[i], texts[i]);
     }
