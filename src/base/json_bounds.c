@@ -72,7 +72,7 @@ dw_status dw_json_check(const char *name, const char *text, size_t bytes,
         return DW_OK;
     }
     return strcmp(excess.what, "NUL") == 0
-               ? dw_fail(err, DW_E_FORMAT, "%s: a NUL byte in JSON, byte %zu", name, excess.at)
+               ? dw_fail(err, DW_E_FORMAT, "%s: byte %zu is NUL", name, excess.at)
                : dw_fail(err, DW_E_LIMIT, "%s: JSON of more than %" PRIu64 " %s at byte %zu", name,
                          excess.limit, excess.what, excess.at);
 }

@@ -376,10 +376,6 @@ static dw_status read_schema(dw__schema_converter *c, const char *schema, size_t
     size_t flags = JSON_DECODE_ANY | JSON_REJECT_DUPLICATES;
     json_error_t where;
     size_t count;
-    const char *nul = bytes > 0 ? memchr(schema, '\0', bytes) : NULL;
-    if (nul != NULL) { /* jansson passes over one that stands behind a number */
-        return dw_fail(c->err, DW_E_FORMAT, "schema: byte %td is NUL", nul - schema);
-    }
     dw_status status = dw_json_check("schema", schema, bytes, &bounds, c->err);
     if (status != DW_OK) {
         return status;
