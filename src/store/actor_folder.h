@@ -259,31 +259,31 @@ dw_status dw_actor_folder_message_bytes(dw_actor_folder *folder, const char *id,
 
 /* What an actor works on, so that it is known again: by its message's number; for one in the actor
  * itself by how many it has worked on and how many are in it; for an effect by its number. */
-typedef enum dw_work_kind {
-    DW_WORK_MESSAGE = 'm',
-    DW_WORK_OWN_MESSAGE = 'o',
-    DW_WORK_EFFECT = 'e',
-} dw_work_kind;
+typedef enum dw_attempted_kind {
+    DW_ATTEMPTED_MESSAGE = 'm',
+    DW_ATTEMPTED_OWN_MESSAGE = 'o',
+    DW_ATTEMPTED_EFFECT = 'e',
+} dw_attempted_kind;
 #define DW_ATTEMPT_REASON_BYTES 248 /* as long as an error's message */
-typedef struct dw_work {
-    dw_work_kind kind;
+typedef struct dw_attempted {
+    dw_attempted_kind kind;
     uint64_t number;
-    uint64_t inside; /* DW_WORK_OWN_MESSAGE: messages and timers in the actor */
-} dw_work;
+    uint64_t inside; /* DW_ATTEMPTED_OWN_MESSAGE: messages and timers in the actor */
+} dw_attempted;
 typedef struct dw_attempts {
-    dw_work work;
+    dw_attempted work;
     uint32_t count;
     char reason[DW_ATTEMPT_REASON_BYTES]; /* of the last one's failure */
 } dw_attempts;
 
 /* The actor is about to try this: should the process end meanwhile, the next to open the folder
  * counts an attempt. No sync: what is written outlasts the process. Errors: DW_E_IO. */
-dw_status dw_actor_folder_try(dw_actor_folder *folder, const char *id, const dw_work *work,
+dw_status dw_actor_folder_try(dw_actor_folder *folder, const char *id, const dw_attempted *work,
                               dw_error *err);
 /* The attempt is over, whatever came of it. Best effort. */
 void dw_actor_folder_tried(dw_actor_folder *folder);
 /* What is known of earlier attempts at this; count 0: nothing. */
-void dw_actor_folder_get_attempts(dw_actor_folder *folder, const char *id, const dw_work *work,
+void dw_actor_folder_get_attempts(dw_actor_folder *folder, const char *id, const dw_attempted *work,
                                   dw_attempts *attempts);
 /* One more has failed; `attempts` is what dw_actor_folder_get_attempts gave, and is updated.
  * Errors: DW_E_IO. */

@@ -133,7 +133,7 @@ dw_status dw__attempts_write(dw_actor_folder *folder, const char *id, const char
                              const dw_attempts *attempts, dw_error *err);
 dw_status dw__attempts_read(const dw_actor_folder *folder, const char *id, const char *name,
                             dw_attempts *attempts, dw_error *err);
-bool dw__same_work(const dw_work *left, const dw_work *right);
+bool dw__same_attempted(const dw_attempted *left, const dw_attempted *right);
 
 /* ---- folder_mail.c ---- */
 

@@ -21,7 +21,7 @@
 #define WORK_BYTES 96
 #define RECORD_BYTES_MAX (128 + DW_ATTEMPT_REASON_BYTES)
 
-bool dw__same_work(const dw_work *left, const dw_work *right)
+bool dw__same_attempted(const dw_attempted *left, const dw_attempted *right)
 {
     return left->kind == right->kind && left->number == right->number &&
            left->inside == right->inside;
@@ -30,16 +30,17 @@ bool dw__same_work(const dw_work *left, const dw_work *right)
 /* ---- as text ------------------------------------------------------------------------------- */
 
 /* "m 17 0" at `*text`, which is moved behind it. */
-static bool parse_work(const char **text, dw_work *work)
+static bool parse_work(const char **text, dw_attempted *work)
 {
     const char *next = *text;
     const char kind = *next;
-    if ((kind != DW_WORK_MESSAGE && kind != DW_WORK_OWN_MESSAGE && kind != DW_WORK_EFFECT) ||
+    if ((kind != DW_ATTEMPTED_MESSAGE && kind != DW_ATTEMPTED_OWN_MESSAGE &&
+         kind != DW_ATTEMPTED_EFFECT) ||
         *++next != ' ') {
         return false;
     }
     next++;
-    work->kind = (dw_work_kind)kind;
+    work->kind = (dw_attempted_kind)kind;
     if (!dw__folder_number(&next, &work->number) || *next++ != ' ' ||
         !dw__folder_number(&next, &work->inside)) {
         return false;
@@ -115,7 +116,7 @@ static dw_status write_work(dw_actor_folder *folder, const char *text, dw_error 
     return dw_os_write_at(folder->work, 0, whole, sizeof whole, err);
 }
 
-dw_status dw_actor_folder_try(dw_actor_folder *folder, const char *id, const dw_work *work,
+dw_status dw_actor_folder_try(dw_actor_folder *folder, const char *id, const dw_attempted *work,
                               dw_error *err)
 {
     char text[WORK_BYTES];
@@ -140,9 +141,10 @@ void dw__folder_end_attempts(dw_actor_folder *folder)
 }
 
 /* Whether the message that a process was killed at is one that it had done. */
-static bool is_done(dw_actor_folder *folder, const char *id, const dw_work *work)
+static bool is_done(dw_actor_folder *folder, const char *id, const dw_attempted *work)
 {
-    dw_snapshot_chain *chain = work->kind == DW_WORK_MESSAGE ? dw_alloc(1, sizeof *chain) : NULL;
+    dw_snapshot_chain *chain =
+        work->kind == DW_ATTEMPTED_MESSAGE ? dw_alloc(1, sizeof *chain) : NULL;
     bool done = chain != NULL && dw_actor_folder_read_chain(folder, id, chain, NULL) == DW_OK &&
                 chain->done >= work->number;
     dw_free(chain);
@@ -153,7 +155,7 @@ void dw__folder_count_left_attempt(dw_actor_folder *folder)
 {
     char path[DW_FOLDER_PATH_MAX];
     char id[WORK_BYTES + 1] = "";
-    dw_work work;
+    dw_attempted work;
     dw_attempts attempts;
     dw__folder_join(folder, path, WORK_FILE, NULL, NULL);
     int fd = dw_os_open(path, O_RDONLY | O_NONBLOCK, 0);
@@ -178,14 +180,14 @@ void dw__folder_count_left_attempt(dw_actor_folder *folder)
 
 /* ---- failed -------------------------------------------------------------------------------- */
 
-void dw_actor_folder_get_attempts(dw_actor_folder *folder, const char *id, const dw_work *work,
+void dw_actor_folder_get_attempts(dw_actor_folder *folder, const char *id, const dw_attempted *work,
                                   dw_attempts *attempts)
 {
     if (dw__attempts_read(folder, id, ATTEMPTS, attempts, NULL) == DW_OK &&
-        dw__same_work(&attempts->work, work)) {
+        dw__same_attempted(&attempts->work, work)) {
         return;
     }
-    if (strcmp(folder->left_id, id) == 0 && dw__same_work(&folder->left.work, work)) {
+    if (strcmp(folder->left_id, id) == 0 && dw__same_attempted(&folder->left.work, work)) {
         *attempts = folder->left;
         return;
     }

@@ -249,53 +249,48 @@ dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_mes
     return dw__folder_write_file(folder, mail, path, content->bytes, content->count, err);
 }
 
+/* What is not done; with what was set aside for its owner, and else without, and what is done is
+ * removed then. */
+static dw_status list_waiting(dw_actor_folder *folder, const char *id, uint64_t done,
+                              bool for_owner, message_list *list, dw_error *err)
+{
+    size_t kept = 0;
+    dw_status status = list_mail(folder, id, list, err);
+    if (status != DW_OK) {
+        dw_free(list->items);
+        *list = (message_list){.count = 0};
+        return status;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        const dw_message_file item = list->items[i];
+        if (item.aside ? for_owner : item.number > done) {
+            list->items[kept++] = item;
+        } else if (!item.aside && !for_owner && !folder->read_only) {
+            (void)dw_actor_folder_delivered(folder, id, &item, NULL);
+        }
+    }
+    list->count = kept;
+    return DW_OK;
+}
+
 dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, uint64_t done,
                                         dw_message_file **messages, size_t *count, dw_error *err)
 {
     message_list list = {.count = 0};
-    size_t kept = 0;
-    *messages = NULL;
-    *count = 0;
-    dw_status status = list_mail(folder, id, &list, err);
-    if (status != DW_OK) {
-        dw_free(list.items);
-        return status;
-    }
-    for (size_t i = 0; i < list.count; i++) {
-        if (list.items[i].aside) {
-            continue;
-        }
-        if (list.items[i].number > done) {
-            list.items[kept++] = list.items[i];
-        } else if (!folder->read_only) {
-            (void)dw_actor_folder_delivered(folder, id, &list.items[i], NULL);
-        }
-    }
+    dw_status status = list_waiting(folder, id, done, false, &list, err);
     *messages = list.items;
-    *count = kept;
-    return DW_OK;
+    *count = list.count;
+    return status;
 }
 
 dw_status dw_actor_folder_list_mail(dw_actor_folder *folder, const char *id, uint64_t done,
                                     dw_message_file **messages, size_t *count, dw_error *err)
 {
     message_list list = {.count = 0};
-    size_t kept = 0;
-    *messages = NULL;
-    *count = 0;
-    dw_status status = list_mail(folder, id, &list, err);
-    if (status != DW_OK) {
-        dw_free(list.items);
-        return status;
-    }
-    for (size_t i = 0; i < list.count; i++) {
-        if (list.items[i].aside || list.items[i].number > done) {
-            list.items[kept++] = list.items[i];
-        }
-    }
+    dw_status status = list_waiting(folder, id, done, true, &list, err);
     *messages = list.items;
-    *count = kept;
-    return DW_OK;
+    *count = list.count;
+    return status;
 }
 
 dw_status dw_actor_folder_message_bytes(dw_actor_folder *folder, const char *id,
@@ -476,14 +471,14 @@ dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id,
 
 /* The message in the actor's state that was set aside for the same reason; 0: none was. */
 static uint64_t find_own_aside(const dw_actor_folder *folder, const char *id,
-                               const message_list *list, const dw_work *work)
+                               const message_list *list, const dw_attempted *work)
 {
     for (size_t i = 0; i < list->count; i++) {
         char name[WHY_NAME_BYTES];
         dw_attempts why;
         why_name(name, list->items[i].number);
         if (list->items[i].aside && dw__attempts_read(folder, id, name, &why, NULL) == DW_OK &&
-            dw__same_work(&why.work, work)) {
+            dw__same_attempted(&why.work, work)) {
             return list->items[i].number;
         }
     }

@@ -53,7 +53,7 @@ static dw_status try_spawn(dw_store *store, const dw_actor *parent, const dw_act
                            dw_error *err)
 {
     const char *id = dw_actor_id(parent);
-    const dw_work work = {.kind = DW_WORK_EFFECT, .number = effect->number};
+    const dw_attempted work = {.kind = DW_ATTEMPTED_EFFECT, .number = effect->number};
     dw_attempts attempts;
     dw_actor_folder_get_attempts(store->folder, id, &work, &attempts);
     if (attempts.count >= store->own_limits.attempts) {

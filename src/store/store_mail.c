@@ -38,7 +38,7 @@ static dw_status find(const mail *all, uint64_t number, const dw_message_file **
 
 static void attempts_at(const mail *all, const dw_message_file *file, dw_attempts *attempts)
 {
-    const dw_work work = {.kind = DW_WORK_MESSAGE, .number = file->number};
+    const dw_attempted work = {.kind = DW_ATTEMPTED_MESSAGE, .number = file->number};
     if (!file->aside) {
         dw_actor_folder_get_attempts(all->store->folder, all->id, &work, attempts);
     } else if (dw_actor_folder_why_aside(all->store->folder, all->id, file, attempts, NULL) !=
@@ -101,7 +101,7 @@ typedef dw_status (*mail_action)(const mail *all, const dw_message_file *file, d
 static dw_status drop(const mail *all, const dw_message_file *file, dw_error *err)
 {
     dw_actor_folder *folder = all->store->folder;
-    const dw_work work = {.kind = DW_WORK_MESSAGE, .number = file->number};
+    const dw_attempted work = {.kind = DW_ATTEMPTED_MESSAGE, .number = file->number};
     dw_attempts attempts;
     dw_actor_folder_get_attempts(folder, all->id, &work, &attempts);
     dw_status status = dw_actor_folder_delivered(folder, all->id, file, err);

@@ -206,9 +206,9 @@ static dw_status receive_message(session *s, const dw_message_file *file, dw_att
 /* A message in the actor itself: of a timer that is due, or of an actor that was imported. */
 static dw_status process_own_message(session *s, dw_error *err)
 {
-    const dw_work work = {.kind = DW_WORK_OWN_MESSAGE,
-                          .number = dw_actor_received(s->actor),
-                          .inside = dw_actor_inside(s->actor)};
+    const dw_attempted work = {.kind = DW_ATTEMPTED_OWN_MESSAGE,
+                               .number = dw_actor_received(s->actor),
+                               .inside = dw_actor_inside(s->actor)};
     dw_attempts attempts;
     dw_actor_folder_get_attempts(s->store->folder, dw_actor_id(s->actor), &work, &attempts);
     return attempts.count < s->store->own_limits.attempts ? receive_message(s, NULL, &attempts, err)
@@ -236,7 +236,7 @@ static dw_status refuse_message(session *s, const dw_message_file *file, dw_atte
 /* One message that waits in the folder. */
 static dw_status process_message(session *s, const dw_message_file *file, dw_error *err)
 {
-    const dw_work work = {.kind = DW_WORK_MESSAGE, .number = file->number};
+    const dw_attempted work = {.kind = DW_ATTEMPTED_MESSAGE, .number = file->number};
     const char *id = dw_actor_id(s->actor);
     dw_attempts attempts;
     char *content = NULL;
