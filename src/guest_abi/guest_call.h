@@ -7,44 +7,31 @@
 #include "model/model.h"
 #include "wasm/guest_instance.h"
 
-/* call_NAME for the tables, of the function NAME(instance, args), which answers a result of `type`
- * (i32 or i64), or with i32 a negative status and its message in dw_instance_error. Where work was
- * left because the guest's time is over, the call does not return to it. */
-#define DW__GUEST_CALL(type, name)                                                                 \
+/* call_NAME for the tables, of the function NAME(instance, args): `begin`, then `result` of `type`.
+ * Where work was left because the guest's time is over, the call does not return to it. */
+#define DW__GUEST_CALL_AS(type, name, begin, result)                                               \
     static wasm_trap_t *call_##name(void *env, wasmtime_caller_t *caller,                          \
                                     wasmtime_val_raw_t *args, size_t count)                        \
     {                                                                                              \
         (void)env;                                                                                 \
         (void)count;                                                                               \
         dw_instance *instance = dw_instance_of(caller);                                            \
-        args[0].type = name(instance, args);                                                       \
+        begin;                                                                                     \
+        args[0].type = result;                                                                     \
         return args[0].type == DW_E_CANCELLED ? dw_instance_end_call(instance) : NULL;             \
     }
+/* NAME answers a result of `type` (i32 or i64), or with i32 a negative status and its message in
+ * dw_instance_error. */
+#define DW__GUEST_CALL(type, name) DW__GUEST_CALL_AS(type, name, (void)0, name(instance, args))
 /* The same for one that takes memory for the guest: what it allocates is charged to `part` of the
  * guest's account, and where that refuses it, the guest is told so. */
 #define DW__GUEST_CALL_TAKING(type, part, name)                                                    \
-    static wasm_trap_t *call_##name(void *env, wasmtime_caller_t *caller,                          \
-                                    wasmtime_val_raw_t *args, size_t count)                        \
-    {                                                                                              \
-        (void)env;                                                                                 \
-        (void)count;                                                                               \
-        dw_instance *instance = dw_instance_of(caller);                                            \
-        dw_account_scope before = dw__taking_begin(instance, part);                                \
-        args[0].type = dw__taking_end(instance, before, name(instance, args));                     \
-        return args[0].type == DW_E_CANCELLED ? dw_instance_end_call(instance) : NULL;             \
-    }
+    DW__GUEST_CALL_AS(type, name, dw_account_scope before = dw__taking_begin(instance, part),      \
+                      dw__taking_end(instance, before, name(instance, args)))
 /* The same for one that lets objects of the guest's grow, which know whose they are. */
 #define DW__GUEST_CALL_GROWING(type, name)                                                         \
-    static wasm_trap_t *call_##name(void *env, wasmtime_caller_t *caller,                          \
-                                    wasmtime_val_raw_t *args, size_t count)                        \
-    {                                                                                              \
-        (void)env;                                                                                 \
-        (void)count;                                                                               \
-        dw_instance *instance = dw_instance_of(caller);                                            \
-        dw_account_forget(dw_instance_account(instance));                                          \
-        args[0].type = dw__explained(instance, name(instance, args));                              \
-        return args[0].type == DW_E_CANCELLED ? dw_instance_end_call(instance) : NULL;             \
-    }
+    DW__GUEST_CALL_AS(type, name, dw_account_forget(dw_instance_account(instance)),                \
+                      dw__explained(instance, name(instance, args)))
 
 /* What a call answers, or that the guest's account had refused it what it needed. */
 static inline int32_t dw__explained(dw_instance *instance, int32_t result)
