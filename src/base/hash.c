@@ -150,20 +150,25 @@ void dw_hex(char *text, const uint8_t *digest, size_t bytes)
     text[2 * bytes] = '\0';
 }
 
-static int hex_digit(char c)
+int dw_hex_digit(int c)
 {
     if (c >= '0' && c <= '9') {
         return c - '0';
     }
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static int lower_hex_digit(char c)
+{
+    return c >= 'A' && c <= 'F' ? -1 : dw_hex_digit(c);
 }
 
 bool dw_hex_parse(uint8_t *digest, size_t bytes, const char *text)
 {
     for (size_t i = 0; i < bytes; i++) {
         /* A NUL is no digit, so the second is not read behind the end. */
-        int high = hex_digit(text[2 * i]);
-        int low = high >= 0 ? hex_digit(text[2 * i + 1]) : -1;
+        int high = lower_hex_digit(text[2 * i]);
+        int low = high >= 0 ? lower_hex_digit(text[2 * i + 1]) : -1;
         if (low < 0) {
             return false;
         }

@@ -44,6 +44,8 @@ uint64_t dw_hash_of_text(const char *text, size_t bytes);
 
 /* `text` [2 * bytes + 1]: lower-case hexadecimal digits and a NUL. */
 void dw_hex(char *text, const uint8_t *digest, size_t bytes);
+/* A hexadecimal digit of either case; -1: it is none. */
+int dw_hex_digit(int c);
 /* Decode: exactly 2 * bytes such digits, then the NUL; else false, `digest` unspecified. */
 bool dw_hex_parse(uint8_t *digest, size_t bytes, const char *text);
 

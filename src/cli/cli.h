@@ -42,6 +42,9 @@ void dw_cli_load_end(dw_cli_load *load);
 /* dw_model_open so. */
 /* Print a model file's chat templates; the exit code of the command. */
 int dw_cli_inspect_template(const char *name);
+/* The model of dw_cli_find_model, opened as a file; `path` [DW_CLI_PATH_MAX]. Errors: also those of
+ * dw_gguf_open. */
+dw_status dw_cli_open_gguf(dw_gguf **gguf, char *path, const char *name, dw_error *err);
 /* The template in a file, for free(); *source NULL: `given` (NULL: none) is a name. Errors:
  * DW_E_IO, DW_E_LIMIT, DW_E_ARG. */
 dw_status dw_cli_read_template(const char *given, char **source, dw_error *err);

@@ -300,11 +300,8 @@ static int inspect(const char *name, bool as_json, bool fingerprint)
 {
     char path[DW_CLI_PATH_MAX];
     dw_error error;
-    dw_gguf *gguf = NULL;
-    dw_status status = dw_cli_find_model(path, sizeof path, name, &error);
-    if (status == DW_OK) {
-        status = dw_gguf_open(&gguf, path, &error);
-    }
+    dw_gguf *gguf;
+    dw_status status = dw_cli_open_gguf(&gguf, path, name, &error);
     if (status != DW_OK) {
         return dw_cli_fail_with(&error);
     }

@@ -109,12 +109,8 @@ int dw_cli_inspect_template(const char *name)
 {
     char path[DW_CLI_PATH_MAX];
     dw_error error;
-    dw_gguf *gguf = NULL;
-    dw_status status = dw_cli_find_model(path, sizeof path, name, &error);
-    if (status == DW_OK) {
-        status = dw_gguf_open(&gguf, path, &error);
-    }
-    if (status != DW_OK) {
+    dw_gguf *gguf;
+    if (dw_cli_open_gguf(&gguf, path, name, &error) != DW_OK) {
         return dw_cli_fail_with(&error);
     }
     size_t count = print_templates(gguf);

@@ -86,6 +86,13 @@ void dw_cli_load_end(dw_cli_load *load)
     }
 }
 
+dw_status dw_cli_open_gguf(dw_gguf **gguf, char *path, const char *name, dw_error *err)
+{
+    *gguf = NULL;
+    dw_status status = dw_cli_find_model(path, DW_CLI_PATH_MAX, name, err);
+    return status == DW_OK ? dw_gguf_open(gguf, path, err) : status;
+}
+
 dw_status dw_cli_read_template(const char *given, char **source, dw_error *err)
 {
     size_t bytes = 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/hash.h"
 #include "sampling/trigger_internal.h"
 
 #define DEPTH_MAX 32
@@ -154,15 +155,11 @@ static dw_status hex(parser *p, size_t digits, uint32_t *value)
 {
     *value = 0;
     for (size_t i = 0; i < digits; i++) {
-        int c = peek(p, 2 + i);
-        uint32_t digit = is_digit(c)            ? (uint32_t)(c - '0')
-                         : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a') + 10
-                         : c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A') + 10
-                                                : 16;
-        if (digit == 16) {
+        int digit = dw_hex_digit(peek(p, 2 + i));
+        if (digit < 0) {
             return fail_at(p, p->at, "\\%c needs %zu hexadecimal digits", peek(p, 1), digits);
         }
-        *value = *value << 4 | digit;
+        *value = *value << 4 | (uint32_t)digit;
     }
     p->at += 2 + digits;
     return DW_OK;

@@ -28,11 +28,6 @@ dw_status dw__globals_save(dw_actor *actor, json_t *to, dw_error *err)
     return DW_OK;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static dw_status read_global(const json_t *saved, size_t number, dw_global_value *value,
                              dw_error *err)
 {
@@ -41,13 +36,8 @@ static dw_status read_global(const json_t *saved, size_t number, dw_global_value
         return dw_fail(err, DW_E_FORMAT, "actor: global %zu is no text of %zu digits", number,
                        2 * sizeof value->bytes);
     }
-    for (size_t i = 0; i < sizeof value->bytes; i++) {
-        int high = hex_digit(text[2 * i]);
-        int low = hex_digit(text[2 * i + 1]);
-        if (high < 0 || low < 0) {
-            return dw_fail(err, DW_E_FORMAT, "actor: global %zu is not hexadecimal", number);
-        }
-        value->bytes[i] = (unsigned char)(high * 16 + low);
+    if (!dw_hex_parse(value->bytes, sizeof value->bytes, text)) {
+        return dw_fail(err, DW_E_FORMAT, "actor: global %zu is not hexadecimal", number);
     }
     return DW_OK;
 }
