@@ -69,16 +69,11 @@ static dw_status run_graph(dw_step_graph *graph, const dw_step_work *work, const
     /* A batch's plans see to staged views. */
     const dw_device_run_options options = {
         .view = work->in_batch ? NULL : work->slices[0].step->view, .stops = stops};
-    dw_attention *attention = graph->attention;
     dw_matmul_set_stops(graph->matmul, stops);
-    if (attention != NULL) {
-        dw_attention_set_stops(attention, stops);
-    }
+    dw_attention_set_stops(graph->attention, stops);
     dw_status status = dw_device_run(graph->device, graph->forward.graph, &options, err);
     dw_matmul_set_stops(graph->matmul, NULL);
-    if (attention != NULL) {
-        dw_attention_set_stops(attention, NULL);
-    }
+    dw_attention_set_stops(graph->attention, NULL);
     return status;
 }
 

@@ -133,7 +133,9 @@ void dw_attention_destroy(dw_attention *attention)
 
 void dw_attention_set_stops(dw_attention *attention, const dw_stops *stops)
 {
-    attention->stops = stops;
+    if (attention != NULL) {
+        attention->stops = stops;
+    }
 }
 
 /* ---- cutting a step into units ---- */
