@@ -1443,10 +1443,10 @@ DW_API DW_MUST_CHECK dw_status dw_store_spawn(dw_store *store, dw_module *module
  * to this one.
  * Errors: DW_E_NOT_FOUND (no such actor, or it ended at what it had to do before this message);
  * dw_actor_receive's for this message: if the actor broke off, it is as it was before, and the
- * message is gone. Likewise where the actor could not be loaded or written (DW_E_IO); where the
- * message could not be removed either, the text says that it may be worked on later. What goes
- * wrong in other actors is told to on_problem; so is what goes wrong in this one once it is written
- * as it is behind the message: what it asked for waits then. */
+ * message is gone. Likewise where the actor could not be loaded or written (DW_E_IO), on whatever
+ * disk; in the one exception, of docs/actors.md, the text says that it may be worked on later. What
+ * goes wrong in other actors is told to on_problem; so is what goes wrong in this one once it is
+ * written as it is behind the message: what it asked for waits then. */
 DW_API DW_MUST_CHECK dw_status dw_store_send(dw_store *store, const char *id,
                                              const dw_actor_effect *message, dw_write_fn on_answer,
                                              void *user, dw_error *err);
@@ -1506,8 +1506,8 @@ DW_API DW_MUST_CHECK dw_status dw_store_add(dw_store *store, dw_actor *actor,
 /* The end of an actor: its files go. */
 DW_API DW_MUST_CHECK dw_status dw_store_stop(dw_store *store, const char *id, dw_error *err);
 /* The same for the actor and all that descend from it, or for all there are, with what waits for
- * them and what they asked for: as one. After a failure, and when the process ends in the middle,
- * either all are there or none is seen any more; what is left of them goes at the next opening.
+ * them and what they asked for: as one. After a failure all are there; when the process ends in
+ * the middle, all or none. What is left of those that are gone goes at the next opening.
  * `*count` (may be NULL): how many. */
 DW_API DW_MUST_CHECK dw_status dw_store_stop_tree(dw_store *store, const char *id, uint64_t *count,
                                                   dw_error *err);

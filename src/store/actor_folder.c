@@ -194,7 +194,10 @@ static dw_status prepare(dw_actor_folder *folder, dw_error *err)
     const char *const parts[] = {DW__FOLDER_ACTORS, DW__FOLDER_MODULES};
     if (folder->read_only) {
         dw_status shared = take_shared_lock(folder, err);
-        return shared == DW_OK ? dw__folder_read_stopping(folder, err) : shared;
+        if (shared == DW_OK) {
+            shared = dw__folder_read_stopping(folder, err);
+        }
+        return shared == DW_OK ? dw__folder_read_work(folder, err) : shared;
     }
     dw_status status = dw__folder_make_all(folder->path, err);
     for (size_t i = 0; i < 2 && status == DW_OK; i++) {
@@ -213,8 +216,10 @@ static dw_status prepare(dw_actor_folder *folder, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    dw__folder_count_left_attempt(folder);
-    status = clean(folder, err);
+    status = dw__folder_read_work(folder, err);
+    if (status == DW_OK) {
+        status = clean(folder, err);
+    }
     if (status == DW_OK) {
         dw__folder_finish_stopping(folder);
     }

@@ -3,7 +3,7 @@
  *   lock                                     locked while a process has the folder open; its number
  *   .tmp-NAME                                temporary files of the program; what is being written
  *   .tmp-busy-ID                             an actor is at work
- *   .tmp-work                                what is being tried
+ *   .tmp-work                                what is being tried; which message is withdrawn
  *   modules/SHA256.wasm                      guests, named by their hash
  *   modules/.users/SHA256/ID                 who uses them; empty
  *   actors/ID/SEQUENCE-DONE.KIND.snapshot    KIND is `full`, or `delta` upon the snapshot before;
@@ -48,6 +48,9 @@
  *
  *   something is tried   what it is written over .tmp-work; the  that; open, which counts it in
  *                        guest called; the note taken away       .attempts
+ *   a message that       prepared for; accepted; tried. If it   .tmp-work with the mark, in which
+ *   somebody awaits      fails it is removed, or where that      its file's time is; open removes
+ *                        fails, too, marked in .tmp-work         the message
  *   a message is set     .aside-NUMBER written; the message      .aside-NUMBER, which the next one
  *   aside                renamed                                 replaces
  *
@@ -118,9 +121,9 @@ bool dw_actor_folder_has(dw_actor_folder *folder, const char *id);
 /* Remove an actor, or one that was made and not published. Errors: DW_E_IO. */
 dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err);
 
-/* Remove them all, or none: once the call has begun to remove, they are there no more, and the next
- * to open the folder finishes what a killed process or a failure left. Errors: DW_E_IO,
- * DW_E_MEMORY. */
+/* Remove them all, or none, as where it fails: once the call has begun to remove, they are there no
+ * more, and the next to open the folder finishes what a killed process or a failure left. Errors:
+ * DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_remove_all(dw_actor_folder *folder, const dw_actor_name *names,
                                      size_t count, dw_error *err);
 /* Whether the folder's files take less than `limit` bytes. Without `exactly`, where this process
@@ -195,6 +198,9 @@ dw_status dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const cha
                                         const dw_snapshot_chain *chain,
                                         const dw_snapshot_kind *kind, char path[DW_FOLDER_PATH_MAX],
                                         dw_error *err);
+/* The snapshot was written there: the chain ends in it, and begins with it where it is full. */
+void dw_snapshot_chain_add(dw_snapshot_chain *chain, const char *path,
+                           const dw_snapshot_kind *kind);
 /* A snapshot was written: one that is missing later can be told. Best effort. */
 void dw_actor_folder_note_newest(const dw_actor_folder *folder, const char *id, uint64_t sequence);
 /* Remove the chain's files, best effort: a full snapshot was written after them. */
@@ -243,6 +249,14 @@ dw_status dw_actor_folder_read_message(dw_actor_folder *folder, const char *id,
  * wait. */
 dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
                                     const dw_message_file *message, dw_error *err);
+/* Before a message from outside is accepted whose sender waits: see to it that it can be withdrawn,
+ * whatever the disk does then. Errors: DW_E_IO. */
+dw_status dw_actor_folder_prepare_withdrawal(dw_actor_folder *folder, dw_error *err);
+/* Its sender is told that the message failed: it is never worked on. Where its file cannot be
+ * removed, that is done before anything else is for its actor, and before the next is accepted that
+ * was prepared for. False: it may wait still, since the folder cannot even say so. */
+bool dw_actor_folder_withdraw(dw_actor_folder *folder, const char *id,
+                              const dw_message_file *message);
 /* Whether the actor had that message, and has ended since. */
 bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const char *id,
                                    const dw_message_file *message);

@@ -3,6 +3,7 @@
 #ifndef DW_STORE_ACTOR_FOLDER_INTERNAL_H
 #define DW_STORE_ACTOR_FOLDER_INTERNAL_H
 
+#include "memory/file_guard.h"
 #include "store/actor_folder.h"
 
 #define DW__FOLDER_ACTORS "actors"
@@ -44,10 +45,23 @@ typedef struct dw__folder_usage {
     uint64_t measure_again_ns; /* not before */
 } dw__folder_usage;
 
+/* A message that its sender was told has failed, and whose file is still there; id "": none. */
+typedef struct dw__withdrawn {
+    char id[DW_ACTOR_ID_CHARS + 1];
+    uint64_t number;
+} dw__withdrawn;
+
+/* The file of what is tried: that, and then which message is withdrawn, each as a line of text with
+ * zeros behind it. */
+#define DW__FOLDER_WORK_BYTES 96
+
 struct dw_actor_folder {
     char path[DW_FOLDER_PATH_MAX / 2];
-    int lock; /* descriptor of the locked file, or -1 */
-    int work; /* of the one that says what is tried, from the first attempt on, or -1 */
+    int lock;        /* descriptor of the locked file, or -1 */
+    int work;        /* of the one that says what is tried, from the first attempt on, or -1 */
+    char *work_page; /* of that file, mapped; NULL: it could not be */
+    dw_file_guard *work_guard;
+    dw__withdrawn withdrawn;
     bool read_only;
     bool accept_older;
     bool left_over;      /* something of an actor at work could not be removed */
@@ -124,8 +138,11 @@ bool dw__folder_is_stopping(const dw_actor_folder *folder, const char *id);
 
 /* ---- folder_attempts.c ---- */
 
-/* When the folder is opened and locked: an attempt in which the last process ended is counted. */
-void dw__folder_count_left_attempt(dw_actor_folder *folder);
+/* When the folder is opened: which message the last process has withdrawn. In one that is locked,
+ * it is removed, and an attempt in which that process ended is counted. Errors: DW_E_IO. */
+dw_status dw__folder_read_work(dw_actor_folder *folder, dw_error *err);
+/* Open the file of what is tried, empty. Errors: DW_E_IO. */
+dw_status dw__folder_open_work(dw_actor_folder *folder, dw_error *err);
 /* When the folder is closed. */
 void dw__folder_end_attempts(dw_actor_folder *folder);
 /* A record of attempts in the actor's mail, whole or as it was. Errors: DW_E_IO. */
@@ -134,6 +151,17 @@ dw_status dw__attempts_write(dw_actor_folder *folder, const char *id, const char
 dw_status dw__attempts_read(const dw_actor_folder *folder, const char *id, const char *name,
                             dw_attempts *attempts, dw_error *err);
 bool dw__same_attempted(const dw_attempted *left, const dw_attempted *right);
+
+/* ---- folder_withdrawn.c ---- */
+
+/* Best effort, of the file that was opened just now. */
+void dw__folder_map_marks(dw_actor_folder *folder);
+void dw__folder_unmap_marks(dw_actor_folder *folder);
+/* `text`: what a process that has ended left in that file. */
+void dw__folder_read_withdrawn(dw_actor_folder *folder, const char *text);
+bool dw__folder_is_withdrawn(const dw_actor_folder *folder, const char *id, uint64_t number);
+/* Remove the withdrawn message, if there is one. Errors: DW_E_IO. */
+dw_status dw__folder_finish_withdrawal(dw_actor_folder *folder, dw_error *err);
 
 /* ---- folder_mail.c ---- */
 

@@ -18,7 +18,7 @@
 
 #define ATTEMPTS ".attempts"
 #define WORK_FILE DW_FOLDER_TMP "work"
-#define WORK_BYTES 96
+#define WORK_BYTES DW__FOLDER_WORK_BYTES
 #define RECORD_BYTES_MAX (128 + DW_ATTEMPT_REASON_BYTES)
 
 bool dw__same_attempted(const dw_attempted *left, const dw_attempted *right)
@@ -100,16 +100,34 @@ dw_status dw__attempts_read(const dw_actor_folder *folder, const char *id, const
 
 /* ---- under way ----------------------------------------------------------------------------- */
 
+dw_status dw__folder_open_work(dw_actor_folder *folder, dw_error *err)
+{
+    static const char none[2 * WORK_BYTES];
+    char path[DW_FOLDER_PATH_MAX];
+    if (folder->work >= 0) {
+        return DW_OK;
+    }
+    dw__folder_join(folder, path, WORK_FILE, NULL, NULL);
+    folder->work = dw_os_open(path, O_RDWR | O_CREAT, 0600);
+    if (folder->work < 0) {
+        return dw__folder_fail("making", path, err);
+    }
+    dw_status status = dw_os_write_at(folder->work, 0, none, sizeof none, err);
+    if (status != DW_OK) {
+        dw_os_close(folder->work);
+        folder->work = -1;
+        return status;
+    }
+    dw__folder_map_marks(folder);
+    return DW_OK;
+}
+
 static dw_status write_work(dw_actor_folder *folder, const char *text, dw_error *err)
 {
-    char path[DW_FOLDER_PATH_MAX];
     char whole[WORK_BYTES] = "";
-    if (folder->work < 0) {
-        dw__folder_join(folder, path, WORK_FILE, NULL, NULL);
-        folder->work = dw_os_open(path, O_WRONLY | O_CREAT, 0600);
-        if (folder->work < 0) {
-            return dw__folder_fail("making", path, err);
-        }
+    dw_status status = dw__folder_open_work(folder, err);
+    if (status != DW_OK) {
+        return status;
     }
     DW_ASSERT(strlen(text) < sizeof whole);
     (void)snprintf(whole, sizeof whole, "%s", text);
@@ -133,8 +151,12 @@ void dw_actor_folder_tried(dw_actor_folder *folder)
 void dw__folder_end_attempts(dw_actor_folder *folder)
 {
     char path[DW_FOLDER_PATH_MAX];
-    if (folder->work >= 0) {
-        dw_os_close(folder->work);
+    if (folder->work < 0) {
+        return;
+    }
+    dw__folder_unmap_marks(folder);
+    dw_os_close(folder->work);
+    if (dw__folder_finish_withdrawal(folder, NULL) == DW_OK) { /* else the file tells of it */
         dw__folder_join(folder, path, WORK_FILE, NULL, NULL);
         (void)unlink(path);
     }
@@ -151,23 +173,18 @@ static bool is_done(dw_actor_folder *folder, const char *id, const dw_attempted 
     return done;
 }
 
-void dw__folder_count_left_attempt(dw_actor_folder *folder)
+static void count_left_attempt(dw_actor_folder *folder, char id[WORK_BYTES + 1])
 {
-    char path[DW_FOLDER_PATH_MAX];
-    char id[WORK_BYTES + 1] = "";
     dw_attempted work;
     dw_attempts attempts;
-    dw__folder_join(folder, path, WORK_FILE, NULL, NULL);
-    int fd = dw_os_open(path, O_RDONLY | O_NONBLOCK, 0);
-    ssize_t got = fd >= 0 ? pread(fd, id, WORK_BYTES, 0) : -1;
-    dw_os_close(fd);
-    if (got <= 0 || strlen(id) <= DW_ACTOR_ID_CHARS || id[DW_ACTOR_ID_CHARS] != ' ') {
+    if (strlen(id) <= DW_ACTOR_ID_CHARS || id[DW_ACTOR_ID_CHARS] != ' ') {
         return;
     }
     id[DW_ACTOR_ID_CHARS] = '\0';
     const char *next = id + DW_ACTOR_ID_CHARS + 1;
     if (!dw_actor_folder_has(folder, id) || !parse_work(&next, &work) ||
-        is_done(folder, id, &work)) {
+        is_done(folder, id, &work) ||
+        (work.kind == DW_ATTEMPTED_MESSAGE && dw__folder_is_withdrawn(folder, id, work.number))) {
         return;
     }
     dw_actor_folder_get_attempts(folder, id, &work, &attempts);
@@ -176,6 +193,31 @@ void dw__folder_count_left_attempt(dw_actor_folder *folder)
         memcpy(folder->left_id, id, sizeof folder->left_id);
         folder->left = attempts;
     }
+}
+
+dw_status dw__folder_read_work(dw_actor_folder *folder, dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    char tried[WORK_BYTES + 1] = "";
+    char withdrawn[WORK_BYTES + 1] = "";
+    dw__folder_join(folder, path, WORK_FILE, NULL, NULL);
+    int fd = dw_os_open(path, O_RDONLY | O_NONBLOCK, 0);
+    if (fd < 0) {
+        return errno == ENOENT || folder->read_only ? DW_OK : dw__folder_fail("reading", path, err);
+    }
+    bool read_well =
+        pread(fd, tried, WORK_BYTES, 0) >= 0 && pread(fd, withdrawn, WORK_BYTES, WORK_BYTES) >= 0;
+    dw_status status = read_well ? DW_OK : dw__folder_fail("reading", path, err);
+    dw_os_close(fd);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__folder_read_withdrawn(folder, withdrawn);
+    if (folder->read_only) {
+        return DW_OK;
+    }
+    count_left_attempt(folder, tried);
+    return dw__folder_finish_withdrawal(folder, err);
 }
 
 /* ---- failed -------------------------------------------------------------------------------- */

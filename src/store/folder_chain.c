@@ -245,6 +245,21 @@ dw_status dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const cha
     return DW_OK;
 }
 
+void dw_snapshot_chain_add(dw_snapshot_chain *chain, const char *path, const dw_snapshot_kind *kind)
+{
+    struct stat info;
+    chain->count = kind->full ? 0 : chain->count;
+    DW_ASSERT(chain->count < DW_SNAPSHOT_CHAIN_MAX);
+    const size_t last = chain->count++;
+    (void)snprintf(chain->paths[last], sizeof chain->paths[last], "%s", path);
+    chain->list[last] = chain->paths[last];
+    chain->bytes[last] = stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
+    chain->sequence++;
+    chain->done = kind->done;
+    chain->pending = kind->pending;
+    chain->incomplete = false;
+}
+
 void dw_actor_folder_remove_chain(dw_actor_folder *folder, const dw_snapshot_chain *chain)
 {
     for (size_t i = 0; i < chain->count; i++) {

@@ -263,6 +263,9 @@ static dw_status list_waiting(dw_actor_folder *folder, const char *id, uint64_t 
     }
     for (size_t i = 0; i < list->count; i++) {
         const dw_message_file item = list->items[i];
+        if (dw__folder_is_withdrawn(folder, id, item.number)) {
+            continue;
+        }
         if (item.aside ? for_owner : item.number > done) {
             list->items[kept++] = item;
         } else if (!item.aside && !for_owner && !folder->read_only) {
@@ -277,7 +280,12 @@ dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id,
                                         dw_message_file **messages, size_t *count, dw_error *err)
 {
     message_list list = {.count = 0};
-    dw_status status = list_waiting(folder, id, done, false, &list, err);
+    dw_status status = dw__folder_is_withdrawn(folder, id, folder->withdrawn.number)
+                           ? dw__folder_finish_withdrawal(folder, err)
+                           : DW_OK;
+    if (status == DW_OK) {
+        status = list_waiting(folder, id, done, false, &list, err);
+    }
     *messages = list.items;
     *count = list.count;
     return status;
@@ -453,8 +461,12 @@ static dw_status rename_message(const dw_actor_folder *folder, const char *id,
     char fresh[DW_FOLDER_PATH_MAX];
     message_path(folder, id, from, path);
     message_path(folder, id, to, fresh);
-    return rename(path, fresh) == 0 ? sync_mail(folder, id, err)
-                                    : dw__folder_fail("renaming", path, err);
+    if (rename(path, fresh) != 0) {
+        return dw__folder_fail("renaming", path, err);
+    }
+    dw_status status = sync_mail(folder, id, err);
+    /* As with files that are written: taken back, or done. */
+    return status != DW_OK && rename(fresh, path) != 0 ? DW_OK : status;
 }
 
 dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id,

@@ -101,10 +101,12 @@ dw_status dw_actor_folder_remove_all(dw_actor_folder *folder, const dw_actor_nam
         dw_free(own);
         return status;
     }
-    /* Written, or not to be removed again: the next opening would go by it. */
+    /* Written, or not to be removed again: done, since the next opening goes by it, which also
+     * removes what cannot be removed now. */
     folder->stopping = own;
     folder->stopping_count = count;
-    return status == DW_OK ? finish(folder, err) : status;
+    (void)finish(folder, NULL);
+    return DW_OK;
 }
 
 dw_status dw__folder_read_stopping(dw_actor_folder *folder, dw_error *err)

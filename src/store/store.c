@@ -65,6 +65,7 @@ void dw_store_close(dw_store *store)
     }
     dw_free(store->modules);
     dw_free(store->todo);
+    dw_free(store->failed);
     dw_actor_folder_close(store->folder);
     dw_free(store);
 }
@@ -76,12 +77,21 @@ void dw__store_report(const dw_store *store, const char *id, const dw_error *pro
     }
 }
 
+static bool has_name(const dw_actor_name *names, size_t count, const char *id)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(names[i].id, id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 dw_status dw__store_add_todo(dw_store *store, const char *id, dw_error *err)
 {
-    for (size_t i = store->todo_first; i < store->todo_count; i++) {
-        if (strcmp(store->todo[i].id, id) == 0) {
-            return DW_OK;
-        }
+    if (has_name(store->todo + store->todo_first, dw__store_todo_count(store), id) ||
+        has_name(store->failed, store->failed_count, id)) {
+        return DW_OK;
     }
     if (store->todo_first > store->todo_count / 2) { /* what was taken is as long as the rest */
         store->todo_count -= store->todo_first;
@@ -110,6 +120,28 @@ dw_actor_name dw__store_take_todo(dw_store *store)
 {
     DW_ASSERT(dw__store_any_todo(store));
     return store->todo[store->todo_first++];
+}
+
+dw_status dw__store_add_failed(dw_store *store, const char *id, dw_error *err)
+{
+    size_t kept = store->todo_first;
+    for (size_t i = kept; i < store->todo_count; i++) {
+        if (strcmp(store->todo[i].id, id) != 0) {
+            store->todo[kept++] = store->todo[i];
+        }
+    }
+    store->todo_count = kept;
+    if (!DW_ARRAY_RESERVE(store->failed, store->failed_capacity, store->failed_count + 1,
+                          SIZE_MAX)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
+    }
+    (void)snprintf(store->failed[store->failed_count++].id, sizeof store->failed[0].id, "%s", id);
+    return DW_OK;
+}
+
+void dw__store_end_failed(dw_store *store)
+{
+    store->failed_count = 0;
 }
 
 /* ---- modules and models ------------------------------------------------------------------ */
@@ -377,15 +409,14 @@ static dw_status freeze(dw_store *store, dw_actor *actor, uint64_t done, bool fu
     if (status != DW_OK) {
         return status;
     }
+    /* The actor's state is this now: nothing may fail any more that would tell otherwise. */
     dw_actor_folder_note_newest(store->folder, dw_actor_id(actor), store->chain.sequence + 1);
     if (!options.delta) {
         dw_actor_folder_remove_chain(store->folder, &store->chain);
     }
-    status = dw_actor_folder_read_chain(store->folder, dw_actor_id(actor), &store->chain, err);
-    if (status == DW_OK) {
-        dw_actor_folder_add_bytes(store->folder, store->chain.bytes[store->chain.count - 1]);
-    }
-    return status;
+    dw_snapshot_chain_add(&store->chain, path, &kind);
+    dw_actor_folder_add_bytes(store->folder, store->chain.bytes[store->chain.count - 1]);
+    return DW_OK;
 }
 
 dw_status dw__store_freeze(dw_store *store, dw_actor *actor, uint64_t done, dw_error *err)

@@ -36,6 +36,9 @@ struct dw_store {
     size_t todo_first;
     size_t todo_count;
     size_t todo_capacity;
+    dw_actor_name *failed; /* [failed_count]: whose turn failed in this call; they have no more */
+    size_t failed_count;
+    size_t failed_capacity;
 };
 
 /* ---- store.c ---- */
@@ -69,13 +72,17 @@ dw_status dw__store_descent(dw_store *store, const char *id, const dw_descent **
                             dw_error *err);
 /* Hand the embedder a failure that is not the result of its call (on_problem). */
 void dw__store_report(const dw_store *store, const char *id, const dw_error *problem);
-/* Messages may wait for the actor: it has a turn, behind all others; where it has one already,
- * nothing changes. Errors: DW_E_MEMORY. */
+/* Messages may wait for the actor: it has a turn, behind all others; where it has one already, or
+ * one has failed in this call, nothing changes. Errors: DW_E_MEMORY. */
 dw_status dw__store_add_todo(dw_store *store, const char *id, dw_error *err);
 bool dw__store_any_todo(const dw_store *store);
 size_t dw__store_todo_count(const dw_store *store);
 /* Whose turn it is; there is one. */
 dw_actor_name dw__store_take_todo(dw_store *store);
+/* The actor's turn failed: it has no more until dw__store_end_failed, or what it sent to itself
+ * before that would have it fail for ever. Errors: DW_E_MEMORY. */
+dw_status dw__store_add_failed(dw_store *store, const char *id, dw_error *err);
+void dw__store_end_failed(dw_store *store);
 
 /* ---- store_limits.c ---- */
 

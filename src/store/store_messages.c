@@ -365,6 +365,8 @@ static dw_status process_first(dw_store *store, bool once, size_t *failed, dw_er
     if (take_turn(&s, name.id, &more, &problem) != DW_OK) {
         dw__store_report(store, name.id, &problem);
         (*failed)++;
+        dw_actor_folder_end(store->folder, name.id);
+        return dw__store_add_failed(store, name.id, err);
     }
     if (more) {
         return dw__store_add_todo(store, name.id, err);
@@ -380,6 +382,7 @@ static void end_turns(dw_store *store)
         dw_actor_name name = dw__store_take_todo(store);
         dw_actor_folder_end(store->folder, name.id);
     }
+    dw__store_end_failed(store);
 }
 
 /* ---- calls ------------------------------------------------------------------------------- */
@@ -413,8 +416,11 @@ static dw_status send_and_process(dw_store *store, awaited_message *awaited, dw_
 {
     size_t failed = 0;
     const dw_mail_content content = {.bytes = message->message, .count = message->message_bytes};
-    dw_status status = dw_actor_folder_accept(store->folder, awaited->id, file, &content,
-                                              store->own_limits.mail, err);
+    dw_status status = dw_actor_folder_prepare_withdrawal(store->folder, err);
+    if (status == DW_OK) {
+        status = dw_actor_folder_accept(store->folder, awaited->id, file, &content,
+                                        store->own_limits.mail, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -449,8 +455,7 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
     dw__store_leave(store);
     if (status != DW_OK && !awaited.done) {
         /* The caller sends it again: it must not be worked on twice. */
-        if (file.number > 0 && dw_actor_folder_delivered(store->folder, id, &file, NULL) != DW_OK &&
-            err != NULL) {
+        if (file.number > 0 && !dw_actor_folder_withdraw(store->folder, id, &file) && err != NULL) {
             dw_error why = *err;
             return dw_fail(err, status,
                            "%.170s; the message could not be taken back: it may be worked on later",

@@ -162,6 +162,14 @@ static void test_faults_mail_that_stays_ends_the_work(void **state)
     dw_store_close(store);
 }
 
+/* Whether the actor's mail has a file of a message from outside. */
+static bool any_waiting(const char *id)
+{
+    char command[128];
+    (void)snprintf(command, sizeof command, "ls '%s/actors/%s/mail' | grep -q -e '^0'", folder, id);
+    return system(command) == 0;
+}
+
 /* ---- effects that are carried out twice --------------------------------------------------- */
 
 /* Two actors, the first of which can name the second, and writes no snapshot behind the one with
@@ -406,6 +414,78 @@ static void test_faults_message_that_is_not_accepted(void **state)
     dw_store_close(store);
 }
 
+/* An actor that has sent itself a message and cannot be written has one turn in a call. */
+static void test_faults_who_fails_has_one_turn(void **state)
+{
+    actor_fixture *fixture = *state;
+    char text[32];
+    char path[32];
+    received_words answer;
+    dw_error error;
+    dw_store *store = opened(fixture);
+    actor_name actor = spawned(fixture, store);
+    (void)snprintf(text, sizeof text, "I%s", actor.id);
+    (void)told(store, actor.id, text);
+    (void)snprintf(path, sizeof path, "/%s/0", actor.id);
+    fail_from(DISK_RENAME, path, 1);
+    assert_int_equal(tell(store, actor.id, "D+1", &answer, &error), DW_OK);
+    problems = (problem_log){.count = 0};
+    assert_int_equal(dw_store_run(store, &error), DW_E_STATE);
+    assert_int_equal(problems.count, 1);
+    mend();
+    run(store);
+    assert_int_equal(told(store, actor.id, "+0"), 1);
+    stop(store, actor.id);
+    dw_store_close(store);
+}
+
+/* A message that was told of as failed is never worked on, though its file cannot be removed: on a
+ * disk at which everything fails from any point on, by this store, by the next, by who only
+ * looks. */
+static void test_faults_failed_messages_are_withdrawn(void **state)
+{
+    actor_fixture *fixture = *state;
+    received_words answer;
+    dw_error error;
+    uint32_t expected = 0;
+    uint32_t withdrawn = 0;
+    dw_store *store = opened(fixture);
+    actor_name actor = spawned(fixture, store);
+    bool any = true;
+    for (uint64_t after = 0; any; after++) {
+        dw_store_info info = {.struct_bytes = sizeof info};
+        fail_from(DISK_ALL, "", after);
+        dw_status status = tell(store, actor.id, "+1", &answer, &error);
+        any = disk_failed() > 0;
+        assert_null(strstr(error.message, "may be worked on later"));
+        expected += status == DW_OK;
+        if (after % 2 == 0) { /* else this store goes on */
+            dw_store_close(store);
+            dw_store_options options = {
+                .struct_bytes = sizeof options, .path = folder, .read_only = true};
+            assert_int_equal(dw_store_open(&store, fixture->engine, &options, &error), DW_OK);
+            assert_int_equal(dw_store_get_info(store, actor.id, &info, &error), DW_OK);
+            assert_int_equal(info.waiting, 0);
+            dw_store_close(store);
+            if (any_waiting(actor.id)) {
+                withdrawn++;
+                dw_store_options none = {.struct_bytes = sizeof none, .path = folder};
+                assert_int_not_equal(dw_store_open(&store, fixture->engine, &none, &error), DW_OK);
+            }
+            mend();
+            store = opened(fixture);
+        }
+        mend();
+        run(store);
+        assert_int_equal(told(store, actor.id, "+0"), expected);
+        assert_false(any_waiting(actor.id));
+    }
+    print_message("%u messages stayed on the disk\n", withdrawn);
+    assert_true(withdrawn > 2);
+    stop(store, actor.id);
+    dw_store_close(store);
+}
+
 /* A fork whose files can be neither linked nor copied leaves nothing behind. */
 static void test_faults_no_halves_of_actors(void **state)
 {
@@ -535,6 +615,7 @@ int main(void)
         TEST(ended_actors_are_not_made_again), TEST(names_of_earlier_programs),
         TEST(earlier_names_that_stay),         TEST(actor_that_ends_before_a_message),
         TEST(effects_wait_behind_an_answer),   TEST(guest_names_are_utf8),
+        TEST(who_fails_has_one_turn),          TEST(failed_messages_are_withdrawn),
         TEST(message_that_is_not_accepted),    TEST(no_halves_of_actors),
         TEST(no_memory_loses_no_message),      TEST(no_memory_mixes_up_no_messages),
     };
