@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #define PATH_BYTES 512
+/* Seen by libraries, too. */
+#define TAKES_THE_PLACE __attribute__((visibility("default")))
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *root; /* guarded by lock, like all of these */
@@ -108,32 +110,32 @@ static bool fails(disk_kind kind, const char *path)
     return fail;
 }
 
-int rename(const char *from, const char *to)
+TAKES_THE_PLACE int rename(const char *from, const char *to)
 {
     return fails(DISK_RENAME, to) ? -1 : renameat(AT_FDCWD, from, AT_FDCWD, to);
 }
 
-int link(const char *from, const char *to)
+TAKES_THE_PLACE int link(const char *from, const char *to)
 {
     return fails(DISK_LINK, to) ? -1 : linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
-int unlink(const char *path)
+TAKES_THE_PLACE int unlink(const char *path)
 {
     return fails(DISK_UNLINK, path) ? -1 : unlinkat(AT_FDCWD, path, 0);
 }
 
-int rmdir(const char *path)
+TAKES_THE_PLACE int rmdir(const char *path)
 {
     return fails(DISK_RMDIR, path) ? -1 : unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
 }
 
-int mkdir(const char *path, mode_t mode)
+TAKES_THE_PLACE int mkdir(const char *path, mode_t mode)
 {
     return fails(DISK_MKDIR, path) ? -1 : mkdirat(AT_FDCWD, path, mode);
 }
 
-int open(const char *path, int flags, ...)
+TAKES_THE_PLACE int open(const char *path, int flags, ...)
 {
     va_list more;
     va_start(more, flags);
@@ -148,11 +150,16 @@ int open(const char *path, int flags, ...)
 
 /* Nothing is waited for: what a process wrote is there when it is killed, and these tests cut no
  * power. */
-int fsync(int file)
+TAKES_THE_PLACE int fsync(int file)
 {
     char path[PATH_BYTES];
     path_of(file, path);
     return fails(DISK_SYNC, path) ? -1 : 0;
+}
+
+TAKES_THE_PLACE int fdatasync(int file)
+{
+    return fsync(file);
 }
 
 static bool write_fails(int file)
@@ -186,17 +193,17 @@ static ssize_t write_or_fail(int file, const void *from, size_t count, off_t off
     return -1;
 }
 
-ssize_t write(int file, const void *from, size_t count)
+TAKES_THE_PLACE ssize_t write(int file, const void *from, size_t count)
 {
     return write_or_fail(file, from, count, -1);
 }
 
-ssize_t pwrite(int file, const void *from, size_t count, off_t offset)
+TAKES_THE_PLACE ssize_t pwrite(int file, const void *from, size_t count, off_t offset)
 {
     return write_or_fail(file, from, count, offset);
 }
 
-int ftruncate(int file, off_t bytes)
+TAKES_THE_PLACE int ftruncate(int file, off_t bytes)
 {
     char path[PATH_BYTES];
     path_of(file, path);
@@ -209,3 +216,25 @@ int ftruncate(int file, off_t bytes)
     return (int)syscall(SYS_ftruncate, file, (long)bytes);
 #endif
 }
+
+#if defined(__GLIBC__)
+/* What libraries call that were built for files of any length; here they are the same. */
+TAKES_THE_PLACE int open64(const char *path, int flags, ...)
+{
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? (mode_t)va_arg(more, int) : 0;
+    va_end(more);
+    return open(path, flags, mode);
+}
+
+TAKES_THE_PLACE ssize_t pwrite64(int file, const void *from, size_t count, off_t offset)
+{
+    return pwrite(file, from, count, offset);
+}
+
+TAKES_THE_PLACE int ftruncate64(int file, off_t bytes)
+{
+    return ftruncate(file, bytes);
+}
+#endif

@@ -1,6 +1,6 @@
 /* A disk that fails as a test asks: this library's rename, link, unlink, mkdir, rmdir, open, fsync,
- * pwrite, write and ftruncate take the place of the C library's in programs that use it. Thread:
- * any. */
+ * fdatasync, pwrite, write and ftruncate take the place of the C library's in programs that use it,
+ * on Linux also for the libraries that they are linked with. Thread: any. */
 #ifndef DW_TESTS_FAILING_DISK_H
 #define DW_TESTS_FAILING_DISK_H
 
