@@ -996,7 +996,9 @@ typedef struct dw_actor_options {
 
 /* A fresh actor: the guest's `_initialize` has run. `options` may be NULL; what it points to is
  * copied or counted. Errors: those of dw_instance_create; DW_E_UNSUPPORTED (no driftwood_receive;
- * state that cannot be saved: the message says which; folders or standard input). */
+ * state that cannot be saved: the message says which; folders or standard input); DW_E_RANGE (a
+ * member that bounds the same as a limit and is what that may not be), DW_E_LIMIT (more than 64
+ * models, 4,096 arguments or variables). */
 DW_API DW_MUST_CHECK dw_status dw_actor_spawn(dw_actor **out, dw_module *module,
                                               const dw_actor_options *options, dw_error *err);
 /* Not while it works: as with an instance. */

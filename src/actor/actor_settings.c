@@ -73,6 +73,9 @@ static bool copy(dw_actor_settings *settings, const dw_instance_options *from)
  * these are not. */
 static void take_limits(dw_actor_settings *settings, dw_actor_options *own)
 {
+    if (settings->instance.cpu_timeout_ms != 0) { /* snapshots have it among the limits */
+        settings->limits.cpu_timeout_ms = settings->instance.cpu_timeout_ms;
+    }
     dw_limits limits = settings->limits;
     dw_limits_fill(&limits, &dw_limits_usual);
     settings->instance.limits = &settings->limits;
@@ -87,6 +90,54 @@ static void take_limits(dw_actor_settings *settings, dw_actor_options *own)
     own->message_bytes_max =
         own->message_bytes_max != 0 ? own->message_bytes_max : (size_t)limits.message_bytes;
     settings->options = *own;
+}
+
+/* Members bound the same as limits do, and may be what these may be. */
+static dw_status check_numbers(const dw_actor_options *own, const dw_instance_options *instance,
+                               dw_error *err)
+{
+    const struct {
+        const char *member;
+        const char *limit;
+        uint64_t value;
+    } members[] = {
+        {"memory_bytes_max", "memory_bytes", instance->memory_bytes_max},
+        {"context_tokens_max", "context_tokens", instance->context_tokens_max},
+        {"context_count_max", "contexts", instance->context_count_max},
+        {"timeout_ms", "timeout_ms", instance->timeout_ms},
+        {"cpu_timeout_ms", "cpu_timeout_ms", instance->cpu_timeout_ms},
+        {"message_count_max", "messages", own->message_count_max},
+        {"message_bytes_max", "message_bytes", own->message_bytes_max},
+    };
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        dw_status status = members[i].value != 0 ? dw_limit_check(dw_limit_find(members[i].limit),
+                                                                  members[i].value, err)
+                                                 : DW_OK;
+        if (status != DW_OK) {
+            return dw_fail_within(err, status, "actor: %s", members[i].member);
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status check_counts(const dw_instance_options *instance, dw_error *err)
+{
+    const struct {
+        const char *member;
+        size_t count;
+        size_t most;
+    } lists[] = {
+        {"models", instance->model_count, DW_ACTOR_MODELS_MAX},
+        {"args", instance->arg_count, DW_ACTOR_TEXTS_MAX},
+        {"env_names", instance->env_count, DW_ACTOR_TEXTS_MAX},
+    };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        if (lists[i].count > lists[i].most) {
+            return dw_fail(err, DW_E_LIMIT, "actor: %s: %zu, at most %zu", lists[i].member,
+                           lists[i].count, lists[i].most);
+        }
+    }
+    return DW_OK;
 }
 
 dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_options *options,
@@ -108,9 +159,12 @@ dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_optio
                        "actor: folders and standard input cannot be granted, since what an actor "
                        "has open there could not be saved with it");
     }
-    if (own.message_bytes_max > UINT32_MAX) {
-        return dw_fail(err, DW_E_ARG, "message_bytes_max: %zu, at most %u", own.message_bytes_max,
-                       UINT32_MAX);
+    status = check_numbers(&own, &instance, err);
+    if (status == DW_OK) {
+        status = check_counts(&instance, err);
+    }
+    if (status != DW_OK) {
+        return status;
     }
     dw_actor_settings *settings = dw_alloc(1, sizeof *settings);
     if (settings == NULL) {

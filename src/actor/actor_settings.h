@@ -5,6 +5,10 @@
 
 #include "base/status.h"
 
+/* What a snapshot holds of each. */
+#define DW_ACTOR_MODELS_MAX 64
+#define DW_ACTOR_TEXTS_MAX 4096
+
 typedef struct dw_actor_settings {
     _Atomic size_t references;
     dw_actor_options options;     /* its instance is: */
@@ -13,7 +17,9 @@ typedef struct dw_actor_settings {
     dw_limits limits;             /* instance.limits: what was set, 0 elsewhere */
 } dw_actor_settings;
 
-/* Errors: DW_E_UNSUPPORTED (folders, standard input), DW_E_MEMORY, DW_E_ARG. */
+/* Everything that is taken can be saved, and is taken when it is loaded. Errors: DW_E_UNSUPPORTED
+ * (folders, standard input), DW_E_MEMORY, DW_E_ARG, DW_E_RANGE and DW_E_LIMIT (which member, what
+ * is allowed). */
 dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_options *options,
                                    dw_error *err);
 dw_actor_settings *dw_actor_settings_ref(dw_actor_settings *settings);

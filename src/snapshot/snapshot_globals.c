@@ -5,8 +5,6 @@
 #include "snapshot/snapshot_parts_internal.h"
 #include "wasm/instance_state.h"
 
-#define TABLE_ENTRIES_MAX 1000000
-
 /* ---- globals ------------------------------------------------------------------------------ */
 
 dw_status dw__globals_save(dw_actor *actor, json_t *to, dw_error *err)
@@ -92,9 +90,12 @@ static dw_status read_table(const dw__thaw *t, size_t number, dw_error *err)
     const dw_snapshot_entry *tensor;
     (void)snprintf(name, sizeof name, "table.%zu", number);
     dw_status status = dw__thaw_find_tensor(dw__thaw_last_file(t), name, "U32", 1, &tensor, err);
-    if (status == DW_OK && (tensor == NULL || tensor->shape[0] > TABLE_ENTRIES_MAX)) {
-        status = dw_fail(err, DW_E_FORMAT, "%s: missing, or more than %d entries", name,
-                         TABLE_ENTRIES_MAX);
+    const uint64_t most = dw_instance_limits(t->actor->instance)->table_elements;
+    if (status == DW_OK && tensor == NULL) {
+        status = dw_fail(err, DW_E_FORMAT, "%s: missing", name);
+    } else if (status == DW_OK && tensor->shape[0] > most) {
+        status = dw_fail(err, DW_E_LIMIT, "thaw: %s: %llu, limit 'table_elements' is %llu", name,
+                         (unsigned long long)tensor->shape[0], (unsigned long long)most);
     }
     if (status != DW_OK) {
         return status;

@@ -1,12 +1,13 @@
 /* What an actor was granted, and its models, in snapshots. */
 #include <string.h>
 
+#include "actor/actor_settings.h"
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "snapshot/snapshot_parts_internal.h"
 
-#define MODELS_MAX 64
-#define TEXTS_MAX 4096
+#define MODELS_MAX DW_ACTOR_MODELS_MAX
+#define TEXTS_MAX DW_ACTOR_TEXTS_MAX
 
 static const char *const kv_names[] = {
     [DW_KV_F16] = "f16", [DW_KV_Q8_0] = "q8_0", [DW_KV_F32] = "f32"};
@@ -24,6 +25,12 @@ static json_t *texts(const char *const *list, size_t count)
         }
     }
     return array;
+}
+
+/* DW_LIMIT_NONE is no number of JSON; so much is as good as none. */
+static json_int_t whole(uint64_t value)
+{
+    return value < INT64_MAX ? (json_int_t)value : INT64_MAX;
 }
 
 /* Those that were set, as dw_limits_set takes them. */
@@ -50,9 +57,9 @@ json_t *dw__settings_save(const dw_actor_settings *settings)
 {
     const dw_instance_options *own = &settings->instance;
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s*, s:o, s:o, s:o, s:o}",
-                     "memory_bytes_max", (json_int_t)own->memory_bytes_max, "context_tokens_max",
+                     "memory_bytes_max", whole(own->memory_bytes_max), "context_tokens_max",
                      (json_int_t)own->context_tokens_max, "context_count_max",
-                     (json_int_t)own->context_count_max, "timeout_ms", (json_int_t)own->timeout_ms,
+                     (json_int_t)own->context_count_max, "timeout_ms", whole(own->timeout_ms),
                      "message_count_max", (json_int_t)settings->options.message_count_max,
                      "message_bytes_max", (json_int_t)settings->options.message_bytes_max,
                      "kv_type", dw__kv_choices.names[own->kv_type], "chat_template",
@@ -174,10 +181,10 @@ static dw_status read_limits(const json_t *saved, dw_actor_options *options,
         uint64_t max;
         uint64_t *to;
     } rules[] = {
-        {"memory_bytes_max", UINT64_C(1) << 32, &own->memory_bytes_max},
-        {"context_tokens_max", INT32_MAX, &context_tokens_max},
+        {"memory_bytes_max", UINT64_C(1) << 50, &own->memory_bytes_max},
+        {"context_tokens_max", UINT32_MAX, &context_tokens_max},
         {"context_count_max", 4096, &context_count_max},
-        {"timeout_ms", INT64_MAX / 1000000, &own->timeout_ms},
+        {"timeout_ms", INT64_MAX, &own->timeout_ms},
         {"message_count_max", 1000000, &message_count_max},
         {"message_bytes_max", UINT32_MAX, &message_bytes_max},
     };
@@ -188,6 +195,7 @@ static dw_status read_limits(const json_t *saved, dw_actor_options *options,
             return status;
         }
     }
+    own->timeout_ms = own->timeout_ms == INT64_MAX ? DW_LIMIT_NONE : own->timeout_ms;
     own->context_tokens_max = (uint32_t)context_tokens_max;
     own->context_count_max = (uint32_t)context_count_max;
     options->message_count_max = (uint32_t)message_count_max;

@@ -80,7 +80,8 @@ static json_int_t extreme(torture *t, json_int_t near)
 {
     static const json_int_t values[] = {0,         1,         -1,         2,          255,
                                         65535,     65536,     1000000,    INT32_MAX,  INT32_MIN,
-                                        UINT32_MAX, 1ll << 32, INT64_MAX, INT64_MIN, 4096};
+                                        UINT32_MAX, 1ll << 32, INT64_MAX, INT64_MIN, 4096,
+                                        INT64_MAX / 2, INT64_MAX / 2 + 1, INT64_MAX - 1, 0x7fff};
     switch (torture_below(t, 4)) {
     case 0:
         return near + 1;

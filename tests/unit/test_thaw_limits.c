@@ -6,10 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <wasmtime.h>
+
 #include "actor_fixture.h"
 #include "base/alloc.h"
+#include "base/limits.h"
 #include "snapshot/snapshot_file.h"
 #include "support.h"
+#include "wasm/guest_instance.h"
 
 static char folder[] = "/tmp/dw-thaw-limits-XXXXXX";
 static char original[64]; /* a good snapshot of the talker, with a context and a sampler */
@@ -290,9 +294,182 @@ static int tear_down(void **state)
     return actor_fixture_close(state);
 }
 
+/* ---- what may be set ----------------------------------------------------------------------- */
+
+/* A snapshot of the actor, thawed by who trusts it or not. */
+static dw_status thawed(actor_fixture *fixture, dw_module *module, bool trusted, dw_actor **actor,
+                        dw_error *err)
+{
+    const char *const paths[] = {crafted};
+    const dw_thaw_options options = {.struct_bytes = sizeof options,
+                                     .paths = paths,
+                                     .path_count = 1,
+                                     .models = &fixture->model,
+                                     .model_count = 1,
+                                     .module = module,
+                                     .trusted = trusted};
+    return dw_actor_thaw(actor, fixture->engine, &options, NULL, err);
+}
+
+/* An actor that is made can be frozen, and thawed then; else it is not made. */
+static bool comes_back(actor_fixture *fixture, const dw_actor_options *options, const char *what)
+{
+    dw_actor *actor = NULL;
+    dw_error err = {.message = ""};
+    dw_status status = dw_actor_spawn(&actor, fixture->module, options, &err);
+    if (status != DW_OK) {
+        assert_true(err.message[0] != '\0' && status != DW_E_MEMORY);
+        return false;
+    }
+    if (dw_actor_freeze(actor, crafted, NULL, NULL, &err) != DW_OK) {
+        fail_msg("%s: made, and not to be frozen: %s", what, err.message);
+    }
+    dw_actor_destroy(actor);
+    for (int trusted = 0; trusted < 2; trusted++) {
+        if (thawed(fixture, fixture->module, trusted != 0, &actor, &err) != DW_OK) {
+            fail_msg("%s: frozen, and not to be thawed: %s", what, err.message);
+        }
+        assert_int_equal(dw_actor_send(actor, NULL, "f", 1, &err), DW_OK);
+        dw_actor_destroy(actor);
+    }
+    return true;
+}
+
+/* Members at their ends, and what is at the ends of each limit. */
+static void test_thaw_limits_of_settings_at_their_ends(void **state)
+{
+    static const uint64_t values[] = {
+        1, INT32_MAX, UINT32_MAX, (uint64_t)1 << 33, (uint64_t)1 << 50, INT64_MAX, UINT64_MAX};
+    size_t made = 0;
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        const uint64_t value = values[i];
+        const dw_instance_options members[] = {
+            {.struct_bytes = sizeof *members, .memory_bytes_max = value},
+            {.struct_bytes = sizeof *members, .context_tokens_max = (uint32_t)value},
+            {.struct_bytes = sizeof *members, .context_count_max = (uint32_t)value},
+            {.struct_bytes = sizeof *members, .timeout_ms = value},
+            {.struct_bytes = sizeof *members, .cpu_timeout_ms = value},
+        };
+        for (size_t k = 0; k < sizeof members / sizeof members[0]; k++) {
+            char what[64];
+            dw_actor_options options = {.struct_bytes = sizeof options, .instance = &members[k]};
+            (void)snprintf(what, sizeof what, "member %zu at %llu", k, (unsigned long long)value);
+            made += comes_back(*state, &options, what);
+        }
+        dw_actor_options own[] = {
+            {.struct_bytes = sizeof *own, .message_count_max = (uint32_t)value},
+            {.struct_bytes = sizeof *own, .message_bytes_max = (size_t)value},
+        };
+        made += comes_back(*state, &own[0], "message_count_max");
+        made += comes_back(*state, &own[1], "message_bytes_max");
+    }
+    for (size_t i = 0; i < dw_limit_count(); i++) {
+        dw_limit_info info = {.struct_bytes = sizeof info};
+        assert_int_equal(dw_limit_get_info(i, &info, NULL), DW_OK);
+        const uint64_t ends[] = {info.lowest, info.lowest + 1, info.highest - 1, info.highest};
+        for (size_t k = 0; k < 4; k++) {
+            dw_limits limits = {.struct_bytes = sizeof limits};
+            dw_limits_put(&limits, i, ends[k]);
+            const dw_instance_options instance = {.struct_bytes = sizeof instance,
+                                                  .limits = &limits};
+            const dw_actor_options options = {.struct_bytes = sizeof options,
+                                              .instance = &instance};
+            made += comes_back(*state, &options, info.name);
+        }
+    }
+    print_message("%zu actors were made of settings at their ends\n", made);
+    assert_true(made > 130);
+}
+
+static void test_thaw_limits_of_granted_lists(void **state)
+{
+    enum { MOST = 4096 };
+    actor_fixture *fixture = *state;
+    static const char *texts[MOST + 1];
+    static dw_model *models[65];
+    for (size_t i = 0; i <= MOST; i++) {
+        texts[i] = "A";
+    }
+    for (size_t i = 0; i < 65; i++) {
+        models[i] = fixture->model;
+    }
+    for (size_t more = 0; more < 2; more++) {
+        const dw_instance_options lists[] = {
+            {.struct_bytes = sizeof *lists, .args = texts, .arg_count = MOST + more},
+            {.struct_bytes = sizeof *lists,
+             .env_names = texts,
+             .env_values = texts,
+             .env_count = MOST + more},
+            {.struct_bytes = sizeof *lists, .models = models, .model_count = 64 + more},
+        };
+        for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+            const dw_actor_options options = {.struct_bytes = sizeof options,
+                                              .instance = &lists[i]};
+            assert_int_equal(comes_back(fixture, &options, "a list"), more == 0);
+        }
+    }
+    const char *const latin[] = {"\xff"};
+    const dw_instance_options not_utf8 = {
+        .struct_bytes = sizeof not_utf8, .args = latin, .arg_count = 1};
+    const dw_actor_options options = {.struct_bytes = sizeof options, .instance = &not_utf8};
+    assert_false(comes_back(fixture, &options, "a text"));
+}
+
+/* A limit of processor time stays an actor's, wherever it was set. */
+static void test_thaw_limits_keep_processor_time(void **state)
+{
+    actor_fixture *fixture = *state;
+    dw_actor *actor = NULL;
+    dw_error err = {.message = ""};
+    const dw_instance_options instance = {.struct_bytes = sizeof instance, .cpu_timeout_ms = 4321};
+    const dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    assert_true(comes_back(fixture, &options, "cpu_timeout_ms"));
+    assert_int_equal(thawed(fixture, fixture->module, true, &actor, &err), DW_OK);
+    assert_int_equal(dw_instance_limits(dw_actor_instance(actor))->cpu_timeout_ms, 4321);
+    dw_actor_destroy(actor);
+}
+
+/* A table that has grown as far as its limit lets it comes back. */
+static void test_thaw_limits_of_large_tables(void **state)
+{
+    static const char grows[] =
+        "(module (memory (export \"memory\") 1) (table 1 funcref) (elem (i32.const 0) $f)"
+        "(func $f (export \"driftwood_receive\") (result i32)"
+        " (table.set 0 (table.grow 0 (ref.func $f) (i32.const 2999999)) (ref.null func))"
+        " (i32.sub (table.size 0) (i32.const 3000000))))";
+    actor_fixture *fixture = *state;
+    dw_module *module = NULL;
+    dw_actor *actor = NULL;
+    dw_error err = {.message = ""};
+    wasm_byte_vec_t wasm;
+    const dw_limits limits = {.struct_bytes = sizeof limits, .table_elements = 3000000};
+    const dw_instance_options instance = {.struct_bytes = sizeof instance, .limits = &limits};
+    const dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    assert_null(wasmtime_wat2wasm(grows, sizeof grows - 1, &wasm));
+    assert_int_equal(dw_module_create(&module, fixture->engine, wasm.data, wasm.size, &err), DW_OK);
+    wasm_byte_vec_delete(&wasm);
+    if (dw_actor_spawn(&actor, module, &options, &err) != DW_OK ||
+        dw_actor_send(actor, NULL, "", 0, &err) != DW_OK ||
+        dw_actor_receive(actor, NULL, NULL, &err) != DW_OK ||
+        dw_actor_freeze(actor, crafted, NULL, NULL, &err) != DW_OK) {
+        fail_msg("%s", err.message);
+    }
+    dw_actor_destroy(actor);
+    assert_int_equal(thawed(fixture, module, true, &actor, &err), DW_OK);
+    dw_actor_destroy(actor);
+    /* A stranger's has what a new actor gets. */
+    assert_int_equal(thawed(fixture, module, false, &actor, &err), DW_E_LIMIT);
+    assert_non_null(strstr(err.message, "'table_elements' is 1000000"));
+    dw_module_unref(module);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_thaw_limits_of_settings_at_their_ends),
+        cmocka_unit_test(test_thaw_limits_of_granted_lists),
+        cmocka_unit_test(test_thaw_limits_keep_processor_time),
+        cmocka_unit_test(test_thaw_limits_of_large_tables),
         cmocka_unit_test(test_thaw_limits_are_named),
         cmocka_unit_test(test_thaw_limits_let_others_pass),
         cmocka_unit_test(test_thaw_limits_of_descriptions),
