@@ -178,6 +178,25 @@ bool dw__stop_reached(dw_stop *stop)
     return false;
 }
 
+void dw_stop_set_pause(dw_stop *stop, void (*on_pause)(void *user), void *user)
+{
+    stop->on_pause = on_pause;
+    stop->pause_user = user;
+    stop->pause_ns = 0;
+}
+
+/* A turn is counted from the first look on: what the guest itself did before is bounded as well. */
+void dw__stop_pause(dw_stop *stop)
+{
+    uint64_t now = dw_os_clock_ns();
+    if (stop->pause_ns == 0) {
+        stop->pause_ns = now + DW_STOP_TURN_NS;
+    } else if (now >= stop->pause_ns) {
+        stop->on_pause(stop->pause_user);
+        stop->pause_ns = 0;
+    }
+}
+
 bool dw_stops_asked(const dw_stops *stops)
 {
     uint64_t now = 0;

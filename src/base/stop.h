@@ -6,9 +6,9 @@
  * Setting the system's clock changes nothing. Until the call ends an answer of "stop" stays: work
  * that was left half done is found to be so by whoever looks next.
  *
- * Thread: dw_stop_begin, _run, _rest and dw_stop_take belong to the guest's thread; looks are for
- * any thread that works for it; dw_stop_cancel and dw_stop_interrupt for any, and for signal
- * handlers. */
+ * Thread: dw_stop_begin, _run, _rest, _pause and dw_stop_take belong to the guest's thread; looks
+ * are for any thread that works for it; dw_stop_cancel and dw_stop_interrupt for any, and for
+ * signal handlers. */
 #ifndef DW_BASE_STOP_H
 #define DW_BASE_STOP_H
 
@@ -50,6 +50,11 @@ typedef struct dw_stop {
     uint64_t processor_from_ns;   /* by `processor`, when it last began to run */
     dw_os_thread_clock processor; /* of the thread that runs it */
     bool runs;
+
+    void (*on_pause)(
+        void *user); /* of who lets several take turns on a thread; NULL: nobody does */
+    void *pause_user;
+    uint64_t pause_ns; /* when the turn is over; 0: not known yet */
 } dw_stop;
 
 /* Of one call; 0: no limit. */
@@ -104,6 +109,33 @@ static inline bool dw_stop_ends(dw_stop *stop)
 static inline bool dw_stop_asked_seldom(dw_stop *stop, uint32_t *round)
 {
     return ++*round % DW_STOP_ROUNDS == 0 && dw_stop_asked(stop);
+}
+
+/* How long work for one guest goes on while others wait for the thread. */
+#define DW_STOP_TURN_NS UINT64_C(10000000)
+
+/* A turn begins: `on_pause` (NULL: there is nobody else) is called in host work that is not over
+ * when the turn is, and returns when it is to go on. */
+void dw_stop_set_pause(dw_stop *stop, void (*on_pause)(void *user), void *user);
+void dw__stop_pause(dw_stop *stop);
+
+/* Let others have their turn, where there are any and this one's is over: for loops of host work on
+ * the guest's thread, where it holds no lock and nothing that others may wait for. */
+static inline void dw_stop_pause(dw_stop *stop)
+{
+    if (stop != NULL && stop->on_pause != NULL) {
+        dw__stop_pause(stop);
+    }
+}
+
+/* dw_stop_asked_seldom, and dw_stop_pause as often. */
+static inline bool dw_stop_pauses_seldom(dw_stop *stop, uint32_t *round)
+{
+    if (++*round % DW_STOP_ROUNDS != 0) {
+        return false;
+    }
+    dw_stop_pause(stop);
+    return dw_stop_asked(stop);
 }
 
 /* Those of several guests whose work goes through the device together. */

@@ -342,6 +342,30 @@ static void begin_parked(dw_batch *batch)
     }
 }
 
+static void sweep(dw_batch *batch, dw_batch_queue *queue, bool waits)
+{
+    dw_batch_queue before = *queue;
+    *queue = (dw_batch_queue){NULL, NULL};
+    for (dw_batch_item *item = take(&before); item != NULL; item = take(&before)) {
+        if (!drop_stopped(batch, item)) {
+            put(queue, item);
+        } else if (waits) {
+            batch->waiting_count--;
+        }
+    }
+}
+
+void dw_batch_drop_stopped(dw_batch *batch)
+{
+    uint32_t waiting = batch->waiting_count;
+    sweep(batch, &batch->decoding, true);
+    sweep(batch, &batch->prompts, true);
+    sweep(batch, &batch->parked, false);
+    if (batch->waiting_count < waiting) {
+        begin_parked(batch);
+    }
+}
+
 void dw_batch_run(dw_batch *batch)
 {
     uint32_t waiting = batch->waiting_count;

@@ -75,6 +75,8 @@ void dw_batch_add(dw_batch *batch, dw_batch_item *item);
  * leaves the others alone; if the device fails, all that took part do. With none waiting: nothing.
  * Allocates nothing once there is a graph of the shape. */
 void dw_batch_run(dw_batch *batch);
+/* Those that wait and whose stop asks are finished, DW_E_CANCELLED. */
+void dw_batch_drop_stopped(dw_batch *batch);
 /* Take out one whose step is complete, or failed: item->status says so, with the errors of
  * dw_context_forward. NULL: there is none. */
 dw_batch_item *dw_batch_take(dw_batch *batch);

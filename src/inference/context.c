@@ -250,6 +250,14 @@ void dw__context_count(const dw_step *step, uint32_t before, uint64_t took_ns)
     dw_count(prompt ? &step->counters->prompt_ns : &step->counters->decode_ns, took_ns);
 }
 
+/* In device memory what the step holds may be what others' steps wait for. */
+static void pause_between_slices(const dw_context *context, dw_stop *stop)
+{
+    if (dw_device_info_of(dw_model_device(context->model))->kind == DW_DEVICE_CPU) {
+        dw_stop_pause(stop);
+    }
+}
+
 /* The step's slices, one after another. */
 static dw_status run_slices(dw_context *context, const dw_step *step, dw_error *err)
 {
@@ -257,6 +265,7 @@ static dw_status run_slices(dw_context *context, const dw_step *step, dw_error *
     for (uint32_t done = 0; done < step->token_count;) {
         uint32_t left = step->token_count - done;
         dw_step_slice slice = dw__context_slice(context, step, done, left < most ? left : most);
+        pause_between_slices(context, step->stop);
         if (dw_stop_asked(step->stop)) {
             return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
                            step->token_count);

@@ -159,6 +159,7 @@ static dw_status move_all(const dw_context *context, uint32_t first, uint32_t di
     *begun = status == DW_OK;
     for (uint32_t done = first; status == DW_OK && done < length;) {
         const mover *part = length - done >= MOVED_AT_ONCE ? &whole : &rest;
+        dw_stop_pause(stop);
         if (stop != NULL && dw_stop_ends(stop)) {
             status = dw_stop_check(stop, "shift", err);
             break;

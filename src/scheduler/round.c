@@ -56,7 +56,7 @@ static dw_status batch_for(dw_scheduler *scheduler, const dw_context *context, d
 /* The guest does not run while it waits, and its pages are pinned for the device. */
 static void wait_for_device(dw__task *task, dw__task_state state)
 {
-    DW_ASSERT(task->state == DW__TASK_RUNS && state != DW__TASK_RUNS);
+    DW_ASSERT(task->state == DW__TASK_RUNS);
     dw_region *region = dw_instance_region(task->instance);
     task->state = state;
     dw_region_pin(region);
@@ -83,15 +83,39 @@ static dw_status forward(void *user, dw_context *context, const dw_step *step, d
     return task->item.status;
 }
 
+/* On the guest's own fiber, once its turn has come: so that it can be left in the middle. */
 static dw_status compute(void *user, dw_work_fn work, void *arg, dw_error *err)
 {
     dw__task *task = user;
-    task->work = work;
-    task->work_arg = arg;
-    task->work_error = err;
+    dw__scheduler_counts *counts = &task->scheduler->counts;
     dw__put(&task->scheduler->jobs, task);
     wait_for_device(task, DW__TASK_COMPUTES);
-    return task->work_status;
+    task->computes = true;
+    task->work_from_ns = dw_os_clock_ns();
+    dw_status status = work(arg, err);
+    dw__bump(&counts->device_ns, dw_os_clock_ns() - task->work_from_ns);
+    dw__bump(&counts->jobs, 1);
+    task->computes = false;
+    return status;
+}
+
+/* Host work for a guest, in the middle of a host function: others have their turn first. */
+static void pause_work(void *user)
+{
+    dw__task *task = user;
+    const dw_scheduler *scheduler = task->scheduler;
+    DW_ASSERT(pthread_equal(scheduler->thread, pthread_self()));
+    if (scheduler->tasks == task && task->after == NULL &&
+        !atomic_load_explicit(&scheduler->has_inbox, memory_order_relaxed)) {
+        return; /* there are none */
+    }
+    uint64_t now = dw_os_clock_ns();
+    if (task->computes) {
+        dw__bump(&task->scheduler->counts.device_ns, now - task->work_from_ns);
+        dw__put(&task->scheduler->jobs, task);
+    }
+    wait_for_device(task, task->computes ? DW__TASK_COMPUTES : DW__TASK_RUNS);
+    task->work_from_ns = dw_os_clock_ns();
 }
 
 static bool wait_for(void *user, dw_wait *wait)
@@ -208,6 +232,7 @@ static bool begin(dw__task *task)
         return false;
     }
     task->begun = true;
+    dw_stop_set_pause(dw_instance_stop(task->instance), pause_work, task);
     return true;
 }
 
@@ -217,6 +242,7 @@ static void end(dw__task *task)
     int32_t result = 0;
     int exit_code = 0;
     dw_status status = dw_fiber_end(task->instance, &result, &exit_code, &error);
+    dw_stop_set_pause(dw_instance_stop(task->instance), NULL, NULL);
     bool left = dw_instance_has_left(task->instance);
     if (task->flushes) {
         result = task->result;
@@ -228,6 +254,7 @@ static void end(dw__task *task)
                dw_fiber_begin_flush(task->instance, &runner, task)) {
         task->flushes = true;
         task->result = result;
+        dw_stop_set_pause(dw_instance_stop(task->instance), pause_work, task);
         dw__put(&task->scheduler->ready, task); /* as long as it likes, and others meanwhile */
         return;
     }
@@ -247,6 +274,7 @@ static void run_task(dw_scheduler *scheduler, dw__task *task)
         return;
     }
     dw__bump(&scheduler->counts.resumes, 1);
+    dw_instance_stop(task->instance)->pause_ns = 0;
     if (dw_fiber_resume(task->instance)) {
         end(task);
     } else if (task->state == DW__TASK_RUNS) {
@@ -255,14 +283,74 @@ static void run_task(dw_scheduler *scheduler, dw__task *task)
     }
 }
 
+/* ---- guests whose time is over ------------------------------------------------------------- */
+
+static bool must_end(const dw__task *task)
+{
+    dw_stop *stop = dw_instance_stop(task->instance);
+    return task->begun && dw_stop_asked(stop) && dw_stop_ends(stop);
+}
+
+/* Run those of the queue who must end: what is left for them to do is little. */
+static void run_ending(dw_scheduler *scheduler, dw__task_queue *queue)
+{
+    dw__task_queue before = *queue;
+    dw__task_queue ending = {NULL, NULL};
+    *queue = (dw__task_queue){NULL, NULL};
+    for (dw__task *task = dw__take(&before); task != NULL; task = dw__take(&before)) {
+        dw__put(must_end(task) ? &ending : queue, task);
+    }
+    for (dw__task *task = dw__take(&ending); task != NULL; task = dw__take(&ending)) {
+        task->state = DW__TASK_RUNS; /* also one whose work has not begun, which sees that */
+        run_task(scheduler, task);
+    }
+}
+
+/* The steps that are through. */
+static void take_steps(dw_scheduler *scheduler, dw_batch *batch)
+{
+    for (dw_batch_item *item = dw_batch_take(batch); item != NULL; item = dw_batch_take(batch)) {
+        dw__task *task = task_of(item);
+        DW_ASSERT(task->state == DW__TASK_STEPS);
+        task->state = DW__TASK_RUNS;
+        dw__put(&scheduler->ready, task);
+    }
+}
+
+/* Half a time slice after it was asked last: whoever's time is over, or was interrupted, ends
+ * before others have their turns. So that takes a slice and a step at most, however many there are
+ * and whatever they do. */
+static void end_who_must(dw_scheduler *scheduler)
+{
+    uint64_t now = dw_os_clock_ns();
+    if (now - scheduler->ended_ns < DW__TIME_SLICE_NS / 2) {
+        return;
+    }
+    scheduler->ended_ns = now;
+    dw__scheduler_look(scheduler);
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        dw_batch_drop_stopped(scheduler->batches[i]);
+        take_steps(scheduler, scheduler->batches[i]);
+    }
+    dw__task_queue *const queues[] = {&scheduler->turn, &scheduler->ready, &scheduler->preempted,
+                                      &scheduler->jobs};
+    for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++) {
+        run_ending(scheduler, queues[i]);
+    }
+}
+
+/* ---- turns --------------------------------------------------------------------------------- */
+
 /* The tasks that are in the queue now, each once. */
 static void run_queue(dw_scheduler *scheduler, dw__task_queue *queue)
 {
-    const dw__task *last = queue->first != NULL ? queue->last : NULL;
-    while (last != NULL) {
-        dw__task *task = dw__take(queue);
-        last = task == last ? NULL : last;
+    DW_ASSERT(scheduler->turn.first == NULL);
+    scheduler->turn = *queue;
+    *queue = (dw__task_queue){NULL, NULL};
+    for (dw__task *task = dw__take(&scheduler->turn); task != NULL;
+         task = dw__take(&scheduler->turn)) {
         run_task(scheduler, task);
+        end_who_must(scheduler);
     }
 }
 
@@ -285,6 +373,7 @@ static void run_guests(dw_scheduler *scheduler)
         run_queue(scheduler, &scheduler->preempted);
     } else if (scheduler->preempted.first != NULL) {
         run_task(scheduler, dw__take(&scheduler->preempted));
+        end_who_must(scheduler);
     }
 }
 
@@ -313,13 +402,7 @@ static bool run_steps(dw_scheduler *scheduler)
         any = any || batch->waiting_count > 0;
         dw_batch_run(batch);
         count_run(&scheduler->counts, &before, &batch->counts);
-        for (dw_batch_item *item = dw_batch_take(batch); item != NULL;
-             item = dw_batch_take(batch)) {
-            dw__task *task = task_of(item);
-            DW_ASSERT(task->state == DW__TASK_STEPS);
-            task->state = DW__TASK_RUNS;
-            dw__put(&scheduler->ready, task);
-        }
+        take_steps(scheduler, batch);
     }
     return any;
 }
@@ -336,14 +419,10 @@ static void run_jobs(dw_scheduler *scheduler, uint64_t started, uint64_t budget_
             return;
         }
         DW_ASSERT(task->state == DW__TASK_COMPUTES);
-        uint64_t before = dw_os_clock_ns();
-        task->work_status = task->work(task->work_arg, task->work_error);
-        uint64_t now = dw_os_clock_ns();
-        dw__bump(&scheduler->counts.jobs, 1);
-        dw__bump(&scheduler->counts.device_ns, now - before);
         task->state = DW__TASK_RUNS;
         run_task(scheduler, task);
-        spent = now - started;
+        end_who_must(scheduler);
+        spent = dw_os_clock_ns() - started;
     } while (spent < budget_ns);
 }
 
@@ -357,6 +436,7 @@ void dw__scheduler_round(dw_scheduler *scheduler)
 {
     uint64_t started = dw_os_clock_ns();
     dw__scheduler_look(scheduler);
+    end_who_must(scheduler);
     run_guests(scheduler);
     uint64_t computed = dw_os_clock_ns();
     bool stepped = run_steps(scheduler);

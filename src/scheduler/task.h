@@ -12,7 +12,7 @@
 #include "wasm/instance_fiber.h"
 
 /* How long guests run before others do: an epoch (src/wasm/wasm_host.c). */
-#define DW__TIME_SLICE_NS UINT64_C(10000000)
+#define DW__TIME_SLICE_NS DW_STOP_TURN_NS
 
 typedef enum dw__task_state {
     DW__TASK_RUNS,     /* or can: it is in `ready` or `preempted`, or just resumed */
@@ -38,13 +38,11 @@ typedef struct dw__task {
     bool flushes;   /* the actor's message is worked on, what its guest has buffered is written */
     int32_t result; /* of that message */
     dw__task_state state;
-    dw_batch_item item; /* while it steps */
-    dw_work_fn work;    /* while it computes, to the next three */
-    void *work_arg;
-    dw_error *work_error;
-    dw_status work_status;
-    dw_wait *wait; /* while it waits: on its fiber */
-    bool left;     /* the wait ended since it was asked to stop */
+    dw_batch_item item;    /* while it steps */
+    bool computes;         /* it is in the middle of work that cannot be batched */
+    uint64_t work_from_ns; /* of that: since when it goes on */
+    dw_wait *wait;         /* while it waits: on its fiber */
+    bool left;             /* the wait ended since it was asked to stop */
 } dw__task;
 
 /* First in, first out. */
@@ -76,11 +74,13 @@ struct dw_scheduler {
     /* The scheduler's thread alone. */
     dw__task *tasks;          /* all that were taken in and have not ended */
     dw__task_queue ready;     /* can run */
+    dw__task_queue turn;      /* of those: the rest of the queue that is being run */
     dw__task_queue preempted; /* used up their time slices */
     dw__task_queue jobs;      /* wait for work that cannot be batched */
     dw__task_queue waiting;   /* for times and streams */
     uint64_t look_ns;         /* when the next of these is due, at the latest; 0: not known */
     uint64_t looked_ns;       /* when they were looked at last */
+    uint64_t ended_ns;        /* when those were looked for last who must end */
     dw_batch **batches;       /* [batch_count], made as kinds of steps come up */
     size_t batch_count;
     size_t batch_capacity;

@@ -584,6 +584,30 @@ static dw_status check_padding(const builder *at)
     return DW_OK;
 }
 
+/* One of much work is run in stretches of its nodes, between which others may have their turn. */
+static dw_status make_stretch(builder *at)
+{
+    dw__built *built = at->built;
+    size_t nodes = (size_t)ggml_graph_n_nodes(built->cgraph);
+    if (!at->graph->on_cpu || (size_t)dw__stretch_end(built->cgraph, 0) == nodes) {
+        return DW_OK;
+    }
+    size_t bytes = ggml_graph_overhead_custom(nodes, false);
+    dw_status status = take_scratch(at, bytes, "stretches of it");
+    if (status != DW_OK) {
+        return status;
+    }
+    built->stretch_memory = dw_alloc(1, bytes);
+    if (built->stretch_memory == NULL) {
+        return dw_fail(at->err, DW_E_MEMORY, "no memory for a graph of %zu tensors", nodes);
+    }
+    struct ggml_init_params params = {
+        .mem_size = bytes, .mem_buffer = built->stretch_memory, .no_alloc = true};
+    built->stretch_context = ggml_init(params);
+    built->stretch = ggml_new_graph_custom(built->stretch_context, nodes, false);
+    return DW_OK;
+}
+
 static dw_status allocate(builder *at)
 {
     dw__built *built = at->built;
@@ -609,7 +633,7 @@ static dw_status allocate(builder *at)
         return dw_fail_within(at->err, status, "%zu bytes of intermediate results", bytes);
     }
     dw__parts_place(built);
-    return DW_OK;
+    return make_stretch(at);
 }
 
 dw_status dw__graph_build(dw_tensor_graph *graph, size_t scratch_bytes_max, dw_error *err)
@@ -648,9 +672,13 @@ void dw__built_release(dw__built *built, dw_device *device)
     if (built->context != NULL) {
         ggml_free(built->context);
     }
+    if (built->stretch_context != NULL) {
+        ggml_free(built->stretch_context);
+    }
     dw_account_give(built->payer, DW_PART_GRAPHS, built->charged_bytes);
     dw_account_unref(built->payer);
     dw_free(built->context_memory);
+    dw_free(built->stretch_memory);
     dw_free(built->checks);
     dw_free(built->masks);
     dw_free(built->parts);

@@ -8,6 +8,7 @@
 #include "device/device_view.h"
 #include "tensor/tensor_build_internal.h"
 #include "tensor/tensor_ops.h"
+#include "tensor/tensor_parts_internal.h"
 
 dw_status dw_tensor_graph_create(dw_tensor_graph **out, dw_device *device, dw_region *region,
                                  dw_device_view *view, dw_error *err)
@@ -267,6 +268,31 @@ static dw_status check_index_values(const dw_tensor_graph *graph, const dw__inde
     return DW_OK;
 }
 
+/* All of it, or, where it is large, a stretch after the other. */
+static dw_status run_nodes(const dw_tensor_graph *graph, const dw_device_run_options *options,
+                           dw_stop *stop, dw_error *err)
+{
+    struct ggml_cgraph *all = graph->built.cgraph;
+    struct ggml_cgraph *stretch = graph->built.stretch;
+    if (stretch == NULL) {
+        return dw_device_run(graph->device, all, options, err);
+    }
+    dw_status status = DW_OK;
+    for (int at = 0; status == DW_OK && at < ggml_graph_n_nodes(all);) {
+        int end = dw__stretch_end(all, at);
+        ggml_graph_clear(stretch);
+        for (; at < end; at++) {
+            ggml_graph_add_node(stretch, ggml_graph_node(all, at));
+        }
+        status = dw_device_run(graph->device, stretch, options, err);
+        dw_stop_pause(stop);
+        if (status == DW_OK && at < ggml_graph_n_nodes(all)) {
+            status = dw_stop_check(stop, "graph", err);
+        }
+    }
+    return status;
+}
+
 dw_status dw_tensor_graph_run(dw_tensor_graph *graph, dw_stop *stop, dw_error *err)
 {
     if (!graph->is_built) {
@@ -286,7 +312,7 @@ dw_status dw_tensor_graph_run(dw_tensor_graph *graph, dw_stop *stop, dw_error *e
     const dw_device_run_options options = {.view = graph->view,
                                            .stops = stop != NULL ? &stops : NULL};
     dw_region_pin(graph->region);
-    status = dw_device_run(graph->device, graph->built.cgraph, &options, err);
+    status = run_nodes(graph, &options, stop, err);
     dw_region_unpin(graph->region);
     return status;
 }

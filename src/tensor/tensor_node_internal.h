@@ -57,6 +57,9 @@ typedef struct dw__built {
     void *context_memory;
     struct ggml_context *context;
     struct ggml_cgraph *cgraph;
+    void *stretch_memory;
+    struct ggml_context *stretch_context;
+    struct ggml_cgraph *stretch; /* of some of its nodes, while it runs; NULL: it runs as a whole */
     ggml_gallocr_t allocator;
     dw__index_check *checks; /* [check_count] */
     size_t check_count;

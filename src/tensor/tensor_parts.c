@@ -115,6 +115,29 @@ int64_t dw__cut_rows(const int64_t *ne, size_t *count)
     return *count > 1 ? each : rows;
 }
 
+/* ---- stretches of a graph -------------------------------------------------------------------- */
+
+/* In multiplications, an element of other operations as so many. */
+static int64_t work_of(const struct ggml_tensor *node)
+{
+    int64_t elements = ggml_nelements(node);
+    return node->op == GGML_OP_MUL_MAT ? elements * node->src[0]->ne[0]
+                                       : elements * (PART_WORK / PART_ELEMENTS);
+}
+
+int dw__stretch_end(struct ggml_cgraph *graph, int from)
+{
+    int count = ggml_graph_n_nodes(graph);
+    int64_t work = 0;
+    int end = from;
+    while (end < count && work < part_work) {
+        int64_t more = work_of(ggml_graph_node(graph, end));
+        work = more < part_work ? work + more : part_work;
+        end++;
+    }
+    return end;
+}
+
 /* ---- results in parts ----------------------------------------------------------------------- */
 
 dw_status dw__parts_reserve(dw__built *built, size_t count, dw_error *err)

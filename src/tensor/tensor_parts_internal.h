@@ -43,6 +43,9 @@ typedef struct ggml_tensor *(*dw__row_operation)(struct ggml_context *context,
 struct ggml_tensor *dw__rows_in_parts(const dw__parts *parts, int64_t part_rows,
                                       struct ggml_tensor *a, dw__row_operation one,
                                       const void *user);
+/* The node behind a stretch that begins with node `from`: some milliseconds' work. */
+int dw__stretch_end(struct ggml_cgraph *graph, int from);
+
 /* Once the results have their addresses, and whenever these change. */
 void dw__parts_place(const dw__built *built);
 

@@ -36,13 +36,16 @@ static bool beyond_unicode(const unsigned char *bytes, size_t left)
 }
 
 /* A copy of the text with such sequences replaced; NULL in *out where there are none. */
-static dw_status repair_text(const char *text, size_t *text_bytes, char **out, dw_error *err)
+static dw_status repair_text(const char *text, size_t *text_bytes, char **out, dw_stop *stop,
+                             dw_error *err)
 {
     *out = NULL;
     const unsigned char *bytes = (const unsigned char *)text;
     size_t count = *text_bytes;
     size_t i = 0;
-    while (i < count && !beyond_unicode(bytes + i, count - i)) {
+    uint32_t round = 0;
+    while (i < count && !beyond_unicode(bytes + i, count - i) &&
+           !dw_stop_pauses_seldom(stop, &round)) {
         i++;
     }
     if (i == count) {
@@ -53,7 +56,7 @@ static dw_status repair_text(const char *text, size_t *text_bytes, char **out, d
         return dw_fail(err, DW_E_MEMORY, "no memory to repair %zu bytes of text", count);
     }
     size_t length = 0;
-    for (i = 0; i < count;) {
+    for (i = 0; i < count && !dw_stop_pauses_seldom(stop, &round);) {
         if (beyond_unicode(bytes + i, count - i)) {
             memcpy(repaired + length, "\xef\xbf\xbd", 3);
             length += 3;
@@ -64,7 +67,7 @@ static dw_status repair_text(const char *text, size_t *text_bytes, char **out, d
     }
     *text_bytes = length;
     *out = repaired;
-    return DW_OK;
+    return dw_stop_check(stop, "tokenize", err);
 }
 
 /* ---- stretches of text -------------------------------------------------------------------- */
@@ -177,16 +180,18 @@ static dw_status make_joined(const dw_vocab *vocab, dw_error *err)
     return status;
 }
 
-/* Spaces as SentencePiece's vocabularies have them, in a copy for dw_free. */
-static char *escape_spaces(const char *text, size_t *bytes)
+/* Spaces as SentencePiece's vocabularies have them, in a copy for dw_free. Once it is asked to stop
+ * the rest is left. */
+static char *escape_spaces(const char *text, size_t *bytes, dw_stop *stop)
 {
     size_t spaces = 0;
-    for (size_t i = 0; i < *bytes; i++) {
+    uint32_t round = 0;
+    for (size_t i = 0; i < *bytes && !dw_stop_pauses_seldom(stop, &round); i++) {
         spaces += text[i] == ' ' ? 1 : 0;
     }
     char *escaped = dw_alloc(*bytes + 2 * spaces, 1);
     size_t at = 0;
-    for (size_t i = 0; i < *bytes && escaped != NULL; i++) {
+    for (size_t i = 0; escaped != NULL && i < *bytes && !dw_stop_pauses_seldom(stop, &round); i++) {
         size_t length = text[i] == ' ' ? 3 : 1;
         memcpy(escaped + at, text[i] == ' ' ? "\xe2\x96\x81" : text + i, length);
         at += length;
@@ -237,6 +242,7 @@ static dw_status add_words(const dw_vocab *vocab, const char *text, size_t bytes
     dw_status status = DW_OK;
     for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
         next = next_word_end(text, bytes, at, PAIRS_BYTES);
+        dw_stop_pause(out->stop);
         status = dw_stop_check(out->stop, "tokenize", err);
         if (status == DW_OK) {
             status = add_text(vocab, text + at, next - at, out, err);
@@ -253,7 +259,7 @@ static dw_status add_parts(const dw_vocab *vocab, const char *text, size_t bytes
     if (status != DW_OK) {
         return status;
     }
-    char *escaped = escape_spaces(text, &bytes);
+    char *escaped = escape_spaces(text, &bytes, out->stop);
     if (escaped == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of text", bytes);
     }
@@ -261,6 +267,7 @@ static dw_status add_parts(const dw_vocab *vocab, const char *text, size_t bytes
     bool guarded = !dw_joined_pairs_has(joined, guard, guard_bytes);
     for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
         next = guarded ? dw_joined_pairs_cut(joined, escaped, bytes, at, PART_BYTES) : bytes;
+        dw_stop_pause(out->stop);
         status = dw_stop_check(out->stop, "tokenize", err);
         if (status != DW_OK) {
             break;
@@ -293,10 +300,14 @@ static dw_status add_stretch(const dw_vocab *vocab, const char *text, size_t byt
                              dw_token_list *out, dw_error *err)
 {
     char *repaired = NULL;
-    dw_status status = repair_text(text, &bytes, &repaired, err);
+    dw_status status = repair_text(text, &bytes, &repaired, out->stop, err);
     const char *own = repaired != NULL ? repaired : text;
     for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
-        next = dw_specials_next_taken(&vocab->specials, own, bytes, at);
+        next = dw_specials_next_taken(&vocab->specials, own, bytes, at, out->stop);
+        status = dw_stop_check(out->stop, "tokenize", err);
+        if (status != DW_OK) {
+            break;
+        }
         if (next < bytes && at == 0 && vocab->splitter != NULL) {
             status = add_own(vocab, own, bytes, out, err);
             break;

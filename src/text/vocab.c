@@ -348,7 +348,7 @@ dw_status dw_vocab_detokenize(const dw_vocab *vocab, const int32_t *tokens, size
         if (bytes == DW_LLAMA_THREW) {
             return dw_fail(err, DW_E_ARG, "tokens[%zu]: %d has no text", i, tokens[i]);
         }
-        if (dw_stop_asked_seldom(stop, &round)) {
+        if (dw_stop_pauses_seldom(stop, &round)) {
             return dw_stop_check(stop, "detokenize", err);
         }
         fits = fits && bytes >= 0;

@@ -287,7 +287,7 @@ static void consider(const dw_byte_pairs *pairs, workspace *w, uint32_t left, ui
 static void merge_symbols(const dw_byte_pairs *pairs, workspace *w, dw_stop *stop)
 {
     uint32_t round = 0;
-    while (w->heap_count > 0 && !dw_stop_asked_seldom(stop, &round)) {
+    while (w->heap_count > 0 && !dw_stop_pauses_seldom(stop, &round)) {
         candidate next = pop(w);
         symbol *left = &w->symbols[next.left];
         if (left->piece != next.left_piece || left->next == NONE ||
@@ -341,21 +341,29 @@ static bool put_whole(const dw_byte_pairs *pairs, const unsigned char *word, siz
     return true;
 }
 
+/* Once it is asked to stop the rest is left, as merge_symbols has it. */
 static void put_word(const dw_byte_pairs *pairs, workspace *w, const unsigned char *word,
                      size_t bytes, dw_token_list *out)
 {
     uint32_t count = (uint32_t)bytes;
+    uint32_t round = 0;
     w->heap_count = 0;
     for (uint32_t i = 0; i < count; i++) {
+        if (dw_stop_pauses_seldom(out->stop, &round)) {
+            return;
+        }
         w->symbols[i] = (symbol){.piece = pairs->of_byte[word[i]],
                                  .previous = i == 0 ? NONE : i - 1,
                                  .next = i + 1 == count ? NONE : i + 1};
     }
-    for (uint32_t i = 0; i + 1 < count; i++) {
+    for (uint32_t i = 0; i + 1 < count && !dw_stop_pauses_seldom(out->stop, &round); i++) {
         consider(pairs, w, i, i + 1);
     }
     merge_symbols(pairs, w, out->stop);
     for (uint32_t i = 0; count > 0 && i != NONE; i = w->symbols[i].next) {
+        if (dw_stop_pauses_seldom(out->stop, &round)) {
+            return;
+        }
         put_piece(pairs, &pairs->pieces[w->symbols[i].piece], out);
     }
 }
@@ -419,7 +427,7 @@ static void decode(decoded *d, const char *text, size_t bytes, dw_stop *stop)
     uint32_t round = 0;
     const unsigned char *own = (const unsigned char *)text;
     size_t written = 0;
-    for (size_t at = 0; at < bytes && !dw_stop_asked_seldom(stop, &round);) {
+    for (size_t at = 0; at < bytes && !dw_stop_pauses_seldom(stop, &round);) {
         uint32_t code = 0;
         at += decode_one(own + at, bytes - at, &code);
         d->codes[d->count] = code;
@@ -469,10 +477,14 @@ static size_t word_end(const decoded *d, size_t from)
 
 /* Each merge makes two new candidates of three symbols: there are never more than one for each of
  * the first pairs and two for each merge. */
-static dw_status make_room(workspace *w, const decoded *d, dw_error *err)
+static dw_status make_room(workspace *w, const decoded *d, dw_stop *stop, dw_error *err)
 {
     size_t longest = 0;
+    uint32_t round = 0;
     for (size_t from = 0, end = 0; from < d->count; from = end) {
+        if (dw_stop_pauses_seldom(stop, &round)) {
+            return dw_stop_check(stop, "tokenize", err);
+        }
         end = word_end(d, from);
         size_t bytes = d->offsets[end] - d->offsets[from];
         longest = bytes > longest ? bytes : longest;
@@ -503,14 +515,14 @@ dw_status dw_byte_pairs_tokenize(const dw_byte_pairs *pairs, const dw_pre_tokeni
     if (status != DW_OK) {
         goto out;
     }
-    status = make_room(&w, &d, err);
+    status = make_room(&w, &d, out->stop, err);
     if (status != DW_OK) {
         goto out;
     }
     bool whole = dw_pre_tokenizer_keeps_tokens(by);
     uint32_t round = 0;
     for (size_t from = 0, end = 0; from < d.count; from = end) {
-        if (dw_stop_asked_seldom(out->stop, &round)) {
+        if (dw_stop_pauses_seldom(out->stop, &round)) {
             break;
         }
         end = word_end(&d, from);

@@ -73,6 +73,7 @@ typedef struct matcher {
     size_t run_from; /* [run_from, run_end) is white space, and run_end is not or is `end` */
     size_t run_end;
     size_t line_end; /* behind its last \r or \n; run_from: it has none */
+    uint32_t round;
 } matcher;
 
 static uint32_t kinds_at(const matcher *m, size_t at)
@@ -425,9 +426,15 @@ static size_t match(matcher *m, const part *p, size_t at)
 
 /* ---- stages ------------------------------------------------------------------------------- */
 
+/* Whether it was asked to stop, for loops over the text: the rest is left uncut. */
+static bool is_left(matcher *m)
+{
+    return dw_stop_pauses_seldom(m->text->stop, &m->round);
+}
+
 static void split_by_parts(matcher *m, const part *parts, size_t from)
 {
-    for (size_t at = from; at < m->end;) {
+    for (size_t at = from; at < m->end && !is_left(m);) {
         size_t end = at;
         for (const part *p = parts; end == at && p->kind != PART_END; p++) {
             end = match(m, p, at);
@@ -466,9 +473,9 @@ static size_t match_gpt2(const matcher *m, size_t at)
     return end == m->end || end - at <= 1 ? end : end - 1;
 }
 
-static void split_gpt2(const matcher *m, size_t from)
+static void split_gpt2(matcher *m, size_t from)
 {
-    for (size_t at = from; at < m->end;) {
+    for (size_t at = from; at < m->end && !is_left(m);) {
         size_t end = match_gpt2(m, at);
         at = end > at ? end : at + 1;
         m->text->starts[at] = 1;
@@ -477,9 +484,9 @@ static void split_gpt2(const matcher *m, size_t from)
 
 /* Groups of three from the end of each number; what stands in front of a number stays with its
  * first group. */
-static void split_digits_by_three(const matcher *m, size_t from)
+static void split_digits_by_three(matcher *m, size_t from)
 {
-    for (size_t at = from; at < m->end;) {
+    for (size_t at = from; at < m->end && !is_left(m);) {
         size_t end = match_kinds(m, at, FLAG_NUMBER);
         size_t first = (end - at) % 3;
         for (size_t cut = at + (first > 0 ? first : 3); end > at && cut <= end; cut += 3) {
@@ -490,9 +497,9 @@ static void split_digits_by_three(const matcher *m, size_t from)
 }
 
 /* In front of every three digits that a multiple of three digits follows, and nothing else. */
-static void split_triples(const matcher *m, size_t from)
+static void split_triples(matcher *m, size_t from)
 {
-    for (size_t at = from; at < m->end;) {
+    for (size_t at = from; at < m->end && !is_left(m);) {
         size_t end = at;
         while (in_set(m, end, digits)) {
             end++;
@@ -530,7 +537,7 @@ void dw_pre_tokenizer_split(const dw_pre_tokenizer *by, const dw__characters *te
     text->starts[text->count] = 1;
     uint32_t round = 0;
     for (uint32_t i = 0; i < by->stage_count; i++) {
-        for (size_t from = 0; from < text->count && !dw_stop_asked_seldom(text->stop, &round);) {
+        for (size_t from = 0; from < text->count && !dw_stop_pauses_seldom(text->stop, &round);) {
             size_t end = from + 1;
             while (text->starts[end] == 0) {
                 end++;

@@ -170,7 +170,7 @@ static bool look(const dw_specials *specials, const dw_cut_text *in, bool *seen)
 {
     bool any = false;
     uint32_t round = 0;
-    for (size_t at = 0; at < in->bytes && !dw_stop_asked_seldom(in->stop, &round); at++) {
+    for (size_t at = 0; at < in->bytes && !dw_stop_pauses_seldom(in->stop, &round); at++) {
         size_t left = in->bytes - at;
         if (!may_start(specials, in->text + at, left)) {
             continue;
@@ -188,9 +188,13 @@ static bool look(const dw_specials *specials, const dw_cut_text *in, bool *seen)
 }
 
 size_t dw_specials_next_taken(const dw_specials *specials, const char *text, size_t bytes,
-                              size_t from)
+                              size_t from, dw_stop *stop)
 {
+    uint32_t round = 0;
     for (size_t at = from; specials->any_taken_anyway && at < bytes; at++) {
+        if (dw_stop_pauses_seldom(stop, &round)) {
+            break;
+        }
         if (!may_start(specials, text + at, bytes - at)) {
             continue;
         }
@@ -279,7 +283,7 @@ static bool cut_all(const dw_cut_text *in, const dw_special *special, const dw_f
 {
     uint32_t round = 0;
     to->count = 0;
-    for (size_t i = 0; i < from->count && !dw_stop_asked_seldom(in->stop, &round); i++) {
+    for (size_t i = 0; i < from->count && !dw_stop_pauses_seldom(in->stop, &round); i++) {
         bool done = from->items[i].token >= 0 ? add(to, from->items[i])
                                               : cut_fragment(in, special, from->items[i], to);
         if (!done) {

@@ -69,8 +69,9 @@ typedef struct dw_fragments {
 dw_status dw_specials_cut(const dw_specials *specials, const dw_cut_text *text, dw_fragments *out,
                           dw_error *err);
 /* The first place at `from` or behind, in text that dw_specials_cut has left, where a control
- * token is spelt that libllama would recognise all the same; `bytes` where there is none. */
+ * token is spelt that libllama would recognise all the same; `bytes` where there is none, or once
+ * `stop` (may be NULL) asks. */
 size_t dw_specials_next_taken(const dw_specials *specials, const char *text, size_t bytes,
-                              size_t from);
+                              size_t from, dw_stop *stop);
 
 #endif

@@ -138,7 +138,7 @@ static int32_t read_wanted(poll_call *call, uint64_t now)
         error = one->kind == ON_CLOCK   ? want_clock(call, one, now)
                 : one->kind <= ON_WRITE ? want_stream(call, one)
                                         : DW__WASI_INVAL;
-        if (dw_stop_asked_seldom(&call->instance->stop, &call->round)) {
+        if (dw_stop_pauses_seldom(&call->instance->stop, &call->round)) {
             break;
         }
     }
@@ -192,7 +192,7 @@ static uint32_t tell(poll_call *call, uint64_t now)
         if (one.kind <= ON_WRITE && has_come(call, &one, now, told, &event)) {
             call->events[told++] = event;
         }
-        if (dw_stop_asked_seldom(&call->instance->stop, &call->round)) {
+        if (dw_stop_pauses_seldom(&call->instance->stop, &call->round)) {
             break;
         }
     }
@@ -306,6 +306,7 @@ static wasm_trap_t *random_get(void *env, wasmtime_caller_t *caller, wasmtime_va
         wasmtime_val_raw_t part[2];
         part[0].i32 = (int32_t)at;
         part[1].i32 = (int32_t)piece;
+        dw_stop_pause(&instance->stop);
         if (dw_instance_cancelled(instance)) {
             return dw__wasi_left(instance, values);
         }

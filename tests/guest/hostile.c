@@ -104,6 +104,17 @@ static void tokenize(void)
     (void)dw_tokenize(model, text, n, room(n * sizeof(int32_t)), n, 0);
 }
 
+/* n bytes, and not a word's end among them. */
+static void word(void)
+{
+    int32_t model = good(dw_model_open("", 0));
+    char *text = room(n);
+    for (uint32_t i = 0; i < n; i++) {
+        text[i] = (char)('a' + (i ^ i >> 3) % 26);
+    }
+    (void)dw_tokenize(model, text, n, room(n * sizeof(int32_t)), n, 0);
+}
+
 static void detokenize(void)
 {
     int32_t model = good(dw_model_open("", 0));
@@ -225,6 +236,7 @@ static const struct {
     {"embed", embed},
     {"product", product},
     {"tokenize", tokenize},
+    {"word", word},
     {"detokenize", detokenize},
     {"shift", shift},
     {"sleep", sleep_ms},

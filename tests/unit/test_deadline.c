@@ -278,6 +278,123 @@ static void test_scheduler_deadlines_of_who_waits(void **state)
     }
 }
 
+/* Long work of the host for one guest holds nobody up: who has to end meanwhile does, and then lets
+ * the other go. Without turns he would end behind it, seconds later. */
+typedef struct held_up {
+    guest works;
+    guest spins;
+    bool works_ended_first;
+} held_up;
+
+static void on_work_end(void *user, const dw_call_end *end)
+{
+    held_up *h = user;
+    on_end(&h->works, end);
+    h->works_ended_first = h->spins.ended == 0;
+}
+
+static void on_spin_end(void *user, const dw_call_end *end)
+{
+    held_up *h = user;
+    on_end(&h->spins, end);
+    dw_instance_interrupt(h->works.instance);
+}
+
+static void holds_nobody_up(const char *act, const char *n)
+{
+    dw_scheduler *scheduler = NULL;
+    dw_error err;
+    const dw_instance_options options = {.struct_bytes = sizeof options, .timeout_ms = TIMEOUT_MS};
+    static held_up h;
+    h = (held_up){.works.instance = hostile_start(act, n, NULL),
+                  .spins.instance = hostile_start("spin", "0", &options)};
+    h.works.started_ns = h.spins.started_ns = dw_os_clock_ns();
+    assert_int_equal(dw_scheduler_create(&scheduler, hostile_engine, NULL, &err), DW_OK);
+    assert_int_equal(dw_scheduler_start(scheduler, h.works.instance, on_work_end, &h, &err), DW_OK);
+    assert_int_equal(dw_scheduler_start(scheduler, h.spins.instance, on_spin_end, &h, &err), DW_OK);
+    assert_int_equal(dw_scheduler_run(scheduler, DW_RUN_UNTIL_IDLE, &err), DW_OK);
+    dw_scheduler_destroy(scheduler);
+    dw_instance_destroy(h.works.instance);
+    dw_instance_destroy(h.spins.instance);
+    assert_false(h.works_ended_first);
+    expect(act, &h.spins.end, DW_E_LIMIT, "the guest ran longer than its 300 ms");
+    assert_int_equal(h.works.end.status, DW_E_CANCELLED);
+}
+
+static void test_scheduler_work_holds_nobody_up(void **state)
+{
+    (void)state;
+    holds_nobody_up("product", "7000");
+    holds_nobody_up("exp", "600");
+    holds_nobody_up("embed", "16000");
+    holds_nobody_up("tokenize", "16000000");
+    holds_nobody_up("random", "2000000000");
+}
+
+/* However many others compute, who is interrupted ends before they all had their turns. */
+#define SPINNERS 48
+typedef struct hurry {
+    dw_scheduler *scheduler;
+    guest guests[SPINNERS];
+    uint64_t preemptions; /* when the last was interrupted */
+    uint64_t passed;      /* until it ended */
+} hurry;
+
+static uint64_t preemptions_of(dw_scheduler *scheduler)
+{
+    dw_scheduler_stats stats = {.struct_bytes = sizeof stats};
+    assert_int_equal(dw_scheduler_get_stats(scheduler, &stats), DW_OK);
+    return stats.preemptions;
+}
+
+static void *interrupt_last(void *user)
+{
+    hurry *h = user;
+    (void)usleep(4 * TIMEOUT_MS * 1000);
+    h->preemptions = preemptions_of(h->scheduler);
+    dw_instance_interrupt(h->guests[SPINNERS - 1].instance);
+    return NULL;
+}
+
+static void on_hurry_end(void *user, const dw_call_end *end)
+{
+    hurry *h = user;
+    on_end(&h->guests[SPINNERS - 1], end);
+    h->passed = preemptions_of(h->scheduler) - h->preemptions;
+    for (size_t i = 0; i + 1 < SPINNERS; i++) {
+        dw_instance_interrupt(h->guests[i].instance);
+    }
+}
+
+static void test_scheduler_who_must_end_comes_first(void **state)
+{
+    (void)state;
+    static hurry h;
+    pthread_t thread;
+    dw_error err;
+    assert_int_equal(dw_scheduler_create(&h.scheduler, hostile_engine, NULL, &err), DW_OK);
+    for (size_t i = 0; i < SPINNERS; i++) {
+        bool last = i == SPINNERS - 1;
+        h.guests[i].instance = hostile_start("spin", "0", NULL);
+        assert_int_equal(dw_scheduler_start(h.scheduler, h.guests[i].instance,
+                                            last ? on_hurry_end : on_end,
+                                            last ? (void *)&h : (void *)&h.guests[i], &err),
+                         DW_OK);
+    }
+    assert_int_equal(pthread_create(&thread, NULL, interrupt_last, &h), 0);
+    assert_int_equal(dw_scheduler_run(h.scheduler, DW_RUN_UNTIL_IDLE, &err), DW_OK);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    dw_scheduler_destroy(h.scheduler);
+    for (size_t i = 0; i < SPINNERS; i++) {
+        assert_int_equal(h.guests[i].ended, 1);
+        assert_int_equal(h.guests[i].end.status, DW_E_CANCELLED);
+        dw_instance_destroy(h.guests[i].instance);
+    }
+    print_message("%llu time slices of %d others passed\n", (unsigned long long)h.passed,
+                  SPINNERS - 1);
+    assert_true(h.passed <= 4);
+}
+
 /* A pipe with room for one of several who wait for it: who is not the first waits again. */
 static void *read_some(void *user)
 {
@@ -439,6 +556,8 @@ int main(void)
         cmocka_unit_test(test_waits_as_wasi_has_them),
         cmocka_unit_test(test_scheduler_guests_sleep_together),
         cmocka_unit_test(test_scheduler_deadlines_of_who_waits),
+        cmocka_unit_test(test_scheduler_work_holds_nobody_up),
+        cmocka_unit_test(test_scheduler_who_must_end_comes_first),
         cmocka_unit_test(test_scheduler_guests_write_to_one_pipe),
         cmocka_unit_test(test_scheduler_interrupts_who_waits),
         cmocka_unit_test(test_scheduler_interrupted_before_it_waits),
