@@ -1,6 +1,7 @@
 /* Guests on fibers, each with a decode loop of its own that asks for one token at a time, against
  * libllama with as many sequences in one llama_decode a step. Both choose greedily, in one process,
- * taking turns; the best round of each counts. Then what a fiber costs: left and resumed. */
+ * taking turns; the best round of each counts. Then the same tokens generated ahead of the guests
+ * against guests that ask for each, and what a fiber costs: left and resumed. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,6 +179,24 @@ static void run_crowd(crowd *c)
     bench_figure(name, "ns/token", (double)(after.guest_ns - before.guest_ns) / tokens);
 }
 
+/* The device by itself, against guests that are woken for each token. */
+static void run_ahead(crowd *c)
+{
+    const settings *s = c->s;
+    double tokens = (double)c->count * s->tokens;
+    double best[2] = {0, 0};
+    char name[64];
+    for (int round = 0; round <= s->rounds; round++) { /* the first warms up */
+        static const char ways[] = {'a', 'c'};
+        for (int way = 0; way < 2; way++) {
+            double rate = tokens * 1e9 / (double)tell_all(c, (unsigned char)ways[way]);
+            best[way] = round > 0 && rate > best[way] ? rate : best[way];
+        }
+    }
+    (void)snprintf(name, sizeof name, "guests_%u_ahead_against_asking", c->count);
+    bench_row(name, "tokens/s", best[0], best[1]);
+}
+
 static dw_status leave(void *user, dw_work_fn work, void *arg, dw_error *err)
 {
     (void)work;
@@ -255,6 +274,7 @@ static void run(const settings *s)
         }
         fill_theirs(&c, theirs);
         run_crowd(&c);
+        run_ahead(&c);
         run_fibers(&c);
         for (uint32_t i = 0; i < c.count; i++) {
             dw_actor_destroy(c.actors[i]);

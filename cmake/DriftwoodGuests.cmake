@@ -8,7 +8,7 @@ file(MAKE_DIRECTORY "${DRIFTWOOD_GUESTS_DIR}")
 file(GLOB example_guests CONFIGURE_DEPENDS guest/examples/*.c)
 file(GLOB test_guests CONFIGURE_DEPENDS tests/guest/*.c)
 file(GLOB wat_guests CONFIGURE_DEPENDS tests/guest/*.wat)
-file(GLOB guest_headers CONFIGURE_DEPENDS guest/*.h guest/examples/*.h)
+file(GLOB guest_headers CONFIGURE_DEPENDS guest/*.h guest/examples/*.h tests/guest/*.h)
 set(guest_outputs "")
 set(DRIFTWOOD_GUESTS_INSTALLED "")
 

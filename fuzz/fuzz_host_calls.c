@@ -123,9 +123,20 @@ static void say_import(text *to, size_t index, const dw_host_import *import)
     say(to, "))\n");
 }
 
-/* Results of all types come back as an i32, which is what dw_instance_call takes. */
-static void say_export(text *to, size_t index, const dw_host_import *import)
+static size_t find_import(const guest *one, const char *name)
 {
+    size_t i = 0;
+    while (i < one->import_count && strcmp(one->imports[i]->name, name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+/* Results of all types come back as an i32, which is what dw_instance_call takes. What is generated
+ * ahead ends with its call, so that one waits for it. */
+static void say_export(text *to, const guest *one, size_t index)
+{
+    const dw_host_import *import = one->imports[index];
     const char *colon = strchr(import->signature, ':');
     char result = colon[1];
     say(to, "(func (export \"c%zu\") (result i32)", index);
@@ -138,7 +149,12 @@ static void say_export(text *to, size_t index, const dw_host_import *import)
         say(to, " (%s.load offset=%zu (i32.const %u))", type_name(*at),
             (size_t)(at - import->signature) * 8, ARGS_OFFSET);
     }
-    say(to, " call $f%zu%s)\n", index, after);
+    say(to, " call $f%zu%s", index, after);
+    if (strcmp(import->name, "generate_begin") == 0) {
+        say(to, " (drop (call $f%zu (i32.load (i32.const %u))))", find_import(one, "generate_wait"),
+            ARGS_OFFSET);
+    }
+    say(to, ")\n");
 }
 
 static void make_module(guest *to)
@@ -151,7 +167,7 @@ static void make_module(guest *to)
     say(&wat, "(memory (export \"memory\") 1 2)\n"
               "(func (export \"grow\") (result i32) (memory.grow (i32.const 1)))\n");
     for (size_t i = 0; i < to->import_count; i++) {
-        say_export(&wat, i, to->imports[i]);
+        say_export(&wat, to, i);
     }
     say(&wat, ")\n");
     wasm_byte_vec_t wasm;
@@ -183,6 +199,16 @@ static void make_model(guest *to)
     (void)unlink(path);
 }
 
+static void add_imports(guest *to, const dw_host_import *table)
+{
+    for (const dw_host_import *import = table; import->name != NULL; import++) {
+        if (to->import_count == IMPORTS_MAX || strchr(import->signature, ':') == NULL) {
+            die("more imports than there is room for", NULL);
+        }
+        to->imports[to->import_count++] = import;
+    }
+}
+
 static const guest *the_guest(void)
 {
     static guest one;
@@ -194,19 +220,15 @@ static const guest *the_guest(void)
     if (dw_engine_create(&one.engine, &options, &err) != DW_OK) {
         die("engine", &err);
     }
-    /* The seeds name imports by their place here. */
+    /* The seeds name imports by their place here: new tables go behind the others. */
     const dw_host_import *const tables[] = {
         dw_host_imports,    dw_tensor_imports,  dw_model_imports,  dw_vocab_imports,
         dw_context_imports, dw_forward_imports, dw_sampler_imports};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
-        for (const dw_host_import *import = tables[i]; import->name != NULL; import++) {
-            if (one.import_count == IMPORTS_MAX || strchr(import->signature, ':') == NULL) {
-                die("more imports than there is room for", NULL);
-            }
-            one.imports[one.import_count++] = import;
-        }
+        add_imports(&one, tables[i]);
     }
     move_last(&one, "forward_sample");
+    add_imports(&one, dw_generate_imports);
     make_model(&one);
     make_module(&one);
     return &one;

@@ -1,4 +1,5 @@
-/* The numbers and structs that guests and the host share. Version 1.
+/* The numbers and structs that guests and the host share. Version 2: 1 had
+ * no dw_generate.
  *
  * All functions are imports of module "driftwood". Pointers are 32-bit addresses in the guest's
  * linear memory. docs/guest-abi.md describes the functions one by one. A function that returns i32
@@ -11,7 +12,7 @@
 
 #include <stdint.h>
 
-#define DW_ABI_VERSION 1
+#define DW_ABI_VERSION 2
 
 /* Every status: X(name without DW_, value). Guests get the enum from driftwood_guest.h; the host's
  * is in include/driftwood.h, and src/base/status.c checks that the two are the same. */
@@ -161,6 +162,57 @@ typedef struct dw_logit_bias {
     int32_t token;
     float bias;
 } dw_logit_bias;
+
+/* A pointer in a struct that both sides know: for the host a number. */
+#ifdef __wasm32__
+#define DW_GUEST_POINTER(type) type *
+#else
+#define DW_GUEST_POINTER(type) uint32_t
+#endif
+
+/* A text at which a generation stops, of 1 to 255 bytes. 8 bytes. */
+typedef struct dw_stop_string {
+    DW_GUEST_POINTER(const char) text;
+    uint32_t bytes;
+} dw_stop_string;
+
+/* dw_generate_request flags */
+/* Go on behind tokens at which generations end (dw_token_is_end), too. */
+#define DW_GENERATE_PAST_END 1
+/* Stop strings are looked for in the text with its special tokens (DW_DETOKENIZE_SPECIAL). */
+#define DW_GENERATE_SPECIAL 2
+
+/* Why a generation has ended: dw_generate_request.end. On failure it is the negative status. */
+#define DW_GENERATE_GOES_ON 0
+#define DW_GENERATE_END_TOKEN 1   /* the last token is one that generations end at */
+#define DW_GENERATE_STOP_TOKEN 2  /* it is stop_tokens[stop_index] */
+#define DW_GENERATE_STOP_STRING 3 /* with it the text has stop_strings[stop_index] */
+#define DW_GENERATE_MAXIMUM 4     /* there are tokens_max */
+#define DW_GENERATE_FULL 5        /* the context is full */
+#define DW_GENERATE_LEFT 6        /* dw_generate_end, or the guest's call was over */
+
+/* What the device is to generate by itself. `tokens`, and this struct for what is written to it,
+ * stay where they are until the generation has ended; all else is read at the beginning.
+ * 64 bytes, of which `struct_bytes` says how many there are. */
+typedef struct dw_generate_request {
+    uint32_t struct_bytes; /* sizeof(dw_generate_request) */
+    uint32_t flags;        /* DW_GENERATE_... */
+    DW_GUEST_POINTER(const int32_t) prompt; /* [prompt_count]: appended first */
+    uint32_t prompt_count;                  /* at least 1 */
+    DW_GUEST_POINTER(int32_t) tokens;       /* [tokens_max]: gets the tokens chosen */
+    uint32_t tokens_max;                    /* at least 1 */
+    uint32_t wake_tokens; /* dw_generate_wait waits for so many new ones; 0: for the end */
+    DW_GUEST_POINTER(const int32_t) stop_tokens; /* [stop_token_count], at most 1024 */
+    uint32_t stop_token_count;
+    DW_GUEST_POINTER(const dw_stop_string) stop_strings; /* [stop_string_count], at most 64 */
+    uint32_t stop_string_count;
+    uint32_t reserved[2]; /* 0 */
+
+    /* Written by the host. */
+    uint32_t token_count; /* tokens chosen so far */
+    int32_t end;          /* DW_GENERATE_... */
+    int32_t stop_index;   /* of the stop token or string, else -1 */
+} dw_generate_request;
 
 /* What a model is. 64 bytes. */
 typedef struct dw_abi_model_info {

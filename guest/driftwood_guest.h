@@ -220,6 +220,22 @@ DW_IMPORT("sample") int32_t dw_sample(int32_t sampler, const float *logits);
  * also of the choice, the context is unchanged. */
 DW_IMPORT("forward_sample")
 int32_t dw_forward_sample(int32_t context, const int32_t *tokens, uint32_t count, int32_t sampler);
+/* dw_forward_sample again and again, without this guest: appends and computes the prompt, chooses a
+ * token, appends and computes that, and so on, until one of the request's reasons to stop. The
+ * device goes on by itself: each token is written to request->tokens when it is chosen, and
+ * token_count then counts it. They are the tokens that a loop of dw_forward_sample gives, and are
+ * recorded by the sampler; all but the last are appended to the context. Until
+ * dw_generate_wait has told of the end, context and sampler are taken: other functions refuse them
+ * with DW_E_STATE. What has not ended when this guest's call returns ends there. */
+DW_IMPORT("generate_begin")
+int32_t dw_generate_begin(int32_t context, int32_t sampler, dw_generate_request *request);
+/* Waits until there are wake_tokens more tokens than it told of before, or until the end. Returns
+ * how many there are in all. A failure: those of dw_forward_sample, which have ended it; the tokens
+ * before it stand. A request->end that is not 0: it has ended, and context and sampler
+ * are free. A host without a scheduler computes in here alone. */
+DW_IMPORT("generate_wait") int32_t dw_generate_wait(int32_t context);
+/* Ends it now, with what there is. Returns how many tokens that are. */
+DW_IMPORT("generate_end") int32_t dw_generate_end(int32_t context);
 /* Records a token that the sampler did not choose, such as one of the prompt. DW_E_ARG: its grammar
  * does not allow the token. */
 DW_IMPORT("sampler_accept") int32_t dw_sampler_accept(int32_t sampler, int32_t token);

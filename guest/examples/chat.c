@@ -16,8 +16,10 @@ typedef struct chat {
     int32_t sampler;
     uint32_t capacity;
     dw_abi_model_info info;
-    int32_t *next; /* [1]: the token chosen last */
-    int32_t *held; /* [capacity]: what the context holds */
+    dw_generate_request speech; /* the answer under way: the host writes to it as it goes on */
+    int32_t *said;              /* [capacity + 1]: its tokens */
+    int32_t *last;              /* [1]: of these */
+    int32_t *held;              /* [capacity]: what the context holds */
     uint32_t held_count;
     json_text held_text; /* the text that those tokens were made of; no bytes: unknown */
     json_text *turns;    /* messages, JSON objects */
@@ -185,9 +187,23 @@ static uint32_t held_in_common(const chat *chat, const int32_t *tokens, uint32_t
     return same;
 }
 
-/* Bring the context to hold the turn, and choose what follows: what it holds already is kept, as
- * far as the two agree. */
-static int32_t advance(chat *chat, const turn *turn)
+/* Let the answer be generated behind `prompt`: as much as is wanted, and as the context takes. */
+static void begin_answer(chat *chat, const text_stream *stream, int reads, const int32_t *prompt,
+                         uint32_t count)
+{
+    uint64_t room = chat->capacity - chat->held_count - count + 1;
+    uint64_t most = chat->tokens_max > 0 ? chat->tokens_max : 1; /* none is shown */
+    chat->speech = generation_of(stream, reads);
+    chat->speech.prompt = prompt;
+    chat->speech.prompt_count = count;
+    chat->speech.tokens = chat->said;
+    chat->speech.tokens_max = (uint32_t)(most < room ? most : room);
+    must(dw_generate_begin(chat->context, chat->sampler, &chat->speech), "forward");
+}
+
+/* Bring the context to hold the turn, and the answer's first token: what it holds already is kept,
+ * as far as the two agree. -> 0: it was cancelled */
+static int advance(chat *chat, const turn *turn, const text_stream *stream, int reads)
 {
     uint32_t same =
         turn->follows ? chat->held_count : held_in_common(chat, turn->tokens, turn->count);
@@ -204,73 +220,101 @@ static int32_t advance(chat *chat, const turn *turn)
     uint32_t rest = turn->count - skipped;
     int32_t *fresh = aligned(rest, sizeof *fresh);
     memcpy(fresh, turn->tokens + skipped, rest * sizeof *fresh);
-    int32_t result = dw_forward_sample(chat->context, fresh, rest, chat->sampler);
-    if (result >= 0) {
-        chat->next[0] = result;
+    begin_answer(chat, stream, reads, fresh, rest);
+    int32_t result = dw_generate_wait(chat->context);
+    if (result != DW_E_CANCELLED) {
+        must(result, "forward");
+    }
+    if (chat->speech.token_count > 0) {
         memcpy(chat->held + same, fresh, rest * sizeof *fresh);
         chat->held_count = same + rest;
         json_add_bytes(&chat->held_text, turn->text, turn->text_bytes);
     }
     free(fresh);
-    return result;
+    return chat->speech.token_count > 0;
 }
 
-/* The token chosen last is appended to what the context holds, with its text. */
-static void hold(chat *chat, json_text *said)
+/* A token of the answer is appended to what the context holds, with its text. */
+static void hold(chat *chat, json_text *said, const int32_t *token)
 {
     char piece[1024];
     int32_t bytes =
-        dw_detokenize(chat->model, chat->next, 1, piece, sizeof piece, DW_DETOKENIZE_SPECIAL);
-    chat->held[chat->held_count++] = chat->next[0];
+        dw_detokenize(chat->model, token, 1, piece, sizeof piece, DW_DETOKENIZE_SPECIAL);
+    chat->held[chat->held_count++] = *token;
     if (bytes > 0) {
         json_add_bytes(&chat->held_text, piece, (size_t)bytes);
     }
-    bytes = dw_detokenize(chat->model, chat->next, 1, piece, sizeof piece, 0);
+    bytes = dw_detokenize(chat->model, token, 1, piece, sizeof piece, 0);
     if (bytes > 0) {
         json_add_bytes(said, piece, (size_t)bytes);
     }
 }
 
-/* Stream an answer, whose first token is chosen, until it ends, is cancelled, or there is no more
- * room. -> its message */
-static json_text speak(chat *chat, const json_text *request)
+/* The answer has all the tokens it may have: the last one is held as well, if there is room. */
+static void hold_last(chat *chat, json_text *said, text_stream *stream)
 {
-    text_stream stream = stream_from_env();
-    answer_reader reader;
+    if (chat->held_count >= chat->capacity) {
+        stream_flush(stream);
+        fprintf(stderr, "\n[the context of %u tokens is full]", chat->capacity);
+        return;
+    }
+    chat->last[0] = chat->said[chat->speech.token_count - 1];
+    int32_t result = dw_forward(chat->context, chat->last, 1, NULL);
+    if (result != DW_E_CANCELLED) {
+        must(result, "forward");
+        hold(chat, said, chat->last);
+    }
+}
+
+/* Stream the answer under way, until it ends, is cancelled, or there is no more room. The context
+ * holds each token when the next one is there. */
+static void stream_answer(chat *chat, answer_reader *reader, text_stream *stream, json_text *said)
+{
+    uint32_t shown = 0;
+    for (;;) {
+        for (uint32_t there = chat->speech.token_count; shown < there; shown++) {
+            const int32_t *token = &chat->said[shown];
+            if (shown > 0) {
+                hold(chat, said, token - 1);
+            }
+            if (dw_token_is_end(chat->model, *token) == 1) {
+                continue; /* and the last */
+            }
+            if (reader != NULL) {
+                answer_token(reader, stream, *token);
+            } else {
+                stream_token(stream, chat->model, token);
+            }
+        }
+        if (chat->speech.end != DW_GENERATE_GOES_ON) {
+            return;
+        }
+        int32_t result = dw_generate_wait(chat->context);
+        if (result != DW_E_CANCELLED) {
+            must(result, "forward");
+        }
+    }
+}
+
+/* -> the answer's message */
+static json_text speak(chat *chat, answer_reader *reader, text_stream *stream)
+{
     json_text said = {.count = 0};
     json_add(&said, "");
-    int reads = answer_begin(&reader, chat->model, request);
-    for (uint64_t i = 0; i < chat->tokens_max; i++) {
-        int last = i + 1 == chat->tokens_max;
-        if (dw_token_is_end(chat->model, chat->next[0]) == 1) {
-            break;
+    if (chat->tokens_max > 0) {
+        stream_answer(chat, reader, stream, &said);
+        if (chat->speech.end == DW_GENERATE_MAXIMUM || chat->speech.end == DW_GENERATE_FULL) {
+            hold_last(chat, &said, stream);
         }
-        if (reads ? answer_token(&reader, &stream, chat->next[0])
-                  : stream_token(&stream, chat->model, chat->next)) {
-            break;
-        }
-        if (chat->held_count >= chat->capacity) {
-            stream_flush(&stream);
-            fprintf(stderr, "\n[the context of %u tokens is full]", chat->capacity);
-            break;
-        }
-        int32_t result = last ? dw_forward(chat->context, chat->next, 1, NULL)
-                              : dw_forward_sample(chat->context, chat->next, 1, chat->sampler);
-        if (result == DW_E_CANCELLED) {
-            break;
-        }
-        must(result, "forward");
-        hold(chat, &said);
-        chat->next[0] = result; /* behind the last it is not looked at */
     }
-    stream_flush(&stream);
+    stream_flush(stream);
     json_text message = {.count = 0};
-    if (reads) {
-        char *read = answer_end(&reader);
+    if (reader != NULL) {
+        char *read = answer_end(reader);
         json_add(&message, read);
         free(read);
     } else { /* what was said, without the stop string */
-        size_t bytes = stream.written < said.count ? stream.written : said.count;
+        size_t bytes = stream->written < said.count ? stream->written : said.count;
         message = message_of("assistant", said.bytes, bytes);
     }
     free(said.bytes);
@@ -353,13 +397,15 @@ static void take_turn(chat *chat, const char *line, size_t line_bytes)
     } else {
         begin_grammar(chat->sampler, chat->model);
     }
-    int32_t chosen = advance(chat, &next);
-    if (chosen == DW_E_CANCELLED) {
+    text_stream stream = stream_from_env();
+    answer_reader reader;
+    int reads = answer_begin(&reader, chat->model, &next.request);
+    if (!advance(chat, &next, &stream, reads)) {
+        answer_drop(&reader);
         drop_turns(chat, chat->turn_count - 1, 1);
         putchar('\n');
     } else {
-        must(chosen, "forward");
-        add_turn(chat, speak(chat, &next.request));
+        add_turn(chat, speak(chat, reads ? &reader : NULL, &stream));
         chat->calls_open = calls_in(&chat->turns[chat->turn_count - 1]);
         ask_for_results(chat);
     }
@@ -381,7 +427,8 @@ static void start(chat *chat)
     chat->sampler = sampler_from_env(chat->model);
     chat->context = must(dw_context_create(chat->model, 0), "context");
     chat->capacity = (uint32_t)dw_context_capacity(chat->context);
-    chat->next = aligned(1, sizeof *chat->next);
+    chat->last = aligned(1, sizeof *chat->last);
+    chat->said = aligned(chat->capacity + 1, sizeof *chat->said);
     chat->held = aligned(chat->capacity, sizeof *chat->held);
     if (system != NULL && system[0] != '\0') {
         add_turn(chat, message_of("system", system, strlen(system)));

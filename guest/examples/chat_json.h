@@ -425,6 +425,13 @@ static int answer_token(answer_reader *reader, const text_stream *stops, int32_t
     return found;
 }
 
+/* There is no answer after all. */
+static void answer_drop(answer_reader *reader)
+{
+    free(reader->raw.bytes);
+    free(reader->token);
+}
+
 /* The answer's message, its calls shown, one a line. The caller's. */
 static char *answer_end(answer_reader *reader)
 {
@@ -450,8 +457,7 @@ static char *answer_end(answer_reader *reader)
         fprintf(stderr, "\nnote: %s\n", note.bytes);
     }
     free(note.bytes);
-    free(reader->raw.bytes);
-    free(reader->token);
+    answer_drop(reader);
     return message;
 }
 

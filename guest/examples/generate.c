@@ -61,6 +61,38 @@ static void begin_holding(int32_t sampler, int32_t model, const json_text *reque
     }
 }
 
+static dw_generate_request speech; /* the host writes to it as it goes on */
+static uint32_t said;              /* of its tokens */
+
+/* As many tokens as are asked for, and as the context takes behind the prompt. */
+static void begin_speech(int32_t context, int32_t sampler, const int32_t *prompt, uint32_t count,
+                         uint64_t tokens_max)
+{
+    uint32_t capacity = (uint32_t)must(dw_context_capacity(context), "context");
+    uint32_t room = count <= capacity ? capacity - count + 1 : 1;
+    speech.prompt = prompt;
+    speech.prompt_count = count;
+    speech.tokens_max = tokens_max < room ? (uint32_t)tokens_max : room;
+    speech.tokens = aligned(speech.tokens_max, sizeof *speech.tokens);
+    must(dw_generate_begin(context, sampler, &speech), "prompt");
+}
+
+/* What has come since; the device goes on meanwhile. */
+static void show_speech(int32_t model, text_stream *stream, answer_reader *reader)
+{
+    for (uint32_t there = speech.token_count; said < there; said++) {
+        const int32_t *token = &speech.tokens[said];
+        if (dw_token_is_end(model, *token) == 1) {
+            continue; /* and the last */
+        }
+        if (reader != NULL) {
+            answer_token(reader, stream, *token);
+        } else {
+            stream_token(stream, model, token);
+        }
+    }
+}
+
 int main(void)
 {
     const char *prompt = getenv("DRIFTWOOD_PROMPT");
@@ -86,25 +118,17 @@ int main(void)
     }
     begin_holding(sampler, model, &request);
     int32_t context = must(dw_context_create(model, 0), "context");
-    int32_t capacity = dw_context_capacity(context);
-    if (tokens_max == 0) {
-        must(dw_forward(context, tokens, count, NULL), "prompt");
-    }
     text_stream stream = stream_from_env();
     answer_reader reader;
     int reads = request.count > 0 && answer_begin(&reader, model, &request);
-    for (uint64_t i = 0; i < tokens_max; i++) {
-        tokens[0] = i == 0 ? must(dw_forward_sample(context, tokens, count, sampler), "prompt")
-                           : must(dw_forward_sample(context, tokens, 1, sampler), "forward");
-        if (dw_token_is_end(model, tokens[0]) == 1) {
-            break;
-        }
-        if (reads ? answer_token(&reader, &stream, tokens[0])
-                  : stream_token(&stream, model, tokens)) {
-            break;
-        }
-        if (dw_context_length(context) >= capacity) {
-            break;
+    if (tokens_max == 0) {
+        must(dw_forward(context, tokens, count, NULL), "prompt");
+    } else {
+        speech = generation_of(&stream, reads);
+        begin_speech(context, sampler, tokens, count, tokens_max);
+        while (speech.end == DW_GENERATE_GOES_ON) {
+            must(dw_generate_wait(context), said == 0 ? "prompt" : "forward");
+            show_speech(model, &stream, reads ? &reader : NULL);
         }
     }
     stream_flush(&stream);

@@ -76,7 +76,9 @@ DW__GUEST_CALL_TAKING(i32, DW_PART_KV, context_fork)
 
 static int32_t context_close(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    return dw_instance_close_handle(instance, DW_HANDLE_CONTEXT, args[0].i32);
+    return dw__context_of(instance, args[0].i32) == NULL
+               ? (int32_t)dw_instance_error(instance)->code
+               : dw_instance_close_handle(instance, DW_HANDLE_CONTEXT, args[0].i32);
 }
 DW__GUEST_CALL(i32, context_close)
 

@@ -5,17 +5,13 @@
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
+#include "guest_abi/guest_steps.h"
 #include "inference/embeddings.h"
 
 static_assert(DW_POOLING_NONE == (int)DW_POOL_NONE && DW_POOLING_LAST == (int)DW_POOL_LAST,
               "the numbers that guests were compiled with");
 
 /* ---- forward steps ------------------------------------------------------------------------ */
-
-static void report_progress(void *user, uint32_t done, uint32_t total)
-{
-    dw_instance_progress(user, done, total);
-}
 
 /* context, tokens, count, ... */
 static dw_status step_tokens(dw_instance *instance, const wasmtime_val_raw_t *args, dw_step *step,
@@ -63,14 +59,6 @@ static dw_status forward_ranges(dw_instance *instance, const dw_context *context
     return DW_OK;
 }
 
-static dw_step step_of(dw_instance *instance)
-{
-    return (dw_step){.counters = dw_instance_counters(instance),
-                     .stop = dw_instance_stop(instance),
-                     .on_progress = report_progress,
-                     .user = instance};
-}
-
 /* context, tokens, count, logits or hidden states, rows */
 static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args,
                            dw_forward_result result)
@@ -83,7 +71,7 @@ static int32_t forward_for(dw_instance *instance, const wasmtime_val_raw_t *args
     if (dw_instance_cancelled(instance)) {
         return dw_fail(err, DW_E_CANCELLED, "cancelled");
     }
-    dw_step step = step_of(instance);
+    dw_step step = dw__step_of(instance);
     step.result = result;
     dw_status status = forward_ranges(instance, context, args, &step, err);
     if (status == DW_OK) {
@@ -107,20 +95,6 @@ static int32_t forward_hidden(dw_instance *instance, const wasmtime_val_raw_t *a
 }
 DW__GUEST_CALL(i32, forward_hidden)
 
-static dw_status check_sampler_fits(const dw_sampler *sampler, const dw_context *context,
-                                    dw_error *err)
-{
-    uint32_t found = dw_sampler_vocab_count(sampler);
-    dw_model_info info = {.struct_bytes = sizeof info};
-    dw_model_get_info(dw_context_model(context), &info);
-    return found == info.vocab_count
-               ? DW_OK
-               : dw_fail(err, DW_E_ARG,
-                         "sampler: it chooses among %u tokens, the context's model "
-                         "has %u",
-                         found, info.vocab_count);
-}
-
 /* context, tokens, count, sampler */
 static int32_t forward_sample(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -134,10 +108,10 @@ static int32_t forward_sample(dw_instance *instance, const wasmtime_val_raw_t *a
         return dw_fail(err, DW_E_CANCELLED, "cancelled");
     }
     dw_choice choice = {.sampler = sampler, .status = DW_OK};
-    dw_step step = step_of(instance);
+    dw_step step = dw__step_of(instance);
     step.choice = &choice;
     uint32_t before = dw_context_length(context);
-    dw_status status = check_sampler_fits(sampler, context, err);
+    dw_status status = dw__check_sampler_fits(sampler, context, err);
     if (status == DW_OK) {
         status = step_tokens(instance, args, &step, err);
     }

@@ -16,9 +16,10 @@ extern const dw_host_import dw_forward_imports[];
 extern const dw_host_import dw_sampler_imports[];
 extern const dw_host_import dw_tensor_imports[];
 extern const dw_host_import dw_actor_imports[];
+extern const dw_host_import dw_generate_imports[];
 
 /* All of them. */
-#define DW_IMPORT_TABLES_COUNT 9
+#define DW_IMPORT_TABLES_COUNT 10
 extern const dw_host_import *const dw_import_tables[DW_IMPORT_TABLES_COUNT];
 
 #endif

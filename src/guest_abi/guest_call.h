@@ -65,15 +65,28 @@ static inline dw_model *dw__model_of(dw_instance *instance, int32_t handle)
     return dw_instance_get_object(instance, DW_HANDLE_MODEL, handle);
 }
 
+/* NULL with dw_instance_error filled: what is generated ahead of the guest has taken it. */
+static inline void *dw__free_of(dw_instance *instance, void *object, const char *what,
+                                int32_t handle)
+{
+    if (object != NULL && dw_instance_generation_of(instance, object) != NULL) {
+        (void)dw_fail(dw_instance_error(instance), DW_E_STATE,
+                      "%s: %d is taken until generate_wait has told of the end", what, handle);
+        return NULL;
+    }
+    return object;
+}
+
 static inline dw_context *dw__context_of(dw_instance *instance, int32_t handle)
 {
-    return dw_instance_get_object(instance, DW_HANDLE_CONTEXT, handle);
+    return dw__free_of(instance, dw_instance_get_object(instance, DW_HANDLE_CONTEXT, handle),
+                       "context", handle);
 }
 
 static inline dw_sampler *dw__sampler_of(dw_instance *instance, int32_t handle)
 {
     const dw_guest_sampler *found = dw_instance_get_object(instance, DW_HANDLE_SAMPLER, handle);
-    if (found == NULL) {
+    if (found == NULL || dw__free_of(instance, found->sampler, "sampler", handle) == NULL) {
         return NULL;
     }
     dw_sampler_set_stop(found->sampler, dw_instance_stop(instance));

@@ -68,7 +68,9 @@ DW__GUEST_CALL_TAKING(i32, DW_PART_SAMPLERS, sampler_create)
 
 static int32_t sampler_close(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
-    return dw_instance_close_handle(instance, DW_HANDLE_SAMPLER, args[0].i32);
+    return dw__sampler_of(instance, args[0].i32) == NULL
+               ? (int32_t)dw_instance_error(instance)->code
+               : dw_instance_close_handle(instance, DW_HANDLE_SAMPLER, args[0].i32);
 }
 DW__GUEST_CALL(i32, sampler_close)
 

@@ -152,7 +152,8 @@ dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_e
 
 void dw_batch_add(dw_batch *batch, dw_batch_item *item)
 {
-    DW_ASSERT(item->step.view != NULL && item->step.counters != NULL);
+    DW_ASSERT(item->step.view != NULL || item->step.logits_rows == 0);
+    DW_ASSERT(item->step.counters != NULL);
     item->error = (dw_error){0};
     item->done = 0;
     item->started_ns = dw_os_clock_ns();
@@ -219,7 +220,8 @@ static void run_alone(dw_batch *batch, dw_batch_item *item, dw_step_slice *slice
 
 static bool drop_stopped(dw_batch *batch, dw_batch_item *item)
 {
-    if (!dw_stop_asked(item->step.stop)) {
+    if (!atomic_load_explicit(&item->leaves, memory_order_relaxed) &&
+        !dw_stop_asked(item->step.stop)) {
         return false;
     }
     dw_error error = {0};

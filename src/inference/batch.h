@@ -16,6 +16,8 @@ typedef struct dw_batch_item {
     dw_step step;        /* its stop ends this item alone */
     dw_status status;    /* out */
     dw_error error;      /* out, where status is not DW_OK: the context is then as it was */
+    void *user;          /* the caller's */
+    _Atomic bool leaves; /* from any thread: it is to end before its next run, DW_E_CANCELLED */
 
     /* The batch's, from dw_batch_add to dw_batch_take. */
     struct dw_batch_item *next;

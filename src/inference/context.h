@@ -75,10 +75,10 @@ typedef struct dw_choice {
 } dw_choice;
 
 /* One step's arguments. `tokens` and `logits` lie in `view`'s region and are read and written by
- * the device at those addresses. */
+ * the device at those addresses. Without a view there are no rows, and `tokens` are the host's. */
 typedef struct dw_step {
-    dw_device_view *view;
-    int32_t *tokens; /* [token_count] */
+    dw_device_view *view; /* may be NULL */
+    int32_t *tokens;      /* [token_count] */
     uint32_t token_count;
     float *logits; /* [logits_rows][vocab_count] for the last rows, or NULL with 0 rows */
     uint32_t logits_rows;

@@ -218,7 +218,7 @@ static dw_status prepare(dw_step_graph *graph, const dw_step_work *work, dw_erro
 }
 
 /* The device's address of a slice's tokens, of which the first is the graph's `at`-th. In a staged
- * view they have none: they are copied to `ids`. */
+ * view, and in the host's own memory, they have none: they are copied to `ids`. */
 static dw_status token_address(dw_step_graph *graph, const dw_step_slice *slice, uint32_t at,
                                uint64_t *address, dw_error *err)
 {
@@ -226,11 +226,13 @@ static dw_status token_address(dw_step_graph *graph, const dw_step_slice *slice,
     dw_device_view *view = slice->step->view;
     const int32_t *tokens = dw__step_slice_tokens(slice);
     size_t bytes = slice->token_count * sizeof *tokens;
-    if (!dw_device_view_is_staged(view)) {
+    if (view != NULL && !dw_device_view_is_staged(view)) {
         return dw_device_view_address(view, tokens, bytes, address, err);
     }
     memcpy(own->ids + at, tokens, bytes);
-    dw_device_view_note_staged(view, bytes);
+    if (view != NULL) {
+        dw_device_view_note_staged(view, bytes);
+    }
     *address = (uint64_t)(uintptr_t)(own->ids + at);
     return DW_OK;
 }

@@ -11,18 +11,32 @@
 #define MANY_TOKENS 16u
 #define MANY_PLACES 6u
 
+/* Memory of the host's that devices reach; both NULL: none yet. */
+typedef struct scratch {
+    dw_region *region;
+    dw_device_view *view;
+} scratch;
+
 struct dw_graph_cache {
     dw_step_graph *graphs[GRAPHS_MAX];
     uint64_t clock;
-    dw_region *rows; /* for logits that only a choice is made from; NULL: none yet */
-    dw_device_view *rows_view;
+    scratch rows;   /* logits that only a choice is made from */
+    scratch tokens; /* of a slice whose tokens are in no region */
 };
+
+static void release_scratch(scratch *one)
+{
+    dw_device_view_destroy(one->view);
+    dw_region_destroy(one->region);
+    one->view = NULL;
+    one->region = NULL;
+}
 
 static void destroy_cache(void *object)
 {
     dw_graph_cache *cache = object;
-    dw_device_view_destroy(cache->rows_view);
-    dw_region_destroy(cache->rows);
+    release_scratch(&cache->rows);
+    release_scratch(&cache->tokens);
     for (size_t i = 0; i < GRAPHS_MAX; i++) {
         dw__step_graph_destroy(cache->graphs[i]);
     }
@@ -82,26 +96,27 @@ dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_mo
     return DW_OK;
 }
 
-/* A region of its own, since only such can be a device's buffer everywhere. The host reads the rows
- * as the device writes them, so that the view is never staged; on devices that run nodes of ours no
+/* A region of its own, since only such can be a device's buffer everywhere. The host reads it
+ * as the device writes it, so that the view is never staged; on devices that run nodes of ours no
  * graph writes there, and the view, if there is one, only locks the pages. */
-static dw_status make_scratch(dw_graph_cache *cache, dw_model *model, size_t bytes, dw_error *err)
+static dw_status make_scratch(scratch *to, dw_model *model, const char *label, size_t bytes,
+                              dw_error *err)
 {
-    dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = "logits"};
-    dw_device_view_destroy(cache->rows_view);
-    dw_region_destroy(cache->rows);
-    cache->rows_view = NULL;
-    cache->rows = NULL;
-    dw_status status = dw_region_create(&cache->rows, &options, err);
+    size_t unit = 65536;
+    bytes = (bytes + unit - 1) / unit * unit;
+    if (to->region != NULL && dw_region_committed_bytes(to->region) >= bytes) {
+        return DW_OK;
+    }
+    dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = label};
+    release_scratch(to);
+    dw_status status = dw_region_create(&to->region, &options, err);
     if (status == DW_OK) {
         dw_device *device = dw_model_device(model);
-        status =
-            dw_device_view_create(&cache->rows_view, device, cache->rows, DW_VIEW_IN_PLACE, err);
+        status = dw_device_view_create(&to->view, device, to->region, DW_VIEW_IN_PLACE, err);
         status = dw_cuda_node_served(device) ? DW_OK : status;
     }
     if (status != DW_OK) { /* the next to ask tries again */
-        dw_region_destroy(cache->rows);
-        cache->rows = NULL;
+        release_scratch(to);
     }
     return status;
 }
@@ -109,18 +124,18 @@ static dw_status make_scratch(dw_graph_cache *cache, dw_model *model, size_t byt
 dw_status dw__scratch_rows(dw_graph_cache *cache, dw_model *model, uint32_t count,
                            dw_device_view **view, float **rows, dw_error *err)
 {
-    size_t unit = 65536;
     size_t bytes = (size_t)count * dw_model_shape_of(model)->vocab_count * sizeof(float);
-    bytes = (bytes + unit - 1) / unit * unit;
-    *view = NULL;
-    *rows = NULL;
-    if (cache->rows == NULL || dw_region_committed_bytes(cache->rows) < bytes) {
-        dw_status status = make_scratch(cache, model, bytes, err);
-        if (status != DW_OK) {
-            return status;
-        }
-    }
-    *view = cache->rows_view;
-    *rows = dw_region_base(cache->rows);
-    return DW_OK;
+    dw_status status = make_scratch(&cache->rows, model, "logits", bytes, err);
+    *view = status == DW_OK ? cache->rows.view : NULL;
+    *rows = status == DW_OK ? dw_region_base(cache->rows.region) : NULL;
+    return status;
+}
+
+dw_status dw__scratch_tokens(dw_graph_cache *cache, dw_model *model, uint32_t count,
+                             dw_device_view **view, int32_t **tokens, dw_error *err)
+{
+    dw_status status = make_scratch(&cache->tokens, model, "tokens", count * sizeof **tokens, err);
+    *view = status == DW_OK ? cache->tokens.view : NULL;
+    *tokens = status == DW_OK ? dw_region_base(cache->tokens.region) : NULL;
+    return status;
 }

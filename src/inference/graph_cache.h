@@ -22,5 +22,8 @@ dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_mo
  * Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw__scratch_rows(dw_graph_cache *cache, dw_model *model, uint32_t count,
                            dw_device_view **view, float **rows, dw_error *err);
+/* The same for tokens [count] of a slice that are in no region. */
+dw_status dw__scratch_tokens(dw_graph_cache *cache, dw_model *model, uint32_t count,
+                             dw_device_view **view, int32_t **tokens, dw_error *err);
 
 #endif

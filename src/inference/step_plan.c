@@ -10,6 +10,24 @@ uint32_t dw__plan_row_count(const dw_step_slice *slice)
     return slice->step->result == DW_RESULT_POOLED ? slice->token_count : slice->row_count;
 }
 
+/* The graph's tokens where the step has them; those of the host's own memory in scratch, since the
+ * device reads from regions alone. */
+static dw_status place_tokens(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
+{
+    const dw_step_slice *slice = &work->slices[0];
+    dw_device_view *view = slice->step->view;
+    int32_t *tokens = dw__step_slice_tokens(slice);
+    if (view == NULL) {
+        dw_status status =
+            dw__scratch_tokens(work->cache, work->model, slice->token_count, &view, &tokens, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        memcpy(tokens, dw__step_slice_tokens(slice), slice->token_count * sizeof *tokens);
+    }
+    return dw_device_view_place(view, graph->forward.tokens, tokens, err);
+}
+
 dw_status dw__plan_place_one(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
     dw_step_slice *slice = &work->slices[0];
@@ -19,8 +37,7 @@ dw_status dw__plan_place_one(dw_step_graph *graph, const dw_step_work *work, dw_
     if (status != DW_OK) {
         return status;
     }
-    status =
-        dw_device_view_place(step->view, graph->forward.tokens, dw__step_slice_tokens(slice), err);
+    status = place_tokens(graph, work, err);
     if (status != DW_OK || slice->row_count == 0) {
         return status;
     }

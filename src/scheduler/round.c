@@ -2,8 +2,8 @@
  * lock, allocates nothing per step, and does not visit guests that have nothing to do in it. */
 #include "scheduler/round.h"
 
-#include "base/array.h"
 #include "base/os.h"
+#include "scheduler/generations.h"
 #include "wasm/wasm_binary.h"
 
 /* ---- what guests ask of the device -------------------------------------------------------- */
@@ -11,46 +11,6 @@
 static dw__task *task_of(dw_batch_item *item)
 {
     return (dw__task *)(void *)((char *)item - offsetof(dw__task, item));
-}
-
-static dw_status add_batch(dw_scheduler *scheduler, dw_batch **out, dw_error *err)
-{
-    dw_batch *batch = NULL;
-    if (DW_ARRAY_RESERVE(scheduler->batches, scheduler->batch_capacity, scheduler->batch_count + 1,
-                         SIZE_MAX)) {
-        batch = dw_alloc(1, sizeof *batch);
-    }
-    if (batch == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a batch");
-    }
-    dw_batch_init(batch, &scheduler->limits);
-    scheduler->batches[scheduler->batch_count++] = batch;
-    *out = batch;
-    return DW_OK;
-}
-
-/* The batch in which steps of `context` wait: one where others of its kind wait, an empty one, or a
- * new one. There are as many batches as kinds of steps have waited at once: few. */
-static dw_status batch_for(dw_scheduler *scheduler, const dw_context *context, dw_batch **out,
-                           dw_error *err)
-{
-    dw_batch *empty = NULL;
-    for (size_t i = 0; i < scheduler->batch_count; i++) {
-        dw_batch *batch = scheduler->batches[i];
-        if (dw_batch_admits(batch, context, NULL) != DW_OK) {
-            continue;
-        }
-        if (batch->waiting_count > 0) {
-            *out = batch;
-            return DW_OK;
-        }
-        empty = batch;
-    }
-    if (empty != NULL) {
-        *out = empty;
-        return DW_OK;
-    }
-    return add_batch(scheduler, out, err);
 }
 
 /* The guest does not run while it waits, and its pages are pinned for the device. */
@@ -69,7 +29,7 @@ static dw_status forward(void *user, dw_context *context, const dw_step *step, d
 {
     dw__task *task = user;
     dw_batch *batch = NULL;
-    dw_status status = batch_for(task->scheduler, context, &batch, err);
+    dw_status status = dw__batch_for(task->scheduler, context, &batch, err);
     if (status != DW_OK) {
         return status;
     }
@@ -105,9 +65,9 @@ static void pause_work(void *user)
     dw__task *task = user;
     const dw_scheduler *scheduler = task->scheduler;
     DW_ASSERT(pthread_equal(scheduler->thread, pthread_self()));
-    if (scheduler->tasks == task && task->after == NULL &&
+    if (scheduler->tasks == task && task->after == NULL && !dw__scheduler_has_work(scheduler) &&
         !atomic_load_explicit(&scheduler->has_inbox, memory_order_relaxed)) {
-        return; /* there are none */
+        return; /* there are none, nor is anything generated ahead */
     }
     uint64_t now = dw_os_clock_ns();
     if (task->computes) {
@@ -138,7 +98,11 @@ static bool wait_for(void *user, dw_wait *wait)
     return !task->left;
 }
 
-static const dw_step_runner runner = {.forward = forward, .compute = compute, .wait = wait_for};
+static const dw_step_runner runner = {.forward = forward,
+                                      .compute = compute,
+                                      .wait = wait_for,
+                                      .generate = dw__generate,
+                                      .generated = dw__generated};
 
 /* ---- guests that wait ---------------------------------------------------------------------- */
 
@@ -241,6 +205,10 @@ static void end(dw__task *task)
     dw_error error = {.message = ""};
     int32_t result = 0;
     int exit_code = 0;
+    if (dw__generations_hold(task)) {
+        return; /* it comes back when the device has let go of them */
+    }
+    task->through = false;
     dw_status status = dw_fiber_end(task->instance, &result, &exit_code, &error);
     dw_stop_set_pause(dw_instance_stop(task->instance), NULL, NULL);
     bool left = dw_instance_has_left(task->instance);
@@ -271,6 +239,10 @@ static void run_task(dw_scheduler *scheduler, dw__task *task)
 {
     DW_ASSERT(task->state == DW__TASK_RUNS);
     if (!task->begun && !begin(task)) {
+        return;
+    }
+    if (task->through) {
+        end(task);
         return;
     }
     dw__bump(&scheduler->counts.resumes, 1);
@@ -310,6 +282,10 @@ static void run_ending(dw_scheduler *scheduler, dw__task_queue *queue)
 static void take_steps(dw_scheduler *scheduler, dw_batch *batch)
 {
     for (dw_batch_item *item = dw_batch_take(batch); item != NULL; item = dw_batch_take(batch)) {
+        if (item->user != NULL) {
+            dw__generation_go_on(batch, item->user);
+            continue;
+        }
         dw__task *task = task_of(item);
         DW_ASSERT(task->state == DW__TASK_STEPS);
         task->state = DW__TASK_RUNS;

@@ -19,6 +19,7 @@ typedef enum dw__task_state {
     DW__TASK_STEPS,    /* its step is in a batch */
     DW__TASK_COMPUTES, /* its work is in `jobs` */
     DW__TASK_WAITS,    /* for a time or a stream: it is in `waiting` */
+    DW__TASK_AWAITS,   /* what is generated ahead of it */
 } dw__task_state;
 
 /* A call of a guest, from its start to its end; or, without an instance, a function to be called on
@@ -35,14 +36,16 @@ typedef struct dw__task {
     void (*on_turn)(void *user); /* without an instance */
     void *user;
     bool begun;
+    bool through;   /* its code is, what was generated ahead of it had not ended */
     bool flushes;   /* the actor's message is worked on, what its guest has buffered is written */
     int32_t result; /* of that message */
     dw__task_state state;
-    dw_batch_item item;    /* while it steps */
-    bool computes;         /* it is in the middle of work that cannot be batched */
-    uint64_t work_from_ns; /* of that: since when it goes on */
-    dw_wait *wait;         /* while it waits: on its fiber */
-    bool left;             /* the wait ended since it was asked to stop */
+    dw_batch_item item;           /* while it steps */
+    bool computes;                /* it is in the middle of work that cannot be batched */
+    uint64_t work_from_ns;        /* of that: since when it goes on */
+    dw_wait *wait;                /* while it waits: on its fiber */
+    bool left;                    /* the wait ended since it was asked to stop */
+    const dw_generation *awaited; /* while it awaits; NULL: all of its own */
 } dw__task;
 
 /* First in, first out. */

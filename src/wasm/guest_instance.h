@@ -12,6 +12,7 @@
 #include "device/device.h"
 #include "device/device_view.h"
 #include "inference/context.h"
+#include "inference/generation.h"
 #include "memory/region.h"
 #include "model/model.h"
 #include "wasm/handle_kinds.h"
@@ -95,6 +96,11 @@ typedef struct dw_step_runner {
     dw_status (*compute)(void *user, dw_work_fn work, void *arg, dw_error *err);
     /* As dw_instance_wait: false: the guest was asked to stop. */
     bool (*wait)(void *user, dw_wait *wait);
+    /* Let its steps run from now on, whatever the guest does, until it has ended. The runner's
+     * until then, but for what a wait looks at. On error nothing has begun. */
+    dw_status (*generate)(void *user, dw_generation *generation, dw_error *err);
+    /* Return when dw_generation_wakes. */
+    void (*generated)(void *user, dw_generation *generation);
 } dw_step_runner;
 
 /* dw_context_forward for a guest: at once, or by the runner of the call under way. */
@@ -102,6 +108,20 @@ dw_status dw_instance_forward(dw_instance *instance, dw_context *context, const 
                               dw_error *err);
 /* The same for work of any other kind: what `work` returns. */
 dw_status dw_instance_compute(dw_instance *instance, dw_work_fn work, void *arg, dw_error *err);
+
+/* Generate ahead of the guest: by the runner of the call under way, or where there is none in
+ * dw_instance_generation_wait. `generation` is taken, also on failure, until it is dropped or the
+ * call ends. Errors: the runner's. */
+dw_status dw_instance_generate(dw_instance *instance, dw_generation *generation, dw_error *err);
+/* The one that has taken a context or sampler; NULL: it is free. */
+dw_generation *dw_instance_generation_of(const dw_instance *instance, const void *object);
+/* Wait until dw_generation_wakes; or let it end, and wait until it has. */
+void dw_instance_generation_wait(dw_instance *instance, dw_generation *generation);
+void dw_instance_generation_end(dw_instance *instance, dw_generation *generation);
+/* One that has ended: its context and sampler are free. */
+void dw_instance_generation_drop(dw_instance *instance, dw_generation *generation);
+/* For runners, when the guest's code is through: all are to end. Whether any has not yet. */
+bool dw_instance_leave_generations(dw_instance *instance);
 
 /* Wait for what `wait` says, from under a host function: true; false: the guest was asked to stop
  * before. */

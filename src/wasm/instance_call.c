@@ -185,6 +185,7 @@ void dw__instance_enter(dw_instance *instance, bool goes_on)
 void dw__instance_leave(dw_instance *instance)
 {
     dw_stop_rest(&instance->stop);
+    dw__instance_drop_generations(instance);
     dw__wasm_host_guest_leaves(instance->host);
     instance->calling = false;
 }

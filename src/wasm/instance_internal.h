@@ -127,6 +127,7 @@ struct dw_instance {
     dw__fiber fiber;
     const dw_step_runner *runner; /* of the call under way; NULL: work is done on the spot */
     void *runner_user;
+    dw_generation *generations; /* ahead of the guest, in the call under way */
 
     bool started;      /* _start has run */
     bool calling;      /* a call into the guest is under way */
@@ -166,6 +167,8 @@ bool dw__instance_find_flush(dw_instance *instance, dw__flush *flush);
  * its own as well. On a fiber it does not run yet. */
 void dw__instance_enter(dw_instance *instance, bool goes_on);
 void dw__instance_leave(dw_instance *instance);
+/* What the call has generated ahead: no step of it is under way. */
+void dw__instance_drop_generations(dw_instance *instance);
 /* Where the host counts fuel: what the guest has left, put aside while code of ours runs in its
  * store, and given back afterwards. */
 uint64_t dw__fuel_put_aside(dw_instance *instance);

@@ -60,6 +60,21 @@ static int32_t decode_choosing(uint32_t count, uint32_t depth)
     return status;
 }
 
+/* The same tokens, generated ahead: the guest is woken when all are there. */
+static int32_t decode_ahead(uint32_t count, uint32_t depth)
+{
+    static DW_ALIGNED int32_t chosen[DEPTH_MAX];
+    dw_generate_request request = {.struct_bytes = sizeof request,
+                                   .flags = DW_GENERATE_PAST_END,
+                                   .prompt = tokens,
+                                   .prompt_count = 1,
+                                   .tokens = chosen,
+                                   .tokens_max = count};
+    int32_t status = count > DEPTH_MAX ? DW_E_SPACE : dw_context_trim(context, depth);
+    status = status < 0 ? status : dw_generate_begin(context, sampler, &request);
+    return status < 0 ? status : dw_generate_wait(context);
+}
+
 /* The same steps without their results: one known token after the other. */
 static int32_t step(uint32_t count, uint32_t depth)
 {
@@ -92,6 +107,7 @@ DW_ACTOR_RECEIVE
                      : message.what == 'p'            ? prepare(message.depth)
                      : message.what == 'd'            ? decode(message.number, message.depth)
                      : message.what == 'c' ? decode_choosing(message.number, message.depth)
+                     : message.what == 'a' ? decode_ahead(message.number, message.depth)
                      : message.what == 's' ? step(message.number, message.depth)
                                            : wait(message.number);
     return status < 0 ? status : 0;

@@ -39,9 +39,9 @@ static size_t write_caller(char *text, size_t room, const dw_host_import *import
 
 static dw_module *make_module(void)
 {
-    static const dw_host_import *const tables[] = {dw_host_imports,    dw_model_imports,
-                                                   dw_vocab_imports,   dw_context_imports,
-                                                   dw_forward_imports, dw_sampler_imports};
+    static const dw_host_import *const tables[] = {
+        dw_host_imports,    dw_model_imports,   dw_vocab_imports,   dw_context_imports,
+        dw_forward_imports, dw_sampler_imports, dw_generate_imports};
     static char text[16384];
     size_t at = (size_t)snprintf(text, sizeof text, "(module\n");
     for (int pass = 0; pass < 2; pass++) {

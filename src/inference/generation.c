@@ -1,0 +1,342 @@
+#include "inference/generation.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "model/model.h"
+#include "text/token_texts.h"
+
+static_assert(DW_STOP_STRING_BYTES_MAX <= UINT8_MAX, "what a fallback can say");
+
+/* ---- what it stops at ----------------------------------------------------------------------- */
+
+/* Where a match goes on when the next byte is another: the longest of its ends that it begins with
+ * (Knuth, Morris, Pratt: Fast pattern matching in strings, 1977). */
+static void fill_fallback(dw__stop_match *stop)
+{
+    uint32_t matched = 0;
+    stop->fallback[0] = 0;
+    for (uint32_t i = 1; i < stop->count; i++) {
+        while (matched > 0 && stop->bytes[i] != stop->bytes[matched]) {
+            matched = stop->fallback[matched - 1];
+        }
+        matched += stop->bytes[i] == stop->bytes[matched];
+        stop->fallback[i] = (uint8_t)matched;
+    }
+}
+
+/* How many of the bytes [count] it takes until the string is in the text; 0: it is not. */
+static size_t feed(dw__stop_match *stop, const char *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        unsigned char byte = (unsigned char)bytes[i];
+        while (stop->matched > 0 && byte != stop->bytes[stop->matched]) {
+            stop->matched = stop->fallback[stop->matched - 1];
+        }
+        stop->matched += byte == stop->bytes[stop->matched];
+        if (stop->matched == stop->count) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+/* The stop string that the text has first with `token` behind it; -1: none. */
+static int32_t find_stop_string(dw_generation *generation, int32_t token)
+{
+    const dw_token_texts *texts = generation->texts;
+    bool shown = (generation->flags & DW_GENERATE_SPECIAL) != 0;
+    int32_t found = -1;
+    size_t first = SIZE_MAX;
+    if (texts == NULL || (texts->is_control[token] && !shown)) {
+        return -1;
+    }
+    size_t bytes = texts->starts[token + 1] - texts->starts[token];
+    for (uint32_t i = 0; i < generation->stop_count; i++) {
+        size_t end = feed(&generation->stops[i], texts->bytes + texts->starts[token], bytes);
+        if (end > 0 && end < first) {
+            first = end;
+            found = (int32_t)i;
+        }
+    }
+    return found;
+}
+
+static int32_t find_stop_token(const dw_generation *generation, int32_t token)
+{
+    for (uint32_t i = 0; i < generation->stop_token_count; i++) {
+        if (generation->stop_tokens[i] == token) {
+            return (int32_t)i;
+        }
+    }
+    return -1;
+}
+
+/* Why it is over behind the token chosen last. */
+static int32_t reason_to_end(dw_generation *generation, int32_t *stop_index)
+{
+    const dw_context *context = generation->context;
+    const dw_vocab *vocab = dw_model_vocab(dw_context_model(context));
+    int32_t token = generation->token;
+    int32_t string = find_stop_string(generation, token);
+    *stop_index = -1;
+    if ((generation->flags & DW_GENERATE_PAST_END) == 0 && dw_vocab_is_end(vocab, token)) {
+        return DW_GENERATE_END_TOKEN;
+    }
+    *stop_index = find_stop_token(generation, token);
+    if (*stop_index >= 0) {
+        return DW_GENERATE_STOP_TOKEN;
+    }
+    *stop_index = string;
+    if (string >= 0) {
+        return DW_GENERATE_STOP_STRING;
+    }
+    if (generation->token_count == generation->tokens_max) {
+        return DW_GENERATE_MAXIMUM;
+    }
+    return dw_context_length(context) >= dw_context_capacity(context) ? DW_GENERATE_FULL
+                                                                      : DW_GENERATE_GOES_ON;
+}
+
+/* ---- its life ------------------------------------------------------------------------------- */
+
+static dw_status check(const dw_generation_options *options, dw_error *err)
+{
+    const uint32_t known = DW_GENERATE_PAST_END | DW_GENERATE_SPECIAL;
+    if ((options->flags & ~known) != 0) {
+        return dw_fail(err, DW_E_ARG, "flags: 0x%x, only 0x%x are known", options->flags, known);
+    }
+    if (options->prompt_count == 0) {
+        return dw_fail(err, DW_E_ARG, "prompt_count: 0 tokens");
+    }
+    if (options->tokens_max == 0) {
+        return dw_fail(err, DW_E_ARG, "tokens_max: 0 tokens");
+    }
+    if (options->stop_token_count > DW_STOP_TOKENS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "stop_tokens: %u, limit %u", options->stop_token_count,
+                       DW_STOP_TOKENS_MAX);
+    }
+    if (options->stop_count > DW_STOP_STRINGS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "stop_strings: %u, limit %u", options->stop_count,
+                       DW_STOP_STRINGS_MAX);
+    }
+    for (uint32_t i = 0; i < options->stop_count; i++) {
+        size_t bytes = options->stops[i].count;
+        if (bytes == 0 || bytes > DW_STOP_STRING_BYTES_MAX) {
+            return dw_fail(err, bytes == 0 ? DW_E_ARG : DW_E_LIMIT,
+                           "stop_strings[%u]: %zu bytes, from 1 to %u are allowed", i, bytes,
+                           DW_STOP_STRING_BYTES_MAX);
+        }
+    }
+    return DW_OK;
+}
+
+/* Each is looked at where it is copied: it lies in guest memory. */
+static dw_status copy_tokens(int32_t **out, const char *what, const int32_t *tokens, uint32_t count,
+                             uint32_t vocab_count, dw_error *err)
+{
+    int32_t *copy = dw_alloc(count, sizeof *copy);
+    *out = copy;
+    if (copy == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %u tokens", count);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        copy[i] = tokens[i];
+        if (copy[i] < 0 || (uint32_t)copy[i] >= vocab_count) {
+            return dw_fail(err, DW_E_RANGE, "%s[%u]: token %d, the vocabulary has %u", what, i,
+                           copy[i], vocab_count);
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status copy_stops(dw_generation *generation, const dw_generation_options *options,
+                            const dw_vocab *vocab, dw_error *err)
+{
+    generation->stops = dw_alloc(options->stop_count, sizeof *generation->stops);
+    if (generation->stops == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %u stop strings", options->stop_count);
+    }
+    generation->stop_count = options->stop_count;
+    for (uint32_t i = 0; i < options->stop_count; i++) {
+        dw__stop_match *stop = &generation->stops[i];
+        stop->count = (uint32_t)options->stops[i].count;
+        stop->bytes = dw_alloc(2, stop->count);
+        if (stop->bytes == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a stop string");
+        }
+        memcpy(stop->bytes, options->stops[i].bytes, stop->count);
+        stop->fallback = stop->bytes + stop->count;
+        fill_fallback(stop);
+    }
+    return dw_vocab_token_texts(vocab, &generation->texts, err);
+}
+
+static dw_status copy_all(dw_generation *generation, const dw_generation_options *options,
+                          dw_error *err)
+{
+    const dw_vocab *vocab = dw_model_vocab(dw_context_model(generation->context));
+    uint32_t vocab_count = dw_sampler_vocab_count(generation->sampler);
+    dw_status status = copy_tokens(&generation->prompt, "prompt", options->prompt,
+                                   options->prompt_count, vocab_count, err);
+    if (status == DW_OK && options->stop_token_count > 0) {
+        generation->stop_token_count = options->stop_token_count;
+        status = copy_tokens(&generation->stop_tokens, "stop_tokens", options->stop_tokens,
+                             options->stop_token_count, vocab_count, err);
+    }
+    if (status == DW_OK && options->stop_count > 0) {
+        status = copy_stops(generation, options, vocab, err);
+    }
+    return status;
+}
+
+static void set_step(dw_generation *generation, int32_t *tokens, uint32_t count)
+{
+    dw_step *step = &generation->item.step;
+    generation->choice = (dw_choice){.sampler = generation->sampler, .status = DW_OK};
+    step->tokens = tokens;
+    step->token_count = count;
+    step->choice = &generation->choice;
+}
+
+/* Who reads of a token finds it written. */
+static void publish(dw_generation *generation, int32_t stop_index)
+{
+    const dw_generation_place *place = &generation->place;
+    __atomic_store_n(place->token_count, generation->token_count, __ATOMIC_RELEASE);
+    __atomic_store_n(place->stop_index, stop_index, __ATOMIC_RELAXED);
+    __atomic_store_n(place->end, generation->end, __ATOMIC_RELEASE);
+}
+
+dw_status dw_generation_create(dw_generation **out, dw_context *context, dw_sampler *sampler,
+                               const dw_generation_options *options, dw_error *err)
+{
+    *out = NULL;
+    dw_status status = check(options, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_generation *generation = dw_alloc(1, sizeof *generation);
+    if (generation == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a generation");
+    }
+    generation->context = context;
+    generation->sampler = sampler;
+    generation->tokens_max = options->tokens_max;
+    generation->wake_tokens = options->wake_tokens;
+    generation->flags = options->flags;
+    generation->place = options->place;
+    generation->account = options->account;
+    status = copy_all(generation, options, err);
+    if (status != DW_OK) {
+        dw_generation_destroy(generation);
+        return status;
+    }
+    generation->item.context = context;
+    generation->item.user = generation;
+    generation->item.step = options->step;
+    set_step(generation, generation->prompt, options->prompt_count);
+    publish(generation, -1);
+    *out = generation;
+    return DW_OK;
+}
+
+void dw_generation_destroy(dw_generation *generation)
+{
+    if (generation == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < generation->stop_count; i++) {
+        dw_free(generation->stops[i].bytes);
+    }
+    dw_free(generation->stops);
+    dw_free(generation->stop_tokens);
+    dw_free(generation->prompt);
+    dw_free(generation);
+}
+
+/* ---- token by token ------------------------------------------------------------------------- */
+
+static void end_as(dw_generation *generation, int32_t end, int32_t stop_index)
+{
+    DW_ASSERT(generation->end == DW_GENERATE_GOES_ON && end != DW_GENERATE_GOES_ON);
+    generation->end = end;
+    publish(generation, stop_index);
+}
+
+/* The step, its choice, and its place in the sampler's memory: all of it or nothing. */
+static dw_status conclude(dw_generation *generation, dw_error *err)
+{
+    const dw_batch_item *item = &generation->item;
+    dw_status status = item->status;
+    if (status != DW_OK) {
+        *err = item->error;
+        return status;
+    }
+    status = generation->choice.status;
+    if (status != DW_OK) {
+        *err = generation->choice.error;
+    } else {
+        status = dw_sampler_remember(generation->sampler, generation->choice.token, err);
+    }
+    if (status != DW_OK) {
+        (void)dw_context_trim(generation->context, item->before, NULL);
+    }
+    return status;
+}
+
+bool dw_generation_take(dw_generation *generation)
+{
+    dw_batch_item *item = &generation->item;
+    int32_t stop_index = -1;
+    bool leaves = atomic_load(&item->leaves);
+    DW_ASSERT(generation->end == DW_GENERATE_GOES_ON);
+    dw_status status = conclude(generation, &generation->error);
+    if (status == DW_E_CANCELLED && leaves) {
+        end_as(generation, DW_GENERATE_LEFT, -1);
+        return false;
+    }
+    if (status != DW_OK) {
+        status = dw_account_explain(generation->account, status, &generation->error);
+        end_as(generation, status, -1);
+        return false;
+    }
+    generation->token = generation->choice.token;
+    dw_count(&item->step.counters->sampled_tokens, 1);
+    __atomic_store_n(&generation->place.tokens[generation->token_count], generation->token,
+                     __ATOMIC_RELAXED);
+    generation->token_count++;
+    int32_t end = reason_to_end(generation, &stop_index);
+    if (end != DW_GENERATE_GOES_ON || leaves) {
+        end_as(generation, end != DW_GENERATE_GOES_ON ? end : DW_GENERATE_LEFT, stop_index);
+        return false;
+    }
+    publish(generation, -1);
+    set_step(generation, &generation->token, 1);
+    return true;
+}
+
+void dw_generation_run(dw_generation *generation)
+{
+    dw_batch_item *item = &generation->item;
+    while (!dw_generation_wakes(generation)) {
+        item->before = dw_context_length(generation->context);
+        item->status = dw_context_forward(generation->context, &item->step, &item->error);
+        (void)dw_generation_take(generation);
+    }
+}
+
+bool dw_generation_wakes(const dw_generation *generation)
+{
+    uint32_t fresh = generation->token_count - generation->told;
+    return generation->end != DW_GENERATE_GOES_ON ||
+           (generation->wake_tokens > 0 && fresh >= generation->wake_tokens);
+}
+
+void dw_generation_leave(dw_generation *generation)
+{
+    if (generation->end == DW_GENERATE_GOES_ON) {
+        end_as(generation, DW_GENERATE_LEFT, -1);
+    }
+}
