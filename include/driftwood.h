@@ -311,7 +311,9 @@ typedef enum dw_limit_unit {
     X(folder_bytes, BYTES, UINT64_C(128) << 30, 65536, UINT64_C(1) << 60, "",                      \
       "files of a state folder")                                                                   \
     X(grammar_steps, STEPS, UINT64_C(67108864), 1000, UINT64_C(67108864), "",                      \
-      "steps that a grammar takes to find what may come next, of about 15 ns")
+      "steps that a grammar takes to find what may come next, of about 15 ns")                     \
+    X(files, COUNT, 256, 1, 65536, "",                                                             \
+      "files and folders that a guest has open, beside those it was granted")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {

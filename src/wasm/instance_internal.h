@@ -137,6 +137,7 @@ struct dw_instance {
     dw_stop stop;
 
     wasmtime_func_t *through; /* [DW__WASI_FUNCTION_COUNT], made at the first need */
+    uint32_t files;           /* that it has opened and not closed */
     int streams[3];           /* what number each standard stream has for the guest; -1: closed */
     bool stream_failed[3];    /* a write to it has: no more are tried */
     bool reads_input;         /* standard input is the process's; else it is empty */

@@ -329,6 +329,33 @@ static wasm_trap_t *fd_pwrite(void *env, wasmtime_caller_t *caller, wasmtime_val
     return file_piece(dw__wasi_caller(caller), DW__WASI_FD_PWRITE, values);
 }
 
+/* A descriptor of the process each, of which other guests need some as well. `values`: those of
+ * path_open. */
+static wasm_trap_t *path_open(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
+                              size_t count)
+{
+    dw_instance *instance = dw__wasi_caller(caller);
+    const uint64_t limit = instance->limits.files;
+    (void)env;
+    (void)count;
+    if (instance->files >= limit) {
+        (void)dw_fail(dw_instance_error(instance), DW_E_LIMIT,
+                      "files: %u are open, limit %llu (files)", instance->files,
+                      (unsigned long long)limit);
+        values[0].i32 = DW__WASI_MFILE;
+        return NULL;
+    }
+    wasm_trap_t *trap = dw__wasi_through(instance, DW__WASI_PATH_OPEN, values);
+    instance->files += trap == NULL && values[0].i32 == DW__WASI_SUCCESS;
+    return trap;
+}
+
+/* A folder that was granted may be closed as well, and makes room for another. */
+static void count_closed(dw_instance *instance)
+{
+    instance->files -= instance->files > 0;
+}
+
 static wasm_trap_t *fd_close(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
                              size_t count)
 {
@@ -337,10 +364,15 @@ static wasm_trap_t *fd_close(void *env, wasmtime_caller_t *caller, wasmtime_val_
     (void)count;
     int stream = dw__wasi_stream_of(instance, (uint32_t)values[0].i32);
     wasm_trap_t *trap = dw__wasi_through(instance, DW__WASI_FD_CLOSE, values);
-    if (trap == NULL && stream >= 0 && values[0].i32 == DW__WASI_SUCCESS) {
-        instance->streams[stream] = -1;
+    if (trap != NULL || values[0].i32 != DW__WASI_SUCCESS) {
+        return trap;
     }
-    return trap;
+    if (stream >= 0) {
+        instance->streams[stream] = -1;
+    } else {
+        count_closed(instance);
+    }
+    return NULL;
 }
 
 /* from, to */
@@ -351,14 +383,17 @@ static wasm_trap_t *fd_renumber(void *env, wasmtime_caller_t *caller, wasmtime_v
     (void)env;
     (void)count;
     int32_t to = values[1].i32;
+    bool same = values[0].i32 == to;
     int from = dw__wasi_stream_of(instance, (uint32_t)values[0].i32);
     int over = dw__wasi_stream_of(instance, (uint32_t)to);
     wasm_trap_t *trap = dw__wasi_through(instance, DW__WASI_FD_RENUMBER, values);
-    if (trap != NULL || values[0].i32 != DW__WASI_SUCCESS || from == over) {
+    if (trap != NULL || values[0].i32 != DW__WASI_SUCCESS || same) {
         return trap;
     }
     if (over >= 0) {
         instance->streams[over] = -1;
+    } else {
+        count_closed(instance); /* the one that had the number */
     }
     if (from >= 0) {
         instance->streams[from] = to;
@@ -372,9 +407,10 @@ dw_status dw__wasi_streams_define(dw_wasm_host *host, dw_error *err)
         dw__wasi_function which;
         wasmtime_func_unchecked_callback_t call;
     } ours[] = {
-        {DW__WASI_FD_READ, fd_read},   {DW__WASI_FD_PREAD, fd_pread},
-        {DW__WASI_FD_WRITE, fd_write}, {DW__WASI_FD_PWRITE, fd_pwrite},
-        {DW__WASI_FD_CLOSE, fd_close}, {DW__WASI_FD_RENUMBER, fd_renumber},
+        {DW__WASI_FD_READ, fd_read},     {DW__WASI_FD_PREAD, fd_pread},
+        {DW__WASI_FD_WRITE, fd_write},   {DW__WASI_FD_PWRITE, fd_pwrite},
+        {DW__WASI_FD_CLOSE, fd_close},   {DW__WASI_FD_RENUMBER, fd_renumber},
+        {DW__WASI_PATH_OPEN, path_open},
     };
     dw_status status = DW_OK;
     for (size_t i = 0; i < sizeof ours / sizeof ours[0] && status == DW_OK; i++) {

@@ -19,6 +19,7 @@ static const struct {
     [DW__WASI_FD_CLOSE] = {"fd_close", "i:i"},
     [DW__WASI_FD_RENUMBER] = {"fd_renumber", "ii:i"},
     [DW__WASI_FD_TELL] = {"fd_tell", "ii:i"},
+    [DW__WASI_PATH_OPEN] = {"path_open", "iiiiiIIii:i"},
     [DW__WASI_POLL_ONEOFF] = {"poll_oneoff", "iiii:i"},
     [DW__WASI_RANDOM_GET] = {"random_get", "ii:i"},
     [DW__WASI_CLOCK_TIME_GET] = {"clock_time_get", "iIi:i"},

@@ -95,6 +95,70 @@ static dw_status try_module(const wall *of, const dw_limits *limits, char words[
     return status;
 }
 
+/* Folders that a guest opens: 1,000 that it closes again or puts another in the place of, then as
+ * many as `function` says. */
+static const char opens[] =
+    "(module (import \"wasi_snapshot_preview1\" \"path_open\" (func $path_open (param i32 i32 i32 "
+    "i32 i32 i64 i64 i32 i32) (result i32)))"
+    "(import \"wasi_snapshot_preview1\" \"fd_close\" (func $close (param i32) (result i32)))"
+    "(import \"wasi_snapshot_preview1\" \"fd_renumber\""
+    " (func $renumber (param i32 i32) (result i32)))"
+    "(import \"driftwood\" \"last_error\" (func $last_error (param i32 i32) (result i32)))"
+    "(memory (export \"memory\") 1) (data (i32.const 16) \".\")"
+    "(func $open (result i32) (call $path_open (i32.const 3) (i32.const 0) (i32.const 16)"
+    " (i32.const 1) (i32.const 2) (i64.const 16384) (i64.const 0) (i32.const 0) (i32.const 0)))"
+    "(func (export \"words\") (result i32)"
+    " (drop (call $last_error (i32.const 1024) (i32.const 256))) (i32.const 1024))"
+    "(func (export \"opened\") (result i32) (local $i i32)"
+    " (loop $again"
+    "  (if (call $open) (then (return (i32.const -1))))"
+    "  (if (i32.and (local.get $i) (i32.const 1))"
+    "   (then (local.set $i (i32.add (local.get $i) (i32.const 1)))"
+    "    (i32.store (i32.const 8) (i32.load (i32.const 0)))"
+    "    (if (call $open) (then (return (i32.const -2))))"
+    "    (if (call $renumber (i32.load (i32.const 0)) (i32.load (i32.const 8)))"
+    "     (then (return (i32.const -3))))"
+    "    (i32.store (i32.const 0) (i32.load (i32.const 8)))))"
+    "  (if (call $close (i32.load (i32.const 0))) (then (return (i32.const -4))))"
+    "  (local.set $i (i32.add (local.get $i) (i32.const 1)))"
+    "  (br_if $again (i32.lt_u (local.get $i) (i32.const 1000))))"
+    " (local.set $i (i32.const 0))"
+    " (block $end (loop $more"
+    "  (br_if $end (call $open))"
+    "  (local.set $i (i32.add (local.get $i) (i32.const 1)))"
+    "  (br_if $more (i32.lt_u (local.get $i) (i32.const 400)))))"
+    " (local.get $i)))";
+
+static dw_status try_files(const wall *of, const dw_limits *limits, char words[256])
+{
+    wasm_byte_vec_t wasm;
+    dw_module *module = NULL;
+    dw_instance *instance = NULL;
+    dw_error error = {.message = ""};
+    int32_t opened = 0;
+    int32_t at = 0;
+    const dw_dir dir = {.host_path = "/tmp", .guest_path = "/"};
+    const dw_instance_options options = {
+        .struct_bytes = sizeof options, .dirs = &dir, .dir_count = 1, .limits = limits};
+    assert_null(wasmtime_wat2wasm(opens, sizeof opens - 1, &wasm));
+    assert_int_equal(dw_module_create(&module, fixture->engine, wasm.data, wasm.size, &error),
+                     DW_OK);
+    wasm_byte_vec_delete(&wasm);
+    if (dw_instance_create(&instance, module, &options, &error) != DW_OK ||
+        dw_instance_call(instance, "opened", &opened, &error) != DW_OK ||
+        dw_instance_call(instance, "words", &at, &error) != DW_OK) {
+        fail_msg("%s: %s", of->row, error.message);
+    }
+    (void)snprintf(words, 256, "%s", (const char *)dw_instance_memory(instance) + at);
+    dw_instance_destroy(instance);
+    dw_module_unref(module);
+    if (opened == 400) {
+        return DW_OK;
+    }
+    assert_int_equal(opened, limits->files);
+    return DW_E_LIMIT;
+}
+
 /* memory.grow answers -1, without words. */
 static dw_status try_growth(const wall *of, const dw_limits *limits, char words[256])
 {
@@ -183,6 +247,7 @@ static const wall walls[] = {
     {"grammar_bytes", "4095", "4096", "grammar_text", "4096 bytes, limit 4095 (grammar_bytes)",
      try_call},
     {"grammar_steps", "2000", "1000000", "grammar_steps", "limit 2000 (grammar_steps)", try_call},
+    {"files", "9", "400", "", "files: 9 are open, limit 9 (files)", try_files},
     {"text_bytes", "99999", "100000", "tokenise", "100000 bytes, limit 99999 (text_bytes)",
      try_call},
     {"chat_bytes", "4K", "5K", "chat", "limit 4096 (chat_bytes)", try_call},
