@@ -169,14 +169,44 @@ void dw_actor_folder_begin(const dw_actor_folder *folder, const char *id)
     }
 }
 
+/* Where the actor is in the list of those of whom something is left; its end: it is not. */
+static size_t find_littered(const dw_actor_folder *folder, const char *id)
+{
+    size_t i = 0;
+    while (i < folder->littered_count && strcmp(folder->littered[i].id, id) != 0) {
+        i++;
+    }
+    return i;
+}
+
+/* Once more what could not be removed, now or before; false: it is there still. */
+static bool clean_left(dw_actor_folder *folder, const char *id)
+{
+    size_t at = find_littered(folder, id);
+    if (!folder->left_over && at == folder->littered_count) {
+        return true;
+    }
+    folder->left_over = false;
+    clean_busy(folder, id);
+    bool clean = !folder->left_over;
+    folder->left_over = false;
+    if (clean && at < folder->littered_count) {
+        folder->littered[at] = folder->littered[--folder->littered_count];
+    } else if (!clean && at == folder->littered_count &&
+               DW_ARRAY_RESERVE(folder->littered, folder->littered_capacity, at + 1, SIZE_MAX)) {
+        (void)snprintf(folder->littered[folder->littered_count++].id, sizeof folder->littered[0].id,
+                       "%s", id);
+    }
+    return clean;
+}
+
 void dw_actor_folder_end(dw_actor_folder *folder, const char *id)
 {
     char path[DW_FOLDER_PATH_MAX];
     if (!dw_actor_id_good(id)) {
         return;
     }
-    if (folder->left_over) { /* the next opening looks at it */
-        folder->left_over = false;
+    if (!clean_left(folder, id)) { /* the next opening looks at it */
         dw_actor_folder_begin(folder, id);
         return;
     }
@@ -258,6 +288,7 @@ void dw_actor_folder_close(dw_actor_folder *folder)
         dw__folder_end_attempts(folder);
         dw_os_close(folder->lock);
         dw_free(folder->trees.items);
+        dw_free(folder->littered);
         dw_free(folder->stopping);
         dw_free(folder);
     }

@@ -64,7 +64,10 @@ struct dw_actor_folder {
     dw__withdrawn withdrawn;
     bool read_only;
     bool accept_older;
-    bool left_over;      /* something of an actor at work could not be removed */
+    bool left_over;          /* something of an actor at work could not be removed */
+    dw_actor_name *littered; /* [littered_count]: actors of whom something is there still */
+    size_t littered_count;
+    size_t littered_capacity;
     uint64_t part_count; /* names given to files that are being written */
     size_t actor_count;
     dw__folder_usage usage;

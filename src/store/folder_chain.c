@@ -219,7 +219,8 @@ dw_status dw_actor_folder_read_chain(dw_actor_folder *folder, const char *id,
     }
     for (size_t i = 0; i < first && !folder->read_only; i++) { /* outdated ones */
         dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, list.items[i].name);
-        (void)unlink(path);
+        bool removed = unlink(path) == 0 || errno == ENOENT;
+        folder->left_over = folder->left_over || !removed;
     }
     for (size_t i = 0; i < chain->count; i++) {
         struct stat info;

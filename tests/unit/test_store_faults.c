@@ -486,6 +486,33 @@ static void test_faults_failed_messages_are_withdrawn(void **state)
     dw_store_close(store);
 }
 
+/* A message that was worked on and could not be removed is, by the next call that may; and while it
+ * cannot be, work that does not look at the mail does not make the next opening pass over it. */
+static void test_faults_what_stays_is_looked_at_again(void **state)
+{
+    actor_fixture *fixture = *state;
+    dw_error error;
+    dw_store *store = opened(fixture);
+    actor_name actor = spawned(fixture, store);
+    fail_from(DISK_UNLINK, "/mail/", 0);
+    assert_int_equal(told(store, actor.id, "+1"), 1);
+    assert_true(any_waiting(actor.id));
+    assert_int_equal(dw_store_freeze(store, actor.id, NULL, &error), DW_OK);
+    assert_true(any_waiting(actor.id));
+    dw_store_close(store);
+    mend();
+    store = opened(fixture);
+    assert_false(any_waiting(actor.id));
+    fail_from(DISK_UNLINK, "/mail/", 0);
+    assert_int_equal(told(store, actor.id, "+1"), 2);
+    mend();
+    assert_true(any_waiting(actor.id));
+    assert_int_equal(dw_store_freeze(store, actor.id, NULL, &error), DW_OK);
+    assert_false(any_waiting(actor.id));
+    stop(store, actor.id);
+    dw_store_close(store);
+}
+
 /* A fork whose files can be neither linked nor copied leaves nothing behind. */
 static void test_faults_no_halves_of_actors(void **state)
 {
@@ -610,14 +637,23 @@ static int mend_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(timer_that_traps_fires_once),     TEST(mail_that_stays_ends_the_work),
-        TEST(messages_are_worked_on_once),     TEST(messages_are_broken_off_at_once),
-        TEST(ended_actors_are_not_made_again), TEST(names_of_earlier_programs),
-        TEST(earlier_names_that_stay),         TEST(actor_that_ends_before_a_message),
-        TEST(effects_wait_behind_an_answer),   TEST(guest_names_are_utf8),
-        TEST(who_fails_has_one_turn),          TEST(failed_messages_are_withdrawn),
-        TEST(message_that_is_not_accepted),    TEST(no_halves_of_actors),
-        TEST(no_memory_loses_no_message),      TEST(no_memory_mixes_up_no_messages),
+        TEST(timer_that_traps_fires_once),
+        TEST(mail_that_stays_ends_the_work),
+        TEST(messages_are_worked_on_once),
+        TEST(messages_are_broken_off_at_once),
+        TEST(ended_actors_are_not_made_again),
+        TEST(names_of_earlier_programs),
+        TEST(earlier_names_that_stay),
+        TEST(actor_that_ends_before_a_message),
+        TEST(effects_wait_behind_an_answer),
+        TEST(guest_names_are_utf8),
+        TEST(what_stays_is_looked_at_again),
+        TEST(who_fails_has_one_turn),
+        TEST(failed_messages_are_withdrawn),
+        TEST(message_that_is_not_accepted),
+        TEST(no_halves_of_actors),
+        TEST(no_memory_loses_no_message),
+        TEST(no_memory_mixes_up_no_messages),
     };
     wasm_signals_save();
     return cmocka_run_group_tests_name("store faults", tests, open_fixture, close_fixture);
