@@ -381,6 +381,9 @@ typedef struct dw_engine_options {
     /* Count guests' instructions, for the limit `fuel`: code is compiled for it, and runs some 5 to
      * 30 % slower. Without it a guest with such a limit is refused. */
     bool counts_fuel;
+    /* Keys and values of prompts' beginnings, kept for contexts that begin alike
+     * (dw_instance_share_prefixes); 0: 1 GiB. */
+    uint64_t prefix_bytes_max;
 } dw_engine_options;
 
 /* `options` may be NULL. Errors: DW_E_NOT_FOUND (no such device; the message lists those there
@@ -437,6 +440,19 @@ typedef struct dw_kv_stats {
  * DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *stats);
 
+/* Beginnings of prompts that are kept. Counts are of all since the engine was made. */
+typedef struct dw_prefix_stats {
+    size_t struct_bytes;
+    uint64_t bytes;      /* of keys and values that are kept; what prefixes have in common once */
+    uint64_t limit_bytes;
+    uint64_t prefixes;
+    uint64_t lookups;    /* prompts long enough to be looked for */
+    uint64_t hits;
+    uint64_t hit_tokens; /* of prompts, that were not computed */
+    uint64_t evictions;  /* of prefixes, those not used for longest first */
+} dw_prefix_stats;
+/* Thread: any. Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_engine_get_prefix_stats(dw_engine *engine, dw_prefix_stats *stats);
 /* ---- models ---------------------------------------------------------------------------- */
 
 typedef struct dw_model dw_model;
@@ -509,6 +525,9 @@ DW_API DW_MUST_CHECK dw_status dw_model_open_fd(dw_model **out, dw_engine *engin
 DW_API dw_model *dw_model_ref(dw_model *model);
 /* One less; the last one's call destroys it. NULL is fine. Thread: any. */
 DW_API void dw_model_unref(dw_model *model);
+/* Forget kept beginnings of prompts (dw_prefix_stats), but for pinned ones, of a model, or NULL: of
+ * all. A model stays in memory while any of its is kept. Thread: any. */
+DW_API void dw_engine_forget_prefixes(dw_engine *engine, const dw_model *model);
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_model_get_info(const dw_model *model, dw_model_info *info);
 
@@ -919,6 +938,25 @@ DW_API DW_MUST_CHECK dw_status dw_instance_run(dw_instance *instance, int *exit_
 DW_API DW_MUST_CHECK dw_status dw_instance_call(dw_instance *instance, const char *function,
                                                 int32_t *result, dw_error *err);
 
+/* From here on its contexts share beginnings of prompts with those of other guests of `scope`, any
+ * text, a tenant's name say: whole blocks of 64 tokens, from the context's first on, that one of
+ * them has computed since are not computed again by the others, and stand in memory once. A guest
+ * cannot see it but by the time that it takes. NULL: no more, as at first. Prefixes outlive the
+ * guests, up to prefix_bytes_max. A fork does as its parent. Not while the guest runs.
+ * Errors: DW_E_MEMORY; then some of its contexts may share and others not. */
+DW_API DW_MUST_CHECK dw_status dw_instance_share_prefixes(dw_instance *instance, const char *scope,
+                                                          dw_error *err);
+enum {
+    DW_PREFIX_PUBLIC = 1, /* for all scopes: whoever begins alike learns that somebody did */
+    DW_PREFIX_PINNED = 2  /* it stays whatever else is wanted, up to prefix_bytes_max in all */
+};
+/* Keep the whole blocks of what its contexts hold: an operator's system prompts, say. Without flags
+ * that happens by itself at the end of each prompt. Not while the guest runs.
+ * Errors: DW_E_ARG (flags), DW_E_STATE (it shares no prefixes; a context was shifted or thawed),
+ * DW_E_LIMIT (pinned ones would be over prefix_bytes_max), DW_E_MEMORY, DW_E_DEVICE. */
+DW_API DW_MUST_CHECK dw_status dw_instance_keep_prefixes(dw_instance *instance, unsigned flags,
+                                                         dw_error *err);
+
 /* Ask the guest to stop what it is doing: host functions that take long answer DW_E_CANCELLED, and
  * waits of WASI EINTR, until the guest asks for its next input or takes the cancellation. A guest
  * that does not care goes on. Thread: any. Async-signal-safe. */
@@ -939,6 +977,7 @@ typedef struct dw_instance_stats {
     size_t struct_bytes;
     uint64_t prompt_tokens;          /* prefilled: steps of several tokens or on an empty context */
     uint64_t prompt_ns;
+    uint64_t found_tokens;           /* of prompts, not computed: others had (prefixes) */
     uint64_t generated_tokens;       /* chosen by a sampler, or decoded one by one */
     uint64_t decoded_tokens;         /* steps of one token on a context that holds some */
     uint64_t decode_ns;

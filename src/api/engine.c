@@ -19,10 +19,12 @@
 /* A guest is a program: larger files are something else. */
 #define WASM_FILE_BYTES_MAX ((size_t)256 << 20)
 #define DESCRIPTOR_NAME_BYTES 32
+#define PREFIX_BYTES_MAX (UINT64_C(1) << 30)
 #define THAW_FILES_MAX 64
 
 struct dw_engine {
     dw_device *device;
+    dw_prefix_cache *prefixes;
     dw_wasm_host *wasm;
 };
 
@@ -66,8 +68,14 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
         status = dw_kv_pool_limit(engine->device, own.kv_bytes_max, err);
     }
     if (status == DW_OK) {
+        status = dw_prefix_cache_create(
+            &engine->prefixes, own.prefix_bytes_max > 0 ? own.prefix_bytes_max : PREFIX_BYTES_MAX,
+            err);
+    }
+    if (status == DW_OK) {
         dw_host_parts parts = {
             .device = engine->device,
+            .prefixes = engine->prefixes,
             .import_tables = dw_import_tables,
             .import_table_count = DW_IMPORT_TABLES_COUNT,
             .own_imports = own.imports,
@@ -89,13 +97,18 @@ void dw_engine_destroy(dw_engine *engine)
     if (engine == NULL) {
         return;
     }
-    if (dw_callback_under_way() || (engine->wasm != NULL && dw_wasm_host_is_in_use(engine->wasm)) ||
-        (engine->device != NULL &&
-         atomic_load(&dw_device_counters_of(engine->device)->models) > 0)) {
+    bool used =
+        dw_callback_under_way() || (engine->wasm != NULL && dw_wasm_host_is_in_use(engine->wasm));
+    if (!used && engine->prefixes != NULL) { /* which hold models */
+        dw_prefix_cache_clear(engine->prefixes, NULL, true);
+    }
+    if (used || (engine->device != NULL &&
+                 atomic_load(&dw_device_counters_of(engine->device)->models) > 0)) {
         dw_log(DW_LOG_ERROR, "dw_engine_destroy: it has guests or models: it stays");
         return;
     }
     dw_wasm_host_destroy(engine->wasm);
+    dw_prefix_cache_destroy(engine->prefixes);
     dw_device_close(engine->device);
     dw_free(engine);
 }
@@ -131,6 +144,27 @@ dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats)
         own.kv_host_bytes += ranges.host_bytes;
     }
     return dw_struct_fill(stats, &own, sizeof own, "dw_engine_stats");
+}
+
+dw_status dw_engine_get_prefix_stats(dw_engine *engine, dw_prefix_stats *stats)
+{
+    dw_prefix_counts counts;
+    dw_prefix_cache_count(engine->prefixes, &counts);
+    dw_prefix_stats own = {
+        .bytes = counts.bytes,
+        .limit_bytes = counts.bytes_max,
+        .prefixes = counts.entries,
+        .lookups = counts.lookups,
+        .hits = counts.hits,
+        .hit_tokens = counts.hit_tokens,
+        .evictions = counts.evictions,
+    };
+    return dw_struct_fill(stats, &own, sizeof own, "dw_prefix_stats");
+}
+
+void dw_engine_forget_prefixes(dw_engine *engine, const dw_model *model)
+{
+    dw_prefix_cache_clear(engine->prefixes, model, false);
 }
 
 dw_status dw_engine_get_kv_stats(const dw_engine *engine, dw_kv_stats *stats)

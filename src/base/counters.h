@@ -12,6 +12,7 @@
 typedef struct dw_counters {
     _Atomic uint64_t prompt_tokens;
     _Atomic uint64_t prompt_ns;
+    _Atomic uint64_t found_tokens; /* of prompts, whose records others had computed */
     _Atomic uint64_t sampled_tokens;
     _Atomic uint64_t decoded_tokens;
     _Atomic uint64_t decode_ns;

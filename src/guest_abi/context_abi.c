@@ -52,8 +52,14 @@ static int32_t context_create(dw_instance *instance, const wasmtime_val_raw_t *a
         &context, model,
         &(dw_context_options){.tokens_max = tokens_max, .kv_type = dw_instance_kv_type(instance)},
         err);
-    return status != DW_OK ? (int32_t)status
-                           : dw_instance_add_handle(instance, DW_HANDLE_CONTEXT, context);
+    if (status == DW_OK) {
+        status = dw_instance_share_prefixes_of(instance, context, err);
+    }
+    if (status != DW_OK) {
+        dw_context_destroy(context);
+        return status;
+    }
+    return dw_instance_add_handle(instance, DW_HANDLE_CONTEXT, context);
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_KV, context_create)
 

@@ -1,5 +1,7 @@
 #include "inference/batch.h"
 
+#include <string.h>
+
 #include "base/os.h"
 #include "inference/context_internal.h"
 #include "inference/step.h"
@@ -75,7 +77,8 @@ static bool is_sound(const dw_batch *batch)
 {
     const dw_batch_queue *queues[] = {&batch->decoding, &batch->prompts};
     uint32_t count = 0;
-    bool sound = batch->waiting_count > 0 || batch->parked.first == NULL;
+    bool sound =
+        batch->waiting_count > 0 || (batch->parked.first == NULL && batch->following.first == NULL);
     for (int i = 0; i < 2; i++) {
         for (const dw_batch_item *item = queues[i]->first; item != NULL; item = item->next) {
             sound = sound && left_of(item) > 0 && (left_of(item) == 1) == (i == 0) &&
@@ -86,12 +89,52 @@ static bool is_sound(const dw_batch *batch)
     return sound && count == batch->waiting_count;
 }
 
-/* Let it wait for its turn: with what it needs, or, where others' steps hold that, until some of
- * them are through. So `parked` is empty when nobody else waits. */
+/* Whether the prompt under way begins with tokens [count]. */
+static bool begins_with(const dw_batch_item *item, const int32_t *tokens, uint32_t count)
+{
+    return item->step.token_count > 1 && item->before + item->step.token_count >= count &&
+           memcmp(dw_context_tokens(item->context), tokens, count * sizeof *tokens) == 0;
+}
+
+/* A prompt under way that is about to compute what `item` needs next and has not found: it waits
+ * for that one's records. NULL: there is none. */
+static dw_batch_item *find_leader(const dw_batch *batch, const dw_batch_item *item)
+{
+    dw_context *context = item->context;
+    const dw_batch_queue *queues[] = {&batch->decoding, &batch->prompts};
+    uint32_t findable = dw__context_findable(context, &item->step);
+    if (findable == 0 || dw__context_note(context, &item->step, NULL) != DW_OK) {
+        return NULL; /* what is wrong is told when it begins */
+    }
+    const int32_t *tokens = dw_context_tokens(context);
+    uint32_t found = dw__prefix_match(&context->prefixes, tokens, findable);
+    found = found > item->before ? found : item->before;
+    uint32_t wanted = found + DW_PREFIX_BLOCK;
+    for (int i = 0; i < 2 && wanted <= findable; i++) {
+        for (dw_batch_item *other = queues[i]->first; other != NULL; other = other->next) {
+            if (other->context->prefixes.root == context->prefixes.root &&
+                begins_with(other, tokens, wanted)) {
+                return other;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Let it wait for its turn: with what it needs, or, where others' steps hold or compute that, until
+ * some of them are further. So `parked` and `following` are empty when nobody else waits. */
 static void begin_item(dw_batch *batch, dw_batch_item *item)
 {
+    dw_batch_item *leader = find_leader(batch, item);
+    item->followed = false;
+    if (leader != NULL) {
+        leader->followed = true;
+        put(&batch->following, item);
+        return;
+    }
     item->error = (dw_error){0};
-    item->status = dw__context_begin(item->context, &item->step, &item->error);
+    item->status = dw__context_begin(item->context, &item->step, &item->found, &item->error);
+    item->done = item->found;
     if (item->status == DW_OK) {
         wait_on(batch, item);
     } else if (item->status == DW_E_MEMORY && batch->waiting_count > 0) {
@@ -155,7 +198,7 @@ void dw_batch_add(dw_batch *batch, dw_batch_item *item)
     DW_ASSERT(item->step.view != NULL || item->step.logits_rows == 0);
     DW_ASSERT(item->step.counters != NULL);
     item->error = (dw_error){0};
-    item->done = 0;
+    item->done = item->found = 0;
     item->started_ns = dw_os_clock_ns();
     item->before = dw_context_length(item->context);
     begin_item(batch, item);
@@ -179,10 +222,14 @@ static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
         item->step.on_progress(item->step.user, item->done, item->step.token_count);
     }
     if (left_of(item) > 0) {
+        if (item->followed) {
+            dw__prefix_give(item->context);
+        }
         wait_on(batch, item);
         return;
     }
-    dw__context_count(&item->step, item->before, dw_os_clock_ns() - item->started_ns);
+    dw__context_end(item->context, &item->step, item->before, item->found,
+                    dw_os_clock_ns() - item->started_ns);
     put(&batch->finished, item);
 }
 
@@ -344,6 +391,19 @@ static void begin_parked(dw_batch *batch)
     }
 }
 
+/* Those that wait for others' records look whether they go on waiting: each for itself, since one
+ * that does not may be what the next waits for. */
+static void begin_following(dw_batch *batch)
+{
+    dw_batch_queue before = batch->following;
+    batch->following = (dw_batch_queue){NULL, NULL};
+    for (dw_batch_item *item = take(&before); item != NULL; item = take(&before)) {
+        if (!drop_stopped(batch, item)) {
+            begin_item(batch, item);
+        }
+    }
+}
+
 static void sweep(dw_batch *batch, dw_batch_queue *queue, bool waits)
 {
     dw_batch_queue before = *queue;
@@ -366,6 +426,7 @@ void dw_batch_drop_stopped(dw_batch *batch)
     if (batch->waiting_count < waiting) {
         begin_parked(batch);
     }
+    begin_following(batch);
 }
 
 void dw_batch_run(dw_batch *batch)
@@ -384,6 +445,7 @@ void dw_batch_run(dw_batch *batch)
     if (batch->waiting_count < waiting) { /* some are through, and hold nothing now */
         begin_parked(batch);
     }
+    begin_following(batch);
     DW_DCHECK(is_sound(batch));
     if (now.sequences > 0) {
         dw_batch_stats *counts = &batch->counts;

@@ -23,6 +23,8 @@ typedef struct dw_batch_item {
     struct dw_batch_item *next;
     uint32_t before; /* the context's length when the step began */
     uint32_t done;   /* of the step's tokens */
+    uint32_t found;  /* of these, those that others had computed */
+    bool followed;   /* another waits for what it computes */
     uint64_t started_ns;
 } dw_batch_item;
 
@@ -53,11 +55,12 @@ typedef struct dw_batch_stats {
  * they are in it. */
 typedef struct dw_batch {
     dw_batch_limits limits;
-    dw_batch_queue decoding; /* with one token left */
-    dw_batch_queue prompts;  /* with more; each goes to the end after a slice */
-    dw_batch_queue parked;   /* deferred until steps of others free memory */
+    dw_batch_queue decoding;  /* with one token left */
+    dw_batch_queue prompts;   /* with more; each goes to the end after a slice */
+    dw_batch_queue parked;    /* deferred until steps of others free memory */
+    dw_batch_queue following; /* prompts that begin like one under way, and wait for its records */
     dw_batch_queue finished;
-    uint32_t waiting_count; /* in `decoding` and `prompts`; with none there, none is deferred */
+    uint32_t waiting_count; /* in `decoding` and `prompts`; with none there, no other waits */
     bool prompts_turn;      /* where a run has room for one: prompts' or decoding's */
     bool to_end;            /* the last run was stopped: nobody stops the next */
     dw_batch_stats counts;

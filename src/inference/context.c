@@ -80,6 +80,7 @@ dw_status dw_context_fork(dw_context **out, dw_context *parent, dw_error *err)
         return status;
     }
     dw__token_history_fork(&context->history, &parent->history, dw_kv_log_length(parent->log));
+    dw__prefix_share_fork(&context->prefixes, &parent->prefixes);
     *out = context;
     return DW_OK;
 }
@@ -90,6 +91,7 @@ void dw_context_destroy(dw_context *context)
         return;
     }
     dw_kv_log_destroy(context->log);
+    dw__prefix_share_release(&context->prefixes);
     dw_model_unref(context->model);
     dw__token_history_release(&context->history);
     dw_free(context);
@@ -130,13 +132,19 @@ dw_kv_type dw_context_kv_type(const dw_context *context)
     return context->kv_type;
 }
 
+static void trim(dw_context *context, uint32_t length)
+{
+    dw_kv_log_trim(context->log, length);
+    dw__prefix_share_trim(&context->prefixes, length);
+}
+
 dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err)
 {
     uint32_t held = dw_kv_log_length(context->log);
     if (length > held) {
         return dw_fail(err, DW_E_RANGE, "trim: to %u tokens, the context holds %u", length, held);
     }
-    dw_kv_log_trim(context->log, length);
+    trim(context, length);
     return DW_OK;
 }
 
@@ -181,14 +189,14 @@ static dw_status check_step(const dw_context *context, const dw_step *step, dw_e
     return DW_OK;
 }
 
-static dw_status make_room(dw_context *context, uint32_t tokens, dw_error *err)
+/* `noted`: tokens of the history, at least the length. */
+static dw_status make_room(dw_context *context, uint32_t noted, uint32_t tokens, dw_error *err)
 {
     dw_status status = dw_kv_log_reserve(context->log, tokens, err);
     if (status != DW_OK) {
         return status;
     }
-    uint32_t length = dw_kv_log_length(context->log);
-    return dw__token_history_reserve(&context->history, length, length,
+    return dw__token_history_reserve(&context->history, noted, noted,
                                      dw_kv_log_committed(context->log), err);
 }
 
@@ -218,36 +226,79 @@ dw_step_slice dw__context_slice(const dw_context *context, const dw_step *step, 
     return slice;
 }
 
-dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *err)
+uint32_t dw__context_findable(const dw_context *context, const dw_step *step)
 {
+    uint32_t rest = step->logits_rows > DW_PREFIX_REST ? step->logits_rows : DW_PREFIX_REST;
+    if (context->prefixes.root == NULL || step->result == DW_RESULT_POOLED ||
+        step->token_count < DW_PREFIX_BLOCK + rest) {
+        return 0;
+    }
+    uint32_t all = dw_kv_log_length(context->log) + step->token_count;
+    return (all - rest) / DW_PREFIX_BLOCK * DW_PREFIX_BLOCK;
+}
+
+dw_status dw__context_note(dw_context *context, const dw_step *step, dw_error *err)
+{
+    uint32_t before = dw_kv_log_length(context->log);
+    dw_status status = check_step(context, step, err);
+    if (status == DW_OK) {
+        status = dw__token_history_reserve(&context->history, before, before,
+                                           before + step->token_count, err);
+    }
+    return status == DW_OK ? note_tokens(context, step, err) : status;
+}
+
+dw_status dw__context_begin(dw_context *context, const dw_step *step, uint32_t *found,
+                            dw_error *err)
+{
+    *found = 0;
     dw_status status = check_step(context, step, err);
     if (status != DW_OK) {
         return status;
     }
-    status = make_room(context, dw_kv_log_length(context->log) + step->token_count, err);
+    uint32_t before = dw_kv_log_length(context->log);
+    uint32_t all = before + step->token_count;
+    uint32_t findable = dw__context_findable(context, step);
+    if (findable > 0) {
+        status = dw__context_note(context, step, err);
+    }
+    if (status == DW_OK && findable > 0) {
+        *found = dw__prefix_take(context, context->history.tokens, before, findable) - before;
+    }
     if (status == DW_OK) {
+        status = make_room(context, findable > 0 ? all : before, all, err);
+    }
+    if (status == DW_OK && findable == 0) {
         status = note_tokens(context, step, err);
     }
     if (status != DW_OK) { /* the step that was begun does not come */
-        dw_kv_log_trim(context->log, dw_kv_log_length(context->log));
+        dw_kv_log_trim(context->log, before);
     }
     return status;
 }
 
 void dw__context_undo(dw_context *context, uint32_t length, dw_status status)
 {
-    dw_kv_log_trim(context->log, length);
+    trim(context, length);
     if (status == DW_E_NUMERIC) {
         (void)dw_kv_log_clear_rest(context->log, NULL);
     }
 }
 
-void dw__context_count(const dw_step *step, uint32_t before, uint64_t took_ns)
+void dw__context_end(dw_context *context, const dw_step *step, uint32_t before, uint32_t found,
+                     uint64_t took_ns)
 {
     bool prompt = step->token_count > 1 || before == 0;
     dw_count(prompt ? &step->counters->prompt_tokens : &step->counters->decoded_tokens,
-             step->token_count);
+             step->token_count - found);
     dw_count(prompt ? &step->counters->prompt_ns : &step->counters->decode_ns, took_ns);
+    if (found > 0) {
+        dw_count(&step->counters->found_tokens, found);
+    }
+    uint32_t all = before + step->token_count;
+    if (prompt && all / DW_PREFIX_BLOCK > (before + found) / DW_PREFIX_BLOCK) {
+        dw__prefix_give(context);
+    }
 }
 
 /* In device memory what the step holds may be what others' steps wait for. */
@@ -259,10 +310,10 @@ static void pause_between_slices(const dw_context *context, dw_stop *stop)
 }
 
 /* The step's slices, one after another. */
-static dw_status run_slices(dw_context *context, const dw_step *step, dw_error *err)
+static dw_status run_slices(dw_context *context, const dw_step *step, uint32_t found, dw_error *err)
 {
     uint32_t most = dw__slice_tokens_max(context->model);
-    for (uint32_t done = 0; done < step->token_count;) {
+    for (uint32_t done = found; done < step->token_count;) {
         uint32_t left = step->token_count - done;
         dw_step_slice slice = dw__context_slice(context, step, done, left < most ? left : most);
         pause_between_slices(context, step->stop);
@@ -292,14 +343,15 @@ dw_status dw_context_forward(dw_context *context, const dw_step *step, dw_error 
     DW_ASSERT(step->counters != NULL);
     uint64_t started = dw_os_clock_ns();
     uint32_t before = dw_kv_log_length(context->log);
-    dw_status status = dw__context_begin(context, step, err);
+    uint32_t found = 0;
+    dw_status status = dw__context_begin(context, step, &found, err);
     if (status == DW_OK) {
-        status = run_slices(context, step, err);
+        status = run_slices(context, step, found, err);
     }
     if (status != DW_OK) {
         dw__context_undo(context, before, status);
         return status;
     }
-    dw__context_count(step, before, dw_os_clock_ns() - started);
+    dw__context_end(context, step, before, found, dw_os_clock_ns() - started);
     return DW_OK;
 }

@@ -3,6 +3,7 @@
 #define DW_INFERENCE_CONTEXT_INTERNAL_H
 
 #include "inference/context.h"
+#include "inference/prefix_cache.h"
 #include "inference/step_slice.h"
 #include "inference/token_history.h"
 #include "kv/kv_log.h"
@@ -12,6 +13,7 @@ struct dw_context {
     dw_kv_log *log;  /* its length is the context's */
     dw_kv_type kv_type;
     dw__token_history history; /* its length is the log's */
+    dw__prefix_share prefixes;
 };
 
 /* What the making of a context begins with: its own record, no log yet.
@@ -19,8 +21,10 @@ struct dw_context {
 dw_status dw__context_make(dw_context **out, dw_model *model, const dw_context_options *options,
                            dw_kv_log_options *log, dw_error *err);
 /* Check a step, make room for it in the log, and note its tokens behind the history. The length
- * stays as it is. Errors: dw_context_forward's. */
-dw_status dw__context_begin(dw_context *context, const dw_step *step, dw_error *err);
+ * stays as it is, but for tokens [*found] whose records others had computed: those are not to be
+ * computed. Errors: dw_context_forward's. */
+dw_status dw__context_begin(dw_context *context, const dw_step *step, uint32_t *found,
+                            dw_error *err);
 /* Tokens [first, first + count) of a step that has begun, the log holding those before. */
 dw_step_slice dw__context_slice(const dw_context *context, const dw_step *step, uint32_t first,
                                 uint32_t count);
@@ -28,7 +32,15 @@ dw_step_slice dw__context_slice(const dw_context *context, const dw_step *step, 
 bool dw__context_is_long(const dw_context *context);
 /* After `status`, back to `length`. */
 void dw__context_undo(dw_context *context, uint32_t length, dw_status status);
-/* Count a step that is through; `before`: the length when it began. */
-void dw__context_count(const dw_step *step, uint32_t before, uint64_t took_ns);
+/* A step is through: count it, and keep its prompt for others. `before`: the length when it began;
+ * `found` as dw__context_begin gave it. */
+void dw__context_end(dw_context *context, const dw_step *step, uint32_t before, uint32_t found,
+                     uint64_t took_ns);
+/* Tokens of the step's prompt that may be found (prefix_cache.h), with those held before; 0: it is
+ * no prompt, or wants results of all. */
+uint32_t dw__context_findable(const dw_context *context, const dw_step *step);
+/* Check the step, and note its tokens behind the history, which stays as long as it is.
+ * Errors: dw_context_forward's. */
+dw_status dw__context_note(dw_context *context, const dw_step *step, dw_error *err);
 
 #endif

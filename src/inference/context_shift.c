@@ -196,6 +196,7 @@ dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw
     }
     if (begun && status != DW_OK) { /* records stand at two places now, or half way */
         dw_kv_log_trim(context->log, keep);
+        dw__prefix_share_trim(&context->prefixes, keep);
         (void)dw_kv_log_clear_rest(context->log, NULL);
         status = status == DW_E_CANCELLED ? status : DW_E_DEVICE;
         if (err != NULL) {
@@ -211,5 +212,7 @@ dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw
         context->history.tokens[i] = context->history.tokens[i + drop];
     }
     dw_kv_log_trim(context->log, length - drop);
+    dw__prefix_share_trim(&context->prefixes, keep);
+    context->prefixes.impure = context->prefixes.impure || keep < length - drop;
     return DW_OK;
 }

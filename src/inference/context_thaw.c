@@ -166,6 +166,7 @@ dw_status dw_context_thaw(dw_context **out, dw_model *model, const dw_context_th
         dw_context_destroy(context);
         return status;
     }
+    context->prefixes.impure = options->frozen.length > 0; /* a file says what it likes */
     if (converted != NULL) {
         *converted = !same;
     }

@@ -33,7 +33,7 @@ typedef struct dw__kv_backing_ops {
     dw_status (*create)(dw__kv_backing **out, const dw__kv_backing_options *options, dw_error *err);
     void (*destroy)(dw__kv_backing *backing);
 
-    /* Make an empty one hold the first `length` records of `parent`, all that it has.
+    /* Make an empty one hold the first `length` records of `parent`, at most all that it has.
      * Errors: DW_E_MEMORY, DW_E_DEVICE. */
     dw_status (*fork)(dw__kv_backing *empty, dw__kv_backing *parent, uint32_t length,
                       dw_error *err);

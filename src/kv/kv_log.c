@@ -38,6 +38,12 @@ static void check(const dw_kv_log *log)
     DW_ASSERT(log->saved_bytes <= held_bytes(log));
 }
 
+static void forget_saved(dw_kv_log *log, uint32_t from)
+{
+    uint64_t bytes = (uint64_t)from * log->backing->record_bytes;
+    log->saved_bytes = log->saved_bytes < bytes ? log->saved_bytes : bytes;
+}
+
 /* ---- life ---- */
 
 static const dw__kv_backing_ops *choose(dw_device *device, const dw_kv_log_options *options)
@@ -112,33 +118,66 @@ void dw_kv_log_destroy(dw_kv_log *log)
     dw_free(log);
 }
 
-dw_status dw_kv_log_fork(dw_kv_log **out, dw_kv_log *parent, dw_error *err)
+static dw_status fork_log(dw_kv_log **out, dw_kv_log *parent, uint32_t length, uint32_t capacity,
+                          dw_error *err)
 {
     dw__kv_backing *from = parent->backing;
-    dw_kv_log_options options = {.record_bytes = from->record_bytes,
-                                 .capacity_tokens = parent->capacity};
+    dw_kv_log_options options = {.record_bytes = from->record_bytes, .capacity_tokens = capacity};
     dw_kv_log *log = NULL;
     *out = NULL;
+    DW_ASSERT(length <= parent->length && length <= capacity);
     dw_status status = create_log(&log, parent->device, from->ops, &options, err);
     if (status != DW_OK) {
         return status;
     }
     DW_ASSERT(log->backing->ops == from->ops);
-    status = from->ops->fork(log->backing, from, parent->length, err);
+    status = from->ops->fork(log->backing, from, length, err);
     check(parent);
     if (status == DW_OK) {
         size_t shared = from->ops->shared_bytes != NULL ? from->ops->shared_bytes(log->backing) : 0;
         status = dw__kv_charge_fork(&log->charge, &parent->charge, shared,
-                                    charged_end(parent, parent->length), err);
+                                    charged_end(parent, length), err);
     }
     if (status != DW_OK) {
         dw_kv_log_destroy(log);
         return status;
     }
-    log->length = parent->length;
+    log->length = length;
     log->saved_bytes = parent->saved_bytes;
+    forget_saved(log, length);
     check(log);
     *out = log;
+    return DW_OK;
+}
+
+dw_status dw_kv_log_fork(dw_kv_log **out, dw_kv_log *parent, dw_error *err)
+{
+    return fork_log(out, parent, parent->length, parent->capacity, err);
+}
+
+dw_status dw_kv_log_fork_prefix(dw_kv_log **out, dw_kv_log *parent, uint32_t length, dw_error *err)
+{
+    return fork_log(out, parent, length, parent->capacity, err);
+}
+
+dw_status dw_kv_log_adopt(dw_kv_log *log, dw_kv_log *from, uint32_t length, dw_error *err)
+{
+    dw_kv_log *fork = NULL;
+    DW_ASSERT(from->backing->record_bytes == log->backing->record_bytes);
+    if (length > log->capacity) {
+        return dw_fail(err, DW_E_LIMIT, "kv log: %u tokens, limit %u", length, log->capacity);
+    }
+    dw_account_scope payer = dw_account_enter(log->charge.account, DW_PART_KV);
+    dw_status status = fork_log(&fork, from, length, log->capacity, err);
+    dw_account_leave(payer);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_kv_log before = *log;
+    *log = *fork;
+    log->saved_bytes = 0;
+    *fork = before;
+    dw_kv_log_destroy(fork);
     return DW_OK;
 }
 
@@ -256,12 +295,6 @@ void dw_kv_log_extend(dw_kv_log *log, uint32_t length)
     DW_ASSERT(length >= log->length && length <= log->capacity);
     log->length = length;
     note_length(log, length >= log->step_end);
-}
-
-static void forget_saved(dw_kv_log *log, uint32_t from)
-{
-    uint64_t bytes = (uint64_t)from * log->backing->record_bytes;
-    log->saved_bytes = log->saved_bytes < bytes ? log->saved_bytes : bytes;
 }
 
 void dw_kv_log_trim(dw_kv_log *log, uint32_t length)

@@ -42,6 +42,14 @@ dw_status dw_kv_log_create(dw_kv_log **out, dw_device *device, const dw_kv_log_o
  * allocations are, and what is used of the last is copied. The parent's records and address stay as
  * they are. Errors: DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_kv_log_fork(dw_kv_log **out, dw_kv_log *parent, dw_error *err);
+/* The same of the parent's first `length` records alone, at most what it holds. */
+dw_status dw_kv_log_fork_prefix(dw_kv_log **out, dw_kv_log *parent, uint32_t length, dw_error *err);
+/* Between steps: hold the first `length` records of `from`, as a fork of it would, in the place of
+ * what is held, for the same payer. The address is another one, and nothing counts as saved. `from`
+ * is a log of the same records, and where they do not lie in host memory of the same capacity.
+ * Errors: DW_E_LIMIT (the capacity, the payer's), DW_E_MEMORY, DW_E_DEVICE; the log is then as it
+ * was. */
+dw_status dw_kv_log_adopt(dw_kv_log *log, dw_kv_log *from, uint32_t length, dw_error *err);
 /* A log of records that are in files: segments follow one another from log offset 0 on and hold all
  * records; there may be more. In host memory full pages are mapped, not read, where they begin at a
  * page of their file; others are read. What was mapped must stay as it is in the file, which may be

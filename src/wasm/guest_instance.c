@@ -269,7 +269,10 @@ size_t dw_instance_count_handles(const dw_instance *instance, dw_handle_kind kin
 
 dw_status dw_instance_fork_handles(dw_instance *child, const dw_instance *parent, dw_error *err)
 {
-    dw_status status = dw_handle_table_size(&child->handles, parent->handles.capacity, err);
+    dw_status status = dw_instance_share_prefixes(child, parent->prefix_scope, err);
+    if (status == DW_OK) {
+        status = dw_handle_table_size(&child->handles, parent->handles.capacity, err);
+    }
     for (size_t i = 0; i < parent->handles.capacity && status == DW_OK; i++) {
         const dw_handle_slot *from = &parent->handles.slots[i];
         dw_handle_slot *to = &child->handles.slots[i];

@@ -132,6 +132,12 @@ bool dw_instance_wait(dw_instance *instance, dw_wait *wait);
 ptrdiff_t dw_instance_put(dw_instance *instance, dw_write_fn to, void *user,
                           const unsigned char *bytes, size_t count);
 
+/* Have a context that was made for the guest do as its others do (dw_instance_share_prefixes).
+ * Errors: DW_E_MEMORY. */
+dw_status dw_instance_share_prefixes_of(dw_instance *instance, dw_context *context, dw_error *err);
+/* NULL: none. */
+const char *dw_instance_prefix_scope(const dw_instance *instance);
+
 /* ---- for actors ---- */
 
 /* dw_instance_create in two: the instance, in which nothing of the guest has run yet but its

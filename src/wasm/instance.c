@@ -450,11 +450,63 @@ void dw_instance_destroy(dw_instance *instance)
         dw_model_unref(instance->models[i]);
     }
     dw_free(instance->models);
+    dw_free(instance->prefix_scope);
     dw_module_unref(instance->module);
     dw_account_give(instance->account, DW_PART_CODE, instance->code_bytes);
     dw_account_give(instance->account, DW_PART_TABLES, instance->tables_bytes);
     dw_account_unref(instance->account);
     dw_free(instance);
+}
+
+dw_status dw_instance_share_prefixes(dw_instance *instance, const char *scope, dw_error *err)
+{
+    char *copy = NULL;
+    if (scope != NULL && (copy = dw_strdup(scope)) == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory to share prefixes");
+    }
+    dw_free(instance->prefix_scope);
+    instance->prefix_scope = copy;
+    for (size_t slot = 0; slot < instance->handles.capacity; slot++) {
+        dw_context *context = dw_handle_at(&instance->handles, DW_HANDLE_CONTEXT, slot);
+        dw_status status =
+            context != NULL
+                ? dw_context_share_prefixes(context, instance->host->prefixes, scope, err)
+                : DW_OK;
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    return DW_OK;
+}
+
+dw_status dw_instance_keep_prefixes(dw_instance *instance, unsigned flags, dw_error *err)
+{
+    if ((flags & ~(unsigned)(DW_PREFIX_PUBLIC | DW_PREFIX_PINNED)) != 0) {
+        return dw_fail(err, DW_E_ARG, "prefixes: flags %#x, known are %#x", flags,
+                       DW_PREFIX_PUBLIC | DW_PREFIX_PINNED);
+    }
+    if (instance->prefix_scope == NULL) {
+        return dw_fail(err, DW_E_STATE, "prefixes: the guest shares none");
+    }
+    for (size_t slot = 0; slot < instance->handles.capacity; slot++) {
+        dw_context *context = dw_handle_at(&instance->handles, DW_HANDLE_CONTEXT, slot);
+        dw_status status = context != NULL ? dw_prefix_cache_keep(context, flags, err) : DW_OK;
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    return DW_OK;
+}
+
+dw_status dw_instance_share_prefixes_of(dw_instance *instance, dw_context *context, dw_error *err)
+{
+    return dw_context_share_prefixes(context, instance->host->prefixes, instance->prefix_scope,
+                                     err);
+}
+
+const char *dw_instance_prefix_scope(const dw_instance *instance)
+{
+    return instance->prefix_scope;
 }
 
 void *dw_instance_memory(dw_instance *instance)
@@ -475,6 +527,7 @@ dw_status dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *
     dw_instance_stats own = {
         .prompt_tokens = atomic_load(&counters->prompt_tokens),
         .prompt_ns = atomic_load(&counters->prompt_ns),
+        .found_tokens = atomic_load(&counters->found_tokens),
         /* A guest that samples for itself is known by its steps of one token. */
         .generated_tokens = sampled > decoded ? sampled : decoded,
         .decoded_tokens = decoded,

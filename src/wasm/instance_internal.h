@@ -26,6 +26,7 @@ typedef struct dw__pooled_waker {
 
 struct dw_wasm_host {
     dw_device *device;
+    dw_prefix_cache *prefixes;
     dw_wasm_memories *memories;
     wasm_engine_t *engine;
     wasmtime_linker_t *linker;       /* every import that guests may have; read-only once made */
@@ -112,6 +113,7 @@ struct dw_instance {
     uint64_t tables_bytes; /* and for its tables */
     size_t handles_most;
     dw_kv_type kv_type;
+    char *prefix_scope; /* NULL: its contexts share no prefixes */
     dw_write_fn on_stdout;
     dw_write_fn on_stderr;
     dw_input_fn on_input;

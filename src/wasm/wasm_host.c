@@ -184,6 +184,7 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
         return dw_fail(err, DW_E_MEMORY, "no memory for the WebAssembly host");
     }
     host->device = parts->device;
+    host->prefixes = parts->prefixes;
     host->counts_fuel = parts->counts_fuel;
     DW_ASSERT(pthread_mutex_init(&host->lock, NULL) == 0);
     dw_os_cond_init(&host->changed);

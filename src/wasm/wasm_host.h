@@ -7,6 +7,7 @@
 #include <wasmtime.h>
 
 #include "device/device.h"
+#include "inference/prefix_cache.h"
 
 #define DW_IMPORT_MODULE "driftwood" /* the module of our own imports */
 
@@ -23,6 +24,7 @@ typedef struct dw_host_import {
 /* What a host is made of. */
 typedef struct dw_host_parts {
     dw_device *device;
+    dw_prefix_cache *prefixes; /* of its guests' contexts; outlives the host */
     const dw_host_import *const
         *import_tables; /* [import_table_count], each ended by a NULL name */
     size_t import_table_count;

@@ -319,6 +319,77 @@ static void test_scheduler_together_as_alone(void **state)
     dw_scheduler_destroy(scheduler);
 }
 
+/* Guest k of those that begin alike, started. */
+static void start_alike(dw_scheduler *scheduler, guest *g, uint32_t k, uint32_t common,
+                        const char *scope)
+{
+    make_guest(g, k, NULL);
+    g->words->prompt_count = common + 10;
+    int32_t *prompt =
+        (int32_t *)(void *)((unsigned char *)dw_instance_memory(g->instance) + AT_PROMPT);
+    for (uint32_t i = 0; i < common + 10; i++) {
+        uint32_t token = i < common ? i * 29 + i * i : k * 131 + i;
+        prompt[i] = (int32_t)(token % vocab_count);
+    }
+    assert_int_equal(dw_instance_share_prefixes(g->instance, scope, NULL), DW_OK);
+    start(scheduler, g);
+}
+
+/* Guests that begin alike and share that, with others of their scope alone: bit by bit the same as
+ * by themselves, and what they have in common is computed once. */
+static void test_scheduler_sharing_prefixes(void **state)
+{
+    enum { COUNT = 12, COMMON = 230, FOUND = 192 };
+    (void)state;
+    guest alone[COUNT];
+    guest together[COUNT];
+    uint64_t found = 0;
+    dw_prefix_stats before = {.struct_bytes = sizeof before};
+    dw_prefix_stats after = {.struct_bytes = sizeof after};
+    dw_engine_get_prefix_stats(engine, &before);
+    for (int shared = 0; shared < 2; shared++) {
+        guest *guests = shared != 0 ? together : alone;
+        dw_scheduler *scheduler = make_scheduler(NULL);
+        for (uint32_t k = 0; k < COUNT; k++) {
+            const char *scope = k % 2 == 0 ? "even" : "odd";
+            start_alike(scheduler, &guests[k], k, COMMON, shared != 0 ? scope : NULL);
+        }
+        run_all(scheduler);
+        dw_scheduler_destroy(scheduler);
+    }
+    for (uint32_t k = 0; k < COUNT; k++) {
+        dw_instance_stats stats = {.struct_bytes = sizeof stats};
+        assert_went_well(&together[k]);
+        assert_alike(&alone[k], &together[k]);
+        dw_instance_get_stats(together[k].instance, &stats);
+        found += stats.found_tokens;
+        assert_true(stats.found_tokens == 0 || stats.found_tokens == FOUND);
+        dw_instance_get_stats(alone[k].instance, &stats);
+        assert_int_equal(stats.found_tokens, 0);
+    }
+    assert_int_equal(found, (COUNT - 2) * FOUND);
+    dw_engine_get_prefix_stats(engine, &after);
+    assert_int_equal(after.hits - before.hits, COUNT - 2);
+    assert_int_equal(after.hit_tokens - before.hit_tokens, found);
+    /* What the operator keeps for all. */
+    dw_error err;
+    assert_int_equal(dw_instance_keep_prefixes(alone[0].instance, 0, &err), DW_E_STATE);
+    assert_int_equal(dw_instance_keep_prefixes(together[0].instance, 8, &err), DW_E_ARG);
+    assert_int_equal(
+        dw_instance_keep_prefixes(together[0].instance, DW_PREFIX_PUBLIC | DW_PREFIX_PINNED, &err),
+        DW_OK);
+    for (uint32_t k = 0; k < COUNT; k++) {
+        drop_guest(&alone[k]);
+        drop_guest(&together[k]);
+    }
+    dw_engine_forget_prefixes(engine, models[1]);
+    dw_engine_get_prefix_stats(engine, &before);
+    assert_int_equal(before.prefixes, after.prefixes + 1);
+    dw_engine_forget_prefixes(engine, NULL);
+    dw_engine_get_prefix_stats(engine, &before);
+    assert_int_equal(before.prefixes, 1);
+}
+
 /* Steps that end with a token, next to some that end with logits: the tokens are the same. */
 static void test_scheduler_choosing(void **state)
 {
@@ -823,6 +894,7 @@ int main(void)
     wasm_signals_save();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scheduler_together_as_alone),
+        cmocka_unit_test(test_scheduler_sharing_prefixes),
         cmocka_unit_test(test_scheduler_choosing),
         cmocka_unit_test(test_scheduler_as_without_one),
         cmocka_unit_test(test_scheduler_several_models),

@@ -1,0 +1,84 @@
+/* Keys and values of token prefixes that contexts have computed, for contexts that begin alike: a
+ * prompt's first tokens that are here already are not computed again, and stand in memory once.
+ *
+ * A tree of blocks of DW_PREFIX_BLOCK tokens, one tree for each scope, model and kind of log. What
+ * a scope's contexts compute, only that scope's find; beside it there is what the operator made
+ * public. A block's place in the tree is all tokens before it, and these are compared, not only
+ * their hashes. What is here is held by forks of the contexts' logs (kv/kv_log.h); the fork used
+ * longest ago goes first.
+ *
+ * A prompt's results do not depend on whether its beginning was found (docs/numerics.md): blocks
+ * end where batches cut prompts. Contexts whose records are not what their tokens alone give
+ * (shifted, or thawed from a file) find prefixes and give none.
+ * Thread: any. */
+#ifndef DW_INFERENCE_PREFIX_CACHE_H
+#define DW_INFERENCE_PREFIX_CACHE_H
+
+#include "inference/context.h"
+
+#define DW_PREFIX_BLOCK 64u
+/* Tokens at the end of a prompt that are computed in any case: it wants results, and a batch leaves
+ * no shorter rest. */
+#define DW_PREFIX_REST 8u
+
+typedef struct dw_prefix_cache dw_prefix_cache;
+
+/* `bytes_max`: of records. Errors: DW_E_MEMORY. */
+dw_status dw_prefix_cache_create(dw_prefix_cache **out, uint64_t bytes_max, dw_error *err);
+/* Contexts that share in it must be gone. */
+void dw_prefix_cache_destroy(dw_prefix_cache *cache);
+/* Forget what is of `model`; NULL: of all. */
+void dw_prefix_cache_clear(dw_prefix_cache *cache, const dw_model *model, bool pinned_too);
+
+/* From here on the context finds and gives prefixes of `scope`, a text without meaning here; NULL:
+ * none any more. `cache` outlives the context and its forks, which do the same.
+ * Errors: DW_E_MEMORY; then it does neither. */
+dw_status dw_context_share_prefixes(dw_context *context, dw_prefix_cache *cache, const char *scope,
+                                    dw_error *err);
+
+/* dw_instance_keep_prefixes for one context. Errors: DW_E_STATE (it shares none, or its records
+ * are not what its tokens alone give), DW_E_LIMIT (pinned ones would be over bytes_max),
+ * DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw_prefix_cache_keep(dw_context *context, unsigned flags, dw_error *err);
+
+typedef struct dw_prefix_counts {
+    uint64_t bytes; /* of records that it holds, those that its entries share once */
+    uint64_t bytes_max;
+    uint64_t entries;
+    uint64_t lookups; /* prompts of more than a block */
+    uint64_t hits;
+    uint64_t hit_tokens; /* that were not computed */
+    uint64_t evictions;
+} dw_prefix_counts;
+void dw_prefix_cache_count(dw_prefix_cache *cache, dw_prefix_counts *counts);
+
+/* ---- for src/inference ---- */
+
+typedef struct dw__prefix_group dw__prefix_group;
+
+/* A context's part in it. Zeroed: none. */
+typedef struct dw__prefix_share {
+    struct dw__prefix_root *root;   /* counted; NULL: none */
+    struct dw__prefix_root *common; /* what is public; counted */
+    dw__prefix_group *group; /* that the log's first `from` records are in; counted; NULL: none */
+    uint32_t from;
+    bool owns;   /* `group` ends there, and is of what this context computed: it can grow */
+    bool impure; /* records are not what the tokens alone give */
+} dw__prefix_share;
+
+/* A fork's; the parent's stays. */
+void dw__prefix_share_fork(dw__prefix_share *child, const dw__prefix_share *parent);
+void dw__prefix_share_release(dw__prefix_share *share);
+/* The context holds `length` tokens now, not more than before. */
+void dw__prefix_share_trim(dw__prefix_share *share, uint32_t length);
+
+/* How many of the first tokens [count] are found, whole blocks; of them at most `most`. */
+uint32_t dw__prefix_match(const dw__prefix_share *share, const int32_t *tokens, uint32_t count);
+/* Give the context, whose step is about to begin and which holds `tokens` [held], the records of
+ * tokens that are found among [count], where that is worth it. Returns the context's length
+ * afterwards: `held`, where nothing was found or no memory is there. */
+uint32_t dw__prefix_take(dw_context *context, const int32_t *tokens, uint32_t held, uint32_t count);
+/* Best effort: the context has computed a prompt. */
+void dw__prefix_give(dw_context *context);
+
+#endif
