@@ -12,6 +12,7 @@
  *   dw_actor      a guest that lives between messages, and can be forked and saved
  *   dw_scheduler  many guests at once, whose steps go through the device together
  *   dw_store      actors in a folder
+ *   dw_runtime    many actors at once, with mailboxes, tenants and supervision
  *   files         GGUF and snapshot files looked into without an engine
  *   dw_doctor     whether the chain from guest memory to the device is whole on this machine
  *
@@ -21,7 +22,7 @@
  * Ownership: `create`/`open` give the caller an object that `destroy`/`close` ends; destroying
  * NULL is fine. A module and a model are counted by the instances that use them, so they may be
  * unreferenced in any order; the engine must be destroyed last.
- * Threads: an engine, its models and its modules may be used from several threads at once. An
+ * Threads: an engine, its models, its modules and a runtime may be used from several at once. An
  * instance, an actor, a session and a store are used from one at a time, except for
  * dw_instance_cancel and dw_instance_interrupt, which any thread and any signal handler may call.
  * No object may be used while it is destroyed. A section or a function may say otherwise.
@@ -1555,6 +1556,311 @@ DW_API DW_MUST_CHECK dw_status dw_store_stop(dw_store *store, const char *id, dw
 DW_API DW_MUST_CHECK dw_status dw_store_stop_tree(dw_store *store, const char *id, uint64_t *count,
                                                   dw_error *err);
 DW_API DW_MUST_CHECK dw_status dw_store_stop_all(dw_store *store, uint64_t *count, dw_error *err);
+
+/* ---- many actors at once ------------------------------------------------------------------- */
+
+/* Makes actors, gives them messages, carries out what they ask for, and starts anew those that
+ * broke off, on threads of its own: the guests of all that work run by turns, and their steps go
+ * through the device together. The actors are in memory, and go with the runtime.
+ *
+ * Thread: any, callbacks included. Functions that say "Blocks" wait for an actor, and are
+ * DW_E_STATE on the runtime's own threads, which callbacks are called on.
+ * Callbacks: on_end, events and on_problem one at a time, in the order in which things happened;
+ * on_answer on the thread that runs the guest, one at a time for an actor. Others wait while a
+ * callback does.
+ * Errors of all that take an `id`: DW_E_NOT_FOUND (no such actor, or it is stopping), DW_E_ARG (no
+ * 16 hexadecimal digits); of all that return a status also DW_E_STATE (the runtime is being closed)
+ * and DW_E_MEMORY. */
+typedef struct dw_runtime dw_runtime;
+
+/* What an actor may ask for: nothing that it was not granted. Its children get what it has. */
+enum {
+    DW_MAY_SPAWN = 1,
+    DW_MAY_FORK = 2,
+    DW_MAY_SEND_KIN = 4,     /* to the tree of whom it descends from, and to itself */
+    DW_MAY_SEND_TENANT = 8,  /* to all actors of its tenant */
+    DW_MAY_SEND_ANY = 16,    /* to actors of every tenant */
+    DW_MAY_SET_TIMERS = 32,
+    DW_MAY_ALL = 63,
+};
+
+/* Of those that could work, one of higher priority has more turns: 16 to 4 to 1. */
+typedef enum dw_priority {
+    DW_PRIORITY_NORMAL = 0,
+    DW_PRIORITY_HIGH = 1,
+    DW_PRIORITY_LOW = 2,
+} dw_priority;
+
+/* What becomes of an actor that broke off in the middle of a message. */
+typedef enum dw_supervision {
+    DW_SUPERVISE_RESTART = 0, /* it is what it was when it was frozen last, or else at first, and
+                                 goes on with what waits */
+    DW_SUPERVISE_STOP = 1,    /* it ends, and what waits for it is cancelled */
+} dw_supervision;
+
+typedef struct dw_runtime_options {
+    size_t struct_bytes;
+    /* For guests that actors spawn by name; NULL: there are none. What it gives is borrowed until
+     * the runtime is closed. */
+    dw_status (*find_guest)(void *user, const char *name, dw_module **module, dw_error *err);
+    /* What went wrong in actor `id` that nobody waits for; may be NULL. */
+    void (*on_problem)(void *user, const char *id, const dw_error *problem);
+    void *user;              /* given to these */
+    uint32_t working_max;    /* actors at work at a time; 0: 256 */
+    uint32_t worker_threads; /* which make and fork actors; 0: 2; at most 64 */
+    /* Of each actor, where its own options and its tenant's set nothing, and of the runtime:
+     * actors, attempts, spawns, caused_messages, descendants and generations. */
+    const dw_limits *limits;
+} dw_runtime_options;
+
+/* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads),
+ * DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine,
+                                               const dw_runtime_options *options, dw_error *err);
+/* All actors are stopped, as by dw_runtime_stop_all; every request that has not ended does, with
+ * DW_E_CANCELLED. Blocks: until that is done. Not from its callbacks: it stays open then, and the
+ * log says so. */
+DW_API void dw_runtime_close(dw_runtime *runtime);
+/* Wait until nothing is worked on and nothing waits but timers; timeout_ms 0: for as long as it
+ * takes. Blocks. Errors: DW_E_LIMIT (timeout_ms). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_wait(dw_runtime *runtime, uint64_t timeout_ms,
+                                               dw_error *err);
+
+/* Whose an actor is. Turns are shared out among tenants by their weights. */
+#define DW_TENANT_NAME_MAX 63 /* bytes of a name */
+typedef struct dw_tenant_options {
+    size_t struct_bytes;
+    uint32_t weight;       /* turns beside others'; 0: 100; at most 10,000 */
+    uint32_t capabilities; /* DW_MAY_*: the most that its actors are granted */
+    uint64_t actors_max;   /* at a time; 0: the runtime's limit */
+    const dw_limits *limits; /* as dw_runtime_options.limits, of its actors */
+} dw_tenant_options;
+/* Make a tenant, or change one: actors that are there keep what they have. The tenant "" is there
+ * from the start, with weight 100 and DW_MAY_ALL. Errors: DW_E_ARG (the name: length, characters
+ * below a space), DW_E_RANGE, DW_E_LIMIT (1,024 tenants). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
+                                                     const dw_tenant_options *options,
+                                                     dw_error *err);
+
+/* How something ended that was asked for. */
+typedef struct dw_runtime_end {
+    size_t struct_bytes;
+    dw_status status;
+    const dw_error *error; /* where status is not DW_OK; until the callback returns, as the next */
+    const char *actor;     /* the id: of the new one, where one was to be made */
+    uint64_t number;       /* dw_runtime_send's, dw_runtime_freeze's */
+} dw_runtime_end;
+typedef void (*dw_runtime_end_fn)(void *user, const dw_runtime_end *end);
+
+typedef struct dw_spawn_options {
+    size_t struct_bytes;
+    const dw_actor_options *actor; /* as for dw_actor_spawn */
+    const char *tenant;            /* NULL: "" */
+    uint32_t capabilities;         /* DW_MAY_*; 0: it may ask for nothing */
+    dw_priority priority;
+    dw_supervision supervision;
+    uint32_t failures_max;    /* messages in a row in which it breaks off, then it ends; 0: any */
+    dw_runtime_end_fn on_end; /* of dw_runtime_begin_spawn: it is made, or not; may be NULL */
+    void *user;
+} dw_spawn_options;
+
+/* A new actor; `id` is set at once, and messages to it wait until it is made. `options` may be
+ * NULL; what it points to is copied or counted. on_end is called once. Errors: DW_E_LIMIT (actors,
+ * the tenant's), DW_E_NOT_FOUND (no such tenant), DW_E_DENIED (capabilities that the tenant has
+ * not), those of dw_actor_spawn's options: then it is not called, and there is no actor. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_begin_spawn(dw_runtime *runtime, dw_module *module,
+                                                      const dw_spawn_options *options,
+                                                      char id[DW_ACTOR_ID_CHARS + 1],
+                                                      dw_error *err);
+/* The same, without on_end; Blocks until it is made. Errors: also dw_actor_spawn's. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_spawn(dw_runtime *runtime, dw_module *module,
+                                                const dw_spawn_options *options,
+                                                char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+
+/* A message from outside. */
+typedef struct dw_request {
+    size_t struct_bytes;
+    const void *message; /* [message_bytes], copied */
+    size_t message_bytes;
+    uint64_t timeout_ms;       /* until its end; 0: as long as it takes */
+    dw_write_fn on_answer;     /* the answer piece by piece, as it is made; may be NULL */
+    dw_runtime_end_fn on_end;  /* once, after the last piece; may be NULL */
+    void *user;                /* for both */
+} dw_request;
+
+/* Put a message into an actor's mailbox. An actor works on one message at a time, in the order in
+ * which they came. `*number` (may be NULL) is for dw_runtime_cancel.
+ * It ends with: what dw_actor_receive returns; DW_E_LIMIT (timeout_ms: where it is being worked on
+ * the guest is cancelled, and nothing more of its answer is told); DW_E_CANCELLED (cancelled, or
+ * the actor was stopped).
+ * Errors: DW_E_LIMIT (a message too long), DW_E_BUSY (mail: the mailbox is full; mail_bytes):
+ * then nothing is called. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_send(dw_runtime *runtime, const char *id,
+                                               const dw_request *request, uint64_t *number,
+                                               dw_error *err);
+/* The same; Blocks until its end, which is what it returns. on_end is not used; on_answer is called
+ * on another thread. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_call(dw_runtime *runtime, const char *id,
+                                               const dw_request *request, dw_error *err);
+/* End a request with DW_E_CANCELLED: a message that waits is worked on no more; where it is being
+ * worked on, the guest is asked to stop (dw_instance_cancel), and what it still answers is not
+ * told.
+ * Errors: DW_E_NOT_FOUND (no such message: it has ended). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_cancel(dw_runtime *runtime, const char *id,
+                                                 uint64_t number, dw_error *err);
+/* End what the actor is working on, whatever it is in, as if it had trapped. Errors: DW_E_END (it
+ * works on nothing). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_interrupt(dw_runtime *runtime, const char *id,
+                                                    dw_error *err);
+
+/* A copy of an actor as it is behind the message that it is working on, without its mail and
+ * timers. `child` is set at once, and messages to it wait until it is there.
+ * Errors: DW_E_LIMIT (actors, the tenant's), DW_E_BUSY (4,096 such calls wait for the actor); it
+ * ends with dw_actor_fork's. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_begin_fork(dw_runtime *runtime, const char *id,
+                                                     char child[DW_ACTOR_ID_CHARS + 1],
+                                                     dw_runtime_end_fn on_end, void *user,
+                                                     dw_error *err);
+/* Blocks. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_fork(dw_runtime *runtime, const char *id,
+                                               char child[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* Keep what the actor is behind the message that it is working on: a restart, and
+ * dw_runtime_rewind, go back there. The number of the freeze, from 1 on, is in the end. The last 8
+ * are kept; they take the memory that the actor changes afterwards. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_begin_freeze(dw_runtime *runtime, const char *id,
+                                                       dw_runtime_end_fn on_end, void *user,
+                                                       dw_error *err);
+/* Blocks. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_freeze(dw_runtime *runtime, const char *id,
+                                                 uint64_t *number, dw_error *err);
+/* Let the actor be what it was at freeze `number`; 0: the last, or where there was none what it was
+ * at first. What waits in its mailbox still does. It ends with DW_E_NOT_FOUND (no such freeze is
+ * kept), and dw_actor_fork's errors: then the actor is as it was. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_begin_rewind(dw_runtime *runtime, const char *id,
+                                                       uint64_t number, dw_runtime_end_fn on_end,
+                                                       void *user, dw_error *err);
+/* Blocks. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_rewind(dw_runtime *runtime, const char *id,
+                                                 uint64_t number, dw_error *err);
+
+/* The end of an actor. From now on there is no such actor; what it works on is interrupted, what
+ * waits for it is cancelled. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_stop(dw_runtime *runtime, const char *id, dw_error *err);
+/* The same for the actor and all that descend from it, or for all there are. `*count` (may be
+ * NULL): how many. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_stop_tree(dw_runtime *runtime, const char *id,
+                                                    uint64_t *count, dw_error *err);
+DW_API DW_MUST_CHECK dw_status dw_runtime_stop_all(dw_runtime *runtime, uint64_t *count,
+                                                   dw_error *err);
+
+/* Copy the ids of at most `capacity` actors that come after `after` ("": from the first on) in the
+ * order of their ids, each with a NUL -> ids [*count]. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_list(dw_runtime *runtime, const char *after,
+                                               char (*ids)[DW_ACTOR_ID_CHARS + 1], size_t capacity,
+                                               size_t *count, dw_error *err);
+
+typedef struct dw_runtime_actor_info {
+    size_t struct_bytes;
+    char parent[DW_ACTOR_ID_CHARS + 1]; /* forked from or spawned by, whether or not that is there
+                                           still; "": made from outside */
+    char tenant[DW_TENANT_NAME_MAX + 1];
+    uint32_t depth; /* generations that actors made, since one that was made from outside */
+    uint32_t capabilities;
+    dw_priority priority;
+    dw_supervision supervision;
+    bool working;
+    uint64_t waiting;        /* messages in its mailbox */
+    uint64_t set_aside;      /* messages given up: dw_runtime_list_mail */
+    uint64_t done;           /* messages worked on */
+    uint64_t failed;         /* of them, those that ended with an error */
+    uint64_t restarts;
+    uint64_t answered_bytes;
+    uint64_t work_ns;        /* from each message's beginning to its end, with others' turns */
+    uint64_t freezes;        /* the number of the last; 0: none */
+    uint64_t timer_ms;       /* when the next timer is due, since 1970; 0: none */
+} dw_runtime_actor_info;
+/* Errors: DW_E_ARG (struct_bytes). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
+                                                         dw_runtime_actor_info *info,
+                                                         dw_error *err);
+
+typedef struct dw_runtime_stats {
+    size_t struct_bytes;
+    uint64_t actors;
+    uint64_t working;
+    uint64_t most_working;
+    uint64_t waiting;  /* messages in mailboxes */
+    uint64_t accepted; /* messages so far, of actors too; as the next */
+    uint64_t ended;
+    uint64_t failed;
+    uint64_t made;     /* actors */
+    uint64_t stopped;
+    uint64_t restarts;
+    uint64_t lost_events; /* that subscribers were not told, being too slow */
+} dw_runtime_stats;
+/* Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_runtime_get_stats(dw_runtime *runtime, dw_runtime_stats *stats);
+/* The scheduler's part. Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_runtime_get_scheduler_stats(dw_runtime *runtime, dw_scheduler_stats *stats);
+/* An actor, or NULL: the runtime with its tenants, as one line of JSON -> text. Errors:
+ * DW_E_SPACE. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_describe(dw_runtime *runtime, const char *id,
+                                                   dw_text_room *text, dw_error *err);
+
+/* Messages that an actor's mailbox keeps apart, since its work on them failed as often as the limit
+ * `attempts` says: those of other actors, which nobody waits for. As dw_store_message; `take` is
+ * called on the caller's thread, and must not call the runtime. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_list_mail(dw_runtime *runtime, const char *id,
+                                                    void (*take)(void *user,
+                                                                 const dw_store_message *message),
+                                                    void *user, dw_error *err);
+/* As dw_store_drop_mail and dw_store_retry_mail: `number` is of a message that was set aside, or
+ * DW_MAIL_ALL. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_drop_mail(dw_runtime *runtime, const char *id,
+                                                    uint64_t number, uint64_t *count,
+                                                    dw_error *err);
+DW_API DW_MUST_CHECK dw_status dw_runtime_retry_mail(dw_runtime *runtime, const char *id,
+                                                     uint64_t number, uint64_t *count,
+                                                     dw_error *err);
+
+typedef enum dw_event_kind {
+    DW_EVENT_MADE = 1,  /* an actor: spawned or forked, by `other` or from outside */
+    DW_EVENT_ACCEPTED,  /* message `number` is in its mailbox, from `other` or from outside */
+    DW_EVENT_BEGAN,     /* to work on it; 0: on that of a timer */
+    DW_EVENT_ANSWERED,  /* `bytes` of it */
+    DW_EVENT_ENDED,     /* its work on it: `status`, and `text` where that is not DW_OK */
+    DW_EVENT_SET_ASIDE, /* message `number`: `text` says why */
+    DW_EVENT_RESTARTED,
+    DW_EVENT_FROZEN,    /* freeze `number` */
+    DW_EVENT_REWOUND,
+    DW_EVENT_STOPPED,   /* it is gone */
+} dw_event_kind;
+
+/* Texts and bytes are borrowed until the callback returns. */
+typedef struct dw_event {
+    size_t struct_bytes;
+    dw_event_kind kind;
+    const char *actor;
+    const char *other; /* an actor's id; "" */
+    uint64_t number;
+    uint64_t time_ms; /* since 1970 */
+    dw_status status;
+    const char *text; /* "" */
+    const unsigned char *bytes; /* [byte_count] */
+    size_t byte_count;
+    uint64_t lost; /* events before this one that could not be kept: 65,536 wait at most */
+} dw_event;
+
+/* Call `on_event` for what happens from now on to the actor, or with `id` NULL to all. Errors:
+ * DW_E_LIMIT (1,024 subscriptions). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_subscribe(dw_runtime *runtime, const char *id,
+                                                    void (*on_event)(void *user,
+                                                                     const dw_event *event),
+                                                    void *user, uint64_t *subscription,
+                                                    dw_error *err);
+/* No more. When it returns on_event is not under way, unless it was called from there. A number
+ * that is no subscription's is left alone. */
+DW_API void dw_runtime_unsubscribe(dw_runtime *runtime, uint64_t subscription);
 
 /* ---- files, without an engine ----------------------------------------------------------- */
 

@@ -216,6 +216,12 @@ dw_status dw_actor_spawn(dw_actor **out, dw_module *module, const dw_actor_optio
     return status;
 }
 
+dw_status dw_actor_spawn_as(dw_actor **out, dw_module *module, dw_actor_settings *settings,
+                            const char *id, dw_error *err)
+{
+    return create(out, module, settings, id, false, err);
+}
+
 void dw_actor_destroy(dw_actor *actor)
 {
     if (actor == NULL) {

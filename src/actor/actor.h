@@ -7,6 +7,9 @@
 #include "actor/mailbox.h"
 #include "wasm/guest_instance.h"
 
+/* dw_actor_spawn with settings (counted) and an id. */
+dw_status dw_actor_spawn_as(dw_actor **out, dw_module *module, dw_actor_settings *settings,
+                            const char *id, dw_error *err);
 /* For src/store. The first two are borrowed, as long as the actor. */
 dw_module *dw_actor_module(const dw_actor *actor);
 const dw_actor_options *dw_actor_granted(const dw_actor *actor);

@@ -1,0 +1,103 @@
+/* What actors may ask for: it is granted, or refused with an error that the guest gets, while it
+ * works on a message. */
+#include <inttypes.h>
+
+#include "runtime/runtime_internal.h"
+
+/* A timer that waits so long begins anew: what one message from outside has caused is bounded by
+ * time then, not by number. */
+#define TIMER_ANEW_MS 1000
+
+static dw_status check_capability(const dw__record *record, uint32_t needed, const char *what,
+                                  dw_error *err)
+{
+    return (record->capabilities & needed) != 0
+               ? DW_OK
+               : dw_fail(err, DW_E_DENIED, "%s: the actor was not granted it", what);
+}
+
+/* One more message for the same cause. The count travels with each message; the largest of those
+ * that were seen counts. */
+static dw_status count_caused(dw_runtime *runtime, dw__wish *wish, dw_error *err)
+{
+    const uint64_t limit = runtime->own_limits.caused_messages;
+    while (*wish->cause == 0) {
+        runtime->platform.random(runtime->platform.user, wish->cause, sizeof *wish->cause);
+        *wish->cause &= INT64_MAX; /* a whole number of JSON */
+    }
+    uint64_t cause = *wish->cause;
+    uint64_t count = wish->caused;
+    if (runtime->causes[cause % DW__CAUSES].cause == cause &&
+        runtime->causes[cause % DW__CAUSES].count > count) {
+        count = runtime->causes[cause % DW__CAUSES].count;
+    }
+    if (count >= limit) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "message: one from outside has caused %" PRIu64 ", which is the limit "
+                       "(caused_messages)",
+                       limit);
+    }
+    runtime->causes[cause % DW__CAUSES].cause = cause;
+    runtime->causes[cause % DW__CAUSES].count = count + 1;
+    wish->new_cause = cause;
+    wish->new_caused = count + 1;
+    return DW_OK;
+}
+
+static dw_status admit_child(dw_runtime *runtime, const dw__record *record, const dw__wish *wish,
+                             dw_error *err)
+{
+    const bool forks = wish->kind == DW_EFFECT_FORK;
+    dw_status status =
+        check_capability(record, forks ? DW_MAY_FORK : DW_MAY_SPAWN, forks ? "fork" : "spawn", err);
+    if (status == DW_OK && wish->made >= runtime->own_limits.spawns) {
+        status = dw_fail(err, DW_E_LIMIT,
+                         "spawns and forks: %zu for one message, which is the limit (spawns)",
+                         wish->made);
+    }
+    return status == DW_OK ? dw__check_room(runtime, record->tenant, record, wish->made + 1, err)
+                           : status;
+}
+
+static dw_status admit_message(const dw_runtime *runtime, const dw__record *record,
+                               const dw__wish *wish, dw_error *err)
+{
+    const dw__record *target = dw__find(runtime, wish->actor);
+    if (target == NULL) { /* a child that is not made yet; else it comes to nothing */
+        return check_capability(record, DW_MAY_SEND_KIN | DW_MAY_SEND_TENANT | DW_MAY_SEND_ANY,
+                                "send", err);
+    }
+    dw_status status = dw__may_send(record, target, err);
+    return status == DW_OK ? dw__mail_check(target, wish->bytes, 1, err) : status;
+}
+
+static dw_status admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, dw_error *err)
+{
+    dw_status status = DW_OK;
+    switch (wish->kind) {
+    case DW_EFFECT_STOP:
+        return DW_OK;
+    case DW_EFFECT_SPAWN:
+    case DW_EFFECT_FORK:
+        status = admit_child(runtime, record, wish, err);
+        break;
+    case DW_EFFECT_SEND:
+        status = admit_message(runtime, record, wish, err);
+        break;
+    default:
+        status = check_capability(record, DW_MAY_SET_TIMERS, "timer", err);
+        if (status == DW_OK &&
+            wish->timer_ms >= runtime->platform.wall_ms(runtime->platform.user) + TIMER_ANEW_MS) {
+            return DW_OK;
+        }
+    }
+    return status == DW_OK ? count_caused(runtime, wish, err) : status;
+}
+
+dw_status dw__admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, dw_error *err)
+{
+    dw__enter(runtime);
+    dw_status status = admit(runtime, record, wish, err);
+    dw__leave(runtime, false);
+    return status;
+}

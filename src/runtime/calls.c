@@ -1,0 +1,167 @@
+/* The blocking forms: each begins what the other form does, and waits for its end. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "base/os.h"
+#include "base/public_struct.h"
+#include "runtime/runtime_internal.h"
+
+/* How long a caller looks for the end before it sleeps: to be woken takes as long. */
+#define LOOK_NS UINT64_C(30000)
+
+typedef struct awaited {
+    _Atomic bool ended;
+    bool sleeps; /* guarded by lock, as all below */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint64_t number;
+    dw_error error;
+    dw_write_fn on_answer;
+    void *user;
+} awaited;
+
+static void init(awaited *a)
+{
+    *a = (awaited){.number = 0};
+    DW_ASSERT(pthread_mutex_init(&a->lock, NULL) == 0);
+    dw_os_cond_init(&a->changed);
+}
+
+static void release(awaited *a)
+{
+    (void)pthread_cond_destroy(&a->changed);
+    (void)pthread_mutex_destroy(&a->lock);
+}
+
+static void on_end(void *user, const dw_runtime_end *end)
+{
+    awaited *a = user;
+    (void)pthread_mutex_lock(&a->lock);
+    a->number = end->number;
+    a->error.code = end->status;
+    if (end->status != DW_OK) {
+        a->error = *end->error;
+    }
+    atomic_store(&a->ended, true);
+    if (a->sleeps) {
+        (void)pthread_cond_signal(&a->changed);
+    }
+    (void)pthread_mutex_unlock(&a->lock);
+}
+
+static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
+{
+    const awaited *a = user;
+    return a->on_answer(a->user, bytes, count);
+}
+
+static dw_status await(awaited *a, dw_error *err)
+{
+    uint64_t until_ns = dw_os_clock_ns() + LOOK_NS;
+    while (!atomic_load(&a->ended) && dw_os_clock_ns() < until_ns) {}
+    (void)pthread_mutex_lock(&a->lock); /* also until on_end is through */
+    a->sleeps = true;
+    while (!atomic_load(&a->ended)) {
+        (void)pthread_cond_wait(&a->changed, &a->lock);
+    }
+    (void)pthread_mutex_unlock(&a->lock);
+    if (a->error.code != DW_OK && err != NULL) {
+        *err = a->error;
+    }
+    return a->error.code;
+}
+
+static dw_status check_thread(const dw_runtime *runtime, dw_error *err)
+{
+    return !dw__runtime_is_own_thread(runtime)
+               ? DW_OK
+               : dw_fail(err, DW_E_STATE, "it would wait for the thread of this callback");
+}
+
+/* `status`: whether it was begun. */
+static dw_status finish(awaited *a, dw_status status, dw_error *err)
+{
+    if (status == DW_OK) {
+        status = await(a, err);
+    }
+    release(a);
+    return status;
+}
+
+dw_status dw_runtime_call(dw_runtime *runtime, const char *id, const dw_request *request,
+                          dw_error *err)
+{
+    awaited a;
+    dw_request own;
+    dw_status status = check_thread(runtime, err);
+    if (status == DW_OK) {
+        status = dw_struct_read(&own, sizeof own, request, "dw_request", err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    init(&a);
+    a.on_answer = own.on_answer;
+    a.user = own.user;
+    own.on_answer = own.on_answer != NULL ? on_answer : NULL;
+    own.on_end = on_end;
+    own.user = &a;
+    return finish(&a, dw_runtime_send(runtime, id, &own, NULL, err), err);
+}
+
+dw_status dw_runtime_spawn(dw_runtime *runtime, dw_module *module, const dw_spawn_options *options,
+                           char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
+{
+    awaited a;
+    dw_spawn_options own;
+    dw_status status = check_thread(runtime, err);
+    if (status == DW_OK) {
+        status = dw_struct_read(&own, sizeof own, options, "dw_spawn_options", err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    init(&a);
+    own.on_end = on_end;
+    own.user = &a;
+    return finish(&a, dw_runtime_begin_spawn(runtime, module, &own, id, err), err);
+}
+
+dw_status dw_runtime_fork(dw_runtime *runtime, const char *id, char child[DW_ACTOR_ID_CHARS + 1],
+                          dw_error *err)
+{
+    awaited a;
+    dw_status status = check_thread(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    init(&a);
+    return finish(&a, dw_runtime_begin_fork(runtime, id, child, on_end, &a, err), err);
+}
+
+dw_status dw_runtime_freeze(dw_runtime *runtime, const char *id, uint64_t *number, dw_error *err)
+{
+    awaited a;
+    dw_status status = check_thread(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    init(&a);
+    status = finish(&a, dw_runtime_begin_freeze(runtime, id, on_end, &a, err), err);
+    if (status == DW_OK && number != NULL) {
+        *number = a.number;
+    }
+    return status;
+}
+
+dw_status dw_runtime_rewind(dw_runtime *runtime, const char *id, uint64_t number, dw_error *err)
+{
+    awaited a;
+    dw_status status = check_thread(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    init(&a);
+    return finish(&a, dw_runtime_begin_rewind(runtime, id, number, on_end, &a, err), err);
+}

@@ -1,0 +1,163 @@
+/* The runtime's bookkeeping as a whole: begun, ticked, ended, whatever it runs on. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "base/os.h"
+#include "base/public_struct.h"
+#include "runtime/runtime_internal.h"
+
+#define WORKING_DEFAULT 256u
+
+static __thread const dw_runtime *own_thread_of;
+
+void dw__runtime_own_thread(const dw_runtime *runtime)
+{
+    own_thread_of = runtime;
+}
+
+bool dw__runtime_is_own_thread(const dw_runtime *runtime)
+{
+    return own_thread_of == runtime;
+}
+
+void *dw__runtime_platform(const dw_runtime *runtime)
+{
+    return runtime->platform.user;
+}
+
+dw_status dw__runtime_create(dw_runtime **out, const dw__platform *platform,
+                             const dw_runtime_options *options, dw_error *err)
+{
+    dw_limits limits;
+    dw__tenant *tenant = NULL;
+    *out = NULL;
+    dw_status status = dw_limits_take(&limits, options->limits, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_runtime *runtime = dw_alloc(1, sizeof *runtime);
+    if (runtime == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a runtime");
+    }
+    status = dw__tenant_create(runtime, "", &tenant, err);
+    if (status != DW_OK) {
+        dw_free(runtime);
+        return status;
+    }
+    tenant->weight = 100;
+    tenant->capabilities = DW_MAY_ALL;
+    tenant->actors_max = UINT64_MAX;
+    runtime->platform = *platform;
+    runtime->options = *options;
+    runtime->options.limits = NULL;
+    runtime->limits = limits;
+    runtime->own_limits = limits;
+    dw_limits_fill(&runtime->own_limits, &dw_limits_usual);
+    runtime->working_max = options->working_max != 0 ? options->working_max : WORKING_DEFAULT;
+    DW_ASSERT(pthread_mutex_init(&runtime->lock, NULL) == 0);
+    dw_os_cond_init(&runtime->changed);
+    *out = runtime;
+    return DW_OK;
+}
+
+dw_status dw__tenant_limits(dw_runtime *runtime, const char *name, dw_limits *limits, dw_error *err)
+{
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    const dw__tenant *tenant = dw__find_tenant(runtime, name);
+    if (tenant != NULL) {
+        *limits = tenant->limits;
+        dw_limits_fill(limits, &runtime->limits);
+    } else {
+        status = dw_fail(err, DW_E_NOT_FOUND, "no tenant '%.80s'", name);
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+uint64_t dw__tick(dw_runtime *runtime)
+{
+    dw__enter(runtime);
+    dw__alarms_ring(runtime, runtime->platform.clock_ns(runtime->platform.user));
+    uint64_t due_ns = dw__alarms_due(runtime);
+    dw__leave(runtime, true);
+    return due_ns;
+}
+
+/* With the lock. */
+static bool is_gone(const dw_runtime *runtime)
+{
+    return runtime->record_count == 0 && runtime->notices == NULL && !runtime->telling;
+}
+
+bool dw__runtime_is_gone(dw_runtime *runtime)
+{
+    dw__enter(runtime);
+    bool gone = is_gone(runtime);
+    dw__leave(runtime, false);
+    return gone;
+}
+
+void dw__runtime_await_gone(dw_runtime *runtime)
+{
+    dw__enter(runtime);
+    while (!is_gone(runtime)) {
+        (void)pthread_cond_wait(&runtime->changed, &runtime->lock);
+    }
+    dw__leave(runtime, false);
+}
+
+void dw__runtime_free(dw_runtime *runtime)
+{
+    DW_ASSERT(is_gone(runtime));
+    while (runtime->subscriptions != NULL) {
+        dw__subscription *subscription = runtime->subscriptions;
+        runtime->subscriptions = subscription->next;
+        dw_free(subscription);
+    }
+    while (runtime->tenants != NULL) {
+        dw__tenant *tenant = runtime->tenants;
+        runtime->tenants = tenant->next;
+        dw_free(tenant);
+    }
+    DW_ASSERT(runtime->alarm_owners == 0);
+    dw_free(runtime->alarms);
+    dw_free(runtime->buckets);
+    (void)pthread_cond_destroy(&runtime->changed);
+    (void)pthread_mutex_destroy(&runtime->lock);
+    dw_free(runtime);
+}
+
+/* With the lock. */
+static bool is_idle(const dw_runtime *runtime)
+{
+    return runtime->busy_count == 0 && runtime->notices == NULL && !runtime->telling;
+}
+
+dw_status dw_runtime_wait(dw_runtime *runtime, uint64_t timeout_ms, dw_error *err)
+{
+    uint64_t until_ns = UINT64_MAX;
+    if (dw__runtime_is_own_thread(runtime)) {
+        return dw_fail(err, DW_E_STATE, "wait: not from the runtime's callbacks");
+    }
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (timeout_ms != 0 && timeout_ms < UINT64_MAX / 4000000) {
+        until_ns = dw_os_clock_ns() + timeout_ms * 1000000;
+    }
+    while (!is_idle(runtime) && status == DW_OK) {
+        if (until_ns == UINT64_MAX) {
+            (void)pthread_cond_wait(&runtime->changed, &runtime->lock);
+        } else if (!dw_os_cond_wait_until(&runtime->changed, &runtime->lock, until_ns)) {
+            status = dw_fail(err, DW_E_LIMIT, "%zu actors have work after %llu ms",
+                             runtime->busy_count, (unsigned long long)timeout_ms);
+        }
+    }
+    dw__leave(runtime, false);
+    return status;
+}

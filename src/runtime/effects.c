@@ -1,0 +1,304 @@
+/* What becomes of a message that was worked on: effects are carried out, failures supervised. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "runtime/runtime_internal.h"
+
+/* An effect, copied out of the body that asked for it. */
+typedef struct ask {
+    struct ask *next;
+    dw_effect_kind kind;
+    uint64_t actor;
+    dw__mail *mail;
+    char guest[DW__GUEST_NAME_MAX + 1];
+} ask;
+
+/* ---- without the lock ------------------------------------------------------------------------ */
+
+static void free_ask(ask *asked)
+{
+    if (asked != NULL) {
+        dw_free(asked->mail);
+        dw_free(asked);
+    }
+}
+
+static void free_asks(ask *asked)
+{
+    while (asked != NULL) {
+        ask *next = asked->next;
+        free_ask(asked);
+        asked = next;
+    }
+}
+
+static ask *copy_ask(const dw__record *record, const dw__asked *effect, dw_error *err)
+{
+    ask *asked = dw_alloc(1, sizeof *asked);
+    if (asked == NULL) {
+        (void)dw_fail(err, DW_E_MEMORY, "no memory for what the actor asked for");
+        return NULL;
+    }
+    asked->kind = effect->kind;
+    asked->actor = effect->actor;
+    (void)snprintf(asked->guest, sizeof asked->guest, "%s",
+                   effect->guest != NULL ? effect->guest : "");
+    if (effect->kind != DW_EFFECT_STOP &&
+        dw__mail_create(&asked->mail, effect->message, effect->bytes, err) != DW_OK) {
+        free_ask(asked);
+        return NULL;
+    }
+    if (asked->mail != NULL) {
+        asked->mail->from = (dw__sender){.is_actor = true, .id = record->id};
+        asked->mail->cause = effect->cause;
+        asked->mail->caused = effect->caused;
+    }
+    return asked;
+}
+
+/* All effects of the body, in order, of which it has none afterwards. `*failed`: some could not be
+ * copied. */
+static ask *take_effects(dw_runtime *runtime, dw__record *record, dw_error *failed)
+{
+    const dw__platform *platform = &runtime->platform;
+    ask *first = NULL;
+    ask **link = &first;
+    dw__asked effect;
+    for (size_t i = 0; platform->effect_at(platform->user, record->body, i, &effect); i++) {
+        ask *asked = copy_ask(record, &effect, failed);
+        if (asked != NULL) {
+            *link = asked;
+            link = &asked->next;
+        }
+    }
+    if (first != NULL || failed->code != DW_OK) {
+        platform->drop_effects(platform->user, record->body);
+    }
+    return first;
+}
+
+/* ---- carrying out ---------------------------------------------------------------------------- */
+
+dw_status dw__may_send(const dw__record *from, const dw__record *to, dw_error *err)
+{
+    const uint32_t has = from->capabilities;
+    bool kin = from->tree == to->tree;
+    bool same = from->tenant == to->tenant;
+    if ((kin && (has & DW_MAY_SEND_KIN) != 0) || (same && (has & DW_MAY_SEND_TENANT) != 0) ||
+        (has & DW_MAY_SEND_ANY) != 0) {
+        return DW_OK;
+    }
+    return dw_fail(err, DW_E_DENIED, "send: the actor may not send to %s",
+                   kin    ? "its kin"
+                   : same ? "others of its tenant"
+                          : "other tenants' actors");
+}
+
+static dw_status send(dw_runtime *runtime, dw__record *record, ask *asked, dw_error *err)
+{
+    dw__record *target = dw__find(runtime, asked->actor);
+    if (target == NULL) {
+        return dw_fail(err, DW_E_NOT_FOUND, "send: no actor %016" PRIx64, asked->actor);
+    }
+    dw_status status = dw__may_send(record, target, err);
+    if (status == DW_OK) {
+        /* It was granted while there was room: others may have come before. */
+        status = dw__mail_check(target, asked->mail->bytes, 2, err);
+    }
+    if (status == DW_OK) {
+        dw__mail_accept(runtime, target, asked->mail);
+        asked->mail = NULL;
+    }
+    return status;
+}
+
+static dw_status make_child(dw_runtime *runtime, dw__record *record, ask *asked, dw__record **child,
+                            dw_error *err)
+{
+    if (dw__find(runtime, asked->actor) != NULL) {
+        return dw_fail(err, DW_E_STATE, "spawn: there is an actor %016" PRIx64, asked->actor);
+    }
+    const dw__wanted wanted = {.id = asked->actor,
+                               .tenant = record->tenant,
+                               .parent = record,
+                               .capabilities = record->capabilities,
+                               .failures_max = record->failures_max,
+                               .priority = record->priority,
+                               .supervision = record->supervision,
+                               .seed = record->seed};
+    dw_status status = dw__record_create(runtime, &wanted, child, err);
+    if (status == DW_OK) {
+        dw__mail_accept(runtime, *child, asked->mail);
+        asked->mail = NULL;
+    }
+    return status;
+}
+
+static dw_status spawn(dw_runtime *runtime, dw__record *record, ask *asked, dw_error *err)
+{
+    dw__record *child = NULL;
+    dw_status status = make_child(runtime, record, asked, &child, err);
+    if (status == DW_OK) {
+        child->own->effect = true;
+        (void)snprintf(child->own->guest, sizeof child->own->guest, "%s", asked->guest);
+        dw__make(runtime, child);
+    }
+    return status;
+}
+
+/* `forks`: those of this message, the last first. */
+static dw_status fork_child(dw_runtime *runtime, dw__record *record, ask *asked,
+                            dw__operation **forks, dw_error *err)
+{
+    dw__operation *operation = NULL;
+    dw__record *child = NULL;
+    dw_status status = dw__operation_create(runtime, record, &operation, err);
+    if (status == DW_OK) {
+        status = make_child(runtime, record, asked, &child, err);
+    }
+    if (status != DW_OK) {
+        dw_free(operation);
+        return status;
+    }
+    operation->child = child;
+    operation->effect = true;
+    operation->work = dw__fork_work;
+    operation->finish = dw__fork_finish;
+    operation->next = *forks;
+    *forks = operation;
+    return DW_OK;
+}
+
+static void carry_out(dw_runtime *runtime, dw__record *record, ask *first)
+{
+    dw__operation *forks = NULL;
+    for (ask *asked = first; asked != NULL;) {
+        ask *next = asked->next;
+        dw_error error = {.message = ""};
+        dw_status status = DW_OK;
+        switch (asked->kind) {
+        case DW_EFFECT_SEND:
+            status = send(runtime, record, asked, &error);
+            break;
+        case DW_EFFECT_SPAWN:
+            status = spawn(runtime, record, asked, &error);
+            break;
+        case DW_EFFECT_FORK:
+            status = fork_child(runtime, record, asked, &forks, &error);
+            break;
+        case DW_EFFECT_STOP:
+            record->ends = true;
+            break;
+        }
+        if (status != DW_OK) {
+            dw__problem(runtime, record->id, &error);
+        }
+        free_ask(asked);
+        asked = next;
+    }
+    while (forks != NULL) { /* before all else that is to be done with it, in their order */
+        dw__operation *operation = forks;
+        forks = operation->next;
+        dw__operation_add(runtime, operation, true);
+    }
+}
+
+/* ---- a message is through -------------------------------------------------------------------- */
+
+static void count(dw_runtime *runtime, dw__record *record, dw_status status)
+{
+    uint64_t took = runtime->platform.clock_ns(runtime->platform.user) - record->began_ns;
+    dw__tenant *tenant = record->tenant;
+    record->done++;
+    record->failed += status != DW_OK;
+    record->work_ns += took;
+    tenant->messages++;
+    tenant->failed += status != DW_OK;
+    tenant->work_ns += took;
+}
+
+/* `broken`: the message is not done. */
+static void end_message(dw_runtime *runtime, dw__record *record, const dw_error *error, bool broken)
+{
+    dw__mail *mail = record->current;
+    record->current = NULL;
+    if (error->code != DW_OK && (mail == NULL || !mail->awaited) && !record->stopping) {
+        dw__problem(runtime, record->id, error);
+    }
+    if (mail == NULL) {
+        dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_ENDED, .error = error});
+    } else if (broken) {
+        dw__mail_failed(runtime, record, mail, error);
+    } else {
+        dw__mail_end(runtime, record, mail, error);
+    }
+}
+
+/* The actor broke off. */
+static void supervise(dw_runtime *runtime, dw__record *record)
+{
+    record->failures++;
+    if (record->stopping) {
+        dw__rest(runtime, record);
+        return;
+    }
+    bool over = record->failures_max > 0 && record->failures >= record->failures_max;
+    if (over || record->supervision == DW_SUPERVISE_STOP) {
+        dw_error error;
+        (void)dw_fail(&error, DW_E_STATE, "it broke off %u times in a row, and ends",
+                      record->failures);
+        dw__problem(runtime, record->id, &error);
+        dw__set_state(runtime, record, DW__RESTING);
+        dw__stop(runtime, record);
+        return;
+    }
+    dw__restart(runtime, record);
+}
+
+void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const dw_error *error)
+{
+    const dw__platform *platform = &runtime->platform;
+    dw_error failed = {.code = DW_OK};
+    dw_error own = {.code = DW_OK};
+    ask *asked = NULL;
+    size_t inside = 0;
+    uint64_t timer_ms = 0;
+    if (status != DW_OK) {
+        own = *error;
+        own.code = status;
+    }
+    bool broken = platform->is_broken(platform->user, record->body);
+    if (!broken) {
+        asked = take_effects(runtime, record, &failed);
+        inside = platform->waiting(platform->user, record->body);
+        timer_ms = platform->timer_ms(platform->user, record->body);
+    }
+    dw__enter(runtime);
+    DW_ASSERT(record->state == DW__WORKING);
+    if (record->interrupted && !broken) { /* when it was about to end; it cannot go on */
+        broken = true;
+        (void)dw_fail(&own, DW_E_CANCELLED, "interrupted");
+    }
+    record->interrupted = false;
+    record->inside = inside;
+    record->timer_ms = timer_ms;
+    count(runtime, record, own.code);
+    end_message(runtime, record, &own, broken);
+    if (failed.code != DW_OK) {
+        dw__problem(runtime, record->id, &failed);
+    }
+    if (record->stopping || broken) {
+        free_asks(asked);
+    } else {
+        carry_out(runtime, record, asked);
+    }
+    if (broken) {
+        supervise(runtime, record);
+    } else {
+        record->failures = 0;
+        dw__rest(runtime, record);
+    }
+    dw__leave(runtime, true);
+}

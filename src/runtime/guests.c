@@ -1,0 +1,319 @@
+/* Actors' bodies: guests of an engine, which a scheduler runs. */
+#include "runtime/guests.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "base/os.h"
+#include "runtime/runtime_internal.h"
+#include "wasm/guest_instance.h"
+
+/* An actor with its record, for its callbacks. */
+typedef struct body {
+    dw__host *host;
+    dw__record *record;
+    dw_actor *actor;
+    uint64_t received; /* messages, before the present one */
+    bool delivered;    /* that came from the mailbox */
+} body;
+
+static uint64_t clock_ns(void *user)
+{
+    (void)user;
+    return dw_os_clock_ns();
+}
+
+static uint64_t wall_ms(void *user)
+{
+    (void)user;
+    return dw_os_wall_ms();
+}
+
+static void chance(void *user, void *to, size_t bytes)
+{
+    (void)user;
+    dw_os_random(to, bytes);
+}
+
+/* ---- seeds ----------------------------------------------------------------------------------- */
+
+dw_status dw__seed_create(dw__seed **out, dw_module *module, dw_actor_settings *settings,
+                          dw_error *err)
+{
+    dw__seed *seed = dw_alloc(1, sizeof *seed);
+    *out = seed;
+    if (seed == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    }
+    atomic_init(&seed->references, 1);
+    seed->module = dw_module_ref(module);
+    seed->settings = settings;
+    seed->limits = settings->limits;
+    dw_limits_fill(&seed->limits, &dw_limits_usual);
+    if (settings->options.message_bytes_max != 0) {
+        seed->limits.message_bytes = settings->options.message_bytes_max;
+    }
+    return DW_OK;
+}
+
+void dw__seed_release(dw__seed *seed)
+{
+    if (seed != NULL && atomic_fetch_sub(&seed->references, 1) == 1) {
+        dw_module_unref(seed->module);
+        dw_actor_settings_unref(seed->settings);
+        dw_free(seed);
+    }
+}
+
+static void *seed_ref(void *user, void *seed)
+{
+    (void)user;
+    (void)atomic_fetch_add(&((dw__seed *)seed)->references, 1);
+    return seed;
+}
+
+static void seed_unref(void *user, void *seed)
+{
+    (void)user;
+    dw__seed_release(seed);
+}
+
+static const dw_limits *seed_limits(void *user, void *seed)
+{
+    (void)user;
+    return &((const dw__seed *)seed)->limits;
+}
+
+static dw_status seed_of_guest(void *user, void **out, void *seed, const char *name, dw_error *err)
+{
+    const dw__host *host = user;
+    dw__seed *parent = seed;
+    dw__seed *made = NULL;
+    dw_module *module = NULL;
+    *out = NULL;
+    dw_status status = host->options.find_guest != NULL
+                           ? host->options.find_guest(host->options.user, name, &module, err)
+                           : dw_fail(err, DW_E_NOT_FOUND, "no guest '%.80s'", name);
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "spawn");
+    }
+    status = dw__seed_create(&made, module, dw_actor_settings_ref(parent->settings), err);
+    if (status != DW_OK) {
+        dw_actor_settings_unref(parent->settings);
+        return status;
+    }
+    *out = made;
+    return DW_OK;
+}
+
+/* ---- what guests ask for --------------------------------------------------------------------- */
+
+static uint64_t id_of(const char *text)
+{
+    uint64_t id = 0;
+    return dw__id_parse(text, &id) ? id : 0; /* nobody's: ids of guests were checked before */
+}
+
+static dw_status guard(void *user, dw_actor *actor, dw_message *message, dw_error *err)
+{
+    const body *own = user;
+    dw_message *current = dw_actor_current(actor);
+    dw__wish wish = {.kind = message->kind,
+                     .bytes = message->bytes,
+                     .made = dw_actor_asked_to_make(actor),
+                     .cause = &current->cause,
+                     .caused = current->caused};
+    if (message->kind == 0) {
+        wish.timer_ms = message->number;
+    } else {
+        wish.actor = id_of(message->actor);
+    }
+    dw_status status = dw__admit(own->host->runtime, own->record, &wish, err);
+    message->cause = wish.new_cause;
+    message->caused = wish.new_caused;
+    return status;
+}
+
+/* ---- bodies ---------------------------------------------------------------------------------- */
+
+/* Takes the actor. */
+static dw_status embody(dw__host *host, dw_actor *actor, dw__record *record, void **out,
+                        dw_error *err)
+{
+    body *made = dw_alloc(1, sizeof *made);
+    if (made == NULL) {
+        dw_actor_destroy(actor);
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    }
+    *made = (body){.host = host, .record = record, .actor = actor};
+    dw_actor_set_guard(actor, guard, made);
+    *out = made;
+    return DW_OK;
+}
+
+static dw_status spawn(void *user, void **out, void *seed, dw__record *record, uint64_t id,
+                       dw_error *err)
+{
+    const dw__seed *own = seed;
+    dw_actor *actor = NULL;
+    char text[DW_ACTOR_ID_CHARS + 1];
+    *out = NULL;
+    dw__id_text(text, id);
+    dw_status status = dw_actor_spawn_as(&actor, own->module, own->settings, text, err);
+    return status == DW_OK ? embody(user, actor, record, out, err) : status;
+}
+
+static dw_status fork_body(void *user, void **out, void *parent, dw__record *record, uint64_t id,
+                           dw_error *err)
+{
+    dw_actor *actor = NULL;
+    char text[DW_ACTOR_ID_CHARS + 1];
+    *out = NULL;
+    dw__id_text(text, id);
+    dw_status status = dw_actor_fork(&actor, ((body *)parent)->actor, text, err);
+    return status == DW_OK ? embody(user, actor, record, out, err) : status;
+}
+
+static void destroy(void *user, void *of)
+{
+    body *own = of;
+    (void)user;
+    if (own != NULL) {
+        dw_actor_destroy(own->actor);
+        dw_free(own);
+    }
+}
+
+/* ---- work ------------------------------------------------------------------------------------ */
+
+static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
+{
+    const body *own = user;
+    return dw__answered(own->host->runtime, own->record, bytes, count);
+}
+
+static void on_end(void *user, const dw_call_end *end)
+{
+    const body *own = user;
+    bool begun = dw_actor_is_broken(own->actor) || dw_actor_received(own->actor) != own->received;
+    if (!begun && own->delivered) { /* the message waits in the actor again: it is not to */
+        dw_actor_drop_message(own->actor);
+    }
+    dw__worked(own->host->runtime, own->record, end->status, end->error);
+}
+
+static dw_status receive(void *user, void *of, dw__record *record, const dw__delivery *delivery,
+                         dw_error *err)
+{
+    dw__host *host = user;
+    body *own = of;
+    (void)record;
+    own->received = dw_actor_received(own->actor);
+    own->delivered = delivery != NULL;
+    if (delivery != NULL) {
+        char from[DW_ACTOR_ID_CHARS + 1];
+        dw__sender_text(from, &delivery->from);
+        dw_status status = dw_actor_send(own->actor, delivery->from.is_actor ? from : NULL,
+                                         delivery->content, delivery->bytes, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        dw_actor_set_cause(own->actor, delivery->cause, delivery->caused);
+    }
+    dw_status status =
+        dw_scheduler_receive(host->scheduler, own->actor, on_answer, on_end, own, err);
+    if (status != DW_OK) {
+        if (delivery != NULL) {
+            dw_actor_drop_message(own->actor);
+        }
+        return status;
+    }
+    dw__host_wake_loop(host);
+    return DW_OK;
+}
+
+static void cancel(void *user, void *of, bool at_once)
+{
+    dw_instance *instance = dw_actor_instance(((body *)of)->actor);
+    (void)user;
+    if (at_once) {
+        dw_instance_interrupt(instance);
+    } else {
+        dw_instance_cancel(instance);
+    }
+}
+
+static bool is_broken(void *user, void *of)
+{
+    (void)user;
+    return dw_actor_is_broken(((const body *)of)->actor);
+}
+
+static bool effect_at(void *user, void *of, size_t index, dw__asked *asked)
+{
+    const body *own = of;
+    dw_actor_effect effect = {.struct_bytes = sizeof effect};
+    (void)user;
+    if (index >= dw_actor_effect_count(own->actor) ||
+        dw_actor_effect_at(own->actor, index, &effect, NULL) != DW_OK) {
+        return false;
+    }
+    *asked = (dw__asked){.kind = effect.kind,
+                         .actor = id_of(effect.actor),
+                         .guest = effect.guest,
+                         .message = effect.message,
+                         .bytes = effect.message_bytes};
+    dw_actor_effect_cause(own->actor, effect.number, &asked->cause, &asked->caused);
+    return true;
+}
+
+static void drop_effects(void *user, void *of)
+{
+    const body *own = of;
+    (void)user;
+    dw_actor_drop_effects(own->actor, dw_actor_effect_count(own->actor));
+}
+
+static uint64_t timer_ms(void *user, void *of)
+{
+    (void)user;
+    return dw_actor_timer_ms(((const body *)of)->actor);
+}
+
+static void fire_timers(void *user, void *of, uint64_t now_ms)
+{
+    (void)user;
+    /* Those that the mailbox has no room for stay, and are due at once. */
+    (void)!dw_actor_fire_timers(((const body *)of)->actor, now_ms, NULL);
+}
+
+static size_t waiting(void *user, void *of)
+{
+    (void)user;
+    return dw_actor_waiting(((const body *)of)->actor);
+}
+
+const dw__platform dw__guests_platform = {
+    .clock_ns = clock_ns,
+    .wall_ms = wall_ms,
+    .random = chance,
+    .submit = dw__host_submit,
+    .wake = dw__host_wake,
+    .seed_ref = seed_ref,
+    .seed_unref = seed_unref,
+    .seed_limits = seed_limits,
+    .seed_of_guest = seed_of_guest,
+    .spawn = spawn,
+    .fork = fork_body,
+    .destroy = destroy,
+    .receive = receive,
+    .cancel = cancel,
+    .is_broken = is_broken,
+    .effect_at = effect_at,
+    .drop_effects = drop_effects,
+    .timer_ms = timer_ms,
+    .fire_timers = fire_timers,
+    .waiting = waiting,
+};

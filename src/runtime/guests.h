@@ -1,0 +1,65 @@
+/* What a runtime stands on in earnest: an engine and its scheduler, threads, the system's clocks.
+ * Private to src/runtime. */
+#ifndef DW_RUNTIME_GUESTS_H
+#define DW_RUNTIME_GUESTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "actor/actor.h"
+#include "runtime/platform.h"
+
+#define DW__WORKERS_MAX 64u
+
+/* What actors are made of: a guest, and what it is granted. */
+typedef struct dw__seed {
+    _Atomic size_t references;
+    dw_module *module; /* counted, as the next */
+    dw_actor_settings *settings;
+    dw_limits limits; /* all set */
+} dw__seed;
+
+/* A runtime's threads, and what they work for. */
+typedef struct dw__host {
+    dw_runtime *runtime;
+    dw_runtime_options options;
+    dw_scheduler *scheduler;
+
+    pthread_t loop; /* runs the scheduler: guests, and most callbacks */
+    bool has_loop;
+    _Atomic uint64_t posted; /* calls that the scheduler was given */
+    _Atomic bool loop_sleeps;
+    _Atomic bool loop_ends;
+    pthread_mutex_t loop_lock;
+    pthread_cond_t loop_wanted;
+
+    pthread_t keeper; /* what is due, and what is to be told when no other thread does */
+    bool has_keeper;
+    pthread_mutex_t keeper_lock;
+    pthread_cond_t keeper_wanted;
+    uint64_t wake_ns; /* guarded by keeper_lock, as the next */
+    bool keeper_ends;
+
+    pthread_t workers[DW__WORKERS_MAX]; /* [worker_count] */
+    size_t worker_count;
+    pthread_mutex_t work_lock;
+    pthread_cond_t work_wanted;
+    struct dw__operation *work; /* guarded by work_lock, as the next two */
+    struct dw__operation *last_work;
+    bool workers_end;
+} dw__host;
+
+extern const dw__platform dw__guests_platform; /* its user is a dw__host */
+
+/* `settings` is taken. Errors: DW_E_MEMORY: then it is not. */
+dw_status dw__seed_create(dw__seed **out, dw_module *module, dw_actor_settings *settings,
+                          dw_error *err);
+void dw__seed_release(dw__seed *seed);
+
+/* A call was posted to the scheduler. */
+void dw__host_wake_loop(dw__host *host);
+/* threads.c: as of dw__platform. */
+void dw__host_submit(void *user, struct dw__operation *operation);
+void dw__host_wake(void *user, uint64_t due_ns);
+
+#endif

@@ -1,0 +1,457 @@
+/* Messages: accepted, cancelled, ended, set aside. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/callback.h"
+#include "base/checked.h"
+#include "base/public_struct.h"
+#include "runtime/runtime_internal.h"
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+void dw__mailbox_put(dw__mailbox *mailbox, dw__mail *mail)
+{
+    mail->next = NULL;
+    if (mailbox->last != NULL) {
+        mailbox->last->next = mail;
+    } else {
+        mailbox->first = mail;
+    }
+    mailbox->last = mail;
+    mailbox->count++;
+    mailbox->bytes += mail->bytes;
+}
+
+void dw__mailbox_put_first(dw__mailbox *mailbox, dw__mail *mail)
+{
+    mail->next = mailbox->first;
+    mailbox->first = mail;
+    mailbox->last = mailbox->last != NULL ? mailbox->last : mail;
+    mailbox->count++;
+    mailbox->bytes += mail->bytes;
+}
+
+dw__mail *dw__mailbox_take(dw__mailbox *mailbox)
+{
+    dw__mail *mail = mailbox->first;
+    if (mail != NULL) {
+        mailbox->first = mail->next;
+        mailbox->last = mailbox->first != NULL ? mailbox->last : NULL;
+        mailbox->count--;
+        mailbox->bytes -= mail->bytes;
+        mail->next = NULL;
+    }
+    return mail;
+}
+
+/* The one of that number, out of the mailbox; NULL: it is not there. */
+static dw__mail *take_number(dw__mailbox *mailbox, uint64_t number)
+{
+    dw__mail *before = NULL;
+    dw__mail *mail = mailbox->first;
+    while (mail != NULL && mail->number != number) {
+        before = mail;
+        mail = mail->next;
+    }
+    if (mail == NULL || before == NULL) {
+        return mail != NULL ? dw__mailbox_take(mailbox) : NULL;
+    }
+    before->next = mail->next;
+    mailbox->last = mailbox->last == mail ? before : mailbox->last;
+    mailbox->count--;
+    mailbox->bytes -= mail->bytes;
+    mail->next = NULL;
+    return mail;
+}
+
+dw_status dw__mail_create(dw__mail **out, const void *content, size_t bytes, dw_error *err)
+{
+    size_t all;
+    dw__mail *mail = dw_add_size(&all, sizeof *mail, bytes) ? dw_alloc(1, all) : NULL;
+    *out = mail;
+    if (mail == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a message of %zu bytes", bytes);
+    }
+    mail->notice.kind = DW__TELL_MAIL;
+    mail->bytes = bytes;
+    if (bytes > 0) {
+        memcpy(mail->content, content, bytes);
+    }
+    return DW_OK;
+}
+
+void dw__mail_free(dw_runtime *runtime, dw__mail *mail)
+{
+    if (mail != NULL && mail->timeout_ms != 0) {
+        dw__alarm_unreserve(runtime, &mail->alarm);
+    }
+    dw_free(mail);
+}
+
+/* ---- accepting ------------------------------------------------------------------------------- */
+
+dw_status dw__mail_check(const dw__record *record, size_t bytes, uint64_t times, dw_error *err)
+{
+    const dw_limits *limits = record->limits;
+    uint64_t count = record->mail.count + record->aside.count;
+    uint64_t held = record->mail.bytes + record->aside.bytes;
+    if (bytes > limits->message_bytes) {
+        return dw_fail(err, DW_E_LIMIT, "message: %zu bytes, limit %" PRIu64 " (message_bytes)",
+                       bytes, limits->message_bytes);
+    }
+    if (count / times >= limits->mail) {
+        return dw_fail(err, DW_E_BUSY,
+                       "mailbox: %" PRIu64 " messages wait, limit %" PRIu64 " (mail)", count,
+                       limits->mail);
+    }
+    if (held / times >= limits->mail_bytes || bytes > limits->mail_bytes - held / times) {
+        return dw_fail(err, DW_E_BUSY,
+                       "mailbox: %" PRIu64 " bytes wait, limit %" PRIu64 " (mail_bytes)", held,
+                       limits->mail_bytes);
+    }
+    return DW_OK;
+}
+
+void dw__mail_accept(dw_runtime *runtime, dw__record *record, dw__mail *mail)
+{
+    mail->number = ++runtime->mail_number;
+    mail->to = record->id;
+    dw__mailbox_put(&record->mail, mail);
+    runtime->counts.accepted++;
+    runtime->counts.waiting++;
+    dw__happened(
+        runtime, record,
+        &(dw__happening){.kind = DW_EVENT_ACCEPTED, .other = mail->from, .number = mail->number});
+    dw__rouse(runtime, record);
+}
+
+static void ring_timeout(dw_runtime *runtime, dw__alarm *alarm)
+{
+    dw__mail *mail = (dw__mail *)(void *)((char *)alarm - offsetof(dw__mail, alarm));
+    dw__record *record = dw__find(runtime, mail->to);
+    dw_error late;
+    (void)dw_fail(&late, DW_E_LIMIT, "no answer within %" PRIu64 " ms (timeout_ms)",
+                  mail->timeout_ms);
+    if (record == NULL) { /* it is stopping, which ends it as well */
+        return;
+    }
+    if (mail->working) {
+        dw__mail_detach(runtime, record, &late);
+    } else if (take_number(&record->mail, mail->number) != NULL) {
+        runtime->counts.waiting--;
+        dw__mail_end(runtime, record, mail, &late);
+    }
+}
+
+static dw_status accept_request(dw_runtime *runtime, const char *id, dw__mail *mail, dw_error *err)
+{
+    dw__record *record = NULL;
+    dw_status status = dw__find_text(runtime, id, &record, err);
+    if (status == DW_OK) {
+        status = dw__mail_check(record, mail->bytes, 1, err);
+    }
+    if (status == DW_OK && mail->timeout_ms != 0) {
+        status = dw__alarm_reserve(runtime, err);
+    }
+    if (status != DW_OK) {
+        mail->timeout_ms = 0; /* nothing is reserved */
+        return status;
+    }
+    if (mail->timeout_ms != 0) {
+        uint64_t now_ns = runtime->platform.clock_ns(runtime->platform.user);
+        uint64_t wait_ms =
+            mail->timeout_ms < UINT64_MAX / 4000000 ? mail->timeout_ms : UINT64_MAX / 4000000;
+        mail->alarm.ring = ring_timeout;
+        dw__alarm_set(runtime, &mail->alarm, now_ns + wait_ms * 1000000);
+    }
+    dw__mail_accept(runtime, record, mail);
+    return DW_OK;
+}
+
+dw_status dw_runtime_send(dw_runtime *runtime, const char *id, const dw_request *request,
+                          uint64_t *number, dw_error *err)
+{
+    dw_request own;
+    dw__mail *mail = NULL;
+    dw_status status = dw_struct_read(&own, sizeof own, request, "dw_request", err);
+    if (status == DW_OK && own.message == NULL && own.message_bytes > 0) {
+        status = dw_fail(err, DW_E_ARG, "dw_request.message: NULL");
+    }
+    if (status == DW_OK) {
+        status = dw__enter_open(runtime, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__lock_scope scope = dw__unlock(runtime); /* copying takes its time */
+    status = dw__mail_create(&mail, own.message, own.message_bytes, err);
+    dw__lock_again(runtime, scope);
+    if (status == DW_OK) {
+        mail->timeout_ms = own.timeout_ms;
+        mail->on_answer = own.on_answer;
+        mail->on_end = own.on_end;
+        mail->user = own.user;
+        mail->awaited = true;
+        status = runtime->closing ? dw_fail(err, DW_E_STATE, "the runtime is being closed")
+                                  : accept_request(runtime, id, mail, err);
+    }
+    if (status != DW_OK) {
+        dw_free(mail);
+    } else if (number != NULL) {
+        *number = mail->number;
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+void dw__mail_end(dw_runtime *runtime, dw__record *record, dw__mail *mail, const dw_error *error)
+{
+    runtime->counts.ended++;
+    runtime->counts.failed += error->code != DW_OK;
+    dw__happened(
+        runtime, record,
+        &(dw__happening){
+            .kind = DW_EVENT_ENDED, .other = mail->from, .number = mail->number, .error = error});
+    dw__alarm_clear(runtime, &mail->alarm);
+    mail->working = false;
+    if (mail->detached) { /* told, or about to be */
+        if (mail->told) {
+            dw__mail_free(runtime, mail);
+        }
+        return;
+    }
+    if (!mail->awaited || mail->on_end == NULL) {
+        dw__mail_free(runtime, mail);
+        return;
+    }
+    mail->error = *error;
+    mail->posted = true;
+    dw__tell(runtime, &mail->notice);
+}
+
+void dw__mail_post(dw_runtime *runtime, const dw__record *record, dw__mail *mail)
+{
+    if (mail->detached && !mail->posted && !record->answering) {
+        mail->posted = true;
+        dw__tell(runtime, &mail->notice);
+    }
+}
+
+void dw__mail_detach(dw_runtime *runtime, dw__record *record, const dw_error *error)
+{
+    dw__mail *mail = record->current;
+    DW_ASSERT(mail != NULL && mail->working);
+    if (mail->detached || !mail->awaited) {
+        return;
+    }
+    dw__alarm_clear(runtime, &mail->alarm);
+    mail->detached = true;
+    mail->error = *error;
+    runtime->platform.cancel(runtime->platform.user, record->body, false);
+    dw__mail_post(runtime, record, mail);
+}
+
+void dw__mail_end_all(dw_runtime *runtime, dw__record *record, const dw_error *error)
+{
+    runtime->counts.waiting -= record->mail.count;
+    for (dw__mail *mail = dw__mailbox_take(&record->mail); mail != NULL;
+         mail = dw__mailbox_take(&record->mail)) {
+        dw__mail_end(runtime, record, mail, error);
+    }
+    for (dw__mail *mail = dw__mailbox_take(&record->aside); mail != NULL;
+         mail = dw__mailbox_take(&record->aside)) {
+        dw__mail_free(runtime, mail);
+    }
+}
+
+void dw__mail_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail, const dw_error *error)
+{
+    mail->working = false;
+    if (mail->awaited || record->stopping) {
+        dw__mail_end(runtime, record, mail, error);
+        return;
+    }
+    mail->attempts++;
+    mail->error = *error;
+    if (mail->attempts < record->limits->attempts) {
+        dw__mailbox_put_first(&record->mail, mail);
+        runtime->counts.waiting++;
+        return;
+    }
+    runtime->counts.ended++;
+    runtime->counts.failed++;
+    dw__mailbox_put(&record->aside, mail);
+    dw__happened(runtime, record,
+                 &(dw__happening){.kind = DW_EVENT_SET_ASIDE,
+                                  .other = mail->from,
+                                  .number = mail->number,
+                                  .error = error});
+}
+
+dw_status dw_runtime_cancel(dw_runtime *runtime, const char *id, uint64_t number, dw_error *err)
+{
+    dw__record *record = NULL;
+    dw_error cancelled;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    (void)dw_fail(&cancelled, DW_E_CANCELLED, "message %" PRIu64 ": cancelled", number);
+    status = dw__find_text(runtime, id, &record, err);
+    if (status == DW_OK) {
+        dw__mail *mail = record->current;
+        if (mail != NULL && mail->number == number && mail->awaited && !mail->detached) {
+            dw__mail_detach(runtime, record, &cancelled);
+        } else if ((mail = take_number(&record->mail, number)) != NULL) {
+            runtime->counts.waiting--;
+            dw__mail_end(runtime, record, mail, &cancelled);
+        } else {
+            status = dw_fail(err, DW_E_NOT_FOUND, "no message %" PRIu64 " waits for actor %s",
+                             number, id);
+        }
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+dw_status dw_runtime_interrupt(dw_runtime *runtime, const char *id, dw_error *err)
+{
+    dw__record *record = NULL;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__find_text(runtime, id, &record, err);
+    if (status == DW_OK && record->state != DW__WORKING) {
+        status = dw_fail(err, DW_E_END, "actor %s works on nothing", id);
+    }
+    if (status == DW_OK) {
+        record->interrupted = true;
+        runtime->platform.cancel(runtime->platform.user, record->body, true);
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+ptrdiff_t dw__answered(dw_runtime *runtime, dw__record *record, const unsigned char *bytes,
+                       size_t count)
+{
+    dw_write_fn on_answer = NULL;
+    void *user = NULL;
+    ptrdiff_t taken = (ptrdiff_t)count;
+    dw__enter(runtime);
+    dw__mail *mail = record->current;
+    if (mail != NULL && !mail->detached && mail->on_answer != NULL) {
+        on_answer = mail->on_answer;
+        user = mail->user;
+        record->answering = true;
+    }
+    if (on_answer != NULL) {
+        dw__lock_scope scope = dw__unlock(runtime);
+        taken = on_answer(user, bytes, count);
+        dw__lock_again(runtime, scope);
+        record->answering = false;
+        dw__mail_post(runtime, record, mail);
+    }
+    if (taken > 0) {
+        size_t told = (size_t)taken < count ? (size_t)taken : count;
+        record->answered_bytes += told;
+        dw__happened(runtime, record,
+                     &(dw__happening){.kind = DW_EVENT_ANSWERED,
+                                      .number = mail != NULL ? mail->number : 0,
+                                      .bytes = bytes,
+                                      .byte_count = told});
+    }
+    dw__leave(runtime, false);
+    return taken;
+}
+
+/* ---- what was set aside ---------------------------------------------------------------------- */
+
+dw_status dw_runtime_list_mail(dw_runtime *runtime, const char *id,
+                               void (*take)(void *user, const dw_store_message *message),
+                               void *user, dw_error *err)
+{
+    dw__record *record = NULL;
+    char from[DW_ACTOR_ID_CHARS + 1];
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__find_text(runtime, id, &record, err);
+    for (int aside = 0; aside < 2 && status == DW_OK; aside++) {
+        const dw__mail *mail = aside ? record->aside.first : record->mail.first;
+        for (; mail != NULL; mail = mail->next) {
+            dw__sender_text(from, &mail->from);
+            take(user, &(dw_store_message){.struct_bytes = sizeof(dw_store_message),
+                                           .number = mail->number,
+                                           .from = from,
+                                           .bytes = mail->bytes,
+                                           .set_aside = aside != 0,
+                                           .attempts = mail->attempts,
+                                           .reason = mail->error.message});
+        }
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+/* One that was set aside: it waits again, behind all others, or is gone. */
+static void settle_aside(dw_runtime *runtime, dw__record *record, dw__mail *mail, bool retry)
+{
+    if (!retry) {
+        dw__mail_free(runtime, mail);
+        return;
+    }
+    mail->attempts = 0;
+    mail->error = (dw_error){.code = DW_OK};
+    dw__mailbox_put(&record->mail, mail);
+    runtime->counts.waiting++;
+    dw__rouse(runtime, record);
+}
+
+static dw_status settle_number(dw_runtime *runtime, const char *id, uint64_t number, bool retry,
+                               uint64_t *count, dw_error *err)
+{
+    dw__record *record = NULL;
+    uint64_t done = 0;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__find_text(runtime, id, &record, err);
+    size_t most = status != DW_OK ? 0 : number == DW_MAIL_ALL ? record->aside.count : 1;
+    for (; done < most; done++) {
+        dw__mail *mail = number == DW_MAIL_ALL ? dw__mailbox_take(&record->aside)
+                                               : take_number(&record->aside, number);
+        if (mail == NULL) {
+            status = dw_fail(err, DW_E_NOT_FOUND,
+                             "no message %" PRIu64 " of actor %s was set aside", number, id);
+            break;
+        }
+        settle_aside(runtime, record, mail, retry);
+    }
+    if (count != NULL) {
+        *count = done;
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+dw_status dw_runtime_drop_mail(dw_runtime *runtime, const char *id, uint64_t number,
+                               uint64_t *count, dw_error *err)
+{
+    return settle_number(runtime, id, number, false, count, err);
+}
+
+dw_status dw_runtime_retry_mail(dw_runtime *runtime, const char *id, uint64_t number,
+                                uint64_t *count, dw_error *err)
+{
+    return settle_number(runtime, id, number, true, count, err);
+}

@@ -1,0 +1,617 @@
+/* Work with actors' bodies that is done on workers: making, forking, freezing, restarting and
+ * destroying them. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/public_struct.h"
+#include "runtime/runtime_internal.h"
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+void dw__operation_run(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    operation->work(operation);
+    dw__enter(runtime);
+    operation->pending = false;
+    operation->finish(operation);
+    dw__leave(runtime, true);
+}
+
+dw_status dw__operation_create(dw_runtime *runtime, dw__record *record, dw__operation **out,
+                               dw_error *err)
+{
+    *out = NULL;
+    if (record->operation_count >= DW__OPERATIONS_MAX) {
+        return dw_fail(err, DW_E_BUSY, "%zu calls wait for the actor, which is the limit",
+                       record->operation_count);
+    }
+    dw__operation *operation = dw_alloc(1, sizeof *operation);
+    if (operation == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a call");
+    }
+    operation->notice.kind = DW__TELL_OPERATION;
+    operation->runtime = runtime;
+    operation->record = record;
+    operation->about = record->id;
+    *out = operation;
+    return DW_OK;
+}
+
+void dw__operation_add(dw_runtime *runtime, dw__operation *operation, bool first)
+{
+    dw__record *record = operation->record;
+    if (first || record->operations == NULL) {
+        operation->next = record->operations;
+        record->last_operation = record->operations == NULL ? operation : record->last_operation;
+        record->operations = operation;
+    } else {
+        operation->next = NULL;
+        record->last_operation->next = operation;
+        record->last_operation = operation;
+    }
+    record->operation_count++;
+    if (record->state == DW__READY) { /* calls go before messages */
+        dw__set_state(runtime, record, DW__RESTING);
+    }
+    dw__rouse(runtime, record);
+}
+
+void dw__operation_end(dw_runtime *runtime, dw__operation *operation)
+{
+    if (operation->effect && operation->error.code != DW_OK) {
+        dw__problem(runtime, operation->record->id, &operation->error);
+    }
+    if (operation->on_end == NULL) {
+        dw_free(operation);
+        return;
+    }
+    dw__tell(runtime, &operation->notice);
+}
+
+/* Begin the operation that the record owns; nothing else has its body. */
+static void begin_own(dw_runtime *runtime, dw__record *record,
+                      void (*work)(dw__operation *operation),
+                      void (*finish)(dw__operation *operation))
+{
+    dw__operation *own = record->own;
+    DW_ASSERT(!own->pending);
+    own->runtime = runtime;
+    own->record = record;
+    own->work = work;
+    own->finish = finish;
+    own->about = record->id;
+    own->error = (dw_error){.code = DW_OK};
+    own->body = NULL;
+    dw__submit(runtime, own);
+}
+
+/* ---- stopping -------------------------------------------------------------------------------- */
+
+static void bury_work(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    dw__record *record = operation->record;
+    platform->destroy(platform->user, record->body);
+    record->body = NULL;
+    for (size_t i = 0; i < record->freeze_count; i++) {
+        platform->destroy(platform->user, record->freezes[i].body);
+    }
+    record->freeze_count = 0;
+    platform->seed_unref(platform->user, record->seed);
+    record->seed = NULL;
+}
+
+static void bury_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record_free(runtime, operation->record);
+    if (runtime->record_count == 0) {
+        (void)pthread_cond_broadcast(&runtime->changed);
+    }
+}
+
+void dw__bury(dw_runtime *runtime, dw__record *record)
+{
+    DW_ASSERT(!record->listed && record->mail.count == 0 && record->operations == NULL);
+    dw__set_state(runtime, record, DW__LEAVING);
+    begin_own(runtime, record, bury_work, bury_finish);
+}
+
+/* What waits for it never begins. */
+static void end_operations(dw_runtime *runtime, dw__record *record, const dw_error *error)
+{
+    while (record->operations != NULL) {
+        dw__operation *operation = record->operations;
+        record->operations = operation->next;
+        record->operation_count--;
+        operation->error = *error;
+        operation->effect = false;
+        dw__record *child = operation->child;
+        if (child != NULL) {
+            if (!child->stopping) {
+                dw__stop(runtime, child);
+            }
+            dw__bury(runtime, child);
+        }
+        dw__operation_end(runtime, operation);
+    }
+}
+
+void dw__stop(dw_runtime *runtime, dw__record *record)
+{
+    dw_error error;
+    char id[DW_ACTOR_ID_CHARS + 1];
+    DW_ASSERT(record->listed && !record->stopping);
+    dw__id_text(id, record->id);
+    (void)dw_fail(&error, DW_E_CANCELLED, "actor %s was stopped", id);
+    record->stopping = true;
+    if (record->state == DW__WORKING && record->body != NULL) {
+        runtime->platform.cancel(runtime->platform.user, record->body, true);
+        if (record->current != NULL) {
+            dw__mail_detach(runtime, record, &error);
+        }
+    }
+    dw__mail_end_all(runtime, record, &error);
+    end_operations(runtime, record, &error);
+    dw__unlist(runtime, record);
+    if (record->state == DW__RESTING || record->state == DW__READY || record->state == DW__DOWN) {
+        dw__bury(runtime, record);
+    }
+}
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
+static void spawn_work(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    dw__record *record = operation->record;
+    void *seed = platform->seed_ref(platform->user, record->seed);
+    dw_status status = DW_OK;
+    if (operation->guest[0] != '\0') {
+        platform->seed_unref(platform->user, seed);
+        status = platform->seed_of_guest(platform->user, &seed, record->seed, operation->guest,
+                                         &operation->error);
+    }
+    if (status == DW_OK) {
+        operation->seed = seed;
+        status = platform->spawn(platform->user, &operation->body, seed, record, record->id,
+                                 &operation->error);
+    }
+    operation->error.code = status;
+}
+
+static void spawn_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    const dw__platform *platform = &runtime->platform;
+    dw__record *record = operation->record;
+    record->body = operation->body;
+    operation->body = NULL;
+    if (operation->seed != NULL) {
+        platform->seed_unref(platform->user, record->seed);
+        record->seed = operation->seed;
+        record->limits = platform->seed_limits(platform->user, record->seed);
+        operation->seed = NULL;
+    }
+    if (operation->error.code != DW_OK && !record->stopping) {
+        if (operation->effect) {
+            dw__problem(runtime, record->made_by.id, &operation->error);
+        }
+        dw__stop(runtime, record);
+    }
+    if (record->made != NULL) {
+        record->made->error = operation->error;
+        dw__operation_end(runtime, record->made);
+        record->made = NULL;
+    }
+    dw__rest(runtime, record);
+}
+
+void dw__make(dw_runtime *runtime, dw__record *record)
+{
+    begin_own(runtime, record, spawn_work, spawn_finish);
+}
+
+/* ---- restarting ------------------------------------------------------------------------------ */
+
+/* Its last freeze, or what it was at first. */
+static void restart_work(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    dw__record *record = operation->record;
+    dw_error *error = &operation->error;
+    platform->destroy(platform->user, record->body);
+    record->body = NULL;
+    error->code = record->freeze_count > 0
+                      ? platform->fork(platform->user, &operation->body,
+                                       record->freezes[record->freeze_count - 1].body, record,
+                                       record->id, error)
+                      : platform->spawn(platform->user, &operation->body, record->seed, record,
+                                        record->id, error);
+}
+
+static void restart_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    record->body = operation->body;
+    operation->body = NULL;
+    if (record->stopping) {
+        dw__rest(runtime, record);
+        return;
+    }
+    if (operation->error.code == DW_OK) {
+        record->restarts++;
+        runtime->counts.restarts++;
+        record->timer_ms = runtime->platform.timer_ms(runtime->platform.user, record->body);
+        dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_RESTARTED});
+        dw__rest(runtime, record);
+        return;
+    }
+    dw__problem(runtime, record->id, &operation->error);
+    if (operation->error.code != DW_E_MEMORY && operation->error.code != DW_E_IO) {
+        dw__stop(runtime, record); /* it would be the same the next time */
+        dw__bury(runtime, record);
+        return;
+    }
+    dw__set_state(runtime, record, DW__DOWN);
+    dw__alarm_set(runtime, &record->alarm,
+                  runtime->platform.clock_ns(runtime->platform.user) + DW__RESTART_NS);
+}
+
+void dw__restart(dw_runtime *runtime, dw__record *record)
+{
+    record->inside = 0;
+    record->timer_ms = 0;
+    record->timer_due = false;
+    dw__alarm_clear(runtime, &record->alarm);
+    dw__set_state(runtime, record, DW__BUSY);
+    begin_own(runtime, record, restart_work, restart_finish);
+}
+
+/* ---- forking --------------------------------------------------------------------------------- */
+
+void dw__fork_work(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    operation->error.code =
+        platform->fork(platform->user, &operation->body, operation->record->body, operation->child,
+                       operation->child->id, &operation->error);
+}
+
+void dw__fork_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *child = operation->child;
+    dw__record *record = operation->record;
+    child->body = operation->body;
+    operation->body = NULL;
+    operation->about = child->id;
+    if (operation->error.code != DW_OK && !child->stopping) {
+        dw__stop(runtime, child);
+    }
+    dw__rest(runtime, child);
+    dw__operation_end(runtime, operation);
+    dw__rest(runtime, record);
+}
+
+static dw_status begin_fork(dw_runtime *runtime, const char *id, dw__operation **out, dw_error *err)
+{
+    dw__record *record = NULL;
+    dw_status status = dw__find_text(runtime, id, &record, err);
+    if (status == DW_OK) {
+        status = dw__operation_create(runtime, record, out, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    const dw__wanted wanted = {.tenant = record->tenant,
+                               .parent = record,
+                               .from_outside = true,
+                               .capabilities = record->capabilities,
+                               .failures_max = record->failures_max,
+                               .priority = record->priority,
+                               .supervision = record->supervision,
+                               .seed = record->seed};
+    status = dw__record_create(runtime, &wanted, &(*out)->child, err);
+    if (status != DW_OK) {
+        dw_free(*out);
+        return status;
+    }
+    (*out)->work = dw__fork_work;
+    (*out)->finish = dw__fork_finish;
+    (*out)->about = (*out)->child->id;
+    return DW_OK;
+}
+
+dw_status dw_runtime_begin_fork(dw_runtime *runtime, const char *id,
+                                char child[DW_ACTOR_ID_CHARS + 1], dw_runtime_end_fn on_end,
+                                void *user, dw_error *err)
+{
+    dw__operation *operation = NULL;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = begin_fork(runtime, id, &operation, err);
+    if (status == DW_OK) {
+        operation->on_end = on_end;
+        operation->user = user;
+        dw__id_text(child, operation->child->id);
+        dw__operation_add(runtime, operation, false);
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+/* ---- freezing -------------------------------------------------------------------------------- */
+
+static void freeze_work(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    dw__record *record = operation->record;
+    operation->error.code = platform->fork(platform->user, &operation->body, record->body, record,
+                                           record->id, &operation->error);
+    if (operation->error.code == DW_OK && record->freeze_count == DW__FREEZES_MAX) {
+        platform->destroy(platform->user, record->freezes[0].body);
+        record->freeze_count--;
+        memmove(record->freezes, record->freezes + 1,
+                record->freeze_count * sizeof record->freezes[0]);
+    }
+}
+
+static void freeze_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    if (operation->error.code == DW_OK) {
+        operation->number = ++record->freeze_number;
+        record->freezes[record->freeze_count].number = operation->number;
+        record->freezes[record->freeze_count++].body = operation->body;
+        operation->body = NULL;
+        dw__happened(runtime, record,
+                     &(dw__happening){.kind = DW_EVENT_FROZEN, .number = operation->number});
+    }
+    dw__operation_end(runtime, operation);
+    dw__rest(runtime, record);
+}
+
+static const struct dw__freeze *find_freeze(const dw__record *record, uint64_t number)
+{
+    for (size_t i = 0; i < record->freeze_count; i++) {
+        if (record->freezes[i].number == number || (number == 0 && i + 1 == record->freeze_count)) {
+            return &record->freezes[i];
+        }
+    }
+    return NULL;
+}
+
+static void rewind_work(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    dw__record *record = operation->record;
+    dw_error *error = &operation->error;
+    const struct dw__freeze *freeze = find_freeze(record, operation->number);
+    if (freeze == NULL && operation->number != 0) {
+        error->code =
+            dw_fail(error, DW_E_NOT_FOUND, "freeze %" PRIu64 " is not kept", operation->number);
+        return;
+    }
+    error->code = freeze != NULL ? platform->fork(platform->user, &operation->body, freeze->body,
+                                                  record, record->id, error)
+                                 : platform->spawn(platform->user, &operation->body, record->seed,
+                                                   record, record->id, error);
+    if (error->code == DW_OK) {
+        platform->destroy(platform->user, record->body);
+    }
+}
+
+static void rewind_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    if (operation->error.code == DW_OK) {
+        record->body = operation->body;
+        operation->body = NULL;
+        record->inside = 0;
+        record->timer_due = false;
+        record->timer_ms = runtime->platform.timer_ms(runtime->platform.user, record->body);
+        dw__happened(runtime, record,
+                     &(dw__happening){.kind = DW_EVENT_REWOUND, .number = operation->number});
+    }
+    dw__operation_end(runtime, operation);
+    dw__rest(runtime, record);
+}
+
+/* An operation of one actor with a callback. */
+typedef struct call_of_one {
+    void (*work)(dw__operation *operation);
+    void (*finish)(dw__operation *operation);
+    uint64_t number;
+    dw_runtime_end_fn on_end;
+    void *user;
+} call_of_one;
+
+static dw_status begin(dw_runtime *runtime, const char *id, const call_of_one *call, dw_error *err)
+{
+    dw__record *record = NULL;
+    dw__operation *operation = NULL;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__find_text(runtime, id, &record, err);
+    if (status == DW_OK) {
+        status = dw__operation_create(runtime, record, &operation, err);
+    }
+    if (status == DW_OK) {
+        operation->work = call->work;
+        operation->finish = call->finish;
+        operation->number = call->number;
+        operation->on_end = call->on_end;
+        operation->user = call->user;
+        dw__operation_add(runtime, operation, false);
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+dw_status dw_runtime_begin_freeze(dw_runtime *runtime, const char *id, dw_runtime_end_fn on_end,
+                                  void *user, dw_error *err)
+{
+    const call_of_one call = {
+        .work = freeze_work, .finish = freeze_finish, .on_end = on_end, .user = user};
+    return begin(runtime, id, &call, err);
+}
+
+dw_status dw_runtime_begin_rewind(dw_runtime *runtime, const char *id, uint64_t number,
+                                  dw_runtime_end_fn on_end, void *user, dw_error *err)
+{
+    const call_of_one call = {.work = rewind_work,
+                              .finish = rewind_finish,
+                              .number = number,
+                              .on_end = on_end,
+                              .user = user};
+    return begin(runtime, id, &call, err);
+}
+
+/* ---- from outside ---------------------------------------------------------------------------- */
+
+static dw_status check_spawn(const dw__tenant *tenant, const dw_spawn_options *options,
+                             dw_error *err)
+{
+    if ((unsigned)options->priority > DW_PRIORITY_LOW ||
+        (unsigned)options->supervision > DW_SUPERVISE_STOP) {
+        return dw_fail(err, DW_E_ARG, "dw_spawn_options: priority %d, supervision %d",
+                       (int)options->priority, (int)options->supervision);
+    }
+    if (tenant == NULL) {
+        return dw_fail(err, DW_E_NOT_FOUND, "no tenant '%.80s'", options->tenant);
+    }
+    if ((options->capabilities & ~tenant->capabilities) != 0) {
+        return dw_fail(err, DW_E_DENIED, "tenant '%s' may not 0x%x (DW_MAY_*)", tenant->name,
+                       options->capabilities & ~tenant->capabilities);
+    }
+    return DW_OK;
+}
+
+dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, const dw_spawn_options *options,
+                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
+{
+    dw__record *record = NULL;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__operation *made = dw_alloc(1, sizeof *made); /* its end is told by this */
+    if (made == NULL) {
+        dw__leave(runtime, false);
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    }
+    made->notice.kind = DW__TELL_OPERATION;
+    made->on_end = options->on_end;
+    made->user = options->user;
+    const char *name = options->tenant != NULL ? options->tenant : "";
+    dw__wanted wanted = {.tenant = dw__find_tenant(runtime, name),
+                         .capabilities = options->capabilities,
+                         .failures_max = options->failures_max,
+                         .priority = dw__queue_of(options->priority),
+                         .supervision = options->supervision,
+                         .seed = seed};
+    status = check_spawn(wanted.tenant, options, err);
+    if (status == DW_OK) {
+        status = dw__record_create(runtime, &wanted, &record, err);
+    }
+    if (status == DW_OK) {
+        dw__id_text(id, record->id);
+        record->made = made;
+        made->about = record->id;
+        dw__make(runtime, record);
+    } else {
+        dw_free(made);
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+dw_status dw_runtime_stop(dw_runtime *runtime, const char *id, dw_error *err)
+{
+    dw__record *record = NULL;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__find_text(runtime, id, &record, err);
+    if (status == DW_OK) {
+        dw__stop(runtime, record);
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+/* The last of its descendants, which has none. */
+static dw__record *deepest(dw__record *record)
+{
+    while (record->first_child != NULL) {
+        record = record->first_child;
+    }
+    return record;
+}
+
+dw_status dw_runtime_stop_tree(dw_runtime *runtime, const char *id, uint64_t *count, dw_error *err)
+{
+    dw__record *head = NULL;
+    uint64_t stopped = 0;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__find_text(runtime, id, &head, err);
+    for (bool more = status == DW_OK; more; stopped++) {
+        dw__record *record = deepest(head);
+        more = record != head;
+        dw__stop(runtime, record);
+    }
+    if (count != NULL) {
+        *count = stopped;
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+/* With the lock. */
+static uint64_t stop_all(dw_runtime *runtime)
+{
+    uint64_t stopped = 0;
+    for (dw__record *record = runtime->all; record != NULL; record = record->after) {
+        if (!record->stopping) {
+            dw__stop(runtime, record);
+            stopped++;
+        }
+    }
+    return stopped;
+}
+
+dw_status dw_runtime_stop_all(dw_runtime *runtime, uint64_t *count, dw_error *err)
+{
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    uint64_t stopped = stop_all(runtime);
+    if (count != NULL) {
+        *count = stopped;
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+void dw__runtime_begin_close(dw_runtime *runtime)
+{
+    dw__enter(runtime);
+    runtime->closing = true;
+    (void)stop_all(runtime);
+    dw__leave(runtime, false);
+}

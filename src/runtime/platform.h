@@ -1,0 +1,124 @@
+/* What the runtime's bookkeeping stands on: clocks, chance, threads, and actors' bodies.
+ * guests.c has the real ones; tests/unit/test_runtime_simulation.c runs the same bookkeeping on a
+ * virtual clock, with bodies of its own. */
+#ifndef DW_RUNTIME_PLATFORM_H
+#define DW_RUNTIME_PLATFORM_H
+
+#include "base/status.h"
+
+#define DW__GUEST_NAME_MAX 200
+
+struct dw__record;
+struct dw__operation;
+
+/* An actor, or whoever is outside. */
+typedef struct dw__sender {
+    bool is_actor;
+    uint64_t id;
+} dw__sender;
+
+/* An effect of a body: dw_actor_effect with what caused it. Borrowed until it is dropped. */
+typedef struct dw__asked {
+    dw_effect_kind kind;
+    uint64_t actor;
+    const char *guest;
+    const void *message; /* [bytes] */
+    size_t bytes;
+    uint64_t cause;
+    uint64_t caused;
+} dw__asked;
+
+/* A message for a body; borrowed for the call. */
+typedef struct dw__delivery {
+    dw__sender from;
+    const void *content; /* [bytes] */
+    size_t bytes;
+    uint64_t cause;
+    uint64_t caused;
+} dw__delivery;
+
+/* What an actor asks for while it works, before it is granted. */
+typedef struct dw__wish {
+    int kind;          /* dw_effect_kind; 0: a timer */
+    uint64_t actor;    /* of a message */
+    uint64_t timer_ms; /* when it is due */
+    size_t bytes;
+    size_t made;     /* spawns and forks that it was granted for this message before */
+    uint64_t *cause; /* of the message under way; set where it was 0 */
+    uint64_t caused;
+    uint64_t new_cause; /* granted: for the wish */
+    uint64_t new_caused;
+} dw__wish;
+
+/* Bodies are used by one thread at a time, without the runtime's lock, unless a comment says
+ * otherwise. */
+typedef struct dw__platform {
+    void *user;
+    uint64_t (*clock_ns)(void *user); /* monotonic; any thread, with the lock or without, as the
+                                         next four */
+    uint64_t (*wall_ms)(void *user);
+    void (*random)(void *user, void *to, size_t bytes);
+    /* Have dw__operation_run called, sometime on a worker. Without the lock. */
+    void (*submit)(void *user, struct dw__operation *operation);
+    /* dw__tick is wanted at `due_ns`, or earlier: at once with 0. With the lock. */
+    void (*wake)(void *user, uint64_t due_ns);
+
+    void *(*seed_ref)(void *user, void *seed);
+    void (*seed_unref)(void *user, void *seed);
+    const dw_limits *(*seed_limits)(void *user, void *seed); /* all set; as long as the seed */
+    /* A seed with the guest `name` and what `seed` grants; counted. */
+    dw_status (*seed_of_guest)(void *user, void **out, void *seed, const char *name, dw_error *err);
+
+    dw_status (*spawn)(void *user, void **body, void *seed, struct dw__record *record, uint64_t id,
+                       dw_error *err);
+    dw_status (*fork)(void *user, void **body, void *parent, struct dw__record *record, uint64_t id,
+                      dw_error *err);
+    void (*destroy)(void *user, void *body); /* NULL is fine */
+    /* Begin to work on `delivery`, or with NULL on what waits inside: dw__worked is called once,
+     * later or from under this call. On failure it is not called. */
+    dw_status (*receive)(void *user, void *body, struct dw__record *record,
+                         const dw__delivery *delivery, dw_error *err);
+    /* Ask it to stop, or end it; with the lock, from any thread, while it works. */
+    void (*cancel)(void *user, void *body, bool at_once);
+    bool (*is_broken)(void *user, void *body);
+    bool (*effect_at)(void *user, void *body, size_t index, dw__asked *asked);
+    void (*drop_effects)(void *user, void *body);
+    uint64_t (*timer_ms)(void *user, void *body);
+    void (*fire_timers)(void *user, void *body, uint64_t now_ms);
+    size_t (*waiting)(void *user, void *body);
+} dw__platform;
+
+/* ---- what is called from below; without the lock ---- */
+
+/* Errors: DW_E_MEMORY, DW_E_RANGE. `platform` is copied. */
+dw_status dw__runtime_create(dw_runtime **out, const dw__platform *platform,
+                             const dw_runtime_options *options, dw_error *err);
+/* Stop everything; over when dw__runtime_is_gone. */
+void dw__runtime_begin_close(dw_runtime *runtime);
+bool dw__runtime_is_gone(dw_runtime *runtime);
+/* Wait for that. */
+void dw__runtime_await_gone(dw_runtime *runtime);
+void dw__runtime_free(dw_runtime *runtime);
+/* Whether the calling thread is one on which callbacks are called, as it said. */
+bool dw__runtime_is_own_thread(const dw_runtime *runtime);
+void dw__runtime_own_thread(const dw_runtime *runtime);
+void *dw__runtime_platform(const dw_runtime *runtime);
+
+/* Work that `submit` was given. The operation may be gone afterwards. */
+void dw__operation_run(struct dw__operation *operation);
+/* What receive began has ended; `error` where status is not DW_OK. */
+void dw__worked(dw_runtime *runtime, struct dw__record *record, dw_status status,
+                const dw_error *error);
+/* A piece of the answer, from the thread that runs the body; as dw_write_fn. */
+ptrdiff_t dw__answered(dw_runtime *runtime, struct dw__record *record, const unsigned char *bytes,
+                       size_t count);
+/* Whether what the body asks for is granted. Errors: DW_E_DENIED, DW_E_LIMIT, DW_E_BUSY. */
+dw_status dw__admit(dw_runtime *runtime, struct dw__record *record, dw__wish *wish, dw_error *err);
+/* Ring what is due and tell what is to be told; when it is next due (UINT64_MAX: nothing is). */
+uint64_t dw__tick(dw_runtime *runtime);
+
+/* dw_runtime_begin_spawn from a seed, which is counted. */
+dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, const dw_spawn_options *options,
+                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+
+#endif

@@ -1,0 +1,420 @@
+/* The table of actors, the trees of who made whom, and tenants.
+ *
+ * The table's buckets go by the highest bits of an id, and each one's list is sorted: so it is in
+ * the order of the ids, which are random numbers of the host's, evenly spread. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/mailbox.h"
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "base/public_struct.h"
+#include "runtime/runtime_internal.h"
+
+#define BUCKET_BITS_MIN 6u
+#define BUCKET_BITS_MAX 26u
+
+void dw__id_text(char text[DW_ACTOR_ID_CHARS + 1], uint64_t id)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < DW_ACTOR_ID_CHARS; i++) {
+        text[i] = digits[(id >> (60 - 4 * i)) & 15];
+    }
+    text[DW_ACTOR_ID_CHARS] = '\0';
+}
+
+void dw__sender_text(char text[DW_ACTOR_ID_CHARS + 1], const dw__sender *sender)
+{
+    if (sender->is_actor) {
+        dw__id_text(text, sender->id);
+    } else {
+        text[0] = '\0';
+    }
+}
+
+bool dw__id_parse(const char *text, uint64_t *id)
+{
+    if (!dw_actor_id_good(text)) {
+        return false;
+    }
+    *id = 0;
+    for (const char *c = text; *c != '\0'; c++) {
+        *id = *id * 16 + (uint64_t)(*c <= '9' ? *c - '0' : *c - 'a' + 10);
+    }
+    return true;
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+static size_t bucket_of(const dw_runtime *runtime, uint64_t id)
+{
+    return (size_t)(id >> (64 - runtime->bucket_bits));
+}
+
+dw__record *dw__first_from(const dw_runtime *runtime, uint64_t id)
+{
+    if (runtime->buckets == NULL) {
+        return NULL;
+    }
+    for (size_t i = bucket_of(runtime, id); i < (size_t)1 << runtime->bucket_bits; i++) {
+        dw__record *record = runtime->buckets[i];
+        while (record != NULL && record->id < id) {
+            record = record->next_in_bucket;
+        }
+        if (record != NULL) {
+            return record;
+        }
+    }
+    return NULL;
+}
+
+dw__record *dw__find(const dw_runtime *runtime, uint64_t id)
+{
+    if (runtime->buckets == NULL) {
+        return NULL;
+    }
+    dw__record *record = runtime->buckets[bucket_of(runtime, id)];
+    while (record != NULL && record->id < id) {
+        record = record->next_in_bucket;
+    }
+    return record != NULL && record->id == id ? record : NULL;
+}
+
+dw_status dw__find_text(const dw_runtime *runtime, const char *text, dw__record **record,
+                        dw_error *err)
+{
+    uint64_t id;
+    *record = NULL;
+    if (text == NULL || !dw__id_parse(text, &id)) {
+        return dw_fail(err, DW_E_ARG, "id: '%.40s', %d lower-case hexadecimal digits are needed",
+                       text != NULL ? text : "(NULL)", DW_ACTOR_ID_CHARS);
+    }
+    *record = dw__find(runtime, id);
+    return *record != NULL ? DW_OK : dw_fail(err, DW_E_NOT_FOUND, "no actor '%s'", text);
+}
+
+static void put(dw_runtime *runtime, dw__record *record)
+{
+    dw__record **link = &runtime->buckets[bucket_of(runtime, record->id)];
+    while (*link != NULL && (*link)->id < record->id) {
+        link = &(*link)->next_in_bucket;
+    }
+    record->next_in_bucket = *link;
+    *link = record;
+}
+
+/* Room for one more: about one record a bucket. */
+static dw_status reserve(dw_runtime *runtime, dw_error *err)
+{
+    unsigned bits = runtime->buckets == NULL ? BUCKET_BITS_MIN : runtime->bucket_bits + 1;
+    if (runtime->buckets != NULL &&
+        (runtime->listed_count < (size_t)1 << runtime->bucket_bits || bits > BUCKET_BITS_MAX)) {
+        return DW_OK;
+    }
+    dw__record **before = runtime->buckets;
+    size_t count = before != NULL ? (size_t)1 << runtime->bucket_bits : 0;
+    dw__record **buckets = dw_alloc((size_t)1 << bits, sizeof(dw__record *));
+    if (buckets == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a table of actors");
+    }
+    runtime->buckets = buckets;
+    runtime->bucket_bits = bits;
+    for (size_t i = 0; i < count; i++) {
+        for (dw__record *record = before[i]; record != NULL;) {
+            dw__record *next = record->next_in_bucket;
+            put(runtime, record);
+            record = next;
+        }
+    }
+    dw_free(before);
+    return DW_OK;
+}
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+static uint64_t new_id(dw_runtime *runtime)
+{
+    uint64_t id = 0;
+    do {
+        runtime->platform.random(runtime->platform.user, &id, sizeof id);
+    } while (dw__find(runtime, id) != NULL);
+    return id;
+}
+
+dw_status dw__check_room(const dw_runtime *runtime, const dw__tenant *tenant,
+                         const dw__record *parent, size_t more, dw_error *err)
+{
+    const dw_limits *limits = &runtime->own_limits;
+    if (runtime->listed_count + more > limits->actors) {
+        return dw_fail(err, DW_E_LIMIT, "actors: %zu in the runtime, limit %" PRIu64 " (actors)",
+                       runtime->listed_count, limits->actors);
+    }
+    if (tenant->actors + more > tenant->actors_max) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "actors: %" PRIu64 " of tenant '%s', limit %" PRIu64 " (actors_max)",
+                       tenant->actors, tenant->name, tenant->actors_max);
+    }
+    if (parent == NULL) {
+        return DW_OK;
+    }
+    if (parent->depth + 1 > limits->generations) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "generations: %u would descend from each other, limit %" PRIu64
+                       " (generations)",
+                       parent->depth + 1, limits->generations);
+    }
+    if (parent->tree->actors - 1 + more > limits->descendants) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "descendants: %" PRIu64 " of one actor are there, limit %" PRIu64
+                       " (descendants)",
+                       parent->tree->actors - 1, limits->descendants);
+    }
+    return DW_OK;
+}
+
+static void join_family(dw__record *record, dw__record *parent)
+{
+    record->parent = parent;
+    record->sibling_before = NULL;
+    record->sibling_after = parent->first_child;
+    if (parent->first_child != NULL) {
+        parent->first_child->sibling_before = record;
+    }
+    parent->first_child = record;
+}
+
+static void leave_family(dw__record *record)
+{
+    if (record->parent == NULL) {
+        return;
+    }
+    if (record->sibling_before != NULL) {
+        record->sibling_before->sibling_after = record->sibling_after;
+    } else {
+        record->parent->first_child = record->sibling_after;
+    }
+    if (record->sibling_after != NULL) {
+        record->sibling_after->sibling_before = record->sibling_before;
+    }
+    record->parent = NULL;
+}
+
+/* What a record owns beside itself. */
+static dw_status equip(dw_runtime *runtime, dw__record *record, const dw__wanted *wanted,
+                       dw_error *err)
+{
+    record->own = dw_alloc(1, sizeof *record->own);
+    if (record->own == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    }
+    if (wanted->parent != NULL && !wanted->from_outside) {
+        record->tree = wanted->parent->tree;
+        record->depth = wanted->parent->depth + 1;
+    } else {
+        record->tree = dw_alloc(1, sizeof *record->tree);
+    }
+    if (record->tree == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    }
+    record->tree->references++;
+    record->tree->actors++;
+    return dw__alarm_reserve(runtime, err);
+}
+
+static void forget_tree(dw__record *record)
+{
+    dw__tree *tree = record->tree;
+    record->tree = NULL;
+    if (tree != NULL && --tree->references == 0) {
+        dw_free(tree);
+    }
+}
+
+static void enlist(dw_runtime *runtime, dw__record *record, const dw__wanted *wanted)
+{
+    put(runtime, record);
+    record->listed = true;
+    record->after = runtime->all;
+    if (runtime->all != NULL) {
+        runtime->all->before = record;
+    }
+    runtime->all = record;
+    if (wanted->parent != NULL) {
+        join_family(record, wanted->parent);
+        record->made_by = (dw__sender){.is_actor = true, .id = wanted->parent->id};
+    }
+    runtime->record_count++;
+    runtime->listed_count++;
+    runtime->busy_count++; /* DW__MAKING */
+    runtime->counts.made++;
+    record->tenant->actors++;
+}
+
+dw_status dw__record_create(dw_runtime *runtime, const dw__wanted *wanted, dw__record **out,
+                            dw_error *err)
+{
+    *out = NULL;
+    const dw__record *grower = wanted->from_outside ? NULL : wanted->parent;
+    dw_status status = dw__check_room(runtime, wanted->tenant, grower, 1, err);
+    if (status == DW_OK) {
+        status = reserve(runtime, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__record *record = dw_alloc(1, sizeof *record);
+    if (record == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    }
+    status = equip(runtime, record, wanted, err);
+    if (status != DW_OK) {
+        forget_tree(record);
+        dw_free(record->own);
+        dw_free(record);
+        return status;
+    }
+    record->id = wanted->id != 0 ? wanted->id : new_id(runtime);
+    record->tenant = wanted->tenant;
+    record->capabilities = wanted->capabilities;
+    record->failures_max = wanted->failures_max;
+    record->priority = wanted->priority;
+    record->supervision = wanted->supervision;
+    record->state = DW__MAKING;
+    record->seed = runtime->platform.seed_ref(runtime->platform.user, wanted->seed);
+    record->limits = runtime->platform.seed_limits(runtime->platform.user, record->seed);
+    enlist(runtime, record, wanted);
+    dw__happened(runtime, record,
+                 &(dw__happening){.kind = DW_EVENT_MADE, .other = record->made_by});
+    *out = record;
+    return DW_OK;
+}
+
+void dw__unlist(dw_runtime *runtime, dw__record *record)
+{
+    DW_ASSERT(record->listed);
+    dw__record **link = &runtime->buckets[bucket_of(runtime, record->id)];
+    while (*link != record) {
+        link = &(*link)->next_in_bucket;
+    }
+    *link = record->next_in_bucket;
+    record->listed = false;
+    dw__record *heir = record->parent;
+    while (record->first_child != NULL) { /* they descend from whom it descends from */
+        dw__record *child = record->first_child;
+        leave_family(child);
+        if (heir != NULL) {
+            join_family(child, heir);
+        }
+    }
+    leave_family(record);
+    record->tree->actors--;
+    runtime->listed_count--;
+    runtime->counts.stopped++;
+    record->tenant->actors--;
+    dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_STOPPED});
+}
+
+void dw__record_free(dw_runtime *runtime, dw__record *record)
+{
+    DW_ASSERT(!record->listed && record->body == NULL && record->mail.count == 0);
+    if (record->before != NULL) {
+        record->before->after = record->after;
+    } else {
+        runtime->all = record->after;
+    }
+    if (record->after != NULL) {
+        record->after->before = record->before;
+    }
+    dw__set_state(runtime, record, DW__RESTING);
+    dw__alarm_unreserve(runtime, &record->alarm);
+    forget_tree(record);
+    runtime->record_count--;
+    dw_free(record->own);
+    dw_free(record);
+}
+
+/* ---- tenants --------------------------------------------------------------------------------- */
+
+dw__tenant *dw__find_tenant(const dw_runtime *runtime, const char *name)
+{
+    dw__tenant *tenant = runtime->tenants;
+    while (tenant != NULL && strcmp(tenant->name, name) != 0) {
+        tenant = tenant->next;
+    }
+    return tenant;
+}
+
+dw_status dw__tenant_create(dw_runtime *runtime, const char *name, dw__tenant **out, dw_error *err)
+{
+    *out = NULL;
+    if (runtime->tenant_count >= DW__TENANTS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "tenants: %zu, which is the limit", runtime->tenant_count);
+    }
+    dw__tenant *tenant = dw_alloc(1, sizeof *tenant);
+    if (tenant == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a tenant");
+    }
+    (void)snprintf(tenant->name, sizeof tenant->name, "%s", name);
+    tenant->next = runtime->tenants;
+    runtime->tenants = tenant;
+    runtime->tenant_count++;
+    *out = tenant;
+    return DW_OK;
+}
+
+static dw_status check_tenant(const char *name, const dw_tenant_options *options, dw_error *err)
+{
+    size_t bytes = name != NULL ? strnlen(name, DW_TENANT_NAME_MAX + 1) : DW_TENANT_NAME_MAX + 1;
+    bool good = bytes <= DW_TENANT_NAME_MAX;
+    for (size_t i = 0; i < bytes && good; i++) {
+        good = (unsigned char)name[i] >= ' ';
+    }
+    if (!good) {
+        return dw_fail(err, DW_E_ARG,
+                       "tenant: a name has at most %d bytes, none of them below a space",
+                       DW_TENANT_NAME_MAX);
+    }
+    if (options->weight > 10000) {
+        return dw_fail(err, DW_E_RANGE, "tenant '%s': weight %u, at most 10,000", name,
+                       options->weight);
+    }
+    if ((options->capabilities & ~(uint32_t)DW_MAY_ALL) != 0) {
+        return dw_fail(err, DW_E_RANGE, "tenant '%s': capabilities 0x%x, there are 0x%x", name,
+                       options->capabilities, (unsigned)DW_MAY_ALL);
+    }
+    return DW_OK;
+}
+
+dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
+                                const dw_tenant_options *options, dw_error *err)
+{
+    dw_tenant_options own;
+    dw_limits limits;
+    dw__tenant *tenant = NULL;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_tenant_options", err);
+    if (status == DW_OK) {
+        status = check_tenant(name, &own, err);
+    }
+    if (status == DW_OK) {
+        status = dw_limits_take(&limits, own.limits, err);
+    }
+    if (status == DW_OK) {
+        status = dw__enter_open(runtime, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    tenant = dw__find_tenant(runtime, name);
+    if (tenant == NULL) {
+        status = dw__tenant_create(runtime, name, &tenant, err);
+    }
+    if (status == DW_OK) {
+        tenant->weight = own.weight != 0 ? own.weight : 100;
+        tenant->capabilities = own.capabilities;
+        tenant->actors_max = own.actors_max != 0 ? own.actors_max : UINT64_MAX;
+        tenant->limits = limits;
+    }
+    dw__leave(runtime, false);
+    return status;
+}

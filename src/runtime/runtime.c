@@ -1,0 +1,340 @@
+/* A runtime's life and its threads: one runs the guests, one looks after what is due, some make and
+ * fork actors. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/callback.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "base/public_struct.h"
+#include "base/turn.h"
+#include "runtime/guests.h"
+#include "runtime/runtime_internal.h"
+
+#define WORKERS_DEFAULT 2u
+/* How long the loop looks for more to do before it sleeps: to be woken takes as long. */
+#define LOOK_NS UINT64_C(50000)
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+void dw__host_wake_loop(dw__host *host)
+{
+    (void)atomic_fetch_add(&host->posted, 1);
+    if (atomic_load(&host->loop_sleeps)) {
+        (void)pthread_mutex_lock(&host->loop_lock);
+        (void)pthread_cond_signal(&host->loop_wanted);
+        (void)pthread_mutex_unlock(&host->loop_lock);
+    }
+}
+
+static bool is_wanted(dw__host *host, uint64_t seen)
+{
+    return atomic_load(&host->posted) != seen || atomic_load(&host->loop_ends);
+}
+
+static void await_calls(dw__host *host, uint64_t seen)
+{
+    uint64_t until_ns = dw_os_clock_ns() + LOOK_NS;
+    while (!is_wanted(host, seen)) {
+        if (dw_os_clock_ns() < until_ns) {
+            continue;
+        }
+        (void)pthread_mutex_lock(&host->loop_lock);
+        atomic_store(&host->loop_sleeps, true);
+        while (!is_wanted(host, seen)) {
+            (void)pthread_cond_wait(&host->loop_wanted, &host->loop_lock);
+        }
+        atomic_store(&host->loop_sleeps, false);
+        (void)pthread_mutex_unlock(&host->loop_lock);
+    }
+}
+
+static void *run_loop(void *arg)
+{
+    dw__host *host = arg;
+    dw_error error;
+    dw__runtime_own_thread(host->runtime);
+    while (!atomic_load(&host->loop_ends)) {
+        uint64_t seen = atomic_load(&host->posted);
+        if (dw_scheduler_run(host->scheduler, DW_RUN_UNTIL_IDLE, &error) != DW_OK) {
+            dw_log(DW_LOG_ERROR, "runtime: %s", error.message); /* no stack: it is tried again */
+        }
+        await_calls(host, seen);
+    }
+    return NULL;
+}
+
+/* ---- what is due ----------------------------------------------------------------------------- */
+
+void dw__host_wake(void *user, uint64_t due_ns)
+{
+    dw__host *host = user;
+    (void)pthread_mutex_lock(&host->keeper_lock);
+    if (due_ns < host->wake_ns) {
+        host->wake_ns = due_ns;
+        (void)pthread_cond_signal(&host->keeper_wanted);
+    }
+    (void)pthread_mutex_unlock(&host->keeper_lock);
+}
+
+static void *run_keeper(void *arg)
+{
+    dw__host *host = arg;
+    dw__runtime_own_thread(host->runtime);
+    (void)pthread_mutex_lock(&host->keeper_lock);
+    while (!host->keeper_ends) {
+        host->wake_ns = UINT64_MAX;
+        (void)pthread_mutex_unlock(&host->keeper_lock);
+        uint64_t due_ns = dw__tick(host->runtime);
+        (void)pthread_mutex_lock(&host->keeper_lock);
+        host->wake_ns = due_ns < host->wake_ns ? due_ns : host->wake_ns;
+        while (!host->keeper_ends && host->wake_ns > dw_os_clock_ns()) {
+            if (host->wake_ns == UINT64_MAX) {
+                (void)pthread_cond_wait(&host->keeper_wanted, &host->keeper_lock);
+            } else {
+                (void)dw_os_cond_wait_until(&host->keeper_wanted, &host->keeper_lock,
+                                            host->wake_ns);
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&host->keeper_lock);
+    return NULL;
+}
+
+/* ---- workers --------------------------------------------------------------------------------- */
+
+void dw__host_submit(void *user, dw__operation *operation)
+{
+    dw__host *host = user;
+    operation->next = NULL;
+    (void)pthread_mutex_lock(&host->work_lock);
+    if (host->work == NULL) {
+        host->work = operation;
+    } else {
+        host->last_work->next = operation;
+    }
+    host->last_work = operation;
+    (void)pthread_cond_signal(&host->work_wanted);
+    (void)pthread_mutex_unlock(&host->work_lock);
+}
+
+static void *run_worker(void *arg)
+{
+    dw__host *host = arg;
+    dw__runtime_own_thread(host->runtime);
+    (void)pthread_mutex_lock(&host->work_lock);
+    while (!host->workers_end) {
+        dw__operation *operation = host->work;
+        if (operation == NULL) {
+            (void)pthread_cond_wait(&host->work_wanted, &host->work_lock);
+            continue;
+        }
+        host->work = operation->next;
+        (void)pthread_mutex_unlock(&host->work_lock);
+        dw__operation_run(operation);
+        (void)pthread_mutex_lock(&host->work_lock);
+    }
+    (void)pthread_mutex_unlock(&host->work_lock);
+    return NULL;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void end_threads(dw__host *host)
+{
+    if (host->has_loop) {
+        atomic_store(&host->loop_ends, true);
+        dw__host_wake_loop(host);
+        (void)pthread_join(host->loop, NULL);
+    }
+    (void)pthread_mutex_lock(&host->keeper_lock);
+    host->keeper_ends = true;
+    (void)pthread_cond_signal(&host->keeper_wanted);
+    (void)pthread_mutex_unlock(&host->keeper_lock);
+    if (host->has_keeper) {
+        (void)pthread_join(host->keeper, NULL);
+    }
+    (void)pthread_mutex_lock(&host->work_lock);
+    host->workers_end = true;
+    (void)pthread_cond_broadcast(&host->work_wanted);
+    (void)pthread_mutex_unlock(&host->work_lock);
+    for (size_t i = 0; i < host->worker_count; i++) {
+        (void)pthread_join(host->workers[i], NULL);
+    }
+}
+
+/* Its threads have nothing to do any more. */
+static void free_host(dw__host *host)
+{
+    end_threads(host);
+    if (host->runtime != NULL) {
+        dw__runtime_free(host->runtime);
+    }
+    dw_scheduler_destroy(host->scheduler);
+    (void)pthread_cond_destroy(&host->loop_wanted);
+    (void)pthread_mutex_destroy(&host->loop_lock);
+    (void)pthread_cond_destroy(&host->keeper_wanted);
+    (void)pthread_mutex_destroy(&host->keeper_lock);
+    (void)pthread_cond_destroy(&host->work_wanted);
+    (void)pthread_mutex_destroy(&host->work_lock);
+    dw_free(host);
+}
+
+static dw_status start_threads(dw__host *host, dw_error *err)
+{
+    int failed = dw_os_start_thread(&host->loop, run_loop, host);
+    host->has_loop = failed == 0;
+    if (failed == 0) {
+        failed = dw_os_start_thread(&host->keeper, run_keeper, host);
+        host->has_keeper = failed == 0;
+    }
+    size_t count =
+        host->options.worker_threads != 0 ? host->options.worker_threads : WORKERS_DEFAULT;
+    while (failed == 0 && host->worker_count < count) {
+        failed = dw_os_start_thread(&host->workers[host->worker_count], run_worker, host);
+        host->worker_count += failed == 0;
+    }
+    return failed == 0 ? DW_OK
+                       : dw_fail(err, DW_E_MEMORY, "a thread of a runtime: %s", strerror(failed));
+}
+
+static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
+{
+    dw__platform platform = dw__guests_platform;
+    dw_scheduler_options options = {.struct_bytes = sizeof options};
+    platform.user = host;
+    dw_status status = dw__runtime_create(&host->runtime, &platform, &host->options, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    options.guest_count_max = host->options.working_max;
+    status = dw_scheduler_create(&host->scheduler, engine, &options, err);
+    return status == DW_OK ? start_threads(host, err) : status;
+}
+
+dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine, const dw_runtime_options *options,
+                          dw_error *err)
+{
+    dw_runtime_options own;
+    *out = NULL;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_runtime_options", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (own.worker_threads > DW__WORKERS_MAX) {
+        return dw_fail(err, DW_E_RANGE, "worker_threads: %u, at most %u", own.worker_threads,
+                       DW__WORKERS_MAX);
+    }
+    dw__host *host = dw_alloc(1, sizeof *host);
+    if (host == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a runtime");
+    }
+    host->options = own;
+    DW_ASSERT(pthread_mutex_init(&host->loop_lock, NULL) == 0);
+    DW_ASSERT(pthread_mutex_init(&host->keeper_lock, NULL) == 0);
+    DW_ASSERT(pthread_mutex_init(&host->work_lock, NULL) == 0);
+    dw_os_cond_init(&host->loop_wanted);
+    dw_os_cond_init(&host->keeper_wanted);
+    dw_os_cond_init(&host->work_wanted);
+    status = fill_host(host, engine, err);
+    if (status != DW_OK) {
+        free_host(host);
+        return status;
+    }
+    *out = host->runtime;
+    return DW_OK;
+}
+
+void dw_runtime_close(dw_runtime *runtime)
+{
+    if (runtime == NULL) {
+        return;
+    }
+    if (dw__runtime_is_own_thread(runtime) || dw_callback_under_way()) {
+        dw_log(DW_LOG_ERROR, "dw_runtime_close: from a callback of the runtime: it stays open");
+        return;
+    }
+    dw__host *host = dw__runtime_platform(runtime);
+    dw__runtime_begin_close(runtime);
+    dw__runtime_await_gone(runtime);
+    free_host(host);
+}
+
+dw_status dw_runtime_get_scheduler_stats(dw_runtime *runtime, dw_scheduler_stats *stats)
+{
+    const dw__host *host = dw__runtime_platform(runtime);
+    return dw_scheduler_get_stats(host->scheduler, stats);
+}
+
+/* ---- spawning -------------------------------------------------------------------------------- */
+
+/* The actor's options with all limits that bound it; *limits and *instance are theirs. */
+static dw_status merge(dw_runtime *runtime, const dw_spawn_options *options,
+                       dw_instance_options *instance, dw_limits *limits, dw_actor_options *actor,
+                       dw_error *err)
+{
+    dw_limits usual;
+    const char *tenant = options->tenant != NULL ? options->tenant : "";
+    dw_status status =
+        dw_struct_read(actor, sizeof *actor, options->actor, "dw_actor_options", err);
+    if (status == DW_OK) {
+        status =
+            dw_struct_read(instance, sizeof *instance, actor->instance, "dw_instance_options", err);
+    }
+    if (status == DW_OK) {
+        status = dw_limits_take(limits, instance->limits, err);
+    }
+    if (status == DW_OK) {
+        status = dw__tenant_limits(runtime, tenant, &usual, err);
+    }
+    if (status == DW_OK) {
+        dw_limits_fill(limits, &usual);
+        limits->struct_bytes = sizeof *limits;
+        instance->limits = limits;
+        actor->instance = instance;
+    }
+    return status;
+}
+
+static dw_status make_seed(dw_runtime *runtime, dw_module *module, const dw_spawn_options *options,
+                           dw__seed **seed, dw_error *err)
+{
+    dw_actor_options actor;
+    dw_instance_options instance;
+    dw_limits limits;
+    dw_actor_settings *settings = NULL;
+    dw_status status = merge(runtime, options, &instance, &limits, &actor, err);
+    if (status == DW_OK) {
+        status = dw_actor_settings_create(&settings, &actor, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__seed_create(seed, module, settings, err);
+    if (status != DW_OK) {
+        dw_actor_settings_unref(settings);
+    }
+    return status;
+}
+
+dw_status dw_runtime_begin_spawn(dw_runtime *runtime, dw_module *module,
+                                 const dw_spawn_options *options, char id[DW_ACTOR_ID_CHARS + 1],
+                                 dw_error *err)
+{
+    dw_spawn_options own;
+    dw__seed *seed = NULL;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_spawn_options", err);
+    if (status == DW_OK && module == NULL) {
+        status = dw_fail(err, DW_E_ARG, "spawn: no module");
+    }
+    if (status == DW_OK) {
+        status = make_seed(runtime, module, &own, &seed, err);
+    }
+    if (status == DW_OK) {
+        status = dw__spawn_from_seed(runtime, seed, &own, id, err);
+    }
+    dw__seed_release(seed);
+    return status;
+}

@@ -1,0 +1,407 @@
+/* The runtime's records and what its files share. README.md has the tour.
+ * Private to src/runtime. Thread: what begins with dw__ and takes a runtime is called with its lock
+ * held, between dw__enter and dw__leave, unless its comment says otherwise. */
+#ifndef DW_RUNTIME_RUNTIME_INTERNAL_H
+#define DW_RUNTIME_RUNTIME_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/account.h"
+#include "runtime/platform.h"
+
+#define DW__TENANTS_MAX 1024u
+#define DW__SUBSCRIPTIONS_MAX 1024u
+#define DW__EVENTS_MAX 65536u
+#define DW__OPERATIONS_MAX 4096u /* that wait for one actor */
+#define DW__FREEZES_MAX 8u       /* kept of one actor */
+#define DW__CAUSES 4096u
+#define DW__PRIORITIES 3
+/* An actor that could not be restarted is tried again so much later. */
+#define DW__RESTART_NS UINT64_C(1000000000)
+
+/* Something that is due at a time of the platform's clock: dw__alarm_set. */
+typedef struct dw__alarm {
+    uint64_t due_ns;
+    size_t place; /* in the heap, from 1 on; 0: it is not set */
+    void (*ring)(dw_runtime *runtime, struct dw__alarm *alarm);
+} dw__alarm;
+
+typedef enum dw__notice_kind { DW__TELL_MAIL, DW__TELL_OPERATION, DW__TELL_EVENT } dw__notice_kind;
+
+/* What is to be told to the embedder; the first member of what it is about. */
+typedef struct dw__notice {
+    struct dw__notice *next;
+    dw__notice_kind kind;
+} dw__notice;
+
+/* A message in a mailbox, or being worked on, or to be told of. */
+typedef struct dw__mail {
+    dw__notice notice;
+    struct dw__mail *next;
+    uint64_t number; /* of all that were accepted, from 1 on */
+    uint64_t to;
+    dw__sender from;
+    uint64_t cause; /* as of dw_message */
+    uint64_t caused;
+    uint32_t attempts;
+    bool awaited;  /* a request: somebody is to be told of its end */
+    bool working;  /* it is its actor's current one */
+    bool detached; /* though that goes on, its end is told already */
+    bool posted;   /* it is among what is to be told */
+    bool told;     /* and that is over */
+    dw_write_fn on_answer;
+    dw_runtime_end_fn on_end;
+    void *user;
+    dw__alarm alarm; /* timeout_ms */
+    uint64_t timeout_ms;
+    dw_error error; /* its code is the status */
+    size_t bytes;
+    unsigned char content[]; /* [bytes] */
+} dw__mail;
+
+typedef struct dw__mailbox {
+    dw__mail *first;
+    dw__mail *last;
+    size_t count;
+    size_t bytes;
+} dw__mailbox;
+
+/* Actors that descend from one that was made from outside, while any of them is there. */
+typedef struct dw__tree {
+    uint64_t references;
+    uint64_t actors;
+} dw__tree;
+
+typedef struct dw__ready_queue {
+    struct dw__record *first;
+    struct dw__record *last;
+    uint64_t pass; /* of turns taken, weighted: the lowest is next */
+} dw__ready_queue;
+
+typedef struct dw__tenant {
+    struct dw__tenant *next;
+    struct dw__tenant *next_active; /* of those that have actors that are ready */
+    char name[DW_TENANT_NAME_MAX + 1];
+    uint32_t weight;
+    uint32_t capabilities;
+    uint64_t actors_max;
+    dw_limits limits;
+    uint64_t pass;
+    size_t ready_count;
+    dw__ready_queue ready[DW__PRIORITIES]; /* DW_PRIORITY_HIGH, _NORMAL, _LOW */
+    uint64_t actors;
+    uint64_t working;
+    uint64_t messages; /* worked on */
+    uint64_t failed;
+    uint64_t work_ns;
+} dw__tenant;
+
+typedef enum dw__record_state {
+    DW__MAKING,  /* it has no body yet */
+    DW__RESTING, /* has nothing to do */
+    DW__READY,   /* in its tenant's queue */
+    DW__WORKING, /* on a message: its body is the scheduler's */
+    DW__BUSY,    /* an operation has its body */
+    DW__DOWN,    /* waits to be restarted, without a body */
+    DW__LEAVING, /* its body is being destroyed; nobody finds it */
+} dw__record_state;
+
+/* What the runtime knows of an actor. */
+typedef struct dw__record {
+    uint64_t id;
+    struct dw__record *next_in_bucket;
+    struct dw__record *before; /* in the list of all */
+    struct dw__record *after;
+    struct dw__record *parent; /* in the tree: the nearest ancestor that is there */
+    struct dw__record *first_child;
+    struct dw__record *sibling_before;
+    struct dw__record *sibling_after;
+    struct dw__record *next_ready; /* in its tenant's queue, or in runtime->starts */
+    dw__tenant *tenant;
+    dw__tree *tree;
+    dw__sender made_by;
+    uint32_t depth;
+    uint32_t capabilities;
+    uint32_t failures_max;
+    uint32_t failures; /* in a row */
+    uint8_t priority;  /* the index of its queue */
+    dw_supervision supervision;
+    dw__record_state state;
+    bool listed;   /* it is found by its id */
+    bool stopping; /* as soon as it rests */
+    bool ends;     /* it asked for its end: after what it asked for before */
+    bool timer_due;
+    bool fires;       /* it begins with what timers bring */
+    bool answering;   /* on_answer is under way */
+    bool interrupted; /* while it works: its body is of no use afterwards */
+    void *seed;
+    void *body;
+    size_t inside; /* messages that wait in the body: of timers */
+    dw__mailbox mail;
+    dw__mailbox aside;
+    dw__mail *current; /* while it works; NULL: on a message from inside */
+    uint64_t began_ns;
+    struct dw__operation *operations; /* waiting, the first first */
+    struct dw__operation *last_operation;
+    size_t operation_count;
+    struct dw__operation *own;  /* to make, restart or destroy it: never two at a time */
+    struct dw__operation *made; /* tells that it was made */
+    dw__alarm alarm;            /* the next timer, or the next try to restart it */
+    uint64_t timer_ms;
+    struct dw__freeze {
+        uint64_t number;
+        void *body;
+    } freezes[DW__FREEZES_MAX];
+    size_t freeze_count;
+    uint64_t freeze_number;
+    /* counters of dw_runtime_actor_info */
+    uint64_t done;
+    uint64_t failed;
+    uint64_t restarts;
+    uint64_t answered_bytes;
+    uint64_t work_ns;
+    const dw_limits *limits; /* of the seed, all set */
+} dw__record;
+
+/* Work with a body, outside of the lock, on a worker. */
+typedef struct dw__operation {
+    dw__notice notice;
+    struct dw__operation *next;
+    dw_runtime *runtime;
+    dw__record *record; /* whose body it works with */
+    dw__record *child;  /* of a fork */
+    /* Without the lock. */
+    void (*work)(struct dw__operation *operation);
+    /* With it. The record rests afterwards, unless it is gone. */
+    void (*finish)(struct dw__operation *operation);
+    bool pending; /* submitted and not finished */
+    bool effect;  /* asked for by the actor: what fails is a problem of its */
+    uint64_t number;
+    void *body;                         /* what `work` made */
+    void *seed;                         /* of a spawn */
+    char guest[DW__GUEST_NAME_MAX + 1]; /* of a spawn by name */
+    dw_runtime_end_fn on_end;
+    void *user;
+    uint64_t about; /* the id that is told */
+    dw_error error; /* its code is the status */
+} dw__operation;
+
+typedef struct dw__event {
+    dw__notice notice;
+    dw_event_kind kind;
+    uint64_t actor;
+    dw__sender other;
+    uint64_t number;
+    uint64_t time_ms;
+    dw_status status;
+    uint64_t lost;
+    bool problem; /* for on_problem, with `text` */
+    char text[248];
+    size_t byte_count;
+    unsigned char bytes[];
+} dw__event;
+
+typedef struct dw__subscription {
+    struct dw__subscription *next;
+    uint64_t number;
+    bool to_all;
+    uint64_t actor;
+    void (*on_event)(void *user, const dw_event *event);
+    void *user;
+} dw__subscription;
+
+struct dw_runtime {
+    dw__platform platform;
+    dw_runtime_options options;
+    dw_limits limits;     /* what was set */
+    dw_limits own_limits; /* the same, with the defaults */
+    size_t working_max;
+
+    pthread_mutex_t lock;   /* guards all below */
+    pthread_cond_t changed; /* nothing is busy; a subscriber's callback has returned; all gone */
+    bool closing;
+    dw__record **buckets; /* [1 << bucket_bits], by the highest bits of ids */
+    unsigned bucket_bits;
+    dw__record *all;     /* listed or not */
+    size_t record_count; /* in `all` */
+    size_t listed_count;
+    size_t busy_count; /* of records that are not DW__RESTING */
+    dw__tenant *tenants;
+    size_t tenant_count;
+    dw__tenant *active; /* have actors that are ready */
+    uint64_t pass;      /* of the tenant that had the last turn */
+    dw__record *starts; /* are to begin, outside of the lock */
+    dw__record *last_start;
+    dw__operation *submits; /* likewise */
+    dw__operation *last_submit;
+    size_t working_count;
+    dw__alarm **alarms; /* [alarm_count], a heap */
+    size_t alarm_count;
+    size_t alarm_capacity;
+    size_t alarm_owners; /* each has room in the heap */
+    dw__notice *notices; /* to be told, the first first */
+    dw__notice *last_notice;
+    bool telling; /* some thread calls callbacks */
+    pthread_t teller;
+    dw__subscription *subscriptions;
+    size_t subscription_count;
+    uint64_t subscription_number;
+    uint64_t telling_number; /* of the subscription whose callback is under way; 0: none */
+    size_t event_count;
+    uint64_t lost_events; /* since the last that was kept */
+    uint64_t mail_number;
+    struct {
+        uint64_t cause;
+        uint64_t count;
+    } causes[DW__CAUSES];
+    dw_runtime_stats counts;
+};
+
+/* ---- turns.c ---- */
+
+/* Take the lock. Not under a guest's account: what is allocated is the runtime's. */
+void dw__enter(dw_runtime *runtime);
+/* Let actors and operations begin that can, and give the lock back. `tells`: this is a thread of
+ * the runtime's, which calls callbacks. */
+void dw__leave(dw_runtime *runtime, bool tells);
+/* The same with DW_E_STATE while the runtime is being closed; then it is not entered. */
+dw_status dw__enter_open(dw_runtime *runtime, dw_error *err);
+/* Between dw__enter and dw__leave: give the lock back for a while. */
+typedef dw_account_scope dw__lock_scope;
+dw__lock_scope dw__unlock(dw_runtime *runtime);
+void dw__lock_again(dw_runtime *runtime, dw__lock_scope scope);
+/* Nothing has the record's body: what comes next begins. The record may be gone afterwards. */
+void dw__rest(dw_runtime *runtime, dw__record *record);
+/* Something was added that a resting actor is to do. */
+void dw__rouse(dw_runtime *runtime, dw__record *record);
+void dw__set_state(dw_runtime *runtime, dw__record *record, dw__record_state state);
+void dw__submit(dw_runtime *runtime, dw__operation *operation);
+/* To be told; the notice is the runtime's until then. */
+void dw__tell(dw_runtime *runtime, dw__notice *notice);
+/* The stride's queue of a public priority. */
+uint8_t dw__queue_of(dw_priority priority);
+
+/* ---- alarms.c ---- */
+
+/* Room for one more alarm. Errors: DW_E_MEMORY. */
+dw_status dw__alarm_reserve(dw_runtime *runtime, dw_error *err);
+void dw__alarm_unreserve(dw_runtime *runtime, dw__alarm *alarm);
+/* In the place of an earlier time. */
+void dw__alarm_set(dw_runtime *runtime, dw__alarm *alarm, uint64_t due_ns);
+void dw__alarm_clear(dw_runtime *runtime, dw__alarm *alarm);
+/* When the first is due; UINT64_MAX: none is set. */
+uint64_t dw__alarms_due(const dw_runtime *runtime);
+/* Ring all that are due. */
+void dw__alarms_ring(dw_runtime *runtime, uint64_t now_ns);
+
+/* ---- records.c ---- */
+
+/* The actor of that id; NULL: none is found by it. */
+dw__record *dw__find(const dw_runtime *runtime, uint64_t id);
+/* Of the text of an id. Errors: DW_E_ARG, DW_E_NOT_FOUND. */
+dw_status dw__find_text(const dw_runtime *runtime, const char *text, dw__record **record,
+                        dw_error *err);
+/* What a new record is to be. */
+typedef struct dw__wanted {
+    uint64_t id; /* 0: a new one */
+    dw__tenant *tenant;
+    dw__record *parent; /* made by; NULL: from outside */
+    bool from_outside;  /* a fork by the embedder begins a tree of its own */
+    uint32_t capabilities;
+    uint32_t failures_max;
+    uint8_t priority;
+    dw_supervision supervision;
+    void *seed; /* counted by the record on success */
+} dw__wanted;
+/* A record in state DW__MAKING, listed. Errors: DW_E_LIMIT, DW_E_MEMORY. */
+dw_status dw__record_create(dw_runtime *runtime, const dw__wanted *wanted, dw__record **out,
+                            dw_error *err);
+/* Nobody finds it any more; its children are its parent's. */
+void dw__unlist(dw_runtime *runtime, dw__record *record);
+/* Free what has no body, and is not listed. */
+void dw__record_free(dw_runtime *runtime, dw__record *record);
+/* The first listed actor whose id is not below `id`; NULL: none. */
+dw__record *dw__first_from(const dw_runtime *runtime, uint64_t id);
+/* Whether so many more actors may be made by `parent`. Errors: DW_E_LIMIT. */
+dw_status dw__check_room(const dw_runtime *runtime, const dw__tenant *tenant,
+                         const dw__record *parent, size_t more, dw_error *err);
+dw__tenant *dw__find_tenant(const dw_runtime *runtime, const char *name);
+dw_status dw__tenant_create(dw_runtime *runtime, const char *name, dw__tenant **out, dw_error *err);
+
+/* ---- mail.c ---- */
+
+/* Without the lock. Errors: DW_E_MEMORY. */
+dw_status dw__mail_create(dw__mail **out, const void *content, size_t bytes, dw_error *err);
+void dw__mail_free(dw_runtime *runtime, dw__mail *mail);
+/* Into the mailbox, last. Takes the mail. */
+void dw__mail_accept(dw_runtime *runtime, dw__record *record, dw__mail *mail);
+/* Whether one more has room; `times`: beyond the limit for what was granted before. Errors:
+ * DW_E_BUSY. */
+dw_status dw__mail_check(const dw__record *record, size_t bytes, uint64_t times, dw_error *err);
+dw__mail *dw__mailbox_take(dw__mailbox *mailbox);
+void dw__mailbox_put(dw__mailbox *mailbox, dw__mail *mail);
+void dw__mailbox_put_first(dw__mailbox *mailbox, dw__mail *mail);
+/* It waits no more; it ends with error->code. Takes the mail. */
+void dw__mail_end(dw_runtime *runtime, dw__record *record, dw__mail *mail, const dw_error *error);
+/* Of all that waits and was set aside. */
+void dw__mail_end_all(dw_runtime *runtime, dw__record *record, const dw_error *error);
+/* The actor goes on working on it, but its sender is told of its end now. */
+void dw__mail_detach(dw_runtime *runtime, dw__record *record, const dw_error *error);
+/* If it is detached, and on_answer does not use it: its end is told. */
+void dw__mail_post(dw_runtime *runtime, const dw__record *record, dw__mail *mail);
+/* It failed: its sender is told, or where that is an actor it is tried again, or set aside. */
+void dw__mail_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail,
+                     const dw_error *error);
+
+/* ---- operations.c ---- */
+
+dw_status dw__operation_create(dw_runtime *runtime, dw__record *record, dw__operation **out,
+                               dw_error *err);
+/* Behind those that wait for the record; it begins once the record rests. */
+void dw__operation_add(dw_runtime *runtime, dw__operation *operation, bool first);
+/* Make the body of a new record from its seed; with a guest, from that. */
+void dw__make(dw_runtime *runtime, dw__record *record);
+/* The body is invalid, or not there: another in its place. */
+void dw__restart(dw_runtime *runtime, dw__record *record);
+/* Destroy all there is of a record that nobody finds, then the record. */
+void dw__bury(dw_runtime *runtime, dw__record *record);
+/* A fork of `record`, to be the body of `child`. */
+void dw__fork_work(dw__operation *operation);
+void dw__fork_finish(dw__operation *operation);
+/* The actor ends; what it works on is interrupted. */
+void dw__stop(dw_runtime *runtime, dw__record *record);
+/* The operation is through, or was never begun: its end is told. */
+void dw__operation_end(dw_runtime *runtime, dw__operation *operation);
+
+/* ---- core.c ---- */
+
+/* What a tenant's actors are limited to where they say nothing; with the runtime's. Errors:
+ * DW_E_NOT_FOUND, DW_E_STATE. */
+dw_status dw__tenant_limits(dw_runtime *runtime, const char *name, dw_limits *limits,
+                            dw_error *err);
+
+/* ---- events.c ---- */
+
+typedef struct dw__happening {
+    dw_event_kind kind;
+    dw__sender other;
+    uint64_t number;
+    const dw_error *error; /* may be NULL */
+    const void *bytes;
+    size_t byte_count;
+} dw__happening;
+/* Tell those who subscribed. */
+void dw__happened(dw_runtime *runtime, const dw__record *record, const dw__happening *happening);
+/* Tell on_problem. */
+void dw__problem(dw_runtime *runtime, uint64_t id, const dw_error *problem);
+/* Whether `from` was granted to send to `to`. Errors: DW_E_DENIED. */
+dw_status dw__may_send(const dw__record *from, const dw__record *to, dw_error *err);
+/* Call who subscribed; without the lock. Frees the event. */
+void dw__event_tell(dw_runtime *runtime, dw__event *event);
+
+bool dw__id_parse(const char *text, uint64_t *id);
+void dw__id_text(char text[DW_ACTOR_ID_CHARS + 1], uint64_t id);
+void dw__sender_text(char text[DW_ACTOR_ID_CHARS + 1], const dw__sender *sender);
+
+#endif

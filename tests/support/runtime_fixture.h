@@ -1,0 +1,56 @@
+/* What tests of the runtime share: a runtime over an engine with a tiny model, and calls that must
+ * succeed. */
+#ifndef DW_TESTS_RUNTIME_FIXTURE_H
+#define DW_TESTS_RUNTIME_FIXTURE_H
+
+#include <pthread.h>
+
+#include "actor_fixture.h"
+
+typedef struct runtime_fixture {
+    actor_fixture *actors;
+    dw_module *hostile;   /* tests/guest/actor_hostile.c */
+    dw_module *echo;      /* tests/guest/actor_echo.c */
+    dw_module *stillborn; /* tests/guest/actor_stillborn.c */
+    dw_runtime *runtime;  /* of a test: runtime_open */
+    dw_limits limits;     /* of the next runtime */
+    uint32_t working_max;
+    pthread_mutex_t lock; /* guards the next two */
+    unsigned problem_count;
+    char problem[256]; /* the last one */
+} runtime_fixture;
+
+/* cmocka's set-up and tear-down of a group: *state is the fixture. */
+int runtime_fixture_open(void **state);
+int runtime_fixture_close(void **state);
+
+typedef struct runtime_id {
+    char text[DW_ACTOR_ID_CHARS + 1];
+} runtime_id;
+
+/* With find_guest ("stillborn", "hostile") and on_problem. Guests may trap from then on. */
+void runtime_open(runtime_fixture *f);
+void runtime_close(runtime_fixture *f);
+/* `options` may be NULL: all capabilities. `granted`: the model. */
+runtime_id runtime_spawned(runtime_fixture *f, dw_module *module, const dw_spawn_options *options);
+/* An answer that is text, or numbers; with a NUL behind. */
+typedef struct runtime_answer {
+    _Alignas(8) unsigned char bytes[8192];
+    size_t count;
+} runtime_answer;
+/* For dw_request.on_answer: `user` is a runtime_answer. */
+ptrdiff_t runtime_keep(void *user, const unsigned char *bytes, size_t count);
+/* Call and wait. */
+dw_status runtime_tell(runtime_fixture *f, const runtime_id *id, const char *text,
+                       runtime_answer *answer, dw_error *error);
+/* One that must end well; the number at the front of the answer. */
+uint32_t runtime_told(runtime_fixture *f, const runtime_id *id, const char *text);
+/* Until nothing is worked on. */
+void runtime_await(runtime_fixture *f);
+dw_runtime_actor_info runtime_info(runtime_fixture *f, const runtime_id *id);
+bool runtime_has(runtime_fixture *f, const runtime_id *id);
+/* All ids [*count], in order. */
+size_t runtime_ids(runtime_fixture *f, runtime_id *ids, size_t capacity);
+unsigned runtime_problems(runtime_fixture *f, char text[256]);
+
+#endif

@@ -1,0 +1,204 @@
+/* The chat guest in many actors at once, on the default model: each gives the bytes that it gives
+ * alone, whoever comes, goes or is forked meanwhile (docs/numerics.md: weights in blocks of 32). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/os.h"
+#include "support.h"
+
+#define ACTORS 64
+#define TALKS 2 /* messages to each */
+#define MODEL "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+typedef struct talker {
+    struct crowd *of;
+    unsigned number;
+    char id[DW_ACTOR_ID_CHARS + 1];
+    unsigned told;
+    bool forked; /* by the first talker, after its first message */
+    char text[4096];
+    size_t bytes;
+} talker;
+
+typedef struct crowd {
+    dw_engine *engine;
+    dw_model *model;
+    dw_module *chat;
+    dw_runtime *runtime;
+    talker alone[ACTORS];
+    talker together[ACTORS];
+    talker forks[ACTORS];
+    unsigned failed;
+} crowd;
+
+static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
+{
+    talker *t = user;
+    if (count > sizeof t->text - t->bytes) {
+        return -1;
+    }
+    memcpy(t->text + t->bytes, bytes, count);
+    t->bytes += count;
+    return (ptrdiff_t)count;
+}
+
+/* Of different lengths, so that prompts meet tokens that are decoded. */
+static void line_of(unsigned actor, unsigned told, char *text, size_t capacity)
+{
+    static const char *const lines[] = {
+        "Name a colour.", "Count to three, please, slowly.",
+        "What is the sea like at night, and why do people go there?", "Say a word."};
+    (void)snprintf(text, capacity, "%u: %s", actor, lines[(actor + told) % 4]);
+}
+
+static void spawn(crowd *c, talker *t, unsigned number)
+{
+    char seed[16];
+    const char *const names[] = {"DRIFTWOOD_TEMP", "DRIFTWOOD_SEED", "DRIFTWOOD_MAX_TOKENS"};
+    const char *const values[] = {number % 2 == 0 ? "0.8" : "0", seed, "6"};
+    dw_error error = {.message = ""};
+    dw_instance_options instance = {.struct_bytes = sizeof instance,
+                                    .models = &c->model,
+                                    .model_count = 1,
+                                    .env_names = names,
+                                    .env_values = values,
+                                    .env_count = 3,
+                                    .context_tokens_max = 512};
+    dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
+    const dw_spawn_options options = {.struct_bytes = sizeof options, .actor = &actor};
+    (void)snprintf(seed, sizeof seed, "%u", 7 + number);
+    *t = (talker){.of = c, .number = number};
+    dw_status status = dw_runtime_spawn(c->runtime, c->chat, &options, t->id, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+}
+
+static dw_request request_of(talker *t, char *text, size_t capacity)
+{
+    line_of(t->number, t->told, text, capacity);
+    return (dw_request){.struct_bytes = sizeof(dw_request),
+                        .message = text,
+                        .message_bytes = strlen(text),
+                        .on_answer = keep,
+                        .user = t};
+}
+
+static void say(talker *t);
+
+/* Each goes on by itself; every fourth is forked behind its first message, and the fork goes on
+ * as it does. */
+static void on_end(void *user, const dw_runtime_end *end)
+{
+    talker *t = user;
+    crowd *c = t->of;
+    c->failed += end->status != DW_OK;
+    t->told++;
+    if (t->told == 1 && t->number % 4 == 0 && !t->forked) {
+        talker *child = &c->forks[t->number];
+        *child = *t;
+        child->forked = true;
+        c->failed += dw_runtime_begin_fork(c->runtime, t->id, child->id, NULL, NULL, NULL) != DW_OK;
+        say(child);
+    }
+    if (t->told < TALKS) {
+        say(t);
+    }
+}
+
+static void say(talker *t)
+{
+    char text[128];
+    dw_request request = request_of(t, text, sizeof text);
+    request.on_end = on_end;
+    t->of->failed += dw_runtime_send(t->of->runtime, t->id, &request, NULL, NULL) != DW_OK;
+}
+
+static void talk_alone(crowd *c, unsigned number)
+{
+    talker *t = &c->alone[number];
+    dw_error error = {.message = ""};
+    spawn(c, t, number);
+    for (; t->told < TALKS; t->told++) {
+        char text[128];
+        const dw_request request = request_of(t, text, sizeof text);
+        dw_status status = dw_runtime_call(c->runtime, t->id, &request, &error);
+        assert_string_equal(error.message, "");
+        assert_int_equal(status, DW_OK);
+    }
+    assert_int_equal(dw_runtime_stop(c->runtime, t->id, &error), DW_OK);
+}
+
+static void assert_same(const talker *a, const talker *b)
+{
+    assert_true(a->bytes > 0);
+    assert_int_equal(a->bytes, b->bytes);
+    assert_memory_equal(a->text, b->text, a->bytes);
+}
+
+static void test_runtime_chats_as_alone(void **state)
+{
+    crowd *c = *state;
+    dw_error error = {.message = ""};
+    if (c->model == NULL) {
+        skip();
+    }
+    for (unsigned i = 0; i < ACTORS; i++) {
+        talk_alone(c, i);
+    }
+    for (unsigned i = 0; i < ACTORS; i++) { /* they join while others are at work */
+        spawn(c, &c->together[i], i);
+        say(&c->together[i]);
+    }
+    assert_int_equal(dw_runtime_wait(c->runtime, 0, &error), DW_OK);
+    assert_int_equal(c->failed, 0);
+    for (unsigned i = 0; i < ACTORS; i++) {
+        assert_same(&c->alone[i], &c->together[i]);
+        if (i % 4 == 0) {
+            assert_same(&c->alone[i], &c->forks[i]);
+        }
+    }
+    dw_scheduler_stats stats = {.struct_bytes = sizeof stats};
+    assert_int_equal(dw_runtime_get_scheduler_stats(c->runtime, &stats), DW_OK);
+    assert_true(stats.most_step_sequences > 8);
+}
+
+static int open_crowd(void **state)
+{
+    crowd *c = dw_alloc(1, sizeof *c);
+    dw_error error = {.message = ""};
+    char path[1024];
+    const char *device = getenv("DW_TEST_DEVICE");
+    const char *folder = getenv("DW_TEST_MODEL_DIR");
+    dw_engine_options options = {
+        .struct_bytes = sizeof options, .device = device != NULL ? device : "CPU", .threads = 2};
+    *state = c;
+    assert_int_equal(dw_engine_create(&c->engine, &options, &error), DW_OK);
+    (void)snprintf(path, sizeof path, "%s/%s", folder != NULL ? folder : ".", MODEL);
+    if (access(path, R_OK) == 0) {
+        assert_int_equal(dw_model_open(&c->model, c->engine, path, &error), DW_OK);
+    }
+    (void)snprintf(path, sizeof path, "%s/chat.wasm", DW_TEST_GUESTS_DIR);
+    assert_int_equal(dw_module_open(&c->chat, c->engine, path, &error), DW_OK);
+    assert_int_equal(dw_runtime_open(&c->runtime, c->engine, NULL, &error), DW_OK);
+    return 0;
+}
+
+static int close_crowd(void **state)
+{
+    crowd *c = *state;
+    dw_runtime_close(c->runtime);
+    dw_module_unref(c->chat);
+    dw_model_unref(c->model);
+    dw_engine_destroy(c->engine);
+    dw_free(c);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_runtime_chats_as_alone)};
+    return cmocka_run_group_tests(tests, open_crowd, close_crowd);
+}
