@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# check_install.sh SOURCE BUILD: installs into a fresh prefix, then builds examples/host.c and
-# examples/generate.c against that copy through pkg-config and through find_package, in folders that
+# check_install.sh SOURCE BUILD: installs into a fresh prefix, then builds examples/host.c, actors.c and
+# generate.c against that copy through pkg-config and through find_package, in folders that
 # know nothing of ours, and runs them.
 set -euo pipefail
 source=$1 build=$2
@@ -33,7 +33,7 @@ fi
 export PKG_CONFIG_PATH=$libdir/pkgconfig
 flags=$(pkg-config --cflags --libs driftwood) || fail "pkg-config does not find driftwood"
 mkdir "$work/by-pkg-config" "$work/project"
-for name in host generate; do
+for name in host generate actors; do
     # shellcheck disable=SC2086
     cc -std=c17 -Wall -Wextra -Werror "$source/examples/$name.c" -o "$work/by-pkg-config/$name" \
         $flags -Wl,-rpath,"$libdir" || fail "examples/$name.c does not build through pkg-config"
@@ -44,7 +44,7 @@ cat >"$work/project/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.22)
 project(embedding C)
 find_package(driftwood 0.1 CONFIG REQUIRED)
-foreach(name host generate)
+foreach(name host generate actors)
     add_executable(${name} ${name}.c)
     target_link_libraries(${name} PRIVATE driftwood::driftwood)
 endforeach()
@@ -64,5 +64,6 @@ answers() { # PROGRAM ARGUMENTS...
 for folder in "$work/by-pkg-config" "$work/project/build"; do
     answers "$folder/host" "$model" "$guest" "Say hello."
     answers "$folder/generate" "$model" "Say hello."
+    answers "$folder/actors" "$model" "$prefix/share/driftwood/guests/chat.wasm" "Say hello." "And bye."
 done
-echo "check_install: installed, moved, two programs built twice"
+echo "check_install: installed, moved, three programs built twice"
