@@ -18,6 +18,11 @@
 /* Byte pairs of libllama's take a text as a whole, 16 MiB for half a minute: they get a longer one
  * in parts of this length or more, where a word ends whatever the pattern. */
 #define PAIRS_BYTES ((size_t)4 << 10)
+/* What libllama is given to take whole at most: up to 1.5 us a byte, in which it cannot be left. */
+#define WHOLE_BYTES_MAX ((size_t)512 << 10)
+/* A part that is longer by so much, since nothing in it is sure to end a word, is not libllama's: a
+ * word of 16 MB took it 18 seconds. */
+#define WORD_BYTES ((size_t)8 << 10)
 /* Where libllama splits texts by std::regex, which recurses once a character of a match, it gets
  * texts of this length at most: its stack is that of whoever calls, a guest's fiber for one. */
 /* What libllama takes meanwhile, measured on words of 4 MiB: 94 bytes a byte. */
@@ -90,14 +95,14 @@ static dw_status make_pairs(const dw_vocab *vocab, dw_error *err)
     return status;
 }
 
-/* By our own code, where the vocabulary has a splitter. */
-static dw_status add_own(const dw_vocab *vocab, const char *text, size_t bytes, dw_token_list *out,
-                         dw_error *err)
+/* By our own code, where the vocabulary has a splitter, `by`. */
+static dw_status add_own(const dw_vocab *vocab, const dw_pre_tokenizer *by, const char *text,
+                         size_t bytes, dw_token_list *out, dw_error *err)
 {
     dw_status status = make_pairs(vocab, err);
-    return status != DW_OK ? status
-                           : dw_byte_pairs_tokenize(vocab->lazy_pairs->pairs, vocab->splitter, text,
-                                                    bytes, out, err);
+    return status != DW_OK
+               ? status
+               : dw_byte_pairs_tokenize(vocab->lazy_pairs->pairs, by, text, bytes, out, err);
 }
 
 /* As a text of its own. */
@@ -105,7 +110,12 @@ static dw_status add_text(const dw_vocab *vocab, const char *text, size_t bytes,
                           dw_error *err)
 {
     if (vocab->splitter != NULL && bytes > REGEX_TEXT_BYTES_MAX) {
-        return add_own(vocab, text, bytes, out, err);
+        return add_own(vocab, vocab->splitter, text, bytes, out, err);
+    }
+    if (bytes > WHOLE_BYTES_MAX) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "text: %zu bytes which this tokenizer takes whole, limit %zu", bytes,
+                       WHOLE_BYTES_MAX);
     }
     size_t left = out->count < out->capacity ? out->capacity - out->count : 0;
     int32_t none = 0;
@@ -225,26 +235,33 @@ static bool ends_word(unsigned char before, unsigned char behind)
 }
 
 /* The first place at least `least` bytes behind `from` where the text may be cut; `bytes` where
- * there is none. */
-static size_t next_word_end(const char *text, size_t bytes, size_t from, size_t least)
+ * there is none. Word pieces end at white space, and nothing joins words. */
+static size_t next_word_end(const dw_vocab *vocab, const char *text, size_t bytes, size_t from,
+                            size_t least)
 {
+    bool pieces = llama_vocab_type(vocab->vocab) == LLAMA_VOCAB_TYPE_WPM;
     size_t at = bytes - from > least ? from + least : bytes;
-    while (at < bytes && !ends_word((unsigned char)text[at - 1], (unsigned char)text[at])) {
+    while (at < bytes &&
+           !(pieces ? text[at] == ' '
+                    : ends_word((unsigned char)text[at - 1], (unsigned char)text[at]))) {
         at++;
     }
     return at;
 }
 
-/* For libllama's byte pairs: in parts, cut where words end. */
+/* For libllama's byte pairs and word pieces: in parts, cut where words end. A part of a long word
+ * is split and merged by our own code, which can be left. */
 static dw_status add_words(const dw_vocab *vocab, const char *text, size_t bytes,
                            dw_token_list *out, dw_error *err)
 {
     dw_status status = DW_OK;
     for (size_t at = 0, next = 0; status == DW_OK && at < bytes; at = next) {
-        next = next_word_end(text, bytes, at, PAIRS_BYTES);
+        next = next_word_end(vocab, text, bytes, at, PAIRS_BYTES);
         dw_stop_pause(out->stop);
         status = dw_stop_check(out->stop, "tokenize", err);
-        if (status == DW_OK) {
+        if (status == DW_OK && next - at > WORD_BYTES && vocab->words != NULL) {
+            status = add_own(vocab, vocab->words, text + at, next - at, out, err);
+        } else if (status == DW_OK) {
             status = add_text(vocab, text + at, next - at, out, err);
         }
     }
@@ -285,7 +302,9 @@ static dw_status add_any_text(const dw_vocab *vocab, const char *text, size_t by
 {
     enum llama_vocab_type type = llama_vocab_type(vocab->vocab);
     bool slow = type == LLAMA_VOCAB_TYPE_SPM && bytes > PART_BYTES;
-    if (type == LLAMA_VOCAB_TYPE_BPE && vocab->splitter == NULL && bytes > PAIRS_BYTES) {
+    bool in_words =
+        type == LLAMA_VOCAB_TYPE_WPM || (type == LLAMA_VOCAB_TYPE_BPE && vocab->splitter == NULL);
+    if (in_words && bytes > PAIRS_BYTES) {
         return add_words(vocab, text, bytes, out, err);
     }
     return slow      ? add_parts(vocab, text, bytes, goes_on, out, err)
@@ -309,7 +328,7 @@ static dw_status add_stretch(const dw_vocab *vocab, const char *text, size_t byt
             break;
         }
         if (next < bytes && at == 0 && vocab->splitter != NULL) {
-            status = add_own(vocab, own, bytes, out, err);
+            status = add_own(vocab, vocab->splitter, own, bytes, out, err);
             break;
         }
         next = next < bytes ? next + character_bytes((unsigned char)own[next]) : bytes;

@@ -29,7 +29,10 @@ static dw_status check_pre_tokenizer(dw_vocab *vocab, dw_error *err)
     char name[64] = "";
     (void)llama_model_meta_val_str(vocab->model, "tokenizer.ggml.model", model, sizeof model);
     (void)llama_model_meta_val_str(vocab->model, "tokenizer.ggml.pre", name, sizeof name);
-    dw_split_kind kind = dw_pre_tokenizer_find(&vocab->splitter, name);
+    const dw_pre_tokenizer *found = NULL;
+    dw_split_kind kind = dw_pre_tokenizer_find(&found, name);
+    vocab->splitter = kind == DW_SPLIT_OURS ? found : NULL;
+    vocab->words = kind == DW_SPLIT_BY_CODE ? found : NULL;
     if (type != LLAMA_VOCAB_TYPE_BPE || strcmp(model, "gpt2") != 0 || kind == DW_SPLIT_RAW ||
         kind == DW_SPLIT_UNKNOWN) {
         return dw_fail(err, DW_E_UNSUPPORTED,

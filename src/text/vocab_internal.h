@@ -45,6 +45,7 @@ struct dw_vocab {
     const char *chat_template;
     uint32_t count;
     const dw_pre_tokenizer *splitter; /* for texts that libllama cannot split; NULL: it can */
+    const dw_pre_tokenizer *words;    /* for those of long words, where it can; NULL: as it does */
     char *path;                       /* where merges are read from, unless `file` is there */
     const dw_gguf *file;              /* lent */
     lazy_pairs *lazy_pairs;

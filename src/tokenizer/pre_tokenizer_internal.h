@@ -78,7 +78,7 @@ typedef struct stage {
     const part *parts;
 } stage;
 
-#define NAMES_MAX 8
+#define NAMES_MAX 20
 #define STAGES_MAX 7
 
 struct dw_pre_tokenizer {

@@ -277,6 +277,32 @@ static const part falcon_marks[] = {
 static const part default_marks[] = {
     {.kind = PART_RUN, .of = PUNCTUATION, .most = MANY, .set = default_symbols}, END};
 
+static const part llama3[] = {{.kind = PART_CONTRACTION},
+                              WORD(LETTER),
+                              NUMBERS(3),
+                              OTHERS(TAIL_LINES),
+                              {.kind = PART_LINES},
+                              {.kind = PART_SPACES_BEFORE},
+                              {.kind = PART_SPACES},
+                              END};
+static const part qwen2[] = {{.kind = PART_CONTRACTION},
+                             WORD(LETTER),
+                             NUMBERS(1),
+                             OTHERS(TAIL_LINES),
+                             {.kind = PART_LINES},
+                             {.kind = PART_SPACES_BEFORE},
+                             {.kind = PART_SPACES},
+                             END};
+static const part qwen35[] = {
+    {.kind = PART_CONTRACTION},
+    {.kind = PART_WORD, .of = LETTER | MARK, .without = LETTER | NUMBER},
+    NUMBERS(1),
+    {.kind = PART_OTHERS, .without = SPACE | LETTER | MARK | NUMBER, .tail = TAIL_LINES},
+    {.kind = PART_LINES},
+    {.kind = PART_SPACES_BEFORE},
+    {.kind = PART_SPACES},
+    END};
+
 static const dw_pre_tokenizer ours[] = {
     {.names = {"", "default"},
      .stage_count = 4,
@@ -343,61 +369,34 @@ static const dw_pre_tokenizer ours[] = {
      .stages = {PARTS(numbers_by_three), PARTS(minicpm5)}},
 };
 
-/* Patterns for which unicode_regex_split_custom of libllama has code, alone or behind \p{N}, which
- * matches one character. */
-static const char *const by_code[] = {"gpt-2",
-                                      "phi-2",
-                                      "jina-es",
-                                      "jina-de",
-                                      "gigachat",
-                                      "jina-v2-es",
-                                      "jina-v2-de",
-                                      "a.x-4.0",
-                                      "mellum",
-                                      "modern-bert",
-                                      "jina-v1-en",
-                                      "jina-v2-code",
-                                      "roberta-bpe",
-                                      "exaone4",
-                                      "mpt",
-                                      "olmo",
-                                      "jais",
-                                      "trillion",
-                                      "granite-docling",
-                                      "starcoder",
-                                      "refact",
-                                      "command-r",
-                                      "smollm",
-                                      "codeshell",
-                                      "exaone",
-                                      "minerva-7b",
-                                      "mellum2",
-                                      "llama3",
-                                      "llama-v3",
-                                      "llama-bpe",
-                                      "falcon3",
-                                      "falcon-h1",
-                                      "pixtral",
-                                      "midm-2.0",
-                                      "lfm2",
-                                      "dbrx",
-                                      "smaug-bpe",
-                                      "chatglm-bpe",
-                                      "glm4",
-                                      "glm5",
-                                      "qwen2",
-                                      "jina-v5-nano",
-                                      "kormo",
-                                      "f2llmv2",
-                                      "deepseek-r1-qwen",
-                                      "stablelm2",
-                                      "hunyuan",
-                                      "solar-open",
-                                      "megrez",
-                                      "grok-2",
-                                      "qwen35",
-                                      "kimi-k2",
-                                      "laguna"};
+/* Patterns for which unicode_regex_split_custom of libllama has code, which takes a text whole:
+ * long words are split and merged here. */
+static const dw_pre_tokenizer by_code[] = {
+    {.names = {"gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jina-v2-es", "jina-v2-de",
+               "a.x-4.0", "mellum", "modern-bert", "jina-v1-en", "jina-v2-code", "roberta-bpe",
+               "exaone4", "mpt", "olmo", "jais", "trillion", "granite-docling"},
+     .stage_count = 1,
+     .stages = {{.kind = STAGE_GPT2}}},
+    {.names = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b",
+               "mellum2"},
+     .stage_count = 2,
+     .stages = {PARTS(numbers), {.kind = STAGE_GPT2}}},
+    {.names = {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0",
+               "lfm2", "jina-v5-nano"},
+     .keeps_tokens = true,
+     .stage_count = 1,
+     .stages = {PARTS(llama3)}},
+    {.names = {"dbrx", "smaug-bpe", "chatglm-bpe", "glm4", "glm5"},
+     .stage_count = 1,
+     .stages = {PARTS(llama3)}},
+    {.names = {"qwen2", "kormo", "f2llmv2", "deepseek-r1-qwen", "stablelm2", "hunyuan",
+               "solar-open", "megrez", "grok-2"},
+     .stage_count = 1,
+     .stages = {PARTS(qwen2)}},
+    {.names = {"qwen35"}, .stage_count = 1, .stages = {PARTS(qwen35)}},
+};
+/* The same, of which this has no pattern: libllama takes their words whole. */
+static const char *const by_code_alone[] = {"kimi-k2", "laguna"};
 static const char *const raw[] = {"gemma4", "granite-embed-multi-311m", "sarvam-moe", "mmbert",
                                   "whitespace"};
 
@@ -411,18 +410,28 @@ static bool listed(const char *const *list, size_t count, const char *name)
     return false;
 }
 
-dw_split_kind dw_pre_tokenizer_find(const dw_pre_tokenizer **out, const char *name)
+static const dw_pre_tokenizer *find(const dw_pre_tokenizer *table, size_t count, const char *name)
 {
-    *out = NULL;
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
-        if (listed(ours[i].names, NAMES_MAX, name)) {
-            *out = &ours[i];
-            return DW_SPLIT_OURS;
+    for (size_t i = 0; i < count; i++) {
+        if (listed(table[i].names, NAMES_MAX, name)) {
+            return &table[i];
         }
     }
-    return listed(by_code, sizeof by_code / sizeof by_code[0], name) ? DW_SPLIT_BY_CODE
-           : listed(raw, sizeof raw / sizeof raw[0], name)           ? DW_SPLIT_RAW
-                                                                     : DW_SPLIT_UNKNOWN;
+    return NULL;
+}
+
+dw_split_kind dw_pre_tokenizer_find(const dw_pre_tokenizer **out, const char *name)
+{
+    *out = find(ours, sizeof ours / sizeof ours[0], name);
+    if (*out != NULL) {
+        return DW_SPLIT_OURS;
+    }
+    *out = find(by_code, sizeof by_code / sizeof by_code[0], name);
+    return *out != NULL ||
+                   listed(by_code_alone, sizeof by_code_alone / sizeof by_code_alone[0], name)
+               ? DW_SPLIT_BY_CODE
+           : listed(raw, sizeof raw / sizeof raw[0], name) ? DW_SPLIT_RAW
+                                                           : DW_SPLIT_UNKNOWN;
 }
 
 bool dw_pre_tokenizer_keeps_tokens(const dw_pre_tokenizer *of)

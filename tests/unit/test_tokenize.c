@@ -296,6 +296,60 @@ static void try_parts(const char *name, const dw_vocab *vocab)
     }
 }
 
+/* Texts in which no two characters of ASCII are sure to end a word: what libllama could split is
+ * split here as well, into the same words. */
+static size_t long_words(uint64_t *random, char *text, size_t bytes)
+{
+    static const char *const units[] = {
+        "\xc3\xa9", "\xe4\xbb\x8a", "!", " ",  "\n", "  ",           "\xcc\x81",
+        "\xd9\xa3", "\xe2\x80\xa6", "-", "\t", "'s", "\xe3\x80\x82", "\xe2\x82\xac"};
+    size_t length = 0;
+    while (length + 8 < bytes) {
+        const char *unit = units[vocab_random(random) % (sizeof units / sizeof units[0])];
+        for (uint64_t n = 1 + vocab_random(random) % 3; n > 0 && length + 8 < bytes; n--) {
+            memcpy(text + length, unit, strlen(unit));
+            length += strlen(unit);
+        }
+    }
+    return length;
+}
+
+/* Those for which libllama has code, and words can be long. */
+static const char *const code_names[] = {
+    "gpt-2",        "phi-2",        "jina-es",     "jina-de",         "gigachat",
+    "jina-v2-es",   "jina-v2-de",   "a.x-4.0",     "mellum",          "modern-bert",
+    "jina-v1-en",   "jina-v2-code", "roberta-bpe", "exaone4",         "mpt",
+    "olmo",         "jais",         "trillion",    "granite-docling", "starcoder",
+    "refact",       "command-r",    "smollm",      "codeshell",       "exaone",
+    "minerva-7b",   "mellum2",      "llama3",      "llama-v3",        "llama-bpe",
+    "falcon3",      "falcon-h1",    "pixtral",     "midm-2.0",        "lfm2",
+    "jina-v5-nano", "dbrx",         "smaug-bpe",   "chatglm-bpe",     "glm4",
+    "glm5",         "qwen2",        "kormo",       "f2llmv2",         "deepseek-r1-qwen",
+    "stablelm2",    "hunyuan",      "solar-open",  "megrez",          "grok-2",
+    "qwen35"};
+
+static void test_tokenize_long_words_as_libllama(void **state)
+{
+    static char text[24000];
+    (void)state;
+    for (size_t i = 0; i < sizeof code_names / sizeof code_names[0]; i++) {
+        dw_vocab *vocab = vocab_make(&(vocab_options){.kind = VOCAB_BPE, .pre = code_names[i]});
+        uint64_t random = i;
+        for (int round = 0; round < 4; round++) {
+            size_t bytes = sizeof text;
+            if (round == 0) { /* one word */
+                memset(text, 'q', bytes);
+            } else {
+                bytes = long_words(&random, text, bytes);
+            }
+            size_t want_count = vocab_oracle(vocab, text, bytes, false, want, TOKENS_MAX);
+            size_t count = vocab_tokens(vocab, text, bytes, 0, got, TOKENS_MAX);
+            expect_equal(code_names[i], count, want_count, text, bytes);
+        }
+        dw_vocab_close(vocab);
+    }
+}
+
 static void test_tokenize_parts_as_the_whole(void **state)
 {
     (void)state;
@@ -515,6 +569,30 @@ static void leaves(dw_vocab *vocab, const char *text, size_t bytes, int32_t *tok
         DW_E_CANCELLED);
 }
 
+/* What libllama would take whole, seconds long, is refused. */
+static void test_tokenize_refuses_what_cannot_be_left(void **state)
+{
+    static char text[(512 << 10) + 1];
+    static int32_t tokens[sizeof text];
+    const vocab_options kinds[] = {{.kind = VOCAB_SPM}, {.kind = VOCAB_WPM}, {.kind = VOCAB_UGM}};
+    (void)state;
+    memset(text, 'a', sizeof text);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        dw_vocab *vocab = vocab_make(&kinds[i]);
+        size_t count = 0;
+        dw_error err;
+        assert_int_equal(
+            dw_vocab_tokenize(vocab, text, sizeof text, tokens, sizeof text, 0, &count, &err),
+            DW_E_LIMIT);
+        assert_non_null(strstr(err.message, "takes whole, limit 524288"));
+        assert_int_equal(count, 0);
+        assert_int_equal(
+            dw_vocab_tokenize(vocab, text, sizeof text / 4, tokens, sizeof text, 0, &count, &err),
+            DW_OK);
+        dw_vocab_close(vocab);
+    }
+}
+
 static void test_tokenize_can_be_left(void **state)
 {
     const size_t bytes = (size_t)16 << 20;
@@ -525,17 +603,21 @@ static void test_tokenize_can_be_left(void **state)
     for (size_t i = 0; i < bytes; i++) {
         text[i] = i % 7 == 6 ? ' ' : (char)('a' + i * 31 % 26);
     }
-    const vocab_options kinds[] = {
-        {.kind = VOCAB_BPE}, {.kind = VOCAB_BPE, .pre = "deepseek-v3"}, {.kind = VOCAB_SPM}};
-    for (size_t i = 0; i < 3; i++) {
+    const vocab_options kinds[] = {{.kind = VOCAB_BPE},
+                                   {.kind = VOCAB_BPE, .pre = "deepseek-v3"},
+                                   {.kind = VOCAB_SPM},
+                                   {.kind = VOCAB_WPM}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         dw_vocab *vocab = vocab_make(&kinds[i]);
         leaves(vocab, text, bytes, tokens);
         dw_vocab_close(vocab);
     }
-    dw_vocab *vocab = vocab_make(&kinds[1]);
     memset(text, 'a', bytes); /* one word, which is ours */
-    leaves(vocab, text, bytes, tokens);
-    dw_vocab_close(vocab);
+    for (size_t i = 0; i < 2; i++) {
+        dw_vocab *vocab = vocab_make(&kinds[i]);
+        leaves(vocab, text, bytes, tokens);
+        dw_vocab_close(vocab);
+    }
     free(text);
     free(tokens);
 }
@@ -546,9 +628,11 @@ int main(void)
         cmocka_unit_test(test_tokenize_pieces_as_their_text),
         cmocka_unit_test(test_tokenize_long_texts_in_parts),
         cmocka_unit_test(test_tokenize_can_be_left),
+        cmocka_unit_test(test_tokenize_refuses_what_cannot_be_left),
         cmocka_unit_test(test_tokenize_content_spells_no_control_tokens),
         cmocka_unit_test(test_tokenize_control_tokens_across_pieces),
         cmocka_unit_test(test_tokenize_splits_as_libllama),
+        cmocka_unit_test(test_tokenize_long_words_as_libllama),
         cmocka_unit_test(test_tokenize_parts_as_the_whole),
         cmocka_unit_test(test_tokenize_takes_long_texts),
         cmocka_unit_test(test_tokenize_survives_memory_shortage),
