@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t rewritten_bytes;
     dw_error err;
     (void)dw_wasm_exports_function(data, size, DW_ACTOR_EXPORT);
-    (void)dw_wasm_work_check(data, size, &err);
+    (void)dw_wasm_work_check(data, size, &dw_limits_usual, &err);
     dw_status status = dw_wasm_layout_read(&layout, data, size, &rewritten, &rewritten_bytes, &err);
     if (valid(data, size)) {
         DW_ASSERT(status == DW_OK);

@@ -314,7 +314,25 @@ typedef enum dw_limit_unit {
     X(grammar_steps, STEPS, UINT64_C(67108864), 1000, UINT64_C(67108864), "",                      \
       "steps that a grammar takes to find what may come next, of about 15 ns")                     \
     X(files, COUNT, 256, 1, 65536, "",                                                             \
-      "files and folders that a guest has open, beside those it was granted")
+      "files and folders that a guest has open, beside those it was granted")                      \
+    X(module_bytes, BYTES, UINT64_C(128) << 20, 64, UINT64_C(128) << 20, "", "a module")           \
+    X(module_types, COUNT, 10000, 1, 10000, "", "types of a module")                               \
+    X(module_imports, COUNT, 10000, 1, 10000, "", "imports of a module")                           \
+    X(module_functions, COUNT, 100000, 1, 100000, "",                                              \
+      "functions of a module, without those that it imports")                                      \
+    X(module_globals, COUNT, 100000, 1, 100000, "", "global variables of a module")                \
+    X(module_exports, COUNT, 100000, 1, 100000, "", "exports of a module")                         \
+    X(module_segments, COUNT, 100000, 1, 100000, "",                                               \
+      "segments of data in a module, and as many of elements")                                     \
+    X(function_bytes, BYTES, UINT64_C(2) << 20, 64, UINT64_C(2) << 20, "",                         \
+      "code of a function of a module")                                                            \
+    X(function_locals, COUNT, 50000, 1, 50000, "", "local variables of a function of a module")    \
+    X(function_compile_ms, MS, 8000, 1, 8000, "",                                                  \
+      "time of a core that compiling a function takes, as it is counted beforehand")               \
+    X(compile_ms, MS, 180000, 1, 180000, "",                                                       \
+      "the same of all functions of a module")                                                     \
+    X(compile_excess_ms, MS, 20000, 1, 20000, "",                                                  \
+      "what of that is beyond 1.5 times what code of their length takes")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -385,11 +403,14 @@ typedef struct dw_engine_options {
     /* Keys and values of prompts' beginnings, kept for contexts that begin alike
      * (dw_instance_share_prefixes); 0: 1 GiB. */
     uint64_t prefix_bytes_max;
+    /* For what it compiles: those of module_bytes to compile_excess_ms; the others are of
+     * instances. Borrowed for the call; NULL: the defaults. */
+    const dw_limits *limits;
 } dw_engine_options;
 
 /* `options` may be NULL. Errors: DW_E_NOT_FOUND (no such device; the message lists those there
  * are), DW_E_ARG (threads; imports: which, and why), DW_E_UNSUPPORTED (kv_bytes_max, where contexts
- * lie in host memory), DW_E_DEVICE, DW_E_MEMORY, DW_E_LIMIT. */
+ * lie in host memory), DW_E_RANGE (limits), DW_E_DEVICE, DW_E_MEMORY, DW_E_LIMIT. */
 DW_API DW_MUST_CHECK dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options,
                                                 dw_error *err);
 /* Everything that was made with it must be gone: models, modules, instances, actors, sessions,

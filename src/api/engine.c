@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/callback.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "base/public_struct.h"
@@ -47,10 +48,15 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
 {
     dw_engine_options own;
     *out = NULL;
+    dw_limits limits;
     dw_status status = dw_struct_read(&own, sizeof own, options, "dw_engine_options", err);
+    if (status == DW_OK) {
+        status = dw_limits_take(&limits, own.limits, err);
+    }
     if (status != DW_OK) {
         return status;
     }
+    dw_limits_fill(&limits, &dw_limits_usual);
     dw_engine *engine = dw_alloc(1, sizeof *engine);
     if (engine == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for an engine");
@@ -81,6 +87,7 @@ dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options, dw
             .own_imports = own.imports,
             .own_import_count = own.import_count,
             .counts_fuel = own.counts_fuel,
+            .module_limits = &limits,
         };
         status = dw_wasm_host_create(&engine->wasm, &parts, err);
     }

@@ -181,6 +181,7 @@ dw_status dw_cli_actors_open(dw_cli_actors *actors, const dw_cli_opening *how, d
         .threads = how->session->threads,
         .kv_bytes_max = how->session->kv_bytes_max,
         .counts_fuel = how->session->limits.fuel != 0 && how->session->limits.fuel != DW_LIMIT_NONE,
+        .limits = &how->session->limits,
     };
     *actors = (dw_cli_actors){.named = how->session->model};
     dw_status status = state_folder(how->state, &actors->path, err);

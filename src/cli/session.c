@@ -311,7 +311,8 @@ int dw_cli_session_run(dw_cli_session *session)
                                  .threads = session->threads,
                                  .kv_bytes_max = session->kv_bytes_max,
                                  .counts_fuel = session->limits.fuel != 0 &&
-                                                session->limits.fuel != DW_LIMIT_NONE};
+                                                session->limits.fuel != DW_LIMIT_NONE,
+                                 .limits = &session->limits};
     int exit_code = 1;
 
     dw_status status = dw_cli_find_guest(path, sizeof path, session->guest, &error);

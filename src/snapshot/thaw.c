@@ -6,10 +6,10 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "base/limits.h"
 #include "base/public_struct.h"
 #include "base/stack.h"
 #include "snapshot/snapshot_parts_internal.h"
-#include "wasm/wasm_work.h"
 
 /* ---- files -------------------------------------------------------------------------------- */
 
@@ -102,9 +102,10 @@ static dw_status compile_saved(dw__thaw *t, const char *hash, dw_error *err)
                        "the snapshot names its module by hash only, %.64s, and it is not at hand",
                        hash);
     }
-    if (tensor->bytes > DW_MODULE_BYTES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "module: %llu bytes, limit %zu",
-                       (unsigned long long)tensor->bytes, DW_MODULE_BYTES_MAX);
+    if (tensor->bytes > dw_limits_usual.module_bytes) {
+        return dw_fail(err, DW_E_LIMIT, "module: %llu bytes, limit %llu",
+                       (unsigned long long)tensor->bytes,
+                       (unsigned long long)dw_limits_usual.module_bytes);
     }
     unsigned char *bytes = dw_alloc((size_t)tensor->bytes + 1, 1);
     if (bytes == NULL) {

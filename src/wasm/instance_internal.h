@@ -37,7 +37,8 @@ struct dw_wasm_host {
     dw__own_import *own_imports; /* [own_import_count]; do not move: the linker refers to them */
     size_t own_import_count;
     bool counts_fuel;
-    bool fibers_fail; /* for tests: dw_fibers_set_failing */
+    dw_limits module_limits; /* for what is compiled */
+    bool fibers_fail;        /* for tests: dw_fibers_set_failing */
 
     /* The ticker advances the epoch while guests run, so that those that only loop can be
      * stopped. It sleeps while none does. */

@@ -154,7 +154,7 @@ static dw_status compile_here(void *arg, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    status = dw_wasm_work_check(c->wasm, c->wasm_bytes, err);
+    status = dw_wasm_work_check(c->wasm, c->wasm_bytes, &host->module_limits, err);
     if (status != DW_OK) {
         return status;
     }

@@ -186,6 +186,7 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
     host->device = parts->device;
     host->prefixes = parts->prefixes;
     host->counts_fuel = parts->counts_fuel;
+    host->module_limits = parts->module_limits != NULL ? *parts->module_limits : dw_limits_usual;
     DW_ASSERT(pthread_mutex_init(&host->lock, NULL) == 0);
     dw_os_cond_init(&host->changed);
     DW_ASSERT(pthread_mutex_init(&host->stream_lock, NULL) == 0);

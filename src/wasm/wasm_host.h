@@ -6,6 +6,7 @@
 
 #include <wasmtime.h>
 
+#include "base/limits.h"
 #include "device/device.h"
 #include "inference/prefix_cache.h"
 
@@ -30,7 +31,8 @@ typedef struct dw_host_parts {
     size_t import_table_count;
     const dw_import *const *own_imports; /* [own_import_count], the embedder's; checked, copied */
     size_t own_import_count;
-    bool counts_fuel; /* instructions of guests are counted */
+    bool counts_fuel;               /* instructions of guests are counted */
+    const dw_limits *module_limits; /* all set; for what it compiles; NULL: the defaults */
 } dw_host_parts;
 
 /* `parts` is borrowed for the call. Errors: DW_E_MEMORY, DW_E_STATE (Wasmtime's refusal), DW_E_ARG

@@ -22,6 +22,7 @@
 #include "wasm/wasm_work.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -56,6 +57,7 @@ typedef struct counted {
 } counted;
 
 typedef struct weigher {
+    const dw_limits *limits;
     uint32_t *values; /* [type_count]: parameters and results of a function's type */
     uint32_t type_count;
     uint32_t *functions; /* [function_count]: types, the imported ones first */
@@ -74,12 +76,15 @@ typedef struct weigher {
     dw_error *err;
 } weigher;
 
-static bool refuse(weigher *w, const char *what, uint64_t value, uint64_t limit)
+static bool refuse(weigher *w, const char *what, uint64_t value, const char *row, uint64_t limit)
 {
-    w->status = dw_fail(w->err, DW_E_LIMIT, "the module has %" PRIu64 " %s, limit %" PRIu64, value,
-                        what, limit);
+    w->status = dw_fail(w->err, DW_E_LIMIT, "the module has %" PRIu64 " %s, limit %" PRIu64 " (%s)",
+                        value, what, limit, row);
     return false;
 }
+
+/* Row `name` of the table of limits, and what it is. */
+#define ROW(w, name) #name, (w)->limits->name
 
 /* ---- types -------------------------------------------------------------------------------- */
 
@@ -155,10 +160,10 @@ static bool read_one_type(dw__wasm_reader *r, uint32_t *values)
 static bool read_types(weigher *w, dw__wasm_reader *r, uint32_t count)
 {
     uint32_t known = 0;
-    if (count > DW_MODULE_TYPES_MAX) {
-        return refuse(w, "types", count, DW_MODULE_TYPES_MAX);
+    if (count > w->limits->module_types) {
+        return refuse(w, "types", count, ROW(w, module_types));
     }
-    w->values = dw_alloc(DW_MODULE_TYPES_MAX, sizeof *w->values);
+    w->values = dw_alloc((size_t)w->limits->module_types, sizeof *w->values);
     if (w->values == NULL) {
         w->status = dw_fail(w->err, DW_E_MEMORY, "no memory for a module's types");
         return false;
@@ -172,9 +177,9 @@ static bool read_types(weigher *w, dw__wasm_reader *r, uint32_t count)
             }
         }
         for (uint32_t k = 0; k < members; k++) {
-            if (known == DW_MODULE_TYPES_MAX) {
+            if (known == w->limits->module_types) {
                 return refuse(w, "types, or more", (uint64_t)known + members - k,
-                              DW_MODULE_TYPES_MAX);
+                              ROW(w, module_types));
             }
             if (!read_one_type(r, &w->values[known])) {
                 w->values[known] = VALUES_UNKNOWN;
@@ -218,8 +223,8 @@ static bool read_imports(weigher *w, dw__wasm_reader *r, uint32_t count)
     dw__wasm_name name;
     uint32_t kind;
     uint32_t type;
-    if (count > DW_MODULE_IMPORTS_MAX) {
-        return refuse(w, "imports", count, DW_MODULE_IMPORTS_MAX);
+    if (count > w->limits->module_imports) {
+        return refuse(w, "imports", count, ROW(w, module_imports));
     }
     if (!add_functions(w, count)) {
         return false;
@@ -260,8 +265,8 @@ static bool read_imports(weigher *w, dw__wasm_reader *r, uint32_t count)
 
 static bool read_functions(weigher *w, dw__wasm_reader *r, uint32_t count)
 {
-    if (count > DW_MODULE_FUNCTIONS_MAX) {
-        return refuse(w, "functions", count, DW_MODULE_FUNCTIONS_MAX);
+    if (count > w->limits->module_functions) {
+        return refuse(w, "functions", count, ROW(w, module_functions));
     }
     if (!add_functions(w, count)) {
         return false;
@@ -415,9 +420,11 @@ static bool count_locals(weigher *w, dw__wasm_reader *r, uint32_t function)
         }
         sum += count;
     }
-    if (sum > DW_FUNCTION_LOCALS_MAX) {
-        w->status = dw_fail(w->err, DW_E_LIMIT, "function %u has %" PRIu64 " locals, limit %u",
-                            function, sum, DW_FUNCTION_LOCALS_MAX);
+    if (sum > w->limits->function_locals) {
+        w->status =
+            dw_fail(w->err, DW_E_LIMIT,
+                    "function %u has %" PRIu64 " locals, limit %" PRIu64 " (function_locals)",
+                    function, sum, w->limits->function_locals);
         return false;
     }
     w->now.locals = sum + values_of_function(w, function);
@@ -430,9 +437,10 @@ static bool weigh_body(weigher *w, dw__wasm_reader *r, uint32_t function)
     size_t bytes = r->end - r->at;
     w->now = (counted){.bytes = bytes};
     w->depth = 0;
-    if (bytes > DW_FUNCTION_BYTES_MAX) {
-        w->status = dw_fail(w->err, DW_E_LIMIT, "function %u has %zu bytes, limit %zu", function,
-                            bytes, DW_FUNCTION_BYTES_MAX);
+    if (bytes > w->limits->function_bytes) {
+        w->status = dw_fail(w->err, DW_E_LIMIT,
+                            "function %u has %zu bytes, limit %" PRIu64 " (function_bytes)",
+                            function, bytes, w->limits->function_bytes);
         return false;
     }
     if (!count_locals(w, r, function)) {
@@ -480,14 +488,15 @@ static bool read_bodies(weigher *w, dw__wasm_reader *r, uint32_t count)
 
 static bool read_section(weigher *w, uint32_t section, dw__wasm_reader *r)
 {
-    static const struct {
+    const struct {
         const char *what;
-        uint32_t limit;
+        const char *row;
+        uint64_t limit;
     } counts[DW__SECTION_COUNT] = {
-        [DW__SECTION_GLOBAL] = {"globals", DW_MODULE_GLOBALS_MAX},
-        [DW__SECTION_EXPORT] = {"exports", DW_MODULE_EXPORTS_MAX},
-        [DW__SECTION_ELEMENT] = {"element segments", DW_MODULE_SEGMENTS_MAX},
-        [DW__SECTION_DATA] = {"data segments", DW_MODULE_SEGMENTS_MAX},
+        [DW__SECTION_GLOBAL] = {"globals", ROW(w, module_globals)},
+        [DW__SECTION_EXPORT] = {"exports", ROW(w, module_exports)},
+        [DW__SECTION_ELEMENT] = {"element segments", ROW(w, module_segments)},
+        [DW__SECTION_DATA] = {"data segments", ROW(w, module_segments)},
     };
     uint32_t count;
     if (section == DW__SECTION_CUSTOM || section >= DW__SECTION_COUNT || !dw__wasm_u32(r, &count)) {
@@ -504,8 +513,47 @@ static bool read_section(weigher *w, uint32_t section, dw__wasm_reader *r)
         return read_bodies(w, r, count);
     default:
         return counts[section].limit == 0 || count <= counts[section].limit ||
-               refuse(w, counts[section].what, count, counts[section].limit);
+               refuse(w, counts[section].what, count, counts[section].row, counts[section].limit);
     }
+}
+
+typedef struct time_text {
+    char text[32];
+} time_text;
+
+static time_text time_of(uint64_t us)
+{
+    time_text t;
+    bool seconds = us >= 1000000;
+    (void)snprintf(t.text, sizeof t.text, "%" PRIu64 " %s", us / (seconds ? 1000000 : 1000),
+                   seconds ? "s" : "ms");
+    return t;
+}
+
+/* Microseconds of a core, against rows in milliseconds. */
+static bool is_work_allowed(weigher *w)
+{
+    uint64_t function_max = w->limits->function_compile_ms * 1000;
+    uint64_t module_max = w->limits->compile_ms * 1000;
+    uint64_t excess_max = w->limits->compile_excess_ms * 1000 + w->by_length / 2;
+    if (w->most > function_max) {
+        w->status = dw_fail(w->err, DW_E_LIMIT,
+                            "compiling function %u would take %s of a core or more, limit %s: it "
+                            "has too many blocks for its locals (function_compile_ms)",
+                            w->most_function, time_of(w->most).text, time_of(function_max).text);
+    } else if (w->work > module_max) {
+        w->status = dw_fail(w->err, DW_E_LIMIT,
+                            "compiling the module would take %s of a core or more, limit %s "
+                            "(compile_ms)",
+                            time_of(w->work).text, time_of(module_max).text);
+    } else if (w->work - w->by_length > excess_max) {
+        w->status = dw_fail(w->err, DW_E_LIMIT,
+                            "compiling the module would take %s of a core or more beyond what its "
+                            "length takes, limit %s: too many blocks for their locals "
+                            "(compile_excess_ms)",
+                            time_of(w->work - w->by_length).text, time_of(excess_max).text);
+    }
+    return w->status == DW_OK;
 }
 
 static bool weigh(weigher *w, dw__wasm_reader *r)
@@ -525,50 +573,51 @@ static bool weigh(weigher *w, dw__wasm_reader *r)
             return false;
         }
     }
-    if (w->most > DW_FUNCTION_WORK_MAX) {
-        w->status = dw_fail(w->err, DW_E_LIMIT,
-                            "compiling function %u would take %" PRIu64 " s of a core or more, "
-                            "limit %" PRIu64 " s: it has too many blocks for its locals",
-                            w->most_function, w->most / 1000000, DW_FUNCTION_WORK_MAX / 1000000);
-        return false;
-    }
-    if (w->work > DW_MODULE_WORK_MAX) {
-        w->status = dw_fail(w->err, DW_E_LIMIT,
-                            "compiling the module would take %" PRIu64 " s of a core or more, "
-                            "limit %" PRIu64 " s",
-                            w->work / 1000000, DW_MODULE_WORK_MAX / 1000000);
-        return false;
-    }
-    uint64_t excess_max = DW_MODULE_EXCESS_MAX + w->by_length / 2;
-    if (w->work - w->by_length > excess_max) {
-        w->status =
-            dw_fail(w->err, DW_E_LIMIT,
-                    "compiling the module would take %" PRIu64 " s of a core or more beyond "
-                    "what its length takes, limit %" PRIu64 " s: too many blocks for their locals",
-                    (w->work - w->by_length) / 1000000, excess_max / 1000000);
-        return false;
-    }
-    return true;
+    return is_work_allowed(w);
 }
 
-dw_status dw_wasm_work_measure(const void *wasm, size_t wasm_bytes, uint64_t *work, uint64_t *most,
-                               uint32_t *function, dw_error *err)
+static dw_status weigh_module(weigher *w, const void *wasm, size_t wasm_bytes)
 {
-    if (wasm_bytes > DW_MODULE_BYTES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "the module has %zu bytes, limit %zu", wasm_bytes,
-                       DW_MODULE_BYTES_MAX);
+    if (wasm_bytes > w->limits->module_bytes) {
+        return dw_fail(w->err, DW_E_LIMIT,
+                       "the module has %zu bytes, limit %" PRIu64 " (module_bytes)", wasm_bytes,
+                       w->limits->module_bytes);
     }
-    weigher *w = dw_alloc(1, sizeof *w);
-    if (w == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory to read a module");
-    }
-    w->err = err;
     dw__wasm_code_init(&w->code);
     w->code.function_count = 0; /* references are not looked at here */
     dw__wasm_reader r = {.bytes = wasm, .end = wasm_bytes};
     r.at = wasm_bytes < DW__WASM_HEADER_BYTES ? wasm_bytes : DW__WASM_HEADER_BYTES;
     (void)weigh(w, &r);
-    dw_status status = w->status;
+    return w->status;
+}
+
+static weigher *make_weigher(const dw_limits *limits, dw_error *err)
+{
+    weigher *w = dw_alloc(1, sizeof *w);
+    if (w == NULL) {
+        (void)dw_fail(err, DW_E_MEMORY, "no memory to read a module");
+        return NULL;
+    }
+    w->limits = limits;
+    w->err = err;
+    return w;
+}
+
+static void destroy_weigher(weigher *w)
+{
+    dw_free(w->values);
+    dw_free(w->functions);
+    dw_free(w);
+}
+
+dw_status dw_wasm_work_measure(const void *wasm, size_t wasm_bytes, uint64_t *work, uint64_t *most,
+                               uint32_t *function, dw_error *err)
+{
+    weigher *w = make_weigher(&dw_limits_usual, err);
+    if (w == NULL) {
+        return DW_E_MEMORY;
+    }
+    dw_status status = weigh_module(w, wasm, wasm_bytes);
     *work = w->work;
     if (most != NULL) {
         *most = w->most;
@@ -576,14 +625,18 @@ dw_status dw_wasm_work_measure(const void *wasm, size_t wasm_bytes, uint64_t *wo
     if (function != NULL) {
         *function = w->most_function;
     }
-    dw_free(w->values);
-    dw_free(w->functions);
-    dw_free(w);
+    destroy_weigher(w);
     return status;
 }
 
-dw_status dw_wasm_work_check(const void *wasm, size_t wasm_bytes, dw_error *err)
+dw_status dw_wasm_work_check(const void *wasm, size_t wasm_bytes, const dw_limits *limits,
+                             dw_error *err)
 {
-    uint64_t work;
-    return dw_wasm_work_measure(wasm, wasm_bytes, &work, NULL, NULL, err);
+    weigher *w = make_weigher(limits, err);
+    if (w == NULL) {
+        return DW_E_MEMORY;
+    }
+    dw_status status = weigh_module(w, wasm, wasm_bytes);
+    destroy_weigher(w);
+    return status;
 }

@@ -220,8 +220,41 @@ static dw_status try_mail(const wall *of, const dw_limits *limits, char words[25
 #define GROWING_TABLE "(module " MEMORY " (table 1 funcref))"
 
 static dw_status try_code(const wall *of, const dw_limits *limits, char words[256]);
+static dw_status try_compile(const wall *of, const dw_limits *limits, char words[256]);
+
+#define EIGHT(text) text text text text text text text text
+#define IMPORT "(import \"driftwood\" \"abi_version\" (func (result i32)))"
+#define TWO_TYPES "(module " MEMORY " (type (func (param i32))))"
+#define TWO_IMPORTS "(module " IMPORT IMPORT MEMORY ")"
+#define TWO_FUNCTIONS "(module " MEMORY " (func))"
+#define TWO_GLOBALS "(module " MEMORY " (global i32 (i32.const 1)) (global i32 (i32.const 2)))"
+#define TWO_EXPORTS "(module " MEMORY ")"
+#define TWO_SEGMENTS "(module " MEMORY " (data (i32.const 0) \"a\") (data (i32.const 8) \"b\"))"
+#define TWO_ELEMENTS                                                                               \
+    "(module " MEMORY " (table 2 funcref) (elem (i32.const 0) 0) (elem (i32.const 1) 0))"
+#define LONG_CODE "(module " MEMORY " (func " EIGHT(EIGHT("(drop (i32.const 1000000))")) "))"
+#define THREE_LOCALS "(module " MEMORY " (func (local i32 i64 f32)))"
+#define MANY_LOOPS "" /* try_compile's own */
 
 static const wall walls[] = {
+    {"module_bytes", "100", "1K", LONG_CODE, "limit 100 (module_bytes)", try_compile},
+    {"module_types", "1", "2", TWO_TYPES, "2 types, limit 1 (module_types)", try_compile},
+    {"module_imports", "1", "2", TWO_IMPORTS, "2 imports, limit 1 (module_imports)", try_compile},
+    {"module_functions", "1", "2", TWO_FUNCTIONS, "2 functions, limit 1 (module_functions)",
+     try_compile},
+    {"module_globals", "1", "2", TWO_GLOBALS, "2 globals, limit 1 (module_globals)", try_compile},
+    {"module_exports", "1", "2", TWO_EXPORTS, "2 exports, limit 1 (module_exports)", try_compile},
+    {"module_segments", "1", "2", TWO_SEGMENTS, "2 data segments, limit 1 (module_segments)",
+     try_compile},
+    {"module_segments", "1", "2", TWO_ELEMENTS, "2 element segments, limit 1 (module_segments)",
+     try_compile},
+    {"function_bytes", "64", "1K", LONG_CODE, "limit 64 (function_bytes)", try_compile},
+    {"function_locals", "2", "3", THREE_LOCALS, "3 locals, limit 2 (function_locals)", try_compile},
+    {"function_compile_ms", "2ms", "8s", MANY_LOOPS,
+     "too many blocks for its locals (function_compile_ms)", try_compile},
+    {"compile_ms", "2ms", "3m", MANY_LOOPS, "limit 2 ms (compile_ms)", try_compile},
+    {"compile_excess_ms", "1ms", "20s", MANY_LOOPS,
+     "too many blocks for their locals (compile_excess_ms)", try_compile},
     {"memory_bytes", "5350K", "64M", "samplers", "memory_bytes: ", try_call},
     {"memory_bytes", "1M", "64M", "samplers", "limit 1048576 (memory_bytes)", try_call},
     {"linear_bytes", "192K", "256K", TWO_MEMORIES, "linear_bytes: ", try_module},
@@ -294,6 +327,31 @@ static dw_status try_code(const wall *of, const dw_limits *limits, char words[25
     (void)snprintf(text + at, sizeof text - at, ")");
     const wall with = {.row = of->row, .function = text};
     return try_module(&with, limits, words);
+}
+
+/* A module in WebAssembly's text, compiled by an engine of these limits. */
+static dw_status try_compile(const wall *of, const dw_limits *limits, char words[256])
+{
+    wasm_byte_vec_t wasm;
+    dw_engine *engine = NULL;
+    dw_module *module = NULL;
+    dw_error error = {.message = ""};
+    dw_engine_options options = {.struct_bytes = sizeof options, .device = "CPU", .limits = limits};
+    static char loops[32768]; /* square in their number: 512 of them count for some 14 ms */
+    size_t at = (size_t)snprintf(loops, sizeof loops, "(module " MEMORY " (func (param i32) ");
+    for (int i = 0; i < 512; i++) {
+        at += (size_t)snprintf(loops + at, sizeof loops - at, "(loop (br_if 0 (local.get 0)))");
+    }
+    (void)snprintf(loops + at, sizeof loops - at, "))");
+    const char *text = of->function[0] != '\0' ? of->function : loops;
+    assert_null(wasmtime_wat2wasm(text, strlen(text), &wasm));
+    assert_int_equal(dw_engine_create(&engine, &options, &error), DW_OK);
+    dw_status status = dw_module_create(&module, engine, wasm.data, wasm.size, &error);
+    (void)snprintf(words, 256, "%s", error.message);
+    wasm_byte_vec_delete(&wasm);
+    dw_module_unref(module);
+    dw_engine_destroy(engine);
+    return status;
 }
 
 static bool stands_elsewhere(const char *row)

@@ -233,7 +233,7 @@ static void expect(const plan *p)
 {
     dw_error err = {0};
     bytes module = module_of(p);
-    dw_status status = dw_wasm_work_check(module.data, module.count, &err);
+    dw_status status = dw_wasm_work_check(module.data, module.count, &dw_limits_usual, &err);
     if (status != (p->what != NULL ? DW_E_LIMIT : DW_OK) ||
         (p->what != NULL && strstr(err.message, p->what) == NULL)) {
         fail_msg("%s: status %d, %s", p->what != NULL ? p->what : "passes", status, err.message);
@@ -283,7 +283,7 @@ static void test_wasm_work_of_damaged_modules(void **state)
         unsigned char *cut = dw_alloc(count, 1);
         assert_non_null(cut);
         memcpy(cut, module.data, count);
-        dw_status status = dw_wasm_work_check(cut, count, &err);
+        dw_status status = dw_wasm_work_check(cut, count, &dw_limits_usual, &err);
         assert_true(status == DW_OK || status == DW_E_LIMIT);
         dw_free(cut);
     }
@@ -293,7 +293,7 @@ static void test_wasm_work_of_damaged_modules(void **state)
         memcpy(old, module.data + at, sizeof old);
         random = random * 1664525U + 1013904223U;
         memcpy(module.data + at, &random, 1 + (random >> 30));
-        dw_status status = dw_wasm_work_check(module.data, module.count, &err);
+        dw_status status = dw_wasm_work_check(module.data, module.count, &dw_limits_usual, &err);
         assert_true(status == DW_OK || status == DW_E_LIMIT);
         memcpy(module.data + at, old, sizeof old);
     }
