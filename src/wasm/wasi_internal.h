@@ -41,6 +41,7 @@ typedef enum dw__wasi_function {
     DW__WASI_RANDOM_GET,
     DW__WASI_CLOCK_TIME_GET,
     DW__WASI_SCHED_YIELD,
+    DW__WASI_PATH_FILESTAT_GET,
     DW__WASI_FUNCTION_COUNT,
 } dw__wasi_function;
 
@@ -57,10 +58,12 @@ dw_status dw__wasi_replace(dw_wasm_host *host, dw__wasi_function which,
                            wasmtime_func_unchecked_callback_t call, dw_error *err);
 void dw__wasi_through_release(dw_wasm_host *host);
 
-/* ---- wasi_streams.c, wasi_poll.c: ours ---- */
+/* ---- wasi_streams.c, wasi_poll.c, wasi_open.c: ours ---- */
 
 dw_status dw__wasi_streams_define(dw_wasm_host *host, dw_error *err);
 dw_status dw__wasi_poll_define(dw_wasm_host *host, dw_error *err);
+/* Whether what a call of path_open names is a file, a folder, or not there. */
+bool dw__wasi_may_open(dw_instance *instance, const wasmtime_val_raw_t *values);
 /* Which of the three standard streams `fd` is now; -1: none of them. */
 int dw__wasi_stream_of(const dw_instance *instance, uint32_t fd);
 /* What has to be waited for until a stream can be used without blocking; 0: nothing. */

@@ -345,6 +345,10 @@ static wasm_trap_t *path_open(void *env, wasmtime_caller_t *caller, wasmtime_val
         values[0].i32 = DW__WASI_MFILE;
         return NULL;
     }
+    if (!dw__wasi_may_open(instance, values)) {
+        values[0].i32 = DW__WASI_ACCES;
+        return NULL;
+    }
     wasm_trap_t *trap = dw__wasi_through(instance, DW__WASI_PATH_OPEN, values);
     instance->files += trap == NULL && values[0].i32 == DW__WASI_SUCCESS;
     return trap;

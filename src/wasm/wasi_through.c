@@ -24,6 +24,7 @@ static const struct {
     [DW__WASI_RANDOM_GET] = {"random_get", "ii:i"},
     [DW__WASI_CLOCK_TIME_GET] = {"clock_time_get", "iIi:i"},
     [DW__WASI_SCHED_YIELD] = {"sched_yield", ":i"},
+    [DW__WASI_PATH_FILESTAT_GET] = {"path_filestat_get", "iiiii:i"},
 };
 
 dw_status dw__wasi_replace(dw_wasm_host *host, dw__wasi_function which,

@@ -220,6 +220,17 @@ static void random_bytes(void)
     (void)__wasi_random_get(room(n), n);
 }
 
+/* A FIFO of the host's, n: for reading, or 1: for writing, or what a link of it names. */
+static void open_fifo(void)
+{
+    static const char *const names[] = {"/d/fifo", "/d/fifo", "/d/link"};
+    FILE *file = fopen(names[n % 3], n == 1 ? "w" : "r");
+    if (file == NULL) {
+        exit(REFUSED);
+    }
+    (void)fgetc(file);
+}
+
 static void yield_forever(void)
 {
     for (;;) {
@@ -247,6 +258,7 @@ static const struct {
     {"poll_output", poll_output},
     {"random", random_bytes},
     {"yield", yield_forever},
+    {"open_fifo", open_fifo},
 };
 
 int main(int argc, char **argv)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -141,6 +142,34 @@ static void test_deadline_among_random_bytes(void **state)
 {
     (void)state;
     ends_in_time("random", "1000000000");
+}
+
+/* Opening a FIFO would wait for whoever opens its other end: it is refused. */
+static void test_deadline_at_a_fifo(void **state)
+{
+    static const char *const ways[] = {"0", "1", "2"};
+    char folder[] = "/tmp/dw-fifo-XXXXXX";
+    char path[64];
+    char link[64];
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/fifo", folder);
+    (void)snprintf(link, sizeof link, "%s/link", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(symlink("fifo", link), 0);
+    const dw_dir dir = {.host_path = folder, .guest_path = "/d", .writable = true};
+    const dw_instance_options options = {
+        .struct_bytes = sizeof options, .timeout_ms = TIMEOUT_MS, .dirs = &dir, .dir_count = 1};
+    for (size_t i = 0; i < 3; i++) {
+        dw_instance *instance = hostile_start("open_fifo", ways[i], &options);
+        hostile_ending end = hostile_run(instance);
+        dw_instance_destroy(instance);
+        assert_int_equal(end.status, DW_OK);
+        assert_int_equal(end.code, 8); /* refused */
+    }
+    (void)unlink(link);
+    (void)unlink(path);
+    (void)rmdir(folder);
 }
 
 static void test_deadline_of_one_who_yields(void **state)
@@ -552,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_deadline_while_nobody_reads),
         cmocka_unit_test(test_deadline_among_random_bytes),
         cmocka_unit_test(test_deadline_of_one_who_yields),
+        cmocka_unit_test(test_deadline_at_a_fifo),
         cmocka_unit_test(test_interrupt_from_a_signal_handler),
         cmocka_unit_test(test_waits_as_wasi_has_them),
         cmocka_unit_test(test_scheduler_guests_sleep_together),
