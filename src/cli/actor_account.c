@@ -22,8 +22,16 @@ static dw_limits given_limits(const json_t *settings)
             continue; /* a later version's */
         }
     }
-    uint64_t whole_bytes = whole(settings, "memory_bytes_max");
-    limits.memory_bytes = whole_bytes != 0 ? whole_bytes : limits.memory_bytes;
+    const struct {
+        const char *key; /* where it stands by itself */
+        uint64_t *limit;
+    } alone[] = {{"memory_bytes_max", &limits.memory_bytes},
+                 {"context_count_max", &limits.contexts},
+                 {"message_count_max", &limits.messages}};
+    for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++) {
+        uint64_t set = whole(settings, alone[i].key);
+        *alone[i].limit = set != 0 ? set : *alone[i].limit;
+    }
     return limits;
 }
 
@@ -61,6 +69,36 @@ static uint64_t mail_bytes(const json_t *actor)
     return bytes;
 }
 
+static uint64_t open_of(const json_t *actor, const char *kind)
+{
+    size_t i;
+    uint64_t count = 0;
+    const json_t *item;
+    json_array_foreach(json_object_get(actor, "open"), i, item)
+    {
+        const char *of = json_string_value(json_object_get(item, "kind"));
+        count += of != NULL && strcmp(of, kind) == 0;
+    }
+    return count;
+}
+
+static void put_counts(json_t *account, const json_t *actor, const dw_limits *limits)
+{
+    put(account, "handles", json_array_size(json_object_get(actor, "open")), limits->handles);
+    put(account, "contexts", open_of(actor, "context"), limits->contexts);
+    put(account, "graphs", open_of(actor, "graph"), limits->graphs);
+    put(account, "messages", json_array_size(json_object_get(actor, "mailbox")), limits->messages);
+    put(account, "timers", json_array_size(json_object_get(actor, "timers")), limits->timers);
+    put(account, "effects", json_array_size(json_object_get(actor, "effects")), limits->effects);
+}
+
+/* Of what takes memory only once the actor is loaded: the limit alone. */
+static void put_unknown(json_t *account, const char *name, uint64_t given)
+{
+    uint64_t limit = given != 0 ? given : usual_limit(name);
+    (void)json_object_set_new(account, name, json_pack("{s:o}", "limit", dw_cli_count_json(limit)));
+}
+
 json_t *dw_cli_actor_account(const json_t *actor)
 {
     const dw_limits limits = given_limits(json_object_get(actor, "settings"));
@@ -82,7 +120,12 @@ json_t *dw_cli_actor_account(const json_t *actor)
     put(account, "linear_bytes", linear, limits.linear_bytes);
     put(account, "kv_bytes", keys, limits.kv_bytes);
     put(account, "mail_bytes", mail, limits.mail_bytes);
-    put(account, "handles", json_array_size(json_object_get(actor, "open")), limits.handles);
+    put_unknown(account, "tables_bytes", limits.tables_bytes);
+    put_unknown(account, "code_bytes", limits.code_bytes);
+    put_unknown(account, "samplers_bytes", limits.samplers_bytes);
+    put_unknown(account, "texts_bytes", limits.texts_bytes);
+    put_unknown(account, "graphs_bytes", limits.graphs_bytes);
+    put_counts(account, actor, &limits);
     return account;
 }
 
@@ -95,11 +138,10 @@ void dw_cli_actor_account_print(const json_t *account)
         char limit[DW_LIMIT_TEXT_BYTES];
         uint64_t now = whole(entry, "now");
         bool bytes = strstr(name, "_bytes") != NULL;
-        if (now == 0) {
-            continue;
-        }
         dw_limit_format(bytes ? DW_LIMIT_BYTES : DW_LIMIT_COUNT, whole(entry, "limit"), limit);
-        if (bytes) {
+        if (json_object_get(entry, "now") == NULL) {
+            dw_cli_print("taken     %s once it is loaded, limit %s\n", name, limit);
+        } else if (bytes) {
             dw_cli_print("taken     %s %.1f MB, limit %s\n", name, (double)now / 1e6, limit);
         } else {
             dw_cli_print("taken     %s %llu, limit %s\n", name, (unsigned long long)now, limit);

@@ -105,13 +105,13 @@ static json_t *account_json(const dw_instance *instance)
     return account;
 }
 
-/* What the guest has taken, without what it has never had. */
+/* What the guest has taken, and may. */
 static void print_account(const dw_instance *instance)
 {
     for (size_t i = 0; i < dw_account_info_count(); i++) {
         dw_account_info info = {.struct_bytes = sizeof info};
         char limit[DW_LIMIT_TEXT_BYTES];
-        if (dw_instance_get_account(instance, i, &info, NULL) != DW_OK || info.most == 0) {
+        if (dw_instance_get_account(instance, i, &info, NULL) != DW_OK) {
             continue;
         }
         dw_limit_format(info.unit, info.limit, limit);

@@ -111,8 +111,15 @@ class Actors(unittest.TestCase):
         self.assertEqual(account["handles"], {"now": len(shown["open"]), "limit": 4096})
         self.assertEqual(account["memory_bytes"]["now"], sum(
             account[part]["now"] for part in ("linear_bytes", "kv_bytes", "mail_bytes")))
-        self.assertRegex(self.run_good("show", actor).decode(),
-                         r"taken +linear_bytes [0-9.]+ MB, limit 4G\n")
+        text = self.run_good("show", actor).decode()
+        self.assertRegex(text, r"taken +linear_bytes [0-9.]+ MB, limit 4G\n")
+        for name, limit in [("tables_bytes", "256M"), ("code_bytes", "1G"),
+                            ("samplers_bytes", "1G"), ("texts_bytes", "2G"),
+                            ("graphs_bytes", "2G"), ("kv_bytes", "64G"), ("mail_bytes", "2G"),
+                            ("handles", "4096"), ("contexts", "16"), ("graphs", "256"),
+                            ("messages", "1024"), ("timers", "256"), ("effects", "256")]:
+            self.assertRegex(text, rf"taken +{name} .*, limit {limit}\n")
+            self.assertIn(name, account)
         self.assertEqual(self.add(actor, 1), 12)
         self.run_good("stop", child)
         self.assert_fails("no actor", "send", child, "+1")
