@@ -893,7 +893,8 @@ typedef ptrdiff_t (*dw_write_fn)(void *user, const unsigned char *bytes, size_t 
  * message's whole length in bytes (more than `capacity`: the guest asks again with more room, and
  * must then get the same message), or -1 at the end of input. */
 typedef ptrdiff_t (*dw_input_fn)(void *user, char *buffer, size_t capacity);
-/* `done` of `total` prompt tokens computed. */
+/* `done` of `total` prompt tokens computed. Under a scheduler whose device has a thread of its own
+ * it is called there. */
 typedef void (*dw_progress_fn)(void *user, uint32_t done, uint32_t total);
 
 /* A host folder granted to a guest under a name of its own. */
@@ -1330,6 +1331,15 @@ DW_API DW_MUST_CHECK dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine,
  * _interrupt may be called. */
 typedef struct dw_scheduler dw_scheduler;
 
+/* Where a scheduler's device runs. */
+typedef enum dw_device_thread {
+    DW_DEVICE_THREAD_SHARED, /* guests and device take turns on the scheduler's thread */
+    /* On a thread of its own, while guests run: it waits for those that are about to ask for a
+     * quarter of the last run at most, so that their steps go together. On a CPU both want the same
+     * cores. The thread rests while dw_scheduler_run does not run. */
+    DW_DEVICE_THREAD_OWN,
+} dw_device_thread;
+
 typedef struct dw_scheduler_options {
     size_t struct_bytes;
     uint32_t guest_count_max;    /* started and not ended; 0: 4,096 */
@@ -1339,6 +1349,7 @@ typedef struct dw_scheduler_options {
      * through and the longer the others wait for their next token. 0: 64 on a CPU, else as many as
      * step_tokens_max leaves. */
     uint32_t prompt_tokens_max;
+    dw_device_thread device_thread;
 } dw_scheduler_options;
 
 /* `options` may be NULL. The engine outlives it. Errors: DW_E_MEMORY. */
@@ -1407,6 +1418,8 @@ typedef struct dw_scheduler_stats {
     uint64_t jobs;                /* embeddings, tensor graphs, context shifts: one at a time */
     uint64_t device_ns;           /* spent in runs and jobs */
     uint64_t guest_ns;            /* spent in guests and in going from one to the next */
+    uint64_t device_idle_ns;      /* between runs of the device, while there was something to do */
+    uint64_t device_idle_times;   /* how many such times there were */
 } dw_scheduler_stats;
 
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */

@@ -59,13 +59,33 @@ void dw_waker_drain(const dw_waker *waker)
 
 /* ---- calls -------------------------------------------------------------------------------- */
 
-static uint64_t used_ns(const dw_stop *stop)
+/* What the guest's thread notes of its processor time, others look at while it runs: for some
+ * nanoseconds, and where there is a limit alone. */
+static void take_processor(dw_stop *stop)
+{
+    while (__atomic_test_and_set(&stop->processor_taken, __ATOMIC_ACQUIRE)) {}
+}
+
+static void give_processor(dw_stop *stop)
+{
+    __atomic_clear(&stop->processor_taken, __ATOMIC_RELEASE);
+}
+
+static uint64_t used_now(const dw_stop *stop)
 {
     uint64_t now = stop->runs ? dw_os_thread_clock_ns(stop->processor) : stop->processor_from_ns;
     return stop->processor_ns + (now > stop->processor_from_ns ? now - stop->processor_from_ns : 0);
 }
 
-uint64_t dw_stop_processor_ns(const dw_stop *stop)
+static uint64_t used_ns(dw_stop *stop)
+{
+    take_processor(stop);
+    uint64_t used = used_now(stop);
+    give_processor(stop);
+    return used;
+}
+
+uint64_t dw_stop_processor_ns(dw_stop *stop)
 {
     return stop->processor_ns_max != 0 ? used_ns(stop) : 0;
 }
@@ -93,9 +113,11 @@ void dw_stop_begin(dw_stop *stop, const dw_stop_limits *limits)
 void dw_stop_run(dw_stop *stop)
 {
     if (stop->processor_ns_max != 0 && !stop->runs) {
+        take_processor(stop);
         stop->processor = dw_os_thread_clock_of_this();
         stop->processor_from_ns = dw_os_thread_clock_ns(stop->processor);
         stop->runs = true;
+        give_processor(stop);
         set_look(stop, 0);
     }
 }
@@ -103,9 +125,11 @@ void dw_stop_run(dw_stop *stop)
 void dw_stop_rest(dw_stop *stop)
 {
     if (stop->runs) {
-        stop->processor_ns = used_ns(stop);
+        take_processor(stop);
+        stop->processor_ns = used_now(stop);
         stop->processor_from_ns = 0;
         stop->runs = false;
+        give_processor(stop);
     }
 }
 

@@ -50,6 +50,7 @@ typedef struct dw_stop {
     uint64_t processor_from_ns;   /* by `processor`, when it last began to run */
     dw_os_thread_clock processor; /* of the thread that runs it */
     bool runs;
+    bool processor_taken; /* atomic: the four above are being read or written */
 
     void (*on_pause)(
         void *user); /* of who lets several take turns on a thread; NULL: nobody does */
@@ -69,7 +70,7 @@ void dw_stop_begin(dw_stop *stop, const dw_stop_limits *limits);
 void dw_stop_run(dw_stop *stop);
 void dw_stop_rest(dw_stop *stop);
 /* Processor time of the call so far, where there is a limit on it; else 0. */
-uint64_t dw_stop_processor_ns(const dw_stop *stop);
+uint64_t dw_stop_processor_ns(dw_stop *stop);
 
 /* Who is woken when somebody asks, until another call: NULL for nobody. It must stay open as long
  * as anybody may ask. */

@@ -191,8 +191,9 @@ static dw_generation *generation_on(dw_instance *instance, int32_t handle)
 /* How many tokens there are; where it has ended, its objects are free. */
 static int32_t tell(dw_instance *instance, dw_generation *generation)
 {
-    int32_t result = (int32_t)generation->token_count;
-    generation->told = generation->token_count;
+    uint32_t count = generation->token_count; /* it may go on meanwhile */
+    int32_t result = (int32_t)count;
+    generation->told = count;
     if (generation->end < 0) {
         *dw_instance_error(instance) = generation->error;
         result = generation->end;

@@ -79,7 +79,7 @@ static int32_t reason_to_end(dw_generation *generation, int32_t *stop_index)
     const dw_context *context = generation->context;
     const dw_vocab *vocab = dw_model_vocab(dw_context_model(context));
     int32_t token = generation->token;
-    int32_t string = find_stop_string(generation, token);
+    int32_t string = find_stop_string(generation, token); /* whatever else it is */
     *stop_index = -1;
     if ((generation->flags & DW_GENERATE_PAST_END) == 0 && dw_vocab_is_end(vocab, token)) {
         return DW_GENERATE_END_TOKEN;
@@ -200,12 +200,17 @@ static void set_step(dw_generation *generation, int32_t *tokens, uint32_t count)
     step->choice = &generation->choice;
 }
 
-/* Who reads of a token finds it written. */
-static void publish(dw_generation *generation, int32_t stop_index)
+/* Who reads of a token, or of the end, finds written what it speaks of. */
+static void publish_token(dw_generation *generation, uint32_t count)
+{
+    atomic_store(&generation->token_count, count);
+    __atomic_store_n(generation->place.token_count, count, __ATOMIC_RELEASE);
+}
+
+void dw_generation_tell_end(const dw_generation *generation)
 {
     const dw_generation_place *place = &generation->place;
-    __atomic_store_n(place->token_count, generation->token_count, __ATOMIC_RELEASE);
-    __atomic_store_n(place->stop_index, stop_index, __ATOMIC_RELAXED);
+    __atomic_store_n(place->stop_index, generation->stop_index, __ATOMIC_RELAXED);
     __atomic_store_n(place->end, generation->end, __ATOMIC_RELEASE);
 }
 
@@ -237,7 +242,9 @@ dw_status dw_generation_create(dw_generation **out, dw_context *context, dw_samp
     generation->item.user = generation;
     generation->item.step = options->step;
     set_step(generation, generation->prompt, options->prompt_count);
-    publish(generation, -1);
+    generation->stop_index = -1;
+    publish_token(generation, 0);
+    dw_generation_tell_end(generation);
     *out = generation;
     return DW_OK;
 }
@@ -258,11 +265,19 @@ void dw_generation_destroy(dw_generation *generation)
 
 /* ---- token by token ------------------------------------------------------------------------- */
 
-static void end_as(dw_generation *generation, int32_t end, int32_t stop_index)
+static bool end_as(dw_generation *generation, int32_t end, int32_t stop_index)
 {
-    DW_ASSERT(generation->end == DW_GENERATE_GOES_ON && end != DW_GENERATE_GOES_ON);
-    generation->end = end;
-    publish(generation, stop_index);
+    DW_ASSERT(generation->end_to_be == DW_GENERATE_GOES_ON && end != DW_GENERATE_GOES_ON);
+    generation->end_to_be = end;
+    generation->stop_index = stop_index;
+    return false;
+}
+
+void dw_generation_end(dw_generation *generation)
+{
+    DW_ASSERT(generation->end == DW_GENERATE_GOES_ON);
+    DW_ASSERT(generation->end_to_be != DW_GENERATE_GOES_ON);
+    generation->end = generation->end_to_be;
 }
 
 /* The step, its choice, and its place in the sampler's memory: all of it or nothing. */
@@ -291,28 +306,23 @@ bool dw_generation_take(dw_generation *generation)
     dw_batch_item *item = &generation->item;
     int32_t stop_index = -1;
     bool leaves = atomic_load(&item->leaves);
-    DW_ASSERT(generation->end == DW_GENERATE_GOES_ON);
     dw_status status = conclude(generation, &generation->error);
     if (status == DW_E_CANCELLED && leaves) {
-        end_as(generation, DW_GENERATE_LEFT, -1);
-        return false;
+        return end_as(generation, DW_GENERATE_LEFT, -1);
     }
     if (status != DW_OK) {
         status = dw_account_explain(generation->account, status, &generation->error);
-        end_as(generation, status, -1);
-        return false;
+        return end_as(generation, status, -1);
     }
+    uint32_t count = generation->token_count;
     generation->token = generation->choice.token;
     dw_count(&item->step.counters->sampled_tokens, 1);
-    __atomic_store_n(&generation->place.tokens[generation->token_count], generation->token,
-                     __ATOMIC_RELAXED);
-    generation->token_count++;
+    __atomic_store_n(&generation->place.tokens[count], generation->token, __ATOMIC_RELAXED);
+    publish_token(generation, count + 1);
     int32_t end = reason_to_end(generation, &stop_index);
     if (end != DW_GENERATE_GOES_ON || leaves) {
-        end_as(generation, end != DW_GENERATE_GOES_ON ? end : DW_GENERATE_LEFT, stop_index);
-        return false;
+        return end_as(generation, end != DW_GENERATE_GOES_ON ? end : DW_GENERATE_LEFT, stop_index);
     }
-    publish(generation, -1);
     set_step(generation, &generation->token, 1);
     return true;
 }
@@ -323,20 +333,28 @@ void dw_generation_run(dw_generation *generation)
     while (!dw_generation_wakes(generation)) {
         item->before = dw_context_length(generation->context);
         item->status = dw_context_forward(generation->context, &item->step, &item->error);
-        (void)dw_generation_take(generation);
+        if (!dw_generation_take(generation)) {
+            dw_generation_end(generation);
+        }
     }
+}
+
+bool dw_generation_has_come(const dw_generation *generation)
+{
+    uint32_t fresh = generation->token_count - generation->told;
+    uint32_t wanted = generation->wake_tokens;
+    return wanted > 0 && fresh >= wanted;
 }
 
 bool dw_generation_wakes(const dw_generation *generation)
 {
-    uint32_t fresh = generation->token_count - generation->told;
-    return generation->end != DW_GENERATE_GOES_ON ||
-           (generation->wake_tokens > 0 && fresh >= generation->wake_tokens);
+    return generation->end != DW_GENERATE_GOES_ON || dw_generation_has_come(generation);
 }
 
 void dw_generation_leave(dw_generation *generation)
 {
     if (generation->end == DW_GENERATE_GOES_ON) {
-        end_as(generation, DW_GENERATE_LEFT, -1);
+        (void)end_as(generation, DW_GENERATE_LEFT, -1);
+        dw_generation_end(generation);
     }
 }

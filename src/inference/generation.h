@@ -3,7 +3,8 @@
  * `forward_sample` makes them, with its results to the bit; who runs the steps is the caller's
  * business: a batch, or dw_generation_run on the spot. The tokens that go into steps are its own:
  * guest memory only gets what was chosen.
- * Thread: one at a time; the places for results may be read by others. */
+ * Thread: one has the item while its steps run, the guest's all else: what both look at is atomic.
+ * The places for results may be read by anybody. */
 #ifndef DW_INFERENCE_GENERATION_H
 #define DW_INFERENCE_GENERATION_H
 
@@ -58,13 +59,17 @@ typedef struct dw_generation {
     struct dw_generation *next; /* of the guest's */
     dw_context *context;        /* the guest's, as the sampler: they outlive it */
     dw_sampler *sampler;
-    int32_t end; /* DW_GENERATE_..., or the status that it failed with */
+    struct dw_generation *noted_next; /* for who runs it */
+    bool noted;
+    int32_t end; /* DW_GENERATE_..., or the status that it failed with: by dw_generation_end */
+    int32_t end_to_be;
+    int32_t stop_index; /* with it */
     dw_error error;
-    uint32_t token_count;
-    uint32_t told; /* of token_count, by the last wait */
+    _Atomic uint32_t token_count;
+    _Atomic uint32_t told; /* of token_count, by the last wait */
 
     uint32_t tokens_max;
-    uint32_t wake_tokens;
+    _Atomic uint32_t wake_tokens;
     uint32_t flags;
     int32_t *prompt;
     int32_t token; /* the last chosen: what the next step appends */
@@ -86,13 +91,20 @@ dw_status dw_generation_create(dw_generation **out, dw_context *context, dw_samp
 /* NULL is fine. No step of it may be under way. */
 void dw_generation_destroy(dw_generation *generation);
 
-/* The item's step is through: take its token. True: the item has the next step; false: it has
- * ended. Allocates nothing but for what the sampler grows by. */
+/* The item's step is through: take its token. True: the item has the next step; false: it is to
+ * end. Allocates nothing but for what the sampler grows by. Thread: the device's. */
 bool dw_generation_take(dw_generation *generation);
+/* It has ended, now that nobody has its item any more. Thread: the guest's, as the next. */
+void dw_generation_end(dw_generation *generation);
+/* Write to the guest's memory that it has, and why: a guest that is told so by nothing else finds
+ * it going on until it asks. */
+void dw_generation_tell_end(const dw_generation *generation);
 /* Run steps on the caller's thread until who waits is to be woken. */
 void dw_generation_run(dw_generation *generation);
 /* It has ended, or has as many new tokens as were asked for. */
 bool dw_generation_wakes(const dw_generation *generation);
+/* The latter alone. Thread: any. */
+bool dw_generation_has_come(const dw_generation *generation);
 /* It ends as DW_GENERATE_LEFT, unless it has ended; no step is under way. */
 void dw_generation_leave(dw_generation *generation);
 

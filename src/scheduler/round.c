@@ -3,15 +3,11 @@
 #include "scheduler/round.h"
 
 #include "base/os.h"
+#include "scheduler/device_side.h"
 #include "scheduler/generations.h"
 #include "wasm/wasm_binary.h"
 
 /* ---- what guests ask of the device -------------------------------------------------------- */
-
-static dw__task *task_of(dw_batch_item *item)
-{
-    return (dw__task *)(void *)((char *)item - offsetof(dw__task, item));
-}
 
 /* The guest does not run while it waits, and its pages are pinned for the device. */
 static void wait_for_device(dw__task *task, dw__task_state state)
@@ -28,15 +24,12 @@ static void wait_for_device(dw__task *task, dw__task_state state)
 static dw_status forward(void *user, dw_context *context, const dw_step *step, dw_error *err)
 {
     dw__task *task = user;
-    dw_batch *batch = NULL;
-    dw_status status = dw__batch_for(task->scheduler, context, &batch, err);
-    if (status != DW_OK) {
-        return status;
-    }
     task->item.context = context;
     task->item.step = *step;
-    dw_batch_add(batch, &task->item);
+    dw_region_pin(dw_instance_region(task->instance)); /* from now on it may be at work */
+    dw__device_add(task->scheduler, &task->item);
     wait_for_device(task, DW__TASK_STEPS);
+    dw_region_unpin(dw_instance_region(task->instance));
     if (task->item.status != DW_OK) {
         *err = task->item.error;
     }
@@ -53,7 +46,7 @@ static dw_status compute(void *user, dw_work_fn work, void *arg, dw_error *err)
     task->computes = true;
     task->work_from_ns = dw_os_clock_ns();
     dw_status status = work(arg, err);
-    dw__bump(&counts->device_ns, dw_os_clock_ns() - task->work_from_ns);
+    dw__bump(&counts->job_ns, dw_os_clock_ns() - task->work_from_ns);
     dw__bump(&counts->jobs, 1);
     task->computes = false;
     return status;
@@ -71,7 +64,7 @@ static void pause_work(void *user)
     }
     uint64_t now = dw_os_clock_ns();
     if (task->computes) {
-        dw__bump(&task->scheduler->counts.device_ns, now - task->work_from_ns);
+        dw__bump(&task->scheduler->counts.job_ns, now - task->work_from_ns);
         dw__put(&task->scheduler->jobs, task);
     }
     wait_for_device(task, task->computes ? DW__TASK_COMPUTES : DW__TASK_RUNS);
@@ -278,21 +271,6 @@ static void run_ending(dw_scheduler *scheduler, dw__task_queue *queue)
     }
 }
 
-/* The steps that are through. */
-static void take_steps(dw_scheduler *scheduler, dw_batch *batch)
-{
-    for (dw_batch_item *item = dw_batch_take(batch); item != NULL; item = dw_batch_take(batch)) {
-        if (item->user != NULL) {
-            dw__generation_go_on(batch, item->user);
-            continue;
-        }
-        dw__task *task = task_of(item);
-        DW_ASSERT(task->state == DW__TASK_STEPS);
-        task->state = DW__TASK_RUNS;
-        dw__put(&scheduler->ready, task);
-    }
-}
-
 /* Half a time slice after it was asked last: whoever's time is over, or was interrupted, ends
  * before others have their turns. So that takes a slice and a step at most, however many there are
  * and whatever they do. */
@@ -304,10 +282,7 @@ static void end_who_must(dw_scheduler *scheduler)
     }
     scheduler->ended_ns = now;
     dw__scheduler_look(scheduler);
-    for (size_t i = 0; i < scheduler->batch_count; i++) {
-        dw_batch_drop_stopped(scheduler->batches[i]);
-        take_steps(scheduler, scheduler->batches[i]);
-    }
+    dw__device_drop_stopped(scheduler);
     dw__task_queue *const queues[] = {&scheduler->turn, &scheduler->ready, &scheduler->preempted,
                                       &scheduler->jobs};
     for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++) {
@@ -330,22 +305,14 @@ static void run_queue(dw_scheduler *scheduler, dw__task_queue *queue)
     }
 }
 
-static bool device_is_wanted(const dw_scheduler *scheduler)
-{
-    bool wanted = scheduler->jobs.first != NULL;
-    for (size_t i = 0; i < scheduler->batch_count; i++) {
-        const dw_batch *batch = scheduler->batches[i];
-        wanted = wanted || batch->waiting_count > 0 || batch->finished.first != NULL;
-    }
-    return wanted;
-}
-
 /* Guests that only compute take turns with the device: while any other waits for it, one of them
  * runs in each round, so that a step comes at most a time slice later, however many they are. */
 static void run_guests(dw_scheduler *scheduler)
 {
     run_queue(scheduler, &scheduler->ready);
-    if (!device_is_wanted(scheduler) && scheduler->ready.first == NULL) {
+    bool wanted = scheduler->jobs.first != NULL || scheduler->device.own_thread ||
+                  dw__device_is_wanted(scheduler);
+    if (!wanted && scheduler->ready.first == NULL) {
         run_queue(scheduler, &scheduler->preempted);
     } else if (scheduler->preempted.first != NULL) {
         run_task(scheduler, dw__take(&scheduler->preempted));
@@ -353,35 +320,7 @@ static void run_guests(dw_scheduler *scheduler)
     }
 }
 
-/* ---- the device --------------------------------------------------------------------------- */
-
-static void count_run(dw__scheduler_counts *counts, const dw_batch_stats *before,
-                      const dw_batch_stats *after)
-{
-    dw__bump(&counts->steps, after->runs - before->runs);
-    dw__bump(&counts->step_tokens, after->tokens - before->tokens);
-    dw__bump(&counts->step_sequences, after->sequences - before->sequences);
-    if (after->most_sequences >
-        atomic_load_explicit(&counts->most_step_sequences, memory_order_relaxed)) {
-        atomic_store_explicit(&counts->most_step_sequences, after->most_sequences,
-                              memory_order_relaxed);
-    }
-}
-
-/* One run for each kind of step that waits. Returns whether there was any. */
-static bool run_steps(dw_scheduler *scheduler)
-{
-    bool any = false;
-    for (size_t i = 0; i < scheduler->batch_count; i++) {
-        dw_batch *batch = scheduler->batches[i];
-        dw_batch_stats before = batch->counts;
-        any = any || batch->waiting_count > 0;
-        dw_batch_run(batch);
-        count_run(&scheduler->counts, &before, &batch->counts);
-        take_steps(scheduler, batch);
-    }
-    return any;
-}
+/* ---- rounds --------------------------------------------------------------------------------- */
 
 /* Work that cannot be batched: at least one job, then for as long as the steps took, or a time
  * slice where there were none. The guest that asked runs at once, so that short work does not wait
@@ -405,20 +344,23 @@ static void run_jobs(dw_scheduler *scheduler, uint64_t started, uint64_t budget_
 bool dw__scheduler_has_work(const dw_scheduler *scheduler)
 {
     return scheduler->ready.first != NULL || scheduler->preempted.first != NULL ||
-           device_is_wanted(scheduler);
+           scheduler->jobs.first != NULL || dw__device_is_wanted(scheduler);
 }
 
 void dw__scheduler_round(dw_scheduler *scheduler)
 {
     uint64_t started = dw_os_clock_ns();
     dw__scheduler_look(scheduler);
+    dw__device_take(scheduler);
     end_who_must(scheduler);
     run_guests(scheduler);
     uint64_t computed = dw_os_clock_ns();
-    bool stepped = run_steps(scheduler);
+    bool stepped = dw__device_run(scheduler);
     uint64_t now = dw_os_clock_ns();
     dw__bump(&scheduler->counts.rounds, 1);
     dw__bump(&scheduler->counts.guest_ns, computed - started);
-    dw__bump(&scheduler->counts.device_ns, now - computed);
-    run_jobs(scheduler, now, stepped ? now - computed : DW__TIME_SLICE_NS);
+    run_jobs(scheduler, now,
+             stepped                        ? now - computed
+             : scheduler->device.own_thread ? 0
+                                            : DW__TIME_SLICE_NS);
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/public_struct.h"
 #include "base/stack.h"
+#include "scheduler/device_side.h"
 #include "scheduler/round.h"
 
 #define GUEST_COUNT_DEFAULT 4096u
@@ -43,7 +44,11 @@ dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_devi
         options->guest_count_max > 0 ? options->guest_count_max : GUEST_COUNT_DEFAULT;
     DW_ASSERT(pthread_mutex_init(&scheduler->lock, NULL) == 0);
     status = dw_wakers_take(host, &scheduler->waker, err);
+    if (status == DW_OK) {
+        status = dw__device_open(scheduler, options->device_thread == DW_DEVICE_THREAD_OWN, err);
+    }
     if (status != DW_OK) {
+        dw_wakers_give(host, scheduler->waker);
         (void)pthread_mutex_destroy(&scheduler->lock);
         dw_free(scheduler);
         return status;
@@ -53,15 +58,6 @@ dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_devi
 }
 
 /* ---- from any thread ---------------------------------------------------------------------- */
-
-/* Somebody has said something to the loop, which may be about to sleep: it says so, and then looks
- * once more. */
-static void wake(const dw_scheduler *scheduler)
-{
-    if (atomic_load(&scheduler->sleeps)) {
-        dw_waker_wake(scheduler->waker);
-    }
-}
 
 /* `task` is taken on success. */
 static dw_status post(dw_scheduler *scheduler, dw__task *task, dw_error *err)
@@ -83,7 +79,7 @@ static dw_status post(dw_scheduler *scheduler, dw__task *task, dw_error *err)
         }
         dw__put(&scheduler->inbox, task);
         atomic_store(&scheduler->has_inbox, true);
-        wake(scheduler);
+        dw__wake(scheduler);
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
     return status;
@@ -143,7 +139,7 @@ void dw_scheduler_stop(dw_scheduler *scheduler)
 {
     (void)pthread_mutex_lock(&scheduler->lock); /* who destroys it waits for this */
     atomic_store(&scheduler->is_stopping, true);
-    wake(scheduler);
+    dw__wake(scheduler);
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
@@ -165,8 +161,10 @@ dw_status dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *st
         .step_sequences = read_count(&own->step_sequences),
         .most_step_sequences = read_count(&own->most_step_sequences),
         .jobs = read_count(&own->jobs),
-        .device_ns = read_count(&own->device_ns),
+        .device_ns = read_count(&own->run_ns) + read_count(&own->job_ns),
         .guest_ns = read_count(&own->guest_ns),
+        .device_idle_ns = read_count(&own->idle_ns),
+        .device_idle_times = read_count(&own->idle_times),
     };
     (void)pthread_mutex_lock(&scheduler->lock);
     all.started = scheduler->started;
@@ -203,7 +201,9 @@ static void empty_inbox(dw_scheduler *scheduler)
 static void sleep_until_asked(dw_scheduler *scheduler)
 {
     atomic_store(&scheduler->sleeps, true);
-    if (!atomic_load(&scheduler->has_inbox) && !atomic_load(&scheduler->is_stopping)) {
+    if (!atomic_load(&scheduler->has_inbox) && !atomic_load(&scheduler->is_stopping) &&
+        !atomic_load(&scheduler->device.has_done)) {
+        dw__device_note_sleep(scheduler);
         dw__scheduler_sleep(scheduler);
     }
     atomic_store(&scheduler->sleeps, false);
@@ -250,7 +250,7 @@ static dw_status run_rounds(void *arg, dw_error *err)
         empty_inbox(scheduler);
         if (dw__scheduler_has_work(scheduler)) {
             dw__scheduler_round(scheduler);
-        } else if (run->until == DW_RUN_UNTIL_STOPPED || scheduler->waiting.first != NULL) {
+        } else if (run->until == DW_RUN_UNTIL_STOPPED || scheduler->tasks != NULL) {
             sleep_until_asked(scheduler);
         } else if (!atomic_load(&scheduler->has_inbox)) {
             break;
@@ -266,7 +266,9 @@ dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until, dw_error
     if (status != DW_OK) {
         return status;
     }
+    dw__device_resume(scheduler);
     status = dw_stack_run(run_rounds, &run, err); /* what guests end with may be deep */
+    dw__device_pause(scheduler);
     atomic_store(&scheduler->is_stopping, false);
     leave(scheduler);
     return status;
@@ -293,14 +295,14 @@ void dw_scheduler_destroy(dw_scheduler *scheduler)
         }
     }
     scheduler->look_ns = 0;
+    dw__device_resume(scheduler);
     while (scheduler->tasks != NULL) {
+        if (scheduler->device.own_thread && !dw__scheduler_has_work(scheduler)) {
+            sleep_until_asked(scheduler);
+        }
         dw__scheduler_round(scheduler);
     }
-    for (size_t i = 0; i < scheduler->batch_count; i++) {
-        DW_ASSERT(scheduler->batches[i]->waiting_count == 0);
-        dw_free(scheduler->batches[i]);
-    }
-    dw_free(scheduler->batches);
+    dw__device_close(scheduler);
     dw_wakers_give(scheduler->host, scheduler->waker);
     (void)pthread_mutex_destroy(&scheduler->lock);
     dw_free(scheduler);

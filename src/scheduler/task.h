@@ -54,7 +54,7 @@ typedef struct dw__task_queue {
     dw__task *last;
 } dw__task_queue;
 
-/* Written by the scheduler's thread alone, read by any. */
+/* Each written by one thread alone, the scheduler's or the device's, read by any. */
 typedef struct dw__scheduler_counts {
     _Atomic uint64_t ended;
     _Atomic uint64_t rounds;
@@ -65,9 +65,37 @@ typedef struct dw__scheduler_counts {
     _Atomic uint64_t step_sequences;
     _Atomic uint64_t most_step_sequences;
     _Atomic uint64_t jobs;
-    _Atomic uint64_t device_ns;
+    _Atomic uint64_t job_ns;
+    _Atomic uint64_t run_ns;
     _Atomic uint64_t guest_ns;
+    _Atomic uint64_t idle_ns;
+    _Atomic uint64_t idle_times;
 } dw__scheduler_counts;
+
+/* device_side.c's. The device's thread is the scheduler's where it has none of its own. */
+typedef struct dw__device_side {
+    bool own_thread;
+    pthread_t thread;
+    pthread_mutex_t lock; /* with a thread of its own, as the next */
+    pthread_cond_t changed;
+    dw_batch_queue arrivals; /* guarded by lock: steps that are to wait */
+    dw_batch_queue done;     /* guarded by lock: steps that are through */
+    dw_generation *noted;    /* guarded by lock: their guests have something to look at */
+    bool stops;              /* guarded by lock */
+    bool paused;             /* guarded by lock */
+    bool rests;              /* guarded by lock: the thread waits for something to do */
+    bool gathers;            /* guarded by lock: it waits for guests */
+    bool guests_run;         /* guarded by lock: some can, and may ask for steps */
+    _Atomic bool has_done;   /* whether there is anything in `done` or `noted` */
+    _Atomic uint64_t naps;   /* times when there was nothing to do for anybody */
+
+    /* The device's thread alone. */
+    bool feeds_itself; /* steps wait that no guest has asked for */
+    uint64_t naps_seen;
+    uint64_t ended_ns; /* when the last run did */
+    uint64_t last_run_ns;
+    uint64_t dropped_ns; /* when those were dropped last who were asked to stop */
+} dw__device_side;
 
 struct dw_scheduler {
     dw_wasm_host *host;
@@ -84,12 +112,15 @@ struct dw_scheduler {
     uint64_t look_ns;         /* when the next of these is due, at the latest; 0: not known */
     uint64_t looked_ns;       /* when they were looked at last */
     uint64_t ended_ns;        /* when those were looked for last who must end */
-    dw_batch **batches;       /* [batch_count], made as kinds of steps come up */
+    bool running;             /* dw_scheduler_run is on the stack */
+    pthread_t thread;         /* which the fibers are on, while there are any */
+    bool closing;
+
+    /* The device's side. */
+    dw_batch **batches; /* [batch_count], made as kinds of steps come up */
     size_t batch_count;
     size_t batch_capacity;
-    bool running;     /* dw_scheduler_run is on the stack */
-    pthread_t thread; /* which the fibers are on, while there are any */
-    bool closing;
+    dw__device_side device;
     dw__scheduler_counts counts;
 
     /* Of any thread. */
@@ -110,6 +141,15 @@ static inline void dw__bump(_Atomic uint64_t *count, uint64_t amount)
     /* One writer: no locked instruction is needed. */
     uint64_t now = atomic_load_explicit(count, memory_order_relaxed);
     atomic_store_explicit(count, now + amount, memory_order_relaxed);
+}
+
+/* Somebody has said something to the loop, which may be about to sleep: it says so, and then looks
+ * once more. */
+static inline void dw__wake(const dw_scheduler *scheduler)
+{
+    if (atomic_load(&scheduler->sleeps)) {
+        dw_waker_wake(scheduler->waker);
+    }
 }
 
 static inline void dw__put(dw__task_queue *queue, dw__task *task)

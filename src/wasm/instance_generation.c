@@ -59,6 +59,7 @@ void dw_instance_generation_drop(dw_instance *instance, dw_generation *generatio
         at = &(*at)->next;
     }
     *at = generation->next;
+    dw_generation_tell_end(generation);
     dw_generation_destroy(generation);
 }
 

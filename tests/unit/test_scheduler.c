@@ -170,12 +170,21 @@ static void on_end(void *user, const dw_call_end *end)
 static uint32_t strays;
 #define STRAYS_MAX 8 /* of 24 */
 
+/* DW_TEST_DEVICE_THREAD: the device has a thread of its own. */
+static dw_device_thread device_thread(void)
+{
+    return getenv("DW_TEST_DEVICE_THREAD") != NULL ? DW_DEVICE_THREAD_OWN : DW_DEVICE_THREAD_SHARED;
+}
+
 static dw_scheduler *make_scheduler(const dw_scheduler_options *options)
 {
     strays = 0;
     dw_scheduler *scheduler = NULL;
     dw_error err;
-    if (dw_scheduler_create(&scheduler, engine, options, &err) != DW_OK) {
+    dw_scheduler_options own = {.struct_bytes = sizeof own};
+    own = options != NULL ? *options : own;
+    own.device_thread = device_thread();
+    if (dw_scheduler_create(&scheduler, engine, &own, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
     return scheduler;
@@ -647,8 +656,9 @@ static void cancel_waiting_steps(bool choosing)
     run_all(scheduler);
     assert_int_equal(g[0].status, DW_OK);
     assert_int_equal(g[0].words->status, DW_E_CANCELLED);
-    assert_int_equal(g[0].words->done, 0);
-    assert_int_equal(g[1].words->done, 0);
+    for (uint32_t k = 0; k < 2; k++) { /* with a thread of its own the device may be further */
+        assert_true(g[k].words->done == 0 || (device_thread() && g[k].words->done < 8));
+    }
     assert_went_well(&g[2]);
     for (uint32_t k = 0; k < 3; k++) {
         drop_guest(&g[k]);
@@ -698,6 +708,9 @@ static void test_scheduler_prompts_hold_up_nobody(void **state)
 static void test_scheduler_decoding_allocates_nothing(void **state)
 {
     (void)state;
+    if (device_thread()) {
+        skip(); /* rounds are not the device's */
+    }
     guest g[16];
     dw_scheduler *scheduler = make_scheduler(NULL);
     for (uint32_t k = 0; k < 16; k++) {

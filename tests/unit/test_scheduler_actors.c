@@ -75,7 +75,11 @@ static dw_scheduler *make_scheduler(actor_fixture *fixture)
 {
     dw_scheduler *scheduler = NULL;
     dw_error err;
-    assert_int_equal(dw_scheduler_create(&scheduler, fixture->engine, NULL, &err), DW_OK);
+    dw_scheduler_options options = {.struct_bytes = sizeof options};
+    if (getenv("DW_TEST_DEVICE_THREAD") != NULL) {
+        options.device_thread = DW_DEVICE_THREAD_OWN;
+    }
+    assert_int_equal(dw_scheduler_create(&scheduler, fixture->engine, &options, &err), DW_OK);
     return scheduler;
 }
 

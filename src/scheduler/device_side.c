@@ -1,0 +1,448 @@
+#include "scheduler/device_side.h"
+
+#include "base/array.h"
+#include "base/os.h"
+#include "scheduler/generations.h"
+
+/* How long steps that wait are kept for those of guests that are about to ask, as a part of the
+ * last run: weights are read once for all that take part, so that two runs take nearly twice as
+ * long. Where steps follow one another without guests, less is lost by going on. */
+#define GATHER_PART 4u
+#define GATHER_PART_OF_ITS_OWN 16u
+
+/* ---- lists ---------------------------------------------------------------------------------- */
+
+static void put(dw_batch_queue *queue, dw_batch_item *item)
+{
+    item->next = NULL;
+    if (queue->first == NULL) {
+        queue->first = item;
+    } else {
+        queue->last->next = item;
+    }
+    queue->last = item;
+}
+
+static dw_batch_item *take(dw_batch_queue *queue)
+{
+    dw_batch_item *item = queue->first;
+    if (item != NULL) {
+        queue->first = item->next;
+        item->next = NULL;
+    }
+    return item;
+}
+
+/* Without a thread there is nobody to be kept out. */
+static void lock(dw__device_side *side)
+{
+    if (side->own_thread) {
+        DW_ASSERT(pthread_mutex_lock(&side->lock) == 0);
+    }
+}
+
+static void unlock(dw__device_side *side)
+{
+    if (side->own_thread) {
+        (void)pthread_mutex_unlock(&side->lock);
+    }
+}
+
+/* ---- batches: the device's thread ----------------------------------------------------------- */
+
+static dw_status add_batch(dw_scheduler *scheduler, dw_batch **out, dw_error *err)
+{
+    dw_batch *batch = NULL;
+    if (DW_ARRAY_RESERVE(scheduler->batches, scheduler->batch_capacity, scheduler->batch_count + 1,
+                         SIZE_MAX)) {
+        batch = dw_alloc(1, sizeof *batch);
+    }
+    if (batch == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a batch");
+    }
+    dw_batch_init(batch, &scheduler->limits);
+    scheduler->batches[scheduler->batch_count++] = batch;
+    *out = batch;
+    return DW_OK;
+}
+
+/* The batch in which steps of `context` wait: one where others of its kind wait, an empty one, or a
+ * new one. There are as many batches as kinds of steps have waited at once: few. */
+static dw_status batch_for(dw_scheduler *scheduler, const dw_context *context, dw_batch **out,
+                           dw_error *err)
+{
+    dw_batch *empty = NULL;
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        dw_batch *batch = scheduler->batches[i];
+        if (dw_batch_admits(batch, context, NULL) != DW_OK) {
+            continue;
+        }
+        if (batch->waiting_count > 0) {
+            *out = batch;
+            return DW_OK;
+        }
+        empty = batch;
+    }
+    if (empty != NULL) {
+        *out = empty;
+        return DW_OK;
+    }
+    return add_batch(scheduler, out, err);
+}
+
+/* Guests are to be told of `done`, or of tokens that have come. With the lock. */
+static void tell(dw_scheduler *scheduler)
+{
+    dw__device_side *side = &scheduler->device;
+    side->guests_run = true;
+    atomic_store(&side->has_done, true);
+    dw__wake(scheduler);
+}
+
+static void enter_batch(dw_scheduler *scheduler, dw_batch_item *item)
+{
+    dw_batch *batch = NULL;
+    item->error = (dw_error){0};
+    item->status = batch_for(scheduler, item->context, &batch, &item->error);
+    if (item->status == DW_OK) {
+        dw_batch_add(batch, item);
+        return;
+    }
+    item->before = dw_context_length(item->context);
+    dw_generation *generation = item->user;
+    if (generation != NULL) {
+        (void)dw_generation_take(generation); /* it ends with that */
+    }
+    lock(&scheduler->device);
+    put(&scheduler->device.done, item);
+    tell(scheduler);
+    unlock(&scheduler->device);
+}
+
+/* It has as many tokens as its guest waits for. */
+static void note(dw_scheduler *scheduler, dw_generation *generation)
+{
+    dw__device_side *side = &scheduler->device;
+    lock(side);
+    if (!generation->noted) {
+        generation->noted = true;
+        generation->noted_next = side->noted;
+        side->noted = generation;
+        tell(scheduler);
+    }
+    unlock(side);
+}
+
+/* Steps that are through: those of generations make their next, which wait at once. */
+static void settle(dw_scheduler *scheduler, dw_batch *batch)
+{
+    dw__device_side *side = &scheduler->device;
+    dw_batch_queue done = {NULL, NULL};
+    for (dw_batch_item *item = dw_batch_take(batch); item != NULL; item = dw_batch_take(batch)) {
+        dw_generation *generation = item->user;
+        if (generation == NULL || !dw_generation_take(generation)) {
+            put(&done, item);
+            continue;
+        }
+        side->feeds_itself = true;
+        DW_ASSERT(dw_batch_admits(batch, item->context, NULL) == DW_OK);
+        dw_batch_add(batch, item);
+        if (dw_generation_has_come(generation)) {
+            note(scheduler, generation);
+        }
+    }
+    if (done.first == NULL) {
+        return;
+    }
+    lock(side);
+    for (dw_batch_item *item = take(&done); item != NULL; item = take(&done)) {
+        put(&side->done, item);
+    }
+    tell(scheduler);
+    unlock(side);
+}
+
+static void count_run(dw__scheduler_counts *counts, const dw_batch_stats *before,
+                      const dw_batch_stats *after)
+{
+    dw__bump(&counts->steps, after->runs - before->runs);
+    dw__bump(&counts->step_tokens, after->tokens - before->tokens);
+    dw__bump(&counts->step_sequences, after->sequences - before->sequences);
+    if (after->most_sequences >
+        atomic_load_explicit(&counts->most_step_sequences, memory_order_relaxed)) {
+        atomic_store_explicit(&counts->most_step_sequences, after->most_sequences,
+                              memory_order_relaxed);
+    }
+}
+
+/* What lies between two runs is idle time, unless there was nothing to be done for anybody. */
+static void count_time(dw_scheduler *scheduler, uint64_t started, uint64_t ended)
+{
+    dw__device_side *side = &scheduler->device;
+    uint64_t naps = atomic_load_explicit(&side->naps, memory_order_relaxed);
+    if (side->ended_ns != 0 && naps == side->naps_seen) {
+        dw__bump(&scheduler->counts.idle_ns, started - side->ended_ns);
+        dw__bump(&scheduler->counts.idle_times, 1);
+    }
+    side->naps_seen = naps;
+    side->ended_ns = ended;
+    side->last_run_ns = ended - started;
+    dw__bump(&scheduler->counts.run_ns, ended - started);
+}
+
+/* One run for each kind of step that waits. Whether there was any. */
+static bool run_batches(dw_scheduler *scheduler)
+{
+    bool any = false;
+    scheduler->device.feeds_itself = false;
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        dw_batch *batch = scheduler->batches[i];
+        dw_batch_stats before = batch->counts;
+        if (batch->waiting_count > 0) {
+            uint64_t started = dw_os_clock_ns();
+            dw_batch_run(batch);
+            count_time(scheduler, started, dw_os_clock_ns());
+            any = true;
+        }
+        count_run(&scheduler->counts, &before, &batch->counts);
+        settle(scheduler, batch);
+    }
+    return any;
+}
+
+static void drop_stopped(dw_scheduler *scheduler)
+{
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        dw_batch_drop_stopped(scheduler->batches[i]);
+        settle(scheduler, scheduler->batches[i]);
+    }
+}
+
+static bool any_waits(const dw_scheduler *scheduler)
+{
+    bool any = false;
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        const dw_batch *batch = scheduler->batches[i];
+        any = any || batch->waiting_count > 0 || batch->finished.first != NULL;
+    }
+    return any;
+}
+
+/* ---- its own thread ------------------------------------------------------------------------- */
+
+/* Wait a little for guests that are about to ask. With the lock. */
+static void gather(dw__device_side *side)
+{
+    uint64_t part = side->feeds_itself ? GATHER_PART_OF_ITS_OWN : GATHER_PART;
+    uint64_t until = dw_os_clock_ns() + side->last_run_ns / part;
+    side->gathers = true;
+    while (side->guests_run && !side->paused && !side->stops && dw_os_clock_ns() < until) {
+        (void)dw_os_cond_wait_until(&side->changed, &side->lock, until);
+    }
+    side->gathers = false;
+}
+
+/* With the lock, which is given back meanwhile. */
+static void pass(dw_scheduler *scheduler)
+{
+    dw__device_side *side = &scheduler->device;
+    dw_batch_queue arrivals = side->arrivals;
+    side->arrivals = (dw_batch_queue){NULL, NULL};
+    unlock(side);
+    for (dw_batch_item *item = take(&arrivals); item != NULL; item = take(&arrivals)) {
+        enter_batch(scheduler, item);
+    }
+    uint64_t now = dw_os_clock_ns();
+    if (now - side->dropped_ns >= DW__TIME_SLICE_NS / 2) {
+        side->dropped_ns = now;
+        drop_stopped(scheduler);
+    }
+    (void)run_batches(scheduler);
+    lock(side);
+}
+
+static void *run_thread(void *arg)
+{
+    dw_scheduler *scheduler = arg;
+    dw__device_side *side = &scheduler->device;
+    lock(side);
+    while (!side->stops) {
+        if (side->paused || (side->arrivals.first == NULL && !any_waits(scheduler))) {
+            side->rests = true;
+            (void)pthread_cond_broadcast(&side->changed);
+            (void)pthread_cond_wait(&side->changed, &side->lock);
+            side->rests = false;
+            continue;
+        }
+        gather(side);
+        if (!side->paused) {
+            pass(scheduler);
+        }
+    }
+    unlock(side);
+    return NULL;
+}
+
+dw_status dw__device_open(dw_scheduler *scheduler, bool own_thread, dw_error *err)
+{
+    dw__device_side *side = &scheduler->device;
+    if (!own_thread) {
+        return DW_OK;
+    }
+    side->own_thread = true;
+    side->paused = true;
+    DW_ASSERT(pthread_mutex_init(&side->lock, NULL) == 0);
+    dw_os_cond_init(&side->changed);
+    int failed = dw_os_start_thread(&side->thread, run_thread, scheduler);
+    if (failed != 0) {
+        (void)pthread_cond_destroy(&side->changed);
+        (void)pthread_mutex_destroy(&side->lock);
+        side->own_thread = false;
+        return dw_fail(err, DW_E_MEMORY, "scheduler: no thread for the device: error %d", failed);
+    }
+    return DW_OK;
+}
+
+void dw__device_close(dw_scheduler *scheduler)
+{
+    dw__device_side *side = &scheduler->device;
+    if (side->own_thread) {
+        lock(side);
+        side->stops = true;
+        (void)pthread_cond_broadcast(&side->changed);
+        unlock(side);
+        (void)pthread_join(side->thread, NULL);
+        (void)pthread_cond_destroy(&side->changed);
+        (void)pthread_mutex_destroy(&side->lock);
+    }
+    for (size_t i = 0; i < scheduler->batch_count; i++) {
+        DW_ASSERT(scheduler->batches[i]->waiting_count == 0);
+        dw_free(scheduler->batches[i]);
+    }
+    dw_free(scheduler->batches);
+}
+
+void dw__device_resume(dw_scheduler *scheduler)
+{
+    dw__device_side *side = &scheduler->device;
+    if (side->own_thread) {
+        lock(side);
+        side->paused = false;
+        (void)pthread_cond_broadcast(&side->changed);
+        unlock(side);
+    }
+}
+
+void dw__device_pause(dw_scheduler *scheduler)
+{
+    dw__device_side *side = &scheduler->device;
+    if (side->own_thread) {
+        lock(side);
+        side->paused = true;
+        (void)pthread_cond_broadcast(&side->changed);
+        while (!side->rests) {
+            (void)pthread_cond_wait(&side->changed, &side->lock);
+        }
+        unlock(side);
+    }
+}
+
+/* ---- the scheduler's thread ----------------------------------------------------------------- */
+
+void dw__device_add(dw_scheduler *scheduler, dw_batch_item *item)
+{
+    dw__device_side *side = &scheduler->device;
+    if (!side->own_thread) {
+        enter_batch(scheduler, item);
+        return;
+    }
+    lock(side);
+    put(&side->arrivals, item);
+    if (side->rests) {
+        (void)pthread_cond_broadcast(&side->changed);
+    }
+    unlock(side);
+}
+
+/* Nobody is about to ask any more. Whether the device has nothing to do either. */
+static bool note_turns(dw__device_side *side)
+{
+    lock(side);
+    if (side->done.first == NULL && side->noted == NULL) {
+        side->guests_run = false;
+        if (side->gathers) {
+            (void)pthread_cond_broadcast(&side->changed);
+        }
+    }
+    bool rests = !side->own_thread || (side->rests && side->arrivals.first == NULL);
+    unlock(side);
+    return rests;
+}
+
+bool dw__device_run(dw_scheduler *scheduler)
+{
+    if (scheduler->device.own_thread) {
+        (void)note_turns(&scheduler->device);
+        return false;
+    }
+    bool any = run_batches(scheduler);
+    dw__device_take(scheduler);
+    return any;
+}
+
+void dw__device_drop_stopped(dw_scheduler *scheduler)
+{
+    if (!scheduler->device.own_thread) { /* it does so by itself */
+        drop_stopped(scheduler);
+    }
+    dw__device_take(scheduler);
+}
+
+static void take_item(dw_scheduler *scheduler, dw_batch_item *item)
+{
+    dw_generation *generation = item->user;
+    if (generation != NULL) {
+        dw_generation_end(generation);
+        dw__generation_came(generation);
+        return;
+    }
+    dw__task *task = (dw__task *)(void *)((char *)item - offsetof(dw__task, item));
+    DW_ASSERT(task->state == DW__TASK_STEPS);
+    task->state = DW__TASK_RUNS;
+    dw__put(&scheduler->ready, task);
+}
+
+void dw__device_take(dw_scheduler *scheduler)
+{
+    dw__device_side *side = &scheduler->device;
+    if (!atomic_load_explicit(&side->has_done, memory_order_acquire)) {
+        return;
+    }
+    lock(side);
+    atomic_store(&side->has_done, false);
+    while (side->noted != NULL) { /* before ends: none is noted whose guest may drop it */
+        dw_generation *generation = side->noted;
+        side->noted = generation->noted_next;
+        generation->noted = false;
+        dw__generation_came(generation);
+    }
+    dw_batch_queue done = side->done;
+    side->done = (dw_batch_queue){NULL, NULL};
+    unlock(side);
+    for (dw_batch_item *item = take(&done); item != NULL; item = take(&done)) {
+        take_item(scheduler, item);
+    }
+}
+
+bool dw__device_is_wanted(const dw_scheduler *scheduler)
+{
+    const dw__device_side *side = &scheduler->device;
+    return atomic_load(&side->has_done) || (!side->own_thread && any_waits(scheduler));
+}
+
+void dw__device_note_sleep(dw_scheduler *scheduler)
+{
+    if (note_turns(&scheduler->device)) {
+        dw__bump(&scheduler->device.naps, 1);
+    }
+}

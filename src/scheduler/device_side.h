@@ -1,0 +1,33 @@
+/* The device's side of a scheduler: the batches in which steps wait, and their runs. Either it has
+ * its turn in each round, on the scheduler's thread, or a thread of its own, so that it computes
+ * steps while guests run.
+ * Private to src/scheduler. Thread: the scheduler's. */
+#ifndef DW_SCHEDULER_DEVICE_SIDE_H
+#define DW_SCHEDULER_DEVICE_SIDE_H
+
+#include "scheduler/task.h"
+
+/* With a thread, which rests until dw__device_resume. Errors: DW_E_MEMORY (no thread). */
+dw_status dw__device_open(dw_scheduler *scheduler, bool own_thread, dw_error *err);
+/* No step waits. */
+void dw__device_close(dw_scheduler *scheduler);
+/* Its thread goes on; or rests, once the run under way is over. */
+void dw__device_resume(dw_scheduler *scheduler);
+void dw__device_pause(dw_scheduler *scheduler);
+
+/* Let a step wait for its run: a task's own, or a generation's. What comes of it, dw__device_take
+ * takes. */
+void dw__device_add(dw_scheduler *scheduler, dw_batch_item *item);
+/* Guests have had their turns: run once each kind of step that waits. Whether there was any; with a
+ * thread of its own, which has been at it, false. */
+bool dw__device_run(dw_scheduler *scheduler);
+/* Steps whose guests were asked to stop do not run any more. */
+void dw__device_drop_stopped(dw_scheduler *scheduler);
+/* Let guests run whose steps are through, and those who await what was generated. */
+void dw__device_take(dw_scheduler *scheduler);
+/* Whether there is anything to run or to take on the scheduler's thread. */
+bool dw__device_is_wanted(const dw_scheduler *scheduler);
+/* The scheduler's thread is about to sleep. */
+void dw__device_note_sleep(dw_scheduler *scheduler);
+
+#endif
