@@ -28,7 +28,8 @@ typedef struct node {
 } node;
 
 /* Records that lie together, computed by one context: [from, to) of its log. Those before are the
- * parent's. They are in memory as long as any entry needs some of them. */
+ * parent's. They are in memory as long as any entry needs some of them. Of mapped files: a group
+ * without bytes. */
 struct dw__prefix_group {
     size_t references; /* guarded by the cache's lock, as all else */
     size_t holders;    /* entries of it, and groups upon it that are held */
@@ -44,7 +45,10 @@ struct entry {
     struct dw__prefix_root *root;
     dw_kv_log *log;
     dw__prefix_group *group;
+    uint64_t number;
+    uint64_t file; /* 0: none */
     bool pinned;
+    bool used;    /* since its file's keeper asked */
     entry *newer; /* by use */
     entry *older;
 };
@@ -73,6 +77,7 @@ struct dw_prefix_cache {
     node **buckets; /* [bucket_count], a power of two */
     size_t bucket_count;
     size_t node_count;
+    uint64_t numbers; /* given to entries */
     dw_prefix_counts counts;
 };
 
@@ -247,6 +252,7 @@ static void put_newest(dw_prefix_cache *cache, entry *e)
 
 static void touch(dw_prefix_cache *cache, entry *e)
 {
+    e->used = true;
     take_from_list(cache, e);
     put_newest(cache, e);
 }
@@ -301,18 +307,26 @@ static entry *entry_for(node *n)
 
 /* ---- roots -------------------------------------------------------------------------------- */
 
-static bool is_root_of(const struct dw__prefix_root *root, const dw_context *context,
-                       const char *scope, uint32_t capacity)
+/* Rope factors change with it. */
+static bool is_long(const dw_prefix_kind *kind)
 {
-    bool same_scope = scope == NULL || root->scope == NULL ? scope == root->scope
-                                                           : strcmp(scope, root->scope) == 0;
-    return same_scope && root->model == context->model && root->kv_type == context->kv_type &&
-           root->is_long == dw__context_is_long(context) && root->capacity == capacity;
+    return kind->capacity > dw_model_shape_of(kind->model)->rope_context;
 }
 
-static struct dw__prefix_root *make_root(dw_prefix_cache *cache, const dw_context *context,
-                                         const char *scope, uint32_t capacity)
+static bool is_root_of(const struct dw__prefix_root *root, const dw_prefix_kind *kind,
+                       uint32_t capacity)
 {
+    bool same_scope = kind->scope == NULL || root->scope == NULL
+                          ? kind->scope == root->scope
+                          : strcmp(kind->scope, root->scope) == 0;
+    return same_scope && root->model == kind->model && root->kv_type == kind->kv_type &&
+           root->is_long == is_long(kind) && root->capacity == capacity;
+}
+
+static struct dw__prefix_root *make_root(dw_prefix_cache *cache, const dw_prefix_kind *kind,
+                                         uint32_t capacity)
+{
+    const char *scope = kind->scope;
     struct dw__prefix_root *root = dw_alloc(1, sizeof *root);
     char *copy = NULL;
     if (root != NULL && scope != NULL) {
@@ -327,27 +341,26 @@ static struct dw__prefix_root *make_root(dw_prefix_cache *cache, const dw_contex
     }
     root->cache = cache;
     root->scope = copy;
-    root->model = dw_model_ref(context->model);
-    root->kv_type = context->kv_type;
-    root->is_long = dw__context_is_long(context);
+    root->model = dw_model_ref(kind->model);
+    root->kv_type = kind->kv_type;
+    root->is_long = is_long(kind);
     root->capacity = capacity;
     root->next = cache->roots;
     cache->roots = root;
     return root;
 }
 
-/* Counted. NULL: no memory. */
-static struct dw__prefix_root *root_for(dw_prefix_cache *cache, const dw_context *context,
-                                        const char *scope)
+/* For logs of that kind, `log` one of them; counted. NULL: no memory. */
+static struct dw__prefix_root *root_for(dw_prefix_cache *cache, const dw_prefix_kind *kind,
+                                        const dw_kv_log *log)
 {
     /* Elsewhere a fork's allocations are those of its parent's size. */
-    uint32_t capacity =
-        dw_kv_log_in_host_memory(context->log) ? 0 : dw_kv_log_capacity(context->log);
+    uint32_t capacity = dw_kv_log_in_host_memory(log) ? 0 : kind->capacity;
     struct dw__prefix_root *root = cache->roots;
-    while (root != NULL && !is_root_of(root, context, scope, capacity)) {
+    while (root != NULL && !is_root_of(root, kind, capacity)) {
         root = root->next;
     }
-    root = root != NULL ? root : make_root(cache, context, scope, capacity);
+    root = root != NULL ? root : make_root(cache, kind, capacity);
     if (root != NULL) {
         root->references++;
     }
@@ -473,8 +486,13 @@ dw_status dw_context_share_prefixes(dw_context *context, dw_prefix_cache *cache,
     }
     dw_account_scope payer = dw_account_pause(); /* what many share */
     lock(cache);
-    struct dw__prefix_root *root = root_for(cache, context, scope);
-    struct dw__prefix_root *common = root != NULL ? root_for(cache, context, NULL) : NULL;
+    dw_prefix_kind kind = {.scope = scope,
+                           .model = context->model,
+                           .kv_type = context->kv_type,
+                           .capacity = dw_kv_log_capacity(context->log)};
+    struct dw__prefix_root *root = root_for(cache, &kind, context->log);
+    kind.scope = NULL;
+    struct dw__prefix_root *common = root != NULL ? root_for(cache, &kind, context->log) : NULL;
     if (root != NULL && common == NULL) {
         root->references--;
     }
@@ -587,6 +605,18 @@ static dw__prefix_group *group_for(dw_prefix_cache *cache, dw_context *context, 
     return share->group;
 }
 
+/* An entry with its log and group becomes one of the cache's. */
+static void join(dw_prefix_cache *cache, entry *e, node *at)
+{
+    e->at = at;
+    e->number = ++cache->numbers;
+    at->own = e;
+    at->used = e;
+    hold(cache, e->group);
+    put_newest(cache, e);
+    cache->counts.entries++;
+}
+
 static dw_status add_entry(dw_context *context, struct dw__prefix_root *root, node *at,
                            uint32_t length, dw_error *err)
 {
@@ -603,14 +633,9 @@ static dw_status add_entry(dw_context *context, struct dw__prefix_root *root, no
         dw_free(e);
         return status;
     }
-    e->at = at;
     e->root = root;
     e->group = ref_group(group);
-    at->own = e;
-    at->used = e;
-    hold(cache, group);
-    put_newest(cache, e);
-    cache->counts.entries++;
+    join(cache, e, at);
     return DW_OK;
 }
 
@@ -700,4 +725,181 @@ void dw__prefix_give(dw_context *context)
     if (context->prefixes.root != NULL && !context->prefixes.impure) {
         (void)dw_prefix_cache_keep(context, 0, NULL);
     }
+}
+
+/* ---- files -------------------------------------------------------------------------------- */
+
+static entry *find_unsaved(const dw_prefix_cache *cache, uint64_t after)
+{
+    entry *found = NULL;
+    for (entry *e = cache->newest; e != NULL; e = e->older) {
+        if (e->file == 0 && e->number > after && (found == NULL || e->number < found->number)) {
+            found = e;
+        }
+    }
+    return found;
+}
+
+static dw_status copy_entry(dw_prefix_copy *copy, const entry *e, dw_error *err)
+{
+    const struct dw__prefix_root *root = e->root;
+    uint32_t length = dw_kv_log_length(e->log);
+    *copy = (dw_prefix_copy){.number = e->number,
+                             .kind = {.model = dw_model_ref(root->model),
+                                      .kv_type = root->kv_type,
+                                      .capacity = dw_kv_log_capacity(e->log)},
+                             .length = length,
+                             .pinned = e->pinned};
+    copy->tokens = dw_alloc(length, sizeof *copy->tokens);
+    copy->kind.scope = root->scope != NULL ? dw_strdup(root->scope) : NULL;
+    if (copy->tokens == NULL || (root->scope != NULL && copy->kind.scope == NULL)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory to save a prefix");
+    }
+    uint32_t end = length;
+    for (const node *n = e->at; n->parent != NULL; n = n->parent) {
+        if (n->own != NULL && n->own->file != 0 && copy->base_file == 0) {
+            copy->base_file = n->own->file;
+            copy->base_length = end;
+        }
+        end -= DW_PREFIX_BLOCK;
+        memcpy(copy->tokens + end, n->tokens, sizeof n->tokens);
+    }
+    return dw_kv_log_fork(&copy->log, e->log, err);
+}
+
+dw_status dw_prefix_cache_copy_unsaved(dw_prefix_cache *cache, uint64_t after, dw_prefix_copy *copy,
+                                       bool *found, dw_error *err)
+{
+    lock(cache);
+    const entry *e = find_unsaved(cache, after);
+    dw_status status = e != NULL ? copy_entry(copy, e, err) : DW_OK;
+    unlock(cache);
+    *found = e != NULL && status == DW_OK;
+    if (status != DW_OK) {
+        dw_prefix_copy_release(copy);
+    }
+    return status;
+}
+
+void dw_prefix_copy_release(dw_prefix_copy *copy)
+{
+    dw_kv_log_destroy(copy->log);
+    dw_model_unref(copy->kind.model);
+    dw_free((void *)(uintptr_t)copy->kind.scope);
+    dw_free(copy->tokens);
+    *copy = (dw_prefix_copy){.length = 0};
+}
+
+static entry *find_entry(const dw_prefix_cache *cache, uint64_t number, uint64_t file)
+{
+    for (entry *e = cache->newest; e != NULL; e = e->older) {
+        if ((number != 0 && e->number == number) || (file != 0 && e->file == file)) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+/* A group of what is mapped from files; elsewhere of records that stand alone. NULL: no memory. */
+static dw__prefix_group *group_of_file(const dw_kv_log *log)
+{
+    dw__prefix_group *group = dw_alloc(1, sizeof *group);
+    if (group != NULL) {
+        *group = (dw__prefix_group){
+            .references = 1,
+            .record_bytes = dw_kv_log_in_host_memory(log) ? 0 : dw_kv_log_record_bytes(log),
+            .to = dw_kv_log_length(log)};
+    }
+    return group;
+}
+
+void dw_prefix_cache_set_file(dw_prefix_cache *cache, uint64_t number, uint64_t file,
+                              dw_kv_log *log)
+{
+    lock(cache);
+    entry *e = find_entry(cache, number, 0);
+    dw__prefix_group *group = e != NULL && log != NULL ? group_of_file(log) : NULL;
+    if (e != NULL) {
+        e->file = file;
+    }
+    if (group != NULL) {
+        dw_kv_log *before = e->log;
+        let_go(cache, e->group);
+        unref_group(e->group);
+        e->group = group;
+        hold(cache, group);
+        e->log = log;
+        log = before;
+    }
+    dw_kv_log_destroy(log);
+    unlock(cache);
+}
+
+/* `*taken`: the log is the cache's now. */
+static dw_status put(dw_prefix_cache *cache, const dw_prefix_copy *wanted, uint64_t file,
+                     dw_kv_log *log, bool *taken, dw_error *err)
+{
+    struct dw__prefix_root *root = root_for(cache, &wanted->kind, log);
+    entry *e = dw_alloc(1, sizeof *e);
+    dw__prefix_group *group = group_of_file(log);
+    node *at = root != NULL ? &root->top : NULL;
+    bool there = root != NULL && e != NULL && group != NULL &&
+                 walk(cache, root, wanted->tokens, wanted->length, &at);
+    *taken = there && at->own == NULL;
+    if (root != NULL) {
+        root->references--;
+    }
+    if (!*taken) {
+        if (at != NULL) {
+            prune(cache, at);
+        }
+        drop_unused_roots(cache);
+        dw_free(group);
+        dw_free(e);
+        return there ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a prefix of a file");
+    }
+    e->root = root;
+    e->log = log;
+    e->group = group;
+    e->file = file;
+    join(cache, e, at);
+    return wanted->pinned ? pin(cache, e, err) : DW_OK;
+}
+
+dw_status dw_prefix_cache_put(dw_prefix_cache *cache, const dw_prefix_copy *wanted, uint64_t file,
+                              dw_kv_log *log, dw_error *err)
+{
+    bool taken = false;
+    lock(cache);
+    dw_status status = put(cache, wanted, file, log, &taken, err);
+    make_room(cache);
+    unlock(cache);
+    if (!taken) {
+        dw_kv_log_destroy(log);
+    }
+    return status;
+}
+
+void dw_prefix_cache_drop_file(dw_prefix_cache *cache, uint64_t file)
+{
+    lock(cache);
+    entry *e = find_entry(cache, 0, file);
+    if (e != NULL) {
+        drop(cache, e);
+    }
+    unlock(cache);
+}
+
+size_t dw_prefix_cache_take_used(dw_prefix_cache *cache, uint64_t *files, size_t max)
+{
+    size_t count = 0;
+    lock(cache);
+    for (entry *e = cache->newest; e != NULL && count < max; e = e->older) {
+        if (e->file != 0 && e->used) {
+            e->used = false;
+            files[count++] = e->file;
+        }
+    }
+    unlock(cache);
+    return count;
 }

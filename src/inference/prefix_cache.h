@@ -52,6 +52,47 @@ typedef struct dw_prefix_counts {
 } dw_prefix_counts;
 void dw_prefix_cache_count(dw_prefix_cache *cache, dw_prefix_counts *counts);
 
+/* ---- for who keeps entries in files (src/prefixes) ---- */
+
+/* What prefixes must have in common beside their tokens. */
+typedef struct dw_prefix_kind {
+    const char *scope; /* NULL: public */
+    dw_model *model;
+    dw_kv_type kv_type;
+    uint32_t capacity; /* of logs */
+} dw_prefix_kind;
+
+/* An entry, copied out. */
+typedef struct dw_prefix_copy {
+    uint64_t number;     /* the entry's */
+    dw_prefix_kind kind; /* scope and model are the copy's */
+    int32_t *tokens;     /* [length] */
+    uint32_t length;
+    uint64_t base_file; /* of the longest beginning that is in a file; 0: none is */
+    uint32_t base_length;
+    bool pinned;
+    dw_kv_log *log; /* a fork */
+} dw_prefix_copy;
+
+/* Of the entries that no file has, the one with the lowest number beyond `after`, to be released.
+ * *found false: there is none. Errors: DW_E_MEMORY, DW_E_DEVICE. */
+dw_status dw_prefix_cache_copy_unsaved(dw_prefix_cache *cache, uint64_t after, dw_prefix_copy *copy,
+                                       bool *found, dw_error *err);
+void dw_prefix_copy_release(dw_prefix_copy *copy);
+/* The entry, if it is still there, is in a file, by which it is known from here on. `log`, which is
+ * taken, has the same records, mapped from files where it is in host memory: it takes no memory
+ * then. NULL: it stays as it is. */
+void dw_prefix_cache_set_file(dw_prefix_cache *cache, uint64_t number, uint64_t file,
+                              dw_kv_log *log);
+/* An entry of a file: `log` is taken in any case. One that is there stays. Errors: DW_E_MEMORY,
+ * DW_E_LIMIT (pinned). */
+dw_status dw_prefix_cache_put(dw_prefix_cache *cache, const dw_prefix_copy *entry, uint64_t file,
+                              dw_kv_log *log, dw_error *err);
+/* The file is no more. */
+void dw_prefix_cache_drop_file(dw_prefix_cache *cache, uint64_t file);
+/* Files [at most `max`] whose entries were used since they were last asked for. */
+size_t dw_prefix_cache_take_used(dw_prefix_cache *cache, uint64_t *files, size_t max);
+
 /* ---- for src/inference ---- */
 
 typedef struct dw__prefix_group dw__prefix_group;
