@@ -1640,15 +1640,17 @@ typedef struct dw_runtime_options {
     /* What went wrong in actor `id` that nobody waits for; may be NULL. */
     void (*on_problem)(void *user, const char *id, const dw_error *problem);
     void *user;              /* given to these */
-    uint32_t working_max;    /* actors at work at a time; 0: 256 */
+    /* Actors at work at a time; 0: 256; at most 65,536. Where actors of some tenants are all of
+     * them, others' go beyond it, each tenant's up to its share by weight. */
+    uint32_t working_max;
     uint32_t worker_threads; /* which make and fork actors; 0: 2; at most 64 */
     /* Of each actor, where its own options and its tenant's set nothing, and of the runtime:
      * actors, attempts, spawns, caused_messages, descendants and generations. */
     const dw_limits *limits;
 } dw_runtime_options;
 
-/* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads),
- * DW_E_MEMORY. */
+/* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads,
+ * working_max), DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine,
                                                const dw_runtime_options *options, dw_error *err);
 /* All actors are stopped, as by dw_runtime_stop_all; every request that has not ended does, with

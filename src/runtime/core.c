@@ -7,8 +7,6 @@
 #include "base/public_struct.h"
 #include "runtime/runtime_internal.h"
 
-#define WORKING_DEFAULT 256u
-
 static __thread const dw_runtime *own_thread_of;
 
 void dw__runtime_own_thread(const dw_runtime *runtime)
@@ -54,7 +52,7 @@ dw_status dw__runtime_create(dw_runtime **out, const dw__platform *platform,
     runtime->limits = limits;
     runtime->own_limits = limits;
     dw_limits_fill(&runtime->own_limits, &dw_limits_usual);
-    runtime->working_max = options->working_max != 0 ? options->working_max : WORKING_DEFAULT;
+    runtime->working_max = options->working_max != 0 ? options->working_max : DW__WORKING_DEFAULT;
     DW_ASSERT(pthread_mutex_init(&runtime->lock, NULL) == 0);
     dw_os_cond_init(&runtime->changed);
     *out = runtime;

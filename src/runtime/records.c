@@ -248,7 +248,10 @@ static void enlist(dw_runtime *runtime, dw__record *record, const dw__wanted *wa
     runtime->listed_count++;
     runtime->busy_count++; /* DW__MAKING */
     runtime->counts.made++;
-    record->tenant->actors++;
+    if (record->tenant->actors++ == 0) {
+        runtime->weights += record->tenant->weight;
+        runtime->peopled_count++;
+    }
 }
 
 dw_status dw__record_create(dw_runtime *runtime, const dw__wanted *wanted, dw__record **out,
@@ -311,7 +314,10 @@ void dw__unlist(dw_runtime *runtime, dw__record *record)
     record->tree->actors--;
     runtime->listed_count--;
     runtime->counts.stopped++;
-    record->tenant->actors--;
+    if (--record->tenant->actors == 0) {
+        runtime->weights -= record->tenant->weight;
+        runtime->peopled_count--;
+    }
     dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_STOPPED});
 }
 
@@ -410,7 +416,10 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
         status = dw__tenant_create(runtime, name, &tenant, err);
     }
     if (status == DW_OK) {
-        tenant->weight = own.weight != 0 ? own.weight : 100;
+        uint32_t weight = own.weight != 0 ? own.weight : 100;
+        runtime->weights -= tenant->actors > 0 ? tenant->weight : 0;
+        runtime->weights += tenant->actors > 0 ? weight : 0;
+        tenant->weight = weight;
         tenant->capabilities = own.capabilities;
         tenant->actors_max = own.actors_max != 0 ? own.actors_max : UINT64_MAX;
         tenant->limits = limits;

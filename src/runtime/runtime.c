@@ -209,7 +209,10 @@ static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    options.guest_count_max = host->options.working_max;
+    /* As many again, where each tenant has its share in spite of others. */
+    options.guest_count_max =
+        2 * (host->options.working_max != 0 ? host->options.working_max : DW__WORKING_DEFAULT) +
+        DW__TENANTS_MAX;
     status = dw_scheduler_create(&host->scheduler, engine, &options, err);
     return status == DW_OK ? start_threads(host, err) : status;
 }
@@ -226,6 +229,10 @@ dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine, const dw_runtime_
     if (own.worker_threads > DW__WORKERS_MAX) {
         return dw_fail(err, DW_E_RANGE, "worker_threads: %u, at most %u", own.worker_threads,
                        DW__WORKERS_MAX);
+    }
+    if (own.working_max > DW__WORKING_MAX) {
+        return dw_fail(err, DW_E_RANGE, "working_max: %u, at most %u", own.working_max,
+                       DW__WORKING_MAX);
     }
     dw__host *host = dw_alloc(1, sizeof *host);
     if (host == NULL) {

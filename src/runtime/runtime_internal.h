@@ -11,6 +11,8 @@
 #include "runtime/platform.h"
 
 #define DW__TENANTS_MAX 1024u
+#define DW__WORKING_DEFAULT 256u
+#define DW__WORKING_MAX 65536u
 #define DW__SUBSCRIPTIONS_MAX 1024u
 #define DW__EVENTS_MAX 65536u
 #define DW__OPERATIONS_MAX 4096u /* that wait for one actor */
@@ -88,6 +90,7 @@ typedef struct dw__tenant {
     uint64_t actors_max;
     dw_limits limits;
     uint64_t pass;
+    uint64_t queue_pass; /* of the queue that had the last turn */
     size_t ready_count;
     dw__ready_queue ready[DW__PRIORITIES]; /* DW_PRIORITY_HIGH, _NORMAL, _LOW */
     uint64_t actors;
@@ -229,9 +232,11 @@ struct dw_runtime {
     size_t busy_count; /* of records that are not DW__RESTING */
     dw__tenant *tenants;
     size_t tenant_count;
-    dw__tenant *active; /* have actors that are ready */
-    uint64_t pass;      /* of the tenant that had the last turn */
-    dw__record *starts; /* are to begin, outside of the lock */
+    dw__tenant *active;   /* have actors that are ready */
+    uint64_t pass;        /* of the tenant that had the last turn */
+    uint64_t weights;     /* of all tenants that have actors, together */
+    size_t peopled_count; /* of these */
+    dw__record *starts;   /* are to begin, outside of the lock */
     dw__record *last_start;
     dw__operation *submits; /* likewise */
     dw__operation *last_submit;

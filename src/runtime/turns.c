@@ -33,13 +33,7 @@ static void put_ready(dw_runtime *runtime, dw__record *record)
         runtime->active = tenant;
     }
     if (queue->first == NULL) {
-        for (int i = 0; i < DW__PRIORITIES; i++) { /* likewise among its queues */
-            const dw__ready_queue *other = &tenant->ready[i];
-            if (other->first != NULL && other->pass > queue->pass) {
-                queue->pass = other->pass;
-                break;
-            }
-        }
+        queue->pass = queue->pass > tenant->queue_pass ? queue->pass : tenant->queue_pass;
         queue->first = record;
     } else {
         queue->last->next_ready = record;
@@ -62,17 +56,35 @@ static dw__ready_queue *next_queue(dw__tenant *tenant)
     return best;
 }
 
-/* The next whose turn it is; there is one. */
+/* Whether one more of the tenant's actors may work: while there is room, and where others have it
+ * all, up to its share of it. So who keeps its actors at work for long takes nobody's turns. */
+static bool may_work(const dw_runtime *runtime, const dw__tenant *tenant)
+{
+    if (runtime->working_count < runtime->working_max) {
+        return true;
+    }
+    uint64_t share = (uint64_t)runtime->working_max * tenant->weight / runtime->weights;
+    uint64_t least = runtime->working_max >= runtime->peopled_count ? 1 : 0;
+    return tenant->working < (share > least ? share : least);
+}
+
+/* The next whose turn it is; NULL: nobody may begin. */
 static dw__record *take_ready(dw_runtime *runtime)
 {
-    dw__tenant **link = &runtime->active;
+    dw__tenant **link = NULL;
     for (dw__tenant **at = &runtime->active; *at != NULL; at = &(*at)->next_active) {
-        link = (*at)->pass < (*link)->pass ? at : link;
+        if ((link == NULL || (*at)->pass < (*link)->pass) && may_work(runtime, *at)) {
+            link = at;
+        }
+    }
+    if (link == NULL) {
+        return NULL;
     }
     dw__tenant *tenant = *link;
     dw__ready_queue *queue = next_queue(tenant);
     dw__record *record = queue->first;
     queue->first = record->next_ready;
+    tenant->queue_pass = queue->pass;
     queue->pass += STRIDE / shares[queue - tenant->ready];
     runtime->pass = tenant->pass;
     tenant->pass += STRIDE / tenant->weight;
@@ -249,8 +261,8 @@ static bool choose(dw_runtime *runtime, dw__record *record)
 /* Let those that are ready work, as far as there is room: they go to runtime->starts. */
 static void dispatch(dw_runtime *runtime)
 {
-    while (runtime->active != NULL && runtime->working_count < runtime->working_max) {
-        dw__record *record = take_ready(runtime);
+    dw__record *record = NULL;
+    while ((record = take_ready(runtime)) != NULL) {
         dw__set_state(runtime, record, DW__WORKING);
         if (runtime->working_count > runtime->counts.most_working) {
             runtime->counts.most_working = runtime->working_count;

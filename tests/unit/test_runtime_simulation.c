@@ -1,0 +1,866 @@
+/* The runtime's bookkeeping on a virtual clock, with bodies that do what chance says: thousands of
+ * schedules of spawns, messages, failures, forks, cancellations and stops, each of which its seed
+ * repeats. DW_SIMULATION_SEED=N runs one alone, DW_SIMULATION_ROUNDS=N so many.
+ *
+ * Held to: a request ends once, and nothing is answered after that; a body has one user at a time;
+ * queues are bounded; a message between actors is worked on, set aside, or its loss is told; all
+ * comes to rest when nobody asks for more; nothing is left behind. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "runtime/platform.h"
+#include "runtime/runtime_internal.h"
+#include "support.h"
+
+#define ROUNDS 2000
+#define STEPS 400
+#define BODIES_MAX 1024
+#define MESSAGES_MAX 8192
+#define IDS_MAX 512
+#define PENDING_MAX 16384
+#define ASKS_MAX 16
+#define TIMERS_MAX 4
+
+/* ---- what is simulated ----------------------------------------------------------------------- */
+
+typedef struct sim_message {
+    uint64_t to;
+    bool outside;
+    bool accepted; /* of one between actors: its sender's message ended well */
+    unsigned delivered;
+    unsigned done;
+    unsigned ends;
+    dw_status status;
+} sim_message;
+
+typedef struct sim_ask {
+    dw__asked asked;
+    uint64_t content; /* the number of a message */
+} sim_ask;
+
+typedef struct sim_body {
+    struct sim *sim;
+    dw__record *record;
+    uint64_t id;
+    bool alive;
+    bool used; /* by the one user that it has */
+    bool working;
+    bool broken;
+    bool ends;        /* it was interrupted */
+    uint64_t message; /* it works on; 0: one of its timers' */
+    uint64_t cause;
+    uint64_t caused;
+    uint64_t timers[TIMERS_MAX]; /* [timer_count], when they are due */
+    size_t timer_count;
+    size_t inside;
+    sim_ask asks[ASKS_MAX]; /* [ask_count], those before `committed` count */
+    size_t ask_count;
+    size_t committed;
+} sim_body;
+
+typedef struct sim_seed {
+    unsigned references;
+    dw_limits limits;
+} sim_seed;
+
+typedef struct sim {
+    dw_runtime *runtime;
+    uint64_t random;
+    uint64_t now_ns;
+    sim_body bodies[BODIES_MAX];
+    size_t body_count; /* slots in use so far */
+    size_t alive;
+    sim_message messages[MESSAGES_MAX]; /* from 1 on */
+    uint64_t message_count;
+    uint64_t ids[IDS_MAX];
+    size_t id_count;
+    struct dw__operation *pending[PENDING_MAX];
+    size_t pending_count;
+    unsigned spawns_asked;
+    unsigned spawns_ended;
+    unsigned calls_asked;
+    unsigned calls_ended;
+    unsigned problems;
+    unsigned seeds;
+    bool calm; /* nothing fails any more */
+    uint64_t subscription;
+    uint64_t events;
+    unsigned turns[8]; /* by the first digit of the id, where a test sets it */
+} sim;
+
+static uint64_t chance(sim *s, uint64_t below)
+{
+    s->random += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
+    uint64_t z = s->random;
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    z ^= z >> 31;
+    return below == 0 ? z : z % below;
+}
+
+static bool fails(sim *s, uint64_t one_in)
+{
+    return !s->calm && chance(s, one_in) == 0;
+}
+
+/* ---- the platform ---------------------------------------------------------------------------- */
+
+static uint64_t sim_clock(void *user)
+{
+    return ((sim *)user)->now_ns;
+}
+
+static uint64_t sim_wall(void *user)
+{
+    return UINT64_C(1700000000000) + ((sim *)user)->now_ns / 1000000;
+}
+
+static void sim_random(void *user, void *to, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        ((unsigned char *)to)[i] = (unsigned char)chance(user, 256);
+    }
+}
+
+static void sim_submit(void *user, struct dw__operation *operation)
+{
+    sim *s = user;
+    assert_true(s->pending_count < PENDING_MAX);
+    s->pending[s->pending_count++] = operation;
+}
+
+static void sim_wake(void *user, uint64_t due_ns)
+{
+    (void)user;
+    (void)due_ns;
+}
+
+static void *sim_seed_ref(void *user, void *seed)
+{
+    (void)user;
+    ((sim_seed *)seed)->references++;
+    return seed;
+}
+
+static void sim_seed_unref(void *user, void *seed)
+{
+    sim_seed *own = seed;
+    assert_true(own->references > 0);
+    if (--own->references == 0) {
+        ((sim *)user)->seeds--;
+        free(own);
+    }
+}
+
+static const dw_limits *sim_seed_limits(void *user, void *seed)
+{
+    (void)user;
+    return &((sim_seed *)seed)->limits;
+}
+
+static sim_seed *make_seed(sim *s)
+{
+    sim_seed *seed = calloc(1, sizeof *seed);
+    assert_non_null(seed);
+    seed->references = 1;
+    seed->limits = dw_limits_usual;
+    seed->limits.mail = 6;
+    seed->limits.message_bytes = 64;
+    s->seeds++;
+    return seed;
+}
+
+static dw_status sim_seed_of_guest(void *user, void **out, void *seed, const char *name,
+                                   dw_error *err)
+{
+    sim *s = user;
+    (void)seed;
+    *out = NULL;
+    if (fails(s, 4)) {
+        return dw_fail(err, DW_E_NOT_FOUND, "no guest '%s'", name);
+    }
+    *out = make_seed(s);
+    return DW_OK;
+}
+
+static dw_status new_body(sim *s, void **out, dw__record *record, uint64_t id, dw_error *err)
+{
+    *out = NULL;
+    if (fails(s, 10)) {
+        return dw_fail(err, chance(s, 2) == 0 ? DW_E_MEMORY : DW_E_TRAP, "as chance has it");
+    }
+    size_t slot = 0;
+    while (slot < s->body_count && s->bodies[slot].alive) {
+        slot++;
+    }
+    assert_true(slot < BODIES_MAX);
+    s->body_count = slot == s->body_count ? slot + 1 : s->body_count;
+    s->bodies[slot] = (sim_body){.sim = s, .record = record, .id = id, .alive = true};
+    s->alive++;
+    *out = &s->bodies[slot];
+    return DW_OK;
+}
+
+static dw_status sim_spawn(void *user, void **out, void *seed, dw__record *record, uint64_t id,
+                           dw_error *err)
+{
+    assert_true(((sim_seed *)seed)->references > 0);
+    return new_body(user, out, record, id, err);
+}
+
+static dw_status sim_fork(void *user, void **out, void *parent, dw__record *record, uint64_t id,
+                          dw_error *err)
+{
+    const sim_body *from = parent;
+    assert_true(from->alive && !from->used && !from->broken && !from->ends);
+    return new_body(user, out, record, id, err);
+}
+
+static void sim_destroy(void *user, void *of)
+{
+    sim_body *body = of;
+    if (body != NULL) {
+        assert_true(body->alive && !body->used);
+        body->alive = false;
+        ((sim *)user)->alive--;
+    }
+}
+
+static dw_status sim_receive(void *user, void *of, dw__record *record, const dw__delivery *delivery,
+                             dw_error *err)
+{
+    sim *s = user;
+    sim_body *body = of;
+    assert_true(body->alive && !body->used && !body->broken && !body->ends);
+    assert_ptr_equal(body->record, record);
+    if (fails(s, 50)) {
+        return dw_fail(err, DW_E_MEMORY, "as chance has it");
+    }
+    body->message = 0;
+    body->cause = body->caused = 0;
+    if (delivery != NULL) {
+        assert_int_equal(body->inside, 0);
+        assert_int_equal(delivery->bytes, sizeof body->message);
+        memcpy(&body->message, delivery->content, sizeof body->message);
+        body->cause = delivery->cause;
+        body->caused = delivery->caused;
+        s->messages[body->message].delivered++;
+    } else {
+        assert_true(body->inside > 0);
+        body->inside--;
+    }
+    body->used = body->working = true;
+    s->turns[body->id >> 61]++;
+    return DW_OK;
+}
+
+static void sim_cancel(void *user, void *of, bool at_once)
+{
+    sim_body *body = of;
+    (void)user;
+    assert_true(body->alive);
+    body->ends = body->ends || at_once;
+}
+
+static bool sim_is_broken(void *user, void *of)
+{
+    (void)user;
+    return ((const sim_body *)of)->broken;
+}
+
+static bool sim_effect_at(void *user, void *of, size_t index, dw__asked *asked)
+{
+    sim_body *body = of;
+    sim *s = user;
+    if (index >= body->committed) {
+        return false;
+    }
+    *asked = body->asks[index].asked;
+    asked->message = &body->asks[index].content;
+    asked->bytes = sizeof body->asks[index].content;
+    if (!body->ends) { /* of one that was interrupted, or stopped, nothing counts */
+        s->messages[body->asks[index].content].accepted = true;
+    }
+    return true;
+}
+
+static void sim_drop_effects(void *user, void *of)
+{
+    (void)user;
+    ((sim_body *)of)->ask_count = ((sim_body *)of)->committed = 0;
+}
+
+static uint64_t sim_timer_ms(void *user, void *of)
+{
+    const sim_body *body = of;
+    uint64_t first = 0;
+    (void)user;
+    for (size_t i = 0; i < body->timer_count; i++) {
+        first = first == 0 || body->timers[i] < first ? body->timers[i] : first;
+    }
+    return first;
+}
+
+static void sim_fire_timers(void *user, void *of, uint64_t now_ms)
+{
+    sim_body *body = of;
+    (void)user;
+    for (size_t i = 0; i < body->timer_count;) {
+        if (body->timers[i] <= now_ms) {
+            body->timers[i] = body->timers[--body->timer_count];
+            body->inside++;
+        } else {
+            i++;
+        }
+    }
+}
+
+static size_t sim_waiting(void *user, void *of)
+{
+    (void)user;
+    return ((const sim_body *)of)->inside;
+}
+
+static const dw__platform platform = {.clock_ns = sim_clock,
+                                      .wall_ms = sim_wall,
+                                      .random = sim_random,
+                                      .submit = sim_submit,
+                                      .wake = sim_wake,
+                                      .seed_ref = sim_seed_ref,
+                                      .seed_unref = sim_seed_unref,
+                                      .seed_limits = sim_seed_limits,
+                                      .seed_of_guest = sim_seed_of_guest,
+                                      .spawn = sim_spawn,
+                                      .fork = sim_fork,
+                                      .destroy = sim_destroy,
+                                      .receive = sim_receive,
+                                      .cancel = sim_cancel,
+                                      .is_broken = sim_is_broken,
+                                      .effect_at = sim_effect_at,
+                                      .drop_effects = sim_drop_effects,
+                                      .timer_ms = sim_timer_ms,
+                                      .fire_timers = sim_fire_timers,
+                                      .waiting = sim_waiting};
+
+/* ---- what bodies do -------------------------------------------------------------------------- */
+
+static uint64_t any_id(sim *s)
+{
+    return s->id_count == 0 || chance(s, 20) == 0 ? chance(s, 0) : s->ids[chance(s, s->id_count)];
+}
+
+static void note_id(sim *s, uint64_t id)
+{
+    s->ids[s->id_count < IDS_MAX ? s->id_count++ : chance(s, IDS_MAX)] = id;
+}
+
+static uint64_t new_message(sim *s, uint64_t to, bool outside)
+{
+    if (s->message_count + 1 >= MESSAGES_MAX) {
+        return 0;
+    }
+    s->messages[++s->message_count] = (sim_message){.to = to, .outside = outside};
+    return s->message_count;
+}
+
+static size_t made(const sim_body *body)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < body->ask_count; i++) {
+        dw_effect_kind kind = body->asks[i].asked.kind;
+        count += kind == DW_EFFECT_SPAWN || kind == DW_EFFECT_FORK;
+    }
+    return count;
+}
+
+static void ask_timer(sim *s, sim_body *body)
+{
+    dw_error error;
+    dw__wish wish = {
+        .timer_ms = sim_wall(s) + chance(s, 3000), .cause = &body->cause, .caused = body->caused};
+    if (body->timer_count < TIMERS_MAX &&
+        dw__admit(s->runtime, body->record, &wish, &error) == DW_OK) {
+        body->timers[body->timer_count++] = wish.timer_ms;
+    }
+}
+
+static void ask(sim *s, sim_body *body)
+{
+    static const dw_effect_kind kinds[] = {DW_EFFECT_SEND, DW_EFFECT_SEND,  DW_EFFECT_SEND,
+                                           DW_EFFECT_SEND, DW_EFFECT_SPAWN, DW_EFFECT_FORK,
+                                           DW_EFFECT_STOP};
+    dw_error error;
+    dw_effect_kind kind = kinds[chance(s, 7)];
+    if (body->ask_count == ASKS_MAX || (kind == DW_EFFECT_STOP && chance(s, 5) != 0)) {
+        return;
+    }
+    uint64_t to = kind == DW_EFFECT_SEND ? any_id(s) : chance(s, 0);
+    uint64_t message = new_message(s, to, false);
+    dw__wish wish = {.kind = kind,
+                     .actor = to,
+                     .bytes = sizeof message,
+                     .made = made(body),
+                     .cause = &body->cause,
+                     .caused = body->caused};
+    if (message == 0 || dw__admit(s->runtime, body->record, &wish, &error) != DW_OK) {
+        return;
+    }
+    body->asks[body->ask_count++] = (sim_ask){.asked = {.kind = kind,
+                                                        .actor = to,
+                                                        .guest = chance(s, 3) == 0 ? "other" : "",
+                                                        .cause = wish.new_cause,
+                                                        .caused = wish.new_caused},
+                                              .content = message};
+    if (kind != DW_EFFECT_STOP && kind != DW_EFFECT_SEND) {
+        note_id(s, to);
+    }
+}
+
+static void end_work(sim *s, sim_body *body)
+{
+    dw_error error = {.message = "as chance has it"};
+    dw_status status = DW_OK;
+    body->used = body->working = false;
+    if (body->ends && chance(s, 8) != 0) { /* or it was too late to end it */
+        status = DW_E_CANCELLED;
+    } else if (fails(s, 10)) {
+        status = DW_E_TRAP;
+    } else if (fails(s, 10)) {
+        status = DW_E_ARG; /* its answer; it lives on */
+    }
+    body->broken = status == DW_E_CANCELLED || status == DW_E_TRAP;
+    if (!body->broken) {
+        body->committed = body->ask_count;
+        s->messages[body->message].done += body->message != 0;
+    }
+    error.code = status;
+    dw__worked(s->runtime, body->record, status, &error);
+}
+
+static sim_body *any_working(sim *s)
+{
+    size_t from = s->body_count > 0 ? chance(s, s->body_count) : 0;
+    for (size_t i = 0; i < s->body_count; i++) {
+        sim_body *body = &s->bodies[(from + i) % s->body_count];
+        if (body->alive && body->working) {
+            return body;
+        }
+    }
+    return NULL;
+}
+
+static void go_on(sim *s)
+{
+    static const unsigned char text[] = "text";
+    sim_body *body = any_working(s);
+    if (body == NULL) {
+        return;
+    }
+    switch (s->calm ? 9 : chance(s, 10)) {
+    case 0:
+    case 1:
+        assert_int_equal(dw__answered(s->runtime, body->record, text, 4), 4);
+        break;
+    case 2:
+    case 3:
+    case 4:
+        ask(s, body);
+        break;
+    case 5:
+        ask_timer(s, body);
+        break;
+    default:
+        end_work(s, body);
+    }
+}
+
+/* ---- what comes from outside ----------------------------------------------------------------- */
+
+static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
+{
+    const sim_message *message = user;
+    (void)bytes;
+    assert_int_equal(message->ends, 0);
+    return (ptrdiff_t)count;
+}
+
+static void on_end(void *user, const dw_runtime_end *end)
+{
+    sim_message *message = user;
+    message->ends++;
+    assert_int_equal(message->ends, 1);
+    message->status = end->status;
+}
+
+static void on_call_end(void *user, const dw_runtime_end *end)
+{
+    (void)end;
+    (*(unsigned *)user)++;
+}
+
+static void on_problem(void *user, const char *id, const dw_error *problem)
+{
+    (void)id;
+    assert_true(problem->code != DW_OK && problem->message[0] != '\0');
+    ((sim *)user)->problems++;
+}
+
+static void on_event(void *user, const dw_event *event)
+{
+    sim *s = user;
+    s->events++;
+    if (event->kind == DW_EVENT_STOPPED && chance(s, 10) == 0) {
+        dw_runtime_unsubscribe(s->runtime, s->subscription);
+    }
+}
+
+static void spawn(sim *s)
+{
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw_error error;
+    sim_seed *seed = make_seed(s);
+    const dw_spawn_options options = {.struct_bytes = sizeof options,
+                                      .tenant = chance(s, 3) == 0 ? "b" : NULL,
+                                      .capabilities =
+                                          chance(s, 4) == 0 ? (uint32_t)chance(s, 64) : DW_MAY_ALL,
+                                      .priority = (dw_priority)chance(s, 3),
+                                      .supervision = (dw_supervision)(chance(s, 6) == 0),
+                                      .failures_max = (uint32_t)chance(s, 4),
+                                      .on_end = on_call_end,
+                                      .user = &s->spawns_ended};
+    if (dw__spawn_from_seed(s->runtime, seed, &options, id, &error) == DW_OK) {
+        uint64_t number = 0;
+        s->spawns_asked++;
+        assert_true(dw__id_parse(id, &number));
+        note_id(s, number);
+    }
+    sim_seed_unref(s, seed);
+}
+
+static void send(sim *s)
+{
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw_error error;
+    uint64_t to = any_id(s);
+    uint64_t message = new_message(s, to, true);
+    dw__id_text(id, to);
+    const dw_request request = {.struct_bytes = sizeof request,
+                                .message = &message,
+                                .message_bytes = sizeof message,
+                                .timeout_ms = chance(s, 4) == 0 ? 1 + chance(s, 500) : 0,
+                                .on_answer = chance(s, 3) == 0 ? NULL : on_answer,
+                                .on_end = on_end,
+                                .user = &s->messages[message]};
+    if (message != 0 && dw_runtime_send(s->runtime, id, &request, NULL, &error) != DW_OK) {
+        s->messages[message].ends = 1; /* told at once, and no other way */
+        s->messages[message].status = error.code;
+    }
+}
+
+static void call(sim *s, const char *id)
+{
+    char child[DW_ACTOR_ID_CHARS + 1];
+    uint64_t number = 0;
+    unsigned *ended = &s->calls_ended;
+    dw_status status = DW_OK;
+    switch (chance(s, 3)) {
+    case 0:
+        status = dw_runtime_begin_fork(s->runtime, id, child, on_call_end, ended, NULL);
+        if (status == DW_OK && dw__id_parse(child, &number)) {
+            note_id(s, number);
+        }
+        break;
+    case 1:
+        status = dw_runtime_begin_freeze(s->runtime, id, on_call_end, ended, NULL);
+        break;
+    default:
+        status = dw_runtime_begin_rewind(s->runtime, id, chance(s, 4), on_call_end, ended, NULL);
+    }
+    s->calls_asked += status == DW_OK;
+}
+
+static void disturb(sim *s)
+{
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw__id_text(id, any_id(s));
+    switch (chance(s, 12)) {
+    case 0:
+        (void)!dw_runtime_stop(s->runtime, id, NULL);
+        break;
+    case 1:
+        (void)!dw_runtime_stop_tree(s->runtime, id, NULL, NULL);
+        break;
+    case 2:
+    case 3:
+        (void)!dw_runtime_interrupt(s->runtime, id, NULL);
+        break;
+    case 4:
+    case 5:
+        (void)!dw_runtime_cancel(s->runtime, id, 1 + chance(s, s->message_count + 1), NULL);
+        break;
+    case 6:
+        (void)!dw_runtime_retry_mail(s->runtime, id, DW_MAIL_ALL, NULL, NULL);
+        break;
+    case 7:
+        dw_runtime_unsubscribe(s->runtime, s->subscription);
+        (void)!dw_runtime_subscribe(s->runtime, NULL, on_event, s, &s->subscription, NULL);
+        break;
+    default:
+        call(s, id);
+    }
+}
+
+/* ---- a schedule ------------------------------------------------------------------------------ */
+
+static void run_pending(sim *s)
+{
+    if (s->pending_count == 0) {
+        return;
+    }
+    size_t at = chance(s, s->pending_count);
+    struct dw__operation *operation = s->pending[at];
+    s->pending[at] = s->pending[--s->pending_count];
+    dw__operation_run(operation);
+}
+
+static void check_bounds(sim *s)
+{
+    const dw_runtime *runtime = s->runtime;
+    size_t working = 0;
+    assert_true(runtime->working_count <= 2 * runtime->working_max + runtime->tenant_count);
+    for (const dw__record *record = runtime->all; record != NULL; record = record->after) {
+        assert_true(record->mail.count + record->aside.count <= 2 * record->limits->mail + 1);
+        working += record->state == DW__WORKING;
+        assert_true(!record->listed || dw__find(runtime, record->id) == record);
+    }
+    assert_int_equal(working, runtime->working_count);
+}
+
+static void step(sim *s)
+{
+    if (fails(s, 200)) {
+        dw_alloc_fail_after((int64_t)chance(s, 4));
+    }
+    switch (chance(s, 16)) {
+    case 0:
+        spawn(s);
+        break;
+    case 1:
+    case 2:
+    case 3:
+    case 4:
+        send(s);
+        break;
+    case 5:
+        disturb(s);
+        break;
+    case 6:
+        s->now_ns += chance(s, 200) * 1000000;
+        (void)dw__tick(s->runtime);
+        break;
+    case 7:
+    case 8:
+    case 9:
+        run_pending(s);
+        break;
+    default:
+        go_on(s);
+    }
+    dw_alloc_fail_after(-1);
+}
+
+/* Nobody asks for more, and nothing fails. */
+static void come_to_rest(sim *s)
+{
+    s->calm = true;
+    for (unsigned i = 0; i < 200000; i++) {
+        uint64_t due_ns = dw__tick(s->runtime);
+        if (s->pending_count > 0) {
+            run_pending(s);
+        } else if (any_working(s) != NULL) {
+            go_on(s);
+        } else if (due_ns != UINT64_MAX) {
+            s->now_ns = due_ns > s->now_ns ? due_ns : s->now_ns;
+        } else {
+            assert_int_equal(s->runtime->busy_count, 0);
+            return;
+        }
+    }
+    fail_msg("it does not come to rest");
+}
+
+static void check_messages(sim *s)
+{
+    unsigned lost = 0;
+    for (uint64_t i = 1; i <= s->message_count; i++) {
+        const sim_message *message = &s->messages[i];
+        if (message->outside) {
+            assert_int_equal(message->ends, 1);
+            assert_true(message->delivered <= 1 && message->done <= 1);
+            assert_true(message->status != DW_OK || message->done == 1);
+        } else {
+            assert_true(message->accepted || message->delivered == 0);
+            lost += message->accepted && message->delivered == 0 &&
+                    dw__find(s->runtime, message->to) != NULL;
+        }
+    }
+    /* Each was told, or where memory was short is counted. */
+    assert_true(lost <= s->problems + s->runtime->counts.lost_events);
+    assert_int_equal(s->spawns_asked, s->spawns_ended);
+    assert_int_equal(s->calls_asked, s->calls_ended);
+}
+
+static void open_sim(sim *s, uint64_t seed, size_t working_max)
+{
+    dw_error error;
+    dw__platform own = platform;
+    const dw_limits limits = {.struct_bytes = sizeof limits,
+                              .actors = 40,
+                              .descendants = 12,
+                              .generations = 5,
+                              .caused_messages = 60,
+                              .spawns = 3};
+    const dw_runtime_options options = {.struct_bytes = sizeof options,
+                                        .on_problem = on_problem,
+                                        .user = s,
+                                        .working_max = (uint32_t)working_max,
+                                        .limits = &limits};
+    const dw_tenant_options tenant = {
+        .struct_bytes = sizeof tenant, .weight = 300, .capabilities = DW_MAY_ALL};
+    memset(s, 0, sizeof *s);
+    s->random = seed;
+    own.user = s;
+    assert_int_equal(dw__runtime_create(&s->runtime, &own, &options, &error), DW_OK);
+    assert_int_equal(dw_runtime_set_tenant(s->runtime, "b", &tenant, &error), DW_OK);
+}
+
+static void close_sim(sim *s)
+{
+    dw__runtime_begin_close(s->runtime);
+    for (unsigned i = 0; !dw__runtime_is_gone(s->runtime); i++) {
+        assert_true(i < 100000);
+        (void)dw__tick(s->runtime);
+        run_pending(s);
+        sim_body *body = any_working(s);
+        if (body != NULL) {
+            end_work(s, body);
+        }
+    }
+    dw__runtime_free(s->runtime);
+    assert_int_equal(s->alive, 0);
+    assert_int_equal(s->seeds, 0);
+}
+
+static void run_schedule(uint64_t seed)
+{
+    static sim s;
+    open_sim(&s, seed, 1 + seed % 7);
+    for (unsigned i = 0; i < STEPS; i++) {
+        step(&s);
+        check_bounds(&s);
+    }
+    if (seed % 3 != 0) { /* others are closed in the middle of it */
+        come_to_rest(&s);
+        check_messages(&s);
+    }
+    close_sim(&s);
+    for (uint64_t i = 1; i <= s.message_count; i++) {
+        assert_true(!s.messages[i].outside || s.messages[i].ends == 1);
+    }
+}
+
+static uint64_t number_of(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text != NULL ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static void test_runtime_simulation(void **state)
+{
+    uint64_t seed = number_of("DW_SIMULATION_SEED", 0);
+    uint64_t rounds = number_of("DW_SIMULATION_ROUNDS", ROUNDS);
+    (void)state;
+    if (seed != 0) {
+        run_schedule(seed);
+        return;
+    }
+    for (uint64_t i = 1; i <= rounds; i++) {
+        if (getenv("DW_SIMULATION_TRACE") != NULL) {
+            (void)fprintf(stderr, "seed %" PRIu64 "\n", i);
+        }
+        run_schedule(i);
+    }
+}
+
+/* ---- fairness -------------------------------------------------------------------------------- */
+
+/* An actor of the tenant and priority that always has mail; its turns are counted by `class`. */
+static void add_busy(sim *s, const char *tenant, dw_priority priority, char id[17])
+{
+    dw_error error;
+    sim_seed *seed = make_seed(s);
+    seed->limits.mail = 1000;
+    const dw_spawn_options options = {
+        .struct_bytes = sizeof options, .tenant = tenant, .priority = priority};
+    assert_int_equal(dw__spawn_from_seed(s->runtime, seed, &options, id, &error), DW_OK);
+    sim_seed_unref(s, seed);
+    while (s->pending_count > 0) {
+        run_pending(s);
+    }
+}
+
+static unsigned done_by(sim *s, const char *id)
+{
+    dw_runtime_actor_info info = {.struct_bytes = sizeof info};
+    assert_int_equal(dw_runtime_get_actor_info(s->runtime, id, &info, NULL), DW_OK);
+    return (unsigned)info.done;
+}
+
+static void test_runtime_turns_go_by_weight(void **state)
+{
+    static sim s;
+    char ids[6][DW_ACTOR_ID_CHARS + 1];
+    (void)state;
+    open_sim(&s, 1, 1);
+    s.calm = true;
+    add_busy(&s, "", DW_PRIORITY_NORMAL, ids[0]); /* weight 100 */
+    add_busy(&s, "b", DW_PRIORITY_HIGH, ids[1]);  /* weight 300, 16 to 4 to 1 */
+    add_busy(&s, "b", DW_PRIORITY_NORMAL, ids[2]);
+    add_busy(&s, "b", DW_PRIORITY_LOW, ids[3]);
+    add_busy(&s, "", DW_PRIORITY_NORMAL, ids[4]);
+    add_busy(&s, "", DW_PRIORITY_NORMAL, ids[5]);
+    for (unsigned i = 0; i < 6; i++) {
+        for (unsigned k = 0; k < 800; k++) {
+            uint64_t message = new_message(&s, 1, true);
+            const dw_request request = {.struct_bytes = sizeof request,
+                                        .message = &message,
+                                        .message_bytes = sizeof message};
+            assert_int_equal(dw_runtime_send(s.runtime, ids[i], &request, NULL, NULL), DW_OK);
+        }
+    }
+    for (unsigned turn = 0; turn < 840; turn++) {
+        end_work(&s, any_working(&s));
+    }
+    unsigned b = done_by(&s, ids[1]) + done_by(&s, ids[2]) + done_by(&s, ids[3]);
+    assert_in_range(b, 628, 632);                   /* 3 in 4 of 840 */
+    assert_in_range(done_by(&s, ids[1]), 478, 482); /* 16 in 21 of 630 */
+    assert_in_range(done_by(&s, ids[2]), 118, 122);
+    assert_in_range(done_by(&s, ids[3]), 28, 32);
+    for (unsigned i = 0; i < 6; i += i == 0 ? 4 : 1) {
+        assert_in_range(done_by(&s, ids[i]), 69, 71);
+    }
+    close_sim(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_runtime_simulation),
+        cmocka_unit_test(test_runtime_turns_go_by_weight),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
