@@ -21,7 +21,7 @@ static bool set_up(int fd)
 dw_status dw_waker_open(dw_waker *waker, dw_error *err)
 {
     int fds[2];
-    *waker = (dw_waker){-1, -1};
+    *waker = (dw_waker){.read_fd = -1, .write_fd = -1};
     if (pipe(fds) != 0) {
         return dw_fail(err, DW_E_LIMIT, "a pipe for waits: %s", strerror(errno));
     }
@@ -40,12 +40,13 @@ void dw_waker_close(dw_waker *waker)
 {
     dw_os_close(waker->read_fd);
     dw_os_close(waker->write_fd);
-    *waker = (dw_waker){-1, -1};
+    *waker = (dw_waker){.read_fd = -1, .write_fd = -1};
 }
 
-void dw_waker_wake(const dw_waker *waker)
+void dw_waker_wake(dw_waker *waker)
 {
     int kept = errno;
+    __atomic_store_n(&waker->asked, true, __ATOMIC_RELEASE);
     ssize_t written = write(waker->write_fd, "", 1); /* full: it is awake */
     (void)written;
     errno = kept;
@@ -55,6 +56,12 @@ void dw_waker_drain(const dw_waker *waker)
 {
     char bytes[64];
     while (read(waker->read_fd, bytes, sizeof bytes) > 0) {}
+}
+
+bool dw_waker_take_asked(dw_waker *waker)
+{
+    return __atomic_load_n(&waker->asked, __ATOMIC_RELAXED) &&
+           __atomic_exchange_n(&waker->asked, false, __ATOMIC_ACQUIRE);
 }
 
 /* ---- calls -------------------------------------------------------------------------------- */
@@ -137,14 +144,14 @@ void dw_stop_rest(dw_stop *stop)
 
 static void wake(const dw_stop *stop)
 {
-    const dw_waker *waker = __atomic_load_n(&stop->waker, __ATOMIC_SEQ_CST);
+    dw_waker *waker = __atomic_load_n(&stop->waker, __ATOMIC_SEQ_CST);
     if (waker != NULL) {
         dw_waker_wake(waker);
     }
 }
 
 /* Who waits sets it and then looks; who asks says so and then looks for it: one sees the other. */
-void dw_stop_set_waker(dw_stop *stop, const dw_waker *waker)
+void dw_stop_set_waker(dw_stop *stop, dw_waker *waker)
 {
     __atomic_store_n(&stop->waker, waker, __ATOMIC_SEQ_CST);
     /* Later looks at it, of any order, see no less than this one. A fence would do as well, but
@@ -221,6 +228,13 @@ void dw__stop_pause(dw_stop *stop)
     }
 }
 
+static bool others_ask(const dw_stop_others *others, uint64_t now)
+{
+    uint64_t due_ns = dw_stop_others_due_ns(others);
+    return __atomic_load_n(&others->waker->asked, __ATOMIC_RELAXED) ||
+           (due_ns != UINT64_MAX && (now != 0 ? now : dw_os_clock_ns()) > due_ns);
+}
+
 bool dw_stops_asked(const dw_stops *stops)
 {
     uint64_t now = 0;
@@ -236,6 +250,9 @@ bool dw_stops_asked(const dw_stops *stops)
             now = now != 0 ? now : dw_os_clock_ns();
             asked = now >= look_ns && dw__stop_reached(stop);
         }
+    }
+    if (!asked && stops != NULL && stops->others != NULL) {
+        asked = others_ask(stops->others, now);
     }
     return asked;
 }

@@ -19,15 +19,18 @@
 typedef struct dw_waker {
     int read_fd;
     int write_fd;
+    bool asked; /* atomic: it was woken since dw_waker_take_asked */
 } dw_waker;
 
 /* Errors: DW_E_LIMIT (descriptors). */
 dw_status dw_waker_open(dw_waker *waker, dw_error *err);
 void dw_waker_close(dw_waker *waker);
 /* Thread: any. Async-signal-safe. */
-void dw_waker_wake(const dw_waker *waker);
+void dw_waker_wake(dw_waker *waker);
 /* Forget what was written so far. */
 void dw_waker_drain(const dw_waker *waker);
+/* Whether it was woken since this was called last: what woke it, who looks now sees. */
+bool dw_waker_take_asked(dw_waker *waker);
 
 typedef enum dw_stop_limit {
     DW_STOP_NONE,
@@ -42,7 +45,7 @@ typedef struct dw_stop {
     uint8_t reached;  /* atomic, a dw_stop_limit, since the call began */
     uint64_t look_ns; /* atomic: no limit is reached before the clock says so; UINT64_MAX: none is
                          set; 0: not known yet */
-    const dw_waker *waker; /* atomic: of who waits for this guest; NULL: nobody does */
+    dw_waker *waker;  /* atomic: of who waits for this guest; NULL: nobody does */
 
     uint64_t deadline_ns;         /* by dw_os_clock_ns; 0: none */
     uint64_t processor_ns_max;    /* 0: no limit */
@@ -74,7 +77,7 @@ uint64_t dw_stop_processor_ns(dw_stop *stop);
 
 /* Who is woken when somebody asks, until another call: NULL for nobody. It must stay open as long
  * as anybody may ask. */
-void dw_stop_set_waker(dw_stop *stop, const dw_waker *waker);
+void dw_stop_set_waker(dw_stop *stop, dw_waker *waker);
 
 /* What is under way should stop: host functions answer DW_E_CANCELLED until it is taken back. */
 void dw_stop_cancel(dw_stop *stop);
@@ -139,13 +142,26 @@ static inline bool dw_stop_pauses_seldom(dw_stop *stop, uint32_t *round)
     return dw_stop_asked(stop);
 }
 
+/* Guests who have no part in some work, and who cannot end before it does. */
+typedef struct dw_stop_others {
+    uint64_t due_ns; /* atomic: when the first of them has to end; UINT64_MAX: none has */
+    dw_waker *waker; /* of all of them: woken when one is asked to stop */
+    bool may_leave;  /* they do wait for it; else they only want it to be short */
+} dw_stop_others;
+
+static inline uint64_t dw_stop_others_due_ns(const dw_stop_others *others)
+{
+    return __atomic_load_n(&others->due_ns, __ATOMIC_RELAXED);
+}
+
 /* Those of several guests whose work goes through the device together. */
 typedef struct dw_stops {
     dw_stop *const *items; /* [count], some may be NULL */
     uint32_t count;
+    const dw_stop_others *others; /* for whom it is left as well; NULL: for nobody */
 } dw_stops;
 
-/* Whether any of them asks; `stops` may be NULL. */
+/* Whether any of them asks, or has to end of the others; `stops` may be NULL. */
 bool dw_stops_asked(const dw_stops *stops);
 
 /* dw_stop_asked as a status. Errors: DW_E_CANCELLED, "what: cancelled", or which limit it was. */

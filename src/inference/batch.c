@@ -6,11 +6,14 @@
 #include "inference/context_internal.h"
 #include "inference/step.h"
 
-/* Prompts are cut where our attention's tiles end (src/model/attention.c), and no rest is left that
- * it would take in its form for few rows: so a prompt's results do not depend, to the bit, on how
- * much of a run others left for it. Where that is less than a cut, they are cut as it comes. */
-#define CUT_TOKENS 64u
-#define REST_TOKENS_MIN 8u
+/* A prompt's results do not depend, to the bit, on how much of a run others left for it, unless
+ * that is less than this: then it is cut as it comes. */
+#define CUT_TOKENS DW__CUT_TOKENS
+
+/* Where others have to end, a run takes no longer beyond that, if its tokens are what it takes. */
+#define BEYOND_DUE_NS UINT64_C(10000000)
+/* How soon that has to be for runs whose time is not known yet. */
+#define DUE_SOON_NS UINT64_C(1000000000)
 
 /* Who takes part in a run, and with what. */
 typedef struct run {
@@ -19,6 +22,8 @@ typedef struct run {
     uint32_t count;
     uint32_t tokens; /* of all, those that go alone as well */
     uint32_t sequences;
+    bool to_end; /* nobody leaves it */
+    bool left;   /* somebody has */
 } run;
 
 static uint32_t limit_of(uint32_t wanted, uint32_t most)
@@ -258,13 +263,6 @@ static void conclude(dw_batch *batch, dw_batch_item *item, const dw_step_slice *
     }
 }
 
-static void run_alone(dw_batch *batch, dw_batch_item *item, dw_step_slice *slice)
-{
-    dw_error error = {0};
-    dw_status status = dw__step_run(item->context->model, slice, 1, DW__RUN_ALONE, &error);
-    conclude(batch, item, slice, status, &error);
-}
-
 static bool drop_stopped(dw_batch *batch, dw_batch_item *item)
 {
     if (!atomic_load_explicit(&item->leaves, memory_order_relaxed) &&
@@ -278,6 +276,26 @@ static bool drop_stopped(dw_batch *batch, dw_batch_item *item)
     return true;
 }
 
+/* For whom a run is left, beside those that take part. */
+static const dw_stop_others *leavers(const dw_batch *batch, const run *now)
+{
+    const dw_stop_others *others = batch->others;
+    return others != NULL && others->may_leave && !now->to_end ? others : NULL;
+}
+
+static void run_alone(dw_batch *batch, run *now, dw_batch_item *item, dw_step_slice *slice)
+{
+    dw_error error = {0};
+    dw_status status =
+        dw__step_run(item->context->model, slice, 1, DW__RUN_ALONE, leavers(batch, now), &error);
+    if (status != DW_E_CANCELLED) {
+        conclude(batch, item, slice, status, &error);
+    } else if (!drop_stopped(batch, item)) { /* for others */
+        now->left = true;
+        put_back(batch, item);
+    }
+}
+
 /* How many of the item's tokens take part in a run with room for `room`; 0: it waits for more. */
 static uint32_t cut(const dw_batch_item *item, uint32_t room, bool any_cut)
 {
@@ -289,7 +307,7 @@ static uint32_t cut(const dw_batch_item *item, uint32_t room, bool any_cut)
         return room;
     }
     uint32_t count = room / CUT_TOKENS * CUT_TOKENS;
-    return count > 0 && left - count < REST_TOKENS_MIN ? left : count;
+    return count > 0 && left - count < DW__REST_TOKENS_MIN ? left : count;
 }
 
 /* Let items of the queue take part, in order, each that was in it at most once, until the run has
@@ -300,7 +318,7 @@ static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
 {
     const dw_batch_item *last = queue->first != NULL ? queue->last : NULL;
     uint32_t room = tokens_max;
-    while (room > 0 && now->sequences < sequences_max && last != NULL) {
+    while (room > 0 && now->sequences < sequences_max && last != NULL && !now->left) {
         dw_batch_item *item = queue->first;
         uint32_t count = cut(item, room, tokens_max < CUT_TOKENS);
         if (count == 0) {
@@ -320,21 +338,22 @@ static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
             now->slices[now->count] = slice;
             now->owners[now->count++] = item;
         } else {
-            run_alone(batch, item, &slice);
+            run_alone(batch, now, item, &slice);
         }
     }
 }
 
-/* One that is stopped in the middle ends the run for all, so that it need not wait for its end. The
- * others' part is run again, and then to its end: however many are stopped, at least every second
- * run counts. */
+/* One that is stopped in the middle ends the run for all, so that it need not wait for its end; so
+ * does one of the others who has to end. The part of those who remain is run again, and then to its
+ * end: however many are stopped, at least every second run counts. */
 static void run_together(dw_batch *batch, run *now)
 {
     dw_error error = {0};
     dw_status status = dw__step_run(now->owners[0]->context->model, now->slices, now->count,
-                                    batch->to_end ? DW__RUN_BATCH_TO_END : DW__RUN_BATCH, &error);
-    batch->to_end = status == DW_E_CANCELLED;
-    if (batch->to_end) {
+                                    now->to_end ? DW__RUN_BATCH_TO_END : DW__RUN_BATCH,
+                                    leavers(batch, now), &error);
+    if (status == DW_E_CANCELLED) {
+        now->left = true;
         for (uint32_t i = now->count; i-- > 0;) { /* in the order in which they waited */
             if (!drop_stopped(batch, now->owners[i])) {
                 put_back(batch, now->owners[i]);
@@ -345,6 +364,34 @@ static void run_together(dw_batch *batch, run *now)
     for (uint32_t i = 0; i < now->count; i++) {
         conclude(batch, now->owners[i], &now->slices[i], status, &error);
     }
+}
+
+/* How many tokens of prompts a run takes: fewer where somebody has to end before it would be over,
+ * also the next of a run that was left, which nobody leaves. */
+static uint32_t prompt_tokens(const dw_batch *batch, const run *now)
+{
+    uint32_t most = batch->limits.tokens_max;
+    uint64_t due_ns = batch->others != NULL ? dw_stop_others_due_ns(batch->others) : UINT64_MAX;
+    if ((due_ns == UINT64_MAX && !now->to_end) || most <= CUT_TOKENS) {
+        return most;
+    }
+    uint64_t clock_ns = dw_os_clock_ns();
+    uint64_t left_ns = now->to_end || due_ns < clock_ns ? 0 : due_ns - clock_ns;
+    if (batch->token_ns == 0) {
+        return left_ns < DUE_SOON_NS ? CUT_TOKENS : most;
+    }
+    uint64_t count = left_ns / batch->token_ns + BEYOND_DUE_NS / batch->token_ns;
+    count = count / CUT_TOKENS * CUT_TOKENS;
+    return count > most ? most : count < CUT_TOKENS ? CUT_TOKENS : (uint32_t)count;
+}
+
+static void note_time(dw_batch *batch, const run *now, uint64_t took_ns)
+{
+    if (now->tokens < CUT_TOKENS || now->left) {
+        return; /* that time is not what tokens take */
+    }
+    uint64_t token_ns = took_ns / now->tokens + 1;
+    batch->token_ns = batch->token_ns == 0 ? token_ns : (3 * batch->token_ns + token_ns) / 4;
 }
 
 /* Decoding first; prompts that wait get a slice however many decode. */
@@ -366,6 +413,8 @@ static void compose_both(dw_batch *batch, run *now)
     }
     compose(batch, &batch->decoding, tokens_max, sequences_max, now);
     uint32_t room = limits->tokens_max - now->tokens;
+    uint32_t in_time = prompt_tokens(batch, now);
+    room = room < in_time ? room : in_time;
     if (now->tokens > 0 && room > limits->prompt_tokens_max) {
         room = limits->prompt_tokens_max;
     }
@@ -437,11 +486,16 @@ void dw_batch_run(dw_batch *batch)
     }
     run now; /* its lists are filled up to its counts */
     now.count = now.tokens = now.sequences = 0;
+    now.left = false;
+    now.to_end = batch->to_end;
     uint64_t started = dw_os_clock_ns();
     compose_both(batch, &now);
     if (now.count > 0) {
         run_together(batch, &now);
     }
+    uint64_t took = dw_os_clock_ns() - started;
+    batch->to_end = now.left;
+    note_time(batch, &now, took);
     if (batch->waiting_count < waiting) { /* some are through, and hold nothing now */
         begin_parked(batch);
     }
@@ -454,7 +508,7 @@ void dw_batch_run(dw_batch *batch)
         counts->sequences += now.sequences;
         counts->most_sequences =
             now.sequences > counts->most_sequences ? now.sequences : counts->most_sequences;
-        counts->device_ns += dw_os_clock_ns() - started;
+        counts->device_ns += took;
     }
 }
 

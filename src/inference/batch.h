@@ -62,7 +62,9 @@ typedef struct dw_batch {
     dw_batch_queue finished;
     uint32_t waiting_count; /* in `decoding` and `prompts`; with none there, no other waits */
     bool prompts_turn;      /* where a run has room for one: prompts' or decoding's */
-    bool to_end;            /* the last run was stopped: nobody stops the next */
+    bool to_end;            /* the last run was left: nobody leaves the next */
+    uint64_t token_ns;      /* what a prompt's token took in the last runs; 0: not known yet */
+    const dw_stop_others *others; /* the owner's: who else wants runs to be over; NULL: nobody */
     dw_batch_stats counts;
 } dw_batch;
 

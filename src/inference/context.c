@@ -301,27 +301,41 @@ void dw__context_end(dw_context *context, const dw_step *step, uint32_t before, 
     }
 }
 
+static bool is_on_cpu(const dw_context *context)
+{
+    return dw_device_info_of(dw_model_device(context->model))->kind == DW_DEVICE_CPU;
+}
+
 /* In device memory what the step holds may be what others' steps wait for. */
 static void pause_between_slices(const dw_context *context, dw_stop *stop)
 {
-    if (dw_device_info_of(dw_model_device(context->model))->kind == DW_DEVICE_CPU) {
+    if (is_on_cpu(context)) {
         dw_stop_pause(stop);
     }
+}
+
+static uint32_t slice_tokens(const dw_context *context, const dw_step *step, uint32_t left)
+{
+    uint32_t most = dw__slice_tokens_max(context->model);
+    if (step->in_short_slices && left >= DW__CUT_TOKENS + DW__REST_TOKENS_MIN &&
+        most > DW__CUT_TOKENS && is_on_cpu(context)) {
+        return DW__CUT_TOKENS;
+    }
+    return left < most ? left : most;
 }
 
 /* The step's slices, one after another. */
 static dw_status run_slices(dw_context *context, const dw_step *step, uint32_t found, dw_error *err)
 {
-    uint32_t most = dw__slice_tokens_max(context->model);
     for (uint32_t done = found; done < step->token_count;) {
-        uint32_t left = step->token_count - done;
-        dw_step_slice slice = dw__context_slice(context, step, done, left < most ? left : most);
+        uint32_t count = slice_tokens(context, step, step->token_count - done);
+        dw_step_slice slice = dw__context_slice(context, step, done, count);
         pause_between_slices(context, step->stop);
         if (dw_stop_asked(step->stop)) {
             return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
                            step->token_count);
         }
-        dw_status status = dw__step_run(context->model, &slice, 1, DW__RUN_ALONE, err);
+        dw_status status = dw__step_run(context->model, &slice, 1, DW__RUN_ALONE, NULL, err);
         if (status == DW_OK) {
             status = dw__step_slice_check(&slice, err);
         }

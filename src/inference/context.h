@@ -86,6 +86,7 @@ typedef struct dw_step {
      * DW_RESULT_POOLED one row, their mean. */
     dw_forward_result result;
     uint32_t pooled_count; /* of the first tokens' alone; 0: of all */
+    bool in_short_slices;  /* on a CPU; so that others on its thread have their turns soon */
     dw_choice *choice;     /* from the last token's logits; then no rows. NULL: none */
     dw_counters *counters; /* not NULL */
     dw_stop *stop;         /* may be NULL */

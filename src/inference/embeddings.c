@@ -56,11 +56,13 @@ static dw_status encode(dw_model *model, const dw_embed_step *step, dw_error *er
     dw_step_slice slice =
         dw__step_slice_cut(&whole, dw_model_shape_of(model), 0, step->token_count);
     slice.kv_type = DW_KV_F32;
-    dw_status status = dw__step_run(model, &slice, 1, DW__RUN_ALONE, err);
+    dw_status status = dw__step_run(model, &slice, 1, DW__RUN_ALONE, NULL, err);
     return status == DW_OK ? dw__step_slice_check(&slice, err) : status;
 }
 
-/* In a context of its own. The first token sees itself only, so nothing else is needed for it. */
+/* In a context of its own, in slices that are short whether others have their turns between them or
+ * not: numbers are the same alone and in company. The first token sees itself only, so nothing else
+ * is needed for it. */
 static dw_status decode(dw_model *model, const dw_embed_step *step, dw_error *err)
 {
     bool first = step->pooling == DW_POOL_FIRST;
@@ -73,6 +75,7 @@ static dw_status decode(dw_model *model, const dw_embed_step *step, dw_error *er
                        .result =
                            step->pooling == DW_POOL_MEAN ? DW_RESULT_POOLED : DW_RESULT_HIDDEN,
                        .counters = step->counters,
+                       .in_short_slices = true,
                        .stop = step->stop};
     dw_context_options options = {.tokens_max = step->token_count};
     dw_status status = dw_context_create(&context, model, &options, err);

@@ -99,16 +99,16 @@ static dw_status run_locked(dw_step_work *work, const dw_step_plan *plan, dw_mod
 }
 
 dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, dw_run_kind kind,
-                       dw_error *err)
+                       const dw_stop_others *others, dw_error *err)
 {
     dw_step_work work = {
         .model = model, .slices = slices, .count = count, .in_batch = kind != DW__RUN_ALONE};
     dw_stop *items[DW__SLICES_MAX];
-    const dw_stops stops = {.items = items, .count = count};
+    const dw_stops stops = {.items = items, .count = count, .others = others};
     check_slices(&work);
     const dw_step_plan *plan = plan_for(&work);
     DW_ASSERT(plan != NULL);
-    bool any = false;
+    bool any = others != NULL;
     for (uint32_t i = 0; i < count; i++) {
         items[i] = slices[i].step->stop;
         any = any || items[i] != NULL;

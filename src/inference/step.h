@@ -11,6 +11,12 @@
 /* On CUDA devices, which compute more of them in the same time: a cancellation is seen as soon. */
 #define DW__SLICE_TOKENS_MAX_CUDA 2048u
 
+/* Prompts are cut where our attention's tiles end (src/model/attention.c), and no rest is left that
+ * it would take in its form for few rows: so a prompt's results do not depend, to the bit, on where
+ * it is cut. */
+#define DW__CUT_TOKENS 64u
+#define DW__REST_TOKENS_MIN 8u
+
 /* Tokens that a slice which goes alone has at most. */
 uint32_t dw__slice_tokens_max(dw_model *model);
 /* Whether the slice can go through the device with those of other contexts. */
@@ -28,9 +34,10 @@ typedef enum dw_run_kind {
  * rope factors. `slices[i].nan` tells of NaN in a slice's results.
  *   kind  in a batch numbers may not depend on who else is in the run: also where there is one
  *         slice now, and only for slices that dw__step_takes_in_batch; else `count` is 1
+ *   others  for whom the run is left as well, unless it is DW__RUN_BATCH_TO_END; NULL: for nobody
  * Errors: those of dw_device_view_place, DW_E_UNSUPPORTED (the device lacks an operation),
  * DW_E_MEMORY, DW_E_CANCELLED, DW_E_DEVICE. */
 dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, dw_run_kind kind,
-                       dw_error *err);
+                       const dw_stop_others *others, dw_error *err);
 
 #endif

@@ -61,6 +61,7 @@ static dw_status add_batch(dw_scheduler *scheduler, dw_batch **out, dw_error *er
         return dw_fail(err, DW_E_MEMORY, "no memory for a batch");
     }
     dw_batch_init(batch, &scheduler->limits);
+    batch->others = &scheduler->others;
     scheduler->batches[scheduler->batch_count++] = batch;
     *out = batch;
     return DW_OK;

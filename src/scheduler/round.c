@@ -74,11 +74,8 @@ static void pause_work(void *user)
 static bool wait_for(void *user, dw_wait *wait)
 {
     dw__task *task = user;
-    dw_stop *stop = dw_instance_stop(task->instance);
-    dw_stop_set_waker(stop, task->scheduler->waker);
-    if (dw_stop_asked(stop)) { /* before there was anybody to be woken */
-        dw_stop_set_waker(stop, NULL);
-        return false;
+    if (dw_stop_asked(dw_instance_stop(task->instance))) {
+        return false; /* from now on it wakes the loop */
     }
     task->wait = wait;
     task->left = false;
@@ -87,7 +84,6 @@ static bool wait_for(void *user, dw_wait *wait)
     task->scheduler->look_ns = 0;
     dw_fiber_suspend(task->instance);
     DW_ASSERT(task->state == DW__TASK_RUNS);
-    dw_stop_set_waker(stop, NULL);
     return !task->left;
 }
 
@@ -98,6 +94,9 @@ static const dw_step_runner runner = {.forward = forward,
                                       .generated = dw__generated};
 
 /* ---- guests that wait ---------------------------------------------------------------------- */
+
+/* A time that this is far away need not be that of somebody who is still there. */
+#define DUE_FAR_NS UINT64_C(1000000000)
 
 /* Streams are looked at no more often while guests run. */
 #define LOOK_NS UINT64_C(1000000)
@@ -166,6 +165,46 @@ void dw__scheduler_sleep(dw_scheduler *scheduler)
 
 /* ---- guests ------------------------------------------------------------------------------- */
 
+/* Its call has: whoever asks it to stop wakes the loop, and the first who has to end is known. */
+static void note_begun(dw__task *task)
+{
+    dw_stop *stop = dw_instance_stop(task->instance);
+    dw_stop_others *others = &task->scheduler->others;
+    dw_stop_set_waker(stop, others->waker);
+    dw_stop_set_pause(stop, pause_work, task);
+    if (stop->deadline_ns != 0 && stop->deadline_ns < others->due_ns) {
+        __atomic_store_n(&others->due_ns, stop->deadline_ns, __ATOMIC_RELAXED);
+    }
+}
+
+static void note_ended(dw__task *task)
+{
+    dw_stop *stop = dw_instance_stop(task->instance);
+    dw_stop_set_pause(stop, NULL, NULL);
+    dw_stop_set_waker(stop, NULL);
+    if (stop->deadline_ns == task->scheduler->others.due_ns) {
+        task->scheduler->due_is_old = true;
+    }
+}
+
+/* When the first of those has to end who do not yet. While that is far away it may have been some
+ * other's who has ended since. */
+static void renew_due(dw_scheduler *scheduler, uint64_t now)
+{
+    uint64_t due_ns = scheduler->others.due_ns;
+    if (due_ns == UINT64_MAX ||
+        (due_ns > now && (!scheduler->due_is_old || due_ns - now > DUE_FAR_NS))) {
+        return;
+    }
+    due_ns = UINT64_MAX;
+    for (const dw__task *task = scheduler->tasks; task != NULL; task = task->after) {
+        uint64_t deadline_ns = task->begun ? dw_instance_stop(task->instance)->deadline_ns : 0;
+        due_ns = deadline_ns > now && deadline_ns < due_ns ? deadline_ns : due_ns;
+    }
+    scheduler->due_is_old = false;
+    __atomic_store_n(&scheduler->others.due_ns, due_ns, __ATOMIC_RELAXED);
+}
+
 static bool begin(dw__task *task)
 {
     dw_error error = {.message = ""};
@@ -189,7 +228,7 @@ static bool begin(dw__task *task)
         return false;
     }
     task->begun = true;
-    dw_stop_set_pause(dw_instance_stop(task->instance), pause_work, task);
+    note_begun(task);
     return true;
 }
 
@@ -203,7 +242,7 @@ static void end(dw__task *task)
     }
     task->through = false;
     dw_status status = dw_fiber_end(task->instance, &result, &exit_code, &error);
-    dw_stop_set_pause(dw_instance_stop(task->instance), NULL, NULL);
+    note_ended(task);
     bool left = dw_instance_has_left(task->instance);
     if (task->flushes) {
         result = task->result;
@@ -215,7 +254,7 @@ static void end(dw__task *task)
                dw_fiber_begin_flush(task->instance, &runner, task)) {
         task->flushes = true;
         task->result = result;
-        dw_stop_set_pause(dw_instance_stop(task->instance), pause_work, task);
+        note_begun(task);
         dw__put(&task->scheduler->ready, task); /* as long as it likes, and others meanwhile */
         return;
     }
@@ -271,13 +310,15 @@ static void run_ending(dw_scheduler *scheduler, dw__task_queue *queue)
     }
 }
 
-/* Half a time slice after it was asked last: whoever's time is over, or was interrupted, ends
- * before others have their turns. So that takes a slice and a step at most, however many there are
- * and whatever they do. */
+/* Half a time slice after it was asked last, or when somebody has to: whose time is over, or who
+ * was interrupted, ends before others have their turns. So that takes a slice and a step at most,
+ * however many there are and whatever they do. */
 static void end_who_must(dw_scheduler *scheduler)
 {
     uint64_t now = dw_os_clock_ns();
-    if (now - scheduler->ended_ns < DW__TIME_SLICE_NS / 2) {
+    bool asked = dw_waker_take_asked(scheduler->waker);
+    if (!asked && now <= scheduler->others.due_ns &&
+        now - scheduler->ended_ns < DW__TIME_SLICE_NS / 2) {
         return;
     }
     scheduler->ended_ns = now;
@@ -288,6 +329,7 @@ static void end_who_must(dw_scheduler *scheduler)
     for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++) {
         run_ending(scheduler, queues[i]);
     }
+    renew_due(scheduler, now);
 }
 
 /* ---- turns --------------------------------------------------------------------------------- */

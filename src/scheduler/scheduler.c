@@ -45,7 +45,10 @@ dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_devi
     DW_ASSERT(pthread_mutex_init(&scheduler->lock, NULL) == 0);
     status = dw_wakers_take(host, &scheduler->waker, err);
     if (status == DW_OK) {
-        status = dw__device_open(scheduler, options->device_thread == DW_DEVICE_THREAD_OWN, err);
+        bool own_thread = options->device_thread == DW_DEVICE_THREAD_OWN;
+        scheduler->others = (dw_stop_others){
+            .due_ns = UINT64_MAX, .waker = scheduler->waker, .may_leave = !own_thread};
+        status = dw__device_open(scheduler, own_thread, err);
     }
     if (status != DW_OK) {
         dw_wakers_give(host, scheduler->waker);

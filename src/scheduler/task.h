@@ -112,8 +112,10 @@ struct dw_scheduler {
     uint64_t look_ns;         /* when the next of these is due, at the latest; 0: not known */
     uint64_t looked_ns;       /* when they were looked at last */
     uint64_t ended_ns;        /* when those were looked for last who must end */
-    bool running;             /* dw_scheduler_run is on the stack */
-    pthread_t thread;         /* which the fibers are on, while there are any */
+    dw_stop_others others; /* all guests that have begun; its due_ns read by the device's thread */
+    bool due_is_old;       /* who set that has ended */
+    bool running;          /* dw_scheduler_run is on the stack */
+    pthread_t thread;      /* which the fibers are on, while there are any */
     bool closing;
 
     /* The device's side. */

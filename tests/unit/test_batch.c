@@ -558,6 +558,145 @@ static void test_batch_mixes_results(void **state)
     close_tiny(&fixture);
 }
 
+/* ---- others who wait for a run to be over --------------------------------------------------- */
+
+#define PROMPT 300u
+
+typedef struct hurried {
+    model_fixture fixture;
+    dw_context *context;
+    dw_batch batch;
+    dw_batch_item item;
+    dw_waker waker;
+    dw_stop_others others;
+} hurried;
+
+static void open_hurried(hurried *h)
+{
+    dw_error err;
+    open_tiny(&h->fixture, GGML_TYPE_Q8_0);
+    for (uint32_t i = 0; i < PROMPT; i++) {
+        h->fixture.tokens[i] = (int32_t)(i % h->fixture.vocab_count);
+    }
+    assert_int_equal(dw_waker_open(&h->waker, &err), DW_OK);
+    h->others = (dw_stop_others){.due_ns = UINT64_MAX, .waker = &h->waker, .may_leave = true};
+    h->context = model_fixture_context(&h->fixture, 0);
+    dw_batch_init(&h->batch, NULL);
+    h->batch.others = &h->others;
+    h->item = item_of(&h->fixture, h->context, 0, PROMPT);
+    dw_batch_add(&h->batch, &h->item);
+}
+
+/* The rest is run; what came of it is what comes of it at once. */
+static void close_hurried(hurried *h)
+{
+    model_fixture *fixture = &h->fixture;
+    h->batch.others = NULL;
+    while (h->batch.waiting_count > 0) {
+        dw_batch_run(&h->batch);
+    }
+    assert_ptr_equal(dw_batch_take(&h->batch), &h->item);
+    assert_int_equal(h->item.status, DW_OK);
+    size_t bytes = fixture->vocab_count * sizeof *fixture->logits;
+    float *cut = malloc(bytes);
+    assert_non_null(cut);
+    memcpy(cut, h->item.step.logits, bytes);
+    dw_context *context = model_fixture_context(fixture, 0);
+    dw_batch_item whole = item_of(fixture, context, 0, PROMPT);
+    dw_batch_add(&h->batch, &whole);
+    while (h->batch.waiting_count > 0) {
+        dw_batch_run(&h->batch);
+    }
+    assert_ptr_equal(dw_batch_take(&h->batch), &whole);
+    assert_memory_equal(cut, whole.step.logits, bytes);
+    free(cut);
+    dw_context_destroy(context);
+    dw_context_destroy(h->context);
+    dw_waker_close(&h->waker);
+    close_tiny(fixture);
+}
+
+/* A run is left where one who has no part in it is asked to stop, or has to end; the next is not,
+ * and short: so all get on. */
+static void test_batch_is_left_for_others(void **state)
+{
+    (void)state;
+    hurried h;
+    open_hurried(&h);
+    if (dw_device_info_of(dw_model_device(h.fixture.model))->kind != DW_DEVICE_CPU) {
+        close_hurried(&h);
+        skip();
+    }
+    dw_waker_wake(&h.waker);
+    dw_batch_run(&h.batch);
+    assert_int_equal(h.item.done, 0);
+    assert_int_equal(h.batch.waiting_count, 1);
+    dw_batch_run(&h.batch);
+    assert_int_equal(h.item.done, 64);
+    assert_true(dw_waker_take_asked(&h.waker));
+    assert_false(dw_waker_take_asked(&h.waker));
+    h.others.due_ns = 1; /* long ago */
+    dw_batch_run(&h.batch);
+    assert_int_equal(h.item.done, 64);
+    h.batch.token_ns = 1000000;
+    dw_batch_run(&h.batch);
+    assert_int_equal(h.item.done, 128);
+    h.others.may_leave = false;
+    h.batch.token_ns = 1000000;
+    dw_batch_run(&h.batch);
+    assert_int_equal(h.item.done, 192);
+    h.others.due_ns = UINT64_MAX;
+    dw_batch_run(&h.batch);
+    assert_int_equal(h.item.done, PROMPT);
+    close_hurried(&h);
+}
+
+/* So is one whose results no batch takes. */
+static void test_batch_of_one_alone_is_left(void **state)
+{
+    (void)state;
+    hurried h;
+    open_hurried(&h);
+    if (dw_device_info_of(dw_model_device(h.fixture.model))->kind != DW_DEVICE_CPU) {
+        close_hurried(&h);
+        skip();
+    }
+    dw_context *context = model_fixture_context(&h.fixture, 0);
+    dw_batch_item alone = item_of(&h.fixture, context, 1, 9);
+    alone.step.result = DW_RESULT_HIDDEN;
+    dw_batch batch;
+    dw_batch_init(&batch, NULL);
+    batch.others = &h.others;
+    dw_batch_add(&batch, &alone);
+    dw_waker_wake(&h.waker);
+    dw_batch_run(&batch);
+    assert_int_equal(alone.done, 0);
+    assert_int_equal(batch.waiting_count, 1);
+    dw_batch_run(&batch);
+    assert_ptr_equal(dw_batch_take(&batch), &alone);
+    assert_int_equal(alone.status, DW_OK);
+    dw_context_destroy(context);
+    close_hurried(&h);
+}
+
+/* A run takes as many tokens of a prompt as there is time for until somebody has to end. */
+static void test_batch_is_short_before_others_end(void **state)
+{
+    (void)state;
+    hurried h;
+    open_hurried(&h);
+    h.others.may_leave = false;
+    h.others.due_ns = dw_os_clock_ns() + UINT64_C(500000000);
+    dw_batch_run(&h.batch); /* nobody knows yet how long a token takes */
+    assert_int_equal(h.item.done, 64);
+    assert_true(h.batch.token_ns > 0);
+    h.batch.token_ns = 1000000;
+    h.others.due_ns = dw_os_clock_ns() + UINT64_C(100000000000);
+    dw_batch_run(&h.batch);
+    assert_int_equal(h.item.done, PROMPT);
+    close_hurried(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -567,6 +706,9 @@ int main(void)
         cmocka_unit_test(test_batch_waits_for_memory),
         cmocka_unit_test(test_batch_runs_in_slices),
         cmocka_unit_test(test_batch_mixes_results),
+        cmocka_unit_test(test_batch_is_left_for_others),
+        cmocka_unit_test(test_batch_of_one_alone_is_left),
+        cmocka_unit_test(test_batch_is_short_before_others_end),
         cmocka_unit_test(test_batch_equals_one_by_one),
         cmocka_unit_test(test_batch_on_any_number_of_threads),
         cmocka_unit_test(test_batch_items_fail_alone),

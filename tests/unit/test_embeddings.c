@@ -211,7 +211,7 @@ static void test_embeddings_of_decoders_match_libllama(void **state)
     (void)state;
     static const tiny_architecture kinds[] = {{.name = "llama"},
                                               {.name = "qwen3", .qk_norm = TINY_QK_HEADS}};
-    static const uint32_t counts[] = {1, 5, 100, 380, 1000}; /* the last in two slices */
+    static const uint32_t counts[] = {1, 5, 100, 380, 1000}; /* the last three in several slices */
     for (size_t i = 0; i < 2; i++) {
         char path[] = "/tmp/dw-embed-XXXXXX";
         write_model(path, &kinds[i], 0);
@@ -219,6 +219,42 @@ static void test_embeddings_of_decoders_match_libllama(void **state)
         print_message("%s: worst relative difference %.3g\n", kinds[i].name, worst);
         (void)unlink(path);
     }
+}
+
+static void on_pause(void *user)
+{
+    ++*(int *)user;
+}
+
+/* The same bits alone, and where others have their turns between slices. */
+static void test_embeddings_are_the_same_in_company(void **state)
+{
+    (void)state;
+    static const dw_pooling kinds[] = {DW_POOL_MEAN, DW_POOL_LAST};
+    static const tiny_architecture kind = {.name = "llama"};
+    char path[] = "/tmp/dw-embed-XXXXXX";
+    model_fixture fixture;
+    float alone[1024];
+    int pauses = 0;
+    write_model(path, &kind, 0);
+    model_fixture_open(&fixture, path);
+    size_t bytes = dw_model_shape_of(fixture.model)->embedding_length * sizeof *alone;
+    assert_true(bytes <= sizeof alone);
+    fill_tokens(&fixture, 1000);
+    for (size_t i = 0; i < 2; i++) {
+        dw_error err = {0};
+        dw_stop stop = {.look_ns = UINT64_MAX};
+        dw_embed_step step = step_of(&fixture, 1000, kinds[i]);
+        embed(&fixture, 1000, kinds[i]);
+        memcpy(alone, fixture.logits, bytes);
+        step.stop = &stop;
+        dw_stop_set_pause(&stop, on_pause, &pauses);
+        assert_int_equal(dw_embed(fixture.model, &step, &err), DW_OK);
+        assert_memory_equal(alone, fixture.logits, bytes);
+    }
+    print_message("%d turns of others\n", pauses);
+    model_fixture_close(&fixture);
+    (void)unlink(path);
 }
 
 static void test_embeddings_hidden_states_match_libllama(void **state)
@@ -445,6 +481,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_embeddings_of_encoders_match_libllama),
         cmocka_unit_test(test_embeddings_of_decoders_match_libllama),
+        cmocka_unit_test(test_embeddings_are_the_same_in_company),
         cmocka_unit_test(test_embeddings_hidden_states_match_libllama),
         cmocka_unit_test(test_embeddings_are_normalized),
         cmocka_unit_test(test_embeddings_refuse_what_cannot_be),
