@@ -1662,7 +1662,8 @@ DW_API void dw_runtime_close(dw_runtime *runtime);
 DW_API DW_MUST_CHECK dw_status dw_runtime_wait(dw_runtime *runtime, uint64_t timeout_ms,
                                                dw_error *err);
 
-/* Whose an actor is. Turns are shared out among tenants by their weights. */
+/* Whose an actor is. Turns are shared out among tenants by their weights, and actors of a tenant
+ * share beginnings of prompts (dw_instance_share_prefixes). */
 #define DW_TENANT_NAME_MAX 63 /* bytes of a name */
 typedef struct dw_tenant_options {
     size_t struct_bytes;

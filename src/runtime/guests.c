@@ -143,9 +143,13 @@ static dw_status embody(dw__host *host, dw_actor *actor, dw__record *record, voi
                         dw_error *err)
 {
     body *made = dw_alloc(1, sizeof *made);
-    if (made == NULL) {
+    dw_status status = made != NULL ? dw_instance_share_prefixes(dw_actor_instance(actor),
+                                                                 record->tenant->name, err)
+                                    : dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    if (status != DW_OK) {
         dw_actor_destroy(actor);
-        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+        dw_free(made);
+        return status;
     }
     *made = (body){.host = host, .record = record, .actor = actor};
     dw_actor_set_guard(actor, guard, made);

@@ -54,21 +54,23 @@ static void line_of(unsigned actor, unsigned told, char *text, size_t capacity)
     (void)snprintf(text, capacity, "%u: %s", actor, lines[(actor + told) % 4]);
 }
 
-static void spawn(crowd *c, talker *t, unsigned number)
+static void spawn(crowd *c, talker *t, unsigned number, const char *tenant, const char *system)
 {
     char seed[16];
-    const char *const names[] = {"DRIFTWOOD_TEMP", "DRIFTWOOD_SEED", "DRIFTWOOD_MAX_TOKENS"};
-    const char *const values[] = {number % 2 == 0 ? "0.8" : "0", seed, "6"};
+    const char *const names[] = {"DRIFTWOOD_TEMP", "DRIFTWOOD_SEED", "DRIFTWOOD_MAX_TOKENS",
+                                 "DRIFTWOOD_SYSTEM"};
+    const char *const values[] = {number % 2 == 0 ? "0.8" : "0", seed, "6", system};
     dw_error error = {.message = ""};
     dw_instance_options instance = {.struct_bytes = sizeof instance,
                                     .models = &c->model,
                                     .model_count = 1,
                                     .env_names = names,
                                     .env_values = values,
-                                    .env_count = 3,
+                                    .env_count = system != NULL ? 4 : 3,
                                     .context_tokens_max = 512};
     dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
-    const dw_spawn_options options = {.struct_bytes = sizeof options, .actor = &actor};
+    const dw_spawn_options options = {
+        .struct_bytes = sizeof options, .actor = &actor, .tenant = tenant};
     (void)snprintf(seed, sizeof seed, "%u", 7 + number);
     *t = (talker){.of = c, .number = number};
     dw_status status = dw_runtime_spawn(c->runtime, c->chat, &options, t->id, &error);
@@ -116,11 +118,11 @@ static void say(talker *t)
     t->of->failed += dw_runtime_send(t->of->runtime, t->id, &request, NULL, NULL) != DW_OK;
 }
 
-static void talk_alone(crowd *c, unsigned number)
+static void talk_alone(crowd *c, unsigned number, const char *tenant, const char *system)
 {
     talker *t = &c->alone[number];
     dw_error error = {.message = ""};
-    spawn(c, t, number);
+    spawn(c, t, number, tenant, system);
     for (; t->told < TALKS; t->told++) {
         char text[128];
         const dw_request request = request_of(t, text, sizeof text);
@@ -146,10 +148,11 @@ static void test_runtime_chats_as_alone(void **state)
         skip();
     }
     for (unsigned i = 0; i < ACTORS; i++) {
-        talk_alone(c, i);
+        talk_alone(c, i, NULL, NULL);
     }
+    dw_engine_forget_prefixes(c->engine, NULL);
     for (unsigned i = 0; i < ACTORS; i++) { /* they join while others are at work */
-        spawn(c, &c->together[i], i);
+        spawn(c, &c->together[i], i, NULL, NULL);
         say(&c->together[i]);
     }
     assert_int_equal(dw_runtime_wait(c->runtime, 0, &error), DW_OK);
@@ -163,6 +166,47 @@ static void test_runtime_chats_as_alone(void **state)
     dw_scheduler_stats stats = {.struct_bytes = sizeof stats};
     assert_int_equal(dw_runtime_get_scheduler_stats(c->runtime, &stats), DW_OK);
     assert_true(stats.most_step_sequences > 8);
+}
+
+/* Actors with one system prompt: it is computed once a tenant, and each says what it says where it
+ * shares with nobody. */
+static void test_runtime_chats_with_one_system_prompt(void **state)
+{
+    enum { COUNT = 12, BLOCKS = 192 };
+    crowd *c = *state;
+    char system[1200] = "";
+    dw_error error = {.message = ""};
+    const dw_tenant_options usual = {.struct_bytes = sizeof usual, .capabilities = DW_MAY_ALL};
+    dw_prefix_stats before = {.struct_bytes = sizeof before};
+    dw_prefix_stats after = {.struct_bytes = sizeof after};
+    if (c->model == NULL) {
+        skip();
+    }
+    while (strlen(system) < 1000) { /* some 220 tokens */
+        (void)strncat(system, "You sell driftwood at the beach, and answer in few words. ",
+                      sizeof system - strlen(system) - 1);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        char tenant[16];
+        (void)snprintf(tenant, sizeof tenant, "alone %u", i);
+        assert_int_equal(dw_runtime_set_tenant(c->runtime, tenant, &usual, &error), DW_OK);
+        talk_alone(c, i, tenant, system);
+    }
+    assert_int_equal(dw_runtime_set_tenant(c->runtime, "together", &usual, &error), DW_OK);
+    (void)dw_engine_get_prefix_stats(c->engine, &before);
+    for (unsigned i = 0; i < COUNT; i++) {
+        spawn(c, &c->together[i], i, "together", system);
+        c->together[i].forked = true; /* none is, here */
+        say(&c->together[i]);
+    }
+    assert_int_equal(dw_runtime_wait(c->runtime, 0, &error), DW_OK);
+    assert_int_equal(c->failed, 0);
+    for (unsigned i = 0; i < COUNT; i++) {
+        assert_same(&c->alone[i], &c->together[i]);
+    }
+    (void)dw_engine_get_prefix_stats(c->engine, &after);
+    assert_int_equal(after.hits - before.hits, COUNT - 1);
+    assert_true(after.hit_tokens - before.hit_tokens >= (COUNT - 1) * BLOCKS);
 }
 
 static int open_crowd(void **state)
@@ -199,6 +243,10 @@ static int close_crowd(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_runtime_chats_as_alone)};
-    return cmocka_run_group_tests(tests, open_crowd, close_crowd);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_runtime_chats_as_alone, open_crowd, close_crowd),
+        cmocka_unit_test_setup_teardown(test_runtime_chats_with_one_system_prompt, open_crowd,
+                                        close_crowd),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
