@@ -1644,13 +1644,21 @@ typedef struct dw_runtime_options {
      * them, others' go beyond it, each tenant's up to its share by weight. */
     uint32_t working_max;
     uint32_t worker_threads; /* which make and fork actors; 0: 2; at most 64 */
+    /* JSON [manifest_bytes]: {"limits": {...}, "tenants": {NAME: {"weight": 300, "actors": 50,
+     * "may": ["spawn", "fork", "send-kin", "send-tenant", "send-any", "timers"], "models": [NAME or
+     * "*"], "limits": {...}}}}. Limits as dw_limits_read has them; those of `limits` below count
+     * before them. What a tenant's entry does not name is not granted, and with a manifest the
+     * tenant "" is granted nothing unless it has one. NULL: none. */
+    const char *manifest;
+    size_t manifest_bytes;
     /* Of each actor, where its own options and its tenant's set nothing, and of the runtime:
      * actors, attempts, spawns, caused_messages, descendants and generations. */
     const dw_limits *limits;
 } dw_runtime_options;
 
 /* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads,
- * working_max), DW_E_MEMORY. */
+ * working_max), of the manifest DW_E_FORMAT, DW_E_NOT_FOUND (a name that there is not),
+ * DW_E_RANGE, DW_E_LIMIT (1 MiB), each with the place; DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine,
                                                const dw_runtime_options *options, dw_error *err);
 /* All actors are stopped, as by dw_runtime_stop_all; every request that has not ended does, with
@@ -1671,6 +1679,9 @@ typedef struct dw_tenant_options {
     uint32_t capabilities; /* DW_MAY_*: the most that its actors are granted */
     uint64_t actors_max;   /* at a time; 0: the runtime's limit */
     const dw_limits *limits; /* as dw_runtime_options.limits, of its actors */
+    const char *const *models; /* [model_count]: names (dw_model_info) of those that its actors may
+                                  be granted, copied; NULL: any */
+    size_t model_count;
 } dw_tenant_options;
 /* Make a tenant, or change one: actors that are there keep what they have. The tenant "" is there
  * from the start, with weight 100 and DW_MAY_ALL. Errors: DW_E_ARG (the name: length, characters
@@ -1703,8 +1714,9 @@ typedef struct dw_spawn_options {
 
 /* A new actor; `id` is set at once, and messages to it wait until it is made. `options` may be
  * NULL; what it points to is copied or counted. on_end is called once. Errors: DW_E_LIMIT (actors,
- * the tenant's), DW_E_NOT_FOUND (no such tenant), DW_E_DENIED (capabilities that the tenant has
- * not), those of dw_actor_spawn's options: then it is not called, and there is no actor. */
+ * the tenant's), DW_E_NOT_FOUND (no such tenant), DW_E_DENIED (capabilities or a model that the
+ * tenant has not), those of dw_actor_spawn's options: then it is not called, and there is no
+ * actor. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_begin_spawn(dw_runtime *runtime, dw_module *module,
                                                       const dw_spawn_options *options,
                                                       char id[DW_ACTOR_ID_CHARS + 1],
@@ -1780,6 +1792,17 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_begin_rewind(dw_runtime *runtime, cons
 DW_API DW_MUST_CHECK dw_status dw_runtime_rewind(dw_runtime *runtime, const char *id,
                                                  uint64_t number, dw_error *err);
 
+/* Write the actor, as it is behind the message that it is working on, as dw_actor_export does;
+ * what waits in its mailbox is not in it. Blocks. Errors: those of dw_actor_export. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_export(dw_runtime *runtime, const char *id, int fd,
+                                                 dw_error *err);
+/* Take in an actor under a new id: dw_actor_thaw's of `thaw`, for the tenant and with the grants of
+ * `options`, whose `actor` is not used. It is frozen as number 1. Blocks. Errors: those of
+ * dw_actor_thaw and dw_runtime_spawn. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_import(dw_runtime *runtime, const dw_thaw_options *thaw,
+                                                 const dw_spawn_options *options,
+                                                 char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+
 /* The end of an actor. From now on there is no such actor; what it works on is interrupted, what
  * waits for it is cancelled. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_stop(dw_runtime *runtime, const char *id, dw_error *err);
@@ -1815,6 +1838,9 @@ typedef struct dw_runtime_actor_info {
     uint64_t work_ns;        /* from each message's beginning to its end, with others' turns */
     uint64_t freezes;        /* the number of the last; 0: none */
     uint64_t timer_ms;       /* when the next timer is due, since 1970; 0: none */
+    uint64_t prompt_tokens;    /* as of dw_instance_stats, of all its messages */
+    uint64_t generated_tokens;
+    uint64_t memory_bytes;     /* that it took of its host, behind its last message */
 } dw_runtime_actor_info;
 /* Errors: DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,

@@ -274,6 +274,11 @@ const dw_actor_options *dw_actor_granted(const dw_actor *actor)
     return &actor->settings->options;
 }
 
+dw_actor_settings *dw_actor_settings_of(const dw_actor *actor)
+{
+    return actor->settings;
+}
+
 bool dw_actor_is_broken(const dw_actor *actor)
 {
     return actor->broken[0] != '\0';

@@ -13,6 +13,7 @@ dw_status dw_actor_spawn_as(dw_actor **out, dw_module *module, dw_actor_settings
 /* For src/store. The first two are borrowed, as long as the actor. */
 dw_module *dw_actor_module(const dw_actor *actor);
 const dw_actor_options *dw_actor_granted(const dw_actor *actor);
+dw_actor_settings *dw_actor_settings_of(const dw_actor *actor); /* likewise; for src/runtime */
 /* A call was aborted, so the actor's state is invalid. */
 bool dw_actor_is_broken(const dw_actor *actor);
 /* Files hold what it was when it was last frozen or thawed: the next can be a delta upon them. */

@@ -5,6 +5,7 @@
 
 #include "base/os.h"
 #include "base/public_struct.h"
+#include "runtime/guests.h"
 #include "runtime/runtime_internal.h"
 
 /* How long a caller looks for the end before it sleeps: to be woken takes as long. */
@@ -164,4 +165,34 @@ dw_status dw_runtime_rewind(dw_runtime *runtime, const char *id, uint64_t number
     }
     init(&a);
     return finish(&a, dw_runtime_begin_rewind(runtime, id, number, on_end, &a, err), err);
+}
+
+dw_status dw_runtime_export(dw_runtime *runtime, const char *id, int fd, dw_error *err)
+{
+    awaited a;
+    dw_status status = check_thread(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    init(&a);
+    return finish(&a, dw__begin_export(runtime, id, fd, on_end, &a, err), err);
+}
+
+dw_status dw_runtime_import(dw_runtime *runtime, const dw_thaw_options *thaw,
+                            const dw_spawn_options *options, char id[DW_ACTOR_ID_CHARS + 1],
+                            dw_error *err)
+{
+    awaited a;
+    dw_spawn_options own;
+    dw_status status = check_thread(runtime, err);
+    if (status == DW_OK) {
+        status = dw_struct_read(&own, sizeof own, options, "dw_spawn_options", err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    init(&a);
+    own.on_end = on_end;
+    own.user = &a;
+    return finish(&a, dw__begin_import(runtime, thaw, &own, id, err), err);
 }

@@ -76,6 +76,35 @@ dw_status dw__tenant_limits(dw_runtime *runtime, const char *name, dw_limits *li
     return status;
 }
 
+static bool may_have(const dw__tenant *tenant, const char *model)
+{
+    size_t i = 0;
+    while (i < tenant->model_count && strcmp(tenant->models[i], model) != 0) {
+        i++;
+    }
+    return tenant->models == NULL || i < tenant->model_count;
+}
+
+dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *const *models,
+                              size_t count, dw_error *err)
+{
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    const dw__tenant *tenant = dw__find_tenant(runtime, name);
+    for (size_t i = 0; i < count && status == DW_OK && tenant != NULL; i++) {
+        dw_model_info info = {.struct_bytes = sizeof info};
+        dw_model_get_info(models[i], &info);
+        if (!may_have(tenant, info.name)) {
+            status = dw_fail(err, DW_E_DENIED, "tenant '%s' may not have model '%.100s'", name,
+                             info.name);
+        }
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
 uint64_t dw__tick(dw_runtime *runtime)
 {
     dw__enter(runtime);
@@ -119,7 +148,7 @@ void dw__runtime_free(dw_runtime *runtime)
     while (runtime->tenants != NULL) {
         dw__tenant *tenant = runtime->tenants;
         runtime->tenants = tenant->next;
-        dw_free(tenant);
+        dw__tenant_free(tenant);
     }
     DW_ASSERT(runtime->alarm_owners == 0);
     dw_free(runtime->alarms);

@@ -59,7 +59,10 @@ static dw_runtime_actor_info info_of(const dw__record *record)
                                   .answered_bytes = record->answered_bytes,
                                   .work_ns = record->work_ns,
                                   .freezes = record->freeze_number,
-                                  .timer_ms = record->timer_ms};
+                                  .timer_ms = record->timer_ms,
+                                  .prompt_tokens = record->usage.prompt_tokens,
+                                  .generated_tokens = record->usage.generated_tokens,
+                                  .memory_bytes = record->usage.memory_bytes};
     dw__sender_text(info.parent, &record->made_by);
     (void)snprintf(info.tenant, sizeof info.tenant, "%s", record->tenant->name);
     return info;
@@ -136,8 +139,7 @@ static void add_name(dw_text_room *text, const char *name)
 
 static void add_capabilities(dw_text_room *text, uint32_t capabilities)
 {
-    static const char *const names[] = {"spawn",       "fork",     "send-kin",
-                                        "send-tenant", "send-any", "timers"};
+    static const char *const names[] = DW__CAPABILITY_NAMES;
     const char *comma = "";
     add(text, ",\"may\":[");
     for (uint32_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -168,8 +170,12 @@ static void add_actor(dw_text_room *text, const dw__record *record)
         info.waiting, info.set_aside, info.done, info.failed, info.restarts);
     add(text,
         ",\"answered_bytes\":%" PRIu64 ",\"work_ns\":%" PRIu64 ",\"freezes\":%" PRIu64
-        ",\"timer_ms\":%" PRIu64 "}",
+        ",\"timer_ms\":%" PRIu64,
         info.answered_bytes, info.work_ns, info.freezes, info.timer_ms);
+    add(text,
+        ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64 ",\"memory_bytes\":%" PRIu64
+        "}",
+        info.prompt_tokens, info.generated_tokens, info.memory_bytes);
 }
 
 static void add_runtime(dw_text_room *text, const dw_runtime *runtime)
@@ -191,9 +197,11 @@ static void add_runtime(dw_text_room *text, const dw_runtime *runtime)
         add_capabilities(text, tenant->capabilities);
         add(text,
             ",\"weight\":%" PRIu32 ",\"actors\":%" PRIu64 ",\"working\":%" PRIu64
-            ",\"messages\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"work_ns\":%" PRIu64 "}",
+            ",\"messages\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"work_ns\":%" PRIu64,
             tenant->weight, tenant->actors, tenant->working, tenant->messages, tenant->failed,
             tenant->work_ns);
+        add(text, ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64 "}",
+            tenant->prompt_tokens, tenant->generated_tokens);
         comma = ",";
     }
     add(text, "]}");

@@ -219,6 +219,15 @@ static void count(dw_runtime *runtime, dw__record *record, dw_status status)
     tenant->work_ns += took;
 }
 
+static void add_usage(dw__record *record, const dw__usage *usage)
+{
+    record->usage.prompt_tokens += usage->prompt_tokens;
+    record->usage.generated_tokens += usage->generated_tokens;
+    record->usage.memory_bytes = usage->memory_bytes;
+    record->tenant->prompt_tokens += usage->prompt_tokens;
+    record->tenant->generated_tokens += usage->generated_tokens;
+}
+
 /* `broken`: the message is not done. */
 static void end_message(dw_runtime *runtime, dw__record *record, const dw_error *error, bool broken)
 {
@@ -265,6 +274,7 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
     ask *asked = NULL;
     size_t inside = 0;
     uint64_t timer_ms = 0;
+    dw__usage usage;
     if (status != DW_OK) {
         own = *error;
         own.code = status;
@@ -275,8 +285,10 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
         inside = platform->waiting(platform->user, record->body);
         timer_ms = platform->timer_ms(platform->user, record->body);
     }
+    platform->usage(platform->user, record->body, &usage);
     dw__enter(runtime);
     DW_ASSERT(record->state == DW__WORKING);
+    add_usage(record, &usage);
     if (record->interrupted && !broken) { /* when it was about to end; it cannot go on */
         broken = true;
         (void)dw_fail(&own, DW_E_CANCELLED, "interrupted");

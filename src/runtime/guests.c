@@ -17,6 +17,7 @@ typedef struct body {
     dw_actor *actor;
     uint64_t received; /* messages, before the present one */
     bool delivered;    /* that came from the mailbox */
+    dw__usage told;    /* so far */
 } body;
 
 static uint64_t clock_ns(void *user)
@@ -169,6 +170,36 @@ static dw_status spawn(void *user, void **out, void *seed, dw__record *record, u
     return status == DW_OK ? embody(user, actor, record, out, err) : status;
 }
 
+static dw_status adopt(void *user, void **out, void *given, dw__record *record, uint64_t id,
+                       dw_error *err)
+{
+    char text[DW_ACTOR_ID_CHARS + 1];
+    *out = NULL;
+    dw__id_text(text, id);
+    dw_actor_set_id(given, text);
+    return embody(user, given, record, out, err);
+}
+
+static dw_status export_body(void *user, void *of, int fd, dw_error *err)
+{
+    (void)user;
+    return dw_actor_export(((body *)of)->actor, fd, NULL, NULL, err);
+}
+
+static void get_usage(void *user, void *of, dw__usage *usage)
+{
+    body *own = of;
+    dw_instance *instance = dw_actor_instance(own->actor);
+    dw_instance_stats stats = {.struct_bytes = sizeof stats};
+    (void)user;
+    dw_instance_get_stats(instance, &stats);
+    usage->prompt_tokens = stats.prompt_tokens - own->told.prompt_tokens;
+    usage->generated_tokens = stats.generated_tokens - own->told.generated_tokens;
+    usage->memory_bytes = dw_account_now(dw_instance_account(instance), DW_PART_COUNT);
+    own->told.prompt_tokens = stats.prompt_tokens;
+    own->told.generated_tokens = stats.generated_tokens;
+}
+
 static dw_status fork_body(void *user, void **out, void *parent, dw__record *record, uint64_t id,
                            dw_error *err)
 {
@@ -310,6 +341,7 @@ const dw__platform dw__guests_platform = {
     .seed_limits = seed_limits,
     .seed_of_guest = seed_of_guest,
     .spawn = spawn,
+    .adopt = adopt,
     .fork = fork_body,
     .destroy = destroy,
     .receive = receive,
@@ -320,4 +352,6 @@ const dw__platform dw__guests_platform = {
     .timer_ms = timer_ms,
     .fire_timers = fire_timers,
     .waiting = waiting,
+    .usage = get_usage,
+    .export = export_body,
 };

@@ -22,6 +22,7 @@ typedef struct dw__seed {
 /* A runtime's threads, and what they work for. */
 typedef struct dw__host {
     dw_runtime *runtime;
+    dw_engine *engine;
     dw_runtime_options options;
     dw_scheduler *scheduler;
 
@@ -55,6 +56,11 @@ extern const dw__platform dw__guests_platform; /* its user is a dw__host */
 dw_status dw__seed_create(dw__seed **out, dw_module *module, dw_actor_settings *settings,
                           dw_error *err);
 void dw__seed_release(dw__seed *seed);
+
+/* dw_runtime_import, whose end is told to options->on_end. */
+dw_status dw__begin_import(dw_runtime *runtime, const dw_thaw_options *thaw,
+                           const dw_spawn_options *options, char id[DW_ACTOR_ID_CHARS + 1],
+                           dw_error *err);
 
 /* A call was posted to the scheduler. */
 void dw__host_wake_loop(dw__host *host);

@@ -174,7 +174,16 @@ static void spawn_work(dw__operation *operation)
         status = platform->seed_of_guest(platform->user, &seed, record->seed, operation->guest,
                                          &operation->error);
     }
-    if (status == DW_OK) {
+    if (status == DW_OK && operation->given != NULL) {
+        operation->seed = seed;
+        status = platform->adopt(platform->user, &operation->body, operation->given, record,
+                                 record->id, &operation->error);
+        operation->given = NULL;
+        if (status == DW_OK) { /* where a restart goes back to */
+            status = platform->fork(platform->user, &operation->freeze, operation->body, record,
+                                    record->id, &operation->error);
+        }
+    } else if (status == DW_OK) {
         operation->seed = seed;
         status = platform->spawn(platform->user, &operation->body, seed, record, record->id,
                                  &operation->error);
@@ -189,6 +198,14 @@ static void spawn_finish(dw__operation *operation)
     dw__record *record = operation->record;
     record->body = operation->body;
     operation->body = NULL;
+    if (operation->freeze != NULL) {
+        record->freezes[0].number = ++record->freeze_number;
+        record->freezes[0].body = operation->freeze;
+        record->freeze_count = 1;
+        record->inside = platform->waiting(platform->user, record->body);
+        record->timer_ms = platform->timer_ms(platform->user, record->body);
+        operation->freeze = NULL;
+    }
     if (operation->seed != NULL) {
         platform->seed_unref(platform->user, record->seed);
         record->seed = operation->seed;
@@ -425,11 +442,27 @@ static void rewind_finish(dw__operation *operation)
     dw__rest(runtime, record);
 }
 
+static void export_work(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    operation->error.code =
+        platform->export(platform->user, operation->record->body, operation->fd, &operation->error);
+}
+
+static void export_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    dw__operation_end(runtime, operation);
+    dw__rest(runtime, record);
+}
+
 /* An operation of one actor with a callback. */
 typedef struct call_of_one {
     void (*work)(dw__operation *operation);
     void (*finish)(dw__operation *operation);
     uint64_t number;
+    int fd;
     dw_runtime_end_fn on_end;
     void *user;
 } call_of_one;
@@ -450,6 +483,7 @@ static dw_status begin(dw_runtime *runtime, const char *id, const call_of_one *c
         operation->work = call->work;
         operation->finish = call->finish;
         operation->number = call->number;
+        operation->fd = call->fd;
         operation->on_end = call->on_end;
         operation->user = call->user;
         dw__operation_add(runtime, operation, false);
@@ -477,6 +511,14 @@ dw_status dw_runtime_begin_rewind(dw_runtime *runtime, const char *id, uint64_t 
     return begin(runtime, id, &call, err);
 }
 
+dw_status dw__begin_export(dw_runtime *runtime, const char *id, int fd, dw_runtime_end_fn on_end,
+                           void *user, dw_error *err)
+{
+    const call_of_one call = {
+        .work = export_work, .finish = export_finish, .fd = fd, .on_end = on_end, .user = user};
+    return begin(runtime, id, &call, err);
+}
+
 /* ---- from outside ---------------------------------------------------------------------------- */
 
 static dw_status check_spawn(const dw__tenant *tenant, const dw_spawn_options *options,
@@ -497,8 +539,9 @@ static dw_status check_spawn(const dw__tenant *tenant, const dw_spawn_options *o
     return DW_OK;
 }
 
-dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, const dw_spawn_options *options,
-                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
+dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
+                              const dw_spawn_options *options, char id[DW_ACTOR_ID_CHARS + 1],
+                              dw_error *err)
 {
     dw__record *record = NULL;
     dw_status status = dw__enter_open(runtime, err);
@@ -527,6 +570,7 @@ dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, const dw_spawn_op
     if (status == DW_OK) {
         dw__id_text(id, record->id);
         record->made = made;
+        record->own->given = given;
         made->about = record->id;
         dw__make(runtime, record);
     } else {

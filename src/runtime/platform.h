@@ -50,6 +50,12 @@ typedef struct dw__wish {
     uint64_t new_caused;
 } dw__wish;
 
+typedef struct dw__usage {
+    uint64_t prompt_tokens;
+    uint64_t generated_tokens;
+    uint64_t memory_bytes; /* now */
+} dw__usage;
+
 /* Bodies are used by one thread at a time, without the runtime's lock, unless a comment says
  * otherwise. */
 typedef struct dw__platform {
@@ -71,6 +77,9 @@ typedef struct dw__platform {
 
     dw_status (*spawn)(void *user, void **body, void *seed, struct dw__record *record, uint64_t id,
                        dw_error *err);
+    /* The body of an actor that there is, `given`, which is taken, also on failure. */
+    dw_status (*adopt)(void *user, void **body, void *given, struct dw__record *record, uint64_t id,
+                       dw_error *err);
     dw_status (*fork)(void *user, void **body, void *parent, struct dw__record *record, uint64_t id,
                       dw_error *err);
     void (*destroy)(void *user, void *body); /* NULL is fine */
@@ -86,6 +95,9 @@ typedef struct dw__platform {
     uint64_t (*timer_ms)(void *user, void *body);
     void (*fire_timers)(void *user, void *body, uint64_t now_ms);
     size_t (*waiting)(void *user, void *body);
+    /* What it has done since it was asked last. */
+    void (*usage)(void *user, void *body, dw__usage *usage);
+    dw_status (*export)(void *user, void *body, int fd, dw_error *err);
 } dw__platform;
 
 /* ---- what is called from below; without the lock ---- */
@@ -117,8 +129,10 @@ dw_status dw__admit(dw_runtime *runtime, struct dw__record *record, dw__wish *wi
 /* Ring what is due and tell what is to be told; when it is next due (UINT64_MAX: nothing is). */
 uint64_t dw__tick(dw_runtime *runtime);
 
-/* dw_runtime_begin_spawn from a seed, which is counted. */
-dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, const dw_spawn_options *options,
-                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* dw_runtime_begin_spawn from a seed, which is counted; `given` (may be NULL) is an actor that is
+ * to be its body, taken on success. */
+dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
+                              const dw_spawn_options *options, char id[DW_ACTOR_ID_CHARS + 1],
+                              dw_error *err);
 
 #endif

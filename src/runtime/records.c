@@ -369,6 +369,45 @@ dw_status dw__tenant_create(dw_runtime *runtime, const char *name, dw__tenant **
     return DW_OK;
 }
 
+void dw__tenant_free(dw__tenant *tenant)
+{
+    for (size_t i = 0; i < tenant->model_count; i++) {
+        dw_free(tenant->models[i]);
+    }
+    dw_free(tenant->models);
+    dw_free(tenant);
+}
+
+/* `*models`: copies, NULL where any will do. */
+static dw_status copy_models(const dw_tenant_options *options, char ***models, dw_error *err)
+{
+    *models = options->models != NULL ? dw_alloc(options->model_count, sizeof(char *)) : NULL;
+    bool good = options->models == NULL || *models != NULL;
+    for (size_t i = 0; i < options->model_count && options->models != NULL && good; i++) {
+        (*models)[i] = dw_strdup(options->models[i]);
+        good = (*models)[i] != NULL;
+    }
+    if (good) {
+        return DW_OK;
+    }
+    for (size_t i = 0; *models != NULL && i < options->model_count; i++) {
+        dw_free((*models)[i]);
+    }
+    dw_free(*models);
+    *models = NULL;
+    return dw_fail(err, DW_E_MEMORY, "no memory for a tenant");
+}
+
+static void set_models(dw__tenant *tenant, char **models, size_t count)
+{
+    for (size_t i = 0; i < tenant->model_count; i++) {
+        dw_free(tenant->models[i]);
+    }
+    dw_free(tenant->models);
+    tenant->models = models;
+    tenant->model_count = models != NULL ? count : 0;
+}
+
 static dw_status check_tenant(const char *name, const dw_tenant_options *options, dw_error *err)
 {
     size_t bytes = name != NULL ? strnlen(name, DW_TENANT_NAME_MAX + 1) : DW_TENANT_NAME_MAX + 1;
@@ -411,11 +450,16 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
     if (status != DW_OK) {
         return status;
     }
+    char **models = NULL;
     tenant = dw__find_tenant(runtime, name);
     if (tenant == NULL) {
         status = dw__tenant_create(runtime, name, &tenant, err);
     }
     if (status == DW_OK) {
+        status = copy_models(&own, &models, err);
+    }
+    if (status == DW_OK) {
+        set_models(tenant, models, own.model_count);
         uint32_t weight = own.weight != 0 ? own.weight : 100;
         runtime->weights -= tenant->actors > 0 ? tenant->weight : 0;
         runtime->weights += tenant->actors > 0 ? weight : 0;

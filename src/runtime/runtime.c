@@ -200,12 +200,37 @@ static dw_status start_threads(dw__host *host, dw_error *err)
                        : dw_fail(err, DW_E_MEMORY, "a thread of a runtime: %s", strerror(failed));
 }
 
+/* The options' own, then the manifest's. */
+static dw_status take_limits(dw_runtime_options *options, dw_limits *limits, dw_error *err)
+{
+    dw_limits given = {.struct_bytes = sizeof given};
+    dw_status status = dw_limits_take(limits, options->limits, err);
+    if (status == DW_OK && options->manifest != NULL) {
+        status = dw__manifest_limits(options->manifest, options->manifest_bytes, &given, err);
+    }
+    if (status == DW_OK) {
+        dw_limits_fill(limits, &given);
+        limits->struct_bytes = sizeof *limits;
+        options->limits = limits;
+    }
+    return status;
+}
+
 static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
 {
     dw__platform platform = dw__guests_platform;
     dw_scheduler_options options = {.struct_bytes = sizeof options};
+    dw_runtime_options own = host->options;
+    dw_limits limits;
     platform.user = host;
-    dw_status status = dw__runtime_create(&host->runtime, &platform, &host->options, err);
+    host->engine = engine;
+    dw_status status = take_limits(&own, &limits, err);
+    if (status == DW_OK) {
+        status = dw__runtime_create(&host->runtime, &platform, &own, err);
+    }
+    if (status == DW_OK && own.manifest != NULL) {
+        status = dw__manifest_tenants(host->runtime, own.manifest, own.manifest_bytes, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -297,6 +322,9 @@ static dw_status merge(dw_runtime *runtime, const dw_spawn_options *options,
         status = dw__tenant_limits(runtime, tenant, &usual, err);
     }
     if (status == DW_OK) {
+        status = dw__tenant_may_have(runtime, tenant, instance->models, instance->model_count, err);
+    }
+    if (status == DW_OK) {
         dw_limits_fill(limits, &usual);
         limits->struct_bytes = sizeof *limits;
         instance->limits = limits;
@@ -340,7 +368,48 @@ dw_status dw_runtime_begin_spawn(dw_runtime *runtime, dw_module *module,
         status = make_seed(runtime, module, &own, &seed, err);
     }
     if (status == DW_OK) {
-        status = dw__spawn_from_seed(runtime, seed, &own, id, err);
+        status = dw__spawn_from_seed(runtime, seed, NULL, &own, id, err);
+    }
+    dw__seed_release(seed);
+    return status;
+}
+
+/* ---- importing ------------------------------------------------------------------------------- */
+
+/* `*seed`: the module and the grants of the actor, which the tenant may have. */
+static dw_status seed_of(dw_runtime *runtime, const dw_actor *actor, const char *tenant,
+                         dw__seed **seed, dw_error *err)
+{
+    dw_actor_settings *settings = dw_actor_settings_of(actor);
+    dw_status status = dw__tenant_may_have(runtime, tenant, settings->instance.models,
+                                           settings->instance.model_count, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__seed_create(seed, dw_actor_module(actor), dw_actor_settings_ref(settings), err);
+    if (status != DW_OK) {
+        dw_actor_settings_unref(settings);
+    }
+    return status;
+}
+
+dw_status dw__begin_import(dw_runtime *runtime, const dw_thaw_options *thaw,
+                           const dw_spawn_options *options, char id[DW_ACTOR_ID_CHARS + 1],
+                           dw_error *err)
+{
+    const dw__host *host = dw__runtime_platform(runtime);
+    const char *tenant = options->tenant != NULL ? options->tenant : "";
+    dw_actor *actor = NULL;
+    dw__seed *seed = NULL;
+    dw_status status = dw_actor_thaw(&actor, host->engine, thaw, NULL, err);
+    if (status == DW_OK) {
+        status = seed_of(runtime, actor, tenant, &seed, err);
+    }
+    if (status == DW_OK) {
+        status = dw__spawn_from_seed(runtime, seed, actor, options, id, err);
+    }
+    if (status != DW_OK) {
+        dw_actor_destroy(actor);
     }
     dw__seed_release(seed);
     return status;

@@ -89,6 +89,8 @@ typedef struct dw__tenant {
     uint32_t capabilities;
     uint64_t actors_max;
     dw_limits limits;
+    char **models; /* [model_count]; NULL: any */
+    size_t model_count;
     uint64_t pass;
     uint64_t queue_pass; /* of the queue that had the last turn */
     size_t ready_count;
@@ -98,6 +100,8 @@ typedef struct dw__tenant {
     uint64_t messages; /* worked on */
     uint64_t failed;
     uint64_t work_ns;
+    uint64_t prompt_tokens;
+    uint64_t generated_tokens;
 } dw__tenant;
 
 typedef enum dw__record_state {
@@ -164,6 +168,7 @@ typedef struct dw__record {
     uint64_t restarts;
     uint64_t answered_bytes;
     uint64_t work_ns;
+    dw__usage usage;
     const dw_limits *limits; /* of the seed, all set */
 } dw__record;
 
@@ -181,8 +186,11 @@ typedef struct dw__operation {
     bool pending; /* submitted and not finished */
     bool effect;  /* asked for by the actor: what fails is a problem of its */
     uint64_t number;
-    void *body;                         /* what `work` made */
-    void *seed;                         /* of a spawn */
+    void *body;  /* what `work` made */
+    void *seed;  /* of a spawn */
+    void *given; /* of an import; its first freeze */
+    void *freeze;
+    int fd;                             /* of an export */
     char guest[DW__GUEST_NAME_MAX + 1]; /* of a spawn by name */
     dw_runtime_end_fn on_end;
     void *user;
@@ -371,6 +379,8 @@ void dw__make(dw_runtime *runtime, dw__record *record);
 void dw__restart(dw_runtime *runtime, dw__record *record);
 /* Destroy all there is of a record that nobody finds, then the record. */
 void dw__bury(dw_runtime *runtime, dw__record *record);
+dw_status dw__begin_export(dw_runtime *runtime, const char *id, int fd, dw_runtime_end_fn on_end,
+                           void *user, dw_error *err);
 /* A fork of `record`, to be the body of `child`. */
 void dw__fork_work(dw__operation *operation);
 void dw__fork_finish(dw__operation *operation);
@@ -379,12 +389,27 @@ void dw__stop(dw_runtime *runtime, dw__record *record);
 /* The operation is through, or was never begun: its end is told. */
 void dw__operation_end(dw_runtime *runtime, dw__operation *operation);
 
+/* ---- manifest.c ---- */
+
+/* In the order of DW_MAY_*. */
+#define DW__CAPABILITY_NAMES                                                                       \
+    {                                                                                              \
+        "spawn", "fork", "send-kin", "send-tenant", "send-any", "timers"                           \
+    }
+/* The runtime's limits in a manifest; without the lock, as the next. */
+dw_status dw__manifest_limits(const char *text, size_t bytes, dw_limits *limits, dw_error *err);
+dw_status dw__manifest_tenants(dw_runtime *runtime, const char *text, size_t bytes, dw_error *err);
+
 /* ---- core.c ---- */
 
-/* What a tenant's actors are limited to where they say nothing; with the runtime's. Errors:
- * DW_E_NOT_FOUND, DW_E_STATE. */
+/* What a tenant's actors are limited to where they say nothing; with the runtime's. Whether they
+ * may be granted `models` [count]. Without the lock. Errors: DW_E_NOT_FOUND, DW_E_STATE,
+ * DW_E_DENIED. */
 dw_status dw__tenant_limits(dw_runtime *runtime, const char *name, dw_limits *limits,
                             dw_error *err);
+dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *const *models,
+                              size_t count, dw_error *err);
+void dw__tenant_free(dw__tenant *tenant);
 
 /* ---- events.c ---- */
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/os.h"
@@ -605,7 +606,11 @@ static void run_through(runtime_fixture *f)
     runtime_answer answer;
     uint64_t subscription = 0;
     diary d = {.f = f};
-    const dw_runtime_options options = {.struct_bytes = sizeof options};
+    static const char manifest[] = "{\"limits\": {\"mail\": 9}, \"tenants\": {\"u\": {\"models\":"
+                                   " [\"a\", \"b\"], \"limits\": {\"mail\": 8}}}}";
+    const dw_runtime_options options = {.struct_bytes = sizeof options,
+                                        .manifest = manifest,
+                                        .manifest_bytes = sizeof manifest - 1};
     const dw_tenant_options tenant = {.struct_bytes = sizeof tenant, .capabilities = DW_MAY_ALL};
     dw_spawn_options spawn = {
         .struct_bytes = sizeof spawn, .capabilities = DW_MAY_ALL, .tenant = "t"};
@@ -648,6 +653,134 @@ static void test_runtime_short_of_memory(void **state)
     runtime_id id = runtime_spawned(f, f->hostile, NULL);
     assert_int_equal(runtime_told(f, &id, "+3"), 3);
     runtime_close(f);
+}
+
+static void test_runtime_exports_and_imports(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    dw_error error = {.message = ""};
+    char path[] = "/tmp/dw-runtime-export-XXXXXX";
+    int fd = mkstemp(path);
+    runtime_id id;
+    assert_true(fd >= 0);
+    runtime_open(f);
+    runtime_id first = runtime_spawned(f, f->actors->module, NULL);
+    assert_int_equal(runtime_told(f, &first, "+5"), 5);
+    assert_int_equal(runtime_tell(f, &first, "m", &answer, &error), DW_OK);
+    assert_int_equal(dw_runtime_export(f->runtime, first.text, fd, &error), DW_OK);
+    assert_int_equal(runtime_told(f, &first, "+1"), 6);
+    const int fds[] = {fd};
+    const dw_thaw_options thaw = {.struct_bytes = sizeof thaw,
+                                  .fds = fds,
+                                  .path_count = 1,
+                                  .models = &f->actors->model,
+                                  .model_count = 1};
+    dw_spawn_options spawn = {.struct_bytes = sizeof spawn, .capabilities = DW_MAY_ALL};
+    dw_status status = dw_runtime_import(f->runtime, &thaw, &spawn, id.text, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    assert_string_not_equal(id.text, first.text);
+    assert_int_equal(runtime_told(f, &id, "+2"), 7);
+    assert_int_equal(runtime_tell(f, &id, "!", &answer, &error), DW_E_TRAP);
+    assert_int_equal(runtime_told(f, &id, "+0"), 5); /* as it was imported */
+    const char *const none[] = {"another"};
+    const dw_tenant_options tenant = {
+        .struct_bytes = sizeof tenant, .models = none, .model_count = 1};
+    assert_int_equal(dw_runtime_set_tenant(f->runtime, "t", &tenant, &error), DW_OK);
+    spawn = (dw_spawn_options){.struct_bytes = sizeof spawn, .tenant = "t"};
+    assert_int_equal(dw_runtime_import(f->runtime, &thaw, &spawn, id.text, &error), DW_E_DENIED);
+    assert_non_null(strstr(error.message, "tenant 't' may not have model"));
+    assert_int_equal(dw_runtime_export(f->runtime, first.text, -1, &error), DW_E_IO);
+    assert_int_equal(runtime_told(f, &first, "+0"), 6);
+    runtime_close(f);
+    (void)close(fd);
+    (void)unlink(path);
+}
+
+/* ---- manifests ------------------------------------------------------------------------------- */
+
+static dw_status opened_with(runtime_fixture *f, const char *manifest, dw_error *error)
+{
+    const dw_runtime_options options = {
+        .struct_bytes = sizeof options, .manifest = manifest, .manifest_bytes = strlen(manifest)};
+    *error = (dw_error){.message = ""};
+    return dw_runtime_open(&f->runtime, f->actors->engine, &options, error);
+}
+
+static void test_runtime_manifest(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    runtime_answer answer;
+    runtime_id id;
+    static const char manifest[] =
+        "{\"limits\": {\"actors\": 5, \"message_bytes\": \"1K\"}, \"tenants\": {\"some\": {"
+        "\"weight\": 300, \"actors\": 2, \"may\": [\"spawn\", \"timers\"],"
+        " \"limits\": {\"message_bytes\": 20}, \"models\": [\"nobody's\"]},"
+        " \"all\": {\"may\": [\"send-any\"], \"models\": [\"*\"]}}}";
+    wasm_signals_restore();
+    assert_int_equal(opened_with(f, manifest, &error), DW_OK);
+    dw_spawn_options spawn = {.struct_bytes = sizeof spawn, .tenant = "some", .capabilities = 33};
+    assert_int_equal(dw_runtime_spawn(f->runtime, f->actors->module, &spawn, id.text, &error),
+                     DW_OK);
+    assert_int_equal(runtime_tell(f, &id, "+12345678901234567890", &answer, &error), DW_E_LIMIT);
+    assert_string_equal(error.message, "message: 21 bytes, limit 20 (message_bytes)");
+    assert_int_equal(runtime_tell(f, &id, "F1", &answer, &error), DW_E_DENIED);
+    assert_int_equal(runtime_tell(f, &id, "S1", &answer, &error), DW_OK);
+    assert_int_equal(dw_runtime_wait(f->runtime, 0, &error), DW_OK);
+    assert_int_equal(runtime_tell(f, &id, "S1", &answer, &error), DW_E_LIMIT);
+    assert_non_null(strstr(error.message, "of tenant 'some', limit 2 (actors_max)"));
+    spawn.capabilities = DW_MAY_FORK;
+    assert_int_equal(dw_runtime_spawn(f->runtime, f->echo, &spawn, id.text, &error), DW_E_DENIED);
+    dw_instance_options granted = {
+        .struct_bytes = sizeof granted, .models = &f->actors->model, .model_count = 1};
+    dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &granted};
+    spawn = (dw_spawn_options){.struct_bytes = sizeof spawn, .tenant = "some", .actor = &actor};
+    assert_int_equal(dw_runtime_spawn(f->runtime, f->echo, &spawn, id.text, &error), DW_E_DENIED);
+    spawn.tenant = "all";
+    assert_int_equal(dw_runtime_spawn(f->runtime, f->echo, &spawn, id.text, &error), DW_OK);
+    spawn = (dw_spawn_options){.struct_bytes = sizeof spawn, .capabilities = DW_MAY_SPAWN};
+    assert_int_equal(dw_runtime_spawn(f->runtime, f->echo, &spawn, id.text, &error), DW_E_DENIED);
+    spawn.capabilities = 0;
+    assert_int_equal(dw_runtime_spawn(f->runtime, f->echo, &spawn, id.text, &error), DW_OK);
+    runtime_close(f);
+}
+
+static void test_runtime_manifest_is_refused(void **state)
+{
+    static const struct {
+        const char *text;
+        dw_status status;
+        const char *words;
+    } cases[] = {
+        {"", DW_E_FORMAT, "manifest: line 1"},
+        {"[]", DW_E_FORMAT, "an object is wanted"},
+        {"{\"tenant\": {}}", DW_E_NOT_FOUND, "no 'tenant'"},
+        {"{\"tenants\": []}", DW_E_FORMAT, "tenants: an object"},
+        {"{\"tenants\": {}, \"tenants\": {}}", DW_E_FORMAT, "duplicate"},
+        {"{\"tenants\": {\"a\": 1}}", DW_E_FORMAT, "tenant 'a'"},
+        {"{\"tenants\": {\"a\": {\"wait\": 1}}}", DW_E_NOT_FOUND, "'wait'"},
+        {"{\"tenants\": {\"a\": {\"weight\": 0}}}", DW_E_RANGE, "weight is 0, 1 to 10000"},
+        {"{\"tenants\": {\"a\": {\"weight\": 1.5}}}", DW_E_FORMAT, "a whole number"},
+        {"{\"tenants\": {\"a\": {\"actors\": -1}}}", DW_E_RANGE, "actors is -1"},
+        {"{\"tenants\": {\"a\": {\"may\": \"spawn\"}}}", DW_E_FORMAT, "may: a list"},
+        {"{\"tenants\": {\"a\": {\"may\": [\"fly\"]}}}", DW_E_NOT_FOUND, "there is no 'fly'"},
+        {"{\"tenants\": {\"a\": {\"may\": [3]}}}", DW_E_NOT_FOUND, "(no text)"},
+        {"{\"tenants\": {\"a\": {\"models\": [1]}}}", DW_E_FORMAT, "models: a list of texts"},
+        {"{\"tenants\": {\"a\": {\"limits\": {\"mail\": 0}}}}", DW_E_RANGE, "mail"},
+        {"{\"limits\": {\"nothing\": 1}}", DW_E_NOT_FOUND, "none of this name"},
+        {"{\"limits\": 3}", DW_E_FORMAT, "limits: an object"},
+    };
+    runtime_fixture *f = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        dw_error error;
+        assert_int_equal(opened_with(f, cases[i].text, &error), cases[i].status);
+        assert_null(f->runtime);
+        if (strstr(error.message, cases[i].words) == NULL) {
+            fail_msg("%s: %s", cases[i].text, error.message);
+        }
+    }
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -745,6 +878,9 @@ int main(void)
         cmocka_unit_test(test_runtime_stops),
         cmocka_unit_test(test_runtime_closes_amid_work),
         cmocka_unit_test(test_runtime_short_of_memory),
+        cmocka_unit_test(test_runtime_exports_and_imports),
+        cmocka_unit_test(test_runtime_manifest),
+        cmocka_unit_test(test_runtime_manifest_is_refused),
         cmocka_unit_test(test_runtime_lists),
         cmocka_unit_test(test_runtime_tells),
     };

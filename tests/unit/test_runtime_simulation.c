@@ -325,6 +325,13 @@ static size_t sim_waiting(void *user, void *of)
     return ((const sim_body *)of)->inside;
 }
 
+static void sim_usage(void *user, void *of, dw__usage *usage)
+{
+    (void)user;
+    (void)of;
+    *usage = (dw__usage){.generated_tokens = 1};
+}
+
 static const dw__platform platform = {.clock_ns = sim_clock,
                                       .wall_ms = sim_wall,
                                       .random = sim_random,
@@ -344,7 +351,8 @@ static const dw__platform platform = {.clock_ns = sim_clock,
                                       .drop_effects = sim_drop_effects,
                                       .timer_ms = sim_timer_ms,
                                       .fire_timers = sim_fire_timers,
-                                      .waiting = sim_waiting};
+                                      .waiting = sim_waiting,
+                                      .usage = sim_usage};
 
 /* ---- what bodies do -------------------------------------------------------------------------- */
 
@@ -532,7 +540,7 @@ static void spawn(sim *s)
                                       .failures_max = (uint32_t)chance(s, 4),
                                       .on_end = on_call_end,
                                       .user = &s->spawns_ended};
-    if (dw__spawn_from_seed(s->runtime, seed, &options, id, &error) == DW_OK) {
+    if (dw__spawn_from_seed(s->runtime, seed, NULL, &options, id, &error) == DW_OK) {
         uint64_t number = 0;
         s->spawns_asked++;
         assert_true(dw__id_parse(id, &number));
@@ -806,7 +814,7 @@ static void add_busy(sim *s, const char *tenant, dw_priority priority, char id[1
     seed->limits.mail = 1000;
     const dw_spawn_options options = {
         .struct_bytes = sizeof options, .tenant = tenant, .priority = priority};
-    assert_int_equal(dw__spawn_from_seed(s->runtime, seed, &options, id, &error), DW_OK);
+    assert_int_equal(dw__spawn_from_seed(s->runtime, seed, NULL, &options, id, &error), DW_OK);
     sim_seed_unref(s, seed);
     while (s->pending_count > 0) {
         run_pending(s);

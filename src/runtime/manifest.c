@@ -1,0 +1,237 @@
+/* A runtime's manifest: limits, and tenants with what they are granted. One JSON object; what it
+ * does not name is not granted. */
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/json_bounds.h"
+#include "runtime/runtime_internal.h"
+
+#define MANIFEST_BYTES_MAX ((size_t)1 << 20)
+#define MODELS_MAX 256u
+
+static const char *const capability_names[] = DW__CAPABILITY_NAMES;
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+/* Whether all of the object's names are among `names` [count]. */
+static dw_status check_names(const char *what, const json_t *object, const char *const *names,
+                             size_t count, dw_error *err)
+{
+    const char *name;
+    json_t *value;
+    if (!json_is_object(object)) {
+        return dw_fail(err, DW_E_FORMAT, "manifest: %s: an object is wanted", what);
+    }
+    json_object_foreach((json_t *)(uintptr_t)object, name, value)
+    {
+        size_t i = 0;
+        while (i < count && strcmp(names[i], name) != 0) {
+            i++;
+        }
+        if (i == count) {
+            return dw_fail(err, DW_E_NOT_FOUND, "manifest: %s has no '%.60s'", what, name);
+        }
+    }
+    return DW_OK;
+}
+
+/* A whole number from 1 to `most`; absent: 0. */
+static dw_status take_number(const json_t *object, const char *name, uint64_t most,
+                             uint64_t *number, dw_error *err)
+{
+    const json_t *value = json_object_get(object, name);
+    *number = 0;
+    if (value == NULL) {
+        return DW_OK;
+    }
+    if (!json_is_integer(value)) {
+        return dw_fail(err, DW_E_FORMAT, "manifest: %s: a whole number is wanted", name);
+    }
+    json_int_t given = json_integer_value(value);
+    if (given < 1 || (uint64_t)given > most) {
+        return dw_fail(err, DW_E_RANGE, "manifest: %s is %lld, 1 to %llu are allowed", name,
+                       (long long)given, (unsigned long long)most);
+    }
+    *number = (uint64_t)given;
+    return DW_OK;
+}
+
+static dw_status take_limits(const json_t *object, dw_limits *limits, dw_error *err)
+{
+    const json_t *value = json_object_get(object, "limits");
+    *limits = (dw_limits){.struct_bytes = sizeof *limits};
+    if (value == NULL) {
+        return DW_OK;
+    }
+    if (!json_is_object(value)) {
+        return dw_fail(err, DW_E_FORMAT, "manifest: limits: an object is wanted");
+    }
+    size_t bytes = json_dumpb(value, NULL, 0, JSON_COMPACT);
+    char *text = dw_alloc(bytes + 1, 1);
+    if (text == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a manifest");
+    }
+    (void)json_dumpb(value, text, bytes, JSON_COMPACT);
+    dw_status status = dw_limits_read(limits, text, bytes, err);
+    dw_free(text);
+    return status == DW_OK ? DW_OK : dw_fail_within(err, status, "manifest");
+}
+
+/* Text `index` of a list; NULL: it is none. */
+static const char *text_at(const json_t *list, size_t index)
+{
+    const json_t *value = json_array_get(list, index);
+    const char *text = json_string_value(value);
+    return text != NULL && strlen(text) == json_string_length(value) ? text : NULL;
+}
+
+static dw_status take_capabilities(const json_t *tenant, uint32_t *capabilities, dw_error *err)
+{
+    const size_t count = sizeof capability_names / sizeof capability_names[0];
+    const json_t *list = json_object_get(tenant, "may");
+    *capabilities = 0;
+    if (list != NULL && !json_is_array(list)) {
+        return dw_fail(err, DW_E_FORMAT, "manifest: may: a list of texts is wanted");
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = text_at(list, i);
+        size_t bit = 0;
+        while (bit < count && (name == NULL || strcmp(name, capability_names[bit]) != 0)) {
+            bit++;
+        }
+        if (bit == count) {
+            return dw_fail(err, DW_E_NOT_FOUND, "manifest: may: there is no '%.60s'",
+                           name != NULL ? name : "(no text)");
+        }
+        *capabilities |= 1u << bit;
+    }
+    return DW_OK;
+}
+
+/* ---- tenants --------------------------------------------------------------------------------- */
+
+/* Borrowed from the JSON: names [*count] of models; NULL: any, where "*" is among them. */
+static dw_status take_models(const json_t *tenant, const char **names, size_t *count, bool *any,
+                             dw_error *err)
+{
+    const json_t *list = json_object_get(tenant, "models");
+    *count = 0;
+    *any = false;
+    if (list != NULL && !json_is_array(list)) {
+        return dw_fail(err, DW_E_FORMAT, "manifest: models: a list of texts is wanted");
+    }
+    if (json_array_size(list) > MODELS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "manifest: models: %zu, limit %u", json_array_size(list),
+                       MODELS_MAX);
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        names[i] = text_at(list, i);
+        if (names[i] == NULL) {
+            return dw_fail(err, DW_E_FORMAT, "manifest: models: a list of texts is wanted");
+        }
+        *any = *any || strcmp(names[i], "*") == 0;
+    }
+    *count = json_array_size(list);
+    return DW_OK;
+}
+
+static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t *value,
+                             dw_error *err)
+{
+    static const char *const members[] = {"weight", "may", "actors", "limits", "models"};
+    const char *models[MODELS_MAX];
+    uint64_t weight = 0;
+    bool any = false;
+    dw_limits limits;
+    dw_tenant_options options = {.struct_bytes = sizeof options, .limits = &limits};
+    dw_status status = check_names("a tenant", value, members, 5, err);
+    if (status == DW_OK) {
+        status = take_number(value, "weight", 10000, &weight, err);
+    }
+    if (status == DW_OK) {
+        status = take_number(value, "actors", INT64_MAX, &options.actors_max, err);
+    }
+    if (status == DW_OK) {
+        status = take_capabilities(value, &options.capabilities, err);
+    }
+    if (status == DW_OK) {
+        status = take_limits(value, &limits, err);
+    }
+    if (status == DW_OK) {
+        status = take_models(value, models, &options.model_count, &any, err);
+    }
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "tenant '%.63s'", name);
+    }
+    options.weight = (uint32_t)weight;
+    options.models = any ? NULL : models;
+    options.model_count = any ? 0 : options.model_count;
+    return dw_runtime_set_tenant(runtime, name, &options, err);
+}
+
+static dw_status take_tenants(dw_runtime *runtime, const json_t *manifest, dw_error *err)
+{
+    const char *name;
+    json_t *value;
+    const char *const none[] = {NULL};
+    json_t *tenants = json_object_get(manifest, "tenants");
+    const dw_tenant_options nothing = {.struct_bytes = sizeof nothing, .models = none};
+    dw_status status = dw_runtime_set_tenant(runtime, "", &nothing, err);
+    if (status != DW_OK || tenants == NULL) {
+        return status;
+    }
+    if (!json_is_object(tenants)) {
+        return dw_fail(err, DW_E_FORMAT, "manifest: tenants: an object is wanted");
+    }
+    json_object_foreach(tenants, name, value)
+    {
+        status = take_tenant(runtime, name, value, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    return DW_OK;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static dw_status load(const char *text, size_t bytes, json_t **manifest, dw_error *err)
+{
+    static const char *const members[] = {"limits", "tenants"};
+    static const dw_json_bounds bounds = {MANIFEST_BYTES_MAX, 100000, 16, 24};
+    json_error_t why;
+    dw_status status = dw_json_check("manifest", text, bytes, &bounds, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    *manifest = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &why);
+    if (*manifest == NULL) {
+        return dw_fail(err, DW_E_FORMAT, "manifest: line %d, column %d: %s", why.line, why.column,
+                       why.text);
+    }
+    return check_names("it", *manifest, members, 2, err);
+}
+
+dw_status dw__manifest_limits(const char *text, size_t bytes, dw_limits *limits, dw_error *err)
+{
+    json_t *manifest = NULL;
+    dw_status status = load(text, bytes, &manifest, err);
+    if (status == DW_OK) {
+        status = take_limits(manifest, limits, err);
+    }
+    json_decref(manifest);
+    return status;
+}
+
+dw_status dw__manifest_tenants(dw_runtime *runtime, const char *text, size_t bytes, dw_error *err)
+{
+    json_t *manifest = NULL;
+    dw_status status = load(text, bytes, &manifest, err);
+    if (status == DW_OK) {
+        status = take_tenants(runtime, manifest, err);
+    }
+    json_decref(manifest);
+    return status;
+}
