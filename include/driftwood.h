@@ -1318,17 +1318,17 @@ DW_API DW_MUST_CHECK dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine,
 
 /* ---- many guests at once --------------------------------------------------------------- */
 
-/* Runs guests of one engine by turns on one thread, each on a fiber of its own. One that asks for a
- * forward step waits for it while others run; the steps of all that wait go through the device
- * together, each model's weights being read once for all of them. Prompts go in slices next to
- * tokens that are decoded. A guest that only computes is left after 10 ms for others to run. One
- * that traps, exits, is cancelled or reaches a limit ends alone.
+/* Runs guests of one engine by turns on one thread (or, where that is asked for, on several), each
+ * on a fiber of its own. One that asks for a forward step waits for it while others run; the steps
+ * of all that wait go through the device together, each model's weights being read once for all of
+ * them. Prompts go in slices next to tokens that are decoded. A guest that only computes is left
+ * after 10 ms for others to run. One that traps, exits, is cancelled or reaches a limit ends alone.
  *
  * Thread: dw_scheduler_run and dw_scheduler_destroy belong to one thread, the same as long as any
- * guest has not ended; callbacks are called on it, from under them. The other functions are for any
- * thread, callbacks included. An instance or actor is the scheduler's from its start until its
- * callback is called, in which it may be used again, or destroyed; meanwhile only its _cancel and
- * _interrupt may be called. */
+ * guest has not ended; callbacks are called on it, from under them, or with several guest_threads
+ * on those. The other functions are for any thread, callbacks included. An instance or actor is the
+ * scheduler's from its start until its callback is called, in which it may be used again, or
+ * destroyed; meanwhile only its _cancel and _interrupt may be called. */
 typedef struct dw_scheduler dw_scheduler;
 
 /* Where a scheduler's device runs. */
@@ -1350,9 +1350,15 @@ typedef struct dw_scheduler_options {
      * step_tokens_max leaves. */
     uint32_t prompt_tokens_max;
     dw_device_thread device_thread;
+    /* Threads that guests run on, at most 64, each guest on one for the whole of its call; 0: one,
+     * which is in dw_scheduler_run. With more the device has one of its own as well, and callbacks
+     * are called on their guests' threads, those of different guests at once; what is submitted is
+     * still called on the first. */
+    uint32_t guest_threads;
 } dw_scheduler_options;
 
-/* `options` may be NULL. The engine outlives it. Errors: DW_E_MEMORY. */
+/* `options` may be NULL. The engine outlives it. Errors: DW_E_MEMORY (also threads), DW_E_LIMIT
+ * (descriptors), DW_E_RANGE (guest_threads). */
 DW_API DW_MUST_CHECK dw_status dw_scheduler_create(dw_scheduler **out, dw_engine *engine,
                                                    const dw_scheduler_options *options,
                                                    dw_error *err);

@@ -61,7 +61,7 @@ static dw_status add_batch(dw_scheduler *scheduler, dw_batch **out, dw_error *er
         return dw_fail(err, DW_E_MEMORY, "no memory for a batch");
     }
     dw_batch_init(batch, &scheduler->limits);
-    batch->others = &scheduler->others;
+    batch->others = &scheduler->workers[0].others;
     scheduler->batches[scheduler->batch_count++] = batch;
     *out = batch;
     return DW_OK;
@@ -91,13 +91,29 @@ static dw_status batch_for(dw_scheduler *scheduler, const dw_context *context, d
     return add_batch(scheduler, out, err);
 }
 
-/* Guests are to be told of `done`, or of tokens that have come. With the lock. */
-static void tell(dw_scheduler *scheduler)
+static dw__task *task_of(dw_batch_item *item)
 {
-    dw__device_side *side = &scheduler->device;
-    side->guests_run = true;
-    atomic_store(&side->has_done, true);
-    dw__wake(scheduler);
+    dw_generation *generation = item->user;
+    return generation != NULL ? generation->owner
+                              : (dw__task *)(void *)((char *)item - offsetof(dw__task, item));
+}
+
+/* The worker's guests are to be told of `done`, or of tokens that have come. With the lock. */
+static void tell(dw__worker *worker)
+{
+    dw__device_side *side = &worker->scheduler->device;
+    side->askers += !worker->asks;
+    worker->asks = true;
+    atomic_store(&worker->has_done, true);
+    dw__wake(worker);
+}
+
+/* With the lock. */
+static void give_back(dw_batch_item *item)
+{
+    dw__worker *worker = task_of(item)->worker;
+    put(&worker->done, item);
+    tell(worker);
 }
 
 static void enter_batch(dw_scheduler *scheduler, dw_batch_item *item)
@@ -115,23 +131,22 @@ static void enter_batch(dw_scheduler *scheduler, dw_batch_item *item)
         (void)dw_generation_take(generation); /* it ends with that */
     }
     lock(&scheduler->device);
-    put(&scheduler->device.done, item);
-    tell(scheduler);
+    give_back(item);
     unlock(&scheduler->device);
 }
 
 /* It has as many tokens as its guest waits for. */
 static void note(dw_scheduler *scheduler, dw_generation *generation)
 {
-    dw__device_side *side = &scheduler->device;
-    lock(side);
+    dw__worker *worker = ((dw__task *)generation->owner)->worker;
+    lock(&scheduler->device);
     if (!generation->noted) {
         generation->noted = true;
-        generation->noted_next = side->noted;
-        side->noted = generation;
-        tell(scheduler);
+        generation->noted_next = worker->noted;
+        worker->noted = generation;
+        tell(worker);
     }
-    unlock(side);
+    unlock(&scheduler->device);
 }
 
 /* Steps that are through: those of generations make their next, which wait at once. */
@@ -157,13 +172,12 @@ static void settle(dw_scheduler *scheduler, dw_batch *batch)
     }
     lock(side);
     for (dw_batch_item *item = take(&done); item != NULL; item = take(&done)) {
-        put(&side->done, item);
+        give_back(item);
     }
-    tell(scheduler);
     unlock(side);
 }
 
-static void count_run(dw__scheduler_counts *counts, const dw_batch_stats *before,
+static void count_run(dw__device_counts *counts, const dw_batch_stats *before,
                       const dw_batch_stats *after)
 {
     dw__bump(&counts->steps, after->runs - before->runs);
@@ -237,7 +251,7 @@ static void gather(dw__device_side *side)
     uint64_t part = side->feeds_itself ? GATHER_PART_OF_ITS_OWN : GATHER_PART;
     uint64_t until = dw_os_clock_ns() + side->last_run_ns / part;
     side->gathers = true;
-    while (side->guests_run && !side->paused && !side->stops && dw_os_clock_ns() < until) {
+    while (side->askers > 0 && !side->paused && !side->stops && dw_os_clock_ns() < until) {
         (void)dw_os_cond_wait_until(&side->changed, &side->lock, until);
     }
     side->gathers = false;
@@ -348,7 +362,7 @@ void dw__device_pause(dw_scheduler *scheduler)
     }
 }
 
-/* ---- the scheduler's thread ----------------------------------------------------------------- */
+/* ---- workers' threads ----------------------------------------------------------------------- */
 
 void dw__device_add(dw_scheduler *scheduler, dw_batch_item *item)
 {
@@ -365,41 +379,45 @@ void dw__device_add(dw_scheduler *scheduler, dw_batch_item *item)
     unlock(side);
 }
 
-/* Nobody is about to ask any more. Whether the device has nothing to do either. */
-static bool note_turns(dw__device_side *side)
+/* Nobody of this worker's is about to ask any more. Whether nobody is at all, and the device has
+ * nothing to do either. */
+static bool note_turns(dw__worker *worker)
 {
+    dw__device_side *side = &worker->scheduler->device;
     lock(side);
-    if (side->done.first == NULL && side->noted == NULL) {
-        side->guests_run = false;
-        if (side->gathers) {
+    if (worker->asks && worker->done.first == NULL && worker->noted == NULL) {
+        worker->asks = false;
+        side->askers--;
+        if (side->askers == 0 && side->gathers) {
             (void)pthread_cond_broadcast(&side->changed);
         }
     }
-    bool rests = !side->own_thread || (side->rests && side->arrivals.first == NULL);
+    bool rests =
+        !side->own_thread || (side->rests && side->arrivals.first == NULL && side->askers == 0);
     unlock(side);
     return rests;
 }
 
-bool dw__device_run(dw_scheduler *scheduler)
+bool dw__device_run(dw__worker *worker)
 {
-    if (scheduler->device.own_thread) {
-        (void)note_turns(&scheduler->device);
+    if (worker->scheduler->device.own_thread) {
+        (void)note_turns(worker);
         return false;
     }
-    bool any = run_batches(scheduler);
-    dw__device_take(scheduler);
+    bool any = run_batches(worker->scheduler);
+    dw__device_take(worker);
     return any;
 }
 
-void dw__device_drop_stopped(dw_scheduler *scheduler)
+void dw__device_drop_stopped(dw__worker *worker)
 {
-    if (!scheduler->device.own_thread) { /* it does so by itself */
-        drop_stopped(scheduler);
+    if (!worker->scheduler->device.own_thread) { /* it does so by itself */
+        drop_stopped(worker->scheduler);
     }
-    dw__device_take(scheduler);
+    dw__device_take(worker);
 }
 
-static void take_item(dw_scheduler *scheduler, dw_batch_item *item)
+static void take_item(dw__worker *worker, dw_batch_item *item)
 {
     dw_generation *generation = item->user;
     if (generation != NULL) {
@@ -407,43 +425,44 @@ static void take_item(dw_scheduler *scheduler, dw_batch_item *item)
         dw__generation_came(generation);
         return;
     }
-    dw__task *task = (dw__task *)(void *)((char *)item - offsetof(dw__task, item));
+    dw__task *task = task_of(item);
     DW_ASSERT(task->state == DW__TASK_STEPS);
     task->state = DW__TASK_RUNS;
-    dw__put(&scheduler->ready, task);
+    dw__put(&worker->ready, task);
 }
 
-void dw__device_take(dw_scheduler *scheduler)
+void dw__device_take(dw__worker *worker)
 {
-    dw__device_side *side = &scheduler->device;
-    if (!atomic_load_explicit(&side->has_done, memory_order_acquire)) {
+    dw__device_side *side = &worker->scheduler->device;
+    if (!atomic_load_explicit(&worker->has_done, memory_order_acquire)) {
         return;
     }
     lock(side);
-    atomic_store(&side->has_done, false);
-    while (side->noted != NULL) { /* before ends: none is noted whose guest may drop it */
-        dw_generation *generation = side->noted;
-        side->noted = generation->noted_next;
+    atomic_store(&worker->has_done, false);
+    while (worker->noted != NULL) { /* before ends: none is noted whose guest may drop it */
+        dw_generation *generation = worker->noted;
+        worker->noted = generation->noted_next;
         generation->noted = false;
         dw__generation_came(generation);
     }
-    dw_batch_queue done = side->done;
-    side->done = (dw_batch_queue){NULL, NULL};
+    dw_batch_queue done = worker->done;
+    worker->done = (dw_batch_queue){NULL, NULL};
     unlock(side);
     for (dw_batch_item *item = take(&done); item != NULL; item = take(&done)) {
-        take_item(scheduler, item);
+        take_item(worker, item);
     }
 }
 
-bool dw__device_is_wanted(const dw_scheduler *scheduler)
+bool dw__device_is_wanted(const dw__worker *worker)
 {
-    const dw__device_side *side = &scheduler->device;
-    return atomic_load(&side->has_done) || (!side->own_thread && any_waits(scheduler));
+    const dw_scheduler *scheduler = worker->scheduler;
+    return atomic_load(&worker->has_done) ||
+           (!scheduler->device.own_thread && any_waits(scheduler));
 }
 
-void dw__device_note_sleep(dw_scheduler *scheduler)
+void dw__device_note_sleep(dw__worker *worker)
 {
-    if (note_turns(&scheduler->device)) {
-        dw__bump(&scheduler->device.naps, 1);
+    if (note_turns(worker)) {
+        atomic_fetch_add(&worker->scheduler->device.naps, 1);
     }
 }

@@ -1,7 +1,7 @@
 /* The device's side of a scheduler: the batches in which steps wait, and their runs. Either it has
  * its turn in each round, on the scheduler's thread, or a thread of its own, so that it computes
  * steps while guests run.
- * Private to src/scheduler. Thread: the scheduler's. */
+ * Private to src/scheduler. Thread: the first worker's for its life, the worker's for the rest. */
 #ifndef DW_SCHEDULER_DEVICE_SIDE_H
 #define DW_SCHEDULER_DEVICE_SIDE_H
 
@@ -20,14 +20,14 @@ void dw__device_pause(dw_scheduler *scheduler);
 void dw__device_add(dw_scheduler *scheduler, dw_batch_item *item);
 /* Guests have had their turns: run once each kind of step that waits. Whether there was any; with a
  * thread of its own, which has been at it, false. */
-bool dw__device_run(dw_scheduler *scheduler);
+bool dw__device_run(dw__worker *worker);
 /* Steps whose guests were asked to stop do not run any more. */
-void dw__device_drop_stopped(dw_scheduler *scheduler);
-/* Let guests run whose steps are through, and those who await what was generated. */
-void dw__device_take(dw_scheduler *scheduler);
-/* Whether there is anything to run or to take on the scheduler's thread. */
-bool dw__device_is_wanted(const dw_scheduler *scheduler);
-/* The scheduler's thread is about to sleep. */
-void dw__device_note_sleep(dw_scheduler *scheduler);
+void dw__device_drop_stopped(dw__worker *worker);
+/* Let the worker's guests run whose steps are through, and those who await what was generated. */
+void dw__device_take(dw__worker *worker);
+/* Whether there is anything to run or to take on the worker's thread. */
+bool dw__device_is_wanted(const dw__worker *worker);
+/* The worker is about to sleep. */
+void dw__device_note_sleep(dw__worker *worker);
 
 #endif

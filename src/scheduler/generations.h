@@ -1,5 +1,5 @@
 /* What is generated ahead of guests: steps that follow one another without their guest.
- * Private to src/scheduler. Thread: the scheduler's. */
+ * Private to src/scheduler. Thread: the guest's worker. */
 #ifndef DW_SCHEDULER_GENERATIONS_H
 #define DW_SCHEDULER_GENERATIONS_H
 

@@ -40,8 +40,8 @@ static dw_status forward(void *user, dw_context *context, const dw_step *step, d
 static dw_status compute(void *user, dw_work_fn work, void *arg, dw_error *err)
 {
     dw__task *task = user;
-    dw__scheduler_counts *counts = &task->scheduler->counts;
-    dw__put(&task->scheduler->jobs, task);
+    dw__worker_counts *counts = &task->worker->counts;
+    dw__put(&task->worker->jobs, task);
     wait_for_device(task, DW__TASK_COMPUTES);
     task->computes = true;
     task->work_from_ns = dw_os_clock_ns();
@@ -56,16 +56,16 @@ static dw_status compute(void *user, dw_work_fn work, void *arg, dw_error *err)
 static void pause_work(void *user)
 {
     dw__task *task = user;
-    const dw_scheduler *scheduler = task->scheduler;
-    DW_ASSERT(pthread_equal(scheduler->thread, pthread_self()));
-    if (scheduler->tasks == task && task->after == NULL && !dw__scheduler_has_work(scheduler) &&
-        !atomic_load_explicit(&scheduler->has_inbox, memory_order_relaxed)) {
+    const dw__worker *worker = task->worker;
+    DW_ASSERT(pthread_equal(worker->thread, pthread_self()));
+    if (worker->tasks == task && task->after == NULL && !dw__worker_has_work(worker) &&
+        !atomic_load_explicit(&worker->has_inbox, memory_order_relaxed)) {
         return; /* there are none, nor is anything generated ahead */
     }
     uint64_t now = dw_os_clock_ns();
     if (task->computes) {
-        dw__bump(&task->scheduler->counts.job_ns, now - task->work_from_ns);
-        dw__put(&task->scheduler->jobs, task);
+        dw__bump(&task->worker->counts.job_ns, now - task->work_from_ns);
+        dw__put(&task->worker->jobs, task);
     }
     wait_for_device(task, task->computes ? DW__TASK_COMPUTES : DW__TASK_RUNS);
     task->work_from_ns = dw_os_clock_ns();
@@ -80,8 +80,8 @@ static bool wait_for(void *user, dw_wait *wait)
     task->wait = wait;
     task->left = false;
     task->state = DW__TASK_WAITS;
-    dw__put(&task->scheduler->waiting, task);
-    task->scheduler->look_ns = 0;
+    dw__put(&task->worker->waiting, task);
+    task->worker->look_ns = 0;
     dw_fiber_suspend(task->instance);
     DW_ASSERT(task->state == DW__TASK_RUNS);
     return !task->left;
@@ -110,57 +110,57 @@ static uint64_t due_of(const dw__task *task)
 }
 
 /* Of all that wait: what streams they want, and when the first is due. */
-static uint32_t wanted_streams(dw_scheduler *scheduler)
+static uint32_t wanted_streams(dw__worker *worker)
 {
     uint32_t wanted = 0;
-    scheduler->look_ns = UINT64_MAX;
-    for (const dw__task *task = scheduler->waiting.first; task != NULL; task = task->next) {
+    worker->look_ns = UINT64_MAX;
+    for (const dw__task *task = worker->waiting.first; task != NULL; task = task->next) {
         uint64_t due = due_of(task);
         wanted |= task->wait->wanted;
-        scheduler->look_ns = due < scheduler->look_ns ? due : scheduler->look_ns;
+        worker->look_ns = due < worker->look_ns ? due : worker->look_ns;
     }
     return wanted;
 }
 
 /* Those whose time or stream has come, or who were asked to stop, can run. Each that waits for a
  * stream is told; the first to come takes what there is, and others may have to wait again. */
-static void end_waits(dw_scheduler *scheduler, uint32_t ready)
+static void end_waits(dw__worker *worker, uint32_t ready)
 {
-    dw__task_queue before = scheduler->waiting;
+    dw__task_queue before = worker->waiting;
     uint64_t now = dw_os_clock_ns();
-    scheduler->waiting = (dw__task_queue){NULL, NULL};
+    worker->waiting = (dw__task_queue){NULL, NULL};
     for (dw__task *task = dw__take(&before); task != NULL; task = dw__take(&before)) {
         uint32_t hangup = (task->wait->wanted & DW_WAIT_INPUT) != 0 ? DW_WAIT_HANGUP : 0;
         task->wait->ready = ready & (task->wait->wanted | hangup);
         task->left = dw_stop_asked(dw_instance_stop(task->instance));
         if (!task->left && (task->wait->ready & task->wait->wanted) == 0 &&
             now < task->wait->until_ns) {
-            dw__put(&scheduler->waiting, task);
+            dw__put(&worker->waiting, task);
             continue;
         }
         task->state = DW__TASK_RUNS;
-        dw__put(&scheduler->ready, task);
+        dw__put(&worker->ready, task);
     }
-    scheduler->looked_ns = now;
-    (void)wanted_streams(scheduler);
+    worker->looked_ns = now;
+    (void)wanted_streams(worker);
 }
 
-void dw__scheduler_look(dw_scheduler *scheduler)
+void dw__worker_look(dw__worker *worker)
 {
-    if (scheduler->waiting.first == NULL) {
+    if (worker->waiting.first == NULL) {
         return;
     }
     uint64_t now = dw_os_clock_ns();
-    if (now < scheduler->look_ns && now - scheduler->looked_ns < LOOK_NS) {
+    if (now < worker->look_ns && now - worker->looked_ns < LOOK_NS) {
         return;
     }
-    end_waits(scheduler, dw_wait_poll(wanted_streams(scheduler), 0, scheduler->waker));
+    end_waits(worker, dw_wait_poll(wanted_streams(worker), 0, worker->waker));
 }
 
-void dw__scheduler_sleep(dw_scheduler *scheduler)
+void dw__worker_sleep(dw__worker *worker)
 {
-    uint32_t wanted = wanted_streams(scheduler);
-    end_waits(scheduler, dw_wait_poll(wanted, scheduler->look_ns, scheduler->waker));
+    uint32_t wanted = wanted_streams(worker);
+    end_waits(worker, dw_wait_poll(wanted, worker->look_ns, worker->waker));
 }
 
 /* ---- guests ------------------------------------------------------------------------------- */
@@ -169,7 +169,7 @@ void dw__scheduler_sleep(dw_scheduler *scheduler)
 static void note_begun(dw__task *task)
 {
     dw_stop *stop = dw_instance_stop(task->instance);
-    dw_stop_others *others = &task->scheduler->others;
+    dw_stop_others *others = &task->worker->others;
     dw_stop_set_waker(stop, others->waker);
     dw_stop_set_pause(stop, pause_work, task);
     if (stop->deadline_ns != 0 && stop->deadline_ns < others->due_ns) {
@@ -182,27 +182,27 @@ static void note_ended(dw__task *task)
     dw_stop *stop = dw_instance_stop(task->instance);
     dw_stop_set_pause(stop, NULL, NULL);
     dw_stop_set_waker(stop, NULL);
-    if (stop->deadline_ns == task->scheduler->others.due_ns) {
-        task->scheduler->due_is_old = true;
+    if (stop->deadline_ns == task->worker->others.due_ns) {
+        task->worker->due_is_old = true;
     }
 }
 
 /* When the first of those has to end who do not yet. While that is far away it may have been some
  * other's who has ended since. */
-static void renew_due(dw_scheduler *scheduler, uint64_t now)
+static void renew_due(dw__worker *worker, uint64_t now)
 {
-    uint64_t due_ns = scheduler->others.due_ns;
+    uint64_t due_ns = worker->others.due_ns;
     if (due_ns == UINT64_MAX ||
-        (due_ns > now && (!scheduler->due_is_old || due_ns - now > DUE_FAR_NS))) {
+        (due_ns > now && (!worker->due_is_old || due_ns - now > DUE_FAR_NS))) {
         return;
     }
     due_ns = UINT64_MAX;
-    for (const dw__task *task = scheduler->tasks; task != NULL; task = task->after) {
+    for (const dw__task *task = worker->tasks; task != NULL; task = task->after) {
         uint64_t deadline_ns = task->begun ? dw_instance_stop(task->instance)->deadline_ns : 0;
         due_ns = deadline_ns > now && deadline_ns < due_ns ? deadline_ns : due_ns;
     }
-    scheduler->due_is_old = false;
-    __atomic_store_n(&scheduler->others.due_ns, due_ns, __ATOMIC_RELAXED);
+    worker->due_is_old = false;
+    __atomic_store_n(&worker->others.due_ns, due_ns, __ATOMIC_RELAXED);
 }
 
 static bool begin(dw__task *task)
@@ -255,7 +255,7 @@ static void end(dw__task *task)
         task->flushes = true;
         task->result = result;
         note_begun(task);
-        dw__put(&task->scheduler->ready, task); /* as long as it likes, and others meanwhile */
+        dw__put(&task->worker->ready, task); /* as long as it likes, and others meanwhile */
         return;
     }
     if (task->actor != NULL) {
@@ -267,7 +267,7 @@ static void end(dw__task *task)
 }
 
 /* Let a guest run until it waits, has used up its time slice, or its call ends. */
-static void run_task(dw_scheduler *scheduler, dw__task *task)
+static void run_task(dw__worker *worker, dw__task *task)
 {
     DW_ASSERT(task->state == DW__TASK_RUNS);
     if (!task->begun && !begin(task)) {
@@ -277,13 +277,13 @@ static void run_task(dw_scheduler *scheduler, dw__task *task)
         end(task);
         return;
     }
-    dw__bump(&scheduler->counts.resumes, 1);
+    dw__bump(&worker->counts.resumes, 1);
     dw_instance_stop(task->instance)->pause_ns = 0;
     if (dw_fiber_resume(task->instance)) {
         end(task);
     } else if (task->state == DW__TASK_RUNS) {
-        dw__bump(&scheduler->counts.preemptions, 1);
-        dw__put(&scheduler->preempted, task);
+        dw__bump(&worker->counts.preemptions, 1);
+        dw__put(&worker->preempted, task);
     }
 }
 
@@ -296,7 +296,7 @@ static bool must_end(const dw__task *task)
 }
 
 /* Run those of the queue who must end: what is left for them to do is little. */
-static void run_ending(dw_scheduler *scheduler, dw__task_queue *queue)
+static void run_ending(dw__worker *worker, dw__task_queue *queue)
 {
     dw__task_queue before = *queue;
     dw__task_queue ending = {NULL, NULL};
@@ -306,59 +306,57 @@ static void run_ending(dw_scheduler *scheduler, dw__task_queue *queue)
     }
     for (dw__task *task = dw__take(&ending); task != NULL; task = dw__take(&ending)) {
         task->state = DW__TASK_RUNS; /* also one whose work has not begun, which sees that */
-        run_task(scheduler, task);
+        run_task(worker, task);
     }
 }
 
 /* Half a time slice after it was asked last, or when somebody has to: whose time is over, or who
  * was interrupted, ends before others have their turns. So that takes a slice and a step at most,
  * however many there are and whatever they do. */
-static void end_who_must(dw_scheduler *scheduler)
+static void end_who_must(dw__worker *worker)
 {
     uint64_t now = dw_os_clock_ns();
-    bool asked = dw_waker_take_asked(scheduler->waker);
-    if (!asked && now <= scheduler->others.due_ns &&
-        now - scheduler->ended_ns < DW__TIME_SLICE_NS / 2) {
+    bool asked = dw_waker_take_asked(worker->waker);
+    if (!asked && now <= worker->others.due_ns && now - worker->ended_ns < DW__TIME_SLICE_NS / 2) {
         return;
     }
-    scheduler->ended_ns = now;
-    dw__scheduler_look(scheduler);
-    dw__device_drop_stopped(scheduler);
-    dw__task_queue *const queues[] = {&scheduler->turn, &scheduler->ready, &scheduler->preempted,
-                                      &scheduler->jobs};
+    worker->ended_ns = now;
+    dw__worker_look(worker);
+    dw__device_drop_stopped(worker);
+    dw__task_queue *const queues[] = {&worker->turn, &worker->ready, &worker->preempted,
+                                      &worker->jobs};
     for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++) {
-        run_ending(scheduler, queues[i]);
+        run_ending(worker, queues[i]);
     }
-    renew_due(scheduler, now);
+    renew_due(worker, now);
 }
 
 /* ---- turns --------------------------------------------------------------------------------- */
 
 /* The tasks that are in the queue now, each once. */
-static void run_queue(dw_scheduler *scheduler, dw__task_queue *queue)
+static void run_queue(dw__worker *worker, dw__task_queue *queue)
 {
-    DW_ASSERT(scheduler->turn.first == NULL);
-    scheduler->turn = *queue;
+    DW_ASSERT(worker->turn.first == NULL);
+    worker->turn = *queue;
     *queue = (dw__task_queue){NULL, NULL};
-    for (dw__task *task = dw__take(&scheduler->turn); task != NULL;
-         task = dw__take(&scheduler->turn)) {
-        run_task(scheduler, task);
-        end_who_must(scheduler);
+    for (dw__task *task = dw__take(&worker->turn); task != NULL; task = dw__take(&worker->turn)) {
+        run_task(worker, task);
+        end_who_must(worker);
     }
 }
 
 /* Guests that only compute take turns with the device: while any other waits for it, one of them
  * runs in each round, so that a step comes at most a time slice later, however many they are. */
-static void run_guests(dw_scheduler *scheduler)
+static void run_guests(dw__worker *worker)
 {
-    run_queue(scheduler, &scheduler->ready);
-    bool wanted = scheduler->jobs.first != NULL || scheduler->device.own_thread ||
-                  dw__device_is_wanted(scheduler);
-    if (!wanted && scheduler->ready.first == NULL) {
-        run_queue(scheduler, &scheduler->preempted);
-    } else if (scheduler->preempted.first != NULL) {
-        run_task(scheduler, dw__take(&scheduler->preempted));
-        end_who_must(scheduler);
+    run_queue(worker, &worker->ready);
+    bool wanted = worker->jobs.first != NULL || worker->scheduler->device.own_thread ||
+                  dw__device_is_wanted(worker);
+    if (!wanted && worker->ready.first == NULL) {
+        run_queue(worker, &worker->preempted);
+    } else if (worker->preempted.first != NULL) {
+        run_task(worker, dw__take(&worker->preempted));
+        end_who_must(worker);
     }
 }
 
@@ -367,42 +365,47 @@ static void run_guests(dw_scheduler *scheduler)
 /* Work that cannot be batched: at least one job, then for as long as the steps took, or a time
  * slice where there were none. The guest that asked runs at once, so that short work does not wait
  * for long steps. */
-static void run_jobs(dw_scheduler *scheduler, uint64_t started, uint64_t budget_ns)
+static void run_jobs(dw__worker *worker, uint64_t started, uint64_t budget_ns)
 {
     uint64_t spent = 0;
     do {
-        dw__task *task = dw__take(&scheduler->jobs);
+        dw__task *task = dw__take(&worker->jobs);
         if (task == NULL) {
             return;
         }
         DW_ASSERT(task->state == DW__TASK_COMPUTES);
         task->state = DW__TASK_RUNS;
-        run_task(scheduler, task);
-        end_who_must(scheduler);
+        run_task(worker, task);
+        end_who_must(worker);
         spent = dw_os_clock_ns() - started;
     } while (spent < budget_ns);
 }
 
-bool dw__scheduler_has_work(const dw_scheduler *scheduler)
+bool dw__worker_has_work(const dw__worker *worker)
 {
-    return scheduler->ready.first != NULL || scheduler->preempted.first != NULL ||
-           scheduler->jobs.first != NULL || dw__device_is_wanted(scheduler);
+    return worker->ready.first != NULL || worker->preempted.first != NULL ||
+           worker->jobs.first != NULL || dw__device_is_wanted(worker);
+}
+
+void dw__worker_round(dw__worker *worker)
+{
+    uint64_t started = dw_os_clock_ns();
+    dw__worker_look(worker);
+    dw__device_take(worker);
+    end_who_must(worker);
+    run_guests(worker);
+    uint64_t computed = dw_os_clock_ns();
+    bool stepped = dw__device_run(worker);
+    uint64_t now = dw_os_clock_ns();
+    dw__bump(&worker->counts.rounds, 1);
+    dw__bump(&worker->counts.guest_ns, computed - started);
+    run_jobs(worker, now,
+             stepped                                ? now - computed
+             : worker->scheduler->device.own_thread ? 0
+                                                    : DW__TIME_SLICE_NS);
 }
 
 void dw__scheduler_round(dw_scheduler *scheduler)
 {
-    uint64_t started = dw_os_clock_ns();
-    dw__scheduler_look(scheduler);
-    dw__device_take(scheduler);
-    end_who_must(scheduler);
-    run_guests(scheduler);
-    uint64_t computed = dw_os_clock_ns();
-    bool stepped = dw__device_run(scheduler);
-    uint64_t now = dw_os_clock_ns();
-    dw__bump(&scheduler->counts.rounds, 1);
-    dw__bump(&scheduler->counts.guest_ns, computed - started);
-    run_jobs(scheduler, now,
-             stepped                        ? now - computed
-             : scheduler->device.own_thread ? 0
-                                            : DW__TIME_SLICE_NS);
+    dw__worker_round(&scheduler->workers[0]);
 }

@@ -7,12 +7,22 @@
 #include "base/public_struct.h"
 #include "base/stack.h"
 #include "scheduler/device_side.h"
-#include "scheduler/round.h"
+#include "scheduler/worker.h"
 
 #define GUEST_COUNT_DEFAULT 4096u
+#define GUEST_THREADS_MAX 64u
 /* A prompt's tokens next to decoding on a CPU: as many as its matrix products take at once
  * (src/model/matmul.c), so that a token waits for little more. */
 #define CPU_PROMPT_TOKENS 64u
+
+static void release(dw_scheduler *scheduler)
+{
+    dw__workers_close(scheduler);
+    dw__device_close(scheduler);
+    (void)pthread_cond_destroy(&scheduler->changed);
+    (void)pthread_mutex_destroy(&scheduler->lock);
+    dw_free(scheduler);
+}
 
 dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_device *device,
                                  const dw_scheduler_options *options, dw_error *err)
@@ -24,6 +34,10 @@ dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_devi
         return status;
     }
     options = &own;
+    if (options->guest_threads > GUEST_THREADS_MAX) {
+        return dw_fail(err, DW_E_RANGE, "guest_threads: %u, at most %u are allowed",
+                       options->guest_threads, GUEST_THREADS_MAX);
+    }
     status = dw_fibers_prepare(host, err);
     if (status != DW_OK) {
         return status;
@@ -43,17 +57,15 @@ dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_devi
     scheduler->guest_count_max =
         options->guest_count_max > 0 ? options->guest_count_max : GUEST_COUNT_DEFAULT;
     DW_ASSERT(pthread_mutex_init(&scheduler->lock, NULL) == 0);
-    status = dw_wakers_take(host, &scheduler->waker, err);
+    dw_os_cond_init(&scheduler->changed);
+    bool several = options->guest_threads > 1;
+    status =
+        dw__device_open(scheduler, several || options->device_thread == DW_DEVICE_THREAD_OWN, err);
     if (status == DW_OK) {
-        bool own_thread = options->device_thread == DW_DEVICE_THREAD_OWN;
-        scheduler->others = (dw_stop_others){
-            .due_ns = UINT64_MAX, .waker = scheduler->waker, .may_leave = !own_thread};
-        status = dw__device_open(scheduler, own_thread, err);
+        status = dw__workers_open(scheduler, several ? options->guest_threads : 1, err);
     }
     if (status != DW_OK) {
-        dw_wakers_give(host, scheduler->waker);
-        (void)pthread_mutex_destroy(&scheduler->lock);
-        dw_free(scheduler);
+        release(scheduler);
         return status;
     }
     *out = scheduler;
@@ -61,6 +73,22 @@ dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_devi
 }
 
 /* ---- from any thread ---------------------------------------------------------------------- */
+
+/* Where the guest is already, or else where the fewest are. With the lock. */
+static dw__worker *worker_for(dw_scheduler *scheduler, dw_instance_place *place)
+{
+    size_t best = place->thread;
+    if (place->calls == 0 || best >= scheduler->worker_count) {
+        best = 0;
+        for (size_t i = 1; i < scheduler->worker_count; i++) {
+            bool fewer = scheduler->workers[i].guest_count < scheduler->workers[best].guest_count;
+            best = fewer ? i : best;
+        }
+    }
+    place->thread = (uint32_t)best;
+    place->calls++;
+    return &scheduler->workers[best];
+}
 
 /* `task` is taken on success. */
 static dw_status post(dw_scheduler *scheduler, dw__task *task, dw_error *err)
@@ -73,16 +101,20 @@ static dw_status post(dw_scheduler *scheduler, dw__task *task, dw_error *err)
         status = dw_fail(err, DW_E_BUSY, "scheduler: %zu guests run, which is the limit",
                          scheduler->guest_count);
     } else {
+        task->worker = &scheduler->workers[0];
         if (task->instance != NULL) {
+            task->worker = worker_for(scheduler, dw_instance_place_of(task->instance));
+            task->worker->guest_count++;
             scheduler->started++;
             scheduler->guest_count++;
             if (scheduler->guest_count > scheduler->most_guests) {
                 scheduler->most_guests = scheduler->guest_count;
             }
+            atomic_fetch_add(&scheduler->calls, 1);
         }
-        dw__put(&scheduler->inbox, task);
-        atomic_store(&scheduler->has_inbox, true);
-        dw__wake(scheduler);
+        dw__put(&task->worker->inbox, task);
+        atomic_store(&task->worker->has_inbox, true);
+        dw__wake(task->worker);
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
     return status;
@@ -142,7 +174,7 @@ void dw_scheduler_stop(dw_scheduler *scheduler)
 {
     (void)pthread_mutex_lock(&scheduler->lock); /* who destroys it waits for this */
     atomic_store(&scheduler->is_stopping, true);
-    dw__wake(scheduler);
+    dw__wake(&scheduler->workers[0]);
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
@@ -151,24 +183,32 @@ static uint64_t read_count(const _Atomic uint64_t *count)
     return atomic_load_explicit(count, memory_order_relaxed);
 }
 
+static void add_counts(dw_scheduler_stats *all, const dw__worker_counts *own)
+{
+    all->ended += read_count(&own->ended);
+    all->rounds += read_count(&own->rounds);
+    all->resumes += read_count(&own->resumes);
+    all->preemptions += read_count(&own->preemptions);
+    all->jobs += read_count(&own->jobs);
+    all->device_ns += read_count(&own->job_ns);
+    all->guest_ns += read_count(&own->guest_ns);
+}
+
 dw_status dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *stats)
 {
-    const dw__scheduler_counts *own = &scheduler->counts;
+    const dw__device_counts *own = &scheduler->counts;
     dw_scheduler_stats all = {
-        .ended = read_count(&own->ended),
-        .rounds = read_count(&own->rounds),
-        .resumes = read_count(&own->resumes),
-        .preemptions = read_count(&own->preemptions),
         .steps = read_count(&own->steps),
         .step_tokens = read_count(&own->step_tokens),
         .step_sequences = read_count(&own->step_sequences),
         .most_step_sequences = read_count(&own->most_step_sequences),
-        .jobs = read_count(&own->jobs),
-        .device_ns = read_count(&own->run_ns) + read_count(&own->job_ns),
-        .guest_ns = read_count(&own->guest_ns),
+        .device_ns = read_count(&own->run_ns),
         .device_idle_ns = read_count(&own->idle_ns),
         .device_idle_times = read_count(&own->idle_times),
     };
+    for (size_t i = 0; i < scheduler->worker_count; i++) {
+        add_counts(&all, &scheduler->workers[i].counts);
+    }
     (void)pthread_mutex_lock(&scheduler->lock);
     all.started = scheduler->started;
     all.guests = scheduler->guest_count;
@@ -177,44 +217,12 @@ dw_status dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *st
     return dw_struct_fill(stats, &all, sizeof all, "dw_scheduler_stats");
 }
 
-/* ---- the loop ----------------------------------------------------------------------------- */
-
-/* Empty the inbox: guests become ready, functions are called. */
-static void empty_inbox(dw_scheduler *scheduler)
-{
-    if (!atomic_load_explicit(&scheduler->has_inbox, memory_order_acquire)) {
-        return;
-    }
-    (void)pthread_mutex_lock(&scheduler->lock);
-    dw__task_queue inbox = scheduler->inbox;
-    scheduler->inbox = (dw__task_queue){NULL, NULL};
-    atomic_store(&scheduler->has_inbox, false);
-    (void)pthread_mutex_unlock(&scheduler->lock);
-    for (dw__task *task = dw__take(&inbox); task != NULL; task = dw__take(&inbox)) {
-        if (task->instance == NULL) {
-            task->on_turn(task->user);
-            dw_free(task);
-            continue;
-        }
-        dw__task_add(scheduler, task);
-    }
-}
-
-/* Block until something is in the inbox, a guest's wait is over, or dw_scheduler_stop is called. */
-static void sleep_until_asked(dw_scheduler *scheduler)
-{
-    atomic_store(&scheduler->sleeps, true);
-    if (!atomic_load(&scheduler->has_inbox) && !atomic_load(&scheduler->is_stopping) &&
-        !atomic_load(&scheduler->device.has_done)) {
-        dw__device_note_sleep(scheduler);
-        dw__scheduler_sleep(scheduler);
-    }
-    atomic_store(&scheduler->sleeps, false);
-}
+/* ---- the life of its runs ------------------------------------------------------------------- */
 
 /* It runs on one thread, and as long as guests' fibers are left in the middle on the same. */
 static dw_status enter(dw_scheduler *scheduler, dw_error *err)
 {
+    dw__worker *first = &scheduler->workers[0];
     dw_status status = dw_callback_check(err);
     if (status != DW_OK) {
         return status;
@@ -222,10 +230,10 @@ static dw_status enter(dw_scheduler *scheduler, dw_error *err)
     (void)pthread_mutex_lock(&scheduler->lock);
     if (scheduler->running) {
         status = dw_fail(err, DW_E_STATE, "scheduler: it runs already");
-    } else if (scheduler->tasks != NULL && !pthread_equal(scheduler->thread, pthread_self())) {
+    } else if (first->tasks != NULL && !pthread_equal(first->thread, pthread_self())) {
         status = dw_fail(err, DW_E_STATE, "scheduler: its guests belong to another thread");
     } else {
-        scheduler->thread = pthread_self();
+        first->thread = pthread_self();
         scheduler->running = true;
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
@@ -248,14 +256,15 @@ static dw_status run_rounds(void *arg, dw_error *err)
 {
     const running *run = arg;
     dw_scheduler *scheduler = run->scheduler;
+    dw__worker *first = &scheduler->workers[0];
     (void)err;
     while (!atomic_load_explicit(&scheduler->is_stopping, memory_order_relaxed)) {
-        empty_inbox(scheduler);
-        if (dw__scheduler_has_work(scheduler)) {
-            dw__scheduler_round(scheduler);
-        } else if (run->until == DW_RUN_UNTIL_STOPPED || scheduler->tasks != NULL) {
-            sleep_until_asked(scheduler);
-        } else if (!atomic_load(&scheduler->has_inbox)) {
+        dw__worker_empty_inbox(first);
+        if (dw__worker_has_work(first)) {
+            dw__worker_round(first);
+        } else if (run->until == DW_RUN_UNTIL_STOPPED || atomic_load(&scheduler->calls) > 0) {
+            dw__worker_rest(first, run->until == DW_RUN_UNTIL_IDLE);
+        } else if (!atomic_load(&first->has_inbox)) {
             break;
         }
     }
@@ -270,11 +279,28 @@ dw_status dw_scheduler_run(dw_scheduler *scheduler, dw_run_until until, dw_error
         return status;
     }
     dw__device_resume(scheduler);
+    dw__workers_go(scheduler);
     status = dw_stack_run(run_rounds, &run, err); /* what guests end with may be deep */
+    dw__workers_halt(scheduler);
     dw__device_pause(scheduler);
     atomic_store(&scheduler->is_stopping, false);
     leave(scheduler);
     return status;
+}
+
+/* No worker is at work: what they have may be looked at. */
+static void interrupt_all(dw_scheduler *scheduler)
+{
+    for (size_t i = 0; i < scheduler->worker_count; i++) {
+        dw__worker *worker = &scheduler->workers[i];
+        dw__worker_empty_inbox(worker);
+        for (const dw__task *task = worker->tasks; task != NULL; task = task->after) {
+            if (task->begun) {
+                dw_instance_interrupt(task->instance);
+            }
+        }
+        worker->look_ns = 0;
+    }
 }
 
 void dw_scheduler_destroy(dw_scheduler *scheduler)
@@ -291,22 +317,18 @@ void dw_scheduler_destroy(dw_scheduler *scheduler)
     scheduler->refusing = true;
     (void)pthread_mutex_unlock(&scheduler->lock);
     scheduler->closing = true;
-    empty_inbox(scheduler);
-    for (const dw__task *task = scheduler->tasks; task != NULL; task = task->after) {
-        if (task->begun) {
-            dw_instance_interrupt(task->instance);
-        }
-    }
-    scheduler->look_ns = 0;
+    interrupt_all(scheduler);
     dw__device_resume(scheduler);
-    while (scheduler->tasks != NULL) {
-        if (scheduler->device.own_thread && !dw__scheduler_has_work(scheduler)) {
-            sleep_until_asked(scheduler);
+    dw__workers_go(scheduler);
+    dw__worker *first = &scheduler->workers[0];
+    while (atomic_load(&scheduler->calls) > 0) {
+        dw__worker_empty_inbox(first);
+        if (scheduler->device.own_thread && !dw__worker_has_work(first)) {
+            dw__worker_rest(first, true);
         }
-        dw__scheduler_round(scheduler);
+        dw__worker_round(first);
     }
-    dw__device_close(scheduler);
-    dw_wakers_give(scheduler->host, scheduler->waker);
-    (void)pthread_mutex_destroy(&scheduler->lock);
-    dw_free(scheduler);
+    dw__worker_empty_inbox(first); /* functions that were submitted */
+    dw__workers_halt(scheduler);
+    release(scheduler);
 }

@@ -2,23 +2,24 @@
 
 #include "base/alloc.h"
 
-void dw__task_add(dw_scheduler *scheduler, dw__task *task)
+void dw__task_add(dw__worker *worker, dw__task *task)
 {
-    task->after = scheduler->tasks;
+    task->after = worker->tasks;
     if (task->after != NULL) {
         task->after->before = task;
     }
-    scheduler->tasks = task;
-    dw__put(&scheduler->ready, task);
+    worker->tasks = task;
+    dw__put(&worker->ready, task);
 }
 
 void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_error *error)
 {
     dw_scheduler *scheduler = task->scheduler;
+    dw__worker *worker = task->worker;
     if (task->before != NULL) {
         task->before->after = task->after;
     } else {
-        scheduler->tasks = task->after;
+        worker->tasks = task->after;
     }
     if (task->after != NULL) {
         task->after->before = task->before;
@@ -26,8 +27,10 @@ void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_erro
     (void)pthread_mutex_lock(&scheduler->lock);
     DW_ASSERT(scheduler->guest_count > 0);
     scheduler->guest_count--;
+    worker->guest_count--;
+    dw_instance_place_of(task->instance)->calls--;
     (void)pthread_mutex_unlock(&scheduler->lock);
-    dw__bump(&scheduler->counts.ended, 1);
+    dw__bump(&worker->counts.ended, 1);
     dw_call_end call_end = {
         .struct_bytes = sizeof call_end, .status = status, .exit_code = exit_code, .error = error};
     dw_call_end_fn on_end = task->on_end;
@@ -35,5 +38,8 @@ void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_erro
     dw_free(task);
     if (on_end != NULL) {
         on_end(user, &call_end);
+    }
+    if (atomic_fetch_sub(&scheduler->calls, 1) == 1) { /* whoever waits for the last */
+        dw__wake(&scheduler->workers[0]);
     }
 }

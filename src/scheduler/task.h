@@ -29,6 +29,7 @@ typedef struct dw__task {
     struct dw__task *before; /* of all that were taken in and have not ended */
     struct dw__task *after;
     dw_scheduler *scheduler;
+    struct dw__worker *worker; /* which its fiber is on */
     dw_instance *instance;
     dw_actor *actor; /* NULL: `instance` is a command */
     dw_write_fn on_answer;
@@ -54,23 +55,59 @@ typedef struct dw__task_queue {
     dw__task *last;
 } dw__task_queue;
 
-/* Each written by one thread alone, the scheduler's or the device's, read by any. */
-typedef struct dw__scheduler_counts {
+/* Each written by one thread alone, read by any. */
+typedef struct dw__worker_counts {
     _Atomic uint64_t ended;
     _Atomic uint64_t rounds;
     _Atomic uint64_t resumes;
     _Atomic uint64_t preemptions;
+    _Atomic uint64_t jobs;
+    _Atomic uint64_t job_ns;
+    _Atomic uint64_t guest_ns;
+} dw__worker_counts;
+
+typedef struct dw__device_counts {
     _Atomic uint64_t steps;
     _Atomic uint64_t step_tokens;
     _Atomic uint64_t step_sequences;
     _Atomic uint64_t most_step_sequences;
-    _Atomic uint64_t jobs;
-    _Atomic uint64_t job_ns;
     _Atomic uint64_t run_ns;
-    _Atomic uint64_t guest_ns;
     _Atomic uint64_t idle_ns;
     _Atomic uint64_t idle_times;
-} dw__scheduler_counts;
+} dw__device_counts;
+
+/* A thread that guests run on, each on one for the whole of its call. The first is whoever is in
+ * dw_scheduler_run. */
+typedef struct dw__worker {
+    dw_scheduler *scheduler;
+    pthread_t thread;
+    dw_waker *waker; /* the host's: of guests that wait, and of the loop */
+
+    /* The thread's own. */
+    dw__task *tasks;          /* all that were taken in and have not ended */
+    dw__task_queue ready;     /* can run */
+    dw__task_queue turn;      /* of those: the rest of the queue that is being run */
+    dw__task_queue preempted; /* used up their time slices */
+    dw__task_queue jobs;      /* wait for work that cannot be batched */
+    dw__task_queue waiting;   /* for times and streams */
+    uint64_t look_ns;         /* when the next of these is due, at the latest; 0: not known */
+    uint64_t looked_ns;       /* when they were looked at last */
+    uint64_t ended_ns;        /* when those were looked for last who must end */
+    dw_stop_others others; /* all guests that have begun; its due_ns read by the device's thread */
+    bool due_is_old;       /* who set that has ended */
+    dw__worker_counts counts;
+
+    /* Of any thread. */
+    dw__task_queue inbox;   /* guarded by the scheduler's lock */
+    size_t guest_count;     /* guarded by the scheduler's lock */
+    bool at_work;           /* guarded by the scheduler's lock: of all but the first */
+    dw_batch_queue done;    /* guarded by the device's lock: steps that are through */
+    dw_generation *noted;   /* likewise: their guests have something to look at */
+    bool asks;              /* likewise: guests can run, and may ask for steps */
+    _Atomic bool has_inbox; /* whether `inbox` holds anything, without the lock */
+    _Atomic bool has_done;  /* whether `done` or `noted` do */
+    _Atomic bool sleeps;    /* the loop waits for the waker, and for what guests wait for */
+} dw__worker;
 
 /* device_side.c's. The device's thread is the scheduler's where it has none of its own. */
 typedef struct dw__device_side {
@@ -79,14 +116,11 @@ typedef struct dw__device_side {
     pthread_mutex_t lock; /* with a thread of its own, as the next */
     pthread_cond_t changed;
     dw_batch_queue arrivals; /* guarded by lock: steps that are to wait */
-    dw_batch_queue done;     /* guarded by lock: steps that are through */
-    dw_generation *noted;    /* guarded by lock: their guests have something to look at */
     bool stops;              /* guarded by lock */
     bool paused;             /* guarded by lock */
     bool rests;              /* guarded by lock: the thread waits for something to do */
     bool gathers;            /* guarded by lock: it waits for guests */
-    bool guests_run;         /* guarded by lock: some can, and may ask for steps */
-    _Atomic bool has_done;   /* whether there is anything in `done` or `noted` */
+    size_t askers;           /* guarded by lock: workers whose guests may ask for steps */
     _Atomic uint64_t naps;   /* times when there was nothing to do for anybody */
 
     /* The device's thread alone. */
@@ -101,21 +135,11 @@ struct dw_scheduler {
     dw_wasm_host *host;
     dw_batch_limits limits;
     size_t guest_count_max;
+    dw__worker *workers; /* [worker_count] */
+    size_t worker_count;
 
-    /* The scheduler's thread alone. */
-    dw__task *tasks;          /* all that were taken in and have not ended */
-    dw__task_queue ready;     /* can run */
-    dw__task_queue turn;      /* of those: the rest of the queue that is being run */
-    dw__task_queue preempted; /* used up their time slices */
-    dw__task_queue jobs;      /* wait for work that cannot be batched */
-    dw__task_queue waiting;   /* for times and streams */
-    uint64_t look_ns;         /* when the next of these is due, at the latest; 0: not known */
-    uint64_t looked_ns;       /* when they were looked at last */
-    uint64_t ended_ns;        /* when those were looked for last who must end */
-    dw_stop_others others; /* all guests that have begun; its due_ns read by the device's thread */
-    bool due_is_old;       /* who set that has ended */
-    bool running;          /* dw_scheduler_run is on the stack */
-    pthread_t thread;      /* which the fibers are on, while there are any */
+    /* The first worker's thread alone, the others being at rest where it is written. */
+    bool running; /* dw_scheduler_run is on the stack */
     bool closing;
 
     /* The device's side. */
@@ -123,19 +147,20 @@ struct dw_scheduler {
     size_t batch_count;
     size_t batch_capacity;
     dw__device_side device;
-    dw__scheduler_counts counts;
+    dw__device_counts counts;
 
     /* Of any thread. */
     pthread_mutex_t lock;
-    dw_waker *waker;          /* the host's: of guests that wait, and of the loop */
-    dw__task_queue inbox;     /* guarded by lock */
+    pthread_cond_t changed;   /* of `goes`, `quits` and workers' at_work */
+    bool goes;                /* guarded by lock: workers run guests */
+    bool quits;               /* guarded by lock: their threads end */
     size_t guest_count;       /* started and not ended; guarded by lock */
     size_t most_guests;       /* guarded by lock */
     uint64_t started;         /* guarded by lock */
     bool refusing;            /* guarded by lock: it is being destroyed */
-    _Atomic bool has_inbox;   /* whether `inbox` holds anything, without the lock */
+    _Atomic size_t calls;     /* started, whose callbacks have not returned */
+    _Atomic bool is_going;    /* `goes`, without the lock */
     _Atomic bool is_stopping; /* dw_scheduler_stop */
-    _Atomic bool sleeps;      /* the loop waits for the waker, and for what guests wait for */
 };
 
 static inline void dw__bump(_Atomic uint64_t *count, uint64_t amount)
@@ -147,10 +172,10 @@ static inline void dw__bump(_Atomic uint64_t *count, uint64_t amount)
 
 /* Somebody has said something to the loop, which may be about to sleep: it says so, and then looks
  * once more. */
-static inline void dw__wake(const dw_scheduler *scheduler)
+static inline void dw__wake(const dw__worker *worker)
 {
-    if (atomic_load(&scheduler->sleeps)) {
-        dw_waker_wake(scheduler->waker);
+    if (atomic_load(&worker->sleeps)) {
+        dw_waker_wake(worker->waker);
     }
 }
 
@@ -176,7 +201,7 @@ static inline dw__task *dw__take(dw__task_queue *queue)
 }
 
 /* The task was taken from the inbox: it is one of all, and can run. */
-void dw__task_add(dw_scheduler *scheduler, dw__task *task);
+void dw__task_add(dw__worker *worker, dw__task *task);
 /* The task has ended, or never began: call its callback, and free it. */
 void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_error *error);
 

@@ -77,6 +77,11 @@ void dw_instance_set_import_user(dw_instance *instance, void *user)
     instance->import_user = user;
 }
 
+dw_instance_place *dw_instance_place_of(dw_instance *instance)
+{
+    return &instance->place;
+}
+
 bool dw_instance_is_calling(const dw_instance *instance)
 {
     return instance->calling;

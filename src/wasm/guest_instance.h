@@ -138,6 +138,14 @@ dw_status dw_instance_share_prefixes_of(dw_instance *instance, dw_context *conte
 /* NULL: none. */
 const char *dw_instance_prefix_scope(const dw_instance *instance);
 
+/* For schedulers, under their locks: how many of the guest's calls they have, and on which of their
+ * threads, so that one that comes while another is at work is refused there. */
+typedef struct dw_instance_place {
+    uint32_t calls;
+    uint32_t thread;
+} dw_instance_place;
+dw_instance_place *dw_instance_place_of(dw_instance *instance);
+
 /* ---- for actors ---- */
 
 /* dw_instance_create in two: the instance, in which nothing of the guest has run yet but its

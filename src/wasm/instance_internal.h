@@ -131,6 +131,7 @@ struct dw_instance {
     const dw_step_runner *runner; /* of the call under way; NULL: work is done on the spot */
     void *runner_user;
     dw_generation *generations; /* ahead of the guest, in the call under way */
+    dw_instance_place place;
 
     bool started;      /* _start has run */
     bool calling;      /* a call into the guest is under way */

@@ -21,7 +21,7 @@ typedef struct told {
     generator_order order;
     generator_answer answer;
     size_t answer_bytes;
-    uint32_t ended;
+    _Atomic uint32_t ended;
     dw_status status;
     char message[248];
 } told;
@@ -99,10 +99,18 @@ static dw_actor *spawn(uint64_t timeout_ms)
     return actor;
 }
 
-/* DW_TEST_DEVICE_THREAD: the device has a thread of its own. */
+/* DW_TEST_GUEST_THREADS: how many; DW_TEST_DEVICE_THREAD: the device has a thread of its own, as it
+ * has with several of guests. */
+static uint32_t guest_threads(void)
+{
+    const char *given = getenv("DW_TEST_GUEST_THREADS");
+    return given != NULL ? (uint32_t)strtoul(given, NULL, 10) : 0;
+}
+
 static dw_device_thread device_thread(void)
 {
-    return getenv("DW_TEST_DEVICE_THREAD") != NULL ? DW_DEVICE_THREAD_OWN : DW_DEVICE_THREAD_SHARED;
+    return getenv("DW_TEST_DEVICE_THREAD") != NULL || guest_threads() > 1 ? DW_DEVICE_THREAD_OWN
+                                                                          : DW_DEVICE_THREAD_SHARED;
 }
 
 static dw_scheduler *make_scheduler(const dw_scheduler_options *options)
@@ -112,6 +120,7 @@ static dw_scheduler *make_scheduler(const dw_scheduler_options *options)
     dw_scheduler_options own = {.struct_bytes = sizeof own};
     own = options != NULL ? *options : own;
     own.device_thread = device_thread();
+    own.guest_threads = guest_threads();
     if (dw_scheduler_create(&scheduler, engine, &own, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
@@ -130,10 +139,10 @@ static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
 static void on_end(void *user, const dw_call_end *end)
 {
     told *t = user;
-    t->ended++;
     t->status = end->status;
     (void)snprintf(t->message, sizeof t->message, "%s",
                    end->status != DW_OK ? end->error->message : "");
+    t->ended++; /* who sees it finds the others */
 }
 
 static void tell(told *t)

@@ -40,8 +40,8 @@ typedef struct guest_words {
 typedef struct guest {
     dw_instance *instance;
     guest_words *words;
-    uint32_t ended; /* how often it was told */
-    uint32_t place; /* in the order of ends, from 1 */
+    _Atomic uint32_t ended; /* how often it was told */
+    uint32_t place;         /* in the order of ends, from 1 */
     dw_status status;
     int exit_code;
     char message[248];
@@ -53,7 +53,7 @@ static dw_module *module;
 static char paths[2][40];
 static uint32_t vocab_count;
 static uint64_t seed = 1;
-static uint32_t ends; /* told so far */
+static _Atomic uint32_t ends; /* told so far */
 
 /* ---- the fixture ---------------------------------------------------------------------------- */
 
@@ -156,12 +156,12 @@ static void drop_guest(guest *g)
 static void on_end(void *user, const dw_call_end *end)
 {
     guest *g = user;
-    g->ended++;
     g->place = ++ends;
     g->status = end->status;
     g->exit_code = end->exit_code;
     (void)snprintf(g->message, sizeof g->message, "%s",
                    end->status != DW_OK ? end->error->message : "");
+    g->ended++;
 }
 
 /* On the CPU nobody's numbers depend on who else is in a step. GPUs choose kernels by its size:
@@ -170,10 +170,18 @@ static void on_end(void *user, const dw_call_end *end)
 static uint32_t strays;
 #define STRAYS_MAX 8 /* of 24 */
 
-/* DW_TEST_DEVICE_THREAD: the device has a thread of its own. */
+/* DW_TEST_GUEST_THREADS: how many; DW_TEST_DEVICE_THREAD: the device has a thread of its own, as it
+ * has with several of guests. */
+static uint32_t guest_threads(void)
+{
+    const char *given = getenv("DW_TEST_GUEST_THREADS");
+    return given != NULL ? (uint32_t)strtoul(given, NULL, 10) : 0;
+}
+
 static dw_device_thread device_thread(void)
 {
-    return getenv("DW_TEST_DEVICE_THREAD") != NULL ? DW_DEVICE_THREAD_OWN : DW_DEVICE_THREAD_SHARED;
+    return getenv("DW_TEST_DEVICE_THREAD") != NULL || guest_threads() > 1 ? DW_DEVICE_THREAD_OWN
+                                                                          : DW_DEVICE_THREAD_SHARED;
 }
 
 static dw_scheduler *make_scheduler(const dw_scheduler_options *options)
@@ -184,6 +192,7 @@ static dw_scheduler *make_scheduler(const dw_scheduler_options *options)
     dw_scheduler_options own = {.struct_bytes = sizeof own};
     own = options != NULL ? *options : own;
     own.device_thread = device_thread();
+    own.guest_threads = guest_threads();
     if (dw_scheduler_create(&scheduler, engine, &own, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
@@ -521,7 +530,7 @@ static void test_scheduler_embeds_and_shifts(void **state)
 /* ---- each for itself ---------------------------------------------------------------------- */
 
 static guest spinners[3];
-static uint32_t decoders_left;
+static _Atomic uint32_t decoders_left;
 
 /* The last of the decoding guests ends those that spin. */
 static void on_decoder_end(void *user, const dw_call_end *end)
@@ -726,7 +735,7 @@ static void test_scheduler_decoding_allocates_nothing(void **state)
         dw__scheduler_round(scheduler);
     }
     assert_true(dw_region_pinned(dw_instance_region(g[3].instance)) ||
-                scheduler->ready.first != NULL);
+                scheduler->workers[0].ready.first != NULL);
     uint32_t before_done = g[3].words->done;
     uint64_t before = dw_alloc_count();
     for (int i = 0; i < 60; i++) {
@@ -864,6 +873,54 @@ static void test_scheduler_from_callbacks_and_threads(void **state)
     dw_scheduler_destroy(c.scheduler);
 }
 
+typedef struct threaded {
+    guest g;
+    pthread_t thread; /* which its callback was called on */
+} threaded;
+
+static void on_threaded_end(void *user, const dw_call_end *end)
+{
+    threaded *t = user;
+    on_end(&t->g, end);
+    t->thread = pthread_self();
+}
+
+/* Guests are spread over the threads, and come to what they come to on one. */
+static void test_scheduler_guest_threads(void **state)
+{
+    (void)state;
+    guest alone[9];
+    threaded all[9];
+    dw_error err;
+    dw_scheduler *scheduler = NULL;
+    dw_scheduler_options options = {.struct_bytes = sizeof options, .guest_threads = 65};
+    assert_int_equal(dw_scheduler_create(&scheduler, engine, &options, &err), DW_E_RANGE);
+    assert_non_null(strstr(err.message, "65"));
+    options.guest_threads = 3;
+    assert_int_equal(dw_scheduler_create(&scheduler, engine, &options, &err), DW_OK);
+    for (uint32_t k = 0; k < 9; k++) {
+        run_reference(&alone[k], k, NULL);
+        make_guest(&all[k].g, k, NULL);
+        all[k].g.words->chooses = k % 2;
+        assert_int_equal(
+            dw_scheduler_start(scheduler, all[k].g.instance, on_threaded_end, &all[k], &err),
+            DW_OK);
+    }
+    run_all(scheduler);
+    for (uint32_t k = 0; k < 9; k++) {
+        uint32_t same = 0;
+        for (uint32_t i = 0; i < 9; i++) {
+            same += pthread_equal(all[i].thread, all[k].thread) != 0;
+        }
+        assert_int_equal(same, 3);
+        assert_went_well(&all[k].g);
+        assert_true(same_tokens(&alone[k], &all[k].g));
+        drop_guest(&alone[k]);
+        drop_guest(&all[k].g);
+    }
+    dw_scheduler_destroy(scheduler);
+}
+
 static void test_scheduler_refuses(void **state)
 {
     (void)state;
@@ -920,6 +977,7 @@ int main(void)
         cmocka_unit_test(test_scheduler_survives_no_memory),
         cmocka_unit_test(test_scheduler_destroyed_while_guests_run),
         cmocka_unit_test(test_scheduler_from_callbacks_and_threads),
+        cmocka_unit_test(test_scheduler_guest_threads),
         cmocka_unit_test(test_scheduler_refuses),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);

@@ -76,6 +76,8 @@ static dw_scheduler *make_scheduler(actor_fixture *fixture)
     dw_scheduler *scheduler = NULL;
     dw_error err;
     dw_scheduler_options options = {.struct_bytes = sizeof options};
+    const char *threads = getenv("DW_TEST_GUEST_THREADS");
+    options.guest_threads = threads != NULL ? (uint32_t)strtoul(threads, NULL, 10) : 0;
     if (getenv("DW_TEST_DEVICE_THREAD") != NULL) {
         options.device_thread = DW_DEVICE_THREAD_OWN;
     }
