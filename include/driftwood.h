@@ -1505,6 +1505,18 @@ typedef struct dw_store_info {
 DW_API DW_MUST_CHECK dw_status dw_store_get_info(dw_store *store, const char *id,
                                                  dw_store_info *info, dw_error *err);
 
+/* `info` and `id` are borrowed until it returns; where nothing is known of an actor `info` is NULL,
+ * and `problem` what dw_store_get_info fails with. It may use the store, but for closing it. */
+typedef void (*dw_store_info_fn)(void *user, const char *id, const dw_store_info *info,
+                                 const dw_error *problem);
+/* The same of many actors: of up to `max`, from 1 to 4,096, in the order of their ids, from the
+ * first behind the id `after` on (NULL: from the first there is), call `take` for each; for none
+ * where there are no more. What it costs does not depend on how many there are beside. Errors:
+ * DW_E_ARG. */
+DW_API DW_MUST_CHECK dw_status dw_store_list_infos(dw_store *store, const char *after, size_t max,
+                                                   dw_store_info_fn take, void *user,
+                                                   dw_error *err);
+
 /* The module of this hash (SHA-256, 64 digits) that the folder holds; borrowed until the store is
  * closed. For dw_thaw_options.find_module. Errors: DW_E_NOT_FOUND, DW_E_FORMAT (it is damaged),
  * DW_E_IO, DW_E_MEMORY. */
@@ -1527,14 +1539,13 @@ DW_API DW_MUST_CHECK dw_status dw_store_spawn(dw_store *store, dw_module *module
  * to this one.
  * Errors: DW_E_NOT_FOUND (no such actor, or it ended at what it had to do before this message);
  * dw_actor_receive's for this message: if the actor broke off, it is as it was before, and the
- * message is gone. Likewise where the actor could not be loaded or written (DW_E_IO), on whatever
- * disk; in the one exception, of docs/actors.md, the text says that it may be worked on later. What
- * goes wrong in other actors is told to on_problem; so is what goes wrong in this one once it is
- * written as it is behind the message: what it asked for waits then. */
+ * message is gone. Likewise where the actor, or what it asked for, could not be loaded or written
+ * (DW_E_IO), on whatever disk, though `on_answer` has had the answer. What goes wrong in other
+ * actors is told to on_problem, as is what is refused of what the actor asked for. */
 DW_API DW_MUST_CHECK dw_status dw_store_send(dw_store *store, const char *id,
                                              const dw_actor_effect *message, dw_write_fn on_answer,
                                              void *user, dw_error *err);
-/* Work on all that waits: messages, timers that are due, effects that a killed process left, and
+/* Work on all that waits: messages, timers that are due, effects that an earlier version left, and
  * what comes of them. Actors take turns of one message each. Timers that become due meanwhile wait
  * for the next call.
  * Errors: DW_E_STATE (actors that could not work, which are told of one by one; the others did). */

@@ -380,14 +380,14 @@ size_t dw_actor_inside(const dw_actor *actor)
     return actor->mailbox.count + actor->timers.count;
 }
 
-const dw_message *dw_actor_next_message(const dw_actor *actor)
-{
-    return actor->mailbox.first;
-}
-
 void dw_actor_drop_message(dw_actor *actor)
 {
     dw_free(dw_mailbox_take(&actor->mailbox));
+}
+
+dw_message *dw_actor_take_message(dw_actor *actor)
+{
+    return dw_mailbox_take(&actor->mailbox);
 }
 
 dw_status dw_actor_check_rests(const dw_actor *actor, dw_error *err)
@@ -529,6 +529,12 @@ dw_status dw_actor_effect_at(const dw_actor *actor, size_t index, dw_actor_effec
                                    .message_bytes = message->bytes};
     dw_struct_write(effect, &found, sizeof found);
     return DW_OK;
+}
+
+void dw_actor_take_effects(dw_actor *actor, dw_mailbox *effects)
+{
+    *effects = actor->effects;
+    actor->effects = (dw_mailbox){.count = 0};
 }
 
 void dw_actor_drop_effects(dw_actor *actor, size_t count)

@@ -37,10 +37,12 @@ void dw_actor_effect_cause(const dw_actor *actor, uint64_t number, uint64_t *cau
 /* Messages worked on so far; messages and timers that are in it. */
 uint64_t dw_actor_received(const dw_actor *actor);
 size_t dw_actor_inside(const dw_actor *actor);
-/* The message that waits longest, borrowed; NULL: none waits. */
-const dw_message *dw_actor_next_message(const dw_actor *actor);
+/* Take all effects out of it, in order; `effects` is empty before. */
+void dw_actor_take_effects(dw_actor *actor, dw_mailbox *effects);
 /* Drop the message that waits longest, if one does. */
 void dw_actor_drop_message(dw_actor *actor);
+/* Take it out: the caller's to dw_free; NULL: none waits. */
+dw_message *dw_actor_take_message(dw_actor *actor);
 
 /* For host functions; each acts on the message under way. Errors of all: DW_E_STATE, DW_E_LIMIT,
  * DW_E_MEMORY. */

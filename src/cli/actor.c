@@ -264,32 +264,36 @@ static int send_to(request *r, const char *id)
     return exit_code;
 }
 
+#define LISTED 1024 /* actors at a time */
+
 typedef struct listing {
-    request *r;
     json_t *list;
     int exit_code;
+    size_t count;                     /* in this page */
+    char last[DW_ACTOR_ID_CHARS + 1]; /* of it */
 } listing;
 
-static void list_one(void *user, const char *id)
+static void list_one(void *user, const char *id, const dw_store_info *info, const dw_error *problem)
 {
     listing *to = user;
-    dw_store_info info = {.struct_bytes = sizeof info};
-    dw_error error;
-    if (dw_store_get_info(to->r->actors.store, id, &info, &error) != DW_OK) {
-        to->exit_code = fail(&error);
+    to->count++;
+    (void)snprintf(to->last, sizeof to->last, "%s", id);
+    if (info == NULL) {
+        to->exit_code = fail(problem);
     } else if (to->list != NULL) {
         (void)json_array_append_new(
-            to->list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "id", id, "parent",
-                                info.parent, "depth", (json_int_t)info.depth, "snapshots",
-                                (json_int_t)info.snapshot_count, "bytes", (json_int_t)info.bytes,
-                                "waiting", (json_int_t)info.waiting, "set_aside",
-                                (json_int_t)info.set_aside, "done", dw_cli_count_json(info.done)));
+            to->list,
+            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "id", id, "parent", info->parent,
+                      "depth", (json_int_t)info->depth, "snapshots",
+                      (json_int_t)info->snapshot_count, "bytes", (json_int_t)info->bytes, "waiting",
+                      (json_int_t)info->waiting, "set_aside", (json_int_t)info->set_aside, "done",
+                      dw_cli_count_json(info->done)));
     } else {
         dw_cli_print("%s  %llu snapshots, %.1f MB, %llu messages done, %llu waiting", id,
-                     (unsigned long long)info.snapshot_count, (double)info.bytes / 1e6,
-                     (unsigned long long)info.done, (unsigned long long)info.waiting);
-        if (info.set_aside > 0) {
-            dw_cli_print(", %llu set aside", (unsigned long long)info.set_aside);
+                     (unsigned long long)info->snapshot_count, (double)info->bytes / 1e6,
+                     (unsigned long long)info->done, (unsigned long long)info->waiting);
+        if (info->set_aside > 0) {
+            dw_cli_print(", %llu set aside", (unsigned long long)info->set_aside);
         }
         dw_cli_print("\n");
     }
@@ -298,11 +302,15 @@ static void list_one(void *user, const char *id)
 static int list(request *r)
 {
     dw_error error;
-    listing to = {.r = r, .list = r->json ? json_array() : NULL};
-    if (dw_store_list(r->actors.store, list_one, &to, &error) != DW_OK) {
-        json_decref(to.list);
-        return fail(&error);
-    }
+    listing to = {.list = r->json ? json_array() : NULL};
+    do {
+        to.count = 0;
+        if (dw_store_list_infos(r->actors.store, to.last[0] != '\0' ? to.last : NULL, LISTED,
+                                list_one, &to, &error) != DW_OK) {
+            json_decref(to.list);
+            return fail(&error);
+        }
+    } while (to.count == LISTED);
     if (r->json) {
         (void)print_json(to.list);
     }

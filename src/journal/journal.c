@@ -8,14 +8,15 @@
 #include "base/os.h"
 #include "journal/journal_internal.h"
 
-#define GROUP_MAX 512 /* pieces of one transaction: the first of them waits for the last */
+#define WAL_FRAMES 1000 /* from there on it is brought to the file */
+#define GROUP_MAX 512   /* pieces of one transaction: the first of them waits for the last */
 
 struct dw_journal {
-    dw_journal_tx writer; /* the thread's; unused where nothing is written */
-    dw_journal_tx reader; /* guarded by `reading` */
+    dw__files files; /* the writer and the marks are the thread's, the reader is `reading`'s */
     pthread_mutex_t reading;
     bool writes;
     bool synced; /* the thread's: what the writer's commits are set to */
+    int64_t page_bytes;
     bool started;
     pthread_t thread;
 
@@ -27,7 +28,6 @@ struct dw_journal {
     uint32_t count;
     uint32_t queue_max;
     bool ending;
-    bool in_doubt;
     dw_journal_stats stats;
 };
 
@@ -52,27 +52,33 @@ static dw_status set_synced(dw_journal *journal, bool synced, dw_error *err)
         return DW_OK;
     }
     dw_status status =
-        dw__tx_run_text(&journal->writer,
+        dw__tx_run_text(&journal->files.writer,
                         synced ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", err);
     journal->synced = status == DW_OK ? synced : journal->synced;
     return status;
 }
 
-static void set_in_doubt(dw_journal *journal, bool in_doubt)
+/* SQLite calls it with each commit: the WAL has so many frames. What is in it goes to the file now
+ * and then, as SQLite does it by itself where nobody asks to be called; a failure of that is one of
+ * the next time's. */
+static int note_commit(void *user, sqlite3 *connection, const char *database, int frames)
 {
-    (void)pthread_mutex_lock(&journal->lock);
-    journal->in_doubt = in_doubt;
-    (void)pthread_mutex_unlock(&journal->lock);
+    dw_journal *journal = user;
+    dw__marks_note_commit(&journal->files.marks, (uint64_t)frames);
+    if (frames >= WAL_FRAMES) {
+        (void)sqlite3_wal_checkpoint_v2(connection, database, SQLITE_CHECKPOINT_PASSIVE, NULL,
+                                        NULL);
+    }
+    return SQLITE_OK;
 }
 
 /* Commit what was begun. */
 static dw_status commit(dw_journal *journal, dw_error *err)
 {
-    dw_journal_tx *tx = &journal->writer;
+    dw_journal_tx *tx = &journal->files.writer;
     dw__tx_reset(tx);
     int result = dw__tx_step(tx->commit);
     if (result == SQLITE_OK) {
-        set_in_doubt(journal, false);
         return DW_OK;
     }
     dw_status status = fail_step(tx, "writing the journal", result, err);
@@ -80,12 +86,11 @@ static dw_status commit(dw_journal *journal, dw_error *err)
     /* The frames may all be in the WAL, and only their sync has failed: who reads it next would
      * take them for a commit. A commit of nothing takes their place, and breaks the chain of
      * checksums that they stand in; it need not be synced for that. */
-    set_in_doubt(journal, true);
     result = sqlite3_exec(tx->connection, DW__JOURNAL_NOTHING, NULL, NULL, NULL);
-    if (result == SQLITE_OK || result == SQLITE_IOERR_FSYNC) {
-        set_in_doubt(journal, false);
-    }
     roll_back(tx);
+    if (result != SQLITE_OK && result != SQLITE_IOERR_FSYNC) {
+        dw__marks_note_failure(&journal->files.marks, (uint64_t)journal->page_bytes);
+    }
     return status;
 }
 
@@ -93,7 +98,7 @@ static dw_status commit(dw_journal *journal, dw_error *err)
  * transaction up. */
 static void run_piece(dw_journal *journal, dw_journal_piece *piece, bool *lost)
 {
-    dw_journal_tx *tx = &journal->writer;
+    dw_journal_tx *tx = &journal->files.writer;
     int result = dw__tx_step(tx->savepoint);
     piece->status = result == SQLITE_OK
                         ? piece->work(piece->user, tx, &piece->problem)
@@ -113,7 +118,7 @@ static void run_piece(dw_journal *journal, dw_journal_piece *piece, bool *lost)
 /* A piece with a transaction of its own. */
 static void run_alone(dw_journal *journal, dw_journal_piece *piece)
 {
-    dw_journal_tx *tx = &journal->writer;
+    dw_journal_tx *tx = &journal->files.writer;
     dw_error *problem = &piece->problem;
     piece->status = set_synced(journal, !piece->lazy, problem);
     if (piece->status != DW_OK) {
@@ -139,7 +144,7 @@ static void run_alone(dw_journal *journal, dw_journal_piece *piece)
 /* All in one transaction; false: it came to nothing. */
 static bool run_together(dw_journal *journal, dw_journal_piece *pieces, bool lazy)
 {
-    dw_journal_tx *tx = &journal->writer;
+    dw_journal_tx *tx = &journal->files.writer;
     bool lost = set_synced(journal, !lazy, NULL) != DW_OK || dw__tx_step(tx->begin) != SQLITE_OK;
     for (dw_journal_piece *piece = pieces; piece != NULL && !lost; piece = piece->next) {
         run_piece(journal, piece, &lost);
@@ -235,7 +240,7 @@ static dw_status put(dw_journal *journal, dw_journal_piece *piece, bool waits, d
     dw_status status = DW_OK;
     if (!journal->writes) {
         return dw_fail(err, DW_E_DENIED, "%s: it was opened for looking only",
-                       journal->reader.schema->what);
+                       journal->files.reader.schema->what);
     }
     piece->next = NULL;
     piece->status = DW_OK;
@@ -246,7 +251,7 @@ static dw_status put(dw_journal *journal, dw_journal_piece *piece, bool waits, d
     }
     if (journal->count >= journal->queue_max) {
         status = dw_fail(err, DW_E_BUSY, "%s: %u changes wait for the disk, limit %u",
-                         journal->writer.schema->what, journal->count, journal->queue_max);
+                         journal->files.writer.schema->what, journal->count, journal->queue_max);
     } else {
         *(journal->last != NULL ? &journal->last->next : &journal->first) = piece;
         journal->last = piece;
@@ -327,12 +332,9 @@ dw_status dw_journal_write(dw_journal *journal, dw_journal_work_fn work_fn, void
     return status;
 }
 
-bool dw_journal_in_doubt(dw_journal *journal)
+void *dw_journal_marks(dw_journal *journal)
 {
-    (void)pthread_mutex_lock(&journal->lock);
-    bool in_doubt = journal->in_doubt;
-    (void)pthread_mutex_unlock(&journal->lock);
-    return in_doubt;
+    return journal->files.marks.bytes + DW__MARKS_OWN_BYTES;
 }
 
 void dw_journal_get_stats(dw_journal *journal, dw_journal_stats *stats)
@@ -347,7 +349,7 @@ void dw_journal_get_stats(dw_journal *journal, dw_journal_stats *stats)
 dw_status dw_journal_read(dw_journal *journal, dw_journal_work_fn work_fn, void *user,
                           dw_error *err)
 {
-    dw_journal_tx *tx = &journal->reader;
+    dw_journal_tx *tx = &journal->files.reader;
     (void)pthread_mutex_lock(&journal->reading);
     int result = dw__tx_step(tx->begin);
     dw_status status = result == SQLITE_OK ? work_fn(user, tx, err)
@@ -373,7 +375,12 @@ dw_status dw_journal_open(dw_journal **out, const dw_journal_options *options, d
     journal->queue_max = options->queue_max != 0 ? options->queue_max : DW_JOURNAL_QUEUE_MAX;
     journal->writes = !options->read_only;
     journal->synced = true;
-    dw_status status = dw__journal_open_files(&journal->writer, &journal->reader, options, err);
+    dw_status status = dw__files_open(&journal->files, options, err);
+    if (status == DW_OK && journal->writes) {
+        status = dw__tx_read_number(&journal->files.writer, "PRAGMA page_size",
+                                    &journal->page_bytes, err);
+        (void)sqlite3_wal_hook(journal->files.writer.connection, note_commit, journal);
+    }
     if (status == DW_OK && journal->writes) {
         int failure = dw_os_start_thread(&journal->thread, work, journal);
         journal->started = failure == 0;
@@ -402,8 +409,7 @@ void dw_journal_close(dw_journal *journal)
         (void)pthread_mutex_unlock(&journal->lock);
         (void)pthread_join(journal->thread, NULL);
     }
-    dw__tx_close(&journal->reader); /* the last one brings the file into one piece */
-    dw__tx_close(&journal->writer);
+    dw__files_close(&journal->files);
     (void)pthread_cond_destroy(&journal->room);
     (void)pthread_cond_destroy(&journal->wake);
     (void)pthread_mutex_destroy(&journal->lock);

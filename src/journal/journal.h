@@ -4,8 +4,8 @@
  * Who changes something hands the journal a piece: a function that is run within a transaction, and
  * one that is told what became of it. All pieces that wait share a transaction and its sync. When
  * the latter is called with DW_OK the transaction is on the disk; with an error the piece has
- * changed nothing, and will not have later. So it is also where a process is killed or the disk
- * fails: each piece whole or not at all.
+ * changed nothing, and will not have later, whatever the disk does: where a commit's sync fails,
+ * its frames are in the WAL, and are written over, or marked (journal_marks.c), before it is told.
  *
  * Statements are texts of SQL in a table of the journal's owner, named by their index, and prepared
  * at their first use on a connection. Unsigned numbers of 64 bits are stored 2^63 less than they
@@ -18,6 +18,7 @@
 #include "base/status.h"
 
 #define DW_JOURNAL_QUEUE_MAX 4096
+#define DW_JOURNAL_MARKS_BYTES (65536 - 64)
 
 typedef struct dw_journal dw_journal;
 typedef struct dw_journal_tx dw_journal_tx; /* a transaction, and its connection */
@@ -77,10 +78,14 @@ dw_status dw_journal_submit(dw_journal *journal, dw_journal_piece *piece, dw_err
  * `work`, DW_E_IO, DW_E_MEMORY, DW_E_DENIED. */
 dw_status dw_journal_write(dw_journal *journal, dw_journal_work_fn work, void *user, bool lazy,
                            dw_error *err);
-/* Whether a commit that was told as failed may yet be found by a process that opens the file: its
- * sync failed, and then so did the write that takes it back. The next commit that succeeds
- * settles it. Thread: any. */
-bool dw_journal_in_doubt(dw_journal *journal);
+
+/* ---- marks ---- */
+
+/* Memory [DW_JOURNAL_MARKS_BYTES] for what must outlast the process and may take no time, or no
+ * operation of the disk: what is stored there is in a file, when the process is killed, too, though
+ * not when the system ends. Zero in a new file; what the last process left is there. Aligned to 64;
+ * of `read_only` a copy. Borrowed, any thread's that its users agree on. */
+void *dw_journal_marks(dw_journal *journal);
 
 /* ---- reading ---- */
 

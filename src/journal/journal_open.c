@@ -9,7 +9,23 @@
 #include "journal/journal_internal.h"
 
 #define PATH_BYTES 4096
-#define URI_BYTES (3 * PATH_BYTES + 64)
+
+/* ---- names --------------------------------------------------------------------------------- */
+
+/* "file:PATH?OPTIONSvfs=VFS" with what a URI takes for itself escaped. */
+static void make_uri(char *uri, size_t capacity, const char *path, const char *options,
+                     const char *vfs)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
+    size_t length = (size_t)snprintf(uri, capacity, "file:");
+    for (const char *next = path; *next != '\0'; next++) {
+        length += (size_t)snprintf(uri + length, capacity - length,
+                                   strchr(plain, *next) != NULL ? "%c" : "%%%02x",
+                                   (unsigned)(unsigned char)*next);
+    }
+    (void)snprintf(uri + length, capacity - length, "?%svfs=%s", options, vfs);
+}
 
 /* ---- tables -------------------------------------------------------------------------------- */
 
@@ -64,10 +80,6 @@ static dw_status make_files(const dw_journal_options *options, dw_error *err)
 {
     static const char *const ends[] = {"", "-shm"};
     char path[PATH_BYTES + 8];
-    if (strlen(options->path) >= PATH_BYTES) {
-        return dw_fail(err, DW_E_LIMIT, "%s: a longer path than %d bytes", options->schema->what,
-                       PATH_BYTES - 1);
-    }
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         (void)snprintf(path, sizeof path, "%s%s", options->path, ends[i]);
         int fd = dw_os_open(path, O_RDWR | O_CREAT, 0600);
@@ -97,50 +109,35 @@ static dw_status settle_tables(dw_journal_tx *tx, dw_error *err)
 
 /* ---- looking only -------------------------------------------------------------------------- */
 
-/* "file:PATH?OPTIONS" with what a URI takes for itself escaped. */
-static bool make_uri(char uri[URI_BYTES], const char *path, const char *options)
-{
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
-    size_t length = 0;
-    if (strlen(path) >= PATH_BYTES) {
-        return false;
-    }
-    length += (size_t)snprintf(uri, URI_BYTES, "file:");
-    for (const char *next = path; *next != '\0'; next++) {
-        length += (size_t)snprintf(uri + length, URI_BYTES - length,
-                                   strchr(plain, *next) != NULL ? "%c" : "%%%02x",
-                                   (unsigned)(unsigned char)*next);
-    }
-    (void)snprintf(uri + length, URI_BYTES - length, "?%s", options);
-    return true;
-}
-
 /* Nothing is locked, made or written. What a killed process left in the WAL belongs to the journal:
  * it is read through an index in this process's memory. */
-static dw_status open_to_look(dw_journal_tx *reader, const dw_journal_options *options,
-                              dw_error *err)
+static dw_status open_to_look(dw__files *files, const dw_journal_options *options, dw_error *err)
 {
-    char uri[URI_BYTES];
-    char wal[PATH_BYTES + 8];
+    dw_journal_tx *reader = &files->reader;
+    char uri[DW__MARKS_PATH_BYTES * 3];
+    char wal[DW__MARKS_PATH_BYTES];
     struct stat info;
-    (void)snprintf(wal, sizeof wal, "%s-wal", options->path);
-    bool any_wal = stat(wal, &info) == 0 && info.st_size > 0;
-    if (!make_uri(uri, options->path, any_wal ? "vfs=unix-none" : "immutable=1")) {
-        return dw_fail(err, DW_E_LIMIT, "%s: a longer path than %d bytes", options->schema->what,
-                       PATH_BYTES - 1);
-    }
+    int64_t version = 0;
     if (stat(options->path, &info) != 0) {
         return dw_fail(err, DW_E_NOT_FOUND, "%.150s: there is no journal", options->path);
     }
-    dw_status status =
-        dw__tx_open(reader, options->schema, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, err);
+    dw_status status = dw__marks_read(&files->marks, options->path, err);
+    if (status == DW_OK) {
+        status =
+            dw__look_begin(&files->look, dw__marks_wal_bytes(&files->marks, options->path), err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    (void)snprintf(wal, sizeof wal, "%s-wal", options->path);
+    bool any_wal = stat(wal, &info) == 0 && info.st_size > 0;
+    make_uri(uri, sizeof uri, options->path, any_wal ? "" : "immutable=1&", files->look.name);
+    status = dw__tx_open(reader, options->schema, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, err);
     if (status != DW_OK) {
         return status;
     }
     (void)sqlite3_db_config(reader->connection, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     status = dw__tx_run_text(reader, "PRAGMA locking_mode = EXCLUSIVE", err);
-    int64_t version = 0;
     if (status == DW_OK) {
         status = read_version(reader, &version, err);
     }
@@ -152,13 +149,28 @@ static dw_status open_to_look(dw_journal_tx *reader, const dw_journal_options *o
     return status == DW_OK ? dw__tx_prepare(reader, err) : status;
 }
 
-dw_status dw__journal_open_files(dw_journal_tx *writer, dw_journal_tx *reader,
-                                 const dw_journal_options *options, dw_error *err)
+/* ---- to work ------------------------------------------------------------------------------- */
+
+/* What a killed process left in the WAL goes to the file, so that it begins empty. */
+static dw_status empty_wal(dw_journal_tx *writer, dw_error *err)
 {
-    if (options->read_only) {
-        return open_to_look(reader, options, err);
-    }
+    errno = 0;
+    int result =
+        sqlite3_wal_checkpoint_v2(writer->connection, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    return result == SQLITE_OK ? DW_OK
+                               : dw__journal_fail(writer, "reading the journal", result, err);
+}
+
+static dw_status open_to_work(dw__files *files, const dw_journal_options *options, dw_error *err)
+{
+    dw_journal_tx *writer = &files->writer;
     dw_status status = make_files(options, err);
+    if (status == DW_OK) {
+        status = dw__marks_open(&files->marks, options->path, err);
+    }
+    if (status == DW_OK) {
+        status = dw__marks_cut_wal(&files->marks, options->path, err);
+    }
     if (status == DW_OK) {
         status = dw__tx_open(writer, options->schema, options->path, SQLITE_OPEN_READWRITE, err);
     }
@@ -166,8 +178,27 @@ dw_status dw__journal_open_files(dw_journal_tx *writer, dw_journal_tx *reader,
         status = settle_tables(writer, err);
     }
     if (status == DW_OK) {
-        status = dw__tx_prepare(writer, err);
+        status = empty_wal(writer, err);
     }
+    if (status == DW_OK) {
+        status = dw__marks_watch(&files->marks, options->path, err);
+    }
+    return status == DW_OK ? dw__tx_prepare(writer, err) : status;
+}
+
+dw_status dw__files_open(dw__files *files, const dw_journal_options *options, dw_error *err)
+{
+    dw_journal_tx *reader = &files->reader;
+    files->marks.fd = -1;
+    files->marks.wal = -1;
+    if (strlen(options->path) >= PATH_BYTES) {
+        return dw_fail(err, DW_E_LIMIT, "%s: a longer path than %d bytes", options->schema->what,
+                       PATH_BYTES - 1);
+    }
+    if (options->read_only) {
+        return open_to_look(files, options, err);
+    }
+    dw_status status = open_to_work(files, options, err);
     if (status == DW_OK) {
         status = dw__tx_open(reader, options->schema, options->path, SQLITE_OPEN_READWRITE, err);
     }
@@ -175,4 +206,12 @@ dw_status dw__journal_open_files(dw_journal_tx *writer, dw_journal_tx *reader,
         status = dw__tx_run_text(reader, "PRAGMA query_only = 1; PRAGMA temp_store = MEMORY", err);
     }
     return status == DW_OK ? dw__tx_prepare(reader, err) : status;
+}
+
+void dw__files_close(dw__files *files)
+{
+    dw__tx_close(&files->reader); /* the last one brings the file into one piece */
+    dw__tx_close(&files->writer);
+    dw__look_end(&files->look);
+    dw__marks_close(&files->marks);
 }

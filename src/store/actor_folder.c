@@ -2,28 +2,87 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "actor/mailbox.h"
 #include "base/alloc.h"
 #include "base/array.h"
 #include "base/os.h"
 #include "store/actor_folder_internal.h"
 
-static bool begins_with(const char *name, const char *start)
+/* ---- rows -------------------------------------------------------------------------------- */
+
+uint64_t dw__id_number(const char *id)
 {
-    return strncmp(name, start, strlen(start)) == 0;
+    return strtoull(id, NULL, 16);
 }
 
-static void new_path(const dw_actor_folder *folder, const char *id, char path[DW_FOLDER_PATH_MAX])
+void dw__id_write(char id[DW_ACTOR_ID_CHARS + 1], uint64_t number)
 {
-    char name[32];
-    (void)snprintf(name, sizeof name, DW__FOLDER_NEW "%s", id);
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, name, NULL);
+    (void)snprintf(id, DW_ACTOR_ID_CHARS + 1, "%016" PRIx64, number);
+}
+
+void dw__bind_id(dw_query *query, const char *id)
+{
+    if (id[0] != '\0') {
+        dw_query_u64(query, dw__id_number(id));
+    } else {
+        dw_query_null(query);
+    }
+}
+
+void dw__get_id(dw_query *query, int column, char id[DW_ACTOR_ID_CHARS + 1])
+{
+    id[0] = '\0';
+    if (!dw_query_is_null(query, column)) {
+        dw__id_write(id, dw_query_get_u64(query, column));
+    }
+}
+
+dw_status dw__fail_no_actor(const char *id, dw_error *err)
+{
+    return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
+}
+
+void dw__row_take(dw_query *query, dw_actor_row *row)
+{
+    dw__get_id(query, 0, row->id);
+    dw__get_id(query, 1, row->parent);
+    row->depth = (uint32_t)dw_query_get_i64(query, 2);
+    dw__get_id(query, 3, row->head);
+    row->sequence = dw_query_get_u64(query, 5);
+    row->done = dw_query_get_u64(query, 6);
+    row->waiting = (uint64_t)dw_query_get_i64(query, 8);
+    row->set_aside = (uint64_t)dw_query_get_i64(query, 9);
+    row->timer_ms =
+        dw_query_is_null(query, 11) ? UINT64_MAX : (uint64_t)dw_query_get_i64(query, 11);
+}
+
+dw_status dw__row_read(dw_journal_tx *tx, const char *id, dw_actor_row *row, uint64_t *numbered,
+                       dw_error *err)
+{
+    bool found = false;
+    if (!dw_actor_id_good(id)) {
+        return dw__fail_no_actor(id, err);
+    }
+    dw_query *query = dw_journal_query(tx, DW__SQL_ACTOR);
+    dw_query_u64(query, dw__id_number(id));
+    dw_status status = dw_query_next(query, &found, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (!found) {
+        return dw__fail_no_actor(id, err);
+    }
+    dw__row_take(query, row);
+    if (numbered != NULL) {
+        *numbered = dw_query_get_u64(query, 7);
+    }
+    return DW_OK;
 }
 
 /* ---- opening ----------------------------------------------------------------------------- */
@@ -78,182 +137,69 @@ static dw_status take_shared_lock(dw_actor_folder *folder, dw_error *err)
     return DW_OK; /* where a file system has no locks at all, nor has it others who work */
 }
 
-/* ---- what killed processes left ---------------------------------------------------------- */
-
-static dw_status clean_actor(void *user, const char *name, dw_error *err)
+static dw_status open_journal(dw_actor_folder *folder, dw_error *err)
 {
-    dw_actor_folder *folder = user;
     char path[DW_FOLDER_PATH_MAX];
-    if (begins_with(name, DW__FOLDER_NEW) && dw_actor_id_good(name + sizeof DW__FOLDER_NEW - 1)) {
-        dw__folder_join(folder, path, DW__FOLDER_ACTORS, name, NULL);
-        (void)dw__folder_release_module(folder, name + sizeof DW__FOLDER_NEW - 1, NULL);
-        (void)dw__folder_remove_tree(path, NULL);
-        return DW_OK;
-    }
-    folder->actor_count += dw_actor_id_good(name);
-    return dw__folder_clean_delivered(folder, name, err);
+    dw_journal_options options = {
+        .path = path, .schema = &dw__folder_schema, .read_only = folder->read_only};
+    dw__folder_join(folder, path, DW_FOLDER_JOURNAL, NULL, NULL);
+    return dw_journal_open(&folder->journal, &options, err);
 }
 
-/* What an actor leaves behind that was killed at work: outdated snapshots, messages that are
- * done. Best effort: what cannot be read is told of by who needs it. */
-static void clean_busy(dw_actor_folder *folder, const char *id)
+static dw_status open_to_look(dw_actor_folder *folder, dw_error *err)
 {
-    dw_message_file *messages = NULL;
-    size_t count = 0;
-    dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
-    if (chain != NULL && dw_actor_folder_has(folder, id) &&
-        dw_actor_folder_read_chain(folder, id, chain, NULL) == DW_OK) {
-        (void)dw_actor_folder_list_messages(folder, id, chain->done, &messages, &count, NULL);
-        dw_free(messages);
-        dw__folder_clean_reasons(folder, id);
+    dw_status status = take_shared_lock(folder, err);
+    if (status != DW_OK) {
+        return status;
     }
-    dw_free(chain);
+    char path[DW_FOLDER_PATH_MAX];
+    dw__folder_join(folder, path, DW_FOLDER_JOURNAL, NULL, NULL);
+    if (access(path, F_OK) == 0) {
+        status = open_journal(folder, err);
+    }
+    if (status == DW_OK) {
+        status = dw__folder_check_taken_over(folder, err);
+    }
+    return status == DW_OK ? dw__folder_take_marks(folder, err) : status;
 }
 
 static dw_status clean_temporary(void *user, const char *name, dw_error *err)
 {
-    dw_actor_folder *folder = user;
+    const dw_actor_folder *folder = user;
     char path[DW_FOLDER_PATH_MAX];
     (void)err;
-    if (begins_with(name, DW_FOLDER_TMP DW__FOLDER_BUSY)) {
-        clean_busy(folder, name + sizeof DW_FOLDER_TMP DW__FOLDER_BUSY - 1);
-    }
-    if (begins_with(name, DW_FOLDER_TMP) || begins_with(name, DW__FOLDER_FORMER_TMP)) {
+    if (strncmp(name, DW_FOLDER_TMP, sizeof DW_FOLDER_TMP - 1) == 0) {
         dw__folder_join(folder, path, name, NULL, NULL);
         (void)unlink(path);
     }
     return DW_OK;
 }
 
-/* Earlier programs left files beside each actor: once, all are looked at. */
-static dw_status clean_former(void *user, const char *name, dw_error *err)
-{
-    (void)err;
-    if (dw_actor_id_good(name)) {
-        clean_busy(user, name);
-    }
-    return DW_OK;
-}
-
-/* Remove what killed processes left: nobody uses it, since the lock is this process's. Beyond the
- * names in the folder and in `actors`, only what was left is looked at. */
-static dw_status clean(dw_actor_folder *folder, dw_error *err)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    char users[DW_FOLDER_PATH_MAX];
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, NULL, NULL);
-    dw__folder_join(folder, users, DW__FOLDER_MODULES, DW__FOLDER_USERS, NULL);
-    dw_status status = dw__folder_each(path, clean_actor, folder, err);
-    if (status == DW_OK && access(users, F_OK) != 0) {
-        status = dw__folder_each(path, clean_former, folder, err);
-    }
-    if (status == DW_OK) {
-        status = dw__folder_each(folder->path, clean_temporary, folder, err);
-    }
-    return status == DW_OK ? dw__folder_index_modules(folder, err) : status;
-}
-
-static void busy_path(const dw_actor_folder *folder, const char *id, char path[DW_FOLDER_PATH_MAX])
-{
-    char name[sizeof DW_FOLDER_TMP DW__FOLDER_BUSY + DW_ACTOR_ID_CHARS];
-    (void)snprintf(name, sizeof name, DW_FOLDER_TMP DW__FOLDER_BUSY "%s", id);
-    dw__folder_join(folder, path, name, NULL, NULL);
-}
-
-void dw_actor_folder_begin(const dw_actor_folder *folder, const char *id)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    if (dw_actor_id_good(id)) {
-        busy_path(folder, id, path);
-        dw_os_close(dw_os_open(path, O_WRONLY | O_CREAT, 0600));
-    }
-}
-
-/* Where the actor is in the list of those of whom something is left; its end: it is not. */
-static size_t find_littered(const dw_actor_folder *folder, const char *id)
-{
-    size_t i = 0;
-    while (i < folder->littered_count && strcmp(folder->littered[i].id, id) != 0) {
-        i++;
-    }
-    return i;
-}
-
-/* Once more what could not be removed, now or before; false: it is there still. */
-static bool clean_left(dw_actor_folder *folder, const char *id)
-{
-    size_t at = find_littered(folder, id);
-    if (!folder->left_over && at == folder->littered_count) {
-        return true;
-    }
-    folder->left_over = false;
-    clean_busy(folder, id);
-    bool clean = !folder->left_over;
-    folder->left_over = false;
-    if (clean && at < folder->littered_count) {
-        folder->littered[at] = folder->littered[--folder->littered_count];
-    } else if (!clean && at == folder->littered_count &&
-               DW_ARRAY_RESERVE(folder->littered, folder->littered_capacity, at + 1, SIZE_MAX)) {
-        (void)snprintf(folder->littered[folder->littered_count++].id, sizeof folder->littered[0].id,
-                       "%s", id);
-    }
-    return clean;
-}
-
-void dw_actor_folder_end(dw_actor_folder *folder, const char *id)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    if (!dw_actor_id_good(id)) {
-        return;
-    }
-    if (!clean_left(folder, id)) { /* the next opening looks at it */
-        dw_actor_folder_begin(folder, id);
-        return;
-    }
-    busy_path(folder, id, path);
-    (void)unlink(path);
-}
-
-void dw_actor_folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH_MAX])
-{
-    dw__folder_part_path(folder, path);
-}
-
-static dw_status prepare(dw_actor_folder *folder, dw_error *err)
+static dw_status open_to_work(dw_actor_folder *folder, dw_error *err)
 {
     const char *const parts[] = {DW__FOLDER_ACTORS, DW__FOLDER_MODULES};
-    if (folder->read_only) {
-        dw_status shared = take_shared_lock(folder, err);
-        if (shared == DW_OK) {
-            shared = dw__folder_read_stopping(folder, err);
-        }
-        return shared == DW_OK ? dw__folder_read_work(folder, err) : shared;
-    }
     dw_status status = dw__folder_make_all(folder->path, err);
     for (size_t i = 0; i < 2 && status == DW_OK; i++) {
         char part[DW_FOLDER_PATH_MAX];
         dw__folder_join(folder, part, parts[i], NULL, NULL);
         status = dw__folder_make(part, err);
     }
-    if (status != DW_OK) {
-        return status;
-    }
-    status = take_lock(folder, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw__folder_read_stopping(folder, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw__folder_read_work(folder, err);
     if (status == DW_OK) {
-        status = clean(folder, err);
+        status = take_lock(folder, err);
     }
     if (status == DW_OK) {
-        dw__folder_finish_stopping(folder);
+        status = open_journal(folder, err);
     }
-    return status;
+    if (status == DW_OK) {
+        status = dw__folder_take_over(folder, err);
+    }
+    if (status == DW_OK) {
+        status = dw__folder_take_marks(folder, err);
+    }
+    if (status == DW_OK) {
+        status = dw__folder_sweep_noted(folder, err);
+    }
+    return status == DW_OK ? dw__folder_each(folder->path, clean_temporary, folder, err) : status;
 }
 
 dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned flags,
@@ -269,11 +215,11 @@ dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned
         return dw_fail(err, DW_E_MEMORY, "no memory for a state folder");
     }
     folder->lock = -1;
-    folder->work = -1;
+    (void)pthread_mutex_init(&folder->marking, NULL);
     folder->read_only = (flags & DW_FOLDER_READ_ONLY) != 0;
     folder->accept_older = (flags & DW_FOLDER_ACCEPT_OLDER) != 0;
     (void)snprintf(folder->path, sizeof folder->path, "%s", path);
-    dw_status status = prepare(folder, err);
+    dw_status status = folder->read_only ? open_to_look(folder, err) : open_to_work(folder, err);
     if (status != DW_OK) {
         dw_actor_folder_close(folder);
         return status;
@@ -285,210 +231,190 @@ dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned
 void dw_actor_folder_close(dw_actor_folder *folder)
 {
     if (folder != NULL) {
-        dw__folder_end_attempts(folder);
+        if (folder->journal != NULL) {
+            dw__folder_finish_withdrawals(folder);
+        }
+        dw_journal_close(folder->journal);
+        (void)pthread_mutex_destroy(&folder->marking);
         dw_os_close(folder->lock);
-        dw_free(folder->trees.items);
-        dw_free(folder->littered);
-        dw_free(folder->stopping);
         dw_free(folder);
     }
 }
 
+dw_journal *dw_actor_folder_journal(dw_actor_folder *folder)
+{
+    return folder->journal;
+}
+
+void dw_actor_folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH_MAX])
+{
+    dw__folder_part_path(folder, path);
+}
+
 /* ---- listing ----------------------------------------------------------------------------- */
 
-size_t dw_actor_folder_count(const dw_actor_folder *folder)
+static dw_status read_count(void *user, dw_journal_tx *tx, dw_error *err)
 {
-    return folder->actor_count;
+    bool found = false;
+    size_t *count = user;
+    dw_query *query = dw_journal_query(tx, DW__SQL_TOTAL);
+    dw_status status = dw_query_next(query, &found, err);
+    *count = found ? (size_t)dw_query_get_i64(query, 0) : 0;
+    return status;
+}
+
+dw_status dw_actor_folder_count(dw_actor_folder *folder, size_t *count, dw_error *err)
+{
+    *count = 0;
+    return dw_journal_read(folder->journal, read_count, count, err);
 }
 
 typedef struct name_list {
-    const dw_actor_folder *folder;
     dw_actor_name *names; /* [count] */
     size_t count;
     size_t capacity;
+    const char *id; /* of a tree; NULL: all actors */
 } name_list;
 
-static dw_status take_name(void *user, const char *name, dw_error *err)
+static dw_status read_names(void *user, dw_journal_tx *tx, dw_error *err)
 {
     name_list *list = user;
-    if (!dw_actor_id_good(name) || dw__folder_is_stopping(list->folder, name)) {
-        return DW_OK;
+    bool found = false;
+    dw_status status = DW_OK;
+    dw_query *query = dw_journal_query(tx, list->id != NULL ? DW__SQL_TREE : DW__SQL_ACTOR_IDS);
+    if (list->id != NULL) {
+        dw_query_u64(query, dw__id_number(list->id));
     }
-    if (!DW_ARRAY_RESERVE(list->names, list->capacity, list->count + 1, SIZE_MAX)) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        if (!DW_ARRAY_RESERVE(list->names, list->capacity, list->count + 1, SIZE_MAX)) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
+        }
+        dw__id_write(list->names[list->count++].id, dw_query_get_u64(query, 0));
     }
-    memcpy(list->names[list->count++].id, name, DW_ACTOR_ID_CHARS + 1);
-    return DW_OK;
+    return status;
 }
 
-static int compare_names(const void *left, const void *right)
+static dw_status list_names(dw_actor_folder *folder, const char *id, dw_actor_name **names,
+                            size_t *count, dw_error *err)
 {
-    return strcmp(((const dw_actor_name *)left)->id, ((const dw_actor_name *)right)->id);
-}
-
-dw_status dw_actor_folder_list(dw_actor_folder *folder, dw_actor_name **names, size_t *count,
-                               dw_error *err)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    name_list list = {.folder = folder};
+    name_list list = {.id = id};
     *names = NULL;
     *count = 0;
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, NULL, NULL);
-    dw_status status = dw__folder_each(path, take_name, &list, err);
+    dw_status status = dw_journal_read(folder->journal, read_names, &list, err);
     if (status != DW_OK) {
         dw_free(list.names);
         return status;
-    }
-    if (list.count > 0) {
-        qsort(list.names, list.count, sizeof *list.names, compare_names);
     }
     *names = list.names;
     *count = list.count;
     return DW_OK;
 }
 
+dw_status dw_actor_folder_list(dw_actor_folder *folder, dw_actor_name **names, size_t *count,
+                               dw_error *err)
+{
+    return list_names(folder, NULL, names, count, err);
+}
+
+dw_status dw_actor_folder_list_tree(dw_actor_folder *folder, const char *id, dw_actor_name **names,
+                                    size_t *count, dw_error *err)
+{
+    return list_names(folder, id, names, count, err);
+}
+
+typedef struct range {
+    uint64_t first;
+    uint64_t last;
+    uint64_t found; /* the first in it */
+    size_t count;
+} range;
+
+static dw_status read_range(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    range *r = user;
+    bool found = false;
+    dw_query *query = dw_journal_query(tx, DW__SQL_ACTOR_RANGE);
+    dw_query_u64(query, r->first);
+    dw_query_u64(query, r->last);
+    dw_status status = dw_query_next(query, &found, err);
+    if (status == DW_OK && found) {
+        r->found = dw_query_get_u64(query, 0);
+        r->count = (size_t)dw_query_get_i64(query, 1);
+    }
+    return status;
+}
+
 dw_status dw_actor_folder_find(dw_actor_folder *folder, const char *start, dw_actor_name *name,
                                dw_error *err)
 {
+    char id[DW_ACTOR_ID_CHARS + 1];
     size_t length = strlen(start);
-    dw_actor_name *names = NULL;
-    size_t count = 0;
-    size_t found = 0;
+    range r = {.count = 0};
     if (length == 0 || length > DW_ACTOR_ID_CHARS || strspn(start, "0123456789abcdef") != length) {
         return dw_fail(err, DW_E_ARG, "'%.40s' is no actor's id, nor the start of one", start);
     }
-    dw_status status = dw_actor_folder_list(folder, &names, &count, err);
+    (void)snprintf(id, sizeof id, "%s%s", start, &"0000000000000000"[length]);
+    r.first = dw__id_number(id);
+    (void)snprintf(id, sizeof id, "%s%s", start, &"ffffffffffffffff"[length]);
+    r.last = dw__id_number(id);
+    dw_status status = dw_journal_read(folder->journal, read_range, &r, err);
     if (status != DW_OK) {
         return status;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (strncmp(names[i].id, start, length) == 0) {
-            *name = names[i];
-            found++;
-        }
-    }
-    dw_free(names);
-    if (found == 0) {
+    if (r.count == 0) {
         return dw_fail(err, DW_E_NOT_FOUND, "no actor '%s' in %.150s", start, folder->path);
     }
-    if (found > 1) {
-        return dw_fail(err, DW_E_ARG, "'%s' is the start of %zu actors' ids", start, found);
+    if (r.count > 1) {
+        return dw_fail(err, DW_E_ARG, "'%s' is the start of %zu actors' ids", start, r.count);
     }
+    dw__id_write(name->id, r.found);
     return DW_OK;
+}
+
+typedef struct row_search {
+    dw_actor_folder *folder;
+    const char *id;
+    dw_actor_row *row;
+} row_search;
+
+/* A message that is withdrawn does not wait. */
+static dw_status leave_out_withdrawn(const row_search *search, dw_journal_tx *tx, dw_error *err)
+{
+    bool found = false;
+    dw_status status = DW_OK;
+    dw_query *query = dw_journal_query(tx, DW__SQL_WAITING);
+    dw_query_u64(query, dw__id_number(search->id));
+    dw_query_i64(query, -1);
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        search->row->waiting -=
+            dw__folder_is_withdrawn(search->folder, search->id, dw_query_get_u64(query, 0));
+    }
+    return status;
+}
+
+static dw_status read_row(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const row_search *search = user;
+    dw_status status = dw__row_read(tx, search->id, search->row, NULL, err);
+    return status == DW_OK && search->folder->withdrawn_count > 0
+               ? leave_out_withdrawn(search, tx, err)
+               : status;
+}
+
+dw_status dw_actor_folder_row(dw_actor_folder *folder, const char *id, dw_actor_row *row,
+                              dw_error *err)
+{
+    row_search search = {.folder = folder, .id = id, .row = row};
+    return dw_journal_read(folder->journal, read_row, &search, err);
+}
+
+dw_status dw_actor_folder_check(dw_actor_folder *folder, const char *id, dw_error *err)
+{
+    dw_actor_row row;
+    return dw_actor_folder_row(folder, id, &row, err);
 }
 
 bool dw_actor_folder_has(dw_actor_folder *folder, const char *id)
 {
-    char path[DW_FOLDER_PATH_MAX];
-    if (!dw_actor_id_good(id) || dw__folder_is_stopping(folder, id)) {
-        return false;
-    }
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, NULL);
-    return access(path, F_OK) == 0;
-}
-
-/* ---- making and removing ----------------------------------------------------------------- */
-
-/* The new actor's folder with an empty mail and the chain's files. */
-static dw_status fill_new(const char *folder, const dw_snapshot_chain *chain, dw_error *err)
-{
-    char mail[DW_FOLDER_PATH_MAX + sizeof "/" DW__FOLDER_MAIL];
-    (void)snprintf(mail, sizeof mail, "%s/" DW__FOLDER_MAIL, folder);
-    dw_status status = dw__folder_make(folder, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw__folder_make(mail, err);
-    if (status != DW_OK || chain == NULL) {
-        return status;
-    }
-    return dw__folder_link_chain(folder, chain, err);
-}
-
-dw_status dw_actor_folder_make(dw_actor_folder *folder, const char *id,
-                               const dw_snapshot_chain *chain, char path[DW_FOLDER_PATH_MAX],
-                               dw_error *err)
-{
-    char place[DW_FOLDER_PATH_MAX];
-    if (dw_actor_folder_has(folder, id)) {
-        return dw_fail(err, DW_E_STATE, "actor %s: it is there already", id);
-    }
-    new_path(folder, id, place);
-    dw_status status = DW_OK;
-    if (access(place, F_OK) == 0) { /* left by an earlier call that failed */
-        status = dw__folder_remove_tree(place, err);
-    }
-    if (status != DW_OK) {
-        return status;
-    }
-    status = fill_new(place, chain, err);
-    if (status != DW_OK) { /* a full disk is not to be filled with halves of actors */
-        (void)dw__folder_remove_tree(place, NULL);
-        return status;
-    }
-    char name[32];
-    char file[DW__SNAPSHOT_NAME_BYTES];
-    const dw_snapshot_kind kind = {.full = chain == NULL};
-    (void)snprintf(name, sizeof name, DW__FOLDER_NEW "%s", id);
-    dw__snapshot_file_name(file, (chain != NULL ? chain->count : 0) + 1, &kind);
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, name, file);
-    return DW_OK;
-}
-
-dw_status dw_actor_folder_publish(dw_actor_folder *folder, const char *id, dw_error *err)
-{
-    char from[DW_FOLDER_PATH_MAX];
-    char to[DW_FOLDER_PATH_MAX];
-    char place[DW_FOLDER_PATH_MAX];
-    new_path(folder, id, from);
-    dw__folder_join(folder, to, DW__FOLDER_ACTORS, id, NULL);
-    dw_status status = dw__folder_sync(from, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    if (rename(from, to) != 0) {
-        return dw__folder_fail("renaming", from, err);
-    }
-    dw__folder_join(folder, place, DW__FOLDER_ACTORS, NULL, NULL);
-    status = dw__folder_sync(place, err);
-    if (status != DW_OK && rename(to, from) == 0) {
-        return status; /* as with files: taken back, or done */
-    }
-    folder->actor_count++;
-    dw__folder_add_to_tree(folder, id);
-    return DW_OK;
-}
-
-dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err)
-{
-    char from[DW_FOLDER_PATH_MAX];
-    char to[DW_FOLDER_PATH_MAX];
-    char place[DW_FOLDER_PATH_MAX];
-    if (!dw_actor_id_good(id)) {
-        return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
-    }
-    new_path(folder, id, to);
-    dw__folder_join(folder, from, DW__FOLDER_ACTORS, id, NULL);
-    dw_status status = dw__folder_keep_delivered(folder, id, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    /* Invisible at once; what is left from here on, by a process that is killed or a disk that
-     * fails, the next opening removes. */
-    if (access(to, F_OK) != 0) {
-        if (rename(from, to) != 0) {
-            return dw__folder_fail("removing", from, err);
-        }
-        dw__folder_join(folder, place, DW__FOLDER_ACTORS, NULL, NULL);
-        status = dw__folder_sync(place, err);
-        if (status != DW_OK && rename(to, from) == 0) {
-            return status;
-        }
-        folder->actor_count -= folder->actor_count > 0;
-        dw__folder_take_from_tree(folder, id);
-    }
-    if (dw__folder_release_module(folder, id, NULL) == DW_OK) {
-        (void)dw__folder_remove_tree(to, NULL);
-    }
-    return DW_OK;
+    return dw_actor_folder_check(folder, id, NULL) == DW_OK;
 }

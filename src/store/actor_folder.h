@@ -1,76 +1,37 @@
-/* The state folder: actors as files. Its layout:
+/* The state folder: actors, what waits for them, and their snapshots. Its layout:
  *
  *   lock                                     locked while a process has the folder open; its number
- *   .tmp-NAME                                temporary files of the program; what is being written
- *   .tmp-busy-ID                             an actor is at work
- *   .tmp-work                                what is being tried; which message is withdrawn
+ *   journal.db, -wal, -shm, -marks           the journal: all but the two below (folder_tables.c)
  *   modules/SHA256.wasm                      guests, named by their hash
- *   modules/.users/SHA256/ID                 who uses them; empty
- *   actors/ID/SEQUENCE-DONE.KIND.snapshot    KIND is `full`, or `delta` upon the snapshot before;
- *                                            `pending-` before it: effects are to be carried out
- *   actors/ID/.descent-PIECE-DEPTH-ID-ID...  its ancestors, the nearest first, 12 a piece; empty
- *   actors/ID/mail/NUMBER-FROM-EFFECT        a message that was accepted; NUMBER 0: a delivered one
- *   actors/ID/mail/NUMBER-...-CAUSE-COUNT    the same of another actor: the COUNT-th message that
- *                                            came of CAUSE, one from outside
- *   actors/ID/mail/aside-NUMBER-FROM-EFFECT  one that was given up
- *   actors/ID/mail/.aside-NUMBER             why: attempts, the reason of the last one's failure
- *   actors/ID/mail/.attempts                 the same of what comes next
- *   actors/ID/mail/.newest                   SEQUENCE of the snapshot written last, 20 digits
- *   actors/.delivered-ID-0-FROM-EFFECT       a delivered message of an actor that has ended since
- *   actors/.new-ID                           an actor that is being made or removed
- *   stopping                                 ids, one a line, of actors that are being removed
+ *   actors/ID/SEQUENCE-DONE.KIND.snapshot    KIND is `full`, or `delta` upon the snapshot before
+ *   .tmp-NAME                                what is being written
  *
- * SEQUENCE has at least 8 digits, DONE and NUMBER 12; they are read at any width, up to 64 bits,
- * and ordered as numbers. From a full snapshot on SEQUENCE has no gaps: one that is missing, or one
- * below .newest as the last, means that somebody deleted a file. FROM and EFFECT are 16 hexadecimal
- * digits, all 0 for a message from outside. Messages up to DONE are part of the snapshot's state.
+ * SEQUENCE has at least 8 digits, DONE 12; they are read at any width, up to 64 bits.
  *
- * The folder is consistent whenever the process is killed:
+ * A snapshot is written and synced first; then one transaction says all that came of a turn: the
+ * newest snapshot, the message that is done, messages to others, actors that were made, the end of
+ * the actor, its next timer. So an actor is as it was before a message, or as it is after it with
+ * all that came of it, whenever the process is killed and whatever the disk fails at.
  *
- *   what is done         in this order                            left behind, and who removes it
- *   a file is written    .tmp-part-N written and synced; renamed  .tmp-part-N; open
- *                        to its place; the folder synced
- *   an actor works       .tmp-busy-ID made; snapshots written;    .tmp-busy-ID; open, which then
- *                        if full, older ones removed; messages    looks at that actor alone
- *                        that are done removed; .tmp-busy-ID
- *                        removed
- *   an actor is made     .new-ID made; noted in .users; its       .new-ID; open
- *                        module written; .new-ID filled and
- *                        synced; renamed to ID; `actors` synced
- *   an actor is removed  its delivered messages noted; renamed    .new-ID; open
- *                        to .new-ID; taken from .users, its
- *                        module removed if it was the last;
- *                        .new-ID removed
- *   many are removed     `stopping` written, which hides them;   `stopping`; open
- *                        each removed; `stopping` removed
- *   effects are carried  the `pending` snapshot written; each     the `pending` snapshot: effects
- *   out                  effect; a snapshot without them written  are carried out again
+ * What is in the folders `actors` and `modules` and is named by no row is removed: before an
+ * actor's files change it is marked (folder_marks.c), or noted in the table `loose` where it is
+ * new or ends, and who opens the folder next looks at those actors alone. Likewise an attempt is
+ * marked before it begins, so that one in which the process ended counts. Marks outlast the
+ * process, not the system.
  *
- *   something is tried   what it is written over .tmp-work; the  that; open, which counts it in
- *                        guest called; the note taken away       .attempts
- *   a message that       prepared for; accepted; tried. If it   .tmp-work with the mark, in which
- *   somebody awaits      fails it is removed, or where that      its file's time is; open removes
- *                        fails, too, marked in .tmp-work         the message
- *   a message is set     .aside-NUMBER written; the message      .aside-NUMBER, which the next one
- *   aside                renamed                                 replaces
+ * A message waits until it is done or its attempts are at their limit. It has a number of its
+ * actor's that is given once. Whether a sender's message was accepted before is told by its
+ * effect's number, as long as it waits; for those that were delivered before a folder was taken
+ * over, by the table `seen`, until their sender has no effects to repeat.
  *
- * A message waits until it is done or its attempts are at their limit: that of a call that ended
- * badly is noted in .attempts, that of a process which ended in the middle of it is found in
- * .tmp-work. Only attempts that follow a failure write files.
- *
- * Since effects may be carried out twice, an actor may send a message twice. A message that was
- * worked on is remembered as delivered as long as its sender's newest snapshot is `pending`, also
- * beyond the end of the actor that had it. It is not accepted a second time.
- *
- * Opening looks at the names in the folder and in `actors` and at what was left, not at actors that
- * are well. A folder of an earlier program, without .users, is looked at whole, once: such programs
- * called `.tmp-` and `.delivered-` differently, wrote files beside their place (ID/NAME.tmp-REST,
- * NAME.part), and kept modules for ever.
- * Thread: one at a time. */
+ * A folder of 0.1.0 or of a program before the journal is taken over when it is opened, in one
+ * transaction (folder_former.c); to look only, it is refused.
+ * Thread: one at a time. The work of transactions is run on the journal's. */
 #ifndef DW_STORE_ACTOR_FOLDER_H
 #define DW_STORE_ACTOR_FOLDER_H
 
 #include "actor/mailbox.h"
+#include "journal/journal.h"
 
 #define DW_FOLDER_PATH_MAX 4096
 #define DW_SNAPSHOT_CHAIN_MAX 32
@@ -89,23 +50,20 @@ enum {
 
 /* Open or make the folder, lock it, and remove what killed processes left; with
  * DW_FOLDER_READ_ONLY share the lock of one that must be there. Errors: DW_E_BUSY (another process
- * has it: which),
- * DW_E_IO, DW_E_LIMIT (the path is too long), DW_E_MEMORY, DW_E_NOT_FOUND (DW_FOLDER_READ_ONLY). */
+ * has it: which), DW_E_IO, DW_E_LIMIT (the path is too long), DW_E_MEMORY, DW_E_FORMAT (the journal
+ * is damaged or another program's), DW_E_UNSUPPORTED (of a newer version; of an earlier one with
+ * DW_FOLDER_READ_ONLY), DW_E_NOT_FOUND (DW_FOLDER_READ_ONLY). */
 dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned flags,
                                dw_error *err);
 void dw_actor_folder_close(dw_actor_folder *folder);
+/* For work of one's own on it; borrowed. */
+dw_journal *dw_actor_folder_journal(dw_actor_folder *folder);
 
 /* A name for a file to be written, on the folder's own file system: should the process be killed,
  * the next to open the folder removes it. */
 void dw_actor_folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH_MAX]);
 
 /* ---- actors ---- */
-
-/* From here until `end` the actor's files change: should the process be killed meanwhile, the next
- * to open the folder looks what was left there. So it does where something could not be removed by
- * then. Best effort. */
-void dw_actor_folder_begin(const dw_actor_folder *folder, const char *id);
-void dw_actor_folder_end(dw_actor_folder *folder, const char *id);
 
 typedef struct dw_actor_name {
     char id[DW_ACTOR_ID_CHARS + 1];
@@ -117,23 +75,53 @@ dw_status dw_actor_folder_list(dw_actor_folder *folder, dw_actor_name **names, s
  * or no digits). */
 dw_status dw_actor_folder_find(dw_actor_folder *folder, const char *start, dw_actor_name *name,
                                dw_error *err);
+/* Errors: DW_E_NOT_FOUND (no such actor), DW_E_IO. */
+dw_status dw_actor_folder_check(dw_actor_folder *folder, const char *id, dw_error *err);
+/* The same, where it does not matter why. */
 bool dw_actor_folder_has(dw_actor_folder *folder, const char *id);
-/* Remove an actor, or one that was made and not published. Errors: DW_E_IO. */
-dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err);
-
-/* Remove them all, or none, as where it fails: once the call has begun to remove, they are there no
- * more, and the next to open the folder finishes what a killed process or a failure left. Errors:
- * DW_E_IO, DW_E_MEMORY. */
+/* Remove actors, all or none, with what waits for them. Their files go afterwards; what is left of
+ * them, after a kill say, goes at the next opening. Errors: DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_remove_all(dw_actor_folder *folder, const dw_actor_name *names,
                                      size_t count, dw_error *err);
+/* The same for one. Errors: also DW_E_NOT_FOUND. */
+dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err);
+/* Actors that are there. Errors: DW_E_IO. */
+dw_status dw_actor_folder_count(dw_actor_folder *folder, size_t *count, dw_error *err);
+
+/* What the journal says of an actor. */
+typedef struct dw_actor_row {
+    char id[DW_ACTOR_ID_CHARS + 1];
+    char parent[DW_ACTOR_ID_CHARS + 1]; /* "": none */
+    char head[DW_ACTOR_ID_CHARS + 1];   /* of its tree */
+    uint32_t depth;
+    uint64_t sequence; /* of the snapshot that was written last */
+    uint64_t done;     /* the last message in it */
+    uint64_t waiting;  /* messages */
+    uint64_t set_aside;
+    uint64_t timer_ms; /* when its next timer is due; 0: it is not known; UINT64_MAX: none */
+} dw_actor_row;
+/* Errors: DW_E_NOT_FOUND, DW_E_IO. */
+dw_status dw_actor_folder_row(dw_actor_folder *folder, const char *id, dw_actor_row *row,
+                              dw_error *err);
+/* One of many that are listed. */
+typedef struct dw_actor_item {
+    dw_actor_row row;
+    uint64_t snapshot_count;
+    uint64_t bytes;   /* of them */
+    dw_status status; /* of dw_actor_folder_read_chain */
+    dw_error problem;
+} dw_actor_item;
+/* Actors in the order of their ids, those from the id `from` on: up to `max` into `items`, the
+ * caller's. Errors: DW_E_IO, DW_E_MEMORY. */
+dw_status dw_actor_folder_page(dw_actor_folder *folder, const char *from, dw_actor_item *items,
+                               size_t max, size_t *count, dw_error *err);
+
 /* Whether the folder's files take less than `limit` bytes. Without `exactly`, where this process
  * has hardly written anything, that is not looked at. Errors: DW_E_LIMIT, DW_E_IO. */
 dw_status dw_actor_folder_check_bytes(dw_actor_folder *folder, uint64_t limit, bool exactly,
                                       dw_error *err);
 /* So many were written to it. */
 void dw_actor_folder_add_bytes(dw_actor_folder *folder, uint64_t bytes);
-/* Actors that are there. */
-size_t dw_actor_folder_count(const dw_actor_folder *folder);
 
 /* ---- descent ---- */
 
@@ -148,19 +136,14 @@ typedef struct dw_descent {
 
 /* Of one that was made from nothing, imported, or made by an earlier program: all 0. Errors:
  * DW_E_IO, DW_E_NOT_FOUND. */
-dw_status dw_actor_folder_read_descent(const dw_actor_folder *folder, const char *id,
-                                       dw_descent *descent, dw_error *err);
-/* Of a new actor, whose folder was made and is not published yet. Errors: DW_E_IO. */
-dw_status dw_actor_folder_note_descent(dw_actor_folder *folder, const char *id,
-                                       const dw_descent *descent, dw_error *err);
+dw_status dw_actor_folder_read_descent(dw_actor_folder *folder, const char *id, dw_descent *descent,
+                                       dw_error *err);
 /* A child's; made from outside, it is the head of a tree of its own. */
 void dw_descent_of_child(dw_descent *child, const dw_descent *parent, const char *parent_id,
                          bool from_outside);
 /* The head of the tree of actor `id`; borrowed from both. */
 const char *dw_descent_head(const dw_descent *descent, const char *id);
-bool dw_descent_has(const dw_descent *descent, const char *ancestor);
-/* How many actors there are in the tree with this head, besides it. The first call looks at all.
- * Errors: DW_E_IO, DW_E_MEMORY. */
+/* How many actors there are in the tree with this head, besides it. Errors: DW_E_IO. */
 dw_status dw_actor_folder_count_tree(dw_actor_folder *folder, const char *head, size_t *count,
                                      dw_error *err);
 /* The actor and all that descend from it, [*count]; the caller's to dw_free. Errors: DW_E_IO,
@@ -170,104 +153,95 @@ dw_status dw_actor_folder_list_tree(dw_actor_folder *folder, const char *id, dw_
 
 /* ---- snapshots ---- */
 
-/* What a snapshot's name says. */
-typedef struct dw_snapshot_kind {
-    uint64_t done; /* number of the last message in its state */
-    bool pending;  /* its effects are to be carried out */
+typedef struct dw_snapshot_row {
+    uint64_t sequence;
+    uint64_t done;  /* number of the last message in its state */
+    uint64_t bytes; /* of the file */
     bool full;
-} dw_snapshot_kind;
+    bool pending; /* of a folder that was taken over: its effects are to be carried out */
+} dw_snapshot_row;
 
 /* An actor's snapshots: a full one and the deltas upon it. */
 typedef struct dw_snapshot_chain {
     char paths[DW_SNAPSHOT_CHAIN_MAX][DW_FOLDER_PATH_MAX];
-    const char *list[DW_SNAPSHOT_CHAIN_MAX]; /* [count], to the paths */
-    uint64_t bytes[DW_SNAPSHOT_CHAIN_MAX];
+    const char *list[DW_SNAPSHOT_CHAIN_MAX];     /* [count], to the paths */
+    dw_snapshot_row rows[DW_SNAPSHOT_CHAIN_MAX]; /* [count] */
     size_t count;
     uint64_t sequence; /* of the last there was: the next has one more */
     uint64_t done;
-    bool pending;
+    bool pending;    /* of the last */
     bool incomplete; /* DW_FOLDER_ACCEPT_OLDER: later ones are missing; the next is a full one */
 } dw_snapshot_chain;
-/* Also removes what a killed process left in the actor's folder. Errors: DW_E_NOT_FOUND, DW_E_IO,
- * DW_E_LIMIT (more than DW_SNAPSHOT_CHAIN_MAX files), DW_E_FORMAT (one is missing: which). */
+/* Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (one is missing: which). */
 dw_status dw_actor_folder_read_chain(dw_actor_folder *folder, const char *id,
                                      dw_snapshot_chain *chain, dw_error *err);
-/* The path of the snapshot that comes after the chain's last. Errors: DW_E_LIMIT (no number is
- * left). */
+/* The snapshot that comes after the chain's last: its row without `bytes`, and its path. Errors:
+ * DW_E_LIMIT (no number is left). */
 dw_status dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const char *id,
-                                        const dw_snapshot_chain *chain,
-                                        const dw_snapshot_kind *kind, char path[DW_FOLDER_PATH_MAX],
-                                        dw_error *err);
-/* The snapshot was written there: the chain ends in it, and begins with it where it is full. */
-void dw_snapshot_chain_add(dw_snapshot_chain *chain, const char *path,
-                           const dw_snapshot_kind *kind);
-/* A snapshot was written: one that is missing later can be told. Best effort. */
-void dw_actor_folder_note_newest(const dw_actor_folder *folder, const char *id, uint64_t sequence);
-/* Remove the chain's files, best effort: a full snapshot was written after them. */
-void dw_actor_folder_remove_chain(dw_actor_folder *folder, const dw_snapshot_chain *chain);
-
-/* Make a new actor's folder, which is invisible until it is published. The files of `chain`, if it
- * is not NULL, are linked or copied there. `path` gets the name of the first snapshot that is to be
- * written: a delta upon the chain, or a full one. Errors: DW_E_IO, DW_E_STATE (the id is taken). */
-dw_status dw_actor_folder_make(dw_actor_folder *folder, const char *id,
-                               const dw_snapshot_chain *chain, char path[DW_FOLDER_PATH_MAX],
-                               dw_error *err);
-dw_status dw_actor_folder_publish(dw_actor_folder *folder, const char *id, dw_error *err);
+                                        const dw_snapshot_chain *chain, dw_snapshot_row *row,
+                                        char path[DW_FOLDER_PATH_MAX], dw_error *err);
+/* It was written to `path`: its size goes into the row, and it becomes the chain's last, or all of
+ * it. What the folder has changes with dw_actor_folder_commit. Errors: DW_E_IO. */
+dw_status dw_actor_folder_add_snapshot(dw_actor_folder *folder, dw_snapshot_chain *chain,
+                                       dw_snapshot_row *row, const char *path, dw_error *err);
 
 /* ---- messages ---- */
 
-/* What a message's file name says. */
-typedef struct dw_message_file {
+typedef struct dw_message_row {
     uint64_t number;
     char from[DW_ACTOR_ID_CHARS + 1]; /* "": from outside */
     uint64_t effect;                  /* of the sender's effects; 0: from outside */
     uint64_t cause;                   /* the message from outside that it comes of; 0: it is one */
     uint64_t caused;                  /* so many of it there were when it was sent */
+    uint64_t bytes;                   /* of its content */
     bool aside;                       /* it was given up, and waits for its actor's owner */
-} dw_message_file;
-/* Accept a message: it is on the disk afterwards, and `message->number` is set. At most
- * `mail_max` wait or were set aside. A message of a
- * sender's effect that was accepted before is left as it is: the number stays 0.
- * Errors: DW_E_NOT_FOUND (no such actor), DW_E_IO, DW_E_MEMORY, DW_E_FORMAT (its newest snapshot is
- * missing), DW_E_LIMIT (no number is left), DW_E_BUSY (mail_max). */
-typedef struct dw_mail_content {
-    const void *bytes; /* [count] */
-    size_t count;
-} dw_mail_content;
-dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_message_file *message,
-                                 const dw_mail_content *content, uint64_t mail_max, dw_error *err);
-/* Messages [*count] with numbers beyond `done`, in order, without those that were set aside; the
- * caller's to dw_free. Those that are done are removed. Errors: DW_E_IO, DW_E_MEMORY. */
-dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, uint64_t done,
-                                        dw_message_file **messages, size_t *count, dw_error *err);
+} dw_message_row;
+
+#define DW_ATTEMPT_REASON_BYTES 248 /* as long as an error's message */
+
+/* A message to an actor. */
+typedef struct dw_sent {
+    char to[DW_ACTOR_ID_CHARS + 1];
+    dw_message_row message; /* `number` is set when it is accepted; 0: it was accepted before */
+    const void *content;    /* [message.bytes] */
+    uint64_t mail_max;      /* at most so many wait for an actor or were set aside */
+    bool skip;              /* in a turn: `status` is what became of it already */
+    dw_status status;       /* in a turn: what became of it */
+    dw_error problem;
+} dw_sent;
+/* Accept a message from outside: it is on the disk afterwards. Errors: DW_E_NOT_FOUND (no such
+ * actor), DW_E_IO, DW_E_MEMORY, DW_E_LIMIT (no number is left; it is too long), DW_E_BUSY
+ * (mail_max). */
+dw_status dw_actor_folder_accept(dw_actor_folder *folder, dw_sent *sent, dw_error *err);
+/* Up to `max` messages [*count] that wait, in order, those that were set aside not among them; the
+ * caller's to dw_free. Errors: DW_E_IO, DW_E_MEMORY. */
+dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, size_t max,
+                                        dw_message_row **messages, size_t *count, dw_error *err);
 /* A message's content [*bytes], the caller's to dw_free. Errors: DW_E_IO, DW_E_NOT_FOUND,
  * DW_E_MEMORY. */
-dw_status dw_actor_folder_read_message(dw_actor_folder *folder, const char *id,
-                                       const dw_message_file *message, char **content,
-                                       size_t *bytes, dw_error *err);
-/* The message was worked on, or never will be: it waits no more. Errors: DW_E_IO; it may still
- * wait. */
-dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
-                                    const dw_message_file *message, dw_error *err);
-/* Before a message from outside is accepted whose sender waits: see to it that it can be withdrawn,
- * whatever the disk does then. Errors: DW_E_IO. */
-dw_status dw_actor_folder_prepare_withdrawal(dw_actor_folder *folder, dw_error *err);
-/* Its sender is told that the message failed: it is never worked on. Where its file cannot be
- * removed, that is done before anything else is for its actor, and before the next is accepted that
- * was prepared for. False: it may wait still, since the folder cannot even say so. */
-bool dw_actor_folder_withdraw(dw_actor_folder *folder, const char *id,
-                              const dw_message_file *message);
-/* Whether the actor had that message, and has ended since. */
-bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const char *id,
-                                   const dw_message_file *message);
+dw_status dw_actor_folder_read_message(dw_actor_folder *folder, const char *id, uint64_t number,
+                                       char **content, size_t *bytes, dw_error *err);
+/* The message never will be worked on: it waits no more, and what was noted of attempts at it is
+ * forgotten. Errors: DW_E_IO; it still waits. */
+dw_status dw_actor_folder_drop_message(dw_actor_folder *folder, const char *id, uint64_t number,
+                                       dw_error *err);
+/* The same for one whose sender is told that it failed: it is never worked on. Where it cannot be
+ * removed, which its mark says then, that is done before anything else. False: it may wait
+ * still. */
+bool dw_actor_folder_withdraw(dw_actor_folder *folder, const char *id, uint64_t number);
+/* Whether the actor had that message before the folder was taken over. */
+bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const dw_sent *sent);
 
-/* The same with those that were set aside, and nothing is removed. */
-dw_status dw_actor_folder_list_mail(dw_actor_folder *folder, const char *id, uint64_t done,
-                                    dw_message_file **messages, size_t *count, dw_error *err);
-/* The bytes of a message's content. Errors: DW_E_IO, DW_E_NOT_FOUND. */
-dw_status dw_actor_folder_message_bytes(dw_actor_folder *folder, const char *id,
-                                        const dw_message_file *message, uint64_t *bytes,
-                                        dw_error *err);
+/* What an actor's owner sees of a message. */
+typedef struct dw_mail_row {
+    dw_message_row message;
+    uint32_t attempts; /* that failed */
+    char reason[DW_ATTEMPT_REASON_BYTES];
+} dw_mail_row;
+/* All that wait or were set aside [*count], in order; the caller's to dw_free. Errors: DW_E_IO,
+ * DW_E_MEMORY, DW_E_NOT_FOUND. */
+dw_status dw_actor_folder_list_mail(dw_actor_folder *folder, const char *id, dw_mail_row **rows,
+                                    size_t *count, dw_error *err);
 
 /* ---- attempts ---- */
 
@@ -278,7 +252,6 @@ typedef enum dw_attempted_kind {
     DW_ATTEMPTED_OWN_MESSAGE = 'o',
     DW_ATTEMPTED_EFFECT = 'e',
 } dw_attempted_kind;
-#define DW_ATTEMPT_REASON_BYTES 248 /* as long as an error's message */
 typedef struct dw_attempted {
     dw_attempted_kind kind;
     uint64_t number;
@@ -290,39 +263,87 @@ typedef struct dw_attempts {
     char reason[DW_ATTEMPT_REASON_BYTES]; /* of the last one's failure */
 } dw_attempts;
 
-/* The actor is about to try this: should the process end meanwhile, the next to open the folder
- * counts an attempt. No sync: what is written outlasts the process. Errors: DW_E_IO. */
+/* The actor is about to try this, and its files may change: should the process end meanwhile, the
+ * next to open the folder counts an attempt and looks at the files. `work` NULL: files alone. No
+ * operation of the disk. Errors: DW_E_BUSY (more than 1,000 actors are at work). */
 dw_status dw_actor_folder_try(dw_actor_folder *folder, const char *id, const dw_attempted *work,
                               dw_error *err);
-/* The attempt is over, whatever came of it. Best effort. */
-void dw_actor_folder_tried(dw_actor_folder *folder);
-/* What is known of earlier attempts at this; count 0: nothing. */
-void dw_actor_folder_get_attempts(dw_actor_folder *folder, const char *id, const dw_attempted *work,
-                                  dw_attempts *attempts);
+/* It is over, whatever came of it. `clean` false: its files are to be looked at still. */
+void dw_actor_folder_tried(dw_actor_folder *folder, const char *id, bool clean);
+/* What is known of earlier attempts at this; count 0: nothing. Errors: DW_E_IO. */
+dw_status dw_actor_folder_get_attempts(dw_actor_folder *folder, const char *id,
+                                       const dw_attempted *work, dw_attempts *attempts,
+                                       dw_error *err);
 /* One more has failed; `attempts` is what dw_actor_folder_get_attempts gave, and is updated.
  * Errors: DW_E_IO. */
 dw_status dw_actor_folder_note_attempt(dw_actor_folder *folder, const char *id,
                                        dw_attempts *attempts, const char *reason, dw_error *err);
-/* It is through. Errors: DW_E_IO. */
-dw_status dw_actor_folder_forget_attempts(dw_actor_folder *folder, const char *id, dw_error *err);
-
 /* Give a message up: it waits no more, and is kept with `why`. Errors: DW_E_IO. */
-dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id,
-                                    const dw_message_file *message, const dw_attempts *why,
-                                    dw_error *err);
-/* The same for one that is in no file, but in the actor's state, where the caller removes it
- * afterwards: a second time changes nothing. `*number` is what it is called then. Errors: those of
- * dw_actor_folder_accept. */
-dw_status dw_actor_folder_set_own_aside(dw_actor_folder *folder, const char *id,
-                                        const dw_message *message, const dw_attempts *why,
-                                        uint64_t *number, dw_error *err);
-/* Why it was set aside. Errors: DW_E_IO, DW_E_NOT_FOUND, DW_E_FORMAT. */
-dw_status dw_actor_folder_why_aside(dw_actor_folder *folder, const char *id,
-                                    const dw_message_file *message, dw_attempts *why,
-                                    dw_error *err);
+dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id, uint64_t number,
+                                    const dw_attempts *why, dw_error *err);
 /* Let a message that was set aside wait again, behind all others. Errors: DW_E_IO, DW_E_LIMIT. */
-dw_status dw_actor_folder_retry(dw_actor_folder *folder, const char *id,
-                                const dw_message_file *message, dw_error *err);
+dw_status dw_actor_folder_retry(dw_actor_folder *folder, const char *id, uint64_t number,
+                                dw_error *err);
+
+/* ---- turns ---- */
+
+/* An actor that was made, and whose files were written. */
+typedef struct dw_new_actor {
+    char id[DW_ACTOR_ID_CHARS + 1];
+    char module[65];                             /* SHA-256 */
+    const dw_descent *descent;                   /* NULL: none */
+    dw_snapshot_row rows[DW_SNAPSHOT_CHAIN_MAX]; /* [row_count] */
+    size_t row_count;
+    uint64_t inside;
+    uint64_t timer_ms;
+} dw_new_actor;
+
+/* A message that is in an actor's state, from which it is taken, and given up. */
+typedef struct dw_own_aside {
+    const dw_message *message;
+    const dw_attempts *why;
+    uint64_t number; /* what it is called then: set by the commit */
+} dw_own_aside;
+
+/* What came of a turn: all of it, or nothing, is there afterwards. */
+typedef struct dw_turn {
+    char id[DW_ACTOR_ID_CHARS + 1];
+    bool has_state; /* `snapshot` was written, and is the actor's state; false: `id` may be "" */
+    dw_snapshot_row snapshot;
+    bool repeats;      /* its effects may have been carried out in part (dw_snapshot_row.pending) */
+    uint64_t message;  /* that is done; 0: none */
+    uint64_t inside;   /* messages in the actor itself */
+    uint64_t timer_ms; /* UINT64_MAX: none */
+    bool ends;         /* the actor */
+    char module[65];   /* of one that ends: set by the commit */
+    dw_own_aside *aside; /* NULL: none */
+    dw_new_actor *made;  /* [made_count] */
+    size_t made_count;
+    dw_sent *sent; /* [sent_count], in order; those that are refused fail alone */
+    size_t sent_count;
+} dw_turn;
+/* Write it, and remove files that it makes outdated. Where the failure is not the disk's or
+ * memory's and concerns one message alone it is in that one's `status`. Errors: DW_E_IO,
+ * DW_E_MEMORY, DW_E_NOT_FOUND (the actor is not there), DW_E_STATE (one that was made is there
+ * already): nothing was done, and the caller takes back the files (dw_actor_folder_take_back). */
+dw_status dw_actor_folder_commit(dw_actor_folder *folder, dw_turn *turn, dw_error *err);
+/* The same in two, for who has the journal run several at a time: the work of a piece whose `user`
+ * is the turn, and what is to be done once it was told as done. */
+dw_status dw_actor_folder_commit_work(void *turn, dw_journal_tx *tx, dw_error *err);
+void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn);
+/* Remove the files of a turn that was not committed. */
+void dw_actor_folder_take_back(dw_actor_folder *folder, const dw_turn *turn);
+
+/* Begin to make an actor: its folder, with links to or copies of the files of `chain`, if it is not
+ * NULL. `path` gets the name of the snapshot that is to be written: a delta upon the chain, or a
+ * full one. Errors: DW_E_IO, DW_E_STATE (the id is taken). */
+dw_status dw_actor_folder_make(dw_actor_folder *folder, dw_new_actor *made,
+                               const dw_snapshot_chain *chain, char path[DW_FOLDER_PATH_MAX],
+                               dw_error *err);
+/* The snapshot was written to `path`: all files of the new actor are on the disk. Errors:
+ * DW_E_IO. */
+dw_status dw_actor_folder_made(dw_actor_folder *folder, dw_new_actor *made, const char *path,
+                               dw_error *err);
 
 /* ---- modules ---- */
 
@@ -331,10 +352,10 @@ typedef struct dw_module_file {
     const void *wasm; /* [bytes] */
     size_t bytes;
 } dw_module_file;
-/* The actor, whose folder was made, is of this module: keep it as long as one of its users is
- * there. Errors: DW_E_IO. */
-dw_status dw_actor_folder_use_module(dw_actor_folder *folder, const char *id,
-                                     const dw_module_file *module, dw_error *err);
+/* The module for an actor that is being made: it is kept as long as an actor has it. Errors:
+ * DW_E_IO. */
+dw_status dw_actor_folder_use_module(dw_actor_folder *folder, const dw_module_file *module,
+                                     dw_error *err);
 /* A module [*bytes], the caller's to dw_free. Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_read_module(dw_actor_folder *folder, const char *hash, char **wasm,
                                       size_t *bytes, dw_error *err);

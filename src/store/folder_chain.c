@@ -1,281 +1,296 @@
-/* An actor's snapshots: their names, their order, what killed processes left among them, and
- * whether one is missing. */
+/* An actor's snapshots: their names, their rows, and whether one is missing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "actor/mailbox.h"
-#include "base/os.h"
+#include "base/alloc.h"
 #include "store/actor_folder_internal.h"
 
 #define PENDING "pending-"
-#define NEWEST ".newest" /* in the actor's mail */
-#define NEWEST_DIGITS 20 /* as many as any number has */
-
-typedef struct snapshot_name {
-    uint64_t sequence;
-    dw_snapshot_kind kind;
-    char name[DW__SNAPSHOT_NAME_BYTES];
-} snapshot_name;
-
-typedef struct snapshot_list {
-    const dw_actor_folder *folder;
-    const char *id;
-    snapshot_name items[DW_SNAPSHOT_CHAIN_MAX];
-    size_t count;
-} snapshot_list;
 
 /* ---- names -------------------------------------------------------------------------------- */
 
-void dw__snapshot_file_name(char name[DW__SNAPSHOT_NAME_BYTES], uint64_t sequence,
-                            const dw_snapshot_kind *kind)
+void dw__snapshot_file_name(char name[DW__SNAPSHOT_NAME_BYTES], const dw_snapshot_row *row)
 {
-    int length =
-        snprintf(name, DW__SNAPSHOT_NAME_BYTES, "%08" PRIu64 "-%012" PRIu64 ".%s%s.snapshot",
-                 sequence, kind->done, kind->pending ? PENDING : "", kind->full ? "full" : "delta");
+    int length = snprintf(name, DW__SNAPSHOT_NAME_BYTES,
+                          "%08" PRIu64 "-%012" PRIu64 ".%s%s.snapshot", row->sequence, row->done,
+                          row->pending ? PENDING : "", row->full ? "full" : "delta");
     DW_ASSERT(length > 0 && (size_t)length < DW__SNAPSHOT_NAME_BYTES);
 }
 
-/* The reverse of dw__snapshot_file_name, of numbers of any width. */
-static bool parse_name(const char *name, snapshot_name *out)
+bool dw__snapshot_parse_name(const char *name, dw_snapshot_row *row)
 {
+    char again[DW__SNAPSHOT_NAME_BYTES]; /* the name is made of these when the file is read */
     const char *next = name;
-    if (strlen(name) >= sizeof out->name || !dw__folder_number(&next, &out->sequence) ||
-        *next++ != '-' || !dw__folder_number(&next, &out->kind.done) || *next++ != '.') {
+    *row = (dw_snapshot_row){.bytes = 0};
+    if (!dw__folder_number(&next, &row->sequence) || *next++ != '-' ||
+        !dw__folder_number(&next, &row->done) || *next++ != '.') {
         return false;
     }
-    out->kind.pending = strncmp(next, PENDING, sizeof PENDING - 1) == 0;
-    next += out->kind.pending ? sizeof PENDING - 1 : 0;
-    out->kind.full = strcmp(next, "full.snapshot") == 0;
-    (void)snprintf(out->name, sizeof out->name, "%s", name);
-    return out->kind.full || strcmp(next, "delta.snapshot") == 0;
+    row->pending = strncmp(next, PENDING, sizeof PENDING - 1) == 0;
+    next += row->pending ? sizeof PENDING - 1 : 0;
+    row->full = strcmp(next, "full.snapshot") == 0;
+    dw__snapshot_file_name(again, row);
+    return strcmp(name, again) == 0;
 }
 
-/* Earlier programs wrote snapshots beside their place. */
-static void remove_left_over(const snapshot_list *list, const char *name)
+static void path_of(const dw_actor_folder *folder, const char *id, const dw_snapshot_row *row,
+                    char path[DW_FOLDER_PATH_MAX])
 {
-    char path[DW_FOLDER_PATH_MAX];
-    if (!list->folder->read_only && strstr(name, DW_FOLDER_TMP) != NULL) {
-        dw__folder_join(list->folder, path, DW__FOLDER_ACTORS, list->id, name);
-        (void)unlink(path);
-    }
+    char name[DW__SNAPSHOT_NAME_BYTES];
+    dw__snapshot_file_name(name, row);
+    dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, name);
 }
 
-static dw_status take_name(void *user, const char *name, dw_error *err)
+/* ---- reading ------------------------------------------------------------------------------ */
+
+static void take_snapshot(dw_query *query, dw_snapshot_row *row)
 {
-    snapshot_list *list = user;
-    snapshot_name item;
-    if (!parse_name(name, &item)) {
-        remove_left_over(list, name);
-        return DW_OK;
-    }
-    if (list->count == DW_SNAPSHOT_CHAIN_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "more than %d snapshots", DW_SNAPSHOT_CHAIN_MAX);
-    }
-    list->items[list->count++] = item;
-    return DW_OK;
+    *row = (dw_snapshot_row){.sequence = dw_query_get_u64(query, 0),
+                             .done = dw_query_get_u64(query, 1),
+                             .full = dw_query_get_i64(query, 2) != 0,
+                             .pending = dw_query_get_i64(query, 3) != 0,
+                             .bytes = (uint64_t)dw_query_get_i64(query, 4)};
 }
 
-static int compare_names(const void *left, const void *right)
-{
-    uint64_t a = ((const snapshot_name *)left)->sequence;
-    uint64_t b = ((const snapshot_name *)right)->sequence;
-    return a < b ? -1 : a > b;
-}
+typedef struct chain_search {
+    const char *id;
+    dw_snapshot_chain *chain;
+} chain_search;
 
-/* The actor's snapshots in order; at least one. */
-static dw_status list_snapshots(snapshot_list *list, dw_error *err)
+static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
 {
-    char path[DW_FOLDER_PATH_MAX];
-    if (!dw_actor_id_good(list->id)) {
-        return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", list->id);
-    }
-    dw__folder_join(list->folder, path, DW__FOLDER_ACTORS, list->id, NULL);
-    dw_status status = dw__folder_each(path, take_name, list, err);
-    if (status == DW_E_LIMIT) {
-        return dw_fail_within(err, status, "actor %s", list->id);
-    }
+    const chain_search *search = user;
+    dw_snapshot_chain *chain = search->chain;
+    dw_actor_row row;
+    bool found = false;
+    chain->count = 0;
+    dw_status status = dw__row_read(tx, search->id, &row, NULL, err);
     if (status != DW_OK) {
         return status;
     }
-    if (list->count == 0) {
-        return dw_fail(err, DW_E_NOT_FOUND, "actor %s: its folder holds no snapshot", list->id);
+    chain->sequence = row.sequence;
+    dw_query *query = dw_journal_query(tx, DW__SQL_SNAPSHOTS);
+    dw_query_u64(query, dw__id_number(search->id));
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        if (chain->count == DW_SNAPSHOT_CHAIN_MAX) {
+            return dw_fail(err, DW_E_LIMIT, "actor %s: more than %d snapshots", search->id,
+                           DW_SNAPSHOT_CHAIN_MAX);
+        }
+        take_snapshot(query, &chain->rows[chain->count++]);
     }
-    qsort(list->items, list->count, sizeof list->items[0], compare_names);
+    return status;
+}
+
+/* How many of the snapshots follow each other without a gap, and are there. */
+static dw_status count_joined(dw_actor_folder *folder, const char *id, dw_snapshot_chain *chain,
+                              size_t *joined, dw_error *err)
+{
+    size_t count = 0;
+    while (count < chain->count &&
+           (count == 0 || chain->rows[count].sequence == chain->rows[count - 1].sequence + 1)) {
+        path_of(folder, id, &chain->rows[count], chain->paths[count]);
+        chain->list[count] = chain->paths[count];
+        if (access(chain->paths[count], F_OK) != 0) {
+            if (errno != ENOENT) {
+                return dw__folder_fail("reading", chain->paths[count], err);
+            }
+            break;
+        }
+        count++;
+    }
+    *joined = count;
     return DW_OK;
 }
 
-/* ---- the newest one ------------------------------------------------------------------------ */
-
-static void newest_path(const dw_actor_folder *folder, const char *id,
-                        char path[DW_FOLDER_PATH_MAX])
-{
-    char mail[DW_ACTOR_ID_CHARS + sizeof "/" DW__FOLDER_MAIL];
-    (void)snprintf(mail, sizeof mail, "%s/" DW__FOLDER_MAIL, id);
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, mail, NEWEST);
-}
-
-/* The number of the snapshot that was written last; 0: it is not noted. */
-static uint64_t read_newest(const dw_actor_folder *folder, const char *id)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    char text[NEWEST_DIGITS + 1] = "";
-    const char *next = text;
-    uint64_t number = 0;
-    newest_path(folder, id, path);
-    int fd = dw_os_open(path, O_RDONLY | O_NONBLOCK, 0);
-    ssize_t got = fd >= 0 ? read(fd, text, NEWEST_DIGITS) : -1;
-    dw_os_close(fd);
-    return got == NEWEST_DIGITS && dw__folder_number(&next, &number) && *next == '\0' ? number : 0;
-}
-
-void dw_actor_folder_note_newest(const dw_actor_folder *folder, const char *id, uint64_t sequence)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    char text[NEWEST_DIGITS + 1];
-    newest_path(folder, id, path);
-    (void)snprintf(text, sizeof text, "%0*" PRIu64, NEWEST_DIGITS, sequence);
-    /* One write in place, of one length: a killed process leaves the old number or the new one. */
-    int fd = dw_os_open(path, O_WRONLY | O_CREAT, 0600);
-    if (fd >= 0) {
-        (void)dw_os_write_at(fd, 0, text, NEWEST_DIGITS, NULL);
-        dw_os_close(fd);
-    }
-}
-
-/* ---- the chain ----------------------------------------------------------------------------- */
-
-/* How many of the snapshots from `first` on follow each other without a gap. */
-static size_t count_joined(const snapshot_list *list, size_t first)
-{
-    size_t last = first;
-    while (last + 1 < list->count &&
-           list->items[last + 1].sequence == list->items[last].sequence + 1) {
-        last++;
-    }
-    return last - first + 1;
-}
-
-static dw_status fail_missing(const snapshot_list *list, uint64_t missing, size_t last,
+static dw_status fail_missing(const char *id, uint64_t missing, const dw_snapshot_row *last,
                               dw_error *err)
 {
+    char name[DW__SNAPSHOT_NAME_BYTES];
+    dw__snapshot_file_name(name, last);
     return dw_fail(err, DW_E_FORMAT,
                    "actor %s: its snapshot %08" PRIu64
                    " is missing; the newest state that is there "
                    "is %s, of message %" PRIu64 " (--force, accept_older: go on from it)",
-                   list->id, missing, list->items[last].name, list->items[last].kind.done);
+                   id, missing, name, last->done);
 }
 
-/* Those from the newest full one on, `*first`, and how many belong together. What follows a gap is
- * of no use, and an older one is not taken unasked. */
-static dw_status choose(const snapshot_list *list, dw_snapshot_chain *chain, size_t *first,
+/* What the rows come to, with the files that are there. */
+static dw_status settle(dw_actor_folder *folder, const char *id, dw_snapshot_chain *chain,
                         dw_error *err)
 {
-    const snapshot_name *items = list->items;
-    *first = list->count - 1;
-    while (*first > 0 && !items[*first].kind.full) {
-        (*first)--;
+    size_t joined = 0;
+    dw_status status = count_joined(folder, id, chain, &joined, err);
+    if (status != DW_OK) {
+        chain->count = 0;
+        return status;
     }
-    if (!items[*first].kind.full) {
+    if (joined == 0 || !chain->rows[0].full) {
+        chain->count = 0;
         return dw_fail(err, DW_E_FORMAT,
-                       "actor %s: the full snapshot that %s builds upon is missing, and with it "
-                       "its state",
-                       list->id, items[0].name);
+                       "actor %s: the full snapshot that its state builds upon is missing, and "
+                       "with it its state",
+                       id);
     }
-    uint64_t newest = read_newest(list->folder, list->id);
-    size_t last = *first + count_joined(list, *first) - 1;
-    uint64_t sequence = items[list->count - 1].sequence;
-    sequence = newest > sequence ? newest : sequence;
-    chain->incomplete = items[last].sequence < sequence;
-    if (chain->incomplete && !list->folder->accept_older) {
-        return fail_missing(list, items[last].sequence + 1, last, err);
+    const dw_snapshot_row *last = &chain->rows[joined - 1];
+    chain->incomplete = last->sequence < chain->sequence;
+    chain->count = joined;
+    if (chain->incomplete && !folder->accept_older) {
+        chain->count = 0;
+        return fail_missing(id, last->sequence + 1, last, err);
     }
-    chain->count = last - *first + 1;
-    chain->sequence = sequence;
-    chain->done = items[last].kind.done;
-    chain->pending = items[last].kind.pending;
+    chain->done = last->done;
+    chain->pending = last->pending;
     return DW_OK;
 }
 
 dw_status dw_actor_folder_read_chain(dw_actor_folder *folder, const char *id,
                                      dw_snapshot_chain *chain, dw_error *err)
 {
-    char path[DW_FOLDER_PATH_MAX];
-    snapshot_list list = {.folder = folder, .id = id};
-    size_t first = 0;
+    chain_search search = {.id = id, .chain = chain};
     chain->count = 0;
-    dw_status status = list_snapshots(&list, err);
+    dw_status status = dw_journal_read(folder->journal, read_rows, &search, err);
+    if (status != DW_OK) {
+        chain->count = 0;
+        return status;
+    }
+    return settle(folder, id, chain, err);
+}
+
+/* ---- many actors' -------------------------------------------------------------------------- */
+
+typedef struct page {
+    dw_actor_folder *folder;
+    const char *from;
+    dw_actor_item *items; /* [count] */
+    size_t max;
+    size_t count;
+    dw_snapshot_chain *chain; /* of the one at hand */
+} page;
+
+/* The item's snapshots, which `query` is at, up to those of another actor. */
+static dw_status read_item(page *p, dw_actor_item *item, dw_query *query, bool *more, dw_error *err)
+{
+    dw_snapshot_chain *chain = p->chain;
+    const uint64_t actor = dw__id_number(item->row.id);
+    dw_status status = DW_OK;
+    chain->count = 0;
+    chain->sequence = item->row.sequence;
+    while (status == DW_OK && *more && dw_query_get_u64(query, 5) <= actor) {
+        if (dw_query_get_u64(query, 5) == actor && chain->count < DW_SNAPSHOT_CHAIN_MAX) {
+            take_snapshot(query, &chain->rows[chain->count++]);
+        }
+        status = dw_query_next(query, more, err);
+    }
     if (status != DW_OK) {
         return status;
     }
-    status = choose(&list, chain, &first, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    for (size_t i = 0; i < first && !folder->read_only; i++) { /* outdated ones */
-        dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, list.items[i].name);
-        bool removed = unlink(path) == 0 || errno == ENOENT;
-        folder->left_over = folder->left_over || !removed;
-    }
+    item->status = settle(p->folder, item->row.id, chain, &item->problem);
+    item->snapshot_count = chain->count;
+    item->row.done = item->status == DW_OK ? chain->done : item->row.done;
     for (size_t i = 0; i < chain->count; i++) {
-        struct stat info;
-        dw__folder_join(folder, chain->paths[i], DW__FOLDER_ACTORS, id, list.items[first + i].name);
-        chain->list[i] = chain->paths[i];
-        chain->bytes[i] = stat(chain->paths[i], &info) == 0 ? (uint64_t)info.st_size : 0;
+        item->bytes += chain->rows[i].bytes;
     }
     return DW_OK;
 }
 
-dw_status dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const char *id,
-                                        const dw_snapshot_chain *chain,
-                                        const dw_snapshot_kind *kind, char path[DW_FOLDER_PATH_MAX],
-                                        dw_error *err)
+static dw_status read_page(void *user, dw_journal_tx *tx, dw_error *err)
 {
-    char name[DW__SNAPSHOT_NAME_BYTES];
+    page *p = user;
+    bool found = false;
+    bool more = false;
+    dw_query *snapshots = dw_journal_query(tx, DW__SQL_SNAPSHOT_PAGE);
+    dw_query *actors = dw_journal_query(tx, DW__SQL_ACTOR_PAGE);
+    dw_query_u64(snapshots, dw__id_number(p->from));
+    dw_query_u64(actors, dw__id_number(p->from));
+    dw_query_i64(actors, (int64_t)p->max);
+    p->count = 0;
+    dw_status status = dw_query_next(snapshots, &more, err);
+    while (status == DW_OK && (status = dw_query_next(actors, &found, err)) == DW_OK && found) {
+        dw_actor_item *item = &p->items[p->count++];
+        *item = (dw_actor_item){.bytes = 0};
+        dw__row_take(actors, &item->row);
+        status = read_item(p, item, snapshots, &more, err);
+    }
+    return status;
+}
+
+dw_status dw_actor_folder_page(dw_actor_folder *folder, const char *from, dw_actor_item *items,
+                               size_t max, size_t *count, dw_error *err)
+{
+    page p = {.folder = folder, .from = from, .items = items, .max = max};
+    *count = 0;
+    p.chain = dw_alloc(1, sizeof *p.chain);
+    if (p.chain == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+    }
+    dw_status status = dw_journal_read(folder->journal, read_page, &p, err);
+    *count = status == DW_OK ? p.count : 0;
+    dw_free(p.chain);
+    return status;
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+dw_status dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const char *id,
+                                        const dw_snapshot_chain *chain, dw_snapshot_row *row,
+                                        char path[DW_FOLDER_PATH_MAX], dw_error *err)
+{
     if (chain->sequence == UINT64_MAX) {
         return dw_fail(err, DW_E_LIMIT, "actor %s: %" PRIu64 " snapshots, which is the limit", id,
                        chain->sequence);
     }
-    dw__snapshot_file_name(name, chain->sequence + 1, kind);
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, name);
+    row->sequence = chain->sequence + 1;
+    path_of(folder, id, row, path);
     return DW_OK;
 }
 
-void dw_snapshot_chain_add(dw_snapshot_chain *chain, const char *path, const dw_snapshot_kind *kind)
+static dw_status read_size(const char *path, uint64_t *bytes, dw_error *err)
 {
     struct stat info;
-    chain->count = kind->full ? 0 : chain->count;
-    DW_ASSERT(chain->count < DW_SNAPSHOT_CHAIN_MAX);
-    const size_t last = chain->count++;
-    (void)snprintf(chain->paths[last], sizeof chain->paths[last], "%s", path);
-    chain->list[last] = chain->paths[last];
-    chain->bytes[last] = stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
-    chain->sequence++;
-    chain->done = kind->done;
-    chain->pending = kind->pending;
-    chain->incomplete = false;
-}
-
-void dw_actor_folder_remove_chain(dw_actor_folder *folder, const dw_snapshot_chain *chain)
-{
-    for (size_t i = 0; i < chain->count; i++) {
-        bool removed = unlink(chain->paths[i]) == 0 || errno == ENOENT;
-        folder->left_over = folder->left_over || !removed;
+    if (stat(path, &info) != 0) {
+        return dw__folder_fail("reading", path, err);
     }
+    *bytes = (uint64_t)info.st_size;
+    return DW_OK;
 }
 
-dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *chain, dw_error *err)
+dw_status dw_actor_folder_add_snapshot(dw_actor_folder *folder, dw_snapshot_chain *chain,
+                                       dw_snapshot_row *row, const char *path, dw_error *err)
+{
+    dw_status status = read_size(path, &row->bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (row->full) {
+        chain->count = 0;
+    }
+    DW_ASSERT(chain->count < DW_SNAPSHOT_CHAIN_MAX);
+    size_t at = chain->count++;
+    chain->rows[at] = *row;
+    (void)snprintf(chain->paths[at], sizeof chain->paths[at], "%s", path);
+    chain->list[at] = chain->paths[at];
+    chain->sequence = row->sequence;
+    chain->done = row->done;
+    chain->pending = row->pending;
+    chain->incomplete = false;
+    dw_actor_folder_add_bytes(folder, row->bytes);
+    return DW_OK;
+}
+
+dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *chain,
+                                dw_snapshot_row *rows, dw_error *err)
 {
     for (size_t i = 0; i < chain->count; i++) {
         char name[DW__SNAPSHOT_NAME_BYTES];
         char path[DW_FOLDER_PATH_MAX];
-        const dw_snapshot_kind kind = {.full = i == 0};
-        dw__snapshot_file_name(name, i + 1, &kind);
+        rows[i] =
+            (dw_snapshot_row){.sequence = i + 1, .full = i == 0, .bytes = chain->rows[i].bytes};
+        dw__snapshot_file_name(name, &rows[i]);
         if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path) {
             return dw_fail(err, DW_E_LIMIT, "%.150s: a longer path than %zu bytes", folder,
                            sizeof path - 1);
@@ -289,5 +304,75 @@ dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *cha
             return status;
         }
     }
+    return DW_OK;
+}
+
+dw_status dw_actor_folder_made(dw_actor_folder *folder, dw_new_actor *made, const char *path,
+                               dw_error *err)
+{
+    char place[DW_FOLDER_PATH_MAX];
+    dw_snapshot_row *row = &made->rows[made->row_count];
+    dw_status status = read_size(path, &row->bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    made->row_count++;
+    dw_actor_folder_add_bytes(folder, row->bytes);
+    dw__folder_join(folder, place, DW__FOLDER_ACTORS, made->id, NULL);
+    status = dw__folder_sync(place, err);
+    dw__folder_join(folder, place, DW__FOLDER_ACTORS, NULL, NULL);
+    return status == DW_OK ? dw__folder_sync(place, err) : status;
+}
+
+dw_status dw__snapshot_add(dw_journal_tx *tx, const char *id, const dw_snapshot_row *row,
+                           dw_error *err)
+{
+    dw_query *query = dw_journal_query(tx, DW__SQL_ADD_SNAPSHOT);
+    dw_query_u64(query, dw__id_number(id));
+    dw_query_u64(query, row->sequence);
+    dw_query_u64(query, row->done);
+    dw_query_i64(query, row->full);
+    dw_query_i64(query, row->pending);
+    dw_query_i64(query, (int64_t)row->bytes);
+    return dw_query_run(query, err);
+}
+
+/* ---- new actors ---------------------------------------------------------------------------- */
+
+static dw_status note_new(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    return dw__loose_set(tx, user, true, err);
+}
+
+dw_status dw_actor_folder_make(dw_actor_folder *folder, dw_new_actor *made,
+                               const dw_snapshot_chain *chain, char path[DW_FOLDER_PATH_MAX],
+                               dw_error *err)
+{
+    char place[DW_FOLDER_PATH_MAX];
+    made->row_count = 0;
+    if (dw_actor_folder_has(folder, made->id)) {
+        return dw_fail(err, DW_E_STATE, "actor %s: it is there already", made->id);
+    }
+    dw_status status = dw_journal_write(folder->journal, note_new, made->id, false, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__folder_join(folder, place, DW__FOLDER_ACTORS, made->id, NULL);
+    if (access(place, F_OK) == 0) { /* left by an earlier call that failed */
+        status = dw__folder_remove_tree(place, err);
+    }
+    if (status == DW_OK) {
+        status = dw__folder_make(place, err);
+    }
+    if (status == DW_OK && chain != NULL) {
+        status = dw__folder_link_chain(place, chain, made->rows, err);
+        made->row_count = chain->count;
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_snapshot_row *row = &made->rows[made->row_count];
+    *row = (dw_snapshot_row){.sequence = made->row_count + 1, .full = chain == NULL};
+    path_of(folder, made->id, row, path);
     return DW_OK;
 }

@@ -173,8 +173,8 @@ static dw_status remove_one(void *user, const char *name, dw_error *err)
                        sizeof path - 1);
     }
     if (lstat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        /* Two levels, and no more: an actor's folder and its mail. */
-        return strcmp(name, DW__FOLDER_MAIL) == 0
+        /* Two levels, and no more: an actor's folder and its mail in earlier programs'. */
+        return strcmp(name, "mail") == 0
                    ? dw__folder_remove_tree(path, err)
                    : dw_fail(err, DW_E_IO, "%.150s: not a folder of this program", path);
     }

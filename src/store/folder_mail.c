@@ -1,591 +1,388 @@
-/* Messages as files: accepted, listed, delivered, and remembered where they may be sent again. */
-#include <errno.h>
+/* Messages as rows: accepted, listed, dropped, set aside. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "actor/mailbox.h"
+#include "base/alloc.h"
 #include "base/array.h"
-#include "base/os.h"
 #include "store/actor_folder_internal.h"
 
-#define MESSAGE_BYTES_MAX ((size_t)UINT32_MAX)
-#define OUTSIDE "0000000000000000" /* stands for FROM */
-#define DELIVERED ".delivered-"
-#define ASIDE "aside-"
-#define WHY_ASIDE ".aside-"
-#define WHY_NAME_BYTES sizeof WHY_ASIDE "18446744073709551615"
+/* ---- accepting --------------------------------------------------------------------------- */
 
-/* ---- names and paths --------------------------------------------------------------------- */
-
-static void message_name(char name[DW__MESSAGE_NAME_BYTES], const dw_message_file *message)
-{
-    int length = snprintf(name, DW__MESSAGE_NAME_BYTES, "%s%012" PRIu64 "-%s-%016" PRIx64,
-                          message->aside ? ASIDE : "", message->number,
-                          message->from[0] != '\0' ? message->from : OUTSIDE, message->effect);
-    DW_ASSERT(length > 0 && (size_t)length < DW__MESSAGE_NAME_BYTES);
-    if (message->cause != 0) {
-        size_t rest = DW__MESSAGE_NAME_BYTES - (size_t)length;
-        int more = snprintf(name + length, rest, "-%016" PRIx64 "-%" PRIu64, message->cause,
-                            message->caused);
-        DW_ASSERT(more > 0 && (size_t)more < rest);
-    }
-}
-
-/* "-CAUSE-COUNT" or nothing. */
-static bool parse_cause(const char *text, dw_message_file *message)
-{
-    int length = 0;
-    message->cause = 0;
-    message->caused = 0;
-    if (*text == '\0') {
-        return true;
-    }
-    if (sscanf(text, "-%16" SCNx64 "-%n", &message->cause, &length) != 1 || length == 0) {
-        return false;
-    }
-    text += length;
-    return dw__folder_number(&text, &message->caused) && *text == '\0';
-}
-
-/* The reverse of message_name. */
-static bool parse_message_name(const char *name, dw_message_file *message)
-{
-    int length = 0;
-    const char *next = name;
-    message->aside = strncmp(name, ASIDE, sizeof ASIDE - 1) == 0;
-    next += message->aside ? sizeof ASIDE - 1 : 0;
-    if (!dw__folder_number(&next, &message->number) ||
-        sscanf(next, "-%16[0-9a-f]-%16" SCNx64 "%n", message->from, &message->effect, &length) !=
-            2 ||
-        length == 0 || !dw_actor_id_good(message->from) || !parse_cause(next + length, message)) {
-        return false;
-    }
-    if (strcmp(message->from, OUTSIDE) == 0) {
-        message->from[0] = '\0';
-    }
-    char again[DW__MESSAGE_NAME_BYTES]; /* the name is made of these when the file is read */
-    message_name(again, message);
-    return strcmp(name, again) == 0;
-}
-
-/* "PREFIX ID-NUMBER-FROM-EFFECT" without the blank; `*rest` is what stands behind the prefix. */
-static bool parse_delivered_name(const char *name, const char *prefix, dw_message_file *message,
-                                 const char **rest)
-{
-    size_t length = strlen(prefix);
-    size_t start = length + DW_ACTOR_ID_CHARS + 1;
-    if (strncmp(name, prefix, length) != 0 || strlen(name) <= start) {
-        return false;
-    }
-    *rest = name + length;
-    return parse_message_name(name + start, message);
-}
-
-void dw__folder_mail_path(const dw_actor_folder *folder, const char *id, const char *name,
-                          char path[DW_FOLDER_PATH_MAX])
-{
-    char mail[DW_ACTOR_ID_CHARS + sizeof "/" DW__FOLDER_MAIL];
-    (void)snprintf(mail, sizeof mail, "%.*s/" DW__FOLDER_MAIL, DW_ACTOR_ID_CHARS, id);
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, mail, name);
-}
-
-static void message_path(const dw_actor_folder *folder, const char *id,
-                         const dw_message_file *message, char path[DW_FOLDER_PATH_MAX])
-{
-    char name[DW__MESSAGE_NAME_BYTES];
-    message_name(name, message);
-    dw__folder_mail_path(folder, id, name, path);
-}
-
-/* The message as one that is remembered: what is known of it when it is sent again. */
-static dw_message_file delivered_of(const dw_message_file *message)
-{
-    dw_message_file delivered = {.effect = message->effect};
-    memcpy(delivered.from, message->from, sizeof delivered.from);
-    return delivered;
-}
-
-/* Where a delivered message is remembered that would outlive its receiver. */
-static void delivered_path(const dw_actor_folder *folder, const char *id,
-                           const dw_message_file *message, char path[DW_FOLDER_PATH_MAX])
-{
-    char name[DW__MESSAGE_NAME_BYTES];
-    char whole[sizeof DELIVERED "-" + DW_ACTOR_ID_CHARS + DW__MESSAGE_NAME_BYTES];
-    const dw_message_file delivered = delivered_of(message);
-    message_name(name, &delivered);
-    (void)snprintf(whole, sizeof whole, DELIVERED "%s-%s", id, name);
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, whole, NULL);
-}
-
-/* ---- messages that wait ------------------------------------------------------------------ */
-
-typedef struct message_list {
-    dw_message_file *items; /* [count] */
-    size_t count;
-    size_t capacity;
-    const dw_actor_folder *folder;
-    const char *id;
-} message_list;
-
-/* Earlier programs wrote messages beside their place. */
-static void remove_left_over(const message_list *list, const char *name)
-{
-    static const char end[] = ".part";
-    char path[DW_FOLDER_PATH_MAX];
-    size_t length = strlen(name);
-    if (!list->folder->read_only && length > sizeof end &&
-        strcmp(name + length - (sizeof end - 1), end) == 0) {
-        dw__folder_mail_path(list->folder, list->id, name, path);
-        (void)unlink(path);
-    }
-}
-
-static dw_status take_name(void *user, const char *name, dw_error *err)
-{
-    message_list *list = user;
-    dw_message_file message;
-    if (!parse_message_name(name, &message)) {
-        remove_left_over(list, name);
-        return DW_OK;
-    }
-    if (!DW_ARRAY_RESERVE(list->items, list->capacity, list->count + 1, SIZE_MAX)) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a list of messages");
-    }
-    list->items[list->count++] = message;
-    return DW_OK;
-}
-
-static int compare_messages(const void *left, const void *right)
-{
-    uint64_t a = ((const dw_message_file *)left)->number;
-    uint64_t b = ((const dw_message_file *)right)->number;
-    return a < b ? -1 : a > b;
-}
-
-/* All messages in the actor's mail in order, delivered ones and those set aside as well;
- * list->items is the caller's, also on failure. */
-static dw_status list_mail(const dw_actor_folder *folder, const char *id, message_list *list,
-                           dw_error *err)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    list->folder = folder;
-    list->id = id;
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
-    dw_status status = dw__folder_each(path, take_name, list, err);
-    if (status == DW_OK && list->count > 0) {
-        qsort(list->items, list->count, sizeof *list->items, compare_messages);
-    }
-    return status;
-}
-
-static bool same_effect(const dw_message_file *left, const dw_message_file *right)
-{
-    return left->effect == right->effect && strcmp(left->from, right->from) == 0;
-}
-
-/* The number for a new message, beyond all that the actor had or has; 0: it has this one. */
-static dw_status find_number(dw_actor_folder *folder, const char *id,
-                             const dw_message_file *message, uint64_t mail_max, uint64_t *number,
+static dw_status take_number(dw_journal_tx *tx, const char *id, uint64_t numbered, uint64_t *number,
                              dw_error *err)
 {
-    uint64_t waiting = 0;
-    message_list list = {.count = 0};
-    dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
-    if (chain == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+    if (numbered == UINT64_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "actor %s: %" PRIu64 " messages, which is the limit", id,
+                       numbered);
     }
-    dw_status status = dw_actor_folder_read_chain(folder, id, chain, err);
-    if (status != DW_OK) {
-        goto out;
-    }
-    uint64_t last = chain->done;
-    status = list_mail(folder, id, &list, err);
-    if (status != DW_OK) {
-        goto out;
-    }
-    for (size_t i = 0; i < list.count; i++) {
-        if (message->effect != 0 && same_effect(&list.items[i], message)) {
-            *number = 0;
-            goto out;
-        }
-        waiting += list.items[i].aside || list.items[i].number > chain->done;
-        last = list.items[i].number > last ? list.items[i].number : last;
-    }
-    if (waiting >= mail_max) {
-        status = dw_fail(err, DW_E_BUSY,
-                         "actor %s: %" PRIu64 " messages wait or were set aside, limit %" PRIu64
-                         " (mail)",
-                         id, waiting, mail_max);
-        goto out;
-    }
-    *number = last + 1;
-    if (last == UINT64_MAX) {
-        status = dw_fail(err, DW_E_LIMIT, "actor %s: %" PRIu64 " messages, which is the limit", id,
-                         last);
-    }
-out:
-    dw_free(list.items);
-    dw_free(chain);
-    return status;
+    *number = numbered + 1;
+    dw_query *query = dw_journal_query(tx, DW__SQL_SET_NUMBERED);
+    dw_query_u64(query, dw__id_number(id));
+    dw_query_u64(query, *number);
+    return dw_query_run(query, err);
 }
 
-dw_status dw_actor_folder_accept(dw_actor_folder *folder, const char *id, dw_message_file *message,
-                                 const dw_mail_content *content, uint64_t mail_max, dw_error *err)
+dw_status dw__mail_number(dw_journal_tx *tx, const char *id, uint64_t *number, dw_error *err)
 {
-    char mail[DW_FOLDER_PATH_MAX];
-    char path[DW_FOLDER_PATH_MAX];
-    uint64_t number = 0;
-    dw_status status = find_number(folder, id, message, mail_max, &number, err);
-    if (status != DW_OK || number == 0) {
-        return status;
-    }
-    message->number = number;
-    dw__folder_join(folder, mail, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
-    message_path(folder, id, message, path);
-    return dw__folder_write_file(folder, mail, path, content->bytes, content->count, err);
+    dw_actor_row row;
+    uint64_t numbered = 0;
+    dw_status status = dw__row_read(tx, id, &row, &numbered, err);
+    return status == DW_OK ? take_number(tx, id, numbered, number, err) : status;
 }
 
-/* What is not done; with what was set aside for its owner, and else without, and what is done is
- * removed then. */
-static dw_status list_waiting(dw_actor_folder *folder, const char *id, uint64_t done,
-                              bool for_owner, message_list *list, dw_error *err)
+dw_status dw__mail_add(dw_journal_tx *tx, const char *id, const dw_message_row *message,
+                       const void *content, const dw_attempts *why, dw_error *err)
 {
-    size_t kept = 0;
-    dw_status status = list_mail(folder, id, list, err);
-    if (status != DW_OK) {
-        dw_free(list->items);
-        *list = (message_list){.count = 0};
-        return status;
-    }
-    for (size_t i = 0; i < list->count; i++) {
-        const dw_message_file item = list->items[i];
-        if (dw__folder_is_withdrawn(folder, id, item.number)) {
-            continue;
-        }
-        if (item.aside ? for_owner : item.number > done) {
-            list->items[kept++] = item;
-        } else if (!item.aside && !for_owner && !folder->read_only) {
-            (void)dw_actor_folder_delivered(folder, id, &item, NULL);
-        }
-    }
-    list->count = kept;
-    return DW_OK;
+    dw_query *query = dw_journal_query(tx, DW__SQL_ADD_MESSAGE);
+    dw_query_u64(query, dw__id_number(id));
+    dw_query_u64(query, message->number);
+    dw__bind_id(query, message->from);
+    dw_query_u64(query, message->effect);
+    dw_query_u64(query, message->cause);
+    dw_query_u64(query, message->caused);
+    dw_query_i64(query, message->aside);
+    dw_query_i64(query, why != NULL ? why->count : 0);
+    dw_query_text(query, why != NULL ? why->reason : "");
+    dw_query_blob(query, content, (size_t)message->bytes);
+    return dw_query_run(query, err);
 }
 
-dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, uint64_t done,
-                                        dw_message_file **messages, size_t *count, dw_error *err)
+static dw_status find_in_seen(dw_journal_tx *tx, const dw_sent *sent, bool *found, dw_error *err)
 {
-    message_list list = {.count = 0};
-    dw_status status = dw__folder_is_withdrawn(folder, id, folder->withdrawn.number)
-                           ? dw__folder_finish_withdrawal(folder, err)
-                           : DW_OK;
-    if (status == DW_OK) {
-        status = list_waiting(folder, id, done, false, &list, err);
-    }
-    *messages = list.items;
-    *count = list.count;
-    return status;
+    dw_query *query = dw_journal_query(tx, DW__SQL_SEEN);
+    dw_query_u64(query, dw__id_number(sent->message.from));
+    dw_query_u64(query, dw__id_number(sent->to));
+    dw_query_u64(query, sent->message.effect);
+    return dw_query_next(query, found, err);
 }
 
-dw_status dw_actor_folder_list_mail(dw_actor_folder *folder, const char *id, uint64_t done,
-                                    dw_message_file **messages, size_t *count, dw_error *err)
+/* Whether the message of that effect was accepted before. */
+static dw_status find_same(dw_journal_tx *tx, const dw_sent *sent, bool *found, dw_error *err)
 {
-    message_list list = {.count = 0};
-    dw_status status = list_waiting(folder, id, done, true, &list, err);
-    *messages = list.items;
-    *count = list.count;
-    return status;
-}
-
-dw_status dw_actor_folder_message_bytes(dw_actor_folder *folder, const char *id,
-                                        const dw_message_file *message, uint64_t *bytes,
-                                        dw_error *err)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    struct stat info;
-    message_path(folder, id, message, path);
-    *bytes = 0;
-    if (stat(path, &info) != 0) {
-        return dw__folder_fail("reading", path, err);
-    }
-    *bytes = (uint64_t)info.st_size;
-    return DW_OK;
-}
-
-dw_status dw_actor_folder_read_message(dw_actor_folder *folder, const char *id,
-                                       const dw_message_file *message, char **content,
-                                       size_t *bytes, dw_error *err)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    message_path(folder, id, message, path);
-    return dw_os_read_file(path, MESSAGE_BYTES_MAX, content, bytes, err);
-}
-
-/* ---- messages that were delivered -------------------------------------------------------- */
-
-static void why_name(char name[WHY_NAME_BYTES], uint64_t number)
-{
-    (void)snprintf(name, WHY_NAME_BYTES, WHY_ASIDE "%012" PRIu64, number);
-}
-
-static void forget_why(const dw_actor_folder *folder, const char *id, uint64_t number)
-{
-    char name[WHY_NAME_BYTES];
-    char path[DW_FOLDER_PATH_MAX];
-    why_name(name, number);
-    dw__folder_mail_path(folder, id, name, path);
-    (void)unlink(path);
-}
-
-/* Whether the actor's effects may be carried out a second time: its newest snapshot is pending. */
-static bool effects_may_repeat(dw_actor_folder *folder, const char *id)
-{
-    dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
-    if (chain == NULL) {
-        return true; /* unknown */
-    }
-    dw_status status = dw_actor_folder_read_chain(folder, id, chain, NULL);
-    bool may = status == DW_OK ? chain->pending : status != DW_E_NOT_FOUND;
-    dw_free(chain);
-    return may;
-}
-
-/* Whether the message may be sent a second time. An actor does not repeat messages to itself: it
- * works on nothing before its effects are carried out. */
-static bool may_repeat(dw_actor_folder *folder, const char *id, const dw_message_file *message)
-{
-    return message->from[0] != '\0' && strcmp(message->from, id) != 0 &&
-           effects_may_repeat(folder, message->from);
-}
-
-dw_status dw_actor_folder_delivered(dw_actor_folder *folder, const char *id,
-                                    const dw_message_file *message, dw_error *err)
-{
-    char path[DW_FOLDER_PATH_MAX];
-    char kept_path[DW_FOLDER_PATH_MAX];
-    const dw_message_file kept = delivered_of(message);
-    message_path(folder, id, message, path);
-    message_path(folder, id, &kept, kept_path);
-    int result = may_repeat(folder, id, message) ? rename(path, kept_path) : unlink(path);
-    if (message->aside && result == 0) {
-        forget_why(folder, id, message->number);
-    }
-    if (result == 0 || errno == ENOENT) {
+    *found = false;
+    if (sent->message.from[0] == '\0') {
         return DW_OK;
     }
-    folder->left_over = true;
-    return dw__folder_fail("removing", path, err);
+    dw_query *query = dw_journal_query(tx, DW__SQL_SAME_MESSAGE);
+    dw_query_u64(query, dw__id_number(sent->to));
+    dw_query_u64(query, dw__id_number(sent->message.from));
+    dw_query_u64(query, sent->message.effect);
+    dw_status status = dw_query_next(query, found, err);
+    return status == DW_OK && !*found ? find_in_seen(tx, sent, found, err) : status;
 }
 
-bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const char *id,
-                                   const dw_message_file *message)
+static dw_status accept_one(dw_journal_tx *tx, dw_sent *sent, dw_error *err)
 {
-    char path[DW_FOLDER_PATH_MAX];
-    delivered_path(folder, id, message, path);
-    return access(path, F_OK) == 0;
+    dw_actor_row row;
+    uint64_t numbered = 0;
+    bool same = false;
+    sent->message.number = 0;
+    dw_status status = dw__row_read(tx, sent->to, &row, &numbered, err);
+    if (status == DW_OK) {
+        status = find_same(tx, sent, &same, err);
+    }
+    if (status != DW_OK || same) {
+        return status;
+    }
+    if (row.waiting + row.set_aside >= sent->mail_max) {
+        return dw_fail(err, DW_E_BUSY,
+                       "actor %s: %" PRIu64 " messages wait or were set aside, limit %" PRIu64
+                       " (mail)",
+                       sent->to, row.waiting + row.set_aside, sent->mail_max);
+    }
+    status = take_number(tx, sent->to, numbered, &sent->message.number, err);
+    return status == DW_OK ? dw__mail_add(tx, sent->to, &sent->message, sent->content, NULL, err)
+                           : status;
 }
 
-dw_status dw__folder_keep_delivered(dw_actor_folder *folder, const char *id, dw_error *err)
+dw_status dw__mail_take(dw_journal_tx *tx, dw_sent *sent, dw_error *err)
 {
-    char path[DW_FOLDER_PATH_MAX];
-    char kept[DW_FOLDER_PATH_MAX];
-    message_list list = {.count = 0};
-    bool any = false;
-    dw_status status = list_mail(folder, id, &list, err);
-    if (status == DW_E_NOT_FOUND) { /* it was never published, or is no more */
-        status = DW_OK;
-        goto out;
-    }
-    for (size_t i = 0; i < list.count && status == DW_OK; i++) {
-        if (!may_repeat(folder, id, &list.items[i])) {
-            continue;
-        }
-        message_path(folder, id, &list.items[i], path);
-        delivered_path(folder, id, &list.items[i], kept);
-        any = true;
-        if (link(path, kept) != 0 && errno != EEXIST && rename(path, kept) != 0) {
-            status = dw__folder_fail("renaming", path, err);
-        }
-    }
-    if (status == DW_OK && any) {
-        dw__folder_join(folder, path, DW__FOLDER_ACTORS, NULL, NULL);
-        status = dw__folder_sync(path, err);
-    }
-out:
-    dw_free(list.items);
-    return status;
-}
-
-dw_status dw__folder_clean_delivered(dw_actor_folder *folder, const char *name, dw_error *err)
-{
-    dw_message_file message;
-    const char *rest = NULL;
-    char path[DW_FOLDER_PATH_MAX];
-    bool old = parse_delivered_name(name, DW__FOLDER_FORMER_DELIVERED, &message, &rest);
-    if (!old && !parse_delivered_name(name, DELIVERED, &message, &rest)) {
+    if (sent->skip) {
         return DW_OK;
     }
-    dw__folder_join(folder, path, DW__FOLDER_ACTORS, name, NULL);
-    if (!effects_may_repeat(folder, message.from)) {
-        (void)unlink(path);
-    } else if (old) {
-        char fresh_name[sizeof DELIVERED "-" + DW_ACTOR_ID_CHARS + DW__MESSAGE_NAME_BYTES];
-        char fresh[DW_FOLDER_PATH_MAX];
-        (void)snprintf(fresh_name, sizeof fresh_name, DELIVERED "%s", rest);
-        dw__folder_join(folder, fresh, DW__FOLDER_ACTORS, fresh_name, NULL);
-        if (rename(path, fresh) != 0) {
-            return dw__folder_fail("renaming", path, err);
-        }
+    sent->status = accept_one(tx, sent, &sent->problem);
+    switch (sent->status) {
+    case DW_OK:
+    case DW_E_NOT_FOUND:
+    case DW_E_BUSY:
+    case DW_E_LIMIT:
+        return DW_OK;
+    default:
+        return dw_fail(err, sent->status, "%s", sent->problem.message);
     }
-    return DW_OK;
 }
 
-/* ---- messages that were set aside -------------------------------------------------------- */
-
-static dw_status sync_mail(const dw_actor_folder *folder, const char *id, dw_error *err)
+static dw_status accept_work(void *user, dw_journal_tx *tx, dw_error *err)
 {
-    char mail[DW_FOLDER_PATH_MAX];
-    dw__folder_join(folder, mail, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
-    return dw__folder_sync(mail, err);
+    return accept_one(tx, user, err);
 }
 
-static dw_status rename_message(const dw_actor_folder *folder, const char *id,
-                                const dw_message_file *from, const dw_message_file *to,
-                                dw_error *err)
+dw_status dw_actor_folder_accept(dw_actor_folder *folder, dw_sent *sent, dw_error *err)
 {
-    char path[DW_FOLDER_PATH_MAX];
-    char fresh[DW_FOLDER_PATH_MAX];
-    message_path(folder, id, from, path);
-    message_path(folder, id, to, fresh);
-    if (rename(path, fresh) != 0) {
-        return dw__folder_fail("renaming", path, err);
-    }
-    dw_status status = sync_mail(folder, id, err);
-    /* As with files that are written: taken back, or done. */
-    return status != DW_OK && rename(fresh, path) != 0 ? DW_OK : status;
-}
-
-dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id,
-                                    const dw_message_file *message, const dw_attempts *why,
-                                    dw_error *err)
-{
-    char name[WHY_NAME_BYTES];
-    dw_message_file aside = *message;
-    aside.aside = true;
-    why_name(name, message->number);
-    dw_status status = dw__attempts_write(folder, id, name, why, err);
-    return status == DW_OK ? rename_message(folder, id, message, &aside, err) : status;
-}
-
-/* The message in the actor's state that was set aside for the same reason; 0: none was. */
-static uint64_t find_own_aside(const dw_actor_folder *folder, const char *id,
-                               const message_list *list, const dw_attempted *work)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        char name[WHY_NAME_BYTES];
-        dw_attempts why;
-        why_name(name, list->items[i].number);
-        if (list->items[i].aside && dw__attempts_read(folder, id, name, &why, NULL) == DW_OK &&
-            dw__same_attempted(&why.work, work)) {
-            return list->items[i].number;
-        }
-    }
-    return 0;
-}
-
-dw_status dw_actor_folder_set_own_aside(dw_actor_folder *folder, const char *id,
-                                        const dw_message *message, const dw_attempts *why,
-                                        uint64_t *number, dw_error *err)
-{
-    char mail[DW_FOLDER_PATH_MAX];
-    char path[DW_FOLDER_PATH_MAX];
-    char name[WHY_NAME_BYTES];
-    message_list list = {.count = 0};
-    dw_message_file file = {.aside = true};
-    dw_status status = list_mail(folder, id, &list, err);
-    *number = status == DW_OK ? find_own_aside(folder, id, &list, &why->work) : 0;
-    dw_free(list.items);
-    if (status != DW_OK || *number != 0) {
-        return status;
-    }
-    (void)snprintf(file.from, sizeof file.from, "%s", message->actor);
-    status = find_number(folder, id, &file, UINT64_MAX, &file.number, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    why_name(name, file.number);
-    status = dw__attempts_write(folder, id, name, why, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    *number = file.number;
-    dw__folder_join(folder, mail, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
-    message_path(folder, id, &file, path);
-    return dw__folder_write_file(folder, mail, path, message->content, message->bytes, err);
-}
-
-dw_status dw_actor_folder_why_aside(dw_actor_folder *folder, const char *id,
-                                    const dw_message_file *message, dw_attempts *why, dw_error *err)
-{
-    char name[WHY_NAME_BYTES];
-    why_name(name, message->number);
-    return dw__attempts_read(folder, id, name, why, err);
-}
-
-dw_status dw_actor_folder_retry(dw_actor_folder *folder, const char *id,
-                                const dw_message_file *message, dw_error *err)
-{
-    dw_message_file again = *message;
-    const dw_message_file any = {.effect = 0};
-    again.aside = false;
-    again.cause = 0; /* its owner, from outside, lets it begin anew */
-    again.caused = 0;
-    dw_status status = find_number(folder, id, &any, UINT64_MAX, &again.number, err);
+    dw__folder_finish_withdrawals(folder);
+    dw_status status = dw_journal_write(folder->journal, accept_work, sent, false, err);
     if (status == DW_OK) {
-        status = rename_message(folder, id, message, &again, err);
-    }
-    if (status == DW_OK) {
-        forget_why(folder, id, message->number);
+        dw_actor_folder_add_bytes(folder, sent->message.bytes);
+    } else {
+        sent->message.number = 0;
     }
     return status;
 }
 
-typedef struct reason_search {
+static dw_status seen_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    bool found = false;
+    dw_status status = find_in_seen(tx, user, &found, err);
+    return status == DW_OK && !found ? DW_E_NOT_FOUND : status;
+}
+
+bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const dw_sent *sent)
+{
+    dw_sent copy = *sent;
+    return dw_journal_read(folder->journal, seen_work, &copy, NULL) == DW_OK;
+}
+
+/* ---- listing ----------------------------------------------------------------------------- */
+
+static void take_message(dw_query *query, dw_message_row *message)
+{
+    message->number = dw_query_get_u64(query, 0);
+    dw__get_id(query, 1, message->from);
+    message->effect = dw_query_get_u64(query, 2);
+    message->cause = dw_query_get_u64(query, 3);
+    message->caused = dw_query_get_u64(query, 4);
+    message->aside = dw_query_get_i64(query, 5) != 0;
+    message->bytes = (uint64_t)dw_query_get_i64(query, 8);
+}
+
+typedef struct message_list {
     dw_actor_folder *folder;
     const char *id;
-    const message_list *messages;
-} reason_search;
+    size_t max;
+    dw_message_row *items; /* [count] */
+    size_t count;
+    size_t capacity;
+} message_list;
 
-static dw_status clean_reason(void *user, const char *name, dw_error *err)
+static dw_status read_waiting(void *user, dw_journal_tx *tx, dw_error *err)
 {
-    const reason_search *search = user;
-    uint64_t number = 0;
-    const char *next = name + sizeof WHY_ASIDE - 1;
-    (void)err;
-    if (strncmp(name, WHY_ASIDE, sizeof WHY_ASIDE - 1) != 0 || !dw__folder_number(&next, &number)) {
-        return DW_OK;
+    message_list *list = user;
+    bool found = false;
+    dw_status status = DW_OK;
+    dw_query *query = dw_journal_query(tx, DW__SQL_WAITING);
+    dw_query_u64(query, dw__id_number(list->id));
+    dw_query_i64(query, (int64_t)list->max);
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        if (!DW_ARRAY_RESERVE(list->items, list->capacity, list->count + 1, list->max)) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a list of messages");
+        }
+        take_message(query, &list->items[list->count]);
+        list->count +=
+            !dw__folder_is_withdrawn(list->folder, list->id, list->items[list->count].number);
     }
-    for (size_t i = 0; i < search->messages->count; i++) {
-        if (search->messages->items[i].aside && search->messages->items[i].number == number) {
-            return DW_OK;
+    return status;
+}
+
+dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, size_t max,
+                                        dw_message_row **messages, size_t *count, dw_error *err)
+{
+    message_list list = {.folder = folder, .id = id, .max = max};
+    dw_status status = dw_journal_read(folder->journal, read_waiting, &list, err);
+    if (status != DW_OK) {
+        dw_free(list.items);
+        list = (message_list){.count = 0};
+    }
+    *messages = list.items;
+    *count = list.count;
+    return status;
+}
+
+typedef struct mail_list {
+    dw_actor_folder *folder;
+    const char *id;
+    dw_mail_row *items; /* [count] */
+    size_t count;
+    size_t capacity;
+} mail_list;
+
+/* What was noted of a message that waits. */
+static dw_status read_attempts(dw_journal_tx *tx, const mail_list *list, dw_error *err)
+{
+    bool found = false;
+    dw_query *query = dw_journal_query(tx, DW__SQL_ATTEMPT);
+    dw_query_u64(query, dw__id_number(list->id));
+    dw_query_i64(query, DW_ATTEMPTED_MESSAGE);
+    dw_status status = dw_query_next(query, &found, err);
+    for (size_t i = 0; i < list->count && found; i++) {
+        dw_mail_row *row = &list->items[i];
+        if (!row->message.aside && row->message.number == dw_query_get_u64(query, 0)) {
+            row->attempts = (uint32_t)dw_query_get_i64(query, 2);
+            (void)snprintf(row->reason, sizeof row->reason, "%s", dw_query_get_text(query, 3));
         }
     }
-    forget_why(search->folder, search->id, number);
+    return status;
+}
+
+static dw_status read_mail(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    mail_list *list = user;
+    dw_actor_row actor;
+    bool found = false;
+    dw_status status = dw__row_read(tx, list->id, &actor, NULL, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_query *query = dw_journal_query(tx, DW__SQL_MAIL);
+    dw_query_u64(query, dw__id_number(list->id));
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        if (!DW_ARRAY_RESERVE(list->items, list->capacity, list->count + 1, SIZE_MAX)) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a list of messages");
+        }
+        dw_mail_row *row = &list->items[list->count++];
+        *row = (dw_mail_row){.attempts = (uint32_t)dw_query_get_i64(query, 6)};
+        take_message(query, &row->message);
+        (void)snprintf(row->reason, sizeof row->reason, "%s", dw_query_get_text(query, 7));
+        list->count -= dw__folder_is_withdrawn(list->folder, list->id, row->message.number);
+    }
+    return status == DW_OK ? read_attempts(tx, list, err) : status;
+}
+
+dw_status dw_actor_folder_list_mail(dw_actor_folder *folder, const char *id, dw_mail_row **rows,
+                                    size_t *count, dw_error *err)
+{
+    mail_list list = {.folder = folder, .id = id};
+    dw_status status = dw_journal_read(folder->journal, read_mail, &list, err);
+    if (status != DW_OK) {
+        dw_free(list.items);
+        list = (mail_list){.count = 0};
+    }
+    *rows = list.items;
+    *count = list.count;
+    return status;
+}
+
+typedef struct content_search {
+    const char *id;
+    uint64_t number;
+    char *content;
+    size_t bytes;
+} content_search;
+
+static dw_status read_content(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    content_search *search = user;
+    bool found = false;
+    dw_query *query = dw_journal_query(tx, DW__SQL_CONTENT);
+    dw_query_u64(query, dw__id_number(search->id));
+    dw_query_u64(query, search->number);
+    dw_status status = dw_query_next(query, &found, err);
+    if (status == DW_OK && !found) {
+        status = dw_fail(err, DW_E_NOT_FOUND, "actor %s: no message %" PRIu64, search->id,
+                         search->number);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    const void *content = dw_query_get_blob(query, 0, &search->bytes);
+    search->content = dw_alloc(search->bytes + 1, 1);
+    if (search->content == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a message of %zu bytes", search->bytes);
+    }
+    if (search->bytes > 0) {
+        memcpy(search->content, content, search->bytes);
+    }
     return DW_OK;
 }
 
-void dw__folder_clean_reasons(dw_actor_folder *folder, const char *id)
+dw_status dw_actor_folder_read_message(dw_actor_folder *folder, const char *id, uint64_t number,
+                                       char **content, size_t *bytes, dw_error *err)
 {
-    char mail[DW_FOLDER_PATH_MAX];
-    message_list list = {.count = 0};
-    reason_search search = {.folder = folder, .id = id, .messages = &list};
-    if (list_mail(folder, id, &list, NULL) == DW_OK) {
-        dw__folder_join(folder, mail, DW__FOLDER_ACTORS, id, DW__FOLDER_MAIL);
-        (void)dw__folder_each(mail, clean_reason, &search, NULL);
+    content_search search = {.id = id, .number = number};
+    dw_status status = dw_journal_read(folder->journal, read_content, &search, err);
+    *content = search.content;
+    *bytes = search.bytes;
+    return status;
+}
+
+/* ---- dropped and set aside ----------------------------------------------------------------- */
+
+dw_status dw__mail_drop(dw_journal_tx *tx, const char *id, uint64_t number, dw_error *err)
+{
+    dw_query *query = dw_journal_query(tx, DW__SQL_DROP_MESSAGE);
+    dw_query_u64(query, dw__id_number(id));
+    dw_query_u64(query, number);
+    return dw_query_run(query, err);
+}
+
+typedef struct mail_change {
+    const char *id;
+    uint64_t number;
+    const dw_attempts *why;
+} mail_change;
+
+static dw_status drop_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const mail_change *change = user;
+    dw_status status = dw__mail_drop(tx, change->id, change->number, err);
+    if (status != DW_OK) {
+        return status;
     }
-    dw_free(list.items);
+    dw_query *query = dw_journal_query(tx, DW__SQL_DROP_ATTEMPT);
+    dw_query_u64(query, dw__id_number(change->id));
+    dw_query_i64(query, DW_ATTEMPTED_MESSAGE);
+    dw_query_u64(query, change->number);
+    status = dw_query_run(query, err);
+    /* What else was noted are attempts at its effects. */
+    return status == DW_OK && dw_journal_changes(tx) > 0 ? dw__attempts_drop(tx, change->id, err)
+                                                         : status;
+}
+
+dw_status dw_actor_folder_drop_message(dw_actor_folder *folder, const char *id, uint64_t number,
+                                       dw_error *err)
+{
+    mail_change change = {.id = id, .number = number};
+    return dw_journal_write(folder->journal, drop_work, &change, false, err);
+}
+
+static dw_status set_aside_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const mail_change *change = user;
+    dw_query *query = dw_journal_query(tx, DW__SQL_SET_ASIDE);
+    dw_query_u64(query, dw__id_number(change->id));
+    dw_query_u64(query, change->number);
+    dw_query_i64(query, change->why->count);
+    dw_query_text(query, change->why->reason);
+    dw_status status = dw_query_run(query, err);
+    return status == DW_OK ? dw__attempts_drop(tx, change->id, err) : status;
+}
+
+dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id, uint64_t number,
+                                    const dw_attempts *why, dw_error *err)
+{
+    mail_change change = {.id = id, .number = number, .why = why};
+    return dw_journal_write(folder->journal, set_aside_work, &change, false, err);
+}
+
+static dw_status retry_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const mail_change *change = user;
+    uint64_t fresh = 0;
+    dw_status status = dw__mail_number(tx, change->id, &fresh, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_query *query = dw_journal_query(tx, DW__SQL_RETRY);
+    dw_query_u64(query, dw__id_number(change->id));
+    dw_query_u64(query, change->number);
+    dw_query_u64(query, fresh);
+    dw_query_u64(query, 0); /* its owner, from outside, lets it begin anew */
+    return dw_query_run(query, err);
+}
+
+dw_status dw_actor_folder_retry(dw_actor_folder *folder, const char *id, uint64_t number,
+                                dw_error *err)
+{
+    mail_change change = {.id = id, .number = number};
+    return dw_journal_write(folder->journal, retry_work, &change, false, err);
 }

@@ -1,5 +1,7 @@
 /* A store: the state folder with an engine, and what is done with one actor of it at a time. */
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
@@ -12,6 +14,7 @@
 
 /* Deltas upon a full snapshot before the next is a full one again. */
 #define DELTAS_MAX 12
+#define LISTED_MAX 4096 /* actors at a time */
 
 dw_status dw_store_open(dw_store **out, dw_engine *engine, const dw_store_options *options,
                         dw_error *err)
@@ -251,46 +254,76 @@ dw_status dw_store_list(dw_store *store, void (*take)(void *user, const char *id
     return DW_OK;
 }
 
+static void take_row(dw_store_info *info, const dw_actor_row *row)
+{
+    info->struct_bytes = sizeof *info;
+    info->waiting = row->waiting;
+    info->set_aside = row->set_aside;
+    info->done = row->done;
+    info->depth = row->depth;
+    memcpy(info->parent, row->parent, sizeof info->parent);
+}
+
+static void tell_page(const dw_actor_item *items, size_t count, dw_store_info_fn take, void *user)
+{
+    for (size_t i = 0; i < count; i++) {
+        dw_store_info info = {.snapshot_count = items[i].snapshot_count, .bytes = items[i].bytes};
+        bool known = items[i].status == DW_OK;
+        take_row(&info, &items[i].row);
+        take(user, items[i].row.id, known ? &info : NULL, known ? NULL : &items[i].problem);
+    }
+}
+
+dw_status dw_store_list_infos(dw_store *store, const char *after, size_t max, dw_store_info_fn take,
+                              void *user, dw_error *err)
+{
+    char from[DW_ACTOR_ID_CHARS + 1] = "0000000000000000";
+    dw_actor_item *items = NULL;
+    size_t count = 0;
+    if (after != NULL && !dw_actor_id_good(after)) {
+        return dw_fail(err, DW_E_ARG, "'%.40s' is no actor's id", after);
+    }
+    if (max == 0 || max > LISTED_MAX) {
+        return dw_fail(err, DW_E_ARG, "max: %zu, from 1 to %d", max, LISTED_MAX);
+    }
+    if (after != NULL) {
+        uint64_t number = strtoull(after, NULL, 16);
+        if (number == UINT64_MAX) {
+            return DW_OK; /* behind the last there can be */
+        }
+        (void)snprintf(from, sizeof from, "%016" PRIx64, number + 1);
+    }
+    items = dw_alloc(max, sizeof *items);
+    if (items == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of %zu actors", max);
+    }
+    dw_status status = dw_actor_folder_page(store->folder, from, items, max, &count, err);
+    if (status == DW_OK) {
+        tell_page(items, count, take, user);
+    }
+    dw_free(items);
+    return status;
+}
+
 dw_status dw_store_get_info(dw_store *store, const char *id, dw_store_info *info, dw_error *err)
 {
-    dw_message_file *messages = NULL;
-    size_t count = 0;
+    dw_actor_row row;
     dw_store_info own = {.snapshot_count = 0};
     dw_status status = dw_struct_check(info, "dw_store_info", err);
+    if (status == DW_OK) {
+        status = dw_actor_folder_read_chain(store->folder, id, &store->shown, err);
+    }
+    if (status == DW_OK) {
+        status = dw_actor_folder_row(store->folder, id, &row, err);
+    }
     if (status != DW_OK) {
         return status;
     }
-    status = dw_actor_folder_read_chain(store->folder, id, &store->shown, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status =
-        dw_actor_folder_list_mail(store->folder, id, store->shown.done, &messages, &count, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    for (size_t i = 0; i < count; i++) {
-        own.set_aside += messages[i].aside;
-    }
-    own.waiting = count - own.set_aside;
-    dw_free(messages);
+    take_row(&own, &row);
     own.snapshot_count = store->shown.count;
     own.done = store->shown.done;
     for (size_t i = 0; i < store->shown.count; i++) {
-        own.bytes += store->shown.bytes[i];
-    }
-    dw_descent *descent = dw_alloc(1, sizeof *descent);
-    if (descent == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for an actor's descent");
-    }
-    status = dw_actor_folder_read_descent(store->folder, id, descent, err);
-    if (status == DW_OK && descent->count > 0) {
-        memcpy(own.parent, descent->ancestors[0].id, sizeof own.parent);
-        own.depth = descent->depth;
-    }
-    dw_free(descent);
-    if (status != DW_OK) {
-        return status;
+        own.bytes += store->shown.rows[i].bytes;
     }
     dw_struct_write(info, &own, sizeof own);
     return DW_OK;
@@ -381,15 +414,15 @@ static bool wants_full(const dw_snapshot_chain *chain)
 {
     uint64_t deltas = 0;
     for (size_t i = 1; i < chain->count; i++) {
-        deltas += chain->bytes[i];
+        deltas += chain->rows[i].bytes;
     }
     return chain->incomplete || chain->count > DELTAS_MAX ||
-           (chain->count > 0 && deltas > chain->bytes[0]);
+           (chain->count > 0 && deltas > chain->rows[0].bytes);
 }
 
 /* `full`: as a full snapshot, also where a delta would do. */
-static dw_status freeze(dw_store *store, dw_actor *actor, uint64_t done, bool full,
-                        dw_freeze_stats *stats, dw_error *err)
+static dw_status write_state(dw_store *store, dw_actor *actor, bool full, dw_turn *turn,
+                             dw_freeze_stats *stats, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
     char part[DW_FOLDER_PATH_MAX];
@@ -397,31 +430,28 @@ static dw_status freeze(dw_store *store, dw_actor *actor, uint64_t done, bool fu
                                  .delta = !full && dw_actor_has_base(actor),
                                  .without_module = true,
                                  .part_path = part};
-    dw_snapshot_kind kind = {
-        .done = done, .pending = dw_actor_effect_count(actor) > 0, .full = !options.delta};
-    dw_status status = dw_actor_folder_next_snapshot(store->folder, dw_actor_id(actor),
-                                                     &store->chain, &kind, path, err);
+    uint64_t timer_ms = dw_actor_timer_ms(actor);
+    memcpy(turn->id, dw_actor_id(actor), sizeof turn->id);
+    turn->inside = dw_actor_waiting(actor);
+    turn->timer_ms = timer_ms != 0 ? timer_ms : UINT64_MAX;
+    turn->snapshot.full = !options.delta;
+    turn->has_state = true;
+    dw_status status = dw_actor_folder_next_snapshot(store->folder, turn->id, &store->chain,
+                                                     &turn->snapshot, path, err);
     if (status != DW_OK) {
         return status;
     }
     dw_actor_folder_part_path(store->folder, part);
     status = dw_actor_freeze(actor, path, &options, stats, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    /* The actor's state is this now: nothing may fail any more that would tell otherwise. */
-    dw_actor_folder_note_newest(store->folder, dw_actor_id(actor), store->chain.sequence + 1);
-    if (!options.delta) {
-        dw_actor_folder_remove_chain(store->folder, &store->chain);
-    }
-    dw_snapshot_chain_add(&store->chain, path, &kind);
-    dw_actor_folder_add_bytes(store->folder, store->chain.bytes[store->chain.count - 1]);
-    return DW_OK;
+    return status == DW_OK ? dw_actor_folder_add_snapshot(store->folder, &store->chain,
+                                                          &turn->snapshot, path, err)
+                           : status;
 }
 
-dw_status dw__store_freeze(dw_store *store, dw_actor *actor, uint64_t done, dw_error *err)
+dw_status dw__store_write_state(dw_store *store, dw_actor *actor, dw_turn *turn, dw_error *err)
 {
-    return freeze(store, actor, done, wants_full(&store->chain), NULL, err);
+    turn->repeats = store->chain.pending;
+    return write_state(store, actor, wants_full(&store->chain), turn, NULL, err);
 }
 
 dw_status dw__store_descent(dw_store *store, const char *id, const dw_descent **descent,
@@ -440,70 +470,73 @@ dw_status dw__store_descent(dw_store *store, const char *id, const dw_descent **
 }
 
 dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
-                                    const dw_snapshot_chain *chain, const dw_descent *descent,
+                                    const dw_snapshot_chain *chain, dw_new_actor *made,
                                     dw_error *err)
 {
-    const char *id = dw_actor_id(actor);
     char path[DW_FOLDER_PATH_MAX];
     char part[DW_FOLDER_PATH_MAX];
     dw_freeze_options options = {.struct_bytes = sizeof options,
                                  .delta = chain != NULL,
                                  .without_module = true,
                                  .part_path = part};
-    dw_freeze_stats stats = {.struct_bytes = sizeof stats};
     dw_module_file module = {.hash = dw_module_hash(dw_actor_module(actor))};
+    uint64_t timer_ms = dw_actor_timer_ms(actor);
     module.wasm = dw_module_wasm(dw_actor_module(actor), &module.bytes);
+    memcpy(made->id, dw_actor_id(actor), sizeof made->id);
+    (void)snprintf(made->module, sizeof made->module, "%s", module.hash);
+    made->inside = dw_actor_waiting(actor);
+    made->timer_ms = timer_ms != 0 ? timer_ms : UINT64_MAX;
     dw_status status = keep_module(store, dw_actor_module(actor), err);
+    if (status == DW_OK) {
+        status = dw_actor_folder_make(store->folder, made, chain, path, err);
+    }
+    if (status == DW_OK) {
+        status = dw_actor_folder_use_module(store->folder, &module, err);
+    }
     if (status != DW_OK) {
         return status;
     }
-    status = dw_actor_folder_make(store->folder, id, chain, path, err);
+    dw_actor_folder_part_path(store->folder, part);
+    status = dw_actor_freeze(actor, path, &options, NULL, err);
+    return status == DW_OK ? dw_actor_folder_made(store->folder, made, path, err) : status;
+}
+
+dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id,
+                               dw_new_actor *made, dw_error *err)
+{
+    dw_actor *child = NULL;
+    dw_status status = dw_actor_fork(&child, parent, id, err);
     if (status != DW_OK) {
         return status;
     }
-    status = dw_actor_folder_use_module(store->folder, id, &module, err);
-    if (status == DW_OK && descent != NULL) {
-        status = dw_actor_folder_note_descent(store->folder, id, descent, err);
-    }
-    if (status == DW_OK) {
-        dw_actor_folder_part_path(store->folder, part);
-        status = dw_actor_freeze(actor, path, &options, &stats, err);
-        dw_actor_folder_add_bytes(store->folder, stats.file_bytes);
-    }
-    if (status == DW_OK) {
-        status = dw_actor_folder_publish(store->folder, id, err);
-    }
-    if (status == DW_OK) {
-        dw_actor_folder_note_newest(store->folder, id, (chain != NULL ? chain->count : 0) + 1);
-        return DW_OK;
-    }
-    /* A full disk is not to be filled with halves of actors. */
-    (void)dw_actor_folder_remove(store->folder, id, NULL);
+    /* A delta upon what the parent's folder holds, if the chain is not too long for that. */
+    bool delta = store->chain.count + 1 < DELTAS_MAX && dw_actor_has_base(child);
+    status = dw__store_write_new_actor(store, child, delta ? &store->chain : NULL, made, err);
+    dw_actor_destroy(child);
     return status;
 }
 
-dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id, bool from_outside,
-                               dw_error *err)
+dw_status dw__store_descend(dw_store *store, const char *parent, bool from_outside, dw_error *err)
 {
-    dw_actor *child = NULL;
     const dw_descent *descent = NULL;
-    dw_status status = dw__store_descent(store, dw_actor_id(parent), &descent, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    dw_descent_of_child(&store->childs, descent, dw_actor_id(parent), from_outside);
-    status = dw_actor_fork(&child, parent, id, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw_actor_folder_read_chain(store->folder, dw_actor_id(parent), &store->parent, err);
+    dw_status status = dw__store_descent(store, parent, &descent, err);
     if (status == DW_OK) {
-        /* A delta upon what the parent's folder holds, if the chain is not too long for that. */
-        bool delta = store->parent.count + 1 < DELTAS_MAX && dw_actor_has_base(child);
-        status = dw__store_write_new_actor(store, child, delta ? &store->parent : NULL,
-                                           &store->childs, err);
+        dw_descent_of_child(&store->childs, descent, parent, from_outside);
     }
-    dw_actor_destroy(child);
+    return status;
+}
+
+/* Nothing but the new actor comes of this. */
+static dw_status commit_new_actor(dw_store *store, dw_status written, dw_new_actor *made,
+                                  dw_error *err)
+{
+    dw_turn turn = {.made = made, .made_count = 1};
+    dw_status status =
+        written == DW_OK ? dw_actor_folder_commit(store->folder, &turn, err) : written;
+    if (status != DW_OK && made->id[0] != '\0') {
+        /* A full disk is not to be filled with halves of actors. */
+        dw_actor_folder_take_back(store->folder, &turn);
+    }
     return status;
 }
 
@@ -513,6 +546,7 @@ dw_status dw_store_spawn(dw_store *store, dw_module *module, const dw_actor_opti
                          char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
 {
     dw_actor *actor = NULL;
+    dw_new_actor made = {.descent = NULL};
     dw_status status = dw__store_enter_to_change(store, err);
     if (status != DW_OK) {
         return status;
@@ -522,7 +556,8 @@ dw_status dw_store_spawn(dw_store *store, dw_module *module, const dw_actor_opti
         status = dw_actor_spawn(&actor, module, options, err);
     }
     if (status == DW_OK) {
-        status = dw__store_write_new_actor(store, actor, NULL, NULL, err);
+        status = dw__store_write_new_actor(store, actor, NULL, &made, err);
+        status = commit_new_actor(store, status, &made, err);
     }
     if (status == DW_OK) {
         memcpy(id, dw_actor_id(actor), DW_ACTOR_ID_CHARS + 1);
@@ -536,6 +571,7 @@ dw_status dw_store_fork(dw_store *store, const char *id, char child[DW_ACTOR_ID_
                         dw_error *err)
 {
     dw_actor *parent = NULL;
+    dw_new_actor made = {.descent = &store->childs};
     char fresh[DW_ACTOR_ID_CHARS + 1];
     dw_status status = dw__store_enter_to_change(store, err);
     if (status != DW_OK) {
@@ -549,7 +585,11 @@ dw_status dw_store_fork(dw_store *store, const char *id, char child[DW_ACTOR_ID_
     if (status != DW_OK) {
         goto out;
     }
-    status = dw__store_write_fork(store, parent, fresh, true, err);
+    status = dw__store_descend(store, id, true, err);
+    if (status == DW_OK) {
+        status = dw__store_write_fork(store, parent, fresh, &made, err);
+        status = commit_new_actor(store, status, &made, err);
+    }
     if (status == DW_OK) {
         memcpy(child, fresh, sizeof fresh);
     }
@@ -565,6 +605,7 @@ static dw_status add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHARS
 {
     char before[DW_ACTOR_ID_CHARS + 1];
     char fresh[DW_ACTOR_ID_CHARS + 1];
+    dw_new_actor made = {.descent = NULL};
     dw_status status = dw__store_check_folder(store, 1, false, err);
     if (status != DW_OK) {
         return status;
@@ -572,7 +613,8 @@ static dw_status add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHARS
     memcpy(before, dw_actor_id(actor), sizeof before);
     dw_actor_new_id(fresh);
     dw_actor_set_id(actor, fresh);
-    status = dw__store_write_new_actor(store, actor, NULL, NULL, err);
+    status = dw__store_write_new_actor(store, actor, NULL, &made, err);
+    status = commit_new_actor(store, status, &made, err);
     dw_actor_set_id(actor, before);
     if (status == DW_OK) {
         memcpy(id, fresh, sizeof fresh);
@@ -592,6 +634,25 @@ dw_status dw_store_add(dw_store *store, dw_actor *actor, char id[DW_ACTOR_ID_CHA
     return status;
 }
 
+/* All it is, as one file in the place of its snapshots. */
+static dw_status freeze_whole(dw_store *store, dw_actor *actor, dw_freeze_stats *stats,
+                              dw_error *err)
+{
+    dw_turn turn = {.snapshot = {.done = store->chain.done, .pending = store->chain.pending}};
+    dw_status status = dw_actor_folder_try(store->folder, dw_actor_id(actor), NULL, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = write_state(store, actor, true, &turn, stats, err);
+    if (status == DW_OK) {
+        status = dw_actor_folder_commit(store->folder, &turn, err);
+    }
+    if (status != DW_OK) {
+        dw_actor_folder_take_back(store->folder, &turn);
+    }
+    return status;
+}
+
 dw_status dw_store_freeze(dw_store *store, const char *id, dw_freeze_stats *stats, dw_error *err)
 {
     dw_actor *actor = NULL;
@@ -599,13 +660,11 @@ dw_status dw_store_freeze(dw_store *store, const char *id, dw_freeze_stats *stat
     if (status != DW_OK) {
         return status;
     }
-    dw_actor_folder_begin(store->folder, id);
     status = dw__store_thaw(store, id, NULL, &actor, NULL, err);
     if (status == DW_OK) {
-        status = freeze(store, actor, store->chain.done, true, stats, err);
+        status = freeze_whole(store, actor, stats, err);
     }
     dw_actor_destroy(actor);
-    dw_actor_folder_end(store->folder, id);
     dw__store_leave(store);
     return status;
 }
@@ -635,10 +694,11 @@ static dw_status stop_many(dw_store *store, const char *id, uint64_t *count, dw_
     }
     if (id == NULL) {
         status = dw_actor_folder_list(store->folder, &names, &found, err);
-    } else if (dw_actor_folder_has(store->folder, id)) {
-        status = dw_actor_folder_list_tree(store->folder, id, &names, &found, err);
     } else {
-        status = dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
+        status = dw_actor_folder_check(store->folder, id, err);
+        if (status == DW_OK) {
+            status = dw_actor_folder_list_tree(store->folder, id, &names, &found, err);
+        }
     }
     if (status == DW_OK) {
         status = dw_actor_folder_remove_all(store->folder, names, found, err);

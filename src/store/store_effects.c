@@ -1,7 +1,8 @@
-/* What actors asked for, carried out: messages, spawned and forked actors. Each effect is carried
- * out so that a second time changes nothing (store/actor_folder.h). */
+/* What actors asked for, as part of their turn: messages, spawned and forked actors. */
 #include <stdio.h>
+#include <string.h>
 
+#include "base/alloc.h"
 #include "store/store_internal.h"
 
 bool dw__store_is_transient(dw_status status)
@@ -18,12 +19,11 @@ static dw_status find_guest(dw_store *store, const char *name, dw_module **modul
     return status == DW_OK ? DW_OK : dw_fail_within(err, DW_E_NOT_FOUND, "spawn");
 }
 
-static dw_status spawn(dw_store *store, const dw_actor *parent, const dw_actor_effect *effect,
-                       dw_error *err)
+static dw_status spawn(dw_store *store, const dw_actor *parent, const dw_message *effect,
+                       dw_new_actor *made, dw_error *err)
 {
     dw_module *module = dw_actor_module(parent);
     dw_actor *actor = NULL;
-    const dw_descent *descent = NULL;
     dw_status status = DW_OK;
     if (!dw_actor_id_good(effect->actor)) {
         return dw_fail(err, DW_E_FORMAT, "spawn: '%.40s' is no actor's id", effect->actor);
@@ -39,112 +39,154 @@ static dw_status spawn(dw_store *store, const dw_actor *parent, const dw_actor_e
         return status;
     }
     dw_actor_set_id(actor, effect->actor);
-    status = dw__store_descent(store, dw_actor_id(parent), &descent, err);
-    if (status == DW_OK) {
-        dw_descent_of_child(&store->childs, descent, dw_actor_id(parent), false);
-        status = dw__store_write_new_actor(store, actor, NULL, &store->childs, err);
-    }
+    status = dw__store_write_new_actor(store, actor, NULL, made, err);
     dw_actor_destroy(actor);
     return status;
 }
 
 /* A new actor's first code runs: an attempt, as at a message. */
-static dw_status try_spawn(dw_store *store, const dw_actor *parent, const dw_actor_effect *effect,
-                           dw_error *err)
+static dw_status try_spawn(dw_store *store, const dw_actor *parent, const dw_message *effect,
+                           dw_new_actor *made, dw_error *err)
 {
     const char *id = dw_actor_id(parent);
     const dw_attempted work = {.kind = DW_ATTEMPTED_EFFECT, .number = effect->number};
     dw_attempts attempts;
-    dw_actor_folder_get_attempts(store->folder, id, &work, &attempts);
+    dw_status status = dw_actor_folder_get_attempts(store->folder, id, &work, &attempts, err);
+    if (status != DW_OK) {
+        return status;
+    }
     if (attempts.count >= store->own_limits.attempts) {
-        (void)dw_actor_folder_forget_attempts(store->folder, id, NULL);
         return dw_fail(err, DW_E_STATE, "spawn: given up after %u attempts: %s", attempts.count,
                        attempts.reason);
     }
-    dw_status status = dw_actor_folder_try(store->folder, id, &work, err);
+    status = dw_actor_folder_try(store->folder, id, &work, err);
     if (status == DW_OK) {
-        status = spawn(store, parent, effect, err);
-        dw_actor_folder_tried(store->folder);
-    }
-    if (status == DW_OK && attempts.count > 0) {
-        (void)dw_actor_folder_forget_attempts(store->folder, id, NULL);
+        status = spawn(store, parent, effect, made, err);
+        (void)dw_actor_folder_try(store->folder, id, NULL, NULL);
     }
     return status;
 }
 
 /* An actor that the effect names is made, unless that happened before. */
-static dw_status make_actor(dw_store *store, dw_actor *actor, const dw_actor_effect *effect,
-                            dw_error *err)
+static dw_status make_actor(dw_store *store, dw_actor *actor, const dw_message *effect,
+                            dw_turn *turn, dw_error *err)
 {
-    if (dw_actor_folder_has(store->folder, effect->actor) || effect->kind == DW_EFFECT_SEND) {
+    dw_new_actor *made = &turn->made[turn->made_count];
+    if (effect->kind == DW_EFFECT_SEND || dw_actor_folder_has(store->folder, effect->actor)) {
         return DW_OK;
     }
-    dw_status status = dw__store_check_room(store, actor, 1, err);
+    dw_status status = dw__store_check_room(store, actor, turn->made_count + 1, err);
     if (status != DW_OK) {
         return status;
     }
-    switch (effect->kind) {
-    case DW_EFFECT_SPAWN:
-        return try_spawn(store, actor, effect, err);
-    case DW_EFFECT_FORK:
-        return dw__store_write_fork(store, actor, effect->actor, false, err);
-    default:
-        return DW_OK;
+    *made = (dw_new_actor){.descent = &store->childs};
+    status = dw__store_descend(store, dw_actor_id(actor), false, err);
+    if (status == DW_OK) {
+        status = effect->kind == DW_EFFECT_SPAWN
+                     ? try_spawn(store, actor, effect, made, err)
+                     : dw__store_write_fork(store, actor, effect->actor, made, err);
     }
+    if (status == DW_OK) {
+        turn->made_count++;
+    } else if (made->id[0] != '\0') { /* it has files already */
+        const dw_turn half = {.made = made, .made_count = 1};
+        dw_actor_folder_take_back(store->folder, &half);
+    }
+    return status;
 }
 
-static dw_status carry_out(dw_store *store, dw_actor *actor, const dw_actor_effect *effect,
-                           bool *stop, dw_error *err)
+/* One effect becomes part of the turn. What is refused is told once that is committed. */
+static dw_status prepare(dw_store *store, dw_actor *actor, const dw_message *effect, dw_turn *turn,
+                         dw_error *err)
 {
-    uint64_t cause = 0;
-    uint64_t caused = 0;
-    dw_actor_effect_cause(actor, effect->number, &cause, &caused);
-    dw_message_file message = {.effect = effect->number, .cause = cause, .caused = caused};
-    const dw_mail_content content = {.bytes = effect->message, .count = effect->message_bytes};
-    (void)snprintf(message.from, sizeof message.from, "%s", dw_actor_id(actor));
+    dw_sent *sent = &turn->sent[turn->sent_count];
     if (effect->kind == DW_EFFECT_STOP) {
-        *stop = true;
+        turn->ends = true;
         return DW_OK;
     }
-    if (dw_actor_folder_was_delivered(store->folder, effect->actor, &message)) {
-        return DW_OK; /* carried out before, and the receiver has ended since */
+    *sent = (dw_sent){.message = {.effect = effect->number,
+                                  .cause = effect->cause,
+                                  .caused = effect->caused,
+                                  .bytes = effect->bytes},
+                      .content = effect->content,
+                      .mail_max = store->own_limits.mail};
+    (void)snprintf(sent->message.from, sizeof sent->message.from, "%s", dw_actor_id(actor));
+    (void)snprintf(sent->to, sizeof sent->to, "%s", effect->actor);
+    turn->sent_count++;
+    if (turn->repeats && dw_actor_folder_was_delivered(store->folder, sent)) {
+        sent->skip = true; /* carried out before, and the receiver may have ended since */
+        return DW_OK;
     }
-    dw_status status = make_actor(store, actor, effect, err);
-    if (status != DW_OK) {
-        return status;
+    dw_status status = make_actor(store, actor, effect, turn, &sent->problem);
+    if (dw__store_is_transient(status)) {
+        return dw_fail(err, status, "%s", sent->problem.message);
     }
-    status = dw_actor_folder_accept(store->folder, effect->actor, &message, &content,
-                                    store->own_limits.mail, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    dw_actor_folder_begin(store->folder, effect->actor); /* until it has worked on the message */
-    return dw__store_add_todo(store, effect->actor, err);
+    sent->skip = status != DW_OK;
+    sent->status = status;
+    return DW_OK;
 }
 
-dw_status dw__store_carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, bool *stop,
-                                  dw_error *err)
+/* Room for what the effects may need. */
+static dw_status reserve(const dw_mailbox *effects, dw_turn *turn, dw_error *err)
 {
-    size_t count = dw_actor_effect_count(actor);
-    for (size_t i = 0; i < count; i++) {
-        dw_actor_effect effect = {.struct_bytes = sizeof effect};
-        dw_error problem;
-        dw_status status = dw_actor_effect_at(actor, i, &effect, err);
-        if (status != DW_OK) {
-            return status;
-        }
-        status = carry_out(store, actor, &effect, stop, &problem);
-        if (dw__store_is_transient(status)) {
-            *stop = false;
-            return dw_fail(err, status, "what the actor asked for waits: %s", problem.message);
-        }
-        if (status != DW_OK) {
-            dw__store_report(store, dw_actor_id(actor), &problem);
-        }
-    }
-    if (count == 0 || *stop) {
+    size_t makes = 0;
+    if (effects->count == 0) {
         return DW_OK;
     }
-    dw_actor_drop_effects(actor, count);
-    return dw__store_freeze(store, actor, done, err);
+    for (const dw_message *effect = effects->first; effect != NULL; effect = effect->next) {
+        makes += effect->kind == DW_EFFECT_SPAWN || effect->kind == DW_EFFECT_FORK;
+    }
+    turn->sent = dw_alloc(effects->count, sizeof *turn->sent);
+    turn->made = dw_alloc(makes + 1, sizeof *turn->made); /* one for an effect that makes none */
+    return turn->sent != NULL && turn->made != NULL
+               ? DW_OK
+               : dw_fail(err, DW_E_MEMORY, "no memory for %zu effects", effects->count);
+}
+
+/* What was committed is told: refusals, and whose turn it is now. */
+static void tell(dw_store *store, const dw_turn *turn)
+{
+    for (size_t i = 0; i < turn->sent_count; i++) {
+        const dw_sent *sent = &turn->sent[i];
+        dw_error problem = sent->problem;
+        dw_status status = sent->status;
+        if (status == DW_OK && !sent->skip) {
+            status = dw__store_add_todo(store, sent->to, &problem); /* else it goes on waiting */
+        }
+        if (status != DW_OK) {
+            dw__store_report(store, turn->id, &problem);
+        }
+    }
+}
+
+dw_status dw__store_conclude(dw_store *store, dw_actor *actor, dw_turn *turn, bool *stop,
+                             dw_error *err)
+{
+    dw_mailbox effects;
+    memcpy(turn->id, dw_actor_id(actor), sizeof turn->id);
+    turn->has_state = true;
+    dw_actor_take_effects(actor, &effects);
+    dw_status status = reserve(&effects, turn, err);
+    if (status == DW_OK) {
+        status = dw__store_write_state(store, actor, turn, err);
+    }
+    for (const dw_message *effect = effects.first; effect != NULL && status == DW_OK;
+         effect = effect->next) {
+        status = prepare(store, actor, effect, turn, err);
+    }
+    if (status == DW_OK) {
+        status = dw_actor_folder_commit(store->folder, turn, err);
+    }
+    if (status == DW_OK) {
+        tell(store, turn);
+    } else {
+        dw_actor_folder_take_back(store->folder, turn);
+    }
+    *stop = status == DW_OK && turn->ends;
+    dw_mailbox_release(&effects);
+    dw_free(turn->sent);
+    dw_free(turn->made);
+    turn->sent = NULL;
+    turn->made = NULL;
+    return status;
 }

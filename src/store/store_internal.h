@@ -19,11 +19,10 @@ struct dw_store {
     dw_store_options options; /* path is not kept; limits are: */
     dw_limits limits;         /* what was set, 0 elsewhere */
     dw_actor_folder *folder;
-    dw_snapshot_chain chain;  /* of the current actor */
-    dw_snapshot_chain parent; /* of a fork's parent */
-    dw_snapshot_chain shown;  /* what dw_store_get_info and dw_store_paths have read */
-    bool working;             /* there is a current actor; the embedder's callbacks may run */
-    dw_module **modules;      /* [module_count]: compiled so far; counted */
+    dw_snapshot_chain chain; /* of the current actor */
+    dw_snapshot_chain shown; /* what dw_store_get_info and dw_store_paths have read */
+    bool working;            /* there is a current actor; the embedder's callbacks may run */
+    dw_module **modules;     /* [module_count]: compiled so far; counted */
     size_t module_count;
     size_t module_capacity;
     dw_descent descent; /* of the actor `descent_of`, whose it is for ever; "": none */
@@ -56,17 +55,21 @@ void dw__store_leave(dw_store *store);
 dw_status dw__store_thaw(dw_store *store, const char *id, const dw_kv_type *kv_type,
                          dw_actor **actor, dw_thaw_stats *stats, dw_error *err);
 
-/* Write the current actor, whose state includes messages up to `done`, as a full snapshot or where
- * a delta is possible and short; store->chain follows. */
-dw_status dw__store_freeze(dw_store *store, dw_actor *actor, uint64_t done, dw_error *err);
-/* Make the folder of a new actor: a delta upon `chain`, or all of it where that is NULL.
- * `descent`: its ancestors, or NULL for none. */
+/* Write the current actor, whose state includes messages up to turn->snapshot.done, as a full
+ * snapshot or where a delta is possible and short: turn and store->chain have it, the folder once
+ * the turn is committed. After a failure as well the turn is to be committed or taken back. */
+dw_status dw__store_write_state(dw_store *store, dw_actor *actor, dw_turn *turn, dw_error *err);
+/* Write the files of a new actor: a delta upon `chain`, or all of it where that is NULL;
+ * made->descent is the caller's. After a failure too, if made->id is set, they are to be taken
+ * back. */
 dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
-                                    const dw_snapshot_chain *chain, const dw_descent *descent,
+                                    const dw_snapshot_chain *chain, dw_new_actor *made,
                                     dw_error *err);
-/* The same for a fork of `parent`, which must be in the state that its folder has. */
-dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id, bool from_outside,
-                               dw_error *err);
+/* The same for a fork of the current actor, which must be in the state that store->chain has. */
+dw_status dw__store_write_fork(dw_store *store, dw_actor *parent, const char *id,
+                               dw_new_actor *made, dw_error *err);
+/* What children of the actor descend from, into store->childs. Errors: DW_E_IO. */
+dw_status dw__store_descend(dw_store *store, const char *parent, bool from_outside, dw_error *err);
 /* What the actor descends from; borrowed, until it is asked for another. Errors: DW_E_IO. */
 dw_status dw__store_descent(dw_store *store, const char *id, const dw_descent **descent,
                             dw_error *err);
@@ -100,11 +103,12 @@ dw_status dw__store_guard(void *user, dw_actor *actor, dw_message *message, dw_e
 /* Whether the failure is the folder's or the process's, not the effect's or the message's: it may
  * succeed another time. */
 bool dw__store_is_transient(dw_status status);
-/* Carry out all effects of the current actor, which was just frozen with them, then freeze it
- * without them. An effect that fails is reported and dropped, since it would fail again; after a
- * transient failure all are kept for the next time, when those carried out already change nothing.
- * `*stop`: the actor is to end. */
-dw_status dw__store_carry_out_all(dw_store *store, dw_actor *actor, uint64_t done, bool *stop,
-                                  dw_error *err);
+/* What came of a turn is written: the current actor's state without its effects, `turn->message`
+ * and `turn->aside`, which are the caller's, and what it asked for. An effect that is refused is
+ * reported and dropped, since it would be again. `*stop`: the actor has ended. Errors: those of
+ * dw_actor_freeze and dw_actor_folder_commit; nothing was done, and the actor in memory is to be
+ * given up. */
+dw_status dw__store_conclude(dw_store *store, dw_actor *actor, dw_turn *turn, bool *stop,
+                             dw_error *err);
 
 #endif

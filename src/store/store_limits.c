@@ -59,7 +59,11 @@ static dw_status count_caused(dw_store *store, dw_message *current, dw_message *
 dw_status dw__store_check_folder(dw_store *store, size_t more, bool exactly, dw_error *err)
 {
     const dw_limits *limits = &store->own_limits;
-    size_t count = dw_actor_folder_count(store->folder);
+    size_t count = 0;
+    dw_status status = dw_actor_folder_count(store->folder, &count, err);
+    if (status != DW_OK) {
+        return status;
+    }
     if (count + more > limits->actors) {
         return dw_fail(err, DW_E_LIMIT,
                        "actors: %zu in the state folder, limit %" PRIu64 " (actors)", count,

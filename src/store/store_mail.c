@@ -8,25 +8,20 @@
 typedef struct mail {
     dw_store *store;
     const char *id;
-    dw_message_file *messages; /* [count] */
+    dw_mail_row *rows; /* [count] */
     size_t count;
 } mail;
 
 static dw_status list(mail *all, dw_error *err)
 {
-    dw_store *store = all->store;
-    dw_status status = dw_actor_folder_read_chain(store->folder, all->id, &store->shown, err);
-    return status == DW_OK ? dw_actor_folder_list_mail(store->folder, all->id, store->shown.done,
-                                                       &all->messages, &all->count, err)
-                           : status;
+    return dw_actor_folder_list_mail(all->store->folder, all->id, &all->rows, &all->count, err);
 }
 
-static dw_status find(const mail *all, uint64_t number, const dw_message_file **found,
-                      dw_error *err)
+static dw_status find(const mail *all, uint64_t number, const dw_mail_row **found, dw_error *err)
 {
     for (size_t i = 0; i < all->count; i++) {
-        if (all->messages[i].number == number) {
-            *found = &all->messages[i];
+        if (all->rows[i].message.number == number) {
+            *found = &all->rows[i];
             return DW_OK;
         }
     }
@@ -36,17 +31,6 @@ static dw_status find(const mail *all, uint64_t number, const dw_message_file **
 
 /* ---- looking ----------------------------------------------------------------------------- */
 
-static void attempts_at(const mail *all, const dw_message_file *file, dw_attempts *attempts)
-{
-    const dw_attempted work = {.kind = DW_ATTEMPTED_MESSAGE, .number = file->number};
-    if (!file->aside) {
-        dw_actor_folder_get_attempts(all->store->folder, all->id, &work, attempts);
-    } else if (dw_actor_folder_why_aside(all->store->folder, all->id, file, attempts, NULL) !=
-               DW_OK) {
-        *attempts = (dw_attempts){.reason = "it is not known"};
-    }
-}
-
 dw_status dw_store_list_mail(dw_store *store, const char *id,
                              void (*take)(void *user, const dw_store_message *message), void *user,
                              dw_error *err)
@@ -54,21 +38,17 @@ dw_status dw_store_list_mail(dw_store *store, const char *id,
     mail all = {.store = store, .id = id};
     dw_status status = list(&all, err);
     for (size_t i = 0; i < all.count && status == DW_OK; i++) {
-        const dw_message_file *file = &all.messages[i];
-        dw_attempts attempts;
-        dw_store_message message = {.struct_bytes = sizeof message,
-                                    .number = file->number,
-                                    .from = file->from,
-                                    .set_aside = file->aside};
-        status = dw_actor_folder_message_bytes(store->folder, id, file, &message.bytes, err);
-        if (status == DW_OK) {
-            attempts_at(&all, file, &attempts);
-            message.attempts = attempts.count;
-            message.reason = attempts.reason;
-            take(user, &message);
-        }
+        const dw_mail_row *row = &all.rows[i];
+        const dw_store_message message = {.struct_bytes = sizeof message,
+                                          .number = row->message.number,
+                                          .from = row->message.from,
+                                          .bytes = row->message.bytes,
+                                          .set_aside = row->message.aside,
+                                          .attempts = row->attempts,
+                                          .reason = row->reason};
+        take(user, &message);
     }
-    dw_free(all.messages);
+    dw_free(all.rows);
     return status;
 }
 
@@ -76,62 +56,55 @@ dw_status dw_store_read_mail(dw_store *store, const char *id, uint64_t number, d
                              void *user, dw_error *err)
 {
     mail all = {.store = store, .id = id};
-    const dw_message_file *file = NULL;
+    const dw_mail_row *row = NULL;
     char *content = NULL;
     size_t bytes = 0;
     dw_status status = list(&all, err);
     if (status == DW_OK) {
-        status = find(&all, number, &file, err);
+        status = find(&all, number, &row, err);
     }
     if (status == DW_OK) {
-        status = dw_actor_folder_read_message(store->folder, id, file, &content, &bytes, err);
+        status = dw_actor_folder_read_message(store->folder, id, number, &content, &bytes, err);
     }
     if (status == DW_OK && take(user, (const unsigned char *)content, bytes) < 0) {
         status = dw_fail(err, DW_E_IO, "message %" PRIu64 ": nobody takes it", number);
     }
     dw_free(content);
-    dw_free(all.messages);
+    dw_free(all.rows);
     return status;
 }
 
 /* ---- dropping and retrying --------------------------------------------------------------- */
 
-typedef dw_status (*mail_action)(const mail *all, const dw_message_file *file, dw_error *err);
+typedef dw_status (*mail_action)(const mail *all, const dw_message_row *message, dw_error *err);
 
-static dw_status drop(const mail *all, const dw_message_file *file, dw_error *err)
+static dw_status drop(const mail *all, const dw_message_row *message, dw_error *err)
 {
-    dw_actor_folder *folder = all->store->folder;
-    const dw_attempted work = {.kind = DW_ATTEMPTED_MESSAGE, .number = file->number};
-    dw_attempts attempts;
-    dw_actor_folder_get_attempts(folder, all->id, &work, &attempts);
-    dw_status status = dw_actor_folder_delivered(folder, all->id, file, err);
-    /* Its number may be given again. */
-    return status == DW_OK && attempts.count > 0
-               ? dw_actor_folder_forget_attempts(folder, all->id, err)
-               : status;
+    return dw_actor_folder_drop_message(all->store->folder, all->id, message->number, err);
 }
 
-static dw_status retry(const mail *all, const dw_message_file *file, dw_error *err)
+static dw_status retry(const mail *all, const dw_message_row *message, dw_error *err)
 {
-    return file->aside ? dw_actor_folder_retry(all->store->folder, all->id, file, err)
-                       : dw_fail(err, DW_E_ARG, "message %" PRIu64 " waits; it was not set aside",
-                                 file->number);
+    return message->aside
+               ? dw_actor_folder_retry(all->store->folder, all->id, message->number, err)
+               : dw_fail(err, DW_E_ARG, "message %" PRIu64 " waits; it was not set aside",
+                         message->number);
 }
 
 static dw_status act_on(const mail *all, uint64_t number, mail_action act, uint64_t *count,
                         dw_error *err)
 {
-    const dw_message_file *file = NULL;
+    const dw_mail_row *row = NULL;
     dw_status status = DW_OK;
     if (number != DW_MAIL_ALL) {
-        status = find(all, number, &file, err);
-        status = status == DW_OK ? act(all, file, err) : status;
+        status = find(all, number, &row, err);
+        status = status == DW_OK ? act(all, &row->message, err) : status;
         *count = status == DW_OK;
         return status;
     }
     for (size_t i = 0; i < all->count && status == DW_OK; i++) {
-        if (all->messages[i].aside) {
-            status = act(all, &all->messages[i], err);
+        if (all->rows[i].message.aside) {
+            status = act(all, &all->rows[i].message, err);
             *count += status == DW_OK;
         }
     }
@@ -147,13 +120,11 @@ static dw_status act_on_mail(dw_store *store, const char *id, uint64_t number, m
     if (status != DW_OK) {
         return status;
     }
-    dw_actor_folder_begin(store->folder, id);
     status = list(&all, err);
     if (status == DW_OK) {
         status = act_on(&all, number, act, &done, err);
     }
-    dw_free(all.messages);
-    dw_actor_folder_end(store->folder, id);
+    dw_free(all.rows);
     dw__store_leave(store);
     if (count != NULL) {
         *count = done;

@@ -1,10 +1,8 @@
 /* Messages worked on, so that at any moment the folder holds an actor before a message or after it.
  * In this order:
- *   a message is accepted, a file of its own;
- *   the actor works on it and is frozen: the new snapshot's name says that the message is done, and
- *   whether effects wait, which are in the snapshot;
- *   effects are carried out, each in a way that a second time changes nothing;
- *   the actor is frozen without them.
+ *   a message is accepted, a transaction;
+ *   the actor works on it and is frozen, to a new file; so are actors that it makes;
+ *   a transaction says all that came of it (dw__store_conclude).
  *
  * Actors take turns of one message. One for whom nobody else waits stays in memory for its next. */
 #include <inttypes.h>
@@ -35,12 +33,14 @@ typedef struct session {
     bool once;                /* one message, also where nobody else waits */
     bool broken; /* a call was aborted: the folder has the actor as it was before the message */
     bool stop;   /* it asked for its end */
-    dw_message_file *files; /* [file_count]: waiting in the folder */
+    dw_message_row *files; /* [file_count]: the next that wait in the folder */
     size_t file_count;
     size_t file_index; /* of the next */
 } session;
 
-static bool is_awaited(const session *s, const dw_message_file *file)
+#define LISTED 64 /* messages at a time */
+
+static bool is_awaited(const session *s, const dw_message_row *file)
 {
     return s->awaited != NULL && file != NULL && s->awaited->number == file->number &&
            strcmp(s->awaited->id, dw_actor_id(s->actor)) == 0;
@@ -66,88 +66,86 @@ static void report_aside(const session *s, uint64_t number, const dw_attempts *a
     dw__store_report(s->store, dw_actor_id(s->actor), &problem);
 }
 
-static dw_status set_aside(session *s, const dw_message_file *file, const dw_attempts *attempts,
+static dw_status set_aside(session *s, const dw_message_row *file, const dw_attempts *attempts,
                            dw_error *err)
 {
-    dw_actor_folder *folder = s->store->folder;
-    const char *id = dw_actor_id(s->actor);
-    dw_status status = dw_actor_folder_set_aside(folder, id, file, attempts, err);
+    dw_status status = dw_actor_folder_set_aside(s->store->folder, dw_actor_id(s->actor),
+                                                 file->number, attempts, err);
     if (status != DW_OK) {
         return status;
     }
     s->file_index++;
     report_aside(s, file->number, attempts);
-    return dw_actor_folder_forget_attempts(folder, id, err);
+    return DW_OK;
 }
 
-/* That message is in no file, but in the snapshot, from which it is taken. */
+/* That message is no row, but in the snapshot, from which it is taken. */
 static dw_status set_own_aside(session *s, const dw_attempts *attempts, dw_error *err)
 {
-    dw_actor_folder *folder = s->store->folder;
-    const char *id = dw_actor_id(s->actor);
-    const dw_message *message = dw_actor_next_message(s->actor);
-    uint64_t number = 0;
-    dw_status status = dw_actor_folder_set_own_aside(folder, id, message, attempts, &number, err);
-    if (status != DW_OK) {
-        return status;
+    dw_message *message = dw_actor_take_message(s->actor);
+    dw_own_aside aside = {.message = message, .why = attempts};
+    dw_turn turn = {.snapshot = {.done = s->store->chain.done}, .aside = &aside};
+    dw_status status = dw_actor_folder_try(s->store->folder, dw_actor_id(s->actor), NULL, err);
+    if (status == DW_OK) {
+        status = dw__store_conclude(s->store, s->actor, &turn, &s->stop, err);
     }
-    dw_actor_drop_message(s->actor);
-    status = dw__store_freeze(s->store, s->actor, s->store->chain.done, err);
-    if (status != DW_OK) {
-        return status;
+    if (status == DW_OK) {
+        report_aside(s, aside.number, attempts);
     }
-    report_aside(s, number, attempts);
-    return dw_actor_folder_forget_attempts(folder, id, err);
+    dw_free(message);
+    return status;
 }
 
 /* ---- one message ------------------------------------------------------------------------- */
 
-/* The call was aborted. A message that somebody awaits is gone, since he is told; another one is
- * tried again, as often as is allowed. `file` NULL: it was in no file. */
-static dw_status finish_broken(session *s, const dw_message_file *file, dw_attempts *attempts,
+/* The message that somebody awaits is gone, since he is told. */
+static dw_status drop_awaited(session *s, const dw_message_row *file, dw_error *err)
+{
+    dw_status status =
+        dw_actor_folder_drop_message(s->store->folder, dw_actor_id(s->actor), file->number, err);
+    if (status == DW_OK) {
+        s->awaited->done = true;
+        s->file_index++;
+    }
+    return status;
+}
+
+/* The call was aborted. A message that nobody awaits is tried again, as often as is allowed. `file`
+ * NULL: it was in the actor. */
+static dw_status finish_broken(session *s, const dw_message_row *file, dw_attempts *attempts,
                                const dw_error *problem, dw_error *err)
 {
-    dw_actor_folder *folder = s->store->folder;
-    const char *id = dw_actor_id(s->actor);
     if (is_awaited(s, file)) {
         report_failure(s, s->awaited, problem);
-        dw_status status = dw_actor_folder_delivered(folder, id, file, err);
-        if (status == DW_OK) {
-            s->awaited->done = true;
-            s->file_index++;
-        }
-        return status;
+        return drop_awaited(s, file, err);
     }
-    dw_status status = dw_actor_folder_note_attempt(folder, id, attempts, problem->message, err);
+    dw_status status = dw_actor_folder_note_attempt(s->store->folder, dw_actor_id(s->actor),
+                                                    attempts, problem->message, err);
     if (status != DW_OK || file == NULL || attempts->count < s->store->own_limits.attempts) {
         return status;
     }
     return set_aside(s, file, attempts, err);
 }
 
-/* Write the actor's new state, which makes the message done. */
-static dw_status finish_well(session *s, const dw_message_file *file, const dw_attempts *attempts,
-                             uint64_t done, dw_error *err)
+/* Write what came of the message, which is done then. */
+static dw_status finish_well(session *s, const dw_message_row *file, dw_error *err)
 {
-    dw_actor_folder *folder = s->store->folder;
-    const char *id = dw_actor_id(s->actor);
-    dw_status status = dw__store_freeze(s->store, s->actor, done, err);
+    dw_turn turn = {.snapshot = {.done = file != NULL ? file->number : s->store->chain.done},
+                    .message = file != NULL ? file->number : 0};
+    awaited_message *awaited = is_awaited(s, file) ? s->awaited : NULL;
+    dw_status status = dw__store_conclude(s->store, s->actor, &turn, &s->stop, err);
     if (status != DW_OK) {
         return status;
     }
-    if (file != NULL) {
-        s->file_index++;
-        /* Best effort: the snapshot's name says that it is done. */
-        (void)dw_actor_folder_delivered(folder, id, file, NULL);
-    }
-    if (attempts->count > 0) { /* best effort: they are of a message that is done */
-        (void)dw_actor_folder_forget_attempts(folder, id, NULL);
+    s->file_index += file != NULL;
+    if (awaited != NULL) {
+        awaited->done = true;
     }
     return DW_OK;
 }
 
 /* The guest's call, and what the embedder says to its answer. */
-static dw_status call_guest(session *s, const dw_message_file *file, dw_error *problem)
+static dw_status call_guest(session *s, const dw_message_row *file, dw_error *problem)
 {
     const dw_store_options *options = &s->store->options;
     awaited_message *awaited = is_awaited(s, file) ? s->awaited : NULL;
@@ -162,15 +160,14 @@ static dw_status call_guest(session *s, const dw_message_file *file, dw_error *p
     return answer;
 }
 
-/* Let the actor work on its next message, write its new state, and carry out its effects.
- * `file`: the message's, or NULL for one that was in the actor. */
-static dw_status receive_message(session *s, const dw_message_file *file, dw_attempts *attempts,
+/* Let the actor work on its next message, and write what came of it. `file`: the message's row, or
+ * NULL for one that was in the actor. */
+static dw_status receive_message(session *s, const dw_message_row *file, dw_attempts *attempts,
                                  dw_error *err)
 {
     dw_store *store = s->store;
     dw_error problem = {.code = DW_OK};
     awaited_message *awaited = is_awaited(s, file) ? s->awaited : NULL;
-    uint64_t done = file != NULL ? file->number : store->chain.done;
     dw_status status =
         dw_actor_folder_check_bytes(store->folder, store->own_limits.folder_bytes, false, err);
     if (status != DW_OK) { /* as on a full disk, it waits */
@@ -182,7 +179,7 @@ static dw_status receive_message(session *s, const dw_message_file *file, dw_att
     }
     dw_status answer = call_guest(s, file, &problem);
     if (!s->broken) {
-        status = finish_well(s, file, attempts, done, err);
+        status = finish_well(s, file, err);
         if (status != DW_OK && !dw__store_is_transient(status)) { /* it would be the same again */
             s->broken = true;
             (void)dw_fail(&problem, status, "%s", err != NULL ? err->message : "");
@@ -190,17 +187,11 @@ static dw_status receive_message(session *s, const dw_message_file *file, dw_att
     }
     if (s->broken) {
         status = finish_broken(s, file, attempts, &problem, err);
+        dw_actor_folder_tried(store->folder, dw_actor_id(s->actor), true);
     } else if (status == DW_OK && answer != DW_OK) {
         report_failure(s, awaited, &problem);
     }
-    dw_actor_folder_tried(store->folder);
-    if (status != DW_OK || s->broken) {
-        return status;
-    }
-    if (awaited != NULL) {
-        awaited->done = true;
-    }
-    return dw__store_carry_out_all(store, s->actor, done, &s->stop, err);
+    return status;
 }
 
 /* A message in the actor itself: of a timer that is due, or of an actor that was imported. */
@@ -210,13 +201,17 @@ static dw_status process_own_message(session *s, dw_error *err)
                                .number = dw_actor_received(s->actor),
                                .inside = dw_actor_inside(s->actor)};
     dw_attempts attempts;
-    dw_actor_folder_get_attempts(s->store->folder, dw_actor_id(s->actor), &work, &attempts);
+    dw_status status = dw_actor_folder_get_attempts(s->store->folder, dw_actor_id(s->actor), &work,
+                                                    &attempts, err);
+    if (status != DW_OK) {
+        return status;
+    }
     return attempts.count < s->store->own_limits.attempts ? receive_message(s, NULL, &attempts, err)
                                                           : set_own_aside(s, &attempts, err);
 }
 
 /* A message that the actor does not take, being too long, it would never take. */
-static dw_status refuse_message(session *s, const dw_message_file *file, dw_attempts *attempts,
+static dw_status refuse_message(session *s, const dw_message_row *file, dw_attempts *attempts,
                                 const dw_error *problem, dw_error *err)
 {
     if (!is_awaited(s, file)) {
@@ -224,17 +219,11 @@ static dw_status refuse_message(session *s, const dw_message_file *file, dw_atte
         return set_aside(s, file, attempts, err);
     }
     report_failure(s, s->awaited, problem);
-    dw_status status =
-        dw_actor_folder_delivered(s->store->folder, dw_actor_id(s->actor), file, err);
-    if (status == DW_OK) {
-        s->awaited->done = true;
-        s->file_index++;
-    }
-    return status;
+    return drop_awaited(s, file, err);
 }
 
 /* One message that waits in the folder. */
-static dw_status process_message(session *s, const dw_message_file *file, dw_error *err)
+static dw_status process_message(session *s, const dw_message_row *file, dw_error *err)
 {
     const dw_attempted work = {.kind = DW_ATTEMPTED_MESSAGE, .number = file->number};
     const char *id = dw_actor_id(s->actor);
@@ -242,13 +231,17 @@ static dw_status process_message(session *s, const dw_message_file *file, dw_err
     char *content = NULL;
     size_t bytes = 0;
     dw_error problem;
-    dw_actor_folder_get_attempts(s->store->folder, id, &work, &attempts);
+    dw_status status = dw_actor_folder_get_attempts(s->store->folder, id, &work, &attempts, err);
+    if (status != DW_OK) {
+        return status;
+    }
     if (attempts.count >= s->store->own_limits.attempts) {
         return set_aside(s, file, &attempts, err);
     }
-    dw_status status =
-        dw_actor_folder_read_message(s->store->folder, id, file, &content, &bytes, err);
+    status =
+        dw_actor_folder_read_message(s->store->folder, id, file->number, &content, &bytes, err);
     if (status != DW_OK) {
+        dw_free(content);
         return status;
     }
     status = dw_actor_send(s->actor, file->from, content, bytes, &problem);
@@ -269,9 +262,8 @@ static dw_status list_files(session *s, dw_error *err)
 {
     dw_free(s->files);
     s->file_index = 0;
-    dw_status status =
-        dw_actor_folder_list_messages(s->store->folder, dw_actor_id(s->actor), s->store->chain.done,
-                                      &s->files, &s->file_count, err);
+    dw_status status = dw_actor_folder_list_messages(s->store->folder, dw_actor_id(s->actor),
+                                                     LISTED, &s->files, &s->file_count, err);
     for (size_t i = 0; i < s->file_count; i++) {
         dw__store_note_cause(s->store, s->files[i].cause, s->files[i].caused);
     }
@@ -311,8 +303,12 @@ static dw_status process_thawed(session *s, dw_error *err)
     dw_store *store = s->store;
     dw_status status = DW_OK;
     bool any = true;
-    if (store->chain.pending) {
-        status = dw__store_carry_out_all(store, s->actor, store->chain.done, &s->stop, err);
+    if (store->chain.pending) { /* of a folder that was taken over */
+        dw_turn turn = {.snapshot = {.done = store->chain.done}};
+        status = dw_actor_folder_try(store->folder, dw_actor_id(s->actor), NULL, err);
+        if (status == DW_OK) {
+            status = dw__store_conclude(store, s->actor, &turn, &s->stop, err);
+        }
     }
     if (status != DW_OK || s->stop) {
         return status;
@@ -332,7 +328,6 @@ static dw_status process_thawed(session *s, dw_error *err)
 static dw_status take_turn(session *s, const char *id, bool *more, dw_error *err)
 {
     *more = false;
-    dw_actor_folder_begin(s->store->folder, id);
     dw_status status = dw__store_thaw(s->store, id, NULL, &s->actor, NULL, err);
     if (status != DW_OK) {
         return status;
@@ -340,12 +335,10 @@ static dw_status take_turn(session *s, const char *id, bool *more, dw_error *err
     dw_actor_set_guard(s->actor, dw__store_guard, s->store);
     status = process_thawed(s, err);
     *more = status == DW_OK && !s->stop &&
-            (s->broken || dw_actor_waiting(s->actor) > 0 || s->file_index < s->file_count);
+            (s->broken || dw_actor_waiting(s->actor) > 0 || s->file_index < s->file_count ||
+             s->file_count == LISTED);
     dw_free(s->files);
     dw_actor_destroy(s->actor);
-    if (status == DW_OK && s->stop) {
-        status = dw_actor_folder_remove(s->store->folder, id, err);
-    }
     return status;
 }
 
@@ -359,28 +352,21 @@ static dw_status process_first(dw_store *store, bool once, size_t *failed, dw_er
     dw_error problem;
     bool more = false;
     if (!dw_actor_folder_has(store->folder, name.id)) {
-        dw_actor_folder_end(store->folder, name.id);
         return DW_OK;
     }
     if (take_turn(&s, name.id, &more, &problem) != DW_OK) {
         dw__store_report(store, name.id, &problem);
         (*failed)++;
-        dw_actor_folder_end(store->folder, name.id);
         return dw__store_add_failed(store, name.id, err);
     }
-    if (more) {
-        return dw__store_add_todo(store, name.id, err);
-    }
-    dw_actor_folder_end(store->folder, name.id);
-    return DW_OK;
+    return more ? dw__store_add_todo(store, name.id, err) : DW_OK;
 }
 
 /* Nobody has a turn any more in this call; what waits goes on waiting. */
 static void end_turns(dw_store *store)
 {
     while (dw__store_any_todo(store)) {
-        dw_actor_name name = dw__store_take_todo(store);
-        dw_actor_folder_end(store->folder, name.id);
+        (void)dw__store_take_todo(store);
     }
     dw__store_end_failed(store);
 }
@@ -405,26 +391,20 @@ static dw_status process_awaited(dw_store *store, awaited_message *awaited, dw_e
             (void)dw_fail(err, status, "%s", problem.message);
         }
     }
-    dw_actor_folder_end(store->folder, awaited->id);
     return status;
 }
 
 /* Accept the message and work on it; `message->number` is set once it is accepted. Whoever got
  * messages meanwhile has one turn: a bound, whatever keeps coming. */
-static dw_status send_and_process(dw_store *store, awaited_message *awaited, dw_message_file *file,
-                                  const dw_actor_effect *message, dw_error *err)
+static dw_status send_and_process(dw_store *store, awaited_message *awaited, dw_sent *sent,
+                                  dw_error *err)
 {
     size_t failed = 0;
-    const dw_mail_content content = {.bytes = message->message, .count = message->message_bytes};
-    dw_status status = dw_actor_folder_prepare_withdrawal(store->folder, err);
-    if (status == DW_OK) {
-        status = dw_actor_folder_accept(store->folder, awaited->id, file, &content,
-                                        store->own_limits.mail, err);
-    }
+    dw_status status = dw_actor_folder_accept(store->folder, sent, err);
     if (status != DW_OK) {
         return status;
     }
-    awaited->number = file->number;
+    awaited->number = sent->message.number;
     status = process_awaited(store, awaited, err);
     for (size_t left = dw__store_todo_count(store); left > 0 && status == DW_OK; left--) {
         status = process_first(store, true, &failed, err);
@@ -436,26 +416,29 @@ static dw_status send_and_process(dw_store *store, awaited_message *awaited, dw_
 dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *message,
                         dw_write_fn on_answer, void *user, dw_error *err)
 {
-    dw_message_file file = {.effect = 0};
     dw_error answer = {.code = DW_OK};
     awaited_message awaited = {.id = id, .on_answer = on_answer, .user = user, .err = &answer};
     dw_actor_effect own;
     dw_status status = dw_struct_read(&own, sizeof own, message, "dw_actor_effect", err);
+    if (status == DW_OK) {
+        status = dw_actor_folder_check(store->folder, id, err);
+    }
+    if (status == DW_OK) {
+        status = dw__store_enter_to_change(store, err);
+    }
     if (status != DW_OK) {
         return status;
     }
-    if (!dw_actor_folder_has(store->folder, id)) {
-        return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
-    }
-    status = dw__store_enter_to_change(store, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = send_and_process(store, &awaited, &file, &own, err);
+    dw_sent sent = {.message = {.bytes = own.message_bytes},
+                    .content = own.message,
+                    .mail_max = store->own_limits.mail};
+    (void)snprintf(sent.to, sizeof sent.to, "%s", id);
+    status = send_and_process(store, &awaited, &sent, err);
     dw__store_leave(store);
     if (status != DW_OK && !awaited.done) {
         /* The caller sends it again: it must not be worked on twice. */
-        if (file.number > 0 && !dw_actor_folder_withdraw(store->folder, id, &file) && err != NULL) {
+        if (sent.message.number > 0 &&
+            !dw_actor_folder_withdraw(store->folder, id, sent.message.number) && err != NULL) {
             dw_error why = *err;
             return dw_fail(err, status,
                            "%.170s; the message could not be taken back: it may be worked on later",

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/folder_tables.h"
 #include "support.h"
 
 static const char *folder; /* what is looked at */
@@ -53,157 +54,202 @@ bool path_exists(const char *format, ...)
     return access(path, F_OK) == 0;
 }
 
-typedef struct state {
-    unsigned long long sequence;
-    unsigned long long done;
-    bool pending;
-    int full;
-    int count;
-    unsigned long long first;
-} state;
+/* ---- what the journal says ------------------------------------------------------------------- */
 
-static bool is_pending(const char *id);
+#define SNAPSHOTS_MAX 512
 
-/* One full snapshot, the deltas upon it, and the mail. */
-static state account_for_actor(const char *id, int at)
+/* What rows name, and what is wrong with them. */
+typedef struct rows {
+    char names[SNAPSHOTS_MAX][96]; /* "ID/SNAPSHOT"; [count] */
+    size_t count;
+    char modules[64][65]; /* [module_count] */
+    size_t module_count;
+    char ids[64][DW_ACTOR_ID_CHARS + 1]; /* [id_count] */
+    size_t id_count;
+    int64_t wrong[8];
+} rows;
+
+/* Each counts what must not be. */
+static const char *const faults[] = {
+    "SELECT count(*) FROM loose",
+    "SELECT count(*) FROM seen WHERE sender NOT IN (SELECT actor FROM snapshot WHERE pending = 1)",
+    "SELECT count(*) FROM message WHERE actor NOT IN (SELECT id FROM actor)",
+    "SELECT count(*) FROM message WHERE aside = 1 AND reason = ''",
+    "SELECT count(*) FROM snapshot WHERE actor NOT IN (SELECT id FROM actor)",
+    "SELECT abs(actors - (SELECT count(*) FROM actor)) FROM total",
+    "SELECT count(*) FROM actor AS a WHERE waiting + aside <> (SELECT count(*) FROM message "
+    "WHERE actor = a.id) OR (SELECT count(*) FROM snapshot WHERE actor = a.id AND whole = 1) <> 1 "
+    "OR (SELECT max(sequence) FROM snapshot WHERE actor = a.id) <> sequence OR (SELECT "
+    "max(sequence) - min(sequence) + 1 - count(*) FROM snapshot WHERE actor = a.id) <> 0",
+    "SELECT count(*) FROM attempt WHERE actor NOT IN (SELECT id FROM actor)",
+};
+enum { FAULTS = sizeof faults / sizeof faults[0], SNAPSHOTS = FAULTS, MODULES, ACTORS };
+static const char *statements[] = {
+    [SNAPSHOTS] = "SELECT actor, sequence, done, whole, pending FROM snapshot ORDER BY 1, 2",
+    [MODULES] = "SELECT DISTINCT module FROM actor",
+    [ACTORS] = "SELECT id FROM actor",
+};
+
+static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
 {
-    state s = {.first = ~0ull};
-    name_list names = listed("%s/actors/%s", folder, id);
-    for (size_t i = 0; i < names.count; i++) {
-        unsigned long long sequence = 0;
-        unsigned long long done = 0;
-        char kind[64] = "";
-        if (strcmp(names.names[i], "mail") == 0 ||
-            strncmp(names.names[i], ".descent-00-", 12) == 0) {
-            continue;
-        }
-        if (sscanf(names.names[i], "%llu-%llu.%63s", &sequence, &done, kind) != 3 ||
-            strstr(kind, ".snapshot") == NULL || strstr(kind, "tmp") != NULL) {
-            fail_msg("operation %d: %s/%s belongs to nothing", at, id, names.names[i]);
-        }
-        bool full = strstr(kind, "full") != NULL;
-        s.full += full;
-        s.count++;
-        s.first = sequence < s.first ? sequence : s.first;
-        if (full && sequence != s.first) {
-            fail_msg("operation %d: %s: what is before %s is outdated", at, id, names.names[i]);
-        }
-        if (sequence >= s.sequence) {
-            s.sequence = sequence;
-            s.done = done;
-            s.pending = strstr(kind, "pending-") != NULL;
-        }
+    rows *all = user;
+    bool found = false;
+    dw_status status = DW_OK;
+    for (unsigned i = 0; i < FAULTS && status == DW_OK; i++) {
+        dw_query *query = dw_journal_query(tx, i);
+        status = dw_query_next(query, &found, err);
+        all->wrong[i] = found ? dw_query_get_i64(query, 0) : -1;
     }
-    if (s.full != 1 || s.sequence - s.first + 1 != (unsigned long long)s.count) {
-        fail_msg("operation %d: %s: %d full snapshots, %d files from %llu to %llu", at, id, s.full,
-                 s.count, s.first, s.sequence);
+    dw_query *query = dw_journal_query(tx, SNAPSHOTS);
+    while (status == DW_OK && (status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        assert_true(all->count < SNAPSHOTS_MAX);
+        (void)snprintf(all->names[all->count++], sizeof all->names[0],
+                       "%016llx/%08llu-%012llu.%s%s.snapshot",
+                       (unsigned long long)dw_query_get_u64(query, 0),
+                       (unsigned long long)dw_query_get_u64(query, 1),
+                       (unsigned long long)dw_query_get_u64(query, 2),
+                       dw_query_get_i64(query, 4) != 0 ? "pending-" : "",
+                       dw_query_get_i64(query, 3) != 0 ? "full" : "delta");
     }
-    return s;
+    query = dw_journal_query(tx, MODULES);
+    while (status == DW_OK && (status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        (void)snprintf(all->modules[all->module_count++], 65, "%s", dw_query_get_text(query, 0));
+    }
+    query = dw_journal_query(tx, ACTORS);
+    while (status == DW_OK && (status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        assert_true(all->id_count < 64);
+        (void)snprintf(all->ids[all->id_count++], sizeof all->ids[0], "%016llx",
+                       (unsigned long long)dw_query_get_u64(query, 0));
+    }
+    return status;
 }
 
-static bool is_pending(const char *id)
+static void read_journal(rows *all, int at)
 {
-    return path_exists("%s/actors/%s", folder, id) && account_for_actor(id, -1).pending;
-}
-
-static bool any_aside(const name_list *names, unsigned long long number)
-{
-    char start[32];
-    (void)snprintf(start, sizeof start, "aside-%012llu-", number);
-    for (size_t i = 0; i < names->count; i++) {
-        if (strncmp(names->names[i], start, strlen(start)) == 0) {
-            return true;
+    char path[512];
+    dw_error err = {.message = ""};
+    dw_journal *journal = NULL;
+    dw_journal_schema schema = dw__folder_schema;
+    for (size_t i = 0; i < FAULTS; i++) {
+        statements[i] = faults[i];
+    }
+    schema.statements = statements;
+    schema.statement_count = sizeof statements / sizeof statements[0];
+    (void)snprintf(path, sizeof path, "%s/" DW_FOLDER_JOURNAL, folder);
+    dw_journal_options options = {.path = path, .schema = &schema, .read_only = true};
+    *all = (rows){.count = 0};
+    dw_status status = dw_journal_open(&journal, &options, &err);
+    if (status == DW_OK) {
+        status = dw_journal_read(journal, read_rows, all, &err);
+    }
+    dw_journal_close(journal);
+    if (status != DW_OK) {
+        fail_msg("operation %d: the journal: %s", at, err.message);
+    }
+    for (size_t i = 0; i < FAULTS; i++) {
+        if (all->wrong[i] != 0) {
+            fail_msg("operation %d: %lld rows of: %s", at, (long long)all->wrong[i], faults[i]);
         }
     }
-    return false;
 }
 
-static void account_for_mail(const char *id, const state *s, int at)
+/* ---- what is in the folder ------------------------------------------------------------------- */
+
+static void account_for_snapshots(const rows *all, int at)
 {
-    name_list names = listed("%s/actors/%s/mail", folder, id);
-    for (size_t i = 0; i < names.count; i++) {
-        unsigned long long number = 0;
-        char from[17] = "";
-        unsigned long long effect = 0;
-        if (strcmp(names.names[i], ".newest") == 0 || strcmp(names.names[i], ".attempts") == 0) {
-            continue;
+    for (size_t i = 0; i < all->count; i++) {
+        if (!path_exists("%s/actors/%s", folder, all->names[i])) {
+            fail_msg("operation %d: %s is missing", at, all->names[i]);
         }
-        if (sscanf(names.names[i], "aside-%llu-%16[0-9a-f]-%16llx", &number, from, &effect) == 3) {
-            if (!path_exists("%s/actors/%s/mail/.aside-%012llu", folder, id, number)) {
-                fail_msg("operation %d: nothing tells why of %s", at, names.names[i]);
+    }
+    name_list actors = listed("%s/actors", folder);
+    if (actors.count != all->id_count) {
+        fail_msg("operation %d: %zu actors, %zu folders", at, all->id_count, actors.count);
+    }
+    size_t files = 0;
+    for (size_t i = 0; i < actors.count; i++) {
+        name_list names = listed("%s/actors/%s", folder, actors.names[i]);
+        files += names.count;
+        for (size_t k = 0; k < names.count; k++) {
+            bool named = false;
+            char name[600];
+            (void)snprintf(name, sizeof name, "%s/%s", actors.names[i], names.names[k]);
+            for (size_t n = 0; n < all->count; n++) {
+                named = named || strcmp(all->names[n], name) == 0;
             }
-            continue;
-        }
-        if (sscanf(names.names[i], ".aside-%llu", &number) == 1) {
-            if (!any_aside(&names, number)) {
-                fail_msg("operation %d: %s/mail/%s belongs to nothing", at, id, names.names[i]);
+            if (!named) {
+                fail_msg("operation %d: %s belongs to nothing", at, name);
             }
-            continue;
-        }
-        bool good =
-            sscanf(names.names[i], "%llu-%16[0-9a-f]-%16llx", &number, from, &effect) == 3 &&
-            strstr(names.names[i], ".part") == NULL;
-        if (!good || (number <= s->done && !is_pending(from))) {
-            fail_msg("operation %d: %s/mail/%s belongs to nothing", at, id, names.names[i]);
         }
     }
+    assert_int_equal(files, all->count);
 }
 
-static void account_for_modules(int at)
+static void account_for_modules(const rows *all, int at)
 {
     name_list names = listed("%s/modules", folder);
     for (size_t i = 0; i < names.count; i++) {
-        char *name = names.names[i];
-        if (strcmp(name, ".users") == 0) {
-            continue;
+        bool used = false;
+        for (size_t k = 0; k < all->module_count; k++) {
+            used = used || (strncmp(all->modules[k], names.names[i], 64) == 0 &&
+                            strcmp(names.names[i] + 64, ".wasm") == 0);
         }
-        if (strlen(name) != 69 || strcmp(name + 64, ".wasm") != 0) {
-            fail_msg("operation %d: modules/%s belongs to nothing", at, name);
-        }
-        name_list users = listed("%s/modules/.users/%.64s", folder, name);
-        if (users.count == 0) {
-            fail_msg("operation %d: nobody uses modules/%s", at, name);
+        if (!used) {
+            fail_msg("operation %d: nobody uses modules/%s", at, names.names[i]);
         }
     }
-    names = listed("%s/modules/.users", folder);
-    for (size_t i = 0; i < names.count; i++) {
-        name_list users = listed("%s/modules/.users/%s", folder, names.names[i]);
-        if (!path_exists("%s/modules/%s.wasm", folder, names.names[i])) {
-            fail_msg("operation %d: module %s is gone, %zu use it", at, names.names[i],
-                     users.count);
-        }
-        for (size_t k = 0; k < users.count; k++) {
-            if (!path_exists("%s/actors/%s", folder, users.names[k])) {
-                fail_msg("operation %d: %s uses a module and is none", at, users.names[k]);
-            }
-        }
-    }
+    assert_int_equal(names.count, all->module_count);
 }
 
 void account_for_all(const char *path, int at)
 {
+    static const char *const known[] = {"actors",          "lock",           "modules",
+                                        "journal.db",      "journal.db-wal", "journal.db-shm",
+                                        "journal.db-marks"};
+    static rows all;
     folder = path;
     name_list names = listed("%s", folder);
     for (size_t i = 0; i < names.count; i++) {
-        if (strcmp(names.names[i], "actors") != 0 && strcmp(names.names[i], "lock") != 0 &&
-            strcmp(names.names[i], "modules") != 0 && strcmp(names.names[i], ".tmp-work") != 0) {
+        bool is_known = false;
+        for (size_t k = 0; k < sizeof known / sizeof known[0]; k++) {
+            is_known = is_known || strcmp(known[k], names.names[i]) == 0;
+        }
+        if (!is_known) {
             fail_msg("operation %d: %s belongs to nothing", at, names.names[i]);
         }
     }
-    names = listed("%s/actors", folder);
-    for (size_t i = 0; i < names.count; i++) {
-        const char *name = names.names[i];
-        unsigned long long number;
-        char from[17] = "";
-        if (sscanf(name, ".delivered-%*16[0-9a-f]-%llu-%16[0-9a-f]", &number, from) == 2 &&
-            is_pending(from)) {
-            continue;
-        }
-        if (strlen(name) != DW_ACTOR_ID_CHARS) {
-            fail_msg("operation %d: actors/%s belongs to nothing", at, name);
-        }
-        state s = account_for_actor(name, at);
-        account_for_mail(name, &s, at);
-    }
-    account_for_modules(at);
+    read_journal(&all, at);
+    account_for_snapshots(&all, at);
+    account_for_modules(&all, at);
+}
+
+/* ---- changing it ----------------------------------------------------------------------------- */
+
+static dw_status run_sql(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    (void)user;
+    return dw_query_run(dw_journal_query(tx, 0), err);
+}
+
+void change_journal(const char *path, const char *format, ...)
+{
+    char sql[1024];
+    char file[512];
+    va_list args;
+    const char *const one[] = {sql};
+    dw_error err = {.message = ""};
+    dw_journal *journal = NULL;
+    dw_journal_schema schema = dw__folder_schema;
+    va_start(args, format);
+    (void)vsnprintf(sql, sizeof sql, format, args);
+    va_end(args);
+    schema.statements = one;
+    schema.statement_count = 1;
+    (void)snprintf(file, sizeof file, "%s/" DW_FOLDER_JOURNAL, path);
+    dw_journal_options options = {.path = file, .schema = &schema};
+    assert_int_equal(dw_journal_open(&journal, &options, &err), DW_OK);
+    dw_status status = dw_journal_write(journal, run_sql, NULL, false, &err);
+    dw_journal_close(journal);
+    assert_string_equal(err.message, "");
+    assert_int_equal(status, DW_OK);
 }

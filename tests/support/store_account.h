@@ -17,5 +17,7 @@ bool path_exists(const char *format, ...) DW_PRINTF(1, 2);
 /* Fails the test where a file in the state folder belongs to nothing, or one is missing. `at`: what
  * the process was killed at, for messages. */
 void account_for_all(const char *folder, int at);
+/* Run a statement of SQL on the journal of a state folder that nobody has open. */
+void change_journal(const char *path, const char *format, ...) DW_PRINTF(2, 3);
 
 #endif

@@ -11,6 +11,7 @@
 #include "actor_fixture.h"
 #include "base/alloc.h"
 #include "failing_disk.h"
+#include "store_account.h"
 #include "support.h"
 
 #define PROBLEMS_MAX 8 /* more of one call would never end */
@@ -145,41 +146,59 @@ static void test_faults_timer_that_traps_fires_once(void **state)
     dw_store_close(store);
 }
 
-static void test_faults_mail_that_stays_ends_the_work(void **state)
+static dw_store *opened_again(actor_fixture *fixture, dw_store *store)
+{
+    dw_store_close(store);
+    mend();
+    return opened(fixture);
+}
+
+/* A message at which its actor traps, and which cannot be removed then: it is gone all the same. */
+static void test_faults_mail_that_stays_is_gone(void **state)
 {
     actor_fixture *fixture = *state;
     received_words answer;
     dw_error error;
     dw_store *store = opened(fixture);
     actor_name actor = spawned(fixture, store);
-    fail_from(DISK_UNLINK, "/mail/", 0);
-    assert_int_equal(tell(store, actor.id, "!", &answer, &error), DW_E_IO);
-    assert_int_equal(dw_store_run(store, &error), DW_E_STATE);
-    mend();
-    run(store);
-    assert_int_equal(told(store, actor.id, "+1"), 1);
+    unsigned failed = 0;
+    bool any = true;
+    for (uint64_t after = 0; any; after++) {
+        fail_from(DISK_ALL, "journal.db", after);
+        dw_status status = tell(store, actor.id, "!", &answer, &error);
+        any = disk_failed() > 0;
+        assert_true(status == DW_E_IO || (!any && status == DW_E_TRAP));
+        failed += status == DW_E_IO;
+        assert_int_equal(dw_store_run(store, &error), DW_OK);
+        assert_int_equal(problems.count, 0);
+        mend();
+        run(store);
+        assert_int_equal(problems.count, 0);
+        assert_int_equal(told(store, actor.id, "+1"), after + 1);
+    }
+#if defined(__GLIBC__) /* elsewhere the disk fails for this program alone, not for its libraries */
+    assert_true(failed > 3);
+#endif
     stop(store, actor.id);
     dw_store_close(store);
 }
 
-/* Whether the actor's mail has a file of a message from outside. */
-static bool any_waiting(const char *id)
+static size_t waiting(dw_store *store, const char *id)
 {
-    char command[128];
-    (void)snprintf(command, sizeof command, "ls '%s/actors/%s/mail' | grep -q -e '^0'", folder, id);
-    return system(command) == 0;
+    dw_store_info info = {.struct_bytes = sizeof info};
+    dw_error error = {.message = ""};
+    assert_int_equal(dw_store_get_info(store, id, &info, &error), DW_OK);
+    return (size_t)info.waiting;
 }
 
-/* ---- effects that are carried out twice --------------------------------------------------- */
+/* ---- what an actor asks for --------------------------------------------------------------- */
 
-/* Two actors, the first of which can name the second, and writes no snapshot behind the one with
- * its effects. */
+/* Two actors, the first of which can name the second. */
 typedef struct pair {
     actor_fixture *fixture;
     dw_store *store;
     actor_name sender;
     actor_name other;
-    char sender_path[32];
 } pair;
 
 static pair paired(actor_fixture *fixture)
@@ -190,145 +209,95 @@ static pair paired(actor_fixture *fixture)
     p.other = spawned(fixture, p.store);
     (void)snprintf(text, sizeof text, "I%s", p.other.id);
     (void)told(p.store, p.sender.id, text);
-    (void)snprintf(p.sender_path, sizeof p.sender_path, "/%s/0", p.sender.id);
     return p;
 }
 
-/* The sender's effects are carried out, and it is left as a process killed behind them leaves it;
- * whoever got messages works on them. */
-static void ask_and_break_off(pair *p, const char *text, received_words *answer)
+static void count_name(void *user, const char *id)
 {
-    dw_error error;
-    fail_from(DISK_RENAME, p->sender_path, 1);
-    assert_int_equal(tell(p->store, p->sender.id, text, answer, &error), DW_OK);
-    dw_store_close(p->store);
-    p->store = opened(p->fixture);
-    assert_int_equal(dw_store_run(p->store, &error), DW_E_STATE);
-    mend();
-    problems = (problem_log){.count = 0};
+    (void)id;
+    ++*(size_t *)user;
 }
 
-static bool any_named(const char *part)
+static size_t actor_count(dw_store *store)
 {
-    char command[96];
-    (void)snprintf(command, sizeof command, "ls -A '%s/actors' | grep -q -e '%s'", folder, part);
-    return system(command) == 0;
+    size_t count = 0;
+    dw_error error = {.message = ""};
+    assert_int_equal(dw_store_list(store, count_name, &count, &error), DW_OK);
+    return count;
 }
 
 static void done_with(pair *p)
 {
-    stop(p->store, p->sender.id);
-    stop(p->store, p->other.id);
+    dw_error error = {.message = ""};
+    assert_int_equal(dw_store_stop_all(p->store, NULL, &error), DW_OK);
+    p->store = opened_again(p->fixture, p->store);
     dw_store_close(p->store);
-    p->store = opened(p->fixture);
-    assert_false(any_named(".delivered-"));
-    dw_store_close(p->store);
+    account_for_all(folder, 0);
 }
 
-static void test_faults_messages_are_worked_on_once(void **state)
+/* On a disk at which everything fails from any point on a message is done with all that its actor
+ * asked for, or nothing of it is: whatever that is, and once. */
+static void test_faults_turns_are_whole(void **state)
 {
+    static const struct {
+        const char *text;
+        uint32_t adds;   /* to the other */
+        unsigned makes;  /* actors */
+        const char *end; /* what the actor is told afterwards */
+    } cases[] = {{"D+1", 1, 0, "+0"}, {"N+7", 0, 1, "+0"}, {"F5", 0, 1, "+0"}, {"D!", 0, 0, "+0"}};
     pair p = paired(*state);
-    received_words answer;
-    dw_store_info info = {.struct_bytes = sizeof info};
-    dw_error error;
-    ask_and_break_off(&p, "D+1", &answer);
-    assert_int_equal(told(p.store, p.other.id, "+10"), 11);
-    run(p.store); /* the sender delivers again */
-    assert_int_equal(told(p.store, p.other.id, "+100"), 111);
-    assert_int_equal(dw_store_get_info(p.store, p.other.id, &info, &error), DW_OK);
-    assert_int_equal(info.waiting, 0);
-    (void)told(p.store, p.sender.id, "D+1"); /* another one */
-    assert_int_equal(told(p.store, p.other.id, "+0"), 112);
+    char named[32];
+    unsigned failed = 0;
+    (void)snprintf(named, sizeof named, "I%s", p.other.id);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bool any = true;
+        for (uint64_t after = 0; any; after++) {
+            received_words answer;
+            dw_error error;
+            uint32_t count = told(p.store, p.other.id, "+0");
+            size_t actors = actor_count(p.store);
+            (void)told(p.store, p.sender.id, named);
+            fail_from(DISK_ALL, "", after);
+            dw_status status = tell(p.store, p.sender.id, cases[i].text, &answer, &error);
+            any = disk_failed() > 0;
+            failed += status != DW_OK;
+            assert_true(status == DW_OK || status == DW_E_IO);
+            p.store = opened_again(p.fixture, p.store);
+            run(p.store);
+            bool done = status == DW_OK;
+            assert_int_equal(told(p.store, p.other.id, "+0"), count + (done ? cases[i].adds : 0));
+            assert_int_equal(actor_count(p.store), actors + (done ? cases[i].makes : 0));
+            run(p.store);
+            assert_int_equal(told(p.store, p.sender.id, cases[i].end), 0);
+            assert_int_equal(waiting(p.store, p.sender.id), 0);
+            account_for_all(folder, (int)after);
+            /* "!" is set aside by these runs, or was. */
+            assert_int_equal(dw_store_drop_mail(p.store, p.other.id, DW_MAIL_ALL, NULL, &error),
+                             DW_OK);
+        }
+    }
+    print_message("%u turns failed\n", failed);
+    assert_true(failed > 20);
     done_with(&p);
 }
 
-static void test_faults_messages_are_broken_off_at_once(void **state)
-{
-    pair p = paired(*state);
-    received_words answer;
-    ask_and_break_off(&p, "D!", &answer);
-    run(p.store);
-    assert_int_equal(problems.count, 0);
-    assert_int_equal(told(p.store, p.other.id, "+1"), 1);
-    done_with(&p);
-}
-
+/* A child that ended is not made again, nor gets what it had twice. */
 static void test_faults_ended_actors_are_not_made_again(void **state)
 {
     pair p = paired(*state);
     received_words answer;
     char id[DW_ACTOR_ID_CHARS + 1] = "";
+    char found[DW_ACTOR_ID_CHARS + 1];
     dw_error error;
-    ask_and_break_off(&p, "N+7", &answer);
+    assert_int_equal(tell(p.store, p.sender.id, "N+7", &answer, &error), DW_OK);
     assert_int_equal(answer.bytes, DW_ACTOR_ID_CHARS);
     memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
     assert_int_equal(told(p.store, id, "+0"), 7);
     stop(p.store, id);
-    assert_true(any_named(".delivered-"));
+    p.store = opened_again(p.fixture, p.store);
     run(p.store);
     assert_int_equal(problems.count, 0);
-    char found[DW_ACTOR_ID_CHARS + 1];
     assert_int_equal(dw_store_find(p.store, id, found, &error), DW_E_NOT_FOUND);
-    done_with(&p);
-}
-
-/* A folder that an earlier program left keeps what that promised, under the names that it used. */
-static void test_faults_names_of_earlier_programs(void **state)
-{
-    pair p = paired(*state);
-    received_words answer;
-    char id[DW_ACTOR_ID_CHARS + 1] = "";
-    char found[DW_ACTOR_ID_CHARS + 1];
-    char command[256];
-    dw_error error;
-    ask_and_break_off(&p, "N+7", &answer);
-    memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
-    assert_int_equal(told(p.store, id, "+0"), 7);
-    stop(p.store, id);
-    dw_store_close(p.store);
-    (void)snprintf(command, sizeof command,
-                   "cd '%s' && touch .passing-verify && cd actors && for f in .delivered-*; do "
-                   "mv $f .had-${f#.delivered-}; done",
-                   folder);
-    assert_int_equal(system(command), 0);
-    assert_true(any_named("^.had-"));
-    p.store = opened(p.fixture);
-    assert_true(any_named("^.delivered-"));
-    assert_false(any_named("^.had-"));
-    (void)snprintf(command, sizeof command, "test -e '%s/.passing-verify'", folder);
-    assert_int_not_equal(system(command), 0);
-    run(p.store); /* the sender asks for it again */
-    assert_int_equal(problems.count, 0);
-    assert_int_equal(dw_store_find(p.store, id, found, &error), DW_E_NOT_FOUND);
-    (void)told(p.store, p.sender.id, "+0");
-    done_with(&p);
-}
-
-/* One whose new name cannot be written is not forgotten. */
-static void test_faults_earlier_names_that_stay(void **state)
-{
-    pair p = paired(*state);
-    received_words answer;
-    char id[DW_ACTOR_ID_CHARS + 1] = "";
-    char command[256];
-    dw_error error;
-    ask_and_break_off(&p, "N+7", &answer);
-    memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
-    assert_int_equal(told(p.store, id, "+0"), 7);
-    stop(p.store, id);
-    dw_store_close(p.store);
-    (void)snprintf(command, sizeof command,
-                   "cd '%s/actors' && for f in .delivered-*; do mv $f .had-${f#.delivered-}; done",
-                   folder);
-    assert_int_equal(system(command), 0);
-    fail_from(DISK_RENAME, "/.delivered-", 0);
-    dw_store_options options = {.struct_bytes = sizeof options, .path = folder};
-    assert_int_equal(dw_store_open(&p.store, p.fixture->engine, &options, &error), DW_E_IO);
-    assert_null(p.store);
-    mend();
-    p.store = opened(p.fixture);
-    run(p.store);
-    assert_int_equal(problems.count, 0);
     done_with(&p);
 }
 
@@ -373,23 +342,26 @@ static void test_faults_actor_that_ends_before_a_message(void **state)
     dw_store_close(store);
 }
 
-static void test_faults_effects_wait_behind_an_answer(void **state)
+/* A message whose actor asks for what cannot be written is not done, though it has its answer. */
+static void test_faults_effects_are_part_of_their_message(void **state)
 {
     pair p = paired(*state);
     char id[DW_ACTOR_ID_CHARS + 1] = "";
+    char found[DW_ACTOR_ID_CHARS + 1];
     received_words answer;
     dw_error error;
-    fail_from(DISK_RENAME, p.sender_path, 1);
-    assert_int_equal(tell(p.store, p.sender.id, "N+7", &answer, &error), DW_OK);
+    fail_from(DISK_MKDIR, "/actors/", 0);
+    assert_int_equal(tell(p.store, p.sender.id, "N+7", &answer, &error), DW_E_IO);
     assert_int_equal(answer.bytes, DW_ACTOR_ID_CHARS);
     memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
-    assert_int_equal(problems.count, 1);
-    assert_int_equal(told(p.store, id, "+0"), 7);
-    /* A message that cannot be worked on, though, is gone. */
-    assert_int_equal(tell(p.store, p.sender.id, "+1", &answer, &error), DW_E_IO);
+    assert_int_equal(problems.count, 0);
+    assert_int_equal(told(p.store, p.sender.id, "+1"), 1); /* this needs no folder */
     mend();
     run(p.store);
-    assert_int_equal(told(p.store, p.sender.id, "+0"), 0);
+    assert_int_equal(dw_store_find(p.store, id, found, &error), DW_E_NOT_FOUND);
+    assert_int_equal(told(p.store, p.sender.id, "+1"), 2);
+    assert_int_equal(tell(p.store, p.sender.id, "N+7", &answer, &error), DW_OK);
+    memcpy(id, answer.words, DW_ACTOR_ID_CHARS);
     assert_int_equal(told(p.store, id, "+0"), 7);
     stop(p.store, id);
     done_with(&p);
@@ -467,7 +439,7 @@ static void test_faults_failed_messages_are_withdrawn(void **state)
             assert_int_equal(dw_store_get_info(store, actor.id, &info, &error), DW_OK);
             assert_int_equal(info.waiting, 0);
             dw_store_close(store);
-            if (any_waiting(actor.id)) {
+            if (path_exists("%s/journal.db-marks", folder)) {
                 withdrawn++;
                 dw_store_options none = {.struct_bytes = sizeof none, .path = folder};
                 assert_int_not_equal(dw_store_open(&store, fixture->engine, &none, &error), DW_OK);
@@ -478,37 +450,36 @@ static void test_faults_failed_messages_are_withdrawn(void **state)
         mend();
         run(store);
         assert_int_equal(told(store, actor.id, "+0"), expected);
-        assert_false(any_waiting(actor.id));
+        assert_int_equal(waiting(store, actor.id), 0);
     }
-    print_message("%u messages stayed on the disk\n", withdrawn);
+    print_message("%u times a mark was left\n", withdrawn);
     assert_true(withdrawn > 2);
     stop(store, actor.id);
     dw_store_close(store);
 }
 
-/* A message that was worked on and could not be removed is, by the next call that may; and while it
- * cannot be, work that does not look at the mail does not make the next opening pass over it. */
+/* Snapshots that are outdated and could not be removed are, by the next call that may; and while
+ * they cannot be, work on their actor does not make the next opening pass over them. */
 static void test_faults_what_stays_is_looked_at_again(void **state)
 {
     actor_fixture *fixture = *state;
     dw_error error;
     dw_store *store = opened(fixture);
     actor_name actor = spawned(fixture, store);
-    fail_from(DISK_UNLINK, "/mail/", 0);
-    assert_int_equal(told(store, actor.id, "+1"), 1);
-    assert_true(any_waiting(actor.id));
-    assert_int_equal(dw_store_freeze(store, actor.id, NULL, &error), DW_OK);
-    assert_true(any_waiting(actor.id));
-    dw_store_close(store);
-    mend();
-    store = opened(fixture);
-    assert_false(any_waiting(actor.id));
-    fail_from(DISK_UNLINK, "/mail/", 0);
-    assert_int_equal(told(store, actor.id, "+1"), 2);
-    mend();
-    assert_true(any_waiting(actor.id));
-    assert_int_equal(dw_store_freeze(store, actor.id, NULL, &error), DW_OK);
-    assert_false(any_waiting(actor.id));
+    for (uint32_t round = 0; round < 2; round++) {
+        assert_int_equal(told(store, actor.id, "+1"), 2 * round + 1);
+        fail_from(DISK_UNLINK, "/actors/", 0);
+        assert_int_equal(dw_store_freeze(store, actor.id, NULL, &error), DW_OK);
+        assert_true(listed("%s/actors/%s", folder, actor.id).count > 1);
+        assert_int_equal(told(store, actor.id, "+1"), 2 * round + 2);
+        if (round == 0) {
+            store = opened_again(fixture, store);
+        } else {
+            mend();
+            assert_int_equal(told(store, actor.id, "+0"), 4);
+        }
+        account_for_all(folder, (int)round);
+    }
     stop(store, actor.id);
     dw_store_close(store);
 }
@@ -524,7 +495,8 @@ static void test_faults_no_halves_of_actors(void **state)
     fail_from(DISK_LINK | DISK_SYNC, "", 0);
     assert_int_equal(dw_store_fork(store, actor.id, child, &error), DW_E_IO);
     mend();
-    assert_false(any_named("new"));
+    assert_int_equal(actor_count(store), 1);
+    account_for_all(folder, 0);
     stop(store, actor.id);
     dw_store_close(store);
 }
@@ -566,6 +538,13 @@ static void test_faults_no_memory_loses_no_message(void **state)
     done_with(&p);
 }
 
+static void no_message(void *user, const dw_store_message *message)
+{
+    (void)user;
+    (void)message;
+    fail_msg("a list of which there is a part");
+}
+
 /* A message that was told of as failed is gone, one that was not is worked on; others that wait,
  * more than a list holds at first, stay. */
 static void test_faults_no_memory_mixes_up_no_messages(void **state)
@@ -575,7 +554,6 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
     char path[32];
     received_words answer;
     dw_error error;
-    dw_store_info info = {.struct_bytes = sizeof info};
     bool failed = true;
     uint32_t expected = 0;
     (void)snprintf(path, sizeof path, "/%s/0", p.other.id);
@@ -588,7 +566,8 @@ static void test_faults_no_memory_mixes_up_no_messages(void **state)
         mend();
         assert_int_equal(dw_store_freeze(p.store, p.other.id, NULL, &error), DW_OK);
         dw_alloc_fail_after(1); /* the longer list; the leak checker sees to the shorter one */
-        assert_int_equal(dw_store_get_info(p.store, p.other.id, &info, &error), DW_E_MEMORY);
+        assert_int_equal(dw_store_list_mail(p.store, p.other.id, no_message, NULL, &error),
+                         DW_E_MEMORY);
         dw_alloc_fail_after(-1);
         uint64_t before = dw_alloc_count();
         problems = (problem_log){.count = 0};
@@ -638,14 +617,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(timer_that_traps_fires_once),
-        TEST(mail_that_stays_ends_the_work),
-        TEST(messages_are_worked_on_once),
-        TEST(messages_are_broken_off_at_once),
+        TEST(mail_that_stays_is_gone),
+        TEST(turns_are_whole),
         TEST(ended_actors_are_not_made_again),
-        TEST(names_of_earlier_programs),
-        TEST(earlier_names_that_stay),
         TEST(actor_that_ends_before_a_message),
-        TEST(effects_wait_behind_an_answer),
+        TEST(effects_are_part_of_their_message),
         TEST(guest_names_are_utf8),
         TEST(what_stays_is_looked_at_again),
         TEST(who_fails_has_one_turn),

@@ -160,8 +160,7 @@ static void test_left_overs_of_kills(void **state_)
         fresh_folder();
         dw_store *store = opened(fixture);
         live();
-        disk_plan_set(&(disk_plan){.kinds = DISK_NAMES | DISK_SYNC,
-                                   .after = at < 0 ? UINT64_MAX : (uint64_t)at});
+        disk_plan_set(&(disk_plan){.kinds = DISK_ALL, .after = at < 0 ? UINT64_MAX : (uint64_t)at});
         work(fixture, other, store);
         all = at < 0 ? (int)disk_operations() : all;
         dw_store_close(store);
@@ -219,7 +218,7 @@ static void test_left_overs_of_stopped_trees(void **state_)
         for (int i = 1; i < TREE; i++) {
             (void)told(store, a.id, "F5");
         }
-        disk_plan_set(&(disk_plan){.kinds = DISK_NAMES | DISK_SYNC, .after = (uint64_t)at});
+        disk_plan_set(&(disk_plan){.kinds = DISK_ALL, .after = (uint64_t)at});
         dw_status status = at % 2 == 0 ? dw_store_stop_tree(store, a.id, NULL, &error)
                                        : dw_store_stop_all(store, NULL, &error);
         killed = disk_failed() > 0;
@@ -274,45 +273,6 @@ static void test_left_overs_cost_only_themselves(void **state_)
     assert_int_equal(opened_with[0], opened_with[1]);
 }
 
-/* Those of programs that wrote beside each file's place, whatever their names' length: once, and
- * whenever the actor itself is looked at. */
-static void test_left_overs_of_earlier_programs(void **state_)
-{
-    actor_fixture *fixture = *state_;
-    actor_name actors[2];
-    fresh_folder();
-    dw_store *store = opened(fixture);
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(spawn(store, fixture->module, &actors[i]), DW_OK);
-        (void)told(store, actors[i].id, "+1");
-    }
-    dw_store_close(store);
-    for (int round = 0; round < 2; round++) {
-        if (round == 0) {
-            shell(
-                "rm -r '%s/modules/.users' '%s'/actors/*/mail/.newest; cd '%s/modules' && for h in "
-                "0 1; do touch $(printf $h%%063d 5).wasm; done && touch $(printf %%064d "
-                "9).wasm.part",
-                folder, folder, folder);
-        }
-        for (int i = 0; i < 2; i++) {
-            shell("cd '%s/actors/%s' && for n in 1 2 3; do touch "
-                  "00000009-000000000012.pending-delta.snapshot.tmp-4194304-0123456789abcde$n "
-                  "00000009-000000000012.full.snapshot.tmp-1-0123456789abcde$n "
-                  "mail/00000000001$n-0000000000000000-0000000000000000.part; done",
-                  folder, actors[i].id);
-        }
-        store = opened(fixture);
-        if (round == 1) { /* the folder is one of this program: the actor is looked at when used */
-            (void)told(store, actors[0].id, "+0");
-            (void)told(store, actors[1].id, "+0");
-        }
-        account_for_all(folder, -1);
-        assert_int_equal(told(store, actors[0].id, "+0"), 1);
-        dw_store_close(store);
-    }
-}
-
 /* A module goes with its last user, and comes again. */
 static void test_left_overs_are_no_modules_in_use(void **state_)
 {
@@ -325,8 +285,6 @@ static void test_left_overs_are_no_modules_in_use(void **state_)
         for (int i = 0; i < 3; i++) {
             assert_int_equal(spawn(store, fixture->module, &actors[i]), DW_OK);
         }
-        /* Of one that an earlier program made nothing is noted. */
-        shell("rm '%s'/modules/.users/*/%s", folder, actors[2].id);
         for (int i = 0; i < 2; i++) {
             assert_int_equal(dw_store_stop(store, actors[i].id, &error), DW_OK);
         }
@@ -335,27 +293,32 @@ static void test_left_overs_are_no_modules_in_use(void **state_)
         account_for_all(folder, round);
         assert_int_equal(told(store, actors[2].id, "+3"), 3);
         assert_int_equal(dw_store_stop(store, actors[2].id, &error), DW_OK);
-        assert_int_equal(listed("%s/modules", folder).count, 1);
+        assert_int_equal(listed("%s/modules", folder).count, 0);
     }
     dw_store_close(store);
 }
 
 /* ---- numbers of any width ---------------------------------------------------------------- */
 
-/* The actor's snapshots and mail go on from these numbers. */
+/* The actor's snapshots and mail go on from these numbers, which are stored 2^63 less. */
 static void move_to(const char *id, uint64_t sequence, uint64_t done)
 {
-    dw_error error;
+    const uint64_t half = (uint64_t)1 << 63;
+    const int64_t own = (int64_t)(strtoull(id, NULL, 16) ^ half);
+    const int64_t to_sequence = (int64_t)(sequence ^ half);
+    const int64_t to_done = (int64_t)(done ^ half);
     name_list names = listed("%s/actors/%s", folder, id);
-    (void)error;
-    assert_int_equal(names.count, 2); /* one snapshot, the mail */
-    for (size_t i = 0; i < 2; i++) {
-        if (strcmp(names.names[i], "mail") != 0) {
-            shell("cd '%s/actors/%s' && mv %s %08" PRIu64 "-%012" PRIu64 ".full.snapshot && "
-                  "rm -f mail/.newest",
-                  folder, id, names.names[i], sequence, done);
-        }
-    }
+    assert_int_equal(names.count, 1);
+    shell("cd '%s/actors/%s' && mv %s %08" PRIu64 "-%012" PRIu64 ".full.snapshot", folder, id,
+          names.names[0], sequence, done);
+    change_journal(folder,
+                   "UPDATE snapshot SET sequence = %" PRId64 ", done = %" PRId64
+                   " WHERE actor = %" PRId64,
+                   to_sequence, to_done, own);
+    change_journal(folder,
+                   "UPDATE actor SET sequence = %" PRId64 ", done = %" PRId64
+                   ", numbered = %" PRId64 " WHERE id = %" PRId64,
+                   to_sequence, to_done, to_done, own);
 }
 
 static void test_numbers_near_borders(void **state_)
@@ -507,18 +470,69 @@ static void test_full_snapshot_that_is_deleted(void **state_)
     dw_store_close(store);
 }
 
-/* A folder without the note, as earlier programs leave it, is taken as it is. */
-static void test_snapshots_without_a_note(void **state_)
+/* ---- lists ------------------------------------------------------------------------------- */
+
+typedef struct info_list {
+    dw_store *store;
+    char last[DW_ACTOR_ID_CHARS + 1];
+    size_t page;
+    size_t count;
+    size_t problems;
+} info_list;
+
+/* By itself an actor is as it is in the list. */
+static void take_info(void *user, const char *id, const dw_store_info *info,
+                      const dw_error *problem)
 {
+    info_list *list = user;
+    dw_store_info own = {.struct_bytes = sizeof own};
+    dw_error error = {.message = ""};
+    dw_status status = dw_store_get_info(list->store, id, &own, &error);
+    assert_true(strcmp(id, list->last) > 0);
+    (void)snprintf(list->last, sizeof list->last, "%s", id);
+    list->page++;
+    list->count++;
+    assert_true((info != NULL) == (status == DW_OK));
+    if (info != NULL) {
+        assert_memory_equal(info, &own, sizeof own);
+    } else {
+        assert_string_equal(problem->message, error.message);
+        list->problems++;
+    }
+}
+
+static void test_lists_of_actors(void **state_)
+{
+    enum { ACTORS = 12 };
     actor_fixture *fixture = *state_;
-    actor_name a = with_deltas(fixture);
-    shell("rm '%s/actors/%s/mail/.newest'", folder, a.id);
+    actor_name a = {.id = ""};
+    dw_error error = {.message = ""};
+    fresh_folder();
     dw_store *store = opened(fixture);
-    assert_int_equal(told(store, a.id, "+1"), 3);
-    dw_store_close(store);
-    shell("printf 3 >'%s/actors/%s/mail/.newest'", folder, a.id); /* and one that is none */
-    store = opened(fixture);
-    assert_int_equal(told(store, a.id, "+1"), 4);
+    for (int i = 0; i < ACTORS; i++) {
+        assert_int_equal(spawn(store, fixture->module, &a), DW_OK);
+        for (int k = 0; k < i % 3; k++) {
+            (void)told(store, a.id, "+1");
+        }
+    }
+    (void)told(store, a.id, "F5");
+    shell("cd '%s/actors/%s' && rm 0000000[23]*", folder, a.id);
+    for (size_t max = 1; max < ACTORS + 3; max++) {
+        info_list list = {.store = store, .page = max};
+        while (list.page > 0) {
+            list.page = 0;
+            assert_int_equal(dw_store_list_infos(store, list.count > 0 ? list.last : NULL, max,
+                                                 take_info, &list, &error),
+                             DW_OK);
+            assert_true(list.page <= max);
+        }
+        assert_int_equal(list.count, ACTORS + 1);
+        assert_int_equal(list.problems, 1);
+    }
+    assert_int_equal(dw_store_list_infos(store, "x", 5, take_info, NULL, &error), DW_E_ARG);
+    assert_int_equal(dw_store_list_infos(store, NULL, 0, take_info, NULL, &error), DW_E_ARG);
+    assert_int_equal(dw_store_list_infos(store, "ffffffffffffffff", 5, take_info, NULL, &error),
+                     DW_OK);
     dw_store_close(store);
 }
 
@@ -599,13 +613,12 @@ int main(void)
         TEST(left_overs_of_kills),
         TEST(left_overs_of_stopped_trees),
         TEST(left_overs_cost_only_themselves),
-        TEST(left_overs_of_earlier_programs),
         TEST(left_overs_are_no_modules_in_use),
         TEST(numbers_near_borders),
         TEST(numbers_end),
         TEST(snapshots_that_are_deleted),
         TEST(full_snapshot_that_is_deleted),
-        TEST(snapshots_without_a_note),
+        TEST(lists_of_actors),
         TEST(read_only_changes_nothing),
     };
     wasm_signals_save();

@@ -1,0 +1,248 @@
+/* Files in actors' folders that no row of the journal names: what a killed process, or a disk that
+ * failed, has left of snapshots that were not committed, of actors that were being made, and of
+ * those that ended. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/array.h"
+#include "store/actor_folder_internal.h"
+
+/* ---- notes --------------------------------------------------------------------------------- */
+
+dw_status dw__loose_set(dw_journal_tx *tx, const char *id, bool loose, dw_error *err)
+{
+    dw_query *query = dw_journal_query(tx, loose ? DW__SQL_ADD_LOOSE : DW__SQL_DROP_LOOSE);
+    dw_query_u64(query, dw__id_number(id));
+    return dw_query_run(query, err);
+}
+
+typedef struct loose_list {
+    dw_actor_name *names; /* [count] */
+    size_t count;
+    size_t capacity;
+} loose_list;
+
+static dw_status read_loose(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    loose_list *list = user;
+    bool found = false;
+    dw_status status = DW_OK;
+    dw_query *query = dw_journal_query(tx, DW__SQL_LOOSE);
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        if (!DW_ARRAY_RESERVE(list->names, list->capacity, list->count + 1, SIZE_MAX)) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
+        }
+        dw__id_write(list->names[list->count++].id, dw_query_get_u64(query, 0));
+    }
+    return status;
+}
+
+/* Those that are clean; the ids of others are emptied. */
+static dw_status forget_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const loose_list *list = user;
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < list->count && status == DW_OK; i++) {
+        if (list->names[i].id[0] != '\0') {
+            status = dw__loose_set(tx, list->names[i].id, false, err);
+        }
+    }
+    return status;
+}
+
+/* ---- sweeping ------------------------------------------------------------------------------ */
+
+typedef struct sweep {
+    dw_actor_folder *folder;
+    const char *id;
+    bool exists; /* the actor; else its folder goes */
+    char names[DW_SNAPSHOT_CHAIN_MAX][DW__SNAPSHOT_NAME_BYTES];
+    size_t count;
+} sweep;
+
+static dw_status read_names(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    sweep *s = user;
+    dw_actor_row row;
+    bool found = false;
+    s->count = 0;
+    dw_status status = dw__row_read(tx, s->id, &row, NULL, err);
+    s->exists = status == DW_OK;
+    if (status != DW_OK) {
+        return status == DW_E_NOT_FOUND ? DW_OK : status;
+    }
+    dw_query *query = dw_journal_query(tx, DW__SQL_SNAPSHOTS);
+    dw_query_u64(query, dw__id_number(s->id));
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found &&
+           s->count < DW_SNAPSHOT_CHAIN_MAX) {
+        const dw_snapshot_row snapshot = {.sequence = dw_query_get_u64(query, 0),
+                                          .done = dw_query_get_u64(query, 1),
+                                          .full = dw_query_get_i64(query, 2) != 0,
+                                          .pending = dw_query_get_i64(query, 3) != 0};
+        dw__snapshot_file_name(s->names[s->count++], &snapshot);
+    }
+    return status;
+}
+
+static dw_status sweep_name(void *user, const char *name, dw_error *err)
+{
+    sweep *s = user;
+    char path[DW_FOLDER_PATH_MAX];
+    for (size_t i = 0; i < s->count; i++) {
+        if (strcmp(s->names[i], name) == 0) {
+            return DW_OK;
+        }
+    }
+    dw__folder_join(s->folder, path, DW__FOLDER_ACTORS, s->id, name);
+    if (unlink(path) == 0 || errno == ENOENT) {
+        return DW_OK;
+    }
+    /* The mail of an earlier program's folder. */
+    return errno == EISDIR || errno == EPERM ? dw__folder_remove_tree(path, err)
+                                             : dw__folder_fail("removing", path, err);
+}
+
+dw_status dw__folder_sweep(dw_actor_folder *folder, const char *id, dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    dw_status status = DW_OK;
+    sweep *s = dw_alloc(1, sizeof *s);
+    if (s == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+    }
+    s->folder = folder;
+    s->id = id;
+    dw__folder_join(folder, path, DW__FOLDER_ACTORS, id, NULL);
+    status = dw_journal_read(folder->journal, read_names, s, err);
+    if (status == DW_OK) {
+        status = s->exists ? dw__folder_each(path, sweep_name, s, err)
+                           : dw__folder_remove_tree(path, err);
+        status = status == DW_E_NOT_FOUND ? DW_OK : status;
+    }
+    dw_free(s);
+    return status;
+}
+
+void dw__folder_sweep_all(dw_actor_folder *folder, const dw_actor_name *names, size_t count,
+                          bool clean_else)
+{
+    loose_list clean = {.names = dw_alloc(count, sizeof *names), .count = count};
+    if (clean.names == NULL || count == 0) {
+        dw_free(clean.names);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (dw__folder_sweep(folder, names[i].id, NULL) == DW_OK && clean_else) {
+            clean.names[i] = names[i];
+        }
+    }
+    (void)dw_journal_write(folder->journal, forget_work, &clean, true, NULL);
+    dw_free(clean.names);
+}
+
+dw_status dw__folder_sweep_noted(dw_actor_folder *folder, dw_error *err)
+{
+    loose_list list = {.count = 0};
+    dw_status status = dw_journal_read(folder->journal, read_loose, &list, err);
+    if (status == DW_OK && list.count > 0) {
+        bool released = dw__folder_release_modules(folder);
+        dw__folder_sweep_all(folder, list.names, list.count, released);
+    }
+    dw_free(list.names);
+    return status;
+}
+
+/* ---- removing ------------------------------------------------------------------------------ */
+
+typedef char module_hash[65];
+
+typedef struct removal {
+    const dw_actor_name *names; /* [count] */
+    size_t count;
+    bool all_must_be;     /* there */
+    module_hash *modules; /* [module_count]: what they were of, each once */
+    size_t module_count;
+    size_t module_capacity;
+} removal;
+
+static dw_status note_module(removal *r, const char *hash, dw_error *err)
+{
+    for (size_t i = 0; i < r->module_count; i++) {
+        if (strcmp(r->modules[i], hash) == 0) {
+            return DW_OK;
+        }
+    }
+    if (!DW_ARRAY_RESERVE(r->modules, r->module_capacity, r->module_count + 1, SIZE_MAX)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of modules");
+    }
+    (void)snprintf(r->modules[r->module_count++], sizeof(module_hash), "%s", hash);
+    return DW_OK;
+}
+
+static dw_status remove_one(removal *r, dw_journal_tx *tx, const char *id, dw_error *err)
+{
+    bool found = false;
+    dw_query *query = dw_journal_query(tx, DW__SQL_MODULE_OF);
+    dw_query_u64(query, dw__id_number(id));
+    dw_status status = dw_query_next(query, &found, err);
+    if (status == DW_OK && !found) {
+        return r->all_must_be ? dw__fail_no_actor(id, err) : DW_OK;
+    }
+    if (status == DW_OK) {
+        status = note_module(r, dw_query_get_text(query, 0), err);
+    }
+    if (status == DW_OK) {
+        status = dw__loose_set(tx, id, true, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    query = dw_journal_query(tx, DW__SQL_DROP_ACTOR);
+    dw_query_u64(query, dw__id_number(id));
+    return dw_query_run(query, err);
+}
+
+static dw_status remove_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    removal *r = user;
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < r->count && status == DW_OK; i++) {
+        status = remove_one(r, tx, r->names[i].id, err);
+    }
+    return status;
+}
+
+static dw_status remove_them(dw_actor_folder *folder, removal *r, dw_error *err)
+{
+    dw_status status = dw_journal_write(folder->journal, remove_work, r, false, err);
+    bool released = true;
+    for (size_t i = 0; i < r->module_count && status == DW_OK; i++) {
+        released = dw__folder_release_module(folder, r->modules[i]) && released;
+    }
+    if (status == DW_OK) {
+        dw__folder_sweep_all(folder, r->names, r->count, released);
+    }
+    dw_free(r->modules);
+    return status;
+}
+
+dw_status dw_actor_folder_remove_all(dw_actor_folder *folder, const dw_actor_name *names,
+                                     size_t count, dw_error *err)
+{
+    removal r = {.names = names, .count = count};
+    return count > 0 ? remove_them(folder, &r, err) : DW_OK;
+}
+
+dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err)
+{
+    dw_actor_name name;
+    removal r = {.names = &name, .count = 1, .all_must_be = true};
+    if (!dw_actor_id_good(id)) {
+        return dw__fail_no_actor(id, err);
+    }
+    memcpy(name.id, id, sizeof name.id);
+    return remove_them(folder, &r, err);
+}

@@ -1,0 +1,135 @@
+#include "store/folder_tables.h"
+
+/* The first tables. `total` has one row. An actor's `sequence` is of the snapshot that was written
+ * last, `done` of the last message in it, `numbered` of the last one that was accepted or set
+ * aside; `timer_ms` is when its next timer is due, 0 where that is not known, NULL: none. `inside`
+ * counts messages in the actor itself. Triggers keep sums, and take with an actor what is its. */
+static const char version_1[] =
+    "CREATE TABLE total(actors INTEGER NOT NULL, taken_over INTEGER NOT NULL,"
+    " former_left INTEGER NOT NULL) STRICT;"
+    "INSERT INTO total VALUES(0, 0, 0);"
+    "CREATE TABLE actor(id INTEGER PRIMARY KEY, parent INTEGER, depth INTEGER NOT NULL,"
+    " head INTEGER NOT NULL, module TEXT NOT NULL, sequence INTEGER NOT NULL,"
+    " done INTEGER NOT NULL, numbered INTEGER NOT NULL, waiting INTEGER NOT NULL DEFAULT 0,"
+    " aside INTEGER NOT NULL DEFAULT 0, inside INTEGER NOT NULL DEFAULT 0, timer_ms INTEGER,"
+    " tenant TEXT NOT NULL DEFAULT '', name TEXT, priority INTEGER NOT NULL DEFAULT 0,"
+    " pinned INTEGER NOT NULL DEFAULT 0, policy TEXT NOT NULL DEFAULT '') STRICT;"
+    "CREATE INDEX actor_head ON actor(head);"
+    "CREATE INDEX actor_module ON actor(module);"
+    "CREATE INDEX actor_timer ON actor(timer_ms) WHERE timer_ms IS NOT NULL;"
+    "CREATE INDEX actor_due ON actor(id) WHERE waiting > 0 OR inside > 0;"
+    "CREATE UNIQUE INDEX actor_name ON actor(tenant, name) WHERE name IS NOT NULL;"
+    "CREATE TABLE ancestor(actor INTEGER NOT NULL, distance INTEGER NOT NULL,"
+    " ancestor INTEGER NOT NULL, PRIMARY KEY(actor, distance)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX ancestor_of ON ancestor(ancestor);"
+    "CREATE TABLE snapshot(actor INTEGER NOT NULL, sequence INTEGER NOT NULL,"
+    " done INTEGER NOT NULL, whole INTEGER NOT NULL, pending INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL, PRIMARY KEY(actor, sequence)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE message(actor INTEGER NOT NULL, number INTEGER NOT NULL, sender INTEGER,"
+    " effect INTEGER NOT NULL, cause INTEGER NOT NULL, caused INTEGER NOT NULL,"
+    " aside INTEGER NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL,"
+    " content BLOB NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX message_number ON message(actor, number);"
+    "CREATE INDEX message_waiting ON message(actor, number) WHERE aside = 0;"
+    "CREATE INDEX message_effect ON message(actor, sender, effect) WHERE sender IS NOT NULL;"
+    "CREATE TABLE seen(actor INTEGER NOT NULL, sender INTEGER NOT NULL, effect INTEGER NOT NULL,"
+    " PRIMARY KEY(sender, actor, effect)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE attempt(actor INTEGER NOT NULL, kind INTEGER NOT NULL, number INTEGER NOT NULL,"
+    " inside INTEGER NOT NULL, count INTEGER NOT NULL, reason TEXT NOT NULL,"
+    " PRIMARY KEY(actor, kind)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE loose(actor INTEGER PRIMARY KEY) STRICT;"
+    "CREATE TRIGGER actor_made AFTER INSERT ON actor BEGIN"
+    " UPDATE total SET actors = actors + 1; END;"
+    "CREATE TRIGGER actor_gone AFTER DELETE ON actor BEGIN"
+    " UPDATE total SET actors = actors - 1;"
+    " DELETE FROM ancestor WHERE actor = OLD.id;"
+    " DELETE FROM snapshot WHERE actor = OLD.id;"
+    " DELETE FROM message WHERE actor = OLD.id;"
+    " DELETE FROM seen WHERE sender = OLD.id;"
+    " DELETE FROM attempt WHERE actor = OLD.id; END;"
+    "CREATE TRIGGER message_made AFTER INSERT ON message BEGIN"
+    " UPDATE actor SET waiting = waiting + 1 - NEW.aside, aside = aside + NEW.aside"
+    " WHERE id = NEW.actor; END;"
+    "CREATE TRIGGER message_gone AFTER DELETE ON message BEGIN"
+    " UPDATE actor SET waiting = waiting - 1 + OLD.aside, aside = aside - OLD.aside"
+    " WHERE id = OLD.actor; END;"
+    "CREATE TRIGGER message_moved AFTER UPDATE OF aside ON message BEGIN"
+    " UPDATE actor SET waiting = waiting + OLD.aside - NEW.aside,"
+    " aside = aside - OLD.aside + NEW.aside WHERE id = NEW.actor; END;";
+
+static const char *const upgrades[] = {version_1};
+
+#define ACTOR_COLUMNS                                                                              \
+    "id, parent, depth, head, module, sequence, done, numbered, waiting, aside, inside, timer_ms"
+#define MESSAGE_COLUMNS                                                                            \
+    "number, sender, effect, cause, caused, aside, attempts, reason, length(content)"
+
+static const char *const statements[DW__SQL_COUNT] = {
+    [DW__SQL_TOTAL] = "SELECT actors, taken_over, former_left FROM total",
+    [DW__SQL_SET_TAKEN_OVER] = "UPDATE total SET taken_over = 1, former_left = ?1",
+    [DW__SQL_SET_FORMER_LEFT] = "UPDATE total SET former_left = 0",
+    [DW__SQL_ACTOR_IDS] = "SELECT id FROM actor ORDER BY id",
+    [DW__SQL_ACTOR_RANGE] = "SELECT min(id), count(*) FROM actor WHERE id BETWEEN ?1 AND ?2",
+    [DW__SQL_ACTOR] = "SELECT " ACTOR_COLUMNS " FROM actor WHERE id = ?1",
+    [DW__SQL_ACTOR_PAGE] =
+        "SELECT " ACTOR_COLUMNS " FROM actor WHERE id >= ?1 ORDER BY id LIMIT ?2",
+    [DW__SQL_ADD_ACTOR] = "INSERT INTO actor(" ACTOR_COLUMNS ") "
+                          "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0, 0, ?8, ?9)",
+    [DW__SQL_SET_STATE] = "UPDATE actor SET sequence = ?2, done = ?3, inside = ?4, timer_ms = ?5 "
+                          "WHERE id = ?1",
+    [DW__SQL_SET_NUMBERED] = "UPDATE actor SET numbered = ?2 WHERE id = ?1",
+    [DW__SQL_DROP_ACTOR] = "DELETE FROM actor WHERE id = ?1",
+    [DW__SQL_MODULE_OF] = "SELECT module FROM actor WHERE id = ?1",
+    [DW__SQL_MODULE_USER] = "SELECT 1 FROM actor WHERE module = ?1 OR module = '' LIMIT 1",
+    [DW__SQL_TREE_COUNT] = "SELECT count(*) FROM actor WHERE head = ?1 AND id <> ?1",
+    [DW__SQL_TREE] = "SELECT id FROM actor WHERE id = ?1 UNION SELECT actor FROM ancestor "
+                     "WHERE ancestor = ?1 ORDER BY 1",
+    [DW__SQL_ANCESTORS] = "SELECT ancestor FROM ancestor WHERE actor = ?1 ORDER BY distance",
+    [DW__SQL_ADD_ANCESTOR] = "INSERT INTO ancestor VALUES(?1, ?2, ?3)",
+    [DW__SQL_SNAPSHOTS] = "SELECT sequence, done, whole, pending, bytes FROM snapshot "
+                          "WHERE actor = ?1 ORDER BY sequence",
+    [DW__SQL_SNAPSHOT_PAGE] = "SELECT sequence, done, whole, pending, bytes, actor FROM snapshot "
+                              "WHERE actor >= ?1 ORDER BY actor, sequence",
+    [DW__SQL_ADD_SNAPSHOT] = "INSERT INTO snapshot VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [DW__SQL_DROP_SNAPSHOTS] = "DELETE FROM snapshot WHERE actor = ?1",
+    [DW__SQL_WAITING] = "SELECT " MESSAGE_COLUMNS " FROM message "
+                        "WHERE actor = ?1 AND aside = 0 ORDER BY number LIMIT ?2",
+    [DW__SQL_MAIL] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE actor = ?1 ORDER BY number",
+    [DW__SQL_CONTENT] = "SELECT content FROM message WHERE actor = ?1 AND number = ?2",
+    [DW__SQL_HAS_MESSAGE] = "SELECT 1 FROM message WHERE actor = ?1 AND number = ?2",
+    [DW__SQL_ADD_MESSAGE] = "INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    [DW__SQL_SAME_MESSAGE] =
+        "SELECT 1 FROM message WHERE actor = ?1 AND sender = ?2 AND effect = ?3",
+    [DW__SQL_DROP_MESSAGE] = "DELETE FROM message WHERE actor = ?1 AND number = ?2",
+    [DW__SQL_SET_ASIDE] = "UPDATE message SET aside = 1, attempts = ?3, reason = ?4 "
+                          "WHERE actor = ?1 AND number = ?2",
+    [DW__SQL_RETRY] = "UPDATE message SET number = ?3, cause = ?4, caused = ?4, aside = 0, "
+                      "attempts = 0, reason = '' WHERE actor = ?1 AND number = ?2 AND aside = 1",
+    [DW__SQL_SEEN] = "SELECT 1 FROM seen WHERE sender = ?1 AND actor = ?2 AND effect = ?3",
+    [DW__SQL_ADD_SEEN] = "INSERT OR IGNORE INTO seen VALUES(?1, ?2, ?3)",
+    [DW__SQL_DROP_SEEN] = "DELETE FROM seen WHERE sender = ?1",
+    [DW__SQL_PRUNE_SEEN] = "DELETE FROM seen WHERE sender NOT IN (SELECT actor.id FROM actor "
+                           "JOIN snapshot ON snapshot.actor = actor.id AND "
+                           "snapshot.sequence = actor.sequence WHERE snapshot.pending = 1)",
+    [DW__SQL_ATTEMPT] = "SELECT number, inside, count, reason FROM attempt "
+                        "WHERE actor = ?1 AND kind = ?2",
+    [DW__SQL_NOTE_ATTEMPT] = "INSERT OR REPLACE INTO attempt VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [DW__SQL_COUNT_ATTEMPT] =
+        "INSERT INTO attempt VALUES(?1, ?2, ?3, ?4, 1, ?5) ON CONFLICT(actor, kind) DO UPDATE SET "
+        "count = iif(number = excluded.number AND inside = excluded.inside, count, 0) + 1, "
+        "number = excluded.number, inside = excluded.inside, reason = excluded.reason",
+    [DW__SQL_DROP_ATTEMPT] = "DELETE FROM attempt WHERE actor = ?1 AND kind = ?2 AND number = ?3",
+    [DW__SQL_DROP_ATTEMPTS] = "DELETE FROM attempt WHERE actor = ?1",
+    [DW__SQL_LOOSE] = "SELECT actor FROM loose ORDER BY actor",
+    [DW__SQL_ADD_LOOSE] = "INSERT OR IGNORE INTO loose VALUES(?1)",
+    [DW__SQL_DROP_LOOSE] = "DELETE FROM loose WHERE actor = ?1",
+};
+
+const dw_journal_schema dw__folder_schema = {
+    .what = "state folder",
+    .application_id = 0x44776f64, /* "Dwod" */
+    .version = sizeof upgrades / sizeof upgrades[0],
+    .upgrades = upgrades,
+    .statements = statements,
+    .statement_count = DW__SQL_COUNT,
+};

@@ -1,0 +1,175 @@
+/* All that came of a turn as one transaction. */
+#include <stdio.h>
+#include <string.h>
+
+#include "store/actor_folder_internal.h"
+
+/* ---- the transaction ----------------------------------------------------------------------- */
+
+static void bind_timer(dw_query *query, uint64_t timer_ms)
+{
+    if (timer_ms == UINT64_MAX) {
+        dw_query_null(query);
+    } else {
+        dw_query_i64(query, timer_ms < INT64_MAX ? (int64_t)timer_ms : INT64_MAX);
+    }
+}
+
+static dw_status run_for(dw_journal_tx *tx, uint32_t statement, const char *id, dw_error *err)
+{
+    dw_query *query = dw_journal_query(tx, statement);
+    dw_query_u64(query, dw__id_number(id));
+    return dw_query_run(query, err);
+}
+
+static dw_status write_state(dw_journal_tx *tx, const dw_turn *turn, dw_error *err)
+{
+    dw_status status = DW_OK;
+    if (turn->snapshot.full) {
+        status = run_for(tx, DW__SQL_DROP_SNAPSHOTS, turn->id, err);
+    }
+    if (status == DW_OK) {
+        status = dw__snapshot_add(tx, turn->id, &turn->snapshot, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_query *query = dw_journal_query(tx, DW__SQL_SET_STATE);
+    dw_query_u64(query, dw__id_number(turn->id));
+    dw_query_u64(query, turn->snapshot.sequence);
+    dw_query_u64(query, turn->snapshot.done);
+    dw_query_i64(query, (int64_t)turn->inside);
+    bind_timer(query, turn->timer_ms);
+    status = dw_query_run(query, err);
+    if (status == DW_OK && turn->repeats) {
+        status = run_for(tx, DW__SQL_DROP_SEEN, turn->id, err);
+    }
+    return status == DW_OK ? dw__attempts_drop(tx, turn->id, err) : status;
+}
+
+static dw_status put_aside(dw_journal_tx *tx, const dw_turn *turn, dw_error *err)
+{
+    dw_own_aside *own = turn->aside;
+    dw_message_row row = {.aside = true, .bytes = own->message->bytes};
+    memcpy(row.from, own->message->actor, sizeof row.from);
+    dw_status status = dw__mail_number(tx, turn->id, &row.number, err);
+    own->number = row.number;
+    return status == DW_OK ? dw__mail_add(tx, turn->id, &row, own->message->content, own->why, err)
+                           : status;
+}
+
+dw_status dw__turn_add_actor(dw_journal_tx *tx, const dw_new_actor *made, uint64_t sequence,
+                             uint64_t done, dw_error *err)
+{
+    const dw_descent *descent = made->descent;
+    bool known = descent != NULL && descent->count > 0;
+    dw_query *query = dw_journal_query(tx, DW__SQL_ADD_ACTOR);
+    dw_query_u64(query, dw__id_number(made->id));
+    dw__bind_id(query, known ? descent->ancestors[0].id : "");
+    dw_query_i64(query, known ? descent->depth : 0);
+    dw_query_u64(query, dw__id_number(known ? dw_descent_head(descent, made->id) : made->id));
+    dw_query_text(query, made->module);
+    dw_query_u64(query, sequence);
+    dw_query_u64(query, done);
+    dw_query_i64(query, (int64_t)made->inside);
+    bind_timer(query, made->timer_ms);
+    dw_status status = dw_query_run(query, err);
+    for (size_t i = 0; i < made->row_count && status == DW_OK; i++) {
+        status = dw__snapshot_add(tx, made->id, &made->rows[i], err);
+    }
+    return status == DW_OK && known ? dw__descent_add(tx, made->id, descent, err) : status;
+}
+
+static dw_status add_made(dw_journal_tx *tx, const dw_new_actor *made, dw_error *err)
+{
+    const dw_snapshot_row *last = &made->rows[made->row_count - 1];
+    dw_status status = dw__turn_add_actor(tx, made, last->sequence, last->done, err);
+    return status == DW_OK ? dw__loose_set(tx, made->id, false, err) : status;
+}
+
+/* The end of the actor; its module, in case nobody else has it. */
+static dw_status settle(dw_journal_tx *tx, dw_turn *turn, dw_error *err)
+{
+    if (turn->ends) {
+        bool found = false;
+        dw_query *query = dw_journal_query(tx, DW__SQL_MODULE_OF);
+        dw_query_u64(query, dw__id_number(turn->id));
+        dw_status status = dw_query_next(query, &found, err);
+        (void)snprintf(turn->module, sizeof turn->module, "%s",
+                       found ? dw_query_get_text(query, 0) : "");
+        status = status == DW_OK ? dw__loose_set(tx, turn->id, true, err) : status;
+        return status == DW_OK ? run_for(tx, DW__SQL_DROP_ACTOR, turn->id, err) : status;
+    }
+    return DW_OK;
+}
+
+dw_status dw_actor_folder_commit_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    dw_turn *turn = user;
+    dw_actor_row row;
+    dw_status status = DW_OK;
+    if (turn->has_state) {
+        status = dw__row_read(tx, turn->id, &row, NULL, err);
+        status = status == DW_OK ? write_state(tx, turn, err) : status;
+    }
+    if (status == DW_OK && turn->message != 0) {
+        status = dw__mail_drop(tx, turn->id, turn->message, err);
+    }
+    if (status == DW_OK && turn->aside != NULL) {
+        status = put_aside(tx, turn, err);
+    }
+    for (size_t i = 0; i < turn->made_count && status == DW_OK; i++) {
+        status = add_made(tx, &turn->made[i], err);
+    }
+    for (size_t i = 0; i < turn->sent_count && status == DW_OK; i++) {
+        status = dw__mail_take(tx, &turn->sent[i], err);
+    }
+    return status == DW_OK && turn->has_state ? settle(tx, turn, err) : status;
+}
+
+/* ---- around it ----------------------------------------------------------------------------- */
+
+void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn)
+{
+    for (size_t i = 0; i < turn->sent_count; i++) {
+        dw_actor_folder_add_bytes(folder,
+                                  turn->sent[i].status == DW_OK ? turn->sent[i].message.bytes : 0);
+    }
+    if (!turn->has_state) {
+        return;
+    }
+    bool clean = true;
+    if (turn->ends) {
+        dw_actor_name name;
+        memcpy(name.id, turn->id, sizeof name.id);
+        bool released = dw__folder_release_module(folder, turn->module);
+        dw__folder_sweep_all(folder, &name, 1, released);
+    } else if (turn->snapshot.full) {
+        clean = dw__folder_sweep(folder, turn->id, NULL) == DW_OK;
+    }
+    dw_actor_folder_tried(folder, turn->id, clean);
+}
+
+dw_status dw_actor_folder_commit(dw_actor_folder *folder, dw_turn *turn, dw_error *err)
+{
+    dw_status status =
+        dw_journal_write(folder->journal, dw_actor_folder_commit_work, turn, false, err);
+    if (status == DW_OK) {
+        dw_actor_folder_committed(folder, turn);
+    }
+    return status;
+}
+
+void dw_actor_folder_take_back(dw_actor_folder *folder, const dw_turn *turn)
+{
+    dw_actor_name name;
+    if (turn->has_state) {
+        bool clean = dw__folder_sweep(folder, turn->id, NULL) == DW_OK;
+        dw_actor_folder_tried(folder, turn->id, clean);
+    }
+    for (size_t i = 0; i < turn->made_count; i++) {
+        bool released = dw__folder_release_module(folder, turn->made[i].module);
+        memcpy(name.id, turn->made[i].id, sizeof name.id);
+        dw__folder_sweep_all(folder, &name, 1, released);
+    }
+}
