@@ -23,7 +23,10 @@ uint64_t dw__id_number(const char *id)
 
 void dw__id_write(char id[DW_ACTOR_ID_CHARS + 1], uint64_t number)
 {
-    (void)snprintf(id, DW_ACTOR_ID_CHARS + 1, "%016" PRIx64, number);
+    for (int i = DW_ACTOR_ID_CHARS; i-- > 0; number >>= 4) {
+        id[i] = "0123456789abcdef"[number & 15];
+    }
+    id[DW_ACTOR_ID_CHARS] = '\0';
 }
 
 void dw__bind_id(dw_query *query, const char *id)
@@ -141,7 +144,7 @@ static dw_status open_journal(dw_actor_folder *folder, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
     dw_journal_options options = {
-        .path = path, .schema = &dw__folder_schema, .read_only = folder->read_only};
+        .path = path, .schema = &dw_folder_schema, .read_only = folder->read_only};
     dw__folder_join(folder, path, DW_FOLDER_JOURNAL, NULL, NULL);
     return dw_journal_open(&folder->journal, &options, err);
 }
@@ -417,4 +420,58 @@ dw_status dw_actor_folder_check(dw_actor_folder *folder, const char *id, dw_erro
 bool dw_actor_folder_has(dw_actor_folder *folder, const char *id)
 {
     return dw_actor_folder_check(folder, id, NULL) == DW_OK;
+}
+
+/* ---- who has something to do -------------------------------------------------------------- */
+
+typedef struct due_list {
+    uint32_t statement;
+    uint64_t from;        /* an id, or a time */
+    dw_actor_name *names; /* [count] */
+    size_t max;
+    size_t count;
+} due_list;
+
+static dw_status read_due(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    due_list *list = user;
+    bool found = false;
+    dw_status status = DW_OK;
+    dw_query *query = dw_journal_query(tx, list->statement);
+    if (list->statement == DW__SQL_ACTORS_WAITING) {
+        dw_query_u64(query, list->from);
+    } else {
+        dw_query_i64(query, list->from < INT64_MAX ? (int64_t)list->from : INT64_MAX);
+    }
+    dw_query_i64(query, (int64_t)list->max);
+    list->count = 0;
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        dw__id_write(list->names[list->count++].id, dw_query_get_u64(query, 0));
+    }
+    return status;
+}
+
+static dw_status list_due(dw_actor_folder *folder, due_list *list, size_t *count, dw_error *err)
+{
+    dw_status status = dw_journal_read(folder->journal, read_due, list, err);
+    *count = status == DW_OK ? list->count : 0;
+    return status;
+}
+
+dw_status dw_actor_folder_list_waiting(dw_actor_folder *folder, const char *from,
+                                       dw_actor_name *names, size_t max, size_t *count,
+                                       dw_error *err)
+{
+    due_list list = {.statement = DW__SQL_ACTORS_WAITING,
+                     .from = dw__id_number(from),
+                     .names = names,
+                     .max = max};
+    return list_due(folder, &list, count, err);
+}
+
+dw_status dw_actor_folder_list_timed(dw_actor_folder *folder, uint64_t now_ms, dw_actor_name *names,
+                                     size_t max, size_t *count, dw_error *err)
+{
+    due_list list = {.statement = DW__SQL_ACTORS_TIMED, .from = now_ms, .names = names, .max = max};
+    return list_due(folder, &list, count, err);
 }

@@ -26,7 +26,8 @@
  *
  * A folder of 0.1.0 or of a program before the journal is taken over when it is opened, in one
  * transaction (folder_former.c); to look only, it is refused.
- * Thread: one at a time. The work of transactions is run on the journal's. */
+ * Thread: any, but for dw_actor_folder_open and _close; one at a time for what concerns one actor,
+ * makes and removes actors, or counts bytes. The work of transactions is run on the journal's. */
 #ifndef DW_STORE_ACTOR_FOLDER_H
 #define DW_STORE_ACTOR_FOLDER_H
 
@@ -115,6 +116,15 @@ typedef struct dw_actor_item {
  * caller's. Errors: DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_page(dw_actor_folder *folder, const char *from, dw_actor_item *items,
                                size_t max, size_t *count, dw_error *err);
+
+/* For whom something waits, from the id `from` on ("": all), in order: messages, or what is in the
+ * actor itself; and whose next timer is due by `now_ms`, or is not known, the earliest first. Up to
+ * `max` names, the caller's; neither looks at other actors. Errors: DW_E_IO. */
+dw_status dw_actor_folder_list_waiting(dw_actor_folder *folder, const char *from,
+                                       dw_actor_name *names, size_t max, size_t *count,
+                                       dw_error *err);
+dw_status dw_actor_folder_list_timed(dw_actor_folder *folder, uint64_t now_ms, dw_actor_name *names,
+                                     size_t max, size_t *count, dw_error *err);
 
 /* Whether the folder's files take less than `limit` bytes. Without `exactly`, where this process
  * has hardly written anything, that is not looked at. Errors: DW_E_LIMIT, DW_E_IO. */
@@ -213,6 +223,8 @@ typedef struct dw_sent {
  * actor), DW_E_IO, DW_E_MEMORY, DW_E_LIMIT (no number is left; it is too long), DW_E_BUSY
  * (mail_max). */
 dw_status dw_actor_folder_accept(dw_actor_folder *folder, dw_sent *sent, dw_error *err);
+/* The same as the work of a piece of the journal whose `user` is the message. */
+dw_status dw_actor_folder_accept_work(void *sent, dw_journal_tx *tx, dw_error *err);
 /* Up to `max` messages [*count] that wait, in order, those that were set aside not among them; the
  * caller's to dw_free. Errors: DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, size_t max,
@@ -328,7 +340,8 @@ typedef struct dw_turn {
  * already): nothing was done, and the caller takes back the files (dw_actor_folder_take_back). */
 dw_status dw_actor_folder_commit(dw_actor_folder *folder, dw_turn *turn, dw_error *err);
 /* The same in two, for who has the journal run several at a time: the work of a piece whose `user`
- * is the turn, and what is to be done once it was told as done. */
+ * is the turn, and what is to be done once it was told as done, by another thread than the
+ * journal's. */
 dw_status dw_actor_folder_commit_work(void *turn, dw_journal_tx *tx, dw_error *err);
 void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn);
 /* Remove the files of a turn that was not committed. */

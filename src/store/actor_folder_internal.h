@@ -28,7 +28,7 @@ struct dw_actor_folder {
     int lock; /* descriptor of the locked file, or -1 */
     bool read_only;
     bool accept_older;
-    uint64_t part_count; /* names given to files that are being written */
+    atomic_uint_fast64_t part_count; /* names given to files that are being written */
     dw__folder_usage usage;
     dw_journal *journal;
     pthread_mutex_t marking; /* guards marks, and how many are of withdrawn messages */

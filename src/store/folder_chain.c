@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "store/actor_folder_internal.h"
 
 #define PENDING "pending-"
@@ -86,17 +87,32 @@ static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
     return status;
 }
 
-/* How many of the snapshots follow each other without a gap, and are there. */
-static dw_status count_joined(dw_actor_folder *folder, const char *id, dw_snapshot_chain *chain,
-                              size_t *joined, dw_error *err)
+/* Whether the snapshot's file is there, by its short name in the folder `actors`, which is open. */
+static bool is_there(int actors, const char *id, const dw_snapshot_row *row)
+{
+    char name[DW_ACTOR_ID_CHARS + 1 + DW__SNAPSHOT_NAME_BYTES];
+    memcpy(name, id, DW_ACTOR_ID_CHARS);
+    name[DW_ACTOR_ID_CHARS] = '/';
+    dw__snapshot_file_name(name + DW_ACTOR_ID_CHARS + 1, row);
+    return faccessat(actors, name, F_OK, 0) == 0;
+}
+
+/* How many of the snapshots follow each other without a gap, and are there. `actors` is that
+ * folder's descriptor, or -1: paths are made, too. */
+static dw_status count_joined(dw_actor_folder *folder, const char *id, int actors,
+                              dw_snapshot_chain *chain, size_t *joined, dw_error *err)
 {
     size_t count = 0;
     while (count < chain->count &&
            (count == 0 || chain->rows[count].sequence == chain->rows[count - 1].sequence + 1)) {
-        path_of(folder, id, &chain->rows[count], chain->paths[count]);
-        chain->list[count] = chain->paths[count];
-        if (access(chain->paths[count], F_OK) != 0) {
+        if (actors < 0) {
+            path_of(folder, id, &chain->rows[count], chain->paths[count]);
+            chain->list[count] = chain->paths[count];
+        }
+        if (actors >= 0 ? !is_there(actors, id, &chain->rows[count])
+                        : access(chain->paths[count], F_OK) != 0) {
             if (errno != ENOENT) {
+                path_of(folder, id, &chain->rows[count], chain->paths[count]);
                 return dw__folder_fail("reading", chain->paths[count], err);
             }
             break;
@@ -120,11 +136,11 @@ static dw_status fail_missing(const char *id, uint64_t missing, const dw_snapsho
 }
 
 /* What the rows come to, with the files that are there. */
-static dw_status settle(dw_actor_folder *folder, const char *id, dw_snapshot_chain *chain,
-                        dw_error *err)
+static dw_status settle(dw_actor_folder *folder, const char *id, int actors,
+                        dw_snapshot_chain *chain, dw_error *err)
 {
     size_t joined = 0;
-    dw_status status = count_joined(folder, id, chain, &joined, err);
+    dw_status status = count_joined(folder, id, actors, chain, &joined, err);
     if (status != DW_OK) {
         chain->count = 0;
         return status;
@@ -158,7 +174,7 @@ dw_status dw_actor_folder_read_chain(dw_actor_folder *folder, const char *id,
         chain->count = 0;
         return status;
     }
-    return settle(folder, id, chain, err);
+    return settle(folder, id, -1, chain, err);
 }
 
 /* ---- many actors' -------------------------------------------------------------------------- */
@@ -170,6 +186,7 @@ typedef struct page {
     size_t max;
     size_t count;
     dw_snapshot_chain *chain; /* of the one at hand */
+    int actors;               /* that folder's descriptor */
 } page;
 
 /* The item's snapshots, which `query` is at, up to those of another actor. */
@@ -189,7 +206,7 @@ static dw_status read_item(page *p, dw_actor_item *item, dw_query *query, bool *
     if (status != DW_OK) {
         return status;
     }
-    item->status = settle(p->folder, item->row.id, chain, &item->problem);
+    item->status = settle(p->folder, item->row.id, p->actors, chain, &item->problem);
     item->snapshot_count = chain->count;
     item->row.done = item->status == DW_OK ? chain->done : item->row.done;
     for (size_t i = 0; i < chain->count; i++) {
@@ -222,14 +239,22 @@ static dw_status read_page(void *user, dw_journal_tx *tx, dw_error *err)
 dw_status dw_actor_folder_page(dw_actor_folder *folder, const char *from, dw_actor_item *items,
                                size_t max, size_t *count, dw_error *err)
 {
+    char path[DW_FOLDER_PATH_MAX];
     page p = {.folder = folder, .from = from, .items = items, .max = max};
     *count = 0;
+    dw__folder_join(folder, path, DW__FOLDER_ACTORS, NULL, NULL);
+    p.actors = dw_os_open(path, O_RDONLY | O_DIRECTORY, 0);
+    if (p.actors < 0) {
+        return dw__folder_fail("reading", path, err);
+    }
     p.chain = dw_alloc(1, sizeof *p.chain);
     if (p.chain == NULL) {
+        dw_os_close(p.actors);
         return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
     }
     dw_status status = dw_journal_read(folder->journal, read_page, &p, err);
     *count = status == DW_OK ? p.count : 0;
+    dw_os_close(p.actors);
     dw_free(p.chain);
     return status;
 }

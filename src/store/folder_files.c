@@ -76,7 +76,8 @@ dw_status dw__folder_each(const char *path, dw__folder_name_fn take, void *user,
 void dw__folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH_MAX])
 {
     char name[sizeof DW_FOLDER_TMP "part-" + 20];
-    (void)snprintf(name, sizeof name, DW_FOLDER_TMP "part-%" PRIu64, ++folder->part_count);
+    (void)snprintf(name, sizeof name, DW_FOLDER_TMP "part-%" PRIu64,
+                   (uint64_t)atomic_fetch_add(&folder->part_count, 1) + 1);
     dw__folder_join(folder, path, name, NULL, NULL);
 }
 

@@ -113,15 +113,16 @@ dw_status dw__mail_take(dw_journal_tx *tx, dw_sent *sent, dw_error *err)
     }
 }
 
-static dw_status accept_work(void *user, dw_journal_tx *tx, dw_error *err)
+dw_status dw_actor_folder_accept_work(void *sent, dw_journal_tx *tx, dw_error *err)
 {
-    return accept_one(tx, user, err);
+    return accept_one(tx, sent, err);
 }
 
 dw_status dw_actor_folder_accept(dw_actor_folder *folder, dw_sent *sent, dw_error *err)
 {
     dw__folder_finish_withdrawals(folder);
-    dw_status status = dw_journal_write(folder->journal, accept_work, sent, false, err);
+    dw_status status =
+        dw_journal_write(folder->journal, dw_actor_folder_accept_work, sent, false, err);
     if (status == DW_OK) {
         dw_actor_folder_add_bytes(folder, sent->message.bytes);
     } else {

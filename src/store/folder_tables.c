@@ -70,6 +70,10 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_SET_FORMER_LEFT] = "UPDATE total SET former_left = 0",
     [DW__SQL_ACTOR_IDS] = "SELECT id FROM actor ORDER BY id",
     [DW__SQL_ACTOR_RANGE] = "SELECT min(id), count(*) FROM actor WHERE id BETWEEN ?1 AND ?2",
+    [DW__SQL_ACTORS_WAITING] = "SELECT id FROM actor WHERE (waiting > 0 OR inside > 0) AND "
+                               "id >= ?1 ORDER BY id LIMIT ?2",
+    [DW__SQL_ACTORS_TIMED] = "SELECT id, timer_ms FROM actor WHERE timer_ms IS NOT NULL AND "
+                             "timer_ms <= ?1 ORDER BY timer_ms LIMIT ?2",
     [DW__SQL_ACTOR] = "SELECT " ACTOR_COLUMNS " FROM actor WHERE id = ?1",
     [DW__SQL_ACTOR_PAGE] =
         "SELECT " ACTOR_COLUMNS " FROM actor WHERE id >= ?1 ORDER BY id LIMIT ?2",
@@ -125,7 +129,7 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_DROP_LOOSE] = "DELETE FROM loose WHERE actor = ?1",
 };
 
-const dw_journal_schema dw__folder_schema = {
+const dw_journal_schema dw_folder_schema = {
     .what = "state folder",
     .application_id = 0x44776f64, /* "Dwod" */
     .version = sizeof upgrades / sizeof upgrades[0],

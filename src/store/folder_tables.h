@@ -15,6 +15,8 @@ typedef enum dw__folder_statement {
     /* actors */
     DW__SQL_ACTOR_IDS,
     DW__SQL_ACTOR_RANGE,
+    DW__SQL_ACTORS_WAITING,
+    DW__SQL_ACTORS_TIMED,
     DW__SQL_ACTOR,
     DW__SQL_ACTOR_PAGE,
     DW__SQL_ADD_ACTOR,
@@ -59,6 +61,6 @@ typedef enum dw__folder_statement {
     DW__SQL_COUNT
 } dw__folder_statement;
 
-extern const dw_journal_schema dw__folder_schema;
+extern const dw_journal_schema dw_folder_schema;
 
 #endif

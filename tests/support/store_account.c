@@ -129,7 +129,7 @@ static void read_journal(rows *all, int at)
     char path[512];
     dw_error err = {.message = ""};
     dw_journal *journal = NULL;
-    dw_journal_schema schema = dw__folder_schema;
+    dw_journal_schema schema = dw_folder_schema;
     for (size_t i = 0; i < FAULTS; i++) {
         statements[i] = faults[i];
     }
@@ -239,7 +239,7 @@ void change_journal(const char *path, const char *format, ...)
     const char *const one[] = {sql};
     dw_error err = {.message = ""};
     dw_journal *journal = NULL;
-    dw_journal_schema schema = dw__folder_schema;
+    dw_journal_schema schema = dw_folder_schema;
     va_start(args, format);
     (void)vsnprintf(sql, sizeof sql, format, args);
     va_end(args);

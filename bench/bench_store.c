@@ -1,0 +1,221 @@
+/* What dormant actors cost: a state folder with many of them is opened, listed, one of them is
+ * found and loaded, one is told a message. They are copies of one actor, whose rows and file are
+ * multiplied here. There is no other side. The folder is made where $TMPDIR says. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "common.h"
+#include "journal/journal.h"
+#include "store/folder_tables.h"
+
+#define ACTORS 100000
+#define LINKS 30000 /* of one file: file systems allow 65,000 */
+#define LISTED 1024
+#define FILE_NAME "00000001-000000000000.full.snapshot"
+#define PATH_BYTES 700
+
+typedef struct bench {
+    char folder[512];
+    char first[DW_ACTOR_ID_CHARS + 1];
+    char last[DW_ACTOR_ID_CHARS + 1]; /* listed */
+    size_t count;
+    dw_engine *engine;
+    dw_module *module;
+    dw_store *store;
+} bench;
+
+static void must(dw_status status, const dw_error *err)
+{
+    if (status != DW_OK) {
+        bench_die(err->message);
+    }
+}
+
+static double ms_since(uint64_t begun)
+{
+    return (double)(dw_os_clock_ns() - begun) / 1e6;
+}
+
+static void open_store(bench *b)
+{
+    dw_error err = {.message = ""};
+    dw_store_options options = {.struct_bytes = sizeof options, .path = b->folder};
+    must(dw_store_open(&b->store, b->engine, &options, &err), &err);
+}
+
+/* ---- many of one ---------------------------------------------------------------------------- */
+
+/* ?1 is the new one's id, ?2 the first one's. */
+static const char *const copies[] = {
+    "INSERT INTO actor(id, depth, head, module, sequence, done, numbered, timer_ms) SELECT ?1, "
+    "depth, ?1, module, sequence, done, numbered, timer_ms FROM actor WHERE id = ?2",
+    "INSERT INTO snapshot SELECT ?1, sequence, done, whole, pending, bytes FROM snapshot "
+    "WHERE actor = ?2"};
+
+static uint64_t id_of(uint64_t number)
+{
+    return number * UINT64_C(0x9e3779b97f4a7c15); /* odd: each once */
+}
+
+static dw_status copy_rows(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const uint64_t first = *(const uint64_t *)user;
+    dw_status status = DW_OK;
+    for (uint64_t i = 1; i < ACTORS && status == DW_OK; i++) {
+        for (uint32_t k = 0; k < 2 && status == DW_OK; k++) {
+            dw_query *query = dw_journal_query(tx, k);
+            dw_query_u64(query, id_of(i));
+            dw_query_u64(query, first);
+            status = dw_query_run(query, err);
+        }
+    }
+    return status;
+}
+
+static void copy_files(const bench *b)
+{
+    char from[PATH_BYTES];
+    char to[PATH_BYTES];
+    char text[2 * PATH_BYTES + 16];
+    (void)snprintf(from, sizeof from, "%s/actors/%s/" FILE_NAME, b->folder, b->first);
+    for (uint64_t i = 1; i < ACTORS; i++) {
+        (void)snprintf(to, sizeof to, "%s/actors/%016" PRIx64, b->folder, id_of(i));
+        if (mkdir(to, 0700) != 0) {
+            bench_die("a folder cannot be made");
+        }
+        (void)snprintf(to, sizeof to, "%s/actors/%016" PRIx64 "/" FILE_NAME, b->folder, id_of(i));
+        (void)snprintf(text, sizeof text, "cp '%s' '%s'", from, to);
+        if (i % LINKS == 0 ? system(text) != 0 : link(from, to) != 0) {
+            bench_die("a snapshot cannot be copied");
+        }
+        if (i % LINKS == 0) {
+            (void)snprintf(from, sizeof from, "%s", to);
+        }
+    }
+}
+
+static void make_many(bench *b)
+{
+    char path[PATH_BYTES];
+    dw_error err = {.message = ""};
+    dw_journal *journal = NULL;
+    dw_journal_schema schema = dw_folder_schema;
+    dw_actor_options none = {.struct_bytes = sizeof none};
+    open_store(b);
+    must(dw_store_spawn(b->store, b->module, &none, b->first, &err), &err);
+    dw_store_close(b->store);
+    uint64_t first = strtoull(b->first, NULL, 16);
+    schema.statements = copies;
+    schema.statement_count = 2;
+    (void)snprintf(path, sizeof path, "%s/" DW_FOLDER_JOURNAL, b->folder);
+    dw_journal_options options = {.path = path, .schema = &schema};
+    must(dw_journal_open(&journal, &options, &err), &err);
+    must(dw_journal_write(journal, copy_rows, &first, false, &err), &err);
+    dw_journal_close(journal);
+    copy_files(b);
+}
+
+/* ---- rows ----------------------------------------------------------------------------------- */
+
+static void take(void *user, const char *id, const dw_store_info *info, const dw_error *problem)
+{
+    bench *b = user;
+    (void)problem;
+    b->count += info != NULL;
+    (void)snprintf(b->last, sizeof b->last, "%s", id);
+}
+
+static double list_ms(bench *b)
+{
+    dw_error err = {.message = ""};
+    uint64_t begun = dw_os_clock_ns();
+    b->count = 0;
+    b->last[0] = '\0';
+    for (size_t before = 1; before != b->count;) {
+        before = b->count;
+        must(dw_store_list_infos(b->store, before > 0 ? b->last : NULL, LISTED, take, b, &err),
+             &err);
+    }
+    if (b->count != ACTORS) {
+        bench_die("not all are listed");
+    }
+    return ms_since(begun);
+}
+
+static double load_ms(bench *b)
+{
+    char id[DW_ACTOR_ID_CHARS + 1];
+    char found[DW_ACTOR_ID_CHARS + 1];
+    dw_actor *actor = NULL;
+    dw_error err = {.message = ""};
+    (void)snprintf(id, sizeof id, "%016" PRIx64, id_of(ACTORS / 2));
+    uint64_t begun = dw_os_clock_ns();
+    must(dw_store_find(b->store, id, found, &err), &err);
+    must(dw_store_thaw(b->store, found, NULL, &actor, NULL, &err), &err);
+    double took = ms_since(begun);
+    dw_actor_destroy(actor);
+    return took;
+}
+
+static double send_ms(bench *b)
+{
+    dw_error err = {.message = ""};
+    dw_actor_effect add = {.struct_bytes = sizeof add, .message = "+1", .message_bytes = 2};
+    uint64_t begun = dw_os_clock_ns();
+    must(dw_store_send(b->store, b->first, &add, NULL, NULL, &err), &err);
+    return ms_since(begun);
+}
+
+static double open_ms(bench *b)
+{
+    uint64_t begun = dw_os_clock_ns();
+    open_store(b);
+    return ms_since(begun);
+}
+
+static void run(bench *b, int rounds)
+{
+    double best[4] = {1e9, 1e9, 1e9, 1e9};
+    for (int i = 0; i < rounds; i++) {
+        const double opened = open_ms(b);
+        (void)load_ms(b); /* compiles the module */
+        const double took[4] = {opened, list_ms(b), load_ms(b), send_ms(b)};
+        for (int k = 0; k < 4; k++) {
+            best[k] = took[k] < best[k] ? took[k] : best[k];
+        }
+        dw_store_close(b->store);
+    }
+    static const char *const names[] = {"open_100000", "list_100000", "load_one", "send_one"};
+    for (int k = 0; k < 4; k++) {
+        bench_figure(names[k], "ms", best[k]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static bench b;
+    char command[600];
+    dw_error err = {.message = ""};
+    const char *tmp = getenv("TMPDIR");
+    bench_options options = {.rounds = 3};
+    dw_engine_options cpu = {.struct_bytes = sizeof cpu, .device = "CPU"};
+    bench_read_options(&options, argc, argv, "a state folder with 100,000 dormant actors");
+    (void)snprintf(b.folder, sizeof b.folder, "%s/dw-bench-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    if (mkdtemp(b.folder) == NULL) {
+        bench_die("no folder in $TMPDIR");
+    }
+    must(dw_engine_create(&b.engine, &cpu, &err), &err);
+    must(dw_module_open(&b.module, b.engine, DW_TEST_GUESTS_DIR "/actor_talker.wasm", &err), &err);
+    make_many(&b);
+    bench_header();
+    run(&b, options.rounds);
+    dw_module_unref(b.module);
+    dw_engine_destroy(b.engine);
+    (void)snprintf(command, sizeof command, "rm -r '%s'", b.folder);
+    return system(command) == 0 ? 0 : 1;
+}

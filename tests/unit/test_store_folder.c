@@ -1,0 +1,224 @@
+/* The state folder itself, as who works on many actors at a time uses it: who has something to do,
+ * turns and messages that the journal runs together, marks of many at work. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actor_fixture.h"
+#include "store/actor_folder.h"
+#include "store_account.h"
+#include "support.h"
+
+#define ACTORS 40
+
+static char root[] = "/tmp/dw-folder-XXXXXX";
+static char folder_path[64];
+
+static dw_actor_folder *opened(void)
+{
+    dw_actor_folder *folder = NULL;
+    dw_error err = {.message = ""};
+    dw_status status = dw_actor_folder_open(&folder, folder_path, 0, &err);
+    assert_string_equal(err.message, "");
+    assert_int_equal(status, DW_OK);
+    return folder;
+}
+
+/* Actors by dw_store, which is closed then. */
+static void spawn_many(actor_fixture *fixture, char ids[ACTORS][DW_ACTOR_ID_CHARS + 1])
+{
+    dw_store *store = NULL;
+    dw_error err = {.message = ""};
+    dw_store_options options = {.struct_bytes = sizeof options, .path = folder_path};
+    shell("rm -rf '%s'", folder_path);
+    assert_int_equal(dw_store_open(&store, fixture->engine, &options, &err), DW_OK);
+    for (int i = 0; i < ACTORS; i++) {
+        assert_int_equal(dw_store_spawn(store, fixture->module, NULL, ids[i], &err), DW_OK);
+    }
+    dw_store_close(store);
+}
+
+static dw_sent message_to(const char *id, const char *content)
+{
+    dw_sent sent = {.message = {.bytes = strlen(content)}, .content = content, .mail_max = 3};
+    (void)snprintf(sent.to, sizeof sent.to, "%s", id);
+    return sent;
+}
+
+static bool is_among(const dw_actor_name *names, size_t count, const char *id)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(names[i].id, id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void test_folder_who_has_something_to_do(void **state)
+{
+    static char ids[ACTORS][DW_ACTOR_ID_CHARS + 1];
+    dw_actor_name names[ACTORS];
+    dw_error err = {.message = ""};
+    size_t count = 0;
+    spawn_many(*state, ids);
+    change_journal(folder_path, "UPDATE actor SET timer_ms = 5000 WHERE id %% 2 = 0");
+    dw_actor_folder *folder = opened();
+    assert_int_equal(dw_actor_folder_list_waiting(folder, "", names, ACTORS, &count, &err), DW_OK);
+    assert_int_equal(count, 0);
+    for (int i = 0; i < 3; i++) {
+        dw_sent sent = message_to(ids[i], "+1");
+        assert_int_equal(dw_actor_folder_accept(folder, &sent, &err), DW_OK);
+        assert_int_equal(sent.message.number, 1);
+    }
+    assert_int_equal(dw_actor_folder_list_waiting(folder, "", names, ACTORS, &count, &err), DW_OK);
+    assert_int_equal(count, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_true(is_among(names, count, ids[i]));
+    }
+    assert_int_equal(dw_actor_folder_list_waiting(folder, names[1].id, names, 1, &count, &err),
+                     DW_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(dw_actor_folder_list_timed(folder, 4999, names, ACTORS, &count, &err), DW_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(dw_actor_folder_list_timed(folder, 5000, names, ACTORS, &count, &err), DW_OK);
+    size_t even = 0;
+    for (int i = 0; i < ACTORS; i++) {
+        bool is_even = strtoull(ids[i], NULL, 16) % 2 == 0;
+        even += is_even;
+        assert_int_equal(is_among(names, count, ids[i]), is_even);
+    }
+    assert_int_equal(count, even);
+    dw_actor_folder_close(folder);
+}
+
+/* ---- together ----------------------------------------------------------------------------- */
+
+typedef struct sending {
+    dw_journal_piece piece;
+    dw_sent sent;
+    struct all_sent *all;
+} sending;
+
+typedef struct all_sent {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int told;
+    int refused;
+    sending items[4 * ACTORS];
+} all_sent;
+
+static void tell(void *user, dw_status status, const dw_error *problem)
+{
+    const sending *s =
+        (const sending *)(const void *)((const char *)user - offsetof(sending, sent));
+    all_sent *all = s->all;
+    (void)pthread_mutex_lock(&all->lock);
+    all->told++;
+    all->refused += status == DW_E_BUSY && strstr(problem->message, "(mail)") != NULL;
+    (void)pthread_cond_signal(&all->changed);
+    (void)pthread_mutex_unlock(&all->lock);
+}
+
+/* Four messages to each, of which one is too many, without waiting for any. */
+static void test_folder_messages_together(void **state)
+{
+    static char ids[ACTORS][DW_ACTOR_ID_CHARS + 1];
+    static all_sent all;
+    dw_error err = {.message = ""};
+    dw_journal_stats stats;
+    spawn_many(*state, ids);
+    dw_actor_folder *folder = opened();
+    dw_journal *journal = dw_actor_folder_journal(folder);
+    (void)pthread_mutex_init(&all.lock, NULL);
+    (void)pthread_cond_init(&all.changed, NULL);
+    for (int i = 0; i < 4 * ACTORS; i++) {
+        sending *s = &all.items[i];
+        s->all = &all;
+        s->sent = message_to(ids[i % ACTORS], "+1");
+        s->piece =
+            (dw_journal_piece){.work = dw_actor_folder_accept_work, .done = tell, .user = &s->sent};
+        assert_int_equal(dw_journal_submit(journal, &s->piece, &err), DW_OK);
+    }
+    (void)pthread_mutex_lock(&all.lock);
+    while (all.told < 4 * ACTORS) {
+        (void)pthread_cond_wait(&all.changed, &all.lock);
+    }
+    (void)pthread_mutex_unlock(&all.lock);
+    assert_int_equal(all.refused, ACTORS);
+    dw_journal_get_stats(journal, &stats);
+    print_message("%llu messages in %llu commits\n", (unsigned long long)stats.pieces,
+                  (unsigned long long)stats.commits);
+    for (int i = 0; i < ACTORS; i++) {
+        dw_actor_row row;
+        assert_int_equal(dw_actor_folder_row(folder, ids[i], &row, &err), DW_OK);
+        assert_int_equal(row.waiting, 3);
+    }
+    dw_actor_folder_close(folder);
+    account_for_all(folder_path, 0);
+}
+
+/* ---- marks -------------------------------------------------------------------------------- */
+
+/* As many as there may be are at work when the process ends: each counts an attempt, once. */
+static void test_folder_many_at_work(void **state)
+{
+    static char ids[ACTORS][DW_ACTOR_ID_CHARS + 1];
+    dw_error err = {.message = ""};
+    dw_attempts attempts;
+    const dw_attempted work = {.kind = DW_ATTEMPTED_MESSAGE, .number = 1};
+    spawn_many(*state, ids);
+    dw_actor_folder *folder = opened();
+    for (int i = 0; i < ACTORS; i++) {
+        dw_sent sent = message_to(ids[i], "+1");
+        assert_int_equal(dw_actor_folder_accept(folder, &sent, &err), DW_OK);
+        assert_int_equal(dw_actor_folder_try(folder, ids[i], &work, &err), DW_OK);
+    }
+    dw_status status = DW_OK;
+    for (unsigned i = 0; i < 2000 && status == DW_OK; i++) {
+        char id[DW_ACTOR_ID_CHARS + 1];
+        (void)snprintf(id, sizeof id, "%016x", i + 1);
+        status = dw_actor_folder_try(folder, id, NULL, &err);
+    }
+    assert_int_equal(status, DW_E_BUSY);
+    dw_actor_folder_tried(folder, ids[0], true);
+    dw_actor_folder_close(folder); /* marks outlast it, as they do a kill */
+    for (int round = 0; round < 2; round++) {
+        folder = opened();
+        for (int i = 0; i < ACTORS; i++) {
+            assert_int_equal(dw_actor_folder_get_attempts(folder, ids[i], &work, &attempts, &err),
+                             DW_OK);
+            assert_int_equal(attempts.count, i == 0 ? 0 : 1);
+        }
+        dw_actor_folder_close(folder);
+        assert_false(path_exists("%s/journal.db-marks", folder_path));
+    }
+}
+
+static int open_fixture(void **state)
+{
+    if (mkdtemp(root) == NULL) {
+        return 1;
+    }
+    (void)snprintf(folder_path, sizeof folder_path, "%s/state", root);
+    return actor_fixture_open(state);
+}
+
+static int close_fixture(void **state)
+{
+    char command[64];
+    (void)snprintf(command, sizeof command, "rm -r '%s'", root);
+    return actor_fixture_close(state) == 0 && system(command) == 0 ? 0 : 1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_folder_who_has_something_to_do),
+        cmocka_unit_test(test_folder_messages_together),
+        cmocka_unit_test(test_folder_many_at_work),
+    };
+    return cmocka_run_group_tests_name("store, folder", tests, open_fixture, close_fixture);
+}
