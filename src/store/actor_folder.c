@@ -40,7 +40,7 @@ void dw__bind_id(dw_query *query, const char *id)
 
 void dw__get_id(dw_query *query, int column, char id[DW_ACTOR_ID_CHARS + 1])
 {
-    id[0] = '\0';
+    memset(id, 0, DW_ACTOR_ID_CHARS + 1);
     if (!dw_query_is_null(query, column)) {
         dw__id_write(id, dw_query_get_u64(query, column));
     }

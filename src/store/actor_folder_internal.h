@@ -33,6 +33,7 @@ struct dw_actor_folder {
     dw_journal *journal;
     pthread_mutex_t marking; /* guards marks, and how many are of withdrawn messages */
     atomic_size_t withdrawn_count;
+    size_t marks_used; /* the first so many; those behind are free */
 };
 
 /* ---- folder_files.c ---- */

@@ -36,6 +36,9 @@ static void clear(dw_actor_folder *folder, mark *at)
     at->state = FREE;
     atomic_signal_fence(memory_order_seq_cst);
     memset(at, 0, sizeof *at);
+    while (folder->marks_used > 0 && marks_of(folder)[folder->marks_used - 1].state == FREE) {
+        folder->marks_used--;
+    }
 }
 
 /* The actor's mark of that state, or else a free one; NULL: there is neither. */
@@ -43,7 +46,7 @@ static mark *find(const dw_actor_folder *folder, uint64_t actor, uint64_t state,
 {
     mark *none = NULL;
     mark *marks = marks_of(folder);
-    for (size_t i = 0; i < MARKS; i++) {
+    for (size_t i = 0; i < folder->marks_used; i++) {
         if (marks[i].state == state && marks[i].actor == actor) {
             return &marks[i];
         }
@@ -51,11 +54,16 @@ static mark *find(const dw_actor_folder *folder, uint64_t actor, uint64_t state,
             none = &marks[i];
         }
     }
+    if (none == NULL && folder->marks_used < MARKS) {
+        none = &marks[folder->marks_used];
+    }
     return or_free ? none : NULL;
 }
 
-static void set(mark *at, const mark *to, uint64_t state)
+static void set(dw_actor_folder *folder, mark *at, const mark *to, uint64_t state)
 {
+    const size_t number = (size_t)(at - marks_of(folder));
+    folder->marks_used = number < folder->marks_used ? folder->marks_used : number + 1;
     at->state = FREE;
     atomic_signal_fence(memory_order_seq_cst);
     *at = *to;
@@ -79,7 +87,7 @@ dw_status dw_actor_folder_try(dw_actor_folder *folder, const char *id, const dw_
     }
     if (at != NULL) {
         to.loose = at->state == AT_WORK && at->loose != 0;
-        set(at, &to, AT_WORK);
+        set(folder, at, &to, AT_WORK);
     }
     (void)pthread_mutex_unlock(&folder->marking);
     return at != NULL ? DW_OK
@@ -123,7 +131,7 @@ bool dw__folder_is_withdrawn(dw_actor_folder *folder, const char *id, uint64_t n
         return false;
     }
     (void)pthread_mutex_lock(&folder->marking);
-    for (size_t i = 0; i < MARKS; i++) {
+    for (size_t i = 0; i < folder->marks_used; i++) {
         found = found || (marks[i].state == WITHDRAWN && marks[i].actor == actor &&
                           marks[i].number == number);
     }
@@ -180,7 +188,7 @@ bool dw_actor_folder_withdraw(dw_actor_folder *folder, const char *id, uint64_t 
     (void)pthread_mutex_lock(&folder->marking);
     mark *at = find(folder, 0, UINT64_MAX, true);
     if (at != NULL) {
-        set(at, &to, WITHDRAWN);
+        set(folder, at, &to, WITHDRAWN);
         folder->withdrawn_count++;
     }
     (void)pthread_mutex_unlock(&folder->marking);
@@ -249,11 +257,16 @@ dw_status dw__folder_take_marks(dw_actor_folder *folder, dw_error *err)
     mark *marks = marks_of(folder);
     mark_list list = {.marks = marks, .count = MARKS};
     bool any = false;
+    folder->marks_used = MARKS;
     for (size_t i = 0; i < MARKS; i++) {
         any = any || marks[i].state != FREE;
         folder->withdrawn_count += marks[i].state == WITHDRAWN;
     }
-    if (!any || folder->read_only) {
+    if (folder->read_only) {
+        return DW_OK;
+    }
+    if (!any) {
+        folder->marks_used = 0;
         return DW_OK;
     }
     dw_status status = dw_journal_write(folder->journal, take_work, &list, false, err);
