@@ -4,6 +4,11 @@
 
 #include "base/ggml_guard.h"
 #include "device/device_internal.h"
+#include "device/graph_work.h"
+
+#if defined(__SANITIZE_THREAD__)
+char dw_graph_work_key;
+#endif
 
 void dw_device_fail_after(dw_device *device, uint32_t graphs)
 {
@@ -92,7 +97,9 @@ static dw_status compute_locked(dw_device *device, struct ggml_cgraph *graph, co
     if (device->fails_in > 0) {
         call.fails = --device->fails_in == 0;
     }
+    dw_graph_work_give();
     status = dw_ggml_guarded(compute_graph, &call, error);
+    dw_graph_work_take();
     if (status != DW_OK) {
         dw__device_recover(device, error, true);
         return dw_fail_within(error, status, "%s", device->info.name);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "device/graph_work.h"
 
 #define TILE_ROWS 64u      /* of queries, where there are many */
 #define FEW_ROWS 8u        /* the kernel's other form */
@@ -293,6 +294,7 @@ static void store_row(dw_kv_type type, const float *row, int64_t count, unsigned
 /* Token i's rows of K and V are two pieces of work, shared out one by one. */
 static void append(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
+    dw_graph_work_take();
     const layer_work *work = user;
     const dw_attention *attention = work->attention;
     int64_t row = (int64_t)attention->shape->kv_head_count * attention->shape->head_dim;
@@ -315,6 +317,7 @@ static void append(struct ggml_tensor *dst, int ith, int nth, void *user)
             }
         }
     }
+    dw_graph_work_give();
 }
 
 struct ggml_tensor *dw_attention_append(dw_attention *attention, struct ggml_context *ggml,
@@ -499,6 +502,7 @@ static void run_unit(layer_work *work, const unit *one, struct ggml_tensor *dst,
 
 static void attend(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
+    dw_graph_work_take();
     (void)nth;
     layer_work *work = user;
     const dw_attention *attention = work->attention;
@@ -509,13 +513,14 @@ static void attend(struct ggml_tensor *dst, int ith, int nth, void *user)
     for (;;) {
         uint32_t index = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed);
         if (index >= list->count || (done >= LOOK_WORK && dw_stops_asked(attention->stops))) {
-            return;
+            break;
         }
         const unit *one = &list->units[index];
         done = done >= LOOK_WORK ? 0 : done;
         done += (uint64_t)2 * one->row_count * (one->to - one->from) * attention->shape->head_dim;
         run_unit(work, one, dst, &place);
     }
+    dw_graph_work_give();
 }
 
 struct ggml_tensor *dw_attention_attend(dw_attention *attention, struct ggml_context *ggml,

@@ -4,9 +4,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "device/graph_work.h"
+
 /* x's rows in the type that the weights' kernel wants them in. */
 static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
+    dw_graph_work_take();
     const dw_logits_scatter *into = user;
     const struct ggml_tensor *x = dst->src[0];
     enum ggml_type wanted = ggml_get_type_traits_cpu(into->output->weight->type)->vec_dot_type;
@@ -20,6 +23,7 @@ static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
             ggml_get_type_traits_cpu(wanted)->from_float(from, to, x->ne[0]);
         }
     }
+    dw_graph_work_give();
 }
 
 static float finish(const dw_logits_scatter *into, int64_t token, float logit)
@@ -37,6 +41,7 @@ static float finish(const dw_logits_scatter *into, int64_t token, float logit)
 /* Each thread takes a share of the vocabulary, and reads a token's weights once for all rows. */
 static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
+    dw_graph_work_take();
     const dw_logits_scatter *into = user;
     const struct ggml_tensor *weight = into->output->weight;
     const struct ggml_tensor *x = dst->src[0];
@@ -52,6 +57,7 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
             into->rows[row][token] = finish(into, token, logit);
         }
     }
+    dw_graph_work_give();
 }
 
 static void store(void *user, int64_t column, int64_t row, uint32_t count, const float *values)

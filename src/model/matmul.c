@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "device/graph_work.h"
 #include "kernels/matmul_kernel.h"
 
 #define SEGMENT_BYTES_MAX 640u /* of DW_SEGMENT elements as ggml quantises them */
@@ -96,6 +97,7 @@ static void convert_segment(const product *of, const float *row, uint32_t from,
 
 static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
+    dw_graph_work_take();
     product *of = user;
     const struct ggml_tensor *x = dst->src[0];
     if (ith == 0) { /* the product's node comes behind a barrier */
@@ -111,6 +113,7 @@ static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
         convert_segment(of, (const float *)(const void *)row, (uint32_t)(i % per_row) * DW_SEGMENT,
                         column);
     }
+    dw_graph_work_give();
 }
 
 /* ---- products ---- */
@@ -181,6 +184,7 @@ static dw_matmul_tile tile_for(const product *of, int thread)
 /* Units are taken one after the other: tiles of columns, and in each tile panels of rows. */
 static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
+    dw_graph_work_take();
     (void)nth;
     product *of = user;
     const struct ggml_tensor *columns = dst->src[0];
@@ -195,7 +199,7 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
     for (;;) {
         uint32_t unit = atomic_fetch_add_explicit(&of->next, 1, memory_order_relaxed);
         if (unit >= units * tiles || (done >= LOOK_WORK && dw_stops_asked(of->matmul->stops))) {
-            return;
+            break;
         }
         done = done >= LOOK_WORK ? unit_work : done + unit_work;
         uint32_t first_column = unit / units * width;
@@ -213,6 +217,7 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
             put(of, dst, &at, first_column, &tile);
         }
     }
+    dw_graph_work_give();
 }
 
 /* ---- building ---- */

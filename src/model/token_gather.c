@@ -2,8 +2,11 @@
 
 #include <string.h>
 
+#include "device/graph_work.h"
+
 static void gather(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
+    dw_graph_work_take();
     const dw_token_gather *from = user;
     const struct ggml_tensor *embedding = from->embedding;
     const struct ggml_type_traits *traits = ggml_get_type_traits(embedding->type);
@@ -22,6 +25,7 @@ static void gather(struct ggml_tensor *dst, int ith, int nth, void *user)
             traits->to_float(row, to, length);
         }
     }
+    dw_graph_work_give();
 }
 
 struct ggml_tensor *dw_token_gather_node(dw_token_gather *from, struct ggml_context *ggml,
