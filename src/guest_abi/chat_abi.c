@@ -20,12 +20,35 @@ typedef struct chat_call {
     uint64_t charged_bytes; /* for what is made of the request meanwhile */
 } chat_call;
 
-/* Of the values of JSON and of the text as it is written: 90 a byte where values are small. */
-#define REQUEST_BYTES(bytes) ((uint64_t)96 * (bytes))
+/* Of the values of JSON and of the text as it is written: 90 a byte where values are small; and of
+ * each object, empty ones among them. */
+#define BYTES_A_BYTE 96u
+#define OBJECT_BYTES 160u
+
+#define ANSWER_BYTES_MAX ((size_t)4 << 20) /* longer ones are refused */
+
+static uint64_t request_bytes(const char *json, size_t bytes)
+{
+    uint64_t objects = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        objects += json[i] == '{';
+    }
+    return BYTES_A_BYTE * bytes + OBJECT_BYTES * objects;
+}
 
 static int64_t seconds_now(void)
 {
     return (int64_t)(dw_os_wall_ms() / 1000);
+}
+
+/* For what is made of JSON, or of an answer with some in it, until the call ends. */
+static dw_status charge(chat_call *call, const char *json, size_t bytes, dw_error *err)
+{
+    uint64_t more = request_bytes(json, bytes);
+    dw_status status =
+        dw_account_charge(dw_instance_account(call->instance), DW_PART_TEXTS, more, err);
+    call->charged_bytes += status == DW_OK ? more : 0;
+    return status;
 }
 
 /* args: a model, a request and its bytes. */
@@ -48,12 +71,10 @@ static dw_status read_request(chat_call *call, dw_instance *instance,
         status = dw__check_bytes("request", call->request.bytes,
                                  dw_instance_limits(instance)->chat_bytes, "chat_bytes", err);
     }
-    if (status == DW_OK) {
-        status = dw_account_charge(dw_instance_account(instance), DW_PART_TEXTS,
-                                   REQUEST_BYTES(call->request.bytes), err);
+    if (status != DW_OK) {
+        return status;
     }
-    call->charged_bytes = status == DW_OK ? REQUEST_BYTES(call->request.bytes) : 0;
-    return status;
+    return charge(call, json, call->request.bytes, err);
 }
 
 static void end_request(chat_call *call)
@@ -189,6 +210,10 @@ static int32_t chat_parse(dw_instance *instance, const wasmtime_val_raw_t *args)
     }
     if (status == DW_OK && (flags & ~(uint32_t)DW_CHAT_PARTIAL) != 0) {
         status = dw_fail(err, DW_E_ARG, "flags: 0x%x, only 1 is known", flags);
+    }
+    if (status == DW_OK) {
+        size_t read = answer_bytes < ANSWER_BYTES_MAX ? answer_bytes : ANSWER_BYTES_MAX;
+        status = charge(&call, answer, read, err);
     }
     if (status == DW_OK) {
         status = open_format(&call, &format, err);

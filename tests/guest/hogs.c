@@ -99,6 +99,22 @@ EXPORT("forks") int32_t forks(void)
     return count;
 }
 
+/* Of every kind that costs little, until no more may be open. */
+EXPORT("handles") int32_t handles(void)
+{
+    int32_t count = 0;
+    while (count < 16 && dw_context_create(open_model(), 16) > 0) {
+        count++;
+    }
+    for (int32_t i = 0; i < 256 && dw_graph_create() > 0; i++) {
+        count++;
+    }
+    while (count < 4096 && dw_sampler_create(open_model(), NULL) > 0) {
+        count++;
+    }
+    return count;
+}
+
 /* Of many tensors, with 4 MiB between input and output. */
 EXPORT("graphs") int32_t graphs(void)
 {
@@ -145,17 +161,37 @@ EXPORT("chat") int32_t chat(void)
     return dw_chat_render(open_model(), text, TEXT_BYTES - 1, (char *)tokens, sizeof tokens);
 }
 
-/* A request of many small values. */
-EXPORT("values") int32_t values_of_json(void)
+/* A request of as many small values as one may have. */
+static int32_t many_values(const char *value, uint32_t count)
 {
     static const char head[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"a\", \"x\": [0";
     static const char tail[] = "]}]}";
     uint32_t at = sizeof head - 1;
     memcpy(text, head, at);
-    while (at < TEXT_BYTES - 64) {
-        memcpy(text + at, ",[]", 3);
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(text + at, value, 3);
         at += 3;
     }
     memcpy(text + at, tail, sizeof tail - 1);
     return dw_chat_render(open_model(), text, at + sizeof tail - 1, (char *)tokens, sizeof tokens);
+}
+
+/* As many as a request may have, nearly. */
+EXPORT("values") int32_t values_of_json(void)
+{
+    return many_values(",[]", 450000);
+}
+
+EXPORT("objects") int32_t objects(void)
+{
+    return many_values(",{}", 320000);
+}
+
+/* An answer as long as one is read, and the message that it becomes. */
+EXPORT("answer") int32_t answer(void)
+{
+    static const char request[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}";
+    memset(text, 'a', TEXT_BYTES);
+    return dw_chat_parse(open_model(), request, sizeof request - 1, text, TEXT_BYTES, 0,
+                         (char *)tokens, sizeof tokens);
 }
