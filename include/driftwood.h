@@ -1663,11 +1663,13 @@ typedef struct dw_runtime_options {
     uint32_t worker_threads; /* which make and fork actors; 0: 2; at most 64 */
     /* JSON [manifest_bytes]: {"limits": {...}, "tenants": {NAME: {"weight": 300, "actors": 50,
      * "may": ["spawn", "fork", "send-kin", "send-tenant", "send-any", "timers"], "models": [NAME or
-     * "*"], "limits": {...}}}}. Limits as dw_limits_read has them; those of `limits` below count
+     * "*"], "prefixes": "own", "limits": {...}}}}. Prefixes are "shared" by a tenant's actors
+     * unless it says "own". Limits as dw_limits_read has them; those of `limits` below count
      * before them. What a tenant's entry does not name is not granted, and with a manifest the
      * tenant "" is granted nothing unless it has one. NULL: none. */
     const char *manifest;
     size_t manifest_bytes;
+    const dw_scheduler_options *scheduler; /* guest_count_max is not used; NULL: the defaults */
     /* Of each actor, where its own options and its tenant's set nothing, and of the runtime:
      * actors, attempts, spawns, caused_messages, descendants and generations. */
     const dw_limits *limits;
@@ -1699,6 +1701,7 @@ typedef struct dw_tenant_options {
     const char *const *models; /* [model_count]: names (dw_model_info) of those that its actors may
                                   be granted, copied; NULL: any */
     size_t model_count;
+    bool no_shared_prefixes; /* its actors do not share beginnings of prompts */
 } dw_tenant_options;
 /* Make a tenant, or change one: actors that are there keep what they have. The tenant "" is there
  * from the start, with weight 100 and DW_MAY_ALL. Errors: DW_E_ARG (the name: length, characters
@@ -1858,6 +1861,7 @@ typedef struct dw_runtime_actor_info {
     uint64_t prompt_tokens;    /* as of dw_instance_stats, of all its messages */
     uint64_t generated_tokens;
     uint64_t memory_bytes;     /* that it took of its host, behind its last message */
+    uint64_t found_tokens;     /* of prompts, not computed: others of its tenant had */
 } dw_runtime_actor_info;
 /* Errors: DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,

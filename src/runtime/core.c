@@ -14,6 +14,18 @@ void dw__runtime_own_thread(const dw_runtime *runtime)
     own_thread_of = runtime;
 }
 
+const dw_runtime *dw__callbacks_begin(const dw_runtime *runtime)
+{
+    const dw_runtime *before = own_thread_of;
+    own_thread_of = runtime;
+    return before;
+}
+
+void dw__callbacks_end(const dw_runtime *before)
+{
+    own_thread_of = before;
+}
+
 bool dw__runtime_is_own_thread(const dw_runtime *runtime)
 {
     return own_thread_of == runtime;
@@ -103,6 +115,14 @@ dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *c
     }
     dw__leave(runtime, false);
     return status;
+}
+
+bool dw__own_prefixes(dw_runtime *runtime, const dw__record *record)
+{
+    dw__enter(runtime);
+    bool own = record->tenant->own_prefixes;
+    dw__leave(runtime, false);
+    return own;
 }
 
 uint64_t dw__tick(dw_runtime *runtime)

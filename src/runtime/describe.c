@@ -62,7 +62,8 @@ static dw_runtime_actor_info info_of(const dw__record *record)
                                   .timer_ms = record->timer_ms,
                                   .prompt_tokens = record->usage.prompt_tokens,
                                   .generated_tokens = record->usage.generated_tokens,
-                                  .memory_bytes = record->usage.memory_bytes};
+                                  .memory_bytes = record->usage.memory_bytes,
+                                  .found_tokens = record->usage.found_tokens};
     dw__sender_text(info.parent, &record->made_by);
     (void)snprintf(info.tenant, sizeof info.tenant, "%s", record->tenant->name);
     return info;
@@ -173,9 +174,9 @@ static void add_actor(dw_text_room *text, const dw__record *record)
         ",\"timer_ms\":%" PRIu64,
         info.answered_bytes, info.work_ns, info.freezes, info.timer_ms);
     add(text,
-        ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64 ",\"memory_bytes\":%" PRIu64
-        "}",
-        info.prompt_tokens, info.generated_tokens, info.memory_bytes);
+        ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64 ",\"found_tokens\":%" PRIu64
+        ",\"memory_bytes\":%" PRIu64 "}",
+        info.prompt_tokens, info.generated_tokens, info.found_tokens, info.memory_bytes);
 }
 
 static void add_runtime(dw_text_room *text, const dw_runtime *runtime)
@@ -200,8 +201,10 @@ static void add_runtime(dw_text_room *text, const dw_runtime *runtime)
             ",\"messages\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"work_ns\":%" PRIu64,
             tenant->weight, tenant->actors, tenant->working, tenant->messages, tenant->failed,
             tenant->work_ns);
-        add(text, ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64 "}",
-            tenant->prompt_tokens, tenant->generated_tokens);
+        add(text,
+            ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64
+            ",\"found_tokens\":%" PRIu64 "}",
+            tenant->prompt_tokens, tenant->generated_tokens, tenant->found_tokens);
         comma = ",";
     }
     add(text, "]}");

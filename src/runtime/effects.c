@@ -225,7 +225,9 @@ static void add_usage(dw__record *record, const dw__usage *usage)
     record->usage.generated_tokens += usage->generated_tokens;
     record->usage.memory_bytes = usage->memory_bytes;
     record->tenant->prompt_tokens += usage->prompt_tokens;
+    record->usage.found_tokens += usage->found_tokens;
     record->tenant->generated_tokens += usage->generated_tokens;
+    record->tenant->found_tokens += usage->found_tokens;
 }
 
 /* `broken`: the message is not done. */

@@ -144,9 +144,10 @@ static dw_status embody(dw__host *host, dw_actor *actor, dw__record *record, voi
                         dw_error *err)
 {
     body *made = dw_alloc(1, sizeof *made);
-    dw_status status = made != NULL ? dw_instance_share_prefixes(dw_actor_instance(actor),
-                                                                 record->tenant->name, err)
-                                    : dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    const char *scope = dw__own_prefixes(host->runtime, record) ? NULL : record->tenant->name;
+    dw_status status = made != NULL
+                           ? dw_instance_share_prefixes(dw_actor_instance(actor), scope, err)
+                           : dw_fail(err, DW_E_MEMORY, "no memory for an actor");
     if (status != DW_OK) {
         dw_actor_destroy(actor);
         dw_free(made);
@@ -195,9 +196,11 @@ static void get_usage(void *user, void *of, dw__usage *usage)
     dw_instance_get_stats(instance, &stats);
     usage->prompt_tokens = stats.prompt_tokens - own->told.prompt_tokens;
     usage->generated_tokens = stats.generated_tokens - own->told.generated_tokens;
+    usage->found_tokens = stats.found_tokens - own->told.found_tokens;
     usage->memory_bytes = dw_account_now(dw_instance_account(instance), DW_PART_COUNT);
     own->told.prompt_tokens = stats.prompt_tokens;
     own->told.generated_tokens = stats.generated_tokens;
+    own->told.found_tokens = stats.found_tokens;
 }
 
 static dw_status fork_body(void *user, void **out, void *parent, dw__record *record, uint64_t id,

@@ -354,7 +354,9 @@ ptrdiff_t dw__answered(dw_runtime *runtime, dw__record *record, const unsigned c
     }
     if (on_answer != NULL) {
         dw__lock_scope scope = dw__unlock(runtime);
+        const dw_runtime *before = dw__callbacks_begin(runtime);
         taken = on_answer(user, bytes, count);
+        dw__callbacks_end(before);
         dw__lock_again(runtime, scope);
         record->answering = false;
         dw__mail_post(runtime, record, mail);

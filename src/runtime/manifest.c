@@ -137,16 +137,27 @@ static dw_status take_models(const json_t *tenant, const char **names, size_t *c
     return DW_OK;
 }
 
+static dw_status take_prefixes(const json_t *tenant, bool *own, dw_error *err)
+{
+    const json_t *value = json_object_get(tenant, "prefixes");
+    const char *text = json_string_value(value);
+    *own = text != NULL && strcmp(text, "own") == 0;
+    return value == NULL || *own || (text != NULL && strcmp(text, "shared") == 0)
+               ? DW_OK
+               : dw_fail(err, DW_E_FORMAT, "manifest: prefixes: \"shared\" or \"own\" is wanted");
+}
+
 static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t *value,
                              dw_error *err)
 {
-    static const char *const members[] = {"weight", "may", "actors", "limits", "models"};
+    static const char *const members[] = {"weight", "may",    "actors",
+                                          "limits", "models", "prefixes"};
     const char *models[MODELS_MAX];
     uint64_t weight = 0;
     bool any = false;
     dw_limits limits;
     dw_tenant_options options = {.struct_bytes = sizeof options, .limits = &limits};
-    dw_status status = check_names("a tenant", value, members, 5, err);
+    dw_status status = check_names("a tenant", value, members, 6, err);
     if (status == DW_OK) {
         status = take_number(value, "weight", 10000, &weight, err);
     }
@@ -161,6 +172,9 @@ static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t
     }
     if (status == DW_OK) {
         status = take_models(value, models, &options.model_count, &any, err);
+    }
+    if (status == DW_OK) {
+        status = take_prefixes(value, &options.no_shared_prefixes, err);
     }
     if (status != DW_OK) {
         return dw_fail_within(err, status, "tenant '%.63s'", name);

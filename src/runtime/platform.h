@@ -53,6 +53,7 @@ typedef struct dw__wish {
 typedef struct dw__usage {
     uint64_t prompt_tokens;
     uint64_t generated_tokens;
+    uint64_t found_tokens;
     uint64_t memory_bytes; /* now */
 } dw__usage;
 
@@ -114,6 +115,9 @@ void dw__runtime_free(dw_runtime *runtime);
 /* Whether the calling thread is one on which callbacks are called, as it said. */
 bool dw__runtime_is_own_thread(const dw_runtime *runtime);
 void dw__runtime_own_thread(const dw_runtime *runtime);
+/* The same while callbacks are called, on whichever thread; what it was before, for the second. */
+const dw_runtime *dw__callbacks_begin(const dw_runtime *runtime);
+void dw__callbacks_end(const dw_runtime *before);
 void *dw__runtime_platform(const dw_runtime *runtime);
 
 /* Work that `submit` was given. The operation may be gone afterwards. */

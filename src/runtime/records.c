@@ -460,6 +460,7 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
     }
     if (status == DW_OK) {
         set_models(tenant, models, own.model_count);
+        tenant->own_prefixes = own.no_shared_prefixes;
         uint32_t weight = own.weight != 0 ? own.weight : 100;
         runtime->weights -= tenant->actors > 0 ? tenant->weight : 0;
         runtime->weights += tenant->actors > 0 ? weight : 0;

@@ -219,12 +219,16 @@ static dw_status take_limits(dw_runtime_options *options, dw_limits *limits, dw_
 static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
 {
     dw__platform platform = dw__guests_platform;
-    dw_scheduler_options options = {.struct_bytes = sizeof options};
+    dw_scheduler_options options;
     dw_runtime_options own = host->options;
     dw_limits limits;
     platform.user = host;
     host->engine = engine;
-    dw_status status = take_limits(&own, &limits, err);
+    dw_status status =
+        dw_struct_read(&options, sizeof options, own.scheduler, "dw_scheduler_options", err);
+    if (status == DW_OK) {
+        status = take_limits(&own, &limits, err);
+    }
     if (status == DW_OK) {
         status = dw__runtime_create(&host->runtime, &platform, &own, err);
     }

@@ -102,6 +102,8 @@ typedef struct dw__tenant {
     uint64_t work_ns;
     uint64_t prompt_tokens;
     uint64_t generated_tokens;
+    uint64_t found_tokens;
+    bool own_prefixes;
 } dw__tenant;
 
 typedef enum dw__record_state {
@@ -410,6 +412,8 @@ dw_status dw__tenant_limits(dw_runtime *runtime, const char *name, dw_limits *li
 dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *const *models,
                               size_t count, dw_error *err);
 void dw__tenant_free(dw__tenant *tenant);
+/* Without the lock. */
+bool dw__own_prefixes(dw_runtime *runtime, const dw__record *record);
 
 /* ---- events.c ---- */
 

@@ -414,6 +414,7 @@ static void tell_all(dw_runtime *runtime)
     if (runtime->telling) {
         return;
     }
+    const dw_runtime *before = dw__callbacks_begin(runtime);
     runtime->telling = true;
     runtime->teller = pthread_self();
     while (runtime->notices != NULL) {
@@ -438,6 +439,7 @@ static void tell_all(dw_runtime *runtime)
         (void)pthread_mutex_lock(&runtime->lock);
     }
     runtime->telling = false;
+    dw__callbacks_end(before);
     (void)pthread_cond_broadcast(&runtime->changed);
 }
 

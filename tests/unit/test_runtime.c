@@ -698,6 +698,39 @@ static void test_runtime_exports_and_imports(void **state)
     (void)unlink(path);
 }
 
+/* What one of a tenant has computed the others find, and nobody else. */
+static void test_runtime_shares_prefixes(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    dw_error error;
+    dw_tenant_options tenant = {.struct_bytes = sizeof tenant, .capabilities = DW_MAY_ALL};
+    static const char *const tenants[] = {"", "", "other", "own", "own"};
+    static const bool finds[] = {false, true, false, false, false};
+    runtime_open(f);
+    dw_engine_forget_prefixes(f->actors->engine, NULL);
+    assert_int_equal(dw_runtime_set_tenant(f->runtime, "other", &tenant, &error), DW_OK);
+    tenant.no_shared_prefixes = true;
+    assert_int_equal(dw_runtime_set_tenant(f->runtime, "own", &tenant, &error), DW_OK);
+    runtime_answer first;
+    for (size_t i = 0; i < 5; i++) {
+        const dw_spawn_options spawn = {.struct_bytes = sizeof spawn, .tenant = tenants[i]};
+        runtime_id id = runtime_spawned(f, f->actors->module, &spawn);
+        assert_int_equal(runtime_tell(f, &id, "m", &answer, &error), DW_OK);
+        assert_int_equal(runtime_tell(f, &id, "q200", &answer, &error), DW_OK);
+        assert_int_equal(runtime_tell(f, &id, "G6", &answer, &error), DW_OK);
+        if (i == 0) {
+            first = answer;
+        }
+        assert_int_equal(answer.count, first.count); /* the same tokens */
+        assert_memory_equal(answer.bytes, first.bytes, first.count);
+        assert_int_equal(runtime_info(f, &id).found_tokens > 0, finds[i]);
+        assert_true(runtime_info(f, &id).generated_tokens >= 6);
+        assert_true(runtime_info(f, &id).memory_bytes > 0);
+    }
+    runtime_close(f);
+}
+
 /* ---- manifests ------------------------------------------------------------------------------- */
 
 static dw_status opened_with(runtime_fixture *f, const char *manifest, dw_error *error)
@@ -769,6 +802,7 @@ static void test_runtime_manifest_is_refused(void **state)
         {"{\"tenants\": {\"a\": {\"may\": [3]}}}", DW_E_NOT_FOUND, "(no text)"},
         {"{\"tenants\": {\"a\": {\"models\": [1]}}}", DW_E_FORMAT, "models: a list of texts"},
         {"{\"tenants\": {\"a\": {\"limits\": {\"mail\": 0}}}}", DW_E_RANGE, "mail"},
+        {"{\"tenants\": {\"a\": {\"prefixes\": true}}}", DW_E_FORMAT, "prefixes: "},
         {"{\"limits\": {\"nothing\": 1}}", DW_E_NOT_FOUND, "none of this name"},
         {"{\"limits\": 3}", DW_E_FORMAT, "limits: an object"},
     };
@@ -879,6 +913,7 @@ int main(void)
         cmocka_unit_test(test_runtime_closes_amid_work),
         cmocka_unit_test(test_runtime_short_of_memory),
         cmocka_unit_test(test_runtime_exports_and_imports),
+        cmocka_unit_test(test_runtime_shares_prefixes),
         cmocka_unit_test(test_runtime_manifest),
         cmocka_unit_test(test_runtime_manifest_is_refused),
         cmocka_unit_test(test_runtime_lists),
