@@ -106,10 +106,16 @@ static float *copy_of(const model_fixture *fixture, uint32_t row)
     return copy;
 }
 
+/* Bit by bit on the CPU; other devices choose kernels by the shapes. */
 static void check_logits(const model_fixture *fixture, uint32_t row, const float *wanted)
 {
-    assert_memory_equal(fixture->logits + (size_t)row * fixture->vocab_count, wanted,
-                        fixture->vocab_count * sizeof(float));
+    const float *found = fixture->logits + (size_t)row * fixture->vocab_count;
+    double limit = model_fixture_tolerance(fixture, 0);
+    if (limit > 0) {
+        assert_true(logits_difference(wanted, found, fixture->vocab_count) <= limit);
+    } else {
+        assert_memory_equal(found, wanted, fixture->vocab_count * sizeof(float));
+    }
 }
 
 static void check_records(dw_context *a, dw_context *b)
@@ -121,7 +127,9 @@ static void check_records(dw_context *a, dw_context *b)
     assert_int_equal(dw_context_length(a), dw_context_length(b));
     assert_int_equal(dw_kv_log_read(dw_context_log(a), 0, bytes, first, NULL), DW_OK);
     assert_int_equal(dw_kv_log_read(dw_context_log(b), 0, bytes, second, NULL), DW_OK);
-    assert_memory_equal(first, second, bytes);
+    if (dw_kv_log_in_host_memory(dw_context_log(a))) {
+        assert_memory_equal(first, second, bytes);
+    }
     assert_memory_equal(dw_context_tokens(a), dw_context_tokens(b),
                         dw_context_length(a) * sizeof(int32_t));
     free(first);
@@ -386,9 +394,10 @@ static void test_prefix_of_many_at_once(void **state)
     size_t record = dw_kv_log_record_bytes(dw_context_log(items[0].context));
 #ifdef __linux__
     /* Each has a rest of its own in steps of 256 records, of which it has touched some pages. */
-    uint64_t taken = memory_file_bytes() - before;
-    assert_true(taken >= common * record);
-    assert_true(taken < (common + COUNT * 100) * record);
+    if (dw_kv_log_in_host_memory(dw_context_log(items[0].context))) {
+        uint64_t taken = memory_file_bytes() - before;
+        assert_in_range(taken, common * record, (common + COUNT * 100) * record);
+    }
 #endif
     assert_true(counts_of(cache).bytes < (common + COUNT * 64) * record);
     for (uint32_t i = 0; i < COUNT; i++) {

@@ -182,7 +182,8 @@ static void test_prefix_folder_after_a_restart(void **state)
     assert_int_equal(counts_of(&s).loaded, 1);
     assert_int_equal(found_by_new(&s, "b", 0, PROMPT), 0);
     assert_int_equal(found_by_new(&s, "a", 0, PROMPT), FOUND);
-    assert_memory_equal(s.fixture->logits, wanted, s.fixture->vocab_count * sizeof *wanted);
+    assert_true(logits_difference(wanted, s.fixture->logits, s.fixture->vocab_count) <=
+                model_fixture_tolerance(s.fixture, 0));
     free(wanted);
     stop(&s);
 }
@@ -209,7 +210,11 @@ static void test_prefix_folder_shares(void **state)
     dw_prefix_counts kept;
     dw_prefix_cache_count(s.cache, &kept);
     assert_int_equal(kept.entries, COUNT + 1);
-    assert_int_equal(kept.bytes, 0);
+    dw_context *one = prompt(&s, "a", 0, 1000, NULL);
+    if (dw_kv_log_in_host_memory(dw_context_log(one))) {
+        assert_int_equal(kept.bytes, 0);
+    }
+    dw_context_destroy(one);
     stop(&s);
     s = start(*state, PLENTY);
     assert_int_equal(counts_of(&s).loaded, COUNT + 1);
