@@ -45,27 +45,6 @@ void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits)
 
 /* ---- who waits ---------------------------------------------------------------------------- */
 
-static void put(dw_batch_queue *queue, dw_batch_item *item)
-{
-    item->next = NULL;
-    if (queue->first == NULL) {
-        queue->first = item;
-    } else {
-        queue->last->next = item;
-    }
-    queue->last = item;
-}
-
-static dw_batch_item *take(dw_batch_queue *queue)
-{
-    dw_batch_item *item = queue->first;
-    if (item != NULL) {
-        queue->first = item->next;
-        item->next = NULL;
-    }
-    return item;
-}
-
 static uint32_t left_of(const dw_batch_item *item)
 {
     return item->step.token_count - item->done;
@@ -73,7 +52,7 @@ static uint32_t left_of(const dw_batch_item *item)
 
 static void wait_on(dw_batch *batch, dw_batch_item *item)
 {
-    put(left_of(item) == 1 ? &batch->decoding : &batch->prompts, item);
+    dw_batch_queue_put(left_of(item) == 1 ? &batch->decoding : &batch->prompts, item);
     batch->waiting_count++;
 }
 
@@ -134,7 +113,7 @@ static void begin_item(dw_batch *batch, dw_batch_item *item)
     item->followed = false;
     if (leader != NULL) {
         leader->followed = true;
-        put(&batch->following, item);
+        dw_batch_queue_put(&batch->following, item);
         return;
     }
     item->error = (dw_error){0};
@@ -143,15 +122,15 @@ static void begin_item(dw_batch *batch, dw_batch_item *item)
     if (item->status == DW_OK) {
         wait_on(batch, item);
     } else if (item->status == DW_E_MEMORY && batch->waiting_count > 0) {
-        put(&batch->parked, item);
+        dw_batch_queue_put(&batch->parked, item);
     } else {
-        put(&batch->finished, item);
+        dw_batch_queue_put(&batch->finished, item);
     }
 }
 
 static dw_batch_item *next_of(dw_batch *batch, dw_batch_queue *queue)
 {
-    dw_batch_item *item = take(queue);
+    dw_batch_item *item = dw_batch_queue_take(queue);
     if (item != NULL) {
         DW_ASSERT(batch->waiting_count > 0);
         batch->waiting_count--;
@@ -164,7 +143,7 @@ static void fail_item(dw_batch *batch, dw_batch_item *item, dw_status status, co
     item->status = status;
     item->error = *error;
     dw__context_undo(item->context, item->before, status);
-    put(&batch->finished, item);
+    dw_batch_queue_put(&batch->finished, item);
 }
 
 /* Rope factors are chosen for a whole graph. */
@@ -212,7 +191,7 @@ void dw_batch_add(dw_batch *batch, dw_batch_item *item)
 
 dw_batch_item *dw_batch_take(dw_batch *batch)
 {
-    return take(&batch->finished);
+    return dw_batch_queue_take(&batch->finished);
 }
 
 /* ---- one run ------------------------------------------------------------------------------ */
@@ -235,7 +214,7 @@ static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
     }
     dw__context_end(item->context, &item->step, item->before, item->found,
                     dw_os_clock_ns() - item->started_ns);
-    put(&batch->finished, item);
+    dw_batch_queue_put(&batch->finished, item);
 }
 
 /* A run was left because one of its items was stopped: the others come first in the next. */
@@ -424,7 +403,8 @@ static void compose_both(dw_batch *batch, run *now)
 /* Those that waited for memory, in order, until one has to go on waiting. */
 static void begin_parked(dw_batch *batch)
 {
-    for (dw_batch_item *item = take(&batch->parked); item != NULL; item = take(&batch->parked)) {
+    for (dw_batch_item *item = dw_batch_queue_take(&batch->parked); item != NULL;
+         item = dw_batch_queue_take(&batch->parked)) {
         dw_batch_queue behind = batch->parked;
         if (drop_stopped(batch, item)) {
             continue;
@@ -446,7 +426,8 @@ static void begin_following(dw_batch *batch)
 {
     dw_batch_queue before = batch->following;
     batch->following = (dw_batch_queue){NULL, NULL};
-    for (dw_batch_item *item = take(&before); item != NULL; item = take(&before)) {
+    for (dw_batch_item *item = dw_batch_queue_take(&before); item != NULL;
+         item = dw_batch_queue_take(&before)) {
         if (!drop_stopped(batch, item)) {
             begin_item(batch, item);
         }
@@ -457,9 +438,10 @@ static void sweep(dw_batch *batch, dw_batch_queue *queue, bool waits)
 {
     dw_batch_queue before = *queue;
     *queue = (dw_batch_queue){NULL, NULL};
-    for (dw_batch_item *item = take(&before); item != NULL; item = take(&before)) {
+    for (dw_batch_item *item = dw_batch_queue_take(&before); item != NULL;
+         item = dw_batch_queue_take(&before)) {
         if (!drop_stopped(batch, item)) {
-            put(queue, item);
+            dw_batch_queue_put(queue, item);
         } else if (waits) {
             batch->waiting_count--;
         }

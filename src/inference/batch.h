@@ -34,6 +34,28 @@ typedef struct dw_batch_queue {
     dw_batch_item *last;
 } dw_batch_queue;
 
+static inline void dw_batch_queue_put(dw_batch_queue *queue, dw_batch_item *item)
+{
+    item->next = NULL;
+    if (queue->first == NULL) {
+        queue->first = item;
+    } else {
+        queue->last->next = item;
+    }
+    queue->last = item;
+}
+
+/* NULL: it is empty. */
+static inline dw_batch_item *dw_batch_queue_take(dw_batch_queue *queue)
+{
+    dw_batch_item *item = queue->first;
+    if (item != NULL) {
+        queue->first = item->next;
+        item->next = NULL;
+    }
+    return item;
+}
+
 typedef struct dw_batch_limits {
     uint32_t sequences_max; /* in a run; 0, or more than can be: as many as can be */
     uint32_t tokens_max;    /* in a run; 0, or more than can be: as many as can be */

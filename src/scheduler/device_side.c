@@ -10,29 +10,6 @@
 #define GATHER_PART 4u
 #define GATHER_PART_OF_ITS_OWN 16u
 
-/* ---- lists ---------------------------------------------------------------------------------- */
-
-static void put(dw_batch_queue *queue, dw_batch_item *item)
-{
-    item->next = NULL;
-    if (queue->first == NULL) {
-        queue->first = item;
-    } else {
-        queue->last->next = item;
-    }
-    queue->last = item;
-}
-
-static dw_batch_item *take(dw_batch_queue *queue)
-{
-    dw_batch_item *item = queue->first;
-    if (item != NULL) {
-        queue->first = item->next;
-        item->next = NULL;
-    }
-    return item;
-}
-
 /* Without a thread there is nobody to be kept out. */
 static void lock(dw__device_side *side)
 {
@@ -112,7 +89,7 @@ static void tell(dw__worker *worker)
 static void give_back(dw_batch_item *item)
 {
     dw__worker *worker = task_of(item)->worker;
-    put(&worker->done, item);
+    dw_batch_queue_put(&worker->done, item);
     tell(worker);
 }
 
@@ -157,7 +134,7 @@ static void settle(dw_scheduler *scheduler, dw_batch *batch)
     for (dw_batch_item *item = dw_batch_take(batch); item != NULL; item = dw_batch_take(batch)) {
         dw_generation *generation = item->user;
         if (generation == NULL || !dw_generation_take(generation)) {
-            put(&done, item);
+            dw_batch_queue_put(&done, item);
             continue;
         }
         side->feeds_itself = true;
@@ -171,7 +148,8 @@ static void settle(dw_scheduler *scheduler, dw_batch *batch)
         return;
     }
     lock(side);
-    for (dw_batch_item *item = take(&done); item != NULL; item = take(&done)) {
+    for (dw_batch_item *item = dw_batch_queue_take(&done); item != NULL;
+         item = dw_batch_queue_take(&done)) {
         give_back(item);
     }
     unlock(side);
@@ -264,7 +242,8 @@ static void pass(dw_scheduler *scheduler)
     dw_batch_queue arrivals = side->arrivals;
     side->arrivals = (dw_batch_queue){NULL, NULL};
     unlock(side);
-    for (dw_batch_item *item = take(&arrivals); item != NULL; item = take(&arrivals)) {
+    for (dw_batch_item *item = dw_batch_queue_take(&arrivals); item != NULL;
+         item = dw_batch_queue_take(&arrivals)) {
         enter_batch(scheduler, item);
     }
     uint64_t now = dw_os_clock_ns();
@@ -372,7 +351,7 @@ void dw__device_add(dw_scheduler *scheduler, dw_batch_item *item)
         return;
     }
     lock(side);
-    put(&side->arrivals, item);
+    dw_batch_queue_put(&side->arrivals, item);
     if (side->rests) {
         (void)pthread_cond_broadcast(&side->changed);
     }
@@ -448,7 +427,8 @@ void dw__device_take(dw__worker *worker)
     dw_batch_queue done = worker->done;
     worker->done = (dw_batch_queue){NULL, NULL};
     unlock(side);
-    for (dw_batch_item *item = take(&done); item != NULL; item = take(&done)) {
+    for (dw_batch_item *item = dw_batch_queue_take(&done); item != NULL;
+         item = dw_batch_queue_take(&done)) {
         take_item(worker, item);
     }
 }
