@@ -136,11 +136,15 @@ typedef struct dw__schema_converter {
     int depth;
     uint32_t level;
     uint32_t converted_count;
+    uint64_t compared; /* values with others, so far */
+    size_t listed_at;  /* where in an enum the value stands that is judged by it, as a hint */
     char path[DW__SCHEMA_PATH_BYTES]; /* of the schema being converted; cut if too long */
     size_t path_bytes;
     dw_error *err;
 } dw__schema_converter;
 
+/* So many values are about to be compared. Errors: DW_E_LIMIT: there are too many in all. */
+dw_status dw__schema_compare(dw__schema_converter *c, uint64_t count);
 /* Fail with the path of the schema being converted: DW_E_FORMAT and DW_E_UNSUPPORTED. */
 dw_status dw__schema_wrong(dw__schema_converter *c, const char *key, const char *what);
 dw_status dw__schema_refuse(dw__schema_converter *c, const char *key, const char *what);

@@ -295,6 +295,7 @@ static dw_status merged_value(dw__schema_converter *c, const char *key, json_t *
                                         "format",      "dependencies",
                                         "$dynamicRef", "$recursiveRef",
                                         NULL};
+    dw_status status = DW_OK;
     if (strcmp(key, "type") == 0) {
         return common_types(c, a, b, out);
     }
@@ -303,9 +304,11 @@ static dw_status merged_value(dw__schema_converter *c, const char *key, json_t *
     } else if (strcmp(key, "multipleOf") == 0 && json_is_number(a) && json_is_number(b)) {
         return common_multiple(c, a, b, out);
     } else if (listed(lists, key) && json_is_array(a) && json_is_array(b)) {
-        *out = joined_list(a, b);
+        status = dw__schema_compare(c, (uint64_t)json_array_size(a) * json_array_size(b));
+        *out = status == DW_OK ? joined_list(a, b) : NULL;
     } else if (strcmp(key, "enum") == 0) {
-        *out = common_values(a, b);
+        status = dw__schema_compare(c, (uint64_t)json_array_size(a) * json_array_size(b));
+        *out = status == DW_OK ? common_values(a, b) : NULL;
     } else if (strcmp(key, "uniqueItems") == 0) {
         *out = json_incref(json_is_true(a) ? a : b);
     } else if (strcmp(key, "propertyNames") == 0) {
@@ -317,7 +320,7 @@ static dw_status merged_value(dw__schema_converter *c, const char *key, json_t *
     } else {
         *out = json_incref(a); /* annotations; what is no list, number or schema is found later */
     }
-    return DW_OK;
+    return status;
 }
 
 static dw_status append(dw__schema_converter *c, json_t *schema, const char *key, json_t *value)

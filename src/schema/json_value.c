@@ -90,6 +90,7 @@ dw_status dw__schema_values(dw__schema_converter *c, json_t *schema, dw__gbnf *t
     for (size_t i = 0; i < json_array_size(list); i++) {
         json_t *value = json_array_get(list, i);
         dw__verdict verdict;
+        c->listed_at = i;
         dw_status status = dw__schema_judge_flat(c, schema, value, &verdict);
         unknown = unknown || verdict == DW__UNKNOWN;
         if (status == DW_OK && verdict == DW__VALID) {
@@ -402,8 +403,9 @@ static dw_status listed_values(dw__schema_converter *c, json_t *flat, json_t **o
         json_t *value = json_array_get(all, i);
         dw__verdict verdict;
         bool again = false;
+        c->listed_at = i;
         status = dw__schema_judge_flat(c, flat, value, &verdict);
-        for (size_t k = 0; !again && k < json_array_size(kept); k++) {
+        for (size_t k = 0; !again && k < json_array_size(kept) && k <= CHOICE_MAX; k++) {
             again = json_equal(json_array_get(kept, k), value);
         }
         if (status == DW_OK && verdict == DW__VALID && !again) {
