@@ -216,6 +216,31 @@ void dw_stop_set_pause(dw_stop *stop, void (*on_pause)(void *user), void *user)
     stop->pause_ns = 0;
 }
 
+_Thread_local dw_stop *dw__stop_in_turn;
+
+dw_stop *dw_stop_begin_turn(dw_stop *stop)
+{
+    dw_stop *before = dw__stop_in_turn;
+    dw__stop_in_turn = stop->on_pause != NULL ? stop : NULL;
+    stop->pause_ns = 0;
+    return before;
+}
+
+void dw_stop_end_turn(dw_stop *before)
+{
+    dw__stop_in_turn = before;
+}
+
+bool dw_stop_pause_now(dw_stop *stop)
+{
+    if (stop == NULL || stop != dw__stop_in_turn) {
+        return false;
+    }
+    stop->on_pause(stop->pause_user);
+    stop->pause_ns = 0;
+    return true;
+}
+
 /* A turn is counted from the first look on: what the guest itself did before is bounded as well. */
 void dw__stop_pause(dw_stop *stop)
 {

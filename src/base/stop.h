@@ -118,19 +118,28 @@ static inline bool dw_stop_asked_seldom(dw_stop *stop, uint32_t *round)
 /* How long work for one guest goes on while others wait for the thread. */
 #define DW_STOP_TURN_NS UINT64_C(10000000)
 
-/* A turn begins: `on_pause` (NULL: there is nobody else) is called in host work that is not over
- * when the turn is, and returns when it is to go on. */
+/* `on_pause` (NULL: there is nobody else) is called in host work that is not over when the turn is,
+ * and returns when it is to go on. */
 void dw_stop_set_pause(dw_stop *stop, void (*on_pause)(void *user), void *user);
+/* A turn begins on the calling thread, which works for this guest alone until dw_stop_end_turn:
+ * only there it may wait. Returns whose turn it was, for dw_stop_end_turn. */
+dw_stop *dw_stop_begin_turn(dw_stop *stop);
+void dw_stop_end_turn(dw_stop *before);
+extern _Thread_local dw_stop *dw__stop_in_turn;
 void dw__stop_pause(dw_stop *stop);
 
 /* Let others have their turn, where there are any and this one's is over: for loops of host work on
  * the guest's thread, where it holds no lock and nothing that others may wait for. */
 static inline void dw_stop_pause(dw_stop *stop)
 {
-    if (stop != NULL && stop->on_pause != NULL) {
+    if (stop != NULL && stop == dw__stop_in_turn) {
         dw__stop_pause(stop);
     }
 }
+
+/* The same, whether the turn is over or not: another thread works for this guest. Whether there is
+ * anybody who takes turns. */
+bool dw_stop_pause_now(dw_stop *stop);
 
 /* dw_stop_asked_seldom, and dw_stop_pause as often. */
 static inline bool dw_stop_pauses_seldom(dw_stop *stop, uint32_t *round)

@@ -8,6 +8,7 @@ void dw_work_begin(dw_work *work, uint64_t limit)
 bool dw_work_ask(dw_work *work, uint64_t steps)
 {
     uint64_t wanted = steps - work->portion;
+    dw_stop_pause(work->stop);
     work->stopped = dw_stop_asked(work->stop);
     if (work->stopped || wanted > work->rest) {
         work->portion = 0;

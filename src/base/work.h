@@ -13,7 +13,8 @@ typedef struct dw_work {
     uint64_t portion; /* steps left of it */
     uint64_t rest;    /* steps that may be asked for beside it */
     uint64_t limit;   /* of steps in all; 0: not begun */
-    dw_stop *stop;    /* looked at once a portion; may be NULL; stays when work begins anew */
+    dw_stop *stop;    /* looked at once a portion, when others have their turns; may be NULL; stays
+                         when work begins anew */
     bool stopped;     /* it asked: nothing is left */
 } dw_work;
 

@@ -276,6 +276,11 @@ bool dw__chat_stop_asked(struct dw_stop *stop)
     return dw_stop_asked(stop);
 }
 
+bool dw__chat_stop_pause(struct dw_stop *stop)
+{
+    return dw_stop_pause_now(stop);
+}
+
 /* ---- rendering ----------------------------------------------------------------------------- */
 
 static dw_status template_for(dw_chats *chats, dw_chat_request request, const dw_jinja **out,

@@ -9,8 +9,11 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <functional>
+#include <mutex>
 #include <new>
 #include <sstream>
 
@@ -52,11 +55,17 @@ constexpr size_t stack_bytes = (size_t)128 << 20;
 constexpr size_t used_bytes = stack_bytes / 4 * 3;
 #endif
 
+/* How long the caller's thread waits for this one, until others on it have their turns. */
+constexpr std::chrono::milliseconds wait_between_turns(1);
+
 struct deep_call {
     const std::function<void()> *work;
     struct dw_stop *stop; /* may be NULL */
     dw_status status;
     dw_error error;
+    std::mutex lock;
+    std::condition_variable changed;
+    bool ended; /* guarded by lock */
 };
 
 bool asks(void *stop)
@@ -96,12 +105,29 @@ void *run_deep(void *user)
     if (dw_ggml_guarded_here(run_guarded, call, &aborted) != DW_OK) {
         call->status = dw_fail(&call->error, DW_E_ARG, "%s", aborted.message);
     }
+    std::lock_guard<std::mutex> held(call->lock);
+    call->ended = true;
+    call->changed.notify_all();
     return nullptr;
+}
+
+/* Meanwhile others on the caller's thread have their turns, where there are any. */
+void wait_for(deep_call &call)
+{
+    std::unique_lock<std::mutex> held(call.lock);
+    while (!call.changed.wait_for(held, wait_between_turns, [&] { return call.ended; })) {
+        held.unlock();
+        bool takes_turns = dw__chat_stop_pause(call.stop);
+        held.lock();
+        if (!takes_turns) {
+            return; /* whoever joins the thread waits */
+        }
+    }
 }
 
 dw_status deeply(const std::function<void()> &work, dw_error *err, struct dw_stop *stop = nullptr)
 {
-    deep_call call = {&work, stop, DW_OK, {}};
+    deep_call call = {&work, stop, DW_OK, {}, {}, {}, false};
     pthread_attr_t attributes;
     pthread_t thread;
     if (pthread_attr_init(&attributes) != 0) {
@@ -113,6 +139,7 @@ dw_status deeply(const std::function<void()> &work, dw_error *err, struct dw_sto
     if (failed != 0) {
         return dw_fail(err, DW_E_MEMORY, "no thread for a chat: %s", std::strerror(failed));
     }
+    wait_for(call);
     (void)pthread_join(thread, nullptr);
     if (call.status != DW_OK && err != nullptr) {
         *err = call.error;
@@ -737,7 +764,7 @@ extern "C" dw_status dw_chat_format_key(dw_chat_request request, char **key, dw_
             all["thinks"] = read.thinks;
             *key = copy_out(all.dump());
         },
-        err);
+        err, request.stop);
 }
 
 extern "C" void dw_chat_format_close(dw_chat_format *format)
@@ -780,5 +807,5 @@ extern "C" dw_status dw_chat_format_parse(const dw_chat_format *format, dw_chat_
                 read_answer(format, {answer.text, answer.bytes}, answer.is_partial, read);
             out->json = copy_out(message_text(read));
         },
-        err);
+        err, answer.stop);
 }

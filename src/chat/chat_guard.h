@@ -56,8 +56,9 @@ typedef struct dw_chat_request {
     struct dw_stop *stop; /* asked while a template works on it; may be NULL */
 } dw_chat_request;
 
-/* dw_stop_asked, for C++. */
+/* dw_stop_asked and dw_stop_pause_now, for C++. */
 bool dw__chat_stop_asked(struct dw_stop *stop);
+bool dw__chat_stop_pause(struct dw_stop *stop);
 
 /* `tokens`: JSON object of special tokens' texts by the
  * names that templates use (bos_token and so on). `seconds` since 1970: what the template takes for
@@ -116,7 +117,8 @@ dw_chat_format_info dw_chat_format_info_of(const dw_chat_format *format);
 typedef struct dw_chat_raw {
     const char *text;
     size_t bytes;
-    bool is_partial; /* its beginning alone */
+    bool is_partial;      /* its beginning alone */
+    struct dw_stop *stop; /* others have their turns meanwhile; may be NULL */
 } dw_chat_raw;
 
 typedef struct dw_chat_read {

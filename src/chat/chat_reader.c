@@ -26,6 +26,7 @@ typedef struct text {
 
 struct dw_chat_reader {
     const dw_chat_format *format;
+    struct dw_stop *stop;
     text raw;     /* well-formed UTF-8 */
     char half[4]; /* the beginning of a character */
     size_t half_bytes;
@@ -311,11 +312,12 @@ static dw_status read_raw(const dw_chat_reader *reader, size_t bytes, bool is_pa
     dw_chat_read read;
     dw_chat_raw answer = {.text = reader->raw.bytes != NULL ? reader->raw.bytes : "",
                           .bytes = bytes,
-                          .is_partial = is_partial};
+                          .is_partial = is_partial,
+                          .stop = reader->stop};
     *message = NULL;
     *well_formed = false;
     dw_status status = dw_chat_format_parse(reader->format, answer, &read, err);
-    if (status == DW_E_MEMORY) {
+    if (status == DW_E_MEMORY || status == DW_E_CANCELLED) {
         return status;
     }
     if (status == DW_OK) {
@@ -532,6 +534,7 @@ dw_status dw_chats_parse(const dw_chat_format *format, dw_chat_raw raw, char **m
     *message = NULL;
     dw_status status = dw_chat_reader_create(&reader, format, err);
     if (status == DW_OK) {
+        reader->stop = raw.stop;
         status = dw_chat_reader_feed(reader, raw.text, raw.bytes, &delta, err);
         dw_free(delta);
         delta = NULL;

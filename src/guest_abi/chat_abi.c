@@ -219,8 +219,10 @@ static int32_t chat_parse(dw_instance *instance, const wasmtime_val_raw_t *args)
         status = open_format(&call, &format, err);
     }
     if (status == DW_OK) {
-        const dw_chat_raw raw = {
-            .text = answer, .bytes = answer_bytes, .is_partial = (flags & DW_CHAT_PARTIAL) != 0};
+        const dw_chat_raw raw = {.text = answer,
+                                 .bytes = answer_bytes,
+                                 .is_partial = (flags & DW_CHAT_PARTIAL) != 0,
+                                 .stop = dw_instance_stop(instance)};
         status = dw_chats_parse(format, raw, &message, err);
     }
     close_format(&call, format);

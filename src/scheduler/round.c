@@ -278,8 +278,10 @@ static void run_task(dw__worker *worker, dw__task *task)
         return;
     }
     dw__bump(&worker->counts.resumes, 1);
-    dw_instance_stop(task->instance)->pause_ns = 0;
-    if (dw_fiber_resume(task->instance)) {
+    dw_stop *before = dw_stop_begin_turn(dw_instance_stop(task->instance));
+    bool through = dw_fiber_resume(task->instance);
+    dw_stop_end_turn(before);
+    if (through) {
         end(task);
     } else if (task->state == DW__TASK_RUNS) {
         dw__bump(&worker->counts.preemptions, 1);

@@ -132,6 +132,60 @@ static void shift(void)
     }
 }
 
+/* ---- chats and grammars ------------------------------------------------------------------- */
+
+static const char request[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}";
+
+/* By a template that was chosen for it, until it is asked no more. */
+static void render(void)
+{
+    int32_t model = good(dw_model_open("", 0));
+    for (;;) {
+        (void)dw_chat_render(model, request, sizeof request - 1, room(1000), 1000);
+    }
+}
+
+/* An answer of n bytes. */
+static void parse(void)
+{
+    int32_t model = good(dw_model_open("", 0));
+    char *answer = room(n);
+    char *message = room(2 * n);
+    memset(answer, 'a', n);
+    for (;;) {
+        (void)dw_chat_parse(model, request, sizeof request - 1, answer, n, 0, message, 2 * n);
+    }
+}
+
+/* Of as many steps as are allowed. */
+static void grammar(void)
+{
+    static const char rule[] = "root ::= (\"a\"? \"a\"? \"a\"? \"a\"?){0,2000} \"b\"";
+    int32_t model = good(dw_model_open("", 0));
+    int32_t sampler = good(dw_sampler_create(model, NULL));
+    for (;;) {
+        (void)dw_sampler_grammar(sampler, model, rule, sizeof rule - 1);
+    }
+}
+
+/* A schema of n values. */
+static void schema(void)
+{
+    int32_t model = good(dw_model_open("", 0));
+    int32_t sampler = good(dw_sampler_create(model, NULL));
+    size_t capacity = (size_t)n * 16 + 64;
+    char *text = room(capacity);
+    size_t at = (size_t)snprintf(text, capacity, "{\"enum\": [null");
+    for (uint32_t i = 0; i < n; i++) {
+        unsigned value = (unsigned)(i * 2654435761u);
+        at += (size_t)snprintf(text + at, capacity - at, ",\"%x\"", value);
+    }
+    at += (size_t)snprintf(text + at, capacity - at, "]}");
+    for (;;) {
+        (void)dw_sampler_json_schema(sampler, model, text, (uint32_t)at);
+    }
+}
+
 /* ---- waits -------------------------------------------------------------------------------- */
 
 static __wasi_subscription_t clock_of(uint64_t ms)
@@ -250,6 +304,10 @@ static const struct {
     {"word", word},
     {"detokenize", detokenize},
     {"shift", shift},
+    {"render", render},
+    {"parse", parse},
+    {"grammar", grammar},
+    {"schema", schema},
     {"sleep", sleep_ms},
     {"poll_input", poll_input},
     {"read", read_input},

@@ -22,6 +22,8 @@
 #define WENT_ON 9
 
 #define GUESTS 64
+#define LONG_TEMPLATE                                                                              \
+    "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"
 #define HOUR_MS "3600000"
 
 static void expect(const char *act, const hostile_ending *end, dw_status status,
@@ -107,6 +109,20 @@ static void test_deadline_in_text(void **state)
     (void)state;
     ends("tokenize", "16000000");
     ends("detokenize", "4000000");
+}
+
+/* What nobody leaves before it is through: a few seconds at the most. */
+static void test_deadline_in_chats_and_grammars(void **state)
+{
+    (void)state;
+    const dw_instance_options options = {
+        .struct_bytes = sizeof options, .timeout_ms = TIMEOUT_MS, .chat_template = LONG_TEMPLATE};
+    dw_instance *instance = hostile_start("render", "0", &options);
+    hostile_ending end = hostile_run(instance);
+    dw_instance_destroy(instance);
+    expect("render", &end, DW_E_LIMIT, "the guest ran longer than its 300 ms");
+    ends_in_time("grammar", "0");
+    ends_in_time("schema", "80000");
 }
 
 static void test_deadline_in_a_shift(void **state)
@@ -329,13 +345,14 @@ static void on_spin_end(void *user, const dw_call_end *end)
     dw_instance_interrupt(h->works.instance);
 }
 
-static void holds_nobody_up(const char *act, const char *n)
+static void holds_nobody_up(const char *act, const char *n, const char *template)
 {
     dw_scheduler *scheduler = NULL;
     dw_error err;
     const dw_instance_options options = {.struct_bytes = sizeof options, .timeout_ms = TIMEOUT_MS};
+    const dw_instance_options with = {.struct_bytes = sizeof with, .chat_template = template};
     static held_up h;
-    h = (held_up){.works.instance = hostile_start(act, n, NULL),
+    h = (held_up){.works.instance = hostile_start(act, n, &with),
                   .spins.instance = hostile_start("spin", "0", &options)};
     h.works.started_ns = h.spins.started_ns = dw_os_clock_ns();
     assert_int_equal(dw_scheduler_create(&scheduler, hostile_engine, NULL, &err), DW_OK);
@@ -353,11 +370,14 @@ static void holds_nobody_up(const char *act, const char *n)
 static void test_scheduler_work_holds_nobody_up(void **state)
 {
     (void)state;
-    holds_nobody_up("product", "7000");
-    holds_nobody_up("exp", "600");
-    holds_nobody_up("embed", "16000");
-    holds_nobody_up("tokenize", "16000000");
-    holds_nobody_up("random", "2000000000");
+    holds_nobody_up("product", "7000", NULL);
+    holds_nobody_up("exp", "600", NULL);
+    holds_nobody_up("embed", "16000", NULL);
+    holds_nobody_up("tokenize", "16000000", NULL);
+    holds_nobody_up("random", "2000000000", NULL);
+    holds_nobody_up("render", "0", LONG_TEMPLATE);
+    holds_nobody_up("parse", "4000000", "chatml");
+    holds_nobody_up("grammar", "0", NULL);
 }
 
 /* However many others compute, who is interrupted ends before they all had their turns. */
@@ -575,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_deadline_in_one_product),
         cmocka_unit_test(test_deadline_in_large_operations),
         cmocka_unit_test(test_deadline_in_text),
+        cmocka_unit_test(test_deadline_in_chats_and_grammars),
         cmocka_unit_test(test_deadline_in_a_shift),
         cmocka_unit_test(test_deadline_in_a_sleep),
         cmocka_unit_test(test_deadline_while_nobody_writes),

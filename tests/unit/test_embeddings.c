@@ -249,7 +249,9 @@ static void test_embeddings_are_the_same_in_company(void **state)
         memcpy(alone, fixture.logits, bytes);
         step.stop = &stop;
         dw_stop_set_pause(&stop, on_pause, &pauses);
+        dw_stop *before = dw_stop_begin_turn(&stop);
         assert_int_equal(dw_embed(fixture.model, &step, &err), DW_OK);
+        dw_stop_end_turn(before);
         assert_memory_equal(alone, fixture.logits, bytes);
     }
     print_message("%d turns of others\n", pauses);
