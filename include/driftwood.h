@@ -315,7 +315,8 @@ typedef enum dw_limit_unit {
       "steps that a grammar takes to find what may come next, of about 15 ns")                     \
     X(files, COUNT, 256, 1, 65536, "",                                                             \
       "files and folders that a guest has open, beside those it was granted")                      \
-    X(module_bytes, BYTES, UINT64_C(128) << 20, 64, UINT64_C(128) << 20, "", "a module, as it is given")           \
+    X(module_bytes, BYTES, UINT64_C(128) << 20, 64, UINT64_C(128) << 20, "",                       \
+      "a module, as it is given")                                                                  \
     X(module_types, COUNT, 10000, 1, 10000, "", "types of a module")                               \
     X(module_imports, COUNT, 10000, 1, 10000, "", "imports of a module")                           \
     X(module_functions, COUNT, 100000, 1, 100000, "",                                              \

@@ -449,6 +449,12 @@ static bool goes_on(generator_act act)
 static void assert_act(const told *t, const told *loop, size_t k)
 {
     assert_int_equal(t->ended, 1);
+    if (device_thread() && t->order.act_at > 0 && t->status == DW_OK && t->answer.act_result == 0 &&
+        t->answer.end != DW_GENERATE_GOES_ON) {
+        assert_went_well(t); /* the device had come to the end before the guest's turn */
+        assert_alike(&loop->answer, &t->answer);
+        return;
+    }
     assert_int_equal(t->status, acts[k].status);
     assert_non_null(strstr(t->message, acts[k].says));
     if (goes_on(acts[k].act)) {

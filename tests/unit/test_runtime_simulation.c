@@ -408,7 +408,7 @@ static void ask(sim *s, sim_body *body)
     }
     uint64_t to = kind == DW_EFFECT_SEND ? any_id(s) : chance(s, 0);
     uint64_t message = new_message(s, to, false);
-    dw__wish wish = {.kind = kind,
+    dw__wish wish = {.kind = (int)kind,
                      .actor = to,
                      .bytes = sizeof message,
                      .made = made(body),
