@@ -133,9 +133,13 @@ static void talk_alone(crowd *c, unsigned number, const char *tenant, const char
     assert_int_equal(dw_runtime_stop(c->runtime, t->id, &error), DW_OK);
 }
 
+/* Promised for the CPU: other devices choose kernels by who else is there (docs/numerics.md). */
 static void assert_same(const talker *a, const talker *b)
 {
-    assert_true(a->bytes > 0);
+    assert_true(a->bytes > 0 && b->bytes > 0);
+    if (getenv("DW_TEST_DEVICE") != NULL) {
+        return;
+    }
     assert_int_equal(a->bytes, b->bytes);
     assert_memory_equal(a->text, b->text, a->bytes);
 }
