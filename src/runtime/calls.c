@@ -22,13 +22,6 @@ typedef struct awaited {
     void *user;
 } awaited;
 
-static void init(awaited *a)
-{
-    *a = (awaited){.number = 0};
-    DW_ASSERT(pthread_mutex_init(&a->lock, NULL) == 0);
-    dw_os_cond_init(&a->changed);
-}
-
 static void release(awaited *a)
 {
     (void)pthread_cond_destroy(&a->changed);
@@ -73,11 +66,34 @@ static dw_status await(awaited *a, dw_error *err)
     return a->error.code;
 }
 
-static dw_status check_thread(const dw_runtime *runtime, dw_error *err)
+/* For a call to be begun, then finished. Errors: DW_E_STATE; then it is not. */
+static dw_status prepare(awaited *a, const dw_runtime *runtime, dw_error *err)
 {
-    return !dw__runtime_is_own_thread(runtime)
-               ? DW_OK
-               : dw_fail(err, DW_E_STATE, "it would wait for the thread of this callback");
+    if (dw__runtime_is_own_thread(runtime)) {
+        return dw_fail(err, DW_E_STATE, "it would wait for the thread of this callback");
+    }
+    *a = (awaited){.number = 0};
+    DW_ASSERT(pthread_mutex_init(&a->lock, NULL) == 0);
+    dw_os_cond_init(&a->changed);
+    return DW_OK;
+}
+
+/* The same with options for an actor to be made, which tell `a`. Errors: also DW_E_ARG. */
+static dw_status prepare_making(awaited *a, const dw_runtime *runtime, dw_spawn_options *own,
+                                const dw_spawn_options *options, dw_error *err)
+{
+    dw_status status = prepare(a, runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_struct_read(own, sizeof *own, options, "dw_spawn_options", err);
+    if (status != DW_OK) {
+        release(a);
+        return status;
+    }
+    own->on_end = on_end;
+    own->user = a;
+    return DW_OK;
 }
 
 /* `status`: whether it was begun. */
@@ -95,14 +111,15 @@ dw_status dw_runtime_call(dw_runtime *runtime, const char *id, const dw_request 
 {
     awaited a;
     dw_request own;
-    dw_status status = check_thread(runtime, err);
-    if (status == DW_OK) {
-        status = dw_struct_read(&own, sizeof own, request, "dw_request", err);
-    }
+    dw_status status = prepare(&a, runtime, err);
     if (status != DW_OK) {
         return status;
     }
-    init(&a);
+    status = dw_struct_read(&own, sizeof own, request, "dw_request", err);
+    if (status != DW_OK) {
+        release(&a);
+        return status;
+    }
     a.on_answer = own.on_answer;
     a.user = own.user;
     own.on_answer = own.on_answer != NULL ? on_answer : NULL;
@@ -116,16 +133,10 @@ dw_status dw_runtime_spawn(dw_runtime *runtime, dw_module *module, const dw_spaw
 {
     awaited a;
     dw_spawn_options own;
-    dw_status status = check_thread(runtime, err);
-    if (status == DW_OK) {
-        status = dw_struct_read(&own, sizeof own, options, "dw_spawn_options", err);
-    }
+    dw_status status = prepare_making(&a, runtime, &own, options, err);
     if (status != DW_OK) {
         return status;
     }
-    init(&a);
-    own.on_end = on_end;
-    own.user = &a;
     return finish(&a, dw_runtime_begin_spawn(runtime, module, &own, id, err), err);
 }
 
@@ -133,22 +144,20 @@ dw_status dw_runtime_fork(dw_runtime *runtime, const char *id, char child[DW_ACT
                           dw_error *err)
 {
     awaited a;
-    dw_status status = check_thread(runtime, err);
+    dw_status status = prepare(&a, runtime, err);
     if (status != DW_OK) {
         return status;
     }
-    init(&a);
     return finish(&a, dw_runtime_begin_fork(runtime, id, child, on_end, &a, err), err);
 }
 
 dw_status dw_runtime_freeze(dw_runtime *runtime, const char *id, uint64_t *number, dw_error *err)
 {
     awaited a;
-    dw_status status = check_thread(runtime, err);
+    dw_status status = prepare(&a, runtime, err);
     if (status != DW_OK) {
         return status;
     }
-    init(&a);
     status = finish(&a, dw_runtime_begin_freeze(runtime, id, on_end, &a, err), err);
     if (status == DW_OK && number != NULL) {
         *number = a.number;
@@ -159,22 +168,20 @@ dw_status dw_runtime_freeze(dw_runtime *runtime, const char *id, uint64_t *numbe
 dw_status dw_runtime_rewind(dw_runtime *runtime, const char *id, uint64_t number, dw_error *err)
 {
     awaited a;
-    dw_status status = check_thread(runtime, err);
+    dw_status status = prepare(&a, runtime, err);
     if (status != DW_OK) {
         return status;
     }
-    init(&a);
     return finish(&a, dw_runtime_begin_rewind(runtime, id, number, on_end, &a, err), err);
 }
 
 dw_status dw_runtime_export(dw_runtime *runtime, const char *id, int fd, dw_error *err)
 {
     awaited a;
-    dw_status status = check_thread(runtime, err);
+    dw_status status = prepare(&a, runtime, err);
     if (status != DW_OK) {
         return status;
     }
-    init(&a);
     return finish(&a, dw__begin_export(runtime, id, fd, on_end, &a, err), err);
 }
 
@@ -184,15 +191,9 @@ dw_status dw_runtime_import(dw_runtime *runtime, const dw_thaw_options *thaw,
 {
     awaited a;
     dw_spawn_options own;
-    dw_status status = check_thread(runtime, err);
-    if (status == DW_OK) {
-        status = dw_struct_read(&own, sizeof own, options, "dw_spawn_options", err);
-    }
+    dw_status status = prepare_making(&a, runtime, &own, options, err);
     if (status != DW_OK) {
         return status;
     }
-    init(&a);
-    own.on_end = on_end;
-    own.user = &a;
     return finish(&a, dw__begin_import(runtime, thaw, &own, id, err), err);
 }
