@@ -237,15 +237,19 @@ uint32_t dw__context_findable(const dw_context *context, const dw_step *step)
     return (all - rest) / DW_PREFIX_BLOCK * DW_PREFIX_BLOCK;
 }
 
-dw_status dw__context_note(dw_context *context, const dw_step *step, dw_error *err)
+/* Note a checked step's tokens before there is room for them in the log. */
+static dw_status note_ahead(dw_context *context, const dw_step *step, dw_error *err)
 {
     uint32_t before = dw_kv_log_length(context->log);
-    dw_status status = check_step(context, step, err);
-    if (status == DW_OK) {
-        status = dw__token_history_reserve(&context->history, before, before,
-                                           before + step->token_count, err);
-    }
+    dw_status status = dw__token_history_reserve(&context->history, before, before,
+                                                 before + step->token_count, err);
     return status == DW_OK ? note_tokens(context, step, err) : status;
+}
+
+dw_status dw__context_note(dw_context *context, const dw_step *step, dw_error *err)
+{
+    dw_status status = check_step(context, step, err);
+    return status == DW_OK ? note_ahead(context, step, err) : status;
 }
 
 dw_status dw__context_begin(dw_context *context, const dw_step *step, uint32_t *found,
@@ -260,7 +264,7 @@ dw_status dw__context_begin(dw_context *context, const dw_step *step, uint32_t *
     uint32_t all = before + step->token_count;
     uint32_t findable = dw__context_findable(context, step);
     if (findable > 0) {
-        status = dw__context_note(context, step, err);
+        status = note_ahead(context, step, err);
     }
     if (status == DW_OK && findable > 0) {
         *found = dw__prefix_take(context, context->history.tokens, before, findable) - before;

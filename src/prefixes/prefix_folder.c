@@ -30,6 +30,7 @@ typedef enum statement {
     COUNT,
     UNFINISHED,
     UPON,
+    CHAIN,
 } statement;
 
 /* Numbers, not texts, are bound in every place but `model`, `scope` and `hash`. `scope` NULL:
@@ -42,11 +43,12 @@ static const char *const upgrades[] = {
     "CREATE INDEX prefix_of_model ON prefix(model, length);"
     "CREATE INDEX prefix_by_use ON prefix(pinned, used);"
     "CREATE INDEX prefix_upon ON prefix(base)"};
+#define ROW                                                                                        \
+    "SELECT id, base, scope, kv_type, capacity, start, length, bytes, hash, pinned FROM prefix "
 static const char *const statements[] = {
     [ADD] = "INSERT INTO prefix VALUES(?,?,?,?,?,?,?,?,?,'',?,?,0)",
     [WRITTEN] = "UPDATE prefix SET hash=?, state=1 WHERE id=?",
-    [EACH] = "SELECT id, base, scope, kv_type, capacity, start, length, bytes, hash, pinned "
-             "FROM prefix WHERE model=? AND state=1 ORDER BY length, id",
+    [EACH] = ROW "WHERE model=? AND state=1 ORDER BY length, id",
     [USED] = "UPDATE prefix SET used=? WHERE id=?",
     [OLDEST] = "SELECT id, bytes FROM prefix AS p WHERE pinned=0 AND state=1 AND NOT EXISTS "
                "(SELECT 1 FROM prefix WHERE base=p.id) ORDER BY used LIMIT 1",
@@ -55,6 +57,9 @@ static const char *const statements[] = {
     [UNFINISHED] = "SELECT id FROM prefix WHERE state=0 LIMIT 1",
     [UPON] = "WITH RECURSIVE gone(id) AS (SELECT ? UNION SELECT prefix.id FROM prefix "
              "JOIN gone ON prefix.base=gone.id) SELECT id FROM gone",
+    [CHAIN] = "WITH RECURSIVE up(id, base) AS (SELECT id, base FROM prefix WHERE id=? UNION "
+              "SELECT prefix.id, prefix.base FROM prefix JOIN up ON prefix.id=up.base) " ROW
+              "WHERE id IN (SELECT id FROM up) ORDER BY length, id",
 };
 static const dw_journal_schema schema = {
     .what = "prefixes",
@@ -221,6 +226,7 @@ static dw_status take_row(rows *all, const char *model, dw_query *query, dw_erro
 
 typedef struct rows_of {
     const char *model;
+    int64_t id; /* 0: all of the model; else this one and what it builds upon */
     rows *all;
 } rows_of;
 
@@ -238,8 +244,12 @@ static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
     const rows_of *of = user;
     bool found = true;
     release_rows(of->all); /* it is called again after a failure */
-    dw_query *query = dw_journal_query(tx, EACH);
-    dw_query_text(query, of->model);
+    dw_query *query = dw_journal_query(tx, of->id != 0 ? CHAIN : EACH);
+    if (of->id != 0) {
+        dw_query_i64(query, of->id);
+    } else {
+        dw_query_text(query, of->model);
+    }
     dw_status status = dw_query_next(query, &found, err);
     while (status == DW_OK && found) {
         status = take_row(of->all, of->model, query, err);
@@ -623,14 +633,14 @@ dw_status dw_prefix_folder_load(dw_prefix_folder *folder, dw_model *model, dw_er
 /* From the file, where that is to be mapped: the entry takes no memory then. */
 static void give_back(dw_prefix_folder *folder, const dw_prefix_copy *entry, const prefix_row *row)
 {
-    rows all = {.count = 0};
+    rows chain_rows = {.count = 0};
     dw_kv_log *log = NULL;
-    const rows_of of = {.model = row->model, .all = &all};
+    const rows_of of = {.model = row->model, .id = row->id, .all = &chain_rows};
     if (dw_kv_log_in_host_memory(entry->log) &&
         dw_journal_read(folder->index, read_rows, (void *)(uintptr_t)&of, NULL) == DW_OK) {
-        (void)thaw(folder, &all, row, entry->kind.model, &log, NULL);
+        (void)thaw(folder, &chain_rows, row, entry->kind.model, &log, NULL);
     }
-    release_rows(&all);
+    release_rows(&chain_rows);
     dw_prefix_cache_set_file(folder->cache, entry->number, (uint64_t)row->id, log);
 }
 
