@@ -1096,7 +1096,8 @@ DW_API DW_MUST_CHECK dw_status dw_actor_fork(dw_actor **out, dw_actor *parent, c
                                              dw_error *err);
 
 /* What an actor asked its host for while it worked on messages that ended well. The host carries
- * effects out in order and then drops them; until then they are part of the actor's state. */
+ * effects out in order and then drops them; until then they are part of the actor's state and count
+ * towards its limit `effects`. */
 typedef enum dw_effect_kind {
     DW_EFFECT_SEND = 1,  /* `message` to `actor` */
     DW_EFFECT_SPAWN = 2, /* a new actor `actor` of `guest`; `message` is its first */

@@ -1,6 +1,7 @@
 /* An actor's life: spawned, given messages, forked. */
 #include "actor/actor_state.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -98,15 +99,34 @@ static dw_status check_message(const dw_actor *actor, const dw_message *message,
     return DW_OK;
 }
 
+/* What was asked for before and not carried out counts as well: all of it is frozen. */
+static dw_status check_effects(const dw_actor *actor, const dw_message *message, dw_error *err)
+{
+    const uint64_t limit = dw_instance_limits(actor->instance)->effects;
+    const uint64_t asked = actor->new_effects.count;
+    dw_status status = check_message(actor, message, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (asked >= limit) {
+        return dw_fail(err, DW_E_LIMIT, "effects: %" PRIu64 " of one message, which is the limit",
+                       limit);
+    }
+    if (actor->effects.count + asked >= limit) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "effects: %" PRIu64 " wait to be carried out, which is the limit", limit);
+    }
+    return actor->effect_number + asked < DW_ACTOR_COUNTER_MAX
+               ? DW_OK
+               : dw_fail(err, DW_E_LIMIT,
+                         "effects: the last had number %" PRIu64 ", limit %" PRIu64,
+                         actor->effect_number + asked, DW_ACTOR_COUNTER_MAX);
+}
+
 dw_status dw_actor_add_effect(dw_actor *actor, dw_effect_kind kind, dw_message *message,
                               dw_error *err)
 {
-    dw_status status = check_message(actor, message, err);
-    uint64_t limit = dw_instance_limits(actor->instance)->effects;
-    if (status == DW_OK && actor->new_effects.count >= limit) {
-        status = dw_fail(err, DW_E_LIMIT, "effects: %llu of one message, which is the limit",
-                         (unsigned long long)limit);
-    }
+    dw_status status = check_effects(actor, message, err);
     message->kind = (int32_t)kind;
     if (status == DW_OK && actor->guard != NULL) {
         status = actor->guard(actor->guard_user, actor, message, err);
@@ -444,6 +464,11 @@ dw_status dw_actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *u
     dw_status status = dw_actor_check_rests(actor, err);
     if (status != DW_OK) {
         return status;
+    }
+    if (actor->mailbox.count > 0 && actor->received >= DW_ACTOR_COUNTER_MAX) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "actor %s: it has worked on %" PRIu64 " messages, limit %" PRIu64, actor->id,
+                       actor->received, DW_ACTOR_COUNTER_MAX);
     }
     actor->current = dw_mailbox_take(&actor->mailbox);
     if (actor->current == NULL) {

@@ -34,6 +34,9 @@ void dw_actor_set_cause(dw_actor *actor, uint64_t cause, uint64_t caused);
 /* Of the effect with this number; 0, 0: there is none. */
 void dw_actor_effect_cause(const dw_actor *actor, uint64_t number, uint64_t *cause,
                            uint64_t *caused);
+/* What an actor counts ends here: work that would bring a counter beyond it is refused, so that
+ * whatever is frozen can be thawed. */
+#define DW_ACTOR_COUNTER_MAX ((uint64_t)INT64_MAX / 2)
 /* Messages worked on so far; messages and timers that are in it. */
 uint64_t dw_actor_received(const dw_actor *actor);
 size_t dw_actor_inside(const dw_actor *actor);

@@ -146,9 +146,9 @@ static dw_status check_messages(const rights *r, const char *key, const char *li
             return refuse("bytes of a message", bytes, "message_bytes", r->message_bytes_max, err);
         }
         *mail_bytes += bytes; /* at most 2^20 of below 2^32 */
-        if (number > DW__COUNTER_MAX) {
+        if (number > DW_ACTOR_COUNTER_MAX) {
             return dw_fail(err, DW_E_LIMIT, "thaw: %s: number %" PRIu64 ", limit %" PRIu64, key,
-                           number, DW__COUNTER_MAX);
+                           number, DW_ACTOR_COUNTER_MAX);
         }
     }
     return *mail_bytes <= r->limits.mail_bytes
@@ -162,9 +162,9 @@ static dw_status check_counters(const rights *r, dw_error *err)
     static const char *const keys[] = {"effect_number", "received"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         uint64_t value = number_of(r->t->about, keys[i]);
-        if (value > DW__COUNTER_MAX) {
+        if (value > DW_ACTOR_COUNTER_MAX) {
             return dw_fail(err, DW_E_LIMIT, "thaw: '%s' is %" PRIu64 ", limit %" PRIu64, keys[i],
-                           value, DW__COUNTER_MAX);
+                           value, DW_ACTOR_COUNTER_MAX);
         }
     }
     return DW_OK;

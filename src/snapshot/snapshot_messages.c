@@ -103,7 +103,7 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
     if (status != DW_OK) {
         return status;
     }
-    status = dw__json_whole(entry, "messages", "number", DW__COUNTER_MAX, &number, err);
+    status = dw__json_whole(entry, "messages", "number", DW_ACTOR_COUNTER_MAX, &number, err);
     if (status != DW_OK) {
         return status;
     }
@@ -188,12 +188,13 @@ dw_status dw__messages_load(const dw__thaw *t, dw_error *err)
     if (status != DW_OK) {
         goto out;
     }
-    status = dw__json_whole(t->about, "actor", "effect_number", DW__COUNTER_MAX,
+    status = dw__json_whole(t->about, "actor", "effect_number", DW_ACTOR_COUNTER_MAX,
                             &actor->effect_number, err);
     if (status != DW_OK) {
         goto out;
     }
-    status = dw__json_whole(t->about, "actor", "received", DW__COUNTER_MAX, &actor->received, err);
+    status =
+        dw__json_whole(t->about, "actor", "received", DW_ACTOR_COUNTER_MAX, &actor->received, err);
 out:
     dw_free(bytes);
     return status;

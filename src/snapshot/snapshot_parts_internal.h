@@ -18,7 +18,6 @@ dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err);
 /* t->settings of t->about. Errors: also DW_E_NOT_FOUND (a model). */
 dw_status dw__settings_load(dw__thaw *t, dw_error *err);
 /* What t->about describes against the limits in force. Errors: DW_E_LIMIT (which, the value). */
-#define DW__COUNTER_MAX ((uint64_t)INT64_MAX / 2) /* of numbers that only grow */
 dw_status dw__rights_check(const dw__thaw *t, dw_error *err);
 /* A granted model's place among the actor's models, in a handle's entry. */
 bool dw__model_put(const dw__freeze *f, json_t *entry, const dw_model *model);

@@ -8,6 +8,7 @@
 
 #include <wasmtime.h>
 
+#include "actor/actor.h"
 #include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/limits.h"
@@ -381,6 +382,105 @@ static void test_thaw_limits_of_settings_at_their_ends(void **state)
     assert_true(made > 130);
 }
 
+/* ---- what work raises ----------------------------------------------------------------------- */
+
+/* A thaw sets `list`, or the member `key`, to the largest that it takes. */
+typedef struct raised {
+    const char *key;
+    const char *value;   /* JSON */
+    const char *refused; /* what a message is then refused with; NULL: all are worked on */
+} raised;
+
+#define LAST_NUMBER "4611686018427387903"
+#define NEXT_TO_LAST "4611686018427387902"
+#define CAUSED(number, cause)                                                                      \
+    "[{\"actor\":\"\",\"guest\":\"\",\"kind\":0,\"number\":" number ",\"bytes\":0,"                \
+    "\"cause\":" cause ",\"caused\":" cause "}]"
+static const raised counters[] = {
+    {"received", LAST_NUMBER, "it has worked on " LAST_NUMBER " messages, limit " LAST_NUMBER},
+    {"received", NEXT_TO_LAST, "it has worked on " LAST_NUMBER " messages"},
+    {"effect_number", LAST_NUMBER, "the last had number " LAST_NUMBER ", limit " LAST_NUMBER},
+    {"effect_number", NEXT_TO_LAST, "the last had number " LAST_NUMBER},
+    {"mailbox", CAUSED("0", "9223372036854775807"), NULL},
+    {"mailbox", CAUSED(LAST_NUMBER, "0"), NULL},
+    {"timers", CAUSED(LAST_NUMBER, "9223372036854775807"), NULL},
+    {"effects", CAUSED(LAST_NUMBER, "9223372036854775807"), NULL},
+};
+
+/* Whether one of many messages, which raise all that can be, was refused with `words`. */
+static bool raise_all(dw_actor *actor, const char *words)
+{
+    static const char *const messages[] = {"+1", "F3", "T2", "S1", "A+4", "m", "g2",
+                                           "f",  "s3", "F4", "F5", "T3",  "+2"};
+    bool refused = false;
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        dw_error err = {.message = ""};
+        assert_int_equal(dw_actor_send(actor, NULL, messages[i], strlen(messages[i]), &err), DW_OK);
+        dw_status status = dw_actor_receive(actor, NULL, NULL, &err);
+        refused = refused || (status == DW_E_LIMIT && strstr(err.message, words) != NULL);
+        assert_false(dw_actor_is_broken(actor));
+    }
+    return refused;
+}
+
+/* An actor whose counters are at their largest works or is refused; what it is then comes back. */
+static void test_thaw_limits_of_counters_at_their_ends(void **state)
+{
+    actor_fixture *fixture = *state;
+    for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++) {
+        const raised *of = &counters[i];
+        dw_actor *actor = NULL;
+        dw_error err = {.message = ""};
+        json_t *about = described();
+        json_t *value = json_loads(of->value, JSON_DECODE_ANY, NULL);
+        assert_int_equal(json_object_set_new(about, of->key, value), 0);
+        craft(about);
+        json_decref(about);
+        if (thawed(fixture, fixture->module, false, &actor, &err) != DW_OK) {
+            fail_msg("%s of %s: %s", of->key, of->value, err.message);
+        }
+        if (of->refused != NULL && !raise_all(actor, of->refused)) {
+            fail_msg("%s of %s: nothing was refused", of->key, of->value);
+        }
+        if (of->refused == NULL) {
+            (void)raise_all(actor, "");
+        }
+        assert_int_equal(dw_actor_freeze(actor, crafted, NULL, NULL, &err), DW_OK);
+        dw_actor_destroy(actor);
+        for (int trusted = 0; trusted < 2; trusted++) {
+            if (thawed(fixture, fixture->module, trusted != 0, &actor, &err) != DW_OK) {
+                fail_msg("%s of %s: frozen, and not to be thawed: %s", of->key, of->value,
+                         err.message);
+            }
+            dw_actor_destroy(actor);
+        }
+    }
+}
+
+/* Effects that nobody carries out fill what a thaw lets an actor have, and no more. */
+static void test_thaw_limits_of_effects_that_wait(void **state)
+{
+    actor_fixture *fixture = *state;
+    const dw_limits limits = {.struct_bytes = sizeof limits, .effects = 2};
+    const dw_instance_options instance = {.struct_bytes = sizeof instance, .limits = &limits};
+    const dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    dw_error err = {.message = ""};
+    dw_actor *actor = NULL;
+    assert_int_equal(dw_actor_spawn(&actor, fixture->module, &options, &err), DW_OK);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(dw_actor_send(actor, NULL, "F1", 2, &err), DW_OK);
+        assert_int_equal(dw_actor_receive(actor, NULL, NULL, &err), i < 2 ? DW_OK : DW_E_LIMIT);
+    }
+    assert_non_null(strstr(err.message, "effects: 2 wait to be carried out, which is the limit"));
+    assert_int_equal(dw_actor_freeze(actor, crafted, NULL, NULL, &err), DW_OK);
+    dw_actor_destroy(actor);
+    assert_int_equal(thawed(fixture, fixture->module, false, &actor, &err), DW_OK);
+    dw_actor_drop_effects(actor, 2);
+    assert_int_equal(dw_actor_send(actor, NULL, "F1", 2, &err), DW_OK);
+    assert_int_equal(dw_actor_receive(actor, NULL, NULL, &err), DW_OK);
+    dw_actor_destroy(actor);
+}
+
 static void test_thaw_limits_of_granted_lists(void **state)
 {
     enum { MOST = 4096 };
@@ -468,6 +568,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_thaw_limits_of_settings_at_their_ends),
         cmocka_unit_test(test_thaw_limits_of_granted_lists),
+        cmocka_unit_test(test_thaw_limits_of_counters_at_their_ends),
+        cmocka_unit_test(test_thaw_limits_of_effects_that_wait),
         cmocka_unit_test(test_thaw_limits_keep_processor_time),
         cmocka_unit_test(test_thaw_limits_of_large_tables),
         cmocka_unit_test(test_thaw_limits_are_named),
