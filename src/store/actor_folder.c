@@ -51,6 +51,30 @@ dw_status dw__fail_no_actor(const char *id, dw_error *err)
     return dw_fail(err, DW_E_NOT_FOUND, "no actor '%.40s'", id);
 }
 
+static void take_traits(dw_query *query, dw_actor_traits *traits)
+{
+    (void)snprintf(traits->tenant, sizeof traits->tenant, "%s", dw_query_get_text(query, 12));
+    traits->capabilities = (uint32_t)dw_query_get_i64(query, 13);
+    traits->priority = (int32_t)dw_query_get_i64(query, 14);
+    traits->supervision = (int32_t)dw_query_get_i64(query, 15);
+    traits->failures_max = (uint32_t)dw_query_get_i64(query, 16);
+    traits->pinned = dw_query_get_i64(query, 17) != 0;
+    (void)snprintf(traits->policy, sizeof traits->policy, "%s", dw_query_get_text(query, 18));
+}
+
+void dw__bind_traits(dw_query *query, const dw_actor_traits *traits)
+{
+    static const dw_actor_traits usual = {.capabilities = UINT32_MAX};
+    const dw_actor_traits *own = traits != NULL ? traits : &usual;
+    dw_query_text(query, own->tenant);
+    dw_query_i64(query, own->capabilities);
+    dw_query_i64(query, own->priority);
+    dw_query_i64(query, own->supervision);
+    dw_query_i64(query, own->failures_max);
+    dw_query_i64(query, own->pinned);
+    dw_query_text(query, own->policy);
+}
+
 void dw__row_take(dw_query *query, dw_actor_row *row)
 {
     dw__get_id(query, 0, row->id);
@@ -59,10 +83,13 @@ void dw__row_take(dw_query *query, dw_actor_row *row)
     dw__get_id(query, 3, row->head);
     row->sequence = dw_query_get_u64(query, 5);
     row->done = dw_query_get_u64(query, 6);
+    row->numbered = dw_query_get_u64(query, 7);
     row->waiting = (uint64_t)dw_query_get_i64(query, 8);
     row->set_aside = (uint64_t)dw_query_get_i64(query, 9);
+    row->inside = (uint64_t)dw_query_get_i64(query, 10);
     row->timer_ms =
         dw_query_is_null(query, 11) ? UINT64_MAX : (uint64_t)dw_query_get_i64(query, 11);
+    take_traits(query, &row->traits);
 }
 
 dw_status dw__row_read(dw_journal_tx *tx, const char *id, dw_actor_row *row, uint64_t *numbered,
@@ -219,6 +246,8 @@ dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned
     }
     folder->lock = -1;
     (void)pthread_mutex_init(&folder->marking, NULL);
+    (void)pthread_mutex_init(&folder->counting, NULL);
+    (void)pthread_mutex_init(&folder->making, NULL);
     folder->read_only = (flags & DW_FOLDER_READ_ONLY) != 0;
     folder->accept_older = (flags & DW_FOLDER_ACCEPT_OLDER) != 0;
     (void)snprintf(folder->path, sizeof folder->path, "%s", path);
@@ -239,6 +268,9 @@ void dw_actor_folder_close(dw_actor_folder *folder)
         }
         dw_journal_close(folder->journal);
         (void)pthread_mutex_destroy(&folder->marking);
+        (void)pthread_mutex_destroy(&folder->counting);
+        (void)pthread_mutex_destroy(&folder->making);
+        dw_free(folder->wanted);
         dw_os_close(folder->lock);
         dw_free(folder);
     }
@@ -420,6 +452,56 @@ dw_status dw_actor_folder_check(dw_actor_folder *folder, const char *id, dw_erro
 bool dw_actor_folder_has(dw_actor_folder *folder, const char *id)
 {
     return dw_actor_folder_check(folder, id, NULL) == DW_OK;
+}
+
+typedef struct traits_change {
+    const char *id;
+    const dw_actor_traits *traits;
+} traits_change;
+
+static dw_status set_traits(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const traits_change *change = user;
+    dw_query *query = dw_journal_query(tx, DW__SQL_SET_TRAITS);
+    dw_query_u64(query, dw__id_number(change->id));
+    dw__bind_traits(query, change->traits);
+    dw_status status = dw_query_run(query, err);
+    return status == DW_OK && dw_journal_changes(tx) == 0 ? dw__fail_no_actor(change->id, err)
+                                                          : status;
+}
+
+dw_status dw_actor_folder_set_traits(dw_actor_folder *folder, const char *id,
+                                     const dw_actor_traits *traits, dw_error *err)
+{
+    traits_change change = {.id = id, .traits = traits};
+    return dw_actor_id_good(id) ? dw_journal_write(folder->journal, set_traits, &change, false, err)
+                                : dw__fail_no_actor(id, err);
+}
+
+typedef struct tenant_count {
+    void (*take)(void *user, const char *tenant, uint64_t actors);
+    void *user;
+} tenant_count;
+
+static dw_status read_tenants(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const tenant_count *to = user;
+    bool found = false;
+    dw_status status = DW_OK;
+    dw_query *query = dw_journal_query(tx, DW__SQL_TENANTS);
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        to->take(to->user, dw_query_get_text(query, 0), (uint64_t)dw_query_get_i64(query, 1));
+    }
+    return status;
+}
+
+dw_status dw_actor_folder_count_tenants(dw_actor_folder *folder,
+                                        void (*take)(void *user, const char *tenant,
+                                                     uint64_t actors),
+                                        void *user, dw_error *err)
+{
+    tenant_count to = {.take = take, .user = user};
+    return dw_journal_read(folder->journal, read_tenants, &to, err);
 }
 
 /* ---- who has something to do -------------------------------------------------------------- */

@@ -26,8 +26,8 @@
  *
  * A folder of 0.1.0 or of a program before the journal is taken over when it is opened, in one
  * transaction (folder_former.c); to look only, it is refused.
- * Thread: any, but for dw_actor_folder_open and _close; one at a time for what concerns one actor,
- * makes and removes actors, or counts bytes. The work of transactions is run on the journal's. */
+ * Thread: any, but for dw_actor_folder_open and _close; one at a time for what concerns one actor.
+ * The work of transactions is run on the journal's. */
 #ifndef DW_STORE_ACTOR_FOLDER_H
 #define DW_STORE_ACTOR_FOLDER_H
 
@@ -89,6 +89,17 @@ dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_err
 /* Actors that are there. Errors: DW_E_IO. */
 dw_status dw_actor_folder_count(dw_actor_folder *folder, size_t *count, dw_error *err);
 
+/* What an actor was granted, and how it is run. */
+typedef struct dw_actor_traits {
+    char tenant[DW_TENANT_NAME_MAX + 1];
+    uint32_t capabilities; /* DW_MAY_*; what there is not means nothing */
+    int32_t priority;      /* dw_priority */
+    int32_t supervision;   /* dw_supervision */
+    uint32_t failures_max;
+    bool pinned;
+    char policy[32]; /* of durability, the runtime's text; "": its tenant's */
+} dw_actor_traits;
+
 /* What the journal says of an actor. */
 typedef struct dw_actor_row {
     char id[DW_ACTOR_ID_CHARS + 1];
@@ -97,13 +108,24 @@ typedef struct dw_actor_row {
     uint32_t depth;
     uint64_t sequence; /* of the snapshot that was written last */
     uint64_t done;     /* the last message in it */
+    uint64_t numbered; /* the last message that was accepted or set aside */
     uint64_t waiting;  /* messages */
     uint64_t set_aside;
+    uint64_t inside;   /* messages in the actor itself */
     uint64_t timer_ms; /* when its next timer is due; 0: it is not known; UINT64_MAX: none */
+    dw_actor_traits traits;
 } dw_actor_row;
 /* Errors: DW_E_NOT_FOUND, DW_E_IO. */
 dw_status dw_actor_folder_row(dw_actor_folder *folder, const char *id, dw_actor_row *row,
                               dw_error *err);
+/* Change them. Errors: DW_E_NOT_FOUND, DW_E_IO. */
+dw_status dw_actor_folder_set_traits(dw_actor_folder *folder, const char *id,
+                                     const dw_actor_traits *traits, dw_error *err);
+/* Tenants that have actors, each with how many; `take` must not use the folder. Errors: DW_E_IO. */
+dw_status dw_actor_folder_count_tenants(dw_actor_folder *folder,
+                                        void (*take)(void *user, const char *tenant,
+                                                     uint64_t actors),
+                                        void *user, dw_error *err);
 /* One of many that are listed. */
 typedef struct dw_actor_item {
     dw_actor_row row;
@@ -194,6 +216,13 @@ dw_status dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const cha
  * it. What the folder has changes with dw_actor_folder_commit. Errors: DW_E_IO. */
 dw_status dw_actor_folder_add_snapshot(dw_actor_folder *folder, dw_snapshot_chain *chain,
                                        dw_snapshot_row *row, const char *path, dw_error *err);
+
+/* The same where the chain is not at hand: `row` has the sequence, and is given the size of what
+ * was written to `path`. */
+void dw_actor_folder_snapshot_path(const dw_actor_folder *folder, const char *id,
+                                   const dw_snapshot_row *row, char path[DW_FOLDER_PATH_MAX]);
+dw_status dw_actor_folder_snapshot_written(dw_actor_folder *folder, dw_snapshot_row *row,
+                                           const char *path, dw_error *err);
 
 /* ---- messages ---- */
 
@@ -304,6 +333,8 @@ typedef struct dw_new_actor {
     char id[DW_ACTOR_ID_CHARS + 1];
     char module[65];                             /* SHA-256 */
     const dw_descent *descent;                   /* NULL: none */
+    const dw_actor_traits *traits;               /* NULL: tenant "", which may do all */
+    bool uses_module;                            /* dw_actor_folder_use_module was called for it */
     dw_snapshot_row rows[DW_SNAPSHOT_CHAIN_MAX]; /* [row_count] */
     size_t row_count;
     uint64_t inside;
@@ -324,6 +355,7 @@ typedef struct dw_turn {
     dw_snapshot_row snapshot;
     bool repeats;      /* its effects may have been carried out in part (dw_snapshot_row.pending) */
     uint64_t message;  /* that is done; 0: none */
+    bool through;      /* and with it all before it */
     uint64_t inside;   /* messages in the actor itself */
     uint64_t timer_ms; /* UINT64_MAX: none */
     bool ends;         /* the actor */
@@ -365,10 +397,10 @@ typedef struct dw_module_file {
     const void *wasm; /* [bytes] */
     size_t bytes;
 } dw_module_file;
-/* The module for an actor that is being made: it is kept as long as an actor has it. Errors:
- * DW_E_IO. */
-dw_status dw_actor_folder_use_module(dw_actor_folder *folder, const dw_module_file *module,
-                                     dw_error *err);
+/* The module for an actor that is being made: it is kept as long as an actor has it, and until the
+ * turn in which this one is made is committed or taken back. Errors: DW_E_IO, DW_E_MEMORY. */
+dw_status dw_actor_folder_use_module(dw_actor_folder *folder, dw_new_actor *made,
+                                     const dw_module_file *module, dw_error *err);
 /* A module [*bytes], the caller's to dw_free. Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_read_module(dw_actor_folder *folder, const char *hash, char **wasm,
                                       size_t *bytes, dw_error *err);

@@ -23,6 +23,12 @@ typedef struct dw__folder_usage {
     uint64_t measure_again_ns; /* not before */
 } dw__folder_usage;
 
+/* A module of actors that are being made, which no row has yet. */
+typedef struct dw__wanted_module {
+    char hash[65];
+    size_t users;
+} dw__wanted_module;
+
 struct dw_actor_folder {
     char path[DW_FOLDER_PATH_MAX / 2];
     int lock; /* descriptor of the locked file, or -1 */
@@ -33,7 +39,12 @@ struct dw_actor_folder {
     dw_journal *journal;
     pthread_mutex_t marking; /* guards marks, and how many are of withdrawn messages */
     atomic_size_t withdrawn_count;
-    size_t marks_used; /* the first so many; those behind are free */
+    size_t marks_used;         /* the first so many; those behind are free */
+    pthread_mutex_t counting;  /* guards usage */
+    pthread_mutex_t making;    /* guards files of modules, and the next */
+    dw__wanted_module *wanted; /* [wanted_count] */
+    size_t wanted_count;
+    size_t wanted_capacity;
 };
 
 /* ---- folder_files.c ---- */
@@ -77,6 +88,8 @@ void dw__bind_id(dw_query *query, const char *id);
 /* NULL: "". */
 void dw__get_id(dw_query *query, int column, char id[DW_ACTOR_ID_CHARS + 1]);
 dw_status dw__fail_no_actor(const char *id, dw_error *err);
+/* The last seven of the parameters that are an actor's columns; NULL: the usual ones. */
+void dw__bind_traits(dw_query *query, const dw_actor_traits *traits);
 /* Of a statement with all columns of an actor. */
 void dw__row_take(dw_query *query, dw_actor_row *row);
 /* A row of the actor's, within a transaction. Errors: DW_E_NOT_FOUND. */
@@ -105,6 +118,8 @@ dw_status dw__mail_add(dw_journal_tx *tx, const char *id, const dw_message_row *
 /* The number for a new message of the actor's, given once. Errors: DW_E_LIMIT, DW_E_NOT_FOUND. */
 dw_status dw__mail_number(dw_journal_tx *tx, const char *id, uint64_t *number, dw_error *err);
 dw_status dw__mail_drop(dw_journal_tx *tx, const char *id, uint64_t number, dw_error *err);
+/* All up to that one, but for those that were set aside. */
+dw_status dw__mail_drop_through(dw_journal_tx *tx, const char *id, uint64_t number, dw_error *err);
 
 /* ---- folder_attempts.c ---- */
 
@@ -149,6 +164,9 @@ void dw__folder_sweep_all(dw_actor_folder *folder, const dw_actor_name *names, s
 dw_status dw__folder_sweep_noted(dw_actor_folder *folder, dw_error *err);
 
 /* ---- folder_modules.c ---- */
+
+/* The actor was made, or will not be. */
+void dw__folder_unuse_module(dw_actor_folder *folder, const dw_new_actor *made);
 
 /* Remove the module of an actor that is there no more, if no other has it; false: it could not
  * be. */

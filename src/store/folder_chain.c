@@ -284,6 +284,22 @@ static dw_status read_size(const char *path, uint64_t *bytes, dw_error *err)
     return DW_OK;
 }
 
+void dw_actor_folder_snapshot_path(const dw_actor_folder *folder, const char *id,
+                                   const dw_snapshot_row *row, char path[DW_FOLDER_PATH_MAX])
+{
+    path_of(folder, id, row, path);
+}
+
+dw_status dw_actor_folder_snapshot_written(dw_actor_folder *folder, dw_snapshot_row *row,
+                                           const char *path, dw_error *err)
+{
+    dw_status status = read_size(path, &row->bytes, err);
+    if (status == DW_OK) {
+        dw_actor_folder_add_bytes(folder, row->bytes);
+    }
+    return status;
+}
+
 dw_status dw_actor_folder_add_snapshot(dw_actor_folder *folder, dw_snapshot_chain *chain,
                                        dw_snapshot_row *row, const char *path, dw_error *err)
 {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/hash.h"
 #include "base/os.h"
 #include "store/actor_folder_internal.h"
@@ -26,16 +27,61 @@ static void module_path(const dw_actor_folder *folder, const char *hash,
     dw__folder_join(folder, path, DW__FOLDER_MODULES, name, NULL);
 }
 
-dw_status dw_actor_folder_use_module(dw_actor_folder *folder, const dw_module_file *module,
-                                     dw_error *err)
+static dw__wanted_module *find_wanted(const dw_actor_folder *folder, const char *hash)
+{
+    for (size_t i = 0; i < folder->wanted_count; i++) {
+        if (strcmp(folder->wanted[i].hash, hash) == 0) {
+            return &folder->wanted[i];
+        }
+    }
+    return NULL;
+}
+
+static dw_status want(dw_actor_folder *folder, const char *hash, dw_error *err)
+{
+    dw__wanted_module *wanted = find_wanted(folder, hash);
+    if (wanted == NULL) {
+        if (!DW_ARRAY_RESERVE(folder->wanted, folder->wanted_capacity, folder->wanted_count + 1,
+                              SIZE_MAX)) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for a list of modules");
+        }
+        wanted = &folder->wanted[folder->wanted_count++];
+        *wanted = (dw__wanted_module){.users = 0};
+        (void)snprintf(wanted->hash, sizeof wanted->hash, "%s", hash);
+    }
+    wanted->users++;
+    return DW_OK;
+}
+
+dw_status dw_actor_folder_use_module(dw_actor_folder *folder, dw_new_actor *made,
+                                     const dw_module_file *module, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
     char modules[DW_FOLDER_PATH_MAX];
     module_path(folder, module->hash, path);
     dw__folder_join(folder, modules, DW__FOLDER_MODULES, NULL, NULL);
-    return access(path, F_OK) == 0
-               ? DW_OK
-               : dw__folder_write_file(folder, modules, path, module->wasm, module->bytes, err);
+    (void)pthread_mutex_lock(&folder->making);
+    dw_status status = want(folder, module->hash, err);
+    made->uses_module = status == DW_OK;
+    if (status == DW_OK && access(path, F_OK) != 0) {
+        status = dw__folder_write_file(folder, modules, path, module->wasm, module->bytes, err);
+    }
+    (void)pthread_mutex_unlock(&folder->making);
+    return status;
+}
+
+void dw__folder_unuse_module(dw_actor_folder *folder, const dw_new_actor *made)
+{
+    if (!made->uses_module) {
+        return;
+    }
+    (void)pthread_mutex_lock(&folder->making);
+    dw__wanted_module *wanted = find_wanted(folder, made->module);
+    DW_ASSERT(wanted != NULL);
+    if (--wanted->users == 0) {
+        *wanted = folder->wanted[--folder->wanted_count];
+    }
+    (void)pthread_mutex_unlock(&folder->making);
 }
 
 dw_status dw_actor_folder_read_module(dw_actor_folder *folder, const char *hash, char **wasm,
@@ -71,11 +117,14 @@ bool dw__folder_release_module(dw_actor_folder *folder, const char *hash)
     if (!is_hash(hash)) {
         return true;
     }
-    if (dw_journal_read(folder->journal, find_user, &search, NULL) != DW_OK) {
-        return false;
-    }
     module_path(folder, hash, path);
-    return search.found || unlink(path) == 0 || errno == ENOENT;
+    (void)pthread_mutex_lock(&folder->making);
+    search.found = find_wanted(folder, hash) != NULL;
+    bool known =
+        search.found || dw_journal_read(folder->journal, find_user, &search, NULL) == DW_OK;
+    bool released = known && (search.found || unlink(path) == 0 || errno == ENOENT);
+    (void)pthread_mutex_unlock(&folder->making);
+    return released;
 }
 
 typedef struct release {

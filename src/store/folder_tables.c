@@ -57,10 +57,32 @@ static const char version_1[] =
     " UPDATE actor SET waiting = waiting + OLD.aside - NEW.aside,"
     " aside = aside - OLD.aside + NEW.aside WHERE id = NEW.actor; END;";
 
-static const char *const upgrades[] = {version_1};
+/* What a runtime grants an actor; those of before may do what a tenant may. `tenant` has how many
+ * actors each has. `kept` has freezes that were asked for, each a file. */
+static const char version_2[] =
+    "ALTER TABLE actor ADD COLUMN capabilities INTEGER NOT NULL DEFAULT 4294967295;"
+    "ALTER TABLE actor ADD COLUMN supervision INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE actor ADD COLUMN failures_max INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE tenant(name TEXT PRIMARY KEY, actors INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "INSERT INTO tenant SELECT tenant, count(*) FROM actor GROUP BY tenant;"
+    "CREATE TABLE kept(actor INTEGER NOT NULL, number INTEGER NOT NULL, done INTEGER NOT NULL,"
+    " PRIMARY KEY(actor, number)) STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER tenant_actor_made AFTER INSERT ON actor BEGIN"
+    " INSERT OR IGNORE INTO tenant VALUES(NEW.tenant, 0);"
+    " UPDATE tenant SET actors = actors + 1 WHERE name = NEW.tenant; END;"
+    "CREATE TRIGGER tenant_actor_gone AFTER DELETE ON actor BEGIN"
+    " UPDATE tenant SET actors = actors - 1 WHERE name = OLD.tenant;"
+    " DELETE FROM kept WHERE actor = OLD.id; END;"
+    "CREATE TRIGGER tenant_actor_moved AFTER UPDATE OF tenant ON actor BEGIN"
+    " INSERT OR IGNORE INTO tenant VALUES(NEW.tenant, 0);"
+    " UPDATE tenant SET actors = actors - 1 WHERE name = OLD.tenant;"
+    " UPDATE tenant SET actors = actors + 1 WHERE name = NEW.tenant; END;";
+
+static const char *const upgrades[] = {version_1, version_2};
 
 #define ACTOR_COLUMNS                                                                              \
-    "id, parent, depth, head, module, sequence, done, numbered, waiting, aside, inside, timer_ms"
+    "id, parent, depth, head, module, sequence, done, numbered, waiting, aside, inside, timer_ms," \
+    " tenant, capabilities, priority, supervision, failures_max, pinned, policy"
 #define MESSAGE_COLUMNS                                                                            \
     "number, sender, effect, cause, caused, aside, attempts, reason, length(content)"
 
@@ -78,7 +100,12 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_ACTOR_PAGE] =
         "SELECT " ACTOR_COLUMNS " FROM actor WHERE id >= ?1 ORDER BY id LIMIT ?2",
     [DW__SQL_ADD_ACTOR] = "INSERT INTO actor(" ACTOR_COLUMNS ") "
-                          "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0, 0, ?8, ?9)",
+                          "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0, 0, ?8, ?9, ?10, ?11, ?12, "
+                          "?13, ?14, ?15, ?16)",
+    [DW__SQL_SET_TRAITS] = "UPDATE actor SET tenant = ?2, capabilities = ?3, priority = ?4, "
+                           "supervision = ?5, failures_max = ?6, pinned = ?7, policy = ?8 "
+                           "WHERE id = ?1",
+    [DW__SQL_TENANTS] = "SELECT name, actors FROM tenant WHERE actors > 0",
     [DW__SQL_SET_STATE] = "UPDATE actor SET sequence = ?2, done = ?3, inside = ?4, timer_ms = ?5 "
                           "WHERE id = ?1",
     [DW__SQL_SET_NUMBERED] = "UPDATE actor SET numbered = ?2 WHERE id = ?1",
@@ -105,6 +132,7 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_SAME_MESSAGE] =
         "SELECT 1 FROM message WHERE actor = ?1 AND sender = ?2 AND effect = ?3",
     [DW__SQL_DROP_MESSAGE] = "DELETE FROM message WHERE actor = ?1 AND number = ?2",
+    [DW__SQL_DROP_THROUGH] = "DELETE FROM message WHERE actor = ?1 AND number <= ?2 AND aside = 0",
     [DW__SQL_SET_ASIDE] = "UPDATE message SET aside = 1, attempts = ?3, reason = ?4 "
                           "WHERE actor = ?1 AND number = ?2",
     [DW__SQL_RETRY] = "UPDATE message SET number = ?3, cause = ?4, caused = ?4, aside = 0, "

@@ -73,6 +73,7 @@ dw_status dw__turn_add_actor(dw_journal_tx *tx, const dw_new_actor *made, uint64
     dw_query_u64(query, done);
     dw_query_i64(query, (int64_t)made->inside);
     bind_timer(query, made->timer_ms);
+    dw__bind_traits(query, made->traits);
     dw_status status = dw_query_run(query, err);
     for (size_t i = 0; i < made->row_count && status == DW_OK; i++) {
         status = dw__snapshot_add(tx, made->id, &made->rows[i], err);
@@ -113,7 +114,8 @@ dw_status dw_actor_folder_commit_work(void *user, dw_journal_tx *tx, dw_error *e
         status = status == DW_OK ? write_state(tx, turn, err) : status;
     }
     if (status == DW_OK && turn->message != 0) {
-        status = dw__mail_drop(tx, turn->id, turn->message, err);
+        status = turn->through ? dw__mail_drop_through(tx, turn->id, turn->message, err)
+                               : dw__mail_drop(tx, turn->id, turn->message, err);
     }
     if (status == DW_OK && turn->aside != NULL) {
         status = put_aside(tx, turn, err);
@@ -134,6 +136,9 @@ void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn)
     for (size_t i = 0; i < turn->sent_count; i++) {
         dw_actor_folder_add_bytes(folder,
                                   turn->sent[i].status == DW_OK ? turn->sent[i].message.bytes : 0);
+    }
+    for (size_t i = 0; i < turn->made_count; i++) {
+        dw__folder_unuse_module(folder, &turn->made[i]);
     }
     if (!turn->has_state) {
         return;
@@ -168,6 +173,7 @@ void dw_actor_folder_take_back(dw_actor_folder *folder, const dw_turn *turn)
         dw_actor_folder_tried(folder, turn->id, clean);
     }
     for (size_t i = 0; i < turn->made_count; i++) {
+        dw__folder_unuse_module(folder, &turn->made[i]);
         bool released = dw__folder_release_module(folder, turn->made[i].module);
         memcpy(name.id, turn->made[i].id, sizeof name.id);
         dw__folder_sweep_all(folder, &name, 1, released);

@@ -65,7 +65,9 @@ static dw_status measure(dw_actor_folder *folder, dw_error *err)
 
 void dw_actor_folder_add_bytes(dw_actor_folder *folder, uint64_t bytes)
 {
+    (void)pthread_mutex_lock(&folder->counting);
     folder->usage.bytes += bytes < UINT64_MAX / 4 ? bytes : 0;
+    (void)pthread_mutex_unlock(&folder->counting);
 }
 
 /* Whether so little was written by this process that it does not matter what was there before. */
@@ -75,8 +77,7 @@ static bool is_idle(const dw_actor_folder *folder, uint64_t limit)
     return !folder->usage.known && folder->usage.bytes < little;
 }
 
-dw_status dw_actor_folder_check_bytes(dw_actor_folder *folder, uint64_t limit, bool exactly,
-                                      dw_error *err)
+static dw_status check_bytes(dw_actor_folder *folder, uint64_t limit, bool exactly, dw_error *err)
 {
     dw_status status = DW_OK;
     if (!exactly && is_idle(folder, limit)) {
@@ -93,5 +94,14 @@ dw_status dw_actor_folder_check_bytes(dw_actor_folder *folder, uint64_t limit, b
         return dw_fail(err, DW_E_LIMIT, "state folder: its files take %s, limit %s (folder_bytes)",
                        text[0], text[1]);
     }
+    return status;
+}
+
+dw_status dw_actor_folder_check_bytes(dw_actor_folder *folder, uint64_t limit, bool exactly,
+                                      dw_error *err)
+{
+    (void)pthread_mutex_lock(&folder->counting); /* also while it is measured, once for all */
+    dw_status status = check_bytes(folder, limit, exactly, err);
+    (void)pthread_mutex_unlock(&folder->counting);
     return status;
 }

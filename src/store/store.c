@@ -491,7 +491,7 @@ dw_status dw__store_write_new_actor(dw_store *store, dw_actor *actor,
         status = dw_actor_folder_make(store->folder, made, chain, path, err);
     }
     if (status == DW_OK) {
-        status = dw_actor_folder_use_module(store->folder, &module, err);
+        status = dw_actor_folder_use_module(store->folder, made, &module, err);
     }
     if (status != DW_OK) {
         return status;
