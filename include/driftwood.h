@@ -1014,6 +1014,9 @@ typedef struct dw_instance_stats {
     uint64_t graph_runs;             /* tensor graphs run by the guest */
     uint64_t fuel;                   /* instructions of the last run or call, where the engine
                                         counts them; else 0 */
+    uint64_t guest_ns;               /* turns that it had under a scheduler, with host functions */
+    uint64_t device_ns;              /* there: its part, by tokens, of the runs that it took part
+                                        in, and work that goes alone (embeddings, graphs) */
 } dw_instance_stats;
 
 /* Errors: DW_E_ARG (struct_bytes). */

@@ -19,6 +19,8 @@ typedef struct dw_counters {
     _Atomic uint64_t device_placed_bytes;
     _Atomic uint64_t host_calls;
     _Atomic uint64_t graph_runs;
+    _Atomic uint64_t guest_ns;  /* of its turns under a scheduler, but for the next */
+    _Atomic uint64_t device_ns; /* its part of steps, by tokens, and of work that goes alone */
 } dw_counters;
 
 /* What a device's memory is used for. */

@@ -262,11 +262,30 @@ static const dw_stop_others *leavers(const dw_batch *batch, const run *now)
     return others != NULL && others->may_leave && !now->to_end ? others : NULL;
 }
 
+static void count_time(const dw_batch_item *item, uint64_t took_ns)
+{
+    dw_count(&item->step.counters->device_ns, took_ns);
+}
+
+/* To each its part, by tokens. */
+static void share_time(const run *now, uint64_t took_ns)
+{
+    uint64_t tokens = 0;
+    for (uint32_t i = 0; i < now->count; i++) {
+        tokens += now->slices[i].token_count;
+    }
+    for (uint32_t i = 0; i < now->count; i++) {
+        count_time(now->owners[i], took_ns * now->slices[i].token_count / tokens);
+    }
+}
+
 static void run_alone(dw_batch *batch, run *now, dw_batch_item *item, dw_step_slice *slice)
 {
     dw_error error = {0};
+    uint64_t started = dw_os_clock_ns();
     dw_status status =
         dw__step_run(item->context->model, slice, 1, DW__RUN_ALONE, leavers(batch, now), &error);
+    count_time(item, dw_os_clock_ns() - started);
     if (status != DW_E_CANCELLED) {
         conclude(batch, item, slice, status, &error);
     } else if (!drop_stopped(batch, item)) { /* for others */
@@ -328,9 +347,11 @@ static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
 static void run_together(dw_batch *batch, run *now)
 {
     dw_error error = {0};
+    uint64_t started = dw_os_clock_ns();
     dw_status status = dw__step_run(now->owners[0]->context->model, now->slices, now->count,
                                     now->to_end ? DW__RUN_BATCH_TO_END : DW__RUN_BATCH,
                                     leavers(batch, now), &error);
+    share_time(now, dw_os_clock_ns() - started);
     if (status == DW_E_CANCELLED) {
         now->left = true;
         for (uint32_t i = now->count; i-- > 0;) { /* in the order in which they waited */

@@ -36,18 +36,26 @@ static dw_status forward(void *user, dw_context *context, const dw_step *step, d
     return task->item.status;
 }
 
+/* Work of the task's has gone on until now: the device's time, and not the guest's. */
+static void count_work(dw__task *task, uint64_t now)
+{
+    uint64_t took_ns = now - task->work_from_ns;
+    dw__bump(&task->worker->counts.job_ns, took_ns);
+    dw_count(&dw_instance_counters(task->instance)->device_ns, took_ns);
+    task->worker->turn_job_ns += took_ns;
+}
+
 /* On the guest's own fiber, once its turn has come: so that it can be left in the middle. */
 static dw_status compute(void *user, dw_work_fn work, void *arg, dw_error *err)
 {
     dw__task *task = user;
-    dw__worker_counts *counts = &task->worker->counts;
     dw__put(&task->worker->jobs, task);
     wait_for_device(task, DW__TASK_COMPUTES);
     task->computes = true;
     task->work_from_ns = dw_os_clock_ns();
     dw_status status = work(arg, err);
-    dw__bump(&counts->job_ns, dw_os_clock_ns() - task->work_from_ns);
-    dw__bump(&counts->jobs, 1);
+    count_work(task, dw_os_clock_ns());
+    dw__bump(&task->worker->counts.jobs, 1);
     task->computes = false;
     return status;
 }
@@ -62,9 +70,8 @@ static void pause_work(void *user)
         !atomic_load_explicit(&worker->has_inbox, memory_order_relaxed)) {
         return; /* there are none, nor is anything generated ahead */
     }
-    uint64_t now = dw_os_clock_ns();
     if (task->computes) {
-        dw__bump(&task->worker->counts.job_ns, now - task->work_from_ns);
+        count_work(task, dw_os_clock_ns());
         dw__put(&task->worker->jobs, task);
     }
     wait_for_device(task, task->computes ? DW__TASK_COMPUTES : DW__TASK_RUNS);
@@ -266,6 +273,22 @@ static void end(dw__task *task)
     dw__task_end(task, status, exit_code, &error);
 }
 
+/* Whether its call is through. Counts the turn as the guest's, which takes one look at the clock:
+ * it began when the last one was looked for who must end. */
+static bool resume(dw__worker *worker, dw__task *task)
+{
+    dw__bump(&worker->counts.resumes, 1);
+    worker->turn_job_ns = 0;
+    dw_stop *before = dw_stop_begin_turn(dw_instance_stop(task->instance));
+    bool through = dw_fiber_resume(task->instance);
+    dw_stop_end_turn(before);
+    uint64_t now = dw_os_clock_ns();
+    dw_count(&dw_instance_counters(task->instance)->guest_ns,
+             now - worker->turn_ns - worker->turn_job_ns);
+    worker->turn_ns = now;
+    return through;
+}
+
 /* Let a guest run until it waits, has used up its time slice, or its call ends. */
 static void run_task(dw__worker *worker, dw__task *task)
 {
@@ -277,10 +300,7 @@ static void run_task(dw__worker *worker, dw__task *task)
         end(task);
         return;
     }
-    dw__bump(&worker->counts.resumes, 1);
-    dw_stop *before = dw_stop_begin_turn(dw_instance_stop(task->instance));
-    bool through = dw_fiber_resume(task->instance);
-    dw_stop_end_turn(before);
+    bool through = resume(worker, task);
     if (through) {
         end(task);
     } else if (task->state == DW__TASK_RUNS) {
@@ -318,6 +338,7 @@ static void run_ending(dw__worker *worker, dw__task_queue *queue)
 static void end_who_must(dw__worker *worker)
 {
     uint64_t now = dw_os_clock_ns();
+    worker->turn_ns = now;
     bool asked = dw_waker_take_asked(worker->waker);
     if (!asked && now <= worker->others.due_ns && now - worker->ended_ns < DW__TIME_SLICE_NS / 2) {
         return;
@@ -401,6 +422,7 @@ void dw__worker_round(dw__worker *worker)
     uint64_t now = dw_os_clock_ns();
     dw__bump(&worker->counts.rounds, 1);
     dw__bump(&worker->counts.guest_ns, computed - started);
+    worker->turn_ns = now;
     run_jobs(worker, now,
              stepped                                ? now - computed
              : worker->scheduler->device.own_thread ? 0

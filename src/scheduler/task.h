@@ -93,6 +93,8 @@ typedef struct dw__worker {
     uint64_t look_ns;         /* when the next of these is due, at the latest; 0: not known */
     uint64_t looked_ns;       /* when they were looked at last */
     uint64_t ended_ns;        /* when those were looked for last who must end */
+    uint64_t turn_ns;         /* since when the next turn counts */
+    uint64_t turn_job_ns;     /* of it: what was the device's time */
     dw_stop_others others; /* all guests that have begun; its due_ns read by the device's thread */
     bool due_is_old;       /* who set that has ended */
     dw__worker_counts counts;

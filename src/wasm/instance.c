@@ -535,6 +535,8 @@ dw_status dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *
         .device_placed_bytes = atomic_load(&counters->device_placed_bytes),
         .host_calls = atomic_load(&counters->host_calls),
         .graph_runs = atomic_load(&counters->graph_runs),
+        .guest_ns = atomic_load(&counters->guest_ns),
+        .device_ns = atomic_load(&counters->device_ns),
     };
     uint64_t left = 0;
     if (instance->host->counts_fuel &&

@@ -316,6 +316,7 @@ static void test_scheduler_together_as_alone(void **state)
     assert_int_equal(counts.guests, 0);
     assert_int_equal(counts.most_guests, 24);
     uint64_t tokens = 0;
+    uint64_t device_ns = 0;
     for (uint32_t k = 0; k < 24; k++) {
         const guest_words *words = together[k].words;
         assert_went_well(&together[k]);
@@ -326,10 +327,13 @@ static void test_scheduler_together_as_alone(void **state)
         assert_int_equal(stats.decoded_tokens + stats.prompt_tokens,
                          words->prompt_count + words->steps - 1);
         tokens += words->prompt_count + words->steps - 1;
+        device_ns += stats.device_ns;
+        assert_true(stats.guest_ns > 0 && stats.device_ns > 0);
         drop_guest(&alone[k]);
         drop_guest(&together[k]);
     }
     assert_int_equal(counts.step_tokens, tokens);
+    assert_in_range(device_ns, counts.device_ns / 2, counts.device_ns); /* each run shared out */
     if (getenv("DW_TEST_DEVICE") == NULL) {
         assert_true(counts.most_step_sequences > 2);
         assert_true(counts.step_sequences > 2 * counts.steps);
@@ -571,6 +575,9 @@ static void test_scheduler_spinning_guests_starve_nobody(void **state)
         drop_guest(&g[k]);
     }
     for (uint32_t k = 0; k < 3; k++) {
+        dw_instance_stats stats = {.struct_bytes = sizeof stats};
+        dw_instance_get_stats(spinners[k].instance, &stats);
+        assert_true(stats.guest_ns > 1000000); /* it spun for a turn at least */
         assert_int_equal(spinners[k].ended, 1);
         assert_int_equal(spinners[k].status, DW_E_CANCELLED);
         drop_guest(&spinners[k]);
