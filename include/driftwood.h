@@ -1865,8 +1865,16 @@ typedef struct dw_runtime_actor_info {
     uint64_t timer_ms;       /* when the next timer is due, since 1970; 0: none */
     uint64_t prompt_tokens;    /* as of dw_instance_stats, of all its messages */
     uint64_t generated_tokens;
-    uint64_t memory_bytes;     /* that it took of its host, behind its last message */
+    uint64_t memory_bytes;     /* that it takes of its host */
     uint64_t found_tokens;     /* of prompts, not computed: others of its tenant had */
+    uint64_t queue_ns;         /* that messages waited in its mailbox before work on them began */
+    uint64_t guest_ns;         /* as of dw_instance_stats, of all its messages, as the next */
+    uint64_t device_ns;
+    uint64_t written_bytes;    /* to the disk, for what it is */
+    uint64_t parks;            /* times that it left memory */
+    uint64_t thaws;            /* and came back */
+    uint64_t message;          /* the number of what it works on; 0: nothing, or a timer's */
+    uint64_t working_ns;       /* since it began with that */
 } dw_runtime_actor_info;
 /* Errors: DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
@@ -1886,15 +1894,83 @@ typedef struct dw_runtime_stats {
     uint64_t stopped;
     uint64_t restarts;
     uint64_t lost_events; /* that subscribers were not told, being too slow */
+    uint64_t uptime_ns;
+    /* Of all actors there have been, as of dw_runtime_actor_info. */
+    uint64_t messages; /* worked on */
+    uint64_t work_ns;
+    uint64_t queue_ns;
+    uint64_t guest_ns;
+    uint64_t device_ns;
+    uint64_t prompt_tokens;
+    uint64_t generated_tokens;
+    uint64_t found_tokens;
+    uint64_t answered_bytes;
+    uint64_t written_bytes;
+    uint64_t parks;
+    uint64_t thaws;
 } dw_runtime_stats;
 /* Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_runtime_get_stats(dw_runtime *runtime, dw_runtime_stats *stats);
 /* The scheduler's part. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_runtime_get_scheduler_stats(dw_runtime *runtime, dw_scheduler_stats *stats);
-/* An actor, or NULL: the runtime with its tenants, as one line of JSON -> text. Errors:
- * DW_E_SPACE. */
+typedef struct dw_runtime_tenant_info {
+    size_t struct_bytes;
+    uint32_t weight;
+    uint32_t capabilities;
+    uint64_t actors;   /* now, as the next two */
+    uint64_t working;
+    uint64_t ready;    /* that wait for their turns */
+    uint64_t messages; /* worked on; of all actors that it has had, as what follows */
+    uint64_t failed;
+    uint64_t work_ns;
+    uint64_t queue_ns;
+    uint64_t guest_ns;
+    uint64_t device_ns;
+    uint64_t prompt_tokens;
+    uint64_t generated_tokens;
+    uint64_t found_tokens;
+    uint64_t answered_bytes;
+    uint64_t written_bytes;
+    uint64_t parks;
+    uint64_t thaws;
+} dw_runtime_tenant_info;
+/* What actors have done so far in messages that they work on now is in it as of the last look at
+ * them: dw_runtime_get_actor_info, dw_runtime_overview. Errors: DW_E_NOT_FOUND (no such tenant),
+ * DW_E_ARG (struct_bytes). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_get_tenant_info(dw_runtime *runtime, const char *name,
+                                                          dw_runtime_tenant_info *info,
+                                                          dw_error *err);
+/* Names of at most `capacity` tenants that come after `after` (NULL: from the first on) in the
+ * order of their bytes -> names [*count]. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_list_tenants(dw_runtime *runtime, const char *after,
+                                                       char (*names)[DW_TENANT_NAME_MAX + 1],
+                                                       size_t capacity, size_t *count,
+                                                       dw_error *err);
+/* An actor, or NULL: the runtime with its tenants, as one line of JSON -> text; docs/seeing.md has
+ * what is in it. Errors: DW_E_SPACE. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_describe(dw_runtime *runtime, const char *id,
                                                    dw_text_room *text, dw_error *err);
+
+/* Which actors come first: those that are at work, and of each what has most of it. */
+typedef enum dw_overview_order {
+    DW_ORDER_DEVICE = 0, /* device_ns */
+    DW_ORDER_GUEST,      /* guest_ns */
+    DW_ORDER_TOKENS,     /* prompt_tokens, generated_tokens */
+    DW_ORDER_MEMORY,     /* memory_bytes */
+    DW_ORDER_WAITING,    /* messages */
+} dw_overview_order;
+typedef struct dw_overview_options {
+    size_t struct_bytes;
+    dw_overview_order order;
+    uint32_t actors_max; /* 0: 256; at most 65,536 */
+} dw_overview_options;
+/* All that is to be seen, as one line of JSON that `write` is given, on the caller's thread: the
+ * runtime, its scheduler, tenants, and actors up to `actors_max`; docs/seeing.md has what is in it.
+ * The runtime goes on meanwhile: it is looked at in parts. `options` may be NULL. Errors:
+ * DW_E_RANGE (order, actors_max), DW_E_IO (`write` did not take it). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_overview(dw_runtime *runtime,
+                                                   const dw_overview_options *options,
+                                                   dw_write_fn write, void *user, dw_error *err);
 
 /* Messages that an actor's mailbox keeps apart, since its work on them failed as often as the limit
  * `attempts` says: those of other actors, which nobody waits for. As dw_store_message; `take` is

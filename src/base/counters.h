@@ -23,6 +23,14 @@ typedef struct dw_counters {
     _Atomic uint64_t device_ns; /* its part of steps, by tokens, and of work that goes alone */
 } dw_counters;
 
+/* A guest that samples for itself is known by its steps of one token. */
+static inline uint64_t dw_counters_generated(const dw_counters *counters)
+{
+    uint64_t sampled = atomic_load(&counters->sampled_tokens);
+    uint64_t decoded = atomic_load(&counters->decoded_tokens);
+    return sampled > decoded ? sampled : decoded;
+}
+
 /* What a device's memory is used for. */
 typedef enum dw_device_use {
     DW_USE_WEIGHTS,

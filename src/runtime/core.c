@@ -65,6 +65,7 @@ dw_status dw__runtime_create(dw_runtime **out, const dw__platform *platform,
     runtime->own_limits = limits;
     dw_limits_fill(&runtime->own_limits, &dw_limits_usual);
     runtime->working_max = options->working_max != 0 ? options->working_max : DW__WORKING_DEFAULT;
+    runtime->opened_ns = platform->clock_ns(platform->user);
     DW_ASSERT(pthread_mutex_init(&runtime->lock, NULL) == 0);
     dw_os_cond_init(&runtime->changed);
     *out = runtime;

@@ -1,11 +1,9 @@
 /* What is to be seen of a runtime: lists, counters, JSON. */
-#include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/public_struct.h"
-#include "runtime/runtime_internal.h"
+#include "runtime/describe.h"
 
 static const dw_priority priorities[DW__PRIORITIES] = {DW_PRIORITY_HIGH, DW_PRIORITY_NORMAL,
                                                        DW_PRIORITY_LOW};
@@ -44,8 +42,10 @@ dw_status dw_runtime_list(dw_runtime *runtime, const char *after,
     return DW_OK;
 }
 
-static dw_runtime_actor_info info_of(const dw__record *record)
+/* With the lock, as all that follows. */
+static dw_runtime_actor_info info_of(dw_runtime *runtime, dw__record *record)
 {
+    dw__sum_usage(runtime, record);
     dw_runtime_actor_info info = {.depth = record->depth,
                                   .capabilities = record->capabilities,
                                   .priority = priorities[record->priority],
@@ -53,17 +53,20 @@ static dw_runtime_actor_info info_of(const dw__record *record)
                                   .working = record->state == DW__WORKING,
                                   .waiting = record->mail.count,
                                   .set_aside = record->aside.count,
-                                  .done = record->done,
-                                  .failed = record->failed,
+                                  .done = record->sums.messages,
                                   .restarts = record->restarts,
-                                  .answered_bytes = record->answered_bytes,
-                                  .work_ns = record->work_ns,
                                   .freezes = record->freeze_number,
                                   .timer_ms = record->timer_ms,
-                                  .prompt_tokens = record->usage.prompt_tokens,
-                                  .generated_tokens = record->usage.generated_tokens,
-                                  .memory_bytes = record->usage.memory_bytes,
-                                  .found_tokens = record->usage.found_tokens};
+                                  .memory_bytes = record->memory_bytes};
+#define COPY(name) info.name = record->sums.name;
+    DW__PUBLIC_SUMS(COPY)
+#undef COPY
+    info.failed = record->sums.failed;
+    if (info.working) {
+        uint64_t now_ns = runtime->platform.clock_ns(runtime->platform.user);
+        info.message = record->current != NULL ? record->current->number : 0;
+        info.working_ns = now_ns - record->began_ns;
+    }
     dw__sender_text(info.parent, &record->made_by);
     (void)snprintf(info.tenant, sizeof info.tenant, "%s", record->tenant->name);
     return info;
@@ -83,7 +86,7 @@ dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
     }
     status = dw__find_text(runtime, id, &record, err);
     if (status == DW_OK) {
-        own = info_of(record);
+        own = info_of(runtime, record);
     }
     dw__leave(runtime, false);
     if (status == DW_OK) {
@@ -92,12 +95,86 @@ dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
     return status;
 }
 
-/* With the lock. */
+static dw_runtime_tenant_info tenant_info_of(const dw__tenant *tenant)
+{
+    dw_runtime_tenant_info info = {.weight = tenant->weight,
+                                   .capabilities = tenant->capabilities,
+                                   .actors = tenant->actors,
+                                   .working = tenant->working,
+                                   .ready = tenant->ready_count,
+                                   .messages = tenant->sums.messages,
+                                   .failed = tenant->sums.failed};
+#define COPY(name) info.name = tenant->sums.name;
+    DW__PUBLIC_SUMS(COPY)
+#undef COPY
+    return info;
+}
+
+dw_status dw_runtime_get_tenant_info(dw_runtime *runtime, const char *name,
+                                     dw_runtime_tenant_info *info, dw_error *err)
+{
+    dw_runtime_tenant_info own;
+    dw_status status = dw_struct_check(info, "dw_runtime_tenant_info", err);
+    if (status == DW_OK) {
+        status = dw__enter_open(runtime, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    const dw__tenant *tenant = dw__find_tenant(runtime, name);
+    if (tenant != NULL) {
+        own = tenant_info_of(tenant);
+    } else {
+        status = dw_fail(err, DW_E_NOT_FOUND, "no tenant '%.80s'", name);
+    }
+    dw__leave(runtime, false);
+    if (status == DW_OK) {
+        dw_struct_write(info, &own, sizeof own);
+    }
+    return status;
+}
+
+/* The first in the order of names behind `after` (NULL: of all); NULL: none. */
+static const dw__tenant *tenant_after(const dw_runtime *runtime, const char *after)
+{
+    const dw__tenant *first = NULL;
+    for (const dw__tenant *tenant = runtime->tenants; tenant != NULL; tenant = tenant->next) {
+        if ((after == NULL || strcmp(tenant->name, after) > 0) &&
+            (first == NULL || strcmp(tenant->name, first->name) < 0)) {
+            first = tenant;
+        }
+    }
+    return first;
+}
+
+dw_status dw_runtime_list_tenants(dw_runtime *runtime, const char *after,
+                                  char (*names)[DW_TENANT_NAME_MAX + 1], size_t capacity,
+                                  size_t *count, dw_error *err)
+{
+    *count = 0;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    const dw__tenant *tenant = NULL;
+    while (*count < capacity && (tenant = tenant_after(runtime, after)) != NULL) {
+        (void)snprintf(names[(*count)++], sizeof names[0], "%s", tenant->name);
+        after = tenant->name;
+    }
+    dw__leave(runtime, false);
+    return DW_OK;
+}
+
 static dw_runtime_stats stats_of(const dw_runtime *runtime)
 {
     dw_runtime_stats stats = runtime->counts;
     stats.actors = runtime->listed_count;
     stats.working = runtime->working_count;
+    stats.uptime_ns = runtime->platform.clock_ns(runtime->platform.user) - runtime->opened_ns;
+    stats.messages = runtime->sums.messages;
+#define COPY(name) stats.name = runtime->sums.name;
+    DW__PUBLIC_SUMS(COPY)
+#undef COPY
     return stats;
 }
 
@@ -111,109 +188,100 @@ dw_status dw_runtime_get_stats(dw_runtime *runtime, dw_runtime_stats *stats)
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-static void add(dw_text_room *text, const char *format, ...) DW_PRINTF(2, 3);
-
-/* Counted also where it does not fit. */
-static void add(dw_text_room *text, const char *format, ...)
-{
-    char part[256];
-    va_list args;
-    va_start(args, format);
-    int length = vsnprintf(part, sizeof part, format, args);
-    va_end(args);
-    DW_ASSERT(length >= 0 && (size_t)length < sizeof part);
-    if ((size_t)length <= text->capacity && text->count <= text->capacity - (size_t)length) {
-        memcpy(text->items + text->count, part, (size_t)length);
-    }
-    text->count += (size_t)length;
-}
-
-/* A name without control characters. */
-static void add_name(dw_text_room *text, const char *name)
-{
-    add(text, "\"");
-    for (; *name != '\0'; name++) {
-        add(text, "%s%c", *name == '"' || *name == '\\' ? "\\" : "", *name);
-    }
-    add(text, "\"");
-}
-
-static void add_capabilities(dw_text_room *text, uint32_t capabilities)
+static void add_capabilities(dw_json_text *json, uint32_t capabilities)
 {
     static const char *const names[] = DW__CAPABILITY_NAMES;
-    const char *comma = "";
-    add(text, ",\"may\":[");
+    dw_json_key(json, "may");
+    dw_json_open(json, '[');
     for (uint32_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if ((capabilities & (1u << i)) != 0) {
-            add(text, "%s\"%s\"", comma, names[i]);
-            comma = ",";
+            dw_json_string(json, names[i]);
         }
     }
-    add(text, "]");
+    dw_json_close(json, ']');
 }
 
-static void add_actor(dw_text_room *text, const dw__record *record)
+static void add_sums(dw_json_text *json, const dw__sums *sums)
+{
+#define ADD(name) dw_json_add_whole(json, #name, sums->name);
+    DW__SUM_LIST(ADD)
+#undef ADD
+}
+
+void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record)
 {
     static const char *const queues[DW__PRIORITIES] = {"high", "normal", "low"};
-    dw_runtime_actor_info info = info_of(record);
+    static const char *const states[] = {
+        [DW__MAKING] = "making",   [DW__RESTING] = "resting", [DW__READY] = "ready",
+        [DW__WORKING] = "working", [DW__BUSY] = "busy",       [DW__DOWN] = "down",
+        [DW__LEAVING] = "leaving"};
+    dw_runtime_actor_info info = info_of(runtime, record);
     char id[DW_ACTOR_ID_CHARS + 1];
     dw__id_text(id, record->id);
-    add(text, "{\"id\":\"%s\",\"parent\":\"%s\",\"depth\":%" PRIu32 ",\"tenant\":", id, info.parent,
-        info.depth);
-    add_name(text, info.tenant);
-    add_capabilities(text, info.capabilities);
-    add(text, ",\"priority\":\"%s\",\"supervision\":\"%s\",\"working\":%s",
-        queues[record->priority], info.supervision == DW_SUPERVISE_STOP ? "stop" : "restart",
-        info.working ? "true" : "false");
-    add(text,
-        ",\"waiting\":%" PRIu64 ",\"set_aside\":%" PRIu64 ",\"done\":%" PRIu64
-        ",\"failed\":%" PRIu64 ",\"restarts\":%" PRIu64,
-        info.waiting, info.set_aside, info.done, info.failed, info.restarts);
-    add(text,
-        ",\"answered_bytes\":%" PRIu64 ",\"work_ns\":%" PRIu64 ",\"freezes\":%" PRIu64
-        ",\"timer_ms\":%" PRIu64,
-        info.answered_bytes, info.work_ns, info.freezes, info.timer_ms);
-    add(text,
-        ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64 ",\"found_tokens\":%" PRIu64
-        ",\"memory_bytes\":%" PRIu64 "}",
-        info.prompt_tokens, info.generated_tokens, info.found_tokens, info.memory_bytes);
+    dw_json_open(json, '{');
+    dw_json_add_string(json, "id", id);
+    dw_json_add_string(json, "parent", info.parent);
+    dw_json_add_whole(json, "depth", info.depth);
+    dw_json_add_string(json, "tenant", info.tenant);
+    add_capabilities(json, info.capabilities);
+    dw_json_add_string(json, "priority", queues[record->priority]);
+    dw_json_add_string(json, "supervision",
+                       info.supervision == DW_SUPERVISE_STOP ? "stop" : "restart");
+    dw_json_add_string(json, "state", states[record->state]);
+    dw_json_add_truth(json, "working", info.working);
+    dw_json_add_whole(json, "message", info.message);
+    dw_json_add_whole(json, "working_ns", info.working_ns);
+    dw_json_add_whole(json, "waiting", info.waiting);
+    dw_json_add_whole(json, "set_aside", info.set_aside);
+    dw_json_add_whole(json, "restarts", info.restarts);
+    dw_json_add_whole(json, "freezes", info.freezes);
+    dw_json_add_whole(json, "timer_ms", info.timer_ms);
+    dw_json_add_whole(json, "memory_bytes", info.memory_bytes);
+    add_sums(json, &record->sums);
+    dw_json_close(json, '}');
 }
 
-static void add_runtime(dw_text_room *text, const dw_runtime *runtime)
+void dw__json_totals(dw_json_text *json, const dw_runtime *runtime)
 {
     dw_runtime_stats stats = stats_of(runtime);
-    add(text,
-        "{\"actors\":%" PRIu64 ",\"working\":%" PRIu64 ",\"most_working\":%" PRIu64
-        ",\"waiting\":%" PRIu64 ",\"accepted\":%" PRIu64 ",\"ended\":%" PRIu64,
-        stats.actors, stats.working, stats.most_working, stats.waiting, stats.accepted,
-        stats.ended);
-    add(text,
-        ",\"failed\":%" PRIu64 ",\"made\":%" PRIu64 ",\"stopped\":%" PRIu64 ",\"restarts\":%" PRIu64
-        ",\"lost_events\":%" PRIu64 ",\"tenants\":[",
-        stats.failed, stats.made, stats.stopped, stats.restarts, stats.lost_events);
-    const char *comma = "";
-    for (const dw__tenant *tenant = runtime->tenants; tenant != NULL; tenant = tenant->next) {
-        add(text, "%s{\"name\":", comma);
-        add_name(text, tenant->name);
-        add_capabilities(text, tenant->capabilities);
-        add(text,
-            ",\"weight\":%" PRIu32 ",\"actors\":%" PRIu64 ",\"working\":%" PRIu64
-            ",\"messages\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"work_ns\":%" PRIu64,
-            tenant->weight, tenant->actors, tenant->working, tenant->messages, tenant->failed,
-            tenant->work_ns);
-        add(text,
-            ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64
-            ",\"found_tokens\":%" PRIu64 "}",
-            tenant->prompt_tokens, tenant->generated_tokens, tenant->found_tokens);
-        comma = ",";
+    dw_json_add_whole(json, "actors", stats.actors);
+    dw_json_add_whole(json, "working", stats.working);
+    dw_json_add_whole(json, "most_working", stats.most_working);
+    dw_json_add_whole(json, "waiting", stats.waiting);
+    dw_json_add_whole(json, "accepted", stats.accepted);
+    dw_json_add_whole(json, "ended", stats.ended);
+    dw_json_add_whole(json, "ended_failed", stats.failed);
+    dw_json_add_whole(json, "made", stats.made);
+    dw_json_add_whole(json, "stopped", stats.stopped);
+    dw_json_add_whole(json, "restarts", stats.restarts);
+    dw_json_add_whole(json, "lost_events", stats.lost_events);
+    add_sums(json, &runtime->sums);
+}
+
+void dw__json_tenants(dw_json_text *json, const dw_runtime *runtime)
+{
+    dw_json_key(json, "tenants");
+    dw_json_open(json, '[');
+    for (const dw__tenant *tenant = tenant_after(runtime, NULL); tenant != NULL;
+         tenant = tenant_after(runtime, tenant->name)) {
+        dw_json_open(json, '{');
+        dw_json_add_string(json, "name", tenant->name);
+        add_capabilities(json, tenant->capabilities);
+        dw_json_add_whole(json, "weight", tenant->weight);
+        dw_json_add_whole(json, "actors", tenant->actors);
+        dw_json_add_whole(json, "working", tenant->working);
+        dw_json_add_whole(json, "ready", tenant->ready_count);
+        add_sums(json, &tenant->sums);
+        dw_json_close(json, '}');
     }
-    add(text, "]}");
+    dw_json_close(json, ']');
 }
 
 dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room *text,
                               dw_error *err)
 {
     dw__record *record = NULL;
+    dw_json_text json = dw_json_text_in(text->items, text->capacity);
     text->count = 0;
     dw_status status = dw__enter_open(runtime, err);
     if (status != DW_OK) {
@@ -223,11 +291,15 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
         status = dw__find_text(runtime, id, &record, err);
     }
     if (status == DW_OK && record != NULL) {
-        add_actor(text, record);
+        dw__json_actor(&json, runtime, record);
     } else if (status == DW_OK) {
-        add_runtime(text, runtime);
+        dw_json_open(&json, '{');
+        dw__json_totals(&json, runtime);
+        dw__json_tenants(&json, runtime);
+        dw_json_close(&json, '}');
     }
     dw__leave(runtime, false);
+    text->count = json.count;
     if (status == DW_OK && text->count > text->capacity) {
         status = dw_fail(err, DW_E_SPACE, "describe: %zu bytes, there is room for %zu", text->count,
                          text->capacity);

@@ -209,25 +209,11 @@ static void carry_out(dw_runtime *runtime, dw__record *record, ask *first)
 
 static void count(dw_runtime *runtime, dw__record *record, dw_status status)
 {
-    uint64_t took = runtime->platform.clock_ns(runtime->platform.user) - record->began_ns;
-    dw__tenant *tenant = record->tenant;
-    record->done++;
-    record->failed += status != DW_OK;
-    record->work_ns += took;
-    tenant->messages++;
-    tenant->failed += status != DW_OK;
-    tenant->work_ns += took;
-}
-
-static void add_usage(dw__record *record, const dw__usage *usage)
-{
-    record->usage.prompt_tokens += usage->prompt_tokens;
-    record->usage.generated_tokens += usage->generated_tokens;
-    record->usage.memory_bytes = usage->memory_bytes;
-    record->tenant->prompt_tokens += usage->prompt_tokens;
-    record->usage.found_tokens += usage->found_tokens;
-    record->tenant->generated_tokens += usage->generated_tokens;
-    record->tenant->found_tokens += usage->found_tokens;
+    uint64_t now_ns = runtime->platform.clock_ns(runtime->platform.user);
+    dw__sum_usage(runtime, record);
+    dw__sum(runtime, record,
+            &(dw__sums){
+                .messages = 1, .failed = status != DW_OK, .work_ns = now_ns - record->began_ns});
 }
 
 /* `broken`: the message is not done. */
@@ -276,7 +262,6 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
     ask *asked = NULL;
     size_t inside = 0;
     uint64_t timer_ms = 0;
-    dw__usage usage;
     if (status != DW_OK) {
         own = *error;
         own.code = status;
@@ -287,10 +272,8 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
         inside = platform->waiting(platform->user, record->body);
         timer_ms = platform->timer_ms(platform->user, record->body);
     }
-    platform->usage(platform->user, record->body, &usage);
     dw__enter(runtime);
     DW_ASSERT(record->state == DW__WORKING);
-    add_usage(record, &usage);
     if (record->interrupted && !broken) { /* when it was about to end; it cannot go on */
         broken = true;
         (void)dw_fail(&own, DW_E_CANCELLED, "interrupted");

@@ -187,20 +187,29 @@ static dw_status export_body(void *user, void *of, int fd, dw_error *err)
     return dw_actor_export(((body *)of)->actor, fd, NULL, NULL, err);
 }
 
+/* Since `*told`, which is what has come of it now. */
+static uint64_t more(uint64_t now, uint64_t *told)
+{
+    uint64_t added = now > *told ? now - *told : 0;
+    *told += added;
+    return added;
+}
+
 static void get_usage(void *user, void *of, dw__usage *usage)
 {
     body *own = of;
     dw_instance *instance = dw_actor_instance(own->actor);
-    dw_instance_stats stats = {.struct_bytes = sizeof stats};
+    const dw_counters *counters = dw_instance_counters(instance);
     (void)user;
-    dw_instance_get_stats(instance, &stats);
-    usage->prompt_tokens = stats.prompt_tokens - own->told.prompt_tokens;
-    usage->generated_tokens = stats.generated_tokens - own->told.generated_tokens;
-    usage->found_tokens = stats.found_tokens - own->told.found_tokens;
-    usage->memory_bytes = dw_account_now(dw_instance_account(instance), DW_PART_COUNT);
-    own->told.prompt_tokens = stats.prompt_tokens;
-    own->told.generated_tokens = stats.generated_tokens;
-    own->told.found_tokens = stats.found_tokens;
+    uint64_t generated = dw_counters_generated(counters);
+    *usage = (dw__usage){
+        .prompt_tokens = more(atomic_load(&counters->prompt_tokens), &own->told.prompt_tokens),
+        .generated_tokens = more(generated, &own->told.generated_tokens),
+        .found_tokens = more(atomic_load(&counters->found_tokens), &own->told.found_tokens),
+        .guest_ns = more(atomic_load(&counters->guest_ns), &own->told.guest_ns),
+        .device_ns = more(atomic_load(&counters->device_ns), &own->told.device_ns),
+        .memory_bytes = dw_account_now(dw_instance_account(instance), DW_PART_COUNT),
+    };
 }
 
 static dw_status fork_body(void *user, void **out, void *parent, dw__record *record, uint64_t id,

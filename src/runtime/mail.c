@@ -118,6 +118,7 @@ void dw__mail_accept(dw_runtime *runtime, dw__record *record, dw__mail *mail)
 {
     mail->number = ++runtime->mail_number;
     mail->to = record->id;
+    mail->queued_ns = runtime->platform.clock_ns(runtime->platform.user);
     dw__mailbox_put(&record->mail, mail);
     runtime->counts.accepted++;
     runtime->counts.waiting++;
@@ -278,6 +279,7 @@ void dw__mail_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail, co
     mail->attempts++;
     mail->error = *error;
     if (mail->attempts < record->limits->attempts) {
+        mail->queued_ns = runtime->platform.clock_ns(runtime->platform.user);
         dw__mailbox_put_first(&record->mail, mail);
         runtime->counts.waiting++;
         return;
@@ -363,7 +365,7 @@ ptrdiff_t dw__answered(dw_runtime *runtime, dw__record *record, const unsigned c
     }
     if (taken > 0) {
         size_t told = (size_t)taken < count ? (size_t)taken : count;
-        record->answered_bytes += told;
+        dw__sum(runtime, record, &(dw__sums){.answered_bytes = told});
         dw__happened(runtime, record,
                      &(dw__happening){.kind = DW_EVENT_ANSWERED,
                                       .number = mail != NULL ? mail->number : 0,
@@ -413,6 +415,7 @@ static void settle_aside(dw_runtime *runtime, dw__record *record, dw__mail *mail
     }
     mail->attempts = 0;
     mail->error = (dw_error){.code = DW_OK};
+    mail->queued_ns = runtime->platform.clock_ns(runtime->platform.user);
     dw__mailbox_put(&record->mail, mail);
     runtime->counts.waiting++;
     dw__rouse(runtime, record);

@@ -54,6 +54,8 @@ typedef struct dw__usage {
     uint64_t prompt_tokens;
     uint64_t generated_tokens;
     uint64_t found_tokens;
+    uint64_t guest_ns;
+    uint64_t device_ns;
     uint64_t memory_bytes; /* now */
 } dw__usage;
 
@@ -96,7 +98,8 @@ typedef struct dw__platform {
     uint64_t (*timer_ms)(void *user, void *body);
     void (*fire_timers)(void *user, void *body, uint64_t now_ms);
     size_t (*waiting)(void *user, void *body);
-    /* What it has done since it was asked last. */
+    /* What it has done since it was asked last; with the lock, from any thread, also while it
+     * works. */
     void (*usage)(void *user, void *body, dw__usage *usage);
     dw_status (*export)(void *user, void *body, int fd, dw_error *err);
 } dw__platform;

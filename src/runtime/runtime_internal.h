@@ -57,7 +57,8 @@ typedef struct dw__mail {
     void *user;
     dw__alarm alarm; /* timeout_ms */
     uint64_t timeout_ms;
-    dw_error error; /* its code is the status */
+    uint64_t queued_ns; /* since when it waits */
+    dw_error error;     /* its code is the status */
     size_t bytes;
     unsigned char content[]; /* [bytes] */
 } dw__mail;
@@ -74,6 +75,30 @@ typedef struct dw__tree {
     uint64_t references;
     uint64_t actors;
 } dw__tree;
+
+/* What is counted of each actor, each tenant and all together; the names are those of the JSON,
+ * and but for the first two of the public structs. */
+#define DW__SUM_LIST(X)                                                                            \
+    X(messages) /* worked on */                                                                    \
+    X(failed)                                                                                      \
+    DW__PUBLIC_SUMS(X)
+#define DW__PUBLIC_SUMS(X)                                                                         \
+    X(work_ns)                                                                                     \
+    X(queue_ns)                                                                                    \
+    X(guest_ns)                                                                                    \
+    X(device_ns)                                                                                   \
+    X(prompt_tokens)                                                                               \
+    X(generated_tokens)                                                                            \
+    X(found_tokens)                                                                                \
+    X(answered_bytes)                                                                              \
+    X(written_bytes)                                                                               \
+    X(parks)                                                                                       \
+    X(thaws)
+typedef struct dw__sums {
+#define DW__SUM_MEMBER(name) uint64_t name;
+    DW__SUM_LIST(DW__SUM_MEMBER)
+#undef DW__SUM_MEMBER
+} dw__sums;
 
 typedef struct dw__ready_queue {
     struct dw__record *first;
@@ -97,12 +122,7 @@ typedef struct dw__tenant {
     dw__ready_queue ready[DW__PRIORITIES]; /* DW_PRIORITY_HIGH, _NORMAL, _LOW */
     uint64_t actors;
     uint64_t working;
-    uint64_t messages; /* worked on */
-    uint64_t failed;
-    uint64_t work_ns;
-    uint64_t prompt_tokens;
-    uint64_t generated_tokens;
-    uint64_t found_tokens;
+    dw__sums sums;
     bool own_prefixes;
 } dw__tenant;
 
@@ -165,12 +185,9 @@ typedef struct dw__record {
     size_t freeze_count;
     uint64_t freeze_number;
     /* counters of dw_runtime_actor_info */
-    uint64_t done;
-    uint64_t failed;
+    dw__sums sums;
     uint64_t restarts;
-    uint64_t answered_bytes;
-    uint64_t work_ns;
-    dw__usage usage;
+    uint64_t memory_bytes;   /* as its body said last */
     const dw_limits *limits; /* of the seed, all set */
 } dw__record;
 
@@ -270,7 +287,9 @@ struct dw_runtime {
         uint64_t cause;
         uint64_t count;
     } causes[DW__CAUSES];
+    uint64_t opened_ns;
     dw_runtime_stats counts;
+    dw__sums sums;
 };
 
 /* ---- turns.c ---- */
@@ -390,6 +409,13 @@ void dw__fork_finish(dw__operation *operation);
 void dw__stop(dw_runtime *runtime, dw__record *record);
 /* The operation is through, or was never begun: its end is told. */
 void dw__operation_end(dw_runtime *runtime, dw__operation *operation);
+
+/* ---- sums.c ---- */
+
+/* To what is counted of the record, its tenant and all. */
+void dw__sum(dw_runtime *runtime, dw__record *record, const dw__sums *more);
+/* What its body has done by now, if it has one: also while it works. */
+void dw__sum_usage(dw_runtime *runtime, dw__record *record);
 
 /* ---- manifest.c ---- */
 

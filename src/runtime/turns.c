@@ -253,6 +253,8 @@ static bool choose(dw_runtime *runtime, dw__record *record)
     if (record->current != NULL) {
         began.number = record->current->number;
         began.other = record->current->from;
+        dw__sum(runtime, record,
+                &(dw__sums){.queue_ns = record->began_ns - record->current->queued_ns});
     }
     dw__happened(runtime, record, &began);
     return true;

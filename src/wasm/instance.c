@@ -522,15 +522,12 @@ size_t dw_instance_memory_bytes(const dw_instance *instance)
 dw_status dw_instance_get_stats(const dw_instance *instance, dw_instance_stats *stats)
 {
     const dw_counters *counters = &instance->counters;
-    uint64_t sampled = atomic_load(&counters->sampled_tokens);
-    uint64_t decoded = atomic_load(&counters->decoded_tokens);
     dw_instance_stats own = {
         .prompt_tokens = atomic_load(&counters->prompt_tokens),
         .prompt_ns = atomic_load(&counters->prompt_ns),
         .found_tokens = atomic_load(&counters->found_tokens),
-        /* A guest that samples for itself is known by its steps of one token. */
-        .generated_tokens = sampled > decoded ? sampled : decoded,
-        .decoded_tokens = decoded,
+        .generated_tokens = dw_counters_generated(counters),
+        .decoded_tokens = atomic_load(&counters->decoded_tokens),
         .decode_ns = atomic_load(&counters->decode_ns),
         .device_placed_bytes = atomic_load(&counters->device_placed_bytes),
         .host_calls = atomic_load(&counters->host_calls),

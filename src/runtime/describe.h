@@ -1,0 +1,21 @@
+/* What is to be seen of a runtime, as JSON: docs/seeing.md.
+ * Private to src/runtime. Thread: with the runtime's lock, but for dw__overview. */
+#ifndef DW_RUNTIME_DESCRIBE_H
+#define DW_RUNTIME_DESCRIBE_H
+
+#include "base/json_text.h"
+#include "runtime/runtime_internal.h"
+
+/* A value. What it has done so far in the message it works on is in it. */
+void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record);
+/* Members of an object. */
+void dw__json_totals(dw_json_text *json, const dw_runtime *runtime);
+void dw__json_tenants(dw_json_text *json, const dw_runtime *runtime);
+
+#define DW__ORDERS 5u
+extern const char *const dw__order_names[DW__ORDERS]; /* in the order of dw_overview_order */
+/* dw_runtime_overview's text; also while the runtime is being closed. Without the lock. */
+dw_status dw__overview(dw_runtime *runtime, const dw_overview_options *options, dw_json_text *json,
+                       dw_error *err);
+
+#endif
