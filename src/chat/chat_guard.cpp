@@ -486,17 +486,26 @@ void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_r
 
 constexpr size_t answer_bytes_max = (size_t)4 << 20;
 constexpr size_t answer_depth_max = 2000; /* of brackets, which the parser recurses on */
+/* Of brackets, quotes, commas and marks: each makes some nodes of a tree, of 250 bytes, and what is
+ * made of a tree looks at no clock. So many take 50 ms. */
+constexpr size_t answer_parts_max = (size_t)1 << 17;
 
-void check_depth(std::string_view text)
+void check_shape(std::string_view text)
 {
-    size_t depth = 0;
+    size_t depth = 0, parts = 0;
     for (char c : text) {
         depth += c == '[' || c == '{' ? 1 : 0;
         depth -= (c == ']' || c == '}') && depth > 0 ? 1 : 0;
+        parts += c == '[' || c == '{' || c == '"' || c == ',' || c == '<' ? 1 : 0;
         if (depth > answer_depth_max) {
             throw dw::status_error(DW_E_LIMIT, "the answer nests brackets more than " +
                                                    std::to_string(answer_depth_max) + " deep");
         }
+    }
+    if (parts > answer_parts_max) {
+        throw dw::status_error(DW_E_LIMIT, "the answer has " + std::to_string(parts) +
+                                               " brackets, quotes, commas and marks, limit " +
+                                               std::to_string(answer_parts_max));
     }
 }
 
@@ -558,16 +567,24 @@ void read_as_plain(const dw_chat_format *format, const std::string &answer,
     message.content = at != std::string::npos ? answer.substr(at) : "";
 }
 
+/* Between the parts of the work, none of which looks at a clock itself. */
+void look_whether_to_stop()
+{
+    dw::jinja_work(UINT64_C(1) << 20);
+}
+
 /* True: it was read to its end. */
 bool parse_answer(const dw_chat_format *format, const std::string &answer,
                   common_peg_parse_flags flags, common_chat_msg &message)
 {
     common_peg_parse_context context(format->params.generation_prompt + answer, flags);
     auto result = format->arena.parse(context);
+    look_whether_to_stop();
     message = {};
     message.role = "assistant";
     mapper_of(format->params.format, message)->from_ast(context.ast, result);
     message.reasoning_content = string_strip(message.reasoning_content);
+    look_whether_to_stop();
     return !result.fail();
 }
 
@@ -632,13 +649,17 @@ bool read_whole(const dw_chat_format *format, const std::string &answer, common_
 bool read_answer(const dw_chat_format *format, std::string_view text, bool is_partial,
                  common_chat_msg &message)
 {
+    dw::jinja_limits limits; /* of templates: an answer is bounded by its length */
+    limits.milliseconds = UINT32_MAX;
+    dw::jinja_scope scope(limits);
+    dw::answer_watch_begin();
     std::string answer(text);
     message.role = "assistant";
     if (format->arena.empty()) {
         message.content = answer;
         return true;
     }
-    check_depth(text);
+    check_shape(text);
     return is_partial ? parse_answer(format, answer, COMMON_PEG_PARSE_FLAG_LENIENT, message)
                       : read_whole(format, answer, message);
 }
@@ -805,6 +826,7 @@ extern "C" dw_status dw_chat_format_parse(const dw_chat_format *format, dw_chat_
             common_chat_msg read;
             out->well_formed =
                 read_answer(format, {answer.text, answer.bytes}, answer.is_partial, read);
+            look_whether_to_stop();
             out->json = copy_out(message_text(read));
         },
         err, answer.stop);

@@ -33,6 +33,10 @@ struct schema_scope {
     std::string note() const;
 };
 
+/* From here on this thread looks, once in so many characters of an answer that are read, whether it
+ * should leave that (answer_watch.cpp): then stop_reached is thrown. */
+void answer_watch_begin();
+
 /* What a trial of a template with a few short messages may take. */
 jinja_limits trial_limits(size_t stack_bytes);
 /* Which forms of messages a template reads (chat_forms.cpp); its trials may take `stack_bytes`. */

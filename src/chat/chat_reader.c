@@ -9,6 +9,7 @@
 #include "base/json_bounds.h"
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "base/stop.h"
 #include "chat/chat.h"
 #include "text/utf8_step.h"
 
@@ -77,6 +78,26 @@ static size_t character_bytes(const char *bytes, size_t count)
     return count + 1;
 }
 
+/* Bytes of whole characters at the front: some thousands at a time, which take less than a look. */
+static size_t good_bytes(const char *bytes, size_t count)
+{
+    size_t good = 0;
+    while (good < count && good < 4096) {
+        size_t length = character_bytes(bytes + good, count - good);
+        if (length == 0 || length > count - good) {
+            break;
+        }
+        good += length;
+    }
+    return good;
+}
+
+/* A search that was left has found nothing. Errors: DW_E_CANCELLED. */
+static dw_status check_stop(const dw_chat_reader *reader, dw_error *err)
+{
+    return dw_stop_check(reader->stop, "chat", err);
+}
+
 /* Bytes that are no UTF-8 become U+FFFD; a character that is not whole waits. */
 static dw_status add_characters(dw_chat_reader *reader, const char *bytes, size_t count,
                                 bool is_last, dw_error *err)
@@ -91,15 +112,16 @@ static dw_status add_characters(dw_chat_reader *reader, const char *bytes, size_
     for (size_t at = 0; status == DW_OK && at < joined.count;) {
         const char *from = joined.bytes + at;
         size_t left = joined.count - at;
-        size_t length = character_bytes(from, left);
+        size_t good = good_bytes(from, left);
+        size_t length = good > 0 ? good : character_bytes(from, left);
         if (length > left && !is_last) {
             memcpy(reader->half, from, left);
             reader->half_bytes = left;
             break;
         }
-        bool good = length > 0 && length <= left;
-        status = add(&reader->raw, good ? from : "\xef\xbf\xbd", good ? length : 3, err);
-        at += good ? length : 1;
+        status = add(&reader->raw, good > 0 ? from : "\xef\xbf\xbd", good > 0 ? good : 3, err);
+        at += good > 0 ? good : 1;
+        status = status == DW_OK ? check_stop(reader, err) : status;
     }
     dw_free(joined.bytes);
     return status;
@@ -324,6 +346,12 @@ static dw_status read_raw(const dw_chat_reader *reader, size_t bytes, bool is_pa
         *message = json_loads(read.json, JSON_ALLOW_NUL, NULL);
         *well_formed = read.well_formed;
         dw_free(read.json);
+        status = check_stop(reader, err);
+    }
+    if (status == DW_E_CANCELLED) {
+        json_decref(*message);
+        *message = NULL;
+        return status;
     }
     return DW_OK;
 }
@@ -457,7 +485,10 @@ static dw_status tell_malformed(dw_chat_reader *reader, const json_t *plain, jso
     if (!reads(reader, all, false)) {
         readable = place_of(reader, 0, all, false);
     }
-    dw_status status = read_raw(reader, readable, true, &message, &follows, err);
+    dw_status status = check_stop(reader, err);
+    if (status == DW_OK) {
+        status = read_raw(reader, readable, true, &message, &follows, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -472,7 +503,8 @@ static dw_status tell_malformed(dw_chat_reader *reader, const json_t *plain, jso
     }
     size_t high = reads(reader, readable, true) ? readable : reader->told_bytes;
     size_t end = high > 0 ? place_of(reader, 0, high, true) : 0;
-    return tell_rest(reader, text_end(reader, end), told);
+    status = check_stop(reader, err);
+    return status == DW_OK ? tell_rest(reader, text_end(reader, end), told) : status;
 }
 
 static json_t *told_message(const dw_chat_reader *reader, bool malformed)
@@ -515,7 +547,7 @@ dw_status dw_chat_reader_finish(dw_chat_reader *reader, char **delta, char **mes
     json_decref(read);
     if (status != DW_OK) {
         json_decref(told);
-        return dw_fail(err, status, "no memory for an answer");
+        return status == DW_E_CANCELLED ? status : dw_fail(err, status, "no memory for an answer");
     }
     status = give_delta(told, delta, err);
     json_t *whole = told_message(reader, !all);
@@ -546,6 +578,13 @@ dw_status dw_chats_parse(const dw_chat_format *format, dw_chat_raw raw, char **m
     } else if (status == DW_OK) {
         status = dw_chat_reader_finish(reader, &delta, message, err);
         dw_free(delta);
+    }
+    if (status == DW_OK) {
+        status = dw_stop_check(raw.stop, "chat", err);
+    }
+    if (status != DW_OK) {
+        dw_free(*message);
+        *message = NULL;
     }
     dw_chat_reader_destroy(reader);
     return status;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/stop.h"
 #include "chat/chat.h"
 #include "driftwood_abi.h"
 #include "model_fixture.h"
@@ -508,6 +509,90 @@ static void test_chat_calls_without_tools(void **state)
     dw_chats_close(chats);
 }
 
+/* Answers as long as one is read, each of one thing again and again. */
+#define LONG_ANSWER ((size_t)4 << 20)
+static const struct {
+    const char *begin;
+    const char *again;
+} long_answers[] = {
+    {"", "a"},
+    {"", "<tool_call>"},
+    {"", "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"x\"}}\n</tool_call>\n"},
+    {"<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": [", "[], "},
+    {"<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": [", "\"\", "},
+    {"<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": [", "{\"a\": 1}, "},
+    {"<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"", "\\u00e9"},
+    {"<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"", "\xc3\xa9"},
+    {"<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": ", " "},
+};
+
+static char *long_answer(size_t index)
+{
+    char *text = dw_alloc(LONG_ANSWER, 1);
+    const size_t bytes = strlen(long_answers[index].again);
+    size_t at = strlen(long_answers[index].begin);
+    assert_non_null(text);
+    memcpy(text, long_answers[index].begin, at);
+    for (; at < LONG_ANSWER; at++) {
+        text[at] = long_answers[index].again[(at - strlen(long_answers[index].begin)) % bytes];
+    }
+    return text;
+}
+
+/* How long it takes to read an answer for somebody who stops after `time_ns`; 0: who does not. */
+static uint64_t read_long(const dw_chat_format *format, const char *text, uint64_t time_ns,
+                          dw_status *status)
+{
+    dw_stop stop = {.cancelled = false};
+    const dw_stop_limits limits = {.time_ns = time_ns};
+    const dw_chat_raw raw = {.text = text, .bytes = LONG_ANSWER, .stop = &stop};
+    char *message = NULL;
+    dw_error err = {.message = ""};
+    uint64_t began = dw_os_clock_ns();
+    dw_stop_begin(&stop, &limits);
+    *status = dw_chats_parse(format, raw, &message, &err);
+    assert_true((message == NULL) == (*status != DW_OK));
+    dw_free(message);
+    return dw_os_clock_ns() - began;
+}
+
+/* The parser by itself is left, in the midst of whatever it is in. */
+static void leave_parser(const dw_chat_format *format, const char *text)
+{
+    dw_stop stop = {.cancelled = true};
+    const dw_chat_raw raw = {.text = text, .bytes = LONG_ANSWER, .stop = &stop};
+    dw_chat_read read;
+    dw_error err = {.message = ""};
+    dw_status status = dw_chat_format_parse(format, raw, &read, &err);
+    assert_null(read.json);
+    assert_true(status == DW_E_CANCELLED || status == DW_E_LIMIT);
+    assert_non_null(strstr(err.message, status == DW_E_LIMIT ? "limit 131072" : "chat: cancelled"));
+}
+
+/* Whose time is over leaves an answer, wherever he is in it. How much later is told: it is the
+ * machine's. */
+static void test_chat_answers_are_left(void **state)
+{
+    (void)state;
+    const dw_chat_format *format = format_of(tools, with_tools);
+    for (size_t i = 0; i < sizeof long_answers / sizeof long_answers[0]; i++) {
+        char *text = long_answer(i);
+        dw_status status;
+        uint64_t whole_ns = read_long(format, text, 0, &status);
+        assert_int_equal(status, DW_OK);
+        for (uint64_t part = 8; part <= 512; part *= 8) {
+            uint64_t took_ns = read_long(format, text, whole_ns / part, &status);
+            print_message("%zu: %.1f ms; left after %.1f ms, %.1f ms later\n", i,
+                          (double)whole_ns / 1e6, (double)(whole_ns / part) / 1e6,
+                          (double)took_ns / 1e6 - (double)(whole_ns / part) / 1e6);
+            assert_int_equal(status, DW_E_CANCELLED);
+        }
+        leave_parser(format, text);
+        dw_free(text);
+    }
+    dw_chats_release(tools, format);
+}
+
 static void test_chat_formats_are_kept(void **state)
 {
     (void)state;
@@ -541,6 +626,7 @@ int main(void)
         cmocka_unit_test(test_chat_answers_that_are_malformed),
         cmocka_unit_test(test_chat_answers_of_other_forms),
         cmocka_unit_test(test_chat_calls_without_tools),
+        cmocka_unit_test(test_chat_answers_are_left),
         cmocka_unit_test(test_chat_formats_are_kept),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
