@@ -450,9 +450,10 @@ void keep_triggers(dw_chat_format *format)
     }
 }
 
-void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_request &request)
+void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_request &request,
+                 struct dw_stop *stop)
 {
-    dw::schema_scope schemas;
+    dw::schema_scope schemas(stop);
     auto inputs = inputs_of(request);
     auto &params = format->params;
     params = params_of(jinja, inputs);
@@ -470,8 +471,8 @@ void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_r
     format->has_bare_calls = !inputs.tools.empty() && inputs.json_schema.empty() &&
                              inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_AUTO &&
                              params.grammar.empty();
-    for (const auto &stop : params.additional_stops) {
-        format->stops.push_back(stop.c_str());
+    for (const auto &text : params.additional_stops) {
+        format->stops.push_back(text.c_str());
     }
     if (!params.thinking_end_tags.empty()) {
         format->thinking_end = params.thinking_end_tags.front();
@@ -480,6 +481,7 @@ void open_format(dw_chat_format *format, const dw_jinja *jinja, const dw::chat_r
         format->note += format->note.empty() ? "" : "; ";
         format->note += "the chat template does not tell the model of its tools";
     }
+    dw::jinja_work(UINT64_C(1) << 20); /* a format is kept: what was left half done is none */
 }
 
 /* ---- answers -------------------------------------------------------------------------------- */
@@ -758,7 +760,7 @@ extern "C" dw_status dw_chat_format_open(dw_chat_format **out, const dw_jinja *j
     }
     dw_status status = deeply(
         [&] {
-            open_format(made, jinja, dw::read_request({request.json, request.bytes}));
+            open_format(made, jinja, dw::read_request({request.json, request.bytes}), request.stop);
         },
         err, request.stop);
     if (status != DW_OK) {

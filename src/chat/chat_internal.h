@@ -25,7 +25,7 @@ struct status_error : std::runtime_error {
 /* While it lives, grammars that this thread makes hold tools' arguments to their schemas as
  * schema/json_grammar.h does (chat_schema.cpp). */
 struct schema_scope {
-    schema_scope();
+    explicit schema_scope(struct dw_stop *stop); /* may be NULL: who makes them may leave */
     ~schema_scope();
     schema_scope(const schema_scope &) = delete;
     schema_scope &operator=(const schema_scope &) = delete;

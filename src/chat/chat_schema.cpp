@@ -28,6 +28,7 @@ struct schemas {
     std::map<const common_chat_schema *, std::string> texts;
     std::string note;
     unsigned count = 0;
+    struct dw_stop *stop = nullptr;
 };
 
 thread_local schemas *current = nullptr;
@@ -165,8 +166,12 @@ std::string add_schema(const common_grammar_builder &builder, const std::string 
     }
     char *grammar = nullptr;
     dw_error err;
-    if (dw_json_grammar_make(&grammar, found->second.c_str(), found->second.size(), &err) !=
-        DW_OK) {
+    dw_status status = dw_json_grammar_make_for(&grammar, found->second.c_str(),
+                                                found->second.size(), current->stop, &err);
+    if (status == DW_E_CANCELLED) {
+        throw stop_reached(err.message);
+    }
+    if (status != DW_OK) {
         add_note(name, err.message);
         return builder.add_schema(name, node);
     }
@@ -177,10 +182,11 @@ std::string add_schema(const common_grammar_builder &builder, const std::string 
 
 } // namespace
 
-schema_scope::schema_scope()
+schema_scope::schema_scope(struct dw_stop *stop)
 {
     auto *made = new schemas();
     made->outer = current;
+    made->stop = stop;
     current = made;
 }
 

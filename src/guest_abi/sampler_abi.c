@@ -146,7 +146,7 @@ static int32_t set_grammar(dw_instance *instance, const wasmtime_val_raw_t *args
                                  dw_instance_limits(instance)->grammar_bytes, "grammar_bytes", err);
     }
     if (status == DW_OK && is_schema && bytes > 0) {
-        status = dw_json_grammar_make(&grammar, text, bytes, err);
+        status = dw_json_grammar_make_for(&grammar, text, bytes, dw_instance_stop(instance), err);
         text = grammar;
         bytes = grammar != NULL ? strlen(grammar) : 0;
     }

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/array.h"
+#include "base/stop.h"
 #include "schema/json_regex_internal.h"
 
 #define PLACES_MAX 30000 /* of the nondeterministic automaton */
@@ -257,6 +258,11 @@ static int by_value(const void *a, const void *b)
 static dw_status state_of(builder *b, uint32_t *state)
 {
     size_t first = b->pool_count;
+    dw_status status = b->reached_count > 256 ? dw_stop_check(b->c->stop, "schema", b->c->err)
+                                              : dw__schema_look(b->c);
+    if (status != DW_OK) {
+        return status;
+    }
     if (!DW_ARRAY_RESERVE(b->pool, b->pool_capacity, b->pool_count + b->reached_count + 1,
                           SIZE_MAX)) {
         return no_memory(b->c);
@@ -576,6 +582,7 @@ static dw_status meet_states(dw__automaton *out, const dw__automaton *a, const d
         out->accepts[at] = a->accepts[pairs[at][0]] && b->accepts[pairs[at][1]];
         c->pattern_work += out->interval_count;
         status = status == DW_OK && c->pattern_work > WORK_MAX ? too_large(c) : status;
+        status = status == DW_OK ? dw__schema_look(c) : status;
     }
     dw__index_release(&known);
     return status;

@@ -63,7 +63,7 @@ static dw_status flatten(dw__schema_converter *c, json_t *todo, json_t **out)
             json_is_object(first) ? dw__schema_without_notes(first) : json_incref(first);
         json_decref(first);
         (void)json_array_remove(todo, 0);
-        status = count == MERGES_MAX ? endless(c) : DW_OK;
+        status = count == MERGES_MAX ? endless(c) : dw__schema_look(c);
         if (status == DW_OK && json_is_object(schema)) {
             status = take_apart(c, schema, todo);
         }

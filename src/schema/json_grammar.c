@@ -9,6 +9,7 @@
 #include "base/json_bounds.h"
 #include "base/log.h"
 #include "base/stack.h"
+#include "base/stop.h"
 #include "schema/json_grammar_internal.h"
 
 #define SCHEMA_BYTES_MAX ((size_t)1 << 20)
@@ -35,6 +36,11 @@ static const char basics[] =
     "array ::= \"[\" ws (value (\",\" ws value)*)? ws \"]\"\n"
     "value ::= null | boolean | number | string | array | object\n"
     "keychar ::= [^\\x00-\\x1F\\x22\\x5C\\x7F-\\U0010FFFF]\n";
+
+dw_status dw__schema_look(dw__schema_converter *c)
+{
+    return ++c->looks % 16 == 0 ? dw_stop_check(c->stop, "schema", c->err) : DW_OK;
+}
 
 /* ---- rules ----------------------------------------------------------------------------------- */
 
@@ -309,7 +315,11 @@ dw_status dw__schema_body(dw__schema_converter *c, json_t *flat, dw__gbnf *to)
         dw__gbnf_add(to, json_is_true(flat) ? " value" : " []");
         return DW_OK;
     }
-    dw_status status = dw__schema_choices(c, flat, to, &chosen);
+    dw_status status = dw_stop_check(c->stop, "schema", c->err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__schema_choices(c, flat, to, &chosen);
     if (status != DW_OK || chosen) {
         return status;
     }
@@ -447,6 +457,7 @@ static dw_status try_make(dw__schema_converter *of, const char *schema, size_t b
 typedef struct making {
     const char *schema; /* [bytes] */
     size_t bytes;
+    dw_stop *stop;
     char *grammar;
     char *notes;
 } making;
@@ -457,15 +468,25 @@ static dw_status make_here(void *arg, dw_error *err)
     making *m = arg;
     dw_status status = DW_OK;
     bool too_large = true;
-    for (size_t i = 0; too_large && i < sizeof lengths / sizeof lengths[0]; i++) {
+    for (size_t i = 0;
+         too_large && status != DW_E_CANCELLED && i < sizeof lengths / sizeof lengths[0]; i++) {
         dw_free(m->grammar);
         dw_free(m->notes);
         m->grammar = NULL;
         m->notes = NULL;
-        dw__schema_converter of = {.path = "#", .path_bytes = 1, .longest = lengths[i], .err = err};
+        dw__schema_converter of = {
+            .path = "#", .path_bytes = 1, .longest = lengths[i], .stop = m->stop, .err = err};
         status = try_make(&of, m->schema, m->bytes, &m->grammar, &m->notes, &too_large);
     }
     return status;
+}
+
+static dw_status make_grammar(making *m, dw_error *err)
+{
+    if (m->bytes > SCHEMA_BYTES_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "schema: %zu bytes, limit %zu", m->bytes, SCHEMA_BYTES_MAX);
+    }
+    return dw_stack_run(make_here, m, err); /* schemas hold schemas */
 }
 
 dw_status dw_json_grammar_make_noted(char **grammar, char **notes, const char *schema, size_t bytes,
@@ -473,27 +494,29 @@ dw_status dw_json_grammar_make_noted(char **grammar, char **notes, const char *s
 {
     dw_error own;
     making m = {.schema = schema, .bytes = bytes};
-    err = err != NULL ? err : &own;
-    *grammar = NULL;
-    *notes = NULL;
-    if (bytes > SCHEMA_BYTES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "schema: %zu bytes, limit %zu", bytes, SCHEMA_BYTES_MAX);
-    }
-    dw_status status = dw_stack_run(make_here, &m, err); /* schemas hold schemas */
+    dw_status status = make_grammar(&m, err != NULL ? err : &own);
     *grammar = m.grammar;
     *notes = m.notes;
     return status;
 }
 
-dw_status dw_json_grammar_make(char **grammar, const char *schema, size_t bytes, dw_error *err)
+dw_status dw_json_grammar_make_for(char **grammar, const char *schema, size_t bytes, dw_stop *stop,
+                                   dw_error *err)
 {
-    char *notes;
-    dw_status status = dw_json_grammar_make_noted(grammar, &notes, schema, bytes, err);
-    for (const char *line = notes; line != NULL && *line != '\0';) {
+    dw_error own;
+    making m = {.schema = schema, .bytes = bytes, .stop = stop};
+    dw_status status = make_grammar(&m, err != NULL ? err : &own);
+    for (const char *line = m.notes; line != NULL && *line != '\0';) {
         size_t length = strcspn(line, "\n");
         dw_log(DW_LOG_WARN, "%.*s", (int)length, line);
         line += length + (line[length] == '\n');
     }
-    dw_free(notes);
+    dw_free(m.notes);
+    *grammar = m.grammar;
     return status;
+}
+
+dw_status dw_json_grammar_make(char **grammar, const char *schema, size_t bytes, dw_error *err)
+{
+    return dw_json_grammar_make_for(grammar, schema, bytes, NULL, err);
 }

@@ -9,6 +9,8 @@
 
 #include "base/status.h"
 
+struct dw_stop;
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -19,7 +21,11 @@ extern "C" {
  * Notes are logged, as warnings. */
 dw_status dw_json_grammar_make(char **grammar, const char *schema, size_t bytes, dw_error *err);
 
-/* The same, without a log; *notes: what of the schema texts of the grammar are not held to (a
+/* The same for somebody whose time may end meanwhile. Errors: also DW_E_CANCELLED. */
+dw_status dw_json_grammar_make_for(char **grammar, const char *schema, size_t bytes,
+                                   struct dw_stop *stop, dw_error *err);
+
+/* The first, without a log; *notes: what of the schema texts of the grammar are not held to (a
  * format that no grammar serves), or are held to more narrowly than might be expected: a line each,
  * ended by a line break, NUL-terminated, for dw_free. NULL: nothing. */
 dw_status dw_json_grammar_make_noted(char **grammar, char **notes, const char *schema, size_t bytes,

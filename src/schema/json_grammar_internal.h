@@ -140,8 +140,13 @@ typedef struct dw__schema_converter {
     size_t listed_at;  /* where in an enum the value stands that is judged by it, as a hint */
     char path[DW__SCHEMA_PATH_BYTES]; /* of the schema being converted; cut if too long */
     size_t path_bytes;
+    struct dw_stop *stop; /* may be NULL */
+    uint32_t looks;       /* at it, of which most are left out */
     dw_error *err;
 } dw__schema_converter;
+
+/* Whether to go on: for loops whose rounds take microseconds. Errors: DW_E_CANCELLED. */
+dw_status dw__schema_look(dw__schema_converter *c);
 
 /* So many values are about to be compared. Errors: DW_E_LIMIT: there are too many in all. */
 dw_status dw__schema_compare(dw__schema_converter *c, uint64_t count);

@@ -14,7 +14,7 @@ dw_status dw__schema_compare(dw__schema_converter *c, uint64_t count)
 {
     c->compared += count;
     return c->compared <= COMPARED_MAX
-               ? DW_OK
+               ? dw__schema_look(c)
                : dw_fail(c->err, DW_E_LIMIT, "schema: over %llu comparisons of its values",
                          (unsigned long long)COMPARED_MAX);
 }

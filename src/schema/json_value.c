@@ -67,6 +67,10 @@ void dw__schema_repeat(dw__schema_converter *c, dw__gbnf *to, int least, int mos
 
 dw_status dw__schema_literal(dw__schema_converter *c, const json_t *value, dw__gbnf *to)
 {
+    dw_status status = dw__schema_look(c);
+    if (status != DW_OK) {
+        return status;
+    }
     char *places = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     char *json = places != NULL ? dw__numbers_restore(&c->numbers, places) : NULL;
     free(places);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/stop.h"
 #include "grammar_fixture.h"
 #include "support.h"
 #include "schema/json_grammar.h"
@@ -484,6 +485,82 @@ static void test_json_grammar_survives_lack_of_memory(void **state)
     dw_free(grammar);
 }
 
+/* ---- who has no time left ------------------------------------------------------------------- */
+
+/* `begin`, `count` times `item` with a number in it, `end`. */
+typedef struct long_schema {
+    const char *begin;
+    const char *item;
+    unsigned count;
+    const char *end;
+} long_schema;
+
+static const long_schema long_schemas[] = {
+    {"{\"enum\":[0", ",\"%x\"", 80000, "]}"},
+    {"{\"type\":\"integer\",\"minimum\":5,\"enum\":[0", ",%u", 60000, "]}"},
+    {"{\"properties\":{\"a\":{}", ",\"p%u\":{\"type\":\"string\",\"maxLength\":3}", 9000, "}}"},
+    {"{\"allOf\":[{}", ",{\"properties\":{\"p%u\":{\"minimum\":1}}}", 900, "]}"},
+    {"{\"pattern\":\"^(a|b)*a(a|b){11}$\"}", "", 0, ""},
+    {"{\"allOf\":[{\"pattern\":\"^(a|b)*a(a|b){7}$\"},{\"pattern\":\"^(a|b)*b(a|b|c)*$\"}",
+     ",{\"pattern\":\"^[ab%u]*$\"}", 20, "]}"},
+    {"{\"patternProperties\":{\"a\":{}", ",\"^x%u[a-z]*y\":{\"type\":\"string\"}", 40, "}}"},
+};
+
+static char *written_out(const long_schema *of)
+{
+    size_t capacity = 1024 + of->count * (strlen(of->item) + 8);
+    char *text = dw_alloc(capacity, 1);
+    assert_non_null(text);
+    size_t at = (size_t)snprintf(text, capacity, "%s", of->begin);
+    for (unsigned i = 0; i < of->count; i++) {
+        char item[128];
+        const char *sign = strchr(of->item, '%');
+        (void)snprintf(item, sizeof item, sign[1] == 'x' ? "%.*s%x%s" : "%.*s%u%s",
+                       (int)(sign - of->item), of->item, sign[1] == 'x' ? i * 2654435761U : i,
+                       sign + 2);
+        at += (size_t)snprintf(text + at, capacity - at, "%s", item);
+    }
+    (void)snprintf(text + at, capacity - at, "%s", of->end);
+    return text;
+}
+
+/* How long it takes with so much time; 0: with no end of it. */
+static uint64_t converted_ns(const char *schema, uint64_t time_ns, dw_status *status)
+{
+    dw_stop stop = {.cancelled = false};
+    const dw_stop_limits limits = {.time_ns = time_ns};
+    char *grammar;
+    dw_error err = {.message = ""};
+    uint64_t began = dw_os_clock_ns();
+    dw_stop_begin(&stop, &limits);
+    *status = dw_json_grammar_make_for(&grammar, schema, strlen(schema), &stop, &err);
+    uint64_t took_ns = dw_os_clock_ns() - began;
+    assert_true(*status == DW_OK || grammar == NULL);
+    assert_true(*status != DW_E_CANCELLED || strstr(err.message, "schema: ") != NULL);
+    dw_free(grammar);
+    return took_ns;
+}
+
+/* Whose time is over leaves a schema. How much later is told: it is the machine's. */
+static void test_json_grammar_is_left(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof long_schemas / sizeof long_schemas[0]; i++) {
+        char *schema = written_out(&long_schemas[i]);
+        dw_status status;
+        uint64_t whole_ns = converted_ns(schema, 0, &status);
+        assert_true(status == DW_OK || status == DW_E_LIMIT);
+        for (uint64_t part = 4; part <= 64; part *= 4) {
+            uint64_t left_ns = converted_ns(schema, whole_ns / part, &status);
+            print_message("%zu: %.1f ms; left after %.1f ms, %.1f ms later\n", i,
+                          (double)whole_ns / 1e6, (double)(whole_ns / part) / 1e6,
+                          ((double)left_ns - (double)(whole_ns / part)) / 1e6);
+        }
+        assert_int_equal(status, DW_E_CANCELLED);
+        dw_free(schema);
+    }
+}
+
 /* One line for each file that standard input names: whether its schema becomes a grammar. */
 static int survey(void)
 {
@@ -520,6 +597,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_json_grammar_numbers_within_bounds),
         cmocka_unit_test(test_json_grammar_notes),
         cmocka_unit_test(test_json_grammar_survives_lack_of_memory),
+        cmocka_unit_test(test_json_grammar_is_left),
     };
     if (argc == 2 && strcmp(argv[1], "--survey") == 0) {
         return survey();
