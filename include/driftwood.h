@@ -333,7 +333,9 @@ typedef enum dw_limit_unit {
     X(compile_ms, MS, 180000, 1, 180000, "",                                                       \
       "the same of all functions of a module")                                                     \
     X(compile_excess_ms, MS, 20000, 1, 20000, "",                                                  \
-      "what of that is beyond 1.5 times what code of their length takes")
+      "what of that is beyond 1.5 times what code of their length takes")                          \
+    X(prefix_bytes, BYTES, UINT64_C(4) << 30, 65536, UINT64_C(1) << 60, "",                        \
+      "files of beginnings of prompts that a runtime keeps")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -549,7 +551,8 @@ DW_API dw_model *dw_model_ref(dw_model *model);
 /* One less; the last one's call destroys it. NULL is fine. Thread: any. */
 DW_API void dw_model_unref(dw_model *model);
 /* Forget kept beginnings of prompts (dw_prefix_stats), but for pinned ones, of a model, or NULL: of
- * all. A model stays in memory while any of its is kept. Thread: any. */
+ * all. A model stays in memory while any of its is kept. What a runtime has in files
+ * (prefix_path) stays there. Thread: any. */
 DW_API void dw_engine_forget_prefixes(dw_engine *engine, const dw_model *model);
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_model_get_info(const dw_model *model, dw_model_info *info);
@@ -1676,18 +1679,26 @@ typedef struct dw_runtime_options {
     size_t manifest_bytes;
     const dw_scheduler_options *scheduler; /* guest_count_max is not used; NULL: the defaults */
     /* Of each actor, where its own options and its tenant's set nothing, and of the runtime:
-     * actors, attempts, spawns, caused_messages, descendants and generations. */
+     * actors, attempts, spawns, caused_messages, descendants, generations and prefix_bytes. */
     const dw_limits *limits;
+    /* A folder, made where there is none, for beginnings of prompts (dw_instance_share_prefixes):
+     * new ones are written there in the background, up to the limit prefix_bytes, those used
+     * longest ago giving way to others, pinned ones to none; they are found again by the next
+     * runtime on it. Nobody else's meanwhile, and one of an engine at a time. NULL: none. */
+    const char *prefix_path;
 } dw_runtime_options;
 
 /* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads,
  * working_max), of the manifest DW_E_FORMAT, DW_E_NOT_FOUND (a name that there is not),
- * DW_E_RANGE, DW_E_LIMIT (1 MiB), each with the place; DW_E_MEMORY. */
+ * DW_E_RANGE, DW_E_LIMIT (1 MiB), each with the place; of prefix_path DW_E_IO, DW_E_STATE (the
+ * engine's are kept in a folder already), DW_E_BUSY (another has the folder open), DW_E_FORMAT (it
+ * is another's), DW_E_UNSUPPORTED (of a newer version), DW_E_LIMIT (the path is too long);
+ * DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine,
                                                const dw_runtime_options *options, dw_error *err);
 /* All actors are stopped, as by dw_runtime_stop_all; every request that has not ended does, with
- * DW_E_CANCELLED. Blocks: until that is done. Not from its callbacks: it stays open then, and the
- * log says so. */
+ * DW_E_CANCELLED; prefixes that are not yet in their folder are written. Blocks: until that is
+ * done. Not from its callbacks: it stays open then, and the log says so. */
 DW_API void dw_runtime_close(dw_runtime *runtime);
 /* Wait until nothing is worked on and nothing waits but timers; timeout_ms 0: for as long as it
  * takes. Blocks. Errors: DW_E_LIMIT (timeout_ms). */
@@ -1817,6 +1828,18 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_begin_rewind(dw_runtime *runtime, cons
 DW_API DW_MUST_CHECK dw_status dw_runtime_rewind(dw_runtime *runtime, const char *id,
                                                  uint64_t number, dw_error *err);
 
+/* Keep what the actor's contexts hold behind the message that it is working on, as
+ * dw_instance_keep_prefixes does: with DW_PREFIX_PUBLIC for all tenants, and with DW_PREFIX_PINNED
+ * for good. So an operator publishes a system prompt: an actor of his computes it, and may be
+ * stopped afterwards. It ends with that one's errors. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_begin_keep_prefixes(dw_runtime *runtime, const char *id,
+                                                              unsigned flags,
+                                                              dw_runtime_end_fn on_end, void *user,
+                                                              dw_error *err);
+/* Blocks. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_keep_prefixes(dw_runtime *runtime, const char *id,
+                                                        unsigned flags, dw_error *err);
+
 /* Write the actor, as it is behind the message that it is working on, as dw_actor_export does;
  * what waits in its mailbox is not in it. Blocks. Errors: those of dw_actor_export. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_export(dw_runtime *runtime, const char *id, int fd,
@@ -1913,6 +1936,19 @@ typedef struct dw_runtime_stats {
 DW_API dw_status dw_runtime_get_stats(dw_runtime *runtime, dw_runtime_stats *stats);
 /* The scheduler's part. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_runtime_get_scheduler_stats(dw_runtime *runtime, dw_scheduler_stats *stats);
+/* Beginnings of prompts in the folder prefix_path; all 0 where there is none. */
+typedef struct dw_runtime_prefix_stats {
+    size_t struct_bytes;
+    uint64_t files;
+    uint64_t bytes;         /* of the files */
+    uint64_t limit_bytes;   /* prefix_bytes */
+    uint64_t written_bytes; /* since the runtime was opened, as the next two */
+    uint64_t loaded;        /* files */
+    uint64_t dropped;       /* files that gave way to others, or were damaged */
+    uint64_t unsaved;       /* prefixes that wait to be written */
+} dw_runtime_prefix_stats;
+/* Errors: DW_E_ARG (struct_bytes). */
+DW_API dw_status dw_runtime_get_prefix_stats(dw_runtime *runtime, dw_runtime_prefix_stats *stats);
 typedef struct dw_runtime_tenant_info {
     size_t struct_bytes;
     uint32_t weight;

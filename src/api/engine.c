@@ -153,6 +153,11 @@ dw_status dw_engine_get_stats(dw_engine *engine, dw_engine_stats *stats)
     return dw_struct_fill(stats, &own, sizeof own, "dw_engine_stats");
 }
 
+dw_prefix_cache *dw_engine_prefix_cache(dw_engine *engine)
+{
+    return engine->prefixes;
+}
+
 dw_status dw_engine_get_prefix_stats(dw_engine *engine, dw_prefix_stats *stats)
 {
     dw_prefix_counts counts;

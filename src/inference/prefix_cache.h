@@ -25,6 +25,8 @@ typedef struct dw_prefix_cache dw_prefix_cache;
 
 /* `bytes_max`: of records. Errors: DW_E_MEMORY. */
 dw_status dw_prefix_cache_create(dw_prefix_cache **out, uint64_t bytes_max, dw_error *err);
+/* The one of an engine; as long as it. */
+dw_prefix_cache *dw_engine_prefix_cache(dw_engine *engine);
 /* Contexts that share in it must be gone. */
 void dw_prefix_cache_destroy(dw_prefix_cache *cache);
 /* Forget what is of `model`; NULL: of all. */
@@ -68,30 +70,51 @@ typedef struct dw_prefix_copy {
     dw_prefix_kind kind; /* scope and model are the copy's */
     int32_t *tokens;     /* [length] */
     uint32_t length;
-    uint64_t base_file; /* of the longest beginning that is in a file; 0: none is */
-    uint32_t base_length;
+    uint64_t
+        base_file; /* its first records are this one's, which may go on otherwise; 0: none is */
+    uint32_t base_length; /* so many */
     bool pinned;
     dw_kv_log *log; /* a fork */
 } dw_prefix_copy;
 
-/* Of the entries that no file has, the one with the lowest number beyond `after`, to be released.
- * *found false: there is none. Errors: DW_E_MEMORY, DW_E_DEVICE. */
-dw_status dw_prefix_cache_copy_unsaved(dw_prefix_cache *cache, uint64_t after, dw_prefix_copy *copy,
-                                       bool *found, dw_error *err);
+/* Become the one that keeps the cache's entries in files. Errors: DW_E_STATE (there is one). */
+dw_status dw_prefix_cache_keep_files(dw_prefix_cache *cache, dw_error *err);
+/* No more: no entry is in a file then. */
+void dw_prefix_cache_leave_files(dw_prefix_cache *cache);
+/* Whether what files have of the model was put here, as dw_prefix_cache_set_loaded says, and since
+ * then not cleared. Errors: DW_E_MEMORY. */
+bool dw_prefix_cache_is_loaded(dw_prefix_cache *cache, const dw_model *model);
+dw_status dw_prefix_cache_set_loaded(dw_prefix_cache *cache, dw_model *model, dw_error *err);
+
+/* Entries that wait to be written: those that no file has, but for those that were copied out and
+ * not used since. Takes no lock. */
+size_t dw_prefix_cache_unsaved(const dw_prefix_cache *cache);
+/* The one of them that waits longest, to be released; it waits no more. *found false: there is
+ * none. Errors: DW_E_MEMORY, DW_E_DEVICE: it waits on. */
+dw_status dw_prefix_cache_copy_unsaved(dw_prefix_cache *cache, dw_prefix_copy *copy, bool *found,
+                                       dw_error *err);
 void dw_prefix_copy_release(dw_prefix_copy *copy);
+/* The entry, if it is still there and in no file, waits again. */
+void dw_prefix_cache_set_unsaved(dw_prefix_cache *cache, uint64_t number);
 /* The entry, if it is still there, is in a file, by which it is known from here on. `log`, which is
  * taken, has the same records, mapped from files where it is in host memory: it takes no memory
  * then. NULL: it stays as it is. */
 void dw_prefix_cache_set_file(dw_prefix_cache *cache, uint64_t number, uint64_t file,
                               dw_kv_log *log);
-/* An entry of a file: `log` is taken in any case. One that is there stays. Errors: DW_E_MEMORY,
- * DW_E_LIMIT (pinned). */
+/* An entry of a file: `log` is taken in any case. One that is there stays, in that file from here
+ * on. Errors: DW_E_MEMORY, DW_E_LIMIT (pinned). */
 dw_status dw_prefix_cache_put(dw_prefix_cache *cache, const dw_prefix_copy *entry, uint64_t file,
                               dw_kv_log *log, dw_error *err);
 /* The file is no more. */
 void dw_prefix_cache_drop_file(dw_prefix_cache *cache, uint64_t file);
-/* Files [at most `max`] whose entries were used since they were last asked for. */
-size_t dw_prefix_cache_take_used(dw_prefix_cache *cache, uint64_t *files, size_t max);
+
+/* Use of an entry that is in a file. */
+typedef struct dw_prefix_use {
+    uint64_t file;
+    bool pinned;
+} dw_prefix_use;
+/* Uses [at most `max`] since they were last asked for, the last first. */
+size_t dw_prefix_cache_take_used(dw_prefix_cache *cache, dw_prefix_use *uses, size_t max);
 
 /* ---- for src/inference ---- */
 

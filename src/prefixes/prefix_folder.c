@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -48,8 +49,8 @@ static const char *const upgrades[] = {
 static const char *const statements[] = {
     [ADD] = "INSERT INTO prefix VALUES(?,?,?,?,?,?,?,?,?,'',?,?,0)",
     [WRITTEN] = "UPDATE prefix SET hash=?, state=1 WHERE id=?",
-    [EACH] = ROW "WHERE model=? AND state=1 ORDER BY length, id",
-    [USED] = "UPDATE prefix SET used=? WHERE id=?",
+    [EACH] = ROW "WHERE model=? AND state=1 ORDER BY id",
+    [USED] = "UPDATE prefix SET used=?, pinned=MAX(pinned, ?) WHERE id=?",
     [OLDEST] = "SELECT id, bytes FROM prefix AS p WHERE pinned=0 AND state=1 AND NOT EXISTS "
                "(SELECT 1 FROM prefix WHERE base=p.id) ORDER BY used LIMIT 1",
     [REMOVE] = "DELETE FROM prefix WHERE id=?",
@@ -59,7 +60,7 @@ static const char *const statements[] = {
              "JOIN gone ON prefix.base=gone.id) SELECT id FROM gone",
     [CHAIN] = "WITH RECURSIVE up(id, base) AS (SELECT id, base FROM prefix WHERE id=? UNION "
               "SELECT prefix.id, prefix.base FROM prefix JOIN up ON prefix.id=up.base) " ROW
-              "WHERE id IN (SELECT id FROM up) ORDER BY length, id",
+              "WHERE id IN (SELECT id FROM up) ORDER BY id",
 };
 static const dw_journal_schema schema = {
     .what = "prefixes",
@@ -94,6 +95,7 @@ typedef struct rows {
 struct dw_prefix_folder {
     pthread_mutex_t lock;
     char path[PATH_BYTES / 2];
+    int lock_file; /* -1: none */
     dw_prefix_cache *cache;
     dw_journal *index;
     int64_t last_id;
@@ -182,7 +184,7 @@ static dw_status remove_row(void *user, dw_journal_tx *tx, dw_error *err)
 }
 
 typedef struct used_files {
-    uint64_t files[USED_AT_ONCE];
+    dw_prefix_use list[USED_AT_ONCE]; /* [count] */
     size_t count;
 } used_files;
 
@@ -194,7 +196,8 @@ static dw_status note_used(void *user, dw_journal_tx *tx, dw_error *err)
     for (size_t i = used->count; i-- > 0 && status == DW_OK;) { /* the newest last */
         dw_query *query = dw_journal_query(tx, USED);
         dw_query_i64(query, now++);
-        dw_query_i64(query, (int64_t)used->files[i]);
+        dw_query_i64(query, used->list[i].pinned ? 1 : 0);
+        dw_query_i64(query, (int64_t)used->list[i].file);
         status = dw_query_run(query, err);
     }
     return status;
@@ -357,7 +360,8 @@ static dw_status hash_records(void *user, const void *from, size_t bytes, dw_err
     return DW_OK;
 }
 
-static dw_status write_content(file_writer *writer, const dw_prefix_copy *entry, dw_error *err)
+static dw_status write_content(file_writer *writer, const dw_prefix_copy *entry, uint64_t start,
+                               dw_error *err)
 {
     size_t record = dw_kv_log_record_bytes(entry->log);
     size_t head = (size_t)head_bytes(entry->length);
@@ -372,10 +376,9 @@ static dw_status write_content(file_writer *writer, const dw_prefix_copy *entry,
     dw_status status = dw_os_write_at(writer->fd, 0, text, head, err);
     dw_free(text);
     const dw_sink sink = {.in_order = hash_records, .anywhere = write_records, .user = writer};
-    return status == DW_OK
-               ? dw_kv_log_stream(entry->log, (uint64_t)entry->base_length * record,
-                                  (size_t)(entry->length - entry->base_length) * record, &sink, err)
-               : status;
+    return status == DW_OK ? dw_kv_log_stream(entry->log, start * record,
+                                              (size_t)(entry->length - start) * record, &sink, err)
+                           : status;
 }
 
 static dw_status write_file(const dw_prefix_folder *folder, prefix_row *row,
@@ -393,7 +396,7 @@ static dw_status write_file(const dw_prefix_folder *folder, prefix_row *row,
         status = dw_fail(err, DW_E_MEMORY, "no memory to save a prefix");
     }
     if (status == DW_OK) {
-        status = write_content(&writer, entry, err);
+        status = write_content(&writer, entry, (uint64_t)row->start, err);
     }
     int failure = status == DW_OK ? dw_os_sync(writer.fd) : 0;
     if (failure != 0) {
@@ -443,7 +446,9 @@ static bool is_sound(const prefix_row *row, const prefix_row *base, size_t recor
     return row->length > 0 && row->length <= INT32_MAX && row->length % DW_PREFIX_BLOCK == 0 &&
            row->start >= 0 && row->start < row->length && row->start % DW_PREFIX_BLOCK == 0 &&
            row->capacity >= row->length && row->capacity < INT32_MAX &&
-           (row->base == 0 ? row->start == 0 : base != NULL && base->length == row->start) &&
+           (row->base == 0 ? row->start == 0
+                           : base != NULL && base->id < row->id && base->start < row->start &&
+                                 base->length >= row->start) &&
            (uint64_t)row->bytes ==
                head_bytes((uint64_t)row->length) + (uint64_t)(row->length - row->start) * record;
 }
@@ -454,7 +459,7 @@ static size_t chain_depth(const rows *all, const prefix_row *row, size_t record)
     size_t depth = 0;
     while (row != NULL) {
         const prefix_row *base = find_base(all, row);
-        if (!is_sound(row, base, record)) { /* so a base is shorter, and this ends */
+        if (!is_sound(row, base, record)) { /* so a base begins before it, and this ends */
             return 0;
         }
         depth++;
@@ -475,14 +480,16 @@ static dw_status open_chain(const dw_prefix_folder *folder, const rows *all, con
         return dw_fail(err, DW_E_MEMORY, "no memory to load a prefix");
     }
     c->count = depth;
+    int64_t end = row->length; /* of what is wanted of a file: its own end may be elsewhere */
     for (size_t i = depth; i-- > 0; row = find_base(all, row)) {
         char path[PATH_BYTES];
         c->segments[i] = (dw_kv_segment){
             .fd = -1,
             .file_offset = head_bytes((uint64_t)row->length),
             .log_offset = (uint64_t)row->start * record,
-            .bytes = (uint64_t)(row->length - row->start) * record,
+            .bytes = (uint64_t)(end - row->start) * record,
         };
+        end = row->start;
         file_path(folder, row->id, path);
         c->segments[i].fd = dw_os_open(path, O_RDONLY, 0);
     }
@@ -587,7 +594,7 @@ static bool is_damage(dw_status status)
     return status == DW_E_FORMAT || status == DW_E_NOT_FOUND;
 }
 
-/* Rows come with bases before what builds upon them. */
+/* Rows come as they were written: bases before what builds upon them. */
 static dw_status load_all(dw_prefix_folder *folder, const rows *all, dw_model *model, dw_error *err)
 {
     for (size_t i = 0; i < all->count; i++) {
@@ -614,14 +621,22 @@ dw_status dw_prefix_folder_load(dw_prefix_folder *folder, dw_model *model, dw_er
     char fingerprint[DW_FINGERPRINT_BYTES];
     rows all = {.count = 0};
     const rows_of of = {.model = fingerprint, .all = &all};
+    if (dw_prefix_cache_is_loaded(folder->cache, model)) {
+        return DW_OK;
+    }
     dw_status status = dw_model_fingerprint(model, fingerprint, err);
     if (status != DW_OK) {
         return status;
     }
     (void)pthread_mutex_lock(&folder->lock);
-    status = dw_journal_read(folder->index, read_rows, (void *)(uintptr_t)&of, err);
-    if (status == DW_OK) {
-        status = load_all(folder, &all, model, err);
+    if (!dw_prefix_cache_is_loaded(folder->cache, model)) {
+        status = dw_journal_read(folder->index, read_rows, (void *)(uintptr_t)&of, err);
+        if (status == DW_OK) {
+            status = load_all(folder, &all, model, err);
+        }
+        if (status == DW_OK) {
+            status = dw_prefix_cache_set_loaded(folder->cache, model, err);
+        }
     }
     (void)pthread_mutex_unlock(&folder->lock);
     release_rows(&all);
@@ -644,24 +659,69 @@ static void give_back(dw_prefix_folder *folder, const dw_prefix_copy *entry, con
     dw_prefix_cache_set_file(folder->cache, entry->number, (uint64_t)row->id, log);
 }
 
+/* The row's base is the file that has the records before row->start: where the one that was found
+ * has only some of them itself, what that builds upon. */
+static dw_status find_base_file(dw_prefix_folder *folder, prefix_row *row, dw_error *err)
+{
+    rows chain_rows = {.count = 0};
+    const rows_of of = {.model = row->model, .id = row->base, .all = &chain_rows};
+    if (row->base == 0) {
+        return DW_OK;
+    }
+    dw_status status = dw_journal_read(folder->index, read_rows, (void *)(uintptr_t)&of, err);
+    const prefix_row *base = NULL;
+    for (size_t i = chain_rows.count; i-- > 0 && base == NULL;) { /* bases are before the others */
+        base = chain_rows.list[i].start < row->start ? &chain_rows.list[i] : NULL;
+    }
+    row->base = base != NULL ? base->id : 0;
+    row->start = base != NULL ? row->start : 0;
+    release_rows(&chain_rows);
+    return status;
+}
+
+static dw_status describe_entry(dw_prefix_folder *folder, const dw_prefix_copy *entry,
+                                prefix_row *row, dw_error *err)
+{
+    *row = (prefix_row){.base = (int64_t)entry->base_file,
+                        .scope = (char *)(uintptr_t)entry->kind.scope,
+                        .kv_type = entry->kind.kv_type,
+                        .capacity = entry->kind.capacity,
+                        .start = entry->base_length,
+                        .length = entry->length,
+                        .pinned = entry->pinned};
+    dw_status status = dw_model_fingerprint(entry->kind.model, row->model, err);
+    if (status == DW_OK) {
+        status = find_base_file(folder, row, err);
+    }
+    row->bytes = (int64_t)(head_bytes(entry->length) + (uint64_t)(row->length - row->start) *
+                                                           dw_kv_log_record_bytes(entry->log));
+    return status;
+}
+
+/* The entry's row, and room for its file. What it was to build upon may go for that. */
+static dw_status prepare_row(dw_prefix_folder *folder, const dw_prefix_copy *entry, prefix_row *row,
+                             bool *room, dw_error *err)
+{
+    int64_t bytes;
+    dw_status status;
+    do {
+        status = describe_entry(folder, entry, row, err);
+        bytes = row->bytes;
+        if (status == DW_OK) {
+            status = make_room(folder, (uint64_t)bytes, room, err);
+        }
+        if (status == DW_OK && *room) {
+            status = describe_entry(folder, entry, row, err);
+        }
+    } while (status == DW_OK && *room && row->bytes != bytes);
+    return status;
+}
+
 static dw_status save_entry(dw_prefix_folder *folder, const dw_prefix_copy *entry, dw_error *err)
 {
     bool room = false;
-    size_t record = dw_kv_log_record_bytes(entry->log);
-    prefix_row row = {.id = folder->last_id + 1,
-                      .base = (int64_t)entry->base_file,
-                      .scope = (char *)(uintptr_t)entry->kind.scope,
-                      .kv_type = entry->kind.kv_type,
-                      .capacity = entry->kind.capacity,
-                      .start = entry->base_length,
-                      .length = entry->length,
-                      .pinned = entry->pinned};
-    row.bytes = (int64_t)(head_bytes(entry->length) +
-                          (uint64_t)(entry->length - entry->base_length) * record);
-    dw_status status = dw_model_fingerprint(entry->kind.model, row.model, err);
-    if (status == DW_OK) {
-        status = make_room(folder, (uint64_t)row.bytes, &room, err);
-    }
+    prefix_row row;
+    dw_status status = prepare_row(folder, entry, &row, &room, err);
     if (status != DW_OK || !room) {
         return status;
     }
@@ -686,25 +746,41 @@ static dw_status save_entry(dw_prefix_folder *folder, const dw_prefix_copy *entr
 
 static dw_status save_used(dw_prefix_folder *folder, dw_error *err)
 {
-    used_files used;
-    used.count = dw_prefix_cache_take_used(folder->cache, used.files, USED_AT_ONCE);
-    return used.count > 0 ? dw_journal_write(folder->index, note_used, &used, true, err) : DW_OK;
+    used_files used = {.count = USED_AT_ONCE};
+    dw_status status = DW_OK;
+    while (status == DW_OK && used.count == USED_AT_ONCE) {
+        used.count = dw_prefix_cache_take_used(folder->cache, used.list, USED_AT_ONCE);
+        status =
+            used.count > 0 ? dw_journal_write(folder->index, note_used, &used, true, err) : DW_OK;
+    }
+    return status;
+}
+
+/* Of those that wait, the first. */
+static dw_status save_next(dw_prefix_folder *folder, bool *found, dw_error *err)
+{
+    dw_prefix_copy entry;
+    dw_status status = dw_prefix_cache_copy_unsaved(folder->cache, &entry, found, err);
+    if (status != DW_OK || !*found) {
+        return status;
+    }
+    status = save_entry(folder, &entry, err);
+    if (status != DW_OK) {
+        dw_prefix_cache_set_unsaved(folder->cache, entry.number);
+    }
+    dw_prefix_copy_release(&entry);
+    return status;
 }
 
 dw_status dw_prefix_folder_save(dw_prefix_folder *folder, dw_error *err)
 {
     bool found = true;
-    uint64_t after = 0;
     (void)pthread_mutex_lock(&folder->lock);
     dw_status status = save_used(folder, err);
     while (status == DW_OK && found) {
-        dw_prefix_copy entry;
-        status = dw_prefix_cache_copy_unsaved(folder->cache, after, &entry, &found, err);
-        if (status == DW_OK && found) {
-            after = entry.number;
-            status = save_entry(folder, &entry, err);
-            dw_prefix_copy_release(&entry);
-        }
+        status = save_next(folder, &found, err);
+        (void)pthread_mutex_unlock(&folder->lock); /* who wants to load has his turn */
+        (void)pthread_mutex_lock(&folder->lock);
     }
     if (status == DW_OK) {
         status = dw_journal_read(folder->index, count_rows, folder, err);
@@ -714,6 +790,23 @@ dw_status dw_prefix_folder_save(dw_prefix_folder *folder, dw_error *err)
 }
 
 /* ---- life --------------------------------------------------------------------------------- */
+
+static dw_status take_lock(dw_prefix_folder *folder, dw_error *err)
+{
+    char path[PATH_BYTES];
+    (void)snprintf(path, sizeof path, "%s/lock", folder->path);
+    folder->lock_file = dw_os_open(path, O_RDWR | O_CREAT, 0600);
+    if (folder->lock_file < 0) {
+        return dw_fail(err, DW_E_IO, "opening %.180s: %s", path, strerror(errno));
+    }
+    if (flock(folder->lock_file, LOCK_EX | LOCK_NB) == 0) {
+        return DW_OK;
+    }
+    return errno == EWOULDBLOCK
+               ? dw_fail(err, DW_E_BUSY,
+                         "%.180s: another process or engine keeps its prefixes here", folder->path)
+               : dw_fail(err, DW_E_IO, "locking %.180s: %s", path, strerror(errno));
+}
 
 /* Rows whose files a killed process has not finished. */
 static dw_status remove_unfinished(dw_prefix_folder *folder, dw_error *err)
@@ -747,9 +840,16 @@ dw_status dw_prefix_folder_open(dw_prefix_folder **out, const char *path, dw_pre
     DW_ASSERT(pthread_mutex_init(&folder->lock, NULL) == 0);
     (void)snprintf(folder->path, sizeof folder->path, "%s", path);
     (void)snprintf(index, sizeof index, "%s/index.db", path);
-    folder->cache = cache;
     folder->counts.bytes_max = bytes_max;
-    dw_status status = dw_os_make_folder(path, err);
+    folder->lock_file = -1;
+    dw_status status = dw_prefix_cache_keep_files(cache, err);
+    folder->cache = status == DW_OK ? cache : NULL;
+    if (status == DW_OK) {
+        status = dw_os_make_folder(path, err);
+    }
+    if (status == DW_OK) {
+        status = take_lock(folder, err);
+    }
     if (status == DW_OK) {
         status = dw_journal_open(&folder->index,
                                  &(dw_journal_options){.path = index, .schema = &schema}, err);
@@ -776,6 +876,12 @@ void dw_prefix_folder_close(dw_prefix_folder *folder)
     if (folder->index != NULL) {
         (void)save_used(folder, NULL);
         dw_journal_close(folder->index);
+    }
+    if (folder->cache != NULL) {
+        dw_prefix_cache_leave_files(folder->cache);
+    }
+    if (folder->lock_file >= 0) {
+        dw_os_close(folder->lock_file);
     }
     (void)pthread_mutex_destroy(&folder->lock);
     dw_free(folder);

@@ -2,6 +2,7 @@
  * restart: a file for each, with what it has beyond the longest beginning that has one, and an
  * index.
  *
+ *   lock       held by who has it open
  *   index.db   SQLite (src/journal): a row for each file
  *   ID.kv      a head of whole 64 KiB: "DWPREFIX", then the tokens from the first on, each an i32,
  *              little-endian; behind it the records from the base's end on
@@ -21,14 +22,16 @@
 typedef struct dw_prefix_folder dw_prefix_folder;
 
 /* Open the folder at `path`, or make it; `cache` outlives it. What is over `bytes_max` goes, that
- * used longest ago first. Errors: DW_E_IO, DW_E_FORMAT (the index is none, or damaged),
+ * used longest ago first. Errors: DW_E_STATE (the cache has one), DW_E_BUSY (the folder is
+ * open), DW_E_IO, DW_E_FORMAT (the index is none, or damaged),
  * DW_E_UNSUPPORTED (of a newer version), DW_E_LIMIT (the path is too long), DW_E_MEMORY. */
 dw_status dw_prefix_folder_open(dw_prefix_folder **out, const char *path, dw_prefix_cache *cache,
                                 uint64_t bytes_max, dw_error *err);
 /* What the cache has of it stays there. */
 void dw_prefix_folder_close(dw_prefix_folder *folder);
 
-/* Give the cache what the folder has for a model, for contexts of any scope. A file that is damaged
+/* Give the cache what the folder has for a model, for contexts of any scope, unless it has that. A
+ * file that is damaged
  * or gone is forgotten, with what builds upon it. Waits for the model's fingerprint.
  * Errors: dw_model_fingerprint's, DW_E_IO, DW_E_MEMORY. */
 dw_status dw_prefix_folder_load(dw_prefix_folder *folder, dw_model *model, dw_error *err);

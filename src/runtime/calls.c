@@ -175,6 +175,17 @@ dw_status dw_runtime_rewind(dw_runtime *runtime, const char *id, uint64_t number
     return finish(&a, dw_runtime_begin_rewind(runtime, id, number, on_end, &a, err), err);
 }
 
+dw_status dw_runtime_keep_prefixes(dw_runtime *runtime, const char *id, unsigned flags,
+                                   dw_error *err)
+{
+    awaited a;
+    dw_status status = prepare(&a, runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    return finish(&a, dw_runtime_begin_keep_prefixes(runtime, id, flags, on_end, &a, err), err);
+}
+
 dw_status dw_runtime_export(dw_runtime *runtime, const char *id, int fd, dw_error *err)
 {
     awaited a;

@@ -167,6 +167,7 @@ static dw_status spawn(void *user, void **out, void *seed, dw__record *record, u
     char text[DW_ACTOR_ID_CHARS + 1];
     *out = NULL;
     dw__id_text(text, id);
+    dw__prefixes_load(((dw__host *)user)->prefixes, &own->settings->instance);
     dw_status status = dw_actor_spawn_as(&actor, own->module, own->settings, text, err);
     return status == DW_OK ? embody(user, actor, record, out, err) : status;
 }
@@ -178,6 +179,7 @@ static dw_status adopt(void *user, void **out, void *given, dw__record *record, 
     *out = NULL;
     dw__id_text(text, id);
     dw_actor_set_id(given, text);
+    dw__prefixes_load(((dw__host *)user)->prefixes, &dw_actor_settings_of(given)->instance);
     return embody(user, given, record, out, err);
 }
 
@@ -193,6 +195,15 @@ static uint64_t more(uint64_t now, uint64_t *told)
     uint64_t added = now > *told ? now - *told : 0;
     *told += added;
     return added;
+}
+
+static dw_status keep_prefixes(void *user, void *of, unsigned flags, dw_error *err)
+{
+    const dw__host *host = user;
+    dw_status status =
+        dw_instance_keep_prefixes(dw_actor_instance(((body *)of)->actor), flags, err);
+    dw__prefixes_given(host->prefixes);
+    return status;
 }
 
 static void get_usage(void *user, void *of, dw__usage *usage)
@@ -248,6 +259,7 @@ static void on_end(void *user, const dw_call_end *end)
     if (!begun && own->delivered) { /* the message waits in the actor again: it is not to */
         dw_actor_drop_message(own->actor);
     }
+    dw__prefixes_given(own->host->prefixes);
     dw__worked(own->host->runtime, own->record, end->status, end->error);
 }
 
@@ -366,4 +378,5 @@ const dw__platform dw__guests_platform = {
     .waiting = waiting,
     .usage = get_usage,
     .export = export_body,
+    .keep_prefixes = keep_prefixes,
 };

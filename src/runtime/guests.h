@@ -7,9 +7,12 @@
 #include <stdatomic.h>
 
 #include "actor/actor.h"
+#include "prefixes/prefix_folder.h"
 #include "runtime/platform.h"
 
 #define DW__WORKERS_MAX 64u
+
+typedef struct dw__prefix_keeper dw__prefix_keeper;
 
 /* What actors are made of: a guest, and what it is granted. */
 typedef struct dw__seed {
@@ -25,6 +28,7 @@ typedef struct dw__host {
     dw_engine *engine;
     dw_runtime_options options;
     dw_scheduler *scheduler;
+    dw__prefix_keeper *prefixes; /* NULL: no folder has them */
 
     pthread_t loop; /* runs the scheduler: guests, and most callbacks */
     bool has_loop;
@@ -61,6 +65,19 @@ void dw__seed_release(dw__seed *seed);
 dw_status dw__begin_import(dw_runtime *runtime, const dw_thaw_options *thaw,
                            const dw_spawn_options *options, char id[DW_ACTOR_ID_CHARS + 1],
                            dw_error *err);
+
+/* ---- prefixes.c: `keeper` may be NULL; then nothing happens ---- */
+
+/* `path` NULL: there is none. Errors: those of dw_prefix_folder_open. */
+dw_status dw__prefixes_open(dw__prefix_keeper **out, dw_engine *engine, const char *path,
+                            uint64_t bytes_max, dw_error *err);
+/* What is new is written before. */
+void dw__prefixes_close(dw__prefix_keeper *keeper);
+/* Have what there is of the models that are granted in memory. Blocks: while it is loaded, the
+ * first time. */
+void dw__prefixes_load(dw__prefix_keeper *keeper, const dw_instance_options *grants);
+/* A guest may have computed a prompt. */
+void dw__prefixes_given(dw__prefix_keeper *keeper);
 
 /* A call was posted to the scheduler. */
 void dw__host_wake_loop(dw__host *host);

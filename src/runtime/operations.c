@@ -449,7 +449,15 @@ static void export_work(dw__operation *operation)
         platform->export(platform->user, operation->record->body, operation->fd, &operation->error);
 }
 
-static void export_finish(dw__operation *operation)
+static void keep_prefixes_work(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    operation->error.code = platform->keep_prefixes(platform->user, operation->record->body,
+                                                    (unsigned)operation->number, &operation->error);
+}
+
+/* What changes nothing of the record. */
+static void plain_finish(dw__operation *operation)
 {
     dw_runtime *runtime = operation->runtime;
     dw__record *record = operation->record;
@@ -511,11 +519,22 @@ dw_status dw_runtime_begin_rewind(dw_runtime *runtime, const char *id, uint64_t 
     return begin(runtime, id, &call, err);
 }
 
+dw_status dw_runtime_begin_keep_prefixes(dw_runtime *runtime, const char *id, unsigned flags,
+                                         dw_runtime_end_fn on_end, void *user, dw_error *err)
+{
+    const call_of_one call = {.work = keep_prefixes_work,
+                              .finish = plain_finish,
+                              .number = flags,
+                              .on_end = on_end,
+                              .user = user};
+    return begin(runtime, id, &call, err);
+}
+
 dw_status dw__begin_export(dw_runtime *runtime, const char *id, int fd, dw_runtime_end_fn on_end,
                            void *user, dw_error *err)
 {
     const call_of_one call = {
-        .work = export_work, .finish = export_finish, .fd = fd, .on_end = on_end, .user = user};
+        .work = export_work, .finish = plain_finish, .fd = fd, .on_end = on_end, .user = user};
     return begin(runtime, id, &call, err);
 }
 

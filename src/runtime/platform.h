@@ -102,6 +102,7 @@ typedef struct dw__platform {
      * works. */
     void (*usage)(void *user, void *body, dw__usage *usage);
     dw_status (*export)(void *user, void *body, int fd, dw_error *err);
+    dw_status (*keep_prefixes)(void *user, void *body, unsigned flags, dw_error *err);
 } dw__platform;
 
 /* ---- what is called from below; without the lock ---- */

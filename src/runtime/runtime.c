@@ -173,6 +173,7 @@ static void free_host(dw__host *host)
         dw__runtime_free(host->runtime);
     }
     dw_scheduler_destroy(host->scheduler);
+    dw__prefixes_close(host->prefixes);
     (void)pthread_cond_destroy(&host->loop_wanted);
     (void)pthread_mutex_destroy(&host->loop_lock);
     (void)pthread_cond_destroy(&host->keeper_wanted);
@@ -243,6 +244,11 @@ static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
         2 * (host->options.working_max != 0 ? host->options.working_max : DW__WORKING_DEFAULT) +
         DW__TENANTS_MAX;
     status = dw_scheduler_create(&host->scheduler, engine, &options, err);
+    if (status == DW_OK) {
+        dw_limits_fill(&limits, &dw_limits_usual);
+        status =
+            dw__prefixes_open(&host->prefixes, engine, own.prefix_path, limits.prefix_bytes, err);
+    }
     return status == DW_OK ? start_threads(host, err) : status;
 }
 

@@ -224,6 +224,62 @@ static void test_prefix_folder_shares(void **state)
     stop(&s);
 }
 
+/* The same where nobody had the common part alone: the first has it with an end of its own, and the
+ * others build upon a part of that one's file, and of each other's. */
+static void test_prefix_folder_shares_a_part(void **state)
+{
+    enum { COUNT = 12, COMMON = 640, LENGTH = 1100 };
+    side s = start(*state, PLENTY);
+    size_t record = record_bytes(&s);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        for (uint32_t t = COMMON + 64 * (i % 3); t < LENGTH; t++) {
+            s.fixture->tokens[t] = (int32_t)((t * 7 + i * 13) % s.fixture->vocab_count);
+        }
+        uint32_t found = found_by_new(&s, "a", 0, LENGTH);
+        assert_true(i == 0 || found >= COMMON);
+        save(&s);
+    }
+    dw_prefix_folder_counts counts = counts_of(&s);
+    assert_int_equal(counts.files, COUNT);
+    assert_true(counts.bytes <= COMMON * record + COUNT * 448 * record + COUNT * 65536);
+    float *wanted = copy_logits(s.fixture);
+    stop(&s);
+    s = start(*state, PLENTY);
+    assert_int_equal(counts_of(&s).loaded, COUNT);
+    assert_int_equal(found_by_new(&s, "a", 0, LENGTH), 1088); /* the last one's, through others' */
+    assert_true(logits_difference(wanted, s.fixture->logits, s.fixture->vocab_count) <=
+                model_fixture_tolerance(s.fixture, 0));
+    free(wanted);
+    stop(&s);
+}
+
+/* What was pinned after it was written stays pinned, and one folder is one cache's at a time. */
+static void test_prefix_folder_pinned_later(void **state)
+{
+    dw_error err;
+    dw_prefix_folder *other = NULL;
+    dw_prefix_cache *cache = NULL;
+    side s = start(*state, PLENTY);
+    uint64_t each = FOUND * record_bytes(&s) + 65536;
+    dw_context *first = prompt(&s, "a", 0, PROMPT, NULL);
+    save(&s);
+    assert_int_equal(dw_prefix_cache_unsaved(s.cache), 0);
+    assert_int_equal(dw_prefix_cache_keep(first, DW_PREFIX_PINNED, NULL), DW_OK);
+    dw_context_destroy(first);
+    assert_int_equal(found_by_new(&s, "a", 100, PROMPT), 0);
+    save(&s);
+    assert_int_equal(dw_prefix_folder_open(&other, "/tmp/dw-never", s.cache, PLENTY, &err),
+                     DW_E_STATE);
+    assert_int_equal(dw_prefix_cache_create(&cache, PLENTY, NULL), DW_OK);
+    assert_int_equal(dw_prefix_folder_open(&other, folder_path, cache, PLENTY, &err), DW_E_BUSY);
+    dw_prefix_cache_destroy(cache);
+    stop(&s);
+    s = start(*state, each + each / 2);
+    assert_int_equal(found_by_new(&s, "a", 0, PROMPT), FOUND);
+    assert_int_equal(found_by_new(&s, "a", 100, PROMPT), 0);
+    stop(&s);
+}
+
 static void test_prefix_folder_limit(void **state)
 {
     side s = start(*state, PLENTY);
@@ -341,6 +397,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_prefix_folder_after_a_restart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_folder_shares, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_prefix_folder_shares_a_part, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_prefix_folder_pinned_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_folder_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_folder_damaged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_folder_killed, set_up, tear_down),
