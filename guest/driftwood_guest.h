@@ -304,4 +304,35 @@ int32_t dw_actor_timer(uint64_t wait_ms, const void *message, uint32_t bytes);
 /* Ends this actor for good. */
 DW_IMPORT("actor_stop") int32_t dw_actor_stop(void);
 
+/* ---- another module under a living actor ---------------------------------------------------- */
+
+/* The host can put a new module under an actor. The one that is there says what is handed over,
+ * in a form of its own choosing that does not depend on where its compiler put what:
+ *
+ *     DW_ACTOR_STATE { return dw_state_give(&state, sizeof state); }
+ *
+ * and the one that comes takes it, in memory that is fresh but for its constructors:
+ *
+ *     DW_ACTOR_UPGRADE { ...dw_state_take(&state, sizeof state)...dw_handle_keep(state.model)... }
+ *
+ * A negative result of either, a trap, or what is beyond a limit, refuses the change: the actor
+ * goes on as it was, and never knows. Messages and timers that wait are the host's, and stay.
+ * Neither may send, spawn, fork, set timers or reply: DW_E_STATE. */
+#define DW_ACTOR_STATE                                                                      \
+    __attribute__((export_name("driftwood_state"))) int32_t driftwood_state(void)
+#define DW_ACTOR_UPGRADE                                                                    \
+    __attribute__((export_name("driftwood_upgrade"))) int32_t driftwood_upgrade(void)
+/* In driftwood_state: append bytes [count] to what is handed over. */
+DW_IMPORT("state_give") int32_t dw_state_give(const void *bytes, uint32_t count);
+/* In driftwood_upgrade: how many bytes were handed over. DW_E_NOT_FOUND: the module before exports
+ * no driftwood_state. */
+DW_IMPORT("state_bytes") int64_t dw_state_bytes(void);
+/* In driftwood_upgrade: the next bytes into buffer [capacity]. Returns how many; 0: that was all.
+ */
+DW_IMPORT("state_take") int32_t dw_state_take(void *buffer, uint32_t capacity);
+/* In driftwood_upgrade: the model, context or sampler of the module before with this handle stays
+ * open, under the same number. The others are closed when driftwood_upgrade has returned. Tensor
+ * graphs are made anew, since they stand over memory. */
+DW_IMPORT("handle_keep") int32_t dw_handle_keep(int32_t handle);
+
 #endif

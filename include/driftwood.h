@@ -335,7 +335,9 @@ typedef enum dw_limit_unit {
     X(compile_excess_ms, MS, 20000, 1, 20000, "",                                                  \
       "what of that is beyond 1.5 times what code of their length takes")                          \
     X(prefix_bytes, BYTES, UINT64_C(4) << 30, 65536, UINT64_C(1) << 60, "",                        \
-      "files of beginnings of prompts that a runtime keeps")
+      "files of beginnings of prompts that a runtime keeps")                                       \
+    X(upgrade_bytes, BYTES, UINT64_C(256) << 20, 64, UINT64_C(4) << 30, "",                        \
+      "what an actor's module hands over to the one that takes its place")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -1100,6 +1102,16 @@ DW_API DW_MUST_CHECK dw_status dw_actor_receive(dw_actor *actor, dw_write_fn on_
  * DW_E_MEMORY, DW_E_UNSUPPORTED. The parent is as it was. */
 DW_API DW_MUST_CHECK dw_status dw_actor_fork(dw_actor **out, dw_actor *parent, const char *id,
                                              dw_error *err);
+/* An actor of `module` with what `actor` is, its id too, to be used in its place: the module that
+ * `actor` has hands over what it declares (it exports driftwood_state), the new one takes it and
+ * asks for the handles that it keeps (it exports driftwood_upgrade; docs/guest-abi.md has both).
+ * Mailbox, timers, effects, settings and limits are the same. `actor` is as it was, for the caller
+ * to destroy, or where this failed to go on with. Its next freeze is a full one.
+ * Errors: DW_E_STATE (it is at work, or broke off), DW_E_UNSUPPORTED (the module does not export
+ * driftwood_upgrade, or can be no actor's), DW_E_ARG (another engine's), DW_E_TYPE; what the
+ * guests' functions answer; those of dw_actor_spawn and dw_instance_call. */
+DW_API DW_MUST_CHECK dw_status dw_actor_upgrade(dw_actor **out, dw_actor *actor, dw_module *module,
+                                                dw_error *err);
 
 /* What an actor asked its host for while it worked on messages that ended well. The host carries
  * effects out in order and then drops them; until then they are part of the actor's state and count
@@ -1840,6 +1852,20 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_begin_keep_prefixes(dw_runtime *runtim
 DW_API DW_MUST_CHECK dw_status dw_runtime_keep_prefixes(dw_runtime *runtime, const char *id,
                                                         unsigned flags, dw_error *err);
 
+/* Put another module under the actor, behind the message that it is working on, as dw_actor_upgrade
+ * does; `module` is counted until the end. What waits in its mailbox, its timers, its id, grants,
+ * limits and counters stay. It is frozen then, and the number of the freeze is in the end: so a
+ * restart does not bring the module before back; dw_runtime_rewind to an earlier freeze does. It
+ * ends with dw_actor_upgrade's errors: then the actor is as it was. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_begin_upgrade(dw_runtime *runtime, const char *id,
+                                                        dw_module *module,
+                                                        dw_runtime_end_fn on_end, void *user,
+                                                        dw_error *err);
+/* Blocks. `*number` (may be NULL): of the freeze. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_upgrade(dw_runtime *runtime, const char *id,
+                                                  dw_module *module, uint64_t *number,
+                                                  dw_error *err);
+
 /* Write the actor, as it is behind the message that it is working on, as dw_actor_export does;
  * what waits in its mailbox is not in it. Blocks. Errors: those of dw_actor_export. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_export(dw_runtime *runtime, const char *id, int fd,
@@ -2035,6 +2061,7 @@ typedef enum dw_event_kind {
     DW_EVENT_FROZEN,    /* freeze `number` */
     DW_EVENT_REWOUND,
     DW_EVENT_STOPPED,   /* it is gone */
+    DW_EVENT_UPGRADED,  /* to another module, and frozen as `number` */
 } dw_event_kind;
 
 /* Texts and bytes are borrowed until the callback returns. */

@@ -672,7 +672,7 @@ static dw_status copy_state(dw_actor *child, dw_actor *parent, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    status = dw_instance_fork_handles(child->instance, parent->instance, err);
+    status = dw_instance_fork_handles(child->instance, parent->instance, true, err);
     return status == DW_OK ? dw__actor_inherit_frozen(child, parent, err) : status;
 }
 

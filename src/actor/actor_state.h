@@ -38,6 +38,7 @@ struct dw_actor {
     void *user;
     dw_effect_guard_fn guard; /* NULL: none */
     void *guard_user;
+    struct dw_upgrade *upgrade; /* while its module changes (upgrade.c); NULL: it does not */
 
     dw_frozen frozen;
     char broken[200]; /* why its state is invalid; empty: it is valid */

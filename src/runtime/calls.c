@@ -175,6 +175,21 @@ dw_status dw_runtime_rewind(dw_runtime *runtime, const char *id, uint64_t number
     return finish(&a, dw_runtime_begin_rewind(runtime, id, number, on_end, &a, err), err);
 }
 
+dw_status dw_runtime_upgrade(dw_runtime *runtime, const char *id, dw_module *module,
+                             uint64_t *number, dw_error *err)
+{
+    awaited a;
+    dw_status status = prepare(&a, runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = finish(&a, dw_runtime_begin_upgrade(runtime, id, module, on_end, &a, err), err);
+    if (status == DW_OK && number != NULL) {
+        *number = a.number;
+    }
+    return status;
+}
+
 dw_status dw_runtime_keep_prefixes(dw_runtime *runtime, const char *id, unsigned flags,
                                    dw_error *err)
 {

@@ -87,11 +87,34 @@ static const dw_limits *seed_limits(void *user, void *seed)
     return &((const dw__seed *)seed)->limits;
 }
 
+static void *module_ref(void *user, void *module)
+{
+    (void)user;
+    return dw_module_ref(module);
+}
+
+static void module_unref(void *user, void *module)
+{
+    (void)user;
+    dw_module_unref(module);
+}
+
+static dw_status seed_of_module(void *user, void **out, void *seed, void *module, dw_error *err)
+{
+    dw__seed *made = NULL;
+    dw_actor_settings *settings = dw_actor_settings_ref(((dw__seed *)seed)->settings);
+    (void)user;
+    dw_status status = dw__seed_create(&made, module, settings, err);
+    if (status != DW_OK) {
+        dw_actor_settings_unref(settings);
+    }
+    *out = made;
+    return status;
+}
+
 static dw_status seed_of_guest(void *user, void **out, void *seed, const char *name, dw_error *err)
 {
     const dw__host *host = user;
-    dw__seed *parent = seed;
-    dw__seed *made = NULL;
     dw_module *module = NULL;
     *out = NULL;
     dw_status status = host->options.find_guest != NULL
@@ -100,13 +123,7 @@ static dw_status seed_of_guest(void *user, void **out, void *seed, const char *n
     if (status != DW_OK) {
         return dw_fail_within(err, status, "spawn");
     }
-    status = dw__seed_create(&made, module, dw_actor_settings_ref(parent->settings), err);
-    if (status != DW_OK) {
-        dw_actor_settings_unref(parent->settings);
-        return status;
-    }
-    *out = made;
-    return DW_OK;
+    return seed_of_module(user, out, seed, module, err);
 }
 
 /* ---- what guests ask for --------------------------------------------------------------------- */
@@ -231,6 +248,15 @@ static dw_status fork_body(void *user, void **out, void *parent, dw__record *rec
     *out = NULL;
     dw__id_text(text, id);
     dw_status status = dw_actor_fork(&actor, ((body *)parent)->actor, text, err);
+    return status == DW_OK ? embody(user, actor, record, out, err) : status;
+}
+
+static dw_status upgrade(void *user, void **out, void *before, void *module, dw__record *record,
+                         dw_error *err)
+{
+    dw_actor *actor = NULL;
+    *out = NULL;
+    dw_status status = dw_actor_upgrade(&actor, ((body *)before)->actor, module, err);
     return status == DW_OK ? embody(user, actor, record, out, err) : status;
 }
 
@@ -364,9 +390,13 @@ const dw__platform dw__guests_platform = {
     .seed_unref = seed_unref,
     .seed_limits = seed_limits,
     .seed_of_guest = seed_of_guest,
+    .seed_of_module = seed_of_module,
+    .module_ref = module_ref,
+    .module_unref = module_unref,
     .spawn = spawn,
     .adopt = adopt,
     .fork = fork_body,
+    .upgrade = upgrade,
     .destroy = destroy,
     .receive = receive,
     .cancel = cancel,

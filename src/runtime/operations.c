@@ -63,6 +63,10 @@ void dw__operation_end(dw_runtime *runtime, dw__operation *operation)
     if (operation->effect && operation->error.code != DW_OK) {
         dw__problem(runtime, operation->record->id, &operation->error);
     }
+    if (operation->module != NULL) {
+        runtime->platform.module_unref(runtime->platform.user, operation->module);
+        operation->module = NULL;
+    }
     if (operation->on_end == NULL) {
         dw_free(operation);
         return;
@@ -365,13 +369,11 @@ dw_status dw_runtime_begin_fork(dw_runtime *runtime, const char *id,
 
 /* ---- freezing -------------------------------------------------------------------------------- */
 
-static void freeze_work(dw__operation *operation)
+void dw__freeze_make_room(dw__operation *operation)
 {
     const dw__platform *platform = &operation->runtime->platform;
     dw__record *record = operation->record;
-    operation->error.code = platform->fork(platform->user, &operation->body, record->body, record,
-                                           record->id, &operation->error);
-    if (operation->error.code == DW_OK && record->freeze_count == DW__FREEZES_MAX) {
+    if (record->freeze_count == DW__FREEZES_MAX) {
         platform->destroy(platform->user, record->freezes[0].body);
         record->freeze_count--;
         memmove(record->freezes, record->freezes + 1,
@@ -379,18 +381,35 @@ static void freeze_work(dw__operation *operation)
     }
 }
 
+void dw__freeze_add(dw__operation *operation, void *body)
+{
+    dw__record *record = operation->record;
+    operation->number = ++record->freeze_number;
+    record->freezes[record->freeze_count].number = operation->number;
+    record->freezes[record->freeze_count++].body = body;
+    dw__happened(operation->runtime, record,
+                 &(dw__happening){.kind = DW_EVENT_FROZEN, .number = operation->number});
+}
+
+static void freeze_work(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    dw__record *record = operation->record;
+    operation->error.code = platform->fork(platform->user, &operation->body, record->body, record,
+                                           record->id, &operation->error);
+    if (operation->error.code == DW_OK) {
+        dw__freeze_make_room(operation);
+    }
+}
+
 static void freeze_finish(dw__operation *operation)
 {
+    if (operation->error.code == DW_OK) {
+        dw__freeze_add(operation, operation->body);
+        operation->body = NULL;
+    }
     dw_runtime *runtime = operation->runtime;
     dw__record *record = operation->record;
-    if (operation->error.code == DW_OK) {
-        operation->number = ++record->freeze_number;
-        record->freezes[record->freeze_count].number = operation->number;
-        record->freezes[record->freeze_count++].body = operation->body;
-        operation->body = NULL;
-        dw__happened(runtime, record,
-                     &(dw__happening){.kind = DW_EVENT_FROZEN, .number = operation->number});
-    }
     dw__operation_end(runtime, operation);
     dw__rest(runtime, record);
 }
@@ -465,17 +484,8 @@ static void plain_finish(dw__operation *operation)
     dw__rest(runtime, record);
 }
 
-/* An operation of one actor with a callback. */
-typedef struct call_of_one {
-    void (*work)(dw__operation *operation);
-    void (*finish)(dw__operation *operation);
-    uint64_t number;
-    int fd;
-    dw_runtime_end_fn on_end;
-    void *user;
-} call_of_one;
-
-static dw_status begin(dw_runtime *runtime, const char *id, const call_of_one *call, dw_error *err)
+dw_status dw__begin_call(dw_runtime *runtime, const char *id, const dw__call_of_one *call,
+                         dw_error *err)
 {
     dw__record *record = NULL;
     dw__operation *operation = NULL;
@@ -492,6 +502,9 @@ static dw_status begin(dw_runtime *runtime, const char *id, const call_of_one *c
         operation->finish = call->finish;
         operation->number = call->number;
         operation->fd = call->fd;
+        operation->module = call->module != NULL
+                                ? runtime->platform.module_ref(runtime->platform.user, call->module)
+                                : NULL;
         operation->on_end = call->on_end;
         operation->user = call->user;
         dw__operation_add(runtime, operation, false);
@@ -503,39 +516,39 @@ static dw_status begin(dw_runtime *runtime, const char *id, const call_of_one *c
 dw_status dw_runtime_begin_freeze(dw_runtime *runtime, const char *id, dw_runtime_end_fn on_end,
                                   void *user, dw_error *err)
 {
-    const call_of_one call = {
+    const dw__call_of_one call = {
         .work = freeze_work, .finish = freeze_finish, .on_end = on_end, .user = user};
-    return begin(runtime, id, &call, err);
+    return dw__begin_call(runtime, id, &call, err);
 }
 
 dw_status dw_runtime_begin_rewind(dw_runtime *runtime, const char *id, uint64_t number,
                                   dw_runtime_end_fn on_end, void *user, dw_error *err)
 {
-    const call_of_one call = {.work = rewind_work,
-                              .finish = rewind_finish,
-                              .number = number,
-                              .on_end = on_end,
-                              .user = user};
-    return begin(runtime, id, &call, err);
+    const dw__call_of_one call = {.work = rewind_work,
+                                  .finish = rewind_finish,
+                                  .number = number,
+                                  .on_end = on_end,
+                                  .user = user};
+    return dw__begin_call(runtime, id, &call, err);
 }
 
 dw_status dw_runtime_begin_keep_prefixes(dw_runtime *runtime, const char *id, unsigned flags,
                                          dw_runtime_end_fn on_end, void *user, dw_error *err)
 {
-    const call_of_one call = {.work = keep_prefixes_work,
-                              .finish = plain_finish,
-                              .number = flags,
-                              .on_end = on_end,
-                              .user = user};
-    return begin(runtime, id, &call, err);
+    const dw__call_of_one call = {.work = keep_prefixes_work,
+                                  .finish = plain_finish,
+                                  .number = flags,
+                                  .on_end = on_end,
+                                  .user = user};
+    return dw__begin_call(runtime, id, &call, err);
 }
 
 dw_status dw__begin_export(dw_runtime *runtime, const char *id, int fd, dw_runtime_end_fn on_end,
                            void *user, dw_error *err)
 {
-    const call_of_one call = {
+    const dw__call_of_one call = {
         .work = export_work, .finish = plain_finish, .fd = fd, .on_end = on_end, .user = user};
-    return begin(runtime, id, &call, err);
+    return dw__begin_call(runtime, id, &call, err);
 }
 
 /* ---- from outside ---------------------------------------------------------------------------- */

@@ -85,6 +85,13 @@ typedef struct dw__platform {
                        dw_error *err);
     dw_status (*fork)(void *user, void **body, void *parent, struct dw__record *record, uint64_t id,
                       dw_error *err);
+    /* One of `module` (a dw_module) in the place of `before`, which stays as it is; and a seed with
+     * that and what `seed` grants, counted. */
+    dw_status (*upgrade)(void *user, void **body, void *before, void *module,
+                         struct dw__record *record, dw_error *err);
+    dw_status (*seed_of_module)(void *user, void **out, void *seed, void *module, dw_error *err);
+    void *(*module_ref)(void *user, void *module);
+    void (*module_unref)(void *user, void *module);
     void (*destroy)(void *user, void *body); /* NULL is fine */
     /* Begin to work on `delivery`, or with NULL on what waits inside: dw__worked is called once,
      * later or from under this call. On failure it is not called. */

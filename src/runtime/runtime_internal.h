@@ -209,6 +209,7 @@ typedef struct dw__operation {
     void *seed;  /* of a spawn */
     void *given; /* of an import; its first freeze */
     void *freeze;
+    void *module;                       /* of an upgrade; counted */
     int fd;                             /* of an export */
     char guest[DW__GUEST_NAME_MAX + 1]; /* of a spawn by name */
     dw_runtime_end_fn on_end;
@@ -400,6 +401,23 @@ void dw__make(dw_runtime *runtime, dw__record *record);
 void dw__restart(dw_runtime *runtime, dw__record *record);
 /* Destroy all there is of a record that nobody finds, then the record. */
 void dw__bury(dw_runtime *runtime, dw__record *record);
+/* An operation of one actor with a callback. */
+typedef struct dw__call_of_one {
+    void (*work)(dw__operation *operation);
+    void (*finish)(dw__operation *operation);
+    uint64_t number;
+    void *module; /* counted where it is begun */
+    int fd;
+    dw_runtime_end_fn on_end;
+    void *user;
+} dw__call_of_one;
+/* Takes the lock. */
+dw_status dw__begin_call(dw_runtime *runtime, const char *id, const dw__call_of_one *call,
+                         dw_error *err);
+/* Room for one more freeze: without the lock, as `work`. Then, in `finish`: `body`, which is taken,
+ * is the last; operation->number is its number. */
+void dw__freeze_make_room(dw__operation *operation);
+void dw__freeze_add(dw__operation *operation, void *body);
 dw_status dw__begin_export(dw_runtime *runtime, const char *id, int fd, dw_runtime_end_fn on_end,
                            void *user, dw_error *err);
 /* A fork of `record`, to be the body of `child`. */

@@ -272,7 +272,8 @@ size_t dw_instance_count_handles(const dw_instance *instance, dw_handle_kind kin
     return count;
 }
 
-dw_status dw_instance_fork_handles(dw_instance *child, const dw_instance *parent, dw_error *err)
+dw_status dw_instance_fork_handles(dw_instance *child, const dw_instance *parent, bool graphs_too,
+                                   dw_error *err)
 {
     dw_status status = dw_instance_share_prefixes(child, parent->prefix_scope, err);
     if (status == DW_OK) {
@@ -282,7 +283,9 @@ dw_status dw_instance_fork_handles(dw_instance *child, const dw_instance *parent
         const dw_handle_slot *from = &parent->handles.slots[i];
         dw_handle_slot *to = &child->handles.slots[i];
         to->generation = from->generation;
-        if (from->object != NULL) {
+        if (from->object != NULL && from->kind == DW_HANDLE_GRAPH && !graphs_too) {
+            to->generation = dw_handle_next_generation(from->generation);
+        } else if (from->object != NULL) {
             void *copy = NULL;
             to->kind = from->kind;
             dw_account_scope before =

@@ -68,8 +68,10 @@ int32_t dw_instance_add_handle(dw_instance *instance, dw_handle_kind kind, void 
 int32_t dw_instance_close_handle(dw_instance *instance, dw_handle_kind kind, int32_t handle);
 size_t dw_instance_count_handles(const dw_instance *instance, dw_handle_kind kind);
 /* The same handles in `child`, which has none, for copies of the same objects; closed ones stay
- * closed. Errors: those of the objects' forks, DW_E_MEMORY: `child` has then some of them. */
-dw_status dw_instance_fork_handles(dw_instance *child, const dw_instance *parent, dw_error *err);
+ * closed. Without `graphs_too` so are those of tensor graphs. Errors: those of the objects' forks,
+ * DW_E_MEMORY: `child` has then some of them. */
+dw_status dw_instance_fork_handles(dw_instance *child, const dw_instance *parent, bool graphs_too,
+                                   dw_error *err);
 
 /* ---- the call under way ---- */
 

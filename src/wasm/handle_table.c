@@ -101,6 +101,11 @@ void *dw_handle_at(const dw_handle_table *table, uint8_t kind, size_t slot)
     return table->slots[slot].object;
 }
 
+uint16_t dw_handle_next_generation(uint16_t generation)
+{
+    return (uint16_t)(generation == GENERATION_MAX ? 1 : generation + 1);
+}
+
 void *dw_handle_take(dw_handle_table *table, uint8_t kind, const char *what, int32_t handle,
                      dw_error *err)
 {
@@ -112,6 +117,6 @@ void *dw_handle_take(dw_handle_table *table, uint8_t kind, const char *what, int
     DW_ASSERT(table->count > 0);
     table->count--;
     found->object = NULL;
-    found->generation = (uint16_t)(found->generation == GENERATION_MAX ? 1 : found->generation + 1);
+    found->generation = dw_handle_next_generation(found->generation);
     return object;
 }

@@ -27,6 +27,8 @@ void dw_handle_table_release(dw_handle_table *table);
  * Errors: DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw_handle_add(dw_handle_table *table, uint8_t kind, const char *what, void *object,
                         int32_t *handle, dw_error *err);
+/* That of a slot's next tenant. */
+uint16_t dw_handle_next_generation(uint16_t generation);
 /* The handle of a slot's tenant. */
 int32_t dw_handle_number(size_t slot, uint16_t generation);
 /* Make `table`, which is empty, have `capacity` free slots, at most its limit: for copies of other

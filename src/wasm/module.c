@@ -242,13 +242,24 @@ bool dw_module_imports_any(const dw_module *module, const char *prefix)
     return found;
 }
 
+bool dw_module_exports(const dw_module *module, const char *name)
+{
+    wasm_exporttype_vec_t exports;
+    wasmtime_module_exports(module->module, &exports);
+    bool found = false;
+    for (size_t i = 0; i < exports.size && !found; i++) {
+        found = name_is(wasm_exporttype_name(exports.data[i]), name);
+    }
+    wasm_exporttype_vec_delete(&exports);
+    return found;
+}
+
 dw_wasm_host *dw_module_host(const dw_module *module)
 {
     return module->host;
 }
 
-/* Whether a function that the host calls without arguments can be called so. */
-static dw_status check_callable(const dw_module *module, const char *function, dw_error *err)
+dw_status dw_module_check_callable(const dw_module *module, const char *function, dw_error *err)
 {
     wasm_exporttype_vec_t exports;
     dw_status status = DW_OK;
@@ -273,9 +284,9 @@ dw_status dw_module_check_actor(const dw_module *module, dw_error *err)
         return dw_fail(err, DW_E_UNSUPPORTED,
                        "actor: the module exports no function '" DW_ACTOR_EXPORT "'");
     }
-    dw_status status = check_callable(module, DW_ACTOR_EXPORT, err);
+    dw_status status = dw_module_check_callable(module, DW_ACTOR_EXPORT, err);
     if (status == DW_OK) {
-        status = check_callable(module, "_initialize", err);
+        status = dw_module_check_callable(module, "_initialize", err);
     }
     if (status != DW_OK) {
         return dw_fail_within(err, status, "actor");

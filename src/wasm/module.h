@@ -18,6 +18,10 @@ dw_wasm_host *dw_module_host(const dw_module *module);
 /* Whether actors can be made of it. Errors: DW_E_UNSUPPORTED: it does not export DW_ACTOR_EXPORT,
  * or has state that could not be saved. */
 dw_status dw_module_check_actor(const dw_module *module, dw_error *err);
+bool dw_module_exports(const dw_module *module, const char *name);
+/* Whether that export, if there is one, is a function that the host calls without arguments.
+ * Errors: DW_E_TYPE. */
+dw_status dw_module_check_callable(const dw_module *module, const char *function, dw_error *err);
 /* Of modules that export DW_ACTOR_EXPORT, until the module goes; NULL, and 0 bytes, of others. */
 const dw_wasm_layout *dw_module_layout(const dw_module *module);
 const unsigned char *dw_module_wasm(const dw_module *module, size_t *wasm_bytes); /* as given */

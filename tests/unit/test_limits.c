@@ -305,7 +305,7 @@ static const struct {
     {"spawns", "test_store_hostile.c"},          {"caused_messages", "test_store_hostile.c"},
     {"descendants", "test_store_hostile.c"},     {"generations", "test_store_hostile.c"},
     {"actors", "test_store_hostile.c"},          {"folder_bytes", "test_store_hostile.c"},
-    {"prefix_bytes", "test_runtime_prefixes.c"},
+    {"prefix_bytes", "test_runtime_prefixes.c"}, {"upgrade_bytes", "test_actor_upgrade.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */
