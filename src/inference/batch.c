@@ -366,11 +366,19 @@ static void run_together(dw_batch *batch, run *now)
     }
 }
 
+/* What a run may have of prompts by the model's products. */
+static uint32_t tokens_of_model(const dw_batch *batch)
+{
+    const dw_batch_item *first = batch->prompts.first;
+    uint32_t most = first != NULL ? dw__slice_tokens_max(first->context->model) : UINT32_MAX;
+    return most < batch->limits.tokens_max ? most : batch->limits.tokens_max;
+}
+
 /* How many tokens of prompts a run takes: fewer where somebody has to end before it would be over,
  * also the next of a run that was left, which nobody leaves. */
 static uint32_t prompt_tokens(const dw_batch *batch, const run *now)
 {
-    uint32_t most = batch->limits.tokens_max;
+    uint32_t most = tokens_of_model(batch);
     uint64_t due_ns = batch->others != NULL ? dw_stop_others_due_ns(batch->others) : UINT64_MAX;
     if ((due_ns == UINT64_MAX && !now->to_end) || most <= CUT_TOKENS) {
         return most;

@@ -325,7 +325,8 @@ static uint32_t slice_tokens(const dw_context *context, const dw_step *step, uin
         most > DW__CUT_TOKENS && is_on_cpu(context)) {
         return DW__CUT_TOKENS;
     }
-    return left < most ? left : most;
+    uint32_t rest = most < DW__SLICE_TOKENS_MAX ? DW__REST_COLUMNS_MIN - 1 : 0;
+    return left <= most + rest ? left : most;
 }
 
 /* The step's slices, one after another. */

@@ -16,10 +16,31 @@ static const dw_step_plan *plan_for(const dw_step_work *work)
     return NULL;
 }
 
+/* Multiplications of one product that nobody leaves: a core does 25 to 90 thousand millions of them
+ * a second, with weights of F32 and of BF16. Tokens cost the same, 64 or 512 at a time (2048 x 8192
+ * of F16: 0.366 ms each). */
+#define PRODUCT_WORK_MAX (UINT64_C(1) << 30)
+
+static uint64_t product_work_max = PRODUCT_WORK_MAX;
+
+void dw__step_set_product_work(uint64_t work)
+{
+    product_work_max = work > 0 ? work : PRODUCT_WORK_MAX;
+}
+
 uint32_t dw__slice_tokens_max(dw_model *model)
 {
-    return dw_cuda_node_served(dw_model_device(model)) ? DW__SLICE_TOKENS_MAX_CUDA
-                                                       : DW__SLICE_TOKENS_MAX;
+    dw_device *device = dw_model_device(model);
+    if (dw_cuda_node_served(device)) {
+        return DW__SLICE_TOKENS_MAX_CUDA;
+    }
+    const uint64_t each = dw_model_product_work(model);
+    if (dw_device_info_of(device)->kind != DW_DEVICE_CPU || each == 0 ||
+        product_work_max / each >= DW__SLICE_TOKENS_MAX) {
+        return DW__SLICE_TOKENS_MAX;
+    }
+    const uint32_t cuts = (uint32_t)(product_work_max / each) / DW__CUT_TOKENS;
+    return cuts > 1 ? cuts * DW__CUT_TOKENS : DW__CUT_TOKENS;
 }
 
 bool dw__step_takes_in_batch(dw_model *model, dw_step_slice *slice)

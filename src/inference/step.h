@@ -17,8 +17,14 @@
 #define DW__CUT_TOKENS 64u
 #define DW__REST_TOKENS_MIN 8u
 
-/* Tokens that a slice which goes alone has at most. */
+/* Tokens that a slice which goes alone has at most, and those of prompts in a batch: so few that no
+ * product takes long which nobody leaves, but at least DW__CUT_TOKENS. */
 uint32_t dw__slice_tokens_max(dw_model *model);
+/* ggml's products with fewer columns round in another way: where slices are cut for them, a smaller
+ * rest goes with the slice before it. */
+#define DW__REST_COLUMNS_MIN 64u
+/* For tests: how many multiplications that is; 0: the usual number. */
+void dw__step_set_product_work(uint64_t work);
 /* Whether the slice can go through the device with those of other contexts. */
 bool dw__step_takes_in_batch(dw_model *model, dw_step_slice *slice);
 

@@ -10,6 +10,7 @@
 #include "base/public_struct.h"
 #include "base/turn.h"
 #include "device/device_memory.h"
+#include "kernels/matmul_kernel.h"
 #include "model/attention.h"
 #include "model/memory_estimate.h"
 #include "model/model_fingerprint.h"
@@ -36,6 +37,7 @@ struct dw_model {
     uint64_t mapped_bytes; /* of tensors that lie in the files' own pages */
     uint64_t parameter_count;
     uint64_t weights_bytes;
+    uint64_t product_work;
     char *name;
     dw__model_fingerprint fingerprint;
     dw_turn turn; /* guards `extra` and what it holds */
@@ -58,6 +60,28 @@ static char *name_of(const dw_gguf *gguf, const char *path)
     return dw_strdup(slash != NULL ? slash + 1 : path);
 }
 
+/* Tables that rows are taken from are no products. */
+static bool is_table(const dw_model_weights *weights, const struct ggml_tensor *tensor)
+{
+    return (tensor == weights->token_embedding && tensor != weights->output.weight) ||
+           tensor == weights->position_embedding || tensor == weights->type_embedding;
+}
+
+static uint64_t largest_product(const dw_model *model)
+{
+    uint64_t largest = 0;
+    for (struct ggml_tensor *tensor = ggml_get_first_tensor(model->ggml); tensor != NULL;
+         tensor = ggml_get_next_tensor(model->ggml, tensor)) {
+        dw_column_layout layout;
+        bool ours = dw_matmul_kernel_best() != NULL && tensor->ne[2] == 1 &&
+                    dw_column_layout_for(tensor->type, tensor->ne[0], &layout);
+        int64_t used = tensor->ne[2] > 1 ? (int64_t)model->shape.expert_used_count : 1;
+        uint64_t work = (uint64_t)(tensor->ne[0] * tensor->ne[1] * used);
+        largest = !ours && !is_table(&model->weights, tensor) && work > largest ? work : largest;
+    }
+    return largest;
+}
+
 static dw_status make_tensors(dw_model *model, dw_error *err)
 {
     size_t count = dw_gguf_tensor_count(model->gguf);
@@ -75,6 +99,7 @@ static dw_status make_tensors(dw_model *model, dw_error *err)
         model->weights_bytes += entry->bytes;
         model->parameter_count += (uint64_t)(entry->ne[0] * entry->ne[1] * entry->ne[2]);
     }
+    model->product_work = status == DW_OK ? largest_product(model) : 0;
     return status;
 }
 
@@ -494,6 +519,11 @@ dw_status dw_model_get_info(const dw_model *model, dw_model_info *info)
         .expert_used_count = model->shape.expert_used_count,
     };
     return dw_struct_fill(info, &own, sizeof own, "dw_model_info");
+}
+
+uint64_t dw_model_product_work(const dw_model *model)
+{
+    return model->product_work;
 }
 
 const dw_vocab *dw_model_vocab(const dw_model *model)

@@ -35,6 +35,9 @@ dw_chats *dw_model_chats(const dw_model *model);
 dw_device *dw_model_device(const dw_model *model);
 const dw_model_shape *dw_model_shape_of(const dw_model *model);
 const dw_model_weights *dw_model_weights_of(const dw_model *model);
+/* Multiplications for each token in the largest product with weights that no kernel of ours takes:
+ * ggml's own are not left before they are through. 0: there is none. */
+uint64_t dw_model_product_work(const dw_model *model);
 /* Bytes of one token's record in a KV log of halves. */
 size_t dw_model_record_bytes(const dw_model *model);
 

@@ -269,6 +269,39 @@ static void test_context_cancelled_between_slices(void **state)
     dw_context_destroy(context);
 }
 
+/* Of weights with which ggml multiplies, slices are as short as its products must be; what they
+ * make is the same, whatever is left for the last. */
+static void test_context_slices_of_large_products(void **state)
+{
+    static const uint32_t lengths[] = {64, 127, 128, 143, 191, 192, 300, 500};
+    model_fixture *test_state = &((fixture *)*state)->test_state;
+    if (dw__slice_tokens_max(test_state->model) != 512) {
+        skip();
+    }
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        dw_context *context = model_fixture_context(test_state, 0);
+        model_fixture_forward(test_state, context, 0, lengths[i], 1);
+        float *expected = copy_row(test_state, 0);
+        assert_int_equal(dw_context_trim(context, 0, NULL), DW_OK);
+        dw__step_set_product_work(1);
+        assert_int_equal(dw__slice_tokens_max(test_state->model), 64);
+        progress p = {.calls = 0};
+        const dw_step step = {.tokens = test_state->tokens,
+                              .token_count = lengths[i],
+                              .logits = test_state->logits,
+                              .logits_rows = 1,
+                              .on_progress = on_progress,
+                              .user = &p};
+        dw_error err = {.message = ""};
+        assert_int_equal(model_fixture_try_forward(test_state, context, &step, &err), DW_OK);
+        dw__step_set_product_work(0);
+        assert_int_equal(p.calls, lengths[i] / 64);
+        assert_same_logits(test_state, expected, test_state->logits);
+        free(expected);
+        dw_context_destroy(context);
+    }
+}
+
 /* A choice is from the step's own logits, wherever these are. */
 static void test_context_chooses_from_logits(void **state)
 {
@@ -465,6 +498,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_context_contexts_do_not_mix, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_bad_steps_change_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_cancelled_between_slices, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_context_slices_of_large_products, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_chooses_from_logits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_counts_prompts_and_decoding, set_up,
                                         tear_down),
