@@ -1342,7 +1342,8 @@ DW_API DW_MUST_CHECK dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine,
  * on a fiber of its own. One that asks for a forward step waits for it while others run; the steps
  * of all that wait go through the device together, each model's weights being read once for all of
  * them. Prompts go in slices next to tokens that are decoded. A guest that only computes is left
- * after 10 ms for others to run. One that traps, exits, is cancelled or reaches a limit ends alone.
+ * after 10 ms for others to run, or sooner. One that traps, exits, is cancelled or reaches a limit
+ * ends alone.
  *
  * Thread: dw_scheduler_run and dw_scheduler_destroy belong to one thread, the same as long as any
  * guest has not ended; callbacks are called on it, from under them, or with several guest_threads
@@ -1408,7 +1409,7 @@ DW_API DW_MUST_CHECK dw_status dw_scheduler_start(dw_scheduler *scheduler, dw_in
 DW_API DW_MUST_CHECK dw_status dw_scheduler_receive(dw_scheduler *scheduler, dw_actor *actor,
                                                     dw_write_fn on_answer, dw_call_end_fn on_end,
                                                     void *user, dw_error *err);
-/* Call `on_turn` once on the scheduler's thread, between rounds; wakes it if it waits.
+/* Call `on_turn` once on the scheduler's thread, between turns; wakes it if it waits.
  * Errors: DW_E_STATE, DW_E_MEMORY: then it is not called. */
 DW_API DW_MUST_CHECK dw_status dw_scheduler_submit(dw_scheduler *scheduler,
                                                    void (*on_turn)(void *user), void *user,
@@ -1655,7 +1656,8 @@ enum {
     DW_MAY_ALL = 63,
 };
 
-/* Of those that could work, one of higher priority has more turns: 16 to 4 to 1. */
+/* Of a tenant's that could work, one of higher priority has more turns and more time: 16 to 4 to
+ * 1. */
 typedef enum dw_priority {
     DW_PRIORITY_NORMAL = 0,
     DW_PRIORITY_HIGH = 1,
@@ -1717,12 +1719,14 @@ DW_API void dw_runtime_close(dw_runtime *runtime);
 DW_API DW_MUST_CHECK dw_status dw_runtime_wait(dw_runtime *runtime, uint64_t timeout_ms,
                                                dw_error *err);
 
-/* Whose an actor is. Turns are shared out among tenants by their weights, and actors of a tenant
- * share beginnings of prompts (dw_instance_share_prefixes). */
+/* Whose an actor is. Turns, and the time of the threads that guests run on, are shared out among
+ * tenants by their weights: one that wants less than its share has it at once, one that wants all
+ * there is keeps its weight's part of all weights that are at work, so 95 % with 1,900 beside 100.
+ * Actors of a tenant share beginnings of prompts (dw_instance_share_prefixes). */
 #define DW_TENANT_NAME_MAX 63 /* bytes of a name */
 typedef struct dw_tenant_options {
     size_t struct_bytes;
-    uint32_t weight;       /* turns beside others'; 0: 100; at most 10,000 */
+    uint32_t weight;       /* turns and time beside others'; 0: 100; at most 10,000 */
     uint32_t capabilities; /* DW_MAY_*: the most that its actors are granted */
     uint64_t actors_max;   /* at a time; 0: the runtime's limit */
     const dw_limits *limits; /* as dw_runtime_options.limits, of its actors */

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/os.h"
 #include "runtime/runtime_internal.h"
+#include "scheduler/scheduler.h"
 #include "wasm/guest_instance.h"
 
 /* An actor with its record, for its callbacks. */
@@ -294,7 +295,11 @@ static dw_status receive(void *user, void *of, dw__record *record, const dw__del
 {
     dw__host *host = user;
     body *own = of;
-    (void)record;
+    const dw_call_terms terms = {.tenant = record->tenant->number,
+                                 .weight = record->work_weight,
+                                 .priority = record->priority,
+                                 .due_ns = record->due_ns};
+    const dw_call_hooks hooks = {.on_answer = on_answer, .on_end = on_end, .user = own};
     own->received = dw_actor_received(own->actor);
     own->delivered = delivery != NULL;
     if (delivery != NULL) {
@@ -307,8 +312,7 @@ static dw_status receive(void *user, void *of, dw__record *record, const dw__del
         }
         dw_actor_set_cause(own->actor, delivery->cause, delivery->caused);
     }
-    dw_status status =
-        dw_scheduler_receive(host->scheduler, own->actor, on_answer, on_end, own, err);
+    dw_status status = dw_scheduler_receive_on(host->scheduler, own->actor, &terms, &hooks, err);
     if (status != DW_OK) {
         if (delivery != NULL) {
             dw_actor_drop_message(own->actor);

@@ -49,8 +49,8 @@ typedef struct dw__host {
     size_t worker_count;
     pthread_mutex_t work_lock;
     pthread_cond_t work_wanted;
-    struct dw__operation *work; /* guarded by work_lock, as the next two */
-    struct dw__operation *last_work;
+    struct dw__tenant *working; /* whose operations wait; guarded by work_lock, as the next two */
+    uint64_t work_pass;         /* of the tenant whose operation was begun last */
     bool workers_end;
 } dw__host;
 
@@ -81,8 +81,9 @@ void dw__prefixes_given(dw__prefix_keeper *keeper);
 
 /* A call was posted to the scheduler. */
 void dw__host_wake_loop(dw__host *host);
-/* threads.c: as of dw__platform. */
+/* workers.c: as of dw__platform; and the thread of a worker. */
 void dw__host_submit(void *user, struct dw__operation *operation);
+void *dw__host_run_worker(void *host);
 void dw__host_wake(void *user, uint64_t due_ns);
 
 #endif

@@ -364,7 +364,7 @@ dw_status dw__tenant_create(dw_runtime *runtime, const char *name, dw__tenant **
     (void)snprintf(tenant->name, sizeof tenant->name, "%s", name);
     tenant->next = runtime->tenants;
     runtime->tenants = tenant;
-    runtime->tenant_count++;
+    tenant->number = (uint32_t)runtime->tenant_count++;
     *out = tenant;
     return DW_OK;
 }

@@ -103,43 +103,6 @@ static void *run_keeper(void *arg)
     return NULL;
 }
 
-/* ---- workers --------------------------------------------------------------------------------- */
-
-void dw__host_submit(void *user, dw__operation *operation)
-{
-    dw__host *host = user;
-    operation->next = NULL;
-    (void)pthread_mutex_lock(&host->work_lock);
-    if (host->work == NULL) {
-        host->work = operation;
-    } else {
-        host->last_work->next = operation;
-    }
-    host->last_work = operation;
-    (void)pthread_cond_signal(&host->work_wanted);
-    (void)pthread_mutex_unlock(&host->work_lock);
-}
-
-static void *run_worker(void *arg)
-{
-    dw__host *host = arg;
-    dw__runtime_own_thread(host->runtime);
-    (void)pthread_mutex_lock(&host->work_lock);
-    while (!host->workers_end) {
-        dw__operation *operation = host->work;
-        if (operation == NULL) {
-            (void)pthread_cond_wait(&host->work_wanted, &host->work_lock);
-            continue;
-        }
-        host->work = operation->next;
-        (void)pthread_mutex_unlock(&host->work_lock);
-        dw__operation_run(operation);
-        (void)pthread_mutex_lock(&host->work_lock);
-    }
-    (void)pthread_mutex_unlock(&host->work_lock);
-    return NULL;
-}
-
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void end_threads(dw__host *host)
@@ -194,7 +157,7 @@ static dw_status start_threads(dw__host *host, dw_error *err)
     size_t count =
         host->options.worker_threads != 0 ? host->options.worker_threads : WORKERS_DEFAULT;
     while (failed == 0 && host->worker_count < count) {
-        failed = dw_os_start_thread(&host->workers[host->worker_count], run_worker, host);
+        failed = dw_os_start_thread(&host->workers[host->worker_count], dw__host_run_worker, host);
         host->worker_count += failed == 0;
     }
     return failed == 0 ? DW_OK

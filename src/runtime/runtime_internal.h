@@ -106,10 +106,20 @@ typedef struct dw__ready_queue {
     uint64_t pass; /* of turns taken, weighted: the lowest is next */
 } dw__ready_queue;
 
+/* A tenant's operations that wait for a worker: guests.h's. */
+typedef struct dw__work_queue {
+    struct dw__operation *first;
+    struct dw__operation *last;
+    struct dw__tenant *next; /* of those that have some */
+    uint64_t pass;           /* of workers' time had, by weight */
+    uint32_t weight;
+} dw__work_queue;
+
 typedef struct dw__tenant {
     struct dw__tenant *next;
     struct dw__tenant *next_active; /* of those that have actors that are ready */
     char name[DW_TENANT_NAME_MAX + 1];
+    uint32_t number; /* from 0 on */
     uint32_t weight;
     uint32_t capabilities;
     uint64_t actors_max;
@@ -124,6 +134,7 @@ typedef struct dw__tenant {
     uint64_t working;
     dw__sums sums;
     bool own_prefixes;
+    dw__work_queue work; /* guarded by the host's work_lock */
 } dw__tenant;
 
 typedef enum dw__record_state {
@@ -171,6 +182,8 @@ typedef struct dw__record {
     dw__mailbox aside;
     dw__mail *current; /* while it works; NULL: on a message from inside */
     uint64_t began_ns;
+    uint64_t due_ns;                  /* of `current`: its timeout; 0: none */
+    uint32_t work_weight;             /* its tenant's, when it began to work */
     struct dw__operation *operations; /* waiting, the first first */
     struct dw__operation *last_operation;
     size_t operation_count;
@@ -205,9 +218,10 @@ typedef struct dw__operation {
     bool pending; /* submitted and not finished */
     bool effect;  /* asked for by the actor: what fails is a problem of its */
     uint64_t number;
-    void *body;  /* what `work` made */
-    void *seed;  /* of a spawn */
-    void *given; /* of an import; its first freeze */
+    uint32_t weight; /* of the record's tenant, when it was submitted */
+    void *body;      /* what `work` made */
+    void *seed;      /* of a spawn */
+    void *given;     /* of an import; its first freeze */
     void *freeze;
     void *module;                       /* of an upgrade; counted */
     int fd;                             /* of an export */

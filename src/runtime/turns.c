@@ -215,6 +215,7 @@ void dw__submit(dw_runtime *runtime, dw__operation *operation)
 {
     operation->next = NULL;
     operation->pending = true;
+    operation->weight = operation->record->tenant->weight;
     if (runtime->submits == NULL) {
         runtime->submits = operation;
     } else {
@@ -240,12 +241,15 @@ void dw__tell(dw_runtime *runtime, dw__notice *notice)
 static bool choose(dw_runtime *runtime, dw__record *record)
 {
     record->current = NULL;
+    record->due_ns = 0;
+    record->work_weight = record->tenant->weight;
     if (record->inside == 0) {
         record->current = dw__mailbox_take(&record->mail);
         if (record->current == NULL) {
             return false;
         }
         record->current->working = true;
+        record->due_ns = record->current->timeout_ms != 0 ? record->current->alarm.due_ns : 0;
         runtime->counts.waiting--;
     }
     record->began_ns = runtime->platform.clock_ns(runtime->platform.user);

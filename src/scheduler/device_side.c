@@ -75,22 +75,24 @@ static dw__task *task_of(dw_batch_item *item)
                               : (dw__task *)(void *)((char *)item - offsetof(dw__task, item));
 }
 
-/* The worker's guests are to be told of `done`, or of tokens that have come. With the lock. */
-static void tell(dw__worker *worker)
+/* The task's worker is to be told of `done`, or of tokens that have come. With the lock. */
+static void tell(const dw__task *task)
 {
+    dw__worker *worker = task->worker;
     dw__device_side *side = &worker->scheduler->device;
     side->askers += !worker->asks;
     worker->asks = true;
     atomic_store(&worker->has_done, true);
     dw__wake(worker);
+    dw__task_ask_way(task);
 }
 
 /* With the lock. */
 static void give_back(dw_batch_item *item)
 {
-    dw__worker *worker = task_of(item)->worker;
-    dw_batch_queue_put(&worker->done, item);
-    tell(worker);
+    const dw__task *task = task_of(item);
+    dw_batch_queue_put(&task->worker->done, item);
+    tell(task);
 }
 
 static void enter_batch(dw_scheduler *scheduler, dw_batch_item *item)
@@ -115,13 +117,14 @@ static void enter_batch(dw_scheduler *scheduler, dw_batch_item *item)
 /* It has as many tokens as its guest waits for. */
 static void note(dw_scheduler *scheduler, dw_generation *generation)
 {
-    dw__worker *worker = ((dw__task *)generation->owner)->worker;
+    const dw__task *task = generation->owner;
+    dw__worker *worker = task->worker;
     lock(&scheduler->device);
     if (!generation->noted) {
         generation->noted = true;
         generation->noted_next = worker->noted;
         worker->noted = generation;
-        tell(worker);
+        tell(task);
     }
     unlock(&scheduler->device);
 }
@@ -183,10 +186,9 @@ static void count_time(dw_scheduler *scheduler, uint64_t started, uint64_t ended
     dw__bump(&scheduler->counts.run_ns, ended - started);
 }
 
-/* One run for each kind of step that waits. Whether there was any. */
-static bool run_batches(dw_scheduler *scheduler)
+/* One run for each kind of step that waits. */
+static void run_batches(dw_scheduler *scheduler)
 {
-    bool any = false;
     scheduler->device.feeds_itself = false;
     for (size_t i = 0; i < scheduler->batch_count; i++) {
         dw_batch *batch = scheduler->batches[i];
@@ -195,12 +197,10 @@ static bool run_batches(dw_scheduler *scheduler)
             uint64_t started = dw_os_clock_ns();
             dw_batch_run(batch);
             count_time(scheduler, started, dw_os_clock_ns());
-            any = true;
         }
         count_run(&scheduler->counts, &before, &batch->counts);
         settle(scheduler, batch);
     }
-    return any;
 }
 
 static void drop_stopped(dw_scheduler *scheduler)
@@ -251,7 +251,7 @@ static void pass(dw_scheduler *scheduler)
         side->dropped_ns = now;
         drop_stopped(scheduler);
     }
-    (void)run_batches(scheduler);
+    run_batches(scheduler);
     lock(side);
 }
 
@@ -377,15 +377,14 @@ static bool note_turns(dw__worker *worker)
     return rests;
 }
 
-bool dw__device_run(dw__worker *worker)
+void dw__device_run(dw__worker *worker)
 {
     if (worker->scheduler->device.own_thread) {
         (void)note_turns(worker);
-        return false;
+        return;
     }
-    bool any = run_batches(worker->scheduler);
+    run_batches(worker->scheduler);
     dw__device_take(worker);
-    return any;
 }
 
 void dw__device_drop_stopped(dw__worker *worker)
@@ -396,7 +395,7 @@ void dw__device_drop_stopped(dw__worker *worker)
     dw__device_take(worker);
 }
 
-static void take_item(dw__worker *worker, dw_batch_item *item)
+static void take_item(dw_batch_item *item)
 {
     dw_generation *generation = item->user;
     if (generation != NULL) {
@@ -407,7 +406,7 @@ static void take_item(dw__worker *worker, dw_batch_item *item)
     dw__task *task = task_of(item);
     DW_ASSERT(task->state == DW__TASK_STEPS);
     task->state = DW__TASK_RUNS;
-    dw__put(&worker->ready, task);
+    dw__task_ready(task);
 }
 
 void dw__device_take(dw__worker *worker)
@@ -429,7 +428,7 @@ void dw__device_take(dw__worker *worker)
     unlock(side);
     for (dw_batch_item *item = dw_batch_queue_take(&done); item != NULL;
          item = dw_batch_queue_take(&done)) {
-        take_item(worker, item);
+        take_item(item);
     }
 }
 

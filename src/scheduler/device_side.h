@@ -18,9 +18,9 @@ void dw__device_pause(dw_scheduler *scheduler);
 /* Let a step wait for its run: a task's own, or a generation's. What comes of it, dw__device_take
  * takes. */
 void dw__device_add(dw_scheduler *scheduler, dw_batch_item *item);
-/* Guests have had their turns: run once each kind of step that waits. Whether there was any; with a
- * thread of its own, which has been at it, false. */
-bool dw__device_run(dw__worker *worker);
+/* Guests have had their turns: run once each kind of step that waits, unless it has a thread of its
+ * own, which is at it. */
+void dw__device_run(dw__worker *worker);
 /* Steps whose guests were asked to stop do not run any more. */
 void dw__device_drop_stopped(dw__worker *worker);
 /* Let the worker's guests run whose steps are through, and those who await what was generated. */

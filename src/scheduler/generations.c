@@ -47,6 +47,6 @@ void dw__generation_came(dw_generation *generation)
                     : !dw_instance_leave_generations(task->instance);
     if (come) {
         task->state = DW__TASK_RUNS;
-        dw__put(&task->worker->ready, task);
+        dw__task_ready(task);
     }
 }

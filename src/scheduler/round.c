@@ -5,6 +5,8 @@
 #include "base/os.h"
 #include "scheduler/device_side.h"
 #include "scheduler/generations.h"
+#include "scheduler/lanes.h"
+#include "scheduler/worker.h"
 #include "wasm/wasm_binary.h"
 
 /* ---- what guests ask of the device -------------------------------------------------------- */
@@ -49,7 +51,7 @@ static void count_work(dw__task *task, uint64_t now)
 static dw_status compute(void *user, dw_work_fn work, void *arg, dw_error *err)
 {
     dw__task *task = user;
-    dw__put(&task->worker->jobs, task);
+    dw__lane_put(task, DW__TURN_WORK);
     wait_for_device(task, DW__TASK_COMPUTES);
     task->computes = true;
     task->work_from_ns = dw_os_clock_ns();
@@ -72,7 +74,7 @@ static void pause_work(void *user)
     }
     if (task->computes) {
         count_work(task, dw_os_clock_ns());
-        dw__put(&task->worker->jobs, task);
+        dw__lane_put(task, DW__TURN_WORK);
     }
     wait_for_device(task, task->computes ? DW__TASK_COMPUTES : DW__TASK_RUNS);
     task->work_from_ns = dw_os_clock_ns();
@@ -146,7 +148,7 @@ static void end_waits(dw__worker *worker, uint32_t ready)
             continue;
         }
         task->state = DW__TASK_RUNS;
-        dw__put(&worker->ready, task);
+        dw__task_ready(task);
     }
     worker->looked_ns = now;
     (void)wanted_streams(worker);
@@ -262,7 +264,7 @@ static void end(dw__task *task)
         task->flushes = true;
         task->result = result;
         note_begun(task);
-        dw__put(&task->worker->ready, task); /* as long as it likes, and others meanwhile */
+        dw__task_ready(task); /* as long as it likes, and others meanwhile */
         return;
     }
     if (task->actor != NULL) {
@@ -274,17 +276,22 @@ static void end(dw__task *task)
 }
 
 /* Whether its call is through. Counts the turn as the guest's, which takes one look at the clock:
- * it began when the last one was looked for who must end. */
+ * it began when the last one was over. */
 static bool resume(dw__worker *worker, dw__task *task)
 {
     dw__bump(&worker->counts.resumes, 1);
     worker->turn_job_ns = 0;
+    atomic_store_explicit(&worker->turn_from_ns, worker->turn_ns, memory_order_relaxed);
+    atomic_store_explicit(&worker->way_asked, false, memory_order_relaxed);
+    atomic_store_explicit(&worker->turn_share, task->share, memory_order_relaxed);
     dw_stop *before = dw_stop_begin_turn(dw_instance_stop(task->instance));
     bool through = dw_fiber_resume(task->instance);
     dw_stop_end_turn(before);
+    atomic_store_explicit(&worker->turn_share, NULL, memory_order_relaxed);
     uint64_t now = dw_os_clock_ns();
-    dw_count(&dw_instance_counters(task->instance)->guest_ns,
-             now - worker->turn_ns - worker->turn_job_ns);
+    uint64_t took_ns = now - worker->turn_ns;
+    task->turn_ns += took_ns;
+    dw_count(&dw_instance_counters(task->instance)->guest_ns, took_ns - worker->turn_job_ns);
     worker->turn_ns = now;
     return through;
 }
@@ -303,9 +310,10 @@ static void run_task(dw__worker *worker, dw__task *task)
     bool through = resume(worker, task);
     if (through) {
         end(task);
-    } else if (task->state == DW__TASK_RUNS) {
-        dw__bump(&worker->counts.preemptions, 1);
-        dw__put(&worker->preempted, task);
+    } else if (task->state == DW__TASK_RUNS) { /* its slice is over, or it made way */
+        bool used_up = task->turn_ns >= DW__TIME_SLICE_NS / 2;
+        dw__bump(&worker->counts.preemptions, used_up);
+        dw__lane_put(task, used_up ? DW__TURN_LONG : DW__TURN_SHORT);
     }
 }
 
@@ -317,27 +325,26 @@ static bool must_end(const dw__task *task)
     return task->begun && dw_stop_asked(stop) && dw_stop_ends(stop);
 }
 
-/* Run those of the queue who must end: what is left for them to do is little. */
-static void run_ending(dw__worker *worker, dw__task_queue *queue)
+/* Run those who must end: what is left for them to do is little. */
+static void run_ending(dw__worker *worker)
 {
-    dw__task_queue before = *queue;
     dw__task_queue ending = {NULL, NULL};
-    *queue = (dw__task_queue){NULL, NULL};
-    for (dw__task *task = dw__take(&before); task != NULL; task = dw__take(&before)) {
-        dw__put(must_end(task) ? &ending : queue, task);
-    }
+    dw__lanes_sweep(worker, must_end, &ending);
     for (dw__task *task = dw__take(&ending); task != NULL; task = dw__take(&ending)) {
+        dw__lane *lane = &task->share->lanes[worker - worker->scheduler->workers];
+        uint64_t from_ns = worker->turn_ns;
         task->state = DW__TASK_RUNS; /* also one whose work has not begun, which sees that */
         run_task(worker, task);
+        worker->turn_ns = dw_os_clock_ns();
+        lane->owed_ns += worker->turn_ns - from_ns;
     }
 }
 
 /* Half a time slice after it was asked last, or when somebody has to: whose time is over, or who
  * was interrupted, ends before others have their turns. So that takes a slice and a step at most,
  * however many there are and whatever they do. */
-static void end_who_must(dw__worker *worker)
+static void end_who_must(dw__worker *worker, uint64_t now)
 {
-    uint64_t now = dw_os_clock_ns();
     worker->turn_ns = now;
     bool asked = dw_waker_take_asked(worker->waker);
     if (!asked && now <= worker->others.due_ns && now - worker->ended_ns < DW__TIME_SLICE_NS / 2) {
@@ -346,87 +353,94 @@ static void end_who_must(dw__worker *worker)
     worker->ended_ns = now;
     dw__worker_look(worker);
     dw__device_drop_stopped(worker);
-    dw__task_queue *const queues[] = {&worker->turn, &worker->ready, &worker->preempted,
-                                      &worker->jobs};
-    for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++) {
-        run_ending(worker, queues[i]);
-    }
+    run_ending(worker);
     renew_due(worker, now);
 }
 
 /* ---- turns --------------------------------------------------------------------------------- */
 
-/* The tasks that are in the queue now, each once. */
-static void run_queue(dw__worker *worker, dw__task_queue *queue)
+/* What there was in a round so far. */
+typedef struct dw__round {
+    unsigned long_turns;
+    uint64_t work_ns;
+} dw__round;
+
+/* Who may have a turn now. Where the device has no thread of its own and steps wait for it, it has
+ * its turn after one of each kind that takes long, or after as much work as its last run took; so a
+ * step comes at most a time slice later, however many guests only compute. */
+static unsigned kinds_in_turn(const dw__worker *worker, const dw__round *round)
 {
-    DW_ASSERT(worker->turn.first == NULL);
-    worker->turn = *queue;
-    *queue = (dw__task_queue){NULL, NULL};
-    for (dw__task *task = dw__take(&worker->turn); task != NULL; task = dw__take(&worker->turn)) {
-        run_task(worker, task);
-        end_who_must(worker);
+    unsigned kinds = (1u << DW__TURN_KINDS) - 1;
+    if (dw__device_is_wanted(worker)) {
+        uint64_t run_ns = worker->scheduler->device.last_run_ns;
+        kinds &= round->long_turns > 0 ? ~(1u << DW__TURN_LONG) : kinds;
+        kinds &= round->work_ns > 0 && round->work_ns >= run_ns ? ~(1u << DW__TURN_WORK) : kinds;
     }
+    return kinds;
 }
 
-/* Guests that only compute take turns with the device: while any other waits for it, one of them
- * runs in each round, so that a step comes at most a time slice later, however many they are. */
+/* Whether anybody had a turn. */
+static bool run_next(dw__worker *worker, dw__round *round)
+{
+    dw__turn turn;
+    dw__task *task = dw__lane_take(worker, kinds_in_turn(worker, round), &turn);
+    if (task == NULL) {
+        return false;
+    }
+    uint64_t from_ns = worker->turn_ns;
+    if (turn.kind != DW__TURN_SHORT && worker->scheduler->device.own_thread) {
+        dw__device_run(worker); /* it need not wait for this one */
+    }
+    task->state = DW__TASK_RUNS;
+    run_task(worker, task);
+    uint64_t now = dw_os_clock_ns();
+    dw__lane_charge(worker, &turn, now - from_ns);
+    round->long_turns += turn.kind == DW__TURN_LONG;
+    round->work_ns += turn.kind == DW__TURN_WORK ? now - from_ns : 0;
+    end_who_must(worker, now);
+    return true;
+}
+
+/* How long guests have turns before the device has its own, or others are looked after. */
+static uint64_t guests_ns(const dw__worker *worker)
+{
+    const dw__device_side *side = &worker->scheduler->device;
+    uint64_t run_ns = side->own_thread ? 0 : side->last_run_ns;
+    return run_ns > DW__TIME_SLICE_NS ? run_ns : DW__TIME_SLICE_NS;
+}
+
+/* Those that can run, one after another, and who comes meanwhile. */
 static void run_guests(dw__worker *worker)
 {
-    run_queue(worker, &worker->ready);
-    bool wanted = worker->jobs.first != NULL || worker->scheduler->device.own_thread ||
-                  dw__device_is_wanted(worker);
-    if (!wanted && worker->ready.first == NULL) {
-        run_queue(worker, &worker->preempted);
-    } else if (worker->preempted.first != NULL) {
-        run_task(worker, dw__take(&worker->preempted));
-        end_who_must(worker);
+    dw__round round = {.long_turns = 0};
+    uint64_t until_ns = worker->turn_ns + guests_ns(worker);
+    while (run_next(worker, &round) && worker->turn_ns < until_ns) {
+        dw__worker_empty_inbox(worker);
+        dw__worker_look(worker);
+        dw__device_take(worker);
     }
+    dw__lanes_renew(worker);
 }
 
 /* ---- rounds --------------------------------------------------------------------------------- */
 
-/* Work that cannot be batched: at least one job, then for as long as the steps took, or a time
- * slice where there were none. The guest that asked runs at once, so that short work does not wait
- * for long steps. */
-static void run_jobs(dw__worker *worker, uint64_t started, uint64_t budget_ns)
-{
-    uint64_t spent = 0;
-    do {
-        dw__task *task = dw__take(&worker->jobs);
-        if (task == NULL) {
-            return;
-        }
-        DW_ASSERT(task->state == DW__TASK_COMPUTES);
-        task->state = DW__TASK_RUNS;
-        run_task(worker, task);
-        end_who_must(worker);
-        spent = dw_os_clock_ns() - started;
-    } while (spent < budget_ns);
-}
-
 bool dw__worker_has_work(const dw__worker *worker)
 {
-    return worker->ready.first != NULL || worker->preempted.first != NULL ||
-           worker->jobs.first != NULL || dw__device_is_wanted(worker);
+    return worker->runnable > 0 || dw__device_is_wanted(worker);
 }
 
 void dw__worker_round(dw__worker *worker)
 {
     uint64_t started = dw_os_clock_ns();
+    uint64_t job_ns = atomic_load_explicit(&worker->counts.job_ns, memory_order_relaxed);
     dw__worker_look(worker);
     dw__device_take(worker);
-    end_who_must(worker);
+    end_who_must(worker, started);
     run_guests(worker);
-    uint64_t computed = dw_os_clock_ns();
-    bool stepped = dw__device_run(worker);
-    uint64_t now = dw_os_clock_ns();
+    job_ns = atomic_load_explicit(&worker->counts.job_ns, memory_order_relaxed) - job_ns;
+    dw__bump(&worker->counts.guest_ns, dw_os_clock_ns() - started - job_ns);
+    dw__device_run(worker);
     dw__bump(&worker->counts.rounds, 1);
-    dw__bump(&worker->counts.guest_ns, computed - started);
-    worker->turn_ns = now;
-    run_jobs(worker, now,
-             stepped                                ? now - computed
-             : worker->scheduler->device.own_thread ? 0
-                                                    : DW__TIME_SLICE_NS);
 }
 
 void dw__scheduler_round(dw_scheduler *scheduler)

@@ -7,6 +7,7 @@
 #include "base/public_struct.h"
 #include "base/stack.h"
 #include "scheduler/device_side.h"
+#include "scheduler/lanes.h"
 #include "scheduler/worker.h"
 
 #define GUEST_COUNT_DEFAULT 4096u
@@ -19,6 +20,7 @@ static void release(dw_scheduler *scheduler)
 {
     dw__workers_close(scheduler);
     dw__device_close(scheduler);
+    dw__shares_free(scheduler);
     (void)pthread_cond_destroy(&scheduler->changed);
     (void)pthread_mutex_destroy(&scheduler->lock);
     dw_free(scheduler);
@@ -90,38 +92,69 @@ static dw__worker *worker_for(dw_scheduler *scheduler, dw_instance_place *place)
     return &scheduler->workers[best];
 }
 
-/* `task` is taken on success. */
-static dw_status post(dw_scheduler *scheduler, dw__task *task, dw_error *err)
+/* It waits for its first turn. With the lock. */
+static void add_call(dw_scheduler *scheduler, dw__task *task)
 {
-    dw_status status = DW_OK;
-    (void)pthread_mutex_lock(&scheduler->lock);
+    task->worker = worker_for(scheduler, dw_instance_place_of(task->instance));
+    task->worker->guest_count++;
+    scheduler->started++;
+    scheduler->guest_count++;
+    if (scheduler->guest_count > scheduler->most_guests) {
+        scheduler->most_guests = scheduler->guest_count;
+    }
+    atomic_fetch_add(&scheduler->calls, 1);
+}
+
+/* Whether the task may begin, on the time of terms->tenant. With the lock. */
+static dw_status admit(dw_scheduler *scheduler, dw__task *task, const dw_call_terms *terms,
+                       dw_error *err)
+{
     if (scheduler->refusing) {
-        status = dw_fail(err, DW_E_STATE, "the scheduler is going");
-    } else if (task->instance != NULL && scheduler->guest_count >= scheduler->guest_count_max) {
-        status = dw_fail(err, DW_E_BUSY, "scheduler: %zu guests run, which is the limit",
-                         scheduler->guest_count);
-    } else {
+        return dw_fail(err, DW_E_STATE, "the scheduler is going");
+    }
+    if (task->instance == NULL) {
+        return DW_OK;
+    }
+    if (scheduler->guest_count >= scheduler->guest_count_max) {
+        return dw_fail(err, DW_E_BUSY, "scheduler: %zu guests run, which is the limit",
+                       scheduler->guest_count);
+    }
+    dw_status status = dw__share_get(scheduler, terms->tenant, &task->share, err);
+    if (status == DW_OK) {
+        DW_ASSERT(terms->weight > 0 && terms->priority < DW__PRIORITY_COUNT);
+        atomic_store_explicit(&task->share->weight, terms->weight, memory_order_relaxed);
+        task->priority = terms->priority;
+        task->due_ns = terms->due_ns;
+    }
+    return status;
+}
+
+/* `task` is taken on success. */
+static dw_status post(dw_scheduler *scheduler, dw__task *task, const dw_call_terms *terms,
+                      dw_error *err)
+{
+    (void)pthread_mutex_lock(&scheduler->lock);
+    dw_status status = admit(scheduler, task, terms, err);
+    if (status == DW_OK) {
         task->worker = &scheduler->workers[0];
         if (task->instance != NULL) {
-            task->worker = worker_for(scheduler, dw_instance_place_of(task->instance));
-            task->worker->guest_count++;
-            scheduler->started++;
-            scheduler->guest_count++;
-            if (scheduler->guest_count > scheduler->most_guests) {
-                scheduler->most_guests = scheduler->guest_count;
-            }
-            atomic_fetch_add(&scheduler->calls, 1);
+            add_call(scheduler, task);
         }
         dw__put(&task->worker->inbox, task);
         atomic_store(&task->worker->has_inbox, true);
         dw__wake(task->worker);
+        if (task->instance != NULL) {
+            dw__task_ask_way(task);
+        }
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
     return status;
 }
 
-static dw_status post_copy(dw_scheduler *scheduler, const dw__task *wanted, dw_error *err)
+static dw_status post_copy(dw_scheduler *scheduler, const dw__task *wanted,
+                           const dw_call_terms *terms, dw_error *err)
 {
+    static const dw_call_terms usual = {.weight = DW_SCHEDULER_WEIGHT_USUAL, .priority = 1};
     dw_status status = dw_callback_check(err);
     if (status != DW_OK) {
         return status;
@@ -132,7 +165,7 @@ static dw_status post_copy(dw_scheduler *scheduler, const dw__task *wanted, dw_e
     }
     *task = *wanted;
     task->scheduler = scheduler;
-    status = post(scheduler, task, err);
+    status = post(scheduler, task, terms != NULL ? terms : &usual, err);
     if (status != DW_OK) {
         dw_free(task);
     }
@@ -146,28 +179,36 @@ dw_status dw_scheduler_start(dw_scheduler *scheduler, dw_instance *instance, dw_
         return dw_fail(err, DW_E_ARG, "scheduler: the instance is of another engine");
     }
     dw__task task = {.instance = instance, .on_end = on_end, .user = user};
-    return post_copy(scheduler, &task, err);
+    return post_copy(scheduler, &task, NULL, err);
 }
 
-dw_status dw_scheduler_receive(dw_scheduler *scheduler, dw_actor *actor, dw_write_fn on_answer,
-                               dw_call_end_fn on_end, void *user, dw_error *err)
+dw_status dw_scheduler_receive_on(dw_scheduler *scheduler, dw_actor *actor,
+                                  const dw_call_terms *terms, const dw_call_hooks *hooks,
+                                  dw_error *err)
 {
     if (dw_instance_host(dw_actor_instance(actor)) != scheduler->host) {
         return dw_fail(err, DW_E_ARG, "scheduler: the actor is of another engine");
     }
     dw__task task = {.instance = dw_actor_instance(actor),
                      .actor = actor,
-                     .on_answer = on_answer,
-                     .on_end = on_end,
-                     .user = user};
-    return post_copy(scheduler, &task, err);
+                     .on_answer = hooks->on_answer,
+                     .on_end = hooks->on_end,
+                     .user = hooks->user};
+    return post_copy(scheduler, &task, terms, err);
+}
+
+dw_status dw_scheduler_receive(dw_scheduler *scheduler, dw_actor *actor, dw_write_fn on_answer,
+                               dw_call_end_fn on_end, void *user, dw_error *err)
+{
+    const dw_call_hooks hooks = {.on_answer = on_answer, .on_end = on_end, .user = user};
+    return dw_scheduler_receive_on(scheduler, actor, NULL, &hooks, err);
 }
 
 dw_status dw_scheduler_submit(dw_scheduler *scheduler, void (*on_turn)(void *user), void *user,
                               dw_error *err)
 {
     dw__task task = {.on_turn = on_turn, .user = user};
-    return post_copy(scheduler, &task, err);
+    return post_copy(scheduler, &task, NULL, err);
 }
 
 void dw_scheduler_stop(dw_scheduler *scheduler)

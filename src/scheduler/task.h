@@ -15,9 +15,9 @@
 #define DW__TIME_SLICE_NS DW_STOP_TURN_NS
 
 typedef enum dw__task_state {
-    DW__TASK_RUNS,     /* or can: it is in `ready` or `preempted`, or just resumed */
+    DW__TASK_RUNS,     /* or can: it is in its lane, or just resumed */
     DW__TASK_STEPS,    /* its step is in a batch */
-    DW__TASK_COMPUTES, /* its work is in `jobs` */
+    DW__TASK_COMPUTES, /* it is in its lane, for work that cannot be batched */
     DW__TASK_WAITS,    /* for a time or a stream: it is in `waiting` */
     DW__TASK_AWAITS,   /* what is generated ahead of it */
 } dw__task_state;
@@ -30,6 +30,10 @@ typedef struct dw__task {
     struct dw__task *after;
     dw_scheduler *scheduler;
     struct dw__worker *worker; /* which its fiber is on */
+    struct dw__share *share;   /* whose time it takes */
+    uint8_t priority;          /* 0: the highest */
+    uint64_t due_ns;           /* of its message, beside the guest's own; 0: none */
+    uint64_t turn_ns;          /* had since it waited last */
     dw_instance *instance;
     dw_actor *actor; /* NULL: `instance` is a command */
     dw_write_fn on_answer;
@@ -54,6 +58,49 @@ typedef struct dw__task_queue {
     dw__task *first;
     dw__task *last;
 } dw__task_queue;
+
+#define DW__PRIORITY_COUNT 3
+
+/* What a guest has its turn for. */
+typedef enum dw__turn_kind {
+    DW__TURN_SHORT, /* it begins, or goes on behind what it waited for */
+    DW__TURN_WORK,  /* work that cannot be batched */
+    DW__TURN_LONG,  /* it has used up a time slice */
+    DW__TURN_KINDS,
+} dw__turn_kind;
+
+/* Tasks of a tenant, of one priority and kind. */
+typedef struct dw__class {
+    dw__task_queue tasks;
+    uint64_t pass; /* of time had, by its part */
+} dw__class;
+
+/* A tenant's tasks on one worker. */
+typedef struct dw__lane {
+    struct dw__share *share;
+    struct dw__lane *next; /* of all that the worker knows */
+    struct dw__lane *left; /* in the heap; or the next of those set aside */
+    struct dw__lane *right;
+    bool known;
+    bool queued;         /* in the heap, set aside, or having its turn */
+    uint64_t pass;       /* of time had, by weight */
+    uint64_t class_pass; /* of the class that had the last turn */
+    uint64_t owed_ns;    /* had beyond its turns */
+    size_t counts[DW__TURN_KINDS];
+    dw__class classes[DW__PRIORITY_COUNT][DW__TURN_KINDS];
+} dw__lane;
+
+/* A tenant. */
+typedef struct dw__share {
+    _Atomic uint32_t weight;
+    dw__lane lanes[]; /* [worker_count], each its worker's alone */
+} dw__share;
+
+typedef struct dw__turn {
+    dw__lane *lane;
+    uint8_t priority;
+    dw__turn_kind kind;
+} dw__turn;
 
 /* Each written by one thread alone, read by any. */
 typedef struct dw__worker_counts {
@@ -84,19 +131,20 @@ typedef struct dw__worker {
     dw_waker *waker; /* the host's: of guests that wait, and of the loop */
 
     /* The thread's own. */
-    dw__task *tasks;          /* all that were taken in and have not ended */
-    dw__task_queue ready;     /* can run */
-    dw__task_queue turn;      /* of those: the rest of the queue that is being run */
-    dw__task_queue preempted; /* used up their time slices */
-    dw__task_queue jobs;      /* wait for work that cannot be batched */
-    dw__task_queue waiting;   /* for times and streams */
-    uint64_t look_ns;         /* when the next of these is due, at the latest; 0: not known */
-    uint64_t looked_ns;       /* when they were looked at last */
-    uint64_t ended_ns;        /* when those were looked for last who must end */
-    uint64_t turn_ns;         /* since when the next turn counts */
-    uint64_t turn_job_ns;     /* of it: what was the device's time */
-    dw_stop_others others; /* all guests that have begun; its due_ns read by the device's thread */
-    bool due_is_old;       /* who set that has ended */
+    dw__task *tasks;        /* all that were taken in and have not ended */
+    dw__lane *lanes;        /* all that have had tasks */
+    dw__lane *heap;         /* those that have some, the least pass first */
+    dw__lane *aside;        /* of those, passed over in this round */
+    uint64_t pass;          /* of the lane that had the last turn */
+    size_t runnable;        /* tasks in lanes */
+    dw__task_queue waiting; /* for times and streams */
+    uint64_t look_ns;       /* when the next of these is due, at the latest; 0: not known */
+    uint64_t looked_ns;     /* when they were looked at last */
+    uint64_t ended_ns;      /* when those were looked for last who must end */
+    uint64_t turn_ns;       /* since when the next turn counts */
+    uint64_t turn_job_ns;   /* of it: what was the device's time */
+    dw_stop_others others;  /* all guests that have begun; its due_ns read by the device's thread */
+    bool due_is_old;        /* who set that has ended */
     dw__worker_counts counts;
 
     /* Of any thread. */
@@ -109,6 +157,9 @@ typedef struct dw__worker {
     _Atomic bool has_inbox; /* whether `inbox` holds anything, without the lock */
     _Atomic bool has_done;  /* whether `done` or `noted` do */
     _Atomic bool sleeps;    /* the loop waits for the waker, and for what guests wait for */
+    _Atomic(dw__share *) turn_share; /* whose guest runs; NULL: none does */
+    _Atomic uint64_t turn_from_ns;   /* since when */
+    _Atomic bool way_asked;          /* it was asked to make way */
 } dw__worker;
 
 /* device_side.c's. The device's thread is the scheduler's where it has none of its own. */
@@ -152,6 +203,7 @@ struct dw_scheduler {
     dw__device_counts counts;
 
     /* Of any thread. */
+    dw__share *shares[DW_SCHEDULER_TENANTS_MAX]; /* guarded by lock; NULL: not used so far */
     pthread_mutex_t lock;
     pthread_cond_t changed;   /* of `goes`, `quits` and workers' at_work */
     bool goes;                /* guarded by lock: workers run guests */
@@ -204,6 +256,11 @@ static inline dw__task *dw__take(dw__task_queue *queue)
 
 /* The task was taken from the inbox: it is one of all, and can run. */
 void dw__task_add(dw__worker *worker, dw__task *task);
+/* It can run: what it waited for has come. */
+void dw__task_ready(dw__task *task);
+/* The task is, or will be, among those of its worker that can run: should the guest that runs there
+ * be of another tenant, it makes way, unless it has hardly begun. Thread: any. */
+void dw__task_ask_way(const dw__task *task);
 /* The task has ended, or never began: call its callback, and free it. */
 void dw__task_end(dw__task *task, dw_status status, int exit_code, const dw_error *error);
 

@@ -61,6 +61,11 @@ static void *tick(void *user)
     return NULL;
 }
 
+void dw_wasm_host_end_turns(dw_wasm_host *host)
+{
+    wasmtime_engine_increment_epoch(host->engine);
+}
+
 void dw__wasm_host_guest_enters(dw_wasm_host *host)
 {
     (void)pthread_mutex_lock(&host->lock);

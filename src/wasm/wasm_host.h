@@ -42,5 +42,8 @@ dw_status dw_wasm_host_create(dw_wasm_host **out, const dw_host_parts *parts, dw
 /* Whether there are guests of it. Thread: any. */
 bool dw_wasm_host_is_in_use(dw_wasm_host *host);
 void dw_wasm_host_destroy(dw_wasm_host *host);
+/* Guests that run look, at their next loop or call, whether they should stop; those on fibers are
+ * left, as when a time slice is over. Thread: any. */
+void dw_wasm_host_end_turns(dw_wasm_host *host);
 
 #endif

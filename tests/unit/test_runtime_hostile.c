@@ -1,5 +1,6 @@
 /* Actors that mean harm, beside good ones of another tenant: those lose no message, and come
  * through while the others are at it. DW_HOSTILE_ACTORS=2000: so many of them. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,11 +94,14 @@ static void test_runtime_good_beside_hostile(void **state)
     dw_module *villain = actor_module(f->actors, "actor_villain.wasm");
     const dw_tenant_options bad = {
         .struct_bytes = sizeof bad, .capabilities = DW_MAY_ALL, .actors_max = count + 100};
+    const dw_tenant_options own = {
+        .struct_bytes = sizeof own, .weight = 2000, .capabilities = DW_MAY_ALL};
     f->limits =
         (dw_limits){.struct_bytes = sizeof f->limits, .descendants = 5, .caused_messages = 200};
     f->working_max = 32;
     runtime_open(f);
     assert_int_equal(dw_runtime_set_tenant(f->runtime, "bad", &bad, &error), DW_OK);
+    assert_int_equal(dw_runtime_set_tenant(f->runtime, "", &own, &error), DW_OK);
     for (size_t i = 0; i < GOOD; i++) {
         good[i] = (good_actor){.f = f, .id = runtime_spawned(f, villain, NULL)};
     }
@@ -122,10 +126,54 @@ static void test_runtime_good_beside_hostile(void **state)
     dw_module_unref(villain);
 }
 
+static _Atomic unsigned spinners_ended;
+
+static void on_spinner_end(void *user, const dw_runtime_end *end)
+{
+    (void)user;
+    (void)end;
+    spinners_ended++;
+}
+
+/* One who only computes makes way for whoever has had less of the time: were it left at the end of
+ * its time slice, those would be over before the calls are. */
+static void test_runtime_loops_make_way(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error = {.message = ""};
+    dw_module *villain = actor_module(f->actors, "actor_villain.wasm");
+    const dw_tenant_options bad = {.struct_bytes = sizeof bad, .capabilities = DW_MAY_ALL};
+    const dw_tenant_options own = {
+        .struct_bytes = sizeof own, .weight = 2000, .capabilities = DW_MAY_ALL};
+    const dw_spawn_options options = {.struct_bytes = sizeof options, .tenant = "bad"};
+    const dw_request loop = {.struct_bytes = sizeof loop,
+                             .message = "l",
+                             .message_bytes = 1,
+                             .timeout_ms = 20000,
+                             .on_end = on_spinner_end};
+    runtime_open(f);
+    assert_int_equal(dw_runtime_set_tenant(f->runtime, "bad", &bad, &error), DW_OK);
+    assert_int_equal(dw_runtime_set_tenant(f->runtime, "", &own, &error), DW_OK);
+    runtime_id id = runtime_spawned(f, villain, NULL);
+    spinners_ended = 0;
+    for (int i = 0; i < 4; i++) {
+        runtime_id spinner = runtime_spawned(f, villain, &options);
+        assert_int_equal(dw_runtime_send(f->runtime, spinner.text, &loop, NULL, &error), DW_OK);
+    }
+    for (uint32_t i = 1; i <= 4000; i++) {
+        assert_int_equal(runtime_told(f, &id, "+"), i);
+    }
+    assert_int_equal(spinners_ended, 0);
+    runtime_close(f);
+    assert_int_equal(spinners_ended, 4);
+    dw_module_unref(villain);
+}
+
 int main(void)
 {
     wasm_signals_save();
     (void)setenv("DW_TEST_THREADS", "1", 0);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_runtime_good_beside_hostile)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_runtime_good_beside_hostile),
+                                       cmocka_unit_test(test_runtime_loops_make_way)};
     return cmocka_run_group_tests(tests, runtime_fixture_open, runtime_fixture_close);
 }

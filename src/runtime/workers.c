@@ -1,0 +1,74 @@
+/* The threads that make, fork and destroy actors: their time is shared out among tenants by weight,
+ * as that of guests is (src/scheduler/lanes.h). */
+#include "base/os.h"
+#include "runtime/guests.h"
+#include "runtime/runtime_internal.h"
+
+/* A tenant's time is counted in nanoseconds * SCALE / weight. */
+#define SCALE UINT64_C(10000)
+
+void dw__host_submit(void *user, dw__operation *operation)
+{
+    dw__host *host = user;
+    dw__tenant *tenant = operation->record->tenant;
+    dw__work_queue *queue = &tenant->work;
+    operation->next = NULL;
+    (void)pthread_mutex_lock(&host->work_lock);
+    queue->weight = operation->weight;
+    if (queue->first == NULL) { /* who had nothing to do has saved nothing up */
+        queue->pass = queue->pass > host->work_pass ? queue->pass : host->work_pass;
+        queue->next = host->working;
+        host->working = tenant;
+        queue->first = operation;
+    } else {
+        queue->last->next = operation;
+    }
+    queue->last = operation;
+    (void)pthread_cond_signal(&host->work_wanted);
+    (void)pthread_mutex_unlock(&host->work_lock);
+}
+
+/* The next operation, and whose it is; NULL: there is none. With the lock. */
+static dw__operation *take_work(dw__host *host, dw__tenant **of)
+{
+    dw__tenant **best = NULL;
+    for (dw__tenant **at = &host->working; *at != NULL; at = &(*at)->work.next) {
+        best = best == NULL || (*at)->work.pass < (*best)->work.pass ? at : best;
+    }
+    if (best == NULL) {
+        return NULL;
+    }
+    *of = *best;
+    dw__work_queue *queue = &(*of)->work;
+    dw__operation *operation = queue->first;
+    queue->first = operation->next;
+    host->work_pass = queue->pass;
+    if (queue->first == NULL) {
+        *best = queue->next;
+    }
+    return operation;
+}
+
+void *dw__host_run_worker(void *arg)
+{
+    dw__host *host = arg;
+    dw__runtime_own_thread(host->runtime);
+    (void)pthread_mutex_lock(&host->work_lock);
+    while (!host->workers_end) {
+        dw__tenant *tenant = NULL;
+        dw__operation *operation = take_work(host, &tenant);
+        if (operation == NULL) {
+            (void)pthread_cond_wait(&host->work_wanted, &host->work_lock);
+            continue;
+        }
+        uint32_t weight = tenant->work.weight;
+        (void)pthread_mutex_unlock(&host->work_lock);
+        uint64_t from_ns = dw_os_clock_ns();
+        dw__operation_run(operation); /* it may be gone: the tenant is not */
+        uint64_t took_ns = dw_os_clock_ns() - from_ns;
+        (void)pthread_mutex_lock(&host->work_lock);
+        tenant->work.pass += took_ns * SCALE / weight;
+    }
+    (void)pthread_mutex_unlock(&host->work_lock);
+    return NULL;
+}
