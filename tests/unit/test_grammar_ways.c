@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/limits.h"
 #include "grammar/grammar.h"
 #include "grammar_fixture.h"
 #include "model_fixture.h"
@@ -407,6 +408,36 @@ static void test_grammar_ways_of_schemas(void **state)
     }
 }
 
+/* What a guest gets without being granted more is a step of some 60 ms at most, since others may
+ * wait for it; of what is written in earnest one takes an eighth of that at most. */
+static void test_grammar_ways_within_the_usual_limit(void **state)
+{
+    static const char *const usual[] = {
+        "{}", "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"array\"}}",
+        "{\"type\":\"object\",\"properties\":{\"city\":{\"type\":\"string\",\"maxLength\":80},"
+        "\"when\":{\"type\":\"string\",\"format\":\"date-time\"},\"kind\":{\"enum\":[\"a\",\"b\"]},"
+        "\"list\":{\"type\":\"array\",\"items\":{\"type\":\"number\"}}},\"required\":[\"city\"]}",
+        "{\"type\":\"string\",\"pattern\":\"^[a-z0-9._-]{1,40}@[a-z0-9-]+(\\\\.[a-z]{2,9})+$\"}"};
+    char *heavy = write_out(&schemas[1]);
+    (void)state;
+    assert_true(dw_limits_usual.grammar_steps * 15 <= 63000000);
+    for (size_t i = 0; i <= sizeof usual / sizeof usual[0]; i++) {
+        const bool is_heavy = i == sizeof usual / sizeof usual[0];
+        const char *schema = is_heavy ? heavy : usual[i];
+        const uint64_t limit = dw_limits_usual.grammar_steps / (is_heavy ? 1 : 8);
+        char *grammar = NULL;
+        uint64_t most;
+        dw_error err = {.message = ""};
+        assert_int_equal(dw_json_grammar_make(&grammar, schema, strlen(schema), &err), DW_OK);
+        dw_status status = walk(grammar, 4, &most, &err);
+        assert_int_equal(status, DW_OK);
+        print_message("%.40s: %.3f million steps\n", schema, (double)most * 1e-6);
+        assert_true((most > limit) == is_heavy);
+        dw_free(grammar);
+    }
+    dw_free(heavy);
+}
+
 static int set_up(void **state)
 {
     dw_error err;
@@ -433,6 +464,7 @@ int main(void)
         cmocka_unit_test(test_grammar_ways_after_the_limit),
         cmocka_unit_test(test_grammar_ways_of_all_tokens),
         cmocka_unit_test(test_grammar_ways_of_schemas),
+        cmocka_unit_test(test_grammar_ways_within_the_usual_limit),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
