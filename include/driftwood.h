@@ -1671,6 +1671,20 @@ typedef enum dw_supervision {
     DW_SUPERVISE_STOP = 1,    /* it ends, and what waits for it is cancelled */
 } dw_supervision;
 
+/* When what an actor has done is on the disk, of a runtime with a path. Its messages are there
+ * before they are accepted, whatever this says; one is gone from there once the actor's state with
+ * it is written. A process that ends has those that are not worked on again by the next, each with
+ * what it asks for under the numbers it had: at least once, and what an actor asked for (a message
+ * to another, an actor made, its end) once: a message with which it asked for something is written
+ * with all of that at once, whatever this says. */
+typedef enum dw_durability {
+    DW_DURABLE_DEFAULT = 0, /* of a spawn: the tenant's; of a tenant: the runtime's: EACH */
+    DW_DURABLE_EACH = 1,    /* before its end is told, each message */
+    DW_DURABLE_SECONDS = 2, /* so many seconds after the first message that is not, at most */
+    DW_DURABLE_PARK = 3,    /* when it leaves memory, or as many messages are not as wait at most
+                               (limit `mail`) */
+} dw_durability;
+
 typedef struct dw_runtime_options {
     size_t struct_bytes;
     /* For guests that actors spawn by name; NULL: there are none. What it gives is borrowed until
@@ -1693,13 +1707,27 @@ typedef struct dw_runtime_options {
     size_t manifest_bytes;
     const dw_scheduler_options *scheduler; /* guest_count_max is not used; NULL: the defaults */
     /* Of each actor, where its own options and its tenant's set nothing, and of the runtime:
-     * actors, attempts, spawns, caused_messages, descendants, generations and prefix_bytes. */
+     * actors, attempts, spawns, caused_messages, descendants, generations, folder_bytes
+     * and prefix_bytes. */
     const dw_limits *limits;
     /* A folder, made where there is none, for beginnings of prompts (dw_instance_share_prefixes):
      * new ones are written there in the background, up to the limit prefix_bytes, those used
      * longest ago giving way to others, pinned ones to none; they are found again by the next
      * runtime on it. Nobody else's meanwhile, and one of an engine at a time. NULL: none. */
     const char *prefix_path;
+    /* A state folder that actors live in, made if it is not there: what was accepted and what was
+     * done survive the process. One process at a time. One made by dw_store is taken as it is. Only
+     * actors that are at work or were asked for are in memory. NULL: all are, and go with the
+     * runtime. */
+    const char *path;
+    /* For the models of actors in the folder; may be NULL: there are none. What it gives is
+     * borrowed until the runtime is closed. `user` as above. */
+    dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err);
+    dw_write_fn on_stderr;     /* of guests read from the folder; NULL: the process's own */
+    bool accept_older;         /* as of dw_store_options */
+    dw_durability durability;  /* where neither the actor nor its tenant say */
+    uint32_t durability_s;     /* of DW_DURABLE_SECONDS, at least 1 */
 } dw_runtime_options;
 
 /* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads,
@@ -1734,6 +1762,8 @@ typedef struct dw_tenant_options {
                                   be granted, copied; NULL: any */
     size_t model_count;
     bool no_shared_prefixes; /* its actors do not share beginnings of prompts */
+    dw_durability durability; /* where an actor does not say; of a runtime with a path */
+    uint32_t durability_s;    /* of DW_DURABLE_SECONDS, at least 1 */
 } dw_tenant_options;
 /* Make a tenant, or change one: actors that are there keep what they have. The tenant "" is there
  * from the start, with weight 100 and DW_MAY_ALL. Errors: DW_E_ARG (the name: length, characters
@@ -1762,6 +1792,8 @@ typedef struct dw_spawn_options {
     uint32_t failures_max;    /* messages in a row in which it breaks off, then it ends; 0: any */
     dw_runtime_end_fn on_end; /* of dw_runtime_begin_spawn: it is made, or not; may be NULL */
     void *user;
+    dw_durability durability; /* of a runtime with a path; its children get it, too */
+    uint32_t durability_s;    /* of DW_DURABLE_SECONDS, at least 1 */
 } dw_spawn_options;
 
 /* A new actor; `id` is set at once, and messages to it wait until it is made. `options` may be
@@ -1928,6 +1960,9 @@ typedef struct dw_runtime_actor_info {
     uint64_t thaws;            /* and came back */
     uint64_t message;          /* the number of what it works on; 0: nothing, or a timer's */
     uint64_t working_ns;       /* since it began with that */
+    bool resident;             /* it is in memory: counters begin anew when it comes there */
+    dw_durability durability;  /* that holds for it; DW_DURABLE_DEFAULT: there is no path */
+    uint32_t durability_s;
 } dw_runtime_actor_info;
 /* Errors: DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
@@ -1961,6 +1996,9 @@ typedef struct dw_runtime_stats {
     uint64_t written_bytes;
     uint64_t parks;
     uint64_t thaws;
+    uint64_t resident;    /* actors in memory */
+    uint64_t freezes;     /* files of actors' states, written to the path */
+    uint64_t new_bytes;   /* keys and values, and pages of memories, that these had to hold */
 } dw_runtime_stats;
 /* Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_runtime_get_stats(dw_runtime *runtime, dw_runtime_stats *stats);

@@ -67,9 +67,37 @@ dw_status dw__runtime_create(dw_runtime **out, const dw__platform *platform,
     runtime->working_max = options->working_max != 0 ? options->working_max : DW__WORKING_DEFAULT;
     runtime->opened_ns = platform->clock_ns(platform->user);
     DW_ASSERT(pthread_mutex_init(&runtime->lock, NULL) == 0);
+    DW_ASSERT(pthread_mutex_init(&runtime->landing_lock, NULL) == 0);
     dw_os_cond_init(&runtime->changed);
     *out = runtime;
     return DW_OK;
+}
+
+dw_status dw__runtime_keep(dw_runtime *runtime, const dw__keeper *keeper, dw_error *err)
+{
+    dw__enter(runtime);
+    runtime->keeper = keeper;
+    dw_status status = dw__scan_create(runtime, err);
+    dw__leave(runtime, false);
+    return status;
+}
+
+void dw__runtime_count(dw_runtime *runtime, const char *tenant, uint64_t actors)
+{
+    dw__enter(runtime);
+    dw__tenant *own = dw__find_tenant(runtime, tenant);
+    if (own != NULL) {
+        own->actors += actors;
+    }
+    runtime->dormant_count += actors;
+    dw__leave(runtime, false);
+}
+
+void dw__runtime_begin_scan(dw_runtime *runtime)
+{
+    dw__enter(runtime);
+    dw__scan_folder(runtime);
+    dw__leave(runtime, false);
 }
 
 dw_status dw__tenant_limits(dw_runtime *runtime, const char *name, dw_limits *limits, dw_error *err)
@@ -129,6 +157,7 @@ bool dw__own_prefixes(dw_runtime *runtime, const dw__record *record)
 uint64_t dw__tick(dw_runtime *runtime)
 {
     dw__enter(runtime);
+    dw__land_all(runtime);
     dw__alarms_ring(runtime, runtime->platform.clock_ns(runtime->platform.user));
     uint64_t due_ns = dw__alarms_due(runtime);
     dw__leave(runtime, true);
@@ -138,7 +167,8 @@ uint64_t dw__tick(dw_runtime *runtime)
 /* With the lock. */
 static bool is_gone(const dw_runtime *runtime)
 {
-    return runtime->record_count == 0 && runtime->notices == NULL && !runtime->telling;
+    return runtime->record_count == 0 && runtime->in_flight == 0 && runtime->notices == NULL &&
+           !runtime->telling;
 }
 
 bool dw__runtime_is_gone(dw_runtime *runtime)
@@ -171,18 +201,24 @@ void dw__runtime_free(dw_runtime *runtime)
         runtime->tenants = tenant->next;
         dw__tenant_free(tenant);
     }
+    if (runtime->scan != NULL && runtime->alarm_owners > 0) {
+        dw__alarm_unreserve(runtime, &runtime->folder_alarm);
+        dw_free(runtime->scan);
+    }
     DW_ASSERT(runtime->alarm_owners == 0);
     dw_free(runtime->alarms);
     dw_free(runtime->buckets);
     (void)pthread_cond_destroy(&runtime->changed);
     (void)pthread_mutex_destroy(&runtime->lock);
+    (void)pthread_mutex_destroy(&runtime->landing_lock);
     dw_free(runtime);
 }
 
 /* With the lock. */
 static bool is_idle(const dw_runtime *runtime)
 {
-    return runtime->busy_count == 0 && runtime->notices == NULL && !runtime->telling;
+    return runtime->busy_count == 0 && runtime->in_flight == 0 && runtime->notices == NULL &&
+           !runtime->telling;
 }
 
 dw_status dw_runtime_wait(dw_runtime *runtime, uint64_t timeout_ms, dw_error *err)

@@ -2,11 +2,53 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/public_struct.h"
 #include "runtime/describe.h"
 
 static const dw_priority priorities[DW__PRIORITIES] = {DW_PRIORITY_HIGH, DW_PRIORITY_NORMAL,
                                                        DW_PRIORITY_LOW};
+
+/* Those in the folder, from `from` on. Gives the lock back meanwhile. */
+static dw_status list_kept(dw_runtime *runtime, uint64_t from, size_t max, dw_actor_name **names,
+                           size_t *count, dw_error *err)
+{
+    char id[DW_ACTOR_ID_CHARS + 1];
+    *names = dw_alloc(max, sizeof **names);
+    if (*names == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of %zu actors", max);
+    }
+    dw__id_text(id, from);
+    dw__lock_scope scope = dw__unlock(runtime);
+    dw_status status = runtime->keeper->list(runtime->keeper->user, id, *names, max, count, err);
+    dw__lock_again(runtime, scope);
+    return status;
+}
+
+/* With those in memory, which need not be in the folder yet. Of those that leave there are none. */
+static size_t merge(const dw_runtime *runtime, uint64_t from, const dw_actor_name *kept,
+                    size_t kept_count, char (*ids)[DW_ACTOR_ID_CHARS + 1], size_t capacity)
+{
+    size_t count = 0;
+    size_t next = 0;
+    const dw__record *record = dw__first_from(runtime, from);
+    while (count < capacity && (record != NULL || next < kept_count)) {
+        uint64_t id = 0;
+        bool is_kept = next < kept_count && dw__id_parse(kept[next].id, &id);
+        if (record != NULL && (!is_kept || record->id <= id)) {
+            next += is_kept && record->id == id;
+            dw__id_text(ids[count++], record->id);
+            record = record->id < UINT64_MAX ? dw__first_from(runtime, record->id + 1) : NULL;
+        } else {
+            const dw__record *leaves = dw__find_any(runtime, id);
+            if (leaves == NULL) {
+                dw__id_text(ids[count++], id);
+            }
+            next++;
+        }
+    }
+    return count;
+}
 
 dw_status dw_runtime_list(dw_runtime *runtime, const char *after,
                           char (*ids)[DW_ACTOR_ID_CHARS + 1], size_t capacity, size_t *count,
@@ -23,23 +65,21 @@ dw_status dw_runtime_list(dw_runtime *runtime, const char *after,
         }
         from++;
     }
+    dw_actor_name *kept = NULL;
+    size_t kept_count = 0;
     dw_status status = dw__enter_open(runtime, err);
     if (status != DW_OK) {
         return status;
     }
-    while (*count < capacity) {
-        const dw__record *record = dw__first_from(runtime, from);
-        if (record == NULL) {
-            break;
-        }
-        dw__id_text(ids[(*count)++], record->id);
-        if (record->id == UINT64_MAX) {
-            break;
-        }
-        from = record->id + 1;
+    if (runtime->keeper != NULL && capacity > 0) {
+        status = list_kept(runtime, from, capacity, &kept, &kept_count, err);
     }
+    if (status == DW_OK) {
+        *count = merge(runtime, from, kept, kept_count, ids, capacity);
+    }
+    dw_free(kept);
     dw__leave(runtime, false);
-    return DW_OK;
+    return status;
 }
 
 /* With the lock, as all that follows. */
@@ -51,8 +91,9 @@ static dw_runtime_actor_info info_of(dw_runtime *runtime, dw__record *record)
                                   .priority = priorities[record->priority],
                                   .supervision = record->supervision,
                                   .working = record->state == DW__WORKING,
-                                  .waiting = record->mail.count,
-                                  .set_aside = record->aside.count,
+                                  .waiting = record->mail.count + record->held.count +
+                                             record->coming.count,
+                                  .set_aside = record->aside.count + record->aside_count,
                                   .done = record->sums.messages,
                                   .restarts = record->restarts,
                                   .freezes = record->freeze_number,
@@ -69,6 +110,31 @@ static dw_runtime_actor_info info_of(dw_runtime *runtime, dw__record *record)
     }
     dw__sender_text(info.parent, &record->made_by);
     (void)snprintf(info.tenant, sizeof info.tenant, "%s", record->tenant->name);
+    info.resident = true;
+    if (runtime->keeper != NULL) {
+        info.durability = dw__durability_of(runtime, record, &info.durability_s);
+    }
+    return info;
+}
+
+/* Of one that is in the folder alone. */
+static dw_runtime_actor_info info_of_row(const dw_runtime *runtime, const dw_actor_row *row)
+{
+    const dw_actor_traits *traits = &row->traits;
+    const dw__tenant *tenant = dw__find_tenant(runtime, traits->tenant);
+    dw_runtime_actor_info info = {
+        .depth = row->depth,
+        .capabilities = tenant != NULL ? traits->capabilities & tenant->capabilities : 0,
+        .priority = priorities[dw__queue_of((dw_priority)traits->priority)],
+        .supervision =
+            traits->supervision == DW_SUPERVISE_STOP ? DW_SUPERVISE_STOP : DW_SUPERVISE_RESTART,
+        .waiting = row->waiting,
+        .set_aside = row->set_aside,
+        .timer_ms = row->timer_ms != UINT64_MAX ? row->timer_ms : 0};
+    memcpy(info.parent, row->parent, sizeof info.parent);
+    (void)snprintf(info.tenant, sizeof info.tenant, "%s", traits->tenant);
+    dw__durability_read(traits->policy, &info.durability, &info.durability_s);
+    dw__durability_fill(runtime, tenant, &info.durability, &info.durability_s);
     return info;
 }
 
@@ -76,6 +142,7 @@ dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
                                     dw_runtime_actor_info *info, dw_error *err)
 {
     dw__record *record = NULL;
+    dw_actor_row row;
     dw_runtime_actor_info own;
     dw_status status = dw_struct_check(info, "dw_runtime_actor_info", err);
     if (status == DW_OK) {
@@ -84,9 +151,9 @@ dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
     if (status != DW_OK) {
         return status;
     }
-    status = dw__find_text(runtime, id, &record, err);
+    status = dw__look(runtime, id, &record, &row, err);
     if (status == DW_OK) {
-        own = info_of(runtime, record);
+        own = record != NULL ? info_of(runtime, record) : info_of_row(runtime, &row);
     }
     dw__leave(runtime, false);
     if (status == DW_OK) {
@@ -168,7 +235,8 @@ dw_status dw_runtime_list_tenants(dw_runtime *runtime, const char *after,
 static dw_runtime_stats stats_of(const dw_runtime *runtime)
 {
     dw_runtime_stats stats = runtime->counts;
-    stats.actors = runtime->listed_count;
+    stats.actors = runtime->listed_count + runtime->dormant_count;
+    stats.resident = runtime->listed_count;
     stats.working = runtime->working_count;
     stats.uptime_ns = runtime->platform.clock_ns(runtime->platform.user) - runtime->opened_ns;
     stats.messages = runtime->sums.messages;
@@ -208,9 +276,34 @@ static void add_sums(dw_json_text *json, const dw__sums *sums)
 #undef ADD
 }
 
+/* What is known of one that is in memory or not. */
+static void add_info(dw_json_text *json, const char *id, const dw_runtime_actor_info *info)
+{
+    static const char *const names[] = {
+        [DW_PRIORITY_NORMAL] = "normal", [DW_PRIORITY_HIGH] = "high", [DW_PRIORITY_LOW] = "low"};
+    char durability[32];
+    dw_json_add_string(json, "id", id);
+    dw_json_add_string(json, "parent", info->parent);
+    dw_json_add_whole(json, "depth", info->depth);
+    dw_json_add_string(json, "tenant", info->tenant);
+    add_capabilities(json, info->capabilities);
+    dw_json_add_string(json, "priority", names[info->priority]);
+    dw_json_add_string(json, "supervision",
+                       info->supervision == DW_SUPERVISE_STOP ? "stop" : "restart");
+    dw_json_add_truth(json, "resident", info->resident);
+    if (info->durability == DW_DURABLE_SECONDS) {
+        dw_json_add_whole(json, "durability", info->durability_s);
+    } else if (info->durability != DW_DURABLE_DEFAULT) {
+        dw__durability_text(durability, info->durability, 0);
+        dw_json_add_string(json, "durability", durability);
+    }
+    dw_json_add_whole(json, "waiting", info->waiting);
+    dw_json_add_whole(json, "set_aside", info->set_aside);
+    dw_json_add_whole(json, "timer_ms", info->timer_ms);
+}
+
 void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record)
 {
-    static const char *const queues[DW__PRIORITIES] = {"high", "normal", "low"};
     static const char *const states[] = {
         [DW__MAKING] = "making",   [DW__RESTING] = "resting", [DW__READY] = "ready",
         [DW__WORKING] = "working", [DW__BUSY] = "busy",       [DW__DOWN] = "down",
@@ -219,25 +312,25 @@ void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record)
     char id[DW_ACTOR_ID_CHARS + 1];
     dw__id_text(id, record->id);
     dw_json_open(json, '{');
-    dw_json_add_string(json, "id", id);
-    dw_json_add_string(json, "parent", info.parent);
-    dw_json_add_whole(json, "depth", info.depth);
-    dw_json_add_string(json, "tenant", info.tenant);
-    add_capabilities(json, info.capabilities);
-    dw_json_add_string(json, "priority", queues[record->priority]);
-    dw_json_add_string(json, "supervision",
-                       info.supervision == DW_SUPERVISE_STOP ? "stop" : "restart");
+    add_info(json, id, &info);
     dw_json_add_string(json, "state", states[record->state]);
     dw_json_add_truth(json, "working", info.working);
     dw_json_add_whole(json, "message", info.message);
     dw_json_add_whole(json, "working_ns", info.working_ns);
-    dw_json_add_whole(json, "waiting", info.waiting);
-    dw_json_add_whole(json, "set_aside", info.set_aside);
     dw_json_add_whole(json, "restarts", info.restarts);
     dw_json_add_whole(json, "freezes", info.freezes);
-    dw_json_add_whole(json, "timer_ms", info.timer_ms);
     dw_json_add_whole(json, "memory_bytes", info.memory_bytes);
     add_sums(json, &record->sums);
+    dw_json_close(json, '}');
+}
+
+static void add_row(dw_json_text *json, const dw_runtime *runtime, const dw_actor_row *row)
+{
+    dw_runtime_actor_info info = info_of_row(runtime, row);
+    dw_json_open(json, '{');
+    add_info(json, row->id, &info);
+    dw_json_add_string(json, "state", "dormant");
+    dw_json_add_truth(json, "working", false);
     dw_json_close(json, '}');
 }
 
@@ -245,6 +338,7 @@ void dw__json_totals(dw_json_text *json, const dw_runtime *runtime)
 {
     dw_runtime_stats stats = stats_of(runtime);
     dw_json_add_whole(json, "actors", stats.actors);
+    dw_json_add_whole(json, "resident", stats.resident);
     dw_json_add_whole(json, "working", stats.working);
     dw_json_add_whole(json, "most_working", stats.most_working);
     dw_json_add_whole(json, "waiting", stats.waiting);
@@ -255,6 +349,7 @@ void dw__json_totals(dw_json_text *json, const dw_runtime *runtime)
     dw_json_add_whole(json, "stopped", stats.stopped);
     dw_json_add_whole(json, "restarts", stats.restarts);
     dw_json_add_whole(json, "lost_events", stats.lost_events);
+    dw_json_add_whole(json, "new_bytes", stats.new_bytes);
     add_sums(json, &runtime->sums);
 }
 
@@ -281,6 +376,7 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
                               dw_error *err)
 {
     dw__record *record = NULL;
+    dw_actor_row row;
     dw_json_text json = dw_json_text_in(text->items, text->capacity);
     text->count = 0;
     dw_status status = dw__enter_open(runtime, err);
@@ -288,10 +384,12 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
         return status;
     }
     if (id != NULL) {
-        status = dw__find_text(runtime, id, &record, err);
+        status = dw__look(runtime, id, &record, &row, err);
     }
     if (status == DW_OK && record != NULL) {
         dw__json_actor(&json, runtime, record);
+    } else if (status == DW_OK && id != NULL) {
+        add_row(&json, runtime, &row);
     } else if (status == DW_OK) {
         dw_json_open(&json, '{');
         dw__json_totals(&json, runtime);

@@ -6,18 +6,9 @@
 #include "base/alloc.h"
 #include "runtime/runtime_internal.h"
 
-/* An effect, copied out of the body that asked for it. */
-typedef struct ask {
-    struct ask *next;
-    dw_effect_kind kind;
-    uint64_t actor;
-    dw__mail *mail;
-    char guest[DW__GUEST_NAME_MAX + 1];
-} ask;
-
 /* ---- without the lock ------------------------------------------------------------------------ */
 
-static void free_ask(ask *asked)
+static void free_ask(dw__ask *asked)
 {
     if (asked != NULL) {
         dw_free(asked->mail);
@@ -25,24 +16,25 @@ static void free_ask(ask *asked)
     }
 }
 
-static void free_asks(ask *asked)
+void dw__free_asks(dw__ask *asked)
 {
     while (asked != NULL) {
-        ask *next = asked->next;
+        dw__ask *next = asked->next;
         free_ask(asked);
         asked = next;
     }
 }
 
-static ask *copy_ask(const dw__record *record, const dw__asked *effect, dw_error *err)
+static dw__ask *copy_ask(const dw__record *record, const dw__asked *effect, dw_error *err)
 {
-    ask *asked = dw_alloc(1, sizeof *asked);
+    dw__ask *asked = dw_alloc(1, sizeof *asked);
     if (asked == NULL) {
         (void)dw_fail(err, DW_E_MEMORY, "no memory for what the actor asked for");
         return NULL;
     }
     asked->kind = effect->kind;
     asked->actor = effect->actor;
+    asked->number = effect->number;
     (void)snprintf(asked->guest, sizeof asked->guest, "%s",
                    effect->guest != NULL ? effect->guest : "");
     if (effect->kind != DW_EFFECT_STOP &&
@@ -58,16 +50,14 @@ static ask *copy_ask(const dw__record *record, const dw__asked *effect, dw_error
     return asked;
 }
 
-/* All effects of the body, in order, of which it has none afterwards. `*failed`: some could not be
- * copied. */
-static ask *take_effects(dw_runtime *runtime, dw__record *record, dw_error *failed)
+dw__ask *dw__take_effects(dw_runtime *runtime, dw__record *record, dw_error *failed)
 {
     const dw__platform *platform = &runtime->platform;
-    ask *first = NULL;
-    ask **link = &first;
+    dw__ask *first = NULL;
+    dw__ask **link = &first;
     dw__asked effect;
     for (size_t i = 0; platform->effect_at(platform->user, record->body, i, &effect); i++) {
-        ask *asked = copy_ask(record, &effect, failed);
+        dw__ask *asked = copy_ask(record, &effect, failed);
         if (asked != NULL) {
             *link = asked;
             link = &asked->next;
@@ -81,11 +71,8 @@ static ask *take_effects(dw_runtime *runtime, dw__record *record, dw_error *fail
 
 /* ---- carrying out ---------------------------------------------------------------------------- */
 
-dw_status dw__may_send(const dw__record *from, const dw__record *to, dw_error *err)
+static dw_status may_send(uint32_t has, bool kin, bool same, dw_error *err)
 {
-    const uint32_t has = from->capabilities;
-    bool kin = from->tree == to->tree;
-    bool same = from->tenant == to->tenant;
     if ((kin && (has & DW_MAY_SEND_KIN) != 0) || (same && (has & DW_MAY_SEND_TENANT) != 0) ||
         (has & DW_MAY_SEND_ANY) != 0) {
         return DW_OK;
@@ -96,7 +83,20 @@ dw_status dw__may_send(const dw__record *from, const dw__record *to, dw_error *e
                           : "other tenants' actors");
 }
 
-static dw_status send(dw_runtime *runtime, dw__record *record, ask *asked, dw_error *err)
+dw_status dw__may_send(const dw__record *from, const dw__record *to, dw_error *err)
+{
+    return may_send(from->capabilities, from->tree == to->tree, from->tenant == to->tenant, err);
+}
+
+dw_status dw__may_send_to(const dw__record *from, const dw_actor_row *to, dw_error *err)
+{
+    uint64_t head = 0;
+    bool kin = dw__id_parse(to->head, &head) && head == from->tree->head;
+    return may_send(from->capabilities, kin, strcmp(from->tenant->name, to->traits.tenant) == 0,
+                    err);
+}
+
+static dw_status send(dw_runtime *runtime, dw__record *record, dw__ask *asked, dw_error *err)
 {
     dw__record *target = dw__find(runtime, asked->actor);
     if (target == NULL) {
@@ -114,8 +114,8 @@ static dw_status send(dw_runtime *runtime, dw__record *record, ask *asked, dw_er
     return status;
 }
 
-static dw_status make_child(dw_runtime *runtime, dw__record *record, ask *asked, dw__record **child,
-                            dw_error *err)
+static dw_status make_child(dw_runtime *runtime, dw__record *record, dw__ask *asked,
+                            dw__record **child, dw_error *err)
 {
     if (dw__find(runtime, asked->actor) != NULL) {
         return dw_fail(err, DW_E_STATE, "spawn: there is an actor %016" PRIx64, asked->actor);
@@ -127,6 +127,8 @@ static dw_status make_child(dw_runtime *runtime, dw__record *record, ask *asked,
                                .failures_max = record->failures_max,
                                .priority = record->priority,
                                .supervision = record->supervision,
+                               .durability = record->durability,
+                               .durability_s = record->durability_s,
                                .seed = record->seed};
     dw_status status = dw__record_create(runtime, &wanted, child, err);
     if (status == DW_OK) {
@@ -136,7 +138,7 @@ static dw_status make_child(dw_runtime *runtime, dw__record *record, ask *asked,
     return status;
 }
 
-static dw_status spawn(dw_runtime *runtime, dw__record *record, ask *asked, dw_error *err)
+static dw_status spawn(dw_runtime *runtime, dw__record *record, dw__ask *asked, dw_error *err)
 {
     dw__record *child = NULL;
     dw_status status = make_child(runtime, record, asked, &child, err);
@@ -149,7 +151,7 @@ static dw_status spawn(dw_runtime *runtime, dw__record *record, ask *asked, dw_e
 }
 
 /* `forks`: those of this message, the last first. */
-static dw_status fork_child(dw_runtime *runtime, dw__record *record, ask *asked,
+static dw_status fork_child(dw_runtime *runtime, dw__record *record, dw__ask *asked,
                             dw__operation **forks, dw_error *err)
 {
     dw__operation *operation = NULL;
@@ -171,11 +173,11 @@ static dw_status fork_child(dw_runtime *runtime, dw__record *record, ask *asked,
     return DW_OK;
 }
 
-static void carry_out(dw_runtime *runtime, dw__record *record, ask *first)
+static void carry_out(dw_runtime *runtime, dw__record *record, dw__ask *first)
 {
     dw__operation *forks = NULL;
-    for (ask *asked = first; asked != NULL;) {
-        ask *next = asked->next;
+    for (dw__ask *asked = first; asked != NULL;) {
+        dw__ask *next = asked->next;
         dw_error error = {.message = ""};
         dw_status status = DW_OK;
         switch (asked->kind) {
@@ -217,7 +219,7 @@ static void count(dw_runtime *runtime, dw__record *record, dw_status status)
 }
 
 /* `broken`: the message is not done. */
-static void end_message(dw_runtime *runtime, dw__record *record, const dw_error *error, bool broken)
+void dw__end_message(dw_runtime *runtime, dw__record *record, const dw_error *error, bool broken)
 {
     dw__mail *mail = record->current;
     record->current = NULL;
@@ -229,12 +231,12 @@ static void end_message(dw_runtime *runtime, dw__record *record, const dw_error 
     } else if (broken) {
         dw__mail_failed(runtime, record, mail, error);
     } else {
-        dw__mail_end(runtime, record, mail, error);
+        dw__mail_end(runtime, mail, error);
     }
 }
 
 /* The actor broke off. */
-static void supervise(dw_runtime *runtime, dw__record *record)
+void dw__supervise(dw_runtime *runtime, dw__record *record)
 {
     record->failures++;
     if (record->stopping) {
@@ -247,8 +249,7 @@ static void supervise(dw_runtime *runtime, dw__record *record)
         (void)dw_fail(&error, DW_E_STATE, "it broke off %u times in a row, and ends",
                       record->failures);
         dw__problem(runtime, record->id, &error);
-        dw__set_state(runtime, record, DW__RESTING);
-        dw__stop(runtime, record);
+        dw__end_actor(runtime, record);
         return;
     }
     dw__restart(runtime, record);
@@ -259,7 +260,7 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
     const dw__platform *platform = &runtime->platform;
     dw_error failed = {.code = DW_OK};
     dw_error own = {.code = DW_OK};
-    ask *asked = NULL;
+    dw__ask *asked = NULL;
     size_t inside = 0;
     uint64_t timer_ms = 0;
     if (status != DW_OK) {
@@ -268,7 +269,7 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
     }
     bool broken = platform->is_broken(platform->user, record->body);
     if (!broken) {
-        asked = take_effects(runtime, record, &failed);
+        asked = dw__take_effects(runtime, record, &failed);
         inside = platform->waiting(platform->user, record->body);
         timer_ms = platform->timer_ms(platform->user, record->body);
     }
@@ -282,17 +283,26 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
     record->inside = inside;
     record->timer_ms = timer_ms;
     count(runtime, record, own.code);
-    end_message(runtime, record, &own, broken);
+    if (runtime->keeper != NULL) {
+        if (failed.code != DW_OK && !broken) { /* what it asked for is part of its turn */
+            record->turn->undone = broken = true;
+            own = failed;
+        }
+        dw__settle(runtime, record, asked, &own, broken);
+        dw__leave(runtime, true);
+        return;
+    }
+    dw__end_message(runtime, record, &own, broken);
     if (failed.code != DW_OK) {
         dw__problem(runtime, record->id, &failed);
     }
     if (record->stopping || broken) {
-        free_asks(asked);
+        dw__free_asks(asked);
     } else {
         carry_out(runtime, record, asked);
     }
     if (broken) {
-        supervise(runtime, record);
+        dw__supervise(runtime, record);
     } else {
         record->failures = 0;
         dw__rest(runtime, record);

@@ -44,10 +44,15 @@ static dw__event *keep(dw_runtime *runtime, uint64_t actor, size_t bytes)
 
 void dw__happened(dw_runtime *runtime, const dw__record *record, const dw__happening *happening)
 {
-    if (runtime->subscriptions == NULL || !anybody_wants(runtime, record->id)) {
+    dw__happened_to(runtime, record->id, happening);
+}
+
+void dw__happened_to(dw_runtime *runtime, uint64_t id, const dw__happening *happening)
+{
+    if (runtime->subscriptions == NULL || !anybody_wants(runtime, id)) {
         return;
     }
-    dw__event *event = keep(runtime, record->id, happening->byte_count);
+    dw__event *event = keep(runtime, id, happening->byte_count);
     if (event == NULL) {
         return;
     }
@@ -147,12 +152,17 @@ dw_status dw_runtime_subscribe(dw_runtime *runtime, const char *id,
                                uint64_t *subscription, dw_error *err)
 {
     dw__record *record = NULL;
+    dw_actor_row row;
+    uint64_t actor = 0;
     dw__subscription *made = NULL;
     dw_status status = dw__enter_open(runtime, err);
     if (status != DW_OK) {
         return status;
     }
-    status = id != NULL ? dw__find_text(runtime, id, &record, err) : DW_OK;
+    status = id != NULL ? dw__look(runtime, id, &record, &row, err) : DW_OK;
+    if (status == DW_OK && id != NULL) {
+        (void)dw__id_parse(id, &actor);
+    }
     if (status == DW_OK && runtime->subscription_count >= DW__SUBSCRIPTIONS_MAX) {
         status = dw_fail(err, DW_E_LIMIT, "subscriptions: %zu, which is the limit",
                          runtime->subscription_count);
@@ -166,7 +176,7 @@ dw_status dw_runtime_subscribe(dw_runtime *runtime, const char *id,
         }
         *made = (dw__subscription){.number = ++runtime->subscription_number,
                                    .to_all = id == NULL,
-                                   .actor = record != NULL ? record->id : 0,
+                                   .actor = actor,
                                    .on_event = on_event,
                                    .user = user};
         *link = made;

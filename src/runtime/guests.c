@@ -351,6 +351,7 @@ static bool effect_at(void *user, void *of, size_t index, dw__asked *asked)
     }
     *asked = (dw__asked){.kind = effect.kind,
                          .actor = id_of(effect.actor),
+                         .number = effect.number,
                          .guest = effect.guest,
                          .message = effect.message,
                          .bytes = effect.message_bytes};
@@ -384,6 +385,25 @@ static size_t waiting(void *user, void *of)
     return dw_actor_waiting(((const body *)of)->actor);
 }
 
+static void worked_on(void *user, void *of, uint64_t *received, uint64_t *inside)
+{
+    const body *own = of;
+    (void)user;
+    *received = dw_actor_received(own->actor);
+    *inside = dw_actor_inside(own->actor);
+}
+
+static dw_message *take_inside(void *user, void *of)
+{
+    (void)user;
+    return dw_actor_take_message(((body *)of)->actor);
+}
+
+dw_actor *dw__body_actor(void *of)
+{
+    return ((body *)of)->actor;
+}
+
 const dw__platform dw__guests_platform = {
     .clock_ns = clock_ns,
     .wall_ms = wall_ms,
@@ -410,6 +430,8 @@ const dw__platform dw__guests_platform = {
     .timer_ms = timer_ms,
     .fire_timers = fire_timers,
     .waiting = waiting,
+    .take_inside = take_inside,
+    .worked_on = worked_on,
     .usage = get_usage,
     .export = export_body,
     .keep_prefixes = keep_prefixes,

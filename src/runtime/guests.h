@@ -8,6 +8,7 @@
 
 #include "actor/actor.h"
 #include "prefixes/prefix_folder.h"
+#include "runtime/folder.h"
 #include "runtime/platform.h"
 
 #define DW__WORKERS_MAX 64u
@@ -29,6 +30,8 @@ typedef struct dw__host {
     dw_runtime_options options;
     dw_scheduler *scheduler;
     dw__prefix_keeper *prefixes; /* NULL: no folder has them */
+    struct dw__folder *folder;   /* NULL: actors are in memory alone */
+    dw__keeper keeper;
 
     pthread_t loop; /* runs the scheduler: guests, and most callbacks */
     bool has_loop;
@@ -38,12 +41,12 @@ typedef struct dw__host {
     pthread_mutex_t loop_lock;
     pthread_cond_t loop_wanted;
 
-    pthread_t keeper; /* what is due, and what is to be told when no other thread does */
-    bool has_keeper;
-    pthread_mutex_t keeper_lock;
-    pthread_cond_t keeper_wanted;
-    uint64_t wake_ns; /* guarded by keeper_lock, as the next */
-    bool keeper_ends;
+    pthread_t ticker; /* what is due, and what is to be told when no other thread does */
+    bool has_ticker;
+    pthread_mutex_t ticker_lock;
+    pthread_cond_t ticker_wanted;
+    uint64_t wake_ns; /* guarded by ticker_lock, as the next */
+    bool ticker_ends;
 
     pthread_t workers[DW__WORKERS_MAX]; /* [worker_count] */
     size_t worker_count;
@@ -79,6 +82,8 @@ void dw__prefixes_load(dw__prefix_keeper *keeper, const dw_instance_options *gra
 /* A guest may have computed a prompt. */
 void dw__prefixes_given(dw__prefix_keeper *keeper);
 
+/* The actor of a body. */
+dw_actor *dw__body_actor(void *body);
 /* A call was posted to the scheduler. */
 void dw__host_wake_loop(dw__host *host);
 /* workers.c: as of dw__platform; and the thread of a worker. */

@@ -46,8 +46,7 @@ dw__mail *dw__mailbox_take(dw__mailbox *mailbox)
     return mail;
 }
 
-/* The one of that number, out of the mailbox; NULL: it is not there. */
-static dw__mail *take_number(dw__mailbox *mailbox, uint64_t number)
+dw__mail *dw__mailbox_take_number(dw__mailbox *mailbox, uint64_t number)
 {
     dw__mail *before = NULL;
     dw__mail *mail = mailbox->first;
@@ -87,6 +86,9 @@ void dw__mail_free(dw_runtime *runtime, dw__mail *mail)
     if (mail != NULL && mail->timeout_ms != 0) {
         dw__alarm_unreserve(runtime, &mail->alarm);
     }
+    if (mail != NULL) {
+        dw_free(mail->posting);
+    }
     dw_free(mail);
 }
 
@@ -95,8 +97,10 @@ void dw__mail_free(dw_runtime *runtime, dw__mail *mail)
 dw_status dw__mail_check(const dw__record *record, size_t bytes, uint64_t times, dw_error *err)
 {
     const dw_limits *limits = record->limits;
-    uint64_t count = record->mail.count + record->aside.count;
-    uint64_t held = record->mail.bytes + record->aside.bytes;
+    uint64_t count = record->mail.count + record->aside.count + record->held.count +
+                     record->coming.count + record->undone + record->aside_count;
+    uint64_t held = record->mail.bytes + record->aside.bytes + record->held.bytes +
+                    record->coming.bytes + record->undone_bytes;
     if (bytes > limits->message_bytes) {
         return dw_fail(err, DW_E_LIMIT, "message: %zu bytes, limit %" PRIu64 " (message_bytes)",
                        bytes, limits->message_bytes);
@@ -128,6 +132,28 @@ void dw__mail_accept(dw_runtime *runtime, dw__record *record, dw__mail *mail)
     dw__rouse(runtime, record);
 }
 
+/* A request that is not worked on yet ends. false: it is not there. */
+static bool end_waiting(dw_runtime *runtime, dw__record *record, uint64_t number,
+                        const dw_error *error)
+{
+    dw__mail *mail = dw__mailbox_take_number(&record->mail, number);
+    if (mail != NULL) {
+        runtime->counts.waiting--;
+    } else {
+        mail = dw__mailbox_take_number(&record->held, number);
+    }
+    if (mail != NULL) {
+        dw__mail_end(runtime, mail, error);
+        return true;
+    }
+    mail = dw__mailbox_take_number(&record->coming, number);
+    if (mail != NULL) { /* it ends when that is over */
+        mail->refused = true;
+        mail->error = *error;
+    }
+    return mail != NULL;
+}
+
 static void ring_timeout(dw_runtime *runtime, dw__alarm *alarm)
 {
     dw__mail *mail = (dw__mail *)(void *)((char *)alarm - offsetof(dw__mail, alarm));
@@ -138,18 +164,17 @@ static void ring_timeout(dw_runtime *runtime, dw__alarm *alarm)
     if (record == NULL) { /* it is stopping, which ends it as well */
         return;
     }
-    if (mail->working) {
+    if (mail->working && record->state == DW__WORKING) {
         dw__mail_detach(runtime, record, &late);
-    } else if (take_number(&record->mail, mail->number) != NULL) {
-        runtime->counts.waiting--;
-        dw__mail_end(runtime, record, mail, &late);
+    } else if (!mail->working) { /* else it is done, and about to be told */
+        (void)end_waiting(runtime, record, mail->number, &late);
     }
 }
 
 static dw_status accept_request(dw_runtime *runtime, const char *id, dw__mail *mail, dw_error *err)
 {
     dw__record *record = NULL;
-    dw_status status = dw__find_text(runtime, id, &record, err);
+    dw_status status = dw__reach(runtime, id, &record, err);
     if (status == DW_OK) {
         status = dw__mail_check(record, mail->bytes, 1, err);
     }
@@ -160,15 +185,19 @@ static dw_status accept_request(dw_runtime *runtime, const char *id, dw__mail *m
         mail->timeout_ms = 0; /* nothing is reserved */
         return status;
     }
-    if (mail->timeout_ms != 0) {
+    if (runtime->keeper != NULL) {
+        status = dw__post(runtime, record, mail, err);
+    } else {
+        dw__mail_accept(runtime, record, mail);
+    }
+    if (status == DW_OK && mail->timeout_ms != 0) {
         uint64_t now_ns = runtime->platform.clock_ns(runtime->platform.user);
         uint64_t wait_ms =
             mail->timeout_ms < UINT64_MAX / 4000000 ? mail->timeout_ms : UINT64_MAX / 4000000;
         mail->alarm.ring = ring_timeout;
         dw__alarm_set(runtime, &mail->alarm, now_ns + wait_ms * 1000000);
     }
-    dw__mail_accept(runtime, record, mail);
-    return DW_OK;
+    return status;
 }
 
 dw_status dw_runtime_send(dw_runtime *runtime, const char *id, const dw_request *request,
@@ -188,6 +217,9 @@ dw_status dw_runtime_send(dw_runtime *runtime, const char *id, const dw_request 
     }
     dw__lock_scope scope = dw__unlock(runtime); /* copying takes its time */
     status = dw__mail_create(&mail, own.message, own.message_bytes, err);
+    if (status == DW_OK && runtime->keeper != NULL) {
+        status = runtime->keeper->check_bytes(runtime->keeper->user, err);
+    }
     dw__lock_again(runtime, scope);
     if (status == DW_OK) {
         mail->timeout_ms = own.timeout_ms;
@@ -199,7 +231,7 @@ dw_status dw_runtime_send(dw_runtime *runtime, const char *id, const dw_request 
                                   : accept_request(runtime, id, mail, err);
     }
     if (status != DW_OK) {
-        dw_free(mail);
+        dw__mail_free(runtime, mail);
     } else if (number != NULL) {
         *number = mail->number;
     }
@@ -209,12 +241,19 @@ dw_status dw_runtime_send(dw_runtime *runtime, const char *id, const dw_request 
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
-void dw__mail_end(dw_runtime *runtime, dw__record *record, dw__mail *mail, const dw_error *error)
+void dw__mail_end(dw_runtime *runtime, dw__mail *mail, const dw_error *error)
 {
+    if (mail->row != 0 && mail->awaited && !mail->detached) {
+        dw__alarm_clear(runtime, &mail->alarm);
+        mail->working = false;
+        mail->error = *error;
+        dw__take_out(runtime, mail); /* what was told as failed is not done later */
+        return;
+    }
     runtime->counts.ended++;
     runtime->counts.failed += error->code != DW_OK;
-    dw__happened(
-        runtime, record,
+    dw__happened_to(
+        runtime, mail->to,
         &(dw__happening){
             .kind = DW_EVENT_ENDED, .other = mail->from, .number = mail->number, .error = error});
     dw__alarm_clear(runtime, &mail->alarm);
@@ -236,7 +275,8 @@ void dw__mail_end(dw_runtime *runtime, dw__record *record, dw__mail *mail, const
 
 void dw__mail_post(dw_runtime *runtime, const dw__record *record, dw__mail *mail)
 {
-    if (mail->detached && !mail->posted && !record->answering) {
+    if (mail->detached && !mail->posted && !mail->leaving &&
+        (record == NULL || record->current != mail || !record->answering)) {
         mail->posted = true;
         dw__tell(runtime, &mail->notice);
     }
@@ -253,6 +293,9 @@ void dw__mail_detach(dw_runtime *runtime, dw__record *record, const dw_error *er
     mail->detached = true;
     mail->error = *error;
     runtime->platform.cancel(runtime->platform.user, record->body, false);
+    if (mail->row != 0) {
+        dw__take_out(runtime, mail);
+    }
     dw__mail_post(runtime, record, mail);
 }
 
@@ -261,8 +304,10 @@ void dw__mail_end_all(dw_runtime *runtime, dw__record *record, const dw_error *e
     runtime->counts.waiting -= record->mail.count;
     for (dw__mail *mail = dw__mailbox_take(&record->mail); mail != NULL;
          mail = dw__mailbox_take(&record->mail)) {
-        dw__mail_end(runtime, record, mail, error);
+        mail->row = 0; /* gone with the actor, or it goes on waiting there */
+        dw__mail_end(runtime, mail, error);
     }
+    dw__end_postings(runtime, record, error);
     for (dw__mail *mail = dw__mailbox_take(&record->aside); mail != NULL;
          mail = dw__mailbox_take(&record->aside)) {
         dw__mail_free(runtime, mail);
@@ -273,7 +318,7 @@ void dw__mail_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail, co
 {
     mail->working = false;
     if (mail->awaited || record->stopping) {
-        dw__mail_end(runtime, record, mail, error);
+        dw__mail_end(runtime, mail, error);
         return;
     }
     mail->attempts++;
@@ -303,15 +348,14 @@ dw_status dw_runtime_cancel(dw_runtime *runtime, const char *id, uint64_t number
         return status;
     }
     (void)dw_fail(&cancelled, DW_E_CANCELLED, "message %" PRIu64 ": cancelled", number);
-    status = dw__find_text(runtime, id, &record, err);
+    dw_actor_row row;
+    status = dw__look(runtime, id, &record, &row, err);
     if (status == DW_OK) {
-        dw__mail *mail = record->current;
-        if (mail != NULL && mail->number == number && mail->awaited && !mail->detached) {
+        const dw__mail *mail = record != NULL ? record->current : NULL;
+        if (mail != NULL && mail->number == number && mail->awaited && !mail->detached &&
+            record->state == DW__WORKING) {
             dw__mail_detach(runtime, record, &cancelled);
-        } else if ((mail = take_number(&record->mail, number)) != NULL) {
-            runtime->counts.waiting--;
-            dw__mail_end(runtime, record, mail, &cancelled);
-        } else {
+        } else if (record == NULL || !end_waiting(runtime, record, number, &cancelled)) {
             status = dw_fail(err, DW_E_NOT_FOUND, "no message %" PRIu64 " waits for actor %s",
                              number, id);
         }
@@ -327,8 +371,9 @@ dw_status dw_runtime_interrupt(dw_runtime *runtime, const char *id, dw_error *er
     if (status != DW_OK) {
         return status;
     }
-    status = dw__find_text(runtime, id, &record, err);
-    if (status == DW_OK && record->state != DW__WORKING) {
+    dw_actor_row row;
+    status = dw__look(runtime, id, &record, &row, err);
+    if (status == DW_OK && (record == NULL || record->state != DW__WORKING)) {
         status = dw_fail(err, DW_E_END, "actor %s works on nothing", id);
     }
     if (status == DW_OK) {
@@ -374,89 +419,4 @@ ptrdiff_t dw__answered(dw_runtime *runtime, dw__record *record, const unsigned c
     }
     dw__leave(runtime, false);
     return taken;
-}
-
-/* ---- what was set aside ---------------------------------------------------------------------- */
-
-dw_status dw_runtime_list_mail(dw_runtime *runtime, const char *id,
-                               void (*take)(void *user, const dw_store_message *message),
-                               void *user, dw_error *err)
-{
-    dw__record *record = NULL;
-    char from[DW_ACTOR_ID_CHARS + 1];
-    dw_status status = dw__enter_open(runtime, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw__find_text(runtime, id, &record, err);
-    for (int aside = 0; aside < 2 && status == DW_OK; aside++) {
-        const dw__mail *mail = aside ? record->aside.first : record->mail.first;
-        for (; mail != NULL; mail = mail->next) {
-            dw__sender_text(from, &mail->from);
-            take(user, &(dw_store_message){.struct_bytes = sizeof(dw_store_message),
-                                           .number = mail->number,
-                                           .from = from,
-                                           .bytes = mail->bytes,
-                                           .set_aside = aside != 0,
-                                           .attempts = mail->attempts,
-                                           .reason = mail->error.message});
-        }
-    }
-    dw__leave(runtime, false);
-    return status;
-}
-
-/* One that was set aside: it waits again, behind all others, or is gone. */
-static void settle_aside(dw_runtime *runtime, dw__record *record, dw__mail *mail, bool retry)
-{
-    if (!retry) {
-        dw__mail_free(runtime, mail);
-        return;
-    }
-    mail->attempts = 0;
-    mail->error = (dw_error){.code = DW_OK};
-    mail->queued_ns = runtime->platform.clock_ns(runtime->platform.user);
-    dw__mailbox_put(&record->mail, mail);
-    runtime->counts.waiting++;
-    dw__rouse(runtime, record);
-}
-
-static dw_status settle_number(dw_runtime *runtime, const char *id, uint64_t number, bool retry,
-                               uint64_t *count, dw_error *err)
-{
-    dw__record *record = NULL;
-    uint64_t done = 0;
-    dw_status status = dw__enter_open(runtime, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw__find_text(runtime, id, &record, err);
-    size_t most = status != DW_OK ? 0 : number == DW_MAIL_ALL ? record->aside.count : 1;
-    for (; done < most; done++) {
-        dw__mail *mail = number == DW_MAIL_ALL ? dw__mailbox_take(&record->aside)
-                                               : take_number(&record->aside, number);
-        if (mail == NULL) {
-            status = dw_fail(err, DW_E_NOT_FOUND,
-                             "no message %" PRIu64 " of actor %s was set aside", number, id);
-            break;
-        }
-        settle_aside(runtime, record, mail, retry);
-    }
-    if (count != NULL) {
-        *count = done;
-    }
-    dw__leave(runtime, false);
-    return status;
-}
-
-dw_status dw_runtime_drop_mail(dw_runtime *runtime, const char *id, uint64_t number,
-                               uint64_t *count, dw_error *err)
-{
-    return settle_number(runtime, id, number, false, count, err);
-}
-
-dw_status dw_runtime_retry_mail(dw_runtime *runtime, const char *id, uint64_t number,
-                                uint64_t *count, dw_error *err)
-{
-    return settle_number(runtime, id, number, true, count, err);
 }

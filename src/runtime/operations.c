@@ -74,10 +74,8 @@ void dw__operation_end(dw_runtime *runtime, dw__operation *operation)
     dw__tell(runtime, &operation->notice);
 }
 
-/* Begin the operation that the record owns; nothing else has its body. */
-static void begin_own(dw_runtime *runtime, dw__record *record,
-                      void (*work)(dw__operation *operation),
-                      void (*finish)(dw__operation *operation))
+void dw__begin_own(dw_runtime *runtime, dw__record *record, void (*work)(dw__operation *operation),
+                   void (*finish)(dw__operation *operation))
 {
     dw__operation *own = record->own;
     DW_ASSERT(!own->pending);
@@ -91,40 +89,7 @@ static void begin_own(dw_runtime *runtime, dw__record *record,
     dw__submit(runtime, own);
 }
 
-/* ---- stopping -------------------------------------------------------------------------------- */
-
-static void bury_work(dw__operation *operation)
-{
-    const dw__platform *platform = &operation->runtime->platform;
-    dw__record *record = operation->record;
-    platform->destroy(platform->user, record->body);
-    record->body = NULL;
-    for (size_t i = 0; i < record->freeze_count; i++) {
-        platform->destroy(platform->user, record->freezes[i].body);
-    }
-    record->freeze_count = 0;
-    platform->seed_unref(platform->user, record->seed);
-    record->seed = NULL;
-}
-
-static void bury_finish(dw__operation *operation)
-{
-    dw_runtime *runtime = operation->runtime;
-    dw__record_free(runtime, operation->record);
-    if (runtime->record_count == 0) {
-        (void)pthread_cond_broadcast(&runtime->changed);
-    }
-}
-
-void dw__bury(dw_runtime *runtime, dw__record *record)
-{
-    DW_ASSERT(!record->listed && record->mail.count == 0 && record->operations == NULL);
-    dw__set_state(runtime, record, DW__LEAVING);
-    begin_own(runtime, record, bury_work, bury_finish);
-}
-
-/* What waits for it never begins. */
-static void end_operations(dw_runtime *runtime, dw__record *record, const dw_error *error)
+void dw__end_operations(dw_runtime *runtime, dw__record *record, const dw_error *error)
 {
     while (record->operations != NULL) {
         dw__operation *operation = record->operations;
@@ -134,34 +99,13 @@ static void end_operations(dw_runtime *runtime, dw__record *record, const dw_err
         operation->effect = false;
         dw__record *child = operation->child;
         if (child != NULL) {
+            child->ends_in_folder = runtime->keeper != NULL;
             if (!child->stopping) {
                 dw__stop(runtime, child);
             }
             dw__bury(runtime, child);
         }
         dw__operation_end(runtime, operation);
-    }
-}
-
-void dw__stop(dw_runtime *runtime, dw__record *record)
-{
-    dw_error error;
-    char id[DW_ACTOR_ID_CHARS + 1];
-    DW_ASSERT(record->listed && !record->stopping);
-    dw__id_text(id, record->id);
-    (void)dw_fail(&error, DW_E_CANCELLED, "actor %s was stopped", id);
-    record->stopping = true;
-    if (record->state == DW__WORKING && record->body != NULL) {
-        runtime->platform.cancel(runtime->platform.user, record->body, true);
-        if (record->current != NULL) {
-            dw__mail_detach(runtime, record, &error);
-        }
-    }
-    dw__mail_end_all(runtime, record, &error);
-    end_operations(runtime, record, &error);
-    dw__unlist(runtime, record);
-    if (record->state == DW__RESTING || record->state == DW__READY || record->state == DW__DOWN) {
-        dw__bury(runtime, record);
     }
 }
 
@@ -183,7 +127,7 @@ static void spawn_work(dw__operation *operation)
         status = platform->adopt(platform->user, &operation->body, operation->given, record,
                                  record->id, &operation->error);
         operation->given = NULL;
-        if (status == DW_OK) { /* where a restart goes back to */
+        if (status == DW_OK && operation->runtime->keeper == NULL) { /* for a restart */
             status = platform->fork(platform->user, &operation->freeze, operation->body, record,
                                     record->id, &operation->error);
         }
@@ -191,6 +135,9 @@ static void spawn_work(dw__operation *operation)
         operation->seed = seed;
         status = platform->spawn(platform->user, &operation->body, seed, record, record->id,
                                  &operation->error);
+    }
+    if (status == DW_OK && operation->runtime->keeper != NULL) {
+        status = dw__make_files(operation->runtime, record, operation->body, 0, &operation->error);
     }
     operation->error.code = status;
 }
@@ -216,6 +163,11 @@ static void spawn_finish(dw__operation *operation)
         record->limits = platform->seed_limits(platform->user, record->seed);
         operation->seed = NULL;
     }
+    if (operation->error.code == DW_OK && runtime->keeper != NULL) {
+        dw__enter_folder(runtime, record);
+        return;
+    }
+    record->ends_in_folder = runtime->keeper != NULL;
     if (operation->error.code != DW_OK && !record->stopping) {
         if (operation->effect) {
             dw__problem(runtime, record->made_by.id, &operation->error);
@@ -232,7 +184,7 @@ static void spawn_finish(dw__operation *operation)
 
 void dw__make(dw_runtime *runtime, dw__record *record)
 {
-    begin_own(runtime, record, spawn_work, spawn_finish);
+    dw__begin_own(runtime, record, spawn_work, spawn_finish);
 }
 
 /* ---- restarting ------------------------------------------------------------------------------ */
@@ -284,12 +236,16 @@ static void restart_finish(dw__operation *operation)
 
 void dw__restart(dw_runtime *runtime, dw__record *record)
 {
+    if (runtime->keeper != NULL) {
+        dw__load(runtime, record);
+        return;
+    }
     record->inside = 0;
     record->timer_ms = 0;
     record->timer_due = false;
     dw__alarm_clear(runtime, &record->alarm);
     dw__set_state(runtime, record, DW__BUSY);
-    begin_own(runtime, record, restart_work, restart_finish);
+    dw__begin_own(runtime, record, restart_work, restart_finish);
 }
 
 /* ---- forking --------------------------------------------------------------------------------- */
@@ -300,6 +256,11 @@ void dw__fork_work(dw__operation *operation)
     operation->error.code =
         platform->fork(platform->user, &operation->body, operation->record->body, operation->child,
                        operation->child->id, &operation->error);
+    if (operation->error.code == DW_OK && operation->runtime->keeper != NULL) {
+        operation->error.code =
+            dw__make_files(operation->runtime, operation->child, operation->body,
+                           operation->record->id, &operation->error);
+    }
 }
 
 void dw__fork_finish(dw__operation *operation)
@@ -307,9 +268,21 @@ void dw__fork_finish(dw__operation *operation)
     dw_runtime *runtime = operation->runtime;
     dw__record *child = operation->child;
     dw__record *record = operation->record;
+    const dw__platform *platform = &runtime->platform;
     child->body = operation->body;
     operation->body = NULL;
     operation->about = child->id;
+    if (child->seed == NULL && record->seed != NULL) { /* which was not read yet */
+        child->seed = platform->seed_ref(platform->user, record->seed);
+        child->limits = platform->seed_limits(platform->user, child->seed);
+    }
+    if (operation->error.code == DW_OK && runtime->keeper != NULL) {
+        child->made = operation; /* told when it is in the folder */
+        dw__enter_folder(runtime, child);
+        dw__rest(runtime, record);
+        return;
+    }
+    child->ends_in_folder = runtime->keeper != NULL;
     if (operation->error.code != DW_OK && !child->stopping) {
         dw__stop(runtime, child);
     }
@@ -321,7 +294,7 @@ void dw__fork_finish(dw__operation *operation)
 static dw_status begin_fork(dw_runtime *runtime, const char *id, dw__operation **out, dw_error *err)
 {
     dw__record *record = NULL;
-    dw_status status = dw__find_text(runtime, id, &record, err);
+    dw_status status = dw__reach(runtime, id, &record, err);
     if (status == DW_OK) {
         status = dw__operation_create(runtime, record, out, err);
     }
@@ -335,6 +308,8 @@ static dw_status begin_fork(dw_runtime *runtime, const char *id, dw__operation *
                                .failures_max = record->failures_max,
                                .priority = record->priority,
                                .supervision = record->supervision,
+                               .durability = record->durability,
+                               .durability_s = record->durability_s,
                                .seed = record->seed};
     status = dw__record_create(runtime, &wanted, &(*out)->child, err);
     if (status != DW_OK) {
@@ -493,7 +468,7 @@ dw_status dw__begin_call(dw_runtime *runtime, const char *id, const dw__call_of_
     if (status != DW_OK) {
         return status;
     }
-    status = dw__find_text(runtime, id, &record, err);
+    status = dw__reach(runtime, id, &record, err);
     if (status == DW_OK) {
         status = dw__operation_create(runtime, record, &operation, err);
     }
@@ -516,19 +491,27 @@ dw_status dw__begin_call(dw_runtime *runtime, const char *id, const dw__call_of_
 dw_status dw_runtime_begin_freeze(dw_runtime *runtime, const char *id, dw_runtime_end_fn on_end,
                                   void *user, dw_error *err)
 {
-    const dw__call_of_one call = {
+    dw__call_of_one call = {
         .work = freeze_work, .finish = freeze_finish, .on_end = on_end, .user = user};
+    if (runtime->keeper != NULL) { /* which is as long as the runtime */
+        call.work = dw__freeze_kept_work;
+        call.finish = dw__freeze_kept_finish;
+    }
     return dw__begin_call(runtime, id, &call, err);
 }
 
 dw_status dw_runtime_begin_rewind(dw_runtime *runtime, const char *id, uint64_t number,
                                   dw_runtime_end_fn on_end, void *user, dw_error *err)
 {
-    const dw__call_of_one call = {.work = rewind_work,
-                                  .finish = rewind_finish,
-                                  .number = number,
-                                  .on_end = on_end,
-                                  .user = user};
+    dw__call_of_one call = {.work = rewind_work,
+                            .finish = rewind_finish,
+                            .number = number,
+                            .on_end = on_end,
+                            .user = user};
+    if (runtime->keeper != NULL) {
+        call.work = dw__rewind_kept_work;
+        call.finish = dw__rewind_kept_finish;
+    }
     return dw__begin_call(runtime, id, &call, err);
 }
 
@@ -560,6 +543,10 @@ static dw_status check_spawn(const dw__tenant *tenant, const dw_spawn_options *o
         (unsigned)options->supervision > DW_SUPERVISE_STOP) {
         return dw_fail(err, DW_E_ARG, "dw_spawn_options: priority %d, supervision %d",
                        (int)options->priority, (int)options->supervision);
+    }
+    dw_status status = dw__durability_check(options->durability, options->durability_s, err);
+    if (status != DW_OK) {
+        return status;
     }
     if (tenant == NULL) {
         return dw_fail(err, DW_E_NOT_FOUND, "no tenant '%.80s'", options->tenant);
@@ -594,6 +581,8 @@ dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
                          .failures_max = options->failures_max,
                          .priority = dw__queue_of(options->priority),
                          .supervision = options->supervision,
+                         .durability = options->durability,
+                         .durability_s = options->durability_s,
                          .seed = seed};
     status = check_spawn(wanted.tenant, options, err);
     if (status == DW_OK) {
@@ -601,6 +590,7 @@ dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
     }
     if (status == DW_OK) {
         dw__id_text(id, record->id);
+        record->in_folder = runtime->keeper != NULL;
         record->made = made;
         record->own->given = given;
         made->about = record->id;
@@ -610,84 +600,4 @@ dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
     }
     dw__leave(runtime, false);
     return status;
-}
-
-dw_status dw_runtime_stop(dw_runtime *runtime, const char *id, dw_error *err)
-{
-    dw__record *record = NULL;
-    dw_status status = dw__enter_open(runtime, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw__find_text(runtime, id, &record, err);
-    if (status == DW_OK) {
-        dw__stop(runtime, record);
-    }
-    dw__leave(runtime, false);
-    return status;
-}
-
-/* The last of its descendants, which has none. */
-static dw__record *deepest(dw__record *record)
-{
-    while (record->first_child != NULL) {
-        record = record->first_child;
-    }
-    return record;
-}
-
-dw_status dw_runtime_stop_tree(dw_runtime *runtime, const char *id, uint64_t *count, dw_error *err)
-{
-    dw__record *head = NULL;
-    uint64_t stopped = 0;
-    dw_status status = dw__enter_open(runtime, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw__find_text(runtime, id, &head, err);
-    for (bool more = status == DW_OK; more; stopped++) {
-        dw__record *record = deepest(head);
-        more = record != head;
-        dw__stop(runtime, record);
-    }
-    if (count != NULL) {
-        *count = stopped;
-    }
-    dw__leave(runtime, false);
-    return status;
-}
-
-/* With the lock. */
-static uint64_t stop_all(dw_runtime *runtime)
-{
-    uint64_t stopped = 0;
-    for (dw__record *record = runtime->all; record != NULL; record = record->after) {
-        if (!record->stopping) {
-            dw__stop(runtime, record);
-            stopped++;
-        }
-    }
-    return stopped;
-}
-
-dw_status dw_runtime_stop_all(dw_runtime *runtime, uint64_t *count, dw_error *err)
-{
-    dw_status status = dw__enter_open(runtime, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    uint64_t stopped = stop_all(runtime);
-    if (count != NULL) {
-        *count = stopped;
-    }
-    dw__leave(runtime, false);
-    return status;
-}
-
-void dw__runtime_begin_close(dw_runtime *runtime)
-{
-    dw__enter(runtime);
-    runtime->closing = true;
-    (void)stop_all(runtime);
-    dw__leave(runtime, false);
 }

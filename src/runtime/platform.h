@@ -21,6 +21,7 @@ typedef struct dw__sender {
 typedef struct dw__asked {
     dw_effect_kind kind;
     uint64_t actor;
+    uint64_t number; /* of the actor's effects */
     const char *guest;
     const void *message; /* [bytes] */
     size_t bytes;
@@ -105,6 +106,10 @@ typedef struct dw__platform {
     uint64_t (*timer_ms)(void *user, void *body);
     void (*fire_timers)(void *user, void *body, uint64_t now_ms);
     size_t (*waiting)(void *user, void *body);
+    /* The message that waits longest inside: the caller's to dw_free. */
+    struct dw_message *(*take_inside)(void *user, void *body);
+    /* Messages that it has worked on, and those and timers that are in it. */
+    void (*worked_on)(void *user, void *body, uint64_t *received, uint64_t *inside);
     /* What it has done since it was asked last; with the lock, from any thread, also while it
      * works. */
     void (*usage)(void *user, void *body, dw__usage *usage);
@@ -117,6 +122,14 @@ typedef struct dw__platform {
 /* Errors: DW_E_MEMORY, DW_E_RANGE. `platform` is copied. */
 dw_status dw__runtime_create(dw_runtime **out, const dw__platform *platform,
                              const dw_runtime_options *options, dw_error *err);
+struct dw__keeper;
+/* Actors live in a folder from now on; there are none yet. `keeper` is borrowed. Errors:
+ * DW_E_MEMORY. */
+dw_status dw__runtime_keep(dw_runtime *runtime, const struct dw__keeper *keeper, dw_error *err);
+/* So many of a tenant's are there. */
+void dw__runtime_count(dw_runtime *runtime, const char *tenant, uint64_t actors);
+/* Bring in those for whom something waits. */
+void dw__runtime_begin_scan(dw_runtime *runtime);
 /* Stop everything; over when dw__runtime_is_gone. */
 void dw__runtime_begin_close(dw_runtime *runtime);
 bool dw__runtime_is_gone(dw_runtime *runtime);

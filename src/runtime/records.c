@@ -59,7 +59,7 @@ dw__record *dw__first_from(const dw_runtime *runtime, uint64_t id)
     }
     for (size_t i = bucket_of(runtime, id); i < (size_t)1 << runtime->bucket_bits; i++) {
         dw__record *record = runtime->buckets[i];
-        while (record != NULL && record->id < id) {
+        while (record != NULL && (record->id < id || !record->listed)) {
             record = record->next_in_bucket;
         }
         if (record != NULL) {
@@ -69,7 +69,7 @@ dw__record *dw__first_from(const dw_runtime *runtime, uint64_t id)
     return NULL;
 }
 
-dw__record *dw__find(const dw_runtime *runtime, uint64_t id)
+dw__record *dw__find_any(const dw_runtime *runtime, uint64_t id)
 {
     if (runtime->buckets == NULL) {
         return NULL;
@@ -79,6 +79,12 @@ dw__record *dw__find(const dw_runtime *runtime, uint64_t id)
         record = record->next_in_bucket;
     }
     return record != NULL && record->id == id ? record : NULL;
+}
+
+dw__record *dw__find(const dw_runtime *runtime, uint64_t id)
+{
+    dw__record *record = dw__find_any(runtime, id);
+    return record != NULL && record->listed ? record : NULL;
 }
 
 dw_status dw__find_text(const dw_runtime *runtime, const char *text, dw__record **record,
@@ -138,7 +144,7 @@ static uint64_t new_id(dw_runtime *runtime)
     uint64_t id = 0;
     do {
         runtime->platform.random(runtime->platform.user, &id, sizeof id);
-    } while (dw__find(runtime, id) != NULL);
+    } while (dw__find_any(runtime, id) != NULL);
     return id;
 }
 
@@ -146,9 +152,11 @@ dw_status dw__check_room(const dw_runtime *runtime, const dw__tenant *tenant,
                          const dw__record *parent, size_t more, dw_error *err)
 {
     const dw_limits *limits = &runtime->own_limits;
-    if (runtime->listed_count + more > limits->actors) {
-        return dw_fail(err, DW_E_LIMIT, "actors: %zu in the runtime, limit %" PRIu64 " (actors)",
-                       runtime->listed_count, limits->actors);
+    uint64_t there = runtime->listed_count + runtime->dormant_count;
+    if (there + more > limits->actors) {
+        return dw_fail(err, DW_E_LIMIT,
+                       "actors: %" PRIu64 " in the runtime, limit %" PRIu64 " (actors)", there,
+                       limits->actors);
     }
     if (tenant->actors + more > tenant->actors_max) {
         return dw_fail(err, DW_E_LIMIT,
@@ -200,57 +208,111 @@ static void leave_family(dw__record *record)
     record->parent = NULL;
 }
 
-/* What a record owns beside itself. */
-static dw_status equip(dw_runtime *runtime, dw__record *record, const dw__wanted *wanted,
-                       dw_error *err)
+static dw__tree **tree_list(dw_runtime *runtime, uint64_t head)
 {
-    record->own = dw_alloc(1, sizeof *record->own);
-    if (record->own == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
-    }
-    if (wanted->parent != NULL && !wanted->from_outside) {
-        record->tree = wanted->parent->tree;
-        record->depth = wanted->parent->depth + 1;
-    } else {
-        record->tree = dw_alloc(1, sizeof *record->tree);
-    }
-    if (record->tree == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
-    }
-    record->tree->references++;
-    record->tree->actors++;
-    return dw__alarm_reserve(runtime, err);
+    return &runtime->trees[head % DW__TREES];
 }
 
-static void forget_tree(dw__record *record)
+/* NULL: none of its actors is in memory. */
+static dw__tree *find_tree(dw_runtime *runtime, uint64_t head)
+{
+    dw__tree *tree = *tree_list(runtime, head);
+    while (tree != NULL && tree->head != head) {
+        tree = tree->next;
+    }
+    return tree;
+}
+
+static dw__tree *make_tree(dw_runtime *runtime, uint64_t head, bool counted)
+{
+    dw__tree *tree = dw_alloc(1, sizeof *tree);
+    if (tree != NULL) {
+        tree->head = head;
+        tree->counted = counted;
+        tree->next = *tree_list(runtime, head);
+        *tree_list(runtime, head) = tree;
+    }
+    return tree;
+}
+
+static void forget_tree(dw_runtime *runtime, dw__record *record)
 {
     dw__tree *tree = record->tree;
     record->tree = NULL;
-    if (tree != NULL && --tree->references == 0) {
-        dw_free(tree);
+    if (tree == NULL || --tree->references > 0) {
+        return;
     }
+    dw__tree **link = tree_list(runtime, tree->head);
+    while (*link != tree) {
+        link = &(*link)->next;
+    }
+    *link = tree->next;
+    dw_free(tree);
 }
 
-static void enlist(dw_runtime *runtime, dw__record *record, const dw__wanted *wanted)
+/* What a record owns beside itself, in its tree. Errors: DW_E_MEMORY; release what there is. */
+static dw_status equip(dw_runtime *runtime, dw__record *record, dw__tree *tree, dw_error *err)
 {
+    if (tree != NULL) {
+        record->tree = tree;
+        tree->references++;
+    }
+    record->own = dw_alloc(1, sizeof *record->own);
+    record->turn = runtime->keeper != NULL ? dw_alloc(1, sizeof *record->turn) : NULL;
+    if (tree == NULL || record->own == NULL || (runtime->keeper != NULL && record->turn == NULL)) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    }
+    dw_status status = dw__alarm_reserve(runtime, err);
+    if (status == DW_OK && runtime->keeper != NULL) {
+        status = dw__alarm_reserve(runtime, err);
+        if (status != DW_OK) {
+            dw__alarm_unreserve(runtime, &record->alarm);
+        }
+    }
+    return status;
+}
+
+static void unequip(dw_runtime *runtime, dw__record *record)
+{
+    forget_tree(runtime, record);
+    dw_free(record->own);
+    dw_free(record->turn);
+    dw_free(record);
+}
+
+/* It is in the table and found there; whose it is. */
+static void enlist(dw_runtime *runtime, dw__record *record, dw__tenant *tenant)
+{
+    record->tenant = tenant;
+    record->state = DW__MAKING;
     put(runtime, record);
-    record->listed = true;
+    record->listed = record->tabled = true;
     record->after = runtime->all;
     if (runtime->all != NULL) {
         runtime->all->before = record;
     }
     runtime->all = record;
-    if (wanted->parent != NULL) {
-        join_family(record, wanted->parent);
-        record->made_by = (dw__sender){.is_actor = true, .id = wanted->parent->id};
-    }
     runtime->record_count++;
     runtime->listed_count++;
     runtime->busy_count++; /* DW__MAKING */
-    runtime->counts.made++;
-    if (record->tenant->actors++ == 0) {
-        runtime->weights += record->tenant->weight;
+    if (tenant->records++ == 0) {
+        runtime->weights += tenant->weight;
         runtime->peopled_count++;
+    }
+}
+
+static void take_wanted(dw__record *record, const dw__wanted *wanted)
+{
+    record->capabilities = wanted->capabilities;
+    record->failures_max = wanted->failures_max;
+    record->priority = wanted->priority;
+    record->supervision = wanted->supervision;
+    record->durability = wanted->durability;
+    record->durability_s = wanted->durability_s;
+    if (wanted->parent != NULL) {
+        join_family(record, wanted->parent);
+        record->made_by = (dw__sender){.is_actor = true, .id = wanted->parent->id};
+        record->depth = wanted->from_outside ? 0 : wanted->parent->depth + 1;
     }
 }
 
@@ -270,38 +332,122 @@ dw_status dw__record_create(dw_runtime *runtime, const dw__wanted *wanted, dw__r
     if (record == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
     }
-    status = equip(runtime, record, wanted, err);
+    record->id = wanted->id != 0 ? wanted->id : new_id(runtime);
+    status = equip(runtime, record,
+                   grower != NULL ? grower->tree : make_tree(runtime, record->id, true), err);
     if (status != DW_OK) {
-        forget_tree(record);
-        dw_free(record->own);
-        dw_free(record);
+        unequip(runtime, record);
         return status;
     }
-    record->id = wanted->id != 0 ? wanted->id : new_id(runtime);
-    record->tenant = wanted->tenant;
-    record->capabilities = wanted->capabilities;
-    record->failures_max = wanted->failures_max;
-    record->priority = wanted->priority;
-    record->supervision = wanted->supervision;
-    record->state = DW__MAKING;
-    record->seed = runtime->platform.seed_ref(runtime->platform.user, wanted->seed);
-    record->limits = runtime->platform.seed_limits(runtime->platform.user, record->seed);
-    enlist(runtime, record, wanted);
+    record->tree->actors++;
+    take_wanted(record, wanted);
+    record->limits = &runtime->own_limits; /* until its own are known */
+    if (wanted->seed != NULL) {
+        record->seed = runtime->platform.seed_ref(runtime->platform.user, wanted->seed);
+        record->limits = runtime->platform.seed_limits(runtime->platform.user, record->seed);
+    }
+    enlist(runtime, record, wanted->tenant);
+    wanted->tenant->actors++;
+    runtime->counts.made++;
     dw__happened(runtime, record,
                  &(dw__happening){.kind = DW_EVENT_MADE, .other = record->made_by});
     *out = record;
     return DW_OK;
 }
 
-void dw__unlist(dw_runtime *runtime, dw__record *record)
+/* ---- in a folder ----------------------------------------------------------------------------- */
+
+static void take_row(dw_runtime *runtime, dw__record *record, const dw_actor_row *row,
+                     const dw__tenant *tenant)
 {
-    DW_ASSERT(record->listed);
+    const dw_actor_traits *traits = &row->traits;
+    uint64_t parent = 0;
+    record->depth = row->depth;
+    record->capabilities = traits->capabilities & tenant->capabilities;
+    record->failures_max = traits->failures_max;
+    record->priority = dw__queue_of((dw_priority)traits->priority);
+    record->supervision =
+        traits->supervision == DW_SUPERVISE_STOP ? DW_SUPERVISE_STOP : DW_SUPERVISE_RESTART;
+    dw__durability_read(traits->policy, &record->durability, &record->durability_s);
+    record->made_by.is_actor = dw__id_parse(row->parent, &parent);
+    record->made_by.id = parent;
+    dw__record *there = record->made_by.is_actor ? dw__find(runtime, parent) : NULL;
+    if (there != NULL) {
+        join_family(record, there);
+    }
+    record->in_folder = true;
+    record->aside_count = row->set_aside;
+    record->limits = &runtime->own_limits; /* until its own are known */
+}
+
+dw_status dw__record_bring(dw_runtime *runtime, const dw_actor_row *row, dw__record **out,
+                           dw_error *err)
+{
+    uint64_t head = 0;
+    *out = NULL;
+    dw__tenant *tenant = dw__find_tenant(runtime, row->traits.tenant);
+    if (tenant == NULL) {
+        return dw_fail(err, DW_E_NOT_FOUND, "actor %s: its tenant '%s' is not there", row->id,
+                       row->traits.tenant);
+    }
+    dw_status status = reserve(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw__record *record = dw_alloc(1, sizeof *record);
+    if (record == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    }
+    bool good = dw__id_parse(row->id, &record->id) && dw__id_parse(row->head, &head);
+    DW_ASSERT(good);
+    dw__tree *tree = find_tree(runtime, head);
+    status = equip(runtime, record, tree != NULL ? tree : make_tree(runtime, head, false), err);
+    if (status != DW_OK) {
+        unequip(runtime, record);
+        return status;
+    }
+    take_row(runtime, record, row, tenant);
+    enlist(runtime, record, tenant);
+    DW_ASSERT(runtime->dormant_count > 0);
+    runtime->dormant_count--;
+    *out = record;
+    return DW_OK;
+}
+
+void dw__forget_dormant(dw_runtime *runtime, const dw_actor_row *row)
+{
+    uint64_t head = 0;
+    dw__tenant *tenant = dw__find_tenant(runtime, row->traits.tenant);
+    dw__tree *tree = dw__id_parse(row->head, &head) ? find_tree(runtime, head) : NULL;
+    if (tenant != NULL && tenant->actors > 0) {
+        tenant->actors--;
+    }
+    if (tree != NULL && tree->counted && tree->actors > 0) {
+        tree->actors--;
+    }
+    runtime->dormant_count -= runtime->dormant_count > 0;
+    runtime->counts.stopped++;
+}
+
+/* ---- leaving --------------------------------------------------------------------------------- */
+
+static void leave_table(dw_runtime *runtime, dw__record *record)
+{
     dw__record **link = &runtime->buckets[bucket_of(runtime, record->id)];
     while (*link != record) {
         link = &(*link)->next_in_bucket;
     }
     *link = record->next_in_bucket;
+    record->tabled = false;
+}
+
+void dw__unlist(dw_runtime *runtime, dw__record *record, bool ends)
+{
+    DW_ASSERT(record->listed);
     record->listed = false;
+    if (!record->in_folder) { /* else it is known as leaving, until it has left */
+        leave_table(runtime, record);
+    }
     dw__record *heir = record->parent;
     while (record->first_child != NULL) { /* they descend from whom it descends from */
         dw__record *child = record->first_child;
@@ -311,19 +457,27 @@ void dw__unlist(dw_runtime *runtime, dw__record *record)
         }
     }
     leave_family(record);
-    record->tree->actors--;
     runtime->listed_count--;
-    runtime->counts.stopped++;
-    if (--record->tenant->actors == 0) {
+    if (--record->tenant->records == 0) {
         runtime->weights -= record->tenant->weight;
         runtime->peopled_count--;
     }
+    if (!ends) {
+        runtime->dormant_count++;
+        return;
+    }
+    record->tree->actors--;
+    record->tenant->actors--;
+    runtime->counts.stopped++;
     dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_STOPPED});
 }
 
 void dw__record_free(dw_runtime *runtime, dw__record *record)
 {
     DW_ASSERT(!record->listed && record->body == NULL && record->mail.count == 0);
+    if (record->tabled) {
+        leave_table(runtime, record);
+    }
     if (record->before != NULL) {
         record->before->after = record->after;
     } else {
@@ -334,10 +488,11 @@ void dw__record_free(dw_runtime *runtime, dw__record *record)
     }
     dw__set_state(runtime, record, DW__RESTING);
     dw__alarm_unreserve(runtime, &record->alarm);
-    forget_tree(record);
+    if (runtime->keeper != NULL) {
+        dw__alarm_unreserve(runtime, &record->keep_alarm);
+    }
     runtime->record_count--;
-    dw_free(record->own);
-    dw_free(record);
+    unequip(runtime, record);
 }
 
 /* ---- tenants --------------------------------------------------------------------------------- */
@@ -442,6 +597,9 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
         status = check_tenant(name, &own, err);
     }
     if (status == DW_OK) {
+        status = dw__durability_check(own.durability, own.durability_s, err);
+    }
+    if (status == DW_OK) {
         status = dw_limits_take(&limits, own.limits, err);
     }
     if (status == DW_OK) {
@@ -462,12 +620,14 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
         set_models(tenant, models, own.model_count);
         tenant->own_prefixes = own.no_shared_prefixes;
         uint32_t weight = own.weight != 0 ? own.weight : 100;
-        runtime->weights -= tenant->actors > 0 ? tenant->weight : 0;
-        runtime->weights += tenant->actors > 0 ? weight : 0;
+        runtime->weights -= tenant->records > 0 ? tenant->weight : 0;
+        runtime->weights += tenant->records > 0 ? weight : 0;
         tenant->weight = weight;
         tenant->capabilities = own.capabilities;
         tenant->actors_max = own.actors_max != 0 ? own.actors_max : UINT64_MAX;
         tenant->limits = limits;
+        tenant->durability = own.durability;
+        tenant->durability_s = own.durability_s;
     }
     dw__leave(runtime, false);
     return status;

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/public_struct.h"
-#include "base/turn.h"
+#include "runtime/folder.h"
 #include "runtime/guests.h"
 #include "runtime/runtime_internal.h"
 
@@ -71,35 +71,35 @@ static void *run_loop(void *arg)
 void dw__host_wake(void *user, uint64_t due_ns)
 {
     dw__host *host = user;
-    (void)pthread_mutex_lock(&host->keeper_lock);
+    (void)pthread_mutex_lock(&host->ticker_lock);
     if (due_ns < host->wake_ns) {
         host->wake_ns = due_ns;
-        (void)pthread_cond_signal(&host->keeper_wanted);
+        (void)pthread_cond_signal(&host->ticker_wanted);
     }
-    (void)pthread_mutex_unlock(&host->keeper_lock);
+    (void)pthread_mutex_unlock(&host->ticker_lock);
 }
 
-static void *run_keeper(void *arg)
+static void *run_ticker(void *arg)
 {
     dw__host *host = arg;
     dw__runtime_own_thread(host->runtime);
-    (void)pthread_mutex_lock(&host->keeper_lock);
-    while (!host->keeper_ends) {
+    (void)pthread_mutex_lock(&host->ticker_lock);
+    while (!host->ticker_ends) {
         host->wake_ns = UINT64_MAX;
-        (void)pthread_mutex_unlock(&host->keeper_lock);
+        (void)pthread_mutex_unlock(&host->ticker_lock);
         uint64_t due_ns = dw__tick(host->runtime);
-        (void)pthread_mutex_lock(&host->keeper_lock);
+        (void)pthread_mutex_lock(&host->ticker_lock);
         host->wake_ns = due_ns < host->wake_ns ? due_ns : host->wake_ns;
-        while (!host->keeper_ends && host->wake_ns > dw_os_clock_ns()) {
+        while (!host->ticker_ends && host->wake_ns > dw_os_clock_ns()) {
             if (host->wake_ns == UINT64_MAX) {
-                (void)pthread_cond_wait(&host->keeper_wanted, &host->keeper_lock);
+                (void)pthread_cond_wait(&host->ticker_wanted, &host->ticker_lock);
             } else {
-                (void)dw_os_cond_wait_until(&host->keeper_wanted, &host->keeper_lock,
+                (void)dw_os_cond_wait_until(&host->ticker_wanted, &host->ticker_lock,
                                             host->wake_ns);
             }
         }
     }
-    (void)pthread_mutex_unlock(&host->keeper_lock);
+    (void)pthread_mutex_unlock(&host->ticker_lock);
     return NULL;
 }
 
@@ -112,12 +112,12 @@ static void end_threads(dw__host *host)
         dw__host_wake_loop(host);
         (void)pthread_join(host->loop, NULL);
     }
-    (void)pthread_mutex_lock(&host->keeper_lock);
-    host->keeper_ends = true;
-    (void)pthread_cond_signal(&host->keeper_wanted);
-    (void)pthread_mutex_unlock(&host->keeper_lock);
-    if (host->has_keeper) {
-        (void)pthread_join(host->keeper, NULL);
+    (void)pthread_mutex_lock(&host->ticker_lock);
+    host->ticker_ends = true;
+    (void)pthread_cond_signal(&host->ticker_wanted);
+    (void)pthread_mutex_unlock(&host->ticker_lock);
+    if (host->has_ticker) {
+        (void)pthread_join(host->ticker, NULL);
     }
     (void)pthread_mutex_lock(&host->work_lock);
     host->workers_end = true;
@@ -137,10 +137,11 @@ static void free_host(dw__host *host)
     }
     dw_scheduler_destroy(host->scheduler);
     dw__prefixes_close(host->prefixes);
+    dw__folder_close(host->folder);
     (void)pthread_cond_destroy(&host->loop_wanted);
     (void)pthread_mutex_destroy(&host->loop_lock);
-    (void)pthread_cond_destroy(&host->keeper_wanted);
-    (void)pthread_mutex_destroy(&host->keeper_lock);
+    (void)pthread_cond_destroy(&host->ticker_wanted);
+    (void)pthread_mutex_destroy(&host->ticker_lock);
     (void)pthread_cond_destroy(&host->work_wanted);
     (void)pthread_mutex_destroy(&host->work_lock);
     dw_free(host);
@@ -151,8 +152,8 @@ static dw_status start_threads(dw__host *host, dw_error *err)
     int failed = dw_os_start_thread(&host->loop, run_loop, host);
     host->has_loop = failed == 0;
     if (failed == 0) {
-        failed = dw_os_start_thread(&host->keeper, run_keeper, host);
-        host->has_keeper = failed == 0;
+        failed = dw_os_start_thread(&host->ticker, run_ticker, host);
+        host->has_ticker = failed == 0;
     }
     size_t count =
         host->options.worker_threads != 0 ? host->options.worker_threads : WORKERS_DEFAULT;
@@ -180,6 +181,32 @@ static dw_status take_limits(dw_runtime_options *options, dw_limits *limits, dw_
     return status;
 }
 
+static dw_status open_folder(dw__host *host, const dw_runtime_options *options,
+                             const dw_limits *limits, dw_error *err)
+{
+    dw_status status = dw__folder_open(&host->folder, host->engine, options, limits, err);
+    if (status == DW_OK) {
+        host->keeper = dw__folder_keeper(host->folder);
+        status = dw__runtime_keep(host->runtime, &host->keeper, err);
+    }
+    return status;
+}
+
+static void count_tenant(void *user, const char *tenant, uint64_t actors)
+{
+    dw__runtime_count(user, tenant, actors);
+}
+
+/* Who is there, and for whom something waits. */
+static dw_status count_actors(dw__host *host, dw_error *err)
+{
+    dw_status status = dw__folder_count(host->folder, count_tenant, host->runtime, err);
+    if (status == DW_OK) {
+        dw__runtime_begin_scan(host->runtime);
+    }
+    return status;
+}
+
 static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
 {
     dw__platform platform = dw__guests_platform;
@@ -195,6 +222,9 @@ static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
     }
     if (status == DW_OK) {
         status = dw__runtime_create(&host->runtime, &platform, &own, err);
+    }
+    if (status == DW_OK && own.path != NULL) {
+        status = open_folder(host, &own, own.limits, err);
     }
     if (status == DW_OK && own.manifest != NULL) {
         status = dw__manifest_tenants(host->runtime, own.manifest, own.manifest_bytes, err);
@@ -212,7 +242,10 @@ static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
         status =
             dw__prefixes_open(&host->prefixes, engine, own.prefix_path, limits.prefix_bytes, err);
     }
-    return status == DW_OK ? start_threads(host, err) : status;
+    if (status == DW_OK) {
+        status = start_threads(host, err);
+    }
+    return status == DW_OK && host->folder != NULL ? count_actors(host, err) : status;
 }
 
 dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine, const dw_runtime_options *options,
@@ -232,16 +265,20 @@ dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine, const dw_runtime_
         return dw_fail(err, DW_E_RANGE, "working_max: %u, at most %u", own.working_max,
                        DW__WORKING_MAX);
     }
+    status = dw__durability_check(own.durability, own.durability_s, err);
+    if (status != DW_OK) {
+        return status;
+    }
     dw__host *host = dw_alloc(1, sizeof *host);
     if (host == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a runtime");
     }
     host->options = own;
     DW_ASSERT(pthread_mutex_init(&host->loop_lock, NULL) == 0);
-    DW_ASSERT(pthread_mutex_init(&host->keeper_lock, NULL) == 0);
+    DW_ASSERT(pthread_mutex_init(&host->ticker_lock, NULL) == 0);
     DW_ASSERT(pthread_mutex_init(&host->work_lock, NULL) == 0);
     dw_os_cond_init(&host->loop_wanted);
-    dw_os_cond_init(&host->keeper_wanted);
+    dw_os_cond_init(&host->ticker_wanted);
     dw_os_cond_init(&host->work_wanted);
     status = fill_host(host, engine, err);
     if (status != DW_OK) {

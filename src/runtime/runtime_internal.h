@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/account.h"
+#include "runtime/keeper.h"
 #include "runtime/platform.h"
 
 #define DW__TENANTS_MAX 1024u
@@ -18,6 +19,9 @@
 #define DW__OPERATIONS_MAX 4096u /* that wait for one actor */
 #define DW__FREEZES_MAX 8u       /* kept of one actor */
 #define DW__CAUSES 4096u
+#define DW__TREES 1024u /* lists that those in memory are in, by the id of their heads */
+/* What a full or failing disk has kept from being done is tried again so much later. */
+#define DW__AGAIN_NS UINT64_C(1000000000)
 #define DW__PRIORITIES 3
 /* An actor that could not be restarted is tried again so much later. */
 #define DW__RESTART_NS UINT64_C(1000000000)
@@ -52,6 +56,12 @@ typedef struct dw__mail {
     bool detached; /* though that goes on, its end is told already */
     bool posted;   /* it is among what is to be told */
     bool told;     /* and that is over */
+    /* Of an actor that lives in a folder: */
+    uint64_t row;         /* its number there, while it waits there; 0: it does not */
+    dw__posting *posting; /* it is on its way there, or out of there; owned */
+    bool refused;         /* meanwhile it was cancelled: `error` says why */
+    bool gone;            /* and its row is not to be removed for that */
+    bool leaving;         /* it is to be gone from there before its end is told */
     dw_write_fn on_answer;
     dw_runtime_end_fn on_end;
     void *user;
@@ -72,6 +82,9 @@ typedef struct dw__mailbox {
 
 /* Actors that descend from one that was made from outside, while any of them is there. */
 typedef struct dw__tree {
+    struct dw__tree *next; /* in runtime->trees, of actors in a folder */
+    uint64_t head;         /* the id of the one that was made from outside */
+    bool counted;          /* `actors` has those that are not in memory, too */
     uint64_t references;
     uint64_t actors;
 } dw__tree;
@@ -130,15 +143,18 @@ typedef struct dw__tenant {
     uint64_t queue_pass; /* of the queue that had the last turn */
     size_t ready_count;
     dw__ready_queue ready[DW__PRIORITIES]; /* DW_PRIORITY_HIGH, _NORMAL, _LOW */
-    uint64_t actors;
+    uint64_t actors;                       /* there are, also those that are not in memory */
+    uint64_t records;                      /* that are */
     uint64_t working;
     dw__sums sums;
     bool own_prefixes;
     dw__work_queue work; /* guarded by the host's work_lock */
+    dw_durability durability;
+    uint32_t durability_s;
 } dw__tenant;
 
 typedef enum dw__record_state {
-    DW__MAKING,  /* it has no body yet */
+    DW__MAKING,  /* it has no body yet, or is read from its folder */
     DW__RESTING, /* has nothing to do */
     DW__READY,   /* in its tenant's queue */
     DW__WORKING, /* on a message: its body is the scheduler's */
@@ -146,6 +162,22 @@ typedef enum dw__record_state {
     DW__DOWN,    /* waits to be restarted, without a body */
     DW__LEAVING, /* its body is being destroyed; nobody finds it */
 } dw__record_state;
+
+/* What an actor asked for, copied out of its body. */
+typedef struct dw__ask {
+    struct dw__ask *next;
+    dw_effect_kind kind;
+    uint64_t actor;
+    uint64_t number; /* of the actor's effects */
+    dw__mail *mail;
+    char guest[DW__GUEST_NAME_MAX + 1];
+    /* Of an actor that lives in a folder: */
+    size_t sent;              /* its place in dw_turn.sent, from 1 on; 0: it has none */
+    struct dw__record *child; /* that was made for it */
+    void *body;               /* the child's, as the next two */
+    void *seed;
+    dw__kept kept;
+} dw__ask;
 
 /* What the runtime knows of an actor. */
 typedef struct dw__record {
@@ -202,6 +234,28 @@ typedef struct dw__record {
     uint64_t restarts;
     uint64_t memory_bytes;   /* as its body said last */
     const dw_limits *limits; /* of the seed, all set */
+    /* Of one that lives in a folder (runtime->keeper): */
+    bool tabled;         /* in the table of ids, also while it leaves */
+    bool in_folder;      /* there is a row of it, or one is being made */
+    bool loaded;         /* its mail was read */
+    bool ends_in_folder; /* its row is gone, or was never there */
+    bool removes;        /* its row is to go before it is buried */
+    bool waits;          /* DW__DOWN for a while, its body being good */
+    bool dirty;          /* it has done what its newest snapshot has not */
+    bool keep_due;       /* it is to be written as soon as it rests */
+    dw__turn *turn;      /* owned; used while it works or is written */
+    dw__kept kept;
+    dw__mailbox held;   /* until it is loaded: not on their way to the folder yet */
+    dw__mailbox coming; /* on their way */
+    uint64_t seen_row;  /* messages up to this were read when it was loaded */
+    uint64_t done_row;  /* the last message that it has done */
+    uint64_t undone;    /* messages that wait in the folder, being done by it in memory alone */
+    uint64_t undone_bytes;
+    uint64_t aside_count;  /* messages that were set aside in the folder */
+    uint32_t own_attempts; /* at what waits inside */
+    dw_durability durability;
+    uint32_t durability_s;
+    dw__alarm keep_alarm;
 } dw__record;
 
 /* Work with a body, outside of the lock, on a worker. */
@@ -209,7 +263,7 @@ typedef struct dw__operation {
     dw__notice notice;
     struct dw__operation *next;
     dw_runtime *runtime;
-    dw__record *record; /* whose body it works with */
+    dw__record *record; /* whose body it works with; NULL: nobody's */
     dw__record *child;  /* of a fork */
     /* Without the lock. */
     void (*work)(struct dw__operation *operation);
@@ -218,13 +272,21 @@ typedef struct dw__operation {
     bool pending; /* submitted and not finished */
     bool effect;  /* asked for by the actor: what fails is a problem of its */
     uint64_t number;
-    uint32_t weight; /* of the record's tenant, when it was submitted */
-    void *body;      /* what `work` made */
-    void *seed;      /* of a spawn */
-    void *given;     /* of an import; its first freeze */
+    struct dw__tenant *tenant; /* whose time it takes, when it was submitted */
+    uint32_t weight;           /* of that */
+    void *body;                /* what `work` made */
+    void *seed;                /* of a spawn */
+    void *given;               /* of an import; its first freeze */
     void *freeze;
-    void *module;                       /* of an upgrade; counted */
-    int fd;                             /* of an export */
+    void *module; /* of an upgrade; counted */
+    int fd;       /* of an export */
+    /* Of an actor that is read from its folder: */
+    dw_actor_row row;
+    dw__mailbox mail;
+    size_t tree_count;
+    uint64_t aside_count;
+    uint32_t own_attempts;
+    bool absent;                        /* there is no such actor */
     char guest[DW__GUEST_NAME_MAX + 1]; /* of a spawn by name */
     dw_runtime_end_fn on_end;
     void *user;
@@ -298,6 +360,16 @@ struct dw_runtime {
     size_t event_count;
     uint64_t lost_events; /* since the last that was kept */
     uint64_t mail_number;
+    const dw__keeper *keeper; /* of actors in a folder; NULL: all are in memory alone */
+    dw__tree *trees[DW__TREES];
+    uint64_t dormant_count;       /* actors in the folder that have no record */
+    uint64_t removals;            /* from the folder, of those that had none */
+    size_t in_flight;             /* messages on their way to the folder or out of it */
+    struct dw__scan *scan;        /* of whom something waits for in the folder */
+    dw__alarm folder_alarm;       /* when that is looked at next */
+    pthread_mutex_t landing_lock; /* guards the next two */
+    dw__landing *landings;        /* the first first */
+    dw__landing *last_landing;
     struct {
         uint64_t cause;
         uint64_t count;
@@ -328,6 +400,7 @@ void dw__set_state(dw_runtime *runtime, dw__record *record, dw__record_state sta
 void dw__submit(dw_runtime *runtime, dw__operation *operation);
 /* To be told; the notice is the runtime's until then. */
 void dw__tell(dw_runtime *runtime, dw__notice *notice);
+void dw__ring_timer(dw_runtime *runtime, dw__alarm *alarm);
 /* The stride's queue of a public priority. */
 uint8_t dw__queue_of(dw_priority priority);
 
@@ -346,8 +419,10 @@ void dw__alarms_ring(dw_runtime *runtime, uint64_t now_ns);
 
 /* ---- records.c ---- */
 
-/* The actor of that id; NULL: none is found by it. */
+/* The actor of that id; NULL: none is found by it in memory. */
 dw__record *dw__find(const dw_runtime *runtime, uint64_t id);
+/* The same, also one that is leaving. */
+dw__record *dw__find_any(const dw_runtime *runtime, uint64_t id);
 /* Of the text of an id. Errors: DW_E_ARG, DW_E_NOT_FOUND. */
 dw_status dw__find_text(const dw_runtime *runtime, const char *text, dw__record **record,
                         dw_error *err);
@@ -361,13 +436,22 @@ typedef struct dw__wanted {
     uint32_t failures_max;
     uint8_t priority;
     dw_supervision supervision;
+    dw_durability durability;
+    uint32_t durability_s;
     void *seed; /* counted by the record on success */
 } dw__wanted;
 /* A record in state DW__MAKING, listed. Errors: DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw__record_create(dw_runtime *runtime, const dw__wanted *wanted, dw__record **out,
                             dw_error *err);
-/* Nobody finds it any more; its children are its parent's. */
-void dw__unlist(dw_runtime *runtime, dw__record *record);
+/* A record in state DW__MAKING of an actor in the folder, which has a row but none yet. Errors:
+ * DW_E_NOT_FOUND (its tenant), DW_E_MEMORY. */
+dw_status dw__record_bring(dw_runtime *runtime, const dw_actor_row *row, dw__record **out,
+                           dw_error *err);
+/* One without a record is gone from the folder. */
+void dw__forget_dormant(dw_runtime *runtime, const dw_actor_row *row);
+/* Nobody finds it any more; its children are its parent's. `ends`: there is no such actor any
+ * more; else it is in the folder. */
+void dw__unlist(dw_runtime *runtime, dw__record *record, bool ends);
 /* Free what has no body, and is not listed. */
 void dw__record_free(dw_runtime *runtime, dw__record *record);
 /* The first listed actor whose id is not below `id`; NULL: none. */
@@ -389,22 +473,129 @@ void dw__mail_accept(dw_runtime *runtime, dw__record *record, dw__mail *mail);
  * DW_E_BUSY. */
 dw_status dw__mail_check(const dw__record *record, size_t bytes, uint64_t times, dw_error *err);
 dw__mail *dw__mailbox_take(dw__mailbox *mailbox);
+/* The one of that number, out of the mailbox; NULL: it is not there. */
+dw__mail *dw__mailbox_take_number(dw__mailbox *mailbox, uint64_t number);
 void dw__mailbox_put(dw__mailbox *mailbox, dw__mail *mail);
 void dw__mailbox_put_first(dw__mailbox *mailbox, dw__mail *mail);
 /* It waits no more; it ends with error->code. Takes the mail. */
-void dw__mail_end(dw_runtime *runtime, dw__record *record, dw__mail *mail, const dw_error *error);
+void dw__mail_end(dw_runtime *runtime, dw__mail *mail, const dw_error *error);
 /* Of all that waits and was set aside. */
 void dw__mail_end_all(dw_runtime *runtime, dw__record *record, const dw_error *error);
 /* The actor goes on working on it, but its sender is told of its end now. */
 void dw__mail_detach(dw_runtime *runtime, dw__record *record, const dw_error *error);
-/* If it is detached, and on_answer does not use it: its end is told. */
+/* If it is detached, and on_answer does not use it: its end is told. `record` NULL: it is gone. */
 void dw__mail_post(dw_runtime *runtime, const dw__record *record, dw__mail *mail);
 /* It failed: its sender is told, or where that is an actor it is tried again, or set aside. */
 void dw__mail_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail,
                      const dw_error *error);
 
+/* ---- effects.c ---- */
+
+void dw__free_asks(dw__ask *asked);
+/* All effects of the body, in order, of which it has none afterwards. `*failed`: some could not be
+ * copied. Without the lock. */
+dw__ask *dw__take_effects(dw_runtime *runtime, dw__record *record, dw_error *failed);
+/* A message that `record` worked on is through: told or kept, and supervised. */
+void dw__end_message(dw_runtime *runtime, dw__record *record, const dw_error *error, bool broken);
+void dw__supervise(dw_runtime *runtime, dw__record *record);
+
+/* ---- postings.c: mail of actors in a folder ---- */
+
+/* A request, which has room: on its way to the folder, or held until the actor is loaded. Errors:
+ * DW_E_BUSY, DW_E_MEMORY: then nothing has happened. */
+dw_status dw__post(dw_runtime *runtime, dw__record *record, dw__mail *mail, dw_error *err);
+/* The actor is loaded: what was held goes. */
+void dw__post_held(dw_runtime *runtime, dw__record *record);
+/* A message with a row is in the actor's mailbox now, in its place; or was already: then it is
+ * freed. */
+void dw__arrive(dw_runtime *runtime, dw__record *record, dw__mail *mail);
+/* Have its row gone before its end is told, with mail->error. */
+void dw__take_out(dw_runtime *runtime, dw__mail *mail);
+/* The actor goes, or the runtime: so does what is held and coming. */
+void dw__end_postings(dw_runtime *runtime, dw__record *record, const dw_error *error);
+/* Call those that have landed. */
+void dw__land_all(dw_runtime *runtime);
+
+/* ---- settle.c: turns of actors in a folder ---- */
+
+/* Before the actor begins, without the lock: an attempt. Errors: DW_E_BUSY. */
+dw_status dw__turn_try(dw_runtime *runtime, dw__record *record, dw_error *err);
+/* What it did is settled: it rests afterwards. Takes the asks. */
+void dw__settle(dw_runtime *runtime, dw__record *record, dw__ask *asks, const dw_error *own,
+                bool broken);
+/* Its message could not begin. */
+void dw__settle_refused(dw_runtime *runtime, dw__record *record, const dw_error *error);
+/* Operations of actors in a folder. */
+void dw__freeze_kept_work(dw__operation *operation);
+void dw__freeze_kept_finish(dw__operation *operation);
+void dw__rewind_kept_work(dw__operation *operation);
+void dw__rewind_kept_finish(dw__operation *operation);
+/* Write it as it is. The record's body is free. */
+void dw__write(dw_runtime *runtime, dw__record *record);
+/* Whether it is to be written before anything else. */
+bool dw__wants_write(const dw_runtime *runtime, const dw__record *record);
+/* It ends, by itself or by who looks after it: the folder is told first. */
+void dw__end_actor(dw_runtime *runtime, dw__record *record);
+void dw__ring_keep(dw_runtime *runtime, dw__alarm *alarm);
+/* What waits inside has failed too often. */
+bool dw__gives_up(const dw_runtime *runtime, const dw__record *record);
+/* It is set aside; the record was to work on it. */
+void dw__give_up_inside(dw_runtime *runtime, dw__record *record);
+/* What holds for the actor, its tenant, or the runtime; `*seconds` of DW_DURABLE_SECONDS. */
+dw_durability dw__durability_of(const dw_runtime *runtime, const dw__record *record,
+                                uint32_t *seconds);
+/* What is not said is the tenant's (may be NULL), or the runtime's. */
+void dw__durability_fill(const dw_runtime *runtime, const dw__tenant *tenant,
+                         dw_durability *durability, uint32_t *seconds);
+/* Errors: DW_E_RANGE. */
+dw_status dw__durability_check(dw_durability durability, uint32_t seconds, dw_error *err);
+/* "each", "park", a number of seconds, "": the default; and back. */
+void dw__durability_text(char text[32], dw_durability durability, uint32_t seconds);
+void dw__durability_read(const char *text, dw_durability *durability, uint32_t *seconds);
+/* Its row's traits. */
+void dw__traits_of(const dw__record *record, dw_actor_traits *traits);
+/* Files of a new actor: of a fork by the embedder upon those of `parent`, else 0. On a worker. */
+dw_status dw__make_files(dw_runtime *runtime, dw__record *record, void *body, uint64_t parent,
+                         dw_error *err);
+/* They were written: into the folder with it; record->made is told, and it rests. */
+void dw__enter_folder(dw_runtime *runtime, dw__record *record);
+
+/* ---- writing.c: on workers ---- */
+
+/* The work of a turn: record->turn is to be committed, or taken back. */
+void dw__write_work(dw__operation *operation);
+/* A child that comes to nothing. */
+void dw__unmake(dw_runtime *runtime, dw__ask *asked);
+/* What children of `parent` descend from; `*descent` (NULL at first) is the caller's to dw_free. */
+dw_status dw__read_descent(dw_runtime *runtime, const char *parent, bool from_outside,
+                           dw_descent **descent, dw_error *err);
+/* Whether it may succeed another time. */
+bool dw__is_transient(dw_status status);
+
+/* ---- residence.c: actors read from a folder ---- */
+
+/* Read the record's actor, and its mail unless that was; afterwards it rests. */
+void dw__load(dw_runtime *runtime, dw__record *record);
+/* dw__find_text, where the actor is in the folder alone it is brought in: the lock is given back
+ * meanwhile. */
+dw_status dw__reach(dw_runtime *runtime, const char *text, dw__record **record, dw_error *err);
+/* The same without bringing it in: `*record` is NULL where `row` has it. */
+dw_status dw__look(dw_runtime *runtime, const char *text, dw__record **record, dw_actor_row *row,
+                   dw_error *err);
+/* It has no record: bring it in. Where that fails it is tried again later. */
+void dw__bring_in(dw_runtime *runtime, uint64_t id);
+dw_status dw__scan_create(dw_runtime *runtime, dw_error *err);
+/* Look for whom something waits, and for timers. */
+void dw__scan_folder(dw_runtime *runtime);
+/* The body is destroyed, the record goes, the actor stays in the folder. It rests, and has nothing
+ * to do; should something come meanwhile it is read again. */
+void dw__leave_memory(dw_runtime *runtime, dw__record *record);
+
 /* ---- operations.c ---- */
 
+/* Begin the operation that the record owns; nothing else has its body. */
+void dw__begin_own(dw_runtime *runtime, dw__record *record, void (*work)(dw__operation *operation),
+                   void (*finish)(dw__operation *operation));
 dw_status dw__operation_create(dw_runtime *runtime, dw__record *record, dw__operation **out,
                                dw_error *err);
 /* Behind those that wait for the record; it begins once the record rests. */
@@ -413,8 +604,6 @@ void dw__operation_add(dw_runtime *runtime, dw__operation *operation, bool first
 void dw__make(dw_runtime *runtime, dw__record *record);
 /* The body is invalid, or not there: another in its place. */
 void dw__restart(dw_runtime *runtime, dw__record *record);
-/* Destroy all there is of a record that nobody finds, then the record. */
-void dw__bury(dw_runtime *runtime, dw__record *record);
 /* An operation of one actor with a callback. */
 typedef struct dw__call_of_one {
     void (*work)(dw__operation *operation);
@@ -437,10 +626,21 @@ dw_status dw__begin_export(dw_runtime *runtime, const char *id, int fd, dw_runti
 /* A fork of `record`, to be the body of `child`. */
 void dw__fork_work(dw__operation *operation);
 void dw__fork_finish(dw__operation *operation);
-/* The actor ends; what it works on is interrupted. */
-void dw__stop(dw_runtime *runtime, dw__record *record);
 /* The operation is through, or was never begun: its end is told. */
 void dw__operation_end(dw_runtime *runtime, dw__operation *operation);
+
+/* What waits for it never begins. */
+void dw__end_operations(dw_runtime *runtime, dw__record *record, const dw_error *error);
+
+/* ---- stopping.c ---- */
+
+/* Destroy all there is of a record that nobody finds, then the record. */
+void dw__bury(dw_runtime *runtime, dw__record *record);
+/* The actor ends; what it works on is interrupted. */
+void dw__stop(dw_runtime *runtime, dw__record *record);
+/* Nobody finds it any more, and what waits ends with `error`; it is yet to be buried. `ends`: there
+ * is no such actor any more; else it is in its folder, as is what waits. */
+void dw__part(dw_runtime *runtime, dw__record *record, const dw_error *error, bool ends);
 
 /* ---- sums.c ---- */
 
@@ -483,12 +683,15 @@ typedef struct dw__happening {
     const void *bytes;
     size_t byte_count;
 } dw__happening;
-/* Tell those who subscribed. */
+/* Tell those who subscribed to the actor, or to all. */
+void dw__happened_to(dw_runtime *runtime, uint64_t id, const dw__happening *happening);
 void dw__happened(dw_runtime *runtime, const dw__record *record, const dw__happening *happening);
 /* Tell on_problem. */
 void dw__problem(dw_runtime *runtime, uint64_t id, const dw_error *problem);
 /* Whether `from` was granted to send to `to`. Errors: DW_E_DENIED. */
 dw_status dw__may_send(const dw__record *from, const dw__record *to, dw_error *err);
+/* The same to one that is not in memory. */
+dw_status dw__may_send_to(const dw__record *from, const dw_actor_row *to, dw_error *err);
 /* Call who subscribed; without the lock. Frees the event. */
 void dw__event_tell(dw_runtime *runtime, dw__event *event);
 

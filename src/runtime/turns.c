@@ -145,9 +145,14 @@ void dw__set_state(dw_runtime *runtime, dw__record *record, dw__record_state sta
 
 /* ---- what comes next ------------------------------------------------------------------------- */
 
-static void ring_timer(dw_runtime *runtime, dw__alarm *alarm)
+void dw__ring_timer(dw_runtime *runtime, dw__alarm *alarm)
 {
     dw__record *record = (dw__record *)(void *)((char *)alarm - offsetof(dw__record, alarm));
+    if (record->state == DW__DOWN && record->waits) {
+        record->waits = false;
+        dw__rest(runtime, record);
+        return;
+    }
     if (record->state == DW__DOWN) {
         dw__restart(runtime, record);
         return;
@@ -158,7 +163,7 @@ static void ring_timer(dw_runtime *runtime, dw__alarm *alarm)
 
 static void set_timer(dw_runtime *runtime, dw__record *record)
 {
-    record->alarm.ring = ring_timer;
+    record->alarm.ring = dw__ring_timer;
     if (record->timer_ms == 0 || record->timer_due) {
         dw__alarm_clear(runtime, &record->alarm);
         return;
@@ -177,6 +182,11 @@ static bool has_work(const dw__record *record)
 void dw__rest(dw_runtime *runtime, dw__record *record)
 {
     DW_ASSERT(record->state != DW__RESTING && record->state != DW__LEAVING);
+    if (dw__wants_write(runtime, record)) {
+        dw__set_state(runtime, record, DW__BUSY);
+        dw__write(runtime, record);
+        return;
+    }
     if (record->stopping) {
         dw__bury(runtime, record);
         return;
@@ -206,6 +216,9 @@ void dw__rouse(dw_runtime *runtime, dw__record *record)
     if (record->state == DW__RESTING && record->operations != NULL) {
         dw__set_state(runtime, record, DW__BUSY);
         dw__rest(runtime, record);
+    } else if (record->state == DW__RESTING && dw__wants_write(runtime, record)) {
+        dw__set_state(runtime, record, DW__BUSY);
+        dw__write(runtime, record);
     } else if (record->state == DW__RESTING && has_work(record)) {
         dw__set_state(runtime, record, DW__READY);
     }
@@ -215,7 +228,9 @@ void dw__submit(dw_runtime *runtime, dw__operation *operation)
 {
     operation->next = NULL;
     operation->pending = true;
-    operation->weight = operation->record->tenant->weight;
+    operation->tenant =
+        operation->record != NULL ? operation->record->tenant : dw__find_tenant(runtime, "");
+    operation->weight = operation->tenant->weight;
     if (runtime->submits == NULL) {
         runtime->submits = operation;
     } else {
@@ -291,6 +306,10 @@ static void dispatch(dw_runtime *runtime)
 /* It could not begin, which is no fault of its own where memory is short. */
 static void not_begun(dw_runtime *runtime, dw__record *record, const dw_error *error)
 {
+    if (runtime->keeper != NULL) {
+        dw__settle_refused(runtime, record, error);
+        return;
+    }
     dw__mail *mail = record->current;
     record->current = NULL;
     if (mail != NULL) {
@@ -298,7 +317,7 @@ static void not_begun(dw_runtime *runtime, dw__record *record, const dw_error *e
     } else if (!record->stopping) {
         dw__problem(runtime, record->id, error);
         uint64_t now_ns = runtime->platform.clock_ns(runtime->platform.user);
-        record->alarm.ring = ring_timer;
+        record->alarm.ring = dw__ring_timer;
         dw__alarm_set(runtime, &record->alarm, now_ns + AGAIN_NS);
         dw__set_state(runtime, record, DW__RESTING);
         return;
@@ -334,6 +353,16 @@ static void start(dw_runtime *runtime, dw__record *record)
         return;
     }
     const dw__mail *mail = record->current;
+    dw_status status = DW_OK;
+    if (runtime->keeper != NULL) {
+        status = dw__turn_try(runtime, record, &error);
+        if (status == DW_OK && dw__gives_up(runtime, record)) {
+            (void)pthread_mutex_lock(&runtime->lock);
+            dw__give_up_inside(runtime, record);
+            (void)pthread_mutex_unlock(&runtime->lock);
+            return;
+        }
+    }
     if (mail != NULL) {
         delivery = (dw__delivery){.from = mail->from,
                                   .content = mail->content,
@@ -341,8 +370,10 @@ static void start(dw_runtime *runtime, dw__record *record)
                                   .cause = mail->cause,
                                   .caused = mail->caused};
     }
-    dw_status status = platform->receive(platform->user, record->body, record,
-                                         mail != NULL ? &delivery : NULL, &error);
+    if (status == DW_OK) {
+        status = platform->receive(platform->user, record->body, record,
+                                   mail != NULL ? &delivery : NULL, &error);
+    }
     if (status != DW_OK) {
         error.code = status;
         (void)pthread_mutex_lock(&runtime->lock);
@@ -476,7 +507,7 @@ void dw__leave(dw_runtime *runtime, bool tells)
     if (runtime->notices != NULL && !runtime->telling) {
         runtime->platform.wake(runtime->platform.user, 0);
     }
-    if (runtime->busy_count == 0) {
+    if (runtime->busy_count == 0 && runtime->in_flight == 0) {
         (void)pthread_cond_broadcast(&runtime->changed);
     }
     (void)pthread_mutex_unlock(&runtime->lock);

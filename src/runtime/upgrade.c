@@ -67,6 +67,9 @@ dw_status dw_runtime_begin_upgrade(dw_runtime *runtime, const char *id, dw_modul
     if (module == NULL) {
         return dw_fail(err, DW_E_ARG, "upgrade: no module");
     }
+    if (runtime->keeper != NULL) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "upgrade: not of an actor in a state folder");
+    }
     const dw__call_of_one call = {.work = upgrade_work,
                                   .finish = upgrade_finish,
                                   .module = module,

@@ -10,7 +10,7 @@
 void dw__host_submit(void *user, dw__operation *operation)
 {
     dw__host *host = user;
-    dw__tenant *tenant = operation->record->tenant;
+    dw__tenant *tenant = operation->tenant;
     dw__work_queue *queue = &tenant->work;
     operation->next = NULL;
     (void)pthread_mutex_lock(&host->work_lock);

@@ -520,7 +520,7 @@ static dw_status read_due(void *user, dw_journal_tx *tx, dw_error *err)
     bool found = false;
     dw_status status = DW_OK;
     dw_query *query = dw_journal_query(tx, list->statement);
-    if (list->statement == DW__SQL_ACTORS_WAITING) {
+    if (list->statement != DW__SQL_ACTORS_TIMED) {
         dw_query_u64(query, list->from);
     } else {
         dw_query_i64(query, list->from < INT64_MAX ? (int64_t)list->from : INT64_MAX);
@@ -556,4 +556,30 @@ dw_status dw_actor_folder_list_timed(dw_actor_folder *folder, uint64_t now_ms, d
 {
     due_list list = {.statement = DW__SQL_ACTORS_TIMED, .from = now_ms, .names = names, .max = max};
     return list_due(folder, &list, count, err);
+}
+
+dw_status dw_actor_folder_list_from(dw_actor_folder *folder, const char *from, dw_actor_name *names,
+                                    size_t max, size_t *count, dw_error *err)
+{
+    due_list list = {
+        .statement = DW__SQL_ACTORS_FROM, .from = dw__id_number(from), .names = names, .max = max};
+    return list_due(folder, &list, count, err);
+}
+
+static dw_status read_next_timer(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    uint64_t *ms = user;
+    bool found = false;
+    dw_query *query = dw_journal_query(tx, DW__SQL_NEXT_TIMER);
+    dw_query_i64(query, *ms < INT64_MAX ? (int64_t)*ms : INT64_MAX);
+    dw_status status = dw_query_next(query, &found, err);
+    *ms = found ? (uint64_t)dw_query_get_i64(query, 0) : UINT64_MAX;
+    return status;
+}
+
+dw_status dw_actor_folder_next_timer(dw_actor_folder *folder, uint64_t after_ms, uint64_t *timer_ms,
+                                     dw_error *err)
+{
+    *timer_ms = after_ms;
+    return dw_journal_read(folder->journal, read_next_timer, timer_ms, err);
 }

@@ -148,6 +148,14 @@ dw_status dw_actor_folder_list_waiting(dw_actor_folder *folder, const char *from
 dw_status dw_actor_folder_list_timed(dw_actor_folder *folder, uint64_t now_ms, dw_actor_name *names,
                                      size_t max, size_t *count, dw_error *err);
 
+/* All, likewise. */
+dw_status dw_actor_folder_list_from(dw_actor_folder *folder, const char *from, dw_actor_name *names,
+                                    size_t max, size_t *count, dw_error *err);
+/* When the first timer is due that is due after `after_ms`; UINT64_MAX: there is none. Errors:
+ * DW_E_IO. */
+dw_status dw_actor_folder_next_timer(dw_actor_folder *folder, uint64_t after_ms, uint64_t *timer_ms,
+                                     dw_error *err);
+
 /* Whether the folder's files take less than `limit` bytes. Without `exactly`, where this process
  * has hardly written anything, that is not looked at. Errors: DW_E_LIMIT, DW_E_IO. */
 dw_status dw_actor_folder_check_bytes(dw_actor_folder *folder, uint64_t limit, bool exactly,
@@ -270,6 +278,10 @@ dw_status dw_actor_folder_drop_message(dw_actor_folder *folder, const char *id, 
  * removed, which its mark says then, that is done before anything else. False: it may wait
  * still. */
 bool dw_actor_folder_withdraw(dw_actor_folder *folder, const char *id, uint64_t number);
+/* The same in two, for who does not wait: the work of a piece whose `user` is the message, `to` and
+ * number, and what is done where that fails, on any thread. */
+dw_status dw_actor_folder_drop_work(void *sent, dw_journal_tx *tx, dw_error *err);
+bool dw_actor_folder_mark_withdrawn(dw_actor_folder *folder, const char *id, uint64_t number);
 /* Whether the actor had that message before the folder was taken over. */
 bool dw_actor_folder_was_delivered(dw_actor_folder *folder, const dw_sent *sent);
 
@@ -322,9 +334,10 @@ dw_status dw_actor_folder_note_attempt(dw_actor_folder *folder, const char *id,
 /* Give a message up: it waits no more, and is kept with `why`. Errors: DW_E_IO. */
 dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id, uint64_t number,
                                     const dw_attempts *why, dw_error *err);
-/* Let a message that was set aside wait again, behind all others. Errors: DW_E_IO, DW_E_LIMIT. */
+/* Let a message that was set aside wait again, behind all others; `*fresh` (may be NULL) is its
+ * number then. Errors: DW_E_IO, DW_E_LIMIT, DW_E_NOT_FOUND. */
 dw_status dw_actor_folder_retry(dw_actor_folder *folder, const char *id, uint64_t number,
-                                dw_error *err);
+                                uint64_t *fresh, dw_error *err);
 
 /* ---- turns ---- */
 

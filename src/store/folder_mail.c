@@ -328,6 +328,7 @@ typedef struct mail_change {
     const char *id;
     uint64_t number;
     const dw_attempts *why;
+    uint64_t fresh;
 } mail_change;
 
 static dw_status drop_work(void *user, dw_journal_tx *tx, dw_error *err)
@@ -345,6 +346,13 @@ static dw_status drop_work(void *user, dw_journal_tx *tx, dw_error *err)
     /* What else was noted are attempts at its effects. */
     return status == DW_OK && dw_journal_changes(tx) > 0 ? dw__attempts_drop(tx, change->id, err)
                                                          : status;
+}
+
+dw_status dw_actor_folder_drop_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const dw_sent *sent = user;
+    mail_change change = {.id = sent->to, .number = sent->message.number};
+    return drop_work(&change, tx, err);
 }
 
 dw_status dw_actor_folder_drop_message(dw_actor_folder *folder, const char *id, uint64_t number,
@@ -375,23 +383,30 @@ dw_status dw_actor_folder_set_aside(dw_actor_folder *folder, const char *id, uin
 
 static dw_status retry_work(void *user, dw_journal_tx *tx, dw_error *err)
 {
-    const mail_change *change = user;
-    uint64_t fresh = 0;
-    dw_status status = dw__mail_number(tx, change->id, &fresh, err);
+    mail_change *change = user;
+    dw_status status = dw__mail_number(tx, change->id, &change->fresh, err);
     if (status != DW_OK) {
         return status;
     }
     dw_query *query = dw_journal_query(tx, DW__SQL_RETRY);
     dw_query_u64(query, dw__id_number(change->id));
     dw_query_u64(query, change->number);
-    dw_query_u64(query, fresh);
+    dw_query_u64(query, change->fresh);
     dw_query_u64(query, 0); /* its owner, from outside, lets it begin anew */
-    return dw_query_run(query, err);
+    status = dw_query_run(query, err);
+    return status == DW_OK && dw_journal_changes(tx) == 0
+               ? dw_fail(err, DW_E_NOT_FOUND, "no message %" PRIu64 " of actor %s was set aside",
+                         change->number, change->id)
+               : status;
 }
 
 dw_status dw_actor_folder_retry(dw_actor_folder *folder, const char *id, uint64_t number,
-                                dw_error *err)
+                                uint64_t *fresh, dw_error *err)
 {
     mail_change change = {.id = id, .number = number};
-    return dw_journal_write(folder->journal, retry_work, &change, false, err);
+    dw_status status = dw_journal_write(folder->journal, retry_work, &change, false, err);
+    if (fresh != NULL) {
+        *fresh = change.fresh;
+    }
+    return status;
 }

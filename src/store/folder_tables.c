@@ -96,6 +96,9 @@ static const char *const statements[DW__SQL_COUNT] = {
                                "id >= ?1 ORDER BY id LIMIT ?2",
     [DW__SQL_ACTORS_TIMED] = "SELECT id, timer_ms FROM actor WHERE timer_ms IS NOT NULL AND "
                              "timer_ms <= ?1 ORDER BY timer_ms LIMIT ?2",
+    [DW__SQL_ACTORS_FROM] = "SELECT id FROM actor WHERE id >= ?1 ORDER BY id LIMIT ?2",
+    [DW__SQL_NEXT_TIMER] = "SELECT timer_ms FROM actor WHERE timer_ms IS NOT NULL AND "
+                           "timer_ms > ?1 ORDER BY timer_ms LIMIT 1",
     [DW__SQL_ACTOR] = "SELECT " ACTOR_COLUMNS " FROM actor WHERE id = ?1",
     [DW__SQL_ACTOR_PAGE] =
         "SELECT " ACTOR_COLUMNS " FROM actor WHERE id >= ?1 ORDER BY id LIMIT ?2",

@@ -17,6 +17,8 @@ typedef enum dw__folder_statement {
     DW__SQL_ACTOR_RANGE,
     DW__SQL_ACTORS_WAITING,
     DW__SQL_ACTORS_TIMED,
+    DW__SQL_ACTORS_FROM,
+    DW__SQL_NEXT_TIMER,
     DW__SQL_ACTOR,
     DW__SQL_ACTOR_PAGE,
     DW__SQL_ADD_ACTOR,

@@ -86,7 +86,7 @@ static dw_status drop(const mail *all, const dw_message_row *message, dw_error *
 static dw_status retry(const mail *all, const dw_message_row *message, dw_error *err)
 {
     return message->aside
-               ? dw_actor_folder_retry(all->store->folder, all->id, message->number, err)
+               ? dw_actor_folder_retry(all->store->folder, all->id, message->number, NULL, err)
                : dw_fail(err, DW_E_ARG, "message %" PRIu64 " waits; it was not set aside",
                          message->number);
 }

@@ -41,6 +41,17 @@ static dw_status find_guest(void *user, const char *name, dw_module **module, dw
     return *module != NULL ? DW_OK : dw_fail(err, DW_E_NOT_FOUND, "no guest '%s' here", name);
 }
 
+static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err)
+{
+    const runtime_fixture *f = user;
+    (void)name;
+    (void)fingerprint;
+    (void)err;
+    *model = f->actors->model;
+    return DW_OK;
+}
+
 static void on_problem(void *user, const char *id, const dw_error *problem)
 {
     runtime_fixture *f = user;
@@ -67,6 +78,12 @@ void runtime_open(runtime_fixture *f)
                                   .find_guest = find_guest,
                                   .on_problem = on_problem,
                                   .user = f,
+                                  .path = f->path,
+                                  .find_model = find_model,
+                                  .durability = f->durability,
+                                  .durability_s = f->durability_s,
+                                  .manifest = f->manifest,
+                                  .manifest_bytes = f->manifest != NULL ? strlen(f->manifest) : 0,
                                   .working_max = f->working_max,
                                   .limits = f->limits.struct_bytes != 0 ? &f->limits : NULL};
     f->problem_count = 0;

@@ -15,6 +15,10 @@ typedef struct runtime_fixture {
     dw_runtime *runtime;  /* of a test: runtime_open */
     dw_limits limits;     /* of the next runtime */
     uint32_t working_max;
+    const char *path; /* of the next runtimes; NULL: none, as of all below */
+    const char *manifest;
+    dw_durability durability;
+    uint32_t durability_s;
     pthread_mutex_t lock; /* guards the next two */
     unsigned problem_count;
     char problem[256]; /* the last one */

@@ -1,0 +1,617 @@
+/* Actors kept in a state folder: a dw__keeper over src/store's. */
+#include "runtime/folder.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/array.h"
+#include "base/hash.h"
+#include "runtime/guests.h"
+#include "runtime/runtime_internal.h"
+
+/* Deltas upon a full snapshot before the next is a full one again. */
+#define DELTAS_MAX 12
+
+struct dw__folder {
+    dw_engine *engine;
+    dw_runtime_options options;
+    dw_limits limits; /* what is set of actors that are read */
+    uint64_t folder_bytes;
+    dw_actor_folder *folder;
+    dw_journal *journal;
+    pthread_mutex_t lock; /* guards what follows */
+    dw_module **modules;  /* [module_count]: compiled so far; counted */
+    size_t module_count;
+    size_t module_capacity;
+};
+
+/* ---- modules and models ---------------------------------------------------------------------- */
+
+static dw_module *find_kept(struct dw__folder *f, const char *sha256)
+{
+    dw_module *found = NULL;
+    (void)pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < f->module_count && found == NULL; i++) {
+        found = strcmp(dw_module_hash(f->modules[i]), sha256) == 0 ? f->modules[i] : NULL;
+    }
+    (void)pthread_mutex_unlock(&f->lock);
+    return found;
+}
+
+/* Counts the module, and keeps it in memory; or, where another was quicker, `*module` is that. */
+static dw_status keep_module(struct dw__folder *f, dw_module **module, dw_error *err)
+{
+    dw_status status = DW_OK;
+    (void)pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < f->module_count; i++) {
+        if (strcmp(dw_module_hash(f->modules[i]), dw_module_hash(*module)) == 0) {
+            *module = f->modules[i];
+            (void)pthread_mutex_unlock(&f->lock);
+            return DW_OK;
+        }
+    }
+    if (DW_ARRAY_RESERVE(f->modules, f->module_capacity, f->module_count + 1, SIZE_MAX)) {
+        f->modules[f->module_count++] = dw_module_ref(*module);
+    } else {
+        status = dw_fail(err, DW_E_MEMORY, "no memory for a list of modules");
+    }
+    (void)pthread_mutex_unlock(&f->lock);
+    return status;
+}
+
+static dw_status compile_module(struct dw__folder *f, const char *sha256, dw_module **module,
+                                dw_error *err)
+{
+    char *wasm = NULL;
+    size_t bytes = 0;
+    char hash[DW_SHA256_TEXT];
+    dw_status status = dw_actor_folder_read_module(f->folder, sha256, &wasm, &bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_sha256_text(hash, wasm, bytes);
+    status = strcmp(hash, sha256) == 0
+                 ? dw_module_create(module, f->engine, wasm, bytes, err)
+                 : dw_fail(err, DW_E_FORMAT, "the folder's module %s is damaged", sha256);
+    dw_free(wasm);
+    return status;
+}
+
+static dw_status find_module(void *user, const char *sha256, dw_module **module, dw_error *err)
+{
+    struct dw__folder *f = user;
+    dw_module *compiled = NULL;
+    *module = find_kept(f, sha256);
+    if (*module != NULL) {
+        return DW_OK;
+    }
+    dw_status status = compile_module(f, sha256, &compiled, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    *module = compiled;
+    status = keep_module(f, module, err);
+    dw_module_unref(compiled);
+    return status;
+}
+
+static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err)
+{
+    const struct dw__folder *f = user;
+    if (f->options.find_model == NULL) {
+        return dw_fail(err, DW_E_NOT_FOUND, "the actor's model '%.80s' (%.60s): there are none",
+                       name, fingerprint);
+    }
+    return f->options.find_model(f->options.user, name, fingerprint, model, err);
+}
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+static dw_status look(void *user, const char *id, dw_actor_row *row, dw_error *err)
+{
+    return dw_actor_folder_row(((struct dw__folder *)user)->folder, id, row, err);
+}
+
+static dw_status list(void *user, const char *from, dw_actor_name *names, size_t max, size_t *count,
+                      dw_error *err)
+{
+    return dw_actor_folder_list_from(((struct dw__folder *)user)->folder, from, names, max, count,
+                                     err);
+}
+
+static dw_status list_waiting(void *user, const char *from, dw_actor_name *names, size_t max,
+                              size_t *count, dw_error *err)
+{
+    return dw_actor_folder_list_waiting(((struct dw__folder *)user)->folder, from, names, max,
+                                        count, err);
+}
+
+static dw_status list_timed(void *user, uint64_t now_ms, dw_actor_name *names, size_t max,
+                            size_t *count, dw_error *err)
+{
+    return dw_actor_folder_list_timed(((struct dw__folder *)user)->folder, now_ms, names, max,
+                                      count, err);
+}
+
+static dw_status next_timer(void *user, uint64_t after_ms, uint64_t *timer_ms, dw_error *err)
+{
+    return dw_actor_folder_next_timer(((struct dw__folder *)user)->folder, after_ms, timer_ms, err);
+}
+
+static dw_status list_mail(void *user, const char *id, dw_mail_row **rows, size_t *count,
+                           dw_error *err)
+{
+    return dw_actor_folder_list_mail(((struct dw__folder *)user)->folder, id, rows, count, err);
+}
+
+static dw_status read_message(void *user, const char *id, uint64_t number, char **content,
+                              size_t *bytes, dw_error *err)
+{
+    return dw_actor_folder_read_message(((struct dw__folder *)user)->folder, id, number, content,
+                                        bytes, err);
+}
+
+static dw_status count_tree(void *user, const char *head, size_t *count, dw_error *err)
+{
+    return dw_actor_folder_count_tree(((struct dw__folder *)user)->folder, head, count, err);
+}
+
+static dw_status list_tree(void *user, const char *id, dw_actor_name **names, size_t *count,
+                           dw_error *err)
+{
+    return dw_actor_folder_list_tree(((struct dw__folder *)user)->folder, id, names, count, err);
+}
+
+static dw_status check_bytes(void *user, dw_error *err)
+{
+    const struct dw__folder *f = user;
+    return dw_actor_folder_check_bytes(f->folder, f->folder_bytes, false, err);
+}
+
+/* ---- pieces ---------------------------------------------------------------------------------- */
+
+/* All of these on the journal's thread; `user` is a landing, the first member of what it is of. */
+static void landed(void *user, dw_status status, const dw_error *problem)
+{
+    dw__land(user, status, problem);
+}
+
+static dw_status submit(struct dw__folder *f, dw__landing *landing, dw_journal_work_fn work,
+                        dw_journal_done_fn done, dw_error *err)
+{
+    landing->piece = (dw_journal_piece){.work = work, .done = done, .user = landing};
+    return dw_journal_submit(f->journal, &landing->piece, err);
+}
+
+static dw_status accept_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    return dw_actor_folder_accept_work(&((dw__posting *)user)->sent, tx, err);
+}
+
+static void accepted(void *user, dw_status status, const dw_error *problem)
+{
+    const dw__posting *posting = user;
+    const struct dw__folder *f = posting->landing.runtime->keeper->user;
+    if (status == DW_OK) {
+        dw_actor_folder_add_bytes(f->folder, posting->sent.message.bytes);
+    }
+    landed(user, status, problem);
+}
+
+static dw_status accept(void *user, dw__posting *posting, dw_error *err)
+{
+    return submit(user, &posting->landing, accept_work, accepted, err);
+}
+
+static dw_status drop_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    return dw_actor_folder_drop_work(&((dw__posting *)user)->sent, tx, err);
+}
+
+static void dropped(void *user, dw_status status, const dw_error *problem)
+{
+    const dw__posting *posting = user;
+    const struct dw__folder *f = posting->landing.runtime->keeper->user;
+    bool marked = status != DW_OK && dw_actor_folder_mark_withdrawn(f->folder, posting->sent.to,
+                                                                    posting->sent.message.number);
+    landed(user, marked ? DW_OK : status, marked ? NULL : problem);
+}
+
+static dw_status drop(void *user, dw__posting *posting, dw_error *err)
+{
+    return submit(user, &posting->landing, drop_work, dropped, err);
+}
+
+static dw_status commit_work(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    return dw_actor_folder_commit_work(&((dw__turn *)user)->folder, tx, err);
+}
+
+static dw_status commit(void *user, dw__turn *turn, dw_error *err)
+{
+    return submit(user, &turn->landing, commit_work, landed, err);
+}
+
+static dw_status commit_waiting(void *user, dw__turn *turn, dw_error *err)
+{
+    return dw_journal_write(((struct dw__folder *)user)->journal, commit_work, turn, false, err);
+}
+
+/* ---- reading and writing actors -------------------------------------------------------------- */
+
+static dw_status try(void *user, const char *id, const dw_attempted *work, dw_error *err)
+{
+    return dw_actor_folder_try(((struct dw__folder *)user)->folder, id, work, err);
+}
+
+static void tried(void *user, const char *id)
+{
+    dw_actor_folder_tried(((struct dw__folder *)user)->folder, id, true);
+}
+
+static void take_chain(dw__kept *kept, const dw_snapshot_chain *chain)
+{
+    *kept = (dw__kept){.sequence = chain->sequence,
+                       .done = chain->done,
+                       .count = (uint32_t)chain->count,
+                       .whole_bytes = chain->rows[0].bytes,
+                       .incomplete = chain->incomplete,
+                       .pending = chain->pending};
+    for (size_t i = 1; i < chain->count; i++) {
+        kept->delta_bytes += chain->rows[i].bytes;
+    }
+}
+
+/* The models of an actor that was read are those that its tenant may have. */
+static dw_status check_models(dw_runtime *runtime, const dw__record *record, const dw_actor *actor,
+                              dw_error *err)
+{
+    const dw_instance_options *instance = &dw_actor_settings_of(actor)->instance;
+    return dw__tenant_may_have(runtime, record->tenant->name, instance->models,
+                               instance->model_count, err);
+}
+
+static dw_status read_actor(struct dw__folder *f, const char *id, dw_actor **actor, dw__kept *kept,
+                            dw_error *err)
+{
+    dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
+    if (chain == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+    }
+    dw_status status = dw_actor_folder_read_chain(f->folder, id, chain, err);
+    if (status == DW_OK) {
+        take_chain(kept, chain);
+        const dw_thaw_options options = {.struct_bytes = sizeof options,
+                                         .paths = chain->list,
+                                         .path_count = chain->count,
+                                         .find_model = find_model,
+                                         .find_module = find_module,
+                                         .find_user = f,
+                                         .id = id,
+                                         .trusted = true,
+                                         .on_stderr = f->options.on_stderr,
+                                         .user = f->options.user,
+                                         .limits = &f->limits};
+        status = dw_actor_thaw(actor, f->engine, &options, NULL, err);
+    }
+    dw_free(chain);
+    return status;
+}
+
+static dw_status thaw(void *user, dw__record *record, const char *id, dw__thawed *thawed,
+                      dw_error *err)
+{
+    struct dw__folder *f = user;
+    dw_actor *actor = NULL;
+    dw__seed *own = NULL;
+    dw_runtime *runtime = record->own->runtime;
+    dw_status status = read_actor(f, id, &actor, &thawed->kept, err);
+    if (status == DW_OK) {
+        status = check_models(runtime, record, actor, err);
+    }
+    if (status == DW_OK) {
+        dw_actor_settings *settings = dw_actor_settings_ref(dw_actor_settings_of(actor));
+        status = dw__seed_create(&own, dw_actor_module(actor), settings, err);
+        if (status != DW_OK) {
+            dw_actor_settings_unref(settings);
+        }
+    }
+    if (status != DW_OK) {
+        dw_actor_destroy(actor);
+        return status;
+    }
+    thawed->given = actor;
+    thawed->seed = own;
+    return DW_OK;
+}
+
+/* Long chains, and deltas that outweigh what they build upon, become one full snapshot. */
+static bool wants_full(const dw__kept *kept)
+{
+    return kept->incomplete || kept->count > DELTAS_MAX || kept->delta_bytes > kept->whole_bytes;
+}
+
+static void note_bytes(dw__written *written, const dw_freeze_stats *stats, bool is_new)
+{
+    written->freezes++;
+    written->bytes += stats->file_bytes;
+    written->new_bytes += is_new ? stats->kv_bytes + stats->memory_bytes : 0;
+}
+
+static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
+{
+    struct dw__folder *f = user;
+    dw_actor *actor = dw__body_actor(body);
+    dw__kept *kept = &turn->kept;
+    dw_snapshot_row *row = &turn->folder.snapshot;
+    char path[DW_FOLDER_PATH_MAX];
+    char part[DW_FOLDER_PATH_MAX];
+    dw_freeze_stats stats = {.struct_bytes = sizeof stats};
+    dw_freeze_options options = {.struct_bytes = sizeof options,
+                                 .delta = dw_actor_has_base(actor) && !wants_full(kept),
+                                 .without_module = true,
+                                 .part_path = part};
+    uint64_t timer_ms = dw_actor_timer_ms(actor);
+    if (kept->sequence == UINT64_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "actor %s: no number is left for a snapshot",
+                       turn->folder.id);
+    }
+    turn->folder.inside = dw_actor_waiting(actor);
+    turn->folder.timer_ms = timer_ms != 0 ? timer_ms : UINT64_MAX;
+    turn->folder.has_state = true;
+    row->full = !options.delta;
+    row->sequence = kept->sequence + 1;
+    dw_actor_folder_snapshot_path(f->folder, turn->folder.id, row, path);
+    dw_actor_folder_part_path(f->folder, part);
+    dw_status status = dw_actor_freeze(actor, path, &options, &stats, err);
+    if (status == DW_OK) {
+        status = dw_actor_folder_snapshot_written(f->folder, row, path, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    note_bytes(&turn->written, &stats, options.delta || kept->count == 0);
+    kept->sequence = row->sequence;
+    kept->done = row->done;
+    kept->count = row->full ? 1 : kept->count + 1;
+    kept->whole_bytes = row->full ? row->bytes : kept->whole_bytes;
+    kept->delta_bytes = row->full ? 0 : kept->delta_bytes + row->bytes;
+    kept->incomplete = false;
+    return DW_OK;
+}
+
+static dw_status write_new(struct dw__folder *f, const dw__making *making,
+                           const dw_snapshot_chain *chain, dw_error *err)
+{
+    dw_new_actor *made = making->made;
+    dw_actor *actor = dw__body_actor(making->body);
+    char path[DW_FOLDER_PATH_MAX];
+    char part[DW_FOLDER_PATH_MAX];
+    dw_freeze_stats stats = {.struct_bytes = sizeof stats};
+    dw_freeze_options options = {.struct_bytes = sizeof options,
+                                 .delta = chain != NULL,
+                                 .without_module = true,
+                                 .part_path = part};
+    dw_module *module = dw_actor_module(actor);
+    dw_module_file file = {.hash = dw_module_hash(module)};
+    uint64_t timer_ms = dw_actor_timer_ms(actor);
+    file.wasm = dw_module_wasm(module, &file.bytes);
+    (void)snprintf(made->module, sizeof made->module, "%s", file.hash);
+    made->inside = dw_actor_waiting(actor);
+    made->timer_ms = timer_ms != 0 ? timer_ms : UINT64_MAX;
+    dw_status status = keep_module(f, &module, err);
+    if (status == DW_OK) {
+        status = dw_actor_folder_make(f->folder, made, chain, path, err);
+    }
+    if (status == DW_OK) {
+        status = dw_actor_folder_use_module(f->folder, made, &file, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_actor_folder_part_path(f->folder, part);
+    status = dw_actor_freeze(actor, path, &options, &stats, err);
+    if (status == DW_OK) {
+        note_bytes(making->written, &stats, true);
+        status = dw_actor_folder_made(f->folder, made, path, err);
+    }
+    return status;
+}
+
+static void take_rows(dw__kept *kept, const dw_new_actor *made)
+{
+    *kept = (dw__kept){.sequence = made->row_count,
+                       .count = (uint32_t)made->row_count,
+                       .whole_bytes = made->rows[0].bytes};
+    for (size_t i = 1; i < made->row_count; i++) {
+        kept->delta_bytes += made->rows[i].bytes;
+    }
+}
+
+/* What a fork of `parent` can be a delta upon, with what `turn` has written. */
+static dw_status read_parent(struct dw__folder *f, const char *parent, const dw_turn *turn,
+                             dw_snapshot_chain *chain, dw_error *err)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    dw_status status = dw_actor_folder_read_chain(f->folder, parent, chain, err);
+    if (status != DW_OK || turn == NULL || !turn->has_state ||
+        (!turn->snapshot.full && chain->count == DW_SNAPSHOT_CHAIN_MAX)) {
+        return status;
+    }
+    dw_snapshot_row row = turn->snapshot;
+    dw_actor_folder_snapshot_path(f->folder, parent, &row, path);
+    return dw_actor_folder_add_snapshot(f->folder, chain, &row, path, err);
+}
+
+static dw_status make(void *user, const dw__making *making, dw_error *err)
+{
+    struct dw__folder *f = user;
+    dw_actor *actor = dw__body_actor(making->body);
+    dw_snapshot_chain *chain = NULL;
+    dw_status status = dw_actor_folder_check_bytes(f->folder, f->folder_bytes, true, err);
+    if (status == DW_OK && making->parent != NULL && dw_actor_has_base(actor)) {
+        chain = dw_alloc(1, sizeof *chain);
+        status = chain != NULL ? read_parent(f, making->parent, making->turn, chain, err)
+                               : dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+    }
+    if (status == DW_OK) { /* a delta upon what its parent has, if that is not too long for it */
+        bool delta = chain != NULL && chain->count + 1 < DELTAS_MAX && !chain->incomplete;
+        status = write_new(f, making, delta ? chain : NULL, err);
+    }
+    if (status == DW_OK) {
+        take_rows(making->kept, making->made);
+    }
+    dw_free(chain);
+    return status;
+}
+
+static void committed(void *user, dw__turn *turn)
+{
+    dw_actor_folder_committed(((struct dw__folder *)user)->folder, &turn->folder);
+}
+
+static void take_back(void *user, const dw_turn *turn)
+{
+    dw_actor_folder_take_back(((struct dw__folder *)user)->folder, turn);
+}
+
+static bool was_delivered(void *user, const dw_sent *sent)
+{
+    return dw_actor_folder_was_delivered(((struct dw__folder *)user)->folder, sent);
+}
+
+static dw_status descent(void *user, const char *id, dw_descent *of, dw_error *err)
+{
+    return dw_actor_folder_read_descent(((struct dw__folder *)user)->folder, id, of, err);
+}
+
+/* ---- attempts and removals ------------------------------------------------------------------- */
+
+static dw_status get_attempts(void *user, const char *id, const dw_attempted *work,
+                              dw_attempts *attempts, dw_error *err)
+{
+    return dw_actor_folder_get_attempts(((struct dw__folder *)user)->folder, id, work, attempts,
+                                        err);
+}
+
+static dw_status note_attempt(void *user, const char *id, dw_attempts *attempts, const char *reason,
+                              dw_error *err)
+{
+    return dw_actor_folder_note_attempt(((struct dw__folder *)user)->folder, id, attempts, reason,
+                                        err);
+}
+
+static dw_status set_aside(void *user, const char *id, uint64_t number, const dw_attempts *why,
+                           dw_error *err)
+{
+    return dw_actor_folder_set_aside(((struct dw__folder *)user)->folder, id, number, why, err);
+}
+
+static bool withdraw(void *user, const char *id, uint64_t number)
+{
+    return dw_actor_folder_withdraw(((struct dw__folder *)user)->folder, id, number);
+}
+
+static dw_status drop_aside(void *user, const char *id, uint64_t number, dw_error *err)
+{
+    return dw_actor_folder_drop_message(((struct dw__folder *)user)->folder, id, number, err);
+}
+
+static dw_status retry(void *user, const char *id, uint64_t number, uint64_t *fresh, dw_error *err)
+{
+    return dw_actor_folder_retry(((struct dw__folder *)user)->folder, id, number, fresh, err);
+}
+
+static dw_status remove_actors(void *user, const dw_actor_name *names, size_t count, dw_error *err)
+{
+    return dw_actor_folder_remove_all(((struct dw__folder *)user)->folder, names, count, err);
+}
+
+static const dw__keeper functions = {.look = look,
+                                     .list = list,
+                                     .list_waiting = list_waiting,
+                                     .list_timed = list_timed,
+                                     .next_timer = next_timer,
+                                     .list_mail = list_mail,
+                                     .read_message = read_message,
+                                     .count_tree = count_tree,
+                                     .list_tree = list_tree,
+                                     .accept = accept,
+                                     .drop = drop,
+                                     .commit = commit,
+                                     .try = try,
+                                     .tried = tried,
+                                     .thaw = thaw,
+                                     .freeze = freeze,
+                                     .make = make,
+                                     .commit_waiting = commit_waiting,
+                                     .committed = committed,
+                                     .take_back = take_back,
+                                     .was_delivered = was_delivered,
+                                     .descent = descent,
+                                     .get_attempts = get_attempts,
+                                     .note_attempt = note_attempt,
+                                     .set_aside = set_aside,
+                                     .withdraw = withdraw,
+                                     .drop_aside = drop_aside,
+                                     .retry = retry,
+                                     .remove = remove_actors,
+                                     .check_bytes = check_bytes};
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+dw_status dw__folder_open(struct dw__folder **out, dw_engine *engine,
+                          const dw_runtime_options *options, const dw_limits *limits, dw_error *err)
+{
+    *out = NULL;
+    struct dw__folder *f = dw_alloc(1, sizeof *f);
+    if (f == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a runtime");
+    }
+    dw_limits own = *limits;
+    dw_limits_fill(&own, &dw_limits_usual);
+    f->engine = engine;
+    f->options = *options;
+    f->limits = *limits;
+    f->folder_bytes = own.folder_bytes;
+    (void)pthread_mutex_init(&f->lock, NULL);
+    dw_status status = dw_actor_folder_open(
+        &f->folder, options->path, options->accept_older ? DW_FOLDER_ACCEPT_OLDER : 0, err);
+    if (status != DW_OK) {
+        dw__folder_close(f);
+        return status;
+    }
+    f->journal = dw_actor_folder_journal(f->folder);
+    *out = f;
+    return DW_OK;
+}
+
+void dw__folder_close(struct dw__folder *f)
+{
+    if (f == NULL) {
+        return;
+    }
+    dw_actor_folder_close(f->folder);
+    for (size_t i = 0; i < f->module_count; i++) {
+        dw_module_unref(f->modules[i]);
+    }
+    dw_free(f->modules);
+    (void)pthread_mutex_destroy(&f->lock);
+    dw_free(f);
+}
+
+dw__keeper dw__folder_keeper(struct dw__folder *f)
+{
+    dw__keeper keeper = functions;
+    keeper.user = f;
+    return keeper;
+}
+
+dw_status dw__folder_count(struct dw__folder *f,
+                           void (*take)(void *user, const char *tenant, uint64_t actors),
+                           void *user, dw_error *err)
+{
+    return dw_actor_folder_count_tenants(f->folder, take, user, err);
+}

@@ -1,0 +1,23 @@
+/* The state folder that a runtime's actors live in. Private to src/runtime. Thread: any. */
+#ifndef DW_RUNTIME_FOLDER_H
+#define DW_RUNTIME_FOLDER_H
+
+#include "base/limits.h"
+#include "runtime/keeper.h"
+
+struct dw__folder;
+
+/* options->path; `limits` are of actors that are read, what is set. Errors: those of
+ * dw_actor_folder_open. */
+dw_status dw__folder_open(struct dw__folder **out, dw_engine *engine,
+                          const dw_runtime_options *options, const dw_limits *limits,
+                          dw_error *err);
+/* The journal's work is done first. */
+void dw__folder_close(struct dw__folder *folder);
+dw__keeper dw__folder_keeper(struct dw__folder *folder);
+/* Tenants that have actors. Errors: DW_E_IO. */
+dw_status dw__folder_count(struct dw__folder *folder,
+                           void (*take)(void *user, const char *tenant, uint64_t actors),
+                           void *user, dw_error *err);
+
+#endif

@@ -1,0 +1,722 @@
+/* Turns of actors that live in a folder: what an actor did counts once its state, the end of its
+ * message and all that it asked for are on the disk, in one transaction; then its sender is told.
+ * In this order:
+ *   an attempt is marked, the actor works on the message;
+ *   its state is written to a file, and those of actors that it makes, on a worker;
+ *   a transaction says all that came of it;
+ *   messages to others are put in their mailboxes, the sender is told, files that are outdated go.
+ * What was not committed did not happen: the actor is read again as it was. Where its durability
+ * allows it, a message that asked for nothing counts without being written: it waits in the folder
+ * until the state is. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "runtime/runtime_internal.h"
+
+bool dw__is_transient(dw_status status)
+{
+    return status == DW_E_IO || status == DW_E_MEMORY || status == DW_E_BUSY;
+}
+
+/* ---- a turn ---------------------------------------------------------------------------------- */
+
+static void reset(dw_runtime *runtime, dw__record *record)
+{
+    dw__turn *turn = record->turn;
+    *turn = (dw__turn){.landing = {.runtime = runtime}, .record = record, .kept = record->kept};
+    dw__id_text(turn->folder.id, record->id);
+}
+
+/* What it has allocated. */
+static void release(dw__turn *turn)
+{
+    dw__free_asks(turn->asks);
+    dw_free(turn->folder.sent);
+    dw_free(turn->folder.made);
+    dw_free(turn->descent);
+    dw_free(turn->given_up);
+    turn->asks = NULL;
+    turn->folder.sent = NULL;
+    turn->folder.made = NULL;
+    turn->descent = NULL;
+    turn->given_up = NULL;
+}
+
+dw_status dw__turn_try(dw_runtime *runtime, dw__record *record, dw_error *err)
+{
+    const dw__platform *platform = &runtime->platform;
+    dw__turn *turn = record->turn;
+    reset(runtime, record);
+    turn->has_message = true;
+    if (record->current != NULL) {
+        turn->row = record->current->row;
+        turn->work = (dw_attempted){.kind = DW_ATTEMPTED_MESSAGE, .number = turn->row};
+    } else {
+        turn->work.kind = DW_ATTEMPTED_OWN_MESSAGE;
+        platform->worked_on(platform->user, record->body, &turn->work.number, &turn->work.inside);
+    }
+    return runtime->keeper->try(runtime->keeper->user, turn->folder.id, &turn->work, err);
+}
+
+/* ---- committed, or not ----------------------------------------------------------------------- */
+
+static void begin_failure(dw_runtime *runtime, dw__record *record);
+static void begin_commit(dw_runtime *runtime, dw__record *record);
+
+static void settled_work(dw__operation *operation)
+{
+    dw__turn *turn = operation->record->turn;
+    operation->runtime->keeper->committed(operation->runtime->keeper->user, turn);
+    release(turn);
+}
+
+static void settled_finish(dw__operation *operation)
+{
+    dw__rest(operation->runtime, operation->record);
+}
+
+static void take_child(dw_runtime *runtime, dw__ask *asked)
+{
+    const dw__platform *platform = &runtime->platform;
+    dw__record *child = asked->child;
+    child->body = asked->body;
+    asked->body = NULL;
+    child->kept = asked->kept;
+    child->loaded = true;
+    if (asked->seed != NULL) {
+        platform->seed_unref(platform->user, child->seed);
+        child->seed = asked->seed;
+        child->limits = platform->seed_limits(platform->user, child->seed);
+        asked->seed = NULL;
+    }
+    child->inside = platform->waiting(platform->user, child->body);
+    child->timer_ms = platform->timer_ms(platform->user, child->body);
+}
+
+/* A message that was committed is where its receiver finds it. */
+static void deliver(dw_runtime *runtime, dw__ask *asked, uint64_t row)
+{
+    dw__record *target = dw__find_any(runtime, asked->actor);
+    if (target == NULL) { /* in the folder alone */
+        dw__bring_in(runtime, asked->actor);
+        return;
+    }
+    asked->mail->row = row;
+    dw__arrive(runtime, target, asked->mail);
+    asked->mail = NULL;
+}
+
+static void carry_out(dw_runtime *runtime, dw__record *record)
+{
+    dw__turn *turn = record->turn;
+    for (dw__ask *asked = turn->asks; asked != NULL; asked = asked->next) {
+        const dw_sent *sent = asked->sent > 0 ? &turn->folder.sent[asked->sent - 1] : NULL;
+        if (sent != NULL && sent->status != DW_OK) {
+            dw_error problem = sent->problem;
+            problem.code = sent->status;
+            dw__problem(runtime, record->id, &problem);
+        }
+        if (asked->child != NULL) {
+            take_child(runtime, asked);
+        }
+        if (sent != NULL && sent->status == DW_OK && !sent->skip && sent->message.number != 0) {
+            deliver(runtime, asked, sent->message.number);
+        }
+        if (asked->child != NULL) {
+            dw__post_held(runtime, asked->child);
+            dw__rest(runtime, asked->child);
+        }
+    }
+}
+
+static void tell_given_up(dw_runtime *runtime, dw__record *record)
+{
+    const dw__turn *turn = record->turn;
+    dw_error problem;
+    (void)dw_fail(&problem, DW_E_STATE, "message %" PRIu64 ": set aside after %u attempts: %s",
+                  turn->own_aside.number, turn->why.count, turn->why.reason);
+    record->aside_count++;
+    record->own_attempts = 0;
+    dw__problem(runtime, record->id, &problem);
+    dw__happened(runtime, record,
+                 &(dw__happening){.kind = DW_EVENT_SET_ASIDE,
+                                  .number = turn->own_aside.number,
+                                  .error = &problem});
+}
+
+static void count_written(dw_runtime *runtime, dw__record *record)
+{
+    const dw__written *written = &record->turn->written;
+    runtime->counts.freezes += written->freezes;
+    runtime->counts.new_bytes += written->new_bytes;
+    dw__sum(runtime, record, &(dw__sums){.written_bytes = written->bytes});
+}
+
+static void note_written(dw_runtime *runtime, dw__record *record)
+{
+    const dw__turn *turn = record->turn;
+    count_written(runtime, record);
+    record->kept = turn->kept;
+    record->kept.pending = false;
+    record->dirty = record->keep_due = false;
+    record->undone = record->undone_bytes = 0;
+    record->done_row = turn->row != 0 ? turn->row : record->done_row;
+    dw__alarm_clear(runtime, &record->keep_alarm);
+}
+
+static void succeed(dw_runtime *runtime, dw__record *record)
+{
+    dw__turn *turn = record->turn;
+    note_written(runtime, record);
+    carry_out(runtime, record);
+    if (turn->folder.aside != NULL) {
+        tell_given_up(runtime, record);
+    } else if (turn->has_message) {
+        if (record->current != NULL) {
+            record->current->row = 0;
+        }
+        record->own_attempts = record->current == NULL ? 0 : record->own_attempts;
+        dw__end_message(runtime, record, &turn->own, false);
+        record->failures = 0;
+    }
+    if (turn->folder.ends) {
+        record->ends_in_folder = true;
+        if (!record->stopping) {
+            dw__stop(runtime, record);
+        }
+    }
+    dw__begin_own(runtime, record, settled_work, settled_finish);
+}
+
+static void land_turn(dw_runtime *runtime, dw__landing *landing)
+{
+    dw__turn *turn = (dw__turn *)(void *)landing;
+    dw__record *record = turn->record;
+    if (landing->error.code == DW_OK) {
+        succeed(runtime, record);
+        return;
+    }
+    turn->undone = true;
+    turn->own = landing->error;
+    begin_failure(runtime, record);
+}
+
+static void commit_work(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    operation->error.code = runtime->keeper->commit_waiting(
+        runtime->keeper->user, operation->record->turn, &operation->error);
+}
+
+static void commit_finish(dw__operation *operation)
+{
+    dw__landing *landing = &operation->record->turn->landing;
+    landing->error = operation->error;
+    landing->land(operation->runtime, landing);
+}
+
+/* Without waiting, or where the journal has no room on a worker that waits. */
+static void begin_commit(dw_runtime *runtime, dw__record *record)
+{
+    dw_error busy;
+    if (runtime->keeper->commit(runtime->keeper->user, record->turn, &busy) != DW_OK) {
+        dw__begin_own(runtime, record, commit_work, commit_finish);
+    }
+}
+
+static void settle_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    dw__turn *turn = record->turn;
+    if (operation->error.code != DW_OK) {
+        turn->undone = true;
+        turn->own = operation->error;
+        begin_failure(runtime, record);
+        return;
+    }
+    turn->landing.land = land_turn;
+    begin_commit(runtime, record);
+}
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+/* One more attempt has failed; of a message that nobody awaits. */
+static void note_failure(dw_runtime *runtime, dw__record *record, uint32_t before)
+{
+    dw__turn *turn = record->turn;
+    const dw__keeper *keeper = runtime->keeper;
+    dw_attempts attempts = {.work = turn->work, .count = before};
+    (void)!keeper->note_attempt(keeper->user, turn->folder.id, &attempts, turn->own.message, NULL);
+    if (turn->row != 0 && (turn->refused || attempts.count >= record->limits->attempts)) {
+        turn->aside =
+            keeper->set_aside(keeper->user, turn->folder.id, turn->row, &attempts, NULL) == DW_OK;
+    }
+}
+
+static void failure_work(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    dw__turn *turn = record->turn;
+    const dw__keeper *keeper = runtime->keeper;
+    const dw__mail *mail = record->current;
+    bool transient = turn->undone && dw__is_transient(turn->own.code);
+    if (turn->wrote) {
+        keeper->take_back(keeper->user, &turn->folder);
+    }
+    for (dw__ask *asked = turn->asks; asked != NULL; asked = asked->next) {
+        dw__unmake(runtime, asked);
+    }
+    if (turn->has_message && !turn->leaves) {
+        if (mail != NULL && mail->awaited) {
+            turn->withdrawn = keeper->withdraw(keeper->user, turn->folder.id, turn->row);
+        } else if (!transient) {
+            note_failure(runtime, record, mail != NULL ? mail->attempts : record->own_attempts);
+        }
+    }
+    keeper->tried(keeper->user, turn->folder.id);
+    release(turn);
+    turn->transient = transient;
+}
+
+static void end_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail)
+{
+    dw__turn *turn = record->turn;
+    mail->working = false;
+    mail->error = turn->own;
+    if (mail->awaited) {
+        mail->row = 0;
+        if (!turn->withdrawn && !turn->leaves) {
+            (void)dw_fail(&mail->error, turn->own.code,
+                          "%.160s; the message could not be taken back: it may be worked on later",
+                          turn->own.message);
+        }
+        dw_error error = mail->error;
+        dw__mail_end(runtime, mail, &error);
+        return;
+    }
+    dw__problem(runtime, record->id, &turn->own);
+    mail->attempts += !turn->transient && !turn->leaves;
+    if (record->stopping) {
+        dw__mail_free(runtime, mail);
+    } else if (!turn->aside) {
+        dw__mailbox_put_first(&record->mail, mail);
+        runtime->counts.waiting++;
+    } else {
+        record->aside_count++;
+        runtime->counts.ended++;
+        runtime->counts.failed++;
+        dw__happened(runtime, record,
+                     &(dw__happening){.kind = DW_EVENT_SET_ASIDE,
+                                      .other = mail->from,
+                                      .number = mail->row,
+                                      .error = &turn->own});
+        dw__mail_free(runtime, mail);
+    }
+}
+
+/* It is read again; at once, or where nobody is told and the disk fails, later. */
+static void go_back(dw_runtime *runtime, dw__record *record, bool later)
+{
+    record->dirty = record->keep_due = false;
+    if (record->stopping) {
+        dw__rest(runtime, record);
+    } else if (!later) {
+        dw__load(runtime, record);
+    } else {
+        dw__set_state(runtime, record, DW__DOWN);
+        record->alarm.ring = dw__ring_timer;
+        dw__alarm_set(runtime, &record->alarm,
+                      runtime->platform.clock_ns(runtime->platform.user) + DW__AGAIN_NS);
+    }
+}
+
+static void failure_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    dw__turn *turn = record->turn;
+    dw__mail *mail = record->current;
+    bool told = mail != NULL && mail->awaited;
+    record->current = NULL;
+    if (mail != NULL) {
+        end_failed(runtime, record, mail);
+    } else if (!turn->leaves) {
+        record->own_attempts += turn->has_message && !turn->transient;
+        dw__problem(runtime, record->id, &turn->own);
+    }
+    if (turn->refused) {
+        dw__rest(runtime, record);
+    } else if (turn->broken && !turn->undone && !record->stopping) {
+        record->dirty = record->keep_due = false;
+        dw__supervise(runtime, record);
+    } else {
+        go_back(runtime, record, turn->undone && !told);
+    }
+}
+
+static void begin_failure(dw_runtime *runtime, dw__record *record)
+{
+    record->turn->leaves = runtime->closing;
+    dw__begin_own(runtime, record, failure_work, failure_finish);
+}
+
+/* ---- from elsewhere -------------------------------------------------------------------------- */
+
+/* What the turn says of messages that are done. */
+static void take_done(dw__record *record)
+{
+    dw__turn *turn = record->turn;
+    uint64_t done = record->done_row > record->kept.done ? record->done_row : record->kept.done;
+    turn->folder.snapshot.done = turn->row != 0 ? turn->row : done;
+    turn->folder.through = record->undone > 0;
+    turn->folder.message = turn->row != 0 ? turn->row : record->undone > 0 ? done : 0;
+}
+
+/* Its message counts, and waits in the folder until its state is written. */
+static void count_alone(dw_runtime *runtime, dw__record *record, uint32_t seconds)
+{
+    dw__turn *turn = record->turn;
+    const dw_limits *limits = record->limits;
+    record->dirty = true;
+    record->failures = 0;
+    if (record->current != NULL) {
+        record->done_row = turn->row;
+        record->undone++;
+        record->undone_bytes += record->current->bytes;
+        record->current->row = 0;
+    } else {
+        record->own_attempts = 0;
+    }
+    runtime->keeper->tried(runtime->keeper->user, turn->folder.id);
+    dw__end_message(runtime, record, &turn->own, false);
+    if (record->undone >= limits->mail || record->undone_bytes >= limits->mail_bytes) {
+        record->keep_due = true;
+    } else if (seconds > 0 && record->keep_alarm.place == 0) {
+        record->keep_alarm.ring = dw__ring_keep;
+        dw__alarm_set(runtime, &record->keep_alarm,
+                      runtime->platform.clock_ns(runtime->platform.user) +
+                          seconds * UINT64_C(1000000000));
+    }
+    dw__rest(runtime, record);
+}
+
+void dw__ring_keep(dw_runtime *runtime, dw__alarm *alarm)
+{
+    dw__record *record = (dw__record *)(void *)((char *)alarm - offsetof(dw__record, keep_alarm));
+    record->keep_due = true;
+    dw__rouse(runtime, record);
+}
+
+bool dw__wants_write(const dw_runtime *runtime, const dw__record *record)
+{
+    if (runtime->keeper == NULL || record->body == NULL) {
+        return false;
+    }
+    return record->stopping ? record->dirty && !record->ends_in_folder && !record->removes
+                            : record->keep_due && (record->dirty || record->kept.pending);
+}
+
+void dw__write(dw_runtime *runtime, dw__record *record)
+{
+    dw_error busy;
+    record->keep_due = false;
+    reset(runtime, record);
+    if (runtime->keeper->try(runtime->keeper->user, record->turn->folder.id, NULL, &busy) !=
+        DW_OK) { /* too many are at work: their ends come first */
+        record->keep_alarm.ring = dw__ring_keep;
+        dw__alarm_set(runtime, &record->keep_alarm,
+                      runtime->platform.clock_ns(runtime->platform.user) + DW__AGAIN_NS / 10);
+        record->dirty = record->dirty && !record->stopping;
+        dw__rest(runtime, record);
+        return;
+    }
+    take_done(record);
+    dw__begin_own(runtime, record, dw__write_work, settle_finish);
+}
+
+void dw__settle(dw_runtime *runtime, dw__record *record, dw__ask *asks, const dw_error *own,
+                bool broken)
+{
+    dw__turn *turn = record->turn;
+    uint32_t seconds = 0;
+    dw_durability durability = dw__durability_of(runtime, record, &seconds);
+    turn->asks = asks;
+    turn->own = *own;
+    turn->broken = broken;
+    if (record->stopping && !runtime->closing) {
+        runtime->keeper->tried(runtime->keeper->user, turn->folder.id);
+        dw__free_asks(turn->asks);
+        turn->asks = NULL;
+        dw__end_message(runtime, record, own, broken);
+        dw__rest(runtime, record);
+        return;
+    }
+    if (!broken && durability != DW_DURABLE_EACH && asks == NULL && !record->kept.pending) {
+        count_alone(runtime, record, durability == DW_DURABLE_SECONDS ? seconds : 0);
+        return;
+    }
+    dw__set_state(runtime, record, DW__BUSY);
+    if (broken) {
+        begin_failure(runtime, record);
+        return;
+    }
+    take_done(record);
+    dw__begin_own(runtime, record, dw__write_work, settle_finish);
+}
+
+void dw__settle_refused(dw_runtime *runtime, dw__record *record, const dw_error *error)
+{
+    dw__turn *turn = record->turn;
+    turn->own = *error;
+    turn->refused = true;
+    if (!dw__is_transient(error->code) && record->current != NULL) {
+        dw__set_state(runtime, record, DW__BUSY);
+        begin_failure(runtime, record);
+        return;
+    }
+    dw__mail *mail = record->current;
+    record->current = NULL;
+    runtime->keeper->tried(runtime->keeper->user, turn->folder.id);
+    if (mail != NULL && (mail->awaited || record->stopping)) {
+        dw__mail_failed(runtime, record, mail, error);
+        dw__rest(runtime, record);
+        return;
+    }
+    if (mail != NULL) {
+        mail->working = false;
+        dw__mailbox_put_first(&record->mail, mail);
+        runtime->counts.waiting++;
+    }
+    if (record->stopping) {
+        dw__rest(runtime, record);
+        return;
+    }
+    dw__set_state(runtime, record, DW__DOWN);
+    record->waits = true;
+    record->alarm.ring = dw__ring_timer;
+    dw__alarm_set(runtime, &record->alarm,
+                  runtime->platform.clock_ns(runtime->platform.user) + DW__AGAIN_NS / 10);
+}
+
+bool dw__gives_up(const dw_runtime *runtime, const dw__record *record)
+{
+    return runtime->keeper != NULL && record->current == NULL &&
+           record->own_attempts >= record->limits->attempts;
+}
+
+void dw__give_up_inside(dw_runtime *runtime, dw__record *record)
+{
+    dw__turn *turn = record->turn;
+    turn->gives_up = true;
+    turn->has_message = false;
+    dw__set_state(runtime, record, DW__BUSY);
+    take_done(record);
+    dw__begin_own(runtime, record, dw__write_work, settle_finish);
+}
+
+/* ---- asked for from outside ------------------------------------------------------------------ */
+
+void dw__freeze_kept_work(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    const dw__keeper *keeper = runtime->keeper;
+    dw__turn *turn = record->turn;
+    dw_error *err = &operation->error;
+    reset(runtime, record);
+    take_done(record);
+    dw_status status = keeper->try(keeper->user, turn->folder.id, NULL, err);
+    if (status == DW_OK) {
+        turn->wrote = true;
+        status = keeper->freeze(keeper->user, turn, record->body, err);
+    }
+    if (status == DW_OK) {
+        status = keeper->commit_waiting(keeper->user, turn, err);
+    }
+    if (status == DW_OK) {
+        keeper->committed(keeper->user, turn);
+    } else if (turn->wrote) {
+        keeper->take_back(keeper->user, &turn->folder);
+    }
+    err->code = status;
+}
+
+void dw__freeze_kept_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    dw__turn *turn = record->turn;
+    bool undone = operation->error.code != DW_OK && turn->wrote;
+    if (operation->error.code == DW_OK) {
+        note_written(runtime, record);
+        operation->number = record->kept.sequence;
+        dw__happened(runtime, record,
+                     &(dw__happening){.kind = DW_EVENT_FROZEN, .number = operation->number});
+    }
+    dw__operation_end(runtime, operation);
+    if (undone) {
+        go_back(runtime, record, false);
+    } else {
+        dw__rest(runtime, record);
+    }
+}
+
+/* What is not written is given up. */
+void dw__rewind_kept_work(dw__operation *operation)
+{
+    if (operation->number != 0) {
+        operation->error.code = dw_fail(&operation->error, DW_E_NOT_FOUND,
+                                        "freeze %" PRIu64 " is not kept", operation->number);
+    }
+}
+
+void dw__rewind_kept_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    bool good = operation->error.code == DW_OK;
+    dw__operation_end(runtime, operation);
+    if (good) {
+        go_back(runtime, record, false);
+    } else {
+        dw__rest(runtime, record);
+    }
+}
+
+/* ---- the end of an actor --------------------------------------------------------------------- */
+
+static void remove_work(dw__operation *operation)
+{
+    const dw__keeper *keeper = operation->runtime->keeper;
+    dw_actor_name name;
+    dw__id_text(name.id, operation->record->id);
+    operation->error.code = keeper->remove(keeper->user, &name, 1, &operation->error);
+}
+
+static void remove_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    if (operation->error.code != DW_OK && !record->stopping) { /* it lives on */
+        dw__problem(runtime, record->id, &operation->error);
+        go_back(runtime, record, true);
+        return;
+    }
+    record->ends_in_folder = operation->error.code == DW_OK;
+    if (!record->stopping) {
+        dw__stop(runtime, record);
+    }
+    dw__rest(runtime, record);
+}
+
+void dw__end_actor(dw_runtime *runtime, dw__record *record)
+{
+    if (runtime->keeper == NULL) {
+        dw__set_state(runtime, record, DW__RESTING);
+        dw__stop(runtime, record);
+        return;
+    }
+    dw__set_state(runtime, record, DW__BUSY);
+    dw__begin_own(runtime, record, remove_work, remove_finish);
+}
+
+/* ---- actors made from outside ---------------------------------------------------------------- */
+
+dw_status dw__make_files(dw_runtime *runtime, dw__record *record, void *body, uint64_t parent,
+                         dw_error *err)
+{
+    const dw__keeper *keeper = runtime->keeper;
+    dw__turn *turn = record->turn;
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw__id_text(id, parent);
+    reset(runtime, record);
+    turn->folder.made = dw_alloc(1, sizeof *turn->folder.made);
+    dw_status status =
+        turn->folder.made != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    if (status == DW_OK && parent != 0) {
+        status = dw__read_descent(runtime, id, true, &turn->descent, err);
+    }
+    if (status == DW_OK) {
+        dw_new_actor *made = turn->folder.made;
+        dw__traits_of(record, &turn->traits);
+        *made = (dw_new_actor){.descent = turn->descent, .traits = &turn->traits};
+        dw__id_text(made->id, record->id);
+        turn->folder.made_count = 1;
+        const dw__making making = {.made = made,
+                                   .body = body,
+                                   .parent = parent != 0 ? id : NULL,
+                                   .kept = &turn->kept,
+                                   .written = &turn->written};
+        status = keeper->make(keeper->user, &making, err);
+        if (status != DW_OK) {
+            keeper->take_back(keeper->user, &turn->folder);
+        }
+    }
+    if (status != DW_OK) {
+        release(turn);
+    }
+    return status;
+}
+
+static void tell_made(dw_runtime *runtime, dw__record *record, const dw_error *error)
+{
+    if (record->made != NULL) {
+        record->made->error = *error;
+        dw__operation_end(runtime, record->made);
+        record->made = NULL;
+    }
+}
+
+static void made_work(dw__operation *operation)
+{
+    dw__turn *turn = operation->record->turn;
+    const dw__keeper *keeper = operation->runtime->keeper;
+    if (turn->undone) {
+        keeper->take_back(keeper->user, &turn->folder);
+    } else {
+        keeper->committed(keeper->user, turn);
+    }
+    release(turn);
+}
+
+static void made_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    dw__turn *turn = record->turn;
+    const dw__platform *platform = &runtime->platform;
+    if (turn->undone) {
+        record->ends_in_folder = true;
+        if (!record->stopping) {
+            dw__stop(runtime, record);
+        }
+    } else {
+        count_written(runtime, record);
+        record->kept = turn->kept;
+        record->loaded = true;
+        record->inside = platform->waiting(platform->user, record->body);
+        record->timer_ms = platform->timer_ms(platform->user, record->body);
+        dw__post_held(runtime, record);
+    }
+    tell_made(runtime, record, &turn->own);
+    dw__rest(runtime, record);
+}
+
+static void land_made(dw_runtime *runtime, dw__landing *landing)
+{
+    dw__turn *turn = (dw__turn *)(void *)landing;
+    turn->undone = landing->error.code != DW_OK;
+    turn->own = landing->error;
+    dw__begin_own(runtime, turn->record, made_work, made_finish);
+}
+
+void dw__enter_folder(dw_runtime *runtime, dw__record *record)
+{
+    record->in_folder = true;
+    record->turn->landing.land = land_made;
+    begin_commit(runtime, record);
+}

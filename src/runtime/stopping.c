@@ -1,0 +1,320 @@
+/* The ends of actors, and of the runtime, whose actors in a folder stay there. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "runtime/runtime_internal.h"
+
+#define REMOVED_MAX 1024u /* actors in one transaction */
+
+/* ---- one record ------------------------------------------------------------------------------ */
+
+static void bury_work(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    const dw__keeper *keeper = operation->runtime->keeper;
+    dw__record *record = operation->record;
+    if (record->removes && !record->ends_in_folder) {
+        dw_actor_name name;
+        dw__id_text(name.id, record->id);
+        operation->error.code = keeper->remove(keeper->user, &name, 1, &operation->error);
+    }
+    platform->destroy(platform->user, record->body);
+    record->body = NULL;
+    for (size_t i = 0; i < record->freeze_count; i++) {
+        platform->destroy(platform->user, record->freezes[i].body);
+    }
+    record->freeze_count = 0;
+    if (record->seed != NULL) {
+        platform->seed_unref(platform->user, record->seed);
+    }
+    record->seed = NULL;
+}
+
+static void bury_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    if (operation->error.code != DW_OK) { /* it is there when the folder is opened next */
+        dw__problem(runtime, operation->record->id, &operation->error);
+    }
+    dw__record_free(runtime, operation->record);
+    if (runtime->record_count == 0) {
+        (void)pthread_cond_broadcast(&runtime->changed);
+    }
+}
+
+void dw__bury(dw_runtime *runtime, dw__record *record)
+{
+    DW_ASSERT(!record->listed && record->mail.count == 0 && record->operations == NULL);
+    dw__set_state(runtime, record, DW__LEAVING);
+    dw__begin_own(runtime, record, bury_work, bury_finish);
+}
+
+void dw__part(dw_runtime *runtime, dw__record *record, const dw_error *error, bool ends)
+{
+    DW_ASSERT(record->listed && !record->stopping);
+    record->stopping = true;
+    if (record->state == DW__WORKING && record->body != NULL) {
+        runtime->platform.cancel(runtime->platform.user, record->body, true);
+        if (record->current != NULL) {
+            record->current->row = 0; /* gone, or it goes on waiting */
+            dw__mail_detach(runtime, record, error);
+        }
+    }
+    dw__mail_end_all(runtime, record, error);
+    dw__end_operations(runtime, record, error);
+    dw__unlist(runtime, record, ends);
+}
+
+static bool is_idle(const dw__record *record)
+{
+    return record->state == DW__RESTING || record->state == DW__READY || record->state == DW__DOWN;
+}
+
+void dw__stop(dw_runtime *runtime, dw__record *record)
+{
+    dw_error error;
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw__id_text(id, record->id);
+    (void)dw_fail(&error, DW_E_CANCELLED, "actor %s was stopped", id);
+    record->removes = record->in_folder && !record->ends_in_folder;
+    dw__part(runtime, record, &error, true);
+    if (is_idle(record)) {
+        dw__bury(runtime, record);
+    }
+}
+
+/* The runtime closes, and the actor stays in its folder. */
+static void retire(dw_runtime *runtime, dw__record *record)
+{
+    dw_error error;
+    (void)dw_fail(&error, DW_E_STATE,
+                  "the runtime is being closed: the message waits in the state folder");
+    dw__part(runtime, record, &error, false);
+    if (is_idle(record)) {
+        dw__set_state(runtime, record, DW__BUSY);
+        dw__rest(runtime, record);
+    }
+}
+
+/* ---- in memory alone ------------------------------------------------------------------------- */
+
+/* The last of its descendants, which has none. */
+static dw__record *deepest(dw__record *record)
+{
+    while (record->first_child != NULL) {
+        record = record->first_child;
+    }
+    return record;
+}
+
+static uint64_t stop_tree(dw_runtime *runtime, dw__record *head)
+{
+    uint64_t stopped = 0;
+    for (bool more = true; more; stopped++) {
+        dw__record *record = deepest(head);
+        more = record != head;
+        dw__stop(runtime, record);
+    }
+    return stopped;
+}
+
+/* With the lock. */
+static uint64_t stop_all(dw_runtime *runtime)
+{
+    uint64_t stopped = 0;
+    for (dw__record *record = runtime->all; record != NULL; record = record->after) {
+        if (!record->stopping) {
+            dw__stop(runtime, record);
+            stopped++;
+        }
+    }
+    return stopped;
+}
+
+/* ---- in a folder ----------------------------------------------------------------------------- */
+
+/* The rows are gone: so are those that are in memory. */
+static void take_leave(dw_runtime *runtime, const dw_actor_row *rows, size_t count)
+{
+    runtime->removals++;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t id = 0;
+        (void)dw__id_parse(rows[i].id, &id);
+        dw__record *record = dw__find_any(runtime, id);
+        if (record == NULL) {
+            dw__forget_dormant(runtime, &rows[i]);
+            continue;
+        }
+        /* One that is being made may get its row yet. */
+        record->ends_in_folder = record->state != DW__MAKING;
+        if (!record->stopping) {
+            dw__stop(runtime, record);
+        }
+    }
+}
+
+/* Actors [count], of which those that are not there are left out: on the disk, then in memory.
+ * Gives the lock back meanwhile. */
+static dw_status remove_some(dw_runtime *runtime, const dw_actor_name *names, size_t count,
+                             uint64_t *stopped, dw_error *err)
+{
+    const dw__keeper *keeper = runtime->keeper;
+    dw_actor_row *rows = dw_alloc(count, sizeof *rows);
+    size_t found = 0;
+    dw_status status =
+        rows != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        dw__record *record = NULL;
+        status = dw__look(runtime, names[i].id, &record, &rows[found], err);
+        found += status == DW_OK;
+        status = status == DW_E_NOT_FOUND ? DW_OK : status;
+    }
+    if (status == DW_OK && found > 0) {
+        dw__lock_scope scope = dw__unlock(runtime);
+        status = keeper->remove(keeper->user, names, count, err);
+        dw__lock_again(runtime, scope);
+    }
+    if (status == DW_OK) {
+        take_leave(runtime, rows, found);
+        *stopped += found;
+    }
+    dw_free(rows);
+    return status;
+}
+
+static dw_status remove_many(dw_runtime *runtime, const dw_actor_name *names, size_t count,
+                             uint64_t *stopped, dw_error *err)
+{
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < count && status == DW_OK; i += REMOVED_MAX) {
+        size_t left = count - i;
+        status =
+            remove_some(runtime, names + i, left < REMOVED_MAX ? left : REMOVED_MAX, stopped, err);
+    }
+    return status;
+}
+
+static dw_status remove_tree(dw_runtime *runtime, const char *id, uint64_t *stopped, dw_error *err)
+{
+    dw_actor_name *names = NULL;
+    size_t count = 0;
+    uint64_t number = 0;
+    dw__lock_scope scope = dw__unlock(runtime);
+    dw_status status = runtime->keeper->list_tree(runtime->keeper->user, id, &names, &count, err);
+    dw__lock_again(runtime, scope);
+    if (status == DW_OK) {
+        status = remove_many(runtime, names, count, stopped, err);
+    }
+    dw_free(names);
+    (void)dw__id_parse(id, &number);
+    dw__record *head = dw__find(runtime, number);
+    if (status == DW_OK && head != NULL) { /* those that were made meanwhile, or are being made */
+        *stopped += stop_tree(runtime, head);
+    }
+    return status;
+}
+
+static dw_status remove_all(dw_runtime *runtime, uint64_t *stopped, dw_error *err)
+{
+    dw_actor_name *names = dw_alloc(REMOVED_MAX, sizeof *names);
+    size_t count = REMOVED_MAX;
+    dw_status status =
+        names != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
+    while (status == DW_OK && count == REMOVED_MAX) {
+        dw__lock_scope scope = dw__unlock(runtime);
+        status = runtime->keeper->list(runtime->keeper->user, "0000000000000000", names,
+                                       REMOVED_MAX, &count, err);
+        dw__lock_again(runtime, scope);
+        if (status == DW_OK && count > 0) {
+            status = remove_some(runtime, names, count, stopped, err);
+        }
+    }
+    dw_free(names);
+    if (status == DW_OK) {
+        *stopped += stop_all(runtime);
+    }
+    return status;
+}
+
+/* ---- from outside ---------------------------------------------------------------------------- */
+
+dw_status dw_runtime_stop(dw_runtime *runtime, const char *id, dw_error *err)
+{
+    dw__record *record = NULL;
+    dw_actor_row row;
+    uint64_t stopped = 0;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__look(runtime, id, &record, &row, err);
+    if (status == DW_OK && runtime->keeper != NULL) {
+        dw_actor_name name;
+        memcpy(name.id, row.id, sizeof name.id);
+        status = remove_some(runtime, &name, 1, &stopped, err);
+        if (status == DW_OK && stopped == 0) {
+            status = dw_fail(err, DW_E_NOT_FOUND, "no actor '%s'", row.id);
+        }
+    } else if (status == DW_OK) {
+        dw__stop(runtime, record);
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+dw_status dw_runtime_stop_tree(dw_runtime *runtime, const char *id, uint64_t *count, dw_error *err)
+{
+    dw__record *head = NULL;
+    dw_actor_row row;
+    uint64_t stopped = 0;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__look(runtime, id, &head, &row, err);
+    if (status == DW_OK && runtime->keeper != NULL) {
+        status = remove_tree(runtime, row.id, &stopped, err);
+    } else if (status == DW_OK) {
+        stopped = stop_tree(runtime, head);
+    }
+    if (count != NULL) {
+        *count = stopped;
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+dw_status dw_runtime_stop_all(dw_runtime *runtime, uint64_t *count, dw_error *err)
+{
+    uint64_t stopped = 0;
+    dw_status status = dw__enter_open(runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (runtime->keeper != NULL) {
+        status = remove_all(runtime, &stopped, err);
+    } else {
+        stopped = stop_all(runtime);
+    }
+    if (count != NULL) {
+        *count = stopped;
+    }
+    dw__leave(runtime, false);
+    return status;
+}
+
+void dw__runtime_begin_close(dw_runtime *runtime)
+{
+    dw__enter(runtime);
+    runtime->closing = true;
+    if (runtime->keeper == NULL) {
+        (void)stop_all(runtime);
+    }
+    for (dw__record *record = runtime->all; record != NULL; record = record->after) {
+        if (!record->stopping) {
+            retire(runtime, record);
+        }
+    }
+    dw__leave(runtime, false);
+}

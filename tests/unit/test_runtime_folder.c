@@ -1,0 +1,235 @@
+/* A runtime with a path: actors live in a state folder, and what they did is there when the folder
+ * is opened again. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "runtime_fixture.h"
+#include "support.h"
+
+static char folder[] = "/tmp/dw-runtime-XXXXXX";
+
+static void clean(void)
+{
+    char command[96];
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void open_folder(runtime_fixture *f)
+{
+    f->path = folder;
+    runtime_open(f);
+}
+
+/* Nothing of it stays in memory. */
+static void open_again(runtime_fixture *f)
+{
+    dw_durability durability = f->durability;
+    uint32_t seconds = f->durability_s;
+    runtime_close(f);
+    f->durability = durability;
+    f->durability_s = seconds;
+    open_folder(f);
+}
+
+static void close_folder(runtime_fixture *f)
+{
+    runtime_close(f);
+    f->path = NULL;
+    f->durability = DW_DURABLE_DEFAULT;
+    f->durability_s = 0;
+    clean();
+}
+
+static dw_runtime_stats stats_of(runtime_fixture *f)
+{
+    dw_runtime_stats stats = {.struct_bytes = sizeof stats};
+    assert_int_equal(dw_runtime_get_stats(f->runtime, &stats), DW_OK);
+    return stats;
+}
+
+static void test_folder_answers_go_on(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    dw_error error;
+    runtime_id ids[8];
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    runtime_id b = runtime_spawned(f, f->echo, NULL);
+    assert_int_equal(runtime_told(f, &a, "+5"), 5);
+    assert_int_equal(runtime_tell(f, &a, "?", &answer, &error), DW_E_ARG);
+    open_again(f);
+    runtime_await(f);
+    assert_int_equal(stats_of(f).actors, 2);
+    assert_int_equal(stats_of(f).resident, 0); /* nobody talked to them */
+    assert_false(runtime_info(f, &a).resident);
+    assert_int_equal(runtime_ids(f, ids, 8), 2);
+    assert_int_equal(runtime_told(f, &a, "+2"), 7);
+    assert_true(runtime_info(f, &a).resident);
+    assert_int_equal(stats_of(f).resident, 1);
+    assert_int_equal(runtime_tell(f, &b, "hello", &answer, &error), DW_OK);
+    assert_string_equal((char *)answer.bytes, "hello");
+    assert_int_equal(dw_runtime_stop(f->runtime, b.text, &error), DW_OK);
+    assert_int_equal(runtime_tell(f, &b, "hello", &answer, &error), DW_E_NOT_FOUND);
+    open_again(f);
+    assert_int_equal(runtime_ids(f, ids, 8), 1);
+    assert_int_equal(runtime_tell(f, &b, "hello", &answer, &error), DW_E_NOT_FOUND);
+    assert_int_equal(dw_runtime_stop(f->runtime, a.text, &error), DW_OK); /* dormant */
+    assert_int_equal(runtime_ids(f, ids, 8), 0);
+    assert_int_equal(stats_of(f).actors, 0);
+    close_folder(f);
+}
+
+static void test_folder_effects(void **state)
+{
+    runtime_fixture *f = *state;
+    char text[32];
+    char problem[256];
+    runtime_id ids[8];
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    runtime_id b = runtime_spawned(f, f->hostile, NULL);
+    (void)snprintf(text, sizeof text, "I%s", b.text);
+    (void)runtime_told(f, &a, text);
+    (void)runtime_told(f, &a, "D+3");
+    runtime_await(f);
+    assert_int_equal(runtime_told(f, &b, "+0"), 3);
+    open_again(f);
+    (void)runtime_told(f, &a, "D+4"); /* to one that is not in memory */
+    runtime_await(f);
+    open_again(f);
+    assert_int_equal(runtime_told(f, &b, "+0"), 7);
+    (void)runtime_told(f, &a, "A+10"); /* by a timer */
+    runtime_await(f);
+    assert_int_equal(runtime_told(f, &a, "+0"), 10);
+    (void)runtime_told(f, &a, "G+5"); /* a fork */
+    (void)runtime_told(f, &a, "Uhostile");
+    runtime_await(f);
+    assert_int_equal(runtime_ids(f, ids, 8), 4);
+    open_again(f);
+    assert_int_equal(runtime_ids(f, ids, 8), 4);
+    unsigned forked = 0;
+    unsigned spawned = 0;
+    for (size_t i = 0; i < 4; i++) {
+        dw_runtime_actor_info info = runtime_info(f, &ids[i]);
+        if (strcmp(info.parent, a.text) == 0) {
+            uint32_t counter = runtime_told(f, &ids[i], "+0");
+            forked += counter == 15;
+            spawned += counter == 1;
+            assert_int_equal(info.depth, 1);
+        }
+    }
+    assert_int_equal(forked, 1);
+    assert_int_equal(spawned, 1);
+    assert_int_equal(runtime_problems(f, problem), 0);
+    uint64_t count = 0;
+    assert_int_equal(dw_runtime_stop_tree(f->runtime, a.text, &count, NULL), DW_OK);
+    assert_int_equal(count, 3);
+    assert_int_equal(runtime_ids(f, ids, 8), 1);
+    assert_int_equal(dw_runtime_stop_all(f->runtime, &count, NULL), DW_OK);
+    assert_int_equal(count, 1);
+    close_folder(f);
+}
+
+static void test_folder_failures(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    dw_error error;
+    char text[32];
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    runtime_id b = runtime_spawned(f, f->hostile, NULL);
+    assert_int_equal(runtime_told(f, &a, "+5"), 5);
+    assert_int_equal(runtime_tell(f, &a, "!", &answer, &error), DW_E_TRAP);
+    assert_int_equal(runtime_told(f, &a, "+1"), 6); /* what it was before, not what it was first */
+    (void)snprintf(text, sizeof text, "I%s", a.text);
+    (void)runtime_told(f, &b, text);
+    (void)runtime_told(f, &b, "D!");
+    runtime_await(f);
+    assert_int_equal(runtime_info(f, &a).set_aside, 1);
+    assert_int_equal(runtime_told(f, &a, "+1"), 7);
+    open_again(f);
+    assert_int_equal(runtime_info(f, &a).set_aside, 1);
+    uint64_t count = 0;
+    assert_int_equal(dw_runtime_retry_mail(f->runtime, a.text, DW_MAIL_ALL, &count, &error), DW_OK);
+    assert_int_equal(count, 1);
+    runtime_await(f);
+    assert_int_equal(runtime_info(f, &a).set_aside, 1);
+    assert_int_equal(dw_runtime_drop_mail(f->runtime, a.text, DW_MAIL_ALL, &count, &error), DW_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(runtime_info(f, &a).set_aside, 0);
+    (void)runtime_told(f, &a, "A!"); /* inside of it: also that is given up */
+    while (runtime_info(f, &a).set_aside == 0) {
+        (void)usleep(1000);
+    }
+    assert_int_equal(runtime_told(f, &a, "+1"), 8);
+    open_again(f);
+    assert_int_equal(runtime_told(f, &a, "+1"), 9);
+    close_folder(f);
+}
+
+static void test_folder_has_one_owner(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_runtime *other = NULL;
+    dw_store *store = NULL;
+    dw_error error;
+    open_folder(f);
+    const dw_runtime_options options = {.struct_bytes = sizeof options, .path = folder};
+    assert_int_equal(dw_runtime_open(&other, f->actors->engine, &options, &error), DW_E_BUSY);
+    assert_non_null(strstr(error.message, folder));
+    const dw_store_options looking = {.struct_bytes = sizeof looking, .path = folder};
+    assert_int_equal(dw_store_open(&store, f->actors->engine, &looking, &error), DW_E_BUSY);
+    close_folder(f);
+}
+
+/* One that a dw_store has made, with a message that waits. */
+static void test_folder_of_a_store(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_store *store = NULL;
+    dw_error error = {.message = ""};
+    runtime_id id;
+    const dw_store_options options = {.struct_bytes = sizeof options, .path = folder};
+    assert_int_equal(dw_store_open(&store, f->actors->engine, &options, &error), DW_OK);
+    assert_int_equal(dw_store_spawn(store, f->hostile, NULL, id.text, &error), DW_OK);
+    const dw_actor_effect message = {
+        .struct_bytes = sizeof message, .message = "S+4", .message_bytes = 3};
+    assert_int_equal(dw_store_send(store, id.text, &message, NULL, NULL, &error), DW_OK);
+    dw_store_close(store);
+    open_folder(f);
+    runtime_await(f);
+    assert_int_equal(runtime_told(f, &id, "+1"), 5);
+    assert_int_equal(runtime_info(f, &id).capabilities, DW_MAY_ALL);
+    runtime_close(f);
+    assert_int_equal(dw_store_open(&store, f->actors->engine, &options, &error), DW_OK);
+    dw_store_info info = {.struct_bytes = sizeof info};
+    assert_int_equal(dw_store_get_info(store, id.text, &info, &error), DW_OK);
+    assert_int_equal(info.waiting, 0);
+    dw_store_close(store);
+    open_folder(f);
+    close_folder(f);
+}
+
+static int open_group(void **state)
+{
+    assert_non_null(mkdtemp(folder));
+    clean();
+    return runtime_fixture_open(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_folder_answers_go_on), cmocka_unit_test(test_folder_effects),
+        cmocka_unit_test(test_folder_failures),      cmocka_unit_test(test_folder_has_one_owner),
+        cmocka_unit_test(test_folder_of_a_store),
+    };
+    wasm_signals_save();
+    return cmocka_run_group_tests(tests, open_group, runtime_fixture_close);
+}
