@@ -1685,6 +1685,7 @@ typedef enum dw_durability {
                                (limit `mail`) */
 } dw_durability;
 
+struct dw_log_entry;
 typedef struct dw_runtime_options {
     size_t struct_bytes;
     /* For guests that actors spawn by name; NULL: there are none. What it gives is borrowed until
@@ -1728,14 +1729,49 @@ typedef struct dw_runtime_options {
     bool accept_older;         /* as of dw_store_options */
     dw_durability durability;  /* where neither the actor nor its tenant say */
     uint32_t durability_s;     /* of DW_DURABLE_SECONDS, at least 1 */
+    /* The log: entries of `log_level` and more urgent ones (DW_LOG_NONE: DW_LOG_WARN) go to on_log,
+     * on a thread of their own, one at a time, and as JSON, one a line, to the descriptor `log_fd`,
+     * which is the caller's and stays open as long as the runtime; NULL and 0: there is none.
+     * Nothing waits for either: of more than 1,024 that wait, or `log_rate_max` in a second (0:
+     * 1,000), the rest is counted. docs/seeing.md has the events. */
+    dw_log_level log_level;
+    uint32_t log_rate_max;
+    void (*on_log)(void *user, const struct dw_log_entry *entry);
+    int log_fd;
+    uint32_t slow_message_ms; /* work on a message that takes longer is logged; 0: 60,000 */
+    /* Where a local socket is made at which `driftwood top` looks at the runtime, for the same user
+     * alone; NULL: there is none. Copied. */
+    const char *control_path;
 } dw_runtime_options;
 
+typedef struct dw_log_field {
+    const char *name;
+    uint64_t value;
+} dw_log_field;
+/* Borrowed until on_log returns. Texts may hold what a guest or a tenant made up. */
+typedef struct dw_log_entry {
+    size_t struct_bytes;
+    dw_log_level level;
+    uint64_t time_ms;   /* since 1970 */
+    const char *event;  /* what happened: "message-failed" */
+    const char *actor;  /* its id; "": none is concerned, as below */
+    const char *tenant;
+    uint64_t message;   /* its number; 0: none */
+    dw_status status;
+    const char *limit;  /* the name of the one that was met; "" */
+    const char *text;
+    const dw_log_field *fields; /* [field_count] */
+    size_t field_count;
+    uint64_t lost;      /* entries before this one that were not handed on */
+} dw_log_entry;
+
 /* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads,
- * working_max), of the manifest DW_E_FORMAT, DW_E_NOT_FOUND (a name that there is not),
- * DW_E_RANGE, DW_E_LIMIT (1 MiB), each with the place; of prefix_path DW_E_IO, DW_E_STATE (the
- * engine's are kept in a folder already), DW_E_BUSY (another has the folder open), DW_E_FORMAT (it
- * is another's), DW_E_UNSUPPORTED (of a newer version), DW_E_LIMIT (the path is too long);
- * DW_E_MEMORY. */
+ * working_max, log_level, log_fd), of control_path DW_E_LIMIT (too long for a socket), DW_E_STATE
+ * (somebody answers there), DW_E_ARG (there is something else), DW_E_IO; of the manifest
+ * DW_E_FORMAT, DW_E_NOT_FOUND (a name that there is not), DW_E_RANGE, DW_E_LIMIT (1 MiB), each with
+ * the place; of prefix_path DW_E_IO, DW_E_STATE (the engine's are kept in a folder already),
+ * DW_E_BUSY (another has the folder open), DW_E_FORMAT (it is another's), DW_E_UNSUPPORTED (of a
+ * newer version), DW_E_LIMIT (the path is too long); DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine,
                                                const dw_runtime_options *options, dw_error *err);
 /* All actors are stopped, as by dw_runtime_stop_all; every request that has not ended does, with
@@ -1982,6 +2018,7 @@ typedef struct dw_runtime_stats {
     uint64_t stopped;
     uint64_t restarts;
     uint64_t lost_events; /* that subscribers were not told, being too slow */
+    uint64_t lost_log_entries; /* that were too many */
     uint64_t uptime_ns;
     /* Of all actors there have been, as of dw_runtime_actor_info. */
     uint64_t messages; /* worked on */
@@ -2075,6 +2112,30 @@ typedef struct dw_overview_options {
 DW_API DW_MUST_CHECK dw_status dw_runtime_overview(dw_runtime *runtime,
                                                    const dw_overview_options *options,
                                                    dw_write_fn write, void *user, dw_error *err);
+
+typedef struct dw_trace_options {
+    size_t struct_bytes;
+    int fd;             /* the caller's; open until dw_runtime_trace_end */
+    uint64_t bytes_max; /* of the file: what comes later is left out; 0: 256 MiB; at least 4,096 */
+} dw_trace_options;
+typedef struct dw_trace_stats {
+    size_t struct_bytes;
+    uint64_t events; /* in the file */
+    uint64_t lost;   /* that are not: it was full, or whoever takes it too slow */
+    uint64_t bytes;
+} dw_trace_stats;
+/* Write from now on what becomes of messages to `fd`, as JSON that Perfetto reads
+ * (https://ui.perfetto.dev): their waits, the guests' turns, the device's steps, answers, and what
+ * caused what; docs/seeing.md has the rest. A thread of its own writes; nothing waits for it.
+ * Errors: DW_E_STATE (a trace is under way), DW_E_RANGE (fd, bytes_max). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_trace_begin(dw_runtime *runtime,
+                                                      const dw_trace_options *options,
+                                                      dw_error *err);
+/* The file is complete, also on failure; closing the runtime does this first. `stats` may be NULL.
+ * Blocks: until it is written; a pipe that is full for a second is left. Errors: DW_E_STATE (none
+ * is under way), DW_E_IO (what could not be written). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_trace_end(dw_runtime *runtime, dw_trace_stats *stats,
+                                                    dw_error *err);
 
 /* Messages that an actor's mailbox keeps apart, since its work on them failed as often as the limit
  * `attempts` says: those of other actors, which nobody waits for. As dw_store_message; `take` is

@@ -136,6 +136,20 @@ int dw_os_poll(struct pollfd *fds, unsigned count, uint64_t until_ns);
 void dw_os_cond_init(pthread_cond_t *condition);
 /* Wait, holding `lock`, until it is signalled, or the clock says `until_ns`: false. */
 bool dw_os_cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t until_ns);
+/* Listen at `path` as a local socket that its user alone may connect to; neither that nor what
+ * connects waits in reads and writes. What is left there of a process that has ended goes. Errors:
+ * DW_E_LIMIT (the path is too long), DW_E_STATE (somebody answers there), DW_E_ARG (there is
+ * something else), DW_E_IO. */
+typedef struct dw_os_local {
+    char path[112];
+    uint64_t device; /* of the file, as the next */
+    uint64_t inode;
+} dw_os_local;
+dw_status dw_os_listen_local(int *fd, dw_os_local *local, const char *path, dw_error *err);
+/* The file goes, if it is still the one. */
+void dw_os_unlisten_local(int fd, const dw_os_local *local);
+/* Whoever connects next; -1: errno. */
+int dw_os_accept_local(int fd);
 /* Milliseconds since 1970, by a clock that may be set. */
 uint64_t dw_os_wall_ms(void);
 /* Random bytes [bytes], at most 256, for names that nobody guesses. */

@@ -18,7 +18,7 @@
         dw_instance *instance = dw_instance_of(caller);                                            \
         begin;                                                                                     \
         args[0].type = result;                                                                     \
-        return args[0].type == DW_E_CANCELLED ? dw_instance_end_call(instance) : NULL;             \
+        return args[0].type < 0 ? dw_instance_failed_call(instance, args[0].type) : NULL;          \
     }
 /* NAME answers a result of `type` (i32 or i64), or with i32 a negative status and its message in
  * dw_instance_error. */

@@ -262,20 +262,26 @@ static const dw_stop_others *leavers(const dw_batch *batch, const run *now)
     return others != NULL && others->may_leave && !now->to_end ? others : NULL;
 }
 
-static void count_time(const dw_batch_item *item, uint64_t took_ns)
+/* Of a run of `all` tokens. */
+static void count_time(const dw_batch *batch, const dw_batch_item *item, uint32_t token_count,
+                       uint64_t all, uint64_t from_ns, uint64_t to_ns)
 {
-    dw_count(&item->step.counters->device_ns, took_ns);
+    dw_count(&item->step.counters->device_ns, (to_ns - from_ns) * token_count / all);
+    if (batch->on_part != NULL) {
+        batch->on_part(batch->part_user, item, token_count, from_ns, to_ns);
+    }
 }
 
 /* To each its part, by tokens. */
-static void share_time(const run *now, uint64_t took_ns)
+static void share_time(const dw_batch *batch, const run *now, uint64_t from_ns)
 {
+    uint64_t to_ns = dw_os_clock_ns();
     uint64_t tokens = 0;
     for (uint32_t i = 0; i < now->count; i++) {
         tokens += now->slices[i].token_count;
     }
     for (uint32_t i = 0; i < now->count; i++) {
-        count_time(now->owners[i], took_ns * now->slices[i].token_count / tokens);
+        count_time(batch, now->owners[i], now->slices[i].token_count, tokens, from_ns, to_ns);
     }
 }
 
@@ -285,7 +291,7 @@ static void run_alone(dw_batch *batch, run *now, dw_batch_item *item, dw_step_sl
     uint64_t started = dw_os_clock_ns();
     dw_status status =
         dw__step_run(item->context->model, slice, 1, DW__RUN_ALONE, leavers(batch, now), &error);
-    count_time(item, dw_os_clock_ns() - started);
+    count_time(batch, item, slice->token_count, slice->token_count, started, dw_os_clock_ns());
     if (status != DW_E_CANCELLED) {
         conclude(batch, item, slice, status, &error);
     } else if (!drop_stopped(batch, item)) { /* for others */
@@ -351,7 +357,7 @@ static void run_together(dw_batch *batch, run *now)
     dw_status status = dw__step_run(now->owners[0]->context->model, now->slices, now->count,
                                     now->to_end ? DW__RUN_BATCH_TO_END : DW__RUN_BATCH,
                                     leavers(batch, now), &error);
-    share_time(now, dw_os_clock_ns() - started);
+    share_time(batch, now, started);
     if (status == DW_E_CANCELLED) {
         now->left = true;
         for (uint32_t i = now->count; i-- > 0;) { /* in the order in which they waited */

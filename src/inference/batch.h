@@ -56,6 +56,11 @@ static inline dw_batch_item *dw_batch_queue_take(dw_batch_queue *queue)
     return item;
 }
 
+/* An item's part of a run: its `token_count` tokens, in a run from `from_ns` on; the batch's counts
+ * are as they were before the run. */
+typedef void (*dw_batch_part_fn)(void *user, const dw_batch_item *item, uint32_t token_count,
+                                 uint64_t from_ns, uint64_t to_ns);
+
 typedef struct dw_batch_limits {
     uint32_t sequences_max; /* in a run; 0, or more than can be: as many as can be */
     uint32_t tokens_max;    /* in a run; 0, or more than can be: as many as can be */
@@ -87,6 +92,8 @@ typedef struct dw_batch {
     bool to_end;            /* the last run was left: nobody leaves the next */
     uint64_t token_ns;      /* what a prompt's token took in the last runs; 0: not known yet */
     const dw_stop_others *others; /* the owner's: who else wants runs to be over; NULL: nobody */
+    dw_batch_part_fn on_part;     /* the owner's; NULL: nobody looks */
+    void *part_user;
     dw_batch_stats counts;
 } dw_batch;
 

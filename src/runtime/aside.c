@@ -179,7 +179,9 @@ static void settle_aside(dw_runtime *runtime, dw__record *record, dw__mail *mail
     mail->attempts = 0;
     mail->error = (dw_error){.code = DW_OK};
     mail->queued_ns = runtime->platform.clock_ns(runtime->platform.user);
+    mail->begun = false;
     dw__mailbox_put(&record->mail, mail);
+    dw__trace_queued(runtime, record, mail);
     runtime->counts.waiting++;
     dw__rouse(runtime, record);
 }

@@ -238,6 +238,7 @@ static dw_runtime_stats stats_of(const dw_runtime *runtime)
     stats.actors = runtime->listed_count + runtime->dormant_count;
     stats.resident = runtime->listed_count;
     stats.working = runtime->working_count;
+    stats.lost_log_entries = dw__log_lost(runtime->log);
     stats.uptime_ns = runtime->platform.clock_ns(runtime->platform.user) - runtime->opened_ns;
     stats.messages = runtime->sums.messages;
 #define COPY(name) stats.name = runtime->sums.name;
@@ -350,6 +351,7 @@ void dw__json_totals(dw_json_text *json, const dw_runtime *runtime)
     dw_json_add_whole(json, "restarts", stats.restarts);
     dw_json_add_whole(json, "lost_events", stats.lost_events);
     dw_json_add_whole(json, "new_bytes", stats.new_bytes);
+    dw_json_add_whole(json, "lost_log_entries", stats.lost_log_entries);
     add_sums(json, &runtime->sums);
 }
 

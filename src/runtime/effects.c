@@ -213,6 +213,7 @@ static void count(dw_runtime *runtime, dw__record *record, dw_status status)
 {
     uint64_t now_ns = runtime->platform.clock_ns(runtime->platform.user);
     dw__sum_usage(runtime, record);
+    dw__log_slow(runtime, record, now_ns - record->began_ns);
     dw__sum(runtime, record,
             &(dw__sums){
                 .messages = 1, .failed = status != DW_OK, .work_ns = now_ns - record->began_ns});
@@ -222,9 +223,12 @@ static void count(dw_runtime *runtime, dw__record *record, dw_status status)
 void dw__end_message(dw_runtime *runtime, dw__record *record, const dw_error *error, bool broken)
 {
     dw__mail *mail = record->current;
+    if (runtime->keeper != NULL) { /* what it asked for is done already */
+        dw__trace_ended(runtime, record, mail != NULL ? mail->number : 0, error->code);
+    }
     record->current = NULL;
     if (error->code != DW_OK && (mail == NULL || !mail->awaited) && !record->stopping) {
-        dw__problem(runtime, record->id, error);
+        dw__tell_problem(runtime, record->id, error);
     }
     if (mail == NULL) {
         dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_ENDED, .error = error});
@@ -292,6 +296,7 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
         dw__leave(runtime, true);
         return;
     }
+    uint64_t number = record->current != NULL ? record->current->number : 0;
     dw__end_message(runtime, record, &own, broken);
     if (failed.code != DW_OK) {
         dw__problem(runtime, record->id, &failed);
@@ -301,6 +306,7 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
     } else {
         carry_out(runtime, record, asked);
     }
+    dw__trace_ended(runtime, record, number, own.code);
     if (broken) {
         dw__supervise(runtime, record);
     } else {

@@ -42,12 +42,7 @@ static dw__event *keep(dw_runtime *runtime, uint64_t actor, size_t bytes)
     return event;
 }
 
-void dw__happened(dw_runtime *runtime, const dw__record *record, const dw__happening *happening)
-{
-    dw__happened_to(runtime, record->id, happening);
-}
-
-void dw__happened_to(dw_runtime *runtime, uint64_t id, const dw__happening *happening)
+static void tell_subscribers(dw_runtime *runtime, uint64_t id, const dw__happening *happening)
 {
     if (runtime->subscriptions == NULL || !anybody_wants(runtime, id)) {
         return;
@@ -70,7 +65,19 @@ void dw__happened_to(dw_runtime *runtime, uint64_t id, const dw__happening *happ
     dw__tell(runtime, &event->notice);
 }
 
-void dw__problem(dw_runtime *runtime, uint64_t id, const dw_error *problem)
+void dw__happened(dw_runtime *runtime, const dw__record *record, const dw__happening *happening)
+{
+    dw__log_happening(runtime, record, record->id, happening);
+    tell_subscribers(runtime, record->id, happening);
+}
+
+void dw__happened_to(dw_runtime *runtime, uint64_t id, const dw__happening *happening)
+{
+    dw__log_happening(runtime, dw__find_any(runtime, id), id, happening);
+    tell_subscribers(runtime, id, happening);
+}
+
+void dw__tell_problem(dw_runtime *runtime, uint64_t id, const dw_error *problem)
 {
     if (runtime->options.on_problem == NULL) {
         return;
@@ -83,6 +90,12 @@ void dw__problem(dw_runtime *runtime, uint64_t id, const dw_error *problem)
     event->status = problem->code;
     (void)snprintf(event->text, sizeof event->text, "%s", problem->message);
     dw__tell(runtime, &event->notice);
+}
+
+void dw__problem(dw_runtime *runtime, uint64_t id, const dw_error *problem)
+{
+    dw__log_problem(runtime, id, problem);
+    dw__tell_problem(runtime, id, problem);
 }
 
 /* Without the lock. */

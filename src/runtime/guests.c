@@ -155,6 +155,13 @@ static dw_status guard(void *user, dw_actor *actor, dw_message *message, dw_erro
     return status;
 }
 
+/* A host function refuses the guest something. */
+static void on_refused(void *user, const dw_error *error)
+{
+    const body *own = user;
+    dw__log_refused(own->host->runtime, own->record, error);
+}
+
 /* ---- bodies ---------------------------------------------------------------------------------- */
 
 /* Takes the actor. */
@@ -173,6 +180,7 @@ static dw_status embody(dw__host *host, dw_actor *actor, dw__record *record, voi
     }
     *made = (body){.host = host, .record = record, .actor = actor};
     dw_actor_set_guard(actor, guard, made);
+    dw_instance_set_on_refused(dw_actor_instance(actor), on_refused, made);
     *out = made;
     return DW_OK;
 }
@@ -283,6 +291,10 @@ static void on_end(void *user, const dw_call_end *end)
 {
     const body *own = user;
     bool begun = dw_actor_is_broken(own->actor) || dw_actor_received(own->actor) != own->received;
+    dw_error refused;
+    if (dw_account_refused(dw_instance_account(dw_actor_instance(own->actor)), &refused)) {
+        dw__log_refused(own->host->runtime, own->record, &refused); /* memory.grow says no more */
+    }
     if (!begun && own->delivered) { /* the message waits in the actor again: it is not to */
         dw_actor_drop_message(own->actor);
     }
@@ -402,6 +414,13 @@ static dw_message *take_inside(void *user, void *of)
 dw_actor *dw__body_actor(void *of)
 {
     return ((body *)of)->actor;
+}
+
+void dw__host_watch(void *user, void *call, const dw_scheduler_span *span)
+{
+    const dw__host *host = user;
+    const body *own = call;
+    dw__trace_scheduled(host->runtime, own != NULL ? own->record : NULL, span);
 }
 
 const dw__platform dw__guests_platform = {

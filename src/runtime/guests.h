@@ -8,8 +8,10 @@
 
 #include "actor/actor.h"
 #include "prefixes/prefix_folder.h"
+#include "runtime/control.h"
 #include "runtime/folder.h"
 #include "runtime/platform.h"
+#include "scheduler/scheduler.h"
 
 #define DW__WORKERS_MAX 64u
 
@@ -32,6 +34,7 @@ typedef struct dw__host {
     dw__prefix_keeper *prefixes; /* NULL: no folder has them */
     struct dw__folder *folder;   /* NULL: actors are in memory alone */
     dw__keeper keeper;
+    dw__control *control; /* NULL: none */
 
     pthread_t loop; /* runs the scheduler: guests, and most callbacks */
     bool has_loop;
@@ -84,6 +87,8 @@ void dw__prefixes_given(dw__prefix_keeper *keeper);
 
 /* The actor of a body. */
 dw_actor *dw__body_actor(void *body);
+/* The scheduler's watch, whose user is the host. */
+void dw__host_watch(void *user, void *call, const dw_scheduler_span *span);
 /* A call was posted to the scheduler. */
 void dw__host_wake_loop(dw__host *host);
 /* workers.c: as of dw__platform; and the thread of a worker. */

@@ -69,6 +69,7 @@ typedef struct dw__turn {
     dw_message *given_up;   /* owned */
     dw_own_aside own_aside;
     dw_attempts why;
+    uint64_t commit_ns; /* when its transaction was handed over */
 } dw__turn;
 
 /* A message read from the folder; `content` is the caller's to dw_free. */

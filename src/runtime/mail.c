@@ -124,6 +124,7 @@ void dw__mail_accept(dw_runtime *runtime, dw__record *record, dw__mail *mail)
     mail->to = record->id;
     mail->queued_ns = runtime->platform.clock_ns(runtime->platform.user);
     dw__mailbox_put(&record->mail, mail);
+    dw__trace_queued(runtime, record, mail);
     runtime->counts.accepted++;
     runtime->counts.waiting++;
     dw__happened(
@@ -257,6 +258,9 @@ void dw__mail_end(dw_runtime *runtime, dw__mail *mail, const dw_error *error)
         &(dw__happening){
             .kind = DW_EVENT_ENDED, .other = mail->from, .number = mail->number, .error = error});
     dw__alarm_clear(runtime, &mail->alarm);
+    if (!mail->begun) {
+        dw__trace_left(runtime, mail);
+    }
     mail->working = false;
     if (mail->detached) { /* told, or about to be */
         if (mail->told) {
@@ -324,8 +328,11 @@ void dw__mail_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail, co
     mail->attempts++;
     mail->error = *error;
     if (mail->attempts < record->limits->attempts) {
+        dw__log_failed_try(runtime, record, mail);
         mail->queued_ns = runtime->platform.clock_ns(runtime->platform.user);
+        mail->begun = false;
         dw__mailbox_put_first(&record->mail, mail);
+        dw__trace_queued(runtime, record, mail);
         runtime->counts.waiting++;
         return;
     }
@@ -411,6 +418,7 @@ ptrdiff_t dw__answered(dw_runtime *runtime, dw__record *record, const unsigned c
     if (taken > 0) {
         size_t told = (size_t)taken < count ? (size_t)taken : count;
         dw__sum(runtime, record, &(dw__sums){.answered_bytes = told});
+        dw__trace_answered(runtime, record, told);
         dw__happened(runtime, record,
                      &(dw__happening){.kind = DW_EVENT_ANSWERED,
                                       .number = mail != NULL ? mail->number : 0,

@@ -9,12 +9,18 @@
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
+static const char *name_of(const dw__operation *operation);
+
 void dw__operation_run(dw__operation *operation)
 {
     dw_runtime *runtime = operation->runtime;
+    uint64_t from_ns = runtime->platform.clock_ns(runtime->platform.user);
     operation->work(operation);
     dw__enter(runtime);
     operation->pending = false;
+    dw__trace_span(runtime, operation->record, name_of(operation), from_ns, "status",
+                   operation->error.code == DW_OK ? 0
+                                                  : (uint64_t) - (int64_t)operation->error.code);
     operation->finish(operation);
     dw__leave(runtime, true);
 }
@@ -86,6 +92,7 @@ void dw__begin_own(dw_runtime *runtime, dw__record *record, void (*work)(dw__ope
     own->about = record->id;
     own->error = (dw_error){.code = DW_OK};
     own->body = NULL;
+    own->name = NULL;
     dw__submit(runtime, own);
 }
 
@@ -457,6 +464,26 @@ static void plain_finish(dw__operation *operation)
     dw__record *record = operation->record;
     dw__operation_end(runtime, operation);
     dw__rest(runtime, record);
+}
+
+/* In traces. */
+static const char *name_of(const dw__operation *operation)
+{
+    const struct {
+        void (*work)(dw__operation *operation);
+        const char *name;
+    } names[] = {{spawn_work, "make"},     {restart_work, "restart"}, {dw__fork_work, "fork"},
+                 {freeze_work, "freeze"},  {rewind_work, "rewind"},   {export_work, "export"},
+                 {dw__write_work, "write"}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (names[i].work == operation->work && operation->name == NULL) {
+            return names[i].name;
+        }
+    }
+    if (operation->name != NULL) {
+        return operation->name;
+    }
+    return "operation";
 }
 
 dw_status dw__begin_call(dw_runtime *runtime, const char *id, const dw__call_of_one *call,

@@ -131,6 +131,7 @@ void dw__arrive(dw_runtime *runtime, dw__record *record, dw__mail *mail)
     mail->to = record->id;
     mail->queued_ns = runtime->platform.clock_ns(runtime->platform.user);
     put_in_order(&record->mail, mail);
+    dw__trace_queued(runtime, record, mail);
     runtime->counts.accepted++;
     runtime->counts.waiting++;
     dw__happened(

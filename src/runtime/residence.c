@@ -195,6 +195,7 @@ static void load_finish(dw__operation *operation)
         dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_RESTARTED});
     } else {
         dw__sum(runtime, record, &(dw__sums){.thaws = 1});
+        dw__log_simple(runtime, record, DW_LOG_DEBUG, "actor-thawed");
     }
     if (!record->tree->counted) {
         record->tree->counted = true;
@@ -222,6 +223,7 @@ void dw__load(dw_runtime *runtime, dw__record *record)
         dw__set_state(runtime, record, DW__BUSY);
     }
     dw__begin_own(runtime, record, load_work, load_finish);
+    record->own->name = "thaw";
 }
 
 /* ---- by id ----------------------------------------------------------------------------------- */
@@ -514,6 +516,7 @@ static void leave_finish(dw__operation *operation)
         return;
     }
     dw__sum(runtime, record, &(dw__sums){.parks = 1});
+    dw__log_simple(runtime, record, DW_LOG_DEBUG, "actor-parked");
     look_at_timer(runtime, record->timer_ms != 0 ? record->timer_ms : UINT64_MAX);
     dw__unlist(runtime, record, false);
     runtime->platform.seed_unref(runtime->platform.user, record->seed);
@@ -527,4 +530,5 @@ void dw__leave_memory(dw_runtime *runtime, dw__record *record)
     dw__alarm_clear(runtime, &record->alarm);
     dw__set_state(runtime, record, DW__BUSY);
     dw__begin_own(runtime, record, leave_work, leave_finish);
+    record->own->name = "park";
 }

@@ -128,14 +128,28 @@ static void end_threads(dw__host *host)
     }
 }
 
+static void end_trace(dw_runtime *runtime)
+{
+    dw_error error;
+    dw_status status = runtime->trace != NULL ? dw_runtime_trace_end(runtime, NULL, &error) : DW_OK;
+    if (status != DW_OK && status != DW_E_STATE) { /* that: there is none */
+        dw_log(DW_LOG_ERROR, "dw_runtime_close: %s", error.message);
+    }
+}
+
 /* Its threads have nothing to do any more. */
 static void free_host(dw__host *host)
 {
+    dw__control_close(host->control);
     end_threads(host);
+    dw_scheduler_destroy(host->scheduler);
     if (host->runtime != NULL) {
+        dw__log *log = host->runtime->log;
+        end_trace(host->runtime);
+        dw__trace_destroy(host->runtime->trace);
+        dw__log_close(log);
         dw__runtime_free(host->runtime);
     }
-    dw_scheduler_destroy(host->scheduler);
     dw__prefixes_close(host->prefixes);
     dw__folder_close(host->folder);
     (void)pthread_cond_destroy(&host->loop_wanted);
@@ -207,6 +221,17 @@ static dw_status count_actors(dw__host *host, dw_error *err)
     return status;
 }
 
+/* What looks at the runtime while it works. */
+static dw_status open_eyes(dw__host *host, const dw_runtime_options *options, dw_error *err)
+{
+    dw_runtime *runtime = host->runtime;
+    const dw_scheduler_watch watch = {
+        .on = &runtime->tracing, .on_span = dw__host_watch, .user = host};
+    dw_scheduler_set_watch(host->scheduler, &watch);
+    dw_status status = dw__trace_create(&runtime->trace, err);
+    return status == DW_OK ? dw__log_open(&runtime->log, runtime, options, err) : status;
+}
+
 static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
 {
     dw__platform platform = dw__guests_platform;
@@ -243,9 +268,18 @@ static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
             dw__prefixes_open(&host->prefixes, engine, own.prefix_path, limits.prefix_bytes, err);
     }
     if (status == DW_OK) {
+        status = open_eyes(host, &own, err);
+    }
+    if (status == DW_OK) {
         status = start_threads(host, err);
     }
-    return status == DW_OK && host->folder != NULL ? count_actors(host, err) : status;
+    if (status == DW_OK && host->folder != NULL) {
+        status = count_actors(host, err);
+    }
+    if (status == DW_OK && own.control_path != NULL) {
+        status = dw__control_open(&host->control, host->runtime, own.control_path, err);
+    }
+    return status;
 }
 
 dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine, const dw_runtime_options *options,

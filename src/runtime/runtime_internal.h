@@ -9,7 +9,9 @@
 
 #include "base/account.h"
 #include "runtime/keeper.h"
+#include "runtime/log.h"
 #include "runtime/platform.h"
+#include "runtime/trace.h"
 
 #define DW__TENANTS_MAX 1024u
 #define DW__WORKING_DEFAULT 256u
@@ -25,6 +27,7 @@
 #define DW__PRIORITIES 3
 /* An actor that could not be restarted is tried again so much later. */
 #define DW__RESTART_NS UINT64_C(1000000000)
+#define DW__SLOW_MS 60000u /* slow_message_ms */
 
 /* Something that is due at a time of the platform's clock: dw__alarm_set. */
 typedef struct dw__alarm {
@@ -53,6 +56,7 @@ typedef struct dw__mail {
     uint32_t attempts;
     bool awaited;  /* a request: somebody is to be told of its end */
     bool working;  /* it is its actor's current one */
+    bool begun;    /* it was */
     bool detached; /* though that goes on, its end is told already */
     bool posted;   /* it is among what is to be told */
     bool told;     /* and that is over */
@@ -214,8 +218,10 @@ typedef struct dw__record {
     dw__mailbox aside;
     dw__mail *current; /* while it works; NULL: on a message from inside */
     uint64_t began_ns;
-    uint64_t due_ns;                  /* of `current`: its timeout; 0: none */
-    uint32_t work_weight;             /* its tenant's, when it began to work */
+    uint64_t due_ns;      /* of `current`: its timeout; 0: none */
+    uint32_t work_weight; /* its tenant's, when it began to work */
+    dw__sums began_with;
+    uint64_t refused_ns;              /* its body's thread's: when a refusal was logged last */
     struct dw__operation *operations; /* waiting, the first first */
     struct dw__operation *last_operation;
     size_t operation_count;
@@ -269,8 +275,9 @@ typedef struct dw__operation {
     void (*work)(struct dw__operation *operation);
     /* With it. The record rests afterwards, unless it is gone. */
     void (*finish)(struct dw__operation *operation);
-    bool pending; /* submitted and not finished */
-    bool effect;  /* asked for by the actor: what fails is a problem of its */
+    const char *name; /* in traces; NULL: that of its work */
+    bool pending;     /* submitted and not finished */
+    bool effect;      /* asked for by the actor: what fails is a problem of its */
     uint64_t number;
     struct dw__tenant *tenant; /* whose time it takes, when it was submitted */
     uint32_t weight;           /* of that */
@@ -375,6 +382,9 @@ struct dw_runtime {
         uint64_t count;
     } causes[DW__CAUSES];
     uint64_t opened_ns;
+    dw__log *log;         /* NULL: none; it stays as it is, as the next */
+    dw__trace *trace;     /* NULL: there cannot be one */
+    _Atomic bool tracing; /* one is under way; read by any thread */
     dw_runtime_stats counts;
     dw__sums sums;
 };
@@ -649,6 +659,49 @@ void dw__sum(dw_runtime *runtime, dw__record *record, const dw__sums *more);
 /* What its body has done by now, if it has one: also while it works. */
 void dw__sum_usage(dw_runtime *runtime, dw__record *record);
 
+/* ---- logged.c ---- */
+
+typedef struct dw__happening dw__happening;
+/* `record` is that of actor `id`; NULL: it has none. */
+void dw__log_happening(dw_runtime *runtime, const dw__record *record, uint64_t id,
+                       const dw__happening *happening);
+/* It failed, and is tried again. */
+void dw__log_failed_try(dw_runtime *runtime, const dw__record *record, const dw__mail *mail);
+void dw__log_problem(dw_runtime *runtime, uint64_t id, const dw_error *problem);
+/* Its guest, or what it asked for, was refused something; without the lock, from the thread that
+ * works with its body. */
+void dw__log_refused(dw_runtime *runtime, dw__record *record, const dw_error *error);
+/* What it works on took so long. */
+void dw__log_slow(dw_runtime *runtime, const dw__record *record, uint64_t took_ns);
+/* Something that needs no more words: "actor-parked". */
+void dw__log_simple(dw_runtime *runtime, const dw__record *record, dw_log_level level,
+                    const char *event);
+
+/* ---- traced.c ---- */
+
+static inline bool dw__traces(const dw_runtime *runtime)
+{
+    return atomic_load_explicit(&runtime->tracing, memory_order_relaxed);
+}
+/* Of what follows nothing is noted unless dw__traces. Something took its time for an actor until
+ * now: "freeze", "commit". Names are static; a value is told under `value_name` unless that is
+ * NULL. Also without the lock, as long as the record stays. */
+void dw__trace_span(dw_runtime *runtime, const dw__record *record, const char *what,
+                    uint64_t from_ns, const char *value_name, uint64_t value);
+/* A message waits; work on it begins, and ends. */
+void dw__trace_queued(dw_runtime *runtime, const dw__record *record, const dw__mail *mail);
+void dw__trace_began(dw_runtime *runtime, const dw__record *record);
+void dw__trace_ended(dw_runtime *runtime, const dw__record *record, uint64_t number,
+                     dw_status status);
+/* It waits no more, without having been worked on. */
+void dw__trace_left(dw_runtime *runtime, const dw__mail *mail);
+/* A piece of an answer; without the lock. */
+void dw__trace_answered(dw_runtime *runtime, const dw__record *record, uint64_t bytes);
+/* What the scheduler tells of itself, on its threads: `user` is the runtime. */
+struct dw_scheduler_span;
+void dw__trace_scheduled(dw_runtime *runtime, const dw__record *record,
+                         const struct dw_scheduler_span *span);
+
 /* ---- manifest.c ---- */
 
 /* In the order of DW_MAY_*. */
@@ -675,18 +728,19 @@ bool dw__own_prefixes(dw_runtime *runtime, const dw__record *record);
 
 /* ---- events.c ---- */
 
-typedef struct dw__happening {
+struct dw__happening {
     dw_event_kind kind;
     dw__sender other;
     uint64_t number;
     const dw_error *error; /* may be NULL */
     const void *bytes;
     size_t byte_count;
-} dw__happening;
+};
 /* Tell those who subscribed to the actor, or to all. */
 void dw__happened_to(dw_runtime *runtime, uint64_t id, const dw__happening *happening);
 void dw__happened(dw_runtime *runtime, const dw__record *record, const dw__happening *happening);
-/* Tell on_problem. */
+/* Tell on_problem, and log it; or without the latter, where something else does. */
+void dw__tell_problem(dw_runtime *runtime, uint64_t id, const dw_error *problem);
 void dw__problem(dw_runtime *runtime, uint64_t id, const dw_error *problem);
 /* Whether `from` was granted to send to `to`. Errors: DW_E_DENIED. */
 dw_status dw__may_send(const dw__record *from, const dw__record *to, dw_error *err);

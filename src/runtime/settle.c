@@ -194,6 +194,7 @@ static void land_turn(dw_runtime *runtime, dw__landing *landing)
 {
     dw__turn *turn = (dw__turn *)(void *)landing;
     dw__record *record = turn->record;
+    dw__trace_span(runtime, record, "commit", turn->commit_ns, NULL, 0);
     if (landing->error.code == DW_OK) {
         succeed(runtime, record);
         return;
@@ -221,6 +222,7 @@ static void commit_finish(dw__operation *operation)
 static void begin_commit(dw_runtime *runtime, dw__record *record)
 {
     dw_error busy;
+    record->turn->commit_ns = runtime->platform.clock_ns(runtime->platform.user);
     if (runtime->keeper->commit(runtime->keeper->user, record->turn, &busy) != DW_OK) {
         dw__begin_own(runtime, record, commit_work, commit_finish);
     }
@@ -298,12 +300,16 @@ static void end_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail)
         dw__mail_end(runtime, mail, &error);
         return;
     }
-    dw__problem(runtime, record->id, &turn->own);
+    dw__tell_problem(runtime, record->id, &turn->own);
     mail->attempts += !turn->transient && !turn->leaves;
     if (record->stopping) {
         dw__mail_free(runtime, mail);
     } else if (!turn->aside) {
+        dw__log_failed_try(runtime, record, mail);
+        mail->queued_ns = runtime->platform.clock_ns(runtime->platform.user);
+        mail->begun = false;
         dw__mailbox_put_first(&record->mail, mail);
+        dw__trace_queued(runtime, record, mail);
         runtime->counts.waiting++;
     } else {
         record->aside_count++;
@@ -341,6 +347,9 @@ static void failure_finish(dw__operation *operation)
     dw__turn *turn = record->turn;
     dw__mail *mail = record->current;
     bool told = mail != NULL && mail->awaited;
+    if (turn->has_message) {
+        dw__trace_ended(runtime, record, mail != NULL ? mail->number : 0, turn->own.code);
+    }
     record->current = NULL;
     if (mail != NULL) {
         end_failed(runtime, record, mail);

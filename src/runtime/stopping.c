@@ -48,6 +48,7 @@ void dw__bury(dw_runtime *runtime, dw__record *record)
     DW_ASSERT(!record->listed && record->mail.count == 0 && record->operations == NULL);
     dw__set_state(runtime, record, DW__LEAVING);
     dw__begin_own(runtime, record, bury_work, bury_finish);
+    record->own->name = "destroy";
 }
 
 void dw__part(dw_runtime *runtime, dw__record *record, const dw_error *error, bool ends)

@@ -265,6 +265,7 @@ static bool choose(dw_runtime *runtime, dw__record *record)
         }
         record->current->working = true;
         record->due_ns = record->current->timeout_ms != 0 ? record->current->alarm.due_ns : 0;
+        record->current->begun = true;
         runtime->counts.waiting--;
     }
     record->began_ns = runtime->platform.clock_ns(runtime->platform.user);
@@ -275,6 +276,8 @@ static bool choose(dw_runtime *runtime, dw__record *record)
         dw__sum(runtime, record,
                 &(dw__sums){.queue_ns = record->began_ns - record->current->queued_ns});
     }
+    record->began_with = record->sums;
+    dw__trace_began(runtime, record);
     dw__happened(runtime, record, &began);
     return true;
 }

@@ -27,6 +27,30 @@ static void unlock(dw__device_side *side)
 
 /* ---- batches: the device's thread ----------------------------------------------------------- */
 
+static dw__task *task_of(const dw_batch_item *item)
+{
+    dw_generation *generation = item->user;
+    return generation != NULL
+               ? generation->owner
+               : (dw__task *)(uintptr_t)((const char *)item - offsetof(dw__task, item));
+}
+
+/* A guest's part of the run that is counted next. */
+static void on_part(void *user, const dw_batch_item *item, uint32_t token_count, uint64_t from_ns,
+                    uint64_t to_ns)
+{
+    const dw_scheduler *scheduler = user;
+    if (dw__is_watched(scheduler)) {
+        uint64_t runs = atomic_load_explicit(&scheduler->counts.steps, memory_order_relaxed);
+        dw__watched(scheduler, task_of(item),
+                    &(dw_scheduler_span){.kind = DW_SPAN_STEP,
+                                         .from_ns = from_ns,
+                                         .to_ns = to_ns,
+                                         .run = runs + 1,
+                                         .tokens = token_count});
+    }
+}
+
 static dw_status add_batch(dw_scheduler *scheduler, dw_batch **out, dw_error *err)
 {
     dw_batch *batch = NULL;
@@ -39,6 +63,8 @@ static dw_status add_batch(dw_scheduler *scheduler, dw_batch **out, dw_error *er
     }
     dw_batch_init(batch, &scheduler->limits);
     batch->others = &scheduler->workers[0].others;
+    batch->on_part = on_part;
+    batch->part_user = scheduler;
     scheduler->batches[scheduler->batch_count++] = batch;
     *out = batch;
     return DW_OK;
@@ -66,13 +92,6 @@ static dw_status batch_for(dw_scheduler *scheduler, const dw_context *context, d
         return DW_OK;
     }
     return add_batch(scheduler, out, err);
-}
-
-static dw__task *task_of(dw_batch_item *item)
-{
-    dw_generation *generation = item->user;
-    return generation != NULL ? generation->owner
-                              : (dw__task *)(void *)((char *)item - offsetof(dw__task, item));
 }
 
 /* The task's worker is to be told of `done`, or of tokens that have come. With the lock. */
@@ -171,6 +190,21 @@ static void count_run(dw__device_counts *counts, const dw_batch_stats *before,
     }
 }
 
+static void tell_run(const dw_scheduler *scheduler, const dw_batch_stats *before,
+                     const dw_batch_stats *after, uint64_t started, uint64_t ended)
+{
+    if (after->runs != before->runs && dw__is_watched(scheduler)) {
+        dw__watched(scheduler, NULL,
+                    &(dw_scheduler_span){
+                        .kind = DW_SPAN_RUN,
+                        .from_ns = started,
+                        .to_ns = ended,
+                        .run = atomic_load_explicit(&scheduler->counts.steps, memory_order_relaxed),
+                        .tokens = (uint32_t)(after->tokens - before->tokens),
+                        .sequences = (uint32_t)(after->sequences - before->sequences)});
+    }
+}
+
 /* What lies between two runs is idle time, unless there was nothing to be done for anybody. */
 static void count_time(dw_scheduler *scheduler, uint64_t started, uint64_t ended)
 {
@@ -196,9 +230,11 @@ static void run_batches(dw_scheduler *scheduler)
         if (batch->waiting_count > 0) {
             uint64_t started = dw_os_clock_ns();
             dw_batch_run(batch);
-            count_time(scheduler, started, dw_os_clock_ns());
+            uint64_t ended = dw_os_clock_ns();
+            count_time(scheduler, started, ended);
+            count_run(&scheduler->counts, &before, &batch->counts);
+            tell_run(scheduler, &before, &batch->counts, started, ended);
         }
-        count_run(&scheduler->counts, &before, &batch->counts);
         settle(scheduler, batch);
     }
 }

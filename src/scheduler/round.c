@@ -45,6 +45,11 @@ static void count_work(dw__task *task, uint64_t now)
     dw__bump(&task->worker->counts.job_ns, took_ns);
     dw_count(&dw_instance_counters(task->instance)->device_ns, took_ns);
     task->worker->turn_job_ns += took_ns;
+    if (dw__is_watched(task->scheduler)) {
+        dw__watched(task->scheduler, task,
+                    &(dw_scheduler_span){
+                        .kind = DW_SPAN_WORK, .from_ns = task->work_from_ns, .to_ns = now});
+    }
 }
 
 /* On the guest's own fiber, once its turn has come: so that it can be left in the middle. */
@@ -275,6 +280,39 @@ static void end(dw__task *task)
     dw__task_end(task, status, exit_code, &error);
 }
 
+static dw_scheduler_wait wait_of(dw__task_state state)
+{
+    switch (state) {
+    case DW__TASK_STEPS:
+        return DW_WAIT_FOR_STEP;
+    case DW__TASK_COMPUTES:
+        return DW_WAIT_FOR_DEVICE;
+    case DW__TASK_AWAITS:
+        return DW_WAIT_FOR_TOKENS;
+    case DW__TASK_WAITS:
+        return DW_WAIT_FOR_TIME;
+    case DW__TASK_RUNS:
+        break;
+    }
+    return DW_WAIT_FOR_TURN;
+}
+
+/* A turn is over, and what it waited for before. */
+static void tell_turn(dw__task *task, uint64_t from_ns, uint64_t to_ns)
+{
+    dw_scheduler_span span = {.kind = DW_SPAN_WAIT,
+                              .wait = wait_of(task->left_in),
+                              .from_ns = task->left_ns,
+                              .to_ns = from_ns};
+    if (task->left_ns != 0 && task->left_ns < from_ns) {
+        dw__watched(task->scheduler, task, &span);
+    }
+    span = (dw_scheduler_span){.kind = DW_SPAN_TURN, .from_ns = from_ns, .to_ns = to_ns};
+    dw__watched(task->scheduler, task, &span);
+    task->left_ns = to_ns;
+    task->left_in = task->state;
+}
+
 /* Whether its call is through. Counts the turn as the guest's, which takes one look at the clock:
  * it began when the last one was over. */
 static bool resume(dw__worker *worker, dw__task *task)
@@ -292,6 +330,9 @@ static bool resume(dw__worker *worker, dw__task *task)
     uint64_t took_ns = now - worker->turn_ns;
     task->turn_ns += took_ns;
     dw_count(&dw_instance_counters(task->instance)->guest_ns, took_ns - worker->turn_job_ns);
+    if (dw__is_watched(worker->scheduler)) {
+        tell_turn(task, worker->turn_ns, now);
+    }
     worker->turn_ns = now;
     return through;
 }

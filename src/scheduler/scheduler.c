@@ -74,6 +74,12 @@ dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_devi
     return DW_OK;
 }
 
+void dw_scheduler_set_watch(dw_scheduler *scheduler, const dw_scheduler_watch *watch)
+{
+    DW_ASSERT(!scheduler->running && scheduler->started == 0);
+    scheduler->watch = *watch;
+}
+
 /* ---- from any thread ---------------------------------------------------------------------- */
 
 /* Where the guest is already, or else where the fewest are. With the lock. */

@@ -33,4 +33,39 @@ dw_status dw_scheduler_receive_on(dw_scheduler *scheduler, dw_actor *actor,
 dw_status dw_scheduler_create_on(dw_scheduler **out, dw_wasm_host *host, dw_device *device,
                                  const dw_scheduler_options *options, dw_error *err);
 
+/* What a scheduler tells of itself to who watches it. */
+typedef enum dw_scheduler_span_kind {
+    DW_SPAN_TURN, /* of a guest */
+    DW_SPAN_WAIT, /* of a guest between two turns */
+    DW_SPAN_WORK, /* in a turn: what cannot be batched */
+    DW_SPAN_STEP, /* a guest's part of a run, of `tokens` */
+    DW_SPAN_RUN,  /* of the device, of no guest: `tokens` of `sequences` */
+} dw_scheduler_span_kind;
+typedef enum dw_scheduler_wait {
+    DW_WAIT_FOR_TURN,
+    DW_WAIT_FOR_STEP,
+    DW_WAIT_FOR_DEVICE,
+    DW_WAIT_FOR_TOKENS, /* that are generated ahead */
+    DW_WAIT_FOR_TIME,   /* or a stream */
+} dw_scheduler_wait;
+typedef struct dw_scheduler_span {
+    dw_scheduler_span_kind kind;
+    dw_scheduler_wait wait;
+    uint64_t from_ns;
+    uint64_t to_ns;
+    uint64_t run; /* the number of the device's run */
+    uint32_t tokens;
+    uint32_t sequences;
+} dw_scheduler_span;
+
+/* Called on whichever of its threads did it, while `on` (any thread writes it); `call` is the user
+ * of dw_scheduler_receive or _start, NULL: of none. It must not wait. */
+typedef struct dw_scheduler_watch {
+    _Atomic bool *on;
+    void (*on_span)(void *user, void *call, const dw_scheduler_span *span);
+    void *user;
+} dw_scheduler_watch;
+/* Before it has run. `watch` is copied. */
+void dw_scheduler_set_watch(dw_scheduler *scheduler, const dw_scheduler_watch *watch);
+
 #endif

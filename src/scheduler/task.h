@@ -51,6 +51,8 @@ typedef struct dw__task {
     dw_wait *wait;                /* while it waits: on its fiber */
     bool left;                    /* the wait ended since it was asked to stop */
     const dw_generation *awaited; /* while it awaits; NULL: all of its own */
+    uint64_t left_ns;             /* when its last turn ended, and in what; 0: it had none */
+    dw__task_state left_in;
 } dw__task;
 
 /* First in, first out. */
@@ -188,7 +190,8 @@ struct dw_scheduler {
     dw_wasm_host *host;
     dw_batch_limits limits;
     size_t guest_count_max;
-    dw__worker *workers; /* [worker_count] */
+    dw_scheduler_watch watch; /* its on_span NULL: nobody watches */
+    dw__worker *workers;      /* [worker_count] */
     size_t worker_count;
 
     /* The first worker's thread alone, the others being at rest where it is written. */
@@ -222,6 +225,19 @@ static inline void dw__bump(_Atomic uint64_t *count, uint64_t amount)
     /* One writer: no locked instruction is needed. */
     uint64_t now = atomic_load_explicit(count, memory_order_relaxed);
     atomic_store_explicit(count, now + amount, memory_order_relaxed);
+}
+
+/* Whether somebody wants to be told. */
+static inline bool dw__is_watched(const dw_scheduler *scheduler)
+{
+    return scheduler->watch.on_span != NULL &&
+           atomic_load_explicit(scheduler->watch.on, memory_order_relaxed);
+}
+
+static inline void dw__watched(const dw_scheduler *scheduler, const dw__task *task,
+                               const dw_scheduler_span *span)
+{
+    scheduler->watch.on_span(scheduler->watch.user, task != NULL ? task->user : NULL, span);
 }
 
 /* Somebody has said something to the loop, which may be about to sleep: it says so, and then looks

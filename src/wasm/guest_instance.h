@@ -83,6 +83,11 @@ void dw_instance_take_cancellation(dw_instance *instance);
 /* What a host function returns whose work was left: the trap that ends the guest, or NULL where it
  * was only cancelled. */
 wasm_trap_t *dw_instance_end_call(dw_instance *instance);
+/* The same for every negative status: what a limit or a grant refused is told to on_refused. */
+wasm_trap_t *dw_instance_failed_call(dw_instance *instance, int64_t status);
+/* `on_refused` (NULL: nobody) is called on the guest's thread, in the middle of its call. */
+void dw_instance_set_on_refused(dw_instance *instance,
+                                void (*on_refused)(void *user, const dw_error *error), void *user);
 ptrdiff_t dw_instance_input(dw_instance *instance, char *buffer, size_t capacity);
 void dw_instance_progress(dw_instance *instance, uint32_t done, uint32_t total);
 

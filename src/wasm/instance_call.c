@@ -77,6 +77,25 @@ wasm_trap_t *dw_instance_end_call(dw_instance *instance)
     return wasmtime_trap_new(reason, sizeof reason - 1);
 }
 
+wasm_trap_t *dw_instance_failed_call(dw_instance *instance, int64_t status)
+{
+    if (status == DW_E_CANCELLED) {
+        return dw_instance_end_call(instance);
+    }
+    bool refused = status == DW_E_LIMIT || status == DW_E_BUSY || status == DW_E_DENIED;
+    if (refused && instance->on_refused != NULL) {
+        instance->on_refused(instance->on_refused_user, &instance->error);
+    }
+    return NULL;
+}
+
+void dw_instance_set_on_refused(dw_instance *instance,
+                                void (*on_refused)(void *user, const dw_error *error), void *user)
+{
+    instance->on_refused = on_refused;
+    instance->on_refused_user = user;
+}
+
 /* A guest leaves by a trap, which no code of its own can catch; dw__instance_outcome takes it for
  * what it is. */
 static wasm_trap_t *proc_exit(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,

@@ -115,6 +115,8 @@ struct dw_instance {
     size_t handles_most;
     dw_kv_type kv_type;
     char *prefix_scope; /* NULL: its contexts share no prefixes */
+    void (*on_refused)(void *user, const dw_error *error); /* NULL: nobody is told */
+    void *on_refused_user;
     dw_write_fn on_stdout;
     dw_write_fn on_stderr;
     dw_input_fn on_input;

@@ -292,6 +292,7 @@ static void test_runtime_shares_device_time(void **state)
 
 int main(void)
 {
+    wasm_signals_save();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runtime_counts),
         cmocka_unit_test(test_runtime_counts_meanwhile),
