@@ -129,7 +129,7 @@ static dw_status on_answered(void *user, const char *id, dw_status result, dw_er
 
 /* ---- opening ---------------------------------------------------------------------------- */
 
-static dw_status state_folder(const char *state, char **path, dw_error *err)
+dw_status dw_cli_state_folder(const char *state, char **path, dw_error *err)
 {
     char text[DW_CLI_PATH_MAX];
     const char *home = getenv("HOME");
@@ -184,7 +184,7 @@ dw_status dw_cli_actors_open(dw_cli_actors *actors, const dw_cli_opening *how, d
         .limits = &how->session->limits,
     };
     *actors = (dw_cli_actors){.named = how->session->model};
-    dw_status status = state_folder(how->state, &actors->path, err);
+    dw_status status = dw_cli_state_folder(how->state, &actors->path, err);
     if (status == DW_OK) {
         status = dw_engine_create(&actors->engine, &engine, err);
     }

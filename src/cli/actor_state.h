@@ -29,6 +29,9 @@ typedef struct dw_cli_opening {
     bool reads;        /* changes nothing: a folder that cannot be written will do */
     bool accept_older; /* dw_store_options.accept_older */
 } dw_cli_opening;
+/* The state folder's path, for free(); `state` NULL: the usual one. Errors: DW_E_NOT_FOUND,
+ * DW_E_LIMIT, DW_E_MEMORY. */
+dw_status dw_cli_state_folder(const char *state, char **path, dw_error *err);
 dw_status dw_cli_actors_open(dw_cli_actors *actors, const dw_cli_opening *how, dw_error *err);
 void dw_cli_actors_close(dw_cli_actors *actors);
 
