@@ -35,15 +35,27 @@ static dw_status read_one(const dw_runtime *runtime, const char *id, const dw_ma
     return status;
 }
 
-/* All that waits -> operation->mail; what was set aside is counted. */
+/* Of an actor that is read again: done, in a state that was not written. */
+static bool is_undone(const dw__record *record, const dw_mail_row *row)
+{
+    return !row->message.aside && row->message.number > record->kept.done &&
+           row->message.number <= record->done_row;
+}
+
+/* All that waits -> operation->mail, of an actor that is read again what is to be done again; what
+ * was set aside is counted. */
 static dw_status read_mail(dw__operation *operation, const char *id, dw_error *err)
 {
     dw_runtime *runtime = operation->runtime;
+    const dw__record *record = operation->record;
     dw_mail_row *rows = NULL;
     size_t count = 0;
     dw_status status = runtime->keeper->list_mail(runtime->keeper->user, id, &rows, &count, err);
     for (size_t i = 0; i < count && status == DW_OK; i++) {
         dw__mail *mail = NULL;
+        if (record->loaded && !is_undone(record, &rows[i])) {
+            continue;
+        }
         operation->row.numbered = rows[i].message.number > operation->row.numbered
                                       ? rows[i].message.number
                                       : operation->row.numbered;
@@ -103,7 +115,7 @@ static void load_work(dw__operation *operation)
     if (status == DW_OK) {
         status = count_attempts(operation, id, err);
     }
-    if (status == DW_OK && !record->loaded) {
+    if (status == DW_OK && (!record->loaded || record->undone > 0)) {
         status = read_mail(operation, id, err);
     }
     err->code = status;
@@ -129,16 +141,18 @@ static void take_seed(dw_runtime *runtime, dw__record *record, dw__operation *op
 
 static void take_mail(dw_runtime *runtime, dw__record *record, dw__operation *operation)
 {
-    if (record->loaded) {
-        return;
-    }
+    uint64_t seen_row = record->seen_row;
+    record->done_row = record->seen_row = record->kept.done; /* what is behind it is done again */
     for (dw__mail *mail = dw__mailbox_take(&operation->mail); mail != NULL;
          mail = dw__mailbox_take(&operation->mail)) {
         dw__arrive(runtime, record, mail);
     }
+    record->seen_row = seen_row;
+    if (record->loaded) {
+        return;
+    }
     record->loaded = true;
     record->seen_row = operation->row.numbered;
-    record->done_row = record->kept.done;
     record->aside_count = operation->aside_count;
     operation->aside_count = 0;
 }
@@ -210,6 +224,28 @@ static void load_finish(dw__operation *operation)
     take_mail(runtime, record, operation);
     dw__post_held(runtime, record);
     dw__rest(runtime, record);
+}
+
+dw_status dw__forget_undone(dw_runtime *runtime, const dw__record *record, dw_error *err)
+{
+    const dw__keeper *keeper = runtime->keeper;
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw_mail_row *rows = NULL;
+    size_t count = 0;
+    if (record->undone == 0) {
+        return DW_OK;
+    }
+    dw__id_text(id, record->id);
+    dw_status status = keeper->list_mail(keeper->user, id, &rows, &count, err);
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        if (is_undone(record, &rows[i]) &&
+            !keeper->withdraw(keeper->user, id, rows[i].message.number)) {
+            status = dw_fail(err, DW_E_IO, "message %" PRIu64 " could not be taken back",
+                             rows[i].message.number);
+        }
+    }
+    dw_free(rows);
+    return status;
 }
 
 void dw__load(dw_runtime *runtime, dw__record *record)

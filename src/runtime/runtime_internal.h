@@ -584,8 +584,12 @@ bool dw__is_transient(dw_status status);
 
 /* ---- residence.c: actors read from a folder ---- */
 
-/* Read the record's actor, and its mail unless that was; afterwards it rests. */
+/* Read the record's actor, and its mail; where that was read before, of it what the actor had done
+ * in a state that was not written. Afterwards it rests. */
 void dw__load(dw_runtime *runtime, dw__record *record);
+/* What would be done again is given up; without the lock, on a worker. Errors: DW_E_IO: some of it
+ * may be. */
+dw_status dw__forget_undone(dw_runtime *runtime, const dw__record *record, dw_error *err);
 /* dw__find_text, where the actor is in the folder alone it is brought in: the lock is given back
  * meanwhile. */
 dw_status dw__reach(dw_runtime *runtime, const char *text, dw__record **record, dw_error *err);

@@ -324,7 +324,8 @@ static void end_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail)
     }
 }
 
-/* It is read again; at once, or where nobody is told and the disk fails, later. */
+/* It is read again, and does again what it had done since; at once, or where nobody is told and the
+ * disk fails, later. */
 static void go_back(dw_runtime *runtime, dw__record *record, bool later)
 {
     record->dirty = record->keep_due = false;
@@ -580,7 +581,10 @@ void dw__rewind_kept_work(dw__operation *operation)
     if (operation->number != 0) {
         operation->error.code = dw_fail(&operation->error, DW_E_NOT_FOUND,
                                         "freeze %" PRIu64 " is not kept", operation->number);
+        return;
     }
+    operation->error.code =
+        dw__forget_undone(operation->runtime, operation->record, &operation->error);
 }
 
 void dw__rewind_kept_finish(dw__operation *operation)

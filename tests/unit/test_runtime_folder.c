@@ -173,6 +173,28 @@ static void test_folder_failures(void **state)
     close_folder(f);
 }
 
+/* What was done in memory alone is done again where the actor goes back to what was written, unless
+ * that was what was asked for. */
+static void test_folder_does_again(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    dw_error error;
+    f->durability = DW_DURABLE_PARK;
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    assert_int_equal(runtime_told(f, &a, "+5"), 5);
+    assert_int_equal(runtime_tell(f, &a, "!", &answer, &error), DW_E_TRAP);
+    assert_int_equal(runtime_told(f, &a, "+1"), 6);
+    assert_int_equal(dw_runtime_freeze(f->runtime, a.text, NULL, &error), DW_OK);
+    assert_int_equal(runtime_told(f, &a, "+3"), 9);
+    assert_int_equal(dw_runtime_rewind(f->runtime, a.text, 0, &error), DW_OK);
+    assert_int_equal(runtime_told(f, &a, "+0"), 6);
+    open_again(f);
+    assert_int_equal(runtime_told(f, &a, "+0"), 6);
+    close_folder(f);
+}
+
 static void test_folder_has_one_owner(void **state)
 {
     runtime_fixture *f = *state;
@@ -227,8 +249,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_folder_answers_go_on), cmocka_unit_test(test_folder_effects),
-        cmocka_unit_test(test_folder_failures),      cmocka_unit_test(test_folder_has_one_owner),
-        cmocka_unit_test(test_folder_of_a_store),
+        cmocka_unit_test(test_folder_failures),      cmocka_unit_test(test_folder_does_again),
+        cmocka_unit_test(test_folder_has_one_owner), cmocka_unit_test(test_folder_of_a_store),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_group, runtime_fixture_close);
