@@ -18,9 +18,11 @@ void dw__operation_run(dw__operation *operation)
     operation->work(operation);
     dw__enter(runtime);
     operation->pending = false;
-    dw__trace_span(runtime, operation->record, name_of(operation), from_ns, "status",
-                   operation->error.code == DW_OK ? 0
-                                                  : (uint64_t) - (int64_t)operation->error.code);
+    if (operation->record != NULL) {
+        dw__trace_span(
+            runtime, operation->record, name_of(operation), from_ns, "status",
+            operation->error.code == DW_OK ? 0 : (uint64_t) - (int64_t)operation->error.code);
+    }
     operation->finish(operation);
     dw__leave(runtime, true);
 }

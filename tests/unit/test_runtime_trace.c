@@ -332,6 +332,61 @@ static void test_trace_has_steps(void **state)
     dw_model_unref(model);
 }
 
+/* The one slice of that name; it lies in `outer`, with its end. */
+static void assert_slice_in(const json_t *events, const char *name, const json_t *outer)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(events); i++) {
+        const json_t *event = json_array_get(events, i);
+        if (is(event, "X", name)) {
+            assert_true(lies_in(event, outer));
+            assert_true(moment(event, "ts") + moment(event, "dur") <=
+                        moment(outer, "ts") + moment(outer, "dur"));
+            count++;
+        }
+    }
+    assert_int_equal(count, 1);
+}
+
+/* In a state folder a message ends when what it did is written and committed; an actor that is not
+ * in memory is read first. */
+static void test_trace_has_writes(void **state)
+{
+    runtime_fixture *f = *state;
+    static char place[] = "/tmp/dw-trace-XXXXXX";
+    char command[64];
+    FILE *file = tmpfile();
+    assert_non_null(mkdtemp(place));
+    f->path = place;
+    runtime_open(f);
+    runtime_id id = runtime_spawned(f, f->hostile, NULL);
+    (void)runtime_told(f, &id, "+1");
+    dw_runtime_actor_info info = runtime_info(f, &id);
+    assert_true(info.written_bytes > 0);
+    assert_int_equal(info.thaws, 0);
+    runtime_close(f);
+    dw_runtime *runtime = open_traced(f, file, 0);
+    assert_int_equal(runtime_told(f, &id, "+1"), 2);
+    dw_runtime_stats stats = {.struct_bytes = sizeof stats};
+    assert_int_equal(dw_runtime_get_stats(runtime, &stats), DW_OK);
+    assert_int_equal(stats.thaws, 1);
+    assert_true(stats.written_bytes > 0);
+    assert_int_equal(runtime_info(f, &id).thaws, 1);
+    runtime_close(f);
+    f->path = NULL;
+    json_t *root = load(file);
+    const json_t *events = json_object_get(root, "traceEvents");
+    const json_t *message = assert_told(events, 1);
+    assert_nested(events);
+    assert_slice_in(events, "write", message);
+    assert_slice_in(events, "commit", message);
+    assert_true(count_of(events, "X", "thaw") >= 1);
+    json_decref(root);
+    (void)fclose(file);
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", place);
+    assert_int_equal(system(command), 0);
+}
+
 /* The file ends where it may not be longer, and is whole. */
 static void test_trace_is_bounded(void **state)
 {
@@ -410,9 +465,8 @@ int main(void)
 {
     wasm_signals_save();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_trace_follows_messages),
-        cmocka_unit_test(test_trace_has_steps),
-        cmocka_unit_test(test_trace_is_bounded),
+        cmocka_unit_test(test_trace_follows_messages),  cmocka_unit_test(test_trace_has_steps),
+        cmocka_unit_test(test_trace_has_writes),        cmocka_unit_test(test_trace_is_bounded),
         cmocka_unit_test(test_trace_from_many_threads),
     };
     return cmocka_run_group_tests(tests, runtime_fixture_open, runtime_fixture_close);
