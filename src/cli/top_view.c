@@ -102,19 +102,16 @@ static double span_of(const dw_cli_view *view)
     return now > before ? (double)(now - before) : 1.0;
 }
 
-/* The same object as it was: of an array the one with the same name or id; NULL: it was not
- * there. */
-static const json_t *former(const dw_cli_view *view, const char *list, const char *key,
-                            const char *value)
+/* The objects of a list by a member; NULL: there are none. The caller's. */
+static json_t *by_member(const json_t *root, const char *list, const char *key)
 {
-    const json_t *all = view->before != NULL ? json_object_get(view->before, list) : NULL;
+    const json_t *all = root != NULL ? json_object_get(root, list) : NULL;
+    json_t *found = json_array_size(all) > 0 ? json_object() : NULL;
     for (size_t i = 0; i < json_array_size(all); i++) {
-        const json_t *one = json_array_get(all, i);
-        if (strcmp(text(one, key), value) == 0) {
-            return one;
-        }
+        json_t *one = json_array_get(all, i);
+        (void)json_object_set(found, text(one, key), one);
     }
-    return NULL;
+    return found;
 }
 
 /* What it has grown by. What was not there before counts from nothing: an actor that was not among
@@ -216,12 +213,13 @@ static void put_tenants(page *p)
 {
     const dw_cli_view *view = p->view;
     const json_t *tenants = json_object_get(view->now, "tenants");
+    json_t *before = by_member(view->before, "tenants", "name");
     size_t most = view->rows != 0 ? view->rows / 4 : SIZE_MAX;
     line(p, "%-16s %6s %7s %7s %6s %9s %9s %7s %7s %8s", "TENANT", "WEIGHT", "ACTORS", "WORKING",
          "READY", "MESSAGE/S", "TOKEN/S", "DEVICE%", "GUEST%", "FAILED");
     for (size_t i = 0; i < json_array_size(tenants) && i < most; i++) {
         const json_t *one = json_array_get(tenants, i);
-        const json_t *was = former(view, "tenants", "name", text(one, "name"));
+        const json_t *was = json_object_get(before, text(one, "name"));
         char name[80];
         put_text(name, sizeof name, text(one, "name"), 16);
         line(p, "%s %6llu %7llu %7llu %6llu %9.1f %9.1f %7.1f %7.1f %8llu", name,
@@ -231,6 +229,7 @@ static void put_tenants(page *p)
              percent(view, one, was, "device_ns"), percent(view, one, was, "guest_ns"),
              (unsigned long long)whole(one, "failed"));
     }
+    json_decref(before);
     if (json_array_size(tenants) > most) {
         line(p, "... %zu more", json_array_size(tenants) - most);
     }
@@ -297,6 +296,7 @@ static void put_actors(page *p)
     const dw_cli_view *view = p->view;
     const json_t *actors = json_object_get(view->now, "actors");
     size_t count = json_array_size(actors);
+    json_t *before = by_member(view->before, "actors", "id");
     row *rows = dw_cli_alloc(count, sizeof *rows);
     uint64_t left_out = whole(view->now, "actors_left_out");
     line(p, "%-16s %-12s %-7s %7s %7s %8s %8s %9s %7s %6s %6s %6s", "ACTOR", "TENANT", "STATE",
@@ -304,7 +304,7 @@ static void put_actors(page *p)
          "FAILED");
     for (size_t i = 0; rows != NULL && i < count; i++) {
         rows[i].actor = json_array_get(actors, i);
-        rows[i].before = former(view, "actors", "id", text(rows[i].actor, "id"));
+        rows[i].before = json_object_get(before, text(rows[i].actor, "id"));
         rows[i].amount = amount_of(view, &rows[i]);
     }
     if (rows != NULL) {
@@ -316,6 +316,7 @@ static void put_actors(page *p)
     if (left_out > 0) {
         line(p, "... %llu more", (unsigned long long)left_out);
     }
+    json_decref(before);
     free(rows);
 }
 

@@ -142,12 +142,13 @@ static void free_host(dw__host *host)
 {
     dw__control_close(host->control);
     end_threads(host);
-    dw_scheduler_destroy(host->scheduler);
     if (host->runtime != NULL) {
-        dw__log *log = host->runtime->log;
         end_trace(host->runtime);
+        dw__log_close(host->runtime->log); /* its callback may still look at the scheduler */
+    }
+    dw_scheduler_destroy(host->scheduler); /* which looks whether it is watched */
+    if (host->runtime != NULL) {
         dw__trace_destroy(host->runtime->trace);
-        dw__log_close(log);
         dw__runtime_free(host->runtime);
     }
     dw__prefixes_close(host->prefixes);

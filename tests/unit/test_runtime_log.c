@@ -19,6 +19,7 @@ typedef struct logged {
     size_t count;
     uint64_t lost;
     bool blocks;
+    dw_runtime *runtime; /* which on_log looks at */
     struct {
         dw_log_level level;
         char event[32];
@@ -41,6 +42,10 @@ static void on_log(void *user, const dw_log_entry *entry)
         (void)pthread_mutex_unlock(&seen.lock);
         usleep(1000);
         (void)pthread_mutex_lock(&seen.lock);
+    }
+    if (seen.runtime != NULL) { /* also while it is being closed */
+        dw_scheduler_stats stats = {.struct_bytes = sizeof stats};
+        assert_int_equal(dw_runtime_get_scheduler_stats(seen.runtime, &stats), DW_OK);
     }
     seen.lost += entry->lost;
     if (seen.count < LINES) {
@@ -75,11 +80,15 @@ static dw_runtime *open_logged(runtime_fixture *f, dw_log_level level, int fd, u
                                         .limits = limits};
     seen.count = 0;
     seen.lost = 0;
+    seen.runtime = NULL;
     dw_status status = dw_runtime_open(&runtime, f->actors->engine, &options, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     wasm_signals_restore();
     f->runtime = runtime;
+    (void)pthread_mutex_lock(&seen.lock);
+    seen.runtime = runtime;
+    (void)pthread_mutex_unlock(&seen.lock);
     return runtime;
 }
 
@@ -276,6 +285,7 @@ static void test_log_tells_slow_messages(void **state)
     const dw_runtime_options options = {
         .struct_bytes = sizeof options, .on_log = on_log, .slow_message_ms = 40, .limits = &limits};
     seen.count = 0;
+    seen.runtime = NULL;
     assert_int_equal(dw_runtime_open(&runtime, f->actors->engine, &options, &error), DW_OK);
     wasm_signals_restore();
     f->runtime = runtime;
