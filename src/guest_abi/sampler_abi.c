@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/apart.h"
 #include "driftwood_abi.h"
 #include "guest_abi/guest_abi.h"
 #include "guest_abi/guest_call.h"
@@ -124,6 +125,27 @@ static int32_t sampler_dry_breakers(dw_instance *instance, const wasmtime_val_ra
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_SAMPLERS, sampler_dry_breakers)
 
+typedef struct schema_call {
+    dw_sampler *sampler;
+    const dw_vocab *vocab;
+    const char *schema; /* [bytes] */
+    size_t bytes;
+    dw_stop *stop;
+} schema_call;
+
+static dw_status set_schema(void *arg, dw_error *err)
+{
+    const schema_call *call = arg;
+    char *grammar = NULL;
+    dw_status status =
+        dw_json_grammar_make_for(&grammar, call->schema, call->bytes, call->stop, err);
+    if (status == DW_OK) {
+        status = dw_sampler_set_grammar(call->sampler, call->vocab, grammar, strlen(grammar), err);
+    }
+    dw_free(grammar);
+    return status;
+}
+
 /* sampler, model, text, bytes: a grammar, or a JSON Schema that becomes one. */
 static int32_t set_grammar(dw_instance *instance, const wasmtime_val_raw_t *args, bool is_schema)
 {
@@ -138,23 +160,21 @@ static int32_t set_grammar(dw_instance *instance, const wasmtime_val_raw_t *args
         return dw_fail(err, DW_E_ARG, "model: not the one of this sampler");
     }
     void *text;
-    char *grammar = NULL;
+    dw_stop *stop = dw_instance_stop(instance);
     dw_status status = dw_instance_range(instance, is_schema ? "schema" : "grammar",
                                          dw__u32(&args[2]), bytes, 1, 1, &text, err);
     if (status == DW_OK) {
         status = dw__check_bytes(is_schema ? "schema" : "grammar", bytes,
                                  dw_instance_limits(instance)->grammar_bytes, "grammar_bytes", err);
     }
-    if (status == DW_OK && is_schema && bytes > 0) {
-        status = dw_json_grammar_make_for(&grammar, text, bytes, dw_instance_stop(instance), err);
-        text = grammar;
-        bytes = grammar != NULL ? strlen(grammar) : 0;
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK) {
-        status = dw_sampler_set_grammar(sampler, dw_model_vocab(model), text, bytes, err);
+    if (!is_schema || bytes == 0) {
+        return dw_sampler_set_grammar(sampler, dw_model_vocab(model), text, bytes, err);
     }
-    dw_free(grammar);
-    return status;
+    schema_call call = {sampler, dw_model_vocab(model), text, bytes, stop};
+    return dw_apart_run(stop, set_schema, &call, err);
 }
 
 static int32_t sampler_grammar(dw_instance *instance, const wasmtime_val_raw_t *args)

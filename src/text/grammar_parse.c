@@ -37,6 +37,7 @@ typedef struct parser {
 
     dw_symbol *pending; /* of alternatives that have not ended, the innermost last */
     uint32_t pending_count;
+    uint32_t looks; /* at tokens->stop, of which most are left out */
 } parser;
 
 /* ---- errors and symbols ------------------------------------------------------------------- */
@@ -572,6 +573,9 @@ static dw_status sequence(parser *p, int depth)
         char c = peek(p, 0);
         uint32_t name;
         dw_status status;
+        if (dw_stop_asked_seldom(p->tokens->stop, &p->looks)) {
+            return dw_stop_check(p->tokens->stop, "grammar", p->err);
+        }
         if (c == '"') {
             status = literal(p);
         } else if (c == '[') {

@@ -378,6 +378,7 @@ static void test_scheduler_work_holds_nobody_up(void **state)
     holds_nobody_up("render", "0", LONG_TEMPLATE);
     holds_nobody_up("parse", "4000000", "chatml");
     holds_nobody_up("grammar", "0", NULL);
+    holds_nobody_up("schema", "60000", NULL);
 }
 
 /* However many others compute, who is interrupted ends before they all had their turns. */
