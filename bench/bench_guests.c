@@ -153,6 +153,7 @@ static void run_crowd(crowd *c)
     double tokens = (double)c->count * s->tokens;
     double best[2] = {0, 0};
     double guest_ns = 0;
+    double cost = 0;
     for (int round = 0; round <= s->rounds; round++) { /* the first warms up */
         dw_scheduler_stats before = {.struct_bytes = sizeof before};
         dw_scheduler_stats after = {.struct_bytes = sizeof after};
@@ -163,6 +164,8 @@ static void run_crowd(crowd *c)
         if (round > 0 && ours > best[0]) {
             best[0] = ours;
             guest_ns = (double)(after.guest_ns - before.guest_ns) / tokens;
+            cost = (double)(after.guest_ns - before.guest_ns) /
+                   (double)(after.device_ns - before.device_ns);
         }
         best[1] = round > 0 && theirs > best[1] ? theirs : best[1];
     }
@@ -170,6 +173,8 @@ static void run_crowd(crowd *c)
     bench_row(name, "tokens/s", best[0], best[1]);
     (void)snprintf(name, sizeof name, "guests_%u_choosing_and_switching", c->count);
     bench_figure(name, "ns/token", guest_ns);
+    (void)snprintf(name, sizeof name, "guests_%u_cost_of_a_step", c->count);
+    bench_figure(name, "%", 100 * cost);
     dw_scheduler_stats before = {.struct_bytes = sizeof before};
     dw_scheduler_stats after = {.struct_bytes = sizeof after};
     (void)tell_all(c, 's');
@@ -212,6 +217,10 @@ static void run_ahead(crowd *c)
         (void)snprintf(name, sizeof name, "guests_%u_%s_device_idle", c->count, names[way]);
         bench_figure(name, "ns/run", idle_ns[way]);
     }
+    dw_scheduler_stats all = {.struct_bytes = sizeof all};
+    dw_scheduler_get_stats(c->scheduler, &all);
+    (void)snprintf(name, sizeof name, "guests_%u_device_idle_median", c->count);
+    bench_figure(name, "ns", (double)all.device_idle_median_ns);
 }
 
 static dw_status leave(void *user, dw_work_fn work, void *arg, dw_error *err)

@@ -1447,6 +1447,7 @@ typedef struct dw_scheduler_stats {
     uint64_t guest_ns;            /* spent in guests and in going from one to the next */
     uint64_t device_idle_ns;      /* between runs of the device, while there was something to do */
     uint64_t device_idle_times;   /* how many such times there were */
+    uint64_t device_idle_median_ns; /* how long the most usual of them was, to a fifth */
 } dw_scheduler_stats;
 
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */
@@ -1706,7 +1707,9 @@ typedef struct dw_runtime_options {
      * tenant "" is granted nothing unless it has one. NULL: none. */
     const char *manifest;
     size_t manifest_bytes;
-    const dw_scheduler_options *scheduler; /* guest_count_max is not used; NULL: the defaults */
+    /* guest_count_max is not used. NULL: on a CPU the defaults; else the device has a thread of its
+     * own, and guests one for four cores, at most 4. */
+    const dw_scheduler_options *scheduler;
     /* Of each actor, where its own options and its tenant's set nothing, and of the runtime:
      * actors, attempts, spawns, caused_messages, descendants, generations, folder_bytes
      * and prefix_bytes. */

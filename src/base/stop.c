@@ -256,8 +256,11 @@ void dw__stop_pause(dw_stop *stop)
 static bool others_ask(const dw_stop_others *others, uint64_t now)
 {
     uint64_t due_ns = dw_stop_others_due_ns(others);
-    return __atomic_load_n(&others->waker->asked, __ATOMIC_RELAXED) ||
-           (due_ns != UINT64_MAX && (now != 0 ? now : dw_os_clock_ns()) > due_ns);
+    bool asked = due_ns != UINT64_MAX && (now != 0 ? now : dw_os_clock_ns()) > due_ns;
+    for (; others != NULL && !asked; others = others->next) {
+        asked = __atomic_load_n(&others->waker->asked, __ATOMIC_RELAXED);
+    }
+    return asked;
 }
 
 bool dw_stops_asked(const dw_stops *stops)

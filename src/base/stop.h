@@ -156,11 +156,18 @@ typedef struct dw_stop_others {
     uint64_t due_ns; /* atomic: when the first of them has to end; UINT64_MAX: none has */
     dw_waker *waker; /* of all of them: woken when one is asked to stop */
     bool may_leave;  /* they do wait for it; else they only want it to be short */
+    const struct dw_stop_others *next; /* guests of another thread, likewise; NULL: none */
 } dw_stop_others;
 
+/* Of all, from these on. */
 static inline uint64_t dw_stop_others_due_ns(const dw_stop_others *others)
 {
-    return __atomic_load_n(&others->due_ns, __ATOMIC_RELAXED);
+    uint64_t first_ns = UINT64_MAX;
+    for (; others != NULL; others = others->next) {
+        uint64_t due_ns = __atomic_load_n(&others->due_ns, __ATOMIC_RELAXED);
+        first_ns = due_ns < first_ns ? due_ns : first_ns;
+    }
+    return first_ns;
 }
 
 /* Those of several guests whose work goes through the device together. */

@@ -22,8 +22,9 @@ typedef struct run {
     uint32_t count;
     uint32_t tokens; /* of all, those that go alone as well */
     uint32_t sequences;
-    bool to_end; /* nobody leaves it */
-    bool left;   /* somebody has */
+    bool to_end;         /* nobody leaves it */
+    bool left;           /* somebody has */
+    dw_batch_item *back; /* who alone had its run left: it is to wait again */
 } run;
 
 static uint32_t limit_of(uint32_t wanted, uint32_t most)
@@ -40,6 +41,7 @@ void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits)
         .limits = {.sequences_max = limit_of(limits->sequences_max, DW__SLICES_MAX),
                    .tokens_max = tokens_max,
                    .prompt_tokens_max = limit_of(limits->prompt_tokens_max, tokens_max)},
+        .unshared = {.weight = 1},
     };
 }
 
@@ -52,6 +54,7 @@ static uint32_t left_of(const dw_batch_item *item)
 
 static void wait_on(dw_batch *batch, dw_batch_item *item)
 {
+    item->turn = ++batch->turn;
     dw_batch_queue_put(left_of(item) == 1 ? &batch->decoding : &batch->prompts, item);
     batch->waiting_count++;
 }
@@ -128,14 +131,14 @@ static void begin_item(dw_batch *batch, dw_batch_item *item)
     }
 }
 
-static dw_batch_item *next_of(dw_batch *batch, dw_batch_queue *queue)
+/* The items of `behind` come behind those of `front`, in its place. */
+static void join(const dw_batch_queue *front, dw_batch_queue *behind)
 {
-    dw_batch_item *item = dw_batch_queue_take(queue);
-    if (item != NULL) {
-        DW_ASSERT(batch->waiting_count > 0);
-        batch->waiting_count--;
+    if (front->first != NULL) {
+        front->last->next = behind->first;
+        behind->last = behind->first != NULL ? behind->last : front->last;
+        behind->first = front->first;
     }
-    return item;
 }
 
 static void fail_item(dw_batch *batch, dw_batch_item *item, dw_status status, const dw_error *error)
@@ -181,6 +184,7 @@ void dw_batch_add(dw_batch *batch, dw_batch_item *item)
 {
     DW_ASSERT(item->step.view != NULL || item->step.logits_rows == 0);
     DW_ASSERT(item->step.counters != NULL);
+    DW_ASSERT(item->priority < DW_BATCH_PRIORITIES);
     item->error = (dw_error){0};
     item->done = item->found = 0;
     item->started_ns = dw_os_clock_ns();
@@ -221,6 +225,7 @@ static void advance(dw_batch *batch, dw_batch_item *item, uint32_t token_count)
 static void put_back(dw_batch *batch, dw_batch_item *item)
 {
     dw_batch_queue *queue = left_of(item) == 1 ? &batch->decoding : &batch->prompts;
+    item->turn = queue->first != NULL ? queue->first->turn - 1 : item->turn;
     item->next = queue->first;
     queue->last = queue->first != NULL ? queue->last : item;
     queue->first = item;
@@ -296,7 +301,7 @@ static void run_alone(dw_batch *batch, run *now, dw_batch_item *item, dw_step_sl
         conclude(batch, item, slice, status, &error);
     } else if (!drop_stopped(batch, item)) { /* for others */
         now->left = true;
-        put_back(batch, item);
+        now->back = item;
     }
 }
 
@@ -314,36 +319,83 @@ static uint32_t cut(const dw_batch_item *item, uint32_t room, bool any_cut)
     return count > 0 && left - count < DW__REST_TOKENS_MIN ? left : count;
 }
 
-/* Let items of the queue take part, in order, each that was in it at most once, until the run has
- * `sequences_max`. Slices that no plan takes with others' (on devices without our attention, or
- * where it serves decoding only; results other than logits) run alone, at once. */
+/* Whether all of the queue fit into a run. */
+static bool all_fit(const dw_batch *batch, const dw_batch_queue *queue, uint32_t tokens_max,
+                    uint32_t sequences_max)
+{
+    uint32_t least = tokens_max < sequences_max ? tokens_max : sequences_max;
+    if (queue->first == queue->last ||
+        (queue == &batch->decoding && batch->waiting_count <= least)) {
+        return true;
+    }
+    uint64_t tokens = 0;
+    uint32_t count = 0;
+    for (const dw_batch_item *item = queue->first; item != NULL && tokens <= tokens_max;
+         item = item->next) {
+        tokens += left_of(item);
+        count++;
+    }
+    return tokens <= tokens_max && count <= sequences_max;
+}
+
+/* The item takes part with its next `count` tokens. Slices that no plan takes with others' (on
+ * devices without our attention, or where it serves decoding only; results other than logits) run
+ * alone, at once. */
+static void take_part(dw_batch *batch, run *now, dw_batch_item *item, uint32_t count)
+{
+    now->tokens += count;
+    now->sequences++;
+    dw_step_slice slice = dw__context_slice(item->context, &item->step, item->done, count);
+    if (dw__step_takes_in_batch(item->context->model, &slice)) {
+        DW_ASSERT(now->count < DW__SLICES_MAX);
+        now->slices[now->count] = slice;
+        now->owners[now->count++] = item;
+    } else {
+        run_alone(batch, now, item, &slice);
+    }
+}
+
+/* Let items of the queue take part, each that was in it at most once, until the run has
+ * `sequences_max`: in order, or where not all fit as their places are given. */
 static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
                     uint32_t sequences_max, run *now)
 {
-    const dw_batch_item *last = queue->first != NULL ? queue->last : NULL;
+    dw__places places;
+    dw_batch_queue own = *queue;
     uint32_t room = tokens_max;
-    while (room > 0 && now->sequences < sequences_max && last != NULL && !now->left) {
-        dw_batch_item *item = queue->first;
-        uint32_t count = cut(item, room, tokens_max < CUT_TOKENS);
+    bool fit = room == 0 || all_fit(batch, queue, room, sequences_max - now->sequences);
+    *queue = (dw_batch_queue){NULL, NULL}; /* who waits again comes behind these */
+    if (!fit) {
+        for (dw_batch_item *item = own.first; item != NULL; item = item->next) {
+            item->share = item->share != NULL ? item->share : &batch->unshared;
+        }
+        dw__places_open(&places, &own, &batch->pass, batch->by_deadline);
+        batch->by_deadline = !batch->by_deadline;
+    }
+    while (room > 0 && now->sequences < sequences_max && !now->left) {
+        dw_batch_item *item = fit ? own.first : dw__places_next(&places);
+        uint32_t count = item != NULL ? cut(item, room, tokens_max < CUT_TOKENS) : 0;
         if (count == 0) {
             break; /* its turn is the next run's first */
         }
-        (void)next_of(batch, queue);
-        last = item == last ? NULL : last;
-        if (drop_stopped(batch, item)) {
-            continue;
-        }
-        room -= count < room ? count : room;
-        now->tokens += count;
-        now->sequences++;
-        dw_step_slice slice = dw__context_slice(item->context, &item->step, item->done, count);
-        if (dw__step_takes_in_batch(item->context->model, &slice)) {
-            DW_ASSERT(now->count < DW__SLICES_MAX);
-            now->slices[now->count] = slice;
-            now->owners[now->count++] = item;
+        if (fit) {
+            (void)dw_batch_queue_take(&own);
         } else {
-            run_alone(batch, now, item, &slice);
+            dw__places_take(&places, count);
         }
+        batch->waiting_count--;
+        if (!drop_stopped(batch, item)) {
+            room -= count < room ? count : room;
+            take_part(batch, now, item, count);
+        }
+    }
+    if (!fit) {
+        dw__places_close(&places, &own);
+    }
+    join(&own, queue);
+    if (now->back != NULL) {
+        put_back(batch, now->back);
+        now->back = NULL;
     }
 }
 
@@ -372,19 +424,11 @@ static void run_together(dw_batch *batch, run *now)
     }
 }
 
-/* What a run may have of prompts by the model's products. */
-static uint32_t tokens_of_model(const dw_batch *batch)
-{
-    const dw_batch_item *first = batch->prompts.first;
-    uint32_t most = first != NULL ? dw__slice_tokens_max(first->context->model) : UINT32_MAX;
-    return most < batch->limits.tokens_max ? most : batch->limits.tokens_max;
-}
-
 /* How many tokens of prompts a run takes: fewer where somebody has to end before it would be over,
  * also the next of a run that was left, which nobody leaves. */
 static uint32_t prompt_tokens(const dw_batch *batch, const run *now)
 {
-    uint32_t most = tokens_of_model(batch);
+    uint32_t most = batch->limits.tokens_max;
     uint64_t due_ns = batch->others != NULL ? dw_stop_others_due_ns(batch->others) : UINT64_MAX;
     if ((due_ns == UINT64_MAX && !now->to_end) || most <= CUT_TOKENS) {
         return most;
@@ -504,6 +548,7 @@ void dw_batch_run(dw_batch *batch)
     run now; /* its lists are filled up to its counts */
     now.count = now.tokens = now.sequences = 0;
     now.left = false;
+    now.back = NULL;
     now.to_end = batch->to_end;
     uint64_t started = dw_os_clock_ns();
     compose_both(batch, &now);

@@ -9,6 +9,7 @@
 #ifndef DW_INFERENCE_BATCH_H
 #define DW_INFERENCE_BATCH_H
 
+#include "inference/batch_places.h"
 #include "inference/context.h"
 
 typedef struct dw_batch_item {
@@ -18,21 +19,20 @@ typedef struct dw_batch_item {
     dw_error error;      /* out, where status is not DW_OK: the context is then as it was */
     void *user;          /* the caller's */
     _Atomic bool leaves; /* from any thread: it is to end before its next run, DW_E_CANCELLED */
+    /* For places in runs that cannot take all. */
+    dw_batch_share *share; /* whose it is; NULL: of those who have none, together */
+    uint8_t priority;      /* in that: 0 (the highest) to 2 */
+    uint64_t due_ns;       /* by dw_os_clock_ns: when it should be through; 0: no time */
 
     /* The batch's, from dw_batch_add to dw_batch_take. */
     struct dw_batch_item *next;
+    uint64_t turn;   /* in the order in which they wait */
     uint32_t before; /* the context's length when the step began */
     uint32_t done;   /* of the step's tokens */
     uint32_t found;  /* of these, those that others had computed */
     bool followed;   /* another waits for what it computes */
     uint64_t started_ns;
 } dw_batch_item;
-
-/* First in, first out. */
-typedef struct dw_batch_queue {
-    dw_batch_item *first;
-    dw_batch_item *last;
-} dw_batch_queue;
 
 static inline void dw_batch_queue_put(dw_batch_queue *queue, dw_batch_item *item)
 {
@@ -87,10 +87,14 @@ typedef struct dw_batch {
     dw_batch_queue parked;    /* deferred until steps of others free memory */
     dw_batch_queue following; /* prompts that begin like one under way, and wait for its records */
     dw_batch_queue finished;
-    uint32_t waiting_count; /* in `decoding` and `prompts`; with none there, no other waits */
-    bool prompts_turn;      /* where a run has room for one: prompts' or decoding's */
-    bool to_end;            /* the last run was left: nobody leaves the next */
-    uint64_t token_ns;      /* what a prompt's token took in the last runs; 0: not known yet */
+    uint32_t waiting_count;  /* in `decoding` and `prompts`; with none there, no other waits */
+    dw_batch_share unshared; /* of items that have no share */
+    uint64_t turn;           /* of the item that began to wait last */
+    uint64_t pass;           /* of the share that had the last place that others wanted */
+    bool by_deadline;        /* such places are given by deadlines next */
+    bool prompts_turn;       /* where a run has room for one: prompts' or decoding's */
+    bool to_end;             /* the last run was left: nobody leaves the next */
+    uint64_t token_ns;       /* what a prompt's token took in the last runs; 0: not known yet */
     const dw_stop_others *others; /* the owner's: who else wants runs to be over; NULL: nobody */
     dw_batch_part_fn on_part;     /* the owner's; NULL: nobody looks */
     void *part_user;

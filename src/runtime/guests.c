@@ -331,7 +331,6 @@ static dw_status receive(void *user, void *of, dw__record *record, const dw__del
         }
         return status;
     }
-    dw__host_wake_loop(host);
     return DW_OK;
 }
 

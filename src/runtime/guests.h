@@ -38,11 +38,7 @@ typedef struct dw__host {
 
     pthread_t loop; /* runs the scheduler: guests, and most callbacks */
     bool has_loop;
-    _Atomic uint64_t posted; /* calls that the scheduler was given */
-    _Atomic bool loop_sleeps;
     _Atomic bool loop_ends;
-    pthread_mutex_t loop_lock;
-    pthread_cond_t loop_wanted;
 
     pthread_t ticker; /* what is due, and what is to be told when no other thread does */
     bool has_ticker;
@@ -89,8 +85,6 @@ void dw__prefixes_given(dw__prefix_keeper *keeper);
 dw_actor *dw__body_actor(void *body);
 /* The scheduler's watch, whose user is the host. */
 void dw__host_watch(void *user, void *call, const dw_scheduler_span *span);
-/* A call was posted to the scheduler. */
-void dw__host_wake_loop(dw__host *host);
 /* workers.c: as of dw__platform; and the thread of a worker. */
 void dw__host_submit(void *user, struct dw__operation *operation);
 void *dw__host_run_worker(void *host);

@@ -166,6 +166,7 @@ static void add_scheduler(dw_json_text *json, dw_runtime *runtime)
     dw_json_add_whole(json, "guest_ns", stats.guest_ns);
     dw_json_add_whole(json, "device_idle_ns", stats.device_idle_ns);
     dw_json_add_whole(json, "device_idle_times", stats.device_idle_times);
+    dw_json_add_whole(json, "device_idle_median_ns", stats.device_idle_median_ns);
     dw_json_close(json, '}');
 }
 

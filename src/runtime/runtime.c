@@ -2,6 +2,7 @@
  * fork actors. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/callback.h"
@@ -14,42 +15,10 @@
 #include "runtime/runtime_internal.h"
 
 #define WORKERS_DEFAULT 2u
-/* How long the loop looks for more to do before it sleeps: to be woken takes as long. */
-#define LOOK_NS UINT64_C(50000)
+/* Where the device is not the CPU: so many threads of guests, on as many fourths of the cores. */
+#define GUEST_THREADS_MOST 4u
 
 /* ---- the loop -------------------------------------------------------------------------------- */
-
-void dw__host_wake_loop(dw__host *host)
-{
-    (void)atomic_fetch_add(&host->posted, 1);
-    if (atomic_load(&host->loop_sleeps)) {
-        (void)pthread_mutex_lock(&host->loop_lock);
-        (void)pthread_cond_signal(&host->loop_wanted);
-        (void)pthread_mutex_unlock(&host->loop_lock);
-    }
-}
-
-static bool is_wanted(dw__host *host, uint64_t seen)
-{
-    return atomic_load(&host->posted) != seen || atomic_load(&host->loop_ends);
-}
-
-static void await_calls(dw__host *host, uint64_t seen)
-{
-    uint64_t until_ns = dw_os_clock_ns() + LOOK_NS;
-    while (!is_wanted(host, seen)) {
-        if (dw_os_clock_ns() < until_ns) {
-            continue;
-        }
-        (void)pthread_mutex_lock(&host->loop_lock);
-        atomic_store(&host->loop_sleeps, true);
-        while (!is_wanted(host, seen)) {
-            (void)pthread_cond_wait(&host->loop_wanted, &host->loop_lock);
-        }
-        atomic_store(&host->loop_sleeps, false);
-        (void)pthread_mutex_unlock(&host->loop_lock);
-    }
-}
 
 static void *run_loop(void *arg)
 {
@@ -57,11 +26,11 @@ static void *run_loop(void *arg)
     dw_error error;
     dw__runtime_own_thread(host->runtime);
     while (!atomic_load(&host->loop_ends)) {
-        uint64_t seen = atomic_load(&host->posted);
-        if (dw_scheduler_run(host->scheduler, DW_RUN_UNTIL_IDLE, &error) != DW_OK) {
+        if (dw_scheduler_run(host->scheduler, DW_RUN_UNTIL_STOPPED, &error) != DW_OK) {
+            const struct timespec again = {.tv_nsec = 10000000};
             dw_log(DW_LOG_ERROR, "runtime: %s", error.message); /* no stack: it is tried again */
+            (void)nanosleep(&again, NULL);
         }
-        await_calls(host, seen);
     }
     return NULL;
 }
@@ -109,7 +78,7 @@ static void end_threads(dw__host *host)
 {
     if (host->has_loop) {
         atomic_store(&host->loop_ends, true);
-        dw__host_wake_loop(host);
+        dw_scheduler_stop(host->scheduler);
         (void)pthread_join(host->loop, NULL);
     }
     (void)pthread_mutex_lock(&host->ticker_lock);
@@ -153,8 +122,6 @@ static void free_host(dw__host *host)
     }
     dw__prefixes_close(host->prefixes);
     dw__folder_close(host->folder);
-    (void)pthread_cond_destroy(&host->loop_wanted);
-    (void)pthread_mutex_destroy(&host->loop_lock);
     (void)pthread_cond_destroy(&host->ticker_wanted);
     (void)pthread_mutex_destroy(&host->ticker_lock);
     (void)pthread_cond_destroy(&host->work_wanted);
@@ -233,6 +200,19 @@ static dw_status open_eyes(dw__host *host, const dw_runtime_options *options, dw
     return status == DW_OK ? dw__log_open(&runtime->log, runtime, options, err) : status;
 }
 
+/* On a CPU guests and device want the same cores, and are at it by turns. Another device computes
+ * while guests run. */
+static void choose_threads(const dw_engine *engine, dw_scheduler_options *options)
+{
+    dw_device_info info = {.struct_bytes = sizeof info};
+    if (dw_engine_get_device_info(engine, &info) != DW_OK || info.kind == DW_DEVICE_CPU) {
+        return;
+    }
+    uint32_t count = (uint32_t)dw_os_core_count() / 4;
+    options->device_thread = DW_DEVICE_THREAD_OWN;
+    options->guest_threads = count < GUEST_THREADS_MOST ? count : GUEST_THREADS_MOST;
+}
+
 static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
 {
     dw__platform platform = dw__guests_platform;
@@ -243,6 +223,9 @@ static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
     host->engine = engine;
     dw_status status =
         dw_struct_read(&options, sizeof options, own.scheduler, "dw_scheduler_options", err);
+    if (own.scheduler == NULL) {
+        choose_threads(engine, &options);
+    }
     if (status == DW_OK) {
         status = take_limits(&own, &limits, err);
     }
@@ -309,10 +292,8 @@ dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine, const dw_runtime_
         return dw_fail(err, DW_E_MEMORY, "no memory for a runtime");
     }
     host->options = own;
-    DW_ASSERT(pthread_mutex_init(&host->loop_lock, NULL) == 0);
     DW_ASSERT(pthread_mutex_init(&host->ticker_lock, NULL) == 0);
     DW_ASSERT(pthread_mutex_init(&host->work_lock, NULL) == 0);
-    dw_os_cond_init(&host->loop_wanted);
     dw_os_cond_init(&host->ticker_wanted);
     dw_os_cond_init(&host->work_wanted);
     status = fill_host(host, engine, err);

@@ -117,6 +117,11 @@ static void give_back(dw_batch_item *item)
 static void enter_batch(dw_scheduler *scheduler, dw_batch_item *item)
 {
     dw_batch *batch = NULL;
+    const dw__task *task = task_of(item);
+    item->share = &task->share->device;
+    item->share->weight = atomic_load_explicit(&task->share->weight, memory_order_relaxed);
+    item->priority = task->priority;
+    item->due_ns = task->due_ns;
     item->error = (dw_error){0};
     item->status = batch_for(scheduler, item->context, &batch, &item->error);
     if (item->status == DW_OK) {
@@ -205,6 +210,33 @@ static void tell_run(const dw_scheduler *scheduler, const dw_batch_stats *before
     }
 }
 
+/* Four classes an octave: those of (4 + k) << n nanoseconds are alike. */
+static unsigned idle_class(uint64_t ns)
+{
+    unsigned octave = 0;
+    while (ns >= 8) {
+        ns >>= 1;
+        octave++;
+    }
+    return octave * 4 + (unsigned)ns;
+}
+
+uint64_t dw__device_idle_median_ns(const dw_scheduler *scheduler)
+{
+    const _Atomic uint64_t *counts = scheduler->counts.idle_counts;
+    uint64_t all = 0;
+    uint64_t before = 0;
+    unsigned i = 0;
+    for (unsigned k = 0; k < DW__IDLE_CLASSES; k++) {
+        all += atomic_load_explicit(&counts[k], memory_order_relaxed);
+    }
+    while (i < DW__IDLE_CLASSES - 1 &&
+           2 * (before += atomic_load_explicit(&counts[i], memory_order_relaxed)) < all) {
+        i++;
+    }
+    return i < 8 ? i : (uint64_t)(i % 4 + 4) << (i / 4 - 1);
+}
+
 /* What lies between two runs is idle time, unless there was nothing to be done for anybody. */
 static void count_time(dw_scheduler *scheduler, uint64_t started, uint64_t ended)
 {
@@ -213,6 +245,7 @@ static void count_time(dw_scheduler *scheduler, uint64_t started, uint64_t ended
     if (side->ended_ns != 0 && naps == side->naps_seen) {
         dw__bump(&scheduler->counts.idle_ns, started - side->ended_ns);
         dw__bump(&scheduler->counts.idle_times, 1);
+        dw__bump(&scheduler->counts.idle_counts[idle_class(started - side->ended_ns)], 1);
     }
     side->naps_seen = naps;
     side->ended_ns = ended;

@@ -27,6 +27,8 @@ void dw__device_drop_stopped(dw__worker *worker);
 void dw__device_take(dw__worker *worker);
 /* Whether there is anything to run or to take on the worker's thread. */
 bool dw__device_is_wanted(const dw__worker *worker);
+/* Of the times in which it was idle, to a fifth. Thread: any. */
+uint64_t dw__device_idle_median_ns(const dw_scheduler *scheduler);
 /* The worker is about to sleep. */
 void dw__device_note_sleep(dw__worker *worker);
 

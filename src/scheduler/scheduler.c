@@ -252,6 +252,7 @@ dw_status dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *st
         .device_ns = read_count(&own->run_ns),
         .device_idle_ns = read_count(&own->idle_ns),
         .device_idle_times = read_count(&own->idle_times),
+        .device_idle_median_ns = dw__device_idle_median_ns(scheduler),
     };
     for (size_t i = 0; i < scheduler->worker_count; i++) {
         add_counts(&all, &scheduler->workers[i].counts);

@@ -95,7 +95,8 @@ typedef struct dw__lane {
 /* A tenant. */
 typedef struct dw__share {
     _Atomic uint32_t weight;
-    dw__lane lanes[]; /* [worker_count], each its worker's alone */
+    dw_batch_share device; /* the device's thread's: of places in runs */
+    dw__lane lanes[];      /* [worker_count], each its worker's alone */
 } dw__share;
 
 typedef struct dw__turn {
@@ -115,6 +116,8 @@ typedef struct dw__worker_counts {
     _Atomic uint64_t guest_ns;
 } dw__worker_counts;
 
+#define DW__IDLE_CLASSES 256
+
 typedef struct dw__device_counts {
     _Atomic uint64_t steps;
     _Atomic uint64_t step_tokens;
@@ -123,6 +126,7 @@ typedef struct dw__device_counts {
     _Atomic uint64_t run_ns;
     _Atomic uint64_t idle_ns;
     _Atomic uint64_t idle_times;
+    _Atomic uint64_t idle_counts[DW__IDLE_CLASSES]; /* by length: device_side.c */
 } dw__device_counts;
 
 /* A thread that guests run on, each on one for the whole of its call. The first is whoever is in

@@ -4,6 +4,9 @@
 #include "base/os.h"
 #include "scheduler/device_side.h"
 
+/* How long a worker without guests looks for some before it sleeps: to be woken takes as long. */
+#define LOOK_NS UINT64_C(50000)
+
 void dw__worker_empty_inbox(dw__worker *worker)
 {
     dw_scheduler *scheduler = worker->scheduler;
@@ -35,8 +38,23 @@ static bool was_told(const dw__worker *worker, bool for_calls)
            (for_calls && atomic_load(&scheduler->calls) == 0);
 }
 
+/* Whether something has come while nobody had to be woken. With guests that wait, who may wait for
+ * the device, the processor is theirs. */
+static bool comes_soon(const dw__worker *worker, bool for_calls)
+{
+    uint64_t until_ns = worker->tasks == NULL ? dw_os_clock_ns() + LOOK_NS : 0;
+    bool told = was_told(worker, for_calls);
+    while (!told && dw_os_clock_ns() < until_ns) {
+        told = was_told(worker, for_calls);
+    }
+    return told;
+}
+
 void dw__worker_rest(dw__worker *worker, bool for_calls)
 {
+    if (comes_soon(worker, for_calls)) {
+        return;
+    }
     atomic_store(&worker->sleeps, true);
     if (!was_told(worker, for_calls)) {
         dw__device_note_sleep(worker);
@@ -105,6 +123,9 @@ dw_status dw__workers_open(dw_scheduler *scheduler, size_t count, dw_error *err)
     for (size_t i = 0; status == DW_OK && i < count; i++) {
         status = open_one(scheduler, &scheduler->workers[i], err);
         scheduler->worker_count += status == DW_OK;
+    }
+    for (size_t i = 1; i < scheduler->worker_count; i++) { /* no batch is there yet to look */
+        scheduler->workers[i - 1].others.next = &scheduler->workers[i].others;
     }
     return status;
 }

@@ -1,6 +1,7 @@
 #include "runtime_fixture.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -71,9 +72,18 @@ unsigned runtime_problems(runtime_fixture *f, char text[256])
     return count;
 }
 
+dw_scheduler_options runtime_scheduling(void)
+{
+    const char *threads = getenv("DW_TEST_GUEST_THREADS");
+    return (dw_scheduler_options){.struct_bytes = sizeof(dw_scheduler_options),
+                                  .guest_threads =
+                                      threads != NULL ? (uint32_t)strtoul(threads, NULL, 10) : 0};
+}
+
 void runtime_open(runtime_fixture *f)
 {
     dw_error error = {.message = ""};
+    const dw_scheduler_options scheduling = runtime_scheduling();
     dw_runtime_options options = {.struct_bytes = sizeof options,
                                   .find_guest = find_guest,
                                   .on_problem = on_problem,
@@ -85,6 +95,7 @@ void runtime_open(runtime_fixture *f)
                                   .manifest = f->manifest,
                                   .manifest_bytes = f->manifest != NULL ? strlen(f->manifest) : 0,
                                   .working_max = f->working_max,
+                                  .scheduler = &scheduling,
                                   .limits = f->limits.struct_bytes != 0 ? &f->limits : NULL};
     f->problem_count = 0;
     f->problem[0] = '\0';

@@ -32,6 +32,8 @@ typedef struct runtime_id {
     char text[DW_ACTOR_ID_CHARS + 1];
 } runtime_id;
 
+/* DW_TEST_GUEST_THREADS: on how many threads guests run; more than one: the device has its own. */
+dw_scheduler_options runtime_scheduling(void);
 /* With find_guest ("stillborn", "hostile") and on_problem. Guests may trap from then on. */
 void runtime_open(runtime_fixture *f);
 void runtime_close(runtime_fixture *f);

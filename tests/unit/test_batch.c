@@ -692,6 +692,12 @@ static void test_batch_is_short_before_others_end(void **state)
     assert_true(h.batch.token_ns > 0);
     h.batch.token_ns = 1000000;
     h.others.due_ns = dw_os_clock_ns() + UINT64_C(100000000000);
+    dw_stop_others behind = h.others; /* of another thread */
+    h.others.next = &behind;
+    behind.due_ns = 1;
+    dw_batch_run(&h.batch);
+    assert_int_equal(h.item.done, 128);
+    behind.due_ns = UINT64_MAX;
     dw_batch_run(&h.batch);
     assert_int_equal(h.item.done, PROMPT);
     close_hurried(&h);

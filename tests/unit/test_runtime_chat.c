@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
+#include "runtime_fixture.h"
 #include "support.h"
 
 #define ACTORS 64
@@ -230,7 +231,9 @@ static int open_crowd(void **state)
     }
     (void)snprintf(path, sizeof path, "%s/chat.wasm", DW_TEST_GUESTS_DIR);
     assert_int_equal(dw_module_open(&c->chat, c->engine, path, &error), DW_OK);
-    assert_int_equal(dw_runtime_open(&c->runtime, c->engine, NULL, &error), DW_OK);
+    const dw_scheduler_options scheduling = runtime_scheduling();
+    const dw_runtime_options own = {.struct_bytes = sizeof own, .scheduler = &scheduling};
+    assert_int_equal(dw_runtime_open(&c->runtime, c->engine, &own, &error), DW_OK);
     return 0;
 }
 
