@@ -11,12 +11,15 @@
 /* How long a caller looks for the end before it sleeps: to be woken takes as long. */
 #define LOOK_NS UINT64_C(30000)
 
+typedef enum await_state { AWAIT_LOOKS, AWAIT_SLEEPS, AWAIT_ENDED } await_state;
+
+/* A call, on its caller's stack: gone as soon as it has ended, unless the caller sleeps. */
 typedef struct awaited {
-    _Atomic bool ended;
-    bool sleeps; /* guarded by lock, as all below */
+    _Atomic await_state state;
+    bool woken; /* guarded by lock: the caller slept */
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    uint64_t number;
+    uint64_t number; /* until it has ended whoever ends it has these */
     dw_error error;
     dw_write_fn on_answer;
     void *user;
@@ -31,17 +34,17 @@ static void release(awaited *a)
 static void on_end(void *user, const dw_runtime_end *end)
 {
     awaited *a = user;
-    (void)pthread_mutex_lock(&a->lock);
     a->number = end->number;
     a->error.code = end->status;
     if (end->status != DW_OK) {
         a->error = *end->error;
     }
-    atomic_store(&a->ended, true);
-    if (a->sleeps) {
+    if (atomic_exchange(&a->state, AWAIT_ENDED) == AWAIT_SLEEPS) {
+        (void)pthread_mutex_lock(&a->lock);
+        a->woken = true;
         (void)pthread_cond_signal(&a->changed);
+        (void)pthread_mutex_unlock(&a->lock);
     }
-    (void)pthread_mutex_unlock(&a->lock);
 }
 
 static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
@@ -53,13 +56,15 @@ static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
 static dw_status await(awaited *a, dw_error *err)
 {
     uint64_t until_ns = dw_os_clock_ns() + LOOK_NS;
-    while (!atomic_load(&a->ended) && dw_os_clock_ns() < until_ns) {}
-    (void)pthread_mutex_lock(&a->lock); /* also until on_end is through */
-    a->sleeps = true;
-    while (!atomic_load(&a->ended)) {
-        (void)pthread_cond_wait(&a->changed, &a->lock);
+    await_state looks = AWAIT_LOOKS;
+    while (atomic_load(&a->state) != AWAIT_ENDED && dw_os_clock_ns() < until_ns) {}
+    if (atomic_compare_exchange_strong(&a->state, &looks, AWAIT_SLEEPS)) {
+        (void)pthread_mutex_lock(&a->lock);
+        while (!a->woken) {
+            (void)pthread_cond_wait(&a->changed, &a->lock);
+        }
+        (void)pthread_mutex_unlock(&a->lock);
     }
-    (void)pthread_mutex_unlock(&a->lock);
     if (a->error.code != DW_OK && err != NULL) {
         *err = a->error;
     }

@@ -46,7 +46,8 @@ struct dw_wasm_host {
     bool ticker_started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    size_t running;              /* guests in a call; guarded by lock */
+    size_t running;              /* guests in a call; guarded by lock, as the next */
+    bool ticker_rests;           /* it waits for one */
     bool closing;                /* guarded by lock */
     dw__pooled_waker *wakers;    /* guarded by lock */
     pthread_mutex_t stream_lock; /* between a stream's being ready and its use */

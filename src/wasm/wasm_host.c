@@ -11,6 +11,8 @@
 
 /* How often a running guest looks whether it should stop. */
 #define EPOCH_NS UINT64_C(10000000)
+/* How long the ticker goes on without guests: to wake it for each short call costs more. */
+#define IDLE_EPOCHS 50u
 /* How deep a guest can be, on whichever stack: Wasmtime counts from where the guest is entered.
  * Host functions have the rest of the stack. */
 #define GUEST_STACK_BYTES ((size_t)1 << 20)
@@ -46,15 +48,20 @@ dw_status dw__wasm_error(dw_error *err, dw_status code, const char *what, wasmti
 static void *tick(void *user)
 {
     dw_wasm_host *host = user;
+    uint64_t until_ns = dw_os_clock_ns() + EPOCH_NS;
+    unsigned idle = 0; /* epochs since guests ran */
     (void)pthread_mutex_lock(&host->lock);
     while (!host->closing) {
-        if (host->running == 0) {
+        if (host->running == 0 && idle >= IDLE_EPOCHS) {
+            host->ticker_rests = true;
             (void)pthread_cond_wait(&host->changed, &host->lock);
-            continue;
-        }
-        uint64_t until_ns = dw_os_clock_ns() + EPOCH_NS;
-        if (!dw_os_cond_wait_until(&host->changed, &host->lock, until_ns)) {
+            host->ticker_rests = false;
+            idle = 0;
+            until_ns = dw_os_clock_ns() + EPOCH_NS;
+        } else if (!dw_os_cond_wait_until(&host->changed, &host->lock, until_ns)) {
             wasmtime_engine_increment_epoch(host->engine);
+            idle = host->running == 0 ? idle + 1 : 0;
+            until_ns = dw_os_clock_ns() + EPOCH_NS;
         }
     }
     (void)pthread_mutex_unlock(&host->lock);
@@ -69,7 +76,8 @@ void dw_wasm_host_end_turns(dw_wasm_host *host)
 void dw__wasm_host_guest_enters(dw_wasm_host *host)
 {
     (void)pthread_mutex_lock(&host->lock);
-    if (host->running++ == 0) {
+    host->running++;
+    if (host->ticker_rests) {
         (void)pthread_cond_signal(&host->changed);
     }
     (void)pthread_mutex_unlock(&host->lock);
