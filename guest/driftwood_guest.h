@@ -287,7 +287,8 @@ DW_IMPORT("actor_id") int32_t dw_actor_id(char *id, uint32_t capacity);
 DW_IMPORT("message_from") int32_t dw_message_from(char *id, uint32_t capacity);
 /* The next piece of the answer. */
 DW_IMPORT("reply") int32_t dw_reply(const void *bytes, uint32_t count);
-/* Sends message [bytes] to another actor, or to this one. */
+/* Sends message [bytes] to another actor, or to this one: by its id, or in a runtime by its name,
+ * "@NAME", which is of this one's tenant; to each member of a group of that: "#GROUP". */
 DW_IMPORT("actor_send")
 int32_t dw_actor_send(const char *id, uint32_t id_bytes, const void *message, uint32_t bytes);
 /* Makes a new actor of the guest `name`, or with 0 bytes of this one's own module, whose first
@@ -301,6 +302,10 @@ int32_t dw_actor_fork(const void *message, uint32_t bytes, char *id, uint32_t id
 /* Sends `message` to this actor in wait_ms milliseconds. */
 DW_IMPORT("actor_timer")
 int32_t dw_actor_timer(uint64_t wait_ms, const void *message, uint32_t bytes);
+/* In a runtime: this actor into a group of its tenant, or out of it, behind this message. `group`
+ * is 1 to 63 letters, digits, '.', '_' and '-'. */
+DW_IMPORT("group_join") int32_t dw_group_join(const char *group, uint32_t bytes);
+DW_IMPORT("group_leave") int32_t dw_group_leave(const char *group, uint32_t bytes);
 /* Ends this actor for good. */
 DW_IMPORT("actor_stop") int32_t dw_actor_stop(void);
 

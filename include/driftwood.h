@@ -337,7 +337,9 @@ typedef enum dw_limit_unit {
     X(prefix_bytes, BYTES, UINT64_C(4) << 30, 65536, UINT64_C(1) << 60, "",                        \
       "files of beginnings of prompts that a runtime keeps")                                       \
     X(upgrade_bytes, BYTES, UINT64_C(256) << 20, 64, UINT64_C(4) << 30, "",                        \
-      "what an actor's module hands over to the one that takes its place")
+      "what an actor's module hands over to the one that takes its place")                         \
+    X(groups, COUNT, 64, 1, 4096, "", "groups that an actor is in")                                \
+    X(group_members, COUNT, 1024, 1, 1000000, "", "actors in a group")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -1121,14 +1123,17 @@ typedef enum dw_effect_kind {
     DW_EFFECT_SPAWN = 2, /* a new actor `actor` of `guest`; `message` is its first */
     DW_EFFECT_FORK = 3,  /* a fork of this one, `actor`; `message` is its first */
     DW_EFFECT_STOP = 4,  /* the end of this one */
+    DW_EFFECT_JOIN = 5,  /* this one into the group `guest` */
+    DW_EFFECT_LEAVE = 6, /* this one out of the group `guest` */
 } dw_effect_kind;
 
 typedef struct dw_actor_effect {
     size_t struct_bytes;
     dw_effect_kind kind;
     uint64_t number;     /* of the actor's effects, from 1 on */
-    const char *actor;   /* an id; "" for STOP */
-    const char *guest;   /* SPAWN: a name; "": a guest of the same module */
+    const char *actor;   /* an id; "" for STOP, JOIN and LEAVE, and where `guest` says to whom */
+    const char *guest;   /* SPAWN: a name; "": a guest of the same module. SEND: "@NAME" or "#GROUP"
+                            where the guest asked for that. JOIN, LEAVE: the group */
     const void *message; /* [message_bytes] */
     size_t message_bytes;
 } dw_actor_effect;
@@ -1641,9 +1646,10 @@ DW_API DW_MUST_CHECK dw_status dw_store_stop_all(dw_store *store, uint64_t *coun
  * Callbacks: on_end, events and on_problem one at a time, in the order in which things happened;
  * on_answer on the thread that runs the guest, one at a time for an actor. Others wait while a
  * callback does.
- * Errors of all that take an `id`: DW_E_NOT_FOUND (no such actor, or it is stopping), DW_E_ARG (no
- * 16 hexadecimal digits); of all that return a status also DW_E_STATE (the runtime is being closed)
- * and DW_E_MEMORY. */
+ * An `id` is an actor's id, or "TENANT@NAME" for the one of that name; "@NAME" is the tenant "".
+ * Errors of all that take one: DW_E_NOT_FOUND (no such actor, or it is stopping), DW_E_ARG (neither
+ * 16 hexadecimal digits nor a name); of all that return a status also DW_E_STATE (the runtime is
+ * being closed) and DW_E_MEMORY. */
 typedef struct dw_runtime dw_runtime;
 
 /* What an actor may ask for: nothing that it was not granted. Its children get what it has. */
@@ -1654,7 +1660,8 @@ enum {
     DW_MAY_SEND_TENANT = 8,  /* to all actors of its tenant */
     DW_MAY_SEND_ANY = 16,    /* to actors of every tenant */
     DW_MAY_SET_TIMERS = 32,
-    DW_MAY_ALL = 63,
+    DW_MAY_JOIN = 64,        /* groups of its tenant, and leave them */
+    DW_MAY_ALL = 127,
 };
 
 /* Of a tenant's that could work, one of higher priority has more turns and more time: 16 to 4 to
@@ -1700,9 +1707,9 @@ typedef struct dw_runtime_options {
     uint32_t working_max;
     uint32_t worker_threads; /* which make and fork actors; 0: 2; at most 64 */
     /* JSON [manifest_bytes]: {"limits": {...}, "tenants": {NAME: {"weight": 300, "actors": 50,
-     * "may": ["spawn", "fork", "send-kin", "send-tenant", "send-any", "timers"], "models": [NAME or
-     * "*"], "prefixes": "own", "limits": {...}}}}. Prefixes are "shared" by a tenant's actors
-     * unless it says "own". Limits as dw_limits_read has them; those of `limits` below count
+     * "may": ["spawn", "fork", "send-kin", "send-tenant", "send-any", "timers", "join"], "models":
+     * [NAME or "*"], "prefixes": "own", "limits": {...}}}}. Prefixes are "shared" by a tenant's
+     * actors unless it says "own". Limits as dw_limits_read has them; those of `limits` below count
      * before them. What a tenant's entry does not name is not granted, and with a manifest the
      * tenant "" is granted nothing unless it has one. NULL: none. */
     const char *manifest;
@@ -1711,8 +1718,8 @@ typedef struct dw_runtime_options {
      * own, and guests one for four cores, at most 4. */
     const dw_scheduler_options *scheduler;
     /* Of each actor, where its own options and its tenant's set nothing, and of the runtime:
-     * actors, attempts, spawns, caused_messages, descendants, generations, folder_bytes
-     * and prefix_bytes. */
+     * actors, attempts, spawns, caused_messages, descendants, generations, folder_bytes,
+     * prefix_bytes, groups and group_members. */
     const dw_limits *limits;
     /* A folder, made where there is none, for beginnings of prompts (dw_instance_share_prefixes):
      * new ones are written there in the background, up to the limit prefix_bytes, those used
@@ -1833,6 +1840,7 @@ typedef struct dw_spawn_options {
     void *user;
     dw_durability durability; /* of a runtime with a path; its children get it, too */
     uint32_t durability_s;    /* of DW_DURABLE_SECONDS, at least 1 */
+    const char *name;         /* as of dw_runtime_set_name; NULL: none */
 } dw_spawn_options;
 
 /* A new actor; `id` is set at once, and messages to it wait until it is made. `options` may be
@@ -1941,6 +1949,38 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_upgrade(dw_runtime *runtime, const cha
                                                   dw_module *module, uint64_t *number,
                                                   dw_error *err);
 
+/* An actor may have a name, of 1 to 63 letters, digits, '.', '_' and '-', which no other of its
+ * tenant has: instead of the one that it had; NULL: it has none any more. A fork has none, and is
+ * in no groups. Of a runtime in memory: with a path names and groups are DW_E_UNSUPPORTED.
+ * Errors: DW_E_ARG (no such name), DW_E_STATE (another has it). */
+#define DW_NAME_MAX 63
+DW_API DW_MUST_CHECK dw_status dw_runtime_set_name(dw_runtime *runtime, const char *id,
+                                                   const char *name, dw_error *err);
+/* The id of the actor of that name. `tenant` NULL: "". Errors: DW_E_ARG, DW_E_NOT_FOUND. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_find(dw_runtime *runtime, const char *tenant,
+                                               const char *name, char id[DW_ACTOR_ID_CHARS + 1],
+                                               dw_error *err);
+/* An actor is in groups of its tenant, named as actors are, until it leaves them or ends: a group
+ * is there while it has members. Errors: DW_E_ARG (no such name), DW_E_LIMIT (groups,
+ * group_members); of the second DW_E_NOT_FOUND (it is not in it). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_join(dw_runtime *runtime, const char *id,
+                                               const char *group, dw_error *err);
+DW_API DW_MUST_CHECK dw_status dw_runtime_quit(dw_runtime *runtime, const char *id,
+                                               const char *group, dw_error *err);
+/* A group is "TENANT#GROUP"; "#GROUP" is the tenant "". Ids of at most `capacity` members, in the
+ * order in which they joined -> ids; `*count`: how many there are. Errors: DW_E_ARG,
+ * DW_E_NOT_FOUND (no such group). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_list_group(dw_runtime *runtime, const char *group,
+                                                     char (*ids)[DW_ACTOR_ID_CHARS + 1],
+                                                     size_t capacity, size_t *count,
+                                                     dw_error *err);
+/* dw_runtime_send to every member, each a message of its own, accepted or refused; on_answer and
+ * on_end are called for each that is accepted: `*accepted` (may be NULL), how many. Errors:
+ * DW_E_ARG, DW_E_NOT_FOUND (no such group); where all are refused those of dw_runtime_send. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_send_group(dw_runtime *runtime, const char *group,
+                                                     const dw_request *request,
+                                                     uint64_t *accepted, dw_error *err);
+
 /* Write the actor, as it is behind the message that it is working on, as dw_actor_export does;
  * what waits in its mailbox is not in it. Blocks. Errors: those of dw_actor_export. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_export(dw_runtime *runtime, const char *id, int fd,
@@ -2002,6 +2042,8 @@ typedef struct dw_runtime_actor_info {
     bool resident;             /* it is in memory: counters begin anew when it comes there */
     dw_durability durability;  /* that holds for it; DW_DURABLE_DEFAULT: there is no path */
     uint32_t durability_s;
+    char name[DW_NAME_MAX + 1]; /* "": none */
+    uint64_t groups;            /* that it is in */
 } dw_runtime_actor_info;
 /* Errors: DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,

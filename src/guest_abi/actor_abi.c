@@ -87,6 +87,27 @@ static dw_status message_of(dw_instance *instance, const char *actor, uint32_t p
     return status == DW_OK ? dw_message_create(message, actor, content, bytes, err) : status;
 }
 
+/* The name stands in snapshots, whose texts are JSON's. */
+static bool is_utf8(const char *text, size_t bytes)
+{
+    json_t *string = json_stringn(text, bytes);
+    json_decref(string);
+    return string != NULL;
+}
+
+/* Text of a guest's, which stands where names of guests do in messages. */
+static dw_status give_name(dw_instance *instance, dw_message *message, const char *text,
+                           uint32_t bytes)
+{
+    if (bytes > DW_GUEST_NAME_MAX || memchr(text, '\0', bytes) != NULL || !is_utf8(text, bytes)) {
+        return dw_fail(dw_instance_error(instance), DW_E_ARG,
+                       "name: %u bytes that are no name of at most %d", bytes, DW_NAME_MAX);
+    }
+    memcpy(message->guest, text, bytes);
+    message->guest[bytes] = '\0';
+    return DW_OK;
+}
+
 /* id, id_bytes, message, bytes */
 static int32_t actor_send(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
@@ -104,17 +125,68 @@ static int32_t actor_send(dw_instance *instance, const wasmtime_val_raw_t *args)
     if (status != DW_OK) {
         return status;
     }
-    if (id_bytes == DW_ACTOR_ID_CHARS) {
+    const char *text = given;
+    const bool named = id_bytes > 0 && (text[0] == '@' || text[0] == '#');
+    if (id_bytes == DW_ACTOR_ID_CHARS && !named) {
         memcpy(id, given, DW_ACTOR_ID_CHARS);
     }
-    if (!dw_actor_id_good(id)) {
+    if (!named && !dw_actor_id_good(id)) {
         return dw_fail(err, DW_E_ARG, "id: %u bytes that are no actor's id, which has %d digits",
                        id_bytes, DW_ACTOR_ID_CHARS);
     }
     status = message_of(instance, id, dw__u32(&args[2]), dw__u32(&args[3]), &message);
+    if (status == DW_OK && named) {
+        status = give_name(instance, message, text, id_bytes);
+        if (status != DW_OK) {
+            dw_free(message);
+        }
+    }
     return status == DW_OK ? dw_actor_add_effect(actor, DW_EFFECT_SEND, message, err) : status;
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, actor_send)
+
+/* name, bytes */
+static int32_t change_group(dw_instance *instance, const wasmtime_val_raw_t *args,
+                            dw_effect_kind kind)
+{
+    dw_actor *actor = actor_of(instance);
+    if (actor == NULL) {
+        return dw_instance_error(instance)->code;
+    }
+    dw_error *err = dw_instance_error(instance);
+    uint32_t bytes = dw__u32(&args[1]);
+    void *name = NULL;
+    dw_message *message = NULL;
+    dw_status status =
+        dw_instance_range(instance, "group", dw__u32(&args[0]), bytes, 1, 1, &name, err);
+    if (status == DW_OK && bytes == 0) {
+        status = dw_fail(err, DW_E_ARG, "group: a name of 0 bytes");
+    }
+    if (status == DW_OK) {
+        status = message_of(instance, NULL, 0, 0, &message);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    status = give_name(instance, message, name, bytes);
+    if (status != DW_OK) {
+        dw_free(message);
+        return status;
+    }
+    return dw_actor_add_effect(actor, kind, message, err);
+}
+
+static int32_t group_join(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return change_group(instance, args, DW_EFFECT_JOIN);
+}
+DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, group_join)
+
+static int32_t group_leave(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    return change_group(instance, args, DW_EFFECT_LEAVE);
+}
+DW__GUEST_CALL_TAKING(i32, DW_PART_MAIL, group_leave)
 
 /* A new actor's first message as an effect; its id to the guest. */
 static int32_t make_actor(dw_instance *instance, dw_actor *actor, dw_effect_kind kind,
@@ -127,14 +199,6 @@ static int32_t make_actor(dw_instance *instance, dw_actor *actor, dw_effect_kind
         return given;
     }
     return dw_actor_add_effect(actor, kind, message, dw_instance_error(instance));
-}
-
-/* The name stands in snapshots, whose texts are JSON's. */
-static bool is_utf8(const char *text, size_t bytes)
-{
-    json_t *string = json_stringn(text, bytes);
-    json_decref(string);
-    return string != NULL;
 }
 
 /* name, name_bytes, message, bytes, id, id_capacity */
@@ -234,5 +298,7 @@ const dw_host_import dw_actor_imports[] = {
     {"actor_fork", "iiii:i", call_actor_fork},
     {"actor_timer", "Iii:i", call_actor_timer},
     {"actor_stop", ":i", call_actor_stop},
+    {"group_join", "ii:i", call_group_join},
+    {"group_leave", "ii:i", call_group_leave},
     {NULL, NULL, NULL},
 };

@@ -16,9 +16,9 @@ static dw_status check_capability(const dw__record *record, uint32_t needed, con
                : dw_fail(err, DW_E_DENIED, "%s: the actor was not granted it", what);
 }
 
-/* One more message for the same cause. The count travels with each message; the largest of those
+/* `more` messages for the same cause. The count travels with each message; the largest of those
  * that were seen counts. */
-static dw_status count_caused(dw_runtime *runtime, dw__wish *wish, dw_error *err)
+static dw_status count_caused(dw_runtime *runtime, dw__wish *wish, uint64_t more, dw_error *err)
 {
     const uint64_t limit = runtime->own_limits.caused_messages;
     while (*wish->cause == 0) {
@@ -31,16 +31,16 @@ static dw_status count_caused(dw_runtime *runtime, dw__wish *wish, dw_error *err
         runtime->causes[cause % DW__CAUSES].count > count) {
         count = runtime->causes[cause % DW__CAUSES].count;
     }
-    if (count >= limit) {
+    if (more > limit || count > limit - more) {
         return dw_fail(err, DW_E_LIMIT,
-                       "message: one from outside has caused %" PRIu64 ", which is the limit "
-                       "(caused_messages)",
-                       limit);
+                       "message: one from outside has caused %" PRIu64 ", limit %" PRIu64
+                       " (caused_messages)",
+                       count, limit);
     }
     runtime->causes[cause % DW__CAUSES].cause = cause;
-    runtime->causes[cause % DW__CAUSES].count = count + 1;
+    runtime->causes[cause % DW__CAUSES].count = count + more;
     wish->new_cause = cause;
-    wish->new_caused = count + 1;
+    wish->new_caused = count + more;
     return DW_OK;
 }
 
@@ -59,21 +59,57 @@ static dw_status admit_child(dw_runtime *runtime, const dw__record *record, cons
                            : status;
 }
 
-static dw_status admit_message(const dw_runtime *runtime, const dw__record *record,
-                               const dw__wish *wish, dw_error *err)
+#define MAY_SEND (DW_MAY_SEND_KIN | DW_MAY_SEND_TENANT | DW_MAY_SEND_ANY)
+
+/* To a group: each member gets one, and refuses it by itself where there is no room. */
+static dw_status admit_group(const dw_runtime *runtime, const dw__record *record,
+                             const dw__wish *wish, uint64_t *messages, dw_error *err)
 {
-    const dw__record *target = dw__find(runtime, wish->actor);
+    const char *name = wish->to + 1;
+    dw_status status = check_capability(record, MAY_SEND, "send", err);
+    *messages = dw__group_count(runtime, record->tenant, name);
+    if (status == DW_OK && *messages == 0) {
+        status = dw_fail(err, DW_E_NOT_FOUND, "send: its tenant has no group '%.80s'", name);
+    }
+    if (status == DW_OK && wish->bytes > record->limits->message_bytes) {
+        status = dw_fail(err, DW_E_LIMIT, "message: %zu bytes, limit %" PRIu64 " (message_bytes)",
+                         wish->bytes, record->limits->message_bytes);
+    }
+    return status;
+}
+
+static dw_status admit_message(const dw_runtime *runtime, const dw__record *record,
+                               const dw__wish *wish, uint64_t *messages, dw_error *err)
+{
+    const bool by_name = wish->to != NULL && wish->to[0] == '@';
+    if (wish->to != NULL && wish->to[0] == '#') {
+        return admit_group(runtime, record, wish, messages, err);
+    }
+    const dw__record *target = by_name ? dw__find_name(runtime, record->tenant, wish->to + 1)
+                                       : dw__find(runtime, wish->actor);
     if (target == NULL) { /* a child that is not made yet; else it comes to nothing */
-        return check_capability(record, DW_MAY_SEND_KIN | DW_MAY_SEND_TENANT | DW_MAY_SEND_ANY,
-                                "send", err);
+        dw_status status = check_capability(record, MAY_SEND, "send", err);
+        return status == DW_OK && by_name
+                   ? dw_fail(err, DW_E_NOT_FOUND, "send: its tenant has no actor '%.80s'",
+                             wish->to + 1)
+                   : status;
     }
     dw_status status = dw__may_send(record, target, err);
     return status == DW_OK ? dw__mail_check(target, wish->bytes, 1, err) : status;
 }
 
+static dw_status admit_group_change(const dw_runtime *runtime, dw__record *record,
+                                    const dw__wish *wish, dw_error *err)
+{
+    const bool joins = wish->kind == DW_EFFECT_JOIN;
+    dw_status status = check_capability(record, DW_MAY_JOIN, joins ? "join" : "leave", err);
+    return status == DW_OK ? dw__group_check(runtime, record, wish->to, joins, err) : status;
+}
+
 static dw_status admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, dw_error *err)
 {
     dw_status status = DW_OK;
+    uint64_t messages = 1;
     switch (wish->kind) {
     case DW_EFFECT_STOP:
         return DW_OK;
@@ -82,8 +118,11 @@ static dw_status admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, 
         status = admit_child(runtime, record, wish, err);
         break;
     case DW_EFFECT_SEND:
-        status = admit_message(runtime, record, wish, err);
+        status = admit_message(runtime, record, wish, &messages, err);
         break;
+    case DW_EFFECT_JOIN:
+    case DW_EFFECT_LEAVE:
+        return admit_group_change(runtime, record, wish, err);
     default:
         status = check_capability(record, DW_MAY_SET_TIMERS, "timer", err);
         if (status == DW_OK &&
@@ -91,7 +130,7 @@ static dw_status admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, 
             return DW_OK;
         }
     }
-    return status == DW_OK ? count_caused(runtime, wish, err) : status;
+    return status == DW_OK ? count_caused(runtime, wish, messages, err) : status;
 }
 
 dw_status dw__admit(dw_runtime *runtime, dw__record *record, dw__wish *wish, dw_error *err)

@@ -206,6 +206,7 @@ void dw__runtime_free(dw_runtime *runtime)
         dw_free(runtime->scan);
     }
     DW_ASSERT(runtime->alarm_owners == 0);
+    dw__names_release(&runtime->names);
     dw_free(runtime->alarms);
     dw_free(runtime->buckets);
     (void)pthread_cond_destroy(&runtime->changed);

@@ -109,6 +109,8 @@ static dw_runtime_actor_info info_of(dw_runtime *runtime, dw__record *record)
         info.working_ns = now_ns - record->began_ns;
     }
     dw__sender_text(info.parent, &record->made_by);
+    (void)snprintf(info.name, sizeof info.name, "%s", dw__name_of(record));
+    info.groups = record->group_count;
     (void)snprintf(info.tenant, sizeof info.tenant, "%s", record->tenant->name);
     info.resident = true;
     if (runtime->keeper != NULL) {
@@ -287,6 +289,7 @@ static void add_info(dw_json_text *json, const char *id, const dw_runtime_actor_
     dw_json_add_string(json, "parent", info->parent);
     dw_json_add_whole(json, "depth", info->depth);
     dw_json_add_string(json, "tenant", info->tenant);
+    dw_json_add_string(json, "name", info->name);
     add_capabilities(json, info->capabilities);
     dw_json_add_string(json, "priority", names[info->priority]);
     dw_json_add_string(json, "supervision",
@@ -314,6 +317,12 @@ void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record)
     dw__id_text(id, record->id);
     dw_json_open(json, '{');
     add_info(json, id, &info);
+    dw_json_key(json, "groups");
+    dw_json_open(json, '[');
+    for (size_t i = 0; i < record->group_count; i++) {
+        dw_json_string(json, dw__group_at(record, i));
+    }
+    dw_json_close(json, ']');
     dw_json_add_string(json, "state", states[record->state]);
     dw_json_add_truth(json, "working", info.working);
     dw_json_add_whole(json, "message", info.message);

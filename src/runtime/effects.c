@@ -96,9 +96,59 @@ dw_status dw__may_send_to(const dw__record *from, const dw_actor_row *to, dw_err
                     err);
 }
 
+/* A copy of the message for one member of a group. */
+static dw_status send_copy(dw_runtime *runtime, dw__record *record, dw__record *member,
+                           const dw__mail *mail, dw_error *err)
+{
+    dw__mail *copy = NULL;
+    dw_status status = dw__may_send(record, member, err);
+    if (status == DW_OK) {
+        status = dw__mail_check(member, mail->bytes, 2, err);
+    }
+    if (status == DW_OK) {
+        status = dw__mail_create(&copy, mail->content, mail->bytes, err);
+    }
+    if (status == DW_OK) {
+        copy->from = mail->from;
+        copy->cause = mail->cause;
+        copy->caused = mail->caused;
+        dw__mail_accept(runtime, member, copy);
+    }
+    return status;
+}
+
+/* To each member as a message of its own: what one refuses the others still get. */
+static dw_status send_to_group(dw_runtime *runtime, dw__record *record, const dw__ask *asked,
+                               dw_error *err)
+{
+    const char *group = asked->guest + 1;
+    size_t count = dw__group_count(runtime, record->tenant, group);
+    dw__record **members = dw_alloc(count + 1, sizeof(dw__record *));
+    if (members == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "send: no memory for a group of %zu", count);
+    }
+    count = dw__group_members(runtime, record->tenant, group, members, count);
+    for (size_t i = 0; i < count; i++) {
+        dw_error error = {.message = ""};
+        if (send_copy(runtime, record, members[i], asked->mail, &error) != DW_OK) {
+            dw__problem(runtime, record->id, &error);
+        }
+    }
+    dw_free(members);
+    return count > 0 ? DW_OK : dw_fail(err, DW_E_NOT_FOUND, "send: no group '%.80s'", group);
+}
+
 static dw_status send(dw_runtime *runtime, dw__record *record, dw__ask *asked, dw_error *err)
 {
-    dw__record *target = dw__find(runtime, asked->actor);
+    if (asked->guest[0] == '#') {
+        return send_to_group(runtime, record, asked, err);
+    }
+    dw__record *target = asked->guest[0] == '@'
+                             ? dw__find_name(runtime, record->tenant, asked->guest + 1)
+                             : dw__find(runtime, asked->actor);
+    if (target == NULL && asked->guest[0] == '@') {
+        return dw_fail(err, DW_E_NOT_FOUND, "send: no actor '%.80s'", asked->guest);
+    }
     if (target == NULL) {
         return dw_fail(err, DW_E_NOT_FOUND, "send: no actor %016" PRIx64, asked->actor);
     }
@@ -192,6 +242,12 @@ static void carry_out(dw_runtime *runtime, dw__record *record, dw__ask *first)
             break;
         case DW_EFFECT_STOP:
             record->ends = true;
+            break;
+        case DW_EFFECT_JOIN:
+            status = dw__group_join(runtime, record, asked->guest, &error);
+            break;
+        case DW_EFFECT_LEAVE:
+            status = dw__group_leave(runtime, record, asked->guest, &error);
             break;
         }
         if (status != DW_OK) {

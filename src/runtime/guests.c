@@ -148,6 +148,7 @@ static dw_status guard(void *user, dw_actor *actor, dw_message *message, dw_erro
         wish.timer_ms = message->number;
     } else {
         wish.actor = id_of(message->actor);
+        wish.to = message->guest;
     }
     dw_status status = dw__admit(own->host->runtime, own->record, &wish, err);
     message->cause = wish.new_cause;

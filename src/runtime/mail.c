@@ -172,13 +172,10 @@ static void ring_timeout(dw_runtime *runtime, dw__alarm *alarm)
     }
 }
 
-static dw_status accept_request(dw_runtime *runtime, const char *id, dw__mail *mail, dw_error *err)
+static dw_status accept_request(dw_runtime *runtime, dw__record *record, dw__mail *mail,
+                                dw_error *err)
 {
-    dw__record *record = NULL;
-    dw_status status = dw__reach(runtime, id, &record, err);
-    if (status == DW_OK) {
-        status = dw__mail_check(record, mail->bytes, 1, err);
-    }
+    dw_status status = dw__mail_check(record, mail->bytes, 1, err);
     if (status == DW_OK && mail->timeout_ms != 0) {
         status = dw__alarm_reserve(runtime, err);
     }
@@ -197,6 +194,30 @@ static dw_status accept_request(dw_runtime *runtime, const char *id, dw__mail *m
             mail->timeout_ms < UINT64_MAX / 4000000 ? mail->timeout_ms : UINT64_MAX / 4000000;
         mail->alarm.ring = ring_timeout;
         dw__alarm_set(runtime, &mail->alarm, now_ns + wait_ms * 1000000);
+    }
+    return status;
+}
+
+static void fill_request(dw__mail *mail, const dw_request *request)
+{
+    mail->timeout_ms = request->timeout_ms;
+    mail->on_answer = request->on_answer;
+    mail->on_end = request->on_end;
+    mail->user = request->user;
+    mail->awaited = true;
+}
+
+dw_status dw__send_request(dw_runtime *runtime, dw__record *record, const dw_request *request,
+                           dw_error *err)
+{
+    dw__mail *mail = NULL;
+    dw_status status = dw__mail_create(&mail, request->message, request->message_bytes, err);
+    if (status == DW_OK) {
+        fill_request(mail, request);
+        status = accept_request(runtime, record, mail, err);
+    }
+    if (status != DW_OK && mail != NULL) {
+        dw__mail_free(runtime, mail);
     }
     return status;
 }
@@ -223,13 +244,12 @@ dw_status dw_runtime_send(dw_runtime *runtime, const char *id, const dw_request 
     }
     dw__lock_again(runtime, scope);
     if (status == DW_OK) {
-        mail->timeout_ms = own.timeout_ms;
-        mail->on_answer = own.on_answer;
-        mail->on_end = own.on_end;
-        mail->user = own.user;
-        mail->awaited = true;
+        fill_request(mail, &own);
+        dw__record *record = NULL;
         status = runtime->closing ? dw_fail(err, DW_E_STATE, "the runtime is being closed")
-                                  : accept_request(runtime, id, mail, err);
+                                  : dw__reach(runtime, id, &record, err);
+        mail->timeout_ms = status == DW_OK ? mail->timeout_ms : 0;
+        status = status == DW_OK ? accept_request(runtime, record, mail, err) : status;
     }
     if (status != DW_OK) {
         dw__mail_free(runtime, mail);

@@ -617,6 +617,13 @@ dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
     if (status == DW_OK) {
         status = dw__record_create(runtime, &wanted, &record, err);
     }
+    if (status == DW_OK && options->name != NULL) {
+        status = dw__name_set(runtime, record, options->name, err);
+        if (status != DW_OK) {
+            dw__stop(runtime, record);
+            dw__bury(runtime, record);
+        }
+    }
     if (status == DW_OK) {
         dw__id_text(id, record->id);
         record->in_folder = runtime->keeper != NULL;

@@ -40,8 +40,10 @@ typedef struct dw__delivery {
 
 /* What an actor asks for while it works, before it is granted. */
 typedef struct dw__wish {
-    int kind;          /* dw_effect_kind; 0: a timer */
-    uint64_t actor;    /* of a message */
+    int kind;       /* dw_effect_kind; 0: a timer */
+    uint64_t actor; /* of a message */
+    const char *to; /* the same: "@NAME" or "#GROUP" instead, NULL or "": by its id; a group to join
+                          or leave */
     uint64_t timer_ms; /* when it is due */
     size_t bytes;
     size_t made;     /* spawns and forks that it was granted for this message before */

@@ -92,8 +92,12 @@ dw_status dw__find_text(const dw_runtime *runtime, const char *text, dw__record 
 {
     uint64_t id;
     *record = NULL;
+    if (text != NULL && strchr(text, '@') != NULL) {
+        return dw__find_named(runtime, text, record, err);
+    }
     if (text == NULL || !dw__id_parse(text, &id)) {
-        return dw_fail(err, DW_E_ARG, "id: '%.40s', %d lower-case hexadecimal digits are needed",
+        return dw_fail(err, DW_E_ARG,
+                       "id: '%.40s', %d lower-case hexadecimal digits or TENANT@NAME are needed",
                        text != NULL ? text : "(NULL)", DW_ACTOR_ID_CHARS);
     }
     *record = dw__find(runtime, id);
@@ -448,6 +452,7 @@ void dw__unlist(dw_runtime *runtime, dw__record *record, bool ends)
     if (!record->in_folder) { /* else it is known as leaving, until it has left */
         leave_table(runtime, record);
     }
+    dw__names_forget(runtime, record);
     dw__record *heir = record->parent;
     while (record->first_child != NULL) { /* they descend from whom it descends from */
         dw__record *child = record->first_child;

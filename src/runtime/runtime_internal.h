@@ -183,6 +183,13 @@ typedef struct dw__ask {
     dw__kept kept;
 } dw__ask;
 
+typedef struct dw__named dw__named;
+typedef struct dw__names {
+    dw__named **buckets; /* [bucket_count], a power of two, or 0 */
+    size_t bucket_count;
+    size_t count;
+} dw__names;
+
 /* What the runtime knows of an actor. */
 typedef struct dw__record {
     uint64_t id;
@@ -208,9 +215,12 @@ typedef struct dw__record {
     bool stopping; /* as soon as it rests */
     bool ends;     /* it asked for its end: after what it asked for before */
     bool timer_due;
-    bool fires;       /* it begins with what timers bring */
-    bool answering;   /* on_answer is under way */
-    bool interrupted; /* while it works: its body is of no use afterwards */
+    bool fires;                /* it begins with what timers bring */
+    bool answering;            /* on_answer is under way */
+    bool interrupted;          /* while it works: its body is of no use afterwards */
+    dw__named *name;           /* NULL: it has none */
+    struct dw__member *groups; /* that it is in */
+    size_t group_count;
     void *seed;
     void *body;
     size_t inside; /* messages that wait in the body: of timers */
@@ -340,6 +350,7 @@ struct dw_runtime {
     dw__record *all;     /* listed or not */
     size_t record_count; /* in `all` */
     size_t listed_count;
+    dw__names names;
     size_t busy_count; /* of records that are not DW__RESTING */
     dw__tenant *tenants;
     size_t tenant_count;
@@ -472,7 +483,38 @@ dw_status dw__check_room(const dw_runtime *runtime, const dw__tenant *tenant,
 dw__tenant *dw__find_tenant(const dw_runtime *runtime, const char *name);
 dw_status dw__tenant_create(dw_runtime *runtime, const char *name, dw__tenant **out, dw_error *err);
 
+/* ---- names.c ---- */
+
+/* `name` NULL: none any more. Errors: DW_E_ARG, DW_E_STATE (another has it), DW_E_MEMORY. */
+dw_status dw__name_set(dw_runtime *runtime, dw__record *record, const char *name, dw_error *err);
+/* "": it has none. */
+const char *dw__name_of(const dw__record *record);
+/* NULL: there is none. */
+dw__record *dw__find_name(const dw_runtime *runtime, const dw__tenant *tenant, const char *name);
+/* Of "TENANT@NAME". Errors: DW_E_ARG, DW_E_NOT_FOUND. */
+dw_status dw__find_named(const dw_runtime *runtime, const char *text, dw__record **record,
+                         dw_error *err);
+/* Whether it may join a group, or leave it; then do so. Errors: DW_E_ARG, DW_E_LIMIT,
+ * DW_E_NOT_FOUND (leaving: it is not in it), DW_E_MEMORY. */
+dw_status dw__group_check(const dw_runtime *runtime, dw__record *record, const char *text,
+                          bool joins, dw_error *err);
+dw_status dw__group_join(dw_runtime *runtime, dw__record *record, const char *text, dw_error *err);
+dw_status dw__group_leave(dw_runtime *runtime, dw__record *record, const char *text, dw_error *err);
+/* 0: there is no such group of the tenant. */
+size_t dw__group_count(const dw_runtime *runtime, const dw__tenant *tenant, const char *text);
+size_t dw__group_members(const dw_runtime *runtime, const dw__tenant *tenant, const char *text,
+                         dw__record **members, size_t capacity);
+/* The actor's; NULL: it is in no more than `index`. */
+const char *dw__group_at(const dw__record *record, size_t index);
+/* The actor ends: it has no name, and is in no group. */
+void dw__names_forget(dw_runtime *runtime, dw__record *record);
+void dw__names_release(dw__names *names);
+
 /* ---- mail.c ---- */
+
+/* A request to an actor, as of dw_runtime_send. Errors: its. */
+dw_status dw__send_request(dw_runtime *runtime, dw__record *record, const dw_request *request,
+                           dw_error *err);
 
 /* Without the lock. Errors: DW_E_MEMORY. */
 dw_status dw__mail_create(dw__mail **out, const void *content, size_t bytes, dw_error *err);
@@ -711,7 +753,7 @@ void dw__trace_scheduled(dw_runtime *runtime, const dw__record *record,
 /* In the order of DW_MAY_*. */
 #define DW__CAPABILITY_NAMES                                                                       \
     {                                                                                              \
-        "spawn", "fork", "send-kin", "send-tenant", "send-any", "timers"                           \
+        "spawn", "fork", "send-kin", "send-tenant", "send-any", "timers", "join"                   \
     }
 /* The runtime's limits in a manifest; without the lock, as the next. */
 dw_status dw__manifest_limits(const char *text, size_t bytes, dw_limits *limits, dw_error *err);

@@ -99,7 +99,7 @@ static dw_status read_message(const json_t *entry, messages *from, size_t bytes_
     if (status != DW_OK) {
         return status;
     }
-    status = dw__json_whole(entry, "messages", "kind", DW_EFFECT_STOP, &kind, err);
+    status = dw__json_whole(entry, "messages", "kind", DW_EFFECT_LEAVE, &kind, err);
     if (status != DW_OK) {
         return status;
     }

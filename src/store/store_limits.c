@@ -109,6 +109,10 @@ dw_status dw__store_guard(void *user, dw_actor *actor, dw_message *message, dw_e
     if (message->kind == DW_EFFECT_STOP) {
         return DW_OK;
     }
+    if (message->kind == DW_EFFECT_JOIN || message->kind == DW_EFFECT_LEAVE ||
+        (message->kind == DW_EFFECT_SEND && message->actor[0] == '\0')) {
+        return dw_fail(err, DW_E_UNSUPPORTED, "names and groups of actors are a runtime's");
+    }
     if (message->kind == 0 && message->number >= dw_os_wall_ms() + TIMER_ANEW_MS) {
         return DW_OK;
     }

@@ -306,6 +306,7 @@ static const struct {
     {"descendants", "test_store_hostile.c"},     {"generations", "test_store_hostile.c"},
     {"actors", "test_store_hostile.c"},          {"folder_bytes", "test_store_hostile.c"},
     {"prefix_bytes", "test_runtime_prefixes.c"}, {"upgrade_bytes", "test_actor_upgrade.c"},
+    {"groups", "test_runtime_names.c"},          {"group_members", "test_runtime_names.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */
