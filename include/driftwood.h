@@ -339,7 +339,9 @@ typedef enum dw_limit_unit {
     X(upgrade_bytes, BYTES, UINT64_C(256) << 20, 64, UINT64_C(4) << 30, "",                        \
       "what an actor's module hands over to the one that takes its place")                         \
     X(groups, COUNT, 64, 1, 4096, "", "groups that an actor is in")                                \
-    X(group_members, COUNT, 1024, 1, 1000000, "", "actors in a group")
+    X(group_members, COUNT, 1024, 1, 1000000, "", "actors in a group")                             \
+    X(clock_ns, COUNT, 1, 1, UINT64_C(1000000000), "",                                             \
+      "nanoseconds by which a guest's clocks go on: more is less, of two the coarser counts")
 
 /* What a guest may take, in the units of DW_LIMIT_LIST. 0: the default. */
 typedef struct dw_limits {
@@ -1803,7 +1805,8 @@ typedef struct dw_tenant_options {
     uint32_t weight;       /* turns and time beside others'; 0: 100; at most 10,000 */
     uint32_t capabilities; /* DW_MAY_*: the most that its actors are granted */
     uint64_t actors_max;   /* at a time; 0: the runtime's limit */
-    const dw_limits *limits; /* as dw_runtime_options.limits, of its actors */
+    const dw_limits *limits; /* as dw_runtime_options.limits, of its actors; clock_ns 0: a million,
+                                where the runtime's sets nothing; theirs may not be finer */
     const char *const *models; /* [model_count]: names (dw_model_info) of those that its actors may
                                   be granted, copied; NULL: any */
     size_t model_count;

@@ -249,7 +249,8 @@ void dw_limits_lower(dw_limits *limits, const dw_limits *others)
 {
     for (size_t i = 0; i < ROW_COUNT; i++) {
         uint64_t most = dw_limits_at(others, i);
-        if (dw_limits_at(limits, i) > most) {
+        /* A clock's step bounds from below: that which is there stays. */
+        if (dw_limits_at(limits, i) > most && strcmp(rows[i].name, "clock_ns") != 0) {
             dw_limits_put(limits, i, most);
         }
     }

@@ -154,6 +154,15 @@ bool dw__own_prefixes(dw_runtime *runtime, const dw__record *record)
     return own;
 }
 
+uint64_t dw__clock_ns(dw_runtime *runtime, const dw__record *record)
+{
+    dw__enter(runtime);
+    uint64_t own = record->tenant->limits.clock_ns;
+    uint64_t step = own != 0 ? own : runtime->own_limits.clock_ns;
+    dw__leave(runtime, false);
+    return step;
+}
+
 uint64_t dw__tick(dw_runtime *runtime)
 {
     dw__enter(runtime);

@@ -180,6 +180,7 @@ static dw_status embody(dw__host *host, dw_actor *actor, dw__record *record, voi
         return status;
     }
     *made = (body){.host = host, .record = record, .actor = actor};
+    dw_instance_coarsen_clocks(dw_actor_instance(actor), dw__clock_ns(host->runtime, record));
     dw_actor_set_guard(actor, guard, made);
     dw_instance_set_on_refused(dw_actor_instance(actor), on_refused, made);
     *out = made;

@@ -156,22 +156,29 @@ void dw__names_release(dw__names *names)
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
+dw_status dw__name_check(const dw_runtime *runtime, const dw__tenant *tenant, const char *name,
+                         dw_error *err)
+{
+    dw_status status = check_kept(runtime, err);
+    if (status == DW_OK) {
+        status = check_name("name", name, err);
+    }
+    const dw__named *there = status == DW_OK ? find(runtime, tenant, name, false) : NULL;
+    return there == NULL ? status
+                         : dw_fail(err, DW_E_STATE, "name: '%s' is actor %016" PRIx64 "'s", name,
+                                   there->record->id);
+}
+
 dw_status dw__name_set(dw_runtime *runtime, dw__record *record, const char *name, dw_error *err)
 {
     dw__named *made = NULL;
     if (name != NULL) {
-        dw_status status = check_kept(runtime, err);
-        status = status == DW_OK ? check_name("name", name, err) : status;
-        if (status != DW_OK) {
-            return status;
-        }
-        const dw__named *there = find(runtime, record->tenant, name, false);
-        if (there != NULL && there->record == record) {
+        if (strcmp(dw__name_of(record), name) == 0 && name[0] != '\0') {
             return DW_OK;
         }
-        if (there != NULL) {
-            return dw_fail(err, DW_E_STATE, "name: '%s' is actor %016" PRIx64 "'s", name,
-                           there->record->id);
+        dw_status status = dw__name_check(runtime, record->tenant, name, err);
+        if (status != DW_OK) {
+            return status;
         }
         status = add(runtime, record->tenant, name, record, &made, err);
         if (status != DW_OK) {

@@ -614,6 +614,9 @@ dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
                          .durability_s = options->durability_s,
                          .seed = seed};
     status = check_spawn(wanted.tenant, options, err);
+    if (status == DW_OK && options->name != NULL) {
+        status = dw__name_check(runtime, wanted.tenant, options->name, err);
+    }
     if (status == DW_OK) {
         status = dw__record_create(runtime, &wanted, &record, err);
     }

@@ -633,6 +633,9 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
         tenant->limits = limits;
         tenant->durability = own.durability;
         tenant->durability_s = own.durability_s;
+        if (limits.clock_ns == 0 && runtime->limits.clock_ns == 0) {
+            tenant->limits.clock_ns = DW__CLOCK_NS;
+        }
     }
     dw__leave(runtime, false);
     return status;

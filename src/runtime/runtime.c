@@ -350,6 +350,11 @@ static dw_status merge(dw_runtime *runtime, const dw_spawn_options *options,
     if (status == DW_OK) {
         status = dw__tenant_may_have(runtime, tenant, instance->models, instance->model_count, err);
     }
+    if (status == DW_OK && limits->clock_ns != 0 && limits->clock_ns < usual.clock_ns) {
+        status = dw_fail(
+            err, DW_E_DENIED, "clock_ns: %llu, tenant '%.60s' was granted %llu and more",
+            (unsigned long long)limits->clock_ns, tenant, (unsigned long long)usual.clock_ns);
+    }
     if (status == DW_OK) {
         dw_limits_fill(limits, &usual);
         limits->struct_bytes = sizeof *limits;

@@ -25,6 +25,7 @@
 /* What a full or failing disk has kept from being done is tried again so much later. */
 #define DW__AGAIN_NS UINT64_C(1000000000)
 #define DW__PRIORITIES 3
+#define DW__CLOCK_NS 1000000u /* by which clocks of tenants go on that were granted no finer ones */
 /* An actor that could not be restarted is tried again so much later. */
 #define DW__RESTART_NS UINT64_C(1000000000)
 #define DW__SLOW_MS 60000u /* slow_message_ms */
@@ -485,7 +486,11 @@ dw_status dw__tenant_create(dw_runtime *runtime, const char *name, dw__tenant **
 
 /* ---- names.c ---- */
 
-/* `name` NULL: none any more. Errors: DW_E_ARG, DW_E_STATE (another has it), DW_E_MEMORY. */
+/* Whether an actor of the tenant may get it. Errors: DW_E_ARG, DW_E_STATE (another has it),
+ * DW_E_UNSUPPORTED (actors are in a folder). */
+dw_status dw__name_check(const dw_runtime *runtime, const dw__tenant *tenant, const char *name,
+                         dw_error *err);
+/* `name` NULL: none any more. Errors: the same, DW_E_MEMORY. */
 dw_status dw__name_set(dw_runtime *runtime, dw__record *record, const char *name, dw_error *err);
 /* "": it has none. */
 const char *dw__name_of(const dw__record *record);
@@ -771,6 +776,8 @@ dw_status dw__tenant_may_have(dw_runtime *runtime, const char *name, dw_model *c
 void dw__tenant_free(dw__tenant *tenant);
 /* Without the lock. */
 bool dw__own_prefixes(dw_runtime *runtime, const dw__record *record);
+/* clock_ns of its tenant's actors. */
+uint64_t dw__clock_ns(dw_runtime *runtime, const dw__record *record);
 
 /* ---- events.c ---- */
 

@@ -193,6 +193,12 @@ dw_kv_type dw_instance_kv_type(const dw_instance *instance)
     return instance->kv_type;
 }
 
+void dw_instance_coarsen_clocks(dw_instance *instance, uint64_t step_ns)
+{
+    uint64_t *own = &instance->limits.clock_ns;
+    *own = *own > step_ns ? *own : step_ns;
+}
+
 const dw_limits *dw_instance_limits(const dw_instance *instance)
 {
     return &instance->limits;

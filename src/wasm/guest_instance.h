@@ -52,6 +52,8 @@ dw_status dw_instance_limits_of(dw_limits *limits, const dw_instance_options *op
                                 dw_error *err);
 /* All its limits; every member is set. */
 const dw_limits *dw_instance_limits(const dw_instance *instance);
+/* Its clocks go on by no less than so many nanoseconds from now on. */
+void dw_instance_coarsen_clocks(dw_instance *instance, uint64_t step_ns);
 /* What it takes is charged to this. */
 dw_account *dw_instance_account(const dw_instance *instance);
 dw_kv_type dw_instance_kv_type(const dw_instance *instance);

@@ -40,6 +40,7 @@ typedef enum dw__wasi_function {
     DW__WASI_POLL_ONEOFF,
     DW__WASI_RANDOM_GET,
     DW__WASI_CLOCK_TIME_GET,
+    DW__WASI_CLOCK_RES_GET,
     DW__WASI_SCHED_YIELD,
     DW__WASI_PATH_FILESTAT_GET,
     DW__WASI_FUNCTION_COUNT,
@@ -62,6 +63,8 @@ void dw__wasi_through_release(dw_wasm_host *host);
 
 dw_status dw__wasi_streams_define(dw_wasm_host *host, dw_error *err);
 dw_status dw__wasi_poll_define(dw_wasm_host *host, dw_error *err);
+/* wasi_clock.c */
+dw_status dw__wasi_clock_define(dw_wasm_host *host, dw_error *err);
 /* Whether what a call of path_open names is a file, a folder, or not there. */
 bool dw__wasi_may_open(dw_instance *instance, const wasmtime_val_raw_t *values);
 /* Which of the three standard streams `fd` is now; -1: none of them. */

@@ -23,6 +23,7 @@ static const struct {
     [DW__WASI_POLL_ONEOFF] = {"poll_oneoff", "iiii:i"},
     [DW__WASI_RANDOM_GET] = {"random_get", "ii:i"},
     [DW__WASI_CLOCK_TIME_GET] = {"clock_time_get", "iIi:i"},
+    [DW__WASI_CLOCK_RES_GET] = {"clock_res_get", "ii:i"},
     [DW__WASI_SCHED_YIELD] = {"sched_yield", ":i"},
     [DW__WASI_PATH_FILESTAT_GET] = {"path_filestat_get", "iiiii:i"},
 };

@@ -179,6 +179,9 @@ static dw_status make_linker(dw_wasm_host *host, const dw_host_parts *parts, dw_
     if (status == DW_OK) {
         status = dw__wasi_poll_define(host, err);
     }
+    if (status == DW_OK) {
+        status = dw__wasi_clock_define(host, err);
+    }
     for (size_t i = 0; i < parts->import_table_count && status == DW_OK; i++) {
         status = define_imports(host->linker, parts->import_tables[i], err);
     }

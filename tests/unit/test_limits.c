@@ -300,13 +300,21 @@ static const struct {
     const char *row;
     const char *file;
 } elsewhere[] = {
-    {"message_timeout_ms", "test_fuel.c"},       {"fuel", "test_fuel.c"},
-    {"attempts", "test_store_hostile.c"},        {"mail", "test_store_hostile.c"},
-    {"spawns", "test_store_hostile.c"},          {"caused_messages", "test_store_hostile.c"},
-    {"descendants", "test_store_hostile.c"},     {"generations", "test_store_hostile.c"},
-    {"actors", "test_store_hostile.c"},          {"folder_bytes", "test_store_hostile.c"},
-    {"prefix_bytes", "test_runtime_prefixes.c"}, {"upgrade_bytes", "test_actor_upgrade.c"},
-    {"groups", "test_runtime_names.c"},          {"group_members", "test_runtime_names.c"},
+    {"message_timeout_ms", "test_fuel.c"},
+    {"fuel", "test_fuel.c"},
+    {"attempts", "test_store_hostile.c"},
+    {"mail", "test_store_hostile.c"},
+    {"spawns", "test_store_hostile.c"},
+    {"caused_messages", "test_store_hostile.c"},
+    {"descendants", "test_store_hostile.c"},
+    {"generations", "test_store_hostile.c"},
+    {"actors", "test_store_hostile.c"},
+    {"folder_bytes", "test_store_hostile.c"},
+    {"prefix_bytes", "test_runtime_prefixes.c"},
+    {"upgrade_bytes", "test_actor_upgrade.c"},
+    {"groups", "test_runtime_names.c"},
+    {"group_members", "test_runtime_names.c"},
+    {"clock_ns", "test_clock.c"},
 };
 
 /* A module of many functions, 4 MiB of code or so. */
