@@ -1726,7 +1726,8 @@ typedef struct dw_runtime_options {
     /* A folder, made where there is none, for beginnings of prompts (dw_instance_share_prefixes):
      * new ones are written there in the background, up to the limit prefix_bytes, those used
      * longest ago giving way to others, pinned ones to none; they are found again by the next
-     * runtime on it. Nobody else's meanwhile, and one of an engine at a time. NULL: none. */
+     * runtime on it. Nobody else's meanwhile, and one of an engine at a time. NULL: "prefixes" in
+     * the folder `path`, unless another runtime of the engine has one; "": none. */
     const char *prefix_path;
     /* A state folder that actors live in, made if it is not there: what was accepted and what was
      * done survive the process. One process at a time. One made by dw_store is taken as it is. Only

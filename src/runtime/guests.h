@@ -70,9 +70,10 @@ dw_status dw__begin_import(dw_runtime *runtime, const dw_thaw_options *thaw,
 
 /* ---- prefixes.c: `keeper` may be NULL; then nothing happens ---- */
 
-/* `path` NULL: there is none. Errors: those of dw_prefix_folder_open. */
-dw_status dw__prefixes_open(dw__prefix_keeper **out, dw_engine *engine, const char *path,
-                            uint64_t bytes_max, dw_error *err);
+/* In the options' prefix_path, or a folder in their path; NULL: there is neither. Errors: those of
+ * dw_prefix_folder_open. */
+dw_status dw__prefixes_open(dw__prefix_keeper **out, dw_engine *engine,
+                            const dw_runtime_options *options, uint64_t bytes_max, dw_error *err);
 /* What is new is written before. */
 void dw__prefixes_close(dw__prefix_keeper *keeper);
 /* Have what there is of the models that are granted in memory. Blocks: while it is loaded, the

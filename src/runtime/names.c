@@ -56,10 +56,9 @@ static dw_status check_name(const char *what, const char *text, dw_error *err)
 /* What is in a folder has neither: it could not be found by them there. */
 static dw_status check_kept(const dw_runtime *runtime, dw_error *err)
 {
-    return runtime->keeper == NULL
-               ? DW_OK
-               : dw_fail(err, DW_E_UNSUPPORTED,
-                         "names and groups: not of actors in a state folder");
+    return runtime->keeper == NULL ? DW_OK
+                                   : dw_fail(err, DW_E_UNSUPPORTED,
+                                             "names and groups: not of actors in a state folder");
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */

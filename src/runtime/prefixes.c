@@ -1,6 +1,6 @@
 /* Beginnings of prompts in a folder (src/prefixes): loaded before the first actor that has their
  * model, written by a thread of their own when they are new, for which nobody waits. */
-#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -15,6 +15,7 @@
 #define GATHER_NS UINT64_C(200000000)
 /* After a failure: a full disk, say. */
 #define AGAIN_NS UINT64_C(10000000000)
+#define PATH_BYTES 2048
 
 struct dw__prefix_keeper {
     dw_prefix_folder *folder;
@@ -94,13 +95,10 @@ void dw__prefixes_close(dw__prefix_keeper *keeper)
     dw_free(keeper);
 }
 
-dw_status dw__prefixes_open(dw__prefix_keeper **out, dw_engine *engine, const char *path,
-                            uint64_t bytes_max, dw_error *err)
+static dw_status open_at(dw__prefix_keeper **out, dw_engine *engine, const char *path,
+                         uint64_t bytes_max, dw_error *err)
 {
     *out = NULL;
-    if (path == NULL) {
-        return DW_OK;
-    }
     dw__prefix_keeper *keeper = dw_alloc(1, sizeof *keeper);
     if (keeper == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a runtime");
@@ -123,6 +121,34 @@ dw_status dw__prefixes_open(dw__prefix_keeper **out, dw_engine *engine, const ch
     }
     *out = keeper;
     return DW_OK;
+}
+
+dw_status dw__prefixes_open(dw__prefix_keeper **out, dw_engine *engine,
+                            const dw_runtime_options *options, uint64_t bytes_max, dw_error *err)
+{
+    char path[PATH_BYTES];
+    dw_error local;
+    *out = NULL;
+    if (options->prefix_path != NULL) {
+        return options->prefix_path[0] != '\0'
+                   ? open_at(out, engine, options->prefix_path, bytes_max, err)
+                   : DW_OK;
+    }
+    if (options->path == NULL) {
+        return DW_OK;
+    }
+    int length = snprintf(path, sizeof path, "%s/prefixes", options->path);
+    if (length < 0 || (size_t)length >= sizeof path) {
+        return dw_fail(err, DW_E_LIMIT, "prefixes: a path of %d bytes, limit %zu", length,
+                       sizeof path - 1);
+    }
+    /* Nobody asked for them: another runtime of the engine may keep them. */
+    dw_status status = open_at(out, engine, path, bytes_max, &local);
+    if (status == DW_E_STATE) {
+        dw_log(DW_LOG_INFO, "%s", local.message);
+        return DW_OK;
+    }
+    return status == DW_OK ? status : dw_fail(err, status, "%s", local.message);
 }
 
 void dw__prefixes_load(dw__prefix_keeper *keeper, const dw_instance_options *grants)

@@ -288,8 +288,12 @@ dw_status dw__look(dw_runtime *runtime, const char *text, dw__record **record, d
     uint64_t removals = 0;
     dw_status status = DW_E_NOT_FOUND;
     *record = NULL;
+    if (text != NULL && strchr(text, '@') != NULL) { /* what has a name is in memory */
+        return dw__find_named(runtime, text, record, err);
+    }
     if (text == NULL || !dw__id_parse(text, &id)) {
-        return dw_fail(err, DW_E_ARG, "id: '%.40s', %d lower-case hexadecimal digits are needed",
+        return dw_fail(err, DW_E_ARG,
+                       "id: '%.40s', %d lower-case hexadecimal digits or TENANT@NAME are needed",
                        text != NULL ? text : "(NULL)", DW_ACTOR_ID_CHARS);
     }
     bool known = is_known(runtime, id, record);

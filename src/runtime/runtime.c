@@ -248,8 +248,7 @@ static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
     status = dw_scheduler_create(&host->scheduler, engine, &options, err);
     if (status == DW_OK) {
         dw_limits_fill(&limits, &dw_limits_usual);
-        status =
-            dw__prefixes_open(&host->prefixes, engine, own.prefix_path, limits.prefix_bytes, err);
+        status = dw__prefixes_open(&host->prefixes, engine, &own, limits.prefix_bytes, err);
     }
     if (status == DW_OK) {
         status = open_eyes(host, &own, err);

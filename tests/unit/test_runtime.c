@@ -848,7 +848,7 @@ static void test_runtime_lists(void **state)
     text[room.count] = '\0';
     assert_non_null(strstr(text, some.text));
     assert_non_null(strstr(text, "\"may\":[\"spawn\",\"fork\",\"send-kin\",\"send-tenant\","
-                                 "\"send-any\",\"timers\"]"));
+                                 "\"send-any\",\"timers\",\"join\"]"));
     assert_int_equal(dw_runtime_describe(f->runtime, NULL, &room, &error), DW_OK);
     text[room.count] = '\0';
     assert_non_null(strstr(text, "{\"actors\":90,"));

@@ -203,6 +203,34 @@ static void test_runtime_groups(void **state)
     runtime_close(f);
 }
 
+/* Actors of a state folder could not be found by them where they are not in memory: refused. */
+static void test_runtime_names_in_a_folder(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    char id[DW_ACTOR_ID_CHARS + 1];
+    char folder[] = "/tmp/dw-names-XXXXXX";
+    char command[64];
+    assert_non_null(mkdtemp(folder));
+    f->path = folder;
+    runtime_open(f);
+    runtime_id actor = spawned(f, "", DW_MAY_ALL, NULL);
+    const dw_spawn_options named = {.struct_bytes = sizeof named, .name = "clerk"};
+    assert_int_equal(dw_runtime_spawn(f->runtime, member, &named, id, &error), DW_E_UNSUPPORTED);
+    assert_int_equal(dw_runtime_set_name(f->runtime, actor.text, "clerk", &error),
+                     DW_E_UNSUPPORTED);
+    assert_int_equal(dw_runtime_join(f->runtime, actor.text, "all", &error), DW_E_UNSUPPORTED);
+    assert_int_equal(told(f, actor.text, "jall", &error), DW_E_UNSUPPORTED);
+    assert_int_equal(told(f, actor.text, "s@clerk hello", &error), DW_E_NOT_FOUND);
+    assert_int_equal(told(f, actor.text, "s#all hello", &error), DW_E_NOT_FOUND);
+    assert_int_equal(told(f, "@clerk", "hello", &error), DW_E_NOT_FOUND);
+    assert_int_equal(had(f, &actor), 0);
+    runtime_close(f);
+    f->path = NULL;
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
 static void test_runtime_group_limits(void **state)
 {
     runtime_fixture *f = *state;
@@ -253,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_runtime_names_are_no_ids),
         cmocka_unit_test(test_runtime_names_for_guests),
         cmocka_unit_test(test_runtime_groups),
+        cmocka_unit_test(test_runtime_names_in_a_folder),
         cmocka_unit_test(test_runtime_group_limits),
     };
     wasm_signals_save();

@@ -222,6 +222,38 @@ static void test_runtime_prefixes_limit(void **state)
     end(&l);
 }
 
+/* A runtime with a state folder keeps them there unless it is told not to. */
+static void test_runtime_prefixes_in_a_state_folder(void **state)
+{
+    (void)state;
+    empty_folder();
+    void *fixture = NULL;
+    dw_error error = {.message = ""};
+    assert_int_equal(runtime_fixture_open(&fixture), 0);
+    runtime_fixture *f = fixture;
+    for (int round = 0; round < 3; round++) {
+        dw_runtime *second = NULL;
+        const dw_runtime_options options = {
+            .struct_bytes = sizeof options, .path = folder, .prefix_path = round == 2 ? "" : NULL};
+        char other[80];
+        (void)snprintf(other, sizeof other, "%s/other", folder);
+        const dw_runtime_options beside = {.struct_bytes = sizeof beside, .path = other};
+        assert_int_equal(dw_runtime_open(&f->runtime, f->actors->engine, &options, &error), DW_OK);
+        life l = {f};
+        if (round == 2) {
+            assert_int_equal(stats_of(&l).limit_bytes, 0);
+        } else {
+            dw_engine_forget_prefixes(f->actors->engine, NULL);
+            assert_int_equal(talk(&l, "", 7), round == 0 ? 0 : COMMON);
+            /* Another one of the engine goes without. */
+            assert_int_equal(dw_runtime_open(&second, f->actors->engine, &beside, &error), DW_OK);
+            dw_runtime_close(second);
+        }
+        dw_runtime_close(f->runtime);
+    }
+    assert_int_equal(runtime_fixture_close(&fixture), 0);
+}
+
 static void test_runtime_prefixes_refused(void **state)
 {
     (void)state;
@@ -282,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_runtime_prefixes_are_a_tenants),
         cmocka_unit_test(test_runtime_prefixes_published),
         cmocka_unit_test(test_runtime_prefixes_limit),
+        cmocka_unit_test(test_runtime_prefixes_in_a_state_folder),
         cmocka_unit_test(test_runtime_prefixes_refused),
     };
     (void)snprintf(folder, sizeof folder, "/tmp/dw-runtime-prefixes-%d", (int)getpid());
