@@ -1942,8 +1942,10 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_keep_prefixes(dw_runtime *runtime, con
 /* Put another module under the actor, behind the message that it is working on, as dw_actor_upgrade
  * does; `module` is counted until the end. What waits in its mailbox, its timers, its id, grants,
  * limits and counters stay. It is frozen then, and the number of the freeze is in the end: so a
- * restart does not bring the module before back; dw_runtime_rewind to an earlier freeze does. It
- * ends with dw_actor_upgrade's errors: then the actor is as it was. */
+ * restart does not bring the module before back; dw_runtime_rewind to an earlier freeze does. In a
+ * state folder one transaction says that the actor is of the new module, which goes into the
+ * folder, and what it is then. It ends with dw_actor_upgrade's errors: then the actor is as it
+ * was. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_begin_upgrade(dw_runtime *runtime, const char *id,
                                                         dw_module *module,
                                                         dw_runtime_end_fn on_end, void *user,

@@ -340,6 +340,18 @@ static void note_bytes(dw__written *written, const dw_freeze_stats *stats, bool 
     written->new_bytes += is_new ? stats->kv_bytes + stats->memory_bytes : 0;
 }
 
+/* Another module than before goes into the folder with the actor's state. */
+static dw_status change_module(struct dw__folder *f, dw__turn *turn, const dw_actor *actor,
+                               dw_error *err)
+{
+    dw_module *module = dw_actor_module(actor);
+    dw_module_file file = {.hash = dw_module_hash(module)};
+    file.wasm = dw_module_wasm(module, &file.bytes);
+    dw_status status = keep_module(f, &module, err);
+    return status == DW_OK ? dw_actor_folder_change_module(f->folder, &turn->folder, &file, err)
+                           : status;
+}
+
 static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
 {
     struct dw__folder *f = user;
@@ -365,7 +377,10 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
     row->sequence = kept->sequence + 1;
     dw_actor_folder_snapshot_path(f->folder, turn->folder.id, row, path);
     dw_actor_folder_part_path(f->folder, part);
-    dw_status status = dw_actor_freeze(actor, path, &options, &stats, err);
+    dw_status status = turn->upgrades ? change_module(f, turn, actor, err) : DW_OK;
+    if (status == DW_OK) {
+        status = dw_actor_freeze(actor, path, &options, &stats, err);
+    }
     if (status == DW_OK) {
         status = dw_actor_folder_snapshot_written(f->folder, row, path, err);
     }

@@ -49,6 +49,7 @@ typedef struct dw__turn {
     struct dw__record *record;
     dw_turn folder;
     dw__kept kept;    /* as it is once that is committed */
+    bool upgrades;    /* its body is of another module than what the folder has */
     bool wrote;       /* files that are to be taken back if it is not */
     bool broken;      /* the actor broke off: nothing comes of it but that */
     bool undone;      /* it could not be written */

@@ -484,6 +484,15 @@ dw_status dw__check_room(const dw_runtime *runtime, const dw__tenant *tenant,
 dw__tenant *dw__find_tenant(const dw_runtime *runtime, const char *name);
 dw_status dw__tenant_create(dw_runtime *runtime, const char *name, dw__tenant **out, dw_error *err);
 
+/* ---- upgrade.c ---- */
+
+/* The upgraded body and its seed, of an operation; false: its error says why not, and there is
+ * neither. Undone: they go. Then, with the lock: the record has them instead of its own, of which
+ * the body is gone. */
+bool dw__upgrade_make(dw__operation *operation);
+void dw__upgrade_undo(dw__operation *operation);
+void dw__upgrade_take(dw__operation *operation);
+
 /* ---- names.c ---- */
 
 /* Whether an actor of the tenant may get it. Errors: DW_E_ARG, DW_E_STATE (another has it),
@@ -583,6 +592,8 @@ void dw__settle(dw_runtime *runtime, dw__record *record, dw__ask *asks, const dw
 /* Its message could not begin. */
 void dw__settle_refused(dw_runtime *runtime, dw__record *record, const dw_error *error);
 /* Operations of actors in a folder. */
+void dw__upgrade_kept_work(dw__operation *operation);
+void dw__upgrade_kept_finish(dw__operation *operation);
 void dw__freeze_kept_work(dw__operation *operation);
 void dw__freeze_kept_finish(dw__operation *operation);
 void dw__rewind_kept_work(dw__operation *operation);

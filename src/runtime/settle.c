@@ -575,6 +575,54 @@ void dw__freeze_kept_finish(dw__operation *operation)
     }
 }
 
+/* One transaction says that the actor is of another module, and what it is then. */
+void dw__upgrade_kept_work(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    const dw__keeper *keeper = runtime->keeper;
+    dw__turn *turn = record->turn;
+    dw_error *err = &operation->error;
+    if (!dw__upgrade_make(operation)) {
+        return;
+    }
+    reset(runtime, record);
+    take_done(record);
+    turn->upgrades = true;
+    turn->kept.incomplete = true; /* a full snapshot */
+    dw_status status = keeper->try(keeper->user, turn->folder.id, NULL, err);
+    if (status == DW_OK) {
+        turn->wrote = true;
+        status = keeper->freeze(keeper->user, turn, operation->body, err);
+    }
+    if (status == DW_OK) {
+        status = keeper->commit_waiting(keeper->user, turn, err);
+    }
+    if (status == DW_OK) {
+        keeper->committed(keeper->user, turn);
+        runtime->platform.destroy(runtime->platform.user, record->body);
+    } else if (turn->wrote) {
+        keeper->take_back(keeper->user, &turn->folder);
+    }
+    err->code = status;
+    if (status != DW_OK) {
+        dw__upgrade_undo(operation);
+    }
+}
+
+void dw__upgrade_kept_finish(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    dw__record *record = operation->record;
+    if (operation->error.code == DW_OK) {
+        note_written(runtime, record);
+        operation->number = record->kept.sequence;
+        dw__upgrade_take(operation);
+    }
+    dw__operation_end(runtime, operation);
+    dw__rest(runtime, record);
+}
+
 /* What is not written is given up. */
 void dw__rewind_kept_work(dw__operation *operation)
 {

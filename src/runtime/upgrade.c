@@ -4,9 +4,18 @@
 #include "base/alloc.h"
 #include "runtime/runtime_internal.h"
 
-/* The upgraded body, a seed of the new module, and a freeze: what a restart goes back to is not of
- * the module before. The actor's own body stays until all are there. */
-static void upgrade_work(dw__operation *operation)
+void dw__upgrade_undo(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    platform->destroy(platform->user, operation->body);
+    operation->body = NULL;
+    if (operation->seed != NULL) {
+        platform->seed_unref(platform->user, operation->seed);
+        operation->seed = NULL;
+    }
+}
+
+bool dw__upgrade_make(dw__operation *operation)
 {
     const dw__platform *platform = &operation->runtime->platform;
     dw__record *record = operation->record;
@@ -17,17 +26,42 @@ static void upgrade_work(dw__operation *operation)
         error->code = platform->seed_of_module(platform->user, &operation->seed, record->seed,
                                                operation->module, error);
     }
-    if (error->code == DW_OK) {
-        error->code = platform->fork(platform->user, &operation->freeze, operation->body, record,
-                                     record->id, error);
-    }
     if (error->code != DW_OK) {
-        platform->destroy(platform->user, operation->body);
-        operation->body = NULL;
-        if (operation->seed != NULL) {
-            platform->seed_unref(platform->user, operation->seed);
-            operation->seed = NULL;
-        }
+        dw__upgrade_undo(operation);
+    }
+    return error->code == DW_OK;
+}
+
+void dw__upgrade_take(dw__operation *operation)
+{
+    dw_runtime *runtime = operation->runtime;
+    const dw__platform *platform = &runtime->platform;
+    dw__record *record = operation->record;
+    record->body = operation->body;
+    operation->body = NULL;
+    platform->seed_unref(platform->user, record->seed);
+    record->seed = operation->seed;
+    operation->seed = NULL;
+    record->limits = platform->seed_limits(platform->user, record->seed);
+    record->inside = platform->waiting(platform->user, record->body);
+    record->timer_ms = platform->timer_ms(platform->user, record->body);
+    dw__happened(runtime, record,
+                 &(dw__happening){.kind = DW_EVENT_UPGRADED, .number = operation->number});
+}
+
+/* With a freeze: what a restart goes back to is not of the module before. The actor's own body
+ * stays until all are there. */
+static void upgrade_work(dw__operation *operation)
+{
+    const dw__platform *platform = &operation->runtime->platform;
+    dw__record *record = operation->record;
+    if (!dw__upgrade_make(operation)) {
+        return;
+    }
+    operation->error.code = platform->fork(platform->user, &operation->freeze, operation->body,
+                                           record, record->id, &operation->error);
+    if (operation->error.code != DW_OK) {
+        dw__upgrade_undo(operation);
         return;
     }
     platform->destroy(platform->user, record->body);
@@ -37,25 +71,11 @@ static void upgrade_work(dw__operation *operation)
 static void upgrade_finish(dw__operation *operation)
 {
     dw_runtime *runtime = operation->runtime;
-    const dw__platform *platform = &runtime->platform;
     dw__record *record = operation->record;
     if (operation->error.code == DW_OK) {
-        void *before = record->seed;
-        record->body = operation->body;
-        operation->body = NULL;
-        record->seed = operation->seed;
-        operation->seed = before; /* dropped with the operation */
-        record->limits = platform->seed_limits(platform->user, record->seed);
-        record->inside = platform->waiting(platform->user, record->body);
-        record->timer_ms = platform->timer_ms(platform->user, record->body);
         dw__freeze_add(operation, operation->freeze);
         operation->freeze = NULL;
-        dw__happened(runtime, record,
-                     &(dw__happening){.kind = DW_EVENT_UPGRADED, .number = operation->number});
-    }
-    if (operation->seed != NULL) {
-        platform->seed_unref(platform->user, operation->seed);
-        operation->seed = NULL;
+        dw__upgrade_take(operation);
     }
     dw__operation_end(runtime, operation);
     dw__rest(runtime, record);
@@ -67,11 +87,9 @@ dw_status dw_runtime_begin_upgrade(dw_runtime *runtime, const char *id, dw_modul
     if (module == NULL) {
         return dw_fail(err, DW_E_ARG, "upgrade: no module");
     }
-    if (runtime->keeper != NULL) {
-        return dw_fail(err, DW_E_UNSUPPORTED, "upgrade: not of an actor in a state folder");
-    }
-    const dw__call_of_one call = {.work = upgrade_work,
-                                  .finish = upgrade_finish,
+    const bool kept = runtime->keeper != NULL;
+    const dw__call_of_one call = {.work = kept ? dw__upgrade_kept_work : upgrade_work,
+                                  .finish = kept ? dw__upgrade_kept_finish : upgrade_finish,
                                   .module = module,
                                   .on_end = on_end,
                                   .user = user};

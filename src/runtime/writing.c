@@ -186,6 +186,10 @@ static dw_status prepare(dw_runtime *runtime, dw__record *record, dw__ask *asked
         turn->folder.ends = true;
         return DW_OK;
     }
+    if (asked->kind == DW_EFFECT_JOIN || asked->kind == DW_EFFECT_LEAVE ||
+        (asked->kind == DW_EFFECT_SEND && asked->guest[0] != '\0')) {
+        return DW_OK; /* of an actor that was imported: here none may ask for it */
+    }
     dw_sent *sent = &turn->folder.sent[turn->folder.sent_count++];
     asked->sent = turn->folder.sent_count;
     *sent = (dw_sent){.message = {.effect = asked->number,

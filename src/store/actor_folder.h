@@ -372,9 +372,10 @@ typedef struct dw_turn {
     uint64_t inside;   /* messages in the actor itself */
     uint64_t timer_ms; /* UINT64_MAX: none */
     bool ends;         /* the actor */
-    char module[65];   /* of one that ends: set by the commit */
-    dw_own_aside *aside; /* NULL: none */
-    dw_new_actor *made;  /* [made_count] */
+    char module[65];   /* that it had, of one that ends or gets another: set by the commit */
+    char next_module[65]; /* that it gets: dw_actor_folder_change_module; "": it keeps its own */
+    dw_own_aside *aside;  /* NULL: none */
+    dw_new_actor *made;   /* [made_count] */
     size_t made_count;
     dw_sent *sent; /* [sent_count], in order; those that are refused fail alone */
     size_t sent_count;
@@ -414,6 +415,9 @@ typedef struct dw_module_file {
  * turn in which this one is made is committed or taken back. Errors: DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_use_module(dw_actor_folder *folder, dw_new_actor *made,
                                      const dw_module_file *module, dw_error *err);
+/* The same for an actor that gets it in this turn: its state, which the turn has, is of that. */
+dw_status dw_actor_folder_change_module(dw_actor_folder *folder, dw_turn *turn,
+                                        const dw_module_file *module, dw_error *err);
 /* A module [*bytes], the caller's to dw_free. Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_read_module(dw_actor_folder *folder, const char *hash, char **wasm,
                                       size_t *bytes, dw_error *err);

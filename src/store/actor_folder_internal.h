@@ -167,6 +167,7 @@ dw_status dw__folder_sweep_noted(dw_actor_folder *folder, dw_error *err);
 
 /* The actor was made, or will not be. */
 void dw__folder_unuse_module(dw_actor_folder *folder, const dw_new_actor *made);
+void dw__folder_unuse_changed(dw_actor_folder *folder, const dw_turn *turn);
 
 /* Remove the module of an actor that is there no more, if no other has it; false: it could not
  * be. */

@@ -53,8 +53,8 @@ static dw_status want(dw_actor_folder *folder, const char *hash, dw_error *err)
     return DW_OK;
 }
 
-dw_status dw_actor_folder_use_module(dw_actor_folder *folder, dw_new_actor *made,
-                                     const dw_module_file *module, dw_error *err)
+static dw_status use(dw_actor_folder *folder, const dw_module_file *module, bool *wanted,
+                     dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
     char modules[DW_FOLDER_PATH_MAX];
@@ -62,7 +62,7 @@ dw_status dw_actor_folder_use_module(dw_actor_folder *folder, dw_new_actor *made
     dw__folder_join(folder, modules, DW__FOLDER_MODULES, NULL, NULL);
     (void)pthread_mutex_lock(&folder->making);
     dw_status status = want(folder, module->hash, err);
-    made->uses_module = status == DW_OK;
+    *wanted = status == DW_OK;
     if (status == DW_OK && access(path, F_OK) != 0) {
         status = dw__folder_write_file(folder, modules, path, module->wasm, module->bytes, err);
     }
@@ -70,18 +70,44 @@ dw_status dw_actor_folder_use_module(dw_actor_folder *folder, dw_new_actor *made
     return status;
 }
 
-void dw__folder_unuse_module(dw_actor_folder *folder, const dw_new_actor *made)
+dw_status dw_actor_folder_use_module(dw_actor_folder *folder, dw_new_actor *made,
+                                     const dw_module_file *module, dw_error *err)
 {
-    if (!made->uses_module) {
-        return;
-    }
+    return use(folder, module, &made->uses_module, err);
+}
+
+dw_status dw_actor_folder_change_module(dw_actor_folder *folder, dw_turn *turn,
+                                        const dw_module_file *module, dw_error *err)
+{
+    bool wanted = false;
+    dw_status status = use(folder, module, &wanted, err);
+    (void)snprintf(turn->next_module, sizeof turn->next_module, "%s", wanted ? module->hash : "");
+    return status;
+}
+
+static void unuse(dw_actor_folder *folder, const char *hash)
+{
     (void)pthread_mutex_lock(&folder->making);
-    dw__wanted_module *wanted = find_wanted(folder, made->module);
+    dw__wanted_module *wanted = find_wanted(folder, hash);
     DW_ASSERT(wanted != NULL);
     if (--wanted->users == 0) {
         *wanted = folder->wanted[--folder->wanted_count];
     }
     (void)pthread_mutex_unlock(&folder->making);
+}
+
+void dw__folder_unuse_module(dw_actor_folder *folder, const dw_new_actor *made)
+{
+    if (made->uses_module) {
+        unuse(folder, made->module);
+    }
+}
+
+void dw__folder_unuse_changed(dw_actor_folder *folder, const dw_turn *turn)
+{
+    if (turn->next_module[0] != '\0') {
+        unuse(folder, turn->next_module);
+    }
 }
 
 dw_status dw_actor_folder_read_module(dw_actor_folder *folder, const char *hash, char **wasm,

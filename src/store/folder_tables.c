@@ -113,6 +113,7 @@ static const char *const statements[DW__SQL_COUNT] = {
                           "WHERE id = ?1",
     [DW__SQL_SET_NUMBERED] = "UPDATE actor SET numbered = ?2 WHERE id = ?1",
     [DW__SQL_DROP_ACTOR] = "DELETE FROM actor WHERE id = ?1",
+    [DW__SQL_SET_MODULE] = "UPDATE actor SET module = ?2 WHERE id = ?1",
     [DW__SQL_MODULE_OF] = "SELECT module FROM actor WHERE id = ?1",
     [DW__SQL_MODULE_USER] = "SELECT 1 FROM actor WHERE module = ?1 OR module = '' LIMIT 1",
     [DW__SQL_TREE_COUNT] = "SELECT count(*) FROM actor WHERE head = ?1 AND id <> ?1",

@@ -28,6 +28,7 @@ typedef enum dw__folder_statement {
     DW__SQL_SET_NUMBERED,
     DW__SQL_DROP_ACTOR,
     DW__SQL_MODULE_OF,
+    DW__SQL_SET_MODULE,
     DW__SQL_MODULE_USER,
     DW__SQL_TREE_COUNT,
     DW__SQL_TREE,

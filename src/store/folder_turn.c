@@ -88,16 +88,38 @@ static dw_status add_made(dw_journal_tx *tx, const dw_new_actor *made, dw_error 
     return status == DW_OK ? dw__loose_set(tx, made->id, false, err) : status;
 }
 
-/* The end of the actor; its module, in case nobody else has it. */
+/* Its module, in case nobody else has it. */
+static dw_status read_module(dw_journal_tx *tx, dw_turn *turn, dw_error *err)
+{
+    bool found = false;
+    dw_query *query = dw_journal_query(tx, DW__SQL_MODULE_OF);
+    dw_query_u64(query, dw__id_number(turn->id));
+    dw_status status = dw_query_next(query, &found, err);
+    (void)snprintf(turn->module, sizeof turn->module, "%s",
+                   status == DW_OK && found ? dw_query_get_text(query, 0) : "");
+    return status;
+}
+
+static dw_status change_module(dw_journal_tx *tx, dw_turn *turn, dw_error *err)
+{
+    dw_status status = read_module(tx, turn, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_query *query = dw_journal_query(tx, DW__SQL_SET_MODULE);
+    dw_query_u64(query, dw__id_number(turn->id));
+    dw_query_text(query, turn->next_module);
+    return dw_query_run(query, err);
+}
+
+/* The end of the actor. */
 static dw_status settle(dw_journal_tx *tx, dw_turn *turn, dw_error *err)
 {
+    if (turn->next_module[0] != '\0') {
+        return change_module(tx, turn, err);
+    }
     if (turn->ends) {
-        bool found = false;
-        dw_query *query = dw_journal_query(tx, DW__SQL_MODULE_OF);
-        dw_query_u64(query, dw__id_number(turn->id));
-        dw_status status = dw_query_next(query, &found, err);
-        (void)snprintf(turn->module, sizeof turn->module, "%s",
-                       found ? dw_query_get_text(query, 0) : "");
+        dw_status status = read_module(tx, turn, err);
         status = status == DW_OK ? dw__loose_set(tx, turn->id, true, err) : status;
         return status == DW_OK ? run_for(tx, DW__SQL_DROP_ACTOR, turn->id, err) : status;
     }
@@ -149,6 +171,10 @@ void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn)
         memcpy(name.id, turn->id, sizeof name.id);
         bool released = dw__folder_release_module(folder, turn->module);
         dw__folder_sweep_all(folder, &name, 1, released);
+    } else if (turn->next_module[0] != '\0') {
+        dw__folder_unuse_changed(folder, turn);
+        clean = dw__folder_sweep(folder, turn->id, NULL) == DW_OK;
+        clean = dw__folder_release_module(folder, turn->module) && clean;
     } else if (turn->snapshot.full) {
         clean = dw__folder_sweep(folder, turn->id, NULL) == DW_OK;
     }
@@ -170,6 +196,10 @@ void dw_actor_folder_take_back(dw_actor_folder *folder, const dw_turn *turn)
     dw_actor_name name;
     if (turn->has_state) {
         bool clean = dw__folder_sweep(folder, turn->id, NULL) == DW_OK;
+        if (turn->next_module[0] != '\0') {
+            dw__folder_unuse_changed(folder, turn);
+            clean = dw__folder_release_module(folder, turn->next_module) && clean;
+        }
         dw_actor_folder_tried(folder, turn->id, clean);
     }
     for (size_t i = 0; i < turn->made_count; i++) {

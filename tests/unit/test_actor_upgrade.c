@@ -390,6 +390,61 @@ static void test_runtime_upgrade(void **state)
     dw_module_unref(second);
 }
 
+/* In a state folder: one transaction, which the next process finds; the module goes into the
+ * folder, and the one before out of it once nobody has it. */
+static void test_runtime_upgrade_in_a_folder(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error = {.message = ""};
+    runtime_answer answer;
+    uint64_t number = 0;
+    int32_t counter = 0;
+    char folder[] = "/tmp/dw-upgrade-XXXXXX";
+    char command[96];
+    dw_module *first = actor_module(f->actors, "actor_first.wasm");
+    dw_module *second = actor_module(f->actors, "actor_second.wasm");
+    assert_non_null(mkdtemp(folder));
+    f->path = folder;
+    runtime_open(f);
+    runtime_id id = runtime_spawned(f, first, NULL);
+    runtime_id other = runtime_spawned(f, first, NULL);
+    assert_int_equal(runtime_tell(f, &id, "+4", &answer, &error), DW_OK);
+    assert_int_equal(dw_runtime_upgrade(f->runtime, id.text, f->echo, &number, &error),
+                     DW_E_UNSUPPORTED);
+    assert_int_equal(runtime_version(f, &id, &counter), 1);
+    error.message[0] = '\0';
+    dw_status status = dw_runtime_upgrade(f->runtime, id.text, second, &number, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    assert_int_equal(runtime_version(f, &id, &counter), 2);
+    assert_int_equal(counter, 40);
+    assert_int_equal(runtime_version(f, &other, &counter), 1);
+    assert_int_equal(runtime_tell(f, &id, "!", &answer, &error), DW_E_TRAP);
+    assert_int_equal(runtime_version(f, &id, &counter), 2); /* read again */
+    runtime_close(f);
+    f->path = folder;
+    runtime_open(f); /* another process */
+    assert_int_equal(runtime_version(f, &id, &counter), 2);
+    assert_int_equal(counter, 40);
+    assert_int_equal(runtime_version(f, &other, &counter), 1);
+    (void)snprintf(command, sizeof command, "test $(ls %s/modules | wc -l) = 2", folder);
+    assert_int_equal(system(command), 0);
+    /* One that is not in memory is read for it; the last user of the first module. */
+    runtime_close(f);
+    f->path = folder;
+    runtime_open(f);
+    assert_int_equal(dw_runtime_upgrade(f->runtime, other.text, second, &number, &error), DW_OK);
+    assert_int_equal(runtime_version(f, &other, &counter), 2);
+    runtime_close(f);
+    (void)snprintf(command, sizeof command, "test $(ls %s/modules | wc -l) = 1", folder);
+    assert_int_equal(system(command), 0);
+    f->path = NULL;
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    assert_int_equal(system(command), 0);
+    dw_module_unref(first);
+    dw_module_unref(second);
+}
+
 /* While messages come, none is lost, and each is worked on by one of the two. */
 static void test_runtime_upgrade_under_load(void **state)
 {
@@ -433,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_actor_upgrade_of_nothing_declared),
         cmocka_unit_test(test_actor_upgrade_without_memory),
         cmocka_unit_test(test_runtime_upgrade),
+        cmocka_unit_test(test_runtime_upgrade_in_a_folder),
         cmocka_unit_test(test_runtime_upgrade_under_load),
     };
     wasm_signals_save();
