@@ -168,7 +168,7 @@ static void test_control_takes_over(void **state)
  * and others only until their time is over. */
 static void test_control_bounds_clients(void **state)
 {
-    enum { CLIENTS = 40, ACTORS = 2000 };
+    enum { CLIENTS = 40, ACTORS = 700 };
     runtime_fixture *f = *state;
     runtime_answer answer;
     dw_error error;

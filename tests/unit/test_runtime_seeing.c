@@ -220,7 +220,7 @@ static void test_runtime_overview_is_bounded(void **state)
 static runtime_id chatter(dw_runtime *runtime, dw_module *chat, dw_model *model, const char *tenant)
 {
     static const char *const names[] = {"DRIFTWOOD_TEMP", "DRIFTWOOD_MAX_TOKENS"};
-    static const char *const values[] = {"0", "24"};
+    static const char *const values[] = {"0", "6"};
     runtime_id id;
     dw_error error = {.message = ""};
     dw_instance_options instance = {.struct_bytes = sizeof instance,
@@ -259,7 +259,7 @@ static void test_runtime_shares_device_time(void **state)
     wasm_signals_restore();
     set_tenant(runtime, "long");
     runtime_id ids[4];
-    while (strlen(text) < 1200) {
+    while (strlen(text) < 500) {
         (void)strncat(text, "Why does wood float? ", sizeof text - strlen(text) - 1);
     }
     for (size_t i = 0; i < 4; i++) {
@@ -276,7 +276,7 @@ static void test_runtime_shares_device_time(void **state)
     const json_t *first = json_array_get(json_object_get(root, "actors"), 0);
     assert_adds_up(root);
     assert_string_equal(json_string_value(json_object_get(first, "id")), ids[0].text);
-    assert_true(whole(first, "prompt_tokens") > 200);
+    assert_true(whole(first, "prompt_tokens") > 100);
     assert_true(whole(all, "generated_tokens") > 8);
     assert_true(whole(all, "device_ns") <= whole(scheduler, "device_ns"));
     assert_true(whole(all, "device_ns") >= whole(scheduler, "device_ns") / 10 * 9);

@@ -315,7 +315,7 @@ static void test_trace_has_steps(void **state)
         assert_int_equal(dw_runtime_send(runtime, ids[i].text, &request, &numbers[i], &error),
                          DW_OK);
     }
-    runtime_await(f);
+    assert_int_equal(dw_runtime_wait(runtime, 0, &error), DW_OK);
     runtime_close(f); /* which ends the trace */
     json_t *root = load(file);
     const json_t *events = json_object_get(root, "traceEvents");
