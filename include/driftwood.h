@@ -1710,8 +1710,10 @@ typedef struct dw_runtime_options {
     uint32_t worker_threads; /* which make and fork actors; 0: 2; at most 64 */
     /* JSON [manifest_bytes]: {"limits": {...}, "tenants": {NAME: {"weight": 300, "actors": 50,
      * "may": ["spawn", "fork", "send-kin", "send-tenant", "send-any", "timers", "join"], "models":
-     * [NAME or "*"], "prefixes": "own", "limits": {...}}}}. Prefixes are "shared" by a tenant's
-     * actors unless it says "own". Limits as dw_limits_read has them; those of `limits` below count
+     * [NAME or "*"], "prefixes": "own", "park_idle_s": 60, "limits": {...}}}, "park_idle_s": 300,
+     * "resident_actors": 4096, "resident_bytes": 8589934592}. Prefixes are "shared" by a tenant's
+     * actors unless it says "own". park_idle_s 0 is never. What the options below say counts before
+     * it. Limits as dw_limits_read has them; those of `limits` below count
      * before them. What a tenant's entry does not name is not granted, and with a manifest the
      * tenant "" is granted nothing unless it has one. NULL: none. */
     const char *manifest;
@@ -1755,7 +1757,18 @@ typedef struct dw_runtime_options {
     /* Where a local socket is made at which `driftwood top` looks at the runtime, for the same user
      * alone; NULL: there is none. Copied. */
     const char *control_path;
+    /* When actors leave memory, of a runtime with a path: those that have had nothing to do for so
+     * long (0: 300 s; DW_PARK_NEVER), and as many as are above these bounds. The first to go are
+     * those of the lowest priority, of them those used least recently, children before whom they
+     * descend from; never one that is pinned, or has something to do. Where all that are in memory
+     * have, those that are to come wait; a few may be beyond a bound: those that actors make, and
+     * one where all others are pinned. */
+    uint32_t park_idle_s;
+    uint64_t resident_actors; /* 0: 4,096 */
+    uint64_t resident_bytes;  /* that actors take of host and devices (limit kv_bytes and the like
+                                 count what one takes); 0: half of the machine's memory */
 } dw_runtime_options;
+#define DW_PARK_NEVER UINT32_MAX
 
 typedef struct dw_log_field {
     const char *name;
@@ -1814,6 +1827,7 @@ typedef struct dw_tenant_options {
     bool no_shared_prefixes; /* its actors do not share beginnings of prompts */
     dw_durability durability; /* where an actor does not say; of a runtime with a path */
     uint32_t durability_s;    /* of DW_DURABLE_SECONDS, at least 1 */
+    uint32_t park_idle_s;     /* 0: the runtime's; DW_PARK_NEVER */
 } dw_tenant_options;
 /* Make a tenant, or change one: actors that are there keep what they have. The tenant "" is there
  * from the start, with weight 100 and DW_MAY_ALL. Errors: DW_E_ARG (the name: length, characters
@@ -1845,6 +1859,7 @@ typedef struct dw_spawn_options {
     dw_durability durability; /* of a runtime with a path; its children get it, too */
     uint32_t durability_s;    /* of DW_DURABLE_SECONDS, at least 1 */
     const char *name;         /* as of dw_runtime_set_name; NULL: none */
+    bool pinned;              /* dw_runtime_set_pinned; not its children */
 } dw_spawn_options;
 
 /* A new actor; `id` is set at once, and messages to it wait until it is made. `options` may be
@@ -1917,6 +1932,22 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_begin_freeze(dw_runtime *runtime, cons
 /* Blocks. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_freeze(dw_runtime *runtime, const char *id,
                                                  uint64_t *number, dw_error *err);
+/* Let the actor leave memory behind what it is working on: it is written, unless it is. A message
+ * brings it back, as do its timers. Ends well also where it is not in memory. It ends with
+ * DW_E_BUSY (more waits for it), DW_E_STATE (it is pinned), what writing it fails with: then it
+ * stays, as it is. Errors: DW_E_STATE (there is no path), DW_E_BUSY, DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_begin_park(dw_runtime *runtime, const char *id,
+                                                     dw_runtime_end_fn on_end, void *user,
+                                                     dw_error *err);
+/* Blocks. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_park(dw_runtime *runtime, const char *id, dw_error *err);
+/* An actor that is pinned stays in memory once it is there; priority says who has more turns, and
+ * who leaves memory first. Kept with the actor where there is a path: Blocks until it is written.
+ * Errors: DW_E_ARG (priority), DW_E_BUSY (it is being made), DW_E_IO. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_set_pinned(dw_runtime *runtime, const char *id,
+                                                     bool pinned, dw_error *err);
+DW_API DW_MUST_CHECK dw_status dw_runtime_set_priority(dw_runtime *runtime, const char *id,
+                                                       dw_priority priority, dw_error *err);
 /* Let the actor be what it was at freeze `number`; 0: the last, or where there was none what it was
  * at first. What waits in its mailbox still does. It ends with DW_E_NOT_FOUND (no such freeze is
  * kept), and dw_actor_fork's errors: then the actor is as it was. */
@@ -2050,6 +2081,8 @@ typedef struct dw_runtime_actor_info {
     uint32_t durability_s;
     char name[DW_NAME_MAX + 1]; /* "": none */
     uint64_t groups;            /* that it is in */
+    bool pinned;
+    uint64_t idle_ns;          /* it could leave memory, and has had nothing to do for so long */
 } dw_runtime_actor_info;
 /* Errors: DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
@@ -2087,6 +2120,8 @@ typedef struct dw_runtime_stats {
     uint64_t resident;    /* actors in memory */
     uint64_t freezes;     /* files of actors' states, written to the path */
     uint64_t new_bytes;   /* keys and values, and pages of memories, that these had to hold */
+    uint64_t resident_bytes; /* that actors in memory take, as they said last */
+    uint64_t queued;      /* actors that wait for room in memory */
 } dw_runtime_stats;
 /* Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_runtime_get_stats(dw_runtime *runtime, dw_runtime_stats *stats);
@@ -2216,6 +2251,8 @@ typedef enum dw_event_kind {
     DW_EVENT_REWOUND,
     DW_EVENT_STOPPED,   /* it is gone */
     DW_EVENT_UPGRADED,  /* to another module, and frozen as `number` */
+    DW_EVENT_PARKED,    /* it has left memory */
+    DW_EVENT_THAWED,    /* it has come back */
 } dw_event_kind;
 
 /* Texts and bytes are borrowed until the callback returns. */

@@ -113,6 +113,8 @@ dw_status dw_os_executable_path(char *path, size_t capacity, dw_error *err);
 
 /* Resident memory of this process now; 0 where the system does not tell. */
 size_t dw_os_rss_bytes(void);
+/* The machine's memory; SIZE_MAX: it is not known. */
+size_t dw_os_memory_bytes(void);
 /* Bytes that this process may lock into memory (`ulimit -l`); UINT64_MAX: no limit. */
 uint64_t dw_os_locked_limit_bytes(void);
 /* Whether this is Linux inside of Windows (WSL), where drivers do less. */

@@ -456,3 +456,9 @@ dw_status dw_os_identify(int fd, dw_file_identity *identity, dw_error *err)
     };
     return DW_OK;
 }
+
+size_t dw_os_memory_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+    return pages > 0 ? (size_t)pages * dw_os_page_bytes() : SIZE_MAX;
+}

@@ -170,6 +170,16 @@ dw_status dw_runtime_freeze(dw_runtime *runtime, const char *id, uint64_t *numbe
     return status;
 }
 
+dw_status dw_runtime_park(dw_runtime *runtime, const char *id, dw_error *err)
+{
+    awaited a;
+    dw_status status = prepare(&a, runtime, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    return finish(&a, dw_runtime_begin_park(runtime, id, on_end, &a, err), err);
+}
+
 dw_status dw_runtime_rewind(dw_runtime *runtime, const char *id, uint64_t number, dw_error *err)
 {
     awaited a;

@@ -65,9 +65,14 @@ dw_status dw__runtime_create(dw_runtime **out, const dw__platform *platform,
     runtime->own_limits = limits;
     dw_limits_fill(&runtime->own_limits, &dw_limits_usual);
     runtime->working_max = options->working_max != 0 ? options->working_max : DW__WORKING_DEFAULT;
+    runtime->resident_max =
+        options->resident_actors != 0 ? options->resident_actors : DW__RESIDENT_ACTORS;
+    runtime->resident_bytes_max =
+        options->resident_bytes != 0 ? options->resident_bytes : dw_os_memory_bytes() / 2;
     runtime->opened_ns = platform->clock_ns(platform->user);
     DW_ASSERT(pthread_mutex_init(&runtime->lock, NULL) == 0);
     DW_ASSERT(pthread_mutex_init(&runtime->landing_lock, NULL) == 0);
+    DW_ASSERT(pthread_mutex_init(&runtime->traits_lock, NULL) == 0);
     dw_os_cond_init(&runtime->changed);
     *out = runtime;
     return DW_OK;
@@ -221,6 +226,7 @@ void dw__runtime_free(dw_runtime *runtime)
     (void)pthread_cond_destroy(&runtime->changed);
     (void)pthread_mutex_destroy(&runtime->lock);
     (void)pthread_mutex_destroy(&runtime->landing_lock);
+    (void)pthread_mutex_destroy(&runtime->traits_lock);
     dw_free(runtime);
 }
 

@@ -112,7 +112,11 @@ static dw_runtime_actor_info info_of(dw_runtime *runtime, dw__record *record)
     (void)snprintf(info.name, sizeof info.name, "%s", dw__name_of(record));
     info.groups = record->group_count;
     (void)snprintf(info.tenant, sizeof info.tenant, "%s", record->tenant->name);
-    info.resident = true;
+    info.resident = !record->queued;
+    info.pinned = record->pinned;
+    if (record->at_rest) {
+        info.idle_ns = runtime->platform.clock_ns(runtime->platform.user) - record->used_ns;
+    }
     if (runtime->keeper != NULL) {
         info.durability = dw__durability_of(runtime, record, &info.durability_s);
     }
@@ -132,6 +136,7 @@ static dw_runtime_actor_info info_of_row(const dw_runtime *runtime, const dw_act
             traits->supervision == DW_SUPERVISE_STOP ? DW_SUPERVISE_STOP : DW_SUPERVISE_RESTART,
         .waiting = row->waiting,
         .set_aside = row->set_aside,
+        .pinned = traits->pinned,
         .timer_ms = row->timer_ms != UINT64_MAX ? row->timer_ms : 0};
     memcpy(info.parent, row->parent, sizeof info.parent);
     (void)snprintf(info.tenant, sizeof info.tenant, "%s", traits->tenant);
@@ -238,7 +243,9 @@ static dw_runtime_stats stats_of(const dw_runtime *runtime)
 {
     dw_runtime_stats stats = runtime->counts;
     stats.actors = runtime->listed_count + runtime->dormant_count;
-    stats.resident = runtime->listed_count;
+    stats.resident = runtime->listed_count - runtime->queued_count;
+    stats.resident_bytes = runtime->resident_bytes;
+    stats.queued = runtime->queued_count;
     stats.working = runtime->working_count;
     stats.lost_log_entries = dw__log_lost(runtime->log);
     stats.uptime_ns = runtime->platform.clock_ns(runtime->platform.user) - runtime->opened_ns;
@@ -295,6 +302,7 @@ static void add_info(dw_json_text *json, const char *id, const dw_runtime_actor_
     dw_json_add_string(json, "supervision",
                        info->supervision == DW_SUPERVISE_STOP ? "stop" : "restart");
     dw_json_add_truth(json, "resident", info->resident);
+    dw_json_add_truth(json, "pinned", info->pinned);
     if (info->durability == DW_DURABLE_SECONDS) {
         dw_json_add_whole(json, "durability", info->durability_s);
     } else if (info->durability != DW_DURABLE_DEFAULT) {
@@ -330,6 +338,7 @@ void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record)
     dw_json_add_whole(json, "restarts", info.restarts);
     dw_json_add_whole(json, "freezes", info.freezes);
     dw_json_add_whole(json, "memory_bytes", info.memory_bytes);
+    dw_json_add_whole(json, "idle_ns", info.idle_ns);
     add_sums(json, &record->sums);
     dw_json_close(json, '}');
 }
@@ -349,6 +358,8 @@ void dw__json_totals(dw_json_text *json, const dw_runtime *runtime)
     dw_runtime_stats stats = stats_of(runtime);
     dw_json_add_whole(json, "actors", stats.actors);
     dw_json_add_whole(json, "resident", stats.resident);
+    dw_json_add_whole(json, "actors_bytes", stats.resident_bytes);
+    dw_json_add_whole(json, "queued", stats.queued);
     dw_json_add_whole(json, "working", stats.working);
     dw_json_add_whole(json, "most_working", stats.most_working);
     dw_json_add_whole(json, "waiting", stats.waiting);

@@ -79,7 +79,8 @@ void dw__traits_of(const dw__record *record, dw_actor_traits *traits)
     *traits = (dw_actor_traits){.capabilities = record->capabilities,
                                 .priority = (int32_t)priorities[record->priority],
                                 .supervision = (int32_t)record->supervision,
-                                .failures_max = record->failures_max};
+                                .failures_max = record->failures_max,
+                                .pinned = record->pinned};
     (void)snprintf(traits->tenant, sizeof traits->tenant, "%s", record->tenant->name);
     dw__durability_text(traits->policy, record->durability, record->durability_s);
 }

@@ -524,6 +524,12 @@ static dw_status set_aside(void *user, const char *id, uint64_t number, const dw
     return dw_actor_folder_set_aside(((struct dw__folder *)user)->folder, id, number, why, err);
 }
 
+static dw_status set_traits(void *user, const char *id, const dw_actor_traits *traits,
+                            dw_error *err)
+{
+    return dw_actor_folder_set_traits(((struct dw__folder *)user)->folder, id, traits, err);
+}
+
 static bool withdraw(void *user, const char *id, uint64_t number)
 {
     return dw_actor_folder_withdraw(((struct dw__folder *)user)->folder, id, number);
@@ -569,6 +575,7 @@ static const dw__keeper functions = {.look = look,
                                      .get_attempts = get_attempts,
                                      .note_attempt = note_attempt,
                                      .set_aside = set_aside,
+                                     .set_traits = set_traits,
                                      .withdraw = withdraw,
                                      .drop_aside = drop_aside,
                                      .retry = retry,

@@ -154,6 +154,8 @@ typedef struct dw__keeper {
                               dw_error *err);
     dw_status (*set_aside)(void *user, const char *id, uint64_t number, const dw_attempts *why,
                            dw_error *err);
+    dw_status (*set_traits)(void *user, const char *id, const dw_actor_traits *traits,
+                            dw_error *err);
     bool (*withdraw)(void *user, const char *id, uint64_t number);
     dw_status (*drop_aside)(void *user, const char *id, uint64_t number, dw_error *err);
     /* `*fresh`: its number then. */

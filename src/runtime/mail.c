@@ -148,6 +148,7 @@ static bool end_waiting(dw_runtime *runtime, dw__record *record, uint64_t number
         return true;
     }
     mail = dw__mailbox_take_number(&record->coming, number);
+    dw__note_rest(runtime, record);
     if (mail != NULL) { /* it ends when that is over */
         mail->refused = true;
         mail->error = *error;

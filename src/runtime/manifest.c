@@ -147,17 +147,31 @@ static dw_status take_prefixes(const json_t *tenant, bool *own, dw_error *err)
                : dw_fail(err, DW_E_FORMAT, "manifest: prefixes: \"shared\" or \"own\" is wanted");
 }
 
+/* Seconds of having nothing to do, after which an actor leaves memory; absent: 0. */
+static dw_status take_idle(const json_t *object, uint32_t *idle_s, dw_error *err)
+{
+    uint64_t number = 0;
+    const json_t *value = json_object_get(object, "park_idle_s");
+    if (json_is_integer(value) && json_integer_value(value) == 0) {
+        *idle_s = DW_PARK_NEVER;
+        return DW_OK;
+    }
+    dw_status status = take_number(object, "park_idle_s", UINT32_MAX - 1, &number, err);
+    *idle_s = (uint32_t)number;
+    return status;
+}
+
 static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t *value,
                              dw_error *err)
 {
-    static const char *const members[] = {"weight", "may",    "actors",
-                                          "limits", "models", "prefixes"};
+    static const char *const members[] = {"weight", "may",      "actors",     "limits",
+                                          "models", "prefixes", "park_idle_s"};
     const char *models[MODELS_MAX];
     uint64_t weight = 0;
     bool any = false;
     dw_limits limits;
     dw_tenant_options options = {.struct_bytes = sizeof options, .limits = &limits};
-    dw_status status = check_names("a tenant", value, members, 6, err);
+    dw_status status = check_names("a tenant", value, members, 7, err);
     if (status == DW_OK) {
         status = take_number(value, "weight", 10000, &weight, err);
     }
@@ -175,6 +189,9 @@ static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t
     }
     if (status == DW_OK) {
         status = take_prefixes(value, &options.no_shared_prefixes, err);
+    }
+    if (status == DW_OK) {
+        status = take_idle(value, &options.park_idle_s, err);
     }
     if (status != DW_OK) {
         return dw_fail_within(err, status, "tenant '%.63s'", name);
@@ -213,7 +230,8 @@ static dw_status take_tenants(dw_runtime *runtime, const json_t *manifest, dw_er
 
 static dw_status load(const char *text, size_t bytes, json_t **manifest, dw_error *err)
 {
-    static const char *const members[] = {"limits", "tenants"};
+    static const char *const members[] = {"limits", "tenants", "park_idle_s", "resident_actors",
+                                          "resident_bytes"};
     static const dw_json_bounds bounds = {MANIFEST_BYTES_MAX, 100000, 16, 24};
     json_error_t why;
     dw_status status = dw_json_check("manifest", text, bytes, &bounds, err);
@@ -225,7 +243,7 @@ static dw_status load(const char *text, size_t bytes, json_t **manifest, dw_erro
         return dw_fail(err, DW_E_FORMAT, "manifest: line %d, column %d: %s", why.line, why.column,
                        why.text);
     }
-    return check_names("it", *manifest, members, 2, err);
+    return check_names("it", *manifest, members, 5, err);
 }
 
 dw_status dw__manifest_limits(const char *text, size_t bytes, dw_limits *limits, dw_error *err)
@@ -236,6 +254,29 @@ dw_status dw__manifest_limits(const char *text, size_t bytes, dw_limits *limits,
         status = take_limits(manifest, limits, err);
     }
     json_decref(manifest);
+    return status;
+}
+
+dw_status dw__manifest_parking(dw_runtime_options *options, dw_error *err)
+{
+    json_t *manifest = NULL;
+    uint32_t idle_s = 0;
+    uint64_t actors = 0;
+    uint64_t bytes = 0;
+    dw_status status = load(options->manifest, options->manifest_bytes, &manifest, err);
+    if (status == DW_OK) {
+        status = take_idle(manifest, &idle_s, err);
+    }
+    if (status == DW_OK) {
+        status = take_number(manifest, "resident_actors", INT64_MAX, &actors, err);
+    }
+    if (status == DW_OK) {
+        status = take_number(manifest, "resident_bytes", INT64_MAX, &bytes, err);
+    }
+    json_decref(manifest);
+    options->park_idle_s = options->park_idle_s != 0 ? options->park_idle_s : idle_s;
+    options->resident_actors = options->resident_actors != 0 ? options->resident_actors : actors;
+    options->resident_bytes = options->resident_bytes != 0 ? options->resident_bytes : bytes;
     return status;
 }
 

@@ -612,10 +612,14 @@ dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
                          .supervision = options->supervision,
                          .durability = options->durability,
                          .durability_s = options->durability_s,
+                         .pinned = options->pinned,
                          .seed = seed};
     status = check_spawn(wanted.tenant, options, err);
     if (status == DW_OK && options->name != NULL) {
         status = dw__name_check(runtime, wanted.tenant, options->name, err);
+    }
+    if (status == DW_OK) {
+        status = dw__may_queue(runtime, wanted.tenant, err);
     }
     if (status == DW_OK) {
         status = dw__record_create(runtime, &wanted, &record, err);
@@ -633,7 +637,7 @@ dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
         record->made = made;
         record->own->given = given;
         made->about = record->id;
-        dw__make(runtime, record);
+        dw__come(runtime, record);
     } else {
         dw_free(made);
     }

@@ -149,6 +149,7 @@ static void land_accepted(dw_runtime *runtime, dw__landing *landing)
     if (!mail->refused) { /* then it was taken from there */
         DW_ASSERT(record != NULL);
         (void)dw__mailbox_take_number(&record->coming, mail->number);
+        dw__note_rest(runtime, record);
     } else {
         landing->error = landing->error.code == DW_OK ? landing->error : mail->error;
     }
@@ -182,6 +183,7 @@ static dw_status send_off(dw_runtime *runtime, dw__record *record, dw__mail *mai
     if (status == DW_OK) {
         runtime->in_flight++;
         dw__mailbox_put(&record->coming, mail);
+        dw__note_rest(runtime, record);
     }
     return status;
 }

@@ -185,7 +185,7 @@ dw_status dw__check_room(const dw_runtime *runtime, const dw__tenant *tenant,
     return DW_OK;
 }
 
-static void join_family(dw__record *record, dw__record *parent)
+static void join_family(dw_runtime *runtime, dw__record *record, dw__record *parent)
 {
     record->parent = parent;
     record->sibling_before = NULL;
@@ -194,22 +194,25 @@ static void join_family(dw__record *record, dw__record *parent)
         parent->first_child->sibling_before = record;
     }
     parent->first_child = record;
+    dw__rest_join(runtime, record);
 }
 
-static void leave_family(dw__record *record)
+static void leave_family(dw_runtime *runtime, dw__record *record)
 {
-    if (record->parent == NULL) {
+    dw__record *parent = record->parent;
+    if (parent == NULL) {
         return;
     }
     if (record->sibling_before != NULL) {
         record->sibling_before->sibling_after = record->sibling_after;
     } else {
-        record->parent->first_child = record->sibling_after;
+        parent->first_child = record->sibling_after;
     }
     if (record->sibling_after != NULL) {
         record->sibling_after->sibling_before = record->sibling_before;
     }
     record->parent = NULL;
+    dw__rest_leave(runtime, record, parent);
 }
 
 static dw__tree **tree_list(dw_runtime *runtime, uint64_t head)
@@ -266,12 +269,16 @@ static dw_status equip(dw_runtime *runtime, dw__record *record, dw__tree *tree, 
     if (tree == NULL || record->own == NULL || (runtime->keeper != NULL && record->turn == NULL)) {
         return dw_fail(err, DW_E_MEMORY, "no memory for an actor");
     }
-    dw_status status = dw__alarm_reserve(runtime, err);
-    if (status == DW_OK && runtime->keeper != NULL) {
+    dw__alarm *const alarms[] = {&record->alarm, &record->keep_alarm, &record->idle_alarm};
+    size_t count = runtime->keeper != NULL ? 3 : 1;
+    size_t reserved = 0;
+    dw_status status = DW_OK;
+    while (reserved < count && status == DW_OK) {
         status = dw__alarm_reserve(runtime, err);
-        if (status != DW_OK) {
-            dw__alarm_unreserve(runtime, &record->alarm);
-        }
+        reserved += status == DW_OK;
+    }
+    while (status != DW_OK && reserved > 0) {
+        dw__alarm_unreserve(runtime, alarms[--reserved]);
     }
     return status;
 }
@@ -303,9 +310,10 @@ static void enlist(dw_runtime *runtime, dw__record *record, dw__tenant *tenant)
         runtime->weights += tenant->weight;
         runtime->peopled_count++;
     }
+    dw__note_rest(runtime, record);
 }
 
-static void take_wanted(dw__record *record, const dw__wanted *wanted)
+static void take_wanted(dw_runtime *runtime, dw__record *record, const dw__wanted *wanted)
 {
     record->capabilities = wanted->capabilities;
     record->failures_max = wanted->failures_max;
@@ -313,8 +321,9 @@ static void take_wanted(dw__record *record, const dw__wanted *wanted)
     record->supervision = wanted->supervision;
     record->durability = wanted->durability;
     record->durability_s = wanted->durability_s;
+    record->pinned = wanted->pinned;
     if (wanted->parent != NULL) {
-        join_family(record, wanted->parent);
+        join_family(runtime, record, wanted->parent);
         record->made_by = (dw__sender){.is_actor = true, .id = wanted->parent->id};
         record->depth = wanted->from_outside ? 0 : wanted->parent->depth + 1;
     }
@@ -344,7 +353,7 @@ dw_status dw__record_create(dw_runtime *runtime, const dw__wanted *wanted, dw__r
         return status;
     }
     record->tree->actors++;
-    take_wanted(record, wanted);
+    take_wanted(runtime, record, wanted);
     record->limits = &runtime->own_limits; /* until its own are known */
     if (wanted->seed != NULL) {
         record->seed = runtime->platform.seed_ref(runtime->platform.user, wanted->seed);
@@ -373,11 +382,12 @@ static void take_row(dw_runtime *runtime, dw__record *record, const dw_actor_row
     record->supervision =
         traits->supervision == DW_SUPERVISE_STOP ? DW_SUPERVISE_STOP : DW_SUPERVISE_RESTART;
     dw__durability_read(traits->policy, &record->durability, &record->durability_s);
+    record->pinned = traits->pinned;
     record->made_by.is_actor = dw__id_parse(row->parent, &parent);
     record->made_by.id = parent;
     dw__record *there = record->made_by.is_actor ? dw__find(runtime, parent) : NULL;
     if (there != NULL) {
-        join_family(record, there);
+        join_family(runtime, record, there);
     }
     record->in_folder = true;
     record->aside_count = row->set_aside;
@@ -394,7 +404,10 @@ dw_status dw__record_bring(dw_runtime *runtime, const dw_actor_row *row, dw__rec
         return dw_fail(err, DW_E_NOT_FOUND, "actor %s: its tenant '%s' is not there", row->id,
                        row->traits.tenant);
     }
-    dw_status status = reserve(runtime, err);
+    dw_status status = dw__may_queue(runtime, tenant, err);
+    if (status == DW_OK) {
+        status = reserve(runtime, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -447,8 +460,9 @@ static void leave_table(dw_runtime *runtime, dw__record *record)
 
 void dw__unlist(dw_runtime *runtime, dw__record *record, bool ends)
 {
-    DW_ASSERT(record->listed);
+    DW_ASSERT(record->listed && !record->queued);
     record->listed = false;
+    dw__note_rest(runtime, record);
     if (!record->in_folder) { /* else it is known as leaving, until it has left */
         leave_table(runtime, record);
     }
@@ -456,12 +470,12 @@ void dw__unlist(dw_runtime *runtime, dw__record *record, bool ends)
     dw__record *heir = record->parent;
     while (record->first_child != NULL) { /* they descend from whom it descends from */
         dw__record *child = record->first_child;
-        leave_family(child);
+        leave_family(runtime, child);
         if (heir != NULL) {
-            join_family(child, heir);
+            join_family(runtime, child, heir);
         }
     }
-    leave_family(record);
+    leave_family(runtime, record);
     runtime->listed_count--;
     if (--record->tenant->records == 0) {
         runtime->weights -= record->tenant->weight;
@@ -495,7 +509,9 @@ void dw__record_free(dw_runtime *runtime, dw__record *record)
     dw__alarm_unreserve(runtime, &record->alarm);
     if (runtime->keeper != NULL) {
         dw__alarm_unreserve(runtime, &record->keep_alarm);
+        dw__alarm_unreserve(runtime, &record->idle_alarm);
     }
+    dw__note_memory(runtime, record, 0);
     runtime->record_count--;
     unequip(runtime, record);
 }
@@ -636,6 +652,7 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
         if (limits.clock_ns == 0 && runtime->limits.clock_ns == 0) {
             tenant->limits.clock_ns = DW__CLOCK_NS;
         }
+        tenant->park_idle_s = own.park_idle_s;
     }
     dw__leave(runtime, false);
     return status;

@@ -203,13 +203,16 @@ static void load_finish(dw__operation *operation)
         give_up(runtime, record, operation);
         return;
     }
-    if (record->loaded) {
+    bool restarts = record->loaded && !record->left;
+    record->left = false;
+    if (restarts) {
         record->restarts++;
         runtime->counts.restarts++;
         dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_RESTARTED});
     } else {
         dw__sum(runtime, record, &(dw__sums){.thaws = 1});
         dw__log_simple(runtime, record, DW_LOG_DEBUG, "actor-thawed");
+        dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_THAWED});
     }
     if (!record->tree->counted) {
         record->tree->counted = true;
@@ -221,6 +224,7 @@ static void load_finish(dw__operation *operation)
     record->own_attempts = operation->own_attempts;
     record->inside = platform->waiting(platform->user, record->body);
     record->timer_ms = platform->timer_ms(platform->user, record->body);
+    dw__measure(runtime, record);
     take_mail(runtime, record, operation);
     dw__post_held(runtime, record);
     dw__rest(runtime, record);
@@ -327,7 +331,7 @@ dw_status dw__reach(dw_runtime *runtime, const char *text, dw__record **record, 
     if (status == DW_OK && *record == NULL) {
         status = dw__record_bring(runtime, &row, record, err);
         if (status == DW_OK) {
-            dw__load(runtime, *record);
+            dw__come(runtime, *record);
         }
     }
     return status;
@@ -432,7 +436,9 @@ static bool bring_page(dw_runtime *runtime, const dw__scan *scan)
         }
         dw_status status = dw__record_bring(runtime, &scan->rows[i], &record, &error);
         if (status == DW_OK) {
-            dw__load(runtime, record);
+            dw__come(runtime, record);
+        } else if (status == DW_E_BUSY) { /* too many wait for room: they come first */
+            all = false;
         } else {
             error.code = status;
             dw__problem(runtime, id, &error);
@@ -546,19 +552,24 @@ static void leave_finish(dw__operation *operation)
 {
     dw_runtime *runtime = operation->runtime;
     dw__record *record = operation->record;
+    dw__note_memory(runtime, record, 0);
     if (record->stopping) {
         dw__rest(runtime, record);
         return;
     }
+    record->left = true;
+    dw__sum(runtime, record, &(dw__sums){.parks = 1});
+    dw__happened(runtime, record, &(dw__happening){.kind = DW_EVENT_PARKED});
+    dw__log_simple(runtime, record, DW_LOG_DEBUG, "actor-parked");
     if (record->mail.count + record->held.count + record->coming.count > 0 ||
         record->operations != NULL) {
+        dw__park_no_more(runtime, record, NULL);
         dw__load(runtime, record);
         return;
     }
-    dw__sum(runtime, record, &(dw__sums){.parks = 1});
-    dw__log_simple(runtime, record, DW_LOG_DEBUG, "actor-parked");
     look_at_timer(runtime, record->timer_ms != 0 ? record->timer_ms : UINT64_MAX);
     dw__unlist(runtime, record, false);
+    dw__park_no_more(runtime, record, NULL); /* not before: its parent goes on resting */
     runtime->platform.seed_unref(runtime->platform.user, record->seed);
     record->seed = NULL;
     dw__record_free(runtime, record);

@@ -229,6 +229,9 @@ static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
     if (status == DW_OK) {
         status = take_limits(&own, &limits, err);
     }
+    if (status == DW_OK && own.manifest != NULL) {
+        status = dw__manifest_parking(&own, err);
+    }
     if (status == DW_OK) {
         status = dw__runtime_create(&host->runtime, &platform, &own, err);
     }

@@ -29,6 +29,9 @@
 /* An actor that could not be restarted is tried again so much later. */
 #define DW__RESTART_NS UINT64_C(1000000000)
 #define DW__SLOW_MS 60000u /* slow_message_ms */
+#define DW__PARK_IDLE_S 300u
+#define DW__RESIDENT_ACTORS 4096u
+#define DW__QUEUED_MAX 4096u /* of a tenant's actors that wait for room in memory */
 
 /* Something that is due at a time of the platform's clock: dw__alarm_set. */
 typedef struct dw__alarm {
@@ -118,6 +121,12 @@ typedef struct dw__sums {
 #undef DW__SUM_MEMBER
 } dw__sums;
 
+/* Those at rest, the least recently used first; or those that wait for room. */
+typedef struct dw__rest_list {
+    struct dw__record *first;
+    struct dw__record *last;
+} dw__rest_list;
+
 typedef struct dw__ready_queue {
     struct dw__record *first;
     struct dw__record *last;
@@ -156,6 +165,10 @@ typedef struct dw__tenant {
     dw__work_queue work; /* guarded by the host's work_lock */
     dw_durability durability;
     uint32_t durability_s;
+    uint32_t park_idle_s;
+    struct dw__tenant *next_queued; /* of those that have actors waiting for room */
+    dw__rest_list queued;
+    size_t queued_count;
 } dw__tenant;
 
 typedef enum dw__record_state {
@@ -190,6 +203,7 @@ typedef struct dw__names {
     size_t bucket_count;
     size_t count;
 } dw__names;
+typedef struct dw__operation dw__operation;
 
 /* What the runtime knows of an actor. */
 typedef struct dw__record {
@@ -273,10 +287,28 @@ typedef struct dw__record {
     dw_durability durability;
     uint32_t durability_s;
     dw__alarm keep_alarm;
+    /* parking.c */
+    bool pinned;      /* it stays in memory */
+    bool at_rest;     /* it is in the lists of those that may leave */
+    bool restless;    /* it is counted by its parent */
+    bool leaves;      /* it is about to leave memory */
+    bool left;        /* and had no body for a while */
+    bool unkept;      /* it could not be written, and is tried again by keep_alarm */
+    bool queued;      /* it waits for room */
+    uint64_t used_ns; /* at_rest: since when */
+    uint64_t leaving_bytes;
+    struct {
+        struct dw__record *before;
+        struct dw__record *after;
+    } rest[2];             /* in its priority's list, or its tenant's queue; in its parent's list */
+    dw__rest_list rests;   /* children at rest */
+    size_t restless_count; /* children in memory that are neither at rest, nor pinned, nor leave */
+    dw__operation *park_call; /* is told once it has left */
+    dw__alarm idle_alarm;
 } dw__record;
 
 /* Work with a body, outside of the lock, on a worker. */
-typedef struct dw__operation {
+struct dw__operation {
     dw__notice notice;
     struct dw__operation *next;
     dw_runtime *runtime;
@@ -310,7 +342,7 @@ typedef struct dw__operation {
     void *user;
     uint64_t about; /* the id that is told */
     dw_error error; /* its code is the status */
-} dw__operation;
+};
 
 typedef struct dw__event {
     dw__notice notice;
@@ -389,6 +421,18 @@ struct dw_runtime {
     pthread_mutex_t landing_lock; /* guards the next two */
     dw__landing *landings;        /* the first first */
     dw__landing *last_landing;
+    /* parking.c */
+    pthread_mutex_t traits_lock; /* who changes an actor's; taken before `lock` */
+    uint64_t resident_max;
+    uint64_t resident_bytes_max;
+    dw__rest_list rests[DW__PRIORITIES];
+    uint64_t resident_bytes; /* that bodies take */
+    size_t leaving_count;    /* of those that leave */
+    uint64_t leaving_bytes;  /* likewise */
+    bool crowded;            /* more than a bound: until there are some less */
+    dw__tenant *queued_tenants;
+    dw__tenant *last_queued;
+    size_t queued_count; /* records that wait for room */
     struct {
         uint64_t cause;
         uint64_t count;
@@ -460,6 +504,7 @@ typedef struct dw__wanted {
     dw_supervision supervision;
     dw_durability durability;
     uint32_t durability_s;
+    bool pinned;
     void *seed; /* counted by the record on success */
 } dw__wanted;
 /* A record in state DW__MAKING, listed. Errors: DW_E_LIMIT, DW_E_MEMORY. */
@@ -663,6 +708,31 @@ void dw__scan_folder(dw_runtime *runtime);
  * to do; should something come meanwhile it is read again. */
 void dw__leave_memory(dw_runtime *runtime, dw__record *record);
 
+/* ---- parking.c ---- */
+
+/* Whether it is at rest has changed, or may have. */
+void dw__note_rest(dw_runtime *runtime, dw__record *record);
+/* It is its parent's child now; it was `parent`'s. */
+void dw__rest_join(dw_runtime *runtime, dw__record *record);
+void dw__rest_leave(dw_runtime *runtime, dw__record *record, dw__record *parent);
+void dw__ring_idle(dw_runtime *runtime, dw__alarm *alarm);
+/* It rests: it is written if need be, and leaves memory unless something comes. */
+void dw__park(dw_runtime *runtime, dw__record *record);
+/* It stays, or has left: who asked for it is told, with `why` (NULL: well). */
+void dw__park_no_more(dw_runtime *runtime, dw__record *record, const dw_error *why);
+/* From dw__rest: whether it goes on leaving. */
+bool dw__park_on(dw_runtime *runtime, dw__record *record);
+/* A new record gets its body: made or read, once there is room. */
+void dw__come(dw_runtime *runtime, dw__record *record);
+/* It waits for room no longer. */
+void dw__come_no_more(dw_runtime *runtime, dw__record *record);
+/* Errors: DW_E_BUSY. */
+dw_status dw__may_queue(const dw_runtime *runtime, const dw__tenant *tenant, dw_error *err);
+/* Let leave who has to, and come who may. Whenever the lock is given back. */
+void dw__keep_bounds(dw_runtime *runtime);
+/* So much its body takes now. */
+void dw__note_memory(dw_runtime *runtime, dw__record *record, uint64_t bytes);
+
 /* ---- operations.c ---- */
 
 /* Begin the operation that the record owns; nothing else has its body. */
@@ -720,6 +790,8 @@ void dw__part(dw_runtime *runtime, dw__record *record, const dw_error *error, bo
 void dw__sum(dw_runtime *runtime, dw__record *record, const dw__sums *more);
 /* What its body has done by now, if it has one: also while it works. */
 void dw__sum_usage(dw_runtime *runtime, dw__record *record);
+/* The same, of a body that nobody else uses. */
+void dw__measure(dw_runtime *runtime, dw__record *record);
 
 /* ---- logged.c ---- */
 
@@ -773,6 +845,8 @@ void dw__trace_scheduled(dw_runtime *runtime, const dw__record *record,
     }
 /* The runtime's limits in a manifest; without the lock, as the next. */
 dw_status dw__manifest_limits(const char *text, size_t bytes, dw_limits *limits, dw_error *err);
+/* When actors leave memory, where the options do not say. */
+dw_status dw__manifest_parking(dw_runtime_options *options, dw_error *err);
 dw_status dw__manifest_tenants(dw_runtime *runtime, const char *text, size_t bytes, dw_error *err);
 
 /* ---- core.c ---- */

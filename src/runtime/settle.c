@@ -93,6 +93,7 @@ static void take_child(dw_runtime *runtime, dw__ask *asked)
     }
     child->inside = platform->waiting(platform->user, child->body);
     child->timer_ms = platform->timer_ms(platform->user, child->body);
+    dw__measure(runtime, child);
 }
 
 /* A message that was committed is where its receiver finds it. */
@@ -160,7 +161,7 @@ static void note_written(dw_runtime *runtime, dw__record *record)
     count_written(runtime, record);
     record->kept = turn->kept;
     record->kept.pending = false;
-    record->dirty = record->keep_due = false;
+    record->dirty = record->keep_due = record->unkept = false;
     record->undone = record->undone_bytes = 0;
     record->done_row = turn->row != 0 ? turn->row : record->done_row;
     dw__alarm_clear(runtime, &record->keep_alarm);
@@ -341,6 +342,18 @@ static void go_back(dw_runtime *runtime, dw__record *record, bool later)
     }
 }
 
+/* It could not be written as it is: it stays as it is, and is written whole, later. */
+static void stay(dw_runtime *runtime, dw__record *record)
+{
+    record->kept.incomplete = true;
+    record->keep_due = false;
+    record->unkept = true;
+    record->keep_alarm.ring = dw__ring_keep;
+    dw__alarm_set(runtime, &record->keep_alarm,
+                  runtime->platform.clock_ns(runtime->platform.user) + DW__AGAIN_NS);
+    dw__rest(runtime, record);
+}
+
 static void failure_finish(dw__operation *operation)
 {
     dw_runtime *runtime = operation->runtime;
@@ -358,8 +371,11 @@ static void failure_finish(dw__operation *operation)
         record->own_attempts += turn->has_message && !turn->transient;
         dw__problem(runtime, record->id, &turn->own);
     }
+    bool wrote = turn->undone && !turn->has_message && !turn->gives_up && !turn->folder.repeats;
     if (turn->refused) {
         dw__rest(runtime, record);
+    } else if (wrote && !record->stopping) {
+        stay(runtime, record);
     } else if (turn->broken && !turn->undone && !record->stopping) {
         record->dirty = record->keep_due = false;
         dw__supervise(runtime, record);
@@ -418,7 +434,9 @@ void dw__ring_keep(dw_runtime *runtime, dw__alarm *alarm)
 {
     dw__record *record = (dw__record *)(void *)((char *)alarm - offsetof(dw__record, keep_alarm));
     record->keep_due = true;
+    record->unkept = false;
     dw__rouse(runtime, record);
+    dw__note_rest(runtime, record);
 }
 
 bool dw__wants_write(const dw_runtime *runtime, const dw__record *record)
@@ -441,6 +459,7 @@ void dw__write(dw_runtime *runtime, dw__record *record)
         dw__alarm_set(runtime, &record->keep_alarm,
                       runtime->platform.clock_ns(runtime->platform.user) + DW__AGAIN_NS / 10);
         record->dirty = record->dirty && !record->stopping;
+        record->unkept = true;
         dw__rest(runtime, record);
         return;
     }
@@ -568,7 +587,9 @@ void dw__freeze_kept_finish(dw__operation *operation)
                      &(dw__happening){.kind = DW_EVENT_FROZEN, .number = operation->number});
     }
     dw__operation_end(runtime, operation);
-    if (undone) {
+    if (undone && !turn->folder.repeats && !record->stopping) {
+        stay(runtime, record);
+    } else if (undone) {
         go_back(runtime, record, false);
     } else {
         dw__rest(runtime, record);
@@ -761,6 +782,7 @@ static void made_finish(dw__operation *operation)
         record->loaded = true;
         record->inside = platform->waiting(platform->user, record->body);
         record->timer_ms = platform->timer_ms(platform->user, record->body);
+        dw__measure(runtime, record);
         dw__post_held(runtime, record);
     }
     tell_made(runtime, record, &turn->own);

@@ -55,6 +55,8 @@ void dw__part(dw_runtime *runtime, dw__record *record, const dw_error *error, bo
 {
     DW_ASSERT(record->listed && !record->stopping);
     record->stopping = true;
+    dw__come_no_more(runtime, record);
+    dw__park_no_more(runtime, record, error);
     if (record->state == DW__WORKING && record->body != NULL) {
         runtime->platform.cancel(runtime->platform.user, record->body, true);
         if (record->current != NULL) {

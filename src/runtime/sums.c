@@ -17,12 +17,16 @@ void dw__sum(dw_runtime *runtime, dw__record *record, const dw__sums *more)
 
 void dw__sum_usage(dw_runtime *runtime, dw__record *record)
 {
-    dw__usage usage = {.memory_bytes = 0};
-    if (record->state != DW__WORKING) { /* its body may be a worker's */
-        return;
+    if (record->state == DW__WORKING) { /* else its body may be a worker's */
+        dw__measure(runtime, record);
     }
+}
+
+void dw__measure(dw_runtime *runtime, dw__record *record)
+{
+    dw__usage usage = {.memory_bytes = 0};
     runtime->platform.usage(runtime->platform.user, record->body, &usage);
-    record->memory_bytes = usage.memory_bytes;
+    dw__note_memory(runtime, record, usage.memory_bytes);
     dw__sum(runtime, record,
             &(dw__sums){.prompt_tokens = usage.prompt_tokens,
                         .generated_tokens = usage.generated_tokens,

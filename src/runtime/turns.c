@@ -141,6 +141,7 @@ void dw__set_state(dw_runtime *runtime, dw__record *record, dw__record_state sta
         record->tenant->working++;
     }
     record->state = state;
+    dw__note_rest(runtime, record);
 }
 
 /* ---- what comes next ------------------------------------------------------------------------- */
@@ -189,6 +190,9 @@ void dw__rest(dw_runtime *runtime, dw__record *record)
     }
     if (record->stopping) {
         dw__bury(runtime, record);
+        return;
+    }
+    if (dw__park_on(runtime, record)) {
         return;
     }
     if (record->operations != NULL) {
@@ -487,6 +491,7 @@ void dw__leave(dw_runtime *runtime, bool tells)
 {
     dw_account_scope payer = entered;
     for (;;) {
+        dw__keep_bounds(runtime);
         dispatch(runtime);
         dw__record *record = runtime->starts;
         dw__operation *operation = runtime->submits;

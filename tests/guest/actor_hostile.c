@@ -96,6 +96,9 @@ static int32_t storm(char what)
         }
         return 0;
     }
+    case 't': /* a timer after another */
+        counter++;
+        return dw_actor_timer(1, "t", 1);
     case 'l':
         for (volatile uint32_t forever = 0;; forever++) {}
     default:
