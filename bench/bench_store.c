@@ -1,6 +1,7 @@
 /* What dormant actors cost: a state folder with many of them is opened, listed, one of them is
- * found and loaded, one is told a message. They are copies of one actor, whose rows and file are
- * multiplied here. There is no other side. The folder is made where $TMPDIR says. */
+ * found and loaded, one is told a message; and the same through a runtime. They are copies of one
+ * actor, whose rows and file are multiplied here. There is no other side. The folder is made where
+ * $TMPDIR says. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,6 +197,81 @@ static void run(bench *b, int rounds)
     }
 }
 
+/* ---- the same of a runtime ------------------------------------------------------------------- */
+
+static dw_runtime *open_runtime(const bench *b, const char *path)
+{
+    dw_runtime *runtime = NULL;
+    dw_error err = {.message = ""};
+    const dw_runtime_options options = {.struct_bytes = sizeof options, .path = path};
+    must(dw_runtime_open(&runtime, b->engine, &options, &err), &err);
+    return runtime;
+}
+
+static double list_ids_ms(dw_runtime *runtime)
+{
+    static char ids[LISTED][DW_ACTOR_ID_CHARS + 1];
+    dw_error err = {.message = ""};
+    size_t all = 0;
+    size_t count = LISTED;
+    char after[DW_ACTOR_ID_CHARS + 1] = "";
+    uint64_t begun = dw_os_clock_ns();
+    while (count == LISTED) {
+        must(dw_runtime_list(runtime, after, ids, LISTED, &count, &err), &err);
+        all += count;
+        if (count > 0) {
+            memcpy(after, ids[count - 1], sizeof after);
+        }
+    }
+    if (all != ACTORS) {
+        bench_die("not all are listed");
+    }
+    return ms_since(begun);
+}
+
+/* A message to one, until its end is told and it is on the disk. */
+static double wake_ms(dw_runtime *runtime, uint64_t number)
+{
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw_error err = {.message = ""};
+    const dw_request request = {
+        .struct_bytes = sizeof request, .message = "+1", .message_bytes = 2};
+    (void)snprintf(id, sizeof id, "%016" PRIx64, id_of(number));
+    uint64_t begun = dw_os_clock_ns();
+    must(dw_runtime_call(runtime, id, &request, &err), &err);
+    return ms_since(begun);
+}
+
+static void run_runtime(const bench *b, int rounds)
+{
+    char empty[PATH_BYTES];
+    double best[3] = {1e9, 1e9, 1e9};
+    double taken = 0;
+    (void)snprintf(empty, sizeof empty, "%s/empty", b->folder);
+    for (int i = 0; i < rounds; i++) {
+        dw_runtime *none = open_runtime(b, empty);
+        size_t before = dw_os_rss_bytes();
+        uint64_t begun = dw_os_clock_ns();
+        dw_runtime *runtime = open_runtime(b, b->folder);
+        const double opened = ms_since(begun);
+        (void)wake_ms(runtime, 7 + (uint64_t)i); /* compiles the module */
+        const double listed = list_ids_ms(runtime);
+        taken = (double)dw_os_rss_bytes() - (double)before;
+        for (uint64_t k = 0; k < 20; k++) {
+            const double took[3] = {opened, listed, wake_ms(runtime, 1000 + 40 * k + (uint64_t)i)};
+            for (int j = 0; j < 3; j++) {
+                best[j] = took[j] < best[j] ? took[j] : best[j];
+            }
+        }
+        dw_runtime_close(runtime);
+        dw_runtime_close(none);
+    }
+    bench_figure("runtime_open_100000", "ms", best[0]);
+    bench_figure("runtime_list_100000", "ms", best[1]);
+    bench_figure("runtime_tell_one", "ms", best[2]);
+    bench_figure("runtime_memory_of_100000", "MiB", taken / 1048576);
+}
+
 int main(int argc, char **argv)
 {
     static bench b;
@@ -214,6 +290,7 @@ int main(int argc, char **argv)
     make_many(&b);
     bench_header();
     run(&b, options.rounds);
+    run_runtime(&b, options.rounds);
     dw_module_unref(b.module);
     dw_engine_destroy(b.engine);
     (void)snprintf(command, sizeof command, "rm -r '%s'", b.folder);

@@ -1,0 +1,152 @@
+/* What a message to an actor costs that has left memory, with so many tokens of context (--context;
+ * 2,000): until the first token of its answer is chosen, behind 16 tokens of the message. Beside it
+ * the same of an actor that stayed, and of one that computes all of these tokens again, as a server
+ * does that has forgotten them. All sides are ours. The folder is made where $TMPDIR says. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "common.h"
+#include "driftwood.h"
+
+#define SPOKEN 16u
+#define FILL 8000u /* at once: the guest's room */
+
+typedef struct bench {
+    char folder[512];
+    uint32_t tokens;
+    dw_engine *engine;
+    dw_model *model;
+    dw_module *module;
+    dw_runtime *runtime;
+} bench;
+
+static void must(dw_status status, const dw_error *err)
+{
+    if (status != DW_OK) {
+        bench_die(err->message);
+    }
+}
+
+static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err)
+{
+    (void)name;
+    (void)fingerprint;
+    (void)err;
+    *model = ((const bench *)user)->model;
+    return DW_OK;
+}
+
+static void spawn(bench *b, char id[DW_ACTOR_ID_CHARS + 1])
+{
+    dw_error err = {.message = ""};
+    dw_instance_options instance = {.struct_bytes = sizeof instance,
+                                    .models = &b->model,
+                                    .model_count = 1,
+                                    .context_tokens_max = b->tokens + 4096};
+    const dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
+    const dw_spawn_options options = {.struct_bytes = sizeof options, .actor = &actor};
+    must(dw_runtime_spawn(b->runtime, b->module, &options, id, &err), &err);
+}
+
+/* Milliseconds until its end. */
+static double tell(bench *b, const char *id, const char *text)
+{
+    dw_error err = {.message = ""};
+    const dw_request request = {
+        .struct_bytes = sizeof request, .message = text, .message_bytes = strlen(text)};
+    uint64_t begun = dw_os_clock_ns();
+    must(dw_runtime_call(b->runtime, id, &request, &err), &err);
+    return (double)(dw_os_clock_ns() - begun) / 1e6;
+}
+
+/* The tokens of its context, and where `more` those of the message, up to a choice. */
+static double fill(bench *b, const char *id, uint32_t more)
+{
+    char text[32];
+    double took = 0;
+    uint32_t left = b->tokens + more;
+    while (left > 0) {
+        uint32_t now = left < FILL ? left : FILL;
+        left -= now;
+        (void)snprintf(text, sizeof text, "%c%u", left == 0 && more > 0 ? 'q' : 'n', now);
+        took += tell(b, id, text);
+    }
+    return took;
+}
+
+static double least(double a, double b)
+{
+    return a == 0 || b < a ? b : a;
+}
+
+static void run(bench *b, int rounds)
+{
+    static const char message[] = "q16";
+    double took[4] = {0, 0, 0, 0};
+    dw_error err = {.message = ""};
+    for (int i = 0; i < rounds; i++) {
+        char parked[DW_ACTOR_ID_CHARS + 1];
+        char stays[DW_ACTOR_ID_CHARS + 1];
+        char again[DW_ACTOR_ID_CHARS + 1];
+        spawn(b, parked);
+        (void)tell(b, parked, "m");
+        (void)fill(b, parked, 0);
+        uint64_t begun = dw_os_clock_ns();
+        must(dw_runtime_park(b->runtime, parked, &err), &err);
+        took[3] = least(took[3], (double)(dw_os_clock_ns() - begun) / 1e6);
+        took[0] = least(took[0], tell(b, parked, message));
+        must(dw_runtime_fork(b->runtime, parked, stays, &err), &err);
+        took[1] = least(took[1], tell(b, stays, message));
+        spawn(b, again);
+        (void)tell(b, again, "m");
+        took[2] = least(took[2], fill(b, again, SPOKEN));
+        must(dw_runtime_stop_all(b->runtime, NULL, &err), &err);
+    }
+    bench_row("first_token_of_parked", "ms", took[0], took[2]);
+    bench_row("first_token_of_resident", "ms", took[1], took[2]);
+    bench_figure("park", "ms", took[3]);
+}
+
+int main(int argc, char **argv)
+{
+    static bench b;
+    char command[600];
+    dw_error err = {.message = ""};
+    const char *tmp = getenv("TMPDIR");
+    bench_options options = {.rounds = 3, .context = 2000};
+    bench_read_options(&options, argc, argv,
+                       "a message to an actor that has left memory, against its tokens again");
+    b.tokens = options.context;
+    (void)snprintf(b.folder, sizeof b.folder, "%s/dw-bench-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    if (mkdtemp(b.folder) == NULL) {
+        bench_die("no folder in $TMPDIR");
+    }
+    const dw_engine_options engine = {.struct_bytes = sizeof engine,
+                                      .device = options.device != NULL ? options.device : "CPU",
+                                      .threads = options.threads};
+    must(dw_engine_create(&b.engine, &engine, &err), &err);
+    must(dw_model_open(&b.model, b.engine, options.model, &err), &err);
+    must(dw_module_open(&b.module, b.engine, DW_TEST_GUESTS_DIR "/actor_talker.wasm", &err), &err);
+    /* Each has a tenant's prefixes to itself: what is computed again is not found. */
+    const dw_tenant_options tenant = {
+        .struct_bytes = sizeof tenant, .capabilities = DW_MAY_ALL, .no_shared_prefixes = true};
+    const dw_runtime_options runtime = {.struct_bytes = sizeof runtime,
+                                        .path = b.folder,
+                                        .find_model = find_model,
+                                        .durability = DW_DURABLE_PARK,
+                                        .user = &b};
+    must(dw_runtime_open(&b.runtime, b.engine, &runtime, &err), &err);
+    must(dw_runtime_set_tenant(b.runtime, "", &tenant, &err), &err);
+    bench_header();
+    run(&b, options.rounds);
+    dw_runtime_close(b.runtime);
+    dw_module_unref(b.module);
+    dw_model_unref(b.model);
+    dw_engine_destroy(b.engine);
+    (void)snprintf(command, sizeof command, "rm -r '%s'", b.folder);
+    return system(command) == 0 ? 0 : 1;
+}
