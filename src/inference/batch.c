@@ -119,8 +119,11 @@ static void begin_item(dw_batch *batch, dw_batch_item *item)
         dw_batch_queue_put(&batch->following, item);
         return;
     }
-    item->error = (dw_error){0};
-    item->status = dw__context_begin(item->context, &item->step, &item->found, &item->error);
+    do {
+        item->error = (dw_error){0};
+        item->status = dw__context_begin(item->context, &item->step, &item->found, &item->error);
+    } while (item->status == DW_E_MEMORY && batch->waiting_count == 0 && batch->relieve != NULL &&
+             batch->relieve(batch->relieve_user));
     item->done = item->found;
     if (item->status == DW_OK) {
         wait_on(batch, item);

@@ -98,6 +98,10 @@ typedef struct dw_batch {
     const dw_stop_others *others; /* the owner's: who else wants runs to be over; NULL: nobody */
     dw_batch_part_fn on_part;     /* the owner's; NULL: nobody looks */
     void *part_user;
+    /* The owner's: whether it has freed memory, for a step that lacks it where no other waits; it
+     * may take its time. NULL: there is nobody to ask. */
+    bool (*relieve)(void *user);
+    void *relieve_user;
     dw_batch_stats counts;
 } dw_batch;
 
@@ -109,7 +113,8 @@ void dw_batch_init(dw_batch *batch, const dw_batch_limits *limits);
 dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_error *err);
 /* Let the item's step wait, which dw_batch_admits has admitted: context and step are set. One that
  * cannot be run is finished at once; one that lacks memory while others wait begins when some of
- * them are complete. Allocates nothing but for the context's growth. */
+ * them are complete, else once `relieve` has freed some. Allocates nothing but for the context's
+ * growth. */
 void dw_batch_add(dw_batch *batch, dw_batch_item *item);
 /* Let the device run once, for as many of those that wait as the limits allow. One that fails
  * leaves the others alone; if the device fails, all that took part do. With none waiting: nothing.

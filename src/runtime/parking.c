@@ -9,7 +9,12 @@
 #include <stddef.h>
 
 #include "base/alloc.h"
+#include "base/os.h"
 #include "runtime/runtime_internal.h"
+
+/* So many leave where memory is short, and somebody waits so long for one of them to have left. */
+#define AT_ONCE 8u
+#define RELIEF_NS UINT64_C(2000000000)
 
 /* ---- lists ----------------------------------------------------------------------------------- */
 
@@ -158,6 +163,7 @@ void dw__park_no_more(dw_runtime *runtime, dw__record *record, const dw_error *w
         runtime->leaving_count--;
         runtime->leaving_bytes -= record->leaving_bytes;
         dw__note_rest(runtime, record);
+        (void)pthread_cond_broadcast(&runtime->changed);
     }
     record->park_call = NULL;
     if (call != NULL) {
@@ -376,6 +382,35 @@ void dw__note_memory(dw_runtime *runtime, dw__record *record, uint64_t bytes)
     runtime->resident_bytes += bytes;
     runtime->resident_bytes -= record->memory_bytes;
     record->memory_bytes = bytes;
+}
+
+/* ---- memory that is short -------------------------------------------------------------------- */
+
+size_t dw__make_room(dw_runtime *runtime)
+{
+    size_t count = 0;
+    dw__record *record = NULL;
+    while (runtime->keeper != NULL && !runtime->closing && count < AT_ONCE &&
+           (record = choose(runtime)) != NULL) {
+        dw__park(runtime, record);
+        count++;
+    }
+    return count;
+}
+
+bool dw__relieve(dw_runtime *runtime)
+{
+    uint64_t until_ns = dw_os_clock_ns() + RELIEF_NS;
+    dw__enter(runtime);
+    uint64_t before = runtime->sums.parks;
+    (void)dw__make_room(runtime);
+    dw__leave(runtime, false);
+    dw__enter(runtime);
+    while (runtime->sums.parks == before && runtime->leaving_count > 0 &&
+           dw_os_cond_wait_until(&runtime->changed, &runtime->lock, until_ns)) {}
+    bool any = runtime->sums.parks != before;
+    dw__leave(runtime, false);
+    return any;
 }
 
 /* ---- from outside ---------------------------------------------------------------------------- */

@@ -192,6 +192,7 @@ static void load_finish(dw__operation *operation)
     dw_status status = operation->error.code;
     if (status == DW_E_MEMORY || status == DW_E_IO || status == DW_E_BUSY) {
         forget_mail(runtime, operation);
+        (void)(status == DW_E_MEMORY ? dw__make_room(runtime) : 0);
         dw__problem(runtime, record->id, &operation->error);
         dw__set_state(runtime, record, DW__DOWN);
         record->alarm.ring = dw__ring_timer;

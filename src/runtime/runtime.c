@@ -213,6 +213,11 @@ static void choose_threads(const dw_engine *engine, dw_scheduler_options *option
     options->guest_threads = count < GUEST_THREADS_MOST ? count : GUEST_THREADS_MOST;
 }
 
+static bool relieve(void *user)
+{
+    return dw__relieve(((const dw__host *)user)->runtime);
+}
+
 static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
 {
     dw__platform platform = dw__guests_platform;
@@ -249,6 +254,9 @@ static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
         2 * (host->options.working_max != 0 ? host->options.working_max : DW__WORKING_DEFAULT) +
         DW__TENANTS_MAX;
     status = dw_scheduler_create(&host->scheduler, engine, &options, err);
+    if (status == DW_OK) {
+        dw_scheduler_set_relief(host->scheduler, relieve, host);
+    }
     if (status == DW_OK) {
         dw_limits_fill(&limits, &dw_limits_usual);
         status = dw__prefixes_open(&host->prefixes, engine, &own, limits.prefix_bytes, err);

@@ -730,6 +730,10 @@ void dw__come_no_more(dw_runtime *runtime, dw__record *record);
 dw_status dw__may_queue(const dw_runtime *runtime, const dw__tenant *tenant, dw_error *err);
 /* Let leave who has to, and come who may. Whenever the lock is given back. */
 void dw__keep_bounds(dw_runtime *runtime);
+/* Memory is short: some of those at rest begin to leave; how many. */
+size_t dw__make_room(dw_runtime *runtime);
+/* The same without the lock, and one has left. false: none could. Not on a worker. */
+bool dw__relieve(dw_runtime *runtime);
 /* So much its body takes now. */
 void dw__note_memory(dw_runtime *runtime, dw__record *record, uint64_t bytes);
 

@@ -65,6 +65,8 @@ static dw_status add_batch(dw_scheduler *scheduler, dw_batch **out, dw_error *er
     batch->others = &scheduler->workers[0].others;
     batch->on_part = on_part;
     batch->part_user = scheduler;
+    batch->relieve = scheduler->relieve;
+    batch->relieve_user = scheduler->relieve_user;
     scheduler->batches[scheduler->batch_count++] = batch;
     *out = batch;
     return DW_OK;

@@ -80,6 +80,13 @@ void dw_scheduler_set_watch(dw_scheduler *scheduler, const dw_scheduler_watch *w
     scheduler->watch = *watch;
 }
 
+void dw_scheduler_set_relief(dw_scheduler *scheduler, bool (*relieve)(void *user), void *user)
+{
+    DW_ASSERT(!scheduler->running && scheduler->started == 0);
+    scheduler->relieve = relieve;
+    scheduler->relieve_user = user;
+}
+
 /* ---- from any thread ---------------------------------------------------------------------- */
 
 /* Where the guest is already, or else where the fewest are. With the lock. */

@@ -67,5 +67,8 @@ typedef struct dw_scheduler_watch {
 } dw_scheduler_watch;
 /* Before it has run. `watch` is copied. */
 void dw_scheduler_set_watch(dw_scheduler *scheduler, const dw_scheduler_watch *watch);
+/* Before it has run: who frees memory for a step that lacks it where no other is under way, and
+ * whether that did; then it is tried again. On the thread that runs steps, which may wait. */
+void dw_scheduler_set_relief(dw_scheduler *scheduler, bool (*relieve)(void *user), void *user);
 
 #endif

@@ -195,7 +195,9 @@ struct dw_scheduler {
     dw_batch_limits limits;
     size_t guest_count_max;
     dw_scheduler_watch watch; /* its on_span NULL: nobody watches */
-    dw__worker *workers;      /* [worker_count] */
+    bool (*relieve)(void *user);
+    void *relieve_user;
+    dw__worker *workers; /* [worker_count] */
     size_t worker_count;
 
     /* The first worker's thread alone, the others being at rest where it is written. */

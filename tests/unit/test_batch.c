@@ -406,6 +406,65 @@ static void test_batch_prompts_get_on(void **state)
     check_prompts_get_on(0, 1);
 }
 
+typedef struct owner {
+    dw_device *device;
+    unsigned asked;
+    unsigned gives; /* memory, so often */
+} owner;
+
+static bool relieve(void *user)
+{
+    owner *o = user;
+    dw_error err;
+    o->asked++;
+    return o->asked <= o->gives && dw_kv_pool_limit(o->device, 0, &err) == DW_OK;
+}
+
+/* One that lacks memory, and there is nobody to wait for: who owns the batch is asked. */
+static void test_batch_asks_for_memory(void **state)
+{
+    (void)state;
+    enum { TOKENS = 300 };
+    dw_error err = {0};
+    for (unsigned gives = 0; gives < 2; gives++) {
+        model_fixture fixture;
+        dw_batch_item item;
+        dw_batch batch;
+        open_tiny(&fixture, GGML_TYPE_F32);
+        owner o = {.device = dw_model_device(fixture.model), .gives = gives};
+        size_t unit = dw_os_page_bytes();
+        dw_kv_pool_options options = {.emulation = {.granularity_bytes = unit},
+                                      .allocation_bytes_max = 16 * unit,
+                                      .buffer_bytes = (size_t)64 << 10,
+                                      .threads = 1,
+                                      .grows_in_step = true,
+                                      .takes_all = true};
+        if (dw_device_info_of(o.device)->kind != DW_DEVICE_CPU) {
+            close_tiny(&fixture);
+            skip();
+        }
+        assert_int_equal(dw_kv_pool_open(o.device, &options, &err), DW_OK);
+        assert_int_equal(dw_kv_pool_limit(o.device, unit, &err), DW_OK);
+        for (uint32_t i = 0; i < TOKENS; i++) {
+            fixture.tokens[i] = (int32_t)(i % fixture.vocab_count);
+        }
+        dw_context *context = model_fixture_context(&fixture, 0);
+        dw_batch_init(&batch, &(dw_batch_limits){.tokens_max = 64});
+        batch.relieve = relieve;
+        batch.relieve_user = &o;
+        item = item_of(&fixture, context, 0, TOKENS);
+        dw_batch_add(&batch, &item);
+        while (batch.waiting_count > 0) {
+            dw_batch_run(&batch);
+        }
+        assert_int_equal(o.asked, 1);
+        assert_int_equal(item.status, gives > 0 ? DW_OK : DW_E_MEMORY);
+        assert_int_equal(dw_context_length(context), gives > 0 ? TOKENS : 0);
+        dw_context_destroy(context);
+        close_tiny(&fixture);
+    }
+}
+
 /* Contexts that do not fit into the device's memory together: one is worked on after the other,
  * instead of a failure for those that came when others' steps held it. */
 static void test_batch_waits_for_memory(void **state)
@@ -709,6 +768,7 @@ int main(void)
         cmocka_unit_test(test_batch_counts_placed_rows),
         cmocka_unit_test(test_batch_reads_tokens_in_place),
         cmocka_unit_test(test_batch_prompts_get_on),
+        cmocka_unit_test(test_batch_asks_for_memory),
         cmocka_unit_test(test_batch_waits_for_memory),
         cmocka_unit_test(test_batch_runs_in_slices),
         cmocka_unit_test(test_batch_mixes_results),

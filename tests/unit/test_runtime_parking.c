@@ -449,6 +449,77 @@ static void test_parking_bounds_of_bytes(void **state)
     close_folder(f);
 }
 
+/* A step that lacks memory: those at rest leave, before it fails. */
+static void test_parking_where_memory_is_short(void **state)
+{
+    runtime_fixture *f = *state;
+    open_folder(f);
+    bound(f, 100);
+    runtime_id ids[4];
+    for (size_t i = 0; i < 4; i++) {
+        ids[i] = spawned(f, DW_PRIORITY_NORMAL, i == 2);
+    }
+    runtime_await(f);
+    assert_true(dw__relieve(f->runtime));
+    await_resident(f, 1);
+    assert_true(is_in(f, &ids[2]));
+    assert_false(dw__relieve(f->runtime));
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(runtime_told(f, &ids[i], "+1"), 1);
+    }
+    close_folder(f);
+}
+
+static dw_status (*thaw_well)(void *user, dw__record *record, const char *id, dw__thawed *thawed,
+                              dw_error *err);
+static runtime_fixture *crowded;
+
+static dw_status thaw_alone(void *user, dw__record *record, const char *id, dw__thawed *thawed,
+                            dw_error *err)
+{
+    return stats_of(crowded).resident > 1 ? dw_fail(err, DW_E_MEMORY, "no memory for two")
+                                          : thaw_well(user, record, id, thawed, err);
+}
+
+/* One that cannot be read for lack of it makes others leave, and is tried again. */
+static void test_parking_for_one_that_comes(void **state)
+{
+    static dw__keeper own;
+    runtime_fixture *f = *state;
+    dw_error error;
+    runtime_answer answer = {.count = 0};
+    open_folder(f);
+    bound(f, 100);
+    runtime_id a = spawned(f, DW_PRIORITY_NORMAL, false);
+    runtime_id b = spawned(f, DW_PRIORITY_NORMAL, false);
+    assert_int_equal(dw_runtime_park(f->runtime, a.text, &error), DW_OK);
+    crowded = f;
+    dw__enter(f->runtime);
+    own = *f->runtime->keeper;
+    thaw_well = own.thaw;
+    own.thaw = thaw_alone;
+    f->runtime->keeper = &own;
+    dw__leave(f->runtime, false);
+    const dw_request request = {.struct_bytes = sizeof request,
+                                .message = "+1",
+                                .message_bytes = 2,
+                                .on_answer = runtime_keep,
+                                .user = &answer};
+    assert_int_equal(dw_runtime_send(f->runtime, a.text, &request, NULL, &error), DW_OK);
+    for (unsigned i = 0; is_in(f, &b); i++) {
+        assert_true(i < 20000);
+        (void)usleep(1000);
+    }
+    while (runtime_info(f, &a).done == 0) {
+        (void)atomic_fetch_add(&later_ns, DW__AGAIN_NS);
+        (void)dw__tick(f->runtime);
+        (void)usleep(1000);
+    }
+    runtime_await(f);
+    assert_int_equal(*(uint32_t *)(void *)answer.bytes, 1);
+    close_folder(f);
+}
+
 /* Those that never rest leave room for others. */
 static void test_parking_beside_timers(void **state)
 {
@@ -673,6 +744,8 @@ int main(void)
         cmocka_unit_test(test_parking_after_idling),
         cmocka_unit_test(test_parking_bounds_hold),
         cmocka_unit_test(test_parking_bounds_of_bytes),
+        cmocka_unit_test(test_parking_where_memory_is_short),
+        cmocka_unit_test(test_parking_for_one_that_comes),
         cmocka_unit_test(test_parking_beside_timers),
         cmocka_unit_test(test_parking_amid_calls),
         cmocka_unit_test(test_parking_on_a_failing_disk),
