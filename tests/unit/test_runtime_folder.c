@@ -195,6 +195,60 @@ static void test_folder_does_again(void **state)
     close_folder(f);
 }
 
+/* Without files for each message: they are written when they must be, and what is not is done again. */
+static void test_folder_durability(void **state)
+{
+    runtime_fixture *f = *state;
+    char text[32];
+    f->durability = DW_DURABLE_PARK;
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    runtime_id b = runtime_spawned(f, f->hostile, NULL);
+    assert_int_equal(runtime_info(f, &a).durability, DW_DURABLE_PARK);
+    uint64_t freezes = stats_of(f).freezes;
+    for (uint32_t i = 1; i <= 20; i++) {
+        assert_int_equal(runtime_told(f, &a, "+1"), i);
+    }
+    assert_int_equal(stats_of(f).freezes, freezes);
+    assert_int_equal(runtime_info(f, &a).waiting, 0);
+    (void)snprintf(text, sizeof text, "I%s", b.text);
+    (void)runtime_told(f, &a, text);
+    (void)runtime_told(f, &a, "D+3"); /* what is asked for is written at once, with all before */
+    runtime_await(f);
+    assert_int_equal(stats_of(f).freezes, freezes + 1);
+    open_again(f); /* b was not written before */
+    assert_int_equal(runtime_told(f, &a, "+0"), 20);
+    assert_int_equal(runtime_told(f, &b, "+0"), 3);
+    close_folder(f);
+    f->durability = DW_DURABLE_SECONDS;
+    f->durability_s = 1;
+    open_folder(f);
+    a = runtime_spawned(f, f->hostile, NULL);
+    freezes = stats_of(f).freezes;
+    assert_int_equal(runtime_told(f, &a, "+1"), 1);
+    assert_int_equal(runtime_told(f, &a, "+1"), 2);
+    assert_int_equal(stats_of(f).freezes, freezes);
+    assert_int_equal(runtime_info(f, &a).durability_s, 1);
+    while (stats_of(f).freezes == freezes) {
+        (void)usleep(10000);
+    }
+    assert_int_equal(stats_of(f).freezes, freezes + 1);
+    /* No more messages than may wait are done in memory alone. */
+    f->limits = (dw_limits){.struct_bytes = sizeof f->limits, .mail = 8};
+    dw_limits limits = f->limits;
+    runtime_close(f);
+    f->limits = limits;
+    f->durability = DW_DURABLE_PARK;
+    f->durability_s = 0;
+    open_folder(f);
+    freezes = stats_of(f).freezes;
+    for (uint32_t i = 1; i <= 20; i++) {
+        assert_int_equal(runtime_told(f, &a, "+1"), 2 + i);
+    }
+    assert_in_range(stats_of(f).freezes, freezes + 2, freezes + 3);
+    close_folder(f);
+}
+
 static void test_folder_has_one_owner(void **state)
 {
     runtime_fixture *f = *state;
@@ -249,8 +303,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_folder_answers_go_on), cmocka_unit_test(test_folder_effects),
-        cmocka_unit_test(test_folder_failures),      cmocka_unit_test(test_folder_does_again),
-        cmocka_unit_test(test_folder_has_one_owner), cmocka_unit_test(test_folder_of_a_store),
+        cmocka_unit_test(test_folder_failures),
+        cmocka_unit_test(test_folder_does_again),
+        cmocka_unit_test(test_folder_has_one_owner),
+        cmocka_unit_test(test_folder_of_a_store),
+        cmocka_unit_test(test_folder_durability),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_group, runtime_fixture_close);
