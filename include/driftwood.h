@@ -1641,7 +1641,8 @@ DW_API DW_MUST_CHECK dw_status dw_store_stop_all(dw_store *store, uint64_t *coun
 
 /* Makes actors, gives them messages, carries out what they ask for, and starts anew those that
  * broke off, on threads of its own: the guests of all that work run by turns, and their steps go
- * through the device together. The actors are in memory, and go with the runtime.
+ * through the device together. The actors are in memory, and go with the runtime; or they live in a
+ * state folder (dw_runtime_options.path), and are in memory while they work and after it.
  *
  * Thread: any, callbacks included. Functions that say "Blocks" wait for an actor, and are
  * DW_E_STATE on the runtime's own threads, which callbacks are called on.
@@ -1710,8 +1711,9 @@ typedef struct dw_runtime_options {
     uint32_t worker_threads; /* which make and fork actors; 0: 2; at most 64 */
     /* JSON [manifest_bytes]: {"limits": {...}, "tenants": {NAME: {"weight": 300, "actors": 50,
      * "may": ["spawn", "fork", "send-kin", "send-tenant", "send-any", "timers", "join"], "models":
-     * [NAME or "*"], "prefixes": "own", "park_idle_s": 60, "limits": {...}}}, "park_idle_s": 300,
-     * "resident_actors": 4096, "resident_bytes": 8589934592}. Prefixes are "shared" by a tenant's
+     * [NAME or "*"], "prefixes": "own", "durability": "each", "park_idle_s": 60, "limits": {...}}},
+     * "durability": 5, "park_idle_s": 300, "resident_actors": 4096, "resident_bytes": 8589934592}.
+     * Durability is "each", "park" or a number of seconds. Prefixes are "shared" by a tenant's
      * actors unless it says "own". park_idle_s 0 is never. What the options below say counts before
      * it. Limits as dw_limits_read has them; those of `limits` below count
      * before them. What a tenant's entry does not name is not granted, and with a manifest the
@@ -1792,7 +1794,8 @@ typedef struct dw_log_entry {
 } dw_log_entry;
 
 /* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads,
- * working_max, log_level, log_fd), of control_path DW_E_LIMIT (too long for a socket), DW_E_STATE
+ * working_max, durability, log_level, log_fd), those of dw_store_open (path: DW_E_BUSY where
+ * another process works there), of control_path DW_E_LIMIT (too long for a socket), DW_E_STATE
  * (somebody answers there), DW_E_ARG (there is something else), DW_E_IO; of the manifest
  * DW_E_FORMAT, DW_E_NOT_FOUND (a name that there is not), DW_E_RANGE, DW_E_LIMIT (1 MiB), each with
  * the place; of prefix_path DW_E_IO, DW_E_STATE (the engine's are kept in a folder already),
@@ -1801,7 +1804,9 @@ typedef struct dw_log_entry {
 DW_API DW_MUST_CHECK dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine,
                                                const dw_runtime_options *options, dw_error *err);
 /* All actors are stopped, as by dw_runtime_stop_all; every request that has not ended does, with
- * DW_E_CANCELLED; prefixes that are not yet in their folder are written. Blocks: until that is
+ * DW_E_CANCELLED. With a path they stay there, and what they have done is written; a request whose
+ * message was accepted ends with DW_E_STATE then: it is worked on when the path is opened again.
+ * Prefixes that are not yet in their folder are written. Blocks: until that is
  * done. Not from its callbacks: it stays open then, and the log says so. */
 DW_API void dw_runtime_close(dw_runtime *runtime);
 /* Wait until nothing is worked on and nothing waits but timers; timeout_ms 0: for as long as it
@@ -1887,8 +1892,9 @@ typedef struct dw_request {
     void *user;                /* for both */
 } dw_request;
 
-/* Put a message into an actor's mailbox. An actor works on one message at a time, in the order in
- * which they came. `*number` (may be NULL) is for dw_runtime_cancel.
+/* Put a message into an actor's mailbox; with a path it is accepted when it is on the disk, and
+ * until then its end may be DW_E_IO, DW_E_BUSY or DW_E_NOT_FOUND. An actor works on one message at
+ * a time, in the order in which they came. `*number` (may be NULL) is for dw_runtime_cancel.
  * It ends with: what dw_actor_receive returns; DW_E_LIMIT (timeout_ms: where it is being worked on
  * the guest is cancelled, and nothing more of its answer is told); DW_E_CANCELLED (cancelled, or
  * the actor was stopped).
@@ -1925,7 +1931,8 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_fork(dw_runtime *runtime, const char *
                                                char child[DW_ACTOR_ID_CHARS + 1], dw_error *err);
 /* Keep what the actor is behind the message that it is working on: a restart, and
  * dw_runtime_rewind, go back there. The number of the freeze, from 1 on, is in the end. The last 8
- * are kept; they take the memory that the actor changes afterwards. */
+ * are kept; they take the memory that the actor changes afterwards. With a path each is a file with
+ * all of the actor, numbers grow with gaps, and a restart goes back to what was written last. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_begin_freeze(dw_runtime *runtime, const char *id,
                                                        dw_runtime_end_fn on_end, void *user,
                                                        dw_error *err);
@@ -2030,7 +2037,8 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_import(dw_runtime *runtime, const dw_t
                                                  char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
 
 /* The end of an actor. From now on there is no such actor; what it works on is interrupted, what
- * waits for it is cancelled. */
+ * waits for it is cancelled. With a path it has gone from there first: DW_E_IO, and it is as it
+ * was. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_stop(dw_runtime *runtime, const char *id, dw_error *err);
 /* The same for the actor and all that descend from it, or for all there are. `*count` (may be
  * NULL): how many. */
@@ -2225,7 +2233,8 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_trace_end(dw_runtime *runtime, dw_trac
 
 /* Messages that an actor's mailbox keeps apart, since its work on them failed as often as the limit
  * `attempts` says: those of other actors, which nobody waits for. As dw_store_message; `take` is
- * called on the caller's thread, and must not call the runtime. */
+ * called on the caller's thread, and must not call the runtime. With a path numbers are those of
+ * the messages there, not dw_runtime_send's. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_list_mail(dw_runtime *runtime, const char *id,
                                                     void (*take)(void *user,
                                                                  const dw_store_message *message),
@@ -2245,7 +2254,7 @@ typedef enum dw_event_kind {
     DW_EVENT_BEGAN,     /* to work on it; 0: on that of a timer */
     DW_EVENT_ANSWERED,  /* `bytes` of it */
     DW_EVENT_ENDED,     /* its work on it: `status`, and `text` where that is not DW_OK */
-    DW_EVENT_SET_ASIDE, /* message `number`: `text` says why */
+    DW_EVENT_SET_ASIDE, /* message `number`, as of dw_runtime_list_mail: `text` says why */
     DW_EVENT_RESTARTED,
     DW_EVENT_FROZEN,    /* freeze `number` */
     DW_EVENT_REWOUND,

@@ -400,6 +400,13 @@ size_t dw_actor_inside(const dw_actor *actor)
     return actor->mailbox.count + actor->timers.count;
 }
 
+void dw_actor_number_behind(dw_actor *actor, const dw_actor *other)
+{
+    if (actor->effect_number < other->effect_number) {
+        actor->effect_number = other->effect_number;
+    }
+}
+
 void dw_actor_drop_message(dw_actor *actor)
 {
     dw_free(dw_mailbox_take(&actor->mailbox));

@@ -42,6 +42,8 @@ uint64_t dw_actor_received(const dw_actor *actor);
 size_t dw_actor_inside(const dw_actor *actor);
 /* Take all effects out of it, in order; `effects` is empty before. */
 void dw_actor_take_effects(dw_actor *actor, dw_mailbox *effects);
+/* Effects from now on are numbered behind those of `other`, whose place the actor takes. */
+void dw_actor_number_behind(dw_actor *actor, const dw_actor *other);
 /* Drop the message that waits longest, if one does. */
 void dw_actor_drop_message(dw_actor *actor);
 /* Take it out: the caller's to dw_free; NULL: none waits. */

@@ -84,3 +84,13 @@ void dw__traits_of(const dw__record *record, dw_actor_traits *traits)
     (void)snprintf(traits->tenant, sizeof traits->tenant, "%s", record->tenant->name);
     dw__durability_text(traits->policy, record->durability, record->durability_s);
 }
+
+void dw__set_durability(dw_runtime *runtime, dw_durability durability, uint32_t seconds)
+{
+    dw__enter(runtime);
+    if (runtime->options.durability == DW_DURABLE_DEFAULT) {
+        runtime->options.durability = durability;
+        runtime->options.durability_s = seconds;
+    }
+    dw__leave(runtime, false);
+}

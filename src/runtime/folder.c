@@ -273,9 +273,11 @@ static dw_status check_models(dw_runtime *runtime, const dw__record *record, con
                                instance->model_count, err);
 }
 
-static dw_status read_actor(struct dw__folder *f, const char *id, dw_actor **actor, dw__kept *kept,
-                            dw_error *err)
+static dw_status read_actor(struct dw__folder *f, const char *id, uint64_t number, dw_actor **actor,
+                            dw__kept *kept, dw_error *err)
 {
+    char path[DW_FOLDER_PATH_MAX];
+    const char *const paths[] = {path};
     dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
     if (chain == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
@@ -283,9 +285,10 @@ static dw_status read_actor(struct dw__folder *f, const char *id, dw_actor **act
     dw_status status = dw_actor_folder_read_chain(f->folder, id, chain, err);
     if (status == DW_OK) {
         take_chain(kept, chain);
+        dw_actor_folder_kept_path(f->folder, id, number, path);
         const dw_thaw_options options = {.struct_bytes = sizeof options,
-                                         .paths = chain->list,
-                                         .path_count = chain->count,
+                                         .paths = number != 0 ? paths : chain->list,
+                                         .path_count = number != 0 ? 1 : chain->count,
                                          .find_model = find_model,
                                          .find_module = find_module,
                                          .find_user = f,
@@ -300,19 +303,21 @@ static dw_status read_actor(struct dw__folder *f, const char *id, dw_actor **act
     return status;
 }
 
-static dw_status thaw(void *user, dw__record *record, const char *id, dw__thawed *thawed,
-                      dw_error *err)
+static dw_status thaw(void *user, dw__record *record, const char *id, uint64_t number,
+                      dw__thawed *thawed, dw_error *err)
 {
     struct dw__folder *f = user;
     dw_actor *actor = NULL;
     dw__seed *own = NULL;
     dw_runtime *runtime = record->own->runtime;
-    dw_status status = read_actor(f, id, &actor, &thawed->kept, err);
+    dw_status status = read_actor(f, id, number, &actor, &thawed->kept, err);
     if (status == DW_OK) {
         status = check_models(runtime, record, actor, err);
     }
     if (status == DW_OK) {
+        const dw__host *host = dw__runtime_platform(runtime);
         dw_actor_settings *settings = dw_actor_settings_ref(dw_actor_settings_of(actor));
+        dw__prefixes_load(host->prefixes, &settings->instance);
         status = dw__seed_create(&own, dw_actor_module(actor), settings, err);
         if (status != DW_OK) {
             dw_actor_settings_unref(settings);
@@ -325,6 +330,12 @@ static dw_status thaw(void *user, dw__record *record, const char *id, dw__thawed
     thawed->given = actor;
     thawed->seed = own;
     return DW_OK;
+}
+
+static dw_status list_kept(void *user, const char *id, uint64_t numbers[DW_FOLDER_KEPT_MAX],
+                           size_t *count, dw_error *err)
+{
+    return dw_actor_folder_list_kept(((struct dw__folder *)user)->folder, id, numbers, count, err);
 }
 
 /* Long chains, and deltas that outweigh what they build upon, become one full snapshot. */
@@ -362,7 +373,8 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
     char part[DW_FOLDER_PATH_MAX];
     dw_freeze_stats stats = {.struct_bytes = sizeof stats};
     dw_freeze_options options = {.struct_bytes = sizeof options,
-                                 .delta = dw_actor_has_base(actor) && !wants_full(kept),
+                                 .delta =
+                                     dw_actor_has_base(actor) && !turn->whole && !wants_full(kept),
                                  .without_module = true,
                                  .part_path = part};
     uint64_t timer_ms = dw_actor_timer_ms(actor);
@@ -383,6 +395,10 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
     }
     if (status == DW_OK) {
         status = dw_actor_folder_snapshot_written(f->folder, row, path, err);
+    }
+    if (status == DW_OK && turn->keeps) {
+        turn->folder.keeps = row->sequence;
+        status = dw_actor_folder_keep(f->folder, turn->folder.id, row->sequence, path, err);
     }
     if (status != DW_OK) {
         return status;
@@ -430,6 +446,10 @@ static dw_status write_new(struct dw__folder *f, const dw__making *making,
     status = dw_actor_freeze(actor, path, &options, &stats, err);
     if (status == DW_OK) {
         note_bytes(making->written, &stats, true);
+        made->keeps = making->keeps;
+        status = making->keeps ? dw_actor_folder_keep(f->folder, made->id, 1, path, err) : DW_OK;
+    }
+    if (status == DW_OK) {
         status = dw_actor_folder_made(f->folder, made, path, err);
     }
     return status;
@@ -565,6 +585,7 @@ static const dw__keeper functions = {.look = look,
                                      .try = try,
                                      .tried = tried,
                                      .thaw = thaw,
+                                     .list_kept = list_kept,
                                      .freeze = freeze,
                                      .make = make,
                                      .commit_waiting = commit_waiting,

@@ -406,6 +406,12 @@ static void worked_on(void *user, void *of, uint64_t *received, uint64_t *inside
     *inside = dw_actor_inside(own->actor);
 }
 
+static void replaces(void *user, void *of, void *before)
+{
+    (void)user;
+    dw_actor_number_behind(((body *)of)->actor, ((const body *)before)->actor);
+}
+
 static dw_message *take_inside(void *user, void *of)
 {
     (void)user;
@@ -450,6 +456,7 @@ const dw__platform dw__guests_platform = {
     .timer_ms = timer_ms,
     .fire_timers = fire_timers,
     .waiting = waiting,
+    .replaces = replaces,
     .take_inside = take_inside,
     .worked_on = worked_on,
     .usage = get_usage,

@@ -48,18 +48,21 @@ typedef struct dw__turn {
     dw__landing landing; /* the first */
     struct dw__record *record;
     dw_turn folder;
-    dw__kept kept;    /* as it is once that is committed */
-    bool upgrades;    /* its body is of another module than what the folder has */
-    bool wrote;       /* files that are to be taken back if it is not */
-    bool broken;      /* the actor broke off: nothing comes of it but that */
-    bool undone;      /* it could not be written */
-    bool transient;   /* that may succeed another time */
-    bool refused;     /* its message never began */
-    bool has_message; /* it is of one, which ends with it */
-    bool gives_up;    /* what waits inside is set aside */
-    bool withdrawn;   /* its message waits no more */
-    bool aside;       /* its message was set aside */
-    bool leaves;      /* the folder was closing: its message goes on waiting */
+    dw__kept kept;       /* as it is once that is committed */
+    bool wrote;          /* files that are to be taken back if it is not */
+    bool broken;         /* the actor broke off: nothing comes of it but that */
+    bool undone;         /* it could not be written */
+    bool transient;      /* that may succeed another time */
+    bool refused;        /* its message never began */
+    bool has_message;    /* it is of one, which ends with it */
+    bool gives_up;       /* what waits inside is set aside */
+    bool whole;          /* the state is written as a full snapshot */
+    bool keeps;          /* and kept as a freeze, under its sequence */
+    bool kept_first;     /* an actor's first state, likewise */
+    bool upgrades;       /* its body is of another module than what the folder has */
+    bool withdrawn;      /* its message waits no more */
+    bool aside;          /* its message was set aside */
+    bool leaves;         /* the folder was closing: its message goes on waiting */
     dw__written written;
     dw_error own; /* how the message ended */
     uint64_t row; /* of the message; 0: it was inside, or there is none */
@@ -95,6 +98,7 @@ typedef struct dw__making {
                              not */
     dw__kept *kept;       /* what the folder has of the new one */
     dw__written *written; /* added to */
+    bool keeps;           /* it is kept as a freeze as well, number 1 */
 } dw__making;
 
 typedef struct dw__keeper {
@@ -137,9 +141,13 @@ typedef struct dw__keeper {
 
     /* ---- without the lock, on workers; these wait for the disk ---- */
 
-    dw_status (*thaw)(void *user, struct dw__record *record, const char *id, dw__thawed *thawed,
-                      dw_error *err);
-    /* Write the body's state for turn->folder, turn->kept being what the folder has of it now. */
+    /* As it is; with `number`, as it was at the freeze that is kept under that. */
+    dw_status (*thaw)(void *user, struct dw__record *record, const char *id, uint64_t number,
+                      dw__thawed *thawed, dw_error *err);
+    dw_status (*list_kept)(void *user, const char *id, uint64_t numbers[DW_FOLDER_KEPT_MAX],
+                           size_t *count, dw_error *err);
+    /* Write the body's state for turn->folder, turn->kept being what the folder has of it now; as
+     * turn->whole, turn->keeps and turn->upgrades say. */
     dw_status (*freeze)(void *user, dw__turn *turn, void *body, dw_error *err);
     /* Write the files of a new actor. After a failure too they are to be taken back. */
     dw_status (*make)(void *user, const dw__making *making, dw_error *err);

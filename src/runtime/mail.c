@@ -99,8 +99,8 @@ dw_status dw__mail_check(const dw__record *record, size_t bytes, uint64_t times,
     const dw_limits *limits = record->limits;
     uint64_t count = record->mail.count + record->aside.count + record->held.count +
                      record->coming.count + record->aside_count;
-    uint64_t held = record->mail.bytes + record->aside.bytes + record->held.bytes +
-                    record->coming.bytes;
+    uint64_t held =
+        record->mail.bytes + record->aside.bytes + record->held.bytes + record->coming.bytes;
     if (bytes > limits->message_bytes) {
         return dw_fail(err, DW_E_LIMIT, "message: %zu bytes, limit %" PRIu64 " (message_bytes)",
                        bytes, limits->message_bytes);

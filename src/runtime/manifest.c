@@ -161,17 +161,43 @@ static dw_status take_idle(const json_t *object, uint32_t *idle_s, dw_error *err
     return status;
 }
 
+/* "each", "park", or a number of seconds. */
+static dw_status take_durability(const json_t *object, dw_durability *durability, uint32_t *seconds,
+                                 dw_error *err)
+{
+    const json_t *value = json_object_get(object, "durability");
+    const char *text = json_string_value(value);
+    *durability = DW_DURABLE_DEFAULT;
+    *seconds = 0;
+    if (value == NULL) {
+        return DW_OK;
+    }
+    if (json_is_integer(value)) {
+        uint64_t number = 0;
+        dw_status status = take_number(object, "durability", UINT32_MAX, &number, err);
+        *durability = DW_DURABLE_SECONDS;
+        *seconds = (uint32_t)number;
+        return status;
+    }
+    if (text != NULL && (strcmp(text, "each") == 0 || strcmp(text, "park") == 0)) {
+        dw__durability_read(text, durability, seconds);
+        return DW_OK;
+    }
+    return dw_fail(err, DW_E_FORMAT,
+                   "manifest: durability: \"each\", \"park\" or a number of seconds is wanted");
+}
+
 static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t *value,
                              dw_error *err)
 {
-    static const char *const members[] = {"weight", "may",      "actors",     "limits",
-                                          "models", "prefixes", "park_idle_s"};
+    static const char *const members[] = {"weight", "may",      "actors",      "limits",
+                                          "models", "prefixes", "park_idle_s", "durability"};
     const char *models[MODELS_MAX];
     uint64_t weight = 0;
     bool any = false;
     dw_limits limits;
     dw_tenant_options options = {.struct_bytes = sizeof options, .limits = &limits};
-    dw_status status = check_names("a tenant", value, members, 7, err);
+    dw_status status = check_names("a tenant", value, members, 8, err);
     if (status == DW_OK) {
         status = take_number(value, "weight", 10000, &weight, err);
     }
@@ -192,6 +218,9 @@ static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t
     }
     if (status == DW_OK) {
         status = take_idle(value, &options.park_idle_s, err);
+    }
+    if (status == DW_OK) {
+        status = take_durability(value, &options.durability, &options.durability_s, err);
     }
     if (status != DW_OK) {
         return dw_fail_within(err, status, "tenant '%.63s'", name);
@@ -230,8 +259,8 @@ static dw_status take_tenants(dw_runtime *runtime, const json_t *manifest, dw_er
 
 static dw_status load(const char *text, size_t bytes, json_t **manifest, dw_error *err)
 {
-    static const char *const members[] = {"limits", "tenants", "park_idle_s", "resident_actors",
-                                          "resident_bytes"};
+    static const char *const members[] = {"limits",          "tenants",        "park_idle_s",
+                                          "resident_actors", "resident_bytes", "durability"};
     static const dw_json_bounds bounds = {MANIFEST_BYTES_MAX, 100000, 16, 24};
     json_error_t why;
     dw_status status = dw_json_check("manifest", text, bytes, &bounds, err);
@@ -243,7 +272,7 @@ static dw_status load(const char *text, size_t bytes, json_t **manifest, dw_erro
         return dw_fail(err, DW_E_FORMAT, "manifest: line %d, column %d: %s", why.line, why.column,
                        why.text);
     }
-    return check_names("it", *manifest, members, 5, err);
+    return check_names("it", *manifest, members, 6, err);
 }
 
 dw_status dw__manifest_limits(const char *text, size_t bytes, dw_limits *limits, dw_error *err)
@@ -283,8 +312,14 @@ dw_status dw__manifest_parking(dw_runtime_options *options, dw_error *err)
 dw_status dw__manifest_tenants(dw_runtime *runtime, const char *text, size_t bytes, dw_error *err)
 {
     json_t *manifest = NULL;
+    dw_durability durability = DW_DURABLE_DEFAULT;
+    uint32_t seconds = 0;
     dw_status status = load(text, bytes, &manifest, err);
     if (status == DW_OK) {
+        status = take_durability(manifest, &durability, &seconds, err);
+    }
+    if (status == DW_OK) {
+        dw__set_durability(runtime, durability, seconds);
         status = take_tenants(runtime, manifest, err);
     }
     json_decref(manifest);

@@ -131,7 +131,8 @@ static void spawn_work(dw__operation *operation)
         status = platform->seed_of_guest(platform->user, &seed, record->seed, operation->guest,
                                          &operation->error);
     }
-    if (status == DW_OK && operation->given != NULL) {
+    const bool imported = operation->given != NULL;
+    if (status == DW_OK && imported) {
         operation->seed = seed;
         status = platform->adopt(platform->user, &operation->body, operation->given, record,
                                  record->id, &operation->error);
@@ -146,7 +147,8 @@ static void spawn_work(dw__operation *operation)
                                  &operation->error);
     }
     if (status == DW_OK && operation->runtime->keeper != NULL) {
-        status = dw__make_files(operation->runtime, record, operation->body, 0, &operation->error);
+        status = dw__make_files(operation->runtime, record, operation->body, 0, imported,
+                                &operation->error);
     }
     operation->error.code = status;
 }
@@ -268,7 +270,7 @@ void dw__fork_work(dw__operation *operation)
     if (operation->error.code == DW_OK && operation->runtime->keeper != NULL) {
         operation->error.code =
             dw__make_files(operation->runtime, operation->child, operation->body,
-                           operation->record->id, &operation->error);
+                           operation->record->id, false, &operation->error);
     }
 }
 

@@ -108,6 +108,8 @@ typedef struct dw__platform {
     uint64_t (*timer_ms)(void *user, void *body);
     void (*fire_timers)(void *user, void *body, uint64_t now_ms);
     size_t (*waiting)(void *user, void *body);
+    /* `body` takes the place of `before`: what it asks for is numbered behind what that did. */
+    void (*replaces)(void *user, void *body, void *before);
     /* The message that waits longest inside: the caller's to dw_free. */
     struct dw_message *(*take_inside)(void *user, void *body);
     /* Messages that it has worked on, and those and timers that are in it. */

@@ -104,7 +104,7 @@ static void load_work(dw__operation *operation)
         status = keeper->count_tree(keeper->user, operation->row.head, &operation->tree_count, err);
     }
     if (status == DW_OK) {
-        status = keeper->thaw(keeper->user, record, id, &thawed, err);
+        status = keeper->thaw(keeper->user, record, id, 0, &thawed, err);
         operation->seed = thawed.seed;
         record->kept = thawed.kept;
     }
@@ -229,28 +229,6 @@ static void load_finish(dw__operation *operation)
     take_mail(runtime, record, operation);
     dw__post_held(runtime, record);
     dw__rest(runtime, record);
-}
-
-dw_status dw__forget_undone(dw_runtime *runtime, const dw__record *record, dw_error *err)
-{
-    const dw__keeper *keeper = runtime->keeper;
-    char id[DW_ACTOR_ID_CHARS + 1];
-    dw_mail_row *rows = NULL;
-    size_t count = 0;
-    if (record->undone == 0) {
-        return DW_OK;
-    }
-    dw__id_text(id, record->id);
-    dw_status status = keeper->list_mail(keeper->user, id, &rows, &count, err);
-    for (size_t i = 0; i < count && status == DW_OK; i++) {
-        if (is_undone(record, &rows[i]) &&
-            !keeper->withdraw(keeper->user, id, rows[i].message.number)) {
-            status = dw_fail(err, DW_E_IO, "message %" PRIu64 " could not be taken back",
-                             rows[i].message.number);
-        }
-    }
-    dw_free(rows);
-    return status;
 }
 
 void dw__load(dw_runtime *runtime, dw__record *record)

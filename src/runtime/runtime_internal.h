@@ -636,13 +636,14 @@ void dw__settle(dw_runtime *runtime, dw__record *record, dw__ask *asks, const dw
                 bool broken);
 /* Its message could not begin. */
 void dw__settle_refused(dw_runtime *runtime, dw__record *record, const dw_error *error);
-/* Operations of actors in a folder. */
-void dw__upgrade_kept_work(dw__operation *operation);
-void dw__upgrade_kept_finish(dw__operation *operation);
-void dw__freeze_kept_work(dw__operation *operation);
-void dw__freeze_kept_finish(dw__operation *operation);
-void dw__rewind_kept_work(dw__operation *operation);
-void dw__rewind_kept_finish(dw__operation *operation);
+/* For freezes.c: nothing has happened yet; it says which messages are done; what it says is
+ * written; the actor is read again, at once or later. */
+void dw__turn_reset(dw_runtime *runtime, dw__record *record);
+void dw__turn_take_done(dw__record *record);
+void dw__turn_written(dw_runtime *runtime, dw__record *record);
+void dw__go_back(dw_runtime *runtime, dw__record *record, bool later);
+/* It could not be written as it is: it stays as it is, and is written whole, later. */
+void dw__stay(dw_runtime *runtime, dw__record *record);
 /* Write it as it is. The record's body is free. */
 void dw__write(dw_runtime *runtime, dw__record *record);
 /* Whether it is to be written before anything else. */
@@ -662,16 +663,28 @@ void dw__durability_fill(const dw_runtime *runtime, const dw__tenant *tenant,
                          dw_durability *durability, uint32_t *seconds);
 /* Errors: DW_E_RANGE. */
 dw_status dw__durability_check(dw_durability durability, uint32_t seconds, dw_error *err);
+/* The manifest's, where the options say nothing. Without the lock. */
+void dw__set_durability(dw_runtime *runtime, dw_durability durability, uint32_t seconds);
 /* "each", "park", a number of seconds, "": the default; and back. */
 void dw__durability_text(char text[32], dw_durability durability, uint32_t seconds);
 void dw__durability_read(const char *text, dw_durability *durability, uint32_t *seconds);
 /* Its row's traits. */
 void dw__traits_of(const dw__record *record, dw_actor_traits *traits);
-/* Files of a new actor: of a fork by the embedder upon those of `parent`, else 0. On a worker. */
+/* Files of a new actor: of a fork by the embedder upon those of `parent`, else 0; `keeps`: as a
+ * freeze, too. On a worker. */
 dw_status dw__make_files(dw_runtime *runtime, dw__record *record, void *body, uint64_t parent,
-                         dw_error *err);
+                         bool keeps, dw_error *err);
 /* They were written: into the folder with it; record->made is told, and it rests. */
 void dw__enter_folder(dw_runtime *runtime, dw__record *record);
+
+/* ---- freezes.c: operations of actors in a folder ---- */
+
+void dw__freeze_kept_work(dw__operation *operation);
+void dw__freeze_kept_finish(dw__operation *operation);
+void dw__rewind_kept_work(dw__operation *operation);
+void dw__rewind_kept_finish(dw__operation *operation);
+void dw__upgrade_kept_work(dw__operation *operation);
+void dw__upgrade_kept_finish(dw__operation *operation);
 
 /* ---- writing.c: on workers ---- */
 
@@ -690,9 +703,6 @@ bool dw__is_transient(dw_status status);
 /* Read the record's actor, and its mail; where that was read before, of it what the actor had done
  * in a state that was not written. Afterwards it rests. */
 void dw__load(dw_runtime *runtime, dw__record *record);
-/* What would be done again is given up; without the lock, on a worker. Errors: DW_E_IO: some of it
- * may be. */
-dw_status dw__forget_undone(dw_runtime *runtime, const dw__record *record, dw_error *err);
 /* dw__find_text, where the actor is in the folder alone it is brought in: the lock is given back
  * meanwhile. */
 dw_status dw__reach(dw_runtime *runtime, const char *text, dw__record **record, dw_error *err);

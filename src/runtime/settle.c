@@ -22,7 +22,7 @@ bool dw__is_transient(dw_status status)
 
 /* ---- a turn ---------------------------------------------------------------------------------- */
 
-static void reset(dw_runtime *runtime, dw__record *record)
+void dw__turn_reset(dw_runtime *runtime, dw__record *record)
 {
     dw__turn *turn = record->turn;
     *turn = (dw__turn){.landing = {.runtime = runtime}, .record = record, .kept = record->kept};
@@ -48,7 +48,7 @@ dw_status dw__turn_try(dw_runtime *runtime, dw__record *record, dw_error *err)
 {
     const dw__platform *platform = &runtime->platform;
     dw__turn *turn = record->turn;
-    reset(runtime, record);
+    dw__turn_reset(runtime, record);
     turn->has_message = true;
     if (record->current != NULL) {
         turn->row = record->current->row;
@@ -155,7 +155,7 @@ static void count_written(dw_runtime *runtime, dw__record *record)
     dw__sum(runtime, record, &(dw__sums){.written_bytes = written->bytes});
 }
 
-static void note_written(dw_runtime *runtime, dw__record *record)
+void dw__turn_written(dw_runtime *runtime, dw__record *record)
 {
     const dw__turn *turn = record->turn;
     count_written(runtime, record);
@@ -170,7 +170,7 @@ static void note_written(dw_runtime *runtime, dw__record *record)
 static void succeed(dw_runtime *runtime, dw__record *record)
 {
     dw__turn *turn = record->turn;
-    note_written(runtime, record);
+    dw__turn_written(runtime, record);
     carry_out(runtime, record);
     if (turn->folder.aside != NULL) {
         tell_given_up(runtime, record);
@@ -327,7 +327,7 @@ static void end_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail)
 
 /* It is read again, and does again what it had done since; at once, or where nobody is told and the
  * disk fails, later. */
-static void go_back(dw_runtime *runtime, dw__record *record, bool later)
+void dw__go_back(dw_runtime *runtime, dw__record *record, bool later)
 {
     record->dirty = record->keep_due = false;
     if (record->stopping) {
@@ -342,8 +342,7 @@ static void go_back(dw_runtime *runtime, dw__record *record, bool later)
     }
 }
 
-/* It could not be written as it is: it stays as it is, and is written whole, later. */
-static void stay(dw_runtime *runtime, dw__record *record)
+void dw__stay(dw_runtime *runtime, dw__record *record)
 {
     record->kept.incomplete = true;
     record->keep_due = false;
@@ -375,12 +374,12 @@ static void failure_finish(dw__operation *operation)
     if (turn->refused) {
         dw__rest(runtime, record);
     } else if (wrote && !record->stopping) {
-        stay(runtime, record);
+        dw__stay(runtime, record);
     } else if (turn->broken && !turn->undone && !record->stopping) {
         record->dirty = record->keep_due = false;
         dw__supervise(runtime, record);
     } else {
-        go_back(runtime, record, turn->undone && !told);
+        dw__go_back(runtime, record, turn->undone && !told);
     }
 }
 
@@ -393,7 +392,7 @@ static void begin_failure(dw_runtime *runtime, dw__record *record)
 /* ---- from elsewhere -------------------------------------------------------------------------- */
 
 /* What the turn says of messages that are done. */
-static void take_done(dw__record *record)
+void dw__turn_take_done(dw__record *record)
 {
     dw__turn *turn = record->turn;
     uint64_t done = record->done_row > record->kept.done ? record->done_row : record->kept.done;
@@ -452,7 +451,7 @@ void dw__write(dw_runtime *runtime, dw__record *record)
 {
     dw_error busy;
     record->keep_due = false;
-    reset(runtime, record);
+    dw__turn_reset(runtime, record);
     if (runtime->keeper->try(runtime->keeper->user, record->turn->folder.id, NULL, &busy) !=
         DW_OK) { /* too many are at work: their ends come first */
         record->keep_alarm.ring = dw__ring_keep;
@@ -463,7 +462,7 @@ void dw__write(dw_runtime *runtime, dw__record *record)
         dw__rest(runtime, record);
         return;
     }
-    take_done(record);
+    dw__turn_take_done(record);
     dw__begin_own(runtime, record, dw__write_work, settle_finish);
 }
 
@@ -493,7 +492,7 @@ void dw__settle(dw_runtime *runtime, dw__record *record, dw__ask *asks, const dw
         begin_failure(runtime, record);
         return;
     }
-    take_done(record);
+    dw__turn_take_done(record);
     dw__begin_own(runtime, record, dw__write_work, settle_finish);
 }
 
@@ -543,130 +542,8 @@ void dw__give_up_inside(dw_runtime *runtime, dw__record *record)
     turn->gives_up = true;
     turn->has_message = false;
     dw__set_state(runtime, record, DW__BUSY);
-    take_done(record);
+    dw__turn_take_done(record);
     dw__begin_own(runtime, record, dw__write_work, settle_finish);
-}
-
-/* ---- asked for from outside ------------------------------------------------------------------ */
-
-void dw__freeze_kept_work(dw__operation *operation)
-{
-    dw_runtime *runtime = operation->runtime;
-    dw__record *record = operation->record;
-    const dw__keeper *keeper = runtime->keeper;
-    dw__turn *turn = record->turn;
-    dw_error *err = &operation->error;
-    reset(runtime, record);
-    take_done(record);
-    dw_status status = keeper->try(keeper->user, turn->folder.id, NULL, err);
-    if (status == DW_OK) {
-        turn->wrote = true;
-        status = keeper->freeze(keeper->user, turn, record->body, err);
-    }
-    if (status == DW_OK) {
-        status = keeper->commit_waiting(keeper->user, turn, err);
-    }
-    if (status == DW_OK) {
-        keeper->committed(keeper->user, turn);
-    } else if (turn->wrote) {
-        keeper->take_back(keeper->user, &turn->folder);
-    }
-    err->code = status;
-}
-
-void dw__freeze_kept_finish(dw__operation *operation)
-{
-    dw_runtime *runtime = operation->runtime;
-    dw__record *record = operation->record;
-    dw__turn *turn = record->turn;
-    bool undone = operation->error.code != DW_OK && turn->wrote;
-    if (operation->error.code == DW_OK) {
-        note_written(runtime, record);
-        operation->number = record->kept.sequence;
-        dw__happened(runtime, record,
-                     &(dw__happening){.kind = DW_EVENT_FROZEN, .number = operation->number});
-    }
-    dw__operation_end(runtime, operation);
-    if (undone && !turn->folder.repeats && !record->stopping) {
-        stay(runtime, record);
-    } else if (undone) {
-        go_back(runtime, record, false);
-    } else {
-        dw__rest(runtime, record);
-    }
-}
-
-/* One transaction says that the actor is of another module, and what it is then. */
-void dw__upgrade_kept_work(dw__operation *operation)
-{
-    dw_runtime *runtime = operation->runtime;
-    dw__record *record = operation->record;
-    const dw__keeper *keeper = runtime->keeper;
-    dw__turn *turn = record->turn;
-    dw_error *err = &operation->error;
-    if (!dw__upgrade_make(operation)) {
-        return;
-    }
-    reset(runtime, record);
-    take_done(record);
-    turn->upgrades = true;
-    turn->kept.incomplete = true; /* a full snapshot */
-    dw_status status = keeper->try(keeper->user, turn->folder.id, NULL, err);
-    if (status == DW_OK) {
-        turn->wrote = true;
-        status = keeper->freeze(keeper->user, turn, operation->body, err);
-    }
-    if (status == DW_OK) {
-        status = keeper->commit_waiting(keeper->user, turn, err);
-    }
-    if (status == DW_OK) {
-        keeper->committed(keeper->user, turn);
-        runtime->platform.destroy(runtime->platform.user, record->body);
-    } else if (turn->wrote) {
-        keeper->take_back(keeper->user, &turn->folder);
-    }
-    err->code = status;
-    if (status != DW_OK) {
-        dw__upgrade_undo(operation);
-    }
-}
-
-void dw__upgrade_kept_finish(dw__operation *operation)
-{
-    dw_runtime *runtime = operation->runtime;
-    dw__record *record = operation->record;
-    if (operation->error.code == DW_OK) {
-        note_written(runtime, record);
-        operation->number = record->kept.sequence;
-        dw__upgrade_take(operation);
-    }
-    dw__operation_end(runtime, operation);
-    dw__rest(runtime, record);
-}
-
-/* What is not written is given up. */
-void dw__rewind_kept_work(dw__operation *operation)
-{
-    if (operation->number != 0) {
-        operation->error.code = dw_fail(&operation->error, DW_E_NOT_FOUND,
-                                        "freeze %" PRIu64 " is not kept", operation->number);
-        return;
-    }
-    operation->error.code =
-        dw__forget_undone(operation->runtime, operation->record, &operation->error);
-}
-
-void dw__rewind_kept_finish(dw__operation *operation)
-{
-    dw_runtime *runtime = operation->runtime;
-    dw__record *record = operation->record;
-    bool good = operation->error.code == DW_OK;
-    dw__operation_end(runtime, operation);
-    if (good) {
-        go_back(runtime, record, false);
-    } else {
-        dw__rest(runtime, record);
-    }
 }
 
 /* ---- the end of an actor --------------------------------------------------------------------- */
@@ -685,7 +562,7 @@ static void remove_finish(dw__operation *operation)
     dw__record *record = operation->record;
     if (operation->error.code != DW_OK && !record->stopping) { /* it lives on */
         dw__problem(runtime, record->id, &operation->error);
-        go_back(runtime, record, true);
+        dw__go_back(runtime, record, true);
         return;
     }
     record->ends_in_folder = operation->error.code == DW_OK;
@@ -709,13 +586,13 @@ void dw__end_actor(dw_runtime *runtime, dw__record *record)
 /* ---- actors made from outside ---------------------------------------------------------------- */
 
 dw_status dw__make_files(dw_runtime *runtime, dw__record *record, void *body, uint64_t parent,
-                         dw_error *err)
+                         bool keeps, dw_error *err)
 {
     const dw__keeper *keeper = runtime->keeper;
     dw__turn *turn = record->turn;
     char id[DW_ACTOR_ID_CHARS + 1];
     dw__id_text(id, parent);
-    reset(runtime, record);
+    dw__turn_reset(runtime, record);
     turn->folder.made = dw_alloc(1, sizeof *turn->folder.made);
     dw_status status =
         turn->folder.made != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for an actor");
@@ -732,7 +609,9 @@ dw_status dw__make_files(dw_runtime *runtime, dw__record *record, void *body, ui
                                    .body = body,
                                    .parent = parent != 0 ? id : NULL,
                                    .kept = &turn->kept,
-                                   .written = &turn->written};
+                                   .written = &turn->written,
+                                   .keeps = keeps};
+        turn->kept_first = keeps;
         status = keeper->make(keeper->user, &making, err);
         if (status != DW_OK) {
             keeper->take_back(keeper->user, &turn->folder);
@@ -780,6 +659,7 @@ static void made_finish(dw__operation *operation)
         count_written(runtime, record);
         record->kept = turn->kept;
         record->loaded = true;
+        record->freeze_number = turn->kept_first;
         record->inside = platform->waiting(platform->user, record->body);
         record->timer_ms = platform->timer_ms(platform->user, record->body);
         dw__measure(runtime, record);

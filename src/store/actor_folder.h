@@ -4,6 +4,7 @@
  *   journal.db, -wal, -shm, -marks           the journal: all but the two below (folder_tables.c)
  *   modules/SHA256.wasm                      guests, named by their hash
  *   actors/ID/SEQUENCE-DONE.KIND.snapshot    KIND is `full`, or `delta` upon the snapshot before
+ *   actors/ID/NUMBER.kept.snapshot           a freeze that was asked for, to go back to
  *   .tmp-NAME                                what is being written
  *
  * SEQUENCE has at least 8 digits, DONE 12; they are read at any width, up to 64 bits.
@@ -232,6 +233,21 @@ void dw_actor_folder_snapshot_path(const dw_actor_folder *folder, const char *id
 dw_status dw_actor_folder_snapshot_written(dw_actor_folder *folder, dw_snapshot_row *row,
                                            const char *path, dw_error *err);
 
+/* ---- freezes that are kept ---- */
+
+#define DW_FOLDER_KEPT_MAX 8 /* of an actor: the first goes where one more comes */
+/* Their numbers [*count], in order. Errors: DW_E_IO. */
+dw_status dw_actor_folder_list_kept(dw_actor_folder *folder, const char *id,
+                                    uint64_t numbers[DW_FOLDER_KEPT_MAX], size_t *count,
+                                    dw_error *err);
+/* Where one is: it is written there before the turn that `keeps` it is committed. */
+void dw_actor_folder_kept_path(const dw_actor_folder *folder, const char *id, uint64_t number,
+                               char path[DW_FOLDER_PATH_MAX]);
+/* Another name for the full snapshot at `path`; or a copy, where there are no such. Errors:
+ * DW_E_IO. */
+dw_status dw_actor_folder_keep(dw_actor_folder *folder, const char *id, uint64_t number,
+                               const char *path, dw_error *err);
+
 /* ---- messages ---- */
 
 typedef struct dw_message_row {
@@ -348,6 +364,7 @@ typedef struct dw_new_actor {
     const dw_descent *descent;                   /* NULL: none */
     const dw_actor_traits *traits;               /* NULL: tenant "", which may do all */
     bool uses_module;                            /* dw_actor_folder_use_module was called for it */
+    bool keeps;                                  /* its first state, as freeze 1 */
     dw_snapshot_row rows[DW_SNAPSHOT_CHAIN_MAX]; /* [row_count] */
     size_t row_count;
     uint64_t inside;
@@ -371,6 +388,7 @@ typedef struct dw_turn {
     bool through;      /* and with it all before it */
     uint64_t inside;   /* messages in the actor itself */
     uint64_t timer_ms; /* UINT64_MAX: none */
+    uint64_t keeps;    /* the number of a freeze that is kept from now on; 0: none */
     bool ends;         /* the actor */
     char module[65];   /* that it had, of one that ends or gets another: set by the commit */
     char next_module[65]; /* that it gets: dw_actor_folder_change_module; "": it keeps its own */

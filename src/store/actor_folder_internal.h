@@ -101,6 +101,13 @@ dw_status dw__row_read(dw_journal_tx *tx, const char *id, dw_actor_row *row, uin
 void dw__snapshot_file_name(char name[DW__SNAPSHOT_NAME_BYTES], const dw_snapshot_row *row);
 /* The reverse, of numbers of any width. */
 bool dw__snapshot_parse_name(const char *name, dw_snapshot_row *row);
+void dw__kept_file_name(char name[DW__SNAPSHOT_NAME_BYTES], uint64_t number);
+/* Numbers [*count] of freezes that are kept, within a transaction. */
+dw_status dw__kept_read(dw_journal_tx *tx, const char *id, uint64_t numbers[DW_FOLDER_KEPT_MAX],
+                        size_t *count, dw_error *err);
+/* One more; the first goes where there are too many. */
+dw_status dw__kept_add(dw_journal_tx *tx, const char *id, uint64_t number, uint64_t done,
+                       dw_error *err);
 /* Link or copy the chain's files into `folder`, numbered from 1; their rows. */
 dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *chain,
                                 dw_snapshot_row *rows, dw_error *err);

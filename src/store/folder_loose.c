@@ -59,7 +59,7 @@ typedef struct sweep {
     dw_actor_folder *folder;
     const char *id;
     bool exists; /* the actor; else its folder goes */
-    char names[DW_SNAPSHOT_CHAIN_MAX][DW__SNAPSHOT_NAME_BYTES];
+    char names[DW_SNAPSHOT_CHAIN_MAX + DW_FOLDER_KEPT_MAX][DW__SNAPSHOT_NAME_BYTES];
     size_t count;
 } sweep;
 
@@ -83,6 +83,14 @@ static dw_status read_names(void *user, dw_journal_tx *tx, dw_error *err)
                                           .full = dw_query_get_i64(query, 2) != 0,
                                           .pending = dw_query_get_i64(query, 3) != 0};
         dw__snapshot_file_name(s->names[s->count++], &snapshot);
+    }
+    if (status == DW_OK) {
+        uint64_t kept[DW_FOLDER_KEPT_MAX];
+        size_t kept_count = 0;
+        status = dw__kept_read(tx, s->id, kept, &kept_count, err);
+        for (size_t i = 0; i < kept_count; i++) {
+            dw__kept_file_name(s->names[s->count++], kept[i]);
+        }
     }
     return status;
 }

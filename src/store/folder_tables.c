@@ -111,9 +111,12 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_TENANTS] = "SELECT name, actors FROM tenant WHERE actors > 0",
     [DW__SQL_SET_STATE] = "UPDATE actor SET sequence = ?2, done = ?3, inside = ?4, timer_ms = ?5 "
                           "WHERE id = ?1",
+    [DW__SQL_SET_MODULE] = "UPDATE actor SET module = ?2 WHERE id = ?1",
+    [DW__SQL_KEPT] = "SELECT number FROM kept WHERE actor = ?1 ORDER BY number",
+    [DW__SQL_KEEP] = "INSERT INTO kept VALUES(?1, ?2, ?3)",
+    [DW__SQL_UNKEEP] = "DELETE FROM kept WHERE actor = ?1 AND number <= ?2",
     [DW__SQL_SET_NUMBERED] = "UPDATE actor SET numbered = ?2 WHERE id = ?1",
     [DW__SQL_DROP_ACTOR] = "DELETE FROM actor WHERE id = ?1",
-    [DW__SQL_SET_MODULE] = "UPDATE actor SET module = ?2 WHERE id = ?1",
     [DW__SQL_MODULE_OF] = "SELECT module FROM actor WHERE id = ?1",
     [DW__SQL_MODULE_USER] = "SELECT 1 FROM actor WHERE module = ?1 OR module = '' LIMIT 1",
     [DW__SQL_TREE_COUNT] = "SELECT count(*) FROM actor WHERE head = ?1 AND id <> ?1",

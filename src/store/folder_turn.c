@@ -85,6 +85,9 @@ static dw_status add_made(dw_journal_tx *tx, const dw_new_actor *made, dw_error 
 {
     const dw_snapshot_row *last = &made->rows[made->row_count - 1];
     dw_status status = dw__turn_add_actor(tx, made, last->sequence, last->done, err);
+    if (status == DW_OK && made->keeps) {
+        status = dw__kept_add(tx, made->id, 1, last->done, err);
+    }
     return status == DW_OK ? dw__loose_set(tx, made->id, false, err) : status;
 }
 
@@ -103,6 +106,12 @@ static dw_status read_module(dw_journal_tx *tx, dw_turn *turn, dw_error *err)
 static dw_status change_module(dw_journal_tx *tx, dw_turn *turn, dw_error *err)
 {
     dw_status status = read_module(tx, turn, err);
+    if (status == DW_OK) { /* freezes that are kept are of the module before */
+        dw_query *kept = dw_journal_query(tx, DW__SQL_UNKEEP);
+        dw_query_u64(kept, dw__id_number(turn->id));
+        dw_query_u64(kept, UINT64_MAX);
+        status = dw_query_run(kept, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -116,7 +125,13 @@ static dw_status change_module(dw_journal_tx *tx, dw_turn *turn, dw_error *err)
 static dw_status settle(dw_journal_tx *tx, dw_turn *turn, dw_error *err)
 {
     if (turn->next_module[0] != '\0') {
-        return change_module(tx, turn, err);
+        dw_status status = change_module(tx, turn, err);
+        if (status != DW_OK) {
+            return status;
+        }
+    }
+    if (turn->keeps != 0) {
+        return dw__kept_add(tx, turn->id, turn->keeps, turn->snapshot.done, err);
     }
     if (turn->ends) {
         dw_status status = read_module(tx, turn, err);
@@ -175,7 +190,7 @@ void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn)
         dw__folder_unuse_changed(folder, turn);
         clean = dw__folder_sweep(folder, turn->id, NULL) == DW_OK;
         clean = dw__folder_release_module(folder, turn->module) && clean;
-    } else if (turn->snapshot.full) {
+    } else if (turn->snapshot.full || turn->keeps != 0) {
         clean = dw__folder_sweep(folder, turn->id, NULL) == DW_OK;
     }
     dw_actor_folder_tried(folder, turn->id, clean);

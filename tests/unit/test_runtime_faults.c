@@ -200,13 +200,11 @@ static void test_faults_spawn(void **state)
     size_t made = 0;
     disk_watch(folder);
     open_folder(f, folder, DW_DURABLE_EACH);
-    const dw_spawn_options options = {.struct_bytes = sizeof options,
-                                      .capabilities = DW_MAY_ALL};
+    const dw_spawn_options options = {.struct_bytes = sizeof options, .capabilities = DW_MAY_ALL};
     for (uint64_t after = 0; any; after++) {
         runtime_id id;
         disk_plan_set(&(disk_plan){.kinds = DISK_ALL, .after = after, .error = ENOSPC});
-        dw_status status =
-            dw_runtime_spawn(f->runtime, f->hostile, &options, id.text, &error);
+        dw_status status = dw_runtime_spawn(f->runtime, f->hostile, &options, id.text, &error);
         any = disk_failed() > 0;
         disk_plan_set(NULL);
         made += status == DW_OK;

@@ -195,7 +195,7 @@ static void test_folder_does_again(void **state)
     close_folder(f);
 }
 
-/* Without files for each message: they are written when they must be, and what is not is done again. */
+/* Without a file for each message: it is written when it must be, and what is not is done again. */
 static void test_folder_durability(void **state)
 {
     runtime_fixture *f = *state;
@@ -246,6 +246,41 @@ static void test_folder_durability(void **state)
         assert_int_equal(runtime_told(f, &a, "+1"), 2 + i);
     }
     assert_in_range(stats_of(f).freezes, freezes + 2, freezes + 3);
+    close_folder(f);
+}
+
+/* Freezes are files: they are there when the folder is opened again. */
+static void test_folder_freezes(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    uint64_t first = 0;
+    uint64_t second = 0;
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    assert_int_equal(dw_runtime_rewind(f->runtime, a.text, 7, &error), DW_E_NOT_FOUND);
+    assert_int_equal(runtime_told(f, &a, "+5"), 5);
+    assert_int_equal(dw_runtime_freeze(f->runtime, a.text, &first, &error), DW_OK);
+    assert_int_equal(runtime_told(f, &a, "+5"), 10);
+    assert_int_equal(dw_runtime_freeze(f->runtime, a.text, &second, &error), DW_OK);
+    assert_true(second > first && first > 0);
+    assert_int_equal(runtime_told(f, &a, "+5"), 15);
+    open_again(f);
+    assert_int_equal(dw_runtime_rewind(f->runtime, a.text, first, &error), DW_OK);
+    assert_int_equal(runtime_told(f, &a, "+1"), 6);
+    open_again(f);
+    assert_int_equal(runtime_told(f, &a, "+1"), 7);
+    assert_int_equal(dw_runtime_rewind(f->runtime, a.text, 0, &error), DW_OK);
+    assert_int_equal(runtime_told(f, &a, "+1"), 11);
+    for (unsigned i = 0; i < 8; i++) { /* the last 8 are kept */
+        assert_int_equal(dw_runtime_freeze(f->runtime, a.text, NULL, &error), DW_OK);
+    }
+    assert_int_equal(dw_runtime_rewind(f->runtime, a.text, second, &error), DW_E_NOT_FOUND);
+    assert_int_equal(runtime_told(f, &a, "+1"), 12);
+    runtime_id b = runtime_spawned(f, f->hostile, NULL);
+    assert_int_equal(runtime_told(f, &b, "+5"), 5);
+    assert_int_equal(dw_runtime_rewind(f->runtime, b.text, 0, &error), DW_OK); /* at first */
+    assert_int_equal(runtime_told(f, &b, "+1"), 1);
     close_folder(f);
 }
 
@@ -303,11 +338,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_folder_answers_go_on), cmocka_unit_test(test_folder_effects),
-        cmocka_unit_test(test_folder_failures),
-        cmocka_unit_test(test_folder_does_again),
-        cmocka_unit_test(test_folder_has_one_owner),
-        cmocka_unit_test(test_folder_of_a_store),
-        cmocka_unit_test(test_folder_durability),
+        cmocka_unit_test(test_folder_failures),      cmocka_unit_test(test_folder_does_again),
+        cmocka_unit_test(test_folder_has_one_owner), cmocka_unit_test(test_folder_freezes),
+        cmocka_unit_test(test_folder_durability),    cmocka_unit_test(test_folder_of_a_store),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_group, runtime_fixture_close);
