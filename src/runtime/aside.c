@@ -8,10 +8,9 @@
 
 /* ---- in a folder ----------------------------------------------------------------------------- */
 
-/* The rows of its mail, the caller's to dw_free, and the last that its actor has done in memory.
- * Gives the lock back meanwhile. */
+/* The rows of its mail, the caller's to dw_free. Gives the lock back meanwhile. */
 static dw_status read_rows(dw_runtime *runtime, const char *id, dw_mail_row **rows, size_t *count,
-                           uint64_t *done, dw_error *err)
+                           dw_error *err)
 {
     dw__record *record = NULL;
     dw_actor_row row;
@@ -21,7 +20,6 @@ static dw_status read_rows(dw_runtime *runtime, const char *id, dw_mail_row **ro
     if (status != DW_OK) {
         return status;
     }
-    *done = record != NULL ? record->done_row : 0;
     dw__lock_scope scope = dw__unlock(runtime);
     status = runtime->keeper->list_mail(runtime->keeper->user, id, rows, count, err);
     dw__lock_again(runtime, scope);
@@ -34,11 +32,12 @@ static dw_status list_kept(dw_runtime *runtime, const char *id,
 {
     dw_mail_row *rows = NULL;
     size_t count = 0;
-    uint64_t done = 0;
-    dw_status status = read_rows(runtime, id, &rows, &count, &done, err);
+    uint64_t number = 0;
+    dw_status status = read_rows(runtime, id, &rows, &count, err);
+    const dw__record *record = dw__id_parse(id, &number) ? dw__find(runtime, number) : NULL;
     for (size_t i = 0; i < count; i++) {
         const dw_message_row *message = &rows[i].message;
-        if (message->aside || message->number > done) {
+        if (message->aside || record == NULL || !dw__is_undone(record, message->number)) {
             take(user, &(dw_store_message){.struct_bytes = sizeof(dw_store_message),
                                            .number = message->number,
                                            .from = message->from,
@@ -116,9 +115,8 @@ static dw_status settle_kept(dw_runtime *runtime, const char *id, uint64_t numbe
 {
     dw_mail_row *rows = NULL;
     size_t count = 0;
-    uint64_t last = 0;
     bool found = number == DW_MAIL_ALL;
-    dw_status status = read_rows(runtime, id, &rows, &count, &last, err);
+    dw_status status = read_rows(runtime, id, &rows, &count, err);
     for (size_t i = 0; i < count && status == DW_OK; i++) {
         bool meant = number == DW_MAIL_ALL || rows[i].message.number == number;
         if (rows[i].message.aside && meant) {

@@ -84,6 +84,15 @@ void dw__take_out(dw_runtime *runtime, dw__mail *mail)
     send_out(runtime, mail->posting);
 }
 
+bool dw__is_undone(const dw__record *record, uint64_t row)
+{
+    size_t i = 0;
+    while (i < record->undone && record->undone_rows[i] != row) {
+        i++;
+    }
+    return i < record->undone;
+}
+
 /* ---- into it --------------------------------------------------------------------------------- */
 
 static void put_in_order(dw__mailbox *mailbox, dw__mail *mail)

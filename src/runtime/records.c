@@ -288,6 +288,7 @@ static void unequip(dw_runtime *runtime, dw__record *record)
     forget_tree(runtime, record);
     dw_free(record->own);
     dw_free(record->turn);
+    dw_free(record->undone_rows);
     dw_free(record);
 }
 

@@ -35,13 +35,6 @@ static dw_status read_one(const dw_runtime *runtime, const char *id, const dw_ma
     return status;
 }
 
-/* Of an actor that is read again: done, in a state that was not written. */
-static bool is_undone(const dw__record *record, const dw_mail_row *row)
-{
-    return !row->message.aside && row->message.number > record->kept.done &&
-           row->message.number <= record->done_row;
-}
-
 /* All that waits -> operation->mail, of an actor that is read again what is to be done again; what
  * was set aside is counted. */
 static dw_status read_mail(dw__operation *operation, const char *id, dw_error *err)
@@ -53,7 +46,8 @@ static dw_status read_mail(dw__operation *operation, const char *id, dw_error *e
     dw_status status = runtime->keeper->list_mail(runtime->keeper->user, id, &rows, &count, err);
     for (size_t i = 0; i < count && status == DW_OK; i++) {
         dw__mail *mail = NULL;
-        if (record->loaded && !is_undone(record, &rows[i])) {
+        if (record->loaded &&
+            (rows[i].message.aside || !dw__is_undone(record, rows[i].message.number))) {
             continue;
         }
         operation->row.numbered = rows[i].message.number > operation->row.numbered
@@ -141,17 +135,17 @@ static void take_seed(dw_runtime *runtime, dw__record *record, dw__operation *op
 
 static void take_mail(dw_runtime *runtime, dw__record *record, dw__operation *operation)
 {
-    uint64_t seen_row = record->seen_row;
-    record->done_row = record->seen_row = record->kept.done; /* what is behind it is done again */
+    bool again = record->loaded;
+    record->loaded = false; /* what was seen before is done again */
+    record->done_row = record->kept.done;
     for (dw__mail *mail = dw__mailbox_take(&operation->mail); mail != NULL;
          mail = dw__mailbox_take(&operation->mail)) {
         dw__arrive(runtime, record, mail);
     }
-    record->seen_row = seen_row;
-    if (record->loaded) {
+    record->loaded = true;
+    if (again) {
         return;
     }
-    record->loaded = true;
     record->seen_row = operation->row.numbered;
     record->aside_count = operation->aside_count;
     operation->aside_count = 0;

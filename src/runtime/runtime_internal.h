@@ -279,8 +279,11 @@ typedef struct dw__record {
     dw__mailbox held;   /* until it is loaded: not on their way to the folder yet */
     dw__mailbox coming; /* on their way */
     uint64_t seen_row;  /* messages up to this were read when it was loaded */
-    uint64_t done_row;  /* the last message that it has done */
-    uint64_t undone;    /* messages that wait in the folder, being done by it in memory alone */
+    uint64_t done_row;  /* of those that it has done the one with the highest number */
+    /* Rows [undone] of messages that wait in the folder, being done by it in memory alone. */
+    uint64_t *undone_rows;
+    size_t undone;
+    size_t undone_capacity;
     uint64_t undone_bytes;
     uint64_t aside_count;  /* messages that were set aside in the folder */
     uint32_t own_attempts; /* at what waits inside */
@@ -624,6 +627,8 @@ void dw__arrive(dw_runtime *runtime, dw__record *record, dw__mail *mail);
 void dw__take_out(dw_runtime *runtime, dw__mail *mail);
 /* The actor goes, or the runtime: so does what is held and coming. */
 void dw__end_postings(dw_runtime *runtime, dw__record *record, const dw_error *error);
+/* Whether the actor has done it, and its row is there still. */
+bool dw__is_undone(const dw__record *record, uint64_t row);
 /* Call those that have landed. */
 void dw__land_all(dw_runtime *runtime);
 

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "base/array.h"
 #include "runtime/runtime_internal.h"
 
 bool dw__is_transient(dw_status status)
@@ -163,7 +163,7 @@ void dw__turn_written(dw_runtime *runtime, dw__record *record)
     record->kept.pending = false;
     record->dirty = record->keep_due = record->unkept = false;
     record->undone = record->undone_bytes = 0;
-    record->done_row = turn->row != 0 ? turn->row : record->done_row;
+    record->done_row = turn->row > record->done_row ? turn->row : record->done_row;
     dw__alarm_clear(runtime, &record->keep_alarm);
 }
 
@@ -396,9 +396,10 @@ void dw__turn_take_done(dw__record *record)
 {
     dw__turn *turn = record->turn;
     uint64_t done = record->done_row > record->kept.done ? record->done_row : record->kept.done;
-    turn->folder.snapshot.done = turn->row != 0 ? turn->row : done;
-    turn->folder.through = record->undone > 0;
-    turn->folder.message = turn->row != 0 ? turn->row : record->undone > 0 ? done : 0;
+    turn->folder.snapshot.done = turn->row > done ? turn->row : done;
+    turn->folder.message = turn->row;
+    turn->folder.done = record->undone_rows;
+    turn->folder.done_count = record->undone;
 }
 
 /* Its message counts, and waits in the folder until its state is written. */
@@ -409,8 +410,8 @@ static void count_alone(dw_runtime *runtime, dw__record *record, uint32_t second
     record->dirty = true;
     record->failures = 0;
     if (record->current != NULL) {
-        record->done_row = turn->row;
-        record->undone++;
+        record->done_row = turn->row > record->done_row ? turn->row : record->done_row;
+        record->undone_rows[record->undone++] = turn->row;
         record->undone_bytes += record->current->bytes;
         record->current->row = 0;
     } else {
@@ -483,7 +484,9 @@ void dw__settle(dw_runtime *runtime, dw__record *record, dw__ask *asks, const dw
         dw__rest(runtime, record);
         return;
     }
-    if (!broken && durability != DW_DURABLE_EACH && asks == NULL && !record->kept.pending) {
+    if (!broken && durability != DW_DURABLE_EACH && asks == NULL && !record->kept.pending &&
+        DW_ARRAY_RESERVE(record->undone_rows, record->undone_capacity, record->undone + 1,
+                         SIZE_MAX)) {
         count_alone(runtime, record, durability == DW_DURABLE_SECONDS ? seconds : 0);
         return;
     }

@@ -385,7 +385,8 @@ typedef struct dw_turn {
     dw_snapshot_row snapshot;
     bool repeats;      /* its effects may have been carried out in part (dw_snapshot_row.pending) */
     uint64_t message;  /* that is done; 0: none */
-    bool through;      /* and with it all before it */
+    const uint64_t *done; /* [done_count]: others that are, too */
+    size_t done_count;
     uint64_t inside;   /* messages in the actor itself */
     uint64_t timer_ms; /* UINT64_MAX: none */
     uint64_t keeps;    /* the number of a freeze that is kept from now on; 0: none */

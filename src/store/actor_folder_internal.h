@@ -125,8 +125,6 @@ dw_status dw__mail_add(dw_journal_tx *tx, const char *id, const dw_message_row *
 /* The number for a new message of the actor's, given once. Errors: DW_E_LIMIT, DW_E_NOT_FOUND. */
 dw_status dw__mail_number(dw_journal_tx *tx, const char *id, uint64_t *number, dw_error *err);
 dw_status dw__mail_drop(dw_journal_tx *tx, const char *id, uint64_t number, dw_error *err);
-/* All up to that one, but for those that were set aside. */
-dw_status dw__mail_drop_through(dw_journal_tx *tx, const char *id, uint64_t number, dw_error *err);
 
 /* ---- folder_attempts.c ---- */
 

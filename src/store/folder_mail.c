@@ -316,14 +316,6 @@ dw_status dw__mail_drop(dw_journal_tx *tx, const char *id, uint64_t number, dw_e
     return dw_query_run(query, err);
 }
 
-dw_status dw__mail_drop_through(dw_journal_tx *tx, const char *id, uint64_t number, dw_error *err)
-{
-    dw_query *query = dw_journal_query(tx, DW__SQL_DROP_THROUGH);
-    dw_query_u64(query, dw__id_number(id));
-    dw_query_u64(query, number);
-    return dw_query_run(query, err);
-}
-
 typedef struct mail_change {
     const char *id;
     uint64_t number;

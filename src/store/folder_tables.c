@@ -139,7 +139,6 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_SAME_MESSAGE] =
         "SELECT 1 FROM message WHERE actor = ?1 AND sender = ?2 AND effect = ?3",
     [DW__SQL_DROP_MESSAGE] = "DELETE FROM message WHERE actor = ?1 AND number = ?2",
-    [DW__SQL_DROP_THROUGH] = "DELETE FROM message WHERE actor = ?1 AND number <= ?2 AND aside = 0",
     [DW__SQL_SET_ASIDE] = "UPDATE message SET aside = 1, attempts = ?3, reason = ?4 "
                           "WHERE actor = ?1 AND number = ?2",
     [DW__SQL_RETRY] = "UPDATE message SET number = ?3, cause = ?4, caused = ?4, aside = 0, "

@@ -50,7 +50,6 @@ typedef enum dw__folder_statement {
     DW__SQL_ADD_MESSAGE,
     DW__SQL_SAME_MESSAGE,
     DW__SQL_DROP_MESSAGE,
-    DW__SQL_DROP_THROUGH,
     DW__SQL_SET_ASIDE,
     DW__SQL_RETRY,
     DW__SQL_SEEN,

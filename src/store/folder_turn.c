@@ -151,8 +151,10 @@ dw_status dw_actor_folder_commit_work(void *user, dw_journal_tx *tx, dw_error *e
         status = status == DW_OK ? write_state(tx, turn, err) : status;
     }
     if (status == DW_OK && turn->message != 0) {
-        status = turn->through ? dw__mail_drop_through(tx, turn->id, turn->message, err)
-                               : dw__mail_drop(tx, turn->id, turn->message, err);
+        status = dw__mail_drop(tx, turn->id, turn->message, err);
+    }
+    for (size_t i = 0; i < turn->done_count && status == DW_OK; i++) {
+        status = dw__mail_drop(tx, turn->id, turn->done[i], err);
     }
     if (status == DW_OK && turn->aside != NULL) {
         status = put_aside(tx, turn, err);

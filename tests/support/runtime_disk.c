@@ -1,0 +1,632 @@
+#include "runtime_disk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+uint64_t sim_wall_ms(const sim *s)
+{
+    return UINT64_C(1700000000000) + s->now_ns / 1000000;
+}
+
+uint64_t sim_chance(sim *s, uint64_t below)
+{
+    s->random += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
+    uint64_t z = s->random;
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    z ^= z >> 31;
+    return below == 0 ? z : z % below;
+}
+
+bool sim_fails(sim *s, uint64_t one_in)
+{
+    return !s->calm && sim_chance(s, one_in) == 0;
+}
+
+/* The disk takes it, or it is full or gone. */
+static dw_status disk(sim *s, dw_error *err)
+{
+    return s->killed || sim_fails(s, 100) ? dw_fail(err, DW_E_IO, "no space left, as chance has it")
+                                          : DW_OK;
+}
+
+/* ---- the disk -------------------------------------------------------------------------------- */
+
+uint64_t sim_id(const char *text)
+{
+    uint64_t id = 0;
+    (void)dw__id_parse(text, &id);
+    return id;
+}
+
+sim_row *sim_find_row(sim *s, uint64_t id)
+{
+    for (size_t i = 0; i < SIM_ROWS_MAX; i++) {
+        if (s->rows[i].used && s->rows[i].id == id) {
+            return &s->rows[i];
+        }
+    }
+    return NULL;
+}
+
+size_t sim_waiting(const sim_row *row)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < row->mail_count; i++) {
+        count += !row->mail[i].row.aside;
+    }
+    return count;
+}
+
+sim_mail *sim_find_mail(sim_row *row, uint64_t number)
+{
+    for (size_t i = 0; row != NULL && i < row->mail_count; i++) {
+        if (row->mail[i].row.number == number) {
+            return &row->mail[i];
+        }
+    }
+    return NULL;
+}
+
+static void drop_mail(sim_row *row, uint64_t number)
+{
+    sim_mail *mail = sim_find_mail(row, number);
+    if (mail != NULL) {
+        size_t at = (size_t)(mail - row->mail);
+        memmove(mail, mail + 1, (row->mail_count - at - 1) * sizeof *mail);
+        row->mail_count--;
+    }
+}
+
+static dw_status no_actor(dw_error *err)
+{
+    return dw_fail(err, DW_E_NOT_FOUND, "no such actor");
+}
+
+static dw_status accept_one(sim *s, dw_sent *sent, dw_error *err)
+{
+    sim_row *row = sim_find_row(s, sim_id(sent->to));
+    sent->message.number = 0;
+    if (row == NULL) {
+        return no_actor(err);
+    }
+    for (size_t i = 0; i < row->mail_count && sent->message.from[0] != '\0'; i++) {
+        if (strcmp(row->mail[i].row.from, sent->message.from) == 0 &&
+            row->mail[i].row.effect == sent->message.effect) {
+            return DW_OK;
+        }
+    }
+    if (row->mail_count == SIM_MAIL_MAX || row->mail_count >= sent->mail_max) {
+        return dw_fail(err, DW_E_BUSY, "the mailbox is full");
+    }
+    sent->message.number = ++row->numbered;
+    sim_mail *mail = &row->mail[row->mail_count++];
+    *mail = (sim_mail){.row = sent->message};
+    memcpy(&mail->content, sent->content, sizeof mail->content);
+    if (sent->message.from[0] != '\0') {
+        s->messages[mail->content].accepted = true;
+    }
+    return DW_OK;
+}
+
+static const sim_state *find_file(const sim *s, uint64_t id, uint64_t sequence)
+{
+    for (size_t i = 0; i < s->file_count; i++) {
+        if (s->files[i].id == id && s->files[i].sequence == sequence) {
+            return &s->files[i].state;
+        }
+    }
+    fail_msg("a state that was never written");
+    return NULL;
+}
+
+static void remove_file(sim *s, uint64_t id, uint64_t sequence)
+{
+    for (size_t i = 0; i < s->file_count; i++) {
+        if (s->files[i].id == id && s->files[i].sequence == sequence) {
+            s->files[i--] = s->files[--s->file_count];
+        }
+    }
+}
+
+static void write_file(sim *s, uint64_t id, uint64_t sequence, const sim_state *state)
+{
+    remove_file(s, id, sequence);
+    assert_true(s->file_count < SIM_ROWS_MAX * 4);
+    s->files[s->file_count++] = (sim_file){.id = id, .sequence = sequence, .state = *state};
+}
+
+static void add_made(sim *s, const dw_new_actor *made)
+{
+    size_t at = 0;
+    while (at < SIM_ROWS_MAX && s->rows[at].used) {
+        at++;
+    }
+    assert_true(at < SIM_ROWS_MAX);
+    s->rows[at] = (sim_row){.used = true,
+                            .id = sim_id(made->id),
+                            .traits = *made->traits,
+                            .sequence = 1,
+                            .state = *find_file(s, sim_id(made->id), 1)};
+    if (made->descent != NULL) {
+        s->rows[at].descent = *made->descent;
+    }
+}
+
+static void drop_done(sim_row *row, const dw_turn *turn)
+{
+    drop_mail(row, turn->message);
+    for (size_t i = 0; i < turn->done_count; i++) {
+        drop_mail(row, turn->done[i]);
+    }
+}
+
+static dw_status apply_commit(sim *s, dw__turn *of, dw_error *err)
+{
+    dw_turn *turn = &of->folder;
+    sim_row *row = turn->has_state ? sim_find_row(s, sim_id(turn->id)) : NULL;
+    if (turn->has_state && row == NULL) {
+        return no_actor(err);
+    }
+    if (row != NULL) {
+        assert_int_equal(turn->snapshot.sequence, row->sequence + 1);
+        row->state = *find_file(s, row->id, turn->snapshot.sequence);
+        row->sequence = turn->snapshot.sequence;
+        row->done = turn->snapshot.done;
+        row->own = (dw_attempts){.count = 0};
+        drop_done(row, turn);
+    }
+    if (turn->aside != NULL) {
+        turn->aside->number = ++row->numbered;
+    }
+    for (size_t i = 0; i < turn->made_count; i++) {
+        add_made(s, &turn->made[i]);
+    }
+    for (size_t i = 0; i < turn->sent_count; i++) {
+        if (!turn->sent[i].skip) {
+            turn->sent[i].status = accept_one(s, &turn->sent[i], &turn->sent[i].problem);
+        }
+    }
+    if (turn->ends) {
+        row->used = false;
+    }
+    return DW_OK;
+}
+
+static dw_status apply(sim *s, const sim_piece *piece, dw_error *err)
+{
+    dw__posting *posting = (dw__posting *)(void *)piece->landing;
+    dw_status status = disk(s, err);
+    if (piece->kind == 'd') { /* where it cannot be removed it is marked */
+        sim_row *row = sim_find_row(s, sim_id(posting->sent.to));
+        if (row != NULL && !s->killed) {
+            drop_mail(row, posting->sent.message.number);
+        }
+        return DW_OK;
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    return piece->kind == 'a' ? accept_one(s, &posting->sent, err)
+                              : apply_commit(s, (dw__turn *)(void *)piece->landing, err);
+}
+
+/* A transaction of all that waits. */
+void sim_run_journal(sim *s)
+{
+    sim_piece pieces[SIM_QUEUE_MAX];
+    size_t count = s->queue_count;
+    memcpy(pieces, s->queue, sizeof pieces);
+    s->queue_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        dw_error error = {.message = ""};
+        dw_status status = apply(s, &pieces[i], &error);
+        dw__land(pieces[i].landing, status, status != DW_OK ? &error : NULL);
+    }
+}
+
+static dw_status enqueue(sim *s, dw__landing *landing, char kind, dw_error *err)
+{
+    if (s->queue_count == SIM_QUEUE_MAX || sim_fails(s, 30)) {
+        return dw_fail(err, DW_E_BUSY, "the journal's queue is full");
+    }
+    s->queue[s->queue_count++] = (sim_piece){.landing = landing, .kind = kind};
+    return DW_OK;
+}
+
+/* ---- the keeper ------------------------------------------------------------------------------ */
+
+static dw_status k_look(void *user, const char *id, dw_actor_row *row, dw_error *err)
+{
+    const sim_row *of = sim_find_row(user, sim_id(id));
+    if (((sim *)user)->killed) {
+        return dw_fail(err, DW_E_IO, "killed");
+    }
+    if (of == NULL) {
+        return no_actor(err);
+    }
+    *row = (dw_actor_row){.depth = of->descent.depth,
+                          .sequence = of->sequence,
+                          .done = of->done,
+                          .numbered = of->numbered,
+                          .waiting = sim_waiting(of),
+                          .set_aside = of->mail_count - sim_waiting(of),
+                          .inside = of->state.inside,
+                          .timer_ms = of->state.timer_ms != 0 ? of->state.timer_ms : UINT64_MAX,
+                          .traits = of->traits};
+    dw__id_text(row->id, of->id);
+    (void)snprintf(row->head, sizeof row->head, "%s", dw_descent_head(&of->descent, row->id));
+    if (of->descent.count > 0) {
+        (void)snprintf(row->parent, sizeof row->parent, "%s", of->descent.ancestors[0].id);
+    }
+    return DW_OK;
+}
+
+/* The next row in the order of ids that is wanted. */
+static const sim_row *next_row(sim *s, uint64_t from, char kind)
+{
+    const uint64_t now_ms = sim_wall_ms(s);
+    const sim_row *best = NULL;
+    for (size_t i = 0; i < SIM_ROWS_MAX; i++) {
+        const sim_row *row = &s->rows[i];
+        bool wanted =
+            row->used && row->id >= from &&
+            (kind == 'l' || (kind == 'w' && (sim_waiting(row) > 0 || row->state.inside > 0)) ||
+             (kind == 't' && row->state.timer_ms != 0 && row->state.timer_ms <= now_ms));
+        best = wanted && (best == NULL || row->id < best->id) ? row : best;
+    }
+    return best;
+}
+
+static dw_status list_rows(sim *s, uint64_t from, char kind, dw_actor_name *names, size_t max,
+                           size_t *count)
+{
+    *count = 0;
+    const sim_row *row = next_row(s, from, kind);
+    while (row != NULL && *count < max) {
+        dw__id_text(names[(*count)++].id, row->id);
+        row = row->id < UINT64_MAX ? next_row(s, row->id + 1, kind) : NULL;
+    }
+    return s->killed ? DW_E_IO : DW_OK;
+}
+
+static dw_status k_list(void *user, const char *from, dw_actor_name *names, size_t max,
+                        size_t *count, dw_error *err)
+{
+    (void)err;
+    return list_rows(user, sim_id(from), 'l', names, max, count);
+}
+
+static dw_status k_list_waiting(void *user, const char *from, dw_actor_name *names, size_t max,
+                                size_t *count, dw_error *err)
+{
+    dw_status status = disk(user, err);
+    return status == DW_OK ? list_rows(user, sim_id(from), 'w', names, max, count) : status;
+}
+
+static dw_status k_list_timed(void *user, uint64_t now_ms, dw_actor_name *names, size_t max,
+                              size_t *count, dw_error *err)
+{
+    dw_status status = disk(user, err);
+    assert_true(now_ms <= sim_wall_ms(user));
+    return status == DW_OK ? list_rows(user, 0, 't', names, max, count) : status;
+}
+
+static dw_status k_next_timer(void *user, uint64_t after_ms, uint64_t *timer_ms, dw_error *err)
+{
+    sim *s = user;
+    (void)err;
+    *timer_ms = UINT64_MAX;
+    for (size_t i = 0; i < SIM_ROWS_MAX; i++) {
+        uint64_t at = s->rows[i].state.timer_ms;
+        if (s->rows[i].used && at > after_ms && at < *timer_ms) {
+            *timer_ms = at;
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status k_list_mail(void *user, const char *id, dw_mail_row **rows, size_t *count,
+                             dw_error *err)
+{
+    const sim_row *row = sim_find_row(user, sim_id(id));
+    dw_status status = row == NULL ? no_actor(err) : disk(user, err);
+    *count = status == DW_OK ? row->mail_count : 0;
+    *rows = dw_alloc(SIM_MAIL_MAX, sizeof **rows);
+    for (size_t i = 0; i < *count; i++) {
+        (*rows)[i] = (dw_mail_row){.message = row->mail[i].row, .attempts = row->mail[i].attempts};
+    }
+    return status;
+}
+
+static dw_status k_read_message(void *user, const char *id, uint64_t number, char **content,
+                                size_t *bytes, dw_error *err)
+{
+    const sim_mail *mail = sim_find_mail(sim_find_row(user, sim_id(id)), number);
+    if (mail == NULL) {
+        return no_actor(err);
+    }
+    *bytes = sizeof mail->content;
+    *content = dw_alloc(1, *bytes);
+    memcpy(*content, &mail->content, *bytes);
+    return DW_OK;
+}
+
+static dw_status k_count_tree(void *user, const char *head, size_t *count, dw_error *err)
+{
+    sim *s = user;
+    (void)err;
+    *count = 0;
+    for (size_t i = 0; i < SIM_ROWS_MAX; i++) {
+        char id[DW_ACTOR_ID_CHARS + 1];
+        dw__id_text(id, s->rows[i].id);
+        *count += s->rows[i].used && strcmp(id, head) != 0 &&
+                  strcmp(dw_descent_head(&s->rows[i].descent, id), head) == 0;
+    }
+    return DW_OK;
+}
+
+static dw_status k_accept(void *user, dw__posting *posting, dw_error *err)
+{
+    return enqueue(user, &posting->landing, 'a', err);
+}
+
+static dw_status k_drop(void *user, dw__posting *posting, dw_error *err)
+{
+    return enqueue(user, &posting->landing, 'd', err);
+}
+
+static dw_status k_commit(void *user, dw__turn *turn, dw_error *err)
+{
+    return enqueue(user, &turn->landing, 'c', err);
+}
+
+static dw_status k_commit_waiting(void *user, dw__turn *turn, dw_error *err)
+{
+    return apply(user, &(sim_piece){.landing = &turn->landing, .kind = 'c'}, err);
+}
+
+static sim_mark *find_mark(sim *s, uint64_t id)
+{
+    size_t at = 0;
+    while (at < SIM_MARKS_MAX && s->marks[at].id != id) {
+        at++;
+    }
+    return at < SIM_MARKS_MAX ? &s->marks[at] : NULL;
+}
+
+static dw_status k_try(void *user, const char *id, const dw_attempted *work, dw_error *err)
+{
+    sim *s = user;
+    sim_mark *mark = find_mark(s, sim_id(id));
+    mark = mark != NULL ? mark : find_mark(s, 0);
+    if (mark == NULL || sim_fails(s, 40)) {
+        return dw_fail(err, DW_E_BUSY, "too many are at work");
+    }
+    if (!s->killed) {
+        *mark = (sim_mark){.id = sim_id(id)};
+        mark->work = work != NULL ? *work : mark->work;
+    }
+    return DW_OK;
+}
+
+static void k_tried(void *user, const char *id)
+{
+    sim *s = user;
+    sim_mark *mark = find_mark(s, sim_id(id));
+    if (mark != NULL && !s->killed) {
+        *mark = (sim_mark){.id = 0};
+    }
+}
+
+sim_seed *sim_make_seed(sim *s)
+{
+    sim_seed *seed = calloc(1, sizeof *seed);
+    assert_non_null(seed);
+    seed->references = 1;
+    seed->limits = dw_limits_usual;
+    seed->limits.mail = 6;
+    seed->limits.message_bytes = 64;
+    s->seeds++;
+    return seed;
+}
+
+static dw_status k_thaw(void *user, dw__record *record, const char *id, uint64_t number,
+                        dw__thawed *thawed, dw_error *err)
+{
+    sim *s = user;
+    const sim_row *row = sim_find_row(s, sim_id(id));
+    dw_status status = disk(s, err);
+    (void)record;
+    (void)number;
+    if (status != DW_OK || row == NULL) {
+        return row == NULL ? no_actor(err) : status;
+    }
+    sim_state *state = calloc(1, sizeof *state);
+    *state = row->state;
+    *thawed = (dw__thawed){
+        .given = state,
+        .seed = sim_make_seed(s),
+        .kept = {.sequence = row->sequence, .done = row->done, .count = 1, .whole_bytes = 1}};
+    return DW_OK;
+}
+
+static dw_status k_list_kept(void *user, const char *id, uint64_t numbers[DW_FOLDER_KEPT_MAX],
+                             size_t *count, dw_error *err)
+{
+    (void)id;
+    (void)numbers;
+    *count = 0;
+    return disk(user, err);
+}
+
+static dw_status k_freeze(void *user, dw__turn *turn, void *of, dw_error *err)
+{
+    const sim_body *body = of;
+    dw_status status = disk(user, err);
+    assert_true(body->alive && !body->working && !body->broken && body->committed == 0);
+    if (status == DW_OK) {
+        turn->folder.has_state = true;
+        turn->folder.snapshot.sequence = turn->kept.sequence + 1;
+        turn->kept.sequence++;
+        turn->kept.done = turn->folder.snapshot.done;
+        write_file(user, body->id, turn->kept.sequence, &body->state);
+    }
+    return status;
+}
+
+static dw_status k_make(void *user, const dw__making *making, dw_error *err)
+{
+    const sim_body *body = making->body;
+    dw_status status = disk(user, err);
+    if (status == DW_OK) {
+        write_file(user, body->id, 1, &body->state);
+        making->made->row_count = 1;
+        making->made->rows[0].sequence = 1;
+        *making->kept = (dw__kept){.sequence = 1, .count = 1};
+    }
+    return status;
+}
+
+static void k_committed(void *user, dw__turn *turn)
+{
+    if (turn->folder.has_state) {
+        k_tried(user, turn->folder.id);
+        remove_file(user, sim_id(turn->folder.id), turn->folder.snapshot.sequence);
+    }
+    for (size_t i = 0; i < turn->folder.made_count; i++) {
+        remove_file(user, sim_id(turn->folder.made[i].id), 1);
+    }
+}
+
+static void k_take_back(void *user, const dw_turn *turn)
+{
+    if (turn->has_state) {
+        k_tried(user, turn->id);
+        remove_file(user, sim_id(turn->id), turn->snapshot.sequence);
+    }
+    for (size_t i = 0; i < turn->made_count; i++) {
+        remove_file(user, sim_id(turn->made[i].id), 1);
+    }
+}
+
+static bool k_was_delivered(void *user, const dw_sent *sent)
+{
+    (void)user;
+    (void)sent;
+    return false;
+}
+
+static dw_status k_descent(void *user, const char *id, dw_descent *descent, dw_error *err)
+{
+    const sim_row *row = sim_find_row(user, sim_id(id));
+    if (row == NULL) {
+        return no_actor(err);
+    }
+    *descent = row->descent;
+    return disk(user, err);
+}
+
+static dw_status k_get_attempts(void *user, const char *id, const dw_attempted *work,
+                                dw_attempts *attempts, dw_error *err)
+{
+    const sim_row *row = sim_find_row(user, sim_id(id));
+    (void)err;
+    *attempts = (dw_attempts){.work = *work};
+    if (row != NULL && row->own.work.number == work->number &&
+        row->own.work.inside == work->inside) {
+        *attempts = row->own;
+    }
+    return DW_OK;
+}
+
+static dw_status k_note_attempt(void *user, const char *id, dw_attempts *attempts,
+                                const char *reason, dw_error *err)
+{
+    sim_row *row = sim_find_row(user, sim_id(id));
+    dw_status status = disk(user, err);
+    (void)reason;
+    attempts->count++;
+    if (status == DW_OK && row != NULL && attempts->work.kind == DW_ATTEMPTED_MESSAGE) {
+        sim_mail *mail = sim_find_mail(row, attempts->work.number);
+        if (mail != NULL) {
+            mail->attempts = attempts->count;
+        }
+    } else if (status == DW_OK && row != NULL) {
+        row->own = *attempts;
+    }
+    return status;
+}
+
+static dw_status k_set_aside(void *user, const char *id, uint64_t number, const dw_attempts *why,
+                             dw_error *err)
+{
+    sim_mail *mail = sim_find_mail(sim_find_row(user, sim_id(id)), number);
+    dw_status status = disk(user, err);
+    if (status == DW_OK && mail != NULL) {
+        mail->row.aside = true;
+        mail->attempts = why->count;
+    }
+    return status;
+}
+
+static bool k_withdraw(void *user, const char *id, uint64_t number)
+{
+    sim *s = user;
+    sim_row *row = sim_find_row(s, sim_id(id));
+    if (row != NULL && !s->killed) {
+        drop_mail(row, number);
+    }
+    return true;
+}
+
+static dw_status k_remove(void *user, const dw_actor_name *names, size_t count, dw_error *err)
+{
+    dw_status status = disk(user, err);
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        sim_row *row = sim_find_row(user, sim_id(names[i].id));
+        if (row != NULL) {
+            row->used = false;
+        }
+    }
+    return status;
+}
+
+static dw_status k_check_bytes(void *user, dw_error *err)
+{
+    (void)user;
+    (void)err;
+    return DW_OK;
+}
+
+const dw__keeper sim_keeper = {.look = k_look,
+                               .list = k_list,
+                               .list_waiting = k_list_waiting,
+                               .list_timed = k_list_timed,
+                               .next_timer = k_next_timer,
+                               .list_mail = k_list_mail,
+                               .read_message = k_read_message,
+                               .count_tree = k_count_tree,
+                               .accept = k_accept,
+                               .drop = k_drop,
+                               .commit = k_commit,
+                               .try = k_try,
+                               .tried = k_tried,
+                               .thaw = k_thaw,
+                               .list_kept = k_list_kept,
+                               .freeze = k_freeze,
+                               .make = k_make,
+                               .commit_waiting = k_commit_waiting,
+                               .committed = k_committed,
+                               .take_back = k_take_back,
+                               .was_delivered = k_was_delivered,
+                               .descent = k_descent,
+                               .get_attempts = k_get_attempts,
+                               .note_attempt = k_note_attempt,
+                               .set_aside = k_set_aside,
+                               .withdraw = k_withdraw,
+                               .remove = k_remove,
+                               .check_bytes = k_check_bytes};
