@@ -48,21 +48,21 @@ typedef struct dw__turn {
     dw__landing landing; /* the first */
     struct dw__record *record;
     dw_turn folder;
-    dw__kept kept;       /* as it is once that is committed */
-    bool wrote;          /* files that are to be taken back if it is not */
-    bool broken;         /* the actor broke off: nothing comes of it but that */
-    bool undone;         /* it could not be written */
-    bool transient;      /* that may succeed another time */
-    bool refused;        /* its message never began */
-    bool has_message;    /* it is of one, which ends with it */
-    bool gives_up;       /* what waits inside is set aside */
-    bool whole;          /* the state is written as a full snapshot */
-    bool keeps;          /* and kept as a freeze, under its sequence */
-    bool kept_first;     /* an actor's first state, likewise */
-    bool upgrades;       /* its body is of another module than what the folder has */
-    bool withdrawn;      /* its message waits no more */
-    bool aside;          /* its message was set aside */
-    bool leaves;         /* the folder was closing: its message goes on waiting */
+    dw__kept kept;    /* as it is once that is committed */
+    bool wrote;       /* files that are to be taken back if it is not */
+    bool broken;      /* the actor broke off: nothing comes of it but that */
+    bool undone;      /* it could not be written */
+    bool transient;   /* that may succeed another time */
+    bool refused;     /* its message never began */
+    bool has_message; /* it is of one, which ends with it */
+    bool gives_up;    /* what waits inside is set aside */
+    bool whole;       /* the state is written as a full snapshot */
+    bool keeps;       /* and kept as a freeze, under its sequence */
+    bool kept_first;  /* an actor's first state, likewise */
+    bool upgrades;    /* its body is of another module than what the folder has */
+    bool withdrawn;   /* its message waits no more */
+    bool aside;       /* its message was set aside */
+    bool leaves;      /* the folder was closing: its message goes on waiting */
     dw__written written;
     dw_error own; /* how the message ended */
     uint64_t row; /* of the message; 0: it was inside, or there is none */

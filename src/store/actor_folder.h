@@ -383,15 +383,15 @@ typedef struct dw_turn {
     char id[DW_ACTOR_ID_CHARS + 1];
     bool has_state; /* `snapshot` was written, and is the actor's state; false: `id` may be "" */
     dw_snapshot_row snapshot;
-    bool repeats;      /* its effects may have been carried out in part (dw_snapshot_row.pending) */
-    uint64_t message;  /* that is done; 0: none */
+    bool repeats;     /* its effects may have been carried out in part (dw_snapshot_row.pending) */
+    uint64_t message; /* that is done; 0: none */
     const uint64_t *done; /* [done_count]: others that are, too */
     size_t done_count;
-    uint64_t inside;   /* messages in the actor itself */
-    uint64_t timer_ms; /* UINT64_MAX: none */
-    uint64_t keeps;    /* the number of a freeze that is kept from now on; 0: none */
-    bool ends;         /* the actor */
-    char module[65];   /* that it had, of one that ends or gets another: set by the commit */
+    uint64_t inside;      /* messages in the actor itself */
+    uint64_t timer_ms;    /* UINT64_MAX: none */
+    uint64_t keeps;       /* the number of a freeze that is kept from now on; 0: none */
+    bool ends;            /* the actor */
+    char module[65];      /* that it had, of one that ends or gets another: set by the commit */
     char next_module[65]; /* that it gets: dw_actor_folder_change_module; "": it keeps its own */
     dw_own_aside *aside;  /* NULL: none */
     dw_new_actor *made;   /* [made_count] */
