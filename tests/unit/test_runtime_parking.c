@@ -470,15 +470,15 @@ static void test_parking_where_memory_is_short(void **state)
     close_folder(f);
 }
 
-static dw_status (*thaw_well)(void *user, dw__record *record, const char *id, dw__thawed *thawed,
-                              dw_error *err);
+static dw_status (*thaw_well)(void *user, dw__record *record, const char *id, uint64_t number,
+                              dw__thawed *thawed, dw_error *err);
 static runtime_fixture *crowded;
 
-static dw_status thaw_alone(void *user, dw__record *record, const char *id, dw__thawed *thawed,
-                            dw_error *err)
+static dw_status thaw_alone(void *user, dw__record *record, const char *id, uint64_t number,
+                            dw__thawed *thawed, dw_error *err)
 {
     return stats_of(crowded).resident > 1 ? dw_fail(err, DW_E_MEMORY, "no memory for two")
-                                          : thaw_well(user, record, id, thawed, err);
+                                          : thaw_well(user, record, id, number, thawed, err);
 }
 
 /* One that cannot be read for lack of it makes others leave, and is tried again. */
