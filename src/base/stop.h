@@ -102,10 +102,16 @@ static inline bool dw_stop_asked(dw_stop *stop)
     return look_ns != UINT64_MAX && dw_os_clock_ns() >= look_ns && dw__stop_reached(stop);
 }
 
+/* Whether the guest was interrupted, in a call or before one. */
+static inline bool dw_stop_was_interrupted(const dw_stop *stop)
+{
+    return __atomic_load_n(&stop->interrupted, __ATOMIC_RELAXED);
+}
+
 /* Whether the guest must end: interrupted, or beyond a limit. */
 static inline bool dw_stop_ends(dw_stop *stop)
 {
-    return __atomic_load_n(&stop->interrupted, __ATOMIC_RELAXED) || dw__stop_reached(stop);
+    return dw_stop_was_interrupted(stop) || dw__stop_reached(stop);
 }
 
 /* dw_stop_asked, once in so many calls: for loops whose rounds take less than a look. */

@@ -360,10 +360,11 @@ static void run_task(dw__worker *worker, dw__task *task)
 
 /* ---- guests whose time is over ------------------------------------------------------------- */
 
+/* Before its first turn a call has no limits yet, but it may have been interrupted. */
 static bool must_end(const dw__task *task)
 {
     dw_stop *stop = dw_instance_stop(task->instance);
-    return task->begun && dw_stop_asked(stop) && dw_stop_ends(stop);
+    return task->begun ? dw_stop_asked(stop) && dw_stop_ends(stop) : dw_stop_was_interrupted(stop);
 }
 
 /* Run those who must end: what is left for them to do is little. */

@@ -196,7 +196,8 @@ void dw__instance_enter(dw_instance *instance, bool goes_on)
         dw_stop_begin(&instance->stop, &limits);
         dw__fuel_give_back(instance, instance->limits.fuel);
     }
-    wasmtime_context_set_epoch_deadline(wasmtime_store_context(instance->store), 1);
+    uint64_t turns = dw_stop_was_interrupted(&instance->stop) ? 0 : 1; /* 0: it ends at once */
+    wasmtime_context_set_epoch_deadline(wasmtime_store_context(instance->store), turns);
     instance->calling = true;
     dw__wasm_host_guest_enters(instance->host);
 }
