@@ -226,7 +226,7 @@ static void thaw(bench *b)
     double first = 0;
     int fd = open(b->path, O_RDONLY | O_CLOEXEC);
     dw_kv_segment segment = {fd, 0, 0, b->records * b->record_bytes};
-    dw_kv_frozen file = {&segment, 1, b->records};
+    dw_kv_frozen file = {.segments = &segment, .segment_count = 1, .length = b->records};
     dw_kv_log_options options = log_options(b);
     for (int i = 0; i <= b->rounds; i++) {
         dw_kv_log *log = NULL;

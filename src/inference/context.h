@@ -36,7 +36,8 @@ typedef struct dw_context_thaw_options {
     dw_kv_type kv_type;        /* wanted */
     dw_kv_type stored_kv_type; /* of the segments' records */
     const int32_t *tokens;     /* [frozen.length], copied */
-    dw_kv_frozen frozen;
+    dw_kv_frozen frozen;       /* its `like` is not looked at */
+    dw_context *like;          /* one of the same model and stored type, or NULL: frozen.like's */
 } dw_context_thaw_options;
 
 /* A context as it was frozen. Where the stored type is the wanted one, records are mapped; else

@@ -132,6 +132,13 @@ static dw_status take_tokens(dw_context *context, const dw_context_thaw_options 
     if (options->frozen.length == 0) {
         return DW_OK;
     }
+    dw_context *like = options->like;
+    if (like != NULL && dw_kv_log_length(like->log) >= options->frozen.length &&
+        memcmp(like->history.tokens, options->tokens,
+               options->frozen.length * sizeof *options->tokens) == 0) {
+        dw__token_history_fork(&context->history, &like->history, options->frozen.length);
+        return DW_OK;
+    }
     dw_status status =
         dw__token_history_reserve(&context->history, 0, 0, options->frozen.length, err);
     if (status == DW_OK) {
@@ -157,9 +164,10 @@ dw_status dw_context_thaw(dw_context **out, dw_model *model, const dw_context_th
     if (status == DW_OK) {
         status = take_tokens(context, options, err);
     }
+    dw_kv_frozen frozen = options->frozen;
+    frozen.like = options->like != NULL ? options->like->log : NULL;
     if (status == DW_OK) {
-        status = same ? dw_kv_log_thaw(&context->log, dw_model_device(model), &log,
-                                       &options->frozen, err)
+        status = same ? dw_kv_log_thaw(&context->log, dw_model_device(model), &log, &frozen, err)
                       : thaw_other_type(context, &log, options, err);
     }
     if (status != DW_OK) {

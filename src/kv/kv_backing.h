@@ -37,6 +37,10 @@ typedef struct dw__kv_backing_ops {
      * Errors: DW_E_MEMORY, DW_E_DEVICE. */
     dw_status (*fork)(dw__kv_backing *empty, dw__kv_backing *parent, uint32_t length,
                       dw_error *err);
+    /* Make an empty one begin with what `like` has of the first `bytes`, as far as both can share
+     * them, for `thaw` to go on from: `*taken` are. NULL: none. Errors: DW_E_MEMORY. */
+    dw_status (*begin_like)(dw__kv_backing *empty, const dw__kv_backing *like, uint64_t bytes,
+                            uint64_t *taken, dw_error *err);
     /* Make an empty one hold frozen->length records, of segments that were checked.
      * Errors: DW_E_IO, DW_E_MEMORY, DW_E_DEVICE. */
     dw_status (*thaw)(dw__kv_backing *empty, const dw_kv_frozen *frozen, dw_error *err);

@@ -121,3 +121,23 @@ dw_status dw__kv_charge_fork(dw__kv_charge *child, dw__kv_charge *parent, uint64
     child->shared_bytes = shared; /* of the last share perhaps not all */
     return DW_OK;
 }
+
+/* The last share that hangs on both lists, each of which begins at lower bytes than the one behind
+ * it. */
+static const dw__kv_share *common_share(const dw__kv_share *a, const dw__kv_share *b)
+{
+    while (a != NULL && b != NULL && a != b) {
+        uint64_t a_start = a->start;
+        a = b->start > a_start ? a : a->before;
+        b = a_start > b->start ? b : b->before;
+    }
+    return a != NULL && b != NULL ? a : NULL;
+}
+
+uint64_t dw__kv_charge_common(const dw__kv_charge *a, const dw__kv_charge *b)
+{
+    const dw__kv_share *share = common_share(a->share, b->share);
+    uint64_t end = share != NULL ? share->start + share->bytes : 0;
+    end = end < a->shared_bytes ? end : a->shared_bytes;
+    return end < b->shared_bytes ? end : b->shared_bytes;
+}

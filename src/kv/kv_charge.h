@@ -34,5 +34,7 @@ dw_status dw__kv_charge_extend(dw__kv_charge *charge, uint64_t first, uint64_t e
  * DW_E_LIMIT, DW_E_MEMORY; then the child has none, and the parent's are as they were. */
 dw_status dw__kv_charge_fork(dw__kv_charge *child, dw__kv_charge *parent, uint64_t shared,
                              uint64_t held, dw_error *err);
+/* Bytes from the first on that both have in the same shares. */
+uint64_t dw__kv_charge_common(const dw__kv_charge *a, const dw__kv_charge *b);
 
 #endif

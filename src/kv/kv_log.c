@@ -181,6 +181,31 @@ dw_status dw_kv_log_adopt(dw_kv_log *log, dw_kv_log *from, uint32_t length, dw_e
     return DW_OK;
 }
 
+uint64_t dw_kv_log_common_bytes(const dw_kv_log *a, const dw_kv_log *b)
+{
+    uint64_t common = dw__kv_charge_common(&a->charge, &b->charge);
+    common = common < held_bytes(a) ? common : held_bytes(a);
+    return common < held_bytes(b) ? common : held_bytes(b);
+}
+
+/* Charge what is thawed, and have what it shares with another log. */
+static dw_status begin_thaw(dw_kv_log *log, const dw_kv_frozen *frozen, size_t held, dw_error *err)
+{
+    dw_kv_log *like = frozen->like;
+    const dw__kv_backing_ops *ops = log->backing->ops;
+    uint64_t end = charged_end(log, frozen->length);
+    uint64_t taken = 0;
+    if (like == NULL || ops->begin_like == NULL || like->backing->ops != ops) {
+        return dw__kv_charge_extend(&log->charge, 0, end, err);
+    }
+    uint64_t wanted = frozen->like_bytes < held_bytes(like) ? frozen->like_bytes : held_bytes(like);
+    DW_ASSERT(like->backing->record_bytes == log->backing->record_bytes);
+    dw_status status =
+        ops->begin_like(log->backing, like->backing, wanted < held ? wanted : held, &taken, err);
+    return status == DW_OK ? dw__kv_charge_fork(&log->charge, &like->charge, taken, end, err)
+                           : status;
+}
+
 dw_status dw_kv_log_thaw(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,
                          const dw_kv_frozen *frozen, dw_error *err)
 {
@@ -199,7 +224,7 @@ dw_status dw_kv_log_thaw(dw_kv_log **out, dw_device *device, const dw_kv_log_opt
     if (status != DW_OK) {
         return status;
     }
-    status = dw__kv_charge_extend(&log->charge, 0, charged_end(log, frozen->length), err);
+    status = begin_thaw(log, frozen, held, err);
     if (status == DW_OK) {
         status = log->backing->ops->thaw(log->backing, frozen, err);
     }

@@ -50,10 +50,13 @@ dw_status dw_kv_log_fork_prefix(dw_kv_log **out, dw_kv_log *parent, uint32_t len
  * Errors: DW_E_LIMIT (the capacity, the payer's), DW_E_MEMORY, DW_E_DEVICE; the log is then as it
  * was. */
 dw_status dw_kv_log_adopt(dw_kv_log *log, dw_kv_log *from, uint32_t length, dw_error *err);
+/* Bytes from the first on that both hold, and that are charged once for both. */
+uint64_t dw_kv_log_common_bytes(const dw_kv_log *a, const dw_kv_log *b);
 /* A log of records that are in files: segments follow one another from log offset 0 on and hold all
  * records; there may be more. In host memory full pages are mapped, not read, where they begin at a
  * page of their file; others are read. What was mapped must stay as it is in the file, which may be
- * renamed or removed, while the log or a fork of it lives.
+ * renamed or removed, while the log or a fork of it lives. In host memory pages that frozen->like
+ * has mapped, of its first bytes, are shared with it and charged once, as in a fork.
  * Errors: DW_E_FORMAT (segments not so), DW_E_LIMIT (longer than the capacity), DW_E_IO,
  * DW_E_MEMORY, DW_E_DEVICE. */
 dw_status dw_kv_log_thaw(dw_kv_log **out, dw_device *device, const dw_kv_log_options *options,

@@ -285,6 +285,19 @@ static dw_status fork_pages(dw__kv_backing *empty, dw__kv_backing *from, uint32_
     return DW_OK;
 }
 
+/* The same pages of the same files, not those of its own in a copy of them. */
+static dw_status begin_like(dw__kv_backing *empty, const dw__kv_backing *like, uint64_t bytes,
+                            uint64_t *taken, dw_error *err)
+{
+    kv_pages *pages = pages_of(empty);
+    const kv_pages *from = (const kv_pages *)(const void *)like;
+    size_t all = shared_bytes(from);
+    size_t wanted = bytes < all ? page_below((size_t)bytes) : all;
+    dw_status status = dw_file_extents_copy(&pages->shared, &from->shared, 0, wanted, err);
+    *taken = shared_bytes(pages);
+    return status;
+}
+
 static dw_status thaw(dw__kv_backing *empty, const dw_kv_frozen *frozen, dw_error *err)
 {
     kv_pages *pages = pages_of(empty);
@@ -345,6 +358,7 @@ const dw__kv_backing_ops dw__kv_pages_ops = {
     .create = create,
     .destroy = destroy,
     .fork = fork_pages,
+    .begin_like = begin_like,
     .thaw = thaw,
     .begin = begin,
     .shared_bytes = forked_bytes,

@@ -141,10 +141,11 @@ static size_t unmappable(const adoption *a, size_t at)
 dw_status dw_kv_segments_adopt(const dw_kv_segment *segments, size_t count, size_t bytes,
                                dw_file_extents *extents, dw_error *err)
 {
-    DW_ASSERT(extents->count == 0 && bytes % dw_os_page_bytes() == 0);
+    size_t from = dw_file_extents_end(extents);
+    DW_ASSERT(from <= bytes && bytes % dw_os_page_bytes() == 0);
     adoption a = {.segments = segments, .count = count, .bytes = bytes, .extents = extents};
     dw_status status = DW_OK;
-    for (size_t at = 0; status == DW_OK && at < bytes; at = dw_file_extents_end(extents)) {
+    for (size_t at = from; status == DW_OK && at < bytes; at = dw_file_extents_end(extents)) {
         const dw_kv_segment *segment = segment_with(&a, at);
         size_t part = mappable(&a, segment, at);
         status = part > 0 ? map_part(&a, segment, at, part, err)

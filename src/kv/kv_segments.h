@@ -17,7 +17,9 @@ typedef struct dw_kv_segment {
 typedef struct dw_kv_frozen {
     const dw_kv_segment *segments; /* [segment_count] */
     size_t segment_count;
-    uint32_t length; /* records */
+    uint32_t length;        /* records */
+    struct dw_kv_log *like; /* NULL: none. A log that is there, of the same records, */
+    uint64_t like_bytes;    /* whose first bytes are to be had from it where they can be shared */
 } dw_kv_frozen;
 
 /* Whether segments follow one another from byte 0 on, hold `bytes`, and lie within their files.
@@ -27,9 +29,9 @@ dw_status dw_kv_segments_check(const dw_kv_segment *segments, size_t count, uint
 /* Copy out [offset, offset + bytes) of the log that checked segments hold. Errors: DW_E_IO. */
 dw_status dw_kv_segments_read(const dw_kv_segment *segments, size_t count, uint64_t offset,
                               void *to, size_t bytes, dw_error *err);
-/* Make an empty list of extents the first `bytes` that checked segments hold, whole pages: by
- * reference where a page lies at a page of its file, else by reading it into a memory file.
- * Errors: DW_E_MEMORY, DW_E_IO; the list may then hold some. */
+/* Append to a list of extents without gaps what checked segments hold from its end on, up to
+ * `bytes`, whole pages: by reference where a page lies at a page of its file, else by reading it
+ * into a memory file. Errors: DW_E_MEMORY, DW_E_IO; the list may then hold some. */
 dw_status dw_kv_segments_adopt(const dw_kv_segment *segments, size_t count, size_t bytes,
                                dw_file_extents *extents, dw_error *err);
 

@@ -89,6 +89,27 @@ static dw_status add_log(dw__freeze *f, int32_t handle, dw_context *context, dw_
     return dw__freeze_tensor(f, &tensor, err);
 }
 
+/* Which context of a lower slot has most in common with this one, and how much. */
+static bool put_like(const dw__freeze *f, json_t *entry, dw_context *context)
+{
+    const dw_handle_table *table = dw_instance_handles(f->actor->instance);
+    uint64_t most = 0;
+    size_t slot = 0;
+    for (size_t i = 0; i < table->capacity; i++) {
+        dw_context *other = dw_handle_at(table, DW_HANDLE_CONTEXT, i);
+        if (other == context) {
+            break;
+        }
+        uint64_t common =
+            other != NULL ? dw_kv_log_common_bytes(dw_context_log(other), dw_context_log(context))
+                          : 0;
+        slot = common > most ? i : slot;
+        most = common > most ? common : most;
+    }
+    return most == 0 || (dw__json_put(entry, "like", dw__json_number(slot)) &&
+                         dw__json_put(entry, "like_bytes", dw__json_number(most)));
+}
+
 dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *object,
                            dw_error *err)
 {
@@ -105,7 +126,8 @@ dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *o
                       json_string(dw__kv_choices.names[dw_context_kv_type(context)])) ||
         !dw__json_put(entry, "length", dw__json_number(dw_context_length(context))) ||
         !dw__json_put(entry, "record_bytes",
-                      dw__json_number(dw_kv_log_record_bytes(dw_context_log(context))))) {
+                      dw__json_number(dw_kv_log_record_bytes(dw_context_log(context)))) ||
+        !put_like(f, entry, context)) {
         return dw__freeze_no_memory(err);
     }
     if (dw_context_length(context) == 0) {
@@ -207,6 +229,8 @@ typedef struct saved_context {
     uint64_t length;
     uint64_t record_bytes;
     size_t kv_type;
+    dw_context *like; /* NULL: none */
+    uint64_t like_bytes;
 } saved_context;
 
 static dw_status check_context(const dw__thaw *t, const saved_context *saved, dw_error *err)
@@ -223,6 +247,34 @@ static dw_status check_context(const dw__thaw *t, const saved_context *saved, dw
         return dw_fail(err, DW_E_LIMIT, "open: a context for %llu tokens, the actor may have %llu",
                        (unsigned long long)saved->tokens_max, (unsigned long long)limit);
     }
+    return DW_OK;
+}
+
+/* A file may say what it likes of two contexts: both then hold the same. Where records are
+ * converted, or were, nothing is shared. */
+static dw_status read_like(const dw__thaw *t, const json_t *entry, saved_context *saved,
+                           dw_error *err)
+{
+    const dw_handle_table *table = dw_instance_handles(t->actor->instance);
+    uint64_t slot;
+    if (json_object_get(entry, "like") == NULL) {
+        return DW_OK;
+    }
+    dw_status status = dw__json_whole(entry, "open", "like", table->limit, &slot, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__json_whole(entry, "open", "like_bytes", saved->length * saved->record_bytes,
+                            &saved->like_bytes, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dw_context *like = dw_handle_at(table, DW_HANDLE_CONTEXT, (size_t)slot);
+    if (like == NULL || dw_context_model(like) != saved->model) {
+        return dw_fail(err, DW_E_FORMAT, "open: like %llu, which is no context of its model so far",
+                       (unsigned long long)slot);
+    }
+    saved->like = dw_context_kv_type(like) == (dw_kv_type)saved->kv_type ? like : NULL;
     return DW_OK;
 }
 
@@ -246,7 +298,10 @@ static dw_status read_context(const dw__thaw *t, const json_t *entry, saved_cont
         return status;
     }
     status = dw__json_choice(entry, "open", "kv_type", &dw__kv_choices, &saved->kv_type, err);
-    return status == DW_OK ? check_context(t, saved, err) : status;
+    if (status == DW_OK) {
+        status = check_context(t, saved, err);
+    }
+    return status == DW_OK ? read_like(t, entry, saved, err) : status;
 }
 
 dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, void **out,
@@ -266,13 +321,17 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
                                &segment_count, err);
     }
     if (status == DW_OK) {
-        dw_context_thaw_options options = {
-            .tokens_max = (uint32_t)saved.tokens_max,
-            .kv_type =
-                t->options->kv_type != NULL ? *t->options->kv_type : (dw_kv_type)saved.kv_type,
-            .stored_kv_type = (dw_kv_type)saved.kv_type,
-            .tokens = tokens,
-            .frozen = {segments, segment_count, (uint32_t)saved.length}};
+        dw_context_thaw_options options = {.tokens_max = (uint32_t)saved.tokens_max,
+                                           .kv_type = t->options->kv_type != NULL
+                                                          ? *t->options->kv_type
+                                                          : (dw_kv_type)saved.kv_type,
+                                           .stored_kv_type = (dw_kv_type)saved.kv_type,
+                                           .tokens = tokens,
+                                           .frozen = {.segments = segments,
+                                                      .segment_count = segment_count,
+                                                      .length = (uint32_t)saved.length,
+                                                      .like_bytes = saved.like_bytes},
+                                           .like = saved.like};
         bool converted = false;
         status = dw_context_thaw(&context, saved.model, &options, &converted, err);
         uint64_t bytes = saved.length * saved.record_bytes;

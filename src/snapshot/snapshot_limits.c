@@ -78,9 +78,34 @@ static dw_status check_tables(const rights *r, dw_error *err)
 
 /* ---- handles ------------------------------------------------------------------------------ */
 
-static dw_status check_context(const json_t *entry, uint64_t *kv_bytes, const dw_limits *limits,
-                               dw_error *err)
+/* What a context holds that the one it is like, which must come before it, does not. What a file
+ * says of that it gets as well, where it can be shared: else its loader charges the whole. */
+static uint64_t own_length(const json_t *list, size_t at)
 {
+    const json_t *entry = json_array_get(list, at);
+    uint64_t length = number_of(entry, "length");
+    uint64_t record_bytes = number_of(entry, "record_bytes");
+    const json_t *slot = json_object_get(entry, "like");
+    if (!json_is_integer(slot) || record_bytes == 0) {
+        return length;
+    }
+    for (size_t i = 0; i < at; i++) {
+        const json_t *other = json_array_get(list, i);
+        if (!json_equal(json_object_get(other, "slot"), slot) ||
+            number_of(other, "record_bytes") != record_bytes) {
+            continue;
+        }
+        uint64_t common = number_of(entry, "like_bytes") / record_bytes;
+        common = common < number_of(other, "length") ? common : number_of(other, "length");
+        return length - (common < length ? common : length);
+    }
+    return length;
+}
+
+static dw_status check_context(const json_t *list, size_t at, uint64_t *kv_bytes,
+                               const dw_limits *limits, dw_error *err)
+{
+    const json_t *entry = json_array_get(list, at);
     uint64_t tokens = number_of(entry, "tokens_max");
     uint64_t length = number_of(entry, "length");
     uint64_t record_bytes = number_of(entry, "record_bytes");
@@ -88,7 +113,7 @@ static dw_status check_context(const json_t *entry, uint64_t *kv_bytes, const dw
     if (tokens > limits->context_tokens) {
         return refuse("tokens of a context", tokens, "context_tokens", limits->context_tokens, err);
     }
-    if (__builtin_mul_overflow(length, record_bytes, &bytes) ||
+    if (__builtin_mul_overflow(own_length(list, at), record_bytes, &bytes) ||
         __builtin_add_overflow(*kv_bytes, bytes, kv_bytes) || *kv_bytes > limits->kv_bytes) {
         return refuse("tokens in contexts whose keys and values take more", length, "kv_bytes",
                       limits->kv_bytes, err);
@@ -113,15 +138,14 @@ static dw_status check_handles(const rights *r, dw_error *err)
         kind = kind != NULL ? kind : "";
         if (strcmp(kind, dw_handle_types[DW_HANDLE_CONTEXT].name) == 0) {
             contexts++;
-            status = check_context(entry, &kv_bytes, &r->limits, err);
+            status = contexts <= r->limits.contexts
+                         ? check_context(list, i, &kv_bytes, &r->limits, err)
+                         : refuse("open contexts", contexts, "contexts", r->limits.contexts, err);
         }
         graphs += strcmp(kind, dw_handle_types[DW_HANDLE_GRAPH].name) == 0;
         if (status != DW_OK) {
             return status;
         }
-    }
-    if (contexts > r->limits.contexts) {
-        return refuse("open contexts", contexts, "contexts", r->limits.contexts, err);
     }
     return graphs <= r->limits.graphs
                ? DW_OK

@@ -148,6 +148,18 @@ static int32_t seeded(uint32_t seed)
     return sampler < 0 ? sampler : dw_sampler_dry_breakers(sampler, model, breakers, 2);
 }
 
+/* So many forks of the context, which stay: each goes on by a token of its own. */
+static int32_t branches(uint32_t count)
+{
+    int32_t status = 0;
+    for (uint32_t i = 0; i < count && status >= 0; i++) {
+        int32_t branch = dw_context_fork(context);
+        tokens[0] = (int32_t)(i % vocab_count);
+        status = branch < 0 ? branch : dw_forward(branch, tokens, 1, logits);
+    }
+    return status;
+}
+
 /* What it asks of its host: others like it, messages to them, timers, its end. */
 static int32_t ask(char what, const char *text, int32_t bytes)
 {
@@ -217,6 +229,8 @@ static int32_t act(char what, const char *text, int32_t bytes)
         context = branch < 0 ? context : branch;
         return status;
     }
+    case 'b':
+        return branches(value);
     case '+':
         counter += value;
         return dw_reply(&counter, sizeof counter);

@@ -355,7 +355,7 @@ static void do_freeze_and_thaw(kv_check *t, reference *from)
     dw_kv_log_options options = kv_check_log_options(t, in_host_pages);
     dw_kv_segment segments[2] = {{file.fd, 0, 0, held / 3},
                                  {file.fd, held / 3, held / 3, held - held / 3}};
-    dw_kv_frozen frozen = {segments, 2, from->length};
+    dw_kv_frozen frozen = {.segments = segments, .segment_count = 2, .length = from->length};
     dw_kv_log *log = NULL;
     if (done && t->count < LOGS_MAX &&
         kv_check_worked(t, dw_kv_log_thaw(&log, t->device, &options, &frozen, &err), &err)) {

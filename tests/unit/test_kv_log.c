@@ -391,7 +391,7 @@ static void do_thaw(kv_check *t, const reference *from)
     r->length = from->length;
     r->saved_bytes = held;
     dw_kv_log_options options = options_of(t);
-    dw_kv_frozen frozen = {segments, 3, from->length};
+    dw_kv_frozen frozen = {.segments = segments, .segment_count = 3, .length = from->length};
     dw_error err = {0};
     if (dw_kv_log_thaw(&r->log, t->device, &options, &frozen, &err) != DW_OK) {
         fail_msg("%s", err.message);
@@ -486,7 +486,7 @@ static void test_kv_log_fork_and_thaw_survive_no_memory(void **state)
     assert_int_equal(fflush(file), 0);
     dw_kv_segment segment = {fileno(file), 0, 0, 300 * t.record_bytes};
     dw_kv_log_options options = options_of(&t);
-    dw_kv_frozen frozen = {&segment, 1, 300};
+    dw_kv_frozen frozen = {.segments = &segment, .segment_count = 1, .length = 300};
     for (int thaw = 0; thaw < 2; thaw++) {
         dw_status status = DW_E_MEMORY;
         dw_kv_log *log = NULL;
@@ -556,7 +556,7 @@ static void test_kv_log_thaw_maps(void **state)
     assert_int_equal(dw_device_open(&device, "CPU", 1, NULL), DW_OK);
     dw_kv_log_options options = {.record_bytes = BYTES, .capacity_tokens = 4096};
     dw_kv_segment segment = {fd, start, 0, (uint64_t)BYTES * RECORDS};
-    dw_kv_frozen frozen = {&segment, 1, RECORDS};
+    dw_kv_frozen frozen = {.segments = &segment, .segment_count = 1, .length = RECORDS};
     dw_kv_log *log = NULL;
     uint64_t allocations = dw_alloc_count();
     size_t rss = dw_os_rss_bytes();
@@ -612,7 +612,8 @@ static void test_kv_log_thaw_refuses(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (int in_device_memory = 0; in_device_memory < 2; in_device_memory++) {
-            dw_kv_frozen frozen = {cases[i].segments, 2, cases[i].length};
+            dw_kv_frozen frozen = {
+                .segments = cases[i].segments, .segment_count = 2, .length = cases[i].length};
             dw_kv_log *log = NULL;
             options.in_device_memory = in_device_memory;
             dw_status status = dw_kv_log_thaw(&log, device, &options, &frozen, NULL);

@@ -508,7 +508,7 @@ static dw_status try_thaw(kv_check *t, dw_kv_log **made, dw_error *err)
     assert_int_equal(fwrite(t->logs[0].bytes, 1, held, file), held);
     assert_int_equal(fflush(file), 0);
     dw_kv_segment segment = {fileno(file), 0, 0, held};
-    dw_kv_frozen frozen = {&segment, 1, t->logs[0].length};
+    dw_kv_frozen frozen = {.segments = &segment, .segment_count = 1, .length = t->logs[0].length};
     dw_kv_log_options options = kv_check_log_options(t, false);
     dw_status status = dw_kv_log_thaw(made, t->device, &options, &frozen, err);
     (void)fclose(file);

@@ -234,6 +234,96 @@ static void test_thaw_limits_let_others_pass(void **state)
     assert_int_equal(thaw(*state, crafted, &limits, &err), DW_OK);
 }
 
+/* ---- forks --------------------------------------------------------------------------------- */
+
+#define FORKS 8
+
+/* A long context and its forks, each of which went on by a token. */
+static dw_actor *forked(actor_fixture *fixture, const dw_limits *limits)
+{
+    actor_answer answer;
+    const dw_instance_options instance = {.struct_bytes = sizeof instance, .limits = limits};
+    const dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
+    dw_actor *actor = actor_spawned(fixture, &options);
+    assert_int_equal(actor_told(actor, &answer, "m"), DW_OK);
+    assert_int_equal(actor_told(actor, &answer, "n%u", 1000U), DW_OK);
+    assert_int_equal(actor_told(actor, &answer, "b%u", (unsigned)FORKS), DW_OK);
+    return actor;
+}
+
+static uint64_t kv_of(dw_actor *actor)
+{
+    return dw_account_now(dw_instance_account(dw_actor_instance(actor)), DW_PART_KV);
+}
+
+/* What forks share they pay for once, thawed as well: the limits that they ran under do, and less
+ * than what they hold does not. */
+static void test_thaw_limits_of_forks(void **state)
+{
+    actor_fixture *fixture = *state;
+    const char *const paths[] = {crafted};
+    dw_limits limits = {.struct_bytes = sizeof limits};
+    actor_answer before = {.bytes = 0};
+    actor_answer after = {.bytes = 0};
+    dw_actor *thawed = NULL;
+    dw_error err = {0};
+    dw_actor *actor = forked(fixture, NULL);
+    limits.kv_bytes = kv_of(actor) + 65536;
+    dw_actor_destroy(actor);
+    actor = forked(fixture, &limits);
+    uint64_t ran = kv_of(actor);
+    assert_int_equal(dw_actor_freeze(actor, crafted, NULL, NULL, &err), DW_OK);
+    dw_thaw_options options = {.struct_bytes = sizeof options,
+                               .paths = paths,
+                               .path_count = 1,
+                               .models = &fixture->model,
+                               .model_count = 1,
+                               .module = fixture->module,
+                               .limits = &limits};
+    if (dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &err) != DW_OK) {
+        fail_msg("of %llu bytes: %s", (unsigned long long)ran, err.message);
+    }
+    print_message("ran with %llu bytes, thawed with %llu\n", (unsigned long long)ran,
+                  (unsigned long long)kv_of(thawed));
+    assert_true(kv_of(thawed) <= ran + 65536 && kv_of(thawed) + 65536 >= ran);
+    assert_int_equal(actor_told(actor, &before, "g%u", 4U), DW_OK);
+    assert_int_equal(actor_told(thawed, &after, "g%u", 4U), DW_OK);
+    assert_true(before.bytes > 0 && before.bytes == after.bytes);
+    assert_memory_equal(before.data, after.data, before.bytes);
+    dw_actor_destroy(thawed);
+    dw_actor_destroy(actor);
+    limits.kv_bytes = ran - 65536;
+    assert_int_equal(dw_actor_thaw(&thawed, fixture->engine, &options, NULL, &err), DW_E_LIMIT);
+    assert_non_null(strstr(err.message, "kv_bytes"));
+}
+
+/* A context that is said to be like itself. */
+static dw_status like_itself(actor_fixture *fixture, json_int_t bytes, dw_error *err)
+{
+    json_t *about = described();
+    json_t *entry;
+    size_t i;
+    json_array_foreach(json_object_get(about, "open"), i, entry)
+    {
+        if (strcmp(json_string_value(json_object_get(entry, "kind")), "context") == 0) {
+            json_object_set(entry, "like", json_object_get(entry, "slot"));
+            json_object_set_new(entry, "like_bytes", json_integer(bytes));
+        }
+    }
+    craft(about);
+    json_decref(about);
+    return thaw(fixture, crafted, NULL, err);
+}
+
+static void test_thaw_limits_of_false_forks(void **state)
+{
+    dw_error err = {0};
+    assert_int_equal(like_itself(*state, 0, &err), DW_E_FORMAT);
+    assert_non_null(strstr(err.message, "which is no context of its model so far"));
+    assert_int_equal(like_itself(*state, (json_int_t)1 << 50, &err), DW_E_LIMIT);
+    assert_non_null(strstr(err.message, "'like_bytes'"));
+}
+
 /* A description that would take gigabytes once it is parsed is refused before that. */
 static void test_thaw_limits_of_descriptions(void **state)
 {
@@ -574,6 +664,8 @@ int main(void)
         cmocka_unit_test(test_thaw_limits_of_large_tables),
         cmocka_unit_test(test_thaw_limits_are_named),
         cmocka_unit_test(test_thaw_limits_let_others_pass),
+        cmocka_unit_test(test_thaw_limits_of_forks),
+        cmocka_unit_test(test_thaw_limits_of_false_forks),
         cmocka_unit_test(test_thaw_limits_of_descriptions),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
