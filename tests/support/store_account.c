@@ -66,7 +66,7 @@ typedef struct rows {
     size_t module_count;
     char ids[64][DW_ACTOR_ID_CHARS + 1]; /* [id_count] */
     size_t id_count;
-    int64_t wrong[8];
+    int64_t wrong[9];
 } rows;
 
 /* Each counts what must not be. */
@@ -82,12 +82,14 @@ static const char *const faults[] = {
     "OR (SELECT max(sequence) FROM snapshot WHERE actor = a.id) <> sequence OR (SELECT "
     "max(sequence) - min(sequence) + 1 - count(*) FROM snapshot WHERE actor = a.id) <> 0",
     "SELECT count(*) FROM attempt WHERE actor NOT IN (SELECT id FROM actor)",
+    "SELECT count(*) FROM kept WHERE actor NOT IN (SELECT id FROM actor)",
 };
-enum { FAULTS = sizeof faults / sizeof faults[0], SNAPSHOTS = FAULTS, MODULES, ACTORS };
+enum { FAULTS = sizeof faults / sizeof faults[0], SNAPSHOTS = FAULTS, MODULES, ACTORS, KEPT };
 static const char *statements[] = {
     [SNAPSHOTS] = "SELECT actor, sequence, done, whole, pending FROM snapshot ORDER BY 1, 2",
     [MODULES] = "SELECT DISTINCT module FROM actor",
     [ACTORS] = "SELECT id FROM actor",
+    [KEPT] = "SELECT actor, number FROM kept",
 };
 
 static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
@@ -110,6 +112,14 @@ static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
                        (unsigned long long)dw_query_get_u64(query, 2),
                        dw_query_get_i64(query, 4) != 0 ? "pending-" : "",
                        dw_query_get_i64(query, 3) != 0 ? "full" : "delta");
+    }
+    query = dw_journal_query(tx, KEPT);
+    while (status == DW_OK && (status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        assert_true(all->count < SNAPSHOTS_MAX);
+        (void)snprintf(all->names[all->count++], sizeof all->names[0],
+                       "%016llx/%08llu.kept.snapshot",
+                       (unsigned long long)dw_query_get_u64(query, 0),
+                       (unsigned long long)dw_query_get_u64(query, 1));
     }
     query = dw_journal_query(tx, MODULES);
     while (status == DW_OK && (status = dw_query_next(query, &found, err)) == DW_OK && found) {
@@ -203,9 +213,9 @@ static void account_for_modules(const rows *all, int at)
 
 void account_for_all(const char *path, int at)
 {
-    static const char *const known[] = {"actors",          "lock",           "modules",
-                                        "journal.db",      "journal.db-wal", "journal.db-shm",
-                                        "journal.db-marks"};
+    static const char *const known[] = {"actors",           "lock",           "modules",
+                                        "journal.db",       "journal.db-wal", "journal.db-shm",
+                                        "journal.db-marks", "prefixes"};
     static rows all;
     folder = path;
     name_list names = listed("%s", folder);
