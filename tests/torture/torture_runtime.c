@@ -71,7 +71,9 @@ static dw_runtime *open_runtime(actor_fixture *fixture, const char *folder)
 {
     dw_runtime *runtime = NULL;
     dw_error err = {.message = ""};
-    const dw_runtime_options options = {.struct_bytes = sizeof options, .path = folder};
+    /* Fewer in memory than are at work: they leave and come all the time. */
+    const dw_runtime_options options = {
+        .struct_bytes = sizeof options, .path = folder, .resident_actors = ACTORS / 4};
     if (dw_runtime_open(&runtime, fixture->engine, &options, &err) != DW_OK) {
         fail_msg("opening: %s", err.message);
     }
