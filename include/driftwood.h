@@ -1769,6 +1769,15 @@ typedef struct dw_runtime_options {
     uint64_t resident_actors; /* 0: 4,096 */
     uint64_t resident_bytes;  /* that actors take of host and devices (limit kv_bytes and the like
                                  count what one takes); 0: half of the machine's memory */
+    /* With a path: actors work when they are asked to, not of themselves. A message from outside
+     * has its actor work, on what waits for it before and on that message; all else, timers too,
+     * waits for dw_runtime_work or for the next runtime. What cannot be read or written then fails
+     * at once, where else it would be tried again. For programs that do one thing and end. */
+    bool works_on_request;
+    /* With a path: tenants that have actors in the folder and are not there are made, with what
+     * the tenant "" has at first. false: such actors stay asleep until
+     * dw_runtime_set_tenant. */
+    bool makes_tenants;
 } dw_runtime_options;
 #define DW_PARK_NEVER UINT32_MAX
 
@@ -1794,9 +1803,10 @@ typedef struct dw_log_entry {
 } dw_log_entry;
 
 /* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads,
- * working_max, durability, log_level, log_fd), those of dw_store_open (path: DW_E_BUSY where
- * another process works there), of control_path DW_E_LIMIT (too long for a socket), DW_E_STATE
- * (somebody answers there), DW_E_ARG (there is something else), DW_E_IO; of the manifest
+ * working_max, durability, log_level, log_fd), DW_E_ARG (works_on_request or makes_tenants without
+ * a path), those of dw_store_open (path: DW_E_BUSY where another process works there), of
+ * control_path DW_E_LIMIT (too long for a socket), DW_E_STATE (somebody answers there), DW_E_ARG
+ * (there is something else), DW_E_IO; of the manifest
  * DW_E_FORMAT, DW_E_NOT_FOUND (a name that there is not), DW_E_RANGE, DW_E_LIMIT (1 MiB), each with
  * the place; of prefix_path DW_E_IO, DW_E_STATE (the engine's are kept in a folder already),
  * DW_E_BUSY (another has the folder open), DW_E_FORMAT (it is another's), DW_E_UNSUPPORTED (of a
@@ -1812,6 +1822,20 @@ DW_API void dw_runtime_close(dw_runtime *runtime);
 /* Wait until nothing is worked on and nothing waits but timers; timeout_ms 0: for as long as it
  * takes. Blocks. Errors: DW_E_LIMIT (timeout_ms). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_wait(dw_runtime *runtime, uint64_t timeout_ms,
+                                               dw_error *err);
+
+/* What is to be worked on, of a runtime that works on request. */
+typedef enum dw_work_kind {
+    /* Each actor that was asked for, or got a message since, has one turn: a bound, whatever keeps
+     * coming. */
+    DW_WORK_TURN = 1,
+    /* All that waits in the folder, timers that are due now, and what comes of them. */
+    DW_WORK_ALL = 2,
+} dw_work_kind;
+/* Blocks: until that is done. Errors: DW_E_STATE (the runtime does not work on request; or actors
+ * that could not work, of which on_problem is told one by one: the others did), DW_E_RANGE
+ * (`what`). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_work(dw_runtime *runtime, dw_work_kind what,
                                                dw_error *err);
 
 /* Whose an actor is. Turns, and the time of the threads that guests run on, are shared out among
@@ -1889,7 +1913,12 @@ typedef struct dw_request {
     uint64_t timeout_ms;       /* until its end; 0: as long as it takes */
     dw_write_fn on_answer;     /* the answer piece by piece, as it is made; may be NULL */
     dw_runtime_end_fn on_end;  /* once, after the last piece; may be NULL */
-    void *user;                /* for both */
+    void *user;                /* for all of these */
+    /* The answer is complete, and `result` is what driftwood_receive returned if negative, else
+     * DW_OK; on the thread that runs the guest. What it fails with (the answer could not be passed
+     * on, say) is the end of the request; of a runtime with a path the actor is then as it was
+     * before, and the message is gone. May be NULL. */
+    dw_status (*on_answered)(void *user, dw_status result, dw_error *err);
 } dw_request;
 
 /* Put a message into an actor's mailbox; with a path it is accepted when it is on the disk, and
@@ -2052,6 +2081,16 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_stop_all(dw_runtime *runtime, uint64_t
 DW_API DW_MUST_CHECK dw_status dw_runtime_list(dw_runtime *runtime, const char *after,
                                                char (*ids)[DW_ACTOR_ID_CHARS + 1], size_t capacity,
                                                size_t *count, dw_error *err);
+
+/* The whole id of the actor in the state folder whose id begins with `start`. Errors:
+ * DW_E_NOT_FOUND, DW_E_ARG (no hexadecimal digits; the start of several), DW_E_STATE (there is no
+ * path). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_find_id(dw_runtime *runtime, const char *start,
+                                                  char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* As dw_store_find_module; borrowed until the runtime is closed. Errors: also DW_E_STATE (there is
+ * no path). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_find_module(dw_runtime *runtime, const char *sha256,
+                                                      dw_module **module, dw_error *err);
 
 typedef struct dw_runtime_actor_info {
     size_t struct_bytes;

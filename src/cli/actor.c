@@ -42,6 +42,13 @@ static const char usage[] =
     "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
     "                       ~/.local/state/driftwood\n"
     "  --guest G            for spawn\n"
+    "  --tenant NAME        spawn, import: whose it is; default: nobody's\n"
+    "  --priority P         spawn, import: high, normal or low, beside its tenant's others\n"
+    "  --durability D       spawn, import: when what it did is on the disk: each (message; the\n"
+    "                       default), seconds:N (so much later at most), park (when it leaves\n"
+    "                       memory)\n"
+    "  --manifest FILE      what makes or runs actors: tenants, what they may, limits, in JSON;\n"
+    "                       default: tenants are as actors have them, and may do all\n"
     "  --zstd               export: compressed; import sees by itself that a file is\n"
     "  --by-hash            export: name the module by its hash only\n"
     "  --module FILE        import: the module of a file that names it by its hash, where it is\n"
@@ -77,6 +84,10 @@ enum {
     OPT_RETRY,
     OPT_ALL,
     OPT_TREE,
+    OPT_TENANT,
+    OPT_PRIORITY,
+    OPT_DURABILITY,
+    OPT_MANIFEST,
     OPT_COUNT
 };
 
@@ -93,6 +104,8 @@ enum {
     USES_NOTHING = 1 << 8, /* no command does */
     USES_MAIL = 1 << 9,
     USES_STOP = 1 << 10,
+    USES_TERMS = 1 << 11,   /* an actor is made under */
+    USES_RUNTIME = 1 << 12, /* opens a runtime: makes actors, or has them work */
 };
 
 static const struct option options[] = {
@@ -108,6 +121,10 @@ static const struct option options[] = {
     {"retry", required_argument, NULL, OPT_RETRY},
     {"all", no_argument, NULL, OPT_ALL},
     {"tree", no_argument, NULL, OPT_TREE},
+    {"tenant", required_argument, NULL, OPT_TENANT},
+    {"priority", required_argument, NULL, OPT_PRIORITY},
+    {"durability", required_argument, NULL, OPT_DURABILITY},
+    {"manifest", required_argument, NULL, OPT_MANIFEST},
     {"message", required_argument, NULL, OPT_MESSAGE},
     {"tokens", required_argument, NULL, OPT_TOKENS},
     {"env", required_argument, NULL, OPT_ENV},
@@ -119,6 +136,7 @@ static const struct option options[] = {
 typedef struct request {
     dw_cli_session session; /* of spawn, and which device */
     dw_cli_actors actors;
+    dw_cli_terms terms;
     const char *state;
     const char *message;
     uint64_t tokens;
@@ -164,7 +182,7 @@ static int tell_new(const request *r, const char *id)
     if (dw_cli_output_flush()) {
         return 0;
     }
-    if (dw_store_stop(r->actors.store, id, &error) == DW_OK) {
+    if (dw_runtime_stop(r->actors.runtime, id, &error) == DW_OK) {
         dw_cli_output_explain("the new actor is gone again");
     } else {
         dw_cli_output_explain("the new actor is %s", id);
@@ -186,7 +204,7 @@ static int spawn(request *r)
     if (r->session.guest == NULL) {
         return dw_cli_fail(DW_CLI_USAGE, "actor spawn: --guest is needed");
     }
-    dw_status status = dw_cli_actors_spawn(&r->actors, &r->session, id, &error);
+    dw_status status = dw_cli_actors_spawn(&r->actors, &r->session, &r->terms, id, &error);
     return status == DW_OK ? tell_new(r, id) : fail(&error);
 }
 
@@ -213,7 +231,7 @@ static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
 }
 
 /* Before the message counts as worked on: one whose answer cannot be told does not. */
-static bool tell_answer(void *user, dw_status result)
+static dw_status tell_answer(void *user, dw_status result, dw_error *err)
 {
     output *to = user;
     if (to->json && result == DW_OK && to->error.code == DW_OK) {
@@ -221,21 +239,26 @@ static bool tell_answer(void *user, dw_status result)
     } else if (!to->json && to->last != '\n') {
         dw_cli_put("\n", 1);
     }
-    return dw_cli_output_flush() && to->error.code == DW_OK;
+    return dw_cli_output_flush() && to->error.code == DW_OK
+               ? DW_OK
+               : dw_fail(err, DW_E_IO, "the answer could not be written");
 }
 
 static int send_message(request *r, const char *id, const char *text, size_t bytes)
 {
     dw_error error;
     output to = {.json = r->json, .last = '\n', .error = {.code = DW_OK}};
-    dw_actor_effect message = {
-        .struct_bytes = sizeof message, .message = text, .message_bytes = bytes};
+    const dw_request message = {.struct_bytes = sizeof message,
+                                .message = text,
+                                .message_bytes = bytes,
+                                .on_answer = on_answer,
+                                .on_answered = tell_answer,
+                                .user = &to};
     dw_status status = dw_cli_answer_open(&to.answer, id, &error);
     if (status == DW_OK) {
-        r->actors.on_answered = tell_answer;
-        r->actors.answered_user = &to;
-        status = dw_store_send(r->actors.store, id, &message, on_answer, &to, &error);
-        r->actors.on_answered = NULL;
+        status = dw_runtime_call(r->actors.runtime, id, &message, &error);
+        /* Whoever got something meanwhile; what goes wrong there is told by itself. */
+        (void)!dw_runtime_work(r->actors.runtime, DW_WORK_TURN, NULL);
     }
     dw_cli_answer_close(&to.answer);
     if (dw_cli_output_failed()) {
@@ -336,7 +359,7 @@ static int run_all(request *r, const char *id)
 {
     dw_error error;
     (void)id;
-    return dw_store_run(r->actors.store, &error) == DW_OK ? 0 : fail(&error);
+    return dw_runtime_work(r->actors.runtime, DW_WORK_ALL, &error) == DW_OK ? 0 : fail(&error);
 }
 
 static int freeze(request *r, const char *id)
@@ -393,8 +416,8 @@ static int fork_one(request *r, const char *id)
 {
     char child[DW_ACTOR_ID_CHARS + 1];
     dw_error error;
-    return dw_store_fork(r->actors.store, id, child, &error) == DW_OK ? tell_new(r, child)
-                                                                      : fail(&error);
+    return dw_runtime_fork(r->actors.runtime, id, child, &error) == DW_OK ? tell_new(r, child)
+                                                                          : fail(&error);
 }
 
 static int export_one(request *r, const char *id)
@@ -429,6 +452,7 @@ static int import_one(request *r, const char *none)
                                 .given = spooled ? "standard input" : r->args[0],
                                 .module = r->module,
                                 .limits = &r->session.limits,
+                                .terms = &r->terms,
                                 .kv_type = kv_type};
     dw_status status = dw_cli_actors_import(&r->actors, &what, id, &error);
     return status == DW_OK ? tell_new(r, id) : fail(&error);
@@ -464,7 +488,7 @@ static int diff(request *r, const char *id)
     dw_error error;
     json_t *about = NULL;
     char other[DW_ACTOR_ID_CHARS + 1];
-    dw_status status = dw_store_find(r->actors.store, r->args[1], other, &error);
+    dw_status status = dw_cli_actors_find(&r->actors, r->args[1], other, &error);
     if (status == DW_OK) {
         status = dw_cli_actors_diff(&r->actors, id, other, &about, &error);
     }
@@ -516,17 +540,18 @@ typedef struct subcommand {
 
 static const subcommand subcommands[] = {
     {"spawn", spawn_without_id, 0, false, false,
-     USES_SPAWN | USES_MODEL | USES_KV_TYPE | USES_JSON},
-    {"send", send_to, 2, true, false, USES_STATE | USES_MODEL | USES_JSON},
+     USES_SPAWN | USES_MODEL | USES_KV_TYPE | USES_JSON | USES_TERMS | USES_RUNTIME},
+    {"send", send_to, 2, true, false, USES_STATE | USES_MODEL | USES_JSON | USES_RUNTIME},
     {"list", list_without_id, 0, false, true, USES_STATE | USES_JSON},
     {"show", show, 1, true, true, USES_STATE | USES_JSON},
-    {"run", run_all, 0, false, false, USES_STATE | USES_MODEL},
+    {"run", run_all, 0, false, false, USES_STATE | USES_MODEL | USES_RUNTIME},
     {"freeze", freeze, 1, true, false, USES_STATE | USES_MODEL | USES_JSON},
     {"thaw", thaw, 1, true, true, USES_STATE | USES_MODEL | USES_JSON},
-    {"fork", fork_one, 1, true, false, USES_STATE | USES_MODEL | USES_JSON},
+    {"fork", fork_one, 1, true, false, USES_STATE | USES_MODEL | USES_JSON | USES_RUNTIME},
     {"export", export_one, 2, true, true,
      USES_STATE | USES_MODEL | USES_KV_TYPE | USES_EXPORT | USES_JSON},
-    {"import", import_one, 1, false, false, USES_MODEL | USES_KV_TYPE | USES_IMPORT | USES_JSON},
+    {"import", import_one, 1, false, false,
+     USES_MODEL | USES_KV_TYPE | USES_IMPORT | USES_JSON | USES_TERMS | USES_RUNTIME},
     {"verify", verify, 1, true, true, USES_STATE | USES_MODEL | USES_VERIFY | USES_JSON},
     {"diff", diff, 2, true, true, USES_STATE | USES_MODEL | USES_JSON},
     {"mail", mail, 1, true, true, USES_STATE | USES_MAIL | USES_JSON},
@@ -570,6 +595,16 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
         return DW_OK;
     case OPT_TREE:
         r->tree = true;
+        return DW_OK;
+    case OPT_TENANT:
+        r->terms.tenant = value;
+        return DW_OK;
+    case OPT_PRIORITY:
+        return dw_cli_terms_priority(&r->terms, value, err);
+    case OPT_DURABILITY:
+        return dw_cli_terms_durability(&r->terms, value, err);
+    case OPT_MANIFEST:
+        r->terms.manifest = value;
         return DW_OK;
     case OPT_MESSAGE:
         r->message = value;
@@ -619,6 +654,12 @@ static unsigned use_of(int option)
     case OPT_ALL:
     case OPT_TREE:
         return USES_STOP;
+    case OPT_TENANT:
+    case OPT_PRIORITY:
+    case OPT_DURABILITY:
+        return USES_TERMS;
+    case OPT_MANIFEST:
+        return USES_RUNTIME;
     case OPT_FORCE:
         return USES_STATE;
     case 'j':
@@ -679,12 +720,14 @@ static int perform(request *r, const char *name)
     if (status == DW_OK) {
         const dw_cli_opening how = {.state = r->state,
                                     .session = &r->session,
+                                    .terms = &r->terms,
+                                    .works = (chosen->uses & USES_RUNTIME) != 0,
                                     .reads = chosen->reads,
                                     .accept_older = r->force};
         status = dw_cli_actors_open(&r->actors, &how, &error);
     }
     if (status == DW_OK && chosen->takes_id && !all) {
-        status = dw_store_find(r->actors.store, r->args[0], id, &error);
+        status = dw_cli_actors_find(&r->actors, r->args[0], id, &error);
     }
     int exit_code = status == DW_OK ? chosen->run(r, id) : fail(&error);
     dw_cli_actors_close(&r->actors);

@@ -50,10 +50,9 @@ bool dw_cli_find_fingerprint(const char *fingerprint, char *path, size_t capacit
     return found;
 }
 
-static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
-                            dw_error *err)
+static dw_status search_model(dw_cli_actors *actors, const char *name, const char *fingerprint,
+                              dw_model **model, dw_error *err)
 {
-    dw_cli_actors *actors = user;
     char path[DW_CLI_PATH_MAX];
     dw_status status = DW_OK;
     if (actors->named != NULL && actors->model_count == 0) {
@@ -80,6 +79,16 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
                                      name, fingerprint);
 }
 
+static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err)
+{
+    dw_cli_actors *actors = user;
+    (void)pthread_mutex_lock(&actors->lock);
+    dw_status status = search_model(actors, name, fingerprint, model, err);
+    (void)pthread_mutex_unlock(&actors->lock);
+    return status;
+}
+
 static dw_status open_guest(dw_cli_actors *actors, const char *name, dw_module **module,
                             dw_error *err)
 {
@@ -103,7 +112,11 @@ static dw_status find_guest(void *user, const char *name, dw_module **module, dw
     if (strchr(name, '/') != NULL) {
         return dw_fail(err, DW_E_DENIED, "guest '%.80s': actors spawn guests by bare names", name);
     }
-    return open_guest(user, name, module, err);
+    dw_cli_actors *actors = user;
+    (void)pthread_mutex_lock(&actors->lock);
+    dw_status status = open_guest(actors, name, module, err);
+    (void)pthread_mutex_unlock(&actors->lock);
+    return status;
 }
 
 static void tell_problem(void *user, const char *id, const dw_error *problem)
@@ -116,15 +129,6 @@ static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
 {
     (void)user;
     return fwrite(bytes, 1, count, stderr) == count ? (ptrdiff_t)count : -1;
-}
-
-static dw_status on_answered(void *user, const char *id, dw_status result, dw_error *err)
-{
-    dw_cli_actors *actors = user;
-    (void)id;
-    return actors->on_answered == NULL || actors->on_answered(actors->answered_user, result)
-               ? DW_OK
-               : dw_fail(err, DW_E_IO, "the answer could not be written");
 }
 
 /* ---- opening ---------------------------------------------------------------------------- */
@@ -161,7 +165,6 @@ static dw_status open_store(dw_cli_actors *actors, const dw_cli_opening *how, dw
                                 .on_problem = tell_problem,
                                 .on_stderr = on_stderr,
                                 .user = actors,
-                                .on_answered = on_answered,
                                 .accept_older = how->accept_older,
                                 .limits = &how->session->limits};
     dw_status status = dw_store_open(&actors->store, actors->engine, &options, err);
@@ -170,6 +173,30 @@ static dw_status open_store(dw_cli_actors *actors, const dw_cli_opening *how, dw
         actors->read_only = true;
         status = dw_store_open(&actors->store, actors->engine, &options, err);
     }
+    return status;
+}
+
+static dw_status open_runtime(dw_cli_actors *actors, const dw_cli_opening *how, dw_error *err)
+{
+    char *manifest = NULL;
+    dw_runtime_options options = {.struct_bytes = sizeof options,
+                                  .path = actors->path,
+                                  .find_model = find_model,
+                                  .find_guest = find_guest,
+                                  .on_problem = tell_problem,
+                                  .on_stderr = on_stderr,
+                                  .user = actors,
+                                  .accept_older = how->accept_older,
+                                  .limits = &how->session->limits,
+                                  .prefix_path = "", /* a command has no time to find any */
+                                  .works_on_request = true,
+                                  .makes_tenants = how->terms->manifest == NULL};
+    dw_status status = dw_cli_terms_read(how->terms, &manifest, &options.manifest_bytes, err);
+    if (status == DW_OK) {
+        options.manifest = manifest;
+        status = dw_runtime_open(&actors->runtime, actors->engine, &options, err);
+    }
+    free(manifest);
     return status;
 }
 
@@ -184,15 +211,20 @@ dw_status dw_cli_actors_open(dw_cli_actors *actors, const dw_cli_opening *how, d
         .limits = &how->session->limits,
     };
     *actors = (dw_cli_actors){.named = how->session->model};
+    (void)pthread_mutex_init(&actors->lock, NULL);
     dw_status status = dw_cli_state_folder(how->state, &actors->path, err);
     if (status == DW_OK) {
         status = dw_engine_create(&actors->engine, &engine, err);
     }
-    return status == DW_OK ? open_store(actors, how, err) : status;
+    if (status != DW_OK) {
+        return status;
+    }
+    return how->works ? open_runtime(actors, how, err) : open_store(actors, how, err);
 }
 
 void dw_cli_actors_close(dw_cli_actors *actors)
 {
+    dw_runtime_close(actors->runtime);
     dw_store_close(actors->store);
     for (size_t i = 0; i < actors->module_count; i++) {
         dw_module_unref(actors->modules[i]);
@@ -202,12 +234,23 @@ void dw_cli_actors_close(dw_cli_actors *actors)
     }
     dw_engine_destroy(actors->engine);
     free(actors->path);
+    if (actors->engine != NULL || actors->path != NULL) { /* it was opened */
+        (void)pthread_mutex_destroy(&actors->lock);
+    }
+}
+
+dw_status dw_cli_actors_find(dw_cli_actors *actors, const char *start,
+                             char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
+{
+    return actors->runtime != NULL ? dw_runtime_find_id(actors->runtime, start, id, err)
+                                   : dw_store_find(actors->store, start, id, err);
 }
 
 /* ---- new actors -------------------------------------------------------------------------- */
 
 dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
-                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
+                              const dw_cli_terms *terms, char id[DW_ACTOR_ID_CHARS + 1],
+                              dw_error *err)
 {
     dw_module *module = NULL;
     dw_model *model = NULL;
@@ -246,7 +289,12 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
                                         source != NULL ? source : session->chat_template,
                                     .limits = &session->limits};
     dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
-    status = dw_store_spawn(actors->store, module, &options, id, err);
+    dw_spawn_options spawn;
+    status = dw_cli_terms_spawn(terms, actors->runtime, &spawn, err);
+    if (status == DW_OK) {
+        spawn.actor = &options;
+        status = dw_runtime_spawn(actors->runtime, module, &spawn, id, err);
+    }
     free(source);
     return status;
 }
@@ -328,7 +376,7 @@ static dw_status find_module(void *user, const char *sha256, dw_module **module,
         *module = search->module;
         return status;
     }
-    dw_status status = dw_store_find_module(search->actors->store, sha256, module, err);
+    dw_status status = dw_runtime_find_module(search->actors->runtime, sha256, module, err);
     if (status != DW_E_NOT_FOUND) {
         return status;
     }
@@ -348,9 +396,10 @@ static dw_status find_model_to_import(void *user, const char *name, const char *
     return find_model(((module_search *)user)->actors, name, fingerprint, model, err);
 }
 
-static dw_status thaw_file(dw_actor **actor, module_search *search, const char *path,
-                           const dw_cli_import *what, dw_error *err)
+static dw_status import_file(module_search *search, const char *path, const dw_cli_import *what,
+                             char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
 {
+    dw_spawn_options spawn;
     dw_thaw_options options = {.struct_bytes = sizeof options,
                                .paths = &path,
                                .path_count = 1,
@@ -359,34 +408,30 @@ static dw_status thaw_file(dw_actor **actor, module_search *search, const char *
                                .find_user = search,
                                .kv_type = what->kv_type,
                                .limits = what->limits};
-    return dw_actor_thaw(actor, search->actors->engine, &options, NULL, err);
+    dw_runtime *runtime = search->actors->runtime;
+    dw_status status = dw_cli_terms_spawn(what->terms, runtime, &spawn, err);
+    return status == DW_OK ? dw_runtime_import(runtime, &options, &spawn, id, err) : status;
 }
 
 dw_status dw_cli_actors_import(dw_cli_actors *actors, const dw_cli_import *what,
                                char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
 {
     module_search search = {.actors = actors, .given = what->module};
-
     char own[DW_CLI_PATH_MAX] = "";
     int fd = -1;
-    dw_actor *actor = NULL;
     dw_status status = DW_OK;
     if (dw_cli_is_compressed(what->path)) {
         status = dw_cli_unpack(what->path, own, sizeof own, &fd, err);
     }
     if (status == DW_OK) {
         const char *opened = own[0] != '\0' ? own : what->path;
-        status = thaw_file(&actor, &search, opened, what, err);
+        status = import_file(&search, opened, what, id, err);
         if (status != DW_OK) {
             status = name_given(err, status, opened, what->given);
         }
     } else {
         status = name_given(err, status, what->path, what->given);
     }
-    if (status == DW_OK) {
-        status = dw_store_add(actors->store, actor, id, err);
-    }
-    dw_actor_destroy(actor);
     dw_module_unref(search.module);
     dw_cli_remove_temporary(own, fd);
     return status;

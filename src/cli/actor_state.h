@@ -1,42 +1,50 @@
-/* What `driftwood actor` works with: an engine, a store, and the models it has found. */
+/* What `driftwood actor` works with: an engine, a runtime or a store, and the models it has found.
+ */
 #ifndef DW_CLI_ACTOR_STATE_H
 #define DW_CLI_ACTOR_STATE_H
 
 #include <jansson.h>
+#include <pthread.h>
 
+#include "cli/actor_terms.h"
 #include "cli/session.h"
 
 #define DW_CLI_MODELS_MAX 16
 
 typedef struct dw_cli_actors {
     dw_engine *engine;
-    dw_store *store;
-    const char *named; /* --model; NULL: found by fingerprint among those in the cache */
-    char *path;        /* of the state folder */
-    bool read_only;    /* it was opened for looking only */
+    dw_runtime *runtime;  /* of what makes actors or has them work; else NULL */
+    dw_store *store;      /* of what looks at them, or moves their files; else NULL */
+    const char *named;    /* --model; NULL: found by fingerprint among those in the cache */
+    char *path;           /* of the state folder */
+    bool read_only;       /* it was opened for looking only */
+    pthread_mutex_t lock; /* guards what follows: a runtime's threads ask for models and guests */
     dw_model *models[DW_CLI_MODELS_MAX]; /* [model_count], loaded so far */
     size_t model_count;
     dw_module *modules[DW_CLI_MODELS_MAX]; /* [module_count], of guests by name */
     size_t module_count;
-    /* Whether the answer of the message that was sent is told; NULL: nobody waits for one. */
-    bool (*on_answered)(void *user, dw_status result);
-    void *answered_user;
 } dw_cli_actors;
 
 typedef struct dw_cli_opening {
     const char *state; /* NULL: the default folder */
     const dw_cli_session *session;
-    bool reads;        /* changes nothing: a folder that cannot be written will do */
-    bool accept_older; /* dw_store_options.accept_older */
+    const dw_cli_terms *terms; /* of a runtime */
+    bool works;                /* a runtime is opened, else a store */
+    bool reads;                /* changes nothing: a folder that cannot be written will do */
+    bool accept_older;         /* dw_store_options.accept_older */
 } dw_cli_opening;
 /* The state folder's path, for free(); `state` NULL: the usual one. Errors: DW_E_NOT_FOUND,
  * DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw_cli_state_folder(const char *state, char **path, dw_error *err);
 dw_status dw_cli_actors_open(dw_cli_actors *actors, const dw_cli_opening *how, dw_error *err);
 void dw_cli_actors_close(dw_cli_actors *actors);
+/* As dw_store_find. */
+dw_status dw_cli_actors_find(dw_cli_actors *actors, const char *start,
+                             char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
 
 dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
-                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+                              const dw_cli_terms *terms, char id[DW_ACTOR_ID_CHARS + 1],
+                              dw_error *err);
 /* What comes through a pipe as a temporary file (dw_cli_temporary), the caller's to remove:
  * snapshots are read out of order. */
 dw_status dw_cli_spool(FILE *stream, char *path, size_t capacity, int *fd, dw_error *err);
@@ -46,6 +54,7 @@ typedef struct dw_cli_import {
     const char *module;        /* a file, for one that names its module by its hash; NULL: none */
     const dw_kv_type *kv_type; /* NULL: as it is */
     const dw_limits *limits;   /* in the place of the file's */
+    const dw_cli_terms *terms;
 } dw_cli_import;
 /* The actor in the file, under a new id. A module that is named by its hash is looked for in
  * `module`, the state folder, and among the guests that came along. */

@@ -22,6 +22,7 @@ typedef struct awaited {
     uint64_t number; /* until it has ended whoever ends it has these */
     dw_error error;
     dw_write_fn on_answer;
+    dw_status (*on_answered)(void *user, dw_status result, dw_error *err);
     void *user;
 } awaited;
 
@@ -51,6 +52,12 @@ static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
 {
     const awaited *a = user;
     return a->on_answer(a->user, bytes, count);
+}
+
+static dw_status on_answered(void *user, dw_status result, dw_error *err)
+{
+    const awaited *a = user;
+    return a->on_answered(a->user, result, err);
 }
 
 static dw_status await(awaited *a, dw_error *err)
@@ -126,8 +133,10 @@ dw_status dw_runtime_call(dw_runtime *runtime, const char *id, const dw_request 
         return status;
     }
     a.on_answer = own.on_answer;
+    a.on_answered = own.on_answered;
     a.user = own.user;
     own.on_answer = own.on_answer != NULL ? on_answer : NULL;
+    own.on_answered = own.on_answered != NULL ? on_answered : NULL;
     own.on_end = on_end;
     own.user = &a;
     return finish(&a, dw_runtime_send(runtime, id, &own, NULL, err), err);

@@ -36,6 +36,14 @@ void *dw__runtime_platform(const dw_runtime *runtime)
     return runtime->platform.user;
 }
 
+/* What the tenant "" has at first. */
+static void begin_tenant(dw__tenant *tenant)
+{
+    tenant->weight = 100;
+    tenant->capabilities = DW_MAY_ALL;
+    tenant->actors_max = UINT64_MAX;
+}
+
 dw_status dw__runtime_create(dw_runtime **out, const dw__platform *platform,
                              const dw_runtime_options *options, dw_error *err)
 {
@@ -55,9 +63,7 @@ dw_status dw__runtime_create(dw_runtime **out, const dw__platform *platform,
         dw_free(runtime);
         return status;
     }
-    tenant->weight = 100;
-    tenant->capabilities = DW_MAY_ALL;
-    tenant->actors_max = UINT64_MAX;
+    begin_tenant(tenant);
     runtime->platform = *platform;
     runtime->options = *options;
     runtime->options.limits = NULL;
@@ -91,6 +97,14 @@ void dw__runtime_count(dw_runtime *runtime, const char *tenant, uint64_t actors)
 {
     dw__enter(runtime);
     dw__tenant *own = dw__find_tenant(runtime, tenant);
+    dw_error error;
+    if (own == NULL && runtime->options.makes_tenants) {
+        if (dw__tenant_create(runtime, tenant, &own, &error) == DW_OK) {
+            begin_tenant(own);
+        } else {
+            dw__problem(runtime, 0, &error);
+        }
+    }
     if (own != NULL) {
         own->actors += actors;
     }

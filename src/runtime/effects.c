@@ -328,6 +328,7 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
         own.code = status;
     }
     bool broken = platform->is_broken(platform->user, record->body);
+    bool unheard = !broken && !dw__answer_ends(runtime, record, &own);
     if (!broken) {
         asked = dw__take_effects(runtime, record, &failed);
         inside = platform->waiting(platform->user, record->body);
@@ -347,6 +348,8 @@ void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const
         if (failed.code != DW_OK && !broken) { /* what it asked for is part of its turn */
             record->turn->undone = broken = true;
             own = failed;
+        } else if (unheard) { /* it is given up with the answer */
+            record->turn->undone = broken = true;
         }
         dw__settle(runtime, record, asked, &own, broken);
         dw__leave(runtime, true);

@@ -658,3 +658,20 @@ dw_status dw__folder_count(struct dw__folder *f,
 {
     return dw_actor_folder_count_tenants(f->folder, take, user, err);
 }
+
+dw_status dw__folder_find(struct dw__folder *f, const char *start, char id[DW_ACTOR_ID_CHARS + 1],
+                          dw_error *err)
+{
+    dw_actor_name name;
+    dw_status status = dw_actor_folder_find(f->folder, start, &name, err);
+    if (status == DW_OK) {
+        memcpy(id, name.id, sizeof name.id);
+    }
+    return status;
+}
+
+dw_status dw__folder_find_module(struct dw__folder *f, const char *sha256, dw_module **module,
+                                 dw_error *err)
+{
+    return find_module(f, sha256, module, err);
+}

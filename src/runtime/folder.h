@@ -19,5 +19,10 @@ dw__keeper dw__folder_keeper(struct dw__folder *folder);
 dw_status dw__folder_count(struct dw__folder *folder,
                            void (*take)(void *user, const char *tenant, uint64_t actors),
                            void *user, dw_error *err);
+/* As dw_runtime_find_id, dw_runtime_find_module. */
+dw_status dw__folder_find(struct dw__folder *folder, const char *start,
+                          char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+dw_status dw__folder_find_module(struct dw__folder *folder, const char *sha256, dw_module **module,
+                                 dw_error *err);
 
 #endif

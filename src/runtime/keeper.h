@@ -62,6 +62,7 @@ typedef struct dw__turn {
     bool upgrades;    /* its body is of another module than what the folder has */
     bool withdrawn;   /* its message waits no more */
     bool aside;       /* its message was set aside */
+    bool spent;       /* it has failed too often before: it does not begin again */
     bool leaves;      /* the folder was closing: its message goes on waiting */
     dw__written written;
     dw_error own; /* how the message ended */

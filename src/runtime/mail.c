@@ -203,6 +203,7 @@ static void fill_request(dw__mail *mail, const dw_request *request)
 {
     mail->timeout_ms = request->timeout_ms;
     mail->on_answer = request->on_answer;
+    mail->on_answered = request->on_answered;
     mail->on_end = request->on_end;
     mail->user = request->user;
     mail->awaited = true;

@@ -164,6 +164,13 @@ static void forget_mail(dw_runtime *runtime, dw__operation *operation)
 static void give_up(dw_runtime *runtime, dw__record *record, const dw__operation *operation)
 {
     const dw_error error = operation->error;
+    if (runtime->options.works_on_request) {
+        if (record->held.count == 0 && record->operations == NULL) {
+            dw__problem(runtime, record->id, &error); /* else somebody is told */
+        }
+        dw__unable(runtime, record, &error, operation->absent);
+        return;
+    }
     dw__problem(runtime, record->id, &error);
     record->ends_in_folder = operation->absent;
     dw__part(runtime, record, &error, operation->absent);
@@ -184,7 +191,7 @@ static void load_finish(dw__operation *operation)
         return;
     }
     dw_status status = operation->error.code;
-    if (status == DW_E_MEMORY || status == DW_E_IO || status == DW_E_BUSY) {
+    if (dw__is_transient(status) && !runtime->options.works_on_request) {
         forget_mail(runtime, operation);
         (void)(status == DW_E_MEMORY ? dw__make_room(runtime) : 0);
         dw__problem(runtime, record->id, &operation->error);
@@ -220,6 +227,8 @@ static void load_finish(dw__operation *operation)
     record->inside = platform->waiting(platform->user, record->body);
     record->timer_ms = platform->timer_ms(platform->user, record->body);
     dw__measure(runtime, record);
+    record->timer_due = runtime->options.works_on_request && record->timer_ms != 0 &&
+                        record->timer_ms <= platform->wall_ms(platform->user);
     take_mail(runtime, record, operation);
     dw__post_held(runtime, record);
     dw__rest(runtime, record);
@@ -412,9 +421,11 @@ static bool bring_page(dw_runtime *runtime, const dw__scan *scan)
             dw__come(runtime, record);
         } else if (status == DW_E_BUSY) { /* too many wait for room: they come first */
             all = false;
+            runtime->cut_short = true;
         } else {
             error.code = status;
             dw__problem(runtime, id, &error);
+            runtime->unable_count++;
             all = all && status != DW_E_MEMORY;
         }
     }
@@ -432,6 +443,9 @@ static void look_in(dw_runtime *runtime, uint64_t wait_ms)
 {
     uint64_t now_ns = runtime->platform.clock_ns(runtime->platform.user);
     uint64_t wait_ns = wait_ms < UINT64_MAX / 4000000 ? wait_ms * 1000000 : UINT64_MAX / 4;
+    if (runtime->options.works_on_request) {
+        return;
+    }
     if (runtime->folder_alarm.place == 0 || runtime->folder_alarm.due_ns > now_ns + wait_ns) {
         runtime->folder_alarm.ring = ring_folder;
         dw__alarm_set(runtime, &runtime->folder_alarm, now_ns + wait_ns);
@@ -472,6 +486,7 @@ static void scan_finish(dw__operation *operation)
         }
         look_at_timer(runtime, scan->next_ms);
     } else if (!runtime->closing) {
+        runtime->unable_count += operation->error.code != DW_OK;
         look_in(runtime, DW__AGAIN_NS / 1000000);
     }
     scan->under_way = false;
@@ -508,8 +523,11 @@ dw_status dw__scan_create(dw_runtime *runtime, dw_error *err)
 
 void dw__bring_in(dw_runtime *runtime, uint64_t id)
 {
-    (void)id; /* whoever else waits is looked for with it */
-    dw__scan_folder(runtime);
+    if (runtime->options.works_on_request) {
+        dw__bring_one(runtime, id);
+    } else {
+        dw__scan_folder(runtime); /* whoever else waits is looked for with it */
+    }
 }
 
 /* ---- leaving memory -------------------------------------------------------------------------- */

@@ -183,7 +183,7 @@ static void count_tenant(void *user, const char *tenant, uint64_t actors)
 static dw_status count_actors(dw__host *host, dw_error *err)
 {
     dw_status status = dw__folder_count(host->folder, count_tenant, host->runtime, err);
-    if (status == DW_OK) {
+    if (status == DW_OK && !host->options.works_on_request) {
         dw__runtime_begin_scan(host->runtime);
     }
     return status;
@@ -293,6 +293,9 @@ dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine, const dw_runtime_
         return dw_fail(err, DW_E_RANGE, "working_max: %u, at most %u", own.working_max,
                        DW__WORKING_MAX);
     }
+    if (own.path == NULL && (own.works_on_request || own.makes_tenants)) {
+        return dw_fail(err, DW_E_ARG, "works_on_request, makes_tenants: without a path");
+    }
     status = dw__durability_check(own.durability, own.durability_s, err);
     if (status != DW_OK) {
         return status;
@@ -334,6 +337,30 @@ dw_status dw_runtime_get_scheduler_stats(dw_runtime *runtime, dw_scheduler_stats
 {
     const dw__host *host = dw__runtime_platform(runtime);
     return dw_scheduler_get_stats(host->scheduler, stats);
+}
+
+static dw_status folder_of(dw_runtime *runtime, struct dw__folder **folder, dw_error *err)
+{
+    const dw__host *host = dw__runtime_platform(runtime);
+    *folder = host->folder;
+    return *folder != NULL ? DW_OK : dw_fail(err, DW_E_STATE, "the runtime has no state folder");
+}
+
+dw_status dw_runtime_find_id(dw_runtime *runtime, const char *start, char id[DW_ACTOR_ID_CHARS + 1],
+                             dw_error *err)
+{
+    struct dw__folder *folder = NULL;
+    dw_status status = folder_of(runtime, &folder, err);
+    return status == DW_OK ? dw__folder_find(folder, start, id, err) : status;
+}
+
+dw_status dw_runtime_find_module(dw_runtime *runtime, const char *sha256, dw_module **module,
+                                 dw_error *err)
+{
+    struct dw__folder *folder = NULL;
+    *module = NULL;
+    dw_status status = folder_of(runtime, &folder, err);
+    return status == DW_OK ? dw__folder_find_module(folder, sha256, module, err) : status;
 }
 
 /* ---- spawning -------------------------------------------------------------------------------- */

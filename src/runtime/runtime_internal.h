@@ -71,6 +71,7 @@ typedef struct dw__mail {
     bool gone;            /* and its row is not to be removed for that */
     bool leaving;         /* it is to be gone from there before its end is told */
     dw_write_fn on_answer;
+    dw_status (*on_answered)(void *user, dw_status result, dw_error *err);
     dw_runtime_end_fn on_end;
     void *user;
     dw__alarm alarm; /* timeout_ms */
@@ -308,6 +309,7 @@ typedef struct dw__record {
     size_t restless_count; /* children in memory that are neither at rest, nor pinned, nor leave */
     dw__operation *park_call; /* is told once it has left */
     dw__alarm idle_alarm;
+    bool has_turn; /* of DW_WORK_TURN */
 } dw__record;
 
 /* Work with a body, outside of the lock, on a worker. */
@@ -440,6 +442,9 @@ struct dw_runtime {
         uint64_t cause;
         uint64_t count;
     } causes[DW__CAUSES];
+    dw_work_kind work;   /* of a runtime that works on request: what it does now; 0: nothing else */
+    bool cut_short;      /* not all could come that were to */
+    size_t unable_count; /* of actors that could not, since that began */
     uint64_t opened_ns;
     dw__log *log;         /* NULL: none; it stays as it is, as the next */
     dw__trace *trace;     /* NULL: there cannot be one */
@@ -658,6 +663,9 @@ void dw__end_actor(dw_runtime *runtime, dw__record *record);
 void dw__ring_keep(dw_runtime *runtime, dw__alarm *alarm);
 /* What waits inside has failed too often. */
 bool dw__gives_up(const dw_runtime *runtime, const dw__record *record);
+/* Its message, which nobody awaits, has: in processes that ended in the middle of it, say. */
+bool dw__is_spent(const dw_runtime *runtime, const dw__record *record);
+void dw__give_up_message(dw_runtime *runtime, dw__record *record);
 /* It is set aside; the record was to work on it. */
 void dw__give_up_inside(dw_runtime *runtime, dw__record *record);
 /* What holds for the actor, its tenant, or the runtime; `*seconds` of DW_DURABLE_SECONDS. */
@@ -751,6 +759,19 @@ size_t dw__make_room(dw_runtime *runtime);
 bool dw__relieve(dw_runtime *runtime);
 /* So much its body takes now. */
 void dw__note_memory(dw_runtime *runtime, dw__record *record, uint64_t bytes);
+
+/* ---- request.c: runtimes that work on request ---- */
+
+/* Whether an actor for whom something waits works on it. */
+bool dw__may_begin(const dw_runtime *runtime, const dw__record *record);
+/* It could not be read or written: whoever waits is told, and what waits does so in the folder; it
+ * rests, or is to be buried. `absent`: there is no such actor. */
+void dw__unable(dw_runtime *runtime, dw__record *record, const dw_error *error, bool absent);
+/* Bring in the actor with a row in the folder alone, which got a message. */
+void dw__bring_one(dw_runtime *runtime, uint64_t id);
+/* The answer is complete, `own` is what it ended with; without the lock. false: who asked could not
+ * be told, and `own` is why. */
+bool dw__answer_ends(dw_runtime *runtime, dw__record *record, dw_error *own);
 
 /* ---- operations.c ---- */
 

@@ -252,7 +252,12 @@ static void note_failure(dw_runtime *runtime, dw__record *record, uint32_t befor
     dw__turn *turn = record->turn;
     const dw__keeper *keeper = runtime->keeper;
     dw_attempts attempts = {.work = turn->work, .count = before};
-    (void)!keeper->note_attempt(keeper->user, turn->folder.id, &attempts, turn->own.message, NULL);
+    if (turn->spent) {
+        (void)snprintf(attempts.reason, sizeof attempts.reason, "%s", turn->own.message);
+    } else {
+        (void)!keeper->note_attempt(keeper->user, turn->folder.id, &attempts, turn->own.message,
+                                    NULL);
+    }
     if (turn->row != 0 && (turn->refused || attempts.count >= record->limits->attempts)) {
         turn->aside =
             keeper->set_aside(keeper->user, turn->folder.id, turn->row, &attempts, NULL) == DW_OK;
@@ -285,6 +290,19 @@ static void failure_work(dw__operation *operation)
     turn->transient = transient;
 }
 
+/* A message that nobody awaits, or that it is over with it. */
+static void tell_failed(dw_runtime *runtime, dw__record *record, const dw__mail *mail)
+{
+    const dw__turn *turn = record->turn;
+    dw_error problem = turn->own;
+    if (turn->aside) {
+        (void)dw_fail(&problem, DW_E_STATE,
+                      "message %" PRIu64 ": set aside after %u attempts: %.150s", mail->row,
+                      mail->attempts, turn->own.message);
+    }
+    dw__tell_problem(runtime, record->id, &problem);
+}
+
 static void end_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail)
 {
     dw__turn *turn = record->turn;
@@ -301,8 +319,8 @@ static void end_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail)
         dw__mail_end(runtime, mail, &error);
         return;
     }
-    dw__tell_problem(runtime, record->id, &turn->own);
-    mail->attempts += !turn->transient && !turn->leaves;
+    mail->attempts += !turn->transient && !turn->leaves && !turn->spent;
+    tell_failed(runtime, record, mail);
     if (record->stopping) {
         dw__mail_free(runtime, mail);
     } else if (!turn->aside) {
@@ -330,7 +348,9 @@ static void end_failed(dw_runtime *runtime, dw__record *record, dw__mail *mail)
 void dw__go_back(dw_runtime *runtime, dw__record *record, bool later)
 {
     record->dirty = record->keep_due = false;
-    if (record->stopping) {
+    if (later && runtime->options.works_on_request && !record->stopping) {
+        dw__unable(runtime, record, &record->turn->own, false);
+    } else if (record->stopping) {
         dw__rest(runtime, record);
     } else if (!later) {
         dw__load(runtime, record);
@@ -539,6 +559,23 @@ bool dw__gives_up(const dw_runtime *runtime, const dw__record *record)
            record->own_attempts >= record->limits->attempts;
 }
 
+bool dw__is_spent(const dw_runtime *runtime, const dw__record *record)
+{
+    const dw__mail *mail = record->current;
+    return runtime->keeper != NULL && mail != NULL && !mail->awaited &&
+           mail->attempts >= record->limits->attempts;
+}
+
+void dw__give_up_message(dw_runtime *runtime, dw__record *record)
+{
+    dw__turn *turn = record->turn;
+    turn->own = record->current->error;
+    turn->own.code = DW_E_STATE;
+    turn->spent = turn->refused = true;
+    dw__set_state(runtime, record, DW__BUSY);
+    begin_failure(runtime, record);
+}
+
 void dw__give_up_inside(dw_runtime *runtime, dw__record *record)
 {
     dw__turn *turn = record->turn;
@@ -565,6 +602,7 @@ static void remove_finish(dw__operation *operation)
     dw__record *record = operation->record;
     if (operation->error.code != DW_OK && !record->stopping) { /* it lives on */
         dw__problem(runtime, record->id, &operation->error);
+        record->turn->own = operation->error;
         dw__go_back(runtime, record, true);
         return;
     }

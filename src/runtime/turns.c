@@ -165,7 +165,7 @@ void dw__ring_timer(dw_runtime *runtime, dw__alarm *alarm)
 static void set_timer(dw_runtime *runtime, dw__record *record)
 {
     record->alarm.ring = dw__ring_timer;
-    if (record->timer_ms == 0 || record->timer_due) {
+    if (record->timer_ms == 0 || record->timer_due || runtime->options.works_on_request) {
         dw__alarm_clear(runtime, &record->alarm);
         return;
     }
@@ -175,9 +175,10 @@ static void set_timer(dw_runtime *runtime, dw__record *record)
     dw__alarm_set(runtime, &record->alarm, now_ns + wait_ms * 1000000);
 }
 
-static bool has_work(const dw__record *record)
+static bool has_work(const dw_runtime *runtime, const dw__record *record)
 {
-    return record->inside > 0 || record->timer_due || record->mail.count > 0;
+    return (record->inside > 0 || record->timer_due || record->mail.count > 0) &&
+           dw__may_begin(runtime, record);
 }
 
 void dw__rest(dw_runtime *runtime, dw__record *record)
@@ -212,7 +213,7 @@ void dw__rest(dw_runtime *runtime, dw__record *record)
     if (record->state == DW__WORKING) { /* behind all others that are ready */
         dw__set_state(runtime, record, DW__RESTING);
     }
-    dw__set_state(runtime, record, has_work(record) ? DW__READY : DW__RESTING);
+    dw__set_state(runtime, record, has_work(runtime, record) ? DW__READY : DW__RESTING);
 }
 
 void dw__rouse(dw_runtime *runtime, dw__record *record)
@@ -223,7 +224,7 @@ void dw__rouse(dw_runtime *runtime, dw__record *record)
     } else if (record->state == DW__RESTING && dw__wants_write(runtime, record)) {
         dw__set_state(runtime, record, DW__BUSY);
         dw__write(runtime, record);
-    } else if (record->state == DW__RESTING && has_work(record)) {
+    } else if (record->state == DW__RESTING && has_work(runtime, record)) {
         dw__set_state(runtime, record, DW__READY);
     }
 }
@@ -297,6 +298,7 @@ static void dispatch(dw_runtime *runtime)
         }
         record->fires = record->timer_due;
         record->timer_due = false;
+        record->has_turn = false;
         if (!record->fires && !choose(runtime, record)) {
             dw__set_state(runtime, record, DW__RESTING);
             continue;
@@ -363,9 +365,10 @@ static void start(dw_runtime *runtime, dw__record *record)
     dw_status status = DW_OK;
     if (runtime->keeper != NULL) {
         status = dw__turn_try(runtime, record, &error);
-        if (status == DW_OK && dw__gives_up(runtime, record)) {
+        bool spent = dw__is_spent(runtime, record);
+        if (status == DW_OK && (spent || dw__gives_up(runtime, record))) {
             (void)pthread_mutex_lock(&runtime->lock);
-            dw__give_up_inside(runtime, record);
+            (spent ? dw__give_up_message : dw__give_up_inside)(runtime, record);
             (void)pthread_mutex_unlock(&runtime->lock);
             return;
         }

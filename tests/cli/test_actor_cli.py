@@ -442,6 +442,34 @@ class Actors(unittest.TestCase):
         self.assertGreater(self.add(actor, 0), 14)
         self.assertGreater(self.add(other, 0), 1)
 
+    def test_terms(self):
+        """Tenants, priorities and durability are kept; a manifest says what a tenant may."""
+        spawned = lambda *args: self.run_good("spawn", "--guest", HOSTILE, *args).decode().strip()
+        actor = spawned("--tenant", "ada", "--priority", "low", "--durability", "park")
+        other = spawned("--durability", "seconds:1")
+        for one in (actor, other):  # what was done in memory alone is there at the end
+            self.assertEqual([self.add(one, n) for n in (1, 2)], [1, 3])
+        self.run_good("send", actor, "S+4")
+        self.assertEqual(self.add(actor, 0), 7)
+        manifest = os.path.join(self.folder.name, "manifest")
+        def say(tenants):
+            with open(manifest, "w") as file:
+                json.dump({"tenants": tenants}, file)
+        say({"ada": {"may": []}})
+        self.assertEqual(self.add(actor, 1, extra=["--manifest", manifest]), 8)
+        mute = spawned("--tenant", "ada", "--manifest", manifest)
+        self.assert_fails("granted", "send", mute, "S+4")  # as it was made, whatever is said later
+        say({"bob": {"may": []}})
+        self.assert_fails("'?ada'?", "send", actor, "+1", "--manifest", manifest)
+        self.assert_fails("no tenant 'ada'", "spawn", "--guest", HOSTILE, "--tenant", "ada",
+                          "--manifest", manifest)
+        self.assert_fails("nobody", "send", actor, "+1", "--manifest",
+                          os.path.join(self.folder.name, "nobody"))
+        self.assertEqual(self.add(actor, 1), 9)
+        for option, value in (("--priority", "urgent"), ("--durability", "never"),
+                              ("--durability", "seconds:0"), ("--durability", "seconds:x")):
+            self.assert_fails(option, "spawn", "--guest", HOSTILE, option, value, code=2)
+
     def test_stop_many(self):
         actor = self.talker()
         other = self.talker()
@@ -495,6 +523,7 @@ class Actors(unittest.TestCase):
         actor = self.talker()
         other = self.run_good("fork", actor).decode().strip()
         self.assertEqual(self.add(actor, 1), 1)
+        self.run_good("send", actor, "T0")  # `run` has something to do for it
         self.run_good("send", other, "T5")
         place = os.path.join(self.state, "actors", actor)
         path = os.path.join(place, max(name for name in os.listdir(place) if "snap" in name))

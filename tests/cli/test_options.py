@@ -406,17 +406,22 @@ class WithoutEffect(Case):
         groups = {"spawn": spawned, "model": {"--model"}, "kv": {"--kv-type"},
                   "export": {"--zstd", "--by-hash"}, "verify": {"--message", "--tokens"},
                   "json": {"--json"}, "state": {"--force"},
-                  "mail": {"--drop"}, "never": {"--stats"}}
-        commands = {"send": "state model json", "mail": "state mail json", "list": "state json", "show": "state json",
-                    "run": "state model", "freeze": "state model json",
-                    "thaw": "state model json", "fork": "state model json",
-                    "export": "state model kv export json", "import": "model kv json",
+                  "mail": {"--drop"}, "never": {"--stats"},
+                  "terms": {"--tenant", "--priority", "--durability"}, "runtime": {"--manifest"}}
+        commands = {"send": "state model json runtime", "mail": "state mail json", "list": "state json", "show": "state json",
+                    "run": "state model runtime", "freeze": "state model json",
+                    "thaw": "state model json", "fork": "state model json runtime",
+                    "export": "state model kv export json", "import": "model kv json terms runtime",
                     "verify": "state model verify json", "diff": "state model json", "stop": ""}
         ids = [run("actor", "spawn", "--guest", PRINT_ENV, "--state", self.state).stdout.strip()
                for _ in range(2)]
         place = os.path.join(self.folder, "file")
         self.assertEqual(run("actor", "export", ids[0], place, "--state", self.state).returncode,
                          0)
+        manifest = os.path.join(self.folder, "manifest")
+        with open(manifest, "w") as file:
+            json.dump({"tenants": {"": {"may": ["spawn"], "models": ["*"]},
+                                   "ada": {"may": ["spawn"], "models": ["*"]}}}, file)
         arguments = {"send": [ids[0], "x"], "list": [], "run": [], "export": [ids[0], place],
                      "import": [place], "diff": ids}
         every = [word for name in sorted(spawned & set(SETTINGS))
@@ -424,7 +429,9 @@ class WithoutEffect(Case):
         every += ["--stop", "a", "--logit-bias", "5=1", "--env", "A=1", "--context", "9",
                   "--memory-max", "64M", "--guest", PRINT_ENV, "--model", MODEL, "--kv-type",
                   "f16", "--zstd", "--message", "x", "--tokens", "1", "--json", "--stats", "--force", "--drop", "all",
-                  "--chat-template", "hermes", "--threads", "1", "--device", "CPU", "--state", self.state]
+                  "--chat-template", "hermes", "--threads", "1", "--device", "CPU", "--state", self.state,
+                  "--tenant", "ada", "--priority", "low", "--durability", "seconds:2",
+                  "--manifest", manifest]
         for command, uses in commands.items():
             options = every + (["--by-hash"] if command != "export" else [])
             told = self.told(self.notes("actor", command, *arguments.get(command, [ids[0]]),

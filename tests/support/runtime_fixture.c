@@ -92,6 +92,8 @@ void runtime_open(runtime_fixture *f)
                                   .find_model = find_model,
                                   .durability = f->durability,
                                   .durability_s = f->durability_s,
+                                  .works_on_request = f->works_on_request,
+                                  .makes_tenants = f->works_on_request,
                                   .manifest = f->manifest,
                                   .manifest_bytes = f->manifest != NULL ? strlen(f->manifest) : 0,
                                   .working_max = f->working_max,

@@ -19,6 +19,7 @@ typedef struct runtime_fixture {
     const char *manifest;
     dw_durability durability;
     uint32_t durability_s;
+    bool works_on_request;
     pthread_mutex_t lock; /* guards the next two */
     unsigned problem_count;
     char problem[256]; /* the last one */
