@@ -16,6 +16,7 @@ import unittest
 SOURCE, BUILD = sys.argv[1:3]
 PROGRAM = os.path.join(BUILD, "driftwood")
 GUESTS = os.path.join(BUILD, "guests")
+SERVER = os.path.join(BUILD, "tests", "serve_runtime")
 MODEL_DIR = os.environ.get("DW_TEST_MODEL_DIR", os.path.expanduser("~/.cache/driftwood"))
 MODEL = os.path.join(MODEL_DIR, "SmolLM2-135M-Instruct.Q4_1.gguf")
 TALKER = os.path.join(GUESTS, "actor_talker.wasm")
@@ -77,6 +78,16 @@ class Output(Case):
                         (command, lines))
         return lines[0]
 
+    def serve(self):
+        """A runtime that works, for commands that look at one."""
+        self.control = os.path.join(self.folder, "control")
+        server = subprocess.Popen([SERVER, self.control, GUESTS], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.addCleanup(server.stdout.close)
+        self.addCleanup(server.wait, 60)
+        self.addCleanup(server.stdin.close)
+        self.assertEqual(server.stdout.readline(), b"ready\n")
+
     def commands(self, ids):
         text = os.path.join(self.folder, "text")
         with open(text, "w") as stream:
@@ -84,6 +95,7 @@ class Output(Case):
         snapshot = os.path.join(self.folder, "snapshot")
         if not os.path.exists(snapshot):
             self.actor("export", ids[0], snapshot)
+        looking = ["top", "--control", self.control, "--once"]
         windows = ["--context", "8", "--tokens", "16", "--text", text, *WITH_MODEL]
         plain = [["--help"], ["--version"], ["help"], ["help", "run"], ["devices"],
                  ["devices", "--json"], ["models"], ["models", "--json"],
@@ -96,9 +108,9 @@ class Output(Case):
                  ["eval", "logits", *windows, "--out", os.path.join(self.folder, "logits")],
                  ["run", *WITH_MODEL, "--prompt", "Hello", "--max-tokens", "3"],
                  ["run", guest("print_env"), "--env", "A=1"], ["limits"],
-                 ["chat", *WITH_MODEL, "--max-tokens", "3"]]
+                 ["chat", *WITH_MODEL, "--max-tokens", "3"], looking, [*looking, "--json"]]
         plain += [[name, "--help"] for name in ("run", "chat", "actor", "doctor", "devices",
-                                                "models", "inspect", "eval", "check")]
+                                                "models", "inspect", "eval", "check", "top")]
         actors = [["spawn", "--guest", TALKER, *WITH_MODEL], ["send", ids[0], "+5"],
                   ["send", ids[0], "+5", "--json"], ["list"], ["show", ids[0]],
                   ["show", ids[0], "--json"], ["list", "--json"], ["freeze", ids[0]],
@@ -111,6 +123,7 @@ class Output(Case):
         return plain + [["actor", *words, "--state", self.state] for words in actors]
 
     def test_every_command_tells(self):
+        self.serve()
         ids = [self.actor("spawn", "--guest", TALKER, *WITH_MODEL).decode().strip()
                for _ in range(2)]
         self.actor("send", ids[0], "+7")
