@@ -376,6 +376,7 @@ static void test_prefix_folder_refuses(void **state)
 {
     dw_error err;
     char name[200];
+    dw_prefix_cache *cache = NULL;
     dw_prefix_folder *folder = NULL;
     side s = start(*state, PLENTY);
     stop(&s);
@@ -384,12 +385,12 @@ static void test_prefix_folder_refuses(void **state)
     assert_non_null(file);
     (void)fputs("this is no index, but a text of some length that nobody would take for one", file);
     (void)fclose(file);
-    assert_int_equal(dw_prefix_folder_open(&folder, folder_path, s.cache, PLENTY, &err),
-                     DW_E_FORMAT);
+    assert_int_equal(dw_prefix_cache_create(&cache, PLENTY, NULL), DW_OK);
+    assert_int_equal(dw_prefix_folder_open(&folder, folder_path, cache, PLENTY, &err), DW_E_FORMAT);
     assert_non_null(strstr(err.message, "prefixes"));
     assert_null(folder);
-    assert_int_equal(dw_prefix_folder_open(&folder, "/proc/nowhere", s.cache, PLENTY, &err),
-                     DW_E_IO);
+    assert_int_equal(dw_prefix_folder_open(&folder, "/proc/nowhere", cache, PLENTY, &err), DW_E_IO);
+    dw_prefix_cache_destroy(cache);
 }
 
 int main(void)
