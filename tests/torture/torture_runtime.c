@@ -220,7 +220,7 @@ static int work(char **args)
     assert_int_equal(dw_runtime_wait(c.runtime, 0, &err), DW_OK);
     dw_runtime_close(c.runtime);
     say(&(report){.what = '.'});
-    return 0;
+    return actor_fixture_close(&state);
 }
 
 /* ---- who kills -------------------------------------------------------------------------------- */
