@@ -33,6 +33,7 @@ typedef struct crowd {
     talker together[ACTORS];
     talker forks[ACTORS];
     unsigned failed;
+    unsigned count; /* of actors: ACTORS, or fewer where there is little time (DW_TEST_SHORT) */
 } crowd;
 
 static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
@@ -152,17 +153,17 @@ static void test_runtime_chats_as_alone(void **state)
     if (c->model == NULL) {
         skip();
     }
-    for (unsigned i = 0; i < ACTORS; i++) {
+    for (unsigned i = 0; i < c->count; i++) {
         talk_alone(c, i, NULL, NULL);
     }
     dw_engine_forget_prefixes(c->engine, NULL);
-    for (unsigned i = 0; i < ACTORS; i++) { /* they join while others are at work */
+    for (unsigned i = 0; i < c->count; i++) { /* they join while others are at work */
         spawn(c, &c->together[i], i, NULL, NULL);
         say(&c->together[i]);
     }
     assert_int_equal(dw_runtime_wait(c->runtime, 0, &error), DW_OK);
     assert_int_equal(c->failed, 0);
-    for (unsigned i = 0; i < ACTORS; i++) {
+    for (unsigned i = 0; i < c->count; i++) {
         assert_same(&c->alone[i], &c->together[i]);
         if (i % 4 == 0) {
             assert_same(&c->alone[i], &c->forks[i]);
@@ -224,6 +225,7 @@ static int open_crowd(void **state)
     dw_engine_options options = {
         .struct_bytes = sizeof options, .device = device != NULL ? device : "CPU", .threads = 2};
     *state = c;
+    c->count = getenv("DW_TEST_SHORT") != NULL ? ACTORS / 4 : ACTORS;
     assert_int_equal(dw_engine_create(&c->engine, &options, &error), DW_OK);
     (void)snprintf(path, sizeof path, "%s/%s", folder != NULL ? folder : ".", MODEL);
     if (access(path, R_OK) == 0) {
