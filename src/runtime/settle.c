@@ -571,6 +571,10 @@ void dw__give_up_message(dw_runtime *runtime, dw__record *record)
     dw__turn *turn = record->turn;
     turn->own = record->current->error;
     turn->own.code = DW_E_STATE;
+    if (turn->own.message[0] == '\0') { /* no attempt came to its end */
+        (void)dw_fail(&turn->own, DW_E_STATE, "the process ended in each of %" PRIu32 " attempts",
+                      record->current->attempts);
+    }
     turn->spent = turn->refused = true;
     dw__set_state(runtime, record, DW__BUSY);
     begin_failure(runtime, record);
