@@ -58,7 +58,8 @@ HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memo
         "--memory-max", "--stats", "--timeout", "--chat-template", "--tools", "--show-prompt", "--prompt", "--raw", "--help",
         "--limit", "--limits", "--cpu-time", "--fuel"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
-         "--force", "--show", "--drop", "--retry", "--tree", "--all"}
+         "--force", "--show", "--drop", "--retry", "--tree", "--all", "--tenant", "--priority",
+         "--durability", "--manifest"}
 
 
 def run(*args, **environment):
