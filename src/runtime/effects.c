@@ -170,16 +170,7 @@ static dw_status make_child(dw_runtime *runtime, dw__record *record, dw__ask *as
     if (dw__find(runtime, asked->actor) != NULL) {
         return dw_fail(err, DW_E_STATE, "spawn: there is an actor %016" PRIx64, asked->actor);
     }
-    const dw__wanted wanted = {.id = asked->actor,
-                               .tenant = record->tenant,
-                               .parent = record,
-                               .capabilities = record->capabilities,
-                               .failures_max = record->failures_max,
-                               .priority = record->priority,
-                               .supervision = record->supervision,
-                               .durability = record->durability,
-                               .durability_s = record->durability_s,
-                               .seed = record->seed};
+    const dw__wanted wanted = dw__wanted_of(record, asked->actor);
     dw_status status = dw__record_create(runtime, &wanted, child, err);
     if (status == DW_OK) {
         dw__mail_accept(runtime, *child, asked->mail);

@@ -118,12 +118,10 @@ dw_status dw__mail_check(const dw__record *record, size_t bytes, uint64_t times,
     return DW_OK;
 }
 
-void dw__mail_accept(dw_runtime *runtime, dw__record *record, dw__mail *mail)
+void dw__mail_accepted(dw_runtime *runtime, dw__record *record, dw__mail *mail)
 {
-    mail->number = ++runtime->mail_number;
     mail->to = record->id;
     mail->queued_ns = runtime->platform.clock_ns(runtime->platform.user);
-    dw__mailbox_put(&record->mail, mail);
     dw__trace_queued(runtime, record, mail);
     runtime->counts.accepted++;
     runtime->counts.waiting++;
@@ -131,6 +129,13 @@ void dw__mail_accept(dw_runtime *runtime, dw__record *record, dw__mail *mail)
         runtime, record,
         &(dw__happening){.kind = DW_EVENT_ACCEPTED, .other = mail->from, .number = mail->number});
     dw__rouse(runtime, record);
+}
+
+void dw__mail_accept(dw_runtime *runtime, dw__record *record, dw__mail *mail)
+{
+    mail->number = ++runtime->mail_number;
+    dw__mailbox_put(&record->mail, mail);
+    dw__mail_accepted(runtime, record, mail);
 }
 
 /* A request that is not worked on yet ends. false: it is not there. */

@@ -312,16 +312,8 @@ static dw_status begin_fork(dw_runtime *runtime, const char *id, dw__operation *
     if (status != DW_OK) {
         return status;
     }
-    const dw__wanted wanted = {.tenant = record->tenant,
-                               .parent = record,
-                               .from_outside = true,
-                               .capabilities = record->capabilities,
-                               .failures_max = record->failures_max,
-                               .priority = record->priority,
-                               .supervision = record->supervision,
-                               .durability = record->durability,
-                               .durability_s = record->durability_s,
-                               .seed = record->seed};
+    dw__wanted wanted = dw__wanted_of(record, 0);
+    wanted.from_outside = true;
     status = dw__record_create(runtime, &wanted, &(*out)->child, err);
     if (status != DW_OK) {
         dw_free(*out);

@@ -137,16 +137,8 @@ void dw__arrive(dw_runtime *runtime, dw__record *record, dw__mail *mail)
     if (mail->number == 0) {
         mail->number = ++runtime->mail_number;
     }
-    mail->to = record->id;
-    mail->queued_ns = runtime->platform.clock_ns(runtime->platform.user);
     put_in_order(&record->mail, mail);
-    dw__trace_queued(runtime, record, mail);
-    runtime->counts.accepted++;
-    runtime->counts.waiting++;
-    dw__happened(
-        runtime, record,
-        &(dw__happening){.kind = DW_EVENT_ACCEPTED, .other = mail->from, .number = mail->number});
-    dw__rouse(runtime, record);
+    dw__mail_accepted(runtime, record, mail);
 }
 
 static void land_accepted(dw_runtime *runtime, dw__landing *landing)

@@ -314,6 +314,20 @@ static void enlist(dw_runtime *runtime, dw__record *record, dw__tenant *tenant)
     dw__note_rest(runtime, record);
 }
 
+dw__wanted dw__wanted_of(dw__record *parent, uint64_t id)
+{
+    return (dw__wanted){.id = id,
+                        .tenant = parent->tenant,
+                        .parent = parent,
+                        .capabilities = parent->capabilities,
+                        .failures_max = parent->failures_max,
+                        .priority = parent->priority,
+                        .supervision = parent->supervision,
+                        .durability = parent->durability,
+                        .durability_s = parent->durability_s,
+                        .seed = parent->seed};
+}
+
 static void take_wanted(dw_runtime *runtime, dw__record *record, const dw__wanted *wanted)
 {
     record->capabilities = wanted->capabilities;

@@ -515,6 +515,8 @@ typedef struct dw__wanted {
     bool pinned;
     void *seed; /* counted by the record on success */
 } dw__wanted;
+/* What a child of `parent` is to be: what that is. */
+dw__wanted dw__wanted_of(dw__record *parent, uint64_t id);
 /* A record in state DW__MAKING, listed. Errors: DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw__record_create(dw_runtime *runtime, const dw__wanted *wanted, dw__record **out,
                             dw_error *err);
@@ -586,6 +588,8 @@ dw_status dw__send_request(dw_runtime *runtime, dw__record *record, const dw_req
 /* Without the lock. Errors: DW_E_MEMORY. */
 dw_status dw__mail_create(dw__mail **out, const void *content, size_t bytes, dw_error *err);
 void dw__mail_free(dw_runtime *runtime, dw__mail *mail);
+/* It is in the mailbox now, the caller having put it there: it is counted, and told of. */
+void dw__mail_accepted(dw_runtime *runtime, dw__record *record, dw__mail *mail);
 /* Into the mailbox, last. Takes the mail. */
 void dw__mail_accept(dw_runtime *runtime, dw__record *record, dw__mail *mail);
 /* Whether one more has room; `times`: beyond the limit for what was granted before. Errors:

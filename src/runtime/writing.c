@@ -70,16 +70,7 @@ static dw_status check_send(dw_runtime *runtime, dw__record *record, const dw__a
 
 static dw_status make_record(dw_runtime *runtime, dw__record *record, dw__ask *asked, dw_error *err)
 {
-    const dw__wanted wanted = {.id = asked->actor,
-                               .tenant = record->tenant,
-                               .parent = record,
-                               .capabilities = record->capabilities,
-                               .failures_max = record->failures_max,
-                               .priority = record->priority,
-                               .supervision = record->supervision,
-                               .durability = record->durability,
-                               .durability_s = record->durability_s,
-                               .seed = record->seed};
+    const dw__wanted wanted = dw__wanted_of(record, asked->actor);
     dw__enter(runtime);
     dw_status status = DW_OK;
     if (dw__find_any(runtime, asked->actor) != NULL) {
