@@ -72,19 +72,27 @@ dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_mo
     bool many = size->token_count > MANY_TOKENS;
     size_t first = many ? 0 : MANY_PLACES;
     size_t end = many ? MANY_PLACES : GRAPHS_MAX;
-    size_t victim = first;
+    size_t victim = end;
     cache->clock++;
     for (size_t i = first; i < end; i++) {
         dw_step_graph *graph = cache->graphs[i];
+        if (graph != NULL && __atomic_load_n(&graph->taken, __ATOMIC_ACQUIRE)) {
+            continue;
+        }
         if (graph != NULL && graph->kind == kind && same_size(&graph->size, size)) {
             graph->used_at = cache->clock;
             *out = graph;
             return DW_OK;
         }
-        const dw_step_graph *worst = cache->graphs[victim];
-        if (worst != NULL && (graph == NULL || graph->used_at < worst->used_at)) {
+        const dw_step_graph *worst = victim < end ? cache->graphs[victim] : NULL;
+        if (victim == end ||
+            (worst != NULL && (graph == NULL || graph->used_at < worst->used_at))) {
             victim = i;
         }
+    }
+    if (victim == end) {
+        return dw_fail(err, DW_E_BUSY, "forward: %zu runs of the model's are under way",
+                       end - first);
     }
     dw_status status = dw__step_graph_create(out, model, kind, size, err);
     if (status != DW_OK) {

@@ -13,7 +13,8 @@ typedef struct dw_graph_cache dw_graph_cache;
  * Errors: DW_E_MEMORY. */
 dw_status dw__graph_cache_open(dw_graph_cache **out, dw_model_extra *extra, dw_error *err);
 /* The graph of `kind` and `size`: one that is kept, or a new one in the place of the longest
- * unused. The cache's, until it is asked for another. Errors: dw__step_graph_create's. */
+ * unused; none that is taken. The cache's, until it is asked for another; a taken one the taker's.
+ * Errors: dw__step_graph_create's, DW_E_BUSY (all places are taken). */
 dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_model *model,
                                const dw_graph_kind *kind, const dw_forward_size *size,
                                dw_error *err);

@@ -1,6 +1,9 @@
 #include "inference/step.h"
 
+#include <time.h>
+
 #include "device/device_run.h"
+#include "inference/step_parts.h"
 #include "inference/step_plan.h"
 
 /* In the order in which they are asked; the last takes whatever goes alone. */
@@ -119,6 +122,77 @@ static dw_status run_locked(dw_step_work *work, const dw_step_plan *plan, dw_mod
     return status == DW_OK ? plan->finish(graph, work, err) : status;
 }
 
+/* ---- in parts ---- */
+
+/* Where all places for graphs are taken by such runs, somebody looks for one so often. */
+#define LOOK_NS 100000
+#define LOOK_ALONE_NS 1000000
+
+/* An encoder's, which may take seconds. A GPU's are short, and are not interrupted. */
+static bool goes_in_parts(const dw_step_work *work)
+{
+    return !work->in_batch && work->slices[0].log == NULL &&
+           dw_device_info_of(dw_model_device(work->model))->kind == DW_DEVICE_CPU;
+}
+
+/* A graph that is ready, and the run's alone. DW_E_BUSY: there is none. */
+static dw_status take_graph(dw_step_graph **out, const dw_step_plan *plan, dw_step_work *work,
+                            dw_error *err)
+{
+    dw_stop *stop = work->slices[0].step->stop;
+    dw_model_extra *extra = dw_model_lock(work->model, stop);
+    if (extra == NULL) {
+        return dw_stop_check(stop, "embed", err);
+    }
+    dw_status status = dw__graph_cache_open(&work->cache, extra, err);
+    if (status == DW_OK) {
+        status = ready_graph(out, plan, work, err);
+    }
+    if (status == DW_OK) {
+        __atomic_store_n(&(*out)->taken, true, __ATOMIC_RELAXED);
+    }
+    dw_model_unlock(work->model);
+    return status;
+}
+
+/* Those that have the graphs go on meanwhile, on this thread or on others. */
+static void wait_for_graph(dw_stop *stop)
+{
+    const uint64_t from_ns = dw_os_clock_ns();
+    const bool takes_turns = dw_stop_pause_now(stop);
+    if (takes_turns && dw_os_clock_ns() - from_ns >= LOOK_NS) {
+        return;
+    }
+    const struct timespec soon = {.tv_nsec = takes_turns ? LOOK_NS : LOOK_ALONE_NS};
+    (void)nanosleep(&soon, NULL);
+}
+
+/* Without the model's lock, so that others' runs come between the parts. */
+static dw_status run_in_parts(dw_step_work *work, const dw_step_plan *plan, dw_error *err)
+{
+    const dw_step *step = work->slices[0].step;
+    dw_step_graph *graph = NULL;
+    DW_ASSERT(step->view != NULL && step->choice == NULL); /* scratch is everybody's */
+    dw_status status = take_graph(&graph, plan, work, err);
+    while (status == DW_E_BUSY) {
+        wait_for_graph(step->stop);
+        status = dw_stop_check(step->stop, "embed", err);
+        status = status == DW_OK ? take_graph(&graph, plan, work, err) : status;
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw__step_parts_run(graph, step->view, step->stop, err);
+    if (status == DW_OK) {
+        status = dw_model_check_files(work->model, err);
+    }
+    if (status == DW_OK) {
+        status = plan->finish(graph, work, err);
+    }
+    __atomic_store_n(&graph->taken, false, __ATOMIC_RELEASE);
+    return status;
+}
+
 dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, dw_run_kind kind,
                        const dw_stop_others *others, dw_error *err)
 {
@@ -129,6 +203,9 @@ dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, d
     check_slices(&work);
     const dw_step_plan *plan = plan_for(&work);
     DW_ASSERT(plan != NULL);
+    if (goes_in_parts(&work)) {
+        return run_in_parts(&work, plan, err);
+    }
     bool any = others != NULL;
     for (uint32_t i = 0; i < count; i++) {
         items[i] = slices[i].step->stop;

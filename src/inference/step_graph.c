@@ -4,6 +4,7 @@
 #include "device/device_memory.h"
 #include "device/device_run.h"
 #include "device/device_view.h"
+#include "inference/step_parts.h"
 
 void dw__step_graph_destroy(dw_step_graph *graph)
 {
@@ -18,6 +19,7 @@ void dw__step_graph_destroy(dw_step_graph *graph)
         graph->kind->release(graph);
     }
     dw_matmul_destroy(graph->matmul);
+    dw__step_parts_destroy(graph->parts);
     dw_free(graph->kv_views);
     dw_free(graph->staging);
     dw_free(graph);

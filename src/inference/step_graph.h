@@ -36,6 +36,9 @@ struct dw_step_graph {
     size_t kv_view_count;
     void *staging; /* [the largest input], for devices whose inputs are not in host memory */
     void *own;     /* the kind's; NULL: nothing */
+    struct dw_step_parts *parts; /* for runs in parts; NULL: none yet */
+    bool taken; /* atomic: a run goes on that gives the model's lock up meanwhile: it is that run's
+                   alone */
 };
 
 /* A graph of `kind` and `size`. Errors: DW_E_MEMORY, DW_E_UNSUPPORTED (the device lacks an

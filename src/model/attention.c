@@ -47,7 +47,9 @@ typedef struct layer_work {
     uint32_t index;
     float scale;
     bool windowed;
-    _Atomic uint32_t next; /* unit to be taken */
+    const struct ggml_tensor *encodes; /* the node, with an encoder */
+    _Atomic uint32_t next;             /* unit to be taken */
+    uint32_t end;                      /* of the units that a run of the node takes */
 } layer_work;
 
 struct dw_attention {
@@ -271,6 +273,7 @@ dw_status dw_attention_prepare(dw_attention *attention, const dw_attention_seque
     }
     for (uint32_t i = 0; i < attention->shape->layer_count; i++) {
         atomic_store_explicit(&attention->layers[i].next, 0, memory_order_relaxed);
+        attention->layers[i].end = UINT32_MAX;
     }
     return status;
 }
@@ -508,11 +511,12 @@ static void attend(struct ggml_tensor *dst, int ith, int nth, void *user)
     const dw_attention *attention = work->attention;
     DW_ASSERT(ith < attention->threads);
     const work_list *list = &attention->lists[work->windowed ? 1 : 0];
+    const uint32_t end = list->count < work->end ? list->count : work->end;
     workplace place = workplace_of(attention, ith);
     uint64_t done = 0;
     for (;;) {
         uint32_t index = atomic_fetch_add_explicit(&work->next, 1, memory_order_relaxed);
-        if (index >= list->count || (done >= LOOK_WORK && dw_stops_asked(attention->stops))) {
+        if (index >= end || (done >= LOOK_WORK && dw_stops_asked(attention->stops))) {
             break;
         }
         const unit *one = &list->units[index];
@@ -539,6 +543,40 @@ struct ggml_tensor *dw_attention_encode(dw_attention *attention, struct ggml_con
 {
     DW_ASSERT(attention->layout.type == DW_KV_F32 && qkv[1]->nb[2] == qkv[2]->nb[1]);
     int64_t row = (int64_t)attention->shape->head_count * attention->shape->head_dim;
-    return ggml_custom_4d(ggml, GGML_TYPE_F32, row, qkv[0]->ne[2], 1, 1, qkv, 3, attend,
-                          GGML_N_TASKS_MAX, &attention->layers[layer]);
+    layer_work *work = &attention->layers[layer];
+    struct ggml_tensor *node = ggml_custom_4d(ggml, GGML_TYPE_F32, row, qkv[0]->ne[2], 1, 1, qkv, 3,
+                                              attend, GGML_N_TASKS_MAX, work);
+    work->encodes = node;
+    return node;
+}
+
+/* ---- a part at a time ---- */
+
+static layer_work *layer_of(dw_attention *attention, const struct ggml_tensor *node)
+{
+    for (uint32_t i = 0; attention != NULL && i < attention->shape->layer_count; i++) {
+        if (attention->layers[i].encodes == node) {
+            return &attention->layers[i];
+        }
+    }
+    return NULL;
+}
+
+uint32_t dw_attention_units(dw_attention *attention, const struct ggml_tensor *node, uint64_t *work)
+{
+    const layer_work *layer = layer_of(attention, node);
+    if (layer == NULL) {
+        return 0;
+    }
+    *work = 2 * (uint64_t)ggml_nelements(node) * (uint64_t)node->ne[1];
+    return attention->lists[layer->windowed ? 1 : 0].count;
+}
+
+void dw_attention_set_units(dw_attention *attention, const struct ggml_tensor *node, uint32_t from,
+                            uint32_t to)
+{
+    layer_work *layer = layer_of(attention, node);
+    DW_ASSERT(layer != NULL && from < to);
+    atomic_store_explicit(&layer->next, from, memory_order_relaxed);
+    layer->end = to;
 }

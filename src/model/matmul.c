@@ -22,7 +22,9 @@ typedef struct product {
     uint32_t panel_count;
     dw_matmul_store store; /* NULL: into the node's own result */
     void *user;
+    const struct ggml_tensor *node;
     _Atomic uint32_t next; /* unit to be taken */
+    uint32_t end;          /* of the units that a run of the node takes */
 } product;
 
 struct dw_matmul {
@@ -102,6 +104,7 @@ static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
     const struct ggml_tensor *x = dst->src[0];
     if (ith == 0) { /* the product's node comes behind a barrier */
         atomic_store_explicit(&of->next, 0, memory_order_relaxed);
+        of->end = UINT32_MAX;
     }
     int64_t per_row = (of->layout.length + DW_SEGMENT - 1) / DW_SEGMENT;
     int64_t all = per_row * x->ne[1];
@@ -181,33 +184,50 @@ static dw_matmul_tile tile_for(const product *of, int thread)
                             .out = (float *)(void *)(place + DW_MATMUL_SCRATCH_BYTES)};
 }
 
-/* Units are taken one after the other: tiles of columns, and in each tile panels of rows. */
+/* How a product of n columns is cut: tiles of columns, and in each tile panels of rows. */
+typedef struct grid {
+    uint32_t width; /* of a tile */
+    uint32_t tiles;
+    uint32_t per_unit; /* panels */
+    uint32_t units;    /* in a tile */
+} grid;
+
+static grid grid_of(const product *of, uint32_t n)
+{
+    grid of_n = {.per_unit = n <= FEW_COLUMNS ? FEW_PANELS : 1};
+    of_n.tiles = (n + DW_TILE_COLUMNS_MAX - 1) / DW_TILE_COLUMNS_MAX;
+    of_n.width = ((n + of_n.tiles - 1) / of_n.tiles + 1) / 2 * 2;
+    of_n.units = (of->panel_count + of_n.per_unit - 1) / of_n.per_unit;
+    return of_n;
+}
+
+/* Units are taken one after the other. */
 static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
     dw_graph_work_take();
     (void)nth;
     product *of = user;
     const struct ggml_tensor *columns = dst->src[0];
-    uint32_t n = (uint32_t)columns->ne[1];
-    uint32_t tiles = (n + DW_TILE_COLUMNS_MAX - 1) / DW_TILE_COLUMNS_MAX;
-    uint32_t width = ((n + tiles - 1) / tiles + 1) / 2 * 2;
-    uint32_t per_unit = n <= FEW_COLUMNS ? FEW_PANELS : 1;
-    uint32_t units = (of->panel_count + per_unit - 1) / per_unit;
+    const uint32_t n = (uint32_t)columns->ne[1];
+    const grid cut = grid_of(of, n);
+    const uint32_t all = cut.units * cut.tiles;
+    const uint32_t end = all < of->end ? all : of->end;
     dw_matmul_tile tile = tile_for(of, ith);
-    uint64_t unit_work = (uint64_t)of->layout.length * width * per_unit * of->matmul->kernel->rows;
+    uint64_t unit_work =
+        (uint64_t)of->layout.length * cut.width * cut.per_unit * of->matmul->kernel->rows;
     uint64_t done = 0;
     for (;;) {
         uint32_t unit = atomic_fetch_add_explicit(&of->next, 1, memory_order_relaxed);
-        if (unit >= units * tiles || (done >= LOOK_WORK && dw_stops_asked(of->matmul->stops))) {
+        if (unit >= end || (done >= LOOK_WORK && dw_stops_asked(of->matmul->stops))) {
             break;
         }
         done = done >= LOOK_WORK ? unit_work : done + unit_work;
-        uint32_t first_column = unit / units * width;
-        tile.column_count = n - first_column < width ? n - first_column : width;
+        uint32_t first_column = unit / cut.units * cut.width;
+        tile.column_count = n - first_column < cut.width ? n - first_column : cut.width;
         tile.columns = columns->data;
         tile.columns += first_column * of->layout.bytes;
-        uint32_t from = unit % units * per_unit;
-        for (uint32_t i = from; i < from + per_unit && i < of->panel_count; i++) {
+        uint32_t from = unit % cut.units * cut.per_unit;
+        for (uint32_t i = from; i < from + cut.per_unit && i < of->panel_count; i++) {
             panel at = panel_at(of, i);
             tile.type = at.weight->type;
             tile.row_stride = at.weight->nb[1];
@@ -218,6 +238,38 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
         }
     }
     dw_graph_work_give();
+}
+
+/* ---- a part at a time ---- */
+
+static product *product_of(dw_matmul *matmul, const struct ggml_tensor *node)
+{
+    for (uint32_t i = 0; matmul != NULL && i < matmul->product_count; i++) {
+        if (matmul->products[i].node == node) {
+            return &matmul->products[i];
+        }
+    }
+    return NULL;
+}
+
+uint32_t dw_matmul_units(dw_matmul *matmul, const struct ggml_tensor *node, uint64_t *work)
+{
+    const product *of = product_of(matmul, node);
+    if (of == NULL) {
+        return 0;
+    }
+    const grid cut = grid_of(of, (uint32_t)node->ne[1]);
+    *work = (uint64_t)of->layout.length * (uint64_t)ggml_nelements(node);
+    return cut.units * cut.tiles;
+}
+
+void dw_matmul_set_units(dw_matmul *matmul, const struct ggml_tensor *node, uint32_t from,
+                         uint32_t to)
+{
+    product *of = product_of(matmul, node);
+    DW_ASSERT(of != NULL && from < to);
+    atomic_store_explicit(&of->next, from, memory_order_relaxed);
+    of->end = to;
 }
 
 /* ---- building ---- */
@@ -284,6 +336,7 @@ struct ggml_tensor *dw_matmul_node(dw_matmul *matmul, struct ggml_context *ggml,
     struct ggml_tensor *columns = columns_node(made, ggml, x);
     struct ggml_tensor *node = ggml_custom_4d(ggml, GGML_TYPE_F32, rows, x->ne[1], 1, 1, &columns,
                                               1, multiply, GGML_N_TASKS_MAX, made);
+    made->node = node;
     return ggml_format_name(node, "product %s", ggml_type_name(with[0].weight->type));
 }
 

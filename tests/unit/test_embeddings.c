@@ -8,6 +8,7 @@
 
 #include "driftwood_abi.h"
 #include "inference/embeddings.h"
+#include "inference/step_parts.h"
 #include "model_fixture.h"
 #include "support.h"
 #include "tiny_model.h"
@@ -259,6 +260,146 @@ static void test_embeddings_are_the_same_in_company(void **state)
     (void)unlink(path);
 }
 
+/* ---- in parts ------------------------------------------------------------------------------- */
+
+/* Weights that ggml multiplies, that our kernels do, and blocks of both kinds. */
+static const enum ggml_type part_types[] = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16,
+                                            GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q5_1,
+                                            GGML_TYPE_Q4_K, GGML_TYPE_Q6_K};
+#define PART_TYPES (sizeof part_types / sizeof part_types[0])
+#define PART_LENGTH 256u /* of embeddings: blocks of K types fit */
+
+static void write_encoder(char *path, const tiny_architecture *kind, enum ggml_type type)
+{
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    tiny_options options = tiny_defaults();
+    options.kind = kind;
+    options.architecture = kind->name;
+    options.layer_count = 2;
+    options.embedding_length = PART_LENGTH;
+    options.head_count = options.kv_head_count = 4;
+    options.head_dim = 64;
+    options.ff_length = 512;
+    options.context_length = CONTEXT_TOKENS;
+    options.matrix_type = type;
+    tiny_model_write(path, &options);
+}
+
+/* A step in parts of about `work` multiplications. */
+static void embed_in_parts(model_fixture *fixture, uint32_t count, dw_pooling pooling,
+                           uint64_t work)
+{
+    dw__step_set_part_work(work);
+    embed(fixture, count, pooling);
+    dw__step_set_part_work(0);
+}
+
+static void same_bits_in_parts(model_fixture *fixture, uint64_t *random)
+{
+    static const uint32_t lengths[] = {1, 2, 15, 16, 17, 63, 64, 65, 79, 80, 127, 128, 500, 1024};
+    static float whole[CONTEXT_TOKENS * PART_LENGTH];
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        const uint32_t count = lengths[i];
+        const dw_pooling pooling = (dw_pooling)(i % (DW_POOL_LAST + 1));
+        const size_t rows = pooling == DW_POOL_NONE ? count : 1;
+        if (count > 100 && emulated()) {
+            break;
+        }
+        fill_tokens(fixture, count);
+        embed_in_parts(fixture, count, pooling, UINT64_MAX / 2);
+        memcpy(whole, fixture->logits, rows * PART_LENGTH * sizeof *whole);
+        for (int round = 0; round < 4; round++) {
+            *random = *random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            const uint64_t work = (uint64_t)1 << (14 + (*random >> 33) % 14);
+            memset(fixture->logits, 0xee, rows * PART_LENGTH * sizeof *whole);
+            embed_in_parts(fixture, count, pooling, work);
+            if (memcmp(whole, fixture->logits, rows * PART_LENGTH * sizeof *whole) != 0) {
+                fail_msg("%u tokens, pooled by %d, in parts of %llu", count, (int)pooling,
+                         (unsigned long long)work);
+            }
+        }
+    }
+}
+
+/* To the bit what one run of the device computes, whatever the weights, wherever it is cut.
+ * DW_TEST_SEED chooses where. */
+static void test_embeddings_in_parts_are_the_same(void **state)
+{
+    (void)state;
+    const char *given = getenv("DW_TEST_SEED");
+    uint64_t random = given != NULL ? (uint64_t)strtoull(given, NULL, 10) : (uint64_t)getpid();
+    print_message("DW_TEST_SEED=%llu\n", (unsigned long long)random);
+    for (size_t i = 0; i < ENCODER_COUNT * PART_TYPES; i++) {
+        char path[] = "/tmp/dw-embed-XXXXXX";
+        model_fixture fixture;
+        if (i % PART_TYPES >= ENCODER_COUNT && i / PART_TYPES != i % ENCODER_COUNT) {
+            continue; /* each kind with floats, each other type with one kind */
+        }
+        write_encoder(path, &encoders[i / PART_TYPES], part_types[i % PART_TYPES]);
+        model_fixture_open(&fixture, path);
+        same_bits_in_parts(&fixture, &random);
+        model_fixture_close(&fixture);
+        (void)unlink(path);
+    }
+}
+
+typedef struct inner {
+    model_fixture *fixture;
+    float *row;
+    uint32_t calls;
+    bool within;
+} inner;
+
+/* In the middle of an embedding somebody else's, of the same model and as long. */
+static void embed_within(void *user)
+{
+    inner *in = user;
+    dw_error err = {0};
+    in->calls++;
+    if (in->within) {
+        return;
+    }
+    in->within = true;
+    dw_embed_step step = step_of(in->fixture, 700, DW_POOL_MEAN);
+    step.rows = in->row;
+    assert_int_equal(dw_embed(in->fixture->model, &step, &err), DW_OK);
+    in->within = false;
+}
+
+/* What lies between a run's parts is its own. */
+static void test_embeddings_within_one_another(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dw-embed-XXXXXX";
+    model_fixture fixture;
+    float alone[PART_LENGTH];
+    write_encoder(path, &encoders[0], GGML_TYPE_F32);
+    model_fixture_open(&fixture, path);
+    fill_tokens(&fixture, 700);
+    embed(&fixture, 700, DW_POOL_MEAN);
+    memcpy(alone, fixture.logits, sizeof alone);
+    memset(fixture.logits, 0, sizeof alone);
+    inner in = {.fixture = &fixture, .row = fixture.logits + 4096};
+    dw_stop stop = {.look_ns = UINT64_MAX};
+    dw_error err = {0};
+    dw_embed_step step = step_of(&fixture, 700, DW_POOL_MEAN);
+    step.stop = &stop;
+    dw_stop_set_pause(&stop, embed_within, &in);
+    dw_stop *before = dw_stop_begin_turn(&stop);
+    dw__step_set_part_work((uint64_t)1 << 20);
+    while (in.calls == 0) { /* a turn is 10 ms: one embedding may take less */
+        assert_int_equal(dw_embed(fixture.model, &step, &err), DW_OK);
+    }
+    dw__step_set_part_work(0);
+    dw_stop_end_turn(before);
+    assert_memory_equal(alone, fixture.logits, sizeof alone);
+    assert_memory_equal(alone, in.row, sizeof alone);
+    model_fixture_close(&fixture);
+    (void)unlink(path);
+}
+
 static void test_embeddings_hidden_states_match_libllama(void **state)
 {
     (void)state;
@@ -484,6 +625,8 @@ int main(void)
         cmocka_unit_test(test_embeddings_of_encoders_match_libllama),
         cmocka_unit_test(test_embeddings_of_decoders_match_libllama),
         cmocka_unit_test(test_embeddings_are_the_same_in_company),
+        cmocka_unit_test(test_embeddings_in_parts_are_the_same),
+        cmocka_unit_test(test_embeddings_within_one_another),
         cmocka_unit_test(test_embeddings_hidden_states_match_libllama),
         cmocka_unit_test(test_embeddings_are_normalized),
         cmocka_unit_test(test_embeddings_refuse_what_cannot_be),
