@@ -2024,8 +2024,9 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_upgrade(dw_runtime *runtime, const cha
 
 /* An actor may have a name, of 1 to 63 letters, digits, '.', '_' and '-', which no other of its
  * tenant has: instead of the one that it had; NULL: it has none any more. A fork has none, and is
- * in no groups. Of a runtime in memory: with a path names and groups are DW_E_UNSUPPORTED.
- * Errors: DW_E_ARG (no such name), DW_E_STATE (another has it). */
+ * in no groups. With a path names and groups are in the folder: they are as they were when it is
+ * opened again, and found whether their actors are in memory or not. Errors: DW_E_ARG (no such
+ * name), DW_E_STATE (another has it), DW_E_IO, DW_E_BUSY (the actor is being made). */
 #define DW_NAME_MAX 63
 DW_API DW_MUST_CHECK dw_status dw_runtime_set_name(dw_runtime *runtime, const char *id,
                                                    const char *name, dw_error *err);
@@ -2035,7 +2036,7 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_find(dw_runtime *runtime, const char *
                                                dw_error *err);
 /* An actor is in groups of its tenant, named as actors are, until it leaves them or ends: a group
  * is there while it has members. Errors: DW_E_ARG (no such name), DW_E_LIMIT (groups,
- * group_members); of the second DW_E_NOT_FOUND (it is not in it). */
+ * group_members), DW_E_IO, DW_E_BUSY; of the second DW_E_NOT_FOUND (it is not in it). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_join(dw_runtime *runtime, const char *id,
                                                const char *group, dw_error *err);
 DW_API DW_MUST_CHECK dw_status dw_runtime_quit(dw_runtime *runtime, const char *id,

@@ -62,12 +62,18 @@ static dw_status admit_child(dw_runtime *runtime, const dw__record *record, cons
 #define MAY_SEND (DW_MAY_SEND_KIN | DW_MAY_SEND_TENANT | DW_MAY_SEND_ANY)
 
 /* To a group: each member gets one, and refuses it by itself where there is no room. */
-static dw_status admit_group(const dw_runtime *runtime, const dw__record *record,
-                             const dw__wish *wish, uint64_t *messages, dw_error *err)
+static dw_status admit_group(dw_runtime *runtime, const dw__record *record, const dw__wish *wish,
+                             uint64_t *messages, dw_error *err)
 {
     const char *name = wish->to + 1;
+    dw_group_look look = {.members = 0};
     dw_status status = check_capability(record, MAY_SEND, "send", err);
-    *messages = dw__group_count(runtime, record->tenant, name);
+    if (status == DW_OK && runtime->keeper != NULL) {
+        status = dw__group_look_kept(runtime, record, name, &look, err);
+        *messages = look.members;
+    } else {
+        *messages = dw__group_count(runtime, record->tenant, name);
+    }
     if (status == DW_OK && *messages == 0) {
         status = dw_fail(err, DW_E_NOT_FOUND, "send: its tenant has no group '%.80s'", name);
     }
@@ -78,31 +84,77 @@ static dw_status admit_group(const dw_runtime *runtime, const dw__record *record
     return status;
 }
 
-static dw_status admit_message(const dw_runtime *runtime, const dw__record *record,
-                               const dw__wish *wish, uint64_t *messages, dw_error *err)
+/* To one that is in the folder alone, or that nobody has. */
+static dw_status admit_far(dw_runtime *runtime, const dw__record *record, const dw__wish *wish,
+                           uint64_t id, dw_error *err)
 {
-    const bool by_name = wish->to != NULL && wish->to[0] == '@';
+    char text[DW_ACTOR_ID_CHARS + 1];
+    dw__record *target = NULL;
+    dw_actor_row row;
+    dw__id_text(text, id);
+    dw_status status = dw__look(runtime, text, &target, &row, err);
+    if (status == DW_OK) {
+        status =
+            target != NULL ? dw__may_send(record, target, err) : dw__may_send_to(record, &row, err);
+    }
+    if (status == DW_OK && target != NULL) {
+        status = dw__mail_check(target, wish->bytes, 1, err);
+    }
+    return status;
+}
+
+static dw_status admit_named(dw_runtime *runtime, const dw__record *record, const dw__wish *wish,
+                             dw_error *err)
+{
+    uint64_t id = 0;
+    dw_status status = check_capability(record, MAY_SEND, "send", err);
+    if (status == DW_OK) {
+        status = dw__name_find(runtime, record->tenant, wish->to + 1, &id, err);
+    }
+    if (status == DW_E_NOT_FOUND) {
+        return dw_fail(err, DW_E_NOT_FOUND, "send: its tenant has no actor '%.80s'", wish->to + 1);
+    }
+    return status == DW_OK ? admit_far(runtime, record, wish, id, err) : status;
+}
+
+static dw_status admit_message(dw_runtime *runtime, const dw__record *record, const dw__wish *wish,
+                               uint64_t *messages, dw_error *err)
+{
     if (wish->to != NULL && wish->to[0] == '#') {
         return admit_group(runtime, record, wish, messages, err);
     }
-    const dw__record *target = by_name ? dw__find_name(runtime, record->tenant, wish->to + 1)
-                                       : dw__find(runtime, wish->actor);
+    if (wish->to != NULL && wish->to[0] == '@') {
+        return admit_named(runtime, record, wish, err);
+    }
+    const dw__record *target = dw__find(runtime, wish->actor);
     if (target == NULL) { /* a child that is not made yet; else it comes to nothing */
-        dw_status status = check_capability(record, MAY_SEND, "send", err);
-        return status == DW_OK && by_name
-                   ? dw_fail(err, DW_E_NOT_FOUND, "send: its tenant has no actor '%.80s'",
-                             wish->to + 1)
-                   : status;
+        return check_capability(record, MAY_SEND, "send", err);
     }
     dw_status status = dw__may_send(record, target, err);
     return status == DW_OK ? dw__mail_check(target, wish->bytes, 1, err) : status;
 }
 
-static dw_status admit_group_change(const dw_runtime *runtime, dw__record *record,
-                                    const dw__wish *wish, dw_error *err)
+/* The same that committing it will say, as far as it is known. */
+static dw_status admit_change_kept(dw_runtime *runtime, const dw__record *record,
+                                   const dw__wish *wish, bool joins, dw_error *err)
+{
+    dw_group_look look = {.members = 0};
+    dw_status status = dw__name_text("group", wish->to, err);
+    if (status == DW_OK) {
+        status = dw__group_look_kept(runtime, record, wish->to, &look, err);
+    }
+    const dw_group_change change = dw__group_change_of(runtime, wish->to, joins);
+    return status == DW_OK ? dw_group_change_check(&change, &look, err) : status;
+}
+
+static dw_status admit_group_change(dw_runtime *runtime, dw__record *record, const dw__wish *wish,
+                                    dw_error *err)
 {
     const bool joins = wish->kind == DW_EFFECT_JOIN;
     dw_status status = check_capability(record, DW_MAY_JOIN, joins ? "join" : "leave", err);
+    if (status == DW_OK && runtime->keeper != NULL) {
+        return admit_change_kept(runtime, record, wish, joins, err);
+    }
     return status == DW_OK ? dw__group_check(runtime, record, wish->to, joins, err) : status;
 }
 

@@ -8,32 +8,36 @@
 
 /* ---- in a folder ----------------------------------------------------------------------------- */
 
-/* The rows of its mail, the caller's to dw_free. Gives the lock back meanwhile. */
-static dw_status read_rows(dw_runtime *runtime, const char *id, dw_mail_row **rows, size_t *count,
-                           dw_error *err)
+/* The rows of the mail of `who`, the caller's to dw_free; and its id. Gives the lock back
+ * meanwhile. */
+static dw_status read_rows(dw_runtime *runtime, const char *who, char id[DW_ACTOR_ID_CHARS + 1],
+                           dw_mail_row **rows, size_t *count, dw_error *err)
 {
     dw__record *record = NULL;
     dw_actor_row row;
     *rows = NULL;
     *count = 0;
-    dw_status status = dw__look(runtime, id, &record, &row, err);
+    id[0] = '\0';
+    dw_status status = dw__look(runtime, who, &record, &row, err);
     if (status != DW_OK) {
         return status;
     }
+    memcpy(id, row.id, sizeof row.id);
     dw__lock_scope scope = dw__unlock(runtime);
     status = runtime->keeper->list_mail(runtime->keeper->user, id, rows, count, err);
     dw__lock_again(runtime, scope);
     return status;
 }
 
-static dw_status list_kept(dw_runtime *runtime, const char *id,
+static dw_status list_kept(dw_runtime *runtime, const char *who,
                            void (*take)(void *user, const dw_store_message *message), void *user,
                            dw_error *err)
 {
     dw_mail_row *rows = NULL;
     size_t count = 0;
     uint64_t number = 0;
-    dw_status status = read_rows(runtime, id, &rows, &count, err);
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw_status status = read_rows(runtime, who, id, &rows, &count, err);
     const dw__record *record = dw__id_parse(id, &number) ? dw__find(runtime, number) : NULL;
     for (size_t i = 0; i < count; i++) {
         const dw_message_row *message = &rows[i].message;
@@ -110,13 +114,14 @@ static dw_status settle_one(dw_runtime *runtime, const char *id, const dw_mail_r
     return DW_OK;
 }
 
-static dw_status settle_kept(dw_runtime *runtime, const char *id, uint64_t number, bool retry,
+static dw_status settle_kept(dw_runtime *runtime, const char *who, uint64_t number, bool retry,
                              uint64_t *done, dw_error *err)
 {
     dw_mail_row *rows = NULL;
     size_t count = 0;
     bool found = number == DW_MAIL_ALL;
-    dw_status status = read_rows(runtime, id, &rows, &count, err);
+    char id[DW_ACTOR_ID_CHARS + 1];
+    dw_status status = read_rows(runtime, who, id, &rows, &count, err);
     for (size_t i = 0; i < count && status == DW_OK; i++) {
         bool meant = number == DW_MAIL_ALL || rows[i].message.number == number;
         if (rows[i].message.aside && meant) {
@@ -129,7 +134,7 @@ static dw_status settle_kept(dw_runtime *runtime, const char *id, uint64_t numbe
     return status != DW_OK || found
                ? status
                : dw_fail(err, DW_E_NOT_FOUND, "no message %" PRIu64 " of actor %s was set aside",
-                         number, id);
+                         number, who);
 }
 
 /* ---- from outside ---------------------------------------------------------------------------- */

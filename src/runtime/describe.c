@@ -123,8 +123,9 @@ static dw_runtime_actor_info info_of(dw_runtime *runtime, dw__record *record)
     return info;
 }
 
-/* Of one that is in the folder alone. */
-static dw_runtime_actor_info info_of_row(const dw_runtime *runtime, const dw_actor_row *row)
+/* Of one that is in the folder alone, in so many groups. */
+static dw_runtime_actor_info info_of_row(const dw_runtime *runtime, const dw_actor_row *row,
+                                         size_t groups)
 {
     const dw_actor_traits *traits = &row->traits;
     const dw__tenant *tenant = dw__find_tenant(runtime, traits->tenant);
@@ -139,10 +140,34 @@ static dw_runtime_actor_info info_of_row(const dw_runtime *runtime, const dw_act
         .pinned = traits->pinned,
         .timer_ms = row->timer_ms != UINT64_MAX ? row->timer_ms : 0};
     memcpy(info.parent, row->parent, sizeof info.parent);
+    info.groups = groups;
+    (void)snprintf(info.name, sizeof info.name, "%s", row->name);
     (void)snprintf(info.tenant, sizeof info.tenant, "%s", traits->tenant);
     dw__durability_read(traits->policy, &info.durability, &info.durability_s);
     dw__durability_fill(runtime, tenant, &info.durability, &info.durability_s);
     return info;
+}
+
+/* An actor, in memory (`*record`) or in the folder alone; what it is called is known then. `names`
+ * is the caller's to release. Gives the lock back meanwhile. */
+static dw_status look_whole(dw_runtime *runtime, const char *id, dw__record **record,
+                            dw_actor_row *row, dw_actor_names *names, dw_error *err)
+{
+    uint64_t number = 0;
+    *names = (dw_actor_names){.group_count = 0};
+    dw_status status = dw__look(runtime, id, record, row, err);
+    if (status != DW_OK || (*record != NULL && (*record)->names_known)) {
+        return status;
+    }
+    (void)dw__id_parse(row->id, &number);
+    if (*record != NULL) { /* it is coming into memory */
+        status = dw__names_read(runtime, number, err);
+        return status == DW_OK ? dw__look(runtime, id, record, row, err) : status;
+    }
+    dw__lock_scope scope = dw__unlock(runtime);
+    status = runtime->keeper->read_names(runtime->keeper->user, row->id, names, err);
+    dw__lock_again(runtime, scope);
+    return status;
 }
 
 dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
@@ -150,6 +175,7 @@ dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
 {
     dw__record *record = NULL;
     dw_actor_row row;
+    dw_actor_names names;
     dw_runtime_actor_info own;
     dw_status status = dw_struct_check(info, "dw_runtime_actor_info", err);
     if (status == DW_OK) {
@@ -158,10 +184,12 @@ dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
     if (status != DW_OK) {
         return status;
     }
-    status = dw__look(runtime, id, &record, &row, err);
+    status = look_whole(runtime, id, &record, &row, &names, err);
     if (status == DW_OK) {
-        own = record != NULL ? info_of(runtime, record) : info_of_row(runtime, &row);
+        own = record != NULL ? info_of(runtime, record)
+                             : info_of_row(runtime, &row, names.group_count);
     }
+    dw_free(names.groups);
     dw__leave(runtime, false);
     if (status == DW_OK) {
         dw_struct_write(info, &own, sizeof own);
@@ -343,11 +371,18 @@ void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record)
     dw_json_close(json, '}');
 }
 
-static void add_row(dw_json_text *json, const dw_runtime *runtime, const dw_actor_row *row)
+static void add_row(dw_json_text *json, const dw_runtime *runtime, const dw_actor_row *row,
+                    const dw_actor_names *names)
 {
-    dw_runtime_actor_info info = info_of_row(runtime, row);
+    dw_runtime_actor_info info = info_of_row(runtime, row, names->group_count);
     dw_json_open(json, '{');
     add_info(json, row->id, &info);
+    dw_json_key(json, "groups");
+    dw_json_open(json, '[');
+    for (size_t i = names->group_count; i-- > 0;) { /* as of one in memory: the last first */
+        dw_json_string(json, names->groups[i]);
+    }
+    dw_json_close(json, ']');
     dw_json_add_string(json, "state", "dormant");
     dw_json_add_truth(json, "working", false);
     dw_json_close(json, '}');
@@ -399,6 +434,7 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
 {
     dw__record *record = NULL;
     dw_actor_row row;
+    dw_actor_names names = {.group_count = 0};
     dw_json_text json = dw_json_text_in(text->items, text->capacity);
     text->count = 0;
     dw_status status = dw__enter_open(runtime, err);
@@ -406,18 +442,19 @@ dw_status dw_runtime_describe(dw_runtime *runtime, const char *id, dw_text_room 
         return status;
     }
     if (id != NULL) {
-        status = dw__look(runtime, id, &record, &row, err);
+        status = look_whole(runtime, id, &record, &row, &names, err);
     }
     if (status == DW_OK && record != NULL) {
         dw__json_actor(&json, runtime, record);
     } else if (status == DW_OK && id != NULL) {
-        add_row(&json, runtime, &row);
+        add_row(&json, runtime, &row, &names);
     } else if (status == DW_OK) {
         dw_json_open(&json, '{');
         dw__json_totals(&json, runtime);
         dw__json_tenants(&json, runtime);
         dw_json_close(&json, '}');
     }
+    dw_free(names.groups);
     dw__leave(runtime, false);
     text->count = json.count;
     if (status == DW_OK && text->count > text->capacity) {

@@ -122,7 +122,7 @@ static dw_status send_to_group(dw_runtime *runtime, dw__record *record, const dw
                                dw_error *err)
 {
     const char *group = asked->guest + 1;
-    size_t count = dw__group_count(runtime, record->tenant, group);
+    size_t count = (size_t)dw__group_count(runtime, record->tenant, group);
     dw__record **members = dw_alloc(count + 1, sizeof(dw__record *));
     if (members == NULL) {
         return dw_fail(err, DW_E_MEMORY, "send: no memory for a group of %zu", count);

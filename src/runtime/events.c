@@ -174,7 +174,7 @@ dw_status dw_runtime_subscribe(dw_runtime *runtime, const char *id,
     }
     status = id != NULL ? dw__look(runtime, id, &record, &row, err) : DW_OK;
     if (status == DW_OK && id != NULL) {
-        (void)dw__id_parse(id, &actor);
+        (void)dw__id_parse(row.id, &actor);
     }
     if (status == DW_OK && runtime->subscription_count >= DW__SUBSCRIPTIONS_MAX) {
         status = dw_fail(err, DW_E_LIMIT, "subscriptions: %zu, which is the limit",

@@ -158,6 +158,29 @@ static dw_status count_tree(void *user, const char *head, size_t *count, dw_erro
     return dw_actor_folder_count_tree(((struct dw__folder *)user)->folder, head, count, err);
 }
 
+static dw_status find_name(void *user, const char *tenant, const char *name, dw_actor_name *found,
+                           dw_error *err)
+{
+    return dw_actor_folder_find_name(((struct dw__folder *)user)->folder, tenant, name, found, err);
+}
+
+static dw_status read_names(void *user, const char *id, dw_actor_names *names, dw_error *err)
+{
+    return dw_actor_folder_read_names(((struct dw__folder *)user)->folder, id, names, err);
+}
+
+static dw_status look_at_group(void *user, const char *tenant, const char *group, const char *id,
+                               dw_group_look *how, dw_error *err)
+{
+    return dw_actor_folder_look_at_group(((struct dw__folder *)user)->folder, tenant, group, id,
+                                         how, err);
+}
+
+static dw_status list_group(void *user, dw_group_list *group, dw_error *err)
+{
+    return dw_actor_folder_list_group(((struct dw__folder *)user)->folder, group, err);
+}
+
 static dw_status list_tree(void *user, const char *id, dw_actor_name **names, size_t *count,
                            dw_error *err)
 {
@@ -550,6 +573,16 @@ static dw_status set_traits(void *user, const char *id, const dw_actor_traits *t
     return dw_actor_folder_set_traits(((struct dw__folder *)user)->folder, id, traits, err);
 }
 
+static dw_status set_name(void *user, const char *id, const char *name, dw_error *err)
+{
+    return dw_actor_folder_set_name(((struct dw__folder *)user)->folder, id, name, err);
+}
+
+static dw_status change_group(void *user, const char *id, dw_group_change *change, dw_error *err)
+{
+    return dw_actor_folder_change_group(((struct dw__folder *)user)->folder, id, change, err);
+}
+
 static bool withdraw(void *user, const char *id, uint64_t number)
 {
     return dw_actor_folder_withdraw(((struct dw__folder *)user)->folder, id, number);
@@ -578,6 +611,10 @@ static const dw__keeper functions = {.look = look,
                                      .list_mail = list_mail,
                                      .read_message = read_message,
                                      .count_tree = count_tree,
+                                     .find_name = find_name,
+                                     .read_names = read_names,
+                                     .look_at_group = look_at_group,
+                                     .list_group = list_group,
                                      .list_tree = list_tree,
                                      .accept = accept,
                                      .drop = drop,
@@ -597,6 +634,8 @@ static const dw__keeper functions = {.look = look,
                                      .note_attempt = note_attempt,
                                      .set_aside = set_aside,
                                      .set_traits = set_traits,
+                                     .set_name = set_name,
+                                     .change_group = change_group,
                                      .withdraw = withdraw,
                                      .drop_aside = drop_aside,
                                      .retry = retry,

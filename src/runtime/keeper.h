@@ -74,7 +74,8 @@ typedef struct dw__turn {
     dw_message *given_up;   /* owned */
     dw_own_aside own_aside;
     dw_attempts why;
-    uint64_t commit_ns; /* when its transaction was handed over */
+    char name[DW_NAME_MAX + 1]; /* of one that is made; "": none */
+    uint64_t commit_ns;         /* when its transaction was handed over */
 } dw__turn;
 
 /* A message read from the folder; `content` is the caller's to dw_free. */
@@ -122,6 +123,13 @@ typedef struct dw__keeper {
     dw_status (*read_message)(void *user, const char *id, uint64_t number, char **content,
                               size_t *bytes, dw_error *err);
     dw_status (*count_tree)(void *user, const char *head, size_t *count, dw_error *err);
+    /* As in store/actor_folder.h. */
+    dw_status (*find_name)(void *user, const char *tenant, const char *name, dw_actor_name *found,
+                           dw_error *err);
+    dw_status (*read_names)(void *user, const char *id, dw_actor_names *names, dw_error *err);
+    dw_status (*look_at_group)(void *user, const char *tenant, const char *group, const char *id,
+                               dw_group_look *look, dw_error *err);
+    dw_status (*list_group)(void *user, dw_group_list *list, dw_error *err);
     /* The same, and all below it. */
     dw_status (*list_tree)(void *user, const char *id, dw_actor_name **names, size_t *count,
                            dw_error *err);
@@ -165,6 +173,8 @@ typedef struct dw__keeper {
                            dw_error *err);
     dw_status (*set_traits)(void *user, const char *id, const dw_actor_traits *traits,
                             dw_error *err);
+    dw_status (*set_name)(void *user, const char *id, const char *name, dw_error *err);
+    dw_status (*change_group)(void *user, const char *id, dw_group_change *change, dw_error *err);
     bool (*withdraw)(void *user, const char *id, uint64_t number);
     dw_status (*drop_aside)(void *user, const char *id, uint64_t number, dw_error *err);
     /* `*fresh`: its number then. */

@@ -1,5 +1,6 @@
 /* Names of actors, each once in its tenant, and groups of a tenant's actors. Both stand in one
- * table, by tenant and text. */
+ * table, by tenant and text. Of actors in a folder it has those that are in memory, and is not who
+ * decides: names_kept.c. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,21 +45,13 @@ static bool is_name(const char *text, size_t bytes)
     return good;
 }
 
-static dw_status check_name(const char *what, const char *text, dw_error *err)
+dw_status dw__name_text(const char *what, const char *text, dw_error *err)
 {
     return text != NULL && is_name(text, strnlen(text, DW_NAME_MAX + 1))
                ? DW_OK
                : dw_fail(err, DW_E_ARG,
                          "%s: '%.80s': 1 to %d letters, digits, '.', '_' or '-' are needed", what,
                          text != NULL ? text : "(NULL)", DW_NAME_MAX);
-}
-
-/* What is in a folder has neither: it could not be found by them there. */
-static dw_status check_kept(const dw_runtime *runtime, dw_error *err)
-{
-    return runtime->keeper == NULL ? DW_OK
-                                   : dw_fail(err, DW_E_UNSUPPORTED,
-                                             "names and groups: not of actors in a state folder");
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -155,17 +148,23 @@ void dw__names_release(dw__names *names)
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-dw_status dw__name_check(const dw_runtime *runtime, const dw__tenant *tenant, const char *name,
-                         dw_error *err)
+static dw_status check_here(const dw_runtime *runtime, const dw__tenant *tenant, const char *name,
+                            dw_error *err)
 {
-    dw_status status = check_kept(runtime, err);
-    if (status == DW_OK) {
-        status = check_name("name", name, err);
-    }
+    dw_status status = dw__name_text("name", name, err);
     const dw__named *there = status == DW_OK ? find(runtime, tenant, name, false) : NULL;
     return there == NULL ? status
                          : dw_fail(err, DW_E_STATE, "name: '%s' is actor %016" PRIx64 "'s", name,
                                    there->record->id);
+}
+
+dw_status dw__name_check(dw_runtime *runtime, const dw__tenant *tenant, const char *name,
+                         dw_error *err)
+{
+    dw_status status = check_here(runtime, tenant, name, err);
+    return status == DW_OK && runtime->keeper != NULL
+               ? dw__name_check_kept(runtime, tenant, name, err)
+               : status;
 }
 
 dw_status dw__name_set(dw_runtime *runtime, dw__record *record, const char *name, dw_error *err)
@@ -175,7 +174,7 @@ dw_status dw__name_set(dw_runtime *runtime, dw__record *record, const char *name
         if (strcmp(dw__name_of(record), name) == 0 && name[0] != '\0') {
             return DW_OK;
         }
-        dw_status status = dw__name_check(runtime, record->tenant, name, err);
+        dw_status status = check_here(runtime, record->tenant, name, err);
         if (status != DW_OK) {
             return status;
         }
@@ -202,8 +201,21 @@ dw__record *dw__find_name(const dw_runtime *runtime, const dw__tenant *tenant, c
     return named != NULL ? named->record : NULL;
 }
 
-/* The tenant whose name is what of the text is before `at`; NULL: there is none. */
-static const dw__tenant *tenant_before(const dw_runtime *runtime, const char *text, const char *at)
+dw_status dw__name_find(dw_runtime *runtime, const dw__tenant *tenant, const char *name,
+                        uint64_t *id, dw_error *err)
+{
+    const dw__record *record = dw__find_name(runtime, tenant, name);
+    if (record != NULL && record->names_known) {
+        *id = record->id;
+        return DW_OK;
+    }
+    if (runtime->keeper != NULL) {
+        return dw__name_find_kept(runtime, tenant, name, id, err);
+    }
+    return dw_fail(err, DW_E_NOT_FOUND, "no actor '%s@%s'", tenant->name, name);
+}
+
+const dw__tenant *dw__tenant_before(const dw_runtime *runtime, const char *text, const char *at)
 {
     char tenant[DW_TENANT_NAME_MAX + 1];
     size_t bytes = (size_t)(at - text);
@@ -216,18 +228,16 @@ static const dw__tenant *tenant_before(const dw_runtime *runtime, const char *te
 }
 
 /* "TENANT@NAME"; a name has no '@' in it. */
-dw_status dw__find_named(const dw_runtime *runtime, const char *text, dw__record **record,
-                         dw_error *err)
+dw_status dw__find_named(dw_runtime *runtime, const char *text, uint64_t *id, dw_error *err)
 {
     const char *at = strrchr(text, '@');
-    *record = NULL;
-    dw_status status = check_name("name", at + 1, err);
+    dw_status status = dw__name_text("name", at + 1, err);
     if (status != DW_OK) {
         return status;
     }
-    const dw__tenant *of = tenant_before(runtime, text, at);
-    *record = of != NULL ? dw__find_name(runtime, of, at + 1) : NULL;
-    return *record != NULL ? DW_OK : dw_fail(err, DW_E_NOT_FOUND, "no actor '%.140s'", text);
+    const dw__tenant *of = dw__tenant_before(runtime, text, at);
+    return of != NULL ? dw__name_find(runtime, of, at + 1, id, err)
+                      : dw_fail(err, DW_E_NOT_FOUND, "no actor '%.140s'", text);
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */
@@ -256,48 +266,34 @@ static void leave(dw_runtime *runtime, struct dw__member **link)
     }
 }
 
-static dw_status check_join(const dw_runtime *runtime, const dw__record *record,
-                            const dw__named *group, const char *text, dw_error *err)
+dw_group_change dw__group_change_of(const dw_runtime *runtime, const char *text, bool joins)
 {
-    const dw_limits *limits = &runtime->own_limits;
-    if (record->group_count >= limits->groups) {
-        return dw_fail(err, DW_E_LIMIT,
-                       "group '%s': the actor is in %zu, limit %" PRIu64 " (groups)", text,
-                       record->group_count, limits->groups);
-    }
-    if (group != NULL && group->count >= limits->group_members) {
-        return dw_fail(err, DW_E_LIMIT,
-                       "group '%s': %zu actors are in it, limit %" PRIu64 " (group_members)", text,
-                       group->count, limits->group_members);
-    }
-    return DW_OK;
+    dw_group_change change = {.joins = joins,
+                              .groups_max = runtime->own_limits.groups,
+                              .members_max = runtime->own_limits.group_members};
+    (void)snprintf(change.group, sizeof change.group, "%s", text);
+    return change;
 }
 
 dw_status dw__group_check(const dw_runtime *runtime, dw__record *record, const char *text,
                           bool joins, dw_error *err)
 {
-    const dw__named *group = NULL;
-    dw_status status = check_kept(runtime, err);
-    status = status == DW_OK ? check_name("group", text, err) : status;
+    dw_status status = dw__name_text("group", text, err);
     if (status != DW_OK) {
         return status;
     }
-    group = find(runtime, record->tenant, text, true);
-    bool is_in = group != NULL && *link_of(record, group) != NULL;
-    if (!joins) {
-        return is_in ? DW_OK : dw_fail(err, DW_E_NOT_FOUND, "the actor is in no group '%s'", text);
-    }
-    return is_in ? DW_OK : check_join(runtime, record, group, text, err);
+    const dw__named *group = find(runtime, record->tenant, text, true);
+    const dw_group_change change = dw__group_change_of(runtime, text, joins);
+    const dw_group_look look = {.members = group != NULL ? group->count : 0,
+                                .is_in = group != NULL && *link_of(record, group) != NULL,
+                                .groups = record->group_count};
+    return dw_group_change_check(&change, &look, err);
 }
 
-dw_status dw__group_join(dw_runtime *runtime, dw__record *record, const char *text, dw_error *err)
+/* Whatever the limits say. Errors: DW_E_MEMORY. */
+static dw_status join(dw_runtime *runtime, dw__record *record, const char *text, dw_error *err)
 {
-    dw__named *group = NULL;
-    dw_status status = dw__group_check(runtime, record, text, true, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    group = find(runtime, record->tenant, text, true);
+    dw__named *group = find(runtime, record->tenant, text, true);
     if (group != NULL && *link_of(record, group) != NULL) {
         return DW_OK;
     }
@@ -319,6 +315,12 @@ dw_status dw__group_join(dw_runtime *runtime, dw__record *record, const char *te
     return DW_OK;
 }
 
+dw_status dw__group_join(dw_runtime *runtime, dw__record *record, const char *text, dw_error *err)
+{
+    dw_status status = dw__group_check(runtime, record, text, true, err);
+    return status == DW_OK ? join(runtime, record, text, err) : status;
+}
+
 dw_status dw__group_leave(dw_runtime *runtime, dw__record *record, const char *text, dw_error *err)
 {
     dw_status status = dw__group_check(runtime, record, text, false, err);
@@ -328,7 +330,7 @@ dw_status dw__group_leave(dw_runtime *runtime, dw__record *record, const char *t
     return status;
 }
 
-size_t dw__group_count(const dw_runtime *runtime, const dw__tenant *tenant, const char *text)
+uint64_t dw__group_count(const dw_runtime *runtime, const dw__tenant *tenant, const char *text)
 {
     const dw__named *group = find(runtime, tenant, text, true);
     return group != NULL ? group->count : 0;
@@ -366,6 +368,29 @@ void dw__names_forget(dw_runtime *runtime, dw__record *record)
     }
 }
 
+void dw__names_take(dw_runtime *runtime, dw__record *record, const char *name,
+                    const char (*groups)[DW_NAME_MAX + 1], size_t count)
+{
+    dw_error error;
+    bool known = true;
+    if (strcmp(dw__name_of(record), name) != 0) {
+        dw__named *made = NULL;
+        known =
+            name[0] == '\0' || add(runtime, record->tenant, name, record, &made, &error) == DW_OK;
+        if (record->name != NULL) {
+            remove_named(runtime, record->name);
+        }
+        record->name = made;
+    }
+    while (record->groups != NULL) {
+        leave(runtime, &record->groups);
+    }
+    for (size_t i = 0; i < count && known; i++) {
+        known = join(runtime, record, groups[i], &error) == DW_OK;
+    }
+    record->names_known = known;
+}
+
 /* ---- from outside ---------------------------------------------------------------------------- */
 
 dw_status dw_runtime_set_name(dw_runtime *runtime, const char *id, const char *name, dw_error *err)
@@ -375,9 +400,11 @@ dw_status dw_runtime_set_name(dw_runtime *runtime, const char *id, const char *n
     if (status != DW_OK) {
         return status;
     }
-    status = dw__find_text(runtime, id, &record, err);
-    if (status == DW_OK) {
-        status = dw__name_set(runtime, record, name, err);
+    if (runtime->keeper != NULL) {
+        status = dw__name_set_kept(runtime, id, name, err);
+    } else {
+        status = dw__find_text(runtime, id, &record, err);
+        status = status == DW_OK ? dw__name_set(runtime, record, name, err) : status;
     }
     dw__leave(runtime, false);
     return status;
@@ -386,9 +413,9 @@ dw_status dw_runtime_set_name(dw_runtime *runtime, const char *id, const char *n
 dw_status dw_runtime_find(dw_runtime *runtime, const char *tenant, const char *name,
                           char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
 {
-    const dw__record *record = NULL;
+    uint64_t number = 0;
     id[0] = '\0';
-    dw_status status = check_name("name", name, err);
+    dw_status status = dw__name_text("name", name, err);
     if (status == DW_OK) {
         status = dw__enter_open(runtime, err);
     }
@@ -396,14 +423,13 @@ dw_status dw_runtime_find(dw_runtime *runtime, const char *tenant, const char *n
         return status;
     }
     const dw__tenant *of = dw__find_tenant(runtime, tenant != NULL ? tenant : "");
-    record = of != NULL ? dw__find_name(runtime, of, name) : NULL;
-    if (record != NULL) {
-        dw__id_text(id, record->id);
+    status = of != NULL ? dw__name_find(runtime, of, name, &number, err)
+                        : dw_fail(err, DW_E_NOT_FOUND, "no actor '%.63s@%s'", tenant, name);
+    if (status == DW_OK) {
+        dw__id_text(id, number);
     }
     dw__leave(runtime, false);
-    return record != NULL ? DW_OK
-                          : dw_fail(err, DW_E_NOT_FOUND, "no actor '%s@%s'",
-                                    tenant != NULL ? tenant : "", name);
+    return status;
 }
 
 static dw_status change_group(dw_runtime *runtime, const char *id, const char *group, bool joins,
@@ -412,6 +438,11 @@ static dw_status change_group(dw_runtime *runtime, const char *id, const char *g
     dw__record *record = NULL;
     dw_status status = dw__enter_open(runtime, err);
     if (status != DW_OK) {
+        return status;
+    }
+    if (runtime->keeper != NULL) {
+        status = dw__group_change_kept(runtime, id, group, joins, err);
+        dw__leave(runtime, false);
         return status;
     }
     status = dw__find_text(runtime, id, &record, err);
@@ -433,20 +464,33 @@ dw_status dw_runtime_quit(dw_runtime *runtime, const char *id, const char *group
     return change_group(runtime, id, group, false, err);
 }
 
-/* Of "TENANT#GROUP". With the lock. Errors: DW_E_ARG, DW_E_NOT_FOUND. */
-static dw_status find_group(const dw_runtime *runtime, const char *text, dw__named **group,
-                            dw_error *err)
+dw_status dw__group_text(const dw_runtime *runtime, const char *text, const dw__tenant **tenant,
+                         const char **group, dw_error *err)
 {
     const char *at = text != NULL ? strrchr(text, '#') : NULL;
-    *group = NULL;
     if (at == NULL) {
         return dw_fail(err, DW_E_ARG, "group: '%.140s', TENANT#GROUP is needed",
                        text != NULL ? text : "(NULL)");
     }
-    dw_status status = check_name("group", at + 1, err);
+    *group = at + 1;
+    dw_status status = dw__name_text("group", at + 1, err);
     if (status == DW_OK) {
-        const dw__tenant *of = tenant_before(runtime, text, at);
-        *group = of != NULL ? find(runtime, of, at + 1, true) : NULL;
+        *tenant = dw__tenant_before(runtime, text, at);
+        status = *tenant != NULL ? DW_OK : dw_fail(err, DW_E_NOT_FOUND, "no group '%.140s'", text);
+    }
+    return status;
+}
+
+/* In memory alone. */
+static dw_status find_group(const dw_runtime *runtime, const char *text, dw__named **group,
+                            dw_error *err)
+{
+    const dw__tenant *of = NULL;
+    const char *name = NULL;
+    *group = NULL;
+    dw_status status = dw__group_text(runtime, text, &of, &name, err);
+    if (status == DW_OK) {
+        *group = find(runtime, of, name, true);
         status = *group != NULL ? DW_OK : dw_fail(err, DW_E_NOT_FOUND, "no group '%.140s'", text);
     }
     return status;
@@ -462,6 +506,12 @@ dw_status dw_runtime_list_group(dw_runtime *runtime, const char *group,
     if (status != DW_OK) {
         return status;
     }
+    if (runtime->keeper != NULL) {
+        status =
+            dw__group_list_kept(runtime, group, (dw_actor_name *)(void *)ids, capacity, count, err);
+        dw__leave(runtime, false);
+        return status;
+    }
     status = find_group(runtime, group, &named, err);
     if (status == DW_OK) {
         size_t at = 0;
@@ -475,11 +525,13 @@ dw_status dw_runtime_list_group(dw_runtime *runtime, const char *group,
 }
 
 /* Each member's message is one of its own; the first that is refused says why. */
-static dw_status send_to_all(dw_runtime *runtime, const dw__named *group, const dw_request *request,
+static dw_status send_to_all(dw_runtime *runtime, const char *text, const dw_request *request,
                              uint64_t *accepted, dw_error *err)
 {
-    dw_status status = DW_OK;
-    for (const struct dw__member *m = group->first; m != NULL; m = m->after) {
+    dw__named *group = NULL;
+    dw_status status = find_group(runtime, text, &group, err);
+    const struct dw__member *m = status == DW_OK ? group->first : NULL;
+    for (; m != NULL; m = m->after) {
         dw_error error = {.message = ""};
         dw_status one = dw__send_request(runtime, m->record, request, &error);
         *accepted += one == DW_OK;
@@ -494,7 +546,6 @@ dw_status dw_runtime_send_group(dw_runtime *runtime, const char *group, const dw
                                 uint64_t *accepted, dw_error *err)
 {
     dw_request own;
-    dw__named *named = NULL;
     uint64_t count = 0;
     dw_status status = dw_struct_read(&own, sizeof own, request, "dw_request", err);
     if (status == DW_OK && own.message == NULL && own.message_bytes > 0) {
@@ -504,10 +555,8 @@ dw_status dw_runtime_send_group(dw_runtime *runtime, const char *group, const dw
         status = dw__enter_open(runtime, err);
     }
     if (status == DW_OK) {
-        status = find_group(runtime, group, &named, err);
-        if (status == DW_OK) {
-            status = send_to_all(runtime, named, &own, &count, err);
-        }
+        status = (runtime->keeper != NULL ? dw__group_send_kept : send_to_all)(runtime, group, &own,
+                                                                               &count, err);
         dw__leave(runtime, false);
     }
     if (accepted != NULL) {

@@ -87,13 +87,14 @@ dw__record *dw__find(const dw_runtime *runtime, uint64_t id)
     return record != NULL && record->listed ? record : NULL;
 }
 
-dw_status dw__find_text(const dw_runtime *runtime, const char *text, dw__record **record,
-                        dw_error *err)
+dw_status dw__find_text(dw_runtime *runtime, const char *text, dw__record **record, dw_error *err)
 {
     uint64_t id;
     *record = NULL;
     if (text != NULL && strchr(text, '@') != NULL) {
-        return dw__find_named(runtime, text, record, err);
+        dw_status status = dw__find_named(runtime, text, &id, err);
+        *record = status == DW_OK ? dw__find(runtime, id) : NULL;
+        return status;
     }
     if (text == NULL || !dw__id_parse(text, &id)) {
         return dw_fail(err, DW_E_ARG,
@@ -369,6 +370,7 @@ dw_status dw__record_create(dw_runtime *runtime, const dw__wanted *wanted, dw__r
     }
     record->tree->actors++;
     take_wanted(runtime, record, wanted);
+    record->names_known = true;
     record->limits = &runtime->own_limits; /* until its own are known */
     if (wanted->seed != NULL) {
         record->seed = runtime->platform.seed_ref(runtime->platform.user, wanted->seed);
@@ -440,6 +442,8 @@ dw_status dw__record_bring(dw_runtime *runtime, const dw_actor_row *row, dw__rec
     }
     take_row(runtime, record, row, tenant);
     enlist(runtime, record, tenant);
+    dw__names_take(runtime, record, row->name, NULL, 0);
+    record->names_known = false; /* it may have changed since */
     DW_ASSERT(runtime->dormant_count > 0);
     runtime->dormant_count--;
     *out = record;

@@ -112,6 +112,11 @@ static void load_work(dw__operation *operation)
     if (status == DW_OK && (!record->loaded || record->undone > 0)) {
         status = read_mail(operation, id, err);
     }
+    if (status == DW_OK && !record->names_known) {
+        dw__enter(runtime);
+        status = dw__names_read(runtime, record->id, err);
+        dw__leave(runtime, false);
+    }
     err->code = status;
     if (status != DW_OK) {
         platform->destroy(platform->user, operation->body);
@@ -253,6 +258,7 @@ void dw__load(dw_runtime *runtime, dw__record *record)
 static void row_of(const dw__record *record, dw_actor_row *row)
 {
     *row = (dw_actor_row){.depth = record->depth};
+    (void)snprintf(row->name, sizeof row->name, "%s", dw__name_of(record));
     dw__id_text(row->id, record->id);
     dw__id_text(row->head, record->tree->head);
     dw__sender_text(row->parent, &record->made_by);
@@ -272,12 +278,17 @@ dw_status dw__look(dw_runtime *runtime, const char *text, dw__record **record, d
 {
     uint64_t id = 0;
     uint64_t removals = 0;
+    char own[DW_ACTOR_ID_CHARS + 1];
     dw_status status = DW_E_NOT_FOUND;
     *record = NULL;
-    if (text != NULL && strchr(text, '@') != NULL) { /* what has a name is in memory */
-        return dw__find_named(runtime, text, record, err);
-    }
-    if (text == NULL || !dw__id_parse(text, &id)) {
+    if (text != NULL && strchr(text, '@') != NULL) {
+        status = dw__find_named(runtime, text, &id, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        dw__id_text(own, id);
+        text = own;
+    } else if (text == NULL || !dw__id_parse(text, &id)) {
         return dw_fail(err, DW_E_ARG,
                        "id: '%.40s', %d lower-case hexadecimal digits or TENANT@NAME are needed",
                        text != NULL ? text : "(NULL)", DW_ACTOR_ID_CHARS);

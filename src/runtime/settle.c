@@ -35,11 +35,13 @@ static void release(dw__turn *turn)
     dw__free_asks(turn->asks);
     dw_free(turn->folder.sent);
     dw_free(turn->folder.made);
+    dw_free(turn->folder.changes);
     dw_free(turn->descent);
     dw_free(turn->given_up);
     turn->asks = NULL;
     turn->folder.sent = NULL;
     turn->folder.made = NULL;
+    turn->folder.changes = NULL;
     turn->descent = NULL;
     turn->given_up = NULL;
 }
@@ -67,8 +69,17 @@ static void begin_commit(dw_runtime *runtime, dw__record *record);
 
 static void settled_work(dw__operation *operation)
 {
+    dw_runtime *runtime = operation->runtime;
     dw__turn *turn = operation->record->turn;
-    operation->runtime->keeper->committed(operation->runtime->keeper->user, turn);
+    runtime->keeper->committed(runtime->keeper->user, turn);
+    if (turn->folder.change_count > 0) {
+        dw_error error;
+        dw__enter(runtime);
+        if (dw__names_read(runtime, operation->record->id, &error) != DW_OK) {
+            dw__problem(runtime, operation->record->id, &error);
+        }
+        dw__leave(runtime, false);
+    }
     release(turn);
 }
 
@@ -109,15 +120,27 @@ static void deliver(dw_runtime *runtime, dw__ask *asked, uint64_t row)
     asked->mail = NULL;
 }
 
+static void tell_refused(dw_runtime *runtime, const dw__record *record, dw_status status,
+                         const dw_error *why)
+{
+    dw_error problem = *why;
+    problem.code = status;
+    dw__problem(runtime, record->id, &problem);
+}
+
 static void carry_out(dw_runtime *runtime, dw__record *record)
 {
     dw__turn *turn = record->turn;
+    for (size_t i = 0; i < turn->folder.change_count; i++) {
+        const dw_group_change *change = &turn->folder.changes[i];
+        if (change->status != DW_OK) {
+            tell_refused(runtime, record, change->status, &change->problem);
+        }
+    }
     for (dw__ask *asked = turn->asks; asked != NULL; asked = asked->next) {
         const dw_sent *sent = asked->sent > 0 ? &turn->folder.sent[asked->sent - 1] : NULL;
         if (sent != NULL && sent->status != DW_OK) {
-            dw_error problem = sent->problem;
-            problem.code = sent->status;
-            dw__problem(runtime, record->id, &problem);
+            tell_refused(runtime, record, sent->status, &sent->problem);
         }
         if (asked->child != NULL) {
             take_child(runtime, asked);
@@ -647,7 +670,12 @@ dw_status dw__make_files(dw_runtime *runtime, dw__record *record, void *body, ui
     if (status == DW_OK) {
         dw_new_actor *made = turn->folder.made;
         dw__traits_of(record, &turn->traits);
-        *made = (dw_new_actor){.descent = turn->descent, .traits = &turn->traits};
+        dw__enter(runtime);
+        (void)snprintf(turn->name, sizeof turn->name, "%s", dw__name_of(record));
+        dw__leave(runtime, false);
+        *made = (dw_new_actor){.descent = turn->descent,
+                               .traits = &turn->traits,
+                               .name = turn->name[0] != '\0' ? turn->name : NULL};
         dw__id_text(made->id, record->id);
         turn->folder.made_count = 1;
         const dw__making making = {.made = made,

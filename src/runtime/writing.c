@@ -12,18 +12,22 @@ static dw_status reserve(dw__turn *turn, dw_error *err)
 {
     size_t count = 0;
     size_t makes = 0;
+    size_t changes = 0;
     for (const dw__ask *asked = turn->asks; asked != NULL; asked = asked->next) {
         count++;
         makes += asked->kind == DW_EFFECT_SPAWN || asked->kind == DW_EFFECT_FORK;
+        changes += asked->kind == DW_EFFECT_JOIN || asked->kind == DW_EFFECT_LEAVE;
     }
     if (count == 0) {
         return DW_OK;
     }
-    turn->folder.sent = dw_alloc(count, sizeof *turn->folder.sent);
-    turn->folder.made = makes > 0 ? dw_alloc(makes, sizeof *turn->folder.made) : NULL;
+    dw_turn *folder = &turn->folder;
+    folder->sent = dw_alloc(count, sizeof *folder->sent);
+    folder->made = makes > 0 ? dw_alloc(makes, sizeof *folder->made) : NULL;
+    folder->changes = changes > 0 ? dw_alloc(changes, sizeof *folder->changes) : NULL;
     turn->descent = makes > 0 ? dw_alloc(1, sizeof *turn->descent) : NULL;
-    return turn->folder.sent != NULL &&
-                   (makes == 0 || (turn->folder.made != NULL && turn->descent != NULL))
+    return folder->sent != NULL && (changes == 0 || folder->changes != NULL) &&
+                   (makes == 0 || (folder->made != NULL && turn->descent != NULL))
                ? DW_OK
                : dw_fail(err, DW_E_MEMORY, "no memory for %zu effects", count);
 }
@@ -168,6 +172,14 @@ static dw_status make_child(dw_runtime *runtime, dw__record *record, dw__ask *as
     return DW_OK;
 }
 
+static void prepare_change(const dw_runtime *runtime, dw__turn *turn, const dw__ask *asked)
+{
+    dw_group_change *change = &turn->folder.changes[turn->folder.change_count++];
+    *change = dw__group_change_of(runtime, asked->guest, asked->kind == DW_EFFECT_JOIN);
+    change->status = dw__name_text("group", asked->guest, &change->problem);
+    change->skip = change->status != DW_OK; /* of an actor that was imported */
+}
+
 /* One effect becomes part of the turn. What is refused is told once that is committed. */
 static dw_status prepare(dw_runtime *runtime, dw__record *record, dw__ask *asked, dw_error *err)
 {
@@ -177,9 +189,9 @@ static dw_status prepare(dw_runtime *runtime, dw__record *record, dw__ask *asked
         turn->folder.ends = true;
         return DW_OK;
     }
-    if (asked->kind == DW_EFFECT_JOIN || asked->kind == DW_EFFECT_LEAVE ||
-        (asked->kind == DW_EFFECT_SEND && asked->guest[0] != '\0')) {
-        return DW_OK; /* of an actor that was imported: here none may ask for it */
+    if (asked->kind == DW_EFFECT_JOIN || asked->kind == DW_EFFECT_LEAVE) {
+        prepare_change(runtime, turn, asked);
+        return DW_OK;
     }
     dw_sent *sent = &turn->folder.sent[turn->folder.sent_count++];
     asked->sent = turn->folder.sent_count;
@@ -196,11 +208,15 @@ static dw_status prepare(dw_runtime *runtime, dw__record *record, dw__ask *asked
         return DW_OK;
     }
     bool mine = false; /* a child that this turn makes */
-    for (const dw__ask *other = turn->asks; other != asked; other = other->next) {
+    const dw__ask *other = turn->folder.made_count > 0 ? turn->asks : asked;
+    for (; other != asked; other = other->next) {
         mine = mine || (other->child != NULL && other->actor == asked->actor);
     }
     if (asked->kind != DW_EFFECT_SEND) {
         status = make_child(runtime, record, asked, &sent->problem);
+    } else if (asked->guest[0] != '\0') { /* a name that nobody has, a group without members */
+        status = dw_fail(&sent->problem, DW_E_NOT_FOUND, "send: no %s '%.80s'",
+                         asked->guest[0] == '#' ? "group" : "actor", asked->guest);
     } else if (!mine) {
         status = check_send(runtime, record, asked, &sent->problem);
     }
@@ -239,6 +255,9 @@ void dw__write_work(dw__operation *operation)
     if (turn->folder.repeats && turn->asks == NULL) {
         turn->asks = dw__take_effects(runtime, record, err);
         status = err->code;
+    }
+    if (status == DW_OK) {
+        status = dw__address(runtime, record, err);
     }
     if (status == DW_OK) {
         status = reserve(turn, err);

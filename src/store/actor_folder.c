@@ -90,6 +90,7 @@ void dw__row_take(dw_query *query, dw_actor_row *row)
     row->timer_ms =
         dw_query_is_null(query, 11) ? UINT64_MAX : (uint64_t)dw_query_get_i64(query, 11);
     take_traits(query, &row->traits);
+    (void)snprintf(row->name, sizeof row->name, "%s", dw_query_get_text(query, 19));
 }
 
 dw_status dw__row_read(dw_journal_tx *tx, const char *id, dw_actor_row *row, uint64_t *numbered,

@@ -115,6 +115,7 @@ typedef struct dw_actor_row {
     uint64_t inside;   /* messages in the actor itself */
     uint64_t timer_ms; /* when its next timer is due; 0: it is not known; UINT64_MAX: none */
     dw_actor_traits traits;
+    char name[DW_NAME_MAX + 1]; /* "": none */
 } dw_actor_row;
 /* Errors: DW_E_NOT_FOUND, DW_E_IO. */
 dw_status dw_actor_folder_row(dw_actor_folder *folder, const char *id, dw_actor_row *row,
@@ -163,6 +164,70 @@ dw_status dw_actor_folder_check_bytes(dw_actor_folder *folder, uint64_t limit, b
                                       dw_error *err);
 /* So many were written to it. */
 void dw_actor_folder_add_bytes(dw_actor_folder *folder, uint64_t bytes);
+
+/* ---- names and groups ---- */
+
+/* Of one tenant's; texts that are names (dw_runtime_set_name), which is the caller's to see. */
+
+/* NULL: it has none any more. Errors: DW_E_NOT_FOUND, DW_E_STATE (another has it: which),
+ * DW_E_IO. */
+dw_status dw_actor_folder_set_name(dw_actor_folder *folder, const char *id, const char *name,
+                                   dw_error *err);
+/* Who has it. Errors: DW_E_NOT_FOUND, DW_E_IO. */
+dw_status dw_actor_folder_find_name(dw_actor_folder *folder, const char *tenant, const char *name,
+                                    dw_actor_name *found, dw_error *err);
+
+/* An actor joins a group, or leaves it. */
+typedef struct dw_group_change {
+    char group[DW_NAME_MAX + 1];
+    bool joins;
+    uint64_t groups_max;  /* that an actor is in */
+    uint64_t members_max; /* of a group */
+    bool skip;            /* in a turn: `status` is what became of it already */
+    dw_status status;     /* in a turn: what became of it */
+    dw_error problem;
+} dw_group_change;
+/* What an actor is called, and the groups [group_count] it is in, by when it joined: the caller's
+ * to dw_free. */
+typedef struct dw_actor_names {
+    char name[DW_NAME_MAX + 1];
+    char (*groups)[DW_NAME_MAX + 1];
+    size_t group_count;
+    size_t group_capacity;
+} dw_actor_names;
+/* Errors, after which there are none: DW_E_NOT_FOUND, DW_E_IO, DW_E_MEMORY. */
+dw_status dw_actor_folder_read_names(dw_actor_folder *folder, const char *id, dw_actor_names *names,
+                                     dw_error *err);
+
+/* A group, and how one actor stands to it. */
+typedef struct dw_group_look {
+    uint64_t members; /* 0: there is no such group */
+    bool is_in;       /* the actor */
+    uint64_t groups;  /* that it is in */
+} dw_group_look;
+/* Whether the change may be made there. Errors: DW_E_NOT_FOUND (leaving: it is not in it),
+ * DW_E_LIMIT. */
+dw_status dw_group_change_check(const dw_group_change *change, const dw_group_look *look,
+                                dw_error *err);
+/* Make it. Errors: the same, DW_E_NOT_FOUND (no such actor), DW_E_IO. */
+dw_status dw_actor_folder_change_group(dw_actor_folder *folder, const char *id,
+                                       dw_group_change *change, dw_error *err);
+
+/* Errors: DW_E_IO. */
+dw_status dw_actor_folder_look_at_group(dw_actor_folder *folder, const char *tenant,
+                                        const char *group, const char *id, dw_group_look *look,
+                                        dw_error *err);
+/* Members of a group, by when they joined. */
+typedef struct dw_group_list {
+    const char *tenant;
+    const char *group;
+    dw_actor_name *names; /* [count], the caller's, of room for `max` */
+    size_t max;
+    size_t count;
+    uint64_t members; /* that there are; 0: there is no such group */
+} dw_group_list;
+/* Errors, after which there are none: DW_E_IO. */
+dw_status dw_actor_folder_list_group(dw_actor_folder *folder, dw_group_list *list, dw_error *err);
 
 /* ---- descent ---- */
 
@@ -363,6 +428,7 @@ typedef struct dw_new_actor {
     char module[65];                             /* SHA-256 */
     const dw_descent *descent;                   /* NULL: none */
     const dw_actor_traits *traits;               /* NULL: tenant "", which may do all */
+    const char *name;                            /* NULL: none */
     bool uses_module;                            /* dw_actor_folder_use_module was called for it */
     bool keeps;                                  /* its first state, as freeze 1 */
     dw_snapshot_row rows[DW_SNAPSHOT_CHAIN_MAX]; /* [row_count] */
@@ -398,11 +464,14 @@ typedef struct dw_turn {
     size_t made_count;
     dw_sent *sent; /* [sent_count], in order; those that are refused fail alone */
     size_t sent_count;
+    dw_group_change *changes; /* [change_count], likewise; of the actor */
+    size_t change_count;
 } dw_turn;
 /* Write it, and remove files that it makes outdated. Where the failure is not the disk's or
  * memory's and concerns one message alone it is in that one's `status`. Errors: DW_E_IO,
  * DW_E_MEMORY, DW_E_NOT_FOUND (the actor is not there), DW_E_STATE (one that was made is there
- * already): nothing was done, and the caller takes back the files (dw_actor_folder_take_back). */
+ * already, or its name is another's): nothing was done, and the caller takes back the files
+ * (dw_actor_folder_take_back). */
 dw_status dw_actor_folder_commit(dw_actor_folder *folder, dw_turn *turn, dw_error *err);
 /* The same in two, for who has the journal run several at a time: the work of a piece whose `user`
  * is the turn, and what is to be done once it was told as done, by another thread than the

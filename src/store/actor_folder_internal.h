@@ -88,7 +88,7 @@ void dw__bind_id(dw_query *query, const char *id);
 /* NULL: "". */
 void dw__get_id(dw_query *query, int column, char id[DW_ACTOR_ID_CHARS + 1]);
 dw_status dw__fail_no_actor(const char *id, dw_error *err);
-/* The last seven of the parameters that are an actor's columns; NULL: the usual ones. */
+/* Seven of the parameters that are an actor's columns; NULL: the usual ones. */
 void dw__bind_traits(dw_query *query, const dw_actor_traits *traits);
 /* Of a statement with all columns of an actor. */
 void dw__row_take(dw_query *query, dw_actor_row *row);
@@ -147,6 +147,15 @@ void dw__folder_finish_withdrawals(dw_actor_folder *folder);
 
 dw_status dw__descent_add(dw_journal_tx *tx, const char *id, const dw_descent *descent,
                           dw_error *err);
+
+/* ---- folder_names.c ---- */
+
+/* Whether the actor may have that name in its tenant. Errors: DW_E_STATE (another has it). */
+dw_status dw__name_check_free(dw_journal_tx *tx, const char *id, const char *tenant,
+                              const char *name, dw_error *err);
+/* An actor's change of groups, with what must fail the transaction in the result, what concerns
+ * that change alone in change->status. */
+dw_status dw__group_take(dw_journal_tx *tx, const char *id, dw_group_change *change, dw_error *err);
 
 /* ---- folder_turn.c ---- */
 

@@ -78,11 +78,33 @@ static const char version_2[] =
     " UPDATE tenant SET actors = actors - 1 WHERE name = OLD.tenant;"
     " UPDATE tenant SET actors = actors + 1 WHERE name = NEW.tenant; END;";
 
-static const char *const upgrades[] = {version_1, version_2};
+/* Groups of a tenant's actors; `group_size` has how many are in each that has some. An actor's name
+ * has been a column from the first. */
+static const char version_3[] =
+    "CREATE TABLE member(actor INTEGER NOT NULL, tenant TEXT NOT NULL, name TEXT NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX member_of ON member(actor, name);"
+    "CREATE INDEX member_group ON member(tenant, name);"
+    "CREATE TABLE group_size(tenant TEXT NOT NULL, name TEXT NOT NULL, members INTEGER NOT NULL,"
+    " PRIMARY KEY(tenant, name)) STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER member_made AFTER INSERT ON member BEGIN"
+    " INSERT OR IGNORE INTO group_size VALUES(NEW.tenant, NEW.name, 0);"
+    " UPDATE group_size SET members = members + 1 WHERE tenant = NEW.tenant AND name = NEW.name;"
+    " END;"
+    "CREATE TRIGGER member_gone AFTER DELETE ON member BEGIN"
+    " UPDATE group_size SET members = members - 1 WHERE tenant = OLD.tenant AND name = OLD.name;"
+    " DELETE FROM group_size WHERE tenant = OLD.tenant AND name = OLD.name AND members = 0; END;"
+    "CREATE TRIGGER member_actor_gone AFTER DELETE ON actor BEGIN"
+    " DELETE FROM member WHERE actor = OLD.id; END;"
+    "CREATE TRIGGER member_actor_moved AFTER UPDATE OF tenant ON actor"
+    " WHEN NEW.tenant <> OLD.tenant BEGIN"
+    " DELETE FROM member WHERE actor = NEW.id; END;";
+
+static const char *const upgrades[] = {version_1, version_2, version_3};
 
 #define ACTOR_COLUMNS                                                                              \
     "id, parent, depth, head, module, sequence, done, numbered, waiting, aside, inside, timer_ms," \
-    " tenant, capabilities, priority, supervision, failures_max, pinned, policy"
+    " tenant, capabilities, priority, supervision, failures_max, pinned, policy,"                  \
+    " name"
 #define MESSAGE_COLUMNS                                                                            \
     "number, sender, effect, cause, caused, aside, attempts, reason, length(content)"
 
@@ -104,7 +126,7 @@ static const char *const statements[DW__SQL_COUNT] = {
         "SELECT " ACTOR_COLUMNS " FROM actor WHERE id >= ?1 ORDER BY id LIMIT ?2",
     [DW__SQL_ADD_ACTOR] = "INSERT INTO actor(" ACTOR_COLUMNS ") "
                           "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0, 0, ?8, ?9, ?10, ?11, ?12, "
-                          "?13, ?14, ?15, ?16)",
+                          "?13, ?14, ?15, ?16, ?17)",
     [DW__SQL_SET_TRAITS] = "UPDATE actor SET tenant = ?2, capabilities = ?3, priority = ?4, "
                            "supervision = ?5, failures_max = ?6, pinned = ?7, policy = ?8 "
                            "WHERE id = ?1",
@@ -119,6 +141,17 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_DROP_ACTOR] = "DELETE FROM actor WHERE id = ?1",
     [DW__SQL_MODULE_OF] = "SELECT module FROM actor WHERE id = ?1",
     [DW__SQL_MODULE_USER] = "SELECT 1 FROM actor WHERE module = ?1 OR module = '' LIMIT 1",
+    [DW__SQL_NAMED] = "SELECT id FROM actor WHERE tenant = ?1 AND name = ?2",
+    [DW__SQL_SET_NAME] = "UPDATE actor SET name = ?2 WHERE id = ?1",
+    [DW__SQL_GROUPS_OF] = "SELECT name FROM member WHERE actor = ?1 ORDER BY rowid",
+    [DW__SQL_COUNT_GROUPS_OF] = "SELECT count(*) FROM member WHERE actor = ?1",
+    [DW__SQL_IS_MEMBER] = "SELECT 1 FROM member WHERE actor = ?1 AND name = ?2",
+    [DW__SQL_MEMBERS] =
+        "SELECT actor FROM member WHERE tenant = ?1 AND name = ?2 ORDER BY rowid LIMIT ?3",
+    [DW__SQL_COUNT_MEMBERS] = "SELECT members FROM group_size WHERE tenant = ?1 AND name = ?2",
+    [DW__SQL_JOIN] = "INSERT INTO member(actor, tenant, name) SELECT id, tenant, ?2 FROM actor "
+                     "WHERE id = ?1",
+    [DW__SQL_LEAVE] = "DELETE FROM member WHERE actor = ?1 AND name = ?2",
     [DW__SQL_TREE_COUNT] = "SELECT count(*) FROM actor WHERE head = ?1 AND id <> ?1",
     [DW__SQL_TREE] = "SELECT id FROM actor WHERE id = ?1 UNION SELECT actor FROM ancestor "
                      "WHERE ancestor = ?1 ORDER BY 1",

@@ -34,6 +34,16 @@ typedef enum dw__folder_statement {
     DW__SQL_TREE,
     DW__SQL_ANCESTORS,
     DW__SQL_ADD_ANCESTOR,
+    /* names and groups */
+    DW__SQL_NAMED,
+    DW__SQL_SET_NAME,
+    DW__SQL_GROUPS_OF,
+    DW__SQL_COUNT_GROUPS_OF,
+    DW__SQL_IS_MEMBER,
+    DW__SQL_MEMBERS,
+    DW__SQL_COUNT_MEMBERS,
+    DW__SQL_JOIN,
+    DW__SQL_LEAVE,
     /* snapshots */
     DW__SQL_SNAPSHOTS,
     DW__SQL_SNAPSHOT_PAGE,

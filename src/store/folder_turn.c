@@ -63,6 +63,12 @@ dw_status dw__turn_add_actor(dw_journal_tx *tx, const dw_new_actor *made, uint64
 {
     const dw_descent *descent = made->descent;
     bool known = descent != NULL && descent->count > 0;
+    dw_status status = made->name != NULL ? dw__name_check_free(tx, made->id, made->traits->tenant,
+                                                                made->name, err)
+                                          : DW_OK;
+    if (status != DW_OK) {
+        return status;
+    }
     dw_query *query = dw_journal_query(tx, DW__SQL_ADD_ACTOR);
     dw_query_u64(query, dw__id_number(made->id));
     dw__bind_id(query, known ? descent->ancestors[0].id : "");
@@ -74,7 +80,8 @@ dw_status dw__turn_add_actor(dw_journal_tx *tx, const dw_new_actor *made, uint64
     dw_query_i64(query, (int64_t)made->inside);
     bind_timer(query, made->timer_ms);
     dw__bind_traits(query, made->traits);
-    dw_status status = dw_query_run(query, err);
+    dw_query_text(query, made->name);
+    status = dw_query_run(query, err);
     for (size_t i = 0; i < made->row_count && status == DW_OK; i++) {
         status = dw__snapshot_add(tx, made->id, &made->rows[i], err);
     }
@@ -164,6 +171,9 @@ dw_status dw_actor_folder_commit_work(void *user, dw_journal_tx *tx, dw_error *e
     }
     for (size_t i = 0; i < turn->sent_count && status == DW_OK; i++) {
         status = dw__mail_take(tx, &turn->sent[i], err);
+    }
+    for (size_t i = 0; i < turn->change_count && status == DW_OK; i++) {
+        status = dw__group_take(tx, turn->id, &turn->changes[i], err);
     }
     return status == DW_OK && turn->has_state ? settle(tx, turn, err) : status;
 }

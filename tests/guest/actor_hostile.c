@@ -17,6 +17,7 @@ static char message[MESSAGE_MAX];
 static char peer[DW_ACTOR_ID_BYTES];
 static char id[DW_ACTOR_ID_BYTES];
 static uint32_t counter;
+static uint32_t groups; /* bits: "t0" and so on, that it is in */
 
 static uint32_t number(const char *text, int32_t bytes)
 {
@@ -39,6 +40,19 @@ static int32_t write_to_stderr(void)
     static const bytes_to_write piece = {"!", 1};
     uint32_t written;
     return wasi_fd_write(2, &piece, 1, &written);
+}
+
+/* Into group "tK", or out of it; with no digit it only answers which ones it is in. */
+static int32_t change_group(const char *text, int32_t bytes)
+{
+    char group[2] = {'t', bytes > 0 ? text[0] : '?'};
+    int32_t status = 0;
+    if (group[1] >= '0' && group[1] <= '7') {
+        groups ^= 1u << (group[1] - '0');
+        status = (groups >> (group[1] - '0') & 1) != 0 ? dw_group_join(group, sizeof group)
+                                                       : dw_group_leave(group, sizeof group);
+    }
+    return status < 0 ? status : dw_reply(&groups, sizeof groups);
 }
 
 static int32_t ask_once(char what)
@@ -117,6 +131,8 @@ static int32_t act(char what, const char *text, int32_t bytes)
         __builtin_trap();
     case 'k':
         return write_to_stderr();
+    case 'j':
+        return change_group(text, bytes);
     case 'I': /* the other one */
         if (bytes != (int32_t)sizeof peer - 1) {
             return DW_E_ARG;

@@ -1,5 +1,6 @@
 /* An actor that sends by names, and joins groups. "sTARGET TEXT" sends, "jGROUP" joins, "lGROUP"
- * leaves, "?" answers how many other messages it has had. */
+ * leaves, "JGROUP" joins and traps, "m#GROUP" joins and sends to all of it; "?" answers how many
+ * other messages it has had. */
 #include "driftwood_guest.h"
 
 static char message[4096];
@@ -25,6 +26,12 @@ DW_ACTOR_RECEIVE
         return dw_group_join(message + 1, (uint32_t)bytes - 1);
     case 'l':
         return dw_group_leave(message + 1, (uint32_t)bytes - 1);
+    case 'J':
+        (void)dw_group_join(message + 1, (uint32_t)bytes - 1);
+        __builtin_trap();
+    case 'm':
+        rest = dw_group_join(message + 2, (uint32_t)bytes - 2);
+        return rest < 0 ? rest : dw_actor_send(message + 1, (uint32_t)bytes - 1, "hey", 3);
     case '?':
         return dw_reply(&count, sizeof count);
     default:

@@ -86,6 +86,25 @@ static dw_status no_actor(dw_error *err)
     return dw_fail(err, DW_E_NOT_FOUND, "no such actor");
 }
 
+sim_row *sim_find_name(sim *s, const char *name)
+{
+    for (size_t i = 0; i < SIM_ROWS_MAX; i++) {
+        if (s->rows[i].used && name[0] != '\0' && strcmp(s->rows[i].name, name) == 0) {
+            return &s->rows[i];
+        }
+    }
+    return NULL;
+}
+
+static void note_receiver(sim *s, uint64_t message, uint64_t id)
+{
+    sim_message *of = &s->messages[message];
+    if (of->named) {
+        assert_true(of->receiver_count < SIM_ROWS_MAX);
+        of->receivers[of->receiver_count++] = id;
+    }
+}
+
 static dw_status accept_one(sim *s, dw_sent *sent, dw_error *err)
 {
     sim_row *row = sim_find_row(s, sim_id(sent->to));
@@ -108,6 +127,7 @@ static dw_status accept_one(sim *s, dw_sent *sent, dw_error *err)
     memcpy(&mail->content, sent->content, sizeof mail->content);
     if (sent->message.from[0] != '\0') {
         s->messages[mail->content].accepted = true;
+        note_receiver(s, mail->content, row->id);
     }
     return DW_OK;
 }
@@ -139,6 +159,46 @@ static void write_file(sim *s, uint64_t id, uint64_t sequence, const sim_state *
     s->files[s->file_count++] = (sim_file){.id = id, .sequence = sequence, .state = *state};
 }
 
+static unsigned group_bit(const char *group)
+{
+    assert_true(group[0] == 'g' && (unsigned)(group[1] - '0') < SIM_GROUPS);
+    return 1u << (group[1] - '0');
+}
+
+static dw_status look_at(sim *s, const char *group, const sim_row *row, dw_group_look *look)
+{
+    unsigned bit = group_bit(group);
+    *look = (dw_group_look){.is_in = row != NULL && (row->groups & bit) != 0};
+    for (size_t i = 0; i < SIM_ROWS_MAX; i++) {
+        look->members += s->rows[i].used && (s->rows[i].groups & bit) != 0;
+    }
+    for (unsigned i = 0; row != NULL && i < SIM_GROUPS; i++) {
+        look->groups += row->groups >> i & 1;
+    }
+    return DW_OK;
+}
+
+static dw_status change_one(sim *s, sim_row *row, const dw_group_change *change, dw_error *err)
+{
+    dw_group_look look;
+    (void)look_at(s, change->group, row, &look);
+    dw_status status = dw_group_change_check(change, &look, err);
+    if (status == DW_OK && look.is_in != change->joins) {
+        row->groups ^= group_bit(change->group);
+    }
+    return status;
+}
+
+static dw_status check_made(sim *s, const dw_turn *turn, dw_error *err)
+{
+    for (size_t i = 0; i < turn->made_count; i++) {
+        if (turn->made[i].name != NULL && sim_find_name(s, turn->made[i].name) != NULL) {
+            return dw_fail(err, DW_E_STATE, "another has the name");
+        }
+    }
+    return DW_OK;
+}
+
 static void add_made(sim *s, const dw_new_actor *made)
 {
     size_t at = 0;
@@ -154,6 +214,8 @@ static void add_made(sim *s, const dw_new_actor *made)
     if (made->descent != NULL) {
         s->rows[at].descent = *made->descent;
     }
+    (void)snprintf(s->rows[at].name, sizeof s->rows[at].name, "%s",
+                   made->name != NULL ? made->name : "");
 }
 
 static void drop_done(sim_row *row, const dw_turn *turn)
@@ -170,6 +232,10 @@ static dw_status apply_commit(sim *s, dw__turn *of, dw_error *err)
     sim_row *row = turn->has_state ? sim_find_row(s, sim_id(turn->id)) : NULL;
     if (turn->has_state && row == NULL) {
         return no_actor(err);
+    }
+    dw_status status = check_made(s, turn, err);
+    if (status != DW_OK) {
+        return status;
     }
     if (row != NULL) {
         assert_int_equal(turn->snapshot.sequence, row->sequence + 1);
@@ -189,6 +255,10 @@ static dw_status apply_commit(sim *s, dw__turn *of, dw_error *err)
         if (!turn->sent[i].skip) {
             turn->sent[i].status = accept_one(s, &turn->sent[i], &turn->sent[i].problem);
         }
+    }
+    for (size_t i = 0; i < turn->change_count; i++) {
+        dw_group_change *change = &turn->changes[i];
+        change->status = change_one(s, row, change, &change->problem);
     }
     if (turn->ends) {
         row->used = false;
@@ -258,6 +328,7 @@ static dw_status k_look(void *user, const char *id, dw_actor_row *row, dw_error 
                           .timer_ms = of->state.timer_ms != 0 ? of->state.timer_ms : UINT64_MAX,
                           .traits = of->traits};
     dw__id_text(row->id, of->id);
+    (void)snprintf(row->name, sizeof row->name, "%s", of->name);
     (void)snprintf(row->head, sizeof row->head, "%s", dw_descent_head(&of->descent, row->id));
     if (of->descent.count > 0) {
         (void)snprintf(row->parent, sizeof row->parent, "%s", of->descent.ancestors[0].id);
@@ -573,6 +644,87 @@ static dw_status k_set_aside(void *user, const char *id, uint64_t number, const 
     return status;
 }
 
+static dw_status k_find_name(void *user, const char *tenant, const char *name, dw_actor_name *found,
+                             dw_error *err)
+{
+    const sim_row *row = sim_find_name(user, name);
+    dw_status status = disk(user, err);
+    (void)tenant;
+    if (status == DW_OK && row == NULL) {
+        return no_actor(err);
+    }
+    dw__id_text(found->id, row != NULL ? row->id : 0);
+    return status;
+}
+
+static dw_status k_read_names(void *user, const char *id, dw_actor_names *names, dw_error *err)
+{
+    const sim_row *row = sim_find_row(user, sim_id(id));
+    dw_status status = disk(user, err);
+    *names = (dw_actor_names){.group_count = 0};
+    if (status != DW_OK || row == NULL) {
+        return row == NULL ? no_actor(err) : status;
+    }
+    (void)snprintf(names->name, sizeof names->name, "%s", row->name);
+    names->groups = dw_alloc(SIM_GROUPS, sizeof *names->groups);
+    for (unsigned i = 0; i < SIM_GROUPS; i++) {
+        if ((row->groups >> i & 1) != 0) {
+            (void)snprintf(names->groups[names->group_count++], sizeof *names->groups, "g%u", i);
+        }
+    }
+    return DW_OK;
+}
+
+static dw_status k_look_at_group(void *user, const char *tenant, const char *group, const char *id,
+                                 dw_group_look *look, dw_error *err)
+{
+    (void)tenant;
+    dw_status status = disk(user, err);
+    return status == DW_OK ? look_at(user, group, sim_find_row(user, sim_id(id)), look) : status;
+}
+
+static dw_status k_list_group(void *user, dw_group_list *list, dw_error *err)
+{
+    sim *s = user;
+    dw_status status = disk(user, err);
+    list->count = 0;
+    list->members = 0;
+    for (size_t i = 0; i < SIM_ROWS_MAX && status == DW_OK; i++) {
+        if (s->rows[i].used && (s->rows[i].groups & group_bit(list->group)) != 0) {
+            list->members++;
+            if (list->count < list->max) {
+                dw__id_text(list->names[list->count++].id, s->rows[i].id);
+            }
+        }
+    }
+    return status;
+}
+
+static dw_status k_set_name(void *user, const char *id, const char *name, dw_error *err)
+{
+    sim_row *row = sim_find_row(user, sim_id(id));
+    dw_status status = disk(user, err);
+    if (status != DW_OK || row == NULL) {
+        return row == NULL ? no_actor(err) : status;
+    }
+    const sim_row *has = sim_find_name(user, name != NULL ? name : "");
+    if (has != NULL && has != row) {
+        return dw_fail(err, DW_E_STATE, "another has the name");
+    }
+    (void)snprintf(row->name, sizeof row->name, "%s", name != NULL ? name : "");
+    return DW_OK;
+}
+
+static dw_status k_change_group(void *user, const char *id, dw_group_change *change, dw_error *err)
+{
+    sim_row *row = sim_find_row(user, sim_id(id));
+    dw_status status = disk(user, err);
+    if (status != DW_OK || row == NULL) {
+        return row == NULL ? no_actor(err) : status;
+    }
+    return change_one(user, row, change, err);
+}
+
 static bool k_withdraw(void *user, const char *id, uint64_t number)
 {
     sim *s = user;
@@ -627,6 +779,12 @@ const dw__keeper sim_keeper = {.look = k_look,
                                .get_attempts = k_get_attempts,
                                .note_attempt = k_note_attempt,
                                .set_aside = k_set_aside,
+                               .find_name = k_find_name,
+                               .read_names = k_read_names,
+                               .look_at_group = k_look_at_group,
+                               .list_group = k_list_group,
+                               .set_name = k_set_name,
+                               .change_group = k_change_group,
                                .withdraw = k_withdraw,
                                .remove = k_remove,
                                .check_bytes = k_check_bytes};

@@ -16,6 +16,8 @@
 #define SIM_MAIL_MAX 64
 #define SIM_ASKS_MAX 4
 #define SIM_MARKS_MAX 128
+#define SIM_NAMES 4u  /* "n0" and so on */
+#define SIM_GROUPS 3u /* "g0" and so on */
 
 /* What an actor is, and what a snapshot of it has. */
 typedef struct sim_state {
@@ -33,6 +35,9 @@ typedef struct sim_message {
     bool unknown;  /* whoever sent it was killed before he was told, or did not wait */
     unsigned ends;
     dw_status status;
+    bool named; /* by name or to a group: `receivers` [receiver_count], in the place of `to` */
+    uint64_t receivers[SIM_ROWS_MAX];
+    size_t receiver_count;
 } sim_message;
 
 typedef struct sim_mail {
@@ -53,6 +58,8 @@ typedef struct sim_row {
     sim_mail mail[SIM_MAIL_MAX];
     size_t mail_count;
     dw_attempts own;
+    char name[4];    /* "": none */
+    unsigned groups; /* bits */
 } sim_row;
 
 /* A file that no row names yet. */
@@ -129,6 +136,8 @@ sim_row *sim_find_row(sim *s, uint64_t id);
 /* Messages that wait. */
 size_t sim_waiting(const sim_row *row);
 sim_mail *sim_find_mail(sim_row *row, uint64_t number);
+/* Who has the name; NULL: nobody. */
+sim_row *sim_find_name(sim *s, const char *name);
 /* Counted once. */
 sim_seed *sim_make_seed(sim *s);
 /* A transaction of all that waits. */

@@ -2,7 +2,9 @@
  * moment, at one operation on files or in the middle of a write; or whose disk is full for a while.
  * A round is a process of its own (this program with --work) on the folder that the last one left.
  * It says what it is about to ask for and how that ended; who killed it opens the folder then: what
- * ended well is done once, what failed is not done, what had no end is done once or not at all. */
+ * ended well is done once, what failed is not done, what had no end is done once or not at all. The
+ * same holds for names that actors are given meanwhile; the groups that one is in are those that it
+ * itself says, whatever the process was killed in. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,13 +28,15 @@
 #define REQUESTS 600
 #define MOMENT_US_MAX 150000
 #define UNKNOWN_MAX 16 /* of one actor */
+#define GROUPS 4u
 
 /* How a process ends: by a kill, or by itself after its disk was full for a while. */
 typedef enum ending { AT_MOMENT, AT_OPERATION, FULL_DISK } ending;
 
 /* What is said of a request: before it, and at its end. */
 typedef struct report {
-    char what; /* '<' about to be asked, '>' ended, '.' all have, '+' the runtime is open */
+    char what; /* '<' about to be asked, '>' ended, '.' all have, '+' the runtime is open; '(' about
+                  to be named, by `number`, ')' it is */
     bool ok;
     bool through; /* the actor asks the next one to add */
     uint8_t actor;
@@ -46,6 +50,8 @@ static struct {
     char self[512];
     char ids[ACTORS][DW_ACTOR_ID_CHARS + 1];
     uint32_t counts[ACTORS];
+    uint32_t names[ACTORS];  /* that each has; 0: none */
+    uint32_t naming[ACTORS]; /* that it may have; 0: no other */
     report open[ACTORS * OPEN_MAX]; /* without an end */
     size_t open_count;
     const char *how; /* the last process ended */
@@ -58,6 +64,7 @@ static struct {
     uint64_t refused;
     uint64_t done;
     uint64_t came_through; /* without an end, and done */
+    uint64_t named;
 } counts;
 
 static uint8_t counter_of(const report *r)
@@ -148,6 +155,23 @@ static bool choose(crowd *c, asker *a)
     return more;
 }
 
+static void name_text(char text[32], int actor, uint32_t number)
+{
+    (void)snprintf(text, 32, "w%d-%" PRIu32, actor, number);
+}
+
+/* One that nobody else names at the same time. */
+static void name_actor(const crowd *c, const report *next)
+{
+    char text[32];
+    report r = {.what = '(', .actor = next->actor, .number = next->number + 1};
+    name_text(text, r.actor, r.number);
+    say(&r);
+    r.what = ')';
+    r.ok = dw_runtime_set_name(c->runtime, c->ids[r.actor], text, NULL) == DW_OK;
+    say(&r);
+}
+
 /* A request; one that is refused has no end, and the next takes its place. */
 static void ask(asker *a)
 {
@@ -157,6 +181,12 @@ static void ask(asker *a)
         (void)snprintf(text, sizeof text, "%s+%u", a->last.through ? "D" : "", a->last.value);
         if (a->last.value == 0) {
             (void)snprintf(text, sizeof text, "!");
+        } else if (!a->last.through && a->last.value % 4 == 0) { /* into a group, or out of it */
+            a->last.value = 0;
+            (void)snprintf(text, sizeof text, "j%u", a->last.number % GROUPS);
+        }
+        if (a < c->askers + ACTORS && a->last.number % 8 == 0) {
+            name_actor(c, &a->last);
         }
         const dw_request request = {.struct_bytes = sizeof request,
                                     .message = text,
@@ -270,6 +300,16 @@ static bool hear(int from, report *r)
 static void note(const report *r)
 {
     size_t at = 0;
+    if (r->what == '(') {
+        w.naming[r->actor] = r->number != w.names[r->actor] ? r->number : 0;
+        return;
+    }
+    if (r->what == ')') {
+        w.names[r->actor] = r->ok ? r->number : w.names[r->actor];
+        w.naming[r->actor] = 0;
+        counts.named += r->ok;
+        return;
+    }
     if (r->what == '<') {
         assert_true(w.open_count < ACTORS * OPEN_MAX);
         w.open[w.open_count++] = *r;
@@ -293,7 +333,7 @@ static void follow(int from, pid_t child, uint64_t moment_us)
     while (hear(from, &r)) {
         if (r.what == '+' && moment_us > 0) {
             kill_ns = dw_os_clock_ns() + moment_us * 1000;
-        } else if (r.what == '<' || r.what == '>') {
+        } else if (r.what != '.' && r.what != '+') {
             note(&r);
         }
         if (dw_os_clock_ns() >= kill_ns) {
@@ -339,6 +379,51 @@ static void check_counter(dw_runtime *runtime, int i)
     w.counts[i] = counter;
 }
 
+static bool has_name(dw_runtime *runtime, int i, uint32_t number)
+{
+    char text[32];
+    char id[DW_ACTOR_ID_CHARS + 1];
+    name_text(text, i, number);
+    return dw_runtime_find(runtime, "", text, id, NULL) == DW_OK && strcmp(id, w.ids[i]) == 0;
+}
+
+static void check_name(dw_runtime *runtime, int i)
+{
+    dw_error err = {.message = ""};
+    dw_runtime_actor_info info = {.struct_bytes = sizeof info};
+    assert_int_equal(dw_runtime_get_actor_info(runtime, w.ids[i], &info, &err), DW_OK);
+    bool known = w.names[i] != 0 && has_name(runtime, i, w.names[i]);
+    bool other = w.naming[i] != 0 && has_name(runtime, i, w.naming[i]);
+    if (known + other != (info.name[0] != '\0') || (w.naming[i] == 0 && w.names[i] != 0 && !known)) {
+        fail_msg("actor %d is '%s', it was given name %" PRIu32 ", and maybe %" PRIu32
+                 ", behind %s",
+                 i, info.name, w.names[i], w.naming[i], w.how);
+    }
+    w.names[i] = other ? w.naming[i] : w.names[i];
+    w.naming[i] = 0;
+}
+
+/* The groups that it is in are those of its own state. */
+static void check_groups(dw_runtime *runtime, int i)
+{
+    uint32_t own = call_actor(runtime, w.ids[i], "j?");
+    uint32_t found = 0;
+    for (unsigned k = 0; k < GROUPS; k++) {
+        char group[8];
+        char members[ACTORS][DW_ACTOR_ID_CHARS + 1];
+        size_t count = 0;
+        (void)snprintf(group, sizeof group, "#t%u", k);
+        dw_status status = dw_runtime_list_group(runtime, group, members, ACTORS, &count, NULL);
+        assert_true(status == DW_OK || status == DW_E_NOT_FOUND);
+        for (size_t m = 0; m < count; m++) {
+            found |= strcmp(members[m], w.ids[i]) == 0 ? 1u << k : 0;
+        }
+    }
+    if (own != found) {
+        fail_msg("actor %d is in the groups 0x%x, it says 0x%x, behind %s", i, found, own, w.how);
+    }
+}
+
 static void spawn_all(dw_runtime *runtime, dw_module *module)
 {
     char text[32];
@@ -379,6 +464,8 @@ static void verify(void)
     for (int i = 0; i < ACTORS; i++) {
         uint64_t count;
         check_counter(runtime, i);
+        check_name(runtime, i);
+        check_groups(runtime, i);
         if (dw_runtime_drop_mail(runtime, w.ids[i], DW_MAIL_ALL, &count, &err) != DW_OK) {
             fail_msg("dropping what was set aside: %s", err.message);
         }
@@ -422,9 +509,9 @@ static void tell(void)
 {
     (void)printf("kills: %" PRIu64 ", %" PRIu64 " at operations on files; full disks: %" PRIu64
                  "; %" PRIu64 " requests done, %" PRIu64 " refused or failed, %" PRIu64
-                 " without an end done\n",
+                 " without an end done; %" PRIu64 " names given\n",
                  counts.kills, counts.at_operations, counts.full_disks, counts.done, counts.refused,
-                 counts.came_through);
+                 counts.came_through, counts.named);
     shell("rm -rf '%s'", w.root);
 }
 

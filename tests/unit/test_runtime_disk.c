@@ -286,12 +286,28 @@ static uint64_t new_message(sim *s, uint64_t to, bool outside)
     return s->message_count;
 }
 
+/* Of what goes by names or groups; NULL: it does not. */
+static const char *address(sim *s, dw_effect_kind kind)
+{
+    static const char *const groups[SIM_GROUPS] = {"#g0", "#g1", "#g2"};
+    static const char *const names[SIM_NAMES] = {"@n0", "@n1", "@n2", "@n3"};
+    if (kind == DW_EFFECT_JOIN || kind == DW_EFFECT_LEAVE) {
+        return groups[sim_chance(s, SIM_GROUPS)] + 1;
+    }
+    if (kind != DW_EFFECT_SEND || sim_chance(s, 2) == 0) {
+        return NULL;
+    }
+    return sim_chance(s, 2) == 0 ? groups[sim_chance(s, SIM_GROUPS)]
+                                 : names[sim_chance(s, SIM_NAMES)];
+}
+
 static void ask(sim *s, sim_body *body)
 {
-    static const dw_effect_kind kinds[] = {DW_EFFECT_SEND, DW_EFFECT_SEND, DW_EFFECT_SPAWN,
-                                           DW_EFFECT_FORK, DW_EFFECT_STOP};
+    static const dw_effect_kind kinds[] = {DW_EFFECT_SEND,  DW_EFFECT_SEND, DW_EFFECT_SEND,
+                                           DW_EFFECT_SPAWN, DW_EFFECT_FORK, DW_EFFECT_STOP,
+                                           DW_EFFECT_JOIN,  DW_EFFECT_LEAVE};
     dw_error error;
-    dw_effect_kind kind = kinds[sim_chance(s, 5)];
+    dw_effect_kind kind = kinds[sim_chance(s, 8)];
     size_t made = 0;
     if (body->ask_count == SIM_ASKS_MAX || (kind == DW_EFFECT_STOP && sim_chance(s, 20) != 0)) {
         return;
@@ -300,9 +316,12 @@ static void ask(sim *s, sim_body *body)
         made += body->asks[i].kind == DW_EFFECT_SPAWN || body->asks[i].kind == DW_EFFECT_FORK;
     }
     uint64_t to = kind == DW_EFFECT_SEND ? any_id(s) : sim_chance(s, 0);
+    const char *named = address(s, kind);
     uint64_t message = new_message(s, to, false);
+    s->messages[message].named = named != NULL;
     dw__wish wish = {.kind = (int)kind,
                      .actor = to,
+                     .to = named,
                      .bytes = sizeof message,
                      .made = made,
                      .cause = &body->cause,
@@ -313,7 +332,10 @@ static void ask(sim *s, sim_body *body)
     body->contents[body->ask_count] = message;
     body->asks[body->ask_count++] = (dw__asked){.kind = kind,
                                                 .actor = to,
-                                                .guest = sim_chance(s, 2) == 0 ? "other" : "",
+                                                .guest = named != NULL            ? named
+                                                         : kind == DW_EFFECT_SEND ? ""
+                                                         : sim_chance(s, 2) == 0  ? "other"
+                                                                                  : "",
                                                 .cause = wish.new_cause,
                                                 .caused = wish.new_caused};
 }
@@ -409,12 +431,19 @@ static size_t row_count(const sim *s)
     return count;
 }
 
+static const char *any_name(sim *s)
+{
+    static const char *const names[SIM_NAMES] = {"n0", "n1", "n2", "n3"};
+    return names[sim_chance(s, SIM_NAMES)];
+}
+
 static void spawn(sim *s)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
     dw_error error;
     sim_seed *seed = sim_make_seed(s);
     const dw_spawn_options options = {.struct_bytes = sizeof options,
+                                      .name = sim_chance(s, 3) == 0 ? any_name(s) : NULL,
                                       .capabilities = DW_MAY_ALL,
                                       .supervision = (dw_supervision)(sim_chance(s, 6) == 0),
                                       .failures_max = (uint32_t)sim_chance(s, 4)};
@@ -438,6 +467,50 @@ static void send(sim *s)
     if (message != 0 && dw_runtime_send(s->runtime, id, &request, NULL, &error) != DW_OK) {
         s->messages[message].ends = 1; /* told at once, and no other way */
         s->messages[message].status = error.code;
+    }
+}
+
+/* Nobody waits for what these come to. */
+static void send_named(sim *s)
+{
+    static const char *const to[] = {"@n0", "@n1", "@n2", "@n3", "#g0", "#g1", "#g2"};
+    const char *whom = to[sim_chance(s, 7)];
+    uint64_t message = new_message(s, 0, true);
+    const dw_request request = {
+        .struct_bytes = sizeof request, .message = &message, .message_bytes = sizeof message};
+    if (message == 0) {
+        return;
+    }
+    s->messages[message].named = s->messages[message].unknown = true;
+    s->messages[message].ends = 1;
+    if (whom[0] == '#') {
+        (void)!dw_runtime_send_group(s->runtime, whom, &request, NULL, NULL);
+    } else {
+        (void)!dw_runtime_send(s->runtime, whom, &request, NULL, NULL);
+    }
+}
+
+static void rename_one(sim *s)
+{
+    static const char *const groups[SIM_GROUPS] = {"g0", "g1", "g2"};
+    char id[DW_ACTOR_ID_CHARS + 1];
+    const char *group = groups[sim_chance(s, SIM_GROUPS)];
+    dw__id_text(id, any_id(s));
+    switch (sim_chance(s, 5)) {
+    case 0:
+        (void)!dw_runtime_join(s->runtime, id, group, NULL);
+        break;
+    case 1:
+        (void)!dw_runtime_quit(s->runtime, id, group, NULL);
+        break;
+    case 2:
+        (void)!dw_runtime_set_name(s->runtime, id, NULL, NULL);
+        break;
+    case 3:
+        (void)!dw_runtime_set_name(s->runtime, id, any_name(s), NULL);
+        break;
+    default:
+        send_named(s);
     }
 }
 
@@ -470,6 +543,7 @@ static void open_process(sim *s)
 {
     dw_error error;
     dw__platform own = platform;
+    static const uint32_t idle[] = {0, 1, DW_PARK_NEVER}; /* at rest they are in memory or not */
     const dw_limits limits = {.struct_bytes = sizeof limits,
                               .actors = 40,
                               .descendants = 12,
@@ -482,6 +556,7 @@ static void open_process(sim *s)
                                         .working_max = 1 + (uint32_t)sim_chance(s, 6),
                                         .durability = s->durability,
                                         .durability_s = s->durability == DW_DURABLE_SECONDS,
+                                        .park_idle_s = idle[sim_chance(s, 3)],
                                         .limits = &limits};
     own.user = s;
     s->keeper = sim_keeper;
@@ -576,11 +651,57 @@ static unsigned places_of(const sim_row *row, uint64_t message)
     return places;
 }
 
+/* Of a message by name or to a group: whoever got it has it once, and nobody else. */
+static void check_named(sim *s, uint64_t message)
+{
+    const sim_message *of = &s->messages[message];
+    for (size_t i = 0; i < SIM_ROWS_MAX; i++) {
+        unsigned got = 0;
+        const sim_row *row = &s->rows[i];
+        for (size_t k = 0; k < of->receiver_count; k++) {
+            got += of->receivers[k] == row->id;
+        }
+        if (row->used && !of->outside) {
+            assert_in_range(got, 0, 1);
+            assert_int_equal(places_of(row, message), got);
+        } else if (row->used) {
+            assert_in_range(places_of(row, message), 0, 1);
+        }
+    }
+}
+
+/* Nothing is at work: who has a name is found by it, and who is in memory knows what the disk has
+ * of it. */
+static void check_names(sim *s)
+{
+    for (size_t i = 0; i < SIM_ROWS_MAX; i++) {
+        char id[DW_ACTOR_ID_CHARS + 1];
+        const sim_row *row = &s->rows[i];
+        const dw__record *record = row->used ? dw__find(s->runtime, row->id) : NULL;
+        if (row->used && row->name[0] != '\0') {
+            assert_int_equal(dw_runtime_find(s->runtime, "", row->name, id, NULL), DW_OK);
+            assert_int_equal(sim_id(id), row->id);
+        }
+        if (record != NULL && record->names_known) {
+            unsigned groups = 0;
+            assert_string_equal(dw__name_of(record), row->name);
+            for (size_t k = 0; k < record->group_count; k++) {
+                groups |= 1u << (dw__group_at(record, k)[1] - '0');
+            }
+            assert_int_equal(groups, row->groups);
+        }
+    }
+}
+
 /* Nothing is at work, and all is written. */
 static void check(sim *s)
 {
     for (uint64_t i = 1; i <= s->message_count; i++) {
         const sim_message *message = &s->messages[i];
+        if (message->named) {
+            check_named(s, i);
+            continue;
+        }
         const sim_row *row = sim_find_row(s, message->to);
         if (row == NULL) {
             continue;
@@ -605,7 +726,10 @@ static void check(sim *s)
 
 static void step(sim *s)
 {
-    switch (sim_chance(s, 20)) {
+    switch (sim_chance(s, 21)) {
+    case 20:
+        rename_one(s);
+        break;
     case 0:
         if (row_count(s) + 8 < SIM_ROWS_MAX / 2) {
             spawn(s);
@@ -659,6 +783,7 @@ static void run_schedule(uint64_t seed)
         }
     }
     come_to_rest(&s);
+    check_names(&s);
     close_process(&s, false);
     check(&s);
 }

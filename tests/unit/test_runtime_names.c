@@ -1,13 +1,19 @@
-/* Names of actors and groups of them: once in a tenant, by guests within what they may. */
+/* Names of actors and groups of them: once in a tenant, by guests within what they may; of actors
+ * in memory alone, and in a folder, where they outlast the process. */
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "runtime_fixture.h"
+#include "store_account.h"
 #include "support.h"
 
 static dw_module *member;
+static char folder[32];
 
 static runtime_id spawned(runtime_fixture *f, const char *tenant, uint32_t may, const char *name)
 {
@@ -203,34 +209,6 @@ static void test_runtime_groups(void **state)
     runtime_close(f);
 }
 
-/* Actors of a state folder could not be found by them where they are not in memory: refused. */
-static void test_runtime_names_in_a_folder(void **state)
-{
-    runtime_fixture *f = *state;
-    dw_error error;
-    char id[DW_ACTOR_ID_CHARS + 1];
-    char folder[] = "/tmp/dw-names-XXXXXX";
-    char command[64];
-    assert_non_null(mkdtemp(folder));
-    f->path = folder;
-    runtime_open(f);
-    runtime_id actor = spawned(f, "", DW_MAY_ALL, NULL);
-    const dw_spawn_options named = {.struct_bytes = sizeof named, .name = "clerk"};
-    assert_int_equal(dw_runtime_spawn(f->runtime, member, &named, id, &error), DW_E_UNSUPPORTED);
-    assert_int_equal(dw_runtime_set_name(f->runtime, actor.text, "clerk", &error),
-                     DW_E_UNSUPPORTED);
-    assert_int_equal(dw_runtime_join(f->runtime, actor.text, "all", &error), DW_E_UNSUPPORTED);
-    assert_int_equal(told(f, actor.text, "jall", &error), DW_E_UNSUPPORTED);
-    assert_int_equal(told(f, actor.text, "s@clerk hello", &error), DW_E_NOT_FOUND);
-    assert_int_equal(told(f, actor.text, "s#all hello", &error), DW_E_NOT_FOUND);
-    assert_int_equal(told(f, "@clerk", "hello", &error), DW_E_NOT_FOUND);
-    assert_int_equal(had(f, &actor), 0);
-    runtime_close(f);
-    f->path = NULL;
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    assert_int_equal(system(command), 0);
-}
-
 static void test_runtime_group_limits(void **state)
 {
     runtime_fixture *f = *state;
@@ -261,6 +239,274 @@ static void test_runtime_group_limits(void **state)
     runtime_close(f);
 }
 
+/* ---- in a folder ----------------------------------------------------------------------------- */
+
+static void open_again(runtime_fixture *f)
+{
+    runtime_close(f);
+    runtime_open(f);
+    tenant(f, "a");
+}
+
+static bool resident(runtime_fixture *f, const runtime_id *id)
+{
+    return runtime_info(f, id).resident;
+}
+
+static void find(runtime_fixture *f, const char *of, const char *name, const runtime_id *id)
+{
+    dw_error error = {.message = ""};
+    char found[DW_ACTOR_ID_CHARS + 1];
+    dw_status status = dw_runtime_find(f->runtime, of, name, found, &error);
+    assert_int_equal(status, id != NULL ? DW_OK : DW_E_NOT_FOUND);
+    assert_string_equal(found, id != NULL ? id->text : "");
+}
+
+/* Found and written to while nobody has them in memory; a name, or a group, wakes them. */
+static void test_kept_names_of_the_dormant(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    uint64_t accepted = 0;
+    char text[4096];
+    runtime_open(f);
+    tenant(f, "a");
+    runtime_id clerk = spawned(f, "", DW_MAY_ALL, "clerk");
+    runtime_id other = spawned(f, "a", DW_MAY_ALL, "clerk");
+    runtime_id sender = spawned(f, "", DW_MAY_ALL, NULL);
+    assert_int_equal(dw_runtime_join(f->runtime, clerk.text, "first", &error), DW_OK);
+    assert_int_equal(told(f, clerk.text, "jsecond", &error), DW_OK);
+    assert_int_equal(told(f, sender.text, "jsecond", &error), DW_OK);
+    open_again(f);
+    runtime_await(f);
+    find(f, "", "clerk", &clerk);
+    find(f, "a", "clerk", &other);
+    assert_int_equal(members(f, "#second"), 2);
+    assert_string_equal(runtime_info(f, &clerk).name, "clerk");
+    assert_int_equal(runtime_info(f, &clerk).groups, 2);
+    dw_text_room room = {.items = text, .capacity = sizeof text};
+    assert_int_equal(dw_runtime_describe(f->runtime, "@clerk", &room, &error), DW_OK);
+    text[room.count] = '\0';
+    assert_non_null(strstr(text, "\"dormant\""));
+    assert_non_null(strstr(text, "\"name\":\"clerk\""));
+    assert_non_null(strstr(text, "\"groups\":[\"second\",\"first\"]"));
+    assert_false(resident(f, &clerk) || resident(f, &other) || resident(f, &sender));
+    assert_int_equal(told(f, "a@clerk", "hello", &error), DW_OK);
+    assert_true(resident(f, &other) && !resident(f, &clerk));
+    /* From a guest, too, by name and to its group. */
+    assert_int_equal(told(f, sender.text, "s@clerk hello", &error), DW_OK);
+    runtime_await(f);
+    assert_true(resident(f, &clerk));
+    assert_int_equal(had(f, &clerk), 1);
+    assert_int_equal(runtime_info(f, &clerk).groups, 2);
+    open_again(f);
+    assert_int_equal(told(f, sender.text, "s#second hello", &error), DW_OK);
+    runtime_await(f);
+    open_again(f);
+    const dw_request request = {
+        .struct_bytes = sizeof request, .message = "hey", .message_bytes = 3};
+    assert_int_equal(dw_runtime_send_group(f->runtime, "#second", &request, &accepted, &error),
+                     DW_OK);
+    assert_int_equal(accepted, 2);
+    assert_int_equal(had(f, &clerk), 3);
+    assert_int_equal(had(f, &sender), 2);
+    assert_int_equal(had(f, &other), 1);
+    runtime_close(f);
+}
+
+static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err)
+{
+    (void)name;
+    (void)fingerprint;
+    (void)err;
+    *model = ((const runtime_fixture *)user)->actors->model;
+    return DW_OK;
+}
+
+/* What is not there any more has no name and is in no group, in memory or not; a fork, and what is
+ * imported, has what it is given alone. */
+static void test_kept_names_go_with_actors(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    runtime_id copy;
+    runtime_id imported;
+    char path[64];
+    runtime_open(f);
+    tenant(f, "a");
+    runtime_id first = spawned(f, "", DW_MAY_ALL, "first");
+    runtime_id second = spawned(f, "", DW_MAY_ALL, "second");
+    assert_int_equal(dw_runtime_join(f->runtime, first.text, "all", &error), DW_OK);
+    assert_int_equal(dw_runtime_join(f->runtime, second.text, "all", &error), DW_OK);
+    assert_int_equal(dw_runtime_fork(f->runtime, "@first", copy.text, &error), DW_OK);
+    assert_string_equal(runtime_info(f, &copy).name, "");
+    assert_int_equal(runtime_info(f, &copy).groups, 0);
+    (void)snprintf(path, sizeof path, "%s/../dw-names-export", folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(dw_runtime_export(f->runtime, "@first", fd, &error), DW_OK);
+    (void)close(fd);
+    const char *paths[] = {path};
+    const dw_thaw_options thaw = {.struct_bytes = sizeof thaw,
+                                  .paths = paths,
+                                  .path_count = 1,
+                                  .find_model = find_model,
+                                  .find_user = f};
+    dw_spawn_options options = {.struct_bytes = sizeof options, .name = "first"};
+    assert_int_equal(dw_runtime_import(f->runtime, &thaw, &options, imported.text, &error),
+                     DW_E_STATE);
+    options.name = "third";
+    assert_int_equal(dw_runtime_import(f->runtime, &thaw, &options, imported.text, &error), DW_OK);
+    assert_int_equal(unlink(path), 0);
+    find(f, NULL, "third", &imported);
+    assert_int_equal(runtime_info(f, &imported).groups, 0);
+    open_again(f);
+    find(f, NULL, "third", &imported);
+    find(f, NULL, "first", &first);
+    assert_string_equal(runtime_info(f, &copy).name, "");
+    assert_int_equal(dw_runtime_stop(f->runtime, "@first", &error), DW_OK); /* dormant */
+    find(f, NULL, "first", NULL);
+    assert_int_equal(members(f, "#all"), 1);
+    assert_int_equal(had(f, &second), 0);
+    assert_int_equal(dw_runtime_stop(f->runtime, "@second", &error), DW_OK); /* in memory */
+    find(f, NULL, "second", NULL);
+    assert_int_equal(members(f, "#all"), 0);
+    runtime_id again = spawned(f, "", DW_MAY_ALL, "first");
+    open_again(f);
+    find(f, NULL, "first", &again);
+    runtime_close(f);
+}
+
+/* Leaving memory and going back change nothing of them; a turn that failed has not joined. */
+static void test_kept_names_and_turns(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    char problem[256];
+    uint64_t freeze = 0;
+    runtime_open(f);
+    runtime_id id = spawned(f, "", DW_MAY_ALL, "clerk");
+    assert_int_equal(told(f, id.text, "jone", &error), DW_OK);
+    assert_int_equal(dw_runtime_freeze(f->runtime, id.text, &freeze, &error), DW_OK);
+    assert_int_equal(told(f, id.text, "jtwo", &error), DW_OK);
+    assert_int_equal(dw_runtime_park(f->runtime, "@clerk", &error), DW_OK);
+    assert_false(resident(f, &id));
+    find(f, NULL, "clerk", &id);
+    assert_int_equal(dw_runtime_set_name(f->runtime, "@clerk", "chief", &error), DW_OK); /* there */
+    assert_int_equal(dw_runtime_quit(f->runtime, "@chief", "one", &error), DW_OK);
+    assert_false(resident(f, &id));
+    assert_int_equal(told(f, "@chief", "hey", &error), DW_OK);
+    assert_string_equal(runtime_info(f, &id).name, "chief");
+    assert_int_equal(runtime_info(f, &id).groups, 1);
+    assert_int_equal(dw_runtime_rewind(f->runtime, "@chief", freeze, &error), DW_OK);
+    assert_int_equal(had(f, &id), 0);
+    assert_string_equal(runtime_info(f, &id).name, "chief");
+    assert_int_equal(members(f, "#one"), 0);
+    assert_int_equal(members(f, "#two"), 1);
+    assert_int_equal(told(f, id.text, "Jthree", &error), DW_E_TRAP);
+    assert_int_equal(members(f, "#three"), 0);
+    assert_string_equal(runtime_info(f, &id).name, "chief");
+    assert_int_equal(runtime_info(f, &id).groups, 1);
+    /* In one turn: it is in the group that it has joined. */
+    runtime_id second = spawned(f, "", DW_MAY_ALL, NULL);
+    assert_int_equal(told(f, second.text, "m#two", &error), DW_OK);
+    assert_int_equal(had(f, &id), 1);
+    assert_int_equal(had(f, &second), 1);
+    assert_int_equal(runtime_problems(f, problem), 0);
+    runtime_close(f);
+}
+
+static void on_spawned(void *user, const dw_runtime_end *end)
+{
+    (void)atomic_fetch_add((_Atomic unsigned *)user, end->status == DW_OK);
+}
+
+/* Of many that ask for one name at the same time one gets it. */
+static void test_kept_names_are_given_once(void **state)
+{
+    enum { COUNT = 32 };
+    runtime_fixture *f = *state;
+    dw_error error;
+    char id[DW_ACTOR_ID_CHARS + 1];
+    _Atomic unsigned made = 0;
+    unsigned begun = 0;
+    runtime_open(f);
+    runtime_id first = spawned(f, "", DW_MAY_ALL, NULL);
+    runtime_id second = spawned(f, "", DW_MAY_ALL, NULL);
+    const dw_spawn_options options = {
+        .struct_bytes = sizeof options, .name = "one", .on_end = on_spawned, .user = &made};
+    for (int i = 0; i < COUNT; i++) {
+        dw_status status = dw_runtime_begin_spawn(f->runtime, member, &options, id, &error);
+        assert_true(status == DW_OK || status == DW_E_STATE);
+        begun += status == DW_OK;
+    }
+    assert_true(begun >= 1);
+    (void)told(f, "@one", "hello", &error); /* one that is being made */
+    runtime_await(f);
+    assert_int_equal(made, 1);
+    assert_int_equal(dw_runtime_set_name(f->runtime, first.text, "one", &error), DW_E_STATE);
+    assert_int_equal(dw_runtime_set_name(f->runtime, first.text, "two", &error), DW_OK);
+    assert_int_equal(dw_runtime_set_name(f->runtime, second.text, "two", &error), DW_E_STATE);
+    assert_non_null(strstr(error.message, first.text));
+    assert_int_equal(dw_runtime_set_name(f->runtime, first.text, NULL, &error), DW_OK);
+    assert_int_equal(dw_runtime_set_name(f->runtime, second.text, "two", &error), DW_OK);
+    open_again(f);
+    find(f, NULL, "two", &second);
+    runtime_close(f);
+}
+
+/* A folder of the program before names were kept: taken over whole, and has them from then on. */
+static void test_kept_names_in_a_former_folder(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    runtime_id ids[3];
+    char path[64];
+    shell("rm -rf '%s' && mkdir '%s' && tar -C '%s' -xzf '" DW_TEST_DATA_DIR
+          "/../golden/state-folder-journal-2.tar.gz'",
+          folder, folder, folder);
+    (void)snprintf(path, sizeof path, "%s/ids", folder);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(fscanf(file, "%16s", ids[i].text), 1);
+    }
+    (void)fclose(file);
+    (void)snprintf(path, sizeof path, "%s/state", folder);
+    f->path = path;
+    runtime_open(f);
+    runtime_await(f);
+    assert_int_equal(had(f, &ids[0]), 3); /* two before, one that waited */
+    assert_int_equal(runtime_told(f, &ids[1], "+0"), 5);
+    assert_int_equal(runtime_told(f, &ids[2], "+1"), 6); /* its fork */
+    assert_int_equal(runtime_info(f, &ids[1]).set_aside, 1);
+    assert_string_equal(runtime_info(f, &ids[0]).name, "");
+    assert_int_equal(dw_runtime_set_name(f->runtime, ids[0].text, "clerk", &error), DW_OK);
+    assert_int_equal(dw_runtime_join(f->runtime, ids[1].text, "all", &error), DW_OK);
+    runtime_close(f);
+    runtime_open(f);
+    find(f, NULL, "clerk", &ids[0]);
+    assert_int_equal(members(f, "#all"), 1);
+    runtime_close(f);
+    f->path = folder;
+}
+
+static int in_folder(void **state)
+{
+    runtime_fixture *f = *state;
+    (void)snprintf(folder, sizeof folder, "/tmp/dw-names-XXXXXX");
+    f->path = folder;
+    return mkdtemp(folder) != NULL ? 0 : 1;
+}
+
+static int out_of_folder(void **state)
+{
+    runtime_fixture *f = *state;
+    f->path = NULL;
+    shell("rm -rf '%s'", folder);
+    return 0;
+}
+
 static int open_all(void **state)
 {
     int failed = runtime_fixture_open(state);
@@ -276,13 +522,23 @@ static int close_all(void **state)
 
 int main(void)
 {
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, in_folder, out_of_folder)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runtime_names_are_unique),
         cmocka_unit_test(test_runtime_names_are_no_ids),
         cmocka_unit_test(test_runtime_names_for_guests),
         cmocka_unit_test(test_runtime_groups),
-        cmocka_unit_test(test_runtime_names_in_a_folder),
         cmocka_unit_test(test_runtime_group_limits),
+        IN_FOLDER(test_runtime_names_are_unique),
+        IN_FOLDER(test_runtime_names_are_no_ids),
+        IN_FOLDER(test_runtime_names_for_guests),
+        IN_FOLDER(test_runtime_groups),
+        IN_FOLDER(test_runtime_group_limits),
+        IN_FOLDER(test_kept_names_of_the_dormant),
+        IN_FOLDER(test_kept_names_go_with_actors),
+        IN_FOLDER(test_kept_names_and_turns),
+        IN_FOLDER(test_kept_names_are_given_once),
+        IN_FOLDER(test_kept_names_in_a_former_folder),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_all, close_all);
