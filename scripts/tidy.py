@@ -30,7 +30,8 @@ FOLDER_SHARE_MAX = 0.12
 # Folders of src: each may include headers of those before it, and its own.
 FOLDERS = ["base", "memory", "device", "kernels", "gguf", "tokenizer", "text", "grammar", "schema",
            "values", "templates", "chat", "sampling", "kv", "model", "inference", "tensor",
-           "wasm", "actor", "snapshot", "guest_abi", "scheduler", "journal", "prefixes", "store", "runtime", "server",
+           "wasm", "actor", "snapshot", "guest_abi", "scheduler", "journal", "prefixes", "store",
+           "seeing", "runtime", "server",
            "api", "cli"]
 PATTERNS = ["src/*/*.[ch]", "src/*/*.cpp", "src/*/*.cu", "include/*.h", "guest/*.h",
             "guest/examples/*.c", "tests/unit/*.[ch]", "tests/support/*.[ch]", "tests/guest/*.c",

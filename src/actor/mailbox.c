@@ -10,6 +10,15 @@ bool dw_actor_id_good(const char *id)
     return strspn(id, "0123456789abcdef") == DW_ACTOR_ID_CHARS && id[DW_ACTOR_ID_CHARS] == '\0';
 }
 
+void dw_actor_id_write(char text[DW_ACTOR_ID_CHARS + 1], uint64_t id)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < DW_ACTOR_ID_CHARS; i++) {
+        text[i] = digits[(id >> (60 - 4 * i)) & 15];
+    }
+    text[DW_ACTOR_ID_CHARS] = '\0';
+}
+
 dw_status dw_message_create(dw_message **out, const char *actor, const void *content, size_t bytes,
                             dw_error *err)
 {

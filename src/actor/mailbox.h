@@ -27,6 +27,7 @@ typedef struct dw_mailbox {
 
 /* 16 lower-case hexadecimal digits and nothing behind them. */
 bool dw_actor_id_good(const char *id);
+void dw_actor_id_write(char text[DW_ACTOR_ID_CHARS + 1], uint64_t id);
 
 /* A message with a copy of `content` [bytes]; `actor` NULL: "". Errors: DW_E_MEMORY. */
 dw_status dw_message_create(dw_message **out, const char *actor, const void *content, size_t bytes,

@@ -12,7 +12,7 @@
 #include "base/os.h"
 #include "base/stop.h"
 #include "runtime/describe.h"
-#include "runtime/outlet.h"
+#include "seeing/outlet.h"
 
 #define CLIENTS_MAX 16u
 #define LINE_BYTES_MAX 256u
@@ -227,7 +227,7 @@ static void *run(void *arg)
     struct pollfd fds[CLIENTS_MAX + 2];
     client *owners[CLIENTS_MAX + 2];
     unsigned count = 0;
-    dw__outlet_prepare();
+    dw_outlet_prepare();
     while (!atomic_load(&control->ends)) {
         uint64_t until_ns = set_up(control, fds, owners, &count);
         if (dw_os_poll(fds, count, until_ns) < 0) {

@@ -275,7 +275,7 @@ static dw_runtime_stats stats_of(const dw_runtime *runtime)
     stats.resident_bytes = runtime->resident_bytes;
     stats.queued = runtime->queued_count;
     stats.working = runtime->working_count;
-    stats.lost_log_entries = dw__log_lost(runtime->log);
+    stats.lost_log_entries = dw_event_log_lost(runtime->log);
     stats.uptime_ns = runtime->platform.clock_ns(runtime->platform.user) - runtime->opened_ns;
     stats.messages = runtime->sums.messages;
 #define COPY(name) stats.name = runtime->sums.name;

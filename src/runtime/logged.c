@@ -7,34 +7,34 @@
 /* A limit that an actor meets again and again is told once in so long. */
 #define AGAIN_NS UINT64_C(1000000000)
 
-static dw__log_note note_of(const dw__record *record, dw_log_level level, const char *event)
+static dw_event_log_note note_of(const dw__record *record, dw_log_level level, const char *event)
 {
-    return (dw__log_note){.level = level,
-                          .event = event,
-                          .has_actor = true,
-                          .actor = record->id,
-                          .tenant = record->tenant->name};
+    return (dw_event_log_note){.level = level,
+                               .event = event,
+                               .has_actor = true,
+                               .actor = record->id,
+                               .tenant = record->tenant->name};
 }
 
 /* `record` may be NULL: the actor is not in memory. */
-static dw__log_note note_of_id(const dw__record *record, uint64_t id, dw_log_level level,
-                               const char *event)
+static dw_event_log_note note_of_id(const dw__record *record, uint64_t id, dw_log_level level,
+                                    const char *event)
 {
-    return record != NULL
-               ? note_of(record, level, event)
-               : (dw__log_note){.level = level, .event = event, .has_actor = true, .actor = id};
+    return record != NULL ? note_of(record, level, event)
+                          : (dw_event_log_note){
+                                .level = level, .event = event, .has_actor = true, .actor = id};
 }
 
-static void add_error(dw__log_note *note, const dw_error *error)
+static void add_error(dw_event_log_note *note, const dw_error *error)
 {
     note->status = error->code;
-    note->limit = dw__limit_in(error->message);
+    note->limit = dw_limit_in(error->message);
     (void)snprintf(note->text, sizeof note->text, "%s", error->message);
 }
 
-static void add_field(dw__log_note *note, const char *name, uint64_t value)
+static void add_field(dw_event_log_note *note, const char *name, uint64_t value)
 {
-    DW_ASSERT(note->field_count < DW__LOG_FIELDS);
+    DW_ASSERT(note->field_count < DW_EVENT_LOG_FIELDS);
     note->fields[note->field_count++] = (dw_log_field){.name = name, .value = value};
 }
 
@@ -86,10 +86,10 @@ void dw__log_happening(dw_runtime *runtime, const dw__record *record, uint64_t i
                        const dw__happening *happening)
 {
     const telling how = telling_of(happening);
-    if (how.event == NULL || !dw__log_wants(runtime->log, how.level)) {
+    if (how.event == NULL || !dw_event_log_wants(runtime->log, how.level)) {
         return;
     }
-    dw__log_note note = note_of_id(record, id, how.level, how.event);
+    dw_event_log_note note = note_of_id(record, id, how.level, how.event);
     if (happening->error != NULL && happening->error->code != DW_OK) {
         add_error(&note, happening->error);
     }
@@ -99,7 +99,7 @@ void dw__log_happening(dw_runtime *runtime, const dw__record *record, uint64_t i
         add_field(&note, "freeze", happening->number);
     }
     if (record == NULL) {
-        dw__log_put(runtime->log, &note);
+        dw_event_log_put(runtime->log, &note);
         return;
     }
     if (happening->kind == DW_EVENT_MADE) {
@@ -109,69 +109,69 @@ void dw__log_happening(dw_runtime *runtime, const dw__record *record, uint64_t i
         add_field(&note, "failed", record->sums.failed);
         add_field(&note, "restarts", record->restarts);
     }
-    dw__log_put(runtime->log, &note);
+    dw_event_log_put(runtime->log, &note);
 }
 
 void dw__log_failed_try(dw_runtime *runtime, const dw__record *record, const dw__mail *mail)
 {
-    if (!dw__log_wants(runtime->log, DW_LOG_WARN)) {
+    if (!dw_event_log_wants(runtime->log, DW_LOG_WARN)) {
         return;
     }
-    dw__log_note note = note_of(record, DW_LOG_WARN, "message-failed");
+    dw_event_log_note note = note_of(record, DW_LOG_WARN, "message-failed");
     add_error(&note, &mail->error);
     note.message = mail->number;
     add_field(&note, "attempts", mail->attempts);
-    dw__log_put(runtime->log, &note);
+    dw_event_log_put(runtime->log, &note);
 }
 
 void dw__log_problem(dw_runtime *runtime, uint64_t id, const dw_error *problem)
 {
-    if (!dw__log_wants(runtime->log, DW_LOG_WARN)) {
+    if (!dw_event_log_wants(runtime->log, DW_LOG_WARN)) {
         return;
     }
-    dw__log_note note = note_of_id(dw__find_any(runtime, id), id, DW_LOG_WARN, "problem");
+    dw_event_log_note note = note_of_id(dw__find_any(runtime, id), id, DW_LOG_WARN, "problem");
     add_error(&note, problem);
-    dw__log_put(runtime->log, &note);
+    dw_event_log_put(runtime->log, &note);
 }
 
 void dw__log_refused(dw_runtime *runtime, dw__record *record, const dw_error *error)
 {
     uint64_t now_ns = runtime->platform.clock_ns(runtime->platform.user);
     bool limit = error->code == DW_E_LIMIT || error->code == DW_E_BUSY;
-    if (!dw__log_wants(runtime->log, DW_LOG_WARN) ||
+    if (!dw_event_log_wants(runtime->log, DW_LOG_WARN) ||
         (record->refused_ns != 0 && now_ns - record->refused_ns < AGAIN_NS)) {
         return;
     }
     record->refused_ns = now_ns;
-    dw__log_note note = note_of(record, DW_LOG_WARN, limit ? "limit-reached" : "refused");
+    dw_event_log_note note = note_of(record, DW_LOG_WARN, limit ? "limit-reached" : "refused");
     add_error(&note, error);
     note.message = record->current != NULL ? record->current->number : 0;
-    dw__log_put(runtime->log, &note);
+    dw_event_log_put(runtime->log, &note);
 }
 
 void dw__log_slow(dw_runtime *runtime, const dw__record *record, uint64_t took_ns)
 {
     const uint32_t slow_ms = runtime->options.slow_message_ms;
     if (took_ns / 1000000 < (slow_ms != 0 ? slow_ms : DW__SLOW_MS) ||
-        !dw__log_wants(runtime->log, DW_LOG_WARN)) {
+        !dw_event_log_wants(runtime->log, DW_LOG_WARN)) {
         return;
     }
     const dw__sums *before = &record->began_with;
-    dw__log_note note = note_of(record, DW_LOG_WARN, "message-slow");
+    dw_event_log_note note = note_of(record, DW_LOG_WARN, "message-slow");
     note.message = record->current != NULL ? record->current->number : 0;
     add_field(&note, "work_ns", took_ns);
     add_field(&note, "guest_ns", record->sums.guest_ns - before->guest_ns);
     add_field(&note, "device_ns", record->sums.device_ns - before->device_ns);
     add_field(&note, "prompt_tokens", record->sums.prompt_tokens - before->prompt_tokens);
     add_field(&note, "generated_tokens", record->sums.generated_tokens - before->generated_tokens);
-    dw__log_put(runtime->log, &note);
+    dw_event_log_put(runtime->log, &note);
 }
 
 void dw__log_simple(dw_runtime *runtime, const dw__record *record, dw_log_level level,
                     const char *event)
 {
-    if (dw__log_wants(runtime->log, level)) {
-        const dw__log_note note = note_of(record, level, event);
-        dw__log_put(runtime->log, &note);
+    if (dw_event_log_wants(runtime->log, level)) {
+        const dw_event_log_note note = note_of(record, level, event);
+        dw_event_log_put(runtime->log, &note);
     }
 }

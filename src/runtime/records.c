@@ -17,11 +17,7 @@
 
 void dw__id_text(char text[DW_ACTOR_ID_CHARS + 1], uint64_t id)
 {
-    static const char digits[] = "0123456789abcdef";
-    for (int i = 0; i < DW_ACTOR_ID_CHARS; i++) {
-        text[i] = digits[(id >> (60 - 4 * i)) & 15];
-    }
-    text[DW_ACTOR_ID_CHARS] = '\0';
+    dw_actor_id_write(text, id);
 }
 
 void dw__sender_text(char text[DW_ACTOR_ID_CHARS + 1], const dw__sender *sender)

@@ -113,11 +113,11 @@ static void free_host(dw__host *host)
     end_threads(host);
     if (host->runtime != NULL) {
         end_trace(host->runtime);
-        dw__log_close(host->runtime->log); /* its callback may still look at the scheduler */
+        dw_event_log_close(host->runtime->log); /* its callback may still look at the scheduler */
     }
     dw_scheduler_destroy(host->scheduler); /* which looks whether it is watched */
     if (host->runtime != NULL) {
-        dw__trace_destroy(host->runtime->trace);
+        dw_tracer_destroy(host->runtime->trace);
         dw__runtime_free(host->runtime);
     }
     dw__prefixes_close(host->prefixes);
@@ -196,8 +196,10 @@ static dw_status open_eyes(dw__host *host, const dw_runtime_options *options, dw
     const dw_scheduler_watch watch = {
         .on = &runtime->tracing, .on_span = dw__host_watch, .user = host};
     dw_scheduler_set_watch(host->scheduler, &watch);
-    dw_status status = dw__trace_create(&runtime->trace, err);
-    return status == DW_OK ? dw__log_open(&runtime->log, runtime, options, err) : status;
+    dw_status status = dw_tracer_create(&runtime->trace, err);
+    return status == DW_OK
+               ? dw_event_log_open(&runtime->log, options, dw__runtime_own_thread, runtime, err)
+               : status;
 }
 
 /* On a CPU guests and device want the same cores, and are at it by turns. Another device computes

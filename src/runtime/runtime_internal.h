@@ -4,16 +4,18 @@
 #ifndef DW_RUNTIME_RUNTIME_INTERNAL_H
 #define DW_RUNTIME_RUNTIME_INTERNAL_H
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/account.h"
 #include "runtime/keeper.h"
-#include "runtime/log.h"
 #include "runtime/platform.h"
-#include "runtime/trace.h"
+#include "seeing/log.h"
+#include "seeing/trace.h"
 
 #define DW__TENANTS_MAX 1024u
+static_assert(DW__TENANTS_MAX <= DW_TRACER_TENANTS_MAX, "tenants have tracks of their own");
 #define DW__WORKING_DEFAULT 256u
 #define DW__WORKING_MAX 65536u
 #define DW__SUBSCRIPTIONS_MAX 1024u
@@ -449,8 +451,8 @@ struct dw_runtime {
     bool cut_short;      /* not all could come that were to */
     size_t unable_count; /* of actors that could not, since that began */
     uint64_t opened_ns;
-    dw__log *log;         /* NULL: none; it stays as it is, as the next */
-    dw__trace *trace;     /* NULL: there cannot be one */
+    dw_event_log *log;    /* NULL: none; it stays as it is, as the next */
+    dw_tracer *trace;     /* NULL: there cannot be one */
     _Atomic bool tracing; /* one is under way; read by any thread */
     dw_runtime_stats counts;
     dw__sums sums;

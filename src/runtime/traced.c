@@ -3,10 +3,10 @@
 #include "runtime/runtime_internal.h"
 #include "scheduler/scheduler.h"
 
-static dw__trace_note note_of(const dw__record *record, dw__trace_kind kind, const char *name,
+static dw_tracer_note note_of(const dw__record *record, dw_tracer_kind kind, const char *name,
                               uint64_t from_ns)
 {
-    return (dw__trace_note){.kind = kind,
+    return (dw_tracer_note){.kind = kind,
                             .name = name,
                             .actor = record->id,
                             .tenant_number = record->tenant->number,
@@ -26,11 +26,11 @@ void dw__trace_span(dw_runtime *runtime, const dw__record *record, const char *w
     if (!dw__traces(runtime)) {
         return;
     }
-    dw__trace_note note = note_of(record, DW__TRACE_SLICE, what, from_ns);
+    dw_tracer_note note = note_of(record, DW_TRACER_SLICE, what, from_ns);
     note.to_ns = now_of(runtime);
     note.names[0] = value_name;
     note.values[0] = value;
-    dw__trace_put(runtime->trace, &note);
+    dw_tracer_put(runtime->trace, &note);
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -41,24 +41,24 @@ void dw__trace_queued(dw_runtime *runtime, const dw__record *record, const dw__m
         return;
     }
     const dw__record *from = mail->from.is_actor ? dw__find(runtime, mail->from.id) : NULL;
-    dw__trace_note note = note_of(record, DW__TRACE_WAIT_BEGIN, "queue", mail->queued_ns);
+    dw_tracer_note note = note_of(record, DW_TRACER_WAIT_BEGIN, "queue", mail->queued_ns);
     note.number = mail->number;
     note.names[0] = "bytes";
     note.values[0] = mail->bytes;
-    dw__trace_put(runtime->trace, &note);
+    dw_tracer_put(runtime->trace, &note);
     if (from != NULL && from->state == DW__WORKING) {
-        note = note_of(from, DW__TRACE_CAUSES, "causes", mail->queued_ns);
+        note = note_of(from, DW_TRACER_CAUSES, "causes", mail->queued_ns);
         note.number = mail->number;
-        dw__trace_put(runtime->trace, &note);
+        dw_tracer_put(runtime->trace, &note);
     }
 }
 
 static void put_wait_end(dw_runtime *runtime, const dw__record *record, uint64_t number,
                          uint64_t at_ns)
 {
-    dw__trace_note note = note_of(record, DW__TRACE_WAIT_END, "queue", at_ns);
+    dw_tracer_note note = note_of(record, DW_TRACER_WAIT_END, "queue", at_ns);
     note.number = number;
-    dw__trace_put(runtime->trace, &note);
+    dw_tracer_put(runtime->trace, &note);
 }
 
 void dw__trace_left(dw_runtime *runtime, const dw__mail *mail)
@@ -77,9 +77,9 @@ void dw__trace_began(dw_runtime *runtime, const dw__record *record)
     }
     put_wait_end(runtime, record, mail->number, record->began_ns);
     if (mail->from.is_actor) {
-        dw__trace_note note = note_of(record, DW__TRACE_CAUSED, "causes", record->began_ns);
+        dw_tracer_note note = note_of(record, DW_TRACER_CAUSED, "causes", record->began_ns);
         note.number = mail->number;
-        dw__trace_put(runtime->trace, &note);
+        dw_tracer_put(runtime->trace, &note);
     }
 }
 
@@ -90,8 +90,8 @@ void dw__trace_ended(dw_runtime *runtime, const dw__record *record, uint64_t num
         return;
     }
     const dw__sums *before = &record->began_with;
-    dw__trace_note note =
-        note_of(record, DW__TRACE_SLICE, number != 0 ? "message" : "timer", record->began_ns);
+    dw_tracer_note note =
+        note_of(record, DW_TRACER_SLICE, number != 0 ? "message" : "timer", record->began_ns);
     note.to_ns = now_of(runtime);
     note.number = number;
     note.names[0] = "prompt_tokens";
@@ -100,7 +100,7 @@ void dw__trace_ended(dw_runtime *runtime, const dw__record *record, uint64_t num
     note.values[1] = record->sums.generated_tokens - before->generated_tokens;
     note.names[2] = "failed";
     note.values[2] = status != DW_OK;
-    dw__trace_put(runtime->trace, &note);
+    dw_tracer_put(runtime->trace, &note);
 }
 
 void dw__trace_answered(dw_runtime *runtime, const dw__record *record, uint64_t bytes)
@@ -108,11 +108,11 @@ void dw__trace_answered(dw_runtime *runtime, const dw__record *record, uint64_t 
     if (!dw__traces(runtime)) {
         return;
     }
-    dw__trace_note note = note_of(record, DW__TRACE_MARK, "answer", now_of(runtime));
+    dw_tracer_note note = note_of(record, DW_TRACER_MARK, "answer", now_of(runtime));
     note.number = record->current != NULL ? record->current->number : 0;
     note.names[0] = "bytes";
     note.values[0] = bytes;
-    dw__trace_put(runtime->trace, &note);
+    dw_tracer_put(runtime->trace, &note);
 }
 
 /* ---- guests and the device ------------------------------------------------------------------- */
@@ -136,13 +136,13 @@ static const char *name_of_wait(dw_scheduler_wait wait)
 
 static void put_run(dw_runtime *runtime, const dw_scheduler_span *span)
 {
-    const dw__trace_note note = {.kind = DW__TRACE_RUN,
+    const dw_tracer_note note = {.kind = DW_TRACER_RUN,
                                  .name = "run",
                                  .from_ns = span->from_ns,
                                  .to_ns = span->to_ns,
                                  .names = {"run", "tokens", "sequences"},
                                  .values = {span->run, span->tokens, span->sequences}};
-    dw__trace_put(runtime->trace, &note);
+    dw_tracer_put(runtime->trace, &note);
 }
 
 /* Turns are the scheduler's, and may have begun with what it did before this message. */
@@ -157,8 +157,8 @@ void dw__trace_scheduled(dw_runtime *runtime, const dw__record *record,
         return;
     }
     uint64_t from_ns = span->from_ns > record->began_ns ? span->from_ns : record->began_ns;
-    dw__trace_kind kind = span->kind == DW_SPAN_STEP ? DW__TRACE_STEP : DW__TRACE_SLICE;
-    dw__trace_note note = note_of(record, kind, "guest", from_ns);
+    dw_tracer_kind kind = span->kind == DW_SPAN_STEP ? DW_TRACER_STEP : DW_TRACER_SLICE;
+    dw_tracer_note note = note_of(record, kind, "guest", from_ns);
     note.to_ns = span->to_ns > from_ns ? span->to_ns : from_ns;
     note.number = record->current != NULL ? record->current->number : 0;
     switch (span->kind) {
@@ -178,7 +178,7 @@ void dw__trace_scheduled(dw_runtime *runtime, const dw__record *record,
     default:
         break;
     }
-    dw__trace_put(runtime->trace, &note);
+    dw_tracer_put(runtime->trace, &note);
 }
 
 /* ---- from outside ---------------------------------------------------------------------------- */
@@ -197,7 +197,7 @@ dw_status dw_runtime_trace_begin(dw_runtime *runtime, const dw_trace_options *op
     if (status != DW_OK) {
         return status;
     }
-    status = dw__trace_begin(runtime->trace, &runtime->tracing, &own, now_of(runtime), err);
+    status = dw_tracer_begin(runtime->trace, &runtime->tracing, &own, now_of(runtime), err);
     dw__leave(runtime, false);
     return status;
 }
@@ -207,7 +207,7 @@ dw_status dw_runtime_trace_end(dw_runtime *runtime, dw_trace_stats *stats, dw_er
     dw_trace_stats own = {.events = 0};
     dw_status status = dw_struct_check(stats, "dw_trace_stats", err);
     if (status == DW_OK) {
-        status = dw__trace_end(runtime->trace, &own, err);
+        status = dw_tracer_end(runtime->trace, &own, err);
     }
     if (status == DW_OK || status == DW_E_IO) {
         dw_struct_write(stats, &own, sizeof own);

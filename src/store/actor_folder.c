@@ -23,10 +23,7 @@ uint64_t dw__id_number(const char *id)
 
 void dw__id_write(char id[DW_ACTOR_ID_CHARS + 1], uint64_t number)
 {
-    for (int i = DW_ACTOR_ID_CHARS; i-- > 0; number >>= 4) {
-        id[i] = "0123456789abcdef"[number & 15];
-    }
-    id[DW_ACTOR_ID_CHARS] = '\0';
+    dw_actor_id_write(id, number);
 }
 
 void dw__bind_id(dw_query *query, const char *id)

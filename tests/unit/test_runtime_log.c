@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
-#include "runtime/log.h"
+#include "seeing/log.h"
 #include "runtime_fixture.h"
 #include "support.h"
 
@@ -299,11 +299,11 @@ static void test_log_tells_slow_messages(void **state)
 static void test_log_knows_limits(void **state)
 {
     (void)state;
-    assert_string_equal(dw__limit_in("mailbox: 3 messages wait, limit 3 (mail)"), "mail");
-    assert_string_equal(dw__limit_in("message: 9 bytes, limit 8 (message_bytes)"), "message_bytes");
-    assert_string_equal(dw__limit_in("kv_bytes: 5 bytes more than the 4"), "kv_bytes");
-    assert_string_equal(dw__limit_in("the guest trapped: files and mail"), "");
-    assert_string_equal(dw__limit_in(""), "");
+    assert_string_equal(dw_limit_in("mailbox: 3 messages wait, limit 3 (mail)"), "mail");
+    assert_string_equal(dw_limit_in("message: 9 bytes, limit 8 (message_bytes)"), "message_bytes");
+    assert_string_equal(dw_limit_in("kv_bytes: 5 bytes more than the 4"), "kv_bytes");
+    assert_string_equal(dw_limit_in("the guest trapped: files and mail"), "");
+    assert_string_equal(dw_limit_in(""), "");
 }
 
 int main(void)

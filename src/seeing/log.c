@@ -1,34 +1,35 @@
-#include "runtime/log.h"
+#include "seeing/log.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "actor/mailbox.h"
 #include "base/alloc.h"
 #include "base/json_text.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/os.h"
-#include "runtime/outlet.h"
-#include "runtime/runtime_internal.h"
+#include "seeing/outlet.h"
 
 #define NOTES 1024u
 #define RATE_DEFAULT 1000u
 #define SECOND_NS UINT64_C(1000000000)
 
 typedef struct kept {
-    dw__log_note note;
+    dw_event_log_note note;
     uint64_t time_ms;
     uint64_t lost; /* before it */
 } kept;
 
-struct dw__log {
+struct dw_event_log {
     dw_log_level level;
     uint32_t rate_max;
     void (*on_log)(void *user, const dw_log_entry *entry);
     void *user;
-    dw__outlet outlet; /* its fd is -1: none */
+    dw_outlet outlet; /* its fd is -1: none */
+    void (*begins)(const dw_runtime *runtime);
     const dw_runtime *runtime;
     pthread_t thread;
 
@@ -48,13 +49,13 @@ static const char *const level_names[] = {"none", "error", "warn", "info", "debu
 
 /* ---- noting ---------------------------------------------------------------------------------- */
 
-bool dw__log_wants(const dw__log *log, dw_log_level level)
+bool dw_event_log_wants(const dw_event_log *log, dw_log_level level)
 {
     return log != NULL && level <= log->level;
 }
 
 /* With the lock. Room for one more, and not too many in this second. */
-static bool has_room(dw__log *log)
+static bool has_room(dw_event_log *log)
 {
     uint64_t now = dw_os_clock_ns();
     if (now - log->second_ns >= SECOND_NS) {
@@ -64,9 +65,9 @@ static bool has_room(dw__log *log)
     return log->count < NOTES && log->in_second < log->rate_max;
 }
 
-void dw__log_put(dw__log *log, const dw__log_note *note)
+void dw_event_log_put(dw_event_log *log, const dw_event_log_note *note)
 {
-    if (!dw__log_wants(log, note->level)) {
+    if (!dw_event_log_wants(log, note->level)) {
         return;
     }
     uint64_t time_ms = dw_os_wall_ms();
@@ -86,7 +87,7 @@ void dw__log_put(dw__log *log, const dw__log_note *note)
     (void)pthread_mutex_unlock(&log->lock);
 }
 
-uint64_t dw__log_lost(dw__log *log)
+uint64_t dw_event_log_lost(dw_event_log *log)
 {
     if (log == NULL) {
         return 0;
@@ -97,7 +98,7 @@ uint64_t dw__log_lost(dw__log *log)
     return lost;
 }
 
-const char *dw__limit_in(const char *text)
+const char *dw_limit_in(const char *text)
 {
     /* What ends a guest says it in words (src/wasm/instance_call.c). */
     if (strstr(text, "the guest ran longer than its ") != NULL) {
@@ -136,7 +137,7 @@ static void add_time(dw_json_text *json, uint64_t time_ms)
     dw_json_add_string(json, "time", zone);
 }
 
-static void write_line(dw__log *log, const dw_log_entry *entry)
+static void write_line(dw_event_log *log, const dw_log_entry *entry)
 {
     char room[4096]; /* a note has less in JSON, where each byte of its text is escaped */
     dw_json_text json = dw_json_text_in(room, sizeof room - 1);
@@ -170,14 +171,14 @@ static void write_line(dw__log *log, const dw_log_entry *entry)
     dw_json_close(&json, '}');
     DW_ASSERT(dw_json_text_is_whole(&json));
     room[json.count] = '\n';
-    if (log->outlet.failed == 0 && !dw__outlet_write(&log->outlet, room, json.count + 1)) {
+    if (log->outlet.failed == 0 && !dw_outlet_write(&log->outlet, room, json.count + 1)) {
         dw_log(DW_LOG_ERROR, "log_fd: %s: no more is written to it", strerror(log->outlet.failed));
     }
 }
 
-static void hand_on(dw__log *log, const kept *one)
+static void hand_on(dw_event_log *log, const kept *one)
 {
-    const dw__log_note *note = &one->note;
+    const dw_event_log_note *note = &one->note;
     char actor[DW_ACTOR_ID_CHARS + 1] = "";
     dw_log_entry entry = {.struct_bytes = sizeof entry,
                           .level = note->level,
@@ -193,7 +194,7 @@ static void hand_on(dw__log *log, const kept *one)
                           .field_count = note->field_count,
                           .lost = one->lost};
     if (note->has_actor) {
-        dw__id_text(actor, note->actor);
+        dw_actor_id_write(actor, note->actor);
     }
     if (log->on_log != NULL) {
         log->on_log(log->user, &entry);
@@ -205,9 +206,9 @@ static void hand_on(dw__log *log, const kept *one)
 
 static void *run(void *arg)
 {
-    dw__log *log = arg;
-    dw__outlet_prepare();
-    dw__runtime_own_thread(log->runtime);
+    dw_event_log *log = arg;
+    dw_outlet_prepare();
+    log->begins(log->runtime);
     (void)pthread_mutex_lock(&log->lock);
     while (!log->ends || log->count > 0) {
         if (log->count == 0) {
@@ -240,7 +241,7 @@ static dw_status check(const dw_runtime_options *options, dw_error *err)
     return DW_OK;
 }
 
-static void release(dw__log *log)
+static void release(dw_event_log *log)
 {
     (void)pthread_cond_destroy(&log->wanted);
     (void)pthread_mutex_destroy(&log->lock);
@@ -248,15 +249,16 @@ static void release(dw__log *log)
     dw_free(log);
 }
 
-dw_status dw__log_open(dw__log **out, const dw_runtime *own_thread_of,
-                       const dw_runtime_options *options, dw_error *err)
+dw_status dw_event_log_open(dw_event_log **out, const dw_runtime_options *options,
+                            void (*begins)(const dw_runtime *runtime), const dw_runtime *runtime,
+                            dw_error *err)
 {
     *out = NULL;
     dw_status status = check(options, err);
     if (status != DW_OK || (options->on_log == NULL && options->log_fd == 0)) {
         return status;
     }
-    dw__log *log = dw_alloc(1, sizeof *log);
+    dw_event_log *log = dw_alloc(1, sizeof *log);
     if (log == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a log");
     }
@@ -265,7 +267,8 @@ dw_status dw__log_open(dw__log **out, const dw_runtime *own_thread_of,
     log->on_log = options->on_log;
     log->user = options->user;
     log->outlet.fd = options->log_fd > 0 ? options->log_fd : -1;
-    log->runtime = own_thread_of;
+    log->begins = begins;
+    log->runtime = runtime;
     DW_ASSERT(pthread_mutex_init(&log->lock, NULL) == 0);
     dw_os_cond_init(&log->wanted);
     log->notes = dw_alloc(NOTES, sizeof *log->notes);
@@ -278,7 +281,7 @@ dw_status dw__log_open(dw__log **out, const dw_runtime *own_thread_of,
     return DW_OK;
 }
 
-void dw__log_close(dw__log *log)
+void dw_event_log_close(dw_event_log *log)
 {
     if (log == NULL) {
         return;

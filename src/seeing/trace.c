@@ -3,18 +3,18 @@
  * (pid, tid), i a mark, b and e the two ends of something beside the tracks, s and f an arrow from
  * one slice to another, M a name.
  * Source: "Trace Event Format", Google, as docs/seeing.md has it. */
-#include "runtime/trace.h"
+#include "seeing/trace.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/mailbox.h"
 #include "base/alloc.h"
 #include "base/json_text.h"
 #include "base/os.h"
 #include "base/public_struct.h"
-#include "runtime/outlet.h"
-#include "runtime/runtime_internal.h"
+#include "seeing/outlet.h"
 
 #define NOTES 16384u
 #define TRACKS_MAX 65536u /* actors that have tracks of their own */
@@ -26,19 +26,19 @@
 
 typedef enum stage { IDLE, GOING, ENDING } stage;
 
-struct dw__trace {
+struct dw_tracer {
     pthread_mutex_t lock; /* guards all down to `lost` */
     pthread_cond_t wanted;
     stage phase;
     _Atomic bool *on;
-    dw__trace_note *notes; /* [NOTES], a ring */
+    dw_tracer_note *notes; /* [NOTES], a ring */
     size_t first;
     size_t count;
     uint64_t lost;
 
     /* The thread's own, while it goes. */
     pthread_t thread;
-    dw__outlet outlet;
+    dw_outlet outlet;
     uint64_t from_ns;
     uint64_t bytes_max;
     uint64_t bytes;
@@ -47,12 +47,12 @@ struct dw__trace {
     uint64_t *actors; /* [1 << TRACK_BITS], by hash; which of them are taken `tracks` says */
     uint32_t *tracks; /* [1 << TRACK_BITS]; 0: free */
     uint32_t track_count;
-    bool tenants[DW__TENANTS_MAX + 1]; /* whose names were written */
+    bool tenants[DW_TRACER_TENANTS_MAX + 1]; /* whose names were written */
 };
 
 /* ---- noting ---------------------------------------------------------------------------------- */
 
-void dw__trace_put(dw__trace *trace, const dw__trace_note *note)
+void dw_tracer_put(dw_tracer *trace, const dw_tracer_note *note)
 {
     (void)pthread_mutex_lock(&trace->lock);
     if (trace->phase == GOING && trace->count < NOTES) {
@@ -69,16 +69,16 @@ void dw__trace_put(dw__trace *trace, const dw__trace_note *note)
 /* ---- writing: the thread --------------------------------------------------------------------- */
 
 /* What closes the file always has room. */
-static bool write_out(dw__trace *trace, const char *bytes, size_t count)
+static bool write_out(dw_tracer *trace, const char *bytes, size_t count)
 {
     if (trace->outlet.failed != 0 || count + BYTES_LEAST / 4 > trace->bytes_max - trace->bytes) {
         return false;
     }
     trace->bytes += count;
-    return dw__outlet_write(&trace->outlet, bytes, count);
+    return dw_outlet_write(&trace->outlet, bytes, count);
 }
 
-static bool write_event(dw__trace *trace, const dw_json_text *json)
+static bool write_event(dw_tracer *trace, const dw_json_text *json)
 {
     char room[1024];
     DW_ASSERT(dw_json_text_is_whole(json) && json->count + 2 <= sizeof room);
@@ -104,7 +104,7 @@ static void begin_event(dw_json_text *json, const char *phase, const char *name,
 }
 
 /* `what`: process_name or thread_name. */
-static bool write_name(dw__trace *trace, const char *what, uint32_t pid, uint32_t tid,
+static bool write_name(dw_tracer *trace, const char *what, uint32_t pid, uint32_t tid,
                        const char *name)
 {
     char room[768];
@@ -119,7 +119,7 @@ static bool write_name(dw__trace *trace, const char *what, uint32_t pid, uint32_
 }
 
 /* The actor's track: 2 * n, and 2 * n + 1 that of its steps. 0: there is no room for another. */
-static uint32_t track_of(dw__trace *trace, const dw__trace_note *note, uint32_t pid)
+static uint32_t track_of(dw_tracer *trace, const dw_tracer_note *note, uint32_t pid)
 {
     size_t at = (size_t)((note->actor * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - TRACK_BITS));
     char name[48];
@@ -134,7 +134,7 @@ static uint32_t track_of(dw__trace *trace, const dw__trace_note *note, uint32_t 
         return 0;
     }
     uint32_t track = 2 * (trace->track_count + 1);
-    dw__id_text(id, note->actor);
+    dw_actor_id_write(id, note->actor);
     (void)snprintf(name, sizeof name, "actor %s", id);
     bool named = write_name(trace, "thread_name", pid, track, name);
     (void)snprintf(name, sizeof name, "steps of %s", id);
@@ -148,10 +148,10 @@ static uint32_t track_of(dw__trace *trace, const dw__trace_note *note, uint32_t 
     return track;
 }
 
-static bool name_tenant(dw__trace *trace, const dw__trace_note *note, uint32_t pid)
+static bool name_tenant(dw_tracer *trace, const dw_tracer_note *note, uint32_t pid)
 {
     char name[DW_TENANT_NAME_MAX + 16];
-    DW_ASSERT(note->tenant_number <= DW__TENANTS_MAX);
+    DW_ASSERT(note->tenant_number <= DW_TRACER_TENANTS_MAX);
     if (!trace->tenants[note->tenant_number]) {
         (void)snprintf(name, sizeof name, "tenant \"%s\"", note->tenant);
         trace->tenants[note->tenant_number] = write_name(trace, "process_name", pid, 0, name);
@@ -159,53 +159,53 @@ static bool name_tenant(dw__trace *trace, const dw__trace_note *note, uint32_t p
     return trace->tenants[note->tenant_number];
 }
 
-static const char *phase_of(dw__trace_kind kind)
+static const char *phase_of(dw_tracer_kind kind)
 {
     switch (kind) {
-    case DW__TRACE_MARK:
+    case DW_TRACER_MARK:
         return "i";
-    case DW__TRACE_WAIT_BEGIN:
+    case DW_TRACER_WAIT_BEGIN:
         return "b";
-    case DW__TRACE_WAIT_END:
+    case DW_TRACER_WAIT_END:
         return "e";
-    case DW__TRACE_CAUSES:
+    case DW_TRACER_CAUSES:
         return "s";
-    case DW__TRACE_CAUSED:
+    case DW_TRACER_CAUSED:
         return "f";
     default:
         return "X";
     }
 }
 
-static void add_particulars(dw_json_text *json, const dw__trace_note *note, uint64_t from_ns)
+static void add_particulars(dw_json_text *json, const dw_tracer_note *note, uint64_t from_ns)
 {
     uint64_t at = note->from_ns > from_ns ? note->from_ns - from_ns : 0;
     dw_json_key(json, "ts");
     dw_json_micros(json, at);
     switch (note->kind) {
-    case DW__TRACE_SLICE:
-    case DW__TRACE_STEP:
-    case DW__TRACE_RUN:
+    case DW_TRACER_SLICE:
+    case DW_TRACER_STEP:
+    case DW_TRACER_RUN:
         dw_json_key(json, "dur");
         dw_json_micros(json, note->to_ns - from_ns > at ? note->to_ns - from_ns - at : 0);
-        dw_json_add_string(json, "cat", note->kind == DW__TRACE_SLICE ? "actor" : "device");
+        dw_json_add_string(json, "cat", note->kind == DW_TRACER_SLICE ? "actor" : "device");
         break;
-    case DW__TRACE_MARK:
+    case DW_TRACER_MARK:
         dw_json_add_string(json, "s", "t"); /* of its track */
         dw_json_add_string(json, "cat", "actor");
         break;
-    case DW__TRACE_CAUSED:
+    case DW_TRACER_CAUSED:
         dw_json_add_string(json, "bp", "e"); /* it ends at the slice around it */
         dw_json_add_string(json, "cat", "cause");
         dw_json_add_whole(json, "id", note->number);
         break;
     default:
-        dw_json_add_string(json, "cat", note->kind == DW__TRACE_CAUSES ? "cause" : "queue");
+        dw_json_add_string(json, "cat", note->kind == DW_TRACER_CAUSES ? "cause" : "queue");
         dw_json_add_whole(json, "id", note->number);
     }
 }
 
-static void add_values(dw_json_text *json, const dw__trace_note *note)
+static void add_values(dw_json_text *json, const dw_tracer_note *note)
 {
     dw_json_key(json, "args");
     dw_json_open(json, '{');
@@ -220,7 +220,7 @@ static void add_values(dw_json_text *json, const dw__trace_note *note)
     dw_json_close(json, '}');
 }
 
-static bool write_note(dw__trace *trace, const dw__trace_note *note)
+static bool write_note(dw_tracer *trace, const dw_tracer_note *note)
 {
     char room[768];
     dw_json_text json = dw_json_text_in(room, sizeof room);
@@ -229,7 +229,7 @@ static bool write_note(dw__trace *trace, const dw__trace_note *note)
     if (note->to_ns < trace->from_ns) {
         return true; /* it was over before the trace began */
     }
-    if (note->kind != DW__TRACE_RUN) {
+    if (note->kind != DW_TRACER_RUN) {
         pid = TENANT_PID + note->tenant_number;
         if (!name_tenant(trace, note, pid)) {
             return false;
@@ -238,7 +238,7 @@ static bool write_note(dw__trace *trace, const dw__trace_note *note)
         if (tid == 0) {
             return false;
         }
-        tid += note->kind == DW__TRACE_STEP;
+        tid += note->kind == DW_TRACER_STEP;
     }
     begin_event(&json, phase_of(note->kind), note->name, pid, tid);
     add_particulars(&json, note, trace->from_ns);
@@ -247,7 +247,7 @@ static bool write_note(dw__trace *trace, const dw__trace_note *note)
     return write_event(trace, &json);
 }
 
-static void write_head(dw__trace *trace)
+static void write_head(dw_tracer *trace)
 {
     static const char head[] = "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"program\":"
                                "\"driftwood\",\"version\":\"" DW_VERSION "\"},\"traceEvents\":[";
@@ -256,19 +256,19 @@ static void write_head(dw__trace *trace)
     (void)write_name(trace, "thread_name", DEVICE_PID, 1, "runs");
 }
 
-static void write_tail(dw__trace *trace)
+static void write_tail(dw_tracer *trace)
 {
     char text[96];
     int length =
         snprintf(text, sizeof text, "\n],\"lostEvents\":%llu}\n", (unsigned long long)trace->lost);
-    (void)dw__outlet_write(&trace->outlet, text, (size_t)length);
+    (void)dw_outlet_write(&trace->outlet, text, (size_t)length);
     trace->bytes += (uint64_t)length;
 }
 
 static void *run(void *arg)
 {
-    dw__trace *trace = arg;
-    dw__outlet_prepare();
+    dw_tracer *trace = arg;
+    dw_outlet_prepare();
     write_head(trace);
     (void)pthread_mutex_lock(&trace->lock);
     while (trace->phase == GOING || trace->count > 0) {
@@ -276,7 +276,7 @@ static void *run(void *arg)
             (void)pthread_cond_wait(&trace->wanted, &trace->lock);
             continue;
         }
-        dw__trace_note note = trace->notes[trace->first];
+        dw_tracer_note note = trace->notes[trace->first];
         trace->first = (trace->first + 1) % NOTES;
         trace->count--;
         (void)pthread_mutex_unlock(&trace->lock);
@@ -292,9 +292,9 @@ static void *run(void *arg)
 
 /* ---- its life -------------------------------------------------------------------------------- */
 
-dw_status dw__trace_create(dw__trace **out, dw_error *err)
+dw_status dw_tracer_create(dw_tracer **out, dw_error *err)
 {
-    dw__trace *trace = dw_alloc(1, sizeof *trace);
+    dw_tracer *trace = dw_alloc(1, sizeof *trace);
     *out = trace;
     if (trace == NULL) {
         return dw_fail(err, DW_E_MEMORY, "no memory for traces");
@@ -304,7 +304,7 @@ dw_status dw__trace_create(dw__trace **out, dw_error *err)
     return DW_OK;
 }
 
-void dw__trace_destroy(dw__trace *trace)
+void dw_tracer_destroy(dw_tracer *trace)
 {
     if (trace == NULL) {
         return;
@@ -315,7 +315,7 @@ void dw__trace_destroy(dw__trace *trace)
     dw_free(trace);
 }
 
-static void free_tables(dw__trace *trace)
+static void free_tables(dw_tracer *trace)
 {
     dw_free(trace->notes);
     dw_free(trace->actors);
@@ -326,7 +326,7 @@ static void free_tables(dw__trace *trace)
 }
 
 /* With the lock; nothing goes. */
-static dw_status start(dw__trace *trace, const dw_trace_options *options, uint64_t now_ns,
+static dw_status start(dw_tracer *trace, const dw_trace_options *options, uint64_t now_ns,
                        dw_error *err)
 {
     trace->notes = dw_alloc(NOTES, sizeof *trace->notes);
@@ -341,7 +341,7 @@ static dw_status start(dw__trace *trace, const dw_trace_options *options, uint64
     trace->any = false;
     trace->track_count = 0;
     memset(trace->tenants, 0, sizeof trace->tenants);
-    trace->outlet = (dw__outlet){.fd = options->fd};
+    trace->outlet = (dw_outlet){.fd = options->fd};
     trace->from_ns = now_ns;
     trace->bytes_max = options->bytes_max != 0 ? options->bytes_max : BYTES_DEFAULT;
     trace->phase = GOING;
@@ -353,7 +353,7 @@ static dw_status start(dw__trace *trace, const dw_trace_options *options, uint64
     return DW_OK;
 }
 
-dw_status dw__trace_begin(dw__trace *trace, _Atomic bool *on, const dw_trace_options *options,
+dw_status dw_tracer_begin(dw_tracer *trace, _Atomic bool *on, const dw_trace_options *options,
                           uint64_t now_ns, dw_error *err)
 {
     if (!dw_os_is_open(options->fd)) {
@@ -374,7 +374,7 @@ dw_status dw__trace_begin(dw__trace *trace, _Atomic bool *on, const dw_trace_opt
     return status;
 }
 
-dw_status dw__trace_end(dw__trace *trace, dw_trace_stats *stats, dw_error *err)
+dw_status dw_tracer_end(dw_tracer *trace, dw_trace_stats *stats, dw_error *err)
 {
     (void)pthread_mutex_lock(&trace->lock);
     if (trace->phase != GOING) {

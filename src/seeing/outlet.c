@@ -1,4 +1,4 @@
-#include "runtime/outlet.h"
+#include "seeing/outlet.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -11,7 +11,7 @@
 #define LOOK_NS UINT64_C(50000000)
 #define HURRY_NS UINT64_C(1000000000)
 
-void dw__outlet_prepare(void)
+void dw_outlet_prepare(void)
 {
     sigset_t pipes;
     (void)sigemptyset(&pipes);
@@ -19,7 +19,7 @@ void dw__outlet_prepare(void)
     (void)pthread_sigmask(SIG_BLOCK, &pipes, NULL);
 }
 
-static bool is_over(dw__outlet *outlet)
+static bool is_over(dw_outlet *outlet)
 {
     if (!atomic_load(&outlet->hurries)) {
         return false;
@@ -32,7 +32,7 @@ static bool is_over(dw__outlet *outlet)
 }
 
 /* Until it takes something, which is then at least PIPE_BUF bytes. */
-static bool await(dw__outlet *outlet)
+static bool await(dw_outlet *outlet)
 {
     struct pollfd ready = {.fd = outlet->fd, .events = POLLOUT};
     while (dw_os_poll(&ready, 1, dw_os_clock_ns() + LOOK_NS) <= 0) {
@@ -44,7 +44,7 @@ static bool await(dw__outlet *outlet)
     return true;
 }
 
-bool dw__outlet_write(dw__outlet *outlet, const char *bytes, size_t count)
+bool dw_outlet_write(dw_outlet *outlet, const char *bytes, size_t count)
 {
     struct stat about;
     bool is_file = fstat(outlet->fd, &about) == 0 && S_ISREG(about.st_mode);
