@@ -325,8 +325,12 @@ static uint32_t slice_tokens(const dw_context *context, const dw_step *step, uin
         most > DW__CUT_TOKENS && is_on_cpu(context)) {
         return DW__CUT_TOKENS;
     }
-    uint32_t rest = most < DW__SLICE_TOKENS_MAX ? DW__REST_COLUMNS_MIN - 1 : 0;
-    return left <= most + rest ? left : most;
+    if (most == DW__SLICE_TOKENS_MAX) {
+        return left <= most ? left : most;
+    }
+    const bool ours = dw_kv_log_length(context->log) + most > DW__GGML_RECORDS_MAX;
+    const uint32_t rest_min = ours ? DW__REST_TOKENS_MIN : DW__REST_COLUMNS_MIN;
+    return left < most + rest_min ? left : most;
 }
 
 /* The step's slices, one after another. */

@@ -39,6 +39,8 @@ void dw__context_end(dw_context *context, const dw_step *step, uint32_t before, 
 /* Tokens of the step's prompt that may be found (prefix_cache.h), with those held before; 0: it is
  * no prompt, or wants results of all. */
 uint32_t dw__context_findable(const dw_context *context, const dw_step *step);
+/* For tests: of how many numbers the records have that are moved at once; 0: the usual number. */
+void dw__context_set_moved(uint32_t numbers);
 /* Check the step, and note its tokens behind the history, which stays as long as it is.
  * Errors: dw_context_forward's. */
 dw_status dw__context_note(dw_context *context, const dw_step *step, dw_error *err);

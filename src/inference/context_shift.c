@@ -8,7 +8,11 @@
 #include "inference/context_internal.h"
 #include "model/forward_graph.h"
 
-#define MOVED_AT_ONCE 1024u /* bounds work memory */
+#define MOVED_MAX 1024u /* bounds work memory */
+/* On a CPU they are as many as have so many numbers, some milliseconds' of a core: others have
+ * their turns between two moves. */
+#define MOVED_NUMBERS (UINT32_C(1) << 22)
+#define MOVED_MIN 32u
 #define NODES_PER_LAYER 16u
 #define NODES_BESIDE 16u
 
@@ -141,7 +145,25 @@ static dw_status move(const mover *m, uint32_t from, uint32_t distance, dw_error
     return status == DW_OK ? dw_device_run(device, m->graph, NULL, err) : status;
 }
 
-/* Records [first, length) forward by `distance`: parts of MOVED_AT_ONCE and what is left. Forward,
+static uint32_t moved_numbers = MOVED_NUMBERS;
+
+void dw__context_set_moved(uint32_t numbers)
+{
+    moved_numbers = numbers > 0 ? numbers : MOVED_NUMBERS;
+}
+
+static uint32_t moved_at_once(const dw_context *context)
+{
+    const dw_model_shape *shape = dw_model_shape_of(context->model);
+    if (dw_device_info_of(dw_model_device(context->model))->kind != DW_DEVICE_CPU) {
+        return MOVED_MAX;
+    }
+    const uint64_t each = (uint64_t)2 * shape->layer_count * shape->kv_head_count * shape->head_dim;
+    const uint64_t count = moved_numbers / each;
+    return count > MOVED_MAX ? MOVED_MAX : count < MOVED_MIN ? MOVED_MIN : (uint32_t)count;
+}
+
+/* Records [first, length) forward by `distance`: parts of as many and what is left. Forward,
  * and each part is read before it is written: no record is lost under another. All memory is there
  * before the first is moved; *begun tells whether one may have been. */
 static dw_status move_all(const dw_context *context, uint32_t first, uint32_t distance,
@@ -149,16 +171,16 @@ static dw_status move_all(const dw_context *context, uint32_t first, uint32_t di
 {
     uint32_t length = dw_kv_log_length(context->log);
     uint32_t count = length - first;
+    const uint32_t at_once = moved_at_once(context);
     mover whole = {.context = NULL};
     mover rest = {.context = NULL};
-    dw_status status =
-        prepare(&whole, context, count < MOVED_AT_ONCE ? 0 : MOVED_AT_ONCE, length, err);
+    dw_status status = prepare(&whole, context, count < at_once ? 0 : at_once, length, err);
     if (status == DW_OK) {
-        status = prepare(&rest, context, count % MOVED_AT_ONCE, length, err);
+        status = prepare(&rest, context, count % at_once, length, err);
     }
     *begun = status == DW_OK;
     for (uint32_t done = first; status == DW_OK && done < length;) {
-        const mover *part = length - done >= MOVED_AT_ONCE ? &whole : &rest;
+        const mover *part = length - done >= at_once ? &whole : &rest;
         dw_stop_pause(stop);
         if (stop != NULL && dw_stop_ends(stop)) {
             status = dw_stop_check(stop, "shift", err);

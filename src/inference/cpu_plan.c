@@ -3,14 +3,6 @@
 #include "base/alloc.h"
 #include "inference/step_plan.h"
 
-/* Up to so many records a slice that goes alone is ggml's. Below that ggml's attention costs hardly
- * more than ours, and its sums are libllama's, bit by bit. That is worth having: weights of few
- * bits make the last bit of a sum decide how a whole activation is rounded, so that another order
- * of the same additions shows (libllama differs from itself as much when it takes a prompt in
- * smaller pieces). In a batch ours serves every length: a context's numbers may not depend on who
- * else is there. */
-#define GGML_RECORDS_MAX 384u
-
 /* A graph's own. */
 typedef struct cpu_graph {
     dw_attention *attention;
@@ -26,7 +18,7 @@ static bool accepts(const dw_step_work *work)
     if (!work->in_batch) {
         const dw_step_slice *slice = &work->slices[0];
         return slice->log == NULL ||
-               dw__step_slice_past(slice) + slice->token_count > GGML_RECORDS_MAX;
+               dw__step_slice_past(slice) + slice->token_count > DW__GGML_RECORDS_MAX;
     }
     for (uint32_t i = 0; i < work->count; i++) {
         if (work->slices[i].step->result != DW_RESULT_LOGITS || work->slices[i].log == NULL) {

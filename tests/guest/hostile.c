@@ -60,6 +60,17 @@ static void embed(void)
     (void)dw_embed(model, tokens_of(n), n, DW_POOLING_MEAN, 0, rows);
 }
 
+/* Texts of n tokens, by an encoder. */
+static void encode(void)
+{
+    int32_t model = good(dw_model_open("encoder", 7));
+    int32_t *tokens = tokens_of(n);
+    float *row = room(65536 * sizeof *row);
+    for (;;) {
+        (void)dw_embed(model, tokens, n, DW_POOLING_MEAN, 0, row);
+    }
+}
+
 /* One product of three matrices of n x n. */
 static void product(void)
 {
@@ -299,6 +310,7 @@ static const struct {
     {"spin", spin},
     {"forward", forward},
     {"embed", embed},
+    {"encode", encode},
     {"product", product},
     {"tokenize", tokenize},
     {"word", word},

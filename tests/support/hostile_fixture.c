@@ -10,18 +10,12 @@
 
 dw_engine *hostile_engine;
 static dw_module *module;
-static dw_model *model;
+static dw_model *models[2];
 
 /* A small model's vocabulary, a larger one's matrices: a long prompt takes tens of seconds. */
-static dw_model *make_model(void)
+static tiny_options large_model(void)
 {
-    char path[] = "/tmp/dw-deadline-XXXXXX";
-    dw_model *made = NULL;
-    dw_error err;
     tiny_options options = tiny_defaults();
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    (void)close(fd);
     options.matrix_type = GGML_TYPE_Q8_0;
     options.layer_count = 8;
     options.embedding_length = 512;
@@ -31,7 +25,36 @@ static dw_model *make_model(void)
     options.ff_length = 2048;
     options.context_length = 32768;
     options.tokenizer = true;
-    tiny_model_write(path, &options);
+    return options;
+}
+
+/* One that takes a text whole. */
+static tiny_options encoder(void)
+{
+    static const tiny_architecture kind = {.name = "nomic-bert",
+                                           .norms = TINY_SUM,
+                                           .layer_norm = true,
+                                           .encoder = true,
+                                           .tokenizer = "bert"};
+    tiny_options options = large_model();
+    options.kind = &kind;
+    options.name = "encoder";
+    options.architecture = kind.name;
+    options.layer_count = 4;
+    options.kv_head_count = options.head_count;
+    options.context_length = 4096;
+    return options;
+}
+
+static dw_model *make_model(const tiny_options *options)
+{
+    char path[] = "/tmp/dw-deadline-XXXXXX";
+    dw_model *made = NULL;
+    dw_error err;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    tiny_model_write(path, options);
     if (dw_model_open(&made, hostile_engine, path, &err) != DW_OK) {
         fail_msg("%s", err.message);
     }
@@ -50,14 +73,19 @@ int hostile_open(void **state)
             DW_OK) {
         fail_msg("%s", err.message);
     }
-    model = make_model();
+    const tiny_options made[] = {large_model(), encoder()};
+    for (int i = 0; i < 2; i++) {
+        models[i] = make_model(&made[i]);
+    }
     return 0;
 }
 
 int hostile_close(void **state)
 {
     (void)state;
-    dw_model_unref(model);
+    for (int i = 0; i < 2; i++) {
+        dw_model_unref(models[i]);
+    }
     dw_module_unref(module);
     dw_engine_destroy(hostile_engine);
     return 0;
@@ -70,8 +98,8 @@ dw_instance *hostile_start(const char *act, const char *n, const dw_instance_opt
     options = with != NULL ? *with : options;
     options.args = args;
     options.arg_count = 3;
-    options.models = &model;
-    options.model_count = 1;
+    options.models = models;
+    options.model_count = 2;
     dw_instance *instance = NULL;
     dw_error err;
     wasm_signals_restore();

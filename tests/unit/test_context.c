@@ -274,6 +274,7 @@ static void test_context_cancelled_between_slices(void **state)
 static void test_context_slices_of_large_products(void **state)
 {
     static const uint32_t lengths[] = {64, 127, 128, 143, 191, 192, 300, 500};
+    static const int slices[] = {1, 1, 2, 2, 2, 3, 4, 8}; /* of the last 116 of 500 64 and 52 */
     model_fixture *test_state = &((fixture *)*state)->test_state;
     if (dw__slice_tokens_max(test_state->model) != 512) {
         skip();
@@ -295,10 +296,56 @@ static void test_context_slices_of_large_products(void **state)
         dw_error err = {.message = ""};
         assert_int_equal(model_fixture_try_forward(test_state, context, &step, &err), DW_OK);
         dw__step_set_product_work(0);
-        assert_int_equal(p.calls, lengths[i] / 64);
+        assert_int_equal(p.calls, slices[i]);
         assert_same_logits(test_state, expected, test_state->logits);
         free(expected);
         dw_context_destroy(context);
+    }
+}
+
+/* With our attention a last slice may be short, and its product so: to the bit what a longer one
+ * makes, whatever the weights that ggml multiplies. */
+static void test_context_last_slices_are_short(void **state)
+{
+    (void)state;
+    static const enum ggml_type types[] = {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16};
+    static const uint32_t rests[] = {72, 73, 80, 95, 100, 127, 128};
+    for (size_t i = 0; i < 3 * sizeof rests / sizeof rests[0]; i++) {
+        void *opened = NULL;
+        tiny_options options = tiny_defaults();
+        options.matrix_type = types[i % 3];
+        (void)open_with(&opened, &options);
+        model_fixture *f = &((fixture *)opened)->test_state;
+        const uint64_t each = dw_model_product_work(f->model);
+        if (dw__slice_tokens_max(f->model) != 512 || each == 0) {
+            (void)tear_down(&opened);
+            skip();
+        }
+        dw_context *context = model_fixture_context(f, 0);
+        dw__step_set_product_work(128 * each);
+        assert_int_equal(dw__slice_tokens_max(f->model), 128);
+        model_fixture_forward(f, context, 0, 384 + rests[i / 3], rests[i / 3]);
+        const size_t bytes = (size_t)rests[i / 3] * f->vocab_count * sizeof(float);
+        float *expected = malloc(bytes);
+        assert_non_null(expected);
+        memcpy(expected, f->logits, bytes);
+        assert_int_equal(dw_context_trim(context, 0, NULL), DW_OK);
+        memset(f->logits, 0xee, bytes);
+        dw__step_set_product_work(1);
+        progress p = {.calls = 0};
+        const dw_step step = {.tokens = f->tokens,
+                              .token_count = 384 + rests[i / 3],
+                              .logits = f->logits,
+                              .logits_rows = rests[i / 3],
+                              .on_progress = on_progress,
+                              .user = &p};
+        assert_int_equal(model_fixture_try_forward(f, context, &step, NULL), DW_OK);
+        dw__step_set_product_work(0);
+        assert_int_equal(p.calls, 8); /* six of 64, one more, and the rest */
+        assert_memory_equal(f->logits, expected, bytes);
+        free(expected);
+        dw_context_destroy(context);
+        (void)tear_down(&opened);
     }
 }
 
@@ -499,6 +546,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_context_bad_steps_change_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_cancelled_between_slices, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_slices_of_large_products, set_up, tear_down),
+        cmocka_unit_test(test_context_last_slices_are_short),
         cmocka_unit_test_setup_teardown(test_context_chooses_from_logits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_context_counts_prompts_and_decoding, set_up,
                                         tear_down),

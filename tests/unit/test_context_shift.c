@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "inference/context_internal.h"
 #include "model_fixture.h"
 #include "support.h"
 #include "tiny_model.h"
@@ -148,6 +149,40 @@ static void test_context_shift_keeps_what_repeats(void **state)
 }
 
 /* In several parts too: either all is moved or nothing is. */
+/* However few records are moved at once: the same bits. */
+static void test_context_shift_in_parts(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dw-shift-XXXXXX";
+    model_fixture fixture;
+    static const uint32_t numbers[] = {0, 1, 100000}; /* 1024 records, 32, and some */
+    float *first = NULL;
+    write_model(path, &kinds[0]);
+    model_fixture_open(&fixture, path);
+    for (uint32_t i = 0; i < FIXTURE_TOKENS; i++) {
+        fixture.tokens[i] = (int32_t)((i * i * 31 + i * 17 + 5) % fixture.vocab_count);
+    }
+    const size_t bytes = fixture.vocab_count * sizeof *first;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        dw_context *context = model_fixture_context(&fixture, 0);
+        model_fixture_forward(&fixture, context, 0, 700, 0);
+        dw__context_set_moved(numbers[i]);
+        assert_int_equal(dw_context_shift(context, 3, 50 + 5 * 32, NULL, NULL), DW_OK);
+        dw__context_set_moved(0);
+        model_fixture_forward(&fixture, context, 700, 1, 1);
+        if (first == NULL) {
+            first = malloc(bytes);
+            assert_non_null(first);
+            memcpy(first, fixture.logits, bytes);
+        }
+        assert_memory_equal(first, fixture.logits, bytes);
+        dw_context_destroy(context);
+    }
+    free(first);
+    model_fixture_close(&fixture);
+    (void)unlink(path);
+}
+
 static void test_context_shift_survives_no_memory(void **state)
 {
     (void)state;
@@ -183,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_context_shift_matches_libllama),
         cmocka_unit_test(test_context_shift_keeps_what_repeats),
+        cmocka_unit_test(test_context_shift_in_parts),
         cmocka_unit_test(test_context_shift_survives_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,6 +89,7 @@ static void test_deadline_in_an_embedding(void **state)
 {
     (void)state;
     ends("embed", "16000");
+    ends("encode", "4096");
 }
 
 static void test_deadline_in_one_product(void **state)
@@ -373,6 +374,7 @@ static void test_scheduler_work_holds_nobody_up(void **state)
     holds_nobody_up("product", "7000", NULL);
     holds_nobody_up("exp", "600", NULL);
     holds_nobody_up("embed", "16000", NULL);
+    holds_nobody_up("encode", "4096", NULL);
     holds_nobody_up("tokenize", "16000000", NULL);
     holds_nobody_up("random", "2000000000", NULL);
     holds_nobody_up("render", "0", LONG_TEMPLATE);

@@ -28,6 +28,7 @@ static const struct {
     {"spin", "0", false},
     {"forward", "16000", false},
     {"embed", "16000", false},
+    {"encode", "4096", false},
     {"product", "6000", false},
     {"exp", "300", false},
     {"tokenize", "16000000", false},
