@@ -1,7 +1,8 @@
 /* What a message to an actor costs that has left memory, with so many tokens of context (--context;
  * 2,000): until the first token of its answer is chosen, behind 16 tokens of the message. Beside it
- * the same of an actor that stayed, and of one that computes all of these tokens again, as a server
- * does that has forgotten them. All sides are ours. The folder is made where $TMPDIR says. */
+ * the same of an actor that stayed, and of one that computes all of these tokens again; and, where
+ * DRIFTWOOD_LLAMA_SERVER names it, of llama.cpp's server, which has forgotten them. The folder is
+ * made where $TMPDIR says. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,8 @@
 #include "base/os.h"
 #include "common.h"
 #include "driftwood.h"
+#include "llama_server.h"
+#include "texts.h"
 
 #define SPOKEN 16u
 #define FILL 8000u /* at once: the guest's room */
@@ -21,6 +24,10 @@ typedef struct bench {
     dw_model *model;
     dw_module *module;
     dw_runtime *runtime;
+    bench_text *text;
+    bench_server *server; /* NULL: there is none */
+    char *body;           /* of a request to it */
+    uint64_t asked;
 } bench;
 
 static void must(dw_status status, const dw_error *err)
@@ -78,6 +85,70 @@ static double fill(bench *b, const char *id, uint32_t more)
     return took;
 }
 
+/* ---- theirs ---- */
+
+#define TOKEN_BYTES 16u /* no text has as many for each */
+
+static void start_theirs(bench *b, const bench_options *options)
+{
+    const bench_server_options server = {.program = getenv("DRIFTWOOD_LLAMA_SERVER"),
+                                         .model = options->model,
+                                         .device = options->device,
+                                         .slots = 1,
+                                         .context_tokens = b->tokens + 4096,
+                                         .model_tokens = b->tokens + 4096,
+                                         .threads = options->threads};
+    b->body = malloc((size_t)b->tokens * TOKEN_BYTES + 4096);
+    b->text = bench_text_open(NULL, b->model);
+    b->server = server.program != NULL ? bench_server_start(&server) : NULL;
+    if (b->body == NULL) {
+        bench_die("no memory");
+    }
+}
+
+static void end_theirs(bench *b)
+{
+    if (b->server != NULL) {
+        bench_server_stop(b->server);
+    }
+    bench_text_close(b->text);
+    free(b->body);
+}
+
+static const char *next_body(void *user, bool *warms)
+{
+    static const char head[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"";
+    static const char tail[] = "\"}],\"temperature\":0,\"max_tokens\":1,\"stream\":true}";
+    bench *b = user;
+    size_t filled = sizeof head - 1;
+    *warms = false;
+    if (b->asked++ > 0) {
+        return NULL;
+    }
+    memcpy(b->body, head, filled);
+    filled += bench_text_passage(b->text, (uint64_t)dw_os_clock_ns(), b->tokens + SPOKEN,
+                                 b->body + filled, (size_t)b->tokens * TOKEN_BYTES + 1024);
+    memcpy(b->body + filled, tail, sizeof tail);
+    return b->body;
+}
+
+/* Milliseconds until the first token behind as many tokens of text that it has not seen. */
+static double ask_theirs(bench *b, uint64_t *prompt_tokens)
+{
+    bench_watch watch;
+    const bench_watch *watches[] = {&watch};
+    const bench_client client = {.next = next_body, .user = b, .watch = &watch};
+    bench_watch_open(&watch, 1);
+    b->asked = 0;
+    bench_server_ask(b->server, &client, 1);
+    double took = bench_watches_ms(watches, 1, true, 0.5);
+    *prompt_tokens = watch.prompt_tokens;
+    bench_watch_close(&watch);
+    return took;
+}
+
+/* ---- both ---- */
+
 static double least(double a, double b)
 {
     return a == 0 || b < a ? b : a;
@@ -86,7 +157,8 @@ static double least(double a, double b)
 static void run(bench *b, int rounds)
 {
     static const char message[] = "q16";
-    double took[4] = {0, 0, 0, 0};
+    double took[5] = {0, 0, 0, 0, 0};
+    uint64_t theirs = 0;
     dw_error err = {.message = ""};
     for (int i = 0; i < rounds; i++) {
         char parked[DW_ACTOR_ID_CHARS + 1];
@@ -105,9 +177,16 @@ static void run(bench *b, int rounds)
         (void)tell(b, again, "m");
         took[2] = least(took[2], fill(b, again, SPOKEN));
         must(dw_runtime_stop_all(b->runtime, NULL, &err), &err);
+        if (b->server != NULL) {
+            took[4] = least(took[4], ask_theirs(b, &theirs));
+        }
     }
     bench_row("first_token_of_parked", "ms", took[0], took[2]);
     bench_row("first_token_of_resident", "ms", took[1], took[2]);
+    if (b->server != NULL) {
+        bench_row("first_token_of_parked_against_llama_server", "ms", took[0], took[4]);
+        bench_row("tokens_of_context", "1", b->tokens + SPOKEN, (double)theirs);
+    }
     bench_figure("park", "ms", took[3]);
 }
 
@@ -119,7 +198,8 @@ int main(int argc, char **argv)
     const char *tmp = getenv("TMPDIR");
     bench_options options = {.rounds = 3, .context = 2000};
     bench_read_options(&options, argc, argv,
-                       "a message to an actor that has left memory, against its tokens again");
+                       "a message to an actor that has left memory, against its tokens again; with "
+                       "DRIFTWOOD_LLAMA_SERVER against that, too");
     b.tokens = options.context;
     (void)snprintf(b.folder, sizeof b.folder, "%s/dw-bench-XXXXXX", tmp != NULL ? tmp : "/tmp");
     if (mkdtemp(b.folder) == NULL) {
@@ -141,8 +221,10 @@ int main(int argc, char **argv)
                                         .user = &b};
     must(dw_runtime_open(&b.runtime, b.engine, &runtime, &err), &err);
     must(dw_runtime_set_tenant(b.runtime, "", &tenant, &err), &err);
+    start_theirs(&b, &options);
     bench_header();
     run(&b, options.rounds);
+    end_theirs(&b);
     dw_runtime_close(b.runtime);
     dw_module_unref(b.module);
     dw_model_unref(b.model);

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
@@ -28,6 +29,8 @@ struct bench_server {
 /* A request under way. */
 typedef struct stream {
     const bench_client *client;
+    uint64_t tokens;
+    uint64_t prompt_tokens;
     int fd; /* below 0: its client has no more to ask */
     size_t filled;
     char line[LINE_BYTES]; /* what came of one that is not whole yet */
@@ -56,15 +59,67 @@ void bench_watch_close(bench_watch *watch)
     free(watch->gaps_ns);
 }
 
-void bench_watch_ask(bench_watch *watch)
+void bench_watch_ask(bench_watch *watch, bool warms)
 {
+    watch->warms = warms;
     watch->asked_ns = dw_os_clock_ns();
     watch->last_ns = 0;
+    if (!warms && watch->began_ns == 0) {
+        watch->began_ns = watch->asked_ns;
+    }
+}
+
+void bench_watch_end(bench_watch *watch, uint64_t prompt_tokens, uint64_t tokens)
+{
+    if (!watch->warms) {
+        watch->prompt_tokens += prompt_tokens;
+        watch->tokens += tokens;
+        watch->ended_ns = dw_os_clock_ns();
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double *x = a;
+    const double *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+double bench_quantile(double *values, size_t count, double share)
+{
+    if (count == 0) {
+        return NAN;
+    }
+    qsort(values, count, sizeof *values, by_value);
+    return values[(size_t)((double)(count - 1) * share + 0.5)];
+}
+
+double bench_watches_ms(const bench_watch *const *watches, size_t count, bool firsts, double share)
+{
+    size_t all = 0;
+    size_t filled = 0;
+    for (size_t i = 0; i < count; i++) {
+        all += firsts ? watches[i]->first_count : watches[i]->gap_count;
+    }
+    double *values = must_have(calloc(all + 1, sizeof *values));
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t *times = firsts ? watches[i]->firsts_ns : watches[i]->gaps_ns;
+        size_t of_it = firsts ? watches[i]->first_count : watches[i]->gap_count;
+        for (size_t k = 0; k < of_it; k++) {
+            values[filled++] = (double)times[k] / 1e6;
+        }
+    }
+    double value = bench_quantile(values, filled, share);
+    free(values);
+    return value;
 }
 
 void bench_watch_piece(bench_watch *watch)
 {
     uint64_t now = dw_os_clock_ns();
+    if (watch->warms) {
+        return;
+    }
     if (watch->last_ns == 0) {
         watch->firsts_ns[watch->first_count++] = now - watch->asked_ns;
     } else {
@@ -156,27 +211,65 @@ static void become_server(const char *program, char *const *arguments)
     _exit(127);
 }
 
-bench_server *bench_server_start(const char *program, const char *model, unsigned slots,
-                                 unsigned slot_tokens, int threads)
+/* What the server is started with. */
+typedef struct words {
+    const char *at[48];
+    size_t count;
+    char numbers[8][96];
+    size_t number_count;
+} words;
+
+static void add_word(words *w, const char *word)
 {
+    if (w->count + 1 >= sizeof w->at / sizeof w->at[0]) {
+        bench_die("too many words for llama-server");
+    }
+    w->at[w->count++] = word;
+}
+
+static void add_number(words *w, const char *option, const char *format, unsigned value)
+{
+    char *text = w->numbers[w->number_count++];
+    (void)snprintf(text, sizeof w->numbers[0], "%s%u", format, value);
+    add_word(w, option);
+    add_word(w, text);
+}
+
+static void write_words(words *w, const bench_server_options *o, uint16_t port)
+{
+    static const char *const always[] = {"--host",       "127.0.0.1", "--threads-http", "4",
+                                         "--flash-attn", "on",        "--no-webui"};
+    bool on_cpu = o->device == NULL || strcmp(o->device, "CPU") == 0;
+    add_word(w, o->program);
+    add_word(w, "--model");
+    add_word(w, o->model);
+    for (size_t i = 0; i < sizeof always / sizeof always[0]; i++) {
+        add_word(w, always[i]);
+    }
+    add_word(w, "--device");
+    add_word(w, on_cpu ? "none" : o->device);
+    add_number(w, "--gpu-layers", "", on_cpu ? 0 : 999);
+    add_number(w, "--port", "", port);
+    add_number(w, "--ctx-size", "", o->context_tokens);
+    add_number(w, "--threads", "", (unsigned)o->threads);
+    if (o->slots > 0) {
+        add_number(w, "--parallel", "", o->slots);
+    }
+    if (o->model_tokens > 0) {
+        add_number(w, "--override-kv", "llama.context_length=int:", o->model_tokens);
+    }
+}
+
+bench_server *bench_server_start(const bench_server_options *options)
+{
+    static words w;
     bench_server *server = must_have(calloc(1, sizeof *server));
-    char port[8];
-    char parallel[12];
-    char context[16];
-    char workers[12];
     server->port = free_port();
-    (void)snprintf(port, sizeof port, "%u", server->port);
-    (void)snprintf(parallel, sizeof parallel, "%u", slots);
-    (void)snprintf(context, sizeof context, "%u", slots * slot_tokens);
-    (void)snprintf(workers, sizeof workers, "%d", threads);
-    const char *arguments[] = {program,     "--model",        model,   "--host",
-                               "127.0.0.1", "--port",         port,    "--parallel",
-                               parallel,    "--ctx-size",     context, "--threads",
-                               workers,     "--threads-http", "4",     "--flash-attn",
-                               "on",        "--no-webui",     NULL};
+    w = (words){.count = 0};
+    write_words(&w, options, server->port);
     server->process = fork();
     if (server->process == 0) {
-        become_server(program, (char *const *)(uintptr_t)arguments);
+        become_server(options->program, (char *const *)(uintptr_t)w.at);
     }
     for (int tries = 0; tries < UP_SECONDS * 10 && server->process > 0; tries++) {
         if (is_up(server)) {
@@ -202,14 +295,16 @@ void bench_server_stop(bench_server *server)
 
 static void ask_next(const bench_server *server, stream *s)
 {
-    char body[BENCH_TEXT_BYTES];
     char head[256];
-    size_t bytes = s->client->next(s->client->user, body, sizeof body);
+    bool warms = false;
+    const char *body = s->client->next(s->client->user, &warms);
     s->filled = 0;
+    s->tokens = s->prompt_tokens = 0;
     s->fd = -1;
-    if (bytes == 0) {
+    if (body == NULL) {
         return;
     }
+    size_t bytes = strlen(body);
     int count = snprintf(head, sizeof head,
                          "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
                          "Content-Type: application/json\r\nConnection: close\r\n"
@@ -219,7 +314,7 @@ static void ask_next(const bench_server *server, stream *s)
     if (s->fd < 0) {
         bench_die("llama-server does not listen");
     }
-    bench_watch_ask(s->client->watch);
+    bench_watch_ask(s->client->watch, warms);
     send_whole(s->fd, head, (size_t)count);
     send_whole(s->fd, body, bytes);
 }
@@ -230,21 +325,37 @@ static uint64_t number_behind(const char *line, const char *name)
     return at != NULL ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
+/* Up to the quote that ends it. */
+static size_t string_bytes(const char *text)
+{
+    size_t count = 0;
+    while (text[count] != '\0' && text[count] != '"') {
+        count += text[count] == '\\' && text[count + 1] != '\0' ? 2 : 1;
+    }
+    return count;
+}
+
 /* True: it was the answer's last. */
 static bool take_line(stream *s, const char *line)
 {
-    bench_watch *watch = s->client->watch;
+    static const char content[] = "\"delta\":{\"content\":\"";
+    const bench_client *client = s->client;
     if (strncmp(line, "HTTP/1.1 ", 9) == 0 && strncmp(line + 9, "200", 3) != 0) {
         bench_die(line);
     }
     if (strncmp(line, "data: ", 6) != 0) {
         return false;
     }
-    if (strstr(line, "\"delta\":{\"content\":\"") != NULL) {
-        bench_watch_piece(watch);
+    const char *text = strstr(line, content);
+    if (text != NULL) {
+        bench_watch_piece(client->watch);
+        text += sizeof content - 1;
+        if (client->on_text != NULL) {
+            client->on_text(client->user, text, string_bytes(text));
+        }
     }
-    watch->tokens += number_behind(line, "\"predicted_n\":");
-    watch->prompt_tokens += number_behind(line, "\"prompt_n\":");
+    s->tokens += number_behind(line, "\"predicted_n\":");
+    s->prompt_tokens += number_behind(line, "\"prompt_n\":");
     return strncmp(line + 6, "[DONE]", 6) == 0;
 }
 
@@ -289,6 +400,7 @@ void bench_server_ask(bench_server *server, const bench_client *clients, size_t 
         for (size_t i = 0; i < count; i++) {
             if (polls[i].fd >= 0 && polls[i].revents != 0 && take_bytes(&streams[i])) {
                 (void)close(streams[i].fd);
+                bench_watch_end(clients[i].watch, streams[i].prompt_tokens, streams[i].tokens);
                 ask_next(server, &streams[i]);
                 polls[i].fd = streams[i].fd;
                 open -= streams[i].fd < 0;

@@ -148,6 +148,12 @@ static size_t put_word(char *text, uint32_t n)
     return length + 1;
 }
 
+/* Turns between control tokens, which every vocabulary of ours has. */
+static const char chat_template[] =
+    "{% for message in messages %}<|reserved_0|>{{ message['role'] }}\n{{ message['content'] }}"
+    "<|reserved_1|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|reserved_0|>assistant\n{% endif %}";
+
 /* Byte-pair tokens: the bytes, words of letters, and at the end those that control. */
 static void set_tokenizer(maker *m)
 {
@@ -180,6 +186,7 @@ static void set_tokenizer(maker *m)
     gguf_set_arr_str(m->gguf, "tokenizer.ggml.tokens", tokens, count);
     gguf_set_arr_str(m->gguf, "tokenizer.ggml.merges", merges, words);
     gguf_set_arr_data(m->gguf, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types, count);
+    gguf_set_val_str(m->gguf, "tokenizer.chat_template", chat_template);
     gguf_set_val_u32(m->gguf, "tokenizer.ggml.bos_token_id", count - control);
     gguf_set_val_u32(m->gguf, "tokenizer.ggml.eos_token_id", count - control + 1);
     free(types);

@@ -278,7 +278,7 @@ static void stream_answer(chat *chat, answer_reader *reader, text_stream *stream
                 hold(chat, said, token - 1);
             }
             if (dw_token_is_end(chat->model, *token) == 1) {
-                continue; /* and the last */
+                continue; /* the last, where it ends there */
             }
             if (reader != NULL) {
                 answer_token(reader, stream, *token);

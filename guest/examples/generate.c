@@ -1,7 +1,7 @@
 /* Continues or answers a prompt. `driftwood run` without a guest's name runs this one.
  * Its settings come from the environment: DRIFTWOOD_PROMPT, DRIFTWOOD_SYSTEM, DRIFTWOOD_RAW,
- * DRIFTWOOD_MAX_TOKENS, those of chats as in chat_json.h, those of the sampler, the grammar and the
- * stop strings as in text.h. */
+ * DRIFTWOOD_MAX_TOKENS, those of chats as in chat_json.h, those of the sampler, the grammar, the
+ * stop strings and DRIFTWOOD_PAST_END as in text.h. */
 #include "chat_json.h"
 
 #define MAX_TOKENS_DEFAULT 128
@@ -83,7 +83,7 @@ static void show_speech(int32_t model, text_stream *stream, answer_reader *reade
     for (uint32_t there = speech.token_count; said < there; said++) {
         const int32_t *token = &speech.tokens[said];
         if (dw_token_is_end(model, *token) == 1) {
-            continue; /* and the last */
+            continue; /* the last, where it ends there */
         }
         if (reader != NULL) {
             answer_token(reader, stream, *token);

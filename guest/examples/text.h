@@ -212,15 +212,18 @@ static int stream_token(text_stream *stream, int32_t model, const int32_t *token
 }
 
 /* What is generated ahead: told of token by token, to the stream's stop strings. `special`: these
- * are looked for among special tokens too. The caller sets the prompt and where tokens go. */
+ * are looked for among special tokens too. With DRIFTWOOD_PAST_END=1 it goes on behind tokens that
+ * end an answer, to its maximum. The caller sets the prompt and where tokens go. */
 static dw_generate_request generation_of(const text_stream *stream, int special)
 {
     static dw_stop_string stops[STOPS_MAX];
+    int past_end = whole_from("DRIFTWOOD_PAST_END", 0, 1) != 0;
     for (size_t i = 0; i < stream->stop_count; i++) {
         stops[i] = (dw_stop_string){stream->stops[i], (uint32_t)strlen(stream->stops[i])};
     }
     return (dw_generate_request){.struct_bytes = sizeof(dw_generate_request),
-                                 .flags = special ? DW_GENERATE_SPECIAL : 0,
+                                 .flags = (special ? DW_GENERATE_SPECIAL : 0) |
+                                          (past_end ? DW_GENERATE_PAST_END : 0),
                                  .wake_tokens = 1,
                                  .stop_strings = stops,
                                  .stop_string_count = (uint32_t)stream->stop_count};

@@ -679,6 +679,15 @@ class Generate(Case):
         self.assertEqual(result.returncode, 1)
         self.assertIn("8", result.stderr)
 
+    def test_past_the_end(self):
+        asked = ["--prompt", "Answer with yes.", "--temp", "0", "--max-tokens", "12",
+                 "--stats=json"]
+        plain = self.generate(*asked)
+        past = self.generate(*asked, "--env", "DRIFTWOOD_PAST_END=1")
+        self.assertLess(json.loads(plain.stderr)["generated_tokens"], 12)
+        self.assertEqual(json.loads(past.stderr)["generated_tokens"], 12)
+        self.assertTrue(past.stdout.startswith(plain.stdout.strip()))
+
     def test_stats_text(self):
         result = self.generate("--prompt", "Hi", "--max-tokens", "2", "--stats")
         for word in ["load", "prompt", "generated", "copied     0 bytes", "memory"]:
