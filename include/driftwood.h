@@ -2124,7 +2124,7 @@ typedef struct dw_runtime_actor_info {
     uint64_t thaws;            /* and came back */
     uint64_t message;          /* the number of what it works on; 0: nothing, or a timer's */
     uint64_t working_ns;       /* since it began with that */
-    bool resident;             /* it is in memory: counters begin anew when it comes there */
+    bool resident;             /* it is in memory; elsewhere counters are those that were written */
     dw_durability durability;  /* that holds for it; DW_DURABLE_DEFAULT: there is no path */
     uint32_t durability_s;
     char name[DW_NAME_MAX + 1]; /* "": none */

@@ -75,6 +75,7 @@ dw_status dw__runtime_create(dw_runtime **out, const dw__platform *platform,
         options->resident_actors != 0 ? options->resident_actors : DW__RESIDENT_ACTORS;
     runtime->resident_bytes_max =
         options->resident_bytes != 0 ? options->resident_bytes : dw_os_memory_bytes() / 2;
+    platform->random(platform->user, &runtime->session, sizeof runtime->session);
     runtime->opened_ns = platform->clock_ns(platform->user);
     DW_ASSERT(pthread_mutex_init(&runtime->lock, NULL) == 0);
     DW_ASSERT(pthread_mutex_init(&runtime->landing_lock, NULL) == 0);

@@ -140,6 +140,13 @@ static dw_runtime_actor_info info_of_row(const dw_runtime *runtime, const dw_act
         .pinned = traits->pinned,
         .timer_ms = row->timer_ms != UINT64_MAX ? row->timer_ms : 0};
     memcpy(info.parent, row->parent, sizeof info.parent);
+    dw__sums sums;
+    dw__counts_read(runtime, &row->counts, &sums, &info.restarts);
+#define COPY(name) info.name = sums.name;
+    DW__PUBLIC_SUMS(COPY)
+#undef COPY
+    info.done = sums.messages;
+    info.failed = sums.failed;
     info.groups = groups;
     (void)snprintf(info.name, sizeof info.name, "%s", row->name);
     (void)snprintf(info.tenant, sizeof info.tenant, "%s", traits->tenant);
@@ -385,6 +392,10 @@ static void add_row(dw_json_text *json, const dw_runtime *runtime, const dw_acto
     dw_json_close(json, ']');
     dw_json_add_string(json, "state", "dormant");
     dw_json_add_truth(json, "working", false);
+    dw_json_add_whole(json, "restarts", info.restarts);
+    dw__sums sums;
+    dw__counts_read(runtime, &row->counts, &sums, NULL);
+    add_sums(json, &sums);
     dw_json_close(json, '}');
 }
 

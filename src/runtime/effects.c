@@ -286,24 +286,31 @@ void dw__end_message(dw_runtime *runtime, dw__record *record, const dw_error *er
     }
 }
 
+bool dw__has_failed_enough(const dw__record *record)
+{
+    return (record->failures_max > 0 && record->failures >= record->failures_max) ||
+           (record->supervision == DW_SUPERVISE_STOP && record->failures > 0);
+}
+
+void dw__end_failed(dw_runtime *runtime, dw__record *record)
+{
+    dw_error error;
+    (void)dw_fail(&error, DW_E_STATE, "it broke off %u times in a row, and ends", record->failures);
+    dw__problem(runtime, record->id, &error);
+    dw__end_actor(runtime, record);
+}
+
 /* The actor broke off. */
 void dw__supervise(dw_runtime *runtime, dw__record *record)
 {
     record->failures++;
     if (record->stopping) {
         dw__rest(runtime, record);
-        return;
+    } else if (dw__has_failed_enough(record)) {
+        dw__end_failed(runtime, record);
+    } else {
+        dw__restart(runtime, record);
     }
-    bool over = record->failures_max > 0 && record->failures >= record->failures_max;
-    if (over || record->supervision == DW_SUPERVISE_STOP) {
-        dw_error error;
-        (void)dw_fail(&error, DW_E_STATE, "it broke off %u times in a row, and ends",
-                      record->failures);
-        dw__problem(runtime, record->id, &error);
-        dw__end_actor(runtime, record);
-        return;
-    }
-    dw__restart(runtime, record);
 }
 
 void dw__worked(dw_runtime *runtime, dw__record *record, dw_status status, const dw_error *error)

@@ -583,9 +583,9 @@ static dw_status change_group(void *user, const char *id, dw_group_change *chang
     return dw_actor_folder_change_group(((struct dw__folder *)user)->folder, id, change, err);
 }
 
-static bool withdraw(void *user, const char *id, uint64_t number)
+static bool withdraw(void *user, const char *id, uint64_t number, const dw_actor_counts *counts)
 {
-    return dw_actor_folder_withdraw(((struct dw__folder *)user)->folder, id, number);
+    return dw_actor_folder_withdraw(((struct dw__folder *)user)->folder, id, number, counts);
 }
 
 static dw_status drop_aside(void *user, const char *id, uint64_t number, dw_error *err)

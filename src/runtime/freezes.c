@@ -9,6 +9,9 @@ static dw_status write_state(dw_runtime *runtime, dw__record *record, void *body
     const dw__keeper *keeper = runtime->keeper;
     dw__turn *turn = record->turn;
     dw__turn_take_done(record);
+    dw__enter(runtime);
+    dw__turn_count(runtime, record, record->failures);
+    dw__leave(runtime, false);
     dw_status status = keeper->try(keeper->user, turn->folder.id, NULL, err);
     if (status == DW_OK) {
         turn->wrote = true;

@@ -75,6 +75,8 @@ typedef struct dw__turn {
     dw_own_aside own_aside;
     dw_attempts why;
     char name[DW_NAME_MAX + 1]; /* of one that is made; "": none */
+    dw_actor_counts counts;     /* the actor's, once this is committed; or with its failure */
+    dw_actor_counts fresh;      /* of those that are made */
     uint64_t commit_ns;         /* when its transaction was handed over */
 } dw__turn;
 
@@ -175,7 +177,7 @@ typedef struct dw__keeper {
                             dw_error *err);
     dw_status (*set_name)(void *user, const char *id, const char *name, dw_error *err);
     dw_status (*change_group)(void *user, const char *id, dw_group_change *change, dw_error *err);
-    bool (*withdraw)(void *user, const char *id, uint64_t number);
+    bool (*withdraw)(void *user, const char *id, uint64_t number, const dw_actor_counts *counts);
     dw_status (*drop_aside)(void *user, const char *id, uint64_t number, dw_error *err);
     /* `*fresh`: its number then. */
     dw_status (*retry)(void *user, const char *id, uint64_t number, uint64_t *fresh, dw_error *err);

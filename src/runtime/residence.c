@@ -156,6 +156,16 @@ static void take_mail(dw_runtime *runtime, dw__record *record, dw__operation *op
     operation->aside_count = 0;
 }
 
+static void take_counts(const dw_runtime *runtime, dw__record *record,
+                        const dw__operation *operation)
+{
+    record->own_attempts = operation->own_attempts;
+    if (!record->loaded) {
+        dw__counts_read(runtime, &operation->row.counts, &record->sums, &record->restarts);
+        record->failures = operation->row.counts.failures;
+    }
+}
+
 static void forget_mail(dw_runtime *runtime, dw__operation *operation)
 {
     for (dw__mail *mail = dw__mailbox_take(&operation->mail); mail != NULL;
@@ -212,6 +222,7 @@ static void load_finish(dw__operation *operation)
     }
     bool restarts = record->loaded && !record->left;
     record->left = false;
+    take_counts(runtime, record, operation);
     if (restarts) {
         record->restarts++;
         runtime->counts.restarts++;
@@ -228,7 +239,6 @@ static void load_finish(dw__operation *operation)
     record->dirty = false;
     record->keep_due = record->kept.pending;
     record->undone = record->undone_bytes = 0;
-    record->own_attempts = operation->own_attempts;
     record->inside = platform->waiting(platform->user, record->body);
     record->timer_ms = platform->timer_ms(platform->user, record->body);
     dw__measure(runtime, record);
@@ -236,7 +246,11 @@ static void load_finish(dw__operation *operation)
                         record->timer_ms <= platform->wall_ms(platform->user);
     take_mail(runtime, record, operation);
     dw__post_held(runtime, record);
-    dw__rest(runtime, record);
+    if (dw__has_failed_enough(record)) { /* the process ended before that was done */
+        dw__end_failed(runtime, record);
+    } else {
+        dw__rest(runtime, record);
+    }
 }
 
 void dw__load(dw_runtime *runtime, dw__record *record)

@@ -451,6 +451,7 @@ struct dw_runtime {
     bool cut_short;      /* not all could come that were to */
     size_t unable_count; /* of actors that could not, since that began */
     uint64_t opened_ns;
+    uint64_t session;     /* not that of an earlier runtime in the folder */
     dw_event_log *log;    /* NULL: none; it stays as it is, as the next */
     dw_tracer *trace;     /* NULL: there cannot be one */
     _Atomic bool tracing; /* one is under way; read by any thread */
@@ -668,6 +669,9 @@ dw__ask *dw__take_effects(dw_runtime *runtime, dw__record *record, dw_error *fai
 /* A message that `record` worked on is through: told or kept, and supervised. */
 void dw__end_message(dw_runtime *runtime, dw__record *record, const dw_error *error, bool broken);
 void dw__supervise(dw_runtime *runtime, dw__record *record);
+/* It has broken off as often as it may: it ends, which is told. */
+bool dw__has_failed_enough(const dw__record *record);
+void dw__end_failed(dw_runtime *runtime, dw__record *record);
 
 /* ---- postings.c: mail of actors in a folder ---- */
 
@@ -883,6 +887,15 @@ void dw__sum(dw_runtime *runtime, dw__record *record, const dw__sums *more);
 void dw__sum_usage(dw_runtime *runtime, dw__record *record);
 /* The same, of a body that nobody else uses. */
 void dw__measure(dw_runtime *runtime, dw__record *record);
+/* What the folder is to have of it; and of one that has done nothing. */
+void dw__counts_of(const dw_runtime *runtime, const dw__record *record, uint32_t failures,
+                   dw_actor_counts *counts);
+void dw__counts_fresh(const dw_runtime *runtime, dw_actor_counts *counts);
+/* What a row says of it. `*restarts` (may be NULL): it was read again so often. */
+void dw__counts_read(const dw_runtime *runtime, const dw_actor_counts *counts, dw__sums *sums,
+                     uint64_t *restarts);
+/* The turn writes them with what it writes. */
+void dw__turn_count(const dw_runtime *runtime, dw__record *record, uint32_t failures);
 
 /* ---- logged.c ---- */
 

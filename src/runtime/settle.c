@@ -274,7 +274,7 @@ static void note_failure(dw_runtime *runtime, dw__record *record, uint32_t befor
 {
     dw__turn *turn = record->turn;
     const dw__keeper *keeper = runtime->keeper;
-    dw_attempts attempts = {.work = turn->work, .count = before};
+    dw_attempts attempts = {.work = turn->work, .count = before, .counts = &turn->counts};
     if (turn->spent) {
         (void)snprintf(attempts.reason, sizeof attempts.reason, "%s", turn->own.message);
     } else {
@@ -303,7 +303,8 @@ static void failure_work(dw__operation *operation)
     }
     if (turn->has_message && !turn->leaves) {
         if (mail != NULL && mail->awaited) {
-            turn->withdrawn = keeper->withdraw(keeper->user, turn->folder.id, turn->row);
+            turn->withdrawn =
+                keeper->withdraw(keeper->user, turn->folder.id, turn->row, &turn->counts);
         } else if (!transient) {
             note_failure(runtime, record, mail != NULL ? mail->attempts : record->own_attempts);
         }
@@ -428,7 +429,10 @@ static void failure_finish(dw__operation *operation)
 
 static void begin_failure(dw_runtime *runtime, dw__record *record)
 {
-    record->turn->leaves = runtime->closing;
+    dw__turn *turn = record->turn;
+    bool failed = turn->broken && !turn->undone && !record->stopping;
+    dw__turn_count(runtime, record, record->failures + failed);
+    turn->leaves = runtime->closing;
     dw__begin_own(runtime, record, failure_work, failure_finish);
 }
 
@@ -507,6 +511,7 @@ void dw__write(dw_runtime *runtime, dw__record *record)
         return;
     }
     dw__turn_take_done(record);
+    dw__turn_count(runtime, record, record->failures);
     dw__begin_own(runtime, record, dw__write_work, settle_finish);
 }
 
@@ -539,6 +544,7 @@ void dw__settle(dw_runtime *runtime, dw__record *record, dw__ask *asks, const dw
         return;
     }
     dw__turn_take_done(record);
+    dw__turn_count(runtime, record, 0);
     dw__begin_own(runtime, record, dw__write_work, settle_finish);
 }
 
@@ -610,6 +616,7 @@ void dw__give_up_inside(dw_runtime *runtime, dw__record *record)
     turn->has_message = false;
     dw__set_state(runtime, record, DW__BUSY);
     dw__turn_take_done(record);
+    dw__turn_count(runtime, record, record->failures);
     dw__begin_own(runtime, record, dw__write_work, settle_finish);
 }
 
@@ -672,10 +679,12 @@ dw_status dw__make_files(dw_runtime *runtime, dw__record *record, void *body, ui
         dw__traits_of(record, &turn->traits);
         dw__enter(runtime);
         (void)snprintf(turn->name, sizeof turn->name, "%s", dw__name_of(record));
+        dw__counts_fresh(runtime, &turn->fresh);
         dw__leave(runtime, false);
         *made = (dw_new_actor){.descent = turn->descent,
                                .traits = &turn->traits,
-                               .name = turn->name[0] != '\0' ? turn->name : NULL};
+                               .name = turn->name[0] != '\0' ? turn->name : NULL,
+                               .counts = &turn->fresh};
         dw__id_text(made->id, record->id);
         turn->folder.made_count = 1;
         const dw__making making = {.made = made,

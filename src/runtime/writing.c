@@ -149,7 +149,9 @@ static dw_status make_child(dw_runtime *runtime, dw__record *record, dw__ask *as
     }
     if (status == DW_OK) {
         dw__traits_of(record, &turn->traits);
-        *made = (dw_new_actor){.descent = turn->descent, .traits = &turn->traits};
+        dw__counts_fresh(runtime, &turn->fresh);
+        *made = (dw_new_actor){
+            .descent = turn->descent, .traits = &turn->traits, .counts = &turn->fresh};
         dw__id_text(made->id, asked->actor);
         const bool forks = asked->kind == DW_EFFECT_FORK;
         const dw__making making = {.made = made,

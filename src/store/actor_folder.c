@@ -72,6 +72,49 @@ void dw__bind_traits(dw_query *query, const dw_actor_traits *traits)
     dw_query_text(query, own->policy);
 }
 
+void dw__bind_counts(dw_query *query, const dw_actor_counts *counts,
+                     unsigned char bytes[DW__COUNTERS_BYTES])
+{
+    if (counts == NULL) {
+        dw_query_null(query);
+        dw_query_null(query);
+        return;
+    }
+    DW_ASSERT(counts->count <= DW_ACTOR_COUNTERS_MAX);
+    for (size_t i = 0; i < counts->count * 8; i++) {
+        bytes[i] = (unsigned char)(counts->counters[i / 8] >> i % 8 * 8);
+    }
+    dw_query_i64(query, counts->failures);
+    dw_query_blob(query, bytes, counts->count * 8);
+}
+
+static void take_counts(dw_query *query, dw_actor_counts *counts)
+{
+    size_t bytes = 0;
+    const unsigned char *blob = dw_query_get_blob(query, 21, &bytes);
+    *counts = (dw_actor_counts){.failures = (uint32_t)dw_query_get_i64(query, 20)};
+    while (counts->count < bytes / 8 && counts->count < DW_ACTOR_COUNTERS_MAX) {
+        uint64_t *counter = &counts->counters[counts->count];
+        for (size_t i = 0; i < 8; i++) {
+            *counter |= (uint64_t)blob[counts->count * 8 + i] << i * 8;
+        }
+        counts->count++;
+    }
+}
+
+dw_status dw__counts_set(dw_journal_tx *tx, const char *id, const dw_actor_counts *counts,
+                         dw_error *err)
+{
+    unsigned char bytes[DW__COUNTERS_BYTES];
+    if (counts == NULL) {
+        return DW_OK;
+    }
+    dw_query *query = dw_journal_query(tx, DW__SQL_SET_COUNTS);
+    dw_query_u64(query, dw__id_number(id));
+    dw__bind_counts(query, counts, bytes);
+    return dw_query_run(query, err);
+}
+
 void dw__row_take(dw_query *query, dw_actor_row *row)
 {
     dw__get_id(query, 0, row->id);
@@ -88,6 +131,7 @@ void dw__row_take(dw_query *query, dw_actor_row *row)
         dw_query_is_null(query, 11) ? UINT64_MAX : (uint64_t)dw_query_get_i64(query, 11);
     take_traits(query, &row->traits);
     (void)snprintf(row->name, sizeof row->name, "%s", dw_query_get_text(query, 19));
+    take_counts(query, &row->counts);
 }
 
 dw_status dw__row_read(dw_journal_tx *tx, const char *id, dw_actor_row *row, uint64_t *numbered,

@@ -101,6 +101,14 @@ typedef struct dw_actor_traits {
     char policy[32]; /* of durability, the runtime's text; "": its tenant's */
 } dw_actor_traits;
 
+/* What a runtime counts of an actor: kept as it is. */
+#define DW_ACTOR_COUNTERS_MAX 32
+typedef struct dw_actor_counts {
+    uint32_t failures; /* in a row */
+    uint32_t count;
+    uint64_t counters[DW_ACTOR_COUNTERS_MAX]; /* [count], in the runtime's order */
+} dw_actor_counts;
+
 /* What the journal says of an actor. */
 typedef struct dw_actor_row {
     char id[DW_ACTOR_ID_CHARS + 1];
@@ -116,6 +124,7 @@ typedef struct dw_actor_row {
     uint64_t timer_ms; /* when its next timer is due; 0: it is not known; UINT64_MAX: none */
     dw_actor_traits traits;
     char name[DW_NAME_MAX + 1]; /* "": none */
+    dw_actor_counts counts;
 } dw_actor_row;
 /* Errors: DW_E_NOT_FOUND, DW_E_IO. */
 dw_status dw_actor_folder_row(dw_actor_folder *folder, const char *id, dw_actor_row *row,
@@ -357,8 +366,9 @@ dw_status dw_actor_folder_drop_message(dw_actor_folder *folder, const char *id, 
                                        dw_error *err);
 /* The same for one whose sender is told that it failed: it is never worked on. Where it cannot be
  * removed, which its mark says then, that is done before anything else. False: it may wait
- * still. */
-bool dw_actor_folder_withdraw(dw_actor_folder *folder, const char *id, uint64_t number);
+ * still. With it `counts` are the actor's; NULL: they stay. */
+bool dw_actor_folder_withdraw(dw_actor_folder *folder, const char *id, uint64_t number,
+                              const dw_actor_counts *counts);
 /* The same in two, for who does not wait: the work of a piece whose `user` is the message, `to` and
  * number, and what is done where that fails, on any thread. */
 dw_status dw_actor_folder_drop_work(void *sent, dw_journal_tx *tx, dw_error *err);
@@ -395,6 +405,7 @@ typedef struct dw_attempts {
     dw_attempted work;
     uint32_t count;
     char reason[DW_ATTEMPT_REASON_BYTES]; /* of the last one's failure */
+    const dw_actor_counts *counts;        /* noted with it; NULL: they stay */
 } dw_attempts;
 
 /* The actor is about to try this, and its files may change: should the process end meanwhile, the
@@ -429,6 +440,7 @@ typedef struct dw_new_actor {
     const dw_descent *descent;                   /* NULL: none */
     const dw_actor_traits *traits;               /* NULL: tenant "", which may do all */
     const char *name;                            /* NULL: none */
+    const dw_actor_counts *counts;               /* NULL: none */
     bool uses_module;                            /* dw_actor_folder_use_module was called for it */
     bool keeps;                                  /* its first state, as freeze 1 */
     dw_snapshot_row rows[DW_SNAPSHOT_CHAIN_MAX]; /* [row_count] */
@@ -459,8 +471,9 @@ typedef struct dw_turn {
     bool ends;            /* the actor */
     char module[65];      /* that it had, of one that ends or gets another: set by the commit */
     char next_module[65]; /* that it gets: dw_actor_folder_change_module; "": it keeps its own */
-    dw_own_aside *aside;  /* NULL: none */
-    dw_new_actor *made;   /* [made_count] */
+    const dw_actor_counts *counts; /* with the state; NULL: as they were */
+    dw_own_aside *aside;           /* NULL: none */
+    dw_new_actor *made;            /* [made_count] */
     size_t made_count;
     dw_sent *sent; /* [sent_count], in order; those that are refused fail alone */
     size_t sent_count;

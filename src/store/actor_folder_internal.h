@@ -90,6 +90,14 @@ void dw__get_id(dw_query *query, int column, char id[DW_ACTOR_ID_CHARS + 1]);
 dw_status dw__fail_no_actor(const char *id, dw_error *err);
 /* Seven of the parameters that are an actor's columns; NULL: the usual ones. */
 void dw__bind_traits(dw_query *query, const dw_actor_traits *traits);
+/* Two parameters: failures and counters; NULL: SQL's NULL. `bytes` is borrowed until the statement
+ * is run. */
+#define DW__COUNTERS_BYTES (DW_ACTOR_COUNTERS_MAX * 8)
+void dw__bind_counts(dw_query *query, const dw_actor_counts *counts,
+                     unsigned char bytes[DW__COUNTERS_BYTES]);
+/* Within a transaction; NULL: they stay. */
+dw_status dw__counts_set(dw_journal_tx *tx, const char *id, const dw_actor_counts *counts,
+                         dw_error *err);
 /* Of a statement with all columns of an actor. */
 void dw__row_take(dw_query *query, dw_actor_row *row);
 /* A row of the actor's, within a transaction. Errors: DW_E_NOT_FOUND. */

@@ -66,7 +66,8 @@ dw_status dw__attempts_count(dw_journal_tx *tx, const char *id, const dw_attempt
 static dw_status note_work(void *user, dw_journal_tx *tx, dw_error *err)
 {
     const attempts_search *search = user;
-    return dw__attempts_note(tx, search->id, search->attempts, err);
+    dw_status status = dw__attempts_note(tx, search->id, search->attempts, err);
+    return status == DW_OK ? dw__counts_set(tx, search->id, search->attempts->counts, err) : status;
 }
 
 dw_status dw_actor_folder_note_attempt(dw_actor_folder *folder, const char *id,

@@ -321,12 +321,16 @@ typedef struct mail_change {
     uint64_t number;
     const dw_attempts *why;
     uint64_t fresh;
+    const dw_actor_counts *counts; /* NULL: they stay */
 } mail_change;
 
 static dw_status drop_work(void *user, dw_journal_tx *tx, dw_error *err)
 {
     const mail_change *change = user;
     dw_status status = dw__mail_drop(tx, change->id, change->number, err);
+    if (status == DW_OK) {
+        status = dw__counts_set(tx, change->id, change->counts, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -352,6 +356,14 @@ dw_status dw_actor_folder_drop_message(dw_actor_folder *folder, const char *id, 
 {
     mail_change change = {.id = id, .number = number};
     return dw_journal_write(folder->journal, drop_work, &change, false, err);
+}
+
+bool dw_actor_folder_withdraw(dw_actor_folder *folder, const char *id, uint64_t number,
+                              const dw_actor_counts *counts)
+{
+    mail_change change = {.id = id, .number = number, .counts = counts};
+    return dw_journal_write(folder->journal, drop_work, &change, false, NULL) == DW_OK ||
+           dw_actor_folder_mark_withdrawn(folder, id, number);
 }
 
 static dw_status set_aside_work(void *user, dw_journal_tx *tx, dw_error *err)

@@ -179,12 +179,6 @@ void dw__folder_finish_withdrawals(dw_actor_folder *folder)
     (void)pthread_mutex_unlock(&folder->marking);
 }
 
-bool dw_actor_folder_withdraw(dw_actor_folder *folder, const char *id, uint64_t number)
-{
-    return dw_actor_folder_drop_message(folder, id, number, NULL) == DW_OK ||
-           dw_actor_folder_mark_withdrawn(folder, id, number);
-}
-
 bool dw_actor_folder_mark_withdrawn(dw_actor_folder *folder, const char *id, uint64_t number)
 {
     const mark to = {.actor = dw__id_number(id), .number = number};

@@ -79,8 +79,10 @@ static const char version_2[] =
     " UPDATE tenant SET actors = actors + 1 WHERE name = NEW.tenant; END;";
 
 /* Groups of a tenant's actors; `group_size` has how many are in each that has some. An actor's name
- * has been a column from the first. */
+ * has been a column from the first. What a runtime has counted of an actor. */
 static const char version_3[] =
+    "ALTER TABLE actor ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE actor ADD COLUMN counters BLOB NOT NULL DEFAULT x'';"
     "CREATE TABLE member(actor INTEGER NOT NULL, tenant TEXT NOT NULL, name TEXT NOT NULL) STRICT;"
     "CREATE UNIQUE INDEX member_of ON member(actor, name);"
     "CREATE INDEX member_group ON member(tenant, name);"
@@ -104,7 +106,7 @@ static const char *const upgrades[] = {version_1, version_2, version_3};
 #define ACTOR_COLUMNS                                                                              \
     "id, parent, depth, head, module, sequence, done, numbered, waiting, aside, inside, timer_ms," \
     " tenant, capabilities, priority, supervision, failures_max, pinned, policy,"                  \
-    " name"
+    " name, failures, counters"
 #define MESSAGE_COLUMNS                                                                            \
     "number, sender, effect, cause, caused, aside, attempts, reason, length(content)"
 
@@ -126,13 +128,15 @@ static const char *const statements[DW__SQL_COUNT] = {
         "SELECT " ACTOR_COLUMNS " FROM actor WHERE id >= ?1 ORDER BY id LIMIT ?2",
     [DW__SQL_ADD_ACTOR] = "INSERT INTO actor(" ACTOR_COLUMNS ") "
                           "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0, 0, ?8, ?9, ?10, ?11, ?12, "
-                          "?13, ?14, ?15, ?16, ?17)",
+                          "?13, ?14, ?15, ?16, ?17, ?18, ?19)",
     [DW__SQL_SET_TRAITS] = "UPDATE actor SET tenant = ?2, capabilities = ?3, priority = ?4, "
                            "supervision = ?5, failures_max = ?6, pinned = ?7, policy = ?8 "
                            "WHERE id = ?1",
     [DW__SQL_TENANTS] = "SELECT name, actors FROM tenant WHERE actors > 0",
-    [DW__SQL_SET_STATE] = "UPDATE actor SET sequence = ?2, done = ?3, inside = ?4, timer_ms = ?5 "
+    [DW__SQL_SET_STATE] = "UPDATE actor SET sequence = ?2, done = ?3, inside = ?4, timer_ms = ?5, "
+                          "failures = ifnull(?6, failures), counters = ifnull(?7, counters) "
                           "WHERE id = ?1",
+    [DW__SQL_SET_COUNTS] = "UPDATE actor SET failures = ?2, counters = ?3 WHERE id = ?1",
     [DW__SQL_SET_MODULE] = "UPDATE actor SET module = ?2 WHERE id = ?1",
     [DW__SQL_KEPT] = "SELECT number FROM kept WHERE actor = ?1 ORDER BY number",
     [DW__SQL_KEEP] = "INSERT INTO kept VALUES(?1, ?2, ?3)",

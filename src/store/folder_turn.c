@@ -34,12 +34,14 @@ static dw_status write_state(dw_journal_tx *tx, const dw_turn *turn, dw_error *e
     if (status != DW_OK) {
         return status;
     }
+    unsigned char counters[DW__COUNTERS_BYTES];
     dw_query *query = dw_journal_query(tx, DW__SQL_SET_STATE);
     dw_query_u64(query, dw__id_number(turn->id));
     dw_query_u64(query, turn->snapshot.sequence);
     dw_query_u64(query, turn->snapshot.done);
     dw_query_i64(query, (int64_t)turn->inside);
     bind_timer(query, turn->timer_ms);
+    dw__bind_counts(query, turn->counts, counters);
     status = dw_query_run(query, err);
     if (status == DW_OK && turn->repeats) {
         status = run_for(tx, DW__SQL_DROP_SEEN, turn->id, err);
@@ -69,6 +71,8 @@ dw_status dw__turn_add_actor(dw_journal_tx *tx, const dw_new_actor *made, uint64
     if (status != DW_OK) {
         return status;
     }
+    static const dw_actor_counts none = {.count = 0};
+    unsigned char counters[DW__COUNTERS_BYTES];
     dw_query *query = dw_journal_query(tx, DW__SQL_ADD_ACTOR);
     dw_query_u64(query, dw__id_number(made->id));
     dw__bind_id(query, known ? descent->ancestors[0].id : "");
@@ -81,6 +85,7 @@ dw_status dw__turn_add_actor(dw_journal_tx *tx, const dw_new_actor *made, uint64
     bind_timer(query, made->timer_ms);
     dw__bind_traits(query, made->traits);
     dw_query_text(query, made->name);
+    dw__bind_counts(query, made->counts != NULL ? made->counts : &none, counters);
     status = dw_query_run(query, err);
     for (size_t i = 0; i < made->row_count && status == DW_OK; i++) {
         status = dw__snapshot_add(tx, made->id, &made->rows[i], err);

@@ -438,7 +438,8 @@ dw_status dw_store_send(dw_store *store, const char *id, const dw_actor_effect *
     if (status != DW_OK && !awaited.done) {
         /* The caller sends it again: it must not be worked on twice. */
         if (sent.message.number > 0 &&
-            !dw_actor_folder_withdraw(store->folder, id, sent.message.number) && err != NULL) {
+            !dw_actor_folder_withdraw(store->folder, id, sent.message.number, NULL) &&
+            err != NULL) {
             dw_error why = *err;
             return dw_fail(err, status,
                            "%.170s; the message could not be taken back: it may be worked on later",

@@ -209,6 +209,7 @@ static void add_made(sim *s, const dw_new_actor *made)
     s->rows[at] = (sim_row){.used = true,
                             .id = sim_id(made->id),
                             .traits = *made->traits,
+                            .counts = *made->counts,
                             .sequence = 1,
                             .state = *find_file(s, sim_id(made->id), 1)};
     if (made->descent != NULL) {
@@ -242,6 +243,7 @@ static dw_status apply_commit(sim *s, dw__turn *of, dw_error *err)
         row->state = *find_file(s, row->id, turn->snapshot.sequence);
         row->sequence = turn->snapshot.sequence;
         row->done = turn->snapshot.done;
+        row->counts = *turn->counts;
         row->own = (dw_attempts){.count = 0};
         drop_done(row, turn);
     }
@@ -329,6 +331,7 @@ static dw_status k_look(void *user, const char *id, dw_actor_row *row, dw_error 
                           .traits = of->traits};
     dw__id_text(row->id, of->id);
     (void)snprintf(row->name, sizeof row->name, "%s", of->name);
+    row->counts = of->counts;
     (void)snprintf(row->head, sizeof row->head, "%s", dw_descent_head(&of->descent, row->id));
     if (of->descent.count > 0) {
         (void)snprintf(row->parent, sizeof row->parent, "%s", of->descent.ancestors[0].id);
@@ -629,6 +632,9 @@ static dw_status k_note_attempt(void *user, const char *id, dw_attempts *attempt
     } else if (status == DW_OK && row != NULL) {
         row->own = *attempts;
     }
+    if (status == DW_OK && row != NULL) {
+        row->counts = *attempts->counts;
+    }
     return status;
 }
 
@@ -725,12 +731,13 @@ static dw_status k_change_group(void *user, const char *id, dw_group_change *cha
     return change_one(user, row, change, err);
 }
 
-static bool k_withdraw(void *user, const char *id, uint64_t number)
+static bool k_withdraw(void *user, const char *id, uint64_t number, const dw_actor_counts *counts)
 {
     sim *s = user;
     sim_row *row = sim_find_row(s, sim_id(id));
     if (row != NULL && !s->killed) {
         drop_mail(row, number);
+        row->counts = *counts;
     }
     return true;
 }

@@ -60,6 +60,7 @@ typedef struct sim_row {
     dw_attempts own;
     char name[4];    /* "": none */
     unsigned groups; /* bits */
+    dw_actor_counts counts;
 } sim_row;
 
 /* A file that no row names yet. */
