@@ -14,6 +14,9 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 #include "base/os.h"
 #include "common.h"
@@ -205,6 +208,9 @@ static bool is_up(const bench_server *server)
 static void become_server(const char *program, char *const *arguments)
 {
     int nowhere = open("/dev/null", O_RDWR);
+#ifdef __linux__
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a benchmark that is stopped leaves none behind */
+#endif
     (void)dup2(nowhere, STDOUT_FILENO);
     (void)dup2(nowhere, STDERR_FILENO);
     (void)execv(program, arguments);
