@@ -364,6 +364,19 @@ static dw_status try_compile(const wall *of, const dw_limits *limits, char words
     return status;
 }
 
+/* Whether a test sets the limit by its name, or looks for it in what a refusal says. */
+static bool speaks_of(const char *content, const char *row)
+{
+    static const char *const around[][2] = {{"\"", "\""}, {"(", ")"}, {".", " = "}};
+    bool found = false;
+    for (size_t i = 0; i < sizeof around / sizeof around[0]; i++) {
+        char wanted[80];
+        (void)snprintf(wanted, sizeof wanted, "%s%s%s", around[i][0], row, around[i][1]);
+        found = found || strstr(content, wanted) != NULL;
+    }
+    return found;
+}
+
 static bool stands_elsewhere(const char *row)
 {
     for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++) {
@@ -375,7 +388,7 @@ static bool stands_elsewhere(const char *row)
             assert_non_null(file);
             content[fread(content, 1, sizeof content - 1, file)] = '\0';
             (void)fclose(file);
-            return strstr(content, row) != NULL;
+            return speaks_of(content, row);
         }
     }
     return false;
