@@ -1324,6 +1324,10 @@ typedef struct dw_thaw_options {
      * actor. Of a file that is not trusted, limits of its own that are higher than the defaults
      * become the defaults. NULL: none are set. */
     const dw_limits *limits;
+    /* [dir_count]: for an actor that had folders (dw_tenant_options.dirs). It gets those of the
+     * names that it had them under, and no others; what they are on the host is not in a file. */
+    const dw_dir *dirs;
+    size_t dir_count;
 } dw_thaw_options;
 
 typedef struct dw_thaw_stats {
@@ -1338,7 +1342,7 @@ typedef struct dw_thaw_stats {
  * it), DW_E_IO, DW_E_FORMAT (damaged, or no snapshot: what and where), DW_E_UNSUPPORTED (another
  * version; a guest that this host does not serve), DW_E_LIMIT (path_count is 0 or over 64; the
  * module's size), DW_E_ARG (both paths and fds, or neither; a descriptor that is not open; a module
- * of another engine), DW_E_MEMORY. */
+ * of another engine), DW_E_DENIED (a folder that it had, and that is not granted), DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine,
                                              const dw_thaw_options *options, dw_thaw_stats *stats,
                                              dw_error *err);
@@ -1857,10 +1861,21 @@ typedef struct dw_tenant_options {
     dw_durability durability; /* where an actor does not say; of a runtime with a path */
     uint32_t durability_s;    /* of DW_DURABLE_SECONDS, at least 1 */
     uint32_t park_idle_s;     /* 0: the runtime's; DW_PARK_NEVER */
+    /* [dir_count], copied: folders of the host for its actors, each under a name of its own; at
+     * most 64. None: they have none. Actors that are made have them all, in this order. What a
+     * guest has open ends with its message. One that comes from a file (the state folder,
+     * dw_runtime_import) gets those that it had, by their names, as they are granted then: where
+     * one is not granted any more it cannot work, with DW_E_DENIED, until it is again. */
+    const dw_dir *dirs;
+    size_t dir_count;
+    /* Beginnings of prompts of its actors are for all tenants (DW_PREFIX_PUBLIC), from the end of
+     * each of their messages on: an operator's own tenant, say, whose actors compute what others'
+     * prompts begin with. Not with no_shared_prefixes. */
+    bool public_prefixes;
 } dw_tenant_options;
-/* Make a tenant, or change one: actors that are there keep what they have. The tenant "" is there
- * from the start, with weight 100 and DW_MAY_ALL. Errors: DW_E_ARG (the name: length, characters
- * below a space), DW_E_RANGE, DW_E_LIMIT (1,024 tenants). */
+/* Make a tenant, or change one: actors that are in memory keep what they have. The tenant "" is
+ * there from the start, with weight 100 and DW_MAY_ALL. Errors: DW_E_ARG (the name: length,
+ * characters below a space; of a folder), DW_E_RANGE, DW_E_LIMIT (1,024 tenants, 64 folders). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
                                                      const dw_tenant_options *options,
                                                      dw_error *err);

@@ -208,6 +208,9 @@ static dw_status create(dw_actor **out, dw_module *module, dw_actor_settings *se
     if (status == DW_OK && !bare) { /* what constructors printed is no answer */
         status = dw_instance_flush(actor->instance, err);
     }
+    if (status == DW_OK) {
+        status = dw_instance_reset_files(actor->instance, &settings->instance, err);
+    }
     if (status != DW_OK) {
         dw_actor_destroy(actor);
         return status;
@@ -511,6 +514,9 @@ dw_status dw_actor_receive_end(dw_actor *actor, dw_status status, int32_t result
     if (dw_actor_check_files(actor, &cut) != DW_OK) {
         status = cut.code;
         *local = cut;
+    }
+    if (status == DW_OK) { /* what it has open ends with its message: no snapshot has it */
+        status = dw_instance_reset_files(actor->instance, &actor->settings->instance, local);
     }
     status = judge(actor, status, result, exit_code, local);
     dw_mailbox_release(&actor->new_effects);

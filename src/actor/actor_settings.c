@@ -1,6 +1,7 @@
 #include "actor/actor_settings.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/limits.h"
@@ -54,7 +55,8 @@ static bool copy(dw_actor_settings *settings, const dw_instance_options *from)
     to->models = NULL;
     to->chat_template = NULL;
     to->args = to->env_names = to->env_values = NULL;
-    to->model_count = to->arg_count = to->env_count = 0;
+    to->dirs = NULL;
+    to->model_count = to->arg_count = to->env_count = to->dir_count = 0;
     if (!copy_models(settings, from)) {
         return false;
     }
@@ -157,7 +159,8 @@ dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_optio
     if (instance.dir_count > 0 || instance.inherit_stdin) {
         return dw_fail(err, DW_E_UNSUPPORTED,
                        "actor: folders and standard input cannot be granted, since what an actor "
-                       "has open there could not be saved with it");
+                       "has open there could not be saved with it; a runtime's tenants grant "
+                       "folders");
     }
     status = check_numbers(&own, &instance, err);
     if (status == DW_OK) {
@@ -183,6 +186,49 @@ dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_optio
     return DW_OK;
 }
 
+dw_status dw_actor_dirs_check(const dw_dir *dirs, size_t count, dw_error *err)
+{
+    if (count > DW_ACTOR_DIRS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "folders: %zu, at most %d", count, DW_ACTOR_DIRS_MAX);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (dirs[i].host_path == NULL || dirs[i].host_path[0] == '\0' ||
+            dirs[i].guest_path == NULL || dirs[i].guest_path[0] == '\0') {
+            return dw_fail(err, DW_E_ARG, "folders: number %zu has no name for its %s", i + 1,
+                           dirs[i].host_path == NULL || dirs[i].host_path[0] == '\0' ? "host"
+                                                                                     : "guest");
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(dirs[k].guest_path, dirs[i].guest_path) == 0) {
+                return dw_fail(err, DW_E_ARG, "folders: '%.80s' twice", dirs[i].guest_path);
+            }
+        }
+    }
+    return DW_OK;
+}
+
+dw_status dw_actor_settings_grant(dw_actor_settings *settings, const dw_dir *dirs, size_t count,
+                                  dw_error *err)
+{
+    dw_status status = dw_actor_dirs_check(dirs, count, err);
+    if (status != DW_OK || count == 0) {
+        return status;
+    }
+    DW_ASSERT(settings->instance.dirs == NULL);
+    dw_dir *copies = dw_alloc(count, sizeof *copies);
+    settings->instance.dirs = copies;
+    for (size_t i = 0; copies != NULL && i < count; i++) {
+        settings->instance.dir_count = i + 1;
+        copies[i] = (dw_dir){.host_path = dw_strdup(dirs[i].host_path),
+                             .guest_path = dw_strdup(dirs[i].guest_path),
+                             .writable = dirs[i].writable};
+        if (copies[i].host_path == NULL || copies[i].guest_path == NULL) {
+            copies = NULL; /* what there is goes with the settings */
+        }
+    }
+    return copies != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for an actor's folders");
+}
+
 dw_actor_settings *dw_actor_settings_ref(dw_actor_settings *settings)
 {
     atomic_fetch_add(&settings->references, 1);
@@ -200,6 +246,11 @@ void dw_actor_settings_unref(dw_actor_settings *settings)
     }
     dw_free((void *)(uintptr_t)own->models);
     dw_free((void *)(uintptr_t)own->chat_template);
+    for (size_t i = 0; i < own->dir_count; i++) {
+        dw_free((void *)(uintptr_t)own->dirs[i].host_path);
+        dw_free((void *)(uintptr_t)own->dirs[i].guest_path);
+    }
+    dw_free((void *)(uintptr_t)own->dirs);
     free_texts(own->args, own->arg_count);
     free_texts(own->env_names, own->env_count);
     free_texts(own->env_values, own->env_count);

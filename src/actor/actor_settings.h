@@ -8,6 +8,7 @@
 /* What a snapshot holds of each. */
 #define DW_ACTOR_MODELS_MAX 64
 #define DW_ACTOR_TEXTS_MAX 4096
+#define DW_ACTOR_DIRS_MAX 64
 
 typedef struct dw_actor_settings {
     _Atomic size_t references;
@@ -22,6 +23,12 @@ typedef struct dw_actor_settings {
  * is allowed). */
 dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_options *options,
                                    dw_error *err);
+/* Folders for its guest in this order, copied; of settings that have none and that nobody else has
+ * yet. Errors: DW_E_ARG (a name of a guest's that is empty, or two of them alike), DW_E_LIMIT,
+ * DW_E_MEMORY. */
+dw_status dw_actor_settings_grant(dw_actor_settings *settings, const dw_dir *dirs, size_t count,
+                                  dw_error *err);
+dw_status dw_actor_dirs_check(const dw_dir *dirs, size_t count, dw_error *err);
 dw_actor_settings *dw_actor_settings_ref(dw_actor_settings *settings);
 void dw_actor_settings_unref(dw_actor_settings *settings);
 

@@ -286,6 +286,9 @@ dw_status dw_actor_upgrade(dw_actor **out, dw_actor *actor, dw_module *module, d
         status = take(made, copy, &upgrade, err);
     }
     if (status == DW_OK) {
+        status = dw_instance_reset_files(made->instance, &made->settings->instance, err);
+    }
+    if (status == DW_OK) {
         status = copy_mail(made, actor, err);
     }
     dw_free(upgrade.bytes);

@@ -174,6 +174,14 @@ bool dw__own_prefixes(dw_runtime *runtime, const dw__record *record)
     return own;
 }
 
+bool dw__public_prefixes(dw_runtime *runtime, const dw__record *record)
+{
+    dw__enter(runtime);
+    bool all = record->tenant->public_prefixes;
+    dw__leave(runtime, false);
+    return all;
+}
+
 uint64_t dw__clock_ns(dw_runtime *runtime, const dw__record *record)
 {
     dw__enter(runtime);

@@ -421,6 +421,20 @@ void dw__json_totals(dw_json_text *json, const dw_runtime *runtime)
     add_sums(json, &runtime->sums);
 }
 
+static void add_folders(dw_json_text *json, const dw__folders *folders)
+{
+    dw_json_key(json, "folders");
+    dw_json_open(json, '[');
+    for (size_t i = 0; folders != NULL && i < folders->count; i++) {
+        dw_json_open(json, '{');
+        dw_json_add_string(json, "host", folders->dirs[i].host_path);
+        dw_json_add_string(json, "guest", folders->dirs[i].guest_path);
+        dw_json_add_truth(json, "writable", folders->dirs[i].writable);
+        dw_json_close(json, '}');
+    }
+    dw_json_close(json, ']');
+}
+
 void dw__json_tenants(dw_json_text *json, const dw_runtime *runtime)
 {
     dw_json_key(json, "tenants");
@@ -434,6 +448,7 @@ void dw__json_tenants(dw_json_text *json, const dw_runtime *runtime)
         dw_json_add_whole(json, "actors", tenant->actors);
         dw_json_add_whole(json, "working", tenant->working);
         dw_json_add_whole(json, "ready", tenant->ready_count);
+        add_folders(json, tenant->folders);
         add_sums(json, &tenant->sums);
         dw_json_close(json, '}');
     }

@@ -296,9 +296,11 @@ static dw_status check_models(dw_runtime *runtime, const dw__record *record, con
                                instance->model_count, err);
 }
 
-static dw_status read_actor(struct dw__folder *f, const char *id, uint64_t number, dw_actor **actor,
-                            dw__kept *kept, dw_error *err)
+/* `folders`: granted now; may be NULL. */
+static dw_status read_actor(struct dw__folder *f, const char *id, uint64_t number,
+                            const dw__folders *folders, dw__thawed *thawed, dw_error *err)
 {
+    dw_actor *actor = NULL;
     char path[DW_FOLDER_PATH_MAX];
     const char *const paths[] = {path};
     dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
@@ -307,7 +309,7 @@ static dw_status read_actor(struct dw__folder *f, const char *id, uint64_t numbe
     }
     dw_status status = dw_actor_folder_read_chain(f->folder, id, chain, err);
     if (status == DW_OK) {
-        take_chain(kept, chain);
+        take_chain(&thawed->kept, chain);
         dw_actor_folder_kept_path(f->folder, id, number, path);
         const dw_thaw_options options = {.struct_bytes = sizeof options,
                                          .paths = number != 0 ? paths : chain->list,
@@ -319,9 +321,12 @@ static dw_status read_actor(struct dw__folder *f, const char *id, uint64_t numbe
                                          .trusted = true,
                                          .on_stderr = f->options.on_stderr,
                                          .user = f->options.user,
-                                         .limits = &f->limits};
-        status = dw_actor_thaw(actor, f->engine, &options, NULL, err);
+                                         .limits = &f->limits,
+                                         .dirs = folders != NULL ? folders->dirs : NULL,
+                                         .dir_count = folders != NULL ? folders->count : 0};
+        status = dw_actor_thaw(&actor, f->engine, &options, NULL, err);
     }
+    thawed->given = actor;
     dw_free(chain);
     return status;
 }
@@ -330,10 +335,12 @@ static dw_status thaw(void *user, dw__record *record, const char *id, uint64_t n
                       dw__thawed *thawed, dw_error *err)
 {
     struct dw__folder *f = user;
-    dw_actor *actor = NULL;
     dw__seed *own = NULL;
     dw_runtime *runtime = record->own->runtime;
-    dw_status status = read_actor(f, id, number, &actor, &thawed->kept, err);
+    dw__folders *folders = dw__tenant_folders(runtime, record->tenant->name);
+    dw_status status = read_actor(f, id, number, folders, thawed, err);
+    dw_actor *actor = thawed->given;
+    dw__folders_unref(folders);
     if (status == DW_OK) {
         status = check_models(runtime, record, actor, err);
     }
@@ -348,9 +355,9 @@ static dw_status thaw(void *user, dw__record *record, const char *id, uint64_t n
     }
     if (status != DW_OK) {
         dw_actor_destroy(actor);
+        thawed->given = NULL;
         return status;
     }
-    thawed->given = actor;
     thawed->seed = own;
     return DW_OK;
 }

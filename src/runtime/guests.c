@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/os.h"
 #include "runtime/runtime_internal.h"
 #include "scheduler/scheduler.h"
@@ -289,6 +290,18 @@ static ptrdiff_t on_answer(void *user, const unsigned char *bytes, size_t count)
     return dw__answered(own->host->runtime, own->record, bytes, count);
 }
 
+/* What its contexts hold is for all tenants, where its own says so. What cannot be is only slower
+ * for others. */
+static void publish(const body *own)
+{
+    dw_error error = {.message = ""};
+    dw_instance *instance = dw_actor_instance(own->actor);
+    if (dw__public_prefixes(own->host->runtime, own->record) &&
+        dw_instance_keep_prefixes(instance, DW_PREFIX_PUBLIC, &error) != DW_OK) {
+        dw_log(DW_LOG_INFO, "prefixes: %s: not public", error.message);
+    }
+}
+
 static void on_end(void *user, const dw_call_end *end)
 {
     const body *own = user;
@@ -299,6 +312,9 @@ static void on_end(void *user, const dw_call_end *end)
     }
     if (!begun && own->delivered) { /* the message waits in the actor again: it is not to */
         dw_actor_drop_message(own->actor);
+    }
+    if (begun && !dw_actor_is_broken(own->actor)) {
+        publish(own);
     }
     dw__prefixes_given(own->host->prefixes);
     dw__worked(own->host->runtime, own->record, end->status, end->error);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/actor_settings.h"
 #include "base/alloc.h"
 #include "base/json_bounds.h"
 #include "runtime/runtime_internal.h"
@@ -79,12 +80,17 @@ static dw_status take_limits(const json_t *object, dw_limits *limits, dw_error *
     return status == DW_OK ? DW_OK : dw_fail_within(err, status, "manifest");
 }
 
+/* NULL: it is no text, or has a NUL. */
+static const char *text_of(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return text != NULL && strlen(text) == json_string_length(value) ? text : NULL;
+}
+
 /* Text `index` of a list; NULL: it is none. */
 static const char *text_at(const json_t *list, size_t index)
 {
-    const json_t *value = json_array_get(list, index);
-    const char *text = json_string_value(value);
-    return text != NULL && strlen(text) == json_string_length(value) ? text : NULL;
+    return text_of(json_array_get(list, index));
 }
 
 static dw_status take_capabilities(const json_t *tenant, uint32_t *capabilities, dw_error *err)
@@ -137,14 +143,17 @@ static dw_status take_models(const json_t *tenant, const char **names, size_t *c
     return DW_OK;
 }
 
-static dw_status take_prefixes(const json_t *tenant, bool *own, dw_error *err)
+static dw_status take_prefixes(const json_t *tenant, dw_tenant_options *options, dw_error *err)
 {
     const json_t *value = json_object_get(tenant, "prefixes");
     const char *text = json_string_value(value);
-    *own = text != NULL && strcmp(text, "own") == 0;
-    return value == NULL || *own || (text != NULL && strcmp(text, "shared") == 0)
+    options->no_shared_prefixes = text != NULL && strcmp(text, "own") == 0;
+    options->public_prefixes = text != NULL && strcmp(text, "public") == 0;
+    return value == NULL || options->no_shared_prefixes || options->public_prefixes ||
+                   (text != NULL && strcmp(text, "shared") == 0)
                ? DW_OK
-               : dw_fail(err, DW_E_FORMAT, "manifest: prefixes: \"shared\" or \"own\" is wanted");
+               : dw_fail(err, DW_E_FORMAT,
+                         "manifest: prefixes: \"shared\", \"own\" or \"public\" is wanted");
 }
 
 /* Seconds of having nothing to do, after which an actor leaves memory; absent: 0. */
@@ -187,17 +196,58 @@ static dw_status take_durability(const json_t *object, dw_durability *durability
                    "manifest: durability: \"each\", \"park\" or a number of seconds is wanted");
 }
 
+static dw_status take_folder(const json_t *value, dw_dir *dir, dw_error *err)
+{
+    static const char *const members[] = {"host", "guest", "writable"};
+    const json_t *writable = json_object_get(value, "writable");
+    dw_status status = check_names("folders", value, members, 3, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    dir->host_path = text_of(json_object_get(value, "host"));
+    dir->guest_path = text_of(json_object_get(value, "guest"));
+    dir->writable = json_is_true(writable);
+    if (dir->host_path == NULL || dir->host_path[0] != '/' || dir->guest_path == NULL) {
+        return dw_fail(err, DW_E_FORMAT,
+                       "manifest: folders: \"host\", a path from '/' on, and \"guest\" are wanted");
+    }
+    return writable == NULL || json_is_boolean(writable)
+               ? DW_OK
+               : dw_fail(err, DW_E_FORMAT, "manifest: folders: writable is true or false");
+}
+
+/* Borrowed from the JSON: folders [*count]. */
+static dw_status take_folders(const json_t *tenant, dw_dir *dirs, size_t *count, dw_error *err)
+{
+    const json_t *list = json_object_get(tenant, "folders");
+    dw_status status = DW_OK;
+    *count = json_array_size(list);
+    if (list != NULL && !json_is_array(list)) {
+        return dw_fail(err, DW_E_FORMAT, "manifest: folders: a list of objects is wanted");
+    }
+    if (*count > DW_ACTOR_DIRS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "manifest: folders: %zu, limit %d", *count,
+                       DW_ACTOR_DIRS_MAX);
+    }
+    for (size_t i = 0; i < *count && status == DW_OK; i++) {
+        status = take_folder(json_array_get(list, i), &dirs[i], err);
+    }
+    return status;
+}
+
 static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t *value,
                              dw_error *err)
 {
-    static const char *const members[] = {"weight", "may",      "actors",      "limits",
-                                          "models", "prefixes", "park_idle_s", "durability"};
+    static const char *const members[] = {"weight",      "may",        "actors",
+                                          "limits",      "models",     "prefixes",
+                                          "park_idle_s", "durability", "folders"};
     const char *models[MODELS_MAX];
+    dw_dir dirs[DW_ACTOR_DIRS_MAX];
     uint64_t weight = 0;
     bool any = false;
     dw_limits limits;
-    dw_tenant_options options = {.struct_bytes = sizeof options, .limits = &limits};
-    dw_status status = check_names("a tenant", value, members, 8, err);
+    dw_tenant_options options = {.struct_bytes = sizeof options, .limits = &limits, .dirs = dirs};
+    dw_status status = check_names("a tenant", value, members, 9, err);
     if (status == DW_OK) {
         status = take_number(value, "weight", 10000, &weight, err);
     }
@@ -214,13 +264,16 @@ static dw_status take_tenant(dw_runtime *runtime, const char *name, const json_t
         status = take_models(value, models, &options.model_count, &any, err);
     }
     if (status == DW_OK) {
-        status = take_prefixes(value, &options.no_shared_prefixes, err);
+        status = take_prefixes(value, &options, err);
     }
     if (status == DW_OK) {
         status = take_idle(value, &options.park_idle_s, err);
     }
     if (status == DW_OK) {
         status = take_durability(value, &options.durability, &options.durability_s, err);
+    }
+    if (status == DW_OK) {
+        status = take_folders(value, dirs, &options.dir_count, err);
     }
     if (status != DW_OK) {
         return dw_fail_within(err, status, "tenant '%.63s'", name);

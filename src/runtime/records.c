@@ -566,6 +566,7 @@ void dw__tenant_free(dw__tenant *tenant)
         dw_free(tenant->models[i]);
     }
     dw_free(tenant->models);
+    dw__folders_unref(tenant->folders);
     dw_free(tenant);
 }
 
@@ -615,6 +616,9 @@ static dw_status check_tenant(const char *name, const dw_tenant_options *options
         return dw_fail(err, DW_E_RANGE, "tenant '%s': weight %u, at most 10,000", name,
                        options->weight);
     }
+    if (options->public_prefixes && options->no_shared_prefixes) {
+        return dw_fail(err, DW_E_ARG, "tenant '%s': prefixes that are public and not shared", name);
+    }
     if ((options->capabilities & ~(uint32_t)DW_MAY_ALL) != 0) {
         return dw_fail(err, DW_E_RANGE, "tenant '%s': capabilities 0x%x, there are 0x%x", name,
                        options->capabilities, (unsigned)DW_MAY_ALL);
@@ -628,6 +632,7 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
     dw_tenant_options own;
     dw_limits limits;
     dw__tenant *tenant = NULL;
+    dw__folders *folders = NULL;
     dw_status status = dw_struct_read(&own, sizeof own, options, "dw_tenant_options", err);
     if (status == DW_OK) {
         status = check_tenant(name, &own, err);
@@ -639,9 +644,13 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
         status = dw_limits_take(&limits, own.limits, err);
     }
     if (status == DW_OK) {
+        status = dw__folders_create(&folders, own.dirs, own.dir_count, err);
+    }
+    if (status == DW_OK) {
         status = dw__enter_open(runtime, err);
     }
     if (status != DW_OK) {
+        dw__folders_unref(folders);
         return status;
     }
     char **models = NULL;
@@ -654,7 +663,11 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
     }
     if (status == DW_OK) {
         set_models(tenant, models, own.model_count);
+        dw__folders *before = tenant->folders;
+        tenant->folders = folders;
+        folders = before;
         tenant->own_prefixes = own.no_shared_prefixes;
+        tenant->public_prefixes = own.public_prefixes;
         uint32_t weight = own.weight != 0 ? own.weight : 100;
         runtime->weights -= tenant->records > 0 ? tenant->weight : 0;
         runtime->weights += tenant->records > 0 ? weight : 0;
@@ -670,5 +683,6 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
         tenant->park_idle_s = own.park_idle_s;
     }
     dw__leave(runtime, false);
+    dw__folders_unref(folders);
     return status;
 }

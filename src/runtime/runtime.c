@@ -414,7 +414,16 @@ static dw_status make_seed(dw_runtime *runtime, dw_module *module, const dw_spaw
     if (status == DW_OK) {
         status = dw_actor_settings_create(&settings, &actor, err);
     }
+    if (status == DW_OK) {
+        dw__folders *folders =
+            dw__tenant_folders(runtime, options->tenant != NULL ? options->tenant : "");
+        status = folders != NULL
+                     ? dw_actor_settings_grant(settings, folders->dirs, folders->count, err)
+                     : DW_OK;
+        dw__folders_unref(folders);
+    }
     if (status != DW_OK) {
+        dw_actor_settings_unref(settings);
         return status;
     }
     status = dw__seed_create(seed, module, settings, err);
@@ -471,7 +480,16 @@ dw_status dw__begin_import(dw_runtime *runtime, const dw_thaw_options *thaw,
     const char *tenant = options->tenant != NULL ? options->tenant : "";
     dw_actor *actor = NULL;
     dw__seed *seed = NULL;
-    dw_status status = dw_actor_thaw(&actor, host->engine, thaw, NULL, err);
+    dw_thaw_options own;
+    dw_status status = dw_struct_read(&own, sizeof own, thaw, "dw_thaw_options", err);
+    if (status == DW_OK) { /* what the file asks for is the tenant's to grant */
+        dw__folders *folders = dw__tenant_folders(runtime, tenant);
+        own.dirs = folders != NULL ? folders->dirs : NULL;
+        own.dir_count = folders != NULL ? folders->count : 0;
+        own.struct_bytes = sizeof own;
+        status = dw_actor_thaw(&actor, host->engine, &own, NULL, err);
+        dw__folders_unref(folders);
+    }
     if (status == DW_OK) {
         status = seed_of(runtime, actor, tenant, &seed, err);
     }

@@ -53,10 +53,29 @@ static json_t *limits_save(const dw_limits *limits)
     return object;
 }
 
+/* Names that the guest has for its folders, in the order of their descriptors; what they are on the
+ * host is not saved. NULL: it has none, or there is no memory. */
+static json_t *folders_save(const dw_instance_options *own)
+{
+    json_t *list = own->dir_count > 0 ? json_array() : NULL;
+    for (size_t i = 0; i < own->dir_count && list != NULL; i++) {
+        const char *name = own->dirs[i].guest_path;
+        if (!dw__json_append(list, json_stringn(name, strlen(name)))) {
+            json_decref(list);
+            list = NULL;
+        }
+    }
+    return list;
+}
+
 json_t *dw__settings_save(const dw_actor_settings *settings)
 {
     const dw_instance_options *own = &settings->instance;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s*, s:o, s:o, s:o, s:o}",
+    json_t *folders = folders_save(own);
+    if (own->dir_count > 0 && folders == NULL) {
+        return NULL;
+    }
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s*, s:o, s:o, s:o, s:o, s:o*}",
                      "memory_bytes_max", whole(own->memory_bytes_max), "context_tokens_max",
                      (json_int_t)own->context_tokens_max, "context_count_max",
                      (json_int_t)own->context_count_max, "timeout_ms", whole(own->timeout_ms),
@@ -66,7 +85,7 @@ json_t *dw__settings_save(const dw_actor_settings *settings)
                      own->chat_template, "args", texts(own->args, own->arg_count), "env_names",
                      texts(own->env_names, own->env_count), "env_values",
                      texts(own->env_values, own->env_count), "limits",
-                     limits_save(&settings->limits));
+                     limits_save(&settings->limits), "folders", folders);
 }
 
 dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err)
@@ -335,6 +354,44 @@ static dw_status read_lists(const json_t *saved, borrowed *lists, dw_instance_op
     return DW_OK;
 }
 
+static const dw_dir *find_dir(const dw_thaw_options *options, const char *name)
+{
+    for (size_t i = 0; i < options->dir_count; i++) {
+        if (strcmp(options->dirs[i].guest_path, name) == 0) {
+            return &options->dirs[i];
+        }
+    }
+    return NULL;
+}
+
+/* The folders that it had, each one that is granted here under that name: never by what a file
+ * says. In their order, since the guest knows them by number. */
+static dw_status load_folders(dw__thaw *t, const json_t *saved, dw_error *err)
+{
+    dw_dir dirs[DW_ACTOR_DIRS_MAX];
+    const char *names[DW_ACTOR_DIRS_MAX];
+    const json_t *list = json_object_get(saved, "folders");
+    size_t count = 0;
+    if (list == NULL) {
+        return DW_OK;
+    }
+    if (!json_is_array(list) || json_array_size(list) > DW_ACTOR_DIRS_MAX) {
+        return dw_fail(err, DW_E_FORMAT, "settings: 'folders' is no list of at most %d",
+                       DW_ACTOR_DIRS_MAX);
+    }
+    dw_status status = read_texts(saved, "folders", names, &count, err);
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        const dw_dir *granted = find_dir(t->options, names[i]);
+        if (granted == NULL) {
+            return dw_fail(err, DW_E_DENIED, "the actor's folder '%.100s' is not granted here",
+                           names[i]);
+        }
+        dirs[i] = *granted;
+    }
+    status = status == DW_OK ? dw_actor_settings_grant(t->settings, dirs, count, err) : status;
+    return status == DW_E_ARG ? dw_fail_within(err, DW_E_FORMAT, "settings") : status;
+}
+
 dw_status dw__settings_load(dw__thaw *t, dw_error *err)
 {
     const json_t *saved;
@@ -372,6 +429,9 @@ dw_status dw__settings_load(dw__thaw *t, dw_error *err)
         goto out;
     }
     status = dw_actor_settings_create(&t->settings, &options, err);
+    if (status == DW_OK) {
+        status = load_folders(t, saved, err);
+    }
 out:
     dw_free(lists);
     return status;

@@ -163,6 +163,11 @@ dw_instance_place *dw_instance_place_of(dw_instance *instance);
 dw_status dw_instance_create_bare(dw_instance **out, dw_module *module,
                                   const dw_instance_options *options, dw_error *err);
 dw_status dw_instance_initialize(dw_instance *instance, dw_error *err);
+/* What the guest has opened and closed is forgotten: its descriptors are the standard streams and
+ * the folders of `options`, with which it was made, as at first. Not while it is called. Errors:
+ * DW_E_NOT_FOUND (a folder is there no more), DW_E_MEMORY. */
+dw_status dw_instance_reset_files(dw_instance *instance, const dw_instance_options *options,
+                                  dw_error *err);
 /* Let the guest's C library write what its buffers hold, where it is known how. Errors: those of
  * dw_instance_call_export, not DW_E_NOT_FOUND. */
 dw_status dw_instance_flush(dw_instance *instance, dw_error *err);

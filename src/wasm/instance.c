@@ -109,6 +109,24 @@ static dw_status set_wasi(dw_instance *instance, const dw_instance_options *opti
     return error == NULL ? DW_OK : dw__wasm_error(err, DW_E_STATE, "WASI", error);
 }
 
+dw_status dw_instance_reset_files(dw_instance *instance, const dw_instance_options *options,
+                                  dw_error *err)
+{
+    DW_ASSERT(!instance->calling);
+    if (options->dir_count == 0 || !instance->files_changed) {
+        return DW_OK;
+    }
+    dw_status status = set_wasi(instance, options, err);
+    if (status == DW_OK) {
+        for (int i = 0; i < 3; i++) {
+            instance->streams[i] = i;
+        }
+        instance->files = 0;
+        instance->files_changed = false;
+    }
+    return status;
+}
+
 /* Called by Wasmtime when the epoch has moved on: go on, end the guest, or, where it runs on a
  * fiber, let others run. Also called on the way out of a fiber (dw_fiber_suspend). */
 static wasmtime_error_t *at_epoch(const wasmtime_context_t *context, void *user, uint64_t *delta,

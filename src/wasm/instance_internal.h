@@ -145,6 +145,7 @@ struct dw_instance {
 
     wasmtime_func_t *through; /* [DW__WASI_FUNCTION_COUNT], made at the first need */
     uint32_t files;           /* that it has opened and not closed */
+    bool files_changed;       /* some were opened or closed since it got its folders */
     int streams[3];           /* what number each standard stream has for the guest; -1: closed */
     bool stream_failed[3];    /* a write to it has: no more are tried */
     bool reads_input;         /* standard input is the process's; else it is empty */

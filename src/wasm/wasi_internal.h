@@ -43,6 +43,7 @@ typedef enum dw__wasi_function {
     DW__WASI_CLOCK_RES_GET,
     DW__WASI_SCHED_YIELD,
     DW__WASI_PATH_FILESTAT_GET,
+    DW__WASI_FD_FDSTAT_GET,
     DW__WASI_FUNCTION_COUNT,
 } dw__wasi_function;
 

@@ -350,7 +350,9 @@ static wasm_trap_t *path_open(void *env, wasmtime_caller_t *caller, wasmtime_val
         return NULL;
     }
     wasm_trap_t *trap = dw__wasi_through(instance, DW__WASI_PATH_OPEN, values);
-    instance->files += trap == NULL && values[0].i32 == DW__WASI_SUCCESS;
+    bool opened = trap == NULL && values[0].i32 == DW__WASI_SUCCESS;
+    instance->files += opened;
+    instance->files_changed = instance->files_changed || opened;
     return trap;
 }
 
@@ -371,6 +373,7 @@ static wasm_trap_t *fd_close(void *env, wasmtime_caller_t *caller, wasmtime_val_
     if (trap != NULL || values[0].i32 != DW__WASI_SUCCESS) {
         return trap;
     }
+    instance->files_changed = true;
     if (stream >= 0) {
         instance->streams[stream] = -1;
     } else {
@@ -394,6 +397,7 @@ static wasm_trap_t *fd_renumber(void *env, wasmtime_caller_t *caller, wasmtime_v
     if (trap != NULL || values[0].i32 != DW__WASI_SUCCESS || same) {
         return trap;
     }
+    instance->files_changed = true;
     if (over >= 0) {
         instance->streams[over] = -1;
     } else {

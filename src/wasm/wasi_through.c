@@ -26,6 +26,7 @@ static const struct {
     [DW__WASI_CLOCK_RES_GET] = {"clock_res_get", "ii:i"},
     [DW__WASI_SCHED_YIELD] = {"sched_yield", ":i"},
     [DW__WASI_PATH_FILESTAT_GET] = {"path_filestat_get", "iiiii:i"},
+    [DW__WASI_FD_FDSTAT_GET] = {"fd_fdstat_get", "ii:i"},
 };
 
 dw_status dw__wasi_replace(dw_wasm_host *host, dw__wasi_function which,

@@ -197,6 +197,41 @@ static void test_runtime_prefixes_published(void **state)
     end(&l);
 }
 
+/* What a tenant's actors compute is for all, where that is granted; others' stays theirs. */
+static void test_runtime_prefixes_of_a_public_tenant(void **state)
+{
+    (void)state;
+    empty_folder();
+    dw_error error = {.message = ""};
+    life l = begin(0);
+    dw_tenant_options options = {.struct_bytes = sizeof options, .capabilities = DW_MAY_ALL};
+    for (char name[2] = "a"; name[0] < 'e'; name[0]++) {
+        assert_int_equal(dw_runtime_set_tenant(l.f->runtime, name, &options, &error), DW_OK);
+    }
+    options.public_prefixes = true;
+    assert_int_equal(dw_runtime_set_tenant(l.f->runtime, "library", &options, &error), DW_OK);
+    options.no_shared_prefixes = true;
+    assert_int_equal(dw_runtime_set_tenant(l.f->runtime, "library", &options, &error), DW_E_ARG);
+    assert_int_equal(talk(&l, "a", 1), 0);
+    assert_int_equal(talk(&l, "b", 2), 0);
+    assert_int_equal(talk(&l, "library", 3), 0);
+    assert_int_equal(talk(&l, "c", 4), COMMON);
+    assert_int_equal(talk(&l, "d", 5), COMMON);
+    static const char *const manifests[] = {"public", "shared", "own", "all"};
+    for (size_t i = 0; i < 4; i++) {
+        char text[80];
+        dw_runtime *runtime = NULL;
+        (void)snprintf(text, sizeof text, "{\"tenants\":{\"a\":{\"prefixes\":\"%s\"}}}",
+                       manifests[i]);
+        const dw_runtime_options with = {
+            .struct_bytes = sizeof with, .manifest = text, .manifest_bytes = strlen(text)};
+        assert_int_equal(dw_runtime_open(&runtime, l.f->actors->engine, &with, &error),
+                         i < 3 ? DW_OK : DW_E_FORMAT);
+        dw_runtime_close(runtime);
+    }
+    end(&l);
+}
+
 /* The bound of the limit prefix_bytes holds, and what was used last stays. */
 static void test_runtime_prefixes_limit(void **state)
 {
@@ -312,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_runtime_prefixes_killed), /* while this process has no threads */
         cmocka_unit_test(test_runtime_prefixes_after_a_restart),
         cmocka_unit_test(test_runtime_prefixes_are_a_tenants),
+        cmocka_unit_test(test_runtime_prefixes_of_a_public_tenant),
         cmocka_unit_test(test_runtime_prefixes_published),
         cmocka_unit_test(test_runtime_prefixes_limit),
         cmocka_unit_test(test_runtime_prefixes_in_a_state_folder),
