@@ -128,10 +128,10 @@ static dw_status list_waiting(void *user, const char *from, dw_actor_name *names
                                         count, err);
 }
 
-static dw_status list_timed(void *user, uint64_t now_ms, dw_actor_name *names, size_t max,
+static dw_status list_timed(void *user, dw_timed_cursor *cursor, dw_actor_name *names, size_t max,
                             size_t *count, dw_error *err)
 {
-    return dw_actor_folder_list_timed(((struct dw__folder *)user)->folder, now_ms, names, max,
+    return dw_actor_folder_list_timed(((struct dw__folder *)user)->folder, cursor, names, max,
                                       count, err);
 }
 

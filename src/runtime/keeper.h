@@ -116,7 +116,7 @@ typedef struct dw__keeper {
                       dw_error *err);
     dw_status (*list_waiting)(void *user, const char *from, dw_actor_name *names, size_t max,
                               size_t *count, dw_error *err);
-    dw_status (*list_timed)(void *user, uint64_t now_ms, dw_actor_name *names, size_t max,
+    dw_status (*list_timed)(void *user, dw_timed_cursor *cursor, dw_actor_name *names, size_t max,
                             size_t *count, dw_error *err);
     /* The earliest timer behind `after_ms`; UINT64_MAX: none. */
     dw_status (*next_timer)(void *user, uint64_t after_ms, uint64_t *timer_ms, dw_error *err);

@@ -182,6 +182,28 @@ dw_status dw__check_room(const dw_runtime *runtime, const dw__tenant *tenant,
     return DW_OK;
 }
 
+/* Whether who made it should become its parent, once that has a record. */
+static void note_stray(dw_runtime *runtime, dw__record *record)
+{
+    const dw__record *parent = record->parent;
+    bool stray = runtime->keeper != NULL && record->listed && record->made_by.is_actor &&
+                 (parent == NULL || parent->id != record->made_by.id);
+    if (stray == record->stray) {
+        return;
+    }
+    dw__record **link = &runtime->strays[record->made_by.id % DW__TREES];
+    if (stray) {
+        record->next_stray = *link;
+        *link = record;
+    } else {
+        while (*link != record) {
+            link = &(*link)->next_stray;
+        }
+        *link = record->next_stray;
+    }
+    record->stray = stray;
+}
+
 static void join_family(dw_runtime *runtime, dw__record *record, dw__record *parent)
 {
     record->parent = parent;
@@ -192,6 +214,7 @@ static void join_family(dw_runtime *runtime, dw__record *record, dw__record *par
     }
     parent->first_child = record;
     dw__rest_join(runtime, record);
+    note_stray(runtime, record);
 }
 
 static void leave_family(dw_runtime *runtime, dw__record *record)
@@ -210,6 +233,22 @@ static void leave_family(dw_runtime *runtime, dw__record *record)
     }
     record->parent = NULL;
     dw__rest_leave(runtime, record, parent);
+    note_stray(runtime, record);
+}
+
+/* It has come later than those that it made: they are its children. */
+static void adopt_strays(dw_runtime *runtime, dw__record *record)
+{
+    dw__record **link = &runtime->strays[record->id % DW__TREES];
+    while (*link != NULL) {
+        dw__record *child = *link;
+        if (child->made_by.id != record->id || child == record) {
+            link = &child->next_stray;
+            continue;
+        }
+        leave_family(runtime, child);
+        join_family(runtime, child, record); /* which takes it out of the list */
+    }
 }
 
 static dw__tree **tree_list(dw_runtime *runtime, uint64_t head)
@@ -438,6 +477,8 @@ dw_status dw__record_bring(dw_runtime *runtime, const dw_actor_row *row, dw__rec
     }
     take_row(runtime, record, row, tenant);
     enlist(runtime, record, tenant);
+    note_stray(runtime, record);
+    adopt_strays(runtime, record);
     dw__names_take(runtime, record, row->name, NULL, 0);
     record->names_known = false; /* it may have changed since */
     DW_ASSERT(runtime->dormant_count > 0);
@@ -491,6 +532,7 @@ void dw__unlist(dw_runtime *runtime, dw__record *record, bool ends)
         }
     }
     leave_family(runtime, record);
+    note_stray(runtime, record);
     runtime->listed_count--;
     if (--record->tenant->records == 0) {
         runtime->weights -= record->tenant->weight;

@@ -354,6 +354,8 @@ typedef struct dw__scan {
     bool again;
     bool timed; /* after those that wait */
     char from[DW_ACTOR_ID_CHARS + 1];
+    dw_timed_cursor cursor;
+    dw_timed_cursor before;    /* of the page */
     dw_actor_name names[PAGE]; /* [found] */
     size_t found;
     dw_actor_row rows[PAGE]; /* [count] */
@@ -386,24 +388,18 @@ static dw_status read_rows(dw_runtime *runtime, dw__scan *scan, const dw_actor_n
     return DW_OK;
 }
 
-/* Timers of those in memory are due, too, and say nothing. */
-static dw_status read_timed(dw_runtime *runtime, dw__scan *scan, size_t resident, dw_error *err)
+/* Each once in a scan, whether it can be read or not. */
+static dw_status read_timed(dw_runtime *runtime, dw__scan *scan, dw_error *err)
 {
     const dw__keeper *keeper = runtime->keeper;
-    uint64_t now_ms = runtime->platform.wall_ms(runtime->platform.user);
-    size_t max = resident + PAGE;
-    dw_actor_name *names = dw_alloc(max, sizeof *names);
-    if (names == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
-    }
-    dw_status status = keeper->list_timed(keeper->user, now_ms, names, max, &scan->found, err);
+    dw_status status =
+        keeper->list_timed(keeper->user, &scan->cursor, scan->names, PAGE, &scan->found, err);
     if (status == DW_OK) {
-        status = read_rows(runtime, scan, names, scan->found, err);
+        status = read_rows(runtime, scan, scan->names, scan->found, err);
     }
     if (status == DW_OK) {
-        status = keeper->next_timer(keeper->user, now_ms, &scan->next_ms, err);
+        status = keeper->next_timer(keeper->user, scan->cursor.now_ms, &scan->next_ms, err);
     }
-    dw_free(names);
     return status;
 }
 
@@ -415,12 +411,15 @@ static void scan_work(dw__operation *operation)
     scan->count = 0;
     dw__enter(runtime);
     scan->removals = runtime->removals;
-    size_t resident = runtime->record_count;
     dw__leave(runtime, false);
     dw_error *err = &operation->error;
     dw_status status = DW_OK;
     if (scan->timed) {
-        status = read_timed(runtime, scan, resident, err);
+        if (!scan->cursor.begun) {
+            scan->cursor.now_ms = runtime->platform.wall_ms(runtime->platform.user);
+        }
+        scan->before = scan->cursor;
+        status = read_timed(runtime, scan, err);
     } else {
         status =
             keeper->list_waiting(keeper->user, scan->from, scan->names, PAGE, &scan->found, err);
@@ -498,12 +497,13 @@ static void scan_finish(dw__operation *operation)
         good = bring_page(runtime, scan);
     }
     if (!runtime->closing && good) {
-        bool full = scan->count == PAGE || (!scan->timed && scan->found == PAGE);
+        bool full = scan->found == PAGE;
         if (!scan->timed && full && !stale) {
             uint64_t last = 0;
             (void)dw__id_parse(scan->names[PAGE - 1].id, &last);
             dw__id_text(scan->from, last + (last < UINT64_MAX));
         }
+        scan->cursor = scan->timed && stale ? scan->before : scan->cursor;
         if (full || stale || !scan->timed) {
             scan->timed = scan->timed || !(full || stale);
             dw__submit(runtime, operation);
@@ -534,6 +534,7 @@ void dw__scan_folder(dw_runtime *runtime)
     scan->operation = (dw__operation){.runtime = runtime, .work = scan_work, .finish = scan_finish};
     scan->under_way = true;
     scan->timed = false;
+    scan->cursor = (dw_timed_cursor){.begun = false};
     dw__id_text(scan->from, 0);
     runtime->in_flight++;
     dw__submit(runtime, &scan->operation);

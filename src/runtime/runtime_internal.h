@@ -227,6 +227,7 @@ typedef struct dw__record {
     struct dw__record *first_child;
     struct dw__record *sibling_before;
     struct dw__record *sibling_after;
+    struct dw__record *next_stray; /* in runtime->strays */
     struct dw__record *next_ready; /* in its tenant's queue, or in runtime->starts */
     dw__tenant *tenant;
     dw__tree *tree;
@@ -239,6 +240,7 @@ typedef struct dw__record {
     dw_supervision supervision;
     dw__record_state state;
     bool listed;   /* it is found by its id */
+    bool stray;    /* who made it is not its parent, having no record; of a folder's */
     bool stopping; /* as soon as it rests */
     bool ends;     /* it asked for its end: after what it asked for before */
     bool timer_due;
@@ -432,13 +434,14 @@ struct dw_runtime {
     uint64_t mail_number;
     const dw__keeper *keeper; /* of actors in a folder; NULL: all are in memory alone */
     dw__tree *trees[DW__TREES];
-    uint64_t dormant_count;       /* actors in the folder that have no record */
-    uint64_t removals;            /* from the folder, of those that had none */
-    size_t in_flight;             /* messages on their way to the folder or out of it */
-    struct dw__scan *scan;        /* of whom something waits for in the folder */
-    dw__alarm folder_alarm;       /* when that is looked at next */
-    pthread_mutex_t landing_lock; /* guards the next two */
-    dw__landing *landings;        /* the first first */
+    dw__record *strays[DW__TREES]; /* by the ids of those who made them */
+    uint64_t dormant_count;        /* actors in the folder that have no record */
+    uint64_t removals;             /* from the folder, of those that had none */
+    size_t in_flight;              /* messages on their way to the folder or out of it */
+    struct dw__scan *scan;         /* of whom something waits for in the folder */
+    dw__alarm folder_alarm;        /* when that is looked at next */
+    pthread_mutex_t landing_lock;  /* guards the next two */
+    dw__landing *landings;         /* the first first */
     dw__landing *last_landing;
     /* parking.c */
     pthread_mutex_t traits_lock; /* who changes an actor's; taken before `lock` */

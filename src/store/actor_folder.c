@@ -289,6 +289,7 @@ dw_status dw_actor_folder_open(dw_actor_folder **out, const char *path, unsigned
     folder->lock = -1;
     (void)pthread_mutex_init(&folder->marking, NULL);
     (void)pthread_mutex_init(&folder->counting, NULL);
+    (void)pthread_mutex_init(&folder->measuring, NULL);
     (void)pthread_mutex_init(&folder->making, NULL);
     folder->read_only = (flags & DW_FOLDER_READ_ONLY) != 0;
     folder->accept_older = (flags & DW_FOLDER_ACCEPT_OLDER) != 0;
@@ -311,6 +312,7 @@ void dw_actor_folder_close(dw_actor_folder *folder)
         dw_journal_close(folder->journal);
         (void)pthread_mutex_destroy(&folder->marking);
         (void)pthread_mutex_destroy(&folder->counting);
+        (void)pthread_mutex_destroy(&folder->measuring);
         (void)pthread_mutex_destroy(&folder->making);
         dw_free(folder->wanted);
         dw_os_close(folder->lock);
@@ -550,7 +552,7 @@ dw_status dw_actor_folder_count_tenants(dw_actor_folder *folder,
 
 typedef struct due_list {
     uint32_t statement;
-    uint64_t from;        /* an id, or a time */
+    uint64_t from;        /* an id */
     dw_actor_name *names; /* [count] */
     size_t max;
     size_t count;
@@ -562,11 +564,7 @@ static dw_status read_due(void *user, dw_journal_tx *tx, dw_error *err)
     bool found = false;
     dw_status status = DW_OK;
     dw_query *query = dw_journal_query(tx, list->statement);
-    if (list->statement != DW__SQL_ACTORS_TIMED) {
-        dw_query_u64(query, list->from);
-    } else {
-        dw_query_i64(query, list->from < INT64_MAX ? (int64_t)list->from : INT64_MAX);
-    }
+    dw_query_u64(query, list->from);
     dw_query_i64(query, (int64_t)list->max);
     list->count = 0;
     while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
@@ -593,11 +591,44 @@ dw_status dw_actor_folder_list_waiting(dw_actor_folder *folder, const char *from
     return list_due(folder, &list, count, err);
 }
 
-dw_status dw_actor_folder_list_timed(dw_actor_folder *folder, uint64_t now_ms, dw_actor_name *names,
-                                     size_t max, size_t *count, dw_error *err)
+typedef struct timed_list {
+    dw_timed_cursor cursor; /* it begins behind this */
+    dw_timed_cursor last;
+    dw_actor_name *names; /* [count] */
+    size_t max;
+    size_t count;
+} timed_list;
+
+static dw_status read_timed(void *user, dw_journal_tx *tx, dw_error *err)
 {
-    due_list list = {.statement = DW__SQL_ACTORS_TIMED, .from = now_ms, .names = names, .max = max};
-    return list_due(folder, &list, count, err);
+    timed_list *list = user;
+    const dw_timed_cursor *from = &list->cursor;
+    bool found = false;
+    dw_status status = DW_OK;
+    dw_query *query = dw_journal_query(tx, DW__SQL_ACTORS_TIMED);
+    dw_query_i64(query, from->now_ms < INT64_MAX ? (int64_t)from->now_ms : INT64_MAX);
+    dw_query_i64(query, from->begun ? (int64_t)from->timer_ms : -1);
+    dw_query_u64(query, from->id);
+    dw_query_i64(query, (int64_t)list->max);
+    list->count = 0;
+    list->last = *from;
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        list->last.begun = true;
+        list->last.id = dw_query_get_u64(query, 0);
+        list->last.timer_ms = (uint64_t)dw_query_get_i64(query, 1);
+        dw__id_write(list->names[list->count++].id, list->last.id);
+    }
+    return status;
+}
+
+dw_status dw_actor_folder_list_timed(dw_actor_folder *folder, dw_timed_cursor *cursor,
+                                     dw_actor_name *names, size_t max, size_t *count, dw_error *err)
+{
+    timed_list list = {.cursor = *cursor, .names = names, .max = max};
+    dw_status status = dw_journal_read(folder->journal, read_timed, &list, err);
+    *count = status == DW_OK ? list.count : 0;
+    *cursor = status == DW_OK ? list.last : *cursor;
+    return status;
 }
 
 dw_status dw_actor_folder_list_from(dw_actor_folder *folder, const char *from, dw_actor_name *names,

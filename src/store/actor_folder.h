@@ -151,13 +151,22 @@ dw_status dw_actor_folder_page(dw_actor_folder *folder, const char *from, dw_act
                                size_t max, size_t *count, dw_error *err);
 
 /* For whom something waits, from the id `from` on ("": all), in order: messages, or what is in the
- * actor itself; and whose next timer is due by `now_ms`, or is not known, the earliest first. Up to
- * `max` names, the caller's; neither looks at other actors. Errors: DW_E_IO. */
+ * actor itself. Up to `max` names, the caller's; it does not look at other actors. Errors:
+ * DW_E_IO. */
 dw_status dw_actor_folder_list_waiting(dw_actor_folder *folder, const char *from,
                                        dw_actor_name *names, size_t max, size_t *count,
                                        dw_error *err);
-dw_status dw_actor_folder_list_timed(dw_actor_folder *folder, uint64_t now_ms, dw_actor_name *names,
-                                     size_t max, size_t *count, dw_error *err);
+/* Whose next timer is due by `now_ms`, or is not known, the earliest first; from the beginning,
+ * then behind those that were listed last. */
+typedef struct dw_timed_cursor {
+    uint64_t now_ms;
+    bool begun; /* what follows: the last one */
+    uint64_t timer_ms;
+    uint64_t id;
+} dw_timed_cursor;
+dw_status dw_actor_folder_list_timed(dw_actor_folder *folder, dw_timed_cursor *cursor,
+                                     dw_actor_name *names, size_t max, size_t *count,
+                                     dw_error *err);
 
 /* All, likewise. */
 dw_status dw_actor_folder_list_from(dw_actor_folder *folder, const char *from, dw_actor_name *names,

@@ -41,6 +41,7 @@ struct dw_actor_folder {
     atomic_size_t withdrawn_count;
     size_t marks_used;         /* the first so many; those behind are free */
     pthread_mutex_t counting;  /* guards usage */
+    pthread_mutex_t measuring; /* who measures; taken before `counting` */
     pthread_mutex_t making;    /* guards files of modules, and the next */
     dw__wanted_module *wanted; /* [wanted_count] */
     size_t wanted_count;

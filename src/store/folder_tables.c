@@ -119,7 +119,8 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_ACTORS_WAITING] = "SELECT id FROM actor WHERE (waiting > 0 OR inside > 0) AND "
                                "id >= ?1 ORDER BY id LIMIT ?2",
     [DW__SQL_ACTORS_TIMED] = "SELECT id, timer_ms FROM actor WHERE timer_ms IS NOT NULL AND "
-                             "timer_ms <= ?1 ORDER BY timer_ms LIMIT ?2",
+                             "timer_ms <= ?1 AND (timer_ms, id) > (?2, ?3) "
+                             "ORDER BY timer_ms, id LIMIT ?4",
     [DW__SQL_ACTORS_FROM] = "SELECT id FROM actor WHERE id >= ?1 ORDER BY id LIMIT ?2",
     [DW__SQL_NEXT_TIMER] = "SELECT timer_ms FROM actor WHERE timer_ms IS NOT NULL AND "
                            "timer_ms > ?1 ORDER BY timer_ms LIMIT 1",

@@ -47,18 +47,30 @@ static dw_status measure_one(void *user, const char *name, dw_error *err)
     return DW_OK;
 }
 
-/* All of it; a file that cannot be looked at counts as nothing. */
+static dw__folder_usage usage_of(dw_actor_folder *folder)
+{
+    (void)pthread_mutex_lock(&folder->counting);
+    dw__folder_usage usage = folder->usage;
+    (void)pthread_mutex_unlock(&folder->counting);
+    return usage;
+}
+
+/* All of it; a file that cannot be looked at counts as nothing. What is written meanwhile is
+ * counted, and waits for nothing: the journal's thread counts, too. */
 static dw_status measure(dw_actor_folder *folder, dw_error *err)
 {
     const uint64_t begun = dw_os_clock_ns();
+    const dw__folder_usage before = usage_of(folder);
     measuring all = {.path = folder->path, .levels = LEVELS_MAX};
     dw_status status = dw__folder_each(folder->path, measure_one, &all, err);
     if (status == DW_OK) {
         const uint64_t now = dw_os_clock_ns();
+        (void)pthread_mutex_lock(&folder->counting);
         folder->usage =
             (dw__folder_usage){.known = true,
-                               .bytes = all.bytes,
+                               .bytes = all.bytes + folder->usage.bytes - before.bytes,
                                .measure_again_ns = now + (now - begun) * MEASURED_SHARE};
+        (void)pthread_mutex_unlock(&folder->counting);
     }
     return status;
 }
@@ -71,37 +83,40 @@ void dw_actor_folder_add_bytes(dw_actor_folder *folder, uint64_t bytes)
 }
 
 /* Whether so little was written by this process that it does not matter what was there before. */
-static bool is_idle(const dw_actor_folder *folder, uint64_t limit)
+static bool is_idle(const dw__folder_usage *usage, uint64_t limit)
 {
     const uint64_t little = limit / 16 < UNMEASURED_BYTES ? limit / 16 : UNMEASURED_BYTES;
-    return !folder->usage.known && folder->usage.bytes < little;
+    return !usage->known && usage->bytes < little;
 }
 
-static dw_status check_bytes(dw_actor_folder *folder, uint64_t limit, bool exactly, dw_error *err)
+static bool is_outdated(const dw__folder_usage *usage, uint64_t limit)
 {
-    dw_status status = DW_OK;
-    if (!exactly && is_idle(folder, limit)) {
-        return DW_OK;
-    }
-    if (!folder->usage.known ||
-        (folder->usage.bytes >= limit && dw_os_clock_ns() >= folder->usage.measure_again_ns)) {
-        status = measure(folder, err);
-    }
-    if (status == DW_OK && folder->usage.bytes >= limit) {
-        char text[2][DW_LIMIT_TEXT_BYTES];
-        dw_limit_format(DW_LIMIT_BYTES, folder->usage.bytes, text[0]);
-        dw_limit_format(DW_LIMIT_BYTES, limit, text[1]);
-        return dw_fail(err, DW_E_LIMIT, "state folder: its files take %s, limit %s (folder_bytes)",
-                       text[0], text[1]);
-    }
-    return status;
+    return !usage->known || (usage->bytes >= limit && dw_os_clock_ns() >= usage->measure_again_ns);
 }
 
 dw_status dw_actor_folder_check_bytes(dw_actor_folder *folder, uint64_t limit, bool exactly,
                                       dw_error *err)
 {
-    (void)pthread_mutex_lock(&folder->counting); /* also while it is measured, once for all */
-    dw_status status = check_bytes(folder, limit, exactly, err);
-    (void)pthread_mutex_unlock(&folder->counting);
+    dw_status status = DW_OK;
+    dw__folder_usage usage = usage_of(folder);
+    if (!exactly && is_idle(&usage, limit)) {
+        return DW_OK;
+    }
+    if (is_outdated(&usage, limit)) {
+        (void)pthread_mutex_lock(&folder->measuring); /* once for all who want it */
+        usage = usage_of(folder);
+        if (is_outdated(&usage, limit)) {
+            status = measure(folder, err);
+            usage = usage_of(folder);
+        }
+        (void)pthread_mutex_unlock(&folder->measuring);
+    }
+    if (status == DW_OK && usage.bytes >= limit) {
+        char text[2][DW_LIMIT_TEXT_BYTES];
+        dw_limit_format(DW_LIMIT_BYTES, usage.bytes, text[0]);
+        dw_limit_format(DW_LIMIT_BYTES, limit, text[1]);
+        return dw_fail(err, DW_E_LIMIT, "state folder: its files take %s, limit %s (folder_bytes)",
+                       text[0], text[1]);
+    }
     return status;
 }

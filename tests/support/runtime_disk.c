@@ -381,12 +381,21 @@ static dw_status k_list_waiting(void *user, const char *from, dw_actor_name *nam
     return status == DW_OK ? list_rows(user, sim_id(from), 'w', names, max, count) : status;
 }
 
-static dw_status k_list_timed(void *user, uint64_t now_ms, dw_actor_name *names, size_t max,
+/* By ids here. */
+static dw_status k_list_timed(void *user, dw_timed_cursor *cursor, dw_actor_name *names, size_t max,
                               size_t *count, dw_error *err)
 {
     dw_status status = disk(user, err);
-    assert_true(now_ms <= sim_wall_ms(user));
-    return status == DW_OK ? list_rows(user, 0, 't', names, max, count) : status;
+    assert_true(cursor->now_ms <= sim_wall_ms(user));
+    *count = 0;
+    if (status == DW_OK && (!cursor->begun || cursor->id < UINT64_MAX)) {
+        status = list_rows(user, cursor->begun ? cursor->id + 1 : 0, 't', names, max, count);
+    }
+    if (*count > 0) {
+        cursor->begun = true;
+        cursor->id = sim_id(names[*count - 1].id);
+    }
+    return status;
 }
 
 static dw_status k_next_timer(void *user, uint64_t after_ms, uint64_t *timer_ms, dw_error *err)

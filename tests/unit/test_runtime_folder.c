@@ -7,6 +7,7 @@
 
 #include "base/os.h"
 #include "runtime_fixture.h"
+#include "store_account.h"
 #include "support.h"
 
 static char folder[] = "/tmp/dw-runtime-XXXXXX";
@@ -327,6 +328,27 @@ static void test_folder_of_a_store(void **state)
     close_folder(f);
 }
 
+/* More than a page of actors whose timers are due, none of which can be read: each is told of once,
+ * and the runtime goes on. */
+static void test_folder_timers_of_what_cannot_be_read(void **state)
+{
+    enum { COUNT = 130 };
+    runtime_fixture *f = *state;
+    dw_error error;
+    char problem[256];
+    open_folder(f);
+    for (int i = 0; i < COUNT; i++) {
+        (void)runtime_spawned(f, f->hostile, NULL);
+    }
+    runtime_close(f);
+    change_journal(folder, "UPDATE actor SET timer_ms = 1 + id %% 7 * (id %% 7)");
+    shell("rm '%s'/actors/*/*", folder);
+    open_folder(f);
+    assert_int_equal(dw_runtime_wait(f->runtime, 60000, &error), DW_OK);
+    assert_int_equal(runtime_problems(f, problem), COUNT);
+    close_folder(f);
+}
+
 static int open_group(void **state)
 {
     assert_non_null(mkdtemp(folder));
@@ -337,10 +359,15 @@ static int open_group(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_folder_answers_go_on), cmocka_unit_test(test_folder_effects),
-        cmocka_unit_test(test_folder_failures),      cmocka_unit_test(test_folder_does_again),
-        cmocka_unit_test(test_folder_has_one_owner), cmocka_unit_test(test_folder_freezes),
-        cmocka_unit_test(test_folder_durability),    cmocka_unit_test(test_folder_of_a_store),
+        cmocka_unit_test(test_folder_timers_of_what_cannot_be_read),
+        cmocka_unit_test(test_folder_answers_go_on),
+        cmocka_unit_test(test_folder_effects),
+        cmocka_unit_test(test_folder_failures),
+        cmocka_unit_test(test_folder_does_again),
+        cmocka_unit_test(test_folder_has_one_owner),
+        cmocka_unit_test(test_folder_freezes),
+        cmocka_unit_test(test_folder_durability),
+        cmocka_unit_test(test_folder_of_a_store),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_group, runtime_fixture_close);

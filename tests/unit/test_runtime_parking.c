@@ -197,6 +197,32 @@ static void test_parking_children_first(void **state)
     close_folder(f);
 }
 
+/* Also where the child came into memory before its parent did. */
+static void test_parking_of_late_parents(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    open_folder(f);
+    runtime_id parent = spawned(f, DW_PRIORITY_LOW, false);
+    (void)runtime_told(f, &parent, "G+5");
+    runtime_await(f);
+    runtime_id child = child_of(f, &parent);
+    assert_int_equal(dw_runtime_set_priority(f->runtime, child.text, DW_PRIORITY_HIGH, &error),
+                     DW_OK);
+    for (int again = 0; again < 2; again++) {
+        runtime_close(f);
+        open_folder(f);
+        (void)runtime_told(f, &child, "+1");
+        (void)runtime_told(f, &parent, "+1");
+        runtime_await(f);
+        bound(f, 1);
+        await_resident(f, 1);
+        assert_false(is_in(f, &child));
+        assert_true(is_in(f, &parent));
+    }
+    close_folder(f);
+}
+
 /* Nor does one whose child is at work, nor one that is. */
 static void test_parking_spares_who_works(void **state)
 {
@@ -737,6 +763,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parking_by_priority_and_use),
         cmocka_unit_test(test_parking_by_what_is_set),
+        cmocka_unit_test(test_parking_of_late_parents),
         cmocka_unit_test(test_parking_children_first),
         cmocka_unit_test(test_parking_spares_who_works),
         cmocka_unit_test(test_parking_answers_go_on),

@@ -59,6 +59,8 @@ static bool is_among(const dw_actor_name *names, size_t count, const char *id)
 
 static void test_folder_who_has_something_to_do(void **state)
 {
+    dw_timed_cursor before = {.now_ms = 4999};
+    dw_timed_cursor then = {.now_ms = 5000};
     static char ids[ACTORS][DW_ACTOR_ID_CHARS + 1];
     dw_actor_name names[ACTORS];
     dw_error err = {.message = ""};
@@ -81,9 +83,10 @@ static void test_folder_who_has_something_to_do(void **state)
     assert_int_equal(dw_actor_folder_list_waiting(folder, names[1].id, names, 1, &count, &err),
                      DW_OK);
     assert_int_equal(count, 1);
-    assert_int_equal(dw_actor_folder_list_timed(folder, 4999, names, ACTORS, &count, &err), DW_OK);
+    assert_int_equal(dw_actor_folder_list_timed(folder, &before, names, ACTORS, &count, &err),
+                     DW_OK);
     assert_int_equal(count, 0);
-    assert_int_equal(dw_actor_folder_list_timed(folder, 5000, names, ACTORS, &count, &err), DW_OK);
+    assert_int_equal(dw_actor_folder_list_timed(folder, &then, names, ACTORS, &count, &err), DW_OK);
     size_t even = 0;
     for (int i = 0; i < ACTORS; i++) {
         bool is_even = strtoull(ids[i], NULL, 16) % 2 == 0;
