@@ -227,6 +227,42 @@ static void drop_done(sim_row *row, const dw_turn *turn)
     }
 }
 
+static bool is_rewind(const dw__turn *turn)
+{
+    return turn->whole && !turn->keeps && !turn->upgrades;
+}
+
+/* What was done stays done, unless that is what was asked for. */
+static void check_state(sim *s, const sim_row *row, const dw__turn *of, const sim_state *next)
+{
+    for (uint64_t i = 1; i <= s->message_count; i++) {
+        bool before = (row->state.done[i / 64] >> (i % 64) & 1) != 0;
+        bool after = (next->done[i / 64] >> (i % 64) & 1) != 0;
+        assert_true(!before || after || is_rewind(of));
+        s->messages[i].rewound = s->messages[i].rewound || (before && !after);
+    }
+    for (size_t i = 0; i < of->folder.done_count && is_rewind(of); i++) { /* in memory alone */
+        for (size_t k = 0; k < row->mail_count; k++) {
+            if (row->mail[k].row.number == of->folder.done[i]) {
+                s->messages[row->mail[k].content].rewound = true;
+            }
+        }
+    }
+}
+
+static void keep_freeze(sim_row *row, const dw__turn *of)
+{
+    row->kept_count = of->upgrades ? 0 : row->kept_count;
+    if (of->folder.keeps == 0) {
+        return;
+    }
+    if (row->kept_count == DW_FOLDER_KEPT_MAX) {
+        memmove(row->kept, row->kept + 1, --row->kept_count * sizeof row->kept[0]);
+    }
+    row->kept[row->kept_count].number = of->folder.keeps;
+    row->kept[row->kept_count++].state = row->state;
+}
+
 static dw_status apply_commit(sim *s, dw__turn *of, dw_error *err)
 {
     dw_turn *turn = &of->folder;
@@ -240,11 +276,13 @@ static dw_status apply_commit(sim *s, dw__turn *of, dw_error *err)
     }
     if (row != NULL) {
         assert_int_equal(turn->snapshot.sequence, row->sequence + 1);
+        check_state(s, row, of, find_file(s, row->id, turn->snapshot.sequence));
         row->state = *find_file(s, row->id, turn->snapshot.sequence);
         row->sequence = turn->snapshot.sequence;
         row->done = turn->snapshot.done;
         row->counts = *turn->counts;
         row->own = (dw_attempts){.count = 0};
+        keep_freeze(row, of);
         drop_done(row, turn);
     }
     if (turn->aside != NULL) {
@@ -452,6 +490,36 @@ static dw_status k_count_tree(void *user, const char *head, size_t *count, dw_er
     return DW_OK;
 }
 
+static dw_status k_list_tree(void *user, const char *id, dw_actor_name **names, size_t *count,
+                             dw_error *err)
+{
+    sim *s = user;
+    *names = dw_alloc(SIM_ROWS_MAX, sizeof **names);
+    *count = 0;
+    for (size_t i = 0; i < SIM_ROWS_MAX; i++) {
+        const dw_descent *descent = &s->rows[i].descent;
+        bool below = s->rows[i].used && s->rows[i].id == sim_id(id);
+        for (size_t k = 0; s->rows[i].used && k < descent->count; k++) {
+            below = below || strcmp(descent->ancestors[k].id, id) == 0;
+        }
+        if (below) {
+            dw__id_text((*names)[(*count)++].id, s->rows[i].id);
+        }
+    }
+    return disk(user, err);
+}
+
+static dw_status k_set_traits(void *user, const char *id, const dw_actor_traits *traits,
+                              dw_error *err)
+{
+    sim_row *row = sim_find_row(user, sim_id(id));
+    dw_status status = disk(user, err);
+    if (status == DW_OK && row != NULL) {
+        row->traits = *traits;
+    }
+    return row == NULL ? no_actor(err) : status;
+}
+
 static dw_status k_accept(void *user, dw__posting *posting, dw_error *err)
 {
     return enqueue(user, &posting->landing, 'a', err);
@@ -523,13 +591,17 @@ static dw_status k_thaw(void *user, dw__record *record, const char *id, uint64_t
     sim *s = user;
     const sim_row *row = sim_find_row(s, sim_id(id));
     dw_status status = disk(s, err);
+    size_t at = 0;
     (void)record;
-    (void)number;
     if (status != DW_OK || row == NULL) {
         return row == NULL ? no_actor(err) : status;
     }
+    while (number != 0 && row->kept[at].number != number) {
+        at++;
+        assert_true(at < row->kept_count);
+    }
     sim_state *state = calloc(1, sizeof *state);
-    *state = row->state;
+    *state = number != 0 ? row->kept[at].state : row->state;
     *thawed = (dw__thawed){
         .given = state,
         .seed = sim_make_seed(s),
@@ -540,9 +612,11 @@ static dw_status k_thaw(void *user, dw__record *record, const char *id, uint64_t
 static dw_status k_list_kept(void *user, const char *id, uint64_t numbers[DW_FOLDER_KEPT_MAX],
                              size_t *count, dw_error *err)
 {
-    (void)id;
-    (void)numbers;
-    *count = 0;
+    const sim_row *row = sim_find_row(user, sim_id(id));
+    *count = row != NULL ? row->kept_count : 0;
+    for (size_t i = 0; i < *count; i++) {
+        numbers[i] = row->kept[i].number;
+    }
     return disk(user, err);
 }
 
@@ -554,6 +628,7 @@ static dw_status k_freeze(void *user, dw__turn *turn, void *of, dw_error *err)
     if (status == DW_OK) {
         turn->folder.has_state = true;
         turn->folder.snapshot.sequence = turn->kept.sequence + 1;
+        turn->folder.keeps = turn->keeps ? turn->folder.snapshot.sequence : 0;
         turn->kept.sequence++;
         turn->kept.done = turn->folder.snapshot.done;
         write_file(user, body->id, turn->kept.sequence, &body->state);
@@ -778,6 +853,8 @@ const dw__keeper sim_keeper = {.look = k_look,
                                .list_mail = k_list_mail,
                                .read_message = k_read_message,
                                .count_tree = k_count_tree,
+                               .list_tree = k_list_tree,
+                               .set_traits = k_set_traits,
                                .accept = k_accept,
                                .drop = k_drop,
                                .commit = k_commit,

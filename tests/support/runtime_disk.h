@@ -35,7 +35,8 @@ typedef struct sim_message {
     bool unknown;  /* whoever sent it was killed before he was told, or did not wait */
     unsigned ends;
     dw_status status;
-    bool named; /* by name or to a group: `receivers` [receiver_count], in the place of `to` */
+    bool rewound; /* it was done, and its actor went back behind that */
+    bool named;   /* by name or to a group: `receivers` [receiver_count], in the place of `to` */
     uint64_t receivers[SIM_ROWS_MAX];
     size_t receiver_count;
 } sim_message;
@@ -61,6 +62,11 @@ typedef struct sim_row {
     char name[4];    /* "": none */
     unsigned groups; /* bits */
     dw_actor_counts counts;
+    struct {
+        uint64_t number;
+        sim_state state;
+    } kept[DW_FOLDER_KEPT_MAX]; /* [kept_count], freezes */
+    size_t kept_count;
 } sim_row;
 
 /* A file that no row names yet. */
@@ -118,6 +124,7 @@ typedef struct sim {
     struct dw__operation *pending[SIM_PENDING_MAX];
     size_t pending_count;
     unsigned seeds;
+    unsigned modules; /* counted for upgrades */
     unsigned kills;
 } sim;
 

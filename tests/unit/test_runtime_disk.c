@@ -122,6 +122,50 @@ static dw_status p_adopt(void *user, void **out, void *given, dw__record *record
     return status;
 }
 
+/* Of a module that nobody looks at. */
+static dw_status p_upgrade(void *user, void **out, void *before, void *module, dw__record *record,
+                           dw_error *err)
+{
+    const sim_body *from = before;
+    (void)module;
+    assert_true(from->alive && !from->working && !from->broken);
+    return new_body(user, out, record, from->id, &from->state, err);
+}
+
+static dw_status p_seed_of_module(void *user, void **out, void *seed, void *module, dw_error *err)
+{
+    (void)seed;
+    (void)module;
+    *out = NULL;
+    if (sim_fails(user, 20)) {
+        return dw_fail(err, DW_E_MEMORY, "as chance has it");
+    }
+    *out = sim_make_seed(user);
+    return DW_OK;
+}
+
+static void *p_module_ref(void *user, void *module)
+{
+    ((sim *)user)->modules++;
+    return module;
+}
+
+static void p_module_unref(void *user, void *module)
+{
+    (void)module;
+    assert_true(((sim *)user)->modules-- > 0);
+}
+
+static void p_replaces(void *user, void *of, void *before)
+{
+    sim_body *body = of;
+    const sim_body *from = before;
+    (void)user;
+    if (body->state.effects < from->state.effects) {
+        body->state.effects = from->state.effects;
+    }
+}
+
 static dw_status p_fork(void *user, void **out, void *parent, dw__record *record, uint64_t id,
                         dw_error *err)
 {
@@ -251,6 +295,11 @@ static const dw__platform platform = {.clock_ns = p_clock,
                                       .spawn = p_spawn,
                                       .adopt = p_adopt,
                                       .fork = p_fork,
+                                      .upgrade = p_upgrade,
+                                      .seed_of_module = p_seed_of_module,
+                                      .module_ref = p_module_ref,
+                                      .module_unref = p_module_unref,
+                                      .replaces = p_replaces,
                                       .destroy = p_destroy,
                                       .receive = p_receive,
                                       .cancel = p_cancel,
@@ -518,8 +567,30 @@ static void call(sim *s)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
     char child[DW_ACTOR_ID_CHARS + 1];
+    static char module[1];
+    bool pinned = sim_chance(s, 3) == 0;
     dw__id_text(id, any_id(s));
-    switch (sim_chance(s, 6)) {
+    switch (sim_chance(s, 12)) {
+    case 6:
+    case 7:
+        (void)!dw_runtime_begin_rewind(s->runtime, id, sim_chance(s, 6), NULL, NULL, NULL);
+        break;
+    case 8:
+        (void)!dw_runtime_begin_upgrade(s->runtime, id, (dw_module *)(void *)module, NULL, NULL,
+                                        NULL);
+        break;
+    case 9:
+        (void)!dw_runtime_begin_park(s->runtime, id, NULL, NULL, NULL);
+        break;
+    case 10:
+        if (sim_chance(s, 6) == 0) {
+            (void)!dw_runtime_stop_tree(s->runtime, id, NULL, NULL);
+        }
+        break;
+    case 11:
+        (void)!dw_runtime_set_pinned(s->runtime, id, pinned, NULL);
+        (void)!dw_runtime_set_priority(s->runtime, id, (dw_priority)sim_chance(s, 3), NULL);
+        break;
     case 0:
         (void)!dw_runtime_begin_fork(s->runtime, id, child, NULL, NULL, NULL);
         break;
@@ -611,6 +682,7 @@ static void close_process(sim *s, bool killed)
     dw__runtime_free(s->runtime);
     assert_int_equal(s->alive, 0);
     assert_int_equal(s->seeds, 0);
+    assert_int_equal(s->modules, 0);
     for (uint64_t i = 1; i <= s->message_count; i++) {
         sim_message *message = &s->messages[i];
         assert_true(!message->outside || message->ends == 1);
@@ -661,7 +733,7 @@ static void check_named(sim *s, uint64_t message)
         for (size_t k = 0; k < of->receiver_count; k++) {
             got += of->receivers[k] == row->id;
         }
-        if (row->used && !of->outside) {
+        if (row->used && !of->outside && !of->rewound) {
             assert_in_range(got, 0, 1);
             assert_int_equal(places_of(row, message), got);
         } else if (row->used) {
@@ -708,6 +780,9 @@ static void check(sim *s)
         }
         unsigned places = places_of(row, i);
         assert_in_range(places, 0, 1);
+        if (message->rewound) {
+            continue;
+        }
         if (!message->outside) {
             assert_int_equal(places, message->accepted);
         } else if (!message->unknown && message->status == DW_OK) {
