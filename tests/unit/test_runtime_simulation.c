@@ -1,6 +1,7 @@
 /* The runtime's bookkeeping on a virtual clock, with bodies that do what chance says: thousands of
- * schedules of spawns, messages, failures, forks, cancellations and stops, each of which its seed
- * repeats. DW_SIMULATION_SEED=N runs one alone, DW_SIMULATION_ROUNDS=N so many.
+ * schedules of spawns, messages, failures, forks, rewinds, upgrades, names, groups, cancellations
+ * and stops, each of which its seed repeats. DW_SIMULATION_SEED=N runs one alone,
+ * DW_SIMULATION_ROUNDS=N so many.
  *
  * Held to: a request ends once, and nothing is answered after that; a body has one user at a time;
  * queues are bounded; a message between actors is worked on, set aside, or its loss is told; all
@@ -86,7 +87,8 @@ typedef struct sim {
     unsigned calls_ended;
     unsigned problems;
     unsigned seeds;
-    bool calm; /* nothing fails any more */
+    unsigned modules; /* counted for upgrades */
+    bool calm;        /* nothing fails any more */
     uint64_t subscription;
     uint64_t events;
     unsigned turns[8]; /* by the first digit of the id, where a test sets it */
@@ -220,6 +222,43 @@ static dw_status sim_fork(void *user, void **out, void *parent, dw__record *reco
     return new_body(user, out, record, id, err);
 }
 
+/* Of a module that nobody looks at; what waits inside and timers stay. */
+static dw_status sim_upgrade(void *user, void **out, void *before, void *module, dw__record *record,
+                             dw_error *err)
+{
+    const sim_body *from = before;
+    (void)module;
+    assert_true(from->alive && !from->used && !from->broken);
+    dw_status status = new_body(user, out, record, from->id, err);
+    if (status == DW_OK) {
+        sim_body *made = *out;
+        memcpy(made->timers, from->timers, sizeof made->timers);
+        made->timer_count = from->timer_count;
+        made->inside = from->inside;
+    }
+    return status;
+}
+
+static dw_status sim_seed_of_module(void *user, void **out, void *seed, void *module, dw_error *err)
+{
+    (void)seed;
+    (void)module;
+    (void)err;
+    *out = make_seed(user);
+    return DW_OK;
+}
+
+static void *sim_module_ref(void *user, void *module)
+{
+    ((sim *)user)->modules++;
+    return module;
+}
+
+static void sim_module_unref(void *user, void *module)
+{
+    assert_true(module != NULL && ((sim *)user)->modules-- > 0);
+}
+
 static void sim_destroy(void *user, void *of)
 {
     sim_body *body = of;
@@ -343,6 +382,10 @@ static const dw__platform platform = {.clock_ns = sim_clock,
                                       .seed_of_guest = sim_seed_of_guest,
                                       .spawn = sim_spawn,
                                       .fork = sim_fork,
+                                      .upgrade = sim_upgrade,
+                                      .seed_of_module = sim_seed_of_module,
+                                      .module_ref = sim_module_ref,
+                                      .module_unref = sim_module_unref,
                                       .destroy = sim_destroy,
                                       .receive = sim_receive,
                                       .cancel = sim_cancel,
@@ -396,20 +439,34 @@ static void ask_timer(sim *s, sim_body *body)
     }
 }
 
+static const char *const groups[] = {"#g0", "#g1", "#g2"};
+static const char *const names[] = {"@n0", "@n1", "@n2", "@n3"};
+
+static const char *address(sim *s, dw_effect_kind kind)
+{
+    if (kind == DW_EFFECT_JOIN || kind == DW_EFFECT_LEAVE) {
+        return groups[chance(s, 3)] + 1;
+    }
+    bool named = kind == DW_EFFECT_SEND && chance(s, 3) == 0;
+    return !named ? NULL : chance(s, 2) == 0 ? groups[chance(s, 3)] : names[chance(s, 4)];
+}
+
 static void ask(sim *s, sim_body *body)
 {
     static const dw_effect_kind kinds[] = {DW_EFFECT_SEND, DW_EFFECT_SEND,  DW_EFFECT_SEND,
                                            DW_EFFECT_SEND, DW_EFFECT_SPAWN, DW_EFFECT_FORK,
-                                           DW_EFFECT_STOP};
+                                           DW_EFFECT_STOP, DW_EFFECT_JOIN,  DW_EFFECT_LEAVE};
     dw_error error;
-    dw_effect_kind kind = kinds[chance(s, 7)];
+    dw_effect_kind kind = kinds[chance(s, 9)];
+    const char *to_all = address(s, kind);
     if (body->ask_count == ASKS_MAX || (kind == DW_EFFECT_STOP && chance(s, 5) != 0)) {
         return;
     }
     uint64_t to = kind == DW_EFFECT_SEND ? any_id(s) : chance(s, 0);
-    uint64_t message = new_message(s, to, false);
+    uint64_t message = new_message(s, to_all != NULL ? 0 : to, false);
     dw__wish wish = {.kind = (int)kind,
                      .actor = to,
+                     .to = to_all,
                      .bytes = sizeof message,
                      .made = made(body),
                      .cause = &body->cause,
@@ -419,11 +476,14 @@ static void ask(sim *s, sim_body *body)
     }
     body->asks[body->ask_count++] = (sim_ask){.asked = {.kind = kind,
                                                         .actor = to,
-                                                        .guest = chance(s, 3) == 0 ? "other" : "",
+                                                        .guest = to_all != NULL           ? to_all
+                                                                 : kind == DW_EFFECT_SEND ? ""
+                                                                 : chance(s, 3) == 0      ? "other"
+                                                                                          : "",
                                                         .cause = wish.new_cause,
                                                         .caused = wish.new_caused},
                                               .content = message};
-    if (kind != DW_EFFECT_STOP && kind != DW_EFFECT_SEND) {
+    if (kind == DW_EFFECT_SPAWN || kind == DW_EFFECT_FORK) {
         note_id(s, to);
     }
 }
@@ -532,6 +592,7 @@ static void spawn(sim *s)
     dw_error error;
     sim_seed *seed = make_seed(s);
     const dw_spawn_options options = {.struct_bytes = sizeof options,
+                                      .name = chance(s, 4) == 0 ? names[chance(s, 4)] + 1 : NULL,
                                       .tenant = chance(s, 3) == 0 ? "b" : NULL,
                                       .capabilities =
                                           chance(s, 4) == 0 ? (uint32_t)chance(s, 64) : DW_MAY_ALL,
@@ -569,13 +630,50 @@ static void send(sim *s)
     }
 }
 
+/* To a group, for whose ends nobody waits. */
+static void send_group(sim *s)
+{
+    uint64_t message = new_message(s, 0, false);
+    const dw_request request = {
+        .struct_bytes = sizeof request, .message = &message, .message_bytes = sizeof message};
+    s->messages[message].accepted = true;
+    if (message != 0) {
+        (void)!dw_runtime_send_group(s->runtime, groups[chance(s, 3)], &request, NULL, NULL);
+    }
+}
+
+static void rename_one(sim *s, const char *id)
+{
+    switch (chance(s, 5)) {
+    case 0:
+        (void)!dw_runtime_set_name(s->runtime, id, names[chance(s, 4)] + 1, NULL);
+        break;
+    case 1:
+        (void)!dw_runtime_set_name(s->runtime, id, NULL, NULL);
+        break;
+    case 2:
+        (void)!dw_runtime_join(s->runtime, id, groups[chance(s, 3)] + 1, NULL);
+        break;
+    case 3:
+        (void)!dw_runtime_quit(s->runtime, id, groups[chance(s, 3)] + 1, NULL);
+        break;
+    default:
+        send_group(s);
+    }
+}
+
 static void call(sim *s, const char *id)
 {
+    static char module[1];
     char child[DW_ACTOR_ID_CHARS + 1];
     uint64_t number = 0;
     unsigned *ended = &s->calls_ended;
     dw_status status = DW_OK;
-    switch (chance(s, 3)) {
+    switch (chance(s, 4)) {
+    case 3:
+        status = dw_runtime_begin_upgrade(s->runtime, id, (dw_module *)(void *)module, on_call_end,
+                                          ended, NULL);
+        break;
     case 0:
         status = dw_runtime_begin_fork(s->runtime, id, child, on_call_end, ended, NULL);
         if (status == DW_OK && dw__id_parse(child, &number)) {
@@ -595,7 +693,12 @@ static void disturb(sim *s)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
     dw__id_text(id, any_id(s));
-    switch (chance(s, 12)) {
+    switch (chance(s, 15)) {
+    case 12:
+    case 13:
+    case 14:
+        rename_one(s, id);
+        break;
     case 0:
         (void)!dw_runtime_stop(s->runtime, id, NULL);
         break;
@@ -722,6 +825,26 @@ static void check_messages(sim *s)
     assert_int_equal(s->calls_asked, s->calls_ended);
 }
 
+/* Who has a name is found by it; who is in a group is listed there, once. */
+static void check_names(sim *s)
+{
+    for (const dw__record *record = s->runtime->all; record != NULL; record = record->after) {
+        const dw__tenant *tenant = record->tenant;
+        assert_true(record->name == NULL ||
+                    dw__find_name(s->runtime, tenant, dw__name_of(record)) == record);
+        for (size_t i = 0; i < record->group_count; i++) {
+            dw__record *members[64];
+            unsigned found = 0;
+            size_t count =
+                dw__group_members(s->runtime, tenant, dw__group_at(record, i), members, 64);
+            for (size_t k = 0; k < count; k++) {
+                found += members[k] == record;
+            }
+            assert_int_equal(found, 1);
+        }
+    }
+}
+
 static void open_sim(sim *s, uint64_t seed, size_t working_max)
 {
     dw_error error;
@@ -761,6 +884,7 @@ static void close_sim(sim *s)
     dw__runtime_free(s->runtime);
     assert_int_equal(s->alive, 0);
     assert_int_equal(s->seeds, 0);
+    assert_int_equal(s->modules, 0);
 }
 
 static void run_schedule(uint64_t seed)
@@ -774,6 +898,7 @@ static void run_schedule(uint64_t seed)
     if (seed % 3 != 0) { /* others are closed in the middle of it */
         come_to_rest(&s);
         check_messages(&s);
+        check_names(&s);
     }
     close_sim(&s);
     for (uint64_t i = 1; i <= s.message_count; i++) {
