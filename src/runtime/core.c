@@ -39,6 +39,7 @@ void *dw__runtime_platform(const dw_runtime *runtime)
 /* What the tenant "" has at first. */
 static void begin_tenant(dw__tenant *tenant)
 {
+    tenant->absent = false;
     tenant->weight = 100;
     tenant->capabilities = DW_MAY_ALL;
     tenant->actors_max = UINT64_MAX;
@@ -97,11 +98,12 @@ dw_status dw__runtime_keep(dw_runtime *runtime, const dw__keeper *keeper, dw_err
 void dw__runtime_count(dw_runtime *runtime, const char *tenant, uint64_t actors)
 {
     dw__enter(runtime);
-    dw__tenant *own = dw__find_tenant(runtime, tenant);
+    dw__tenant *own = dw__find_any_tenant(runtime, tenant);
     dw_error error;
-    if (own == NULL && runtime->options.makes_tenants) {
+    if (own == NULL) { /* else it may be made later */
         if (dw__tenant_create(runtime, tenant, &own, &error) == DW_OK) {
             begin_tenant(own);
+            own->absent = !runtime->options.makes_tenants;
         } else {
             dw__problem(runtime, 0, &error);
         }

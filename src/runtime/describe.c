@@ -248,7 +248,7 @@ static const dw__tenant *tenant_after(const dw_runtime *runtime, const char *aft
 {
     const dw__tenant *first = NULL;
     for (const dw__tenant *tenant = runtime->tenants; tenant != NULL; tenant = tenant->next) {
-        if ((after == NULL || strcmp(tenant->name, after) > 0) &&
+        if (!tenant->absent && (after == NULL || strcmp(tenant->name, after) > 0) &&
             (first == NULL || strcmp(tenant->name, first->name) < 0)) {
             first = tenant;
         }

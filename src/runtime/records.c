@@ -490,7 +490,7 @@ dw_status dw__record_bring(dw_runtime *runtime, const dw_actor_row *row, dw__rec
 void dw__forget_dormant(dw_runtime *runtime, const dw_actor_row *row)
 {
     uint64_t head = 0;
-    dw__tenant *tenant = dw__find_tenant(runtime, row->traits.tenant);
+    dw__tenant *tenant = dw__find_any_tenant(runtime, row->traits.tenant);
     dw__tree *tree = dw__id_parse(row->head, &head) ? find_tree(runtime, head) : NULL;
     if (tenant != NULL && tenant->actors > 0) {
         tenant->actors--;
@@ -575,13 +575,19 @@ void dw__record_free(dw_runtime *runtime, dw__record *record)
 
 /* ---- tenants --------------------------------------------------------------------------------- */
 
-dw__tenant *dw__find_tenant(const dw_runtime *runtime, const char *name)
+dw__tenant *dw__find_any_tenant(const dw_runtime *runtime, const char *name)
 {
     dw__tenant *tenant = runtime->tenants;
     while (tenant != NULL && strcmp(tenant->name, name) != 0) {
         tenant = tenant->next;
     }
     return tenant;
+}
+
+dw__tenant *dw__find_tenant(const dw_runtime *runtime, const char *name)
+{
+    dw__tenant *tenant = dw__find_any_tenant(runtime, name);
+    return tenant != NULL && !tenant->absent ? tenant : NULL;
 }
 
 dw_status dw__tenant_create(dw_runtime *runtime, const char *name, dw__tenant **out, dw_error *err)
@@ -595,6 +601,7 @@ dw_status dw__tenant_create(dw_runtime *runtime, const char *name, dw__tenant **
         return dw_fail(err, DW_E_MEMORY, "no memory for a tenant");
     }
     (void)snprintf(tenant->name, sizeof tenant->name, "%s", name);
+    tenant->absent = true;
     tenant->next = runtime->tenants;
     runtime->tenants = tenant;
     tenant->number = (uint32_t)runtime->tenant_count++;
@@ -668,6 +675,28 @@ static dw_status check_tenant(const char *name, const dw_tenant_options *options
     return DW_OK;
 }
 
+/* All but models and folders. */
+static void take_options(dw_runtime *runtime, dw__tenant *tenant, const dw_tenant_options *own,
+                         const dw_limits *limits)
+{
+    uint32_t weight = own->weight != 0 ? own->weight : 100;
+    tenant->absent = false;
+    tenant->own_prefixes = own->no_shared_prefixes;
+    tenant->public_prefixes = own->public_prefixes;
+    runtime->weights -= tenant->records > 0 ? tenant->weight : 0;
+    runtime->weights += tenant->records > 0 ? weight : 0;
+    tenant->weight = weight;
+    tenant->capabilities = own->capabilities;
+    tenant->actors_max = own->actors_max != 0 ? own->actors_max : UINT64_MAX;
+    tenant->limits = *limits;
+    tenant->durability = own->durability;
+    tenant->durability_s = own->durability_s;
+    if (limits->clock_ns == 0 && runtime->limits.clock_ns == 0) {
+        tenant->limits.clock_ns = DW__CLOCK_NS;
+    }
+    tenant->park_idle_s = own->park_idle_s;
+}
+
 dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
                                 const dw_tenant_options *options, dw_error *err)
 {
@@ -696,7 +725,7 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
         return status;
     }
     char **models = NULL;
-    tenant = dw__find_tenant(runtime, name);
+    tenant = dw__find_any_tenant(runtime, name);
     if (tenant == NULL) {
         status = dw__tenant_create(runtime, name, &tenant, err);
     }
@@ -708,21 +737,7 @@ dw_status dw_runtime_set_tenant(dw_runtime *runtime, const char *name,
         dw__folders *before = tenant->folders;
         tenant->folders = folders;
         folders = before;
-        tenant->own_prefixes = own.no_shared_prefixes;
-        tenant->public_prefixes = own.public_prefixes;
-        uint32_t weight = own.weight != 0 ? own.weight : 100;
-        runtime->weights -= tenant->records > 0 ? tenant->weight : 0;
-        runtime->weights += tenant->records > 0 ? weight : 0;
-        tenant->weight = weight;
-        tenant->capabilities = own.capabilities;
-        tenant->actors_max = own.actors_max != 0 ? own.actors_max : UINT64_MAX;
-        tenant->limits = limits;
-        tenant->durability = own.durability;
-        tenant->durability_s = own.durability_s;
-        if (limits.clock_ns == 0 && runtime->limits.clock_ns == 0) {
-            tenant->limits.clock_ns = DW__CLOCK_NS;
-        }
-        tenant->park_idle_s = own.park_idle_s;
+        take_options(runtime, tenant, &own, &limits);
     }
     dw__leave(runtime, false);
     dw__folders_unref(folders);

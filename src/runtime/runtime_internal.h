@@ -156,6 +156,7 @@ typedef struct dw__tenant {
     struct dw__tenant *next;
     struct dw__tenant *next_active; /* of those that have actors that are ready */
     char name[DW_TENANT_NAME_MAX + 1];
+    bool absent;     /* it is not found: it may have actors in the folder, and nobody made it yet */
     uint32_t number; /* from 0 on */
     uint32_t weight;
     uint32_t capabilities;
@@ -554,6 +555,8 @@ dw__record *dw__first_from(const dw_runtime *runtime, uint64_t id);
 dw_status dw__check_room(const dw_runtime *runtime, const dw__tenant *tenant,
                          const dw__record *parent, size_t more, dw_error *err);
 dw__tenant *dw__find_tenant(const dw_runtime *runtime, const char *name);
+/* The same, also one that is absent. */
+dw__tenant *dw__find_any_tenant(const dw_runtime *runtime, const char *name);
 dw_status dw__tenant_create(dw_runtime *runtime, const char *name, dw__tenant **out, dw_error *err);
 
 /* ---- upgrade.c ---- */
