@@ -424,18 +424,23 @@ typedef struct crowd {
     _Atomic bool over;
 } crowd;
 
+typedef struct beginner {
+    crowd *c;
+    FILE *file; /* closed once all have ended: another may end the trace that writes to it */
+    pthread_t thread;
+} beginner;
+
 static void *begin_and_end(void *arg)
 {
-    crowd *c = arg;
+    const beginner *b = arg;
+    crowd *c = b->c;
     dw_error error;
-    FILE *file = tmpfile();
-    const dw_trace_options options = {.struct_bytes = sizeof options, .fd = fileno(file)};
+    const dw_trace_options options = {.struct_bytes = sizeof options, .fd = fileno(b->file)};
     while (!atomic_load(&c->over)) {
         (void)!dw_runtime_trace_begin(c->f->runtime, &options, &error);
         usleep(500);
         (void)!dw_runtime_trace_end(c->f->runtime, NULL, &error);
     }
-    (void)fclose(file);
     return NULL;
 }
 
@@ -444,21 +449,25 @@ static void test_trace_from_many_threads(void **state)
     runtime_fixture *f = *state;
     runtime_answer answer;
     dw_error error;
-    pthread_t threads[3];
+    beginner beginners[3];
     crowd c = {.f = f};
     runtime_open(f);
     c.id = runtime_spawned(f, f->hostile, NULL);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(dw_os_start_thread(&threads[i], begin_and_end, &c), 0);
+        beginners[i] = (beginner){.c = &c, .file = tmpfile()};
+        assert_int_equal(dw_os_start_thread(&beginners[i].thread, begin_and_end, &beginners[i]), 0);
     }
     for (int i = 0; i < 1000; i++) {
         assert_int_equal(runtime_tell(f, &c.id, "+1", &answer, &error), DW_OK);
     }
     atomic_store(&c.over, true);
     for (int i = 0; i < 3; i++) {
-        (void)pthread_join(threads[i], NULL);
+        (void)pthread_join(beginners[i].thread, NULL);
     }
-    runtime_close(f);
+    runtime_close(f); /* which ends the last one */
+    for (int i = 0; i < 3; i++) {
+        (void)fclose(beginners[i].file);
+    }
 }
 
 int main(void)
