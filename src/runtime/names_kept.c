@@ -93,11 +93,7 @@ static dw_status look(dw_runtime *runtime, const char *id, dw_actor_row *row, dw
 {
     dw__record *record = NULL;
     dw_status status = dw__look(runtime, id, &record, row, err);
-    if (status == DW_OK && record != NULL &&
-        (record->state == DW__MAKING || record->made != NULL)) {
-        status = dw_fail(err, DW_E_BUSY, "actor %s is being made", row->id);
-    }
-    return status;
+    return status == DW_OK ? dw__check_made(record, err) : status;
 }
 
 dw_status dw__name_set_kept(dw_runtime *runtime, const char *id, const char *name, dw_error *err)

@@ -530,9 +530,8 @@ static dw_status change_one(dw_runtime *runtime, const char *id, const change *w
     dw_actor_row row;
     uint64_t number = 0;
     dw_status status = dw__look(runtime, id, &record, &row, err);
-    if (status == DW_OK && runtime->keeper != NULL && record != NULL &&
-        (record->state == DW__MAKING || record->made != NULL)) {
-        status = dw_fail(err, DW_E_BUSY, "actor %s is being made", row.id);
+    if (status == DW_OK && runtime->keeper != NULL) {
+        status = dw__check_made(record, err);
     }
     if (status != DW_OK) {
         return status;

@@ -422,6 +422,14 @@ dw_status dw__record_create(dw_runtime *runtime, const dw__wanted *wanted, dw__r
 
 /* ---- in a folder ----------------------------------------------------------------------------- */
 
+dw_status dw__check_made(const dw__record *record, dw_error *err)
+{
+    bool is_made =
+        record == NULL || record->brought || (record->state != DW__MAKING && record->made == NULL);
+    return is_made ? DW_OK
+                   : dw_fail(err, DW_E_BUSY, "actor %016" PRIx64 " is being made", record->id);
+}
+
 static void take_row(dw_runtime *runtime, dw__record *record, const dw_actor_row *row,
                      const dw__tenant *tenant)
 {
@@ -441,7 +449,9 @@ static void take_row(dw_runtime *runtime, dw__record *record, const dw_actor_row
     if (there != NULL) {
         join_family(runtime, record, there);
     }
-    record->in_folder = true;
+    record->in_folder = record->brought = true;
+    dw__counts_read(runtime, &row->counts, &record->sums, &record->restarts);
+    record->failures = row->counts.failures;
     record->aside_count = row->set_aside;
     record->limits = &runtime->own_limits; /* until its own are known */
 }

@@ -285,6 +285,7 @@ typedef struct dw__record {
     /* Of one that lives in a folder (runtime->keeper): */
     bool tabled;         /* in the table of ids, also while it leaves */
     bool in_folder;      /* there is a row of it, or one is being made */
+    bool brought;        /* there was a row before the record */
     bool loaded;         /* its mail was read */
     bool ends_in_folder; /* its row is gone, or was never there */
     bool removes;        /* its row is to go before it is buried */
@@ -542,6 +543,8 @@ dw_status dw__record_create(dw_runtime *runtime, const dw__wanted *wanted, dw__r
  * DW_E_NOT_FOUND (its tenant), DW_E_MEMORY. */
 dw_status dw__record_bring(dw_runtime *runtime, const dw_actor_row *row, dw__record **out,
                            dw_error *err);
+/* Whether it has a row, not being made now; NULL is fine. Errors: DW_E_BUSY. */
+dw_status dw__check_made(const dw__record *record, dw_error *err);
 /* One without a record is gone from the folder. */
 void dw__forget_dormant(dw_runtime *runtime, const dw_actor_row *row);
 /* Nobody finds it any more; its children are its parent's. `ends`: there is no such actor any

@@ -416,6 +416,33 @@ static void test_kept_names_and_turns(void **state)
     runtime_close(f);
 }
 
+/* Also while it comes into memory, which is no reason to wait. */
+static void test_kept_names_of_who_comes(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    char name[16];
+    const dw_request request = {.struct_bytes = sizeof request, .message = "x", .message_bytes = 1};
+    runtime_open(f);
+    runtime_id id = spawned(f, "", DW_MAY_ALL, NULL);
+    for (int i = 0; i < 40; i++) {
+        (void)snprintf(name, sizeof name, "n%d", i);
+        assert_int_equal(dw_runtime_park(f->runtime, id.text, &error), DW_OK);
+        assert_int_equal(dw_runtime_send(f->runtime, id.text, &request, NULL, &error), DW_OK);
+        assert_int_equal(dw_runtime_set_name(f->runtime, id.text, name, &error), DW_OK);
+        assert_int_equal(dw_runtime_join(f->runtime, id.text, "g", &error), DW_OK);
+        assert_int_equal(dw_runtime_set_priority(f->runtime, id.text, DW_PRIORITY_LOW, &error),
+                         DW_OK);
+        find(f, NULL, name, &id);
+        runtime_await(f);
+        assert_string_equal(runtime_info(f, &id).name, name);
+        assert_int_equal(runtime_info(f, &id).groups, 1);
+        assert_int_equal(runtime_info(f, &id).done, i + 1);
+        assert_int_equal(dw_runtime_quit(f->runtime, id.text, "g", &error), DW_OK);
+    }
+    runtime_close(f);
+}
+
 static void on_spawned(void *user, const dw_runtime_end *end)
 {
     (void)atomic_fetch_add((_Atomic unsigned *)user, end->status == DW_OK);
@@ -537,6 +564,7 @@ int main(void)
         IN_FOLDER(test_kept_names_of_the_dormant),
         IN_FOLDER(test_kept_names_go_with_actors),
         IN_FOLDER(test_kept_names_and_turns),
+        IN_FOLDER(test_kept_names_of_who_comes),
         IN_FOLDER(test_kept_names_are_given_once),
         IN_FOLDER(test_kept_names_in_a_former_folder),
     };
