@@ -41,7 +41,7 @@ static void *aligned(size_t count, size_t bytes)
     return memory;
 }
 
-static uint64_t whole_from(const char *name, uint64_t fallback, uint64_t max)
+__attribute__((unused)) static uint64_t whole_from(const char *name, uint64_t fallback, uint64_t max)
 {
     const char *text = getenv(name);
     if (text == NULL || text[0] == '\0') {
