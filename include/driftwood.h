@@ -2503,6 +2503,52 @@ DW_API dw_status dw_doctor_get_info(const dw_doctor_report *report, dw_doctor_in
 DW_API DW_MUST_CHECK dw_status dw_doctor_get_check(const dw_doctor_report *report, size_t index,
                                                    dw_doctor_check_info *check, dw_error *err);
 
+/* ---- HTTP ---------------------------------------------------------------------------------- */
+
+/* Serves models over HTTP to clients of OpenAI's and Anthropic's routes. Each conversation is an
+ * actor of the runtime, found again by the text of the next request; docs/http.md has the
+ * routes. */
+typedef struct dw_server dw_server;
+
+typedef struct dw_server_options {
+    size_t struct_bytes;
+    const char *listen; /* "HOST:PORT", "[IPV6]:PORT", "unix:PATH"; port 0: one that is free; NULL:
+                           "127.0.0.1:8080" */
+    const char *const *models; /* [model_count], at least one: names that clients may ask for; the
+                                  first is for requests without one */
+    size_t model_count;
+    /* A model by such a name, counted for the server, when one first asks for it. On a thread of
+     * the server's, several at once. */
+    dw_status (*open_model)(void *user, const char *name, dw_model **model, dw_error *err);
+    void *user;
+    dw_module *conversation; /* the guest that runs conversations: conversation.wasm, or one that
+                                speaks as it does. Counted */
+    const char *path; /* a folder for the file conversations.db, by which conversations are found
+                         again: the runtime's. NULL: none outlasts its request */
+    uint64_t conversations_max; /* kept; 0: 100,000. Those used longest ago go */
+    uint32_t connections_max;   /* at a time; 0: 4,096 */
+    size_t body_bytes_max;      /* of a request; 0: 64 MiB */
+    uint32_t context_tokens_max; /* of conversations, as their actors' options; likewise the next */
+    dw_kv_type kv_type;
+    const dw_limits *limits; /* copied; NULL: the defaults */
+} dw_server_options;
+
+/* Listens when it returns; requests are taken by dw_server_run. The runtime outlives the server.
+ * Errors: DW_E_ARG (no open_model, conversation or model; the address has no such form), DW_E_STATE
+ * (the address is in use), DW_E_IO, DW_E_LIMIT (a path is too long), DW_E_FORMAT and
+ * DW_E_UNSUPPORTED (conversations.db is something else, or of a newer version), DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_server_open(dw_server **out, dw_runtime *runtime,
+                                              const dw_server_options *options, dw_error *err);
+/* Where it listens, as options.listen has it, with the port that was free. Until it is closed. */
+DW_API const char *dw_server_address(const dw_server *server);
+/* Serve. Blocks: until dw_server_stop, and what is under way then has ended, at most 30 seconds
+ * after it. One thread's. */
+DW_API DW_MUST_CHECK dw_status dw_server_run(dw_server *server, dw_error *err);
+/* Thread: any, and signal handlers. */
+DW_API void dw_server_stop(dw_server *server);
+/* What is under way ends as dw_server_run says. Not while that runs. NULL: nothing. */
+DW_API void dw_server_close(dw_server *server);
+
 #ifdef __cplusplus
 }
 #endif

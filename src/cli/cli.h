@@ -24,6 +24,7 @@ int dw_cli_models(int argc, char **argv);
 int dw_cli_inspect(int argc, char **argv);
 int dw_cli_eval(int argc, char **argv);
 int dw_cli_actor(int argc, char **argv);
+int dw_cli_serve(int argc, char **argv);
 int dw_cli_check(int argc, char **argv);
 int dw_cli_limits(int argc, char **argv);
 int dw_cli_top(int argc, char **argv);

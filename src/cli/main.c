@@ -14,6 +14,7 @@ static const command commands[] = {
     {"run", dw_cli_run, "run a guest: by default one that generates text from a prompt"},
     {"chat", dw_cli_chat, "talk with a model"},
     {"actor", dw_cli_actor, "guests that live between messages, and their snapshots"},
+    {"serve", dw_cli_serve, "serve models over HTTP, as OpenAI and Anthropic do"},
     {"top", dw_cli_top, "show what the actors of a runtime do"},
     {"doctor", dw_cli_doctor, "check the chain from guest memory to the device"},
     {"devices", dw_cli_devices, "list the devices there are"},

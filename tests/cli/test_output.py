@@ -108,9 +108,12 @@ class Output(Case):
                  ["eval", "logits", *windows, "--out", os.path.join(self.folder, "logits")],
                  ["run", *WITH_MODEL, "--prompt", "Hello", "--max-tokens", "3"],
                  ["run", guest("print_env"), "--env", "A=1"], ["limits"],
-                 ["chat", *WITH_MODEL, "--max-tokens", "3"], looking, [*looking, "--json"]]
+                 ["chat", *WITH_MODEL, "--max-tokens", "3"], looking, [*looking, "--json"],
+                 ["serve", *WITH_MODEL, "--listen", "127.0.0.1:0", "--state",
+                  os.path.join(self.folder, "served")]]
         plain += [[name, "--help"] for name in ("run", "chat", "actor", "doctor", "devices",
-                                                "models", "inspect", "eval", "check", "top")]
+                                                "models", "inspect", "eval", "check", "top",
+                                                "serve")]
         actors = [["spawn", "--guest", TALKER, *WITH_MODEL], ["send", ids[0], "+5"],
                   ["send", ids[0], "+5", "--json"], ["list"], ["show", ids[0]],
                   ["show", ids[0], "--json"], ["list", "--json"], ["freeze", ids[0]],

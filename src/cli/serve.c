@@ -1,0 +1,434 @@
+/* driftwood serve: models over HTTP, for clients of OpenAI's and Anthropic's routes. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/actor_state.h"
+#include "cli/session.h"
+
+#define MODELS_MAX 64
+#define LISTEN_DEFAULT "127.0.0.1:8080"
+
+static const char usage[] =
+    "usage: driftwood serve [--model [NAME=]M]... [OPTION...]\n"
+    "\n"
+    "Serves models over HTTP: /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models\n"
+    "as OpenAI has them, /v1/messages as Anthropic has it. Conversations are actors in the state "
+    "folder: one that a request goes on\n"
+    "with is found by its text, after a restart too, and is not computed again.\n"
+    "\n"
+    "  --model [NAME=]M     a GGUF file, or a name in the cache, and what clients call it; may be\n"
+    "                       repeated; the first is for requests that name none. Default: the\n"
+    "                       default model. Models are loaded when they are first asked for\n"
+    "  --listen ADDRESS     HOST:PORT, [IPV6]:PORT or unix:PATH; default " LISTEN_DEFAULT "\n"
+    "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
+    "                       ~/.local/state/driftwood\n"
+    "  --conversations N    kept in it; of more those used longest ago go; default 100000\n"
+    "  --manifest FILE      tenants, what they may, limits, in JSON\n"
+    "  --chat-template T    a template in Jinja in place of the models': a file, or a name\n"
+    "  --context N          tokens a conversation may hold; default: the model's own length\n"
+    "  --kv-type T          how keys and values are kept: f16, q8_0 or f32; default f16\n"
+    "  --kv-memory BYTES    of the device's own memory for contexts; default all\n"
+    "  --device D           see `driftwood devices`; default: the first GPU, else the CPU\n"
+    "  --threads N          CPU threads; default: the machine's cores\n"
+    "  --timeout S          end an answer after S seconds; default 3600\n"
+    "  --limit NAME=VALUE, --limits FILE\n"
+    "                       limits of conversations; `driftwood limits` lists them\n"
+    "  -h, --help           this text\n"
+    "\n"
+    "Ctrl-C and SIGTERM end it when what is under way has ended, after 30 seconds at most.\n"
+    "Exit status: 0 good, 1 it failed, 2 a wrong command line.\n";
+
+enum {
+    OPT_LISTEN = DW_CLI_OPT_OWN,
+    OPT_STATE,
+    OPT_MANIFEST,
+    OPT_CONVERSATIONS,
+};
+
+static const struct option options[] = {
+    {"model", required_argument, NULL, DW_CLI_OPT_MODEL},
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"state", required_argument, NULL, OPT_STATE},
+    {"conversations", required_argument, NULL, OPT_CONVERSATIONS},
+    {"manifest", required_argument, NULL, OPT_MANIFEST},
+    {"chat-template", required_argument, NULL, DW_CLI_OPT_CHAT_TEMPLATE},
+    {"context", required_argument, NULL, DW_CLI_OPT_CONTEXT},
+    {"kv-type", required_argument, NULL, DW_CLI_OPT_KV_TYPE},
+    {"kv-memory", required_argument, NULL, DW_CLI_OPT_KV_MEMORY},
+    {"device", required_argument, NULL, DW_CLI_OPT_DEVICE},
+    {"threads", required_argument, NULL, DW_CLI_OPT_THREADS},
+    {"timeout", required_argument, NULL, DW_CLI_OPT_TIMEOUT},
+    {"limit", required_argument, NULL, DW_CLI_OPT_LIMIT},
+    {"limits", required_argument, NULL, DW_CLI_OPT_LIMITS},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+/* A model that is served. */
+typedef struct served {
+    char *name;
+    char *path;
+    dw_model *model; /* NULL: not loaded */
+} served;
+
+typedef struct serving {
+    dw_cli_session session;
+    dw_cli_terms terms;
+    const char *listen;
+    const char *state;
+    uint64_t conversations;
+    served models[MODELS_MAX]; /* [model_count] */
+    size_t model_count;
+    char *chat_template; /* its source, or NULL: the session's is a name */
+    dw_engine *engine;
+    dw_runtime *runtime;
+    dw_server *server;
+    dw_module *conversation;
+    char *folder;
+    pthread_mutex_t lock;         /* guards models[].model and what follows */
+    dw_model *others[MODELS_MAX]; /* [other_count]: of actors that were made with others */
+    size_t other_count;
+} serving;
+
+static dw_server *signalled; /* what a signal ends */
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (signalled != NULL) {
+        dw_server_stop(signalled);
+    }
+}
+
+/* ---- models --------------------------------------------------------------------------------- */
+
+static dw_status load(serving *s, served *one, dw_error *err)
+{
+    const char *given = s->chat_template != NULL ? s->chat_template : s->session.chat_template;
+    dw_model_options how = {.struct_bytes = sizeof how,
+                            .chat_template = given,
+                            .fingerprint_folder = dw_cli_fingerprint_folder()};
+    if (one->model != NULL) {
+        return DW_OK;
+    }
+    dw_status status = dw_model_open_with(&one->model, s->engine, one->path, &how, err);
+    if (status == DW_OK) {
+        (void)fprintf(stderr, "driftwood: %s is loaded\n", one->name);
+    }
+    return status;
+}
+
+static dw_status open_model(void *user, const char *name, dw_model **model, dw_error *err)
+{
+    serving *s = user;
+    dw_status status = DW_E_NOT_FOUND;
+    (void)pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->model_count; i++) {
+        if (strcmp(s->models[i].name, name) == 0) {
+            status = load(s, &s->models[i], err);
+            *model = status == DW_OK ? dw_model_ref(s->models[i].model) : NULL;
+        }
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+/* Whether it is the one of the fingerprint; those that are not loaded are looked at as files. */
+static bool is_of(const served *one, const char *fingerprint)
+{
+    const dw_fingerprint_options how = {.struct_bytes = sizeof how,
+                                        .folder = dw_cli_fingerprint_folder()};
+    dw_gguf *gguf = NULL;
+    bool matches = false;
+    if (one->model != NULL) {
+        return dw_model_matches(one->model, fingerprint, &matches, NULL) == DW_OK && matches;
+    }
+    if (dw_gguf_open(&gguf, one->path, NULL) != DW_OK) {
+        return false;
+    }
+    bool good = dw_gguf_matches(gguf, &how, fingerprint, &matches, NULL) == DW_OK && matches;
+    dw_gguf_close(gguf);
+    return good;
+}
+
+static dw_status find_other(serving *s, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err)
+{
+    char path[DW_CLI_PATH_MAX];
+    for (size_t i = 0; i < s->other_count; i++) {
+        bool matches = false;
+        if (dw_model_matches(s->others[i], fingerprint, &matches, NULL) == DW_OK && matches) {
+            *model = s->others[i];
+            return DW_OK;
+        }
+    }
+    if (s->other_count == MODELS_MAX || !dw_cli_find_fingerprint(fingerprint, path, sizeof path)) {
+        return dw_fail(err, DW_E_NOT_FOUND,
+                       "the actor's model '%.80s' (%.60s) is neither served nor in the cache", name,
+                       fingerprint);
+    }
+    served other = {.name = (char *)(uintptr_t)name, .path = path};
+    dw_status status = load(s, &other, err);
+    if (status == DW_OK) {
+        s->others[s->other_count++] = *model = other.model;
+    }
+    return status;
+}
+
+/* Of an actor in the folder. */
+static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err)
+{
+    serving *s = user;
+    dw_status status = DW_E_NOT_FOUND;
+    (void)pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->model_count && status == DW_E_NOT_FOUND; i++) {
+        if (is_of(&s->models[i], fingerprint)) {
+            status = load(s, &s->models[i], err);
+            *model = s->models[i].model;
+        }
+    }
+    if (status == DW_E_NOT_FOUND) {
+        status = find_other(s, name, fingerprint, model, err);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+/* What the file is called, without its ending. */
+static char *name_of_file(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *name = strdup(slash != NULL ? slash + 1 : path);
+    char *ending = name != NULL ? strstr(name, ".gguf") : NULL;
+    if (ending != NULL && ending[5] == '\0') {
+        *ending = '\0';
+    }
+    return name;
+}
+
+/* "NAME=FILE", "FILE", or a name in the cache. */
+static dw_status add_model(serving *s, const char *given, dw_error *err)
+{
+    char path[DW_CLI_PATH_MAX];
+    const char *equals = given != NULL ? strchr(given, '=') : NULL;
+    const char *slash = given != NULL ? strchr(given, '/') : NULL;
+    bool named = equals != NULL && equals != given && (slash == NULL || equals < slash);
+    if (s->model_count == MODELS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--model: more than %d", MODELS_MAX);
+    }
+    dw_status status = dw_cli_find_model(path, sizeof path, named ? equals + 1 : given, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    served *one = &s->models[s->model_count++];
+    one->name = named ? strndup(given, (size_t)(equals - given)) : name_of_file(path);
+    one->path = strdup(path);
+    if (one->name == NULL || one->path == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a name");
+    }
+    for (size_t i = 0; i + 1 < s->model_count; i++) {
+        if (strcmp(s->models[i].name, one->name) == 0) {
+            return dw_fail(err, DW_E_ARG, "--model: two are called '%.80s'; NAME=%.80s names one",
+                           one->name, path);
+        }
+    }
+    return DW_OK;
+}
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+static void tell_problem(void *user, const char *id, const dw_error *problem)
+{
+    (void)user;
+    (void)fprintf(stderr, "driftwood: actor %s: %s\n", id, problem->message);
+}
+
+static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
+{
+    (void)user;
+    return fwrite(bytes, 1, count, stderr) == count ? (ptrdiff_t)count : -EIO;
+}
+
+static dw_status open_runtime(serving *s, dw_error *err)
+{
+    char control[DW_CLI_PATH_MAX];
+    char *manifest = NULL;
+    dw_runtime_options how = {.struct_bytes = sizeof how,
+                              .path = s->folder,
+                              .find_model = find_model,
+                              .on_problem = tell_problem,
+                              .on_stderr = on_stderr,
+                              .user = s,
+                              .limits = &s->session.limits,
+                              .control_path = control,
+                              .makes_tenants = s->terms.manifest == NULL};
+    (void)snprintf(control, sizeof control, "%s/control", s->folder);
+    dw_status status = dw_cli_terms_read(&s->terms, &manifest, &how.manifest_bytes, err);
+    if (status == DW_OK) {
+        how.manifest = manifest;
+        status = dw_runtime_open(&s->runtime, s->engine, &how, err);
+    }
+    free(manifest);
+    return status;
+}
+
+static dw_status open_conversation(serving *s, dw_error *err)
+{
+    char path[DW_CLI_PATH_MAX];
+    dw_status status = dw_cli_find_guest(path, sizeof path, "conversation", err);
+    return status == DW_OK ? dw_module_open(&s->conversation, s->engine, path, err) : status;
+}
+
+static dw_status open_server(serving *s, dw_error *err)
+{
+    const char *names[MODELS_MAX];
+    for (size_t i = 0; i < s->model_count; i++) {
+        names[i] = s->models[i].name;
+    }
+    const dw_server_options how = {.struct_bytes = sizeof how,
+                                   .listen = s->listen,
+                                   .models = names,
+                                   .model_count = s->model_count,
+                                   .open_model = open_model,
+                                   .user = s,
+                                   .conversation = s->conversation,
+                                   .path = s->folder,
+                                   .conversations_max = s->conversations,
+                                   .context_tokens_max = s->session.context_tokens_max,
+                                   .kv_type = s->session.kv_type,
+                                   .limits = &s->session.limits};
+    return dw_server_open(&s->server, s->runtime, &how, err);
+}
+
+static dw_status open_all(serving *s, dw_error *err)
+{
+    dw_engine_options engine = {.struct_bytes = sizeof engine,
+                                .device = s->session.device,
+                                .threads = s->session.threads,
+                                .kv_bytes_max = s->session.kv_bytes_max,
+                                .limits = &s->session.limits};
+    dw_status status = dw_cli_read_template(s->session.chat_template, &s->chat_template, err);
+    if (status == DW_OK && s->model_count == 0) {
+        status = add_model(s, NULL, err);
+    }
+    if (status == DW_OK) {
+        status = dw_cli_state_folder(s->state, &s->folder, err);
+    }
+    if (status == DW_OK) {
+        status = dw_engine_create(&s->engine, &engine, err);
+    }
+    if (status == DW_OK) {
+        status = open_conversation(s, err);
+    }
+    if (status == DW_OK) {
+        status = open_runtime(s, err);
+    }
+    return status == DW_OK ? open_server(s, err) : status;
+}
+
+static void close_all(serving *s)
+{
+    signalled = NULL;
+    dw_server_close(s->server);
+    dw_runtime_close(s->runtime);
+    dw_module_unref(s->conversation);
+    for (size_t i = 0; i < s->model_count; i++) {
+        dw_model_unref(s->models[i].model);
+        free(s->models[i].name);
+        free(s->models[i].path);
+    }
+    for (size_t i = 0; i < s->other_count; i++) {
+        dw_model_unref(s->others[i]);
+    }
+    dw_engine_destroy(s->engine);
+    free(s->chat_template);
+    free(s->folder);
+}
+
+static int serve(serving *s)
+{
+    dw_error error;
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    dw_status status = open_all(s, &error);
+    if (status == DW_OK) {
+        signalled = s->server;
+        (void)sigaction(SIGINT, &action, NULL);
+        (void)sigaction(SIGTERM, &action, NULL);
+        dw_cli_print("serving %s at %s%s\n", s->models[0].name,
+                     strncmp(dw_server_address(s->server), "unix:", 5) == 0 ? "" : "http://",
+                     dw_server_address(s->server));
+        if (!dw_cli_output_flush()) { /* nobody would learn where it listens */
+            return 1;
+        }
+        status = dw_server_run(s->server, &error);
+    }
+    return status == DW_OK ? 0 : dw_cli_fail_with(&error);
+}
+
+/* ---- the command line ----------------------------------------------------------------------- */
+
+static dw_status take_option(serving *s, int option, const char *value, dw_error *err)
+{
+    switch (option) {
+    case DW_CLI_OPT_MODEL:
+        return add_model(s, value, err);
+    case OPT_LISTEN:
+        s->listen = value;
+        return DW_OK;
+    case OPT_STATE:
+        s->state = value;
+        return DW_OK;
+    case OPT_MANIFEST:
+        s->terms.manifest = value;
+        return DW_OK;
+    case OPT_CONVERSATIONS:
+        return dw_cli_whole("--conversations", value, 1, UINT32_MAX, &s->conversations, err);
+    default:
+        return dw_cli_session_option(&s->session, option, value, err);
+    }
+}
+
+int dw_cli_serve(int argc, char **argv)
+{
+    serving *s = dw_cli_alloc(1, sizeof *s);
+    dw_error error;
+    int exit_code = 0;
+    int option;
+    if (s == NULL) {
+        return dw_cli_fail(1, "no memory");
+    }
+    (void)pthread_mutex_init(&s->lock, NULL);
+    s->listen = LISTEN_DEFAULT;
+    s->session.timeout_ms = 3600000;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == 'h') {
+            dw_cli_print("%s", usage);
+            goto out;
+        }
+        if (option == '?') {
+            exit_code = DW_CLI_USAGE;
+            goto out;
+        }
+        if (take_option(s, option, optarg, &error) != DW_OK) {
+            exit_code = dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
+            goto out;
+        }
+    }
+    if (optind != argc) {
+        exit_code = dw_cli_fail(DW_CLI_USAGE, "serve takes no arguments, only options");
+    } else if (dw_cli_session_check(&s->session, &error) != DW_OK) {
+        exit_code = dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
+    } else {
+        exit_code = serve(s);
+    }
+out:
+    close_all(s);
+    dw_cli_session_release(&s->session);
+    (void)pthread_mutex_destroy(&s->lock);
+    free(s);
+    return exit_code;
+}

@@ -1,0 +1,183 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "server/completion.h"
+
+/* ---- logarithms of probabilities ------------------------------------------------------------ */
+
+/* A token's bytes from their digits -> how many. */
+static size_t bytes_of(const json_t *hex, unsigned char *bytes, size_t capacity)
+{
+    const char *digits = json_string_value(hex);
+    size_t count = 0;
+    while (digits != NULL && digits[0] != '\0' && digits[1] != '\0' && count < capacity) {
+        bytes[count++] = (unsigned char)(dw_hex_digit(digits[0]) * 16 + dw_hex_digit(digits[1]));
+        digits += 2;
+    }
+    return count;
+}
+
+/* Text that may be part of a character: what is no UTF-8 is shown as U+FFFD. */
+static json_t *text_of(const unsigned char *bytes, size_t count)
+{
+    json_t *text = json_stringn((const char *)bytes, count);
+    return text != NULL ? text : json_string("\xef\xbf\xbd");
+}
+
+/* [token, "hex", logprob] as {"token", "logprob", "bytes"}. */
+static json_t *token_json(const json_t *given)
+{
+    unsigned char bytes[1024];
+    size_t count = bytes_of(json_array_get(given, 1), bytes, sizeof bytes);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        (void)json_array_append_new(list, json_integer(bytes[i]));
+    }
+    return json_pack("{s:o, s:f, s:o}", "token", text_of(bytes, count), "logprob",
+                     json_number_value(json_array_get(given, 2)), "bytes", list);
+}
+
+void dw__completion_note_logprobs(dw_choice_state *choice, const json_t *line)
+{
+    for (size_t i = 0; i < json_array_size(line) && choice->logprobs != NULL; i++) {
+        const json_t *given = json_array_get(line, i);
+        json_t *token = token_json(given);
+        json_t *likeliest = json_array();
+        const json_t *list = json_array_get(given, 3);
+        for (size_t j = 0; j < json_array_size(list); j++) {
+            (void)json_array_append_new(likeliest, token_json(json_array_get(list, j)));
+        }
+        (void)json_object_set_new(token, "top_logprobs", likeliest);
+        (void)json_array_append_new(choice->logprobs, token);
+    }
+}
+
+/* /v1/completions has lists side by side. */
+static json_t *side_by_side(dw_choice_state *choice, size_t from)
+{
+    json_t *tokens = json_array();
+    json_t *values = json_array();
+    json_t *likeliest = json_array();
+    json_t *offsets = json_array();
+    for (size_t i = from; i < json_array_size(choice->logprobs); i++) {
+        const json_t *token = json_array_get(choice->logprobs, i);
+        const json_t *list = json_object_get(token, "top_logprobs");
+        json_t *map = json_object();
+        for (size_t j = 0; j < json_array_size(list); j++) {
+            const json_t *one = json_array_get(list, j);
+            (void)json_object_set(map, json_string_value(json_object_get(one, "token")),
+                                  json_object_get(one, "logprob"));
+        }
+        (void)json_array_append(tokens, json_object_get(token, "token"));
+        (void)json_array_append(values, json_object_get(token, "logprob"));
+        (void)json_array_append_new(likeliest, map);
+        (void)json_array_append_new(offsets, json_integer((json_int_t)choice->text_offset));
+        choice->text_offset += json_array_size(json_object_get(token, "bytes"));
+    }
+    return json_pack("{s:o, s:o, s:o, s:o}", "tokens", tokens, "token_logprobs", values,
+                     "top_logprobs", likeliest, "text_offset", offsets);
+}
+
+json_t *dw__completion_logprobs(const dw_completion *completion, dw_choice_state *choice,
+                                size_t from)
+{
+    if (choice->logprobs == NULL) {
+        return json_null();
+    }
+    if (!completion->is_chat) {
+        return side_by_side(choice, from);
+    }
+    json_t *list = json_array();
+    for (size_t i = from; i < json_array_size(choice->logprobs); i++) {
+        (void)json_array_append(list, json_array_get(choice->logprobs, i));
+    }
+    return json_pack("{s:o, s:n}", "content", list, "refusal");
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+static json_t *usage_json(const dw_completion *c)
+{
+    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", (json_int_t)c->prompt_tokens,
+                     "completion_tokens", (json_int_t)c->answer_tokens, "total_tokens",
+                     (json_int_t)(c->prompt_tokens + c->answer_tokens), "prompt_tokens_details",
+                     "cached_tokens", (json_int_t)c->cached_tokens);
+}
+
+static json_t *message_json(const dw_choice_state *choice)
+{
+    json_t *message = json_loads(choice->message != NULL ? choice->message : "{}", 0, NULL);
+    const json_t *calls = json_object_get(message, "tool_calls");
+    size_t bytes = json_string_length(json_object_get(message, "content"));
+    (void)json_object_del(message, "note");
+    if (json_array_size(calls) > 0 && bytes == 0) {
+        (void)json_object_set_new(message, "content", json_null());
+    }
+    (void)json_object_set_new(message, "refusal", json_null());
+    return message;
+}
+
+static json_t *choice_json(const dw_completion *c, uint32_t index)
+{
+    dw_choice_state *choice = (dw_choice_state *)(uintptr_t)&c->choices[index];
+    json_t *about = json_pack("{s:i, s:o, s:s}", "index", (int)index, "logprobs",
+                              dw__completion_logprobs(c, choice, 0), "finish_reason",
+                              choice->reason != NULL ? choice->reason : "stop");
+    if (c->is_chat) {
+        (void)json_object_set_new(about, "message", message_json(choice));
+        return about;
+    }
+    const char *before = c->echoes ? c->prompts[index / c->n] : "";
+    dw__text whole = {.bytes = NULL};
+    (void)dw__text_add(&whole, before, strlen(before));
+    (void)dw__text_add(&whole, choice->text.bytes, choice->text.count);
+    json_t *text = json_stringn(whole.bytes != NULL ? whole.bytes : "", whole.count);
+    dw__text_free(&whole);
+    (void)json_object_set_new(about, "text", text != NULL ? text : json_string(""));
+    return about;
+}
+
+static json_t *head_json(const dw_completion *c, const char *object)
+{
+    return json_pack("{s:s, s:s, s:I, s:s, s:s}", "id", c->id, "object", object, "created",
+                     (json_int_t)c->created, "model", c->model, "system_fingerprint",
+                     "driftwood-" DW_VERSION);
+}
+
+json_t *dw__completion_whole(const dw_completion *c)
+{
+    json_t *whole = head_json(c, c->is_chat ? "chat.completion" : "text_completion");
+    json_t *choices = json_array();
+    for (uint32_t i = 0; i < c->part_count * c->n; i++) {
+        (void)json_array_append_new(choices, choice_json(c, i));
+    }
+    (void)json_object_set_new(whole, "choices", choices);
+    (void)json_object_set_new(whole, "usage", usage_json(c));
+    return whole;
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+json_t *dw__completion_event(const dw_completion *c, uint32_t choice, json_t *content,
+                             json_t *logprobs, const char *reason)
+{
+    json_t *event = head_json(c, c->is_chat ? "chat.completion.chunk" : "text_completion");
+    json_t *one = json_pack("{s:i, s:o, s:o, s:s?}", "index", (int)choice,
+                            c->is_chat ? "delta" : "text", content, "logprobs",
+                            logprobs != NULL ? logprobs : json_null(), "finish_reason", reason);
+    (void)json_object_set_new(event, "choices", json_pack("[o]", one));
+    if (c->tells_usage) {
+        (void)json_object_set_new(event, "usage", json_null());
+    }
+    return event;
+}
+
+json_t *dw__completion_usage_event(const dw_completion *c)
+{
+    json_t *event = head_json(c, c->is_chat ? "chat.completion.chunk" : "text_completion");
+    (void)json_object_set_new(event, "choices", json_array());
+    (void)json_object_set_new(event, "usage", usage_json(c));
+    return event;
+}

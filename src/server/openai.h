@@ -1,0 +1,14 @@
+/* OpenAI's routes: what their files share. */
+#ifndef DW_SERVER_OPENAI_H
+#define DW_SERVER_OPENAI_H
+
+#include "server/params.h"
+#include "server/turn.h"
+
+/* {"error": {"message", "type", "param", "code"}}; the caller's. */
+json_t *dw_openai_error(int status, const char *param, const char *code, const char *what);
+void dw__openai_fault(dw_exchange *exchange, const dw_fault *fault);
+/* Answer with `body`, which is released. */
+void dw__send_json(dw_exchange *exchange, int status, json_t *body);
+
+#endif

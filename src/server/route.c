@@ -1,0 +1,104 @@
+/* Which function a request goes to. */
+#include <string.h>
+
+#include "base/hash.h"
+#include "server/openai.h"
+
+typedef struct route {
+    dw_http_method method;
+    const char *path;
+    void (*handle)(dw_server *server, dw_exchange *exchange);
+} route;
+
+static void health(dw_server *server, dw_exchange *exchange)
+{
+    static const char well[] = "{\"status\":\"ok\"}";
+    (void)server;
+    dw_exchange_answer(exchange, 200, "application/json", well, sizeof well - 1);
+}
+
+/* Requests are taken: not while it is shutting down. */
+static void ready(dw_server *server, dw_exchange *exchange)
+{
+    if (server->leaving) {
+        dw__openai_fail(exchange, 503, NULL, NULL, "the server is shutting down");
+    } else {
+        health(server, exchange);
+    }
+}
+
+static void models(dw_server *server, dw_exchange *exchange)
+{
+    dw__openai_models(server, exchange, NULL);
+}
+
+static const route routes[] = {
+    {DW_HTTP_GET, "/health", health},
+    {DW_HTTP_GET, "/v1/health", health},
+    {DW_HTTP_GET, "/ready", ready},
+    {DW_HTTP_GET, "/v1/models", models},
+    {DW_HTTP_GET, "/models", models},
+    {DW_HTTP_POST, "/v1/chat/completions", dw__openai_chat},
+    {DW_HTTP_POST, "/chat/completions", dw__openai_chat},
+    {DW_HTTP_POST, "/v1/completions", dw__openai_completions},
+    {DW_HTTP_POST, "/v1/embeddings", dw__openai_embeddings},
+    {DW_HTTP_POST, "/embeddings", dw__openai_embeddings},
+    {DW_HTTP_POST, "/v1/messages", dw__anthropic_messages},
+    {DW_HTTP_POST, "/v1/messages/count_tokens", dw__anthropic_count_tokens},
+    {DW_HTTP_POST, "/tokenize", dw__tokenize},
+    {DW_HTTP_POST, "/detokenize", dw__detokenize},
+    {DW_HTTP_POST, "/apply-template", dw__apply_template},
+};
+
+/* "%2F" and the like in place. */
+static void decode(const char *from, char *to, size_t capacity)
+{
+    size_t count = 0;
+    while (*from != '\0' && count + 1 < capacity) {
+        int high = from[0] == '%' ? dw_hex_digit(from[1]) : -1;
+        int low = high >= 0 ? dw_hex_digit(from[2]) : -1;
+        to[count++] = low >= 0 ? (char)(high * 16 + low) : *from;
+        from += low >= 0 ? 3 : 1;
+    }
+    to[count] = '\0';
+}
+
+/* Answers stay between this server and who asked: no page of another site reads them. */
+static void set_headers(dw_exchange *exchange)
+{
+    dw_exchange_set_header(exchange, "X-Content-Type-Options", "nosniff");
+    dw_exchange_set_header(exchange, "Cache-Control", "no-store");
+}
+
+void dw__route(void *user, dw_exchange *exchange)
+{
+    static const char one_model[] = "/v1/models/";
+    dw_server *server = user;
+    const char *path = dw_exchange_path(exchange);
+    dw_http_method method = dw_exchange_method(exchange);
+    bool known = false;
+    server->requests++;
+    set_headers(exchange);
+    method = method == DW_HTTP_HEAD ? DW_HTTP_GET : method;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (strcmp(routes[i].path, path) == 0) {
+            known = true;
+            if (routes[i].method == method) {
+                routes[i].handle(server, exchange);
+                return;
+            }
+        }
+    }
+    if (strncmp(path, one_model, sizeof one_model - 1) == 0 && method == DW_HTTP_GET) {
+        char name[512];
+        decode(path + sizeof one_model - 1, name, sizeof name);
+        dw__openai_models(server, exchange, name);
+        return;
+    }
+    if (known) {
+        dw_exchange_set_header(exchange, "Allow", "GET, HEAD, POST");
+        dw__openai_fail(exchange, 405, NULL, NULL, "this route has no such method");
+        return;
+    }
+    dw__openai_fail(exchange, 404, NULL, "unknown_url", "there is no such route");
+}

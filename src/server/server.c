@@ -1,0 +1,235 @@
+/* The server as a whole: its loop, and its beginning and end. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "base/public_struct.h"
+#include "server/server_internal.h"
+#include "server/turn.h"
+
+#define CONVERSATIONS_MAX 100000
+#define PATIENCE_MS 30000
+
+static const char *const address_default = "127.0.0.1:8080";
+
+/* ---- on the loop ---------------------------------------------------------------------------- */
+
+static void close_all(dw_server *server)
+{
+    dw__turns_cancel(server);
+    dw_http_close(server->http);
+}
+
+static void on_patience(uv_timer_t *timer)
+{
+    close_all(timer->data);
+}
+
+/* Once all that was under way has ended, nothing keeps the loop. */
+static void leave_if_idle(dw_server *server)
+{
+    if (server->leaving && server->turn_count == 0 &&
+        !uv_is_closing((uv_handle_t *)&server->wake)) {
+        dw_http_close(server->http);
+        uv_close((uv_handle_t *)&server->wake, NULL);
+        uv_close((uv_handle_t *)&server->patience, NULL);
+        uv_close((uv_handle_t *)&server->idle_check, NULL);
+        uv_close((uv_handle_t *)&server->idle_timer, NULL);
+    }
+}
+
+static void begin_leaving(dw_server *server)
+{
+    if (server->stops && !server->leaving) {
+        server->leaving = true;
+        dw_http_finish(server->http);
+        (void)uv_timer_start(&server->patience, on_patience, PATIENCE_MS, 0);
+    }
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    dw_server *server = wake->data;
+    begin_leaving(server);
+    dw__turns_look(server);
+}
+
+static void on_idle_check(uv_check_t *check)
+{
+    dw_server *server = check->data;
+    begin_leaving(server);
+    leave_if_idle(server);
+}
+
+static void on_idle_timer(uv_timer_t *timer)
+{
+    (void)timer; /* on_idle_check comes behind it */
+}
+
+/* ---- beginnings and ends -------------------------------------------------------------------- */
+
+static size_t error_body(int status, const char *what, char *text, size_t capacity)
+{
+    return dw__openai_error(status, NULL, NULL, what, text, capacity);
+}
+
+static dw_status open_http(dw_server *server, const dw_server_options *options, dw_error *err)
+{
+    dw_http_options http = {
+        .loop = &server->loop,
+        .connections_max = options->connections_max != 0 ? options->connections_max : 4096,
+        .head_bytes_max = 65536,
+        .body_bytes_max = options->body_bytes_max != 0 ? options->body_bytes_max : (size_t)64 << 20,
+        .head_ms = 30000,
+        .body_ms = 60000,
+        .idle_ms = 300000,
+        .on_request = dw__route,
+        .error_body = error_body,
+        .user = server,
+    };
+    dw_status status = dw_http_create(&server->http, &http, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    return dw_http_listen(server->http, options->listen != NULL ? options->listen : address_default,
+                          err);
+}
+
+static dw_status open_index(dw_server *server, const char *path, dw_error *err)
+{
+    char file[4096];
+    if (path == NULL) {
+        return DW_OK;
+    }
+    int length = snprintf(file, sizeof file, "%s/conversations.db", path);
+    return length > 0 && (size_t)length < sizeof file
+               ? dw_index_open(&server->index, file, err)
+               : dw_fail(err, DW_E_LIMIT, "the folder's path is too long");
+}
+
+static void begin_loop(dw_server *server)
+{
+    struct timespec now;
+    (void)uv_loop_init(&server->loop);
+    (void)uv_async_init(&server->loop, &server->wake, on_wake);
+    (void)uv_timer_init(&server->loop, &server->patience);
+    (void)uv_check_init(&server->loop, &server->idle_check);
+    (void)uv_timer_init(&server->loop, &server->idle_timer);
+    server->wake.data = server->patience.data = server->idle_check.data = server;
+    (void)uv_check_start(&server->idle_check, on_idle_check);
+    (void)uv_timer_start(&server->idle_timer, on_idle_timer, 500, 500);
+    (void)pthread_mutex_init(&server->lock, NULL);
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    server->started_s = (uint64_t)now.tv_sec;
+}
+
+static void take_options(dw_server *server, dw_runtime *runtime, const dw_server_options *options)
+{
+    server->runtime = runtime;
+    server->open_model = options->open_model;
+    server->user = options->user;
+    server->conversation = dw_module_ref(options->conversation);
+    server->conversations_max =
+        options->conversations_max != 0 ? options->conversations_max : CONVERSATIONS_MAX;
+    server->instance = (dw_instance_options){
+        .struct_bytes = sizeof server->instance,
+        .context_tokens_max = options->context_tokens_max,
+        .kv_type = options->kv_type,
+    };
+    if (options->limits != NULL) {
+        server->limits = *options->limits;
+        server->instance.limits = &server->limits;
+    }
+}
+
+dw_status dw_server_open(dw_server **out, dw_runtime *runtime, const dw_server_options *options,
+                         dw_error *err)
+{
+    dw_server_options own;
+    dw_status status = dw_struct_read(&own, sizeof own, options, "dw_server_options", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (own.open_model == NULL || own.conversation == NULL || own.model_count == 0) {
+        return dw_fail(err, DW_E_ARG, "a server needs open_model, conversation and a model's name");
+    }
+    dw_server *server = dw_alloc(1, sizeof *server);
+    if (server == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a server");
+    }
+    begin_loop(server);
+    take_options(server, runtime, &own);
+    status = dw_models_create(server, own.models, own.model_count, err);
+    if (status == DW_OK) {
+        status = open_index(server, own.path, err);
+    }
+    if (status == DW_OK) {
+        status = open_http(server, &own, err);
+    }
+    if (status != DW_OK) {
+        dw_server_close(server);
+        return status;
+    }
+    *out = server;
+    return DW_OK;
+}
+
+const char *dw_server_address(const dw_server *server)
+{
+    return dw_http_address(server->http);
+}
+
+dw_status dw_server_run(dw_server *server, dw_error *err)
+{
+    int result = uv_run(&server->loop, UV_RUN_DEFAULT);
+    return result == 0 ? DW_OK : dw_fail(err, DW_E_STATE, "the server's loop left something open");
+}
+
+void dw_server_stop(dw_server *server)
+{
+    server->stops = true;
+    (void)uv_async_send(&server->wake);
+}
+
+/* Actors that nobody would find again. */
+static void end_idle(dw_server *server)
+{
+    for (size_t i = 0; i < server->model_count; i++) {
+        dw_named_model *model = &server->models[i];
+        while (model->idle_count > 0) {
+            (void)!dw_runtime_stop(server->runtime, model->idle[--model->idle_count], NULL);
+        }
+    }
+}
+
+void dw_server_close(dw_server *server)
+{
+    if (server == NULL) {
+        return;
+    }
+    server->stops = true;
+    if (server->http != NULL) {
+        (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    } else {
+        uv_close((uv_handle_t *)&server->wake, NULL);
+        uv_close((uv_handle_t *)&server->patience, NULL);
+        uv_close((uv_handle_t *)&server->idle_check, NULL);
+        uv_close((uv_handle_t *)&server->idle_timer, NULL);
+        (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    }
+    (void)uv_loop_close(&server->loop);
+    end_idle(server);
+    dw_http_destroy(server->http);
+    dw_models_destroy(server);
+    dw_index_close(server->index);
+    dw_module_unref(server->conversation);
+    (void)pthread_mutex_destroy(&server->lock);
+    dw_free(server);
+}
+
+int dw__http_status(dw_status status)
+{
+    return status == DW_E_LIMIT || status == DW_E_UNSUPPORTED ? 400 : dw_status_http(status);
+}

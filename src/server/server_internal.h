@@ -1,0 +1,100 @@
+/* What the files of the server share. */
+#ifndef DW_SERVER_SERVER_INTERNAL_H
+#define DW_SERVER_SERVER_INTERNAL_H
+
+#include <jansson.h>
+#include <pthread.h>
+
+#include "driftwood.h"
+#include "server/http.h"
+#include "server/index.h"
+#include "server/text.h"
+
+#define DW_SCOPE_BYTES 192
+#define DW_IDLE_MAX 64
+
+typedef struct dw_turn dw_turn;
+
+/* Who waits for a model. */
+typedef struct dw_model_waiter {
+    struct dw_model_waiter *next;
+    void (*on_model)(struct dw_model_waiter *waiter); /* it is loaded, or `status` says why not */
+    void *owner;
+} dw_model_waiter;
+typedef struct dw_named_model dw_named_model;
+
+/* A model under the name that clients call it by. The loop's thread, but for what the work under
+ * way fills in. */
+struct dw_named_model {
+    dw_server *server;
+    char *name;
+    dw_model *model;            /* NULL: not loaded */
+    char scope[DW_SCOPE_BYTES]; /* what its conversations are kept apart by */
+    bool loading;
+    dw_status status; /* of the last load */
+    dw_error error;
+    uv_work_t work;
+    dw_model_waiter *first;                        /* that wait for it */
+    char idle[DW_IDLE_MAX][DW_ACTOR_ID_CHARS + 1]; /* [idle_count]: actors for texts that are no
+                                                      chats */
+    size_t idle_count;
+};
+
+struct dw_server {
+    dw_runtime *runtime;
+    dw_status (*open_model)(void *user, const char *name, dw_model **model, dw_error *err);
+    void *user;
+    dw_module *conversation;
+    dw_instance_options instance; /* what conversations are made with, but for models */
+    dw_limits limits;
+    bool has_limits;
+    uint64_t conversations_max;
+    dw_index *index; /* NULL: there is no folder; conversations end with their requests */
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_timer_t patience;   /* for what is under way when the server leaves */
+    uv_check_t idle_check; /* whether it can leave, behind each round of the loop */
+    uv_timer_t idle_timer; /* so that there are rounds */
+    dw_http *http;
+    dw_named_model *models; /* [model_count] */
+    size_t model_count;
+    dw_turn *turns; /* under way */
+    size_t turn_count;
+    uint64_t requests;  /* so far */
+    uint64_t started_s; /* since 1970 */
+    bool leaving;
+    _Atomic bool stops;   /* dw_server_stop was called */
+    pthread_mutex_t lock; /* guards the next */
+    dw_turn *ready;       /* turns with news */
+};
+
+/* ---- models.c ---- */
+
+dw_status dw_models_create(dw_server *server, const char *const *names, size_t count,
+                           dw_error *err);
+void dw_models_destroy(dw_server *server);
+/* NULL: there is no such model. `name` NULL or "": the first. */
+dw_named_model *dw_models_find(dw_server *server, const char *name);
+/* The waiter is told once it is loaded, off the loop: at once where it is. */
+void dw_models_want(dw_named_model *model, dw_model_waiter *waiter);
+
+/* ---- routes ---- */
+
+void dw__route(void *user, dw_exchange *exchange);
+void dw__openai_models(dw_server *server, dw_exchange *exchange, const char *name);
+void dw__openai_chat(dw_server *server, dw_exchange *exchange);
+void dw__openai_embeddings(dw_server *server, dw_exchange *exchange);
+void dw__anthropic_messages(dw_server *server, dw_exchange *exchange);
+void dw__anthropic_count_tokens(dw_server *server, dw_exchange *exchange);
+void dw__tokenize(dw_server *server, dw_exchange *exchange);
+void dw__detokenize(dw_server *server, dw_exchange *exchange);
+void dw__apply_template(dw_server *server, dw_exchange *exchange);
+void dw__openai_completions(dw_server *server, dw_exchange *exchange);
+/* An error in OpenAI's shape; `param` and `code` may be NULL. */
+void dw__openai_fail(dw_exchange *exchange, int status, const char *param, const char *code,
+                     const char *what);
+size_t dw__openai_error(int status, const char *param, const char *code, const char *what,
+                        char *text, size_t capacity);
+int dw__http_status(dw_status status);
+
+#endif
