@@ -2526,6 +2526,11 @@ typedef struct dw_server_options {
     const char *path; /* a folder for the file conversations.db, by which conversations are found
                          again: the runtime's. NULL: none outlasts its request */
     uint64_t conversations_max; /* kept; 0: 100,000. Those used longest ago go */
+    /* Who may ask: text [keys_bytes] of lines "TENANT SHA256", the latter of a key, in hexadecimal
+     * digits; "-" is the tenant "". Tenants that there are not are made. Requests give their key as
+     * "Authorization: Bearer KEY" or "x-api-key: KEY". NULL: anybody may, as tenant "". */
+    const char *keys;
+    size_t keys_bytes;
     uint32_t connections_max;   /* at a time; 0: 4,096 */
     size_t body_bytes_max;      /* of a request; 0: 64 MiB */
     uint32_t context_tokens_max; /* of conversations, as their actors' options; likewise the next */
@@ -2535,8 +2540,9 @@ typedef struct dw_server_options {
 
 /* Listens when it returns; requests are taken by dw_server_run. The runtime outlives the server.
  * Errors: DW_E_ARG (no open_model, conversation or model; the address has no such form), DW_E_STATE
- * (the address is in use), DW_E_IO, DW_E_LIMIT (a path is too long), DW_E_FORMAT and
- * DW_E_UNSUPPORTED (conversations.db is something else, or of a newer version), DW_E_MEMORY. */
+ * (the address is in use), DW_E_IO, DW_E_LIMIT (a path is too long; 65,536 keys), DW_E_FORMAT (the
+ * line of keys; conversations.db is something else), DW_E_UNSUPPORTED (it is of a newer version),
+ * DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_server_open(dw_server **out, dw_runtime *runtime,
                                               const dw_server_options *options, dw_error *err);
 /* Where it listens, as options.listen has it, with the port that was free. Until it is closed. */

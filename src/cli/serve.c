@@ -4,11 +4,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/actor_state.h"
 #include "cli/session.h"
 
 #define MODELS_MAX 64
+#define KEYS_BYTES_MAX ((size_t)16 << 20)
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 
 static const char usage[] =
@@ -26,6 +28,9 @@ static const char usage[] =
     "  --state DIR          the state folder; default $XDG_STATE_HOME/driftwood, or\n"
     "                       ~/.local/state/driftwood\n"
     "  --conversations N    kept in it; of more those used longest ago go; default 100000\n"
+    "  --keys FILE          who may ask: lines \"TENANT SHA256\", the latter of a key\n"
+    "  --new-key TENANT     print a new key, and its line for that file\n"
+    "  --open               let anybody ask, also at an address that others reach\n"
     "  --manifest FILE      tenants, what they may, limits, in JSON\n"
     "  --chat-template T    a template in Jinja in place of the models': a file, or a name\n"
     "  --context N          tokens a conversation may hold; default: the model's own length\n"
@@ -46,6 +51,9 @@ enum {
     OPT_STATE,
     OPT_MANIFEST,
     OPT_CONVERSATIONS,
+    OPT_KEYS,
+    OPT_NEW_KEY,
+    OPT_OPEN,
 };
 
 static const struct option options[] = {
@@ -54,6 +62,9 @@ static const struct option options[] = {
     {"state", required_argument, NULL, OPT_STATE},
     {"conversations", required_argument, NULL, OPT_CONVERSATIONS},
     {"manifest", required_argument, NULL, OPT_MANIFEST},
+    {"keys", required_argument, NULL, OPT_KEYS},
+    {"new-key", required_argument, NULL, OPT_NEW_KEY},
+    {"open", no_argument, NULL, OPT_OPEN},
     {"chat-template", required_argument, NULL, DW_CLI_OPT_CHAT_TEMPLATE},
     {"context", required_argument, NULL, DW_CLI_OPT_CONTEXT},
     {"kv-type", required_argument, NULL, DW_CLI_OPT_KV_TYPE},
@@ -79,6 +90,10 @@ typedef struct serving {
     dw_cli_terms terms;
     const char *listen;
     const char *state;
+    const char *keys_path; /* NULL: there are none */
+    char *keys;
+    size_t keys_bytes;
+    bool open;
     uint64_t conversations;
     served models[MODELS_MAX]; /* [model_count] */
     size_t model_count;
@@ -298,10 +313,49 @@ static dw_status open_server(serving *s, dw_error *err)
                                    .conversation = s->conversation,
                                    .path = s->folder,
                                    .conversations_max = s->conversations,
+                                   .keys = s->keys,
+                                   .keys_bytes = s->keys_bytes,
                                    .context_tokens_max = s->session.context_tokens_max,
                                    .kv_type = s->session.kv_type,
                                    .limits = &s->session.limits};
     return dw_server_open(&s->server, s->runtime, &how, err);
+}
+
+/* Whether none but this machine reaches the address. */
+static bool is_own(const char *address)
+{
+    return strncmp(address, "unix:", 5) == 0 || strncmp(address, "127.", 4) == 0 ||
+           strncmp(address, "localhost:", 10) == 0 || strncmp(address, "[::1]:", 6) == 0;
+}
+
+static dw_status read_keys(serving *s, dw_error *err)
+{
+    if (s->keys_path != NULL) {
+        return dw_cli_read_file(s->keys_path, KEYS_BYTES_MAX, &s->keys, &s->keys_bytes, err);
+    }
+    return s->open || is_own(s->listen)
+               ? DW_OK
+               : dw_fail(err, DW_E_DENIED,
+                         "--listen %.100s: others reach it; give --keys FILE, or --open to let "
+                         "anybody ask",
+                         s->listen);
+}
+
+/* --new-key: nothing of the key is kept but its hash. */
+static int print_key(const char *tenant)
+{
+    unsigned char random[24];
+    char key[8 + 2 * sizeof random] = "dw-";
+    char hash[DW_CLI_SHA256_TEXT];
+    if (getentropy(random, sizeof random) != 0) {
+        return dw_cli_fail(1, "no random bytes: %s", strerror(errno));
+    }
+    for (size_t i = 0; i < sizeof random; i++) {
+        (void)snprintf(key + 3 + 2 * i, 3, "%02x", random[i]);
+    }
+    dw_cli_sha256_text(hash, key, strlen(key));
+    dw_cli_print("%s\n%s %s\n", key, tenant[0] != '\0' ? tenant : "-", hash);
+    return 0;
 }
 
 static dw_status open_all(serving *s, dw_error *err)
@@ -312,6 +366,9 @@ static dw_status open_all(serving *s, dw_error *err)
                                 .kv_bytes_max = s->session.kv_bytes_max,
                                 .limits = &s->session.limits};
     dw_status status = dw_cli_read_template(s->session.chat_template, &s->chat_template, err);
+    if (status == DW_OK) {
+        status = read_keys(s, err);
+    }
     if (status == DW_OK && s->model_count == 0) {
         status = add_model(s, NULL, err);
     }
@@ -345,6 +402,7 @@ static void close_all(serving *s)
         dw_model_unref(s->others[i]);
     }
     dw_engine_destroy(s->engine);
+    free(s->keys);
     free(s->chat_template);
     free(s->folder);
 }
@@ -385,6 +443,12 @@ static dw_status take_option(serving *s, int option, const char *value, dw_error
     case OPT_MANIFEST:
         s->terms.manifest = value;
         return DW_OK;
+    case OPT_KEYS:
+        s->keys_path = value;
+        return DW_OK;
+    case OPT_OPEN:
+        s->open = true;
+        return DW_OK;
     case OPT_CONVERSATIONS:
         return dw_cli_whole("--conversations", value, 1, UINT32_MAX, &s->conversations, err);
     default:
@@ -407,6 +471,10 @@ int dw_cli_serve(int argc, char **argv)
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {
             dw_cli_print("%s", usage);
+            goto out;
+        }
+        if (option == OPT_NEW_KEY) {
+            exit_code = print_key(optarg);
             goto out;
         }
         if (option == '?') {

@@ -351,8 +351,13 @@ static void begin(answer *a, json_t *chat, json_t *message)
     dw_error error;
     char *text = json_dumps(chat, JSON_COMPACT);
     char *rest = dw__members_of(message);
-    dw_turn_request request = {
-        .model = a->model, .chat = text, .rest = rest, .n = 1, .ops = &turn_ops, .user = a};
+    dw_turn_request request = {.tenant = dw__tenant_of(a->server, a->exchange),
+                               .model = a->model,
+                               .chat = text,
+                               .rest = rest,
+                               .n = 1,
+                               .ops = &turn_ops,
+                               .user = a};
     dw_exchange_watch(a->exchange, on_gone, on_taken, a);
     dw_status status = text != NULL && rest != NULL
                            ? dw_turn_begin(&a->turn, a->server, &request, &error)

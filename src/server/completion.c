@@ -308,8 +308,13 @@ static void begin_part(dw_completion *c, uint32_t index, const char *chat, json_
 {
     dw_completion_part *part = &c->parts[index];
     char *rest = dw__members_of(message);
-    dw_turn_request request = {
-        .model = c->model, .chat = chat, .rest = rest, .n = c->n, .ops = &turn_ops, .user = part};
+    dw_turn_request request = {.tenant = dw__tenant_of(c->server, c->exchange),
+                               .model = c->model,
+                               .chat = chat,
+                               .rest = rest,
+                               .n = c->n,
+                               .ops = &turn_ops,
+                               .user = part};
     part->completion = c;
     part->first = index * c->n;
     c->part_count = index + 1;

@@ -139,7 +139,11 @@ static void begin(dw_server *server, embedding *e, json_t *input)
     dw_error error;
     json_t *message = json_pack("{s:O}", "embed", input);
     char *rest = dw__members_of(message);
-    dw_turn_request request = {.model = e->model, .rest = rest, .ops = &turn_ops, .user = e};
+    dw_turn_request request = {.tenant = dw__tenant_of(server, e->exchange),
+                               .model = e->model,
+                               .rest = rest,
+                               .ops = &turn_ops,
+                               .user = e};
     json_decref(message);
     dw_exchange_watch(e->exchange, on_gone, NULL, e);
     dw_status status = rest != NULL ? dw_turn_begin(&e->turn, server, &request, &error)

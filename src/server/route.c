@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "server/openai.h"
+#include "server/anthropic.h"
 
 typedef struct route {
     dw_http_method method;
@@ -70,6 +70,24 @@ static void set_headers(dw_exchange *exchange)
     dw_exchange_set_header(exchange, "Cache-Control", "no-store");
 }
 
+/* What a load balancer asks, without a key. */
+static bool is_open_to_all(const char *path)
+{
+    return strcmp(path, "/health") == 0 || strcmp(path, "/v1/health") == 0 ||
+           strcmp(path, "/ready") == 0;
+}
+
+static void refuse_key(dw_exchange *exchange, const char *path)
+{
+    static const char messages[] = "/v1/messages";
+    static const char what[] = "the key is missing, or none that is known";
+    if (strncmp(path, messages, sizeof messages - 1) == 0) {
+        dw_anthropic_fail(exchange, 401, what);
+    } else {
+        dw__openai_fail(exchange, 401, NULL, "invalid_api_key", what);
+    }
+}
+
 void dw__route(void *user, dw_exchange *exchange)
 {
     static const char one_model[] = "/v1/models/";
@@ -79,6 +97,10 @@ void dw__route(void *user, dw_exchange *exchange)
     bool known = false;
     server->requests++;
     set_headers(exchange);
+    if (!is_open_to_all(path) && dw__tenant_of(server, exchange) == NULL) {
+        refuse_key(exchange, path);
+        return;
+    }
     method = method == DW_HTTP_HEAD ? DW_HTTP_GET : method;
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         if (strcmp(routes[i].path, path) == 0) {

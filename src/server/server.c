@@ -24,13 +24,13 @@ static void close_all(dw_server *server)
 
 static void on_patience(uv_timer_t *timer)
 {
-    close_all(timer->data);
+    close_all(timer->data); /* what has not been taken by now never is */
 }
 
-/* Once all that was under way has ended, nothing keeps the loop. */
+/* Once all that was under way has ended, and the other sides have it, nothing keeps the loop. */
 static void leave_if_idle(dw_server *server)
 {
-    if (server->leaving && server->turn_count == 0 &&
+    if (server->leaving && server->turn_count == 0 && dw_http_connection_count(server->http) == 0 &&
         !uv_is_closing((uv_handle_t *)&server->wake)) {
         dw_http_close(server->http);
         uv_close((uv_handle_t *)&server->wake, NULL);
@@ -109,6 +109,30 @@ static dw_status open_index(dw_server *server, const char *path, dw_error *err)
                : dw_fail(err, DW_E_LIMIT, "the folder's path is too long");
 }
 
+/* The keys, and tenants for those that there are not yet: they may do nothing but converse. */
+static dw_status open_keys(dw_server *server, const dw_server_options *options, dw_error *err)
+{
+    dw_tenant_options tenant = {.struct_bytes = sizeof tenant};
+    dw_runtime_tenant_info info = {.struct_bytes = sizeof info};
+    size_t at = 0;
+    if (options->keys == NULL) {
+        return DW_OK;
+    }
+    dw_status status = dw_keys_read(&server->keys, options->keys, options->keys_bytes, err);
+    const char *name = NULL;
+    while (status == DW_OK && (name = dw_keys_next_tenant(server->keys, &at)) != NULL) {
+        if (dw_runtime_get_tenant_info(server->runtime, name, &info, NULL) == DW_E_NOT_FOUND) {
+            status = dw_runtime_set_tenant(server->runtime, name, &tenant, err);
+        }
+    }
+    return status;
+}
+
+const char *dw__tenant_of(const dw_server *server, const dw_exchange *exchange)
+{
+    return dw_keys_tenant(server->keys, exchange);
+}
+
 static void begin_loop(dw_server *server)
 {
     struct timespec now;
@@ -163,6 +187,9 @@ dw_status dw_server_open(dw_server **out, dw_runtime *runtime, const dw_server_o
     take_options(server, runtime, &own);
     status = dw_models_create(server, own.models, own.model_count, err);
     if (status == DW_OK) {
+        status = open_keys(server, &own, err);
+    }
+    if (status == DW_OK) {
         status = open_index(server, own.path, err);
     }
     if (status == DW_OK) {
@@ -199,7 +226,7 @@ static void end_idle(dw_server *server)
     for (size_t i = 0; i < server->model_count; i++) {
         dw_named_model *model = &server->models[i];
         while (model->idle_count > 0) {
-            (void)!dw_runtime_stop(server->runtime, model->idle[--model->idle_count], NULL);
+            (void)!dw_runtime_stop(server->runtime, model->idle[--model->idle_count].actor, NULL);
         }
     }
 }
@@ -224,6 +251,7 @@ void dw_server_close(dw_server *server)
     dw_http_destroy(server->http);
     dw_models_destroy(server);
     dw_index_close(server->index);
+    dw_keys_destroy(server->keys);
     dw_module_unref(server->conversation);
     (void)pthread_mutex_destroy(&server->lock);
     dw_free(server);

@@ -8,6 +8,7 @@
 #include "driftwood.h"
 #include "server/http.h"
 #include "server/index.h"
+#include "server/keys.h"
 #include "server/text.h"
 
 #define DW_SCOPE_BYTES 192
@@ -23,6 +24,12 @@ typedef struct dw_model_waiter {
 } dw_model_waiter;
 typedef struct dw_named_model dw_named_model;
 
+/* An actor that has nothing to do, for texts that are no chats. */
+typedef struct dw_idle_actor {
+    char actor[DW_ACTOR_ID_CHARS + 1];
+    char tenant[DW_TENANT_NAME_MAX + 1];
+} dw_idle_actor;
+
 /* A model under the name that clients call it by. The loop's thread, but for what the work under
  * way fills in. */
 struct dw_named_model {
@@ -34,9 +41,8 @@ struct dw_named_model {
     dw_status status; /* of the last load */
     dw_error error;
     uv_work_t work;
-    dw_model_waiter *first;                        /* that wait for it */
-    char idle[DW_IDLE_MAX][DW_ACTOR_ID_CHARS + 1]; /* [idle_count]: actors for texts that are no
-                                                      chats */
+    dw_model_waiter *first;          /* that wait for it */
+    dw_idle_actor idle[DW_IDLE_MAX]; /* [idle_count] */
     size_t idle_count;
 };
 
@@ -49,6 +55,7 @@ struct dw_server {
     dw_limits limits;
     bool has_limits;
     uint64_t conversations_max;
+    dw_keys *keys;   /* NULL: anybody may ask */
     dw_index *index; /* NULL: there is no folder; conversations end with their requests */
     uv_loop_t loop;
     uv_async_t wake;
@@ -90,6 +97,8 @@ void dw__tokenize(dw_server *server, dw_exchange *exchange);
 void dw__detokenize(dw_server *server, dw_exchange *exchange);
 void dw__apply_template(dw_server *server, dw_exchange *exchange);
 void dw__openai_completions(dw_server *server, dw_exchange *exchange);
+/* Whose the request is; not NULL once it is routed. */
+const char *dw__tenant_of(const dw_server *server, const dw_exchange *exchange);
 /* An error in OpenAI's shape; `param` and `code` may be NULL. */
 void dw__openai_fail(dw_exchange *exchange, int status, const char *param, const char *code,
                      const char *what);

@@ -20,7 +20,10 @@ struct dw_turn {
     dw_named_model *model;
     const dw_turn_ops *ops; /* NULL: nobody waits for it */
     void *user;
-    char *chat; /* with the time in it; NULL: it is none */
+    char tenant[DW_TENANT_NAME_MAX + 1];
+    char scope[DW_SCOPE_BYTES + DW_TENANT_NAME_MAX + 1]; /* what its conversations are kept apart
+                                                             by */
+    char *chat;                                          /* with the time in it; NULL: it is none */
     char *rest;
     uint32_t n;
     uv_work_t work;   /* looking for its conversation; keeping it */
@@ -120,6 +123,7 @@ dw_status dw_turn_begin(dw_turn **out, dw_server *server, const dw_turn_request 
     (void)pthread_mutex_init(&turn->lock, NULL);
     turn->server = server;
     turn->model = model;
+    (void)snprintf(turn->tenant, sizeof turn->tenant, "%s", request->tenant);
     turn->ops = request->ops;
     turn->user = request->user;
     turn->n = request->n;
@@ -227,11 +231,26 @@ static dw_status make_actor(dw_turn *turn, dw_error *err)
     instance.models = &turn->model->model;
     instance.model_count = 1;
     dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
-    dw_spawn_options options = {.struct_bytes = sizeof options, .actor = &actor};
+    dw_spawn_options options = {
+        .struct_bytes = sizeof options, .actor = &actor, .tenant = turn->tenant};
     turn->is_made = true;
     turn->tries_anew = true;
     return dw_runtime_begin_spawn(server->runtime, server->conversation, &options, turn->actor,
                                   err);
+}
+
+/* One of the tenant's that has nothing to do, for a text that is no chat. */
+static bool take_idle(dw_turn *turn)
+{
+    dw_named_model *model = turn->model;
+    for (size_t i = 0; i < model->idle_count; i++) {
+        if (strcmp(model->idle[i].tenant, turn->tenant) == 0) {
+            memcpy(turn->actor, model->idle[i].actor, sizeof turn->actor);
+            model->idle[i] = model->idle[--model->idle_count];
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The actor that the conversation goes on with; a branch gets a copy. */
@@ -252,9 +271,7 @@ static dw_status choose_actor(dw_turn *turn, dw_error *err)
             return DW_OK;
         }
     }
-    dw_named_model *model = turn->model;
-    if (turn->chat == NULL && model->idle_count > 0) {
-        memcpy(turn->actor, model->idle[--model->idle_count], sizeof turn->actor);
+    if (turn->chat == NULL && take_idle(turn)) {
         return DW_OK;
     }
     return make_actor(turn, err);
@@ -337,10 +354,11 @@ static void search(uv_work_t *work)
 {
     dw_turn *turn = work->data;
     dw_server *server = turn->server;
+    (void)snprintf(turn->scope, sizeof turn->scope, "%s/%s", turn->model->scope, turn->tenant);
     turn->status = turn->chat != NULL ? read_prompt(turn, &turn->error) : DW_OK;
     if (turn->status == DW_OK && turn->chat != NULL && server->index != NULL) {
         /* What cannot be found is computed again. */
-        const dw_index_text text = {turn->model->scope, turn->prompt.bytes, turn->prompt.count};
+        const dw_index_text text = {turn->scope, turn->prompt.bytes, turn->prompt.count};
         (void)!dw_index_find(server->index, &text, turn->found, &turn->found_count, NULL);
     }
 }
@@ -423,7 +441,7 @@ static void keep(uv_work_t *work)
     dw_turn *turn = work->data;
     dw_server *server = turn->server;
     dw_chat_prompt *prompt = NULL;
-    dw_index_text text = {turn->model->scope, turn->prompt.bytes, turn->prompt.count};
+    dw_index_text text = {turn->scope, turn->prompt.bytes, turn->prompt.count};
     if (turn->message != NULL && told_again(turn, &prompt, NULL) == DW_OK) {
         text.text = dw_chat_prompt_text(prompt, &text.bytes);
     } /* else the template has no such message: its prompt is found again */
@@ -445,7 +463,9 @@ static void leave_actor(dw_turn *turn)
 {
     dw_named_model *model = turn->model;
     if (turn->chat == NULL && turn->end == DW_OK && model->idle_count < DW_IDLE_MAX) {
-        memcpy(model->idle[model->idle_count++], turn->actor, sizeof turn->actor);
+        dw_idle_actor *idle = &model->idle[model->idle_count++];
+        memcpy(idle->actor, turn->actor, sizeof idle->actor);
+        memcpy(idle->tenant, turn->tenant, sizeof idle->tenant);
     } else if (turn->chat == NULL || turn->is_made) {
         (void)!dw_runtime_stop(turn->server->runtime, turn->actor, NULL);
     }

@@ -31,9 +31,10 @@ typedef struct dw_turn_ops {
 } dw_turn_ops;
 
 typedef struct dw_turn_request {
-    const char *model; /* NULL: the first */
-    const char *chat;  /* a request as dw_chat_render reads it; NULL: it is none */
-    const char *rest;  /* members of the guest's message behind it, "\"max\":5,\"n\":1" */
+    const char *tenant; /* whose it is; not NULL */
+    const char *model;  /* NULL: the first */
+    const char *chat;   /* a request as dw_chat_render reads it; NULL: it is none */
+    const char *rest;   /* members of the guest's message behind it, "\"max\":5,\"n\":1" */
     uint32_t n;
     const dw_turn_ops *ops;
     void *user;

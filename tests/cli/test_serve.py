@@ -446,7 +446,7 @@ class Conversations(unittest.TestCase):
         server = Server()
         connection = server.connect()
         connection.request("POST", "/v1/chat/completions", json.dumps(
-            {"model": "small", "messages": [user("Count to twenty.")], "max_tokens": 40,
+            {"model": "small", "messages": [user("Count to twelve.")], "max_tokens": 12,
              "stream": True, "ignore_eos": True, "temperature": 0}))
         answer = connection.getresponse()
         answer.read(20)
@@ -601,6 +601,53 @@ class Http(unittest.TestCase):
             self.assertEqual(answers[i], answers[i % 3])
 
 
+class Keys(unittest.TestCase):
+    def test_keys_keep_tenants_apart(self):
+        def new_key(tenant):
+            told = subprocess.run([PROGRAM, "serve", "--new-key", tenant], capture_output=True,
+                                  text=True, check=True, timeout=60).stdout.splitlines()
+            return told[0], told[1]
+
+        ada, ada_line = new_key("ada")
+        bob, bob_line = new_key("bob")
+        self.assertNotIn(ada[3:], ada_line)
+        with tempfile.TemporaryDirectory(prefix="dw-serve-") as place:
+            path = os.path.join(place, "keys")
+            with open(path, "w") as file:
+                file.write(f"# who may ask\n{ada_line}\n\n{bob_line}\n")
+            server = Server("--keys", path)
+
+            def ask(path, headers, body=None):
+                connection = server.connect()
+                connection.request("POST" if body else "GET", path,
+                                   json.dumps(body) if body else None, headers)
+                answer = connection.getresponse()
+                text = json.loads(answer.read())
+                connection.close()
+                return answer.status, text
+
+            chat = {"model": "small", "messages": [user(STORY + "Sum up.")], "max_tokens": 4,
+                    "temperature": 0}
+            self.assertEqual(ask("/health", {})[0], 200)
+            for headers in ({}, {"Authorization": "Bearer dw-00"}, {"Authorization": ada},
+                            {"x-api-key": ada + "0"}, {"Authorization": "Bearer "}):
+                status, refused = ask("/v1/chat/completions", headers, chat)
+                self.assertEqual((status, refused["error"]["type"]), (401, "authentication_error"))
+            self.assertEqual(ask("/v1/models", {})[0], 401)
+            self.assertEqual(ask("/v1/messages", {}, {})[1]["type"], "error")
+
+            first = ask("/v1/chat/completions", {"Authorization": "Bearer " + ada}, chat)[1]
+            again = ask("/v1/chat/completions", {"x-api-key": ada}, chat)[1]
+            other = ask("/v1/chat/completions", {"authorization": "bearer " + bob}, chat)[1]
+            self.assertEqual(cached(first), 0)
+            self.assertEqual(cached(again), again["usage"]["prompt_tokens"] - 1)
+            self.assertEqual(cached(other), 0)  # of another's conversations nothing is told
+            self.assertEqual(text_of(first), text_of(other))
+            tenants = {t["name"]: t["actors"] for t in server.overview()["tenants"]}
+            self.assertEqual((tenants["ada"], tenants["bob"]), (2, 1), tenants)
+            self.assertEqual(server.end(), 0)
+
+
 class Words(unittest.TestCase):
     def refused(self, *args):
         with tempfile.TemporaryDirectory(prefix="dw-serve-") as place:
@@ -612,11 +659,17 @@ class Words(unittest.TestCase):
             return told.stderr
 
     def test_command_line(self):
-        self.assertIn("'nowhere'", self.refused("--listen", "nowhere", "--model", MODEL))
+        self.assertIn("'nowhere'", self.refused("--listen", "nowhere", "--open", "--model",
+                                                    MODEL))
         self.assertIn("two are called 'a'",
                       self.refused("--model", "a=" + MODEL, "--model", "a=" + MODEL))
         self.assertIn("no-such-model", self.refused("--model", "no-such-model"))
         self.assertIn("no arguments", self.refused("extra"))
+        self.assertIn("--keys", self.refused("--model", MODEL, "--listen", "0.0.0.0:0"))
+        with tempfile.NamedTemporaryFile("w", prefix="dw-keys-") as file:
+            file.write("ada\n")
+            file.flush()
+            self.assertIn("line 1", self.refused("--model", MODEL, "--keys", file.name))
         server = Server()
         self.assertIn("in use", self.refused("--model", MODEL, "--listen", server.address))
         self.assertEqual(server.end(), 0)
