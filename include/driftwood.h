@@ -1464,6 +1464,8 @@ typedef struct dw_scheduler_stats {
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *stats);
 
+struct dw_runtime_message;
+#define DW_MAIL_ALL UINT64_MAX
 /* ---- actors in a folder ---------------------------------------------------------------- */
 
 /* A folder that actors live in, on the disk but for while they work: what was accepted and what was
@@ -1584,22 +1586,12 @@ DW_API DW_MUST_CHECK dw_status dw_store_send(dw_store *store, const char *id,
  * Errors: DW_E_STATE (actors that could not work, which are told of one by one; the others did). */
 DW_API DW_MUST_CHECK dw_status dw_store_run(dw_store *store, dw_error *err);
 
-/* A message in an actor's mail. */
-typedef struct dw_store_message {
-    size_t struct_bytes;
-    uint64_t number;
-    const char *from; /* an actor's id; "": from outside */
-    uint64_t bytes;
-    bool set_aside;     /* given up: it waits for its owner */
-    uint32_t attempts;  /* so far, that failed */
-    const char *reason; /* of the last one's failure; "" */
-} dw_store_message;
 /* Call `take` for each message that waits or was set aside, in the order of their numbers; what it
  * is given is borrowed until it returns. Messages that are in the actor itself, of timers and of an
  * imported actor, are not among them until they are set aside. */
 DW_API DW_MUST_CHECK dw_status dw_store_list_mail(dw_store *store, const char *id,
                                                   void (*take)(void *user,
-                                                               const dw_store_message *message),
+                                                 const struct dw_runtime_message *message),
                                                   void *user, dw_error *err);
 /* The content of message `number`: `take` gets it, once. Errors: DW_E_NOT_FOUND (no such message),
  * DW_E_IO (`take` failed). */
@@ -1607,7 +1599,6 @@ DW_API DW_MUST_CHECK dw_status dw_store_read_mail(dw_store *store, const char *i
                                                   dw_write_fn take, void *user, dw_error *err);
 /* Drop message `number`, which waits or was set aside; DW_MAIL_ALL: all that were set aside.
  * `*count` (may be NULL): how many. Errors: DW_E_NOT_FOUND (no such message), DW_E_STATE. */
-#define DW_MAIL_ALL UINT64_MAX
 DW_API DW_MUST_CHECK dw_status dw_store_drop_mail(dw_store *store, const char *id, uint64_t number,
                                                   uint64_t *count, dw_error *err);
 /* The same, to let it wait again, behind all others and without earlier attempts. Errors: also
@@ -1738,16 +1729,18 @@ typedef struct dw_runtime_options {
      * the folder `path`, unless another runtime of the engine has one; "": none. */
     const char *prefix_path;
     /* A state folder that actors live in, made if it is not there: what was accepted and what was
-     * done survive the process. One process at a time. One made by dw_store is taken as it is. Only
-     * actors that are at work or were asked for are in memory. NULL: all are, and go with the
-     * runtime. */
+     * done survive the process. One process at a time. One of an earlier version is taken over,
+     * once and whole. Only actors that are at work or were asked for are in memory. NULL: all are,
+     * and go with the runtime. */
     const char *path;
     /* For the models of actors in the folder; may be NULL: there are none. What it gives is
      * borrowed until the runtime is closed. `user` as above. */
     dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
                             dw_error *err);
     dw_write_fn on_stderr;     /* of guests read from the folder; NULL: the process's own */
-    bool accept_older;         /* as of dw_store_options */
+    /* Where the newest snapshots of an actor are missing, deleted by hand say, the newest that is
+     * there is taken; false: DW_E_FORMAT, which names what is missing. */
+    bool accept_older;
     dw_durability durability;  /* where neither the actor nor its tenant say */
     uint32_t durability_s;     /* of DW_DURABLE_SECONDS, at least 1 */
     /* The log: entries of `log_level` and more urgent ones (DW_LOG_NONE: DW_LOG_WARN) go to on_log,
@@ -1782,6 +1775,11 @@ typedef struct dw_runtime_options {
      * the tenant "" has at first. false: such actors stay asleep until
      * dw_runtime_set_tenant. */
     bool makes_tenants;
+    /* With a path: to look only, in a folder that must be there and need not be writable: nothing
+     * in it is made, changed or removed, and no actor comes into memory. Others may look meanwhile,
+     * nobody may work. What would change an actor, or needs it in memory, is DW_E_DENIED. There are
+     * no threads but those of the log and of control_path, and prefix_path is not used. */
+    bool read_only;
 } dw_runtime_options;
 #define DW_PARK_NEVER UINT32_MAX
 
@@ -1807,14 +1805,16 @@ typedef struct dw_log_entry {
 } dw_log_entry;
 
 /* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads,
- * working_max, durability, log_level, log_fd), DW_E_ARG (works_on_request or makes_tenants without
- * a path), those of dw_store_open (path: DW_E_BUSY where another process works there), of
- * control_path DW_E_LIMIT (too long for a socket), DW_E_STATE (somebody answers there), DW_E_ARG
- * (there is something else), DW_E_IO; of the manifest
- * DW_E_FORMAT, DW_E_NOT_FOUND (a name that there is not), DW_E_RANGE, DW_E_LIMIT (1 MiB), each with
- * the place; of prefix_path DW_E_IO, DW_E_STATE (the engine's are kept in a folder already),
- * DW_E_BUSY (another has the folder open), DW_E_FORMAT (it is another's), DW_E_UNSUPPORTED (of a
- * newer version), DW_E_LIMIT (the path is too long); DW_E_MEMORY. */
+ * working_max, durability, log_level, log_fd), DW_E_ARG (works_on_request, makes_tenants,
+ * read_only without a path); of path DW_E_BUSY (another process works there: which), DW_E_LIMIT
+ * (too long), DW_E_IO, DW_E_FORMAT (a damaged journal, or another program's), DW_E_UNSUPPORTED
+ * (a newer version's; read_only: an earlier one's), DW_E_NOT_FOUND (read_only: no such folder);
+ * of control_path DW_E_LIMIT (too long for a socket), DW_E_STATE (somebody answers there),
+ * DW_E_ARG (there is something else), DW_E_IO; of the manifest DW_E_FORMAT, DW_E_NOT_FOUND (a
+ * name that there is not), DW_E_RANGE, DW_E_LIMIT (1 MiB), each with the place; of prefix_path
+ * DW_E_IO, DW_E_STATE (the engine's are kept in a folder already), DW_E_BUSY (another has it
+ * open), DW_E_FORMAT (it is another's), DW_E_UNSUPPORTED (a newer version's), DW_E_LIMIT;
+ * DW_E_MEMORY. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine,
                                                const dw_runtime_options *options, dw_error *err);
 /* All actors are stopped, as by dw_runtime_stop_all; every request that has not ended does, with
@@ -2085,8 +2085,9 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_import(dw_runtime *runtime, const dw_t
  * waits for it is cancelled. With a path it has gone from there first: DW_E_IO, and it is as it
  * was. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_stop(dw_runtime *runtime, const char *id, dw_error *err);
-/* The same for the actor and all that descend from it, or for all there are. `*count` (may be
- * NULL): how many. */
+/* The same for the actor and all that descend from it, or for all there are: with a path as one,
+ * after a failure all are there, and when the process ends in the middle all or none. `*count` (may
+ * be NULL): how many. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_stop_tree(dw_runtime *runtime, const char *id,
                                                     uint64_t *count, dw_error *err);
 DW_API DW_MUST_CHECK dw_status dw_runtime_stop_all(dw_runtime *runtime, uint64_t *count,
@@ -2103,8 +2104,9 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_list(dw_runtime *runtime, const char *
  * path). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_find_id(dw_runtime *runtime, const char *start,
                                                   char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
-/* As dw_store_find_module; borrowed until the runtime is closed. Errors: also DW_E_STATE (there is
- * no path). */
+/* The module of this hash (SHA-256, 64 digits) that the state folder holds; borrowed until the
+ * runtime is closed. For dw_thaw_options.find_module. Errors: DW_E_NOT_FOUND, DW_E_FORMAT (it is
+ * damaged), DW_E_IO, DW_E_STATE (there is no path). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_find_module(dw_runtime *runtime, const char *sha256,
                                                       dw_module **module, dw_error *err);
 
@@ -2146,11 +2148,41 @@ typedef struct dw_runtime_actor_info {
     uint64_t groups;            /* that it is in */
     bool pinned;
     uint64_t idle_ns;          /* it could leave memory, and has had nothing to do for so long */
+    uint64_t snapshot_count;   /* files that its state on the disk consists of; 0: none, or they do
+                                  not belong together */
+    uint64_t snapshot_bytes;   /* of them */
+    uint64_t snapshot_done;    /* messages in that state */
 } dw_runtime_actor_info;
 /* Errors: DW_E_ARG (struct_bytes). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
                                                          dw_runtime_actor_info *info,
                                                          dw_error *err);
+
+/* `id`, `info` and `problem` are borrowed until it returns. `problem` is NULL, or why the actor's
+ * snapshots cannot be read: then `info` has none. It may use the runtime, but for closing it. */
+typedef void (*dw_runtime_info_fn)(void *user, const char *id, const dw_runtime_actor_info *info,
+                                   const dw_error *problem);
+/* The same of many actors: of up to `max`, from 1 to 4,096, in the order of their ids, from the
+ * first behind the id `after` on (NULL: from the first there is), call `take` for each, on the
+ * caller's thread; for none where there are no more. What it costs does not depend on how many
+ * there are beside. Of those that are not in memory `groups` is 0. Errors: DW_E_ARG (after),
+ * DW_E_RANGE (max), DW_E_IO. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_list_infos(dw_runtime *runtime, const char *after,
+                                                     size_t max, dw_runtime_info_fn take,
+                                                     void *user, dw_error *err);
+/* Call `take`, on the caller's thread, for each file of the actor's state on the disk: a full
+ * snapshot, then deltas, each upon the last, as of dw_thaw_options.paths. So copies are made that
+ * have nothing to do with the runtime. What the actor has done since it was written is not in them,
+ * and when it is written again they may go, unless the runtime only looks. Errors: DW_E_FORMAT (one
+ * is missing: which), DW_E_IO, DW_E_STATE (there is no path). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_list_paths(dw_runtime *runtime, const char *id,
+                                                     void (*take)(void *user, const char *path),
+                                                     void *user, dw_error *err);
+/* Numbers of the freezes of an actor that are kept, from the first on: at most `capacity` ->
+ * numbers [*count]. Errors: DW_E_IO. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_list_freezes(dw_runtime *runtime, const char *id,
+                                                       uint64_t *numbers, size_t capacity,
+                                                       size_t *count, dw_error *err);
 
 typedef struct dw_runtime_stats {
     size_t struct_bytes;
@@ -2286,19 +2318,40 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_trace_begin(dw_runtime *runtime,
 DW_API DW_MUST_CHECK dw_status dw_runtime_trace_end(dw_runtime *runtime, dw_trace_stats *stats,
                                                     dw_error *err);
 
-/* Messages that an actor's mailbox keeps apart, since its work on them failed as often as the limit
- * `attempts` says: those of other actors, which nobody waits for. As dw_store_message; `take` is
- * called on the caller's thread, and must not call the runtime. With a path numbers are those of
- * the messages there, not dw_runtime_send's. */
+/* A message in an actor's mailbox. */
+typedef struct dw_runtime_message {
+    size_t struct_bytes;
+    uint64_t number;
+    const char *from; /* an actor's id; "": from outside */
+    uint64_t bytes;
+    bool set_aside; /* given up, since the actor's work on it failed as often as the limit
+                       `attempts` says: it waits for its owner. Of messages that nobody waits
+                       for. */
+    uint32_t attempts;  /* so far, that failed */
+    const char *reason; /* of the last one's failure; "" */
+} dw_runtime_message;
+/* Call `take` for each message that waits or was set aside, on the caller's thread; it must not
+ * call the runtime. With a path they are in the order of their numbers, which are those of the
+ * messages there, not dw_runtime_send's. Messages that are in the actor itself, of timers and of an
+ * imported actor, are not among them until they are set aside. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_list_mail(dw_runtime *runtime, const char *id,
                                                     void (*take)(void *user,
-                                                                 const dw_store_message *message),
+                                                                 const dw_runtime_message *message),
                                                     void *user, dw_error *err);
-/* As dw_store_drop_mail and dw_store_retry_mail: `number` is of a message that was set aside, or
- * DW_MAIL_ALL. */
+/* The content of message `number`, as dw_runtime_list_mail has it: `take` gets it, once. Errors:
+ * DW_E_NOT_FOUND (no such message), DW_E_IO (`take` failed). */
+DW_API DW_MUST_CHECK dw_status dw_runtime_read_mail(dw_runtime *runtime, const char *id,
+                                                    uint64_t number, dw_write_fn take, void *user,
+                                                    dw_error *err);
+/* Drop message `number`, which waits (a request ends with DW_E_CANCELLED) or was set aside;
+ * DW_MAIL_ALL: all that were set aside. `*count` (may be NULL): how many. Errors: DW_E_NOT_FOUND
+ * (no such message, or it is being worked on). */
+#define DW_MAIL_ALL UINT64_MAX
 DW_API DW_MUST_CHECK dw_status dw_runtime_drop_mail(dw_runtime *runtime, const char *id,
                                                     uint64_t number, uint64_t *count,
                                                     dw_error *err);
+/* The same, to let what was set aside wait again, behind all others and without earlier attempts.
+ * Errors: also DW_E_ARG (it waits). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_retry_mail(dw_runtime *runtime, const char *id,
                                                      uint64_t number, uint64_t *count,
                                                      dw_error *err);

@@ -11,7 +11,7 @@ static int fail(const dw_error *error)
 
 /* ---- listing ----------------------------------------------------------------------------- */
 
-static void add_json(void *user, const dw_store_message *message)
+static void add_json(void *user, const dw_runtime_message *message)
 {
     json_t *reason = json_string(message->reason);
     (void)json_array_append_new(
@@ -22,7 +22,7 @@ static void add_json(void *user, const dw_store_message *message)
                   (json_int_t)message->attempts, "reason", reason != NULL ? reason : json_null()));
 }
 
-static void print_one(void *user, const dw_store_message *message)
+static void print_one(void *user, const dw_runtime_message *message)
 {
     (void)user;
     dw_cli_print("%llu  %s  from %s, %llu bytes, %u attempts%s%s\n",

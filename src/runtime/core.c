@@ -104,7 +104,7 @@ void dw__runtime_count(dw_runtime *runtime, const char *tenant, uint64_t actors)
         if (dw__tenant_create(runtime, tenant, &own, &error) == DW_OK) {
             begin_tenant(own);
             own->absent = !runtime->options.makes_tenants;
-        } else {
+        } else if (!runtime->options.read_only) { /* where nobody tells it */
             dw__problem(runtime, 0, &error);
         }
     }

@@ -83,7 +83,7 @@ dw_status dw_runtime_list(dw_runtime *runtime, const char *after,
 }
 
 /* With the lock, as all that follows. */
-static dw_runtime_actor_info info_of(dw_runtime *runtime, dw__record *record)
+dw_runtime_actor_info dw__info_of(dw_runtime *runtime, dw__record *record)
 {
     dw__sum_usage(runtime, record);
     dw_runtime_actor_info info = {.depth = record->depth,
@@ -124,8 +124,8 @@ static dw_runtime_actor_info info_of(dw_runtime *runtime, dw__record *record)
 }
 
 /* Of one that is in the folder alone, in so many groups. */
-static dw_runtime_actor_info info_of_row(const dw_runtime *runtime, const dw_actor_row *row,
-                                         size_t groups)
+dw_runtime_actor_info dw__info_of_row(const dw_runtime *runtime, const dw_actor_row *row,
+                                      size_t groups)
 {
     const dw_actor_traits *traits = &row->traits;
     const dw__tenant *tenant = dw__find_tenant(runtime, traits->tenant);
@@ -193,11 +193,14 @@ dw_status dw_runtime_get_actor_info(dw_runtime *runtime, const char *id,
     }
     status = look_whole(runtime, id, &record, &row, &names, err);
     if (status == DW_OK) {
-        own = record != NULL ? info_of(runtime, record)
-                             : info_of_row(runtime, &row, names.group_count);
+        own = record != NULL ? dw__info_of(runtime, record)
+                             : dw__info_of_row(runtime, &row, names.group_count);
     }
     dw_free(names.groups);
     dw__leave(runtime, false);
+    if (status == DW_OK) {
+        status = dw__add_snapshots(runtime, row.id, &own, err);
+    }
     if (status == DW_OK) {
         dw_struct_write(info, &own, sizeof own);
     }
@@ -355,7 +358,7 @@ void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record)
         [DW__MAKING] = "making",   [DW__RESTING] = "resting", [DW__READY] = "ready",
         [DW__WORKING] = "working", [DW__BUSY] = "busy",       [DW__DOWN] = "down",
         [DW__LEAVING] = "leaving"};
-    dw_runtime_actor_info info = info_of(runtime, record);
+    dw_runtime_actor_info info = dw__info_of(runtime, record);
     char id[DW_ACTOR_ID_CHARS + 1];
     dw__id_text(id, record->id);
     dw_json_open(json, '{');
@@ -381,7 +384,7 @@ void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record)
 static void add_row(dw_json_text *json, const dw_runtime *runtime, const dw_actor_row *row,
                     const dw_actor_names *names)
 {
-    dw_runtime_actor_info info = info_of_row(runtime, row, names->group_count);
+    dw_runtime_actor_info info = dw__info_of_row(runtime, row, names->group_count);
     dw_json_open(json, '{');
     add_info(json, row->id, &info);
     dw_json_key(json, "groups");

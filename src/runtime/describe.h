@@ -6,6 +6,13 @@
 #include "base/json_text.h"
 #include "runtime/runtime_internal.h"
 
+/* What is known of one in memory; of one that is in the folder alone, in so many groups. Nothing of
+ * snapshots: what there is of them on the disk, without the lock. Errors: DW_E_IO. */
+dw_runtime_actor_info dw__info_of(dw_runtime *runtime, dw__record *record);
+dw_runtime_actor_info dw__info_of_row(const dw_runtime *runtime, const dw_actor_row *row,
+                                      size_t groups);
+dw_status dw__add_snapshots(const dw_runtime *runtime, const char *id, dw_runtime_actor_info *info,
+                            dw_error *err);
 /* A value. What it has done so far in the message it works on is in it. */
 void dw__json_actor(dw_json_text *json, dw_runtime *runtime, dw__record *record);
 /* Members of an object. */

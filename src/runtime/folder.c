@@ -1,6 +1,7 @@
 /* Actors kept in a state folder: a dw__keeper over src/store's. */
 #include "runtime/folder.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -119,6 +120,28 @@ static dw_status list(void *user, const char *from, dw_actor_name *names, size_t
 {
     return dw_actor_folder_list_from(((struct dw__folder *)user)->folder, from, names, max, count,
                                      err);
+}
+
+static dw_status page(void *user, const char *from, dw_actor_item *items, size_t max, size_t *count,
+                      dw_error *err)
+{
+    return dw_actor_folder_page(((struct dw__folder *)user)->folder, from, items, max, count, err);
+}
+
+static dw_status list_paths(void *user, const char *id, void (*take)(void *to, const char *path),
+                            void *to, dw_error *err)
+{
+    dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
+    if (chain == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+    }
+    dw_status status =
+        dw_actor_folder_read_chain(((struct dw__folder *)user)->folder, id, chain, err);
+    for (size_t i = 0; i < chain->count && status == DW_OK; i++) {
+        take(to, chain->list[i]);
+    }
+    dw_free(chain);
+    return status;
 }
 
 static dw_status list_waiting(void *user, const char *from, dw_actor_name *names, size_t max,
@@ -409,8 +432,8 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
                                  .part_path = part};
     uint64_t timer_ms = dw_actor_timer_ms(actor);
     if (kept->sequence == UINT64_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "actor %s: no number is left for a snapshot",
-                       turn->folder.id);
+        return dw_fail(err, DW_E_LIMIT, "actor %s: %" PRIu64 " snapshots, which is the limit",
+                       turn->folder.id, kept->sequence);
     }
     turn->folder.inside = dw_actor_waiting(actor);
     turn->folder.timer_ms = timer_ms != 0 ? timer_ms : UINT64_MAX;
@@ -612,6 +635,8 @@ static dw_status remove_actors(void *user, const dw_actor_name *names, size_t co
 
 static const dw__keeper functions = {.look = look,
                                      .list = list,
+                                     .page = page,
+                                     .list_paths = list_paths,
                                      .list_waiting = list_waiting,
                                      .list_timed = list_timed,
                                      .next_timer = next_timer,
@@ -666,8 +691,9 @@ dw_status dw__folder_open(struct dw__folder **out, dw_engine *engine,
     f->limits = *limits;
     f->folder_bytes = own.folder_bytes;
     (void)pthread_mutex_init(&f->lock, NULL);
-    dw_status status = dw_actor_folder_open(
-        &f->folder, options->path, options->accept_older ? DW_FOLDER_ACCEPT_OLDER : 0, err);
+    unsigned flags = (options->accept_older ? DW_FOLDER_ACCEPT_OLDER : 0u) |
+                     (options->read_only ? DW_FOLDER_READ_ONLY : 0u);
+    dw_status status = dw_actor_folder_open(&f->folder, options->path, flags, err);
     if (status != DW_OK) {
         dw__folder_close(f);
         return status;

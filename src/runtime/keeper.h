@@ -114,6 +114,12 @@ typedef struct dw__keeper {
     dw_status (*look)(void *user, const char *id, dw_actor_row *row, dw_error *err);
     dw_status (*list)(void *user, const char *from, dw_actor_name *names, size_t max, size_t *count,
                       dw_error *err);
+    /* The same with what is known of each: dw_actor_folder_page. */
+    dw_status (*page)(void *user, const char *from, dw_actor_item *items, size_t max, size_t *count,
+                      dw_error *err);
+    /* Call `take` for each of its snapshot files. Errors: DW_E_FORMAT. */
+    dw_status (*list_paths)(void *user, const char *id, void (*take)(void *to, const char *path),
+                            void *to, dw_error *err);
     dw_status (*list_waiting)(void *user, const char *from, dw_actor_name *names, size_t max,
                               size_t *count, dw_error *err);
     dw_status (*list_timed)(void *user, dw_timed_cursor *cursor, dw_actor_name *names, size_t max,

@@ -239,7 +239,7 @@ dw_status dw_runtime_send(dw_runtime *runtime, const char *id, const dw_request 
         status = dw_fail(err, DW_E_ARG, "dw_request.message: NULL");
     }
     if (status == DW_OK) {
-        status = dw__enter_open(runtime, err);
+        status = dw__enter_to_change(runtime, err);
     }
     if (status != DW_OK) {
         return status;

@@ -330,7 +330,7 @@ dw_status dw_runtime_begin_fork(dw_runtime *runtime, const char *id,
                                 void *user, dw_error *err)
 {
     dw__operation *operation = NULL;
-    dw_status status = dw__enter_open(runtime, err);
+    dw_status status = dw__enter_to_change(runtime, err);
     if (status != DW_OK) {
         return status;
     }
@@ -487,7 +487,7 @@ dw_status dw__begin_call(dw_runtime *runtime, const char *id, const dw__call_of_
 {
     dw__record *record = NULL;
     dw__operation *operation = NULL;
-    dw_status status = dw__enter_open(runtime, err);
+    dw_status status = dw__enter_to_change(runtime, err);
     if (status != DW_OK) {
         return status;
     }
@@ -586,7 +586,7 @@ dw_status dw__spawn_from_seed(dw_runtime *runtime, void *seed, void *given,
                               dw_error *err)
 {
     dw__record *record = NULL;
-    dw_status status = dw__enter_open(runtime, err);
+    dw_status status = dw__enter_to_change(runtime, err);
     if (status != DW_OK) {
         return status;
     }

@@ -471,7 +471,7 @@ dw_status dw_runtime_begin_park(dw_runtime *runtime, const char *id, dw_runtime_
                                 void *user, dw_error *err)
 {
     dw__operation *operation = NULL;
-    dw_status status = dw__enter_open(runtime, err);
+    dw_status status = dw__enter_to_change(runtime, err);
     if (status != DW_OK) {
         return status;
     }
@@ -553,7 +553,7 @@ static dw_status change_traits(dw_runtime *runtime, const char *id, const change
 {
     /* One at a time: each writes all of an actor's. */
     (void)pthread_mutex_lock(&runtime->traits_lock);
-    dw_status status = dw__enter_open(runtime, err);
+    dw_status status = dw__enter_to_change(runtime, err);
     if (status == DW_OK) {
         status = change_one(runtime, id, wanted, err);
         dw__leave(runtime, false);

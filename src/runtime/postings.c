@@ -95,7 +95,7 @@ bool dw__is_undone(const dw__record *record, uint64_t row)
 
 /* ---- into it --------------------------------------------------------------------------------- */
 
-static void put_in_order(dw__mailbox *mailbox, dw__mail *mail)
+void dw__mailbox_put_row(dw__mailbox *mailbox, dw__mail *mail)
 {
     if (mailbox->last == NULL || mailbox->last->row < mail->row) {
         dw__mailbox_put(mailbox, mail);
@@ -137,7 +137,7 @@ void dw__arrive(dw_runtime *runtime, dw__record *record, dw__mail *mail)
     if (mail->number == 0) {
         mail->number = ++runtime->mail_number;
     }
-    put_in_order(&record->mail, mail);
+    dw__mailbox_put_row(&record->mail, mail);
     dw__mail_accepted(runtime, record, mail);
 }
 

@@ -130,7 +130,7 @@ dw_status dw_runtime_work(dw_runtime *runtime, dw_work_kind what, dw_error *err)
     if (dw__runtime_is_own_thread(runtime)) {
         return dw_fail(err, DW_E_STATE, "work: not from the runtime's callbacks");
     }
-    dw_status status = dw__enter_open(runtime, err);
+    dw_status status = dw__enter_to_change(runtime, err);
     if (status != DW_OK) {
         return status;
     }

@@ -159,7 +159,9 @@ static void take_mail(dw_runtime *runtime, dw__record *record, dw__operation *op
 static void take_counts(const dw_runtime *runtime, dw__record *record,
                         const dw__operation *operation)
 {
-    record->own_attempts = operation->own_attempts;
+    /* Those that could not be noted, on a disk that is full, count as long as it is in memory. */
+    record->own_attempts = operation->own_attempts > record->own_attempts ? operation->own_attempts
+                                                                          : record->own_attempts;
     if (!record->loaded) {
         dw__counts_read(runtime, &operation->row.counts, &record->sums, &record->restarts);
         record->failures = operation->row.counts.failures;

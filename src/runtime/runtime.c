@@ -183,10 +183,15 @@ static void count_tenant(void *user, const char *tenant, uint64_t actors)
 static dw_status count_actors(dw__host *host, dw_error *err)
 {
     dw_status status = dw__folder_count(host->folder, count_tenant, host->runtime, err);
-    if (status == DW_OK && !host->options.works_on_request) {
+    if (status == DW_OK && !host->options.works_on_request && !host->options.read_only) {
         dw__runtime_begin_scan(host->runtime);
     }
     return status;
+}
+
+static dw_status open_log(dw_runtime *runtime, const dw_runtime_options *options, dw_error *err)
+{
+    return dw_event_log_open(&runtime->log, options, dw__runtime_own_thread, runtime, err);
 }
 
 /* What looks at the runtime while it works. */
@@ -197,9 +202,7 @@ static dw_status open_eyes(dw__host *host, const dw_runtime_options *options, dw
         .on = &runtime->tracing, .on_span = dw__host_watch, .user = host};
     dw_scheduler_set_watch(host->scheduler, &watch);
     dw_status status = dw_tracer_create(&runtime->trace, err);
-    return status == DW_OK
-               ? dw_event_log_open(&runtime->log, options, dw__runtime_own_thread, runtime, err)
-               : status;
+    return status == DW_OK ? open_log(runtime, options, err) : status;
 }
 
 /* On a CPU guests and device want the same cores, and are at it by turns. Another device computes
@@ -220,22 +223,51 @@ static bool relieve(void *user)
     return dw__relieve(((const dw__host *)user)->runtime);
 }
 
+/* What runs actors. */
+static dw_status open_scheduler(dw__host *host, dw_error *err)
+{
+    dw_scheduler_options options;
+    dw_status status = dw_struct_read(&options, sizeof options, host->options.scheduler,
+                                      "dw_scheduler_options", err);
+    if (status != DW_OK) {
+        return status;
+    }
+    if (host->options.scheduler == NULL) {
+        choose_threads(host->engine, &options);
+    }
+    /* As many again, where each tenant has its share in spite of others. */
+    options.guest_count_max =
+        2 * (host->options.working_max != 0 ? host->options.working_max : DW__WORKING_DEFAULT) +
+        DW__TENANTS_MAX;
+    status = dw_scheduler_create(&host->scheduler, host->engine, &options, err);
+    if (status == DW_OK) {
+        dw_scheduler_set_relief(host->scheduler, relieve, host);
+    }
+    return status;
+}
+
+static dw_status fill_to_work(dw__host *host, const dw_runtime_options *own, dw_error *err)
+{
+    dw_limits limits = *own->limits;
+    dw_limits_fill(&limits, &dw_limits_usual);
+    dw_status status = open_scheduler(host, err);
+    if (status == DW_OK) {
+        status = dw__prefixes_open(&host->prefixes, host->engine, own, limits.prefix_bytes, err);
+    }
+    if (status == DW_OK) {
+        status = open_eyes(host, own, err);
+    }
+    return status == DW_OK ? start_threads(host, err) : status;
+}
+
 static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
 {
     dw__platform platform = dw__guests_platform;
-    dw_scheduler_options options;
     dw_runtime_options own = host->options;
     dw_limits limits;
     platform.user = host;
     host->engine = engine;
-    dw_status status =
-        dw_struct_read(&options, sizeof options, own.scheduler, "dw_scheduler_options", err);
-    if (own.scheduler == NULL) {
-        choose_threads(engine, &options);
-    }
-    if (status == DW_OK) {
-        status = take_limits(&own, &limits, err);
-    }
+    dw_status status = take_limits(&own, &limits, err);
     if (status == DW_OK && own.manifest != NULL) {
         status = dw__manifest_parking(&own, err);
     }
@@ -248,26 +280,8 @@ static dw_status fill_host(dw__host *host, dw_engine *engine, dw_error *err)
     if (status == DW_OK && own.manifest != NULL) {
         status = dw__manifest_tenants(host->runtime, own.manifest, own.manifest_bytes, err);
     }
-    if (status != DW_OK) {
-        return status;
-    }
-    /* As many again, where each tenant has its share in spite of others. */
-    options.guest_count_max =
-        2 * (host->options.working_max != 0 ? host->options.working_max : DW__WORKING_DEFAULT) +
-        DW__TENANTS_MAX;
-    status = dw_scheduler_create(&host->scheduler, engine, &options, err);
     if (status == DW_OK) {
-        dw_scheduler_set_relief(host->scheduler, relieve, host);
-    }
-    if (status == DW_OK) {
-        dw_limits_fill(&limits, &dw_limits_usual);
-        status = dw__prefixes_open(&host->prefixes, engine, &own, limits.prefix_bytes, err);
-    }
-    if (status == DW_OK) {
-        status = open_eyes(host, &own, err);
-    }
-    if (status == DW_OK) {
-        status = start_threads(host, err);
+        status = own.read_only ? open_log(host->runtime, &own, err) : fill_to_work(host, &own, err);
     }
     if (status == DW_OK && host->folder != NULL) {
         status = count_actors(host, err);
@@ -295,8 +309,8 @@ dw_status dw_runtime_open(dw_runtime **out, dw_engine *engine, const dw_runtime_
         return dw_fail(err, DW_E_RANGE, "working_max: %u, at most %u", own.working_max,
                        DW__WORKING_MAX);
     }
-    if (own.path == NULL && (own.works_on_request || own.makes_tenants)) {
-        return dw_fail(err, DW_E_ARG, "works_on_request, makes_tenants: without a path");
+    if (own.path == NULL && (own.works_on_request || own.makes_tenants || own.read_only)) {
+        return dw_fail(err, DW_E_ARG, "works_on_request, makes_tenants, read_only: without a path");
     }
     status = dw__durability_check(own.durability, own.durability_s, err);
     if (status != DW_OK) {
@@ -337,8 +351,11 @@ void dw_runtime_close(dw_runtime *runtime)
 
 dw_status dw_runtime_get_scheduler_stats(dw_runtime *runtime, dw_scheduler_stats *stats)
 {
+    static const dw_scheduler_stats none;
     const dw__host *host = dw__runtime_platform(runtime);
-    return dw_scheduler_get_stats(host->scheduler, stats);
+    return host->scheduler != NULL
+               ? dw_scheduler_get_stats(host->scheduler, stats)
+               : dw_struct_fill(stats, &none, sizeof none, "dw_scheduler_stats");
 }
 
 static dw_status folder_of(dw_runtime *runtime, struct dw__folder **folder, dw_error *err)

@@ -10,6 +10,7 @@
 
 #include "base/account.h"
 #include "runtime/keeper.h"
+#include "runtime/noted.h"
 #include "runtime/platform.h"
 #include "seeing/log.h"
 #include "seeing/trace.h"
@@ -195,6 +196,8 @@ typedef enum dw__record_state {
 } dw__record_state;
 
 /* What an actor asked for, copied out of its body. */
+typedef struct dw__happening dw__happening;
+
 typedef struct dw__ask {
     struct dw__ask *next;
     dw_effect_kind kind;
@@ -482,6 +485,8 @@ void dw__enter(dw_runtime *runtime);
 void dw__leave(dw_runtime *runtime, bool tells);
 /* The same with DW_E_STATE while the runtime is being closed; then it is not entered. */
 dw_status dw__enter_open(dw_runtime *runtime, dw_error *err);
+/* The same for what changes actors, or has them in memory. Errors: also DW_E_DENIED (read_only). */
+dw_status dw__enter_to_change(dw_runtime *runtime, dw_error *err);
 /* Between dw__enter and dw__leave: give the lock back for a while. */
 typedef dw_account_scope dw__lock_scope;
 dw__lock_scope dw__unlock(dw_runtime *runtime);
@@ -624,6 +629,7 @@ void dw__end_failed(dw_runtime *runtime, dw__record *record);
 dw_status dw__post(dw_runtime *runtime, dw__record *record, dw__mail *mail, dw_error *err);
 /* The actor is loaded: what was held goes. */
 void dw__post_held(dw_runtime *runtime, dw__record *record);
+void dw__mailbox_put_row(dw__mailbox *mailbox, dw__mail *mail); /* in the order of rows */
 /* A message with a row is in the actor's mailbox now, in its place; or was already: then it is
  * freed. */
 void dw__arrive(dw_runtime *runtime, dw__record *record, dw__mail *mail);
@@ -841,48 +847,13 @@ void dw__counts_read(const dw_runtime *runtime, const dw_actor_counts *counts, d
 /* The turn writes them with what it writes. */
 void dw__turn_count(const dw_runtime *runtime, dw__record *record, uint32_t failures);
 
-/* ---- logged.c ---- */
+/* ---- noted.h ---- */
 
-typedef struct dw__happening dw__happening;
-/* `record` is that of actor `id`; NULL: it has none. */
-void dw__log_happening(dw_runtime *runtime, const dw__record *record, uint64_t id,
-                       const dw__happening *happening);
-/* It failed, and is tried again. */
-void dw__log_failed_try(dw_runtime *runtime, const dw__record *record, const dw__mail *mail);
-void dw__log_problem(dw_runtime *runtime, uint64_t id, const dw_error *problem);
-/* Its guest, or what it asked for, was refused something; without the lock, from the thread that
- * works with its body. */
-void dw__log_refused(dw_runtime *runtime, dw__record *record, const dw_error *error);
-/* What it works on took so long. */
-void dw__log_slow(dw_runtime *runtime, const dw__record *record, uint64_t took_ns);
-/* Something that needs no more words: "actor-parked". */
-void dw__log_simple(dw_runtime *runtime, const dw__record *record, dw_log_level level,
-                    const char *event);
-
-/* ---- traced.c ---- */
-
+/* Whether a trace is under way. */
 static inline bool dw__traces(const dw_runtime *runtime)
 {
     return atomic_load_explicit(&runtime->tracing, memory_order_relaxed);
 }
-/* Of what follows nothing is noted unless dw__traces. Something took its time for an actor until
- * now: "freeze", "commit". Names are static; a value is told under `value_name` unless that is
- * NULL. Also without the lock, as long as the record stays. */
-void dw__trace_span(dw_runtime *runtime, const dw__record *record, const char *what,
-                    uint64_t from_ns, const char *value_name, uint64_t value);
-/* A message waits; work on it begins, and ends. */
-void dw__trace_queued(dw_runtime *runtime, const dw__record *record, const dw__mail *mail);
-void dw__trace_began(dw_runtime *runtime, const dw__record *record);
-void dw__trace_ended(dw_runtime *runtime, const dw__record *record, uint64_t number,
-                     dw_status status);
-/* It waits no more, without having been worked on. */
-void dw__trace_left(dw_runtime *runtime, const dw__mail *mail);
-/* A piece of an answer; without the lock. */
-void dw__trace_answered(dw_runtime *runtime, const dw__record *record, uint64_t bytes);
-/* What the scheduler tells of itself, on its threads: `user` is the runtime. */
-struct dw_scheduler_span;
-void dw__trace_scheduled(dw_runtime *runtime, const dw__record *record,
-                         const struct dw_scheduler_span *span);
 
 /* ---- manifest.c ---- */
 

@@ -397,6 +397,28 @@ void dw__stay(dw_runtime *runtime, dw__record *record)
     dw__rest(runtime, record);
 }
 
+/* Its body is good; what it was to do is tried again in so long. */
+static void wait_a_while(dw_runtime *runtime, dw__record *record, uint64_t wait_ns)
+{
+    dw__set_state(runtime, record, DW__DOWN);
+    record->waits = true;
+    record->alarm.ring = dw__ring_timer;
+    dw__alarm_set(runtime, &record->alarm,
+                  runtime->platform.clock_ns(runtime->platform.user) + wait_ns);
+}
+
+/* Its message never began. One that could not be set aside waits still. */
+static void end_refused(dw_runtime *runtime, dw__record *record, bool waits)
+{
+    if (!waits || record->stopping || runtime->closing) {
+        dw__rest(runtime, record);
+    } else if (runtime->options.works_on_request) {
+        dw__unable(runtime, record, &record->turn->own, false);
+    } else {
+        wait_a_while(runtime, record, DW__AGAIN_NS);
+    }
+}
+
 static void failure_finish(dw__operation *operation)
 {
     dw_runtime *runtime = operation->runtime;
@@ -404,6 +426,7 @@ static void failure_finish(dw__operation *operation)
     dw__turn *turn = record->turn;
     dw__mail *mail = record->current;
     bool told = mail != NULL && mail->awaited;
+    bool unheard = mail != NULL && !mail->awaited;
     if (turn->has_message) {
         dw__trace_ended(runtime, record, mail != NULL ? mail->number : 0, turn->own.code);
     }
@@ -416,7 +439,7 @@ static void failure_finish(dw__operation *operation)
     }
     bool wrote = turn->undone && !turn->has_message && !turn->gives_up && !turn->folder.repeats;
     if (turn->refused) {
-        dw__rest(runtime, record);
+        end_refused(runtime, record, unheard && !turn->aside);
     } else if (wrote && !record->stopping) {
         dw__stay(runtime, record);
     } else if (turn->broken && !turn->undone && !record->stopping) {
@@ -575,11 +598,7 @@ void dw__settle_refused(dw_runtime *runtime, dw__record *record, const dw_error 
         dw__rest(runtime, record);
         return;
     }
-    dw__set_state(runtime, record, DW__DOWN);
-    record->waits = true;
-    record->alarm.ring = dw__ring_timer;
-    dw__alarm_set(runtime, &record->alarm,
-                  runtime->platform.clock_ns(runtime->platform.user) + DW__AGAIN_NS / 10);
+    wait_a_while(runtime, record, DW__AGAIN_NS / 10);
 }
 
 bool dw__gives_up(const dw_runtime *runtime, const dw__record *record)

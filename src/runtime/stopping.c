@@ -3,9 +3,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/array.h"
 #include "runtime/runtime_internal.h"
 
-#define REMOVED_MAX 1024u /* actors in one transaction */
+#define LISTED 1024u /* actors at a time */
 
 /* ---- one record ------------------------------------------------------------------------------ */
 
@@ -157,8 +158,8 @@ static void take_leave(dw_runtime *runtime, const dw_actor_row *rows, size_t cou
     }
 }
 
-/* Actors [count], of which those that are not there are left out: on the disk, then in memory.
- * Gives the lock back meanwhile. */
+/* Actors [count], of which those that are not there are left out: on the disk in one transaction,
+ * then in memory. Gives the lock back meanwhile. */
 static dw_status remove_some(dw_runtime *runtime, const dw_actor_name *names, size_t count,
                              uint64_t *stopped, dw_error *err)
 {
@@ -186,18 +187,6 @@ static dw_status remove_some(dw_runtime *runtime, const dw_actor_name *names, si
     return status;
 }
 
-static dw_status remove_many(dw_runtime *runtime, const dw_actor_name *names, size_t count,
-                             uint64_t *stopped, dw_error *err)
-{
-    dw_status status = DW_OK;
-    for (size_t i = 0; i < count && status == DW_OK; i += REMOVED_MAX) {
-        size_t left = count - i;
-        status =
-            remove_some(runtime, names + i, left < REMOVED_MAX ? left : REMOVED_MAX, stopped, err);
-    }
-    return status;
-}
-
 static dw_status remove_tree(dw_runtime *runtime, const char *id, uint64_t *stopped, dw_error *err)
 {
     dw_actor_name *names = NULL;
@@ -206,8 +195,8 @@ static dw_status remove_tree(dw_runtime *runtime, const char *id, uint64_t *stop
     dw__lock_scope scope = dw__unlock(runtime);
     dw_status status = runtime->keeper->list_tree(runtime->keeper->user, id, &names, &count, err);
     dw__lock_again(runtime, scope);
-    if (status == DW_OK) {
-        status = remove_many(runtime, names, count, stopped, err);
+    if (status == DW_OK && count > 0) {
+        status = remove_some(runtime, names, count, stopped, err);
     }
     dw_free(names);
     (void)dw__id_parse(id, &number);
@@ -218,23 +207,42 @@ static dw_status remove_tree(dw_runtime *runtime, const char *id, uint64_t *stop
     return status;
 }
 
-static dw_status remove_all(dw_runtime *runtime, uint64_t *stopped, dw_error *err)
+/* All in the folder, the caller's to dw_free. Gives the lock back meanwhile. */
+static dw_status list_all(dw_runtime *runtime, dw_actor_name **names, size_t *count, dw_error *err)
 {
-    dw_actor_name *names = dw_alloc(REMOVED_MAX, sizeof *names);
-    size_t count = REMOVED_MAX;
-    dw_status status =
-        names != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
-    while (status == DW_OK && count == REMOVED_MAX) {
-        dw__lock_scope scope = dw__unlock(runtime);
-        status = runtime->keeper->list(runtime->keeper->user, "0000000000000000", names,
-                                       REMOVED_MAX, &count, err);
-        dw__lock_again(runtime, scope);
-        if (status == DW_OK && count > 0) {
-            status = remove_some(runtime, names, count, stopped, err);
+    const dw__keeper *keeper = runtime->keeper;
+    char from[DW_ACTOR_ID_CHARS + 1] = "0000000000000000";
+    size_t capacity = 0;
+    size_t got = LISTED;
+    uint64_t last = 0;
+    dw_status status = DW_OK;
+    dw__lock_scope scope = dw__unlock(runtime);
+    while (status == DW_OK && got == LISTED && last != UINT64_MAX) {
+        if (!DW_ARRAY_RESERVE(*names, capacity, *count + LISTED, SIZE_MAX)) {
+            status = dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
+            break;
+        }
+        status = keeper->list(keeper->user, from, *names + *count, LISTED, &got, err);
+        *count += status == DW_OK ? got : 0;
+        if (status == DW_OK && got == LISTED) {
+            (void)dw__id_parse((*names)[*count - 1].id, &last);
+            dw__id_text(from, last + 1);
         }
     }
+    dw__lock_again(runtime, scope);
+    return status;
+}
+
+static dw_status remove_all(dw_runtime *runtime, uint64_t *stopped, dw_error *err)
+{
+    dw_actor_name *names = NULL;
+    size_t count = 0;
+    dw_status status = list_all(runtime, &names, &count, err);
+    if (status == DW_OK && count > 0) {
+        status = remove_some(runtime, names, count, stopped, err);
+    }
     dw_free(names);
-    if (status == DW_OK) {
+    if (status == DW_OK) { /* those that were made meanwhile, or are being made */
         *stopped += stop_all(runtime);
     }
     return status;
@@ -247,7 +255,7 @@ dw_status dw_runtime_stop(dw_runtime *runtime, const char *id, dw_error *err)
     dw__record *record = NULL;
     dw_actor_row row;
     uint64_t stopped = 0;
-    dw_status status = dw__enter_open(runtime, err);
+    dw_status status = dw__enter_to_change(runtime, err);
     if (status != DW_OK) {
         return status;
     }
@@ -271,7 +279,7 @@ dw_status dw_runtime_stop_tree(dw_runtime *runtime, const char *id, uint64_t *co
     dw__record *head = NULL;
     dw_actor_row row;
     uint64_t stopped = 0;
-    dw_status status = dw__enter_open(runtime, err);
+    dw_status status = dw__enter_to_change(runtime, err);
     if (status != DW_OK) {
         return status;
     }
@@ -291,7 +299,7 @@ dw_status dw_runtime_stop_tree(dw_runtime *runtime, const char *id, uint64_t *co
 dw_status dw_runtime_stop_all(dw_runtime *runtime, uint64_t *count, dw_error *err)
 {
     uint64_t stopped = 0;
-    dw_status status = dw__enter_open(runtime, err);
+    dw_status status = dw__enter_to_change(runtime, err);
     if (status != DW_OK) {
         return status;
     }

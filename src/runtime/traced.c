@@ -192,7 +192,7 @@ dw_status dw_runtime_trace_begin(dw_runtime *runtime, const dw_trace_options *op
         status = dw_fail(err, DW_E_ARG, "trace: no options");
     }
     if (status == DW_OK) {
-        status = dw__enter_open(runtime, err);
+        status = dw__enter_to_change(runtime, err);
     }
     if (status != DW_OK) {
         return status;
@@ -206,6 +206,9 @@ dw_status dw_runtime_trace_end(dw_runtime *runtime, dw_trace_stats *stats, dw_er
 {
     dw_trace_stats own = {.events = 0};
     dw_status status = dw_struct_check(stats, "dw_trace_stats", err);
+    if (status == DW_OK && runtime->trace == NULL) {
+        status = dw_fail(err, DW_E_STATE, "trace: the runtime only looks (read_only)");
+    }
     if (status == DW_OK) {
         status = dw_tracer_end(runtime->trace, &own, err);
     }

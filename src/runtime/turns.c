@@ -415,6 +415,13 @@ dw_status dw__enter_open(dw_runtime *runtime, dw_error *err)
     return dw_fail(err, DW_E_STATE, "the runtime is being closed");
 }
 
+dw_status dw__enter_to_change(dw_runtime *runtime, dw_error *err)
+{
+    return !runtime->options.read_only
+               ? dw__enter_open(runtime, err)
+               : dw_fail(err, DW_E_DENIED, "runtime: it was opened for looking only (read_only)");
+}
+
 dw__lock_scope dw__unlock(dw_runtime *runtime)
 {
     dw__lock_scope scope = entered;

@@ -32,20 +32,20 @@ static dw_status find(const mail *all, uint64_t number, const dw_mail_row **foun
 /* ---- looking ----------------------------------------------------------------------------- */
 
 dw_status dw_store_list_mail(dw_store *store, const char *id,
-                             void (*take)(void *user, const dw_store_message *message), void *user,
-                             dw_error *err)
+                             void (*take)(void *user, const dw_runtime_message *message),
+                             void *user, dw_error *err)
 {
     mail all = {.store = store, .id = id};
     dw_status status = list(&all, err);
     for (size_t i = 0; i < all.count && status == DW_OK; i++) {
         const dw_mail_row *row = &all.rows[i];
-        const dw_store_message message = {.struct_bytes = sizeof message,
-                                          .number = row->message.number,
-                                          .from = row->message.from,
-                                          .bytes = row->message.bytes,
-                                          .set_aside = row->message.aside,
-                                          .attempts = row->attempts,
-                                          .reason = row->reason};
+        const dw_runtime_message message = {.struct_bytes = sizeof message,
+                                            .number = row->message.number,
+                                            .from = row->message.from,
+                                            .bytes = row->message.bytes,
+                                            .set_aside = row->message.aside,
+                                            .attempts = row->attempts,
+                                            .reason = row->reason};
         take(user, &message);
     }
     dw_free(all.rows);

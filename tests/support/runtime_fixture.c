@@ -94,6 +94,9 @@ void runtime_open(runtime_fixture *f)
                                   .durability_s = f->durability_s,
                                   .works_on_request = f->works_on_request,
                                   .makes_tenants = f->works_on_request,
+                                  .read_only = f->read_only,
+                                  .accept_older = f->accept_older,
+                                  .on_stderr = f->on_stderr,
                                   .manifest = f->manifest,
                                   .manifest_bytes = f->manifest != NULL ? strlen(f->manifest) : 0,
                                   .working_max = f->working_max,
@@ -168,6 +171,74 @@ uint32_t runtime_told(runtime_fixture *f, const runtime_id *id, const char *text
     assert_int_equal(status, DW_OK);
     memcpy(&value, answer.bytes, sizeof value);
     return value;
+}
+
+dw_status request_tell(runtime_fixture *f, const char *id, const char *text, runtime_answer *answer,
+                       dw_error *error)
+{
+    runtime_id own;
+    (void)snprintf(own.text, sizeof own.text, "%s", id);
+    dw_status status = runtime_tell(f, &own, text, answer, error);
+    (void)!dw_runtime_work(f->runtime, DW_WORK_TURN, NULL); /* what fails there is told by itself */
+    return status;
+}
+
+uint32_t request_told(runtime_fixture *f, const char *id, const char *text)
+{
+    runtime_answer answer;
+    dw_error error;
+    uint32_t value = 0;
+    dw_status status = request_tell(f, id, text, &answer, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+    memcpy(&value, answer.bytes, sizeof value);
+    return value;
+}
+
+void request_run(runtime_fixture *f)
+{
+    dw_error error = {.message = ""};
+    dw_status status = dw_runtime_work(f->runtime, DW_WORK_ALL, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, DW_OK);
+}
+
+#define PATHS_MAX 32
+
+typedef struct path_list {
+    char texts[PATHS_MAX][512];
+    const char *list[PATHS_MAX]; /* [count] */
+    size_t count;
+} path_list;
+
+static void take_path(void *user, const char *path)
+{
+    path_list *paths = user;
+    assert_true(paths->count < PATHS_MAX);
+    (void)snprintf(paths->texts[paths->count], sizeof paths->texts[0], "%s", path);
+    paths->list[paths->count] = paths->texts[paths->count];
+    paths->count++;
+}
+
+static dw_status find_module(void *user, const char *sha256, dw_module **module, dw_error *err)
+{
+    return dw_runtime_find_module(((runtime_fixture *)user)->runtime, sha256, module, err);
+}
+
+dw_status runtime_copy(runtime_fixture *f, const char *id, dw_actor **actor, dw_error *error)
+{
+    path_list paths = {.count = 0};
+    *actor = NULL;
+    dw_status status = dw_runtime_list_paths(f->runtime, id, take_path, &paths, error);
+    const dw_thaw_options options = {.struct_bytes = sizeof options,
+                                     .paths = paths.list,
+                                     .path_count = paths.count,
+                                     .find_model = find_model,
+                                     .find_module = find_module,
+                                     .find_user = f,
+                                     .limits = f->limits.struct_bytes != 0 ? &f->limits : NULL};
+    return status == DW_OK ? dw_actor_thaw(actor, f->actors->engine, &options, NULL, error)
+                           : status;
 }
 
 void runtime_await(runtime_fixture *f)

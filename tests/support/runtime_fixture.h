@@ -20,6 +20,9 @@ typedef struct runtime_fixture {
     dw_durability durability;
     uint32_t durability_s;
     bool works_on_request;
+    bool read_only;
+    bool accept_older;
+    dw_write_fn on_stderr;
     pthread_mutex_t lock; /* guards the next two */
     unsigned problem_count;
     char problem[256]; /* the last one */
@@ -52,6 +55,14 @@ dw_status runtime_tell(runtime_fixture *f, const runtime_id *id, const char *tex
                        runtime_answer *answer, dw_error *error);
 /* One that must end well; the number at the front of the answer. */
 uint32_t runtime_told(runtime_fixture *f, const runtime_id *id, const char *text);
+/* Of a runtime that works on request: the same, then one turn for all who got something; all that
+ * waits. */
+dw_status request_tell(runtime_fixture *f, const char *id, const char *text, runtime_answer *answer,
+                       dw_error *error);
+uint32_t request_told(runtime_fixture *f, const char *id, const char *text);
+void request_run(runtime_fixture *f);
+/* A copy of the actor, read from its files; the caller's to destroy. */
+dw_status runtime_copy(runtime_fixture *f, const char *id, dw_actor **actor, dw_error *error);
 /* Until nothing is worked on. */
 void runtime_await(runtime_fixture *f);
 dw_runtime_actor_info runtime_info(runtime_fixture *f, const runtime_id *id);

@@ -140,7 +140,7 @@ static void take_id(void *user, const char *id)
     *(int *)user += (int)strlen(id) == DW_ACTOR_ID_CHARS;
 }
 
-static void take_message(void *user, const dw_store_message *message)
+static void take_message(void *user, const dw_runtime_message *message)
 {
     (void)user;
     (void)message;

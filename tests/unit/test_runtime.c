@@ -439,7 +439,7 @@ static void test_runtime_restarts(void **state)
     runtime_close(f);
 }
 
-static void count_mail(void *user, const dw_store_message *message)
+static void count_mail(void *user, const dw_runtime_message *message)
 {
     unsigned *aside = user;
     aside[0] += message->set_aside;

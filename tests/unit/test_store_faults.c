@@ -538,7 +538,7 @@ static void test_faults_no_memory_loses_no_message(void **state)
     done_with(&p);
 }
 
-static void no_message(void *user, const dw_store_message *message)
+static void no_message(void *user, const dw_runtime_message *message)
 {
     (void)user;
     (void)message;

@@ -87,7 +87,7 @@ static void run(dw_store *store)
     assert_int_equal(status, DW_OK);
 }
 
-static void take_message(void *user, const dw_store_message *message)
+static void take_message(void *user, const dw_runtime_message *message)
 {
     assert_true(message->set_aside);
     assert_int_equal(message->attempts, 3);

@@ -168,12 +168,12 @@ static void end(hostile_fixture *f)
 
 typedef struct mail {
     size_t count;
-    dw_store_message last; /* of which `from` and `reason` are below */
+    dw_runtime_message last; /* of which `from` and `reason` are below */
     char from[DW_ACTOR_ID_CHARS + 1];
     char reason[256];
 } mail;
 
-static void take_message(void *user, const dw_store_message *message)
+static void take_message(void *user, const dw_runtime_message *message)
 {
     mail *all = user;
     all->count++;
