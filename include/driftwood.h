@@ -11,7 +11,6 @@
  *   dw_instance   a guest with its own linear memory, and what it was granted
  *   dw_actor      a guest that lives between messages, and can be forked and saved
  *   dw_scheduler  many guests at once, whose steps go through the device together
- *   dw_store      actors in a folder
  *   dw_runtime    many actors at once, with mailboxes, tenants and supervision
  *   files         GGUF and snapshot files looked into without an engine
  *   dw_doctor     whether the chain from guest memory to the device is whole on this machine
@@ -23,7 +22,7 @@
  * NULL is fine. A module and a model are counted by the instances that use them, so they may be
  * unreferenced in any order; the engine must be destroyed last.
  * Threads: an engine, its models, its modules and a runtime may be used from several at once. An
- * instance, an actor, a session and a store are used from one at a time, except for
+ * instance, an actor and a session are used from one at a time, except for
  * dw_instance_cancel and dw_instance_interrupt, which any thread and any signal handler may call.
  * No object may be used while it is destroyed. A section or a function may say otherwise.
  * Callbacks are called on the thread that called Driftwood, before that call returns; those of the
@@ -423,7 +422,7 @@ typedef struct dw_engine_options {
 DW_API DW_MUST_CHECK dw_status dw_engine_create(dw_engine **out, const dw_engine_options *options,
                                                 dw_error *err);
 /* Everything that was made with it must be gone: models, modules, instances, actors, sessions,
- * schedulers and stores. While models or guests are there it stays, and the log says so. */
+ * schedulers and runtimes. While models or guests are there it stays, and the log says so. */
 DW_API void dw_engine_destroy(dw_engine *engine);
 /* The device it uses. Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_engine_get_device_info(const dw_engine *engine, dw_device_info *info);
@@ -1464,174 +1463,6 @@ typedef struct dw_scheduler_stats {
 /* Thread: any. Errors: DW_E_ARG (struct_bytes). */
 DW_API dw_status dw_scheduler_get_stats(dw_scheduler *scheduler, dw_scheduler_stats *stats);
 
-struct dw_runtime_message;
-#define DW_MAIL_ALL UINT64_MAX
-/* ---- actors in a folder ---------------------------------------------------------------- */
-
-/* A folder that actors live in, on the disk but for while they work: what was accepted and what was
- * done survive the process. One process at a time.
- * Thread: one at a time. Callbacks are called on it; they may look at the store (find, list,
- * get_info, paths, list_mail, read_mail); what changes an actor or works on one (thaw, send, run,
- * spawn, add, fork, freeze, stop, drop_mail, retry_mail) answers DW_E_STATE there, and close leaves
- * it open. What find_model and find_guest are asked for they may open.
- * Errors of all that return a status: DW_E_IO (with the system's reason), DW_E_MEMORY, and of those
- * that take an `id` DW_E_NOT_FOUND (no such actor); below is what there is beside these. */
-typedef struct dw_store dw_store;
-
-typedef struct dw_store_options {
-    size_t struct_bytes;
-    const char *path; /* made if it is not there */
-    /* For actors' models and for guests that they spawn by name; may be NULL: there are none. What
-     * they give is borrowed, until the store is closed. */
-    dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
-                            dw_error *err);
-    dw_status (*find_guest)(void *user, const char *name, dw_module **module, dw_error *err);
-    /* What went wrong in an actor that nobody waits for; may be NULL. */
-    void (*on_problem)(void *user, const char *id, const dw_error *problem);
-    dw_write_fn on_stderr; /* of its guests; NULL: the process's own */
-    void *user;            /* given to all of these */
-    /* The actor has worked on the message of dw_store_send, whose answer is complete; `result` is
-     * what driftwood_receive returned if negative, else DW_OK. A failure (an answer that could not
-     * be passed on, say) becomes that call's: the actor is as it was before, and the message is
-     * gone. May be NULL. */
-    dw_status (*on_answered)(void *user, const char *id, dw_status result, dw_error *err);
-    /* To look only, in a folder that must be there and need not be writable: nothing is made,
-     * changed or removed. Others may look meanwhile, nobody may work. What would change an actor
-     * is DW_E_DENIED. */
-    bool read_only;
-    /* Where the newest snapshots of an actor are missing, deleted by hand say, the newest that
-     * is there is taken; false: DW_E_FORMAT, which names what is missing. */
-    bool accept_older;
-    /* dw_thaw_options.limits of every actor that is loaded, and the folder's own; copied. */
-    const dw_limits *limits;
-} dw_store_options;
-
-/* `options` must name a path. Errors: DW_E_ARG (none), DW_E_BUSY (another process works in the
- * folder: which), DW_E_LIMIT (a path that is too long), DW_E_IO, DW_E_NOT_FOUND (read_only: no such
- * folder). */
-DW_API DW_MUST_CHECK dw_status dw_store_open(dw_store **out, dw_engine *engine,
-                                             const dw_store_options *options, dw_error *err);
-/* Messages that wait stay in the folder. */
-DW_API void dw_store_close(dw_store *store);
-
-/* The whole id of the actor whose id begins with `start`. Errors: DW_E_NOT_FOUND, DW_E_ARG (no
- * hexadecimal digits; the start of several). */
-DW_API DW_MUST_CHECK dw_status dw_store_find(dw_store *store, const char *start,
-                                             char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
-/* Call `take` for each actor's id, in order, of those that were there before the first call; it may
- * use the store as it likes, but for closing it. */
-DW_API DW_MUST_CHECK dw_status dw_store_list(dw_store *store,
-                                             void (*take)(void *user, const char *id), void *user,
-                                             dw_error *err);
-typedef struct dw_store_info {
-    size_t struct_bytes;
-    uint64_t snapshot_count; /* a full one and deltas */
-    uint64_t bytes;          /* of all */
-    uint64_t waiting;        /* messages accepted and not worked on */
-    uint64_t done;           /* messages worked on here */
-    uint64_t set_aside;      /* messages given up, which its owner may drop or retry */
-    char parent[DW_ACTOR_ID_CHARS + 1]; /* that it was forked from or spawned by, whether or not
-                                           that is there still; "": none, it was imported, or an
-                                           earlier version made it */
-    uint32_t depth; /* generations that actors made, since one that was made from outside */
-} dw_store_info;
-/* Errors: DW_E_FORMAT (snapshots that do not belong together, or one is missing), DW_E_ARG
- * (struct_bytes). */
-DW_API DW_MUST_CHECK dw_status dw_store_get_info(dw_store *store, const char *id,
-                                                 dw_store_info *info, dw_error *err);
-
-/* `info` and `id` are borrowed until it returns; where nothing is known of an actor `info` is NULL,
- * and `problem` what dw_store_get_info fails with. It may use the store, but for closing it. */
-typedef void (*dw_store_info_fn)(void *user, const char *id, const dw_store_info *info,
-                                 const dw_error *problem);
-/* The same of many actors: of up to `max`, from 1 to 4,096, in the order of their ids, from the
- * first behind the id `after` on (NULL: from the first there is), call `take` for each; for none
- * where there are no more. What it costs does not depend on how many there are beside. Errors:
- * DW_E_ARG. */
-DW_API DW_MUST_CHECK dw_status dw_store_list_infos(dw_store *store, const char *after, size_t max,
-                                                   dw_store_info_fn take, void *user,
-                                                   dw_error *err);
-
-/* The module of this hash (SHA-256, 64 digits) that the folder holds; borrowed until the store is
- * closed. For dw_thaw_options.find_module. Errors: DW_E_NOT_FOUND, DW_E_FORMAT (it is damaged),
- * DW_E_IO, DW_E_MEMORY. */
-DW_API DW_MUST_CHECK dw_status dw_store_find_module(dw_store *store, const char *sha256,
-                                                    dw_module **module, dw_error *err);
-
-/* Its snapshot files [*count], a full one and deltas upon it; borrowed until the next call.
- * Errors: DW_E_FORMAT. */
-DW_API DW_MUST_CHECK dw_status dw_store_paths(dw_store *store, const char *id,
-                                              const char *const **paths, size_t *count,
-                                              dw_error *err);
-
-/* A new actor; its id. Errors: those of dw_actor_spawn. */
-DW_API DW_MUST_CHECK dw_status dw_store_spawn(dw_store *store, dw_module *module,
-                                              const dw_actor_options *options,
-                                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
-/* Accept a message, and work until it is answered: on what waits for this actor before it, and on
- * the message. Then each actor that got messages meanwhile has one turn; what waits beyond that is
- * for dw_store_run. The message is on the disk before it is worked on. `on_answer` gets the answer
- * to this one.
- * Errors: DW_E_NOT_FOUND (no such actor, or it ended at what it had to do before this message);
- * dw_actor_receive's for this message: if the actor broke off, it is as it was before, and the
- * message is gone. Likewise where the actor, or what it asked for, could not be loaded or written
- * (DW_E_IO), on whatever disk, though `on_answer` has had the answer. What goes wrong in other
- * actors is told to on_problem, as is what is refused of what the actor asked for. */
-DW_API DW_MUST_CHECK dw_status dw_store_send(dw_store *store, const char *id,
-                                             const dw_actor_effect *message, dw_write_fn on_answer,
-                                             void *user, dw_error *err);
-/* Work on all that waits: messages, timers that are due, effects that an earlier version left, and
- * what comes of them. Actors take turns of one message each. Timers that become due meanwhile wait
- * for the next call.
- * Errors: DW_E_STATE (actors that could not work, which are told of one by one; the others did). */
-DW_API DW_MUST_CHECK dw_status dw_store_run(dw_store *store, dw_error *err);
-
-/* Call `take` for each message that waits or was set aside, in the order of their numbers; what it
- * is given is borrowed until it returns. Messages that are in the actor itself, of timers and of an
- * imported actor, are not among them until they are set aside. */
-DW_API DW_MUST_CHECK dw_status dw_store_list_mail(dw_store *store, const char *id,
-                                                  void (*take)(void *user,
-                                                 const struct dw_runtime_message *message),
-                                                  void *user, dw_error *err);
-/* The content of message `number`: `take` gets it, once. Errors: DW_E_NOT_FOUND (no such message),
- * DW_E_IO (`take` failed). */
-DW_API DW_MUST_CHECK dw_status dw_store_read_mail(dw_store *store, const char *id, uint64_t number,
-                                                  dw_write_fn take, void *user, dw_error *err);
-/* Drop message `number`, which waits or was set aside; DW_MAIL_ALL: all that were set aside.
- * `*count` (may be NULL): how many. Errors: DW_E_NOT_FOUND (no such message), DW_E_STATE. */
-DW_API DW_MUST_CHECK dw_status dw_store_drop_mail(dw_store *store, const char *id, uint64_t number,
-                                                  uint64_t *count, dw_error *err);
-/* The same, to let it wait again, behind all others and without earlier attempts. Errors: also
- * DW_E_ARG (it was not set aside). */
-DW_API DW_MUST_CHECK dw_status dw_store_retry_mail(dw_store *store, const char *id,
-                                                   uint64_t number, uint64_t *count, dw_error *err);
-
-/* A fork of the actor, as its snapshot is. Messages that wait stay the parent's.
- * Errors: those of dw_actor_thaw. */
-DW_API DW_MUST_CHECK dw_status dw_store_fork(dw_store *store, const char *id,
-                                             char child[DW_ACTOR_ID_CHARS + 1], dw_error *err);
-/* Write the actor as one full snapshot in the place of all it has. `stats` may be NULL.
- * Errors: those of dw_actor_thaw and dw_actor_freeze. */
-DW_API DW_MUST_CHECK dw_status dw_store_freeze(dw_store *store, const char *id,
-                                               dw_freeze_stats *stats, dw_error *err);
-/* The actor itself, a copy of what the folder has: to be looked at, exported or run apart; the
- * caller's to destroy. `kv_type` NULL: as it is. Errors: those of dw_actor_thaw. */
-DW_API DW_MUST_CHECK dw_status dw_store_thaw(dw_store *store, const char *id,
-                                             const dw_kv_type *kv_type, dw_actor **actor,
-                                             dw_thaw_stats *stats, dw_error *err);
-/* Take in an actor under a new id. `actor` is left as it is. Errors: those of dw_actor_freeze. */
-DW_API DW_MUST_CHECK dw_status dw_store_add(dw_store *store, dw_actor *actor,
-                                            char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
-/* The end of an actor: its files go. */
-DW_API DW_MUST_CHECK dw_status dw_store_stop(dw_store *store, const char *id, dw_error *err);
-/* The same for the actor and all that descend from it, or for all there are, with what waits for
- * them and what they asked for: as one. After a failure all are there; when the process ends in
- * the middle, all or none. What is left of those that are gone goes at the next opening.
- * `*count` (may be NULL): how many. */
-DW_API DW_MUST_CHECK dw_status dw_store_stop_tree(dw_store *store, const char *id, uint64_t *count,
-                                                  dw_error *err);
-DW_API DW_MUST_CHECK dw_status dw_store_stop_all(dw_store *store, uint64_t *count, dw_error *err);
-
 /* ---- many actors at once ------------------------------------------------------------------- */
 
 /* Makes actors, gives them messages, carries out what they ask for, and starts anew those that
@@ -1887,6 +1718,7 @@ typedef struct dw_runtime_end {
     const dw_error *error; /* where status is not DW_OK; until the callback returns, as the next */
     const char *actor;     /* the id: of the new one, where one was to be made */
     uint64_t number;       /* dw_runtime_send's, dw_runtime_freeze's */
+    const dw_freeze_stats *written; /* what a freeze has written to the disk; NULL: nothing */
 } dw_runtime_end;
 typedef void (*dw_runtime_end_fn)(void *user, const dw_runtime_end *end);
 

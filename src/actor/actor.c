@@ -569,12 +569,6 @@ dw_status dw_actor_effect_at(const dw_actor *actor, size_t index, dw_actor_effec
     return DW_OK;
 }
 
-void dw_actor_take_effects(dw_actor *actor, dw_mailbox *effects)
-{
-    *effects = actor->effects;
-    actor->effects = (dw_mailbox){.count = 0};
-}
-
 void dw_actor_drop_effects(dw_actor *actor, size_t count)
 {
     for (size_t i = 0; i < count && actor->effects.count > 0; i++) {

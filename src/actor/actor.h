@@ -40,8 +40,6 @@ void dw_actor_effect_cause(const dw_actor *actor, uint64_t number, uint64_t *cau
 /* Messages worked on so far; messages and timers that are in it. */
 uint64_t dw_actor_received(const dw_actor *actor);
 size_t dw_actor_inside(const dw_actor *actor);
-/* Take all effects out of it, in order; `effects` is empty before. */
-void dw_actor_take_effects(dw_actor *actor, dw_mailbox *effects);
 /* Effects from now on are numbered behind those of `other`, whose place the actor takes. */
 void dw_actor_number_behind(dw_actor *actor, const dw_actor *other);
 /* Drop the message that waits longest, if one does. */

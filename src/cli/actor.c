@@ -17,7 +17,7 @@ static const char usage[] =
     "\n"
     "Actors are guests that live between messages: memory, globals, contexts (KV caches), "
     "samplers\n"
-    "and mailbox are kept in a state folder. ID may be the first digits of an id.\n"
+    "and mailbox are kept in a state folder. ID may be the first digits of an id, or TENANT@NAME.\n"
     "\n"
     "  spawn --guest G      a new actor of guest G, a .wasm file or the name of one that came\n"
     "                       along; prints its id. Takes the options of `driftwood run`\n"
@@ -25,7 +25,10 @@ static const char usage[] =
     "  list                 the actors there are\n"
     "  show ID              what one consists of\n"
     "  run                  work on all that waits: messages, timers that are due\n"
-    "  freeze ID            write it as one full snapshot in the place of its deltas\n"
+    "  freeze ID            write it as one full snapshot in the place of its deltas, and keep "
+    "that\n"
+    "                       as a freeze, the last 8 of which there are; prints its number\n"
+    "  rewind ID N          let it be what it was at freeze N; 0: at the last, or at first\n"
     "  thaw ID              load it, and tell how long that took\n"
     "  fork ID              a copy that goes on by itself; prints its id\n"
     "  export ID FILE       write it to FILE, -: standard output\n"
@@ -61,6 +64,11 @@ static const char usage[] =
     "  --drop N|all         mail: drop message N, or all that were set aside\n"
     "  --retry N|all        mail: let what was set aside wait again\n"
     "  --tree, --all        stop: see there\n"
+    "  --log FILE           append what happens to FILE, as JSON, one a line; -: standard error\n"
+    "  --log-level LEVEL    error, warn (the default), info or debug\n"
+    "  --trace FILE         write what becomes of messages to FILE, for https://ui.perfetto.dev\n"
+    "  --control            let `driftwood top` look meanwhile, at the socket `control` in the\n"
+    "                       state folder\n"
     "  -j, --json           one object in place of text\n";
 /* A string may have 4,095 characters. */
 static const char usage_of_guests[] =
@@ -88,6 +96,10 @@ enum {
     OPT_PRIORITY,
     OPT_DURABILITY,
     OPT_MANIFEST,
+    OPT_LOG,
+    OPT_LOG_LEVEL,
+    OPT_TRACE,
+    OPT_CONTROL,
     OPT_COUNT
 };
 
@@ -105,7 +117,7 @@ enum {
     USES_MAIL = 1 << 9,
     USES_STOP = 1 << 10,
     USES_TERMS = 1 << 11,   /* an actor is made under */
-    USES_RUNTIME = 1 << 12, /* opens a runtime: makes actors, or has them work */
+    USES_RUNTIME = 1 << 12, /* makes actors, or has them in memory */
 };
 
 static const struct option options[] = {
@@ -125,6 +137,10 @@ static const struct option options[] = {
     {"priority", required_argument, NULL, OPT_PRIORITY},
     {"durability", required_argument, NULL, OPT_DURABILITY},
     {"manifest", required_argument, NULL, OPT_MANIFEST},
+    {"log", required_argument, NULL, OPT_LOG},
+    {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+    {"trace", required_argument, NULL, OPT_TRACE},
+    {"control", no_argument, NULL, OPT_CONTROL},
     {"message", required_argument, NULL, OPT_MESSAGE},
     {"tokens", required_argument, NULL, OPT_TOKENS},
     {"env", required_argument, NULL, OPT_ENV},
@@ -137,6 +153,7 @@ typedef struct request {
     dw_cli_session session; /* of spawn, and which device */
     dw_cli_actors actors;
     dw_cli_terms terms;
+    dw_cli_seeing seeing;
     const char *state;
     const char *message;
     uint64_t tokens;
@@ -296,27 +313,32 @@ typedef struct listing {
     char last[DW_ACTOR_ID_CHARS + 1]; /* of it */
 } listing;
 
-static void list_one(void *user, const char *id, const dw_store_info *info, const dw_error *problem)
+static void list_one(void *user, const char *id, const dw_runtime_actor_info *info,
+                     const dw_error *problem)
 {
     listing *to = user;
     to->count++;
     (void)snprintf(to->last, sizeof to->last, "%s", id);
-    if (info == NULL) {
+    if (problem != NULL) {
         to->exit_code = fail(problem);
     } else if (to->list != NULL) {
         (void)json_array_append_new(
             to->list,
-            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "id", id, "parent", info->parent,
-                      "depth", (json_int_t)info->depth, "snapshots",
-                      (json_int_t)info->snapshot_count, "bytes", (json_int_t)info->bytes, "waiting",
-                      (json_int_t)info->waiting, "set_aside", (json_int_t)info->set_aside, "done",
-                      dw_cli_count_json(info->done)));
+            json_pack("{s:s, s:s, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "id", id, "parent",
+                      info->parent, "depth", (json_int_t)info->depth, "tenant", info->tenant,
+                      "name", info->name, "snapshots", (json_int_t)info->snapshot_count, "bytes",
+                      (json_int_t)info->snapshot_bytes, "waiting", (json_int_t)info->waiting,
+                      "set_aside", (json_int_t)info->set_aside, "done",
+                      dw_cli_count_json(info->snapshot_done)));
     } else {
         dw_cli_print("%s  %llu snapshots, %.1f MB, %llu messages done, %llu waiting", id,
-                     (unsigned long long)info->snapshot_count, (double)info->bytes / 1e6,
-                     (unsigned long long)info->done, (unsigned long long)info->waiting);
+                     (unsigned long long)info->snapshot_count, (double)info->snapshot_bytes / 1e6,
+                     (unsigned long long)info->snapshot_done, (unsigned long long)info->waiting);
         if (info->set_aside > 0) {
             dw_cli_print(", %llu set aside", (unsigned long long)info->set_aside);
+        }
+        if (info->name[0] != '\0') {
+            dw_cli_print(", %s@%s", info->tenant, info->name);
         }
         dw_cli_print("\n");
     }
@@ -328,8 +350,8 @@ static int list(request *r)
     listing to = {.list = r->json ? json_array() : NULL};
     do {
         to.count = 0;
-        if (dw_store_list_infos(r->actors.store, to.last[0] != '\0' ? to.last : NULL, LISTED,
-                                list_one, &to, &error) != DW_OK) {
+        if (dw_runtime_list_infos(r->actors.runtime, to.last[0] != '\0' ? to.last : NULL, LISTED,
+                                  list_one, &to, &error) != DW_OK) {
             json_decref(to.list);
             return fail(&error);
         }
@@ -362,24 +384,62 @@ static int run_all(request *r, const char *id)
     return dw_runtime_work(r->actors.runtime, DW_WORK_ALL, &error) == DW_OK ? 0 : fail(&error);
 }
 
+/* How it ended, and what it has written. */
+typedef struct frozen {
+    dw_error error;
+    uint64_t number;
+    dw_freeze_stats stats;
+} frozen;
+
+static void on_frozen(void *user, const dw_runtime_end *end)
+{
+    frozen *to = user;
+    if (end->status != DW_OK) {
+        to->error = *end->error;
+    } else if (end->written != NULL) {
+        to->stats = *end->written;
+    }
+    to->error.code = end->status;
+    to->number = end->number;
+}
+
 static int freeze(request *r, const char *id)
 {
     dw_error error;
-    dw_freeze_stats stats = {.struct_bytes = sizeof stats};
+    frozen to = {.error = {.message = ""}};
     uint64_t started = dw_cli_clock_ns();
-    if (dw_store_freeze(r->actors.store, id, &stats, &error) != DW_OK) {
+    dw_status status = dw_runtime_begin_freeze(r->actors.runtime, id, on_frozen, &to, &error);
+    if (status == DW_OK) {
+        status = dw_runtime_wait(r->actors.runtime, 0, &error);
+    }
+    if (status == DW_OK && to.error.code != DW_OK) {
+        error = to.error;
+        status = error.code;
+    }
+    if (status != DW_OK) {
         return fail(&error);
     }
     double took_ms = (double)(dw_cli_clock_ns() - started) / 1e6;
     if (r->json) {
-        return print_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:f}", "id", id, "identity",
-                                    stats.identity, "file_bytes", (json_int_t)stats.file_bytes,
-                                    "kv_bytes", (json_int_t)stats.kv_bytes, "memory_bytes",
-                                    (json_int_t)stats.memory_bytes, "ms", took_ms));
+        return print_json(json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:f}", "id", id, "number",
+                                    dw_cli_count_json(to.number), "identity", to.stats.identity,
+                                    "file_bytes", (json_int_t)to.stats.file_bytes, "kv_bytes",
+                                    (json_int_t)to.stats.kv_bytes, "memory_bytes",
+                                    (json_int_t)to.stats.memory_bytes, "ms", took_ms));
     }
-    dw_cli_print("%s  %llu bytes in %.1f ms\n", stats.identity,
-                 (unsigned long long)stats.file_bytes, took_ms);
+    dw_cli_print("freeze %llu: %s  %llu bytes in %.1f ms\n", (unsigned long long)to.number,
+                 to.stats.identity, (unsigned long long)to.stats.file_bytes, took_ms);
     return 0;
+}
+
+static int rewind_one(request *r, const char *id)
+{
+    dw_error error;
+    uint64_t number = 0;
+    if (dw_cli_whole("rewind", r->args[1], 0, UINT64_MAX, &number, &error) != DW_OK) {
+        return dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
+    }
+    return dw_runtime_rewind(r->actors.runtime, id, number, &error) == DW_OK ? 0 : fail(&error);
 }
 
 static int thaw(request *r, const char *id)
@@ -388,11 +448,11 @@ static int thaw(request *r, const char *id)
     dw_actor *actor = NULL;
     dw_thaw_stats stats = {.struct_bytes = sizeof stats};
     /* Once before: the module and the model are loaded then, as in a process that goes on. */
-    dw_status status = dw_store_thaw(r->actors.store, id, NULL, &actor, NULL, &error);
+    dw_status status = dw_cli_actors_copy(&r->actors, id, NULL, &actor, NULL, &error);
     dw_actor_destroy(actor);
     uint64_t started = dw_cli_clock_ns();
     if (status == DW_OK) {
-        status = dw_store_thaw(r->actors.store, id, NULL, &actor, &stats, &error);
+        status = dw_cli_actors_copy(&r->actors, id, NULL, &actor, &stats, &error);
     }
     double took_us = (double)(dw_cli_clock_ns() - started) / 1e3;
     dw_actor_destroy(status == DW_OK ? actor : NULL);
@@ -506,10 +566,11 @@ static int stop(request *r, const char *id)
     dw_error error;
     uint64_t count = 0;
     if (!r->all && !r->tree) {
-        return dw_store_stop(r->actors.store, id, &error) == DW_OK ? 0 : fail(&error);
+        return dw_runtime_stop(r->actors.runtime, id, &error) == DW_OK ? 0 : fail(&error);
     }
-    dw_status status = r->all ? dw_store_stop_all(r->actors.store, &count, &error)
-                              : dw_store_stop_tree(r->actors.store, id, &count, &error);
+    dw_runtime *runtime = r->actors.runtime;
+    dw_status status = r->all ? dw_runtime_stop_all(runtime, &count, &error)
+                              : dw_runtime_stop_tree(runtime, id, &count, &error);
     if (status != DW_OK) {
         return fail(&error);
     }
@@ -545,7 +606,8 @@ static const subcommand subcommands[] = {
     {"list", list_without_id, 0, false, true, USES_STATE | USES_JSON},
     {"show", show, 1, true, true, USES_STATE | USES_JSON},
     {"run", run_all, 0, false, false, USES_STATE | USES_MODEL | USES_RUNTIME},
-    {"freeze", freeze, 1, true, false, USES_STATE | USES_MODEL | USES_JSON},
+    {"freeze", freeze, 1, true, false, USES_STATE | USES_MODEL | USES_JSON | USES_RUNTIME},
+    {"rewind", rewind_one, 2, true, false, USES_STATE | USES_MODEL | USES_RUNTIME},
     {"thaw", thaw, 1, true, true, USES_STATE | USES_MODEL | USES_JSON},
     {"fork", fork_one, 1, true, false, USES_STATE | USES_MODEL | USES_JSON | USES_RUNTIME},
     {"export", export_one, 2, true, true,
@@ -559,6 +621,36 @@ static const subcommand subcommands[] = {
 };
 
 /* ---- the command line -------------------------------------------------------------------- */
+
+/* What an actor is made under, and what is to be seen. */
+static dw_status take_terms(request *r, int option, const char *value, dw_error *err)
+{
+    switch (option) {
+    case OPT_TENANT:
+        r->terms.tenant = value;
+        return DW_OK;
+    case OPT_PRIORITY:
+        return dw_cli_terms_priority(&r->terms, value, err);
+    case OPT_DURABILITY:
+        return dw_cli_terms_durability(&r->terms, value, err);
+    case OPT_MANIFEST:
+        r->terms.manifest = value;
+        return DW_OK;
+    case OPT_LOG:
+        r->seeing.log = value;
+        return DW_OK;
+    case OPT_LOG_LEVEL:
+        return dw_cli_seeing_level(&r->seeing, value, err);
+    case OPT_TRACE:
+        r->seeing.trace = value;
+        return DW_OK;
+    case OPT_CONTROL:
+        r->seeing.control = true;
+        return DW_OK;
+    default:
+        return dw_cli_session_option(&r->session, option, value, err);
+    }
+}
 
 static dw_status take_option(request *r, int option, const char *value, dw_error *err)
 {
@@ -596,16 +688,6 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
     case OPT_TREE:
         r->tree = true;
         return DW_OK;
-    case OPT_TENANT:
-        r->terms.tenant = value;
-        return DW_OK;
-    case OPT_PRIORITY:
-        return dw_cli_terms_priority(&r->terms, value, err);
-    case OPT_DURABILITY:
-        return dw_cli_terms_durability(&r->terms, value, err);
-    case OPT_MANIFEST:
-        r->terms.manifest = value;
-        return DW_OK;
     case OPT_MESSAGE:
         r->message = value;
         return DW_OK;
@@ -617,7 +699,7 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
         r->json = true;
         return DW_OK;
     default:
-        return dw_cli_session_option(&r->session, option, value, err);
+        return take_terms(r, option, value, err);
     }
 }
 
@@ -659,6 +741,10 @@ static unsigned use_of(int option)
     case OPT_DURABILITY:
         return USES_TERMS;
     case OPT_MANIFEST:
+    case OPT_LOG:
+    case OPT_LOG_LEVEL:
+    case OPT_TRACE:
+    case OPT_CONTROL:
         return USES_RUNTIME;
     case OPT_FORCE:
         return USES_STATE;
@@ -686,9 +772,39 @@ static void tell_idle_options(request *r, const subcommand *chosen)
     if ((chosen->uses & USES_MODEL) == 0) {
         r->session.kv_bytes_max = 0;
     }
+    if ((chosen->uses & USES_RUNTIME) == 0) {
+        r->seeing = (dw_cli_seeing){.log = NULL};
+        r->terms.manifest = NULL;
+    }
     if (names.text[0] != '\0') {
         dw_cli_note("%s: no effect on actor %s", names.text, chosen->name);
     }
+}
+
+static dw_status open_for(request *r, const subcommand *chosen, dw_error *err)
+{
+    dw_status status = DW_OK;
+    if (chosen->run == import_one && strcmp(r->args[0], "-") == 0) {
+        /* Before the folder is locked: what writes the pipe may work in it. */
+        status = dw_cli_spool(stdin, r->spooled, sizeof r->spooled, &r->spooled_fd, err);
+    }
+    const dw_cli_opening how = {.state = r->state,
+                                .session = &r->session,
+                                .terms = &r->terms,
+                                .seeing = &r->seeing,
+                                .reads = chosen->reads,
+                                .accept_older = r->force};
+    return status == DW_OK ? dw_cli_actors_open(&r->actors, &how, err) : status;
+}
+
+static int close_after(request *r, int exit_code)
+{
+    dw_error error;
+    if (dw_cli_actors_close(&r->actors, &error) != DW_OK) {
+        exit_code = exit_code != 0 ? exit_code : fail(&error);
+    }
+    dw_cli_remove_temporary(r->spooled, r->spooled_fd);
+    return exit_code;
 }
 
 static int perform(request *r, const char *name)
@@ -713,26 +829,11 @@ static int perform(request *r, const char *name)
         return dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
     }
     tell_idle_options(r, chosen);
-    if (chosen->run == import_one && strcmp(r->args[0], "-") == 0) {
-        /* Before the folder is locked: what writes the pipe may work in it. */
-        status = dw_cli_spool(stdin, r->spooled, sizeof r->spooled, &r->spooled_fd, &error);
-    }
-    if (status == DW_OK) {
-        const dw_cli_opening how = {.state = r->state,
-                                    .session = &r->session,
-                                    .terms = &r->terms,
-                                    .works = (chosen->uses & USES_RUNTIME) != 0,
-                                    .reads = chosen->reads,
-                                    .accept_older = r->force};
-        status = dw_cli_actors_open(&r->actors, &how, &error);
-    }
+    status = open_for(r, chosen, &error);
     if (status == DW_OK && chosen->takes_id && !all) {
         status = dw_cli_actors_find(&r->actors, r->args[0], id, &error);
     }
-    int exit_code = status == DW_OK ? chosen->run(r, id) : fail(&error);
-    dw_cli_actors_close(&r->actors);
-    dw_cli_remove_temporary(r->spooled, r->spooled_fd);
-    return exit_code;
+    return close_after(r, status == DW_OK ? chosen->run(r, id) : fail(&error));
 }
 
 int dw_cli_actor(int argc, char **argv)
@@ -746,6 +847,7 @@ int dw_cli_actor(int argc, char **argv)
     }
     r->tokens = VERIFY_TOKENS;
     r->spooled_fd = -1;
+    r->actors.seen = (dw_cli_seen){.log_fd = -1, .trace_fd = -1};
     while ((option = getopt_long(argc, argv, "hj", options, NULL)) != -1) {
         if (option == 'h') {
             dw_cli_print("%s%s%s", usage, DW_CLI_SESSION_HELP, usage_of_guests);

@@ -75,10 +75,9 @@ dw_status dw_cli_actors_export(dw_cli_actors *actors, const char *id, const dw_c
     dw_freeze_options options = {.struct_bytes = sizeof options, .without_module = how->by_hash};
     dw_status status = dw_cli_place(how->path, place, &stream, err);
     if (status == DW_OK) {
-        status = dw_store_thaw(actors->store, id, how->kv_type, &actor, NULL, err);
+        status = dw_cli_actors_copy(actors, id, how->kv_type, &actor, NULL, err);
     }
-    dw_store_close(actors->store);
-    actors->store = NULL;
+    dw_cli_actors_leave(actors);
     if (status == DW_OK && stream) {
         status = write_stream(actor, how, &options, stats, err);
     } else if (status == DW_OK && how->compressed) {

@@ -59,20 +59,37 @@ static dw_status add_file(json_t *files, const char *path, bool last, json_t **a
     return DW_OK;
 }
 
+static dw_status list_freezes(dw_cli_actors *actors, const char *id, json_t **list, dw_error *err)
+{
+    uint64_t numbers[16];
+    size_t count = 0;
+    dw_status status = dw_runtime_list_freezes(actors->runtime, id, numbers,
+                                               sizeof numbers / sizeof numbers[0], &count, err);
+    *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        (void)json_array_append_new(*list, dw_cli_count_json(numbers[i]));
+    }
+    return status;
+}
+
 dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **about, dw_error *err)
 {
-    const char *const *paths;
-    size_t count;
+    dw_cli_paths paths;
     json_t *files = json_array();
     json_t *actor = NULL;
-    dw_store_info info = {.struct_bytes = sizeof info};
+    json_t *freezes = NULL;
+    dw_runtime_actor_info info = {.struct_bytes = sizeof info};
     *about = NULL;
-    dw_status status = dw_store_get_info(actors->store, id, &info, err);
-    if (status == DW_OK) {
-        status = dw_store_paths(actors->store, id, &paths, &count, err);
+    dw_status status = dw_cli_actors_paths(actors, id, &paths, err);
+    for (size_t i = 0; status == DW_OK && i < paths.count; i++) {
+        status = add_file(files, paths.list[i], i + 1 == paths.count, &actor, err);
     }
-    for (size_t i = 0; status == DW_OK && i < count; i++) {
-        status = add_file(files, paths[i], i + 1 == count, &actor, err);
+    dw_cli_paths_release(&paths);
+    if (status == DW_OK) {
+        status = dw_runtime_get_actor_info(actors->runtime, id, &info, err);
+    }
+    if (status == DW_OK) {
+        status = list_freezes(actors, id, &freezes, err);
     }
     if (status == DW_OK && actor == NULL) {
         status = dw_fail(err, DW_E_FORMAT, "actor %s: its snapshot tells nothing of it", id);
@@ -80,16 +97,18 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
     if (status != DW_OK) {
         json_decref(files);
         json_decref(actor);
+        json_decref(freezes);
         return status;
     }
     put(actor, "id", json_string(id));
+    put(actor, "freezes", freezes);
     put(actor, "parent", json_string(info.parent));
     put(actor, "depth", json_integer((json_int_t)info.depth));
     put(actor, "account", dw_cli_actor_account(actor));
     put(actor, "files", files);
     put(actor, "waiting", json_integer((json_int_t)info.waiting));
     put(actor, "set_aside", json_integer((json_int_t)info.set_aside));
-    put(actor, "done", dw_cli_count_json(info.done));
+    put(actor, "done", dw_cli_count_json(info.snapshot_done));
     *about = actor;
     return DW_OK;
 }
@@ -160,6 +179,10 @@ void dw_cli_actors_print(const json_t *about)
     print_times(about);
     dw_cli_print("messages  %llu done, %lld waiting, %lld set aside\n", count_in(about, "done"),
                  number_in(about, "waiting"), number_in(about, "set_aside"));
+    json_array_foreach(json_object_get(about, "freezes"), i, item)
+    {
+        dw_cli_print("freeze    %llu\n", (unsigned long long)json_integer_value(item));
+    }
     json_array_foreach(json_object_get(about, "files"), i, item)
     {
         dw_cli_print("file      %s, %s, %lld bytes\n", text_in(item, "file"),
@@ -329,9 +352,9 @@ dw_status dw_cli_actors_diff(dw_cli_actors *actors, const char *left, const char
 {
     dw_actor *both[] = {NULL, NULL};
     *about = NULL;
-    dw_status status = dw_store_thaw(actors->store, left, NULL, &both[0], NULL, err);
+    dw_status status = dw_cli_actors_copy(actors, left, NULL, &both[0], NULL, err);
     if (status == DW_OK) {
-        status = dw_store_thaw(actors->store, right, NULL, &both[1], NULL, err);
+        status = dw_cli_actors_copy(actors, right, NULL, &both[1], NULL, err);
     }
     if (status == DW_OK) {
         *about = json_pack("{s:[s, s], s:o, s:o}", "actors", left, right, "memory",

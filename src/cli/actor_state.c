@@ -156,26 +156,6 @@ dw_status dw_cli_state_folder(const char *state, char **path, dw_error *err)
 }
 
 /* A command that only reads looks at a folder that cannot be written. */
-static dw_status open_store(dw_cli_actors *actors, const dw_cli_opening *how, dw_error *err)
-{
-    dw_store_options options = {.struct_bytes = sizeof options,
-                                .path = actors->path,
-                                .find_model = find_model,
-                                .find_guest = find_guest,
-                                .on_problem = tell_problem,
-                                .on_stderr = on_stderr,
-                                .user = actors,
-                                .accept_older = how->accept_older,
-                                .limits = &how->session->limits};
-    dw_status status = dw_store_open(&actors->store, actors->engine, &options, err);
-    if (status == DW_E_IO && how->reads) {
-        options.read_only = true;
-        actors->read_only = true;
-        status = dw_store_open(&actors->store, actors->engine, &options, err);
-    }
-    return status;
-}
-
 static dw_status open_runtime(dw_cli_actors *actors, const dw_cli_opening *how, dw_error *err)
 {
     char *manifest = NULL;
@@ -187,14 +167,24 @@ static dw_status open_runtime(dw_cli_actors *actors, const dw_cli_opening *how, 
                                   .on_stderr = on_stderr,
                                   .user = actors,
                                   .accept_older = how->accept_older,
-                                  .limits = &how->session->limits,
+                                  .limits = &actors->limits,
                                   .prefix_path = "", /* a command has no time to find any */
                                   .works_on_request = true,
                                   .makes_tenants = how->terms->manifest == NULL};
     dw_status status = dw_cli_terms_read(how->terms, &manifest, &options.manifest_bytes, err);
     if (status == DW_OK) {
+        status = dw_cli_seen_open(&actors->seen, how->seeing, actors->path, &options, err);
+    }
+    if (status == DW_OK) {
         options.manifest = manifest;
         status = dw_runtime_open(&actors->runtime, actors->engine, &options, err);
+    }
+    if (status == DW_E_IO && how->reads) {
+        options.read_only = actors->read_only = true;
+        status = dw_runtime_open(&actors->runtime, actors->engine, &options, err);
+    }
+    if (status == DW_OK) {
+        status = dw_cli_seen_begin(&actors->seen, actors->runtime, err);
     }
     free(manifest);
     return status;
@@ -210,22 +200,29 @@ dw_status dw_cli_actors_open(dw_cli_actors *actors, const dw_cli_opening *how, d
         .counts_fuel = how->session->limits.fuel != 0 && how->session->limits.fuel != DW_LIMIT_NONE,
         .limits = &how->session->limits,
     };
-    *actors = (dw_cli_actors){.named = how->session->model};
+    *actors = (dw_cli_actors){.named = how->session->model,
+                              .limits = how->session->limits,
+                              .seen = {.log_fd = -1, .trace_fd = -1}};
+    actors->limits.struct_bytes = sizeof actors->limits;
     (void)pthread_mutex_init(&actors->lock, NULL);
     dw_status status = dw_cli_state_folder(how->state, &actors->path, err);
     if (status == DW_OK) {
         status = dw_engine_create(&actors->engine, &engine, err);
     }
-    if (status != DW_OK) {
-        return status;
-    }
-    return how->works ? open_runtime(actors, how, err) : open_store(actors, how, err);
+    return status == DW_OK ? open_runtime(actors, how, err) : status;
 }
 
-void dw_cli_actors_close(dw_cli_actors *actors)
+void dw_cli_actors_leave(dw_cli_actors *actors)
 {
     dw_runtime_close(actors->runtime);
-    dw_store_close(actors->store);
+    actors->runtime = NULL;
+}
+
+dw_status dw_cli_actors_close(dw_cli_actors *actors, dw_error *err)
+{
+    dw_status status = dw_cli_seen_end(&actors->seen, actors->runtime, err);
+    dw_cli_actors_leave(actors);
+    dw_cli_seen_close(&actors->seen);
     for (size_t i = 0; i < actors->module_count; i++) {
         dw_module_unref(actors->modules[i]);
     }
@@ -237,13 +234,86 @@ void dw_cli_actors_close(dw_cli_actors *actors)
     if (actors->engine != NULL || actors->path != NULL) { /* it was opened */
         (void)pthread_mutex_destroy(&actors->lock);
     }
+    return status;
 }
 
 dw_status dw_cli_actors_find(dw_cli_actors *actors, const char *start,
                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
 {
-    return actors->runtime != NULL ? dw_runtime_find_id(actors->runtime, start, id, err)
-                                   : dw_store_find(actors->store, start, id, err);
+    char tenant[DW_TENANT_NAME_MAX + 1];
+    const char *at = strrchr(start, '@');
+    if (at == NULL) {
+        return dw_runtime_find_id(actors->runtime, start, id, err);
+    }
+    size_t length = (size_t)(at - start);
+    if (length > DW_TENANT_NAME_MAX) {
+        return dw_fail(err, DW_E_NOT_FOUND, "no tenant '%.80s'", start);
+    }
+    memcpy(tenant, start, length);
+    tenant[length] = '\0';
+    return dw_runtime_find(actors->runtime, tenant, at + 1, id, err);
+}
+
+/* ---- copies ------------------------------------------------------------------------------ */
+
+static void take_path(void *user, const char *path)
+{
+    dw_cli_paths *paths = user;
+    char *own = paths->count < DW_CLI_PATHS_MAX ? strdup(path) : NULL;
+    if (own != NULL) {
+        paths->list[paths->count++] = own;
+    } else {
+        paths->lost = true;
+    }
+}
+
+dw_status dw_cli_actors_paths(dw_cli_actors *actors, const char *id, dw_cli_paths *paths,
+                              dw_error *err)
+{
+    *paths = (dw_cli_paths){.count = 0};
+    dw_status status = dw_runtime_list_paths(actors->runtime, id, take_path, paths, err);
+    return status == DW_OK && paths->lost
+               ? dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots")
+               : status;
+}
+
+void dw_cli_paths_release(dw_cli_paths *paths)
+{
+    for (size_t i = 0; i < paths->count; i++) {
+        free(paths->list[i]);
+    }
+    paths->count = 0;
+}
+
+static dw_status find_folder_module(void *user, const char *sha256, dw_module **module,
+                                    dw_error *err)
+{
+    return dw_runtime_find_module(((dw_cli_actors *)user)->runtime, sha256, module, err);
+}
+
+dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_type *kv_type,
+                             dw_actor **actor, dw_thaw_stats *stats, dw_error *err)
+{
+    dw_cli_paths paths;
+    *actor = NULL;
+    dw_status status = dw_cli_actors_paths(actors, id, &paths, err);
+    const dw_thaw_options options = {.struct_bytes = sizeof options,
+                                     .paths = (const char *const *)paths.list,
+                                     .path_count = paths.count,
+                                     .find_model = find_model,
+                                     .find_module = find_folder_module,
+                                     .find_user = actors,
+                                     .id = id,
+                                     .trusted = true,
+                                     .kv_type = kv_type,
+                                     .on_stderr = on_stderr,
+                                     .user = actors,
+                                     .limits = &actors->limits};
+    if (status == DW_OK) {
+        status = dw_actor_thaw(actor, actors->engine, &options, stats, err);
+    }
+    dw_cli_paths_release(&paths);
+    return status;
 }
 
 /* ---- new actors -------------------------------------------------------------------------- */

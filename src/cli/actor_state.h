@@ -1,11 +1,11 @@
-/* What `driftwood actor` works with: an engine, a runtime or a store, and the models it has found.
- */
+/* What `driftwood actor` works with: an engine, a runtime, and the models it has found. */
 #ifndef DW_CLI_ACTOR_STATE_H
 #define DW_CLI_ACTOR_STATE_H
 
 #include <jansson.h>
 #include <pthread.h>
 
+#include "cli/actor_seeing.h"
 #include "cli/actor_terms.h"
 #include "cli/session.h"
 
@@ -13,11 +13,12 @@
 
 typedef struct dw_cli_actors {
     dw_engine *engine;
-    dw_runtime *runtime;  /* of what makes actors or has them work; else NULL */
-    dw_store *store;      /* of what looks at them, or moves their files; else NULL */
+    dw_runtime *runtime;
     const char *named;    /* --model; NULL: found by fingerprint among those in the cache */
     char *path;           /* of the state folder */
     bool read_only;       /* it was opened for looking only */
+    dw_limits limits;     /* of actors that are loaded */
+    dw_cli_seen seen;     /* log and trace */
     pthread_mutex_t lock; /* guards what follows: a runtime's threads ask for models and guests */
     dw_model *models[DW_CLI_MODELS_MAX]; /* [model_count], loaded so far */
     size_t model_count;
@@ -28,19 +29,38 @@ typedef struct dw_cli_actors {
 typedef struct dw_cli_opening {
     const char *state; /* NULL: the default folder */
     const dw_cli_session *session;
-    const dw_cli_terms *terms; /* of a runtime */
-    bool works;                /* a runtime is opened, else a store */
-    bool reads;                /* changes nothing: a folder that cannot be written will do */
-    bool accept_older;         /* dw_store_options.accept_older */
+    const dw_cli_terms *terms;
+    const dw_cli_seeing *seeing;
+    bool reads;        /* changes nothing: a folder that cannot be written will do */
+    bool accept_older; /* dw_runtime_options.accept_older */
 } dw_cli_opening;
 /* The state folder's path, for free(); `state` NULL: the usual one. Errors: DW_E_NOT_FOUND,
  * DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw_cli_state_folder(const char *state, char **path, dw_error *err);
 dw_status dw_cli_actors_open(dw_cli_actors *actors, const dw_cli_opening *how, dw_error *err);
-void dw_cli_actors_close(dw_cli_actors *actors);
-/* As dw_store_find. */
+/* The folder is given back; what else is open stays. */
+void dw_cli_actors_leave(dw_cli_actors *actors);
+/* Whether the trace is complete. Errors: DW_E_IO. */
+dw_status dw_cli_actors_close(dw_cli_actors *actors, dw_error *err);
+/* By the start of an id, or by "TENANT@NAME". Errors: those of dw_runtime_find_id, _find. */
 dw_status dw_cli_actors_find(dw_cli_actors *actors, const char *start,
                              char id[DW_ACTOR_ID_CHARS + 1], dw_error *err);
+/* The actor as its files have it, a copy that has nothing to do with the runtime; `kv_type` NULL:
+ * as it is. The caller's to destroy. `stats` may be NULL. Errors: those of dw_runtime_list_paths
+ * and dw_actor_thaw. */
+dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_type *kv_type,
+                             dw_actor **actor, dw_thaw_stats *stats, dw_error *err);
+/* Where an actor's files are, from a full snapshot on. */
+#define DW_CLI_PATHS_MAX 64
+typedef struct dw_cli_paths {
+    char *list[DW_CLI_PATHS_MAX]; /* [count] */
+    size_t count;
+    bool lost; /* some could not be kept */
+} dw_cli_paths;
+/* `paths` is the caller's to release, also on failure. */
+dw_status dw_cli_actors_paths(dw_cli_actors *actors, const char *id, dw_cli_paths *paths,
+                              dw_error *err);
+void dw_cli_paths_release(dw_cli_paths *paths);
 
 dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
                               const dw_cli_terms *terms, char id[DW_ACTOR_ID_CHARS + 1],
@@ -67,8 +87,9 @@ typedef struct dw_cli_export {
     bool by_hash;
     bool compressed;
 } dw_cli_export;
-/* Write the actor to a file, which is there whole or as it was, or into a pipe or device. The store
- * is closed before: what reads the other end of a pipe may be another that works in its folder. */
+/* Write the actor to a file, which is there whole or as it was, or into a pipe or device. The
+ * folder is given back before: what reads the other end of a pipe may be another that works in its
+ * folder. */
 dw_status dw_cli_actors_export(dw_cli_actors *actors, const char *id, const dw_cli_export *how,
                                dw_freeze_stats *stats, dw_error *err);
 

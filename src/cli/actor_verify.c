@@ -158,7 +158,7 @@ static dw_status compare_state(dw_actor *const *pair, const char *path, dw_cli_v
     return status;
 }
 
-/* A name that the store removes, should this process be killed (docs/actors.md). In a folder that
+/* A name that is removed at the next opening, should this process be killed. In a folder that
  * cannot be written there is none; the file is then among those of everybody. */
 static dw_status file_for_copies(const dw_cli_actors *actors, char path[DW_CLI_PATH_MAX],
                                  dw_error *err)
@@ -188,7 +188,7 @@ dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const dw_c
     if (status != DW_OK) {
         return status;
     }
-    status = dw_store_thaw(actors->store, id, NULL, &pair[0], NULL, err);
+    status = dw_cli_actors_copy(actors, id, NULL, &pair[0], NULL, err);
     if (status == DW_OK) {
         status = dw_actor_freeze(pair[0], path, NULL, NULL, err);
     }

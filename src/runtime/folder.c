@@ -400,6 +400,7 @@ static bool wants_full(const dw__kept *kept)
 static void note_bytes(dw__written *written, const dw_freeze_stats *stats, bool is_new)
 {
     written->freezes++;
+    written->last = *stats;
     written->bytes += stats->file_bytes;
     written->new_bytes += is_new ? stats->kv_bytes + stats->memory_bytes : 0;
 }

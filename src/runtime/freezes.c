@@ -45,6 +45,7 @@ void dw__freeze_kept_finish(dw__operation *operation)
     if (operation->error.code == DW_OK) {
         dw__turn_written(runtime, record);
         operation->number = record->kept.sequence;
+        operation->written = record->turn->written.last;
         record->freeze_number = operation->number;
         dw__happened(runtime, record,
                      &(dw__happening){.kind = DW_EVENT_FROZEN, .number = operation->number});

@@ -41,6 +41,7 @@ typedef struct dw__written {
     uint64_t freezes;
     uint64_t new_bytes; /* keys and values, and pages of memories, that they had to hold */
     uint64_t bytes;     /* of the files */
+    dw_freeze_stats last;
 } dw__written;
 
 /* All that comes of a turn, or of making an actor. */

@@ -127,6 +127,18 @@ static bool has_row(const dw__mailbox *mailbox, uint64_t row)
     return mail != NULL;
 }
 
+/* What is counted of causes is in memory alone: after a restart it goes on from those of the
+ * messages that wait. */
+static void note_cause(dw_runtime *runtime, const dw__mail *mail)
+{
+    uint64_t *cause = &runtime->causes[mail->cause % DW__CAUSES].cause;
+    uint64_t *count = &runtime->causes[mail->cause % DW__CAUSES].count;
+    if (mail->cause != 0 && (*cause != mail->cause || *count < mail->caused)) {
+        *cause = mail->cause;
+        *count = mail->caused;
+    }
+}
+
 void dw__arrive(dw_runtime *runtime, dw__record *record, dw__mail *mail)
 {
     bool read = record->loaded && mail->row <= record->seen_row;
@@ -137,6 +149,7 @@ void dw__arrive(dw_runtime *runtime, dw__record *record, dw__mail *mail)
     if (mail->number == 0) {
         mail->number = ++runtime->mail_number;
     }
+    note_cause(runtime, mail);
     dw__mailbox_put_row(&record->mail, mail);
     dw__mail_accepted(runtime, record, mail);
 }

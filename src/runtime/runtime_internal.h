@@ -353,8 +353,9 @@ struct dw__operation {
     void *seed;                /* of a spawn */
     void *given;               /* of an import; its first freeze */
     void *freeze;
-    void *module; /* of an upgrade; counted */
-    int fd;       /* of an export */
+    void *module;            /* of an upgrade; counted */
+    int fd;                  /* of an export */
+    dw_freeze_stats written; /* of a freeze; struct_bytes 0: nothing was */
     /* Of an actor that is read from its folder: */
     dw_actor_row row;
     dw__mailbox mail;

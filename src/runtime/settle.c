@@ -197,6 +197,7 @@ static void succeed(dw_runtime *runtime, dw__record *record)
     carry_out(runtime, record);
     if (turn->folder.aside != NULL) {
         tell_given_up(runtime, record);
+        record->inside = runtime->platform.waiting(runtime->platform.user, record->body);
     } else if (turn->has_message) {
         if (record->current != NULL) {
             record->current->row = 0;

@@ -436,24 +436,32 @@ void dw__lock_again(dw_runtime *runtime, dw__lock_scope scope)
 }
 
 /* Without the lock. */
-static void tell_end(const dw_error *error, uint64_t about, uint64_t number,
+static void tell_end(const dw_error *error, uint64_t about, dw_runtime_end end,
                      dw_runtime_end_fn on_end, void *user)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
-    dw_runtime_end end = {.struct_bytes = sizeof end,
-                          .status = error->code,
-                          .error = error,
-                          .actor = id,
-                          .number = number};
     dw__id_text(id, about);
+    end.struct_bytes = sizeof end;
+    end.status = error->code;
+    end.error = error;
+    end.actor = id;
     if (on_end != NULL) {
         on_end(user, &end);
     }
 }
 
+static void tell_operation(const dw__operation *operation)
+{
+    const dw_runtime_end end = {
+        .number = operation->number,
+        .written = operation->written.struct_bytes != 0 ? &operation->written : NULL};
+    tell_end(&operation->error, operation->about, end, operation->on_end, operation->user);
+}
+
 static void tell_mail(dw_runtime *runtime, dw__mail *mail)
 {
-    tell_end(&mail->error, mail->to, mail->number, mail->on_end, mail->user);
+    tell_end(&mail->error, mail->to, (dw_runtime_end){.number = mail->number}, mail->on_end,
+             mail->user);
     (void)pthread_mutex_lock(&runtime->lock);
     if (mail->working) { /* whoever ends that frees it */
         mail->told = true;
@@ -484,8 +492,7 @@ static void tell_all(dw_runtime *runtime)
         }
         if (notice->kind == DW__TELL_OPERATION) {
             dw__operation *operation = (dw__operation *)(void *)notice;
-            tell_end(&operation->error, operation->about, operation->number, operation->on_end,
-                     operation->user);
+            tell_operation(operation);
             dw_free(operation);
         } else {
             dw__event_tell(runtime, (dw__event *)(void *)notice);

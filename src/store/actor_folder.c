@@ -332,27 +332,11 @@ void dw_actor_folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH
 
 /* ---- listing ----------------------------------------------------------------------------- */
 
-static dw_status read_count(void *user, dw_journal_tx *tx, dw_error *err)
-{
-    bool found = false;
-    size_t *count = user;
-    dw_query *query = dw_journal_query(tx, DW__SQL_TOTAL);
-    dw_status status = dw_query_next(query, &found, err);
-    *count = found ? (size_t)dw_query_get_i64(query, 0) : 0;
-    return status;
-}
-
-dw_status dw_actor_folder_count(dw_actor_folder *folder, size_t *count, dw_error *err)
-{
-    *count = 0;
-    return dw_journal_read(folder->journal, read_count, count, err);
-}
-
 typedef struct name_list {
     dw_actor_name *names; /* [count] */
     size_t count;
     size_t capacity;
-    const char *id; /* of a tree; NULL: all actors */
+    const char *id; /* of a tree */
 } name_list;
 
 static dw_status read_names(void *user, dw_journal_tx *tx, dw_error *err)
@@ -360,10 +344,8 @@ static dw_status read_names(void *user, dw_journal_tx *tx, dw_error *err)
     name_list *list = user;
     bool found = false;
     dw_status status = DW_OK;
-    dw_query *query = dw_journal_query(tx, list->id != NULL ? DW__SQL_TREE : DW__SQL_ACTOR_IDS);
-    if (list->id != NULL) {
-        dw_query_u64(query, dw__id_number(list->id));
-    }
+    dw_query *query = dw_journal_query(tx, DW__SQL_TREE);
+    dw_query_u64(query, dw__id_number(list->id));
     while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
         if (!DW_ARRAY_RESERVE(list->names, list->capacity, list->count + 1, SIZE_MAX)) {
             return dw_fail(err, DW_E_MEMORY, "no memory for a list of actors");
@@ -373,8 +355,8 @@ static dw_status read_names(void *user, dw_journal_tx *tx, dw_error *err)
     return status;
 }
 
-static dw_status list_names(dw_actor_folder *folder, const char *id, dw_actor_name **names,
-                            size_t *count, dw_error *err)
+dw_status dw_actor_folder_list_tree(dw_actor_folder *folder, const char *id, dw_actor_name **names,
+                                    size_t *count, dw_error *err)
 {
     name_list list = {.id = id};
     *names = NULL;
@@ -387,18 +369,6 @@ static dw_status list_names(dw_actor_folder *folder, const char *id, dw_actor_na
     *names = list.names;
     *count = list.count;
     return DW_OK;
-}
-
-dw_status dw_actor_folder_list(dw_actor_folder *folder, dw_actor_name **names, size_t *count,
-                               dw_error *err)
-{
-    return list_names(folder, NULL, names, count, err);
-}
-
-dw_status dw_actor_folder_list_tree(dw_actor_folder *folder, const char *id, dw_actor_name **names,
-                                    size_t *count, dw_error *err)
-{
-    return list_names(folder, id, names, count, err);
 }
 
 typedef struct range {
@@ -487,15 +457,10 @@ dw_status dw_actor_folder_row(dw_actor_folder *folder, const char *id, dw_actor_
     return dw_journal_read(folder->journal, read_row, &search, err);
 }
 
-dw_status dw_actor_folder_check(dw_actor_folder *folder, const char *id, dw_error *err)
-{
-    dw_actor_row row;
-    return dw_actor_folder_row(folder, id, &row, err);
-}
-
 bool dw_actor_folder_has(dw_actor_folder *folder, const char *id)
 {
-    return dw_actor_folder_check(folder, id, NULL) == DW_OK;
+    dw_actor_row row;
+    return dw_actor_folder_row(folder, id, &row, NULL) == DW_OK;
 }
 
 typedef struct traits_change {

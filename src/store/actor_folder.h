@@ -70,25 +70,16 @@ void dw_actor_folder_part_path(dw_actor_folder *folder, char path[DW_FOLDER_PATH
 typedef struct dw_actor_name {
     char id[DW_ACTOR_ID_CHARS + 1];
 } dw_actor_name;
-/* Ids [*count] of all actors, sorted; the caller's to dw_free. Errors: DW_E_IO, DW_E_MEMORY. */
-dw_status dw_actor_folder_list(dw_actor_folder *folder, dw_actor_name **names, size_t *count,
-                               dw_error *err);
 /* The id that begins with `start`, at least one digit. Errors: DW_E_NOT_FOUND, DW_E_ARG (several,
  * or no digits). */
 dw_status dw_actor_folder_find(dw_actor_folder *folder, const char *start, dw_actor_name *name,
                                dw_error *err);
-/* Errors: DW_E_NOT_FOUND (no such actor), DW_E_IO. */
-dw_status dw_actor_folder_check(dw_actor_folder *folder, const char *id, dw_error *err);
-/* The same, where it does not matter why. */
+/* Whether it is there; false: also where that cannot be read. */
 bool dw_actor_folder_has(dw_actor_folder *folder, const char *id);
 /* Remove actors, all or none, with what waits for them. Their files go afterwards; what is left of
  * them, after a kill say, goes at the next opening. Errors: DW_E_IO, DW_E_MEMORY. */
 dw_status dw_actor_folder_remove_all(dw_actor_folder *folder, const dw_actor_name *names,
                                      size_t count, dw_error *err);
-/* The same for one. Errors: also DW_E_NOT_FOUND. */
-dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err);
-/* Actors that are there. Errors: DW_E_IO. */
-dw_status dw_actor_folder_count(dw_actor_folder *folder, size_t *count, dw_error *err);
 
 /* What an actor was granted, and how it is run. */
 typedef struct dw_actor_traits {
@@ -299,13 +290,9 @@ typedef struct dw_snapshot_chain {
 /* Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (one is missing: which). */
 dw_status dw_actor_folder_read_chain(dw_actor_folder *folder, const char *id,
                                      dw_snapshot_chain *chain, dw_error *err);
-/* The snapshot that comes after the chain's last: its row without `bytes`, and its path. Errors:
- * DW_E_LIMIT (no number is left). */
-dw_status dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const char *id,
-                                        const dw_snapshot_chain *chain, dw_snapshot_row *row,
-                                        char path[DW_FOLDER_PATH_MAX], dw_error *err);
-/* It was written to `path`: its size goes into the row, and it becomes the chain's last, or all of
- * it. What the folder has changes with dw_actor_folder_commit. Errors: DW_E_IO. */
+/* The snapshot that comes after the chain's last was written to `path`: its size goes into the row,
+ * and it becomes the chain's last, or all of it. What the folder has changes with the commit of the
+ * turn. Errors: DW_E_IO. */
 dw_status dw_actor_folder_add_snapshot(dw_actor_folder *folder, dw_snapshot_chain *chain,
                                        dw_snapshot_row *row, const char *path, dw_error *err);
 
@@ -361,10 +348,6 @@ typedef struct dw_sent {
 dw_status dw_actor_folder_accept(dw_actor_folder *folder, dw_sent *sent, dw_error *err);
 /* The same as the work of a piece of the journal whose `user` is the message. */
 dw_status dw_actor_folder_accept_work(void *sent, dw_journal_tx *tx, dw_error *err);
-/* Up to `max` messages [*count] that wait, in order, those that were set aside not among them; the
- * caller's to dw_free. Errors: DW_E_IO, DW_E_MEMORY. */
-dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, size_t max,
-                                        dw_message_row **messages, size_t *count, dw_error *err);
 /* A message's content [*bytes], the caller's to dw_free. Errors: DW_E_IO, DW_E_NOT_FOUND,
  * DW_E_MEMORY. */
 dw_status dw_actor_folder_read_message(dw_actor_folder *folder, const char *id, uint64_t number,
@@ -489,15 +472,12 @@ typedef struct dw_turn {
     dw_group_change *changes; /* [change_count], likewise; of the actor */
     size_t change_count;
 } dw_turn;
-/* Write it, and remove files that it makes outdated. Where the failure is not the disk's or
- * memory's and concerns one message alone it is in that one's `status`. Errors: DW_E_IO,
- * DW_E_MEMORY, DW_E_NOT_FOUND (the actor is not there), DW_E_STATE (one that was made is there
- * already, or its name is another's): nothing was done, and the caller takes back the files
- * (dw_actor_folder_take_back). */
-dw_status dw_actor_folder_commit(dw_actor_folder *folder, dw_turn *turn, dw_error *err);
-/* The same in two, for who has the journal run several at a time: the work of a piece whose `user`
- * is the turn, and what is to be done once it was told as done, by another thread than the
- * journal's. */
+/* Write it: the work of a piece of the journal whose `user` is the turn. Where the failure is not
+ * the disk's or memory's and concerns one message alone it is in that one's `status`. Errors:
+ * DW_E_IO, DW_E_MEMORY, DW_E_NOT_FOUND (the actor is not there), DW_E_STATE (one that was made is
+ * there already, or its name is another's): nothing was done, and the caller takes back the files
+ * (dw_actor_folder_take_back). Once it was told as done the second removes files that it makes
+ * outdated, on another thread than the journal's. */
 dw_status dw_actor_folder_commit_work(void *turn, dw_journal_tx *tx, dw_error *err);
 void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn);
 /* Remove the files of a turn that was not committed. */

@@ -261,19 +261,6 @@ dw_status dw_actor_folder_page(dw_actor_folder *folder, const char *from, dw_act
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-dw_status dw_actor_folder_next_snapshot(const dw_actor_folder *folder, const char *id,
-                                        const dw_snapshot_chain *chain, dw_snapshot_row *row,
-                                        char path[DW_FOLDER_PATH_MAX], dw_error *err)
-{
-    if (chain->sequence == UINT64_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "actor %s: %" PRIu64 " snapshots, which is the limit", id,
-                       chain->sequence);
-    }
-    row->sequence = chain->sequence + 1;
-    path_of(folder, id, row, path);
-    return DW_OK;
-}
-
 static dw_status read_size(const char *path, uint64_t *bytes, dw_error *err)
 {
     struct stat info;

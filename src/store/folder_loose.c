@@ -170,7 +170,6 @@ typedef char module_hash[65];
 typedef struct removal {
     const dw_actor_name *names; /* [count] */
     size_t count;
-    bool all_must_be;     /* there */
     module_hash *modules; /* [module_count]: what they were of, each once */
     size_t module_count;
     size_t module_capacity;
@@ -197,7 +196,7 @@ static dw_status remove_one(removal *r, dw_journal_tx *tx, const char *id, dw_er
     dw_query_u64(query, dw__id_number(id));
     dw_status status = dw_query_next(query, &found, err);
     if (status == DW_OK && !found) {
-        return r->all_must_be ? dw__fail_no_actor(id, err) : DW_OK;
+        return DW_OK;
     }
     if (status == DW_OK) {
         status = note_module(r, dw_query_get_text(query, 0), err);
@@ -242,15 +241,4 @@ dw_status dw_actor_folder_remove_all(dw_actor_folder *folder, const dw_actor_nam
 {
     removal r = {.names = names, .count = count};
     return count > 0 ? remove_them(folder, &r, err) : DW_OK;
-}
-
-dw_status dw_actor_folder_remove(dw_actor_folder *folder, const char *id, dw_error *err)
-{
-    dw_actor_name name;
-    removal r = {.names = &name, .count = 1, .all_must_be = true};
-    if (!dw_actor_id_good(id)) {
-        return dw__fail_no_actor(id, err);
-    }
-    memcpy(name.id, id, sizeof name.id);
-    return remove_them(folder, &r, err);
 }

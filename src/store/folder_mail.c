@@ -157,48 +157,6 @@ static void take_message(dw_query *query, dw_message_row *message)
     message->bytes = (uint64_t)dw_query_get_i64(query, 8);
 }
 
-typedef struct message_list {
-    dw_actor_folder *folder;
-    const char *id;
-    size_t max;
-    dw_message_row *items; /* [count] */
-    size_t count;
-    size_t capacity;
-} message_list;
-
-static dw_status read_waiting(void *user, dw_journal_tx *tx, dw_error *err)
-{
-    message_list *list = user;
-    bool found = false;
-    dw_status status = DW_OK;
-    dw_query *query = dw_journal_query(tx, DW__SQL_WAITING);
-    dw_query_u64(query, dw__id_number(list->id));
-    dw_query_i64(query, (int64_t)list->max);
-    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
-        if (!DW_ARRAY_RESERVE(list->items, list->capacity, list->count + 1, list->max)) {
-            return dw_fail(err, DW_E_MEMORY, "no memory for a list of messages");
-        }
-        take_message(query, &list->items[list->count]);
-        list->count +=
-            !dw__folder_is_withdrawn(list->folder, list->id, list->items[list->count].number);
-    }
-    return status;
-}
-
-dw_status dw_actor_folder_list_messages(dw_actor_folder *folder, const char *id, size_t max,
-                                        dw_message_row **messages, size_t *count, dw_error *err)
-{
-    message_list list = {.folder = folder, .id = id, .max = max};
-    dw_status status = dw_journal_read(folder->journal, read_waiting, &list, err);
-    if (status != DW_OK) {
-        dw_free(list.items);
-        list = (message_list){.count = 0};
-    }
-    *messages = list.items;
-    *count = list.count;
-    return status;
-}
-
 typedef struct mail_list {
     dw_actor_folder *folder;
     const char *id;

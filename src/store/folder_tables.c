@@ -114,7 +114,6 @@ static const char *const statements[DW__SQL_COUNT] = {
     [DW__SQL_TOTAL] = "SELECT actors, taken_over, former_left FROM total",
     [DW__SQL_SET_TAKEN_OVER] = "UPDATE total SET taken_over = 1, former_left = ?1",
     [DW__SQL_SET_FORMER_LEFT] = "UPDATE total SET former_left = 0",
-    [DW__SQL_ACTOR_IDS] = "SELECT id FROM actor ORDER BY id",
     [DW__SQL_ACTOR_RANGE] = "SELECT min(id), count(*) FROM actor WHERE id BETWEEN ?1 AND ?2",
     [DW__SQL_ACTORS_WAITING] = "SELECT id FROM actor WHERE (waiting > 0 OR inside > 0) AND "
                                "id >= ?1 ORDER BY id LIMIT ?2",

@@ -13,7 +13,6 @@ typedef enum dw__folder_statement {
     DW__SQL_SET_TAKEN_OVER,
     DW__SQL_SET_FORMER_LEFT,
     /* actors */
-    DW__SQL_ACTOR_IDS,
     DW__SQL_ACTOR_RANGE,
     DW__SQL_ACTORS_WAITING,
     DW__SQL_ACTORS_TIMED,

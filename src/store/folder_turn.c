@@ -213,16 +213,6 @@ void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn)
     dw_actor_folder_tried(folder, turn->id, clean);
 }
 
-dw_status dw_actor_folder_commit(dw_actor_folder *folder, dw_turn *turn, dw_error *err)
-{
-    dw_status status =
-        dw_journal_write(folder->journal, dw_actor_folder_commit_work, turn, false, err);
-    if (status == DW_OK) {
-        dw_actor_folder_committed(folder, turn);
-    }
-    return status;
-}
-
 void dw_actor_folder_take_back(dw_actor_folder *folder, const dw_turn *turn)
 {
     dw_actor_name name;

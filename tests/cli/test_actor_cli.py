@@ -394,6 +394,52 @@ class Actors(unittest.TestCase):
         self.assertEqual(self.mail(actor), [])
         self.assertEqual(self.add(actor, 0), 4)
 
+    def test_freezes_are_kept(self):
+        """A freeze is gone back to; what is kept is shown."""
+        actor = self.talker()
+        self.assertEqual(self.add(actor, 4), 4)
+        first = json.loads(self.run_good("freeze", actor, "--json"))
+        self.assertGreater(first["memory_bytes"], 65536)
+        self.assertGreater(first["file_bytes"], 4096)
+        self.assertEqual(len(first["identity"]), 32)
+        self.assertEqual(self.add(actor, 1), 5)
+        self.assertRegex(self.run_good("freeze", actor).decode(), r"^freeze \d+: [0-9a-f]{32}  \d+ b")
+        about = json.loads(self.run_good("show", actor, "--json"))
+        self.assertEqual((about["freezes"][0], len(about["freezes"])), (first["number"], 2))
+        self.assertEqual(self.add(actor, 1), 6)
+        self.run_good("rewind", actor, "0")
+        self.assertEqual(self.add(actor, 0), 5)
+        self.run_good("rewind", actor, str(first["number"]))
+        self.assertEqual(self.add(actor, 0), 4)
+        self.assert_fails("freeze 99 is not kept", "rewind", actor, "99")
+        self.assert_fails("rewind", "rewind", actor, "last", code=2)
+
+    def test_what_is_to_be_seen(self):
+        """Log, trace and control socket of a command that has a runtime."""
+        actor = self.hostile()
+        log = os.path.join(self.folder.name, "log")
+        trace = os.path.join(self.folder.name, "trace")
+        self.run_good("send", actor, "+1", "--log", log, "--log-level", "debug", "--trace", trace,
+                      "--control")
+        with open(log) as file:
+            entries = [json.loads(line) for line in file]
+        self.assertTrue(all("event" in entry for entry in entries) and entries, entries)
+        with open(trace) as file:
+            events = json.load(file)["traceEvents"]
+        self.assertTrue(any(event.get("ph") == "X" for event in events))
+        self.assertFalse(os.path.exists(os.path.join(self.state, "control")))
+        self.assert_fails("--log-level: 'loud'", "run", "--log-level", "loud", code=2)
+        self.assert_fails("No such file", "run", "--log", "/nonexistent/log")
+        self.assert_fails("No such file", "run", "--trace", "/nonexistent/trace")
+        with subprocess.Popen([PROGRAM, "actor", "send", actor, "l", "--control", "--state",
+                               self.state], stdout=subprocess.DEVNULL) as busy:
+            self.wait_for_work(actor)
+            top = subprocess.run([PROGRAM, "top", "--once", "--json", "--state", self.state],
+                                 capture_output=True, check=False)
+            busy.kill()
+        self.assertEqual(top.returncode, 0, top.stderr)
+        self.assertIn(actor.encode(), top.stdout)
+
     def wait_for_work(self, actor):
         """Its mark in the file of marks: the actor, what is tried, and a state of 1."""
         path = os.path.join(self.state, "journal.db-marks")

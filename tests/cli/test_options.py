@@ -59,7 +59,7 @@ HOST = {"--model", "--device", "--threads", "--context", "--kv-type", "--kv-memo
         "--limit", "--limits", "--cpu-time", "--fuel"}
 ACTOR = {"--state", "--guest", "--zstd", "--by-hash", "--message", "--tokens", "--json", "--module",
          "--force", "--show", "--drop", "--retry", "--tree", "--all", "--tenant", "--priority",
-         "--durability", "--manifest"}
+         "--durability", "--manifest", "--log", "--log-level", "--trace", "--control"}
 
 
 def run(*args, **environment):
@@ -408,9 +408,11 @@ class WithoutEffect(Case):
                   "export": {"--zstd", "--by-hash"}, "verify": {"--message", "--tokens"},
                   "json": {"--json"}, "state": {"--force"},
                   "mail": {"--drop"}, "never": {"--stats"},
-                  "terms": {"--tenant", "--priority", "--durability"}, "runtime": {"--manifest"}}
+                  "terms": {"--tenant", "--priority", "--durability"},
+                  "runtime": {"--manifest", "--log", "--log-level", "--trace", "--control"}}
         commands = {"send": "state model json runtime", "mail": "state mail json", "list": "state json", "show": "state json",
-                    "run": "state model runtime", "freeze": "state model json",
+                    "run": "state model runtime", "freeze": "state model json runtime",
+                    "rewind": "state model runtime",
                     "thaw": "state model json", "fork": "state model json runtime",
                     "export": "state model kv export json", "import": "model kv json terms runtime",
                     "verify": "state model verify json", "diff": "state model json", "stop": ""}
@@ -424,7 +426,7 @@ class WithoutEffect(Case):
             json.dump({"tenants": {"": {"may": ["spawn"], "models": ["*"]},
                                    "ada": {"may": ["spawn"], "models": ["*"]}}}, file)
         arguments = {"send": [ids[0], "x"], "list": [], "run": [], "export": [ids[0], place],
-                     "import": [place], "diff": ids}
+                     "import": [place], "diff": ids, "rewind": [ids[0], "0"]}
         every = [word for name in sorted(spawned & set(SETTINGS))
                  for word in (name, SETTINGS[name][2])]
         every += ["--stop", "a", "--logit-bias", "5=1", "--env", "A=1", "--context", "9",
@@ -432,7 +434,8 @@ class WithoutEffect(Case):
                   "f16", "--zstd", "--message", "x", "--tokens", "1", "--json", "--stats", "--force", "--drop", "all",
                   "--chat-template", "hermes", "--threads", "1", "--device", "CPU", "--state", self.state,
                   "--tenant", "ada", "--priority", "low", "--durability", "seconds:2",
-                  "--manifest", manifest]
+                  "--manifest", manifest, "--log", os.path.join(self.folder, "log"), "--log-level", "info",
+                  "--trace", os.path.join(self.folder, "trace"), "--control"]
         for command, uses in commands.items():
             options = every + (["--by-hash"] if command != "export" else [])
             told = self.told(self.notes("actor", command, *arguments.get(command, [ids[0]]),

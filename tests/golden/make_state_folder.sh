@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make_state_folder.sh DRIFTWOOD GUESTS MODEL OUT.tar.gz: a state folder as a program without a journal leaves
-# it, for tests/unit/test_store_former.c. DRIFTWOOD is 0.1.0 or a build from before the journal,
+# it, for tests/unit/test_runtime_former.c. DRIFTWOOD is 0.1.0 or a build from before the journal,
 # GUESTS the folder of its compiled tests/guest, MODEL the tiny model of tests/support/actor_fixture.c.
 # In the archive: `state`, and `ids`, which has those
 # of the actors a, b, child and, where messages were set aside then, h.

@@ -1,4 +1,4 @@
-/* A state folder whose process is killed: at one operation on files, in the middle of a write, or at
+/* A runtime that works on request, whose process is killed: at one operation on files, in the middle of a write, or at
  * any moment. A round is a process of its own (this program with --work) on the folder that the last
  * one left. It says what it is about to do and what was told of it; who killed it knows of all but
  * the last step how it ended. */
@@ -54,22 +54,38 @@ static void say(const report *r)
     DW_ASSERT(write(STDOUT_FILENO, r, sizeof *r) == (ssize_t)sizeof *r);
 }
 
+static dw_runtime *open_runtime(const actor_fixture *fixture, const char *folder, dw_error *err)
+{
+    dw_runtime *runtime = NULL;
+    const dw_runtime_options options = {
+        .struct_bytes = sizeof options, .path = folder, .works_on_request = true};
+    (void)!dw_runtime_open(&runtime, fixture->engine, &options, err);
+    wasm_signals_restore();
+    return runtime;
+}
+
 static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
 {
     memcpy(user, bytes, count < sizeof(uint32_t) ? count : sizeof(uint32_t));
     return (ptrdiff_t)count;
 }
 
-static dw_status tell_actor(dw_store *store, const char *id, const char *text, uint32_t *answer)
+/* The message, then a turn for whoever got one. */
+static dw_status tell_actor(dw_runtime *runtime, const char *id, const char *text, uint32_t *answer)
 {
     uint32_t none;
     dw_error err;
-    dw_actor_effect message = {
-        .struct_bytes = sizeof message, .message = text, .message_bytes = strlen(text)};
-    return dw_store_send(store, id, &message, keep, answer != NULL ? answer : &none, &err);
+    const dw_request request = {.struct_bytes = sizeof request,
+                                .message = text,
+                                .message_bytes = strlen(text),
+                                .on_answer = keep,
+                                .user = answer != NULL ? answer : &none};
+    dw_status status = dw_runtime_call(runtime, id, &request, &err);
+    (void)!dw_runtime_work(runtime, DW_WORK_TURN, &err);
+    return status;
 }
 
-static void step(torture *t, dw_store *store, const char *const *ids)
+static void step(torture *t, dw_runtime *runtime, const char *const *ids)
 {
     char text[32];
     dw_error err;
@@ -79,8 +95,8 @@ static void step(torture *t, dw_store *store, const char *const *ids)
     report r = {.what = '<', .actor = through ? 1 : 0, .value = what < 9 ? value : 0};
     (void)snprintf(text, sizeof text, through ? "D+%u" : "+%u", value);
     say(&r);
-    dw_status status = what < 9 ? tell_actor(store, ids[0], text, NULL)
-                                : dw_store_freeze(store, ids[0], NULL, &err);
+    dw_status status = what < 9 ? tell_actor(runtime, ids[0], text, NULL)
+                                : dw_runtime_freeze(runtime, ids[0], NULL, &err);
     r.what = '>';
     r.ok = status == DW_OK;
     say(&r);
@@ -91,7 +107,6 @@ static int work(char **args)
 {
     void *state = NULL;
     dw_error err;
-    dw_store *store = NULL;
     torture t = {.state = strtoull(args[1], NULL, 10)};
     uint64_t at = strtoull(args[2], NULL, 10);
     const char *const ids[] = {args[3], args[4]};
@@ -101,15 +116,15 @@ static int work(char **args)
     disk_watch(args[0]);
     disk_plan plan = {.kinds = DISK_ALL, .after = at > 0 ? at - 1 : UINT64_MAX, .kills = true};
     disk_plan_set(&plan);
-    dw_store_options options = {.struct_bytes = sizeof options, .path = args[0]};
-    if (dw_store_open(&store, fixture->engine, &options, &err) != DW_OK) {
+    dw_runtime *runtime = open_runtime(fixture, args[0], &err);
+    if (runtime == NULL) {
         (void)fprintf(stderr, "opening: %s\n", err.message);
         return 1;
     }
     for (int i = 0; i < STEPS_MAX; i++) {
-        step(&t, store, ids);
+        step(&t, runtime, ids);
     }
-    dw_store_close(store);
+    dw_runtime_close(runtime);
     say(&(report){.what = '.', .value = (uint32_t)disk_operations()});
     return 0;
 }
@@ -180,35 +195,34 @@ static void verify(void)
 {
     static void *state;
     dw_error err = {.message = ""};
-    dw_store *store = NULL;
     if (state == NULL) {
         wasm_signals_save();
         assert_int_equal(actor_fixture_open(&state), 0);
     }
     const actor_fixture *fixture = state;
-    dw_store_options options = {.struct_bytes = sizeof options, .path = w.folder};
-    if (dw_store_open(&store, fixture->engine, &options, &err) != DW_OK) {
+    dw_runtime *runtime = open_runtime(fixture, w.folder, &err);
+    if (runtime == NULL) {
         fail_msg("opening: %s", err.message);
     }
-    wasm_signals_restore();
     if (w.ids[0][0] == '\0') {
         char text[32];
-        dw_actor_options none = {.struct_bytes = sizeof none};
+        const dw_spawn_options all = {.struct_bytes = sizeof all, .capabilities = DW_MAY_ALL};
         for (int i = 0; i < ACTORS; i++) {
-            assert_int_equal(dw_store_spawn(store, fixture->module, &none, w.ids[i], &err), DW_OK);
+            assert_int_equal(dw_runtime_spawn(runtime, fixture->module, &all, w.ids[i], &err),
+                             DW_OK);
         }
         (void)snprintf(text, sizeof text, "I%s", w.ids[1]);
-        assert_int_equal(tell_actor(store, w.ids[0], text, NULL), DW_OK);
+        assert_int_equal(tell_actor(runtime, w.ids[0], text, NULL), DW_OK);
     }
     account_for_all(w.folder, 0);
-    if (dw_store_run(store, &err) != DW_OK) {
+    if (dw_runtime_work(runtime, DW_WORK_ALL, &err) != DW_OK) {
         fail_msg("working on what waits: %s", err.message);
     }
     for (int i = 0; i < ACTORS; i++) {
         uint32_t count = 0;
         uint32_t known = w.counts[i];
         uint32_t with = known + (w.begun.what != 0 && w.begun.actor == i ? w.begun.value : 0);
-        assert_int_equal(tell_actor(store, w.ids[i], "+0", &count), DW_OK);
+        assert_int_equal(tell_actor(runtime, w.ids[i], "+0", &count), DW_OK);
         if (count != known && count != with) {
             fail_msg("actor %d counts %u, it was told %u, and %u when it was killed", i, count,
                      known, with - known);
@@ -216,7 +230,7 @@ static void verify(void)
         counts.came_through += count != known;
         w.counts[i] = count;
     }
-    dw_store_close(store);
+    dw_runtime_close(runtime);
 }
 
 static void run(torture *t)

@@ -25,8 +25,8 @@ static struct {
     dw_instance *instance; /* the one at work */
     dw_actor *at_work;     /* likewise */
     dw_scheduler *scheduler;
-    dw_store *store;
-    char id[DW_ACTOR_ID_CHARS + 1]; /* in the store */
+    dw_runtime *runtime;            /* with a path, works on request */
+    char id[DW_ACTOR_ID_CHARS + 1]; /* in the runtime */
     char path[96];                  /* the model's */
     char folder[64];
 } at;
@@ -38,6 +38,7 @@ typedef struct spot {
     pthread_t expected; /* the thread */
     int calls;
     int on_other_thread;
+    bool on_any;     /* threads, one at a time */
     char wrong[400]; /* the first thing that was not as the header says */
 } spot;
 
@@ -69,7 +70,7 @@ static void verify(const spot *s, int least)
     if (s->calls < least) {
         fail_msg("%s was called %d times, not %d", s->name, s->calls, least);
     }
-    if (s->on_other_thread > 0) {
+    if (s->on_other_thread > 0 && !s->on_any) {
         fail_msg("%s: %d of %d calls on another thread", s->name, s->on_other_thread, s->calls);
     }
 }
@@ -135,9 +136,15 @@ static void misuse_actor(spot *s)
     dw_actor_destroy(at.at_work);
 }
 
-static void take_id(void *user, const char *id)
+static void take_info(void *user, const char *id, const dw_runtime_actor_info *info,
+                      const dw_error *problem)
 {
-    *(int *)user += (int)strlen(id) == DW_ACTOR_ID_CHARS;
+    *(int *)user += info != NULL && problem == NULL && strlen(id) == DW_ACTOR_ID_CHARS;
+}
+
+static void take_path(void *user, const char *path)
+{
+    *(int *)user += path[0] == '/';
 }
 
 static void take_message(void *user, const dw_runtime_message *message)
@@ -146,43 +153,62 @@ static void take_message(void *user, const dw_runtime_message *message)
     (void)message;
 }
 
-static void misuse_store(spot *s)
+/* What waits for an actor. */
+static void misuse_runtime(spot *s)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
-    dw_actor *actor = NULL;
-    dw_actor_effect message = {.struct_bytes = sizeof message, .message = "+1", .message_bytes = 2};
-    if (at.store == NULL) {
+    const dw_request message = {
+        .struct_bytes = sizeof message, .message = "+1", .message_bytes = 2};
+    dw_runtime *runtime = at.runtime;
+    if (runtime == NULL) {
         return;
     }
-    EXPECT(s, DW_E_STATE, dw_store_send(at.store, at.id, &message, NULL, NULL, &err));
-    EXPECT(s, DW_E_STATE, dw_store_run(at.store, &err));
-    EXPECT(s, DW_E_STATE, dw_store_spawn(at.store, at.actor, NULL, id, &err));
-    EXPECT(s, DW_E_STATE, dw_store_fork(at.store, at.id, id, &err));
-    EXPECT(s, DW_E_STATE, dw_store_freeze(at.store, at.id, NULL, &err));
-    EXPECT(s, DW_E_STATE, dw_store_thaw(at.store, at.id, NULL, &actor, NULL, &err));
-    EXPECT(s, DW_E_STATE, dw_store_stop(at.store, at.id, &err));
-    EXPECT(s, DW_E_STATE, dw_store_drop_mail(at.store, at.id, DW_MAIL_ALL, NULL, &err));
-    EXPECT(s, DW_E_STATE, dw_store_retry_mail(at.store, at.id, DW_MAIL_ALL, NULL, &err));
-    dw_store_close(at.store);
+    EXPECT(s, DW_E_STATE, dw_runtime_call(runtime, at.id, &message, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_work(runtime, DW_WORK_ALL, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_wait(runtime, 0, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_spawn(runtime, at.actor, NULL, id, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_fork(runtime, at.id, id, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_freeze(runtime, at.id, NULL, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_rewind(runtime, at.id, 0, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_park(runtime, at.id, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_export(runtime, at.id, 1, &err));
+    dw_runtime_close(runtime);
 }
 
-static void look_at_store(spot *s)
+/* Where nothing of Driftwood may be called, what else changes it or takes its lock is refused. */
+static void misuse_all_of_runtime(spot *s)
 {
-    char id[DW_ACTOR_ID_CHARS + 1];
-    const char *const *paths = NULL;
-    size_t count = 0;
-    int ids = 0;
-    dw_store_info info = {.struct_bytes = sizeof info};
-    if (at.store == NULL || at.id[0] == '\0') {
+    uint64_t count = 0;
+    int seen = 0;
+    dw_runtime *runtime = at.runtime;
+    if (runtime == NULL) {
         return;
     }
-    EXPECT(s, DW_OK, dw_store_find(at.store, at.id, id, &err));
-    EXPECT(s, DW_OK, dw_store_list(at.store, take_id, &ids, &err));
-    EXPECT(s, DW_OK, dw_store_get_info(at.store, at.id, &info, &err));
-    EXPECT(s, DW_OK, dw_store_paths(at.store, at.id, &paths, &count, &err));
-    EXPECT(s, DW_OK, dw_store_list_mail(at.store, at.id, take_message, NULL, &err));
+    misuse_runtime(s);
+    EXPECT(s, DW_E_STATE, dw_runtime_stop(runtime, at.id, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_stop_all(runtime, &count, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_drop_mail(runtime, at.id, DW_MAIL_ALL, NULL, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_retry_mail(runtime, at.id, DW_MAIL_ALL, NULL, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_list_paths(runtime, at.id, take_path, &seen, &err));
+}
+
+static void look_at_runtime(spot *s)
+{
+    char id[DW_ACTOR_ID_CHARS + 1];
+    int infos = 0;
+    int paths = 0;
+    dw_runtime_actor_info info = {.struct_bytes = sizeof info};
+    if (at.runtime == NULL || at.id[0] == '\0') {
+        return;
+    }
+    EXPECT(s, DW_OK, dw_runtime_find_id(at.runtime, at.id, id, &err));
+    EXPECT(s, DW_OK, dw_runtime_list_infos(at.runtime, NULL, 8, take_info, &infos, &err));
+    EXPECT(s, DW_OK, dw_runtime_get_actor_info(at.runtime, at.id, &info, &err));
+    EXPECT(s, DW_OK, dw_runtime_list_paths(at.runtime, at.id, take_path, &paths, &err));
+    EXPECT(s, DW_OK, dw_runtime_list_mail(at.runtime, at.id, take_message, NULL, &err));
     EXPECT(s, DW_E_NOT_FOUND,
-           dw_store_read_mail(at.store, at.id, UINT64_MAX - 1, NULL, NULL, &err));
+           dw_runtime_read_mail(at.runtime, at.id, UINT64_MAX - 1, NULL, NULL, &err));
+    EXPECT(s, DW_OK, infos > 0 && paths > 0 ? DW_OK : DW_E_NOT_FOUND);
 }
 
 static void look_around(spot *s)
@@ -190,8 +216,8 @@ static void look_around(spot *s)
     if (enter(s)) {
         misuse_guest(s);
         misuse_actor(s);
-        misuse_store(s);
-        look_at_store(s);
+        misuse_runtime(s);
+        look_at_runtime(s);
         use_others(s);
     }
 }
@@ -496,8 +522,8 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     (void)fingerprint;
     dw_model *own = NULL;
     if (enter(&find_model_spot)) {
-        misuse_store(&find_model_spot);
-        look_at_store(&find_model_spot);
+        misuse_runtime(&find_model_spot);
+        look_at_runtime(&find_model_spot);
         use_others(&find_model_spot);
     }
     dw_status status = dw_model_open(&own, at.engine, at.path, err); /* what it is there for */
@@ -548,20 +574,20 @@ static void test_callbacks_of_a_thaw(void **state)
     verify(&find_module_spot, 1);
 }
 
-/* ---- the store ----------------------------------------------------------------------------- */
+/* ---- the runtime --------------------------------------------------------------------------- */
 
 static struct {
     spot find_guest;
     spot on_problem;
     spot on_answered;
-} store_spots;
+} runtime_spots;
 
 static dw_status find_guest(void *user, const char *name, dw_module **module, dw_error *err)
 {
     (void)user;
     (void)name;
     (void)err;
-    look_around(&store_spots.find_guest);
+    look_around(&runtime_spots.find_guest);
     *module = at.actor;
     return DW_OK;
 }
@@ -571,64 +597,86 @@ static void on_problem(void *user, const char *id, const dw_error *problem)
     (void)user;
     (void)id;
     (void)problem;
-    look_around(&store_spots.on_problem);
+    look_around(&runtime_spots.on_problem);
 }
 
-static dw_status on_answered(void *user, const char *id, dw_status result, dw_error *err)
+static dw_status on_answered(void *user, dw_status result, dw_error *err)
 {
     (void)user;
-    (void)id;
     (void)result;
     (void)err;
-    look_around(&store_spots.on_answered);
+    look_around(&runtime_spots.on_answered);
     return DW_OK;
 }
 
 static void send(const char *text, dw_status wanted)
 {
     dw_error err = {.message = ""};
-    dw_actor_effect message = {
-        .struct_bytes = sizeof message, .message = text, .message_bytes = strlen(text)};
-    assert_int_equal(dw_store_send(at.store, at.id, &message, on_answer, NULL, &err), wanted);
+    const dw_request message = {.struct_bytes = sizeof message,
+                                .message = text,
+                                .message_bytes = strlen(text),
+                                .on_answer = on_answer,
+                                .on_answered = on_answered};
+    assert_int_equal(dw_runtime_call(at.runtime, at.id, &message, &err), wanted);
 }
 
-static void test_callbacks_of_a_store(void **state)
+static void open_runtime(void)
+{
+    static char folder[96];
+    dw_error err = {.message = ""};
+    const dw_runtime_options options = {.struct_bytes = sizeof options,
+                                        .path = folder,
+                                        .find_model = find_model,
+                                        .find_guest = find_guest,
+                                        .on_problem = on_problem,
+                                        .on_stderr = on_stderr,
+                                        .works_on_request = true};
+    (void)snprintf(folder, sizeof folder, "%s/state", at.folder);
+    assert_int_equal(dw_runtime_open(&at.runtime, at.engine, &options, &err), DW_OK);
+}
+
+static spot spot_of_any(const char *name)
+{
+    return (spot){.name = name, .expected = pthread_self(), .on_any = true};
+}
+
+static void test_callbacks_of_a_runtime(void **state)
 {
     (void)state;
     dw_error err = {.message = ""};
-    char folder[96];
+    char id[DW_ACTOR_ID_CHARS + 1];
     dw_instance_options instance = {
         .struct_bytes = sizeof instance, .models = &at.model, .model_count = 1};
     dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
-    dw_store_options options = {.struct_bytes = sizeof options,
-                                .path = folder,
-                                .find_model = find_model,
-                                .find_guest = find_guest,
-                                .on_problem = on_problem,
-                                .on_stderr = on_stderr,
-                                .on_answered = on_answered};
+    const dw_spawn_options options = {
+        .struct_bytes = sizeof options, .actor = &actor, .capabilities = DW_MAY_ALL};
     wasm_signals_restore();
     fresh_spots();
-    find_model_spot = spot_of("find_model");
-    store_spots.find_guest = spot_of("find_guest");
-    store_spots.on_problem = spot_of("on_problem");
-    store_spots.on_answered = spot_of("on_answered");
-    (void)snprintf(folder, sizeof folder, "%s/state", at.folder);
-    assert_int_equal(dw_store_open(&at.store, at.engine, &options, &err), DW_OK);
-    assert_int_equal(dw_store_spawn(at.store, at.actor, &actor, at.id, &err), DW_OK);
+    spots.on_answer = spot_of_any("on_answer");
+    spots.on_stderr = spot_of_any("on_stderr");
+    find_model_spot = spot_of_any("find_model");
+    runtime_spots.find_guest = spot_of_any("find_guest");
+    runtime_spots.on_problem = spot_of_any("on_problem");
+    runtime_spots.on_answered = spot_of_any("on_answered");
+    open_runtime();
+    assert_int_equal(dw_runtime_spawn(at.runtime, at.actor, &options, id, &err), DW_OK);
+    dw_runtime_close(at.runtime); /* so that it is read again */
+    at.runtime = NULL;
+    open_runtime();
+    memcpy(at.id, id, sizeof at.id);
     send("m", DW_OK);
     send("+1", DW_OK);
     send("Uother", DW_OK); /* asks for a guest by name */
     send("A!", DW_OK);     /* a timer whose message traps */
-    (void)!dw_store_run(at.store, &err);
+    (void)!dw_runtime_work(at.runtime, DW_WORK_ALL, &err);
     verify(&spots.on_answer, 1);
     verify(&find_model_spot, 1);
-    verify(&store_spots.find_guest, 1);
-    verify(&store_spots.on_problem, 1);
-    verify(&store_spots.on_answered, 1);
+    verify(&runtime_spots.find_guest, 1);
+    verify(&runtime_spots.on_problem, 1);
+    verify(&runtime_spots.on_answered, 1);
     send("+41", DW_OK);
-    dw_store_close(at.store);
-    at.store = NULL;
+    dw_runtime_close(at.runtime);
+    at.runtime = NULL;
     at.id[0] = '\0';
 }
 
@@ -699,12 +747,12 @@ static void misuse_all(spot *s)
     dw_engine *engine = NULL;
     dw_instance *instance = NULL;
     dw_session *session = NULL;
-    dw_store *store = NULL;
+    dw_runtime *runtime = NULL;
     dw_scheduler *scheduler = NULL;
     dw_actor *actor = NULL;
     dw_module *module = NULL;
     dw_chat_prompt *prompt = NULL;
-    dw_store_options options = {.struct_bytes = sizeof options, .path = at.folder};
+    dw_runtime_options options = {.struct_bytes = sizeof options, .path = at.folder};
     dw_thaw_options thawing = {.struct_bytes = sizeof thawing};
     char text[DW_FINGERPRINT_BYTES];
     int32_t token = 0;
@@ -721,7 +769,7 @@ static void misuse_all(spot *s)
     EXPECT(s, DW_E_STATE, dw_instance_create(&instance, at.module, NULL, &err));
     EXPECT(s, DW_E_STATE, dw_actor_spawn(&actor, at.actor, NULL, &err));
     EXPECT(s, DW_E_STATE, dw_actor_thaw(&actor, at.engine, &thawing, NULL, &err));
-    EXPECT(s, DW_E_STATE, dw_store_open(&store, at.engine, &options, &err));
+    EXPECT(s, DW_E_STATE, dw_runtime_open(&runtime, at.engine, &options, &err));
     EXPECT(s, DW_E_STATE, dw_scheduler_create(&scheduler, at.engine, NULL, &err));
     EXPECT(s, DW_E_STATE, dw_json_schema_check("{}", NULL, 0, &err));
     EXPECT(s, DW_E_STATE, dw_chat_render(&prompt, at.model, "{}", 2, 0, &err));
@@ -736,7 +784,7 @@ static void misuse_all(spot *s)
         EXPECT(s, DW_E_STATE, dw_scheduler_submit(at.scheduler, on_turn, NULL, &err));
         EXPECT(s, DW_E_STATE, dw_scheduler_run(at.scheduler, DW_RUN_UNTIL_IDLE, &err));
     }
-    misuse_store(s);
+    misuse_all_of_runtime(s);
     dw_scheduler_destroy(at.scheduler);
     dw_instance_destroy(at.instance);
     dw_actor_destroy(at.at_work);
@@ -788,27 +836,24 @@ static void release(void *user, void *block)
     free(block);
 }
 
-/* A guest that works under a scheduler, an actor, a store: what can be misused is there. */
+/* A guest that works under a scheduler, an actor, a runtime: what can be misused is there. */
 static void have_all(void)
 {
     dw_error err = {.message = ""};
-    char folder[96];
-    dw_store_options options = {.struct_bytes = sizeof options, .path = folder};
     fresh_spots();
-    (void)snprintf(folder, sizeof folder, "%s/state", at.folder);
     at.instance = new_guest();
     at.at_work = spawned();
     assert_int_equal(dw_scheduler_create(&at.scheduler, at.engine, NULL, &err), DW_OK);
-    assert_int_equal(dw_store_open(&at.store, at.engine, &options, &err), DW_OK);
+    open_runtime();
 }
 
 static void have_none(void)
 {
-    dw_store_close(at.store);
+    dw_runtime_close(at.runtime);
     dw_scheduler_destroy(at.scheduler);
     dw_instance_destroy(at.instance);
     dw_actor_destroy(at.at_work);
-    at.store = NULL;
+    at.runtime = NULL;
     at.scheduler = NULL;
     at.instance = NULL;
     at.at_work = NULL;
@@ -921,7 +966,7 @@ int main(void)
         cmocka_unit_test(test_callbacks_of_an_actor),
         cmocka_unit_test(test_callbacks_of_a_scheduled_actor),
         cmocka_unit_test(test_callbacks_of_a_thaw),
-        cmocka_unit_test(test_callbacks_of_a_store),
+        cmocka_unit_test(test_callbacks_of_a_runtime),
         cmocka_unit_test(test_callbacks_of_a_fingerprint),
         cmocka_unit_test(test_callbacks_of_the_log),
         cmocka_unit_test(test_callbacks_of_the_allocator),

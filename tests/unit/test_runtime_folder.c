@@ -289,42 +289,13 @@ static void test_folder_has_one_owner(void **state)
 {
     runtime_fixture *f = *state;
     dw_runtime *other = NULL;
-    dw_store *store = NULL;
     dw_error error;
     open_folder(f);
-    const dw_runtime_options options = {.struct_bytes = sizeof options, .path = folder};
+    dw_runtime_options options = {.struct_bytes = sizeof options, .path = folder};
     assert_int_equal(dw_runtime_open(&other, f->actors->engine, &options, &error), DW_E_BUSY);
     assert_non_null(strstr(error.message, folder));
-    const dw_store_options looking = {.struct_bytes = sizeof looking, .path = folder};
-    assert_int_equal(dw_store_open(&store, f->actors->engine, &looking, &error), DW_E_BUSY);
-    close_folder(f);
-}
-
-/* One that a dw_store has made, with a message that waits. */
-static void test_folder_of_a_store(void **state)
-{
-    runtime_fixture *f = *state;
-    dw_store *store = NULL;
-    dw_error error = {.message = ""};
-    runtime_id id;
-    const dw_store_options options = {.struct_bytes = sizeof options, .path = folder};
-    assert_int_equal(dw_store_open(&store, f->actors->engine, &options, &error), DW_OK);
-    assert_int_equal(dw_store_spawn(store, f->hostile, NULL, id.text, &error), DW_OK);
-    const dw_actor_effect message = {
-        .struct_bytes = sizeof message, .message = "S+4", .message_bytes = 3};
-    assert_int_equal(dw_store_send(store, id.text, &message, NULL, NULL, &error), DW_OK);
-    dw_store_close(store);
-    open_folder(f);
-    runtime_await(f);
-    assert_int_equal(runtime_told(f, &id, "+1"), 5);
-    assert_int_equal(runtime_info(f, &id).capabilities, DW_MAY_ALL);
-    runtime_close(f);
-    assert_int_equal(dw_store_open(&store, f->actors->engine, &options, &error), DW_OK);
-    dw_store_info info = {.struct_bytes = sizeof info};
-    assert_int_equal(dw_store_get_info(store, id.text, &info, &error), DW_OK);
-    assert_int_equal(info.waiting, 0);
-    dw_store_close(store);
-    open_folder(f);
+    options.read_only = true;
+    assert_int_equal(dw_runtime_open(&other, f->actors->engine, &options, &error), DW_E_BUSY);
     close_folder(f);
 }
 
@@ -367,7 +338,6 @@ int main(void)
         cmocka_unit_test(test_folder_has_one_owner),
         cmocka_unit_test(test_folder_freezes),
         cmocka_unit_test(test_folder_durability),
-        cmocka_unit_test(test_folder_of_a_store),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_group, runtime_fixture_close);

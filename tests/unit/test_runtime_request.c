@@ -217,6 +217,69 @@ static void test_request_finds(void **state)
     close_folder(f);
 }
 
+typedef struct seen_mail {
+    size_t count;
+    dw_runtime_message last;
+} seen_mail;
+
+static void take_message(void *user, const dw_runtime_message *message)
+{
+    seen_mail *seen = user;
+    seen->count++;
+    seen->last = *message;
+}
+
+static seen_mail mail_of(runtime_fixture *f, const runtime_id *id)
+{
+    seen_mail seen = {.count = 0};
+    dw_error error = {.message = ""};
+    assert_int_equal(dw_runtime_list_mail(f->runtime, id->text, take_message, &seen, &error),
+                     DW_OK);
+    return seen;
+}
+
+/* A message that waits is looked at and dropped, whether its actor is in memory or not; one that is
+ * not there is not. */
+static void test_request_mail(void **state)
+{
+    runtime_fixture *f = *state;
+    char text[32];
+    dw_error error;
+    uint64_t count = 0;
+    open_folder(f);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    runtime_id b = runtime_spawned(f, f->hostile, NULL);
+    (void)snprintf(text, sizeof text, "I%s", a.text);
+    send(f, &b, text);
+    for (int dormant = 0; dormant < 2; dormant++) {
+        runtime_answer content = {.count = 0};
+        send(f, &b, "D+5");
+        send(f, &b, "D+30");
+        if (dormant) {
+            open_again(f);
+        }
+        seen_mail seen = mail_of(f, &a);
+        assert_int_equal(seen.count, 2);
+        assert_false(seen.last.set_aside);
+        assert_int_equal(seen.last.bytes, 3);
+        assert_int_equal(dw_runtime_read_mail(f->runtime, a.text, seen.last.number - 1,
+                                              runtime_keep, &content, &error),
+                         DW_OK);
+        assert_string_equal((char *)content.bytes, "+5");
+        assert_int_equal(
+            dw_runtime_retry_mail(f->runtime, a.text, seen.last.number, &count, &error), DW_E_ARG);
+        assert_int_equal(dw_runtime_drop_mail(f->runtime, a.text, seen.last.number, &count, &error),
+                         DW_OK);
+        assert_int_equal(count, 1);
+        assert_int_equal(dw_runtime_drop_mail(f->runtime, a.text, seen.last.number, &count, &error),
+                         DW_E_NOT_FOUND);
+        assert_int_equal(mail_of(f, &a).count, 1);
+        work(f, DW_WORK_ALL);
+        assert_int_equal(runtime_told(f, &a, "+0"), 5 * (dormant + 1));
+    }
+    close_folder(f);
+}
+
 static int open_group(void **state)
 {
     assert_non_null(mkdtemp(folder));
@@ -228,7 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request_turns),    cmocka_unit_test(test_request_effects),
         cmocka_unit_test(test_request_failures), cmocka_unit_test(test_request_unheard),
-        cmocka_unit_test(test_request_finds),
+        cmocka_unit_test(test_request_finds),    cmocka_unit_test(test_request_mail),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_group, runtime_fixture_close);

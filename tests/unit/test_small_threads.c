@@ -29,7 +29,7 @@ typedef struct walk {
     dw_module *actor_module;
     dw_instance *instance;
     dw_actor *actor;
-    dw_store *store;
+    dw_runtime *runtime;
     dw_scheduler *scheduler;
     char id[DW_ACTOR_ID_CHARS + 1];
     char wrong[320]; /* the first thing that went wrong; "": nothing */
@@ -452,7 +452,7 @@ static void scheduler_destroy(walk *w)
     dw_instance_destroy(instance);
 }
 
-/* ---- the store ----------------------------------------------------------------------------- */
+/* ---- the runtime --------------------------------------------------------------------------- */
 
 static dw_status find_model(void *user, const char *name, const char *fingerprint, dw_model **model,
                             dw_error *err)
@@ -465,72 +465,82 @@ static dw_status find_model(void *user, const char *name, const char *fingerprin
     return DW_OK;
 }
 
-static void store_open(walk *w)
+static void runtime_open(walk *w)
 {
     char folder[96];
     (void)snprintf(folder, sizeof folder, "%s/state", w->root);
-    dw_store_options options = {.struct_bytes = sizeof options,
-                                .path = folder,
-                                .find_model = find_model,
-                                .on_stderr = take,
-                                .user = w};
-    good(w, dw_store_open(&w->store, w->engine, &options, &w->err));
+    dw_runtime_options options = {.struct_bytes = sizeof options,
+                                  .path = folder,
+                                  .find_model = find_model,
+                                  .on_stderr = take,
+                                  .user = w,
+                                  .works_on_request = true};
+    good(w, dw_runtime_open(&w->runtime, w->engine, &options, &w->err));
 }
 
-static void store_spawn(walk *w)
+static void runtime_spawn(walk *w)
 {
     dw_instance_options instance = {
         .struct_bytes = sizeof instance, .models = &w->model, .model_count = 1};
-    dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
-    good(w, dw_store_spawn(w->store, w->actor_module, &options, w->id, &w->err));
+    dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
+    dw_spawn_options options = {
+        .struct_bytes = sizeof options, .actor = &actor, .capabilities = DW_MAY_ALL};
+    good(w, dw_runtime_spawn(w->runtime, w->actor_module, &options, w->id, &w->err));
 }
 
-static void store_send(walk *w)
+static void runtime_send(walk *w)
 {
     static const char *const messages[] = {"F20", "N+7", "K+7", "+1"};
     for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
-        dw_actor_effect message = {.struct_bytes = sizeof message,
-                                   .message = messages[i],
-                                   .message_bytes = strlen(messages[i])};
-        (void)!dw_store_send(w->store, w->id, &message, take, NULL, &w->err);
+        dw_request message = {.struct_bytes = sizeof message,
+                              .message = messages[i],
+                              .message_bytes = strlen(messages[i]),
+                              .on_answer = take};
+        (void)!dw_runtime_call(w->runtime, w->id, &message, &w->err);
         w->err.message[0] = '\0';
     }
-    good(w, dw_store_run(w->store, &w->err));
+    good(w, dw_runtime_work(w->runtime, DW_WORK_ALL, &w->err));
 }
 
-static void take_id(void *user, const char *id)
+static void take_info(void *user, const char *id, const dw_runtime_actor_info *info,
+                      const dw_error *problem)
 {
     (void)user;
     (void)id;
+    (void)info;
+    (void)problem;
 }
 
-static void store_look(walk *w)
+static void take_path(void *user, const char *path)
+{
+    (void)user;
+    (void)path;
+}
+
+static void runtime_look(walk *w)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
-    const char *const *paths = NULL;
-    size_t count = 0;
-    dw_store_info info = {.struct_bytes = sizeof info};
-    good(w, dw_store_find(w->store, w->id, id, &w->err));
-    good(w, dw_store_list(w->store, take_id, NULL, &w->err));
-    good(w, dw_store_get_info(w->store, w->id, &info, &w->err));
-    good(w, dw_store_paths(w->store, w->id, &paths, &count, &w->err));
+    dw_runtime_actor_info info = {.struct_bytes = sizeof info};
+    good(w, dw_runtime_find_id(w->runtime, w->id, id, &w->err));
+    good(w, dw_runtime_list_infos(w->runtime, NULL, 64, take_info, NULL, &w->err));
+    good(w, dw_runtime_get_actor_info(w->runtime, w->id, &info, &w->err));
+    good(w, dw_runtime_list_paths(w->runtime, w->id, take_path, NULL, &w->err));
+    good(w, dw_runtime_overview(w->runtime, NULL, take, NULL, &w->err));
 }
 
-static void store_move(walk *w)
+static void runtime_move(walk *w)
 {
     char id[DW_ACTOR_ID_CHARS + 1];
-    dw_actor *actor = NULL;
-    good(w, dw_store_fork(w->store, w->id, id, &w->err));
-    good(w, dw_store_freeze(w->store, w->id, NULL, &w->err));
-    good(w, dw_store_thaw(w->store, w->id, NULL, &actor, NULL, &w->err));
-    good(w, dw_store_add(w->store, actor, id, &w->err));
-    dw_actor_destroy(actor);
-    good(w, dw_store_stop(w->store, id, &w->err));
+    good(w, dw_runtime_fork(w->runtime, w->id, id, &w->err));
+    good(w, dw_runtime_freeze(w->runtime, w->id, NULL, &w->err));
+    good(w, dw_runtime_rewind(w->runtime, w->id, 0, &w->err));
+    good(w, dw_runtime_park(w->runtime, w->id, &w->err));
+    good(w, dw_runtime_stop(w->runtime, id, &w->err));
 }
 
-static void store_close(walk *w)
+static void runtime_close(walk *w)
 {
-    dw_store_close(w->store);
+    dw_runtime_close(w->runtime);
 }
 
 static void doctor(walk *w)
@@ -575,9 +585,9 @@ static const struct {
     STEP(actor_destroy),  STEP(actor_thaw),
     STEP(snapshot_file),  STEP(gguf),
     STEP(scheduler_run),  STEP(scheduler_destroy),
-    STEP(store_open),     STEP(store_spawn),
-    STEP(store_send),     STEP(store_look),
-    STEP(store_move),     STEP(store_close),
+    STEP(runtime_open),   STEP(runtime_spawn),
+    STEP(runtime_send),   STEP(runtime_look),
+    STEP(runtime_move),   STEP(runtime_close),
     STEP(doctor),         STEP(the_end),
 };
 

@@ -26,18 +26,18 @@ static dw_actor_folder *opened(void)
     return folder;
 }
 
-/* Actors by dw_store, which is closed then. */
+/* Actors by a runtime, which is closed then. */
 static void spawn_many(actor_fixture *fixture, char ids[ACTORS][DW_ACTOR_ID_CHARS + 1])
 {
-    dw_store *store = NULL;
+    dw_runtime *runtime = NULL;
     dw_error err = {.message = ""};
-    dw_store_options options = {.struct_bytes = sizeof options, .path = folder_path};
+    const dw_runtime_options options = {.struct_bytes = sizeof options, .path = folder_path};
     shell("rm -rf '%s'", folder_path);
-    assert_int_equal(dw_store_open(&store, fixture->engine, &options, &err), DW_OK);
+    assert_int_equal(dw_runtime_open(&runtime, fixture->engine, &options, &err), DW_OK);
     for (int i = 0; i < ACTORS; i++) {
-        assert_int_equal(dw_store_spawn(store, fixture->module, NULL, ids[i], &err), DW_OK);
+        assert_int_equal(dw_runtime_spawn(runtime, fixture->module, NULL, ids[i], &err), DW_OK);
     }
-    dw_store_close(store);
+    dw_runtime_close(runtime);
 }
 
 static dw_sent message_to(const char *id, const char *content)

@@ -41,6 +41,16 @@ typedef struct maker {
     pthread_t thread;
 } maker;
 
+static dw_status commit(dw_actor_folder *folder, dw_turn *turn)
+{
+    dw_status status = dw_journal_write(dw_actor_folder_journal(folder),
+                                        dw_actor_folder_commit_work, turn, false, NULL);
+    if (status == DW_OK) {
+        dw_actor_folder_committed(folder, turn);
+    }
+    return status;
+}
+
 static dw_status make_one(maker *m, const char *id)
 {
     static const char text[] = "a snapshot";
@@ -58,7 +68,7 @@ static dw_status make_one(maker *m, const char *id)
         return DW_E_IO;
     }
     status = dw_actor_folder_made(m->folder, &made, path, NULL);
-    return status == DW_OK ? dw_actor_folder_commit(m->folder, &turn, NULL) : status;
+    return status == DW_OK ? commit(m->folder, &turn) : status;
 }
 
 static void *make_many(void *arg)
@@ -72,7 +82,9 @@ static void *make_many(void *arg)
         m->failed += make_one(m, id) != DW_OK;
         m->missing += dw_actor_folder_read_module(m->folder, HASH, &wasm, &bytes, NULL) != DW_OK;
         dw_free(wasm);
-        m->failed += dw_actor_folder_remove(m->folder, id, NULL) != DW_OK;
+        dw_actor_name name;
+        memcpy(name.id, id, sizeof name.id);
+        m->failed += dw_actor_folder_remove_all(m->folder, &name, 1, NULL) != DW_OK;
     }
     return NULL;
 }

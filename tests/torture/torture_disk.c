@@ -1,4 +1,4 @@
-/* A state folder on a disk that fails: one operation of any kind (a write, a sync, a rename, an
+/* A runtime that works on request, on a disk that fails: one operation of any kind (a write, a sync, a rename, an
  * unlink, a link, a truncation), a few, or all from some point on, as where a disk is full or gone.
  * What was told as done is there afterwards, what was told as failed is not done later, the folder
  * opens again, and nothing in it belongs to nothing. */
@@ -28,7 +28,7 @@ typedef struct known_actor {
 
 static struct {
     actor_fixture *fixture;
-    dw_store *store; /* NULL: it could not be opened */
+    dw_runtime *runtime; /* NULL: it could not be opened */
     char root[64];
     char folder[96];
     known_actor actors[ACTORS_MAX];
@@ -43,13 +43,14 @@ static struct {
     uint64_t reopened;
 } counts;
 
-/* ---- the store ----------------------------------------------------------------------------- */
+/* ---- the runtime --------------------------------------------------------------------------- */
 
-static dw_status open_store(dw_error *err)
+static dw_status open_runtime(dw_error *err)
 {
-    dw_store_options options = {.struct_bytes = sizeof options, .path = w.folder};
+    const dw_runtime_options options = {
+        .struct_bytes = sizeof options, .path = w.folder, .works_on_request = true};
     *err = (dw_error){.message = ""};
-    dw_status status = dw_store_open(&w.store, w.fixture->engine, &options, err);
+    dw_status status = dw_runtime_open(&w.runtime, w.fixture->engine, &options, err);
     wasm_signals_restore();
     return status;
 }
@@ -63,12 +64,16 @@ static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
 /* `answer` [DW_ACTOR_ID_CHARS + 1]. */
 static dw_status tell_actor(const char *id, const char *text, char *answer, dw_error *err)
 {
-    dw_actor_effect message = {
-        .struct_bytes = sizeof message, .message = text, .message_bytes = strlen(text)};
+    const dw_request message = {.struct_bytes = sizeof message,
+                                .message = text,
+                                .message_bytes = strlen(text),
+                                .on_answer = keep,
+                                .user = answer};
     memset(answer, 0, DW_ACTOR_ID_CHARS + 1);
     (void)snprintf(w.said, sizeof w.said, "%s to %s", text, id);
     *err = (dw_error){.message = ""};
-    dw_status status = dw_store_send(w.store, id, &message, keep, answer, err);
+    dw_status status = dw_runtime_call(w.runtime, id, &message, err);
+    (void)!dw_runtime_work(w.runtime, DW_WORK_TURN, NULL);
     /* On no disk that can be imitated here: the mark of a message that failed needs none. */
     assert_null(strstr(err->message, "may be worked on later"));
     return status;
@@ -168,9 +173,9 @@ static dw_status spawn_through(torture *t, known_actor *a, dw_error *err)
 static dw_status spawn(dw_error *err)
 {
     char id[DW_ACTOR_ID_CHARS + 1] = "";
-    dw_actor_options options = {.struct_bytes = sizeof options};
+    const dw_spawn_options options = {.struct_bytes = sizeof options, .capabilities = DW_MAY_ALL};
     say("spawn", "");
-    dw_status status = dw_store_spawn(w.store, w.fixture->module, &options, id, err);
+    dw_status status = dw_runtime_spawn(w.runtime, w.fixture->module, &options, id, err);
     if (status == DW_OK) {
         (void)add_known(id, 0);
     }
@@ -191,9 +196,9 @@ static dw_status fork_one(known_actor *a, dw_error *err)
     char id[DW_ACTOR_ID_CHARS + 1] = "";
     say("fork", a->id);
     /* What waits for the parent is not the child's: nothing may wait. */
-    dw_status status = dw_store_run(w.store, err);
+    dw_status status = dw_runtime_work(w.runtime, DW_WORK_ALL, err);
     if (status == DW_OK) {
-        status = dw_store_fork(w.store, a->id, id, err);
+        status = dw_runtime_fork(w.runtime, a->id, id, err);
     }
     if (status == DW_OK) {
         copy_known(a, id);
@@ -201,19 +206,31 @@ static dw_status fork_one(known_actor *a, dw_error *err)
     return status;
 }
 
+static dw_status export_one(const known_actor *a, char path[128], dw_error *err)
+{
+    (void)snprintf(path, 128, "%s/exported", w.root); /* on a disk that is well */
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    dw_status status = dw_runtime_export(w.runtime, a->id, fd, err);
+    (void)close(fd);
+    return status;
+}
+
 static dw_status import_one(known_actor *a, dw_error *err)
 {
     char id[DW_ACTOR_ID_CHARS + 1] = "";
-    dw_actor *actor = NULL;
+    char path[128];
+    const char *const paths[] = {path};
+    const dw_thaw_options thaw = {.struct_bytes = sizeof thaw, .paths = paths, .path_count = 1};
+    const dw_spawn_options options = {.struct_bytes = sizeof options, .capabilities = DW_MAY_ALL};
     say("import", a->id);
-    dw_status status = dw_store_run(w.store, err);
+    dw_status status = dw_runtime_work(w.runtime, DW_WORK_ALL, err);
     if (status == DW_OK) {
-        status = dw_store_thaw(w.store, a->id, NULL, &actor, NULL, err);
+        status = export_one(a, path, err);
     }
     if (status == DW_OK) {
-        status = dw_store_add(w.store, actor, id, err);
+        status = dw_runtime_import(w.runtime, &thaw, &options, id, err);
     }
-    dw_actor_destroy(actor);
     if (status == DW_OK) {
         copy_known(a, id);
     }
@@ -224,11 +241,11 @@ static dw_status stop(known_actor *a, dw_error *err)
 {
     say("stop", a->id);
     /* What an actor has asked for and what waits goes with it. */
-    dw_status status = dw_store_run(w.store, err);
+    dw_status status = dw_runtime_work(w.runtime, DW_WORK_ALL, err);
     if (status != DW_OK) {
         return status;
     }
-    status = dw_store_stop(w.store, a->id, err);
+    status = dw_runtime_stop(w.runtime, a->id, err);
     if (status == DW_OK) {
         a->alive = false;
     }
@@ -238,10 +255,10 @@ static dw_status stop(known_actor *a, dw_error *err)
 static dw_status reopen(dw_error *err)
 {
     say("reopen", "");
-    dw_store_close(w.store);
-    w.store = NULL;
+    dw_runtime_close(w.runtime);
+    w.runtime = NULL;
     counts.reopened++;
-    return open_store(err);
+    return open_runtime(err);
 }
 
 static dw_status step(torture *t, dw_error *err)
@@ -262,10 +279,10 @@ static dw_status step(torture *t, dw_error *err)
         return room ? import_one(a, err) : add_to(t, a, err);
     case 4:
         say("freeze", a->id);
-        return dw_store_freeze(w.store, a->id, NULL, err);
+        return dw_runtime_freeze(w.runtime, a->id, NULL, err);
     case 5:
         say("run", "");
-        return dw_store_run(w.store, err);
+        return dw_runtime_work(w.runtime, DW_WORK_ALL, err);
     case 6:
         return reopen(err);
     case 7:
@@ -308,7 +325,7 @@ static void verify_actor(const known_actor *a)
     uint32_t count = 0;
     dw_error err = {.message = ""};
     if (!a->alive) {
-        assert_int_equal(dw_store_find(w.store, a->id, found, &err), DW_E_NOT_FOUND);
+        assert_int_equal(dw_runtime_find_id(w.runtime, a->id, found, &err), DW_E_NOT_FOUND);
         return;
     }
     dw_status status = tell_actor(a->id, "+0", answer, &err);
@@ -324,14 +341,14 @@ static void verify_actor(const known_actor *a)
 static void verify_all(void)
 {
     dw_error err = {.message = ""};
-    dw_store_close(w.store);
-    w.store = NULL;
-    must(open_store(&err), "opening again", &err);
+    dw_runtime_close(w.runtime);
+    w.runtime = NULL;
+    must(open_runtime(&err), "opening again", &err);
     account_for_all(w.folder, 0);
-    must(dw_store_run(w.store, &err), "working on what waits", &err);
-    dw_store_close(w.store);
-    w.store = NULL;
-    must(open_store(&err), "opening once more", &err);
+    must(dw_runtime_work(w.runtime, DW_WORK_ALL, &err), "working on what waits", &err);
+    dw_runtime_close(w.runtime);
+    w.runtime = NULL;
+    must(open_runtime(&err), "opening once more", &err);
     account_for_all(w.folder, 1);
     name_list names = listed("%s/actors", w.folder);
     for (size_t i = 0; i < names.count; i++) {
@@ -381,7 +398,7 @@ static void fresh(void)
     disk_watch(w.folder);
     shell("rm -rf '%s'", w.folder);
     w.count = 0;
-    must(open_store(&err), "opening", &err);
+    must(open_runtime(&err), "opening", &err);
     must(spawn(&err), "spawning", &err);
     must(spawn(&err), "spawning", &err);
 }
@@ -411,23 +428,23 @@ static void run(torture *t)
         counts.steps++;
         counts.failed_steps += status != DW_OK;
         trace(status, &err);
-        if (w.store == NULL) { /* it failed to open: somebody sees to the disk */
+        if (w.runtime == NULL) { /* it failed to open: somebody sees to the disk */
             counts.faults += disk_failed();
             disk_plan_set(NULL);
-            must(open_store(&err), "opening on a mended disk", &err);
+            must(open_runtime(&err), "opening on a mended disk", &err);
         }
     }
     counts.faults += disk_failed();
     disk_plan_set(NULL);
     verify_all();
-    dw_store_close(w.store);
-    w.store = NULL;
+    dw_runtime_close(w.runtime);
+    w.runtime = NULL;
 }
 
 static void tell(void)
 {
     void *state = w.fixture;
-    (void)printf("store: %llu steps, of which %llu failed, %llu operations of the disk failed\n",
+    (void)printf("disk: %llu steps, of which %llu failed, %llu operations of the disk failed\n",
                  (unsigned long long)counts.steps, (unsigned long long)counts.failed_steps,
                  (unsigned long long)counts.faults);
     disk_plan_set(NULL);
@@ -438,6 +455,6 @@ static void tell(void)
 int main(void)
 {
     const torture_options options = {
-        .name = "torture_store", .run = run, .tell = tell, .seconds = 15};
+        .name = "torture_disk", .run = run, .tell = tell, .seconds = 15};
     return torture_main(&options);
 }

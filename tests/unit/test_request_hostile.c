@@ -1,5 +1,6 @@
-/* Actors that would have all of a state folder for themselves, each beside a good one that loses
- * nothing: messages at which they trap, which never end or kill their process.
+/* Of a runtime that works on request: actors that would have all of a state folder for themselves,
+ * each beside a good one that loses nothing: messages at which they trap, which never end or kill
+ * their process.
  *
  * The process that is killed is this program with --run FOLDER, or --send FOLDER ID TEXT: a guest
  * that writes to standard error ends it. */
@@ -10,9 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "actor_fixture.h"
 #include "base/alloc.h"
 #include "base/os.h"
+#include "runtime_fixture.h"
 #include "support.h"
 
 #define ATTEMPTS 3 /* by default */
@@ -20,28 +21,15 @@
 static char root[] = "/tmp/dw-hostile-XXXXXX";
 static char folder[64];
 
-/* ---- a store ----------------------------------------------------------------------------- */
+/* ---- a runtime --------------------------------------------------------------------------- */
 
 typedef struct hostile_fixture {
-    actor_fixture *actors;
-    dw_module *hostile;
-    dw_module *stillborn;
-    dw_store *store;
+    runtime_fixture *r;
     unsigned folders;
-    dw_limits limits; /* of the next store */
+    dw_limits limits; /* of the next runtime */
     char bad[DW_ACTOR_ID_CHARS + 1];
     char good[DW_ACTOR_ID_CHARS + 1];
-    unsigned problem_count;
-    char problem[256]; /* the last one */
 } hostile_fixture;
-
-static void on_problem(void *user, const char *id, const dw_error *problem)
-{
-    hostile_fixture *f = user;
-    (void)id;
-    f->problem_count++;
-    (void)snprintf(f->problem, sizeof f->problem, "%s", problem->message);
-}
 
 static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
 {
@@ -58,85 +46,56 @@ static ptrdiff_t kill_process(void *user, const unsigned char *bytes, size_t cou
     return (ptrdiff_t)count;
 }
 
-static dw_status find_guest(void *user, const char *name, dw_module **module, dw_error *err)
+static void open_runtime(hostile_fixture *f, dw_write_fn to_stderr)
 {
-    hostile_fixture *f = user;
-    (void)err;
-    assert_string_equal(name, "stillborn");
-    *module = f->stillborn;
-    return DW_OK;
-}
-
-static void open_store(hostile_fixture *f, dw_write_fn to_stderr)
-{
-    dw_error error = {.message = ""};
-    dw_store_options options = {.struct_bytes = sizeof options,
-                                .path = folder,
-                                .find_guest = find_guest,
-                                .on_problem = on_problem,
-                                .on_stderr = to_stderr,
-                                .user = f,
-                                .limits = &f->limits};
-    dw_status status = dw_store_open(&f->store, f->actors->engine, &options, &error);
-    assert_string_equal(error.message, "");
-    assert_int_equal(status, DW_OK);
-    f->problem_count = 0;
-    wasm_signals_restore(); /* guests trap here */
+    f->r->path = folder;
+    f->r->works_on_request = true;
+    f->r->on_stderr = to_stderr;
+    f->r->limits = f->limits;
+    runtime_open(f->r);
 }
 
 static void spawn(hostile_fixture *f, const dw_instance_options *granted, char *id)
 {
     dw_error error = {.message = ""};
-    dw_actor_options options = {.struct_bytes = sizeof options, .instance = granted};
-    dw_status status = dw_store_spawn(f->store, f->hostile, &options, id, &error);
+    dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = granted};
+    const dw_spawn_options options = {
+        .struct_bytes = sizeof options, .actor = &actor, .capabilities = DW_MAY_ALL};
+    dw_status status = dw_runtime_spawn(f->r->runtime, f->r->hostile, &options, id, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
 }
 
-typedef struct received {
-    unsigned char bytes[512];
-    size_t count;
-} received;
-
-static ptrdiff_t keep(void *user, const unsigned char *bytes, size_t count)
-{
-    received *to = user;
-    assert_true(count < sizeof to->bytes - to->count);
-    memcpy(to->bytes + to->count, bytes, count);
-    to->count += count;
-    to->bytes[to->count] = '\0';
-    return (ptrdiff_t)count;
-}
-
-static dw_status tell(hostile_fixture *f, const char *id, const char *text, received *answer,
+static dw_status tell(hostile_fixture *f, const char *id, const char *text, runtime_answer *answer,
                       dw_error *error)
 {
-    dw_actor_effect message = {
-        .struct_bytes = sizeof message, .message = text, .message_bytes = strlen(text)};
-    *answer = (received){.count = 0};
-    *error = (dw_error){.message = ""};
-    return dw_store_send(f->store, id, &message, keep, answer, error);
+    return request_tell(f->r, id, text, answer, error);
 }
 
-/* One that must end well; the number at the front of the answer. */
 static uint32_t told(hostile_fixture *f, const char *id, const char *text)
 {
-    received answer;
-    dw_error error;
-    uint32_t value = 0;
-    dw_status status = tell(f, id, text, &answer, &error);
-    assert_string_equal(error.message, "");
-    assert_int_equal(status, DW_OK);
-    memcpy(&value, answer.bytes, sizeof value);
-    return value;
+    return request_told(f->r, id, text);
 }
 
 static void run(hostile_fixture *f)
 {
-    dw_error error = {.message = ""};
-    dw_status status = dw_store_run(f->store, &error);
-    assert_string_equal(error.message, "");
-    assert_int_equal(status, DW_OK);
+    request_run(f->r);
+}
+
+/* How many there were since the runtime was opened, or since it was asked; the last. */
+static unsigned problems_of(hostile_fixture *f)
+{
+    char text[256];
+    return runtime_problems(f->r, text);
+}
+
+static void assert_problem(hostile_fixture *f, const char *words)
+{
+    char text[256];
+    (void)runtime_problems(f->r, text);
+    if (strstr(text, words) == NULL) {
+        fail_msg("the problem is: %s", text);
+    }
 }
 
 static void name_peer(hostile_fixture *f, const char *id, const char *peer)
@@ -151,7 +110,7 @@ static void begin(hostile_fixture *f, uint64_t timeout_ms)
 {
     const dw_instance_options granted = {.struct_bytes = sizeof granted, .timeout_ms = timeout_ms};
     (void)snprintf(folder, sizeof folder, "%s/%u", root, f->folders++);
-    open_store(f, on_stderr);
+    open_runtime(f, on_stderr);
     spawn(f, &granted, f->bad);
     spawn(f, &granted, f->good);
     name_peer(f, f->bad, f->good);
@@ -160,8 +119,7 @@ static void begin(hostile_fixture *f, uint64_t timeout_ms)
 
 static void end(hostile_fixture *f)
 {
-    dw_store_close(f->store);
-    f->store = NULL;
+    runtime_close(f->r);
 }
 
 /* ---- mail -------------------------------------------------------------------------------- */
@@ -186,7 +144,7 @@ static mail mail_of(hostile_fixture *f, const char *id)
 {
     mail all = {.count = 0};
     dw_error error = {.message = ""};
-    assert_int_equal(dw_store_list_mail(f->store, id, take_message, &all, &error), DW_OK);
+    assert_int_equal(dw_runtime_list_mail(f->r->runtime, id, take_message, &all, &error), DW_OK);
     return all;
 }
 
@@ -195,8 +153,8 @@ static mail assert_aside(hostile_fixture *f, const char *id, const char *from, c
                          const char *reason)
 {
     dw_error error = {.message = ""};
-    dw_store_info info = {.struct_bytes = sizeof info};
-    received content = {.count = 0};
+    dw_runtime_actor_info info = {.struct_bytes = sizeof info};
+    runtime_answer content = {.count = 0};
     mail all = mail_of(f, id);
     assert_int_equal(all.count, 1);
     assert_true(all.last.set_aside);
@@ -206,10 +164,11 @@ static mail assert_aside(hostile_fixture *f, const char *id, const char *from, c
     if (strstr(all.reason, reason) == NULL) {
         fail_msg("the reason is: %s", all.reason);
     }
-    assert_int_equal(dw_store_read_mail(f->store, id, all.last.number, keep, &content, &error),
-                     DW_OK);
+    assert_int_equal(
+        dw_runtime_read_mail(f->r->runtime, id, all.last.number, runtime_keep, &content, &error),
+        DW_OK);
     assert_string_equal((char *)content.bytes, text);
-    assert_int_equal(dw_store_get_info(f->store, id, &info, &error), DW_OK);
+    assert_int_equal(dw_runtime_get_actor_info(f->r->runtime, id, &info, &error), DW_OK);
     assert_int_equal(info.set_aside, 1);
     assert_int_equal(info.waiting, 0);
     return all;
@@ -229,26 +188,28 @@ static void test_hostile_trap_is_set_aside(void **state)
     assert_int_equal(all.count, 1);
     assert_false(all.last.set_aside);
     assert_int_equal(all.last.attempts, 1);
-    assert_int_equal(f->problem_count, 0);
-    (void)told(f, f->good, "D+5"); /* which waits behind it */
+    assert_int_equal(problems_of(f), 1); /* each attempt is told */
+    (void)told(f, f->good, "D+5");       /* which waits behind it */
     run(f);
-    assert_int_equal(f->problem_count, 1);
-    assert_non_null(strstr(f->problem, "set aside after 3 attempts"));
+    assert_int_equal(problems_of(f), 3);
+    assert_problem(f, "set aside after 3 attempts");
     all = assert_aside(f, f->bad, f->bad, "!", "unreachable");
     assert_int_equal(told(f, f->bad, "+0"), 5);
     assert_int_equal(told(f, f->good, "+0"), 1);
     /* Again, as often as before, behind all others. */
-    assert_int_equal(dw_store_retry_mail(f->store, f->bad, DW_MAIL_ALL, &count, &error), DW_OK);
+    assert_int_equal(dw_runtime_retry_mail(f->r->runtime, f->bad, DW_MAIL_ALL, &count, &error),
+                     DW_OK);
     assert_int_equal(count, 1);
     run(f);
     assert_true(assert_aside(f, f->bad, f->bad, "!", "unreachable").last.number > all.last.number);
-    assert_int_equal(dw_store_drop_mail(f->store, f->bad, all.last.number, &count, &error),
+    assert_int_equal(dw_runtime_drop_mail(f->r->runtime, f->bad, all.last.number, &count, &error),
                      DW_E_NOT_FOUND);
-    assert_int_equal(dw_store_drop_mail(f->store, f->bad, DW_MAIL_ALL, &count, &error), DW_OK);
+    assert_int_equal(dw_runtime_drop_mail(f->r->runtime, f->bad, DW_MAIL_ALL, &count, &error),
+                     DW_OK);
     assert_int_equal(count, 1);
     assert_int_equal(mail_of(f, f->bad).count, 0);
     run(f);
-    assert_int_equal(f->problem_count, 2);
+    assert_int_equal(problems_of(f), 6);
     assert_int_equal(told(f, f->bad, "+1"), 6);
     end(f);
 }
@@ -261,7 +222,7 @@ static void test_hostile_timer_is_set_aside(void **state)
     (void)told(f, f->bad, "A+4");
     run(f);
     run(f);
-    assert_int_equal(f->problem_count, 1);
+    assert_int_equal(problems_of(f), 4); /* three attempts, and what became of it */
     (void)assert_aside(f, f->bad, f->bad, "!", "unreachable");
     assert_int_equal(told(f, f->bad, "+0"), 4);
     end(f);
@@ -290,21 +251,21 @@ static void test_hostile_attempts_are_limited(void **state)
 static void test_hostile_awaited_trap_is_told(void **state)
 {
     hostile_fixture *f = *state;
-    received answer;
+    runtime_answer answer;
     dw_error error;
     begin(f, 0);
     assert_int_equal(tell(f, f->bad, "!", &answer, &error), DW_E_TRAP);
     assert_non_null(strstr(error.message, "unreachable"));
     assert_int_equal(mail_of(f, f->bad).count, 0);
     assert_int_equal(told(f, f->bad, "+2"), 2);
-    assert_int_equal(f->problem_count, 0);
+    assert_int_equal(problems_of(f), 0);
     end(f);
 }
 
 static void test_hostile_endless_message_is_set_aside(void **state)
 {
     hostile_fixture *f = *state;
-    received answer;
+    runtime_answer answer;
     dw_error error;
     begin(f, 60);
     (void)told(f, f->good, "D+1");
@@ -326,16 +287,16 @@ static int open_hostile(void **state);
 static int work(int argc, char **args)
 {
     void *state = NULL;
-    received answer;
+    runtime_answer answer;
     dw_error error = {.message = ""};
     (void)snprintf(folder, sizeof folder, "%s", args[0]);
     if (open_hostile(&state) != 0) {
         return 2;
     }
     hostile_fixture *f = state;
-    open_store(f, kill_process);
-    dw_status status =
-        argc == 1 ? dw_store_run(f->store, &error) : tell(f, args[1], args[2], &answer, &error);
+    open_runtime(f, kill_process);
+    dw_status status = argc == 1 ? dw_runtime_work(f->r->runtime, DW_WORK_ALL, &error)
+                                 : tell(f, args[1], args[2], &answer, &error);
     (void)fprintf(stderr, "%s\n", error.message);
     _exit(status == DW_OK ? 0 : 1); /* as if killed: what is open stays so */
 }
@@ -371,7 +332,7 @@ static void test_hostile_killers_are_set_aside(void **state)
             assert_true(is_killed(NULL, NULL));
         }
         assert_false(is_killed(NULL, NULL));
-        open_store(f, on_stderr);
+        open_runtime(f, on_stderr);
         (void)assert_aside(f, f->bad, f->bad, "k", "the process ended");
         assert_int_equal(told(f, f->bad, "+1"), 1);
         assert_int_equal(told(f, f->good, "+1"), 2);
@@ -389,13 +350,13 @@ static void test_hostile_killers_of_their_senders(void **state)
         assert_true(is_killed(f->bad, attempt == 0 ? "k" : "+1"));
     }
     assert_false(is_killed(f->bad, "+1"));
-    open_store(f, on_stderr);
+    open_runtime(f, on_stderr);
     (void)assert_aside(f, f->bad, "", "k", "the process ended");
     assert_int_equal(told(f, f->bad, "+0"), 3);
     end(f);
 }
 
-/* A guest that kills the process before its first message: the effect is given up. */
+/* A guest that kills the process before its first message: the message that asked for it is. */
 static void test_hostile_spawns_that_kill(void **state)
 {
     hostile_fixture *f = *state;
@@ -405,12 +366,12 @@ static void test_hostile_spawns_that_kill(void **state)
     for (int attempt = 1; attempt < ATTEMPTS; attempt++) {
         assert_true(is_killed(NULL, NULL));
     }
-    open_store(f, on_stderr);
+    open_runtime(f, on_stderr);
     run(f);
-    assert_int_equal(f->problem_count, 1);
-    assert_non_null(strstr(f->problem, "spawn: given up after 3 attempts: the process ended"));
+    assert_int_equal(problems_of(f), 1);
+    assert_problem(f, "set aside after 3 attempts: the process ended");
     run(f);
-    assert_int_equal(f->problem_count, 1);
+    assert_int_equal(problems_of(f), 1);
     assert_int_equal(told(f, f->bad, "+1"), 1);
     end(f);
 }
@@ -422,26 +383,22 @@ typedef struct id_list {
     size_t count;
 } id_list;
 
-static void take_id(void *user, const char *id)
-{
-    id_list *list = user;
-    assert_true(list->count < 64);
-    memcpy(list->ids[list->count++], id, DW_ACTOR_ID_CHARS + 1);
-}
-
 static id_list all_ids(hostile_fixture *f)
 {
     id_list list = {.count = 0};
-    dw_error error = {.message = ""};
-    assert_int_equal(dw_store_list(f->store, take_id, &list, &error), DW_OK);
+    runtime_id ids[64];
+    list.count = runtime_ids(f->r, ids, 64);
+    for (size_t i = 0; i < list.count; i++) {
+        memcpy(list.ids[i], ids[i].text, sizeof list.ids[i]);
+    }
     return list;
 }
 
-static dw_store_info info_of(hostile_fixture *f, const char *id)
+static dw_runtime_actor_info info_of(hostile_fixture *f, const char *id)
 {
-    dw_store_info info = {.struct_bytes = sizeof info};
+    dw_runtime_actor_info info = {.struct_bytes = sizeof info};
     dw_error error = {.message = ""};
-    dw_status status = dw_store_get_info(f->store, id, &info, &error);
+    dw_status status = dw_runtime_get_actor_info(f->r->runtime, id, &info, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     return info;
@@ -478,29 +435,29 @@ static void test_hostile_trees_are_stopped(void **state)
     assert_int_equal(info_of(f, child_of(f, &list, middle)).depth, 2);
     assert_string_equal(info_of(f, f->good).parent, "");
     /* Who was forked from outside descends, too, and is the head of what it makes. */
-    assert_int_equal(dw_store_fork(f->store, middle, own, &error), DW_OK);
+    assert_int_equal(dw_runtime_fork(f->r->runtime, middle, own, &error), DW_OK);
     assert_string_equal(info_of(f, own).parent, middle);
     assert_int_equal(info_of(f, own).depth, 0);
-    assert_int_equal(dw_store_stop_tree(f->store, middle, &count, &error), DW_OK);
+    assert_int_equal(dw_runtime_stop_tree(f->r->runtime, middle, &count, &error), DW_OK);
     assert_int_equal(count, 1 + 4 + 1);
     assert_int_equal(all_ids(f).count, 2 + 4);
-    assert_int_equal(dw_store_stop_tree(f->store, middle, &count, &error), DW_E_NOT_FOUND);
+    assert_int_equal(dw_runtime_stop_tree(f->r->runtime, middle, &count, &error), DW_E_NOT_FOUND);
     /* Between two there is one that has ended, and what waits would make more of them. */
     list = all_ids(f);
     (void)snprintf(middle, sizeof middle, "%s", child_of(f, &list, f->bad));
     assert_int_equal(told(f, middle, "F2"), 2);
-    assert_int_equal(dw_store_stop(f->store, middle, &error), DW_OK);
+    assert_int_equal(dw_runtime_stop(f->r->runtime, middle, &error), DW_OK);
     (void)told(f, f->good, "DSF9");
-    assert_int_equal(dw_store_stop_tree(f->store, f->bad, &count, &error), DW_OK);
+    assert_int_equal(dw_runtime_stop_tree(f->r->runtime, f->bad, &count, &error), DW_OK);
     assert_int_equal(count, 1 + 3 + 2);
     run(f);
     assert_int_equal(all_ids(f).count, 1);
     assert_int_equal(told(f, f->good, "+5"), 5);
     assert_int_equal(told(f, f->good, "F2"), 2);
-    assert_int_equal(dw_store_stop_all(f->store, &count, &error), DW_OK);
+    assert_int_equal(dw_runtime_stop_all(f->r->runtime, &count, &error), DW_OK);
     assert_int_equal(count, 3);
     assert_int_equal(all_ids(f).count, 0);
-    assert_int_equal(dw_store_stop_all(f->store, &count, &error), DW_OK);
+    assert_int_equal(dw_runtime_stop_all(f->r->runtime, &count, &error), DW_OK);
     assert_int_equal(count, 0);
     end(f);
 }
@@ -521,10 +478,10 @@ static void test_hostile_long_descent(void **state)
         memcpy(id[i + 1], child_of(f, &list, id[i]), sizeof id[0]);
         assert_int_equal(info_of(f, id[i + 1]).depth, i + 1);
         if (i > 5) {
-            assert_int_equal(dw_store_stop(f->store, id[i], &error), DW_OK);
+            assert_int_equal(dw_runtime_stop(f->r->runtime, id[i], &error), DW_OK);
         }
     }
-    assert_int_equal(dw_store_stop_tree(f->store, id[5], &count, &error), DW_OK);
+    assert_int_equal(dw_runtime_stop_tree(f->r->runtime, id[5], &count, &error), DW_OK);
     assert_int_equal(count, 2); /* itself and the last one */
     assert_int_equal(all_ids(f).count, 1 + 5);
     end(f);
@@ -538,7 +495,7 @@ static void limit(hostile_fixture *f, const char *name, const char *value)
     dw_error error = {.message = ""};
     end(f);
     assert_int_equal(dw_limits_set(&f->limits, name, value, &error), DW_OK);
-    open_store(f, on_stderr);
+    open_runtime(f, on_stderr);
 }
 
 static void limits_end(hostile_fixture *f)
@@ -551,7 +508,7 @@ static void limits_end(hostile_fixture *f)
 static void assert_granted(hostile_fixture *f, const char *id, const char *text, uint32_t count,
                            const char *why)
 {
-    received answer;
+    runtime_answer answer;
     dw_error error;
     uint32_t granted = 0;
     dw_status status = tell(f, id, text, &answer, &error);
@@ -580,7 +537,7 @@ static void test_hostile_messages_of_one_cause_end(void **state)
         /* The next from outside may cause as many; an opening in between changes nothing. */
         (void)told(f, f->bad, storms[i]);
         end(f);
-        open_store(f, on_stderr);
+        open_runtime(f, on_stderr);
         run(f);
         worked = told(f, f->bad, "+0");
         worked += i == 1 ? told(f, f->good, "+0") : 0;
@@ -621,7 +578,7 @@ static void test_hostile_forks_and_spawns_end(void **state)
         /* One that ends makes room for one. */
         id_list list = all_ids(f);
         dw_error error;
-        assert_int_equal(dw_store_stop(f->store, child_of(f, &list, f->bad), &error), DW_OK);
+        assert_int_equal(dw_runtime_stop(f->r->runtime, child_of(f, &list, f->bad), &error), DW_OK);
         assert_granted(f, f->bad, "F3", 1, "limit 20");
         run(f);
         limits_end(f);
@@ -641,32 +598,33 @@ static void test_hostile_limits_of_making(void **state)
     id_list list = all_ids(f);
     assert_granted(f, child_of(f, &list, f->bad), "F1", 0, "(generations)");
     assert_granted(f, f->good, "F1", 1, "");
-    assert_int_equal(dw_store_stop_tree(f->store, f->good, NULL, &error), DW_OK);
+    assert_int_equal(dw_runtime_stop_tree(f->r->runtime, f->good, NULL, &error), DW_OK);
     list = all_ids(f);
     limit(f, "actors", "9");
     assert_granted(f, f->bad, "F3", 2, "(actors)");
     assert_int_equal(all_ids(f).count, 9);
-    assert_int_equal(dw_store_fork(f->store, f->bad, id, &error), DW_E_LIMIT);
-    assert_non_null(strstr(error.message, "9 in the state folder, limit 9 (actors)"));
-    assert_int_equal(dw_store_stop(f->store, child_of(f, &list, f->bad), &error), DW_OK);
-    assert_int_equal(dw_store_fork(f->store, f->bad, id, &error), DW_OK);
+    assert_int_equal(dw_runtime_fork(f->r->runtime, f->bad, id, &error), DW_E_LIMIT);
+    assert_non_null(strstr(error.message, "9 in the runtime, limit 9 (actors)"));
+    assert_int_equal(dw_runtime_stop(f->r->runtime, child_of(f, &list, f->bad), &error), DW_OK);
+    assert_int_equal(dw_runtime_fork(f->r->runtime, f->bad, id, &error), DW_OK);
     limits_end(f);
 }
 
-/* What is thawed to be run apart has nothing to do with the folder any more, nor with its store. */
-static void test_hostile_copies_outlive_their_store(void **state)
+/* What is thawed to be run apart has nothing to do with the folder any more, nor with its
+ * runtime. */
+static void test_hostile_copies_outlive_their_runtime(void **state)
 {
     hostile_fixture *f = *state;
-    received answer = {.count = 0};
+    runtime_answer answer = {.count = 0};
     dw_error error = {.message = ""};
     dw_actor *actor = NULL;
     uint32_t granted = 0;
     begin(f, 0);
     limit(f, "spawns", "1");
-    assert_int_equal(dw_store_thaw(f->store, f->bad, NULL, &actor, NULL, &error), DW_OK);
+    assert_int_equal(runtime_copy(f->r, f->bad, &actor, &error), DW_OK);
     limits_end(f);
     assert_int_equal(dw_actor_send(actor, NULL, "F5", 2, &error), DW_OK);
-    assert_int_equal(dw_actor_receive(actor, keep, &answer, &error), DW_OK);
+    assert_int_equal(dw_actor_receive(actor, runtime_keep, &answer, &error), DW_OK);
     memcpy(&granted, answer.bytes, sizeof granted);
     assert_int_equal(granted, 5);
     dw_actor_destroy(actor);
@@ -676,18 +634,20 @@ static void test_hostile_limits_of_the_folder(void **state)
 {
     hostile_fixture *f = *state;
     dw_error error = {.message = ""};
-    received answer;
+    runtime_answer answer;
     begin(f, 0);
     (void)told(f, f->good, "+1");
     limit(f, "mail", "3");
-    assert_granted(f, f->bad, "C5", 5, ""); /* what the other has room for shows later */
-    assert_int_equal(f->problem_count, 2);
-    assert_non_null(strstr(f->problem, "(mail)"));
+    assert_granted(f, f->bad, "C20", 20, ""); /* what the other has room for shows later */
+    assert_int_equal(problems_of(f), 20 - 3 * 3);
+    assert_problem(f, "(mail)");
     run(f);
-    assert_int_equal(told(f, f->good, "+0"), 4);
+    assert_int_equal(told(f, f->good, "+0"), 1 + 3 * 3);
     limit(f, "folder_bytes", "64K");
-    assert_granted(f, f->bad, "F1", 0, "(folder_bytes)");
-    f->problem_count = 0;
+    assert_granted(f, f->bad, "F1", 1, "");
+    assert_int_equal(problems_of(f), 1);
+    assert_problem(f, "(folder_bytes)");
+    assert_int_equal(all_ids(f).count, 2);
     assert_int_equal(tell(f, f->bad, "+1", &answer, &error), DW_E_LIMIT);
     assert_non_null(strstr(error.message, "(folder_bytes)"));
     assert_int_equal(mail_of(f, f->bad).count, 0);
@@ -701,15 +661,13 @@ static void test_hostile_limits_of_the_folder(void **state)
 
 static int open_hostile(void **state)
 {
-    hostile_fixture *f = dw_alloc(1, sizeof *f);
-    void *actors = NULL;
-    if (actor_fixture_open(&actors) != 0) {
+    void *runtime = NULL;
+    if (runtime_fixture_open(&runtime) != 0) {
         return 1;
     }
-    f->actors = actors;
+    hostile_fixture *f = dw_alloc(1, sizeof *f);
+    f->r = runtime;
     f->limits = (dw_limits){.struct_bytes = sizeof f->limits};
-    f->hostile = actor_module(f->actors, "actor_hostile.wasm");
-    f->stillborn = actor_module(f->actors, "actor_stillborn.wasm");
     *state = f;
     return 0;
 }
@@ -722,13 +680,11 @@ static int open_fixture(void **state)
 static int close_fixture(void **state)
 {
     hostile_fixture *f = *state;
-    void *actors = f->actors;
+    void *runtime = f->r;
     char command[128];
     (void)snprintf(command, sizeof command, "rm -r '%s'", root);
-    dw_module_unref(f->hostile);
-    dw_module_unref(f->stillborn);
     dw_free(f);
-    return actor_fixture_close(&actors) == 0 && system(command) == 0 ? 0 : 1;
+    return runtime_fixture_close(&runtime) == 0 && system(command) == 0 ? 0 : 1;
 }
 
 #define TEST(name) cmocka_unit_test(test_hostile_##name)
@@ -750,12 +706,13 @@ int main(int argc, char **argv)
         TEST(turns_are_fair),
         TEST(forks_and_spawns_end),
         TEST(limits_of_making),
-        TEST(copies_outlive_their_store),
+        TEST(copies_outlive_their_runtime),
         TEST(limits_of_the_folder),
     };
     if (argc >= 3 && (strcmp(argv[1], "--run") == 0 || strcmp(argv[1], "--send") == 0)) {
         return work(argc - 2, argv + 2);
     }
     wasm_signals_save();
-    return cmocka_run_group_tests_name("store, hostile", tests, open_fixture, close_fixture);
+    return cmocka_run_group_tests_name("runtime, hostile to its folder", tests, open_fixture,
+                                       close_fixture);
 }
