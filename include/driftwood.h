@@ -1278,6 +1278,9 @@ typedef struct dw_freeze_stats {
     /* of linear memory: in a delta what changed, else all of it; what is zero takes no room in the
      * file */
     uint64_t memory_bytes;
+    uint64_t new_bytes;     /* of keys and values, and of blocks of 4,096 bytes of linear memory,
+                               that files did not hold before */
+    uint64_t written_bytes; /* of the file: holes are not written */
 } dw_freeze_stats;
 
 /* Write the actor to the file at `path`, which is there whole and on the disk afterwards, or as it

@@ -10,6 +10,7 @@
 /* What the files hold that the actor was last frozen to or thawed from. */
 typedef struct dw_frozen {
     char identity[33];                              /* "": none */
+    char settings[33];                              /* the hash of settings and models there */
     dw_memory_image *images[DW_GUEST_MEMORIES_MAX]; /* counted */
     int32_t *contexts; /* [context_count]: handles whose logs' saved bytes are in the files */
     size_t context_count;
@@ -54,9 +55,10 @@ dw_status dw_actor_take_images(dw_actor *actor, dw_error *err);
 /* Let the memories show images [count of the module's memories], which are counted; grows them.
  * Errors: DW_E_LIMIT, those of dw_memory_image_map. */
 dw_status dw_actor_map_images(dw_actor *actor, dw_memory_image *const *images, dw_error *err);
-/* Note that all there is now is in the file `identity`; `images` are of the memories.
- * Errors: DW_E_MEMORY: then the next freeze is a full one. */
-dw_status dw_actor_note_frozen(dw_actor *actor, const char *identity, dw_error *err);
+/* Note that all there is now is in the file `identity` and those before it, with the settings of
+ * that hash. Errors: DW_E_MEMORY: then the next freeze is a full one. */
+dw_status dw_actor_note_frozen(dw_actor *actor, const char *identity, const char *settings,
+                               dw_error *err);
 /* The child's files are the parent's. */
 dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_error *err);
 void dw__frozen_release(dw_frozen *frozen);

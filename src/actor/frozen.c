@@ -52,13 +52,15 @@ static void keep_images(dw_frozen *frozen, dw_memory_image *const *images)
     }
 }
 
-dw_status dw_actor_note_frozen(dw_actor *actor, const char *identity, dw_error *err)
+dw_status dw_actor_note_frozen(dw_actor *actor, const char *identity, const char *settings,
+                               dw_error *err)
 {
     dw__frozen_release(&actor->frozen);
     dw_status status = list_contexts(actor, err);
     if (status == DW_OK) {
         keep_images(&actor->frozen, actor->images);
         (void)snprintf(actor->frozen.identity, sizeof actor->frozen.identity, "%s", identity);
+        (void)snprintf(actor->frozen.settings, sizeof actor->frozen.settings, "%s", settings);
     } else {
         dw__frozen_release(&actor->frozen);
     }
@@ -82,5 +84,6 @@ dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_e
     to->context_count = from->context_count;
     keep_images(to, from->images);
     memcpy(to->identity, from->identity, sizeof to->identity);
+    memcpy(to->settings, from->settings, sizeof to->settings);
     return DW_OK;
 }

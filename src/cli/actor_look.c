@@ -34,7 +34,24 @@ static unsigned long long count_in(const json_t *object, const char *key)
 
 /* ---- show -------------------------------------------------------------------------------- */
 
-static dw_status add_file(json_t *files, const char *path, bool last, json_t **actor, dw_error *err)
+/* Settings and models stand where they changed: those of a later file are the actor's. */
+static void take_terms(const dw_snapshot_file *file, json_t *terms)
+{
+    static const char *const names[] = {"settings", "models"};
+    const char *text = dw_snapshot_file_meta(file, "settings");
+    const char *about = text != NULL ? text : dw_snapshot_file_meta(file, "actor");
+    json_t *object = about != NULL ? json_loads(about, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        json_t *value = json_object_get(object, names[i]);
+        if (value != NULL) {
+            put(terms, names[i], json_incref(value));
+        }
+    }
+    json_decref(object);
+}
+
+static dw_status add_file(json_t *files, const char *path, bool last, json_t **actor, json_t *terms,
+                          dw_error *err)
 {
     dw_snapshot_file *file = NULL;
     dw_status status = dw_snapshot_file_open(&file, path, 0, err);
@@ -50,10 +67,12 @@ static dw_status add_file(json_t *files, const char *path, bool last, json_t **a
                                                  name != NULL ? name + 1 : path, "kind",
                                                  kind != NULL ? kind : "full", "identity",
                                                  info.identity, "bytes", (json_int_t)info.bytes));
+    take_terms(file, terms);
     if (last && about != NULL) {
         *actor = json_loads(about, JSON_REJECT_DUPLICATES, NULL);
         const char *module = dw_snapshot_file_meta(file, "module");
         put(*actor, "module", json_string(module != NULL ? module : ""));
+        (void)json_object_update(*actor, terms);
     }
     dw_snapshot_file_close(file);
     return DW_OK;
@@ -79,10 +98,11 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
     json_t *actor = NULL;
     json_t *freezes = NULL;
     dw_runtime_actor_info info = {.struct_bytes = sizeof info};
+    json_t *terms = json_object();
     *about = NULL;
     dw_status status = dw_cli_actors_paths(actors, id, &paths, err);
     for (size_t i = 0; status == DW_OK && i < paths.count; i++) {
-        status = add_file(files, paths.list[i], i + 1 == paths.count, &actor, err);
+        status = add_file(files, paths.list[i], i + 1 == paths.count, &actor, terms, err);
     }
     dw_cli_paths_release(&paths);
     if (status == DW_OK) {
@@ -91,6 +111,7 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
     if (status == DW_OK) {
         status = list_freezes(actors, id, &freezes, err);
     }
+    json_decref(terms);
     if (status == DW_OK && actor == NULL) {
         status = dw_fail(err, DW_E_FORMAT, "actor %s: its snapshot tells nothing of it", id);
     }
@@ -257,7 +278,9 @@ dw_status dw_cli_snapshot_about(const char *path, json_t **about, dw_error *err)
     size_t i;
     json_t *item;
     *about = NULL;
-    dw_status status = add_file(files, path, true, &actor, err);
+    json_t *terms = json_object();
+    dw_status status = add_file(files, path, true, &actor, terms, err);
+    json_decref(terms);
     if (status == DW_OK && !json_is_object(actor)) {
         status = dw_fail(err, DW_E_UNSUPPORTED, "%.150s: a snapshot of no actor", path);
     }

@@ -8,6 +8,7 @@
 
 /* The limits of docs/snapshot.md. */
 #define BLOCK 65536u
+#define CLOSE_BLOCK 64u /* of headers of version 3 */
 #define HEADER_MAX (UINT64_C(16) << 20)
 #define FILE_MAX (UINT64_C(1) << 40)
 #define COUNT_MAX 65536u
@@ -38,6 +39,7 @@ typedef struct check {
     size_t promise_count;
     uint64_t data_bytes; /* promised so far */
     size_t filler_count;
+    bool close; /* version 3: fillers end anywhere */
     XXH3_state_t *hash;
     uint8_t *piece; /* [PIECE], or all the data */
 } check;
@@ -265,8 +267,9 @@ static bool check_metadata(check *c)
         if (!json_is_string(value)) {
             return fault(c, where(c, key), "__metadata__: '%.64s' is no string", key);
         }
-        if (strcmp(key, "actor") == 0 && !described_within(json_string_value(value))) {
-            return fault(c, where(c, key), "__metadata__: 'actor' is beyond the limits of JSON");
+        if ((strcmp(key, "actor") == 0 || strcmp(key, "settings") == 0) &&
+            !described_within(json_string_value(value))) {
+            return fault(c, where(c, key), "__metadata__: '%s' is beyond the limits of JSON", key);
         }
     }
     const char *format = meta(c, "format");
@@ -278,8 +281,9 @@ static bool check_metadata(check *c)
         return fault(c, where(c, "format"), "no Driftwood snapshot: format '%.40s'",
                      format != NULL ? format : "");
     }
-    if (version == NULL || (strcmp(version, "1") != 0 && strcmp(version, "2") != 0)) {
-        return fault(c, where(c, "version"), "version %.20s, this program reads 1 and 2",
+    c->close = version != NULL && strcmp(version, "3") == 0;
+    if (version == NULL || (!c->close && strcmp(version, "1") != 0 && strcmp(version, "2") != 0)) {
+        return fault(c, where(c, "version"), "version %.20s, this program reads 1 to 3",
                      version != NULL ? version : "missing");
     }
     bool full = kind != NULL && strcmp(kind, "full") == 0;
@@ -292,9 +296,10 @@ static bool check_metadata(check *c)
         return fault(c, where(c, "base"), "base '%.40s' of a %s snapshot", base != NULL ? base : "",
                      kind);
     }
-    if (c->header_bytes % BLOCK != 0) {
+    const unsigned block = c->close ? CLOSE_BLOCK : BLOCK;
+    if (c->header_bytes % block != 0) {
         return fault(c, 0, "header: %zu bytes with its length, no multiple of %u", c->header_bytes,
-                     BLOCK);
+                     block);
     }
     return true;
 }
@@ -361,7 +366,7 @@ static bool check_role(check *c, promise *p, size_t rank, bool u8)
     }
     p->role = ROLE_FILLER;
     (void)snprintf(expected, sizeof expected, "pad.%zu", c->filler_count++);
-    return (u8 && rank == 1 && p->bytes > 0 && p->bytes < BLOCK && end % BLOCK == 0 &&
+    return (u8 && rank == 1 && p->bytes > 0 && p->bytes < BLOCK && (c->close || end % BLOCK == 0) &&
             strcmp(p->name, expected) == 0) ||
            fault(c, where(c, p->name), "%s: no filler %s to the end of a block", p->name, expected);
 }
@@ -408,9 +413,9 @@ static bool take_promise(check *c, const char *name, const json_t *value)
 static bool is_known(const char *name)
 {
     static const char *const known[] = {
-        "module",        "messages",      "memory",      "memory.#", "memory.runs",
-        "memory.#.runs", "memory.blocks", "memory.data", "kv.#",     "memory.#.blocks",
-        "memory.#.data", "kv.#.#",        "tokens.#",    "table.#"};
+        "module",        "messages",      "memory",      "memory.#",   "memory.runs",
+        "memory.#.runs", "memory.blocks", "memory.data", "kv.#",       "memory.#.blocks",
+        "memory.#.data", "kv.#.#",        "tokens.#",    "tokens.#.#", "table.#"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         const char *pattern = known[i];
         const char *at = name;

@@ -397,12 +397,12 @@ static bool wants_full(const dw__kept *kept)
     return kept->incomplete || kept->count > DELTAS_MAX || kept->delta_bytes > kept->whole_bytes;
 }
 
-static void note_bytes(dw__written *written, const dw_freeze_stats *stats, bool is_new)
+static void note_bytes(dw__written *written, const dw_freeze_stats *stats)
 {
     written->freezes++;
     written->last = *stats;
-    written->bytes += stats->file_bytes;
-    written->new_bytes += is_new ? stats->kv_bytes + stats->memory_bytes : 0;
+    written->bytes += stats->written_bytes;
+    written->new_bytes += stats->new_bytes;
 }
 
 /* Another module than before goes into the folder with the actor's state. */
@@ -457,7 +457,7 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
-    note_bytes(&turn->written, &stats, options.delta || kept->count == 0);
+    note_bytes(&turn->written, &stats);
     kept->sequence = row->sequence;
     kept->done = row->done;
     kept->count = row->full ? 1 : kept->count + 1;
@@ -499,7 +499,7 @@ static dw_status write_new(struct dw__folder *f, const dw__making *making,
     dw_actor_folder_part_path(f->folder, part);
     status = dw_actor_freeze(actor, path, &options, &stats, err);
     if (status == DW_OK) {
-        note_bytes(making->written, &stats, true);
+        note_bytes(making->written, &stats);
         made->keeps = making->keeps;
         status = making->keeps ? dw_actor_folder_keep(f->folder, made->id, 1, path, err) : DW_OK;
     }

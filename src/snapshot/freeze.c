@@ -89,6 +89,31 @@ static dw_status check_files(void *user, dw_error *err)
     return dw_actor_check_files(user, err);
 }
 
+/* Settings and models go into a delta where they are not what the files have. */
+static dw_status part_settings(dw__freeze *f, json_t *about, dw_error *err)
+{
+    dw_status status = DW_OK;
+    json_t *own = json_object();
+    if (json_object_set(own, "settings", json_object_get(about, "settings")) != 0 ||
+        json_object_set(own, "models", json_object_get(about, "models")) != 0 ||
+        !dw__settings_hash(own, f->settings)) {
+        json_decref(own);
+        return dw__freeze_no_memory(err);
+    }
+    if (f->delta) {
+        (void)json_object_del(about, "settings");
+        (void)json_object_del(about, "models");
+    }
+    if (f->delta && strcmp(f->settings, f->actor->frozen.settings) != 0) {
+        char *text = json_dumps(own, JSON_COMPACT | JSON_SORT_KEYS);
+        status = text != NULL ? dw_snapshot_writer_meta(f->writer, DW__META_SETTINGS, text, err)
+                              : dw__freeze_no_memory(err);
+        free(text);
+    }
+    json_decref(own);
+    return status;
+}
+
 /* The description goes last: the other parts fill it. */
 static dw_status compose(dw__freeze *f, const dw_freeze_options *options, dw_error *err)
 {
@@ -104,6 +129,9 @@ static dw_status compose(dw__freeze *f, const dw_freeze_options *options, dw_err
         goto out;
     }
     status = add_module(f, options->without_module, err);
+    if (status == DW_OK) {
+        status = part_settings(f, about, err);
+    }
     if (status != DW_OK) {
         goto out;
     }
@@ -127,7 +155,8 @@ static dw_status begin(dw__freeze *f, dw_actor *actor, const dw_freeze_options *
                        dw_error *err)
 {
     f->actor = actor;
-    f->delta = options->delta && actor->frozen.identity[0] != '\0';
+    f->has_base = actor->frozen.identity[0] != '\0';
+    f->delta = options->delta && f->has_base;
     f->stats.delta = f->delta;
     dw_status status = dw_actor_check_rests(actor, err);
     if (status == DW_OK) {
@@ -173,8 +202,9 @@ dw_status dw_actor_freeze(dw_actor *actor, const char *path, const dw_freeze_opt
     status = dw_stack_run(write_here, &work, err); /* the state is described in trees */
     if (status == DW_OK) {
         f.stats.file_bytes = dw_snapshot_writer_bytes(f.writer);
+        f.stats.written_bytes = dw_snapshot_writer_written(f.writer);
         /* Without the note the next freeze is a full one: no error of this. */
-        (void)dw_actor_note_frozen(actor, f.stats.identity, NULL);
+        (void)dw_actor_note_frozen(actor, f.stats.identity, f.settings, NULL);
         dw_struct_write(stats, &f.stats, sizeof f.stats);
     }
     release(&f);
@@ -197,6 +227,7 @@ dw_status dw_actor_export(dw_actor *actor, int fd, const dw_freeze_options *opti
     }
     if (status == DW_OK) {
         f.stats.file_bytes = dw_snapshot_writer_bytes(f.writer);
+        f.stats.written_bytes = dw_snapshot_writer_written(f.writer);
         dw_struct_write(stats, &f.stats, sizeof f.stats);
     }
     release(&f);

@@ -6,9 +6,13 @@
 #include "base/alloc.h"
 #include "kv/kv_log.h"
 #include "snapshot/snapshot_parts_internal.h"
+#include "snapshot/snapshot_pieces.h"
 
-/* Parts of a log begin at a multiple of this in deltas, so that every system can map them. */
-#define KV_UNIT_BYTES 65536u
+/* Parts of a log begin at a multiple of this in deltas, and lie in the file as they do in the log,
+ * so that most systems can map all of their pages; others read those at their ends. */
+#define KV_UNIT_BYTES 4096u
+/* Smaller ones lie anywhere. */
+#define KV_MAPPED_BYTES 65536u
 
 /* ---- saving ------------------------------------------------------------------------------- */
 
@@ -55,18 +59,13 @@ static void record_shape(dw_context *context, dw_snapshot_tensor *tensor)
 }
 
 /* The log from its first byte that no file holds. */
-static dw_status add_log(dw__freeze *f, int32_t handle, dw_context *context, dw_error *err)
+static dw_status add_log(dw__freeze *f, int32_t handle, dw_context *context, uint64_t from,
+                         dw_error *err)
 {
     dw_kv_log *log = dw_context_log(context);
     uint64_t bytes = (uint64_t)dw_kv_log_length(log) * dw_kv_log_record_bytes(log);
-    bool known = f->delta && dw_actor_files_hold(&f->actor->frozen, handle);
-    uint64_t saved = known ? dw_kv_log_saved_bytes(log) : 0;
-    uint64_t from = saved >= bytes ? bytes : saved / KV_UNIT_BYTES * KV_UNIT_BYTES;
     char name[DW__NAME_BYTES];
     dw_snapshot_tensor tensor = {.name = name, .aligned = true};
-    if (from == bytes && (known || bytes == 0)) {
-        return DW_OK;
-    }
     if (from == 0) {
         (void)snprintf(name, sizeof name, "kv.%" PRId32, handle);
         record_shape(context, &tensor);
@@ -76,6 +75,8 @@ static dw_status add_log(dw__freeze *f, int32_t handle, dw_context *context, dw_
         tensor.dtype = "U8";
         tensor.dimension_count = 1;
         tensor.shape[0] = bytes - from;
+        tensor.phase = (uint32_t)(from % DW_SNAPSHOT_ALIGNMENT);
+        tensor.aligned = bytes - from >= KV_MAPPED_BYTES;
     }
     if (dw_kv_log_in_host_memory(log)) {
         tensor.bytes = (const unsigned char *)dw_kv_log_base(log) + from;
@@ -87,6 +88,42 @@ static dw_status add_log(dw__freeze *f, int32_t handle, dw_context *context, dw_
     }
     f->stats.kv_bytes += bytes - from;
     return dw__freeze_tensor(f, &tensor, err);
+}
+
+/* The tokens of the records from `first` on. */
+static dw_status add_tokens(dw__freeze *f, int32_t handle, dw_context *context, uint64_t first,
+                            dw_error *err)
+{
+    char name[DW__NAME_BYTES];
+    dw_snapshot_tensor tokens = {.name = name,
+                                 .dtype = "I32",
+                                 .dimension_count = 1,
+                                 .shape = {dw_context_length(context) - first},
+                                 .bytes = dw_context_tokens(context) + first};
+    if (first == 0) {
+        (void)snprintf(name, sizeof name, "tokens.%" PRId32, handle);
+    } else {
+        (void)snprintf(name, sizeof name, "tokens.%" PRId32 ".%" PRIu64, handle, first);
+    }
+    return dw__freeze_tensor(f, &tokens, err);
+}
+
+/* What no file holds of a context. */
+static dw_status add_records(dw__freeze *f, int32_t handle, dw_context *context, dw_error *err)
+{
+    dw_kv_log *log = dw_context_log(context);
+    uint64_t record_bytes = dw_kv_log_record_bytes(log);
+    uint64_t bytes = dw_kv_log_length(log) * record_bytes;
+    bool known = f->has_base && dw_actor_files_hold(&f->actor->frozen, handle);
+    uint64_t saved = known ? dw_kv_log_saved_bytes(log) : 0;
+    uint64_t from = f->delta ? saved / KV_UNIT_BYTES * KV_UNIT_BYTES : 0;
+    DW_ASSERT(saved <= bytes);
+    f->stats.new_bytes += bytes - saved;
+    if (bytes == 0 || (f->delta && known && saved == bytes)) {
+        return DW_OK;
+    }
+    dw_status status = add_tokens(f, handle, context, from / record_bytes, err);
+    return status == DW_OK ? add_log(f, handle, context, from, err) : status;
 }
 
 /* Which context of a lower slot has most in common with this one, and how much. */
@@ -114,12 +151,6 @@ dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *o
                            dw_error *err)
 {
     dw_context *context = object;
-    char name[DW__NAME_BYTES];
-    dw_snapshot_tensor tokens = {.name = name,
-                                 .dtype = "I32",
-                                 .dimension_count = 1,
-                                 .shape = {dw_context_length(context)},
-                                 .bytes = dw_context_tokens(context)};
     if (!dw__model_put(f, entry, dw_context_model(context)) ||
         !dw__json_put(entry, "tokens_max", dw__json_number(dw_context_capacity(context))) ||
         !dw__json_put(entry, "kv_type",
@@ -130,96 +161,116 @@ dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *o
         !put_like(f, entry, context)) {
         return dw__freeze_no_memory(err);
     }
-    if (dw_context_length(context) == 0) {
-        return DW_OK;
-    }
-    (void)snprintf(name, sizeof name, "tokens.%" PRId32, handle);
-    dw_status status = dw__freeze_tensor(f, &tokens, err);
-    return status == DW_OK ? add_log(f, handle, context, err) : status;
+    return add_records(f, handle, context, err);
 }
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
-/* The part of a log that `file` holds, and where in the log it begins. */
-static const dw_snapshot_entry *find_part(const dw_snapshot_file *file, int32_t handle,
-                                          uint64_t *from)
+/* The number behind a name and a dot; false: there is none. */
+static bool part_number(const char *text, uint64_t *number)
 {
-    char name[DW__NAME_BYTES];
-    int length = snprintf(name, sizeof name, "kv.%" PRId32, handle);
-    const dw_snapshot_entry *whole = dw_snapshot_file_tensor(file, name);
-    *from = 0;
-    for (size_t i = 0; whole == NULL && i < dw_snapshot_file_count(file); i++) {
-        const dw_snapshot_entry *part = dw_snapshot_file_at(file, i);
-        unsigned long long at;
-        char rest;
-        if (strncmp(part->name, name, (size_t)length) == 0 && part->name[length] == '.' &&
-            sscanf(part->name + length + 1, "%20llu%c", &at, &rest) == 1) {
-            *from = at;
-            return part;
-        }
+    uint64_t value = 0;
+    if (text[0] != '.' || text[1] == '\0') {
+        return false;
     }
-    return whole;
+    for (const char *c = text + 1; *c != '\0'; c++) {
+        if (*c < '0' || *c > '9' || value > UINT64_MAX / 16) {
+            return false;
+        }
+        value = value * 10 + (uint64_t)(*c - '0');
+    }
+    *number = value;
+    return true;
 }
 
-/* The segments of a log of `bytes` bytes, from the last file to the first that is needed, put in
- * order. */
-static dw_status find_segments(const dw__thaw *t, int32_t handle, uint64_t bytes,
-                               dw_kv_segment *segments, size_t *count, dw_error *err)
+/* What a file of the chain has of a log or of tokens: `name`, and NAME.F from F on. */
+static dw_status take_parts(const dw__thaw *t, size_t file, const char *name, dw__pieces *pieces,
+                            dw_error *err)
 {
-    uint64_t end = bytes;
-    *count = 0;
-    for (size_t i = t->file_count; i > 0 && end > 0; i--) {
-        uint64_t from;
-        const dw_snapshot_entry *part = find_part(t->files[i - 1], handle, &from);
-        if (part == NULL || from >= end) {
+    const size_t length = strlen(name);
+    const dw_snapshot_file *from = t->files[file];
+    const dw_snapshot_entry *entry;
+    for (size_t i = dw_snapshot_file_first(from, name);
+         (entry = dw_snapshot_file_by_name(from, i)) != NULL &&
+         strncmp(entry->name, name, length) == 0;
+         i++) {
+        dw__piece part = {.offset = entry->offset, .file = (uint32_t)file};
+        const bool whole = entry->name[length] == '\0';
+        if ((!whole && !part_number(entry->name + length, &part.from)) ||
+            part.from >= pieces->limit) {
             continue;
         }
-        if (part->bytes < end - from) {
-            return dw_fail(err, DW_E_FORMAT, "kv.%d: %llu bytes from %llu on, %llu are needed",
-                           (int)handle, (unsigned long long)part->bytes, (unsigned long long)from,
-                           (unsigned long long)(end - from));
+        part.end = part.from + entry->bytes / pieces->unit;
+        dw_status status = dw__pieces_add(pieces, &part, err);
+        if (status != DW_OK) {
+            return status;
         }
-        segments[(*count)++] = (dw_kv_segment){.fd = dw_snapshot_file_fd(t->files[i - 1]),
-                                               .file_offset = part->offset,
-                                               .log_offset = from,
-                                               .bytes = end - from};
-        end = from;
-    }
-    if (end > 0) {
-        return dw_fail(err, DW_E_FORMAT, "kv.%d: its first %llu bytes are in no file", (int)handle,
-                       (unsigned long long)end);
-    }
-    for (size_t i = 0; i < *count / 2; i++) {
-        dw_kv_segment other = segments[i];
-        segments[i] = segments[*count - 1 - i];
-        segments[*count - 1 - i] = other;
     }
     return DW_OK;
+}
+
+/* The newest parts of all that is needed, from the last file to the first. */
+static dw_status find_parts(const dw__thaw *t, const char *name, dw__pieces *pieces, dw_error *err)
+{
+    dw_status status = DW_OK;
+    for (size_t i = t->file_count; i > 0 && pieces->held < pieces->limit && status == DW_OK; i--) {
+        status = take_parts(t, i - 1, name, pieces, err);
+    }
+    if (status == DW_OK && pieces->held < pieces->limit) {
+        uint64_t missing = dw__pieces_missing(pieces);
+        status = dw_fail(err, DW_E_FORMAT, "%s: what it has from %llu on, of %llu, is in no file",
+                         name, (unsigned long long)missing, (unsigned long long)pieces->limit);
+    }
+    return status;
+}
+
+/* The segments [*count] of a log of `bytes` bytes, in order; the caller's to dw_free. */
+static dw_status find_segments(const dw__thaw *t, int32_t handle, uint64_t bytes,
+                               dw_kv_segment **segments, size_t *count, dw_error *err)
+{
+    char name[DW__NAME_BYTES];
+    dw__pieces pieces = {.limit = bytes, .unit = 1};
+    (void)snprintf(name, sizeof name, "kv.%" PRId32, handle);
+    dw_status status = find_parts(t, name, &pieces, err);
+    if (status == DW_OK) {
+        *segments = dw_alloc(pieces.count + 1, sizeof **segments);
+        status = *segments != NULL
+                     ? DW_OK
+                     : dw_fail(err, DW_E_MEMORY, "no memory for %zu parts of a log", pieces.count);
+    }
+    for (size_t i = 0; status == DW_OK && i < pieces.count; i++) {
+        const dw__piece *piece = &pieces.list[pieces.count - 1 - i];
+        (*segments)[i] = (dw_kv_segment){.fd = dw_snapshot_file_fd(t->files[piece->file]),
+                                         .file_offset = piece->offset,
+                                         .log_offset = piece->from,
+                                         .bytes = piece->end - piece->from};
+    }
+    *count = pieces.count;
+    dw__pieces_release(&pieces);
+    return status;
 }
 
 static dw_status read_tokens(const dw__thaw *t, int32_t handle, uint32_t length, int32_t **tokens,
                              dw_error *err)
 {
     char name[DW__NAME_BYTES];
-    const dw_snapshot_file *file = dw__thaw_last_file(t);
-    const dw_snapshot_entry *tensor = NULL;
+    dw__pieces pieces = {.limit = length, .unit = sizeof **tokens};
     (void)snprintf(name, sizeof name, "tokens.%" PRId32, handle);
     *tokens = NULL;
-    if (length > 0) {
-        dw_status status = dw__thaw_find_tensor(file, name, "I32", 1, &tensor, err);
-        if (status != DW_OK) {
-            return status;
-        }
-        if (tensor == NULL || tensor->shape[0] != length) {
-            return dw_fail(err, DW_E_FORMAT, "%s: missing, or not %u of them", name, length);
-        }
+    dw_status status = find_parts(t, name, &pieces, err);
+    if (status == DW_OK) {
+        *tokens = dw_alloc((size_t)length + 1, sizeof **tokens);
+        status =
+            *tokens != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for %u tokens", length);
     }
-    *tokens = dw_alloc((size_t)length + 1, sizeof **tokens);
-    if (*tokens == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for %u tokens", length);
+    for (size_t i = 0; status == DW_OK && i < pieces.count; i++) {
+        const dw__piece *piece = &pieces.list[i];
+        status = dw_snapshot_file_read_at(t->files[piece->file], piece->offset,
+                                          (size_t)(piece->end - piece->from) * sizeof **tokens,
+                                          *tokens + piece->from, err);
     }
-    return length > 0 ? dw_snapshot_file_read(file, tensor, 0, (size_t)tensor->bytes, *tokens, err)
-                      : DW_OK;
+    dw__pieces_release(&pieces);
+    return status;
 }
 
 /* What a context's description says. */
@@ -308,7 +359,7 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
                            dw_error *err)
 {
     saved_context saved = {.model = NULL};
-    dw_kv_segment segments[DW__FILES_MAX];
+    dw_kv_segment *segments = NULL;
     size_t segment_count = 0;
     int32_t *tokens = NULL;
     dw_context *context = NULL;
@@ -317,7 +368,7 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
         status = read_tokens(t, handle, (uint32_t)saved.length, &tokens, err);
     }
     if (status == DW_OK) {
-        status = find_segments(t, handle, saved.length * saved.record_bytes, segments,
+        status = find_segments(t, handle, saved.length * saved.record_bytes, &segments,
                                &segment_count, err);
     }
     if (status == DW_OK) {
@@ -338,6 +389,7 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
         t->stats.kv_converted_bytes += converted ? bytes : 0;
         t->stats.kv_mapped_bytes += converted ? 0 : bytes;
     }
+    dw_free(segments);
     dw_free(tokens);
     *out = context;
     return status == DW_OK ? DW_OK : dw_fail_within(err, status, "context %d", (int)handle);

@@ -17,10 +17,12 @@
 #include "base/json_bounds.h"
 #include "base/sink.h"
 
-#define DW_SNAPSHOT_VERSION "2"
+#define DW_SNAPSHOT_VERSION "2"       /* of full ones */
+#define DW_SNAPSHOT_VERSION_DELTA "3" /* of deltas */
 #define DW_SNAPSHOT_VERSION_FIRST "1" /* is read as well */
 /* Where aligned tensors begin, from the file's start: a whole number of pages everywhere. */
 #define DW_SNAPSHOT_ALIGNMENT 65536u
+#define DW_SNAPSHOT_DELTA_UNIT 64u /* of the length of a header of version 3 */
 #define DW_SNAPSHOT_NAME_BYTES_MAX 64u
 #define DW_SNAPSHOT_DIMENSIONS_MAX 8u
 #define DW_SNAPSHOT_TENSORS_MAX 65536u           /* with fillers and seal */
@@ -53,7 +55,8 @@ typedef struct dw_snapshot_tensor {
     const char *dtype; /* "U8", "I32", "U32", "I64", "F16" or "F32"; little-endian */
     uint64_t shape[DW_SNAPSHOT_DIMENSIONS_MAX]; /* the slowest first */
     uint32_t dimension_count;                   /* 0: one number */
-    bool aligned;                               /* begins at a multiple of DW_SNAPSHOT_ALIGNMENT */
+    bool aligned;                               /* begins at a multiple of DW_SNAPSHOT_ALIGNMENT, */
+    uint32_t phase;            /* or in a delta so many bytes behind one, less than it */
     const void *bytes;         /* all of it, borrowed until the write is done; or NULL and: */
     dw_snapshot_read read;     /* with user; or NULL and: */
     dw_snapshot_stream stream; /* with */
@@ -65,7 +68,8 @@ dw_status dw_snapshot_writer_create(dw_snapshot_writer **out, dw_error *err);
 void dw_snapshot_writer_destroy(dw_snapshot_writer *writer);
 /* A line of metadata, UTF-8; both are copied. Keys as tensor names; "format", "version" and
  * "checksums" are the writer's own. "kind" is "full" (as it is without one) or "delta", and a delta
- * needs a "base", the identity of the file that it builds upon.
+ * needs a "base", the identity of the file that it builds upon. A delta's header is as short as it
+ * can be.
  * Errors: DW_E_ARG (key, value, given twice), DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw_snapshot_writer_meta(dw_snapshot_writer *writer, const char *key, const char *value,
                                   dw_error *err);
@@ -96,8 +100,9 @@ dw_status dw_snapshot_writer_write_part(dw_snapshot_writer *writer, const char *
  * go first. Errors: as above, and DW_E_STATE (the two times differ). SIGPIPE is the caller's. */
 dw_status dw_snapshot_writer_write_stream(dw_snapshot_writer *writer, int fd, dw_error *err);
 
-/* How long the file is that was written last. */
+/* How long the file is that was written last; and how much of it was written: fillers are holes. */
 uint64_t dw_snapshot_writer_bytes(const dw_snapshot_writer *writer);
+uint64_t dw_snapshot_writer_written(const dw_snapshot_writer *writer);
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
@@ -117,6 +122,10 @@ typedef struct dw_snapshot_entry {
 /* All of these are borrowed until the file is closed. */
 /* NULL: no such tensor. */
 const dw_snapshot_entry *dw_snapshot_file_tensor(const dw_snapshot_file *file, const char *name);
+/* In the order of their names: the place of the first that is not before `name`; what is there,
+ * NULL behind the last. */
+size_t dw_snapshot_file_first(const dw_snapshot_file *file, const char *name);
+const dw_snapshot_entry *dw_snapshot_file_by_name(const dw_snapshot_file *file, size_t index);
 /* In the file's order; index < count. */
 size_t dw_snapshot_file_count(const dw_snapshot_file *file);
 const dw_snapshot_entry *dw_snapshot_file_at(const dw_snapshot_file *file, size_t index);
@@ -124,10 +133,15 @@ const char *dw_snapshot_file_identity(const dw_snapshot_file *file);
 /* The open file: for mapping aligned tensors, by those who bear that it may be cut. */
 int dw_snapshot_file_fd(const dw_snapshot_file *file);
 uint64_t dw_snapshot_file_bytes(const dw_snapshot_file *file);
+/* Whether it is of the version of deltas, in which only what changed of the settings is told. */
+bool dw_snapshot_file_closely(const dw_snapshot_file *file);
 
 /* Errors: DW_E_FORMAT (the data is not what the header says), DW_E_IO, DW_E_MEMORY. */
 dw_status dw_snapshot_file_verify_tensor(const dw_snapshot_file *file,
                                          const dw_snapshot_entry *tensor, dw_error *err);
+/* Bytes of the file from `offset` on, which a tensor of it has. Errors: DW_E_IO. */
+dw_status dw_snapshot_file_read_at(const dw_snapshot_file *file, uint64_t offset, size_t bytes,
+                                   void *to, dw_error *err);
 /* Bytes [offset, offset + bytes) of a tensor. Errors: DW_E_RANGE, DW_E_IO (also: cut since). */
 dw_status dw_snapshot_file_read(const dw_snapshot_file *file, const dw_snapshot_entry *tensor,
                                 uint64_t offset, size_t bytes, void *to, dw_error *err);

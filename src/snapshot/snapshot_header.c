@@ -131,11 +131,11 @@ static dw_status check_format(dw_snapshot_file *file, const json_t *root, dw_err
                                         "__metadata__: '%.64s' is no string", key);
         }
         dw_json_excess excess;
-        if (strcmp(key, "actor") == 0 &&
+        if ((strcmp(key, "actor") == 0 || strcmp(key, "settings") == 0) &&
             !dw_json_within(json_string_value(value), json_string_length(value),
                             &dw_snapshot_about_bounds, &excess)) {
             return dw__snapshot_fail_at(err, DW_E_LIMIT, place_of(file, key),
-                                        "__metadata__: 'actor' is JSON of more than %llu %s",
+                                        "__metadata__: '%s' is JSON of more than %llu %s", key,
                                         (unsigned long long)excess.limit, excess.what);
         }
     }
@@ -147,12 +147,13 @@ static dw_status check_format(dw_snapshot_file *file, const json_t *root, dw_err
             format != NULL ? format : "", DW__SNAPSHOT_FORMAT);
     }
     const char *version = dw_snapshot_file_meta(file, "version");
-    if (version == NULL || (strcmp(version, DW_SNAPSHOT_VERSION) != 0 &&
+    file->close = version != NULL && strcmp(version, DW_SNAPSHOT_VERSION_DELTA) == 0;
+    if (version == NULL || (!file->close && strcmp(version, DW_SNAPSHOT_VERSION) != 0 &&
                             strcmp(version, DW_SNAPSHOT_VERSION_FIRST) != 0)) {
         return dw__snapshot_fail_at(
             err, version == NULL ? DW_E_FORMAT : DW_E_UNSUPPORTED, place_of(file, "version"),
-            "version %.20s, this program reads %s and %s", version != NULL ? version : "missing",
-            DW_SNAPSHOT_VERSION_FIRST, DW_SNAPSHOT_VERSION);
+            "version %.20s, this program reads %s to %s", version != NULL ? version : "missing",
+            DW_SNAPSHOT_VERSION_FIRST, DW_SNAPSHOT_VERSION_DELTA);
     }
     return DW_OK;
 }
@@ -161,11 +162,12 @@ static dw_status check_seal(dw_snapshot_file *file, dw_error *err)
 {
     uint8_t stored[DW_HASH128_BYTES];
     uint8_t seal[DW_HASH128_BYTES];
-    if (file->header_bytes % DW_SNAPSHOT_ALIGNMENT != 0) {
+    const unsigned unit = file->close ? DW_SNAPSHOT_DELTA_UNIT : DW_SNAPSHOT_ALIGNMENT;
+    if (file->header_bytes % unit != 0) {
         return dw__snapshot_fail_at(err, DW_E_FORMAT, 0,
                                     "a header of %zu bytes with its length: no multiple "
                                     "of %u",
-                                    file->header_bytes, DW_SNAPSHOT_ALIGNMENT);
+                                    file->header_bytes, unit);
     }
     if (file->bytes - file->header_bytes < sizeof stored) {
         return dw__snapshot_fail_at(err, DW_E_FORMAT, file->bytes,
@@ -328,9 +330,9 @@ static dw_status check_filler(const dw_snapshot_file *file, const dw_snapshot_en
     (void)snprintf(name, sizeof name, "%s%zu", DW__SNAPSHOT_FILLER, file->filler_count);
     if (strcmp(entry->name, name) != 0 || strcmp(entry->dtype, "U8") != 0 ||
         entry->dimension_count != 1 || entry->bytes == 0 || entry->bytes >= DW_SNAPSHOT_ALIGNMENT ||
-        (entry->offset + entry->bytes) % DW_SNAPSHOT_ALIGNMENT != 0) {
-        return fail_entry(file, err, DW_E_FORMAT, entry->name,
-                          "no filler %s, U8, to the next multiple of %u", name,
+        (!file->close && (entry->offset + entry->bytes) % DW_SNAPSHOT_ALIGNMENT != 0)) {
+        return fail_entry(file, err, DW_E_FORMAT, entry->name, "no filler %s, U8, %s%u", name,
+                          file->close ? "of less than " : "to the next multiple of ",
                           DW_SNAPSHOT_ALIGNMENT);
     }
     return DW_OK;

@@ -11,6 +11,7 @@
 
 #define DW__META_ACTOR "actor"
 #define DW__META_MODULE "module"
+#define DW__META_SETTINGS "settings"
 #define DW__TENSOR_MODULE "module"
 #define DW__TENSOR_MESSAGES "messages"
 #define DW__NAME_BYTES 48
@@ -23,7 +24,9 @@
 typedef struct dw__freeze {
     dw_actor *actor;
     dw_snapshot_writer *writer;
-    bool delta;
+    bool has_base;                  /* files hold what it was before */
+    bool delta;                     /* upon these */
+    char settings[DW_HASH128_TEXT]; /* the hash of its settings and models */
     dw_freeze_stats stats;
     unsigned char *messages; /* [message_bytes] */
     size_t message_bytes;
@@ -62,7 +65,8 @@ typedef struct dw__thaw {
     dw_thaw_stats stats;
     dw_snapshot_file *files[DW__FILES_MAX]; /* [file_count], a full one and deltas upon it */
     size_t file_count;
-    json_t *about; /* the description in the last file */
+    json_t *about; /* the description in the last file, with the newest settings and models */
+    char settings_hash[DW_HASH128_TEXT];
     dw_actor_settings *settings;
     dw_module *module;
     dw_actor *actor;

@@ -22,18 +22,16 @@ static void add_part(dw__snapshot_output *to, const dw__snapshot_item *tensor, u
 }
 
 /* At most 2^16 tensors of at most 2^40 bytes: the sum fits. */
-dw_status dw__snapshot_lay_out(dw__snapshot_output *to, const dw_snapshot_writer *writer,
+static dw_status place_tensors(dw__snapshot_output *to, const dw_snapshot_writer *writer,
                                dw_error *err)
 {
     uint32_t filler_count = 0;
-    to->parts = dw_alloc(2 * writer->item_count + 1, sizeof *to->parts);
-    if (to->parts == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "a snapshot of %zu tensors: no memory",
-                       writer->item_count);
-    }
+    to->part_count = 0;
+    to->data_bytes = 0;
     for (size_t i = 0; i < writer->item_count; i++) {
         const dw__snapshot_item *tensor = &writer->items[i];
-        uint64_t over = to->data_bytes % DW_SNAPSHOT_ALIGNMENT;
+        uint64_t at = to->header_bytes + to->data_bytes;
+        uint64_t over = (at - tensor->tensor.phase) % DW_SNAPSHOT_ALIGNMENT;
         if (tensor->tensor.aligned && over != 0) {
             add_part(to, NULL, DW_SNAPSHOT_ALIGNMENT - over);
             to->parts[to->part_count - 1].number = filler_count++;
@@ -101,7 +99,9 @@ static void add_metadata(dw__snapshot_output *to, const dw_snapshot_writer *writ
     dw__snapshot_text *header = &to->header;
     const char *kind = dw__snapshot_find_meta(writer, "kind");
     add(header, "{\"__metadata__\":{\"format\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"",
-        DW__SNAPSHOT_FORMAT, DW_SNAPSHOT_VERSION, kind != NULL ? kind : "full");
+        DW__SNAPSHOT_FORMAT,
+        dw__snapshot_is_delta(writer) ? DW_SNAPSHOT_VERSION_DELTA : DW_SNAPSHOT_VERSION,
+        kind != NULL ? kind : "full");
     for (size_t i = 0; i < writer->pair_count; i++) {
         if (strcmp(writer->pairs[i].key, "kind") != 0) {
             add(header, ",\"%s\":", writer->pairs[i].key);
@@ -141,29 +141,30 @@ static void add_tensor(dw__snapshot_text *to, const dw__snapshot_part *tensor, b
         (unsigned long long)(tensor->offset + tensor->bytes));
 }
 
-/* All of it but the checksums. */
-dw_status dw__snapshot_make_header(dw__snapshot_output *to, const dw_snapshot_writer *writer,
-                                   dw_error *err)
+/* All of it but the checksums and the spaces. */
+static void make_header(dw__snapshot_output *to, const dw_snapshot_writer *writer)
 {
     dw__snapshot_text *header = &to->header;
+    header->count = 0;
     add_bytes(header, "\0\0\0\0\0\0\0", 8);
     add_metadata(to, writer);
     for (size_t i = 0; i < to->part_count; i++) {
         add_tensor(header, &to->parts[i], i + 1 == to->part_count);
     }
     add(header, "}");
-    size_t over = header->count % DW_SNAPSHOT_ALIGNMENT;
-    size_t spaces = over != 0 ? DW_SNAPSHOT_ALIGNMENT - over : 0;
+}
+
+/* Spaces up to the length that the layout is made for, and that length. */
+static dw_status finish_header(dw__snapshot_output *to, dw_error *err)
+{
+    dw__snapshot_text *header = &to->header;
+    size_t spaces = to->header_bytes - header->count;
     if (make_room(header, spaces)) {
         memset(header->bytes + header->count, ' ', spaces);
         header->count += spaces;
     }
     if (header->failed) {
         return dw_fail(err, DW_E_MEMORY, "a snapshot's header: no memory");
-    }
-    if (header->count > DW_SNAPSHOT_HEADER_BYTES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "a header of %zu bytes, limit %u", header->count,
-                       DW_SNAPSHOT_HEADER_BYTES_MAX);
     }
     if (header->count + to->data_bytes > DW_SNAPSHOT_FILE_BYTES_MAX) {
         return dw_fail(err, DW_E_LIMIT, "a snapshot of %llu bytes, limit %llu",
@@ -175,6 +176,34 @@ dw_status dw__snapshot_make_header(dw__snapshot_output *to, const dw_snapshot_wr
         header->bytes[i] = (char)(unsigned char)(json_bytes >> 8 * i);
     }
     return DW_OK;
+}
+
+/* Fillers depend on the header's length, and that on how their lengths are written: the layout is
+ * made again for a longer header until one is long enough, which few digits more can ask for. */
+dw_status dw__snapshot_lay_out(dw__snapshot_output *to, const dw_snapshot_writer *writer,
+                               dw_error *err)
+{
+    const size_t unit =
+        dw__snapshot_is_delta(writer) ? DW_SNAPSHOT_DELTA_UNIT : DW_SNAPSHOT_ALIGNMENT;
+    to->parts = dw_alloc(2 * writer->item_count + 1, sizeof *to->parts);
+    if (to->parts == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "a snapshot of %zu tensors: no memory",
+                       writer->item_count);
+    }
+    for (size_t needed = unit; needed > to->header_bytes;) {
+        to->header_bytes = needed;
+        dw_status status = place_tensors(to, writer, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        make_header(to, writer);
+        needed = to->header.count + (unit - to->header.count % unit) % unit;
+        if (needed > DW_SNAPSHOT_HEADER_BYTES_MAX) {
+            return dw_fail(err, DW_E_LIMIT, "a header of %zu bytes, limit %u", needed,
+                           DW_SNAPSHOT_HEADER_BYTES_MAX);
+        }
+    }
+    return finish_header(to, err);
 }
 
 void dw__snapshot_fill_in_checksums(dw__snapshot_output *to)

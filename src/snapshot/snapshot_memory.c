@@ -83,6 +83,25 @@ static dw_status add_data(dw__freeze *f, size_t number, const dw_block_run *runs
     return dw__freeze_tensor(f, &tensor, err);
 }
 
+/* Of a whole memory what files did not hold before. */
+static dw_status count_new(dw__freeze *f, size_t number, const dw_block_run *runs, size_t run_count,
+                           dw_error *err)
+{
+    uint32_t *blocks = NULL;
+    size_t count = 0;
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < run_count; i++) {
+        count += runs[i].count;
+    }
+    if (f->has_base) {
+        status = dw_memory_image_changes(f->actor->images[number], f->actor->frozen.images[number],
+                                         &blocks, &count, err);
+    }
+    dw_free(blocks);
+    f->stats.new_bytes += (uint64_t)count * DW_IMAGE_BLOCK_BYTES;
+    return status;
+}
+
 /* All that is not zero. */
 static dw_status add_whole_memory(dw__freeze *f, size_t number, dw_error *err)
 {
@@ -103,6 +122,9 @@ static dw_status add_whole_memory(dw__freeze *f, size_t number, dw_error *err)
     }
     memory_name(name, sizeof name, number, ".runs");
     f->stats.memory_bytes += dw_memory_image_bytes(f->actor->images[number]);
+    if (status == DW_OK) {
+        status = count_new(f, number, runs, count, err);
+    }
     if (status == DW_OK) {
         status = dw__freeze_tensor(f, &tensor, err);
     }
@@ -153,6 +175,7 @@ static dw_status add_changed_memory(dw__freeze *f, size_t number, dw_error *err)
     tensor.shape[0] = count;
     tensor.bytes = blocks;
     f->stats.memory_bytes += count * DW_IMAGE_BLOCK_BYTES;
+    f->stats.new_bytes += count * DW_IMAGE_BLOCK_BYTES;
     status = dw__freeze_tensor(f, &tensor, err);
     return status == DW_OK ? add_data(f, number, runs, run_count, false, err) : status;
 }

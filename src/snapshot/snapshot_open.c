@@ -210,6 +210,13 @@ dw_status dw_snapshot_file_verify_tensor(const dw_snapshot_file *file,
     return status == DW_OK ? status : dw_fail_within(err, status, "%s", shown(file));
 }
 
+dw_status dw_snapshot_file_read_at(const dw_snapshot_file *file, uint64_t offset, size_t bytes,
+                                   void *to, dw_error *err)
+{
+    dw_status status = dw__snapshot_read_at(file, offset, bytes, to, err);
+    return status == DW_OK ? status : dw_fail_within(err, status, "%s", shown(file));
+}
+
 dw_status dw_snapshot_file_read(const dw_snapshot_file *file, const dw_snapshot_entry *tensor,
                                 uint64_t offset, size_t bytes, void *to, dw_error *err)
 {

@@ -179,6 +179,15 @@ static dw_status put_stream_of(dw__snapshot_output *to, const dw__snapshot_item 
     return DW_OK;
 }
 
+/* A filler of a file is a hole: what is not written reads as zeros. */
+static dw_status pass_over(dw__snapshot_output *to, uint64_t bytes, dw_error *err)
+{
+    dw_status status = flush(to, err);
+    to->position += bytes;
+    to->hole_bytes += bytes;
+    return status;
+}
+
 static dw_status put_part(dw__snapshot_output *to, dw__snapshot_part *tensor, dw_error *err)
 {
     const dw__snapshot_item *from = tensor->item;
@@ -206,7 +215,9 @@ static dw_status put_parts(dw__snapshot_output *to, dw_error *err)
 {
     dw_status status = DW_OK;
     for (size_t i = 0; i + 1 < to->part_count && status == DW_OK; i++) {
-        status = put_part(to, &to->parts[i], err);
+        dw__snapshot_part *part = &to->parts[i];
+        status = part->item == NULL && to->is_file ? pass_over(to, part->bytes, err)
+                                                   : put_part(to, part, err);
     }
     return status;
 }
@@ -302,15 +313,17 @@ static dw_status init_output(dw__snapshot_output *to, const dw_snapshot_writer *
     if (status != DW_OK) {
         return status;
     }
-    status = dw__snapshot_make_header(to, writer, err);
-    if (status != DW_OK) {
-        return status;
-    }
     to->hash = dw_hash128_create();
     to->piece = dw_alloc(1, DW__SNAPSHOT_PIECE_BYTES);
     return to->hash != NULL && to->piece != NULL
                ? DW_OK
                : dw_fail(err, DW_E_MEMORY, "writing a snapshot: no memory");
+}
+
+static void note_bytes(dw_snapshot_writer *writer, const dw__snapshot_output *to)
+{
+    writer->file_bytes = to->header.count + to->data_bytes;
+    writer->written_bytes = writer->file_bytes - to->hole_bytes;
 }
 
 dw_status dw_snapshot_writer_write_stream(dw_snapshot_writer *writer, int fd, dw_error *err)
@@ -323,7 +336,7 @@ dw_status dw_snapshot_writer_write_stream(dw_snapshot_writer *writer, int fd, dw
     if (status == DW_OK && writer->check != NULL) {
         status = writer->check(writer->check_user, err);
     }
-    writer->file_bytes = to.header.count + to.data_bytes;
+    note_bytes(writer, &to);
     release_output(&to);
     return status;
 }
@@ -466,7 +479,7 @@ dw_status dw_snapshot_writer_write_part(dw_snapshot_writer *writer, const char *
     if (made && status != DW_OK) {
         (void)unlink(temporary);
     }
-    writer->file_bytes = to.header.count + to.data_bytes;
+    note_bytes(writer, &to);
     release_output(&to);
     return status == DW_OK ? settle(place, fresh, err) : status;
 }

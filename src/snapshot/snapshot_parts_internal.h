@@ -13,6 +13,8 @@
 extern const dw__choices dw__kv_choices; /* names of dw_kv_type */
 
 json_t *dw__settings_save(const dw_actor_settings *settings); /* NULL: no memory */
+/* The hash of an object with members "settings" and "models". false: no memory. */
+bool dw__settings_hash(const json_t *of, char hash[DW_HASH128_TEXT]);
 /* Errors: also DW_E_IO (fingerprints), DW_E_UNSUPPORTED (a name that is not UTF-8). */
 dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err);
 /* t->settings of t->about. Errors: also DW_E_NOT_FOUND (a model). */

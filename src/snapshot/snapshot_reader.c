@@ -58,6 +58,26 @@ const dw_snapshot_entry *dw_snapshot_file_tensor(const dw_snapshot_file *file, c
     return found != NULL ? *found : NULL;
 }
 
+size_t dw_snapshot_file_first(const dw_snapshot_file *file, const char *name)
+{
+    size_t low = 0;
+    size_t high = file->entry_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(file->by_name[middle]->name, name) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+const dw_snapshot_entry *dw_snapshot_file_by_name(const dw_snapshot_file *file, size_t index)
+{
+    return index < file->entry_count ? file->by_name[index] : NULL;
+}
+
 size_t dw_snapshot_file_count(const dw_snapshot_file *file)
 {
     return file->entry_count;
@@ -82,6 +102,11 @@ const char *dw_snapshot_file_identity(const dw_snapshot_file *file)
 int dw_snapshot_file_fd(const dw_snapshot_file *file)
 {
     return file->fd;
+}
+
+bool dw_snapshot_file_closely(const dw_snapshot_file *file)
+{
+    return file->close;
 }
 
 uint64_t dw_snapshot_file_bytes(const dw_snapshot_file *file)

@@ -18,6 +18,7 @@ struct dw_snapshot_file {
     uint64_t bytes;
     size_t header_bytes; /* with the 8 of its length: where data begins */
     char *header;        /* while it is opened */
+    bool close;          /* version 3: nothing is aligned but by fillers of any length */
     json_t *metadata;
     char identity[DW_SNAPSHOT_IDENTITY];
     dw_snapshot_entry *entries; /* in the file's order */

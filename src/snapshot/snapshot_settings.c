@@ -1,4 +1,5 @@
 /* What an actor was granted, and its models, in snapshots. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "actor/actor_settings.h"
@@ -86,6 +87,16 @@ json_t *dw__settings_save(const dw_actor_settings *settings)
                      texts(own->env_names, own->env_count), "env_values",
                      texts(own->env_values, own->env_count), "limits",
                      limits_save(&settings->limits), "folders", folders);
+}
+
+bool dw__settings_hash(const json_t *of, char hash[DW_HASH128_TEXT])
+{
+    char *text = json_dumps(of, JSON_COMPACT | JSON_SORT_KEYS);
+    if (text != NULL) {
+        dw_hash128_text(hash, text, strlen(text));
+    }
+    free(text);
+    return text != NULL;
 }
 
 dw_status dw__models_save(const dw_actor *actor, json_t *to, dw_error *err)

@@ -188,10 +188,15 @@ static dw_status check_names(const dw_snapshot_writer *writer, dw_error *err)
     return status;
 }
 
-dw_status dw__snapshot_check_whole(const dw_snapshot_writer *writer, dw_error *err)
+bool dw__snapshot_is_delta(const dw_snapshot_writer *writer)
 {
     const char *kind = dw__snapshot_find_meta(writer, "kind");
-    bool delta = kind != NULL && strcmp(kind, "delta") == 0;
+    return kind != NULL && strcmp(kind, "delta") == 0;
+}
+
+dw_status dw__snapshot_check_whole(const dw_snapshot_writer *writer, dw_error *err)
+{
+    bool delta = dw__snapshot_is_delta(writer);
     if (delta != (dw__snapshot_find_meta(writer, "base") != NULL)) {
         return dw_fail(err, DW_E_ARG,
                        delta ? "a delta without the metadata 'base'"
@@ -209,4 +214,9 @@ void dw_snapshot_writer_set_check(dw_snapshot_writer *writer, dw_snapshot_check 
 uint64_t dw_snapshot_writer_bytes(const dw_snapshot_writer *writer)
 {
     return writer->file_bytes;
+}
+
+uint64_t dw_snapshot_writer_written(const dw_snapshot_writer *writer)
+{
+    return writer->written_bytes;
 }

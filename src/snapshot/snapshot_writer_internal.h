@@ -24,6 +24,7 @@ struct dw_snapshot_writer {
     size_t item_count;
     size_t item_capacity;
     uint64_t file_bytes;     /* of the last write */
+    uint64_t written_bytes;  /* of these */
     dw_snapshot_check check; /* NULL: none */
     void *check_user;
 };
@@ -50,6 +51,8 @@ typedef struct dw__snapshot_output {
     dw__snapshot_part *parts;
     size_t part_count;
     uint64_t data_bytes;
+    uint64_t hole_bytes;      /* of these, passed over */
+    size_t header_bytes;      /* that the layout is made for */
     dw__snapshot_text header; /* the 8 bytes of its length too */
     dw_hash128 *hash;
     uint8_t *piece; /* [DW__SNAPSHOT_PIECE_BYTES]: small tensors gathered, or a callback's bytes */
@@ -66,12 +69,11 @@ const char *dw__snapshot_find_meta(const dw_snapshot_writer *writer, const char 
 /* Errors: DW_E_ARG (two tensors of one name, a delta without base), DW_E_MEMORY. */
 dw_status dw__snapshot_check_whole(const dw_snapshot_writer *writer, dw_error *err);
 
-/* Where each tensor, filler and the seal goes. Errors: DW_E_LIMIT, DW_E_MEMORY. */
+bool dw__snapshot_is_delta(const dw_snapshot_writer *writer);
+/* Where each tensor, filler and the seal goes, and the header of that, but for its checksums.
+ * Errors: DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw__snapshot_lay_out(dw__snapshot_output *to, const dw_snapshot_writer *writer,
                                dw_error *err);
-/* The header of that layout, but for its checksums. Errors: DW_E_LIMIT, DW_E_MEMORY. */
-dw_status dw__snapshot_make_header(dw__snapshot_output *to, const dw_snapshot_writer *writer,
-                                   dw_error *err);
 void dw__snapshot_fill_in_checksums(dw__snapshot_output *to);
 
 #endif

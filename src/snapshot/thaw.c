@@ -62,15 +62,57 @@ static dw_status open_files(dw__thaw *t, dw_error *err)
             return status;
         }
     }
-    const char *text = dw_snapshot_file_meta(dw__thaw_last_file(t), DW__META_ACTOR);
-    json_error_t why;
-    t->about = text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES, &why) : NULL;
-    if (!json_is_object(t->about)) {
-        return dw_fail(err, DW_E_FORMAT, "%.100s: metadata '%s' %s",
-                       t->options->paths[t->file_count - 1], DW__META_ACTOR,
-                       text == NULL ? "is missing" : "is no JSON object");
-    }
     return DW_OK;
+}
+
+/* A line of metadata that is JSON. */
+static dw_status read_object(const dw__thaw *t, size_t file, const char *key, json_t **object,
+                             dw_error *err)
+{
+    json_error_t why;
+    const char *text = dw_snapshot_file_meta(t->files[file], key);
+    *object = text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES, &why) : NULL;
+    return json_is_object(*object)
+               ? DW_OK
+               : dw_fail(err, DW_E_FORMAT, "%.100s: metadata '%s' %s", t->options->paths[file], key,
+                         text == NULL ? "is missing" : "is no JSON object");
+}
+
+/* Where there is one: what must be there is told where it is used. */
+static bool take_member(json_t *to, const json_t *from, const char *key)
+{
+    json_t *value = json_object_get(from, key);
+    return value == NULL || json_object_set(to, key, value) == 0;
+}
+
+/* The newest settings and models, which a delta has where they changed, become members of the
+ * description, as a full snapshot has them. */
+static dw_status find_settings(dw__thaw *t, dw_error *err)
+{
+    size_t at = t->file_count;
+    json_t *found = NULL;
+    while (at > 1 && dw_snapshot_file_meta(t->files[at - 1], DW__META_SETTINGS) == NULL &&
+           dw_snapshot_file_closely(t->files[at - 1])) {
+        at--;
+    }
+    const bool apart = dw_snapshot_file_meta(t->files[at - 1], DW__META_SETTINGS) != NULL;
+    dw_status status =
+        read_object(t, at - 1, apart ? DW__META_SETTINGS : DW__META_ACTOR, &found, err);
+    json_t *own = json_object();
+    if (status == DW_OK &&
+        !(take_member(own, found, "settings") && take_member(own, found, "models") &&
+          json_object_update(t->about, own) == 0 && dw__settings_hash(own, t->settings_hash))) {
+        status = dw_fail(err, DW_E_MEMORY, "no memory for settings");
+    }
+    json_decref(own);
+    json_decref(found);
+    return status;
+}
+
+static dw_status read_about(dw__thaw *t, dw_error *err)
+{
+    dw_status status = read_object(t, t->file_count - 1, DW__META_ACTOR, &t->about, err);
+    return status == DW_OK ? find_settings(t, err) : status;
 }
 
 /* ---- the module --------------------------------------------------------------------------- */
@@ -187,6 +229,9 @@ static dw_status put_state(dw__thaw *t, dw_error *err)
 static dw_status load(dw__thaw *t, dw_error *err)
 {
     dw_status status = open_files(t, err);
+    if (status == DW_OK) {
+        status = read_about(t, err);
+    }
     if (status != DW_OK) {
         return status;
     }
@@ -213,7 +258,7 @@ static dw_status load(dw__thaw *t, dw_error *err)
     status = dw_account_explain(account, put_state(t, err), err);
     if (status == DW_OK && t->options->kv_type == NULL) {
         (void)dw_actor_note_frozen(t->actor, dw_snapshot_file_identity(dw__thaw_last_file(t)),
-                                   NULL);
+                                   t->settings_hash, NULL);
     }
     return status;
 }

@@ -159,10 +159,15 @@ static void test_snapshot_deltas_hold_what_changed(void **state)
     assert_true(none.delta);
     assert_int_equal(none.kv_bytes, 0);
     assert_int_equal(none.memory_bytes, 0);
+    assert_int_equal(none.new_bytes, 0);
+    assert_in_range(none.written_bytes, 1, 2048); /* settings and models are in the first */
     assert_int_equal(actor_told(actor, &answer, "g20"), DW_OK);
     dw_freeze_stats some = freeze(actor, &files, "2", true);
     assert_true(some.kv_bytes > 0 && some.kv_bytes < full.kv_bytes / 2);
     assert_true(some.memory_bytes < full.memory_bytes);
+    uint64_t records = some.new_bytes - some.memory_bytes; /* written from a page of the log on */
+    assert_in_range(some.kv_bytes, records, records + 4095);
+    assert_in_range(some.written_bytes, some.new_bytes, some.new_bytes + 2048 + 4096);
     /* Trimmed, shifted, another context's copy: each changes what the files hold. */
     assert_int_equal(actor_told(actor, &answer, "t300"), DW_OK);
     assert_int_equal(actor_told(actor, &answer, "n30"), DW_OK);

@@ -495,6 +495,48 @@ static void test_snapshot_writer_refuses_bad_metadata(void **state)
     dw_snapshot_file_close(file);
 }
 
+/* A delta has no room to spare: a short header, tensors anywhere or so far behind an alignment, and
+ * holes between them, which are not written. */
+static void test_snapshot_delta_is_close(void **state)
+{
+    const snapshot_fixture *fixture = *state;
+    dw_error err;
+    fill_large(11);
+    dw_snapshot_writer *writer = new_writer();
+    must(dw_snapshot_writer_meta(writer, "kind", "delta", &err), &err);
+    must(dw_snapshot_writer_meta(writer, "base", "00112233445566778899aabbccddeeff", &err), &err);
+    dw_snapshot_tensor tensor = {
+        .name = "a", .dtype = "U8", .shape = {3}, .dimension_count = 1, .bytes = large};
+    must(dw_snapshot_writer_tensor(writer, &tensor, &err), &err);
+    for (unsigned i = 0; i < 3; i++) {
+        const char *const names[] = {"b", "c", "d"};
+        tensor.name = names[i];
+        tensor.aligned = true;
+        tensor.phase = i * 4096;
+        tensor.shape[0] = 70001;
+        must(dw_snapshot_writer_tensor(writer, &tensor, &err), &err);
+    }
+    must(dw_snapshot_writer_write_file(writer, fixture->path, NULL, &err), &err);
+    const uint64_t payload = 3 + 3 * 70001 + 16;
+    assert_in_range(dw_snapshot_writer_written(writer), payload, payload + 1536);
+    assert_int_equal(dw_snapshot_writer_bytes(writer), 5 * 65536 + 8192 + 70001 + 16);
+    dw_snapshot_writer_destroy(writer);
+    dw_snapshot_file *file = open_whole(fixture->path);
+    assert_string_equal(dw_snapshot_file_meta(file, "version"), "3");
+    assert_in_range(dw_snapshot_file_tensor(file, "a")->offset, 64, 1536);
+    assert_int_equal(dw_snapshot_file_tensor(file, "a")->offset % 64, 0);
+    assert_int_equal(dw_snapshot_file_tensor(file, "b")->offset, 65536);
+    assert_int_equal(dw_snapshot_file_tensor(file, "c")->offset % 65536, 4096);
+    assert_int_equal(dw_snapshot_file_tensor(file, "d")->offset % 65536, 8192);
+    dw_snapshot_file_close(file);
+    int fd = open(fixture->path, O_WRONLY); /* a filler that is not zero */
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "x", 1, 65535), 1);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(snapshot_fixture_verdict(fixture->path, &err), DW_E_FORMAT);
+    assert_non_null(strstr(err.message, "byte 65535: a filler"));
+}
+
 /* Tensors beyond 1 TiB in all are refused before anything is written. */
 static void test_snapshot_writer_holds_its_limits(void **state)
 {
@@ -773,6 +815,7 @@ int main(int argc, char **argv)
         TEST(test_snapshot_opens_without_its_data),
         TEST(test_snapshot_writer_refuses_bad_tensors),
         TEST(test_snapshot_writer_refuses_bad_metadata),
+        TEST(test_snapshot_delta_is_close),
         TEST(test_snapshot_writer_holds_its_limits),
         TEST(test_snapshot_full_disk_leaves_the_old_file),
         TEST(test_snapshot_failing_source_leaves_the_old_file),
