@@ -136,7 +136,7 @@ class Output(Case):
         for name in re.findall(r"^  (\w+) ", listed, re.M):
             self.assertTrue(any(words[0] == name and "--help" not in words for words in commands),
                             name)
-        quiet = {"run", "stop"}  # print nothing
+        quiet = {"run", "rewind", "stop"}  # print nothing
         for name in re.findall(r"^  (\w+) ", run("actor", "--help").stdout.decode(), re.M):
             self.assertTrue(name in quiet or
                             any(words[:2] == ["actor", name] for words in commands), name)
