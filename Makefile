@@ -112,6 +112,10 @@ check-models: prepare-all compile ## tests on two more real models, which are fe
 	DW_TEST_MODEL=build/models/gemma-3-270m-q4_k_m.gguf $(BUILD)/tests/test_parity
 	DW_TEST_ENCODER=build/models/all-MiniLM-L6-v2.gguf $(BUILD)/tests/test_embeddings
 
+.PHONY: check-clients
+check-clients: prepare-all compile ## the server with OpenAI's and Anthropic's own libraries, which are fetched
+	@scripts/check-clients $(BUILD)
+
 # Everything again beside the build without CUDA, which stays as it is.
 CUDA_BUILD ?= build/cuda
 .PHONY: cuda
