@@ -31,16 +31,16 @@ enum {
 };
 
 static const char *const statements[SQL_STATEMENTS] = {
-    [SQL_ACTORS_OF] = "SELECT conversation.actor, first, prompt FROM block JOIN conversation ON "
-                      "conversation.actor = block.actor WHERE hash = ? AND place = ? "
-                      "ORDER BY used DESC LIMIT 16",
+    [SQL_ACTORS_OF] = ("SELECT conversation.actor, first, prompt FROM block JOIN conversation ON "
+                       "conversation.actor = block.actor WHERE hash = ? AND place = ? "
+                       "ORDER BY used DESC LIMIT 16"),
     [SQL_IS_THERE] = "SELECT 1 FROM block WHERE hash = ? AND place = ? LIMIT 1",
     [SQL_LOOK] = "SELECT first FROM conversation WHERE actor = ?",
     [SQL_ADD_BLOCK] = "INSERT OR IGNORE INTO block (hash, place, actor) VALUES (?, ?, ?)",
     [SQL_CUT_BLOCKS] = "DELETE FROM block WHERE actor = ? AND place = ? AND hash <> ?",
     [SQL_CUT_TAIL] = "DELETE FROM block WHERE actor = ? AND place >= ?",
-    [SQL_PUT] = "INSERT OR REPLACE INTO conversation (actor, first, prompt, text, used) "
-                "VALUES (?, ?, ?, ?, ?)",
+    [SQL_PUT] = ("INSERT OR REPLACE INTO conversation (actor, first, prompt, text, used) "
+                 "VALUES (?, ?, ?, ?, ?)"),
     [SQL_DROP] = "DELETE FROM conversation WHERE actor = ?",
     [SQL_DROP_BLOCKS] = "DELETE FROM block WHERE actor = ?",
     [SQL_COUNT] = "SELECT count(*) FROM conversation",
