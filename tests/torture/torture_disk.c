@@ -209,7 +209,8 @@ static dw_status fork_one(known_actor *a, dw_error *err)
 static dw_status export_one(const known_actor *a, char path[128], dw_error *err)
 {
     (void)snprintf(path, 128, "%s/exported", w.root); /* on a disk that is well */
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    (void)unlink(path); /* an actor that was taken in may still have the one before mapped */
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
     assert_true(fd >= 0);
     dw_status status = dw_runtime_export(w.runtime, a->id, fd, err);
     (void)close(fd);

@@ -19,7 +19,7 @@
 
 #define KILLS 24
 /* Until a process is killed, times the square of its number. */
-#if defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MOMENT_NS 1500000
 #else
 #define MOMENT_NS 150000

@@ -59,7 +59,8 @@ static int upgrade(char **args)
     bool told = status == DW_OK && write(STDOUT_FILENO, "U", 1) == 1;
     runtime_close(f);
     disk_plan_set(NULL);
-    return told ? 0 : 1;
+    dw_module_unref(second);
+    return runtime_fixture_close(&state) == 0 && told ? 0 : 1;
 }
 
 /* Whether it ended by itself; `*told`: the upgrade was said to have ended well. */
