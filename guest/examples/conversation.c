@@ -19,6 +19,7 @@
  * Text is as the model wrote it, with its special tokens where a chat is asked for. Bytes are in
  * hexadecimal. */
 #include "chat_request.h"
+#include "utf8.h"
 
 #define STOPS_MAX 64
 #define STOP_BYTES_MAX 255
@@ -399,20 +400,6 @@ static void put_line(json_text *line)
     fwrite(line->bytes, 1, line->count, stdout);
     fflush(stdout);
     free(line->bytes);
-}
-
-/* Bytes at the end of [count] that begin a character which is not whole. */
-static size_t unfinished(const char *text, size_t count)
-{
-    for (size_t back = 1; back <= 3 && back <= count; back++) {
-        unsigned char byte = (unsigned char)text[count - back];
-        if ((byte & 0xc0) == 0x80) {
-            continue;
-        }
-        size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
-        return length > back ? back : 0;
-    }
-    return 0;
 }
 
 /* How much of the text stands: up to a stop string, or what may be the start of one. */

@@ -4,6 +4,7 @@
 #define GUEST_EXAMPLES_TEXT_H
 
 #include "settings.h"
+#include "utf8.h"
 
 static double number_from(const char *name, double fallback)
 {
@@ -134,20 +135,6 @@ static text_stream stream_from_env(void)
         stream.stops[stream.stop_count++] = stop;
     }
     return stream;
-}
-
-/* How many bytes at the end of `text` are the start of a longer UTF-8 character. */
-static size_t unfinished(const char *text, size_t count)
-{
-    for (size_t back = 1; back <= 3 && back <= count; back++) {
-        unsigned char byte = (unsigned char)text[count - back];
-        if ((byte & 0xc0) == 0x80) {
-            continue;
-        }
-        size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
-        return length > back ? back : 0;
-    }
-    return 0;
 }
 
 /* Give out the first `count` bytes held, less what is half a character. */

@@ -4,15 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
-#include "base/hash.h"
-#include "base/os.h"
+#include "server/events.h"
 #include "server/turn.h"
 
-#define BACKLOG_MAX ((size_t)1 << 20)
-#define BACKLOG_LOW ((size_t)1 << 18)
 #define PING_MS 10000
 
 /* What kind of block is open in a stream. */
@@ -67,7 +63,7 @@ static void on_gone(void *owner)
 static void on_taken(void *owner)
 {
     answer *a = owner;
-    if (a->paused && dw_exchange_backlog(a->exchange) < BACKLOG_LOW) {
+    if (a->paused && dw_events_caught_up(a->exchange)) {
         a->paused = false;
         dw_turn_pause(a->turn, false);
     }
@@ -77,22 +73,8 @@ static void on_taken(void *owner)
 
 static void put(answer *a, json_t *event)
 {
-    dw__text line = {.bytes = NULL};
     const char *type = json_string_value(json_object_get(event, "type"));
-    char *text = json_dumps(event, JSON_COMPACT);
-    if (!a->begun) {
-        a->begun = true;
-        dw_exchange_begin(a->exchange, 200, "text/event-stream; charset=utf-8");
-    }
-    if (text != NULL && dw__text_add(&line, "event: ", 7) &&
-        dw__text_add(&line, type, strlen(type)) && dw__text_add(&line, "\ndata: ", 7) &&
-        dw__text_add(&line, text, strlen(text)) && dw__text_add(&line, "\n\n", 2)) {
-        dw_exchange_write(a->exchange, line.bytes, line.count);
-    }
-    free(text);
-    json_decref(event);
-    dw__text_free(&line);
-    if (!a->paused && a->turn != NULL && dw_exchange_backlog(a->exchange) > BACKLOG_MAX) {
+    if (dw_events_put(a->exchange, &a->begun, type, event) && !a->paused && a->turn != NULL) {
         a->paused = true;
         dw_turn_pause(a->turn, true);
     }
@@ -315,8 +297,6 @@ static json_t *read_generation(const json_t *body, dw_fault *fault)
 
 static answer *create(dw_server *server, dw_exchange *exchange, const json_t *body, dw_fault *fault)
 {
-    uint8_t random[12];
-    char text[2 * sizeof random + 1];
     const char *model = dw_params_string(body, "model", fault);
     dw_named_model *named = dw_models_find(server, model);
     bool streams = dw_params_truth(body, "stream", false, fault);
@@ -328,9 +308,7 @@ static answer *create(dw_server *server, dw_exchange *exchange, const json_t *bo
         dw_fault_set(fault, 503, NULL, "no memory for a request");
         return NULL;
     }
-    dw_os_random(random, sizeof random);
-    dw_hex(text, random, sizeof random);
-    (void)snprintf(a->id, sizeof a->id, "msg_%s", text);
+    dw__make_id(a->id, sizeof a->id, "msg_");
     a->server = server;
     a->exchange = exchange;
     a->streams = streams;
@@ -398,14 +376,7 @@ static dw_status count_tokens(dw_job *job, dw_error *err)
     dw_fault fault = {.status = 0};
     dw_chat_prompt *prompt = NULL;
     json_t *chat = dw_anthropic_chat(job->input, &fault);
-    char *text = chat != NULL ? json_dumps(chat, JSON_COMPACT) : NULL;
-    json_decref(chat);
-    if (text == NULL) {
-        return dw_fail(err, DW_E_ARG, "%s", fault.what);
-    }
-    dw_status status =
-        dw_chat_render(&prompt, job->model->model, text, strlen(text), (int64_t)time(NULL), err);
-    free(text);
+    dw_status status = dw_job_render(job, chat, &fault, &prompt, err);
     if (status != DW_OK) {
         return status;
     }

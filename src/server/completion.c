@@ -6,11 +6,8 @@
 #include <time.h>
 
 #include "base/alloc.h"
-#include "base/hash.h"
-#include "base/os.h"
+#include "server/events.h"
 
-#define BACKLOG_MAX ((size_t)1 << 20) /* that a client has not read; then its answer waits */
-#define BACKLOG_LOW ((size_t)1 << 18)
 #define COMMENT_MS 10000
 
 /* ---- beginnings and ends -------------------------------------------------------------------- */
@@ -61,34 +58,17 @@ static void pause_all(dw_completion *c, bool paused)
 static void on_taken(void *owner)
 {
     dw_completion *c = owner;
-    if (c->paused && dw_exchange_backlog(c->exchange) < BACKLOG_LOW) {
+    if (c->paused && dw_events_caught_up(c->exchange)) {
         pause_all(c, false);
     }
 }
 
 /* ---- events --------------------------------------------------------------------------------- */
 
-static void begin_stream(dw_completion *c)
-{
-    if (!c->begun) {
-        c->begun = true;
-        dw_exchange_begin(c->exchange, 200, "text/event-stream; charset=utf-8");
-    }
-}
-
+/* A client that reads slowly makes its answer wait. */
 static void put_event(dw_completion *c, json_t *event)
 {
-    dw__text line = {.bytes = NULL};
-    char *text = json_dumps(event, JSON_COMPACT);
-    json_decref(event);
-    begin_stream(c);
-    if (text != NULL && dw__text_add(&line, "data: ", 6) &&
-        dw__text_add(&line, text, strlen(text)) && dw__text_add(&line, "\n\n", 2)) {
-        dw_exchange_write(c->exchange, line.bytes, line.count);
-    }
-    free(text);
-    dw__text_free(&line);
-    if (!c->paused && dw_exchange_backlog(c->exchange) > BACKLOG_MAX) {
+    if (dw_events_put(c->exchange, &c->begun, NULL, event) && !c->paused) {
         pause_all(c, true);
     }
 }
@@ -99,7 +79,7 @@ static void on_timer(uv_timer_t *timer)
     static const char comment[] = ": working\n\n";
     dw_completion *c = timer->data;
     if (c->exchange != NULL && c->streams) {
-        begin_stream(c);
+        dw_events_begin(c->exchange, &c->begun);
         dw_exchange_write(c->exchange, comment, sizeof comment - 1);
     }
 }
@@ -214,7 +194,7 @@ static void conclude(dw_completion *c)
         if (c->tells_usage) {
             put_event(c, dw__completion_usage_event(c));
         }
-        begin_stream(c);
+        dw_events_begin(c->exchange, &c->begun);
         dw_exchange_write(c->exchange, done, sizeof done - 1);
         dw_exchange_end(c->exchange);
     } else {
@@ -255,15 +235,6 @@ static const dw_turn_ops turn_ops = {
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
-static void make_id(char *id, size_t capacity, const char *prefix)
-{
-    uint8_t random[12];
-    char text[2 * sizeof random + 1];
-    dw_os_random(random, sizeof random);
-    dw_hex(text, random, sizeof random);
-    (void)snprintf(id, capacity, "%s%s", prefix, text);
-}
-
 static dw_completion *create(dw_server *server, dw_exchange *exchange, bool is_chat)
 {
     dw_completion *c = dw_alloc(1, sizeof *c);
@@ -275,7 +246,7 @@ static dw_completion *create(dw_server *server, dw_exchange *exchange, bool is_c
     c->exchange = exchange;
     c->is_chat = is_chat;
     c->created = (int64_t)time(NULL);
-    make_id(c->id, sizeof c->id, is_chat ? "chatcmpl-" : "cmpl-");
+    dw__make_id(c->id, sizeof c->id, is_chat ? "chatcmpl-" : "cmpl-");
     (void)uv_timer_init(&server->loop, &c->timer);
     c->timer.data = c;
     (void)uv_timer_start(&c->timer, on_timer, COMMENT_MS, COMMENT_MS);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 
@@ -109,4 +110,18 @@ dw_status dw_job_tokenize(const dw_model *model, const char *text, uint32_t flag
         }
         tokens->capacity = tokens->count;
     }
+}
+
+dw_status dw_job_render(const dw_job *job, json_t *chat, const dw_fault *fault,
+                        dw_chat_prompt **prompt, dw_error *err)
+{
+    char *text = chat != NULL ? json_dumps(chat, JSON_COMPACT) : NULL;
+    json_decref(chat);
+    if (text == NULL) {
+        return dw_fail(err, DW_E_ARG, "%s", fault->what);
+    }
+    dw_status status =
+        dw_chat_render(prompt, job->model->model, text, strlen(text), (int64_t)time(NULL), err);
+    free(text);
+    return status;
 }

@@ -27,6 +27,11 @@ void dw_job_begin(dw_server *server, dw_exchange *exchange,
                   dw_status (*work)(dw_job *job, dw_error *err),
                   void (*fail)(dw_exchange *exchange, int status, const char *what));
 
+/* A chat, which is released, as the job's model reads it; NULL: `fault` says why there is none.
+ * Errors: DW_E_ARG, those of dw_chat_render. */
+dw_status dw_job_render(const dw_job *job, json_t *chat, const dw_fault *fault,
+                        dw_chat_prompt **prompt, dw_error *err);
+
 /* The tokens of a text; the caller's, for dw_free. `flags`: DW_TOKENIZE_*. */
 dw_status dw_job_tokenize(const dw_model *model, const char *text, uint32_t flags,
                           dw_token_room *tokens, dw_error *err);

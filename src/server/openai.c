@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+#include "base/os.h"
 #include "server/openai.h"
 
 static const char *type_of(int status)
@@ -49,6 +51,15 @@ void dw__send_json(dw_exchange *exchange, int status, json_t *body)
     dw_exchange_answer(exchange, status, "application/json", text != NULL ? text : "",
                        text != NULL ? strlen(text) : 0);
     free(text);
+}
+
+void dw__make_id(char *id, size_t capacity, const char *prefix)
+{
+    uint8_t random[12];
+    char text[2 * sizeof random + 1];
+    dw_os_random(random, sizeof random);
+    dw_hex(text, random, sizeof random);
+    (void)snprintf(id, capacity, "%s%s", prefix, text);
 }
 
 /* ---- models --------------------------------------------------------------------------------- */

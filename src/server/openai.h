@@ -8,6 +8,8 @@
 /* {"error": {"message", "type", "param", "code"}}; the caller's. */
 json_t *dw_openai_error(int status, const char *param, const char *code, const char *what);
 void dw__openai_fault(dw_exchange *exchange, const dw_fault *fault);
+/* `prefix` and 24 hexadecimal digits of chance -> id [capacity]. */
+void dw__make_id(char *id, size_t capacity, const char *prefix);
 /* Answer with `body`, which is released. */
 void dw__send_json(dw_exchange *exchange, int status, json_t *body);
 

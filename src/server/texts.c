@@ -1,7 +1,5 @@
 /* Routes that llama.cpp's server has, over texts: tokens, templates. */
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "server/job.h"
@@ -89,14 +87,7 @@ static dw_status apply_template(dw_job *job, dw_error *err)
     dw_chat_prompt *prompt = NULL;
     size_t bytes = 0;
     json_t *chat = dw_params_chat(job->input, &fault);
-    char *text = chat != NULL ? json_dumps(chat, JSON_COMPACT) : NULL;
-    json_decref(chat);
-    if (text == NULL) {
-        return dw_fail(err, DW_E_ARG, "%s", fault.what);
-    }
-    dw_status status =
-        dw_chat_render(&prompt, job->model->model, text, strlen(text), (int64_t)time(NULL), err);
-    free(text);
+    dw_status status = dw_job_render(job, chat, &fault, &prompt, err);
     if (status == DW_OK) {
         const char *rendered = dw_chat_prompt_text(prompt, &bytes);
         job->result = json_pack("{s:s%}", "prompt", rendered, bytes);
