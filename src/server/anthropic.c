@@ -1,72 +1,33 @@
 /* Anthropic's /v1/messages and /v1/messages/count_tokens. */
 #include "server/anthropic.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "server/events.h"
-#include "server/turn.h"
-
-#define PING_MS 10000
+#include "server/reply.h"
 
 /* What kind of block is open in a stream. */
 typedef enum block_kind { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT } block_kind;
 
 typedef struct answer {
-    dw_server *server;
-    dw_exchange *exchange; /* NULL: nobody is there any more */
-    dw_turn *turn;
-    uv_timer_t timer;
-    bool streams;
-    bool begun;
-    bool paused;
+    dw_reply reply;
     char id[48];
-    char *model;
     block_kind open;
-    int index; /* of the block that is open, or comes next */
-    uint32_t prompt_tokens;
-    uint32_t cached_tokens;
-    uint32_t tokens;
+    int index;          /* of the block that is open, or comes next */
     const char *reason; /* static */
     char *stop;         /* the stop sequence that it met */
     char *message;      /* the whole answer, as OpenAI's has it: JSON */
 } answer;
 
-/* ---- beginnings and ends --------------------------------------------------------------------- */
-
-static void on_timer_closed(uv_handle_t *timer)
+static answer *answer_of(dw_reply *reply)
 {
-    answer *a = timer->data;
-    dw_free(a->model);
-    dw_free(a->stop);
-    dw_free(a->message);
-    dw_free(a);
+    return (answer *)(void *)reply;
 }
 
-static void release(answer *a)
+static void release(dw_reply *reply)
 {
-    uv_close((uv_handle_t *)&a->timer, on_timer_closed);
-}
-
-static void on_gone(void *owner)
-{
-    answer *a = owner;
-    a->exchange = NULL;
-    if (a->turn != NULL) {
-        dw_turn_leave(a->turn);
-    }
-    release(a);
-}
-
-static void on_taken(void *owner)
-{
-    answer *a = owner;
-    if (a->paused && dw_events_caught_up(a->exchange)) {
-        a->paused = false;
-        dw_turn_pause(a->turn, false);
-    }
+    dw_free(answer_of(reply)->stop);
+    dw_free(answer_of(reply)->message);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
@@ -74,33 +35,29 @@ static void on_taken(void *owner)
 static void put(answer *a, json_t *event)
 {
     const char *type = json_string_value(json_object_get(event, "type"));
-    if (dw_events_put(a->exchange, &a->begun, type, event) && !a->paused && a->turn != NULL) {
-        a->paused = true;
-        dw_turn_pause(a->turn, true);
-    }
+    dw_reply_put(&a->reply, type, event);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_silence(dw_reply *reply)
 {
-    answer *a = timer->data;
-    if (a->exchange != NULL && a->streams && a->begun) {
-        put(a, json_pack("{s:s}", "type", "ping"));
+    if (reply->begun) {
+        put(answer_of(reply), json_pack("{s:s}", "type", "ping"));
     }
 }
 
 static json_t *usage_json(const answer *a)
 {
     return json_pack("{s:i, s:i, s:i, s:i}", "input_tokens",
-                     (int)(a->prompt_tokens - a->cached_tokens), "cache_creation_input_tokens", 0,
-                     "cache_read_input_tokens", (int)a->cached_tokens, "output_tokens",
-                     (int)a->tokens);
+                     (int)(a->reply.prompt_tokens - a->reply.cached_tokens),
+                     "cache_creation_input_tokens", 0, "cache_read_input_tokens",
+                     (int)a->reply.cached_tokens, "output_tokens", (int)a->reply.answer_tokens);
 }
 
 static json_t *message_json(const answer *a, json_t *content)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s?, s:s?, s:o}", "id", a->id, "type", "message",
-                     "role", "assistant", "model", a->model, "content", content, "stop_reason",
-                     a->reason, "stop_sequence", a->stop, "usage", usage_json(a));
+                     "role", "assistant", "model", a->reply.model, "content", content,
+                     "stop_reason", a->reason, "stop_sequence", a->stop, "usage", usage_json(a));
 }
 
 static void end_block(answer *a)
@@ -189,85 +146,79 @@ static json_t *content_json(const answer *a)
     return content;
 }
 
-/* ---- what the turn tells --------------------------------------------------------------------- */
+/* ---- what the reply tells -------------------------------------------------------------------- */
 
-static void on_begin(void *user, uint32_t prompt_tokens, uint32_t cached_tokens)
+static void on_begin(dw_reply *reply, uint32_t first)
 {
-    answer *a = user;
-    a->prompt_tokens = prompt_tokens;
-    a->cached_tokens = cached_tokens;
-    if (a->streams) {
+    (void)first;
+    if (reply->streams) {
+        answer *a = answer_of(reply);
         put(a, json_pack("{s:s, s:o}", "type", "message_start", "message",
                          message_json(a, json_array())));
     }
 }
 
-static void on_piece(void *user, uint32_t choice, const char *delta, const char *text, size_t bytes,
-                     json_t *logprobs)
+static void on_piece(dw_reply *reply, uint32_t choice, const dw_reply_piece *piece)
 {
-    answer *a = user;
+    answer *a = answer_of(reply);
     (void)choice;
-    (void)text;
-    (void)bytes;
-    (void)logprobs;
-    json_t *piece = a->streams && delta != NULL ? json_loads(delta, 0, NULL) : NULL;
-    const json_t *calls = json_object_get(piece, "tool_calls");
-    put_text(a, BLOCK_THINKING, json_object_get(piece, "reasoning_content"));
-    put_text(a, BLOCK_TEXT, json_object_get(piece, "content"));
+    const json_t *calls = json_object_get(piece->delta, "tool_calls");
+    put_text(a, BLOCK_THINKING, json_object_get(piece->delta, "reasoning_content"));
+    put_text(a, BLOCK_TEXT, json_object_get(piece->delta, "content"));
     for (size_t i = 0; i < json_array_size(calls); i++) {
         put_call(a, json_array_get(calls, i));
     }
-    json_decref(piece);
 }
 
-static void on_choice_end(void *user, uint32_t choice, const char *reason, const char *stop,
-                          const char *message, uint32_t tokens)
+static void on_choice_end(dw_reply *reply, uint32_t choice, const dw_reply_end *end)
 {
-    answer *a = user;
+    answer *a = answer_of(reply);
     (void)choice;
-    a->tokens = tokens;
-    a->stop = stop != NULL ? dw_strdup(stop) : NULL;
-    a->message = message != NULL ? dw_strdup(message) : NULL;
-    a->reason = strcmp(reason, "length") == 0       ? "max_tokens"
-                : strcmp(reason, "tool_calls") == 0 ? "tool_use"
-                : stop != NULL                      ? "stop_sequence"
-                                                    : "end_turn";
-    if (a->streams) {
+    a->stop = end->stop != NULL ? dw_strdup(end->stop) : NULL;
+    a->message = end->message != NULL ? dw_strdup(end->message) : NULL;
+    a->reason = strcmp(end->reason, "length") == 0       ? "max_tokens"
+                : strcmp(end->reason, "tool_calls") == 0 ? "tool_use"
+                : end->stop != NULL                      ? "stop_sequence"
+                                                         : "end_turn";
+    if (reply->streams) {
         end_block(a);
     }
 }
 
-static void on_end(void *user, dw_status status, const dw_error *error)
+static void fail(dw_reply *reply)
 {
-    answer *a = user;
-    a->turn = NULL;
-    if (a->exchange == NULL) {
-        return;
-    }
-    dw_exchange_watch(a->exchange, NULL, NULL, NULL);
-    if (status != DW_OK && !a->begun) {
-        dw_anthropic_fail(a->exchange, dw__http_status(status), error->message);
-    } else if (status != DW_OK) {
-        put(a, dw_anthropic_error(dw__http_status(status), error->message));
-        dw_exchange_end(a->exchange);
-    } else if (a->streams) {
-        put(a,
-            json_pack("{s:s, s:{s:s?, s:s?}, s:o}", "type", "message_delta", "delta", "stop_reason",
-                      a->reason, "stop_sequence", a->stop, "usage", usage_json(a)));
-        put(a, json_pack("{s:s}", "type", "message_stop"));
-        dw_exchange_end(a->exchange);
+    int status = dw__http_status(reply->status);
+    json_t *error = dw_anthropic_error(status, reply->error.message);
+    if (reply->begun) {
+        put(answer_of(reply), error);
+        dw_reply_end_stream(reply);
     } else {
-        dw__send_json(a->exchange, 200, message_json(a, content_json(a)));
+        dw_reply_send(reply, status, error);
     }
-    a->exchange = NULL;
-    release(a);
 }
 
-static const dw_turn_ops turn_ops = {
+static void finish(dw_reply *reply)
+{
+    answer *a = answer_of(reply);
+    if (!reply->streams) {
+        dw_reply_send(reply, 200, message_json(a, content_json(a)));
+        return;
+    }
+    put(a, json_pack("{s:s, s:{s:s?, s:s?}, s:o}", "type", "message_delta", "delta", "stop_reason",
+                     a->reason, "stop_sequence", a->stop, "usage", usage_json(a)));
+    put(a, json_pack("{s:s}", "type", "message_stop"));
+    dw_reply_end_stream(reply);
+}
+
+static const dw_writer writer = {
+    .stream_type = DW_EVENT_STREAM,
     .on_begin = on_begin,
     .on_piece = on_piece,
     .on_choice_end = on_choice_end,
-    .on_end = on_end,
+    .finish = finish,
+    .fail = fail,
+    .on_silence = on_silence,
+    .release = release,
 };
 
 /* ---- /v1/messages ---------------------------------------------------------------------------- */
@@ -295,74 +246,29 @@ static json_t *read_generation(const json_t *body, dw_fault *fault)
     return message;
 }
 
-static answer *create(dw_server *server, dw_exchange *exchange, const json_t *body, dw_fault *fault)
-{
-    const char *model = dw_params_string(body, "model", fault);
-    dw_named_model *named = dw_models_find(server, model);
-    bool streams = dw_params_truth(body, "stream", false, fault);
-    if (named == NULL) {
-        dw_fault_set(fault, 404, "model", "model: %.100s", model != NULL ? model : "");
-    }
-    answer *a = dw_fault_is_set(fault) ? NULL : dw_alloc(1, sizeof *a);
-    if (a == NULL) {
-        dw_fault_set(fault, 503, NULL, "no memory for a request");
-        return NULL;
-    }
-    dw__make_id(a->id, sizeof a->id, "msg_");
-    a->server = server;
-    a->exchange = exchange;
-    a->streams = streams;
-    a->model = dw_strdup(named->name);
-    (void)uv_timer_init(&server->loop, &a->timer);
-    a->timer.data = a;
-    (void)uv_timer_start(&a->timer, on_timer, PING_MS, PING_MS);
-    if (a->model == NULL) {
-        dw_fault_set(fault, 503, NULL, "no memory for a request");
-        release(a);
-        return NULL;
-    }
-    return a;
-}
-
-static void begin(answer *a, json_t *chat, json_t *message)
-{
-    dw_error error;
-    char *text = json_dumps(chat, JSON_COMPACT);
-    char *rest = dw__members_of(message);
-    dw_turn_request request = {.tenant = dw__tenant_of(a->server, a->exchange),
-                               .model = a->model,
-                               .chat = text,
-                               .rest = rest,
-                               .n = 1,
-                               .ops = &turn_ops,
-                               .user = a};
-    dw_exchange_watch(a->exchange, on_gone, on_taken, a);
-    dw_status status = text != NULL && rest != NULL
-                           ? dw_turn_begin(&a->turn, a->server, &request, &error)
-                           : dw_fail(&error, DW_E_MEMORY, "no memory for a request");
-    if (status != DW_OK) {
-        on_end(a, status, &error);
-    }
-    free(text);
-    free(rest);
-}
-
 void dw__anthropic_messages(dw_server *server, dw_exchange *exchange)
 {
     dw_fault fault = {.status = 0};
     json_t *body = dw_params_body(exchange, &fault);
     json_t *chat = NULL;
     json_t *message = NULL;
-    answer *a = NULL;
-    if (body != NULL) {
+    dw_reply *reply = dw_reply_create(sizeof(answer), &writer, server, exchange);
+    if (reply == NULL) {
+        dw_fault_set(&fault, 503, NULL, "no memory for a request");
+    } else if (body != NULL) {
         message = read_generation(body, &fault);
         chat = dw_anthropic_chat(body, &fault);
-        a = create(server, exchange, body, &fault);
+        dw_reply_read(reply, body, 1, false, &fault);
+        dw__make_id(answer_of(reply)->id, sizeof answer_of(reply)->id, "msg_");
     }
-    if (a != NULL) {
-        begin(a, chat, message);
+    if (!dw_fault_is_set(&fault)) {
+        dw_reply_ask(reply, chat, message);
+        dw_reply_go(reply);
     } else {
         dw_anthropic_fail(exchange, fault.status, fault.what);
+        if (reply != NULL) {
+            dw_reply_drop(reply);
+        }
     }
     json_decref(chat);
     json_decref(message);

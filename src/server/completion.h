@@ -3,13 +3,13 @@
 #define DW_SERVER_COMPLETION_H
 
 #include "server/openai.h"
+#include "server/reply.h"
 
-#define DW_PROMPTS_MAX 16
+#define DW_PROMPTS_MAX DW_REPLY_PARTS_MAX
 
 typedef struct dw_completion dw_completion;
 
 typedef struct dw_choice_state {
-    dw_completion *completion;
     char *message;    /* of a chat, once it is whole: JSON */
     dw__text text;    /* of a text */
     json_t *logprobs; /* tokens so far; NULL: none are asked for */
@@ -18,36 +18,14 @@ typedef struct dw_choice_state {
     bool begun;         /* its first event was sent */
 } dw_choice_state;
 
-/* One of the prompts: a turn of its own. */
-typedef struct dw_completion_part {
-    dw_completion *completion;
-    dw_turn *turn;  /* NULL: it has ended */
-    uint32_t first; /* of its choices */
-} dw_completion_part;
-
 struct dw_completion {
-    dw_server *server;
-    dw_exchange *exchange; /* NULL: nobody is there any more */
-    uv_timer_t timer;      /* for comments while nothing else is sent */
+    dw_reply reply;
     bool is_chat;
-    bool streams;
     bool tells_usage; /* in the stream */
     bool echoes;      /* the prompt before the text */
-    bool paused;
-    bool begun;
-    int logprobs; /* -1: none */
+    int logprobs;     /* -1: none */
     char id[48];
-    char *model;
     int64_t created;
-    uint32_t n; /* choices of a prompt */
-    uint32_t part_count;
-    uint32_t open; /* parts under way */
-    uint64_t prompt_tokens;
-    uint64_t cached_tokens;
-    uint64_t answer_tokens;
-    dw_status status; /* the first failure */
-    dw_error error;
-    dw_completion_part parts[DW_PROMPTS_MAX];                 /* [part_count] */
     char *prompts[DW_PROMPTS_MAX];                            /* texts, where they are echoed */
     dw_choice_state choices[DW_PROMPTS_MAX * DW_CHOICES_MAX]; /* [part_count * n] */
 };

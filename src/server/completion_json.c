@@ -100,10 +100,11 @@ json_t *dw__completion_logprobs(const dw_completion *completion, dw_choice_state
 
 static json_t *usage_json(const dw_completion *c)
 {
-    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", (json_int_t)c->prompt_tokens,
-                     "completion_tokens", (json_int_t)c->answer_tokens, "total_tokens",
-                     (json_int_t)(c->prompt_tokens + c->answer_tokens), "prompt_tokens_details",
-                     "cached_tokens", (json_int_t)c->cached_tokens);
+    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens",
+                     (json_int_t)c->reply.prompt_tokens, "completion_tokens",
+                     (json_int_t)c->reply.answer_tokens, "total_tokens",
+                     (json_int_t)(c->reply.prompt_tokens + c->reply.answer_tokens),
+                     "prompt_tokens_details", "cached_tokens", (json_int_t)c->reply.cached_tokens);
 }
 
 static json_t *message_json(const dw_choice_state *choice)
@@ -129,7 +130,7 @@ static json_t *choice_json(const dw_completion *c, uint32_t index)
         (void)json_object_set_new(about, "message", message_json(choice));
         return about;
     }
-    const char *before = c->echoes ? c->prompts[index / c->n] : "";
+    const char *before = c->echoes ? c->prompts[index / c->reply.n] : "";
     dw__text whole = {.bytes = NULL};
     (void)dw__text_add(&whole, before, strlen(before));
     (void)dw__text_add(&whole, choice->text.bytes, choice->text.count);
@@ -142,7 +143,7 @@ static json_t *choice_json(const dw_completion *c, uint32_t index)
 static json_t *head_json(const dw_completion *c, const char *object)
 {
     return json_pack("{s:s, s:s, s:I, s:s, s:s}", "id", c->id, "object", object, "created",
-                     (json_int_t)c->created, "model", c->model, "system_fingerprint",
+                     (json_int_t)c->created, "model", c->reply.model, "system_fingerprint",
                      "driftwood-" DW_VERSION);
 }
 
@@ -150,7 +151,7 @@ json_t *dw__completion_whole(const dw_completion *c)
 {
     json_t *whole = head_json(c, c->is_chat ? "chat.completion" : "text_completion");
     json_t *choices = json_array();
-    for (uint32_t i = 0; i < c->part_count * c->n; i++) {
+    for (uint32_t i = 0; i < c->reply.part_count * c->reply.n; i++) {
         (void)json_array_append_new(choices, choice_json(c, i));
     }
     (void)json_object_set_new(whole, "choices", choices);

@@ -5,13 +5,14 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include <nettle/base64.h>
+#include "server/task.h"
 #include "server/openai.h"
 
 #define TEXTS_MAX 2048
 
 typedef struct embedding {
     dw_exchange *exchange; /* NULL: nobody is there any more */
-    dw_turn *turn;
+    dw_task *task;
     char *model;
     bool base64;
     size_t count; /* of texts */
@@ -29,7 +30,7 @@ static void release(embedding *e)
 static void on_gone(void *owner)
 {
     embedding *e = owner;
-    dw_turn_leave(e->turn);
+    dw_task_leave(e->task);
     release(e);
 }
 
@@ -100,7 +101,7 @@ static void on_end(void *user, dw_status status, const dw_error *error)
     release(e);
 }
 
-static const dw_turn_ops turn_ops = {.on_line = on_line, .on_end = on_end};
+static const dw_task_ops task_ops = {.on_line = on_line, .on_end = on_end};
 
 static bool is_tokens(const json_t *value)
 {
@@ -139,14 +140,14 @@ static void begin(dw_server *server, embedding *e, json_t *input)
     dw_error error;
     json_t *message = json_pack("{s:O}", "embed", input);
     char *rest = dw__members_of(message);
-    dw_turn_request request = {.tenant = dw__tenant_of(server, e->exchange),
+    dw_task_request request = {.tenant = dw__tenant_of(server, e->exchange),
                                .model = e->model,
                                .rest = rest,
-                               .ops = &turn_ops,
+                               .ops = &task_ops,
                                .user = e};
     json_decref(message);
     dw_exchange_watch(e->exchange, on_gone, NULL, e);
-    dw_status status = rest != NULL ? dw_turn_begin(&e->turn, server, &request, &error)
+    dw_status status = rest != NULL ? dw_task_begin(&e->task, server, &request, &error)
                                     : dw_fail(&error, DW_E_MEMORY, "no memory for a request");
     free(rest);
     if (status != DW_OK) {

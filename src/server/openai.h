@@ -3,7 +3,6 @@
 #define DW_SERVER_OPENAI_H
 
 #include "server/params.h"
-#include "server/turn.h"
 
 /* {"error": {"message", "type", "param", "code"}}; the caller's. */
 json_t *dw_openai_error(int status, const char *param, const char *code, const char *what);

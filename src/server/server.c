@@ -7,7 +7,7 @@
 #include "base/limits.h"
 #include "base/public_struct.h"
 #include "server/server_internal.h"
-#include "server/turn.h"
+#include "server/task.h"
 
 #define CONVERSATIONS_MAX 100000
 #define PATIENCE_MS 30000
@@ -18,7 +18,7 @@ static const char *const address_default = "127.0.0.1:8080";
 
 static void close_all(dw_server *server)
 {
-    dw__turns_cancel(server);
+    dw__tasks_cancel(server);
     dw_http_close(server->http);
 }
 
@@ -30,7 +30,7 @@ static void on_patience(uv_timer_t *timer)
 /* Once all that was under way has ended, and the other sides have it, nothing keeps the loop. */
 static void leave_if_idle(dw_server *server)
 {
-    if (server->leaving && server->turn_count == 0 && dw_http_connection_count(server->http) == 0 &&
+    if (server->leaving && server->task_count == 0 && dw_http_connection_count(server->http) == 0 &&
         !uv_is_closing((uv_handle_t *)&server->wake)) {
         dw_http_close(server->http);
         uv_close((uv_handle_t *)&server->wake, NULL);
@@ -53,7 +53,7 @@ static void on_wake(uv_async_t *wake)
 {
     dw_server *server = wake->data;
     begin_leaving(server);
-    dw__turns_look(server);
+    dw__tasks_look(server);
 }
 
 static void on_idle_check(uv_check_t *check)

@@ -14,7 +14,7 @@
 #define DW_SCOPE_BYTES 192
 #define DW_IDLE_MAX 64
 
-typedef struct dw_turn dw_turn;
+typedef struct dw_task dw_task;
 
 /* Who waits for a model. */
 typedef struct dw_model_waiter {
@@ -65,14 +65,14 @@ struct dw_server {
     dw_http *http;
     dw_named_model *models; /* [model_count] */
     size_t model_count;
-    dw_turn *turns; /* under way */
-    size_t turn_count;
+    dw_task *tasks; /* under way */
+    size_t task_count;
     uint64_t requests;  /* so far */
     uint64_t started_s; /* since 1970 */
     bool leaving;
     _Atomic bool stops;   /* dw_server_stop was called */
     pthread_mutex_t lock; /* guards the next */
-    dw_turn *ready;       /* turns with news */
+    dw_task *ready;       /* tasks with news */
 };
 
 /* ---- models.c ---- */
