@@ -1,5 +1,6 @@
 #include "server/reply.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,20 +10,39 @@
 #define SILENCE_MS 10000
 #define BACKLOG_MAX ((size_t)1 << 20) /* that a client has not read */
 #define BACKLOG_LOW ((size_t)1 << 18)
+#define LOG_MAX ((size_t)16 << 20)
+
+static void on_gone(void *owner);
+static void on_taken(void *owner);
+static void conclude(dw_reply *reply);
 
 /* ---- beginnings and ends -------------------------------------------------------------------- */
 
 static void on_timer_closed(uv_handle_t *timer)
 {
     dw_reply *reply = timer->data;
+    if (--reply->handles > 0) {
+        return;
+    }
     reply->writer->release(reply);
+    dw__text_free(&reply->log);
+    dw_free(reply->starts);
     dw_free(reply->model);
     dw_free(reply);
 }
 
 static void release(dw_reply *reply)
 {
+    if (reply->before != NULL) {
+        reply->before->next = reply->next;
+    } else {
+        reply->server->replies = reply->next;
+    }
+    if (reply->next != NULL) {
+        reply->next->before = reply->before;
+    }
     uv_close((uv_handle_t *)&reply->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&reply->patience, on_timer_closed);
 }
 
 /* Nothing more is generated for it. */
@@ -37,14 +57,6 @@ static void leave_tasks(dw_reply *reply)
     reply->open = 0;
 }
 
-static void on_gone(void *owner)
-{
-    dw_reply *reply = owner;
-    reply->exchange = NULL;
-    leave_tasks(reply);
-    release(reply);
-}
-
 static void pause_all(dw_reply *reply, bool paused)
 {
     reply->paused = paused;
@@ -53,6 +65,39 @@ static void pause_all(dw_reply *reply, bool paused)
             dw_task_pause(reply->parts[i].task, paused);
         }
     }
+}
+
+static void on_patience(uv_timer_t *timer)
+{
+    dw_reply *reply = timer->data;
+    if (reply->exchange == NULL && !reply->works) {
+        leave_tasks(reply);
+        release(reply);
+    }
+}
+
+static bool may_come_back(const dw_reply *reply)
+{
+    return reply->linger_ms > 0 && reply->begun && !reply->log_lost && !reply->server->leaving;
+}
+
+/* The client went. */
+static void on_gone(void *owner)
+{
+    dw_reply *reply = owner;
+    reply->exchange = NULL;
+    if (reply->works) {
+        return;
+    }
+    if (reply->endures || may_come_back(reply)) {
+        pause_all(reply, false);
+        if (!reply->endures) {
+            (void)uv_timer_start(&reply->patience, on_patience, reply->linger_ms, 0);
+        }
+        return;
+    }
+    leave_tasks(reply);
+    release(reply);
 }
 
 static void on_taken(void *owner)
@@ -66,7 +111,7 @@ static void on_taken(void *owner)
 static void on_timer(uv_timer_t *timer)
 {
     dw_reply *reply = timer->data;
-    if (reply->exchange != NULL && reply->streams) {
+    if (reply->exchange != NULL && reply->streams && !reply->ended) {
         reply->writer->on_silence(reply);
     }
 }
@@ -83,9 +128,17 @@ dw_reply *dw_reply_create(size_t bytes, const dw_writer *writer, dw_server *serv
     reply->exchange = exchange;
     reply->n = 1;
     reply->begin_ns = uv_hrtime();
+    (void)snprintf(reply->tenant, sizeof reply->tenant, "%s", dw__tenant_of(server, exchange));
     (void)uv_timer_init(&server->loop, &reply->timer);
-    reply->timer.data = reply;
+    (void)uv_timer_init(&server->loop, &reply->patience);
+    reply->handles = 2;
+    reply->timer.data = reply->patience.data = reply;
     (void)uv_timer_start(&reply->timer, on_timer, SILENCE_MS, SILENCE_MS);
+    reply->next = server->replies;
+    if (server->replies != NULL) {
+        server->replies->before = reply;
+    }
+    server->replies = reply;
     return reply;
 }
 
@@ -113,6 +166,155 @@ void dw_reply_read(dw_reply *reply, const json_t *body, uint32_t n, bool streams
     }
 }
 
+/* It has ended: gone, or kept for a while. */
+static void retire(dw_reply *reply)
+{
+    if (reply->exchange == NULL && reply->ended) {
+        if (may_come_back(reply)) {
+            (void)uv_timer_start(&reply->patience, on_patience, reply->linger_ms, 0);
+        } else {
+            release(reply);
+        }
+    }
+}
+
+/* ---- work off the loop ---------------------------------------------------------------------- */
+
+static void work(uv_work_t *queued)
+{
+    dw_reply *reply = queued->data;
+    reply->worker(reply);
+}
+
+static void on_worked(uv_work_t *queued, int result)
+{
+    dw_reply *reply = queued->data;
+    (void)result;
+    reply->works = false;
+    reply->worked(reply);
+}
+
+void dw_reply_work(dw_reply *reply, void (*worker)(dw_reply *reply),
+                   void (*worked)(dw_reply *reply))
+{
+    reply->works = true;
+    reply->worker = worker;
+    reply->worked = worked;
+    reply->work.data = reply;
+    if (reply->exchange != NULL) {
+        dw_exchange_watch(reply->exchange, on_gone, on_taken, reply);
+    }
+    if (uv_queue_work(&reply->server->loop, &reply->work, work, on_worked) < 0) {
+        work(&reply->work);
+        on_worked(&reply->work, 0);
+    }
+}
+
+/* ---- streams that are taken up again -------------------------------------------------------- */
+
+void dw_reply_read_linger(dw_reply *reply, const char *id, dw_fault *fault)
+{
+    const char *given = dw_exchange_header(reply->exchange, "x-driftwood-linger");
+    char *end = NULL;
+    if (given == NULL) {
+        return;
+    }
+    long seconds = strtol(given, &end, 10);
+    if (end == given || *end != '\0' || seconds < 0 || seconds > DW_LINGER_S_MAX) {
+        dw_fault_set(fault, 400, "x-driftwood-linger",
+                     "x-driftwood-linger is '%.20s'; seconds from 0 to %d are wanted", given,
+                     DW_LINGER_S_MAX);
+        return;
+    }
+    if (seconds > 0 && reply->streams) {
+        reply->linger_ms = (uint32_t)seconds * 1000;
+        (void)snprintf(reply->id, sizeof reply->id, "%s", id);
+        dw_exchange_set_header(reply->exchange, "X-Driftwood-Stream", id);
+    }
+}
+
+dw_reply *dw_reply_find(dw_server *server, const char *tenant, const char *id)
+{
+    for (dw_reply *reply = server->replies; reply != NULL && id[0] != '\0'; reply = reply->next) {
+        if (strcmp(reply->id, id) == 0 && strcmp(reply->tenant, tenant) == 0) {
+            return reply;
+        }
+    }
+    return NULL;
+}
+
+bool dw_reply_attach(dw_reply *reply, dw_exchange *exchange, int64_t after)
+{
+    uint64_t first = (uint64_t)(after + 1);
+    if (reply->log_lost || first > reply->event_count) {
+        return false;
+    }
+    if (reply->exchange != NULL) { /* its client has come again before it was missed */
+        dw_exchange_watch(reply->exchange, NULL, NULL, NULL);
+        dw_exchange_end(reply->exchange);
+    }
+    (void)uv_timer_stop(&reply->patience);
+    reply->exchange = exchange;
+    reply->begun = true;
+    dw_exchange_begin(exchange, 200, reply->writer->stream_type);
+    if (first < reply->event_count) {
+        size_t start = reply->starts[first];
+        dw_exchange_write(exchange, reply->log.bytes + start, reply->log.count - start);
+    }
+    if (reply->ended) {
+        reply->exchange = NULL;
+        dw_exchange_end(exchange);
+        retire(reply);
+    } else {
+        dw_exchange_watch(exchange, on_gone, on_taken, reply);
+    }
+    return true;
+}
+
+void dw_reply_cancel(dw_reply *reply)
+{
+    if (!reply->works && !reply->ended) {
+        reply->status = dw_fail(&reply->error, DW_E_CANCELLED, "it was cancelled");
+        leave_tasks(reply);
+        conclude(reply);
+    }
+}
+
+void dw__replies_forget(dw_server *server)
+{
+    dw_reply *next = NULL;
+    for (dw_reply *reply = server->replies; reply != NULL; reply = next) {
+        next = reply->next;
+        if (reply->ended && !reply->works) {
+            release(reply);
+        }
+    }
+}
+
+/* An event can be told again. */
+static void log_event(dw_reply *reply, const char *bytes, size_t count)
+{
+    if ((reply->linger_ms == 0 && !reply->endures) || reply->log_lost) {
+        return;
+    }
+    if (reply->event_count == reply->start_room) {
+        size_t room = reply->start_room * 2 + 64;
+        size_t *starts = dw_realloc(reply->starts, room, sizeof *starts);
+        reply->log_lost = starts == NULL;
+        reply->starts = starts != NULL ? starts : reply->starts;
+        reply->start_room = starts != NULL ? room : reply->start_room;
+    }
+    if (!reply->log_lost) {
+        reply->starts[reply->event_count] = reply->log.count;
+    }
+    if (reply->log_lost || reply->log.count + count > LOG_MAX ||
+        !dw__text_add(&reply->log, bytes, count)) {
+        reply->log_lost = true;
+        dw__text_free(&reply->log);
+        reply->log = (dw__text){.bytes = NULL};
+    }
+}
+
 /* ---- what goes out -------------------------------------------------------------------------- */
 
 /* A client that reads slowly makes its answer wait. */
@@ -131,6 +333,13 @@ void dw_reply_write(dw_reply *reply, const char *bytes, size_t count)
     }
 }
 
+void dw_reply_write_event(dw_reply *reply, const char *bytes, size_t count)
+{
+    log_event(reply, bytes, count);
+    reply->event_count++;
+    dw_reply_write(reply, bytes, count);
+}
+
 static bool add(dw__text *to, const char *text)
 {
     return dw__text_add(to, text, strlen(text));
@@ -141,9 +350,13 @@ void dw_reply_put(dw_reply *reply, const char *type, json_t *event)
     dw__text lines = {.bytes = NULL};
     char *text = json_dumps(event, JSON_COMPACT);
     bool typed = type == NULL || (add(&lines, "event: ") && add(&lines, type) && add(&lines, "\n"));
-    if (text != NULL && typed && add(&lines, "data: ") && add(&lines, text) &&
-        add(&lines, "\n\n")) {
-        dw_reply_write(reply, lines.bytes, lines.count);
+    char number[32] = "";
+    if (reply->linger_ms > 0) {
+        (void)snprintf(number, sizeof number, "id: %llu\n", (unsigned long long)reply->event_count);
+    }
+    if (text != NULL && typed && add(&lines, number) && add(&lines, "data: ") &&
+        add(&lines, text) && add(&lines, "\n\n")) {
+        dw_reply_write_event(reply, lines.bytes, lines.count);
     }
     free(text);
     json_decref(event);
@@ -155,7 +368,7 @@ void dw_reply_put_line(dw_reply *reply, json_t *line)
     dw__text text = {.bytes = NULL};
     char *dumped = json_dumps(line, JSON_COMPACT);
     if (dumped != NULL && add(&text, dumped) && add(&text, "\n")) {
-        dw_reply_write(reply, text.bytes, text.count);
+        dw_reply_write_event(reply, text.bytes, text.count);
     }
     free(dumped);
     json_decref(line);
@@ -164,19 +377,27 @@ void dw_reply_put_line(dw_reply *reply, json_t *line)
 
 void dw_reply_end_stream(dw_reply *reply)
 {
-    if (reply->exchange != NULL) {
-        dw_exchange_end(reply->exchange);
-        reply->exchange = NULL;
+    dw_exchange *exchange = reply->exchange;
+    reply->ended = true;
+    reply->exchange = NULL;
+    if (exchange != NULL) {
+        dw_exchange_watch(exchange, NULL, NULL, NULL);
+        dw_exchange_end(exchange);
     }
+    retire(reply);
 }
 
 void dw_reply_send(dw_reply *reply, int status, json_t *body)
 {
-    if (reply->exchange != NULL) {
-        dw__send_json(reply->exchange, status, json_incref(body));
-        reply->exchange = NULL;
+    dw_exchange *exchange = reply->exchange;
+    reply->ended = true;
+    reply->exchange = NULL;
+    if (exchange != NULL) {
+        dw_exchange_watch(exchange, NULL, NULL, NULL);
+        dw__send_json(exchange, status, json_incref(body));
     }
     json_decref(body);
+    retire(reply);
 }
 
 /* ---- what tasks tell ---------------------------------------------------------------------- */
@@ -197,7 +418,9 @@ static void on_piece(void *user, uint32_t choice, const char *delta, const char 
 {
     dw_reply_part *part = user;
     dw_reply *reply = part->reply;
-    json_t *read = delta != NULL && reply->streams ? json_loads(delta, 0, NULL) : NULL;
+    json_t *read = delta != NULL && (reply->streams || reply->writer->wants_deltas)
+                       ? json_loads(delta, 0, NULL)
+                       : NULL;
     dw_reply_piece piece = {.delta = read, .text = text, .bytes = bytes, .logprobs = logprobs};
     reply->writer->on_piece(reply, part->first + choice, &piece);
     json_decref(read);
@@ -216,16 +439,11 @@ static void on_choice_end(void *user, uint32_t choice, const char *reason, const
 
 static void conclude(dw_reply *reply)
 {
-    if (reply->exchange != NULL) {
-        dw_exchange_watch(reply->exchange, NULL, NULL, NULL);
-    }
     if (reply->status != DW_OK) {
         reply->writer->fail(reply);
     } else {
         reply->writer->finish(reply);
     }
-    reply->exchange = NULL;
-    release(reply);
 }
 
 static void note_failure(dw_reply *reply, dw_status status, const dw_error *error)
@@ -273,7 +491,7 @@ void dw_reply_ask(dw_reply *reply, const json_t *chat, const json_t *message)
     dw_reply_part *part = &reply->parts[reply->part_count];
     char *text = chat != NULL ? json_dumps(chat, JSON_COMPACT) : NULL;
     char *rest = dw__members_of(message);
-    dw_task_request request = {.tenant = dw__tenant_of(reply->server, reply->exchange),
+    dw_task_request request = {.tenant = reply->tenant,
                                .model = reply->model,
                                .chat = text,
                                .rest = rest,
@@ -299,7 +517,9 @@ void dw_reply_ask(dw_reply *reply, const json_t *chat, const json_t *message)
 
 void dw_reply_go(dw_reply *reply)
 {
-    dw_exchange_watch(reply->exchange, on_gone, on_taken, reply);
+    if (reply->exchange != NULL) {
+        dw_exchange_watch(reply->exchange, on_gone, on_taken, reply);
+    }
     if (reply->status != DW_OK) {
         conclude(reply);
     }

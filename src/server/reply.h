@@ -12,10 +12,12 @@
 
 typedef struct dw_reply dw_reply;
 
+#define DW_LINGER_S_MAX 600
+
 /* What is new of an answer. */
 typedef struct dw_reply_piece {
-    const json_t *delta; /* of a chat that streams, as OpenAI's events have it; may be NULL */
-    const char *text;    /* [bytes]: of what is no chat, or does not stream */
+    const json_t *delta; /* of a chat that streams, or wants_deltas, as OpenAI has it; or NULL */
+    const char *text;    /* [bytes]: as the model wrote it */
     size_t bytes;
     const json_t *logprobs; /* the guest's list, or NULL */
 } dw_reply_piece;
@@ -28,9 +30,11 @@ typedef struct dw_reply_end {
     uint32_t tokens;
 } dw_reply_end;
 
-/* A shape. `choice` counts over all parts: the first part's n, then the second's. */
+/* A shape. What ends an answer, finish or fail, calls dw_reply_end_stream or dw_reply_send; at once
+ * or behind dw_reply_work. `choice` counts over all parts: the first part's n, then the next's. */
 typedef struct dw_writer {
     const char *stream_type; /* Content-Type of an answer that streams */
+    bool wants_deltas;       /* also of one that does not stream */
     /* A part's prompt was read: its choices are first .. first + reply->n - 1. May be NULL. */
     void (*on_begin)(dw_reply *reply, uint32_t first);
     void (*on_piece)(dw_reply *reply, uint32_t choice, const dw_reply_piece *piece);
@@ -60,20 +64,39 @@ struct dw_reply {
     dw_exchange *exchange; /* NULL: nobody is there any more */
     uv_timer_t timer;
     char *model; /* its name */
+    char id[64]; /* that others find it by; "": nobody does */
+    char tenant[DW_TENANT_NAME_MAX + 1];
     bool streams;
-    uint32_t n;        /* choices of a part */
+    uint32_t n; /* choices of a part */
+    uint32_t
+        linger_ms; /* how long it goes on, and is kept behind its end, without a client; 0: not */
+    bool endures;  /* it goes on to its end whether there is a client or not */
     uint64_t begin_ns; /* uv_hrtime at its beginning */
     /* The reply's own: */
     bool begun;  /* the head of a stream is out */
     bool paused; /* the client is behind */
+    bool works;  /* dw_reply_work is under way */
+    bool ended;  /* nothing follows */
     uint32_t part_count;
     uint32_t open; /* parts under way */
     uint64_t prompt_tokens;
     uint64_t cached_tokens;
     uint64_t answer_tokens;
-    dw_status status; /* the first failure */
+    uint64_t event_count; /* told so far */
+    dw_status status;     /* the first failure */
     dw_error error;
     dw_reply_part parts[DW_REPLY_PARTS_MAX]; /* [part_count] */
+    uv_timer_t patience;                     /* while there is no client */
+    uint32_t handles;                        /* that are not closed yet */
+    uv_work_t work;
+    void (*worker)(dw_reply *reply);
+    void (*worked)(dw_reply *reply);
+    dw__text log;   /* events that can be told again, where it lingers or endures */
+    size_t *starts; /* [event_count]: of each in `log` */
+    size_t start_room;
+    bool log_lost;    /* there were too many */
+    dw_reply *before; /* of the server's */
+    dw_reply *next;
 };
 
 /* Zeroed but for the reply's members; `bytes` is the size of the shape's struct. NULL: no
@@ -86,8 +109,24 @@ void dw_reply_read(dw_reply *reply, const json_t *body, uint32_t n, bool streams
 void dw_reply_ask(dw_reply *reply, const json_t *chat, const json_t *message);
 /* All prompts are asked: it goes on by itself, and is gone at its end. */
 void dw_reply_go(dw_reply *reply);
+/* `work` off the loop, then `done` on it, where the client may be gone (reply->exchange NULL) and
+ * nothing else has happened. `done` goes on with it or ends it. */
+void dw_reply_work(dw_reply *reply, void (*work)(dw_reply *reply), void (*done)(dw_reply *reply));
 /* It was never asked, or what was is of no use: the exchange is the caller's again. */
 void dw_reply_drop(dw_reply *reply);
+
+/* The client may go, and this one, or another of the same tenant, come back: it lingers for as long
+ * as the request's header x-driftwood-linger says, and the answer's x-driftwood-stream has `id`. */
+void dw_reply_read_linger(dw_reply *reply, const char *id, dw_fault *fault);
+/* The one of that id; NULL: there is none, or it is another tenant's. */
+dw_reply *dw_reply_find(dw_server *server, const char *tenant, const char *id);
+/* Its stream goes to this exchange from now on, from the event behind number `after` on (-1: the
+ * first). false: events before that are no longer kept; nothing has happened. */
+bool dw_reply_attach(dw_reply *reply, dw_exchange *exchange, int64_t after);
+/* Nothing more is generated for it; it fails with DW_E_CANCELLED. */
+void dw_reply_cancel(dw_reply *reply);
+/* Those that have ended, and only linger, are gone. */
+void dw__replies_forget(dw_server *server);
 
 /* OpenAI's code for reply->status, or NULL. */
 const char *dw_reply_fault_code(const dw_reply *reply);
@@ -98,6 +137,8 @@ const char *dw_reply_fault_code(const dw_reply *reply);
 void dw_reply_put(dw_reply *reply, const char *type, json_t *event);
 /* A line of JSON, which is released. */
 void dw_reply_put_line(dw_reply *reply, json_t *line);
+/* The same in bytes; and what is no event, as a comment. */
+void dw_reply_write_event(dw_reply *reply, const char *bytes, size_t count);
 void dw_reply_write(dw_reply *reply, const char *bytes, size_t count);
 /* Nothing follows. */
 void dw_reply_end_stream(dw_reply *reply);

@@ -43,11 +43,26 @@ static const route routes[] = {
     {DW_HTTP_POST, "/v1/completions", dw__openai_completions},
     {DW_HTTP_POST, "/v1/embeddings", dw__openai_embeddings},
     {DW_HTTP_POST, "/embeddings", dw__openai_embeddings},
+    {DW_HTTP_POST, "/v1/responses", dw__responses_create},
+    {DW_HTTP_POST, "/responses", dw__responses_create},
+    {DW_HTTP_POST, "/v1/conversations", dw__conversations_create},
     {DW_HTTP_POST, "/v1/messages", dw__anthropic_messages},
     {DW_HTTP_POST, "/v1/messages/count_tokens", dw__anthropic_count_tokens},
     {DW_HTTP_POST, "/tokenize", dw__tokenize},
     {DW_HTTP_POST, "/detokenize", dw__detokenize},
     {DW_HTTP_POST, "/apply-template", dw__apply_template},
+};
+
+/* Routes of which the path goes on: with an id, and what is to be done with it. */
+typedef struct long_route {
+    const char *path;
+    void (*handle)(dw_server *server, dw_exchange *exchange, const char *rest);
+} long_route;
+
+static const long_route long_routes[] = {
+    {"/v1/responses/", dw__responses_one},
+    {"/responses/", dw__responses_one},
+    {"/v1/conversations/", dw__conversations_one},
 };
 
 /* "%2F" and the like in place. */
@@ -116,6 +131,13 @@ void dw__route(void *user, dw_exchange *exchange)
         decode(path + sizeof one_model - 1, name, sizeof name);
         dw__openai_models(server, exchange, name);
         return;
+    }
+    for (size_t i = 0; i < sizeof long_routes / sizeof long_routes[0]; i++) {
+        size_t length = strlen(long_routes[i].path);
+        if (strncmp(path, long_routes[i].path, length) == 0) {
+            long_routes[i].handle(server, exchange, path + length);
+            return;
+        }
     }
     if (known) {
         dw_exchange_set_header(exchange, "Allow", "GET, HEAD, POST");

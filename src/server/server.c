@@ -7,9 +7,12 @@
 #include "base/limits.h"
 #include "base/public_struct.h"
 #include "server/server_internal.h"
+#include "server/archive.h"
+#include "server/reply.h"
 #include "server/task.h"
 
 #define CONVERSATIONS_MAX 100000
+#define RESPONSES_EACH 10 /* kept, for each conversation */
 #define PATIENCE_MS 30000
 
 static const char *const address_default = "127.0.0.1:8080";
@@ -44,6 +47,7 @@ static void begin_leaving(dw_server *server)
 {
     if (server->stops && !server->leaving) {
         server->leaving = true;
+        dw__replies_forget(server);
         dw_http_finish(server->http);
         (void)uv_timer_start(&server->patience, on_patience, PATIENCE_MS, 0);
     }
@@ -97,16 +101,29 @@ static dw_status open_http(dw_server *server, const dw_server_options *options, 
                           err);
 }
 
-static dw_status open_index(dw_server *server, const char *path, dw_error *err)
+static dw_status file_in(char file[4096], const char *folder, const char *name, dw_error *err)
+{
+    int length = snprintf(file, 4096, "%s/%s", folder, name);
+    return length > 0 && length < 4096 ? DW_OK
+                                       : dw_fail(err, DW_E_LIMIT, "the folder's path is too long");
+}
+
+/* What is kept beside the runtime's own in its folder. */
+static dw_status open_kept(dw_server *server, const char *folder, dw_error *err)
 {
     char file[4096];
-    if (path == NULL) {
+    dw_status status = DW_OK;
+    if (folder == NULL) {
         return DW_OK;
     }
-    int length = snprintf(file, sizeof file, "%s/conversations.db", path);
-    return length > 0 && (size_t)length < sizeof file
-               ? dw_index_open(&server->index, file, err)
-               : dw_fail(err, DW_E_LIMIT, "the folder's path is too long");
+    status = file_in(file, folder, "conversations.db", err);
+    if (status == DW_OK) {
+        status = dw_index_open(&server->index, file, err);
+    }
+    if (status == DW_OK) {
+        status = file_in(file, folder, "responses.db", err);
+    }
+    return status == DW_OK ? dw_archive_open(&server->archive, file, err) : status;
 }
 
 /* The keys, and tenants for those that there are not yet: they may do nothing but converse. */
@@ -157,6 +174,7 @@ static void take_options(dw_server *server, dw_runtime *runtime, const dw_server
     server->conversation = dw_module_ref(options->conversation);
     server->conversations_max =
         options->conversations_max != 0 ? options->conversations_max : CONVERSATIONS_MAX;
+    server->responses_max = server->conversations_max * RESPONSES_EACH;
     server->instance = (dw_instance_options){
         .struct_bytes = sizeof server->instance,
         .context_tokens_max = options->context_tokens_max,
@@ -190,7 +208,7 @@ dw_status dw_server_open(dw_server **out, dw_runtime *runtime, const dw_server_o
         status = open_keys(server, &own, err);
     }
     if (status == DW_OK) {
-        status = open_index(server, own.path, err);
+        status = open_kept(server, own.path, err);
     }
     if (status == DW_OK) {
         status = open_http(server, &own, err);
@@ -251,6 +269,7 @@ void dw_server_close(dw_server *server)
     dw_http_destroy(server->http);
     dw_models_destroy(server);
     dw_index_close(server->index);
+    dw_archive_close(server->archive);
     dw_keys_destroy(server->keys);
     dw_module_unref(server->conversation);
     (void)pthread_mutex_destroy(&server->lock);

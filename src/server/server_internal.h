@@ -55,7 +55,9 @@ struct dw_server {
     dw_limits limits;
     bool has_limits;
     uint64_t conversations_max;
-    dw_keys *keys;   /* NULL: anybody may ask */
+    dw_keys *keys;              /* NULL: anybody may ask */
+    struct dw_archive *archive; /* NULL: there is no folder; nothing is kept by its id */
+    uint64_t responses_max;
     dw_index *index; /* NULL: there is no folder; conversations end with their requests */
     uv_loop_t loop;
     uv_async_t wake;
@@ -67,8 +69,9 @@ struct dw_server {
     size_t model_count;
     dw_task *tasks; /* under way */
     size_t task_count;
-    uint64_t requests;  /* so far */
-    uint64_t started_s; /* since 1970 */
+    struct dw_reply *replies; /* under way, or kept for clients that come back */
+    uint64_t requests;        /* so far */
+    uint64_t started_s;       /* since 1970 */
     bool leaving;
     _Atomic bool stops;   /* dw_server_stop was called */
     pthread_mutex_t lock; /* guards the next */
@@ -97,6 +100,11 @@ void dw__tokenize(dw_server *server, dw_exchange *exchange);
 void dw__detokenize(dw_server *server, dw_exchange *exchange);
 void dw__apply_template(dw_server *server, dw_exchange *exchange);
 void dw__openai_completions(dw_server *server, dw_exchange *exchange);
+void dw__responses_create(dw_server *server, dw_exchange *exchange);
+/* `rest`: behind the route's '/'. */
+void dw__responses_one(dw_server *server, dw_exchange *exchange, const char *rest);
+void dw__conversations_create(dw_server *server, dw_exchange *exchange);
+void dw__conversations_one(dw_server *server, dw_exchange *exchange, const char *rest);
 /* Whose the request is; not NULL once it is routed. */
 const char *dw__tenant_of(const dw_server *server, const dw_exchange *exchange);
 /* An error in OpenAI's shape; `param` and `code` may be NULL. */
