@@ -1,16 +1,20 @@
-/* OpenAI's /v1/embeddings. */
+/* Embeddings: OpenAI's /v1/embeddings, Ollama's /api/embed and /api/embeddings. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/hash.h"
 #include <nettle/base64.h>
-#include "server/task.h"
-#include "server/openai.h"
+#include "server/ollama.h"
 
 #define TEXTS_MAX 2048
 
+/* Whose answer it is. */
+typedef enum shape { SHAPE_OPENAI, SHAPE_OLLAMA, SHAPE_OLLAMA_ONE } shape;
+
 typedef struct embedding {
+    shape shape;
+    uint64_t begin_ns;
     dw_exchange *exchange; /* NULL: nobody is there any more */
     dw_task *task;
     char *model;
@@ -84,19 +88,48 @@ static void on_line(void *user, const json_t *line)
     dw_free(values);
 }
 
+static void fail(dw_exchange *exchange, shape of, const dw_fault *fault)
+{
+    if (of == SHAPE_OPENAI) {
+        dw__openai_fault(exchange, fault);
+    } else {
+        dw_ollama_fail(exchange, fault->status, fault->what);
+    }
+}
+
+static json_t *answer_json(const embedding *e)
+{
+    if (e->shape == SHAPE_OPENAI) {
+        return json_pack("{s:s, s:O, s:s, s:{s:I, s:I}}", "object", "list", "data", e->list,
+                         "model", e->model, "usage", "prompt_tokens", (json_int_t)e->tokens,
+                         "total_tokens", (json_int_t)e->tokens);
+    }
+    if (e->shape == SHAPE_OLLAMA_ONE) {
+        return json_pack("{s:O}", "embedding",
+                         json_object_get(json_array_get(e->list, 0), "embedding"));
+    }
+    json_t *rows = json_array();
+    for (size_t i = 0; i < json_array_size(e->list); i++) {
+        (void)json_array_append(rows, json_object_get(json_array_get(e->list, i), "embedding"));
+    }
+    return json_pack("{s:s, s:o, s:I, s:I, s:I}", "model", e->model, "embeddings", rows,
+                     "total_duration", (json_int_t)(uv_hrtime() - e->begin_ns), "load_duration",
+                     (json_int_t)0, "prompt_eval_count", (json_int_t)e->tokens);
+}
+
 static void on_end(void *user, dw_status status, const dw_error *error)
 {
     embedding *e = user;
+    dw_fault fault = {.status = 0};
     dw_exchange_watch(e->exchange, NULL, NULL, NULL);
     if (status != DW_OK) {
-        dw__openai_fail(e->exchange, dw__http_status(status), "input", NULL, error->message);
+        dw_fault_set(&fault, dw__http_status(status), "input", "%s", error->message);
+        fail(e->exchange, e->shape, &fault);
     } else if (json_array_size(e->list) != e->count) {
-        dw__openai_fail(e->exchange, 500, NULL, NULL, "embeddings are missing");
+        dw_fault_set(&fault, 500, NULL, "embeddings are missing");
+        fail(e->exchange, e->shape, &fault);
     } else {
-        dw__send_json(e->exchange, 200,
-                      json_pack("{s:s, s:O, s:s, s:{s:I, s:I}}", "object", "list", "data", e->list,
-                                "model", e->model, "usage", "prompt_tokens", (json_int_t)e->tokens,
-                                "total_tokens", (json_int_t)e->tokens));
+        dw__send_json(e->exchange, 200, answer_json(e));
     }
     release(e);
 }
@@ -115,20 +148,20 @@ static bool is_tokens(const json_t *value)
 }
 
 /* The texts, or lists of tokens; a list; the caller's. */
-static json_t *read_input(const json_t *body, dw_fault *fault)
+static json_t *read_input(const json_t *body, const char *name, dw_fault *fault)
 {
-    json_t *given = json_object_get(body, "input");
+    json_t *given = json_object_get(body, name);
     bool one = json_is_string(given) || is_tokens(given);
     json_t *list = one ? json_pack("[O]", given) : json_deep_copy(given);
     size_t count = json_array_size(list);
     if (count == 0 || count > TEXTS_MAX) {
-        dw_fault_set(fault, 400, "input", "input: a text, a list of tokens, or up to %d of these",
+        dw_fault_set(fault, 400, name, "%s: a text, a list of tokens, or up to %d of these", name,
                      TEXTS_MAX);
     }
     for (size_t i = 0; i < count; i++) {
         const json_t *value = json_array_get(list, i);
         if (!is_tokens(value) && json_string_length(value) == 0) {
-            dw_fault_set(fault, 400, "input", "input[%zu] is no text, empty, or no list of tokens",
+            dw_fault_set(fault, 400, name, "%s[%zu] is no text, empty, or no list of tokens", name,
                          i);
         }
     }
@@ -155,11 +188,12 @@ static void begin(dw_server *server, embedding *e, json_t *input)
     }
 }
 
-void dw__openai_embeddings(dw_server *server, dw_exchange *exchange)
+static void answer_request(dw_server *server, dw_exchange *exchange, shape of)
 {
     dw_fault fault = {.status = 0};
     json_t *body = dw_params_body(exchange, &fault);
-    json_t *input = body != NULL ? read_input(body, &fault) : NULL;
+    json_t *input =
+        body != NULL ? read_input(body, of == SHAPE_OLLAMA_ONE ? "prompt" : "input", &fault) : NULL;
     const char *model = body != NULL ? dw_params_string(body, "model", &fault) : NULL;
     const char *format = body != NULL ? dw_params_string(body, "encoding_format", &fault) : NULL;
     dw_named_model *named = dw_models_find(server, model);
@@ -175,6 +209,8 @@ void dw__openai_embeddings(dw_server *server, dw_exchange *exchange)
     }
     embedding *e = dw_fault_is_set(&fault) ? NULL : dw_alloc(1, sizeof *e);
     if (e != NULL) {
+        e->shape = of;
+        e->begin_ns = uv_hrtime();
         e->exchange = exchange;
         e->model = dw_strdup(named->name);
         e->base64 = format != NULL && strcmp(format, "base64") == 0;
@@ -183,8 +219,23 @@ void dw__openai_embeddings(dw_server *server, dw_exchange *exchange)
         begin(server, e, input);
     } else {
         dw_fault_set(&fault, 503, NULL, "no memory for a request");
-        dw__openai_fault(exchange, &fault);
+        fail(exchange, of, &fault);
     }
     json_decref(input);
     json_decref(body);
+}
+
+void dw__openai_embeddings(dw_server *server, dw_exchange *exchange)
+{
+    answer_request(server, exchange, SHAPE_OPENAI);
+}
+
+void dw__ollama_embed(dw_server *server, dw_exchange *exchange)
+{
+    answer_request(server, exchange, SHAPE_OLLAMA);
+}
+
+void dw__ollama_embeddings(dw_server *server, dw_exchange *exchange)
+{
+    answer_request(server, exchange, SHAPE_OLLAMA_ONE);
 }

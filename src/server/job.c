@@ -60,12 +60,24 @@ static void on_model(dw_model_waiter *waiter)
     }
 }
 
+/* What has no body asks with its query. */
+static json_t *body_of(const dw_exchange *exchange, dw_fault *fault)
+{
+    char model[512] = "";
+    if (dw_exchange_method(exchange) == DW_HTTP_POST) {
+        return dw_params_body(exchange, fault);
+    }
+    (void)dw_params_query(dw_exchange_query(exchange), "model", model, sizeof model);
+    json_t *name = json_string(model);
+    return json_pack("{s:o}", "model", name != NULL ? name : json_string("?"));
+}
+
 void dw_job_begin(dw_server *server, dw_exchange *exchange,
                   dw_status (*function)(dw_job *job, dw_error *err),
                   void (*fail)(dw_exchange *exchange, int status, const char *what))
 {
     dw_fault fault = {.status = 0};
-    json_t *body = dw_params_body(exchange, &fault);
+    json_t *body = body_of(exchange, &fault);
     const char *name = body != NULL ? dw_params_string(body, "model", &fault) : NULL;
     dw_named_model *model = dw_models_find(server, name);
     if (model == NULL) {

@@ -31,13 +31,21 @@ void dw_models_destroy(dw_server *server)
     dw_free(server->models);
 }
 
+/* Ollama's clients say ":latest" behind a name without a tag. */
+static bool is_called(const char *own, const char *name)
+{
+    size_t length = strlen(own);
+    return strncmp(own, name, length) == 0 &&
+           (name[length] == '\0' || strcmp(name + length, ":latest") == 0);
+}
+
 dw_named_model *dw_models_find(dw_server *server, const char *name)
 {
     if (server->model_count > 0 && (name == NULL || name[0] == '\0')) {
         return &server->models[0];
     }
     for (size_t i = 0; i < server->model_count; i++) {
-        if (strcmp(server->models[i].name, name) == 0) {
+        if (is_called(server->models[i].name, name)) {
             return &server->models[i];
         }
     }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/json_bounds.h"
 
 #define STOPS_MAX 16
@@ -126,6 +127,28 @@ const char *dw_params_string(const json_t *body, const char *name, dw_fault *fau
         dw_fault_set(fault, 400, name, "%s is a text", name);
     }
     return json_string_value(value);
+}
+
+bool dw_params_query(const char *query, const char *name, char *value, size_t capacity)
+{
+    size_t length = strlen(name);
+    const char *at = query;
+    while (at != NULL && *at != '\0' && (strncmp(at, name, length) != 0 || at[length] != '=')) {
+        at = strchr(at, '&');
+        at = at != NULL ? at + 1 : NULL;
+    }
+    if (at == NULL || *at == '\0') {
+        return false;
+    }
+    size_t count = 0;
+    for (at += length + 1; *at != '\0' && *at != '&' && count + 1 < capacity; at++) {
+        int high = at[0] == '%' ? dw_hex_digit(at[1]) : -1;
+        int low = high >= 0 ? dw_hex_digit(at[2]) : -1;
+        value[count++] = low >= 0 ? (char)(high * 16 + low) : *at;
+        at += low >= 0 ? 2 : 0;
+    }
+    value[count] = '\0';
+    return true;
 }
 
 /* ---- sampling ------------------------------------------------------------------------------- */

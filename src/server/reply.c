@@ -406,6 +406,7 @@ static void on_begin(void *user, uint32_t prompt_tokens, uint32_t cached_tokens)
 {
     dw_reply_part *part = user;
     dw_reply *reply = part->reply;
+    reply->prompt_ns = reply->prompt_ns != 0 ? reply->prompt_ns : uv_hrtime();
     reply->prompt_tokens += prompt_tokens;
     reply->cached_tokens += cached_tokens;
     if (reply->writer->on_begin != NULL) {
@@ -421,6 +422,7 @@ static void on_piece(void *user, uint32_t choice, const char *delta, const char 
     json_t *read = delta != NULL && (reply->streams || reply->writer->wants_deltas)
                        ? json_loads(delta, 0, NULL)
                        : NULL;
+    reply->first_ns = reply->first_ns != 0 ? reply->first_ns : uv_hrtime();
     dw_reply_piece piece = {.delta = read, .text = text, .bytes = bytes, .logprobs = logprobs};
     reply->writer->on_piece(reply, part->first + choice, &piece);
     json_decref(read);

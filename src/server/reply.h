@@ -71,7 +71,9 @@ struct dw_reply {
     uint32_t
         linger_ms; /* how long it goes on, and is kept behind its end, without a client; 0: not */
     bool endures;  /* it goes on to its end whether there is a client or not */
-    uint64_t begin_ns; /* uv_hrtime at its beginning */
+    uint64_t begin_ns;  /* uv_hrtime at its beginning */
+    uint64_t prompt_ns; /* when the first prompt was read; 0: not yet */
+    uint64_t first_ns;  /* when the first piece came; 0: not yet */
     /* The reply's own: */
     bool begun;  /* the head of a stream is out */
     bool paused; /* the client is behind */

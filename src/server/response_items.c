@@ -6,7 +6,6 @@
 #include <nettle/base64.h>
 
 #include "base/alloc.h"
-#include "base/hash.h"
 #include "server/responses.h"
 
 #define ITEMS_MAX 65536
@@ -324,48 +323,26 @@ void dw__items_chat(const json_t *items, json_t *messages, dw_fault *fault)
 
 /* ---- lists ---------------------------------------------------------------------------------- */
 
-bool dw__query_value(const char *query, const char *name, char *value, size_t capacity)
-{
-    size_t length = strlen(name);
-    const char *at = query;
-    while (at != NULL && *at != '\0' && (strncmp(at, name, length) != 0 || at[length] != '=')) {
-        at = strchr(at, '&');
-        at = at != NULL ? at + 1 : NULL;
-    }
-    if (at == NULL || *at == '\0') {
-        return false;
-    }
-    size_t count = 0;
-    for (at += length + 1; *at != '\0' && *at != '&' && count + 1 < capacity; at++) {
-        int high = at[0] == '%' ? dw_hex_digit(at[1]) : -1;
-        int low = high >= 0 ? dw_hex_digit(at[2]) : -1;
-        value[count++] = low >= 0 ? (char)(high * 16 + low) : *at;
-        at += low >= 0 ? 2 : 0;
-    }
-    value[count] = '\0';
-    return true;
-}
-
 json_t *dw__items_page(const json_t *items, const char *query, bool newest_first, dw_fault *fault)
 {
     char value[128];
     size_t count = json_array_size(items);
     size_t at = 0;
     long limit = 20;
-    if (dw__query_value(query, "limit", value, sizeof value)) {
+    if (dw_params_query(query, "limit", value, sizeof value)) {
         char *end = NULL;
         limit = strtol(value, &end, 10);
         if (end == value || *end != '\0' || limit < 1 || limit > 100) {
             dw_fault_set(fault, 400, "limit", "limit is '%.20s'; from 1 to 100 is wanted", value);
         }
     }
-    if (dw__query_value(query, "order", value, sizeof value)) {
+    if (dw_params_query(query, "order", value, sizeof value)) {
         newest_first = is(value, "desc");
         if (!newest_first && !is(value, "asc")) {
             dw_fault_set(fault, 400, "order", "order is '%.20s'; asc or desc is wanted", value);
         }
     }
-    if (dw__query_value(query, "after", value, sizeof value)) {
+    if (dw_params_query(query, "after", value, sizeof value)) {
         while (
             at < count &&
             !is(text_of(json_array_get(items, newest_first ? count - 1 - at : at), "id"), value)) {

@@ -17,8 +17,6 @@ json_t *dw__items_read(const json_t *input, const char *param, const json_t *kno
 void dw__items_chat(const json_t *items, json_t *messages, dw_fault *fault);
 /* `limit`, `order` and `after` of a query applied: {"object": "list", "data"...}; the caller's. */
 json_t *dw__items_page(const json_t *items, const char *query, bool newest_first, dw_fault *fault);
-/* The value of a query's member, decoded -> value [capacity]; false: it is not there. */
-bool dw__query_value(const char *query, const char *name, char *value, size_t capacity);
 
 /* ---- response_request.c ---- */
 

@@ -135,7 +135,7 @@ static void take_up(dw_reply *reply, dw_exchange *exchange)
     char value[32] = "";
     long long after = -1;
     char *end = value;
-    if (dw__query_value(dw_exchange_query(exchange), "starting_after", value, sizeof value)) {
+    if (dw_params_query(dw_exchange_query(exchange), "starting_after", value, sizeof value)) {
         after = strtoll(value, &end, 10);
     }
     if (*end != '\0' || after < -1 || !dw_reply_attach(reply, exchange, after)) {
@@ -148,7 +148,7 @@ static void get_one(dw_server *server, dw_exchange *exchange, const char *id)
 {
     char stream[8] = "";
     dw_reply *reply = dw_reply_find(server, dw__tenant_of(server, exchange), id);
-    bool streams = dw__query_value(dw_exchange_query(exchange), "stream", stream, sizeof stream) &&
+    bool streams = dw_params_query(dw_exchange_query(exchange), "stream", stream, sizeof stream) &&
                    strcmp(stream, "true") == 0;
     if (reply != NULL && streams && reply->streams) {
         take_up(reply, exchange);

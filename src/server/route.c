@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "server/anthropic.h"
+#include "server/ollama.h"
 
 typedef struct route {
     dw_http_method method;
@@ -51,6 +52,23 @@ static const route routes[] = {
     {DW_HTTP_POST, "/tokenize", dw__tokenize},
     {DW_HTTP_POST, "/detokenize", dw__detokenize},
     {DW_HTTP_POST, "/apply-template", dw__apply_template},
+    {DW_HTTP_POST, "/completion", dw__llama_completion},
+    {DW_HTTP_POST, "/completions", dw__llama_completion},
+    {DW_HTTP_GET, "/props", dw__llama_props},
+    {DW_HTTP_GET, "/slots", dw__llama_slots},
+    {DW_HTTP_POST, "/api/chat", dw__ollama_chat_route},
+    {DW_HTTP_POST, "/api/generate", dw__ollama_generate},
+    {DW_HTTP_POST, "/api/embed", dw__ollama_embed},
+    {DW_HTTP_POST, "/api/embeddings", dw__ollama_embeddings},
+    {DW_HTTP_GET, "/api/tags", dw__ollama_tags},
+    {DW_HTTP_GET, "/api/ps", dw__ollama_ps},
+    {DW_HTTP_POST, "/api/show", dw__ollama_show},
+    {DW_HTTP_GET, "/api/version", dw__ollama_version},
+    {DW_HTTP_DELETE, "/api/delete", dw__ollama_refuse},
+    {DW_HTTP_POST, "/api/pull", dw__ollama_refuse},
+    {DW_HTTP_POST, "/api/push", dw__ollama_refuse},
+    {DW_HTTP_POST, "/api/copy", dw__ollama_refuse},
+    {DW_HTTP_POST, "/api/create", dw__ollama_refuse},
 };
 
 /* Routes of which the path goes on: with an id, and what is to be done with it. */
@@ -95,9 +113,12 @@ static bool is_open_to_all(const char *path)
 static void refuse_key(dw_exchange *exchange, const char *path)
 {
     static const char messages[] = "/v1/messages";
+    static const char ollama[] = "/api/";
     static const char what[] = "the key is missing, or none that is known";
     if (strncmp(path, messages, sizeof messages - 1) == 0) {
         dw_anthropic_fail(exchange, 401, what);
+    } else if (strncmp(path, ollama, sizeof ollama - 1) == 0) {
+        dw_ollama_fail(exchange, 401, what);
     } else {
         dw__openai_fail(exchange, 401, NULL, "invalid_api_key", what);
     }

@@ -105,6 +105,19 @@ void dw__responses_create(dw_server *server, dw_exchange *exchange);
 void dw__responses_one(dw_server *server, dw_exchange *exchange, const char *rest);
 void dw__conversations_create(dw_server *server, dw_exchange *exchange);
 void dw__conversations_one(dw_server *server, dw_exchange *exchange, const char *rest);
+void dw__llama_completion(dw_server *server, dw_exchange *exchange);
+void dw__llama_props(dw_server *server, dw_exchange *exchange);
+void dw__llama_slots(dw_server *server, dw_exchange *exchange);
+void dw__ollama_chat_route(dw_server *server, dw_exchange *exchange);
+void dw__ollama_generate(dw_server *server, dw_exchange *exchange);
+void dw__ollama_embed(dw_server *server, dw_exchange *exchange);
+void dw__ollama_embeddings(dw_server *server, dw_exchange *exchange);
+void dw__ollama_tags(dw_server *server, dw_exchange *exchange);
+void dw__ollama_ps(dw_server *server, dw_exchange *exchange);
+void dw__ollama_show(dw_server *server, dw_exchange *exchange);
+void dw__ollama_version(dw_server *server, dw_exchange *exchange);
+/* What Ollama does with models by their names, and this does not. */
+void dw__ollama_refuse(dw_server *server, dw_exchange *exchange);
 /* Whose the request is; not NULL once it is routed. */
 const char *dw__tenant_of(const dw_server *server, const dw_exchange *exchange);
 /* An error in OpenAI's shape; `param` and `code` may be NULL. */
