@@ -811,6 +811,9 @@ static int32_t answer(asked *asked)
     if (status >= 0) {
         status = run_choices(choices, asked, logits, info.vocab_count);
     }
+    if (status < 0 && status != DW_E_CANCELLED) {
+        status = refuse(status, NULL); /* before another call has words of its own */
+    }
     for (uint32_t i = 0; i < asked->n; i++) { /* those that go on end here */
         if (choices[i].context > 0) {
             (void)dw_generate_end(choices[i].context);
@@ -822,9 +825,6 @@ static int32_t answer(asked *asked)
         hold_answer(asked, &choices[0]);
     } /* else it was cancelled in its prompt */
     own.held_count = held >= 0 && own.held_count > (uint32_t)held ? (uint32_t)held : own.held_count;
-    if (status < 0 && status != DW_E_CANCELLED) {
-        status = refuse(status, NULL);
-    }
     close_choices(choices, asked);
     return status == DW_E_CANCELLED ? 0 : status; /* what there is of an answer stays */
 }
