@@ -5,7 +5,7 @@ if(TARGET driftwood)
 endif()
 install(TARGETS driftwood_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES include/driftwood.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(FILES guest/driftwood_guest.h guest/driftwood_abi.h
+install(FILES guest/driftwood_guest.h guest/driftwood_abi.h guest/driftwood_helpers.h
     DESTINATION ${CMAKE_INSTALL_DATADIR}/driftwood/include)
 install(FILES ${DRIFTWOOD_GUESTS_INSTALLED} DESTINATION ${CMAKE_INSTALL_DATADIR}/driftwood/guests)
 file(GLOB man_pages CONFIGURE_DEPENDS man/*.1)

@@ -229,6 +229,9 @@ static const guest *the_guest(void)
     }
     move_last(&one, "forward_sample");
     add_imports(&one, dw_generate_imports);
+    add_imports(&one, dw_many_imports);
+    move_last(&one, "forward_top");
+    move_last(&one, "sampler_fork");
     make_model(&one);
     make_module(&one);
     return &one;

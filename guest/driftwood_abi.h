@@ -214,6 +214,37 @@ typedef struct dw_generate_request {
     int32_t stop_index;   /* of the stop token or string, else -1 */
 } dw_generate_request;
 
+/* dw_forward_step flags */
+/* `rows` gets hidden states [row_count][embedding_length] in the place of logits. */
+#define DW_FORWARD_HIDDEN 1
+/* log_probability is wanted: the chosen token's, by the logits alone. */
+#define DW_FORWARD_LOG_PROBABILITY 2
+
+#define DW_FORWARD_STEPS_MAX 256 /* in one call */
+#define DW_TOP_COUNT_MAX 128     /* likeliest tokens of a row */
+
+/* One context's step among several of dw_forward_many: its tokens, and what is wanted of them. That
+ * is `rows`, or any of a token, its log probability, and the likeliest; or nothing. 64 bytes. */
+typedef struct dw_forward_step {
+    int32_t context;                  /* another one in each step of a call */
+    uint32_t flags;                   /* DW_FORWARD_... */
+    DW_GUEST_POINTER(const int32_t) tokens; /* [token_count]: appended and computed */
+    uint32_t token_count;                   /* at least 1 */
+    DW_GUEST_POINTER(float) rows;           /* [row_count][...], of the last tokens; NULL: none */
+    uint32_t row_count;
+    int32_t sampler;    /* chooses a token and records it; 0: none. Another one in each step */
+    uint32_t top_count; /* the likeliest, at most DW_TOP_COUNT_MAX and the vocabulary; 0: none */
+    DW_GUEST_POINTER(int32_t) top_tokens;          /* [top_count], the likeliest first */
+    DW_GUEST_POINTER(float) top_log_probabilities; /* [top_count], or NULL */
+    uint32_t reserved[2];                          /* 0 */
+
+    /* Written by the host. */
+    int32_t status;        /* the context's new length; negative: why it is as it was */
+    int32_t token;         /* chosen; -1: none */
+    float log_probability; /* 0 where it was not wanted */
+    uint32_t unused;       /* 0 */
+} dw_forward_step;
+
 /* What a model is. 64 bytes. */
 typedef struct dw_abi_model_info {
     uint32_t vocab_count;

@@ -179,6 +179,18 @@ static inline int32_t dw_forward(int32_t context, const int32_t *tokens, uint32_
 DW_IMPORT("forward_hidden")
 int32_t dw_forward_hidden(int32_t context, const int32_t *tokens, uint32_t count, float *hidden,
                           uint32_t rows);
+/* Steps [count] of different contexts in one run of the device, which reads the weights once for
+ * all of them: branches of a search, answers to vote over, beams. Each has its own tokens, results
+ * and status, and one that fails leaves the others alone. Returns how many went through; where that
+ * is less than `count`, dw_last_error has the message of the first that did not. A negative result:
+ * of `steps` itself, when nothing was done; or DW_E_CANCELLED, and each step's status says what
+ * became of it. */
+DW_IMPORT("forward_many") int32_t dw_forward_many(dw_forward_step *steps, uint32_t count);
+/* dw_forward, of which only the `top_count` likeliest tokens come back, the likeliest first, with
+ * their log probabilities (NULL: without), found where the logits are. Returns the new length. */
+DW_IMPORT("forward_top")
+int32_t dw_forward_top(int32_t context, const int32_t *tokens, uint32_t count, int32_t *top_tokens,
+                       float *top_log_probabilities, uint32_t top_count);
 /* Writes the embedding of tokens [count], one text, to `embedding` [embedding_length], or with
  * DW_POOLING_NONE [count][embedding_length]. Every model has embeddings; an encoder has only these.
  * Returns the number of floats of a row. */
@@ -211,6 +223,10 @@ int32_t dw_sampler_json_schema(int32_t sampler, int32_t model, const char *schem
 /* Sets logits [vocab_count] to minus infinity where the grammar does not allow the token: for
  * guests that choose tokens themselves and report them with sampler_accept. */
 DW_IMPORT("sampler_mask") int32_t dw_sampler_mask(int32_t sampler, float *logits);
+/* A copy of the sampler: its parameters, its grammar and where that is, and what it has recorded.
+ * The two are independent. With `seed` 0 the copy draws as the first would; else by that seed.
+ * -> sampler */
+DW_IMPORT("sampler_fork") int32_t dw_sampler_fork(int32_t sampler, uint64_t seed);
 DW_IMPORT("sampler_close") int32_t dw_sampler_close(int32_t sampler);
 /* Chooses the next token from logits [vocab_count] and records it for the penalties. -> token */
 DW_IMPORT("sample") int32_t dw_sample(int32_t sampler, const float *logits);

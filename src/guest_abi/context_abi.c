@@ -8,8 +8,8 @@ static dw_status may_open_context(dw_instance *instance, dw_error *err)
     size_t count = dw_instance_count_handles(instance, DW_HANDLE_CONTEXT);
     uint64_t limit = dw_instance_limits(instance)->contexts;
     return count < limit ? DW_OK
-                         : dw_fail(err, DW_E_LIMIT, "contexts: %zu are open, limit %llu", count,
-                                   (unsigned long long)limit);
+                         : dw_fail(err, DW_E_LIMIT, "contexts: %zu are open, limit %llu (contexts)",
+                                   count, (unsigned long long)limit);
 }
 
 static dw_status context_size(dw_instance *instance, const dw_model *model, uint32_t *tokens_max,

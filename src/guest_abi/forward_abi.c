@@ -139,6 +139,66 @@ static int32_t forward_sample(dw_instance *instance, const wasmtime_val_raw_t *a
 }
 DW__GUEST_CALL_GROWING(i32, forward_sample)
 
+static dw_status forward_top_ranges(dw_instance *instance, const dw_context *context,
+                                    const wasmtime_val_raw_t *args, dw_step *step, dw_error *err)
+{
+    const uint32_t top[] = {dw__u32(&args[3]), dw__u32(&args[4])};
+    uint64_t bytes = (uint64_t)dw__u32(&args[5]) * sizeof(float);
+    if (bytes == 0) {
+        return dw_fail(err, DW_E_ARG, "top_count: 0 tokens");
+    }
+    dw_status status = step_tokens(instance, args, step, err);
+    if (status == DW_OK) {
+        step->choice->top_count = dw__u32(&args[5]);
+        status = dw__top_ranges(instance, context, top[0], top[1], step->choice, err);
+    }
+    for (int i = 0; status == DW_OK && i < 2; i++) {
+        uint64_t its_bytes = top[i] != 0 || i == 0 ? bytes : 0;
+        if (dw__ranges_meet(top[i], its_bytes, dw__u32(&args[1]),
+                            (uint64_t)step->token_count * sizeof(int32_t))) {
+            return dw_fail(err, DW_E_OVERLAP, "%s: %u lie over the tokens at %u",
+                           i == 0 ? "top_tokens" : "top_log_probabilities", top[i],
+                           dw__u32(&args[1]));
+        }
+    }
+    if (status == DW_OK && top[1] != 0 && dw__ranges_meet(top[0], bytes, top[1], bytes)) {
+        return dw_fail(err, DW_E_OVERLAP, "top_log_probabilities: %u lie over top_tokens at %u",
+                       top[1], top[0]);
+    }
+    return status;
+}
+
+/* context, tokens, count, tokens of the likeliest, their log probabilities, how many */
+static int32_t forward_top(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    dw_context *context = dw__context_of(instance, args[0].i32);
+    if (context == NULL) {
+        return err->code;
+    }
+    if (dw_instance_cancelled(instance)) {
+        return dw_fail(err, DW_E_CANCELLED, "cancelled");
+    }
+    dw_choice choice = {.status = DW_OK};
+    dw_step step = dw__step_of(instance);
+    uint32_t before = dw_context_length(context);
+    step.choice = &choice;
+    dw_status status = forward_top_ranges(instance, context, args, &step, err);
+    if (status == DW_OK) {
+        status = dw_instance_view(instance, &step.view, err);
+    }
+    if (status == DW_OK) {
+        status = dw_instance_forward(instance, context, &step, err);
+    }
+    if (status == DW_OK && choice.status != DW_OK) {
+        (void)dw_context_trim(context, before, NULL);
+        *err = choice.error;
+        status = choice.status;
+    }
+    return status != DW_OK ? (int32_t)status : (int32_t)dw_context_length(context);
+}
+DW__GUEST_CALL(i32, forward_top)
+
 /* ---- embeddings --------------------------------------------------------------------------- */
 
 static dw_status embed_ranges(dw_instance *instance, const wasmtime_val_raw_t *args,
@@ -227,5 +287,6 @@ const dw_host_import dw_forward_imports[] = {
     {"forward_hidden", "iiiii:i", call_forward_hidden},
     {"embed", "iiiiii:i", call_embed},
     {"forward_sample", "iiii:i", call_forward_sample},
+    {"forward_top", "iiiiii:i", call_forward_top},
     {NULL, NULL, NULL},
 };

@@ -26,3 +26,30 @@ dw_status dw__check_sampler_fits(const dw_sampler *sampler, const dw_context *co
                          "has %u",
                          found, info.vocab_count);
 }
+
+bool dw__ranges_meet(uint32_t a, uint64_t a_bytes, uint32_t b, uint64_t b_bytes)
+{
+    return a_bytes > 0 && b_bytes > 0 && a < b + b_bytes && b < a + a_bytes;
+}
+
+dw_status dw__top_ranges(dw_instance *instance, const dw_context *context, uint32_t tokens,
+                         uint32_t log_probabilities, dw_choice *choice, dw_error *err)
+{
+    dw_model_info info = {.struct_bytes = sizeof info};
+    dw_model_get_info(dw_context_model(context), &info);
+    uint32_t most = info.vocab_count < DW_TOP_K_MAX ? info.vocab_count : DW_TOP_K_MAX;
+    uint32_t count = choice->top_count;
+    void *place;
+    if (count > most) {
+        return dw_fail(err, DW_E_LIMIT, "top_count: %u, limit %u", count, most);
+    }
+    dw_status status = dw_instance_range(instance, "top_tokens", tokens, count, sizeof(int32_t),
+                                         sizeof(int32_t), &place, err);
+    choice->top_tokens = place;
+    if (status == DW_OK && log_probabilities != 0) {
+        status = dw_instance_range(instance, "top_log_probabilities", log_probabilities, count,
+                                   sizeof(float), sizeof(float), &place, err);
+        choice->top_log_probabilities = place;
+    }
+    return status;
+}

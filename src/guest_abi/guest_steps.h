@@ -6,6 +6,12 @@
 
 /* A step of the guest's: whom it counts for, who may stop it, who is told how far it is. */
 dw_step dw__step_of(dw_instance *instance);
+/* Where the choice->top_count likeliest tokens of the context's model are to go;
+ * `log_probabilities` 0: not wanted. Errors: DW_E_LIMIT, DW_E_RANGE, DW_E_ALIGN. */
+dw_status dw__top_ranges(dw_instance *instance, const dw_context *context, uint32_t tokens,
+                         uint32_t log_probabilities, dw_choice *choice, dw_error *err);
+/* Whether [a, a + a_bytes) and [b, b + b_bytes) have a byte in common. */
+bool dw__ranges_meet(uint32_t a, uint64_t a_bytes, uint32_t b, uint64_t b_bytes);
 /* Errors: DW_E_ARG (it chooses among another number of tokens than the context's model has). */
 dw_status dw__check_sampler_fits(const dw_sampler *sampler, const dw_context *context,
                                  dw_error *err);

@@ -67,6 +67,30 @@ static int32_t sampler_create(dw_instance *instance, const wasmtime_val_raw_t *a
 }
 DW__GUEST_CALL_TAKING(i32, DW_PART_SAMPLERS, sampler_create)
 
+/* sampler, seed */
+static int32_t sampler_fork(dw_instance *instance, const wasmtime_val_raw_t *args)
+{
+    dw_error *err = dw_instance_error(instance);
+    if (dw__sampler_of(instance, args[0].i32) == NULL) {
+        return err->code;
+    }
+    const dw_guest_sampler *parent =
+        dw_instance_get_object(instance, DW_HANDLE_SAMPLER, args[0].i32);
+    dw_sampler *copy = NULL;
+    dw_guest_sampler *object = NULL;
+    dw_status status = dw_sampler_fork(&copy, parent->sampler, dw_model_vocab(parent->model), err);
+    if (status == DW_OK) {
+        dw_sampler_limit_steps(copy, dw_instance_limits(instance)->grammar_steps);
+        if (args[1].i64 != 0) {
+            dw_sampler_reseed(copy, (uint64_t)args[1].i64);
+        }
+        status = dw_guest_sampler_create(&object, copy, parent->model, err);
+    }
+    return status != DW_OK ? (int32_t)status
+                           : dw_instance_add_handle(instance, DW_HANDLE_SAMPLER, object);
+}
+DW__GUEST_CALL_TAKING(i32, DW_PART_SAMPLERS, sampler_fork)
+
 static int32_t sampler_close(dw_instance *instance, const wasmtime_val_raw_t *args)
 {
     return dw__sampler_of(instance, args[0].i32) == NULL
@@ -262,6 +286,7 @@ DW__GUEST_CALL(i32, greedy)
 
 const dw_host_import dw_sampler_imports[] = {
     {"sampler_create", "ii:i", call_sampler_create},
+    {"sampler_fork", "iI:i", call_sampler_fork},
     {"sampler_close", "i:i", call_sampler_close},
     {"sampler_logit_bias", "iii:i", call_sampler_logit_bias},
     {"sampler_dry_breakers", "iiii:i", call_sampler_dry_breakers},

@@ -598,6 +598,29 @@ static dw_status check_items(const dw_batch_item *items, uint32_t count, dw_erro
     return DW_OK;
 }
 
+void dw_batch_forward_all(dw_batch_item *items, uint32_t count)
+{
+    dw_batch batch;
+    for (uint32_t i = 0; i < count; i++) {
+        items[i].user = NULL;
+    }
+    for (uint32_t first = 0; first < count; first++) {
+        if (items[first].user != NULL) {
+            continue; /* it has gone with one before */
+        }
+        dw_batch_init(&batch, NULL);
+        for (uint32_t i = first; i < count; i++) {
+            if (items[i].user == NULL && dw_batch_admits(&batch, items[i].context, NULL) == DW_OK) {
+                items[i].user = items;
+                dw_batch_add(&batch, &items[i]);
+            }
+        }
+        while (batch.waiting_count > 0) {
+            dw_batch_run(&batch);
+        }
+    }
+}
+
 dw_status dw_batch_forward(dw_batch_item *items, uint32_t count, dw_error *err)
 {
     dw_status status = check_items(items, count, err);

@@ -17,7 +17,8 @@ typedef struct dw_batch_item {
     dw_step step;        /* its stop ends this item alone */
     dw_status status;    /* out */
     dw_error error;      /* out, where status is not DW_OK: the context is then as it was */
-    void *user;          /* the caller's */
+    void *user;          /* the caller's, as the next */
+    void *owner;
     _Atomic bool leaves; /* from any thread: it is to end before its next run, DW_E_CANCELLED */
     /* For places in runs that cannot take all. */
     dw_batch_share *share; /* whose it is; NULL: of those who have none, together */
@@ -126,6 +127,10 @@ void dw_batch_drop_stopped(dw_batch *batch);
  * dw_context_forward. NULL: there is none. */
 dw_batch_item *dw_batch_take(dw_batch *batch);
 
+/* Run all items' steps to their ends, those that can go together in the same runs, as a scheduler
+ * has them: also one alone. No context is there twice; items' `user` becomes whatever. Each item
+ * has its own status, those of dw_context_forward. */
+void dw_batch_forward_all(dw_batch_item *items, uint32_t count);
 /* Run all items' steps to their ends. Contexts must be of one model and one kv_type. An item that
  * fails leaves the others alone. Errors: DW_E_ARG (no items, another model or kv_type, a context
  * twice); else DW_OK, and each item has its own status, those of dw_context_forward. */

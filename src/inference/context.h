@@ -66,11 +66,18 @@ dw_status dw_context_trim(dw_context *context, uint32_t length, dw_error *err);
 dw_status dw_context_shift(dw_context *context, uint32_t keep, uint32_t drop, dw_stop *stop,
                            dw_error *err);
 
-/* A choice from the logits of a step's last token, made where these are: the row is not brought to
- * anybody's memory. `status` is DW_OK or what the sampler said. */
+/* What is taken from the logits of a step's last token, where these are: the row is not brought to
+ * anybody's memory. `status` is DW_OK or what the sampler said; DW_E_NUMERIC, too, where
+ * probabilities are wanted and no logit is finite. Log probabilities are those of the logits alone,
+ * before biases, penalties and filters. */
 typedef struct dw_choice {
-    dw_sampler *sampler;
-    int32_t token;
+    dw_sampler *sampler;        /* NULL: no token is chosen */
+    bool wants_log_probability; /* of the token */
+    uint32_t top_count;         /* of the likeliest, at most DW_TOP_K_MAX, and not beyond the row */
+    int32_t *top_tokens;        /* out: [top_count], the likeliest first, of equals the lower */
+    float *top_log_probabilities; /* out: [top_count], or NULL */
+    int32_t token;                /* out */
+    float log_probability;        /* out */
     dw_status status;
     dw_error error;
 } dw_choice;

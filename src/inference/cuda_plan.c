@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "device/device_memory.h"
 #include "device/device_view.h"
+#include "inference/choice.h"
 #include "inference/step_plan.h"
 
 #define ALIGN_BYTES 256u
@@ -76,7 +77,7 @@ static uint32_t top_k_count_of(const dw_step_slice *slice)
     if (slice->row_count == 0 || slice->step->result != DW_RESULT_LOGITS) {
         return 0;
     }
-    uint32_t wanted = choice != NULL ? dw_sampler_top_k_count(choice->sampler) : 1;
+    uint32_t wanted = choice != NULL ? dw__choice_top_k_count(choice) : 1;
     return wanted > 1 ? DW_TOP_K_MAX : 1; /* two kinds of graphs are enough */
 }
 
@@ -313,10 +314,7 @@ static void choose(dw_step_graph *graph, const dw_step_work *work, const dw_step
 {
     const cuda_graph *own = graph->own;
     dw_choice *choice = slice->choice;
-    bool decided = false;
-    choice->status = dw_sampler_choose_from_top_k(choice->sampler, &own->candidates[row], &decided,
-                                                  &choice->token, &choice->error);
-    if (choice->status != DW_OK || decided) {
+    if (dw__choice_from_top_k(choice, &own->candidates[row])) {
         return;
     }
     dw_device_view *view;
@@ -327,7 +325,7 @@ static void choose(dw_step_graph *graph, const dw_step_work *work, const dw_step
     }
     if (choice->status == DW_OK) {
         dw_count(&slice->step->counters->device_placed_bytes, row_bytes(work));
-        choice->status = dw_sampler_choose(choice->sampler, logits, &choice->token, &choice->error);
+        dw__choice_from_row(choice, logits, dw_model_shape_of(work->model)->vocab_count);
     }
 }
 

@@ -1,5 +1,7 @@
 #include "inference/step_slice.h"
 
+#include "inference/choice.h"
+
 uint32_t dw__result_length(const dw_model_shape *shape, dw_forward_result result)
 {
     return result == DW_RESULT_LOGITS ? shape->vocab_count : shape->embedding_length;
@@ -99,7 +101,6 @@ void dw__step_slice_conclude(dw_step_slice *slice, const dw_model_shape *shape)
     DW_ASSERT(slice->row_count == 0 || slice->rows != NULL);
     slice->nan = has_nan(slice->rows, slice->row_count * length);
     if (choice != NULL && !slice->nan) {
-        choice->status =
-            dw_sampler_choose(choice->sampler, slice->rows, &choice->token, &choice->error);
+        dw__choice_from_row(choice, slice->rows, shape->vocab_count);
     }
 }

@@ -299,3 +299,8 @@ dw_status dw_sampler_remember(dw_sampler *sampler, int32_t token, dw_error *err)
     dw__sampler_remember_recent(sampler, token);
     return DW_OK;
 }
+
+void dw_sampler_reseed(dw_sampler *sampler, uint64_t seed)
+{
+    sampler->params.seed = seed;
+}

@@ -49,6 +49,8 @@ dw_status dw_sampler_set_breakers(dw_sampler *sampler, const dw_vocab *vocab,
  * parent's breakers and grammar. Errors: DW_E_MEMORY, those of making it. */
 dw_status dw_sampler_fork(dw_sampler **out, const dw_sampler *parent, const dw_vocab *vocab,
                           dw_error *err);
+/* From now on its draws are those of another seed. */
+void dw_sampler_reseed(dw_sampler *sampler, uint64_t seed);
 /* All of it as a JSON object, docs/snapshot.md; the caller's. NULL: no memory. */
 json_t *dw_sampler_save(const dw_sampler *sampler);
 /* The sampler of such an object, which is untrusted. Errors: DW_E_FORMAT (naming the key), and

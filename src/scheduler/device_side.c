@@ -29,10 +29,7 @@ static void unlock(dw__device_side *side)
 
 static dw__task *task_of(const dw_batch_item *item)
 {
-    dw_generation *generation = item->user;
-    return generation != NULL
-               ? generation->owner
-               : (dw__task *)(uintptr_t)((const char *)item - offsetof(dw__task, item));
+    return item->owner;
 }
 
 /* A guest's part of the run that is counted next. */
@@ -414,15 +411,19 @@ void dw__device_pause(dw_scheduler *scheduler)
 
 /* ---- workers' threads ----------------------------------------------------------------------- */
 
-void dw__device_add(dw_scheduler *scheduler, dw_batch_item *item)
+void dw__device_add(dw_scheduler *scheduler, dw_batch_item *items, uint32_t count)
 {
     dw__device_side *side = &scheduler->device;
+    for (uint32_t i = 0; !side->own_thread && i < count; i++) {
+        enter_batch(scheduler, &items[i]);
+    }
     if (!side->own_thread) {
-        enter_batch(scheduler, item);
         return;
     }
     lock(side);
-    dw_batch_queue_put(&side->arrivals, item);
+    for (uint32_t i = 0; i < count; i++) {
+        dw_batch_queue_put(&side->arrivals, &items[i]);
+    }
     if (side->rests) {
         (void)pthread_cond_broadcast(&side->changed);
     }
@@ -475,7 +476,10 @@ static void take_item(dw_batch_item *item)
         return;
     }
     dw__task *task = task_of(item);
-    DW_ASSERT(task->state == DW__TASK_STEPS);
+    DW_ASSERT(task->state == DW__TASK_STEPS && task->steps_left > 0);
+    if (--task->steps_left > 0) {
+        return;
+    }
     task->state = DW__TASK_RUNS;
     dw__task_ready(task);
 }

@@ -15,9 +15,9 @@ void dw__device_close(dw_scheduler *scheduler);
 void dw__device_resume(dw_scheduler *scheduler);
 void dw__device_pause(dw_scheduler *scheduler);
 
-/* Let a step wait for its run: a task's own, or a generation's. What comes of it, dw__device_take
- * takes. */
-void dw__device_add(dw_scheduler *scheduler, dw_batch_item *item);
+/* Let steps [count] of one `owner` wait for their runs: a task's own, or a generation's, which is
+ * then their `user`. What comes of them, dw__device_take takes. */
+void dw__device_add(dw_scheduler *scheduler, dw_batch_item *items, uint32_t count);
 /* Guests have had their turns: run once each kind of step that waits, unless it has a thread of its
  * own, which is at it. */
 void dw__device_run(dw__worker *worker);

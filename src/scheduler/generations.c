@@ -7,7 +7,8 @@ dw_status dw__generate(void *user, dw_generation *generation, dw_error *err)
     dw__task *task = user;
     (void)err;
     generation->owner = task;
-    dw__device_add(task->scheduler, &generation->item);
+    generation->item.owner = task;
+    dw__device_add(task->scheduler, &generation->item, 1);
     return DW_OK;
 }
 

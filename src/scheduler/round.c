@@ -23,15 +23,26 @@ static void wait_for_device(dw__task *task, dw__task_state state)
     DW_ASSERT(task->state == DW__TASK_RUNS);
 }
 
+static void forward_many(void *user, dw_batch_item *items, uint32_t count)
+{
+    dw__task *task = user;
+    for (uint32_t i = 0; i < count; i++) {
+        items[i].user = NULL;
+        items[i].owner = task;
+    }
+    task->steps_left = count;
+    dw_region_pin(dw_instance_region(task->instance)); /* from now on it may be at work */
+    dw__device_add(task->scheduler, items, count);
+    wait_for_device(task, DW__TASK_STEPS);
+    dw_region_unpin(dw_instance_region(task->instance));
+}
+
 static dw_status forward(void *user, dw_context *context, const dw_step *step, dw_error *err)
 {
     dw__task *task = user;
     task->item.context = context;
     task->item.step = *step;
-    dw_region_pin(dw_instance_region(task->instance)); /* from now on it may be at work */
-    dw__device_add(task->scheduler, &task->item);
-    wait_for_device(task, DW__TASK_STEPS);
-    dw_region_unpin(dw_instance_region(task->instance));
+    forward_many(task, &task->item, 1);
     if (task->item.status != DW_OK) {
         *err = task->item.error;
     }
@@ -102,6 +113,7 @@ static bool wait_for(void *user, dw_wait *wait)
 }
 
 static const dw_step_runner runner = {.forward = forward,
+                                      .forward_many = forward_many,
                                       .compute = compute,
                                       .wait = wait_for,
                                       .generate = dw__generate,

@@ -45,7 +45,8 @@ typedef struct dw__task {
     bool flushes;   /* the actor's message is worked on, what its guest has buffered is written */
     int32_t result; /* of that message */
     dw__task_state state;
-    dw_batch_item item;           /* while it steps */
+    dw_batch_item item;           /* while it steps: one step */
+    uint32_t steps_left;          /* of those it waits for */
     bool computes;                /* it is in the middle of work that cannot be batched */
     uint64_t work_from_ns;        /* of that: since when it goes on */
     dw_wait *wait;                /* while it waits: on its fiber */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/checked.h"
 #include "base/public_struct.h"
 #include "device/device_view.h"
@@ -54,6 +55,23 @@ dw_status dw_instance_range(dw_instance *instance, const char *what, uint32_t po
                        align_bytes);
     }
     *out = (unsigned char *)dw_region_base(instance->region) + pointer;
+    return DW_OK;
+}
+
+dw_status dw_instance_room(dw_instance *instance, size_t bytes, void **out, dw_error *err)
+{
+    *out = NULL;
+    if (bytes > instance->room_bytes) {
+        dw_account_scope before = dw_account_enter(instance->account, DW_PART_TEXTS);
+        void *grown = dw_realloc(instance->room, bytes, 1);
+        dw_account_leave(before);
+        if (grown == NULL) {
+            return dw_fail(err, DW_E_MEMORY, "no memory for %zu bytes of a call", bytes);
+        }
+        instance->room = grown;
+        instance->room_bytes = bytes;
+    }
+    *out = instance->room;
     return DW_OK;
 }
 

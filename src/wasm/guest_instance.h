@@ -11,6 +11,7 @@
 #include "base/stop.h"
 #include "device/device.h"
 #include "device/device_view.h"
+#include "inference/batch.h"
 #include "inference/context.h"
 #include "inference/generation.h"
 #include "memory/region.h"
@@ -102,6 +103,9 @@ typedef dw_status (*dw_work_fn)(void *arg, dw_error *err);
  * (dw_fiber_suspend) and others run. */
 typedef struct dw_step_runner {
     dw_status (*forward)(void *user, dw_context *context, const dw_step *step, dw_error *err);
+    /* Steps of several contexts at once; `user` and `owner` of items are the runner's. Each item
+     * gets its own status. */
+    void (*forward_many)(void *user, dw_batch_item *items, uint32_t count);
     dw_status (*compute)(void *user, dw_work_fn work, void *arg, dw_error *err);
     /* As dw_instance_wait: false: the guest was asked to stop. */
     bool (*wait)(void *user, dw_wait *wait);
@@ -115,6 +119,11 @@ typedef struct dw_step_runner {
 /* dw_context_forward for a guest: at once, or by the runner of the call under way. */
 dw_status dw_instance_forward(dw_instance *instance, dw_context *context, const dw_step *step,
                               dw_error *err);
+/* The same for steps [count] of different contexts, together (dw_batch_forward_all). */
+void dw_instance_forward_many(dw_instance *instance, dw_batch_item *items, uint32_t count);
+/* Room of the instance's for what a host function needs during its call, charged to it: aligned for
+ * anything, not zeroed, and taken by the next. Errors: DW_E_MEMORY. */
+dw_status dw_instance_room(dw_instance *instance, size_t bytes, void **out, dw_error *err);
 /* The same for work of any other kind: what `work` returns. */
 dw_status dw_instance_compute(dw_instance *instance, dw_work_fn work, void *arg, dw_error *err);
 

@@ -470,6 +470,7 @@ void dw_instance_destroy(dw_instance *instance)
     dw_free(instance->models);
     dw_free(instance->prefix_scope);
     dw_module_unref(instance->module);
+    dw_free(instance->room);
     dw_account_give(instance->account, DW_PART_CODE, instance->code_bytes);
     dw_account_give(instance->account, DW_PART_TABLES, instance->tables_bytes);
     dw_account_unref(instance->account);

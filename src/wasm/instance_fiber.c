@@ -193,6 +193,16 @@ dw_status dw_instance_forward(dw_instance *instance, dw_context *context, const 
                           : runner->forward(instance->runner_user, context, step, err);
 }
 
+void dw_instance_forward_many(dw_instance *instance, dw_batch_item *items, uint32_t count)
+{
+    const dw_step_runner *runner = instance->runner;
+    if (runner == NULL) {
+        dw_batch_forward_all(items, count);
+    } else {
+        runner->forward_many(instance->runner_user, items, count);
+    }
+}
+
 dw_status dw_instance_compute(dw_instance *instance, dw_work_fn work, void *arg, dw_error *err)
 {
     const dw_step_runner *runner = instance->runner;

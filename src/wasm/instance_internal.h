@@ -135,6 +135,8 @@ struct dw_instance {
     void *runner_user;
     dw_generation *generations; /* ahead of the guest, in the call under way */
     dw_instance_place place;
+    void *room; /* [room_bytes]: dw_instance_room's */
+    size_t room_bytes;
 
     bool started;      /* _start has run */
     bool calling;      /* a call into the guest is under way */

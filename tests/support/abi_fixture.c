@@ -20,7 +20,8 @@ static size_t write_import(char *text, size_t room, const dw_host_import *import
     size_t at = (size_t)snprintf(text, room, "(import \"driftwood\" \"%s\" (func $%s", import->name,
                                  import->name);
     for (size_t i = 0; i < params; i++) {
-        at += (size_t)snprintf(text + at, room - at, " (param i32)");
+        at += (size_t)snprintf(text + at, room - at, " (param %s)",
+                               import->signature[i] == 'I' ? "i64" : "i32");
     }
     return at + (size_t)snprintf(text + at, room - at, " (result %s)))\n", wide ? "i64" : "i32");
 }
@@ -32,7 +33,8 @@ static size_t write_caller(char *text, size_t room, const dw_host_import *import
     size_t at = (size_t)snprintf(text, room, "(func (export \"%s\") (result i32) %s(call $%s",
                                  import->name, wide ? "(i32.wrap_i64 " : "", import->name);
     for (size_t i = 0; i < params; i++) {
-        at += (size_t)snprintf(text + at, room - at, " (i32.load (i32.const %zu))", 4 * i);
+        at += (size_t)snprintf(text + at, room - at, " (%s (i32.const %zu))",
+                               import->signature[i] == 'I' ? "i64.load32_u" : "i32.load", 4 * i);
     }
     return at + (size_t)snprintf(text + at, room - at, "))%s\n", wide ? ")" : "");
 }
@@ -40,9 +42,9 @@ static size_t write_caller(char *text, size_t room, const dw_host_import *import
 static dw_module *make_module(void)
 {
     static const dw_host_import *const tables[] = {
-        dw_host_imports,    dw_model_imports,   dw_vocab_imports,   dw_context_imports,
-        dw_forward_imports, dw_sampler_imports, dw_generate_imports};
-    static char text[16384];
+        dw_host_imports,    dw_model_imports,   dw_vocab_imports,    dw_context_imports,
+        dw_forward_imports, dw_sampler_imports, dw_generate_imports, dw_many_imports};
+    static char text[32768];
     size_t at = (size_t)snprintf(text, sizeof text, "(module\n");
     for (int pass = 0; pass < 2; pass++) {
         for (size_t table = 0; table < sizeof tables / sizeof tables[0]; table++) {

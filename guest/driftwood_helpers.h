@@ -1,0 +1,178 @@
+/* What nearly every guest in C begins with: results that are checked, memory that tensors, tokens
+ * and logits may lie in, a prompt as a chat's turn, text in whole characters, settings from the
+ * environment. Over wasi-libc; everything is static, and a failure ends the guest with the host's
+ * words on standard error.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef DRIFTWOOD_HELPERS_H
+#define DRIFTWOOD_HELPERS_H
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "driftwood_guest.h"
+
+#define DW_HELPER __attribute__((unused)) static
+
+/* "what: the host's words", and the end. */
+DW_HELPER _Noreturn void dw_die(const char *what)
+{
+    char words[256] = "";
+    (void)dw_last_error(words, sizeof words);
+    fprintf(stderr, "%s%s%s\n", what, words[0] != '\0' ? ": " : "", words);
+    exit(1);
+}
+
+/* A host function's result, which is not negative. */
+DW_HELPER int32_t dw_must(int32_t result, const char *what)
+{
+    if (result < 0) {
+        dw_die(what);
+    }
+    return result;
+}
+
+/* Zeroed memory for tokens, logits and tensors: free() takes it. */
+DW_HELPER void *dw_aligned(size_t count, size_t bytes)
+{
+    size_t size = (count * bytes + DW_TENSOR_ALIGN - 1) / DW_TENSOR_ALIGN * DW_TENSOR_ALIGN;
+    void *memory = aligned_alloc(DW_TENSOR_ALIGN, size > 0 ? size : DW_TENSOR_ALIGN);
+    if (memory == NULL) {
+        fprintf(stderr, "out of memory: %zu bytes\n", size);
+        exit(1);
+    }
+    return memset(memory, 0, size);
+}
+
+/* A whole number of the environment; `fallback` where it is not set. */
+DW_HELPER uint32_t dw_setting(const char *name, uint32_t fallback)
+{
+    const char *text = getenv(name);
+    if (text == NULL || text[0] == '\0') {
+        return fallback;
+    }
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (*end != '\0' || text[0] == '-' || errno != 0 || value > UINT32_MAX) {
+        fprintf(stderr, "%s: '%s' is not a number from 0 to %u\n", name, text, UINT32_MAX);
+        exit(1);
+    }
+    return (uint32_t)value;
+}
+
+/* The first granted model, and what it is. */
+DW_HELPER int32_t dw_first_model(dw_abi_model_info *info)
+{
+    int32_t model = dw_must(dw_model_open(NULL, 0), "model");
+    dw_must(dw_model_info(model, info), "model");
+    return model;
+}
+
+/* Tokens [*count] of a text, in memory of their own. */
+DW_HELPER int32_t *dw_tokens_of(int32_t model, const char *text, uint32_t flags, uint32_t *count)
+{
+    uint32_t bytes = (uint32_t)strlen(text);
+    uint32_t capacity = bytes + 16;
+    for (;;) {
+        int32_t *tokens = dw_aligned(capacity, sizeof *tokens);
+        int32_t result = dw_tokenize(model, text, bytes, tokens, capacity, flags);
+        if (result != DW_E_SPACE) {
+            *count = (uint32_t)dw_must(result, "tokenize");
+            return tokens;
+        }
+        capacity = (uint32_t)tokens[0];
+        free(tokens);
+    }
+}
+
+/* Tokens [*count] of a chat's first turn: the user's message, behind a system message or NULL, and
+ * the opening of the answer; of the message alone where the model has no template. */
+DW_HELPER int32_t *dw_turn_of(int32_t model, const char *system, const char *user, uint32_t *count)
+{
+    dw_message messages[] = {{"system", system}, {"user", user}};
+    const dw_message *first = system != NULL ? messages : messages + 1;
+    uint32_t capacity = (uint32_t)(strlen(user) + (system != NULL ? strlen(system) : 0)) + 4096;
+    char *text = dw_aligned(capacity, 1);
+    dw_abi_model_info info;
+    dw_must(dw_model_info(model, &info), "model");
+    if (!info.has_chat_template) {
+        free(text);
+        return dw_tokens_of(model, user, DW_TOKENIZE_SPECIAL, count);
+    }
+    int32_t bytes =
+        dw_must(dw_chat_template(model, first, system != NULL ? 2 : 1, 1, text, capacity - 1),
+                "chat template");
+    text[bytes] = '\0';
+    int32_t *tokens = dw_tokens_of(model, text, DW_TOKENIZE_SPECIAL | DW_TOKENIZE_PARSE, count);
+    free(text);
+    return tokens;
+}
+
+/* The text of tokens [count], with a NUL, in memory of its own. */
+DW_HELPER char *dw_text_of(int32_t model, const int32_t *tokens, uint32_t count)
+{
+    for (uint32_t capacity = count * 16 + 64;; capacity *= 2) {
+        char *text = dw_aligned(capacity, 1);
+        int32_t bytes = count > 0 ? dw_detokenize(model, tokens, count, text, capacity - 1, 0) : 0;
+        if (bytes != DW_E_SPACE) {
+            text[dw_must(bytes, "detokenize")] = '\0';
+            return text;
+        }
+        free(text);
+    }
+}
+
+/* How many bytes at the end of text [count] are the start of a longer UTF-8 character. */
+DW_HELPER size_t dw_text_unfinished(const char *text, size_t count)
+{
+    for (size_t back = 1; back <= 3 && back <= count; back++) {
+        unsigned char byte = (unsigned char)text[count - back];
+        if ((byte & 0xc0) != 0x80) {
+            size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+            return length > back ? back : 0;
+        }
+    }
+    return 0;
+}
+
+/* Text that comes token by token, printed in whole characters: zero it first. */
+typedef struct dw_text_stream {
+    char held[512];
+    size_t count; /* bytes of a character that goes on */
+} dw_text_stream;
+
+DW_HELPER void dw_text_put(dw_text_stream *stream, int32_t model, int32_t token)
+{
+    int32_t bytes = dw_must(dw_detokenize(model, &token, 1, stream->held + stream->count,
+                                          (uint32_t)(sizeof stream->held - stream->count), 0),
+                            "detokenize");
+    size_t count = stream->count + (size_t)bytes;
+    stream->count = dw_text_unfinished(stream->held, count);
+    fwrite(stream->held, 1, count - stream->count, stdout);
+    fflush(stdout);
+    memmove(stream->held, stream->held + count - stream->count, stream->count);
+}
+
+/* A context that holds what `context` does, and so many more of them. */
+DW_HELPER int32_t dw_branch(int32_t context)
+{
+    return dw_must(dw_context_fork(context), "context_fork");
+}
+
+/* All steps [count] went through. */
+DW_HELPER void dw_forward_all(dw_forward_step *steps, uint32_t count)
+{
+    if (dw_must(dw_forward_many(steps, count), "forward_many") != (int32_t)count) {
+        dw_die("forward_many");
+    }
+}
+
+DW_HELPER double dw_seconds(void)
+{
+    return (double)dw_clock_ns() * 1e-9;
+}
+
+#endif
