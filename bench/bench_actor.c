@@ -216,7 +216,8 @@ static void memory_alone(const bench *b)
     dw_error err = {.message = ""};
     dw_memory_image *image = NULL;
     must(dw_os_memfd(&fd, "bench", MEMORY_BYTES, &err), &err);
-    must(dw_memory_image_of_file(&image, fd, 0, MEMORY_BYTES, &err), &err);
+    const dw_block_piece all = {.count = MEMORY_BYTES / DW_IMAGE_BLOCK_BYTES, .fd = fd};
+    must(dw_memory_image_of_pieces(&image, MEMORY_BYTES, &all, 1, 1, &err), &err);
     for (int i = 0; i < b->options->rounds * 10; i++) {
         dw_region *region = NULL;
         dw_region_options options = {

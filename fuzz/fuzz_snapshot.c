@@ -15,6 +15,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define BLOCK ((size_t)65536)
+#define CLOSE_UNIT ((size_t)64) /* of version 3 */
 #define INPUT_MAX ((size_t)1 << 20)
 
 static void must_write(int fd, const void *bytes, size_t count)
@@ -62,7 +63,8 @@ static char *with_checksums(const char *json, const uint8_t *data, size_t bytes)
 static void write_sealed(int fd, const char *json, const uint8_t *data, size_t bytes)
 {
     size_t length = strlen(json);
-    size_t header_bytes = (8 + length + BLOCK - 1) / BLOCK * BLOCK;
+    size_t unit = strstr(json, "\"version\":\"3\"") != NULL ? CLOSE_UNIT : BLOCK;
+    size_t header_bytes = (8 + length + unit - 1) / unit * unit;
     uint8_t seal[DW_HASH128_BYTES];
     uint8_t *header = dw_alloc(header_bytes, 1);
     DW_ASSERT(header != NULL);

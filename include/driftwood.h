@@ -1330,6 +1330,10 @@ typedef struct dw_thaw_options {
      * names that it had them under, and no others; what they are on the host is not in a file. */
     const dw_dir *dirs;
     size_t dir_count;
+    /* [path_count] or NULL: the identity of each file, "" where it is not known. Where it is, files
+     * before it may be left out that hold nothing that is needed, as in a state folder
+     * (dw_runtime_list_paths). */
+    const char *const *identities;
 } dw_thaw_options;
 
 typedef struct dw_thaw_stats {
@@ -2005,9 +2009,10 @@ typedef void (*dw_runtime_info_fn)(void *user, const char *id, const dw_runtime_
 DW_API DW_MUST_CHECK dw_status dw_runtime_list_infos(dw_runtime *runtime, const char *after,
                                                      size_t max, dw_runtime_info_fn take,
                                                      void *user, dw_error *err);
-/* Call `take`, on the caller's thread, for each file of the actor's state on the disk: a full
- * snapshot, then deltas, each upon the last, as of dw_thaw_options.paths. So copies are made that
- * have nothing to do with the runtime. What the actor has done since it was written is not in them,
+/* Call `take`, on the caller's thread, for each file of the actor's state on the disk, in order, as
+ * of dw_thaw_options.paths; files between them that hold nothing of it any more may be gone, so
+ * that `identities` are needed too (dw_snapshot_file_get_info). So copies are made that have
+ * nothing to do with the runtime. What the actor has done since it was written is not in them,
  * and when it is written again they may go, unless the runtime only looks. Errors: DW_E_FORMAT (one
  * is missing: which), DW_E_IO, DW_E_STATE (there is no path). */
 DW_API DW_MUST_CHECK dw_status dw_runtime_list_paths(dw_runtime *runtime, const char *id,

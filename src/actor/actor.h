@@ -18,6 +18,22 @@ dw_actor_settings *dw_actor_settings_of(const dw_actor *actor); /* likewise; for
 bool dw_actor_is_broken(const dw_actor *actor);
 /* Files hold what it was when it was last frozen or thawed: the next can be a delta upon them. */
 bool dw_actor_has_base(const dw_actor *actor);
+/* From its next full freeze on, or its thaw, note which of its files holds what; deltas keep to
+ * `files_max` files, and write what is left of others once more. 0: not so. */
+void dw_actor_map_files(dw_actor *actor, uint32_t files_max);
+/* The files that hold something of it; 0: it is not known which. */
+size_t dw_actor_file_count(const dw_actor *actor);
+/* It is not known any more. */
+void dw_actor_forget_files(dw_actor *actor);
+/* Files have numbers of their owner's: set that of the one that was written last, of the one at a
+ * place in the list that it was thawed from, and how much was written of it; change one. */
+void dw_actor_number_newest(dw_actor *actor, uint64_t number);
+void dw_actor_number_file(dw_actor *actor, size_t place, uint64_t number, uint64_t bytes);
+void dw_actor_renumber_file(dw_actor *actor, uint64_t number, uint64_t fresh);
+bool dw_actor_has_file(const dw_actor *actor, uint64_t number);
+/* Forget files that hold nothing of it any more: their numbers [*count], the caller's to dw_free.
+ * Errors: DW_E_MEMORY. */
+dw_status dw_actor_drop_files(dw_actor *actor, uint64_t **numbers, size_t *count, dw_error *err);
 /* `id` is valid (dw_actor_id_good). */
 void dw_actor_set_id(dw_actor *actor, const char *id);
 /* What an actor asks of its host while it works on a message: `message`, whose kind is 0 for a

@@ -5,6 +5,7 @@
 #define DW_ACTOR_ACTOR_STATE_H
 
 #include "actor/actor.h"
+#include "actor/frozen_map.h"
 #include "memory/memory_image.h"
 
 /* What the files hold that the actor was last frozen to or thawed from. */
@@ -14,6 +15,7 @@ typedef struct dw_frozen {
     dw_memory_image *images[DW_GUEST_MEMORIES_MAX]; /* counted */
     int32_t *contexts; /* [context_count]: handles whose logs' saved bytes are in the files */
     size_t context_count;
+    dw_frozen_map *map; /* which file holds what; NULL: it is not known */
 } dw_frozen;
 
 struct dw_actor {
@@ -42,7 +44,8 @@ struct dw_actor {
     struct dw_upgrade *upgrade; /* while its module changes (upgrade.c); NULL: it does not */
 
     dw_frozen frozen;
-    char broken[200]; /* why its state is invalid; empty: it is valid */
+    uint32_t files_max; /* that it may be frozen to; 0: which file holds what is not noted */
+    char broken[200];   /* why its state is invalid; empty: it is valid */
 };
 
 /* An actor of settings and module (both counted) whose instance nothing has run in, and whose state
@@ -56,7 +59,7 @@ dw_status dw_actor_take_images(dw_actor *actor, dw_error *err);
  * Errors: DW_E_LIMIT, those of dw_memory_image_map. */
 dw_status dw_actor_map_images(dw_actor *actor, dw_memory_image *const *images, dw_error *err);
 /* Note that all there is now is in the file `identity` and those before it, with the settings of
- * that hash. Errors: DW_E_MEMORY: then the next freeze is a full one. */
+ * that hash; actor->frozen.map stays. Errors: DW_E_MEMORY: then the next freeze is a full one. */
 dw_status dw_actor_note_frozen(dw_actor *actor, const char *identity, const char *settings,
                                dw_error *err);
 /* The child's files are the parent's. */

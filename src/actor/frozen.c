@@ -13,6 +13,7 @@ void dw__frozen_release(dw_frozen *frozen)
         dw_memory_image_unref(frozen->images[i]);
     }
     dw_free(frozen->contexts);
+    dw_frozen_map_destroy(frozen->map);
     *frozen = (dw_frozen){.identity = ""};
 }
 
@@ -55,7 +56,10 @@ static void keep_images(dw_frozen *frozen, dw_memory_image *const *images)
 dw_status dw_actor_note_frozen(dw_actor *actor, const char *identity, const char *settings,
                                dw_error *err)
 {
+    dw_frozen_map *map = actor->frozen.map;
+    actor->frozen.map = NULL;
     dw__frozen_release(&actor->frozen);
+    actor->frozen.map = map;
     dw_status status = list_contexts(actor, err);
     if (status == DW_OK) {
         keep_images(&actor->frozen, actor->images);
@@ -71,8 +75,15 @@ dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_e
 {
     const dw_frozen *from = &parent->frozen;
     dw_frozen *to = &child->frozen;
+    child->files_max = parent->files_max;
     if (from->identity[0] == '\0') {
         return DW_OK;
+    }
+    if (from->map != NULL) {
+        dw_status status = dw_frozen_map_copy(&to->map, from->map, err);
+        if (status != DW_OK) {
+            return status;
+        }
     }
     to->contexts = dw_alloc(from->context_count + 1, sizeof *to->contexts);
     if (to->contexts == NULL) {
@@ -86,4 +97,69 @@ dw_status dw__actor_inherit_frozen(dw_actor *child, const dw_actor *parent, dw_e
     memcpy(to->identity, from->identity, sizeof to->identity);
     memcpy(to->settings, from->settings, sizeof to->settings);
     return DW_OK;
+}
+
+/* ---- which file holds what ------------------------------------------------------------------ */
+
+void dw_actor_map_files(dw_actor *actor, uint32_t files_max)
+{
+    actor->files_max = files_max;
+}
+
+void dw_actor_forget_files(dw_actor *actor)
+{
+    dw_frozen_map_destroy(actor->frozen.map);
+    actor->frozen.map = NULL;
+}
+
+size_t dw_actor_file_count(const dw_actor *actor)
+{
+    return actor->frozen.map != NULL ? dw_frozen_map_count(actor->frozen.map) : 0;
+}
+
+bool dw_actor_has_file(const dw_actor *actor, uint64_t number)
+{
+    const dw_frozen_map *map = actor->frozen.map;
+    for (size_t i = 0; map != NULL && i < map->file_count; i++) {
+        if (map->files[i].used && map->files[i].number == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void dw_actor_renumber_file(dw_actor *actor, uint64_t number, uint64_t fresh)
+{
+    dw_frozen_map *map = actor->frozen.map;
+    for (size_t i = 0; map != NULL && i < map->file_count; i++) {
+        if (map->files[i].used && map->files[i].number == number) {
+            map->files[i].number = fresh;
+            return;
+        }
+    }
+}
+
+void dw_actor_number_file(dw_actor *actor, size_t place, uint64_t number, uint64_t bytes)
+{
+    dw_frozen_map *map = actor->frozen.map;
+    if (map != NULL && place < map->file_count) {
+        map->files[place].number = number;
+        map->files[place].bytes = bytes;
+    }
+}
+
+void dw_actor_number_newest(dw_actor *actor, uint64_t number)
+{
+    dw_frozen_map *map = actor->frozen.map;
+    if (map != NULL) {
+        map->files[map->newest].number = number;
+    }
+}
+
+dw_status dw_actor_drop_files(dw_actor *actor, uint64_t **numbers, size_t *count, dw_error *err)
+{
+    *numbers = NULL;
+    *count = 0;
+    return actor->frozen.map != NULL ? dw_frozen_map_drop(actor->frozen.map, numbers, count, err)
+                                     : DW_OK;
 }

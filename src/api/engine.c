@@ -271,6 +271,7 @@ dw_status dw_actor_thaw(dw_actor **out, dw_engine *engine, const dw_thaw_options
                        own.fds == NULL ? "neither" : "both");
     }
     if (own.fds == NULL || own.path_count > THAW_FILES_MAX) { /* too many are refused there */
+        own.identities = own.fds == NULL ? own.identities : NULL;
         return dw_snapshot_thaw(out, engine->wasm, &own, stats, err);
     }
     for (size_t i = 0; i < own.path_count; i++) {

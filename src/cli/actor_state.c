@@ -281,8 +281,29 @@ void dw_cli_paths_release(dw_cli_paths *paths)
 {
     for (size_t i = 0; i < paths->count; i++) {
         free(paths->list[i]);
+        free(paths->identities[i]);
     }
     paths->count = 0;
+}
+
+/* The folder says which files are an actor's: some that were between them may be gone. */
+static dw_status read_identities(dw_cli_paths *paths, dw_error *err)
+{
+    dw_status status = DW_OK;
+    for (size_t i = 0; i < paths->count && status == DW_OK; i++) {
+        dw_snapshot_file *file = NULL;
+        dw_snapshot_file_info info = {.struct_bytes = sizeof info};
+        status = dw_snapshot_file_open(&file, paths->list[i], 0, err);
+        if (status == DW_OK) {
+            dw_snapshot_file_get_info(file, &info);
+            paths->identities[i] = strdup(info.identity);
+        }
+        dw_snapshot_file_close(file);
+        if (status == DW_OK && paths->identities[i] == NULL) {
+            status = dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+        }
+    }
+    return status;
 }
 
 static dw_status find_folder_module(void *user, const char *sha256, dw_module **module,
@@ -297,9 +318,13 @@ dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_
     dw_cli_paths paths;
     *actor = NULL;
     dw_status status = dw_cli_actors_paths(actors, id, &paths, err);
+    if (status == DW_OK) {
+        status = read_identities(&paths, err);
+    }
     const dw_thaw_options options = {.struct_bytes = sizeof options,
                                      .paths = (const char *const *)paths.list,
                                      .path_count = paths.count,
+                                     .identities = (const char *const *)paths.identities,
                                      .find_model = find_model,
                                      .find_module = find_folder_module,
                                      .find_user = actors,

@@ -303,8 +303,7 @@ static dw_status thaw(dw__kv_backing *empty, const dw_kv_frozen *frozen, dw_erro
     kv_pages *pages = pages_of(empty);
     size_t held = bytes_of(pages, frozen->length);
     size_t full = page_below(held);
-    dw_status status =
-        dw_kv_segments_adopt(frozen->segments, frozen->segment_count, full, &pages->shared, err);
+    dw_status status = dw_kv_segments_adopt(frozen, full, &pages->shared, err);
     if (status == DW_OK) {
         status = map_shared(pages, frozen->length, err);
     }

@@ -60,6 +60,8 @@ typedef struct adoption {
     const dw_kv_segment *segments;
     size_t count;
     size_t bytes;
+    uint64_t mapped_min;
+    uint64_t mapped_end;      /* 0: none */
     dw_file_extents *extents; /* without gaps, from byte 0 on */
     dw_extent_file *file;     /* of the segment last mapped, `fd` */
     int fd;
@@ -69,12 +71,18 @@ typedef struct adoption {
 /* The segment with the log's byte `at`. */
 static const dw_kv_segment *segment_with(const adoption *a, uint64_t at)
 {
-    const dw_kv_segment *segment = a->segments;
-    while (at - segment->log_offset >= segment->bytes) {
-        segment++;
-        DW_DCHECK(segment < a->segments + a->count);
+    size_t low = 0;
+    size_t high = a->count;
+    while (low + 1 < high) {
+        size_t middle = low + (high - low) / 2;
+        if (a->segments[middle].log_offset <= at) {
+            low = middle;
+        } else {
+            high = middle;
+        }
     }
-    return segment;
+    DW_DCHECK(at - a->segments[low].log_offset < a->segments[low].bytes);
+    return &a->segments[low];
 }
 
 /* Bytes from `at` on that can be mapped: whole pages of one segment, at a page of its file. */
@@ -84,7 +92,10 @@ static size_t mappable(const adoption *a, const dw_kv_segment *segment, size_t a
     uint64_t skipped = at - segment->log_offset;
     uint64_t left = segment->bytes - skipped;
     left = left < a->bytes - at ? left : a->bytes - at;
-    return (segment->file_offset + skipped) % page == 0 ? (size_t)(left - left % page) : 0;
+    bool maps = segment->bytes >= a->mapped_min &&
+                (a->mapped_end == 0 || segment->log_offset < a->mapped_end) &&
+                (segment->file_offset + skipped) % page == 0;
+    return maps ? (size_t)(left - left % page) : 0;
 }
 
 static dw_status map_part(adoption *a, const dw_kv_segment *segment, size_t at, size_t bytes,
@@ -138,12 +149,17 @@ static size_t unmappable(const adoption *a, size_t at)
     return end - at;
 }
 
-dw_status dw_kv_segments_adopt(const dw_kv_segment *segments, size_t count, size_t bytes,
-                               dw_file_extents *extents, dw_error *err)
+dw_status dw_kv_segments_adopt(const dw_kv_frozen *frozen, size_t bytes, dw_file_extents *extents,
+                               dw_error *err)
 {
     size_t from = dw_file_extents_end(extents);
     DW_ASSERT(from <= bytes && bytes % dw_os_page_bytes() == 0);
-    adoption a = {.segments = segments, .count = count, .bytes = bytes, .extents = extents};
+    adoption a = {.segments = frozen->segments,
+                  .count = frozen->segment_count,
+                  .bytes = bytes,
+                  .mapped_min = frozen->mapped_min,
+                  .mapped_end = frozen->mapped_end,
+                  .extents = extents};
     dw_status status = DW_OK;
     for (size_t at = from; status == DW_OK && at < bytes; at = dw_file_extents_end(extents)) {
         const dw_kv_segment *segment = segment_with(&a, at);

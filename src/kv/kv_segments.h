@@ -20,6 +20,10 @@ typedef struct dw_kv_frozen {
     uint32_t length;        /* records */
     struct dw_kv_log *like; /* NULL: none. A log that is there, of the same records, */
     uint64_t like_bytes;    /* whose first bytes are to be had from it where they can be shared */
+    /* What is read also where it can be mapped: segments of fewer bytes, and all from this byte of
+     * the log on (0: none). */
+    uint64_t mapped_min;
+    uint64_t mapped_end;
 } dw_kv_frozen;
 
 /* Whether segments follow one another from byte 0 on, hold `bytes`, and lie within their files.
@@ -32,7 +36,7 @@ dw_status dw_kv_segments_read(const dw_kv_segment *segments, size_t count, uint6
 /* Append to a list of extents without gaps what checked segments hold from its end on, up to
  * `bytes`, whole pages: by reference where a page lies at a page of its file, else by reading it
  * into a memory file. Errors: DW_E_MEMORY, DW_E_IO; the list may then hold some. */
-dw_status dw_kv_segments_adopt(const dw_kv_segment *segments, size_t count, size_t bytes,
-                               dw_file_extents *extents, dw_error *err);
+dw_status dw_kv_segments_adopt(const dw_kv_frozen *frozen, size_t bytes, dw_file_extents *extents,
+                               dw_error *err);
 
 #endif

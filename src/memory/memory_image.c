@@ -67,36 +67,6 @@ dw_status dw__image_check_source(int fd, uint64_t offset, uint64_t bytes, dw_err
                                   (unsigned long long)there);
 }
 
-dw_status dw_memory_image_of_file(dw_memory_image **out, int fd, uint64_t offset, size_t bytes,
-                                  dw_error *err)
-{
-    *out = NULL;
-    if (bytes % 65536 != 0) {
-        return dw_fail(err, DW_E_ARG, "image: %zu bytes: no whole pages of WebAssembly", bytes);
-    }
-    dw_status status = dw__image_check_source(fd, offset, bytes, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    dw_memory_image *image = dw__memory_image_create(bytes, err);
-    if (image == NULL) {
-        return DW_E_MEMORY;
-    }
-    dw_extent_file *file;
-    status = dw_extent_file_open(&file, fd, err);
-    if (status == DW_OK) {
-        dw_file_extent whole = {.bytes = bytes, .file = file, .file_offset = offset};
-        status = dw_file_extents_add(&image->extents, &whole, err);
-        dw_extent_file_unref(file);
-    }
-    if (status != DW_OK) {
-        dw_memory_image_unref(image);
-        return status;
-    }
-    *out = image;
-    return DW_OK;
-}
-
 dw_status dw_memory_image_read(const dw_memory_image *image, size_t offset, size_t bytes, void *to,
                                dw_error *err)
 {

@@ -23,24 +23,21 @@ typedef struct dw_block_run {
     uint32_t count;
 } dw_block_run;
 
-/* An image whose bytes are [offset, offset + bytes) of `fd`, which is duplicated and must not
- * change. `bytes` is a multiple of 65,536; an `offset` that is no multiple of the page is fine, the
- * bytes are read then. Errors: DW_E_ARG, DW_E_IO, DW_E_MEMORY. */
-dw_status dw_memory_image_of_file(dw_memory_image **out, int fd, uint64_t offset, size_t bytes,
-                                  dw_error *err);
-/* Runs in a file, ascending and apart, their blocks one behind the other from `offset` on. */
-typedef struct dw_block_runs {
-    uint64_t offset;
-    dw_block_run *list; /* [count] */
-    bool *mapped;       /* [count]: whether an image of them has it */
-    size_t count;
-} dw_block_runs;
+/* Blocks side by side that lie one behind the other in a file. */
+typedef struct dw_block_piece {
+    uint32_t first;
+    uint32_t count;
+    int fd;
+    uint64_t offset; /* in the file */
+} dw_block_piece;
 
-/* An image of `bytes`, zero but for `runs` of `fd`. Only those that can be mapped, and the longest
- * where that would be too many mappings, are in it: runs->mapped is set.
- * Errors: as dw_memory_image_of_file. */
-dw_status dw_memory_image_of_runs(dw_memory_image **out, int fd, size_t bytes,
-                                  const dw_block_runs *runs, dw_error *err);
+/* An image of `bytes`, zero but for `pieces` [count], which ascend and do not overlap. Files are
+ * duplicated, at most `files_max`, and must not change. Pieces that lie at pages of their files are
+ * mapped, the longest where that would be too many mappings or files; the others are read.
+ * Errors: DW_E_ARG, DW_E_IO, DW_E_MEMORY. */
+dw_status dw_memory_image_of_pieces(dw_memory_image **out, size_t bytes,
+                                    const dw_block_piece *pieces, size_t count, size_t files_max,
+                                    dw_error *err);
 /* Take an image of the region's committed pages. `base` is the image it maps, or NULL where its
  * pages are of no image; when nothing was written since, the result is `base` once more. The region
  * maps the result afterwards, at the same contents: pages it had to itself are shared from now on.

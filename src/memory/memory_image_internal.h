@@ -13,8 +13,16 @@ struct dw_memory_image {
     dw_file_extents extents; /* within `bytes`; what none covers is zero */
 };
 
-/* Each extent is a mapping of its own, of which a process has some 65,000. */
+/* Each extent is a mapping of its own, of which a process has some 65,000. A large image has more:
+ * to write it anew costs more, and there is room for few of them. */
 #define DW__IMAGE_EXTENTS_MAX 64
+#define DW__IMAGE_EXTENT_PAGES 32
+static inline size_t dw__image_extents_max(size_t pages)
+{
+    size_t share = pages / DW__IMAGE_EXTENT_PAGES;
+    return share > DW__IMAGE_EXTENTS_MAX ? share : DW__IMAGE_EXTENTS_MAX;
+}
+
 /* Runs of pages that lie closer than this are one: a page too many is cheaper than a mapping. */
 #define DW__IMAGE_GAP_PAGES 4
 #define DW__IMAGE_READ_BYTES ((size_t)64 << 10)

@@ -1,4 +1,4 @@
-/* Images as runs of blocks that are not zero: found for a file, and made of one. */
+/* The runs of blocks of an image that are not zero. */
 #include <string.h>
 
 #include "base/array.h"
@@ -74,80 +74,5 @@ dw_status dw_memory_image_runs(const dw_memory_image *image, dw_block_run **runs
     }
     *runs = list.runs;
     *count = list.count;
-    return DW_OK;
-}
-
-/* ---- making ------------------------------------------------------------------------------- */
-
-static bool is_mappable(const dw_block_run *run, uint64_t offset)
-{
-    uint64_t start = (uint64_t)run->first * DW_IMAGE_BLOCK_BYTES;
-    uint64_t bytes = (uint64_t)run->count * DW_IMAGE_BLOCK_BYTES;
-    return ((start | bytes | offset) & (dw_os_page_bytes() - 1)) == 0;
-}
-
-/* Choose those that are mapped: of too many, the ones of at least so many blocks. */
-static void choose(const dw_block_runs *runs)
-{
-    size_t count = SIZE_MAX;
-    for (uint64_t least = 1; count > DW__IMAGE_EXTENTS_MAX; least *= 2) {
-        uint64_t at = runs->offset;
-        count = 0;
-        for (size_t i = 0; i < runs->count; i++) {
-            runs->mapped[i] = runs->list[i].count >= least && is_mappable(&runs->list[i], at);
-            count += runs->mapped[i];
-            at += (uint64_t)runs->list[i].count * DW_IMAGE_BLOCK_BYTES;
-        }
-    }
-}
-
-static dw_status add_runs(dw_memory_image *image, dw_extent_file *file, const dw_block_runs *runs,
-                          dw_error *err)
-{
-    uint64_t offset = runs->offset;
-    dw_status status = DW_OK;
-    for (size_t i = 0; i < runs->count && status == DW_OK; i++) {
-        const dw_block_run *run = &runs->list[i];
-        dw_file_extent extent = {.start = (size_t)run->first * DW_IMAGE_BLOCK_BYTES,
-                                 .bytes = (size_t)run->count * DW_IMAGE_BLOCK_BYTES,
-                                 .file = file,
-                                 .file_offset = offset};
-        DW_ASSERT(extent.start <= image->bytes && extent.bytes <= image->bytes - extent.start);
-        offset += extent.bytes;
-        if (runs->mapped[i]) {
-            status = dw_file_extents_add(&image->extents, &extent, err);
-        }
-    }
-    return status;
-}
-
-dw_status dw_memory_image_of_runs(dw_memory_image **out, int fd, size_t bytes,
-                                  const dw_block_runs *runs, dw_error *err)
-{
-    *out = NULL;
-    uint64_t data_bytes = 0;
-    for (size_t i = 0; i < runs->count; i++) {
-        data_bytes += (uint64_t)runs->list[i].count * DW_IMAGE_BLOCK_BYTES;
-    }
-    dw_status status = dw__image_check_source(fd, runs->offset, data_bytes, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    choose(runs);
-    dw_memory_image *image = dw__memory_image_create(bytes, err);
-    if (image == NULL) {
-        return DW_E_MEMORY;
-    }
-    dw_extent_file *file;
-    status = dw_extent_file_open(&file, fd, err);
-    if (status == DW_OK) {
-        status = add_runs(image, file, runs, err);
-        dw_extent_file_unref(file);
-    }
-    if (status != DW_OK) {
-        dw_memory_image_unref(image);
-        return status;
-    }
-    *out = image;
     return DW_OK;
 }

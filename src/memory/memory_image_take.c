@@ -240,7 +240,8 @@ static dw_status take_marked(dw_memory_image **out, dw_region *region, const dw_
         goto out;
     }
     status = lay_out(image, base, flags, file, err);
-    if (status == DW_OK && image->extents.count > DW__IMAGE_EXTENTS_MAX) {
+    if (status == DW_OK &&
+        image->extents.count > dw__image_extents_max(image->bytes / dw_os_page_bytes())) {
         anew = true;
         *marked = mark_all(region, base, flags);
         status = lay_out(image, NULL, flags, file, err);

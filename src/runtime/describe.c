@@ -419,7 +419,6 @@ void dw__json_totals(dw_json_text *json, const dw_runtime *runtime)
     dw_json_add_whole(json, "stopped", stats.stopped);
     dw_json_add_whole(json, "restarts", stats.restarts);
     dw_json_add_whole(json, "lost_events", stats.lost_events);
-    dw_json_add_whole(json, "new_bytes", stats.new_bytes);
     dw_json_add_whole(json, "lost_log_entries", stats.lost_log_entries);
     add_sums(json, &runtime->sums);
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/alloc.h"
 #include "base/array.h"
@@ -11,14 +12,17 @@
 #include "runtime/guests.h"
 #include "runtime/runtime_internal.h"
 
-/* Deltas upon a full snapshot before the next is a full one again. */
-#define DELTAS_MAX 12
+/* An actor's snapshots, each a file that is open while it is read: as many as descriptors allow. */
+#define FILES_MAX 2048u
+#define FILES_LEAST 16u
+#define DESCRIPTORS_WANTED 65536u
 
 struct dw__folder {
     dw_engine *engine;
     dw_runtime_options options;
     dw_limits limits; /* what is set of actors that are read */
     uint64_t folder_bytes;
+    uint32_t files_max; /* of an actor */
     dw_actor_folder *folder;
     dw_journal *journal;
     pthread_mutex_t lock; /* guards what follows */
@@ -131,16 +135,13 @@ static dw_status page(void *user, const char *from, dw_actor_item *items, size_t
 static dw_status list_paths(void *user, const char *id, void (*take)(void *to, const char *path),
                             void *to, dw_error *err)
 {
-    dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
-    if (chain == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
-    }
+    dw_snapshot_chain chain = {.count = 0};
     dw_status status =
-        dw_actor_folder_read_chain(((struct dw__folder *)user)->folder, id, chain, err);
-    for (size_t i = 0; i < chain->count && status == DW_OK; i++) {
-        take(to, chain->list[i]);
+        dw_actor_folder_read_chain(((struct dw__folder *)user)->folder, id, &chain, err);
+    for (size_t i = 0; i < chain.count && status == DW_OK; i++) {
+        take(to, chain.list[i]);
     }
-    dw_free(chain);
+    dw_snapshot_chain_release(&chain);
     return status;
 }
 
@@ -302,11 +303,30 @@ static void take_chain(dw__kept *kept, const dw_snapshot_chain *chain)
     *kept = (dw__kept){.sequence = chain->sequence,
                        .done = chain->done,
                        .count = (uint32_t)chain->count,
-                       .whole_bytes = chain->rows[0].bytes,
                        .incomplete = chain->incomplete,
                        .pending = chain->pending};
-    for (size_t i = 1; i < chain->count; i++) {
-        kept->delta_bytes += chain->rows[i].bytes;
+}
+
+/* Whether each is known by its identity; those of earlier programs are not. */
+static bool knows_all(const dw_snapshot_chain *chain)
+{
+    size_t count = 0;
+    while (count < chain->count && chain->rows[count].identity[0] != '\0') {
+        count++;
+    }
+    return count == chain->count;
+}
+
+/* The actor has the numbers of its files. Where one is known by its base alone, that must not go:
+ * it is written whole the next time. */
+static void number_files(struct dw__folder *f, dw_actor *actor, const dw_snapshot_chain *chain)
+{
+    dw_actor_map_files(actor, f->files_max);
+    if (!knows_all(chain)) {
+        dw_actor_forget_files(actor);
+    }
+    for (size_t i = 0; i < chain->count; i++) {
+        dw_actor_number_file(actor, i, chain->rows[i].sequence, chain->rows[i].bytes);
     }
 }
 
@@ -326,17 +346,16 @@ static dw_status read_actor(struct dw__folder *f, const char *id, uint64_t numbe
     dw_actor *actor = NULL;
     char path[DW_FOLDER_PATH_MAX];
     const char *const paths[] = {path};
-    dw_snapshot_chain *chain = dw_alloc(1, sizeof *chain);
-    if (chain == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
-    }
-    dw_status status = dw_actor_folder_read_chain(f->folder, id, chain, err);
+    dw_snapshot_chain chain = {.count = 0};
+    dw_status status = dw_actor_folder_read_chain(f->folder, id, &chain, err);
     if (status == DW_OK) {
-        take_chain(&thawed->kept, chain);
+        const bool newest = number == 0;
+        take_chain(&thawed->kept, &chain);
         dw_actor_folder_kept_path(f->folder, id, number, path);
         const dw_thaw_options options = {.struct_bytes = sizeof options,
-                                         .paths = number != 0 ? paths : chain->list,
-                                         .path_count = number != 0 ? 1 : chain->count,
+                                         .paths = newest ? chain.list : paths,
+                                         .path_count = newest ? chain.count : 1,
+                                         .identities = newest ? chain.identities : NULL,
                                          .find_model = find_model,
                                          .find_module = find_module,
                                          .find_user = f,
@@ -349,8 +368,11 @@ static dw_status read_actor(struct dw__folder *f, const char *id, uint64_t numbe
                                          .dir_count = folders != NULL ? folders->count : 0};
         status = dw_actor_thaw(&actor, f->engine, &options, NULL, err);
     }
+    if (status == DW_OK) {
+        number_files(f, actor, &chain);
+    }
     thawed->given = actor;
-    dw_free(chain);
+    dw_snapshot_chain_release(&chain);
     return status;
 }
 
@@ -391,10 +413,35 @@ static dw_status list_kept(void *user, const char *id, uint64_t numbers[DW_FOLDE
     return dw_actor_folder_list_kept(((struct dw__folder *)user)->folder, id, numbers, count, err);
 }
 
-/* Long chains, and deltas that outweigh what they build upon, become one full snapshot. */
-static bool wants_full(const dw__kept *kept)
+/* A delta needs to know which file holds what: not so after a failure, nor of earlier programs. */
+static bool wants_full(const dw__kept *kept, const dw_actor *actor)
 {
-    return kept->incomplete || kept->count > DELTAS_MAX || kept->delta_bytes > kept->whole_bytes;
+    const size_t count = dw_actor_file_count(actor);
+    return kept->incomplete || count == 0 || count + 1 >= DW_SNAPSHOT_CHAIN_MAX;
+}
+
+static void note_file(dw_snapshot_row *row, dw_actor *actor, const dw_freeze_stats *stats)
+{
+    row->bytes = stats->written_bytes;
+    memcpy(row->identity, stats->identity, sizeof row->identity);
+    dw_actor_number_newest(actor, row->sequence);
+}
+
+/* Files that hold nothing of the actor any more go with the turn. For want of memory they stay
+ * until it is read again. */
+static void let_go(dw__turn *turn, dw_actor *actor)
+{
+    uint64_t *numbers = NULL;
+    size_t count = 0;
+    if (dw_actor_drop_files(actor, &numbers, &count, NULL) == DW_OK && count > 0) {
+        turn->folder.gone = dw_alloc(count, sizeof *turn->folder.gone);
+        turn->folder.gone_count = turn->folder.gone != NULL ? count : 0;
+        turn->folder.snapshot.drops = turn->folder.gone_count > 0;
+    }
+    for (size_t i = 0; i < turn->folder.gone_count; i++) {
+        turn->folder.gone[i] = (dw_snapshot_row){.sequence = numbers[i]};
+    }
+    dw_free(numbers);
 }
 
 static void note_bytes(dw__written *written, const dw_freeze_stats *stats)
@@ -427,8 +474,8 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
     char part[DW_FOLDER_PATH_MAX];
     dw_freeze_stats stats = {.struct_bytes = sizeof stats};
     dw_freeze_options options = {.struct_bytes = sizeof options,
-                                 .delta =
-                                     dw_actor_has_base(actor) && !turn->whole && !wants_full(kept),
+                                 .delta = dw_actor_has_base(actor) && !turn->whole &&
+                                          !wants_full(kept, actor),
                                  .without_module = true,
                                  .part_path = part};
     uint64_t timer_ms = dw_actor_timer_ms(actor);
@@ -443,11 +490,13 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
     row->sequence = kept->sequence + 1;
     dw_actor_folder_snapshot_path(f->folder, turn->folder.id, row, path);
     dw_actor_folder_part_path(f->folder, part);
+    dw_actor_map_files(actor, f->files_max);
     dw_status status = turn->upgrades ? change_module(f, turn, actor, err) : DW_OK;
     if (status == DW_OK) {
         status = dw_actor_freeze(actor, path, &options, &stats, err);
     }
     if (status == DW_OK) {
+        note_file(row, actor, &stats);
         status = dw_actor_folder_snapshot_written(f->folder, row, path, err);
     }
     if (status == DW_OK && turn->keeps) {
@@ -457,12 +506,13 @@ static dw_status freeze(void *user, dw__turn *turn, void *body, dw_error *err)
     if (status != DW_OK) {
         return status;
     }
+    if (!row->full) {
+        let_go(turn, actor);
+    }
     note_bytes(&turn->written, &stats);
     kept->sequence = row->sequence;
     kept->done = row->done;
-    kept->count = row->full ? 1 : kept->count + 1;
-    kept->whole_bytes = row->full ? row->bytes : kept->whole_bytes;
-    kept->delta_bytes = row->full ? 0 : kept->delta_bytes + row->bytes;
+    kept->count = (uint32_t)dw_actor_file_count(actor);
     kept->incomplete = false;
     return DW_OK;
 }
@@ -497,8 +547,14 @@ static dw_status write_new(struct dw__folder *f, const dw__making *making,
         return status;
     }
     dw_actor_folder_part_path(f->folder, part);
+    dw_actor_map_files(actor, f->files_max);
+    for (size_t i = 0; chain != NULL && i < chain->count; i++) {
+        dw_actor_renumber_file(actor, chain->rows[i].sequence, made->rows[i].sequence);
+    }
     status = dw_actor_freeze(actor, path, &options, &stats, err);
     if (status == DW_OK) {
+        note_file(&made->rows[made->row_count], actor, &stats);
+        made->rows[made->row_count].drops = chain != NULL; /* no state of its own is before that */
         note_bytes(making->written, &stats);
         made->keeps = making->keeps;
         status = making->keeps ? dw_actor_folder_keep(f->folder, made->id, 1, path, err) : DW_OK;
@@ -509,50 +565,50 @@ static dw_status write_new(struct dw__folder *f, const dw__making *making,
     return status;
 }
 
-static void take_rows(dw__kept *kept, const dw_new_actor *made)
+static bool is_file_of(void *user, const dw_snapshot_row *row)
 {
-    *kept = (dw__kept){.sequence = made->row_count,
-                       .count = (uint32_t)made->row_count,
-                       .whole_bytes = made->rows[0].bytes};
-    for (size_t i = 1; i < made->row_count; i++) {
-        kept->delta_bytes += made->rows[i].bytes;
-    }
+    return dw_actor_has_file(user, row->sequence);
 }
 
-/* What a fork of `parent` can be a delta upon, with what `turn` has written. */
-static dw_status read_parent(struct dw__folder *f, const char *parent, const dw_turn *turn,
+/* What a fork of `parent` can be a delta upon, with what `turn` has written: as many files as it
+ * knows to hold something of it, or none. */
+static dw_status read_parent(struct dw__folder *f, const dw__making *making, const dw_actor *actor,
                              dw_snapshot_chain *chain, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
-    dw_status status = dw_actor_folder_read_chain(f->folder, parent, chain, err);
-    if (status != DW_OK || turn == NULL || !turn->has_state ||
-        (!turn->snapshot.full && chain->count == DW_SNAPSHOT_CHAIN_MAX)) {
-        return status;
+    const dw_turn *turn = making->turn;
+    dw_status status = dw_actor_folder_read_chain(f->folder, making->parent, chain, err);
+    if (status == DW_OK && turn != NULL && turn->has_state) {
+        dw_snapshot_row row = turn->snapshot;
+        dw_actor_folder_snapshot_path(f->folder, making->parent, &row, path);
+        status = dw_actor_folder_add_snapshot(f->folder, chain, &row, path, err);
     }
-    dw_snapshot_row row = turn->snapshot;
-    dw_actor_folder_snapshot_path(f->folder, parent, &row, path);
-    return dw_actor_folder_add_snapshot(f->folder, chain, &row, path, err);
+    if (status == DW_OK) {
+        dw_snapshot_chain_select(chain, is_file_of, (void *)(uintptr_t)actor);
+    }
+    return status;
 }
 
 static dw_status make(void *user, const dw__making *making, dw_error *err)
 {
     struct dw__folder *f = user;
     dw_actor *actor = dw__body_actor(making->body);
-    dw_snapshot_chain *chain = NULL;
+    dw_snapshot_chain chain = {.count = 0};
+    const size_t known = dw_actor_file_count(actor);
     dw_status status = dw_actor_folder_check_bytes(f->folder, f->folder_bytes, true, err);
-    if (status == DW_OK && making->parent != NULL && dw_actor_has_base(actor)) {
-        chain = dw_alloc(1, sizeof *chain);
-        status = chain != NULL ? read_parent(f, making->parent, making->turn, chain, err)
-                               : dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+    if (status == DW_OK && making->parent != NULL && dw_actor_has_base(actor) && known > 0) {
+        status = read_parent(f, making, actor, &chain, err);
     }
-    if (status == DW_OK) { /* a delta upon what its parent has, if that is not too long for it */
-        bool delta = chain != NULL && chain->count + 1 < DELTAS_MAX && !chain->incomplete;
-        status = write_new(f, making, delta ? chain : NULL, err);
+    if (status == DW_OK) { /* a delta upon what its parent has */
+        bool delta = chain.count > 0 && chain.count == known && !chain.incomplete &&
+                     chain.count + 1 < DW_SNAPSHOT_CHAIN_MAX;
+        status = write_new(f, making, delta ? &chain : NULL, err);
     }
     if (status == DW_OK) {
-        take_rows(making->kept, making->made);
+        *making->kept = (dw__kept){.sequence = making->made->row_count,
+                                   .count = (uint32_t)making->made->row_count};
     }
-    dw_free(chain);
+    dw_snapshot_chain_release(&chain);
     return status;
 }
 
@@ -677,6 +733,23 @@ static const dw__keeper functions = {.look = look,
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* Each file of an actor is open while it is read, and some while it is in memory: the process may
+ * have as many as the system lets it. */
+static uint32_t files_max(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return FILES_LEAST;
+    }
+    const rlim_t wanted = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
+    struct rlimit more = {.rlim_cur = wanted, .rlim_max = limit.rlim_max};
+    if (limit.rlim_cur < wanted && setrlimit(RLIMIT_NOFILE, &more) == 0) {
+        limit.rlim_cur = wanted;
+    }
+    const rlim_t share = limit.rlim_cur / 8;
+    return share > FILES_MAX ? FILES_MAX : share < FILES_LEAST ? FILES_LEAST : (uint32_t)share;
+}
+
 dw_status dw__folder_open(struct dw__folder **out, dw_engine *engine,
                           const dw_runtime_options *options, const dw_limits *limits, dw_error *err)
 {
@@ -691,6 +764,7 @@ dw_status dw__folder_open(struct dw__folder **out, dw_engine *engine,
     f->options = *options;
     f->limits = *limits;
     f->folder_bytes = own.folder_bytes;
+    f->files_max = files_max();
     (void)pthread_mutex_init(&f->lock, NULL);
     unsigned flags = (options->accept_older ? DW_FOLDER_ACCEPT_OLDER : 0u) |
                      (options->read_only ? DW_FOLDER_READ_ONLY : 0u);

@@ -23,10 +23,8 @@ typedef struct dw__kept {
     uint64_t sequence; /* of its newest snapshot */
     uint64_t done;     /* the last message in it */
     uint32_t count;    /* snapshots in a chain */
-    uint64_t whole_bytes;
-    uint64_t delta_bytes;
-    bool incomplete; /* later ones are missing: the next is a full one */
-    bool pending;    /* its effects are to be carried out: of a folder that was taken over */
+    bool incomplete;   /* later ones are missing: the next is a full one */
+    bool pending;      /* its effects are to be carried out: of a folder that was taken over */
 } dw__kept;
 
 /* A message on its way into the folder, or out of it. */

@@ -102,11 +102,12 @@ typedef struct dw__tree {
 } dw__tree;
 
 /* What is counted of each actor, each tenant and all together; the names are those of the JSON,
- * and but for the first two of the public structs. */
+ * and but for the first two and the last of the public structs. */
 #define DW__SUM_LIST(X)                                                                            \
     X(messages) /* worked on */                                                                    \
     X(failed)                                                                                      \
-    DW__PUBLIC_SUMS(X)
+    DW__PUBLIC_SUMS(X)                                                                             \
+    X(new_bytes)
 #define DW__PUBLIC_SUMS(X)                                                                         \
     X(work_ns)                                                                                     \
     X(queue_ns)                                                                                    \
@@ -286,16 +287,16 @@ typedef struct dw__record {
     uint64_t memory_bytes;   /* as its body said last */
     const dw_limits *limits; /* of the seed, all set */
     /* Of one that lives in a folder (runtime->keeper): */
-    bool tabled;         /* in the table of ids, also while it leaves */
-    bool in_folder;      /* there is a row of it, or one is being made */
-    bool brought;        /* there was a row before the record */
-    bool loaded;         /* its mail was read */
-    bool ends_in_folder; /* its row is gone, or was never there */
-    bool removes;        /* its row is to go before it is buried */
-    bool waits;          /* DW__DOWN for a while, its body being good */
-    bool dirty;          /* it has done what its newest snapshot has not */
-    bool keep_due;       /* it is to be written as soon as it rests */
-    dw__turn *turn;      /* owned; used while it works or is written */
+    bool tabled;            /* in the table of ids, also while it leaves */
+    bool in_folder;         /* there is a row of it, or one is being made */
+    bool brought;           /* there was a row before the record */
+    bool loaded;            /* its mail was read */
+    bool ends_in_folder;    /* its row is gone, or was never there */
+    bool removes;           /* its row is to go before it is buried */
+    bool waits;             /* DW__DOWN for a while, its body being good */
+    bool dirty;             /* it has done what its newest snapshot has not */
+    bool keep_due;          /* it is to be written as soon as it rests */
+    dw__turn *turn;         /* owned; used while it works or is written */
     dw__kept kept;
     dw__mailbox held;   /* until it is loaded: not on their way to the folder yet */
     dw__mailbox coming; /* on their way */

@@ -175,7 +175,8 @@ static void count_written(dw_runtime *runtime, dw__record *record)
     const dw__written *written = &record->turn->written;
     runtime->counts.freezes += written->freezes;
     runtime->counts.new_bytes += written->new_bytes;
-    dw__sum(runtime, record, &(dw__sums){.written_bytes = written->bytes});
+    dw__sum(runtime, record,
+            &(dw__sums){.new_bytes = written->new_bytes, .written_bytes = written->bytes});
 }
 
 void dw__turn_written(dw_runtime *runtime, dw__record *record)

@@ -14,6 +14,7 @@ static void release(dw__freeze *f)
         dw_free(f->kept[i]);
     }
     dw_free(f->kept);
+    dw_free(f->parts);
     dw_free(f->messages);
     dw_snapshot_writer_destroy(f->writer);
 }
@@ -104,7 +105,11 @@ static dw_status part_settings(dw__freeze *f, json_t *about, dw_error *err)
         (void)json_object_del(about, "settings");
         (void)json_object_del(about, "models");
     }
-    if (f->delta && strcmp(f->settings, f->actor->frozen.settings) != 0) {
+    const dw_frozen_map *map = f->actor->frozen.map;
+    f->writes_settings =
+        !f->delta || strcmp(f->settings, f->actor->frozen.settings) != 0 ||
+        (f->carried != NULL && map->settings != DW_FROZEN_NONE && f->carried[map->settings]);
+    if (f->delta && f->writes_settings) {
         char *text = json_dumps(own, JSON_COMPACT | JSON_SORT_KEYS);
         status = text != NULL ? dw_snapshot_writer_meta(f->writer, DW__META_SETTINGS, text, err)
                               : dw__freeze_no_memory(err);
@@ -162,6 +167,9 @@ static dw_status begin(dw__freeze *f, dw_actor *actor, const dw_freeze_options *
     if (status == DW_OK) {
         status = dw_actor_take_images(actor, err);
     }
+    if (status == DW_OK) {
+        status = dw__freeze_choose(f, err);
+    }
     return status == DW_OK ? compose(f, options, err) : status;
 }
 
@@ -205,6 +213,7 @@ dw_status dw_actor_freeze(dw_actor *actor, const char *path, const dw_freeze_opt
         f.stats.written_bytes = dw_snapshot_writer_written(f.writer);
         /* Without the note the next freeze is a full one: no error of this. */
         (void)dw_actor_note_frozen(actor, f.stats.identity, f.settings, NULL);
+        dw__freeze_note(&f);
         dw_struct_write(stats, &f.stats, sizeof f.stats);
     }
     release(&f);

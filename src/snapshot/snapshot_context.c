@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/alloc.h"
+#include "base/array.h"
 #include "kv/kv_log.h"
 #include "snapshot/snapshot_parts_internal.h"
 #include "snapshot/snapshot_pieces.h"
@@ -13,6 +13,7 @@
 #define KV_UNIT_BYTES 4096u
 /* Smaller ones lie anywhere. */
 #define KV_MAPPED_BYTES 65536u
+#define KV_MAPPINGS_MAX 128u
 
 /* ---- saving ------------------------------------------------------------------------------- */
 
@@ -29,15 +30,14 @@ static dw_status stream_log(void *user, const dw_sink *sink, dw_error *err)
     return dw_kv_log_stream(part->log, part->from, (size_t)part->bytes, sink, err);
 }
 
-static dw_status stream_from_device(dw__freeze *f, dw_kv_log *log, uint64_t from,
-                                    dw_snapshot_tensor *tensor, dw_error *err)
+static dw_status stream_from_device(dw__freeze *f, const log_part *from, dw_snapshot_tensor *tensor,
+                                    dw_error *err)
 {
-    uint64_t held = (uint64_t)dw_kv_log_length(log) * dw_kv_log_record_bytes(log);
     log_part *part = dw_alloc(1, sizeof *part);
     if (part == NULL) {
         return dw__freeze_no_memory(err);
     }
-    *part = (log_part){.log = log, .from = from, .bytes = held - from};
+    *part = *from;
     tensor->stream = stream_log;
     tensor->user = part;
     return dw__freeze_keep(f, part, err);
@@ -58,39 +58,39 @@ static void record_shape(dw_context *context, dw_snapshot_tensor *tensor)
     tensor->shape[4] = layout.head_bytes / dw_kv_number_bytes(layout.type);
 }
 
-/* The log from its first byte that no file holds. */
-static dw_status add_log(dw__freeze *f, int32_t handle, dw_context *context, uint64_t from,
+/* [from, end) of the log. */
+static dw_status add_log(dw__freeze *f, dw_context *context, const dw__written_part *part,
                          dw_error *err)
 {
     dw_kv_log *log = dw_context_log(context);
-    uint64_t bytes = (uint64_t)dw_kv_log_length(log) * dw_kv_log_record_bytes(log);
+    const uint64_t bytes = part->end - part->from;
     char name[DW__NAME_BYTES];
     dw_snapshot_tensor tensor = {.name = name, .aligned = true};
-    if (from == 0) {
-        (void)snprintf(name, sizeof name, "kv.%" PRId32, handle);
+    if (part->from == 0 && part->end == dw_kv_log_length(log) * part->record_bytes) {
+        (void)snprintf(name, sizeof name, "kv.%" PRId32, part->handle);
         record_shape(context, &tensor);
         tensor.shape[0] = dw_kv_log_length(log);
     } else {
-        (void)snprintf(name, sizeof name, "kv.%" PRId32 ".%" PRIu64, handle, from);
+        (void)snprintf(name, sizeof name, "kv.%" PRId32 ".%" PRIu64, part->handle, part->from);
         tensor.dtype = "U8";
         tensor.dimension_count = 1;
-        tensor.shape[0] = bytes - from;
-        tensor.phase = (uint32_t)(from % DW_SNAPSHOT_ALIGNMENT);
-        tensor.aligned = bytes - from >= KV_MAPPED_BYTES;
+        tensor.shape[0] = bytes;
+        tensor.phase = (uint32_t)(part->from % DW_SNAPSHOT_ALIGNMENT);
+        tensor.aligned = bytes >= KV_MAPPED_BYTES;
     }
     if (dw_kv_log_in_host_memory(log)) {
-        tensor.bytes = (const unsigned char *)dw_kv_log_base(log) + from;
+        tensor.bytes = (const unsigned char *)dw_kv_log_base(log) + part->from;
     } else {
-        dw_status status = stream_from_device(f, log, from, &tensor, err);
+        dw_status status = stream_from_device(f, &(log_part){log, part->from, bytes}, &tensor, err);
         if (status != DW_OK) {
             return status;
         }
     }
-    f->stats.kv_bytes += bytes - from;
+    f->stats.kv_bytes += bytes;
     return dw__freeze_tensor(f, &tensor, err);
 }
 
-/* The tokens of the records from `first` on. */
+/* The tokens from `first` on. */
 static dw_status add_tokens(dw__freeze *f, int32_t handle, dw_context *context, uint64_t first,
                             dw_error *err)
 {
@@ -108,7 +108,45 @@ static dw_status add_tokens(dw__freeze *f, int32_t handle, dw_context *context, 
     return dw__freeze_tensor(f, &tokens, err);
 }
 
-/* What no file holds of a context. */
+/* [from, end) of the log is to be written, with the part before it where they meet. */
+static dw_status note_part(dw__freeze *f, const dw__written_part *part, dw_error *err)
+{
+    dw__written_part *last = f->part_count > 0 ? &f->parts[f->part_count - 1] : NULL;
+    if (part->from >= part->end) {
+        return DW_OK;
+    }
+    if (last != NULL && last->handle == part->handle && last->end == part->from) {
+        last->end = part->end;
+        return DW_OK;
+    }
+    if (!DW_ARRAY_RESERVE(f->parts, f->part_capacity, f->part_count + 1, SIZE_MAX)) {
+        return dw__freeze_no_memory(err);
+    }
+    f->parts[f->part_count++] = *part;
+    return DW_OK;
+}
+
+/* What other files are to hold no more, of what lies before `all->end`. */
+static dw_status note_carried(dw__freeze *f, const dw__written_part *all, bool *any, dw_error *err)
+{
+    const dw_frozen_log *log =
+        f->carried != NULL ? dw_frozen_map_log(f->actor->frozen.map, all->handle) : NULL;
+    dw_status status = DW_OK;
+    for (size_t i = 0; log != NULL && i < log->count && status == DW_OK; i++) {
+        const dw_frozen_part *held = &log->parts[i];
+        dw__written_part part = *all;
+        if (!f->carried[held->file] || held->from >= all->end) {
+            continue;
+        }
+        part.from = held->from;
+        part.end = held->end < all->end ? held->end : all->end;
+        *any = true;
+        status = note_part(f, &part, err);
+    }
+    return status;
+}
+
+/* What no file holds of a context, and what is carried of it. */
 static dw_status add_records(dw__freeze *f, int32_t handle, dw_context *context, dw_error *err)
 {
     dw_kv_log *log = dw_context_log(context);
@@ -117,13 +155,24 @@ static dw_status add_records(dw__freeze *f, int32_t handle, dw_context *context,
     bool known = f->has_base && dw_actor_files_hold(&f->actor->frozen, handle);
     uint64_t saved = known ? dw_kv_log_saved_bytes(log) : 0;
     uint64_t from = f->delta ? saved / KV_UNIT_BYTES * KV_UNIT_BYTES : 0;
+    const size_t first = f->part_count;
+    bool carries = false;
+    dw__written_part part = {handle, record_bytes, 0, f->delta && saved == bytes ? bytes : from};
     DW_ASSERT(saved <= bytes);
     f->stats.new_bytes += bytes - saved;
-    if (bytes == 0 || (f->delta && known && saved == bytes)) {
-        return DW_OK;
+    dw_status status = known ? note_carried(f, &part, &carries, err) : DW_OK;
+    if (status == DW_OK) {
+        part.from = part.end;
+        part.end = bytes;
+        status = note_part(f, &part, err);
     }
-    dw_status status = add_tokens(f, handle, context, from / record_bytes, err);
-    return status == DW_OK ? add_log(f, handle, context, from, err) : status;
+    if (status == DW_OK && f->part_count > first) {
+        status = add_tokens(f, handle, context, carries ? 0 : from / record_bytes, err);
+    }
+    for (size_t i = first; i < f->part_count && status == DW_OK; i++) {
+        status = add_log(f, context, &f->parts[i], err);
+    }
+    return status;
 }
 
 /* Which context of a lower slot has most in common with this one, and how much. */
@@ -165,6 +214,17 @@ dw_status dw__context_save(dw__freeze *f, json_t *entry, int32_t handle, void *o
 }
 
 /* ---- loading ------------------------------------------------------------------------------ */
+
+/* What a context's description says. */
+typedef struct saved_context {
+    dw_model *model;
+    uint64_t tokens_max;
+    uint64_t length;
+    uint64_t record_bytes;
+    size_t kv_type;
+    dw_context *like; /* NULL: none */
+    uint64_t like_bytes;
+} saved_context;
 
 /* The number behind a name and a dot; false: there is none. */
 static bool part_number(const char *text, uint64_t *number)
@@ -224,12 +284,50 @@ static dw_status find_parts(const dw__thaw *t, const char *name, dw__pieces *pie
     return status;
 }
 
-/* The segments [*count] of a log of `bytes` bytes, in order; the caller's to dw_free. */
-static dw_status find_segments(const dw__thaw *t, int32_t handle, uint64_t bytes,
-                               dw_kv_segment **segments, size_t *count, dw_error *err)
+/* Mapping a part takes a mapping and a descriptor: of many, only so many of the longest are. */
+static void choose_mapped(const dw__thaw *t, const dw__pieces *pieces, dw_kv_frozen *frozen)
+{
+    const size_t max = t->spare_files < KV_MAPPINGS_MAX ? t->spare_files : KV_MAPPINGS_MAX;
+    uint64_t least = KV_MAPPED_BYTES / 2;
+    size_t mapped = SIZE_MAX;
+    if (pieces->count <= max) {
+        return;
+    }
+    while (mapped > max) {
+        least *= 2;
+        mapped = 0;
+        for (size_t i = 0; i < pieces->count; i++) {
+            mapped += pieces->list[i].end - pieces->list[i].from >= least;
+        }
+    }
+    /* All those, and of half their length the first. They descend in the list. */
+    frozen->mapped_min = max > 0 ? least / 2 : UINT64_MAX;
+    mapped = 0;
+    for (size_t i = pieces->count; i > 0 && frozen->mapped_end == 0; i--) {
+        const dw__piece *piece = &pieces->list[i - 1];
+        mapped += piece->end - piece->from >= frozen->mapped_min;
+        frozen->mapped_end = mapped > max ? piece->from : 0;
+    }
+}
+
+static dw_status note_pieces(const dw__thaw *t, int32_t handle, uint64_t record_bytes,
+                             const dw__pieces *pieces, dw_error *err)
+{
+    dw_status status = DW_OK;
+    for (size_t i = pieces->count; t->map != NULL && i > 0 && status == DW_OK; i--) {
+        const dw__piece *piece = &pieces->list[i - 1];
+        const dw_frozen_part part = {piece->from, piece->end, piece->file};
+        status = dw_frozen_map_add_part(t->map, handle, record_bytes, &part, err);
+    }
+    return status;
+}
+
+/* The segments of a log, in order, and in `*segments`, which are the caller's to dw_free. */
+static dw_status find_segments(const dw__thaw *t, int32_t handle, const saved_context *saved,
+                               dw_kv_frozen *frozen, dw_kv_segment **segments, dw_error *err)
 {
     char name[DW__NAME_BYTES];
-    dw__pieces pieces = {.limit = bytes, .unit = 1};
+    dw__pieces pieces = {.limit = saved->length * saved->record_bytes, .unit = 1};
     (void)snprintf(name, sizeof name, "kv.%" PRId32, handle);
     dw_status status = find_parts(t, name, &pieces, err);
     if (status == DW_OK) {
@@ -245,7 +343,12 @@ static dw_status find_segments(const dw__thaw *t, int32_t handle, uint64_t bytes
                                          .log_offset = piece->from,
                                          .bytes = piece->end - piece->from};
     }
-    *count = pieces.count;
+    if (status == DW_OK) {
+        frozen->segments = *segments;
+        frozen->segment_count = pieces.count;
+        choose_mapped(t, &pieces, frozen);
+        status = note_pieces(t, handle, saved->record_bytes, &pieces, err);
+    }
     dw__pieces_release(&pieces);
     return status;
 }
@@ -272,17 +375,6 @@ static dw_status read_tokens(const dw__thaw *t, int32_t handle, uint32_t length,
     dw__pieces_release(&pieces);
     return status;
 }
-
-/* What a context's description says. */
-typedef struct saved_context {
-    dw_model *model;
-    uint64_t tokens_max;
-    uint64_t length;
-    uint64_t record_bytes;
-    size_t kv_type;
-    dw_context *like; /* NULL: none */
-    uint64_t like_bytes;
-} saved_context;
 
 static dw_status check_context(const dw__thaw *t, const saved_context *saved, dw_error *err)
 {
@@ -360,7 +452,7 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
 {
     saved_context saved = {.model = NULL};
     dw_kv_segment *segments = NULL;
-    size_t segment_count = 0;
+    dw_kv_frozen frozen = {.segment_count = 0};
     int32_t *tokens = NULL;
     dw_context *context = NULL;
     dw_status status = read_context(t, entry, &saved, err);
@@ -368,8 +460,7 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
         status = read_tokens(t, handle, (uint32_t)saved.length, &tokens, err);
     }
     if (status == DW_OK) {
-        status = find_segments(t, handle, saved.length * saved.record_bytes, &segments,
-                               &segment_count, err);
+        status = find_segments(t, handle, &saved, &frozen, &segments, err);
     }
     if (status == DW_OK) {
         dw_context_thaw_options options = {.tokens_max = (uint32_t)saved.tokens_max,
@@ -378,12 +469,11 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
                                                           : (dw_kv_type)saved.kv_type,
                                            .stored_kv_type = (dw_kv_type)saved.kv_type,
                                            .tokens = tokens,
-                                           .frozen = {.segments = segments,
-                                                      .segment_count = segment_count,
-                                                      .length = (uint32_t)saved.length,
-                                                      .like_bytes = saved.like_bytes},
+                                           .frozen = frozen,
                                            .like = saved.like};
         bool converted = false;
+        options.frozen.length = (uint32_t)saved.length;
+        options.frozen.like_bytes = saved.like_bytes;
         status = dw_context_thaw(&context, saved.model, &options, &converted, err);
         uint64_t bytes = saved.length * saved.record_bytes;
         t->stats.kv_converted_bytes += converted ? bytes : 0;

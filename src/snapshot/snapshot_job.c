@@ -30,6 +30,12 @@ const dw_snapshot_file *dw__thaw_last_file(const dw__thaw *t)
     return t->files[t->file_count - 1];
 }
 
+bool dw__thaw_is_delta(const dw_snapshot_file *file)
+{
+    const char *kind = dw_snapshot_file_meta(file, "kind");
+    return kind != NULL && strcmp(kind, "delta") == 0;
+}
+
 dw_status dw__thaw_find_tensor(const dw_snapshot_file *file, const char *name, const char *dtype,
                                uint64_t row, const dw_snapshot_entry **out, dw_error *err)
 {

@@ -16,9 +16,24 @@
 #define DW__TENSOR_MESSAGES "messages"
 #define DW__NAME_BYTES 48
 #define DW__WASM_PAGE_BYTES 65536u
-#define DW__FILES_MAX 64 /* of a delta chain */
+#define DW__FILES_MAX 64 /* of a delta chain, but where each file's identity is known */
 
 /* ---- freezing ----------------------------------------------------------------------------- */
+
+/* What a freeze writes of a memory: blocks, or runs of them where all is written. */
+typedef struct dw__written_blocks {
+    const uint32_t *blocks; /* [count] */
+    const dw_block_run *runs;
+    size_t count;
+} dw__written_blocks;
+
+/* Of a log: [from, end). */
+typedef struct dw__written_part {
+    int32_t handle;
+    uint64_t record_bytes;
+    uint64_t from;
+    uint64_t end;
+} dw__written_part;
 
 /* One freeze. The writer borrows what is kept until the file is written. */
 typedef struct dw__freeze {
@@ -27,6 +42,12 @@ typedef struct dw__freeze {
     bool has_base;                  /* files hold what it was before */
     bool delta;                     /* upon these */
     char settings[DW_HASH128_TEXT]; /* the hash of its settings and models */
+    bool writes_settings;
+    const bool *carried; /* [files of actor->frozen.map]: written once more; NULL: none */
+    dw__written_blocks memories[DW_GUEST_MEMORIES_MAX];
+    dw__written_part *parts; /* [part_count] */
+    size_t part_count;
+    size_t part_capacity;
     dw_freeze_stats stats;
     unsigned char *messages; /* [message_bytes] */
     size_t message_bytes;
@@ -40,6 +61,14 @@ dw_status dw__freeze_no_memory(dw_error *err);
 dw_status dw__freeze_keep(dw__freeze *f, void *memory, dw_error *err);
 /* Errors: those of dw_snapshot_writer_tensor. */
 dw_status dw__freeze_tensor(dw__freeze *f, const dw_snapshot_tensor *tensor, dw_error *err);
+
+/* Of the freeze's actor, before anything is written: which files are to be written once more, so
+ * that they can go. Errors: DW_E_MEMORY. */
+dw_status dw__freeze_choose(dw__freeze *f, dw_error *err);
+/* The file was written: note what it holds. */
+void dw__freeze_note(dw__freeze *f);
+/* Tests only: what may lie in files beside what is needed, beyond twice as much as that. */
+extern uint64_t dw__freeze_spare_bytes;
 
 /* Take `value`, which may be NULL for want of memory. false: no memory. */
 static inline bool dw__json_append(json_t *array, json_t *value)
@@ -63,9 +92,11 @@ typedef struct dw__thaw {
     dw_wasm_host *host;
     const dw_thaw_options *options;
     dw_thaw_stats stats;
-    dw_snapshot_file *files[DW__FILES_MAX]; /* [file_count], a full one and deltas upon it */
+    dw_snapshot_file **files; /* [file_count], a full one and deltas upon it */
     size_t file_count;
-    json_t *about; /* the description in the last file, with the newest settings and models */
+    size_t spare_files; /* that each memory and log may keep open */
+    dw_frozen_map *map; /* what each has; NULL: it is not noted */
+    json_t *about;      /* the description in the last file, with the newest settings and models */
     char settings_hash[DW_HASH128_TEXT];
     dw_actor_settings *settings;
     dw_module *module;
@@ -74,6 +105,7 @@ typedef struct dw__thaw {
 } dw__thaw;
 
 const dw_snapshot_file *dw__thaw_last_file(const dw__thaw *t);
+bool dw__thaw_is_delta(const dw_snapshot_file *file);
 /* The tensor `name` of `file`, [n] or with `row` > 1 [n, row]; NULL: there is none.
  * Errors: DW_E_FORMAT (another type or shape). */
 dw_status dw__thaw_find_tensor(const dw_snapshot_file *file, const char *name, const char *dtype,

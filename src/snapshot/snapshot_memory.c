@@ -5,6 +5,9 @@
 #include "snapshot/snapshot_parts_internal.h"
 #include "wasm/instance_state.h"
 
+/* So many blocks of a delta begin where they can be mapped. */
+#define MAPPED_BLOCKS 64u
+
 static void memory_name(char *name, size_t capacity, size_t number, const char *part)
 {
     if (number == 0) {
@@ -120,6 +123,7 @@ static dw_status add_whole_memory(dw__freeze *f, size_t number, dw_error *err)
     if (runs != NULL) {
         status = dw__freeze_keep(f, runs, err);
     }
+    f->memories[number] = (dw__written_blocks){.runs = runs, .count = count};
     memory_name(name, sizeof name, number, ".runs");
     f->stats.memory_bytes += dw_memory_image_bytes(f->actor->images[number]);
     if (status == DW_OK) {
@@ -152,6 +156,45 @@ static const dw_block_run *runs_of(dw__freeze *f, const uint32_t *blocks, size_t
     return dw__freeze_keep(f, runs, err) == DW_OK ? runs : NULL;
 }
 
+/* The changed blocks with those that are carried, as one list in the place of `*blocks`. */
+static dw_status add_carried(dw__freeze *f, size_t number, uint32_t **blocks, size_t *count,
+                             dw_error *err)
+{
+    const dw_frozen_map *map = f->actor->frozen.map;
+    size_t more = 0;
+    size_t next = 0;
+    size_t made = 0;
+    for (size_t i = 0; f->carried != NULL && i < map->memories[number].count; i++) {
+        uint32_t file = dw_frozen_map_block(map, number, i);
+        more += file != DW_FROZEN_NONE && f->carried[file];
+    }
+    if (more == 0) {
+        return DW_OK;
+    }
+    uint32_t *all = dw_alloc(*count + more, sizeof *all);
+    if (all == NULL) {
+        return dw__freeze_no_memory(err);
+    }
+    for (size_t i = 0; i < map->memories[number].count; i++) {
+        uint32_t file = dw_frozen_map_block(map, number, i);
+        while (next < *count && (*blocks)[next] < i) {
+            all[made++] = (*blocks)[next++];
+        }
+        bool changed = next < *count && (*blocks)[next] == i;
+        if (changed || (file != DW_FROZEN_NONE && f->carried[file])) {
+            all[made++] = (uint32_t)i;
+            next += changed;
+        }
+    }
+    while (next < *count) {
+        all[made++] = (*blocks)[next++];
+    }
+    dw_free(*blocks);
+    *blocks = all;
+    *count = made;
+    return DW_OK;
+}
+
 /* The blocks that changed since the files were written. */
 static dw_status add_changed_memory(dw__freeze *f, size_t number, dw_error *err)
 {
@@ -162,10 +205,15 @@ static dw_status add_changed_memory(dw__freeze *f, size_t number, dw_error *err)
     dw_snapshot_tensor tensor = {.name = name, .dtype = "U32", .dimension_count = 1};
     dw_status status = dw_memory_image_changes(
         f->actor->images[number], f->actor->frozen.images[number], &blocks, &count, err);
+    f->stats.new_bytes += status == DW_OK ? count * DW_IMAGE_BLOCK_BYTES : 0;
+    if (status == DW_OK) {
+        status = add_carried(f, number, &blocks, &count, err);
+    }
     if (status != DW_OK || count == 0) {
         dw_free(blocks);
         return status;
     }
+    f->memories[number] = (dw__written_blocks){.blocks = blocks, .count = count};
     status = dw__freeze_keep(f, blocks, err);
     const dw_block_run *runs = status == DW_OK ? runs_of(f, blocks, count, &run_count, err) : NULL;
     if (runs == NULL) {
@@ -175,9 +223,9 @@ static dw_status add_changed_memory(dw__freeze *f, size_t number, dw_error *err)
     tensor.shape[0] = count;
     tensor.bytes = blocks;
     f->stats.memory_bytes += count * DW_IMAGE_BLOCK_BYTES;
-    f->stats.new_bytes += count * DW_IMAGE_BLOCK_BYTES;
     status = dw__freeze_tensor(f, &tensor, err);
-    return status == DW_OK ? add_data(f, number, runs, run_count, false, err) : status;
+    return status == DW_OK ? add_data(f, number, runs, run_count, count >= MAPPED_BLOCKS, err)
+                           : status;
 }
 
 dw_status dw__memories_save(dw__freeze *f, json_t *to, dw_error *err)
@@ -195,199 +243,254 @@ dw_status dw__memories_save(dw__freeze *f, json_t *to, dw_error *err)
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
-/* What the first file has of a memory. */
-typedef struct saved_memory {
-    const dw_snapshot_entry *data;
-    dw_block_runs runs; /* list NULL in files of version 1, which have every page */
-} saved_memory;
+/* A memory that is read, the newest file first. Of each block the file that has it, its place in
+ * the list of files and 1 (0: none has, it is zero), and its place among that file's blocks. */
+typedef struct block_reader {
+    const dw__thaw *t;
+    size_t number;
+    size_t limit;      /* blocks of the memory */
+    uint16_t *files;   /* [limit] */
+    uint32_t *places;  /* [limit] */
+    uint64_t *offsets; /* [t->file_count]: where in the file its blocks begin */
+} block_reader;
 
-static dw_status check_runs(const saved_memory *saved, const char *name, uint64_t blocks,
-                            dw_error *err)
+/* `count` blocks from `first` on are the ones from `place` on of the file, but for those that a
+ * newer one has. */
+static void take_blocks(block_reader *r, size_t file, size_t first, size_t count, size_t place)
 {
-    uint64_t end = 0;
-    uint64_t count = 0;
-    for (size_t i = 0; i < saved->runs.count; i++) {
-        const dw_block_run *run = &saved->runs.list[i];
-        if (run->count == 0 || run->first < end || (uint64_t)run->first + run->count > blocks) {
-            return dw_fail(err, DW_E_FORMAT,
-                           "%s: %u blocks from %u on at %zu, the memory has %llu and those before "
-                           "end at %llu",
-                           name, run->count, run->first, i, (unsigned long long)blocks,
-                           (unsigned long long)end);
+    for (size_t i = 0; i < count; i++) {
+        if (r->files[first + i] == 0) {
+            r->files[first + i] = (uint16_t)(file + 1);
+            r->places[first + i] = (uint32_t)(place + i);
         }
-        end = (uint64_t)run->first + run->count;
-        count += run->count;
     }
-    return saved->data != NULL && saved->data->shape[0] == count
-               ? DW_OK
-               : dw_fail(err, DW_E_FORMAT, "%s: %llu blocks, not as many have data", name,
-                         (unsigned long long)count);
 }
 
-/* Read `memory.runs`; *found: there is such a tensor. */
-static dw_status read_runs(const dw__thaw *t, size_t number, uint64_t pages, saved_memory *saved,
-                           bool *found, dw_error *err)
+/* Read [count] runs, which ascend and do not overlap, and take them. */
+static dw_status take_runs(block_reader *r, const char *name, const dw_block_run *runs,
+                           size_t count, const dw_snapshot_entry *data, dw_error *err)
+{
+    uint64_t end = 0;
+    uint64_t place = 0;
+    for (size_t i = 0; i < count; i++) {
+        const dw_block_run *run = &runs[i];
+        if (run->count == 0 || run->first < end || (uint64_t)run->first + run->count > r->limit) {
+            return dw_fail(err, DW_E_FORMAT,
+                           "%s: %u blocks from %u on at %zu, the memory has %zu and those before "
+                           "end at %llu",
+                           name, run->count, run->first, i, r->limit, (unsigned long long)end);
+        }
+        take_blocks(r, 0, run->first, run->count, (size_t)place);
+        end = (uint64_t)run->first + run->count;
+        place += run->count;
+    }
+    return data != NULL && data->shape[0] == place
+               ? DW_OK
+               : dw_fail(err, DW_E_FORMAT, "%s: %llu blocks, not as many have data", name,
+                         (unsigned long long)place);
+}
+
+/* `memory.runs` of a full snapshot; *found: there is such a tensor. */
+static dw_status read_runs(block_reader *r, bool *found, dw_error *err)
 {
     char name[DW__NAME_BYTES];
-    const dw_snapshot_entry *runs;
-    uint64_t blocks = pages * (DW__WASM_PAGE_BYTES / DW_IMAGE_BLOCK_BYTES);
-    memory_name(name, sizeof name, number, ".data");
-    dw_status status =
-        dw__thaw_find_tensor(t->files[0], name, "U8", DW_IMAGE_BLOCK_BYTES, &saved->data, err);
+    const dw_snapshot_entry *list;
+    const dw_snapshot_entry *data = NULL;
+    const dw_snapshot_file *from = r->t->files[0];
+    memory_name(name, sizeof name, r->number, ".data");
+    dw_status status = dw__thaw_find_tensor(from, name, "U8", DW_IMAGE_BLOCK_BYTES, &data, err);
     if (status != DW_OK) {
         return status;
     }
-    memory_name(name, sizeof name, number, ".runs");
-    status = dw__thaw_find_tensor(t->files[0], name, "U32", 2, &runs, err);
-    *found = status == DW_OK && runs != NULL;
+    memory_name(name, sizeof name, r->number, ".runs");
+    status = dw__thaw_find_tensor(from, name, "U32", 2, &list, err);
+    *found = status == DW_OK && list != NULL;
     if (!*found) {
         return status;
     }
-    if (runs->shape[0] > blocks) {
-        return dw_fail(err, DW_E_FORMAT, "%s: %llu runs, the memory has %llu blocks", name,
-                       (unsigned long long)runs->shape[0], (unsigned long long)blocks);
+    if (list->shape[0] > r->limit) {
+        return dw_fail(err, DW_E_FORMAT, "%s: %llu runs, the memory has %zu blocks", name,
+                       (unsigned long long)list->shape[0], r->limit);
     }
-    saved->runs.count = (size_t)runs->shape[0];
-    saved->runs.list = dw_alloc(saved->runs.count + 1, sizeof *saved->runs.list);
-    saved->runs.mapped = dw_alloc(saved->runs.count + 1, sizeof *saved->runs.mapped);
-    if (saved->runs.list == NULL || saved->runs.mapped == NULL) {
-        return dw_fail(err, DW_E_MEMORY, "no memory for %zu runs of blocks", saved->runs.count);
+    const size_t count = (size_t)list->shape[0];
+    dw_block_run *runs = dw_alloc(count + 1, sizeof *runs);
+    status = runs != NULL ? dw_snapshot_file_read(from, list, 0, (size_t)list->bytes, runs, err)
+                          : dw_fail(err, DW_E_MEMORY, "no memory for %zu runs of blocks", count);
+    if (status == DW_OK) {
+        status = take_runs(r, name, runs, count, data, err);
     }
-    status =
-        dw_snapshot_file_read(t->files[0], runs, 0, (size_t)runs->bytes, saved->runs.list, err);
-    return status == DW_OK ? check_runs(saved, name, blocks, err) : status;
+    r->offsets[0] = status == DW_OK ? data->offset : 0;
+    dw_free(runs);
+    return status;
 }
 
-/* All pages, as files of version 1 have them. */
-static dw_status whole_image(const dw__thaw *t, size_t number, uint64_t pages_max,
-                             dw_memory_image **image, dw_error *err)
+/* All pages, as full snapshots of version 1 have them. */
+static dw_status read_whole(block_reader *r, dw_error *err)
 {
     char name[DW__NAME_BYTES];
     const dw_snapshot_entry *tensor;
-    memory_name(name, sizeof name, number, "");
+    const size_t blocks = DW__WASM_PAGE_BYTES / DW_IMAGE_BLOCK_BYTES;
+    memory_name(name, sizeof name, r->number, "");
     dw_status status =
-        dw__thaw_find_tensor(t->files[0], name, "U8", DW__WASM_PAGE_BYTES, &tensor, err);
-    if (status == DW_OK && (tensor == NULL || tensor->shape[0] > pages_max)) {
+        dw__thaw_find_tensor(r->t->files[0], name, "U8", DW__WASM_PAGE_BYTES, &tensor, err);
+    if (status == DW_OK && (tensor == NULL || tensor->shape[0] > r->limit / blocks)) {
         status = dw_fail(err, DW_E_FORMAT, "%s: %s", name,
                          tensor == NULL ? "missing" : "larger than the memory it is of");
     }
-    return status == DW_OK ? dw_memory_image_of_file(image, dw_snapshot_file_fd(t->files[0]),
-                                                     tensor->offset, (size_t)tensor->bytes, err)
-                           : status;
+    if (status == DW_OK) {
+        r->offsets[0] = tensor->offset;
+        take_blocks(r, 0, 0, (size_t)tensor->shape[0] * blocks, 0);
+    }
+    return status;
 }
 
-/* What a delta changed, over the memory as its base had it. */
-static dw_status put_blocks(dw__thaw *t, const dw_snapshot_file *file, size_t number, dw_error *err)
+static dw_status read_full(block_reader *r, dw_error *err)
+{
+    bool found = false;
+    dw_status status = read_runs(r, &found, err);
+    return status == DW_OK && !found ? read_whole(r, err) : status;
+}
+
+static dw_status take_list(block_reader *r, size_t file, const char *name, const uint32_t *list,
+                           size_t count, dw_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (list[i] >= r->limit || (i > 0 && list[i] <= list[i - 1])) {
+            return dw_fail(err, DW_E_FORMAT, "%s: block %u at %zu, the memory has %zu", name,
+                           list[i], i, r->limit);
+        }
+        take_blocks(r, file, list[i], 1, i);
+    }
+    return DW_OK;
+}
+
+/* What a delta changed and no newer one did. */
+static dw_status read_delta(block_reader *r, size_t file, dw_error *err)
 {
     char name[DW__NAME_BYTES];
     const dw_snapshot_entry *blocks;
     const dw_snapshot_entry *data = NULL;
-    dw_region *region = dw_state_memory(t->actor->instance, number);
-    size_t limit = dw_region_committed_bytes(region) / DW_IMAGE_BLOCK_BYTES;
-    memory_name(name, sizeof name, number, ".blocks");
-    dw_status status = dw__thaw_find_tensor(file, name, "U32", 1, &blocks, err);
+    const dw_snapshot_file *from = r->t->files[file];
+    memory_name(name, sizeof name, r->number, ".blocks");
+    dw_status status = dw__thaw_find_tensor(from, name, "U32", 1, &blocks, err);
     if (status != DW_OK || blocks == NULL) {
         return status;
     }
-    memory_name(name, sizeof name, number, ".data");
-    status = dw__thaw_find_tensor(file, name, "U8", DW_IMAGE_BLOCK_BYTES, &data, err);
+    memory_name(name, sizeof name, r->number, ".data");
+    status = dw__thaw_find_tensor(from, name, "U8", DW_IMAGE_BLOCK_BYTES, &data, err);
     if (status == DW_OK &&
-        (data == NULL || data->shape[0] != blocks->shape[0] || blocks->shape[0] > limit)) {
+        (data == NULL || data->shape[0] != blocks->shape[0] || blocks->shape[0] > r->limit)) {
         status =
             dw_fail(err, DW_E_FORMAT, "%s: not as many blocks as are listed, or too many", name);
     }
-    uint32_t *list = status == DW_OK ? dw_alloc(limit + 1, sizeof *list) : NULL;
+    if (status != DW_OK) {
+        return status;
+    }
+    const size_t count = (size_t)blocks->shape[0];
+    uint32_t *list = dw_alloc(count + 1, sizeof *list);
+    status = list != NULL ? dw_snapshot_file_read(from, blocks, 0, (size_t)blocks->bytes, list, err)
+                          : dw_fail(err, DW_E_MEMORY, "no memory for a list of blocks");
     if (status == DW_OK) {
-        status = list != NULL
-                     ? dw_snapshot_file_read(file, blocks, 0, (size_t)blocks->bytes, list, err)
-                     : dw_fail(err, DW_E_MEMORY, "no memory for a list of blocks");
+        status = take_list(r, file, name, list, count, err);
     }
-    for (size_t i = 0; status == DW_OK && i < blocks->shape[0]; i++) {
-        if (list[i] >= limit || (i > 0 && list[i] <= list[i - 1])) {
-            status = dw_fail(err, DW_E_FORMAT, "%s: block %u at %zu, the memory has %zu", name,
-                             list[i], i, limit);
-        } else {
-            unsigned char *to = dw_region_base(region);
-            status = dw_snapshot_file_read(file, data, i * (uint64_t)DW_IMAGE_BLOCK_BYTES,
-                                           DW_IMAGE_BLOCK_BYTES,
-                                           to + (size_t)list[i] * DW_IMAGE_BLOCK_BYTES, err);
-        }
-    }
+    r->offsets[file] = data->offset;
     dw_free(list);
     return status;
 }
 
-/* The runs that the image does not map. */
-static dw_status put_runs(const dw__thaw *t, const saved_memory *saved, dw_region *region,
-                          bool *any, dw_error *err)
+/* Which file has which block, for the actor's next freezes. */
+static dw_status note_blocks(const block_reader *r, dw_error *err)
 {
-    uint64_t offset = 0;
     dw_status status = DW_OK;
-    for (size_t i = 0; i < saved->runs.count && status == DW_OK; i++) {
-        size_t bytes = (size_t)saved->runs.list[i].count * DW_IMAGE_BLOCK_BYTES;
-        unsigned char *to = (unsigned char *)dw_region_base(region) +
-                            (size_t)saved->runs.list[i].first * DW_IMAGE_BLOCK_BYTES;
-        if (!saved->runs.mapped[i]) {
-            *any = true;
-            status = dw_snapshot_file_read(t->files[0], saved->data, offset, bytes, to, err);
+    for (size_t i = 0; r->t->map != NULL && i < r->limit && status == DW_OK; i++) {
+        if (r->files[i] != 0) {
+            status = dw_frozen_map_set_block(r->t->map, r->number, i, r->files[i] - 1u, err);
         }
-        offset += bytes;
     }
     return status;
 }
 
-/* What the first file has, in the memory; *exact: the image is all of it. */
-static dw_status put_first(dw__thaw *t, size_t number, uint64_t pages, dw_memory_image **image,
-                           bool *exact, dw_error *err)
+/* Whether the block follows the one before it in the same file. */
+static bool follows(const block_reader *r, size_t i)
 {
-    saved_memory saved = {.data = NULL};
-    size_t bytes = (size_t)pages * DW__WASM_PAGE_BYTES;
-    bool has_runs = false;
-    bool any_read = false;
-    dw_status status = read_runs(t, number, pages, &saved, &has_runs, err);
-    if (status != DW_OK) {
-        goto out;
+    return i > 0 && r->files[i] == r->files[i - 1] && r->places[i] == r->places[i - 1] + 1;
+}
+
+static dw_status make_image(const block_reader *r, dw_memory_image **image, dw_error *err)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < r->limit; i++) {
+        count += r->files[i] != 0 && !follows(r, i);
     }
-    saved.runs.offset = has_runs ? saved.data->offset : 0;
-    status = has_runs ? dw_memory_image_of_runs(image, dw_snapshot_file_fd(t->files[0]), bytes,
-                                                &saved.runs, err)
-                      : whole_image(t, number, pages, image, err);
-    if (status != DW_OK) {
-        goto out;
+    dw_block_piece *pieces = dw_alloc(count + 1, sizeof *pieces);
+    if (pieces == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu parts of a memory", count);
     }
-    status = dw_state_memory_grow(t->actor->instance, number, bytes, err);
-    if (status != DW_OK) {
-        goto out;
+    dw_block_piece *next = pieces;
+    for (size_t i = 0; i < r->limit; i++) {
+        if (r->files[i] == 0) {
+            continue;
+        }
+        if (follows(r, i)) {
+            next[-1].count++;
+            continue;
+        }
+        const size_t file = r->files[i] - 1u;
+        *next++ = (dw_block_piece){.first = (uint32_t)i,
+                                   .count = 1,
+                                   .fd = dw_snapshot_file_fd(r->t->files[file]),
+                                   .offset = r->offsets[file] +
+                                             (uint64_t)r->places[i] * DW_IMAGE_BLOCK_BYTES};
     }
-    dw_region *region = dw_state_memory(t->actor->instance, number);
-    status = dw_memory_image_map(*image, region, err);
-    if (status == DW_OK) {
-        status = put_runs(t, &saved, region, &any_read, err);
-    }
-    *exact = !any_read;
-out:
-    dw_free(saved.runs.list);
-    dw_free(saved.runs.mapped);
+    dw_status status = dw_memory_image_of_pieces(image, r->limit * DW_IMAGE_BLOCK_BYTES, pieces,
+                                                 count, r->t->spare_files, err);
+    dw_free(pieces);
     return status;
+}
+
+static dw_status read_blocks_of(block_reader *r, dw_memory_image **image, dw_error *err)
+{
+    const bool has_full = !dw__thaw_is_delta(r->t->files[0]);
+    dw_status status = DW_OK;
+    for (size_t i = r->t->file_count; i > (has_full ? 1 : 0) && status == DW_OK; i--) {
+        status = read_delta(r, i - 1, err);
+    }
+    if (status == DW_OK && has_full) {
+        status = read_full(r, err);
+    }
+    if (status == DW_OK) {
+        status = note_blocks(r, err);
+    }
+    return status == DW_OK ? make_image(r, image, err) : status;
 }
 
 static dw_status read_memory(dw__thaw *t, size_t number, uint64_t pages, dw_error *err)
 {
+    const size_t bytes = (size_t)pages * DW__WASM_PAGE_BYTES;
+    block_reader r = {.t = t, .number = number, .limit = bytes / DW_IMAGE_BLOCK_BYTES};
     dw_memory_image *image = NULL;
-    bool exact = false;
-    dw_status status = put_first(t, number, pages, &image, &exact, err);
-    for (size_t i = 1; i < t->file_count && status == DW_OK; i++) {
-        status = put_blocks(t, t->files[i], number, err);
+    dw_status status = dw_state_memory_grow(t->actor->instance, number, bytes, err);
+    if (status != DW_OK) {
+        return status;
     }
-    if (status == DW_OK && t->file_count == 1 && exact) {
-        t->actor->images[number] = dw_memory_image_ref(image);
-    } else if (status == DW_OK) {
-        status =
-            dw_memory_image_take(&t->actor->images[number],
-                                 dw_state_memory(t->actor->instance, number), image, NULL, err);
+    r.files = dw_alloc(r.limit + 1, sizeof *r.files);
+    r.places = dw_alloc(r.limit + 1, sizeof *r.places);
+    r.offsets = dw_alloc(t->file_count, sizeof *r.offsets);
+    status = r.files != NULL && r.places != NULL && r.offsets != NULL
+                 ? read_blocks_of(&r, &image, err)
+                 : dw_fail(err, DW_E_MEMORY, "no memory for a list of blocks");
+    if (status == DW_OK) {
+        status = dw_memory_image_map(image, dw_state_memory(t->actor->instance, number), err);
+    }
+    if (status == DW_OK) {
+        t->actor->images[number] = image;
+        image = NULL;
     }
     dw_memory_image_unref(image);
-    t->stats.memory_bytes += pages * DW__WASM_PAGE_BYTES;
+    dw_free(r.files);
+    dw_free(r.places);
+    dw_free(r.offsets);
+    t->stats.memory_bytes += bytes;
     return status;
 }
 

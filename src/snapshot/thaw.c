@@ -3,6 +3,7 @@
 #include "snapshot/thaw.h"
 
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/alloc.h"
 #include "base/hash.h"
@@ -13,13 +14,33 @@
 
 /* ---- files -------------------------------------------------------------------------------- */
 
-static dw_status check_link(const dw__thaw *t, size_t index, dw_error *err)
+/* "": it is not known. */
+static const char *identity_of(const dw__thaw *t, size_t index)
+{
+    const char *identity = t->options->identities != NULL ? t->options->identities[index] : NULL;
+    return identity != NULL ? identity : "";
+}
+
+/* That it is the one that is meant; then what it builds upon need not be among the files. */
+static dw_status check_identity(const dw__thaw *t, size_t index, const char *wanted, dw_error *err)
+{
+    const char *own = dw_snapshot_file_identity(t->files[index]);
+    if (strcmp(own, wanted) != 0) {
+        return dw_fail(err, DW_E_FORMAT, "%.100s: it is snapshot %s, not %.40s",
+                       t->options->paths[index], own, wanted);
+    }
+    return index == 0 || dw__thaw_is_delta(t->files[index])
+               ? DW_OK
+               : dw_fail(err, DW_E_FORMAT, "%.100s: a full snapshot, only the first can be one",
+                         t->options->paths[index]);
+}
+
+/* That it is a delta upon the one before it, or full. */
+static dw_status check_base(const dw__thaw *t, size_t index, dw_error *err)
 {
     const dw_snapshot_file *file = t->files[index];
-    const char *kind = dw_snapshot_file_meta(file, "kind");
-    const char *base = kind != NULL && strcmp(kind, "delta") == 0
-                           ? dw_snapshot_file_meta(file, "base")
-                           : NULL; /* a full one */
+    const char *base =
+        dw__thaw_is_delta(file) ? dw_snapshot_file_meta(file, "base") : NULL; /* a full one */
     const char *path = t->options->paths[index];
     if (index == 0) {
         return base == NULL
@@ -32,37 +53,82 @@ static dw_status check_link(const dw__thaw *t, size_t index, dw_error *err)
                        path);
     }
     const char *before = dw_snapshot_file_identity(t->files[index - 1]);
-    if (strcmp(base, before) != 0) {
-        return dw_fail(err, DW_E_FORMAT, "%.100s: a delta upon %s, not upon %s", path, base,
-                       before);
+    return strcmp(base, before) == 0
+               ? DW_OK
+               : dw_fail(err, DW_E_FORMAT, "%.100s: a delta upon %s, not upon %s", path, base,
+                         before);
+}
+
+static dw_status check_link(const dw__thaw *t, size_t index, dw_error *err)
+{
+    const char *identity = identity_of(t, index);
+    dw_status status =
+        identity[0] != '\0' ? check_identity(t, index, identity, err) : check_base(t, index, err);
+    if (status != DW_OK || index == 0) {
+        return status;
     }
-    const char *module = dw_snapshot_file_meta(file, DW__META_MODULE);
+    const char *module = dw_snapshot_file_meta(t->files[index], DW__META_MODULE);
     const char *first = dw_snapshot_file_meta(t->files[0], DW__META_MODULE);
-    if (module == NULL || first == NULL || strcmp(module, first) != 0) {
-        return dw_fail(err, DW_E_FORMAT, "%.100s: of another module than its base", path);
+    return module != NULL && first != NULL && strcmp(module, first) == 0
+               ? DW_OK
+               : dw_fail(err, DW_E_FORMAT, "%.100s: of another module than its base",
+                         t->options->paths[index]);
+}
+
+static dw_status note_file(dw__thaw *t, size_t index, dw_error *err)
+{
+    uint32_t place;
+    return t->map != NULL ? dw_frozen_map_add_file(t->map, dw_snapshot_file_bytes(t->files[index]),
+                                                   &place, err)
+                          : DW_OK;
+}
+
+static dw_status make_lists(dw__thaw *t, dw_error *err)
+{
+    const size_t max = t->options->identities != NULL ? DW_FROZEN_FILES_MAX : DW__FILES_MAX;
+    if (t->options->path_count == 0 || t->options->path_count > max) {
+        return dw_fail(err, DW_E_LIMIT, "thaw: %zu files, from 1 to %zu are allowed",
+                       t->options->path_count, max);
     }
-    return DW_OK;
+    t->files = dw_alloc(t->options->path_count, sizeof(dw_snapshot_file *));
+    if (t->files == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for %zu files", t->options->path_count);
+    }
+    return t->options->identities != NULL && t->options->kv_type == NULL
+               ? dw_frozen_map_create(&t->map, err)
+               : DW_OK;
+}
+
+/* Those that stay open are not to use up the process's descriptors: the lowest is given first, so
+ * that a new one tells about how many there are. Past half of them all is read. */
+static void count_spare(dw__thaw *t)
+{
+    struct rlimit limit;
+    int highest = 0;
+    for (size_t i = 0; i < t->file_count; i++) {
+        int fd = dw_snapshot_file_fd(t->files[i]);
+        highest = fd > highest ? fd : highest;
+    }
+    const rlim_t half = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur / 2 : 0;
+    t->spare_files = half > (rlim_t)highest ? (size_t)((half - (rlim_t)highest) / 8) : 0;
 }
 
 static dw_status open_files(dw__thaw *t, dw_error *err)
 {
     unsigned flags = t->options->trusted ? 0 : DW_SNAPSHOT_VERIFY;
-    if (t->options->path_count == 0 || t->options->path_count > DW__FILES_MAX) {
-        return dw_fail(err, DW_E_LIMIT, "thaw: %zu files, from 1 to %d are allowed",
-                       t->options->path_count, DW__FILES_MAX);
-    }
-    for (size_t i = 0; i < t->options->path_count; i++) {
-        dw_status status = dw_snapshot_file_open(&t->files[i], t->options->paths[i], flags, err);
-        if (status != DW_OK) {
-            return status;
+    dw_status status = make_lists(t, err);
+    for (size_t i = 0; i < t->options->path_count && status == DW_OK; i++) {
+        status = dw_snapshot_file_open(&t->files[i], t->options->paths[i], flags, err);
+        if (status == DW_OK) {
+            t->file_count++;
+            status = check_link(t, i, err);
         }
-        t->file_count++;
-        status = check_link(t, i, err);
-        if (status != DW_OK) {
-            return status;
+        if (status == DW_OK) {
+            status = note_file(t, i, err);
         }
     }
-    return DW_OK;
+    count_spare(t);
+    return status;
 }
 
 /* A line of metadata that is JSON. */
@@ -96,9 +162,16 @@ static dw_status find_settings(dw__thaw *t, dw_error *err)
         at--;
     }
     const bool apart = dw_snapshot_file_meta(t->files[at - 1], DW__META_SETTINGS) != NULL;
-    dw_status status =
-        read_object(t, at - 1, apart ? DW__META_SETTINGS : DW__META_ACTOR, &found, err);
+    dw_status status = DW_OK;
+    if (at == t->file_count && !apart) {
+        found = json_incref(t->about);
+    } else {
+        status = read_object(t, at - 1, apart ? DW__META_SETTINGS : DW__META_ACTOR, &found, err);
+    }
     json_t *own = json_object();
+    if (status == DW_OK && t->map != NULL) {
+        t->map->settings = (uint32_t)(at - 1);
+    }
     if (status == DW_OK &&
         !(take_member(own, found, "settings") && take_member(own, found, "models") &&
           json_object_update(t->about, own) == 0 && dw__settings_hash(own, t->settings_hash))) {
@@ -226,6 +299,17 @@ static dw_status put_state(dw__thaw *t, dw_error *err)
     return status;
 }
 
+/* The actor goes on with what is known of its files. */
+static void take_map(dw__thaw *t)
+{
+    if (t->map != NULL && t->actor->frozen.identity[0] != '\0') {
+        t->map->newest = (uint32_t)(t->file_count - 1);
+        (void)dw_frozen_map_look(t->map, NULL); /* else files go one freeze later */
+        t->actor->frozen.map = t->map;
+        t->map = NULL;
+    }
+}
+
 static dw_status load(dw__thaw *t, dw_error *err)
 {
     dw_status status = open_files(t, err);
@@ -259,6 +343,7 @@ static dw_status load(dw__thaw *t, dw_error *err)
     if (status == DW_OK && t->options->kv_type == NULL) {
         (void)dw_actor_note_frozen(t->actor, dw_snapshot_file_identity(dw__thaw_last_file(t)),
                                    t->settings_hash, NULL);
+        take_map(t);
     }
     return status;
 }
@@ -272,6 +357,8 @@ static void release(dw__thaw *t)
     for (size_t i = 0; i < t->file_count; i++) {
         dw_snapshot_file_close(t->files[i]);
     }
+    dw_free(t->files);
+    dw_frozen_map_destroy(t->map);
 }
 
 static dw_status load_here(void *arg, dw_error *err)

@@ -4,7 +4,7 @@
 
 #include "wasm/guest_instance.h"
 
-/* Errors: dw_actor_thaw's. */
+/* With identities the actor knows which of its files holds what. Errors: dw_actor_thaw's. */
 dw_status dw_snapshot_thaw(dw_actor **out, dw_wasm_host *host, const dw_thaw_options *options,
                            dw_thaw_stats *stats, dw_error *err);
 

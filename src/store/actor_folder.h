@@ -36,7 +36,7 @@
 #include "journal/journal.h"
 
 #define DW_FOLDER_PATH_MAX 4096
-#define DW_SNAPSHOT_CHAIN_MAX 32
+#define DW_SNAPSHOT_CHAIN_MAX 4096
 
 typedef struct dw_actor_folder dw_actor_folder;
 
@@ -270,23 +270,34 @@ dw_status dw_actor_folder_list_tree(dw_actor_folder *folder, const char *id, dw_
 
 typedef struct dw_snapshot_row {
     uint64_t sequence;
-    uint64_t done;  /* number of the last message in its state */
-    uint64_t bytes; /* of the file */
+    uint64_t done;     /* number of the last message in its state */
+    uint64_t bytes;    /* written to the file */
+    char identity[33]; /* "": of a program before it was noted */
     bool full;
     bool pending; /* of a folder that was taken over: its effects are to be carried out */
+    bool drops;   /* others went with it: what was before cannot be gone back to */
 } dw_snapshot_row;
 
-/* An actor's snapshots: a full one and the deltas upon it. */
+/* An actor's snapshots: a full one and the deltas upon it, but for those that hold nothing of it
+ * any more. All zero: none. */
 typedef struct dw_snapshot_chain {
-    char paths[DW_SNAPSHOT_CHAIN_MAX][DW_FOLDER_PATH_MAX];
-    const char *list[DW_SNAPSHOT_CHAIN_MAX];     /* [count], to the paths */
-    dw_snapshot_row rows[DW_SNAPSHOT_CHAIN_MAX]; /* [count] */
+    const char **list;       /* [count]: paths */
+    const char **identities; /* [count], in the rows */
+    dw_snapshot_row *rows;   /* [count] */
     size_t count;
+    size_t path_count; /* of `list` */
+    size_t capacity;
     uint64_t sequence; /* of the last there was: the next has one more */
     uint64_t done;
     bool pending;    /* of the last */
     bool incomplete; /* DW_FOLDER_ACCEPT_OLDER: later ones are missing; the next is a full one */
 } dw_snapshot_chain;
+/* What it has allocated; it is empty then. */
+void dw_snapshot_chain_release(dw_snapshot_chain *chain);
+/* Keep those alone for which `takes` is true; the others' files stay. */
+void dw_snapshot_chain_select(dw_snapshot_chain *chain,
+                              bool (*takes)(void *user, const dw_snapshot_row *row), void *user);
+/* Into a chain that was read before, or is all zero; to be released, also after a failure. */
 /* Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_FORMAT (one is missing: which). */
 dw_status dw_actor_folder_read_chain(dw_actor_folder *folder, const char *id,
                                      dw_snapshot_chain *chain, dw_error *err);
@@ -428,14 +439,14 @@ dw_status dw_actor_folder_retry(dw_actor_folder *folder, const char *id, uint64_
 /* An actor that was made, and whose files were written. */
 typedef struct dw_new_actor {
     char id[DW_ACTOR_ID_CHARS + 1];
-    char module[65];                             /* SHA-256 */
-    const dw_descent *descent;                   /* NULL: none */
-    const dw_actor_traits *traits;               /* NULL: tenant "", which may do all */
-    const char *name;                            /* NULL: none */
-    const dw_actor_counts *counts;               /* NULL: none */
-    bool uses_module;                            /* dw_actor_folder_use_module was called for it */
-    bool keeps;                                  /* its first state, as freeze 1 */
-    dw_snapshot_row rows[DW_SNAPSHOT_CHAIN_MAX]; /* [row_count] */
+    char module[65];               /* SHA-256 */
+    const dw_descent *descent;     /* NULL: none */
+    const dw_actor_traits *traits; /* NULL: tenant "", which may do all */
+    const char *name;              /* NULL: none */
+    const dw_actor_counts *counts; /* NULL: none */
+    bool uses_module;              /* dw_actor_folder_use_module was called for it */
+    bool keeps;                    /* its first state, as freeze 1 */
+    dw_snapshot_row *rows;         /* [row_count]: until it is committed or taken back */
     size_t row_count;
     uint64_t inside;
     uint64_t timer_ms;
@@ -453,6 +464,9 @@ typedef struct dw_turn {
     char id[DW_ACTOR_ID_CHARS + 1];
     bool has_state; /* `snapshot` was written, and is the actor's state; false: `id` may be "" */
     dw_snapshot_row snapshot;
+    dw_snapshot_row *gone; /* [gone_count]: snapshots that hold nothing of it any more, by their
+                              `sequence`; freed when the turn is committed or taken back */
+    size_t gone_count;
     bool repeats;     /* its effects may have been carried out in part (dw_snapshot_row.pending) */
     uint64_t message; /* that is done; 0: none */
     const uint64_t *done; /* [done_count]: others that are, too */

@@ -122,6 +122,12 @@ dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *cha
                                 dw_snapshot_row *rows, dw_error *err);
 dw_status dw__snapshot_add(dw_journal_tx *tx, const char *id, const dw_snapshot_row *row,
                            dw_error *err);
+/* The first columns of a statement of snapshots. */
+void dw__snapshot_take(dw_query *query, dw_snapshot_row *row);
+/* The row of that sequence goes, which is filled in; its file is the caller's to remove then. */
+dw_status dw__snapshot_drop(dw_journal_tx *tx, const char *id, dw_snapshot_row *row, dw_error *err);
+/* false: its file may be there still. */
+bool dw__snapshot_unlink(const dw_actor_folder *folder, const char *id, const dw_snapshot_row *row);
 
 /* ---- folder_mail.c ---- */
 

@@ -49,13 +49,85 @@ static void path_of(const dw_actor_folder *folder, const char *id, const dw_snap
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-static void take_snapshot(dw_query *query, dw_snapshot_row *row)
+void dw__snapshot_take(dw_query *query, dw_snapshot_row *row)
 {
     *row = (dw_snapshot_row){.sequence = dw_query_get_u64(query, 0),
                              .done = dw_query_get_u64(query, 1),
                              .full = dw_query_get_i64(query, 2) != 0,
                              .pending = dw_query_get_i64(query, 3) != 0,
-                             .bytes = (uint64_t)dw_query_get_i64(query, 4)};
+                             .bytes = (uint64_t)dw_query_get_i64(query, 4),
+                             .drops = dw_query_get_i64(query, 6) != 0};
+    (void)snprintf(row->identity, sizeof row->identity, "%s", dw_query_get_text(query, 5));
+}
+
+static void forget_paths(dw_snapshot_chain *chain)
+{
+    for (size_t i = 0; i < chain->path_count; i++) {
+        dw_free((void *)(uintptr_t)chain->list[i]);
+    }
+    chain->path_count = 0;
+}
+
+void dw_snapshot_chain_release(dw_snapshot_chain *chain)
+{
+    forget_paths(chain);
+    dw_free(chain->list);
+    dw_free(chain->identities);
+    dw_free(chain->rows);
+    *chain = (dw_snapshot_chain){.count = 0};
+}
+
+/* Room for one more row, with a path. */
+static dw_status make_room(dw_snapshot_chain *chain, dw_error *err)
+{
+    const size_t needed = chain->count + 1;
+    if (needed <= chain->capacity) {
+        return DW_OK;
+    }
+    const size_t capacity = needed < 16 ? 16 : 2 * needed;
+    dw_snapshot_row *rows = dw_realloc(chain->rows, capacity, sizeof *rows);
+    chain->rows = rows != NULL ? rows : chain->rows;
+    const char **list = dw_realloc(chain->list, capacity, sizeof *list);
+    chain->list = list != NULL ? list : chain->list;
+    const char **identities = dw_realloc(chain->identities, capacity, sizeof *identities);
+    chain->identities = identities != NULL ? identities : chain->identities;
+    if (rows == NULL || list == NULL || identities == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+    }
+    chain->capacity = capacity;
+    for (size_t i = 0; i < chain->count; i++) { /* the rows have moved */
+        identities[i] = rows[i].identity;
+    }
+    return DW_OK;
+}
+
+static dw_status add_path(dw_snapshot_chain *chain, const char *path, dw_error *err)
+{
+    char *own = dw_strdup(path);
+    if (own == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a path");
+    }
+    chain->identities[chain->path_count] = chain->rows[chain->path_count].identity;
+    chain->list[chain->path_count++] = own;
+    return DW_OK;
+}
+
+void dw_snapshot_chain_select(dw_snapshot_chain *chain,
+                              bool (*takes)(void *user, const dw_snapshot_row *row), void *user)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < chain->count; i++) {
+        if (!takes(user, &chain->rows[i])) {
+            dw_free((void *)(uintptr_t)chain->list[i]);
+            continue;
+        }
+        chain->rows[kept] = chain->rows[i];
+        chain->list[kept] = chain->list[i];
+        chain->identities[kept] = chain->rows[kept].identity;
+        kept++;
+    }
+    chain->count = kept;
+    chain->path_count = kept;
 }
 
 typedef struct chain_search {
@@ -70,6 +142,7 @@ static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
     dw_actor_row row;
     bool found = false;
     chain->count = 0;
+    forget_paths(chain);
     dw_status status = dw__row_read(tx, search->id, &row, NULL, err);
     if (status != DW_OK) {
         return status;
@@ -82,7 +155,11 @@ static dw_status read_rows(void *user, dw_journal_tx *tx, dw_error *err)
             return dw_fail(err, DW_E_LIMIT, "actor %s: more than %d snapshots", search->id,
                            DW_SNAPSHOT_CHAIN_MAX);
         }
-        take_snapshot(query, &chain->rows[chain->count++]);
+        status = make_room(chain, err);
+        if (status != DW_OK) {
+            return status;
+        }
+        dw__snapshot_take(query, &chain->rows[chain->count++]);
     }
     return status;
 }
@@ -97,25 +174,47 @@ static bool is_there(int actors, const char *id, const dw_snapshot_row *row)
     return faccessat(actors, name, F_OK, 0) == 0;
 }
 
+/* Up to this place others went with a later one, which the state before that did not need either:
+ * what is missing there is not needed. */
+static size_t dropped_end(const dw_snapshot_chain *chain)
+{
+    size_t end = chain->count;
+    while (end > 0 && !chain->rows[end - 1].drops) {
+        end--;
+    }
+    return end;
+}
+
+/* Whether nothing is missing between the row and the one before. */
+static bool follows(const dw_snapshot_chain *chain, size_t index)
+{
+    const dw_snapshot_row *row = &chain->rows[index];
+    return index == 0 ? row->full : row->sequence == chain->rows[index - 1].sequence + 1;
+}
+
 /* How many of the snapshots follow each other without a gap, and are there. `actors` is that
  * folder's descriptor, or -1: paths are made, too. */
 static dw_status count_joined(dw_actor_folder *folder, const char *id, int actors,
                               dw_snapshot_chain *chain, size_t *joined, dw_error *err)
 {
+    char path[DW_FOLDER_PATH_MAX];
     size_t count = 0;
-    while (count < chain->count &&
-           (count == 0 || chain->rows[count].sequence == chain->rows[count - 1].sequence + 1)) {
+    *joined = 0;
+    const size_t dropped = dropped_end(chain);
+    while (count < chain->count && (count < dropped || follows(chain, count))) {
         if (actors < 0) {
-            path_of(folder, id, &chain->rows[count], chain->paths[count]);
-            chain->list[count] = chain->paths[count];
+            path_of(folder, id, &chain->rows[count], path);
         }
-        if (actors >= 0 ? !is_there(actors, id, &chain->rows[count])
-                        : access(chain->paths[count], F_OK) != 0) {
+        if (actors >= 0 ? !is_there(actors, id, &chain->rows[count]) : access(path, F_OK) != 0) {
             if (errno != ENOENT) {
-                path_of(folder, id, &chain->rows[count], chain->paths[count]);
-                return dw__folder_fail("reading", chain->paths[count], err);
+                path_of(folder, id, &chain->rows[count], path);
+                return dw__folder_fail("reading", path, err);
             }
             break;
+        }
+        dw_status status = actors < 0 ? add_path(chain, path, err) : DW_OK;
+        if (status != DW_OK) {
+            return status;
         }
         count++;
     }
@@ -145,19 +244,29 @@ static dw_status settle(dw_actor_folder *folder, const char *id, int actors,
         chain->count = 0;
         return status;
     }
-    if (joined == 0 || !chain->rows[0].full) {
+    if (joined == 0 || joined + 1 < dropped_end(chain)) {
+        char name[DW__SNAPSHOT_NAME_BYTES] = "";
+        if (joined < chain->count && dropped_end(chain) > 0) {
+            dw__snapshot_file_name(name, &chain->rows[joined]);
+        }
         chain->count = 0;
         return dw_fail(err, DW_E_FORMAT,
-                       "actor %s: the full snapshot that its state builds upon is missing, and "
-                       "with it its state",
-                       id);
+                       name[0] == '\0'
+                           ? "actor %s: the full snapshot that its state builds upon is missing, "
+                             "and with it its state%s"
+                           : "actor %s: a snapshot that its state builds upon is missing, and with "
+                             "it its state: %s",
+                       id, name);
     }
     const dw_snapshot_row *last = &chain->rows[joined - 1];
+    const uint64_t missing = joined < chain->count && joined < dropped_end(chain)
+                                 ? chain->rows[joined].sequence
+                                 : last->sequence + 1;
     chain->incomplete = last->sequence < chain->sequence;
     chain->count = joined;
     if (chain->incomplete && !folder->accept_older) {
         chain->count = 0;
-        return fail_missing(id, last->sequence + 1, last, err);
+        return fail_missing(id, missing, last, err);
     }
     chain->done = last->done;
     chain->pending = last->pending;
@@ -185,21 +294,25 @@ typedef struct page {
     dw_actor_item *items; /* [count] */
     size_t max;
     size_t count;
-    dw_snapshot_chain *chain; /* of the one at hand */
-    int actors;               /* that folder's descriptor */
+    dw_snapshot_chain chain; /* of the one at hand */
+    int actors;              /* that folder's descriptor */
 } page;
 
 /* The item's snapshots, which `query` is at, up to those of another actor. */
 static dw_status read_item(page *p, dw_actor_item *item, dw_query *query, bool *more, dw_error *err)
 {
-    dw_snapshot_chain *chain = p->chain;
+    dw_snapshot_chain *chain = &p->chain;
     const uint64_t actor = dw__id_number(item->row.id);
     dw_status status = DW_OK;
     chain->count = 0;
     chain->sequence = item->row.sequence;
-    while (status == DW_OK && *more && dw_query_get_u64(query, 5) <= actor) {
-        if (dw_query_get_u64(query, 5) == actor && chain->count < DW_SNAPSHOT_CHAIN_MAX) {
-            take_snapshot(query, &chain->rows[chain->count++]);
+    while (status == DW_OK && *more && dw_query_get_u64(query, 7) <= actor) {
+        if (dw_query_get_u64(query, 7) == actor && chain->count < DW_SNAPSHOT_CHAIN_MAX) {
+            status = make_room(chain, err);
+            if (status != DW_OK) {
+                return status;
+            }
+            dw__snapshot_take(query, &chain->rows[chain->count++]);
         }
         status = dw_query_next(query, more, err);
     }
@@ -247,27 +360,23 @@ dw_status dw_actor_folder_page(dw_actor_folder *folder, const char *from, dw_act
     if (p.actors < 0) {
         return dw__folder_fail("reading", path, err);
     }
-    p.chain = dw_alloc(1, sizeof *p.chain);
-    if (p.chain == NULL) {
-        dw_os_close(p.actors);
-        return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
-    }
     dw_status status = dw_journal_read(folder->journal, read_page, &p, err);
     *count = status == DW_OK ? p.count : 0;
     dw_os_close(p.actors);
-    dw_free(p.chain);
+    dw_snapshot_chain_release(&p.chain);
     return status;
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
+/* Who has counted what was written has set it: holes take no room. */
 static dw_status read_size(const char *path, uint64_t *bytes, dw_error *err)
 {
     struct stat info;
     if (stat(path, &info) != 0) {
         return dw__folder_fail("reading", path, err);
     }
-    *bytes = (uint64_t)info.st_size;
+    *bytes = *bytes != 0 ? *bytes : (uint64_t)info.st_size;
     return DW_OK;
 }
 
@@ -296,12 +405,17 @@ dw_status dw_actor_folder_add_snapshot(dw_actor_folder *folder, dw_snapshot_chai
     }
     if (row->full) {
         chain->count = 0;
+        forget_paths(chain);
     }
-    DW_ASSERT(chain->count < DW_SNAPSHOT_CHAIN_MAX);
-    size_t at = chain->count++;
-    chain->rows[at] = *row;
-    (void)snprintf(chain->paths[at], sizeof chain->paths[at], "%s", path);
-    chain->list[at] = chain->paths[at];
+    status = make_room(chain, err);
+    if (status == DW_OK) {
+        chain->rows[chain->count] = *row;
+        status = add_path(chain, path, err);
+    }
+    if (status != DW_OK) {
+        return status;
+    }
+    chain->count++;
     chain->sequence = row->sequence;
     chain->done = row->done;
     chain->pending = row->pending;
@@ -316,18 +430,20 @@ dw_status dw__folder_link_chain(const char *folder, const dw_snapshot_chain *cha
     for (size_t i = 0; i < chain->count; i++) {
         char name[DW__SNAPSHOT_NAME_BYTES];
         char path[DW_FOLDER_PATH_MAX];
-        rows[i] =
-            (dw_snapshot_row){.sequence = i + 1, .full = i == 0, .bytes = chain->rows[i].bytes};
+        rows[i] = chain->rows[i];
+        rows[i].sequence = i + 1;
+        rows[i].done = 0;
+        rows[i].pending = false;
         dw__snapshot_file_name(name, &rows[i]);
         if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path) {
             return dw_fail(err, DW_E_LIMIT, "%.150s: a longer path than %zu bytes", folder,
                            sizeof path - 1);
         }
-        if (link(chain->paths[i], path) == 0) {
+        if (link(chain->list[i], path) == 0) {
             continue;
         }
         /* Not every file system has links. */
-        dw_status status = dw__folder_copy_file(chain->paths[i], path, err);
+        dw_status status = dw__folder_copy_file(chain->list[i], path, err);
         if (status != DW_OK) {
             return status;
         }
@@ -362,7 +478,34 @@ dw_status dw__snapshot_add(dw_journal_tx *tx, const char *id, const dw_snapshot_
     dw_query_i64(query, row->full);
     dw_query_i64(query, row->pending);
     dw_query_i64(query, (int64_t)row->bytes);
+    dw_query_text(query, row->identity);
+    dw_query_i64(query, row->drops);
     return dw_query_run(query, err);
+}
+
+dw_status dw__snapshot_drop(dw_journal_tx *tx, const char *id, dw_snapshot_row *row, dw_error *err)
+{
+    bool found = false;
+    const uint64_t sequence = row->sequence;
+    dw_query *query = dw_journal_query(tx, DW__SQL_SNAPSHOT);
+    dw_query_u64(query, dw__id_number(id));
+    dw_query_u64(query, sequence);
+    dw_status status = dw_query_next(query, &found, err);
+    if (status != DW_OK || !found) {
+        return status;
+    }
+    dw__snapshot_take(query, row);
+    query = dw_journal_query(tx, DW__SQL_DROP_SNAPSHOT);
+    dw_query_u64(query, dw__id_number(id));
+    dw_query_u64(query, sequence);
+    return dw_query_run(query, err);
+}
+
+bool dw__snapshot_unlink(const dw_actor_folder *folder, const char *id, const dw_snapshot_row *row)
+{
+    char path[DW_FOLDER_PATH_MAX];
+    path_of(folder, id, row, path);
+    return unlink(path) == 0 || errno == ENOENT;
 }
 
 /* ---- new actors ---------------------------------------------------------------------------- */
@@ -391,6 +534,12 @@ dw_status dw_actor_folder_make(dw_actor_folder *folder, dw_new_actor *made,
     }
     if (status == DW_OK) {
         status = dw__folder_make(place, err);
+    }
+    if (status == DW_OK) { /* one more is to be written */
+        made->rows = dw_alloc((chain != NULL ? chain->count : 0) + 1, sizeof *made->rows);
+        status = made->rows != NULL
+                     ? DW_OK
+                     : dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
     }
     if (status == DW_OK && chain != NULL) {
         status = dw__folder_link_chain(place, chain, made->rows, err);

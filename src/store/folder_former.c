@@ -164,6 +164,10 @@ static dw_status take_chain(takeover *t, dw_error *err)
                        DW_SNAPSHOT_CHAIN_MAX);
     }
     t->made.row_count = t->snapshot_count - first;
+    t->made.rows = dw_alloc(t->made.row_count + 1, sizeof *t->made.rows);
+    if (t->made.rows == NULL) {
+        return dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+    }
     for (size_t i = first; i < t->snapshot_count && status == DW_OK; i++) {
         t->made.rows[i - first] = t->snapshots[i];
         status = read_bytes(t, &t->made.rows[i - first], err);
@@ -294,7 +298,7 @@ static dw_status take_mail(takeover *t, uint64_t done, dw_error *err)
     return dw_query_run(query, err);
 }
 
-static dw_status take_actor(takeover *t, const char *id, dw_error *err)
+static dw_status take_rows(takeover *t, const char *id, dw_error *err)
 {
     char path[DW_FOLDER_PATH_MAX];
     uint64_t newest = 0;
@@ -332,6 +336,14 @@ static dw_status take_actor(takeover *t, const char *id, dw_error *err)
         status = read_attempts(t, ".attempts", &attempts, &found, err);
     }
     return status == DW_OK && found ? dw__attempts_note(t->tx, id, &attempts, err) : status;
+}
+
+static dw_status take_actor(takeover *t, const char *id, dw_error *err)
+{
+    dw_status status = take_rows(t, id, err);
+    dw_free(t->made.rows);
+    t->made.rows = NULL;
+    return status;
 }
 
 /* ---- the folder ---------------------------------------------------------------------------- */

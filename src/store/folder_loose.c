@@ -3,6 +3,7 @@
  * those that ended. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -55,13 +56,31 @@ static dw_status forget_work(void *user, dw_journal_tx *tx, dw_error *err)
 
 /* ---- sweeping ------------------------------------------------------------------------------ */
 
+typedef char file_name[DW__SNAPSHOT_NAME_BYTES];
+
 typedef struct sweep {
     dw_actor_folder *folder;
     const char *id;
-    bool exists; /* the actor; else its folder goes */
-    char names[DW_SNAPSHOT_CHAIN_MAX + DW_FOLDER_KEPT_MAX][DW__SNAPSHOT_NAME_BYTES];
+    bool exists;      /* the actor; else its folder goes */
+    file_name *names; /* [count], sorted */
     size_t count;
+    size_t capacity;
 } sweep;
+
+/* Room for one more; NULL: no memory. */
+static file_name *next_name(sweep *s, dw_error *err)
+{
+    if (!DW_ARRAY_RESERVE(s->names, s->capacity, s->count + 1, SIZE_MAX)) {
+        (void)dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots");
+        return NULL;
+    }
+    return &s->names[s->count++];
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
 
 static dw_status read_names(void *user, dw_journal_tx *tx, dw_error *err)
 {
@@ -76,21 +95,29 @@ static dw_status read_names(void *user, dw_journal_tx *tx, dw_error *err)
     }
     dw_query *query = dw_journal_query(tx, DW__SQL_SNAPSHOTS);
     dw_query_u64(query, dw__id_number(s->id));
-    while ((status = dw_query_next(query, &found, err)) == DW_OK && found &&
-           s->count < DW_SNAPSHOT_CHAIN_MAX) {
-        const dw_snapshot_row snapshot = {.sequence = dw_query_get_u64(query, 0),
-                                          .done = dw_query_get_u64(query, 1),
-                                          .full = dw_query_get_i64(query, 2) != 0,
-                                          .pending = dw_query_get_i64(query, 3) != 0};
-        dw__snapshot_file_name(s->names[s->count++], &snapshot);
-    }
-    if (status == DW_OK) {
-        uint64_t kept[DW_FOLDER_KEPT_MAX];
-        size_t kept_count = 0;
-        status = dw__kept_read(tx, s->id, kept, &kept_count, err);
-        for (size_t i = 0; i < kept_count; i++) {
-            dw__kept_file_name(s->names[s->count++], kept[i]);
+    while ((status = dw_query_next(query, &found, err)) == DW_OK && found) {
+        dw_snapshot_row snapshot;
+        file_name *name = next_name(s, err);
+        if (name == NULL) {
+            return DW_E_MEMORY;
         }
+        dw__snapshot_take(query, &snapshot);
+        dw__snapshot_file_name(*name, &snapshot);
+    }
+    uint64_t kept[DW_FOLDER_KEPT_MAX];
+    size_t kept_count = 0;
+    if (status == DW_OK) {
+        status = dw__kept_read(tx, s->id, kept, &kept_count, err);
+    }
+    for (size_t i = 0; i < kept_count && status == DW_OK; i++) {
+        file_name *name = next_name(s, err);
+        if (name == NULL) {
+            return DW_E_MEMORY;
+        }
+        dw__kept_file_name(*name, kept[i]);
+    }
+    if (s->count > 0) {
+        qsort(s->names, s->count, sizeof *s->names, compare_names);
     }
     return status;
 }
@@ -99,10 +126,9 @@ static dw_status sweep_name(void *user, const char *name, dw_error *err)
 {
     sweep *s = user;
     char path[DW_FOLDER_PATH_MAX];
-    for (size_t i = 0; i < s->count; i++) {
-        if (strcmp(s->names[i], name) == 0) {
-            return DW_OK;
-        }
+    if (s->count > 0 &&
+        bsearch(name, s->names, s->count, sizeof *s->names, compare_names) != NULL) {
+        return DW_OK;
     }
     dw__folder_join(s->folder, path, DW__FOLDER_ACTORS, s->id, name);
     if (unlink(path) == 0 || errno == ENOENT) {
@@ -130,6 +156,7 @@ dw_status dw__folder_sweep(dw_actor_folder *folder, const char *id, dw_error *er
                            : dw__folder_remove_tree(path, err);
         status = status == DW_E_NOT_FOUND ? DW_OK : status;
     }
+    dw_free(s->names);
     dw_free(s);
     return status;
 }

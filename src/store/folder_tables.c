@@ -101,12 +101,17 @@ static const char version_3[] =
     " WHEN NEW.tenant <> OLD.tenant BEGIN"
     " DELETE FROM member WHERE actor = NEW.id; END;";
 
-static const char *const upgrades[] = {version_1, version_2, version_3};
+/* What a snapshot is, and whether others went with it (folder_chain.c). */
+static const char version_4[] = "ALTER TABLE snapshot ADD COLUMN identity TEXT NOT NULL DEFAULT '';"
+                                "ALTER TABLE snapshot ADD COLUMN drops INTEGER NOT NULL DEFAULT 0;";
+
+static const char *const upgrades[] = {version_1, version_2, version_3, version_4};
 
 #define ACTOR_COLUMNS                                                                              \
     "id, parent, depth, head, module, sequence, done, numbered, waiting, aside, inside, timer_ms," \
     " tenant, capabilities, priority, supervision, failures_max, pinned, policy,"                  \
     " name, failures, counters"
+#define SNAPSHOT_COLUMNS "sequence, done, whole, pending, bytes, identity, drops"
 #define MESSAGE_COLUMNS                                                                            \
     "number, sender, effect, cause, caused, aside, attempts, reason, length(content)"
 
@@ -161,11 +166,14 @@ static const char *const statements[DW__SQL_COUNT] = {
                      "WHERE ancestor = ?1 ORDER BY 1",
     [DW__SQL_ANCESTORS] = "SELECT ancestor FROM ancestor WHERE actor = ?1 ORDER BY distance",
     [DW__SQL_ADD_ANCESTOR] = "INSERT INTO ancestor VALUES(?1, ?2, ?3)",
-    [DW__SQL_SNAPSHOTS] = "SELECT sequence, done, whole, pending, bytes FROM snapshot "
+    [DW__SQL_SNAPSHOTS] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot "
                           "WHERE actor = ?1 ORDER BY sequence",
-    [DW__SQL_SNAPSHOT_PAGE] = "SELECT sequence, done, whole, pending, bytes, actor FROM snapshot "
+    [DW__SQL_SNAPSHOT_PAGE] = "SELECT " SNAPSHOT_COLUMNS ", actor FROM snapshot "
                               "WHERE actor >= ?1 ORDER BY actor, sequence",
-    [DW__SQL_ADD_SNAPSHOT] = "INSERT INTO snapshot VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [DW__SQL_ADD_SNAPSHOT] = "INSERT INTO snapshot VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [DW__SQL_SNAPSHOT] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot "
+                         "WHERE actor = ?1 AND sequence = ?2",
+    [DW__SQL_DROP_SNAPSHOT] = "DELETE FROM snapshot WHERE actor = ?1 AND sequence = ?2",
     [DW__SQL_DROP_SNAPSHOTS] = "DELETE FROM snapshot WHERE actor = ?1",
     [DW__SQL_WAITING] = "SELECT " MESSAGE_COLUMNS " FROM message "
                         "WHERE actor = ?1 AND aside = 0 ORDER BY number LIMIT ?2",

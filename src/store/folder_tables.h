@@ -48,6 +48,8 @@ typedef enum dw__folder_statement {
     DW__SQL_SNAPSHOTS,
     DW__SQL_SNAPSHOT_PAGE,
     DW__SQL_ADD_SNAPSHOT,
+    DW__SQL_SNAPSHOT,
+    DW__SQL_DROP_SNAPSHOT,
     DW__SQL_DROP_SNAPSHOTS,
     DW__SQL_KEPT,
     DW__SQL_KEEP,

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "store/actor_folder_internal.h"
 
 /* ---- the transaction ----------------------------------------------------------------------- */
@@ -27,6 +28,9 @@ static dw_status write_state(dw_journal_tx *tx, const dw_turn *turn, dw_error *e
     dw_status status = DW_OK;
     if (turn->snapshot.full) {
         status = run_for(tx, DW__SQL_DROP_SNAPSHOTS, turn->id, err);
+    }
+    for (size_t i = 0; i < turn->gone_count && !turn->snapshot.full && status == DW_OK; i++) {
+        status = dw__snapshot_drop(tx, turn->id, &turn->gone[i], err);
     }
     if (status == DW_OK) {
         status = dw__snapshot_add(tx, turn->id, &turn->snapshot, err);
@@ -193,6 +197,7 @@ void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn)
     }
     for (size_t i = 0; i < turn->made_count; i++) {
         dw__folder_unuse_module(folder, &turn->made[i]);
+        dw_free(turn->made[i].rows);
     }
     if (!turn->has_state) {
         return;
@@ -209,7 +214,12 @@ void dw_actor_folder_committed(dw_actor_folder *folder, const dw_turn *turn)
         clean = dw__folder_release_module(folder, turn->module) && clean;
     } else if (turn->snapshot.full || turn->keeps != 0) {
         clean = dw__folder_sweep(folder, turn->id, NULL) == DW_OK;
+    } else {
+        for (size_t i = 0; i < turn->gone_count; i++) {
+            clean = dw__snapshot_unlink(folder, turn->id, &turn->gone[i]) && clean;
+        }
     }
+    dw_free(turn->gone);
     dw_actor_folder_tried(folder, turn->id, clean);
 }
 
@@ -223,11 +233,13 @@ void dw_actor_folder_take_back(dw_actor_folder *folder, const dw_turn *turn)
             clean = dw__folder_release_module(folder, turn->next_module) && clean;
         }
         dw_actor_folder_tried(folder, turn->id, clean);
+        dw_free(turn->gone);
     }
     for (size_t i = 0; i < turn->made_count; i++) {
         dw__folder_unuse_module(folder, &turn->made[i]);
         bool released = dw__folder_release_module(folder, turn->made[i].module);
         memcpy(name.id, turn->made[i].id, sizeof name.id);
         dw__folder_sweep_all(folder, &name, 1, released);
+        dw_free(turn->made[i].rows);
     }
 }

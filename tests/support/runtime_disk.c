@@ -602,10 +602,9 @@ static dw_status k_thaw(void *user, dw__record *record, const char *id, uint64_t
     }
     sim_state *state = calloc(1, sizeof *state);
     *state = number != 0 ? row->kept[at].state : row->state;
-    *thawed = (dw__thawed){
-        .given = state,
-        .seed = sim_make_seed(s),
-        .kept = {.sequence = row->sequence, .done = row->done, .count = 1, .whole_bytes = 1}};
+    *thawed = (dw__thawed){.given = state,
+                           .seed = sim_make_seed(s),
+                           .kept = {.sequence = row->sequence, .done = row->done, .count = 1}};
     return DW_OK;
 }
 
@@ -643,7 +642,6 @@ static dw_status k_make(void *user, const dw__making *making, dw_error *err)
     if (status == DW_OK) {
         write_file(user, body->id, 1, &body->state);
         making->made->row_count = 1;
-        making->made->rows[0].sequence = 1;
         *making->kept = (dw__kept){.sequence = 1, .count = 1};
     }
     return status;

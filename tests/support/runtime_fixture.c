@@ -207,7 +207,9 @@ void request_run(runtime_fixture *f)
 
 typedef struct path_list {
     char texts[PATHS_MAX][512];
-    const char *list[PATHS_MAX]; /* [count] */
+    char names[PATHS_MAX][33];
+    const char *list[PATHS_MAX];       /* [count] */
+    const char *identities[PATHS_MAX]; /* [count] */
     size_t count;
 } path_list;
 
@@ -220,6 +222,20 @@ static void take_path(void *user, const char *path)
     paths->count++;
 }
 
+/* Which snapshots they are: what is between them may be gone. */
+static void read_identities(path_list *paths)
+{
+    for (size_t i = 0; i < paths->count; i++) {
+        dw_snapshot_file *file = NULL;
+        dw_snapshot_file_info info = {.struct_bytes = sizeof info};
+        assert_int_equal(dw_snapshot_file_open(&file, paths->list[i], 0, NULL), DW_OK);
+        dw_snapshot_file_get_info(file, &info);
+        (void)snprintf(paths->names[i], sizeof paths->names[i], "%s", info.identity);
+        paths->identities[i] = paths->names[i];
+        dw_snapshot_file_close(file);
+    }
+}
+
 static dw_status find_module(void *user, const char *sha256, dw_module **module, dw_error *err)
 {
     return dw_runtime_find_module(((runtime_fixture *)user)->runtime, sha256, module, err);
@@ -230,9 +246,11 @@ dw_status runtime_copy(runtime_fixture *f, const char *id, dw_actor **actor, dw_
     path_list paths = {.count = 0};
     *actor = NULL;
     dw_status status = dw_runtime_list_paths(f->runtime, id, take_path, &paths, error);
+    read_identities(&paths);
     const dw_thaw_options options = {.struct_bytes = sizeof options,
                                      .paths = paths.list,
                                      .path_count = paths.count,
+                                     .identities = paths.identities,
                                      .find_model = find_model,
                                      .find_module = find_module,
                                      .find_user = f,

@@ -66,7 +66,7 @@ typedef struct rows {
     size_t module_count;
     char ids[64][DW_ACTOR_ID_CHARS + 1]; /* [id_count] */
     size_t id_count;
-    int64_t wrong[9];
+    int64_t wrong[10];
 } rows;
 
 /* Each counts what must not be. */
@@ -78,9 +78,13 @@ static const char *const faults[] = {
     "SELECT count(*) FROM snapshot WHERE actor NOT IN (SELECT id FROM actor)",
     "SELECT abs(actors - (SELECT count(*) FROM actor)) FROM total",
     "SELECT count(*) FROM actor AS a WHERE waiting + aside <> (SELECT count(*) FROM message "
-    "WHERE actor = a.id) OR (SELECT count(*) FROM snapshot WHERE actor = a.id AND whole = 1) <> 1 "
-    "OR (SELECT max(sequence) FROM snapshot WHERE actor = a.id) <> sequence OR (SELECT "
-    "max(sequence) - min(sequence) + 1 - count(*) FROM snapshot WHERE actor = a.id) <> 0",
+    "WHERE actor = a.id) OR (SELECT count(*) FROM snapshot WHERE actor = a.id AND whole = 1) > 1 "
+    "OR (SELECT max(sequence) FROM snapshot WHERE actor = a.id) <> sequence",
+    /* A whole one and all behind it, but those that went with a later one. */
+    "SELECT count(*) FROM actor AS a WHERE NOT EXISTS (SELECT 1 FROM snapshot WHERE actor = a.id "
+    "AND (whole = 1 OR drops = 1)) OR (SELECT max(sequence) - min(sequence) + 1 - count(*) FROM "
+    "snapshot AS s WHERE actor = a.id AND NOT EXISTS (SELECT 1 FROM snapshot AS l WHERE "
+    "l.actor = a.id AND l.drops = 1 AND l.sequence > s.sequence)) <> 0",
     "SELECT count(*) FROM attempt WHERE actor NOT IN (SELECT id FROM actor)",
     "SELECT count(*) FROM kept WHERE actor NOT IN (SELECT id FROM actor)",
 };

@@ -119,6 +119,16 @@ static golden of_version_2(const golden *first)
     return second;
 }
 
+/* The chain whose deltas are of version 3. */
+static golden of_version_3(void)
+{
+    golden third = chain;
+    third.names[0] = "snapshot-v3-chain-0";
+    third.names[1] = "snapshot-v3-chain-1";
+    third.names[2] = "snapshot-v3-chain-2";
+    return third;
+}
+
 static char folder[] = "/tmp/dw-golden-XXXXXX";
 
 /* ---- files -------------------------------------------------------------------------------- */
@@ -302,8 +312,10 @@ static void expect_chain(actor_fixture *fixture, const golden *from)
 static void test_golden_chain(void **state)
 {
     const golden second = of_version_2(&chain);
+    const golden third = of_version_3();
     expect_chain(*state, &chain);
     expect_chain(*state, &second);
+    expect_chain(*state, &third);
 }
 
 static void expect_q8_0(actor_fixture *fixture, const golden *from)

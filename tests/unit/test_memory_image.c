@@ -216,7 +216,8 @@ static void test_memory_image_of_a_file(void **state)
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(dw_os_write_at(fd, offsets[i], bytes, 3 * WASM_PAGE, NULL), DW_OK);
         dw_memory_image *image = NULL;
-        assert_int_equal(dw_memory_image_of_file(&image, fd, offsets[i], 3 * WASM_PAGE, NULL),
+        const dw_block_piece whole = {.count = 48, .fd = fd, .offset = offsets[i]};
+        assert_int_equal(dw_memory_image_of_pieces(&image, 3 * WASM_PAGE, &whole, 1, 1, NULL),
                          DW_OK);
         assert_int_equal(dw_memory_image_map(image, region, NULL), DW_OK);
         assert_memory_equal(dw_region_base(region), bytes, 3 * WASM_PAGE);
@@ -228,16 +229,129 @@ static void test_memory_image_of_a_file(void **state)
     }
     dw_memory_image *image = NULL;
     dw_error error;
-    assert_int_equal(dw_memory_image_of_file(&image, fd, 0, 100, &error), DW_E_ARG);
     /* A file that ends too soon is an error, no signal later. */
-    assert_int_equal(dw_memory_image_of_file(&image, fd, 3 * WASM_PAGE + 100, WASM_PAGE, &error),
-                     DW_E_IO);
+    const dw_block_piece late = {.count = 16, .fd = fd, .offset = 3 * WASM_PAGE + 100};
+    assert_int_equal(dw_memory_image_of_pieces(&image, WASM_PAGE, &late, 1, 1, &error), DW_E_IO);
     dw_region_pin(region);
     assert_int_equal(dw_memory_image_take(&image, region, NULL, NULL, &error), DW_E_STATE);
     dw_region_unpin(region);
     dw_region_destroy(region);
     dw_free(bytes);
     (void)close(fd);
+}
+
+#define FILES 20u /* more than an image keeps open */
+#define BLOCKS (PAGES_MAX * WASM_PAGE / DW_IMAGE_BLOCK_BYTES)
+
+typedef struct files {
+    int fds[FILES];
+    unsigned char *bytes; /* that each has, every third of them from byte 100 on */
+} files;
+
+static uint64_t start_of(size_t file)
+{
+    return file % 3 == 2 ? 100 : 0;
+}
+
+static files make_files(void)
+{
+    files f = {.bytes = dw_alloc(BLOCKS, DW_IMAGE_BLOCK_BYTES)};
+    char path[] = "/tmp/dw-image-XXXXXX";
+    for (size_t i = 0; i < BLOCKS * DW_IMAGE_BLOCK_BYTES; i++) {
+        f.bytes[i] = (unsigned char)(i * 2654435761u >> 13);
+    }
+    for (size_t i = 0; i < FILES; i++) {
+        memcpy(path + sizeof path - 7, "XXXXXX", 6);
+        f.fds[i] = mkstemp(path);
+        assert_true(f.fds[i] >= 0 && unlink(path) == 0);
+        assert_int_equal(
+            dw_os_write_at(f.fds[i], start_of(i), f.bytes, BLOCKS * DW_IMAGE_BLOCK_BYTES, NULL),
+            DW_OK);
+    }
+    return f;
+}
+
+static void release_files(files *f)
+{
+    for (size_t i = 0; i < FILES; i++) {
+        (void)close(f->fds[i]);
+    }
+    dw_free(f->bytes);
+}
+
+/* Pieces of up to `most` blocks, and what they come to; -> how many. */
+static size_t cut(const files *f, uint32_t round, uint32_t most, dw_block_piece *pieces,
+                  unsigned char *expected)
+{
+    size_t count = 0;
+    memset(expected, 0, BLOCKS * DW_IMAGE_BLOCK_BYTES);
+    for (uint32_t at = 0; at < BLOCKS;) {
+        uint32_t length = 1 + (at * 31 + round * 17) % most;
+        const uint32_t file = (at + round) % FILES;
+        length = length < BLOCKS - at ? length : (uint32_t)BLOCKS - at;
+        const uint32_t from = (at * 7) % ((uint32_t)BLOCKS - length + 1);
+        if ((at + round) % 5 != 0) {
+            pieces[count++] =
+                (dw_block_piece){.first = at,
+                                 .count = length,
+                                 .fd = f->fds[file],
+                                 .offset = start_of(file) + (uint64_t)from * DW_IMAGE_BLOCK_BYTES};
+            memcpy(expected + (size_t)at * DW_IMAGE_BLOCK_BYTES,
+                   f->bytes + (size_t)from * DW_IMAGE_BLOCK_BYTES,
+                   (size_t)length * DW_IMAGE_BLOCK_BYTES);
+        }
+        at += length;
+    }
+    return count;
+}
+
+/* Pieces of several files, at pages of them or not, with holes between: the bytes that are there,
+ * whatever is mapped and whatever is read, within the mappings and files that there may be. */
+static void test_memory_image_of_pieces(void **state)
+{
+    (void)state;
+    files f = make_files();
+    dw_error error;
+    dw_memory_image *image = NULL;
+    unsigned char *expected = dw_alloc(BLOCKS, DW_IMAGE_BLOCK_BYTES);
+    dw_block_piece *pieces = dw_alloc(BLOCKS, sizeof *pieces);
+    for (uint32_t round = 0; round < 24; round++) {
+        size_t count = cut(&f, round, round % 4 == 3 ? 200 : 10, pieces, expected);
+        dw_region *region = make(BLOCKS * DW_IMAGE_BLOCK_BYTES);
+        memset(dw_region_base(region), 0xee, BLOCKS * DW_IMAGE_BLOCK_BYTES);
+        assert_int_equal(dw_memory_image_of_pieces(&image, BLOCKS * DW_IMAGE_BLOCK_BYTES, pieces,
+                                                   count, round % 3 == 0 ? 0 : SIZE_MAX, &error),
+                         DW_OK);
+        assert_true(dw_memory_image_extent_count(image) <= (round % 3 == 0 ? 1 : 64));
+        assert_int_equal(dw_memory_image_map(image, region, NULL), DW_OK);
+        assert_memory_equal(dw_region_base(region), expected, BLOCKS * DW_IMAGE_BLOCK_BYTES);
+        dw_memory_image_unref(image);
+        dw_region_destroy(region);
+    }
+    dw_free(pieces);
+    dw_free(expected);
+    release_files(&f);
+}
+
+/* What is not there, or twice, is an error, and no signal later. */
+static void test_memory_image_refuses_pieces(void **state)
+{
+    (void)state;
+    files f = make_files();
+    dw_error error;
+    dw_memory_image *image = NULL;
+    const dw_block_piece some = {.first = 1, .count = 2, .fd = f.fds[0], .offset = 4096};
+    const dw_block_piece twice[] = {some, {.first = 2, .count = 1, .fd = f.fds[1]}};
+    const dw_block_piece beyond = {.first = 15, .count = 2, .fd = f.fds[0]};
+    assert_int_equal(dw_memory_image_of_pieces(&image, WASM_PAGE, &some, 1, 1, &error), DW_OK);
+    dw_memory_image_unref(image);
+    assert_int_equal(dw_memory_image_of_pieces(&image, WASM_PAGE, twice, 2, 1, &error), DW_E_ARG);
+    assert_null(image);
+    assert_int_equal(dw_memory_image_of_pieces(&image, WASM_PAGE, &beyond, 1, 1, &error), DW_E_ARG);
+    assert_int_equal(ftruncate(f.fds[0], 4096 + 100), 0);
+    assert_int_equal(dw_memory_image_of_pieces(&image, WASM_PAGE, &some, 1, 1, &error), DW_E_IO);
+    assert_null(image);
+    release_files(&f);
 }
 
 int main(void)
@@ -247,6 +361,8 @@ int main(void)
         cmocka_unit_test(test_memory_image_random_forks),
         cmocka_unit_test(test_memory_image_scattered_writes_stay_few_mappings),
         cmocka_unit_test(test_memory_image_of_a_file),
+        cmocka_unit_test(test_memory_image_of_pieces),
+        cmocka_unit_test(test_memory_image_refuses_pieces),
     };
     return cmocka_run_group_tests_name("memory_image", tests, NULL, NULL);
 }

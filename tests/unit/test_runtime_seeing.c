@@ -56,11 +56,11 @@ static uint64_t whole(const json_t *object, const char *name)
     return (uint64_t)json_integer_value(value);
 }
 
-static const char *const sums[] = {"messages",       "failed",           "work_ns",
-                                   "queue_ns",       "guest_ns",         "device_ns",
-                                   "prompt_tokens",  "generated_tokens", "found_tokens",
-                                   "answered_bytes", "written_bytes",    "parks",
-                                   "thaws"};
+static const char *const sums[] = {
+    "messages",     "failed",         "work_ns",       "queue_ns",
+    "guest_ns",     "device_ns",      "prompt_tokens", "generated_tokens",
+    "found_tokens", "answered_bytes", "written_bytes", "new_bytes",
+    "parks",        "thaws"};
 #define SUMS (sizeof sums / sizeof sums[0])
 
 /* What is told of all is what is told of each, added up; of tenants as well. */
