@@ -61,7 +61,8 @@ void dw_os_close(int fd);
  * and reads as zero. Where the system does not tell, all of it; false: nothing but a hole. Moves
  * the descriptor's position. */
 bool dw_os_next_data(int fd, uint64_t offset, uint64_t end, uint64_t *data, uint64_t *data_end);
-/* Another descriptor for the same file, the caller's to close. Errors: DW_E_IO. */
+/* Another descriptor for the same file, the caller's to close. Errors: DW_E_IO, DW_E_MEMORY (there
+ * are too many). */
 dw_status dw_os_duplicate(int *out, int fd, dw_error *err);
 /* How long a file is. Errors: DW_E_IO. */
 dw_status dw_os_file_bytes(int fd, uint64_t *bytes, dw_error *err);

@@ -243,7 +243,8 @@ dw_status dw_os_duplicate(int *out, int fd, dw_error *err)
 {
     *out = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     return *out >= 0 ? DW_OK
-                     : dw_fail(err, DW_E_IO, "another descriptor for %d: %s", fd, strerror(errno));
+                     : dw_fail(err, errno == EMFILE ? DW_E_MEMORY : DW_E_IO,
+                               "another descriptor for %d: %s", fd, strerror(errno));
 }
 
 dw_status dw_os_file_bytes(int fd, uint64_t *bytes, dw_error *err)

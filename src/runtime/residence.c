@@ -7,6 +7,13 @@
 #include "base/alloc.h"
 #include "runtime/runtime_internal.h"
 
+/* So often an actor that cannot be read is tried again for who waits for it; they are told then,
+ * and what waits in the folder is looked for so much later. */
+#define LOADS_MAX 3u
+#define LATER_MS (10 * DW__AGAIN_NS / 1000000)
+
+static void look_in(dw_runtime *runtime, uint64_t wait_ms);
+
 /* ---- reading one ----------------------------------------------------------------------------- */
 
 /* A message that waits, as mail. */
@@ -181,17 +188,30 @@ static void forget_mail(dw_runtime *runtime, dw__operation *operation)
 static void give_up(dw_runtime *runtime, dw__record *record, const dw__operation *operation)
 {
     const dw_error error = operation->error;
-    if (runtime->options.works_on_request) {
-        if (record->held.count == 0 && record->operations == NULL) {
-            dw__problem(runtime, record->id, &error); /* else somebody is told */
-        }
-        dw__unable(runtime, record, &error, operation->absent);
+    if (!runtime->options.works_on_request ||
+        (record->held.count == 0 && record->operations == NULL)) {
+        dw__problem(runtime, record->id, &error); /* else somebody is told */
+    }
+    dw__unable(runtime, record, &error, operation->absent);
+}
+
+/* For want of memory, of descriptors, or because the disk fails. */
+static void try_again(dw_runtime *runtime, dw__record *record, dw__operation *operation)
+{
+    const dw__platform *platform = &runtime->platform;
+    const dw_error error = operation->error;
+    forget_mail(runtime, operation);
+    (void)(error.code == DW_E_MEMORY ? dw__make_room(runtime) : 0);
+    dw__problem(runtime, record->id, &error);
+    record->load_failures++;
+    if (record->load_failures < LOADS_MAX) {
+        dw__set_state(runtime, record, DW__DOWN);
+        record->alarm.ring = dw__ring_timer;
+        dw__alarm_set(runtime, &record->alarm, platform->clock_ns(platform->user) + DW__AGAIN_NS);
         return;
     }
-    dw__problem(runtime, record->id, &error);
-    record->ends_in_folder = operation->absent;
-    dw__part(runtime, record, &error, operation->absent);
-    dw__bury(runtime, record);
+    dw__unable(runtime, record, &error, false);
+    look_in(runtime, LATER_MS); /* for what goes on waiting in the folder */
 }
 
 static void load_finish(dw__operation *operation)
@@ -209,12 +229,7 @@ static void load_finish(dw__operation *operation)
     }
     dw_status status = operation->error.code;
     if (dw__is_transient(status) && !runtime->options.works_on_request) {
-        forget_mail(runtime, operation);
-        (void)(status == DW_E_MEMORY ? dw__make_room(runtime) : 0);
-        dw__problem(runtime, record->id, &operation->error);
-        dw__set_state(runtime, record, DW__DOWN);
-        record->alarm.ring = dw__ring_timer;
-        dw__alarm_set(runtime, &record->alarm, platform->clock_ns(platform->user) + DW__AGAIN_NS);
+        try_again(runtime, record, operation);
         return;
     }
     if (status != DW_OK) {
@@ -222,6 +237,7 @@ static void load_finish(dw__operation *operation)
         give_up(runtime, record, operation);
         return;
     }
+    record->load_failures = 0;
     bool restarts = record->loaded && !record->left;
     record->left = false;
     take_counts(runtime, record, operation);

@@ -291,6 +291,7 @@ typedef struct dw__record {
     bool in_folder;         /* there is a row of it, or one is being made */
     bool brought;           /* there was a row before the record */
     bool loaded;            /* its mail was read */
+    uint32_t load_failures; /* in a row */
     bool ends_in_folder;    /* its row is gone, or was never there */
     bool removes;           /* its row is to go before it is buried */
     bool waits;             /* DW__DOWN for a while, its body being good */

@@ -22,7 +22,9 @@ static dw_status open_file(dw_snapshot_file *file, dw_error *err)
     /* A pipe must not make us wait for its writer. */
     file->fd = dw_os_open(file->path, O_RDONLY | O_NONBLOCK, 0);
     if (file->fd < 0) {
-        return dw_fail(err, errno == ENOENT ? DW_E_NOT_FOUND : DW_E_IO, "%s", strerror(errno));
+        const bool many = errno == EMFILE || errno == ENFILE; /* others may close some */
+        const dw_status status = errno == ENOENT ? DW_E_NOT_FOUND : many ? DW_E_MEMORY : DW_E_IO;
+        return dw_fail(err, status, "%s", strerror(errno));
     }
     struct stat info;
     if (fstat(file->fd, &info) != 0) {

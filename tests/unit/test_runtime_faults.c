@@ -3,11 +3,14 @@
  *
  * The process that is killed is this program with --work FOLDER DURABILITY A. It writes a letter
  * for each message that it was told the end of. */
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -226,6 +229,79 @@ static void test_faults_spawn(void **state)
     clean();
 }
 
+/* ---- what cannot be read -------------------------------------------------------------------- */
+
+/* Without a descriptor an actor cannot be read. Who asks it is told why in the end, and what was
+ * told as failed is not done later. */
+static void test_faults_descriptors(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    dw_error error = {.message = ""};
+    struct rlimit before;
+    open_folder(f, folder, DW_DURABLE_EACH);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    assert_int_equal(runtime_told(f, &a, "+1"), 1);
+    assert_int_equal(dw_runtime_park(f->runtime, a.text, &error), DW_OK);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int next = dup(STDERR_FILENO); /* the lowest that is free: all below it are taken */
+    assert_true(next >= 0);
+    (void)close(next);
+    const struct rlimit none = {.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    dw_status status = runtime_tell(f, &a, "+1", &answer, &error);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(status, DW_E_MEMORY);
+    assert_non_null(strstr(error.message, strerror(EMFILE)));
+    assert_int_equal(runtime_told(f, &a, "+0"), 1);
+    close_folder(f);
+    clean();
+}
+
+/* The actor's only snapshot, and the same beside the folder. */
+static void find_snapshot(const runtime_id *id, char path[512], char aside[512])
+{
+    struct dirent **all = NULL;
+    (void)snprintf(path, 512, "%s/actors/%s", folder, id->text);
+    int count = scandir(path, &all, NULL, alphasort);
+    assert_int_equal(count, 3);
+    (void)snprintf(path, 512, "%s/actors/%s/%.64s", folder, id->text, all[2]->d_name);
+    (void)snprintf(aside, 512, "%s/aside", folder);
+    for (int i = 0; i < count; i++) {
+        free(all[i]);
+    }
+    free(all);
+}
+
+/* A disk on which an actor cannot be read: who asks it is told, what others have sent it waits. */
+static void test_faults_unreadable(void **state)
+{
+    runtime_fixture *f = *state;
+    runtime_answer answer;
+    dw_error error = {.message = ""};
+    char text[32];
+    char path[512];
+    char aside[512];
+    open_folder(f, folder, DW_DURABLE_EACH);
+    runtime_id a = runtime_spawned(f, f->hostile, NULL);
+    runtime_id b = runtime_spawned(f, f->hostile, NULL);
+    (void)snprintf(text, sizeof text, "I%s", a.text);
+    (void)runtime_told(f, &b, text);
+    assert_int_equal(dw_runtime_park(f->runtime, a.text, &error), DW_OK);
+    find_snapshot(&a, path, aside);
+    assert_int_equal(rename(path, aside), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)runtime_told(f, &b, "D+1");
+    assert_int_equal(runtime_tell(f, &a, "+1", &answer, &error), DW_E_IO);
+    assert_non_null(strstr(error.message, "no regular file"));
+    runtime_await(f); /* nobody tries without end */
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rename(aside, path), 0);
+    assert_int_equal(runtime_told(f, &a, "+0"), 1);
+    close_folder(f);
+    clean();
+}
+
 static int open_group(void **state)
 {
     assert_non_null(mkdtemp(folder));
@@ -235,9 +311,9 @@ static int open_group(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_faults_kills),
-        cmocka_unit_test(test_faults_disk),
-        cmocka_unit_test(test_faults_spawn),
+        cmocka_unit_test(test_faults_kills),      cmocka_unit_test(test_faults_disk),
+        cmocka_unit_test(test_faults_spawn),      cmocka_unit_test(test_faults_descriptors),
+        cmocka_unit_test(test_faults_unreadable),
     };
     if (argc == 5 && strcmp(argv[1], "--work") == 0) {
         return work(argv + 2);
