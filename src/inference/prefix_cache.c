@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/account.h"
 #include "base/alloc.h"
@@ -10,6 +11,7 @@
 #include "inference/prefix_cache_internal.h"
 
 #define BUCKETS_FIRST 64u
+#define ENTRIES_LEAST 32u
 
 void dw__prefix_lock(dw_prefix_cache *cache)
 {
@@ -213,13 +215,23 @@ void dw__prefix_drop(dw_prefix_cache *cache, dw__prefix_entry *e)
     dw_free(e);
 }
 
+/* Each may keep a file open, or three where its records end within a page. */
+static uint64_t entries_max(void)
+{
+    struct rlimit files;
+    const uint64_t all =
+        getrlimit(RLIMIT_NOFILE, &files) == 0 ? (uint64_t)files.rlim_cur : ENTRIES_LEAST;
+    return all / 8 > ENTRIES_LEAST ? all / 8 : ENTRIES_LEAST;
+}
+
 void dw__prefix_make_room(dw_prefix_cache *cache)
 {
+    const uint64_t most = cache->counts.entries > ENTRIES_LEAST ? entries_max() : UINT64_MAX;
     dw__prefix_entry *e = cache->oldest;
-    while (e != NULL && cache->bytes > cache->bytes_max) {
+    while (e != NULL && (cache->bytes > cache->bytes_max || cache->counts.entries > most)) {
         dw__prefix_entry *next = e->newer;
-        /* What is mapped from a file takes nothing that would come free. */
-        if (!e->pinned && e->group->record_bytes > 0) {
+        /* What is mapped from a file takes no bytes that would come free. */
+        if (!e->pinned && (e->group->record_bytes > 0 || cache->counts.entries > most)) {
             dw__prefix_drop(cache, e);
             cache->counts.evictions++;
         }

@@ -5,7 +5,8 @@
  * a scope's contexts compute, only that scope's find; beside it there is what the operator made
  * public. A block's place in the tree is all tokens before it, and these are compared, not only
  * their hashes. What is here is held by forks of the contexts' logs (kv/kv_log.h); the fork used
- * longest ago goes first.
+ * longest ago goes first, where there are too many bytes, or more forks than an eighth of the files
+ * that the process may have open.
  *
  * A prompt's results do not depend on whether its beginning was found (docs/numerics.md): blocks
  * end where batches cut prompts. Contexts whose records are not what their tokens alone give
@@ -105,6 +106,10 @@ void dw_prefix_cache_set_file(dw_prefix_cache *cache, uint64_t number, uint64_t 
  * on. Errors: DW_E_MEMORY, DW_E_LIMIT (pinned). */
 dw_status dw_prefix_cache_put(dw_prefix_cache *cache, const dw_prefix_copy *entry, uint64_t file,
                               dw_kv_log *log, dw_error *err);
+/* A fork of the log of the entry that is in the file; NULL: there is none. Errors: DW_E_MEMORY,
+ * DW_E_DEVICE. */
+dw_status dw_prefix_cache_fork_file(dw_prefix_cache *cache, uint64_t file, dw_kv_log **log,
+                                    dw_error *err);
 /* The file is no more. */
 void dw_prefix_cache_drop_file(dw_prefix_cache *cache, uint64_t file);
 

@@ -398,6 +398,17 @@ dw_status dw_prefix_cache_put(dw_prefix_cache *cache, const dw_prefix_copy *want
     return status;
 }
 
+dw_status dw_prefix_cache_fork_file(dw_prefix_cache *cache, uint64_t file, dw_kv_log **log,
+                                    dw_error *err)
+{
+    *log = NULL;
+    dw__prefix_lock(cache);
+    const dw__prefix_entry *e = find(cache, DW__PREFIX_FILE, file);
+    dw_status status = e != NULL ? dw_kv_log_fork(log, e->log, err) : DW_OK;
+    dw__prefix_unlock(cache);
+    return status;
+}
+
 void dw_prefix_cache_drop_file(dw_prefix_cache *cache, uint64_t file)
 {
     dw__prefix_lock(cache);

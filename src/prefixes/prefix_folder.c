@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "journal/journal.h"
+#include "memory/file_guard.h"
 
 #define PATH_BYTES 4096
 #define HEAD_UNIT ((size_t)65536) /* a whole number of pages on every platform */
@@ -516,6 +517,7 @@ static dw_status check_file(const dw_prefix_folder *folder, const prefix_row *ro
     if (status != DW_OK) {
         return status;
     }
+    dw_file_guard *guard = dw_file_guard_add(bytes, size, fd); /* it may be cut meanwhile */
     bool good = size == (uint64_t)row->bytes;
     if (good) {
         dw_hash128_text(text, bytes, size);
@@ -529,6 +531,8 @@ static dw_status check_file(const dw_prefix_folder *folder, const prefix_row *ro
     for (size_t i = 0; copy != NULL && i < count && good; i++) {
         good = copy[i] >= 0 && (uint32_t)copy[i] < vocab_count;
     }
+    good = good && !dw_file_guard_is_broken(guard);
+    dw_file_guard_remove(guard);
     dw_os_unmap(bytes, size);
     dw_os_close(fd);
     if (!good) {
@@ -539,22 +543,36 @@ static dw_status check_file(const dw_prefix_folder *folder, const prefix_row *ro
     return copy != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory to load a prefix");
 }
 
-/* Records of the row's chain as a log. */
+/* Records of the row's chain as a log. In host memory what its base has is shared with that, so
+ * that each file is open once; where the base is not there any more, `*log` stays NULL. */
 static dw_status thaw(const dw_prefix_folder *folder, const rows *all, const prefix_row *row,
                       dw_model *model, dw_kv_log **log, dw_error *err)
 {
     const dw_model_shape *shape = dw_model_shape_of(model);
     size_t record = dw_model_kv_layout(shape, (dw_kv_type)row->kv_type).record_bytes;
     chain c = {.count = 0};
+    dw_kv_log *base = NULL;
     dw_status status = open_chain(folder, all, row, record, &c, err);
+    if (status == DW_OK && row->base != 0) {
+        status = dw_prefix_cache_fork_file(folder->cache, (uint64_t)row->base, &base, err);
+    }
     if (status == DW_OK) {
         const dw_kv_log_options options = {.record_bytes = record,
                                            .capacity_tokens = (uint32_t)row->capacity};
-        const dw_kv_frozen frozen = {
-            .segments = c.segments, .segment_count = c.count, .length = (uint32_t)row->length};
+        const bool shares = base != NULL && dw_kv_log_record_bytes(base) == record;
+        const dw_kv_frozen frozen = {.segments = c.segments,
+                                     .segment_count = c.count,
+                                     .length = (uint32_t)row->length,
+                                     .like = shares ? base : NULL,
+                                     .like_bytes = shares ? (uint64_t)row->start * record : 0};
         status = dw_kv_log_thaw(log, dw_model_device(model), &options, &frozen, err);
     }
     close_chain(&c);
+    if (status == DW_OK && row->base != 0 && base == NULL && dw_kv_log_in_host_memory(*log)) {
+        dw_kv_log_destroy(*log);
+        *log = NULL;
+    }
+    dw_kv_log_destroy(base);
     return status;
 }
 
@@ -575,7 +593,7 @@ static dw_status load_row(dw_prefix_folder *folder, const rows *all, const prefi
     if (status == DW_OK) {
         status = thaw(folder, all, row, model, &log, err);
     }
-    if (status == DW_OK) {
+    if (status == DW_OK && log != NULL) {
         const dw_prefix_copy entry = {.kind = {.scope = row->scope,
                                                .model = model,
                                                .kv_type = (dw_kv_type)row->kv_type,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -253,6 +254,65 @@ static void test_prefix_folder_shares_a_part(void **state)
     stop(&s);
 }
 
+static size_t open_files(void)
+{
+    size_t count = 0;
+    for (int fd = 0; fd < 2048; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+/* A conversation that grows: each file builds upon the one before, and is open once. */
+static void test_prefix_folder_keeps_few_files_open(void **state)
+{
+    enum { COUNT = 16 };
+    side s = start(*state, PLENTY);
+    size_t before = open_files();
+    for (uint32_t i = 1; i <= COUNT; i++) {
+        assert_int_equal(found_by_new(&s, "a", 0, 64 * i + 20), 64 * (i - 1));
+        save(&s);
+    }
+    assert_int_equal(counts_of(&s).files, COUNT);
+    assert_in_range(open_files(), before, before + 3 * COUNT);
+    stop(&s);
+    assert_true(open_files() < before);
+    s = start(*state, PLENTY);
+    assert_int_equal(counts_of(&s).loaded, COUNT);
+    assert_in_range(open_files(), before, before + 3 * COUNT);
+    assert_int_equal(found_by_new(&s, "a", 0, 64 * COUNT + 20), 64 * COUNT);
+    stop(&s);
+}
+
+/* Where the process may have few files open, fewer prefixes are kept; what builds upon one that is
+ * not there any more is not read, and what was computed is right. */
+static void test_prefix_folder_with_few_descriptors(void **state)
+{
+    enum { LIMIT = 320, MOST = LIMIT / 8 };
+    struct rlimit before;
+    dw_prefix_counts kept;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit few = {.rlim_cur = LIMIT, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    side s = start(*state, PLENTY);
+    for (uint32_t i = 0; i < 2 * MOST; i++) {
+        (void)found_by_new(&s, i % 2 == 0 ? "a" : "b", i / 4 * 8, 64 * (i % 4 / 2 + 1) + 20);
+        if (i % 8 == 7) {
+            save(&s);
+        }
+        dw_prefix_cache_count(s.cache, &kept);
+        assert_true(kept.entries <= MOST);
+    }
+    save(&s);
+    assert_true(kept.evictions > 0);
+    stop(&s);
+    s = start(*state, PLENTY);
+    dw_prefix_cache_count(s.cache, &kept);
+    assert_in_range(kept.entries, MOST / 2, MOST);
+    stop(&s);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 /* What was pinned after it was written stays pinned, and one folder is one cache's at a time. */
 static void test_prefix_folder_pinned_later(void **state)
 {
@@ -399,6 +459,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_prefix_folder_after_a_restart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_folder_shares, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_folder_shares_a_part, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_prefix_folder_keeps_few_files_open, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_prefix_folder_with_few_descriptors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_folder_pinned_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_folder_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prefix_folder_damaged, set_up, tear_down),
