@@ -1334,6 +1334,9 @@ typedef struct dw_thaw_options {
      * before it may be left out that hold nothing that is needed, as in a state folder
      * (dw_runtime_list_paths). */
     const char *const *identities;
+    /* Nothing of the files stays mapped: what becomes of them afterwards is of no consequence. All
+     * is read, and in memory, until the actor is thawed from a file of its own. */
+    bool unmapped;
 } dw_thaw_options;
 
 typedef struct dw_thaw_stats {

@@ -504,6 +504,7 @@ dw_status dw__begin_import(dw_runtime *runtime, const dw_thaw_options *thaw,
         own.dirs = folders != NULL ? folders->dirs : NULL;
         own.dir_count = folders != NULL ? folders->count : 0;
         own.struct_bytes = sizeof own;
+        own.unmapped = true; /* the file is another's, who may cut it */
         status = dw_actor_thaw(&actor, host->engine, &own, NULL, err);
         dw__folders_unref(folders);
     }

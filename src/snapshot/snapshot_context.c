@@ -476,8 +476,9 @@ dw_status dw__context_load(dw__thaw *t, const json_t *entry, int32_t handle, voi
         options.frozen.like_bytes = saved.like_bytes;
         status = dw_context_thaw(&context, saved.model, &options, &converted, err);
         uint64_t bytes = saved.length * saved.record_bytes;
-        t->stats.kv_converted_bytes += converted ? bytes : 0;
-        t->stats.kv_mapped_bytes += converted ? 0 : bytes;
+        const bool read = converted || t->options->unmapped;
+        t->stats.kv_converted_bytes += read ? bytes : 0;
+        t->stats.kv_mapped_bytes += read ? 0 : bytes;
     }
     dw_free(segments);
     dw_free(tokens);

@@ -105,6 +105,9 @@ static void count_spare(dw__thaw *t)
 {
     struct rlimit limit;
     int highest = 0;
+    if (t->options->unmapped) {
+        return;
+    }
     for (size_t i = 0; i < t->file_count; i++) {
         int fd = dw_snapshot_file_fd(t->files[i]);
         highest = fd > highest ? fd : highest;

@@ -684,6 +684,7 @@ static void test_runtime_exports_and_imports(void **state)
     assert_int_equal(runtime_told(f, &id, "+2"), 7);
     assert_int_equal(runtime_tell(f, &id, "!", &answer, &error), DW_E_TRAP);
     assert_int_equal(runtime_told(f, &id, "+0"), 5); /* as it was imported */
+    const runtime_id imported = id;
     const char *const none[] = {"another"};
     const dw_tenant_options tenant = {
         .struct_bytes = sizeof tenant, .models = none, .model_count = 1};
@@ -693,6 +694,11 @@ static void test_runtime_exports_and_imports(void **state)
     assert_non_null(strstr(error.message, "tenant 't' may not have model"));
     assert_int_equal(dw_runtime_export(f->runtime, first.text, -1, &error), DW_E_IO);
     assert_int_equal(runtime_told(f, &first, "+0"), 6);
+    assert_int_equal(ftruncate(fd, 0), 0); /* the file is its owner's again */
+    assert_int_equal(runtime_told(f, &imported, "+1"), 6);
+    assert_int_equal(runtime_tell(f, &imported, "m", &answer, &error), DW_OK);
+    assert_int_equal(runtime_tell(f, &imported, "!", &answer, &error), DW_E_TRAP);
+    assert_int_equal(runtime_told(f, &imported, "+0"), 5);
     runtime_close(f);
     (void)close(fd);
     (void)unlink(path);

@@ -127,8 +127,8 @@ static void freeze(dw_actor *actor, const char *path)
     assert_int_equal(status, DW_OK);
 }
 
-/* `trusted`, so that nothing is read before it is touched. */
-static dw_actor *thaw(actor_fixture *fixture, const char *path)
+/* `trusted`, so that nothing is read before it is touched, but where it is not to be mapped. */
+static dw_actor *thaw_as(actor_fixture *fixture, const char *path, bool unmapped)
 {
     dw_actor *actor = NULL;
     dw_error error = {.message = ""};
@@ -138,11 +138,17 @@ static dw_actor *thaw(actor_fixture *fixture, const char *path)
                                .path_count = 1,
                                .models = &fixture->model,
                                .model_count = 1,
-                               .trusted = true};
+                               .trusted = true,
+                               .unmapped = unmapped};
     dw_status status = dw_actor_thaw(&actor, fixture->engine, &options, NULL, &error);
     assert_string_equal(error.message, "");
     assert_int_equal(status, DW_OK);
     return actor;
+}
+
+static dw_actor *thaw(actor_fixture *fixture, const char *path)
+{
+    return thaw_as(fixture, path, false);
 }
 
 static void expect_lost(dw_actor *actor, const void *message, size_t bytes)
@@ -235,6 +241,45 @@ static void test_truncated_snapshot_of_contexts(void **state)
     dw_free(answer);
 }
 
+/* An actor of which nothing is mapped goes on whatever becomes of its file. */
+static void test_truncated_snapshot_that_is_not_mapped(void **state)
+{
+    actor_fixture *fixture = *state;
+    actor_answer *answers = dw_alloc(2, sizeof *answers);
+    dw_actor *actors[2];
+    dw_actor *large = NULL;
+    dw_error error = {.message = ""};
+    wasm_signals_restore();
+    actors[0] = actor_spawned(fixture, NULL);
+    assert_int_equal(actor_told(actors[0], answers, "m"), DW_OK);
+    assert_int_equal(actor_told(actors[0], answers, "n600"), DW_OK);
+    freeze(actors[0], paths[0]);
+    assert_int_equal(dw_actor_spawn(&large, module, NULL, &error), DW_OK);
+    assert_int_equal(actor_asked(large, GROW, 400, 0, 0), 2);
+    assert_int_equal(actor_asked(large, FILL, PAGE, 300 * PAGE, 7), 0);
+    freeze(large, paths[1]);
+    dw_actor_destroy(large);
+    actors[1] = thaw_as(fixture, paths[0], true);
+    large = thaw_as(fixture, paths[1], true);
+    assert_int_equal(truncate(paths[0], 0), 0);
+    assert_int_equal(truncate(paths[1], 0), 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(actor_told(actors[i], &answers[i], "g5"), DW_OK);
+    }
+    assert_int_equal(answers[0].bytes, answers[1].bytes);
+    assert_memory_equal(answers[0].data, answers[1].data, answers[0].bytes);
+    assert_int_equal(actor_asked(large, LOAD, 250 * PAGE, 0, 0), 0x07070707);
+    freeze(actors[1], paths[2]);
+    freeze(large, paths[2]);
+    dw_actor_destroy(actors[0]);
+    dw_actor_destroy(actors[1]);
+    dw_actor_destroy(large);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(unlink(paths[i]), 0);
+    }
+    dw_free(answers);
+}
+
 static int open_fixture(void **state)
 {
     assert_non_null(mkdtemp(folder));
@@ -260,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_truncated_model),
         cmocka_unit_test(test_truncated_snapshot_of_memory),
         cmocka_unit_test(test_truncated_snapshot_of_contexts),
+        cmocka_unit_test(test_truncated_snapshot_that_is_not_mapped),
     };
     /* In the order of a process that has a handler of its own: that, ours, Wasmtime's. */
     struct sigaction action = {.sa_handler = on_own_fault};
