@@ -114,7 +114,7 @@ check-models: prepare-all compile ## tests on two more real models, which are fe
 	DW_TEST_ENCODER=build/models/all-MiniLM-L6-v2.gguf $(BUILD)/tests/test_embeddings
 
 .PHONY: check-clients
-check-clients: prepare-all compile ## the server with OpenAI's and Anthropic's own libraries, which are fetched
+check-clients: prepare-all compile ## the server with client libraries and agents, which are fetched
 	@scripts/check-clients $(BUILD)
 
 # Everything again beside the build without CUDA, which stays as it is.

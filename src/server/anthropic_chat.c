@@ -151,15 +151,39 @@ static void add_user(json_t *messages, const json_t *content, dw_fault *fault)
     }
 }
 
+/* A message of the system's amid others, which many templates do not know: a user's text, as part
+ * of the message before it where that is a user's, too. */
+static void add_note(json_t *messages, const json_t *content, dw_fault *fault)
+{
+    json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    const char *role = json_string_value(json_object_get(last, "role"));
+    json_t *note = read_texts(content, "messages", fault);
+    if (role == NULL || strcmp(role, "user") != 0) {
+        (void)json_array_append_new(messages,
+                                    json_pack("{s:s, s:o}", "role", "user", "content", note));
+        return;
+    }
+    dw__text text = {.bytes = NULL};
+    add_text(&text, json_object_get(last, "content"), fault);
+    add_text(&text, note, fault);
+    (void)json_object_set_new(last, "content", take_text(&text));
+    json_decref(note);
+}
+
 static void add_message(json_t *messages, const json_t *message, size_t index, dw_fault *fault)
 {
     const char *role = json_string_value(json_object_get(message, "role"));
     const json_t *content = json_object_get(message, "content");
     bool is_user = role != NULL && strcmp(role, "user") == 0;
     bool is_assistant = role != NULL && strcmp(role, "assistant") == 0;
-    if ((!is_user && !is_assistant) || (!json_is_string(content) && !json_is_array(content))) {
+    bool is_system = role != NULL && strcmp(role, "system") == 0;
+    if ((!is_user && !is_assistant && !is_system) ||
+        (!json_is_string(content) && !json_is_array(content))) {
         dw_fault_set(fault, 400, "messages",
-                     "messages.%zu: role is user or assistant, content a text or a list", index);
+                     "messages.%zu: role is user, assistant or system, content a text or a list",
+                     index);
+    } else if (is_system) {
+        add_note(messages, content, fault);
     } else if (json_is_string(content)) {
         (void)json_array_append_new(messages,
                                     json_pack("{s:s, s:O}", "role", role, "content", content));

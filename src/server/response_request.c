@@ -75,22 +75,25 @@ static void read_tool(const json_t *tool, size_t index, json_t *tools, dw_fault 
     }
 }
 
-static void note_custom(const json_t *tools, json_t *names)
+static void note_tools(const json_t *tools, json_t *space, json_t *names)
 {
     for (size_t i = 0; i < json_array_size(tools); i++) {
         const json_t *tool = json_array_get(tools, i);
-        if (is(text_of(tool, "type"), "custom")) {
-            (void)json_object_set_new(names, text_of(tool, "name"), json_true());
-        } else if (is(text_of(tool, "type"), "namespace")) {
-            note_custom(json_object_get(tool, "tools"), names);
+        const char *type = text_of(tool, "type");
+        if (is(type, "namespace")) {
+            note_tools(json_object_get(tool, "tools"), json_object_get(tool, "name"), names);
+        } else if (is(type, "custom") || (is(type, "function") && space != NULL)) {
+            (void)json_object_set_new(
+                names, text_of(tool, "name"),
+                json_pack("{s:b, s:O?}", "custom", is(type, "custom"), "namespace", space));
         }
     }
 }
 
-json_t *dw__custom_tools(const json_t *body)
+json_t *dw__response_tools(const json_t *body)
 {
     json_t *names = json_object();
-    note_custom(json_object_get(body, "tools"), names);
+    note_tools(json_object_get(body, "tools"), NULL, names);
     return names;
 }
 

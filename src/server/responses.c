@@ -24,7 +24,7 @@ typedef struct response {
     json_t *before;           /* items that it goes on from */
     json_t *input;            /* items */
     json_t *output;           /* items that are whole */
-    json_t *custom;           /* names of tools that take any text */
+    json_t *tools;            /* dw__response_tools */
     const char *previous;     /* the request's; NULL: none */
     const char *conversation; /* likewise */
     bool stores;
@@ -55,7 +55,7 @@ static void release(dw_reply *reply)
     json_decref(r->before);
     json_decref(r->input);
     json_decref(r->output);
-    json_decref(r->custom);
+    json_decref(r->tools);
     json_decref(r->logprobs);
     dw__text_free(&r->text);
 }
@@ -243,14 +243,22 @@ static void put_text(response *r, item_kind kind, const json_t *text, const json
     }
 }
 
+/* `tool`: of dw__response_tools, or NULL. */
 static json_t *call_json(const char *id, const char *state, const json_t *call, json_t *said,
-                         bool is_custom)
+                         const json_t *tool)
 {
     const json_t *function = json_object_get(call, "function");
-    return json_pack("{s:s, s:s, s:s, s:O?, s:O?, s:o}", "id", id, "type",
-                     is_custom ? "custom_tool_call" : "function_call", "status", state, "call_id",
-                     json_object_get(call, "id"), "name", json_object_get(function, "name"),
-                     is_custom ? "input" : "arguments", said);
+    bool is_custom = json_is_true(json_object_get(tool, "custom"));
+    json_t *space = json_object_get(tool, "namespace");
+    json_t *item =
+        json_pack("{s:s, s:s, s:s, s:O?, s:O?, s:o}", "id", id, "type",
+                  is_custom ? "custom_tool_call" : "function_call", "status", state, "call_id",
+                  json_object_get(call, "id"), "name", json_object_get(function, "name"),
+                  is_custom ? "input" : "arguments", said);
+    if (json_is_string(space)) {
+        (void)json_object_set(item, "namespace", space);
+    }
+    return item;
 }
 
 /* A call is whole when it comes. */
@@ -259,7 +267,8 @@ static void put_call(response *r, const json_t *call)
     const json_t *function = json_object_get(call, "function");
     const char *name = json_string_value(json_object_get(function, "name"));
     json_t *said = json_incref(json_object_get(function, "arguments"));
-    bool is_custom = name != NULL && json_object_get(r->custom, name) != NULL;
+    const json_t *tool = name != NULL ? json_object_get(r->tools, name) : NULL;
+    bool is_custom = json_is_true(json_object_get(tool, "custom"));
     if (is_custom) {
         json_t *object =
             json_loads(json_string_length(said) > 0 ? json_string_value(said) : "{}", 0, NULL);
@@ -270,7 +279,7 @@ static void put_call(response *r, const json_t *call)
     said = said != NULL ? said : json_string("");
     close_item(r);
     dw__make_id(r->item, sizeof r->item, is_custom ? "ctc_" : "fc_");
-    json_t *begun = call_json(r->item, "in_progress", call, json_string(""), is_custom);
+    json_t *begun = call_json(r->item, "in_progress", call, json_string(""), tool);
     put_item(r, "response.output_item.added", begun);
     put_part(r,
              is_custom ? "response.custom_tool_call_input.delta"
@@ -281,7 +290,7 @@ static void put_call(response *r, const json_t *call)
                        : "response.function_call_arguments.done",
              json_pack("{s:O, s:s}", is_custom ? "input" : "arguments", said, "name",
                        name != NULL ? name : ""));
-    json_t *item = call_json(r->item, "completed", call, said, is_custom);
+    json_t *item = call_json(r->item, "completed", call, said, tool);
     put_item(r, "response.output_item.done", item);
     (void)json_array_append_new(r->output, item);
     json_decref(begun);
@@ -554,7 +563,7 @@ void dw__responses_create(dw_server *server, dw_exchange *exchange)
         dw_reply_read_linger(reply, reply->id, &fault);
     }
     r->head = dw__response_head(r->request);
-    r->custom = dw__custom_tools(r->request);
+    r->tools = dw__response_tools(r->request);
     r->output = json_array();
     if (dw_fault_is_set(&fault)) {
         refuse(r, &fault);

@@ -28,8 +28,9 @@ json_t *dw__response_chat(const json_t *body, const json_t *before, const json_t
 json_t *dw__response_message(const json_t *body, dw_fault *fault);
 /* Members of a response that are the request's; the caller's. */
 json_t *dw__response_head(const json_t *body);
-/* Names of tools that take any text: an object. */
-json_t *dw__custom_tools(const json_t *body);
+/* What is to be known of tools by their names: {"custom": whether it takes any text, "namespace"};
+ * plain functions are not in it. */
+json_t *dw__response_tools(const json_t *body);
 /* Whether `include` of a request has it. */
 bool dw__response_includes(const json_t *body, const char *what);
 

@@ -306,6 +306,11 @@ class Routes(unittest.TestCase):
         self.assertGreater(self.server.ask("/v1/messages", more)[1]["usage"]
                            ["cache_read_input_tokens"], count)
 
+        noted = {**body, "messages": body["messages"] + [{"role": "system", "content": "Be kind."}]}
+        plain = {**body, "messages": [user("Name three rivers.\nBe kind.")]}
+        self.assertEqual(self.server.ask("/v1/messages", noted)[1]["content"],
+                         self.server.ask("/v1/messages", plain)[1]["content"])
+
         tool = {"name": "get_weather", "input_schema": {
             "type": "object", "properties": {"city": {"type": "string", "maxLength": 9}},
             "required": ["city"]}}
@@ -323,7 +328,7 @@ class Routes(unittest.TestCase):
         self.assertEqual(said[0], 200, said)
 
         for wrong, word in (({"max_tokens": None}, "max_tokens"), ({"messages": []}, "messages"),
-                            ({"messages": [{"role": "system", "content": "x"}]}, "role"),
+                            ({"messages": [{"role": "king", "content": "x"}]}, "role"),
                             ({"messages": [user([{"type": "image"}])]}, "image"),
                             ({"tool_choice": {"type": "all"}, "tools": [tool]}, "tool_choice"),
                             ({"temperature": "x"}, "temperature")):

@@ -143,7 +143,8 @@ class Responses(Asking):
                            "logit_bias": {str(quote): 100},  # so that the text has an end
                            "tool_choice": {"type": "custom", "name": "say"}})
         call = answer["output"][-1]
-        self.assertEqual((call["type"], call["name"]), ("custom_tool_call", "say"))
+        self.assertEqual((call["type"], call["name"], call["namespace"]),
+                         ("custom_tool_call", "say", "talk"))
         self.assertIsInstance(call["input"], str)
         after = self.ask({"input": [{"type": "custom_tool_call_output", "output": "done",
                                      "call_id": call["call_id"]}],

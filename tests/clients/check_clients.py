@@ -42,11 +42,21 @@ class Case(unittest.TestCase):
         cls.server.stdout.close()
         cls.place.cleanup()
 
-    def generating(self):
+    def overview(self):
         told = subprocess.run([PROGRAM, "top", "--once", "--json", "--control",
                                os.path.join(self.place.name, "control")], capture_output=True,
                               text=True, check=True)
-        return json.loads(told.stdout)["runtime"]["working"]
+        return json.loads(told.stdout)
+
+    def stops(self):
+        """Its client has gone: the device does nothing more but the step under way."""
+        first = self.overview()
+        deadline = time.monotonic() + 60
+        while (last := self.overview())["runtime"]["working"] > 0:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        self.assertLessEqual(last["scheduler"]["steps"] - first["scheduler"]["steps"], 4)
+        self.assertEqual(self.overview()["scheduler"]["steps"], last["scheduler"]["steps"])
 
 
 class OpenAI(Case):
@@ -146,10 +156,87 @@ class OpenAI(Case):
         for _ in range(5):
             next(iter(stream))
         stream.close()
-        deadline = time.monotonic() + 30
-        while self.generating() > 0:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
+        self.stops()
+
+    def test_responses(self):
+        first = self.respond("Name a sea.")
+        second = self.respond("And another?", previous_response_id=first.id)
+        self.assertGreaterEqual(second.usage.input_tokens_details.cached_tokens,
+                                first.usage.total_tokens - 2)
+        self.assertEqual(self.client.responses.retrieve(first.id).output_text, first.output_text)
+        self.assertEqual([item.type for item in self.client.responses.input_items.list(first.id)],
+                         ["message"])
+        with self.client.responses.stream(model="small", input="Name a sea.", temperature=0,
+                                          max_output_tokens=16) as stream:
+            events = list(stream)
+            self.assertEqual(events[-1].response.output_text, first.output_text)
+        self.assertEqual([event.sequence_number for event in events],
+                         sorted(event.sequence_number for event in events))
+        self.client.responses.delete(first.id)
+        with self.assertRaises(openai.NotFoundError):
+            self.client.responses.retrieve(first.id)
+
+    def respond(self, said, **more):
+        return self.client.responses.create(**{"model": "small", "input": said, "temperature": 0,
+                                               "max_output_tokens": 16, **more})
+
+    def test_responses_with_tools(self):
+        tools = [{"type": "function", "name": "get_weather", "strict": True, "parameters": TOOL}]
+        first = self.respond("What is the weather in Paris?", tools=tools, tool_choice="required",
+                             parallel_tool_calls=False, max_output_tokens=128)
+        call = first.output[-1]
+        self.assertEqual(list(json.loads(call.arguments)), ["city"])
+        after = self.respond([{"type": "function_call_output", "call_id": call.call_id,
+                               "output": "rain"}], previous_response_id=first.id, tools=tools,
+                             tool_choice="none")
+        self.assertTrue(after.output_text)
+
+    def test_responses_of_a_schema(self):
+        import pydantic
+
+        class Tree(pydantic.BaseModel):
+            name: str = pydantic.Field(max_length=12)
+            height: int
+
+        answer = self.client.responses.parse(model="small", input="Describe a tree.",
+                                             temperature=0, max_output_tokens=64, text_format=Tree)
+        self.assertIsInstance(answer.output_parsed, Tree)
+
+    def test_conversations(self):
+        made = self.client.conversations.create(items=[user("My name is Ann.")])
+        self.respond("Hello.", conversation=made.id)
+        kinds = [item.type for item in self.client.conversations.items.list(made.id)]
+        self.assertEqual(kinds, ["message"] * 3)
+        self.assertTrue(self.client.conversations.delete(made.id).deleted)
+
+    def test_in_the_background(self):
+        stream = self.respond("Count to a hundred.", background=True, stream=True)
+        seen = [next(iter(stream)) for _ in range(8)]
+        stream.close()
+        rest = list(self.client.responses.retrieve(
+            seen[0].response.id, stream=True, starting_after=seen[-1].sequence_number))
+        self.assertEqual([event.sequence_number for event in seen + rest],
+                         list(range(len(seen + rest))))
+        long = self.respond("Write a long story.", background=True, max_output_tokens=4000)
+        self.assertEqual(self.client.responses.cancel(long.id).status, "cancelled")
+        self.stops()
+
+    def test_two_calls_at_once(self):
+        """A model's two calls, and both results, go on from what is held."""
+        tools = [{"type": "function", "function": {"name": "get_weather", "strict": True,
+                                                   "parameters": TOOL}}]
+        messages = [user("What is the weather in Paris and Rome?"), {
+            "role": "assistant", "content": None, "tool_calls": [
+                {"id": f"call_{city}", "type": "function", "function": {
+                    "name": "get_weather", "arguments": json.dumps({"city": city})}}
+                for city in ("Paris", "Rome")]},
+            {"role": "tool", "tool_call_id": "call_Paris", "content": "rain"},
+            {"role": "tool", "tool_call_id": "call_Rome", "content": "sun"}]
+        answer = self.chat(messages, tools=tools, tool_choice="none")
+        again = self.chat([*messages, answer.choices[0].message, user("And?")], tools=tools,
+                          tool_choice="none")
+        self.assertGreaterEqual(again.usage.prompt_tokens_details.cached_tokens,
+                                answer.usage.total_tokens - 2)
 
 
 class Anthropic(Case):
