@@ -1643,6 +1643,8 @@ typedef struct dw_log_entry {
     const dw_log_field *fields; /* [field_count] */
     size_t field_count;
     uint64_t lost;      /* entries before this one that were not handed on */
+    const char *trace_id; /* of dw_request.traceparent, 32 digits; "": none, as the next, of 16 */
+    const char *span_id;
 } dw_log_entry;
 
 /* `options` may be NULL. The engine outlives it. Errors: DW_E_RANGE (limits, worker_threads,
@@ -1776,6 +1778,9 @@ typedef struct dw_request {
      * on, say) is the end of the request; of a runtime with a path the actor is then as it was
      * before, and the message is gone. May be NULL. */
     dw_status (*on_answered)(void *user, dw_status result, dw_error *err);
+    /* Of a trace that others keep, for the log and traces: as the header `traceparent` of W3C's
+     * Trace Context has it, copied; one that has not that form is left out. NULL: none. */
+    const char *traceparent;
 } dw_request;
 
 /* Put a message into an actor's mailbox; with a path it is accepted when it is on the disk, and
@@ -1834,6 +1839,11 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_begin_park(dw_runtime *runtime, const 
                                                      dw_error *err);
 /* Blocks. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_park(dw_runtime *runtime, const char *id, dw_error *err);
+/* Have the actor in memory, so that its next message need not wait for that. It may leave again as
+ * any other. It ends with what reading it fails with. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_begin_thaw(dw_runtime *runtime, const char *id,
+                                                     dw_runtime_end_fn on_end, void *user,
+                                                     dw_error *err);
 /* An actor that is pinned stays in memory once it is there; priority says who has more turns, and
  * who leaves memory first. Kept with the actor where there is a path: Blocks until it is written.
  * Errors: DW_E_ARG (priority), DW_E_BUSY (it is being made), DW_E_IO. */
@@ -1916,6 +1926,11 @@ DW_API DW_MUST_CHECK dw_status dw_runtime_send_group(dw_runtime *runtime, const 
  * what waits in its mailbox is not in it. Blocks. Errors: those of dw_actor_export. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_export(dw_runtime *runtime, const char *id, int fd,
                                                  dw_error *err);
+/* The same; `fd` stays open until its end. The actor works on nothing while it is written: not to a
+ * pipe that somebody may be slow to read. */
+DW_API DW_MUST_CHECK dw_status dw_runtime_begin_export(dw_runtime *runtime, const char *id, int fd,
+                                                       dw_runtime_end_fn on_end, void *user,
+                                                       dw_error *err);
 /* Take in an actor under a new id: dw_actor_thaw's of `thaw`, for the tenant and with the grants of
  * `options`, whose `actor` is not used. It is frozen as number 1. Blocks. Errors: those of
  * dw_actor_thaw and dw_runtime_spawn. */
@@ -2228,6 +2243,7 @@ typedef struct dw_event {
     const unsigned char *bytes; /* [byte_count] */
     size_t byte_count;
     uint64_t lost; /* events before this one that could not be kept: 65,536 wait at most */
+    const char *tenant; /* whose the actor is; NULL: it is not known any more */
 } dw_event;
 
 /* Call `on_event` for what happens from now on to the actor, or with `id` NULL to all. Errors:
@@ -2432,6 +2448,17 @@ typedef struct dw_server_options {
     uint32_t context_tokens_max; /* of conversations, as their actors' options; likewise the next */
     dw_kv_type kv_type;
     const dw_limits *limits; /* copied; NULL: the defaults */
+    /* For actors that are to be made of a guest by its name; NULL: of uploaded modules alone. What
+     * it gives is borrowed until the runtime is closed. On threads of the server's. */
+    dw_status (*find_guest)(void *user, const char *name, dw_module **module, dw_error *err);
+    /* For the models of actors that are imported, as dw_runtime_options.find_model; NULL: none is
+     * found. */
+    dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err);
+    /* Where a local socket is made at which this process's user is answered, without a key and for
+     * all tenants: `driftwood actor` asks there. NULL: there is none. */
+    const char *own_socket;
+    uint64_t snapshot_bytes_max; /* of one that is imported; 0: 16 GiB */
 } dw_server_options;
 
 /* Listens when it returns; requests are taken by dw_server_run. The runtime outlives the server.
@@ -2448,6 +2475,9 @@ DW_API const char *dw_server_address(const dw_server *server);
 DW_API DW_MUST_CHECK dw_status dw_server_run(dw_server *server, dw_error *err);
 /* Thread: any, and signal handlers. */
 DW_API void dw_server_stop(dw_server *server);
+/* An entry of the runtime's log, for clients that ask for it: to be called from
+ * dw_runtime_options.on_log. Entries of before the last 4,096 are forgotten. Thread: any. */
+DW_API void dw_server_take_log(dw_server *server, const dw_log_entry *entry);
 /* What is under way ends as dw_server_run says. Not while that runs. NULL: nothing. */
 DW_API void dw_server_close(dw_server *server);
 

@@ -153,6 +153,8 @@ dw_status dw_os_listen_local(int *fd, dw_os_local *local, const char *path, dw_e
 void dw_os_unlisten_local(int fd, const dw_os_local *local);
 /* Whoever connects next; -1: errno. */
 int dw_os_accept_local(int fd);
+/* Whether who is connected at the other end of a local socket was this process's user. */
+bool dw_os_peer_is_own_user(int fd);
 /* Milliseconds since 1970, by a clock that may be set. */
 uint64_t dw_os_wall_ms(void);
 /* Random bytes [bytes], at most 256, for names that nobody guesses. */

@@ -186,3 +186,10 @@ bool dw_os_cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, uin
                             .tv_nsec = (long)(left % UINT64_C(1000000000))};
     return pthread_cond_timedwait_relative_np(condition, lock, &wait) != ETIMEDOUT;
 }
+
+bool dw_os_peer_is_own_user(int fd)
+{
+    uid_t user;
+    gid_t group;
+    return getpeereid(fd, &user, &group) == 0 && user == geteuid();
+}

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -254,4 +255,11 @@ bool dw_os_cond_wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, uin
     struct timespec until = {.tv_sec = (time_t)(until_ns / UINT64_C(1000000000)),
                              .tv_nsec = (long)(until_ns % UINT64_C(1000000000))};
     return pthread_cond_timedwait(condition, lock, &until) != ETIMEDOUT;
+}
+
+bool dw_os_peer_is_own_user(int fd)
+{
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.uid == geteuid();
 }

@@ -79,6 +79,13 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
+#define GUESTS_MAX 64
+
+typedef struct dw_cli_guest {
+    char *name;
+    dw_module *module;
+} dw_cli_guest;
+
 /* A model that is served. */
 typedef struct served {
     char *name;
@@ -106,7 +113,12 @@ typedef struct serving {
     char *folder;
     pthread_mutex_t lock;         /* guards models[].model and what follows */
     dw_model *others[MODELS_MAX]; /* [other_count]: of actors that were made with others */
+    char *other_paths[MODELS_MAX];
     size_t other_count;
+    dw_cli_guest guests[GUESTS_MAX]; /* [guest_count], by name, loaded so far */
+    size_t guest_count;
+    pthread_mutex_t log_lock; /* guards the next */
+    dw_server *logged;        /* who is told of the runtime's log; NULL: nobody */
 } serving;
 
 static dw_server *signalled; /* what a signal ends */
@@ -137,6 +149,35 @@ static dw_status load(serving *s, served *one, dw_error *err)
     return status;
 }
 
+/* A file, of the user's own naming. */
+static dw_status open_file(serving *s, const char *path, dw_model **model, dw_error *err)
+{
+    for (size_t i = 0; i < s->model_count; i++) {
+        if (strcmp(s->models[i].path, path) == 0) {
+            dw_status status = load(s, &s->models[i], err);
+            *model = status == DW_OK ? dw_model_ref(s->models[i].model) : NULL;
+            return status;
+        }
+    }
+    for (size_t i = 0; i < s->other_count; i++) {
+        if (s->other_paths[i] != NULL && strcmp(s->other_paths[i], path) == 0) {
+            *model = dw_model_ref(s->others[i]);
+            return DW_OK;
+        }
+    }
+    served other = {.name = (char *)(uintptr_t)path, .path = (char *)(uintptr_t)path};
+    if (s->other_count == MODELS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "more than %d models at a time", MODELS_MAX);
+    }
+    dw_status status = load(s, &other, err);
+    if (status == DW_OK) {
+        s->other_paths[s->other_count] = strdup(path);
+        s->others[s->other_count++] = other.model;
+        *model = dw_model_ref(other.model);
+    }
+    return status;
+}
+
 static dw_status open_model(void *user, const char *name, dw_model **model, dw_error *err)
 {
     serving *s = user;
@@ -148,6 +189,43 @@ static dw_status open_model(void *user, const char *name, dw_model **model, dw_e
             *model = status == DW_OK ? dw_model_ref(s->models[i].model) : NULL;
         }
     }
+    if (status == DW_E_NOT_FOUND && name[0] == '/') {
+        status = open_file(s, name, model, err);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+/* For actors that are made of a guest by its name: those that came along. */
+static dw_status find_guest(void *user, const char *name, dw_module **module, dw_error *err)
+{
+    serving *s = user;
+    char path[DW_CLI_PATH_MAX];
+    dw_status status = DW_OK;
+    if (strchr(name, '/') != NULL) {
+        return dw_fail(err, DW_E_DENIED, "guest '%.80s': actors spawn guests by bare names", name);
+    }
+    (void)pthread_mutex_lock(&s->lock);
+    size_t i = 0;
+    while (i < s->guest_count && strcmp(s->guests[i].name, name) != 0) {
+        i++;
+    }
+    if (i == s->guest_count && i == GUESTS_MAX) {
+        status = dw_fail(err, DW_E_LIMIT, "more than %d guests at a time", GUESTS_MAX);
+    } else if (i == s->guest_count) {
+        s->guests[i].name = strdup(name);
+        status = s->guests[i].name != NULL ? dw_cli_find_guest(path, sizeof path, name, err)
+                                           : dw_fail(err, DW_E_MEMORY, "no memory for a name");
+        if (status == DW_OK) {
+            status = dw_module_open(&s->guests[i].module, s->engine, path, err);
+        }
+        if (status == DW_OK) {
+            s->guest_count++;
+        } else {
+            free(s->guests[i].name);
+        }
+    }
+    *module = status == DW_OK ? s->guests[i].module : NULL;
     (void)pthread_mutex_unlock(&s->lock);
     return status;
 }
@@ -269,6 +347,24 @@ static ptrdiff_t on_stderr(void *user, const unsigned char *bytes, size_t count)
     return fwrite(bytes, 1, count, stderr) == count ? (ptrdiff_t)count : -EIO;
 }
 
+/* On a thread of the log's. */
+static void on_log(void *user, const dw_log_entry *entry)
+{
+    serving *s = user;
+    (void)pthread_mutex_lock(&s->log_lock);
+    if (s->logged != NULL) {
+        dw_server_take_log(s->logged, entry);
+    }
+    (void)pthread_mutex_unlock(&s->log_lock);
+}
+
+static void set_logged(serving *s, dw_server *server)
+{
+    (void)pthread_mutex_lock(&s->log_lock);
+    s->logged = server;
+    (void)pthread_mutex_unlock(&s->log_lock);
+}
+
 static dw_status open_runtime(serving *s, dw_error *err)
 {
     char control[DW_CLI_PATH_MAX];
@@ -276,6 +372,9 @@ static dw_status open_runtime(serving *s, dw_error *err)
     dw_runtime_options how = {.struct_bytes = sizeof how,
                               .path = s->folder,
                               .find_model = find_model,
+                              .find_guest = find_guest,
+                              .on_log = on_log,
+                              .log_level = DW_LOG_INFO,
                               .on_problem = tell_problem,
                               .on_stderr = on_stderr,
                               .user = s,
@@ -305,7 +404,12 @@ static dw_status open_server(serving *s, dw_error *err)
     for (size_t i = 0; i < s->model_count; i++) {
         names[i] = s->models[i].name;
     }
+    char own[DW_CLI_PATH_MAX];
+    (void)snprintf(own, sizeof own, "%s/server", s->folder);
     const dw_server_options how = {.struct_bytes = sizeof how,
+                                   .find_guest = find_guest,
+                                   .find_model = find_model,
+                                   .own_socket = own,
                                    .listen = s->listen,
                                    .models = names,
                                    .model_count = s->model_count,
@@ -319,7 +423,9 @@ static dw_status open_server(serving *s, dw_error *err)
                                    .context_tokens_max = s->session.context_tokens_max,
                                    .kv_type = s->session.kv_type,
                                    .limits = &s->session.limits};
-    return dw_server_open(&s->server, s->runtime, &how, err);
+    dw_status status = dw_server_open(&s->server, s->runtime, &how, err);
+    set_logged(s, s->server);
+    return status;
 }
 
 /* Whether none but this machine reaches the address. */
@@ -391,6 +497,7 @@ static dw_status open_all(serving *s, dw_error *err)
 static void close_all(serving *s)
 {
     signalled = NULL;
+    set_logged(s, NULL);
     dw_server_close(s->server);
     dw_runtime_close(s->runtime);
     dw_module_unref(s->conversation);
@@ -401,6 +508,11 @@ static void close_all(serving *s)
     }
     for (size_t i = 0; i < s->other_count; i++) {
         dw_model_unref(s->others[i]);
+        free(s->other_paths[i]);
+    }
+    for (size_t i = 0; i < s->guest_count; i++) {
+        dw_module_unref(s->guests[i].module);
+        free(s->guests[i].name);
     }
     dw_engine_destroy(s->engine);
     free(s->keys);
@@ -467,6 +579,7 @@ int dw_cli_serve(int argc, char **argv)
         return dw_cli_fail(1, "no memory");
     }
     (void)pthread_mutex_init(&s->lock, NULL);
+    (void)pthread_mutex_init(&s->log_lock, NULL);
     s->listen = LISTEN_DEFAULT;
     s->session.timeout_ms = 3600000;
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
@@ -498,6 +611,7 @@ out:
     close_all(s);
     dw_cli_session_release(&s->session);
     (void)pthread_mutex_destroy(&s->lock);
+    (void)pthread_mutex_destroy(&s->log_lock);
     free(s);
     return exit_code;
 }

@@ -232,7 +232,7 @@ dw_status dw_runtime_export(dw_runtime *runtime, const char *id, int fd, dw_erro
     if (status != DW_OK) {
         return status;
     }
-    return finish(&a, dw__begin_export(runtime, id, fd, on_end, &a, err), err);
+    return finish(&a, dw_runtime_begin_export(runtime, id, fd, on_end, &a, err), err);
 }
 
 dw_status dw_runtime_import(dw_runtime *runtime, const dw_thaw_options *thaw,

@@ -42,7 +42,9 @@ static dw__event *keep(dw_runtime *runtime, uint64_t actor, size_t bytes)
     return event;
 }
 
-static void tell_subscribers(dw_runtime *runtime, uint64_t id, const dw__happening *happening)
+/* `record` may be NULL: there is none any more. */
+static void tell_subscribers(dw_runtime *runtime, const dw__record *record, uint64_t id,
+                             const dw__happening *happening)
 {
     if (runtime->subscriptions == NULL || !anybody_wants(runtime, id)) {
         return;
@@ -52,6 +54,10 @@ static void tell_subscribers(dw_runtime *runtime, uint64_t id, const dw__happeni
         return;
     }
     event->kind = happening->kind;
+    event->has_tenant = record != NULL && record->tenant != NULL;
+    if (event->has_tenant) {
+        (void)snprintf(event->tenant, sizeof event->tenant, "%s", record->tenant->name);
+    }
     event->other = happening->other;
     event->number = happening->number;
     if (happening->error != NULL) {
@@ -68,13 +74,14 @@ static void tell_subscribers(dw_runtime *runtime, uint64_t id, const dw__happeni
 void dw__happened(dw_runtime *runtime, const dw__record *record, const dw__happening *happening)
 {
     dw__log_happening(runtime, record, record->id, happening);
-    tell_subscribers(runtime, record->id, happening);
+    tell_subscribers(runtime, record, record->id, happening);
 }
 
 void dw__happened_to(dw_runtime *runtime, uint64_t id, const dw__happening *happening)
 {
-    dw__log_happening(runtime, dw__find_any(runtime, id), id, happening);
-    tell_subscribers(runtime, id, happening);
+    const dw__record *record = dw__find_any(runtime, id);
+    dw__log_happening(runtime, record, id, happening);
+    tell_subscribers(runtime, record, id, happening);
 }
 
 void dw__tell_problem(dw_runtime *runtime, uint64_t id, const dw_error *problem)
@@ -134,7 +141,8 @@ void dw__event_tell(dw_runtime *runtime, dw__event *event)
                      .text = event->text,
                      .bytes = event->bytes,
                      .byte_count = event->byte_count,
-                     .lost = event->lost};
+                     .lost = event->lost,
+                     .tenant = event->has_tenant ? event->tenant : NULL};
     if (event->problem) {
         tell_problem(runtime, event);
         dw_free(event);

@@ -462,6 +462,12 @@ static void plain_finish(dw__operation *operation)
     dw__rest(runtime, record);
 }
 
+/* Whoever has its body has it in memory. */
+static void thaw_work(dw__operation *operation)
+{
+    operation->error.code = DW_OK;
+}
+
 /* In traces. */
 static const char *name_of(const dw__operation *operation)
 {
@@ -549,11 +555,19 @@ dw_status dw_runtime_begin_keep_prefixes(dw_runtime *runtime, const char *id, un
     return dw__begin_call(runtime, id, &call, err);
 }
 
-dw_status dw__begin_export(dw_runtime *runtime, const char *id, int fd, dw_runtime_end_fn on_end,
-                           void *user, dw_error *err)
+dw_status dw_runtime_begin_export(dw_runtime *runtime, const char *id, int fd,
+                                  dw_runtime_end_fn on_end, void *user, dw_error *err)
 {
     const dw__call_of_one call = {
         .work = export_work, .finish = plain_finish, .fd = fd, .on_end = on_end, .user = user};
+    return dw__begin_call(runtime, id, &call, err);
+}
+
+dw_status dw_runtime_begin_thaw(dw_runtime *runtime, const char *id, dw_runtime_end_fn on_end,
+                                void *user, dw_error *err)
+{
+    const dw__call_of_one call = {
+        .work = thaw_work, .finish = plain_finish, .on_end = on_end, .user = user};
     return dw__begin_call(runtime, id, &call, err);
 }
 

@@ -382,6 +382,8 @@ typedef struct dw__event {
     dw_status status;
     uint64_t lost;
     bool problem; /* for on_problem, with `text` */
+    bool has_tenant;
+    char tenant[DW_TENANT_NAME_MAX + 1];
     char text[248];
     size_t byte_count;
     unsigned char bytes[];
@@ -811,8 +813,6 @@ dw_status dw__begin_call(dw_runtime *runtime, const char *id, const dw__call_of_
  * is the last; operation->number is its number. */
 void dw__freeze_make_room(dw__operation *operation);
 void dw__freeze_add(dw__operation *operation, void *body);
-dw_status dw__begin_export(dw_runtime *runtime, const char *id, int fd, dw_runtime_end_fn on_end,
-                           void *user, dw_error *err);
 /* A fork of `record`, to be the body of `child`. */
 void dw__fork_work(dw__operation *operation);
 void dw__fork_finish(dw__operation *operation);

@@ -52,6 +52,28 @@ const char *dw_exchange_body(const dw_exchange *exchange, size_t *bytes)
     return exchange->body.bytes;
 }
 
+int dw_exchange_body_file(const dw_exchange *exchange)
+{
+    return exchange->has_body_file ? exchange->body_file : -1;
+}
+
+int dw_exchange_take_body_file(dw_exchange *exchange)
+{
+    int fd = dw_exchange_body_file(exchange);
+    exchange->has_body_file = false;
+    return fd;
+}
+
+bool dw_exchange_is_own_user(const dw_exchange *exchange)
+{
+    return exchange->connection->http->options.own_user_only;
+}
+
+bool dw_exchange_is_head(const dw_exchange *exchange)
+{
+    return exchange->method == HTTP_HEAD;
+}
+
 static const char *reason(int status)
 {
     switch (status) {
@@ -59,6 +81,8 @@ static const char *reason(int status)
         return "OK";
     case 201:
         return "Created";
+    case 202:
+        return "Accepted";
     case 204:
         return "No Content";
     case 400:
@@ -152,6 +176,18 @@ void dw_exchange_begin(dw_exchange *exchange, int status, const char *type)
     send_head(exchange, status, type, SIZE_MAX);
 }
 
+void dw_exchange_begin_sized(dw_exchange *exchange, int status, const char *type, size_t bytes)
+{
+    send_head(exchange, status, type, bytes);
+    exchange->sized = true;
+}
+
+void dw_exchange_break_off(dw_exchange *exchange)
+{
+    exchange->on_gone = NULL;
+    dw__connection_close(exchange->connection);
+}
+
 void dw_exchange_write(dw_exchange *exchange, const void *piece, size_t bytes)
 {
     dw__connection *c = exchange->connection;
@@ -180,7 +216,7 @@ void dw_exchange_end(dw_exchange *exchange)
     if (exchange->chunked) {
         dw__connection_send(c, "0\r\n\r\n", 5, !c->keep_alive);
     } else {
-        dw__connection_send(c, "", 0, true);
+        dw__connection_send(c, "", 0, !exchange->sized || !c->keep_alive);
     }
     dw__connection_answered(c);
 }

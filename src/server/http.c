@@ -47,6 +47,10 @@ static void forget_request(dw_exchange *exchange)
     dw__text_free(&exchange->target);
     dw__text_free(&exchange->head);
     dw__text_free(&exchange->body);
+    if (exchange->has_body_file) {
+        dw_os_close(exchange->body_file);
+        exchange->has_body_file = false;
+    }
     exchange->header_count = 0;
     exchange->open_name = exchange->open_value = false;
     exchange->query = NULL;
@@ -54,7 +58,7 @@ static void forget_request(dw_exchange *exchange)
     exchange->on_gone = NULL;
     exchange->on_taken = NULL;
     exchange->owner = NULL;
-    exchange->begun = exchange->chunked = false;
+    exchange->begun = exchange->chunked = exchange->sized = false;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -228,13 +232,28 @@ static int on_value_complete(llhttp_t *parser)
     return grow_head(c, &c->exchange.head, "", 1);
 }
 
+/* Where the body goes. -> the most bytes that it may have */
+static uint64_t choose_body(dw__connection *c, const llhttp_t *parser)
+{
+    const dw_http_options *options = &c->http->options;
+    dw_exchange *exchange = &c->exchange;
+    if (options->body_file == NULL || exchange->has_body_file) {
+        return options->body_bytes_max;
+    }
+    exchange->method = parser->method;
+    exchange->body_file = options->body_file(options->user, exchange, &exchange->body_file_max);
+    exchange->has_body_file = exchange->body_file >= 0;
+    exchange->body_file_bytes = 0;
+    return exchange->has_body_file ? exchange->body_file_max : options->body_bytes_max;
+}
+
 static int on_head_complete(llhttp_t *parser)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     dw__connection *c = of_parser(parser);
     c->in_body = true;
-    if (parser->content_length > c->http->options.body_bytes_max &&
-        (parser->flags & F_CONTENT_LENGTH) != 0) {
+    uint64_t bytes_max = choose_body(c, parser);
+    if (parser->content_length > bytes_max && (parser->flags & F_CONTENT_LENGTH) != 0) {
         c->refusal = 413;
         return HPE_USER;
     }
@@ -245,9 +264,27 @@ static int on_head_complete(llhttp_t *parser)
     return HPE_OK;
 }
 
+static int to_file(dw__connection *c, const char *at, size_t length)
+{
+    dw_exchange *exchange = &c->exchange;
+    if (length > exchange->body_file_max - exchange->body_file_bytes) {
+        c->refusal = 413;
+        return HPE_USER;
+    }
+    if (dw_os_write_at(exchange->body_file, exchange->body_file_bytes, at, length, NULL) != DW_OK) {
+        c->refusal = 507;
+        return HPE_USER;
+    }
+    exchange->body_file_bytes += length;
+    return HPE_OK;
+}
+
 static int on_body(llhttp_t *parser, const char *at, size_t length)
 {
     dw__connection *c = of_parser(parser);
+    if (c->exchange.has_body_file) {
+        return to_file(c, at, length);
+    }
     if (c->exchange.body.count + length > c->http->options.body_bytes_max) {
         c->refusal = 413;
         return HPE_USER;
@@ -289,6 +326,8 @@ static const char *refusal_text(int status)
         return "the headers are too large";
     case 503:
         return "too much is going on";
+    case 507:
+        return "there is no room for the body";
     default:
         return "this is no HTTP request";
     }
@@ -446,6 +485,14 @@ static void on_tick(uv_timer_t *timer)
 
 /* ---- connections begin ---------------------------------------------------------------------- */
 
+static bool may_connect(const dw__connection *c)
+{
+    uv_os_fd_t fd = -1;
+    return !c->http->options.own_user_only ||
+           (c->http->is_unix && uv_fileno((const uv_handle_t *)&c->stream, &fd) == 0 &&
+            dw_os_peer_is_own_user(fd));
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
     dw_http *http = listener->data;
@@ -474,7 +521,7 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     http->first = c;
     http->count++;
-    if (uv_accept(listener, &c->stream.stream) < 0) {
+    if (uv_accept(listener, &c->stream.stream) < 0 || !may_connect(c)) {
         dw__connection_close(c);
         return;
     }

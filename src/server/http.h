@@ -33,10 +33,15 @@ typedef struct dw_http_options {
     uint64_t head_ms;         /* for a request's head, from the end of the one before on; 408 */
     uint64_t body_ms;         /* between two pieces of a body; 408 */
     uint64_t idle_ms;         /* between two requests; closed */
+    bool own_user_only;       /* of unix:PATH: whoever is not this process's user is left */
     /* A request is there. It is answered now or later, once. */
     void (*on_request)(void *user, dw_exchange *exchange);
     /* What is refused before it is a request: an answer's body, JSON, for this status. */
     size_t (*error_body)(int status, const char *what, char *text, size_t capacity);
+    /* A request's head is there, and a body is to come: an open file that it goes into, with the
+     * most bytes that it may have, in the place of memory; the exchange's then. -1: memory. May be
+     * NULL. */
+    int (*body_file)(void *user, const dw_exchange *exchange, uint64_t *bytes_max);
     void *user;
 } dw_http_options;
 
@@ -66,6 +71,12 @@ const char *dw_exchange_query(const dw_exchange *exchange); /* behind the '?'; "
 /* The first header of that name, in small letters; NULL: there is none. */
 const char *dw_exchange_header(const dw_exchange *exchange, const char *name);
 const char *dw_exchange_body(const dw_exchange *exchange, size_t *bytes);
+/* The file that the body is in, as options.body_file gave it; -1: it is in memory. */
+int dw_exchange_body_file(const dw_exchange *exchange);
+/* The same; it is the caller's to close from now on. */
+int dw_exchange_take_body_file(dw_exchange *exchange);
+/* It came over a socket at which only this process's user is answered (own_user_only). */
+bool dw_exchange_is_own_user(const dw_exchange *exchange);
 
 /* ---- its answer ---- */
 
@@ -76,8 +87,15 @@ void dw_exchange_answer(dw_exchange *exchange, int status, const char *type, con
                         size_t bytes);
 /* An answer that comes piece by piece: begun, written, ended. */
 void dw_exchange_begin(dw_exchange *exchange, int status, const char *type);
+/* The same of an answer of so many bytes. */
+void dw_exchange_begin_sized(dw_exchange *exchange, int status, const char *type, size_t bytes);
 void dw_exchange_write(dw_exchange *exchange, const void *piece, size_t bytes);
 void dw_exchange_end(dw_exchange *exchange);
+/* The answer ends without being whole, and so that the other side sees it: the connection breaks
+ * off. Nothing is called any more. */
+void dw_exchange_break_off(dw_exchange *exchange);
+/* Only the head of the answer is wanted. */
+bool dw_exchange_is_head(const dw_exchange *exchange);
 /* Bytes written that the other side has not taken yet. */
 size_t dw_exchange_backlog(const dw_exchange *exchange);
 /* The owner of an exchange that is answered later: on_gone when the other side goes first, after

@@ -28,10 +28,15 @@ struct dw_exchange {
     bool open_name; /* of the header that is being read */
     bool open_value;
     dw__text body;
+    bool has_body_file;
+    int body_file;
+    uint64_t body_file_max;
+    uint64_t body_file_bytes;                      /* in it */
     char answer_headers[DW__ANSWER_HEADERS_BYTES]; /* [answer_header_bytes] */
     size_t answer_header_bytes;
     bool begun; /* its head is out */
     bool chunked;
+    bool sized; /* the head said how long it is */
     void (*on_gone)(void *owner);
     void (*on_taken)(void *owner);
     void *owner;

@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "server/anthropic.h"
+#include "server/host.h"
 #include "server/ollama.h"
 
 typedef struct route {
@@ -159,6 +160,9 @@ void dw__route(void *user, dw_exchange *exchange)
             long_routes[i].handle(server, exchange, path + length);
             return;
         }
+    }
+    if (!known && dw__host_route(server, exchange)) {
+        return;
     }
     if (known) {
         dw_exchange_set_header(exchange, "Allow", "GET, HEAD, POST");

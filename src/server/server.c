@@ -6,14 +6,15 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/public_struct.h"
-#include "server/server_internal.h"
 #include "server/archive.h"
+#include "server/host.h"
 #include "server/reply.h"
 #include "server/task.h"
 
 #define CONVERSATIONS_MAX 100000
 #define RESPONSES_EACH 10 /* kept, for each conversation */
 #define PATIENCE_MS 30000
+#define SNAPSHOT_BYTES_MAX (UINT64_C(16) << 30)
 
 static const char *const address_default = "127.0.0.1:8080";
 
@@ -23,6 +24,9 @@ static void close_all(dw_server *server)
 {
     dw__tasks_cancel(server);
     dw_http_close(server->http);
+    if (server->own_http != NULL) {
+        dw_http_close(server->own_http);
+    }
 }
 
 static void on_patience(uv_timer_t *timer)
@@ -30,16 +34,26 @@ static void on_patience(uv_timer_t *timer)
     close_all(timer->data); /* what has not been taken by now never is */
 }
 
+static void close_handles(dw_server *server)
+{
+    uv_close((uv_handle_t *)&server->wake, NULL);
+    uv_close((uv_handle_t *)&server->patience, NULL);
+    uv_close((uv_handle_t *)&server->idle_check, NULL);
+    uv_close((uv_handle_t *)&server->idle_timer, NULL);
+    dw__host_close_handles(server->host);
+}
+
 /* Once all that was under way has ended, and the other sides have it, nothing keeps the loop. */
 static void leave_if_idle(dw_server *server)
 {
     if (server->leaving && server->task_count == 0 && dw_http_connection_count(server->http) == 0 &&
+        (server->own_http == NULL || dw_http_connection_count(server->own_http) == 0) &&
         !uv_is_closing((uv_handle_t *)&server->wake)) {
         dw_http_close(server->http);
-        uv_close((uv_handle_t *)&server->wake, NULL);
-        uv_close((uv_handle_t *)&server->patience, NULL);
-        uv_close((uv_handle_t *)&server->idle_check, NULL);
-        uv_close((uv_handle_t *)&server->idle_timer, NULL);
+        if (server->own_http != NULL) {
+            dw_http_close(server->own_http);
+        }
+        close_handles(server);
     }
 }
 
@@ -48,7 +62,11 @@ static void begin_leaving(dw_server *server)
     if (server->stops && !server->leaving) {
         server->leaving = true;
         dw__replies_forget(server);
+        dw__host_leave(server->host);
         dw_http_finish(server->http);
+        if (server->own_http != NULL) {
+            dw_http_finish(server->own_http);
+        }
         (void)uv_timer_start(&server->patience, on_patience, PATIENCE_MS, 0);
     }
 }
@@ -79,9 +97,22 @@ static size_t error_body(int status, const char *what, char *text, size_t capaci
     return dw__openai_error(status, NULL, NULL, what, text, capacity);
 }
 
+/* Where the user himself is answered. */
+static dw_status open_own(dw_server *server, const char *path, dw_http_options http, dw_error *err)
+{
+    char address[512];
+    int length = snprintf(address, sizeof address, "unix:%s", path);
+    if (length < 0 || (size_t)length >= sizeof address) {
+        return dw_fail(err, DW_E_LIMIT, "own_socket: the path is too long");
+    }
+    http.own_user_only = true;
+    dw_status status = dw_http_create(&server->own_http, &http, err);
+    return status == DW_OK ? dw_http_listen(server->own_http, address, err) : status;
+}
+
 static dw_status open_http(dw_server *server, const dw_server_options *options, dw_error *err)
 {
-    dw_http_options http = {
+    const dw_http_options http = {
         .loop = &server->loop,
         .connections_max = options->connections_max != 0 ? options->connections_max : 4096,
         .head_bytes_max = 65536,
@@ -91,14 +122,17 @@ static dw_status open_http(dw_server *server, const dw_server_options *options, 
         .idle_ms = 300000,
         .on_request = dw__route,
         .error_body = error_body,
+        .body_file = dw__host_body_file,
         .user = server,
     };
     dw_status status = dw_http_create(&server->http, &http, err);
-    if (status != DW_OK) {
-        return status;
+    if (status == DW_OK) {
+        status = dw_http_listen(server->http,
+                                options->listen != NULL ? options->listen : address_default, err);
     }
-    return dw_http_listen(server->http, options->listen != NULL ? options->listen : address_default,
-                          err);
+    return status == DW_OK && options->own_socket != NULL
+               ? open_own(server, options->own_socket, http, err)
+               : status;
 }
 
 static dw_status file_in(char file[4096], const char *folder, const char *name, dw_error *err)
@@ -126,6 +160,21 @@ static dw_status open_kept(dw_server *server, const char *folder, dw_error *err)
     return status == DW_OK ? dw_archive_open(&server->archive, file, err) : status;
 }
 
+static dw_status open_host(dw_server *server, const char *path, dw_error *err)
+{
+    dw_status status = dw__host_create(&server->host, server, err);
+    if (status == DW_OK && path != NULL) {
+        server->folder = dw_strdup(path);
+        status = server->folder != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a path");
+    }
+    return status == DW_OK ? dw__host_open_modules(server->host, path, err) : status;
+}
+
+void dw_server_take_log(dw_server *server, const dw_log_entry *entry)
+{
+    dw__log_take(dw__host_log(server->host), entry);
+}
+
 /* The keys, and tenants for those that there are not yet: they may do nothing but converse. */
 static dw_status open_keys(dw_server *server, const dw_server_options *options, dw_error *err)
 {
@@ -147,7 +196,7 @@ static dw_status open_keys(dw_server *server, const dw_server_options *options, 
 
 const char *dw__tenant_of(const dw_server *server, const dw_exchange *exchange)
 {
-    return dw_keys_tenant(server->keys, exchange);
+    return dw_exchange_is_own_user(exchange) ? "" : dw_keys_tenant(server->keys, exchange);
 }
 
 static void begin_loop(dw_server *server)
@@ -171,6 +220,10 @@ static void take_options(dw_server *server, dw_runtime *runtime, const dw_server
     server->runtime = runtime;
     server->open_model = options->open_model;
     server->user = options->user;
+    server->find_guest = options->find_guest;
+    server->find_model = options->find_model;
+    server->snapshot_bytes_max =
+        options->snapshot_bytes_max != 0 ? options->snapshot_bytes_max : SNAPSHOT_BYTES_MAX;
     server->conversation = dw_module_ref(options->conversation);
     server->conversations_max =
         options->conversations_max != 0 ? options->conversations_max : CONVERSATIONS_MAX;
@@ -209,6 +262,9 @@ dw_status dw_server_open(dw_server **out, dw_runtime *runtime, const dw_server_o
     }
     if (status == DW_OK) {
         status = open_kept(server, own.path, err);
+    }
+    if (status == DW_OK) {
+        status = open_host(server, own.path, err);
     }
     if (status == DW_OK) {
         status = open_http(server, &own, err);
@@ -255,18 +311,16 @@ void dw_server_close(dw_server *server)
         return;
     }
     server->stops = true;
-    if (server->http != NULL) {
-        (void)uv_run(&server->loop, UV_RUN_DEFAULT);
-    } else {
-        uv_close((uv_handle_t *)&server->wake, NULL);
-        uv_close((uv_handle_t *)&server->patience, NULL);
-        uv_close((uv_handle_t *)&server->idle_check, NULL);
-        uv_close((uv_handle_t *)&server->idle_timer, NULL);
-        (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    if (server->http == NULL) {
+        close_handles(server);
     }
+    (void)uv_run(&server->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&server->loop);
+    dw__host_destroy(server->host);
     end_idle(server);
     dw_http_destroy(server->http);
+    dw_http_destroy(server->own_http);
+    dw_free(server->folder);
     dw_models_destroy(server);
     dw_index_close(server->index);
     dw_archive_close(server->archive);

@@ -15,6 +15,7 @@
 #define DW_IDLE_MAX 64
 
 typedef struct dw_task dw_task;
+struct dw__host;
 
 /* Who waits for a model. */
 typedef struct dw_model_waiter {
@@ -65,6 +66,13 @@ struct dw_server {
     uv_check_t idle_check; /* whether it can leave, behind each round of the loop */
     uv_timer_t idle_timer; /* so that there are rounds */
     dw_http *http;
+    dw_http *own_http;     /* where the user himself is answered; NULL: nowhere */
+    struct dw__host *host; /* actors over HTTP */
+    dw_status (*find_guest)(void *user, const char *name, dw_module **module, dw_error *err);
+    dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
+                            dw_error *err);
+    char *folder; /* the state folder; NULL: there is none */
+    uint64_t snapshot_bytes_max;
     dw_named_model *models; /* [model_count] */
     size_t model_count;
     dw_task *tasks; /* under way */
