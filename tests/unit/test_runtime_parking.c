@@ -614,7 +614,7 @@ static void act(runtime_fixture *f, calls *c, const char *id, unsigned what, int
         status = dw_runtime_begin_freeze(runtime, id, on_call_end, c, NULL);
         break;
     case 2:
-        status = dw__begin_export(runtime, id, fd, on_call_end, c, NULL);
+        status = dw_runtime_begin_export(runtime, id, fd, on_call_end, c, NULL);
         break;
     case 3:
     case 4:
