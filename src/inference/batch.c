@@ -1,6 +1,7 @@
 #include "inference/batch.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "base/os.h"
 #include "inference/context_internal.h"
@@ -12,20 +13,10 @@
 
 /* Where others have to end, a run takes no longer beyond that, if its tokens are what it takes. */
 #define BEYOND_DUE_NS UINT64_C(10000000)
+/* Where other runs have all graphs, one is asked for again so soon. */
+#define REFUSED_NS 100000
 /* How soon that has to be for runs whose time is not known yet. */
 #define DUE_SOON_NS UINT64_C(1000000000)
-
-/* Who takes part in a run, and with what. */
-typedef struct run {
-    dw_batch_item *owners[DW__SLICES_MAX];
-    dw_step_slice slices[DW__SLICES_MAX];
-    uint32_t count;
-    uint32_t tokens; /* of all, those that go alone as well */
-    uint32_t sequences;
-    bool to_end;         /* nobody leaves it */
-    bool left;           /* somebody has */
-    dw_batch_item *back; /* who alone had its run left: it is to wait again */
-} run;
 
 static uint32_t limit_of(uint32_t wanted, uint32_t most)
 {
@@ -59,11 +50,21 @@ static void wait_on(dw_batch *batch, dw_batch_item *item)
     batch->waiting_count++;
 }
 
+/* Of the run under way. */
+static uint32_t amid_count(const dw_batch *batch)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; dw_batch_is_amid(batch) && i < batch->long_run.count; i++) {
+        count += batch->long_run.owners[i] != NULL;
+    }
+    return count;
+}
+
 /* Between calls: those that wait are counted and have tokens left; none is parked but for them. */
 static bool is_sound(const dw_batch *batch)
 {
     const dw_batch_queue *queues[] = {&batch->decoding, &batch->prompts};
-    uint32_t count = 0;
+    uint32_t count = amid_count(batch);
     bool sound =
         batch->waiting_count > 0 || (batch->parked.first == NULL && batch->following.first == NULL);
     for (int i = 0; i < 2; i++) {
@@ -83,6 +84,14 @@ static bool begins_with(const dw_batch_item *item, const int32_t *tokens, uint32
            memcmp(dw_context_tokens(item->context), tokens, count * sizeof *tokens) == 0;
 }
 
+/* Whether it computes, in the batch, what `item` needs next: tokens [wanted]. */
+static bool leads(const dw_batch_item *other, const dw_batch_item *item, const int32_t *tokens,
+                  uint32_t wanted)
+{
+    return other != NULL && other->context->prefixes.root == item->context->prefixes.root &&
+           begins_with(other, tokens, wanted);
+}
+
 /* A prompt under way that is about to compute what `item` needs next and has not found: it waits
  * for that one's records. NULL: there is none. */
 static dw_batch_item *find_leader(const dw_batch *batch, const dw_batch_item *item)
@@ -97,10 +106,17 @@ static dw_batch_item *find_leader(const dw_batch *batch, const dw_batch_item *it
     uint32_t found = dw__prefix_match(&context->prefixes, tokens, findable);
     found = found > item->before ? found : item->before;
     uint32_t wanted = found + DW_PREFIX_BLOCK;
-    for (int i = 0; i < 2 && wanted <= findable; i++) {
+    if (wanted > findable) {
+        return NULL;
+    }
+    for (uint32_t i = 0; dw_batch_is_amid(batch) && i < batch->long_run.count; i++) {
+        if (leads(batch->long_run.owners[i], item, tokens, wanted)) {
+            return batch->long_run.owners[i];
+        }
+    }
+    for (int i = 0; i < 2; i++) {
         for (dw_batch_item *other = queues[i]->first; other != NULL; other = other->next) {
-            if (other->context->prefixes.root == context->prefixes.root &&
-                begins_with(other, tokens, wanted)) {
+            if (leads(other, item, tokens, wanted)) {
                 return other;
             }
         }
@@ -180,6 +196,9 @@ dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_e
 {
     const dw_batch_item *other =
         batch->decoding.first != NULL ? batch->decoding.first : batch->prompts.first;
+    for (uint32_t i = 0; dw_batch_is_amid(batch) && i < batch->long_run.count; i++) {
+        other = other == NULL ? batch->long_run.owners[i] : other;
+    }
     return other == NULL ? DW_OK : check_alike(context, other->context, err);
 }
 
@@ -250,10 +269,15 @@ static void conclude(dw_batch *batch, dw_batch_item *item, const dw_step_slice *
     }
 }
 
+static bool must_stop(const dw_batch_item *item)
+{
+    return atomic_load_explicit(&item->leaves, memory_order_relaxed) ||
+           dw_stop_asked(item->step.stop);
+}
+
 static bool drop_stopped(dw_batch *batch, dw_batch_item *item)
 {
-    if (!atomic_load_explicit(&item->leaves, memory_order_relaxed) &&
-        !dw_stop_asked(item->step.stop)) {
+    if (!must_stop(item)) {
         return false;
     }
     dw_error error = {0};
@@ -264,42 +288,50 @@ static bool drop_stopped(dw_batch *batch, dw_batch_item *item)
 }
 
 /* For whom a run is left, beside those that take part. */
-static const dw_stop_others *leavers(const dw_batch *batch, const run *now)
+static const dw_stop_others *leavers(const dw_batch *batch, const dw__batch_run *now)
 {
     const dw_stop_others *others = batch->others;
     return others != NULL && others->may_leave && !now->to_end ? others : NULL;
 }
 
-/* Of a run of `all` tokens. */
-static void count_time(const dw_batch *batch, const dw_batch_item *item, uint32_t token_count,
-                       uint64_t all, uint64_t from_ns, uint64_t to_ns)
+/* An item's part of what a run has taken, by its tokens of all. */
+static void count_time(const dw_batch *batch, const dw__batch_run *now, const dw_batch_item *item,
+                       uint32_t token_count, uint64_t all)
 {
-    dw_count(&item->step.counters->device_ns, (to_ns - from_ns) * token_count / all);
+    dw_count(&item->step.counters->device_ns, now->took_ns * token_count / all);
     if (batch->on_part != NULL) {
-        batch->on_part(batch->part_user, item, token_count, from_ns, to_ns);
+        batch->on_part(batch->part_user, item, token_count, now->started_ns, dw_os_clock_ns());
     }
 }
 
-/* To each its part, by tokens. */
-static void share_time(const dw_batch *batch, const run *now, uint64_t from_ns)
+static uint64_t tokens_together(const dw__batch_run *now)
 {
-    uint64_t to_ns = dw_os_clock_ns();
     uint64_t tokens = 0;
     for (uint32_t i = 0; i < now->count; i++) {
         tokens += now->slices[i].token_count;
     }
+    return tokens;
+}
+
+/* To each its part. */
+static void share_time(const dw_batch *batch, const dw__batch_run *now)
+{
+    const uint64_t tokens = tokens_together(now);
     for (uint32_t i = 0; i < now->count; i++) {
-        count_time(batch, now->owners[i], now->slices[i].token_count, tokens, from_ns, to_ns);
+        if (now->owners[i] != NULL) {
+            count_time(batch, now, now->owners[i], now->slices[i].token_count, tokens);
+        }
     }
 }
 
-static void run_alone(dw_batch *batch, run *now, dw_batch_item *item, dw_step_slice *slice)
+static void run_alone(dw_batch *batch, dw__batch_run *now, dw_batch_item *item,
+                      dw_step_slice *slice)
 {
     dw_error error = {0};
-    uint64_t started = dw_os_clock_ns();
-    dw_status status =
-        dw__step_run(item->context->model, slice, 1, DW__RUN_ALONE, leavers(batch, now), &error);
-    count_time(batch, item, slice->token_count, slice->token_count, started, dw_os_clock_ns());
+    now->started_ns = dw_os_clock_ns();
+    dw_status status = dw__step_run(item->context->model, slice, leavers(batch, now), &error);
+    now->took_ns = dw_os_clock_ns() - now->started_ns;
+    count_time(batch, now, item, slice->token_count, slice->token_count);
     if (status != DW_E_CANCELLED) {
         conclude(batch, item, slice, status, &error);
     } else if (!drop_stopped(batch, item)) { /* for others */
@@ -344,7 +376,7 @@ static bool all_fit(const dw_batch *batch, const dw_batch_queue *queue, uint32_t
 /* The item takes part with its next `count` tokens. Slices that no plan takes with others' (on
  * devices without our attention, or where it serves decoding only; results other than logits) run
  * alone, at once. */
-static void take_part(dw_batch *batch, run *now, dw_batch_item *item, uint32_t count)
+static void take_part(dw_batch *batch, dw__batch_run *now, dw_batch_item *item, uint32_t count)
 {
     now->tokens += count;
     now->sequences++;
@@ -361,7 +393,7 @@ static void take_part(dw_batch *batch, run *now, dw_batch_item *item, uint32_t c
 /* Let items of the queue take part, each that was in it at most once, until the run has
  * `sequences_max`: in order, or where not all fit as their places are given. */
 static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
-                    uint32_t sequences_max, run *now)
+                    uint32_t sequences_max, dw__batch_run *now)
 {
     dw__places places;
     dw_batch_queue own = *queue;
@@ -402,34 +434,73 @@ static void compose(dw_batch *batch, dw_batch_queue *queue, uint32_t tokens_max,
     }
 }
 
-/* One that is stopped in the middle ends the run for all, so that it need not wait for its end; so
- * does one of the others who has to end. The part of those who remain is run again, and then to its
- * end: however many are stopped, at least every second run counts. */
-static void run_together(dw_batch *batch, run *now)
+/* All that take part wait again, but for those that are stopped. */
+static void put_all_back(dw_batch *batch, const dw__batch_run *now)
+{
+    for (uint32_t i = now->count; i-- > 0;) { /* in the order in which they waited */
+        if (!drop_stopped(batch, now->owners[i])) {
+            put_back(batch, now->owners[i]);
+        }
+    }
+}
+
+static void conclude_all(dw_batch *batch, const dw__batch_run *now, dw_status status,
+                         const dw_error *error)
+{
+    for (uint32_t i = 0; i < now->count; i++) {
+        if (now->owners[i] != NULL) {
+            conclude(batch, now->owners[i], &now->slices[i], status, error);
+        }
+    }
+}
+
+static dw_status begin_run(const dw_batch *batch, dw__batch_run *now, dw_error *err)
+{
+    dw_stop *items[DW__SLICES_MAX];
+    const dw_stops stops = {.items = items, .count = now->count, .others = leavers(batch, now)};
+    bool any = stops.others != NULL;
+    for (uint32_t i = 0; i < now->count; i++) {
+        items[i] = now->slices[i].step->stop;
+        any = any || items[i] != NULL;
+    }
+    now->step.work = (dw_step_work){.model = now->owners[0]->context->model,
+                                    .slices = now->slices,
+                                    .count = now->count,
+                                    .in_batch = true};
+    return dw__step_begin(&now->step, any && !now->to_end ? &stops : NULL, err);
+}
+
+/* One that is stopped in the middle ends a run that goes through at once for all, so that it need
+ * not wait for its end; so does one of the others who has to end. The part of those who remain is
+ * run again, and then to its end: however many are stopped, at least every second run counts. One
+ * that goes in parts, of which this was the beginning, is not left. */
+static void run_together(dw_batch *batch, dw__batch_run *now)
 {
     dw_error error = {0};
-    uint64_t started = dw_os_clock_ns();
-    dw_status status = dw__step_run(now->owners[0]->context->model, now->slices, now->count,
-                                    now->to_end ? DW__RUN_BATCH_TO_END : DW__RUN_BATCH,
-                                    leavers(batch, now), &error);
-    share_time(batch, now, started);
-    if (status == DW_E_CANCELLED) {
-        now->left = true;
-        for (uint32_t i = now->count; i-- > 0;) { /* in the order in which they waited */
-            if (!drop_stopped(batch, now->owners[i])) {
-                put_back(batch, now->owners[i]);
-            }
+    now->started_ns = dw_os_clock_ns();
+    dw_status status = begin_run(batch, now, &error);
+    now->took_ns = dw_os_clock_ns() - now->started_ns;
+    now->refused = status == DW_E_BUSY;
+    now->left = now->left || status == DW_E_CANCELLED;
+    if (now->step.graph != NULL) {
+        batch->waiting_count += now->count;
+    } else if (now->refused) {
+        const struct timespec soon = {.tv_nsec = REFUSED_NS};
+        put_all_back(batch, now);
+        (void)nanosleep(&soon, NULL);
+    } else {
+        share_time(batch, now);
+        if (status == DW_E_CANCELLED) {
+            put_all_back(batch, now);
+        } else {
+            conclude_all(batch, now, status, &error);
         }
-        return;
-    }
-    for (uint32_t i = 0; i < now->count; i++) {
-        conclude(batch, now->owners[i], &now->slices[i], status, &error);
     }
 }
 
 /* How many tokens of prompts a run takes: fewer where somebody has to end before it would be over,
  * also the next of a run that was left, which nobody leaves. */
-static uint32_t prompt_tokens(const dw_batch *batch, const run *now)
+static uint32_t prompt_tokens(const dw_batch *batch, const dw__batch_run *now)
 {
     uint32_t most = batch->limits.tokens_max;
     uint64_t due_ns = batch->others != NULL ? dw_stop_others_due_ns(batch->others) : UINT64_MAX;
@@ -446,7 +517,7 @@ static uint32_t prompt_tokens(const dw_batch *batch, const run *now)
     return count > most ? most : count < CUT_TOKENS ? CUT_TOKENS : (uint32_t)count;
 }
 
-static void note_time(dw_batch *batch, const run *now, uint64_t took_ns)
+static void note_time(dw_batch *batch, const dw__batch_run *now, uint64_t took_ns)
 {
     if (now->tokens < CUT_TOKENS || now->left) {
         return; /* that time is not what tokens take */
@@ -456,7 +527,7 @@ static void note_time(dw_batch *batch, const run *now, uint64_t took_ns)
 }
 
 /* Decoding first; prompts that wait get a slice however many decode. */
-static void compose_both(dw_batch *batch, run *now)
+static void compose_both(dw_batch *batch, dw__batch_run *now)
 {
     const dw_batch_limits *limits = &batch->limits;
     uint32_t tokens_max = limits->tokens_max;
@@ -530,9 +601,38 @@ static void sweep(dw_batch *batch, dw_batch_queue *queue, bool waits)
     }
 }
 
+/* Those of the run under way that are stopped leave it; with the last of them it is over. */
+static void drop_amid(dw_batch *batch)
+{
+    dw__batch_run *now = &batch->long_run;
+    uint32_t remaining = 0;
+    for (uint32_t i = 0; i < now->count; i++) {
+        dw_batch_item *item = now->owners[i];
+        if (item == NULL) {
+            continue;
+        }
+        const uint32_t token_count = now->slices[i].token_count;
+        if (!must_stop(item)) {
+            remaining++;
+            continue;
+        }
+        dw__step_leave(&now->step, i);
+        now->owners[i] = NULL;
+        batch->waiting_count--;
+        count_time(batch, now, item, token_count, tokens_together(now));
+        (void)drop_stopped(batch, item);
+    }
+    if (remaining == 0) {
+        dw__step_end(&now->step);
+    }
+}
+
 void dw_batch_drop_stopped(dw_batch *batch)
 {
     uint32_t waiting = batch->waiting_count;
+    if (dw_batch_is_amid(batch)) {
+        drop_amid(batch);
+    }
     sweep(batch, &batch->decoding, true);
     sweep(batch, &batch->prompts, true);
     sweep(batch, &batch->parked, false);
@@ -542,39 +642,110 @@ void dw_batch_drop_stopped(dw_batch *batch)
     begin_following(batch);
 }
 
+static void count_run(dw_batch *batch, const dw__batch_run *now)
+{
+    dw_batch_stats *counts = &batch->counts;
+    if (now->sequences > 0 && !now->refused) {
+        counts->runs++;
+        counts->tokens += now->tokens;
+        counts->sequences += now->sequences;
+        counts->most_sequences =
+            now->sequences > counts->most_sequences ? now->sequences : counts->most_sequences;
+        counts->from_ns = now->started_ns;
+    }
+}
+
+static void clear_run(dw__batch_run *now)
+{
+    now->count = now->tokens = now->sequences = 0; /* its lists are filled up to these */
+    now->to_end = now->left = now->refused = false;
+    now->back = NULL;
+    now->step.graph = NULL;
+}
+
+/* A run of those that wait, or its beginning. */
+static void begin_new(dw_batch *batch)
+{
+    dw__batch_run *now = &batch->long_run;
+    clear_run(now);
+    now->to_end = batch->to_end;
+    now->started_ns = dw_os_clock_ns();
+    const uint64_t started = now->started_ns;
+    compose_both(batch, now);
+    if (now->count > 0) {
+        run_together(batch, now);
+    }
+    batch->counts.device_ns += dw_os_clock_ns() - started;
+    batch->owed_ns = 0;
+    batch->to_end = now->left;
+    if (now->step.graph == NULL) {
+        note_time(batch, now, dw_os_clock_ns() - started);
+        count_run(batch, now);
+    }
+}
+
+/* Tokens that are alone, between the parts of a run. */
+static void run_between(dw_batch *batch)
+{
+    dw__batch_run now;
+    const uint64_t started = dw_os_clock_ns();
+    clear_run(&now);
+    compose(batch, &batch->decoding, batch->limits.tokens_max, batch->limits.sequences_max, &now);
+    now.to_end = batch->to_end;
+    if (now.count > 0) {
+        run_together(batch, &now);
+    }
+    DW_ASSERT(now.step.graph == NULL);
+    batch->to_end = now.left;
+    batch->owed_ns = dw_os_clock_ns() - started;
+    batch->counts.device_ns += batch->owed_ns;
+    count_run(batch, &now);
+}
+
+static void run_part(dw_batch *batch)
+{
+    dw__batch_run *now = &batch->long_run;
+    dw_error error = {0};
+    const uint64_t started = dw_os_clock_ns();
+    dw_status status = dw__step_go_on(&now->step, &error);
+    const uint64_t took_ns = dw_os_clock_ns() - started;
+    now->took_ns += took_ns;
+    batch->owed_ns -= took_ns < batch->owed_ns ? took_ns : batch->owed_ns;
+    batch->counts.device_ns += took_ns;
+    batch->counts.parts++;
+    if (now->step.graph != NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < now->count; i++) {
+        batch->waiting_count -= now->owners[i] != NULL;
+    }
+    share_time(batch, now);
+    note_time(batch, now, now->took_ns);
+    count_run(batch, now);
+    conclude_all(batch, now, status, &error);
+}
+
 void dw_batch_run(dw_batch *batch)
 {
     uint32_t waiting = batch->waiting_count;
     if (waiting == 0) {
         return;
     }
-    run now; /* its lists are filled up to its counts */
-    now.count = now.tokens = now.sequences = 0;
-    now.left = false;
-    now.back = NULL;
-    now.to_end = batch->to_end;
-    uint64_t started = dw_os_clock_ns();
-    compose_both(batch, &now);
-    if (now.count > 0) {
-        run_together(batch, &now);
+    if (dw_batch_is_amid(batch)) {
+        drop_amid(batch);
+    } else {
+        begin_new(batch);
     }
-    uint64_t took = dw_os_clock_ns() - started;
-    batch->to_end = now.left;
-    note_time(batch, &now, took);
+    if (dw_batch_is_amid(batch) && batch->decoding.first != NULL && batch->owed_ns == 0) {
+        run_between(batch);
+    } else if (dw_batch_is_amid(batch)) {
+        run_part(batch);
+    }
     if (batch->waiting_count < waiting) { /* some are through, and hold nothing now */
         begin_parked(batch);
     }
     begin_following(batch);
     DW_DCHECK(is_sound(batch));
-    if (now.sequences > 0) {
-        dw_batch_stats *counts = &batch->counts;
-        counts->runs++;
-        counts->tokens += now.tokens;
-        counts->sequences += now.sequences;
-        counts->most_sequences =
-            now.sequences > counts->most_sequences ? now.sequences : counts->most_sequences;
-        counts->device_ns += took;
-    }
 }
 
 /* ---- all at once -------------------------------------------------------------------------- */

@@ -3,13 +3,16 @@
  *
  * A batch holds steps that wait. Each run of the device takes tokens that are alone (decoding) and
  * slices of longer prompts, up to a budget of tokens; steps may be added between runs, and are
- * taken out as they finish. What a context gets depends on its own tokens: attention to others' is
- * none, and matrix products round row by row. To which tolerance: docs/numerics.md.
+ * taken out as they finish. On the CPU a run of many tokens goes in parts (dw_step_run): between
+ * them its owner may do other things, tokens that are alone have runs of their own, and one that is
+ * stopped is out of it at once. What a context gets depends on its own tokens: attention to others'
+ * is none, and matrix products round row by row. To which tolerance: docs/numerics.md.
  * Thread: a batch and its items one at a time; steps on one model wait for each other. */
 #ifndef DW_INFERENCE_BATCH_H
 #define DW_INFERENCE_BATCH_H
 
 #include "inference/batch_places.h"
+#include "inference/batch_run.h"
 #include "inference/context.h"
 
 typedef struct dw_batch_item {
@@ -77,10 +80,13 @@ typedef struct dw_batch_stats {
     uint64_t sequences; /* summed over the runs */
     uint64_t most_sequences;
     uint64_t device_ns; /* taken by the runs */
+    uint64_t parts;     /* of runs that went in parts, those that are not over as well */
+    uint64_t from_ns;   /* when the last of the runs began, by dw_os_clock_ns */
 } dw_batch_stats;
 
-/* Plain data that holds nothing of its own: items are the caller's, and stay where they are while
- * they are in it. */
+/* Plain data that holds nothing of its own (but for the graph of a run under way, which is over
+ * before the last item is taken out): items are the caller's, and stay where they are while they
+ * are in it. So does the batch while a run is under way. */
 typedef struct dw_batch {
     dw_batch_limits limits;
     dw_batch_queue decoding;  /* with one token left */
@@ -88,7 +94,9 @@ typedef struct dw_batch {
     dw_batch_queue parked;    /* deferred until steps of others free memory */
     dw_batch_queue following; /* prompts that begin like one under way, and wait for its records */
     dw_batch_queue finished;
-    uint32_t waiting_count;  /* in `decoding` and `prompts`; with none there, no other waits */
+    dw__batch_run long_run;  /* under way in parts, where its step has a graph */
+    uint64_t owed_ns;        /* taken by tokens alone between its parts, of which it has its turn */
+    uint32_t waiting_count;  /* in `decoding`, `prompts` and long_run; with none, no other waits */
     dw_batch_share unshared; /* of items that have no share */
     uint64_t turn;           /* of the item that began to wait last */
     uint64_t pass;           /* of the share that had the last place that others wanted */
@@ -117,10 +125,16 @@ dw_status dw_batch_admits(const dw_batch *batch, const dw_context *context, dw_e
  * them are complete, else once `relieve` has freed some. Allocates nothing but for the context's
  * growth. */
 void dw_batch_add(dw_batch *batch, dw_batch_item *item);
-/* Let the device run once, for as many of those that wait as the limits allow. One that fails
- * leaves the others alone; if the device fails, all that took part do. With none waiting: nothing.
- * Allocates nothing once there is a graph of the shape. */
+/* Let the device run once, for as many of those that wait as the limits allow; or a part of a long
+ * run; or, while one is under way, for tokens that are alone, as often as its parts take as long.
+ * One that fails leaves the others alone; if the device fails, all that took part do. With none
+ * waiting: nothing. Allocates nothing once there is a graph of the shape. */
 void dw_batch_run(dw_batch *batch);
+/* Whether a run is under way. */
+static inline bool dw_batch_is_amid(const dw_batch *batch)
+{
+    return batch->long_run.step.graph != NULL;
+}
 /* Those that wait and whose stop asks are finished, DW_E_CANCELLED. */
 void dw_batch_drop_stopped(dw_batch *batch);
 /* Take out one whose step is complete, or failed: item->status says so, with the errors of

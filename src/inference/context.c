@@ -344,7 +344,7 @@ static dw_status run_slices(dw_context *context, const dw_step *step, uint32_t f
             return dw_fail(err, DW_E_CANCELLED, "forward: cancelled at token %u of %u", done,
                            step->token_count);
         }
-        dw_status status = dw__step_run(context->model, &slice, 1, DW__RUN_ALONE, NULL, err);
+        dw_status status = dw__step_run(context->model, &slice, NULL, err);
         if (status == DW_OK) {
             status = dw__step_slice_check(&slice, err);
         }

@@ -81,6 +81,7 @@ static dw_status build(dw_step_graph *graph, dw_model *model, dw_error *err)
                                            dw_device_threads(graph->device), err);
     graph->attention = own->attention;
     if (status == DW_OK && size->several) {
+        graph->scatter = &own->logits_scatter;
         status = make_lists(own, model, size, err);
     }
     if (status != DW_OK) {
@@ -97,7 +98,7 @@ static dw_status build(dw_step_graph *graph, dw_model *model, dw_error *err)
 static dw_status prepare(dw_step_graph *graph, const dw_step_work *work, dw_error *err)
 {
     dw_device_view *scratch;
-    return work->in_batch ? dw__step_slices_scratch(work->cache, work->model, work->slices,
+    return work->in_batch ? dw__step_slices_scratch(work->scratch, work->model, work->slices,
                                                     work->count, &scratch, err)
                           : dw__plan_place_one(graph, work, err);
 }
@@ -179,10 +180,32 @@ static dw_status fill(dw_step_graph *graph, const dw_step_work *work, dw_error *
                            : status;
 }
 
+/* Its tokens and rows are the owner's again, and its log. */
+static void leave(dw_step_graph *graph, const dw_step_work *work, uint32_t index)
+{
+    static const int32_t none = 0;
+    const cpu_graph *own = graph->own;
+    uint32_t token = 0;
+    uint32_t row = 0;
+    DW_ASSERT(work->in_batch && index < work->count);
+    for (uint32_t i = 0; i < index; i++) {
+        token += work->slices[i].token_count;
+        row += work->slices[i].row_count;
+    }
+    for (uint32_t k = 0; k < work->slices[index].token_count; k++) {
+        own->token_gather.tokens[token + k] = &none;
+    }
+    for (uint32_t k = 0; k < work->slices[index].row_count; k++) {
+        own->logits_scatter.rows[row + k] = NULL;
+    }
+    dw_attention_leave(own->attention, index);
+}
+
 const dw_step_plan dw__cpu_plan = {.name = "cpu",
                                    .accepts = accepts,
                                    .size = size_of,
                                    .graphs = {.build = build, .release = release},
                                    .prepare = prepare,
                                    .fill = fill,
-                                   .finish = dw__plan_conclude};
+                                   .finish = dw__plan_conclude,
+                                   .leave = leave};

@@ -319,7 +319,8 @@ static void choose(dw_step_graph *graph, const dw_step_work *work, const dw_step
     }
     dw_device_view *view;
     float *logits;
-    choice->status = dw__scratch_rows(work->cache, work->model, 1, &view, &logits, &choice->error);
+    choice->status =
+        dw__scratch_rows(work->scratch, work->model, 1, &view, &logits, &choice->error);
     if (choice->status == DW_OK) {
         choice->status = fetch_row(graph, row, row_bytes(work), logits, &choice->error);
     }

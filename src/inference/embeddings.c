@@ -56,7 +56,7 @@ static dw_status encode(dw_model *model, const dw_embed_step *step, dw_error *er
     dw_step_slice slice =
         dw__step_slice_cut(&whole, dw_model_shape_of(model), 0, step->token_count);
     slice.kv_type = DW_KV_F32;
-    dw_status status = dw__step_run(model, &slice, 1, DW__RUN_ALONE, NULL, err);
+    dw_status status = dw__step_run(model, &slice, NULL, err);
     return status == DW_OK ? dw__step_slice_check(&slice, err) : status;
 }
 

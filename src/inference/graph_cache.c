@@ -11,20 +11,26 @@
 #define MANY_TOKENS 16u
 #define MANY_PLACES 6u
 
-/* Memory of the host's that devices reach; both NULL: none yet. */
-typedef struct scratch {
+/* Both NULL: none yet. */
+typedef struct space {
     dw_region *region;
     dw_device_view *view;
-} scratch;
+} space;
+
+struct dw_scratch {
+    space rows;   /* logits that only a choice is made from */
+    space tokens; /* of a slice whose tokens are in no region */
+    bool taken;   /* atomic, as a graph's */
+};
 
 struct dw_graph_cache {
     dw_step_graph *graphs[GRAPHS_MAX];
     uint64_t clock;
-    scratch rows;   /* logits that only a choice is made from */
-    scratch tokens; /* of a slice whose tokens are in no region */
+    /* One more than can be taken, each with a graph; mostly the first serves all. */
+    dw_scratch scratch[GRAPHS_MAX + 1];
 };
 
-static void release_scratch(scratch *one)
+static void release_space(space *one)
 {
     dw_device_view_destroy(one->view);
     dw_region_destroy(one->region);
@@ -35,8 +41,10 @@ static void release_scratch(scratch *one)
 static void destroy_cache(void *object)
 {
     dw_graph_cache *cache = object;
-    release_scratch(&cache->rows);
-    release_scratch(&cache->tokens);
+    for (size_t i = 0; i <= GRAPHS_MAX; i++) {
+        release_space(&cache->scratch[i].rows);
+        release_space(&cache->scratch[i].tokens);
+    }
     for (size_t i = 0; i < GRAPHS_MAX; i++) {
         dw__step_graph_destroy(cache->graphs[i]);
     }
@@ -65,6 +73,11 @@ static bool same_size(const dw_forward_size *a, const dw_forward_size *b)
            a->keeps_rows == b->keeps_rows && a->top_k_count == b->top_k_count;
 }
 
+static bool is_taken(const dw_step_graph *graph)
+{
+    return graph != NULL && __atomic_load_n(&graph->taken, __ATOMIC_ACQUIRE);
+}
+
 dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_model *model,
                                const dw_graph_kind *kind, const dw_forward_size *size,
                                dw_error *err)
@@ -76,7 +89,7 @@ dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_mo
     cache->clock++;
     for (size_t i = first; i < end; i++) {
         dw_step_graph *graph = cache->graphs[i];
-        if (graph != NULL && __atomic_load_n(&graph->taken, __ATOMIC_ACQUIRE)) {
+        if (is_taken(graph)) {
             continue;
         }
         if (graph != NULL && graph->kind == kind && same_size(&graph->size, size)) {
@@ -104,11 +117,44 @@ dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_mo
     return DW_OK;
 }
 
+dw_status dw__graph_cache_take(dw_graph_cache *cache, dw_step_graph *graph, dw_scratch *scratch,
+                               bool any, dw_error *err)
+{
+    const bool many = graph->size.token_count > MANY_TOKENS;
+    size_t free_count = 0;
+    for (size_t i = many ? 0 : MANY_PLACES; i < (many ? MANY_PLACES : GRAPHS_MAX); i++) {
+        free_count += !is_taken(cache->graphs[i]);
+    }
+    if (free_count == 1 && !any) {
+        return dw_fail(err, DW_E_BUSY, "forward: all but one place for the model's runs are taken");
+    }
+    DW_ASSERT(!is_taken(graph) && free_count > 0);
+    __atomic_store_n(&graph->taken, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&scratch->taken, true, __ATOMIC_RELAXED);
+    return DW_OK;
+}
+
+void dw__graph_cache_give(dw_step_graph *graph, dw_scratch *scratch)
+{
+    __atomic_store_n(&scratch->taken, false, __ATOMIC_RELEASE);
+    __atomic_store_n(&graph->taken, false, __ATOMIC_RELEASE);
+}
+
+dw_scratch *dw__graph_cache_scratch(dw_graph_cache *cache)
+{
+    size_t i = 0;
+    while (__atomic_load_n(&cache->scratch[i].taken, __ATOMIC_ACQUIRE)) {
+        i++;
+        DW_ASSERT(i <= GRAPHS_MAX);
+    }
+    return &cache->scratch[i];
+}
+
 /* A region of its own, since only such can be a device's buffer everywhere. The host reads it
  * as the device writes it, so that the view is never staged; on devices that run nodes of ours no
  * graph writes there, and the view, if there is one, only locks the pages. */
-static dw_status make_scratch(scratch *to, dw_model *model, const char *label, size_t bytes,
-                              dw_error *err)
+static dw_status make_space(space *to, dw_model *model, const char *label, size_t bytes,
+                            dw_error *err)
 {
     size_t unit = 65536;
     bytes = (bytes + unit - 1) / unit * unit;
@@ -116,7 +162,7 @@ static dw_status make_scratch(scratch *to, dw_model *model, const char *label, s
         return DW_OK;
     }
     dw_region_options options = {.reserve_bytes = bytes, .commit_bytes = bytes, .label = label};
-    release_scratch(to);
+    release_space(to);
     dw_status status = dw_region_create(&to->region, &options, err);
     if (status == DW_OK) {
         dw_device *device = dw_model_device(model);
@@ -124,26 +170,26 @@ static dw_status make_scratch(scratch *to, dw_model *model, const char *label, s
         status = dw_cuda_node_served(device) ? DW_OK : status;
     }
     if (status != DW_OK) { /* the next to ask tries again */
-        release_scratch(to);
+        release_space(to);
     }
     return status;
 }
 
-dw_status dw__scratch_rows(dw_graph_cache *cache, dw_model *model, uint32_t count,
+dw_status dw__scratch_rows(dw_scratch *scratch, dw_model *model, uint32_t count,
                            dw_device_view **view, float **rows, dw_error *err)
 {
     size_t bytes = (size_t)count * dw_model_shape_of(model)->vocab_count * sizeof(float);
-    dw_status status = make_scratch(&cache->rows, model, "logits", bytes, err);
-    *view = status == DW_OK ? cache->rows.view : NULL;
-    *rows = status == DW_OK ? dw_region_base(cache->rows.region) : NULL;
+    dw_status status = make_space(&scratch->rows, model, "logits", bytes, err);
+    *view = status == DW_OK ? scratch->rows.view : NULL;
+    *rows = status == DW_OK ? dw_region_base(scratch->rows.region) : NULL;
     return status;
 }
 
-dw_status dw__scratch_tokens(dw_graph_cache *cache, dw_model *model, uint32_t count,
+dw_status dw__scratch_tokens(dw_scratch *scratch, dw_model *model, uint32_t count,
                              dw_device_view **view, int32_t **tokens, dw_error *err)
 {
-    dw_status status = make_scratch(&cache->tokens, model, "tokens", count * sizeof **tokens, err);
-    *view = status == DW_OK ? cache->tokens.view : NULL;
-    *tokens = status == DW_OK ? dw_region_base(cache->tokens.region) : NULL;
+    dw_status status = make_space(&scratch->tokens, model, "tokens", count * sizeof **tokens, err);
+    *view = status == DW_OK ? scratch->tokens.view : NULL;
+    *tokens = status == DW_OK ? dw_region_base(scratch->tokens.region) : NULL;
     return status;
 }

@@ -9,6 +9,9 @@
 
 typedef struct dw_graph_cache dw_graph_cache;
 
+/* Memory of the host's that devices reach, for a run: one that goes in parts has it to its end. */
+typedef struct dw_scratch dw_scratch;
+
 /* The model's cache, made at the first call; `extra` is what dw_model_lock gave, and owns it.
  * Errors: DW_E_MEMORY. */
 dw_status dw__graph_cache_open(dw_graph_cache **out, dw_model_extra *extra, dw_error *err);
@@ -18,13 +21,24 @@ dw_status dw__graph_cache_open(dw_graph_cache **out, dw_model_extra *extra, dw_e
 dw_status dw__graph_cache_find(dw_step_graph **out, dw_graph_cache *cache, dw_model *model,
                                const dw_graph_kind *kind, const dw_forward_size *size,
                                dw_error *err);
-/* Scratch for rows [count][vocab_count] of logits, until the next call; `*view` is of their region,
- * which the host reads too; NULL where no graph writes there (CUDA) and pages cannot be locked.
+/* The graph and the scratch are the run's alone, which gives the model's lock up, until
+ * dw__graph_cache_give. Not the last place that there is, unless `any`: others have runs as well.
+ * Errors: DW_E_BUSY. */
+dw_status dw__graph_cache_take(dw_graph_cache *cache, dw_step_graph *graph, dw_scratch *scratch,
+                               bool any, dw_error *err);
+/* Thread: any, without the lock. */
+void dw__graph_cache_give(dw_step_graph *graph, dw_scratch *scratch);
+
+/* Scratch that no run has; it is the caller's while it has the lock, and that of a run that takes
+ * it beyond. */
+dw_scratch *dw__graph_cache_scratch(dw_graph_cache *cache);
+/* Rows [count][vocab_count] of logits in it, for the run; `*view` is of their region, which the
+ * host reads too; NULL where no graph writes there (CUDA) and pages cannot be locked.
  * Errors: DW_E_MEMORY, DW_E_DEVICE. */
-dw_status dw__scratch_rows(dw_graph_cache *cache, dw_model *model, uint32_t count,
+dw_status dw__scratch_rows(dw_scratch *scratch, dw_model *model, uint32_t count,
                            dw_device_view **view, float **rows, dw_error *err);
 /* The same for tokens [count] of a slice that are in no region. */
-dw_status dw__scratch_tokens(dw_graph_cache *cache, dw_model *model, uint32_t count,
+dw_status dw__scratch_tokens(dw_scratch *scratch, dw_model *model, uint32_t count,
                              dw_device_view **view, int32_t **tokens, dw_error *err);
 
 #endif

@@ -3,8 +3,6 @@
 #include <time.h>
 
 #include "device/device_run.h"
-#include "inference/step_parts.h"
-#include "inference/step_plan.h"
 
 /* In the order in which they are asked; the last takes whatever goes alone. */
 static const dw_step_plan *const plans[] = {&dw__cuda_plan, &dw__cpu_plan, &dw__ggml_plan};
@@ -66,60 +64,49 @@ static void check_slices(const dw_step_work *work)
 }
 
 /* The graph for the work, with all in its place for a run. */
-static dw_status ready_graph(dw_step_graph **out, const dw_step_plan *plan,
-                             const dw_step_work *work, dw_error *err)
+static dw_status ready_graph(dw_step_graph **out, dw_graph_cache *cache, const dw_step_run *run,
+                             dw_error *err)
 {
-    dw_forward_size size = plan->size(work);
-    dw_status status =
-        dw__graph_cache_find(out, work->cache, work->model, &plan->graphs, &size, err);
+    const dw_step_plan *plan = run->plan;
+    dw_forward_size size = plan->size(&run->work);
+    dw_status status = dw__graph_cache_find(out, cache, run->work.model, &plan->graphs, &size, err);
     if (status != DW_OK) {
         return status;
     }
     dw_step_graph *graph = *out;
-    status = plan->prepare(graph, work, err);
+    status = plan->prepare(graph, &run->work, err);
     if (status != DW_OK) {
         return status;
     }
     if (graph->allocator == NULL) {
         status = dw__step_graph_allocate(graph, err);
     }
-    return status == DW_OK ? plan->fill(graph, work, err) : status;
+    return status == DW_OK ? plan->fill(graph, &run->work, err) : status;
 }
 
-/* Run the graph, whose own operations ask `stops` as well. */
-static dw_status run_graph(dw_step_graph *graph, const dw_step_work *work, const dw_stops *stops,
-                           dw_error *err)
+/* A batch's plans see to staged views. */
+static dw_device_run_options options_of(const dw_step_run *run)
 {
-    /* A batch's plans see to staged views. */
-    const dw_device_run_options options = {
-        .view = work->in_batch ? NULL : work->slices[0].step->view, .stops = stops};
-    dw_matmul_set_stops(graph->matmul, stops);
-    dw_attention_set_stops(graph->attention, stops);
+    return (dw_device_run_options){
+        .view = run->work.in_batch ? NULL : run->work.slices[0].step->view, .stops = run->stops};
+}
+
+/* All of it at once, whose own operations ask the stops as well. */
+static dw_status run_graph(dw_step_graph *graph, const dw_step_run *run, dw_error *err)
+{
+    const dw_device_run_options options = options_of(run);
+    dw_matmul_set_stops(graph->matmul, run->stops);
+    dw_attention_set_stops(graph->attention, run->stops);
     dw_status status = dw_device_run(graph->device, graph->forward.graph, &options, err);
     dw_matmul_set_stops(graph->matmul, NULL);
     dw_attention_set_stops(graph->attention, NULL);
     return status;
 }
 
-/* With the model's lock. */
-static dw_status run_locked(dw_step_work *work, const dw_step_plan *plan, dw_model_extra *extra,
-                            const dw_stops *stops, dw_error *err)
+static dw_status finish(const dw_step_run *run, dw_step_graph *graph, dw_error *err)
 {
-    dw_step_graph *graph = NULL;
-    dw_status status = dw__graph_cache_open(&work->cache, extra, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = ready_graph(&graph, plan, work, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = run_graph(graph, work, stops, err);
-    if (status != DW_OK) {
-        return status;
-    }
-    status = dw_model_check_files(work->model, err);
-    return status == DW_OK ? plan->finish(graph, work, err) : status;
+    dw_status status = dw_model_check_files(run->work.model, err);
+    return status == DW_OK ? run->plan->finish(graph, &run->work, err) : status;
 }
 
 /* ---- in parts ---- */
@@ -128,31 +115,106 @@ static dw_status run_locked(dw_step_work *work, const dw_step_plan *plan, dw_mod
 #define LOOK_NS 100000
 #define LOOK_ALONE_NS 1000000
 
-/* An encoder's, which may take seconds. A GPU's are short, and are not interrupted. */
-static bool goes_in_parts(const dw_step_work *work)
+/* Steps of one token each are left as they are: there would be as many parts as weights, and the
+ * next is as long. A GPU's runs are short, and are not interrupted. */
+static bool may_go_in_parts(const dw_step_work *work)
 {
-    return !work->in_batch && work->slices[0].log == NULL &&
-           dw_device_info_of(dw_model_device(work->model))->kind == DW_DEVICE_CPU;
+    bool prompts = false;
+    for (uint32_t i = 0; i < work->count; i++) {
+        prompts = prompts || work->slices[i].token_count > 1;
+    }
+    return prompts && dw_device_info_of(dw_model_device(work->model))->kind == DW_DEVICE_CPU;
 }
 
-/* A graph that is ready, and the run's alone. DW_E_BUSY: there is none. */
-static dw_status take_graph(dw_step_graph **out, const dw_step_plan *plan, dw_step_work *work,
-                            dw_error *err)
+/* With the model's lock: take the graph, where the run is a long one. */
+static dw_status take_if_long(dw_step_run *run, dw_graph_cache *cache, dw_step_graph *graph,
+                              dw_error *err)
 {
-    dw_stop *stop = work->slices[0].step->stop;
-    dw_model_extra *extra = dw_model_lock(work->model, stop);
-    if (extra == NULL) {
-        return dw_stop_check(stop, "embed", err);
+    if (!may_go_in_parts(&run->work)) {
+        return DW_OK;
     }
-    dw_status status = dw__graph_cache_open(&work->cache, extra, err);
-    if (status == DW_OK) {
-        status = ready_graph(out, plan, work, err);
+    dw_status status = dw__step_parts_open(graph, err);
+    if (status != DW_OK || !dw__step_parts_is_long(graph)) {
+        return status;
     }
-    if (status == DW_OK) {
-        __atomic_store_n(&(*out)->taken, true, __ATOMIC_RELAXED);
-    }
-    dw_model_unlock(work->model);
+    status = dw__graph_cache_take(cache, graph, run->work.scratch, run->work.in_batch, err);
+    run->graph = status == DW_OK ? graph : NULL;
     return status;
+}
+
+/* With the model's lock. */
+static dw_status begin_locked(dw_step_run *run, dw_model_extra *extra, dw_error *err)
+{
+    dw_graph_cache *cache = NULL;
+    dw_step_graph *graph = NULL;
+    dw_status status = dw__graph_cache_open(&cache, extra, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    run->work.scratch = dw__graph_cache_scratch(cache);
+    status = ready_graph(&graph, cache, run, err);
+    if (status == DW_OK) {
+        status = take_if_long(run, cache, graph, err);
+    }
+    if (status != DW_OK || run->graph != NULL) {
+        return status;
+    }
+    status = run_graph(graph, run, err);
+    return status == DW_OK ? finish(run, graph, err) : status;
+}
+
+static const char *name_of(const dw_step_run *run)
+{
+    return run->work.slices[0].log == NULL ? "embed" : "forward";
+}
+
+dw_status dw__step_begin(dw_step_run *run, const dw_stops *stops, dw_error *err)
+{
+    dw_stop *alone = !run->work.in_batch && stops != NULL ? stops->items[0] : NULL;
+    check_slices(&run->work);
+    run->graph = NULL;
+    run->at = (dw_step_at){.node = 0};
+    run->stops = stops;
+    run->plan = plan_for(&run->work);
+    DW_ASSERT(run->plan != NULL);
+    dw_model_extra *extra = dw_model_lock(run->work.model, alone);
+    if (extra == NULL) {
+        return dw_stop_check(alone, name_of(run), err);
+    }
+    dw_status status = begin_locked(run, extra, err);
+    dw_model_unlock(run->work.model);
+    run->stops = run->work.in_batch ? NULL : stops; /* a part is short */
+    return status;
+}
+
+dw_status dw__step_go_on(dw_step_run *run, dw_error *err)
+{
+    const dw_device_run_options options = options_of(run);
+    bool through = false;
+    DW_ASSERT(run->graph != NULL);
+    dw_status status = dw__step_parts_run(run->graph, &options, &run->at, &through, err);
+    if (status == DW_OK && through) {
+        status = finish(run, run->graph, err);
+    }
+    if (status != DW_OK || through) {
+        dw__step_end(run);
+    }
+    return status;
+}
+
+void dw__step_leave(dw_step_run *run, uint32_t index)
+{
+    DW_ASSERT(run->graph != NULL && run->plan->leave != NULL);
+    run->plan->leave(run->graph, &run->work, index);
+    run->work.slices[index].step = NULL;
+}
+
+void dw__step_end(dw_step_run *run)
+{
+    if (run->graph != NULL) {
+        dw__graph_cache_give(run->graph, run->work.scratch);
+        run->graph = NULL;
+    }
 }
 
 /* Those that have the graphs go on meanwhile, on this thread or on others. */
@@ -167,56 +229,26 @@ static void wait_for_graph(dw_stop *stop)
     (void)nanosleep(&soon, NULL);
 }
 
-/* Without the model's lock, so that others' runs come between the parts. */
-static dw_status run_in_parts(dw_step_work *work, const dw_step_plan *plan, dw_error *err)
+dw_status dw__step_run(dw_model *model, dw_step_slice *slice, const dw_stop_others *others,
+                       dw_error *err)
 {
-    const dw_step *step = work->slices[0].step;
-    dw_step_graph *graph = NULL;
-    DW_ASSERT(step->view != NULL && step->choice == NULL); /* scratch is everybody's */
-    dw_status status = take_graph(&graph, plan, work, err);
+    dw_stop *stop = slice->step->stop;
+    const dw_stops stops = {.items = &stop, .count = 1, .others = others};
+    const dw_stops *asked = stop != NULL || others != NULL ? &stops : NULL;
+    dw_step_run run = {.work = {.model = model, .slices = slice, .count = 1}};
+    dw_status status = dw__step_begin(&run, asked, err);
     while (status == DW_E_BUSY) {
-        wait_for_graph(step->stop);
-        status = dw_stop_check(step->stop, "embed", err);
-        status = status == DW_OK ? take_graph(&graph, plan, work, err) : status;
+        wait_for_graph(stop);
+        status = dw_stop_check(stop, name_of(&run), err);
+        status = status == DW_OK ? dw__step_begin(&run, asked, err) : status;
     }
-    if (status != DW_OK) {
-        return status;
+    while (status == DW_OK && run.graph != NULL) {
+        status = dw__step_go_on(&run, err);
+        if (status == DW_OK && run.graph != NULL) {
+            dw_stop_pause(stop);
+            status = dw_stop_check(stop, name_of(&run), err);
+        }
     }
-    status = dw__step_parts_run(graph, step->view, step->stop, err);
-    if (status == DW_OK) {
-        status = dw_model_check_files(work->model, err);
-    }
-    if (status == DW_OK) {
-        status = plan->finish(graph, work, err);
-    }
-    __atomic_store_n(&graph->taken, false, __ATOMIC_RELEASE);
-    return status;
-}
-
-dw_status dw__step_run(dw_model *model, dw_step_slice *slices, uint32_t count, dw_run_kind kind,
-                       const dw_stop_others *others, dw_error *err)
-{
-    dw_step_work work = {
-        .model = model, .slices = slices, .count = count, .in_batch = kind != DW__RUN_ALONE};
-    dw_stop *items[DW__SLICES_MAX];
-    const dw_stops stops = {.items = items, .count = count, .others = others};
-    check_slices(&work);
-    const dw_step_plan *plan = plan_for(&work);
-    DW_ASSERT(plan != NULL);
-    if (goes_in_parts(&work)) {
-        return run_in_parts(&work, plan, err);
-    }
-    bool any = others != NULL;
-    for (uint32_t i = 0; i < count; i++) {
-        items[i] = slices[i].step->stop;
-        any = any || items[i] != NULL;
-    }
-    dw_model_extra *extra = dw_model_lock(model, work.in_batch ? NULL : items[0]);
-    if (extra == NULL) {
-        return dw_stop_check(items[0], "forward", err);
-    }
-    bool asks = any && kind != DW__RUN_BATCH_TO_END;
-    dw_status status = run_locked(&work, plan, extra, asks ? &stops : NULL, err);
-    dw_model_unlock(model);
+    dw__step_end(&run);
     return status;
 }

@@ -32,6 +32,7 @@ struct dw_step_graph {
     dw_forward_graph forward;
     dw_matmul *matmul;             /* NULL: ggml's */
     dw_attention *attention;       /* its kind's own; NULL: ggml's, or a GPU's */
+    dw_logits_scatter *scatter;    /* likewise; NULL: rows of logits are a tensor */
     struct ggml_tensor **kv_views; /* [kv_view_count]: what must follow the log */
     size_t kv_view_count;
     void *staging; /* [the largest input], for devices whose inputs are not in host memory */

@@ -19,7 +19,7 @@ static dw_status place_tokens(dw_step_graph *graph, const dw_step_work *work, dw
     int32_t *tokens = dw__step_slice_tokens(slice);
     if (view == NULL) {
         dw_status status =
-            dw__scratch_tokens(work->cache, work->model, slice->token_count, &view, &tokens, err);
+            dw__scratch_tokens(work->scratch, work->model, slice->token_count, &view, &tokens, err);
         if (status != DW_OK) {
             return status;
         }
@@ -33,7 +33,7 @@ dw_status dw__plan_place_one(dw_step_graph *graph, const dw_step_work *work, dw_
     dw_step_slice *slice = &work->slices[0];
     const dw_step *step = slice->step;
     dw_device_view *scratch;
-    dw_status status = dw__step_slices_scratch(work->cache, work->model, slice, 1, &scratch, err);
+    dw_status status = dw__step_slices_scratch(work->scratch, work->model, slice, 1, &scratch, err);
     if (status != DW_OK) {
         return status;
     }

@@ -1,5 +1,6 @@
 /* A plan: one way to run slices on a device. step.c takes the first of them that accepts the work,
- * and calls its functions in the order in which they stand here. Under the model's lock. */
+ * and calls its functions in the order in which they stand here: under the model's lock, but for
+ * `finish` and `leave` of a run in parts, whose graph and scratch are its own. */
 #ifndef DW_INFERENCE_STEP_PLAN_H
 #define DW_INFERENCE_STEP_PLAN_H
 
@@ -9,7 +10,7 @@
 /* What the device is to run once. */
 typedef struct dw_step_work {
     dw_model *model;
-    dw_graph_cache *cache; /* the model's */
+    dw_scratch *scratch;   /* the run's alone */
     dw_step_slice *slices; /* [count] */
     uint32_t count;        /* 1 unless in_batch */
     bool in_batch;         /* see dw__step_run */
@@ -30,6 +31,9 @@ typedef struct dw_step_plan {
     /* After the run: bring rows to where they are still to go, look for NaN in each slice's, and
      * make its choice. Errors: DW_E_MEMORY, DW_E_DEVICE. */
     dw_status (*finish)(dw_step_graph *graph, const dw_step_work *work, dw_error *err);
+    /* In the middle of a run in parts of several slices: the one at `index` takes no part in what
+     * follows, and nothing of its owner's is touched any more. NULL: no such runs go in parts. */
+    void (*leave)(dw_step_graph *graph, const dw_step_work *work, uint32_t index);
 } dw_step_plan;
 
 /* On CUDA devices, with nodes of ours: one token of each of many contexts, or a slice of one. */

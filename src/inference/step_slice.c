@@ -58,7 +58,7 @@ dw_status dw__step_slice_check(const dw_step_slice *slice, dw_error *err)
     return slice->nan ? dw_fail(err, DW_E_NUMERIC, "forward: the model's results hold NaN") : DW_OK;
 }
 
-dw_status dw__step_slices_scratch(dw_graph_cache *cache, dw_model *model, dw_step_slice *slices,
+dw_status dw__step_slices_scratch(dw_scratch *scratch, dw_model *model, dw_step_slice *slices,
                                   uint32_t count, dw_device_view **view, dw_error *err)
 {
     uint32_t chosen = 0;
@@ -70,7 +70,7 @@ dw_status dw__step_slices_scratch(dw_graph_cache *cache, dw_model *model, dw_ste
     if (chosen == 0) {
         return DW_OK;
     }
-    dw_status status = dw__scratch_rows(cache, model, chosen, view, &rows, err);
+    dw_status status = dw__scratch_rows(scratch, model, chosen, view, &rows, err);
     if (status != DW_OK) {
         return status;
     }
@@ -96,6 +96,9 @@ static bool has_nan(const float *numbers, size_t count)
 
 void dw__step_slice_conclude(dw_step_slice *slice, const dw_model_shape *shape)
 {
+    if (slice->step == NULL) {
+        return;
+    }
     size_t length = dw__result_length(shape, slice->step->result);
     dw_choice *choice = slice->choice;
     DW_ASSERT(slice->row_count == 0 || slice->rows != NULL);

@@ -19,7 +19,7 @@
 #define DW__GGML_RECORDS_MAX 384u
 
 typedef struct dw_step_slice {
-    const dw_step *step; /* borrowed */
+    const dw_step *step; /* borrowed; NULL: it has left the run */
     dw_kv_log *log;      /* of its length the slice follows; has room for it. NULL: an encoder's */
     dw_kv_type kv_type;  /* the log's */
     uint32_t first;      /* of the step's tokens */
@@ -49,9 +49,10 @@ dw_status dw__step_slice_check(const dw_step_slice *slice, dw_error *err);
 
 /* Rows of scratch for the slices [count] that end in a choice; `*view` is of their region, NULL
  * with none. Errors: DW_E_MEMORY, DW_E_DEVICE. */
-dw_status dw__step_slices_scratch(dw_graph_cache *cache, dw_model *model, dw_step_slice *slices,
+dw_status dw__step_slices_scratch(dw_scratch *scratch, dw_model *model, dw_step_slice *slices,
                                   uint32_t count, dw_device_view **view, dw_error *err);
-/* After a run whose rows the host can read: look for NaN in them, then choose. */
+/* After a run whose rows the host can read: look for NaN in them, then choose. Nothing for one
+ * that has left the run: its step is NULL. */
 void dw__step_slice_conclude(dw_step_slice *slice, const dw_model_shape *shape);
 
 #endif

@@ -36,6 +36,7 @@ typedef struct work_list {
     size_t capacity;
     uint32_t partial_count;
     uint32_t merge_count;
+    uint64_t work; /* multiplications in all units */
 } work_list;
 
 typedef struct merge_counter {
@@ -47,9 +48,9 @@ typedef struct layer_work {
     uint32_t index;
     float scale;
     bool windowed;
-    const struct ggml_tensor *encodes; /* the node, with an encoder */
-    _Atomic uint32_t next;             /* unit to be taken */
-    uint32_t end;                      /* of the units that a run of the node takes */
+    const struct ggml_tensor *node; /* that attends */
+    _Atomic uint32_t next;          /* unit to be taken */
+    uint32_t end;                   /* of the units that a run of the node takes */
 } layer_work;
 
 struct dw_attention {
@@ -62,6 +63,8 @@ struct dw_attention {
     dw_attention_sequence *sequences;
     uint32_t sequence_count;
     size_t sequence_capacity;
+    bool *has_left; /* [left_capacity]: sequences that take no part in what follows of the run */
+    size_t left_capacity;
     /* Shared by all layers, which follow each other: */
     float *partials; /* [partial_capacity][FEW_ROWS][head_dim + 2] */
     uint32_t partial_capacity;
@@ -128,6 +131,7 @@ void dw_attention_destroy(dw_attention *attention)
     dw_free(attention->lists[0].units);
     dw_free(attention->lists[1].units);
     dw_free(attention->sequences);
+    dw_free(attention->has_left);
     dw_free(attention->partials);
     dw_free(attention->waiting);
     dw_free(attention->scratch);
@@ -142,6 +146,11 @@ void dw_attention_set_stops(dw_attention *attention, const dw_stops *stops)
 }
 
 /* ---- cutting a step into units ---- */
+
+static uint64_t work_of(const dw_attention *attention, const unit *one)
+{
+    return (uint64_t)2 * one->row_count * (one->to - one->from) * attention->shape->head_dim;
+}
 
 static dw_status add_unit(work_list *list, const unit *one, dw_error *err)
 {
@@ -189,6 +198,7 @@ static dw_status add_tile(const dw_attention *attention, work_list *list, unit *
             if (status != DW_OK) {
                 return status;
             }
+            list->work += work_of(attention, one);
         }
     }
     return DW_OK;
@@ -240,10 +250,12 @@ static dw_status reserve(dw_attention *attention, uint32_t partials, uint32_t me
 static dw_status keep_sequences(dw_attention *attention, const dw_attention_sequence *sequences,
                                 uint32_t count, dw_error *err)
 {
-    if (!DW_ARRAY_RESERVE(attention->sequences, attention->sequence_capacity, count, UINT32_MAX)) {
+    if (!DW_ARRAY_RESERVE(attention->sequences, attention->sequence_capacity, count, UINT32_MAX) ||
+        !DW_ARRAY_RESERVE(attention->has_left, attention->left_capacity, count, UINT32_MAX)) {
         return dw_fail(err, DW_E_MEMORY, "no memory for a step of %u sequences", count);
     }
     memcpy(attention->sequences, sequences, count * sizeof *sequences);
+    memset(attention->has_left, 0, count * sizeof *attention->has_left);
     attention->sequence_count = count;
     return DW_OK;
 }
@@ -258,6 +270,7 @@ dw_status dw_attention_prepare(dw_attention *attention, const dw_attention_seque
         list->count = 0;
         list->partial_count = 0;
         list->merge_count = 0;
+        list->work = 0;
         if (windowed == 1 && window == 0) {
             break;
         }
@@ -304,7 +317,8 @@ static void append(struct ggml_tensor *dst, int ith, int nth, void *user)
     int64_t piece = 0;
     for (uint32_t i = 0; i < attention->sequence_count; i++) {
         const dw_attention_sequence *sequence = &attention->sequences[i];
-        for (uint32_t token = 0; token < sequence->token_count; token++) {
+        const uint32_t count = attention->has_left[i] ? 0 : sequence->token_count;
+        for (uint32_t token = 0; token < count; token++) {
             unsigned char *record = sequence->records + (size_t)(sequence->past + token) *
                                                             attention->layout.record_bytes;
             for (uint32_t part = 0; part < 2; part++, piece++) {
@@ -458,6 +472,34 @@ static const unsigned char *head_base(const layer_work *work, const unit *one,
     return rows + sequence->first_token * dst->src[1]->nb[2] + head_offset;
 }
 
+/* Whether the unit is the last of those of its rows, all of which count. */
+static bool is_last_part(const dw_attention *attention, const unit *one)
+{
+    if (one->part_count == 1) {
+        return true;
+    }
+    merge_counter *waiting = &attention->waiting[one->merge];
+    if (1 + atomic_fetch_add_explicit(&waiting->done, 1, memory_order_acq_rel) < one->part_count) {
+        return false;
+    }
+    /* For the next layer, which starts when all threads are through with this one. */
+    atomic_store_explicit(&waiting->done, 0, memory_order_relaxed);
+    return true;
+}
+
+/* Of a sequence that has left: numbers, which nobody reads. */
+static void pass_unit(const layer_work *work, const unit *one, struct ggml_tensor *dst,
+                      const workplace *place)
+{
+    if (!is_last_part(work->attention, one)) {
+        return;
+    }
+    memset(place->output, 0, work->attention->shape->head_dim * sizeof *place->output);
+    for (uint32_t row = 0; row < one->row_count; row++) {
+        write_row(work, one, dst, row, place->output, 1.0f);
+    }
+}
+
 static void run_unit(layer_work *work, const unit *one, struct ggml_tensor *dst,
                      const workplace *place)
 {
@@ -494,11 +536,7 @@ static void run_unit(layer_work *work, const unit *one, struct ggml_tensor *dst,
         }
         return;
     }
-    uint32_t done = 1 + atomic_fetch_add_explicit(&attention->waiting[one->merge].done, 1,
-                                                  memory_order_acq_rel);
-    if (done == one->part_count) {
-        /* For the next layer, which starts when all threads are through with this one. */
-        atomic_store_explicit(&attention->waiting[one->merge].done, 0, memory_order_relaxed);
+    if (is_last_part(attention, one)) {
         merge(work, one, dst, place->output);
     }
 }
@@ -521,8 +559,12 @@ static void attend(struct ggml_tensor *dst, int ith, int nth, void *user)
         }
         const unit *one = &list->units[index];
         done = done >= LOOK_WORK ? 0 : done;
-        done += (uint64_t)2 * one->row_count * (one->to - one->from) * attention->shape->head_dim;
-        run_unit(work, one, dst, &place);
+        done += work_of(attention, one);
+        if (attention->has_left[one->sequence]) {
+            pass_unit(work, one, dst, &place);
+        } else {
+            run_unit(work, one, dst, &place);
+        }
     }
     dw_graph_work_give();
 }
@@ -533,9 +575,11 @@ struct ggml_tensor *dw_attention_attend(dw_attention *attention, struct ggml_con
 {
     struct ggml_tensor *args[] = {queries, appended};
     int64_t row = (int64_t)attention->shape->head_count * attention->shape->head_dim;
-    return ggml_set_name(ggml_custom_4d(ggml, GGML_TYPE_F32, row, queries->ne[2], 1, 1, args, 2,
-                                        attend, GGML_N_TASKS_MAX, &attention->layers[layer]),
-                         "attend");
+    layer_work *work = &attention->layers[layer];
+    struct ggml_tensor *node = ggml_custom_4d(ggml, GGML_TYPE_F32, row, queries->ne[2], 1, 1, args,
+                                              2, attend, GGML_N_TASKS_MAX, work);
+    work->node = node;
+    return ggml_set_name(node, "attend");
 }
 
 struct ggml_tensor *dw_attention_encode(dw_attention *attention, struct ggml_context *ggml,
@@ -546,7 +590,7 @@ struct ggml_tensor *dw_attention_encode(dw_attention *attention, struct ggml_con
     layer_work *work = &attention->layers[layer];
     struct ggml_tensor *node = ggml_custom_4d(ggml, GGML_TYPE_F32, row, qkv[0]->ne[2], 1, 1, qkv, 3,
                                               attend, GGML_N_TASKS_MAX, work);
-    work->encodes = node;
+    work->node = node;
     return node;
 }
 
@@ -555,7 +599,7 @@ struct ggml_tensor *dw_attention_encode(dw_attention *attention, struct ggml_con
 static layer_work *layer_of(dw_attention *attention, const struct ggml_tensor *node)
 {
     for (uint32_t i = 0; attention != NULL && i < attention->shape->layer_count; i++) {
-        if (attention->layers[i].encodes == node) {
+        if (attention->layers[i].node == node) {
             return &attention->layers[i];
         }
     }
@@ -568,8 +612,9 @@ uint32_t dw_attention_units(dw_attention *attention, const struct ggml_tensor *n
     if (layer == NULL) {
         return 0;
     }
-    *work = 2 * (uint64_t)ggml_nelements(node) * (uint64_t)node->ne[1];
-    return attention->lists[layer->windowed ? 1 : 0].count;
+    const work_list *list = &attention->lists[layer->windowed ? 1 : 0];
+    *work = list->work;
+    return list->count;
 }
 
 void dw_attention_set_units(dw_attention *attention, const struct ggml_tensor *node, uint32_t from,
@@ -579,4 +624,10 @@ void dw_attention_set_units(dw_attention *attention, const struct ggml_tensor *n
     DW_ASSERT(layer != NULL && from < to);
     atomic_store_explicit(&layer->next, from, memory_order_relaxed);
     layer->end = to;
+}
+
+void dw_attention_leave(dw_attention *attention, uint32_t sequence)
+{
+    DW_ASSERT(sequence < attention->sequence_count);
+    attention->has_left[sequence] = true;
 }

@@ -51,8 +51,8 @@ struct ggml_tensor *dw_attention_attend(dw_attention *attention, struct ggml_con
 struct ggml_tensor *dw_attention_encode(dw_attention *attention, struct ggml_context *ggml,
                                         uint32_t layer, struct ggml_tensor **qkv);
 
-/* As dw_matmul_units and dw_matmul_set_units, of nodes of dw_attention_encode, once a run is
- * prepared. */
+/* As dw_matmul_units and dw_matmul_set_units, of nodes of dw_attention_attend and
+ * dw_attention_encode, once a run is prepared. */
 uint32_t dw_attention_units(dw_attention *attention, const struct ggml_tensor *node,
                             uint64_t *work);
 void dw_attention_set_units(dw_attention *attention, const struct ggml_tensor *node, uint32_t from,
@@ -62,5 +62,9 @@ void dw_attention_set_units(dw_attention *attention, const struct ggml_tensor *n
  * step is larger than any before. Errors: DW_E_MEMORY. */
 dw_status dw_attention_prepare(dw_attention *attention, const dw_attention_sequence *sequences,
                                uint32_t count, dw_error *err);
+
+/* From here on the run neither reads nor writes the log of this one of the sequences it was
+ * prepared for. Thread: not while a part of the run is computed. */
+void dw_attention_leave(dw_attention *attention, uint32_t sequence);
 
 #endif

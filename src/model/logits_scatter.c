@@ -6,12 +6,17 @@
 
 #include "device/graph_work.h"
 
+#define UNIT_TOKENS 64 /* of the vocabulary */
+
 /* x's rows in the type that the weights' kernel wants them in. */
 static void convert(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
     dw_graph_work_take();
-    const dw_logits_scatter *into = user;
+    dw_logits_scatter *into = user;
     const struct ggml_tensor *x = dst->src[0];
+    if (ith == 0) { /* the product's node comes behind a barrier */
+        dw_logits_scatter_set_units(into, 0, UINT32_MAX);
+    }
     enum ggml_type wanted = ggml_get_type_traits_cpu(into->output->weight->type)->vec_dot_type;
     for (int64_t row = ith; row < x->ne[1]; row += nth) {
         const float *from =
@@ -46,12 +51,17 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
     const struct ggml_tensor *weight = into->output->weight;
     const struct ggml_tensor *x = dst->src[0];
     const struct ggml_type_traits_cpu *traits = ggml_get_type_traits_cpu(weight->type);
-    int64_t vocab_count = weight->ne[1];
-    int64_t end = vocab_count * (ith + 1) / nth;
-    for (int64_t token = vocab_count * ith / nth; token < end; token++) {
+    const int64_t first = (int64_t)into->from * UNIT_TOKENS;
+    int64_t count = (int64_t)(into->to - into->from) * UNIT_TOKENS;
+    count = count < weight->ne[1] - first ? count : weight->ne[1] - first;
+    const int64_t end = first + count * (ith + 1) / nth;
+    for (int64_t token = first + count * ith / nth; token < end; token++) {
         const char *of_token = (const char *)weight->data + token * (int64_t)weight->nb[1];
         for (int64_t row = 0; row < x->ne[1]; row++) {
             float logit = 0.0f;
+            if (into->rows[row] == NULL) {
+                continue;
+            }
             traits->vec_dot((int)weight->ne[0], &logit, 0, of_token, 0,
                             (const char *)x->data + row * (int64_t)x->nb[1], 0, 1);
             into->rows[row][token] = finish(into, token, logit);
@@ -63,7 +73,7 @@ static void multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
 static void store(void *user, int64_t column, int64_t row, uint32_t count, const float *values)
 {
     const dw_logits_scatter *into = user;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; into->rows[column] != NULL && i < count; i++) {
         into->rows[column][row + i] = finish(into, row + i, values[i]);
     }
 }
@@ -80,6 +90,25 @@ struct ggml_tensor *dw_logits_scatter_node(dw_logits_scatter *into, dw_matmul *m
     int64_t row_bytes = (int64_t)ggml_row_size(wanted, x->ne[0]);
     struct ggml_tensor *converted = ggml_custom_4d(ggml, GGML_TYPE_I8, row_bytes, x->ne[1], 1, 1,
                                                    &x, 1, convert, GGML_N_TASKS_MAX, into);
-    return ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &converted, 1, multiply,
+    node = ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &converted, 1, multiply,
                           GGML_N_TASKS_MAX, into);
+    into->node = node;
+    return node;
+}
+
+uint32_t dw_logits_scatter_units(const dw_logits_scatter *scatter, const struct ggml_tensor *node,
+                                 uint64_t *work)
+{
+    if (scatter == NULL || scatter->node != node) {
+        return 0;
+    }
+    const struct ggml_tensor *weight = scatter->output->weight;
+    *work = (uint64_t)weight->ne[0] * (uint64_t)weight->ne[1] * (uint64_t)node->src[0]->ne[1];
+    return (uint32_t)((weight->ne[1] + UNIT_TOKENS - 1) / UNIT_TOKENS);
+}
+
+void dw_logits_scatter_set_units(dw_logits_scatter *scatter, uint32_t from, uint32_t to)
+{
+    scatter->from = from;
+    scatter->to = to;
 }

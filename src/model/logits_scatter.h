@@ -9,12 +9,20 @@
 typedef struct dw_logits_scatter {
     const dw_model_shape *shape;
     const dw_linear *output;
-    float **rows; /* [rows of the graph][vocab_count] */
+    float **rows; /* [rows of the graph][vocab_count]; NULL in it: nobody wants that row */
+    const struct ggml_tensor *node; /* where it is the product itself; NULL: `matmul` is */
+    uint32_t from; /* of the node's units, those that a run of it does: [from, to) */
+    uint32_t to;
 } dw_logits_scatter;
 
 /* x [embedding, rows], F32, normed; `matmul`: the product, NULL: ggml's vec_dot. The node must be
  * put into the graph; it has no result of its own. Thread: the graph's builder. */
 struct ggml_tensor *dw_logits_scatter_node(dw_logits_scatter *into, dw_matmul *matmul,
                                            struct ggml_context *ggml, struct ggml_tensor *x);
+
+/* As dw_matmul_units and dw_matmul_set_units; `scatter` may be NULL. */
+uint32_t dw_logits_scatter_units(const dw_logits_scatter *scatter, const struct ggml_tensor *node,
+                                 uint64_t *work);
+void dw_logits_scatter_set_units(dw_logits_scatter *scatter, uint32_t from, uint32_t to);
 
 #endif

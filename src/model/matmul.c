@@ -252,14 +252,25 @@ static product *product_of(dw_matmul *matmul, const struct ggml_tensor *node)
     return NULL;
 }
 
+bool dw_matmul_is_columns(const dw_matmul *matmul, const struct ggml_tensor *node)
+{
+    bool found = false;
+    for (uint32_t i = 0; matmul != NULL && i < matmul->product_count; i++) {
+        found =
+            found || (matmul->products[i].node != NULL && matmul->products[i].node->src[0] == node);
+    }
+    return found;
+}
+
 uint32_t dw_matmul_units(dw_matmul *matmul, const struct ggml_tensor *node, uint64_t *work)
 {
     const product *of = product_of(matmul, node);
     if (of == NULL) {
         return 0;
     }
-    const grid cut = grid_of(of, (uint32_t)node->ne[1]);
-    *work = (uint64_t)of->layout.length * (uint64_t)ggml_nelements(node);
+    const grid cut = grid_of(of, (uint32_t)node->src[0]->ne[1]);
+    *work = (uint64_t)of->layout.length * of->panel_count * of->matmul->kernel->rows *
+            (uint64_t)node->src[0]->ne[1];
     return cut.units * cut.tiles;
 }
 
@@ -351,7 +362,8 @@ struct ggml_tensor *dw_matmul_store_node(dw_matmul *matmul, struct ggml_context 
     made->store = store;
     made->user = user;
     struct ggml_tensor *columns = columns_node(made, ggml, x);
-    return ggml_set_name(ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &columns, 1, multiply,
-                                        GGML_N_TASKS_MAX, made),
-                         "product to rows");
+    struct ggml_tensor *node = ggml_custom_4d(ggml, GGML_TYPE_F32, 1, 1, 1, 1, &columns, 1,
+                                              multiply, GGML_N_TASKS_MAX, made);
+    made->node = node;
+    return ggml_set_name(node, "product to rows");
 }

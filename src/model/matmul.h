@@ -26,13 +26,16 @@ void dw_matmul_destroy(dw_matmul *matmul);
  * Thread: not during a run. */
 void dw_matmul_set_stops(dw_matmul *matmul, const dw_stops *stops);
 
-/* Units of work in a node of dw_matmul_node, of about the same size, and the multiplications in all
- * of them; 0: it is none of `matmul`'s, which may be NULL. */
+/* Units of work in a node of dw_matmul_node or dw_matmul_store_node, of about the same size, and
+ * the multiplications in all of them; 0: it is none of `matmul`'s, which may be NULL. */
 uint32_t dw_matmul_units(dw_matmul *matmul, const struct ggml_tensor *node, uint64_t *work);
 /* Of those the next run of the node, which has it alone, does [from, to). What the node multiplies
  * was made by a run before. Thread: not during a run. */
 void dw_matmul_set_units(dw_matmul *matmul, const struct ggml_tensor *node, uint32_t from,
                          uint32_t to);
+
+/* Whether the node makes columns for such a product of rows of x, each by itself. */
+bool dw_matmul_is_columns(const dw_matmul *matmul, const struct ggml_tensor *node);
 
 /* x [columns, n], F32, times `count` matrices, biases added -> [all their rows, n], in order.
  * NULL: there is no kernel for them, or ggml's is better; `matmul` may be NULL. Thread: the graph's

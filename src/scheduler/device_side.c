@@ -195,13 +195,13 @@ static void count_run(dw__device_counts *counts, const dw_batch_stats *before,
 }
 
 static void tell_run(const dw_scheduler *scheduler, const dw_batch_stats *before,
-                     const dw_batch_stats *after, uint64_t started, uint64_t ended)
+                     const dw_batch_stats *after, uint64_t ended)
 {
     if (after->runs != before->runs && dw__is_watched(scheduler)) {
         dw__watched(scheduler, NULL,
                     &(dw_scheduler_span){
                         .kind = DW_SPAN_RUN,
-                        .from_ns = started,
+                        .from_ns = after->from_ns,
                         .to_ns = ended,
                         .run = atomic_load_explicit(&scheduler->counts.steps, memory_order_relaxed),
                         .tokens = (uint32_t)(after->tokens - before->tokens),
@@ -241,7 +241,7 @@ static void count_time(dw_scheduler *scheduler, uint64_t started, uint64_t ended
 {
     dw__device_side *side = &scheduler->device;
     uint64_t naps = atomic_load_explicit(&side->naps, memory_order_relaxed);
-    if (side->ended_ns != 0 && naps == side->naps_seen) {
+    if (side->ended_ns != 0 && naps == side->naps_seen && !side->amid) {
         dw__bump(&scheduler->counts.idle_ns, started - side->ended_ns);
         dw__bump(&scheduler->counts.idle_times, 1);
         dw__bump(&scheduler->counts.idle_counts[idle_class(started - side->ended_ns)], 1);
@@ -252,10 +252,12 @@ static void count_time(dw_scheduler *scheduler, uint64_t started, uint64_t ended
     dw__bump(&scheduler->counts.run_ns, ended - started);
 }
 
-/* One run for each kind of step that waits. */
+/* One run for each kind of step that waits, or a part of one. */
 static void run_batches(dw_scheduler *scheduler)
 {
-    scheduler->device.feeds_itself = false;
+    dw__device_side *side = &scheduler->device;
+    bool amid = false;
+    side->feeds_itself = false;
     for (size_t i = 0; i < scheduler->batch_count; i++) {
         dw_batch *batch = scheduler->batches[i];
         dw_batch_stats before = batch->counts;
@@ -265,10 +267,13 @@ static void run_batches(dw_scheduler *scheduler)
             uint64_t ended = dw_os_clock_ns();
             count_time(scheduler, started, ended);
             count_run(&scheduler->counts, &before, &batch->counts);
-            tell_run(scheduler, &before, &batch->counts, started, ended);
+            tell_run(scheduler, &before, &batch->counts, ended);
         }
+        amid = amid || dw_batch_is_amid(batch);
         settle(scheduler, batch);
     }
+    side->parts_ns = amid ? side->parts_ns + side->last_run_ns : 0;
+    side->amid = amid;
 }
 
 static void drop_stopped(dw_scheduler *scheduler)
@@ -336,7 +341,9 @@ static void *run_thread(void *arg)
             side->rests = false;
             continue;
         }
-        gather(side);
+        if (!side->amid) {
+            gather(side);
+        }
         if (!side->paused) {
             pass(scheduler);
         }

@@ -419,16 +419,26 @@ typedef struct dw__round {
     uint64_t work_ns;
 } dw__round;
 
+/* Whether the device, which has no thread of its own, is in the middle of a run in parts. */
+static bool device_is_amid(const dw__worker *worker)
+{
+    const dw__device_side *side = &worker->scheduler->device;
+    return !side->own_thread && side->amid;
+}
+
 /* Who may have a turn now. Where the device has no thread of its own and steps wait for it, it has
  * its turn after one of each kind that takes long, or after as much work as its last run took; so a
- * step comes at most a time slice later, however many guests only compute. */
+ * step comes at most a time slice later, however many guests only compute. In the middle of a run
+ * these have their turn after as many parts as take a time slice. */
 static unsigned kinds_in_turn(const dw__worker *worker, const dw__round *round)
 {
     unsigned kinds = (1u << DW__TURN_KINDS) - 1;
     if (dw__device_is_wanted(worker)) {
-        uint64_t run_ns = worker->scheduler->device.last_run_ns;
-        kinds &= round->long_turns > 0 ? ~(1u << DW__TURN_LONG) : kinds;
-        kinds &= round->work_ns > 0 && round->work_ns >= run_ns ? ~(1u << DW__TURN_WORK) : kinds;
+        const dw__device_side *side = &worker->scheduler->device;
+        bool in_parts = device_is_amid(worker) && side->parts_ns < DW__TIME_SLICE_NS;
+        bool worked = round->work_ns > 0 && round->work_ns >= side->last_run_ns;
+        kinds &= in_parts || round->long_turns > 0 ? ~(1u << DW__TURN_LONG) : kinds;
+        kinds &= in_parts || worked ? ~(1u << DW__TURN_WORK) : kinds;
     }
     return kinds;
 }
@@ -451,16 +461,20 @@ static bool run_next(dw__worker *worker, dw__round *round)
     dw__lane_charge(worker, &turn, now - from_ns);
     round->long_turns += turn.kind == DW__TURN_LONG;
     round->work_ns += turn.kind == DW__TURN_WORK ? now - from_ns : 0;
+    if (turn.kind != DW__TURN_SHORT && device_is_amid(worker)) {
+        worker->scheduler->device.parts_ns = 0;
+    }
     end_who_must(worker, now);
     return true;
 }
 
-/* How long guests have turns before the device has its own, or others are looked after. */
+/* How long guests have turns before the device has its own, or others are looked after. Between two
+ * parts of a run as long as one takes. */
 static uint64_t guests_ns(const dw__worker *worker)
 {
     const dw__device_side *side = &worker->scheduler->device;
     uint64_t run_ns = side->own_thread ? 0 : side->last_run_ns;
-    return run_ns > DW__TIME_SLICE_NS ? run_ns : DW__TIME_SLICE_NS;
+    return run_ns > DW__TIME_SLICE_NS || device_is_amid(worker) ? run_ns : DW__TIME_SLICE_NS;
 }
 
 /* Those that can run, one after another, and who comes meanwhile. */

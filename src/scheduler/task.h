@@ -186,9 +186,11 @@ typedef struct dw__device_side {
     /* The device's thread alone. */
     bool feeds_itself; /* steps wait that no guest has asked for */
     uint64_t naps_seen;
-    uint64_t ended_ns; /* when the last run did */
-    uint64_t last_run_ns;
-    uint64_t dropped_ns; /* when those were dropped last who were asked to stop */
+    uint64_t ended_ns;    /* when the last run did */
+    uint64_t last_run_ns; /* of a run in parts, its last part */
+    bool amid;            /* a run is under way, in parts */
+    uint64_t parts_ns;    /* that such took since a guest had a turn for work, or a long one */
+    uint64_t dropped_ns;  /* when those were dropped last who were asked to stop */
 } dw__device_side;
 
 struct dw_scheduler {

@@ -1,5 +1,5 @@
-/* Guests that embed with an encoder, beside others that decode: a text goes through whole, which
- * is long; others' steps come in the middle of it, and numbers are those of one who is alone. */
+/* Guests that embed, with an encoder or another model, beside others that decode, with that model
+ * or another: others' steps come in the middle of it, and numbers are those of one who is alone. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,8 +46,8 @@ static const char text[] =
     "   (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1)))"
     "   (br_if $next (i32.lt_u (i32.load (i32.const 8)) (i32.load (i32.const 4)))))))";
 
-/* ggml's products, and ours. */
-enum { FLOATS, QUANTISED, DECODER, MODELS };
+/* Encoders, with ggml's products and with ours; what decodes; what does and is larger. */
+enum { FLOATS, QUANTISED, DECODER, LARGE, MODELS };
 static dw_engine *engine;
 static dw_module *module;
 static dw_model *models[MODELS];
@@ -71,11 +71,13 @@ static dw_model *make_model(int which)
     dw_model *made = NULL;
     dw_error err;
     tiny_options options = tiny_defaults();
-    options.matrix_type = which == QUANTISED ? GGML_TYPE_Q8_0 : GGML_TYPE_F32;
+    options.matrix_type = which == QUANTISED || which == LARGE ? GGML_TYPE_Q8_0 : GGML_TYPE_F32;
     options.context_length = which == DECODER ? 2048 : LONGEST;
-    if (which != DECODER) {
+    if (which < DECODER) {
         options.kind = &kinds[which];
         options.architecture = kinds[which].name;
+    }
+    if (which != DECODER) {
         options.layer_count = 4;
         options.embedding_length = 384;
         options.head_count = options.kv_head_count = 6;
@@ -219,10 +221,11 @@ static void on_span(void *user, void *call, const dw_scheduler_span *span)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
-/* The longest text of an encoder, a steady stream of others' steps beside it: some of those are
- * computed in the middle, for each of them. */
-static void steps_come_between(int model, uint32_t guest_threads)
+/* The longest text, a steady stream of others' steps beside it: some of those are computed in the
+ * middle, for each of them. */
+static void steps_come_between(int model, int decoder, uint32_t guest_threads)
 {
+    const uint32_t steps = decoder == DECODER ? 1000 : LONGEST / 8;
     static _Atomic bool on;
     guest embeds;
     guest alone;
@@ -237,7 +240,7 @@ static void steps_come_between(int model, uint32_t guest_threads)
     make_guest(&embeds, model, LONGEST, 0);
     start(scheduler, &embeds);
     for (int i = 0; i < DECODERS; i++) {
-        make_guest(&decodes[i], DECODER, 0, 1000);
+        make_guest(&decodes[i], decoder, 0, steps);
         start(scheduler, &decodes[i]);
     }
     run_all(scheduler);
@@ -248,7 +251,7 @@ static void steps_come_between(int model, uint32_t guest_threads)
     assert_memory_equal(row_of(&embeds), row_of(&alone), 384 * sizeof(float));
     for (int i = 0; i < DECODERS; i++) {
         assert_int_equal(decodes[i].status, DW_OK);
-        assert_int_equal(decodes[i].words[2], 1000);
+        assert_int_equal(decodes[i].words[2], steps);
         dw_instance_destroy(decodes[i].instance);
     }
     assert_true(s.turns > 4);
@@ -260,9 +263,12 @@ static void steps_come_between(int model, uint32_t guest_threads)
 static void test_encoders_let_steps_come_between(void **state)
 {
     (void)state;
-    steps_come_between(FLOATS, 0);
-    steps_come_between(QUANTISED, 0);
-    steps_come_between(QUANTISED, 3);
+    steps_come_between(FLOATS, DECODER, 0);
+    steps_come_between(QUANTISED, DECODER, 0);
+    steps_come_between(QUANTISED, DECODER, 3);
+    steps_come_between(LARGE, DECODER, 0);
+    steps_come_between(LARGE, LARGE, 0);
+    steps_come_between(LARGE, LARGE, 3);
 }
 
 /* ---- many at once ---------------------------------------------------------------------------- */
