@@ -230,6 +230,7 @@ static const guest *the_guest(void)
     move_last(&one, "forward_sample");
     add_imports(&one, dw_generate_imports);
     add_imports(&one, dw_many_imports);
+    add_imports(&one, dw_tool_imports);
     move_last(&one, "forward_top");
     move_last(&one, "sampler_fork");
     make_model(&one);
@@ -301,6 +302,15 @@ static ptrdiff_t input(void *user, char *buffer, size_t capacity)
     return (ptrdiff_t)sizeof message - 1;
 }
 
+/* As long as what was asked. */
+static dw_status on_call(void *user, dw_tool_call *call, dw_error *err)
+{
+    (void)user;
+    size_t bytes;
+    const void *request = dw_tool_call_get_request(call, &bytes);
+    return dw_tool_call_answer(call, request, bytes, err);
+}
+
 static void one_call(reader *in, const guest *who, session *in_use)
 {
     size_t index = next_byte(in) % who->import_count;
@@ -337,6 +347,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                    .models = &who->model,
                                    .model_count = 1,
                                    .on_input = input,
+                                   .on_call = on_call,
                                    .memory_bytes_max = MEMORY_BYTES_MAX,
                                    .context_tokens_max = 64,
                                    .context_count_max = 4};

@@ -258,6 +258,19 @@ DW_IMPORT("sampler_accept") int32_t dw_sampler_accept(int32_t sampler, int32_t t
 /* Returns the index of the largest logit, the first of equals. */
 DW_IMPORT("greedy") int32_t dw_greedy(int32_t model, const float *logits);
 
+/* ---- tools of the host's ---------------------------------------------------------------- */
+
+/* Calls a tool that this guest was granted by `name` [name_bytes]: 1 to 63 letters, digits, '.',
+ * '_' and '-'. Gives it request [request_bytes], waits, and writes its answer to `answer`
+ * [capacity], at most 1 MiB each. Returns the answer's length. DW_E_DENIED: there is no such tool;
+ * DW_E_SPACE: the answer is longer, and dw_call_answer gives it; DW_E_CANCELLED; and what the tool
+ * failed with. Whether a call that failed has had effects is the tool's to say. */
+DW_IMPORT("call")
+int32_t dw_call(const char *name, uint32_t name_bytes, const void *request, uint32_t request_bytes,
+                void *answer, uint32_t capacity);
+/* The last answer once more, until the next call, or until this guest's own call returns. */
+DW_IMPORT("call_answer") int32_t dw_call_answer(void *answer, uint32_t capacity);
+
 /* ---- actors ---------------------------------------------------------------------------- */
 
 /* wasi-libc's exit calls this to write what stdout and other streams still hold. It is there in

@@ -913,6 +913,25 @@ typedef struct dw_dir {
     bool writable;
 } dw_dir;
 
+/* A guest's call of a tool of its host's (the import `call`), and what there is to know of it while
+ * the function below goes on: its tool's name, what is asked [bytes], the actor that asks ("": it
+ * is none). */
+typedef struct dw_tool_call dw_tool_call;
+DW_API const char *dw_tool_call_get_name(const dw_tool_call *call);
+DW_API const void *dw_tool_call_get_request(const dw_tool_call *call, size_t *bytes);
+DW_API const char *dw_tool_call_get_actor(const dw_tool_call *call);
+/* Whether the guest waits no more, since its time is over or it was asked to stop: the answer is
+ * nobody's, and the guest's end waits for the function. */
+DW_API bool dw_tool_call_is_left(const dw_tool_call *call);
+/* The next bytes of the answer, copied, up to 1 MiB in all. Errors: DW_E_LIMIT, DW_E_MEMORY. */
+DW_API DW_MUST_CHECK dw_status dw_tool_call_answer(dw_tool_call *call, const void *bytes,
+                                                   size_t count, dw_error *err);
+/* Carries a call out. What it returns the guest gets, with the message in `err`; DW_E_DENIED: there
+ * is no such tool for this guest. Thread: one of the call's own, so that it may block; the guest
+ * waits, others go on. It returns soon after dw_tool_call_is_left says so, and touches neither the
+ * guest's instance nor its actor. */
+typedef dw_status (*dw_call_fn)(void *user, dw_tool_call *call, dw_error *err);
+
 typedef struct dw_instance_options {
     size_t struct_bytes;
     dw_model *const *models;      /* [model_count], granted; the first is the default */
@@ -944,6 +963,7 @@ typedef struct dw_instance_options {
      * counts: memory_bytes_max (memory_bytes), context_tokens_max, context_count_max (contexts),
      * timeout_ms and cpu_timeout_ms. */
     const dw_limits *limits;
+    dw_call_fn on_call; /* its tools; NULL: it has none */
 } dw_instance_options;
 
 /* A fresh guest with its own linear memory. `options` may be NULL; what it points to is copied
@@ -1337,6 +1357,7 @@ typedef struct dw_thaw_options {
     /* Nothing of the files stays mapped: what becomes of them afterwards is of no consequence. All
      * is read, and in memory, until the actor is thawed from a file of its own. */
     bool unmapped;
+    dw_call_fn on_call; /* as in dw_instance_options */
 } dw_thaw_options;
 
 typedef struct dw_thaw_stats {
@@ -1621,6 +1642,7 @@ typedef struct dw_runtime_options {
      * nobody may work. What would change an actor, or needs it in memory, is DW_E_DENIED. There are
      * no threads but those of the log and of control_path, and prefix_path is not used. */
     bool read_only;
+    dw_call_fn on_call; /* of actors read from the folder: their tools; NULL: they have none */
 } dw_runtime_options;
 #define DW_PARK_NEVER UINT32_MAX
 

@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "base/public_struct.h"
 #include "wasm/instance_state.h"
+#include "wasm/tool_call.h"
 
 /* ---- what the guest reaches -------------------------------------------------------------- */
 
@@ -45,6 +46,15 @@ static void on_progress(void *user, uint32_t done, uint32_t total)
     if (options->on_progress != NULL) {
         options->on_progress(options->user, done, total);
     }
+}
+
+/* On a thread of the call's; the actor waits. */
+static dw_status on_call(void *user, dw_tool_call *call, dw_error *err)
+{
+    dw_actor *actor = user;
+    const dw_instance_options *options = &actor->settings->instance;
+    dw_tool_call_set_actor(call, actor->id);
+    return options->on_call(options->user, call, err);
 }
 
 static ptrdiff_t on_input(void *user, char *buffer, size_t capacity)
@@ -175,6 +185,7 @@ static dw_instance_options options_of(dw_actor *actor)
     options.on_stderr = options.on_stderr != NULL ? on_stderr : NULL;
     options.on_input = on_input;
     options.on_progress = on_progress;
+    options.on_call = options.on_call != NULL ? on_call : NULL;
     options.user = actor;
     options.timeout_ms = actor->settings->message_timeout_ms;
     return options;

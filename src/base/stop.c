@@ -159,6 +159,11 @@ void dw_stop_set_waker(dw_stop *stop, dw_waker *waker)
     (void)__atomic_load_n(&stop->cancelled, __ATOMIC_SEQ_CST);
 }
 
+void dw_stop_wake(dw_stop *stop)
+{
+    wake(stop);
+}
+
 void dw_stop_cancel(dw_stop *stop)
 {
     __atomic_store_n(&stop->cancelled, true, __ATOMIC_SEQ_CST);

@@ -79,6 +79,8 @@ uint64_t dw_stop_processor_ns(dw_stop *stop);
  * as anybody may ask. */
 void dw_stop_set_waker(dw_stop *stop, dw_waker *waker);
 
+/* Who waits for this guest looks what has come. Thread: any, while the guest cannot go. */
+void dw_stop_wake(dw_stop *stop);
 /* What is under way should stop: host functions answer DW_E_CANCELLED until it is taken back. */
 void dw_stop_cancel(dw_stop *stop);
 /* The guest ends. */

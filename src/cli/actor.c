@@ -8,6 +8,7 @@
 #include "cli/actor_answer.h"
 #include "cli/actor_state.h"
 #include "cli/session.h"
+#include "cli/tools.h"
 
 #define MESSAGE_BYTES_MAX ((size_t)64 << 20)
 #define VERIFY_TOKENS 64
@@ -71,11 +72,11 @@ static const char usage[] =
     "                       state folder\n"
     "  -j, --json           one object in place of text\n";
 /* A string may have 4,095 characters. */
-static const char usage_of_guests[] =
-    DW_CLI_LIMITS_HELP "  --env NAME=VALUE     set a variable of the guest's environment\n"
-                       "  -h, --help           this text\n"
-                       "\n"
-                       "Exit status: 0 good, 1 it failed, 2 a wrong command line.\n";
+static const char usage_of_guests[] = DW_CLI_LIMITS_HELP DW_CLI_TOOLS_HELP
+    "  --env NAME=VALUE     set a variable of the guest's environment\n"
+    "  -h, --help           this text\n"
+    "\n"
+    "Exit status: 0 good, 1 it failed, 2 a wrong command line.\n";
 
 enum {
     OPT_STATE = DW_CLI_OPT_OWN,
@@ -100,6 +101,8 @@ enum {
     OPT_LOG_LEVEL,
     OPT_TRACE,
     OPT_CONTROL,
+    OPT_TOOL,
+    OPT_TOOL_TIMEOUT,
     OPT_COUNT
 };
 
@@ -144,6 +147,8 @@ static const struct option options[] = {
     {"message", required_argument, NULL, OPT_MESSAGE},
     {"tokens", required_argument, NULL, OPT_TOKENS},
     {"env", required_argument, NULL, OPT_ENV},
+    {"tool", required_argument, NULL, OPT_TOOL},
+    {"tool-timeout", required_argument, NULL, OPT_TOOL_TIMEOUT},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -695,6 +700,10 @@ static dw_status take_option(request *r, int option, const char *value, dw_error
         return dw_cli_whole("--tokens", value, 0, INT32_MAX, &r->tokens, err);
     case OPT_ENV:
         return dw_cli_session_env_text(&r->session, value, err);
+    case OPT_TOOL:
+        return dw_cli_tool_grant(value, err);
+    case OPT_TOOL_TIMEOUT:
+        return dw_cli_tool_timeout(value, err);
     case 'j':
         r->json = true;
         return DW_OK;
@@ -745,6 +754,8 @@ static unsigned use_of(int option)
     case OPT_LOG_LEVEL:
     case OPT_TRACE:
     case OPT_CONTROL:
+    case OPT_TOOL:
+    case OPT_TOOL_TIMEOUT:
         return USES_RUNTIME;
     case OPT_FORCE:
         return USES_STATE;

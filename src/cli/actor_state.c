@@ -1,4 +1,5 @@
 #include "cli/actor_state.h"
+#include "cli/tools.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -165,6 +166,7 @@ static dw_status open_runtime(dw_cli_actors *actors, const dw_cli_opening *how, 
                                   .find_guest = find_guest,
                                   .on_problem = tell_problem,
                                   .on_stderr = on_stderr,
+                                  .on_call = dw_cli_tools(),
                                   .user = actors,
                                   .accept_older = how->accept_older,
                                   .limits = &actors->limits,
@@ -382,7 +384,8 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
                                     .timeout_ms = session->timeout_ms,
                                     .chat_template =
                                         source != NULL ? source : session->chat_template,
-                                    .limits = &session->limits};
+                                    .limits = &session->limits,
+                                    .on_call = dw_cli_tools()};
     dw_actor_options options = {.struct_bytes = sizeof options, .instance = &instance};
     dw_spawn_options spawn;
     status = dw_cli_terms_spawn(terms, actors->runtime, &spawn, err);

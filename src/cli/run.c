@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cli/session.h"
+#include "cli/tools.h"
 
 #define PROMPT_BYTES_MAX ((size_t)16 << 20)
 
@@ -17,7 +18,7 @@ static const char usage[] =
     "  --prompt P           the prompt; -: standard input\n"
     "  --raw                continue the prompt as it is, without the model's chat "
     "template\n";
-static const char usage_behind[] =
+static const char usage_behind[] = DW_CLI_TOOLS_HELP
     "  --dir HOST[::GUEST][:ro]  grant the guest a folder\n"
     "  --env NAME=VALUE     set a variable of the guest's environment\n"
     "  -h, --help           this text\n"
@@ -30,6 +31,8 @@ enum {
     OPT_RAW,
     OPT_DIR,
     OPT_ENV,
+    OPT_TOOL,
+    OPT_TOOL_TIMEOUT,
 };
 
 static dw_status take_prompt(dw_cli_session *session, const char *text, dw_error *err)
@@ -64,6 +67,10 @@ static dw_status take_option(dw_cli_session *session, int option, const char *va
         return dw_cli_session_dir(session, value, err);
     case OPT_ENV:
         return dw_cli_session_env_text(session, value, err);
+    case OPT_TOOL:
+        return dw_cli_tool_grant(value, err);
+    case OPT_TOOL_TIMEOUT:
+        return dw_cli_tool_timeout(value, err);
     default:
         return dw_cli_session_option(session, option, value, err);
     }
@@ -97,13 +104,16 @@ static int run(dw_cli_session *session, const char *prompt)
 
 int dw_cli_run(int argc, char **argv)
 {
-    static const struct option options[] = {DW_CLI_SESSION_OPTIONS,
-                                            {"prompt", required_argument, NULL, OPT_PROMPT},
-                                            {"raw", no_argument, NULL, OPT_RAW},
-                                            {"dir", required_argument, NULL, OPT_DIR},
-                                            {"env", required_argument, NULL, OPT_ENV},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        DW_CLI_SESSION_OPTIONS,
+        {"prompt", required_argument, NULL, OPT_PROMPT},
+        {"raw", no_argument, NULL, OPT_RAW},
+        {"dir", required_argument, NULL, OPT_DIR},
+        {"env", required_argument, NULL, OPT_ENV},
+        {"tool", required_argument, NULL, OPT_TOOL},
+        {"tool-timeout", required_argument, NULL, OPT_TOOL_TIMEOUT},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
     dw_cli_session session = {
         .guest = "generate", .inherit_stdin = true, .on_interrupt = dw_instance_interrupt};
     const char *prompt = NULL;

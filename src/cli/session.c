@@ -1,4 +1,5 @@
 #include "cli/session.h"
+#include "cli/tools.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -249,6 +250,7 @@ static dw_status create_instance(dw_cli_session *session, dw_module *module, dw_
         .on_stdout = isatty(STDOUT_FILENO) ? NULL : on_stdout,
         .on_input = session->on_input,
         .on_progress = show_progress,
+        .on_call = dw_cli_tools(),
         .user = session->user,
         .memory_bytes_max = session->memory_bytes_max,
         .context_tokens_max = session->context_tokens_max,

@@ -19,9 +19,10 @@ extern const dw_host_import dw_actor_imports[];
 extern const dw_host_import dw_generate_imports[];
 extern const dw_host_import dw_upgrade_imports[];
 extern const dw_host_import dw_many_imports[];
+extern const dw_host_import dw_tool_imports[];
 
 /* All of them. */
-#define DW_IMPORT_TABLES_COUNT 12
+#define DW_IMPORT_TABLES_COUNT 13
 extern const dw_host_import *const dw_import_tables[DW_IMPORT_TABLES_COUNT];
 
 #endif

@@ -362,6 +362,7 @@ static dw_status read_actor(struct dw__folder *f, const char *id, uint64_t numbe
                                          .id = id,
                                          .trusted = true,
                                          .on_stderr = f->options.on_stderr,
+                                         .on_call = f->options.on_call,
                                          .user = f->options.user,
                                          .limits = &f->limits,
                                          .dirs = folders != NULL ? folders->dirs : NULL,

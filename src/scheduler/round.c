@@ -99,7 +99,7 @@ static void pause_work(void *user)
 static bool wait_for(void *user, dw_wait *wait)
 {
     dw__task *task = user;
-    if (dw_stop_asked(dw_instance_stop(task->instance))) {
+    if (!wait->to_end && dw_stop_asked(dw_instance_stop(task->instance))) {
         return false; /* from now on it wakes the loop */
     }
     task->wait = wait;
@@ -131,7 +131,7 @@ static const dw_step_runner runner = {.forward = forward,
 static uint64_t due_of(const dw__task *task)
 {
     uint64_t deadline_ns = dw_instance_stop(task->instance)->deadline_ns;
-    bool sooner = deadline_ns != 0 && deadline_ns < task->wait->until_ns;
+    bool sooner = !task->wait->to_end && deadline_ns != 0 && deadline_ns < task->wait->until_ns;
     return sooner ? deadline_ns + 1 : task->wait->until_ns;
 }
 
@@ -158,9 +158,9 @@ static void end_waits(dw__worker *worker, uint32_t ready)
     for (dw__task *task = dw__take(&before); task != NULL; task = dw__take(&before)) {
         uint32_t hangup = (task->wait->wanted & DW_WAIT_INPUT) != 0 ? DW_WAIT_HANGUP : 0;
         task->wait->ready = ready & (task->wait->wanted | hangup);
-        task->left = dw_stop_asked(dw_instance_stop(task->instance));
-        if (!task->left && (task->wait->ready & task->wait->wanted) == 0 &&
-            now < task->wait->until_ns) {
+        task->left = !task->wait->to_end && dw_stop_asked(dw_instance_stop(task->instance));
+        if (!task->left && !dw_wait_flagged(task->wait) &&
+            (task->wait->ready & task->wait->wanted) == 0 && now < task->wait->until_ns) {
             dw__put(&worker->waiting, task);
             continue;
         }

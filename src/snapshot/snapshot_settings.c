@@ -411,6 +411,7 @@ dw_status dw__settings_load(dw__thaw *t, dw_error *err)
                                .on_stdout = t->options->on_stdout,
                                .on_stderr = t->options->on_stderr,
                                .on_progress = t->options->on_progress,
+                               .on_call = t->options->on_call,
                                .user = t->options->user};
     dw_actor_options options = {.struct_bytes = sizeof options, .instance = &own};
     dw_limits limits = {.struct_bytes = sizeof limits};

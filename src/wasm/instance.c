@@ -387,6 +387,7 @@ static dw_status create(dw_instance **out, dw_module *module, const dw_instance_
     instance->on_stderr = options->on_stderr;
     instance->on_input = options->on_input;
     instance->on_progress = options->on_progress;
+    instance->on_call = options->on_call;
     instance->user = options->user;
     instance->import_user = options->user;
     for (int i = 0; i < 3; i++) {

@@ -5,6 +5,7 @@
 #include "base/os.h"
 #include "base/stack.h"
 #include "wasm/instance_internal.h"
+#include "wasm/tool_call.h"
 
 static const char *trap_text(wasmtime_trap_code_t code)
 {
@@ -206,6 +207,7 @@ void dw__instance_leave(dw_instance *instance)
 {
     dw_stop_rest(&instance->stop);
     dw__instance_drop_generations(instance);
+    dw_instance_drop_answer(instance);
     dw__wasm_host_guest_leaves(instance->host);
     instance->calling = false;
 }

@@ -122,7 +122,10 @@ struct dw_instance {
     dw_write_fn on_stderr;
     dw_input_fn on_input;
     dw_progress_fn on_progress;
+    dw_call_fn on_call; /* NULL: it has no tools */
     void *user;
+    unsigned char *answer; /* [answer_bytes], of the last tool's call, until the next, or the end */
+    size_t answer_bytes;
 
     void *import_user; /* the embedder's, for own imports */
     dw_import_call import_call;

@@ -106,11 +106,10 @@ static bool wait_here(dw_instance *instance, dw_wait *wait)
     bool goes_on = true;
     for (;;) {
         uint64_t now = dw_os_clock_ns();
-        uint64_t until = stop->deadline_ns != 0 && stop->deadline_ns < wait->until_ns
-                             ? stop->deadline_ns + 1
-                             : wait->until_ns;
-        goes_on = !dw_stop_asked(stop);
-        if (!goes_on) {
+        bool due = !wait->to_end && stop->deadline_ns != 0 && stop->deadline_ns < wait->until_ns;
+        uint64_t until = due ? stop->deadline_ns + 1 : wait->until_ns;
+        goes_on = wait->to_end || !dw_stop_asked(stop);
+        if (!goes_on || dw_wait_flagged(wait)) {
             break;
         }
         until = waker == NULL && until > now + LOOK_NS ? now + LOOK_NS : until;

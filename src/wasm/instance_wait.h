@@ -5,6 +5,8 @@
 #ifndef DW_WASM_INSTANCE_WAIT_H
 #define DW_WASM_INSTANCE_WAIT_H
 
+#include <stdatomic.h>
+
 #include "base/stop.h"
 #include "wasm/wasm_host.h"
 
@@ -17,10 +19,18 @@ enum {
 };
 
 typedef struct dw_wait {
-    uint32_t wanted;   /* of the first three; several: any of them */
-    uint32_t ready;    /* out: of these */
-    uint64_t until_ns; /* by dw_os_clock_ns; UINT64_MAX: however long it takes */
+    uint32_t wanted;          /* of the first three; several: any of them */
+    uint32_t ready;           /* out: of these */
+    uint64_t until_ns;        /* by dw_os_clock_ns; UINT64_MAX: however long it takes */
+    const _Atomic bool *flag; /* set by another thread, which calls dw_stop_wake then; NULL: none */
+    bool to_end;              /* it goes on where the guest is asked to stop */
 } dw_wait;
+
+/* Whether what the flag stands for has come. */
+static inline bool dw_wait_flagged(const dw_wait *wait)
+{
+    return wait->flag != NULL && *wait->flag;
+}
 
 /* Wait until one of what is wanted is ready, a time has come, or `waker` (may be NULL) was written
  * to, which is forgotten then. Blocks. What has come of these; 0: the time has. */

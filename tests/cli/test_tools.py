@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""--tool NAME=COMMAND: what a command gets and gives, and how it ends."""
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SOURCE, BUILD = sys.argv[1:3]
+DRIFTWOOD = os.path.join(BUILD, "driftwood")
+CALLER = os.path.join(BUILD, "guests", "caller.wasm")
+
+
+def driftwood(*arguments):
+    return subprocess.run([DRIFTWOOD, *arguments], capture_output=True, text=True, timeout=120,
+                          check=False)
+
+
+def call(name, request, *options, room=()):
+    result = driftwood("run", CALLER, *options, "--", name, request, *room)
+    if result.returncode != 0:
+        raise AssertionError(result.stderr)
+    return result.stdout
+
+
+class Tools(unittest.TestCase):
+    def test_request_and_answer(self):
+        self.assertEqual(call("up", "abc", "--tool", "up=tr a-z A-Z"), "3: ABC\n")
+        self.assertEqual(call("say", "", "--tool", "say=printf '%s|' 'a b' \"c 'd'\" e\\ f"),
+                         "15: a b|c 'd'|e f|\n".replace("15", "14"))
+        self.assertEqual(call("deaf", "x" * 100000, "--tool", "deaf=echo no"), "3: no\n\n")
+
+    def test_no_shell(self):
+        self.assertEqual(call("say", "", "--tool", "say=echo $HOME ; echo *"),
+                         "15: $HOME ; echo *\n\n")
+
+    def test_last_of_a_name_counts(self):
+        self.assertEqual(call("t", "", "--tool", "t=echo 1", "--tool", "t=echo 2"), "2: 2\n\n")
+
+    def test_long_answer(self):
+        self.assertEqual(call("say", "", "--tool", "say=echo 0123456789", room=("4",)),
+                         "once more, 11: 0123456789\n\n")
+        said = call("flood", "", "--tool", "flood=yes")
+        self.assertIn("-8 call: flood: an answer of more than 1048576 bytes", said)
+
+    def test_failures(self):
+        self.assertIn("-21 call: b: no such tool was granted (--tool)",
+                      call("b", "", "--tool", "a=true"))
+        self.assertIn("-21 call: b: this guest has no tools", call("b", ""))
+        self.assertIn("-15 call: b: it ended with 3", call("b", "", "--tool", "b=sh -c 'exit 3'"))
+        self.assertIn("-15 call: b: it was ended by signal 9",
+                      call("b", "", "--tool", "b=sh -c 'kill -9 $$'"))
+        self.assertIn("cannot be started: No such file", call("b", "", "--tool", "b=/nowhere/b"))
+
+    def test_time(self):
+        before = time.monotonic()
+        said = call("b", "", "--tool", "b=sh -c 'sleep 50 | sleep 50'", "--tool-timeout", "1")
+        self.assertIn("-8 call: b: it ran longer than 1 s (--tool-timeout)", said)
+        result = driftwood("run", CALLER, "--tool", "b=sleep 50", "--timeout", "1", "--", "b", "")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("longer than its 1000 ms", result.stderr)
+        self.assertLess(time.monotonic() - before, 30)
+
+    def test_refused(self):
+        for given, words in (("a", "NAME=COMMAND"), ("=true", "a name of 1 to 63"),
+                             ("a b=true", "a name of 1 to 63"), ("a=", "no command"),
+                             ("a=echo 'x", "has no end"), ("a" * 64 + "=true", "1 to 63"),
+                             ("a=" + "x " * 65, "more than 64 words"),
+                             ("a=" + "x" * 5000, "at most 4095 bytes")):
+            result = driftwood("run", CALLER, "--tool", given)
+            self.assertEqual(result.returncode, 2, given)
+            self.assertIn(words, result.stderr)
+        self.assertEqual(driftwood("run", CALLER, "--tool-timeout", "0").returncode, 2)
+
+    def test_actors(self):
+        with tempfile.TemporaryDirectory() as folder:
+            state = ("--state", folder)
+            spawned = driftwood("actor", "spawn", "--guest", CALLER, *state)
+            self.assertEqual(spawned.returncode, 0, spawned.stderr)
+            actor = spawned.stdout.strip()
+            sent = driftwood("actor", "send", actor, "up abc", *state, "--tool", "up=tr a-z A-Z")
+            self.assertEqual(sent.stdout, "3: ABC\n", sent.stderr)
+            sent = driftwood("actor", "send", actor, "up abc", *state)
+            self.assertIn("this guest has no tools", sent.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
