@@ -2481,6 +2481,15 @@ typedef struct dw_server_options {
      * all tenants: `driftwood actor` asks there. NULL: there is none. */
     const char *own_socket;
     uint64_t snapshot_bytes_max; /* of one that is imported; 0: 16 GiB */
+    const char *doctor_guest; /* doctor_chain.wasm's path, for /v1/links; NULL: there is no such
+                                 route. Copied */
+    /* Pages of other sites that browsers may send requests for, [allowed_origin_count], copied:
+     * "https://chat.example", or "*" for all. Others' requests are refused. */
+    const char *const *allowed_origins;
+    size_t allowed_origin_count;
+    /* Requests may name any host. false: an address, localhost, or an allowed origin's host; else
+     * a page of a site whose name points to this machine could ask. True where keys are wanted. */
+    bool any_host;
 } dw_server_options;
 
 /* Listens when it returns; requests are taken by dw_server_run. The runtime outlives the server.

@@ -11,6 +11,7 @@
 #include "cli/session.h"
 
 #define MODELS_MAX 64
+#define ORIGINS_MAX 64
 #define KEYS_BYTES_MAX ((size_t)16 << 20)
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 
@@ -31,6 +32,9 @@ static const char usage[] =
     "  --conversations N    kept in it; of more those used longest ago go; default 100000\n"
     "  --keys FILE          who may ask: lines \"TENANT SHA256\", the latter of a key\n"
     "  --new-key TENANT     print a new key, and its line for that file\n"
+    "  --allow-origin O     let pages of another site ask, \"https://chat.example\" or \"*\"; may "
+    "be\n"
+    "                       repeated\n"
     "  --open               let anybody ask, also at an address that others reach\n"
     "  --manifest FILE      tenants, what they may, limits, in JSON\n"
     "  --chat-template T    a template in Jinja in place of the models': a file, or a name\n"
@@ -55,6 +59,7 @@ enum {
     OPT_KEYS,
     OPT_NEW_KEY,
     OPT_OPEN,
+    OPT_ALLOW_ORIGIN,
 };
 
 static const struct option options[] = {
@@ -65,6 +70,7 @@ static const struct option options[] = {
     {"manifest", required_argument, NULL, OPT_MANIFEST},
     {"keys", required_argument, NULL, OPT_KEYS},
     {"new-key", required_argument, NULL, OPT_NEW_KEY},
+    {"allow-origin", required_argument, NULL, OPT_ALLOW_ORIGIN},
     {"open", no_argument, NULL, OPT_OPEN},
     {"chat-template", required_argument, NULL, DW_CLI_OPT_CHAT_TEMPLATE},
     {"context", required_argument, NULL, DW_CLI_OPT_CONTEXT},
@@ -102,6 +108,8 @@ typedef struct serving {
     char *keys;
     size_t keys_bytes;
     bool open;
+    const char *origins[ORIGINS_MAX]; /* [origin_count] */
+    size_t origin_count;
     uint64_t conversations;
     served models[MODELS_MAX]; /* [model_count] */
     size_t model_count;
@@ -401,6 +409,8 @@ static dw_status open_conversation(serving *s, dw_error *err)
 static dw_status open_server(serving *s, dw_error *err)
 {
     const char *names[MODELS_MAX];
+    char doctor[DW_CLI_PATH_MAX];
+    bool has_doctor = dw_cli_find_guest(doctor, sizeof doctor, "doctor_chain", NULL) == DW_OK;
     for (size_t i = 0; i < s->model_count; i++) {
         names[i] = s->models[i].name;
     }
@@ -422,7 +432,11 @@ static dw_status open_server(serving *s, dw_error *err)
                                    .keys_bytes = s->keys_bytes,
                                    .context_tokens_max = s->session.context_tokens_max,
                                    .kv_type = s->session.kv_type,
-                                   .limits = &s->session.limits};
+                                   .limits = &s->session.limits,
+                                   .doctor_guest = has_doctor ? doctor : NULL,
+                                   .allowed_origins = s->origins,
+                                   .allowed_origin_count = s->origin_count,
+                                   .any_host = s->open};
     dw_status status = dw_server_open(&s->server, s->runtime, &how, err);
     set_logged(s, s->server);
     return status;
@@ -542,6 +556,21 @@ static int serve(serving *s)
 
 /* ---- the command line ----------------------------------------------------------------------- */
 
+/* "https://HOST[:PORT]" as browsers write it, or "*". */
+static dw_status add_origin(serving *s, const char *origin, dw_error *err)
+{
+    bool known = strncmp(origin, "http://", 7) == 0 || strncmp(origin, "https://", 8) == 0;
+    if (strcmp(origin, "*") != 0 && (!known || strchr(strstr(origin, "://") + 3, '/') != NULL)) {
+        return dw_fail(err, DW_E_ARG, "--allow-origin %.100s: http://HOST[:PORT], https://... or *",
+                       origin);
+    }
+    if (s->origin_count == ORIGINS_MAX) {
+        return dw_fail(err, DW_E_LIMIT, "--allow-origin: at most %d", ORIGINS_MAX);
+    }
+    s->origins[s->origin_count++] = origin;
+    return DW_OK;
+}
+
 static dw_status take_option(serving *s, int option, const char *value, dw_error *err)
 {
     switch (option) {
@@ -559,6 +588,8 @@ static dw_status take_option(serving *s, int option, const char *value, dw_error
     case OPT_KEYS:
         s->keys_path = value;
         return DW_OK;
+    case OPT_ALLOW_ORIGIN:
+        return add_origin(s, value, err);
     case OPT_OPEN:
         s->open = true;
         return DW_OK;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "dashboard/dashboard.h"
 #include "server/anthropic.h"
 #include "server/host.h"
 #include "server/ollama.h"
@@ -50,6 +51,7 @@ static const route routes[] = {
     {DW_HTTP_POST, "/v1/conversations", dw__conversations_create},
     {DW_HTTP_POST, "/v1/messages", dw__anthropic_messages},
     {DW_HTTP_POST, "/v1/messages/count_tokens", dw__anthropic_count_tokens},
+    {DW_HTTP_GET, "/v1/links", dw__links},
     {DW_HTTP_POST, "/tokenize", dw__tokenize},
     {DW_HTTP_POST, "/detokenize", dw__detokenize},
     {DW_HTTP_POST, "/apply-template", dw__apply_template},
@@ -104,6 +106,36 @@ static void set_headers(dw_exchange *exchange)
     dw_exchange_set_header(exchange, "Cache-Control", "no-store");
 }
 
+/* To anybody: it holds nothing of the server's. */
+static void send_file(dw_exchange *exchange, const dw_dashboard_file *file)
+{
+    dw_exchange_set_header(exchange, "Content-Security-Policy", dw_dashboard_policy);
+    dw_exchange_set_header(exchange, "Referrer-Policy", "no-referrer");
+    dw_exchange_answer(exchange, 200, file->type, file->bytes, file->count);
+}
+
+/* What browsers alone ask, and what no page of another site may. false: it waits for an answer. */
+static bool answer_browser(dw_server *server, dw_exchange *exchange)
+{
+    const char *fault = dw__origin_fault(&server->origins, exchange);
+    dw_http_method method = dw_exchange_method(exchange);
+    const dw_dashboard_file *file = dw_dashboard_find(dw_exchange_path(exchange));
+    if (fault != NULL) {
+        dw__openai_fail(exchange, 403, NULL, "origin", fault);
+        return true;
+    }
+    dw__origin_headers(&server->origins, exchange);
+    if (method == DW_HTTP_OPTIONS && dw_exchange_header(exchange, "origin") != NULL) {
+        dw_exchange_answer(exchange, 200, "text/plain", "", 0); /* before a page's own request */
+        return true;
+    }
+    if (file != NULL && (method == DW_HTTP_GET || method == DW_HTTP_HEAD)) {
+        send_file(exchange, file);
+        return true;
+    }
+    return false;
+}
+
 /* What a load balancer asks, without a key. */
 static bool is_open_to_all(const char *path)
 {
@@ -134,6 +166,9 @@ void dw__route(void *user, dw_exchange *exchange)
     bool known = false;
     server->requests++;
     set_headers(exchange);
+    if (answer_browser(server, exchange)) {
+        return;
+    }
     if (!is_open_to_all(path) && dw__tenant_of(server, exchange) == NULL) {
         refuse_key(exchange, path);
         return;

@@ -199,6 +199,27 @@ const char *dw__tenant_of(const dw_server *server, const dw_exchange *exchange)
     return dw_exchange_is_own_user(exchange) ? "" : dw_keys_tenant(server->keys, exchange);
 }
 
+static dw_status copy_origins(dw_origins *to, const dw_server_options *options, dw_error *err)
+{
+    to->any_host = options->any_host || options->keys != NULL;
+    to->allowed = dw_alloc(options->allowed_origin_count, sizeof *to->allowed);
+    for (size_t i = 0; to->allowed != NULL && i < options->allowed_origin_count; i++) {
+        to->allowed[to->count] = dw_strdup(options->allowed_origins[i]);
+        to->count += to->allowed[to->count] != NULL;
+    }
+    return to->count == options->allowed_origin_count
+               ? DW_OK
+               : dw_fail(err, DW_E_MEMORY, "no memory for origins");
+}
+
+static void free_origins(dw_origins *origins)
+{
+    for (size_t i = 0; i < origins->count; i++) {
+        dw_free(origins->allowed[i]);
+    }
+    dw_free(origins->allowed);
+}
+
 static void begin_loop(dw_server *server)
 {
     struct timespec now;
@@ -257,6 +278,12 @@ dw_status dw_server_open(dw_server **out, dw_runtime *runtime, const dw_server_o
     begin_loop(server);
     take_options(server, runtime, &own);
     status = dw_models_create(server, own.models, own.model_count, err);
+    if (status == DW_OK) {
+        status = copy_origins(&server->origins, &own, err);
+    }
+    if (status == DW_OK) {
+        status = dw_links_create(&server->links, own.doctor_guest, err);
+    }
     if (status == DW_OK) {
         status = open_keys(server, &own, err);
     }
@@ -325,6 +352,8 @@ void dw_server_close(dw_server *server)
     dw_index_close(server->index);
     dw_archive_close(server->archive);
     dw_keys_destroy(server->keys);
+    dw_links_destroy(server->links);
+    free_origins(&server->origins);
     dw_module_unref(server->conversation);
     (void)pthread_mutex_destroy(&server->lock);
     dw_free(server);

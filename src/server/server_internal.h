@@ -9,6 +9,7 @@
 #include "server/http.h"
 #include "server/index.h"
 #include "server/keys.h"
+#include "server/origin.h"
 #include "server/text.h"
 
 #define DW_SCOPE_BYTES 192
@@ -24,6 +25,7 @@ typedef struct dw_model_waiter {
     void *owner;
 } dw_model_waiter;
 typedef struct dw_named_model dw_named_model;
+typedef struct dw_links dw_links;
 
 /* An actor that has nothing to do, for texts that are no chats. */
 typedef struct dw_idle_actor {
@@ -59,6 +61,8 @@ struct dw_server {
     dw_keys *keys;              /* NULL: anybody may ask */
     struct dw_archive *archive; /* NULL: there is no folder; nothing is kept by its id */
     uint64_t responses_max;
+    dw_origins origins;
+    dw_links *links;
     dw_index *index; /* NULL: there is no folder; conversations end with their requests */
     uv_loop_t loop;
     uv_async_t wake;
@@ -96,6 +100,13 @@ dw_named_model *dw_models_find(dw_server *server, const char *name);
 /* The waiter is told once it is loaded, off the loop: at once where it is. */
 void dw_models_want(dw_named_model *model, dw_model_waiter *waiter);
 
+/* ---- links.c ---- */
+
+/* `guest`: doctor_chain.wasm's path, copied; NULL: nobody can ask. Errors: DW_E_MEMORY. */
+dw_status dw_links_create(dw_links **out, const char *guest, dw_error *err);
+/* Once the loop has ended. NULL: nothing. */
+void dw_links_destroy(dw_links *links);
+
 /* ---- routes ---- */
 
 void dw__route(void *user, dw_exchange *exchange);
@@ -104,6 +115,7 @@ void dw__openai_chat(dw_server *server, dw_exchange *exchange);
 void dw__openai_embeddings(dw_server *server, dw_exchange *exchange);
 void dw__anthropic_messages(dw_server *server, dw_exchange *exchange);
 void dw__anthropic_count_tokens(dw_server *server, dw_exchange *exchange);
+void dw__links(dw_server *server, dw_exchange *exchange);
 void dw__tokenize(dw_server *server, dw_exchange *exchange);
 void dw__detokenize(dw_server *server, dw_exchange *exchange);
 void dw__apply_template(dw_server *server, dw_exchange *exchange);
