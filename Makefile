@@ -117,6 +117,10 @@ check-models: prepare-all compile ## tests on two more real models, which are fe
 check-clients: prepare-all compile ## the server with client libraries and agents, which are fetched
 	@scripts/check-clients $(BUILD)
 
+.PHONY: check-page
+check-page: prepare-all compile ## the server's dashboard in Chromium; IMAGES=DIR keeps what it looks like
+	@scripts/check-page $(BUILD) $(IMAGES)
+
 # Everything again beside the build without CUDA, which stays as it is.
 CUDA_BUILD ?= build/cuda
 .PHONY: cuda

@@ -1,0 +1,41 @@
+# The dashboard: src/dashboard/page/* become one C file, so that the page is in the program.
+#   as a script: cmake -DFOLDER=... -DOUT=... -P DriftwoodDashboard.cmake
+if(CMAKE_SCRIPT_MODE_FILE)
+    set(text "/* Made from src/dashboard/page by cmake/DriftwoodDashboard.cmake. */\n#include \"dashboard/dashboard.h\"\n\n")
+    set(table "")
+    set(count 0)
+    file(GLOB files "${FOLDER}/*")
+    foreach(file IN LISTS files)
+        get_filename_component(name "${file}" NAME)
+        get_filename_component(kind "${file}" LAST_EXT)
+        if(kind STREQUAL ".html")
+            set(type "text/html; charset=utf-8")
+        elseif(kind STREQUAL ".css")
+            set(type "text/css; charset=utf-8")
+        elseif(kind STREQUAL ".js")
+            set(type "text/javascript; charset=utf-8")
+        elseif(kind STREQUAL ".svg")
+            set(type "image/svg+xml")
+        else()
+            message(FATAL_ERROR "${file}: no type is known for it")
+        endif()
+        file(READ "${file}" hex HEX)
+        string(REGEX REPLACE "(................................)" "\\1\n" hex "${hex}")
+        string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
+        string(APPEND text "static const unsigned char file_${count}[] = {\n${hex}};\n")
+        string(APPEND table "    {\"${name}\", \"${type}\", file_${count}, sizeof file_${count}},\n")
+        math(EXPR count "${count} + 1")
+    endforeach()
+    string(APPEND text "\nconst dw_dashboard_file dw__dashboard_files[] = {\n${table}};\n")
+    string(APPEND text "const size_t dw__dashboard_file_count = ${count};\n")
+    file(WRITE "${OUT}" "${text}")
+    return()
+endif()
+
+set(DRIFTWOOD_DASHBOARD "${CMAKE_BINARY_DIR}/dashboard_files.c")
+file(GLOB page_files CONFIGURE_DEPENDS src/dashboard/page/*)
+add_custom_command(OUTPUT "${DRIFTWOOD_DASHBOARD}"
+    COMMAND ${CMAKE_COMMAND} -DFOLDER=${CMAKE_SOURCE_DIR}/src/dashboard/page -DOUT=${DRIFTWOOD_DASHBOARD}
+        -P ${CMAKE_SOURCE_DIR}/cmake/DriftwoodDashboard.cmake
+    DEPENDS ${page_files} ${CMAKE_SOURCE_DIR}/cmake/DriftwoodDashboard.cmake
+    VERBATIM)
