@@ -8,6 +8,7 @@
 #define DRIFTWOOD_HELPERS_H
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,8 +157,8 @@ DW_HELPER void dw_text_put(dw_text_stream *stream, int32_t model, int32_t token)
     memmove(stream->held, stream->held + count - stream->count, stream->count);
 }
 
-/* A context that holds what `context` does, and so many more of them. */
-DW_HELPER int32_t dw_branch(int32_t context)
+/* Another context that holds what `context` does. */
+DW_HELPER int32_t dw_fork_of(int32_t context)
 {
     return dw_must(dw_context_fork(context), "context_fork");
 }
@@ -168,6 +169,117 @@ DW_HELPER void dw_forward_all(dw_forward_step *steps, uint32_t count)
     if (dw_must(dw_forward_many(steps, count), "forward_many") != (int32_t)count) {
         dw_die("forward_many");
     }
+}
+
+/* A context of `room` more tokens than tokens [count], which holds all of them but the last: that
+ * one is the first step's of whoever goes on. */
+DW_HELPER int32_t dw_context_of(int32_t model, const int32_t *tokens, uint32_t count, uint32_t room)
+{
+    int32_t context = dw_must(dw_context_create(model, count + room), "context_create");
+    if (count > 1) {
+        dw_must(dw_forward(context, tokens, count - 1, NULL), "prompt");
+    }
+    return context;
+}
+
+/* A text that grows token by token in a context of its own. */
+typedef struct dw_branch {
+    int32_t context;
+    int32_t sampler;
+    int32_t last;    /* chosen, or of the prompt, and not in the context yet */
+    int32_t *tokens; /* [count], of at most `room`: chosen so far */
+    uint32_t count;
+    uint32_t room;
+    double log_probability; /* of them all */
+    int32_t ended;          /* at a token that ends texts, which is not counted */
+} dw_branch;
+
+/* Takes context and sampler. */
+DW_HELPER dw_branch dw_branch_of(int32_t context, int32_t sampler, int32_t last, uint32_t room)
+{
+    return (dw_branch){.context = context,
+                       .sampler = sampler,
+                       .last = last,
+                       .tokens = dw_aligned(room, sizeof(int32_t)),
+                       .room = room};
+}
+
+DW_HELPER void dw_branch_close(dw_branch *branch)
+{
+    dw_must(dw_context_close(branch->context), "context_close");
+    dw_must(dw_sampler_close(branch->sampler), "sampler_close");
+    free(branch->tokens);
+}
+
+/* One token more for each of the branches [count] that has room and has not ended, all in one run
+ * of the device. Returns how many there were. */
+DW_HELPER uint32_t dw_branches_step(int32_t model, dw_branch *branches, uint32_t count)
+{
+    static dw_forward_step steps[DW_FORWARD_STEPS_MAX];
+    dw_branch *of[DW_FORWARD_STEPS_MAX];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        dw_branch *one = &branches[i];
+        if (one->ended == 0 && one->count < one->room && n < DW_FORWARD_STEPS_MAX) {
+            of[n] = one;
+            steps[n++] = (dw_forward_step){.context = one->context,
+                                           .flags = DW_FORWARD_LOG_PROBABILITY,
+                                           .tokens = &one->last,
+                                           .token_count = 1,
+                                           .sampler = one->sampler};
+        }
+    }
+    if (n > 0) {
+        dw_forward_all(steps, n);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        of[i]->ended = dw_must(dw_token_is_end(model, steps[i].token), "token");
+        of[i]->last = steps[i].token;
+        if (of[i]->ended == 0) {
+            of[i]->tokens[of[i]->count++] = steps[i].token;
+            of[i]->log_probability += (double)steps[i].log_probability;
+        }
+    }
+    return n;
+}
+
+/* All of them to their ends. Returns how many tokens were computed. */
+DW_HELPER uint32_t dw_branches_grow(int32_t model, dw_branch *branches, uint32_t count)
+{
+    uint32_t all = 0;
+    for (uint32_t n = 1; n > 0; all += n) {
+        n = dw_branches_step(model, branches, count);
+    }
+    return all;
+}
+
+/* A sampler of `temperature` (0: greedy) and `seed`, the other settings off. */
+DW_HELPER int32_t dw_sampler_of(int32_t model, double temperature, uint64_t seed)
+{
+    dw_sampler_params params = {
+        .temperature = (float)temperature, .seed = seed, .struct_bytes = sizeof params};
+    return dw_must(dw_sampler_create(model, &params), "sampler_create");
+}
+
+/* The logarithm of what token's logit makes of the row [vocab_count]. */
+DW_HELPER double dw_log_probability(const float *row, uint32_t vocab_count, int32_t token)
+{
+    double total = 0.0;
+    float largest = row[0];
+    for (uint32_t i = 1; i < vocab_count; i++) {
+        largest = row[i] > largest ? row[i] : largest;
+    }
+    for (uint32_t i = 0; i < vocab_count; i++) {
+        total += exp((double)(row[i] - largest));
+    }
+    return (double)(row[token] - largest) - log(total);
+}
+
+/* DRIFTWOOD_PROMPT (--prompt), or what the program has in its place. */
+DW_HELPER const char *dw_prompt(const char *fallback)
+{
+    const char *prompt = getenv("DRIFTWOOD_PROMPT");
+    return prompt != NULL && prompt[0] != '\0' ? prompt : fallback;
 }
 
 DW_HELPER double dw_seconds(void)

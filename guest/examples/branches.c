@@ -88,7 +88,7 @@ int main(void)
     for (uint32_t b = 0; b < branches; b++) {
         dw_sampler_params params = {
             .temperature = 0.8F, .top_k = 40, .seed = b + 1, .struct_bytes = sizeof params};
-        contexts[b] = b == 0 ? contexts[0] : dw_branch(contexts[0]);
+        contexts[b] = b == 0 ? contexts[0] : dw_fork_of(contexts[0]);
         samplers[0][b] = dw_must(dw_sampler_create(model, &params), "sampler");
         for (int way = 0; way < 3; way++) {
             *token_of(way, b, 0) = tokens[count - 1];
