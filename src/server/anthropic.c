@@ -260,6 +260,7 @@ void dw__anthropic_messages(dw_server *server, dw_exchange *exchange)
         chat = dw_anthropic_chat(body, &fault);
         dw_reply_read(reply, body, 1, false, &fault);
         dw__make_id(answer_of(reply)->id, sizeof answer_of(reply)->id, "msg_");
+        dw_reply_read_linger(reply, answer_of(reply)->id, &fault);
     }
     if (!dw_fault_is_set(&fault)) {
         dw_reply_ask(reply, chat, message);

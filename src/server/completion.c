@@ -124,7 +124,7 @@ static void finish(dw_reply *reply)
     if (c->tells_usage) {
         put_event(c, dw__completion_usage_event(c));
     }
-    dw_reply_write(reply, done, sizeof done - 1);
+    dw_reply_write_event(reply, done, sizeof done - 1);
     dw_reply_end_stream(reply);
 }
 
@@ -162,6 +162,7 @@ static void read_common(dw_completion *c, const json_t *body, json_t *message, d
     dw_params_generation(body, message, fault);
     dw_reply_read(&c->reply, body, (uint32_t)json_integer_value(json_object_get(message, "n")),
                   false, fault);
+    dw_reply_read_linger(&c->reply, c->id, fault);
 }
 
 static void ask(dw_completion *c, const json_t *chat, const json_t *message)

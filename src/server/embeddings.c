@@ -14,6 +14,8 @@ typedef enum shape { SHAPE_OPENAI, SHAPE_OLLAMA, SHAPE_OLLAMA_ONE } shape;
 
 typedef struct embedding {
     shape shape;
+    dw_server *server;
+    size_t key; /* that asked */
     uint64_t begin_ns;
     dw_exchange *exchange; /* NULL: nobody is there any more */
     dw_task *task;
@@ -26,6 +28,7 @@ typedef struct embedding {
 
 static void release(embedding *e)
 {
+    dw_keys_spend(e->server->keys, e->key, e->tokens);
     json_decref(e->list);
     dw_free(e->model);
     dw_free(e);
@@ -210,6 +213,8 @@ static void answer_request(dw_server *server, dw_exchange *exchange, shape of)
     embedding *e = dw_fault_is_set(&fault) ? NULL : dw_alloc(1, sizeof *e);
     if (e != NULL) {
         e->shape = of;
+        e->server = server;
+        e->key = dw_keys_find(server->keys, exchange);
         e->begin_ns = uv_hrtime();
         e->exchange = exchange;
         e->model = dw_strdup(named->name);

@@ -1,6 +1,7 @@
 #include "server/keys.h"
 
 #include <nettle/memops.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -9,9 +10,18 @@
 
 #define KEYS_MAX 65536
 
+/* So many a minute: a bucket that fills while nothing is taken out. */
+typedef struct bucket {
+    double limit; /* a minute, and at most in it; 0: any number */
+    double left;  /* at `at_ms`; below 0 where more was used than was known beforehand */
+    uint64_t at_ms;
+} bucket;
+
 typedef struct key {
     uint8_t digest[DW_SHA256_BYTES];
     char tenant[DW_TENANT_NAME_MAX + 1];
+    bucket requests;
+    bucket tokens;
 } key;
 
 struct dw_keys {
@@ -20,13 +30,43 @@ struct dw_keys {
     size_t capacity;
 };
 
+/* " requests=N tokens=N", either or none. */
+static dw_status read_limits(key *one, const char *text, size_t bytes, size_t number, dw_error *err)
+{
+    char words[128];
+    char *rest = NULL;
+    if (bytes >= sizeof words) {
+        return dw_fail(err, DW_E_FORMAT, "keys: line %zu is too long", number);
+    }
+    memcpy(words, text, bytes);
+    words[bytes] = '\0';
+    for (char *word = strtok_r(words, " ", &rest); word != NULL;
+         word = strtok_r(NULL, " ", &rest)) {
+        char *equals = strchr(word, '=');
+        char *end = NULL;
+        unsigned long long limit = equals != NULL ? strtoull(equals + 1, &end, 10) : 0;
+        bucket *of = strncmp(word, "requests=", 9) == 0 ? &one->requests
+                     : strncmp(word, "tokens=", 7) == 0 ? &one->tokens
+                                                        : NULL;
+        if (of == NULL || limit == 0 || limit > 1000000000 || *end != '\0') {
+            return dw_fail(err, DW_E_FORMAT,
+                           "keys: line %zu: '%.40s'; requests=N or tokens=N, a minute, is wanted",
+                           number, word);
+        }
+        *of = (bucket){.limit = (double)limit, .left = (double)limit};
+    }
+    return DW_OK;
+}
+
 static dw_status add_line(dw_keys *keys, const char *line, size_t bytes, size_t number,
                           dw_error *err)
 {
     const char *blank = memchr(line, ' ', bytes);
     size_t name = blank != NULL ? (size_t)(blank - line) : 0;
     char digits[2 * DW_SHA256_BYTES + 1] = "";
-    if (name == 0 || name > DW_TENANT_NAME_MAX || bytes - name - 1 != sizeof digits - 1) {
+    size_t rest = bytes - name - 1;
+    if (name == 0 || name > DW_TENANT_NAME_MAX || rest < sizeof digits - 1 ||
+        (rest > sizeof digits - 1 && blank[sizeof digits] != ' ')) {
         return dw_fail(err, DW_E_FORMAT, "keys: line %zu is not \"TENANT SHA256\"", number);
     }
     if (keys->count == KEYS_MAX) {
@@ -50,7 +90,7 @@ static dw_status add_line(dw_keys *keys, const char *line, size_t bytes, size_t 
     bool nobody = name == 1 && line[0] == '-';
     memcpy(one->tenant, line, nobody ? 0 : name);
     keys->count++;
-    return DW_OK;
+    return read_limits(one, blank + sizeof digits, rest - (sizeof digits - 1), number, err);
 }
 
 dw_status dw_keys_read(dw_keys **out, const char *text, size_t bytes, dw_error *err)
@@ -83,29 +123,82 @@ void dw_keys_destroy(dw_keys *keys)
     }
 }
 
-const char *dw_keys_tenant(const dw_keys *keys, const dw_exchange *exchange)
+size_t dw_keys_find(const dw_keys *keys, const dw_exchange *exchange)
 {
     static const char bearer[] = "bearer ";
     uint8_t digest[DW_SHA256_BYTES];
-    const char *tenant = NULL;
-    if (keys == NULL) {
-        return "";
-    }
+    size_t found = DW_NO_KEY;
     const char *given = dw_exchange_header(exchange, "authorization");
     if (given != NULL && strncasecmp(given, bearer, sizeof bearer - 1) == 0) {
         given += sizeof bearer - 1;
     } else {
         given = dw_exchange_header(exchange, "x-api-key");
     }
-    if (given == NULL) {
-        return NULL;
+    if (given == NULL || keys == NULL) {
+        return DW_NO_KEY;
     }
     dw_sha256(digest, given, strlen(given));
     for (size_t i = 0; i < keys->count; i++) { /* all of them, whichever it is */
-        tenant = memeql_sec(digest, keys->items[i].digest, sizeof digest) ? keys->items[i].tenant
-                                                                          : tenant;
+        found = memeql_sec(digest, keys->items[i].digest, sizeof digest) ? i : found;
     }
-    return tenant;
+    return found;
+}
+
+const char *dw_keys_tenant(const dw_keys *keys, const dw_exchange *exchange)
+{
+    size_t found = dw_keys_find(keys, exchange);
+    if (keys == NULL) {
+        return "";
+    }
+    return found != DW_NO_KEY ? keys->items[found].tenant : NULL;
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static void fill(bucket *of, uint64_t now_ms)
+{
+    double more = of->limit * (double)(now_ms - of->at_ms) / 60000;
+    of->left = of->left + more < of->limit ? of->left + more : of->limit;
+    of->at_ms = now_ms;
+}
+
+static dw_key_room room_of(const bucket *of, double wanted)
+{
+    double missing = wanted - of->left;
+    return (dw_key_room){
+        .limit = (uint64_t)of->limit,
+        .left = of->left > 0 ? (uint64_t)of->left : 0,
+        .full_ms = of->limit > 0 ? (uint64_t)((of->limit - of->left) / of->limit * 60000) : 0,
+        .wait_ms = of->limit > 0 && missing > 0 ? (uint64_t)(missing / of->limit * 60000) + 1 : 0,
+    };
+}
+
+bool dw_keys_admit(dw_keys *keys, size_t index, uint64_t now_ms, dw_key_room *requests,
+                   dw_key_room *tokens)
+{
+    *requests = *tokens = (dw_key_room){.limit = 0};
+    if (keys == NULL || index == DW_NO_KEY) {
+        return true;
+    }
+    key *one = &keys->items[index];
+    fill(&one->requests, now_ms);
+    fill(&one->tokens, now_ms);
+    *requests = room_of(&one->requests, 1);
+    *tokens = room_of(&one->tokens, 1);
+    if (requests->wait_ms > 0 || tokens->wait_ms > 0) {
+        return false;
+    }
+    one->requests.left -= one->requests.limit > 0 ? 1 : 0;
+    requests->left -= requests->limit > 0 ? 1 : 0;
+    return true;
+}
+
+void dw_keys_spend(dw_keys *keys, size_t index, uint64_t tokens)
+{
+    if (keys != NULL && index != DW_NO_KEY) {
+        key *one = &keys->items[index];
+        one->tokens.left -= one->tokens.limit > 0 ? (double)tokens : 0;
+    }
 }
 
 const char *dw_keys_next_tenant(const dw_keys *keys, size_t *at)

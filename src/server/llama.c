@@ -208,6 +208,7 @@ static void read_settings(completion *c, const json_t *body, dw_fault *fault)
     (void)json_object_set_new(c->settings, "logprobs",
                               json_integer(likeliest > 0 ? likeliest : -1));
     dw_reply_read(&c->reply, body, 1, false, fault);
+    dw_reply_read_linger(&c->reply, NULL, fault);
     for (size_t i = 0; i < DW_REPLY_PARTS_MAX && likeliest > 0; i++) {
         c->answers[i].probabilities = json_array();
     }

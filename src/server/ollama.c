@@ -253,6 +253,7 @@ static void begin(answer *a, const json_t *body, dw_fault *fault)
         chat = dw__ollama_chat(body, fault);
     }
     dw_reply_read(&a->reply, body, 1, true, fault);
+    dw_reply_read_linger(&a->reply, NULL, fault);
     if (dw_fault_is_set(fault)) {
         dw_reply_send(&a->reply, fault->status, error_json(fault->what));
     } else if (!says) {

@@ -33,6 +33,8 @@ static void on_timer_closed(uv_handle_t *timer)
 
 static void release(dw_reply *reply)
 {
+    uint64_t answered = reply->answer_tokens > 0 ? reply->answer_tokens : reply->piece_count;
+    dw_keys_spend(reply->server->keys, reply->key, reply->prompt_tokens + answered);
     if (reply->before != NULL) {
         reply->before->next = reply->next;
     } else {
@@ -128,6 +130,7 @@ dw_reply *dw_reply_create(size_t bytes, const dw_writer *writer, dw_server *serv
     reply->exchange = exchange;
     reply->n = 1;
     reply->begin_ns = uv_hrtime();
+    reply->key = dw_keys_find(server->keys, exchange);
     (void)snprintf(reply->tenant, sizeof reply->tenant, "%s", dw__tenant_of(server, exchange));
     (void)uv_timer_init(&server->loop, &reply->timer);
     (void)uv_timer_init(&server->loop, &reply->patience);
@@ -155,6 +158,7 @@ void dw_reply_read(dw_reply *reply, const json_t *body, uint32_t n, bool streams
     dw_named_model *named = dw_models_find(reply->server, model);
     reply->streams = dw_params_truth(body, "stream", streams, fault);
     reply->n = n;
+    dw_terms_read(&reply->terms, reply->exchange, body, fault);
     if (named == NULL) {
         fault->code = dw_fault_is_set(fault) ? fault->code : "model_not_found";
         dw_fault_set(fault, 404, "model", "The model '%.100s' does not exist", model);
@@ -228,8 +232,12 @@ void dw_reply_read_linger(dw_reply *reply, const char *id, dw_fault *fault)
     }
     if (seconds > 0 && reply->streams) {
         reply->linger_ms = (uint32_t)seconds * 1000;
-        (void)snprintf(reply->id, sizeof reply->id, "%s", id);
-        dw_exchange_set_header(reply->exchange, "X-Driftwood-Stream", id);
+        if (id != NULL) {
+            (void)snprintf(reply->id, sizeof reply->id, "%s", id);
+        } else {
+            dw__make_id(reply->id, sizeof reply->id, "stream_");
+        }
+        dw_exchange_set_header(reply->exchange, "X-Driftwood-Stream", reply->id);
     }
 }
 
@@ -422,6 +430,7 @@ static void on_piece(void *user, uint32_t choice, const char *delta, const char 
     json_t *read = delta != NULL && (reply->streams || reply->writer->wants_deltas)
                        ? json_loads(delta, 0, NULL)
                        : NULL;
+    reply->piece_count++;
     reply->first_ns = reply->first_ns != 0 ? reply->first_ns : uv_hrtime();
     dw_reply_piece piece = {.delta = read, .text = text, .bytes = bytes, .logprobs = logprobs};
     reply->writer->on_piece(reply, part->first + choice, &piece);
@@ -498,6 +507,7 @@ void dw_reply_ask(dw_reply *reply, const json_t *chat, const json_t *message)
                                .chat = text,
                                .rest = rest,
                                .n = reply->n,
+                               .terms = &reply->terms,
                                .ops = &task_ops,
                                .user = part};
     part->reply = reply;
@@ -524,5 +534,34 @@ void dw_reply_go(dw_reply *reply)
     }
     if (reply->status != DW_OK) {
         conclude(reply);
+    }
+}
+
+/* ---- /v1/streams/ID ------------------------------------------------------------------------- */
+
+void dw__streams_one(dw_server *server, dw_exchange *exchange, const char *rest)
+{
+    char value[32] = "";
+    char *end = value;
+    long long after = -1;
+    dw_http_method method = dw_exchange_method(exchange);
+    dw_reply *reply = dw_reply_find(server, dw__tenant_of(server, exchange), rest);
+    const char *last = dw_exchange_header(exchange, "last-event-id");
+    if (last != NULL) {
+        (void)snprintf(value, sizeof value, "%s", last);
+    }
+    if (last != NULL ||
+        dw_params_query(dw_exchange_query(exchange), "after", value, sizeof value)) {
+        after = strtoll(value, &end, 10);
+    }
+    if (reply == NULL || reply->linger_ms == 0 ||
+        (method != DW_HTTP_GET && method != DW_HTTP_DELETE)) {
+        dw__openai_fail(exchange, 404, NULL, NULL, "there is no such stream, or no more");
+    } else if (method == DW_HTTP_DELETE) {
+        dw_reply_cancel(reply);
+        dw__send_json(exchange, 200, json_pack("{s:s, s:b}", "id", rest, "deleted", 1));
+    } else if (*end != '\0' || after < -1 || !dw_reply_attach(reply, exchange, after)) {
+        dw__openai_fail(exchange, 400, "after", NULL,
+                        "after: there is no such event, or none is kept");
     }
 }

@@ -66,6 +66,8 @@ struct dw_reply {
     char *model; /* its name */
     char id[64]; /* that others find it by; "": nobody does */
     char tenant[DW_TENANT_NAME_MAX + 1];
+    dw_terms terms;
+    size_t key; /* that asked */
     bool streams;
     uint32_t n; /* choices of a part */
     uint32_t
@@ -84,6 +86,7 @@ struct dw_reply {
     uint64_t prompt_tokens;
     uint64_t cached_tokens;
     uint64_t answer_tokens;
+    uint64_t piece_count;
     uint64_t event_count; /* told so far */
     dw_status status;     /* the first failure */
     dw_error error;
@@ -105,7 +108,7 @@ struct dw_reply {
  * memory. */
 dw_reply *dw_reply_create(size_t bytes, const dw_writer *writer, dw_server *server,
                           dw_exchange *exchange);
-/* `model`, `stream` and n of a request; `model` names one that there is. */
+/* `model`, `stream`, n and terms of a request; `model` names one that there is. */
 void dw_reply_read(dw_reply *reply, const json_t *body, uint32_t n, bool streams, dw_fault *fault);
 /* Another prompt: a chat, or NULL: `message` has it. `message` is the guest's message behind it. */
 void dw_reply_ask(dw_reply *reply, const json_t *chat, const json_t *message);
@@ -118,7 +121,8 @@ void dw_reply_work(dw_reply *reply, void (*work)(dw_reply *reply), void (*done)(
 void dw_reply_drop(dw_reply *reply);
 
 /* The client may go, and this one, or another of the same tenant, come back: it lingers for as long
- * as the request's header x-driftwood-linger says, and the answer's x-driftwood-stream has `id`. */
+ * as the request's header x-driftwood-linger says, and the answer's x-driftwood-stream has its id:
+ * `id`, or one that is made. */
 void dw_reply_read_linger(dw_reply *reply, const char *id, dw_fault *fault);
 /* The one of that id; NULL: there is none, or it is another tenant's. */
 dw_reply *dw_reply_find(dw_server *server, const char *tenant, const char *id);

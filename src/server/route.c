@@ -1,5 +1,7 @@
 /* Which function a request goes to. */
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/hash.h"
 #include "dashboard/dashboard.h"
@@ -84,6 +86,7 @@ static const long_route long_routes[] = {
     {"/v1/responses/", dw__responses_one},
     {"/responses/", dw__responses_one},
     {"/v1/conversations/", dw__conversations_one},
+    {"/v1/streams/", dw__streams_one},
 };
 
 /* "%2F" and the like in place. */
@@ -143,18 +146,74 @@ static bool is_open_to_all(const char *path)
            strcmp(path, "/ready") == 0;
 }
 
-static void refuse_key(dw_exchange *exchange, const char *path)
+static void refuse(dw_exchange *exchange, const char *path, int status, const char *code,
+                   const char *what)
 {
     static const char messages[] = "/v1/messages";
     static const char ollama[] = "/api/";
-    static const char what[] = "the key is missing, or none that is known";
     if (strncmp(path, messages, sizeof messages - 1) == 0) {
-        dw_anthropic_fail(exchange, 401, what);
+        dw_anthropic_fail(exchange, status, what);
     } else if (strncmp(path, ollama, sizeof ollama - 1) == 0) {
-        dw_ollama_fail(exchange, 401, what);
+        dw_ollama_fail(exchange, status, what);
     } else {
-        dw__openai_fail(exchange, 401, NULL, "invalid_api_key", what);
+        dw__openai_fail(exchange, status, NULL, code, what);
     }
+}
+
+/* ---- limits of keys ------------------------------------------------------------------------- */
+
+static void tell_room(dw_exchange *exchange, const char *of, const dw_key_room *room)
+{
+    char name[64];
+    char value[40];
+    if (room->limit == 0) {
+        return;
+    }
+    const unsigned long long values[] = {room->limit, room->left};
+    static const char *const openai[] = {"x-ratelimit-limit-", "x-ratelimit-remaining-"};
+    static const char *const anthropic[] = {"-limit", "-remaining"};
+    for (size_t i = 0; i < 2; i++) {
+        (void)snprintf(value, sizeof value, "%llu", values[i]);
+        (void)snprintf(name, sizeof name, "%s%s", openai[i], of);
+        dw_exchange_set_header(exchange, name, value);
+        (void)snprintf(name, sizeof name, "anthropic-ratelimit-%s%s", of, anthropic[i]);
+        dw_exchange_set_header(exchange, name, value);
+    }
+    (void)snprintf(name, sizeof name, "x-ratelimit-reset-%s", of);
+    (void)snprintf(value, sizeof value, "%llums", (unsigned long long)room->full_ms);
+    dw_exchange_set_header(exchange, name, value);
+    time_t full = time(NULL) + (time_t)((room->full_ms + 999) / 1000);
+    struct tm parts;
+    (void)gmtime_r(&full, &parts);
+    (void)strftime(value, sizeof value, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    (void)snprintf(name, sizeof name, "anthropic-ratelimit-%s-reset", of);
+    dw_exchange_set_header(exchange, name, value);
+}
+
+/* Whether the key may ask for more now; false: the client was told when. */
+static bool has_room(dw_server *server, dw_exchange *exchange, const char *path)
+{
+    char wait[24];
+    char what[128];
+    dw_key_room requests;
+    dw_key_room tokens;
+    size_t index = dw_keys_find(server->keys, exchange);
+    bool admitted = dw_keys_admit(server->keys, index, uv_now(&server->loop), &requests, &tokens);
+    tell_room(exchange, "requests", &requests);
+    tell_room(exchange, "tokens", &tokens);
+    if (admitted) {
+        return true;
+    }
+    bool of_tokens = tokens.wait_ms > requests.wait_ms;
+    uint64_t ms = of_tokens ? tokens.wait_ms : requests.wait_ms;
+    (void)snprintf(wait, sizeof wait, "%llu", (unsigned long long)(ms + 999) / 1000);
+    dw_exchange_set_header(exchange, "Retry-After", wait);
+    (void)snprintf(what, sizeof what,
+                   "%llu %s a minute, the key's limit, are used up; in %s s again",
+                   (unsigned long long)(of_tokens ? tokens.limit : requests.limit),
+                   of_tokens ? "tokens" : "requests", wait);
+    refuse(exchange, path, 429, "rate_limit_exceeded", what);
+    return false;
 }
 
 void dw__route(void *user, dw_exchange *exchange)
@@ -170,7 +229,10 @@ void dw__route(void *user, dw_exchange *exchange)
         return;
     }
     if (!is_open_to_all(path) && dw__tenant_of(server, exchange) == NULL) {
-        refuse_key(exchange, path);
+        refuse(exchange, path, 401, "invalid_api_key", "the key is missing, or none that is known");
+        return;
+    }
+    if (method == DW_HTTP_POST && !has_room(server, exchange, path)) {
         return;
     }
     method = method == DW_HTTP_HEAD ? DW_HTTP_GET : method;

@@ -125,6 +125,7 @@ void dw__responses_create(dw_server *server, dw_exchange *exchange);
 void dw__responses_one(dw_server *server, dw_exchange *exchange, const char *rest);
 void dw__conversations_create(dw_server *server, dw_exchange *exchange);
 void dw__conversations_one(dw_server *server, dw_exchange *exchange, const char *rest);
+void dw__streams_one(dw_server *server, dw_exchange *exchange, const char *rest);
 void dw__llama_completion(dw_server *server, dw_exchange *exchange);
 void dw__llama_props(dw_server *server, dw_exchange *exchange);
 void dw__llama_slots(dw_server *server, dw_exchange *exchange);

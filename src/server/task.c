@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 
 #define TASKS_MAX 4096
 #define KEPT_MAX ((size_t)1 << 20) /* bytes of an answer that nobody has read */
@@ -36,9 +37,13 @@ struct dw_task {
     bool whole;                              /* and it has */
     dw_index_found found[DW_INDEX_FOUND_MAX];
     size_t found_count;
-    bool tries_anew; /* with a new actor: the one that was found failed */
-    bool is_made;    /* the actor was, for it */
-    bool told;       /* of its beginning */
+    dw_terms terms;
+    char named[DW_ACTOR_ID_CHARS + 1];  /* the session's actor; "": there is none */
+    char parent[DW_ACTOR_ID_CHARS + 1]; /* its parent's; likewise */
+    bool is_named;                      /* the actor has the session's name */
+    bool tries_anew;                    /* with a new actor: the one that was found failed */
+    bool is_made;                       /* the actor was, for it */
+    bool told;                          /* of its beginning */
     bool paused;
     bool is_broken; /* its answer cannot be read: `error` says why */
     char actor[DW_ACTOR_ID_CHARS + 1];
@@ -127,6 +132,8 @@ dw_status dw_task_begin(dw_task **out, dw_server *server, const dw_task_request 
     task->ops = request->ops;
     task->user = request->user;
     task->n = request->n;
+    task->terms =
+        request->terms != NULL ? *request->terms : (dw_terms){.priority = -1, .pinned = -1};
     task->chat = request->chat != NULL ? with_day(request->chat) : NULL;
     task->rest = dw_strdup(request->rest);
     if (task->rest == NULL || (request->chat != NULL && task->chat == NULL)) {
@@ -224,6 +231,22 @@ static bool is_busy(const dw_task *own, const char *actor)
     return false;
 }
 
+/* What a session's actor is called: of one model, so that another's is another. */
+static void session_name(const dw_task *task, const char *session, char name[DW_NAME_MAX + 1])
+{
+    uint8_t digest[DW_HASH128_BYTES];
+    char digits[2 * DW_HASH128_BYTES + 1];
+    dw_hash128 *hash = dw_hash128_create();
+    digest[0] = 0;
+    if (hash != NULL) {
+        dw_hash128_add(hash, task->model->scope, strlen(task->model->scope));
+        dw_hash128_finish(hash, digest);
+        dw_hash128_destroy(hash);
+    }
+    dw_hex(digits, digest, sizeof digest);
+    (void)snprintf(name, DW_NAME_MAX + 1, "%s.%.8s", session, digits);
+}
+
 static dw_status make_actor(dw_task *task, dw_error *err)
 {
     dw_server *server = task->server;
@@ -231,12 +254,30 @@ static dw_status make_actor(dw_task *task, dw_error *err)
     instance.models = &task->model->model;
     instance.model_count = 1;
     dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
+    char name[DW_NAME_MAX + 1] = "";
+    bool names = task->terms.session[0] != '\0' && task->named[0] == '\0' && task->chat != NULL;
+    session_name(task, task->terms.session, name);
     dw_spawn_options options = {
-        .struct_bytes = sizeof options, .actor = &actor, .tenant = task->tenant};
+        .struct_bytes = sizeof options,
+        .actor = &actor,
+        .tenant = task->tenant,
+        .name = names ? name : NULL,
+        .priority =
+            task->terms.priority >= 0 ? (dw_priority)task->terms.priority : DW_PRIORITY_NORMAL,
+        .pinned = task->terms.pinned == 1,
+    };
+    task->is_named = names;
     task->is_made = true;
     task->tries_anew = true;
-    return dw_runtime_begin_spawn(server->runtime, server->conversation, &options, task->actor,
-                                  err);
+    dw_status status =
+        dw_runtime_begin_spawn(server->runtime, server->conversation, &options, task->actor, err);
+    if (status == DW_E_STATE && names) { /* another request of the session has made it meanwhile */
+        options.name = NULL;
+        task->is_named = false;
+        status = dw_runtime_begin_spawn(server->runtime, server->conversation, &options,
+                                        task->actor, err);
+    }
+    return status;
 }
 
 /* One of the tenant's that has nothing to do, for a text that is no chat. */
@@ -256,6 +297,17 @@ static bool take_idle(dw_task *task)
 /* The actor that the conversation goes on with; a branch gets a copy. */
 static dw_status choose_actor(dw_task *task, dw_error *err)
 {
+    if (task->named[0] != '\0' && !task->tries_anew && !is_busy(task, task->named)) {
+        task->is_named = true;
+        memcpy(task->actor, task->named, sizeof task->actor);
+        return DW_OK;
+    }
+    if (task->named[0] == '\0' && task->parent[0] != '\0' && !task->tries_anew &&
+        dw_runtime_begin_fork(task->server->runtime, task->parent, task->actor, NULL, NULL, NULL) ==
+            DW_OK) {
+        task->is_made = true;
+        return DW_OK;
+    }
     for (size_t i = 0; i < task->found_count && !task->tries_anew; i++) {
         const dw_index_found *found = &task->found[i];
         if (is_busy(task, found->actor)) {
@@ -350,11 +402,39 @@ static dw_status read_prompt(dw_task *task, dw_error *err)
     return status;
 }
 
+/* The actor of a session, if there is one. */
+static void find_session(const dw_task *task, const char *session,
+                         char actor[DW_ACTOR_ID_CHARS + 1])
+{
+    char name[DW_NAME_MAX + 1];
+    if (session[0] != '\0') {
+        session_name(task, session, name);
+        (void)!dw_runtime_find(task->server->runtime, task->tenant, name, actor, NULL);
+    }
+}
+
+/* What is asked of an actor that is there already, or no longer at work. */
+static void fulfil(dw_task *task, const char *actor)
+{
+    dw_runtime *runtime = task->server->runtime;
+    if (task->terms.priority >= 0) {
+        (void)!dw_runtime_set_priority(runtime, actor, (dw_priority)task->terms.priority, NULL);
+    }
+    if (task->terms.pinned >= 0) {
+        (void)!dw_runtime_set_pinned(runtime, actor, task->terms.pinned == 1, NULL);
+    }
+}
+
 static void search(uv_work_t *work)
 {
     dw_task *task = work->data;
     dw_server *server = task->server;
     (void)snprintf(task->scope, sizeof task->scope, "%s/%s", task->model->scope, task->tenant);
+    find_session(task, task->terms.session, task->named);
+    find_session(task, task->terms.parent, task->parent);
+    if (task->named[0] != '\0') {
+        fulfil(task, task->named);
+    }
     task->status = task->chat != NULL ? read_prompt(task, &task->error) : DW_OK;
     if (task->status == DW_OK && task->chat != NULL && server->index != NULL) {
         /* What cannot be found is computed again. */
@@ -447,6 +527,14 @@ static void keep(uv_work_t *work)
     } /* else the template has no such message: its prompt is found again */
     (void)!dw_index_save(server->index, &text, task->actor, task->prompt.count, NULL);
     dw_chat_prompt_destroy(prompt);
+    if (!task->is_named) {
+        char name[DW_NAME_MAX + 1];
+        fulfil(task, task->actor);
+        session_name(task, task->terms.session, name);
+        if (task->terms.session[0] != '\0' && task->named[0] == '\0') {
+            (void)!dw_runtime_set_name(server->runtime, task->actor, name, NULL);
+        }
+    }
     end_surplus(server);
 }
 

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "server/server_internal.h"
+#include "server/terms.h"
 
 #define DW_CHOICES_MAX 16
 
@@ -36,6 +37,7 @@ typedef struct dw_task_request {
     const char *chat;   /* a request as dw_chat_render reads it; NULL: it is none */
     const char *rest;   /* members of the guest's message behind it, "\"max\":5,\"n\":1" */
     uint32_t n;
+    const dw_terms *terms; /* NULL: none */
     const dw_task_ops *ops;
     void *user;
 } dw_task_request;
