@@ -27,6 +27,10 @@ enum {
     SQL_DROP_BLOCKS,
     SQL_COUNT,
     SQL_OLDEST,
+    SQL_PUT_STEADY,
+    SQL_GET_STEADY,
+    SQL_CUT_STEADY,
+    SQL_DROP_STEADY,
     SQL_STATEMENTS,
 };
 
@@ -44,6 +48,12 @@ static const char *const statements[SQL_STATEMENTS] = {
     [SQL_DROP] = "DELETE FROM conversation WHERE actor = ?",
     [SQL_DROP_BLOCKS] = "DELETE FROM block WHERE actor = ?",
     [SQL_COUNT] = "SELECT count(*) FROM conversation",
+    [SQL_PUT_STEADY] = ("INSERT OR REPLACE INTO steady (key, actor, used, text) VALUES (?, ?, "
+                        "(SELECT coalesce(max(used), 0) + 1 FROM steady WHERE actor = ?2), ?)"),
+    [SQL_GET_STEADY] = "SELECT text FROM steady WHERE key = ?",
+    [SQL_CUT_STEADY] = ("DELETE FROM steady WHERE actor = ?1 AND used <= (SELECT max(used) - 4 "
+                        "FROM steady WHERE actor = ?1)"),
+    [SQL_DROP_STEADY] = "DELETE FROM steady WHERE actor = ?",
     [SQL_OLDEST] = "SELECT actor FROM conversation ORDER BY used LIMIT 1",
 };
 
@@ -55,12 +65,15 @@ static const char *const upgrades[] = {
     "CREATE TABLE block (hash INTEGER NOT NULL, place INTEGER NOT NULL, actor INTEGER NOT NULL, "
     "PRIMARY KEY (hash, place, actor)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX block_actor ON block (actor, place);",
+    "CREATE TABLE steady (key BLOB PRIMARY KEY, actor INTEGER NOT NULL, used INTEGER NOT NULL, "
+    "text TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX steady_actor ON steady (actor, used);",
 };
 
 static const dw_journal_schema schema = {
     .what = "file of conversations",
     .application_id = 0x44576376, /* "DWcv" */
-    .version = 1,
+    .version = 2,
     .upgrades = upgrades,
     .statements = statements,
     .statement_count = SQL_STATEMENTS,
@@ -310,6 +323,11 @@ static dw_status drop(void *user, dw_journal_tx *tx, dw_error *err)
     dw_query_u64(query, *actor);
     dw_status status = dw_query_run(query, err);
     if (status == DW_OK) {
+        query = dw_journal_query(tx, SQL_DROP_STEADY);
+        dw_query_u64(query, *actor);
+        status = dw_query_run(query, err);
+    }
+    if (status == DW_OK) {
         query = dw_journal_query(tx, SQL_DROP);
         dw_query_u64(query, *actor);
         status = dw_query_run(query, err);
@@ -356,5 +374,57 @@ dw_status dw_index_surplus(dw_index *index, uint64_t keep, char actor[DW_ACTOR_I
     if (*found) {
         id_text(actor, s.actor);
     }
+    return status;
+}
+
+/* ---- texts by a key ------------------------------------------------------------------------- */
+
+typedef struct steady {
+    const uint8_t *key; /* [DW_HASH128_BYTES] */
+    uint64_t actor;
+    const char *text; /* that is written */
+    char *found;      /* that was read */
+} steady;
+
+static dw_status put_steady(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const steady *s = user;
+    dw_query *query = dw_journal_query(tx, SQL_PUT_STEADY);
+    dw_query_blob(query, s->key, DW_HASH128_BYTES);
+    dw_query_u64(query, s->actor);
+    dw_query_text(query, s->text);
+    dw_status status = dw_query_run(query, err);
+    if (status == DW_OK) {
+        query = dw_journal_query(tx, SQL_CUT_STEADY);
+        dw_query_u64(query, s->actor);
+        status = dw_query_run(query, err);
+    }
+    return status;
+}
+
+dw_status dw_index_put_steady(dw_index *index, const uint8_t *key, const char *actor,
+                              const char *text, dw_error *err)
+{
+    steady s = {.key = key, .actor = id_number(actor), .text = text};
+    return dw_journal_write(index->journal, put_steady, &s, true, err);
+}
+
+static dw_status get_steady(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    steady *s = user;
+    bool found = false;
+    dw_query *query = dw_journal_query(tx, SQL_GET_STEADY);
+    dw_query_blob(query, s->key, DW_HASH128_BYTES);
+    dw_status status = dw_query_next(query, &found, err);
+    dw_free(s->found);
+    s->found = status == DW_OK && found ? dw_strdup(dw_query_get_text(query, 0)) : NULL;
+    return status;
+}
+
+dw_status dw_index_get_steady(dw_index *index, const uint8_t *key, char **text, dw_error *err)
+{
+    steady s = {.key = key};
+    dw_status status = dw_journal_read(index->journal, get_steady, &s, err);
+    *text = s.found;
     return status;
 }

@@ -40,6 +40,12 @@ dw_status dw_index_find(dw_index *index, const dw_index_text *text,
  * when this returns. Errors: DW_E_IO, DW_E_MEMORY. */
 dw_status dw_index_save(dw_index *index, const dw_index_text *text, const char *actor,
                         size_t prompt_bytes, dw_error *err);
+/* What is kept by a key [DW_HASH128_BYTES] for a conversation of the actor: some text. The last of
+ * an actor's are kept. `*text` is the caller's, for dw_free; NULL: there is none. Errors: DW_E_IO,
+ * DW_E_MEMORY. */
+dw_status dw_index_put_steady(dw_index *index, const uint8_t *key, const char *actor,
+                              const char *text, dw_error *err);
+dw_status dw_index_get_steady(dw_index *index, const uint8_t *key, char **text, dw_error *err);
 dw_status dw_index_drop(dw_index *index, const char *actor, dw_error *err);
 /* Of more than `keep` conversations the one used longest ago; *found false: there are not so
  * many. */

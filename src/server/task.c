@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "server/steady.h"
 
 #define TASKS_MAX 4096
 #define KEPT_MAX ((size_t)1 << 20) /* bytes of an answer that nobody has read */
@@ -38,6 +39,7 @@ struct dw_task {
     dw_index_found found[DW_INDEX_FOUND_MAX];
     size_t found_count;
     dw_terms terms;
+    json_t *steady;                     /* dw_steady_apply's; NULL: nothing */
     char named[DW_ACTOR_ID_CHARS + 1];  /* the session's actor; "": there is none */
     char parent[DW_ACTOR_ID_CHARS + 1]; /* its parent's; likewise */
     bool is_named;                      /* the actor has the session's name */
@@ -88,6 +90,7 @@ static void destroy(dw_task *task)
     dw__text_free(&task->line);
     dw__text_free(&task->news);
     dw_free(task->message);
+    json_decref(task->steady);
     dw_free(task->chat);
     dw_free(task->rest);
     dw_free(task);
@@ -381,8 +384,26 @@ static void send_message(dw_task *task)
 
 /* ---- looking for the conversation ----------------------------------------------------------- */
 
+/* The chat with the lines of its system prompt that change where they came first. */
+static void keep_steady(dw_task *task)
+{
+    json_t *chat = json_loads(task->chat, 0, NULL);
+    task->steady = dw_steady_apply(task->server->index, task->scope, chat);
+    char *text = task->steady != NULL ? json_dumps(chat, JSON_COMPACT) : NULL;
+    char *own = text != NULL ? dw_strdup(text) : NULL;
+    if (own != NULL) {
+        dw_free(task->chat);
+        task->chat = own;
+    }
+    free(text);
+    json_decref(chat);
+}
+
 static dw_status read_prompt(dw_task *task, dw_error *err)
 {
+    if (task->server->index != NULL) {
+        keep_steady(task);
+    }
     dw_chat_prompt *prompt = NULL;
     size_t length = strlen(task->chat);
     size_t bytes = 0;
@@ -527,6 +548,11 @@ static void keep(uv_work_t *work)
     } /* else the template has no such message: its prompt is found again */
     (void)!dw_index_save(server->index, &text, task->actor, task->prompt.count, NULL);
     dw_chat_prompt_destroy(prompt);
+    if (task->steady != NULL && task->message != NULL) {
+        json_t *answer = json_loads(task->message, 0, NULL);
+        dw_steady_save(server->index, task->scope, task->steady, answer, task->actor);
+        json_decref(answer);
+    }
     if (!task->is_named) {
         char name[DW_NAME_MAX + 1];
         fulfil(task, task->actor);

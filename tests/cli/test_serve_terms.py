@@ -126,6 +126,76 @@ class Sessions(Asking):
         self.assertEqual((status, json.loads(text)["error"]["param"]), (400, "x-driftwood-linger"))
 
 
+class Steady(Asking):
+    """A client that changes a line of its system prompt in each request."""
+
+    def setUp(self):
+        self.place = tempfile.TemporaryDirectory(prefix="dw-serve-")
+        self.addCleanup(self.place.cleanup)
+        self.server = Server(state=os.path.join(self.place.name, "state"))
+        self.addCleanup(lambda: self.server.end())
+
+    def system(self, *lines):
+        return {"role": "system", "content": "\n".join(("You keep a lighthouse.", *lines,
+                                                        "Be brief."))}
+
+    def held(self, answer, before):
+        """What the next request would have to compute of what was there is less than one in a hundred."""
+        total = before["usage"]["total_tokens"]
+        self.assertGreaterEqual(cached(answer), total * 99 // 100)
+
+    def test_a_clock_and_others(self):
+        messages = [user(STORY[:len(STORY) // 2] + "Sum up.")]
+        before = None
+        for turn in range(5):
+            if turn == 3:
+                self.server.end(9)
+                self.server = Server(state=os.path.join(self.place.name, "state"))
+            answer = self.chat([self.system(
+                f"Current time: 2026-11-30 12:0{turn}:{turn * 7:02}", f"cwd: /home/{turn * 'a'}x",
+                "- Session id: %08x-%04x" % (turn * 7919, turn), f"Today is {'MonTueWedThuFri'[3 * turn:][:3]}."),
+                *messages])
+            if before:
+                self.held(answer, before)
+            before = answer
+            messages += [answer["choices"][0]["message"], user(f"And then, {turn}?")]
+        # an answer is asked for again, with another time: all but the last question is there
+        again = self.chat([self.system("Current time: 13:00", "cwd: /", "- Session id: 00000000-0000",
+                                       "Today is Sat."), *messages[:-2]])
+        self.assertGreater(cached(again), before["usage"]["prompt_tokens"] * 8 // 10)
+
+    def test_with_calls_of_tools(self):
+        tools = [{"type": "function", "function": {"name": "get_weather", "parameters": {
+            "type": "object", "properties": {"city": {"type": "string", "maxLength": 12}},
+            "required": ["city"], "additionalProperties": False}}}]
+        messages = [user(STORY[:len(STORY) // 2] + "What is the weather in Paris?")]
+        first = self.chat([self.system("The time is 12:00."), *messages], tools=tools,
+                          tool_choice="required", max_tokens=128, parallel_tool_calls=False)
+        message = first["choices"][0]["message"]
+        messages += [message, {"role": "tool", "content": "rain",
+                               "tool_call_id": message["tool_calls"][0]["id"]}]
+        second = self.chat([self.system("The time is 12:01."), *messages], tools=tools,
+                           tool_choice="none")
+        self.held(second, first)
+        messages += [second["choices"][0]["message"], user("And tomorrow?")]
+        third = self.chat([self.system("The time is 12:02."), *messages], tools=tools,
+                          tool_choice="none")
+        self.held(third, second)
+
+    def test_the_line_is_told(self):
+        """It stands behind the message that it came with; another line is no such line."""
+        messages = [user("Hello.")]
+        first = self.chat([self.system("Turn: 1"), *messages])
+        messages += [first["choices"][0]["message"], user("Well?")]
+        second = self.chat([self.system("Turn: 2"), *messages])
+        prompt = self.server.ask("/apply-template", {"messages": [
+            self.system("Turn: 1"), *messages[:-1], user("Well?\n\nTurn: 2")]})[1]["prompt"]
+        tokens = len(self.server.ask("/tokenize", {"content": prompt})[1]["tokens"])
+        self.assertLessEqual(abs(second["usage"]["prompt_tokens"] - tokens), 2)
+        other = self.chat([self.system("Answer in verse."), *messages])
+        self.assertLess(cached(other), 20)
+
+
 class Rates(Asking):
     def test_limits_of_keys(self):
         digests = {key: hashlib.sha256(key.encode()).hexdigest() for key in ("a", "b", "c")}
