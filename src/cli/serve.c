@@ -1,4 +1,5 @@
-/* driftwood serve: models over HTTP, for clients of OpenAI's and Anthropic's routes. */
+/* driftwood serve: models over HTTP, for clients of OpenAI's, Anthropic's, Ollama's and llama.cpp's
+ * routes. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -18,10 +19,11 @@
 static const char usage[] =
     "usage: driftwood serve [--model [NAME=]M]... [OPTION...]\n"
     "\n"
-    "Serves models over HTTP: /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models\n"
-    "as OpenAI has them, /v1/messages as Anthropic has it. Conversations are actors in the state "
-    "folder: one that a request goes on\n"
-    "with is found by its text, after a restart too, and is not computed again.\n"
+    "Serves models over HTTP: the routes of OpenAI (chats, responses, texts, embeddings), of\n"
+    "Anthropic (messages), Ollama and llama.cpp's server. Conversations are actors in the state\n"
+    "folder: one that a request goes on with is found by its text, after a restart too, and is "
+    "not\n"
+    "computed again.\n"
     "\n"
     "  --model [NAME=]M     a GGUF file, or a name in the cache, and what clients call it; may be\n"
     "                       repeated; the first is for requests that name none. Default: the\n"
