@@ -104,7 +104,9 @@ class Server:
     def told(self):
         self.errors.flush()
         self.errors.seek(0)
-        return self.errors.read().decode("utf-8", "replace")[-8000:]
+        told = self.errors.read().decode("utf-8", "replace")
+        found = re.search("Sanitizer|runtime error", told)
+        return told[max(found.start() - 500, 0):][:8000] if found else told[-4000:]
 
     def end(self):
         self.process.terminate()
@@ -184,7 +186,7 @@ class Malformed(unittest.TestCase):
         cls.server.errors.close()
         cls.folder.cleanup()
         assert code == 0, (code, told)
-        assert "Sanitizer" not in told, told
+        assert not re.search("Sanitizer|runtime error", told), told
 
     def send(self, raw):
         """-> what is answered until the connection ends"""
