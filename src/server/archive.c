@@ -28,6 +28,10 @@ enum {
     SQL_PUT_CONVERSATION,
     SQL_GET_CONVERSATION,
     SQL_DROP_CONVERSATION,
+    SQL_USE_CONVERSATION,
+    SQL_COUNT_CONVERSATIONS,
+    SQL_OLDEST_CONVERSATION,
+    SQL_END_CONVERSATION,
     SQL_LAST_ITEM,
     SQL_ADD_ITEM,
     SQL_GET_ITEMS,
@@ -52,6 +56,10 @@ static const char *const statements[SQL_STATEMENTS] = {
                               "WHERE tenant = excluded.tenant"),
     [SQL_GET_CONVERSATION] = "SELECT about FROM conversation WHERE id = ? AND tenant = ?",
     [SQL_DROP_CONVERSATION] = "DELETE FROM conversation WHERE id = ? AND tenant = ?",
+    [SQL_USE_CONVERSATION] = "UPDATE conversation SET used = ? WHERE id = ?",
+    [SQL_COUNT_CONVERSATIONS] = "SELECT count(*) FROM conversation",
+    [SQL_OLDEST_CONVERSATION] = "SELECT id FROM conversation ORDER BY used LIMIT 1",
+    [SQL_END_CONVERSATION] = "DELETE FROM conversation WHERE id = ?",
     [SQL_LAST_ITEM] = "SELECT coalesce(max(place), 0) FROM item WHERE conversation = ?",
     [SQL_ADD_ITEM] = "INSERT INTO item (conversation, place, id, body) VALUES (?, ?, ?, ?)",
     [SQL_GET_ITEMS] = "SELECT body FROM item WHERE conversation = ? ORDER BY place",
@@ -70,12 +78,14 @@ static const char *const upgrades[] = {
     "CREATE TABLE item (conversation TEXT NOT NULL, place INTEGER NOT NULL, id TEXT NOT NULL, "
     "body TEXT NOT NULL, PRIMARY KEY (conversation, place)) STRICT, WITHOUT ROWID;"
     "CREATE UNIQUE INDEX item_id ON item (conversation, id);",
+    "ALTER TABLE conversation ADD COLUMN used INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX conversation_used ON conversation (used);",
 };
 
 static const dw_journal_schema schema = {
     .what = "file of responses",
     .application_id = 0x44577273, /* "DWrs" */
-    .version = 1,
+    .version = 2,
     .upgrades = upgrades,
     .statements = statements,
     .statement_count = SQL_STATEMENTS,
@@ -314,27 +324,64 @@ dw_status dw_archive_delete(dw_archive *archive, const char *tenant, const char 
     return dw_journal_write(archive->journal, drop, &s, true, err);
 }
 
-static dw_status trim(void *user, dw_journal_tx *tx, dw_error *err)
+/* Of what is kept: how many there are, and the one used longest ago. */
+typedef struct oldest_of {
+    uint32_t count; /* statements */
+    uint32_t oldest;
+    uint64_t keep;
+} oldest_of;
+
+/* The oldest one's id -> id [128]; *found false: there are no more than are kept. */
+static dw_status find_oldest(dw_journal_tx *tx, const oldest_of *of, char id[128], bool *found,
+                             dw_error *err)
+{
+    dw_query *query = dw_journal_query(tx, of->count);
+    dw_status status = dw_query_next(query, found, err);
+    if (status != DW_OK || !*found || (uint64_t)dw_query_get_i64(query, 0) <= of->keep) {
+        *found = false;
+        return status;
+    }
+    query = dw_journal_query(tx, of->oldest);
+    status = dw_query_next(query, found, err);
+    if (status == DW_OK && *found) {
+        (void)snprintf(id, 128, "%s", dw_query_get_text(query, 0));
+    }
+    return status;
+}
+
+static dw_status trim_responses(void *user, dw_journal_tx *tx, dw_error *err)
 {
     const subject *s = user;
     dw_status status = DW_OK;
-    for (int i = 0; i < 4 && status == DW_OK; i++) {
-        bool found = false;
+    bool more = true;
+    for (int i = 0; i < 4 && status == DW_OK && more; i++) {
         char thread[128];
-        dw_query *query = dw_journal_query(tx, SQL_COUNT_RESPONSES);
-        status = dw_query_next(query, &found, err);
-        if (status != DW_OK || !found || (uint64_t)dw_query_get_i64(query, 0) <= s->keep) {
-            return status;
+        const oldest_of of = {SQL_COUNT_RESPONSES, SQL_OLDEST_THREAD, s->keep};
+        status = find_oldest(tx, &of, thread, &more, err);
+        if (status == DW_OK && more) {
+            status = run(tx, SQL_DROP_THREAD_RESPONSES, thread, NULL, err);
         }
-        query = dw_journal_query(tx, SQL_OLDEST_THREAD);
-        status = dw_query_next(query, &found, err);
-        if (status != DW_OK || !found) {
-            return status;
-        }
-        (void)snprintf(thread, sizeof thread, "%s", dw_query_get_text(query, 0));
-        status = run(tx, SQL_DROP_THREAD_RESPONSES, thread, NULL, err);
-        if (status == DW_OK) {
+        if (status == DW_OK && more) {
             status = run(tx, SQL_DROP_THREAD, thread, NULL, err);
+        }
+    }
+    return status;
+}
+
+static dw_status trim_conversations(void *user, dw_journal_tx *tx, dw_error *err)
+{
+    const subject *s = user;
+    dw_status status = DW_OK;
+    bool more = true;
+    for (int i = 0; i < 4 && status == DW_OK && more; i++) {
+        char id[128];
+        const oldest_of of = {SQL_COUNT_CONVERSATIONS, SQL_OLDEST_CONVERSATION, s->keep};
+        status = find_oldest(tx, &of, id, &more, err);
+        if (status == DW_OK && more) {
+            status = run(tx, SQL_END_CONVERSATION, id, NULL, err);
+        }
+        if (status == DW_OK && more) {
+            status = run(tx, SQL_DROP_ITEMS, id, NULL, err);
         }
     }
     return status;
@@ -343,10 +390,18 @@ static dw_status trim(void *user, dw_journal_tx *tx, dw_error *err)
 dw_status dw_archive_trim(dw_archive *archive, uint64_t keep, dw_error *err)
 {
     subject s = {.keep = keep};
-    return dw_journal_write(archive->journal, trim, &s, true, err);
+    return dw_journal_write(archive->journal, trim_responses, &s, true, err);
 }
 
 /* ---- conversations -------------------------------------------------------------------------- */
+
+static dw_status use_conversation(dw_journal_tx *tx, const char *id, dw_error *err)
+{
+    dw_query *query = dw_journal_query(tx, SQL_USE_CONVERSATION);
+    dw_query_i64(query, now_ms());
+    dw_query_text(query, id);
+    return dw_query_run(query, err);
+}
 
 static dw_status put_conversation(void *user, dw_journal_tx *tx, dw_error *err)
 {
@@ -355,7 +410,8 @@ static dw_status put_conversation(void *user, dw_journal_tx *tx, dw_error *err)
     dw_query_text(query, s->id);
     dw_query_text(query, s->tenant);
     dw_query_text(query, s->body);
-    return dw_query_run(query, err);
+    dw_status status = dw_query_run(query, err);
+    return status == DW_OK ? use_conversation(tx, s->id, err) : status;
 }
 
 dw_status dw_archive_put_conversation(dw_archive *archive, const char *tenant, const char *id,
@@ -411,6 +467,12 @@ static dw_status drop_conversation(void *user, dw_journal_tx *tx, dw_error *err)
     return status == DW_OK ? run(tx, SQL_DROP_ITEMS, s->id, NULL, err) : status;
 }
 
+dw_status dw_archive_trim_conversations(dw_archive *archive, uint64_t keep, dw_error *err)
+{
+    subject s = {.keep = keep};
+    return dw_journal_write(archive->journal, trim_conversations, &s, true, err);
+}
+
 dw_status dw_archive_delete_conversation(dw_archive *archive, const char *tenant, const char *id,
                                          dw_error *err)
 {
@@ -452,7 +514,7 @@ static dw_status add_items(void *user, dw_journal_tx *tx, dw_error *err)
     for (size_t i = 0; i < json_array_size(s->list) && status == DW_OK; i++) {
         status = add_item(tx, s, last + 1 + (int64_t)i, json_array_get(s->list, i), err);
     }
-    return status;
+    return status == DW_OK ? use_conversation(tx, s->id, err) : status;
 }
 
 dw_status dw_archive_add_items(dw_archive *archive, const char *tenant, const char *id,

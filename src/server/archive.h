@@ -50,6 +50,8 @@ dw_status dw_archive_put_conversation(dw_archive *archive, const char *tenant, c
 /* The conversation; the caller's. Errors: DW_E_NOT_FOUND, DW_E_IO, DW_E_MEMORY. */
 dw_status dw_archive_get_conversation(dw_archive *archive, const char *tenant, const char *id,
                                       json_t **about, dw_error *err);
+/* Those used longest ago go, until there are `keep`. */
+dw_status dw_archive_trim_conversations(dw_archive *archive, uint64_t keep, dw_error *err);
 dw_status dw_archive_delete_conversation(dw_archive *archive, const char *tenant, const char *id,
                                          dw_error *err);
 /* Items with their ids, behind those that there are, all or none. Errors: DW_E_NOT_FOUND, DW_E_IO,

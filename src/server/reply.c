@@ -10,7 +10,8 @@
 #define SILENCE_MS 10000
 #define BACKLOG_MAX ((size_t)1 << 20) /* that a client has not read */
 #define BACKLOG_LOW ((size_t)1 << 18)
-#define LOG_MAX ((size_t)16 << 20)
+#define LOG_MAX ((size_t)16 << 20)   /* of one that can be taken up */
+#define LOGS_MAX ((size_t)512 << 20) /* of all of them */
 
 static void on_gone(void *owner);
 static void on_taken(void *owner);
@@ -25,6 +26,7 @@ static void on_timer_closed(uv_handle_t *timer)
         return;
     }
     reply->writer->release(reply);
+    reply->server->log_bytes -= reply->log.count;
     dw__text_free(&reply->log);
     dw_free(reply->starts);
     dw_free(reply->model);
@@ -316,10 +318,13 @@ static void log_event(dw_reply *reply, const char *bytes, size_t count)
         reply->starts[reply->event_count] = reply->log.count;
     }
     if (reply->log_lost || reply->log.count + count > LOG_MAX ||
-        !dw__text_add(&reply->log, bytes, count)) {
+        reply->server->log_bytes + count > LOGS_MAX || !dw__text_add(&reply->log, bytes, count)) {
         reply->log_lost = true;
+        reply->server->log_bytes -= reply->log.count;
         dw__text_free(&reply->log);
         reply->log = (dw__text){.bytes = NULL};
+    } else {
+        reply->server->log_bytes += count;
     }
 }
 

@@ -239,6 +239,7 @@ static dw_status create_conversation(lookup *l, dw_error *err)
     if (status == DW_OK && items != NULL) {
         status = dw_archive_add_items(l->server->archive, l->tenant, l->id, items, err);
     }
+    (void)!dw_archive_trim_conversations(l->server->archive, l->server->conversations_max, NULL);
     json_decref(items);
     return status;
 }

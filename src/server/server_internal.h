@@ -81,6 +81,7 @@ struct dw_server {
     size_t model_count;
     dw_task *tasks; /* under way */
     size_t task_count;
+    size_t log_bytes;         /* of events that they keep */
     struct dw_reply *replies; /* under way, or kept for clients that come back */
     uint64_t requests;        /* so far */
     uint64_t started_s;       /* since 1970 */

@@ -257,6 +257,22 @@ class Responses(Asking):
         self.assertEqual(self.server.ask(path + "9999")[0], 400)
 
 
+class Bounds(Asking):
+    def test_what_was_used_longest_ago_goes(self):
+        self.server = Server("--conversations", "1")
+        self.addCleanup(self.server.end)
+        made = [self.server.ask("/v1/conversations", {})[1]["id"] for _ in range(4)]
+        there = [self.server.ask("/v1/conversations/" + one)[0] for one in made]
+        self.assertEqual(there, [404, 404, 404, 200])
+        first = self.ask({"input": "Hi", "max_output_tokens": 1})
+        chain = first = first["id"]
+        for turn in range(11):
+            chain = self.ask({"input": "x", "max_output_tokens": 1, "previous_response_id": chain}
+                             if turn < 2 else {"input": "y", "max_output_tokens": 1})["id"]
+        self.assertEqual(self.server.ask("/v1/responses/" + first)[0], 404)  # with its chain
+        self.assertEqual(self.server.ask("/v1/responses/" + chain)[0], 200)
+
+
 class Restart(Asking):
     def test_kill(self):
         """What was told as kept is there after kill -9, and goes on without computing again."""
