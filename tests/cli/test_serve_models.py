@@ -119,6 +119,55 @@ class Thinking(unittest.TestCase):
         self.assertIn("thinking", self.ask("/api/show", {})["capabilities"])
 
 
+class Calls(unittest.TestCase):
+    """Two calls of a tool in one answer, which a grammar holds the model to."""
+    GRAMMAR = "root ::= " + " ".join(json.dumps('<tool_call>\n{"name": "get_weather", "arguments": '
+                                                '{"city": "%s"}}\n</tool_call>\n' % city)
+                                     for city in ("Paris", "Rome"))
+    TOOL = {"name": "get_weather", "parameters": {
+        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}
+
+    def test_two_at_once(self):
+        server = Server()
+        self.addCleanup(server.end)
+        question = user("What is the weather in Paris and Rome?")
+        tools = [{"type": "function", "function": self.TOOL}]
+        more = {"grammar": self.GRAMMAR, "temperature": 0}
+        answer = server.chat([question], tools=tools, max_tokens=120, **more)
+        message = answer["choices"][0]["message"]
+        cities = [json.loads(call["function"]["arguments"]) for call in message["tool_calls"]]
+        self.assertEqual(cities, [{"city": "Paris"}, {"city": "Rome"}])
+        events = server.stream("/v1/chat/completions", {
+            "messages": [question], "tools": tools, "max_tokens": 120, **more})
+        calls = [call for event in events
+                 for call in event["choices"][0]["delta"].get("tool_calls", [])]
+        self.assertEqual(sorted({call["index"] for call in calls}), [0, 1])
+        self.assertEqual(["".join(call["function"].get("arguments", "") for call in calls
+                                  if call["index"] == i) for i in (0, 1)],
+                         [call["function"]["arguments"] for call in message["tool_calls"]])
+        results = [{"role": "tool", "tool_call_id": call["id"], "content": "rain"}
+                   for call in message["tool_calls"]]
+        after = server.chat([question, message, *results], tools=tools, max_tokens=4)
+        self.assertGreaterEqual(cached(after), answer["usage"]["total_tokens"] - 2)
+
+        status, told = server.ask("/v1/responses", {
+            "input": question["content"], "tools": [{"type": "function", **self.TOOL}],
+            "max_output_tokens": 120, **more})
+        self.assertEqual([(i["type"], json.loads(i["arguments"])["city"]) for i in told["output"]],
+                         [("function_call", "Paris"), ("function_call", "Rome")])
+        self.assertEqual(len({i["call_id"] for i in told["output"]}), 2)
+        after = server.ask("/v1/responses", {
+            "previous_response_id": told["id"], "max_output_tokens": 4, "input": [
+                {"type": "function_call_output", "call_id": i["call_id"], "output": "rain"}
+                for i in told["output"]], "tools": [{"type": "function", **self.TOOL}]})[1]
+        self.assertGreaterEqual(after["usage"]["input_tokens_details"]["cached_tokens"],
+                                told["usage"]["total_tokens"] - 2)
+
+        told = server.ask("/api/chat", {"messages": [question], "tools": tools, "stream": False,
+                                        "options": {"num_predict": 120, **more}})[1]
+        self.assertEqual([c["function"]["arguments"] for c in told["message"]["tool_calls"]], cities)
+
+
 class Encoder(unittest.TestCase):
     def test_all_routes(self):
         with tempfile.TemporaryDirectory(prefix="dw-serve-") as place:
