@@ -264,7 +264,9 @@ DW_IMPORT("greedy") int32_t dw_greedy(int32_t model, const float *logits);
  * '_' and '-'. Gives it request [request_bytes], waits, and writes its answer to `answer`
  * [capacity], at most 1 MiB each. Returns the answer's length. DW_E_DENIED: there is no such tool;
  * DW_E_SPACE: the answer is longer, and dw_call_answer gives it; DW_E_CANCELLED; and what the tool
- * failed with. Whether a call that failed has had effects is the tool's to say. */
+ * failed with. Whether a call that failed has had effects is the tool's to say. An actor in a
+ * folder, whose message is worked on again after a failure, gets the answers of the first time to
+ * calls that it makes again, in order, with the same requests. */
 DW_IMPORT("call")
 int32_t dw_call(const char *name, uint32_t name_bytes, const void *request, uint32_t request_bytes,
                 void *answer, uint32_t capacity);

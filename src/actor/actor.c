@@ -54,7 +54,9 @@ static dw_status on_call(void *user, dw_tool_call *call, dw_error *err)
     dw_actor *actor = user;
     const dw_instance_options *options = &actor->settings->instance;
     dw_tool_call_set_actor(call, actor->id);
-    return options->on_call(options->user, call, err);
+    return actor->calls != NULL
+               ? actor->calls(actor->calls_user, call, options->on_call, options->user, err)
+               : options->on_call(options->user, call, err);
 }
 
 static ptrdiff_t on_input(void *user, char *buffer, size_t capacity)
@@ -359,6 +361,12 @@ dw_status dw_actor_send(dw_actor *actor, const char *from, const void *content, 
 size_t dw_actor_waiting(const dw_actor *actor)
 {
     return actor->mailbox.count;
+}
+
+void dw_actor_set_calls(dw_actor *actor, dw_actor_call_fn calls, void *user)
+{
+    actor->calls = calls;
+    actor->calls_user = user;
 }
 
 void dw_actor_set_guard(dw_actor *actor, dw_effect_guard_fn guard, void *user)

@@ -40,6 +40,11 @@ void dw_actor_set_id(dw_actor *actor, const char *id);
  * timer, is refused with an error that the guest gets, or granted, its cause filled in. */
 typedef dw_status (*dw_effect_guard_fn)(void *user, dw_actor *actor, dw_message *message,
                                         dw_error *err);
+/* Carries a tool's call of the actor's out by `next`, the embedder's function, or knows what it
+ * answered before. Thread: the call's. */
+typedef dw_status (*dw_actor_call_fn)(void *user, dw_tool_call *call, dw_call_fn next,
+                                      void *next_user, dw_error *err);
+void dw_actor_set_calls(dw_actor *actor, dw_actor_call_fn calls, void *user);
 void dw_actor_set_guard(dw_actor *actor, dw_effect_guard_fn guard, void *user);
 /* The message under way, NULL: none. Its cause may be set. */
 dw_message *dw_actor_current(dw_actor *actor);

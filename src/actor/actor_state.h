@@ -39,6 +39,8 @@ struct dw_actor {
     dw_mailbox new_timers;
     dw_write_fn on_answer;
     void *user;
+    dw_actor_call_fn calls; /* NULL: none */
+    void *calls_user;
     dw_effect_guard_fn guard; /* NULL: none */
     void *guard_user;
     struct dw_upgrade *upgrade; /* while its module changes (upgrade.c); NULL: it does not */

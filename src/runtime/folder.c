@@ -618,6 +618,24 @@ static void committed(void *user, dw__turn *turn)
     dw_actor_folder_committed(((struct dw__folder *)user)->folder, &turn->folder);
 }
 
+static dw_status find_call(void *user, const char *id, const dw_kept_call *call, bool *found,
+                           dw_call_result *result, dw_error *err)
+{
+    return dw_actor_folder_find_call(((struct dw__folder *)user)->folder, id, call, found, result,
+                                     err);
+}
+
+static dw_status note_call(void *user, const char *id, const dw_kept_call *call,
+                           const dw_call_result *result, dw_error *err)
+{
+    return dw_actor_folder_note_call(((struct dw__folder *)user)->folder, id, call, result, err);
+}
+
+static void drop_calls(void *user, const char *id)
+{
+    dw_actor_folder_drop_calls(((struct dw__folder *)user)->folder, id);
+}
+
 static void take_back(void *user, const dw_turn *turn)
 {
     dw_actor_folder_take_back(((struct dw__folder *)user)->folder, turn);
@@ -717,6 +735,9 @@ static const dw__keeper functions = {.look = look,
                                      .make = make,
                                      .commit_waiting = commit_waiting,
                                      .committed = committed,
+                                     .find_call = find_call,
+                                     .note_call = note_call,
+                                     .drop_calls = drop_calls,
                                      .take_back = take_back,
                                      .was_delivered = was_delivered,
                                      .descent = descent,

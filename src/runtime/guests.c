@@ -11,6 +11,7 @@
 #include "runtime/runtime_internal.h"
 #include "scheduler/scheduler.h"
 #include "wasm/guest_instance.h"
+#include "wasm/tool_call.h"
 
 /* An actor with its record, for its callbacks. */
 typedef struct body {
@@ -157,6 +158,52 @@ static dw_status guard(void *user, dw_actor *actor, dw_message *message, dw_erro
     return status;
 }
 
+static dw_status tell_again(dw_tool_call *call, const dw_call_result *kept, dw_error *err)
+{
+    if (kept->status != DW_OK) {
+        return dw_fail(err, kept->status, "%s", kept->message);
+    }
+    return dw_tool_call_answer(call, kept->answer, kept->bytes, err);
+}
+
+/* A tool's call, whose answer is on the disk before the actor has it. On the call's thread. */
+static dw_status on_call(void *user, dw_tool_call *call, dw_call_fn next, void *next_user,
+                         dw_error *err)
+{
+    const body *own = user;
+    const dw__keeper *keeper = own->host->runtime->keeper;
+    dw__turn *turn = own->record->turn;
+    if (keeper == NULL || keeper->find_call == NULL || turn == NULL) {
+        return next(next_user, call, err);
+    }
+    dw_call_result result = {.status = DW_OK};
+    dw_kept_call key = {
+        .work = turn->work, .index = turn->call_count++, .name = dw_tool_call_get_name(call)};
+    size_t bytes;
+    bool found = false;
+    const void *request = dw_tool_call_get_request(call, &bytes);
+    dw_sha256_text(key.request, request, bytes);
+    dw_status status = keeper->find_call(keeper->user, turn->folder.id, &key, &found, &result, err);
+    if (status != DW_OK || found) {
+        status = status == DW_OK ? tell_again(call, &result, err) : status;
+        dw_free(result.answer);
+        return status;
+    }
+    dw_error failed = {.message = ""};
+    result.status = next(next_user, call, &failed);
+    if (dw_tool_call_is_left(call)) { /* the actor gets nothing of it */
+        return dw_fail(err, DW_E_CANCELLED, "cancelled");
+    }
+    memcpy(result.message, failed.message, sizeof result.message);
+    /* Borrowed for the note alone. */
+    result.answer = (unsigned char *)(uintptr_t)dw_tool_call_answered(call, &result.bytes);
+    status = keeper->note_call(keeper->user, turn->folder.id, &key, &result, err);
+    if (status != DW_OK) {
+        return dw_fail_within(err, status, "its answer could not be kept");
+    }
+    return result.status == DW_OK ? DW_OK : dw_fail(err, result.status, "%s", failed.message);
+}
+
 /* A host function refuses the guest something. */
 static void on_refused(void *user, const dw_error *error)
 {
@@ -183,6 +230,7 @@ static dw_status embody(dw__host *host, dw_actor *actor, dw__record *record, voi
     *made = (body){.host = host, .record = record, .actor = actor};
     dw_instance_coarsen_clocks(dw_actor_instance(actor), dw__clock_ns(host->runtime, record));
     dw_actor_set_guard(actor, guard, made);
+    dw_actor_set_calls(actor, on_call, made);
     dw_instance_set_on_refused(dw_actor_instance(actor), on_refused, made);
     *out = made;
     return DW_OK;

@@ -5,7 +5,7 @@
 #define DW_RUNTIME_KEEPER_H
 
 #include "runtime/platform.h"
-#include "store/actor_folder.h"
+#include "store/folder_calls.h"
 
 struct dw__mail;
 
@@ -64,8 +64,9 @@ typedef struct dw__turn {
     bool spent;       /* it has failed too often before: it does not begin again */
     bool leaves;      /* the folder was closing: its message goes on waiting */
     dw__written written;
-    dw_error own; /* how the message ended */
-    uint64_t row; /* of the message; 0: it was inside, or there is none */
+    dw_error own;        /* how the message ended */
+    uint32_t call_count; /* of tools, in this attempt: the call's thread's, while it works */
+    uint64_t row;        /* of the message; 0: it was inside, or there is none */
     dw_attempted work;
     struct dw__ask *asks;
     dw_descent *descent;    /* of those that are made */
@@ -169,6 +170,12 @@ typedef struct dw__keeper {
     dw_status (*make)(void *user, const dw__making *making, dw_error *err);
     dw_status (*commit_waiting)(void *user, dw__turn *turn, dw_error *err);
     void (*committed)(void *user, dw__turn *turn);
+    /* As in store/folder_calls.h, on a call's thread; NULL, all three: nothing is kept. */
+    dw_status (*find_call)(void *user, const char *id, const dw_kept_call *call, bool *found,
+                           dw_call_result *result, dw_error *err);
+    dw_status (*note_call)(void *user, const char *id, const dw_kept_call *call,
+                           const dw_call_result *result, dw_error *err);
+    void (*drop_calls)(void *user, const char *id);
     void (*take_back)(void *user, const dw_turn *turn);
     bool (*was_delivered)(void *user, const dw_sent *sent);
     dw_status (*descent)(void *user, const char *id, dw_descent *descent, dw_error *err);

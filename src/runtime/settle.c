@@ -72,6 +72,9 @@ static void settled_work(dw__operation *operation)
     dw_runtime *runtime = operation->runtime;
     dw__turn *turn = operation->record->turn;
     runtime->keeper->committed(runtime->keeper->user, turn);
+    if (turn->call_count > 0) {
+        runtime->keeper->drop_calls(runtime->keeper->user, turn->folder.id);
+    }
     if (turn->folder.change_count > 0) {
         dw_error error;
         dw__enter(runtime);

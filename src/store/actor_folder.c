@@ -270,6 +270,7 @@ static dw_status open_to_work(dw_actor_folder *folder, dw_error *err)
     }
     if (status == DW_OK) {
         status = dw__folder_sweep_noted(folder, err);
+        dw__folder_sweep_calls(folder);
     }
     return status == DW_OK ? dw__folder_each(folder->path, clean_temporary, folder, err) : status;
 }

@@ -5,6 +5,7 @@
  *   modules/SHA256.wasm                      guests, named by their hash
  *   actors/ID/SEQUENCE-DONE.KIND.snapshot    KIND is `full`, or `delta` upon the snapshot before
  *   actors/ID/NUMBER.kept.snapshot           a freeze that was asked for, to go back to
+ *   calls/ID/INDEX                           what tools answered to it (folder_calls.h)
  *   .tmp-NAME                                what is being written
  *
  * SEQUENCE has at least 8 digits, DONE 12; they are read at any width, up to 64 bits.

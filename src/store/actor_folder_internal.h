@@ -192,6 +192,11 @@ void dw__folder_sweep_all(dw_actor_folder *folder, const dw_actor_name *names, s
 /* When the folder is opened: all that are noted, and modules that nobody uses. */
 dw_status dw__folder_sweep_noted(dw_actor_folder *folder, dw_error *err);
 
+/* ---- folder_calls.c ---- */
+
+/* When the folder is opened: calls of actors that are gone. Best effort. */
+void dw__folder_sweep_calls(dw_actor_folder *folder);
+
 /* ---- folder_modules.c ---- */
 
 /* The actor was made, or will not be. */

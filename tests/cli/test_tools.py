@@ -85,5 +85,62 @@ class Tools(unittest.TestCase):
             self.assertIn("this guest has no tools", sent.stdout)
 
 
+class Kept(unittest.TestCase):
+    """What a tool answered is told again where the message is worked on again."""
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.state = ("--state", os.path.join(self.folder.name, "state"))
+        self.log = os.path.join(self.folder.name, "log")
+        self.tool = ("--tool", f"note=sh -c 'echo x >>{self.log}; echo $$'")
+        spawned = driftwood("actor", "spawn", "--guest", CALLER, *self.state)
+        self.assertEqual(spawned.returncode, 0, spawned.stderr)
+        self.actor = spawned.stdout.strip()
+
+    def times(self):
+        if not os.path.exists(self.log):
+            return 0
+        with open(self.log, encoding="utf-8") as lines:
+            return len(lines.readlines())
+
+    def calls(self):
+        place = os.path.join(self.state[1], "calls", self.actor)
+        return sorted(os.listdir(place)) if os.path.isdir(place) else []
+
+    def test_a_trap(self):
+        failed = driftwood("actor", "send", self.actor, "note a\nnote a\ntrap", *self.state,
+                           *self.tool, "--limit", "attempts=3")
+        self.assertEqual(failed.returncode, 1, failed.stdout)
+        driftwood("actor", "run", *self.state, *self.tool)
+        self.assertEqual(self.times(), 2)  # the two of one attempt
+        said = driftwood("actor", "send", self.actor, "note a", *self.state, *self.tool)
+        self.assertEqual(said.returncode, 0, said.stderr)
+        self.assertEqual(self.times(), 3)  # another message's is another call
+        self.assertEqual(self.calls(), [])
+
+    def test_a_kill(self):
+        gate = "note a\ngate @"
+        with subprocess.Popen([DRIFTWOOD, "actor", "send", self.actor, gate, *self.state,
+                               *self.tool, "--tool", "gate=sleep 100"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as sending:
+            for _ in range(600):
+                if self.calls():
+                    break
+                time.sleep(0.05)
+            sending.kill()
+            sending.wait()
+        self.assertEqual(self.calls(), ["0"])
+        with open(os.path.join(self.state[1], "calls", self.actor, "0"), "rb") as kept:
+            told = kept.read().decode().split("\n")[1]
+        heard = os.path.join(self.folder.name, "heard")
+        worked = driftwood("actor", "run", *self.state, *self.tool, "--tool",
+                           f"gate=sh -c 'cat >{heard}'")
+        self.assertEqual(worked.returncode, 0, worked.stderr)
+        self.assertEqual(self.times(), 1)
+        with open(heard, encoding="utf-8") as request:
+            self.assertEqual(request.read(), told + "\n")
+        self.assertEqual(self.calls(), [])
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1], verbosity=2)

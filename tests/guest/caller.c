@@ -1,5 +1,5 @@
 /* Calls tools: as a command by its arguments, NAME REQUEST [ROOM], as an actor by its messages,
- * "NAME REQUEST". Says "LENGTH: ANSWER", or the status and its message. */
+ * of lines "NAME REQUEST", or "trap". Says "LENGTH: ANSWER", or the status and its message. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +11,12 @@
 static char answer[ROOM];
 static char said[ROOM + 512];
 
+/* The request "@" is what was answered last. */
 static void call(const char *name, const char *request, uint32_t room)
 {
+    char last[256];
+    (void)snprintf(last, sizeof last, "%.255s", answer);
+    request = strcmp(request, "@") == 0 ? last : request;
     int32_t count =
         dw_call(name, (uint32_t)strlen(name), request, (uint32_t)strlen(request), answer, room);
     if (count == DW_E_SPACE) {
@@ -47,10 +51,21 @@ DW_ACTOR_RECEIVE
         return count;
     }
     message[count] = '\0';
-    char *blank = strchr(message, ' ');
-    if (blank != NULL) {
-        *blank = '\0';
+    for (char *line = message; line != NULL;) {
+        char *end = strchr(line, '\n');
+        if (end != NULL) {
+            *end++ = '\0';
+        }
+        if (strcmp(line, "trap") == 0) {
+            __builtin_trap();
+        }
+        char *blank = strchr(line, ' ');
+        if (blank != NULL) {
+            *blank = '\0';
+        }
+        call(line, blank != NULL ? blank + 1 : "", ROOM);
+        (void)dw_reply(said, (uint32_t)strlen(said));
+        line = end;
     }
-    call(message, blank != NULL ? blank + 1 : "", ROOM);
-    return dw_reply(said, (uint32_t)strlen(said));
+    return DW_OK;
 }
