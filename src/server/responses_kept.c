@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "server/job.h"
 #include "server/responses.h"
 
 /* A request that waits for the disk. */
@@ -176,6 +177,41 @@ static void cancel_one(dw_server *server, dw_exchange *exchange, const char *id)
     dw__send_json(exchange, 200, now);
 }
 
+/* How many tokens a request's prompt is, of one that goes on from nothing that is kept. */
+static dw_status count_input(dw_job *job, dw_error *err)
+{
+    dw_fault fault = {.status = 0};
+    dw_chat_prompt *prompt = NULL;
+    dw_token_room tokens = {.items = NULL};
+    const json_t *body = job->input;
+    json_t *items = dw__items_read(json_object_get(body, "input"), "input", NULL, &fault);
+    json_t *chat = items != NULL ? dw__response_chat(body, NULL, items, &fault) : NULL;
+    json_decref(items);
+    if (dw_params_has(body, "previous_response_id") || dw_params_has(body, "conversation")) {
+        dw_fault_set(&fault, 400, "previous_response_id",
+                     "what goes on from something that is kept cannot be counted");
+        json_decref(chat);
+        chat = NULL;
+    }
+    dw_status status = dw_job_render(job, chat, &fault, &prompt, err);
+    if (status != DW_OK) {
+        return status;
+    }
+    status = dw_chat_prompt_tokens(prompt, 0, &tokens, err);
+    dw_chat_prompt_destroy(prompt);
+    if (status == DW_OK || status == DW_E_SPACE) { /* how many they are is told all the same */
+        job->result = json_pack("{s:s, s:I}", "object", "response.input_tokens", "input_tokens",
+                                (json_int_t)tokens.count);
+        status = DW_OK;
+    }
+    return status;
+}
+
+static void fail_plainly(dw_exchange *exchange, int status, const char *what)
+{
+    dw__openai_fail(exchange, status, NULL, NULL, what);
+}
+
 /* The parts of what is behind a route: ID[/WHAT[/ITEM]]; false: they are too long, or too many. */
 static bool split(const char *rest, char id[128], char what[32], char item[128])
 {
@@ -207,7 +243,9 @@ void dw__responses_one(dw_server *server, dw_exchange *exchange, const char *res
     char item[128];
     dw_http_method method = dw_exchange_method(exchange);
     bool known = split(rest, id, what, item) && item[0] == '\0';
-    if (known && method == DW_HTTP_GET && what[0] == '\0') {
+    if (known && method == DW_HTTP_POST && strcmp(rest, "input_tokens") == 0) {
+        dw_job_begin(server, exchange, count_input, fail_plainly);
+    } else if (known && method == DW_HTTP_GET && what[0] == '\0') {
         get_one(server, exchange, id);
     } else if (known && method == DW_HTTP_DELETE && what[0] == '\0') {
         begin(server, exchange, id, "", delete_response);

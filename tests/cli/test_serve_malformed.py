@@ -50,6 +50,7 @@ BODIES = [
         "include": ["reasoning.encrypted_content"], "reasoning": {"effort": "low"}, "metadata": {}}),
     ("POST", "/v1/responses", {"input": "x", "max_output_tokens": 2, "background": True,
                                "previous_response_id": None, "conversation": None}),
+    ("POST", "/v1/responses/input_tokens", {"input": "x"}),
     ("POST", "/v1/conversations", {"items": [{"role": "user", "content": "x"}], "metadata": {}}),
     ("POST", "/v1/messages", {"max_tokens": 2, "system": [{"type": "text", "text": "s 1"}],
                               "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]},

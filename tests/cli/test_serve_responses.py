@@ -81,6 +81,15 @@ class Responses(Asking):
                                 max_tokens=12)
         self.assertEqual(text_of(split), chat["choices"][0]["message"]["content"])
 
+    def test_count(self):
+        body = {"input": "Name three trees.", "instructions": "Be brief."}
+        status, told = self.server.ask("/v1/responses/input_tokens", body)
+        self.assertEqual((status, told), (200, {
+            "object": "response.input_tokens",
+            "input_tokens": self.ask(body)["usage"]["input_tokens"]}))
+        for wrong in ({"input": 5}, {"input": "x", "previous_response_id": "resp_0"}):
+            self.assertEqual(self.server.ask("/v1/responses/input_tokens", wrong)[0], 400)
+
     def test_events(self):
         events = self.events({"input": "Name three rivers."})
         whole = self.ask({"input": "Name three rivers."})

@@ -202,6 +202,10 @@ class OpenAI(Case):
                                              temperature=0, max_output_tokens=64, text_format=Tree)
         self.assertIsInstance(answer.output_parsed, Tree)
 
+    def test_count_of_a_response(self):
+        told = self.client.responses.input_tokens.count(model="small", input="Name a sea.")
+        self.assertEqual(told.input_tokens, self.respond("Name a sea.").usage.input_tokens)
+
     def test_conversations(self):
         made = self.client.conversations.create(items=[user("My name is Ann.")])
         self.respond("Hello.", conversation=made.id)
