@@ -35,11 +35,24 @@ static void end_awaited(dw_runtime *runtime, dw__record *record, const dw_error 
     }
 }
 
+/* Those that are on their way into it leave it as soon as they are there. */
+static void refuse_coming(dw__record *record, const dw_error *error)
+{
+    for (dw__mail *mail = dw__mailbox_take(&record->coming); mail != NULL;
+         mail = dw__mailbox_take(&record->coming)) {
+        mail->refused = true;
+        mail->error = *error;
+    }
+}
+
 void dw__unable(dw_runtime *runtime, dw__record *record, const dw_error *error, bool absent)
 {
     const dw_error own = *error; /* the record's, maybe */
     runtime->unable_count++;
     end_awaited(runtime, record, &own);
+    if (!absent) {
+        refuse_coming(record, &own);
+    }
     record->ends_in_folder = absent;
     dw__part(runtime, record, &own, absent);
     dw__bury(runtime, record);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "store/actor_folder_internal.h"
 
 enum { FREE = 0, AT_WORK = 1, WITHDRAWN = 2 };
@@ -156,27 +157,51 @@ static dw_status finish_work(void *user, dw_journal_tx *tx, dw_error *err)
     const mark_list *list = user;
     dw_status status = DW_OK;
     for (size_t i = 0; i < list->count && status == DW_OK; i++) {
-        if (list->marks[i].state == WITHDRAWN) {
-            status = drop_withdrawn(&list->marks[i], tx, err);
-        }
+        status = drop_withdrawn(&list->marks[i], tx, err);
     }
     return status;
 }
 
-void dw__folder_finish_withdrawals(dw_actor_folder *folder)
+/* Those that there are now -> copies [at most MARKS], their places in `unused`. */
+static size_t copy_withdrawn(dw_actor_folder *folder, mark *copies)
 {
-    mark_list list = {.marks = marks_of(folder), .count = MARKS};
-    if (folder->withdrawn_count == 0 || folder->read_only ||
-        dw_journal_write(folder->journal, finish_work, &list, false, NULL) != DW_OK) {
-        return;
-    }
+    const mark *marks = marks_of(folder);
+    size_t count = 0;
     (void)pthread_mutex_lock(&folder->marking);
-    for (size_t i = 0; i < MARKS; i++) {
-        if (list.marks[i].state == WITHDRAWN) {
-            clear(folder, &marks_of(folder)[i]);
+    for (size_t i = 0; i < folder->marks_used; i++) {
+        if (marks[i].state == WITHDRAWN) {
+            copies[count] = marks[i];
+            copies[count++].unused[0] = i;
         }
     }
     (void)pthread_mutex_unlock(&folder->marking);
+    return count;
+}
+
+/* Others are marked meanwhile: theirs stay. */
+void dw__folder_finish_withdrawals(dw_actor_folder *folder)
+{
+    if (folder->withdrawn_count == 0 || folder->read_only) {
+        return;
+    }
+    mark *copies = dw_alloc(MARKS, sizeof *copies);
+    if (copies == NULL) {
+        return;
+    }
+    mark_list list = {.marks = copies, .count = copy_withdrawn(folder, copies)};
+    if (list.count > 0 &&
+        dw_journal_write(folder->journal, finish_work, &list, false, NULL) == DW_OK) {
+        (void)pthread_mutex_lock(&folder->marking);
+        for (size_t i = 0; i < list.count; i++) {
+            mark *at = &marks_of(folder)[copies[i].unused[0]];
+            if (at->state == WITHDRAWN && at->actor == copies[i].actor &&
+                at->number == copies[i].number) {
+                clear(folder, at);
+            }
+        }
+        (void)pthread_mutex_unlock(&folder->marking);
+    }
+    dw_free(copies);
 }
 
 bool dw_actor_folder_mark_withdrawn(dw_actor_folder *folder, const char *id, uint64_t number)

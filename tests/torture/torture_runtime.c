@@ -126,6 +126,15 @@ typedef struct crowd {
     asker askers[ACTORS * OPEN_MAX];
 } crowd;
 
+/* TORTURE_TRACE: what failed, and why. */
+static void trace(const report *r, dw_status status, const dw_error *why)
+{
+    if (status != DW_OK && getenv("TORTURE_TRACE") != NULL) {
+        (void)fprintf(stderr, "actor %d%s +%" PRIu32 ", request %" PRIu32 ": %s\n", r->actor,
+                      r->through ? " through" : "", r->value, r->number, why->message);
+    }
+}
+
 static void say(const report *r)
 {
     DW_ASSERT(write(STDOUT_FILENO, r, sizeof *r) == (ssize_t)sizeof *r);
@@ -138,6 +147,7 @@ static void on_end(void *user, const dw_runtime_end *end)
     asker *a = user;
     a->last.what = '>';
     a->last.ok = end->status == DW_OK;
+    trace(&a->last, end->status, end->error);
     say(&a->last);
     ask(a);
 }
@@ -194,9 +204,13 @@ static void ask(asker *a)
                                     .on_end = on_end,
                                     .user = a};
         say(&a->last);
-        if (dw_runtime_send(c->runtime, c->ids[a->last.actor], &request, NULL, NULL) == DW_OK) {
+        dw_error why = {.message = ""};
+        dw_status status =
+            dw_runtime_send(c->runtime, c->ids[a->last.actor], &request, NULL, &why);
+        if (status == DW_OK) {
             return;
         }
+        trace(&a->last, status, &why);
         a->last.what = '>';
         a->last.ok = false;
         say(&a->last);
@@ -488,6 +502,8 @@ static void run(torture *t)
     }
     static const ending endings[] = {AT_MOMENT, AT_MOMENT, AT_OPERATION, AT_OPERATION, FULL_DISK};
     ending ends = endings[torture_below(t, sizeof endings / sizeof endings[0])];
+    const char *wanted = getenv("TORTURE_ENDING"); /* 0, 1 or 2: that alone */
+    ends = wanted != NULL ? (ending)strtoul(wanted, NULL, 10) : ends;
     w.how = (const char *const[]){"a kill", "a kill at an operation", "a full disk"}[ends];
     uint64_t at = ends == AT_OPERATION ? 1 + torture_below(t, 2000) : 0;
     uint64_t moment_us = ends == AT_MOMENT ? 1 + torture_below(t, MOMENT_US_MAX) : 0;

@@ -200,6 +200,54 @@ static void test_folder_many_at_work(void **state)
     }
 }
 
+typedef struct withdrawing {
+    dw_actor_folder *folder;
+    const char *id;
+    _Atomic bool ends;
+} withdrawing;
+
+static void *finish_all_the_time(void *user)
+{
+    withdrawing *w = user;
+    while (!w->ends) {
+        assert_int_equal(dw_actor_folder_try(w->folder, w->id, NULL, NULL), DW_OK);
+        dw_actor_folder_tried(w->folder, w->id, true);
+    }
+    return NULL;
+}
+
+/* Messages that are withdrawn while those before are being removed are removed as well. */
+static void test_folder_withdrawn_meanwhile(void **state)
+{
+    enum { ROUNDS = 200, MESSAGES = 3 };
+    static char ids[ACTORS][DW_ACTOR_ID_CHARS + 1];
+    dw_error err = {.message = ""};
+    dw_actor_row row;
+    pthread_t thread;
+    spawn_many(*state, ids);
+    withdrawing w = {.folder = opened(), .id = ids[1]};
+    assert_int_equal(pthread_create(&thread, NULL, finish_all_the_time, &w), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        dw_sent sent[MESSAGES];
+        for (int k = 0; k < MESSAGES; k++) {
+            sent[k] = message_to(ids[0], "+1");
+            assert_int_equal(dw_actor_folder_accept(w.folder, &sent[k], &err), DW_OK);
+        }
+        for (int k = 0; k < MESSAGES; k++) {
+            assert_true(dw_actor_folder_mark_withdrawn(w.folder, ids[0], sent[k].message.number));
+            (void)usleep(20);
+        }
+        assert_int_equal(dw_actor_folder_try(w.folder, ids[2], NULL, &err), DW_OK);
+        dw_actor_folder_tried(w.folder, ids[2], true);
+        assert_int_equal(dw_actor_folder_row(w.folder, ids[0], &row, &err), DW_OK);
+        assert_int_equal(row.waiting, 0);
+    }
+    w.ends = true;
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    dw_actor_folder_close(w.folder);
+    account_for_all(folder_path, 0);
+}
+
 static int open_fixture(void **state)
 {
     if (mkdtemp(root) == NULL) {
@@ -222,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_folder_who_has_something_to_do),
         cmocka_unit_test(test_folder_messages_together),
         cmocka_unit_test(test_folder_many_at_work),
+        cmocka_unit_test(test_folder_withdrawn_meanwhile),
     };
     return cmocka_run_group_tests_name("store, folder", tests, open_fixture, close_fixture);
 }
