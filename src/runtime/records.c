@@ -182,75 +182,6 @@ dw_status dw__check_room(const dw_runtime *runtime, const dw__tenant *tenant,
     return DW_OK;
 }
 
-/* Whether who made it should become its parent, once that has a record. */
-static void note_stray(dw_runtime *runtime, dw__record *record)
-{
-    const dw__record *parent = record->parent;
-    bool stray = runtime->keeper != NULL && record->listed && record->made_by.is_actor &&
-                 (parent == NULL || parent->id != record->made_by.id);
-    if (stray == record->stray) {
-        return;
-    }
-    dw__record **link = &runtime->strays[record->made_by.id % DW__TREES];
-    if (stray) {
-        record->next_stray = *link;
-        *link = record;
-    } else {
-        while (*link != record) {
-            link = &(*link)->next_stray;
-        }
-        *link = record->next_stray;
-    }
-    record->stray = stray;
-}
-
-static void join_family(dw_runtime *runtime, dw__record *record, dw__record *parent)
-{
-    record->parent = parent;
-    record->sibling_before = NULL;
-    record->sibling_after = parent->first_child;
-    if (parent->first_child != NULL) {
-        parent->first_child->sibling_before = record;
-    }
-    parent->first_child = record;
-    dw__rest_join(runtime, record);
-    note_stray(runtime, record);
-}
-
-static void leave_family(dw_runtime *runtime, dw__record *record)
-{
-    dw__record *parent = record->parent;
-    if (parent == NULL) {
-        return;
-    }
-    if (record->sibling_before != NULL) {
-        record->sibling_before->sibling_after = record->sibling_after;
-    } else {
-        parent->first_child = record->sibling_after;
-    }
-    if (record->sibling_after != NULL) {
-        record->sibling_after->sibling_before = record->sibling_before;
-    }
-    record->parent = NULL;
-    dw__rest_leave(runtime, record, parent);
-    note_stray(runtime, record);
-}
-
-/* It has come later than those that it made: they are its children. */
-static void adopt_strays(dw_runtime *runtime, dw__record *record)
-{
-    dw__record **link = &runtime->strays[record->id % DW__TREES];
-    while (*link != NULL) {
-        dw__record *child = *link;
-        if (child->made_by.id != record->id || child == record) {
-            link = &child->next_stray;
-            continue;
-        }
-        leave_family(runtime, child);
-        join_family(runtime, child, record); /* which takes it out of the list */
-    }
-}
-
 static dw__tree **tree_list(dw_runtime *runtime, uint64_t head)
 {
     return &runtime->trees[head % DW__TREES];
@@ -325,6 +256,7 @@ static void unequip(dw_runtime *runtime, dw__record *record)
     dw_free(record->own);
     dw_free(record->turn);
     dw_free(record->undone_rows);
+    dw_free(record->ancestors);
     dw_free(record);
 }
 
@@ -374,7 +306,7 @@ static void take_wanted(dw_runtime *runtime, dw__record *record, const dw__wante
     record->durability_s = wanted->durability_s;
     record->pinned = wanted->pinned;
     if (wanted->parent != NULL) {
-        join_family(runtime, record, wanted->parent);
+        dw__join_family(runtime, record, wanted->parent);
         record->made_by = (dw__sender){.is_actor = true, .id = wanted->parent->id};
         record->depth = wanted->from_outside ? 0 : wanted->parent->depth + 1;
     }
@@ -447,7 +379,7 @@ static void take_row(dw_runtime *runtime, dw__record *record, const dw_actor_row
     record->made_by.id = parent;
     dw__record *there = record->made_by.is_actor ? dw__find(runtime, parent) : NULL;
     if (there != NULL) {
-        join_family(runtime, record, there);
+        dw__join_family(runtime, record, there);
     }
     record->in_folder = record->brought = true;
     dw__counts_read(runtime, &row->counts, &record->sums, &record->restarts);
@@ -487,8 +419,8 @@ dw_status dw__record_bring(dw_runtime *runtime, const dw_actor_row *row, dw__rec
     }
     take_row(runtime, record, row, tenant);
     enlist(runtime, record, tenant);
-    note_stray(runtime, record);
-    adopt_strays(runtime, record);
+    dw__note_stray(runtime, record);
+    dw__adopt_strays(runtime, record);
     dw__names_take(runtime, record, row->name, NULL, 0);
     record->names_known = false; /* it may have changed since */
     DW_ASSERT(runtime->dormant_count > 0);
@@ -536,13 +468,14 @@ void dw__unlist(dw_runtime *runtime, dw__record *record, bool ends)
     dw__record *heir = record->parent;
     while (record->first_child != NULL) { /* they descend from whom it descends from */
         dw__record *child = record->first_child;
-        leave_family(runtime, child);
+        dw__note_ancestors(child);
+        dw__leave_family(runtime, child);
         if (heir != NULL) {
-            join_family(runtime, child, heir);
+            dw__join_family(runtime, child, heir);
         }
     }
-    leave_family(runtime, record);
-    note_stray(runtime, record);
+    dw__leave_family(runtime, record);
+    dw__note_stray(runtime, record);
     runtime->listed_count--;
     if (--record->tenant->records == 0) {
         runtime->weights -= record->tenant->weight;

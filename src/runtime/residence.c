@@ -87,6 +87,30 @@ static dw_status count_attempts(dw__operation *operation, const char *id, dw_err
     return status;
 }
 
+/* Of an actor that an actor made. */
+static dw_status read_ancestors(dw__operation *operation, const char *id, dw_error *err)
+{
+    const dw__keeper *keeper = operation->runtime->keeper;
+    operation->ancestor_count = 0; /* the operation may have had others before */
+    if (operation->row.parent[0] == '\0') {
+        return DW_OK;
+    }
+    dw_descent *descent = dw_alloc(1, sizeof *descent);
+    dw_status status = descent != NULL ? keeper->descent(keeper->user, id, descent, err)
+                                       : dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    if (status == DW_OK) {
+        operation->ancestors = dw_alloc(descent->count + 1, sizeof *operation->ancestors);
+        status = operation->ancestors != NULL ? DW_OK
+                                              : dw_fail(err, DW_E_MEMORY, "no memory for an actor");
+    }
+    for (uint32_t i = 0; status == DW_OK && i < descent->count; i++) {
+        uint64_t *next = &operation->ancestors[operation->ancestor_count];
+        operation->ancestor_count += dw__id_parse(descent->ancestors[i].id, next);
+    }
+    dw_free(descent);
+    return status;
+}
+
 static void load_work(dw__operation *operation)
 {
     dw_runtime *runtime = operation->runtime;
@@ -103,6 +127,9 @@ static void load_work(dw__operation *operation)
     operation->absent = status == DW_E_NOT_FOUND;
     if (status == DW_OK) {
         status = keeper->count_tree(keeper->user, operation->row.head, &operation->tree_count, err);
+    }
+    if (status == DW_OK) {
+        status = read_ancestors(operation, id, err);
     }
     if (status == DW_OK) {
         status = keeper->thaw(keeper->user, record, id, 0, &thawed, err);
@@ -222,6 +249,10 @@ static void load_finish(dw__operation *operation)
     record->body = operation->body;
     operation->body = NULL;
     take_seed(runtime, record, operation);
+    if (operation->ancestors != NULL) {
+        dw__take_ancestors(runtime, record, operation->ancestors, operation->ancestor_count);
+        operation->ancestors = NULL;
+    }
     if (record->stopping) {
         forget_mail(runtime, operation);
         dw__rest(runtime, record);

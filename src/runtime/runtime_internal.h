@@ -292,12 +292,15 @@ typedef struct dw__record {
     bool brought;           /* there was a row before the record */
     bool loaded;            /* its mail was read */
     uint32_t load_failures; /* in a row */
-    bool ends_in_folder;    /* its row is gone, or was never there */
-    bool removes;           /* its row is to go before it is buried */
-    bool waits;             /* DW__DOWN for a while, its body being good */
-    bool dirty;             /* it has done what its newest snapshot has not */
-    bool keep_due;          /* it is to be written as soon as it rests */
-    dw__turn *turn;         /* owned; used while it works or is written */
+    uint64_t *ancestors;    /* [ancestor_count], owned: the nearest first, also those that are not
+                               there; NULL: they are not known, or there are none */
+    size_t ancestor_count;
+    bool ends_in_folder; /* its row is gone, or was never there */
+    bool removes;        /* its row is to go before it is buried */
+    bool waits;          /* DW__DOWN for a while, its body being good */
+    bool dirty;          /* it has done what its newest snapshot has not */
+    bool keep_due;       /* it is to be written as soon as it rests */
+    dw__turn *turn;      /* owned; used while it works or is written */
     dw__kept kept;
     dw__mailbox held;   /* until it is loaded: not on their way to the folder yet */
     dw__mailbox coming; /* on their way */
@@ -364,6 +367,8 @@ struct dw__operation {
     size_t tree_count;
     uint64_t aside_count;
     uint32_t own_attempts;
+    uint64_t *ancestors; /* [ancestor_count], owned */
+    size_t ancestor_count;
     bool absent;                        /* there is no such actor */
     char guest[DW__GUEST_NAME_MAX + 1]; /* of a spawn by name */
     dw_runtime_end_fn on_end;
@@ -444,7 +449,7 @@ struct dw_runtime {
     uint64_t mail_number;
     const dw__keeper *keeper; /* of actors in a folder; NULL: all are in memory alone */
     dw__tree *trees[DW__TREES];
-    dw__record *strays[DW__TREES]; /* by the ids of those who made them */
+    dw__record *strays[DW__TREES]; /* by their trees */
     uint64_t dormant_count;        /* actors in the folder that have no record */
     uint64_t removals;             /* from the folder, of those that had none */
     size_t in_flight;              /* messages on their way to the folder or out of it */
@@ -546,6 +551,21 @@ typedef struct dw__wanted {
 } dw__wanted;
 /* What a child of `parent` is to be: what that is. */
 dw__wanted dw__wanted_of(dw__record *parent, uint64_t id);
+/* ---- family.c ---- */
+
+/* With the lock. Whether it waits for a nearer ancestor is noted. */
+void dw__note_stray(dw_runtime *runtime, dw__record *record);
+/* It has no parent before. */
+void dw__join_family(dw_runtime *runtime, dw__record *record, dw__record *parent);
+void dw__leave_family(dw_runtime *runtime, dw__record *record);
+/* It has come later than those that descend from it: they are its children, where nobody between is
+ * there. */
+void dw__adopt_strays(dw_runtime *runtime, dw__record *record);
+/* Its ancestors [count], taken: the nearest that is there becomes its parent. */
+void dw__take_ancestors(dw_runtime *runtime, dw__record *record, uint64_t *ancestors, size_t count);
+/* Before its parent goes: what its ancestors are, unless that is known. */
+void dw__note_ancestors(dw__record *child);
+
 /* A record in state DW__MAKING, listed. Errors: DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw__record_create(dw_runtime *runtime, const dw__wanted *wanted, dw__record **out,
                             dw_error *err);

@@ -223,6 +223,46 @@ static void test_parking_of_late_parents(void **state)
     close_folder(f);
 }
 
+/* Also where the one between is not in memory, or has ended, whoever comes first. */
+static void test_parking_of_whom_nobody_is_between(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    runtime_id ids[8];
+    open_folder(f);
+    runtime_id parent = spawned(f, DW_PRIORITY_LOW, false);
+    (void)runtime_told(f, &parent, "G+5");
+    runtime_await(f);
+    runtime_id child = child_of(f, &parent);
+    (void)runtime_told(f, &child, "G+1");
+    runtime_await(f);
+    runtime_id grandchild = child_of(f, &child);
+    assert_int_equal(dw_runtime_set_priority(f->runtime, grandchild.text, DW_PRIORITY_HIGH, &error),
+                     DW_OK);
+    for (int again = 0; again < 4; again++) {
+        const runtime_id order[] = {again % 2 == 0 ? parent : grandchild,
+                                    again % 2 == 0 ? grandchild : parent};
+        runtime_close(f);
+        open_folder(f);
+        if (again == 2) {
+            assert_int_equal(dw_runtime_stop(f->runtime, child.text, &error), DW_OK);
+        }
+        (void)runtime_told(f, &order[0], "+1");
+        (void)runtime_told(f, &order[1], "+1");
+        runtime_await(f);
+        assert_int_equal(runtime_ids(f, ids, 8), again < 2 ? 3 : 2);
+        bound(f, 1);
+        await_resident(f, 1);
+        assert_false(is_in(f, &grandchild));
+        assert_true(is_in(f, &parent));
+    }
+    (void)runtime_told(f, &grandchild, "+1"); /* the tree is known as well */
+    uint64_t stopped = 0;
+    assert_int_equal(dw_runtime_stop_tree(f->runtime, parent.text, &stopped, &error), DW_OK);
+    assert_int_equal(stopped, 2);
+    close_folder(f);
+}
+
 /* Nor does one whose child is at work, nor one that is. */
 static void test_parking_spares_who_works(void **state)
 {
@@ -764,6 +804,7 @@ int main(void)
         cmocka_unit_test(test_parking_by_priority_and_use),
         cmocka_unit_test(test_parking_by_what_is_set),
         cmocka_unit_test(test_parking_of_late_parents),
+        cmocka_unit_test(test_parking_of_whom_nobody_is_between),
         cmocka_unit_test(test_parking_children_first),
         cmocka_unit_test(test_parking_spares_who_works),
         cmocka_unit_test(test_parking_answers_go_on),
