@@ -1358,6 +1358,9 @@ typedef struct dw_thaw_options {
      * is read, and in memory, until the actor is thawed from a file of its own. */
     bool unmapped;
     dw_call_fn on_call; /* as in dw_instance_options */
+    /* To be looked at, and frozen: folders of its that are not among `dirs` are no error. An actor
+     * that lacks one works on nothing (DW_E_DENIED). */
+    bool to_look;
 } dw_thaw_options;
 
 typedef struct dw_thaw_stats {
@@ -1770,13 +1773,18 @@ typedef struct dw_spawn_options {
     uint32_t durability_s;    /* of DW_DURABLE_SECONDS, at least 1 */
     const char *name;         /* as of dw_runtime_set_name; NULL: none */
     bool pinned;              /* dw_runtime_set_pinned; not its children */
+    /* [folder_count]: of the folders that its tenant grants those that it gets, by their names
+     * (dw_tenant_options.dirs), in the tenant's order; its children have the same. NULL: all; where
+     * folder_count is 0, not NULL: none. */
+    const char *const *folders;
+    size_t folder_count;
 } dw_spawn_options;
 
 /* A new actor; `id` is set at once, and messages to it wait until it is made. `options` may be
  * NULL; what it points to is copied or counted. on_end is called once. Errors: DW_E_LIMIT (actors,
- * the tenant's), DW_E_NOT_FOUND (no such tenant), DW_E_DENIED (capabilities or a model that the
- * tenant has not), those of dw_actor_spawn's options: then it is not called, and there is no
- * actor. */
+ * the tenant's), DW_E_NOT_FOUND (no such tenant), DW_E_DENIED (capabilities, a model or a folder
+ * that the tenant has not), those of dw_actor_spawn's options: then it is not called, and there is
+ * no actor. */
 DW_API DW_MUST_CHECK dw_status dw_runtime_begin_spawn(dw_runtime *runtime, dw_module *module,
                                                       const dw_spawn_options *options,
                                                       char id[DW_ACTOR_ID_CHARS + 1],

@@ -491,6 +491,9 @@ static dw_status judge(dw_actor *actor, dw_status status, int32_t result, int ex
 dw_status dw_actor_receive_begin(dw_actor *actor, dw_write_fn on_answer, void *user, dw_error *err)
 {
     dw_status status = dw_actor_check_rests(actor, err);
+    if (status == DW_OK) {
+        status = dw_actor_settings_check(actor->settings, err);
+    }
     if (status != DW_OK) {
         return status;
     }

@@ -186,17 +186,19 @@ dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_optio
     return DW_OK;
 }
 
-dw_status dw_actor_dirs_check(const dw_dir *dirs, size_t count, dw_error *err)
+static bool is_named(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+static dw_status check_names(const dw_dir *dirs, size_t count, dw_error *err)
 {
     if (count > DW_ACTOR_DIRS_MAX) {
         return dw_fail(err, DW_E_LIMIT, "folders: %zu, at most %d", count, DW_ACTOR_DIRS_MAX);
     }
     for (size_t i = 0; i < count; i++) {
-        if (dirs[i].host_path == NULL || dirs[i].host_path[0] == '\0' ||
-            dirs[i].guest_path == NULL || dirs[i].guest_path[0] == '\0') {
-            return dw_fail(err, DW_E_ARG, "folders: number %zu has no name for its %s", i + 1,
-                           dirs[i].host_path == NULL || dirs[i].host_path[0] == '\0' ? "host"
-                                                                                     : "guest");
+        if (!is_named(dirs[i].guest_path)) {
+            return dw_fail(err, DW_E_ARG, "folders: number %zu has no name for its guest", i + 1);
         }
         for (size_t k = 0; k < i; k++) {
             if (strcmp(dirs[k].guest_path, dirs[i].guest_path) == 0) {
@@ -207,10 +209,21 @@ dw_status dw_actor_dirs_check(const dw_dir *dirs, size_t count, dw_error *err)
     return DW_OK;
 }
 
+dw_status dw_actor_dirs_check(const dw_dir *dirs, size_t count, dw_error *err)
+{
+    dw_status status = check_names(dirs, count, err);
+    for (size_t i = 0; i < count && status == DW_OK; i++) {
+        if (!is_named(dirs[i].host_path)) {
+            return dw_fail(err, DW_E_ARG, "folders: number %zu has no name for its host", i + 1);
+        }
+    }
+    return status;
+}
+
 dw_status dw_actor_settings_grant(dw_actor_settings *settings, const dw_dir *dirs, size_t count,
                                   dw_error *err)
 {
-    dw_status status = dw_actor_dirs_check(dirs, count, err);
+    dw_status status = check_names(dirs, count, err);
     if (status != DW_OK || count == 0) {
         return status;
     }
@@ -218,15 +231,27 @@ dw_status dw_actor_settings_grant(dw_actor_settings *settings, const dw_dir *dir
     dw_dir *copies = dw_alloc(count, sizeof *copies);
     settings->instance.dirs = copies;
     for (size_t i = 0; copies != NULL && i < count; i++) {
+        const bool absent = dirs[i].host_path == NULL;
         settings->instance.dir_count = i + 1;
-        copies[i] = (dw_dir){.host_path = dw_strdup(dirs[i].host_path),
+        copies[i] = (dw_dir){.host_path = absent ? NULL : dw_strdup(dirs[i].host_path),
                              .guest_path = dw_strdup(dirs[i].guest_path),
                              .writable = dirs[i].writable};
-        if (copies[i].host_path == NULL || copies[i].guest_path == NULL) {
+        if ((!absent && copies[i].host_path == NULL) || copies[i].guest_path == NULL) {
             copies = NULL; /* what there is goes with the settings */
         }
     }
     return copies != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for an actor's folders");
+}
+
+dw_status dw_actor_settings_check(const dw_actor_settings *settings, dw_error *err)
+{
+    for (size_t i = 0; i < settings->instance.dir_count; i++) {
+        if (settings->instance.dirs[i].host_path == NULL) {
+            return dw_fail(err, DW_E_DENIED, "the actor's folder '%.100s' is not granted here",
+                           settings->instance.dirs[i].guest_path);
+        }
+    }
+    return DW_OK;
 }
 
 dw_actor_settings *dw_actor_settings_ref(dw_actor_settings *settings)

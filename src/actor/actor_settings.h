@@ -24,11 +24,13 @@ typedef struct dw_actor_settings {
 dw_status dw_actor_settings_create(dw_actor_settings **out, const dw_actor_options *options,
                                    dw_error *err);
 /* Folders for its guest in this order, copied; of settings that have none and that nobody else has
- * yet. Errors: DW_E_ARG (a name of a guest's that is empty, or two of them alike), DW_E_LIMIT,
- * DW_E_MEMORY. */
+ * yet. One whose host_path is NULL is not granted: dw_actor_settings_check. Errors: DW_E_ARG (a
+ * name of a guest's that is empty, or two of them alike), DW_E_LIMIT, DW_E_MEMORY. */
 dw_status dw_actor_settings_grant(dw_actor_settings *settings, const dw_dir *dirs, size_t count,
                                   dw_error *err);
 dw_status dw_actor_dirs_check(const dw_dir *dirs, size_t count, dw_error *err);
+/* Before its guest runs. Errors: DW_E_DENIED (a folder is not granted: which). */
+dw_status dw_actor_settings_check(const dw_actor_settings *settings, dw_error *err);
 dw_actor_settings *dw_actor_settings_ref(dw_actor_settings *settings);
 void dw_actor_settings_unref(dw_actor_settings *settings);
 

@@ -250,6 +250,9 @@ static dw_status copy_mail(dw_actor *made, const dw_actor *actor, dw_error *err)
 static dw_status check(const dw_actor *actor, const dw_module *module, dw_error *err)
 {
     dw_status status = dw_actor_check_rests(actor, err);
+    if (status == DW_OK) {
+        status = dw_actor_settings_check(actor->settings, err);
+    }
     if (status == DW_OK && dw_module_host(module) != dw_instance_host(actor->instance)) {
         status = dw_fail(err, DW_E_ARG, "upgrade: the module is another engine's");
     }

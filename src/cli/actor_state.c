@@ -332,6 +332,7 @@ dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_
                                      .find_user = actors,
                                      .id = id,
                                      .trusted = true,
+                                     .to_look = true,
                                      .kv_type = kv_type,
                                      .on_stderr = on_stderr,
                                      .user = actors,

@@ -196,6 +196,7 @@ dw_status dw_cli_actors_verify(dw_cli_actors *actors, const char *id, const dw_c
         dw_thaw_options options = {.struct_bytes = sizeof options,
                                    .paths = list,
                                    .path_count = 1,
+                                   .to_look = true,
                                    .models = actors->models,
                                    .model_count = actors->model_count};
         status = dw_actor_thaw(&pair[1], actors->engine, &options, NULL, err);

@@ -420,6 +420,55 @@ static dw_status merge(dw_runtime *runtime, const dw_spawn_options *options,
     return status;
 }
 
+static bool is_chosen(const dw_spawn_options *options, const char *name)
+{
+    size_t i = 0;
+    while (i < options->folder_count && strcmp(options->folders[i], name) != 0) {
+        i++;
+    }
+    return options->folders == NULL || i < options->folder_count;
+}
+
+/* Each that is chosen is one of the tenant's. */
+static dw_status check_chosen(const dw_spawn_options *options, const dw__folders *folders,
+                              dw_error *err)
+{
+    for (size_t i = 0; options->folders != NULL && i < options->folder_count; i++) {
+        const char *name = options->folders[i];
+        size_t k = 0;
+        while (name != NULL && folders != NULL && k < folders->count &&
+               strcmp(folders->dirs[k].guest_path, name) != 0) {
+            k++;
+        }
+        if (name == NULL || folders == NULL || k == folders->count) {
+            return dw_fail(err, name == NULL ? DW_E_ARG : DW_E_DENIED,
+                           "folders: '%.80s', which tenant '%.63s' does not grant",
+                           name != NULL ? name : "(NULL)",
+                           options->tenant != NULL ? options->tenant : "");
+        }
+    }
+    return DW_OK;
+}
+
+/* What the tenant grants, or of that what is chosen. */
+static dw_status grant_folders(dw_runtime *runtime, const dw_spawn_options *options,
+                               dw_actor_settings *settings, dw_error *err)
+{
+    dw_dir dirs[DW_ACTOR_DIRS_MAX];
+    size_t count = 0;
+    dw__folders *folders =
+        dw__tenant_folders(runtime, options->tenant != NULL ? options->tenant : "");
+    dw_status status = check_chosen(options, folders, err);
+    for (size_t i = 0; folders != NULL && i < folders->count && status == DW_OK; i++) {
+        if (is_chosen(options, folders->dirs[i].guest_path)) {
+            dirs[count++] = folders->dirs[i];
+        }
+    }
+    status = status == DW_OK ? dw_actor_settings_grant(settings, dirs, count, err) : status;
+    dw__folders_unref(folders);
+    return status;
+}
+
 static dw_status make_seed(dw_runtime *runtime, dw_module *module, const dw_spawn_options *options,
                            dw__seed **seed, dw_error *err)
 {
@@ -432,12 +481,7 @@ static dw_status make_seed(dw_runtime *runtime, dw_module *module, const dw_spaw
         status = dw_actor_settings_create(&settings, &actor, err);
     }
     if (status == DW_OK) {
-        dw__folders *folders =
-            dw__tenant_folders(runtime, options->tenant != NULL ? options->tenant : "");
-        status = folders != NULL
-                     ? dw_actor_settings_grant(settings, folders->dirs, folders->count, err)
-                     : DW_OK;
-        dw__folders_unref(folders);
+        status = grant_folders(runtime, options, settings, err);
     }
     if (status != DW_OK) {
         dw_actor_settings_unref(settings);
@@ -505,6 +549,7 @@ dw_status dw__begin_import(dw_runtime *runtime, const dw_thaw_options *thaw,
         own.dir_count = folders != NULL ? folders->count : 0;
         own.struct_bytes = sizeof own;
         own.unmapped = true; /* the file is another's, who may cut it */
+        own.to_look = false; /* it is to work */
         status = dw_actor_thaw(&actor, host->engine, &own, NULL, err);
         dw__folders_unref(folders);
     }

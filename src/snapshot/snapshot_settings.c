@@ -393,11 +393,16 @@ static dw_status load_folders(dw__thaw *t, const json_t *saved, dw_error *err)
     dw_status status = read_texts(saved, "folders", names, &count, err);
     for (size_t i = 0; i < count && status == DW_OK; i++) {
         const dw_dir *granted = find_dir(t->options, names[i]);
+        if (granted == NULL && t->options->to_look) {
+            dirs[i] = (dw_dir){.guest_path = names[i]};
+            continue;
+        }
         if (granted == NULL) {
             return dw_fail(err, DW_E_DENIED, "the actor's folder '%.100s' is not granted here",
                            names[i]);
         }
         dirs[i] = *granted;
+        status = dw_actor_dirs_check(granted, 1, err);
     }
     status = status == DW_OK ? dw_actor_settings_grant(t->settings, dirs, count, err) : status;
     return status == DW_E_ARG ? dw_fail_within(err, DW_E_FORMAT, "settings") : status;

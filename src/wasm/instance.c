@@ -70,6 +70,9 @@ static dw_status fill_wasi(dw_instance *instance, wasi_config_t *wasi,
     }
     for (size_t i = 0; i < options->dir_count; i++) {
         const dw_dir *dir = &options->dirs[i];
+        if (dir->host_path == NULL) { /* not granted: nothing is run in it */
+            continue;
+        }
         if (!wasi_config_preopen_dir(wasi, dir->host_path, dir->guest_path, dir->writable)) {
             return dw_fail(err, DW_E_NOT_FOUND, "%.160s: not a folder that can be granted",
                            dir->host_path);

@@ -516,6 +516,24 @@ class Actors(unittest.TestCase):
                               ("--durability", "seconds:0"), ("--durability", "seconds:x")):
             self.assert_fails(option, "spawn", "--guest", HOSTILE, option, value, code=2)
 
+    def test_folders(self):
+        """An actor with folders is looked at without them; it works where they are granted."""
+        manifest = os.path.join(self.folder.name, "manifest")
+        with open(manifest, "w") as file:
+            json.dump({"tenants": {"": {"may": ["fork"], "models": ["*"],
+                                        "folders": [{"host": self.folder.name, "guest": "/in"}]}}},
+                      file)
+        actor = self.run_good("spawn", "--guest", HOSTILE, "--manifest", manifest).decode().strip()
+        other = self.run_good("fork", actor, "--manifest", manifest).decode().strip()
+        self.assertEqual(self.add(actor, 1, extra=["--manifest", manifest]), 1)
+        self.assert_fails("folder '/in' is not granted", "send", actor, "+1")
+        self.run_good("thaw", actor)
+        self.run_good("verify", actor)
+        self.assert_fails("folder '/in' is not granted", "verify", actor, "--message", "+1")
+        self.assertIn(b"memory", self.run_good("diff", actor, other))
+        self.run_good("export", actor, os.path.join(self.folder.name, "exported"))
+        self.assertEqual(self.add(actor, 1, extra=["--manifest", manifest]), 2)
+
     def test_stop_many(self):
         actor = self.talker()
         other = self.talker()

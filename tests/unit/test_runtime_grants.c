@@ -153,6 +153,79 @@ static void test_grants_of_what_comes_from_a_file(void **state)
     runtime_close(f);
 }
 
+/* Of what a tenant grants an actor may get less, and so do those that it makes. */
+static void test_grants_that_are_chosen(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error;
+    runtime_id child;
+    runtime_id none;
+    const char *const out[] = {"/out"};
+    const char *const missing[] = {"/out", "/more"};
+    const dw_instance_options instance = {.struct_bytes = sizeof instance};
+    const dw_actor_options actor = {.struct_bytes = sizeof actor, .instance = &instance};
+    dw_spawn_options options = {.struct_bytes = sizeof options,
+                                .tenant = "a",
+                                .actor = &actor,
+                                .folders = out,
+                                .folder_count = 1};
+    open_with(f, both, 2);
+    runtime_id id = runtime_spawned(f, files, &options);
+    options.folder_count = 0;
+    none = runtime_spawned(f, files, &options);
+    told(f, &id, "p", " /out");
+    told(f, &none, "p", "");
+    told(f, &none, "rhello", "E08");
+    assert_int_equal(dw_runtime_fork(f->runtime, id.text, child.text, &error), DW_OK);
+    options.folders = missing;
+    options.folder_count = 2;
+    assert_int_equal(dw_runtime_spawn(f->runtime, files, &options, none.text, &error), DW_E_DENIED);
+    assert_non_null(strstr(error.message, "'/more', which tenant 'a' does not grant"));
+    options.tenant = "b";
+    options.folder_count = 1;
+    assert_int_equal(dw_runtime_spawn(f->runtime, files, &options, none.text, &error), DW_E_DENIED);
+    runtime_close(f);
+    open_with(f, turned, 3);
+    told(f, &id, "p", " /out");
+    told(f, &child, "p", " /out");
+    runtime_close(f);
+}
+
+/* Where its folders are not granted an actor can be looked at and written, and works on nothing. */
+static void test_grants_are_not_needed_to_look(void **state)
+{
+    runtime_fixture *f = *state;
+    dw_error error = {.message = ""};
+    char path[64];
+    char again[64];
+    dw_actor *actor = NULL;
+    open_with(f, both, 2);
+    runtime_id id = spawned(f, "a");
+    (void)snprintf(path, sizeof path, "%s/export", root);
+    (void)snprintf(again, sizeof again, "%s/again", root);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(dw_runtime_export(f->runtime, id.text, fd, &error), DW_OK);
+    (void)close(fd);
+    const char *paths[] = {path};
+    dw_thaw_options thaw = {.struct_bytes = sizeof thaw, .paths = paths, .path_count = 1};
+    assert_int_equal(dw_actor_thaw(&actor, f->actors->engine, &thaw, NULL, &error), DW_E_DENIED);
+    thaw.to_look = true;
+    assert_int_equal(dw_actor_thaw(&actor, f->actors->engine, &thaw, NULL, &error), DW_OK);
+    assert_int_equal(dw_actor_send(actor, NULL, "p", 1, &error), DW_OK);
+    assert_int_equal(dw_actor_receive(actor, NULL, NULL, &error), DW_E_DENIED);
+    assert_non_null(strstr(error.message, "folder '/in' is not granted"));
+    dw_actor_destroy(actor);
+    assert_int_equal(dw_actor_thaw(&actor, f->actors->engine, &thaw, NULL, &error), DW_OK);
+    assert_int_equal(dw_actor_freeze(actor, again, NULL, NULL, &error), DW_OK);
+    dw_actor_destroy(actor);
+    paths[0] = again; /* what it has is in the file still */
+    runtime_id imported;
+    const dw_spawn_options options = {.struct_bytes = sizeof options, .tenant = "a"};
+    assert_int_equal(dw_runtime_import(f->runtime, &thaw, &options, imported.text, &error), DW_OK);
+    told(f, &imported, "p", " /in /out");
+    runtime_close(f);
+}
+
 static void test_grants_that_cannot_be(void **state)
 {
     static const char *const bad[] = {
@@ -235,6 +308,8 @@ int main(void)
         IN_FOLDER(test_grants_are_by_tenant),
         IN_FOLDER(test_grants_begin_with_each_message),
         IN_FOLDER(test_grants_of_what_comes_from_a_file),
+        IN_FOLDER(test_grants_that_are_chosen),
+        IN_FOLDER(test_grants_are_not_needed_to_look),
     };
     wasm_signals_save();
     return cmocka_run_group_tests(tests, open_all, close_all);
