@@ -348,10 +348,21 @@ static bool apply(json_t *kept, json_t *messages, json_t *system, const json_t *
     return good;
 }
 
+/* A content of one text is that text. */
+static void make_plain(json_t *message)
+{
+    json_t *content = json_object_get(message, "content");
+    json_t *text = json_object_get(json_array_get(content, 0), "text");
+    if (json_array_size(content) == 1 && json_is_string(text)) {
+        (void)json_object_set(message, "content", text);
+    }
+}
+
 json_t *dw_steady_apply(dw_index *index, const char *scope, json_t *chat)
 {
     json_t *all = json_object_get(chat, "messages");
     json_t *system = json_array_get(all, 0);
+    make_plain(system);
     const json_t *content = json_object_get(system, "content");
     json_t *now = is_role(system, "system") && json_is_string(content)
                       ? lines_of(json_string_value(content))

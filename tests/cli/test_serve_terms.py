@@ -192,6 +192,9 @@ class Steady(Asking):
             self.system("Turn: 1"), *messages[:-1], user("Well?\n\nTurn: 2")]})[1]["prompt"]
         tokens = len(self.server.ask("/tokenize", {"content": prompt})[1]["tokens"])
         self.assertLessEqual(abs(second["usage"]["prompt_tokens"] - tokens), 2)
+        parts = {"role": "system", "content": [{"type": "text", "text": self.system("Turn: 3")["content"]}]}
+        third = self.chat([parts, *messages, second["choices"][0]["message"], user("So?")])
+        self.assertGreater(cached(third), second["usage"]["total_tokens"] - 3)
         other = self.chat([self.system("Answer in verse."), *messages])
         self.assertLess(cached(other), 20)
 
