@@ -58,7 +58,7 @@ static dw_status note_scope(dw_named_model *named, dw_model *model, dw_error *er
     char fingerprint[DW_FINGERPRINT_BYTES];
     dw_status status = dw_model_fingerprint(model, fingerprint, err);
     if (status == DW_OK) {
-        (void)snprintf(named->scope, sizeof named->scope, "%s/%d", fingerprint,
+        (void)snprintf(named->new_scope, sizeof named->new_scope, "%s/%d", fingerprint,
                        (int)named->server->instance.kv_type);
     }
     return status;
@@ -74,7 +74,7 @@ static void load(uv_work_t *work)
         named->status = note_scope(named, model, &named->error);
     }
     if (named->status == DW_OK) {
-        named->model = model;
+        named->new_model = model;
     } else {
         dw_model_unref(model);
     }
@@ -85,6 +85,9 @@ static void on_loaded(uv_work_t *work, int result)
     dw_named_model *named = work->data;
     (void)result;
     named->loading = false;
+    named->model = named->new_model;
+    memcpy(named->scope, named->new_scope, sizeof named->scope);
+    named->new_model = NULL;
     dw_model_waiter *waiter = named->first;
     named->first = NULL;
     while (waiter != NULL) {

@@ -41,6 +41,8 @@ struct dw_named_model {
     dw_model *model;            /* NULL: not loaded */
     char scope[DW_SCOPE_BYTES]; /* what its conversations are kept apart by */
     bool loading;
+    dw_model *new_model; /* while it is loading, the worker's */
+    char new_scope[DW_SCOPE_BYTES];
     dw_status status; /* of the last load */
     dw_error error;
     uv_work_t work;
