@@ -113,6 +113,10 @@ check-models: prepare-all compile ## tests on two more real models, which are fe
 	DW_TEST_MODEL=build/models/gemma-3-270m-q4_k_m.gguf $(BUILD)/tests/test_parity
 	DW_TEST_ENCODER=build/models/all-MiniLM-L6-v2.gguf $(BUILD)/tests/test_embeddings
 
+.PHONY: check-openapi
+check-openapi: prepare-all compile ## the server by what its OpenAPI document says of it, with schemathesis, which is fetched
+	@scripts/check-openapi $(BUILD)
+
 .PHONY: check-clients
 check-clients: prepare-all compile ## the server with client libraries and agents, which are fetched
 	@scripts/check-clients $(BUILD)

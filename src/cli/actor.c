@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "cli/actor_answer.h"
-#include "cli/actor_state.h"
+#include "cli/link.h"
 #include "cli/session.h"
 #include "cli/tools.h"
 
@@ -193,7 +193,7 @@ static json_t *text_json(const char *text)
 }
 
 /* The id of a new actor. One of which nobody has been told is ended again. */
-static int tell_new(const request *r, const char *id)
+static int tell_new(request *r, const char *id)
 {
     dw_error error;
     if (r->json) {
@@ -204,7 +204,7 @@ static int tell_new(const request *r, const char *id)
     if (dw_cli_output_flush()) {
         return 0;
     }
-    if (dw_runtime_stop(r->actors.runtime, id, &error) == DW_OK) {
+    if (dw_cli_at_stop(&r->actors, id, &error) == DW_OK) {
         dw_cli_output_explain("the new actor is gone again");
     } else {
         dw_cli_output_explain("the new actor is %s", id);
@@ -278,13 +278,15 @@ static int send_message(request *r, const char *id, const char *text, size_t byt
                                 .user = &to};
     dw_status status = dw_cli_answer_open(&to.answer, id, &error);
     if (status == DW_OK) {
-        status = dw_runtime_call(r->actors.runtime, id, &message, &error);
+        status = dw_cli_at_call(&r->actors, id, &message, &error);
         /* Whoever got something meanwhile; what goes wrong there is told by itself. */
-        (void)!dw_runtime_work(r->actors.runtime, DW_WORK_TURN, NULL);
+        (void)!dw_cli_at_work(&r->actors, DW_WORK_TURN, NULL);
     }
     dw_cli_answer_close(&to.answer);
     if (dw_cli_output_failed()) {
-        dw_cli_output_explain("the message was not worked on, the actor is as it was");
+        dw_cli_output_explain(r->actors.remote != NULL
+                                  ? "the server was told to leave the message"
+                                  : "the message was not worked on, the actor is as it was");
     }
     if (status != DW_OK) {
         return fail(to.error.code != DW_OK ? &to.error : &error);
@@ -355,8 +357,8 @@ static int list(request *r)
     listing to = {.list = r->json ? json_array() : NULL};
     do {
         to.count = 0;
-        if (dw_runtime_list_infos(r->actors.runtime, to.last[0] != '\0' ? to.last : NULL, LISTED,
-                                  list_one, &to, &error) != DW_OK) {
+        if (dw_cli_at_list_infos(&r->actors, to.last[0] != '\0' ? to.last : NULL, LISTED, list_one,
+                                 &to, &error) != DW_OK) {
             json_decref(to.list);
             return fail(&error);
         }
@@ -386,54 +388,28 @@ static int run_all(request *r, const char *id)
 {
     dw_error error;
     (void)id;
-    return dw_runtime_work(r->actors.runtime, DW_WORK_ALL, &error) == DW_OK ? 0 : fail(&error);
-}
-
-/* How it ended, and what it has written. */
-typedef struct frozen {
-    dw_error error;
-    uint64_t number;
-    dw_freeze_stats stats;
-} frozen;
-
-static void on_frozen(void *user, const dw_runtime_end *end)
-{
-    frozen *to = user;
-    if (end->status != DW_OK) {
-        to->error = *end->error;
-    } else if (end->written != NULL) {
-        to->stats = *end->written;
-    }
-    to->error.code = end->status;
-    to->number = end->number;
+    return dw_cli_at_work(&r->actors, DW_WORK_ALL, &error) == DW_OK ? 0 : fail(&error);
 }
 
 static int freeze(request *r, const char *id)
 {
     dw_error error;
-    frozen to = {.error = {.message = ""}};
+    uint64_t number = 0;
+    dw_freeze_stats stats = {.struct_bytes = sizeof stats};
     uint64_t started = dw_cli_clock_ns();
-    dw_status status = dw_runtime_begin_freeze(r->actors.runtime, id, on_frozen, &to, &error);
-    if (status == DW_OK) {
-        status = dw_runtime_wait(r->actors.runtime, 0, &error);
-    }
-    if (status == DW_OK && to.error.code != DW_OK) {
-        error = to.error;
-        status = error.code;
-    }
-    if (status != DW_OK) {
+    if (dw_cli_at_freeze(&r->actors, id, &number, &stats, &error) != DW_OK) {
         return fail(&error);
     }
     double took_ms = (double)(dw_cli_clock_ns() - started) / 1e6;
     if (r->json) {
         return print_json(json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:f}", "id", id, "number",
-                                    dw_cli_count_json(to.number), "identity", to.stats.identity,
-                                    "file_bytes", (json_int_t)to.stats.file_bytes, "kv_bytes",
-                                    (json_int_t)to.stats.kv_bytes, "memory_bytes",
-                                    (json_int_t)to.stats.memory_bytes, "ms", took_ms));
+                                    dw_cli_count_json(number), "identity", stats.identity,
+                                    "file_bytes", (json_int_t)stats.file_bytes, "kv_bytes",
+                                    (json_int_t)stats.kv_bytes, "memory_bytes",
+                                    (json_int_t)stats.memory_bytes, "ms", took_ms));
     }
-    dw_cli_print("freeze %llu: %s  %llu bytes in %.1f ms\n", (unsigned long long)to.number,
-                 to.stats.identity, (unsigned long long)to.stats.file_bytes, took_ms);
+    dw_cli_print("freeze %llu: %s  %llu bytes in %.1f ms\n", (unsigned long long)number,
+                 stats.identity, (unsigned long long)stats.file_bytes, took_ms);
     return 0;
 }
 
@@ -444,7 +420,7 @@ static int rewind_one(request *r, const char *id)
     if (dw_cli_whole("rewind", r->args[1], 0, UINT64_MAX, &number, &error) != DW_OK) {
         return dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
     }
-    return dw_runtime_rewind(r->actors.runtime, id, number, &error) == DW_OK ? 0 : fail(&error);
+    return dw_cli_at_rewind(&r->actors, id, number, &error) == DW_OK ? 0 : fail(&error);
 }
 
 static int thaw(request *r, const char *id)
@@ -481,8 +457,8 @@ static int fork_one(request *r, const char *id)
 {
     char child[DW_ACTOR_ID_CHARS + 1];
     dw_error error;
-    return dw_runtime_fork(r->actors.runtime, id, child, &error) == DW_OK ? tell_new(r, child)
-                                                                          : fail(&error);
+    return dw_cli_at_fork(&r->actors, id, child, &error) == DW_OK ? tell_new(r, child)
+                                                                  : fail(&error);
 }
 
 static int export_one(request *r, const char *id)
@@ -571,11 +547,10 @@ static int stop(request *r, const char *id)
     dw_error error;
     uint64_t count = 0;
     if (!r->all && !r->tree) {
-        return dw_runtime_stop(r->actors.runtime, id, &error) == DW_OK ? 0 : fail(&error);
+        return dw_cli_at_stop(&r->actors, id, &error) == DW_OK ? 0 : fail(&error);
     }
-    dw_runtime *runtime = r->actors.runtime;
-    dw_status status = r->all ? dw_runtime_stop_all(runtime, &count, &error)
-                              : dw_runtime_stop_tree(runtime, id, &count, &error);
+    dw_status status = r->all ? dw_cli_at_stop_all(&r->actors, &count, &error)
+                              : dw_cli_at_stop_tree(&r->actors, id, &count, &error);
     if (status != DW_OK) {
         return fail(&error);
     }

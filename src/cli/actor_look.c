@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/actor_state.h"
+#include "cli/link.h"
 
 #define BLOCKS_LISTED 64
 #define BLOCK_BYTES ((size_t)65536)
@@ -82,8 +82,8 @@ static dw_status list_freezes(dw_cli_actors *actors, const char *id, json_t **li
 {
     uint64_t numbers[16];
     size_t count = 0;
-    dw_status status = dw_runtime_list_freezes(actors->runtime, id, numbers,
-                                               sizeof numbers / sizeof numbers[0], &count, err);
+    dw_status status = dw_cli_at_list_freezes(actors, id, numbers,
+                                              sizeof numbers / sizeof numbers[0], &count, err);
     *list = json_array();
     for (size_t i = 0; i < count; i++) {
         (void)json_array_append_new(*list, dw_cli_count_json(numbers[i]));
@@ -106,7 +106,7 @@ dw_status dw_cli_actors_show(dw_cli_actors *actors, const char *id, json_t **abo
     }
     dw_cli_paths_release(&paths);
     if (status == DW_OK) {
-        status = dw_runtime_get_actor_info(actors->runtime, id, &info, err);
+        status = dw_cli_at_get_info(actors, id, &info, err);
     }
     if (status == DW_OK) {
         status = list_freezes(actors, id, &freezes, err);

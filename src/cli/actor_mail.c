@@ -1,7 +1,7 @@
 /* driftwood actor mail: messages that wait or were set aside. */
 #include <string.h>
 
-#include "cli/actor_state.h"
+#include "cli/link.h"
 #include "cli/output.h"
 
 static int fail(const dw_error *error)
@@ -36,8 +36,7 @@ static int list(dw_cli_actors *actors, const char *id, bool json)
 {
     dw_error error;
     json_t *all = json ? json_array() : NULL;
-    dw_status status =
-        dw_runtime_list_mail(actors->runtime, id, json ? add_json : print_one, all, &error);
+    dw_status status = dw_cli_at_list_mail(actors, id, json ? add_json : print_one, all, &error);
     if (status != DW_OK) {
         json_decref(all);
         return fail(&error);
@@ -64,12 +63,11 @@ static int show(dw_cli_actors *actors, const char *id, const char *number)
     if (dw_cli_whole("--show", number, 1, DW_MAIL_ALL - 1, &wanted, &error) != DW_OK) {
         return dw_cli_fail(DW_CLI_USAGE, "%s", error.message);
     }
-    dw_status status =
-        dw_runtime_read_mail(actors->runtime, id, wanted, print_content, NULL, &error);
+    dw_status status = dw_cli_at_read_mail(actors, id, wanted, print_content, NULL, &error);
     return status == DW_OK || dw_cli_output_failed() ? 0 : fail(&error);
 }
 
-typedef dw_status (*action)(dw_runtime *runtime, const char *id, uint64_t number, uint64_t *count,
+typedef dw_status (*action)(dw_cli_actors *actors, const char *id, uint64_t number, uint64_t *count,
                             dw_error *err);
 
 /* `name` is the option, `number` its value, `word` what was done. */
@@ -86,7 +84,7 @@ static int change(dw_cli_actors *actors, const char *id, action act, const char 
     if (actors->read_only) {
         return dw_cli_fail(1, "%s: the state folder cannot be written", words[0]);
     }
-    if (act(actors->runtime, id, wanted, &count, &error) != DW_OK) {
+    if (act(actors, id, wanted, &count, &error) != DW_OK) {
         return fail(&error);
     }
     if (json) {
@@ -109,10 +107,10 @@ int dw_cli_actors_mail(dw_cli_actors *actors, const char *id, const dw_cli_mail 
         return show(actors, id, what->show);
     }
     if (what->drop != NULL) {
-        return change(actors, id, dw_runtime_drop_mail, drop_words, what->drop, what->json);
+        return change(actors, id, dw_cli_at_drop_mail, drop_words, what->drop, what->json);
     }
     if (what->retry != NULL) {
-        return change(actors, id, dw_runtime_retry_mail, retry_words, what->retry, what->json);
+        return change(actors, id, dw_cli_at_retry_mail, retry_words, what->retry, what->json);
     }
     return list(actors, id, what->json);
 }

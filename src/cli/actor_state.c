@@ -1,8 +1,10 @@
-#include "cli/actor_state.h"
+#include "cli/link.h"
+#include "cli/remote.h"
 #include "cli/tools.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +158,25 @@ dw_status dw_cli_state_folder(const char *state, char **path, dw_error *err)
     return *path != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a path");
 }
 
+/* Another works there: if it serves, it does what is wanted. What only a runtime of this process's
+ * own could do has no effect then, and is told. `err` holds who it is. */
+static dw_status find_server(dw_cli_actors *actors, const dw_cli_opening *how, dw_error *err)
+{
+    dw_cli_remote *remote = dw_cli_alloc(1, sizeof *remote);
+    if (remote == NULL || !dw_cli_remote_find(remote, actors->path)) {
+        free(remote);
+        return DW_E_BUSY;
+    }
+    actors->remote = remote;
+    err->code = DW_OK;
+    if (how->terms->manifest != NULL || how->accept_older || how->seeing->log != NULL ||
+        how->seeing->trace != NULL || how->seeing->control) {
+        dw_cli_note("--manifest, --force, --log, --trace, --control: no effect, a server works in "
+                    "the state folder");
+    }
+    return DW_OK;
+}
+
 /* A command that only reads looks at a folder that cannot be written. */
 static dw_status open_runtime(dw_cli_actors *actors, const dw_cli_opening *how, dw_error *err)
 {
@@ -185,7 +206,9 @@ static dw_status open_runtime(dw_cli_actors *actors, const dw_cli_opening *how, 
         options.read_only = actors->read_only = true;
         status = dw_runtime_open(&actors->runtime, actors->engine, &options, err);
     }
-    if (status == DW_OK) {
+    if (status == DW_E_BUSY) {
+        status = find_server(actors, how, err);
+    } else if (status == DW_OK) {
         status = dw_cli_seen_begin(&actors->seen, actors->runtime, err);
     }
     free(manifest);
@@ -224,6 +247,7 @@ dw_status dw_cli_actors_close(dw_cli_actors *actors, dw_error *err)
 {
     dw_status status = dw_cli_seen_end(&actors->seen, actors->runtime, err);
     dw_cli_actors_leave(actors);
+    free(actors->remote);
     dw_cli_seen_close(&actors->seen);
     for (size_t i = 0; i < actors->module_count; i++) {
         dw_module_unref(actors->modules[i]);
@@ -244,6 +268,9 @@ dw_status dw_cli_actors_find(dw_cli_actors *actors, const char *start,
 {
     char tenant[DW_TENANT_NAME_MAX + 1];
     const char *at = strrchr(start, '@');
+    if (actors->remote != NULL) {
+        return dw_cli_at_find(actors, start, id, err);
+    }
     if (at == NULL) {
         return dw_runtime_find_id(actors->runtime, start, id, err);
     }
@@ -273,7 +300,7 @@ dw_status dw_cli_actors_paths(dw_cli_actors *actors, const char *id, dw_cli_path
                               dw_error *err)
 {
     *paths = (dw_cli_paths){.count = 0};
-    dw_status status = dw_runtime_list_paths(actors->runtime, id, take_path, paths, err);
+    dw_status status = dw_cli_at_list_paths(actors, id, take_path, paths, err);
     return status == DW_OK && paths->lost
                ? dw_fail(err, DW_E_MEMORY, "no memory for a list of snapshots")
                : status;
@@ -314,12 +341,31 @@ static dw_status find_folder_module(void *user, const char *sha256, dw_module **
     return dw_runtime_find_module(((dw_cli_actors *)user)->runtime, sha256, module, err);
 }
 
+/* As the server has it now, in a file: its own may change meanwhile. */
+static dw_status fetch(dw_cli_actors *actors, const char *id, char path[DW_CLI_PATH_MAX], int *fd,
+                       dw_cli_paths *paths, dw_error *err)
+{
+    dw_status status = dw_cli_temporary(path, DW_CLI_PATH_MAX, fd, err);
+    if (status == DW_OK) {
+        status = dw_cli_remote_export(actors, id, *fd, err);
+    }
+    if (status == DW_OK) {
+        paths->list[0] = strdup(path);
+        paths->count = paths->list[0] != NULL;
+        status = paths->count > 0 ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a path");
+    }
+    return status;
+}
+
 dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_type *kv_type,
                              dw_actor **actor, dw_thaw_stats *stats, dw_error *err)
 {
-    dw_cli_paths paths;
+    dw_cli_paths paths = {.count = 0};
+    char path[DW_CLI_PATH_MAX] = "";
+    int fd = -1;
     *actor = NULL;
-    dw_status status = dw_cli_actors_paths(actors, id, &paths, err);
+    dw_status status = actors->remote != NULL ? fetch(actors, id, path, &fd, &paths, err)
+                                              : dw_cli_actors_paths(actors, id, &paths, err);
     if (status == DW_OK) {
         status = read_identities(&paths, err);
     }
@@ -341,10 +387,53 @@ dw_status dw_cli_actors_copy(dw_cli_actors *actors, const char *id, const dw_kv_
         status = dw_actor_thaw(actor, actors->engine, &options, stats, err);
     }
     dw_cli_paths_release(&paths);
+    dw_cli_remove_temporary(path, fd);
     return status;
 }
 
 /* ---- new actors -------------------------------------------------------------------------- */
+
+/* Model and template as the server reads them: a path, and a text; NULL: none. */
+static json_t *body_of(const char *model, const char *chat_template)
+{
+    char whole[PATH_MAX];
+    json_t *body = json_object();
+    json_t *models = json_array();
+    if (model != NULL) {
+        (void)json_array_append_new(models,
+                                    json_string(realpath(model, whole) != NULL ? whole : model));
+    }
+    (void)json_object_set_new(body, "models", models);
+    if (chat_template != NULL) {
+        (void)json_object_set_new(body, "chat_template", json_string(chat_template));
+    }
+    return body;
+}
+
+/* At a server, which gets the guest; `body` is released. */
+static dw_status spawn_there(dw_cli_actors *actors, const dw_cli_session *session,
+                             const dw_cli_terms *terms, json_t *body,
+                             char id[DW_ACTOR_ID_CHARS + 1], dw_error *err)
+{
+    char path[DW_CLI_PATH_MAX];
+    char sha256[DW_CLI_SHA256_TEXT];
+    char *wasm = NULL;
+    size_t bytes = 0;
+    dw_status status = dw_cli_find_guest(path, sizeof path, session->guest, err);
+    if (status == DW_OK) {
+        status = dw_cli_read_file(path, MODULE_BYTES_MAX, &wasm, &bytes, err);
+    }
+    if (status == DW_OK) {
+        status = dw_cli_remote_upload(actors, terms->tenant, wasm, bytes, sha256, err);
+    }
+    free(wasm);
+    if (status != DW_OK) {
+        json_decref(body);
+        return status;
+    }
+    (void)json_object_set_new(body, "module", json_string(sha256));
+    return dw_cli_remote_spawn(actors, session, terms, body, id, err);
+}
 
 dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
                               const dw_cli_terms *terms, char id[DW_ACTOR_ID_CHARS + 1],
@@ -354,6 +443,7 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     dw_model *model = NULL;
     char path[DW_CLI_PATH_MAX];
     const char *args[] = {session->guest};
+    bool needs_model = false;
     char *source = NULL;
     dw_status status = open_guest(actors, session->guest, &module, err);
     if (status == DW_OK && dw_cli_find_guest(path, sizeof path, session->guest, NULL) == DW_OK) {
@@ -361,7 +451,8 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
     }
     if (status == DW_OK && (session->model != NULL || dw_module_imports_any(module, "model_"))) {
         status = dw_cli_find_model(path, sizeof path, session->model, err);
-        if (status == DW_OK) {
+        needs_model = true;
+        if (status == DW_OK && actors->remote == NULL) {
             status = keep_model(actors, path, &model, err);
         }
     }
@@ -369,6 +460,14 @@ dw_status dw_cli_actors_spawn(dw_cli_actors *actors, dw_cli_session *session,
         status = dw_cli_read_template(session->chat_template, &source, err);
     }
     if (status != DW_OK) {
+        return status;
+    }
+    if (actors->remote != NULL) {
+        status = spawn_there(
+            actors, session, terms,
+            body_of(needs_model ? path : NULL, source != NULL ? source : session->chat_template),
+            id, err);
+        free(source);
         return status;
     }
     dw_instance_options instance = {.struct_bytes = sizeof instance,
@@ -507,6 +606,9 @@ static dw_status import_file(module_search *search, const char *path, const dw_c
                                .find_user = search,
                                .kv_type = what->kv_type,
                                .limits = what->limits};
+    if (search->actors->remote != NULL) {
+        return dw_cli_remote_import(search->actors, what, path, id, err);
+    }
     dw_runtime *runtime = search->actors->runtime;
     dw_status status = dw_cli_terms_spawn(what->terms, runtime, &spawn, err);
     return status == DW_OK ? dw_runtime_import(runtime, &options, &spawn, id, err) : status;

@@ -8,6 +8,7 @@
 #include "server/anthropic.h"
 #include "server/host.h"
 #include "server/ollama.h"
+#include "server/openapi.h"
 
 typedef struct route {
     dw_http_method method;
@@ -41,6 +42,7 @@ static const route routes[] = {
     {DW_HTTP_GET, "/health", health},
     {DW_HTTP_GET, "/v1/health", health},
     {DW_HTTP_GET, "/ready", ready},
+    {DW_HTTP_GET, "/openapi.json", dw__openapi_show},
     {DW_HTTP_GET, "/v1/models", models},
     {DW_HTTP_GET, "/models", models},
     {DW_HTTP_POST, "/v1/chat/completions", dw__openai_chat},
@@ -88,6 +90,26 @@ static const long_route long_routes[] = {
     {"/v1/conversations/", dw__conversations_one},
     {"/v1/streams/", dw__streams_one},
 };
+
+bool dw__route_at(size_t index, dw__route_about *about)
+{
+    const size_t plain = sizeof routes / sizeof routes[0];
+    const size_t open = sizeof long_routes / sizeof long_routes[0];
+    *about = (dw__route_about){.method = DW_HTTP_OTHER, .path = "/v1/models/"};
+    if (index < plain) {
+        about->method = routes[index].method;
+        about->path = routes[index].path;
+    } else if (index < plain + open) {
+        about->path = long_routes[index - plain].path;
+    } else if (index > plain + open) {
+        const dw__route_row *row = dw__host_row(index - plain - open - 1);
+        if (row == NULL) {
+            return false;
+        }
+        *about = (dw__route_about){.method = row->method, .path = row->path, .takes = row->takes};
+    }
+    return true;
+}
 
 /* "%2F" and the like in place. */
 static void decode(const char *from, char *to, size_t capacity)

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -455,6 +456,37 @@ class Actors(Base):
     def test_guests_that_came_along(self):
         actor = self.good("POST", "/v1/actors", {"guest": "actor_echo"}, 201)["id"]
         self.assertEqual(self.send(actor, "x")[2], b"x")
+
+    def test_openapi(self):
+        """Every route that is routed is in the document, and it holds together."""
+        document = self.good("GET", "/openapi.json")
+        self.assertEqual(document["openapi"], "3.1.0")
+        paths = document["paths"]
+        operations = [operation for path in paths.values() for operation in path.values()]
+        names = [operation["operationId"] for operation in operations]
+        self.assertEqual(len(set(names)), len(names))
+        routed = 0
+        for source in ("route.c", "host_routes.c"):
+            with open(os.path.join(SOURCE, "src/server", source), encoding="utf-8") as file:
+                text = file.read()
+            for method, path in re.findall(r'\{DW_HTTP_(\w+), "(/[^"]*)"', text):
+                self.assertIn(method.lower(), paths.get(path, {}), path)
+                routed += 1
+            for start in re.findall(r'^ +\{"(/[^"]*/)", dw__', text, re.M):
+                self.assertTrue([path for path in paths if path.startswith(start)], start)
+        self.assertGreater(routed, 60)
+        schemas = document["components"]["schemas"]
+        for reference in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)):
+            self.assertIn(reference, schemas)
+        for path, found in paths.items():
+            for operation in found.values():
+                given = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+                self.assertEqual(given, set(re.findall(r"\{(\w+)\}", path)))
+        spawn = schemas["Spawn"]["properties"]
+        self.refused(400, None, "POST", "/v1/actors", {"module": "0" * 64, "unknown": 1})
+        for member in spawn:  # each is one that it takes
+            error = self.server.ask("POST", "/v1/actors", {member: []})[1]["error"]
+            self.assertNotIn("no member", error["message"])
 
     def test_overview(self):
         actor = self.spawn("actor_echo")
