@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/public_struct.h"
+#include "runtime/engine_of.h"
 #include "runtime/guests.h"
 #include "runtime/runtime_internal.h"
 
@@ -170,6 +171,12 @@ void dw__prefixes_given(dw__prefix_keeper *keeper)
     (void)pthread_mutex_lock(&keeper->lock);
     (void)pthread_cond_signal(&keeper->changed);
     (void)pthread_mutex_unlock(&keeper->lock);
+}
+
+dw_engine *dw_runtime_engine(dw_runtime *runtime)
+{
+    const dw__host *host = dw__runtime_platform(runtime);
+    return host->engine;
 }
 
 dw_status dw_runtime_get_prefix_stats(dw_runtime *runtime, dw_runtime_prefix_stats *stats)

@@ -142,6 +142,9 @@ static void send_head(dw_exchange *exchange, int status, const char *type, size_
     char head[DW__ANSWER_HEADERS_BYTES + 512];
     char length[64] = "";
     exchange->begun = true;
+    if (c->http->options.on_answer != NULL) {
+        c->http->options.on_answer(c->http->options.user, exchange, status);
+    }
     if (bytes != SIZE_MAX) {
         (void)snprintf(length, sizeof length, "Content-Length: %zu\r\n", bytes);
     } else if (!exchange->http_1_0) {

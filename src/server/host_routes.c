@@ -10,6 +10,7 @@
 #include "base/os.h"
 #include "server/host.h"
 #include "server/openai.h"
+#include "server/openapi.h"
 
 #define MODULE_BYTES_MAX ((uint64_t)128 << 20)
 
@@ -110,6 +111,12 @@ static bool matches(const char *form, const char *path, char parts[2][DW__PART_B
         path += length;
     }
     return *path == '\0' || *path == '?';
+}
+
+bool dw__path_matches(const char *form, const char *path)
+{
+    bool bad = false;
+    return matches(form, path, NULL, &bad);
 }
 
 /* Forms without braces come first in the table where both would do. `*known`: the path is one, of

@@ -36,6 +36,8 @@ typedef struct dw_http_options {
     bool own_user_only;       /* of unix:PATH: whoever is not this process's user is left */
     /* A request is there. It is answered now or later, once. */
     void (*on_request)(void *user, dw_exchange *exchange);
+    /* An answer begins, with this status; may be NULL. */
+    void (*on_answer)(void *user, const dw_exchange *exchange, int status);
     /* What is refused before it is a request: an answer's body, JSON, for this status. */
     size_t (*error_body)(int status, const char *what, char *text, size_t capacity);
     /* A request's head is there, and a body is to come: an open file that it goes into, with the

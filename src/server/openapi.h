@@ -12,6 +12,8 @@ typedef struct dw__route_about {
     const char *path;
     unsigned takes; /* DW__TAKES_* */
 } dw__route_about;
+/* "/v1/actors/{id}" and a path of that form. */
+bool dw__path_matches(const char *form, const char *path);
 bool dw__route_at(size_t index, dw__route_about *about);
 
 void dw__openapi_show(dw_server *server, dw_exchange *exchange);

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "server/openai.h"
+#include "server/metrics.h"
 
 #define SILENCE_MS 10000
 #define BACKLOG_MAX ((size_t)1 << 20) /* that a client has not read */
@@ -419,12 +420,32 @@ static void on_begin(void *user, uint32_t prompt_tokens, uint32_t cached_tokens)
 {
     dw_reply_part *part = user;
     dw_reply *reply = part->reply;
-    reply->prompt_ns = reply->prompt_ns != 0 ? reply->prompt_ns : uv_hrtime();
+    if (reply->prompt_ns == 0) {
+        reply->prompt_ns = uv_hrtime();
+        dw_metrics_took(reply->server->metrics, DW_METRICS_QUEUE,
+                        reply->prompt_ns - reply->begin_ns);
+    }
     reply->prompt_tokens += prompt_tokens;
     reply->cached_tokens += cached_tokens;
     if (reply->writer->on_begin != NULL) {
         reply->writer->on_begin(reply, part->first);
     }
+}
+
+/* When this piece came. */
+static void note_time(dw_reply *reply)
+{
+    dw_metrics *metrics = reply->server->metrics;
+    uint64_t now = uv_hrtime();
+    if (reply->first_ns == 0) {
+        reply->first_ns = now;
+        dw_metrics_took(metrics, DW_METRICS_FIRST_TOKEN, now - reply->begin_ns);
+        dw_metrics_took(metrics, reply->cached_tokens > 0 ? DW_METRICS_REUSE : DW_METRICS_PREFILL,
+                        now - reply->prompt_ns);
+    } else {
+        dw_metrics_took(metrics, DW_METRICS_BETWEEN, now - reply->last_ns);
+    }
+    reply->last_ns = now;
 }
 
 static void on_piece(void *user, uint32_t choice, const char *delta, const char *text, size_t bytes,
@@ -436,7 +457,7 @@ static void on_piece(void *user, uint32_t choice, const char *delta, const char 
                        ? json_loads(delta, 0, NULL)
                        : NULL;
     reply->piece_count++;
-    reply->first_ns = reply->first_ns != 0 ? reply->first_ns : uv_hrtime();
+    note_time(reply);
     dw_reply_piece piece = {.delta = read, .text = text, .bytes = bytes, .logprobs = logprobs};
     reply->writer->on_piece(reply, part->first + choice, &piece);
     json_decref(read);
@@ -479,6 +500,8 @@ static void on_end(void *user, dw_status status, const dw_error *error)
     reply->open--;
     note_failure(reply, status, error);
     if (reply->open == 0) {
+        dw_metrics_tokens(reply->server->metrics, reply->prompt_tokens, reply->cached_tokens,
+                          reply->answer_tokens);
         conclude(reply);
     }
 }

@@ -76,6 +76,7 @@ struct dw_reply {
     uint64_t begin_ns;  /* uv_hrtime at its beginning */
     uint64_t prompt_ns; /* when the first prompt was read; 0: not yet */
     uint64_t first_ns;  /* when the first piece came; 0: not yet */
+    uint64_t last_ns;   /* and the last so far */
     /* The reply's own: */
     bool begun;  /* the head of a stream is out */
     bool paused; /* the client is behind */

@@ -7,6 +7,7 @@
 #include "dashboard/dashboard.h"
 #include "server/anthropic.h"
 #include "server/host.h"
+#include "server/metrics.h"
 #include "server/ollama.h"
 #include "server/openapi.h"
 
@@ -43,6 +44,7 @@ static const route routes[] = {
     {DW_HTTP_GET, "/v1/health", health},
     {DW_HTTP_GET, "/ready", ready},
     {DW_HTTP_GET, "/openapi.json", dw__openapi_show},
+    {DW_HTTP_GET, "/metrics", dw__metrics_show},
     {DW_HTTP_GET, "/v1/models", models},
     {DW_HTTP_GET, "/models", models},
     {DW_HTTP_POST, "/v1/chat/completions", dw__openai_chat},
@@ -99,6 +101,7 @@ bool dw__route_at(size_t index, dw__route_about *about)
     if (index < plain) {
         about->method = routes[index].method;
         about->path = routes[index].path;
+        about->takes = routes[index].handle == dw__metrics_show ? DW__GIVES_TEXT : 0;
     } else if (index < plain + open) {
         about->path = long_routes[index - plain].path;
     } else if (index > plain + open) {
@@ -109,6 +112,27 @@ bool dw__route_at(size_t index, dw__route_about *about)
         *about = (dw__route_about){.method = row->method, .path = row->path, .takes = row->takes};
     }
     return true;
+}
+
+/* The form of its path; those that there are not are one. */
+static const char *form_of(const dw_exchange *exchange)
+{
+    dw__route_about about;
+    const char *path = dw_exchange_path(exchange);
+    for (size_t i = 0; path != NULL && dw__route_at(i, &about); i++) {
+        bool long_one = about.method == DW_HTTP_OTHER;
+        if (long_one ? strncmp(path, about.path, strlen(about.path)) == 0
+                     : dw__path_matches(about.path, path)) {
+            return about.path;
+        }
+    }
+    return "none";
+}
+
+void dw__count_answer(void *user, const dw_exchange *exchange, int status)
+{
+    const dw_server *server = user;
+    dw_metrics_request(server->metrics, form_of(exchange), status);
 }
 
 /* "%2F" and the like in place. */

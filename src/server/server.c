@@ -8,6 +8,7 @@
 #include "base/public_struct.h"
 #include "server/archive.h"
 #include "server/host.h"
+#include "server/metrics.h"
 #include "server/reply.h"
 #include "server/task.h"
 
@@ -121,6 +122,7 @@ static dw_status open_http(dw_server *server, const dw_server_options *options, 
         .body_ms = 60000,
         .idle_ms = 300000,
         .on_request = dw__route,
+        .on_answer = dw__count_answer,
         .error_body = error_body,
         .body_file = dw__host_body_file,
         .user = server,
@@ -162,7 +164,10 @@ static dw_status open_kept(dw_server *server, const char *folder, dw_error *err)
 
 static dw_status open_host(dw_server *server, const char *path, dw_error *err)
 {
-    dw_status status = dw__host_create(&server->host, server, err);
+    server->metrics = dw_metrics_create();
+    dw_status status = server->metrics != NULL
+                           ? dw__host_create(&server->host, server, err)
+                           : dw_fail(err, DW_E_MEMORY, "no memory for a server");
     if (status == DW_OK && path != NULL) {
         server->folder = dw_strdup(path);
         status = server->folder != NULL ? DW_OK : dw_fail(err, DW_E_MEMORY, "no memory for a path");
@@ -172,6 +177,9 @@ static dw_status open_host(dw_server *server, const char *path, dw_error *err)
 
 void dw_server_take_log(dw_server *server, const dw_log_entry *entry)
 {
+    if (entry->event != NULL && strcmp(entry->event, "limit-reached") == 0) {
+        dw_metrics_limit(server->metrics, entry->limit[0] != '\0' ? entry->limit : "none");
+    }
     dw__log_take(dw__host_log(server->host), entry);
 }
 
@@ -348,6 +356,7 @@ void dw_server_close(dw_server *server)
     dw_http_destroy(server->http);
     dw_http_destroy(server->own_http);
     dw_free(server->folder);
+    dw_metrics_destroy(server->metrics);
     dw_models_destroy(server);
     dw_index_close(server->index);
     dw_archive_close(server->archive);

@@ -17,6 +17,7 @@
 
 typedef struct dw_task dw_task;
 struct dw__host;
+struct dw_metrics;
 
 /* Who waits for a model. */
 typedef struct dw_model_waiter {
@@ -72,7 +73,8 @@ struct dw_server {
     uv_check_t idle_check; /* whether it can leave, behind each round of the loop */
     uv_timer_t idle_timer; /* so that there are rounds */
     dw_http *http;
-    dw_http *own_http;     /* where the user himself is answered; NULL: nowhere */
+    dw_http *own_http; /* where the user himself is answered; NULL: nowhere */
+    struct dw_metrics *metrics;
     struct dw__host *host; /* actors over HTTP */
     dw_status (*find_guest)(void *user, const char *name, dw_module **module, dw_error *err);
     dw_status (*find_model)(void *user, const char *name, const char *fingerprint, dw_model **model,
@@ -113,6 +115,8 @@ void dw_links_destroy(dw_links *links);
 /* ---- routes ---- */
 
 void dw__route(void *user, dw_exchange *exchange);
+/* dw_http_options.on_answer. */
+void dw__count_answer(void *user, const dw_exchange *exchange, int status);
 void dw__openai_models(dw_server *server, dw_exchange *exchange, const char *name);
 void dw__openai_chat(dw_server *server, dw_exchange *exchange);
 void dw__openai_embeddings(dw_server *server, dw_exchange *exchange);

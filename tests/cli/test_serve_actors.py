@@ -457,6 +457,54 @@ class Actors(Base):
         actor = self.good("POST", "/v1/actors", {"guest": "actor_echo"}, 201)["id"]
         self.assertEqual(self.send(actor, "x")[2], b"x")
 
+    def metrics(self):
+        """-> {name with labels: value}, and the types; the text is as Prometheus reads it"""
+        status, headers, data = self.server.raw("GET", "/metrics")
+        self.assertEqual((status, headers["Content-Type"]),
+                         (200, "text/plain; version=0.0.4; charset=utf-8"))
+        values, types = {}, {}
+        for line in data.decode().splitlines():
+            if line.startswith("# TYPE "):
+                _, _, name, kind = line.split(" ")
+                self.assertNotIn(name, types)
+                types[name] = kind
+            elif not line.startswith("# HELP "):
+                match = re.fullmatch(r'(\w+)((?:\{\w+="[^"\\]*"(?:,\w+="[^"\\]*")*\})?) (\S+)', line)
+                self.assertTrue(match, line)
+                base = re.sub("_(bucket|sum|count)$", "", match[1])
+                self.assertTrue(match[1] in types or types.get(base) == "histogram", line)
+                self.assertNotIn(match[1] + match[2], values)
+                values[match[1] + match[2]] = float(match[3])
+        return values, types
+
+    def test_metrics(self):
+        actor = self.spawn("actor_echo")
+        before, types = self.metrics()
+        self.send(actor, "x")
+        self.good("POST", f"/v1/actors/{actor}/park")
+        self.server.raw("GET", "/nowhere")
+        after, _ = self.metrics()
+        def grown(name):
+            return after[name] - before.get(name, 0)
+        route = 'driftwood_requests_total{route="/v1/actors/{id}/%s",status="200"}'
+        self.assertEqual((grown(route % "messages"), grown(route % "park")), (1, 1))
+        self.assertEqual(grown('driftwood_requests_total{route="none",status="404"}'), 1)
+        self.assertEqual(grown("driftwood_messages_total"), 1)
+        self.assertEqual(grown("driftwood_parks_total"), 1)
+        self.assertGreater(grown("driftwood_written_bytes_total"), 0)
+        self.assertGreaterEqual(after['driftwood_actors{state="parked"}'], 1)
+        for name, kind in types.items():
+            self.assertEqual(kind == "counter", name.endswith("_total"), name)
+            if kind == "histogram":
+                counts = [v for k, v in after.items() if k.startswith(name + "_bucket")]
+                self.assertEqual(counts, sorted(counts))
+                self.assertEqual(counts[-1], after[name + "_count"])
+        with open(os.path.join(SOURCE, "examples/grafana-dashboard.json"), encoding="utf-8") as file:
+            shown = set(re.findall(r"driftwood_\w+", file.read()))
+        known = set(types) | {name + "_bucket" for name, kind in types.items()
+                              if kind == "histogram"}
+        self.assertEqual(shown - known, set())
+
     def test_openapi(self):
         """Every route that is routed is in the document, and it holds together."""
         document = self.good("GET", "/openapi.json")
@@ -552,6 +600,8 @@ class Tenants(Base):
         seen = self.good("GET", "/v1/overview", key=blue)
         self.assertEqual((seen["actors"], [t["name"] for t in seen["tenants"]]), ([], ["blue"]))
         self.assertNotIn("runtime", seen)
+        self.refused(403, None, "GET", "/metrics", key=blue)
+        self.assertEqual(self.server.raw("GET", "/metrics", connection=self.server.own())[0], 200)
         self.assertIn(actor, [a["id"] for a in self.good("GET", "/v1/actors", key=red)["data"]])
         own = self.good("POST", "/v1/actors", {"guest": "actor_echo"}, 201, key=blue)["id"]
         others.wait_for(event="made", actor=own)
